@@ -1,0 +1,2 @@
+//! The dcgan command.
+fn main() {}

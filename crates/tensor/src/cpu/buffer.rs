@@ -1,0 +1,135 @@
+//! Aligned storage, recycled: a training step asks for the same sizes again and again, and fresh pages from the
+//! system cost more than the arithmetic of a small operation.
+
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+const ALIGN: usize = 64;
+/// Smaller blocks go straight to the system allocator.
+const POOLED: usize = 4096;
+/// Idle memory is given back beyond this many bytes.
+const MAX_IDLE: usize = 1 << 30;
+/// A block serves a request of at least this fraction (4/5) of its size.
+const FIT: (usize, usize) = (5, 4);
+
+struct Pool {
+    idle: BTreeMap<usize, Vec<Block>>,
+    idle_bytes: usize,
+}
+
+struct Block(NonNull<f32>);
+// SAFETY: an idle block belongs to nobody.
+unsafe impl Send for Block {}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool { idle: BTreeMap::new(), idle_bytes: 0 });
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes of tensors alive now, and the most there have been since [`reset_peak`].
+pub fn memory() -> (usize, usize) {
+    (LIVE.load(Ordering::Relaxed), PEAK.load(Ordering::Relaxed))
+}
+
+/// Starts a new peak at what is alive now.
+pub fn reset_peak() {
+    PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
+}
+
+/// A fixed number of `f32`s, aligned to a cache line.
+pub(crate) struct Buffer {
+    block: NonNull<f32>,
+    len: usize,
+    /// Bytes of the block, at least those of `len`.
+    capacity: usize,
+}
+
+// SAFETY: a buffer owns its memory exclusively.
+unsafe impl Send for Buffer {}
+// SAFETY: shared access is read-only.
+unsafe impl Sync for Buffer {}
+
+fn layout(bytes: usize) -> std::alloc::Layout {
+    match std::alloc::Layout::from_size_align(bytes, ALIGN) {
+        Ok(layout) => layout,
+        Err(_) => panic!("a tensor of {bytes} bytes does not fit this machine's address space"),
+    }
+}
+
+impl Buffer {
+    /// `len` numbers whose values mean nothing: the caller writes all of them before any is read.
+    pub(crate) fn uninit(len: usize) -> Self {
+        let bytes = (len * 4).max(1).next_multiple_of(ALIGN);
+        let (block, capacity) = match take(bytes) {
+            Some(found) => found,
+            None => {
+                // SAFETY: the size is not zero. Zeroed pages keep the numbers initialised in the language's sense.
+                let raw = unsafe { std::alloc::alloc_zeroed(layout(bytes)) };
+                let Some(block) = NonNull::new(raw.cast::<f32>()) else { std::alloc::handle_alloc_error(layout(bytes)) };
+                (block, bytes)
+            }
+        };
+        let live = LIVE.fetch_add(capacity, Ordering::Relaxed) + capacity;
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        Self { block, len, capacity }
+    }
+
+    pub(crate) fn zeros(len: usize) -> Self {
+        let mut buffer = Self::uninit(len);
+        buffer.fill(0.0);
+        buffer
+    }
+
+    pub(crate) fn from_slice(values: &[f32]) -> Self {
+        let mut buffer = Self::uninit(values.len());
+        buffer.copy_from_slice(values);
+        buffer
+    }
+}
+
+fn take(bytes: usize) -> Option<(NonNull<f32>, usize)> {
+    if bytes < POOLED {
+        return None;
+    }
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    let (&capacity, blocks) = pool.idle.range_mut(bytes..=bytes * FIT.0 / FIT.1).next()?;
+    let block = blocks.pop();
+    if blocks.is_empty() {
+        pool.idle.remove(&capacity);
+    }
+    pool.idle_bytes -= capacity;
+    block.map(|b| (b.0, capacity))
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        LIVE.fetch_sub(self.capacity, Ordering::Relaxed);
+        if self.capacity >= POOLED {
+            let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+            if pool.idle_bytes + self.capacity <= MAX_IDLE {
+                pool.idle_bytes += self.capacity;
+                pool.idle.entry(self.capacity).or_default().push(Block(self.block));
+                return;
+            }
+        }
+        // SAFETY: allocated in `uninit` with this layout, and owned by this buffer alone.
+        unsafe { std::alloc::dealloc(self.block.as_ptr().cast(), layout(self.capacity)) }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        // SAFETY: `len` initialised numbers (zeroed or written before) that live as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.block.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as above, and `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.block.as_ptr(), self.len) }
+    }
+}

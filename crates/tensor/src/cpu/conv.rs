@@ -1,0 +1,309 @@
+//! The convolution triple as implicit matrix products: no patch matrix is ever written.
+//!
+//! A task copies the pixels it needs, with their zero border, into a scratch image that stays in its second-level
+//! cache; after that, a window's row is kw·C contiguous numbers and no kernel meets a border.
+
+use super::gemm::{Packed, Rhs, RowTask, TASK_ROWS, k_blocks, packed_columns, rows_times_packed, run_block};
+use super::kernel::{Columns, Out, Seg};
+use super::{Buffer, SendPtr, par_chunks_mut, par_for};
+use crate::ConvGeom;
+
+/// With fewer row tasks than this, the columns are shared out too.
+const MIN_TASKS: usize = 8;
+/// A weight-gradient task adds into at most this many numbers, which stay in its second-level cache.
+const GRAD_TILE: usize = 256 * 1024;
+/// Splitting the sum over images keeps at most this many partial results.
+const MAX_PARTIALS: usize = 4 * 1024 * 1024;
+
+/// The sizes of one call.
+#[derive(Clone, Copy)]
+pub(crate) struct ConvCall {
+    pub geom: ConvGeom,
+    pub batch: usize,
+    pub cin: usize,
+    pub cout: usize,
+}
+
+/// How the rows of a result are shared out: groups of whole images, or bands of one.
+struct Split {
+    images: usize,
+    lines: usize,
+    groups: usize,
+    bands: usize,
+}
+
+impl Split {
+    /// `batch` images of `lines` lines with `width` result rows each.
+    fn new(batch: usize, lines: usize, width: usize) -> Self {
+        let rows = lines * width;
+        if rows >= 2 * TASK_ROWS {
+            let band = (TASK_ROWS / width).max(1);
+            Self { images: 1, lines: band, groups: batch, bands: lines.div_ceil(band) }
+        } else {
+            let images = (TASK_ROWS / rows.max(1)).max(1);
+            Self { images, lines, groups: batch.div_ceil(images), bands: 1 }
+        }
+    }
+
+    fn tasks(&self) -> usize {
+        self.groups * self.bands
+    }
+
+    /// The images and lines of task `i`.
+    fn task(&self, i: usize, batch: usize, lines: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+        let (image, line) = (i / self.bands * self.images, i % self.bands * self.lines);
+        (image..batch.min(image + self.images), line..lines.min(line + self.lines))
+    }
+}
+
+/// The columns of a result in panel-aligned shares: one, unless there are too few row tasks to go round.
+fn column_shares(row_tasks: usize, n: usize) -> Vec<std::ops::Range<usize>> {
+    const STEP: usize = 64; // a multiple of every instruction set's panel
+    let shares = if row_tasks >= MIN_TASKS { 1 } else { MIN_TASKS.div_ceil(row_tasks.max(1)).min(n.div_ceil(STEP)).max(1) };
+    let step = n.div_ceil(shares).next_multiple_of(STEP);
+    (0..n).step_by(step).map(|start| start..n.min(start + step)).collect()
+}
+
+/// Copies the `size` window at (`top`, `left`) (which may lie partly outside) of an `[h, w, c]` image, zeros outside.
+fn copy_window(image: &[f32], [h, w]: [usize; 2], c: usize, [top, left]: [isize; 2], size: [usize; 2], out: &mut [f32]) {
+    let before = (-left).clamp(0, size[1] as isize) as usize;
+    let end = (w as isize - left).clamp(before as isize, size[1] as isize) as usize;
+    for (i, line) in out.chunks_exact_mut(size[1] * c).enumerate() {
+        let y = top + i as isize;
+        if y < 0 || y >= h as isize || before == end {
+            line.fill(0.0);
+            continue;
+        }
+        let start = (y as usize * w) as isize + left + before as isize;
+        line[..before * c].fill(0.0);
+        line[before * c..end * c].copy_from_slice(&image[start as usize * c..(start as usize + end - before) * c]);
+        line[end * c..].fill(0.0);
+    }
+}
+
+/// `y[n, oy, ox, co] = Σ x[n, oy·s + kh − p, ox·s + kw − p, ci] · w[kh, kw, ci, co]`.
+pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
+    let ConvCall { geom, batch, cin, cout } = call;
+    let [oh, ow] = geom.output();
+    let [kh, kw] = geom.kernel;
+    let [sh, sw] = geom.stride;
+    let width = (ow - 1) * sw + kw;
+    let pitch = width * cin;
+    let segs: Vec<Seg> = (0..kh).map(|i| Seg { off: i * pitch, len: kw * cin }).collect();
+    let packed = Packed::new(&Rhs { data: w, row: |k| k * cout, stride: 1, n: cout }, &segs);
+    let split = Split::new(batch, oh, ow);
+    let shares = column_shares(split.tasks(), cout);
+    let image_len = geom.input[0] * geom.input[1] * cin;
+    let out = SendPtr(y.as_mut_ptr());
+    par_for(split.tasks() * shares.len(), |task| {
+        let (images, lines) = split.task(task / shares.len(), batch, oh);
+        let height = (lines.len() - 1) * sh + kh;
+        let mut scratch = Buffer::uninit(images.len() * height * pitch);
+        let top = (lines.start * sh) as isize - geom.pad[0][0] as isize;
+        let mut lhs_offsets = Vec::with_capacity(images.len() * lines.len() * ow);
+        let mut out_offsets = Vec::with_capacity(lhs_offsets.capacity());
+        for (i, n) in images.enumerate() {
+            let window = &mut scratch[i * height * pitch..(i + 1) * height * pitch];
+            let image = &x[n * image_len..(n + 1) * image_len];
+            copy_window(image, geom.input, cin, [top, -(geom.pad[1][0] as isize)], [height, width], window);
+            for (line, oy) in lines.clone().enumerate() {
+                for ox in 0..ow {
+                    lhs_offsets.push((i * height + line * sh) * pitch + ox * sw * cin);
+                    out_offsets.push(((n * oh + oy) * ow + ox) * cout);
+                }
+            }
+        }
+        let rows = RowTask { lhs: scratch.as_ptr(), lhs_offsets: &lhs_offsets, out: out.get(), out_offsets: &out_offsets };
+        // SAFETY: every window lies in the scratch image; tasks write different output rows or columns.
+        unsafe { rows_times_packed(&rows, &packed, shares[task % shares.len()].clone()) }
+    });
+}
+
+/// The kernel taps along one axis that reach the input pixels `≡ phase (mod stride)`: output pixel `i + shift + t` holds
+/// tap `last − t·stride`, for `t < count`, where the input pixel is `i·stride + phase`.
+#[derive(Clone, Copy)]
+struct Phase {
+    offset: usize,
+    shift: isize,
+    last: usize,
+    count: usize,
+}
+
+fn phases(kernel: usize, stride: usize, pad: usize) -> Vec<Phase> {
+    (0..stride)
+        .map(|offset| {
+            let first = (offset + pad) % stride;
+            if first >= kernel {
+                return Phase { offset, shift: 0, last: 0, count: 0 };
+            }
+            let count = (kernel - first).div_ceil(stride);
+            let last = first + (count - 1) * stride;
+            Phase { offset, shift: ((offset + pad) as isize - last as isize) / stride as isize, last, count }
+        })
+        .collect()
+}
+
+/// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]` over oy·s + kh − p = y and likewise for x: the transposed
+/// convolution. Each of the s·s residues of (y, x) is a stride-1 convolution of its own taps: no product by an inserted zero.
+pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) {
+    let ConvCall { geom, batch, cin, cout } = call;
+    let [h, wid] = geom.input;
+    let [oh, ow] = geom.output();
+    let [sh, sw] = geom.stride;
+    let rows_of = phases(geom.kernel[0], sh, geom.pad[0][0]);
+    let columns_of = phases(geom.kernel[1], sw, geom.pad[1][0]);
+    // Lines and columns of each residue, and the window of dy that all residues together read.
+    let (lines, columns) = (h.div_ceil(sh), wid.div_ceil(sw));
+    let span = |all: &[Phase]| {
+        let low = all.iter().filter(|p| p.count > 0).map(|p| p.shift).min().unwrap_or(0);
+        let high = all.iter().filter(|p| p.count > 0).map(|p| p.shift + p.count as isize).max().unwrap_or(1);
+        (low, (high - low) as usize)
+    };
+    let ((top, tall), (left, broad)) = (span(&rows_of), span(&columns_of));
+    let width = columns - 1 + broad;
+    let pitch = width * cout;
+    let kw = geom.kernel[1];
+    let pairs: Vec<(Phase, Phase)> = rows_of.iter().flat_map(|a| columns_of.iter().map(move |b| (*a, *b))).collect();
+    let packed: Vec<Option<Packed>> = pairs
+        .iter()
+        .map(|&(a, b)| {
+            if a.count * b.count == 0 {
+                return None;
+            }
+            let segs: Vec<Seg> = (0..a.count)
+                .map(|t| Seg {
+                    off: ((a.shift - top) as usize + t) * pitch + (b.shift - left) as usize * cout,
+                    len: b.count * cout,
+                })
+                .collect();
+            let row = |k: usize| {
+                let (t, rest) = (k / (b.count * cout), k % (b.count * cout));
+                let (u, co) = (rest / cout, rest % cout);
+                (((a.last - t * sh) * kw + b.last - u * sw) * cin) * cout + co
+            };
+            Some(Packed::new(&Rhs { data: w, row, stride: cout, n: cin }, &segs))
+        })
+        .collect();
+    let split = Split::new(batch, lines, columns);
+    let shares = column_shares(split.tasks(), cin);
+    let image_len = oh * ow * cout;
+    let out = SendPtr(dx.as_mut_ptr());
+    par_for(split.tasks() * shares.len(), |task| {
+        let (images, band) = split.task(task / shares.len(), batch, lines);
+        let share = shares[task % shares.len()].clone();
+        let height = band.len() - 1 + tall;
+        let mut scratch = Buffer::uninit(images.len() * height * pitch);
+        for (i, n) in images.clone().enumerate() {
+            let window = &mut scratch[i * height * pitch..(i + 1) * height * pitch];
+            let image = &dy[n * image_len..(n + 1) * image_len];
+            copy_window(image, [oh, ow], cout, [band.start as isize + top, left], [height, width], window);
+        }
+        for (&(a, b), packed) in pairs.iter().zip(&packed) {
+            let mut lhs_offsets = Vec::with_capacity(images.len() * band.len() * columns);
+            let mut out_offsets = Vec::with_capacity(lhs_offsets.capacity());
+            for (i, n) in images.clone().enumerate() {
+                for (line, y) in band.clone().enumerate().map(|(l, i)| (l, i * sh + a.offset)).filter(|&(_, y)| y < h) {
+                    for (j, x) in (0..columns).map(|j| (j, j * sw + b.offset)).filter(|&(_, x)| x < wid) {
+                        lhs_offsets.push((i * height + line) * pitch + j * cout);
+                        out_offsets.push(((n * h + y) * wid + x) * cin);
+                    }
+                }
+            }
+            match packed {
+                Some(packed) => {
+                    let rows =
+                        RowTask { lhs: scratch.as_ptr(), lhs_offsets: &lhs_offsets, out: out.get(), out_offsets: &out_offsets };
+                    // SAFETY: every window lies in the scratch image; tasks write different pixels or channels.
+                    unsafe { rows_times_packed(&rows, packed, share.clone()) }
+                }
+                None => {
+                    for &at in &out_offsets {
+                        // SAFETY: as above: this task alone writes these channels of this pixel.
+                        unsafe { std::slice::from_raw_parts_mut(out.get().add(at + share.start), share.len()) }.fill(0.0);
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// `dw[kh, kw, ci, co] = Σ x[n, oy·s + kh − p, ox·s + kw − p, ci] · dy[n, oy, ox, co]`: a sum over pixels of outer products of
+/// contiguous rows. Large kernels are shared out by rows of the result; small ones also by images, their partial sums
+/// added in order. All cuts are functions of the shape.
+pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: ConvCall) {
+    let ConvCall { geom, batch, cin, cout } = call;
+    let [oh, ow] = geom.output();
+    let [kh, kw] = geom.kernel;
+    let [sh, sw] = geom.stride;
+    let pixels = oh * ow;
+    let (height, width) = ((oh - 1) * sh + kh, (ow - 1) * sw + kw);
+    let pitch = width * cin;
+    let total = kh * kw * cin;
+    // Images whose pixels fill at least one block of k are summed together.
+    let group = 128usize.div_ceil(pixels).min(batch).max(1);
+    let groups = batch.div_ceil(group);
+    let tile = (GRAD_TILE / cout).max(64).min(total);
+    let row_tasks = total.div_ceil(tile);
+    let wanted = 16usize.div_ceil(row_tasks).min(groups);
+    let splits = wanted.min(MAX_PARTIALS / (total * cout)).max(1);
+    let mut partials = (splits > 1).then(|| Buffer::uninit(splits * total * cout));
+    let target = SendPtr(partials.as_mut().map_or(dw.as_mut_ptr(), |p| p.as_mut_ptr()));
+    let out_offsets: Vec<usize> = (0..total).map(|m| m * cout).collect();
+    let columns = packed_columns(cout);
+    par_for(splits * row_tasks, |task| {
+        let (s, r) = (task / row_tasks, task % row_tasks);
+        let rows = r * tile..total.min((r + 1) * tile);
+        // SAFETY: within the partial results; tasks of one split write different rows.
+        let out = unsafe { target.get().add(s * total * cout) };
+        let my_groups = groups * s / splits..groups * (s + 1) / splits;
+        let mut scratch = Buffer::uninit(group * height * pitch);
+        let blocks = k_blocks(&[Seg { off: 0, len: group * pixels }]);
+        let mut panel = Buffer::uninit(blocks.iter().map(|b| b.len).max().unwrap_or(0) * columns);
+        let mut add = false;
+        for g in my_groups {
+            let images = g * group..batch.min((g + 1) * group);
+            let image_len = geom.input[0] * geom.input[1] * cin;
+            let mut offsets = Vec::with_capacity(images.len() * pixels);
+            for (i, n) in images.clone().enumerate() {
+                let window = &mut scratch[i * height * pitch..(i + 1) * height * pitch];
+                let corner = [-(geom.pad[0][0] as isize), -(geom.pad[1][0] as isize)];
+                copy_window(&x[n * image_len..(n + 1) * image_len], geom.input, cin, corner, [height, width], window);
+                for oy in 0..oh {
+                    offsets.extend((0..ow).map(|ox| (i * height + oy * sh) * pitch + ox * sw * cin));
+                }
+            }
+            let first = images.start * pixels;
+            for b in &blocks {
+                let ks = b.start..offsets.len().min(b.start + b.len);
+                if ks.is_empty() {
+                    continue;
+                }
+                Rhs { data: dy, row: |k| (first + k) * cout, stride: 1, n: cout }.pack_block(ks.clone(), &mut panel);
+                let mut m = rows.start;
+                while m < rows.end {
+                    let (line, at) = (m / (kw * cin), m % (kw * cin));
+                    let count = (kw * cin - at).min(rows.end - m);
+                    // SAFETY: line `line` of every window holds kw·cin numbers from its pixel on; the task alone writes its rows.
+                    unsafe {
+                        let lhs = Columns { base: scratch.as_ptr().add(line * pitch + at), offsets: &offsets[ks.clone()] };
+                        let out = Out { base: out, offsets: &out_offsets[m..m + count], add };
+                        run_block(lhs, count, ks.len(), panel.as_ptr(), out, 0..cout);
+                    }
+                    m += count;
+                }
+                add = true;
+            }
+        }
+    });
+    if let Some(partials) = &partials {
+        let len = total * cout;
+        par_chunks_mut(dw, super::CHUNK / 4, |chunk, out| {
+            let start = chunk * super::CHUNK / 4;
+            out.copy_from_slice(&partials[start..start + out.len()]);
+            for s in 1..splits {
+                let part = &partials[s * len + start..s * len + start + out.len()];
+                out.iter_mut().zip(part).for_each(|(o, p)| *o += p);
+            }
+        });
+    }
+}

@@ -1,0 +1,223 @@
+//! Matrix products: packing of the right operand, blocking of k, and the split into tasks.
+
+use super::kernel::{Columns, Lhs, Out, Rows, Seg, block};
+use super::simd::{Portable, Simd};
+use super::{Buffer, Isa, SendPtr, isa, par_for};
+use std::ops::Range;
+
+/// Target length of a block of k: a panel of 64 columns then fills two thirds of a 48 KiB first-level cache.
+const KC: usize = 128;
+/// Rows of a task: a block of the left operand (KC · 4 bytes a row) stays in the second-level cache.
+pub(crate) const TASK_ROWS: usize = 256;
+/// Columns of a task of a plain matrix product.
+const TASK_COLUMNS: usize = 512;
+
+/// A stretch of k that is summed in registers before it is added to memory.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct KBlock {
+    pub segs: Vec<Seg>,
+    /// First k of the block, and how many.
+    pub start: usize,
+    pub len: usize,
+}
+
+/// Cuts the segments of k into blocks of nearly equal length, at most about [`KC`]. A function of the segments alone.
+pub(crate) fn k_blocks(segs: &[Seg]) -> Vec<KBlock> {
+    let total: usize = segs.iter().map(|s| s.len).sum();
+    let count = total.div_ceil(KC).max(1);
+    let target = total.div_ceil(count);
+    let mut blocks = vec![KBlock { segs: Vec::new(), start: 0, len: 0 }];
+    for seg in segs {
+        let mut seg = *seg;
+        while seg.len > 0 {
+            let last = blocks.len() - 1;
+            let current = &mut blocks[last];
+            let room = target - current.len;
+            if room == 0 {
+                let start = current.start + current.len;
+                blocks.push(KBlock { segs: Vec::new(), start, len: 0 });
+                continue;
+            }
+            let len = seg.len.min(room);
+            current.segs.push(Seg { off: seg.off, len });
+            current.len += len;
+            seg = Seg { off: seg.off + len, len: seg.len - len };
+        }
+    }
+    blocks
+}
+
+fn lanes() -> (usize, usize) {
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => (super::simd::x86::Avx512::LANES, super::simd::x86::Avx512::WIDE),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => (super::simd::x86::Avx2::LANES, super::simd::x86::Avx2::WIDE),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => (super::simd::arm::Neon::LANES, super::simd::arm::Neon::WIDE),
+        _ => (Portable::LANES, Portable::WIDE),
+    }
+}
+
+/// Columns rounded up to whole registers: the length of a packed row.
+pub(crate) fn packed_columns(n: usize) -> usize {
+    n.next_multiple_of(lanes().0)
+}
+
+/// Where element (k, n) of the right operand is: at `row(k) + n · stride`.
+pub(crate) struct Rhs<'a, F: Fn(usize) -> usize + Sync> {
+    pub data: &'a [f32],
+    pub row: F,
+    pub stride: usize,
+    pub n: usize,
+}
+
+impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
+    /// Packs rows `ks` into `out` (`ks.len() · packed_columns(n)` numbers), panel after panel, zeros beyond column n.
+    pub(crate) fn pack_block(&self, ks: Range<usize>, out: &mut [f32]) {
+        let (lanes, wide) = lanes();
+        let wide = lanes * wide;
+        let kc = ks.len();
+        let mut column = 0;
+        while column < self.n {
+            let n = wide.min(self.n - column);
+            let width = n.next_multiple_of(lanes);
+            let panel = &mut out[column * kc..column * kc + width * kc];
+            if self.stride == 1 {
+                for (k, row) in ks.clone().zip(panel.chunks_exact_mut(width)) {
+                    let start = (self.row)(k) + column;
+                    row[..n].copy_from_slice(&self.data[start..start + n]);
+                    row[n..].fill(0.0);
+                }
+            } else {
+                // Sixteen columns at a time, so that the lines read for one k still lie in the cache for the next.
+                for j0 in (0..width).step_by(16) {
+                    for (k, row) in ks.clone().zip(panel.chunks_exact_mut(width)) {
+                        let base = (self.row)(k);
+                        for (j, slot) in row[j0..width.min(j0 + 16)].iter_mut().enumerate() {
+                            let j = j0 + j;
+                            *slot = if j < n { self.data[base + (column + j) * self.stride] } else { 0.0 };
+                        }
+                    }
+                }
+            }
+            column += n;
+        }
+    }
+}
+
+/// A right operand packed block by block.
+pub(crate) struct Packed {
+    data: Buffer,
+    pub blocks: Vec<KBlock>,
+    n: usize,
+}
+
+impl Packed {
+    pub(crate) fn new<F: Fn(usize) -> usize + Sync>(rhs: &Rhs<'_, F>, segs: &[Seg]) -> Self {
+        let blocks = k_blocks(segs);
+        let width = packed_columns(rhs.n);
+        let total: usize = blocks.iter().map(|b| b.len).sum();
+        let mut data = Buffer::uninit(total * width);
+        let base = SendPtr(data.as_mut_ptr());
+        par_for(blocks.len(), |i| {
+            let b = &blocks[i];
+            // SAFETY: blocks are disjoint stretches of `data`.
+            let out = unsafe { std::slice::from_raw_parts_mut(base.get().add(b.start * width), b.len * width) };
+            rhs.pack_block(b.start..b.start + b.len, out);
+        });
+        Self { data, blocks, n: rhs.n }
+    }
+}
+
+/// Rows of a result and where they come from, as offsets from two base pointers.
+pub(crate) struct RowTask<'a> {
+    pub lhs: *const f32,
+    pub lhs_offsets: &'a [usize],
+    pub out: *mut f32,
+    pub out_offsets: &'a [usize],
+}
+
+/// `out[m] = Σ_k lhs[m][k] · rhs[k]` for the rows of a task and the given columns (starting on a panel).
+/// # Safety
+/// Each row must be readable over all segments of the blocks, and writable over the columns; no other task writes there.
+pub(crate) unsafe fn rows_times_packed(task: &RowTask<'_>, packed: &Packed, columns: Range<usize>) {
+    let width = packed_columns(packed.n);
+    for (i, b) in packed.blocks.iter().enumerate() {
+        let lhs = Rows { base: task.lhs, offsets: task.lhs_offsets, segs: &b.segs };
+        let out = Out { base: task.out, offsets: task.out_offsets, add: i > 0 };
+        // SAFETY: the caller's promise; the packed block has `b.len` rows of `width` numbers.
+        unsafe { run_block(lhs, task.out_offsets.len(), b.len, packed.data.as_ptr().add(b.start * width), out, columns.clone()) }
+    }
+}
+
+/// [`block`] in the instruction set in use.
+/// # Safety
+/// As for [`block`].
+pub(crate) unsafe fn run_block<L: Lhs>(lhs: L, rows: usize, kc: usize, rhs: *const f32, out: Out<'_>, columns: Range<usize>) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+    unsafe fn avx512<L: Lhs>(lhs: L, rows: usize, kc: usize, rhs: *const f32, out: Out<'_>, columns: Range<usize>) {
+        // SAFETY: the caller's promise.
+        unsafe { block::<super::simd::x86::Avx512, L>(lhs, rows, kc, rhs, out, columns) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2<L: Lhs>(lhs: L, rows: usize, kc: usize, rhs: *const f32, out: Out<'_>, columns: Range<usize>) {
+        // SAFETY: the caller's promise.
+        unsafe { block::<super::simd::x86::Avx2, L>(lhs, rows, kc, rhs, out, columns) }
+    }
+    // SAFETY: the caller's promise; `isa()` names only what this processor has.
+    unsafe {
+        match isa() {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512(lhs, rows, kc, rhs, out, columns),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2(lhs, rows, kc, rhs, out, columns),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => block::<super::simd::arm::Neon, L>(lhs, rows, kc, rhs, out, columns),
+            _ => block::<Portable, L>(lhs, rows, kc, rhs, out, columns),
+        }
+    }
+}
+
+/// `out[m, n] = op(a)[m, k] · op(b)[k, n]`, all row-major; `op` transposes where asked.
+pub(crate) fn matmul(a: &[f32], b: &[f32], out: &mut [f32], [m, k, n]: [usize; 3], trans_a: bool, trans_b: bool) {
+    if m * n == 0 {
+        return;
+    }
+    if k == 0 {
+        return out.fill(0.0);
+    }
+    let (row_step, stride) = if trans_b { (1, k) } else { (n, 1) };
+    let rhs = Rhs { data: b, row: |k| k * row_step, stride, n };
+    let packed = Packed::new(&rhs, &[Seg { off: 0, len: k }]);
+    let panel = lanes().0 * lanes().1;
+    let columns = TASK_COLUMNS.next_multiple_of(panel);
+    let (row_tasks, column_tasks) = (m.div_ceil(TASK_ROWS), n.div_ceil(columns));
+    let out = SendPtr(out.as_mut_ptr());
+    par_for(row_tasks * column_tasks, |task| {
+        let m0 = task / column_tasks * TASK_ROWS;
+        let rows = TASK_ROWS.min(m - m0);
+        let n0 = task % column_tasks * columns;
+        let columns = n0..n.min(n0 + columns);
+        let out_offsets: Vec<usize> = (m0..m0 + rows).map(|m| m * n).collect();
+        if trans_a {
+            let width = packed_columns(n);
+            let offsets: Vec<usize> = (0..k).map(|k| k * m).collect();
+            for (i, b) in packed.blocks.iter().enumerate() {
+                // SAFETY: columns m0 .. m0 + rows of `a` for the block's k; the task alone writes its rows and columns.
+                unsafe {
+                    let lhs = Columns { base: a.as_ptr().add(m0), offsets: &offsets[b.start..b.start + b.len] };
+                    let out = Out { base: out.get(), offsets: &out_offsets, add: i > 0 };
+                    run_block(lhs, rows, b.len, packed.data.as_ptr().add(b.start * width), out, columns.clone());
+                }
+            }
+        } else {
+            let lhs_offsets: Vec<usize> = (m0..m0 + rows).map(|m| m * k).collect();
+            let task = RowTask { lhs: a.as_ptr(), lhs_offsets: &lhs_offsets, out: out.get(), out_offsets: &out_offsets };
+            // SAFETY: rows m0 .. m0 + rows of `a`, k numbers each; the task alone writes its rows and columns.
+            unsafe { rows_times_packed(&task, &packed, columns) }
+        }
+    });
+}

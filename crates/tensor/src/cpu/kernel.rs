@@ -1,0 +1,180 @@
+//! The micro-kernels: a tile of MR rows × NV registers of the result stays in registers while k runs over a block.
+//!
+//! Each result is one multiply-add chain in ascending k from zero, then one addition to memory. Tiles of every
+//! size do the same, so rows and columns may be cut anywhere without changing a bit. The left operand is read in
+//! place, one number at a time (a broadcast is free beside the multiply-add): by rows, whose k runs through the
+//! same contiguous [`Seg`]ments from a pointer of its own (pixels of an NHWC image, rows of a matrix), or by
+//! columns, where for each k the tile's rows lie side by side (outer products). The right operand is packed.
+//!
+//! AVX-512: 6 × 64 tiles, 24 accumulators, 10 loads for 24 multiply-adds.
+
+use super::simd::Simd;
+
+/// A contiguous stretch of k: `len` numbers from each row's pointer plus `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seg {
+    pub off: usize,
+    pub len: usize,
+}
+
+/// Where a tile's left operand is.
+pub(crate) trait Lhs: Copy {
+    /// Calls `step(rows, stride)` … for every k in order, `at(m)` being row `m`'s number.
+    /// # Safety
+    /// All addresses reached must be readable.
+    unsafe fn each<const MR: usize>(&self, m: usize, step: impl FnMut([*const f32; MR], usize));
+}
+
+/// Rows: row `m` starts at `base + offsets[m]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub base: *const f32,
+    pub offsets: &'a [usize],
+    pub segs: &'a [Seg],
+}
+
+/// Columns: for the k-th product, row `m`'s number is at `base + offsets[k] + m`.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<'a> {
+    pub base: *const f32,
+    pub offsets: &'a [usize],
+}
+
+impl Lhs for Rows<'_> {
+    #[inline(always)]
+    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize)) {
+        for seg in self.segs {
+            // SAFETY: the caller's promise covers every row and segment.
+            let rows: [*const f32; MR] =
+                unsafe { std::array::from_fn(|i| self.base.add(*self.offsets.get_unchecked(m + i) + seg.off)) };
+            for k in 0..seg.len {
+                step(rows, k);
+            }
+        }
+    }
+}
+
+impl Lhs for Columns<'_> {
+    #[inline(always)]
+    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize)) {
+        for &off in self.offsets {
+            // SAFETY: the caller's promise covers every k and row.
+            let rows: [*const f32; MR] = unsafe { std::array::from_fn(|i| self.base.add(off + m + i)) };
+            step(rows, 0);
+        }
+    }
+}
+
+/// Where a tile's result goes: row `m` at `base + offsets[m]`, `n` of its columns, added to or overwritten.
+#[derive(Clone, Copy)]
+pub(crate) struct Out<'a> {
+    pub base: *mut f32,
+    pub offsets: &'a [usize],
+    pub add: bool,
+}
+
+#[inline(always)]
+unsafe fn tile<S: Simd, L: Lhs, const MR: usize, const NV: usize>(
+    lhs: L,
+    m: usize,
+    mut rhs: *const f32,
+    out: Out<'_>,
+    column: usize,
+    n: usize,
+) {
+    // SAFETY: the caller of `panel` promises valid operands; the rest is register arithmetic.
+    unsafe {
+        let mut acc = [[S::zero(); NV]; MR];
+        lhs.each::<MR>(m, |rows, k| {
+            let b: [S::V; NV] = std::array::from_fn(|j| S::load(rhs.add(j * S::LANES)));
+            for i in 0..MR {
+                let a = S::splat(rows[i].add(k));
+                for j in 0..NV {
+                    acc[i][j] = S::fma(a, b[j], acc[i][j]);
+                }
+            }
+            rhs = rhs.add(NV * S::LANES);
+        });
+        for (i, row) in acc.iter().enumerate() {
+            let c = out.base.add(*out.offsets.get_unchecked(m + i) + column);
+            if n == NV * S::LANES {
+                for (j, &v) in row.iter().enumerate() {
+                    let at = c.add(j * S::LANES);
+                    S::store(at, if out.add { S::add(S::load(at), v) } else { v });
+                }
+            } else {
+                let mut values = [0f32; 64];
+                for (j, &v) in row.iter().enumerate() {
+                    S::store(values.as_mut_ptr().add(j * S::LANES), v);
+                }
+                for (j, &v) in values[..n].iter().enumerate() {
+                    *c.add(j) = if out.add { *c.add(j) + v } else { v };
+                }
+            }
+        }
+    }
+}
+
+/// All rows `0..rows` of one packed panel of `n ≤ NV · LANES` columns.
+/// # Safety
+/// `lhs`, `rhs` and `out` must be valid for that many rows, the panel's k and `n` columns from `column` on.
+#[inline(always)]
+unsafe fn panel<S: Simd, L: Lhs, const NV: usize>(lhs: L, rows: usize, rhs: *const f32, out: Out<'_>, column: usize, n: usize) {
+    let mut m = 0;
+    // SAFETY: the caller's promise.
+    unsafe {
+        if NV == S::WIDE && S::TALL == 6 {
+            while m + 6 <= rows {
+                tile::<S, L, 6, NV>(lhs, m, rhs, out, column, n);
+                m += 6;
+            }
+        } else if NV < S::WIDE {
+            while m + 8 <= rows {
+                tile::<S, L, 8, NV>(lhs, m, rhs, out, column, n);
+                m += 8;
+            }
+        }
+        while m + 4 <= rows {
+            tile::<S, L, 4, NV>(lhs, m, rhs, out, column, n);
+            m += 4;
+        }
+        if m + 2 <= rows {
+            tile::<S, L, 2, NV>(lhs, m, rhs, out, column, n);
+            m += 2;
+        }
+        if m < rows {
+            tile::<S, L, 1, NV>(lhs, m, rhs, out, column, n);
+        }
+    }
+}
+
+/// One block of k over all rows and the packed columns `columns` (panel-aligned start): for each panel, all tiles of rows.
+/// `rhs` is the block's packed right operand, whose panels of `WIDE · LANES` columns lie one after another.
+/// # Safety
+/// As for [`panel`], for every column.
+#[inline(always)]
+pub(crate) unsafe fn block<S: Simd, L: Lhs>(
+    lhs: L,
+    rows: usize,
+    kc: usize,
+    rhs: *const f32,
+    out: Out<'_>,
+    columns: std::ops::Range<usize>,
+) {
+    let wide = S::WIDE * S::LANES;
+    let mut column = columns.start;
+    while column < columns.end {
+        let n = wide.min(columns.end - column);
+        // SAFETY: panels before this one take `kc` rows of `wide` numbers each; the rest is the caller's promise.
+        unsafe {
+            let rhs = rhs.add(column * kc);
+            match n.div_ceil(S::LANES) {
+                1 => panel::<S, L, 1>(lhs, rows, rhs, out, column, n),
+                2 => panel::<S, L, 2>(lhs, rows, rhs, out, column, n),
+                3 => panel::<S, L, 3>(lhs, rows, rhs, out, column, n),
+                _ => panel::<S, L, 4>(lhs, rows, rhs, out, column, n),
+            }
+        }
+        column += n;
+    }
+}

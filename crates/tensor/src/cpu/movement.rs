@@ -1,0 +1,92 @@
+//! Copies between shapes.
+
+use super::{CHUNK, SendPtr, par_chunks_mut, par_for};
+use crate::shape::MAX_RANK;
+
+/// One side of a strided copy: where element 0 is, and the step along each axis.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Strided {
+    pub offset: usize,
+    pub strides: [usize; MAX_RANK],
+}
+
+/// `to[index] = from[index]` for every index below `axes`.
+pub(crate) fn copy(axes: &[usize], from: &[f32], source: Strided, to: &mut [f32], target: Strided) {
+    if axes.contains(&0) {
+        return;
+    }
+    let (outer, inner) = match axes.split_last() {
+        Some((&inner, outer)) => (outer, inner),
+        None => (&[][..], 1),
+    };
+    let last = axes.len().saturating_sub(1);
+    let (step_from, step_to) = (source.strides[last], target.strides[last]);
+    let lines: usize = outer.iter().product();
+    let per_task = (CHUNK / inner).max(1);
+    let to = SendPtr(to.as_mut_ptr());
+    par_for(lines.div_ceil(per_task), |task| {
+        for line in task * per_task..lines.min((task + 1) * per_task) {
+            let (mut a, mut b, mut rest) = (source.offset, target.offset, line);
+            for (axis, &len) in outer.iter().enumerate().rev() {
+                a += rest % len * source.strides[axis];
+                b += rest % len * target.strides[axis];
+                rest /= len;
+            }
+            if step_from == 1 && step_to == 1 {
+                // SAFETY: the target's elements are distinct and in bounds (callers derive both from shapes); lines do not overlap.
+                unsafe { std::slice::from_raw_parts_mut(to.get().add(b), inner) }.copy_from_slice(&from[a..a + inner]);
+            } else {
+                for i in 0..inner {
+                    // SAFETY: as above.
+                    unsafe { *to.get().add(b + i * step_to) = from[a + i * step_from] };
+                }
+            }
+        }
+    });
+}
+
+/// `out[g, i] = x[g, index[g, i]]` for each of `groups` equal parts.
+pub(crate) fn gather(x: &[f32], index: &[u32], out: &mut [f32], groups: usize) {
+    let (from, to) = (x.len() / groups, out.len() / groups);
+    par_chunks_mut(out, to, |g, out| {
+        let x = &x[g * from..(g + 1) * from];
+        for (o, &i) in out.iter_mut().zip(&index[g * to..(g + 1) * to]) {
+            *o = x[i as usize];
+        }
+    });
+}
+
+/// The adjoint of [`gather`]: `out[g, j] = Σ x[g, i]` over the i with `index[g, i] = j`, in order; one task owns a group.
+pub(crate) fn scatter_add(x: &[f32], index: &[u32], out: &mut [f32], groups: usize) {
+    let (from, to) = (x.len() / groups, out.len() / groups);
+    par_chunks_mut(out, to, |g, out| {
+        out.fill(0.0);
+        for (&v, &i) in x[g * from..(g + 1) * from].iter().zip(&index[g * from..(g + 1) * from]) {
+            out[i as usize] += v;
+        }
+    });
+}
+
+/// `out[i] = x[rows[i]]`, rows of `width` numbers.
+pub(crate) fn index_select(x: &[f32], rows: &[usize], width: usize, out: &mut [f32]) {
+    let per_task = (CHUNK / width.max(1)).max(1);
+    par_chunks_mut(out, (per_task * width).max(1), |task, out| {
+        for (out, &row) in out.chunks_exact_mut(width).zip(&rows[task * per_task..]) {
+            out.copy_from_slice(&x[row * width..(row + 1) * width]);
+        }
+    });
+}
+
+/// The adjoint of [`index_select`]: each destination row has one owner, which adds its sources in order.
+pub(crate) fn index_add(x: &[f32], rows: &[usize], width: usize, out: &mut [f32]) {
+    let mut sources: Vec<Vec<usize>> = vec![Vec::new(); out.len() / width.max(1)];
+    for (source, &row) in rows.iter().enumerate() {
+        sources[row].push(source);
+    }
+    par_chunks_mut(out, width.max(1), |row, out| {
+        out.fill(0.0);
+        for &source in &sources[row] {
+            out.iter_mut().zip(&x[source * width..(source + 1) * width]).for_each(|(o, v)| *o += v);
+        }
+    });
+}

@@ -1,0 +1,256 @@
+//! Batch normalisation over the last axis: x is `[rows, channels]`. Forward: one pass for the statistics, one that
+//! normalises and activates. Backward: one reduction, one apply.
+
+use super::{Buffer, CHUNK, SendPtr, multiversion, par_chunks_mut, par_for};
+use crate::Activation;
+
+/// Rows added in f32 before the block joins the f64 total.
+const BLOCK: usize = 32;
+
+/// Narrow images are read as rows of several pixels, so that vectors are full; the sums are folded at the end.
+fn fold(rows: usize, channels: usize) -> usize {
+    [32, 16, 8, 4, 2].into_iter().find(|f| channels * f <= 64 && rows % f == 0).unwrap_or(1)
+}
+
+multiversion! {
+    /// Adds Σ x − s and Σ (x − s)² of each column to `totals[..width]` and `totals[width..]`.
+    fn moments(rows: &[f32], shift: &[f32], totals: &mut [f64], lanes: &mut [f32]) {
+        let width = shift.len();
+        let (first, second) = lanes.split_at_mut(width);
+        for block in rows.chunks(width * BLOCK) {
+            first.fill(0.0);
+            second.fill(0.0);
+            for row in block.chunks_exact(width) {
+                for (((a, b), &v), &s) in first.iter_mut().zip(second.iter_mut()).zip(row).zip(shift) {
+                    let d = v - s;
+                    *a += d;
+                    *b += d * d;
+                }
+            }
+            for (t, &l) in totals.iter_mut().zip(first.iter().chain(second.iter())) {
+                *t += f64::from(l);
+            }
+        }
+    }
+}
+
+/// Sums a task function's `2 · width` column totals over row tasks cut by the shape, in order, and folds them to `channels`.
+fn column_totals(rows: usize, channels: usize, f: impl Fn(std::ops::Range<usize>, usize, &mut [f64]) + Sync + Send) -> Vec<f64> {
+    let fold = fold(rows, channels);
+    let (rows, width) = (rows / fold, channels * fold);
+    let step = (CHUNK / width).max(BLOCK).max(rows.div_ceil(256));
+    let tasks = rows.div_ceil(step);
+    let mut parts = vec![0f64; tasks * 2 * width];
+    let base = SendPtr(parts.as_mut_ptr());
+    par_for(tasks, |t| {
+        // SAFETY: task `t` alone writes its totals.
+        let totals = unsafe { std::slice::from_raw_parts_mut(base.get().add(t * 2 * width), 2 * width) };
+        f(t * step * width..rows.min((t + 1) * step) * width, width, totals);
+    });
+    let mut out = vec![0f64; 2 * channels];
+    for part in parts.chunks_exact(2 * width) {
+        for half in 0..2 {
+            for (i, v) in part[half * width..(half + 1) * width].iter().enumerate() {
+                out[half * channels + i % channels] += v;
+            }
+        }
+    }
+    out
+}
+
+fn repeat(values: &[f32], width: usize) -> Vec<f32> {
+    values.iter().copied().cycle().take(width).collect()
+}
+
+/// Mean and biased variance of each channel. Sums are taken about the first row, which keeps the variance of a far mean.
+pub(crate) fn statistics(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
+    let rows = x.len() / channels;
+    let shift = &x[..channels];
+    let totals = column_totals(rows, channels, |range, width, totals| {
+        let mut lanes = Buffer::uninit(2 * width);
+        moments(&x[range], &repeat(shift, width), totals, &mut lanes);
+    });
+    let n = rows as f64;
+    let mean = |c: usize| totals[c] / n;
+    let means = (0..channels).map(|c| (f64::from(shift[c]) + mean(c)) as f32).collect();
+    let variances = (0..channels).map(|c| ((totals[channels + c] / n - mean(c) * mean(c)).max(0.0)) as f32).collect();
+    (means, variances)
+}
+
+multiversion! {
+    fn apply_lines<F: Fn(f32) -> f32>(x: &[f32], scale: &[f32], offset: &[f32], out: &mut [f32], f: &F) {
+        let width = scale.len();
+        for (out, x) in out.chunks_mut(width).zip(x.chunks(width)) {
+            for (((o, &x), &s), &b) in out.iter_mut().zip(x).zip(scale).zip(offset) {
+                *o = f(x * s + b);
+            }
+        }
+    }
+}
+
+/// Calls `$body` with `$f` bound to the activation as a closure, so that each loop is compiled for its own function.
+macro_rules! with_activation {
+    ($activation:expr, $f:ident => $body:expr) => {
+        match $activation {
+            Activation::None => {
+                let $f = |v: f32| v;
+                $body
+            }
+            Activation::Relu => {
+                let $f = |v: f32| if v < 0.0 { 0.0 } else { v };
+                $body
+            }
+            Activation::LeakyRelu(slope) => {
+                let $f = move |v: f32| if v > 0.0 { v } else { slope * v };
+                $body
+            }
+            Activation::Tanh => {
+                let $f = super::math::tanh;
+                $body
+            }
+            Activation::Sigmoid => {
+                let $f = super::math::sigmoid;
+                $body
+            }
+        }
+    };
+}
+
+/// Calls `$body` with `$f` bound to the activation's derivative as a function of its argument.
+macro_rules! with_derivative {
+    ($activation:expr, $f:ident => $body:expr) => {
+        match $activation {
+            Activation::None => {
+                let $f = |_: f32| 1.0f32;
+                $body
+            }
+            Activation::Relu => {
+                let $f = |v: f32| if v > 0.0 { 1.0f32 } else { 0.0 };
+                $body
+            }
+            Activation::LeakyRelu(slope) => {
+                let $f = move |v: f32| if v > 0.0 { 1.0f32 } else { slope };
+                $body
+            }
+            Activation::Tanh => {
+                let $f = |v: f32| {
+                    let t = super::math::tanh(v);
+                    1.0 - t * t
+                };
+                $body
+            }
+            Activation::Sigmoid => {
+                let $f = |v: f32| {
+                    let s = super::math::sigmoid(v);
+                    s * (1.0 - s)
+                };
+                $body
+            }
+        }
+    };
+}
+
+/// `out = activation(x · scale + offset)`, scale and offset per channel.
+pub(crate) fn scale_shift(x: &[f32], scale: &[f32], offset: &[f32], activation: Activation, out: &mut [f32]) {
+    let channels = scale.len();
+    let fold = fold(x.len() / channels, channels);
+    let (scale, offset) = (repeat(scale, channels * fold), repeat(offset, channels * fold));
+    let chunk = (CHUNK / scale.len()).max(1) * scale.len();
+    with_activation!(activation, f => par_chunks_mut(out, chunk, |i, out| {
+        apply_lines(&x[i * chunk..i * chunk + out.len()], &scale, &offset, out, &f);
+    }));
+}
+
+multiversion! {
+    fn gradient_sums<F: Fn(f32) -> f32>(x: &[f32], dy: &[f32], constants: [&[f32]; 3], totals: &mut [f64], lanes: &mut [f32], derivative: &F) {
+        let [scale, offset, mean] = constants;
+        let width = scale.len();
+        let (first, second) = lanes.split_at_mut(width);
+        for (x, dy) in x.chunks(width * BLOCK).zip(dy.chunks(width * BLOCK)) {
+            first.fill(0.0);
+            second.fill(0.0);
+            for (x, dy) in x.chunks_exact(width).zip(dy.chunks_exact(width)) {
+                for i in 0..width {
+                    let g = dy[i] * derivative(x[i] * scale[i] + offset[i]);
+                    first[i] += g;
+                    second[i] += g * (x[i] - mean[i]);
+                }
+            }
+            for (t, &l) in totals.iter_mut().zip(first.iter().chain(second.iter())) {
+                *t += f64::from(l);
+            }
+        }
+    }
+}
+
+multiversion! {
+    fn gradient_lines<F: Fn(f32) -> f32>(x: &[f32], dy: &[f32], constants: [&[f32]; 4], out: &mut [f32], derivative: &F) {
+        let [scale, offset, slope, constant] = constants;
+        let width = scale.len();
+        for ((out, x), dy) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(dy.chunks_exact(width)) {
+            for i in 0..width {
+                let g = dy[i] * derivative(x[i] * scale[i] + offset[i]);
+                out[i] = scale[i] * g + slope[i] * x[i] + constant[i];
+            }
+        }
+    }
+}
+
+/// What the backward pass needs of the forward one, per channel.
+pub(crate) struct Constants<'a> {
+    pub mean: &'a [f32],
+    /// 1 / √(variance + eps).
+    pub rstd: &'a [f32],
+    pub gamma: &'a [f32],
+    pub beta: &'a [f32],
+}
+
+impl Constants<'_> {
+    /// Scale and offset that turn x into the activation's argument.
+    pub(crate) fn affine(&self) -> (Vec<f32>, Vec<f32>) {
+        let scale: Vec<f32> = self.gamma.iter().zip(self.rstd).map(|(g, r)| g * r).collect();
+        let offset = scale.iter().zip(self.mean).zip(self.beta).map(|((s, m), b)| b - m * s).collect();
+        (scale, offset)
+    }
+}
+
+/// The gradients of batch norm + activation: dx where asked, dγ, dβ (Ioffe & Szegedy 2015, section 3).
+pub(crate) fn backward(
+    x: &[f32],
+    dy: &[f32],
+    constants: &Constants<'_>,
+    activation: Activation,
+    dx: Option<&mut [f32]>,
+) -> (Vec<f32>, Vec<f32>) {
+    let channels = constants.mean.len();
+    let rows = x.len() / channels;
+    let (scale, offset) = constants.affine();
+    let totals = column_totals(rows, channels, |range, width, totals| {
+        let mut lanes = Buffer::uninit(2 * width);
+        let wide = [&scale, &offset, &constants.mean.to_vec()].map(|v| repeat(v, width));
+        let wide = [&wide[0][..], &wide[1], &wide[2]];
+        with_derivative!(activation, f => gradient_sums(&x[range.clone()], &dy[range], wide, totals, &mut lanes, &f));
+    });
+    let (sums, weighted) = totals.split_at(channels);
+    if let Some(dx) = dx {
+        let n = rows as f64;
+        let mut slope = vec![0f32; channels];
+        let mut constant = vec![0f32; channels];
+        for c in 0..channels {
+            let (s, r, m) = (f64::from(scale[c]), f64::from(constants.rstd[c]), f64::from(constants.mean[c]));
+            let k = -s * r * r * weighted[c] / n;
+            slope[c] = k as f32;
+            constant[c] = (-s * sums[c] / n - k * m) as f32;
+        }
+        let width = channels * fold(rows, channels);
+        let wide = [&scale, &offset, &slope, &constant].map(|v| repeat(v, width));
+        let wide = [&wide[0][..], &wide[1], &wide[2], &wide[3]];
+        let chunk = (CHUNK / width).max(1) * width;
+        with_derivative!(activation, f => par_chunks_mut(dx, chunk, |i, out| {
+            let range = i * chunk..i * chunk + out.len();
+            gradient_lines(&x[range.clone()], &dy[range], wide, out, &f);
+        }));
+    }
+    let dgamma = weighted.iter().zip(constants.rstd).map(|(w, r)| (w * f64::from(*r)) as f32).collect();
+    (dgamma, sums.iter().map(|s| *s as f32).collect())
+}

@@ -1,0 +1,86 @@
+//! Optimiser steps over raw numbers.
+
+use super::{CHUNK, SendPtr, multiversion, par_for};
+
+/// Adam's constants for one step (Kingma & Ba 2015, algorithm 1), eps outside the bias-corrected root.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamStep {
+    /// Learning rate.
+    pub lr: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// L2 penalty, added to the gradient (not decoupled).
+    pub weight_decay: f32,
+    /// The number of this step, from 1.
+    pub step: u64,
+}
+
+/// One parameter's numbers for [`adam`].
+pub(crate) struct AdamTensor<'a> {
+    pub value: &'a mut [f32],
+    pub grad: &'a [f32],
+    pub m: &'a mut [f32],
+    pub v: &'a mut [f32],
+}
+
+multiversion! {
+    fn adam_lines(value: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], constants: [f32; 6]) {
+        let [step_size, beta1, beta2, eps, decay, root] = constants;
+        let n = value.len();
+        let (grad, m, v) = (&grad[..n], &mut m[..n], &mut v[..n]);
+        for i in 0..n {
+            let g = grad[i] + decay * value[i];
+            m[i] = beta1 * m[i] + (1.0 - beta1) * g;
+            v[i] = beta2 * v[i] + (1.0 - beta2) * (g * g);
+            value[i] -= step_size * m[i] / (v[i].sqrt() * root + eps);
+        }
+    }
+}
+
+/// One Adam step over all tensors in a single parallel pass.
+pub(crate) fn adam(tensors: &mut [AdamTensor<'_>], a: &AdamStep) {
+    let correction1 = 1.0 - f64::from(a.beta1).powi(a.step.min(i32::MAX as u64) as i32);
+    let correction2 = 1.0 - f64::from(a.beta2).powi(a.step.min(i32::MAX as u64) as i32);
+    let step_size = (f64::from(a.lr) / correction1) as f32;
+    let root = (1.0 / correction2.sqrt()) as f32;
+    let constants = [step_size, a.beta1, a.beta2, a.eps, a.weight_decay, root];
+    struct Part<'a> {
+        value: SendPtr<f32>,
+        grad: &'a [f32],
+        m: SendPtr<f32>,
+        v: SendPtr<f32>,
+    }
+    let mut parts = Vec::new();
+    for t in tensors {
+        let (value, m, v) = (t.value.as_mut_ptr(), t.m.as_mut_ptr(), t.v.as_mut_ptr());
+        for (i, grad) in t.grad.chunks(CHUNK).enumerate() {
+            // SAFETY: the offset lies within each of the four arrays, which have one length.
+            let at = |p: *mut f32| SendPtr(unsafe { p.add(i * CHUNK) });
+            parts.push(Part { value: at(value), grad, m: at(m), v: at(v) });
+        }
+    }
+    par_for(parts.len(), |i| {
+        let part = &parts[i];
+        let n = part.grad.len();
+        // SAFETY: parts are disjoint stretches of exclusively borrowed arrays.
+        let [value, m, v] = [&part.value, &part.m, &part.v].map(|p| unsafe { std::slice::from_raw_parts_mut(p.get(), n) });
+        adam_lines(value, part.grad, m, v, constants);
+    });
+}
+
+multiversion! {
+    fn lerp_lines(average: &mut [f32], value: &[f32], keep: f32) {
+        for (a, &v) in average.iter_mut().zip(value) {
+            *a = keep * *a + (1.0 - keep) * v;
+        }
+    }
+}
+
+/// `average ← keep · average + (1 − keep) · value`.
+pub(crate) fn lerp(average: &mut [f32], value: &[f32], keep: f32) {
+    super::par_chunks_mut(average, CHUNK, |i, part| lerp_lines(part, &value[i * CHUNK..i * CHUNK + part.len()], keep));
+}

@@ -1,0 +1,82 @@
+//! Pooling windows over NHWC images.
+
+use super::{SendPtr, par_chunks_mut, par_for};
+
+/// Sizes of a pooling call: input `[n, h, w, c]`, output `[n, oh, ow, c]`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolCall {
+    pub input: [usize; 4],
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+}
+
+impl PoolCall {
+    pub(crate) fn output(&self) -> [usize; 4] {
+        let [n, h, w, c] = self.input;
+        [n, (h - self.kernel[0]) / self.stride[0] + 1, (w - self.kernel[1]) / self.stride[1] + 1, c]
+    }
+}
+
+/// For each output, the index within its image of the window's largest element, the first of equals; a NaN counts as largest.
+pub(crate) fn argmax(x: &[f32], call: PoolCall) -> Vec<u32> {
+    let [n, h, w, c] = call.input;
+    let [_, oh, ow, _] = call.output();
+    let mut out = vec![0u32; n * oh * ow * c];
+    let base = SendPtr(out.as_mut_ptr());
+    par_for(n, |image| {
+        let x = &x[image * h * w * c..(image + 1) * h * w * c];
+        // SAFETY: task `image` alone writes its image's indices.
+        let out = unsafe { std::slice::from_raw_parts_mut(base.get().add(image * oh * ow * c), oh * ow * c) };
+        for (i, slot) in out.iter_mut().enumerate() {
+            let (oy, ox, ch) = (i / (ow * c), i / c % ow, i % c);
+            let mut best = (oy * call.stride[0] * w + ox * call.stride[1]) * c + ch;
+            for ky in 0..call.kernel[0] {
+                for kx in 0..call.kernel[1] {
+                    let at = ((oy * call.stride[0] + ky) * w + ox * call.stride[1] + kx) * c + ch;
+                    if x[at] > x[best] || (x[at].is_nan() && !x[best].is_nan()) {
+                        best = at;
+                    }
+                }
+            }
+            *slot = best as u32;
+        }
+    });
+    out
+}
+
+/// Means of windows.
+pub(crate) fn average(x: &[f32], out: &mut [f32], call: PoolCall) {
+    let [_, h, w, c] = call.input;
+    let [_, oh, ow, _] = call.output();
+    let scale = 1.0 / (call.kernel[0] * call.kernel[1]) as f32;
+    par_chunks_mut(out, oh * ow * c, |image, out| {
+        let x = &x[image * h * w * c..(image + 1) * h * w * c];
+        for (i, slot) in out.chunks_exact_mut(c).enumerate() {
+            slot.fill(0.0);
+            for ky in 0..call.kernel[0] {
+                for kx in 0..call.kernel[1] {
+                    let at = ((i / ow * call.stride[0] + ky) * w + i % ow * call.stride[1] + kx) * c;
+                    slot.iter_mut().zip(&x[at..at + c]).for_each(|(s, v)| *s += v * scale);
+                }
+            }
+        }
+    });
+}
+
+/// The adjoint of [`average`]: each window hands its share to its pixels.
+pub(crate) fn average_grad(dy: &[f32], dx: &mut [f32], call: PoolCall) {
+    let [_, h, w, c] = call.input;
+    let [_, oh, ow, _] = call.output();
+    let scale = 1.0 / (call.kernel[0] * call.kernel[1]) as f32;
+    par_chunks_mut(dx, h * w * c, |image, dx| {
+        dx.fill(0.0);
+        for (i, dy) in dy[image * oh * ow * c..(image + 1) * oh * ow * c].chunks_exact(c).enumerate() {
+            for ky in 0..call.kernel[0] {
+                for kx in 0..call.kernel[1] {
+                    let at = ((i / ow * call.stride[0] + ky) * w + i % ow * call.stride[1] + kx) * c;
+                    dx[at..at + c].iter_mut().zip(dy).for_each(|(d, v)| *d += v * scale);
+                }
+            }
+        }
+    });
+}

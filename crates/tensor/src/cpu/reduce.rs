@@ -1,0 +1,115 @@
+//! Reductions over one axis group of `[outer, reduced, inner]`, in an order fixed by the shape.
+//!
+//! Sums run in f32 over short blocks of fixed virtual lanes, and in f64 over the blocks, so that a sum of
+//! millions keeps f32's accuracy.
+
+use super::{Buffer, CHUNK, SendPtr, multiversion, par_chunks_mut, par_for};
+
+/// Virtual lanes of a sum along contiguous memory.
+const LANES: usize = 16;
+/// Numbers added in f32 before the block joins the f64 total, per lane.
+const BLOCK: usize = 32;
+
+multiversion! {
+    /// The sum of a contiguous stretch.
+    pub(crate) fn sum_line(x: &[f32]) -> f64 {
+        let mut total = 0f64;
+        for block in x.chunks(LANES * BLOCK) {
+            let mut lanes = [0f32; LANES];
+            let mut rows = block.chunks_exact(LANES);
+            for row in &mut rows {
+                for (lane, &v) in lanes.iter_mut().zip(row) {
+                    *lane += v;
+                }
+            }
+            for (lane, &v) in lanes.iter_mut().zip(rows.remainder()) {
+                *lane += v;
+            }
+            total += lanes.iter().map(|&v| f64::from(v)).sum::<f64>();
+        }
+        total
+    }
+}
+
+multiversion! {
+    /// Adds the columns of `rows` (lines of `totals.len()` numbers) to `totals`.
+    fn sum_columns(rows: &[f32], totals: &mut [f64], lane: &mut [f32]) {
+        let width = totals.len();
+        for block in rows.chunks(width * BLOCK) {
+            lane.fill(0.0);
+            for row in block.chunks_exact(width) {
+                for (l, &v) in lane.iter_mut().zip(row) {
+                    *l += v;
+                }
+            }
+            for (t, &l) in totals.iter_mut().zip(lane.iter()) {
+                *t += f64::from(l);
+            }
+        }
+    }
+}
+
+/// Rows that one task sums: by the shape alone.
+fn rows_per_task(rows: usize, width: usize) -> usize {
+    (CHUNK / width.max(1)).max(BLOCK).max(rows.div_ceil(256))
+}
+
+/// `out[o, i] = Σ_r x[o, r, i]`.
+pub(crate) fn sum(x: &[f32], out: &mut [f32], [outer, reduced, inner]: [usize; 3]) {
+    if reduced == 0 {
+        return out.fill(0.0);
+    }
+    if inner == 1 {
+        if outer == 1 {
+            // One long line: partial sums of fixed chunks, added in order.
+            let mut parts = vec![0f64; reduced.div_ceil(CHUNK)];
+            let base = SendPtr(parts.as_mut_ptr());
+            par_for(reduced.div_ceil(CHUNK), |i| {
+                let part = sum_line(&x[i * CHUNK..reduced.min((i + 1) * CHUNK)]);
+                // SAFETY: task `i` alone writes part `i`.
+                unsafe { *base.get().add(i) = part };
+            });
+            out[0] = parts.iter().sum::<f64>() as f32;
+        } else {
+            let lines = (CHUNK / reduced).max(1);
+            par_chunks_mut(out, lines, |i, out| {
+                for (l, o) in out.iter_mut().enumerate() {
+                    let at = (i * lines + l) * reduced;
+                    *o = sum_line(&x[at..at + reduced]) as f32;
+                }
+            });
+        }
+        return;
+    }
+    let rows = rows_per_task(reduced, inner);
+    let tasks = reduced.div_ceil(rows);
+    let mut parts = vec![0f64; outer * tasks * inner];
+    let base = SendPtr(parts.as_mut_ptr());
+    par_for(outer * tasks, |task| {
+        let (o, t) = (task / tasks, task % tasks);
+        let range = t * rows..reduced.min((t + 1) * rows);
+        // SAFETY: task `task` alone writes its `inner` totals.
+        let totals = unsafe { std::slice::from_raw_parts_mut(base.get().add(task * inner), inner) };
+        let mut lane = Buffer::uninit(inner);
+        sum_columns(&x[(o * reduced + range.start) * inner..(o * reduced + range.end) * inner], totals, &mut lane);
+    });
+    for (o, out) in out.chunks_exact_mut(inner).enumerate() {
+        for (i, slot) in out.iter_mut().enumerate() {
+            *slot = (0..tasks).map(|t| parts[(o * tasks + t) * inner + i]).sum::<f64>() as f32;
+        }
+    }
+}
+
+/// The position along the reduced axis of the largest element, the first of equals; a NaN counts as largest.
+pub(crate) fn argmax(x: &[f32], [outer, reduced, inner]: [usize; 3]) -> Vec<u32> {
+    let mut out = vec![0u32; outer * inner];
+    for o in 0..outer {
+        for i in 0..inner {
+            let at = |r: usize| x[(o * reduced + r) * inner + i];
+            let best =
+                (1..reduced).fold(0, |best, r| if at(r) > at(best) || (at(r).is_nan() && !at(best).is_nan()) { r } else { best });
+            out[o * inner + i] = best as u32;
+        }
+    }
+    out
+}

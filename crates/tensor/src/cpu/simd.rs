@@ -1,0 +1,198 @@
+//! The vector registers that the matrix kernels are written in, one implementation per instruction set.
+
+/// A register of `LANES` floats. All functions must be called from code compiled for the instruction set.
+pub(crate) trait Simd: Copy {
+    /// Floats per register.
+    const LANES: usize;
+    /// Registers per row of the widest tile: with its rows, what fills the register file.
+    const WIDE: usize;
+    /// Rows of the widest tile.
+    const TALL: usize;
+    type V: Copy;
+    /// # Safety
+    /// The instruction set must be present.
+    unsafe fn zero() -> Self::V;
+    /// # Safety
+    /// As above, and `p` must be readable.
+    unsafe fn splat(p: *const f32) -> Self::V;
+    /// # Safety
+    /// As above, for `LANES` floats.
+    unsafe fn load(p: *const f32) -> Self::V;
+    /// # Safety
+    /// As above, writable.
+    unsafe fn store(p: *mut f32, v: Self::V);
+    /// `a · b + c`; fused where the instruction set has it.
+    /// # Safety
+    /// The instruction set must be present.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// # Safety
+    /// The instruction set must be present.
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86 {
+    use super::Simd;
+    use std::arch::x86_64::*;
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512;
+    impl Simd for Avx512 {
+        const LANES: usize = 16;
+        const WIDE: usize = 4;
+        const TALL: usize = 6;
+        type V = __m512;
+        #[inline(always)]
+        unsafe fn zero() -> __m512 {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn splat(p: *const f32) -> __m512 {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_set1_ps(*p) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> __m512 {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(p: *mut f32, v: __m512) {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_storeu_ps(p, v) }
+        }
+        #[inline(always)]
+        unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: the caller's promise.
+            unsafe { _mm512_add_ps(a, b) }
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2;
+    impl Simd for Avx2 {
+        const LANES: usize = 8;
+        const WIDE: usize = 2;
+        const TALL: usize = 6;
+        type V = __m256;
+        #[inline(always)]
+        unsafe fn zero() -> __m256 {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn splat(p: *const f32) -> __m256 {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_set1_ps(*p) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> __m256 {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(p: *mut f32, v: __m256) {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_storeu_ps(p, v) }
+        }
+        #[inline(always)]
+        unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_add_ps(a, b) }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod arm {
+    use super::Simd;
+    use std::arch::aarch64::*;
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Neon;
+    impl Simd for Neon {
+        const LANES: usize = 4;
+        const WIDE: usize = 4;
+        const TALL: usize = 6;
+        type V = float32x4_t;
+        #[inline(always)]
+        unsafe fn zero() -> float32x4_t {
+            // SAFETY: the caller's promise.
+            unsafe { vdupq_n_f32(0.0) }
+        }
+        #[inline(always)]
+        unsafe fn splat(p: *const f32) -> float32x4_t {
+            // SAFETY: the caller's promise.
+            unsafe { vld1q_dup_f32(p) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> float32x4_t {
+            // SAFETY: the caller's promise.
+            unsafe { vld1q_f32(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(p: *mut f32, v: float32x4_t) {
+            // SAFETY: the caller's promise.
+            unsafe { vst1q_f32(p, v) }
+        }
+        #[inline(always)]
+        unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+            // SAFETY: the caller's promise.
+            unsafe { vfmaq_f32(c, a, b) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            // SAFETY: the caller's promise.
+            unsafe { vaddq_f32(a, b) }
+        }
+    }
+}
+
+/// Four lanes of ordinary arithmetic, which any compiler maps to whatever the processor has.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+impl Simd for Portable {
+    const LANES: usize = 4;
+    const WIDE: usize = 2;
+    const TALL: usize = 4;
+    type V = [f32; 4];
+    #[inline(always)]
+    unsafe fn zero() -> [f32; 4] {
+        [0.0; 4]
+    }
+    #[inline(always)]
+    unsafe fn splat(p: *const f32) -> [f32; 4] {
+        // SAFETY: the caller's promise.
+        [unsafe { *p }; 4]
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> [f32; 4] {
+        // SAFETY: the caller's promise.
+        unsafe { p.cast::<[f32; 4]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: [f32; 4]) {
+        // SAFETY: the caller's promise.
+        unsafe { p.cast::<[f32; 4]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn add(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+}

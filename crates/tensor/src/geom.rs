@@ -1,0 +1,83 @@
+//! The geometry of a strided convolution, shared by it and its two derivatives.
+
+/// Input size, kernel, stride and padding of a two-dimensional convolution. One geometry serves the convolution, its
+/// input gradient (which is the transposed convolution) and its weight gradient: the output size is derived, never given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct ConvGeom {
+    /// Height and width of the convolution's input, in pixels.
+    pub input: [usize; 2],
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Steps of the window.
+    pub stride: [usize; 2],
+    /// Zeros around the input: `[[top, bottom], [left, right]]`.
+    pub pad: [[usize; 2]; 2],
+}
+
+impl ConvGeom {
+    /// A geometry with the same kernel, stride and padding on every side.
+    pub fn square(input: [usize; 2], kernel: usize, stride: usize, pad: usize) -> Self {
+        Self { input, kernel: [kernel; 2], stride: [stride; 2], pad: [[pad; 2]; 2] }
+    }
+
+    /// Height and width of the output: ⌊(input + padding − kernel) / stride⌋ + 1 (Dumoulin & Visin 2016, relationship 6);
+    /// `None` where the kernel is larger than the padded input, or kernel or stride is 0.
+    pub fn try_output(&self) -> Option<[usize; 2]> {
+        let side = |i: usize| {
+            let padded = self.input[i] + self.pad[i][0] + self.pad[i][1];
+            let valid = self.kernel[i] > 0 && self.stride[i] > 0 && self.kernel[i] <= padded;
+            valid.then(|| (padded - self.kernel[i]) / self.stride[i] + 1)
+        };
+        Some([side(0)?, side(1)?])
+    }
+
+    /// [`try_output`](Self::try_output) of a valid geometry.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[track_caller]
+    pub fn output(&self) -> [usize; 2] {
+        self.try_output().unwrap_or_else(|| panic!("conv2d: kernel larger than the padded input, or a zero, in {self:?}"))
+    }
+
+    /// The geometry whose input gradient is the transposed convolution from `input` pixels with this kernel, stride, padding
+    /// and `output_padding`: its `input` is (input − 1)·stride + kernel − padding + output_padding.
+    ///
+    /// # Errors
+    /// One line, where `output_padding ≥ stride` (the size would belong to a larger input) or no pixel is left.
+    pub fn transposed(
+        input: [usize; 2],
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        pad: [[usize; 2]; 2],
+        output_padding: [usize; 2],
+    ) -> Result<Self, String> {
+        let mut output = [0; 2];
+        for i in 0..2 {
+            if stride[i] == 0 || kernel[i] == 0 || input[i] == 0 {
+                return Err(format!(
+                    "conv_transpose2d: input {input:?}, kernel {kernel:?} and stride {stride:?} must not hold a 0"
+                ));
+            }
+            if output_padding[i] >= stride[i] {
+                return Err(format!(
+                    "conv_transpose2d: output_padding {output_padding:?} must be smaller than stride {stride:?}"
+                ));
+            }
+            let grown = (input[i] - 1) * stride[i] + kernel[i] + output_padding[i];
+            output[i] = grown.checked_sub(pad[i][0] + pad[i][1]).filter(|&o| o > 0).ok_or_else(|| {
+                format!("conv_transpose2d: padding {pad:?} leaves nothing of {input:?} pixels under kernel {kernel:?}")
+            })?;
+        }
+        let geom = Self { input: output, kernel, stride, pad };
+        match geom.try_output() {
+            Some(out) if out == input => Ok(geom),
+            other => Err(format!("conv_transpose2d: {geom:?} maps back to {other:?}, not {input:?}")),
+        }
+    }
+
+    /// Whether the kernel covers the whole unpadded input once: the convolution is then a plain matrix product.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.kernel == self.input && self.pad == [[0; 2]; 2]
+    }
+}

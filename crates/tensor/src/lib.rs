@@ -1,0 +1,27 @@
+//! Tensors with reverse-mode differentiation, for convolutional GANs.
+//!
+//! A [`Tensor`] is a contiguous, row-major array of `f32` of at most five axes; images are `[N, H, W, C]`. Operations are methods
+//! (`x.relu()`, `a.add(&b)`) or, for the convolution family, functions that take a [`ConvGeom`]. An operation on
+//! tensors made by [`Tensor::leaf`] joins the graph of [`autograd`]; gradients are themselves differentiable.
+//!
+//! Shape misuse is a programmer's bug: operations panic, naming themselves and the shapes.
+
+pub mod autograd;
+mod cpu;
+mod device;
+mod geom;
+mod ops;
+pub mod rng;
+mod shape;
+mod tensor;
+
+pub use cpu::buffer::{memory, reset_peak};
+pub use cpu::optim::AdamStep;
+pub use cpu::{ISA_VARIABLE, Isa, isa, isa_from_env};
+pub use device::Device;
+pub use geom::ConvGeom;
+pub use ops::{
+    Activation, AdamSlot, BatchNorm, adam, concat, conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad, lerp,
+};
+pub use shape::{MAX_RANK, Shape};
+pub use tensor::Tensor;

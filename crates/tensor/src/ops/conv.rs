@@ -1,0 +1,141 @@
+//! The convolution triple: three partial derivatives of one trilinear form, so that the gradient of each is made of
+//! the other two, to any order.
+
+use crate::autograd::{Save, record};
+use crate::cpu::conv::ConvCall;
+use crate::cpu::{Buffer, conv as kernel};
+use crate::{ConvGeom, Shape, Tensor};
+use smallvec::smallvec;
+
+#[track_caller]
+fn check(name: &str, what: &str, t: &Tensor, expected: [Option<usize>; 4]) {
+    let fits = t.shape().rank() == 4 && t.shape().iter().zip(expected).all(|(&have, want)| want.is_none_or(|w| w == have));
+    let show = expected.map(|e| e.map_or("_".to_string(), |n| n.to_string())).join(", ");
+    assert!(fits, "{name}: {what} has shape {:?}, not [{show}]", t.shape());
+}
+
+/// A convolution over the whole input at once is a matrix product; these are its two flat sides.
+fn flat(t: &Tensor) -> Tensor {
+    let n = t.shape()[0];
+    t.reshape([n, t.len() / n.max(1)])
+}
+
+fn flat_weight(w: &Tensor) -> Tensor {
+    let cout = w.shape()[3];
+    w.reshape([w.len() / cout.max(1), cout])
+}
+
+/// The convolution of images `x` `[N, H, W, Cin]` with `w` `[kh, kw, Cin, Cout]` (cross-correlation, as in every deep-learning
+/// library): `[N, OH, OW, Cout]`.
+///
+/// # Panics
+/// When an operand does not fit the geometry.
+#[track_caller]
+pub fn conv2d(x: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
+    let g = *geom;
+    let [oh, ow] = g.output();
+    check("conv2d", "x", x, [None, Some(g.input[0]), Some(g.input[1]), None]);
+    let (batch, cin) = (x.shape()[0], x.shape()[3]);
+    check("conv2d", "w", w, [Some(g.kernel[0]), Some(g.kernel[1]), Some(cin), None]);
+    let cout = w.shape()[3];
+    if g.is_dense() && batch > 0 {
+        return flat(x).matmul(&flat_weight(w), false, false).reshape([batch, 1, 1, cout]);
+    }
+    let mut out = Buffer::uninit(batch * oh * ow * cout);
+    if !out.is_empty() {
+        kernel::conv2d(x.data(), w.data(), &mut out, ConvCall { geom: g, batch, cin, cout });
+    }
+    let out = Tensor::from_buffer(out, Shape::from([batch, oh, ow, cout]));
+    record(
+        out,
+        "conv2d",
+        &[x, w],
+        |_| smallvec![Save::input(x), Save::input(w)],
+        move |saved, dy| {
+            smallvec![
+                saved.when(0, || conv2d_input_grad(dy, saved.get(1), &g)),
+                saved.when(1, || conv2d_weight_grad(saved.get(0), dy, &g)),
+            ]
+        },
+    )
+}
+
+/// The gradient of [`conv2d`] with respect to its input, `[N, H, W, Cin]`, from `dy` `[N, OH, OW, Cout]`; every pixel is written, also
+/// those no window covers.
+///
+/// # Panics
+/// When an operand does not fit the geometry.
+#[track_caller]
+pub fn conv2d_input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
+    let g = *geom;
+    let [oh, ow] = g.output();
+    check("conv2d_input_grad", "w", w, [Some(g.kernel[0]), Some(g.kernel[1]), None, None]);
+    let (cin, cout) = (w.shape()[2], w.shape()[3]);
+    check("conv2d_input_grad", "dy", dy, [None, Some(oh), Some(ow), Some(cout)]);
+    let batch = dy.shape()[0];
+    if g.is_dense() && batch > 0 {
+        return flat(dy).matmul(&flat_weight(w), false, true).reshape([batch, g.input[0], g.input[1], cin]);
+    }
+    let mut out = Buffer::uninit(batch * g.input[0] * g.input[1] * cin);
+    if !out.is_empty() {
+        kernel::conv2d_input_grad(dy.data(), w.data(), &mut out, ConvCall { geom: g, batch, cin, cout });
+    }
+    let out = Tensor::from_buffer(out, Shape::from([batch, g.input[0], g.input[1], cin]));
+    record(
+        out,
+        "conv2d_input_grad",
+        &[dy, w],
+        |_| smallvec![Save::input(dy), Save::input(w)],
+        move |saved, dx| {
+            smallvec![saved.when(0, || conv2d(dx, saved.get(1), &g)), saved.when(1, || conv2d_weight_grad(dx, saved.get(0), &g))]
+        },
+    )
+}
+
+/// The gradient of [`conv2d`] with respect to its weight, `[kh, kw, Cin, Cout]`, from `x` `[N, H, W, Cin]` and `dy` `[N, OH, OW, Cout]`.
+///
+/// # Panics
+/// When an operand does not fit the geometry.
+#[track_caller]
+pub fn conv2d_weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom) -> Tensor {
+    let g = *geom;
+    let [oh, ow] = g.output();
+    check("conv2d_weight_grad", "x", x, [None, Some(g.input[0]), Some(g.input[1]), None]);
+    let (batch, cin) = (x.shape()[0], x.shape()[3]);
+    check("conv2d_weight_grad", "dy", dy, [Some(batch), Some(oh), Some(ow), None]);
+    let cout = dy.shape()[3];
+    let shape = Shape::from([g.kernel[0], g.kernel[1], cin, cout]);
+    if g.is_dense() && batch > 0 {
+        return flat(x).matmul(&flat(dy), true, false).reshape(shape);
+    }
+    let mut out = Buffer::zeros(shape.len());
+    if batch > 0 && !out.is_empty() {
+        kernel::conv2d_weight_grad(x.data(), dy.data(), &mut out, ConvCall { geom: g, batch, cin, cout });
+    }
+    let out = Tensor::from_buffer(out, shape);
+    record(
+        out,
+        "conv2d_weight_grad",
+        &[x, dy],
+        |_| smallvec![Save::input(x), Save::input(dy)],
+        move |saved, dw| {
+            smallvec![saved.when(0, || conv2d_input_grad(saved.get(1), dw, &g)), saved.when(1, || conv2d(saved.get(0), dw, &g))]
+        },
+    )
+}
+
+/// The transposed ("fractionally strided") convolution of `x` `[N, h, w, Cin]`: the input gradient of a convolution. The weight is
+/// `[kh, kw, Cout, Cin]`, that of the convolution which maps the result back; the result is `[N, H, W, Cout]` with
+/// H = (h − 1)·stride + kernel − padding + output_padding.
+///
+/// # Panics
+/// When the geometry is impossible ([`ConvGeom::transposed`]) or an operand does not fit.
+#[track_caller]
+pub fn conv_transpose2d(x: &Tensor, w: &Tensor, stride: [usize; 2], pad: [[usize; 2]; 2], output_padding: [usize; 2]) -> Tensor {
+    check("conv_transpose2d", "x", x, [None; 4]);
+    check("conv_transpose2d", "w", w, [None; 4]);
+    let input = [x.shape()[1], x.shape()[2]];
+    let kernel = [w.shape()[0], w.shape()[1]];
+    let geom = ConvGeom::transposed(input, kernel, stride, pad, output_padding).unwrap_or_else(|message| panic!("{message}"));
+    conv2d_input_grad(x, w, &geom)
+}

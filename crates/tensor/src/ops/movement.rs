@@ -1,0 +1,266 @@
+//! Operations that move numbers without changing them.
+
+use crate::autograd::record;
+use crate::cpu::movement::{self as kernel, Strided};
+use crate::cpu::{Buffer, par_for};
+use crate::shape::MAX_RANK;
+use crate::{Shape, Tensor};
+use smallvec::smallvec;
+use std::sync::Arc;
+
+impl Tensor {
+    /// The same numbers in another shape; free.
+    ///
+    /// # Panics
+    /// When the number of elements differs.
+    #[track_caller]
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Tensor {
+        let shape = shape.into();
+        let from = *self.shape();
+        assert_eq!(from.len(), shape.len(), "reshape: {from:?} has not as many elements as {shape:?}");
+        let out = Tensor { storage: self.storage.clone(), shape, node: None };
+        record(out, "reshape", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.reshape(from))])
+    }
+
+    /// Axis `i` of the result is axis `order[i]` of this tensor; copies.
+    ///
+    /// # Panics
+    /// When `order` is not a permutation of the axes.
+    #[track_caller]
+    pub fn permute(&self, order: &[usize]) -> Tensor {
+        let from = *self.shape();
+        let rank = from.rank();
+        assert!(
+            order.len() == rank && (0..rank).all(|a| order.contains(&a)),
+            "permute: {order:?} is no permutation of the axes of {from:?}"
+        );
+        let axes: Vec<usize> = order.iter().map(|&a| from[a]).collect();
+        let shape = Shape::new(&axes);
+        let own = from.strides();
+        let mut strides = [1; MAX_RANK];
+        order.iter().enumerate().for_each(|(i, &a)| strides[i] = own[a]);
+        let mut out = Buffer::uninit(self.len());
+        kernel::copy(
+            &axes,
+            self.data(),
+            Strided { offset: 0, strides },
+            &mut out,
+            Strided { offset: 0, strides: contiguous(&shape) },
+        );
+        let mut inverse = vec![0; rank];
+        order.iter().enumerate().for_each(|(i, &a)| inverse[a] = i);
+        let out = Tensor::from_buffer(out, shape);
+        record(out, "permute", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.permute(&inverse))])
+    }
+
+    /// The two axes of a matrix exchanged; copies.
+    #[track_caller]
+    pub fn transpose(&self) -> Tensor {
+        self.permute(&[1, 0])
+    }
+
+    /// `len` positions of `axis` from `start` on; copies.
+    ///
+    /// # Panics
+    /// When the range exceeds the axis.
+    #[track_caller]
+    pub fn narrow(&self, axis: usize, start: usize, len: usize) -> Tensor {
+        let from = *self.shape();
+        assert!(
+            axis < from.rank() && start + len <= from[axis],
+            "narrow: axis {axis}, {start}..{} of shape {from:?}",
+            start + len
+        );
+        let mut axes = from.to_vec();
+        axes[axis] = len;
+        let shape = Shape::new(&axes);
+        let mut out = Buffer::uninit(shape.len());
+        let source = Strided { offset: start * from.strides()[axis], strides: contiguous(&from) };
+        kernel::copy(&axes, self.data(), source, &mut out, Strided { offset: 0, strides: contiguous(&shape) });
+        let total = from[axis];
+        let out = Tensor::from_buffer(out, shape);
+        record(out, "narrow", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.embed(axis, start, total))])
+    }
+
+    /// The adjoint of [`narrow`](Self::narrow): this tensor at `start` of an axis of `total` zeros.
+    ///
+    /// # Panics
+    /// When it does not fit.
+    #[track_caller]
+    pub fn embed(&self, axis: usize, start: usize, total: usize) -> Tensor {
+        let from = *self.shape();
+        assert!(axis < from.rank() && start + from[axis] <= total, "embed: axis {axis} at {start} of {total}, shape {from:?}");
+        let len = from[axis];
+        let mut axes = from.to_vec();
+        axes[axis] = total;
+        let shape = Shape::new(&axes);
+        let mut out = Buffer::zeros(shape.len());
+        let target = Strided { offset: start * shape.strides()[axis], strides: contiguous(&shape) };
+        kernel::copy(&from, self.data(), Strided { offset: 0, strides: contiguous(&from) }, &mut out, target);
+        let out = Tensor::from_buffer(out, shape);
+        record(out, "embed", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.narrow(axis, start, len))])
+    }
+
+    /// Zeros around the pixels of `[N, H, W, C]`: `pad` is `[[top, bottom], [left, right]]`.
+    ///
+    /// # Panics
+    /// When the rank is not 4.
+    #[track_caller]
+    pub fn pad2d(&self, pad: [[usize; 2]; 2]) -> Tensor {
+        let s = *self.shape();
+        assert_eq!(s.rank(), 4, "pad2d: shape {s:?} is not [N, H, W, C]");
+        let tall = if pad[0] == [0, 0] { self.clone() } else { self.embed(1, pad[0][0], s[1] + pad[0][0] + pad[0][1]) };
+        if pad[1] == [0, 0] { tall } else { tall.embed(2, pad[1][0], s[2] + pad[1][0] + pad[1][1]) }
+    }
+
+    /// The rows (positions of axis 0) with these numbers, in this order; a row may repeat.
+    ///
+    /// # Panics
+    /// On a scalar, or when a row does not exist.
+    #[track_caller]
+    pub fn index_select(&self, rows: &[usize]) -> Tensor {
+        let from = *self.shape();
+        assert!(from.rank() > 0 && rows.iter().all(|&r| r < from[0]), "index_select: a row beyond shape {from:?}");
+        let mut axes = from.to_vec();
+        axes[0] = rows.len();
+        let shape = Shape::new(&axes);
+        let mut out = Buffer::uninit(shape.len());
+        let width = from[1..].iter().product();
+        if !out.is_empty() {
+            kernel::index_select(self.data(), rows, width, &mut out);
+        }
+        let out = Tensor::from_buffer(out, shape);
+        let rows = rows.to_vec();
+        record(out, "index_select", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.index_add(&rows, from))])
+    }
+
+    fn index_add(&self, rows: &[usize], shape: Shape) -> Tensor {
+        let mut out = Buffer::uninit(shape.len());
+        kernel::index_add(self.data(), rows, shape[1..].iter().product(), &mut out);
+        let out = Tensor::from_buffer(out, shape);
+        let rows = rows.to_vec();
+        record(out, "index_add", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.index_select(&rows))])
+    }
+
+    /// `out[g, i] = self[g, index[g, i]]` over `groups` equal parts of both.
+    pub(crate) fn gather(&self, index: Arc<Vec<u32>>, shape: Shape, groups: usize) -> Tensor {
+        let from = *self.shape();
+        let mut out = Buffer::uninit(shape.len());
+        if !out.is_empty() {
+            kernel::gather(self.data(), &index, &mut out, groups);
+        }
+        let out = Tensor::from_buffer(out, shape);
+        record(out, "gather", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.scatter_add(index.clone(), from, groups))])
+    }
+
+    fn scatter_add(&self, index: Arc<Vec<u32>>, shape: Shape, groups: usize) -> Tensor {
+        let from = *self.shape();
+        let mut out = Buffer::uninit(shape.len());
+        if !out.is_empty() {
+            kernel::scatter_add(self.data(), &index, &mut out, groups);
+        }
+        let out = Tensor::from_buffer(out, shape);
+        record(out, "scatter_add", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.gather(index.clone(), from, groups))])
+    }
+
+    /// L1 distances between the rows of each kernel: from `[N, B, C]`, `out[i, j, b] = Σ_c |M[i, b, c] − M[j, b, c]|`, `[N, N, B]` (minibatch
+    /// discrimination, Salimans et al. 2016). By broadcasting it would need an `[N, N, B, C]` temporary.
+    ///
+    /// # Panics
+    /// When the rank is not 3.
+    #[track_caller]
+    pub fn pairwise_l1(&self) -> Tensor {
+        let s = *self.shape();
+        assert_eq!(s.rank(), 3, "pairwise_l1: shape {s:?} is not [N, B, C]");
+        let (n, b, c) = (s[0], s[1], s[2]);
+        let mut out = Buffer::uninit(n * n * b);
+        let x = self.data();
+        let target = crate::cpu::SendPtr(out.as_mut_ptr());
+        par_for(n, |i| {
+            // SAFETY: task `i` alone writes row `i`.
+            let out = unsafe { std::slice::from_raw_parts_mut(target.get().add(i * n * b), n * b) };
+            for (at, slot) in out.iter_mut().enumerate() {
+                let (j, k) = (at / b, at % b);
+                let (p, q) = (&x[(i * b + k) * c..(i * b + k + 1) * c], &x[(j * b + k) * c..(j * b + k + 1) * c]);
+                *slot = p.iter().zip(q).map(|(p, q)| (p - q).abs()).sum();
+            }
+        });
+        let out = Tensor::from_buffer(out, Shape::from([n, n, b]));
+        let m = self.detach();
+        record(out, "pairwise_l1", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.pairwise_l1_grad(&m))])
+    }
+
+    /// `dM[i, b, c] = Σ_j (g[i, j, b] + g[j, i, b]) · sign(M[i, b, c] − M[j, b, c])`; linear in g, and constant in M almost everywhere.
+    fn pairwise_l1_grad(&self, m: &Tensor) -> Tensor {
+        let s = *m.shape();
+        let (n, b, c) = (s[0], s[1], s[2]);
+        let (x, g) = (m.data(), self.data());
+        let mut out = Buffer::uninit(s.len());
+        crate::cpu::par_chunks_mut(&mut out, (b * c).max(1), |i, out| {
+            out.fill(0.0);
+            for j in 0..n {
+                for k in 0..b {
+                    let weight = g[(i * n + j) * b + k] + g[(j * n + i) * b + k];
+                    for l in 0..c {
+                        let d = x[(i * b + k) * c + l] - x[(j * b + k) * c + l];
+                        out[k * c + l] += weight * (f32::from(d > 0.0) - f32::from(d < 0.0));
+                    }
+                }
+            }
+        });
+        let out = Tensor::from_buffer(out, s);
+        let m = m.clone();
+        record(
+            out,
+            "pairwise_l1_grad",
+            &[self],
+            |_| smallvec![],
+            move |_, v| {
+                // The adjoint: dg[i, j, b] = Σ_c (v[i, b, c] − v[j, b, c]) · sign(M[i, b, c] − M[j, b, c]).
+                let difference = |t: &Tensor| t.reshape([n, 1, b, c]).sub(&t.reshape([1, n, b, c]));
+                let d = difference(&m);
+                let sign = d.div(&d.abs().maximum(&Tensor::scalar(f32::MIN_POSITIVE)));
+                smallvec![Some(difference(v).mul(&sign).sum(&[3], false))]
+            },
+        )
+    }
+}
+
+/// Row-major strides, 1 where there is no axis.
+fn contiguous(shape: &Shape) -> [usize; MAX_RANK] {
+    let mut strides = shape.strides();
+    strides[shape.rank()..].fill(1);
+    strides
+}
+
+/// The tensors one after another along `axis`.
+///
+/// # Panics
+/// When there is none, or they differ in another axis.
+#[track_caller]
+pub fn concat(tensors: &[&Tensor], axis: usize) -> Tensor {
+    let Some(first) = tensors.first() else { panic!("concat: no tensors") };
+    let mut axes = first.shape().to_vec();
+    assert!(axis < axes.len(), "concat: axis {axis} of shape {:?}", first.shape());
+    axes[axis] = tensors.iter().map(|t| t.shape()[axis]).sum();
+    let shape = Shape::new(&axes);
+    let mut out = Buffer::uninit(shape.len());
+    let mut start = 0;
+    let mut spans = Vec::with_capacity(tensors.len());
+    for t in tensors {
+        let alike = t.shape().rank() == shape.rank() && (0..shape.rank()).all(|i| i == axis || t.shape()[i] == shape[i]);
+        assert!(alike, "concat: {:?} beside {:?} along axis {axis}", t.shape(), first.shape());
+        let target = Strided { offset: start * shape.strides()[axis], strides: contiguous(&shape) };
+        kernel::copy(t.shape(), t.data(), Strided { offset: 0, strides: contiguous(t.shape()) }, &mut out, target);
+        spans.push((start, t.shape()[axis]));
+        start += t.shape()[axis];
+    }
+    let out = Tensor::from_buffer(out, shape);
+    record(
+        out,
+        "concat",
+        tensors,
+        |_| smallvec![],
+        move |saved, g| spans.iter().enumerate().map(|(i, &(start, len))| saved.when(i, || g.narrow(axis, start, len))).collect(),
+    )
+}

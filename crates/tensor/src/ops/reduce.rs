@@ -1,0 +1,133 @@
+//! Sums, means, maxima and the softmax family.
+
+use crate::autograd::{Save, record};
+use crate::cpu::{Buffer, reduce as kernel};
+use crate::{Shape, Tensor};
+use smallvec::smallvec;
+use std::sync::Arc;
+
+/// The shape seen as `[outer, reduced, inner]` around the axes `first..=last`.
+fn around(shape: &Shape, first: usize, last: usize) -> [usize; 3] {
+    [shape[..first].iter().product(), shape[first..=last].iter().product(), shape[last + 1..].iter().product()]
+}
+
+impl Tensor {
+    #[track_caller]
+    fn check_axis(&self, name: &str, axis: usize) {
+        assert!(axis < self.shape().rank(), "{name}: axis {axis} of shape {:?}", self.shape());
+    }
+
+    /// The sum over `axes`, which stay with length 1 where `keep` is set.
+    ///
+    /// # Panics
+    /// When an axis does not exist.
+    #[track_caller]
+    pub fn sum(&self, axes: &[usize], keep: bool) -> Tensor {
+        axes.iter().for_each(|&a| self.check_axis("sum", a));
+        let from = *self.shape();
+        let kept = from.reduced(axes, true);
+        let mut current = self.detach();
+        // Runs of neighbouring axes, last first, each one pass; axes of length 1 cost nothing.
+        let mut axis = from.rank();
+        while axis > 0 {
+            axis -= 1;
+            if !axes.contains(&axis) || from[axis] == 1 {
+                continue;
+            }
+            let last = axis;
+            while axis > 0 && axes.contains(&(axis - 1)) {
+                axis -= 1;
+            }
+            let sizes = around(current.shape(), axis, last);
+            let mut out = Buffer::uninit(sizes[0] * sizes[2]);
+            kernel::sum(current.data(), &mut out, sizes);
+            let shape = current.shape().reduced(&(axis..=last).collect::<Vec<_>>(), true);
+            current = Tensor::from_buffer(out, shape);
+        }
+        let out = current.reshape(if keep { kept } else { from.reduced(axes, false) });
+        record(out, "sum", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.reshape(kept).broadcast_to(from))])
+    }
+
+    /// The sum of all elements, as a scalar.
+    pub fn sum_all(&self) -> Tensor {
+        self.sum(&(0..self.shape().rank()).collect::<Vec<_>>(), false)
+    }
+
+    /// The mean over `axes`.
+    #[track_caller]
+    pub fn mean(&self, axes: &[usize], keep: bool) -> Tensor {
+        axes.iter().for_each(|&a| self.check_axis("mean", a));
+        let count: usize = axes.iter().map(|&a| self.shape()[a]).product();
+        self.sum(axes, keep).scale(1.0 / count as f32)
+    }
+
+    /// The mean of all elements, as a scalar.
+    pub fn mean_all(&self) -> Tensor {
+        self.sum_all().scale(1.0 / self.len() as f32)
+    }
+
+    /// The largest element along `axis`; the gradient goes to the first of equals.
+    ///
+    /// # Panics
+    /// When the axis does not exist or is empty.
+    #[track_caller]
+    pub fn max(&self, axis: usize, keep: bool) -> Tensor {
+        self.check_axis("max", axis);
+        assert!(self.shape()[axis] > 0, "max: axis {axis} of shape {:?} is empty", self.shape());
+        let [outer, reduced, inner] = around(self.shape(), axis, axis);
+        let best = kernel::argmax(self.data(), [outer, reduced, inner]);
+        let index: Vec<u32> = best
+            .iter()
+            .enumerate()
+            .map(|(i, &r)| ((i / inner % outer * reduced + r as usize) * inner + i % inner) as u32)
+            .collect();
+        self.gather(Arc::new(index), self.shape().reduced(&[axis], keep), 1)
+    }
+
+    /// The position of the largest element along the last axis.
+    ///
+    /// # Panics
+    /// On a scalar, or when the last axis is empty.
+    #[track_caller]
+    pub fn argmax_last(&self) -> Vec<usize> {
+        let axis = self.shape().rank().checked_sub(1).unwrap_or_else(|| panic!("argmax_last: a scalar has no axis"));
+        assert!(self.shape()[axis] > 0, "argmax_last: shape {:?}", self.shape());
+        kernel::argmax(self.data(), around(self.shape(), axis, axis)).into_iter().map(|i| i as usize).collect()
+    }
+
+    /// ln Σ eˣ along `axis`, without overflow.
+    #[track_caller]
+    pub fn log_sum_exp(&self, axis: usize, keep: bool) -> Tensor {
+        self.check_axis("log_sum_exp", axis);
+        let top = self.detach().max(axis, true);
+        let sum = self.sub(&top).exp().sum(&[axis], true).log().add(&top);
+        sum.reshape(self.shape().reduced(&[axis], keep))
+    }
+
+    /// eˣ / Σ eˣ along `axis`.
+    #[track_caller]
+    pub fn softmax(&self, axis: usize) -> Tensor {
+        self.check_axis("softmax", axis);
+        let x = self.detach();
+        let shifted = x.sub(&x.max(axis, true)).exp();
+        let out = shifted.div(&shifted.sum(&[axis], true));
+        record(
+            out,
+            "softmax",
+            &[self],
+            |out| smallvec![Save::output(out)],
+            move |saved, g| {
+                let y = saved.get(0);
+                let gy = g.mul(y);
+                smallvec![Some(gy.sub(&y.mul(&gy.sum(&[axis], true))))]
+            },
+        )
+    }
+
+    /// x − ln Σ eˣ along `axis`.
+    #[track_caller]
+    pub fn log_softmax(&self, axis: usize) -> Tensor {
+        self.check_axis("log_softmax", axis);
+        self.sub(&self.log_sum_exp(axis, true))
+    }
+}

@@ -1,0 +1,168 @@
+//! Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as
+//! 1, 2, 3" (SC 2011): the word at a position is a pure function of (seed, stream, position), so a
+//! stream can be filled by any number of threads, continued from three saved integers, and repeated on a GPU.
+
+use crate::{Shape, Tensor, cpu};
+use serde::{Deserialize, Serialize};
+
+const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+
+/// The ten-round Philox4x32 bijection: `counter` (4 words) under `key` (2 words).
+pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+    for _ in 0..10 {
+        let a = u64::from(MULTIPLIER[0]) * u64::from(counter[0]);
+        let b = u64::from(MULTIPLIER[1]) * u64::from(counter[2]);
+        counter = [(b >> 32) as u32 ^ counter[1] ^ key[0], b as u32, (a >> 32) as u32 ^ counter[3] ^ key[1], a as u32];
+        key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
+    }
+    counter
+}
+
+/// A random stream: three integers, all of its state. Cloning it repeats the stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Philox {
+    seed: u64,
+    stream: u64,
+    /// Position in the stream, in 32-bit words.
+    position: u64,
+}
+
+impl Philox {
+    /// The start of stream number `stream` under `seed`. Streams of one seed are independent.
+    pub fn new(seed: u64, stream: u64) -> Self {
+        Self { seed, stream, position: 0 }
+    }
+
+    fn block(&self, index: u64) -> [u32; 4] {
+        philox4x32(
+            [index as u32, (index >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32],
+            [self.seed as u32, (self.seed >> 32) as u32],
+        )
+    }
+
+    /// The next 32 random bits.
+    pub fn next_u32(&mut self) -> u32 {
+        let word = self.block(self.position / 4)[(self.position % 4) as usize];
+        self.position += 1;
+        word
+    }
+
+    /// An unbiased integer in `[0, n)` (Lemire's rejection method).
+    ///
+    /// # Panics
+    /// When `n` is 0.
+    pub fn below(&mut self, n: u32) -> u32 {
+        assert!(n > 0, "Philox::below: the range is empty");
+        let threshold = n.wrapping_neg() % n;
+        loop {
+            let product = u64::from(self.next_u32()) * u64::from(n);
+            if product as u32 >= threshold {
+                return (product >> 32) as u32;
+            }
+        }
+    }
+
+    /// A tensor of independent U(low, high) values; `high` is excluded but for rounding.
+    pub fn uniform(&mut self, shape: impl Into<Shape>, low: f32, high: f32) -> Tensor {
+        self.fill(shape.into(), move |words| words.map(|w| low + (high - low) * unit(w)))
+    }
+
+    /// A tensor of independent N(mean, std²) values (Box–Muller on pairs of words).
+    pub fn normal(&mut self, shape: impl Into<Shape>, mean: f32, std: f32) -> Tensor {
+        self.fill(shape.into(), move |w| {
+            let [a, b] = box_muller(w[0], w[1]);
+            let [c, d] = box_muller(w[2], w[3]);
+            [a, b, c, d].map(|z| mean + std * z as f32)
+        })
+    }
+
+    /// A tensor that is `value` with probability `keep`, else 0: a dropout mask when `value = 1 / keep`.
+    pub fn bernoulli(&mut self, shape: impl Into<Shape>, keep: f32, value: f32) -> Tensor {
+        self.fill(shape.into(), move |words| words.map(|w| if unit(w) < keep { value } else { 0.0 }))
+    }
+
+    /// Every call starts on a fresh block of four words, so element `i` is a function of the position and `i` alone.
+    fn fill(&mut self, shape: Shape, f: impl Fn([u32; 4]) -> [f32; 4] + Sync) -> Tensor {
+        let first = self.position.div_ceil(4);
+        let len = shape.len();
+        let mut out = cpu::Buffer::uninit(len);
+        const CHUNK: usize = 4096;
+        cpu::par_chunks_mut(&mut out, CHUNK, |chunk, values| {
+            for (i, four) in values.chunks_mut(4).enumerate() {
+                let block = f(self.block(first + (chunk * CHUNK / 4 + i) as u64));
+                four.copy_from_slice(&block[..four.len()]);
+            }
+        });
+        self.position = (first + (len as u64).div_ceil(4)) * 4;
+        Tensor::from_buffer(out, shape)
+    }
+}
+
+/// 24 random bits as a number in `[0, 1)`.
+fn unit(word: u32) -> f32 {
+    (word >> 8) as f32 * (1.0 / 16_777_216.0)
+}
+
+fn box_muller(a: u32, b: u32) -> [f64; 2] {
+    // (a + 1) / 2^32 lies in (0, 1]: the logarithm is finite.
+    let radius = (-2.0 * ((f64::from(a) + 1.0) / 4_294_967_296.0).ln()).sqrt();
+    let (sin, cos) = (std::f64::consts::TAU * f64::from(b) / 4_294_967_296.0).sin_cos();
+    [radius * cos, radius * sin]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vectors of Random123's `kat_vectors` for philox4x32-10.
+    #[test]
+    fn known_answers() {
+        assert_eq!(philox4x32([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(philox4x32([!0; 4], [!0; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+        assert_eq!(
+            philox4x32([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
+            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
+        );
+    }
+
+    #[test]
+    fn moments_of_the_distributions() {
+        let n = 200_000usize;
+        let moments = |t: Tensor| {
+            let v = t.to_vec();
+            let mean = v.iter().map(|&x| f64::from(x)).sum::<f64>() / n as f64;
+            let var = v.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n as f64;
+            (mean, var)
+        };
+        let mut rng = Philox::new(7, 1);
+        let (mean, var) = moments(rng.normal([n], 1.0, 2.0));
+        assert!((mean - 1.0).abs() < 0.02 && (var - 4.0).abs() < 0.05, "normal: {mean} {var}");
+        let (mean, var) = moments(rng.uniform([n], -1.0, 1.0));
+        assert!(mean.abs() < 0.01 && (var - 1.0 / 3.0).abs() < 0.005, "uniform: {mean} {var}");
+        let (mean, _) = moments(rng.bernoulli([n], 0.8, 1.25));
+        assert!((mean - 1.0).abs() < 0.01, "dropout mask: {mean}");
+    }
+
+    #[test]
+    fn a_saved_state_continues_the_stream() {
+        let mut rng = Philox::new(3, 9);
+        rng.normal([5], 0.0, 1.0);
+        rng.next_u32();
+        let mut copy = rng.clone();
+        assert_eq!(rng.uniform([7], 0.0, 1.0).to_vec(), copy.uniform([7], 0.0, 1.0).to_vec());
+        assert_eq!(rng, copy);
+        let mut other = Philox::new(3, 10);
+        assert_ne!(other.uniform([7], 0.0, 1.0).to_vec(), Philox::new(3, 9).uniform([7], 0.0, 1.0).to_vec());
+    }
+
+    #[test]
+    fn below_is_in_range_and_uniform() {
+        let mut rng = Philox::new(1, 0);
+        let mut counts = [0u32; 6];
+        for _ in 0..60_000 {
+            counts[rng.below(6) as usize] += 1;
+        }
+        assert!(counts.iter().all(|&c| (9_500..10_500).contains(&c)), "{counts:?}");
+    }
+}

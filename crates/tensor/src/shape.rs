@@ -1,0 +1,115 @@
+//! Shapes: up to five axes, row-major, held without allocation.
+
+use std::fmt;
+use std::ops::Deref;
+
+/// The largest number of axes a tensor can have.
+pub const MAX_RANK: usize = 5;
+
+/// The lengths of a tensor's axes, outermost first. Rank 0 is a scalar.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    axes: [usize; MAX_RANK],
+    rank: usize,
+}
+
+impl Shape {
+    /// A shape with these axes.
+    ///
+    /// # Panics
+    /// With more than [`MAX_RANK`] axes.
+    #[track_caller]
+    pub fn new(axes: &[usize]) -> Self {
+        assert!(axes.len() <= MAX_RANK, "shape {axes:?} has more than {MAX_RANK} axes");
+        let mut all = [0; MAX_RANK];
+        all[..axes.len()].copy_from_slice(axes);
+        Self { axes: all, rank: axes.len() }
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.iter().product()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// The distance in elements between neighbours along each axis.
+    pub fn strides(&self) -> [usize; MAX_RANK] {
+        let mut strides = [0; MAX_RANK];
+        let mut step = 1;
+        for axis in (0..self.rank).rev() {
+            strides[axis] = step;
+            step *= self.axes[axis];
+        }
+        strides
+    }
+
+    /// This shape with `axis` removed (`keep` false) or of length 1 (`keep` true).
+    pub(crate) fn reduced(&self, axes: &[usize], keep: bool) -> Self {
+        let mut out = Vec::with_capacity(self.rank);
+        for (i, &len) in self.iter().enumerate() {
+            match (axes.contains(&i), keep) {
+                (false, _) => out.push(len),
+                (true, true) => out.push(1),
+                (true, false) => {}
+            }
+        }
+        Self::new(&out)
+    }
+
+    /// The shape two operands broadcast to by NumPy's rule, or `None` where they do not agree.
+    pub fn broadcast(&self, other: &Self) -> Option<Self> {
+        let rank = self.rank.max(other.rank);
+        let mut out = [0; MAX_RANK];
+        for (i, slot) in out[..rank].iter_mut().enumerate() {
+            let a = self.axis_from_end(rank - i);
+            let b = other.axis_from_end(rank - i);
+            *slot = match (a, b) {
+                (a, b) if a == b => a,
+                (1, b) => b,
+                (a, 1) => a,
+                _ => return None,
+            };
+        }
+        Some(Self { axes: out, rank })
+    }
+
+    fn axis_from_end(&self, distance: usize) -> usize {
+        if distance > self.rank { 1 } else { self.axes[self.rank - distance] }
+    }
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.axes[..self.rank]
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &**self)
+    }
+}
+
+impl From<&[usize]> for Shape {
+    #[track_caller]
+    fn from(axes: &[usize]) -> Self {
+        Self::new(axes)
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Shape {
+    #[track_caller]
+    fn from(axes: [usize; N]) -> Self {
+        Self::new(&axes)
+    }
+}
