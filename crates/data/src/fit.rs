@@ -1,0 +1,150 @@
+//! One picture, of any size and channels, into one image of the target's shape.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+
+use fast_image_resize as fir;
+use fir::images::{Image, ImageRef};
+use fir::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::decode::Picture;
+use crate::preprocess::{Fit, Preprocess};
+
+thread_local! {
+    // Keeps its scratch memory and coefficient tables between images.
+    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+}
+
+/// A rectangle of pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rect {
+    x: usize,
+    y: usize,
+    width: usize,
+    height: usize,
+}
+
+/// Writes `picture` as `preprocess` asks into `out` (`[H, W, C]` bytes). The error is one line.
+pub(crate) fn fit(picture: &Picture<'_>, preprocess: &Preprocess, out: &mut [u8]) -> Result<(), String> {
+    let [height, width, channels] = preprocess.shape();
+    let (source, target) = geometry(preprocess.fit, [picture.height as usize, picture.width as usize], [height, width]);
+    let pixels = convert(picture, source, preprocess);
+    if target == (Rect { x: 0, y: 0, width, height }) {
+        return resize(&pixels, source, out, target, channels);
+    }
+    let background = margin(preprocess);
+    for pixel in out.chunks_exact_mut(channels) {
+        pixel.copy_from_slice(&background[..channels]);
+    }
+    let mut inner = vec![0; target.width * target.height * channels];
+    resize(&pixels, source, &mut inner, target, channels)?;
+    for (y, row) in inner.chunks_exact(target.width * channels).enumerate() {
+        let start = ((target.y + y) * width + target.x) * channels;
+        out[start..start + row.len()].copy_from_slice(row);
+    }
+    Ok(())
+}
+
+/// Which part of the picture goes to which part of the image; sizes are `[height, width]`.
+fn geometry(fit: Fit, from: [usize; 2], to: [usize; 2]) -> (Rect, Rect) {
+    let ([h, w], [height, width]) = (from, to);
+    let whole = Rect { x: 0, y: 0, width: w, height: h };
+    let all = Rect { x: 0, y: 0, width, height };
+    let scaled = |side: usize, by: usize, over: usize| ((2 * side * by + over) / (2 * over)).max(1);
+    match fit {
+        Fit::Stretch => (whole, all),
+        Fit::Crop => {
+            let (cut_w, cut_h) =
+                if w * height > width * h { (scaled(h, width, height).min(w), h) } else { (w, scaled(w, height, width).min(h)) };
+            (Rect { x: (w - cut_w) / 2, y: (h - cut_h) / 2, width: cut_w, height: cut_h }, all)
+        }
+        Fit::Pad => {
+            let (new_w, new_h) = if w <= width && h <= height {
+                (w, h)
+            } else if w * height > width * h {
+                (width, scaled(h, width, w).min(height))
+            } else {
+                (scaled(w, height, h).min(width), height)
+            };
+            let target = Rect { x: (width - new_w) / 2, y: (height - new_h) / 2, width: new_w, height: new_h };
+            (whole, target)
+        }
+    }
+}
+
+/// The colour of the margin, in as many channels as the image has.
+fn margin(preprocess: &Preprocess) -> [u8; 4] {
+    let [r, g, b] = preprocess.background;
+    match preprocess.channels {
+        1 => [luma([r, g, b]), 0, 0, 0],
+        _ => [r, g, b, 0],
+    }
+}
+
+/// The pixels of `rect`, composited on the background and converted to the target's channels.
+fn convert<'a>(picture: &'a Picture<'_>, rect: Rect, preprocess: &Preprocess) -> Cow<'a, [u8]> {
+    let width = picture.width as usize;
+    let from = usize::from(picture.channels);
+    let whole = rect.width == width && rect.height == picture.height as usize;
+    if whole && picture.channels == preprocess.channels {
+        return Cow::Borrowed(&picture.pixels);
+    }
+    let mut pixels = Vec::with_capacity(rect.width * rect.height * usize::from(preprocess.channels));
+    for y in rect.y..rect.y + rect.height {
+        let start = (y * width + rect.x) * from;
+        convert_row(&picture.pixels[start..start + rect.width * from], from, preprocess, &mut pixels);
+    }
+    Cow::Owned(pixels)
+}
+
+fn convert_row(row: &[u8], from: usize, preprocess: &Preprocess, out: &mut Vec<u8>) {
+    let background = preprocess.background;
+    let grey_background = luma(background);
+    let rgb_over = |p: &[u8]| [0, 1, 2].map(|c| over(p[c], p[3], background[c]));
+    match (from, preprocess.channels) {
+        (1, 1) | (3, 3) | (4, 4) => out.extend_from_slice(row),
+        (1, 3) => out.extend(row.iter().flat_map(|&v| [v; 3])),
+        (1, _) => out.extend(row.iter().flat_map(|&v| [v, v, v, 255])),
+        (2, 1) => out.extend(row.chunks_exact(2).map(|p| over(p[0], p[1], grey_background))),
+        (2, 3) => out.extend(row.chunks_exact(2).flat_map(|p| background.map(|b| over(p[0], p[1], b)))),
+        (2, _) => out.extend(row.chunks_exact(2).flat_map(|p| [p[0], p[0], p[0], p[1]])),
+        (3, 1) => out.extend(row.chunks_exact(3).map(|p| luma([p[0], p[1], p[2]]))),
+        (3, _) => out.extend(row.chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 255])),
+        (_, 1) => out.extend(row.chunks_exact(4).map(|p| luma(rgb_over(p)))),
+        (_, _) => out.extend(row.chunks_exact(4).flat_map(rgb_over)),
+    }
+}
+
+/// `value` with `alpha` over `below`, rounded to nearest; exact at alpha 0 and 255.
+fn over(value: u8, alpha: u8, below: u8) -> u8 {
+    let (value, alpha, below) = (u32::from(value), u32::from(alpha), u32::from(below));
+    ((value * alpha + below * (255 - alpha) + 127) / 255) as u8
+}
+
+/// Luma of Rec. 601 in 16-bit fixed point, to the bit as Pillow's `convert("L")`; grey stays what it is.
+fn luma([r, g, b]: [u8; 3]) -> u8 {
+    ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + (1 << 15)) >> 16) as u8
+}
+
+/// Resizes `pixels` (of `source`'s size) into `out` (of `target`'s size); equal sizes are copied.
+fn resize(pixels: &[u8], source: Rect, out: &mut [u8], target: Rect, channels: usize) -> Result<(), String> {
+    if (source.width, source.height) == (target.width, target.height) {
+        out.copy_from_slice(pixels);
+        return Ok(());
+    }
+    let pixel = match channels {
+        1 => PixelType::U8,
+        3 => PixelType::U8x3,
+        _ => PixelType::U8x4,
+    };
+    // Sides are at most 16384, so they fit.
+    let from = ImageRef::new(source.width as u32, source.height as u32, pixels, pixel)
+        .map_err(|error| format!("cannot resize: {error}"))?;
+    let mut to = Image::from_slice_u8(target.width as u32, target.height as u32, out, pixel)
+        .map_err(|error| format!("cannot resize: {error}"))?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
+    RESIZER.with_borrow_mut(|resizer| resizer.resize(&from, &mut to, &options)).map_err(|error| format!("cannot resize: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

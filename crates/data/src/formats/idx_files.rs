@@ -1,0 +1,131 @@
+//! Which idx file is meant, and which labels belong to it: the names that MNIST made usual.
+//!
+//! `train-images-idx3-ubyte.gz` stands beside `train-labels-idx1-ubyte.gz`, `t10k-…` is the test split; `.gz` may be
+//! missing on either, and a dot may stand for the dash before `idx3`.
+
+use std::path::{Path, PathBuf};
+
+use super::{idx, io};
+use crate::decode::has_image_extension;
+use crate::error::DataError;
+use crate::spec::Split;
+
+/// How many files of a folder, other than images by their names, are looked into.
+const LOOKED_INTO: usize = 64;
+
+/// An images file and the labels beside it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct IdxFiles {
+    pub images: PathBuf,
+    pub labels: Option<PathBuf>,
+}
+
+/// The files of `split` in a folder.
+pub(super) fn in_folder(folder: &Path, split: Split) -> Result<IdxFiles, DataError> {
+    let files = image_files(folder)?;
+    let of = |wanted: Option<Split>| files.iter().filter(move |file| split_of(file) == wanted).collect::<Vec<_>>();
+    let mut chosen = of(Some(split));
+    if chosen.is_empty() && split == Split::Train {
+        chosen = of(None);
+    }
+    // Where a file is there both packed and unpacked, either will do.
+    chosen.dedup_by(|b, a| without_gz(a) == without_gz(b));
+    match chosen.as_slice() {
+        [file] => Ok(with_labels(file)),
+        [] => Err(no_split(folder, split)),
+        several => {
+            let files = several.iter().map(|file| file_name(file)).collect::<Vec<_>>().join(", ");
+            Err(DataError::Ambiguous { path: folder.to_owned(), files })
+        }
+    }
+}
+
+/// The file that was named; for the test split, the one beside a training file.
+pub(super) fn for_file(file: &Path, split: Split) -> Result<IdxFiles, DataError> {
+    if split == Split::Train || split_of(file) == Some(Split::Test) {
+        return Ok(with_labels(file));
+    }
+    let name = file_name(file);
+    ["t10k", "test"]
+        .iter()
+        .map(|test| name.replacen("train", test, 1))
+        .filter(|other| *other != name)
+        .find_map(|other| existing(&file.with_file_name(other)))
+        .map(|found| with_labels(&found))
+        .ok_or_else(|| no_split(file, split))
+}
+
+/// The idx files of images directly in a folder, sorted by name.
+pub(super) fn image_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut files = Vec::new();
+    for entry in folder.read_dir().map_err(|error| io(folder, error))? {
+        let path = entry.map_err(|error| io(folder, error))?.path();
+        if !has_image_extension(&path) && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let mut looked = 0;
+    files.retain(|path| {
+        let name = file_name(path).to_lowercase();
+        if name.contains("label") {
+            // Even if it holds images: then it is the labels that are wrong.
+            return false;
+        }
+        if name.contains("idx3") {
+            return true;
+        }
+        looked += 1;
+        // What cannot be read is not what was meant; if nothing else is found, that is reported.
+        looked <= LOOKED_INTO && idx::starts_like_images(path)
+    });
+    Ok(files)
+}
+
+/// Whether the name says that the file is an idx one.
+pub(super) fn is_called_idx(path: &Path) -> bool {
+    let name = file_name(path).to_lowercase();
+    ["idx1", "idx3", ".idx"].iter().any(|part| name.contains(part))
+}
+
+fn with_labels(images: &Path) -> IdxFiles {
+    let name = file_name(images);
+    let labels_name = name.replacen("images", "labels", 1).replacen("idx3", "idx1", 1);
+    let labels = if labels_name == name { None } else { existing(&images.with_file_name(labels_name)) };
+    IdxFiles { images: images.to_owned(), labels }
+}
+
+/// The path itself, or with `.gz` added or taken away: whichever exists first.
+fn existing(path: &Path) -> Option<PathBuf> {
+    let plain = without_gz(path);
+    let mut packed = plain.clone().into_os_string();
+    packed.push(".gz");
+    [path.to_owned(), plain, PathBuf::from(packed)].into_iter().find(|candidate| candidate.is_file())
+}
+
+fn without_gz(path: &Path) -> PathBuf {
+    if path.extension().is_some_and(|extension| extension == "gz") { path.with_extension("") } else { path.to_owned() }
+}
+
+fn split_of(path: &Path) -> Option<Split> {
+    let name = file_name(path).to_lowercase();
+    if name.contains("train") {
+        Some(Split::Train)
+    } else if name.contains("t10k") || name.contains("test") {
+        Some(Split::Test)
+    } else {
+        None
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn no_split(path: &Path, split: Split) -> DataError {
+    let wanted = match split {
+        Split::Train => "an idx file with `train` in its name, or with neither `t10k` nor `test`",
+        Split::Test => "an idx file with `t10k` or `test` in its name",
+    };
+    DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted: format!("looked for {wanted}") }
+}

@@ -1,0 +1,49 @@
+//! Where images come from: formats, decoding, preprocessing, shuffling and batching.
+//!
+//! The path of a picture:
+//!
+//! 1. a `--data` string is parsed into a [`DataSpec`];
+//! 2. its format (`src/formats/`, one file each) yields pictures of any size, with labels where there are some;
+//! 3. [`Preprocess`] brings each to one shape `[H, W, C]` of bytes;
+//! 4. a [`Dataset`] keeps them (in memory while they fit [`CACHE_BYTES`]) and scales them to `[-1, 1]`;
+//! 5. a [`Loader`] hands out shuffled batches, prepared on other threads, from a [`Cursor`] that can be saved.
+//!
+//! Everything random is a function of the cursor, never of threads or time, so that a resumed run sees the batches that
+//! the uninterrupted one would have seen.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use data::{Cursor, Dataset, Fit, Loader, Preprocess, Split};
+//!
+//! # fn main() -> Result<(), data::DataError> {
+//! let preprocess = Preprocess { fit: Fit::Pad, ..Preprocess::new([32, 32], 1) };
+//! let dataset = Arc::new(Dataset::open("fashion-mnist", Split::Train, &preprocess, &|_| ())?);
+//! let mut loader = Loader::new(dataset, 128, Cursor::new(0), 4)?;
+//! let batch = loader.next()?; // batch.images: [128, 32, 32, 1] in [-1, 1]
+//! loader.recycle(batch.images);
+//! # Ok(())
+//! # }
+//! ```
+
+mod builtin;
+mod cursor;
+mod dataset;
+mod decode;
+mod error;
+mod fit;
+mod formats;
+mod ingest;
+mod jpeg;
+mod loader;
+mod preprocess;
+mod spec;
+
+pub use builtin::{DATASETS_VARIABLE, builtin_names};
+pub use cursor::{Cursor, permutation};
+pub use dataset::{CACHE_BYTES, Dataset};
+pub use decode::{MAX_DECODED_BYTES, MAX_SIDE};
+pub use error::{DataError, IdxProblem, SkippedImage};
+pub use ingest::Progress;
+pub use loader::{Batch, Loader};
+pub use preprocess::{Fit, Preprocess};
+pub use spec::{DataSpec, Kind, Split};

@@ -1,0 +1,181 @@
+//! What a `--data` string means.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::builtin::{self, BuiltIn};
+use crate::error::DataError;
+
+/// Which part of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// The training part; everything, where a set is not divided.
+    #[default]
+    Train,
+    /// The held-out part.
+    Test,
+}
+
+impl Split {
+    /// `train` or `test`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// How a path is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Found out from the content.
+    Auto,
+    /// An idx file of images, or a folder of idx files.
+    Idx,
+    /// A folder of images.
+    Folder,
+}
+
+impl Kind {
+    const NAMED: &[(&'static str, Self)] = &[("idx", Self::Idx), ("folder", Self::Folder)];
+}
+
+/// A parsed `--data` string.
+///
+/// - a built-in name: `fashion-mnist` (or `fashion`); a folder of that name is `./fashion-mnist`;
+/// - a path: an idx file of images (`.gz` or not; labels are found beside it by the usual names), a folder with idx
+///   files, or a folder of images; which of them is found out from the content;
+/// - `idx:PATH` or `folder:PATH`, to say which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataSpec {
+    text: String,
+    target: Target,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    BuiltIn(&'static BuiltIn),
+    Path { kind: Kind, path: PathBuf },
+}
+
+impl DataSpec {
+    /// Parses `text`; that a path exists is checked, what is in it is not.
+    ///
+    /// # Errors
+    /// [`DataError::EmptySpec`], [`DataError::UnknownKind`], or [`DataError::NotFound`] with the nearest built-in name.
+    pub fn parse(text: &str) -> Result<Self, DataError> {
+        let known = || builtin::builtin_names().collect::<Vec<_>>().join(", ");
+        if text.is_empty() {
+            return Err(DataError::EmptySpec { known: known() });
+        }
+        let of = |target| Ok(Self { text: text.to_owned(), target });
+        if let Some(set) = builtin::find(text) {
+            return of(Target::BuiltIn(set));
+        }
+        let (kind, path) = split_kind(text)?;
+        if path.try_exists().unwrap_or(true) {
+            // Where existence cannot be known (no permission), reading will give the reason.
+            return of(Target::Path { kind, path });
+        }
+        let hint = nearest(text).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
+        Err(DataError::NotFound { spec: text.to_owned(), known: known(), hint })
+    }
+
+    /// The path, unless it is a built-in set.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match &self.target {
+            Target::BuiltIn(_) => None,
+            Target::Path { path, .. } => Some(path),
+        }
+    }
+
+    /// A short name for messages and run folders: the built-in name, or the path's last part.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.target {
+            Target::BuiltIn(set) => set.name.to_owned(),
+            Target::Path { path, .. } => {
+                // `.` and `..` have no last part of their own.
+                let resolved = path.canonicalize().unwrap_or_else(|_| path.clone());
+                resolved.file_name().map_or_else(|| self.text.clone(), |name| name.to_string_lossy().into_owned())
+            }
+        }
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+}
+
+impl fmt::Display for DataSpec {
+    /// The string that was parsed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn split_kind(text: &str) -> Result<(Kind, PathBuf), DataError> {
+    if let Some((prefix, path)) = text.split_once(':') {
+        if let Some(&(_, kind)) = Kind::NAMED.iter().find(|(name, _)| *name == prefix) {
+            return Ok((kind, PathBuf::from(path)));
+        }
+        // A single letter is a Windows drive; a colon may also be part of an existing file's name.
+        let word = prefix.len() > 1 && prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        if word && !Path::new(text).exists() {
+            let known = Kind::NAMED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            return Err(DataError::UnknownKind { kind: prefix.to_owned(), spec: text.to_owned(), known });
+        }
+    }
+    Ok((Kind::Auto, PathBuf::from(text)))
+}
+
+fn nearest(text: &str) -> Option<&'static str> {
+    let names = builtin::BUILT_IN.iter().flat_map(|set| set.aliases.iter().copied().chain([set.name]));
+    names
+        .map(|name| (strsim::damerau_levenshtein(&text.to_lowercase(), name), name))
+        .filter(|&(distance, name)| distance <= name.len() / 3)
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_names_win_over_paths() {
+        for name in ["fashion", "fashion-mnist"] {
+            let spec = DataSpec::parse(name).unwrap();
+            assert_eq!((spec.name().as_str(), spec.path()), ("fashion-mnist", None));
+            assert_eq!(spec.to_string(), name);
+        }
+    }
+
+    #[test]
+    fn kinds_are_split_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        for (prefix, wanted) in [("", Kind::Auto), ("idx:", Kind::Idx), ("folder:", Kind::Folder)] {
+            let spec = DataSpec::parse(&format!("{prefix}{path}")).unwrap();
+            assert_eq!(spec.target(), &Target::Path { kind: wanted, path: path.into() });
+        }
+        let message = DataSpec::parse(&format!("lmbd:{path}")).unwrap_err().to_string();
+        assert!(message.contains("unknown kind \"lmbd\"") && message.contains("idx, folder"), "{message}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_the_nearest_name() {
+        let message = DataSpec::parse("fashon-mnist").unwrap_err().to_string();
+        assert!(message.contains("did you mean \"fashion-mnist\"?"), "{message}");
+        let message = DataSpec::parse("no/such/place").unwrap_err().to_string();
+        assert!(message.contains("no data at \"no/such/place\"") && !message.contains("did you mean"), "{message}");
+        assert!(matches!(DataSpec::parse(""), Err(DataError::EmptySpec { .. })));
+    }
+}

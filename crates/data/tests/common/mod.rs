@@ -1,0 +1,60 @@
+//! What the tests build their files with.
+#![allow(dead_code, reason = "each test program uses a part")]
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use data::{DataError, Dataset, Preprocess, Split};
+use flate2::{Compression, write::GzEncoder};
+
+/// An idx header of unsigned bytes, and what follows it.
+pub fn idx(sides: &[u32], data: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, sides.len() as u8];
+    sides.iter().for_each(|side| bytes.extend(side.to_be_bytes()));
+    bytes.extend(data);
+    bytes
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Four 3×2 images counting from 0, and their labels.
+pub fn small_set(folder: &Path) {
+    write(folder, "train-images-idx3-ubyte", &idx(&[4, 3, 2], &(0..24).collect::<Vec<_>>()));
+    write(folder, "train-labels-idx1-ubyte", &idx(&[4], &[2, 0, 1, 2]));
+}
+
+pub fn write(folder: &Path, name: &str, bytes: &[u8]) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// An image of one colour, in the format of its name.
+pub fn plain(folder: &Path, name: &str, side: u32, colour: [u8; 3]) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image::RgbImage::from_pixel(side, side, image::Rgb(colour)).save(path).unwrap();
+}
+
+pub fn open(path: &Path, preprocess: &Preprocess) -> Result<Dataset, DataError> {
+    Dataset::open(path.to_str().unwrap(), Split::Train, preprocess, &|_| ())
+}
+
+/// The error's text, checked to be one line.
+pub fn message<T: std::fmt::Debug>(result: Result<T, DataError>) -> String {
+    let message = result.unwrap_err().to_string();
+    assert!(!message.contains('\n') && !message.is_empty(), "{message:?}");
+    message
+}
+
+/// An image's bytes again.
+pub fn bytes(dataset: &Dataset, index: usize) -> Vec<u8> {
+    let mut values = vec![f32::NAN; dataset.shape().iter().product()];
+    dataset.write(index, &mut values).unwrap();
+    values.iter().map(|value| ((value + 1.0) * 127.5).round() as u8).collect()
+}

@@ -1,0 +1,253 @@
+//! The safetensors container: eight bytes of header length, a JSON header, then the raw tensors.
+//!
+//! The header is parsed and validated by the `safetensors` crate. The tensors are streamed here rather than through
+//! its whole-file buffer, so that a load or save needs no second copy of the weights, and a header that lies about
+//! sizes is refused before anything is allocated for it.
+
+use super::{Array, ArtefactError, Data, write_atomic};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo as RawInfo};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// The crate's own bound on a header; a longer one is garbage read as a length.
+const LONGEST_HEADER: u64 = 100_000_000;
+const METADATA: &str = "__metadata__";
+
+/// One tensor of a file's header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name, such as `generator.main.0.weight`.
+    pub name: String,
+    /// Its number type as safetensors spells it: `F32`, `I64`, ...
+    pub dtype: String,
+    /// Its shape, outermost extent first.
+    pub shape: Vec<usize>,
+}
+
+/// An open file whose header was found sound and whose length is what the header says.
+pub(crate) struct Container {
+    path: PathBuf,
+    reader: BufReader<File>,
+    /// The `__metadata__` strings; empty where there are none.
+    pub metadata: BTreeMap<String, String>,
+    /// Name and header entry, in file order.
+    tensors: Vec<(String, RawInfo)>,
+    /// Bytes of the whole file.
+    pub bytes: u64,
+}
+
+impl Container {
+    /// Opens a file and reads its header only.
+    pub fn open(path: &Path) -> Result<Self, ArtefactError> {
+        let foreign = |reason: String| ArtefactError::NotSafetensors { path: path.to_owned(), reason };
+        let file = File::open(path).map_err(ArtefactError::read(path))?;
+        let status = file.metadata().map_err(ArtefactError::read(path))?;
+        if status.is_dir() {
+            return Err(ArtefactError::read(path)(io::ErrorKind::IsADirectory.into()));
+        }
+        let bytes = status.len();
+        if bytes < 10 {
+            return Err(foreign(format!("it has only {bytes} bytes")));
+        }
+        let mut reader = BufReader::with_capacity(1 << 20, file);
+        let mut start = [0; 9];
+        reader.read_exact(&mut start).map_err(ArtefactError::read(path))?;
+        let [length @ .., brace] = start;
+        let length = u64::from_le_bytes(length);
+        if brace != b'{' || length > LONGEST_HEADER {
+            return Err(foreign("it does not begin with a header".to_owned()));
+        }
+        let data_start = 8 + length;
+        if data_start > bytes {
+            return Err(ArtefactError::Size { path: path.to_owned(), expected: data_start, actual: bytes });
+        }
+        let mut header = vec![0; length as usize];
+        if let Some(first) = header.first_mut() {
+            *first = brace;
+        }
+        reader.read_exact(header.get_mut(1..).unwrap_or_default()).map_err(ArtefactError::read(path))?;
+        let parsed: Metadata =
+            serde_json::from_slice(&header).map_err(|error| foreign(format!("its header is malformed: {error}")))?;
+        drop(header);
+        let expected = data_start + parsed.data_len() as u64;
+        if expected != bytes {
+            return Err(ArtefactError::Size { path: path.to_owned(), expected, actual: bytes });
+        }
+        let metadata = parsed.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let tensors =
+            parsed.offset_keys().into_iter().filter_map(|name| parsed.info(&name).cloned().map(|info| (name, info))).collect();
+        Ok(Self { path: path.to_owned(), reader, metadata, tensors, bytes })
+    }
+
+    /// Names, types and shapes, sorted by name.
+    pub fn infos(&self) -> Vec<TensorInfo> {
+        let mut infos: Vec<_> = self
+            .tensors
+            .iter()
+            .map(|(name, info)| TensorInfo { name: name.clone(), dtype: format!("{:?}", info.dtype), shape: info.shape.clone() })
+            .collect();
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        infos
+    }
+
+    /// Reads every tensor: F32 and I64 as they are and F16, BF16, F64 as F32. Returns them with the fingerprint of
+    /// the bytes that were read.
+    pub fn read_tensors(mut self) -> Result<(BTreeMap<String, Array>, Fingerprint), ArtefactError> {
+        let mut arrays = BTreeMap::new();
+        let mut fingerprint = Fingerprint::default();
+        for (name, info) in std::mem::take(&mut self.tensors) {
+            let (data, crc) = self.read_one(&name, &info)?;
+            let array = Array { shape: info.shape, data };
+            fingerprint.add(&name, &array, crc);
+            arrays.insert(name, array);
+        }
+        Ok((arrays, fingerprint))
+    }
+
+    /// One tensor at the reader's position, and the CRC of its bytes.
+    fn read_one(&mut self, name: &str, info: &RawInfo) -> Result<(Data, u32), ArtefactError> {
+        let bytes = info.data_offsets.1 - info.data_offsets.0;
+        let converted = |bytes: &[u8]| -> Option<Vec<f32>> {
+            Some(match info.dtype {
+                Dtype::F64 => le_chunks(bytes).map(|b| f64::from_le_bytes(b) as f32).collect(),
+                Dtype::F16 => le_chunks(bytes).map(|b| half::f16::from_le_bytes(b).to_f32()).collect(),
+                Dtype::BF16 => le_chunks(bytes).map(|b| half::bf16::from_le_bytes(b).to_f32()).collect(),
+                _ => return None,
+            })
+        };
+        match info.dtype {
+            Dtype::F32 => {
+                let mut values: Vec<f32> = self.zeros(name, bytes / 4)?;
+                let crc = self.fill(bytemuck::cast_slice_mut(&mut values))?;
+                if cfg!(target_endian = "big") {
+                    values.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
+                }
+                Ok((Data::F32(values), crc))
+            }
+            Dtype::I64 => {
+                let mut values: Vec<i64> = self.zeros(name, bytes / 8)?;
+                let crc = self.fill(bytemuck::cast_slice_mut(&mut values))?;
+                if cfg!(target_endian = "big") {
+                    values.iter_mut().for_each(|value| *value = value.swap_bytes());
+                }
+                Ok((Data::I64(values), crc))
+            }
+            dtype => {
+                let mut raw: Vec<u8> = self.zeros(name, bytes)?;
+                let crc = self.fill(&mut raw)?;
+                let values = converted(&raw).ok_or_else(|| ArtefactError::Dtype {
+                    path: self.path.clone(),
+                    tensor: name.to_owned(),
+                    dtype: format!("{dtype:?}"),
+                })?;
+                Ok((Data::F32(values), crc))
+            }
+        }
+    }
+
+    fn zeros<T: Copy + Default>(&self, name: &str, len: usize) -> Result<Vec<T>, ArtefactError> {
+        let mut values = Vec::new();
+        values.try_reserve_exact(len).map_err(|_| ArtefactError::Memory {
+            path: self.path.clone(),
+            tensor: name.to_owned(),
+            bytes: len.saturating_mul(size_of::<T>()),
+        })?;
+        values.resize(len, T::default());
+        Ok(values)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<u32, ArtefactError> {
+        self.reader.read_exact(bytes).map_err(ArtefactError::read(&self.path))?;
+        Ok(crc32c::crc32c(bytes))
+    }
+}
+
+fn le_chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
+    bytes.as_chunks::<N>().0.iter().copied()
+}
+
+/// What the checksum is made of: each tensor's name, type, shape and CRC, whatever the order in the file.
+#[derive(Default)]
+pub(crate) struct Fingerprint(BTreeMap<String, (bool, Vec<usize>, u32)>);
+
+impl Fingerprint {
+    fn add(&mut self, name: &str, array: &Array, crc: u32) {
+        self.0.insert(name.to_owned(), (matches!(array.data, Data::I64(_)), array.shape.clone(), crc));
+    }
+
+    /// The fingerprint of arrays in memory.
+    pub fn of(arrays: &BTreeMap<String, Array>) -> Self {
+        let mut fingerprint = Self::default();
+        for (name, array) in arrays {
+            let mut crc = 0;
+            let Ok(()) = array.write_le::<std::convert::Infallible>(|bytes| {
+                crc = crc32c::crc32c_append(crc, bytes);
+                Ok(())
+            });
+            fingerprint.add(name, array, crc);
+        }
+        fingerprint
+    }
+
+    /// The checksum of the tensors together with `text`, as written into the header.
+    pub fn checksum(&self, text: &str) -> String {
+        let mut crc = crc32c::crc32c(text.as_bytes());
+        let mut add = |bytes: &[u8]| crc = crc32c::crc32c_append(crc, bytes);
+        for (name, (integer, shape, tensor)) in &self.0 {
+            // Lengths go in first, so that no two different lists give the same bytes.
+            add(&(name.len() as u64).to_le_bytes());
+            add(name.as_bytes());
+            add(&[u8::from(*integer)]);
+            add(&(shape.len() as u64).to_le_bytes());
+            shape.iter().for_each(|&extent| add(&(extent as u64).to_le_bytes()));
+            add(&tensor.to_le_bytes());
+        }
+        format!("crc32c:{crc:08x}")
+    }
+}
+
+#[derive(Serialize)]
+struct FileHeader<'a> {
+    #[serde(rename = "__metadata__", skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: &'a BTreeMap<&'a str, String>,
+    #[serde(flatten)]
+    tensors: BTreeMap<&'a str, RawInfo>,
+}
+
+/// Writes a container atomically. The same content always gives the same bytes.
+pub(crate) fn write(
+    path: &Path,
+    metadata: &BTreeMap<&str, String>,
+    arrays: &BTreeMap<String, Array>,
+) -> Result<(), ArtefactError> {
+    // Widest type first, as the format asks, so that every tensor stays aligned to its type.
+    let (integers, floats): (Vec<_>, Vec<_>) = arrays.iter().partition(|(_, array)| matches!(array.data, Data::I64(_)));
+    let mut offset = 0;
+    let mut tensors = BTreeMap::new();
+    for (name, array) in integers.iter().chain(&floats) {
+        array.check(name)?;
+        let end = offset + array.bytes();
+        let dtype = if matches!(array.data, Data::I64(_)) { Dtype::I64 } else { Dtype::F32 };
+        tensors.insert(name.as_str(), RawInfo { dtype, shape: array.shape.clone(), data_offsets: (offset, end) });
+        offset = end;
+    }
+    if tensors.contains_key(METADATA) {
+        return Err(ArtefactError::write(path)(io::Error::other("no tensor may be called __metadata__")));
+    }
+    let mut header =
+        serde_json::to_vec(&FileHeader { metadata, tensors }).map_err(|error| ArtefactError::write(path)(error.into()))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    write_atomic(path, |writer| {
+        writer.write_all(&(header.len() as u64).to_le_bytes())?;
+        writer.write_all(&header)?;
+        integers.iter().chain(&floats).try_for_each(|(_, array)| array.write_le(|bytes| writer.write_all(bytes)))
+    })
+}
+
+/// Bytes of a file, 0 where it cannot be told.
+pub(crate) fn file_bytes(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |status| status.len())
+}

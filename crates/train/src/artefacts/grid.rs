@@ -1,0 +1,147 @@
+//! Pictures of samples: a grid in one file, or one file each.
+//!
+//! The range is fixed, -1 is black and 1 is white, so that grids of different steps and runs can be compared; nothing
+//! is stretched to the contrast of a grid.
+
+use super::{ArtefactError, write_atomic};
+use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+
+/// How a grid is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GridOptions {
+    /// Pictures per row, at least 1.
+    pub columns: usize,
+    /// Pixels between pictures and around them, not enlarged.
+    pub padding: usize,
+    /// Each pixel becomes `scale` × `scale`, at least 1.
+    pub scale: usize,
+    /// The value between pictures and in cells that have none: 255 is white.
+    pub background: u8,
+}
+
+impl Default for GridOptions {
+    /// The papers' 8 per row with thin white lines.
+    fn default() -> Self {
+        Self { columns: 8, padding: 2, scale: 1, background: 255 }
+    }
+}
+
+impl GridOptions {
+    /// The default, with pictures of `[height, width]` enlarged so that the longer side has about 64 pixels: 28 is
+    /// doubled, 64 is left.
+    pub fn for_size([height, width]: [usize; 2]) -> Self {
+        Self { scale: (64 / height.max(width).max(1)).max(1), ..Self::default() }
+    }
+}
+
+/// Lays `images`, `[N, H, W, C]` in [-1, 1] with C of 1 (grey), 3 (RGB) or 4 (RGBA), out in a grid, row by row.
+///
+/// A value `v` becomes `(v + 1) · 127.5`, rounded and clamped; NaN becomes 0.
+///
+/// # Errors
+/// [`ArtefactError::Pictures`] for another number of channels, no pictures, a length that does not fit the shape, or a
+/// grid too large for one picture.
+pub fn grid(images: &[f32], shape: [usize; 4], options: GridOptions) -> Result<DynamicImage, ArtefactError> {
+    let [count, height, width, channels] = shape;
+    check(images, shape)?;
+    let GridOptions { columns, padding, scale, background } = options;
+    let (columns, scale) = (columns.clamp(1, count), scale.max(1));
+    let rows = count.div_ceil(columns);
+    // side = cells · (extent · scale + padding) + padding
+    let side = |cells: usize, extent: usize| {
+        let cell = extent.checked_mul(scale)?.checked_add(padding)?;
+        u32::try_from(cells.checked_mul(cell)?.checked_add(padding)?).ok()
+    };
+    let too_large = || pictures(format!("{count} pictures of {height}x{width} make too large a grid: take fewer"));
+    let (grid_width, grid_height) =
+        side(columns, width).zip(side(rows, height)).filter(|&(w, h)| w <= 65_535 && h <= 65_535).ok_or_else(too_large)?;
+    let stride = grid_width as usize * channels;
+    let mut pixels = vec![background; stride * grid_height as usize];
+    if channels == 4 {
+        pixels.chunks_exact_mut(4).for_each(|pixel| pixel[3] = 255);
+    }
+    let picture_len = height * width * channels;
+    for (index, picture) in images.chunks_exact(picture_len).enumerate() {
+        let top = padding + index / columns * (height * scale + padding);
+        let left = padding + index % columns * (width * scale + padding);
+        for (y, line) in picture.chunks_exact(width * channels).enumerate() {
+            let line: Vec<u8> = line.chunks_exact(channels).flat_map(|pixel| repeat(pixel, scale)).collect();
+            for row in 0..scale {
+                let start = (top + y * scale + row) * stride + left * channels;
+                if let Some(target) = pixels.get_mut(start..start + line.len()) {
+                    target.copy_from_slice(&line);
+                }
+            }
+        }
+    }
+    picture(grid_width, grid_height, channels, pixels).ok_or_else(too_large)
+}
+
+/// Writes a picture as PNG, atomically.
+///
+/// # Errors
+/// The disk, or a picture that PNG cannot hold.
+pub fn save_png(path: &Path, image: &DynamicImage) -> Result<(), ArtefactError> {
+    let mut bytes = Vec::new();
+    image
+        .write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)
+        .map_err(|error| ArtefactError::Encode { path: path.to_owned(), reason: error.to_string() })?;
+    write_atomic(path, |writer| writer.write_all(&bytes))
+}
+
+/// Writes each of `images`, `[N, H, W, C]` in [-1, 1], as `dir/NNNNN.png` counting from `first`, and returns the paths.
+/// Makes `dir` if it is missing; each file that is there already is replaced.
+///
+/// # Errors
+/// As [`grid`] and [`save_png`].
+pub fn write_images(dir: &Path, first: usize, images: &[f32], shape: [usize; 4]) -> Result<Vec<PathBuf>, ArtefactError> {
+    let [_, height, width, channels] = shape;
+    check(images, shape)?;
+    fs::create_dir_all(dir).map_err(ArtefactError::write(dir))?;
+    let single = GridOptions { columns: 1, padding: 0, scale: 1, background: 0 };
+    images
+        .chunks_exact(height * width * channels)
+        .enumerate()
+        .map(|(index, image)| {
+            let path = dir.join(format!("{:05}.png", first + index));
+            save_png(&path, &grid(image, [1, height, width, channels], single)?)?;
+            Ok(path)
+        })
+        .collect()
+}
+
+/// A value of [-1, 1] as a byte. The cast saturates and takes NaN to 0.
+fn byte(value: f32) -> u8 {
+    ((value + 1.0) * 127.5).round() as u8
+}
+
+fn repeat(pixel: &[f32], scale: usize) -> impl Iterator<Item = u8> + '_ {
+    (0..scale).flat_map(move |_| pixel.iter().map(|&value| byte(value)))
+}
+
+fn check(images: &[f32], shape: [usize; 4]) -> Result<(), ArtefactError> {
+    let channels = shape[3];
+    if !matches!(channels, 1 | 3 | 4) {
+        return Err(pictures(format!("{channels} channels; 1 (grey), 3 (RGB) or 4 (RGBA) can be drawn")));
+    }
+    let elements = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+    if elements.is_none_or(|elements| elements == 0 || elements != images.len()) {
+        return Err(pictures(format!("{} values do not make pictures of shape {shape:?}", images.len())));
+    }
+    Ok(())
+}
+
+fn picture(width: u32, height: u32, channels: usize, pixels: Vec<u8>) -> Option<DynamicImage> {
+    Some(match channels {
+        1 => DynamicImage::ImageLuma8(GrayImage::from_raw(width, height, pixels)?),
+        3 => DynamicImage::ImageRgb8(RgbImage::from_raw(width, height, pixels)?),
+        _ => DynamicImage::ImageRgba8(RgbaImage::from_raw(width, height, pixels)?),
+    })
+}
+
+fn pictures(reason: String) -> ArtefactError {
+    ArtefactError::Pictures { what: "the samples".to_owned(), reason }
+}

@@ -1,0 +1,184 @@
+//! `metrics.jsonl`: one JSON object per logged step, appended as the run goes.
+
+use super::ArtefactError;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// One logged step.
+///
+/// A value that is NaN or infinite is written as `null`, JSON having no word for it, and read back as NaN.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Finished training steps.
+    pub step: u64,
+    /// Discriminator loss, real and fake halves added.
+    #[serde(with = "nullable")]
+    pub d_loss: f64,
+    /// Generator loss.
+    #[serde(with = "nullable")]
+    pub g_loss: f64,
+    /// Mean of D(x) over the real batch, in [0, 1].
+    #[serde(with = "nullable")]
+    pub d_real: f64,
+    /// Mean of D(G(z)) over the fake batch, in [0, 1].
+    #[serde(with = "nullable")]
+    pub d_fake: f64,
+    /// Real images consumed per second since the row before.
+    #[serde(with = "nullable")]
+    pub images_per_second: f64,
+    /// Seconds of training so far, over all resumes.
+    #[serde(with = "nullable")]
+    pub seconds: f64,
+    /// Whatever else a stabiliser or metric logs.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+mod nullable {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        value.is_finite().then_some(*value).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+    }
+}
+
+/// Appends rows. Each goes out in one write, so a reader that follows the file sees whole lines.
+#[derive(Debug)]
+pub struct MetricsWriter {
+    path: PathBuf,
+    file: File,
+    /// Bytes of whole rows; a failed append is cut back to here.
+    len: u64,
+}
+
+impl MetricsWriter {
+    /// Starts the file of a new run.
+    ///
+    /// # Errors
+    /// [`ArtefactError::Write`], also if the file exists: a row is never overwritten.
+    pub fn create(path: &Path) -> Result<Self, ArtefactError> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(ArtefactError::write(path))?;
+        Ok(Self { path: path.to_owned(), file, len: 0 })
+    }
+
+    /// Goes on behind the rows up to and including `step`, the step of the checkpoint that training resumes from.
+    ///
+    /// Rows of later steps will be computed again and are cut off, as is a last line that a kill left unfinished. With
+    /// [`MetricsWriter::sync`] called before each checkpoint, no row is lost and none is there twice. A missing file
+    /// is started.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or a line in the midst of the rows to keep is no row.
+    pub fn resume(path: &Path, step: u64) -> Result<Self, ArtefactError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(ArtefactError::write(path))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(ArtefactError::read(path))?;
+        let mut keep = 0;
+        let mut end = 0;
+        let mut bad: Option<ArtefactError> = None;
+        let mut whole = true;
+        for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            end += line.len();
+            match parse_line(line) {
+                Ok(Some(row)) if row.step <= step => match bad.take() {
+                    Some(error) => return Err(error),
+                    None => {
+                        keep = end;
+                        whole = line.ends_with(b"\n");
+                    }
+                },
+                Ok(_) => {}
+                Err(error) => {
+                    let error = bad_line(path, index, error);
+                    bad.get_or_insert(error);
+                }
+            }
+        }
+        let mut writer = Self { path: path.to_owned(), file, len: keep as u64 };
+        writer.cut().and_then(|()| if whole { Ok(()) } else { writer.put(b"\n") }).map_err(ArtefactError::write(path))?;
+        writer.sync()?;
+        Ok(writer)
+    }
+
+    /// Appends one row.
+    ///
+    /// # Errors
+    /// The disk; the file then ends with the row before.
+    pub fn append(&mut self, row: &Row) -> Result<(), ArtefactError> {
+        let mut line = serde_json::to_vec(row).map_err(|error| ArtefactError::write(&self.path)(error.into()))?;
+        line.push(b'\n');
+        self.put(&line).map_err(ArtefactError::write(&self.path))
+    }
+
+    /// Makes all rows durable; to be called before each checkpoint.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn sync(&mut self) -> Result<(), ArtefactError> {
+        self.file.sync_all().map_err(ArtefactError::write(&self.path))
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(bytes) {
+            // Half a row would swallow the next one. If even cutting fails, `resume` cuts it.
+            let _ = self.cut();
+            return Err(error);
+        }
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn cut(&mut self) -> io::Result<()> {
+        self.file.set_len(self.len)?;
+        self.file.seek(SeekFrom::Start(self.len)).map(drop)
+    }
+}
+
+/// Reads all rows; a last line that is being written, or that a kill left unfinished, is passed over.
+///
+/// # Errors
+/// The file cannot be read, or a line before the last is no row.
+pub fn read(path: &Path) -> Result<Vec<Row>, ArtefactError> {
+    let bytes = std::fs::read(path).map_err(ArtefactError::read(path))?;
+    let mut rows = Vec::new();
+    let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').enumerate().peekable();
+    while let Some((index, line)) = lines.next() {
+        match parse_line(line) {
+            Ok(row) => rows.extend(row),
+            Err(_) if lines.peek().is_none() && !line.ends_with(b"\n") => {}
+            Err(error) => return Err(bad_line(path, index, error)),
+        }
+    }
+    Ok(rows)
+}
+
+/// The last whole row, read from the end of the file, however long the file is; `None` where there is none.
+pub(crate) fn last(path: &Path) -> Option<Row> {
+    let mut file = File::open(path).ok()?;
+    let len = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(64 * 1024))).ok()?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail).ok()?;
+    tail.split(|&byte| byte == b'\n').rev().find_map(|line| parse_line(line).ok().flatten())
+}
+
+/// A line as a row; `None` for a blank one.
+fn parse_line(line: &[u8]) -> Result<Option<Row>, serde_json::Error> {
+    if line.trim_ascii().is_empty() { Ok(None) } else { serde_json::from_slice(line).map(Some) }
+}
+
+fn bad_line(path: &Path, index: usize, error: serde_json::Error) -> ArtefactError {
+    ArtefactError::Metrics { path: path.to_owned(), line: index + 1, reason: error.to_string() }
+}

@@ -1,0 +1,172 @@
+//! The loss curves of a run as one picture: losses above, the discriminator's beliefs below.
+
+use super::{ArtefactError, Row, grid};
+use image::{DynamicImage, RgbImage};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::{FontStyle, register_font};
+use std::ops::Range;
+use std::path::Path;
+
+const WIDTH: u32 = 1000;
+const HEIGHT: u32 = 800;
+const FONT: &str = "hack";
+/// More points than pixels only cost time.
+const POINTS: usize = 500;
+
+type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+type Failure = Box<dyn std::error::Error>;
+
+/// One curve of a panel.
+struct Curve {
+    name: &'static str,
+    colour: RGBColor,
+    value: fn(&Row) -> f64,
+}
+
+const BLUE: RGBColor = RGBColor(31, 119, 180);
+const ORANGE: RGBColor = RGBColor(214, 98, 10);
+
+/// Draws the losses, D(x) and D(G(z)) of `rows` over the steps: 1000 × 800 pixels, faint as logged and bold smoothed.
+/// NaN and infinite values leave gaps.
+///
+/// # Errors
+/// [`ArtefactError::Pictures`] if there are no rows.
+pub fn draw(rows: &[Row]) -> Result<DynamicImage, ArtefactError> {
+    let failed = |reason: String| ArtefactError::Pictures { what: "the loss curves".to_owned(), reason };
+    if rows.is_empty() {
+        return Err(failed("there are no logged steps; log more often with --log-every".to_owned()));
+    }
+    let mut pixels = vec![255; (WIDTH * HEIGHT * 3) as usize];
+    panels(rows, &mut pixels).map_err(|error| failed(error.to_string()))?;
+    RgbImage::from_raw(WIDTH, HEIGHT, pixels)
+        .map(DynamicImage::ImageRgb8)
+        .ok_or_else(|| failed("the drawing area has the wrong size".to_owned()))
+}
+
+/// [`draw`]s and writes a PNG, atomically.
+///
+/// # Errors
+/// As [`draw`], or the disk.
+pub fn write(path: &Path, rows: &[Row]) -> Result<(), ArtefactError> {
+    grid::save_png(path, &draw(rows)?)
+}
+
+fn panels(rows: &[Row], pixels: &mut [u8]) -> Result<(), Failure> {
+    // No system font is needed, so the picture is the same everywhere, also where there is none.
+    register_font(FONT, FontStyle::Normal, epaint_default_fonts::HACK_REGULAR).map_err(|_| "the built-in font is broken")?;
+    let root = BitMapBackend::with_buffer(pixels, (WIDTH, HEIGHT)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (upper, lower) = root.split_vertically(HEIGHT * 11 / 20);
+    let losses = [
+        Curve { name: "d_loss", colour: BLUE, value: |row| row.d_loss },
+        Curve { name: "g_loss", colour: ORANGE, value: |row| row.g_loss },
+    ];
+    let beliefs = [
+        Curve { name: "D(x)", colour: BLUE, value: |row| row.d_real },
+        Curve { name: "D(G(z))", colour: ORANGE, value: |row| row.d_fake },
+    ];
+    panel(&upper, rows, "loss", &losses, loss_range(rows, &losses))?;
+    panel(&lower, rows, "probability of real", &beliefs, 0.0..1.0)?;
+    root.present()?;
+    Ok(())
+}
+
+fn panel(area: &Area, rows: &[Row], title: &str, curves: &[Curve], range: Range<f64>) -> Result<(), Failure> {
+    let first = rows.iter().map(|row| row.step).min().unwrap_or(0) as f64;
+    let last = rows.iter().map(|row| row.step).max().unwrap_or(0) as f64;
+    let mut chart = ChartBuilder::on(area)
+        .margin(12)
+        .margin_top(38)
+        .margin_right(28)
+        .x_label_area_size(48)
+        .y_label_area_size(70)
+        .build_cartesian_2d(first..last.max(first + 1.0), range.clone())?;
+    let decimals = if range.end - range.start < 0.5 { 3 } else { 1 };
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(RGBColor(225, 225, 225))
+        .label_style((FONT, 16))
+        .axis_desc_style((FONT, 18))
+        .x_desc("step")
+        .y_desc(title)
+        .x_labels(8)
+        .y_labels(7)
+        .x_label_formatter(&|step| format!("{step:.0}"))
+        .y_label_formatter(&|value| format!("{value:.decimals$}"))
+        .draw()?;
+    for curve in curves {
+        let points = condensed(rows, curve.value);
+        let clip = |(step, value): (f64, f64)| (step, value.clamp(range.start, range.end));
+        for segment in segments(&points) {
+            let faint = curve.colour.mix(0.3).stroke_width(1);
+            chart.draw_series(LineSeries::new(segment.iter().copied().map(clip), faint))?;
+        }
+        let smooth = smoothed(&points);
+        for segment in segments(&smooth) {
+            let line = segment.iter().copied().map(clip);
+            chart.draw_series(LineSeries::new(line.clone(), curve.colour.stroke_width(2)))?;
+            if let ([_], Some(point)) = (segment, line.clone().next()) {
+                // A line of one point is invisible.
+                chart.draw_series([Circle::new(point, 3, curve.colour.filled())])?;
+            }
+        }
+    }
+    legend(area, curves)
+}
+
+/// Above the panel, where it hides no curve.
+fn legend(area: &Area, curves: &[Curve]) -> Result<(), Failure> {
+    let mut x = 90;
+    for curve in curves {
+        area.draw(&PathElement::new([(x, 17), (x + 28, 17)], curve.colour.stroke_width(3)))?;
+        area.draw(&Text::new(curve.name, (x + 36, 12), (FONT, 18).into_font()))?;
+        x += 150;
+    }
+    Ok(())
+}
+
+/// From 0, or below where losses are negative, to the top of 99 % of the values: one spike must not flatten the rest.
+/// What lies outside is drawn along the edge.
+fn loss_range(rows: &[Row], curves: &[Curve]) -> Range<f64> {
+    let mut values: Vec<f64> =
+        curves.iter().flat_map(|curve| condensed(rows, curve.value)).map(|(_, y)| y).filter(|y| y.is_finite()).collect();
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| values.get(((values.len().saturating_sub(1)) as f64 * share).round() as usize).copied();
+    let low = at(0.01).unwrap_or(0.0).min(0.0) * 1.1;
+    let high = at(0.99).unwrap_or(1.0).max(0.0) * 1.1;
+    // Steps of the axis below a float's resolution never end.
+    let (low, high) = (low.max(-1e30), high.min(1e30));
+    if high - low < 1e-6 { low..low + 1.0 } else { low..high }
+}
+
+/// Step and value, averaged down to about [`POINTS`] points. A bucket with a NaN is NaN: it shows as a gap.
+fn condensed(rows: &[Row], value: fn(&Row) -> f64) -> Vec<(f64, f64)> {
+    rows.chunks(rows.len().div_ceil(POINTS).max(1))
+        .map(|bucket| {
+            let mean = |of: &dyn Fn(&Row) -> f64| bucket.iter().map(of).sum::<f64>() / bucket.len() as f64;
+            (mean(&|row| row.step as f64), mean(&value))
+        })
+        .collect()
+}
+
+/// A centred moving average over about a twentieth of the curve; gaps stay gaps.
+fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let reach = points.len() / 40;
+    points
+        .iter()
+        .enumerate()
+        .map(|(index, &(step, value))| {
+            let window = points.get(index.saturating_sub(reach)..(index + reach + 1).min(points.len()));
+            let near: Vec<f64> =
+                window.unwrap_or_default().iter().map(|point| point.1).filter(|value| value.is_finite()).collect();
+            (step, if value.is_finite() { near.iter().sum::<f64>() / near.len() as f64 } else { value })
+        })
+        .collect()
+}
+
+/// The stretches between values that are not finite.
+fn segments(points: &[(f64, f64)]) -> impl Iterator<Item = &[(f64, f64)]> {
+    points.split(|point| !point.1.is_finite()).filter(|segment| !segment.is_empty())
+}

@@ -1,0 +1,109 @@
+//! The checkpoints folder: which file is which step, which are kept, which one to resume from.
+
+use super::ArtefactError;
+use super::atomic::{folder_of, sync_folder};
+use super::checkpoint::{self, Checkpoint};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which checkpoints outlive a rotation.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// How many of the newest; 0 counts as 1.
+    pub last: usize,
+    /// The step of the best one so far, never deleted. A loop that goes back to an earlier step forgets a best one
+    /// of a later step, or the next resume starts from that.
+    pub best: Option<u64>,
+}
+
+/// What [`newest_good`] found.
+#[derive(Debug)]
+pub struct NewestGood {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The newest checkpoint that is sound.
+    pub checkpoint: Checkpoint,
+    /// Newer ones that are damaged, newest first, with the reason: to be told to the user.
+    pub skipped: Vec<(PathBuf, ArtefactError)>,
+}
+
+/// `step-00001500.safetensors`.
+pub fn file_name(step: u64) -> String {
+    format!("step-{step:08}.safetensors")
+}
+
+/// The step in a file name `step-N.EXTENSION`, or `None` for a file of another name.
+pub fn step_of(path: &Path, extension: &str) -> Option<u64> {
+    let digits = path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(extension)?.strip_suffix('.')?;
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+/// Checkpoints of a folder by rising step. Files of other names, such as a copy the user made, are not among them.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, ArtefactError> {
+    steps_in(dir, "safetensors")
+}
+
+/// Files `step-N.EXTENSION` of a folder by rising step.
+pub(crate) fn steps_in(dir: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>, ArtefactError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(ArtefactError::read(dir))? {
+        let path = entry.map_err(ArtefactError::read(dir))?.path();
+        if let Some(step) = step_of(&path, extension) {
+            found.push((step, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Saves a checkpoint under the name of its step, then, the new one safely on the disk, deletes what `keep` lets go.
+///
+/// Kept are the new one, the `keep.last - 1` before it, and `keep.best`. Checkpoints of *later* steps belong to a
+/// future that the run has gone back from (after NaN, or a damaged checkpoint); they are deleted too, or a resume
+/// would return to it. Files of other names are never touched.
+///
+/// # Errors
+/// As [`checkpoint::save`]; nothing is deleted then. An old file that cannot be deleted is no error: it is tried
+/// again at the next rotation.
+pub fn save_rotating(dir: &Path, checkpoint: &Checkpoint, keep: Keep) -> Result<PathBuf, ArtefactError> {
+    let step = checkpoint.meta.step;
+    let path = dir.join(file_name(step));
+    checkpoint::save(&path, checkpoint)?;
+    let (earlier, later): (Vec<_>, Vec<_>) =
+        list(dir)?.into_iter().filter(|(other, _)| *other != step).partition(|(other, _)| *other < step);
+    let surplus = (earlier.len() + 1).saturating_sub(keep.last.max(1));
+    let mut removed = false;
+    for (other, old) in earlier.into_iter().take(surplus).chain(later) {
+        if keep.best != Some(other) {
+            removed |= fs::remove_file(old).is_ok();
+        }
+    }
+    if removed {
+        // A deletion lost in a power cut only leaves one file too many.
+        let _ = sync_folder(folder_of(&path));
+    }
+    Ok(path)
+}
+
+/// Loads the newest checkpoint that is sound; damaged ones on the way are returned by name.
+///
+/// # Errors
+/// [`ArtefactError::NoCheckpoint`] with every reason if none is sound. A checkpoint of a newer version, or one that
+/// this user may not read, is not damaged: that error is returned rather than an older checkpoint, from which the run
+/// would go on and write over the newer one.
+pub fn newest_good(dir: &Path) -> Result<NewestGood, ArtefactError> {
+    let mut skipped = Vec::new();
+    for (_, path) in list(dir)?.into_iter().rev() {
+        match checkpoint::load(&path) {
+            Ok(checkpoint) => {
+                return Ok(NewestGood { path, checkpoint, skipped });
+            }
+            Err(error) if error.is_damage() => skipped.push((path, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ArtefactError::NoCheckpoint { dir: dir.to_owned(), skipped })
+}

@@ -1,0 +1,100 @@
+//! The runs of a folder, to list, compare and resume.
+
+use super::run_dir::{self, RunDir};
+use super::{ArtefactError, Row, container, metrics, rotation};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a listing shows of a run.
+#[derive(Clone, Debug)]
+pub struct RunInfo {
+    /// The run directory.
+    pub path: PathBuf,
+    /// Its folder name, such as `0007-paper`.
+    pub name: String,
+    /// The furthest step of its checkpoints and metrics.
+    pub last_step: Option<u64>,
+    /// How many checkpoints it holds, damaged ones included.
+    pub checkpoints: usize,
+    /// The last row of its metrics.
+    pub last_row: Option<Row>,
+    /// Bytes of all its files.
+    pub bytes: u64,
+    /// Whether a process trains in it now.
+    pub running: bool,
+}
+
+/// Lists the runs directly inside `base`, by number and name.
+///
+/// # Errors
+/// [`ArtefactError::NoRuns`] if there are none, or `base` is absent; [`ArtefactError::Read`] if it cannot be listed.
+pub fn runs_in(base: &Path) -> Result<Vec<RunInfo>, ArtefactError> {
+    paths(base)?.iter().map(|path| info(path)).collect()
+}
+
+/// The run that a bare `--resume` means: of the runs with a checkpoint the one of the highest number; if none has one,
+/// the one of the highest number.
+///
+/// # Errors
+/// As [`runs_in`].
+pub fn newest(base: &Path) -> Result<PathBuf, ArtefactError> {
+    let paths = paths(base)?;
+    let has_checkpoint = |path: &&PathBuf| rotation::list(&path.join("checkpoints")).is_ok_and(|list| !list.is_empty());
+    paths
+        .iter()
+        .rev()
+        .find(has_checkpoint)
+        .or(paths.last())
+        .cloned()
+        .ok_or_else(|| ArtefactError::NoRuns { base: base.to_owned() })
+}
+
+fn paths(base: &Path) -> Result<Vec<PathBuf>, ArtefactError> {
+    if !base.exists() {
+        return Err(ArtefactError::NoRuns { base: base.to_owned() });
+    }
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(base).map_err(ArtefactError::read(base))? {
+        let path = entry.map_err(ArtefactError::read(base))?.path();
+        if RunDir::open(&path).is_ok() {
+            paths.push(path);
+        }
+    }
+    if paths.is_empty() {
+        return Err(ArtefactError::NoRuns { base: base.to_owned() });
+    }
+    // By number, not by text: 9999 comes before 10000. Folders without a number come first.
+    paths.sort_by_cached_key(|path| (run_dir::number_of(path), path.clone()));
+    Ok(paths)
+}
+
+fn info(path: &Path) -> Result<RunInfo, ArtefactError> {
+    let run = RunDir::open(path)?;
+    let checkpoints = rotation::list(&run.checkpoints())?;
+    let last_row = metrics::last(&run.metrics());
+    let saved = checkpoints.last().map(|(step, _)| *step);
+    Ok(RunInfo {
+        path: path.to_owned(),
+        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        last_step: saved.max(last_row.as_ref().map(|row| row.step)),
+        checkpoints: checkpoints.len(),
+        last_row,
+        bytes: bytes_in(path),
+        running: run.is_running(),
+    })
+}
+
+/// Bytes of all files below a folder. Links are not followed, and what cannot be read counts nothing: it is a listing.
+fn bytes_in(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => bytes_in(&entry.path()),
+            Ok(kind) if kind.is_file() => container::file_bytes(&entry.path()),
+            _ => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,24 @@
+//! Plain safetensors files: weights of other programs, latents, raw images. No metadata, no checksum.
+
+use super::container::{self, Container};
+use super::{Array, ArtefactError};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Reads every tensor of a safetensors file, also of a checkpoint of ours.
+///
+/// F32 and I64 are kept; F64, F16 and BF16 become F32 (F64 rounds to nearest).
+///
+/// # Errors
+/// The file cannot be read, is no safetensors file, is truncated, or holds another number type.
+pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Array>, ArtefactError> {
+    Ok(Container::open(path)?.read_tensors()?.0)
+}
+
+/// Writes a plain safetensors file, atomically; PyTorch's `safetensors.torch.load_file` reads it.
+///
+/// # Errors
+/// An array that does not fill its shape, or the disk.
+pub fn write_state_dict(path: &Path, arrays: &BTreeMap<String, Array>) -> Result<(), ArtefactError> {
+    container::write(path, &BTreeMap::new(), arrays)
+}

@@ -1,0 +1,48 @@
+//! What a run tells while it goes.
+
+use crate::artefacts::Row;
+use std::path::PathBuf;
+
+/// Something that happened in a run, in the order it happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The loop begins (or goes on) after `step` finished steps, of `steps`.
+    Started {
+        /// Steps already finished.
+        step: u64,
+        /// Steps of the whole run.
+        steps: u64,
+        /// Batches in an epoch.
+        batches_per_epoch: u64,
+    },
+    /// A step was finished; cheap, for progress bars.
+    Stepped {
+        /// Finished steps.
+        step: u64,
+    },
+    /// A row went into metrics.jsonl.
+    Logged(Row),
+    /// A grid of the fixed latents was written.
+    Sampled {
+        /// Finished steps.
+        step: u64,
+        /// The PNG.
+        path: PathBuf,
+    },
+    /// A checkpoint was written.
+    Saved {
+        /// Finished steps.
+        step: u64,
+        /// The file.
+        path: PathBuf,
+    },
+    /// An epoch ended.
+    Epoch {
+        /// Its number, from 1.
+        epoch: u64,
+        /// Finished steps.
+        step: u64,
+    },
+    /// Something the user should know that does not stop the run.
+    Warning(String),
+}

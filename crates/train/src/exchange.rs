@@ -1,0 +1,97 @@
+//! Weights in and out: state dicts of the PyTorch example, and the paper's authors' own arrays.
+
+use crate::TrainError;
+use crate::artefacts::{self, Array, Checkpoint, Dataset as DatasetMeta};
+use crate::trainer::{meta, section};
+use nn::{Network, Recipe, StateDict, StateValue};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tensor::rng::Philox;
+
+impl From<StateValue> for Array {
+    fn from(value: StateValue) -> Self {
+        match value {
+            StateValue::F32 { shape, data } => Self { shape, data: artefacts::Data::F32(data) },
+            StateValue::I64 { shape, data } => Self { shape, data: artefacts::Data::I64(data) },
+        }
+    }
+}
+
+impl From<Array> for StateValue {
+    fn from(array: Array) -> Self {
+        let shape = array.shape;
+        match array.data {
+            artefacts::Data::F32(data) => Self::F32 { shape, data },
+            artefacts::Data::I64(data) => Self::I64 { shape, data },
+        }
+    }
+}
+
+fn arrays(state: StateDict) -> BTreeMap<String, Array> {
+    state.into_iter().map(|(name, value)| (name, value.into())).collect()
+}
+
+fn read(path: &Path) -> Result<StateDict, TrainError> {
+    Ok(artefacts::read_state_dict(path)?.into_iter().map(|(name, array)| (name, array.into())).collect())
+}
+
+/// A checkpoint (step 0, no training state) from PyTorch state dicts in safetensors files. Without a discriminator, a fresh one (seed
+/// 0) stands in for it.
+///
+/// # Errors
+/// Files that cannot be read, or names or shapes that are not the recipe's.
+pub fn import(recipe: &Recipe, generator: &Path, discriminator: Option<&Path>) -> Result<Checkpoint, TrainError> {
+    let networks = recipe.build(&mut Philox::new(0, 0))?;
+    named(generator, networks.0.load_state_dict(&read(generator)?))?;
+    if let Some(path) = discriminator {
+        named(path, networks.1.load_state_dict(&read(path)?))?;
+    }
+    Ok(bundle(recipe, &networks))
+}
+
+/// The checkpoint of the SVHN networks that the DCGAN authors released, from a folder of `200_gen_params.jl_NN.npy` and
+/// `200_discrim_params.jl_NN.npy`. They have no running statistics.
+///
+/// # Errors
+/// Files that are missing, damaged or of other shapes.
+pub fn import_newmu_svhn(folder: &Path) -> Result<Checkpoint, TrainError> {
+    let arrays = |part: &str, count: usize| -> Result<Vec<StateValue>, TrainError> {
+        (1..=count)
+            .map(|i| Ok(artefacts::read_npy(&folder.join(format!("200_{part}_params.jl_{i:02}.npy")))?.into()))
+            .collect()
+    };
+    let (g, d) = nn::newmu_svhn_state(&arrays("gen", 10)?, &arrays("discrim", 8)?)?;
+    let recipe = Recipe::preset("newmu-svhn")?;
+    let networks = recipe.build(&mut Philox::new(0, 0))?;
+    networks.0.load_state_dict(&g)?;
+    networks.1.load_state_dict(&d)?;
+    Ok(bundle(&recipe, &networks))
+}
+
+fn bundle(recipe: &Recipe, (g, d): &(Network, Network)) -> Checkpoint {
+    let prefixed = |prefix: &'static str, state| arrays(state).into_iter().map(move |(name, array)| (format!("{prefix}{name}"), array));
+    let tensors = prefixed("g.", g.state_dict()).chain(prefixed("d.", d.state_dict())).collect();
+    Checkpoint { meta: meta(recipe, 0, DatasetMeta::default(), serde_json::Value::Null), tensors }
+}
+
+fn named(path: &Path, result: Result<(), nn::NnError>) -> Result<(), TrainError> {
+    result.map_err(|e| TrainError::Mismatch(format!("{}: {e}", path.display())))
+}
+
+/// Writes a checkpoint's networks as PyTorch state dicts, `generator.safetensors` and `discriminator.safetensors`, into `folder`; the
+/// generator is the average over training where there is one. Existing files are not touched.
+///
+/// # Errors
+/// A file that is there already, or the disk.
+pub fn export(checkpoint: &Checkpoint, folder: &Path) -> Result<[PathBuf; 2], TrainError> {
+    let averaged = section(checkpoint, "ema.");
+    let generator = if averaged.is_empty() { section(checkpoint, "g.") } else { averaged };
+    let files = [folder.join("generator.safetensors"), folder.join("discriminator.safetensors")];
+    if let Some(there) = files.iter().find(|f| f.exists()) {
+        return Err(TrainError::Setting(format!("{} is there already: choose another --out", there.display())));
+    }
+    std::fs::create_dir_all(folder).map_err(|e| TrainError::Setting(format!("cannot create {}: {e}", folder.display())))?;
+    artefacts::write_state_dict(&files[0], &arrays(generator))?;
+    artefacts::write_state_dict(&files[1], &arrays(section(checkpoint, "d.")))?;
+    Ok(files)
+}

@@ -1,0 +1,21 @@
+//! Training of a DCGAN: the adversarial loop, what it leaves on disk, and sampling from what it leaves.
+//!
+//! Nothing here prints: a run tells what happens through [`Event`]s. The whole state of the loop is in a checkpoint, so a run
+//! killed at any instant and resumed ends with the same bits as one that was never killed (on one kind of machine).
+
+pub mod artefacts;
+mod error;
+mod event;
+mod exchange;
+mod run;
+mod sample;
+mod settings;
+mod trainer;
+
+pub use error::TrainError;
+pub use event::Event;
+pub use exchange::{export, import, import_newmu_svhn};
+pub use run::{Outcome, run};
+pub use sample::{BatchNormMode, Sampler, latents};
+pub use settings::{Change, Settings};
+pub use trainer::{Losses, Trainer};

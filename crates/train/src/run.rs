@@ -1,0 +1,182 @@
+//! The loop around the step: batches in, metrics, grids and checkpoints out.
+
+use crate::artefacts::{Dataset as DatasetMeta, EventWriter, GridOptions, Keep, MetricsWriter, Row, RunDir, grid, metrics, plot, rotation, timelapse};
+use crate::{Event, Losses, TrainError, Trainer};
+use data::{Dataset, Loader};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Batches decoded ahead of the step.
+const PREFETCH: usize = 4;
+/// Epochs after which a grid is always written: those of the paper's figures 2 and 3.
+const NAMED_EPOCHS: [u64; 2] = [1, 5];
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Finished steps.
+    pub step: u64,
+    /// Whether that is all of them; otherwise the run was stopped and can be resumed.
+    pub finished: bool,
+    /// The newest checkpoint.
+    pub checkpoint: PathBuf,
+    /// The time-lapse of the fixed latents and the loss curve, of a finished run.
+    pub pictures: Vec<PathBuf>,
+}
+
+/// The files a run writes while it goes.
+struct Output<'a> {
+    dir: &'a RunDir,
+    dataset: DatasetMeta,
+    metrics: MetricsWriter,
+    board: EventWriter,
+    saved: Option<(u64, PathBuf)>,
+}
+
+/// Trains until the settings' last step or until `stop` is set, which finishes the step, saves and returns. A trainer that has
+/// finished steps already goes on in the directory: later rows of its metrics are cut off, since they come again.
+///
+/// # Errors
+/// Data, disk, or a loss that is no number; what was saved before stays.
+pub fn run(
+    trainer: &mut Trainer,
+    dataset: &Arc<Dataset>,
+    dir: &RunDir,
+    stop: &AtomicBool,
+    emit: &mut dyn FnMut(Event),
+) -> Result<Outcome, TrainError> {
+    let settings = trainer.settings().clone();
+    let first = trainer.steps_done();
+    let mut loader = Loader::new(dataset.clone(), settings.recipe.train.batch, trainer.cursor(), PREFETCH)?;
+    let per_epoch = loader.batches_per_epoch();
+    dir.write_config(&settings.to_toml()?)?;
+    let resumed = first > 0;
+    let mut out = Output {
+        dir,
+        dataset: DatasetMeta { name: settings.data.clone(), fingerprint: dataset.fingerprint().to_string() },
+        metrics: if resumed { MetricsWriter::resume(&dir.metrics(), first)? } else { MetricsWriter::create(&dir.metrics())? },
+        board: EventWriter::create(dir.path(), resumed.then_some(first))?,
+        saved: None,
+    };
+    let before = metrics::read(&dir.metrics())?.last().map_or(0.0, |row| row.seconds);
+    emit(Event::Started { step: first, steps: settings.steps, batches_per_epoch: per_epoch });
+    let mut clock = Clock { total: Duration::from_secs_f64(before.max(0.0)), since_row: Duration::ZERO, steps: 0 };
+    while trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) {
+        let start = Instant::now();
+        let batch = loader.next()?;
+        let losses = trainer.step(&batch)?;
+        let epoch_end = batch.epoch_end;
+        loader.recycle(batch.images);
+        clock.tick(start.elapsed());
+        let step = trainer.steps_done();
+        emit(Event::Stepped { step });
+        if step.is_multiple_of(settings.log_every) || step == settings.steps {
+            let row = clock.row(step, losses, settings.recipe.train.batch);
+            out.log(&row)?;
+            emit(Event::Logged(row));
+        }
+        let epoch = step / per_epoch;
+        if epoch_end {
+            emit(Event::Epoch { epoch, step });
+        }
+        if step.is_multiple_of(settings.sample_every) || step == settings.steps || (epoch_end && NAMED_EPOCHS.contains(&epoch)) {
+            let path = out.sample(trainer, step)?;
+            emit(Event::Sampled { step, path });
+        }
+        if step.is_multiple_of(settings.checkpoint_every) {
+            let path = out.save(trainer, settings.keep)?;
+            emit(Event::Saved { step, path });
+        }
+    }
+    let step = trainer.steps_done();
+    let checkpoint = match &out.saved {
+        Some((at, path)) if *at == step => path.clone(),
+        _ => {
+            let path = out.save(trainer, settings.keep)?;
+            emit(Event::Saved { step, path: path.clone() });
+            path
+        }
+    };
+    let finished = step >= settings.steps;
+    let pictures = if finished { out.pictures(emit)? } else { Vec::new() };
+    Ok(Outcome { step, finished, checkpoint, pictures })
+}
+
+/// Time spent in steps (and waiting for data), not in writing pictures and checkpoints.
+struct Clock {
+    total: Duration,
+    since_row: Duration,
+    steps: u64,
+}
+
+impl Clock {
+    fn tick(&mut self, elapsed: Duration) {
+        self.total += elapsed;
+        self.since_row += elapsed;
+        self.steps += 1;
+    }
+
+    fn row(&mut self, step: u64, losses: Losses, batch: usize) -> Row {
+        let images_per_second = (self.steps * batch as u64) as f64 / self.since_row.as_secs_f64().max(1e-9);
+        (self.since_row, self.steps) = (Duration::ZERO, 0);
+        let Losses { d_loss, g_loss, d_real, d_fake } = losses;
+        Row {
+            step,
+            d_loss: d_loss.into(),
+            g_loss: g_loss.into(),
+            d_real: d_real.into(),
+            d_fake: d_fake.into(),
+            images_per_second,
+            seconds: self.total.as_secs_f64(),
+            extra: serde_json::Map::new(),
+        }
+    }
+}
+
+impl Output<'_> {
+    fn log(&mut self, row: &Row) -> Result<(), TrainError> {
+        self.metrics.append(row)?;
+        let scalars = [
+            ("loss/discriminator", row.d_loss),
+            ("loss/generator", row.g_loss),
+            ("probability/real", row.d_real),
+            ("probability/fake", row.d_fake),
+            ("speed/images_per_second", row.images_per_second),
+        ];
+        self.board.scalars(row.step, &scalars)?;
+        Ok(())
+    }
+
+    fn sample(&mut self, trainer: &mut Trainer, step: u64) -> Result<PathBuf, TrainError> {
+        let images = trainer.fixed_samples();
+        let shape = [images.shape()[0], images.shape()[1], images.shape()[2], images.shape()[3]];
+        let picture = grid::grid(&images.to_vec(), shape, GridOptions::for_size([shape[1], shape[2]]))?;
+        let path = self.dir.sample(step);
+        grid::save_png(&path, &picture)?;
+        self.board.image(step, "samples", &picture)?;
+        Ok(path)
+    }
+
+    /// The rows first: a checkpoint on disk promises that all rows up to its step are there.
+    fn save(&mut self, trainer: &Trainer, keep: usize) -> Result<PathBuf, TrainError> {
+        self.metrics.sync()?;
+        self.board.sync()?;
+        let checkpoint = trainer.checkpoint(&self.dataset)?;
+        let path = rotation::save_rotating(&self.dir.checkpoints(), &checkpoint, Keep { last: keep, best: None })?;
+        self.saved = Some((trainer.steps_done(), path.clone()));
+        Ok(path)
+    }
+
+    fn pictures(&self, emit: &mut dyn FnMut(Event)) -> Result<Vec<PathBuf>, TrainError> {
+        let lapse = self.dir.path().join("timelapse.gif");
+        let made = timelapse::write(&lapse, &self.dir.samples(), timelapse::Options::default())?;
+        for (path, reason) in made.skipped {
+            emit(Event::Warning(format!("left {} out of the time-lapse: {reason}", path.display())));
+        }
+        let losses = self.dir.path().join("losses.png");
+        plot::write(&losses, &metrics::read(&self.dir.metrics())?)?;
+        Ok(vec![lapse, losses])
+    }
+}

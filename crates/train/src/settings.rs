@@ -1,0 +1,81 @@
+//! Everything that decides how a run goes, resolved: what `config.toml` and each checkpoint record.
+
+use crate::TrainError;
+use data::Preprocess;
+use nn::Recipe;
+use serde::{Deserialize, Serialize};
+
+/// A run's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The data, as `--data` names it.
+    pub data: String,
+    /// Seed of weights, latents and shuffling.
+    pub seed: u64,
+    /// Training steps of the whole run.
+    pub steps: u64,
+    /// A row of metrics every so many steps.
+    pub log_every: u64,
+    /// A grid of the fixed latents every so many steps.
+    pub sample_every: u64,
+    /// A checkpoint every so many steps.
+    pub checkpoint_every: u64,
+    /// Checkpoints kept.
+    pub keep: usize,
+    /// How pictures become the network's input.
+    pub preprocess: Preprocess,
+    /// The networks and how they are trained.
+    pub recipe: Recipe,
+    /// What was changed when the run was resumed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+/// A setting changed on `--resume`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Finished steps when it was changed.
+    pub step: u64,
+    /// The setting.
+    pub setting: String,
+    /// Its old value.
+    pub from: String,
+    /// Its new value.
+    pub to: String,
+}
+
+impl Settings {
+    /// Checks what the recipe's and the data's own checks do not see.
+    ///
+    /// # Errors
+    /// One line, naming the setting.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        self.recipe.validate()?;
+        let zero = [
+            ("steps", self.steps),
+            ("log-every", self.log_every),
+            ("sample-every", self.sample_every),
+            ("checkpoint-every", self.checkpoint_every),
+            ("keep", self.keep as u64),
+        ];
+        match zero.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(TrainError::Setting(format!("--{name} is 0: it must be at least 1"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The settings as TOML.
+    ///
+    /// # Errors
+    /// When a number does not fit TOML's 64-bit signed integers.
+    pub fn to_toml(&self) -> Result<String, TrainError> {
+        toml::to_string(self).map_err(|e| TrainError::Setting(format!("cannot write the settings as TOML: {e}")))
+    }
+
+    /// Records a change of the steps or the learning rate on resume.
+    pub fn change(&mut self, step: u64, setting: &str, from: impl ToString, to: impl ToString) {
+        self.changes.push(Change { step, setting: setting.into(), from: from.to_string(), to: to.to_string() });
+    }
+}

@@ -1,0 +1,286 @@
+//! The adversarial step and the state it moves.
+
+use crate::artefacts::{Array, Checkpoint, Dataset as DatasetMeta, Meta};
+use crate::{Settings, TrainError};
+use data::{Batch, Cursor};
+use nn::recipe::Distribution;
+use nn::{Adam, Ema, Mode, Network, Recipe, StateDict, StateValue, loss};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tensor::rng::Philox;
+use tensor::{Tensor, autograd};
+
+/// Philox streams of a run, under its seed. Shuffling has streams of its own in `data`.
+mod stream {
+    pub const WEIGHTS: u64 = 1;
+    pub const LATENTS: u64 = 2;
+    pub const FIXED_LATENTS: u64 = 3;
+}
+
+/// Pictures in the grid of fixed latents: 8 × 8.
+const FIXED: usize = 64;
+
+/// Names the algorithms whose choice decides bits; changes whenever one of them does.
+pub(crate) const ALGORITHM_TABLE: &str = "direct-1";
+
+/// What a step measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Losses {
+    /// −log D(x) − log(1 − D(G(z))), means over the batch.
+    pub d_loss: f32,
+    /// −log D(G(z)) after D's update.
+    pub g_loss: f32,
+    /// Mean of D(x) before D's update, in [0, 1].
+    pub d_real: f32,
+    /// Mean of D(G(z)) before D's update, in [0, 1].
+    pub d_fake: f32,
+}
+
+/// Both networks, their optimisers, and every counter: all that a checkpoint holds.
+pub struct Trainer {
+    settings: Settings,
+    generator: Network,
+    discriminator: Network,
+    adam_g: Adam,
+    adam_d: Adam,
+    ema: Option<Ema>,
+    latents: Philox,
+    fixed: Tensor,
+    cursor: Cursor,
+    step: u64,
+}
+
+/// The part of a checkpoint's state that is not tensors.
+#[derive(Serialize, Deserialize)]
+struct State {
+    settings: Settings,
+    latents: Philox,
+    cursor: Cursor,
+}
+
+/// `count` latents of a recipe, `[count, latent]`, drawn from `rng`: row `i` does not depend on `count`.
+pub(crate) fn draw(recipe: &Recipe, rng: &mut Philox, count: usize) -> Tensor {
+    let shape = [count, recipe.generator.latent];
+    match recipe.generator.distribution {
+        Distribution::Normal => rng.normal(shape, 0.0, 1.0),
+        Distribution::Uniform => rng.uniform(shape, -1.0, 1.0),
+    }
+}
+
+impl Trainer {
+    /// A run that has not begun.
+    ///
+    /// # Errors
+    /// Settings that make no networks.
+    pub fn new(settings: Settings) -> Result<Self, TrainError> {
+        settings.validate()?;
+        let recipe = &settings.recipe;
+        let (generator, discriminator) = recipe.build(&mut Philox::new(settings.seed, stream::WEIGHTS))?;
+        let options = recipe.adam_options();
+        let (adam_g, adam_d) = (Adam::new(&generator, options), Adam::new(&discriminator, options));
+        let ema = (recipe.train.ema > 0.0).then(|| Ema::new(&generator, recipe.train.ema));
+        let fixed = draw(recipe, &mut Philox::new(settings.seed, stream::FIXED_LATENTS), FIXED);
+        Ok(Self {
+            latents: Philox::new(settings.seed, stream::LATENTS),
+            cursor: Cursor::new(settings.seed),
+            step: 0,
+            generator,
+            discriminator,
+            adam_g,
+            adam_d,
+            ema,
+            fixed,
+            settings,
+        })
+    }
+
+    /// The run that `checkpoint` is a state of.
+    ///
+    /// # Errors
+    /// A checkpoint without a training state (an imported one), or of other networks than its recipe's.
+    pub fn resume(checkpoint: &Checkpoint) -> Result<Self, TrainError> {
+        let state = checkpoint.meta.state.clone();
+        let state: State = serde_json::from_value(state).map_err(|e| {
+            TrainError::Mismatch(format!("the checkpoint holds no training state ({e}): use it with sample, or train --init-from"))
+        })?;
+        let mut trainer = Self::new(state.settings)?;
+        trainer.load_weights(checkpoint)?;
+        trainer.adam_g.load_state(&section(checkpoint, "adam_g."))?;
+        trainer.adam_d.load_state(&section(checkpoint, "adam_d."))?;
+        if let Some(ema) = &mut trainer.ema {
+            ema.load_state_dict(&section(checkpoint, "ema."))?;
+        }
+        trainer.latents = state.latents;
+        trainer.cursor = state.cursor;
+        trainer.step = checkpoint.meta.step;
+        Ok(trainer)
+    }
+
+    /// Takes the weights of another run's checkpoint, and nothing else of it.
+    ///
+    /// # Errors
+    /// Names or shapes that are not this recipe's.
+    pub fn load_weights(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        self.generator.load_state_dict(&section(checkpoint, "g."))?;
+        self.discriminator.load_state_dict(&section(checkpoint, "d."))?;
+        if let Some(ema) = &mut self.ema {
+            *ema = Ema::new(&self.generator, self.settings.recipe.train.ema);
+        }
+        Ok(())
+    }
+
+    /// One step on a batch, as the papers do it: D on real and on fake pictures in separate passes (each with the batch statistics
+    /// of its own kind), an Adam step of D; then G through the updated D, whose weight gradients are not computed.
+    ///
+    /// # Errors
+    /// [`TrainError::NonFinite`]; the optimisers have not seen the step's gradients of the network named.
+    pub fn step(&mut self, batch: &Batch) -> Result<Losses, TrainError> {
+        let [h, w] = self.settings.recipe.image.size;
+        let count = self.settings.recipe.train.batch;
+        let real = Tensor::from_slice(&batch.images, [count, h, w, self.settings.recipe.image.channels]);
+        let z = draw(&self.settings.recipe, &mut self.latents, count);
+        let losses = self.step_on(&real, &z)?;
+        self.cursor = batch.cursor;
+        Ok(losses)
+    }
+
+    /// [`step`](Self::step) on given pictures `[N, H, W, C]` in [−1, 1] and latents `[N, latent]`.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn step_on(&mut self, real: &Tensor, z: &Tensor) -> Result<Losses, TrainError> {
+        let number = self.step + 1;
+        let finite = |network, value: f32| {
+            if value.is_finite() { Ok(value) } else { Err(TrainError::NonFinite { step: number, network, value }) }
+        };
+        let fake = self.generator.forward(z, Mode::TRAIN);
+
+        let on_real = self.discriminator.forward(real, Mode::TRAIN);
+        let d_real = on_real.detach().sigmoid().mean_all();
+        let loss_real = loss::real(&on_real);
+        let mut gradients = loss_real.backward();
+        drop(on_real);
+        let on_fake = self.discriminator.forward(&fake.detach(), Mode::TRAIN);
+        let d_fake = on_fake.detach().sigmoid().mean_all();
+        let loss_fake = loss::fake(&on_fake);
+        gradients.accumulate(loss_fake.backward());
+        drop(on_fake);
+        let d_loss = finite("discriminator", loss_real.item() + loss_fake.item())?;
+        self.adam_d.step(&self.discriminator, &gradients);
+        drop(gradients);
+
+        let judged = self.discriminator.forward(&fake, Mode::TRAIN);
+        drop(fake);
+        let loss_g = loss::generator(&judged);
+        drop(judged);
+        let g_loss = finite("generator", loss_g.item())?;
+        let one = Tensor::ones(*loss_g.shape());
+        let gradients = autograd::grad(&[(&loss_g, &one)], &self.generator.keys(), false);
+        drop(loss_g);
+        self.adam_g.step_with(&self.generator, &gradients);
+        drop(gradients);
+        if let Some(ema) = &mut self.ema {
+            ema.update(&self.generator);
+        }
+        self.step = number;
+        Ok(Losses { d_loss, g_loss, d_real: d_real.item(), d_fake: d_fake.item() })
+    }
+
+    /// Finished steps.
+    pub fn steps_done(&self) -> u64 {
+        self.step
+    }
+
+    /// Where the next batch starts.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// The settings of the run.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Makes the run longer or shorter, recorded in its settings.
+    pub fn set_steps(&mut self, steps: u64) {
+        if steps != self.settings.steps {
+            self.settings.change(self.step, "steps", self.settings.steps, steps);
+            self.settings.steps = steps;
+        }
+    }
+
+    /// Changes the learning rate of both networks, recorded in the settings.
+    ///
+    /// # Errors
+    /// A rate that is not a positive number.
+    pub fn set_learning_rate(&mut self, lr: f32) -> Result<(), TrainError> {
+        let from = self.settings.recipe.optimizer.lr;
+        if lr != from {
+            self.settings.recipe.optimizer.lr = lr;
+            self.settings.recipe.validate()?;
+            self.settings.change(self.step, "lr", from, lr);
+            self.adam_g.set_lr(lr);
+            self.adam_d.set_lr(lr);
+        }
+        Ok(())
+    }
+
+    /// The generator, and the discriminator.
+    pub fn networks(&self) -> (&Network, &Network) {
+        (&self.generator, &self.discriminator)
+    }
+
+    /// Pictures of the fixed latents, `[64, H, W, C]` in [−1, 1], by the averaged generator where there is one, with running
+    /// statistics.
+    pub fn fixed_samples(&mut self) -> Tensor {
+        let swap = |ema: &mut Option<Ema>, generator| {
+            if let Some(ema) = ema {
+                ema.swap(generator);
+            }
+        };
+        swap(&mut self.ema, &self.generator);
+        let images = self.generator.forward(&self.fixed, Mode::SAMPLE);
+        swap(&mut self.ema, &self.generator);
+        images
+    }
+
+    /// The whole state, with nothing in it that depends on the clock.
+    ///
+    /// # Errors
+    /// When the state does not fit the file's format.
+    pub fn checkpoint(&self, dataset: &DatasetMeta) -> Result<Checkpoint, TrainError> {
+        let state = State { settings: self.settings.clone(), latents: self.latents.clone(), cursor: self.cursor };
+        let state = serde_json::to_value(state).map_err(|e| TrainError::Mismatch(format!("cannot write the training state: {e}")))?;
+        let mut tensors = BTreeMap::new();
+        let mut put = |prefix: &str, values: StateDict| {
+            tensors.extend(values.into_iter().map(|(name, value)| (format!("{prefix}{name}"), Array::from(value))));
+        };
+        put("g.", self.generator.state_dict());
+        put("d.", self.discriminator.state_dict());
+        put("adam_g.", self.adam_g.state());
+        put("adam_d.", self.adam_d.state());
+        if let Some(ema) = &self.ema {
+            put("ema.", ema.state_dict());
+        }
+        Ok(Checkpoint { meta: meta(&self.settings.recipe, self.step, dataset.clone(), state), tensors })
+    }
+}
+
+/// A checkpoint's metadata for this program and machine.
+pub(crate) fn meta(recipe: &Recipe, step: u64, dataset: DatasetMeta, state: serde_json::Value) -> Meta {
+    Meta {
+        step,
+        recipe: recipe.to_toml(),
+        recipe_name: recipe.name.clone(),
+        dataset,
+        state,
+        instruction_set: tensor::isa().to_string(),
+        algorithm_table: ALGORITHM_TABLE.into(),
+    }
+}
+
+/// The arrays whose names begin with `prefix`, without it.
+pub(crate) fn section(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
+    let strip = |(name, array): (&String, &Array)| Some((name.strip_prefix(prefix)?.to_string(), StateValue::from(array.clone())));
+    checkpoint.tensors.iter().filter_map(strip).collect()
+}

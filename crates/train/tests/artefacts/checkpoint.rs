@@ -1,0 +1,191 @@
+use crate::{assert_names, sample};
+use std::collections::BTreeMap;
+use std::fs;
+use train::artefacts::checkpoint::{SCHEMA, load, read_meta, save};
+use train::artefacts::{Array, ArtefactError, read_state_dict, remove_stale, write_state_dict};
+
+#[test]
+fn comes_back_bit_for_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.safetensors");
+    let mut checkpoint = sample(12);
+    let odd = vec![f32::NAN, -0.0, f32::MIN_POSITIVE / 8.0, f32::NEG_INFINITY];
+    checkpoint.tensors.insert("odd".to_owned(), Array::f32([4], odd.clone()));
+    save(&path, &checkpoint).unwrap();
+    let mut loaded = load(&path).unwrap();
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(loaded.tensors["odd"].as_f32().unwrap()), bits(&odd));
+    loaded.tensors.remove("odd");
+    assert_eq!(loaded, sample(12));
+    assert_eq!(loaded.meta.state["lr"].as_f64().unwrap().to_bits(), (0.1f64 + 0.2).to_bits());
+    assert_eq!(loaded.meta.state["seed"].as_u64(), Some(u64::MAX));
+}
+
+#[test]
+fn every_float_of_the_state_comes_back_exactly() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.safetensors");
+    let mut checkpoint = sample(1);
+    // A multiplicative walk over many exponents; a parser without exact rounding misses about a third of these.
+    let floats: Vec<f64> = (0..2000u32).map(|i| 1.000_123_f64.powi(i as i32 * 37) / 3.0 * 1e-9).collect();
+    checkpoint.meta.state = serde_json::json!(floats);
+    save(&path, &checkpoint).unwrap();
+    assert_eq!(load(&path).unwrap().meta.state, serde_json::json!(floats));
+}
+
+#[test]
+fn the_same_content_gives_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
+    save(&a, &sample(3)).unwrap();
+    save(&b, &sample(3)).unwrap();
+    assert_eq!(fs::read(a).unwrap(), fs::read(b).unwrap());
+}
+
+#[test]
+fn other_readers_of_the_format_accept_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.safetensors");
+    save(&path, &sample(3)).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.len(), 4);
+    let weight = file.tensor("generator.main.0.weight").unwrap();
+    assert_eq!(weight.shape(), [2, 3, 1]);
+    assert_eq!(weight.data()[..4], 2.7f32.to_le_bytes());
+    for (name, view) in file.iter() {
+        let start = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
+        assert_eq!(start % (view.dtype().bitsize() / 8), 0, "{name} is not aligned to its type");
+    }
+    assert_eq!(read_state_dict(&path).unwrap(), sample(3).tensors);
+}
+
+#[test]
+fn the_header_is_read_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.safetensors");
+    save(&path, &sample(40)).unwrap();
+    let header = read_meta(&path).unwrap();
+    assert_eq!((header.schema, header.meta), (SCHEMA, sample(40).meta));
+    assert_eq!(header.bytes, fs::metadata(&path).unwrap().len());
+    let names: Vec<_> = header.tensors.iter().map(|info| info.name.as_str()).collect();
+    assert_eq!(names, sample(40).tensors.keys().collect::<Vec<_>>());
+    assert_eq!((header.tensors[1].dtype.as_str(), header.tensors[1].shape.as_slice()), ("F32", &[2, 3, 1][..]));
+    assert_eq!(header.tensors[3].dtype, "I64");
+}
+
+#[test]
+fn an_array_that_does_not_fill_its_shape_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.safetensors");
+    let mut checkpoint = sample(1);
+    checkpoint.tensors.insert("short".to_owned(), Array::f32([2, 3], vec![0.0; 5]));
+    assert!(matches!(save(&path, &checkpoint), Err(ArtefactError::Shape { len: 5, .. })));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    let reserved = BTreeMap::from([("__metadata__".to_owned(), Array::scalar_i64(1))]);
+    assert!(matches!(write_state_dict(&path, &reserved), Err(ArtefactError::Write { .. })));
+}
+
+#[test]
+fn a_plain_safetensors_file_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.safetensors");
+    write_state_dict(&path, &sample(1).tensors).unwrap();
+    let error = load(&path).unwrap_err();
+    assert!(matches!(error, ArtefactError::NotCheckpoint { .. }));
+    assert_names(&error, &path, &["is a plain safetensors file, not a checkpoint: use dcgan import"]);
+    assert!(matches!(read_meta(&path), Err(ArtefactError::NotCheckpoint { .. })));
+    // PyTorch's exporter writes a metadata of its own.
+    let foreign = r#"{"__metadata__":{"format":"pt"}}"#;
+    fs::write(&path, [&(foreign.len() as u64).to_le_bytes(), foreign.as_bytes()].concat()).unwrap();
+    assert!(matches!(load(&path), Err(ArtefactError::NotCheckpoint { .. })));
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.safetensors");
+    save(&path, &sample(1)).unwrap();
+    replace(&path, r#""schema":"1""#, r#""schema":"2""#);
+    for error in [load(&path).unwrap_err(), read_meta(&path).unwrap_err()] {
+        assert_names(&error, &path, &["was written by a newer version (schema 2, this program reads 1): update dcgan"]);
+    }
+    replace(&path, r#""schema":"2""#, r#""schema":"0""#);
+    assert!(matches!(load(&path), Err(ArtefactError::Damaged { .. })));
+    replace(&path, r#""schema":"0""#, r#""schema":"x""#);
+    assert!(matches!(load(&path), Err(ArtefactError::Damaged { .. })));
+}
+
+#[test]
+fn each_kind_of_wrong_file_has_its_own_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.safetensors");
+    assert_names(&load(&path).unwrap_err(), &path, &["cannot read", "check the path"]);
+    assert_names(&load(dir.path()).unwrap_err(), dir.path(), &["cannot read", "give a file"]);
+    for content in [&b""[..], b"{}", b"\x89PNG\r\n\x1a\n and more", &[0; 64], &[0xff; 64]] {
+        fs::write(&path, content).unwrap();
+        let error = load(&path).unwrap_err();
+        assert!(matches!(error, ArtefactError::NotSafetensors { .. }), "{error}");
+        assert_names(&error, &path, &["is not a safetensors file"]);
+    }
+    save(&path, &sample(1)).unwrap();
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    assert_names(&load(&path).unwrap_err(), &path, &["truncated", &whole.len().to_string()]);
+    fs::write(&path, [&whole[..], b"x"].concat()).unwrap();
+    assert!(matches!(load(&path), Err(ArtefactError::Size { .. })));
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    fs::write(&path, flipped).unwrap();
+    assert_names(&load(&path).unwrap_err(), &path, &["checksum"]);
+}
+
+#[test]
+fn a_header_that_lies_about_sizes_allocates_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.safetensors");
+    let write = |header: &str| {
+        fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()).unwrap();
+        load(&path).unwrap_err()
+    };
+    let huge = 1u64 << 40;
+    let error = write(&format!(r#"{{"w":{{"dtype":"F32","shape":[{huge}],"data_offsets":[0,{}]}}}}"#, huge * 4));
+    assert!(matches!(error, ArtefactError::Size { .. }), "{error}");
+    for shape in ["[18446744073709551615,18446744073709551615]", "[4611686018427387905,4]", "[-1]", "[1.5]"] {
+        let error = write(&format!(r#"{{"w":{{"dtype":"F32","shape":{shape},"data_offsets":[0,16]}}}}"#));
+        assert!(matches!(error, ArtefactError::NotSafetensors { .. }), "{error}");
+    }
+    fs::write(&path, [&90_000_000u64.to_le_bytes()[..], b"{\"a\":1}"].concat()).unwrap();
+    assert!(matches!(load(&path), Err(ArtefactError::Size { .. })));
+}
+
+#[test]
+fn half_written_files_of_a_killed_run_are_removed_and_others_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = dir.path().join("step-00000001.safetensors");
+    let stale = dir.path().join("step-00000002.safetensors.Xy12.tmp");
+    save(&good, &sample(1)).unwrap();
+    fs::write(&stale, b"half").unwrap();
+    assert_eq!(remove_stale(dir.path()).unwrap(), std::slice::from_ref(&stale));
+    assert!(good.exists() && !stale.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn permissions_are_those_of_an_ordinary_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let [ours, ordinary] = ["a", "b"].map(|name| dir.path().join(name));
+    save(&ours, &sample(1)).unwrap();
+    fs::write(&ordinary, b"").unwrap();
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&ours), mode(&ordinary));
+}
+
+fn replace(path: &std::path::Path, from: &str, to: &str) {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = fs::read(path).unwrap();
+    let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).expect("the text is there");
+    bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    fs::write(path, bytes).unwrap();
+}

@@ -1,0 +1,112 @@
+//! A disk that is full, by two real means: a limit on the size of files (any Unix), and a small tmpfs (as root).
+#![cfg(unix)]
+
+use crate::{assert_names, sample};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use train::artefacts::rotation::{file_name, newest_good, save_rotating};
+use train::artefacts::{Array, Checkpoint, EventWriter, Keep, MetricsWriter, Row, RunDir, metrics};
+
+const CHILD: &str = "DCGAN_TEST_FULL_DISK";
+
+/// 400 KB, more than either limit.
+fn large(step: u64) -> Checkpoint {
+    let mut checkpoint = sample(step);
+    checkpoint.tensors.insert("large".to_owned(), Array::f32([100_000], vec![1.0; 100_000]));
+    checkpoint
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The old checkpoint survives a save that the disk has no room for, and nothing half-written stays.
+fn save_fails_cleanly(dir: &Path, cause: &str) {
+    let keep = Keep { last: 1, best: None };
+    save_rotating(dir, &sample(1), keep).unwrap();
+    let error = save_rotating(dir, &large(2), keep).unwrap_err();
+    assert_names(&error, &dir.join(file_name(2)), &[cause, "free some space", "--out", "older files are untouched"]);
+    assert_eq!(names(dir), [file_name(1)]);
+    assert_eq!(newest_good(dir).unwrap().checkpoint, sample(1));
+}
+
+/// Rows go on being whole lines though the disk fills in the midst of one.
+fn metrics_fail_cleanly(path: &Path) {
+    let mut writer = MetricsWriter::create(path).unwrap();
+    let mut written = 0;
+    let mut row = Row::default();
+    row.extra.insert("text".to_owned(), "x".repeat(1000).into());
+    let error = loop {
+        row.step = written + 1;
+        match writer.append(&row) {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 10_000, "the disk never fills");
+    };
+    assert_names(&error, path, &["cannot write", "free some space"]);
+    let rows = metrics::read(path).unwrap();
+    assert_eq!(rows.len() as u64, written);
+    assert!(fs::read(path).unwrap().ends_with(b"}\n"));
+}
+
+#[test]
+fn a_limit_on_file_size() {
+    if std::env::var_os(CHILD).is_some() {
+        let dir = tempfile::tempdir().unwrap();
+        save_fails_cleanly(dir.path(), "File too large");
+        metrics_fail_cleanly(&dir.path().join("metrics.jsonl"));
+        let mut events = EventWriter::create(dir.path(), None).unwrap();
+        let whole = fs::metadata(events.path()).unwrap().len();
+        let noise: Vec<u8> = (0..300_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let picture = image::RgbImage::from_raw(500, 200, noise).unwrap().into();
+        assert!(events.image(1, "samples", &picture).is_err());
+        assert_eq!(fs::metadata(events.path()).unwrap().len(), whole, "half an event is left");
+        events.scalars(2, &[("loss", 1.0)]).unwrap();
+        return;
+    }
+    // The limit holds for a process, so the test runs itself again under it: 64 blocks of 512 or 1024 bytes. The
+    // signal that would kill is ignored, so that the write fails as on a full disk.
+    let output = Command::new("sh")
+        .args(["-c", r#"trap '' XFSZ; ulimit -f 64; exec "$0" --exact disk::a_limit_on_file_size --nocapture"#])
+        .arg(std::env::current_exe().unwrap())
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+/// Unmounts however the test ends.
+struct Mount<'a>(&'a Path);
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_full_file_system() {
+    let dir = tempfile::tempdir().unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=128k", "tmpfs"]).arg(dir.path()).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: mounting a tmpfs needs root; a_limit_on_file_size covers the same code");
+        return;
+    }
+    let _mount = Mount(dir.path());
+    let checkpoints = dir.path().join("checkpoints");
+    fs::create_dir(&checkpoints).unwrap();
+    save_fails_cleanly(&checkpoints, "No space left on device");
+    metrics_fail_cleanly(&dir.path().join("metrics.jsonl"));
+    // Now that it is full to the brim, a new run cannot even write its configuration.
+    let run = RunDir::create_at(&dir.path().join("new"));
+    let error = match run {
+        Ok(run) => run.write_config(&"x".repeat(1 << 20)).unwrap_err(),
+        Err(error) => error,
+    };
+    assert_names(&error, dir.path(), &["No space left on device"]);
+}

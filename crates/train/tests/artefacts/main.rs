@@ -1,0 +1,46 @@
+//! The files of a run: complete or absent, verified when read, and every failure told in one line.
+
+mod checkpoint;
+mod damage;
+mod disk;
+mod import;
+mod metrics;
+mod pictures;
+mod rotation;
+mod run_dir;
+mod tensorboard;
+
+use std::collections::BTreeMap;
+use train::artefacts::{Array, Checkpoint, Dataset, Meta};
+
+/// A small checkpoint with every kind of content.
+fn sample(step: u64) -> Checkpoint {
+    let ramp = |len: usize| (0..len).map(|i| (i as f32 - 3.0) * 0.1 + step as f32).collect();
+    Checkpoint {
+        meta: Meta {
+            step,
+            recipe: "name = \"tiny\"\n[image]\nside = 28 # größe\n".to_owned(),
+            recipe_name: "tiny".to_owned(),
+            dataset: Dataset { name: "fashion-mnist".to_owned(), fingerprint: "ab12".to_owned() },
+            state: serde_json::json!({ "seed": u64::MAX, "lr": 0.1 + 0.2, "cursor": { "epoch": 3, "next": -1 } }),
+            instruction_set: "avx2".to_owned(),
+            algorithm_table: "2026-1".to_owned(),
+        },
+        tensors: BTreeMap::from([
+            ("generator.main.0.weight".to_owned(), Array::f32([2, 3, 1], ramp(6))),
+            ("generator.main.1.bias".to_owned(), Array::f32([5], ramp(5))),
+            ("generator.main.1.num_batches_tracked".to_owned(), Array::scalar_i64(-7)),
+            ("empty".to_owned(), Array::f32([0, 4], Vec::new())),
+        ]),
+    }
+}
+
+/// A single line that names the path.
+fn assert_names(error: &impl std::fmt::Display, path: &std::path::Path, words: &[&str]) {
+    let text = error.to_string();
+    assert!(!text.contains('\n'), "more than one line: {text}");
+    assert!(text.contains(path.to_str().unwrap()), "does not name {path:?}: {text}");
+    for word in words {
+        assert!(text.contains(word), "does not say {word:?}: {text}");
+    }
+}

@@ -1,0 +1,117 @@
+use crate::{assert_names, sample};
+use std::fs;
+use std::path::Path;
+use train::artefacts::rotation::{file_name, list, newest_good, save_rotating, step_of};
+use train::artefacts::{ArtefactError, Keep};
+
+const LAST_TWO: Keep = Keep { last: 2, best: None };
+
+fn steps(dir: &Path) -> Vec<u64> {
+    list(dir).unwrap().into_iter().map(|(step, _)| step).collect()
+}
+
+#[test]
+fn names_and_steps_agree() {
+    assert_eq!(file_name(1500), "step-00001500.safetensors");
+    for step in [0, 7, 1500, 123_456_789_012] {
+        assert_eq!(step_of(Path::new(&file_name(step)), "safetensors"), Some(step));
+    }
+    for other in ["best.safetensors", "step-.safetensors", "step-+5.safetensors", "step-12.safetensors.x.tmp", "step-12.png"] {
+        assert_eq!(step_of(Path::new(other), "safetensors"), None, "{other}");
+    }
+}
+
+#[test]
+fn the_last_and_the_best_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("my-favourite.safetensors");
+    fs::write(&copy, b"not ours to delete").unwrap();
+    for step in [10, 20, 30, 40, 50] {
+        let keep = Keep { last: 2, best: (step >= 20).then_some(20) };
+        let path = save_rotating(dir.path(), &sample(step), keep).unwrap();
+        assert_eq!(path, dir.path().join(file_name(step)));
+    }
+    assert_eq!(steps(dir.path()), [20, 40, 50]);
+    assert!(copy.exists());
+    save_rotating(dir.path(), &sample(60), Keep { last: 0, best: None }).unwrap();
+    assert_eq!(steps(dir.path()), [60], "0 counts as 1: the new one itself is never deleted");
+}
+
+#[test]
+fn a_step_saved_again_replaces_itself_and_deletes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for step in [10, 20, 20, 20] {
+        save_rotating(dir.path(), &sample(step), LAST_TWO).unwrap();
+    }
+    assert_eq!(steps(dir.path()), [10, 20]);
+}
+
+#[test]
+fn a_run_that_went_back_forgets_its_future() {
+    let dir = tempfile::tempdir().unwrap();
+    for step in [10, 20, 30] {
+        save_rotating(dir.path(), &sample(step), Keep { last: 5, best: None }).unwrap();
+    }
+    save_rotating(dir.path(), &sample(15), Keep { last: 1, best: None }).unwrap();
+    assert_eq!(steps(dir.path()), [15]);
+    assert_eq!(newest_good(dir.path()).unwrap().checkpoint.meta.step, 15);
+}
+
+#[test]
+fn nothing_is_deleted_when_the_new_one_cannot_be_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    save_rotating(dir.path(), &sample(10), LAST_TWO).unwrap();
+    save_rotating(dir.path(), &sample(20), LAST_TWO).unwrap();
+    // A folder in the place of the new file makes the rename fail, after everything was written.
+    fs::create_dir(dir.path().join(file_name(30))).unwrap();
+    let error = save_rotating(dir.path(), &sample(30), LAST_TWO).unwrap_err();
+    assert_names(&error, &dir.path().join(file_name(30)), &["cannot write", "older files are untouched"]);
+    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "a temporary file is left: {names:?}");
+    assert_eq!(newest_good(dir.path()).unwrap().checkpoint, sample(20));
+}
+
+#[test]
+fn a_damaged_one_is_named_and_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = Keep { last: 5, best: None };
+    let paths = [10, 20, 30].map(|step| save_rotating(dir.path(), &sample(step), keep).unwrap());
+    let whole = fs::read(&paths[2]).unwrap();
+    fs::write(&paths[2], &whole[..whole.len() / 2]).unwrap();
+    let mut flipped = fs::read(&paths[1]).unwrap();
+    *flipped.last_mut().unwrap() ^= 0x10;
+    fs::write(&paths[1], &flipped).unwrap();
+    let found = newest_good(dir.path()).unwrap();
+    assert_eq!((found.path.as_path(), found.checkpoint), (paths[0].as_path(), sample(10)));
+    let skipped: Vec<_> = found.skipped.iter().map(|(path, _)| path.clone()).collect();
+    assert_eq!(skipped, [paths[2].clone(), paths[1].clone()]);
+    assert!(matches!(found.skipped[0].1, ArtefactError::Size { .. } | ArtefactError::NotSafetensors { .. }));
+    assert!(matches!(found.skipped[1].1, ArtefactError::Checksum { .. }));
+
+    fs::write(&paths[0], b"").unwrap();
+    let error = newest_good(dir.path()).unwrap_err();
+    assert_names(&error, dir.path(), &["no checkpoint", "3 damaged", "without --resume"]);
+}
+
+#[test]
+fn an_empty_folder_has_nothing_to_resume() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_names(&newest_good(dir.path()).unwrap_err(), dir.path(), &["no checkpoint", "without --resume"]);
+    let missing = dir.path().join("missing");
+    assert_names(&newest_good(&missing).unwrap_err(), &missing, &["cannot read"]);
+}
+
+#[test]
+fn a_newer_version_is_not_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = Keep { last: 5, best: None };
+    save_rotating(dir.path(), &sample(10), keep).unwrap();
+    let newer = save_rotating(dir.path(), &sample(20), keep).unwrap();
+    let text = fs::read(&newer).unwrap();
+    let at = text.windows(12).position(|window| window == br#""schema":"1""#).unwrap();
+    let mut text = text;
+    text[at + 10] = b'9';
+    fs::write(&newer, text).unwrap();
+    let error = newest_good(dir.path()).unwrap_err();
+    assert_names(&error, &newer, &["schema 9", "update dcgan"]);
+}

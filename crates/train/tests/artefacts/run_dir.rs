@@ -1,0 +1,200 @@
+use crate::{assert_names, sample};
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use train::artefacts::rotation::{file_name, save_rotating};
+use train::artefacts::run_dir::resolve_checkpoint;
+use train::artefacts::runs::{newest, runs_in};
+use train::artefacts::{ArtefactError, Keep, MetricsWriter, Row, RunDir, checkpoint};
+
+const KEEP: Keep = Keep { last: 3, best: None };
+
+fn name(run: &RunDir) -> &str {
+    run.path().file_name().unwrap().to_str().unwrap()
+}
+
+#[test]
+fn runs_are_numbered_and_laid_out() {
+    let base = tempfile::tempdir().unwrap();
+    let base = base.path().join("runs");
+    let first = RunDir::create(&base, "paper").unwrap();
+    assert_eq!(name(&first), "0001-paper");
+    assert!(first.samples().is_dir() && first.checkpoints().is_dir());
+    assert_eq!(first.sample(1500), first.path().join("samples/step-00001500.png"));
+    first.write_config("side = 28\n").unwrap();
+    assert_eq!(first.read_config().unwrap(), "side = 28\n");
+    // Numbers go on behind the highest, gaps are not filled, other names do not count.
+    fs::create_dir(base.join("0041-x")).unwrap();
+    fs::create_dir(base.join("notes")).unwrap();
+    assert_eq!(name(&RunDir::create(&base, "../my run/é").unwrap()), "0042-my-run");
+    assert_eq!(name(&RunDir::create(&base, "..").unwrap()), "0043-run");
+}
+
+#[test]
+fn threads_that_create_at_once_get_different_numbers() {
+    let base = tempfile::tempdir().unwrap();
+    let runs: Vec<RunDir> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..16)
+            .map(|i| {
+                scope.spawn({
+                    let base = base.path();
+                    move || RunDir::create(base, &format!("run{}", i % 3)).unwrap()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let numbers: HashSet<String> = runs.iter().map(|run| name(run)[..4].to_owned()).collect();
+    assert_eq!(numbers, (1..=16).map(|number| format!("{number:04}")).collect());
+}
+
+#[test]
+fn an_existing_folder_with_content_is_refused_and_untouched() {
+    let base = tempfile::tempdir().unwrap();
+    let path = base.path().join("out");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("thesis.tex"), b"precious").unwrap();
+    let error = RunDir::create_at(&path).unwrap_err();
+    assert!(matches!(error, ArtefactError::NotEmpty { .. }));
+    assert_names(&error, &path, &["not empty", "--resume", "--out"]);
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
+    let file = base.path().join("file");
+    fs::write(&file, b"x").unwrap();
+    assert!(matches!(RunDir::create_at(&file), Err(ArtefactError::Write { .. })));
+    assert!(matches!(RunDir::create(&file, "x"), Err(ArtefactError::Write { .. })));
+
+    let empty = base.path().join("a/b");
+    fs::create_dir_all(&empty).unwrap();
+    drop(RunDir::create_at(&empty).unwrap());
+    assert!(matches!(RunDir::create_at(&empty), Err(ArtefactError::NotEmpty { .. })));
+}
+
+#[test]
+fn only_runs_are_opened() {
+    let base = tempfile::tempdir().unwrap();
+    assert_names(&RunDir::open(base.path()).unwrap_err(), base.path(), &["not a run directory"]);
+    let missing = base.path().join("missing");
+    assert_names(&RunDir::open(&missing).unwrap_err(), &missing, &["cannot read"]);
+}
+
+#[test]
+fn two_handles_never_hold_one_directory() {
+    let base = tempfile::tempdir().unwrap();
+    let run = RunDir::create(base.path(), "x").unwrap();
+    let mut other = RunDir::open(run.path()).unwrap();
+    assert!(other.is_running() && !run.is_running());
+    let error = other.lock().unwrap_err();
+    assert!(matches!(error, ArtefactError::Locked { pid: Some(pid), .. } if pid == std::process::id()));
+    assert_names(&error, run.path(), &["in use by another training process", "--out"]);
+    drop(run);
+    assert!(!other.is_running());
+    other.lock().unwrap();
+    other.lock().unwrap();
+}
+
+#[test]
+fn of_processes_that_create_one_path_at_once_one_wins() {
+    let base = tempfile::tempdir().unwrap();
+    let path = base.path().join("same");
+    let results: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| RunDir::create_at(&path))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+}
+
+const CHILD: &str = "DCGAN_TEST_LOCK";
+
+/// Two processes: the other one holds the lock until it is killed, and the lock goes with it.
+#[test]
+fn a_killed_process_frees_its_lock() {
+    if let Some(path) = std::env::var_os(CHILD) {
+        let mut run = RunDir::open(Path::new(&path)).unwrap();
+        run.lock().unwrap();
+        fs::write(run.path().join("held"), b"").unwrap();
+        thread::sleep(std::time::Duration::from_secs(60));
+        return;
+    }
+    let base = tempfile::tempdir().unwrap();
+    let mut run = RunDir::create(base.path(), "x").unwrap();
+    let path = run.path().to_owned();
+    drop(run);
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "run_dir::a_killed_process_frees_its_lock"])
+        .env(CHILD, &path)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    for _ in 0..1000 {
+        if path.join("held").exists() {
+            break;
+        }
+        thread::sleep(std::time::Duration::from_millis(10));
+    }
+    run = RunDir::open(&path).unwrap();
+    let held = run.lock();
+    fs::write(run.checkpoints().join("step-00000009.safetensors.abc.tmp"), b"half").unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let child_id = child.id();
+    assert!(matches!(held, Err(ArtefactError::Locked { pid: Some(pid), .. }) if pid == child_id), "{held:?}");
+    run.lock().unwrap();
+    assert_eq!(fs::read_dir(run.checkpoints()).unwrap().count(), 0, "what it left half-written is gone");
+}
+
+#[test]
+fn runs_are_listed_with_what_they_hold() {
+    let base = tempfile::tempdir().unwrap();
+    let base = base.path();
+    assert!(matches!(runs_in(base), Err(ArtefactError::NoRuns { .. })));
+    assert!(matches!(newest(&base.join("missing")), Err(ArtefactError::NoRuns { .. })));
+    let first = RunDir::create(base, "a").unwrap();
+    let mut metrics = MetricsWriter::create(&first.metrics()).unwrap();
+    (1..=900).for_each(|step| metrics.append(&Row { step, d_loss: 0.5, ..Row::default() }).unwrap());
+    save_rotating(&first.checkpoints(), &sample(800), KEEP).unwrap();
+    save_rotating(&first.checkpoints(), &sample(850), KEEP).unwrap();
+    drop(RunDir::create(base, "b").unwrap());
+    fs::create_dir(base.join("0009-not-a-run")).unwrap();
+    fs::write(base.join("notes.txt"), b"x").unwrap();
+    let runs = runs_in(base).unwrap();
+    assert_eq!(runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>(), ["0001-a", "0002-b"]);
+    let a = &runs[0];
+    assert_eq!((a.last_step, a.checkpoints, a.running), (Some(900), 2, true));
+    assert_eq!(a.last_row.as_ref().map(|row| (row.step, row.d_loss)), Some((900, 0.5)));
+    let metrics_bytes = fs::metadata(first.metrics()).unwrap().len();
+    assert!(a.bytes > metrics_bytes && a.bytes < metrics_bytes + 10_000);
+    assert_eq!((runs[1].last_step, runs[1].checkpoints, runs[1].running), (None, 0, false));
+    assert!(runs[1].last_row.is_none());
+    // A bare --resume: 0002 was killed before its first checkpoint.
+    assert_eq!(newest(base).unwrap(), first.path());
+}
+
+#[test]
+fn the_newest_run_is_by_number_not_by_text() {
+    let base = tempfile::tempdir().unwrap();
+    for run in ["9999-a", "10000-b"] {
+        fs::create_dir_all(base.path().join(run).join("checkpoints")).unwrap();
+    }
+    assert_eq!(newest(base.path()).unwrap(), base.path().join("10000-b"));
+}
+
+#[test]
+fn a_path_means_a_file_or_the_newest_in_a_run() {
+    let base = tempfile::tempdir().unwrap();
+    let run = RunDir::create(base.path(), "a").unwrap();
+    save_rotating(&run.checkpoints(), &sample(1), KEEP).unwrap();
+    let second = save_rotating(&run.checkpoints(), &sample(2), KEEP).unwrap();
+    let step = |path: &Path| resolve_checkpoint(path).map(|found| found.checkpoint.meta.step);
+    assert_eq!(step(run.path()).unwrap(), 2);
+    assert_eq!(step(&run.checkpoints()).unwrap(), 2);
+    assert_eq!(step(&run.checkpoints().join(file_name(1))).unwrap(), 1);
+    fs::write(&second, b"").unwrap();
+    assert_eq!(step(run.path()).unwrap(), 1);
+    assert!(step(&second).is_err(), "a file named by the user is not replaced by another");
+    assert!(matches!(step(&base.path().join("none")), Err(ArtefactError::Read { .. })));
+    let copy = base.path().join("copy.safetensors");
+    checkpoint::save(&copy, &sample(7)).unwrap();
+    assert_eq!(step(&copy).unwrap(), 7);
+}
