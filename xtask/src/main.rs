@@ -1,2 +1,32 @@
-//! The dcgan command.
-fn main() {}
+//! Developer tasks: benchmarks, golden files, continuous integration.
+
+mod kernels;
+mod step;
+mod tasks;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer tasks: benchmarks, golden files, continuous integration")]
+enum Task {
+    BenchKernels(kernels::Options),
+    BenchStep(step::Options),
+    Golden(tasks::Golden),
+    Ci(tasks::Ci),
+}
+
+fn main() -> std::process::ExitCode {
+    let result = match Task::parse() {
+        Task::BenchKernels(options) => kernels::run(&options),
+        Task::BenchStep(options) => step::run(&options),
+        Task::Golden(options) => tasks::golden(&options),
+        Task::Ci(_) => tasks::ci(),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

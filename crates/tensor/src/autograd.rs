@@ -255,8 +255,8 @@ pub fn backward(outputs: &[(&Tensor, &Tensor)]) -> Gradients {
 /// As [`backward`].
 #[track_caller]
 pub fn grad(outputs: &[(&Tensor, &Tensor)], wrt: &[Key], create_graph: bool) -> Vec<Option<Tensor>> {
-    let mut found = walk(outputs, Some(wrt), create_graph);
-    wrt.iter().map(|key| found.remove(key)).collect()
+    let found = walk(outputs, Some(wrt), create_graph);
+    wrt.iter().map(|key| found.get(key).cloned()).collect()
 }
 
 #[track_caller]
@@ -281,10 +281,8 @@ fn walk(outputs: &[(&Tensor, &Tensor)], wrt: Option<&[Key]>, create_graph: bool)
         let Some(gradient) = pending.remove(&node.id) else {
             continue;
         };
-        if node.backward.is_none() || wanted.contains(&node.key) {
-            if wrt.is_none() || wanted.contains(&node.key) {
-                add_into(&mut result, node.key, gradient.clone(), create_graph);
-            }
+        if wanted.contains(&node.key) || (wrt.is_none() && node.backward.is_none()) {
+            add_into(&mut result, node.key, gradient.clone(), create_graph);
         }
         let Some(backward) = &node.backward else {
             continue;

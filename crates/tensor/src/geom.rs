@@ -24,7 +24,7 @@ impl ConvGeom {
     /// `None` where the kernel is larger than the padded input, or kernel or stride is 0.
     pub fn try_output(&self) -> Option<[usize; 2]> {
         let side = |i: usize| {
-            let padded = self.input[i] + self.pad[i][0] + self.pad[i][1];
+            let padded = self.input[i].checked_add(self.pad[i][0])?.checked_add(self.pad[i][1])?;
             let valid = self.kernel[i] > 0 && self.stride[i] > 0 && self.kernel[i] <= padded;
             valid.then(|| (padded - self.kernel[i]) / self.stride[i] + 1)
         };
@@ -64,8 +64,8 @@ impl ConvGeom {
                     "conv_transpose2d: output_padding {output_padding:?} must be smaller than stride {stride:?}"
                 ));
             }
-            let grown = (input[i] - 1) * stride[i] + kernel[i] + output_padding[i];
-            output[i] = grown.checked_sub(pad[i][0] + pad[i][1]).filter(|&o| o > 0).ok_or_else(|| {
+            let grown = (input[i] - 1).saturating_mul(stride[i]).saturating_add(kernel[i]).saturating_add(output_padding[i]);
+            output[i] = grown.checked_sub(pad[i][0].saturating_add(pad[i][1])).filter(|&o| o > 0).ok_or_else(|| {
                 format!("conv_transpose2d: padding {pad:?} leaves nothing of {input:?} pixels under kernel {kernel:?}")
             })?;
         }

@@ -17,13 +17,22 @@ impl Shape {
     /// A shape with these axes.
     ///
     /// # Panics
-    /// With more than [`MAX_RANK`] axes.
+    /// With more than [`MAX_RANK`] axes, or more elements than memory can address.
     #[track_caller]
     pub fn new(axes: &[usize]) -> Self {
         assert!(axes.len() <= MAX_RANK, "shape {axes:?} has more than {MAX_RANK} axes");
         let mut all = [0; MAX_RANK];
         all[..axes.len()].copy_from_slice(axes);
-        Self { axes: all, rank: axes.len() }
+        Self { axes: all, rank: axes.len() }.bounded()
+    }
+
+    /// This shape, its product known not to wrap: the kernels' pointer arithmetic rests on that.
+    #[track_caller]
+    fn bounded(self) -> Self {
+        const MOST: usize = isize::MAX as usize / size_of::<f32>();
+        let len = self.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis));
+        assert!(len.is_some_and(|n| n <= MOST), "shape {self:?} has more elements than memory can address");
+        self
     }
 
     /// The number of elements.
@@ -66,6 +75,10 @@ impl Shape {
     }
 
     /// The shape two operands broadcast to by NumPy's rule, or `None` where they do not agree.
+    ///
+    /// # Panics
+    /// When the result has more elements than memory can address.
+    #[track_caller]
     pub fn broadcast(&self, other: &Self) -> Option<Self> {
         let rank = self.rank.max(other.rank);
         let mut out = [0; MAX_RANK];
@@ -79,7 +92,7 @@ impl Shape {
                 _ => return None,
             };
         }
-        Some(Self { axes: out, rank })
+        Some(Self { axes: out, rank }.bounded())
     }
 
     fn axis_from_end(&self, distance: usize) -> usize {

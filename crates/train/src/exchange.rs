@@ -56,9 +56,7 @@ pub fn import(recipe: &Recipe, generator: &Path, discriminator: Option<&Path>) -
 /// Files that are missing, damaged or of other shapes.
 pub fn import_newmu_svhn(folder: &Path) -> Result<Checkpoint, TrainError> {
     let arrays = |part: &str, count: usize| -> Result<Vec<StateValue>, TrainError> {
-        (1..=count)
-            .map(|i| Ok(artefacts::read_npy(&folder.join(format!("200_{part}_params.jl_{i:02}.npy")))?.into()))
-            .collect()
+        (1..=count).map(|i| Ok(artefacts::read_npy(&folder.join(format!("200_{part}_params.jl_{i:02}.npy")))?.into())).collect()
     };
     let (g, d) = nn::newmu_svhn_state(&arrays("gen", 10)?, &arrays("discrim", 8)?)?;
     let recipe = Recipe::preset("newmu-svhn")?;
@@ -69,7 +67,8 @@ pub fn import_newmu_svhn(folder: &Path) -> Result<Checkpoint, TrainError> {
 }
 
 fn bundle(recipe: &Recipe, (g, d): &(Network, Network)) -> Checkpoint {
-    let prefixed = |prefix: &'static str, state| arrays(state).into_iter().map(move |(name, array)| (format!("{prefix}{name}"), array));
+    let prefixed =
+        |prefix: &'static str, state| arrays(state).into_iter().map(move |(name, array)| (format!("{prefix}{name}"), array));
     let tensors = prefixed("g.", g.state_dict()).chain(prefixed("d.", d.state_dict())).collect();
     Checkpoint { meta: meta(recipe, 0, DatasetMeta::default(), serde_json::Value::Null), tensors }
 }

@@ -1,6 +1,8 @@
 //! The loop around the step: batches in, metrics, grids and checkpoints out.
 
-use crate::artefacts::{Dataset as DatasetMeta, EventWriter, GridOptions, Keep, MetricsWriter, Row, RunDir, grid, metrics, plot, rotation, timelapse};
+use crate::artefacts::{
+    Dataset as DatasetMeta, EventWriter, GridOptions, Keep, MetricsWriter, Row, RunDir, grid, metrics, plot, rotation, timelapse,
+};
 use crate::{Event, Losses, TrainError, Trainer};
 use data::{Dataset, Loader};
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use crate::TrainError;
 use crate::artefacts::Checkpoint;
-use crate::trainer::{draw, section};
+use crate::trainer::section;
 use nn::{Mode, Network, Recipe};
 use tensor::Tensor;
 use tensor::rng::Philox;
@@ -33,7 +33,7 @@ pub struct Sampler {
 
 /// `count` latents under `seed`, `[count, latent]`: row `i` is the same whatever the count.
 pub fn latents(recipe: &Recipe, seed: u64, count: usize) -> Tensor {
-    draw(recipe, &mut Philox::new(seed, LATENTS), count)
+    recipe.latents(&mut Philox::new(seed, LATENTS), count)
 }
 
 impl Sampler {
@@ -54,7 +54,7 @@ impl Sampler {
             BatchNormMode::Recalibrated => {
                 let mut rng = Philox::new(0, CALIBRATION);
                 let [batches, size] = CALIBRATION_BATCHES;
-                generator.recalibrate((0..batches).map(|_| draw(&recipe, &mut rng, size)));
+                generator.recalibrate((0..batches).map(|_| recipe.latents(&mut rng, size)));
                 Mode::SAMPLE
             }
         };

@@ -3,7 +3,6 @@
 use crate::artefacts::{Array, Checkpoint, Dataset as DatasetMeta, Meta};
 use crate::{Settings, TrainError};
 use data::{Batch, Cursor};
-use nn::recipe::Distribution;
 use nn::{Adam, Ema, Mode, Network, Recipe, StateDict, StateValue, loss};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -58,15 +57,6 @@ struct State {
     cursor: Cursor,
 }
 
-/// `count` latents of a recipe, `[count, latent]`, drawn from `rng`: row `i` does not depend on `count`.
-pub(crate) fn draw(recipe: &Recipe, rng: &mut Philox, count: usize) -> Tensor {
-    let shape = [count, recipe.generator.latent];
-    match recipe.generator.distribution {
-        Distribution::Normal => rng.normal(shape, 0.0, 1.0),
-        Distribution::Uniform => rng.uniform(shape, -1.0, 1.0),
-    }
-}
-
 impl Trainer {
     /// A run that has not begun.
     ///
@@ -76,10 +66,10 @@ impl Trainer {
         settings.validate()?;
         let recipe = &settings.recipe;
         let (generator, discriminator) = recipe.build(&mut Philox::new(settings.seed, stream::WEIGHTS))?;
-        let options = recipe.adam_options();
+        let options = recipe.adam();
         let (adam_g, adam_d) = (Adam::new(&generator, options), Adam::new(&discriminator, options));
-        let ema = (recipe.train.ema > 0.0).then(|| Ema::new(&generator, recipe.train.ema));
-        let fixed = draw(recipe, &mut Philox::new(settings.seed, stream::FIXED_LATENTS), FIXED);
+        let ema = (recipe.train.ema > 0.0).then(|| Ema::new(&generator, recipe.train.ema as f32));
+        let fixed = recipe.latents(&mut Philox::new(settings.seed, stream::FIXED_LATENTS), FIXED);
         Ok(Self {
             latents: Philox::new(settings.seed, stream::LATENTS),
             cursor: Cursor::new(settings.seed),
@@ -101,7 +91,9 @@ impl Trainer {
     pub fn resume(checkpoint: &Checkpoint) -> Result<Self, TrainError> {
         let state = checkpoint.meta.state.clone();
         let state: State = serde_json::from_value(state).map_err(|e| {
-            TrainError::Mismatch(format!("the checkpoint holds no training state ({e}): use it with sample, or train --init-from"))
+            TrainError::Mismatch(format!(
+                "the checkpoint holds no training state ({e}): use it with sample, or train --init-from"
+            ))
         })?;
         let mut trainer = Self::new(state.settings)?;
         trainer.load_weights(checkpoint)?;
@@ -124,7 +116,7 @@ impl Trainer {
         self.generator.load_state_dict(&section(checkpoint, "g."))?;
         self.discriminator.load_state_dict(&section(checkpoint, "d."))?;
         if let Some(ema) = &mut self.ema {
-            *ema = Ema::new(&self.generator, self.settings.recipe.train.ema);
+            *ema = Ema::new(&self.generator, self.settings.recipe.train.ema as f32);
         }
         Ok(())
     }
@@ -138,7 +130,7 @@ impl Trainer {
         let [h, w] = self.settings.recipe.image.size;
         let count = self.settings.recipe.train.batch;
         let real = Tensor::from_slice(&batch.images, [count, h, w, self.settings.recipe.image.channels]);
-        let z = draw(&self.settings.recipe, &mut self.latents, count);
+        let z = self.settings.recipe.latents(&mut self.latents, count);
         let losses = self.step_on(&real, &z)?;
         self.cursor = batch.cursor;
         Ok(losses)
@@ -213,14 +205,16 @@ impl Trainer {
     ///
     /// # Errors
     /// A rate that is not a positive number.
-    pub fn set_learning_rate(&mut self, lr: f32) -> Result<(), TrainError> {
+    pub fn set_learning_rate(&mut self, lr: f64) -> Result<(), TrainError> {
         let from = self.settings.recipe.optimizer.lr;
         if lr != from {
-            self.settings.recipe.optimizer.lr = lr;
-            self.settings.recipe.validate()?;
+            let mut recipe = self.settings.recipe.clone();
+            recipe.optimizer.lr = lr;
+            recipe.validate()?;
+            self.settings.recipe = recipe;
             self.settings.change(self.step, "lr", from, lr);
-            self.adam_g.set_lr(lr);
-            self.adam_d.set_lr(lr);
+            self.adam_g.set_lr(lr as f32);
+            self.adam_d.set_lr(lr as f32);
         }
         Ok(())
     }
@@ -250,7 +244,8 @@ impl Trainer {
     /// When the state does not fit the file's format.
     pub fn checkpoint(&self, dataset: &DatasetMeta) -> Result<Checkpoint, TrainError> {
         let state = State { settings: self.settings.clone(), latents: self.latents.clone(), cursor: self.cursor };
-        let state = serde_json::to_value(state).map_err(|e| TrainError::Mismatch(format!("cannot write the training state: {e}")))?;
+        let state =
+            serde_json::to_value(state).map_err(|e| TrainError::Mismatch(format!("cannot write the training state: {e}")))?;
         let mut tensors = BTreeMap::new();
         let mut put = |prefix: &str, values: StateDict| {
             tensors.extend(values.into_iter().map(|(name, value)| (format!("{prefix}{name}"), Array::from(value))));
@@ -281,6 +276,7 @@ pub(crate) fn meta(recipe: &Recipe, step: u64, dataset: DatasetMeta, state: serd
 
 /// The arrays whose names begin with `prefix`, without it.
 pub(crate) fn section(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
-    let strip = |(name, array): (&String, &Array)| Some((name.strip_prefix(prefix)?.to_string(), StateValue::from(array.clone())));
+    let strip =
+        |(name, array): (&String, &Array)| Some((name.strip_prefix(prefix)?.to_string(), StateValue::from(array.clone())));
     checkpoint.tensors.iter().filter_map(strip).collect()
 }

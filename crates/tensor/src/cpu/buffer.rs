@@ -61,7 +61,7 @@ fn layout(bytes: usize) -> std::alloc::Layout {
 impl Buffer {
     /// `len` numbers whose values mean nothing: the caller writes all of them before any is read.
     pub(crate) fn uninit(len: usize) -> Self {
-        let bytes = (len * 4).max(1).next_multiple_of(ALIGN);
+        let bytes = len.saturating_mul(4).clamp(1, isize::MAX as usize - ALIGN).next_multiple_of(ALIGN);
         let (block, capacity) = match take(bytes) {
             Some(found) => found,
             None => {

@@ -5,13 +5,7 @@
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     const MAGIC: f32 = 12_582_912.0; // 1.5 · 2²³: adding it rounds to an integer
-    let clamped = if x < -87.0 {
-        -87.0
-    } else if x > 88.8 {
-        88.8
-    } else {
-        x
-    };
+    let clamped = x.clamp(-87.0, 88.8);
     let shifted = clamped * std::f32::consts::LOG2_E + MAGIC;
     let n = shifted - MAGIC;
     let r = clamped - n * 0.693_359_4 - n * -2.121_944_4e-4;
@@ -45,7 +39,7 @@ pub(crate) fn ln(x: f32) -> f32 {
     let m = f32::from_bits(bits.wrapping_sub(e << 23) as u32) - 1.0;
     let z = m * m;
     let p = 7.037_683_6e-2;
-    let p = p * m - 1.151_461_03e-1;
+    let p = p * m - 1.151_461e-1;
     let p = p * m + 1.167_699_87e-1;
     let p = p * m - 1.242_014_1e-1;
     let p = p * m + 1.424_932_3e-1;
@@ -71,7 +65,7 @@ pub(crate) fn tanh(x: f32) -> f32 {
     let a = x.abs();
     let z = x * x;
     let p = -5.704_988_7e-3;
-    let p = p * z + 2.063_908_9e-2;
+    let p = p * z + 2.063_909e-2;
     let p = p * z - 5.373_971_6e-2;
     let p = p * z + 1.333_144_2e-1;
     let p = p * z - 3.333_328e-1;

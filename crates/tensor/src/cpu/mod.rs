@@ -12,6 +12,7 @@ pub(crate) mod math;
 pub(crate) mod movement;
 pub(crate) mod norm;
 pub(crate) mod optim;
+pub(crate) mod peak;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod simd;
@@ -171,6 +172,9 @@ pub(crate) const CHUNK: usize = 32 * 1024;
 /// Runs `f(i, chunk)` over the chunks of `out`, in parallel.
 pub(crate) fn par_chunks_mut(out: &mut [f32], chunk: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     let len = out.len();
+    if len == 0 {
+        return; // an empty image may have chunks of length 0
+    }
     let base = SendPtr(out.as_mut_ptr());
     par_for(len.div_ceil(chunk), |i| {
         let start = i * chunk;

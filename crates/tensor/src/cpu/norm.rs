@@ -9,7 +9,7 @@ const BLOCK: usize = 32;
 
 /// Narrow images are read as rows of several pixels, so that vectors are full; the sums are folded at the end.
 fn fold(rows: usize, channels: usize) -> usize {
-    [32, 16, 8, 4, 2].into_iter().find(|f| channels * f <= 64 && rows % f == 0).unwrap_or(1)
+    [32, 16, 8, 4, 2].into_iter().find(|f| channels * f <= 64 && rows.is_multiple_of(*f)).unwrap_or(1)
 }
 
 multiversion! {

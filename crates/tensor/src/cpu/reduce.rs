@@ -56,7 +56,7 @@ fn rows_per_task(rows: usize, width: usize) -> usize {
 
 /// `out[o, i] = Σ_r x[o, r, i]`.
 pub(crate) fn sum(x: &[f32], out: &mut [f32], [outer, reduced, inner]: [usize; 3]) {
-    if reduced == 0 {
+    if out.is_empty() || reduced == 0 {
         return out.fill(0.0);
     }
     if inner == 1 {

@@ -21,8 +21,8 @@ fn flat(t: &Tensor) -> Tensor {
 }
 
 fn flat_weight(w: &Tensor) -> Tensor {
-    let cout = w.shape()[3];
-    w.reshape([w.len() / cout.max(1), cout])
+    let s = w.shape();
+    w.reshape([s[0] * s[1] * s[2], s[3]])
 }
 
 /// The convolution of images `x` `[N, H, W, Cin]` with `w` `[kh, kw, Cin, Cout]` (cross-correlation, as in every deep-learning
@@ -41,8 +41,10 @@ pub fn conv2d(x: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
     if g.is_dense() && batch > 0 {
         return flat(x).matmul(&flat_weight(w), false, false).reshape([batch, 1, 1, cout]);
     }
-    let mut out = Buffer::uninit(batch * oh * ow * cout);
-    if !out.is_empty() {
+    let mut out = Buffer::uninit(Shape::from([batch, oh, ow, cout]).len());
+    if cin == 0 {
+        out.fill(0.0);
+    } else if !out.is_empty() {
         kernel::conv2d(x.data(), w.data(), &mut out, ConvCall { geom: g, batch, cin, cout });
     }
     let out = Tensor::from_buffer(out, Shape::from([batch, oh, ow, cout]));
@@ -76,8 +78,10 @@ pub fn conv2d_input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
     if g.is_dense() && batch > 0 {
         return flat(dy).matmul(&flat_weight(w), false, true).reshape([batch, g.input[0], g.input[1], cin]);
     }
-    let mut out = Buffer::uninit(batch * g.input[0] * g.input[1] * cin);
-    if !out.is_empty() {
+    let mut out = Buffer::uninit(Shape::from([batch, g.input[0], g.input[1], cin]).len());
+    if cout == 0 {
+        out.fill(0.0);
+    } else if !out.is_empty() {
         kernel::conv2d_input_grad(dy.data(), w.data(), &mut out, ConvCall { geom: g, batch, cin, cout });
     }
     let out = Tensor::from_buffer(out, Shape::from([batch, g.input[0], g.input[1], cin]));

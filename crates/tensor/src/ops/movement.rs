@@ -67,9 +67,8 @@ impl Tensor {
     pub fn narrow(&self, axis: usize, start: usize, len: usize) -> Tensor {
         let from = *self.shape();
         assert!(
-            axis < from.rank() && start + len <= from[axis],
-            "narrow: axis {axis}, {start}..{} of shape {from:?}",
-            start + len
+            axis < from.rank() && start.checked_add(len).is_some_and(|end| end <= from[axis]),
+            "narrow: axis {axis}, {len} from {start} on, of shape {from:?}"
         );
         let mut axes = from.to_vec();
         axes[axis] = len;
@@ -89,7 +88,8 @@ impl Tensor {
     #[track_caller]
     pub fn embed(&self, axis: usize, start: usize, total: usize) -> Tensor {
         let from = *self.shape();
-        assert!(axis < from.rank() && start + from[axis] <= total, "embed: axis {axis} at {start} of {total}, shape {from:?}");
+        let fits = axis < from.rank() && start.checked_add(from[axis]).is_some_and(|end| end <= total);
+        assert!(fits, "embed: axis {axis} at {start} of {total}, shape {from:?}");
         let len = from[axis];
         let mut axes = from.to_vec();
         axes[axis] = total;
@@ -136,7 +136,9 @@ impl Tensor {
 
     fn index_add(&self, rows: &[usize], shape: Shape) -> Tensor {
         let mut out = Buffer::uninit(shape.len());
-        kernel::index_add(self.data(), rows, shape[1..].iter().product(), &mut out);
+        if !out.is_empty() {
+            kernel::index_add(self.data(), rows, shape[1..].iter().product(), &mut out);
+        }
         let out = Tensor::from_buffer(out, shape);
         let rows = rows.to_vec();
         record(out, "index_add", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.index_select(&rows))])
@@ -242,14 +244,16 @@ pub fn concat(tensors: &[&Tensor], axis: usize) -> Tensor {
     let Some(first) = tensors.first() else { panic!("concat: no tensors") };
     let mut axes = first.shape().to_vec();
     assert!(axis < axes.len(), "concat: axis {axis} of shape {:?}", first.shape());
+    for t in tensors {
+        let alike = t.shape().rank() == axes.len() && (0..axes.len()).all(|i| i == axis || t.shape()[i] == axes[i]);
+        assert!(alike, "concat: {:?} beside {:?} along axis {axis}", t.shape(), first.shape());
+    }
     axes[axis] = tensors.iter().map(|t| t.shape()[axis]).sum();
     let shape = Shape::new(&axes);
     let mut out = Buffer::uninit(shape.len());
     let mut start = 0;
     let mut spans = Vec::with_capacity(tensors.len());
     for t in tensors {
-        let alike = t.shape().rank() == shape.rank() && (0..shape.rank()).all(|i| i == axis || t.shape()[i] == shape[i]);
-        assert!(alike, "concat: {:?} beside {:?} along axis {axis}", t.shape(), first.shape());
         let target = Strided { offset: start * shape.strides()[axis], strides: contiguous(&shape) };
         kernel::copy(t.shape(), t.data(), Strided { offset: 0, strides: contiguous(t.shape()) }, &mut out, target);
         spans.push((start, t.shape()[axis]));

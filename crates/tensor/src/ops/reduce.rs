@@ -57,7 +57,7 @@ impl Tensor {
     #[track_caller]
     pub fn mean(&self, axes: &[usize], keep: bool) -> Tensor {
         axes.iter().for_each(|&a| self.check_axis("mean", a));
-        let count: usize = axes.iter().map(|&a| self.shape()[a]).product();
+        let count: usize = (0..self.shape().rank()).filter(|a| axes.contains(a)).map(|a| self.shape()[a]).product();
         self.sum(axes, keep).scale(1.0 / count as f32)
     }
 

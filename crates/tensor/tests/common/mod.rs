@@ -1,6 +1,9 @@
 //! The table of operations: how each one is called from a name, attributes and inputs. Golden vectors, gradient checks
 //! and (on machines with a GPU) parity all go through it.
 
+// Each test program uses a part of this module.
+#![allow(dead_code)]
+
 use serde_json::Value;
 use tensor::{Activation, ConvGeom, Tensor, concat, conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad};
 
@@ -52,6 +55,9 @@ pub fn run(op: &str, attrs: &Value, x: &[Tensor]) -> Tensor {
         "recip" => x[0].recip(),
         "powf" => x[0].powf(number("p")),
         "clamp" => x[0].clamp(number("lo"), number("hi")),
+        "scale" => x[0].scale(number("factor")),
+        "add_scalar" => x[0].add_scalar(number("term")),
+        "broadcast_to" => x[0].broadcast_to(&list(&attrs["shape"])[..]),
         "add" => x[0].add(&x[1]),
         "sub" => x[0].sub(&x[1]),
         "mul" => x[0].mul(&x[1]),
@@ -76,11 +82,13 @@ pub fn run(op: &str, attrs: &Value, x: &[Tensor]) -> Tensor {
         "avg_pool2d" => x[0].avg_pool2d(pair(&attrs["kernel"]), pair(&attrs["stride"])),
         "upsample_nearest2d" => x[0].upsample_nearest2d(pair(&attrs["scale"])),
         "batch_norm" => x[0].batch_norm(&x[1], &x[2], number("eps"), activation(attrs)).output,
+        "scale_shift" => x[0].scale_shift(&x[1], &x[2], activation(attrs)),
         "bias_activation" => x[0].bias_activation(&x[1], activation(attrs)),
         "bce_with_logits" => x[0].bce_with_logits(&x[1]),
         "reshape" => x[0].reshape(&list(&attrs["shape"])[..]),
         "permute" => x[0].permute(&list(&attrs["axes"])),
         "narrow" => x[0].narrow(count("axis"), count("start"), count("len")),
+        "embed" => x[0].embed(count("axis"), count("start"), count("total")),
         "concat" => concat(&x.iter().collect::<Vec<_>>(), count("axis")),
         "pad2d" => x[0].pad2d([pair(&attrs["pad"][0]), pair(&attrs["pad"][1])]),
         "index_select" => x[0].index_select(&list(&attrs["rows"])),

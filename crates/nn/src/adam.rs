@@ -1,0 +1,151 @@
+//! Adam (Kingma & Ba 2015) over a whole network at once.
+
+use crate::error::NnError;
+use crate::layers::Place;
+use crate::layout::Layout;
+use crate::network::Network;
+use crate::param::Param;
+use crate::state::{Expected, Loaded, StateDict, StateValue, read};
+use tensor::autograd::Gradients;
+use tensor::{AdamSlot, AdamStep, Tensor};
+
+/// Adam's constants.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct AdamOptions {
+    /// Learning rate, > 0.
+    pub lr: f32,
+    /// Decay of the mean of the gradient, in [0, 1).
+    pub beta1: f32,
+    /// Decay of the mean of its square, in [0, 1).
+    pub beta2: f32,
+    /// Added to the root of the second moment, outside the bias correction.
+    pub eps: f32,
+    /// L2 penalty, added to the gradient as in `torch.optim.Adam` (not decoupled).
+    pub weight_decay: f32,
+}
+
+/// The optimiser of one network. It owns two moments per parameter, by name.
+pub struct Adam {
+    options: AdamOptions,
+    steps: u64,
+    moments: Vec<Moments>,
+}
+
+struct Moments {
+    name: String,
+    layout: Layout,
+    m: Tensor,
+    v: Tensor,
+}
+
+impl Adam {
+    /// An optimiser for the parameters of `net`, with moments at 0.
+    pub fn new(net: &Network, options: AdamOptions) -> Self {
+        let moments = net
+            .entries()
+            .filter_map(|(name, entry)| match entry.place {
+                Place::Param(param) => {
+                    let shape = *param.slot().read().shape();
+                    Some(Moments { name, layout: entry.layout, m: Tensor::zeros(shape), v: Tensor::zeros(shape) })
+                }
+                Place::Buffer(_) | Place::Count(_) => None,
+            })
+            .collect();
+        Self { options, steps: 0, moments }
+    }
+
+    /// One step along `grads`. Parameters without a gradient stay as they are, and so do their moments. Returns how many tensors had to be
+    /// copied because someone else still held their storage: none in a steady loop that drops its graphs.
+    ///
+    /// # Panics
+    /// When `net` has not the parameters that this optimiser was made for.
+    #[track_caller]
+    pub fn step(&mut self, net: &Network, grads: &Gradients) -> usize {
+        self.step_by(net, |_, param| grads.get(param.key()))
+    }
+
+    /// [`step`](Self::step) with one gradient, or none, for each of [`Network::keys`], as [`tensor::autograd::grad`] returns them.
+    ///
+    /// # Panics
+    /// As [`step`](Self::step), and when there are not as many gradients as parameters.
+    #[track_caller]
+    pub fn step_with(&mut self, net: &Network, grads: &[Option<Tensor>]) -> usize {
+        assert_eq!(grads.len(), self.moments.len(), "Adam: one gradient per parameter");
+        self.step_by(net, |i, _| grads.get(i).and_then(Option::as_ref))
+    }
+
+    #[track_caller]
+    fn step_by<'g>(&mut self, net: &Network, grad: impl Fn(usize, &Param) -> Option<&'g Tensor>) -> usize {
+        let params = net.params();
+        assert!(
+            params.len() == self.moments.len() && params.iter().zip(&self.moments).all(|((name, _), own)| *name == own.name),
+            "Adam: made for another network"
+        );
+        self.steps += 1;
+        let AdamOptions { lr, beta1, beta2, eps, weight_decay } = self.options;
+        let step = AdamStep { lr, beta1, beta2, eps, weight_decay, step: self.steps };
+        let mut guards: Vec<_> = params.iter().map(|(_, param)| param.slot().write()).collect();
+        let mut slots: Vec<AdamSlot<'_>> = guards
+            .iter_mut()
+            .zip(&mut self.moments)
+            .zip(&params)
+            .enumerate()
+            .filter_map(|(i, ((value, own), (_, param)))| {
+                let grad = grad(i, param)?;
+                Some(AdamSlot { value, grad, m: &mut own.m, v: &mut own.v })
+            })
+            .collect();
+        tensor::adam(&mut slots, &step)
+    }
+
+    /// Another learning rate from the next step on.
+    pub fn set_lr(&mut self, lr: f32) {
+        self.options.lr = lr;
+    }
+
+    /// The constants.
+    pub fn options(&self) -> AdamOptions {
+        self.options
+    }
+
+    /// The number of steps taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The whole state but the constants: `<param>.m` and `<param>.v` in the layout of the parameter, and `steps`.
+    pub fn state(&self) -> StateDict {
+        let mut state = StateDict::new();
+        for Moments { name, layout, m, v } in &self.moments {
+            state.insert(format!("{name}.m"), StateValue::of(layout, m));
+            state.insert(format!("{name}.v"), StateValue::of(layout, v));
+        }
+        state.insert("steps".into(), StateValue::count(i64::try_from(self.steps).unwrap_or(i64::MAX)));
+        state
+    }
+
+    /// Takes over the state of an optimiser of the same network.
+    ///
+    /// # Errors
+    /// As [`Network::load_state_dict`]; nothing is changed then.
+    pub fn load_state(&mut self, state: &StateDict) -> Result<(), NnError> {
+        let mut expected: Vec<(String, Expected)> = vec![("steps".into(), Expected::Count)];
+        for own in &self.moments {
+            expected.push((format!("{}.m", own.name), Expected::F32(own.layout.clone())));
+            expected.push((format!("{}.v", own.name), Expected::F32(own.layout.clone())));
+        }
+        let mut loaded = read(&expected, state)?.into_iter();
+        if let Some(Loaded::Count(steps)) = loaded.next() {
+            self.steps = u64::try_from(steps).map_err(|_| NnError::BadTensor {
+                name: "steps".into(),
+                problem: format!("is {steps}, not a number of steps"),
+            })?;
+        }
+        for own in &mut self.moments {
+            if let (Some(Loaded::F32(m)), Some(Loaded::F32(v))) = (loaded.next(), loaded.next()) {
+                (own.m, own.v) = (m, v);
+            }
+        }
+        Ok(())
+    }
+}

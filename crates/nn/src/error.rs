@@ -1,0 +1,113 @@
+//! What can go wrong outside a programmer's hands.
+
+/// An error of this crate: one line that names the thing, the value and the way out.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum NnError {
+    /// A state dict lacks a tensor.
+    #[error("tensor \"{name}\" {shape:?} is missing; were these weights made by another recipe?")]
+    MissingTensor {
+        /// The tensor's name.
+        name: String,
+        /// The shape it should have, in PyTorch's layout.
+        shape: Vec<usize>,
+    },
+    /// A state dict holds a tensor that the network does not have.
+    #[error("tensor \"{name}\" {shape:?} does not belong to this network{hint}; were these weights made by another recipe?")]
+    UnexpectedTensor {
+        /// The tensor's name.
+        name: String,
+        /// The shape it has.
+        shape: Vec<usize>,
+        /// `, which has "x"` where a name is near, else empty.
+        hint: String,
+    },
+    /// A tensor has another shape than the network's.
+    #[error(
+        "tensor \"{name}\" has shape {found:?} where the network has {expected:?}; were these weights made by another recipe?"
+    )]
+    WrongShape {
+        /// The tensor's name.
+        name: String,
+        /// The network's shape, in PyTorch's layout.
+        expected: Vec<usize>,
+        /// The shape found.
+        found: Vec<usize>,
+    },
+    /// A tensor holds the wrong kind of number, or not as many as its shape says.
+    #[error("tensor \"{name}\" {problem}; the file is damaged or not a state dict")]
+    BadTensor {
+        /// The tensor's name.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No preset has this name.
+    #[error("unknown recipe \"{name}\"{hint}; there are {known}")]
+    UnknownRecipe {
+        /// The name asked for.
+        name: String,
+        /// `, did you mean "x"?` where a name is near, else empty.
+        hint: String,
+        /// All names.
+        known: String,
+    },
+    /// A recipe is not TOML.
+    #[error("the recipe is not valid TOML: line {line}: {message}")]
+    Syntax {
+        /// Line number, from 1.
+        line: usize,
+        /// The parser's message.
+        message: String,
+    },
+    /// A recipe has a key that means nothing.
+    #[error("unknown key \"{key}\" in the recipe{hint}")]
+    UnknownKey {
+        /// Section and key.
+        key: String,
+        /// `, did you mean "x"?` where a key is near, else the keys there are.
+        hint: String,
+    },
+    /// A recipe lacks a key.
+    #[error("the recipe lacks the key \"{key}\"; add it, or start from a preset with base = \"small\"")]
+    MissingKey {
+        /// Section and key.
+        key: String,
+    },
+    /// A recipe's value is of the wrong type or out of range.
+    #[error("recipe key \"{key}\" = {value}: {problem}")]
+    BadValue {
+        /// Section and key.
+        key: String,
+        /// The value.
+        value: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// No network can be made for this image size.
+    #[error(
+        "image size {}x{} cannot be made: each side must be a seed of at least 4 pixels doubled at least once; nearest sizes that can: {}",
+        size[0], size[1], nearest.iter().map(|[h, w]| format!("{h}x{w}")).collect::<Vec<_>>().join(", ")
+    )]
+    ImageSize {
+        /// Height and width asked for.
+        size: [usize; 2],
+        /// The nearest valid sizes: below, if there is one, and above.
+        nearest: Vec<[usize; 2]>,
+    },
+}
+
+/// `, did you mean "x"?` for the name nearest to `name`, or nothing where none is near.
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, known).map_or_else(String::new, |n| format!(", did you mean \"{n}\"?"))
+}
+
+/// The name most like `name`, if any is like it at all.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    known
+        .into_iter()
+        .map(|k| (strsim::jaro_winkler(&name, k), k))
+        .filter(|(likeness, _)| *likeness >= 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, k)| k)
+}

@@ -1,0 +1,101 @@
+//! Batch normalisation (Ioffe & Szegedy 2015) with running statistics as PyTorch keeps them.
+
+use super::{Entry, Place};
+use crate::layout::Layout;
+use crate::mode::{Pass, Statistics};
+use crate::param::{Param, Slot};
+use std::sync::atomic::{AtomicI64, Ordering};
+use tensor::{Activation, Tensor};
+
+/// γ · (x − mean) / √(variance + eps) + β for each position of the last axis, over all others: `[N, F]` or `[N, H, W, C]`.
+pub struct BatchNorm {
+    gamma: Param,
+    beta: Param,
+    running_mean: Slot,
+    running_var: Slot,
+    batches: AtomicI64,
+    eps: f32,
+    momentum: f32,
+    layout: Layout,
+}
+
+impl BatchNorm {
+    fn with_layout(features: usize, eps: f32, momentum: f32, layout: Layout) -> Self {
+        Self {
+            gamma: Param::new(Tensor::ones([features])),
+            beta: Param::new(Tensor::zeros([features])),
+            running_mean: Slot::new(Tensor::zeros([features])),
+            running_var: Slot::new(Tensor::ones([features])),
+            batches: AtomicI64::new(0),
+            eps,
+            momentum,
+            layout,
+        }
+    }
+
+    /// γ = 1, β = 0 and running statistics 0 and 1. With update, running ← (1 − momentum) · running + momentum · batch, the
+    /// variance unbiased.
+    pub fn new(features: usize, eps: f32, momentum: f32) -> Self {
+        Self::with_layout(features, eps, momentum, Layout::plain(&[features]))
+    }
+
+    /// [`new`](Self::new) for each unit of a flattened `[H, W, C]` image; in a state dict the units are in PyTorch's order C, H, W.
+    pub fn per_unit(image: [usize; 3], eps: f32, momentum: f32) -> Self {
+        Self::with_layout(image.iter().product(), eps, momentum, Layout::units(image))
+    }
+
+    /// γ, `[F]`.
+    pub fn gamma(&self) -> &Param {
+        &self.gamma
+    }
+
+    #[track_caller]
+    pub(super) fn forward(&self, x: &Tensor, pass: Pass, activation: Activation) -> Tensor {
+        let (gamma, beta) = (self.gamma.leaf(pass.mode.track), self.beta.leaf(pass.mode.track));
+        match pass.mode.statistics {
+            Statistics::Batch { update } => {
+                let result = x.batch_norm(&gamma, &beta, self.eps, activation);
+                if update {
+                    let rows = x.len() / gamma.len().max(1);
+                    self.follow(&result.mean, &result.variance, rows, pass.momentum.unwrap_or(self.momentum));
+                }
+                result.output
+            }
+            Statistics::Running => {
+                let scale = self.running_var.get().add_scalar(self.eps).sqrt().recip().mul(&gamma);
+                let offset = beta.sub(&self.running_mean.get().mul(&scale));
+                x.scale_shift(&scale, &offset, activation)
+            }
+        }
+    }
+
+    /// # Panics
+    /// With a single row, whose unbiased variance does not exist ([`Recipe::validate`](crate::Recipe::validate) refuses such batches).
+    #[track_caller]
+    fn follow(&self, mean: &Tensor, variance: &Tensor, rows: usize, momentum: f32) {
+        assert!(rows > 1, "BatchNorm: running statistics need more than a single value per channel");
+        let unbiased = variance.scale((rows as f64 / (rows - 1) as f64) as f32);
+        tensor::lerp(&mut self.running_mean.write(), mean, 1.0 - momentum);
+        tensor::lerp(&mut self.running_var.write(), &unbiased, 1.0 - momentum);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Running statistics as before the first batch.
+    pub(crate) fn reset_statistics(&self) {
+        let shape = *self.gamma.slot().read().shape();
+        self.running_mean.set(Tensor::zeros(shape));
+        self.running_var.set(Tensor::ones(shape));
+        self.batches.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
+        let entry = |name, place| Entry { name, layout: self.layout.clone(), place };
+        vec![
+            entry("weight", Place::Param(&self.gamma)),
+            entry("bias", Place::Param(&self.beta)),
+            entry("running_mean", Place::Buffer(&self.running_mean)),
+            entry("running_var", Place::Buffer(&self.running_var)),
+            entry("num_batches_tracked", Place::Count(&self.batches)),
+        ]
+    }
+}

@@ -1,0 +1,115 @@
+//! How a tensor lies here and in a PyTorch state dict.
+
+use tensor::Tensor;
+
+/// The permutation between a tensor here (channels last) and there (channels first).
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    /// The shape here.
+    inner: Vec<usize>,
+    /// The shape here with an image's units taken apart into height, width and channels.
+    axes: Vec<usize>,
+    /// Which of `axes` each axis there is.
+    order: Vec<usize>,
+    /// The shape there.
+    outer: Vec<usize>,
+}
+
+impl Layout {
+    /// The same on both sides.
+    pub(crate) fn plain(shape: &[usize]) -> Self {
+        Self { inner: shape.into(), axes: shape.into(), order: (0..shape.len()).collect(), outer: shape.into() }
+    }
+
+    /// `[kh, kw, a, b]` here, `[b, a, kh, kw]` there: OIHW of a convolution and IOHW of a transposed one alike, since the
+    /// weight of the latter is that of the convolution which maps its result back.
+    pub(crate) fn kernel([kh, kw, a, b]: [usize; 4]) -> Self {
+        Self { inner: vec![kh, kw, a, b], axes: vec![kh, kw, a, b], order: vec![3, 2, 0, 1], outer: vec![b, a, kh, kw] }
+    }
+
+    /// `[in, out]` here, `[out, in]` there.
+    pub(crate) fn matrix(inputs: usize, outputs: usize) -> Self {
+        Self { inner: vec![inputs, outputs], axes: vec![inputs, outputs], order: vec![1, 0], outer: vec![outputs, inputs] }
+    }
+
+    /// A matrix whose inputs are the flattened `[H, W, C]` here and `[C, H, W]` there.
+    pub(crate) fn matrix_from_image([h, w, c]: [usize; 3], outputs: usize) -> Self {
+        Self {
+            inner: vec![h * w * c, outputs],
+            axes: vec![h, w, c, outputs],
+            order: vec![3, 2, 0, 1],
+            outer: vec![outputs, h * w * c],
+        }
+    }
+
+    /// A matrix whose outputs are the flattened `[H, W, C]` here and `[C, H, W]` there.
+    pub(crate) fn matrix_to_image(inputs: usize, [h, w, c]: [usize; 3]) -> Self {
+        Self {
+            inner: vec![inputs, h * w * c],
+            axes: vec![inputs, h, w, c],
+            order: vec![3, 1, 2, 0],
+            outer: vec![h * w * c, inputs],
+        }
+    }
+
+    /// A vector over the units of the flattened `[H, W, C]` here and `[C, H, W]` there.
+    pub(crate) fn units([h, w, c]: [usize; 3]) -> Self {
+        Self { inner: vec![h * w * c], axes: vec![h, w, c], order: vec![2, 0, 1], outer: vec![h * w * c] }
+    }
+
+    /// The shape in a state dict.
+    pub(crate) fn outer(&self) -> &[usize] {
+        &self.outer
+    }
+
+    /// The numbers in the order of a state dict.
+    pub(crate) fn export(&self, value: &Tensor) -> Vec<f32> {
+        value.reshape(&self.axes[..]).permute(&self.order).to_vec()
+    }
+
+    /// The tensor of a state dict's numbers, of which there must be as many as the shape has.
+    pub(crate) fn import(&self, data: &[f32]) -> Tensor {
+        let permuted: Vec<usize> = self.order.iter().map(|&a| self.axes[a]).collect();
+        let mut inverse = vec![0; self.order.len()];
+        self.order.iter().enumerate().for_each(|(i, &a)| inverse[a] = i);
+        Tensor::from_slice(data, &permuted[..]).permute(&inverse).reshape(&self.inner[..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counting(n: usize) -> Vec<f32> {
+        (0..n).map(|i| i as f32).collect()
+    }
+
+    #[test]
+    fn every_layout_comes_back() {
+        for layout in [
+            Layout::plain(&[3, 2]),
+            Layout::plain(&[]),
+            Layout::kernel([2, 3, 4, 5]),
+            Layout::matrix(4, 3),
+            Layout::matrix_from_image([2, 3, 4], 5),
+            Layout::matrix_to_image(5, [2, 3, 4]),
+            Layout::units([2, 3, 4]),
+        ] {
+            let data = counting(layout.outer().iter().product());
+            let value = layout.import(&data);
+            assert_eq!(value.shape()[..], layout.inner[..], "{layout:?}");
+            assert_eq!(layout.export(&value), data, "{layout:?}");
+        }
+    }
+
+    #[test]
+    fn units_of_an_image_go_channel_first() {
+        let layout = Layout::units([1, 2, 3]);
+        // Here (w, c): 00 01 02 10 11 12; there (c, w).
+        assert_eq!(layout.export(&Tensor::from_slice(&counting(6), [6])), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        let rows = Layout::matrix_to_image(1, [1, 2, 3]).export(&Tensor::from_slice(&counting(6), [1, 6]));
+        assert_eq!(rows, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        let columns = Layout::matrix_from_image([1, 2, 3], 1).export(&Tensor::from_slice(&counting(6), [6, 1]));
+        assert_eq!(columns, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+    }
+}

@@ -1,0 +1,33 @@
+//! Layers, losses, optimisers, and the generators and discriminators that a [`Recipe`] describes.
+//!
+//! A [`Network`] is a list of named layers; [`Recipe::build`] makes a pair of them, [`Recipe::plan`] tells beforehand what they
+//! will be. Inside, images are `[N, H, W, C]`; a [state dict](Network::state_dict) has PyTorch's names and layouts, so that it can be
+//! exchanged with the well-known PyTorch DCGAN example. This crate knows nothing of files.
+
+mod adam;
+mod architecture;
+mod ema;
+mod error;
+pub mod layers;
+mod layout;
+pub mod loss;
+mod mode;
+mod network;
+mod newmu;
+mod param;
+mod plan;
+pub mod recipe;
+mod state;
+
+pub use adam::{Adam, AdamOptions};
+pub use ema::Ema;
+pub use error::NnError;
+pub use layers::Layer;
+pub use mode::{Mode, Statistics};
+pub use network::Network;
+pub use newmu::newmu_svhn_state;
+pub use param::Param;
+pub use plan::{Plan, Row};
+pub use recipe::Recipe;
+pub use state::{StateDict, StateValue};
+pub use tensor::Activation;

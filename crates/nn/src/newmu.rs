@@ -1,0 +1,99 @@
+//! The networks that the authors of the paper released, as state dicts of recipe `newmu-svhn`.
+
+use crate::error::NnError;
+use crate::state::{StateDict, StateValue};
+
+/// How an array of the release differs from the tensor of a state dict.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Not at all: γ or β.
+    Vector,
+    /// A matrix `[in, out]` for `[out, in]`.
+    Matrix,
+    /// A kernel of true convolution, `[.., .., kh, kw]`: both spatial axes run backwards.
+    Kernel,
+}
+
+use Kind::{Kernel, Matrix, Vector};
+
+const GENERATOR: [(&str, Kind, &[usize]); 10] = [
+    ("main.0.weight", Matrix, &[100, 4096]),
+    ("main.1.weight", Vector, &[4096]),
+    ("main.1.bias", Vector, &[4096]),
+    ("main.4.weight", Kernel, &[256, 128, 5, 5]),
+    ("main.5.weight", Vector, &[128]),
+    ("main.5.bias", Vector, &[128]),
+    ("main.7.weight", Kernel, &[128, 64, 5, 5]),
+    ("main.8.weight", Vector, &[64]),
+    ("main.8.bias", Vector, &[64]),
+    ("main.10.weight", Kernel, &[64, 3, 5, 5]),
+];
+
+const DISCRIMINATOR: [(&str, Kind, &[usize]); 8] = [
+    ("main.0.weight", Kernel, &[64, 3, 5, 5]),
+    ("main.2.weight", Kernel, &[128, 64, 5, 5]),
+    ("main.3.weight", Vector, &[128]),
+    ("main.3.bias", Vector, &[128]),
+    ("main.5.weight", Kernel, &[256, 128, 5, 5]),
+    ("main.6.weight", Vector, &[256]),
+    ("main.6.bias", Vector, &[256]),
+    ("main.9.weight", Matrix, &[4096, 1]),
+];
+
+/// State dicts of generator and discriminator for recipe `newmu-svhn`, from the arrays of
+/// `svhn_unsup_all_conv_dcgan_100z_gaussian_lr_0.0005_64mb` in Newmu/dcgan_code: `gen` holds the ten arrays `…_gen_params.jl_01` to `_10`, `discrim` the
+/// eight `…_discrim_params.jl_01` to `_08`, in that order. Those networks normalise by the batch alone: running statistics are left at 0
+/// and 1 with `num_batches_tracked` 0, to be filled by [`Network::recalibrate`](crate::Network::recalibrate).
+///
+/// # Errors
+/// When the number of arrays, a shape, or the kind of number is not that of the release.
+pub fn newmu_svhn_state(gen_arrays: &[StateValue], discrim_arrays: &[StateValue]) -> Result<(StateDict, StateDict), NnError> {
+    Ok((convert("gen_params", &GENERATOR, gen_arrays)?, convert("discrim_params", &DISCRIMINATOR, discrim_arrays)?))
+}
+
+fn convert(file: &str, table: &[(&str, Kind, &[usize])], arrays: &[StateValue]) -> Result<StateDict, NnError> {
+    let mut state = StateDict::new();
+    if let Some(extra) = arrays.get(table.len()) {
+        let name = format!("{file}_{:02}", table.len() + 1);
+        return Err(NnError::UnexpectedTensor { name, shape: extra.shape().into(), hint: String::new() });
+    }
+    for (i, &(name, kind, expected)) in table.iter().enumerate() {
+        let array = format!("{file}_{:02}", i + 1);
+        let Some(value) = arrays.get(i) else {
+            return Err(NnError::MissingTensor { name: array, shape: expected.into() });
+        };
+        let StateValue::F32 { shape, data } = value else {
+            return Err(NnError::BadTensor { name: array, problem: "holds I64 where F32 belongs".into() });
+        };
+        if shape != expected {
+            return Err(NnError::WrongShape { name: array, expected: expected.into(), found: shape.clone() });
+        }
+        if data.len() != shape.iter().product::<usize>() {
+            let problem = format!("has {} numbers for shape {shape:?}", data.len());
+            return Err(NnError::BadTensor { name: array, problem });
+        }
+        state.insert(name.into(), to_pytorch(kind, shape, data));
+        if let Some(layer) = name.strip_suffix(".bias") {
+            let filled = |value| StateValue::F32 { shape: shape.clone(), data: vec![value; data.len()] };
+            state.insert(format!("{layer}.running_mean"), filled(0.0));
+            state.insert(format!("{layer}.running_var"), filled(1.0));
+            state.insert(format!("{layer}.num_batches_tracked"), StateValue::count(0));
+        }
+    }
+    Ok(state)
+}
+
+fn to_pytorch(kind: Kind, shape: &[usize], data: &[f32]) -> StateValue {
+    match (kind, shape) {
+        (Matrix, &[rows, columns]) => {
+            let transposed = (0..rows * columns).map(|i| data[i % rows * columns + i / rows]).collect();
+            StateValue::F32 { shape: vec![columns, rows], data: transposed }
+        }
+        (Kernel, &[.., kh, kw]) => {
+            // Reversing a plane row-major reverses both of its axes.
+            let flipped = data.chunks_exact(kh * kw).flat_map(|plane| plane.iter().rev().copied()).collect();
+            StateValue::F32 { shape: shape.into(), data: flipped }
+        }
+        _ => StateValue::F32 { shape: shape.into(), data: data.into() },
+    }
+}

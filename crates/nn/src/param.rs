@@ -1,0 +1,77 @@
+//! Numbers that a network owns and others may read or replace between steps.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tensor::Tensor;
+use tensor::autograd::Key;
+
+/// A shared, replaceable tensor outside the graph. A panic elsewhere does not make it unreadable.
+pub(crate) struct Slot(RwLock<Tensor>);
+
+impl Slot {
+    pub(crate) fn new(value: Tensor) -> Self {
+        Self(RwLock::new(value.detach()))
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Tensor> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Tensor> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self) -> Tensor {
+        self.read().clone()
+    }
+
+    /// # Panics
+    /// When the shape changes.
+    #[track_caller]
+    pub(crate) fn set(&self, value: Tensor) {
+        let mut own = self.write();
+        assert_eq!(own.shape(), value.shape(), "set: a value of another shape");
+        *own = value.detach();
+    }
+}
+
+/// A trainable tensor: values outside the graph, and the key under which every forward pass enters them into it.
+pub struct Param {
+    key: Key,
+    slot: Slot,
+}
+
+impl Param {
+    /// A parameter with these initial values.
+    pub fn new(value: Tensor) -> Self {
+        Self { key: Key::fresh(), slot: Slot::new(value) }
+    }
+
+    /// What names its gradient in [`tensor::autograd::Gradients`].
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// The values, outside the graph; storage is shared until the next update.
+    pub fn value(&self) -> Tensor {
+        self.slot.get()
+    }
+
+    /// Replaces the values.
+    ///
+    /// # Panics
+    /// When the shape changes.
+    #[track_caller]
+    pub fn set(&self, value: Tensor) {
+        self.slot.set(value);
+    }
+
+    /// The values for one forward pass: a leaf of the graph, or a plain constant when `track` is false.
+    pub fn leaf(&self, track: bool) -> Tensor {
+        let value = self.value();
+        if track { value.leaf_with_key(self.key) } else { value }
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+}

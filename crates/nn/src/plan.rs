@@ -1,0 +1,175 @@
+//! What a recipe will make, before it is made.
+
+use crate::architecture::{self, Architecture, Spec};
+use crate::layers::Window;
+use crate::recipe::Recipe;
+use std::fmt;
+use tensor::Activation;
+
+/// One layer of a [`Plan`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct Row {
+    /// The layer's name, that of its tensors in a state dict.
+    pub name: String,
+    /// What it is, in words.
+    pub kind: String,
+    /// The shape of one sample after it: `[H, W, C]`, `[units]`, or `[]` for the logit.
+    pub output: Vec<usize>,
+    /// The number of its trainable numbers.
+    pub parameters: usize,
+    /// Whether there are any.
+    pub trainable: bool,
+}
+
+/// The layers of both networks and what a training step costs. Its `Display` is two aligned tables and a summary.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// The generator's layers.
+    pub generator: Vec<Row>,
+    /// The discriminator's layers.
+    pub discriminator: Vec<Row>,
+    /// Length of the latent vector.
+    pub latent: usize,
+    /// Height, width and channels of an image.
+    pub image: [usize; 3],
+    /// Images per step.
+    pub batch: usize,
+    /// Trainable numbers of both networks.
+    pub parameters: usize,
+    /// Estimated memory of a training step in bytes: for each parameter its value, gradient and two moments; and what the backward
+    /// passes need of the generator's forward pass and of the discriminator's on real and on generated images.
+    pub memory_bytes: u64,
+    /// Floating-point operations of a training step (a multiply-add is two), convolutions and matrix products only: the discriminator on
+    /// real and on generated images, then the generator through the discriminator, whose weight gradients are not computed then.
+    pub flops_per_step: f64,
+}
+
+impl Plan {
+    /// The plan of a valid recipe.
+    pub(crate) fn new(recipe: &Recipe) -> Self {
+        let (g, d) = (architecture::generator(recipe), architecture::discriminator(recipe));
+        let (generator, discriminator) = (rows(&g), rows(&d));
+        let parameters = generator.iter().chain(&discriminator).map(|row| row.parameters).sum();
+        let [h, w] = recipe.image.size;
+        let image = [h, w, recipe.image.channels];
+        let batch = recipe.train.batch;
+        let pixels = image.iter().product::<usize>() as u64;
+        let activations = kept(&g) + 2 * kept(&d) + pixels;
+        let memory_bytes = 16 * parameters as u64 + 4 * batch as u64 * activations;
+        let multiplications = generator_work(&g) + discriminator_work(&d);
+        let flops_per_step = 2.0 * batch as f64 * multiplications;
+        Self { generator, discriminator, latent: recipe.generator.latent, image, batch, parameters, memory_bytes, flops_per_step }
+    }
+}
+
+fn rows(made: &Architecture) -> Vec<Row> {
+    made.shapes()
+        .map(|(name, spec, _, output)| {
+            // Validation keeps this far below usize::MAX.
+            let parameters = usize::try_from(spec.parameters()).unwrap_or(usize::MAX);
+            Row { name: name.into(), kind: kind(spec), output, parameters, trainable: parameters > 0 }
+        })
+        .collect()
+}
+
+/// Numbers per sample that the backward pass needs: every result but those of reshapes, which are free, and of batch norms before an
+/// activation, which are one with it.
+fn kept(made: &Architecture) -> u64 {
+    let layers: Vec<_> = made.shapes().collect();
+    let fused = |i: usize| {
+        let (_, spec, ..) = &layers[i];
+        let next = layers.get(i + 1).map(|(_, spec, ..)| *spec);
+        matches!(spec, Spec::Reshape(_)) || matches!(spec, Spec::BatchNorm { .. }) && matches!(next, Some(Spec::Activation(_)))
+    };
+    (0..layers.len()).filter(|&i| !fused(i)).map(|i| layers[i].3.iter().product::<usize>() as u64).sum()
+}
+
+/// Multiply-adds per sample of one forward pass, layer by layer; layers without any left out.
+fn work(made: &Architecture) -> Vec<f64> {
+    made.shapes().map(|(_, spec, input, output)| spec.multiplications(&input, &output)).filter(|m| *m > 0.0).collect()
+}
+
+/// Forward, weight gradients, and input gradients but the first layer's.
+fn generator_work(made: &Architecture) -> f64 {
+    let work = work(made);
+    3.0 * work.iter().sum::<f64>() - work.first().unwrap_or(&0.0)
+}
+
+/// Three times forward, twice both gradients (no input gradient for the first layer), once the input gradients alone.
+fn discriminator_work(made: &Architecture) -> f64 {
+    let work = work(made);
+    8.0 * work.iter().sum::<f64>() - 2.0 * work.first().unwrap_or(&0.0)
+}
+
+fn kind(spec: &Spec) -> String {
+    match spec {
+        Spec::LinearToImage { inputs, image } => format!("Linear {inputs} -> {}", image.iter().product::<usize>()),
+        Spec::LinearFromImage { image, outputs } => format!("Linear {} -> {outputs}", image.iter().product::<usize>()),
+        Spec::Conv2d { window, .. } => format!("Conv2d {}", describe(window)),
+        Spec::ConvTranspose2d { window, .. } => format!("ConvTranspose2d {}", describe(window)),
+        Spec::BatchNorm { units: Some(_), .. } => "BatchNorm per unit".into(),
+        Spec::BatchNorm { units: None, .. } => "BatchNorm".into(),
+        Spec::Activation(Activation::None) => "Identity".into(),
+        Spec::Activation(Activation::Relu) => "ReLU".into(),
+        Spec::Activation(Activation::LeakyRelu(slope)) => format!("LeakyReLU {slope}"),
+        Spec::Activation(Activation::Tanh) => "Tanh".into(),
+        Spec::Activation(Activation::Sigmoid) => "Sigmoid".into(),
+        Spec::Reshape(_) => "Reshape".into(),
+    }
+}
+
+fn describe(window: &Window) -> String {
+    let Window { kernel: [kh, kw], stride: [stride, _], pad: [[pad, _], _] } = window;
+    format!("{kh}x{kw}, stride {stride}, padding {pad}")
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let image = shape(&self.image);
+        table(f, &format!("Generator: latent vector {} -> image {image}", self.latent), &self.generator)?;
+        writeln!(f)?;
+        table(f, &format!("Discriminator: image {image} -> one logit (real or generated)"), &self.discriminator)?;
+        let gib = self.memory_bytes as f64 / (1u64 << 30) as f64;
+        write!(
+            f,
+            "\n{} parameters; a training step on {} images takes about {gib:.2} GiB and {:.1} GFLOP",
+            grouped(self.parameters),
+            self.batch,
+            self.flops_per_step / 1e9
+        )
+    }
+}
+
+fn table(f: &mut fmt::Formatter<'_>, title: &str, rows: &[Row]) -> fmt::Result {
+    let heads = ["layer", "what it does", "output", "parameters"];
+    let total: usize = rows.iter().map(|row| row.parameters).sum();
+    let count = |n: usize| if n == 0 { "-".to_string() } else { grouped(n) };
+    let mut cells = vec![heads.map(String::from)];
+    cells.extend(rows.iter().map(|row| [row.name.clone(), row.kind.clone(), shape(&row.output), count(row.parameters)]));
+    cells.push(["total".into(), String::new(), String::new(), count(total)]);
+    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2), width(3)];
+    writeln!(f, "{title}")?;
+    for [name, kind, output, parameters] in &cells {
+        let [a, b, c, d] = widths;
+        writeln!(f, "  {name:<a$}  {kind:<b$}  {output:>c$}  {parameters:>d$}")?;
+    }
+    Ok(())
+}
+
+fn shape(axes: &[usize]) -> String {
+    if axes.is_empty() { "1".into() } else { axes.iter().map(usize::to_string).collect::<Vec<_>>().join("x") }
+}
+
+/// 3576704 as 3,576,704.
+fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

@@ -1,0 +1,110 @@
+//! The range of every value of a recipe.
+
+use super::{Recipe, halvings, nearest_sizes};
+use crate::architecture::{self, Spec};
+use crate::error::NnError;
+use std::fmt::Display;
+use tensor::Activation;
+
+/// Sides, widths, latents and batches beyond these are typing mistakes, and keep the arithmetic below far from overflow.
+const LARGEST_SIDE: usize = 8192;
+const LARGEST_COUNT: usize = 65_536;
+const LARGEST_KERNEL: usize = 31;
+/// Numbers in one network's parameters (4 GiB).
+const MOST_PARAMETERS: u128 = 1 << 30;
+/// Numbers in one layer's output for a batch (8 GiB).
+const MOST_ACTIVATIONS: u128 = 1 << 31;
+
+fn bad(key: &str, value: impl Display, problem: impl Into<String>) -> NnError {
+    NnError::BadValue { key: key.into(), value: value.to_string(), problem: problem.into() }
+}
+
+fn whole(key: &str, value: usize, low: usize, high: usize) -> Result<(), NnError> {
+    if (low..=high).contains(&value) { Ok(()) } else { Err(bad(key, value, format!("must be from {low} to {high}"))) }
+}
+
+/// What the numbers are used as: f32.
+fn real(key: &str, value: f64, fits: impl Fn(f32) -> bool, range: &str) -> Result<(), NnError> {
+    let used = value as f32;
+    if used.is_finite() && fits(used) { Ok(()) } else { Err(bad(key, value, format!("must be {range}"))) }
+}
+
+pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
+    let Recipe { image, generator, discriminator, batch_norm, init, optimizer, train, .. } = recipe;
+    if image.size.iter().any(|&side| side > LARGEST_SIDE) {
+        let [h, w] = image.size;
+        return Err(bad("image.size", format!("[{h}, {w}]"), format!("sides must be at most {LARGEST_SIDE} pixels")));
+    }
+    if halvings(image.size).is_none() {
+        return Err(NnError::ImageSize { size: image.size, nearest: nearest_sizes(image.size) });
+    }
+    if ![1, 3, 4].contains(&image.channels) {
+        return Err(bad("image.channels", image.channels, "must be 1 (grey), 3 (RGB) or 4 (RGBA)"));
+    }
+    whole("generator.latent", generator.latent, 1, LARGEST_COUNT)?;
+    whole("generator.width", generator.width, 1, LARGEST_COUNT)?;
+    whole("generator.kernel", generator.kernel, 2, LARGEST_KERNEL)?;
+    if let Activation::LeakyRelu(slope) = generator.activation {
+        real("generator.activation.leaky_relu", slope.into(), |s| (0.0..=1.0).contains(&s), "from 0 to 1")?;
+    }
+    whole("discriminator.width", discriminator.width, 1, LARGEST_COUNT)?;
+    whole("discriminator.kernel", discriminator.kernel, 2, LARGEST_KERNEL)?;
+    real("discriminator.slope", discriminator.slope, |s| (0.0..=1.0).contains(&s), "from 0 to 1")?;
+    real("batch_norm.eps", batch_norm.eps, |e| e > 0.0, "greater than 0")?;
+    real("batch_norm.momentum", batch_norm.momentum, |m| m > 0.0 && m <= 1.0, "greater than 0 and at most 1")?;
+    real("init.std", init.std, |s| s >= 0.0, "at least 0")?;
+    real("init.gamma_std", init.gamma_std, |s| s >= 0.0, "at least 0")?;
+    real("optimizer.lr", optimizer.lr, |lr| lr > 0.0, "a number greater than 0; 0.0002 is usual")?;
+    real("optimizer.beta1", optimizer.beta1, |b| (0.0..1.0).contains(&b), "at least 0 and less than 1; 0.5 is usual")?;
+    real("optimizer.beta2", optimizer.beta2, |b| (0.0..1.0).contains(&b), "at least 0 and less than 1; 0.999 is usual")?;
+    real("optimizer.eps", optimizer.eps, |e| e > 0.0, "greater than 0; 1e-8 is usual")?;
+    real("optimizer.weight_decay", optimizer.weight_decay, |w| w >= 0.0, "at least 0")?;
+    whole("train.batch", train.batch, 1, LARGEST_COUNT)?;
+    real("train.ema", train.ema, |e| (0.0..1.0).contains(&e), "at least 0 (off) and less than 1; 0.999 is usual")?;
+    length(train.epochs, train.steps)?;
+    networks(recipe)
+}
+
+fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
+    match (epochs, steps) {
+        (Some(0), None) => Err(bad("train.epochs", 0, "must be at least 1")),
+        (None, Some(0)) => Err(bad("train.steps", 0, "must be at least 1")),
+        (Some(_), None) | (None, Some(_)) => Ok(()),
+        (Some(_), Some(steps)) => Err(bad("train.steps", steps, "cannot stand beside train.epochs; keep one of the two")),
+        (None, None) => Err(NnError::MissingKey { key: "train.epochs".into() }),
+    }
+}
+
+/// What only the finished layers show.
+fn networks(recipe: &Recipe) -> Result<(), NnError> {
+    let batch = recipe.train.batch;
+    for (key, value, made) in [
+        ("generator.width", recipe.generator.width, architecture::generator(recipe)),
+        ("discriminator.width", recipe.discriminator.width, architecture::discriminator(recipe)),
+    ] {
+        let mut parameters = 0;
+        for (name, spec, _, output) in made.shapes() {
+            parameters += spec.parameters();
+            let outputs = output.iter().map(|&n| n as u128).product::<u128>();
+            if outputs * batch as u128 > MOST_ACTIVATIONS {
+                return Err(bad("train.batch", batch, format!("{name} would need over 8 GiB for its output; make it smaller")));
+            }
+            if let Spec::BatchNorm { features, .. } = spec
+                && outputs * batch as u128 <= *features as u128
+            {
+                return Err(bad(
+                    "train.batch",
+                    batch,
+                    format!(
+                        "batch norm at {name} would see a single value per unit; use at least 2, or generator.stem = \"conv\""
+                    ),
+                ));
+            }
+        }
+        if parameters > MOST_PARAMETERS {
+            let problem = format!("makes a network of {parameters} parameters, over {MOST_PARAMETERS}; make it smaller");
+            return Err(bad(key, value, problem));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! The plan's estimate of memory beside a real training step. Alone in its binary: the counters are global.
+
+use nn::{Adam, Mode, Recipe, loss};
+use tensor::rng::Philox;
+
+#[test]
+fn the_estimate_is_near_the_measured_peak() {
+    let mut recipe = Recipe::preset("torch").expect("a preset");
+    (recipe.generator.width, recipe.discriminator.width, recipe.train.batch) = (16, 16, 16);
+    let plan = recipe.plan().expect("valid");
+    let mut rng = Philox::new(1, 0);
+    let (g, d) = recipe.build(&mut rng).expect("valid");
+    let (mut adam_g, mut adam_d) = (Adam::new(&g, recipe.adam()), Adam::new(&d, recipe.adam()));
+    tensor::reset_peak();
+    for _ in 0..2 {
+        let real = rng.uniform([16, 64, 64, 3], -1.0, 1.0);
+        let fake = g.forward(&recipe.latents(&mut rng, 16), Mode::TRAIN);
+        let mut grads = loss::real(&d.forward(&real, Mode::TRAIN)).backward();
+        grads.accumulate(loss::fake(&d.forward(&fake.detach(), Mode::TRAIN)).backward());
+        adam_d.step(&d, &grads);
+        drop(grads);
+        let grads = loss::generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN })).backward();
+        adam_g.step(&g, &grads);
+    }
+    let (_, peak) = tensor::memory();
+    let ratio = plan.memory_bytes as f64 / peak as f64;
+    assert!((0.7..1.6).contains(&ratio), "estimated {} bytes, measured {peak}", plan.memory_bytes);
+}

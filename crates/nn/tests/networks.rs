@@ -1,0 +1,163 @@
+//! Whole networks beside PyTorch, and their state dicts.
+
+mod common;
+
+use common::{arrays, assert_close, cases, state_dict, values};
+use nn::{Mode, Network, NnError, Recipe, StateValue};
+use tensor::rng::Philox;
+
+/// The networks of a golden case with PyTorch's weights.
+fn golden_pair(case: &serde_json::Value) -> (String, Network, Network) {
+    let name = case["network"].as_str().expect("a name");
+    let attrs = &case["attrs"];
+    let number = |value: &serde_json::Value| value.as_u64().expect("a number") as usize;
+    let mut recipe = Recipe::preset("torch").expect("a preset");
+    recipe.image.size = [number(&attrs["image"][0]), number(&attrs["image"][1])];
+    recipe.image.channels = number(&attrs["image"][2]);
+    recipe.generator.latent = number(&attrs["latent"]);
+    recipe.generator.width = number(&attrs["width"]);
+    recipe.discriminator.width = number(&attrs["width"]);
+    assert_eq!(recipe.levels(), number(&attrs["levels"]));
+    let (g, d) = recipe.build(&mut Philox::new(1, 0)).expect("a valid recipe");
+    g.load_state_dict(&state_dict(&format!("{name}-g.safetensors"))).expect("PyTorch's generator");
+    d.load_state_dict(&state_dict(&format!("{name}-d.safetensors"))).expect("PyTorch's discriminator");
+    (name.into(), g, d)
+}
+
+#[test]
+fn networks_match_pytorch() {
+    let all = arrays("networks.safetensors");
+    let cases = cases("networks.json");
+    assert!(cases.len() >= 2);
+    for case in &cases {
+        let (name, g, d) = golden_pair(case);
+        let at = |key: &str| format!("{name}/{key}");
+        for (net, input, output) in [(&g, "z", "image"), (&d, "x", "logits")] {
+            for (mode, suffix) in [(Mode::SAMPLE, "eval"), (Mode::BATCH, "train"), (Mode::TRAIN, "train")] {
+                let key = at(&format!("{output}_{suffix}"));
+                let out = net.forward(&all[&at(input)].tensor(), mode);
+                assert_close(&key, &out.to_vec(), &all[&key], 1e-5);
+                let expected = &all[&key].shape[..];
+                assert_eq!(out.shape()[..], *if output == "logits" { &expected[..1] } else { expected }, "{key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pytorch_state_dicts_come_back_bit_for_bit() {
+    for case in &cases("networks.json") {
+        let (name, g, d) = golden_pair(case);
+        assert_eq!(g.state_dict(), state_dict(&format!("{name}-g.safetensors")));
+        assert_eq!(d.state_dict(), state_dict(&format!("{name}-d.safetensors")));
+    }
+}
+
+#[test]
+fn every_preset_state_dict_comes_back_bit_for_bit() {
+    for name in Recipe::names() {
+        let mut recipe = Recipe::preset(name).expect("a preset");
+        (recipe.generator.width, recipe.discriminator.width) = (3, 5);
+        let (g, d) = recipe.build(&mut Philox::new(1, 0)).expect("a valid recipe");
+        let (g2, d2) = recipe.build(&mut Philox::new(2, 0)).expect("a valid recipe");
+        for (from, to) in [(&g, &g2), (&d, &d2)] {
+            assert_ne!(values(from), values(to), "{name}: the seed matters");
+            let state = from.state_dict();
+            to.load_state_dict(&state).expect("the same recipe");
+            assert_eq!(values(from), values(to), "{name}");
+            assert_eq!(state, to.state_dict(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_linear_stem_flattens_as_pytorch_does() {
+    // Only one unit of the stem is on: the image must light up where PyTorch's C, H, W order says.
+    let mut recipe = Recipe::preset("newmu-svhn").expect("a preset");
+    recipe.image.size = [16, 24];
+    (recipe.generator.width, recipe.generator.latent, recipe.discriminator.width) = (3, 2, 3);
+    let (g, d) = recipe.build(&mut Philox::new(1, 0)).expect("a valid recipe");
+    let (sh, sw) = (recipe.seed()[0], recipe.seed()[1]);
+    let channels = 3 << (recipe.levels() - 1);
+    let (c, h, w) = (1, sh - 1, 2);
+    let mut state = g.state_dict();
+    let units = sh * sw * channels;
+    let mut weight = vec![0.0; units * 2];
+    weight[(c * sh * sw + h * sw + w) * 2] = 1.0;
+    state.insert("main.0.weight".into(), StateValue::F32 { shape: vec![units, 2], data: weight });
+    let mut kernel = vec![0.0; channels * 3 * 25];
+    // The centre tap from channel c to red.
+    kernel[(c * 3) * 25 + 12] = 1.0;
+    let last = "main.4.weight";
+    assert_eq!(state[last].shape(), [channels, 3, 5, 5]);
+    state.insert(last.into(), StateValue::F32 { shape: vec![channels, 3, 5, 5], data: kernel });
+    g.load_state_dict(&state).expect("the same shapes");
+    let z = tensor::Tensor::from_slice(&[1.0, 0.0], [1, 2]);
+    let image = g.forward(&z, Mode::SAMPLE).to_vec();
+    let lit: Vec<usize> = (0..image.len()).filter(|&i| image[i].abs() > 1e-3).collect();
+    assert_eq!(lit, [(2 * h * 24 + 2 * w) * 3]);
+
+    // And the head reads them in the same order.
+    let mut state = d.state_dict();
+    let head = "main.3.weight";
+    assert_eq!(state[head].shape(), [1, units]);
+    let ramp: Vec<f32> = (0..units).map(|i| i as f32).collect();
+    state.insert(head.into(), StateValue::F32 { shape: vec![1, units], data: ramp });
+    let mut kernel = vec![0.0; 3 * 3 * 25];
+    kernel[(c * 3) * 25 + 12] = 1.0;
+    state.insert("main.0.weight".into(), StateValue::F32 { shape: vec![3, 3, 5, 5], data: kernel });
+    d.load_state_dict(&state).expect("the same shapes");
+    let mut picture = vec![0.0; 16 * 24 * 3];
+    picture[(2 * h * 24 + 2 * w) * 3] = 1.0;
+    let logit = d.forward(&tensor::Tensor::from_slice(&picture, [1, 16, 24, 3]), Mode::SAMPLE);
+    assert_eq!(logit.shape()[..], [1]);
+    assert_eq!(logit.item(), (c * sh * sw + h * sw + w) as f32);
+}
+
+#[test]
+fn a_state_dict_that_does_not_fit_is_refused_whole() {
+    let recipe = Recipe::from_toml("base = \"small\"\n[generator]\nwidth = 2\n[discriminator]\nwidth = 2\n").expect("valid");
+    let (g, _) = recipe.build(&mut Philox::new(1, 0)).expect("a valid recipe");
+    let good = g.state_dict();
+    type Change = fn(&mut nn::StateDict);
+    let changes: [(Change, &str); 7] = [
+        (|s| drop(s.remove("main.1.running_var")), "tensor \"main.1.running_var\" [4] is missing"),
+        (
+            |s| {
+                let value = s["main.1.bias"].clone();
+                s.insert("main.1.biass".into(), value);
+            },
+            "tensor \"main.1.biass\" [4] does not belong to this network, which has \"main.1.bias\"",
+        ),
+        (
+            |s| drop(s.insert("main.1.bias".into(), StateValue::F32 { shape: vec![5], data: vec![0.0; 5] })),
+            "tensor \"main.1.bias\" has shape [5] where the network has [4]",
+        ),
+        (
+            |s| drop(s.insert("main.3.weight".into(), StateValue::F32 { shape: vec![2, 4, 4, 4], data: vec![0.0; 128] })),
+            "tensor \"main.3.weight\" has shape [2, 4, 4, 4] where the network has [4, 2, 4, 4]",
+        ),
+        (
+            |s| drop(s.insert("main.1.bias".into(), StateValue::F32 { shape: vec![4], data: vec![0.0; 3] })),
+            "tensor \"main.1.bias\" has 3 numbers for shape [4]",
+        ),
+        (
+            |s| drop(s.insert("main.1.bias".into(), StateValue::I64 { shape: vec![4], data: vec![0; 4] })),
+            "tensor \"main.1.bias\" holds I64 where F32 belongs",
+        ),
+        (
+            |s| drop(s.insert("main.1.num_batches_tracked".into(), StateValue::I64 { shape: vec![1], data: vec![0] })),
+            "tensor \"main.1.num_batches_tracked\" has shape [1] where the network has []",
+        ),
+    ];
+    for (change, expected) in changes {
+        // A first tensor that would fit, to see that it is not taken over.
+        let mut state = good.clone();
+        state.insert("main.0.weight".into(), StateValue::F32 { shape: vec![100, 4, 7, 7], data: vec![9.0; 100 * 4 * 49] });
+        change(&mut state);
+        let error: NnError = g.load_state_dict(&state).expect_err(expected);
+        let text = error.to_string();
+        assert!(text.starts_with(expected) && !text.contains('\n'), "{text}\nexpected: {expected}");
+        assert_eq!(g.state_dict(), good, "{expected}: changed the network");
+    }
+}

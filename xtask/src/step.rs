@@ -1,0 +1,139 @@
+//! `bench-step`: a full training step (D on real, D on fake, G, both Adam updates) on synthetic pictures.
+
+use clap::Args;
+use nn::Recipe;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+use tensor::rng::Philox;
+use train::{Settings, Trainer};
+
+/// Times a full training step: median seconds and images per second, and peak memory.
+#[derive(Args)]
+pub struct Options {
+    /// Side of the square pictures: three channels from 48 up, one below.
+    #[arg(long, default_value_t = 64)]
+    image: usize,
+    /// Channels, if not those.
+    #[arg(long)]
+    channels: Option<usize>,
+    /// Images per batch.
+    #[arg(long, default_value_t = 128)]
+    batch: usize,
+    /// Recipe.
+    #[arg(long, default_value = "torch")]
+    recipe: String,
+    /// Timed steps, after two that are not.
+    #[arg(long, default_value_t = 10)]
+    steps: usize,
+    /// Threads (default: all cores).
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Where to compute: this version has the CPU only.
+    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
+    device: String,
+    /// Also write the result as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    device: String,
+    threads: usize,
+    recipe: String,
+    image: usize,
+    channels: usize,
+    batch: usize,
+    /// Median.
+    seconds_per_step: f64,
+    images_per_second: f64,
+    /// The most memory the process has had, by the system's account where it keeps one, else that of all tensors.
+    peak_bytes: u64,
+    /// The most memory that tensors have had at one time.
+    tensor_peak_bytes: u64,
+}
+
+/// Runs the benchmark.
+///
+/// # Errors
+/// A recipe or size that makes no network, or a JSON file that cannot be written.
+pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build()?;
+    let report = pool.install(|| measure(options)).map_err(|e| e.to_string())?;
+    println!(
+        "{} {}x{}x{} batch {} on {}, {} threads: {:.3} s/step, {:.1} images/s, peak {:.0} MiB (tensors {:.0} MiB)",
+        report.recipe,
+        report.image,
+        report.image,
+        report.channels,
+        report.batch,
+        report.device,
+        report.threads,
+        report.seconds_per_step,
+        report.images_per_second,
+        report.peak_bytes as f64 / 1048576.0,
+        report.tensor_peak_bytes as f64 / 1048576.0,
+    );
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
+            .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn measure(options: &Options) -> Result<Report, train::TrainError> {
+    let mut recipe = Recipe::preset(&options.recipe)?;
+    recipe.image.size = [options.image; 2];
+    recipe.image.channels = options.channels.unwrap_or(if options.image >= 48 { 3 } else { 1 });
+    recipe.train.batch = options.batch;
+    let channels = recipe.image.channels;
+    let preprocess = data::Preprocess::new([options.image as u32; 2], channels as u8);
+    let settings = Settings {
+        data: "synthetic".into(),
+        seed: 1,
+        steps: u64::MAX >> 1,
+        log_every: 1,
+        sample_every: 1,
+        checkpoint_every: 1,
+        keep: 1,
+        preprocess,
+        recipe,
+        changes: Vec::new(),
+    };
+    let latent = settings.recipe.generator.latent;
+    let mut trainer = Trainer::new(settings)?;
+    let mut rng = Philox::new(2, 0);
+    let real = rng.uniform([options.batch, options.image, options.image, channels], -1.0, 1.0);
+    let mut seconds = Vec::new();
+    for step in 0..options.steps.max(1) + 2 {
+        let z = rng.normal([options.batch, latent], 0.0, 1.0);
+        let start = Instant::now();
+        trainer.step_on(&real, &z)?;
+        if step >= 2 {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    seconds.sort_by(f64::total_cmp);
+    let median = seconds[seconds.len() / 2];
+    let tensors = tensor::memory().1 as u64;
+    Ok(Report {
+        device: tensor::Device::Cpu.to_string(),
+        threads: rayon::current_num_threads(),
+        recipe: options.recipe.clone(),
+        image: options.image,
+        channels,
+        batch: options.batch,
+        seconds_per_step: median,
+        images_per_second: options.batch as f64 / median,
+        peak_bytes: peak_resident().unwrap_or(tensors),
+        tensor_peak_bytes: tensors,
+    })
+}
+
+/// The process's peak resident memory, where the system tells it (Linux).
+fn peak_resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}

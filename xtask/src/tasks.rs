@@ -1,0 +1,48 @@
+//! `golden` and `ci`: other programs, run in order.
+
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Regenerates the golden files with PyTorch (see xtask/golden/README.md).
+#[derive(Args)]
+pub struct Golden {
+    /// A Python with torch, numpy and safetensors.
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+}
+
+/// Everything that a change must pass: formatting, lints, tests.
+#[derive(Args)]
+pub struct Ci {}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
+    let shown = format!("{} {}", program.display(), arguments.join(" "));
+    println!("> {shown}");
+    let status =
+        Command::new(program).args(arguments).current_dir(root()).status().map_err(|e| format!("cannot run `{shown}`: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{shown}` failed: {status}").into()) }
+}
+
+/// Runs the generators.
+///
+/// # Errors
+/// When one cannot be started or fails.
+pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
+    ["ops", "networks", "trajectory"].iter().try_for_each(|script| call(&options.python, &[&format!("xtask/golden/{script}.py")]))
+}
+
+/// Runs the checks.
+///
+/// # Errors
+/// At the first that fails.
+pub fn ci() -> Result<(), Box<dyn std::error::Error>> {
+    let cargo = PathBuf::from(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    call(&cargo, &["fmt", "--all", "--check"])?;
+    call(&cargo, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    call(&cargo, &["test", "--workspace"])
+}
