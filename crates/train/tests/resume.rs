@@ -1,0 +1,147 @@
+//! The same bits whatever interrupts the run, and on however many threads.
+
+use data::{Dataset, Fit, Preprocess, Split};
+use nn::Recipe;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use train::artefacts::{RunDir, metrics, rotation};
+use train::{Event, Sampler, Settings, TrainError, Trainer, latents, run};
+
+/// A few coloured pictures with structure, in a folder.
+fn pictures(dir: &Path, count: u32) -> Preprocess {
+    for i in 0..count {
+        let picture = image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([(x * 16) as u8, (y * 16 + i * 7) as u8, ((x ^ y) * i % 256) as u8]));
+        picture.save(dir.join(format!("{i:03}.png"))).unwrap();
+    }
+    Preprocess { fit: Fit::Crop, ..Preprocess::new([16, 16], 3) }
+}
+
+fn settings(data: &Path, preprocess: Preprocess, steps: u64) -> Settings {
+    let mut recipe = Recipe::preset("torch").unwrap();
+    recipe.image.size = [16, 16];
+    recipe.generator.width = 8;
+    recipe.discriminator.width = 8;
+    recipe.generator.latent = 6;
+    recipe.train.batch = 4;
+    recipe.train.ema = 0.9;
+    Settings {
+        data: data.display().to_string(),
+        seed: 11,
+        steps,
+        log_every: 1,
+        sample_every: 5,
+        checkpoint_every: 3,
+        keep: 2,
+        preprocess,
+        recipe,
+        changes: Vec::new(),
+    }
+}
+
+fn open(settings: &Settings) -> Arc<Dataset> {
+    Arc::new(Dataset::open(&settings.data, Split::Train, &settings.preprocess, &|_| ()).unwrap())
+}
+
+/// Trains in `dir` until done, stopping after each of `stops` and starting again from what is on disk.
+fn train_with_stops(settings: &Settings, dir: &Path, stops: &[u64]) -> Vec<u8> {
+    let data = open(settings);
+    let mut run_dir = RunDir::create_at(dir).unwrap();
+    let mut trainer = Trainer::new(settings.clone()).unwrap();
+    let mut stops = stops.iter();
+    loop {
+        let stop = AtomicBool::new(false);
+        let at = stops.next().copied();
+        let outcome = run(&mut trainer, &data, &run_dir, &stop, &mut |event| {
+            if let Event::Stepped { step } = event
+                && Some(step) == at
+            {
+                stop.store(true, Ordering::Relaxed);
+            }
+        })
+        .unwrap();
+        if outcome.finished {
+            assert!(outcome.pictures.iter().all(|p| p.exists()));
+            return std::fs::read(outcome.checkpoint).unwrap();
+        }
+        assert_eq!(Some(outcome.step), at);
+        drop(run_dir);
+        run_dir = RunDir::open(dir).unwrap();
+        run_dir.lock().unwrap();
+        trainer = Trainer::resume(&rotation::newest_good(&run_dir.checkpoints()).unwrap().checkpoint).unwrap();
+    }
+}
+
+#[test]
+fn interrupted_runs_and_other_thread_counts_end_with_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let settings = settings(&data, pictures(&data, 14), 11);
+    let in_pool = |threads: usize, name: &str, stops: &[u64]| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| train_with_stops(&settings, &dir.path().join(name), stops))
+    };
+    let whole = in_pool(1, "whole", &[]);
+    assert!(whole == in_pool(2, "two", &[]), "two threads");
+    assert!(whole == in_pool(3, "three", &[]), "three threads");
+    // Within an epoch of three batches, at its end, and right after a checkpoint.
+    assert!(whole == in_pool(2, "stopped", &[2, 3, 7]), "stopped and resumed");
+    let rows = metrics::read(&dir.path().join("stopped/metrics.jsonl")).unwrap();
+    assert_eq!(rows.iter().map(|r| r.step).collect::<Vec<_>>(), (1..=11).collect::<Vec<_>>());
+    let whole_rows = metrics::read(&dir.path().join("whole/metrics.jsonl")).unwrap();
+    assert!(rows.iter().zip(&whole_rows).all(|(a, b)| (a.d_loss, a.g_loss, a.d_real, a.d_fake) == (b.d_loss, b.g_loss, b.d_real, b.d_fake)));
+    assert!(rows.windows(2).all(|w| w[0].seconds < w[1].seconds), "seconds run on over a resume");
+}
+
+#[test]
+fn another_seed_gives_other_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let mut settings = settings(&data, pictures(&data, 9), 2);
+    let first = train_with_stops(&settings, &dir.path().join("a"), &[]);
+    settings.seed = 12;
+    assert!(first != train_with_stops(&settings, &dir.path().join("b"), &[]));
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_before_any_weight_moves() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let mut trainer = Trainer::new(settings(&data, pictures(&data, 9), 2)).unwrap();
+    let before = trainer.networks().1.state_dict()["main.0.weight"].clone();
+    let real = tensor::Tensor::full([4, 16, 16, 3], f32::NAN);
+    let z = tensor::Tensor::zeros([4, 6]);
+    match trainer.step_on(&real, &z) {
+        Err(TrainError::NonFinite { step: 1, network: "discriminator", .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(trainer.networks().1.state_dict()["main.0.weight"], before);
+    assert_eq!(trainer.steps_done(), 0);
+}
+
+#[test]
+fn a_picture_depends_on_its_latent_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let settings = settings(&data, pictures(&data, 14), 3);
+    train_with_stops(&settings, &dir.path().join("run"), &[]);
+    let checkpoint = rotation::newest_good(&dir.path().join("run/checkpoints")).unwrap().checkpoint;
+    for mode in [None, Some(train::BatchNormMode::Recalibrated)] {
+        let sampler = Sampler::new(&checkpoint, mode).unwrap();
+        let all = sampler.draw(&latents(sampler.recipe(), 5, 9), 9, |_| ()).unwrap().to_vec();
+        let mut seen = Vec::new();
+        let parts = sampler.draw(&latents(sampler.recipe(), 5, 9), 2, |n| seen.push(n)).unwrap().to_vec();
+        assert!(all == parts, "{mode:?}");
+        assert_eq!(seen, [2, 4, 6, 8, 9]);
+        let fewer = sampler.draw(&latents(sampler.recipe(), 5, 4), 4, |_| ()).unwrap().to_vec();
+        assert_eq!(all[..fewer.len()], fewer[..]);
+        assert!(sampler.draw(&tensor::Tensor::zeros([1, 7]), 1, |_| ()).is_err());
+    }
+    let by_batch = Sampler::new(&checkpoint, Some(train::BatchNormMode::Batch)).unwrap();
+    let z = latents(by_batch.recipe(), 5, 8);
+    assert_ne!(by_batch.draw(&z, 8, |_| ()).unwrap().to_vec(), by_batch.draw(&z, 2, |_| ()).unwrap().to_vec());
+}
