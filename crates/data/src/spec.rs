@@ -109,6 +109,15 @@ impl DataSpec {
         }
     }
 
+    /// Height and width of the pictures where all are grey and of one size (idx), from a file's header alone; `None` for a folder of
+    /// any pictures. What defaults are chosen by, before anything is decoded.
+    ///
+    /// # Errors
+    /// As opening the set: files that are missing or whose header is damaged.
+    pub fn grey_size(&self, split: Split) -> Result<Option<[u32; 2]>, DataError> {
+        crate::formats::grey_size(self, split)
+    }
+
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
@@ -156,6 +165,19 @@ mod tests {
             assert_eq!((spec.name().as_str(), spec.path()), ("fashion-mnist", None));
             assert_eq!(spec.to_string(), name);
         }
+    }
+
+    #[test]
+    fn grey_sets_tell_their_size() {
+        assert_eq!(DataSpec::parse("fashion-mnist").unwrap().grey_size(Split::Test).unwrap(), Some([28, 28]));
+        let folder = tempfile::tempdir().unwrap();
+        let spec = |path: &Path| DataSpec::parse(path.to_str().unwrap()).unwrap();
+        assert_eq!(spec(folder.path()).grey_size(Split::Train).unwrap(), None);
+        let file = folder.path().join("some-images-idx3-ubyte");
+        std::fs::write(&file, [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 6, 0, 0, 0, 5]).unwrap();
+        assert_eq!(spec(&file).grey_size(Split::Train).unwrap(), Some([6, 5]));
+        std::fs::write(&file, [0, 0, 8, 3, 0]).unwrap();
+        assert!(spec(&file).grey_size(Split::Train).is_err());
     }
 
     #[test]

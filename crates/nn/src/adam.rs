@@ -13,15 +13,15 @@ use tensor::{AdamSlot, AdamStep, Tensor};
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct AdamOptions {
     /// Learning rate, > 0.
-    pub lr: f32,
+    pub lr: f64,
     /// Decay of the mean of the gradient, in [0, 1).
-    pub beta1: f32,
+    pub beta1: f64,
     /// Decay of the mean of its square, in [0, 1).
-    pub beta2: f32,
+    pub beta2: f64,
     /// Added to the root of the second moment, outside the bias correction.
-    pub eps: f32,
+    pub eps: f64,
     /// L2 penalty, added to the gradient as in `torch.optim.Adam` (not decoupled).
-    pub weight_decay: f32,
+    pub weight_decay: f64,
 }
 
 /// The optimiser of one network. It owns two moments per parameter, by name.
@@ -99,7 +99,7 @@ impl Adam {
     }
 
     /// Another learning rate from the next step on.
-    pub fn set_lr(&mut self, lr: f32) {
+    pub fn set_lr(&mut self, lr: f64) {
         self.options.lr = lr;
     }
 

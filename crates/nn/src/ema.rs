@@ -8,8 +8,8 @@ use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use std::sync::atomic::Ordering;
 use tensor::Tensor;
 
-/// average ← decay · average + (1 − decay) · network, for every parameter and running statistic; counters are copied. The average of a
-/// generator draws steadier pictures than the generator itself.
+/// average ← decay · average + (1 − decay) · network, for every parameter and running statistic; counters are
+/// copied. The average of a generator draws steadier pictures than the generator itself.
 pub struct Ema {
     decay: f32,
     values: Vec<(String, Value)>,

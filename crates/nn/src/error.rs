@@ -42,7 +42,7 @@ pub enum NnError {
         problem: String,
     },
     /// No preset has this name.
-    #[error("unknown recipe \"{name}\"{hint}; there are {known}")]
+    #[error("unknown recipe \"{name}\"{hint} (there are {known})")]
     UnknownRecipe {
         /// The name asked for.
         name: String,

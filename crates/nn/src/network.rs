@@ -52,8 +52,8 @@ impl Network {
         x
     }
 
-    /// Replaces the running statistics by the plain average over these input batches (PyTorch's `momentum=None`): for weights that came
-    /// without them, or whose own lag behind. Without batches nothing changes.
+    /// Replaces the running statistics by the plain average over these input batches (PyTorch's `momentum=None`): for weights that
+    /// came without them, or whose own lag behind. Without batches nothing changes.
     ///
     /// # Panics
     /// As [`forward`](Self::forward), and when a batch leaves batch norm a single value per channel.
@@ -72,8 +72,8 @@ impl Network {
         }
     }
 
-    /// Draws weights of linear and convolution layers from N(0, std²) and γ from N(1, gamma_std²), in the order of the layers. Biases and β
-    /// stay as they are (0 in a new network).
+    /// Draws weights of linear and convolution layers from N(0, std²) and γ from N(1, gamma_std²), in the order of the layers.
+    /// Biases and β stay as they are (0 in a new network).
     pub fn initialise(&self, std: f32, gamma_std: f32, rng: &mut Philox) {
         for (_, layer) in &self.layers {
             let (param, mean, std) = match layer {

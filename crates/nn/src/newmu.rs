@@ -41,9 +41,9 @@ const DISCRIMINATOR: [(&str, Kind, &[usize]); 8] = [
 ];
 
 /// State dicts of generator and discriminator for recipe `newmu-svhn`, from the arrays of
-/// `svhn_unsup_all_conv_dcgan_100z_gaussian_lr_0.0005_64mb` in Newmu/dcgan_code: `gen` holds the ten arrays `…_gen_params.jl_01` to `_10`, `discrim` the
-/// eight `…_discrim_params.jl_01` to `_08`, in that order. Those networks normalise by the batch alone: running statistics are left at 0
-/// and 1 with `num_batches_tracked` 0, to be filled by [`Network::recalibrate`](crate::Network::recalibrate).
+/// `svhn_unsup_all_conv_dcgan_100z_gaussian_lr_0.0005_64mb` in Newmu/dcgan_code: the ten arrays `…_gen_params.jl_01` to `_10` and the eight
+/// `…_discrim_params.jl_01` to `_08`, in that order. Those networks normalise by the batch alone: running statistics are left at 0 and 1
+/// with `num_batches_tracked` 0, to be filled by [`Network::recalibrate`](crate::Network::recalibrate).
 ///
 /// # Errors
 /// When the number of arrays, a shape, or the kind of number is not that of the release.

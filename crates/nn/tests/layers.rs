@@ -32,13 +32,9 @@ fn layer(kind: &str, attrs: &Value, weight: &[usize]) -> Layer {
     match kind {
         "linear" => Layer::Linear(Linear::new(weight[1], weight[0], true)),
         "conv2d" => Layer::Conv2d(Conv2d::new(weight[1], weight[0], window(), true)),
-        "conv_transpose2d" => Layer::ConvTranspose2d(ConvTranspose2d::new(
-            weight[0],
-            weight[1],
-            window(),
-            pair(attrs, "output_padding"),
-            true,
-        )),
+        "conv_transpose2d" => {
+            Layer::ConvTranspose2d(ConvTranspose2d::new(weight[0], weight[1], window(), pair(attrs, "output_padding"), true))
+        }
         "batch_norm2d" => Layer::BatchNorm(BatchNorm::new(weight[0], real(attrs, "eps"), real(attrs, "momentum"))),
         other => panic!("unknown layer {other}"),
     }
@@ -114,7 +110,9 @@ fn batch_norm_matches_pytorch() {
         }
         let before = net.state_dict();
         assert_eq!(before["bn.num_batches_tracked"], StateValue::count(all[&at("num_batches_tracked")].data[0] as i64));
-        check(&net, "batch_norm2d", Mode { statistics: Statistics::Running, track: true }, &all, |key| at(&format!("eval/{key}")));
+        check(&net, "batch_norm2d", Mode { statistics: Statistics::Running, track: true }, &all, |key| {
+            at(&format!("eval/{key}"))
+        });
         // The untracked path folds scale and offset into one pass.
         let folded = net.forward(&all[&at("eval/x")].tensor(), Mode::SAMPLE);
         assert_close(&at("eval/out"), &folded.to_vec(), &all[&at("eval/out")], TOLERANCE);
@@ -149,11 +147,11 @@ fn adam_matches_pytorch() {
         net.load_state_dict(&state).expect("shapes that fit");
         let betas = attrs["betas"].as_array().expect("a list");
         let options = AdamOptions {
-            lr: real(attrs, "lr"),
-            beta1: betas[0].as_f64().expect("a number") as f32,
-            beta2: betas[1].as_f64().expect("a number") as f32,
-            eps: real(attrs, "eps"),
-            weight_decay: real(attrs, "weight_decay"),
+            lr: attrs["lr"].as_f64().expect("a number"),
+            beta1: betas[0].as_f64().expect("a number"),
+            beta2: betas[1].as_f64().expect("a number"),
+            eps: attrs["eps"].as_f64().expect("a number"),
+            weight_decay: attrs["weight_decay"].as_f64().expect("a number"),
         };
         let mut adam = Adam::new(&net, options);
         for step in 0..attrs["steps"].as_u64().expect("a count") {
@@ -172,22 +170,26 @@ fn adam_matches_pytorch() {
                 let (after, first) = (&all[&at(&format!("after/{step}/{key}"))], &all[&at(&format!("param/{key}"))]);
                 let values = floats(&state, place);
                 assert_close(&at(&format!("after/{step}/{key}")), values, after, 1e-6);
-                // The way from the start is far shorter than the values: compare it on its own. f32 keeps 1e-7 of a value.
-                let way = |to: &[f64]| Golden {
-                    shape: first.shape.clone(),
-                    data: to.iter().zip(&first.data).map(|(a, b)| a - b).collect(),
-                };
+                // The way from the start is far shorter than the values: compare it on its own, but for the rounding of each step.
+                let way = |to: &[f64]| to.iter().zip(&first.data).map(|(a, b)| a - b).collect::<Vec<f64>>();
+                let largest = |v: &[f64]| v.iter().fold(0.0f64, |a, b| a.max(b.abs()));
                 let expected = way(&after.data);
-                let found: Vec<f32> = way(&values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>()).data.iter().map(|&x| x as f32).collect();
-                assert_close(&at(&format!("way/{step}/{key}")), &found, &expected, 3e-3);
+                let found = way(&values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
+                let error = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                let rounding = (step + 1) as f64 * 6e-8 * largest(&after.data);
+                assert!(
+                    error <= 1e-4 * largest(&expected) + rounding,
+                    "{name}, step {step}, {key}: {error:e}, rounding {rounding:e}"
+                );
             }
             assert_eq!(floats(&state, "b.weight"), [1.0; 3]);
         }
         let moments = adam.state();
+        // 1 - beta2 in f32 is off by 1.3e-5 of itself, in v and in its bias correction alike: the steps above do not see it.
         for (key, place) in places {
             for (moment, suffix) in [("exp_avg", "m"), ("exp_avg_sq", "v")] {
                 let golden = &all[&at(&format!("{moment}/{key}"))];
-                assert_close(&at(&format!("{moment}/{key}")), floats(&moments, &format!("{place}.{suffix}")), golden, 2e-6);
+                assert_close(&at(&format!("{moment}/{key}")), floats(&moments, &format!("{place}.{suffix}")), golden, 2e-5);
             }
         }
         assert_eq!(moments["steps"], StateValue::count(10));

@@ -72,7 +72,11 @@ fn the_plan_reads_as_two_aligned_tables() {
     let text = preset("small").plan().expect("valid").to_string();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "Generator: latent vector 100 -> image 28x28x1");
-    assert!(lines.iter().any(|l| l.contains("main.0") && l.contains("ConvTranspose2d 7x7, stride 1, padding 0") && l.contains("7x7x128")));
+    assert!(
+        lines
+            .iter()
+            .any(|l| l.contains("main.0") && l.contains("ConvTranspose2d 7x7, stride 1, padding 0") && l.contains("7x7x128"))
+    );
     assert!(lines.contains(&"Discriminator: image 28x28x1 -> one logit (real or generated)"));
     assert!(text.ends_with("GFLOP") && text.contains("parameters; a training step on 128 images takes about"), "{text}");
     // Numbers end in one column.

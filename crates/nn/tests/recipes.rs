@@ -65,15 +65,19 @@ fn bad_recipes_are_refused_in_one_line_that_names_the_key() {
         ("[train]\nbatch = 0", "recipe key \"train.batch\" = 0: must be from 1"),
         ("[train]\nbatch = -3", "recipe key \"train.batch\" = -3: invalid value"),
         ("[train]\nbatch = 1.5", "recipe key \"train.batch\" = 1.5: invalid type"),
-        ("[train]\nepochs = 0", "recipe key \"train.epochs\" = 0: must be at least 1"),
+        ("[train]\nsteps = 9223372036854775807", "recipe key \"train.steps\" = 9223372036854775807: must be from 1"),
+        ("[train]\nepochs = 0", "recipe key \"train.epochs\" = 0: must be from 1"),
         ("[train]\nepochs = 1\nsteps = 1", "recipe key \"train.steps\" = 1: cannot stand beside train.epochs"),
         ("[train]\nema = 1.0", "recipe key \"train.ema\" = 1: must be"),
-        ("[generator]\nstem = \"conf\"", "recipe key \"generator.stem\" = \"conf\": unknown variant `conf`, expected `conv` or `linear`"),
+        (
+            "[generator]\nstem = \"conf\"",
+            "recipe key \"generator.stem\" = \"conf\": unknown variant `conf`, expected `conv` or `linear`",
+        ),
         ("[generator]\nwidth = 0", "recipe key \"generator.width\" = 0: must be from 1"),
         ("[generator]\nkernel = 1", "recipe key \"generator.kernel\" = 1: must be from 2"),
         ("[discriminator]\nwidth = 60000\n[image]\nsize = [4096, 4096]", "recipe key \"train.batch\" = 128: main."),
-        ("[generator]\nwidth = 60000", "recipe key \"train.batch\" = 128: main.3 would need"),
-        ("[train]\nbatch = 2\n[generator]\nwidth = 60000", "recipe key \"generator.width\" = 60000: makes a network of 2"),
+        ("[generator]\nwidth = 60000", "recipe key \"generator.width\" = 60000: makes a network of 115789320000 parameters"),
+        ("[image]\nsize = [512, 512]\n[train]\nbatch = 65536", "recipe key \"train.batch\" = 65536: main.0 would need"),
         ("[image]\nchannels = 2", "recipe key \"image.channels\" = 2: must be 1 (grey), 3 (RGB) or 4 (RGBA)"),
         ("[image]\nsize = [63, 64]", "image size 63x64 cannot be made"),
         ("[image]\nsize = [4, 4]", "image size 4x4 cannot be made"),
@@ -101,23 +105,19 @@ fn bad_recipes_are_refused_in_one_line_that_names_the_key() {
 #[test]
 fn unknown_presets_name_the_nearest() {
     let text = Recipe::preset("tourch").expect_err("unknown").to_string();
-    assert_eq!(text, "unknown recipe \"tourch\", did you mean \"torch\"?; there are small, torch, paper, newmu-svhn");
+    assert_eq!(text, "unknown recipe \"tourch\", did you mean \"torch\"? (there are small, torch, paper, newmu-svhn)");
     let text = Recipe::from_toml("base = \"PAPER\"").expect_err("unknown").to_string();
     assert!(text.contains("did you mean \"paper\"?"), "{text}");
     let text = Recipe::preset("zzz").expect_err("unknown").to_string();
-    assert_eq!(text, "unknown recipe \"zzz\"; there are small, torch, paper, newmu-svhn");
+    assert_eq!(text, "unknown recipe \"zzz\" (there are small, torch, paper, newmu-svhn)");
 }
 
 #[test]
 fn impossible_sizes_name_the_nearest() {
     let mut recipe = preset("torch");
-    for (size, text) in [
-        ([63, 64], "62x64, 64x64"),
-        ([31, 33], "30x32, 32x34"),
-        ([6, 6], "8x8"),
-        ([0, 28], "8x28"),
-        ([29, 29], "28x28, 30x30"),
-    ] {
+    for (size, text) in
+        [([63, 64], "62x64, 64x64"), ([31, 33], "30x32, 32x34"), ([6, 6], "8x8"), ([0, 28], "8x28"), ([29, 29], "28x28, 30x30")]
+    {
         recipe.image.size = size;
         let error = recipe.validate().expect_err("no such size");
         assert!(matches!(error, NnError::ImageSize { .. }), "{error}");
@@ -186,6 +186,7 @@ fn initial_weights_have_the_recipe_s_deviations() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn damaged_text_never_panics(at in 0usize..900, with in "[ -~\n]{0,3}", cut in 0usize..6) {
         let mut text = preset("small").to_toml();

@@ -155,7 +155,9 @@ fn convolutions(all: &mut Vec<Case>) {
 fn activations(all: &mut Vec<Case>) {
     for activation in ["none", "relu", "leaky_relu", "tanh", "sigmoid"] {
         let attrs = |name: &str| json!({"activation": name, "slope": 0.2, "eps": 1e-3});
-        for (op, x) in [("batch_norm", &[2, 3, 3, 2][..]), ("batch_norm", &[9, 3]), ("scale_shift", &[6, 3]), ("bias_activation", &[6, 3])] {
+        for (op, x) in
+            [("batch_norm", &[2, 3, 3, 2][..]), ("batch_norm", &[9, 3]), ("scale_shift", &[6, 3]), ("bias_activation", &[6, 3])]
+        {
             let c: &[usize] = &x[x.len() - 1..];
             let inputs = [(x, Any), (c, Positive), (c, Any)];
             let inputs = if op == "bias_activation" { &inputs[..2] } else { &inputs };
@@ -202,6 +204,11 @@ fn dot(a: &Tensor, b: &Tensor) -> f64 {
     a.to_vec().iter().zip(b.to_vec()).map(|(a, b)| f64::from(*a) * f64::from(b)).sum()
 }
 
+/// Whether an error exceeds its bound, or is none at all.
+fn beyond(error: f64, bound: f64) -> bool {
+    error.is_nan() || error > bound
+}
+
 fn norm(a: &Tensor) -> f64 {
     dot(a, a).sqrt()
 }
@@ -241,7 +248,7 @@ fn check_differences(x: &[Tensor], i: usize, g: &Tensor, rng: &mut Philox, f: im
         let usual = norm(g) * norm(&taken) / (g.len().max(1) as f64).sqrt();
         let scale = measured.abs().max(0.3 * usual);
         let wrong = (measured - claimed).abs();
-        if wrong > DIFFERENCE_BOUND * scale + 1e-6 || wrong.is_nan() {
+        if beyond(wrong, DIFFERENCE_BOUND * scale + 1e-6) {
             return Some(format!("input {i}, {name} direction: gradient says {claimed}, difference {measured}"));
         }
     }
@@ -253,7 +260,7 @@ fn adjoint(case: &Case, x: &[Tensor], out: &Tensor, y: &Tensor, grads: &[Tensor]
     let bound = ADJOINT_BOUND * norm(out) * norm(y);
     let claims: Vec<f64> = x.iter().zip(grads).map(|(x, g)| dot(x, g)).collect();
     let claims = if case.kind == Joint { vec![claims.iter().sum()] } else { claims };
-    claims.iter().find(|&&c| !((c - value).abs() <= bound)).map(|c| format!("⟨A x, y⟩ = {value}, ⟨x, Aᵀ y⟩ = {c}"))
+    claims.iter().find(|&&c| beyond((c - value).abs(), bound)).map(|c| format!("⟨A x, y⟩ = {value}, ⟨x, Aᵀ y⟩ = {c}"))
 }
 
 fn check(case: &Case, rng: &mut Philox) -> Vec<String> {
@@ -274,7 +281,7 @@ fn check(case: &Case, rng: &mut Philox) -> Vec<String> {
     let (tracked, weight) = (leaves(&x), y.leaf());
     let kept = gradients(case, &tracked, &weight, true);
     for (i, (a, b)) in grads.iter().zip(&kept).enumerate() {
-        if !(norm(&a.sub(b)) <= ADJOINT_BOUND * norm(a)) {
+        if beyond(norm(&a.sub(b)), ADJOINT_BOUND * norm(a)) {
             failures.push(format!("input {i}: the fused gradient is not the composite one"));
         }
     }
@@ -288,7 +295,7 @@ fn check(case: &Case, rng: &mut Philox) -> Vec<String> {
     let by_weight = second.pop().flatten().unwrap_or_else(|| Tensor::zeros(*y.shape()));
     let value = phi(&x);
     let size: f64 = kept.iter().zip(&v).map(|(g, v)| norm(g) * norm(v)).sum();
-    if !((dot(&by_weight, &y) - value).abs() <= ADJOINT_BOUND * size.max(norm(&by_weight) * norm(&y))) {
+    if beyond((dot(&by_weight, &y) - value).abs(), ADJOINT_BOUND * size.max(norm(&by_weight) * norm(&y))) {
         failures.push(format!("second order by the outer gradient: {} is not {value}", dot(&by_weight, &y)));
     }
     for (i, g) in second.into_iter().enumerate() {
@@ -304,7 +311,12 @@ fn every_gradient_of_the_table() {
     let mut failures = Vec::new();
     for case in table() {
         for failure in check(&case, &mut rng) {
-            failures.push(format!("{} {} {:?}: {failure}", case.op, case.attrs, case.inputs.iter().map(|i| &i.0).collect::<Vec<_>>()));
+            failures.push(format!(
+                "{} {} {:?}: {failure}",
+                case.op,
+                case.attrs,
+                case.inputs.iter().map(|i| &i.0).collect::<Vec<_>>()
+            ));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -314,7 +326,8 @@ fn every_gradient_of_the_table() {
 fn the_table_holds_every_operation() {
     let source = include_str!("common/mod.rs");
     let body = source.split("pub fn run(").nth(1).unwrap().split("\n}\n").next().unwrap();
-    let known: BTreeSet<&str> = body.lines().filter_map(|l| l.trim().strip_prefix('"')?.split_once("\" =>")).map(|(n, _)| n).collect();
+    let known: BTreeSet<&str> =
+        body.lines().filter_map(|l| l.trim().strip_prefix('"')?.split_once("\" =>")).map(|(n, _)| n).collect();
     let checked: BTreeSet<&str> = table().iter().map(|c| c.op).collect();
     assert!(known.len() > 45, "{known:?}");
     assert_eq!(known, checked);

@@ -54,14 +54,19 @@ pub fn run(
     let mut loader = Loader::new(dataset.clone(), settings.recipe.train.batch, trainer.cursor(), PREFETCH)?;
     let per_epoch = loader.batches_per_epoch();
     dir.write_config(&settings.to_toml()?)?;
-    let resumed = first > 0;
+    let begun = dir.metrics().exists();
     let mut out = Output {
         dir,
         dataset: DatasetMeta { name: settings.data.clone(), fingerprint: dataset.fingerprint().to_string() },
-        metrics: if resumed { MetricsWriter::resume(&dir.metrics(), first)? } else { MetricsWriter::create(&dir.metrics())? },
-        board: EventWriter::create(dir.path(), resumed.then_some(first))?,
+        metrics: MetricsWriter::resume(&dir.metrics(), first)?,
+        board: EventWriter::create(dir.path(), begun.then_some(first))?,
         saved: None,
     };
+    if first == 0 {
+        // A run killed before its first checkpoint can then be resumed too, and a full disk is noticed at once.
+        let path = out.save(trainer, settings.keep)?;
+        emit(Event::Saved { step: 0, path });
+    }
     let before = metrics::read(&dir.metrics())?.last().map_or(0.0, |row| row.seconds);
     emit(Event::Started { step: first, steps: settings.steps, batches_per_epoch: per_epoch });
     let mut clock = Clock { total: Duration::from_secs_f64(before.max(0.0)), since_row: Duration::ZERO, steps: 0 };

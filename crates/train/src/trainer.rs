@@ -20,7 +20,7 @@ mod stream {
 const FIXED: usize = 64;
 
 /// Names the algorithms whose choice decides bits; changes whenever one of them does.
-pub(crate) const ALGORITHM_TABLE: &str = "direct-1";
+pub const ALGORITHM_TABLE: &str = "direct-1";
 
 /// What a step measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -213,8 +213,8 @@ impl Trainer {
             recipe.validate()?;
             self.settings.recipe = recipe;
             self.settings.change(self.step, "lr", from, lr);
-            self.adam_g.set_lr(lr as f32);
-            self.adam_d.set_lr(lr as f32);
+            self.adam_g.set_lr(lr);
+            self.adam_d.set_lr(lr);
         }
         Ok(())
     }

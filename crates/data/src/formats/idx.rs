@@ -138,12 +138,24 @@ fn is_gzip(start: &[u8]) -> bool {
 
 /// Reads a file of `D` dimensions: its sides and its bytes.
 fn read<const D: usize>(path: &Path) -> Result<([u32; D], Vec<u8>), DataError> {
+    with_stream(path, |mut stream, length, packed| parse::<D>(&mut stream, length, packed))
+}
+
+/// Height and width of the pictures, from the header alone.
+pub(super) fn size(files: &IdxFiles) -> Result<[u32; 2], DataError> {
+    let [_, height, width] = with_stream(&files.images, |mut stream, _, packed| parse_header::<3>(&mut stream, packed))?;
+    Ok([height, width])
+}
+
+/// Calls `f` with a file's content, unpacked, the file's length, and whether it was packed.
+fn with_stream<T>(path: &Path, f: impl FnOnce(&mut dyn Read, u64, bool) -> Result<T, Failure>) -> Result<T, DataError> {
     let as_io = |error| super::io(path, error);
     let packed = is_gzip(&read_start(path)?);
     let file = File::open(path).map_err(as_io)?;
     let length = file.metadata().map_err(as_io)?.len();
     let file = BufReader::with_capacity(1 << 16, file);
-    let result = if packed { parse::<D>(MultiGzDecoder::new(file), length, true) } else { parse::<D>(file, length, false) };
+    let mut stream: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let result = f(&mut stream, length, packed);
     result.map_err(|failure| match failure {
         Failure::Problem(problem) => DataError::Idx { path: path.to_owned(), problem },
         Failure::Io(error) => as_io(error),
@@ -163,9 +175,14 @@ impl From<IdxProblem> for Failure {
     }
 }
 
-/// Parses the stream of a file of `length` bytes, `packed` by gzip or not.
-fn parse<const D: usize>(mut stream: impl Read, length: u64, packed: bool) -> Result<([u32; D], Vec<u8>), Failure> {
-    let header_bytes = 4 + 4 * D as u64;
+/// Bytes before the elements.
+const fn header_bytes(dimensions: usize) -> u64 {
+    4 + 4 * dimensions as u64
+}
+
+/// The sides that a header promises.
+fn parse_header<const D: usize>(mut stream: impl Read, packed: bool) -> Result<[u32; D], Failure> {
+    let header_bytes = header_bytes(D);
     let magic: [u8; 4] = read_header_part(&mut stream, header_bytes, packed)?;
     let role = if D == 3 { "images: count, height, width" } else { "labels: count" };
     match magic {
@@ -181,10 +198,15 @@ fn parse<const D: usize>(mut stream: impl Read, length: u64, packed: bool) -> Re
         *side = u32::from_be_bytes(read_header_part(&mut stream, header_bytes, packed)?);
     }
     check_sides(&sides)?;
+    Ok(sides)
+}
 
+/// Parses the stream of a file of `length` bytes, `packed` by gzip or not.
+fn parse<const D: usize>(mut stream: impl Read, length: u64, packed: bool) -> Result<([u32; D], Vec<u8>), Failure> {
+    let sides = parse_header::<D>(&mut stream, packed)?;
     // At most 2³² · 2¹⁴ · 2¹⁴: no overflow.
     let expected: u64 = sides.iter().map(|&side| u64::from(side)).product();
-    let room = if packed { length.saturating_mul(MAX_DEFLATE_RATIO) } else { length.saturating_sub(header_bytes) };
+    let room = if packed { length.saturating_mul(MAX_DEFLATE_RATIO) } else { length.saturating_sub(header_bytes(D)) };
     if expected > room {
         let holds = if packed { format!("can hold {room} at most") } else { format!("holds {room}") };
         return Err(truncated(expected, holds));

@@ -60,12 +60,25 @@ pub(crate) fn open(spec: &DataSpec, split: Split) -> Result<Box<dyn Source>, Dat
     }
 }
 
+/// Height and width of a set of grey pictures of one size; `None` for a set of any pictures.
+pub(crate) fn grey_size(spec: &DataSpec, split: Split) -> Result<Option<[u32; 2]>, DataError> {
+    let files = match spec.target() {
+        Target::BuiltIn(set) => idx_files::in_folder(&set.locate()?, split)?,
+        Target::Path { kind, path } => match if *kind == Kind::Auto { detect(path)? } else { *kind } {
+            Kind::Idx => idx_files_at(path, split)?,
+            Kind::Auto | Kind::Folder => return Ok(None),
+        },
+    };
+    idx::size(&files).map(Some)
+}
+
+fn idx_files_at(path: &Path, split: Split) -> Result<idx_files::IdxFiles, DataError> {
+    if path.is_dir() { idx_files::in_folder(path, split) } else { idx_files::for_file(path, split) }
+}
+
 fn open_path(kind: Kind, path: &Path, split: Split) -> Result<Box<dyn Source>, DataError> {
     match kind {
-        Kind::Idx => {
-            let images = if path.is_dir() { idx_files::in_folder(path, split)? } else { idx_files::for_file(path, split)? };
-            Ok(Box::new(idx::IdxSource::open(&images, None)?))
-        }
+        Kind::Idx => Ok(Box::new(idx::IdxSource::open(&idx_files_at(path, split)?, None)?)),
         Kind::Auto | Kind::Folder => Ok(Box::new(folder::FolderSource::open(path, split)?)),
     }
 }

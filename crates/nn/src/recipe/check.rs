@@ -10,6 +10,8 @@ use tensor::Activation;
 const LARGEST_SIDE: usize = 8192;
 const LARGEST_COUNT: usize = 65_536;
 const LARGEST_KERNEL: usize = 31;
+/// Steps or epochs; TOML could not say more than 63 bits.
+const LONGEST: u64 = 1_000_000_000_000;
 /// Numbers in one network's parameters (4 GiB).
 const MOST_PARAMETERS: u128 = 1 << 30;
 /// Numbers in one layer's output for a batch (8 GiB).
@@ -66,13 +68,15 @@ pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
 }
 
 fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
-    match (epochs, steps) {
-        (Some(0), None) => Err(bad("train.epochs", 0, "must be at least 1")),
-        (None, Some(0)) => Err(bad("train.steps", 0, "must be at least 1")),
-        (Some(_), None) | (None, Some(_)) => Ok(()),
-        (Some(_), Some(steps)) => Err(bad("train.steps", steps, "cannot stand beside train.epochs; keep one of the two")),
-        (None, None) => Err(NnError::MissingKey { key: "train.epochs".into() }),
-    }
+    let (key, length) = match (epochs, steps) {
+        (Some(epochs), None) => ("train.epochs", epochs),
+        (None, Some(steps)) => ("train.steps", steps),
+        (Some(_), Some(steps)) => {
+            return Err(bad("train.steps", steps, "cannot stand beside train.epochs; keep one of the two"));
+        }
+        (None, None) => return Err(NnError::MissingKey { key: "train.epochs".into() }),
+    };
+    if (1..=LONGEST).contains(&length) { Ok(()) } else { Err(bad(key, length, format!("must be from 1 to {LONGEST}"))) }
 }
 
 /// What only the finished layers show.

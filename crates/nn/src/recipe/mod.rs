@@ -202,9 +202,11 @@ impl Recipe {
     }
 
     /// The complete recipe as TOML, which [`from_toml`](Self::from_toml) reads back to an equal one.
+    ///
+    /// # Panics
+    /// When a number needs more than TOML's 63 bits, which [`validate`](Self::validate) refuses.
     pub fn to_toml(&self) -> String {
-        // Strings, numbers and tables of them: nothing that TOML cannot say.
-        toml::to_string(self).unwrap_or_else(|error| unreachable!("a recipe is always expressible in TOML: {error}"))
+        toml::to_string(self).unwrap_or_else(|error| panic!("to_toml: not a valid recipe: {error}"))
     }
 
     /// Checks every value.
@@ -262,12 +264,6 @@ impl Recipe {
     /// The optimiser's constants.
     pub fn adam(&self) -> AdamOptions {
         let Optimizer { lr, beta1, beta2, eps, weight_decay } = self.optimizer;
-        AdamOptions {
-            lr: lr as f32,
-            beta1: beta1 as f32,
-            beta2: beta2 as f32,
-            eps: eps as f32,
-            weight_decay: weight_decay as f32,
-        }
+        AdamOptions { lr, beta1, beta2, eps, weight_decay }
     }
 }

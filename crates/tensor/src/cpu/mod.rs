@@ -226,3 +226,46 @@ macro_rules! multiversion {
     };
 }
 pub(crate) use multiversion;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hint::black_box;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn gradual_underflow() -> bool {
+        black_box(f32::MIN_POSITIVE) * black_box(0.5) > 0.0
+    }
+
+    #[test]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    fn denormals_are_flushed_in_tasks_and_the_mode_survives_a_panic() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        pool.install(|| {
+            for tasks in [1, 50] {
+                let gradual = AtomicUsize::new(0);
+                par_for(tasks, |_| {
+                    gradual.fetch_add(usize::from(gradual_underflow()), Ordering::Relaxed);
+                });
+                assert_eq!(gradual.into_inner(), 0, "tasks that did not flush, of {tasks}");
+                let panicked = catch_unwind(AssertUnwindSafe(|| par_for(tasks, |_| panic!("in a kernel"))));
+                assert!(panicked.is_err() && gradual_underflow(), "after a panic in one of {tasks} tasks");
+                assert!(rayon::broadcast(|_| gradual_underflow()).into_iter().all(|kept| kept));
+            }
+        });
+        let panicked = catch_unwind(AssertUnwindSafe(|| par_for(1, |_| panic!("in a kernel"))));
+        assert!(panicked.is_err() && gradual_underflow(), "on a thread outside the pool");
+    }
+
+    #[test]
+    fn chunks_cover_everything_once() {
+        for (len, chunk) in [(0, 0), (0, 5), (1, 5), (5, 5), (11, 5), (100, 1)] {
+            let mut out = vec![-1f32; len];
+            par_chunks_mut(&mut out, chunk, |i, part| {
+                part.iter_mut().enumerate().for_each(|(j, v)| *v += (i * chunk + j) as f32)
+            });
+            assert!(out.iter().enumerate().all(|(i, v)| *v == i as f32 - 1.0), "{len} by {chunk}: {out:?}");
+        }
+    }
+}

@@ -62,13 +62,25 @@ fn repeat(values: &[f32], width: usize) -> Vec<f32> {
     values.iter().copied().cycle().take(width).collect()
 }
 
-/// Mean and biased variance of each channel. Sums are taken about the first row, which keeps the variance of a far mean.
+/// The mean of a few rows spread over all: near enough to the mean of all for the sums about it to keep their digits, and
+/// no single row, which may be an outlier, decides it.
+fn rough_mean(x: &[f32], channels: usize) -> Vec<f32> {
+    let step = (x.len() / channels).div_ceil(32);
+    let mut totals = vec![0f64; channels];
+    for row in x.chunks_exact(channels).step_by(step) {
+        totals.iter_mut().zip(row).for_each(|(t, &v)| *t += f64::from(v));
+    }
+    let count = (x.len() / channels).div_ceil(step) as f64;
+    totals.iter().map(|t| (t / count) as f32).collect()
+}
+
+/// Mean and biased variance of each channel. Sums are taken about a rough mean, which keeps the variance of a far mean.
 pub(crate) fn statistics(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
     let rows = x.len() / channels;
-    let shift = &x[..channels];
+    let shift = rough_mean(x, channels);
     let totals = column_totals(rows, channels, |range, width, totals| {
         let mut lanes = Buffer::uninit(2 * width);
-        moments(&x[range], &repeat(shift, width), totals, &mut lanes);
+        moments(&x[range], &repeat(&shift, width), totals, &mut lanes);
     });
     let n = rows as f64;
     let mean = |c: usize| totals[c] / n;

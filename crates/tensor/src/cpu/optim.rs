@@ -6,15 +6,15 @@ use super::{CHUNK, SendPtr, multiversion, par_for};
 #[derive(Clone, Copy, Debug)]
 pub struct AdamStep {
     /// Learning rate.
-    pub lr: f32,
+    pub lr: f64,
     /// Decay of the first moment.
-    pub beta1: f32,
+    pub beta1: f64,
     /// Decay of the second moment.
-    pub beta2: f32,
+    pub beta2: f64,
     /// Added to the root of the second moment.
-    pub eps: f32,
+    pub eps: f64,
     /// L2 penalty, added to the gradient (not decoupled).
-    pub weight_decay: f32,
+    pub weight_decay: f64,
     /// The number of this step, from 1.
     pub step: u64,
 }
@@ -28,14 +28,14 @@ pub(crate) struct AdamTensor<'a> {
 }
 
 multiversion! {
-    fn adam_lines(value: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], constants: [f32; 6]) {
-        let [step_size, beta1, beta2, eps, decay, root] = constants;
+    fn adam_lines(value: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], constants: [f32; 8]) {
+        let [step_size, beta1, rest1, beta2, rest2, eps, decay, root] = constants;
         let n = value.len();
         let (grad, m, v) = (&grad[..n], &mut m[..n], &mut v[..n]);
         for i in 0..n {
             let g = grad[i] + decay * value[i];
-            m[i] = beta1 * m[i] + (1.0 - beta1) * g;
-            v[i] = beta2 * v[i] + (1.0 - beta2) * (g * g);
+            m[i] = beta1 * m[i] + rest1 * g;
+            v[i] = beta2 * v[i] + rest2 * (g * g);
             value[i] -= step_size * m[i] / (v[i].sqrt() * root + eps);
         }
     }
@@ -43,11 +43,11 @@ multiversion! {
 
 /// One Adam step over all tensors in a single parallel pass.
 pub(crate) fn adam(tensors: &mut [AdamTensor<'_>], a: &AdamStep) {
-    let correction1 = 1.0 - f64::from(a.beta1).powi(a.step.min(i32::MAX as u64) as i32);
-    let correction2 = 1.0 - f64::from(a.beta2).powi(a.step.min(i32::MAX as u64) as i32);
-    let step_size = (f64::from(a.lr) / correction1) as f32;
-    let root = (1.0 / correction2.sqrt()) as f32;
-    let constants = [step_size, a.beta1, a.beta2, a.eps, a.weight_decay, root];
+    let power = |beta: f64| 1.0 - beta.powi(a.step.min(i32::MAX as u64) as i32);
+    let step_size = a.lr / power(a.beta1);
+    let root = 1.0 / power(a.beta2).sqrt();
+    // In f64 until here: 1 − 0.999 in f32 is off by 1e-5.
+    let constants = [step_size, a.beta1, 1.0 - a.beta1, a.beta2, 1.0 - a.beta2, a.eps, a.weight_decay, root].map(|c| c as f32);
     struct Part<'a> {
         value: SendPtr<f32>,
         grad: &'a [f32],

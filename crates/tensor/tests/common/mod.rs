@@ -4,6 +4,8 @@
 // Each test program uses a part of this module.
 #![allow(dead_code)]
 
+pub mod workload;
+
 use serde_json::Value;
 use tensor::{Activation, ConvGeom, Tensor, concat, conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad};
 

@@ -1,0 +1,335 @@
+//! The graph: what accumulates, what is kept, what is freed, and that none of it overflows a stack.
+
+mod common;
+
+use std::hint::black_box;
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tensor::autograd::{self, Key};
+use tensor::rng::Philox;
+use tensor::{Activation, AdamSlot, AdamStep, ConvGeom, Tensor, adam, conv2d, memory, reset_peak};
+
+/// The count of bytes is one for the whole program: tests that read it run alone.
+static MEMORY: RwLock<()> = RwLock::new(());
+
+fn shared() -> RwLockReadGuard<'static, ()> {
+    MEMORY.read().unwrap_or_else(|e| e.into_inner())
+}
+
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    MEMORY.write().unwrap_or_else(|e| e.into_inner())
+}
+
+fn vector(values: &[f32]) -> Tensor {
+    Tensor::from_slice(values, [values.len()])
+}
+
+#[test]
+fn a_leaf_used_twice_adds_its_gradients() {
+    let _guard = shared();
+    let x = vector(&[2.0, -3.0]).leaf();
+    let loss = x.mul(&x).add(&x.scale(10.0)).add(&x).sum_all();
+    assert_eq!(loss.backward().of(&x).unwrap().to_vec(), [15.0, 5.0]);
+}
+
+#[test]
+fn leaves_of_one_key_add_their_gradients() {
+    let _guard = shared();
+    let (value, key) = (vector(&[2.0, -3.0]), Key::fresh());
+    let (a, b) = (value.leaf_with_key(key), value.leaf_with_key(key));
+    let first = a.square().sum_all();
+    let second = b.scale(5.0).sum_all();
+    let one = Tensor::scalar(1.0);
+    let grads = autograd::backward(&[(&first, &one), (&second, &one)]);
+    assert_eq!((grads.len(), grads.get(key).unwrap().to_vec()), (1, vec![9.0, -1.0]));
+    let mut sum = a.square().sum_all().backward();
+    sum.accumulate(b.scale(5.0).sum_all().backward());
+    assert_eq!(sum.get(key).unwrap().to_vec(), [9.0, -1.0]);
+}
+
+/// `add` hands one gradient to both parents and `reshape` shares storage: adding in place there would change the other's.
+#[test]
+fn shared_gradients_are_not_added_to_in_place() {
+    let _guard = shared();
+    let (x, y) = (vector(&[1.0, 2.0]).leaf(), vector(&[3.0, 4.0]).leaf());
+    let sum = x.add(&y);
+    let loss = sum.reshape([2, 1]).sum_all().add(&x.scale(7.0).sum_all()).add(&sum.sum_all());
+    let outer = Tensor::scalar(1.0);
+    let grads = autograd::backward(&[(&loss, &outer), (&loss, &outer)]);
+    assert_eq!(grads.of(&x).unwrap().to_vec(), [18.0, 18.0]);
+    assert_eq!(grads.of(&y).unwrap().to_vec(), [4.0, 4.0]);
+    assert_eq!(outer.item(), 1.0, "the caller's gradient is the caller's");
+}
+
+#[test]
+fn grad_answers_for_the_keys_asked() {
+    let _guard = shared();
+    let (x, y, unused) = (vector(&[2.0]).leaf(), vector(&[5.0]).leaf(), vector(&[1.0]).leaf());
+    let middle = x.mul(&y);
+    let loss = middle.square().sum_all();
+    let one = Tensor::scalar(1.0);
+    let key = |t: &Tensor| t.key().unwrap();
+    let keys = [key(&middle), key(&unused), key(&x), key(&x)];
+    let grads = autograd::grad(&[(&loss, &one)], &keys, true);
+    let values: Vec<Option<f32>> = grads.iter().map(|g| g.as_ref().map(Tensor::item)).collect();
+    assert_eq!(values, [Some(20.0), None, Some(100.0), Some(100.0)]);
+    let constant = vector(&[1.0]).square().sum_all();
+    assert!(autograd::backward(&[(&constant, &one)]).is_empty());
+}
+
+/// What leads only to other leaves is not walked: it can still be walked afterwards.
+#[test]
+fn grad_leaves_other_branches_alone() {
+    let _guard = shared();
+    let (x, y) = (vector(&[2.0]).leaf(), vector(&[5.0]).leaf());
+    let other = y.square();
+    let loss = x.square().add(&other).sum_all();
+    let one = Tensor::scalar(1.0);
+    let by_x = autograd::grad(&[(&loss, &one)], &[x.key().unwrap()], false);
+    assert_eq!(by_x[0].as_ref().unwrap().item(), 4.0);
+    assert_eq!(autograd::backward(&[(&other, &vector(&[1.0]))]).of(&y).unwrap().item(), 10.0);
+}
+
+/// Nor, at an operation on both, is the other's gradient made: it would need this much more memory.
+#[test]
+fn grad_does_not_make_the_others() {
+    let _guard = alone();
+    const N: usize = 1 << 20;
+    let (x, y) = (Tensor::ones([N]).leaf(), Tensor::ones([N]).leaf());
+    let peak = |keys: &[Key]| {
+        let loss = x.mul(&y);
+        let weight = Tensor::ones([N]);
+        reset_peak();
+        let before = memory().0;
+        drop(autograd::grad(&[(&loss, &weight)], keys, false));
+        memory().1 - before
+    };
+    let (kx, ky) = (x.key().unwrap(), y.key().unwrap());
+    let (one, both) = (peak(&[kx]), peak(&[kx, ky]));
+    assert!(one < both && both - one >= 4 * N - 4096, "{one} and {both} bytes");
+}
+
+#[test]
+fn third_order_of_the_fourth_power() {
+    let _guard = shared();
+    for power in [|x: &Tensor| x.powf(4.0), |x: &Tensor| x.square().square(), |x: &Tensor| x.mul(x).mul(x).mul(x)] {
+        let x = vector(&[1.5, 2.0]).leaf();
+        let (key, one) = (x.key().unwrap(), Tensor::ones([2]));
+        let mut y = power(&x);
+        for factor in [[4.0 * 3.375, 32.0], [12.0 * 2.25, 48.0], [36.0, 48.0], [24.0, 24.0]] {
+            y = autograd::grad(&[(&y, &one)], &[key], true).remove(0).unwrap();
+            for (have, want) in y.to_vec().iter().zip(factor) {
+                assert!((have - want).abs() < 1e-4 * want, "{y:?} for {factor:?}");
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "backward: the graph at `mul` was consumed by an earlier walk")]
+fn a_second_walk_over_a_consumed_graph_names_the_operation() {
+    let _guard = shared();
+    let x = vector(&[2.0]).leaf();
+    let product = x.mul(&x);
+    drop(product.sum_all().backward());
+    product.exp().sum_all().backward();
+}
+
+#[test]
+#[should_panic(expected = "backward: the graph at `sum` was consumed by an earlier walk")]
+fn so_does_a_second_order_walk() {
+    let _guard = shared();
+    let x = vector(&[2.0]).leaf();
+    let loss = x.square().sum_all();
+    drop(loss.backward());
+    autograd::grad(&[(&loss, &Tensor::scalar(1.0))], &[x.key().unwrap()], true);
+}
+
+#[test]
+fn a_kept_graph_can_be_walked_again() {
+    let _guard = shared();
+    let x = vector(&[2.0]).leaf();
+    let (loss, one) = (x.square().sum_all(), Tensor::scalar(1.0));
+    for _ in 0..2 {
+        assert_eq!(autograd::grad(&[(&loss, &one)], &[x.key().unwrap()], true)[0].as_ref().unwrap().item(), 4.0);
+    }
+    assert_eq!(loss.backward().of(&x).unwrap().item(), 4.0);
+}
+
+/// On 128 KiB of stack: a recursion over a million nodes needs a hundred times that.
+#[test]
+fn a_million_operations_need_no_stack() {
+    let _guard = alone();
+    let chain = |x: &Tensor, n: usize| {
+        let mut y = x.clone();
+        for i in 0..n {
+            // One that saves nothing but its parent, one that saves its operand, one that saves its result.
+            y = match i % 3 {
+                0 => y.reshape([1]),
+                1 => y.scale(1.0),
+                _ => y.relu(),
+            };
+        }
+        y
+    };
+    let work = move || {
+        let x = vector(&[0.75]).leaf();
+        drop(chain(&x, 1_000_000));
+        let y = chain(&x, 1_000_000);
+        assert_eq!(y.sum_all().backward().of(&x).unwrap().item(), 1.0);
+        drop(y);
+        let y = chain(&x, 100_000);
+        let g = autograd::grad(&[(&y, &vector(&[1.0]).leaf())], &[x.key().unwrap()], true).remove(0).unwrap();
+        drop(y);
+        assert_eq!(g.item(), 1.0);
+    };
+    std::thread::Builder::new().stack_size(128 * 1024).spawn(work).unwrap().join().unwrap();
+}
+
+/// One forward pass through operations that save inputs, results and constants.
+fn forward(x: &Tensor, w: &Tensor) -> Tensor {
+    let c = vector(&[1.0, 0.5, 2.0]);
+    let y = conv2d(x, w, &ConvGeom::square([8, 8], 3, 1, 1));
+    let y = y.batch_norm(&c.leaf(), &c.leaf(), 1e-5, Activation::LeakyRelu(0.2)).output.tanh();
+    let y = y.max_pool2d([2, 2], [2, 2]).sigmoid().upsample_nearest2d([2, 2]).exp();
+    let rows = y.reshape([4, 8 * 8 * 3]);
+    let distances = rows.reshape([4, 8, 24]).pairwise_l1().sum_all();
+    rows.matmul(&rows, false, true).softmax(1).sqrt().sum_all().add(&distances)
+}
+
+#[test]
+fn nothing_leaks() {
+    let _guard = alone();
+    let mut rng = Philox::new(1, 1);
+    let (x, w) = (rng.normal([4, 8, 8, 3], 0.0, 1.0), rng.normal([3, 3, 3, 3], 0.0, 1.0));
+    let baseline = memory().0;
+    drop(forward(&x.leaf(), &w.leaf()));
+    assert_eq!(memory().0, baseline, "forward without backward");
+    drop(forward(&x.leaf(), &w.leaf()).backward());
+    assert_eq!(memory().0, baseline, "forward and backward");
+    // First and second order: the graph of the gradients refers to the graph of the values, never back.
+    let (x, w) = (x.leaf(), w.leaf());
+    let keys = [x.key().unwrap(), w.key().unwrap()];
+    let loss = forward(&x, &w);
+    let grads = autograd::grad(&[(&loss, &Tensor::scalar(1.0))], &keys, true);
+    let penalty = grads.iter().flatten().map(|g| g.square().sum_all()).reduce(|a, b| a.add(&b)).unwrap();
+    assert_eq!(penalty.backward().len(), 4, "x, w, gamma and beta");
+    drop((loss, grads, penalty));
+    assert_eq!(memory().0, baseline, "after a gradient penalty");
+}
+
+#[test]
+fn memory_falls_during_the_walk() {
+    let _guard = alone();
+    const N: usize = 1 << 18;
+    const BYTES: usize = 4 * N;
+    let baseline = memory().0;
+    let x = Tensor::ones([N]).leaf();
+    let mut y = x.clone();
+    for _ in 0..20 {
+        y = y.tanh();
+    }
+    let loss = y.sum_all();
+    drop(y);
+    let full = memory().0 - baseline;
+    assert!(full >= 21 * BYTES, "the results are saved: {full}");
+    reset_peak();
+    let grads = loss.backward();
+    // The gradient, its successor and the temporaries between them, at the first step; after that it falls.
+    let most = memory().1 - baseline;
+    assert!(most <= full + 5 * BYTES, "gradients outlive their use: {most} bytes over {full}");
+    assert!(memory().0 - baseline <= 2 * BYTES + 4096, "saved tensors outlive the walk: {}", memory().0 - baseline);
+    drop((loss, grads, x));
+    assert_eq!(memory().0, baseline);
+}
+
+fn adam_step(value: &mut Tensor, grad: &Tensor, m: &mut Tensor, v: &mut Tensor, step: u64) -> usize {
+    let step = AdamStep { lr: 0.1, beta1: 0.5, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step };
+    adam(&mut [AdamSlot { value, grad, m, v }], &step)
+}
+
+#[test]
+fn adam_copies_nothing_in_a_steady_step() {
+    let _guard = shared();
+    let (mut w, mut m, mut v) = (vector(&[1.0, -2.0]), Tensor::zeros([2]), Tensor::zeros([2]));
+    for step in 1..=4 {
+        let leaf = w.leaf();
+        let grads = leaf.square().sum_all().backward();
+        let key = leaf.key().unwrap();
+        drop(leaf);
+        assert_eq!(adam_step(&mut w, grads.get(key).unwrap(), &mut m, &mut v, step), 0, "step {step}");
+    }
+    // Whatever its size, a gradient of constant sign moves a weight by about the rate.
+    assert!((w.to_vec()[0] - 0.6).abs() < 0.02 && (w.to_vec()[1] + 1.6).abs() < 0.02, "{w:?}");
+}
+
+#[test]
+fn adam_leaves_graphs_their_old_values() {
+    let _guard = shared();
+    let (mut w, mut m, mut v) = (vector(&[1.0, -2.0]), Tensor::zeros([2]), Tensor::zeros([2]));
+    let leaf = w.leaf();
+    let loss = leaf.square().sum_all();
+    assert_eq!(adam_step(&mut w, &vector(&[1.0, 1.0]), &mut m, &mut v, 1), 1);
+    assert_ne!(w.to_vec(), [1.0, -2.0]);
+    assert_eq!(leaf.to_vec(), [1.0, -2.0]);
+    assert_eq!(loss.backward().of(&leaf).unwrap().to_vec(), [2.0, -4.0]);
+    // The gradient may be the parameter's own storage.
+    let mut w = vector(&[3.0]);
+    let same = w.clone();
+    assert_eq!(adam_step(&mut w, &same, &mut Tensor::zeros([1]), &mut Tensor::zeros([1]), 1), 1);
+    assert_eq!(same.item(), 3.0);
+}
+
+/// Adam beside its definition (Kingma & Ba 2015, algorithm 1) in f64.
+#[test]
+fn adam_is_adam() {
+    let _guard = shared();
+    let mut rng = Philox::new(3, 3);
+    let n = 40_000;
+    let [mut w, mut m, mut v] = [rng.normal([n], 0.0, 1.0), Tensor::zeros([n]), Tensor::zeros([n])];
+    let wide = |t: &Tensor| t.to_vec().iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
+    let (mut we, mut me, mut ve) = (wide(&w), vec![0f64; n], vec![0f64; n]);
+    let (lr, beta1, beta2, eps, decay) = (0.01, 0.5, 0.999, 1e-3, 0.1);
+    for step in 1..=5 {
+        let g = rng.normal([n], 0.0, 1.0);
+        let constants = AdamStep { lr, beta1, beta2, eps, weight_decay: decay, step };
+        adam(&mut [AdamSlot { value: &mut w, grad: &g, m: &mut m, v: &mut v }], &constants);
+        let [b1, b2] = [beta1, beta2];
+        for (i, g) in wide(&g).into_iter().enumerate() {
+            let g = g + decay * we[i];
+            me[i] = b1 * me[i] + (1.0 - b1) * g;
+            ve[i] = b2 * ve[i] + (1.0 - b2) * g * g;
+            let (mh, vh) = (me[i] / (1.0 - f64::powi(b1, step as i32)), ve[i] / (1.0 - f64::powi(b2, step as i32)));
+            we[i] -= lr * mh / (vh.sqrt() + eps);
+        }
+    }
+    for (name, ours, reference) in [("value", &w, &we), ("m", &m, &me), ("v", &v, &ve)] {
+        let e = common::error(&ours.to_vec(), reference);
+        assert!(e < 1e-5, "{name}: {e:.1e}");
+    }
+}
+
+fn gradual_underflow() -> bool {
+    black_box(f32::MIN_POSITIVE) * black_box(0.5) > 0.0
+}
+
+/// Kernels flush denormals; the caller's arithmetic is as it was, on this thread and on the pool's.
+#[test]
+fn denormals_are_flushed_inside_kernels_only() {
+    let _guard = shared();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    assert!(gradual_underflow());
+    for n in [1, 100, 200_000] {
+        let check = || {
+            let tiny = Tensor::full([n], 1e-30).mul(&Tensor::full([n], 1e-10));
+            assert!(tiny.to_vec().iter().all(|v| v.to_bits() == 0), "a result below the normal range");
+            let denormal = Tensor::full([n], 1e-40);
+            assert!(denormal.scale(1e30).to_vec().iter().all(|v| *v == 0.0), "an operand below the normal range");
+            let product = Tensor::full([n, 1], 1e-30).matmul(&Tensor::full([1, 1], 1e-10), false, false);
+            assert!(product.to_vec().iter().all(|v| *v == 0.0), "a matrix product");
+            assert!(gradual_underflow());
+        };
+        check();
+        pool.install(check);
+        assert!(pool.broadcast(|_| gradual_underflow()).into_iter().all(|kept| kept));
+    }
+}
