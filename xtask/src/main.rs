@@ -1,6 +1,7 @@
 //! Developer tasks: benchmarks, golden files, continuous integration.
 
 mod kernels;
+mod peer;
 mod step;
 mod tasks;
 

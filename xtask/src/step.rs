@@ -1,5 +1,6 @@
 //! `bench-step`: a full training step (D on real, D on fake, G, both Adam updates) on synthetic pictures.
 
+use crate::peer::{Peer, Shape};
 use clap::Args;
 use nn::Recipe;
 use serde::Serialize;
@@ -32,6 +33,9 @@ pub struct Options {
     /// Where to compute: this version has the CPU only.
     #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
     device: String,
+    /// A Python with torch: its step, in NCHW and in channels-last layout, alternates with ours in the same run.
+    #[arg(long, value_name = "PYTHON")]
+    peer: Option<PathBuf>,
     /// Also write the result as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -52,6 +56,18 @@ struct Report {
     peak_bytes: u64,
     /// The most memory that tensors have had at one time.
     tensor_peak_bytes: u64,
+    /// PyTorch in the same run.
+    peers: Vec<PeerReport>,
+}
+
+#[derive(Serialize)]
+struct PeerReport {
+    layout: &'static str,
+    seconds_per_step: f64,
+    images_per_second: f64,
+    peak_bytes: u64,
+    /// The median over the repeats of its seconds to ours: above 1 we are faster.
+    ratio: f64,
 }
 
 /// Runs the benchmark.
@@ -75,6 +91,16 @@ pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
         report.peak_bytes as f64 / 1048576.0,
         report.tensor_peak_bytes as f64 / 1048576.0,
     );
+    for peer in &report.peers {
+        println!(
+            "PyTorch {}: {:.3} s/step, {:.1} images/s, peak {:.0} MiB; ours is {:.2} times as fast",
+            peer.layout,
+            peer.seconds_per_step,
+            peer.images_per_second,
+            peer.peak_bytes as f64 / 1048576.0,
+            peer.ratio
+        );
+    }
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
             .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
@@ -82,7 +108,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn measure(options: &Options) -> Result<Report, train::TrainError> {
+fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
     let mut recipe = Recipe::preset(&options.recipe)?;
     recipe.image.size = [options.image; 2];
     recipe.image.channels = options.channels.unwrap_or(if options.image >= 48 { 3 } else { 1 });
@@ -105,30 +131,63 @@ fn measure(options: &Options) -> Result<Report, train::TrainError> {
     let mut trainer = Trainer::new(settings)?;
     let mut rng = Philox::new(2, 0);
     let real = rng.uniform([options.batch, options.image, options.image, channels], -1.0, 1.0);
+    let threads = rayon::current_num_threads();
+    let shape = Shape { image: options.image, channels, batch: options.batch, threads };
+    let mut peers = Vec::new();
+    if let Some(python) = &options.peer {
+        for layout in ["nchw", "channels_last"] {
+            peers.push((Peer::start(python, layout, shape)?, Vec::new()));
+        }
+    }
     let mut seconds = Vec::new();
     for step in 0..options.steps.max(1) + 2 {
         let z = rng.normal([options.batch, latent], 0.0, 1.0);
         let start = Instant::now();
         trainer.step_on(&real, &z)?;
+        let ours = start.elapsed().as_secs_f64();
+        for (peer, times) in &mut peers {
+            let theirs = peer.step()?;
+            if step >= 2 {
+                times.push(theirs);
+            }
+        }
         if step >= 2 {
-            seconds.push(start.elapsed().as_secs_f64());
+            seconds.push(ours);
         }
     }
-    seconds.sort_by(f64::total_cmp);
-    let median = seconds[seconds.len() / 2];
     let tensors = tensor::memory().1 as u64;
+    let peak_bytes = peak_resident().unwrap_or(tensors);
+    let mut reports = Vec::new();
+    for (peer, times) in peers {
+        let ratios = times.iter().zip(&seconds).map(|(theirs, ours)| theirs / ours).collect();
+        let seconds_per_step = median(times);
+        reports.push(PeerReport {
+            layout: peer.layout(),
+            seconds_per_step,
+            images_per_second: options.batch as f64 / seconds_per_step,
+            ratio: median(ratios),
+            peak_bytes: peer.finish()?,
+        });
+    }
+    let seconds_per_step = median(seconds);
     Ok(Report {
         device: tensor::Device::Cpu.to_string(),
-        threads: rayon::current_num_threads(),
+        threads,
         recipe: options.recipe.clone(),
         image: options.image,
         channels,
         batch: options.batch,
-        seconds_per_step: median,
-        images_per_second: options.batch as f64 / median,
-        peak_bytes: peak_resident().unwrap_or(tensors),
+        seconds_per_step,
+        images_per_second: options.batch as f64 / seconds_per_step,
+        peak_bytes,
         tensor_peak_bytes: tensors,
+        peers: reports,
     })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// The process's peak resident memory, where the system tells it (Linux).

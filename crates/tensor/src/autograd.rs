@@ -6,7 +6,6 @@
 
 use crate::{Shape, Tensor, cpu, tensor::Storage};
 use smallvec::SmallVec;
-use std::cell::RefCell;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +32,8 @@ type BackwardFn = Box<dyn Fn(&Saved<'_>, &Tensor) -> ParentGrads + Send + Sync>;
 pub(crate) enum Save {
     /// An operand, with its node: under `create_graph` gradients flow into it.
     Input(Tensor),
+    /// Nothing: no parent that wants a gradient needs it.
+    Nothing,
     /// The operation's own result, without its node (a node that held itself would never be freed).
     Output(Storage, Shape),
 }
@@ -40,6 +41,10 @@ pub(crate) enum Save {
 impl Save {
     pub(crate) fn input(t: &Tensor) -> Self {
         Self::Input(t.clone())
+    }
+    /// `t` when the gradient of `other`, which is made of it, will be wanted.
+    pub(crate) fn for_other(t: &Tensor, other: &Tensor) -> Self {
+        if other.is_tracked() { Self::input(t) } else { Self::Nothing }
     }
     pub(crate) fn output(t: &Tensor) -> Self {
         Self::Output(t.storage.clone(), t.shape)
@@ -69,14 +74,9 @@ impl Node {
     }
 }
 
-thread_local! {
-    /// Nodes waiting to be freed by the outermost `drop` on this thread.
-    static GRAVE: RefCell<Option<Vec<Arc<Node>>>> = const { RefCell::new(None) };
-}
-
-impl Drop for Node {
-    /// Frees the graph below without recursion: a chain of a million operations must not overflow the stack.
-    fn drop(&mut self) {
+impl Node {
+    /// Takes out everything that this node keeps alive.
+    fn orphans(&mut self) -> Vec<Arc<Node>> {
         let saved = self.saved.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let mut orphans: Vec<Arc<Node>> = self.parents.drain(..).flatten().collect();
         for save in saved.into_iter().flatten() {
@@ -84,24 +84,18 @@ impl Drop for Node {
                 orphans.extend(tensor.node);
             }
         }
-        let outermost = GRAVE.with(|grave| {
-            let mut grave = grave.borrow_mut();
-            match grave.as_mut() {
-                Some(queue) => {
-                    queue.append(&mut orphans);
-                    false
-                }
-                None => {
-                    *grave = Some(orphans);
-                    true
-                }
+        orphans
+    }
+}
+
+impl Drop for Node {
+    /// Frees the graph below without recursion: a chain of a million operations must not overflow the stack.
+    fn drop(&mut self) {
+        let mut queue = self.orphans();
+        while let Some(node) = queue.pop() {
+            if let Some(mut last) = Arc::into_inner(node) {
+                queue.append(&mut last.orphans());
             }
-        });
-        if outermost {
-            while let Some(node) = GRAVE.with(|grave| grave.borrow_mut().as_mut().and_then(Vec::pop)) {
-                drop(node);
-            }
-            GRAVE.with(|grave| *grave.borrow_mut() = None);
         }
     }
 }
@@ -324,6 +318,7 @@ impl Node {
             list.iter()
                 .map(|save| match save {
                     Save::Input(t) => t.clone(),
+                    Save::Nothing => Tensor::zeros([0]),
                     Save::Output(storage, shape) => Tensor { storage: storage.clone(), shape: *shape, node: Some(self.clone()) },
                 })
                 .collect()
@@ -332,6 +327,7 @@ impl Node {
             list.into_iter()
                 .map(|save| match save {
                     Save::Input(t) => t.detach(),
+                    Save::Nothing => Tensor::zeros([0]),
                     Save::Output(storage, shape) => Tensor { storage, shape, node: None },
                 })
                 .collect()

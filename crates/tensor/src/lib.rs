@@ -10,6 +10,7 @@ pub mod autograd;
 mod cpu;
 mod device;
 mod geom;
+pub mod gpu;
 mod ops;
 pub mod rng;
 mod shape;

@@ -6,8 +6,8 @@ use data::{Batch, Cursor};
 use nn::{Adam, Ema, Mode, Network, Recipe, StateDict, StateValue, loss};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tensor::Tensor;
 use tensor::rng::Philox;
-use tensor::{Tensor, autograd};
 
 /// Philox streams of a run, under its seed. Shuffling has streams of its own in `data`.
 mod stream {
@@ -161,15 +161,14 @@ impl Trainer {
         self.adam_d.step(&self.discriminator, &gradients);
         drop(gradients);
 
-        let judged = self.discriminator.forward(&fake, Mode::TRAIN);
+        // D's parameters stay out of the graph: neither their gradients nor what those would be made of exists.
+        let judged = self.discriminator.forward(&fake, Mode { track: false, ..Mode::TRAIN });
         drop(fake);
         let loss_g = loss::generator(&judged);
         drop(judged);
         let g_loss = finite("generator", loss_g.item())?;
-        let one = Tensor::ones(*loss_g.shape());
-        let gradients = autograd::grad(&[(&loss_g, &one)], &self.generator.keys(), false);
-        drop(loss_g);
-        self.adam_g.step_with(&self.generator, &gradients);
+        let gradients = loss_g.backward();
+        self.adam_g.step(&self.generator, &gradients);
         drop(gradients);
         if let Some(ema) = &mut self.ema {
             ema.update(&self.generator);

@@ -11,7 +11,9 @@ use train::{Event, Sampler, Settings, TrainError, Trainer, latents, run};
 /// A few coloured pictures with structure, in a folder.
 fn pictures(dir: &Path, count: u32) -> Preprocess {
     for i in 0..count {
-        let picture = image::RgbImage::from_fn(16, 16, |x, y| image::Rgb([(x * 16) as u8, (y * 16 + i * 7) as u8, ((x ^ y) * i % 256) as u8]));
+        let picture = image::RgbImage::from_fn(16, 16, |x, y| {
+            image::Rgb([(x * 16) as u8, (y * 16 + i * 7) as u8, ((x ^ y) * i % 256) as u8])
+        });
         picture.save(dir.join(format!("{i:03}.png"))).unwrap();
     }
     Preprocess { fit: Fit::Crop, ..Preprocess::new([16, 16], 3) }
@@ -90,7 +92,11 @@ fn interrupted_runs_and_other_thread_counts_end_with_the_same_bytes() {
     let rows = metrics::read(&dir.path().join("stopped/metrics.jsonl")).unwrap();
     assert_eq!(rows.iter().map(|r| r.step).collect::<Vec<_>>(), (1..=11).collect::<Vec<_>>());
     let whole_rows = metrics::read(&dir.path().join("whole/metrics.jsonl")).unwrap();
-    assert!(rows.iter().zip(&whole_rows).all(|(a, b)| (a.d_loss, a.g_loss, a.d_real, a.d_fake) == (b.d_loss, b.g_loss, b.d_real, b.d_fake)));
+    assert!(
+        rows.iter()
+            .zip(&whole_rows)
+            .all(|(a, b)| (a.d_loss, a.g_loss, a.d_real, a.d_fake) == (b.d_loss, b.g_loss, b.d_real, b.d_fake))
+    );
     assert!(rows.windows(2).all(|w| w[0].seconds < w[1].seconds), "seconds run on over a resume");
 }
 

@@ -68,10 +68,16 @@ fn ten_steps_follow_pytorch() {
         let z = file.tensor(&format!("z/{step}")).unwrap();
         let z = Tensor::from_slice(&numbers(&z).iter().map(|&v| v as f32).collect::<Vec<_>>(), z.shape());
         let losses = trainer.step_on(&Tensor::from_slice(&real, shape), &z).unwrap();
-        for (what, ours) in [("d_loss", losses.d_loss), ("g_loss", losses.g_loss), ("d_real", losses.d_real), ("d_fake", losses.d_fake)] {
+        for (what, ours) in
+            [("d_loss", losses.d_loss), ("g_loss", losses.g_loss), ("d_real", losses.d_real), ("d_fake", losses.d_fake)]
+        {
             let reference = list(&told["f64"][what])[step];
             let error = (f64::from(ours) - reference).abs();
-            assert!(error <= bound(what), "step {step}: {what} is {ours}, PyTorch's {reference}: {error:.2e} > {:.2e}", bound(what));
+            assert!(
+                error <= bound(what),
+                "step {step}: {what} is {ours}, PyTorch's {reference}: {error:.2e} > {:.2e}",
+                bound(what)
+            );
         }
     }
     let (g, d) = trainer.networks();
@@ -96,7 +102,10 @@ fn compare(prefix: &str, state: &StateDict, file: &SafeTensors<'_>, drift: &Valu
                 assert!(error <= bound, "{full}: {error:.2e} > {bound:.2e}");
                 let norm = data.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
                 let told = norms[&full].as_f64().unwrap_or_else(|| panic!("no norm of {full}"));
-                assert!((norm - told).abs() <= bound * scale * (data.len() as f64).sqrt() + 1e-9, "norm of {full}: {norm} beside {told}");
+                assert!(
+                    (norm - told).abs() <= bound * scale * (data.len() as f64).sqrt() + 1e-9,
+                    "norm of {full}: {norm} beside {told}"
+                );
             }
         }
         count += 1;

@@ -129,8 +129,9 @@ struct Phase {
     count: usize,
 }
 
-fn phases(kernel: usize, stride: usize, pad: usize) -> Vec<Phase> {
-    (0..stride)
+/// One entry for each residue that an axis of `side` pixels has.
+fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> Vec<Phase> {
+    (0..stride.min(side))
         .map(|offset| {
             let first = (offset + pad) % stride;
             if first >= kernel {
@@ -169,11 +170,11 @@ pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: Con
     let [h, wid] = geom.input;
     let [oh, ow] = geom.output();
     let [sh, sw] = geom.stride;
-    if sh * sw > 1 && sh * sw * cin <= MERGED_COLUMNS {
+    if sh * sw > 1 && sh * sw * cin <= MERGED_COLUMNS && sh <= h && sw <= wid {
         return input_grad_merged(dy, w, dx, call);
     }
-    let rows_of = phases(geom.kernel[0], sh, geom.pad[0][0]);
-    let columns_of = phases(geom.kernel[1], sw, geom.pad[1][0]);
+    let rows_of = phases(h, geom.kernel[0], sh, geom.pad[0][0]);
+    let columns_of = phases(wid, geom.kernel[1], sw, geom.pad[1][0]);
     // Lines and columns of each residue, and the window of dy that all residues together read.
     let (lines, columns) = (h.div_ceil(sh), wid.div_ceil(sw));
     let ((top, tall), (left, broad)) = (span(&rows_of), span(&columns_of));
@@ -253,8 +254,8 @@ fn input_grad_merged(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) {
     let [oh, ow] = geom.output();
     let [sh, sw] = geom.stride;
     let [kh, kw] = geom.kernel;
-    let rows_of = phases(kh, sh, geom.pad[0][0]);
-    let columns_of = phases(kw, sw, geom.pad[1][0]);
+    let rows_of = phases(h, kh, sh, geom.pad[0][0]);
+    let columns_of = phases(wid, kw, sw, geom.pad[1][0]);
     let (lines, columns) = (h.div_ceil(sh), wid.div_ceil(sw));
     let ((top, tall), (left, broad)) = (span(&rows_of), span(&columns_of));
     let pitch = (columns - 1 + broad) * cout;

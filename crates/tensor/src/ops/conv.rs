@@ -52,7 +52,7 @@ pub fn conv2d(x: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
         out,
         "conv2d",
         &[x, w],
-        |_| smallvec![Save::input(x), Save::input(w)],
+        |_| smallvec![Save::for_other(x, w), Save::for_other(w, x)],
         move |saved, dy| {
             smallvec![
                 saved.when(0, || conv2d_input_grad(dy, saved.get(1), &g)),
@@ -89,7 +89,7 @@ pub fn conv2d_input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
         out,
         "conv2d_input_grad",
         &[dy, w],
-        |_| smallvec![Save::input(dy), Save::input(w)],
+        |_| smallvec![Save::for_other(dy, w), Save::for_other(w, dy)],
         move |saved, dx| {
             smallvec![saved.when(0, || conv2d(dx, saved.get(1), &g)), saved.when(1, || conv2d_weight_grad(dx, saved.get(0), &g))]
         },
@@ -121,7 +121,7 @@ pub fn conv2d_weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom) -> Tensor {
         out,
         "conv2d_weight_grad",
         &[x, dy],
-        |_| smallvec![Save::input(x), Save::input(dy)],
+        |_| smallvec![Save::for_other(x, dy), Save::for_other(dy, x)],
         move |saved, dw| {
             smallvec![saved.when(0, || conv2d_input_grad(saved.get(1), dw, &g)), saved.when(1, || conv2d(saved.get(0), dw, &g))]
         },

@@ -42,12 +42,13 @@ macro_rules! unary {
         }
     };
     (@save x, $x:expr, $y:expr) => { Save::input($x) };
+    (@save nothing, $x:expr, $y:expr) => { Save::Nothing };
     (@save y, $x:expr, $y:expr) => { Save::output($y) };
 }
 
 unary! {
     /// −x.
-    neg() = |x| -x, save x, |_x, g| g.neg();
+    neg() = |x| -x, save nothing, |_x, g| g.neg();
     /// eˣ.
     exp() = math::exp, save y, |y, g| g.mul(y);
     /// Natural logarithm.
@@ -76,9 +77,9 @@ unary! {
     clamp(low, high) = move |x| if x < low { low } else if x > high { high } else { x }, save x, |x, g|
         g.mul(&map(x, move |x| if x < low || x > high { 0.0 } else { 1.0 }));
     /// factor · x.
-    scale(factor) = move |x| factor * x, save x, |_x, g| g.scale(factor);
+    scale(factor) = move |x| factor * x, save nothing, |_x, g| g.scale(factor);
     /// x + term.
-    add_scalar(term) = move |x| x + term, save x, |_x, g| g.clone();
+    add_scalar(term) = move |x| x + term, save nothing, |_x, g| g.clone();
 }
 
 impl Tensor {

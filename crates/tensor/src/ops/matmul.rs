@@ -39,7 +39,7 @@ impl Tensor {
             out,
             "matmul",
             &[self, other],
-            |_| smallvec![Save::input(self), Save::input(other)],
+            |_| smallvec![Save::for_other(self, other), Save::for_other(other, self)],
             move |saved, g| {
                 let (a, b) = (saved.get(0), saved.get(1));
                 smallvec![

@@ -1,0 +1,60 @@
+//! `dcgan devices`.
+
+use crate::output;
+use serde_json::json;
+use std::thread::available_parallelism;
+use tensor::gpu;
+
+/// Flags of `devices`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// One JSON object per device on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists the devices.
+pub fn run(args: &Args) {
+    let threads = available_parallelism().map_or(1, usize::from);
+    let set = tensor::isa().to_string();
+    let name = cpu_name();
+    let adapters = gpu::adapters();
+    if args.json {
+        output::json(&json!({ "device": "cpu", "name": name, "threads": threads, "instruction_set": set, "usable": true }));
+        for (i, a) in adapters.iter().enumerate() {
+            output::json(&json!({
+                "device": format!("gpu:{i}"), "name": a.name, "backend": a.backend, "kind": a.kind, "driver": a.driver,
+                "max_buffer_size": a.max_buffer_size, "max_binding_size": a.max_binding_size,
+                "f16": a.f16, "subgroups": a.subgroups, "usable": false,
+            }));
+        }
+        return;
+    }
+    output::line(format!(
+        "cpu    {}: {threads} threads, instruction set {set}",
+        name.as_deref().unwrap_or("this computer's processor")
+    ));
+    for (i, a) in adapters.iter().enumerate() {
+        let yes = |flag| if flag { "yes" } else { "no" };
+        output::line(format!(
+            "gpu:{i}  {} ({}{}, driver {}): buffers to {} MiB, bindings to {} MiB, f16 {}, subgroups {}",
+            a.name,
+            a.backend,
+            if a.is_software() { ", software" } else { "" },
+            if a.driver.is_empty() { "unknown" } else { &a.driver },
+            a.max_buffer_size >> 20,
+            a.max_binding_size >> 20,
+            yes(a.f16),
+            yes(a.subgroups)
+        ));
+    }
+    let found = if adapters.is_empty() { "no graphics adapter found; " } else { "" };
+    output::line(format!("{found}this version computes on the CPU only: the GPU back end is not there yet"));
+}
+
+/// The processor's own name, where the system tells it.
+fn cpu_name() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let (_, name) = text.lines().find(|line| line.starts_with("model name"))?.split_once(':')?;
+    Some(name.trim().to_owned())
+}

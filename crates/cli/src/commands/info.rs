@@ -1,0 +1,99 @@
+//! `dcgan info`.
+
+use crate::error::CliError;
+use crate::output;
+use crate::render::{size, table};
+use nn::Recipe;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use train::artefacts::{Array, Data, NewestGood};
+
+/// Flags of `info`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A checkpoint, or a run directory, which means its newest good checkpoint.
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tells what a checkpoint holds, after verifying its checksum.
+///
+/// # Errors
+/// No good checkpoint there.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let found = super::open_checkpoint(&args.path)?;
+    let recipe = Recipe::from_toml(&found.checkpoint.meta.recipe)
+        .map_err(|e| CliError::Failed(format!("{}: {e}", found.path.display())))?;
+    if args.json { print_json(&found, &recipe) } else { print(&found, &recipe) }
+}
+
+fn bytes(found: &NewestGood) -> u64 {
+    std::fs::metadata(&found.path).map_or(0, |file| file.len())
+}
+
+fn print(found: &NewestGood, recipe: &Recipe) -> Result<(), CliError> {
+    let meta = &found.checkpoint.meta;
+    let data = if meta.dataset.name.is_empty() {
+        "none (imported weights)".to_owned()
+    } else {
+        format!("{} (fingerprint {:.16})", meta.dataset.name, meta.dataset.fingerprint)
+    };
+    let plan = recipe.plan()?;
+    let facts = [
+        ("checkpoint", found.path.display().to_string()),
+        ("size", size(bytes(found))),
+        ("step", meta.step.to_string()),
+        ("recipe", format!("{}: {}", recipe.name, recipe.description)),
+        ("data", data),
+        ("parameters", plan.parameters.to_string()),
+        ("computed with", format!("instruction set {}, algorithms {}", meta.instruction_set, meta.algorithm_table)),
+        ("training state", if meta.state.is_null() { "none: it cannot be resumed" } else { "yes: it can be resumed" }.to_owned()),
+    ];
+    facts.iter().for_each(|(name, value)| output::line(format!("{name:<14}  {value}")));
+    output::line(format!("\n{plan}\n"));
+    let mut cells = vec![["tensor", "type", "shape"].map(String::from).to_vec()];
+    cells.extend(
+        found
+            .checkpoint
+            .tensors
+            .iter()
+            .map(|(name, array)| vec![name.clone(), kind(array).to_owned(), format!("{:?}", array.shape)]),
+    );
+    output::line(table(&cells));
+    output::line(format!("\nrecipe\n\n{}", meta.recipe.trim_end()));
+    Ok(())
+}
+
+fn print_json(found: &NewestGood, recipe: &Recipe) -> Result<(), CliError> {
+    let meta = &found.checkpoint.meta;
+    let tensors: Vec<Value> = found
+        .checkpoint
+        .tensors
+        .iter()
+        .map(|(name, array)| json!({ "name": name, "type": kind(array), "shape": array.shape }))
+        .collect();
+    output::json(&json!({
+        "path": found.path,
+        "bytes": bytes(found),
+        "step": meta.step,
+        "recipe_name": meta.recipe_name,
+        "recipe": serde_json::to_value(recipe).unwrap_or(Value::Null),
+        "data": { "name": meta.dataset.name, "fingerprint": meta.dataset.fingerprint },
+        "parameters": recipe.plan()?.parameters,
+        "instruction_set": meta.instruction_set,
+        "algorithm_table": meta.algorithm_table,
+        "resumable": !meta.state.is_null(),
+        "tensors": tensors,
+    }));
+    Ok(())
+}
+
+fn kind(array: &Array) -> &'static str {
+    match array.data {
+        Data::F32(_) => "F32",
+        Data::I64(_) => "I64",
+    }
+}

@@ -1,0 +1,97 @@
+//! The commands, one file each: its flags and what it does.
+
+mod devices;
+mod export;
+mod import;
+mod info;
+mod recipes;
+mod runs;
+mod sample;
+mod train;
+
+use crate::error::CliError;
+use crate::output;
+use ::train::artefacts::{NewestGood, run_dir};
+use clap::Subcommand;
+use nn::Recipe;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train a generator and a discriminator on pictures.
+    #[command(after_long_help = train::EXAMPLES)]
+    Train(Box<train::Args>),
+    /// Draw pictures with a trained generator.
+    Sample(sample::Args),
+    /// Tell what a checkpoint holds.
+    Info(info::Args),
+    /// List what this computer can compute with.
+    Devices(devices::Args),
+    /// List and compare the runs of a folder.
+    Runs(runs::Args),
+    /// List the built-in recipes, or show one in full.
+    Recipes(recipes::Args),
+    /// Make a run directory from weights of another program.
+    Import(import::Args),
+    /// Write a checkpoint's networks as PyTorch state dicts.
+    Export(export::Args),
+}
+
+impl Command {
+    /// Does it; the code is that of an end that is no error.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn run(&self) -> Result<ExitCode, CliError> {
+        match self {
+            Self::Train(args) => return train::run(args),
+            Self::Sample(args) => sample::run(args)?,
+            Self::Info(args) => info::run(args)?,
+            Self::Devices(args) => devices::run(args),
+            Self::Runs(args) => runs::run(args)?,
+            Self::Recipes(args) => recipes::run(args)?,
+            Self::Import(args) => import::run(args)?,
+            Self::Export(args) => export::run(args)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The checkpoint that a path means (a run directory: its newest good one), damaged ones on the way named.
+fn open_checkpoint(path: &Path) -> Result<NewestGood, CliError> {
+    let found = run_dir::resolve_checkpoint(path)?;
+    name_skipped(&found);
+    Ok(found)
+}
+
+fn name_skipped(found: &NewestGood) {
+    for (_, error) in &found.skipped {
+        output::warning(format!("{error} (skipped; using {})", found.path.display()));
+    }
+}
+
+/// The recipe that `--recipe` means: a preset's name, or a TOML file.
+fn recipe(name: &str) -> Result<Recipe, CliError> {
+    if Recipe::names().any(|known| known == name) {
+        return Ok(Recipe::preset(name)?);
+    }
+    let path = Path::new(name);
+    let is_path =
+        path.extension().is_some_and(|extension| extension == "toml") || path.components().count() > 1 || path.is_file();
+    if !is_path {
+        let unknown = Recipe::preset(name).err().map_or_else(String::new, |error| error.to_string());
+        return Err(CliError::Usage(format!("--recipe: {unknown}, or the path of a .toml file")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| CliError::Failed(format!("cannot read recipe {path:?}: {e}")))?;
+    Recipe::from_toml(&text).map_err(|e| CliError::Failed(format!("{}: {e}", path.display())))
+}
+
+/// Refuses to write over what is there, unless `force`.
+fn refuse_existing(path: &Path, force: bool) -> Result<(), CliError> {
+    if !force && path.exists() {
+        return Err(CliError::Failed(format!("{path:?} is there already: choose another name, or write over it with --force")));
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! `dcgan sample`.
+
+use crate::error::CliError;
+use crate::output;
+use clap::ValueEnum;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tensor::Tensor;
+use train::artefacts::{Array, GridOptions, grid, read_state_dict, write_state_dict};
+use train::{BatchNormMode, Sampler};
+
+/// What batch norm normalises by.
+#[derive(Clone, Copy, ValueEnum)]
+enum BatchNorm {
+    /// The running statistics of training.
+    Running,
+    /// The statistics of the pictures that are drawn together: they then depend on --batch.
+    Batch,
+    /// Statistics measured anew over 2048 latents, for weights that came without running ones.
+    Recalibrated,
+}
+
+/// Flags of `sample`.
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("output").args(["grid", "out"]).required(true).multiple(true)))]
+pub struct Args {
+    /// A checkpoint, or a run directory, which means its newest good checkpoint.
+    #[arg(long, value_name = "PATH|RUNDIR")]
+    checkpoint: PathBuf,
+    /// How many pictures [default: 64].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "latents")]
+    count: Option<u32>,
+    /// The same seed draws the same pictures, whatever --count and --batch [default: 0].
+    #[arg(long, value_name = "N", value_parser = crate::parse::seed, conflicts_with = "latents")]
+    seed: Option<u64>,
+    /// Latent vectors to draw, a tensor [N, latent] (called "latents" where there are several).
+    #[arg(long, value_name = "FILE.safetensors")]
+    latents: Option<PathBuf>,
+    /// What batch norm uses: running statistics unless the weights have none.
+    #[arg(long, value_enum)]
+    bn: Option<BatchNorm>,
+    /// Writes all pictures side by side into one PNG.
+    #[arg(long, value_name = "FILE.png")]
+    grid: Option<PathBuf>,
+    /// Pictures in a row of the grid.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    columns: u32,
+    /// Writes DIR/00000.png, 00001.png, …; or, with a name that ends in .safetensors, the raw numbers: "images" [N, H, W, C] in [-1, 1] and
+    /// "latents" [N, latent].
+    #[arg(long, value_name = "DIR|FILE.safetensors")]
+    out: Option<PathBuf>,
+    /// Pictures drawn at a time.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch: u32,
+    /// Write over files that are there.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Draws and writes pictures.
+///
+/// # Errors
+/// No good checkpoint, latents of another shape, outputs that are there already, or the disk.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let raw = args.out.as_deref().filter(|out| out.extension().is_some_and(|extension| extension == "safetensors"));
+    let folder = args.out.as_deref().filter(|_| raw.is_none());
+    // Before the work, not after it.
+    for file in args.grid.as_deref().into_iter().chain(raw) {
+        super::refuse_existing(file, args.force)?;
+    }
+    let found = super::open_checkpoint(&args.checkpoint)?;
+    let mode = args.bn.map(|bn| match bn {
+        BatchNorm::Running => BatchNormMode::Running,
+        BatchNorm::Batch => BatchNormMode::Batch,
+        BatchNorm::Recalibrated => BatchNormMode::Recalibrated,
+    });
+    let sampler = Sampler::new(&found.checkpoint, mode)?;
+    drop(found);
+    let latents = match &args.latents {
+        Some(file) => read_latents(file, sampler.recipe().generator.latent)?,
+        None => train::latents(sampler.recipe(), args.seed.unwrap_or(0), args.count.unwrap_or(64) as usize),
+    };
+    if let Some(folder) = folder {
+        (0..latents.shape()[0]).try_for_each(|i| super::refuse_existing(&folder.join(format!("{i:05}.png")), args.force))?;
+    }
+    draw(args, &sampler, &latents, raw, folder)
+}
+
+/// Batch by batch: for separate files, only one of them is ever in memory.
+fn draw(args: &Args, sampler: &Sampler, latents: &Tensor, raw: Option<&Path>, folder: Option<&Path>) -> Result<(), CliError> {
+    let (count, batch) = (latents.shape()[0], args.batch as usize);
+    let [height, width, channels] = sampler.shape();
+    let keep = args.grid.is_some() || raw.is_some();
+    let mut all = Vec::new();
+    if keep {
+        let values = count * height * width * channels;
+        all.try_reserve_exact(values)
+            .map_err(|_| CliError::Failed(format!("--count {count}: {} bytes of pictures do not fit the memory", values * 4)))?;
+    }
+    let bar = crate::render::counter(count as u64, "drawing");
+    for start in (0..count).step_by(batch) {
+        let part = batch.min(count - start);
+        let images = sampler.draw(&latents.narrow(0, start, part), part, |_| ())?.to_vec();
+        if let Some(folder) = folder {
+            grid::write_images(folder, start, &images, [part, height, width, channels])?;
+        }
+        if keep {
+            all.extend(images);
+        }
+        bar.inc(part as u64);
+    }
+    bar.finish_and_clear();
+    let shape = [count, height, width, channels];
+    if let Some(folder) = folder {
+        output::line(format!("wrote {count} pictures into {}", folder.display()));
+    }
+    if let Some(file) = &args.grid {
+        let options = GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
+        grid::save_png(file, &grid::grid(&all, shape, options)?)?;
+        output::line(format!("wrote {}", file.display()));
+    }
+    if let Some(file) = raw {
+        let latents = Array::f32(latents.shape().to_vec(), latents.to_vec());
+        let arrays = BTreeMap::from([("images".to_owned(), Array::f32(shape, all)), ("latents".to_owned(), latents)]);
+        write_state_dict(file, &arrays)?;
+        output::line(format!("wrote {}", file.display()));
+    }
+    Ok(())
+}
+
+/// The latents of a file, `[N, latent]`.
+fn read_latents(file: &Path, width: usize) -> Result<Tensor, CliError> {
+    let wrong = |what: String| CliError::Failed(format!("{file:?} {what}: this generator takes one tensor [N, {width}] of F32"));
+    let mut arrays = read_state_dict(file)?;
+    let array = match arrays.len() {
+        1 => arrays.pop_first().map(|(_, array)| array),
+        _ => arrays.remove("latents"),
+    };
+    let array = array.ok_or_else(|| wrong(format!("holds {} tensors, none called \"latents\"", arrays.len())))?;
+    let shape = array.shape.clone();
+    match (&shape[..], array.as_f32()) {
+        ([count, found], Some(values)) if *count > 0 && *found == width => match values.iter().find(|value| !value.is_finite()) {
+            Some(value) => Err(wrong(format!("holds {value}"))),
+            None => Ok(Tensor::from_slice(values, [*count, width])),
+        },
+        (_, Some(_)) => Err(wrong(format!("holds a tensor of shape {shape:?}"))),
+        (_, None) => Err(wrong("holds whole numbers".to_owned())),
+    }
+}

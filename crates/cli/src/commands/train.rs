@@ -1,0 +1,212 @@
+//! `dcgan train`: its flags, and what a new and a resumed run have in common.
+
+mod fresh;
+mod resume;
+
+use crate::error::{CliError, INTERRUPTED};
+use crate::parse::{self, DeviceChoice};
+use crate::render::Render;
+use crate::{interrupt, output};
+use ::train::artefacts::RunDir;
+use ::train::{Event, Trainer};
+use clap::{ValueEnum, value_parser};
+use data::{DataError, Dataset, Fit, Preprocess, Split};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Shown below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  dcgan train                                  Fashion-MNIST, about ten minutes
+  dcgan train --data photos/ --image 64        a folder of pictures, in 64x64
+  dcgan train --data photos/ --dry-run         only show the networks and the data
+  dcgan train --resume                         go on with the newest run
+  dcgan train --resume runs/0003-x --steps 9000   the same run, longer";
+
+/// More steps or epochs than these are typing mistakes (recipes have the same limit).
+const MOST: u64 = 1_000_000_000_000;
+
+/// How pictures of other proportions are brought to the size asked for.
+#[derive(Clone, Copy, ValueEnum)]
+enum FitChoice {
+    /// Cut out the largest centred part of the right proportions.
+    Crop,
+    /// Put the whole picture on a background.
+    Pad,
+    /// Distort.
+    Stretch,
+}
+
+impl From<FitChoice> for Fit {
+    fn from(choice: FitChoice) -> Self {
+        match choice {
+            FitChoice::Crop => Self::Crop,
+            FitChoice::Pad => Self::Pad,
+            FitChoice::Stretch => Self::Stretch,
+        }
+    }
+}
+
+/// Flags of `train`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to learn from: fashion-mnist, a folder of pictures, an idx file or a folder of them (idx:PATH and folder:PATH say which)
+    /// [default: fashion-mnist].
+    #[arg(long, value_name = "SPEC", help_heading = "What to learn")]
+    data: Option<String>,
+    /// Height and width of the pictures; each a small number (4 to 7, say) doubled a few times, such as 28, 32, 64, 96 or 48x64 [default:
+    /// the recipe's].
+    #[arg(long, value_name = "N|HxW", value_parser = parse::image_size, help_heading = "What to learn")]
+    image: Option<[usize; 2]>,
+    /// 1 for grey, 3 for colour, 4 with transparency [default: 1 for idx files, else the recipe's].
+    #[arg(long, value_name = "1|3|4", value_parser = parse::channels, help_heading = "What to learn")]
+    channels: Option<usize>,
+    /// How pictures of another size are brought to --image [default: pad for idx files smaller than that, else crop].
+    #[arg(long, value_enum, help_heading = "What to learn")]
+    fit: Option<FitChoice>,
+    /// The colour behind transparent and around padded pictures [default: 000000].
+    #[arg(long, value_name = "RRGGBB", value_parser = parse::colour, help_heading = "What to learn")]
+    background: Option<[u8; 3]>,
+
+    /// The networks and how they are trained: a name that `dcgan recipes` lists, or a .toml file [default: small for idx files below 48
+    /// pixels, else torch].
+    #[arg(long, value_name = "NAME|FILE.toml", help_heading = "How to learn")]
+    recipe: Option<String>,
+    /// Length of the run in steps, a batch of pictures each [default: the recipe's].
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MOST), conflicts_with = "epochs", help_heading = "How to learn")]
+    steps: Option<u64>,
+    /// Length of the run in passes over all pictures.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MOST), help_heading = "How to learn")]
+    epochs: Option<u64>,
+    /// Pictures per step [default: the recipe's].
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=65536), help_heading = "How to learn")]
+    batch: Option<u32>,
+    /// Learning rate of both networks [default: the recipe's].
+    #[arg(long, value_name = "X", value_parser = parse::learning_rate, allow_negative_numbers = true, help_heading = "How to learn")]
+    lr: Option<f64>,
+    /// Channels of both networks next to the picture, doubled with each halving of the size [default: the recipe's].
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=65536), help_heading = "How to learn")]
+    width: Option<u32>,
+    /// Also keep an average of the generator's weights with this decay, such as 0.999, and draw with it; 0 keeps none [default: the
+    /// recipe's].
+    #[arg(long, value_name = "X", value_parser = parse::decay, allow_negative_numbers = true, help_heading = "How to learn")]
+    ema: Option<f64>,
+    /// The same seed on the same kind of machine gives the same networks, bit by bit [default: 0].
+    #[arg(long, value_name = "N", value_parser = parse::seed, help_heading = "How to learn")]
+    seed: Option<u64>,
+    /// Start a new run with the weights of a checkpoint or run directory (and with its recipe, unless --recipe says otherwise).
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with = "resume", help_heading = "How to learn")]
+    init_from: Option<PathBuf>,
+
+    /// The run directory to make [default: the next number in --runs-dir].
+    #[arg(long, value_name = "DIR", help_heading = "What to keep")]
+    out: Option<PathBuf>,
+    /// Name of the run directory, behind its number [default: data and recipe].
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["out", "resume"], help_heading = "What to keep")]
+    name: Option<String>,
+    /// The folder of numbered run directories.
+    #[arg(long, value_name = "DIR", default_value = "runs", help_heading = "What to keep")]
+    runs_dir: PathBuf,
+    /// Go on with a run: the one in DIR, in --out, or else the newest in --runs-dir. --steps, --epochs and --lr may change it.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, help_heading = "What to keep")]
+    resume: Option<Option<PathBuf>>,
+    /// Note losses and speed every so many steps [default: 10].
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MOST), help_heading = "What to keep")]
+    log_every: Option<u64>,
+    /// Draw the same 64 latent vectors every so many steps [default: about 20 times in a run].
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MOST), help_heading = "What to keep")]
+    sample_every: Option<u64>,
+    /// Save a checkpoint every so many steps [default: 500].
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MOST), help_heading = "What to keep")]
+    checkpoint_every: Option<u64>,
+    /// Checkpoints to keep, the newest ones [default: 3].
+    #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..), help_heading = "What to keep")]
+    keep: Option<u32>,
+
+    /// Where to compute: auto, cpu, gpu or gpu:NUMBER (this version: the CPU only).
+    #[arg(long, value_name = "DEVICE", value_parser = parse::device, default_value = "auto")]
+    device: DeviceChoice,
+    /// Threads to compute with [default: one per core]. The result does not depend on it.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+    /// Show networks and data, and stop before writing anything.
+    #[arg(long)]
+    dry_run: bool,
+    /// JSON lines on standard output, one object per event, and nothing else there.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Trains.
+///
+/// # Errors
+/// Flags that do not fit together, data, disk, checkpoints.
+pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    if let DeviceChoice::Gpu(_) = args.device {
+        let what = "this version computes on the CPU only, the GPU back end is not there yet";
+        return Err(CliError::Failed(format!("--device gpu: {what}; use --device cpu")));
+    }
+    interrupt::watch()?;
+    if let Some(threads) = args.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build_global();
+        pool.map_err(|e| CliError::Failed(format!("--threads {threads}: {e}")))?;
+    }
+    let render = Render::new(args.json);
+    match &args.resume {
+        Some(dir) => resume::run(args, dir.as_deref(), render),
+        None => fresh::run(args, render),
+    }
+}
+
+/// Opens the pictures, with a bar.
+fn open_data(spec: &str, preprocess: &Preprocess, render: &Render) -> Result<Arc<Dataset>, CliError> {
+    let bar = render.opening();
+    let dataset = Dataset::open(spec, Split::Train, preprocess, &|progress| {
+        bar.set_length(progress.total as u64);
+        bar.set_position(progress.done as u64);
+    });
+    bar.finish_and_clear();
+    let dataset = dataset?;
+    render.data(&dataset);
+    Ok(Arc::new(dataset))
+}
+
+/// Whole batches in an epoch, at least 1.
+fn batches_per_epoch(dataset: &Dataset, batch: usize) -> Result<u64, CliError> {
+    match dataset.len().checked_div(batch) {
+        Some(0) | None => {
+            Err(DataError::SmallerThanBatch { name: dataset.name().to_owned(), images: dataset.len(), batch }.into())
+        }
+        Some(batches) => Ok(batches as u64),
+    }
+}
+
+/// The steps of this many epochs.
+fn steps_of(epochs: u64, per_epoch: u64) -> Result<u64, CliError> {
+    let steps = epochs.checked_mul(per_epoch).filter(|steps| *steps <= MOST);
+    steps.ok_or_else(|| {
+        CliError::Usage(format!("--epochs {epochs}: with {per_epoch} batches in an epoch that is over {MOST} steps"))
+    })
+}
+
+/// Runs the loop to its end or to an interrupt.
+fn go(mut trainer: Trainer, dataset: &Arc<Dataset>, dir: &RunDir, mut render: Render) -> Result<ExitCode, CliError> {
+    render.directory(dir.path());
+    render.starts(trainer.settings().recipe.train.batch);
+    let stop = interrupt::graceful();
+    let outcome = ::train::run(&mut trainer, dataset, dir, stop, &mut |event: Event| render.event(&event));
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            render.failed();
+            return Err(error.into());
+        }
+    };
+    render.ended(dir.path(), &outcome);
+    let failed = dataset.failed().len();
+    if failed > 0 {
+        output::warning(format!("{failed} images could not be decoded any more and were replaced by others"));
+    }
+    Ok(if outcome.finished { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) })
+}

@@ -1,0 +1,150 @@
+//! A new run: settings from flags, recipe and a look at the data.
+
+use super::{Args, batches_per_epoch, go, open_data, steps_of};
+use crate::commands::{open_checkpoint, recipe};
+use crate::error::CliError;
+use crate::render::Render;
+use ::train::artefacts::{Checkpoint, RunDir};
+use ::train::{Settings, Trainer};
+use data::{DataSpec, Fit, Preprocess, Split};
+use nn::Recipe;
+use std::process::ExitCode;
+
+const DATA: &str = "fashion-mnist";
+/// From this side on, grey pictures too are learned with the recipe for large ones.
+const LARGE: usize = 48;
+const LOG_EVERY: u64 = 10;
+const CHECKPOINT_EVERY: u64 = 500;
+const KEEP: u32 = 3;
+
+pub fn run(args: &Args, render: Render) -> Result<ExitCode, CliError> {
+    let spec = DataSpec::parse(args.data.as_deref().unwrap_or(DATA))?;
+    let init = match &args.init_from {
+        Some(path) => Some(open_checkpoint(path)?.checkpoint),
+        None => None,
+    };
+    let grey = spec.grey_size(Split::Train)?.map(|size| size.map(|side| side as usize));
+    let recipe = resolve(args, grey.is_some(), init.as_ref())?;
+    let preprocess = preprocess(args, &recipe, grey)?;
+    render.plan(&recipe, &recipe.plan()?);
+    let dataset = open_data(&spec.to_string(), &preprocess, &render)?;
+    let per_epoch = batches_per_epoch(&dataset, recipe.train.batch)?;
+    let steps = match (recipe.train.steps, recipe.train.epochs) {
+        (Some(steps), _) => steps,
+        (None, epochs) => steps_of(epochs.unwrap_or(1), per_epoch)?,
+    };
+    if args.dry_run {
+        render.dry_run(steps);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let name = args.name.clone().unwrap_or_else(|| format!("{}-{}", dataset.name(), recipe.name));
+    let settings = Settings {
+        data: lasting(&spec),
+        seed: args.seed.unwrap_or(0),
+        steps,
+        log_every: args.log_every.unwrap_or(LOG_EVERY),
+        // The first grid should not be long in coming, nor the last ones all look the same.
+        sample_every: args.sample_every.unwrap_or((steps / 20).clamp(25, 500)),
+        checkpoint_every: args.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
+        keep: args.keep.unwrap_or(KEEP) as usize,
+        preprocess,
+        recipe,
+        changes: Vec::new(),
+    };
+    let mut trainer = Trainer::new(settings)?;
+    if let (Some(checkpoint), Some(path)) = (&init, &args.init_from) {
+        trainer.load_weights(checkpoint).map_err(|e| CliError::Failed(format!("--init-from {}: {e}", path.display())))?;
+    }
+    let dir = match &args.out {
+        Some(out) => RunDir::create_at(out)?,
+        None => RunDir::create(&args.runs_dir, &name)?,
+    };
+    go(trainer, &dataset, &dir, render)
+}
+
+/// The recipe with the flags' values in it.
+fn resolve(args: &Args, grey: bool, init: Option<&Checkpoint>) -> Result<Recipe, CliError> {
+    let mut chosen = match (&args.recipe, init) {
+        (Some(name), _) => recipe(name)?,
+        (None, Some(checkpoint)) => Recipe::from_toml(&checkpoint.meta.recipe)?,
+        (None, None) if grey && args.image.is_none_or(|size| size.iter().all(|&side| side < LARGE)) => Recipe::preset("small")?,
+        (None, None) => Recipe::preset("torch")?,
+    };
+    if let Some(channels) = args.channels {
+        chosen.image.channels = channels;
+    } else if grey && (init.is_none() || args.recipe.is_some()) {
+        chosen.image.channels = 1;
+    }
+    if let Some(size) = args.image {
+        chosen.image.size = size;
+    }
+    if let Some(width) = args.width {
+        chosen.generator.width = width as usize;
+        chosen.discriminator.width = width as usize;
+    }
+    if let Some(batch) = args.batch {
+        chosen.train.batch = batch as usize;
+    }
+    if let Some(lr) = args.lr {
+        chosen.optimizer.lr = lr;
+    }
+    if let Some(ema) = args.ema {
+        chosen.train.ema = ema;
+    }
+    if args.steps.is_some() || args.epochs.is_some() {
+        (chosen.train.steps, chosen.train.epochs) = (args.steps, args.epochs);
+    }
+    // It was sound as it came, so what is wrong now is a flag.
+    chosen.validate().map_err(|e| CliError::Usage(e.to_string()))?;
+    Ok(chosen)
+}
+
+/// Whether a side lies in another with at most a sixth of it as margin.
+fn fits_closely(side: usize, within: usize) -> bool {
+    side <= within && (within - side) * 6 <= within
+}
+
+fn preprocess(args: &Args, recipe: &Recipe, grey: Option<[usize; 2]>) -> Result<Preprocess, CliError> {
+    let [height, width] = recipe.image.size;
+    let fit = match (args.fit, grey) {
+        (Some(choice), _) => choice.into(),
+        // Enlarging a small picture by a few pixels (28 to 32) blurs it; a margin does not.
+        (None, Some([h, w])) if (height, width) != (h, w) && fits_closely(h, height) && fits_closely(w, width) => Fit::Pad,
+        (None, _) => Fit::Crop,
+    };
+    // Both were validated to be far below the limits of these types.
+    let preprocess = Preprocess {
+        size: [height as u32, width as u32],
+        channels: recipe.image.channels as u8,
+        fit,
+        background: args.background.unwrap_or_default(),
+    };
+    preprocess.validate()?;
+    Ok(preprocess)
+}
+
+/// The data's name as it still means the same when the run is resumed from another folder.
+fn lasting(spec: &DataSpec) -> String {
+    let text = spec.to_string();
+    let absolute = spec.path().and_then(|path| Some((path.to_str()?, std::path::absolute(path).ok()?.to_str()?.to_owned())));
+    match absolute {
+        Some((path, absolute)) => match text.strip_suffix(path) {
+            Some(kind) => format!("{kind}{absolute}"),
+            None => text,
+        },
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_paths_become_absolute_and_keep_their_kind() {
+        assert_eq!(lasting(&DataSpec::parse("fashion").unwrap()), "fashion");
+        let here = std::env::current_dir().unwrap().join("src");
+        assert_eq!(lasting(&DataSpec::parse("src").unwrap()), here.to_str().unwrap());
+        assert_eq!(lasting(&DataSpec::parse("folder:src").unwrap()), format!("folder:{}", here.to_str().unwrap()));
+    }
+}

@@ -1,0 +1,43 @@
+//! What ends a command, and the exit code it ends with.
+
+use data::DataError;
+use nn::NnError;
+use std::process::ExitCode;
+use train::TrainError;
+use train::artefacts::ArtefactError;
+
+/// The exit code after Ctrl-C: 128 + SIGINT, as shells have it.
+pub const INTERRUPTED: u8 = 130;
+
+/// An error of a command, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// A flag's value, or flags together, that make no sense: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// Anything else found out here: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+    /// From the run or its files.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// From the data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// From a recipe or weights.
+    #[error(transparent)]
+    Nn(#[from] NnError),
+    /// From the files of a run.
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+}
+
+impl CliError {
+    /// 2 for usage, 1 otherwise.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Values of flags: what each may be. clap reports what is refused here, with exit code 2.
+
+use nn::recipe::{halvings, nearest_sizes};
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The best there is.
+    Auto,
+    /// The host processor.
+    Cpu,
+    /// A graphics processor, by number where one is given.
+    Gpu(Option<usize>),
+}
+
+/// `auto`, `cpu`, `gpu` or `gpu:i`.
+pub fn device(text: &str) -> Result<DeviceChoice, String> {
+    match text.split_once(':') {
+        None if text == "auto" => Ok(DeviceChoice::Auto),
+        None if text == "cpu" => Ok(DeviceChoice::Cpu),
+        None if text == "gpu" => Ok(DeviceChoice::Gpu(None)),
+        Some(("gpu", number)) => {
+            number.parse().map(|i| DeviceChoice::Gpu(Some(i))).map_err(|_| format!("\"{number}\" is not the number of a gpu"))
+        }
+        _ => Err("choose auto, cpu, gpu or gpu:NUMBER".into()),
+    }
+}
+
+/// `N` or `HxW`, a size that the networks can make.
+pub fn image_size(text: &str) -> Result<[usize; 2], String> {
+    let side = |text: &str| text.parse::<usize>().ok().filter(|&side| side > 0);
+    let size = match text.split_once(['x', '×']) {
+        None => side(text).map(|side| [side; 2]),
+        Some((height, width)) => side(height).zip(side(width)).map(|(height, width)| [height, width]),
+    };
+    let size = size.ok_or("give one side, as in 64, or height and width, as in 48x64")?;
+    let largest = data::MAX_SIDE as usize;
+    if size.iter().any(|&side| side > largest) {
+        return Err(format!("sides can have at most {largest} pixels"));
+    }
+    if halvings(size).is_none() {
+        let nearest: Vec<String> = nearest_sizes(size).iter().map(|[height, width]| format!("{height}x{width}")).collect();
+        return Err(format!(
+            "each side must be a seed of at least 4 pixels, doubled at least once; the nearest sizes that can be made: {}",
+            nearest.join(", ")
+        ));
+    }
+    Ok(size)
+}
+
+/// A learning rate.
+pub fn learning_rate(text: &str) -> Result<f64, String> {
+    let hint = "must be a number greater than 0, such as 0.0002";
+    let rate: f64 = text.parse().map_err(|_| hint)?;
+    // What counts is the 32-bit number that it becomes.
+    let used = rate as f32;
+    if used.is_finite() && used > 0.0 { Ok(rate) } else { Err(hint.into()) }
+}
+
+/// The decay of an average of weights.
+pub fn decay(text: &str) -> Result<f64, String> {
+    let hint = "must be a number from 0 (no average) to less than 1, such as 0.999";
+    let decay: f64 = text.parse().map_err(|_| hint)?;
+    if (0.0..1.0).contains(&(decay as f32)) { Ok(decay) } else { Err(hint.into()) }
+}
+
+/// A colour, `RRGGBB`.
+pub fn colour(text: &str) -> Result<[u8; 3], String> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    let hint = "give six hexadecimal digits, as in ffffff for white";
+    if digits.len() != 6 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(hint.into());
+    }
+    let number = u32::from_str_radix(digits, 16).map_err(|_| hint)?;
+    let [_, red, green, blue] = number.to_be_bytes();
+    Ok([red, green, blue])
+}
+
+/// 1, 3 or 4.
+pub fn channels(text: &str) -> Result<usize, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        "4" => Ok(4),
+        _ => Err("choose 1 (grey), 3 (RGB) or 4 (RGBA)".into()),
+    }
+}
+
+/// A seed. Run files keep it as a signed 64-bit number.
+pub fn seed(text: &str) -> Result<u64, String> {
+    let seed: Option<i64> = text.parse().ok().filter(|seed| *seed >= 0);
+    seed.map(i64::unsigned_abs).ok_or_else(|| format!("must be a whole number from 0 to {}", i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_cannot_be_made_name_the_nearest() {
+        assert_eq!(image_size("64"), Ok([64, 64]));
+        assert_eq!(image_size("48x64"), Ok([48, 64]));
+        let message = image_size("63").unwrap_err();
+        assert!(message.contains("62x62, 64x64"), "{message}");
+        for bad in ["", "x", "64x", "-64", "0", "64x64x3", "1e3", "99999999999999999999"] {
+            assert!(image_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_are_positive_as_32_bit_numbers() {
+        assert_eq!(learning_rate("2e-4"), Ok(2e-4));
+        for bad in ["0", "-1", "NaN", "inf", "1e-60", "1e60", "fast"] {
+            assert!(learning_rate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn decays_are_less_than_one_as_32_bit_numbers() {
+        assert_eq!((decay("0"), decay("0.999")), (Ok(0.0), Ok(0.999)));
+        for bad in ["1", "-0.1", "NaN", "0.99999999999"] {
+            assert!(decay(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn devices_colours_channels_and_seeds() {
+        assert_eq!(device("gpu:1"), Ok(DeviceChoice::Gpu(Some(1))));
+        assert!(["tpu", "gpu:", "gpu:x", "cpu:0"].iter().all(|bad| device(bad).is_err()));
+        assert_eq!(colour("#ff8000"), Ok([255, 128, 0]));
+        assert!(["fff", "gggggg", "+12345", "ffffff0"].iter().all(|bad| colour(bad).is_err()));
+        assert!(["0", "2", "5", "rgb"].iter().all(|bad| channels(bad).is_err()));
+        assert_eq!(seed("9223372036854775807"), Ok(u64::MAX / 2));
+        assert!(["-1", "9223372036854775808", "x"].iter().all(|bad| seed(bad).is_err()));
+    }
+}

@@ -1,0 +1,170 @@
+//! A run for people: a bar where standard error is a terminal, else a line per logged step.
+
+use super::bar;
+use crate::output;
+use data::Dataset;
+use indicatif::ProgressBar;
+use std::io::{IsTerminal, stderr};
+use std::path::Path;
+use std::time::Duration;
+use train::artefacts::Row;
+use train::{Event, Outcome};
+
+/// Pictures left out that are named one by one.
+const NAMED: usize = 5;
+
+/// What a run looks like.
+pub struct Human {
+    /// The run's progress; there while it goes on a terminal.
+    bar: Option<ProgressBar>,
+    batch: usize,
+    steps: u64,
+    shown_pictures: bool,
+}
+
+impl Human {
+    pub fn new() -> Self {
+        Self { bar: None, batch: 1, steps: 0, shown_pictures: false }
+    }
+
+    pub fn data(&self, dataset: &Dataset) {
+        let [height, width, channels] = dataset.shape();
+        let classes = match dataset.class_names() {
+            [] => String::new(),
+            names if names.len() <= 12 => format!(", {} classes ({})", names.len(), names.join(", ")),
+            names => format!(", {} classes", names.len()),
+        };
+        output::line(format!(
+            "\nData: {}, {} images brought to {height}x{width}x{channels}{classes}",
+            dataset.name(),
+            dataset.len()
+        ));
+        let skipped = dataset.skipped();
+        skipped.iter().take(NAMED).for_each(output::warning);
+        if skipped.len() > NAMED {
+            output::warning(format!("{} more images cannot be decoded (skipped)", skipped.len() - NAMED));
+        }
+    }
+
+    pub fn starts(&mut self, batch: usize) {
+        self.batch = batch;
+    }
+
+    pub fn warning(&self, text: &str) {
+        self.beside_bar(|| output::warning(text));
+    }
+
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::Started { step, steps, .. } => {
+                self.steps = *steps;
+                if stderr().is_terminal() {
+                    let bar = bar(*steps, "{wide_bar} {pos}/{len}  {msg}  ETA {eta}").with_position(*step);
+                    // The steps of earlier sessions say nothing about the speed of this one.
+                    bar.reset_eta();
+                    bar.enable_steady_tick(Duration::from_secs(1));
+                    self.bar = Some(bar);
+                }
+            }
+            Event::Stepped { step } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_position(*step);
+                }
+            }
+            Event::Logged(row) => match &self.bar {
+                Some(bar) => bar.set_message(short(row)),
+                None => output::line(self.log_line(row)),
+            },
+            Event::Sampled { step, path } if !self.shown_pictures => {
+                self.shown_pictures = true;
+                self.beside_bar(|| output::line(format!("first pictures, after step {step}: {}", path.display())));
+            }
+            Event::Sampled { .. } | Event::Saved { .. } | Event::Epoch { .. } => {}
+            Event::Warning(text) => self.warning(text),
+        }
+    }
+
+    /// Takes the bar away, also after an error.
+    pub fn stops(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    pub fn ended(&mut self, dir: &Path, outcome: &Outcome) {
+        self.stops();
+        let shown = quoted(dir);
+        if !outcome.finished {
+            output::line(format!("stopped after step {}; saved {}", outcome.step, outcome.checkpoint.display()));
+            output::line(format!("go on with: dcgan train --resume {shown}"));
+            return;
+        }
+        output::line(format!("finished {} steps", outcome.step));
+        output::line(format!("  grids of fixed latents  {}", dir.join("samples").display()));
+        for path in &outcome.pictures {
+            let what =
+                if path.extension().is_some_and(|extension| extension == "gif") { "their time-lapse" } else { "loss curves" };
+            output::line(format!("  {what:<22}  {}", path.display()));
+        }
+        output::line(format!("  {:<22}  {}", "checkpoint", outcome.checkpoint.display()));
+        output::line(format!("draw new pictures with: dcgan sample --checkpoint {shown} --grid samples.png"));
+    }
+
+    fn log_line(&self, row: &Row) -> String {
+        let digits = self.steps.to_string().len();
+        let left = self.steps.saturating_sub(row.step) as f64 * self.batch as f64 / row.images_per_second;
+        format!("step {:>digits$}/{}  {}  ETA {}", row.step, self.steps, short(row), clock(left))
+    }
+
+    fn beside_bar(&self, print: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+pub fn complete(dir: &Path, step: u64) {
+    let shown = quoted(dir);
+    output::line(format!("{} has finished all of its {step} steps", dir.display()));
+    output::line(format!("make it longer with: dcgan train --resume {shown} --steps {}", step.saturating_mul(2)));
+}
+
+/// Losses, D's opinions and the speed.
+fn short(row: &Row) -> String {
+    format!(
+        "D loss {:.3}  G loss {:.3}  D(x) {:.2}  D(G(z)) {:.2}  {:.0} images/s",
+        row.d_loss, row.g_loss, row.d_real, row.d_fake, row.images_per_second
+    )
+}
+
+/// Seconds as `m:ss` or `h:mm:ss`.
+fn clock(seconds: f64) -> String {
+    // The cast saturates, and takes NaN to 0.
+    let seconds = seconds.round() as u64;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// A path as a shell takes it.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@\\".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_hours_only_when_needed() {
+        assert_eq!([0.4, 65.0, 3600.0, f64::NAN].map(clock), ["0:00", "1:05", "1:00:00", "0:00"]);
+    }
+
+    #[test]
+    fn paths_survive_a_shell() {
+        assert_eq!(quoted(Path::new("runs/0001-a")), "runs/0001-a");
+        assert_eq!(quoted(Path::new("my runs/it's")), r"'my runs/it'\''s'");
+    }
+}

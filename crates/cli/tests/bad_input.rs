@@ -1,0 +1,203 @@
+//! Whatever can be wrong with what the user gives: one line that names it, exit code 2 for usage and 1 otherwise.
+
+mod common;
+
+use common::{Place, files, pictures};
+use std::fs;
+
+#[test]
+fn flags_out_of_range_are_usage() {
+    let place = Place::new();
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--batch", "0"], &["--batch", "'0'"]),
+        (&["--lr", "0"], &["--lr", "greater than 0"]),
+        (&["--lr", "-1"], &["--lr", "greater than 0"]),
+        (&["--lr", "NaN"], &["--lr", "NaN"]),
+        (&["--image", "63"], &["63", "62x62, 64x64"]),
+        (&["--image", "33x64"], &["33x64", "32x64, 34x64"]),
+        (&["--image", "2"], &["8x8"]),
+        (&["--channels", "2"], &["--channels", "1 (grey)"]),
+        (&["--steps", "0"], &["--steps", "'0'"]),
+        (&["--steps", "5", "--epochs", "5"], &["--steps", "--epochs"]),
+        (&["--ema", "1"], &["--ema", "less than 1"]),
+        (&["--seed", "-1"], &["'-1'"]),
+        (&["--device", "tpu"], &["tpu", "auto, cpu, gpu"]),
+        (&["--threads", "0"], &["--threads"]),
+        (&["--keep", "0"], &["--keep"]),
+        (&["--log-every", "0"], &["--log-every"]),
+        (&["--background", "red"], &["--background", "hexadecimal"]),
+        (&["--fit", "zoom"], &["zoom", "crop"]),
+        (&["--recipe", "torhc"], &["torhc", "did you mean \"torch\"?"]),
+        (&["--recipe", "paper", "--batch", "1"], &["batch norm", "single value"]),
+        (&["--batch", "1", "--recipe", "torch", "--epochs", "900000000000"], &["--epochs"]),
+        (&["--widht", "4"], &["--widht", "--width"]),
+        (&["--resume", "--init-from", "x"], &["--resume", "--init-from"]),
+    ];
+    for (args, parts) in cases {
+        place.refused(2, &[&["train", "--data", "pictures"], *args].concat(), parts);
+    }
+    for args in [&["sample", "--checkpoint", "x"][..], &["sample"], &["export"], &["import", "--out", "x"], &["paint"]] {
+        place.refused(2, args, &["(see --help)"]);
+    }
+    assert!(!place.path("runs").exists());
+}
+
+#[test]
+fn there_is_no_gpu_yet_and_it_says_so() {
+    let place = Place::new();
+    for device in ["gpu", "gpu:3"] {
+        place.refused(1, &["train", "--device", device], &["CPU only", "not there yet", "--device cpu"]);
+    }
+    assert!(place.ok(&["devices"]).out.contains("not there yet"));
+}
+
+#[test]
+fn an_instruction_set_that_is_not_there_is_named() {
+    let place = Place::new();
+    let ended = common::Ended::of(place.command(&["devices"]).env("DCGAN_SIMD", "mmx").output().unwrap());
+    ended.refused(1, &["DCGAN_SIMD=mmx", "portable"]);
+}
+
+#[test]
+fn data_that_is_not_there_or_empty() {
+    let place = Place::new();
+    fs::create_dir(place.path("empty")).unwrap();
+    fs::create_dir(place.path("texts")).unwrap();
+    fs::write(place.path("texts/a.txt"), "hello").unwrap();
+    let cases: &[(&str, &[&str])] = &[
+        ("nowhere", &["no data at \"nowhere\""]),
+        ("fashon-mnist", &["did you mean \"fashion-mnist\"?"]),
+        ("", &["no data given"]),
+        ("empty", &["no images in", "empty"]),
+        ("texts", &["no images in", "1 other file"]),
+        ("lmdb:pictures", &["unknown kind \"lmdb\""]),
+        ("pictures/000.png", &["000.png", "single image"]),
+    ];
+    for (spec, parts) in cases {
+        place.refused(1, &["train", "--data", spec, "--out", "run"], parts);
+    }
+    place.refused(1, &["train", "--data", "pictures", "--batch", "41", "--out", "run"], &["40 images", "batch of 41"]);
+    assert!(!place.path("run").exists());
+}
+
+#[test]
+fn more_than_a_tenth_of_bad_pictures_is_too_many() {
+    let place = Place::new();
+    for i in 0..5 {
+        let good = fs::read(place.path("pictures/000.png")).unwrap();
+        fs::write(place.path(&format!("pictures/cut{i}.png")), &good[..good.len() / 2]).unwrap();
+    }
+    place.refused(1, &["train", "--data", "pictures", "--image", "16"], &["5 of 45 images", "10 %", "cut0.png"]);
+}
+
+#[test]
+fn an_image_bomb_is_refused_by_its_header() {
+    let place = Place::new();
+    pictures(&place.path("bomb"), 20);
+    // A valid header of 60000×60000 pixels; the checksum of its chunk is right.
+    let mut bomb = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
+    let crc = bomb[12..].iter().fold(!0u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 })
+    });
+    bomb.extend((!crc).to_be_bytes());
+    fs::write(place.path("bomb/bomb.png"), bomb).unwrap();
+    let ended = place.ok(&["train", "--data", "bomb", "--image", "16", "--batch", "8", "--dry-run"]);
+    assert!(ended.err.starts_with("warning: cannot decode \"bomb.png\"") && ended.err.contains("limit"), "{}", ended.err);
+}
+
+#[test]
+fn damaged_idx_files_are_told_apart() {
+    let place = Place::new();
+    let good: Vec<u8> = [&[0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 28, 0, 0, 0, 28][..], &[9; 4 * 784]].concat();
+    let cases: &[(&str, Vec<u8>, &str)] = &[
+        ("magic-idx3-ubyte", [b"IDX!", &good[4..]].concat(), "starts with"),
+        ("short-idx3-ubyte", good[..good.len() - 1].to_vec(), "truncated"),
+        ("head-idx3-ubyte", good[..9].to_vec(), "truncated"),
+        ("long-idx3-ubyte", [&good[..], &[0]].concat(), "goes on after"),
+        ("pack-idx3-ubyte.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03nonsense".to_vec(), "gzip"),
+    ];
+    for (name, bytes, part) in cases {
+        fs::write(place.path(name), bytes).unwrap();
+        place.refused(1, &["train", "--data", name, "--batch", "2"], &[name, part]);
+    }
+    fs::write(place.path("train-images-idx3-ubyte"), &good).unwrap();
+    fs::write(place.path("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3]).unwrap();
+    place.refused(1, &["train", "--data", "train-images-idx3-ubyte", "--batch", "2"], &["4 images", "3 labels"]);
+}
+
+#[test]
+fn recipes_with_faults_are_named_with_the_key() {
+    let place = Place::new();
+    let cases: &[(&str, &[&str])] = &[
+        ("base = \"small\"\n[optimizer]\nlearning_rate = 1\n", &["bad.toml", "optimizer.learning_rate"]),
+        ("base = \"small\"\n[train]\nbach = 1\n", &["train.bach", "train.batch"]),
+        ("base = \"small\"\n[optimizer]\nlr = \"fast\"\n", &["optimizer.lr"]),
+        ("base = \"small\"\n[optimizer]\nlr = nan\n", &["optimizer.lr"]),
+        ("base = \"small\"\n[image]\nsize = [63, 64]\n", &["63x64", "62x64, 64x64"]),
+        ("base = \"smal\"\n", &["smal", "did you mean \"small\"?"]),
+        ("[image\n", &["TOML", "line 1"]),
+    ];
+    for (text, parts) in cases {
+        fs::write(place.path("bad.toml"), text).unwrap();
+        place.refused(1, &["train", "--recipe", "bad.toml"], parts);
+    }
+    place.refused(1, &["train", "--recipe", "none.toml"], &["none.toml"]);
+    place.refused(1, &["train", "--recipe", "pictures/000.png"], &["pictures/000.png"]);
+    place.refused(2, &["recipes", "papr"], &["did you mean \"paper\"?"]);
+}
+
+#[test]
+fn nothing_to_resume() {
+    let place = Place::new();
+    let resume = |args: &[&str], parts: &[&str]| place.refused(1, &[&["train", "--resume"], args].concat(), parts);
+    resume(&[], &["nothing to resume", "runs"]);
+    resume(&["gone"], &["nothing to resume", "gone"]);
+    resume(&["pictures"], &["pictures", "not a run directory"]);
+    fs::create_dir_all(place.path("runs/0001-x/checkpoints")).unwrap();
+    resume(&[], &["no checkpoint", "0001-x"]);
+    place.refused(1, &["runs", "gone"], &["no runs in \"gone\""]);
+}
+
+#[test]
+fn checkpoints_that_cannot_be_used_say_why() {
+    let place = Place::new();
+    place.train(&["--steps", "2", "--out", "run"]);
+    let good = fs::read(place.checkpoints("run").last().unwrap()).unwrap();
+    let middle = good.len() / 2;
+    let mut flipped = good.clone();
+    flipped[middle] ^= 4;
+    let schema = b"\"schema\":\"1\"";
+    let at = good.windows(schema.len()).position(|window| window == schema).expect("a schema in the header");
+    let mut newer = good.clone();
+    newer[at + schema.len() - 2] = b'9';
+    let cases: &[(&str, &[u8], &[&str])] = &[
+        ("cut.safetensors", &good[..middle], &["cut.safetensors", "truncated"]),
+        ("flip.safetensors", &flipped, &["flip.safetensors", "damaged", "checksum"]),
+        ("newer.safetensors", &newer, &["newer.safetensors", "newer version"]),
+        ("text.safetensors", b"hello", &["text.safetensors", "not a safetensors file"]),
+        ("empty.safetensors", b"", &["empty.safetensors"]),
+    ];
+    for (name, bytes, parts) in cases {
+        fs::write(place.path(name), bytes).unwrap();
+        place.refused(1, &["sample", "--checkpoint", name, "--grid", "x.png"], parts);
+        place.refused(1, &["info", name], parts);
+    }
+    place.refused(1, &["info", "gone.safetensors"], &["gone.safetensors"]);
+    place.ok(&["sample", "--checkpoint", "run", "--out", "raw.safetensors", "--count", "2"]);
+    place.refused(1, &["info", "raw.safetensors"], &["not a checkpoint", "dcgan import"]);
+    // Of another recipe.
+    place.refused(1, &["train", "--init-from", "run", "--recipe", "small", "--out", "y"], &["--init-from run", "another recipe"]);
+    assert!(!place.path("x.png").exists() && !place.path("y").exists());
+}
+
+#[test]
+fn a_run_goes_only_where_nothing_is() {
+    let place = Place::new();
+    place.train(&["--steps", "2", "--out", "run"]);
+    let before = fs::read(place.path("run/metrics.jsonl")).unwrap();
+    place.refused(1, &Place::training(&["--out", "run"]), &["\"run\" exists and is not empty", "--resume"]);
+    assert_eq!(fs::read(place.path("run/metrics.jsonl")).unwrap(), before);
+    // Nor where no folder can be.
+    place.refused(1, &Place::training(&["--out", "pictures/000.png/run"]), &["pictures/000.png/run"]);
+    assert_eq!(files(&place.path("pictures")).len(), 40);
+}

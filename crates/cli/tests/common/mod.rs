@@ -1,0 +1,150 @@
+//! Running the built program in a folder of its own, on pictures made here.
+
+// Each test file is a program of its own and uses a part of this.
+#![allow(dead_code, reason = "shared by several test programs")]
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// Flags that make the smallest networks that learn 16×16 pictures.
+pub const TINY: [&str; 8] = ["--data", "pictures", "--image", "16", "--width", "2", "--batch", "8"];
+
+/// A folder with 40 pictures in `pictures/`, in which commands are run.
+pub struct Place {
+    folder: TempDir,
+}
+
+/// What a command did.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let place = Self { folder: tempfile::tempdir().unwrap() };
+        pictures(&place.path("pictures"), 40);
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dcgan"));
+        command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ended {
+        Ended::of(self.command(args).output().unwrap())
+    }
+
+    /// Runs a command that must end well.
+    pub fn ok(&self, args: &[&str]) -> Ended {
+        let ended = self.run(args);
+        assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.err);
+        ended
+    }
+
+    /// Runs a command that must fail with this code and one line that holds all of `parts`.
+    #[track_caller]
+    pub fn refused(&self, code: i32, args: &[&str], parts: &[&str]) {
+        self.run(args).refused(code, parts);
+    }
+
+    /// `train` on the tiny networks.
+    pub fn train(&self, args: &[&str]) -> Ended {
+        self.ok(&Self::training(args))
+    }
+
+    pub fn training<'a>(args: &[&'a str]) -> Vec<&'a str> {
+        [&["train"], &TINY[..], args].concat()
+    }
+
+    /// Starts `train` on the tiny networks.
+    pub fn start(&self, args: &[&str]) -> Child {
+        self.command(&Self::training(args)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The files of a checkpoints folder, by name.
+    pub fn checkpoints(&self, run: &str) -> Vec<PathBuf> {
+        files(&self.path(run).join("checkpoints"))
+    }
+}
+
+impl Ended {
+    pub fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    #[track_caller]
+    pub fn refused(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}", self.err);
+        let errors: Vec<&str> = self.err.lines().filter(|line| !line.starts_with("warning: ")).collect();
+        let [line] = errors[..] else { panic!("not one line: {:?}", self.err) };
+        assert!(line.starts_with("error: "), "{line}");
+        for part in parts {
+            assert!(line.contains(part), "{part:?} is not in: {line}");
+        }
+    }
+
+    /// Standard output as JSON lines.
+    pub fn json(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+
+    pub fn event(&self, name: &str) -> Value {
+        self.json().into_iter().find(|object| object["event"] == name).unwrap_or_else(|| panic!("no {name} in {}", self.out))
+    }
+}
+
+/// Writes `count` small coloured pictures, all different, none of 16×16.
+pub fn pictures(folder: &Path, count: u32) {
+    std::fs::create_dir_all(folder).unwrap();
+    for i in 0..count {
+        let picture = image::RgbImage::from_fn(20, 18, |x, y| {
+            image::Rgb([(x * 12) as u8, (y * 14) as u8 ^ i as u8, (i * 6) as u8 ^ (x + y) as u8])
+        });
+        picture.save(folder.join(format!("{i:03}.png"))).unwrap();
+    }
+}
+
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// The steps of a run's metrics, in the order of the file.
+pub fn logged_steps(run: &Path) -> Vec<u64> {
+    rows(run).iter().map(|row| row["step"].as_u64().unwrap()).collect()
+}
+
+pub fn rows(run: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Sends a signal, by name.
+#[cfg(unix)]
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Waits until `found`, at most half a minute.
+pub fn wait_for(mut found: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if found() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("waited in vain");
+}

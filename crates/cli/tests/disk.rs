@@ -1,0 +1,80 @@
+//! A disk that is full or may not be written: what was saved before stays.
+#![cfg(unix)]
+
+mod common;
+
+use common::{Ended, Place};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn intact(place: &Place, run: &str, before: &[(PathBuf, Vec<u8>)]) {
+    for (path, bytes) in before {
+        assert!(fs::read(path).is_ok_and(|now| now == *bytes), "{path:?} is not what it was");
+    }
+    place.ok(&["sample", "--checkpoint", run, "--count", "1", "--out", "x.safetensors", "--force"]);
+}
+
+fn contents(files: Vec<PathBuf>) -> Vec<(PathBuf, Vec<u8>)> {
+    files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+/// A limit on the size of files does what a full disk does, and needs no rights.
+#[test]
+fn a_checkpoint_that_does_not_fit_leaves_the_older_ones() {
+    let place = Place::new();
+    place.train(&["--steps", "3", "--out", "run"]);
+    let before = contents(place.checkpoints("run"));
+    let limited = "ulimit -f 64; trap '' XFSZ; exec \"$0\" train --resume run --steps 9";
+    let mut command = Command::new("sh");
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_dcgan")]).current_dir(place.path(""));
+    Ended::of(command.output().unwrap()).refused(1, &["cannot write", "run/", "older files are untouched"]);
+    intact(&place, "run", &before);
+    place.ok(&["train", "--resume", "run", "--steps", "9"]);
+}
+
+/// A small file system in memory, for those who may mount one.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(path: &Path, bytes: u64) -> Option<Self> {
+        fs::create_dir_all(path).unwrap();
+        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]).arg(path).output();
+        done.is_ok_and(|output| output.status.success()).then(|| Self(path.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_leaves_the_older_checkpoints() {
+    let place = Place::new();
+    place.train(&["--steps", "1", "--out", "measure"]);
+    let size = fs::metadata(place.checkpoints("measure").last().unwrap()).unwrap().len();
+    let Some(disk) = Mounted::new(&place.path("disk"), size * 7 / 2) else {
+        eprintln!("skipped: no file system can be mounted here");
+        return;
+    };
+    // Each step is kept, so the fourth checkpoint at the latest finds no room.
+    let run = Place::training(&["--steps", "60", "--out", "disk/run", "--checkpoint-every", "1", "--keep", "50"]);
+    place.refused(1, &run, &["cannot write", "disk/run", "older files are untouched"]);
+    let left = place.checkpoints("disk/run");
+    assert!(!left.is_empty() && left.iter().all(|path| path.extension().is_some_and(|e| e == "safetensors")), "{left:?}");
+    intact(&place, "disk/run", &contents(left));
+    drop(disk);
+}
+
+#[test]
+fn a_folder_that_may_not_be_written_is_named() {
+    let place = Place::new();
+    fs::write(place.path("file"), "").unwrap();
+    place.refused(1, &Place::training(&["--out", "file"]), &["file"]);
+    place.refused(1, &Place::training(&["--runs-dir", "file"]), &["file"]);
+    place.train(&["--steps", "1", "--out", "run"]);
+    place.refused(1, &["sample", "--checkpoint", "run", "--grid", "none/grid.png"], &["cannot write", "none/grid.png"]);
+    place.refused(1, &["export", "--checkpoint", "run", "--out", "file/x"], &["file/x"]);
+}

@@ -1,0 +1,224 @@
+//! Runs that are interrupted, killed, lengthened, and gone on with.
+#![cfg(unix)]
+
+mod common;
+
+use common::{Ended, Place, logged_steps, rows, signal, wait_for};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+fn last_checkpoint(place: &Place, run: &str) -> Vec<u8> {
+    fs::read(place.checkpoints(run).last().unwrap()).unwrap()
+}
+
+#[test]
+fn an_interrupt_finishes_the_step_saves_and_says_how_to_go_on() {
+    let place = Place::new();
+    for (name, run) in [("INT", "int"), ("TERM", "term")] {
+        let child = place.start(&["--steps", "1000000", "--out", run, "--log-every", "1"]);
+        let metrics = place.path(run).join("metrics.jsonl");
+        wait_for(|| fs::metadata(&metrics).is_ok_and(|file| file.len() > 0));
+        signal(&child, name);
+        let ended = Ended::of(child.wait_with_output().unwrap());
+        assert_eq!(ended.code, Some(130), "{}", ended.err);
+        assert!(ended.err.contains("finishing the step"), "{}", ended.err);
+        assert!(ended.out.contains(&format!("dcgan train --resume {run}")), "{}", ended.out);
+        let done = logged_steps(&place.path(run)).len() as u64;
+        assert!(place.checkpoints(run).last().unwrap().ends_with(format!("step-{done:08}.safetensors")));
+        // Shortened to a few steps more, it ends as a run of that length that was never stopped.
+        let steps = (done + 3).to_string();
+        place.ok(&["train", "--resume", run, "--steps", &steps]);
+        assert_eq!(logged_steps(&place.path(run)), (1..=done + 3).collect::<Vec<_>>());
+        let config = fs::read_to_string(place.path(run).join("config.toml")).unwrap();
+        assert!(config.contains("[[changes]]") && config.contains("from = \"1000000\""), "{config}");
+    }
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    let place = Place::new();
+    // Steps long enough that the second comes before the first has done its work.
+    let slow =
+        ["train", "--data", "pictures", "--image", "64", "--width", "32", "--batch", "40", "--threads", "1", "--out", "run"];
+    let child = place.command(&slow).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    wait_for(|| place.path("run/metrics.jsonl").exists());
+    std::thread::sleep(Duration::from_millis(300));
+    signal(&child, "INT");
+    std::thread::sleep(Duration::from_millis(60));
+    signal(&child, "INT");
+    let ended = Ended::of(child.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(130), "{}", ended.err);
+}
+
+/// A run of 300 steps that is killed again and again ends with the bytes of one that was not, and no row is lost or there twice.
+#[test]
+fn killed_at_any_instant_it_ends_the_same() {
+    const STEPS: u64 = 300;
+    let place = Place::new();
+    let settings =
+        ["--steps", "300", "--log-every", "1", "--sample-every", "100", "--checkpoint-every", "7", "--keep", "2", "--ema", "0.9"];
+    let start = Instant::now();
+    place.train(&[&settings[..], &["--out", "whole"]].concat());
+    let micros = start.elapsed().as_micros() as u64;
+    let mut random = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1;
+    eprintln!("seed {random}");
+    let mut draw = |below: u64| {
+        // xorshift
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let written = || fs::read_to_string(place.path("killed/metrics.jsonl")).unwrap_or_default().lines().count() as u64;
+    let (mut kills, mut within, mut ended) = (0, 0, false);
+    while !ended {
+        let saved = place.path("killed/checkpoints").is_dir() && !place.checkpoints("killed").iter().all(|p| is_temporary(p));
+        if !saved {
+            // Killed before anything was there to go on with: nothing is lost.
+            let _ = fs::remove_dir_all(place.path("killed"));
+        }
+        let mut child = place.start(&[&settings[..], &["--out", "killed"], if saved { &["--resume"] } else { &[][..] }].concat());
+        if kills < 12 {
+            if kills % 3 == 0 {
+                // Any time: mostly while it starts, or behind the last step.
+                std::thread::sleep(Duration::from_micros(draw(micros / 2)));
+            } else {
+                // Some rows further on, and then a little: in a step, a row, a grid, a checkpoint or its rotation.
+                let (rows, wanted) = (written(), draw(40));
+                while written().abs_diff(rows) < wanted && child.try_wait().unwrap().is_none() {}
+                std::thread::sleep(Duration::from_micros(draw(4000)));
+            }
+            child.kill().unwrap();
+            kills += 1;
+        }
+        let output = Ended::of(child.wait_with_output().unwrap());
+        assert!(matches!(output.code, None | Some(0)), "{}", output.err);
+        ended = output.code == Some(0);
+        within += u32::from(!ended && (1..STEPS).contains(&written()));
+    }
+    eprintln!("{kills} kills, {within} of them between the first step and the last");
+    assert!(within > 1, "the kills came too early or too late to tell anything");
+    assert!(last_checkpoint(&place, "whole") == last_checkpoint(&place, "killed"), "after {kills} kills");
+    let steps: Vec<u64> = (1..=STEPS).collect();
+    assert_eq!(logged_steps(&place.path("killed")), steps);
+    for (whole, killed) in rows(&place.path("whole")).iter().zip(rows(&place.path("killed"))) {
+        for key in ["d_loss", "g_loss", "d_real", "d_fake"] {
+            assert_eq!(whole[key], killed[key], "step {}: {key}", whole["step"]);
+        }
+    }
+    for name in ["samples/step-00000200.png", "samples/step-00000300.png"] {
+        assert!(
+            fs::read(place.path("whole").join(name)).unwrap() == fs::read(place.path("killed").join(name)).unwrap(),
+            "{name}"
+        );
+    }
+}
+
+fn is_temporary(path: &Path) -> bool {
+    path.extension().is_none_or(|extension| extension != "safetensors")
+}
+
+#[test]
+fn a_run_can_be_lengthened_and_its_rate_changed() {
+    let place = Place::new();
+    place.train(&["--steps", "12", "--out", "whole"]);
+    place.train(&["--steps", "5", "--name", "parts"]);
+    let ended = place.ok(&["train", "--resume"]);
+    assert!(ended.out.contains("finished all of its 5 steps") && ended.out.contains("--steps"), "{}", ended.out);
+    assert_eq!(place.ok(&["train", "--resume", "--json"]).event("complete")["step"], 5);
+    // The same command again with --resume and a longer run.
+    place.train(&["--resume", "runs/0001-parts", "--steps", "12"]);
+    // Only the record of the change tells the two apart.
+    let tensors = |run: &str| train::artefacts::read_state_dict(place.checkpoints(run).last().unwrap()).unwrap();
+    assert!(tensors("whole") == tensors("runs/0001-parts"));
+    place.ok(&["train", "--resume", "--epochs", "3", "--lr", "0.0001"]);
+    let config = fs::read_to_string(place.path("runs/0001-parts/config.toml")).unwrap();
+    for part in ["steps = 15", "lr = 0.0001", "setting = \"lr\"", "step = 12"] {
+        assert!(config.contains(part), "{part} is not in {config}");
+    }
+    place.refused(2, &["train", "--resume", "--steps", "3"], &["--steps", "15"]);
+}
+
+#[test]
+fn what_cannot_change_is_refused_by_name() {
+    let place = Place::new();
+    place.train(&["--steps", "3", "--out", "run"]);
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["--batch", "4"], &["--batch 4", "8"]),
+        (&["--width", "3"], &["--width 3", "2"]),
+        (&["--image", "32"], &["--image 32x32", "16x16"]),
+        (&["--channels", "1"], &["--channels 1", "3"]),
+        (&["--fit", "pad"], &["--fit pad", "crop"]),
+        (&["--seed", "1"], &["--seed 1"]),
+        (&["--ema", "0.9"], &["--ema 0.9"]),
+        (&["--recipe", "paper"], &["--recipe paper", "torch"]),
+        (&["--keep", "9"], &["--keep 9", "3"]),
+        (&["--out", "other"], &["run", "other"]),
+    ];
+    let before = last_checkpoint(&place, "run");
+    for (args, parts) in cases {
+        place.refused(2, &[&["train", "--resume", "run", "--steps", "5"], *args].concat(), parts);
+    }
+    assert!(before == last_checkpoint(&place, "run"));
+    place.ok(&["train", "--resume", "run", "--steps", "4", "--recipe", "torch", "--batch", "8", "--fit", "crop"]);
+}
+
+#[test]
+fn other_data_is_noticed_and_moved_data_found() {
+    let place = Place::new();
+    place.train(&["--steps", "3", "--out", "run"]);
+    fs::rename(place.path("pictures"), place.path("moved")).unwrap();
+    let resume = ["train", "--resume", "run", "--steps", "4"];
+    place.refused(1, &resume, &["no data at", "pictures"]);
+    place.ok(&[&resume[..], &["--data", "moved"]].concat());
+    fs::remove_file(place.path("moved/007.png")).unwrap();
+    place.refused(1, &["train", "--resume", "run", "--steps", "9", "--data", "moved"], &["moved", "not those", "--data"]);
+}
+
+#[test]
+fn damaged_checkpoints_are_named_and_passed_over() {
+    let place = Place::new();
+    place.train(&["--steps", "6", "--out", "run", "--checkpoint-every", "2", "--log-every", "1"]);
+    let whole = last_checkpoint(&place, "run");
+    let [.., middle, newest] = &place.checkpoints("run")[..] else { panic!("two checkpoints") };
+    fs::write(newest, &whole[..whole.len() / 3]).unwrap();
+    let mut flipped = fs::read(middle).unwrap();
+    let last = flipped.len() - 1;
+    flipped[last] ^= 1;
+    fs::write(middle, flipped).unwrap();
+    let ended = place.ok(&["train", "--resume", "run"]);
+    let warnings: Vec<&str> = ended.err.lines().collect();
+    assert_eq!(warnings.len(), 2, "{}", ended.err);
+    assert!(
+        warnings[0].contains("step-00000006.safetensors") && warnings[1].contains("step-00000004.safetensors"),
+        "{}",
+        ended.err
+    );
+    assert!(last_checkpoint(&place, "run") == whole, "steps 3 to 6 were done again, to the same end");
+    assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn other_arithmetic_is_warned_of() {
+    let place = Place::new();
+    place.train(&["--steps", "2", "--out", "run"]);
+    let mut resumed = place.command(&["train", "--resume", "run", "--steps", "3"]);
+    let ended = Ended::of(resumed.env("DCGAN_SIMD", "portable").output().unwrap());
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let portable = place.ok(&["devices"]).out.contains("portable");
+    assert_eq!(ended.err.contains("instruction set portable") || ended.err.contains("with portable"), !portable, "{}", ended.err);
+}
+
+#[test]
+fn two_processes_cannot_train_in_one_directory() {
+    let place = Place::new();
+    let mut child = place.start(&["--steps", "1000000", "--out", "run"]);
+    wait_for(|| place.path("run/metrics.jsonl").exists());
+    place.refused(1, &["train", "--resume", "run"], &["\"run\" is in use by another training process"]);
+    place.refused(1, &Place::training(&["--out", "run"]), &["\"run\""]);
+    let listed = place.ok(&["runs", ".", "--json"]).json();
+    assert_eq!(listed[0]["running"], true);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1,0 +1,87 @@
+//! `dcgan sample`.
+
+mod common;
+
+use common::{Place, files};
+use std::collections::BTreeMap;
+use std::fs;
+use train::artefacts::{Array, read_state_dict, write_state_dict};
+
+fn trained() -> Place {
+    let place = Place::new();
+    place.train(&["--steps", "3", "--out", "run"]);
+    place
+}
+
+#[test]
+fn the_same_seed_draws_the_same_whatever_count_and_batch() {
+    let place = trained();
+    let images = |name: &str, args: &[&str]| {
+        place.ok(&[&["sample", "--checkpoint", "run", "--out", name], args].concat());
+        let mut arrays = read_state_dict(&place.path(name)).unwrap();
+        let array = arrays.remove("images").unwrap();
+        assert_eq!(arrays["latents"].shape, [array.shape[0], 100]);
+        assert_eq!(array.shape[1..], [16, 16, 3]);
+        array.into_f32().unwrap()
+    };
+    let all = images("a.safetensors", &["--count", "10"]);
+    assert!(all.iter().all(|value| (-1.0..=1.0).contains(value)));
+    for (name, batch) in [("b.safetensors", "1"), ("c.safetensors", "3"), ("d.safetensors", "10")] {
+        assert_eq!(all, images(name, &["--count", "10", "--batch", batch]), "--batch {batch}");
+    }
+    assert_eq!(all[..4 * 16 * 16 * 3], images("e.safetensors", &["--count", "4"]));
+    assert_ne!(all, images("f.safetensors", &["--count", "10", "--seed", "1"]));
+    // Drawing the written latents again gives the pictures again.
+    assert_eq!(all, images("g.safetensors", &["--latents", "a.safetensors"]));
+    for bn in ["batch", "recalibrated"] {
+        assert_ne!(all, images(&format!("{bn}.safetensors"), &["--count", "10", "--bn", bn]), "{bn}");
+    }
+}
+
+#[test]
+fn pictures_and_grids_are_written_and_never_over_others() {
+    let place = trained();
+    let command = ["sample", "--checkpoint", "run", "--count", "5", "--grid", "grid.png", "--columns", "3", "--out", "drawn"];
+    place.ok(&command);
+    let drawn = files(&place.path("drawn"));
+    assert_eq!(drawn.len(), 5);
+    let picture = image::open(&drawn[4]).unwrap();
+    assert_eq!((picture.width(), picture.height(), picture.color().channel_count()), (16, 16, 3));
+    let grid = image::open(place.path("grid.png")).unwrap();
+    assert!(grid.width() > grid.height(), "three columns, two rows");
+
+    fs::write(place.path("grid.png"), "mine").unwrap();
+    place.refused(1, &command, &["grid.png", "--force"]);
+    place.refused(1, &["sample", "--checkpoint", "run", "--out", "drawn"], &["00000.png", "--force"]);
+    assert_eq!(fs::read(place.path("grid.png")).unwrap(), b"mine");
+    place.ok(&[&command[..], &["--force"]].concat());
+    assert_ne!(fs::read(place.path("grid.png")).unwrap(), b"mine");
+}
+
+#[test]
+fn latents_of_another_shape_are_refused() {
+    let place = trained();
+    let write = |arrays: &[(&str, Array)]| {
+        let arrays: BTreeMap<String, Array> = arrays.iter().map(|(name, array)| ((*name).to_owned(), array.clone())).collect();
+        write_state_dict(&place.path("z.safetensors"), &arrays).unwrap();
+    };
+    let refused = |parts: &[&str]| {
+        let args = ["sample", "--checkpoint", "run", "--latents", "z.safetensors", "--grid", "x.png"];
+        place.refused(1, &args, &[&["z.safetensors", "[N, 100]"], parts].concat());
+    };
+    write(&[("z", Array::f32([2, 99], vec![0.0; 198]))]);
+    refused(&["[2, 99]"]);
+    write(&[("z", Array::f32([0, 100], vec![]))]);
+    refused(&["[0, 100]"]);
+    write(&[("z", Array::scalar_i64(3))]);
+    refused(&["whole numbers"]);
+    write(&[("z", Array::f32([1, 100], vec![f32::NAN; 100]))]);
+    refused(&["NaN"]);
+    write(&[("a", Array::f32([1, 100], vec![0.0; 100])), ("b", Array::f32([1, 100], vec![0.0; 100]))]);
+    refused(&["2 tensors"]);
+    place.refused(
+        2,
+        &["sample", "--checkpoint", "run", "--latents", "z", "--count", "3", "--grid", "x.png"],
+        &["--latents", "--count"],
+    );
+}

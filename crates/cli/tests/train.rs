@@ -1,0 +1,170 @@
+//! `dcgan train`, from nothing to a finished run.
+
+mod common;
+
+use common::{Place, files, logged_steps};
+use serde_json::json;
+use std::fs;
+
+#[test]
+fn a_run_leaves_everything_it_promises() {
+    let place = Place::new();
+    let ended = place.train(&[
+        "--steps",
+        "7",
+        "--out",
+        "run",
+        "--log-every",
+        "2",
+        "--sample-every",
+        "3",
+        "--checkpoint-every",
+        "2",
+        "--keep",
+        "2",
+    ]);
+    let at = |text: &str| ended.out.find(text).unwrap_or_else(|| panic!("{text:?} is not in {}", ended.out));
+    // The plan, then the data, then a line per logged step, then what to do next.
+    assert!(at("Generator: latent vector 100 -> image 16x16x3") < at("Data: pictures, 40 images"));
+    assert!(at("Data: pictures, 40 images") < at("step 2/7  D loss"));
+    assert_eq!(ended.out.lines().filter(|line| line.starts_with("step ")).count(), 4);
+    at("dcgan sample --checkpoint run");
+    assert_eq!(ended.err, "");
+
+    let run = place.path("run");
+    assert_eq!(logged_steps(&run), [2, 4, 6, 7]);
+    for key in ["step", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second", "seconds"] {
+        assert!(common::rows(&run).iter().all(|row| row[key].is_number()), "{key}");
+    }
+    let names = |folder: &str| -> Vec<String> {
+        files(&run.join(folder)).iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("checkpoints"), ["step-00000006.safetensors", "step-00000007.safetensors"]);
+    // Every third step, the last, and the first epoch's end (5 batches).
+    assert_eq!(names("samples"), [3, 5, 6, 7].map(|step| format!("step-{step:08}.png")));
+    let grid = image::open(run.join("samples/step-00000007.png")).unwrap();
+    assert!(grid.width() >= 8 * 16 && grid.height() >= 8 * 16);
+    for name in ["config.toml", "timelapse.gif", "losses.png"] {
+        assert!(run.join(name).is_file(), "{name}");
+    }
+    assert!(names("").iter().any(|name| name.starts_with("events.out.tfevents.")));
+    assert!(fs::read_to_string(run.join("config.toml")).unwrap().contains("steps = 7"));
+}
+
+#[test]
+fn json_is_one_object_per_event_and_nothing_else() {
+    let place = Place::new();
+    let ended = place.train(&["--epochs", "2", "--json", "--log-every", "5", "--threads", "1"]);
+    assert_eq!(ended.err, "");
+    let events = ended.json();
+    let named = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+    assert_eq!([named("plan"), named("data"), named("started"), named("finished")], [1; 4]);
+    assert_eq!([named("logged"), named("epoch")], [2, 2]);
+    assert_eq!(events.len(), events.iter().filter(|event| event["event"].is_string()).count());
+    assert_eq!(ended.event("started")["steps"], 10);
+    assert_eq!(ended.event("data")["images"], 40);
+    let path = place.path(ended.event("finished")["checkpoint"].as_str().unwrap());
+    assert!(path.is_file() && path.starts_with(place.path("runs/0001-pictures-torch")), "{path:?}");
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let place = Place::new();
+    let before = files(&place.path(""));
+    let ended = place.train(&["--dry-run"]);
+    assert!(ended.out.contains("Discriminator") && ended.out.contains("40 images"), "{}", ended.out);
+    assert_eq!(files(&place.path("")), before);
+}
+
+#[test]
+fn defaults_follow_the_data() {
+    let place = Place::new();
+    let plan = |args: &[&str]| {
+        let ended = place.ok(&[&["train", "--dry-run", "--json"], args].concat());
+        (ended.event("plan")["recipe"].clone(), ended.event("plan")["image"].clone(), ended.event("dry_run")["steps"].clone())
+    };
+    assert_eq!(plan(&[]), (json!("small"), json!([28, 28, 1]), json!(5 * 468)));
+    assert_eq!(plan(&["--image", "32", "--epochs", "1"]), (json!("small"), json!([32, 32, 1]), json!(468)));
+    assert_eq!(plan(&["--image", "64", "--steps", "9"]), (json!("torch"), json!([64, 64, 1]), json!(9)));
+    assert_eq!(plan(&["--recipe", "torch", "--steps", "9"]), (json!("torch"), json!([64, 64, 1]), json!(9)));
+    assert_eq!(plan(&["--data", "pictures", "--batch", "20"]), (json!("torch"), json!([64, 64, 3]), json!(50)));
+    assert_eq!(plan(&["--data", "pictures", "--batch", "20", "--channels", "4"]).1, json!([64, 64, 4]));
+}
+
+#[test]
+fn a_small_picture_is_padded_and_a_large_one_cropped() {
+    let place = Place::new();
+    let config = |name: &str, args: &[&str]| {
+        place.ok(&[&["train", "--out", name, "--steps", "1", "--batch", "4", "--width", "1"], args].concat());
+        fs::read_to_string(place.path(name).join("config.toml")).unwrap()
+    };
+    assert!(config("pad", &["--image", "32"]).contains("fit = \"pad\""));
+    assert!(config("same", &[]).contains("fit = \"crop\""));
+    assert!(config("told", &["--image", "32", "--fit", "stretch", "--background", "ff8000"]).contains("fit = \"stretch\""));
+    assert!(config("folder", &["--data", "pictures", "--image", "32"]).contains("fit = \"crop\""));
+}
+
+#[test]
+fn a_recipe_file_is_taken_and_flags_go_before_it() {
+    let place = Place::new();
+    fs::write(
+        place.path("mine.toml"),
+        "base = \"small\"\nname = \"mine\"\n[image]\nsize = [16, 16]\n[train]\nbatch = 4\nsteps = 3\n",
+    )
+    .unwrap();
+    let flags =
+        ["train", "--recipe", "mine.toml", "--width", "2", "--ema", "0.9", "--lr", "0.001", "--seed", "5", "--name", "a b/c"];
+    place.ok(&flags);
+    let config = fs::read_to_string(place.path("runs/0001-a-b-c/config.toml")).unwrap();
+    for part in ["name = \"mine\"", "batch = 4", "steps = 3", "ema = 0.9", "lr = 0.001", "seed = 5", "width = 2"] {
+        assert!(config.contains(part), "{part} is not in {config}");
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_threads_but_on_the_seed() {
+    let place = Place::new();
+    let last = |name: &str, args: &[&str]| {
+        place.train(&[&["--steps", "6", "--out", name], args].concat());
+        fs::read(place.checkpoints(name).last().unwrap()).unwrap()
+    };
+    let one = last("one", &["--threads", "1"]);
+    assert!(one == last("two", &["--threads", "2"]) && one == last("three", &["--threads", "3"]));
+    assert!(one != last("other", &["--seed", "1"]));
+}
+
+#[test]
+fn bad_pictures_are_skipped_and_named_up_to_five() {
+    let place = Place::new();
+    common::pictures(&place.path("many"), 90);
+    for i in 0..7 {
+        fs::write(place.path(&format!("many/bad{i}.png")), b"\x89PNG\r\n\x1a\nnothing").unwrap();
+    }
+    let ended = place.ok(&["train", "--data", "many", "--image", "16", "--width", "2", "--batch", "8", "--steps", "2"]);
+    assert!(ended.out.contains("90 images"), "{}", ended.out);
+    let warnings: Vec<&str> = ended.err.lines().collect();
+    assert_eq!(warnings.len(), 6, "{warnings:?}");
+    assert!(warnings[0].starts_with("warning: cannot decode \"bad0.png\"") && warnings[0].contains("1 of 97"), "{}", warnings[0]);
+    assert!(warnings[5].contains("2 more images"), "{}", warnings[5]);
+}
+
+#[test]
+fn a_new_run_starts_from_old_weights() {
+    let place = Place::new();
+    place.train(&["--steps", "3", "--out", "old"]);
+    // Without --recipe the old one's is taken, with its image size and widths.
+    place.ok(&["train", "--data", "pictures", "--init-from", "old", "--steps", "1", "--out", "new", "--checkpoint-every", "1"]);
+    let read = |path: &std::path::Path| train::artefacts::read_state_dict(path).unwrap();
+    let old = read(place.checkpoints("old").last().unwrap());
+    let first = read(place.checkpoints("new").first().unwrap());
+    let name = "g.main.0.weight";
+    assert_eq!(old[name], first[name]);
+    let steps = first["adam_g.steps"].as_i64().map(<[i64]>::to_vec);
+    assert_eq!(steps, Some(vec![0]), "the optimiser begins anew");
+    place.refused(
+        1,
+        &["train", "--data", "pictures", "--init-from", "old", "--width", "3", "--out", "x"],
+        &["--init-from old", "shape"],
+    );
+    assert!(!place.path("x").exists());
+}

@@ -1,0 +1,70 @@
+"""The pytorch/examples DCGAN step, for `cargo xtask bench-step --peer PYTHON`.
+
+Usage: peer.py LAYOUT SIDE CHANNELS BATCH THREADS   (LAYOUT: nchw or channels_last)
+Prints "ready", then for each line on standard input runs one step and prints its seconds; at the end of input
+prints the process's peak resident memory in bytes.
+"""
+import resource
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
+
+layout, side, channels, batch, threads = sys.argv[1], *map(int, sys.argv[2:6])
+torch.set_num_threads(threads)
+torch.manual_seed(1)
+memory = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+width, latent = 64, 100
+levels, seed = 0, side
+while seed % 2 == 0 and seed // 2 >= 4:
+    levels, seed = levels + 1, seed // 2
+
+
+def generator():
+    c = width << (levels - 1)
+    layers = [nn.ConvTranspose2d(latent, c, seed, 1, 0, bias=False), nn.BatchNorm2d(c), nn.ReLU(True)]
+    for _ in range(levels - 1):
+        layers += [nn.ConvTranspose2d(c, c // 2, 4, 2, 1, bias=False), nn.BatchNorm2d(c // 2), nn.ReLU(True)]
+        c //= 2
+    return nn.Sequential(*layers, nn.ConvTranspose2d(c, channels, 4, 2, 1, bias=False), nn.Tanh())
+
+
+def discriminator():
+    layers, c = [nn.Conv2d(channels, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True)], width
+    for _ in range(levels - 1):
+        layers += [nn.Conv2d(c, 2 * c, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * c), nn.LeakyReLU(0.2, True)]
+        c *= 2
+    return nn.Sequential(*layers, nn.Conv2d(c, 1, seed, 1, 0, bias=False))
+
+
+g, d = generator().to(memory_format=memory), discriminator().to(memory_format=memory)
+for m in [*g.modules(), *d.modules()]:
+    if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(m.weight, 0, 0.02)
+    elif isinstance(m, nn.BatchNorm2d):
+        nn.init.normal_(m.weight, 1, 0.02)
+g_adam = torch.optim.Adam(g.parameters(), 2e-4, (0.5, 0.999))
+d_adam = torch.optim.Adam(d.parameters(), 2e-4, (0.5, 0.999))
+real = torch.rand(batch, channels, side, side).mul_(2).sub_(1).to(memory_format=memory)
+one, zero = torch.ones(batch), torch.zeros(batch)
+
+
+def step():
+    d.zero_grad()
+    bce(d(real).view(-1), one).backward()
+    fake = g(torch.randn(batch, latent, 1, 1))
+    bce(d(fake.detach()).view(-1), zero).backward()
+    d_adam.step()
+    g.zero_grad()
+    bce(d(fake).view(-1), one).backward()
+    g_adam.step()
+
+
+print("ready", flush=True)
+for _ in sys.stdin:
+    start = time.perf_counter()
+    step()
+    print(time.perf_counter() - start, flush=True)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))

@@ -1,0 +1,89 @@
+//! PyTorch's step beside ours, in a process that does one at each request.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// The sizes of a step.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    pub image: usize,
+    pub channels: usize,
+    pub batch: usize,
+    pub threads: usize,
+}
+
+/// A running peer.
+pub struct Peer {
+    layout: &'static str,
+    child: Child,
+    requests: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    /// Starts `xtask/peer.py` and waits until it is ready.
+    ///
+    /// # Errors
+    /// When the Python cannot be started or has no torch.
+    pub fn start(python: &Path, layout: &'static str, shape: Shape) -> Result<Self, String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer.py");
+        let sizes = [shape.image, shape.channels, shape.batch, shape.threads].map(|n| n.to_string());
+        let mut command = Command::new(python);
+        command.arg(script).arg(layout).args(sizes).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| format!("cannot start {}: {e}", python.display()))?;
+        let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("the peer has no pipes".into());
+        };
+        let mut peer = Self { layout, child, requests: Some(requests), answers: BufReader::new(answers) };
+        match peer.answer()?.as_str() {
+            "ready" => Ok(peer),
+            other => Err(format!("{} said {other:?} instead of \"ready\": has it torch?", python.display())),
+        }
+    }
+
+    /// Its memory layout: `nchw` or `channels_last`.
+    pub fn layout(&self) -> &'static str {
+        self.layout
+    }
+
+    fn answer(&mut self) -> Result<String, String> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).map_err(|e| format!("the peer's answer cannot be read: {e}"))?;
+        Ok(line.trim().to_string())
+    }
+
+    fn number(&mut self) -> Result<f64, String> {
+        let line = self.answer()?;
+        line.parse().map_err(|_| format!("the peer said {line:?}, not a number"))
+    }
+
+    /// Seconds of one step.
+    ///
+    /// # Errors
+    /// When the peer has ended.
+    pub fn step(&mut self) -> Result<f64, String> {
+        let requests = self.requests.as_mut().ok_or("the peer is finished")?;
+        requests.write_all(b"\n").and_then(|()| requests.flush()).map_err(|e| format!("the peer has ended: {e}"))?;
+        self.number()
+    }
+
+    /// Ends the peer; its peak memory in bytes.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn finish(mut self) -> Result<u64, String> {
+        self.requests = None;
+        let bytes = self.number()? as u64;
+        self.child.wait().map_err(|e| format!("the peer cannot be waited for: {e}"))?;
+        Ok(bytes)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Only a peer left behind by an error is still there.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
