@@ -41,7 +41,7 @@ pub fn image_size(text: &str) -> Result<[usize; 2], String> {
     if halvings(size).is_none() {
         let nearest: Vec<String> = nearest_sizes(size).iter().map(|[height, width]| format!("{height}x{width}")).collect();
         return Err(format!(
-            "each side must be a seed of at least 4 pixels, doubled at least once; the nearest sizes that can be made: {}",
+            "each side must be a seed of 4 to 15 pixels, doubled at least once; the nearest sizes that can be made: {}",
             nearest.join(", ")
         ));
     }

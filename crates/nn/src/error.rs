@@ -85,7 +85,7 @@ pub enum NnError {
     },
     /// No network can be made for this image size.
     #[error(
-        "image size {}x{} cannot be made: each side must be a seed of at least 4 pixels doubled at least once; nearest sizes that can: {}",
+        "image size {}x{} cannot be made: each side must be a seed of 4 to 15 pixels, doubled at least once; nearest sizes that can: {}",
         size[0], size[1], nearest.iter().map(|[h, w]| format!("{h}x{w}")).collect::<Vec<_>>().join(", ")
     )]
     ImageSize {

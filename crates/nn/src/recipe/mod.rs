@@ -46,7 +46,7 @@ pub struct Recipe {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
-    /// Height and width in pixels: each a seed of at least 4 pixels, doubled the same number of times.
+    /// Height and width in pixels: each a seed (the smaller of 4 to 15 pixels), doubled the same number of times.
     pub size: [usize; 2],
     /// 1 (grey), 3 (RGB) or 4 (RGBA).
     pub channels: usize,

@@ -2,10 +2,10 @@
 
 /// The smallest seed.
 const SEED: usize = 4;
-/// The smallest side: a seed doubled once.
-const SMALLEST: usize = 2 * SEED;
+/// The largest smaller side of a seed: beyond it, too much of the picture would be one matrix product.
+const LARGEST_SEED: usize = 15;
 
-/// How often both sides can be halved while the smaller stays at least 4; `None` where that is never.
+/// How often both sides can be halved while the smaller stays at least 4; `None` where that is never, or leaves it above 15.
 pub fn halvings(size: [usize; 2]) -> Option<usize> {
     let mut sides = size;
     let mut count = 0;
@@ -13,20 +13,20 @@ pub fn halvings(size: [usize; 2]) -> Option<usize> {
         sides = sides.map(|side| side / 2);
         count += 1;
     }
-    (count > 0).then_some(count)
+    (count > 0 && sides[0].min(sides[1]) <= LARGEST_SEED).then_some(count)
 }
 
 /// The nearest sizes that can be made: one not larger in any side, where there is one, and one not smaller.
 pub fn nearest_sizes(size: [usize; 2]) -> Vec<[usize; 2]> {
-    let below = size.map(|side| side / 2 * 2);
-    let above = size.map(|side| side.div_ceil(2).saturating_mul(2).max(SMALLEST));
-    let mut sizes = Vec::new();
-    if below.iter().all(|&side| side >= SMALLEST) {
-        sizes.push(below);
-    }
-    if above != below {
-        sizes.push(above);
-    }
+    let distance = |other: &[usize; 2]| other[0].abs_diff(size[0]).saturating_add(other[1].abs_diff(size[1]));
+    let nearest = |round: &dyn Fn(usize, usize) -> Option<usize>| {
+        let at = |halvings: u32| Some([round(size[0], 1 << halvings)?, round(size[1], 1 << halvings)?]);
+        (1..usize::BITS - 3).filter_map(at).filter(|&other| halvings(other).is_some()).min_by_key(distance)
+    };
+    let below = nearest(&|side, step| Some(side / step * step));
+    let above = nearest(&|side, step| side.div_ceil(step).max(SEED).checked_mul(step));
+    let mut sizes: Vec<[usize; 2]> = below.into_iter().chain(above).collect();
+    sizes.dedup();
     sizes
 }
 
@@ -44,6 +44,8 @@ mod tests {
             ([48, 64], Some(3)),
             ([8, 8], Some(1)),
             ([10, 8], Some(1)),
+            ([30, 30], Some(1)),
+            ([62, 62], None),
             ([4, 4], None),
             ([6, 8], None),
             ([33, 32], None),
@@ -55,22 +57,20 @@ mod tests {
     }
 
     #[test]
-    fn every_neighbour_named_is_valid_and_none_is_nearer() {
-        for h in 0..40 {
-            for w in 0..40 {
-                if halvings([h, w]).is_some() {
-                    continue;
-                }
-                let sizes = nearest_sizes([h, w]);
-                assert!(!sizes.is_empty());
-                for [a, b] in sizes {
-                    assert!(halvings([a, b]).is_some(), "{h}x{w} → {a}x{b}");
-                    assert!(a.abs_diff(h) <= 1 || h < SMALLEST, "{h}x{w} → {a}x{b}");
-                    assert!(b.abs_diff(w) <= 1 || w < SMALLEST, "{h}x{w} → {a}x{b}");
-                }
+    fn the_neighbours_named_are_the_nearest_valid_ones() {
+        for side in 0..300 {
+            if halvings([side; 2]).is_some() {
+                continue;
             }
+            let valid = |s: &usize| halvings([*s; 2]).is_some();
+            let expected: Vec<[usize; 2]> =
+                (0..side).rev().find(valid).into_iter().chain((side..).find(valid)).map(|s| [s; 2]).collect();
+            assert_eq!(nearest_sizes([side; 2]), expected, "{side}");
         }
-        assert_eq!(nearest_sizes([33, 32]), [[32, 32], [34, 32]]);
+        assert_eq!(nearest_sizes([33, 33]), [[32, 32], [36, 36]]);
+        assert_eq!(nearest_sizes([33, 32]), [[32, 32], [36, 32]]);
         assert_eq!(nearest_sizes([2, 2]), [[8, 8]]);
+        assert_eq!(nearest_sizes([62, 64]), [[60, 64], [64, 64]]);
+        assert!(nearest_sizes([usize::MAX; 2]).len() <= 2);
     }
 }
