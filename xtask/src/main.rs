@@ -1,5 +1,7 @@
 //! Developer tasks: benchmarks, golden files, continuous integration.
 
+#![forbid(unsafe_code)]
+
 mod kernels;
 mod peer;
 mod step;

@@ -109,6 +109,11 @@ pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
+    if options.peer.is_some() && !["torch", "small"].contains(&options.recipe.as_str()) {
+        return Err(
+            format!("--peer computes the networks of recipe torch, not of {}: drop one of the two", options.recipe).into()
+        );
+    }
     let mut recipe = Recipe::preset(&options.recipe)?;
     recipe.image.size = [options.image; 2];
     recipe.image.channels = options.channels.unwrap_or(if options.image >= 48 { 3 } else { 1 });

@@ -36,13 +36,10 @@ pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
     ["ops", "networks", "trajectory"].iter().try_for_each(|script| call(&options.python, &[&format!("xtask/golden/{script}.py")]))
 }
 
-/// Runs the checks.
+/// Runs `.ci/run`.
 ///
 /// # Errors
-/// At the first that fails.
+/// When a check fails.
 pub fn ci() -> Result<(), Box<dyn std::error::Error>> {
-    let cargo = PathBuf::from(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    call(&cargo, &["fmt", "--all", "--check"])?;
-    call(&cargo, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    call(&cargo, &["test", "--workspace"])
+    call(Path::new("bash"), &[".ci/run"])
 }

@@ -1,8 +1,11 @@
 //! `dcgan`: train, sample, inspect and exchange deep convolutional GANs. The only crate that prints.
 
+#![forbid(unsafe_code)]
+
 mod commands;
 mod error;
 mod interrupt;
+mod memory;
 mod output;
 mod parse;
 mod render;

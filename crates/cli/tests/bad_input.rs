@@ -13,8 +13,8 @@ fn flags_out_of_range_are_usage() {
         (&["--lr", "0"], &["--lr", "greater than 0"]),
         (&["--lr", "-1"], &["--lr", "greater than 0"]),
         (&["--lr", "NaN"], &["--lr", "NaN"]),
-        (&["--image", "63"], &["63", "62x62, 64x64"]),
-        (&["--image", "33x64"], &["33x64", "32x64, 34x64"]),
+        (&["--image", "63"], &["63", "60x60, 64x64"]),
+        (&["--image", "33x64"], &["33x64", "32x64, 36x64"]),
         (&["--image", "2"], &["8x8"]),
         (&["--channels", "2"], &["--channels", "1 (grey)"]),
         (&["--steps", "0"], &["--steps", "'0'"]),
@@ -74,10 +74,49 @@ fn data_that_is_not_there_or_empty() {
         ("pictures/000.png", &["000.png", "single image"]),
     ];
     for (spec, parts) in cases {
-        place.refused(1, &["train", "--data", spec, "--out", "run"], parts);
+        let ended = place.run(&["train", "--data", spec, "--out", "run"]);
+        ended.refused(1, parts);
+        assert_eq!(ended.out, "", "the networks are shown only once there is something to learn from");
     }
     place.refused(1, &["train", "--data", "pictures", "--batch", "41", "--out", "run"], &["40 images", "batch of 41"]);
     assert!(!place.path("run").exists());
+}
+
+#[test]
+fn a_place_that_cannot_be_is_found_before_the_pictures_are_read() {
+    let place = Place::new();
+    fs::create_dir(place.path("empty")).unwrap();
+    let refused = |args: &[&str], parts: &[&str]| {
+        place.refused(1, &[&["train", "--data", "empty"], args].concat(), parts);
+    };
+    refused(&["--out", "pictures"], &["\"pictures\" exists and is not empty"]);
+    refused(&["--out", "pictures/000.png/run"], &["cannot write", "pictures/000.png/run"]);
+    refused(&["--runs-dir", "pictures/000.png"], &["cannot write", "pictures/000.png"]);
+    refused(&["--out", "new/run"], &["no images in"]);
+    assert!(!place.path("new").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_step_that_does_not_fit_the_memory_is_refused() {
+    let place = Place::new();
+    // About 53 GiB, which is as much as a recipe can ask for with these few pictures.
+    let huge = ["train", "--data", "pictures", "--image", "1024", "--batch", "40", "--width", "64", "--out", "run"];
+    let table = fs::read_to_string("/proc/meminfo").unwrap();
+    let line = table.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap();
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().unwrap();
+    if kib > 50 << 20 {
+        eprintln!("skipped: this computer has memory enough");
+        return;
+    }
+    let parts = ["on 40 images takes about 52.8 GiB", "of memory are available", "smaller --batch, --width"];
+    place.refused(1, &huge, &parts);
+    assert!(!place.path("run").exists());
+    let ended = place.ok(&[&huge[..], &["--dry-run", "--json"]].concat());
+    assert_eq!(ended.err, "");
+    let message = ended.event("warning")["message"].as_str().unwrap().to_owned();
+    assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    assert_eq!(ended.event("dry_run")["steps"], 25);
 }
 
 #[test]
@@ -133,7 +172,7 @@ fn recipes_with_faults_are_named_with_the_key() {
         ("base = \"small\"\n[train]\nbach = 1\n", &["train.bach", "train.batch"]),
         ("base = \"small\"\n[optimizer]\nlr = \"fast\"\n", &["optimizer.lr"]),
         ("base = \"small\"\n[optimizer]\nlr = nan\n", &["optimizer.lr"]),
-        ("base = \"small\"\n[image]\nsize = [63, 64]\n", &["63x64", "62x64, 64x64"]),
+        ("base = \"small\"\n[image]\nsize = [63, 64]\n", &["63x64", "60x64, 64x64"]),
         ("base = \"smal\"\n", &["smal", "did you mean \"small\"?"]),
         ("[image\n", &["TOML", "line 1"]),
     ];
@@ -154,7 +193,18 @@ fn nothing_to_resume() {
     resume(&["gone"], &["nothing to resume", "gone"]);
     resume(&["pictures"], &["pictures", "not a run directory"]);
     fs::create_dir_all(place.path("runs/0001-x/checkpoints")).unwrap();
-    resume(&[], &["no checkpoint", "0001-x"]);
+    resume(&[], &["no checkpoint yet", "0001-x", "the same command without --resume"]);
+    fs::write(place.path("runs/0001-x/checkpoints/step-00000007.safetensors"), "x").unwrap();
+    resume(&[], &["no checkpoint", "0001-x", "1 damaged", "start a new run without --resume"]);
+    for args in [&["info"][..], &["sample", "--grid", "x.png", "--checkpoint"], &["export", "--out", "x", "--checkpoint"]] {
+        let ended = place.run(&[args, &["runs/0001-x"]].concat());
+        ended.refused(1, &["no checkpoint to load", "0001-x"]);
+        assert!(!ended.err.contains("--resume"), "{}", ended.err);
+    }
+    fs::write(place.path("copy.safetensors"), "x").unwrap();
+    resume(&["copy.safetensors"], &["copy.safetensors", "--init-from copy.safetensors"]);
+    fs::write(place.path("runs/0001-x/checkpoints/mine.safetensors"), "x").unwrap();
+    resume(&["runs/0001-x/checkpoints/mine.safetensors"], &["mine.safetensors", "--init-from"]);
     place.refused(1, &["runs", "gone"], &["no runs in \"gone\""]);
 }
 

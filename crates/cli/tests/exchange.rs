@@ -48,7 +48,11 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
     }
     place.refused(1, &["export", "--checkpoint", "run", "--out", "back"], &["generator.safetensors", "there already"]);
     // It can begin a run, but there is none to go on with.
-    place.refused(1, &["train", "--resume", "run"], &["no training state", "--init-from"]);
+    for named in ["run", "run/checkpoints/step-00000000.safetensors"] {
+        let ended = place.run(&["train", "--resume", named]);
+        ended.refused(1, &["holds no training state", "train --init-from"]);
+        assert!(!ended.err.contains("invalid type") && !ended.err.contains("struct"), "{}", ended.err);
+    }
     place.ok(&["train", "--init-from", "run", "--data", "pictures", "--batch", "4", "--steps", "1", "--out", "more"]);
 }
 
@@ -58,7 +62,12 @@ fn trained_weights_survive_export_and_import() {
     place.train(&["--steps", "3", "--out", "run"]);
     place.ok(&["export", "--checkpoint", "run", "--out", "weights"]);
     let files = ["--generator", "weights/generator.safetensors", "--discriminator", "weights/discriminator.safetensors"];
-    place.ok(&[&["import", "--recipe", "torch", "--image", "16", "--width", "2", "--out", "again"], &files[..]].concat());
+    let ended =
+        place.ok(&[&["import", "--recipe", "torch", "--image", "16", "--width", "2", "--out", "again"], &files[..]].concat());
+    assert!(ended.out.contains("--checkpoint again --grid"), "{}", ended.out);
+    let ended =
+        place.ok(&[&["import", "--recipe", "torch", "--image", "16", "--width", "2", "--out", "a b"], &files[..]].concat());
+    assert!(ended.out.contains("--checkpoint 'a b' --grid"), "{}", ended.out);
     for run in ["run", "again"] {
         place.ok(&["sample", "--checkpoint", run, "--count", "3", "--out", &format!("{run}.safetensors")]);
     }

@@ -3,6 +3,7 @@
 mod common;
 
 use common::Place;
+use serde_json::json;
 use std::fs;
 
 #[test]
@@ -33,11 +34,37 @@ fn runs_are_listed_and_compared() {
     place.train(&["--steps", "3", "--name", "other"]);
     let text = place.ok(&["runs"]).out;
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines.len() == 3 && lines[1].contains("0001-pictures-torch") && lines[2].contains("0002-other"), "{text}");
+    assert!(lines.len() == 7 && lines.iter().all(|line| line.chars().count() <= 120), "{text}");
+    for (line, name, parts) in [
+        (1, "0001-pictures-torch", &["finished", "2/2"][..]),
+        (2, "0002-other", &["finished", "3/3"]),
+        (5, "0001-pictures-torch", &["torch", "pictures", "16x16x3", "8", "0.0002"]),
+        (6, "0002-other", &["torch"]),
+    ] {
+        assert!(lines[line].starts_with(name) && parts.iter().all(|part| lines[line].contains(part)), "{line}: {text}");
+    }
     let objects = place.ok(&["runs", "runs", "--json"]).json();
     let steps: Vec<u64> = objects.iter().map(|run| run["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [2, 3]);
     assert!(objects.iter().all(|run| run["running"] == false && run["last"]["d_loss"].is_number()));
+    let first = &objects[0];
+    for (key, value) in
+        [("state", json!("finished")), ("recipe", json!("torch")), ("image", json!([16, 16])), ("batch", json!(8))]
+    {
+        assert_eq!(first[key], value, "{key}");
+    }
+    assert_eq!((&first["steps"], &first["lr"], &first["channels"]), (&json!(2), &json!(2e-4), &json!(3)));
+    assert!(first["seconds"].as_f64() > Some(0.0) && first["data"].as_str().unwrap().ends_with("pictures"), "{first}");
+    // A run that stopped short, and one whose settings are damaged.
+    let config = place.path("runs/0001-pictures-torch/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replacen("steps = 2", "steps = 9", 1)).unwrap();
+    fs::write(place.path("runs/0002-other/config.toml"), "steps = [").unwrap();
+    let objects = place.ok(&["runs", "--json"]).json();
+    assert_eq!((&objects[0]["state"], &objects[0]["steps"]), (&json!("stopped"), &json!(9)));
+    assert_eq!((&objects[1]["state"], &objects[1]["recipe"], &objects[1]["step"]), (&json!(null), &json!(null), &json!(3)));
+    let text = place.ok(&["runs"]).out;
+    assert!(text.contains("2/9") && text.lines().nth(6).unwrap().split_whitespace().nth(1) == Some("-"), "{text}");
 }
 
 #[test]
@@ -58,6 +85,10 @@ fn help_is_there_for_all() {
         let ended = place.ok(&[command, "--help"]);
         assert!(ended.out.contains("Usage:") && ended.err.is_empty());
     }
+    let help = place.ok(&["train", "--help"]).out;
+    let examples = help.lines().filter(|line| line.starts_with("  dcgan train"));
+    let columns: Vec<usize> = examples.map(|line| line.rfind("   ").unwrap()).collect();
+    assert!(columns.len() == 5 && columns.iter().all(|column| *column == columns[0]), "{help}");
     assert!(place.ok(&["--version"]).out.starts_with("dcgan "));
     assert_eq!(place.run(&[]).code, Some(2));
     let devices = place.ok(&["devices", "--json"]).json();

@@ -73,11 +73,8 @@ fn killed_at_any_instant_it_ends_the_same() {
     let written = || fs::read_to_string(place.path("killed/metrics.jsonl")).unwrap_or_default().lines().count() as u64;
     let (mut kills, mut within, mut ended) = (0, 0, false);
     while !ended {
+        // Killed before anything was there to go on with, the same command starts it again, in the same place.
         let saved = place.path("killed/checkpoints").is_dir() && !place.checkpoints("killed").iter().all(|p| is_temporary(p));
-        if !saved {
-            // Killed before anything was there to go on with: nothing is lost.
-            let _ = fs::remove_dir_all(place.path("killed"));
-        }
         let mut child = place.start(&[&settings[..], &["--out", "killed"], if saved { &["--resume"] } else { &[][..] }].concat());
         if kills < 12 {
             if kills % 3 == 0 {
@@ -197,6 +194,54 @@ fn damaged_checkpoints_are_named_and_passed_over() {
     );
     assert!(last_checkpoint(&place, "run") == whole, "steps 3 to 6 were done again, to the same end");
     assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn a_named_checkpoint_is_gone_back_to() {
+    let place = Place::new();
+    let settings = ["--log-every", "1", "--checkpoint-every", "2", "--sample-every", "2", "--keep", "9"];
+    place.train(&[&settings[..], &["--steps", "8", "--out", "run"]].concat());
+    place.train(&[&settings[..], &["--steps", "8", "--out", "other"]].concat());
+    let whole = last_checkpoint(&place, "run");
+    let file = "run/checkpoints/step-00000004.safetensors";
+    let count = || place.checkpoints("run").len();
+    assert_eq!(count(), 5);
+    // A dry run drops nothing, and a run named by two flags must be one.
+    place.ok(&["train", "--resume", file, "--dry-run"]);
+    place.refused(2, &["train", "--resume", file, "--out", "other"], &["--resume", "--out", "two runs"]);
+    place.refused(2, &["train", "--resume", file, "--steps", "3"], &["--steps", "4"]);
+    assert_eq!(count(), 5);
+    let ended = place.ok(&["train", "--resume", file, "--out", "run"]);
+    assert!(ended.err.contains("going back from step 8 to 4"), "{}", ended.err);
+    assert!(ended.out.contains("step 5/8") && !ended.out.contains("step 4/8"), "{}", ended.out);
+    assert!(last_checkpoint(&place, "run") == whole, "the same steps to the same end");
+    assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5, 6, 7, 8]);
+    // From inside the folder, to the very end of a shorter run.
+    let mut back = place.command(&["train", "--resume", "step-00000002.safetensors", "--steps", "2"]);
+    let ended = Ended::of(back.current_dir(place.path("run/checkpoints")).output().unwrap());
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!((count(), logged_steps(&place.path("run"))), (2, vec![1, 2]));
+    assert_eq!(common::files(&place.path("run/samples")).len(), 1);
+    assert!(place.path("run/losses.png").is_file());
+}
+
+#[test]
+fn a_run_killed_before_its_first_checkpoint_is_started_again() {
+    let place = Place::new();
+    place.train(&["--steps", "1", "--out", "run"]);
+    for folder in ["checkpoints", "samples"] {
+        for file in common::files(&place.path("run").join(folder)) {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    fs::write(place.path("run/metrics.jsonl"), "").unwrap();
+    for name in ["timelapse.gif", "losses.png"] {
+        fs::remove_file(place.path("run").join(name)).unwrap();
+    }
+    place.refused(1, &["train", "--resume", "run"], &["nothing to resume", "\"run\"", "the same command without --resume"]);
+    place.train(&["--steps", "1", "--out", "run"]);
+    let boards = common::files(&place.path("run")).iter().filter(|f| f.to_str().unwrap().contains("tfevents")).count();
+    assert_eq!(boards, 1);
 }
 
 #[test]

@@ -59,6 +59,34 @@ fn pictures_and_grids_are_written_and_never_over_others() {
 }
 
 #[test]
+fn outputs_that_cannot_be_are_refused_before_drawing() {
+    let place = trained();
+    let sample = ["sample", "--checkpoint", "run", "--count", "2"];
+    for name in ["one.jpg", "one", "png"] {
+        place.refused(2, &[&sample[..], &["--grid", name]].concat(), &["--grid", name, ".png"]);
+    }
+    // Before the checkpoint is even read.
+    let unread = ["sample", "--checkpoint", "gone", "--count", "2"];
+    for (flag, path) in [("--grid", "none/x.png"), ("--out", "none/x.safetensors"), ("--out", "none/x")] {
+        place.refused(1, &[&unread[..], &[flag, path]].concat(), &[flag, path, "there is no folder \"none\""]);
+    }
+    place.refused(1, &[&unread[..], &["--grid", "pictures/000.png/x.png"]].concat(), &["\"pictures/000.png\" is not a folder"]);
+    assert!(!place.path("none").exists());
+    place.ok(&[&sample[..], &["--grid", "UPPER.PNG"]].concat());
+}
+
+#[test]
+fn batch_statistics_never_come_from_a_picture_alone() {
+    let place = trained();
+    let sample = |count: &str, name: &str| {
+        let args = ["--count", count, "--batch", "4", "--out", name];
+        place.run(&[&["sample", "--checkpoint", "run", "--bn", "batch"], &args[..]].concat())
+    };
+    assert_eq!(sample("5", "five.safetensors").code, Some(0));
+    sample("1", "one.safetensors").refused(1, &["at least 2"]);
+}
+
+#[test]
 fn latents_of_another_shape_are_refused() {
     let place = trained();
     let write = |arrays: &[(&str, Array)]| {

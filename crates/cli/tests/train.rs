@@ -68,6 +68,17 @@ fn json_is_one_object_per_event_and_nothing_else() {
 }
 
 #[test]
+fn under_json_warnings_are_events_too() {
+    let place = Place::new();
+    place.train(&["--steps", "2", "--out", "old"]);
+    fs::write(place.checkpoints("old").pop().unwrap(), "x").unwrap();
+    let ended = place.train(&["--init-from", "old", "--steps", "1", "--out", "new", "--json"]);
+    assert_eq!(ended.err, "");
+    let message = ended.event("warning")["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("step-00000002.safetensors") && message.contains("skipped"), "{message}");
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let place = Place::new();
     let before = files(&place.path(""));

@@ -4,7 +4,6 @@ use crate::error::NnError;
 use crate::layers::Place;
 use crate::layout::Layout;
 use crate::network::Network;
-use crate::param::Param;
 use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use tensor::autograd::Gradients;
 use tensor::{AdamSlot, AdamStep, Tensor};
@@ -61,21 +60,6 @@ impl Adam {
     /// When `net` has not the parameters that this optimiser was made for.
     #[track_caller]
     pub fn step(&mut self, net: &Network, grads: &Gradients) -> usize {
-        self.step_by(net, |_, param| grads.get(param.key()))
-    }
-
-    /// [`step`](Self::step) with one gradient, or none, for each of [`Network::keys`], as [`tensor::autograd::grad`] returns them.
-    ///
-    /// # Panics
-    /// As [`step`](Self::step), and when there are not as many gradients as parameters.
-    #[track_caller]
-    pub fn step_with(&mut self, net: &Network, grads: &[Option<Tensor>]) -> usize {
-        assert_eq!(grads.len(), self.moments.len(), "Adam: one gradient per parameter");
-        self.step_by(net, |i, _| grads.get(i).and_then(Option::as_ref))
-    }
-
-    #[track_caller]
-    fn step_by<'g>(&mut self, net: &Network, grad: impl Fn(usize, &Param) -> Option<&'g Tensor>) -> usize {
         let params = net.params();
         assert!(
             params.len() == self.moments.len() && params.iter().zip(&self.moments).all(|((name, _), own)| *name == own.name),
@@ -89,9 +73,8 @@ impl Adam {
             .iter_mut()
             .zip(&mut self.moments)
             .zip(&params)
-            .enumerate()
-            .filter_map(|(i, ((value, own), (_, param)))| {
-                let grad = grad(i, param)?;
+            .filter_map(|((value, own), (_, param))| {
+                let grad = grads.get(param.key())?;
                 Some(AdamSlot { value, grad, m: &mut own.m, v: &mut own.v })
             })
             .collect();

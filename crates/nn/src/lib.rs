@@ -4,6 +4,8 @@
 //! will be. Inside, images are `[N, H, W, C]`; a [state dict](Network::state_dict) has PyTorch's names and layouts, so that it can be
 //! exchanged with the well-known PyTorch DCGAN example. This crate knows nothing of files.
 
+#![forbid(unsafe_code)]
+
 mod adam;
 mod architecture;
 mod ema;

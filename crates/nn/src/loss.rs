@@ -1,4 +1,4 @@
-//! The losses of Goodfellow et al. 2014, on logits, so that nothing overflows: log σ(x) = −softplus(−x).
+//! The losses of Goodfellow et al. 2014: binary cross-entropies of logits, so that nothing overflows.
 //!
 //! The discriminator minimises [`real`] + [`fake`], the generator the non-saturating [`generator`].
 
@@ -6,12 +6,12 @@ use tensor::Tensor;
 
 /// The discriminator's loss on real images: the mean of −log σ(x) over logits of any shape. A scalar.
 pub fn real(logits: &Tensor) -> Tensor {
-    logits.neg().softplus().mean_all()
+    logits.bce_with_logits(&Tensor::scalar(1.0))
 }
 
 /// The discriminator's loss on generated images: the mean of −log(1 − σ(x)). A scalar.
 pub fn fake(logits: &Tensor) -> Tensor {
-    logits.softplus().mean_all()
+    logits.bce_with_logits(&Tensor::scalar(0.0))
 }
 
 /// The generator's loss on the discriminator's logits of its images: the mean of −log σ(x), whose gradient does not vanish where

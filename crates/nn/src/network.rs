@@ -26,7 +26,7 @@ impl Network {
         &self.layers
     }
 
-    /// The network applied to `x`. An activation is computed together with the layer before it.
+    /// The network applied to `x`. An activation is fused with a batch norm or a bias before it.
     ///
     /// # Panics
     /// When `x` has not the shape of the first layer's input.

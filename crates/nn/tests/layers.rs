@@ -7,6 +7,7 @@ use nn::layers::{BatchNorm, Conv2d, ConvTranspose2d, Linear, Pool2d, PoolKind, W
 use nn::{Adam, AdamOptions, Layer, Mode, Network, StateDict, StateValue, Statistics};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use tensor::autograd::Gradients;
 use tensor::autograd::grad;
 use tensor::{Activation, Tensor};
 
@@ -155,16 +156,17 @@ fn adam_matches_pytorch() {
         };
         let mut adam = Adam::new(&net, options);
         for step in 0..attrs["steps"].as_u64().expect("a count") {
-            let grads: Vec<Option<Tensor>> = net
+            let grads: Gradients = net
                 .params()
                 .iter()
-                .map(|(param, _)| {
+                .filter_map(|(param, owner)| {
                     let (key, place) = places.iter().find(|(_, place)| place == param)?;
                     let grad = all[&at(&format!("grad/{step}/{key}"))].tensor();
-                    Some(if *place == "a.weight" { grad.transpose() } else { grad.reshape([grad.len()]) })
+                    let grad = if *place == "a.weight" { grad.transpose() } else { grad.reshape([grad.len()]) };
+                    Some((owner.key(), grad))
                 })
                 .collect();
-            adam.step_with(&net, &grads);
+            adam.step(&net, &grads);
             let state = net.state_dict();
             for (key, place) in places {
                 let (after, first) = (&all[&at(&format!("after/{step}/{key}"))], &all[&at(&format!("param/{key}"))]);

@@ -157,6 +157,15 @@ where
 #[derive(Default, Debug)]
 pub struct Gradients(HashMap<Key, Tensor>);
 
+impl FromIterator<(Key, Tensor)> for Gradients {
+    /// Gradients from elsewhere; those of one key are added up.
+    fn from_iter<I: IntoIterator<Item = (Key, Tensor)>>(gradients: I) -> Self {
+        let mut all = HashMap::new();
+        gradients.into_iter().for_each(|(key, gradient)| add_into(&mut all, key, gradient, false));
+        Self(all)
+    }
+}
+
 impl Gradients {
     /// The gradient with respect to the leaf (or leaves) of this key; `None` when the loss does not depend on it.
     pub fn get(&self, key: Key) -> Option<&Tensor> {
@@ -188,6 +197,11 @@ impl Gradients {
         for (key, grad) in other.0 {
             add_into(&mut self.0, key, grad, false);
         }
+    }
+
+    /// Whether every number of every gradient is finite.
+    pub fn all_finite(&self) -> bool {
+        self.0.values().all(Tensor::all_finite)
     }
 
     /// The gradients, in ascending order of key.

@@ -6,7 +6,11 @@
 //!
 //! Shape misuse is a programmer's bug: operations panic, naming themselves and the shapes.
 
+#![deny(unsafe_code)]
+
 pub mod autograd;
+// SIMD, aligned storage, and tasks that write disjoint parts of one result.
+#[allow(unsafe_code)]
 mod cpu;
 mod device;
 mod geom;
@@ -19,7 +23,7 @@ mod tensor;
 pub use cpu::buffer::{memory, reset_peak};
 pub use cpu::optim::AdamStep;
 pub use cpu::peak::fma_peak;
-pub use cpu::{ISA_VARIABLE, Isa, isa, isa_from_env};
+pub use cpu::{ALGORITHM_TABLE, ISA_VARIABLE, Isa, isa, isa_from_env};
 pub use device::Device;
 pub use geom::ConvGeom;
 pub use ops::{

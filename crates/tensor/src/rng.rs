@@ -2,6 +2,7 @@
 //! 1, 2, 3" (SC 2011): the word at a position is a pure function of (seed, stream, position), so a
 //! stream can be filled by any number of threads, continued from three saved integers, and repeated on a GPU.
 
+use crate::cpu::math;
 use crate::{Shape, Tensor, cpu};
 use serde::{Deserialize, Serialize};
 
@@ -73,7 +74,7 @@ impl Philox {
         self.fill(shape.into(), move |w| {
             let [a, b] = box_muller(w[0], w[1]);
             let [c, d] = box_muller(w[2], w[3]);
-            [a, b, c, d].map(|z| mean + std * z as f32)
+            [a, b, c, d].map(|z| mean + std * z)
         })
     }
 
@@ -104,10 +105,11 @@ fn unit(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-fn box_muller(a: u32, b: u32) -> [f64; 2] {
+/// Two independent N(0, 1) numbers from two words (Box & Muller 1958), in f32 and by our own functions: the same bits on every machine.
+fn box_muller(a: u32, b: u32) -> [f32; 2] {
     // (a + 1) / 2^32 lies in (0, 1]: the logarithm is finite.
-    let radius = (-2.0 * ((f64::from(a) + 1.0) / 4_294_967_296.0).ln()).sqrt();
-    let (sin, cos) = (std::f64::consts::TAU * f64::from(b) / 4_294_967_296.0).sin_cos();
+    let radius = (-2.0 * math::ln((a as f32 + 1.0) * (1.0 / 4_294_967_296.0))).sqrt();
+    let (sin, cos) = math::sin_cos_turn(b);
     [radius * cos, radius * sin]
 }
 

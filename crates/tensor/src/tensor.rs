@@ -111,6 +111,11 @@ impl Tensor {
         self.data()[0]
     }
 
+    /// Whether every number is finite: neither NaN nor infinite.
+    pub fn all_finite(&self) -> bool {
+        crate::cpu::reduce::all_finite(self.data())
+    }
+
     /// The same numbers outside the graph: no gradient flows through the result.
     pub fn detach(&self) -> Self {
         Self { storage: self.storage.clone(), shape: self.shape, node: None }

@@ -16,17 +16,15 @@ pub enum TrainError {
     /// Recipe or weights.
     #[error(transparent)]
     Nn(#[from] NnError),
-    /// A loss that is NaN or infinite; weights after it are worthless.
+    /// A number that is NaN or infinite, after which weights are worthless.
     #[error(
-        "step {step}: the {network} loss is {value}: training has diverged; the last checkpoint is untouched, resume it with a lower --lr"
+        "step {step}: {what} is not finite: training has diverged; the checkpoints before it are sound, go on from one with a lower --lr"
     )]
     NonFinite {
         /// The step that failed.
         step: u64,
-        /// `discriminator` or `generator`.
-        network: &'static str,
-        /// The loss.
-        value: f32,
+        /// The loss, gradient or tensor, by name.
+        what: String,
     },
     /// A checkpoint that does not belong to what is asked.
     #[error("{0}")]

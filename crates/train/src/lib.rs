@@ -3,6 +3,8 @@
 //! Nothing here prints: a run tells what happens through [`Event`]s. The whole state of the loop is in a checkpoint, so a run
 //! killed at any instant and resumed ends with the same bits as one that was never killed (on one kind of machine).
 
+#![forbid(unsafe_code)]
+
 pub mod artefacts;
 mod error;
 mod event;
@@ -18,4 +20,4 @@ pub use exchange::{export, import, import_newmu_svhn};
 pub use run::{Outcome, run};
 pub use sample::{BatchNormMode, Sampler, latents};
 pub use settings::{Change, Settings};
-pub use trainer::{ALGORITHM_TABLE, Losses, Trainer};
+pub use trainer::{Losses, Trainer};

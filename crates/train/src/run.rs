@@ -1,7 +1,8 @@
 //! The loop around the step: batches in, metrics, grids and checkpoints out.
 
 use crate::artefacts::{
-    Dataset as DatasetMeta, EventWriter, GridOptions, Keep, MetricsWriter, Row, RunDir, grid, metrics, plot, rotation, timelapse,
+    ArtefactError, Dataset as DatasetMeta, EventWriter, GridOptions, Keep, MetricsWriter, Row, RunDir, grid, metrics, plot,
+    rotation, timelapse,
 };
 use crate::{Event, Losses, TrainError, Trainer};
 use data::{Dataset, Loader};
@@ -14,6 +15,10 @@ use std::time::{Duration, Instant};
 const PREFETCH: usize = 4;
 /// Epochs after which a grid is always written: those of the paper's figures 2 and 3.
 const NAMED_EPOCHS: [u64; 2] = [1, 5];
+
+/// What a finished run leaves beside its grids.
+const TIMELAPSE: &str = "timelapse.gif";
+const LOSSES: &str = "losses.png";
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,10 +67,14 @@ pub fn run(
         board: EventWriter::create(dir.path(), begun.then_some(first))?,
         saved: None,
     };
-    if first == 0 {
-        // A run killed before its first checkpoint can then be resumed too, and a full disk is noticed at once.
+    if begun {
+        out.forget_after(first)?;
+    }
+    // A run killed before its next checkpoint can then be resumed as it is now: one that has just begun, and one whose steps or rate
+    // were just changed. A full disk is noticed at once, too.
+    if first == 0 || settings.changes.iter().any(|change| change.step == first) {
         let path = out.save(trainer, settings.keep)?;
-        emit(Event::Saved { step: 0, path });
+        emit(Event::Saved { step: first, path });
     }
     let before = metrics::read(&dir.metrics())?.last().map_or(0.0, |row| row.seconds);
     emit(Event::Started { step: first, steps: settings.steps, batches_per_epoch: per_epoch });
@@ -166,6 +175,19 @@ impl Output<'_> {
         Ok(path)
     }
 
+    /// Removes the pictures of steps that will come again, and those of a run's end.
+    fn forget_after(&self, step: u64) -> Result<(), TrainError> {
+        let later =
+            rotation::steps_in(&self.dir.samples(), "png")?.into_iter().filter(|(at, _)| *at > step).map(|(_, path)| path);
+        for path in later.chain([self.dir.path().join(TIMELAPSE), self.dir.path().join(LOSSES)]) {
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(ArtefactError::write(&path)(e).into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The rows first: a checkpoint on disk promises that all rows up to its step are there.
     fn save(&mut self, trainer: &Trainer, keep: usize) -> Result<PathBuf, TrainError> {
         self.metrics.sync()?;
@@ -177,12 +199,12 @@ impl Output<'_> {
     }
 
     fn pictures(&self, emit: &mut dyn FnMut(Event)) -> Result<Vec<PathBuf>, TrainError> {
-        let lapse = self.dir.path().join("timelapse.gif");
+        let lapse = self.dir.path().join(TIMELAPSE);
         let made = timelapse::write(&lapse, &self.dir.samples(), timelapse::Options::default())?;
         for (path, reason) in made.skipped {
             emit(Event::Warning(format!("left {} out of the time-lapse: {reason}", path.display())));
         }
-        let losses = self.dir.path().join("losses.png");
+        let losses = self.dir.path().join(LOSSES);
         plot::write(&losses, &metrics::read(&self.dir.metrics())?)?;
         Ok(vec![lapse, losses])
     }

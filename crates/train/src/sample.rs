@@ -3,7 +3,7 @@
 use crate::TrainError;
 use crate::artefacts::Checkpoint;
 use crate::trainer::section;
-use nn::{Mode, Network, Recipe};
+use nn::{Mode, Network, Recipe, Statistics};
 use tensor::Tensor;
 use tensor::rng::Philox;
 
@@ -73,10 +73,11 @@ impl Sampler {
     }
 
     /// The pictures of `latents` `[N, latent]`, `[N, H, W, C]` in [−1, 1], `batch` at a time (the pictures depend on it only under
-    /// [`BatchNormMode::Batch`]). `progress` hears the number drawn so far.
+    /// [`BatchNormMode::Batch`]; parts are then of nearly equal length). `progress` hears the number drawn so far.
     ///
     /// # Errors
-    /// Latents of another width than the recipe's, or a batch of 0.
+    /// Latents of another width than the recipe's, a batch of 0, or a part of one picture under [`BatchNormMode::Batch`], whose statistics
+    /// would be of a single value.
     pub fn draw(&self, latents: &Tensor, batch: usize, mut progress: impl FnMut(usize)) -> Result<Tensor, TrainError> {
         let width = self.recipe.generator.latent;
         if latents.shape().rank() != 2 || latents.shape()[1] != width {
@@ -87,11 +88,17 @@ impl Sampler {
             return Err(TrainError::Setting("--batch is 0: it must be at least 1".into()));
         }
         let count = latents.shape()[0];
+        let split = count.div_ceil(batch);
+        if matches!(self.mode.statistics, Statistics::Batch { .. }) && count > 0 && count / split < 2 {
+            return Err(TrainError::Setting(format!(
+                "--bn batch takes its statistics from pictures drawn together, at least 2: {count} pictures, {batch} at a time, leave 1 alone"
+            )));
+        }
         let mut parts = Vec::new();
-        for start in (0..count).step_by(batch) {
-            let part = latents.narrow(0, start, batch.min(count - start));
-            parts.push(self.generator.forward(&part, self.mode));
-            progress(count.min(start + batch));
+        for i in 0..split {
+            let (start, end) = (count * i / split, count * (i + 1) / split);
+            parts.push(self.generator.forward(&latents.narrow(0, start, end - start), self.mode));
+            progress(end);
         }
         match parts.len() {
             0 => {

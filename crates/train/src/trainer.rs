@@ -19,9 +19,6 @@ mod stream {
 /// Pictures in the grid of fixed latents: 8 × 8.
 const FIXED: usize = 64;
 
-/// Names the algorithms whose choice decides bits; changes whenever one of them does.
-pub const ALGORITHM_TABLE: &str = "direct-1";
-
 /// What a step measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Losses {
@@ -89,12 +86,13 @@ impl Trainer {
     /// # Errors
     /// A checkpoint without a training state (an imported one), or of other networks than its recipe's.
     pub fn resume(checkpoint: &Checkpoint) -> Result<Self, TrainError> {
-        let state = checkpoint.meta.state.clone();
-        let state: State = serde_json::from_value(state).map_err(|e| {
-            TrainError::Mismatch(format!(
-                "the checkpoint holds no training state ({e}): use it with sample, or train --init-from"
-            ))
-        })?;
+        if checkpoint.meta.state.is_null() {
+            return Err(TrainError::Mismatch(
+                "the checkpoint holds no training state, it was imported: use train --init-from, or sample".into(),
+            ));
+        }
+        let state: State = serde_json::from_value(checkpoint.meta.state.clone())
+            .map_err(|e| TrainError::Mismatch(format!("the checkpoint's training state is of another version ({e})")))?;
         let mut trainer = Self::new(state.settings)?;
         trainer.load_weights(checkpoint)?;
         trainer.adam_g.load_state(&section(checkpoint, "adam_g."))?;
@@ -142,8 +140,9 @@ impl Trainer {
     /// As [`step`](Self::step).
     pub fn step_on(&mut self, real: &Tensor, z: &Tensor) -> Result<Losses, TrainError> {
         let number = self.step + 1;
-        let finite = |network, value: f32| {
-            if value.is_finite() { Ok(value) } else { Err(TrainError::NonFinite { step: number, network, value }) }
+        let finite = |fine: bool, what: &str| match fine {
+            true => Ok(()),
+            false => Err(TrainError::NonFinite { step: number, what: what.into() }),
         };
         let fake = self.generator.forward(z, Mode::TRAIN);
 
@@ -157,7 +156,9 @@ impl Trainer {
         let loss_fake = loss::fake(&on_fake);
         gradients.accumulate(loss_fake.backward());
         drop(on_fake);
-        let d_loss = finite("discriminator", loss_real.item() + loss_fake.item())?;
+        let d_loss = loss_real.item() + loss_fake.item();
+        finite(d_loss.is_finite(), "the discriminator's loss")?;
+        finite(gradients.all_finite(), "the discriminator's gradient")?;
         self.adam_d.step(&self.discriminator, &gradients);
         drop(gradients);
 
@@ -166,8 +167,10 @@ impl Trainer {
         drop(fake);
         let loss_g = loss::generator(&judged);
         drop(judged);
-        let g_loss = finite("generator", loss_g.item())?;
+        let g_loss = loss_g.item();
+        finite(g_loss.is_finite(), "the generator's loss")?;
         let gradients = loss_g.backward();
+        finite(gradients.all_finite(), "the generator's gradient")?;
         self.adam_g.step(&self.generator, &gradients);
         drop(gradients);
         if let Some(ema) = &mut self.ema {
@@ -240,7 +243,7 @@ impl Trainer {
     /// The whole state, with nothing in it that depends on the clock.
     ///
     /// # Errors
-    /// When the state does not fit the file's format.
+    /// [`TrainError::NonFinite`] when a weight, statistic or moment is not finite: such a state is not worth keeping.
     pub fn checkpoint(&self, dataset: &DatasetMeta) -> Result<Checkpoint, TrainError> {
         let state = State { settings: self.settings.clone(), latents: self.latents.clone(), cursor: self.cursor };
         let state =
@@ -256,6 +259,10 @@ impl Trainer {
         if let Some(ema) = &self.ema {
             put("ema.", ema.state_dict());
         }
+        let sound = |array: &Array| array.as_f32().is_none_or(|values| values.iter().all(|v| v.is_finite()));
+        if let Some((name, _)) = tensors.iter().find(|(_, array)| !sound(array)) {
+            return Err(TrainError::NonFinite { step: self.step, what: format!("{name:?}") });
+        }
         Ok(Checkpoint { meta: meta(&self.settings.recipe, self.step, dataset.clone(), state), tensors })
     }
 }
@@ -269,7 +276,7 @@ pub(crate) fn meta(recipe: &Recipe, step: u64, dataset: DatasetMeta, state: serd
         dataset,
         state,
         instruction_set: tensor::isa().to_string(),
-        algorithm_table: ALGORITHM_TABLE.into(),
+        algorithm_table: tensor::ALGORITHM_TABLE.into(),
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Args {
 /// # Errors
 /// No good checkpoint, files that are there already, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let found = super::open_checkpoint(&args.checkpoint)?;
+    let found = super::open_checkpoint(&args.checkpoint, output::warning)?;
     for file in train::export(&found.checkpoint, &args.out)? {
         output::line(format!("wrote {}", file.display()));
     }

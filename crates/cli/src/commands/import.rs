@@ -1,7 +1,7 @@
 //! `dcgan import`.
 
 use crate::error::CliError;
-use crate::{output, parse};
+use crate::{output, parse, render};
 use std::path::{Path, PathBuf};
 use train::artefacts::{Checkpoint, RunDir, checkpoint, rotation};
 
@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let file = run.checkpoints().join(rotation::file_name(bundle.meta.step));
     checkpoint::save(&file, &bundle)?;
     output::line(format!("wrote {}", file.display()));
-    output::line(format!("draw with it: dcgan sample --checkpoint {} --grid samples.png", args.out.display()));
+    output::line(format!("draw with it: dcgan sample --checkpoint {} --grid samples.png", render::quoted(&args.out)));
     Ok(())
 }
 

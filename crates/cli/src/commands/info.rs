@@ -6,7 +6,8 @@ use crate::render::{size, table};
 use nn::Recipe;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use train::artefacts::{Array, Data, NewestGood};
+use train::artefacts::checkpoint::Header;
+use train::artefacts::{NewestGood, TensorInfo, run_dir};
 
 /// Flags of `info`.
 #[derive(clap::Args)]
@@ -24,17 +25,14 @@ pub struct Args {
 /// # Errors
 /// No good checkpoint there.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let found = super::open_checkpoint(&args.path)?;
+    let found = run_dir::resolve_header(&args.path)?;
+    super::name_skipped(&found.skipped, &found.path, output::warning);
     let recipe = Recipe::from_toml(&found.checkpoint.meta.recipe)
         .map_err(|e| CliError::Failed(format!("{}: {e}", found.path.display())))?;
     if args.json { print_json(&found, &recipe) } else { print(&found, &recipe) }
 }
 
-fn bytes(found: &NewestGood) -> u64 {
-    std::fs::metadata(&found.path).map_or(0, |file| file.len())
-}
-
-fn print(found: &NewestGood, recipe: &Recipe) -> Result<(), CliError> {
+fn print(found: &NewestGood<Header>, recipe: &Recipe) -> Result<(), CliError> {
     let meta = &found.checkpoint.meta;
     let data = if meta.dataset.name.is_empty() {
         "none (imported weights)".to_owned()
@@ -44,7 +42,7 @@ fn print(found: &NewestGood, recipe: &Recipe) -> Result<(), CliError> {
     let plan = recipe.plan()?;
     let facts = [
         ("checkpoint", found.path.display().to_string()),
-        ("size", size(bytes(found))),
+        ("size", size(found.checkpoint.bytes)),
         ("step", meta.step.to_string()),
         ("recipe", format!("{}: {}", recipe.name, recipe.description)),
         ("data", data),
@@ -55,29 +53,21 @@ fn print(found: &NewestGood, recipe: &Recipe) -> Result<(), CliError> {
     facts.iter().for_each(|(name, value)| output::line(format!("{name:<14}  {value}")));
     output::line(format!("\n{plan}\n"));
     let mut cells = vec![["tensor", "type", "shape"].map(String::from).to_vec()];
-    cells.extend(
-        found
-            .checkpoint
-            .tensors
-            .iter()
-            .map(|(name, array)| vec![name.clone(), kind(array).to_owned(), format!("{:?}", array.shape)]),
-    );
+    let row = |tensor: &TensorInfo| vec![tensor.name.clone(), tensor.dtype.clone(), format!("{:?}", tensor.shape)];
+    cells.extend(found.checkpoint.tensors.iter().map(row));
     output::line(table(&cells));
     output::line(format!("\nrecipe\n\n{}", meta.recipe.trim_end()));
     Ok(())
 }
 
-fn print_json(found: &NewestGood, recipe: &Recipe) -> Result<(), CliError> {
+fn print_json(found: &NewestGood<Header>, recipe: &Recipe) -> Result<(), CliError> {
     let meta = &found.checkpoint.meta;
-    let tensors: Vec<Value> = found
-        .checkpoint
-        .tensors
-        .iter()
-        .map(|(name, array)| json!({ "name": name, "type": kind(array), "shape": array.shape }))
-        .collect();
+    let tensor = |tensor: &TensorInfo| json!({ "name": tensor.name, "type": tensor.dtype, "shape": tensor.shape });
+    let tensors: Vec<Value> = found.checkpoint.tensors.iter().map(tensor).collect();
     output::json(&json!({
         "path": found.path,
-        "bytes": bytes(found),
+        "bytes": found.checkpoint.bytes,
+        "schema": found.checkpoint.schema,
         "step": meta.step,
         "recipe_name": meta.recipe_name,
         "recipe": serde_json::to_value(recipe).unwrap_or(Value::Null),
@@ -89,11 +79,4 @@ fn print_json(found: &NewestGood, recipe: &Recipe) -> Result<(), CliError> {
         "tensors": tensors,
     }));
     Ok(())
-}
-
-fn kind(array: &Array) -> &'static str {
-    match array.data {
-        Data::F32(_) => "F32",
-        Data::I64(_) => "I64",
-    }
 }

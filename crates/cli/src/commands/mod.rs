@@ -10,11 +10,10 @@ mod sample;
 mod train;
 
 use crate::error::CliError;
-use crate::output;
-use ::train::artefacts::{NewestGood, run_dir};
+use ::train::artefacts::{ArtefactError, NewestGood, run_dir};
 use clap::Subcommand;
 use nn::Recipe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What to do.
@@ -60,16 +59,14 @@ impl Command {
 }
 
 /// The checkpoint that a path means (a run directory: its newest good one), damaged ones on the way named.
-fn open_checkpoint(path: &Path) -> Result<NewestGood, CliError> {
+fn open_checkpoint(path: &Path, warn: impl Fn(String)) -> Result<NewestGood, CliError> {
     let found = run_dir::resolve_checkpoint(path)?;
-    name_skipped(&found);
+    name_skipped(&found.skipped, &found.path, warn);
     Ok(found)
 }
 
-fn name_skipped(found: &NewestGood) {
-    for (_, error) in &found.skipped {
-        output::warning(format!("{error} (skipped; using {})", found.path.display()));
-    }
+fn name_skipped(skipped: &[(PathBuf, ArtefactError)], used: &Path, warn: impl Fn(String)) {
+    skipped.iter().for_each(|(_, error)| warn(format!("{error} (skipped; using {})", used.display())));
 }
 
 /// The recipe that `--recipe` means: a preset's name, or a TOML file.
@@ -86,6 +83,17 @@ fn recipe(name: &str) -> Result<Recipe, CliError> {
     }
     let text = std::fs::read_to_string(path).map_err(|e| CliError::Failed(format!("cannot read recipe {path:?}: {e}")))?;
     Recipe::from_toml(&text).map_err(|e| CliError::Failed(format!("{}: {e}", path.display())))
+}
+
+/// Refuses a file in a folder that is not there, before the work is done that would be lost.
+fn require_folder(flag: &str, path: &Path) -> Result<(), CliError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wrong = match folder.metadata() {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => format!("{folder:?} is not a folder: choose another place"),
+        Err(_) => format!("there is no folder {folder:?}: make it, or choose another place"),
+    };
+    Err(CliError::Failed(format!("{flag} {}: {wrong}", path.display())))
 }
 
 /// Refuses to write over what is there, unless `force`.

@@ -2,10 +2,15 @@
 
 use crate::error::CliError;
 use crate::output;
-use crate::render::{size, table};
+use crate::render::{clock, size, table};
+use data::DataSpec;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use train::artefacts::{Row, RunInfo, runs};
+use train::Settings;
+use train::artefacts::{Row, RunDir, RunInfo, runs};
+
+/// Letters of a name shown in a table; the number in front tells runs apart.
+const LONGEST: usize = 36;
 
 /// Flags of `runs`.
 #[derive(clap::Args)]
@@ -18,50 +23,116 @@ pub struct Args {
     json: bool,
 }
 
-/// Lists the runs of a folder.
+/// A run, with its settings where it has sound ones (imported weights have none).
+struct Run {
+    info: RunInfo,
+    settings: Option<Settings>,
+}
+
+/// Lists the runs of a folder: how far each is, then what sets them apart.
 ///
 /// # Errors
 /// A folder without runs, or that cannot be read.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let runs = runs::runs_in(&args.dir)?;
+    let runs: Vec<Run> = runs::runs_in(&args.dir)?.into_iter().map(Run::of).collect();
     if args.json {
-        runs.iter().for_each(|run| output::json(&object(run)));
+        runs.iter().for_each(|run| output::json(&run.object()));
         return Ok(());
     }
-    let heads = ["run", "step", "D loss", "G loss", "D(x)", "D(G(z))", "images/s", "size", "checkpoints", "state"];
-    let mut cells = vec![heads.map(String::from).to_vec()];
-    cells.extend(runs.iter().map(cells_of));
-    output::line(table(&cells));
+    let progress = ["run", "state", "step", "time", "images/s", "D loss", "G loss", "D(x)", "D(G(z))"];
+    let settings = ["run", "recipe", "data", "image", "batch", "lr", "checkpoints", "size"];
+    output::line(listing(&progress, runs.iter().map(Run::progress)));
+    output::line(format!("\n{}", listing(&settings, runs.iter().map(Run::settings))));
     Ok(())
 }
 
-fn cells_of(run: &RunInfo) -> Vec<String> {
-    let of = |value: fn(&Row) -> f64, decimals: usize| match &run.last_row {
-        Some(row) => format!("{:.decimals$}", value(row)),
-        None => "-".to_owned(),
-    };
-    vec![
-        run.name.clone(),
-        run.last_step.map_or_else(|| "-".to_owned(), |step| step.to_string()),
-        of(|row| row.d_loss, 3),
-        of(|row| row.g_loss, 3),
-        of(|row| row.d_real, 2),
-        of(|row| row.d_fake, 2),
-        of(|row| row.images_per_second, 0),
-        size(run.bytes),
-        run.checkpoints.to_string(),
-        if run.running { "running" } else { "-" }.to_owned(),
-    ]
+fn listing(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let heads = heads.iter().map(|head| (*head).to_owned()).collect();
+    table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())
 }
 
-fn object(run: &RunInfo) -> Value {
-    json!({
-        "path": run.path,
-        "name": run.name,
-        "step": run.last_step,
-        "checkpoints": run.checkpoints,
-        "last": run.last_row.as_ref().map(|row| serde_json::to_value(row).unwrap_or(Value::Null)),
-        "bytes": run.bytes,
-        "running": run.running,
-    })
+impl Run {
+    fn of(info: RunInfo) -> Self {
+        let config = RunDir::open(&info.path).and_then(|dir| dir.read_config());
+        let settings = config.ok().and_then(|text| toml::from_str(&text).ok());
+        Self { info, settings }
+    }
+
+    /// `running`, `finished` or `stopped`; nothing where the length of the run is not known.
+    fn state(&self) -> Option<&'static str> {
+        if self.info.running {
+            return Some("running");
+        }
+        let steps = self.settings.as_ref()?.steps;
+        Some(if self.info.last_step.is_some_and(|step| step >= steps) { "finished" } else { "stopped" })
+    }
+
+    fn progress(&self) -> Vec<String> {
+        let row = |show: &dyn Fn(&Row) -> String| self.info.last_row.as_ref().map_or_else(none, show);
+        let step = self.info.last_step.map_or_else(none, |step| step.to_string());
+        vec![
+            short(&self.info.name),
+            self.state().map_or_else(none, str::to_owned),
+            self.settings.as_ref().map_or_else(|| step.clone(), |settings| format!("{step}/{}", settings.steps)),
+            row(&|row| clock(row.seconds)),
+            row(&|row| format!("{:.0}", row.images_per_second)),
+            row(&|row| format!("{:.3}", row.d_loss)),
+            row(&|row| format!("{:.3}", row.g_loss)),
+            row(&|row| format!("{:.2}", row.d_real)),
+            row(&|row| format!("{:.2}", row.d_fake)),
+        ]
+    }
+
+    fn settings(&self) -> Vec<String> {
+        let of = |show: &dyn Fn(&Settings) -> String| self.settings.as_ref().map_or_else(none, show);
+        vec![
+            short(&self.info.name),
+            of(&|settings| short(&settings.recipe.name)),
+            of(&|settings| short(&DataSpec::parse(&settings.data).map_or_else(|_| settings.data.clone(), |spec| spec.name()))),
+            of(&|settings| {
+                let [height, width] = settings.recipe.image.size;
+                format!("{height}x{width}x{}", settings.recipe.image.channels)
+            }),
+            of(&|settings| settings.recipe.train.batch.to_string()),
+            of(&|settings| settings.recipe.optimizer.lr.to_string()),
+            self.info.checkpoints.to_string(),
+            size(self.info.bytes),
+        ]
+    }
+
+    fn object(&self) -> Value {
+        let of = |value: &dyn Fn(&Settings) -> Value| self.settings.as_ref().map_or(Value::Null, value);
+        let RunInfo { path, name, last_step, checkpoints, last_row, bytes, running } = &self.info;
+        json!({
+            "path": path,
+            "name": name,
+            "state": self.state(),
+            "running": running,
+            "step": last_step,
+            "steps": of(&|settings| settings.steps.into()),
+            "seconds": last_row.as_ref().map(|row| row.seconds),
+            "recipe": of(&|settings| settings.recipe.name.as_str().into()),
+            "data": of(&|settings| settings.data.as_str().into()),
+            "image": of(&|settings| settings.recipe.image.size.to_vec().into()),
+            "channels": of(&|settings| settings.recipe.image.channels.into()),
+            "batch": of(&|settings| settings.recipe.train.batch.into()),
+            "lr": of(&|settings| settings.recipe.optimizer.lr.into()),
+            "seed": of(&|settings| settings.seed.into()),
+            "last": last_row.as_ref().map(|row| serde_json::to_value(row).unwrap_or(Value::Null)),
+            "checkpoints": checkpoints,
+            "bytes": bytes,
+        })
+    }
+}
+
+fn none() -> String {
+    "-".to_owned()
+}
+
+/// A name, cut where it is so long that it would break the table.
+fn short(name: &str) -> String {
+    if name.chars().count() <= LONGEST {
+        return name.to_owned();
+    }
+    name.chars().take(LONGEST - 1).chain(['…']).collect()
 }

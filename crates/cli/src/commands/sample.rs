@@ -65,10 +65,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let raw = args.out.as_deref().filter(|out| out.extension().is_some_and(|extension| extension == "safetensors"));
     let folder = args.out.as_deref().filter(|_| raw.is_none());
     // Before the work, not after it.
+    if let Some(grid) = args.grid.as_deref().filter(|grid| !grid.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"))) {
+        return Err(CliError::Usage(format!("--grid {}: grids are PNG files: give it a name that ends in .png", grid.display())));
+    }
+    for (flag, path) in [("--grid", &args.grid), ("--out", &args.out)] {
+        path.as_ref().map_or(Ok(()), |path| super::require_folder(flag, path))?;
+    }
     for file in args.grid.as_deref().into_iter().chain(raw) {
         super::refuse_existing(file, args.force)?;
     }
-    let found = super::open_checkpoint(&args.checkpoint)?;
+    let found = super::open_checkpoint(&args.checkpoint, output::warning)?;
     let mode = args.bn.map(|bn| match bn {
         BatchNorm::Running => BatchNormMode::Running,
         BatchNorm::Batch => BatchNormMode::Batch,
@@ -98,8 +104,11 @@ fn draw(args: &Args, sampler: &Sampler, latents: &Tensor, raw: Option<&Path>, fo
             .map_err(|_| CliError::Failed(format!("--count {count}: {} bytes of pictures do not fit the memory", values * 4)))?;
     }
     let bar = crate::render::counter(count as u64, "drawing");
-    for start in (0..count).step_by(batch) {
-        let part = batch.min(count - start);
+    // Nearly equal parts, as the sampler makes them: a last one of a single picture would have no batch statistics.
+    let parts = count.div_ceil(batch);
+    for i in 0..parts {
+        let start = count * i / parts;
+        let part = count * (i + 1) / parts - start;
         let images = sampler.draw(&latents.narrow(0, start, part), part, |_| ())?.to_vec();
         if let Some(folder) = folder {
             grid::write_images(folder, start, &images, [part, height, width, channels])?;

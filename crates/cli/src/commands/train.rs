@@ -4,9 +4,9 @@ mod fresh;
 mod resume;
 
 use crate::error::{CliError, INTERRUPTED};
+use crate::interrupt;
 use crate::parse::{self, DeviceChoice};
 use crate::render::Render;
-use crate::{interrupt, output};
 use ::train::artefacts::RunDir;
 use ::train::{Event, Trainer};
 use clap::{ValueEnum, value_parser};
@@ -18,10 +18,10 @@ use std::sync::Arc;
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
 Examples:
-  dcgan train                                  Fashion-MNIST, about ten minutes
-  dcgan train --data photos/ --image 64        a folder of pictures, in 64x64
-  dcgan train --data photos/ --dry-run         only show the networks and the data
-  dcgan train --resume                         go on with the newest run
+  dcgan train                                     Fashion-MNIST, a few minutes
+  dcgan train --data photos/ --image 64           a folder of pictures, in 64x64
+  dcgan train --data photos/ --dry-run            only show the networks and the data
+  dcgan train --resume                            go on with the newest run
   dcgan train --resume runs/0003-x --steps 9000   the same run, longer";
 
 /// More steps or epochs than these are typing mistakes (recipes have the same limit).
@@ -55,14 +55,14 @@ pub struct Args {
     /// [default: fashion-mnist].
     #[arg(long, value_name = "SPEC", help_heading = "What to learn")]
     data: Option<String>,
-    /// Height and width of the pictures; each a small number (4 to 7, say) doubled a few times, such as 28, 32, 64, 96 or 48x64 [default:
-    /// the recipe's].
+    /// Height and width of the pictures: each 4 to 15 doubled a few times, such as 28, 32, 64, 96 or 48x64 [default: the recipe's].
     #[arg(long, value_name = "N|HxW", value_parser = parse::image_size, help_heading = "What to learn")]
     image: Option<[usize; 2]>,
     /// 1 for grey, 3 for colour, 4 with transparency [default: 1 for idx files, else the recipe's].
     #[arg(long, value_name = "1|3|4", value_parser = parse::channels, help_heading = "What to learn")]
     channels: Option<usize>,
-    /// How pictures of another size are brought to --image [default: pad for idx files smaller than that, else crop].
+    /// How pictures of another size are brought to --image [default: pad for idx files up to a sixth smaller
+    /// than that (28 in 32), else crop].
     #[arg(long, value_enum, help_heading = "What to learn")]
     fit: Option<FitChoice>,
     /// The colour behind transparent and around padded pictures [default: 000000].
@@ -108,8 +108,9 @@ pub struct Args {
     /// The folder of numbered run directories.
     #[arg(long, value_name = "DIR", default_value = "runs", help_heading = "What to keep")]
     runs_dir: PathBuf,
-    /// Go on with a run: the one in DIR, in --out, or else the newest in --runs-dir. --steps, --epochs and --lr may change it.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, help_heading = "What to keep")]
+    /// Go on with a run: the one in DIR, in --out, or else the newest in --runs-dir. A checkpoint of a run goes back to it: what came
+    /// after it is dropped. --steps, --epochs and --lr may change the run.
+    #[arg(long, value_name = "DIR|CHECKPOINT", num_args = 0..=1, help_heading = "What to keep")]
     resume: Option<Option<PathBuf>>,
     /// Note losses and speed every so many steps [default: 10].
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MOST), help_heading = "What to keep")]
@@ -159,7 +160,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     }
 }
 
-/// Opens the pictures, with a bar.
+/// Opens the pictures, with a bar; what was found is shown later, below the networks.
 fn open_data(spec: &str, preprocess: &Preprocess, render: &Render) -> Result<Arc<Dataset>, CliError> {
     let bar = render.opening();
     let dataset = Dataset::open(spec, Split::Train, preprocess, &|progress| {
@@ -167,9 +168,7 @@ fn open_data(spec: &str, preprocess: &Preprocess, render: &Render) -> Result<Arc
         bar.set_position(progress.done as u64);
     });
     bar.finish_and_clear();
-    let dataset = dataset?;
-    render.data(&dataset);
-    Ok(Arc::new(dataset))
+    Ok(Arc::new(dataset?))
 }
 
 /// Whole batches in an epoch, at least 1.
@@ -203,10 +202,10 @@ fn go(mut trainer: Trainer, dataset: &Arc<Dataset>, dir: &RunDir, mut render: Re
             return Err(error.into());
         }
     };
-    render.ended(dir.path(), &outcome);
     let failed = dataset.failed().len();
     if failed > 0 {
-        output::warning(format!("{failed} images could not be decoded any more and were replaced by others"));
+        render.warning(&format!("{failed} images could not be decoded any more and were replaced by others"));
     }
+    render.ended(dir.path(), &outcome);
     Ok(if outcome.finished { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) })
 }

@@ -1,6 +1,6 @@
 //! A run for people: a bar where standard error is a terminal, else a line per logged step.
 
-use super::bar;
+use super::{bar, clock};
 use crate::output;
 use data::Dataset;
 use indicatif::ProgressBar;
@@ -138,14 +138,6 @@ fn short(row: &Row) -> String {
     )
 }
 
-/// Seconds as `m:ss` or `h:mm:ss`.
-fn clock(seconds: f64) -> String {
-    // The cast saturates, and takes NaN to 0.
-    let seconds = seconds.round() as u64;
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
-}
-
 /// A path as a shell takes it.
 pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
@@ -156,11 +148,6 @@ pub fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_have_hours_only_when_needed() {
-        assert_eq!([0.4, 65.0, 3600.0, f64::NAN].map(clock), ["0:00", "1:05", "1:00:00", "0:00"]);
-    }
 
     #[test]
     fn paths_survive_a_shell() {

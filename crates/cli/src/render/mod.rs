@@ -6,6 +6,7 @@ mod json;
 use crate::output;
 use data::Dataset;
 use human::Human;
+pub use human::quoted;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nn::{Plan, Recipe};
 use std::path::Path;
@@ -143,6 +144,14 @@ pub fn size(bytes: u64) -> String {
     if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
 }
 
+/// Seconds as `m:ss` or `h:mm:ss`.
+pub fn clock(seconds: f64) -> String {
+    // The cast saturates, and takes NaN to 0.
+    let seconds = seconds.round() as u64;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
 /// A bar that counts things; invisible where standard error is no terminal.
 pub fn counter(total: u64, what: &'static str) -> ProgressBar {
     bar(total, "{msg} {wide_bar} {pos}/{len}").with_message(what)
@@ -164,6 +173,11 @@ mod tests {
     fn sizes_have_a_readable_unit() {
         assert_eq!([0, 1023, 1024, 3_565_158].map(size), ["0 bytes", "1023 bytes", "1.0 KiB", "3.4 MiB"]);
         assert_eq!(size(u64::MAX), "16777216.0 TiB");
+    }
+
+    #[test]
+    fn times_have_hours_only_when_needed() {
+        assert_eq!([0.4, 65.0, 3600.0, f64::NAN].map(clock), ["0:00", "1:05", "1:00:00", "0:00"]);
     }
 
     #[test]

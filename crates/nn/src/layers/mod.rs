@@ -26,7 +26,7 @@ pub enum Layer {
     ConvTranspose2d(ConvTranspose2d),
     /// Batch normalisation over the last axis.
     BatchNorm(BatchNorm),
-    /// An elementwise function; computed together with the layer before it.
+    /// An elementwise function; fused with a batch norm or a bias before it.
     Activation(Activation),
     /// Another shape for each sample: `[N, …]` to `[N, these axes]`, row-major. No axes make `[N]`.
     Reshape(Vec<usize>),

@@ -89,9 +89,38 @@ pub(crate) fn softplus(x: f32) -> f32 {
     (if x > 0.0 { x } else { 0.0 }) + log1p
 }
 
+/// Sine and cosine of `turn / 2³²` of a full turn: the quadrant is exact, the rest a polynomial on [−π/4, π/4].
+#[inline(always)]
+pub(crate) fn sin_cos_turn(turn: u32) -> (f32, f32) {
+    let quadrant = turn.wrapping_add(1 << 29) >> 30;
+    let x = turn.wrapping_sub(quadrant << 30) as i32 as f32 * (std::f32::consts::TAU / 4_294_967_296.0);
+    let z = x * x;
+    let sin = ((-1.951_529_6e-4 * z + 8.332_161e-3) * z - 1.666_665_5e-1) * z * x + x;
+    let cos = ((2.443_315_7e-5 * z - 1.388_731_6e-3) * z + 4.166_664_6e-2) * z * z - 0.5 * z + 1.0;
+    match quadrant & 3 {
+        0 => (sin, cos),
+        1 => (cos, -sin),
+        2 => (-sin, -cos),
+        _ => (-cos, sin),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sine_and_cosine_of_a_turn() {
+        for i in 0..100_000u32 {
+            let turn = i.wrapping_mul(42_949_673);
+            let (s, c) = (f64::from(turn) / 4_294_967_296.0 * std::f64::consts::TAU).sin_cos();
+            let (ours_s, ours_c) = sin_cos_turn(turn);
+            assert!(
+                (f64::from(ours_s) - s).abs() < 2e-7 && (f64::from(ours_c) - c).abs() < 2e-7,
+                "{turn}: {ours_s} {s} {ours_c} {c}"
+            );
+        }
+    }
 
     fn worst(range: std::ops::Range<f64>, ours: fn(f32) -> f32, exact: fn(f64) -> f64) -> f64 {
         (0..200_000)

@@ -113,3 +113,21 @@ pub(crate) fn argmax(x: &[f32], [outer, reduced, inner]: [usize; 3]) -> Vec<u32>
     }
     out
 }
+
+multiversion! {
+    /// Whether a number of `x` is NaN or infinite, by its exponent bits.
+    fn any_not_finite(x: &[f32]) -> bool {
+        x.iter().fold(0u32, |found, v| found | u32::from(v.to_bits() & 0x7f80_0000 == 0x7f80_0000)) != 0
+    }
+}
+
+/// Whether all numbers are finite.
+pub(crate) fn all_finite(x: &[f32]) -> bool {
+    let bad = std::sync::atomic::AtomicBool::new(false);
+    par_for(x.len().div_ceil(CHUNK), |i| {
+        if any_not_finite(&x[i * CHUNK..x.len().min((i + 1) * CHUNK)]) {
+            bad.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    !bad.into_inner()
+}

@@ -2,6 +2,7 @@
 //! row in the tables of `tests/golden.rs` and `tests/gradients.rs`.
 
 mod conv;
+mod distance;
 mod elementwise;
 mod loss;
 mod matmul;

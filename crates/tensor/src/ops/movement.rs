@@ -1,8 +1,8 @@
 //! Operations that move numbers without changing them.
 
 use crate::autograd::record;
+use crate::cpu::Buffer;
 use crate::cpu::movement::{self as kernel, Strided};
-use crate::cpu::{Buffer, par_for};
 use crate::shape::MAX_RANK;
 use crate::{Shape, Tensor};
 use smallvec::smallvec;
@@ -163,68 +163,6 @@ impl Tensor {
         }
         let out = Tensor::from_buffer(out, shape);
         record(out, "scatter_add", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.gather(index.clone(), from, groups))])
-    }
-
-    /// L1 distances between the rows of each kernel: from `[N, B, C]`, `out[i, j, b] = Σ_c |M[i, b, c] − M[j, b, c]|`, `[N, N, B]` (minibatch
-    /// discrimination, Salimans et al. 2016). By broadcasting it would need an `[N, N, B, C]` temporary.
-    ///
-    /// # Panics
-    /// When the rank is not 3.
-    #[track_caller]
-    pub fn pairwise_l1(&self) -> Tensor {
-        let s = *self.shape();
-        assert_eq!(s.rank(), 3, "pairwise_l1: shape {s:?} is not [N, B, C]");
-        let (n, b, c) = (s[0], s[1], s[2]);
-        let mut out = Buffer::uninit(n * n * b);
-        let x = self.data();
-        let target = crate::cpu::SendPtr(out.as_mut_ptr());
-        par_for(n, |i| {
-            // SAFETY: task `i` alone writes row `i`.
-            let out = unsafe { std::slice::from_raw_parts_mut(target.get().add(i * n * b), n * b) };
-            for (at, slot) in out.iter_mut().enumerate() {
-                let (j, k) = (at / b, at % b);
-                let (p, q) = (&x[(i * b + k) * c..(i * b + k + 1) * c], &x[(j * b + k) * c..(j * b + k + 1) * c]);
-                *slot = p.iter().zip(q).map(|(p, q)| (p - q).abs()).sum();
-            }
-        });
-        let out = Tensor::from_buffer(out, Shape::from([n, n, b]));
-        let m = self.detach();
-        record(out, "pairwise_l1", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.pairwise_l1_grad(&m))])
-    }
-
-    /// `dM[i, b, c] = Σ_j (g[i, j, b] + g[j, i, b]) · sign(M[i, b, c] − M[j, b, c])`; linear in g, and constant in M almost everywhere.
-    fn pairwise_l1_grad(&self, m: &Tensor) -> Tensor {
-        let s = *m.shape();
-        let (n, b, c) = (s[0], s[1], s[2]);
-        let (x, g) = (m.data(), self.data());
-        let mut out = Buffer::uninit(s.len());
-        crate::cpu::par_chunks_mut(&mut out, (b * c).max(1), |i, out| {
-            out.fill(0.0);
-            for j in 0..n {
-                for k in 0..b {
-                    let weight = g[(i * n + j) * b + k] + g[(j * n + i) * b + k];
-                    for l in 0..c {
-                        let d = x[(i * b + k) * c + l] - x[(j * b + k) * c + l];
-                        out[k * c + l] += weight * (f32::from(d > 0.0) - f32::from(d < 0.0));
-                    }
-                }
-            }
-        });
-        let out = Tensor::from_buffer(out, s);
-        let m = m.clone();
-        record(
-            out,
-            "pairwise_l1_grad",
-            &[self],
-            |_| smallvec![],
-            move |_, v| {
-                // The adjoint: dg[i, j, b] = Σ_c (v[i, b, c] − v[j, b, c]) · sign(M[i, b, c] − M[j, b, c]).
-                let difference = |t: &Tensor| t.reshape([n, 1, b, c]).sub(&t.reshape([1, n, b, c]));
-                let d = difference(&m);
-                let sign = d.div(&d.abs().maximum(&Tensor::scalar(f32::MIN_POSITIVE)));
-                smallvec![Some(difference(v).mul(&sign).sum(&[3], false))]
-            },
-        )
     }
 }
 

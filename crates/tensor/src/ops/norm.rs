@@ -1,4 +1,4 @@
-//! Batch normalisation and bias, fused with the activation that follows.
+//! Batch normalisation, fused with the activation that follows in both directions, and bias, fused in the forward one.
 
 use crate::Tensor;
 use crate::autograd::Save;
@@ -113,8 +113,18 @@ impl Tensor {
     /// When the bias is not `[C]`.
     #[track_caller]
     pub fn bias_activation(&self, bias: &Tensor, activation: Activation) -> Tensor {
-        check("bias_activation", self, &[("bias", bias)]);
-        activation.apply(&self.add(bias))
+        let channels = check("bias_activation", self, &[("bias", bias)]);
+        let mut out = Buffer::uninit(self.len());
+        if !self.is_empty() {
+            kernel::scale_shift(self.data(), &vec![1.0; channels], bias.data(), activation, &mut out);
+        }
+        let out = Tensor::from_buffer(out, *self.shape());
+        let save = |_: &Tensor| smallvec![Save::input(self), Save::input(bias)];
+        record(out, "bias_activation", &[self, bias], save, move |saved, dy| {
+            let g = activation_grad(&saved.get(0).add(saved.get(1)), activation, dy);
+            let axes: Vec<usize> = (0..g.shape().rank() - 1).collect();
+            smallvec![saved.when(0, || g.clone()), saved.when(1, || g.sum(&axes, false))]
+        })
     }
 }
 
@@ -133,20 +143,25 @@ fn composite_grads(
     let rstd = centred.square().mean(&axes, true).add_scalar(eps).sqrt().recip();
     let normal = centred.mul(&rstd);
     let before = normal.mul(gamma).add(beta);
-    let g = match activation {
+    let g = activation_grad(&before, activation, dy);
+    let gn = g.mul(&normal);
+    let inner = g.sub(&g.mean(&axes, true)).sub(&normal.mul(&gn.mean(&axes, true)));
+    let dx = inner.mul(&rstd).mul(gamma);
+    smallvec![Some(dx), Some(gn.sum(&axes, false)), Some(g.sum(&axes, false))]
+}
+
+/// dy times the activation's derivative at its argument, in differentiable operations.
+fn activation_grad(before: &Tensor, activation: Activation, dy: &Tensor) -> Tensor {
+    match activation {
         Activation::None => dy.clone(),
-        Activation::Relu => dy.mul(&step(&before, 0.0)),
-        Activation::LeakyRelu(slope) => dy.mul(&step(&before, slope)),
+        Activation::Relu => dy.mul(&step(before, 0.0)),
+        Activation::LeakyRelu(slope) => dy.mul(&step(before, slope)),
         Activation::Tanh => dy.sub(&dy.mul(&before.tanh().square())),
         Activation::Sigmoid => {
             let s = before.sigmoid();
             dy.mul(&s.sub(&s.square()))
         }
-    };
-    let gn = g.mul(&normal);
-    let inner = g.sub(&g.mean(&axes, true)).sub(&normal.mul(&gn.mean(&axes, true)));
-    let dx = inner.mul(&rstd).mul(gamma);
-    smallvec![Some(dx), Some(gn.sum(&axes, false)), Some(g.sum(&axes, false))]
+    }
 }
 
 /// The slope of a leaky rectifier at `x`: piecewise constant, so no gradient flows through it.

@@ -1,12 +1,14 @@
 //! Files that are complete or absent: temporary name, fsync, rename, fsync of the folder.
 
 use super::ArtefactError;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// The ending of a file that is being written.
-const TEMPORARY: &str = ".tmp";
+pub(super) const TEMPORARY: &str = ".tmp";
 
 /// Writes `path` through `fill`, so that a reader finds the old file or the whole new one, never a part.
 ///
@@ -23,18 +25,8 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<&mut File>) ->
 fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
     let folder = folder_of(path);
-    let mut prefix = name.to_os_string();
-    prefix.push(".");
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(TEMPORARY);
-    #[cfg(unix)]
-    {
-        // The crate's default is 0600, right for secrets; these are ordinary files, so let the umask decide.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
     // Dropping the handle on any early return removes the temporary file.
-    let mut temporary = builder.tempfile_in(folder)?;
+    let mut temporary = temporary_in(folder, name)?;
     let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
     fill(&mut writer)?;
     writer.flush()?;
@@ -42,6 +34,29 @@ fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
     sync_folder(folder)
+}
+
+/// A fresh file in `folder` that is removed when dropped.
+fn temporary_in(folder: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
+    let mut prefix = name.to_os_string();
+    prefix.push(".");
+    // Opened here, not by the crate: its files have mode 0600, right for secrets, where the umask should decide; and its errors name
+    // the temporary file, which says nothing to the user.
+    let open = |path: &Path| File::options().read(true).write(true).create_new(true).open(path);
+    tempfile::Builder::new().prefix(&prefix).suffix(TEMPORARY).make_in(folder, open)
+}
+
+/// Finds out whether `folder` can be made (or is there) and written, and leaves nothing behind.
+///
+/// # Errors
+/// [`ArtefactError::Write`], which names `folder`.
+pub(crate) fn probe(folder: &Path) -> Result<(), ArtefactError> {
+    let nearest = folder.ancestors().map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+    let there = nearest.into_iter().find(|above| above.exists()).unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        return Err(ArtefactError::write(folder)(io::ErrorKind::NotADirectory.into()));
+    }
+    temporary_in(there, OsStr::new(".dcgan-probe")).map(drop).map_err(ArtefactError::write(folder))
 }
 
 /// Removes what killed processes left half-written in `folder`, and returns those paths.

@@ -51,7 +51,7 @@ pub struct Checkpoint {
     pub tensors: BTreeMap<String, Array>,
 }
 
-/// What a checkpoint's header tells without reading the tensors.
+/// What a checkpoint holds, short of the tensors' values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
     /// The layout version of the file.
@@ -84,21 +84,20 @@ pub fn load(path: &Path) -> Result<Checkpoint, ArtefactError> {
     let container = Container::open(path)?;
     let envelope = Envelope::of(&container, path)?;
     let (tensors, fingerprint) = container.read_tensors()?;
-    let actual = checksum(&fingerprint, envelope.schema, &envelope.meta);
-    if actual != envelope.checksum {
-        return Err(ArtefactError::Checksum { path: path.to_owned(), expected: envelope.checksum, actual });
-    }
+    envelope.verify(&fingerprint, path)?;
     Ok(Checkpoint { meta: envelope.parse_meta(path)?, tensors })
 }
 
-/// Reads the header alone: cheap, and without the checksum's assurance.
+/// Reads the header and verifies the whole file as [`load`] does, but keeps no tensor: little memory, however large the networks.
 ///
 /// # Errors
-/// As [`load`], short of a damaged tensor.
-pub fn read_meta(path: &Path) -> Result<Header, ArtefactError> {
+/// As [`load`].
+pub fn inspect(path: &Path) -> Result<Header, ArtefactError> {
     let container = Container::open(path)?;
     let envelope = Envelope::of(&container, path)?;
-    Ok(Header { schema: envelope.schema, meta: envelope.parse_meta(path)?, tensors: container.infos(), bytes: container.bytes })
+    let (tensors, bytes) = (container.infos(), container.bytes);
+    envelope.verify(&container.fingerprint()?, path)?;
+    Ok(Header { schema: envelope.schema, meta: envelope.parse_meta(path)?, tensors, bytes })
 }
 
 fn checksum(tensors: &Fingerprint, schema: u32, meta: &str) -> String {
@@ -136,6 +135,14 @@ impl Envelope {
             return Err(damaged("its schema is 0, which no version wrote".to_owned()));
         }
         Ok(Self { schema, meta, checksum })
+    }
+
+    fn verify(&self, tensors: &Fingerprint, path: &Path) -> Result<(), ArtefactError> {
+        let actual = checksum(tensors, self.schema, &self.meta);
+        if actual == self.checksum {
+            return Ok(());
+        }
+        Err(ArtefactError::Checksum { path: path.to_owned(), expected: self.checksum.clone(), actual })
     }
 
     fn parse_meta(&self, path: &Path) -> Result<Meta, ArtefactError> {

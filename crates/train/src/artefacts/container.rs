@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo as RawInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The crate's own bound on a header; a longer one is garbage read as a length.
@@ -101,10 +101,32 @@ impl Container {
         for (name, info) in std::mem::take(&mut self.tensors) {
             let (data, crc) = self.read_one(&name, &info)?;
             let array = Array { shape: info.shape, data };
-            fingerprint.add(&name, &array, crc);
+            fingerprint.add(&name, matches!(array.data, Data::I64(_)), &array.shape, crc);
             arrays.insert(name, array);
         }
         Ok((arrays, fingerprint))
+    }
+
+    /// The fingerprint that [`read_tensors`](Self::read_tensors) would return, from one buffer's worth of memory.
+    pub fn fingerprint(mut self) -> Result<Fingerprint, ArtefactError> {
+        let mut fingerprint = Fingerprint::default();
+        for (name, info) in &self.tensors {
+            let mut left = info.data_offsets.1 - info.data_offsets.0;
+            let mut crc = 0;
+            while left > 0 {
+                let buffer = self.reader.fill_buf().map_err(ArtefactError::read(&self.path))?;
+                let part = buffer.get(..left).unwrap_or(buffer);
+                if part.is_empty() {
+                    return Err(ArtefactError::read(&self.path)(io::ErrorKind::UnexpectedEof.into()));
+                }
+                crc = crc32c::crc32c_append(crc, part);
+                let read = part.len();
+                self.reader.consume(read);
+                left -= read;
+            }
+            fingerprint.add(name, info.dtype == Dtype::I64, &info.shape, crc);
+        }
+        Ok(fingerprint)
     }
 
     /// One tensor at the reader's position, and the CRC of its bytes.
@@ -174,8 +196,8 @@ fn le_chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_
 pub(crate) struct Fingerprint(BTreeMap<String, (bool, Vec<usize>, u32)>);
 
 impl Fingerprint {
-    fn add(&mut self, name: &str, array: &Array, crc: u32) {
-        self.0.insert(name.to_owned(), (matches!(array.data, Data::I64(_)), array.shape.clone(), crc));
+    fn add(&mut self, name: &str, integer: bool, shape: &[usize], crc: u32) {
+        self.0.insert(name.to_owned(), (integer, shape.to_owned(), crc));
     }
 
     /// The fingerprint of arrays in memory.
@@ -187,7 +209,7 @@ impl Fingerprint {
                 crc = crc32c::crc32c_append(crc, bytes);
                 Ok(())
             });
-            fingerprint.add(name, array, crc);
+            fingerprint.add(name, matches!(array.data, Data::I64(_)), &array.shape, crc);
         }
         fingerprint
     }

@@ -115,7 +115,7 @@ pub enum ArtefactError {
         reason: String,
     },
     /// A folder in which no checkpoint can be loaded.
-    #[error("no checkpoint to load in {dir:?}{}; start a new run without --resume", skipped_list(.skipped))]
+    #[error("no checkpoint to load in {dir:?}{}: name a checkpoint file, or the directory of another run", skipped_list(.skipped))]
     NoCheckpoint {
         /// The folder that was searched.
         dir: PathBuf,
@@ -123,10 +123,12 @@ pub enum ArtefactError {
         skipped: Vec<(PathBuf, ArtefactError)>,
     },
     /// A new run was to go where something already is.
-    #[error("{path:?} exists and is not empty: continue it with --resume {path:?}, or choose another --out")]
+    #[error("{path:?} exists and is not empty: {}choose another --out", resume_hint(path, *.resumable))]
     NotEmpty {
         /// The folder.
         path: PathBuf,
+        /// Whether it holds checkpoints of a run.
+        resumable: bool,
     },
     /// Another process trains in this directory.
     #[error("{path:?} is in use by another training process{}: wait for it to end, or choose another --out", pid_text(.pid))]
@@ -203,10 +205,11 @@ impl ArtefactError {
 fn write_hint(error: &io::Error) -> &'static str {
     use io::ErrorKind::*;
     match error.kind() {
-        StorageFull | QuotaExceeded | FileTooLarge | WriteZero => "free some space, or choose another disk with --out",
-        PermissionDenied | ReadOnlyFilesystem => "choose a folder you may write to with --out",
-        NotFound | NotADirectory => "the folder is missing; create it, or choose another with --out",
-        _ => "choose another place with --out",
+        StorageFull | QuotaExceeded | FileTooLarge | WriteZero => "free some space, or choose another disk",
+        PermissionDenied | ReadOnlyFilesystem => "choose a folder you may write to",
+        NotFound => "its folder is missing; make it, or choose another",
+        NotADirectory => "a file is where a folder should be; choose another place",
+        _ => "choose another place",
     }
 }
 
@@ -218,6 +221,10 @@ fn read_hint(error: &io::Error) -> &'static str {
         IsADirectory => "give a file",
         _ => "check the disk",
     }
+}
+
+fn resume_hint(path: &Path, resumable: bool) -> String {
+    if resumable { format!("continue it with --resume {path:?}, or ") } else { String::new() }
 }
 
 fn pid_text(pid: &Option<u32>) -> String {

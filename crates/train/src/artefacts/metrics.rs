@@ -58,15 +58,6 @@ pub struct MetricsWriter {
 }
 
 impl MetricsWriter {
-    /// Starts the file of a new run.
-    ///
-    /// # Errors
-    /// [`ArtefactError::Write`], also if the file exists: a row is never overwritten.
-    pub fn create(path: &Path) -> Result<Self, ArtefactError> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(ArtefactError::write(path))?;
-        Ok(Self { path: path.to_owned(), file, len: 0 })
-    }
-
     /// Goes on behind the rows up to and including `step`, the step of the checkpoint that training resumes from.
     ///
     /// Rows of later steps will be computed again and are cut off, as is a last line that a kill left unfinished. With

@@ -27,6 +27,7 @@ pub mod plot;
 pub mod rotation;
 pub mod run_dir;
 pub mod runs;
+mod skeleton;
 mod state_dict;
 pub mod tensorboard;
 pub mod timelapse;

@@ -18,11 +18,11 @@ pub struct Keep {
 
 /// What [`newest_good`] found.
 #[derive(Debug)]
-pub struct NewestGood {
+pub struct NewestGood<T = Checkpoint> {
     /// Where it lies.
     pub path: PathBuf,
     /// The newest checkpoint that is sound.
-    pub checkpoint: Checkpoint,
+    pub checkpoint: T,
     /// Newer ones that are damaged, newest first, with the reason: to be told to the user.
     pub skipped: Vec<(PathBuf, ArtefactError)>,
 }
@@ -88,6 +88,20 @@ pub fn save_rotating(dir: &Path, checkpoint: &Checkpoint, keep: Keep) -> Result<
     Ok(path)
 }
 
+/// Deletes the checkpoints of later steps, newest first: a run that goes back to `step` has none. To be called before
+/// anything else of the later steps is given up, so that a kill at any instant leaves a run that is whole.
+///
+/// # Errors
+/// The disk.
+pub fn forget_after(dir: &Path, step: u64) -> Result<(), ArtefactError> {
+    let mut removed = false;
+    for (_, path) in list(dir)?.into_iter().rev().take_while(|(other, _)| *other > step) {
+        fs::remove_file(&path).map_err(ArtefactError::write(&path))?;
+        removed = true;
+    }
+    if removed { sync_folder(dir).map_err(ArtefactError::write(dir)) } else { Ok(()) }
+}
+
 /// Loads the newest checkpoint that is sound; damaged ones on the way are returned by name.
 ///
 /// # Errors
@@ -95,9 +109,14 @@ pub fn save_rotating(dir: &Path, checkpoint: &Checkpoint, keep: Keep) -> Result<
 /// this user may not read, is not damaged: that error is returned rather than an older checkpoint, from which the run
 /// would go on and write over the newer one.
 pub fn newest_good(dir: &Path) -> Result<NewestGood, ArtefactError> {
+    newest_good_by(dir, checkpoint::load)
+}
+
+/// [`newest_good`] by another reader, which must refuse what is damaged.
+pub(crate) fn newest_good_by<T>(dir: &Path, read: fn(&Path) -> Result<T, ArtefactError>) -> Result<NewestGood<T>, ArtefactError> {
     let mut skipped = Vec::new();
     for (_, path) in list(dir)?.into_iter().rev() {
-        match checkpoint::load(&path) {
+        match read(&path) {
             Ok(checkpoint) => {
                 return Ok(NewestGood { path, checkpoint, skipped });
             }

@@ -1,15 +1,15 @@
 //! A run's directory: made under a fresh number, held by one process at a time.
 
 use super::ArtefactError;
-use super::atomic::{remove_stale, write_atomic};
-use super::rotation;
+use super::atomic::{probe, remove_stale, write_atomic};
+use super::{checkpoint, rotation, skeleton};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-const LOCK: &str = ".lock";
+pub(super) const LOCK: &str = ".lock";
 const LONGEST_NAME: usize = 60;
 
 /// A run directory. While a locked one lives, no other process (nor another `RunDir` of this one) can lock it.
@@ -51,7 +51,8 @@ impl RunDir {
         }
     }
 
-    /// Makes a run at exactly `path`, which must be absent or an empty folder, and locks it.
+    /// Makes a run at exactly `path`, which must be absent, an empty folder, or one in which a run was killed before it
+    /// saved anything (that is cleared), and locks it.
     ///
     /// # Errors
     /// [`ArtefactError::NotEmpty`], [`ArtefactError::Locked`], or the disk. Nothing is written into a folder that is
@@ -63,8 +64,40 @@ impl RunDir {
         // Again under the lock: of two processes that both found it empty, one has filled it by now.
         run.hold()?;
         refuse_content(path)?;
+        skeleton::clear(path)?;
         run.prepare()?;
         Ok(run)
+    }
+
+    /// Finds what [`RunDir::create_at`] would refuse, and makes nothing: to be called before work that would be lost.
+    ///
+    /// # Errors
+    /// As [`RunDir::create_at`].
+    pub fn check_at(path: &Path) -> Result<(), ArtefactError> {
+        probe(path)?;
+        if !path.exists() {
+            return Ok(());
+        }
+        refuse_content(path)?;
+        let run = Self { path: path.to_owned(), lock: None };
+        if run.is_running() { Err(run.locked()) } else { Ok(()) }
+    }
+
+    /// The same for [`RunDir::create`].
+    ///
+    /// # Errors
+    /// As [`RunDir::create`].
+    pub fn check_base(base: &Path) -> Result<(), ArtefactError> {
+        probe(base)
+    }
+
+    /// Whether nothing was ever saved here: no checkpoint, no row, no picture, and nothing of anybody else's. Such a
+    /// directory can be given to [`RunDir::create_at`] again.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn is_unbegun(&self) -> Result<bool, ArtefactError> {
+        skeleton::is_unbegun(&self.path)
     }
 
     /// Opens an existing run for reading, without a lock.
@@ -159,8 +192,12 @@ impl RunDir {
                 Err(TryLockError::Error(error)) => return Err(ArtefactError::write(&path)(error)),
             }
         }
-        let pid = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-        Err(ArtefactError::Locked { path: self.path.clone(), pid })
+        Err(self.locked())
+    }
+
+    fn locked(&self) -> ArtefactError {
+        let pid = fs::read_to_string(self.path.join(LOCK)).ok().and_then(|text| text.trim().parse().ok());
+        ArtefactError::Locked { path: self.path.clone(), pid }
     }
 
     fn prepare(&self) -> Result<(), ArtefactError> {
@@ -179,12 +216,23 @@ impl RunDir {
 /// # Errors
 /// As [`rotation::newest_good`]; [`ArtefactError::Read`] if there is nothing at `path`.
 pub fn resolve_checkpoint(path: &Path) -> Result<rotation::NewestGood, ArtefactError> {
+    resolve(path, checkpoint::load)
+}
+
+/// [`resolve_checkpoint`], with [`checkpoint::inspect`] in place of loading: just as sure, without the memory.
+///
+/// # Errors
+/// As [`resolve_checkpoint`].
+pub fn resolve_header(path: &Path) -> Result<rotation::NewestGood<checkpoint::Header>, ArtefactError> {
+    resolve(path, checkpoint::inspect)
+}
+
+fn resolve<T>(path: &Path, read: fn(&Path) -> Result<T, ArtefactError>) -> Result<rotation::NewestGood<T>, ArtefactError> {
     if fs::metadata(path).map_err(ArtefactError::read(path))?.is_dir() {
         let inside = path.join("checkpoints");
-        return rotation::newest_good(if inside.is_dir() { &inside } else { path });
+        return rotation::newest_good_by(if inside.is_dir() { &inside } else { path }, read);
     }
-    let checkpoint = super::checkpoint::load(path)?;
-    Ok(rotation::NewestGood { path: path.to_owned(), checkpoint, skipped: Vec::new() })
+    Ok(rotation::NewestGood { path: path.to_owned(), checkpoint: read(path)?, skipped: Vec::new() })
 }
 
 /// The number of a run's folder name, `NNNN-name`.
@@ -205,14 +253,14 @@ fn open_lock(path: &Path) -> Result<File, ArtefactError> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(ArtefactError::write(path))
 }
 
-/// An error if the folder holds anything but the lock.
+/// An error if the folder holds anything that must not be lost.
 fn refuse_content(path: &Path) -> Result<(), ArtefactError> {
-    for entry in fs::read_dir(path).map_err(ArtefactError::read(path))? {
-        if entry.map_err(ArtefactError::read(path))?.file_name() != LOCK {
-            return Err(ArtefactError::NotEmpty { path: path.to_owned() });
-        }
+    if skeleton::is_unbegun(path)? {
+        return Ok(());
     }
-    Ok(())
+    let run = RunDir { path: path.to_owned(), lock: None };
+    let resumable = rotation::list(&run.checkpoints()).is_ok_and(|list| !list.is_empty());
+    Err(ArtefactError::NotEmpty { path: path.to_owned(), resumable })
 }
 
 fn file_system_name(name: &str) -> String {

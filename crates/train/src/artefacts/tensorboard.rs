@@ -81,6 +81,9 @@ enum SessionStatus {
     Start = 1,
 }
 
+/// How the name of an event file begins; TensorBoard looks for it.
+pub(super) const PREFIX: &str = "events.out.tfevents.";
+
 /// Writes one `events.out.tfevents.*` file. A resumed run starts another one beside the first.
 #[derive(Debug)]
 pub struct EventWriter {
@@ -101,7 +104,7 @@ impl EventWriter {
     pub fn create(dir: &Path, resumed_at: Option<u64>) -> Result<Self, ArtefactError> {
         let mut second = now().as_secs().max(newest_second(dir)?.map_or(0, |second| second.saturating_add(1)));
         let (path, file) = loop {
-            let path = dir.join(format!("events.out.tfevents.{second:010}.dcgan"));
+            let path = dir.join(format!("{PREFIX}{second:010}.dcgan"));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => break (path, file),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => second += 1,
@@ -201,10 +204,8 @@ fn newest_second(dir: &Path) -> Result<Option<u64>, ArtefactError> {
     let mut newest = None;
     for entry in fs::read_dir(dir).map_err(ArtefactError::read(dir))? {
         let name = entry.map_err(ArtefactError::read(dir))?.file_name();
-        let second = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("events.out.tfevents."))
-            .and_then(|rest| rest.split('.').next()?.parse().ok());
+        let second =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('.').next()?.parse().ok());
         newest = newest.max(second);
     }
     Ok(newest)

@@ -1,7 +1,7 @@
 use crate::{assert_names, sample};
 use std::collections::BTreeMap;
 use std::fs;
-use train::artefacts::checkpoint::{SCHEMA, load, read_meta, save};
+use train::artefacts::checkpoint::{SCHEMA, inspect, load, save};
 use train::artefacts::{Array, ArtefactError, read_state_dict, remove_stale, write_state_dict};
 
 #[test]
@@ -61,17 +61,21 @@ fn other_readers_of_the_format_accept_it() {
 }
 
 #[test]
-fn the_header_is_read_alone() {
+fn a_look_tells_all_but_the_values_and_finds_damage() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
     save(&path, &sample(40)).unwrap();
-    let header = read_meta(&path).unwrap();
+    let header = inspect(&path).unwrap();
     assert_eq!((header.schema, header.meta), (SCHEMA, sample(40).meta));
     assert_eq!(header.bytes, fs::metadata(&path).unwrap().len());
     let names: Vec<_> = header.tensors.iter().map(|info| info.name.as_str()).collect();
     assert_eq!(names, sample(40).tensors.keys().collect::<Vec<_>>());
     assert_eq!((header.tensors[1].dtype.as_str(), header.tensors[1].shape.as_slice()), ("F32", &[2, 3, 1][..]));
     assert_eq!(header.tensors[3].dtype, "I64");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert_names(&inspect(&path).unwrap_err(), &path, &["checksum"]);
 }
 
 #[test]
@@ -94,7 +98,7 @@ fn a_plain_safetensors_file_is_told_apart() {
     let error = load(&path).unwrap_err();
     assert!(matches!(error, ArtefactError::NotCheckpoint { .. }));
     assert_names(&error, &path, &["is a plain safetensors file, not a checkpoint: use dcgan import"]);
-    assert!(matches!(read_meta(&path), Err(ArtefactError::NotCheckpoint { .. })));
+    assert!(matches!(inspect(&path), Err(ArtefactError::NotCheckpoint { .. })));
     // PyTorch's exporter writes a metadata of its own.
     let foreign = r#"{"__metadata__":{"format":"pt"}}"#;
     fs::write(&path, [&(foreign.len() as u64).to_le_bytes(), foreign.as_bytes()].concat()).unwrap();
@@ -107,7 +111,7 @@ fn a_newer_schema_is_refused() {
     let path = dir.path().join("a.safetensors");
     save(&path, &sample(1)).unwrap();
     replace(&path, r#""schema":"1""#, r#""schema":"2""#);
-    for error in [load(&path).unwrap_err(), read_meta(&path).unwrap_err()] {
+    for error in [load(&path).unwrap_err(), inspect(&path).unwrap_err()] {
         assert_names(&error, &path, &["was written by a newer version (schema 2, this program reads 1): update dcgan"]);
     }
     replace(&path, r#""schema":"2""#, r#""schema":"0""#);
@@ -168,6 +172,15 @@ fn half_written_files_of_a_killed_run_are_removed_and_others_stay() {
     fs::write(&stale, b"half").unwrap();
     assert_eq!(remove_stale(dir.path()).unwrap(), std::slice::from_ref(&stale));
     assert!(good.exists() && !stale.exists());
+}
+
+#[test]
+fn a_write_that_fails_names_the_target_and_not_the_temporary_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("missing/a.safetensors");
+    let error = save(&path, &sample(1)).unwrap_err();
+    assert_names(&error, &path, &["cannot write", "its folder is missing"]);
+    assert!(!error.to_string().contains("a.safetensors.") && !error.to_string().contains("--out"), "{error}");
 }
 
 #[cfg(unix)]

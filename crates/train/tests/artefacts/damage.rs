@@ -3,7 +3,7 @@
 use crate::{assert_names, sample};
 use proptest::prelude::*;
 use std::fs;
-use train::artefacts::checkpoint::{load, read_meta, save};
+use train::artefacts::checkpoint::{inspect, load, save};
 use train::artefacts::{read_npy, read_state_dict};
 
 #[test]
@@ -16,7 +16,7 @@ fn every_truncation_is_an_error() {
         fs::write(&path, &whole[..len]).unwrap();
         let error = load(&path).expect_err(&format!("the first {len} bytes load"));
         assert_names(&error, &path, &[]);
-        assert!(read_meta(&path).is_err() && read_state_dict(&path).is_err(), "{len}");
+        assert!(inspect(&path).is_err() && read_state_dict(&path).is_err(), "{len}");
     }
 }
 
@@ -33,7 +33,7 @@ fn every_flipped_bit_is_an_error() {
         fs::write(&path, &bytes).unwrap();
         let error = load(&path).expect_err(&format!("loads with bit {bit:#x} of byte {index} flipped"));
         assert!(!error.to_string().contains('\n'));
-        let _ = read_meta(&path);
+        assert!(inspect(&path).is_err(), "passes with bit {bit:#x} of byte {index} flipped");
         let _ = read_state_dict(&path);
         bytes[index] ^= bit;
     }

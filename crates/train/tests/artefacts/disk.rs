@@ -28,14 +28,14 @@ fn save_fails_cleanly(dir: &Path, cause: &str) {
     let keep = Keep { last: 1, best: None };
     save_rotating(dir, &sample(1), keep).unwrap();
     let error = save_rotating(dir, &large(2), keep).unwrap_err();
-    assert_names(&error, &dir.join(file_name(2)), &[cause, "free some space", "--out", "older files are untouched"]);
+    assert_names(&error, &dir.join(file_name(2)), &[cause, "free some space", "older files are untouched"]);
     assert_eq!(names(dir), [file_name(1)]);
     assert_eq!(newest_good(dir).unwrap().checkpoint, sample(1));
 }
 
 /// Rows go on being whole lines though the disk fills in the midst of one.
 fn metrics_fail_cleanly(path: &Path) {
-    let mut writer = MetricsWriter::create(path).unwrap();
+    let mut writer = MetricsWriter::resume(path, 0).unwrap();
     let mut written = 0;
     let mut row = Row::default();
     row.extra.insert("text".to_owned(), "x".repeat(1000).into());

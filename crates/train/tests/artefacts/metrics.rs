@@ -2,7 +2,7 @@ use crate::assert_names;
 use std::fs;
 use std::io::Write;
 use train::artefacts::metrics::read;
-use train::artefacts::{ArtefactError, MetricsWriter, Row};
+use train::artefacts::{MetricsWriter, Row};
 
 fn row(step: u64) -> Row {
     let mut row = Row { step, d_loss: 1.0 / step as f64, g_loss: 0.1 + 0.2, d_real: 0.7, d_fake: 0.3, ..Row::default() };
@@ -20,7 +20,7 @@ fn steps(path: &std::path::Path) -> Vec<u64> {
 fn rows_are_flat_json_lines_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metrics.jsonl");
-    let mut writer = MetricsWriter::create(&path).unwrap();
+    let mut writer = MetricsWriter::resume(&path, 0).unwrap();
     for step in 1..=3 {
         writer.append(&row(step)).unwrap();
     }
@@ -35,22 +35,13 @@ fn rows_are_flat_json_lines_and_come_back() {
 }
 
 #[test]
-fn a_row_is_never_overwritten() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("metrics.jsonl");
-    MetricsWriter::create(&path).unwrap().append(&row(1)).unwrap();
-    assert!(matches!(MetricsWriter::create(&path), Err(ArtefactError::Write { .. })));
-    assert_eq!(steps(&path), [1]);
-}
-
-#[test]
 fn nan_is_null_and_comes_back_as_nan() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metrics.jsonl");
     let mut bad = row(1);
     bad.g_loss = f64::NAN;
     bad.d_loss = f64::INFINITY;
-    MetricsWriter::create(&path).unwrap().append(&bad).unwrap();
+    MetricsWriter::resume(&path, 0).unwrap().append(&bad).unwrap();
     assert!(fs::read_to_string(&path).unwrap().contains(r#""g_loss":null"#));
     let back = &read(&path).unwrap()[0];
     assert!(back.g_loss.is_nan() && back.d_loss.is_nan() && back.d_real == 0.7);
@@ -60,7 +51,7 @@ fn nan_is_null_and_comes_back_as_nan() {
 fn resume_cuts_later_rows_and_a_torn_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metrics.jsonl");
-    let mut writer = MetricsWriter::create(&path).unwrap();
+    let mut writer = MetricsWriter::resume(&path, 0).unwrap();
     for step in [10, 20, 30, 40] {
         writer.append(&row(step)).unwrap();
     }
@@ -83,7 +74,7 @@ fn resume_cuts_later_rows_and_a_torn_line() {
 fn a_kill_at_any_byte_loses_and_repeats_no_row() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metrics.jsonl");
-    let mut writer = MetricsWriter::create(&path).unwrap();
+    let mut writer = MetricsWriter::resume(&path, 0).unwrap();
     (1..=4).for_each(|step| writer.append(&row(step)).unwrap());
     let whole = fs::read(&path).unwrap();
     let ends: Vec<usize> = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();

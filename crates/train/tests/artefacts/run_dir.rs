@@ -7,7 +7,7 @@ use std::thread;
 use train::artefacts::rotation::{file_name, save_rotating};
 use train::artefacts::run_dir::resolve_checkpoint;
 use train::artefacts::runs::{newest, runs_in};
-use train::artefacts::{ArtefactError, Keep, MetricsWriter, Row, RunDir, checkpoint};
+use train::artefacts::{ArtefactError, EventWriter, Keep, MetricsWriter, Row, RunDir, checkpoint};
 
 const KEEP: Keep = Keep { last: 3, best: None };
 
@@ -58,7 +58,9 @@ fn an_existing_folder_with_content_is_refused_and_untouched() {
     fs::write(path.join("thesis.tex"), b"precious").unwrap();
     let error = RunDir::create_at(&path).unwrap_err();
     assert!(matches!(error, ArtefactError::NotEmpty { .. }));
-    assert_names(&error, &path, &["not empty", "--resume", "--out"]);
+    assert_names(&error, &path, &["not empty", "--out"]);
+    assert!(!error.to_string().contains("--resume"), "there is no run in it: {error}");
+    assert!(matches!(RunDir::check_at(&path), Err(ArtefactError::NotEmpty { .. })));
     assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
     let file = base.path().join("file");
     fs::write(&file, b"x").unwrap();
@@ -67,8 +69,60 @@ fn an_existing_folder_with_content_is_refused_and_untouched() {
 
     let empty = base.path().join("a/b");
     fs::create_dir_all(&empty).unwrap();
-    drop(RunDir::create_at(&empty).unwrap());
-    assert!(matches!(RunDir::create_at(&empty), Err(ArtefactError::NotEmpty { .. })));
+    let run = RunDir::create_at(&empty).unwrap();
+    save_rotating(&run.checkpoints(), &sample(1), KEEP).unwrap();
+    drop(run);
+    assert_names(&RunDir::create_at(&empty).unwrap_err(), &empty, &["not empty", "--resume", "--out"]);
+}
+
+#[test]
+fn a_run_killed_before_it_saved_anything_does_not_block_its_place() {
+    let base = tempfile::tempdir().unwrap();
+    let path = base.path().join("run");
+    let run = RunDir::create_at(&path).unwrap();
+    assert!(matches!(RunDir::check_at(&path), Err(ArtefactError::Locked { .. })));
+    run.write_config("steps = 1\n").unwrap();
+    drop(MetricsWriter::resume(&run.metrics(), 0).unwrap());
+    drop(EventWriter::create(&path, None).unwrap());
+    fs::write(run.checkpoints().join("step-00000000.safetensors.a1.tmp"), b"half").unwrap();
+    assert!(run.is_unbegun().unwrap());
+    drop(run);
+    RunDir::check_at(&path).unwrap();
+    let run = RunDir::create_at(&path).unwrap();
+    let left: HashSet<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [".lock", "samples", "checkpoints"].map(Into::into).into(), "nothing of the dead run is left");
+    assert_eq!(fs::read_dir(run.checkpoints()).unwrap().count(), 0);
+    drop(run);
+    // Anything that was saved, or that is not ours, keeps the place.
+    for (name, content) in
+        [("metrics.jsonl", "{}\n"), ("samples/step-00000001.png", "x"), ("checkpoints/best.safetensors", ""), ("notes.txt", "")]
+    {
+        fs::write(path.join(name), content).unwrap();
+        assert!(matches!(RunDir::create_at(&path), Err(ArtefactError::NotEmpty { resumable: false, .. })), "{name}");
+        assert_eq!(fs::read_to_string(path.join(name)).unwrap(), content);
+        fs::remove_file(path.join(name)).unwrap();
+    }
+    // Nor is a lone file of the same name ours.
+    let other = base.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("config.toml"), "mine").unwrap();
+    assert!(matches!(RunDir::create_at(&other), Err(ArtefactError::NotEmpty { .. })));
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_found_without_making_anything() {
+    let base = tempfile::tempdir().unwrap();
+    let deep = base.path().join("a/b/run");
+    RunDir::check_at(&deep).unwrap();
+    RunDir::check_base(&deep).unwrap();
+    let file = base.path().join("file");
+    fs::write(&file, b"x").unwrap();
+    for path in [file.clone(), file.join("run")] {
+        for checked in [RunDir::check_at(&path), RunDir::check_base(&path)] {
+            assert_names(&checked.unwrap_err(), &path, &["cannot write", "a file is where a folder should be"]);
+        }
+    }
+    assert_eq!(fs::read_dir(base.path()).unwrap().count(), 1, "nothing was made");
 }
 
 #[test]
@@ -151,7 +205,7 @@ fn runs_are_listed_with_what_they_hold() {
     assert!(matches!(runs_in(base), Err(ArtefactError::NoRuns { .. })));
     assert!(matches!(newest(&base.join("missing")), Err(ArtefactError::NoRuns { .. })));
     let first = RunDir::create(base, "a").unwrap();
-    let mut metrics = MetricsWriter::create(&first.metrics()).unwrap();
+    let mut metrics = MetricsWriter::resume(&first.metrics(), 0).unwrap();
     (1..=900).for_each(|step| metrics.append(&Row { step, d_loss: 0.5, ..Row::default() }).unwrap());
     save_rotating(&first.checkpoints(), &sample(800), KEEP).unwrap();
     save_rotating(&first.checkpoints(), &sample(850), KEEP).unwrap();

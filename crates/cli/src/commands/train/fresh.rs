@@ -3,11 +3,13 @@
 use super::{Args, batches_per_epoch, go, open_data, steps_of};
 use crate::commands::{open_checkpoint, recipe};
 use crate::error::CliError;
+use crate::memory;
 use crate::render::Render;
 use ::train::artefacts::{Checkpoint, RunDir};
 use ::train::{Settings, Trainer};
 use data::{DataSpec, Fit, Preprocess, Split};
 use nn::Recipe;
+use nn::recipe::DEFAULT;
 use std::process::ExitCode;
 
 const DATA: &str = "fashion-mnist";
@@ -20,13 +22,18 @@ const KEEP: u32 = 3;
 pub fn run(args: &Args, render: Render) -> Result<ExitCode, CliError> {
     let spec = DataSpec::parse(args.data.as_deref().unwrap_or(DATA))?;
     let init = match &args.init_from {
-        Some(path) => Some(open_checkpoint(path)?.checkpoint),
+        Some(path) => Some(open_checkpoint(path, |text| render.warning(&text))?.checkpoint),
         None => None,
     };
     let grey = spec.grey_size(Split::Train)?.map(|size| size.map(|side| side as usize));
     let recipe = resolve(args, grey.is_some(), init.as_ref())?;
     let preprocess = preprocess(args, &recipe, grey)?;
-    render.plan(&recipe, &recipe.plan()?);
+    let plan = recipe.plan()?;
+    // What can be found out before the pictures are decoded, which may take long.
+    memory::check(&plan, "choose a smaller --batch, --width or --image", args.dry_run, &render)?;
+    if !args.dry_run {
+        args.out.as_ref().map_or_else(|| RunDir::check_base(&args.runs_dir), |out| RunDir::check_at(out))?;
+    }
     let dataset = open_data(&spec.to_string(), &preprocess, &render)?;
     let per_epoch = batches_per_epoch(&dataset, recipe.train.batch)?;
     let steps = match (recipe.train.steps, recipe.train.epochs) {
@@ -34,6 +41,8 @@ pub fn run(args: &Args, render: Render) -> Result<ExitCode, CliError> {
         (None, epochs) => steps_of(epochs.unwrap_or(1), per_epoch)?,
     };
     if args.dry_run {
+        render.plan(&recipe, &plan);
+        render.data(&dataset);
         render.dry_run(steps);
         return Ok(ExitCode::SUCCESS);
     }
@@ -55,6 +64,8 @@ pub fn run(args: &Args, render: Render) -> Result<ExitCode, CliError> {
     if let (Some(checkpoint), Some(path)) = (&init, &args.init_from) {
         trainer.load_weights(checkpoint).map_err(|e| CliError::Failed(format!("--init-from {}: {e}", path.display())))?;
     }
+    render.plan(&trainer.settings().recipe, &plan);
+    render.data(&dataset);
     let dir = match &args.out {
         Some(out) => RunDir::create_at(out)?,
         None => RunDir::create(&args.runs_dir, &name)?,
@@ -67,7 +78,7 @@ fn resolve(args: &Args, grey: bool, init: Option<&Checkpoint>) -> Result<Recipe,
     let mut chosen = match (&args.recipe, init) {
         (Some(name), _) => recipe(name)?,
         (None, Some(checkpoint)) => Recipe::from_toml(&checkpoint.meta.recipe)?,
-        (None, None) if grey && args.image.is_none_or(|size| size.iter().all(|&side| side < LARGE)) => Recipe::preset("small")?,
+        (None, None) if grey && args.image.is_none_or(|size| size.iter().all(|&side| side < LARGE)) => Recipe::preset(DEFAULT)?,
         (None, None) => Recipe::preset("torch")?,
     };
     if let Some(channels) = args.channels {

@@ -1,29 +1,41 @@
-//! Going on with a run, where its newest good checkpoint left it.
+//! Going on with a run, where its newest good checkpoint or the one asked for left it.
 
 use super::{Args, batches_per_epoch, go, open_data, steps_of};
 use crate::commands::recipe as recipe_named;
 use crate::error::CliError;
-use crate::render::Render;
-use ::train::artefacts::{Meta, RunDir, rotation, runs};
-use ::train::{ALGORITHM_TABLE, Settings, Trainer};
+use crate::memory;
+use crate::render::{Render, quoted};
+use ::train::artefacts::{ArtefactError, Meta, NewestGood, RunDir, checkpoint, rotation, runs};
+use ::train::{Settings, Trainer};
 use data::Fit;
 use nn::Recipe;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tensor::ALGORITHM_TABLE;
 
-pub fn run(args: &Args, dir: Option<&Path>, render: Render) -> Result<ExitCode, CliError> {
-    let path = directory(args, dir)?;
-    let mut dir = RunDir::open(&path)?;
+/// What `--resume` means.
+struct Target {
+    run: PathBuf,
+    /// The checkpoint to go back to, where one was named.
+    checkpoint: Option<PathBuf>,
+}
+
+pub fn run(args: &Args, named: Option<&Path>, render: Render) -> Result<ExitCode, CliError> {
+    let target = target(args, named)?;
+    let path = target.run.as_path();
+    let mut dir = RunDir::open(path)?;
     if !args.dry_run {
         // Before anything is read, so that two processes cannot both go on.
         dir.lock()?;
     }
-    let found = rotation::newest_good(&dir.checkpoints())?;
+    let found = find(&dir, &target)?;
     for (_, error) in &found.skipped {
         render.warning(&format!("{error} (skipped; going on from {})", found.path.display()));
     }
     let meta = &found.checkpoint.meta;
+    let plan = Recipe::from_toml(&meta.recipe)?.plan()?;
+    memory::check(&plan, "close other programs", args.dry_run, &render)?;
     let mut trainer =
         Trainer::resume(&found.checkpoint).map_err(|e| CliError::Failed(format!("{}: {e}", found.path.display())))?;
     refuse_conflicts(args, trainer.settings())?;
@@ -33,13 +45,17 @@ pub fn run(args: &Args, dir: Option<&Path>, render: Render) -> Result<ExitCode, 
     if let Some(steps) = args.steps {
         lengthen(&mut trainer, steps, "--steps")?;
     }
-    if args.epochs.is_none() && is_complete(&trainer, &dir) {
+    // A run that goes back is not complete, though it may have been.
+    let later = match &target.checkpoint {
+        Some(_) => rotation::list(&dir.checkpoints())?.last().map(|(step, _)| *step).filter(|step| *step > meta.step),
+        None => None,
+    };
+    if later.is_none() && args.epochs.is_none() && is_complete(&trainer, &dir) {
         render.complete(dir.path(), trainer.steps_done());
         return Ok(ExitCode::SUCCESS);
     }
     warn_of_other_bits(meta, &render);
     let settings = trainer.settings();
-    render.plan(&settings.recipe, &settings.recipe.plan()?);
     let spec = args.data.clone().unwrap_or_else(|| settings.data.clone());
     let dataset = open_data(&spec, &settings.preprocess, &render)?;
     if dataset.fingerprint() != meta.dataset.fingerprint {
@@ -52,31 +68,85 @@ pub fn run(args: &Args, dir: Option<&Path>, render: Render) -> Result<ExitCode, 
     let per_epoch = batches_per_epoch(&dataset, settings.recipe.train.batch)?;
     if let Some(epochs) = args.epochs {
         lengthen(&mut trainer, steps_of(epochs, per_epoch)?, "--epochs")?;
-        if is_complete(&trainer, &dir) {
+        if later.is_none() && is_complete(&trainer, &dir) {
             render.complete(dir.path(), trainer.steps_done());
             return Ok(ExitCode::SUCCESS);
         }
     }
+    render.plan(&trainer.settings().recipe, &plan);
+    render.data(&dataset);
     if args.dry_run {
         render.dry_run(trainer.settings().steps.saturating_sub(trainer.steps_done()));
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(later) = later {
+        let step = meta.step;
+        render.warning(&format!("going back from step {later} to {step}: later checkpoints, rows and grids are dropped"));
+        rotation::forget_after(&dir.checkpoints(), step)?;
     }
     drop(found);
     go(trainer, &dataset, &dir, render)
 }
 
-/// The run that is meant: named with `--resume` or `--out`, or the newest.
-fn directory(args: &Args, named: Option<&Path>) -> Result<PathBuf, CliError> {
-    match (named, args.out.as_deref()) {
-        (Some(named), Some(out)) if named != out => {
-            Err(CliError::Usage(format!("--resume {named:?} and --out {out:?} name two runs: leave one of them out")))
+/// The run that is meant: named with `--resume` (itself, or one of its checkpoints) or `--out`, or the newest.
+fn target(args: &Args, named: Option<&Path>) -> Result<Target, CliError> {
+    let missing =
+        |path: &Path| CliError::Failed(format!("nothing to resume: there is no {path:?}; dcgan runs lists the runs there are"));
+    let target = match named {
+        Some(path) if path.is_file() => checkpoint_of_run(path)?,
+        Some(path) if path.exists() => Target { run: path.to_owned(), checkpoint: None },
+        Some(path) => return Err(missing(path)),
+        None => {
+            let run = match &args.out {
+                Some(out) if out.exists() => out.clone(),
+                Some(out) => return Err(missing(out)),
+                None => runs::newest(&args.runs_dir).map_err(|e| CliError::Failed(format!("nothing to resume: {e}")))?,
+            };
+            Target { run, checkpoint: None }
         }
-        (Some(path), _) | (None, Some(path)) if path.exists() => Ok(path.to_owned()),
-        (Some(path), _) | (None, Some(path)) => {
-            Err(CliError::Failed(format!("nothing to resume: there is no {path:?}; dcgan runs lists the runs there are")))
-        }
-        (None, None) => runs::newest(&args.runs_dir).map_err(|e| CliError::Failed(format!("nothing to resume: {e}"))),
+    };
+    match &args.out {
+        Some(out) if *out != target.run => Err(CliError::Usage(format!(
+            "--resume {:?} and --out {out:?} name two runs: leave one of them out",
+            named.unwrap_or(&target.run)
+        ))),
+        _ => Ok(target),
     }
+}
+
+/// The run that a file is a checkpoint of, by where it lies: `RUN/checkpoints/step-N.safetensors`.
+fn checkpoint_of_run(file: &Path) -> Result<Target, CliError> {
+    let place = |file: &Path| {
+        let folder = file.parent().filter(|folder| folder.ends_with("checkpoints"))?;
+        let run = folder.parent()?;
+        Some(if run.as_os_str().is_empty() { PathBuf::from(".") } else { run.to_owned() })
+    };
+    // A file named from inside its folder shows only in full where it lies.
+    let run = place(file).or_else(|| place(&std::path::absolute(file).ok()?));
+    match run.filter(|_| rotation::step_of(file, "safetensors").is_some()) {
+        Some(run) => Ok(Target { run, checkpoint: Some(file.to_owned()) }),
+        None => Err(CliError::Failed(format!(
+            "--resume takes a run directory, or a file of its checkpoints folder, which {file:?} is not: start a new run with its weights \
+             by --init-from {}",
+            quoted(file)
+        ))),
+    }
+}
+
+/// The checkpoint to go on from: the one named, as it is, or the newest good one.
+fn find(dir: &RunDir, target: &Target) -> Result<NewestGood, CliError> {
+    if let Some(path) = &target.checkpoint {
+        return Ok(NewestGood { path: path.clone(), checkpoint: checkpoint::load(path)?, skipped: Vec::new() });
+    }
+    rotation::newest_good(&dir.checkpoints()).map_err(|error| match error {
+        ArtefactError::NoCheckpoint { .. } if dir.is_unbegun().unwrap_or(false) => CliError::Failed(format!(
+            "nothing to resume: {:?} has no checkpoint yet, its run ended before the first; start it again with the same command without \
+             --resume",
+            dir.path()
+        )),
+        ArtefactError::NoCheckpoint { .. } => CliError::Failed(format!("{error}, or start a new run without --resume")),
+        other => other.into(),
+    })
 }
 
 /// Another length, which must not lie behind the run.
