@@ -4,6 +4,7 @@
 //! operations in a fixed order.
 
 pub(crate) mod buffer;
+pub(crate) mod choice;
 pub(crate) mod conv;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
@@ -16,6 +17,7 @@ pub(crate) mod peak;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod simd;
+pub(crate) mod winograd;
 
 pub(crate) use buffer::Buffer;
 
