@@ -35,14 +35,15 @@ fn reference(x: &[f32], w: &[f32], dy: &[f32], call: &ConvCall) -> [Vec<f64>; 3]
     [y, dx, dw]
 }
 
-/// The errors of F(2×2, 2×2) and F(4×4, 2×2) in forward, input gradient and weight gradient.
-fn errors(seed: u64, call: ConvCall) -> [[f64; 3]; 2] {
+/// The errors of F(2×2, 2×2) and F(4×4, 2×2) in forward, input gradient and weight gradient, with images and weights uniform
+/// from `low` to 1.
+fn errors(seed: u64, call: ConvCall, low: [f32; 2]) -> [[f64; 3]; 2] {
     let ConvCall { geom, batch, cin, cout } = call;
     let [oh, ow] = geom.output();
     let mut rng = Philox::new(seed, 0);
-    let x = rng.uniform([batch, geom.input[0], geom.input[1], cin], -1.0, 1.0);
-    let w = rng.uniform([4, 4, cin, cout], -1.0, 1.0);
-    let dy = rng.uniform([batch, oh, ow, cout], -1.0, 1.0);
+    let x = rng.uniform([batch, geom.input[0], geom.input[1], cin], low[0], 1.0);
+    let w = rng.uniform([4, 4, cin, cout], low[1], 1.0);
+    let dy = rng.uniform([batch, oh, ow, cout], low[0], 1.0);
     let (x, w, dy) = (x.data(), w.data(), dy.data());
     let expected = reference(x, w, dy, &call);
     let poisoned = || expected.each_ref().map(|r| vec![f32::NAN; r.len()]);
@@ -63,7 +64,7 @@ fn errors(seed: u64, call: ConvCall) -> [[f64; 3]; 2] {
 }
 
 fn check(seed: u64, call: ConvCall) {
-    let e = errors(seed, call);
+    let e = errors(seed, call, [-1.0; 2]);
     assert!(e.iter().flatten().all(|&e| e <= BOUND), "{call:?}: errors {e:?}");
 }
 
@@ -106,9 +107,11 @@ fn errors_of_large_layers() {
     for (side, batch, cin, cout) in
         [(32, 16, 64, 128), (16, 16, 128, 256), (8, 16, 256, 512), (8, 128, 64, 64), (8, 2, 512, 1024)]
     {
-        let e = errors(1, ConvCall { geom: ConvGeom::square([side; 2], 4, 2, 1), batch, cin, cout });
-        println!("{side}×{side} {cin} → {cout}, batch {batch}: {e:.1?}", e = e.map(|r| r.map(|e| e * 1e6)));
-        assert!(e.iter().flatten().all(|&e| e <= BOUND));
+        for low in [[-1.0, -1.0], [0.0, -1.0], [0.0, 0.0]] {
+            let e = errors(1, ConvCall { geom: ConvGeom::square([side; 2], 4, 2, 1), batch, cin, cout }, low);
+            assert!(e.iter().flatten().all(|&e| e <= BOUND), "{e:?}");
+            println!("{side}×{side} {cin} → {cout}, batch {batch}, from {low:?}: {:.1?}", e.map(|r| r.map(|e| e * 1e6)));
+        }
     }
 }
 
