@@ -64,8 +64,8 @@ pub(crate) fn algorithm(op: Op, call: &ConvCall) -> Algorithm {
     static FORCED: OnceLock<Option<Algorithm>> = OnceLock::new();
     let able = call.geom.kernel == [4; 2]
         && call.geom.stride == [2; 2]
-        && call.cin % winograd::LANES == 0
-        && call.cout % winograd::LANES == 0;
+        && call.cin.is_multiple_of(winograd::LANES)
+        && call.cout.is_multiple_of(winograd::LANES);
     if !able {
         return Algorithm::Direct;
     }
