@@ -55,12 +55,15 @@ fn errors(seed: u64, call: ConvCall, low: [f32; 2]) -> [[f64; 3]; 2] {
     forward::<4, 5>(x, w, &mut y4, call);
     input_grad::<4, 5>(dy, w, &mut dx4, call);
     weight_grad::<4, 5>(x, dy, &mut dw4, call);
-    let error = |ours: &[f32], reference: &[f64]| {
-        let scale = reference.iter().fold(0f64, |m, v| m.max(v.abs()));
+    // Where windows hold little but padding, the reference is 0 or nearly so; errors are then those of the tile's other pixels, and
+    // the usual size of a sum of so many products of U(−1, 1) is the least measure.
+    let least = [16 * cin, 4 * cout, batch * oh * ow].map(|products| (products as f64).sqrt() / 3.0);
+    let error = |ours: &[f32], reference: &[f64], least: f64| {
+        let scale = reference.iter().fold(least, |m, v| m.max(v.abs()));
         let differ = |(a, b): (&f32, &f64)| (f64::from(*a) - b).abs();
         ours.iter().zip(reference).map(differ).fold(0f64, |m, d| if d.is_nan() { f64::INFINITY } else { m.max(d) }) / scale
     };
-    [[y2, dx2, dw2], [y4, dx4, dw4]].map(|all| [0, 1, 2].map(|i| error(&all[i], &expected[i])))
+    [[y2, dx2, dw2], [y4, dx4, dw4]].map(|all| [0, 1, 2].map(|i| error(&all[i], &expected[i], least[i])))
 }
 
 fn check(seed: u64, call: ConvCall) {
@@ -76,7 +79,7 @@ fn geometry() -> impl Strategy<Value = ConvGeom> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_geometries(geom in geometry(), batch in 1usize..=3, channels in [1usize..=5, 1usize..=5], seed in any::<u32>()) {
