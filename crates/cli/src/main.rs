@@ -45,5 +45,6 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<ExitCode, error::CliError> {
     // The first kernel would panic on a bad name.
     tensor::isa_from_env().map_err(error::CliError::Failed)?;
+    tensor::conv_algorithm_from_env().map_err(error::CliError::Failed)?;
     command.run()
 }

@@ -3,9 +3,10 @@
 //! A task copies the pixels it needs, with their zero border, into a scratch image that stays in its second-level
 //! cache; after that, a window's row is kw·C contiguous numbers and no kernel meets a border.
 
+use super::choice::{Algorithm, Op, algorithm};
 use super::gemm::{Packed, Rhs, RowTask, TASK_ROWS, k_blocks, packed_columns, rows_times_packed, run_block};
 use super::kernel::{Columns, Out, Seg};
-use super::{Buffer, SendPtr, par_chunks_mut, par_for};
+use super::{Buffer, SendPtr, par_chunks_mut, par_for, winograd};
 use crate::ConvGeom;
 
 /// With fewer row tasks than this, the columns are shared out too.
@@ -16,7 +17,7 @@ const GRAD_TILE: usize = 256 * 1024;
 const MAX_PARTIALS: usize = 4 * 1024 * 1024;
 
 /// The sizes of one call.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ConvCall {
     pub geom: ConvGeom,
     pub batch: usize,
@@ -83,6 +84,11 @@ fn copy_window(image: &[f32], [h, w]: [usize; 2], c: usize, [top, left]: [isize;
 
 /// `y[n, oy, ox, co] = Σ x[n, oy·s + kh − p, ox·s + kw − p, ci] · w[kh, kw, ci, co]`.
 pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
+    match algorithm(Op::Forward, &call) {
+        Algorithm::Direct => {}
+        Algorithm::F2 => return winograd::forward::<2, 3>(x, w, y, call),
+        Algorithm::F4 => return winograd::forward::<4, 5>(x, w, y, call),
+    }
     let ConvCall { geom, batch, cin, cout } = call;
     let [oh, ow] = geom.output();
     let [kh, kw] = geom.kernel;
@@ -166,6 +172,11 @@ const MERGED_COLUMNS: usize = 16;
 /// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]` over oy·s + kh − p = y and likewise for x: the transposed
 /// convolution. Each of the s·s residues of (y, x) is a stride-1 convolution of its own taps: no product by an inserted zero.
 pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) {
+    match algorithm(Op::InputGrad, &call) {
+        Algorithm::Direct => {}
+        Algorithm::F2 => return winograd::input_grad::<2, 3>(dy, w, dx, call),
+        Algorithm::F4 => return winograd::input_grad::<4, 5>(dy, w, dx, call),
+    }
     let ConvCall { geom, batch, cin, cout } = call;
     let [h, wid] = geom.input;
     let [oh, ow] = geom.output();
@@ -315,6 +326,11 @@ fn input_grad_merged(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) {
 /// contiguous rows. Large kernels are shared out by rows of the result; small ones also by images, their partial sums
 /// added in order. All cuts are functions of the shape.
 pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: ConvCall) {
+    match algorithm(Op::WeightGrad, &call) {
+        Algorithm::Direct => {}
+        Algorithm::F2 => return winograd::weight_grad::<2, 3>(x, dy, dw, call),
+        Algorithm::F4 => return winograd::weight_grad::<4, 5>(x, dy, dw, call),
+    }
     let ConvCall { geom, batch, cin, cout } = call;
     let [oh, ow] = geom.output();
     let [kh, kw] = geom.kernel;
@@ -380,14 +396,18 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: Co
         }
     });
     if let Some(partials) = &partials {
-        let len = total * cout;
-        par_chunks_mut(dw, super::CHUNK / 4, |chunk, out| {
-            let start = chunk * super::CHUNK / 4;
-            out.copy_from_slice(&partials[start..start + out.len()]);
-            for s in 1..splits {
-                let part = &partials[s * len + start..s * len + start + out.len()];
-                out.iter_mut().zip(part).for_each(|(o, p)| *o += p);
-            }
-        });
+        sum_partials(partials, dw);
     }
+}
+
+/// The sum of the partial results that lie one after another in `partials`, in order.
+pub(crate) fn sum_partials(partials: &[f32], out: &mut [f32]) {
+    let len = out.len();
+    par_chunks_mut(out, super::CHUNK / 4, |chunk, out| {
+        let start = chunk * super::CHUNK / 4;
+        out.copy_from_slice(&partials[start..start + out.len()]);
+        for part in partials[len..].chunks_exact(len) {
+            out.iter_mut().zip(&part[start..]).for_each(|(o, p)| *o += p);
+        }
+    });
 }

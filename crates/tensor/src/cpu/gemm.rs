@@ -59,6 +59,11 @@ fn lanes() -> (usize, usize) {
     }
 }
 
+/// Columns of a full packed panel.
+pub(crate) fn panel_columns() -> usize {
+    lanes().0 * lanes().1
+}
+
 /// Columns rounded up to whole registers: the length of a packed row.
 pub(crate) fn packed_columns(n: usize) -> usize {
     n.next_multiple_of(lanes().0)

@@ -4,6 +4,7 @@
 //! operations in a fixed order.
 
 pub(crate) mod buffer;
+pub(crate) mod choice;
 pub(crate) mod conv;
 pub(crate) mod distance;
 pub(crate) mod elementwise;
@@ -17,6 +18,7 @@ pub(crate) mod peak;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod simd;
+pub(crate) mod winograd;
 
 pub(crate) use buffer::Buffer;
 

@@ -103,6 +103,10 @@ fn the_convolution_triple_at_chosen_sizes() {
         (square([3, 3], 2, 1, 0), [2, 65, 1024]),
         (square([1, 2], 1, 1, 0), [1, 4100, 1024]),
         (square([9, 9], 1, 3, 0), [2, 3, 4]),
+        // Winograd's two forms, by the table of algorithms.
+        (square([16, 16], 4, 2, 1), [9, 32, 48]),
+        (square([8, 8], 4, 2, 1), [9, 48, 80]),
+        (ConvGeom { input: [15, 9], kernel: [4, 4], stride: [2, 2], pad: [[1, 0], [0, 2]] }, [8, 32, 32]),
         (square([5, 5], 2, 3, 1), [2, 7, 4]),
         (square([1, 1], 7, 1, 3), [1, 2, 3]),
         (square([2, 1], 7, 3, 3), [1, 1, 1]),

@@ -1,0 +1,138 @@
+//! Which algorithm computes a convolution: a function of the operation, its sizes and the instruction set alone, by a table made
+//! from measurements, so that the same training has the same bits on every machine of a kind.
+
+use super::conv::ConvCall;
+use super::{Isa, isa, winograd};
+use std::sync::OnceLock;
+
+/// The environment variable that overrules the table of convolution algorithms.
+pub const CONV_VARIABLE: &str = "DCGAN_CONV";
+
+/// A member of the convolution triple.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Op {
+    Forward,
+    InputGrad,
+    WeightGrad,
+}
+
+/// How to compute it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Algorithm {
+    /// By the definition.
+    Direct,
+    /// By Winograd's F(2×2, 2×2), which needs 9 products for 16.
+    F2,
+    /// By Winograd's F(4×4, 2×2), which needs 25 products for 64.
+    F4,
+}
+
+/// What [`CONV_VARIABLE`] says: nothing, or an algorithm to use wherever it is able.
+fn parse(name: Option<&str>) -> Result<Option<Algorithm>, String> {
+    match name {
+        None | Some("auto") => Ok(None),
+        Some("direct") => Ok(Some(Algorithm::Direct)),
+        Some("f2") => Ok(Some(Algorithm::F2)),
+        Some("f4") => Ok(Some(Algorithm::F4)),
+        Some(name) => Err(format!("{CONV_VARIABLE}={name} is not known: use one of auto, direct, f2, f4, or unset it")),
+    }
+}
+
+fn forced() -> Result<Option<Algorithm>, String> {
+    parse(std::env::var(CONV_VARIABLE).ok().as_deref())
+}
+
+/// The convolution algorithms in use: `auto`, the table's, or what the variable `DCGAN_CONV` names.
+///
+/// # Errors
+/// One line, when the variable names something unknown.
+pub fn conv_algorithm_from_env() -> Result<String, String> {
+    Ok(match forced()? {
+        None => "auto",
+        Some(Algorithm::Direct) => "direct",
+        Some(Algorithm::F2) => "f2",
+        Some(Algorithm::F4) => "f4",
+    }
+    .to_string())
+}
+
+/// The algorithm for one call.
+///
+/// # Panics
+/// Where [`conv_algorithm_from_env`] errs: a program asks that first.
+pub(crate) fn algorithm(op: Op, call: &ConvCall) -> Algorithm {
+    static FORCED: OnceLock<Option<Algorithm>> = OnceLock::new();
+    let able = call.geom.kernel == [4; 2]
+        && call.geom.stride == [2; 2]
+        && call.cin.is_multiple_of(winograd::LANES)
+        && call.cout.is_multiple_of(winograd::LANES);
+    if !able {
+        return Algorithm::Direct;
+    }
+    match *FORCED.get_or_init(|| forced().unwrap_or_else(|message| panic!("{message}"))) {
+        Some(algorithm) => algorithm,
+        None => table(op, call, isa()),
+    }
+}
+
+/// Below this many channels on either side the numbers of small networks stay those of the direct algorithm.
+const MIN_CHANNELS: usize = 32;
+/// Below this many tiles of 4×4 outputs in a batch, transforming the weights costs more than F4 saves over F2.
+const MIN_TILES: usize = 16;
+/// Below this many images nothing was measured to win by much.
+const MIN_BATCH: usize = 8;
+
+/// The table. Measured in CPU time on one AVX-512 core, batches of 8 to 128 of the layers of 28×28, 32×32 and 64×64 networks, 4×4
+/// kernels, 64 to 512 channels: the form with the fewest products won for all three operations alike, but for F4 with few tiles.
+fn table(op: Op, call: &ConvCall, isa: Isa) -> Algorithm {
+    let ConvCall { geom, batch, cin, cout } = *call;
+    // A row for each that was measured: the two with a fused multiply-add.
+    let measured = match (op, isa) {
+        (Op::Forward | Op::InputGrad | Op::WeightGrad, Isa::Avx512 | Isa::Avx2) => true,
+        (_, Isa::Neon | Isa::Portable) => false,
+    };
+    if !measured || cin < MIN_CHANNELS || cout < MIN_CHANNELS || batch < MIN_BATCH {
+        return Algorithm::Direct;
+    }
+    let [oh, ow] = geom.output();
+    let tiles = |m: usize| oh.div_ceil(m) * ow.div_ceil(m);
+    // Products of an image for each pair of channels; partial tiles count in full.
+    let (direct, f2, f4) = (16 * oh * ow, 4 * 9 * tiles(2), 4 * 25 * tiles(4));
+    if f4 <= f2 && 4 * f4 <= 3 * direct && batch * tiles(4) >= MIN_TILES {
+        Algorithm::F4
+    } else if 4 * f2 <= 3 * direct {
+        Algorithm::F2
+    } else {
+        Algorithm::Direct
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ConvGeom;
+
+    #[test]
+    fn the_table() {
+        let choose = |side, batch, cin, cout| {
+            let call = ConvCall { geom: ConvGeom::square([side; 2], 4, 2, 1), batch, cin, cout };
+            table(Op::Forward, &call, Isa::Avx512)
+        };
+        assert_eq!(choose(32, 128, 64, 128), Algorithm::F4);
+        assert_eq!(choose(14, 16, 64, 128), Algorithm::F4);
+        assert_eq!(choose(8, 16, 256, 512), Algorithm::F4);
+        assert_eq!(choose(8, 8, 256, 512), Algorithm::F2);
+        assert_eq!(choose(10, 64, 64, 64), Algorithm::Direct);
+        assert_eq!(choose(12, 64, 64, 64), Algorithm::F2);
+        assert_eq!(choose(32, 128, 16, 128), Algorithm::Direct);
+        assert_eq!(choose(32, 1, 64, 128), Algorithm::Direct);
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!((parse(None), parse(Some("auto"))), (Ok(None), Ok(None)));
+        assert_eq!(parse(Some("direct")), Ok(Some(Algorithm::Direct)));
+        let message = parse(Some("fft")).unwrap_err();
+        assert!(message.contains("DCGAN_CONV=fft") && message.contains("direct"), "{message}");
+    }
+}

@@ -1,0 +1,137 @@
+//! y = Aᵀ[Σ V⊙U]A.
+
+use super::transforms::{Form, InputMap, KernelMap, Matrices, OutputMap, gather, write};
+use super::{BLOCK_K, BLOCK_N, LANES, Plan, TILES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tile_blocks};
+use crate::cpu::conv::ConvCall;
+use crate::cpu::gemm::run_block;
+use crate::cpu::kernel::{Out, Rows, Seg};
+use crate::cpu::{Buffer, SendPtr, par_for};
+use std::ops::Range;
+
+/// The products of a block of tiles with one block of weights, point by point: `out[p] (+)= lhs[p] · rhs[p]`.
+/// # Safety
+/// `lhs` holds T² matrices `[rows, kc]`, `rhs` packed `[kc, n]`, `out` `[rows, n]`, [`point_stride`]s apart.
+pub(super) unsafe fn products(
+    points: usize,
+    lhs: *const f32,
+    rhs: *const f32,
+    out: *mut f32,
+    [rows, kc, n]: [usize; 3],
+    add: bool,
+) {
+    let (mut lhs_offsets, mut out_offsets) = ([0; TILES], [0; TILES]);
+    for m in 0..rows {
+        (lhs_offsets[m], out_offsets[m]) = (m * kc, m * n);
+    }
+    let segs = [Seg { off: 0, len: kc }];
+    for p in 0..points {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let lhs = Rows { base: lhs.add(p * point_stride(rows * kc)), offsets: &lhs_offsets[..rows], segs: &segs };
+            let out = Out { base: out.add(p * point_stride(rows * n)), offsets: &out_offsets[..rows], add };
+            run_block(lhs, rows, kc, rhs.add(p * point_stride(kc * n)), out, 0..n);
+        }
+    }
+}
+
+/// V of a block of tiles for some places: `[point][tile][place]`.
+/// # Safety
+/// `v` must hold it.
+pub(super) unsafe fn transform_input<const M: usize, const T: usize>(
+    tiles: &Tiles<M, T>,
+    block: &Range<usize>,
+    x: &[f32],
+    zeros: &[f32],
+    places: &Range<usize>,
+    v: *mut f32,
+) where
+    Form<M, T>: Matrices<M, T>,
+{
+    let stride = point_stride(block.len() * places.len());
+    for strip in strips(places, tiles.call.cin) {
+        for (t, tile) in block.clone().enumerate() {
+            let from = tiles.input(tile, strip.parity).pointers(x.as_ptr(), strip.channels.start, zeros.as_ptr());
+            // SAFETY: pixels have `cin` channels, `zeros` no fewer; the rest is the caller's promise.
+            unsafe { gather::<InputMap<M, T>, T, T>(&from, v.add(t * places.len() + strip.at), stride, strip.channels.len()) }
+        }
+    }
+}
+
+/// U of a block of weights, packed: rows are places, columns output channels.
+/// # Safety
+/// `u` must hold it.
+unsafe fn transform_kernel<const M: usize, const T: usize>(
+    call: &ConvCall,
+    w: &[f32],
+    places: &Range<usize>,
+    columns: &Range<usize>,
+    u: *mut f32,
+) where
+    Form<M, T>: Matrices<M, T>,
+{
+    let (kc, n) = (places.len(), columns.len());
+    for strip in strips(places, call.cin) {
+        for panel in panels(n) {
+            for (k, c) in strip.channels.clone().enumerate() {
+                let from = square(|i, j| {
+                    let tap = (2 * i + strip.parity[0]) * 4 + 2 * j + strip.parity[1];
+                    w[(tap * call.cin + c) * call.cout + columns.start + panel.start..].as_ptr()
+                });
+                let at = packed_at(strip.at + k, panel.start, kc, n);
+                // SAFETY: each tap has `cout` numbers; the rest is the caller's promise.
+                unsafe { gather::<KernelMap<M, T>, 2, T>(&from, u.add(at), point_stride(kc * n), panel.len()) }
+            }
+        }
+    }
+}
+
+/// [`crate::cpu::conv::conv2d`] of a 4×4 kernel with stride 2 and channels in multiples of [`LANES`], by F(M×M, 2×2).
+pub(crate) fn forward<const M: usize, const T: usize>(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall)
+where
+    Form<M, T>: Matrices<M, T>,
+{
+    let ConvCall { batch, cin, cout, .. } = call;
+    debug_assert!(cin % LANES == 0 && cout % LANES == 0);
+    let tiles = Tiles::<M, T>::new(call);
+    let plan = Plan::new(batch, tiles.per_image(), cout);
+    let blocks_k = pieces(4 * cin, BLOCK_K);
+    let zeros = Buffer::zeros(cin);
+    let points = T * T;
+    let out = SendPtr(y.as_mut_ptr());
+    par_for(plan.tasks(), |task| {
+        let (range, shares) = plan.task(task, batch, tiles.per_image());
+        let most = range.len().min(TILES);
+        let v_len: usize = blocks_k.iter().map(|k| points * point_stride(most * k.len())).sum();
+        let mut v = Buffer::uninit(v_len);
+        let mut u = Buffer::uninit(points * point_stride(BLOCK_K * BLOCK_N));
+        let mut sums = Buffer::uninit(points * point_stride(most * BLOCK_N));
+        let mut nowhere = Buffer::uninit(BLOCK_N);
+        for block in tile_blocks(range) {
+            let rows = block.len();
+            let mut at = 0;
+            for places in &blocks_k {
+                // SAFETY: the blocks of places lie one after another; `v` was sized for them.
+                unsafe { transform_input(&tiles, &block, x, &zeros, places, v.as_mut_ptr().add(at)) }
+                at += points * point_stride(rows * places.len());
+            }
+            for columns in shares {
+                let n = columns.len();
+                let mut at = 0;
+                for (i, places) in blocks_k.iter().enumerate() {
+                    let sizes = [rows, places.len(), n];
+                    // SAFETY: the scratch buffers hold the largest block.
+                    unsafe {
+                        transform_kernel::<M, T>(&call, w, places, columns, u.as_mut_ptr());
+                        products(points, v.as_ptr().add(at), u.as_ptr(), sums.as_mut_ptr(), sizes, i > 0);
+                    }
+                    at += points * point_stride(rows * places.len());
+                }
+                for (t, tile) in block.clone().enumerate() {
+                    let to = tiles.out(tile).places(out.get(), columns.start, nowhere.as_mut_ptr());
+                    // SAFETY: each task writes its own images and columns.
+                    unsafe { write::<OutputMap<M, T>, T, M>(sums.as_ptr().add(t * n), point_stride(rows * n), &to, n) }
+                }
+            }
+        }
+    });
+}

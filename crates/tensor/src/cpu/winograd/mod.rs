@@ -1,0 +1,230 @@
+//! Stride-2 convolutions of 4×4 kernels with fewer multiplications: over the 2×2 space-to-depth of the padded image they
+//! are 2×2 convolutions of stride 1, which Winograd's F(2×2, 2×2) and F(4×4, 2×2) do in 9 products for 16 and 25 for 64.
+//!
+//! With X a tile of the space-to-depth image, g the kernel and dy a tile of the output's gradient:
+//! V = Bᵀ X B, U = G g Gᵀ, E = A dy Aᵀ, and y = Aᵀ[Σ V⊙U]A, dX = B[Σ E⊙U]Bᵀ, dg = Gᵀ[Σ V⊙E]G.
+//! At each of the T² points the sum is a matrix product over channels (or, for dg, over tiles).
+//!
+//! A row or column of such a product over the input's side is a *place* (a, b, c): channel c of the pixels whose padded
+//! coordinates are ≡ (a, b) mod 2. Nothing is rearranged in memory: tiles are read through one pointer per pixel, which
+//! leads to a row of zeros where the pixel lies outside. Transformed weights are made block by block where they are
+//! used; even those of a middle layer (52 MB) would cost more to write and read back than to make.
+
+mod forward;
+mod input_grad;
+#[cfg(test)]
+mod tests;
+mod transforms;
+mod weight_grad;
+
+use super::conv::ConvCall;
+use super::gemm::panel_columns;
+pub(crate) use forward::forward;
+pub(crate) use input_grad::input_grad;
+use std::ops::Range;
+pub(crate) use weight_grad::weight_grad;
+
+/// Channels must be a multiple of every instruction set's register.
+pub(crate) const LANES: usize = 16;
+
+/// The largest number of tiles transformed at once.
+const TILES: usize = 128;
+/// Length of a block of k, and columns of a block of products.
+const BLOCK_K: usize = 128;
+const BLOCK_N: usize = 64;
+
+/// The distance between the points of a transformed block of `len` numbers: an odd number of cache lines, for the T²
+/// streams that a transform writes would otherwise fall into the same set of the cache.
+fn point_stride(len: usize) -> usize {
+    (len.div_ceil(16) | 1) * 16
+}
+
+/// Cuts `0..n` into pieces of at most `step`, nearly equal multiples of [`LANES`].
+fn pieces(n: usize, step: usize) -> Vec<Range<usize>> {
+    let count = n.div_ceil(step).max(1);
+    let step = n.div_ceil(count).next_multiple_of(LANES);
+    (0..n).step_by(step).map(|start| start..n.min(start + step)).collect()
+}
+
+/// Part of a range of places with the same (a, b): channels `channels`, the first of them number `at` of the range.
+#[derive(Debug, PartialEq, Eq)]
+struct Strip {
+    parity: [usize; 2],
+    channels: Range<usize>,
+    at: usize,
+}
+
+/// The strips of a range of places of an input with `cin` channels.
+fn strips(places: &Range<usize>, cin: usize) -> Vec<Strip> {
+    (0..4)
+        .filter_map(|q| {
+            let (start, end) = (places.start.max(q * cin), places.end.min((q + 1) * cin));
+            (start < end).then(|| Strip {
+                parity: [q / 2, q % 2],
+                channels: start - q * cin..end - q * cin,
+                at: start - places.start,
+            })
+        })
+        .collect()
+}
+
+/// Where a packed right operand of `n` columns and `kc` rows holds element (k, column).
+fn packed_at(k: usize, column: usize, kc: usize, n: usize) -> usize {
+    let wide = panel_columns();
+    let panel = column / wide * wide;
+    panel * kc + k * wide.min(n - panel) + column - panel
+}
+
+/// The pieces of `0..n` that lie in one panel each.
+fn panels(n: usize) -> impl Iterator<Item = Range<usize>> {
+    let wide = panel_columns();
+    (0..n).step_by(wide).map(move |start| start..n.min(start + wide))
+}
+
+/// The tiles of a batch: M×M outputs each, those of an image in row-major order.
+#[derive(Clone, Copy)]
+struct Tiles<const M: usize, const T: usize> {
+    call: ConvCall,
+    output: [usize; 2],
+    /// Tiles down and across an image.
+    grid: [usize; 2],
+}
+
+impl<const M: usize, const T: usize> Tiles<M, T> {
+    fn new(call: ConvCall) -> Self {
+        let output = call.geom.output();
+        Self { call, output, grid: output.map(|side| side.div_ceil(M)) }
+    }
+
+    fn per_image(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+
+    /// Image, and top left output pixel of a tile.
+    fn corner(&self, tile: usize) -> (usize, [usize; 2]) {
+        let (image, at) = (tile / self.per_image(), tile % self.per_image());
+        (image, [at / self.grid[1] * M, at % self.grid[1] * M])
+    }
+
+    /// The places in `[N, H, W, Cin]` of a tile's inputs of one parity, as far as they lie in the image.
+    fn input(&self, tile: usize, parity: [usize; 2]) -> Window<T> {
+        self.window(tile, parity, usize::MAX)
+    }
+
+    /// [`input`](Self::input), as far as a window covers them.
+    fn covered(&self, tile: usize, parity: [usize; 2]) -> Window<T> {
+        self.window(tile, parity, 1)
+    }
+
+    fn window(&self, tile: usize, parity: [usize; 2], beyond: usize) -> Window<T> {
+        let (image, corner) = self.corner(tile);
+        let ConvCall { geom, cin, .. } = self.call;
+        let axis = |axis: usize, pitch: usize| {
+            std::array::from_fn(|i| {
+                let at = corner[axis] + i;
+                let pixel = (2 * at + parity[axis]).wrapping_sub(geom.pad[axis][0]);
+                let inside = pixel < geom.input[axis] && at < self.output[axis].saturating_add(beyond);
+                if inside { pixel * pitch } else { OUTSIDE }
+            })
+        };
+        let pitch = geom.input[1] * cin;
+        Window { image: image * geom.input[0] * pitch, rows: axis(0, pitch), columns: axis(1, cin) }
+    }
+
+    /// Calls `f` with the place of each pixel of an image that no window covers.
+    fn uncovered(&self, image: usize, mut f: impl FnMut(usize)) {
+        let geom = &self.call.geom;
+        let [h, w] = geom.input;
+        let end = [0, 1].map(|i| (2 * (self.output[i] + 1)).saturating_sub(geom.pad[i][0]).min(geom.input[i]));
+        for y in 0..h {
+            for x in if y < end[0] { end[1]..w } else { 0..w } {
+                f(((image * h + y) * w + x) * self.call.cin);
+            }
+        }
+    }
+
+    /// The places in `[N, OH, OW, Cout]` of a tile's outputs, as far as there are any.
+    fn out(&self, tile: usize) -> Window<M> {
+        let (image, corner) = self.corner(tile);
+        let axis = |axis: usize, pitch: usize| {
+            std::array::from_fn(|i| if corner[axis] + i < self.output[axis] { (corner[axis] + i) * pitch } else { OUTSIDE })
+        };
+        let pitch = self.output[1] * self.call.cout;
+        Window { image: image * self.output[0] * pitch, rows: axis(0, pitch), columns: axis(1, self.call.cout) }
+    }
+}
+
+/// In place of a row's or column's offset: larger than any, and their sum too.
+const OUTSIDE: usize = 1 << (usize::BITS - 2);
+
+/// Where the pixels of a tile start in memory.
+struct Window<const N: usize> {
+    image: usize,
+    rows: [usize; N],
+    columns: [usize; N],
+}
+
+impl<const N: usize> Window<N> {
+    /// Pointers to channel `channel` of the pixels at `base`, to `outside` where there are none.
+    #[inline(always)]
+    fn pointers(&self, base: *const f32, channel: usize, outside: *const f32) -> [[*const f32; N]; N] {
+        let base = base.wrapping_add(self.image + channel);
+        std::array::from_fn(|i| {
+            std::array::from_fn(|j| {
+                let at = self.rows[i] + self.columns[j];
+                if at < OUTSIDE { base.wrapping_add(at) } else { outside }
+            })
+        })
+    }
+
+    /// [`pointers`](Self::pointers) to write to.
+    #[inline(always)]
+    fn places(&self, base: *mut f32, channel: usize, outside: *mut f32) -> [[*mut f32; N]; N] {
+        self.pointers(base, channel, outside).map(|row| row.map(<*const f32>::cast_mut))
+    }
+}
+
+/// A square of values made by position.
+fn square<V, const N: usize>(mut f: impl FnMut(usize, usize) -> V) -> [[V; N]; N] {
+    std::array::from_fn(|i| std::array::from_fn(|j| f(i, j)))
+}
+
+/// How many groups of images there are, how many images a group has, and the shares of column blocks; all by shape alone.
+struct Plan {
+    images: usize,
+    groups: usize,
+    shares: Vec<Vec<Range<usize>>>,
+}
+
+impl Plan {
+    /// With fewer groups than this, the columns are shared out too; each share transforms the images anew.
+    const MIN_TASKS: usize = 4;
+
+    fn new(batch: usize, tiles_per_image: usize, columns: usize) -> Self {
+        let most = (TILES / tiles_per_image).max(1);
+        let groups = batch.div_ceil(most);
+        let images = batch.div_ceil(groups);
+        let groups = batch.div_ceil(images);
+        let blocks = pieces(columns, BLOCK_N);
+        let shares = Self::MIN_TASKS.div_ceil(groups).min(blocks.len());
+        let shares = (0..shares).map(|s| blocks[blocks.len() * s / shares..blocks.len() * (s + 1) / shares].to_vec()).collect();
+        Self { images, groups, shares }
+    }
+
+    fn tasks(&self) -> usize {
+        self.groups * self.shares.len()
+    }
+
+    /// The tiles of a task, in blocks, and its blocks of columns.
+    fn task(&self, task: usize, batch: usize, per_image: usize) -> (Range<usize>, &[Range<usize>]) {
+        let first = task / self.shares.len() * self.images;
+        let images = first..batch.min(first + self.images);
+        (images.start * per_image..images.end * per_image, &self.shares[task % self.shares.len()])
+    }
+}
+
+/// `range` in blocks of at most [`TILES`].
+fn tile_blocks(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(TILES).map(move |start| start..end.min(start + TILES))
+}

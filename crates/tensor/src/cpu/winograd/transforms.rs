@@ -1,0 +1,279 @@
+//! The linear maps of a Winograd convolution, applied on both sides of small square tiles, a register of channels at a time.
+
+use crate::cpu::simd::{Portable, Simd};
+use crate::cpu::{Isa, isa};
+
+/// The matrices of F(M×M, 2×2): M×M outputs from T×T inputs (T = M + 1) with T² products instead of 4·M².
+pub(crate) trait Matrices<const M: usize, const T: usize> {
+    /// To the transformed input: V = Bᵀ X B.
+    const BT: [[f32; T]; T];
+    /// To the transformed kernel: U = G g Gᵀ.
+    const G: [[f32; 2]; T];
+    /// From an output's gradient: E = A dy Aᵀ; transposed, from the products to the output.
+    const A: [[f32; M]; T];
+}
+
+/// F(M×M, 2×2) with T = M + 1.
+pub(crate) struct Form<const M: usize, const T: usize>;
+
+impl Matrices<2, 3> for Form<2, 3> {
+    const BT: [[f32; 3]; 3] = [[1.0, -1.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 1.0]];
+    const G: [[f32; 2]; 3] = [[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]];
+    const A: [[f32; 2]; 3] = [[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]];
+}
+
+/// Interpolation points 0, −1, 1, −2, ∞. With 2 in place of −2 the row of A would be 1 2 4 8, and an output's gradient of one sign
+/// (the generator's images after a ReLU, which go through here as well) would grow 225-fold and cancel again: errors of the
+/// input gradient were 1–2 · 10⁻⁵ then.
+impl Matrices<4, 5> for Form<4, 5> {
+    const BT: [[f32; 5]; 5] = [
+        [2.0, 1.0, -2.0, -1.0, 0.0],
+        [0.0, 2.0, -1.0, -1.0, 0.0],
+        [0.0, -2.0, -3.0, -1.0, 0.0],
+        [0.0, 1.0, 0.0, -1.0, 0.0],
+        [0.0, -2.0, -1.0, 2.0, 1.0],
+    ];
+    const G: [[f32; 2]; 5] = [[0.5, 0.0], [-0.5, 0.5], [-1.0 / 6.0, -1.0 / 6.0], [1.0 / 6.0, -1.0 / 3.0], [0.0, -1.0]];
+    const A: [[f32; 4]; 5] =
+        [[1.0, 0.0, 0.0, 0.0], [1.0, -1.0, 1.0, -1.0], [1.0, 1.0, 1.0, 1.0], [1.0, -2.0, 4.0, -8.0], [0.0, 0.0, 0.0, -1.0]];
+}
+
+const fn transpose<const I: usize, const O: usize>(m: [[f32; I]; O]) -> [[f32; O]; I] {
+    let mut t = [[0.0; O]; I];
+    let mut i = 0;
+    while i < I * O {
+        t[i % I][i / I] = m[i / I][i % I];
+        i += 1;
+    }
+    t
+}
+
+/// A map of I×I tiles to O×O tiles, X ↦ M X Mᵀ. A type and no value, so that zeros and ones of M cost nothing.
+pub(crate) trait Map<const I: usize, const O: usize> {
+    const M: [[f32; I]; O];
+}
+
+macro_rules! maps {
+    ($($(#[$meta:meta])* $name:ident: $i:ident to $o:ident = $matrix:expr;)+) => {$(
+        $(#[$meta])*
+        pub(crate) struct $name<const M: usize, const T: usize>;
+        impl<const M: usize, const T: usize> Map<$i, $o> for $name<M, T> where Form<M, T>: Matrices<M, T> {
+            const M: [[f32; $i]; $o] = $matrix;
+        }
+    )+};
+}
+
+maps! {
+    /// X ↦ Bᵀ X B.
+    InputMap: T to T = Form::<M, T>::BT;
+    /// Its transpose, for the input gradient.
+    InputBack: T to T = transpose(Form::<M, T>::BT);
+    /// dy ↦ A dy Aᵀ.
+    OutputGrad: M to T = Form::<M, T>::A;
+    /// Its transpose, for the output.
+    OutputMap: T to M = transpose(Form::<M, T>::A);
+}
+
+/// g ↦ G g Gᵀ.
+pub(crate) struct KernelMap<const M: usize, const T: usize>;
+impl<const M: usize, const T: usize> Map<2, T> for KernelMap<M, T>
+where
+    Form<M, T>: Matrices<M, T>,
+{
+    const M: [[f32; 2]; T] = Form::<M, T>::G;
+}
+
+/// Its transpose, for the weight gradient.
+pub(crate) struct KernelBack<const M: usize, const T: usize>;
+impl<const M: usize, const T: usize> Map<T, 2> for KernelBack<M, T>
+where
+    Form<M, T>: Matrices<M, T>,
+{
+    const M: [[f32; T]; 2] = transpose(Form::<M, T>::G);
+}
+
+/// A loop over `0..n`, n ≤ 5, written out: the compiler leaves loops around registers this large as they are, and the
+/// registers then in memory.
+macro_rules! unroll {
+    ($i:ident < $n:expr, $body:expr) => {
+        unroll!(@ $i < $n, $body; 0 1 2 3 4)
+    };
+    (@ $i:ident < $n:expr, $body:expr; $($at:literal)+) => {$(
+        if $at < $n {
+            let $i = $at;
+            $body
+        }
+    )+};
+}
+
+/// `M · x` for one column of registers.
+/// # Safety
+/// The instruction set must be present.
+#[inline(always)]
+unsafe fn apply<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(x: [S::V; I]) -> [S::V; O] {
+    // SAFETY: the caller's promise; constants are readable.
+    unsafe {
+        let mut out = [S::zero(); O];
+        unroll!(o < O, {
+            let row = const { &F::M }[o];
+            let mut sum = S::zero();
+            let mut empty = true;
+            unroll!(i < I, {
+                let factor = row[i];
+                if factor != 0.0 {
+                    sum = match (empty, factor == 1.0) {
+                        (true, true) => x[i],
+                        (false, true) => S::add(x[i], sum),
+                        _ => S::fma(x[i], S::splat(&factor), sum),
+                    };
+                    empty = false;
+                }
+            });
+            let _ = empty;
+            out[o] = sum;
+        });
+        out
+    }
+}
+
+/// M X Mᵀ for one register of channels.
+/// # Safety
+/// The instruction set must be present, and the functions must accept all positions of their tiles.
+#[inline(always)]
+unsafe fn both_sides<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
+    load: impl Fn(usize, usize) -> S::V,
+    mut store: impl FnMut(usize, usize, S::V),
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut half = [[S::zero(); I]; O];
+        unroll!(j < I, {
+            let mut column = [S::zero(); I];
+            unroll!(i < I, column[i] = load(i, j));
+            let mapped = apply::<S, F, I, O>(column);
+            unroll!(o < O, half[o][j] = mapped[o]);
+        });
+        unroll!(o < O, {
+            let mapped = apply::<S, F, I, O>(half[o]);
+            unroll!(q < O, store(o, q, mapped[q]));
+        });
+    }
+}
+
+/// Runs a body in the instruction set in use; inside, `S` names its registers.
+macro_rules! dispatch {
+    ($(#[$meta:meta])* unsafe fn $name:ident<$F:ident, $I:ident, $O:ident>($($arg:ident: $ty:ty),* $(,)?) { $body:ident }) => {
+        $(#[$meta])*
+        pub(crate) unsafe fn $name<$F: Map<$I, $O>, const $I: usize, const $O: usize>($($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            unsafe fn avx512<$F: Map<$I, $O>, const $I: usize, const $O: usize>($($arg: $ty),*) {
+                // SAFETY: the caller's promise.
+                unsafe { $body::<crate::cpu::simd::x86::Avx512, $F, $I, $O>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2<$F: Map<$I, $O>, const $I: usize, const $O: usize>($($arg: $ty),*) {
+                // SAFETY: the caller's promise.
+                unsafe { $body::<crate::cpu::simd::x86::Avx2, $F, $I, $O>($($arg),*) }
+            }
+            // SAFETY: the caller's promise; `isa()` names only what this processor has.
+            unsafe {
+                match isa() {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => avx512::<$F, $I, $O>($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => avx2::<$F, $I, $O>($($arg),*),
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => $body::<crate::cpu::simd::arm::Neon, $F, $I, $O>($($arg),*),
+                    _ => $body::<Portable, $F, $I, $O>($($arg),*),
+                }
+            }
+        }
+    };
+}
+
+#[inline(always)]
+unsafe fn gather_body<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
+    from: &[[*const f32; I]; I],
+    to: *mut f32,
+    stride: usize,
+    len: usize,
+) {
+    let mut c = 0;
+    while c < len {
+        // SAFETY: the caller's promise.
+        unsafe {
+            both_sides::<S, F, I, O>(|i, j| S::load(from[i][j].add(c)), |o, q, v| S::store(to.add((o * O + q) * stride + c), v));
+        }
+        c += S::LANES;
+    }
+}
+
+#[inline(always)]
+unsafe fn scatter_body<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
+    from: *const f32,
+    stride: usize,
+    again: [bool; 2],
+    to: &[[*mut f32; O]; O],
+    len: usize,
+) {
+    let mut c = 0;
+    while c < len {
+        // SAFETY: the caller's promise.
+        unsafe {
+            both_sides::<S, F, I, O>(
+                |i, j| S::load(from.add((i * I + j) * stride + c)),
+                |o, q, v| {
+                    let at = to[o][q].add(c);
+                    S::store(at, if o == 0 && again[0] || q == 0 && again[1] { S::add(S::load(at), v) } else { v });
+                },
+            );
+        }
+        c += S::LANES;
+    }
+}
+
+#[inline(always)]
+unsafe fn write_body<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
+    from: *const f32,
+    stride: usize,
+    to: &[[*mut f32; O]; O],
+    len: usize,
+) {
+    let mut c = 0;
+    while c < len {
+        // SAFETY: the caller's promise.
+        unsafe {
+            both_sides::<S, F, I, O>(|i, j| S::load(from.add((i * I + j) * stride + c)), |o, q, v| S::store(to[o][q].add(c), v));
+        }
+        c += S::LANES;
+    }
+}
+
+dispatch! {
+    /// Maps the tile whose pixel (i, j) is `len` channels at `from[i][j]`; point p of the result goes to `to + p · stride`.
+    /// # Safety
+    /// All of that must be readable and writable; `len` is a multiple of 16.
+    unsafe fn gather<F, I, O>(from: &[[*const f32; I]; I], to: *mut f32, stride: usize, len: usize) { gather_body }
+}
+
+dispatch! {
+    /// Maps the tile whose point p is `len` channels at `from + p · stride`, and writes pixel (i, j) to `to[i][j]`.
+    /// # Safety
+    /// As for [`gather`].
+    unsafe fn write<F, I, O>(from: *const f32, stride: usize, to: &[[*mut f32; O]; O], len: usize) { write_body }
+}
+
+dispatch! {
+    /// [`write`], but adds to the first row of pixels where `again[0]`, and to the first column where `again[1]`.
+    /// # Safety
+    /// As for [`gather`].
+    unsafe fn scatter<F, I, O>(
+        from: *const f32,
+        stride: usize,
+        again: [bool; 2],
+        to: &[[*mut f32; O]; O],
+        len: usize,
+    ) { scatter_body }
+}

@@ -1,0 +1,107 @@
+//! dg = Gᵀ[Σ V⊙E]G.
+
+use super::forward::transform_input;
+use super::transforms::{Form, KernelBack, Matrices, OutputGrad, gather, write};
+use super::{LANES, TILES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tile_blocks};
+use crate::cpu::conv::{ConvCall, sum_partials};
+use crate::cpu::gemm::run_block;
+use crate::cpu::kernel::{Columns, Out};
+use crate::cpu::{Buffer, SendPtr, par_for};
+use std::ops::Range;
+
+/// Places and output channels of a task: its T² sums are added to again and again, and stay in a near cache.
+const ROWS: usize = 128;
+const COLUMNS: usize = 128;
+/// Wanted tasks: with fewer, the tiles are shared out too.
+const TASKS: usize = 8;
+
+/// E of a block of tiles for some output channels, packed: rows are tiles, columns channels.
+/// # Safety
+/// `e` must hold it.
+unsafe fn transform_grad<const M: usize, const T: usize>(
+    tiles: &Tiles<M, T>,
+    block: &Range<usize>,
+    dy: &[f32],
+    zeros: &[f32],
+    channels: &Range<usize>,
+    e: *mut f32,
+) where
+    Form<M, T>: Matrices<M, T>,
+{
+    let (kc, n) = (block.len(), channels.len());
+    for panel in panels(n) {
+        for (t, tile) in block.clone().enumerate() {
+            let from = tiles.out(tile).pointers(dy.as_ptr(), channels.start + panel.start, zeros.as_ptr());
+            let at = packed_at(t, panel.start, kc, n);
+            // SAFETY: pixels have `cout` channels, `zeros` no fewer; the rest is the caller's promise.
+            unsafe { gather::<OutputGrad<M, T>, M, T>(&from, e.add(at), point_stride(kc * n), panel.len()) }
+        }
+    }
+}
+
+/// [`crate::cpu::conv::conv2d_weight_grad`] of a 4×4 kernel with stride 2 and channels in multiples of [`LANES`], by F(M×M, 2×2).
+///
+/// The transform back is linear: where the tiles are shared out, partial sums are transformed first and added then, a
+/// sixth of the numbers.
+pub(crate) fn weight_grad<const M: usize, const T: usize>(x: &[f32], dy: &[f32], dw: &mut [f32], call: ConvCall)
+where
+    Form<M, T>: Matrices<M, T>,
+{
+    let ConvCall { batch, cin, cout, .. } = call;
+    debug_assert!(cin % LANES == 0 && cout % LANES == 0);
+    let tiles = Tiles::<M, T>::new(call);
+    let all = batch * tiles.per_image();
+    let (row_blocks, column_blocks) = (pieces(4 * cin, ROWS), pieces(cout, COLUMNS));
+    let squares = row_blocks.len() * column_blocks.len();
+    let blocks: Vec<Range<usize>> = tile_blocks(0..all).collect();
+    let splits = TASKS.div_ceil(squares).min(blocks.len());
+    let len = dw.len();
+    let mut partials = (splits > 1).then(|| Buffer::uninit(splits * len));
+    let target = SendPtr(partials.as_mut().map_or(dw.as_mut_ptr(), |p| p.as_mut_ptr()));
+    let zeros = Buffer::zeros(cin.max(cout));
+    let points = T * T;
+    par_for(splits * squares, |task| {
+        let (s, rest) = (task / squares, task % squares);
+        let (places, columns) = (&row_blocks[rest / column_blocks.len()], &column_blocks[rest % column_blocks.len()]);
+        let (rows, n) = (places.len(), columns.len());
+        let most = all.min(TILES);
+        let mut v = Buffer::uninit(points * point_stride(most * rows));
+        let mut e = Buffer::uninit(points * point_stride(most * n));
+        let mut sums = Buffer::uninit(points * point_stride(rows * n));
+        let out_offsets: Vec<usize> = (0..rows).map(|m| m * n).collect();
+        for (i, block) in blocks[blocks.len() * s / splits..blocks.len() * (s + 1) / splits].iter().enumerate() {
+            let kc = block.len();
+            // SAFETY: the scratch buffers hold the largest block.
+            unsafe {
+                transform_input(&tiles, block, x, &zeros, places, v.as_mut_ptr());
+                transform_grad(&tiles, block, dy, &zeros, columns, e.as_mut_ptr());
+            }
+            let offsets: Vec<usize> = (0..kc).map(|t| t * rows).collect();
+            for p in 0..points {
+                // SAFETY: as above.
+                unsafe {
+                    let lhs = Columns { base: v.as_ptr().add(p * point_stride(kc * rows)), offsets: &offsets };
+                    let base = sums.as_mut_ptr().add(p * point_stride(rows * n));
+                    let out = Out { base, offsets: &out_offsets, add: i > 0 };
+                    run_block(lhs, rows, kc, e.as_ptr().add(p * point_stride(kc * n)), out, 0..n);
+                }
+            }
+        }
+        for strip in strips(places, cin) {
+            for (m, c) in strip.channels.clone().enumerate() {
+                // SAFETY: each task writes its own rows and columns of its own partial sum.
+                unsafe {
+                    let to = square(|i, j| {
+                        let tap = (2 * i + strip.parity[0]) * 4 + 2 * j + strip.parity[1];
+                        target.get().add(s * len + (tap * cin + c) * cout + columns.start)
+                    });
+                    let from = sums.as_ptr().add((strip.at + m) * n);
+                    write::<KernelBack<M, T>, T, 2>(from, point_stride(rows * n), &to, n);
+                }
+            }
+        }
+    });
+    if let Some(partials) = &partials {
+        sum_partials(partials, dw);
+    }
+}
