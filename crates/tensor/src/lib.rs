@@ -21,10 +21,10 @@ mod shape;
 mod tensor;
 
 pub use cpu::buffer::{memory, reset_peak};
-pub use cpu::choice::{CONV_VARIABLE, conv_algorithm_from_env};
+pub use cpu::choice::{CONV_VARIABLE, algorithm_table, conv_algorithm_from_env, per_image};
 pub use cpu::optim::AdamStep;
 pub use cpu::peak::fma_peak;
-pub use cpu::{ALGORITHM_TABLE, ISA_VARIABLE, Isa, isa, isa_from_env};
+pub use cpu::{ISA_VARIABLE, Isa, isa, isa_from_env};
 pub use device::Device;
 pub use geom::ConvGeom;
 pub use ops::{

@@ -97,7 +97,8 @@ impl Sampler {
         let mut parts = Vec::new();
         for i in 0..split {
             let (start, end) = (count * i / split, count * (i + 1) / split);
-            parts.push(self.generator.forward(&latents.narrow(0, start, end - start), self.mode));
+            let part = latents.narrow(0, start, end - start);
+            parts.push(tensor::per_image(|| self.generator.forward(&part, self.mode)));
             progress(end);
         }
         match parts.len() {

@@ -276,7 +276,7 @@ pub(crate) fn meta(recipe: &Recipe, step: u64, dataset: DatasetMeta, state: serd
         dataset,
         state,
         instruction_set: tensor::isa().to_string(),
-        algorithm_table: tensor::ALGORITHM_TABLE.into(),
+        algorithm_table: tensor::algorithm_table(),
     }
 }
 

@@ -3,7 +3,29 @@
 
 use super::conv::ConvCall;
 use super::{Isa, isa, winograd};
+use std::cell::Cell;
 use std::sync::OnceLock;
+
+/// Names the algorithms whose choice decides the last bits of a result: block lengths, splits of sums, and which kernel serves which
+/// shape. It changes whenever one of them does.
+const TABLE: &str = "winograd-1";
+
+thread_local! {
+    static PER_IMAGE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls `f` with convolution algorithms that do not depend on the batch (so far: the direct one), so that a picture has the same bits
+/// in any company. Only calls made on this thread are meant; training, whose batch is fixed, has no need of it.
+pub fn per_image<T>(f: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            PER_IMAGE.set(self.0);
+        }
+    }
+    let _restore = Restore(PER_IMAGE.replace(true));
+    f()
+}
 
 /// The environment variable that overrules the table of convolution algorithms.
 pub const CONV_VARIABLE: &str = "DCGAN_CONV";
@@ -56,6 +78,17 @@ pub fn conv_algorithm_from_env() -> Result<String, String> {
     .to_string())
 }
 
+/// Names the algorithms in use, for checkpoints: two runs under one name and one instruction set have the same bits.
+///
+/// # Panics
+/// Where [`conv_algorithm_from_env`] errs: a program asks that first.
+pub fn algorithm_table() -> String {
+    match conv_algorithm_from_env().unwrap_or_else(|message| panic!("{message}")).as_str() {
+        "auto" => TABLE.into(),
+        forced => format!("{TABLE}, {CONV_VARIABLE}={forced}"),
+    }
+}
+
 /// The algorithm for one call.
 ///
 /// # Panics
@@ -66,7 +99,7 @@ pub(crate) fn algorithm(op: Op, call: &ConvCall) -> Algorithm {
         && call.geom.stride == [2; 2]
         && call.cin.is_multiple_of(winograd::LANES)
         && call.cout.is_multiple_of(winograd::LANES);
-    if !able {
+    if !able || PER_IMAGE.get() {
         return Algorithm::Direct;
     }
     match *FORCED.get_or_init(|| forced().unwrap_or_else(|message| panic!("{message}"))) {

@@ -50,10 +50,6 @@ impl fmt::Display for Isa {
     }
 }
 
-/// Names the algorithms whose choice decides the last bits of a result: block lengths, splits of sums, and which kernel serves which
-/// shape. It changes whenever one of them does; checkpoints record it.
-pub const ALGORITHM_TABLE: &str = "direct-1";
-
 /// The environment variable that chooses an instruction set below the best one.
 pub const ISA_VARIABLE: &str = "DCGAN_SIMD";
 

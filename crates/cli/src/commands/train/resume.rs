@@ -12,7 +12,7 @@ use nn::Recipe;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tensor::ALGORITHM_TABLE;
+use tensor::algorithm_table;
 
 /// What `--resume` means.
 struct Target {
@@ -175,10 +175,11 @@ fn warn_of_other_bits(meta: &Meta, render: &Render) {
             meta.instruction_set
         ));
     }
-    if meta.algorithm_table != ALGORITHM_TABLE {
+    if meta.algorithm_table != algorithm_table() {
         render.warning(&format!(
-            "the checkpoint was computed with algorithms {}, this version has {ALGORITHM_TABLE}: the result will differ in its last bits",
-            meta.algorithm_table
+            "the checkpoint was computed with algorithms {}, this run has {}: the result will differ in its last bits",
+            meta.algorithm_table,
+            algorithm_table()
         ));
     }
 }

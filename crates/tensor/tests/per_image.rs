@@ -1,0 +1,30 @@
+//! Under `per_image` a picture's bits do not depend on its batch-mates; without it, the algorithm may.
+
+use tensor::rng::Philox;
+use tensor::{ConvGeom, Tensor, conv2d, conv2d_input_grad, per_image};
+
+#[test]
+fn a_picture_has_the_same_bits_in_any_company() {
+    let geom = ConvGeom::square([32; 2], 4, 2, 1);
+    let mut rng = Philox::new(5, 0);
+    let (x, dy) = (rng.normal([16, 32, 32, 64], 0.0, 1.0), rng.normal([16, 16, 16, 64], 0.0, 1.0));
+    let w = rng.normal([4, 4, 64, 64], 0.0, 0.1);
+    for (name, operand, f) in [
+        ("conv2d", &x, conv2d as fn(&Tensor, &Tensor, &ConvGeom) -> Tensor),
+        ("conv2d_input_grad", &dy, conv2d_input_grad as fn(&Tensor, &Tensor, &ConvGeom) -> Tensor),
+    ] {
+        let all = per_image(|| f(operand, &w, &geom)).to_vec();
+        for count in [1, 3] {
+            let few = per_image(|| f(&operand.narrow(0, 0, count), &w, &geom)).to_vec();
+            assert!(all[..few.len()] == few[..], "{name}, {count} of 16");
+        }
+        // Where a faster algorithm is in use, it is close but not the same: the scope had an effect and has ended.
+        let auto = f(operand, &w, &geom).to_vec();
+        let scale = all.iter().fold(0f32, |m, v| m.max(v.abs()));
+        let error = all.iter().zip(&auto).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale;
+        assert!(error < 1e-5, "{name}: {error}");
+        let winograd =
+            tensor::algorithm_table() == "winograd-1" && matches!(tensor::isa(), tensor::Isa::Avx512 | tensor::Isa::Avx2);
+        assert_eq!(error > 0.0, winograd, "{name}");
+    }
+}
