@@ -116,7 +116,7 @@ fn unknown_presets_name_the_nearest() {
 fn impossible_sizes_name_the_nearest() {
     let mut recipe = preset("torch");
     for (size, text) in
-        [([63, 64], "62x64, 64x64"), ([31, 33], "30x32, 32x34"), ([6, 6], "8x8"), ([0, 28], "8x28"), ([29, 29], "28x28, 30x30")]
+        [([63, 64], "60x64, 64x64"), ([31, 33], "30x32, 32x36"), ([6, 6], "8x8"), ([0, 28], "8x28"), ([29, 29], "28x28, 30x30")]
     {
         recipe.image.size = size;
         let error = recipe.validate().expect_err("no such size");
