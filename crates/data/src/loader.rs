@@ -141,12 +141,6 @@ impl Loader {
         self.shared.per_epoch
     }
 
-    /// The set that the batches come from.
-    #[must_use]
-    pub fn dataset(&self) -> &Arc<Dataset> {
-        &self.shared.dataset
-    }
-
     fn stop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         // A worker that waits to send wakes up when nobody can receive.

@@ -38,11 +38,6 @@ impl Ema {
         Self { decay, values }
     }
 
-    /// The decay.
-    pub fn decay(&self) -> f32 {
-        self.decay
-    }
-
     /// Moves the average towards the present values of `net`.
     ///
     /// # Panics
