@@ -78,6 +78,7 @@ impl Loader {
         let prefetch = prefetch.max(1);
         let cores = available_parallelism().map_or(1, usize::from);
         let count = if dataset.is_cached() { 1 } else { cores.min(prefetch) };
+        let waiting = (prefetch / count).max(1);
         let shared = Arc::new(Shared {
             dataset,
             batch: batch_size,
@@ -85,12 +86,14 @@ impl Loader {
             start: cursor,
             orders: Mutex::default(),
             spare: Mutex::default(),
-            spare_limit: prefetch + count,
+            // All that can be alive at once: waiting in the channels, in the making, and the one in use. With fewer, a
+            // buffer would be dropped only to be allocated anew.
+            spare_limit: (waiting + 1) * count + 1,
             stop: AtomicBool::new(false),
         });
         let mut loader = Self { shared, receivers: Vec::new(), workers: Vec::new(), turn: 0 };
         for worker in 0..count {
-            let (sender, receiver) = sync_channel((prefetch / count).max(1));
+            let (sender, receiver) = sync_channel(waiting);
             let shared = Arc::clone(&loader.shared);
             let thread = thread::Builder::new().name(format!("data-load-{worker}"));
             let handle = thread

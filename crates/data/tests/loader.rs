@@ -89,8 +89,8 @@ fn recycled_buffers_are_used_and_overwritten() {
         images.fill(9.0);
         loader.recycle(images);
     }
-    // One in use, one in the channel, one being made, and one more on the way back.
-    assert!(addresses.len() <= 4, "{} buffers for 40 batches", addresses.len());
+    // One in use, one in the channel, one being made: whatever the threads' timing, no fourth is ever allocated.
+    assert!(addresses.len() <= 3, "{} buffers for 40 batches", addresses.len());
 }
 
 #[test]
