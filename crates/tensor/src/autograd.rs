@@ -4,7 +4,7 @@
 //! function written in differentiable operations, so gradients of gradients need nothing more. Node ids
 //! ascend with time; walking them in descending order visits each node after all of its users.
 
-use crate::{Shape, Tensor, cpu, tensor::Storage};
+use crate::{Shape, Tensor, tensor::Storage};
 use smallvec::SmallVec;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -199,11 +199,6 @@ impl Gradients {
         }
     }
 
-    /// Whether every number of every gradient is finite.
-    pub fn all_finite(&self) -> bool {
-        self.0.values().all(Tensor::all_finite)
-    }
-
     /// The gradients, in ascending order of key.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &Tensor)> {
         let mut all: Vec<_> = self.0.iter().map(|(k, t)| (*k, t)).collect();
@@ -219,9 +214,7 @@ fn add_into<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Tensor>, key: K, grad:
         }
         std::collections::hash_map::Entry::Occupied(mut slot) => {
             let sum = slot.get_mut();
-            if !create_graph && let Some(data) = sum.data_mut() {
-                cpu::elementwise::add_assign(data, grad.data());
-            } else {
+            if create_graph || !sum.add_in_place(&grad) {
                 *sum = sum.add(&grad);
             }
         }

@@ -1,19 +1,52 @@
 //! Where tensors live and kernels run.
 
+use crate::gpu::{Gpu, GpuError};
 use std::fmt;
 
-/// A back end. Two closed arms and a `match` per operation need no generic parameter; the GPU arm joins here.
+/// A back end. Two closed arms and a `match` per operation need no generic parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Device {
     /// The host processor: rayon threads and the widest SIMD instruction set it has.
     Cpu,
+    /// A graphics processor, by wgpu.
+    Gpu(Gpu),
+}
+
+impl Device {
+    /// Whether the device still works. Operations cannot fail one by one: after the first failure of a GPU, what is read from it is NaN.
+    ///
+    /// # Errors
+    /// Its first failure: out of memory, a tensor too large to bind, a shader that does not compile, a lost device.
+    pub fn check(&self) -> Result<(), GpuError> {
+        match self {
+            Device::Cpu => Ok(()),
+            Device::Gpu(gpu) => gpu.check(),
+        }
+    }
+
+    /// Hands over the work recorded so far, without waiting for it: at the end of a training step, for one.
+    pub fn flush(&self) {
+        if let Device::Gpu(gpu) = self {
+            gpu.flush();
+        }
+    }
+
+    /// Waits until all work is done: for timing it.
+    pub fn finish(&self) {
+        if let Device::Gpu(gpu) = self {
+            gpu.finish();
+        }
+    }
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Device::Cpu => write!(f, "cpu ({})", crate::cpu::isa()),
+            Device::Gpu(gpu) => {
+                let adapter = gpu.adapter();
+                write!(f, "gpu:{} ({}, {})", adapter.index, adapter.name, adapter.backend)
+            }
         }
     }
 }

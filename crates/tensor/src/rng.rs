@@ -3,7 +3,7 @@
 //! stream can be filled by any number of threads, continued from three saved integers, and repeated on a GPU.
 
 use crate::cpu::math;
-use crate::{Shape, Tensor, cpu};
+use crate::{Device, Shape, Tensor, cpu, gpu};
 use serde::{Deserialize, Serialize};
 
 const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
@@ -18,6 +18,32 @@ pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
         key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
     counter
+}
+
+/// What independent numbers are drawn from.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Distribution {
+    /// U(low, high); `high` is excluded but for rounding.
+    Uniform {
+        /// The least value.
+        low: f32,
+        /// The bound above.
+        high: f32,
+    },
+    /// N(mean, std²), by Box–Muller on pairs of words.
+    Normal {
+        /// The mean.
+        mean: f32,
+        /// The standard deviation.
+        std: f32,
+    },
+    /// `value` with probability `keep`, else 0: a dropout mask when `value = 1 / keep`.
+    Bernoulli {
+        /// The probability of `value`.
+        keep: f32,
+        /// What is not 0.
+        value: f32,
+    },
 }
 
 /// A random stream: three integers, all of its state. Cloning it repeats the stream.
@@ -64,30 +90,54 @@ impl Philox {
         }
     }
 
-    /// A tensor of independent U(low, high) values; `high` is excluded but for rounding.
+    /// A tensor of independent U(low, high) values on the CPU; `high` is excluded but for rounding.
     pub fn uniform(&mut self, shape: impl Into<Shape>, low: f32, high: f32) -> Tensor {
-        self.fill(shape.into(), move |words| words.map(|w| low + (high - low) * unit(w)))
+        self.draw(&Device::Cpu, shape, Distribution::Uniform { low, high })
     }
 
-    /// A tensor of independent N(mean, std²) values (Box–Muller on pairs of words).
+    /// A tensor of independent N(mean, std²) values on the CPU.
     pub fn normal(&mut self, shape: impl Into<Shape>, mean: f32, std: f32) -> Tensor {
-        self.fill(shape.into(), move |w| {
-            let [a, b] = box_muller(w[0], w[1]);
-            let [c, d] = box_muller(w[2], w[3]);
-            [a, b, c, d].map(|z| mean + std * z)
-        })
+        self.draw(&Device::Cpu, shape, Distribution::Normal { mean, std })
     }
 
-    /// A tensor that is `value` with probability `keep`, else 0: a dropout mask when `value = 1 / keep`.
+    /// A tensor on the CPU that is `value` with probability `keep`, else 0.
     pub fn bernoulli(&mut self, shape: impl Into<Shape>, keep: f32, value: f32) -> Tensor {
-        self.fill(shape.into(), move |words| words.map(|w| if unit(w) < keep { value } else { 0.0 }))
+        self.draw(&Device::Cpu, shape, Distribution::Bernoulli { keep, value })
     }
 
-    /// Every call starts on a fresh block of four words, so element `i` is a function of the position and `i` alone.
-    fn fill(&mut self, shape: Shape, f: impl Fn([u32; 4]) -> [f32; 4] + Sync) -> Tensor {
+    /// A tensor of independent numbers. The stream is the same on every device: the words are, and the numbers made of them to the last
+    /// bits of a division or a logarithm. Every call starts on a fresh block of four words, so element `i` is a function of the position
+    /// and `i` alone.
+    pub fn draw(&mut self, device: &Device, shape: impl Into<Shape>, distribution: Distribution) -> Tensor {
+        let shape = shape.into();
         let first = self.position.div_ceil(4);
-        let len = shape.len();
-        let mut out = cpu::Buffer::uninit(len);
+        self.position = (first + (shape.len() as u64).div_ceil(4)) * 4;
+        let gpu = match device {
+            Device::Cpu => return self.fill(first, shape, distribution),
+            Device::Gpu(gpu) => gpu,
+        };
+        let start = [self.seed, self.stream, first];
+        Tensor::from_array(gpu::kernels::random::fill(gpu, shape.len(), distribution, start), shape)
+    }
+
+    fn fill(&self, first: u64, shape: Shape, distribution: Distribution) -> Tensor {
+        match distribution {
+            Distribution::Uniform { low, high } => {
+                self.fill_with(first, shape, move |words| words.map(|w| low + (high - low) * unit(w)))
+            }
+            Distribution::Normal { mean, std } => self.fill_with(first, shape, move |w| {
+                let [a, b] = box_muller(w[0], w[1]);
+                let [c, d] = box_muller(w[2], w[3]);
+                [a, b, c, d].map(|z| mean + std * z)
+            }),
+            Distribution::Bernoulli { keep, value } => {
+                self.fill_with(first, shape, move |words| words.map(|w| if unit(w) < keep { value } else { 0.0 }))
+            }
+        }
+    }
+
+    fn fill_with(&self, first: u64, shape: Shape, f: impl Fn([u32; 4]) -> [f32; 4] + Sync) -> Tensor {
+        let mut out = cpu::Buffer::uninit(shape.len());
         const CHUNK: usize = 4096;
         cpu::par_chunks_mut(&mut out, CHUNK, |chunk, values| {
             for (i, four) in values.chunks_mut(4).enumerate() {
@@ -95,7 +145,6 @@ impl Philox {
                 four.copy_from_slice(&block[..four.len()]);
             }
         });
-        self.position = (first + (len as u64).div_ceil(4)) * 4;
         Tensor::from_buffer(out, shape)
     }
 }

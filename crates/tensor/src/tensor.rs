@@ -2,14 +2,35 @@
 
 use crate::autograd::{Gradients, Key, Node};
 use crate::cpu::Buffer;
+use crate::gpu::{Array, Pending, kernels};
 use crate::{Device, Shape};
 use std::fmt;
 use std::sync::Arc;
 
-/// Where a tensor's numbers are. The GPU arm joins here.
+/// Where a tensor's numbers are.
 #[derive(Clone)]
 pub(crate) enum Storage {
     Cpu(Arc<Buffer>),
+    Gpu(Arc<Array>),
+}
+
+/// `on_device!(name; a, b; cpu => …, gpu => …)`: one of two expressions, in which `a` and `b` are the tensors' numbers on their common device.
+macro_rules! on_device {
+    ($name:expr; $($x:ident),+; cpu => $cpu:expr, gpu => $gpu:expr) => {
+        match ($(&$x.storage,)+) {
+            ($($crate::tensor::Storage::Cpu($x),)+) => $cpu,
+            ($($crate::tensor::Storage::Gpu($x),)+) => $gpu,
+            #[allow(unreachable_patterns, reason = "with one tensor there is nothing to differ")]
+            _ => $crate::tensor::different_devices($name, &[$($x.device()),+]),
+        }
+    };
+}
+pub(crate) use on_device;
+
+#[track_caller]
+pub(crate) fn different_devices(name: &str, devices: &[Device]) -> ! {
+    let devices: Vec<_> = devices.iter().map(ToString::to_string).collect();
+    panic!("{name}: tensors on different devices: {}", devices.join(" and "))
 }
 
 /// A contiguous, row-major array of `f32`. Cloning is cheap: storage and graph node are shared.
@@ -26,7 +47,17 @@ impl Tensor {
         Self { storage: Storage::Cpu(Arc::new(buffer)), shape, node: None }
     }
 
-    /// A tensor holding `values` in row-major order.
+    pub(crate) fn from_array(array: Array, shape: Shape) -> Self {
+        debug_assert_eq!(array.len(), shape.len());
+        Self { storage: Storage::Gpu(Arc::new(array)), shape, node: None }
+    }
+
+    /// A tensor that shares an array with whoever else holds it.
+    pub(crate) fn share(array: &Arc<Array>, shape: impl Into<Shape>) -> Self {
+        Self { storage: Storage::Gpu(array.clone()), shape: shape.into(), node: None }
+    }
+
+    /// A tensor on the CPU holding `values` in row-major order.
     ///
     /// # Panics
     /// When the number of values is not that of the shape.
@@ -37,25 +68,46 @@ impl Tensor {
         Self::from_buffer(Buffer::from_slice(values), shape)
     }
 
-    /// A tensor filled with `value`.
+    /// A tensor filled with `value`, on the CPU.
     pub fn full(shape: impl Into<Shape>, value: f32) -> Self {
-        let shape = shape.into();
-        let mut buffer = Buffer::uninit(shape.len());
-        buffer.fill(value);
-        Self::from_buffer(buffer, shape)
+        Self::full_on(&Device::Cpu, shape, value)
     }
 
-    /// A tensor of zeros.
+    /// A tensor filled with `value`.
+    pub fn full_on(device: &Device, shape: impl Into<Shape>, value: f32) -> Self {
+        let shape = shape.into();
+        match device {
+            Device::Cpu => {
+                let mut buffer = Buffer::uninit(shape.len());
+                buffer.fill(value);
+                Self::from_buffer(buffer, shape)
+            }
+            Device::Gpu(gpu) => Self::from_array(kernels::movement::full(gpu, shape.len(), value), shape),
+        }
+    }
+
+    /// The same numbers on `device`, outside the graph. To the device it is on it costs nothing.
+    pub fn to_device(&self, device: &Device) -> Self {
+        match (&self.storage, device) {
+            (Storage::Cpu(_), Device::Cpu) => self.detach(),
+            (Storage::Gpu(array), Device::Gpu(gpu)) if array.gpu() == gpu => self.detach(),
+            (_, Device::Cpu) => Self::from_slice(&self.to_vec(), self.shape),
+            (Storage::Cpu(buffer), Device::Gpu(gpu)) => Self::from_array(Array::from_slice(gpu, buffer), self.shape),
+            (Storage::Gpu(array), Device::Gpu(gpu)) => Self::from_array(Array::from_slice(gpu, &array.to_vec()), self.shape),
+        }
+    }
+
+    /// A tensor of zeros, on the CPU.
     pub fn zeros(shape: impl Into<Shape>) -> Self {
         Self::full(shape, 0.0)
     }
 
-    /// A tensor of ones.
+    /// A tensor of ones, on the CPU.
     pub fn ones(shape: impl Into<Shape>) -> Self {
         Self::full(shape, 1.0)
     }
 
-    /// A rank-0 tensor.
+    /// A rank-0 tensor, on the CPU.
     pub fn scalar(value: f32) -> Self {
         Self::full(Shape::new(&[]), value)
     }
@@ -79,26 +131,34 @@ impl Tensor {
     pub fn device(&self) -> Device {
         match &self.storage {
             Storage::Cpu(_) => Device::Cpu,
+            Storage::Gpu(array) => Device::Gpu(array.gpu().clone()),
         }
     }
 
-    /// The numbers of a tensor on the CPU.
-    pub(crate) fn data(&self) -> &[f32] {
+    /// The numbers of a tensor that operation `name` needs on the CPU.
+    #[track_caller]
+    pub(crate) fn on_cpu(&self, name: &str) -> &[f32] {
         match &self.storage {
             Storage::Cpu(buffer) => buffer,
+            Storage::Gpu(_) => different_devices(name, &[self.device(), Device::Cpu]),
         }
     }
 
-    /// The numbers, for writing, when nobody else holds this storage.
-    pub(crate) fn data_mut(&mut self) -> Option<&mut [f32]> {
-        match &mut self.storage {
-            Storage::Cpu(buffer) => Arc::get_mut(buffer).map(|b| &mut b[..]),
+    /// The numbers of a tensor that operation `name` needs on a GPU.
+    #[track_caller]
+    pub(crate) fn on_gpu(&self, name: &str) -> &Array {
+        match &self.storage {
+            Storage::Gpu(array) => array,
+            Storage::Cpu(_) => panic!("{name}: a tensor on the cpu among tensors on a gpu"),
         }
     }
 
-    /// A copy of the numbers in row-major order.
+    /// A copy of the numbers in row-major order. From a GPU: waits for all work before; NaN if it failed ([`Device::check`]).
     pub fn to_vec(&self) -> Vec<f32> {
-        self.data().to_vec()
+        match &self.storage {
+            Storage::Cpu(buffer) => buffer.to_vec(),
+            Storage::Gpu(array) => array.to_vec(),
+        }
     }
 
     /// The one number of a tensor with a single element.
@@ -108,12 +168,17 @@ impl Tensor {
     #[track_caller]
     pub fn item(&self) -> f32 {
         assert_eq!(self.len(), 1, "item: a tensor of shape {:?} has no single value", self.shape);
-        self.data()[0]
+        match &self.storage {
+            Storage::Cpu(buffer) => buffer[0],
+            Storage::Gpu(array) => array.to_vec()[0],
+        }
     }
 
     /// Whether every number is finite: neither NaN nor infinite.
     pub fn all_finite(&self) -> bool {
-        crate::cpu::reduce::all_finite(self.data())
+        let mut guard = crate::Guard::new(&self.device());
+        guard.check(self, 1.0);
+        guard.value().item() == 0.0
     }
 
     /// The same numbers outside the graph: no gradient flows through the result.
@@ -150,26 +215,94 @@ impl Tensor {
     #[track_caller]
     pub fn backward(&self) -> Gradients {
         assert_eq!(self.len(), 1, "backward: the loss must have one element, not shape {:?}", self.shape);
-        crate::autograd::backward(&[(self, &Tensor::ones(self.shape))])
+        crate::autograd::backward(&[(self, &Tensor::full_on(&self.device(), self.shape, 1.0))])
     }
 
-    /// Writes `self ← f(self)` over the raw numbers: into this storage when it is not shared, else into new
-    /// storage, so that graphs that still hold the old values keep them. Returns whether it was in place.
-    pub(crate) fn update(&mut self, f: impl FnOnce(&mut [f32])) -> bool {
-        if let Some(data) = self.data_mut() {
-            f(data);
-            return true;
+    /// The numbers, for writing, of a tensor on the CPU whose storage is nobody else's.
+    pub(crate) fn data_mut(&mut self) -> Option<&mut [f32]> {
+        match &mut self.storage {
+            Storage::Cpu(buffer) => Arc::get_mut(buffer).map(|b| &mut b[..]),
+            Storage::Gpu(_) => None,
         }
-        let mut buffer = Buffer::from_slice(self.data());
-        f(&mut buffer);
-        *self = Self::from_buffer(buffer, self.shape);
-        false
+    }
+
+    /// Makes this storage nobody else's, by a copy where it is shared, so that graphs that still hold the old values keep them.
+    /// Returns whether it was so already.
+    pub(crate) fn make_unique(&mut self) -> bool {
+        let unshared = match &mut self.storage {
+            Storage::Cpu(buffer) => Arc::get_mut(buffer).is_some(),
+            Storage::Gpu(array) => Arc::get_mut(array).is_some(),
+        };
+        if !unshared {
+            *self = match &self.storage {
+                Storage::Cpu(buffer) => Self::from_buffer(Buffer::from_slice(buffer), self.shape),
+                Storage::Gpu(array) => Self::from_array(kernels::movement::duplicate(array), self.shape),
+            };
+        }
+        unshared
+    }
+
+    /// `self += other`, of one shape, in this storage if it is nobody else's; returns whether it was.
+    pub(crate) fn add_in_place(&mut self, other: &Tensor) -> bool {
+        match (&mut self.storage, &other.storage) {
+            (Storage::Cpu(own), Storage::Cpu(other)) => match Arc::get_mut(own) {
+                Some(own) => crate::cpu::elementwise::add_assign(own, other),
+                None => return false,
+            },
+            (Storage::Gpu(own), Storage::Gpu(other)) => match Arc::get_mut(own) {
+                Some(own) => kernels::elementwise::add_assign(own, other),
+                None => return false,
+            },
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Numbers on their way from a device: what [`read_later`] asked for.
+pub struct Reading(State);
+
+enum State {
+    Here(Vec<f32>),
+    Pending(Pending),
+}
+
+impl Reading {
+    /// The numbers of all tensors, one after the other; waits until they are there. NaN if the device failed ([`Device::check`]).
+    pub fn wait(self) -> Vec<f32> {
+        match self.0 {
+            State::Here(values) => values,
+            State::Pending(pending) => pending.wait(),
+        }
+    }
+}
+
+/// Reads tensors of one device without waiting for it: the numbers they have now, whatever is written to them later.
+///
+/// # Panics
+/// Without tensors, or when they are on different devices.
+#[track_caller]
+pub fn read_later(tensors: &[&Tensor]) -> Reading {
+    let arrays: Vec<&Array> = tensors
+        .iter()
+        .filter_map(|t| match &t.storage {
+            Storage::Gpu(array) => Some(&**array),
+            Storage::Cpu(_) => None,
+        })
+        .collect();
+    match arrays.first() {
+        None => Reading(State::Here(tensors.iter().flat_map(|t| t.to_vec()).collect())),
+        Some(first) => {
+            let one = arrays.len() == tensors.len() && arrays.iter().all(|array| array.gpu() == first.gpu());
+            assert!(one, "read_later: tensors on different devices");
+            Reading(State::Pending(first.gpu().read_later(&arrays)))
+        }
     }
 }
 
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let data = self.data();
+        let data = self.to_vec();
         let shown = &data[..data.len().min(8)];
         let dots = if data.len() > 8 { ", …" } else { "" };
         write!(f, "Tensor{:?} {shown:?}{dots}", self.shape)

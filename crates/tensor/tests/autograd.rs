@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tensor::autograd::{self, Key};
 use tensor::rng::Philox;
-use tensor::{Activation, AdamSlot, AdamStep, ConvGeom, Tensor, adam, conv2d, memory, reset_peak};
+use tensor::{Activation, AdamSlot, AdamStep, Device, Guard, ConvGeom, Tensor, adam, conv2d, memory, reset_peak};
 
 /// The count of bytes is one for the whole program: tests that read it run alone.
 static MEMORY: RwLock<()> = RwLock::new(());
@@ -244,7 +244,7 @@ fn memory_falls_during_the_walk() {
 
 fn adam_step(value: &mut Tensor, grad: &Tensor, m: &mut Tensor, v: &mut Tensor, step: u64) -> usize {
     let step = AdamStep { lr: 0.1, beta1: 0.5, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step };
-    adam(&mut [AdamSlot { value, grad, m, v }], &step)
+    adam(&mut [AdamSlot { value, grad, m, v }], &step, &Guard::new(&Device::Cpu))
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn adam_is_adam() {
     for step in 1..=5 {
         let g = rng.normal([n], 0.0, 1.0);
         let constants = AdamStep { lr, beta1, beta2, eps, weight_decay: decay, step };
-        adam(&mut [AdamSlot { value: &mut w, grad: &g, m: &mut m, v: &mut v }], &constants);
+        adam(&mut [AdamSlot { value: &mut w, grad: &g, m: &mut m, v: &mut v }], &constants, &Guard::new(&Device::Cpu));
         let [b1, b2] = [beta1, beta2];
         for (i, g) in wide(&g).into_iter().enumerate() {
             let g = g + decay * we[i];

@@ -6,7 +6,7 @@ mod common;
 use common::{error, workload};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tensor::{ISA_VARIABLE, isa, isa_from_env};
+use tensor::{Device, ISA_VARIABLE, isa, isa_from_env};
 
 /// Where a child writes its results.
 const OUT: &str = "TENSOR_TEST_OUT";
@@ -18,7 +18,7 @@ fn child() {
     let bytes = match isa_from_env() {
         Err(message) => message.into_bytes(),
         Ok(_) => {
-            let results = workload::kernels();
+            let results = workload::kernels(&Device::Cpu);
             let numbers = results.iter().flat_map(|(_, t)| t.to_vec()).flat_map(f32::to_le_bytes);
             isa().to_string().into_bytes().into_iter().chain([b'\n']).chain(numbers).collect()
         }
@@ -52,7 +52,7 @@ fn offered(message: &str) -> Vec<String> {
 fn all_instruction_sets_agree() {
     let names = offered(&String::from_utf8(run_child("mmx")).unwrap());
     assert!(names.contains(&"portable".to_string()) && names.contains(&isa().to_string()), "{names:?}");
-    let ours = workload::kernels();
+    let ours = workload::kernels(&Device::Cpu);
     for name in &names {
         let bytes = run_child(name);
         let line = bytes.iter().position(|b| *b == b'\n').unwrap();

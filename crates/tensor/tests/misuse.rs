@@ -84,6 +84,7 @@ fn messages_name_the_operation_and_the_shapes() {
                 adam(
                     &mut [AdamSlot { value: &mut zeros(&[2]), grad: &zeros(&[3]), m: &mut zeros(&[2]), v: &mut zeros(&[2]) }],
                     &step,
+                    &Guard::new(&Device::Cpu),
                 );
                 zeros(&[])
             },

@@ -3,7 +3,7 @@
 mod common;
 
 use common::workload;
-use tensor::Tensor;
+use tensor::{Device, Tensor};
 
 type Results = Vec<(String, Tensor)>;
 
@@ -27,10 +27,10 @@ fn compare(f: impl Fn() -> Results + Send + Copy) {
 
 #[test]
 fn every_kernel_family() {
-    compare(workload::kernels);
+    compare(|| workload::kernels(&Device::Cpu));
 }
 
 #[test]
 fn training_a_small_network() {
-    compare(workload::training);
+    compare(|| workload::training(&Device::Cpu));
 }

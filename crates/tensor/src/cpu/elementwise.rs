@@ -1,7 +1,9 @@
 //! Elementwise kernels: one loop for each arity, over closures.
 
 use super::{CHUNK, multiversion, par_chunks_mut};
+use super::math;
 use crate::Shape;
+use crate::ops::function::{Binary, Unary};
 
 multiversion! {
     fn map1<F: Fn(f32) -> f32>(x: &[f32], out: &mut [f32], f: &F) {
@@ -44,7 +46,30 @@ multiversion! {
 }
 
 /// `out[i] = f(x[i])`.
-pub(crate) fn unary(x: &[f32], out: &mut [f32], f: impl Fn(f32) -> f32 + Sync + Send) {
+pub(crate) fn unary(x: &[f32], out: &mut [f32], f: Unary) {
+    match f {
+        Unary::Neg => map(x, out, |x| -x),
+        Unary::Exp => map(x, out, math::exp),
+        Unary::Log => map(x, out, math::ln),
+        Unary::Sqrt => map(x, out, f32::sqrt),
+        Unary::Recip => map(x, out, |x| 1.0 / x),
+        Unary::Square => map(x, out, |x| x * x),
+        Unary::Powf(p) => map(x, out, move |x| x.powf(p)),
+        Unary::Abs => map(x, out, f32::abs),
+        Unary::Sign => map(x, out, |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }),
+        Unary::Tanh => map(x, out, math::tanh),
+        Unary::Sigmoid => map(x, out, math::sigmoid),
+        Unary::Softplus => map(x, out, math::softplus),
+        Unary::Relu => map(x, out, |x| if x < 0.0 { 0.0 } else { x }),
+        Unary::LeakyRelu(slope) => map(x, out, move |x| if x > 0.0 { x } else { slope * x }),
+        Unary::Clamp(low, high) => map(x, out, move |x| if x < low { low } else if x > high { high } else { x }),
+        Unary::Inside(low, high) => map(x, out, move |x| if x < low || x > high { 0.0 } else { 1.0 }),
+        Unary::Scale(factor) => map(x, out, move |x| factor * x),
+        Unary::AddScalar(term) => map(x, out, move |x| x + term),
+    }
+}
+
+fn map(x: &[f32], out: &mut [f32], f: impl Fn(f32) -> f32 + Sync + Send) {
     par_chunks_mut(out, CHUNK, |i, out| map1(&x[i * CHUNK..i * CHUNK + out.len()], out, &f));
 }
 
@@ -54,7 +79,7 @@ pub(crate) fn add_assign(out: &mut [f32], x: &[f32]) {
 }
 
 /// The axes of a broadcast pair, neighbours merged where both operands allow it, outermost first: length and the two strides.
-fn merged_axes(shape: &Shape, a: &Shape, b: &Shape) -> Vec<(usize, usize, usize)> {
+pub(crate) fn merged_axes(shape: &Shape, a: &Shape, b: &Shape) -> Vec<(usize, usize, usize)> {
     let strides = |operand: &Shape| -> Vec<usize> {
         let own = operand.strides();
         let lead = shape.rank() - operand.rank();
@@ -78,7 +103,24 @@ fn merged_axes(shape: &Shape, a: &Shape, b: &Shape) -> Vec<(usize, usize, usize)
 }
 
 /// `out = f(a, b)` with `a` and `b` broadcast to `shape`.
-pub(crate) fn binary(
+pub(crate) fn binary(shape: &Shape, a: (&[f32], &Shape), b: (&[f32], &Shape), out: &mut [f32], f: Binary) {
+    match f {
+        Binary::Add => zip(shape, a, b, out, |a, b| a + b),
+        Binary::Sub => zip(shape, a, b, out, |a, b| a - b),
+        Binary::Mul => zip(shape, a, b, out, |a, b| a * b),
+        Binary::Div => zip(shape, a, b, out, |a, b| a / b),
+        Binary::Maximum => zip(shape, a, b, out, |a, b| if a >= b || a.is_nan() { a } else { b }),
+        Binary::Minimum => zip(shape, a, b, out, |a, b| if a <= b || a.is_nan() { a } else { b }),
+        Binary::AtLeast => zip(shape, a, b, out, |a, b| if a >= b { 1.0 } else { 0.0 }),
+        Binary::AtMost => zip(shape, a, b, out, |a, b| if a <= b { 1.0 } else { 0.0 }),
+        Binary::Left => zip(shape, a, b, out, |a, _| a),
+        Binary::Gate(slope) => zip(shape, a, b, out, move |a, b| if b > 0.0 { a } else { slope * a }),
+        Binary::Bce => zip(shape, a, b, out, |a, b| math::softplus(-a) * b + math::softplus(a) * (1.0 - b)),
+        Binary::BceGrad => zip(shape, a, b, out, |a, b| (1.0 - b) * math::sigmoid(a) - b * math::sigmoid(-a)),
+    }
+}
+
+fn zip(
     shape: &Shape,
     (a, a_shape): (&[f32], &Shape),
     (b, b_shape): (&[f32], &Shape),

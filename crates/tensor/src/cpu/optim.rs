@@ -19,6 +19,17 @@ pub struct AdamStep {
     pub step: u64,
 }
 
+impl AdamStep {
+    /// Step size, β₁, 1 − β₁, β₂, 1 − β₂, eps, weight decay, 1 / √(1 − β₂ᵗ): in f64 until here, since 1 − 0.999 in f32 is off by 1e-5.
+    pub(crate) fn constants(&self) -> [f32; 8] {
+        let power = |beta: f64| 1.0 - beta.powi(self.step.min(i32::MAX as u64) as i32);
+        let step_size = self.lr / power(self.beta1);
+        let root = 1.0 / power(self.beta2).sqrt();
+        let AdamStep { beta1, beta2, eps, weight_decay, .. } = *self;
+        [step_size, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps, weight_decay, root].map(|c| c as f32)
+    }
+}
+
 /// One parameter's numbers for [`adam`].
 pub(crate) struct AdamTensor<'a> {
     pub value: &'a mut [f32],
@@ -42,12 +53,7 @@ multiversion! {
 }
 
 /// One Adam step over all tensors in a single parallel pass.
-pub(crate) fn adam(tensors: &mut [AdamTensor<'_>], a: &AdamStep) {
-    let power = |beta: f64| 1.0 - beta.powi(a.step.min(i32::MAX as u64) as i32);
-    let step_size = a.lr / power(a.beta1);
-    let root = 1.0 / power(a.beta2).sqrt();
-    // In f64 until here: 1 − 0.999 in f32 is off by 1e-5.
-    let constants = [step_size, a.beta1, 1.0 - a.beta1, a.beta2, 1.0 - a.beta2, a.eps, a.weight_decay, root].map(|c| c as f32);
+pub(crate) fn adam(tensors: &mut [AdamTensor<'_>], constants: [f32; 8]) {
     struct Part<'a> {
         value: SendPtr<f32>,
         grad: &'a [f32],

@@ -44,6 +44,28 @@ pub(crate) fn argmax(x: &[f32], call: PoolCall) -> Vec<u32> {
     out
 }
 
+/// `out[g, i] = x[g, index[g, i]]` for each of `groups` equal parts.
+pub(crate) fn gather(x: &[f32], index: &[u32], out: &mut [f32], groups: usize) {
+    let (from, to) = (x.len() / groups, out.len() / groups);
+    par_chunks_mut(out, to, |g, out| {
+        let x = &x[g * from..(g + 1) * from];
+        for (o, &i) in out.iter_mut().zip(&index[g * to..(g + 1) * to]) {
+            *o = x[i as usize];
+        }
+    });
+}
+
+/// The adjoint of [`gather`]: `out[g, j] = Σ x[g, i]` over the i with `index[g, i] = j`, in order; one task owns a group.
+pub(crate) fn scatter_add(x: &[f32], index: &[u32], out: &mut [f32], groups: usize) {
+    let (from, to) = (x.len() / groups, out.len() / groups);
+    par_chunks_mut(out, to, |g, out| {
+        out.fill(0.0);
+        for (&v, &i) in x[g * from..(g + 1) * from].iter().zip(&index[g * from..(g + 1) * from]) {
+            out[i as usize] += v;
+        }
+    });
+}
+
 /// Means of windows.
 pub(crate) fn average(x: &[f32], out: &mut [f32], call: PoolCall) {
     let [_, h, w, c] = call.input;

@@ -100,20 +100,6 @@ pub(crate) fn sum(x: &[f32], out: &mut [f32], [outer, reduced, inner]: [usize; 3
     }
 }
 
-/// The position along the reduced axis of the largest element, the first of equals; a NaN counts as largest.
-pub(crate) fn argmax(x: &[f32], [outer, reduced, inner]: [usize; 3]) -> Vec<u32> {
-    let mut out = vec![0u32; outer * inner];
-    for o in 0..outer {
-        for i in 0..inner {
-            let at = |r: usize| x[(o * reduced + r) * inner + i];
-            let best =
-                (1..reduced).fold(0, |best, r| if at(r) > at(best) || (at(r).is_nan() && !at(best).is_nan()) { r } else { best });
-            out[o * inner + i] = best as u32;
-        }
-    }
-    out
-}
-
 multiversion! {
     /// Whether a number of `x` is NaN or infinite, by its exponent bits.
     fn any_not_finite(x: &[f32]) -> bool {

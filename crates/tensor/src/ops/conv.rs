@@ -2,8 +2,10 @@
 //! the other two, to any order.
 
 use crate::autograd::{Save, record};
-use crate::cpu::conv::ConvCall;
-use crate::cpu::{Buffer, conv as kernel};
+use crate::cpu::Buffer;
+use crate::cpu::conv::{self as cpu, ConvCall};
+use crate::gpu::kernels::conv as gpu;
+use crate::tensor::on_device;
 use crate::{ConvGeom, Shape, Tensor};
 use smallvec::smallvec;
 
@@ -41,13 +43,19 @@ pub fn conv2d(x: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
     if g.is_dense() && batch > 0 {
         return flat(x).matmul(&flat_weight(w), false, false).reshape([batch, 1, 1, cout]);
     }
-    let mut out = Buffer::uninit(Shape::from([batch, oh, ow, cout]).len());
-    if cin == 0 {
-        out.fill(0.0);
-    } else if !out.is_empty() {
-        kernel::conv2d(x.data(), w.data(), &mut out, ConvCall { geom: g, batch, cin, cout });
-    }
-    let out = Tensor::from_buffer(out, Shape::from([batch, oh, ow, cout]));
+    let (shape, call) = (Shape::from([batch, oh, ow, cout]), ConvCall { geom: g, batch, cin, cout });
+    let out = if shape.is_empty() || cin == 0 {
+        Tensor::full_on(&x.device(), shape, 0.0)
+    } else {
+        on_device!("conv2d"; x, w;
+            cpu => {
+                let mut out = Buffer::uninit(shape.len());
+                cpu::conv2d(x, w, &mut out, call);
+                Tensor::from_buffer(out, shape)
+            },
+            gpu => Tensor::from_array(gpu::conv2d(x, w, &call), shape)
+        )
+    };
     record(
         out,
         "conv2d",
@@ -78,13 +86,19 @@ pub fn conv2d_input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
     if g.is_dense() && batch > 0 {
         return flat(dy).matmul(&flat_weight(w), false, true).reshape([batch, g.input[0], g.input[1], cin]);
     }
-    let mut out = Buffer::uninit(Shape::from([batch, g.input[0], g.input[1], cin]).len());
-    if cout == 0 {
-        out.fill(0.0);
-    } else if !out.is_empty() {
-        kernel::conv2d_input_grad(dy.data(), w.data(), &mut out, ConvCall { geom: g, batch, cin, cout });
-    }
-    let out = Tensor::from_buffer(out, Shape::from([batch, g.input[0], g.input[1], cin]));
+    let (shape, call) = (Shape::from([batch, g.input[0], g.input[1], cin]), ConvCall { geom: g, batch, cin, cout });
+    let out = if shape.is_empty() || cout == 0 {
+        Tensor::full_on(&dy.device(), shape, 0.0)
+    } else {
+        on_device!("conv2d_input_grad"; dy, w;
+            cpu => {
+                let mut out = Buffer::uninit(shape.len());
+                cpu::conv2d_input_grad(dy, w, &mut out, call);
+                Tensor::from_buffer(out, shape)
+            },
+            gpu => Tensor::from_array(gpu::conv2d_input_grad(dy, w, &call), shape)
+        )
+    };
     record(
         out,
         "conv2d_input_grad",
@@ -112,11 +126,19 @@ pub fn conv2d_weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom) -> Tensor {
     if g.is_dense() && batch > 0 {
         return flat(x).matmul(&flat(dy), true, false).reshape(shape);
     }
-    let mut out = Buffer::zeros(shape.len());
-    if batch > 0 && !out.is_empty() {
-        kernel::conv2d_weight_grad(x.data(), dy.data(), &mut out, ConvCall { geom: g, batch, cin, cout });
-    }
-    let out = Tensor::from_buffer(out, shape);
+    let call = ConvCall { geom: g, batch, cin, cout };
+    let out = if batch == 0 || shape.is_empty() {
+        Tensor::full_on(&x.device(), shape, 0.0)
+    } else {
+        on_device!("conv2d_weight_grad"; x, dy;
+            cpu => {
+                let mut out = Buffer::zeros(shape.len());
+                cpu::conv2d_weight_grad(x, dy, &mut out, call);
+                Tensor::from_buffer(out, shape)
+            },
+            gpu => Tensor::from_array(gpu::conv2d_weight_grad(x, dy, &call), shape)
+        )
+    };
     record(
         out,
         "conv2d_weight_grad",

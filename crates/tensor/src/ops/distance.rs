@@ -1,7 +1,11 @@
 //! Distances between the rows of a batch.
 
+use super::elementwise::map;
+use super::function::Unary;
 use crate::autograd::{Save, record};
-use crate::cpu::{Buffer, distance as kernel};
+use crate::cpu::{Buffer, distance as cpu};
+use crate::gpu::kernels::distance as gpu;
+use crate::tensor::on_device;
 use crate::{Shape, Tensor};
 use smallvec::smallvec;
 
@@ -15,9 +19,15 @@ impl Tensor {
     pub fn pairwise_l1(&self) -> Tensor {
         let s = *self.shape();
         assert_eq!(s.rank(), 3, "pairwise_l1: shape {s:?} is not [N, B, C]");
-        let mut out = Buffer::uninit(s[0] * s[0] * s[1]);
-        kernel::pairwise_l1(self.data(), &mut out, [s[0], s[1], s[2]]);
-        let out = Tensor::from_buffer(out, Shape::from([s[0], s[0], s[1]]));
+        let (m, sizes, shape) = (self, [s[0], s[1], s[2]], Shape::from([s[0], s[0], s[1]]));
+        let out = on_device!("pairwise_l1"; m;
+            cpu => {
+                let mut out = Buffer::uninit(shape.len());
+                cpu::pairwise_l1(m, &mut out, sizes);
+                Tensor::from_buffer(out, shape)
+            },
+            gpu => Tensor::from_array(gpu::pairwise_l1(m, sizes), shape)
+        );
         record(
             out,
             "pairwise_l1",
@@ -31,9 +41,15 @@ impl Tensor {
     fn pairwise_l1_grad(&self, m: &Tensor) -> Tensor {
         let s = *m.shape();
         let (n, b, c) = (s[0], s[1], s[2]);
-        let mut out = Buffer::uninit(s.len());
-        kernel::pairwise_l1_grad(m.data(), self.data(), &mut out, [n, b, c]);
-        let out = Tensor::from_buffer(out, s);
+        let (values, g) = (m, self);
+        let out = on_device!("pairwise_l1_grad"; values, g;
+            cpu => {
+                let mut out = Buffer::uninit(s.len());
+                cpu::pairwise_l1_grad(values, g, &mut out, [n, b, c]);
+                Tensor::from_buffer(out, s)
+            },
+            gpu => Tensor::from_array(gpu::pairwise_l1_grad(values, g, [n, b, c]), s)
+        );
         record(
             out,
             "pairwise_l1_grad",
@@ -42,8 +58,7 @@ impl Tensor {
             move |saved, v| {
                 // The adjoint: dg[i, j, b] = Σ_c (v[i, b, c] − v[j, b, c]) · sign(M[i, b, c] − M[j, b, c]).
                 let difference = |t: &Tensor| t.reshape([n, 1, b, c]).sub(&t.reshape([1, n, b, c]));
-                let d = difference(saved.get(0));
-                let sign = d.div(&d.abs().maximum(&Tensor::scalar(f32::MIN_POSITIVE)));
+                let sign = map(&difference(saved.get(0)), Unary::Sign);
                 smallvec![Some(difference(v).mul(&sign).sum(&[3], false))]
             },
         )

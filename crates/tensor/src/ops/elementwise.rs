@@ -1,30 +1,41 @@
 //! Elementwise operations, with NumPy's broadcasting for pairs.
 
+use super::function::{Binary, Unary};
 use crate::autograd::{Save, record};
-use crate::cpu::{Buffer, elementwise as kernel, math};
+use crate::cpu::{Buffer, elementwise as cpu};
+use crate::gpu::kernels::elementwise as gpu;
+use crate::tensor::on_device;
 use crate::{Shape, Tensor};
 use smallvec::smallvec;
 
-fn map(x: &Tensor, f: impl Fn(f32) -> f32 + Sync + Send) -> Tensor {
-    let mut out = Buffer::uninit(x.len());
-    kernel::unary(x.data(), &mut out, f);
-    Tensor::from_buffer(out, *x.shape())
+/// `f` of each number, outside the graph.
+pub(super) fn map(x: &Tensor, f: Unary) -> Tensor {
+    let shape = *x.shape();
+    on_device!("map"; x;
+        cpu => {
+            let mut out = Buffer::uninit(x.len());
+            cpu::unary(x, &mut out, f);
+            Tensor::from_buffer(out, shape)
+        },
+        gpu => Tensor::from_array(gpu::unary(x, f), shape)
+    )
 }
 
+/// `f` of each pair, broadcast, outside the graph.
 #[track_caller]
-fn zip(name: &str, a: &Tensor, b: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync + Send) -> Tensor {
+pub(super) fn zip(name: &str, a: &Tensor, b: &Tensor, f: Binary) -> Tensor {
     let Some(shape) = a.shape().broadcast(b.shape()) else {
         panic!("{name}: shapes {:?} and {:?} do not broadcast", a.shape(), b.shape());
     };
-    let mut out = Buffer::uninit(shape.len());
-    kernel::binary(&shape, (a.data(), a.shape()), (b.data(), b.shape()), &mut out, f);
-    Tensor::from_buffer(out, shape)
-}
-
-/// A 0/1 tensor that no gradient flows through.
-#[track_caller]
-fn mask(name: &str, a: &Tensor, b: &Tensor, f: impl Fn(f32, f32) -> bool + Sync + Send) -> Tensor {
-    zip(name, a, b, move |a, b| if f(a, b) { 1.0 } else { 0.0 })
+    let (sa, sb) = (*a.shape(), *b.shape());
+    on_device!(name; a, b;
+        cpu => {
+            let mut out = Buffer::uninit(shape.len());
+            cpu::binary(&shape, (a, &sa), (b, &sb), &mut out, f);
+            Tensor::from_buffer(out, shape)
+        },
+        gpu => Tensor::from_array(gpu::binary(&shape, (a, &sa), (b, &sb), f), shape)
+    )
 }
 
 /// One line per function: value, what is saved (`x` the input, `y` the output), derivative times `g` as a tensor expression.
@@ -48,38 +59,37 @@ macro_rules! unary {
 
 unary! {
     /// −x.
-    neg() = |x| -x, save nothing, |_x, g| g.neg();
+    neg() = Unary::Neg, save nothing, |_x, g| g.neg();
     /// eˣ.
-    exp() = math::exp, save y, |y, g| g.mul(y);
+    exp() = Unary::Exp, save y, |y, g| g.mul(y);
     /// Natural logarithm.
-    log() = math::ln, save x, |x, g| g.div(x);
+    log() = Unary::Log, save x, |x, g| g.div(x);
     /// √x.
-    sqrt() = f32::sqrt, save y, |y, g| g.div(y).scale(0.5);
+    sqrt() = Unary::Sqrt, save y, |y, g| g.div(y).scale(0.5);
     /// 1/x.
-    recip() = |x| 1.0 / x, save y, |y, g| g.mul(&y.square()).neg();
+    recip() = Unary::Recip, save y, |y, g| g.mul(&y.square()).neg();
     /// x².
-    square() = |x| x * x, save x, |x, g| g.mul(x).scale(2.0);
+    square() = Unary::Square, save x, |x, g| g.mul(x).scale(2.0);
     /// xᵖ, for x > 0.
-    powf(p) = move |x: f32| x.powf(p), save x, |x, g| g.mul(&x.powf(p - 1.0)).scale(p);
+    powf(p) = Unary::Powf(p), save x, |x, g| g.mul(&x.powf(p - 1.0)).scale(p);
     /// |x|; derivative 0 at 0.
-    abs() = f32::abs, save x, |x, g| g.mul(&map(x, |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }));
+    abs() = Unary::Abs, save x, |x, g| g.mul(&map(x, Unary::Sign));
     /// Hyperbolic tangent.
-    tanh() = math::tanh, save y, |y, g| g.sub(&g.mul(&y.square()));
+    tanh() = Unary::Tanh, save y, |y, g| g.sub(&g.mul(&y.square()));
     /// 1 / (1 + e⁻ˣ).
-    sigmoid() = math::sigmoid, save y, |y, g| g.mul(&y.sub(&y.square()));
+    sigmoid() = Unary::Sigmoid, save y, |y, g| g.mul(&y.sub(&y.square()));
     /// ln(1 + eˣ).
-    softplus() = math::softplus, save x, |x, g| g.mul(&x.sigmoid());
+    softplus() = Unary::Softplus, save x, |x, g| g.mul(&x.sigmoid());
     /// max(x, 0); derivative 0 at 0, and NaN stays NaN.
-    relu() = |x| if x < 0.0 { 0.0 } else { x }, save y, |y, g| g.mul(&map(y, |y| if y > 0.0 { 1.0 } else { 0.0 }));
+    relu() = Unary::Relu, save y, |y, g| g.gate(y, 0.0);
     /// x for x > 0, else slope · x (Maas et al. 2013).
-    leaky_relu(slope) = move |x| if x > 0.0 { x } else { slope * x }, save x, |x, g| g.mul(&map(x, move |x| if x > 0.0 { 1.0 } else { slope }));
+    leaky_relu(slope) = Unary::LeakyRelu(slope), save x, |x, g| g.gate(x, slope);
     /// x within [low, high], else the bound; derivative 0 outside.
-    clamp(low, high) = move |x| if x < low { low } else if x > high { high } else { x }, save x, |x, g|
-        g.mul(&map(x, move |x| if x < low || x > high { 0.0 } else { 1.0 }));
+    clamp(low, high) = Unary::Clamp(low, high), save x, |x, g| g.mul(&map(x, Unary::Inside(low, high)));
     /// factor · x.
-    scale(factor) = move |x| factor * x, save nothing, |_x, g| g.scale(factor);
+    scale(factor) = Unary::Scale(factor), save nothing, |_x, g| g.scale(factor);
     /// x + term.
-    add_scalar(term) = move |x| x + term, save nothing, |_x, g| g.clone();
+    add_scalar(term) = Unary::AddScalar(term), save nothing, |_x, g| g.clone();
 }
 
 impl Tensor {
@@ -91,7 +101,7 @@ impl Tensor {
     pub fn add(&self, other: &Tensor) -> Tensor {
         let (a, b) = (*self.shape(), *other.shape());
         record(
-            zip("add", self, other, |a, b| a + b),
+            zip("add", self, other, Binary::Add),
             "add",
             &[self, other],
             |_| smallvec![],
@@ -104,7 +114,7 @@ impl Tensor {
     pub fn sub(&self, other: &Tensor) -> Tensor {
         let (a, b) = (*self.shape(), *other.shape());
         record(
-            zip("sub", self, other, |a, b| a - b),
+            zip("sub", self, other, Binary::Sub),
             "sub",
             &[self, other],
             |_| smallvec![],
@@ -115,7 +125,7 @@ impl Tensor {
     /// a · b.
     #[track_caller]
     pub fn mul(&self, other: &Tensor) -> Tensor {
-        let out = zip("mul", self, other, |a, b| a * b);
+        let out = zip("mul", self, other, Binary::Mul);
         record(
             out,
             "mul",
@@ -131,7 +141,7 @@ impl Tensor {
     /// a / b.
     #[track_caller]
     pub fn div(&self, other: &Tensor) -> Tensor {
-        let out = zip("div", self, other, |a, b| a / b);
+        let out = zip("div", self, other, Binary::Div);
         record(
             out,
             "div",
@@ -150,31 +160,44 @@ impl Tensor {
     /// The larger of a and b; where equal, the gradient goes to a.
     #[track_caller]
     pub fn maximum(&self, other: &Tensor) -> Tensor {
-        let out = zip("maximum", self, other, |a, b| if a >= b || a.is_nan() { a } else { b });
-        self.select(other, out, "maximum", |a, b| a >= b)
+        self.select(other, "maximum", Binary::Maximum, Binary::AtLeast)
     }
 
     /// The smaller of a and b; where equal, the gradient goes to a.
     #[track_caller]
     pub fn minimum(&self, other: &Tensor) -> Tensor {
-        let out = zip("minimum", self, other, |a, b| if a <= b || a.is_nan() { a } else { b });
-        self.select(other, out, "minimum", |a, b| a <= b)
+        self.select(other, "minimum", Binary::Minimum, Binary::AtMost)
     }
 
     #[track_caller]
-    fn select(&self, other: &Tensor, out: Tensor, name: &'static str, first: fn(f32, f32) -> bool) -> Tensor {
+    fn select(&self, other: &Tensor, name: &'static str, f: Binary, first: Binary) -> Tensor {
         record(
-            out,
+            zip(name, self, other, f),
             name,
             &[self, other],
             |_| smallvec![Save::input(self), Save::input(other)],
             move |saved, g| {
                 let (a, b) = (saved.get(0), saved.get(1));
+                // 0 or 1; no gradient flows through it.
+                let mask = zip(name, a, b, first);
                 smallvec![
-                    saved.when(0, || g.mul(&mask(name, a, b, first)).sum_to(a.shape())),
-                    saved.when(1, || g.mul(&mask(name, a, b, move |a, b| !first(a, b))).sum_to(b.shape())),
+                    saved.when(0, || g.mul(&mask).sum_to(a.shape())),
+                    saved.when(1, || g.mul(&mask.neg().add_scalar(1.0)).sum_to(b.shape())),
                 ]
             },
+        )
+    }
+
+    /// This gradient as a leaky rectifier of `x` passes it on: g where x > 0, else slope · g. Piecewise constant in x.
+    #[track_caller]
+    pub(crate) fn gate(&self, x: &Tensor, slope: f32) -> Tensor {
+        let out = zip("gate", self, x, Binary::Gate(slope));
+        record(
+            out,
+            "gate",
+            &[self],
+            |_| smallvec![Save::Input(x.detach())],
+            move |saved, g| smallvec![Some(g.gate(saved.get(0), slope))],
         )
     }
 
@@ -190,11 +213,18 @@ impl Tensor {
         if from == shape {
             return self.clone();
         }
-        let mut out = Buffer::uninit(shape.len());
-        let zero = Tensor::scalar(0.0);
-        kernel::binary(&shape, (self.data(), &from), (zero.data(), zero.shape()), &mut out, |a, _| a);
+        // The second operand only brings the shape.
+        let (x, unit) = (self, Shape::new(&[]));
+        let out = on_device!("broadcast_to"; x;
+            cpu => {
+                let mut out = Buffer::uninit(shape.len());
+                cpu::binary(&shape, (x, &from), (&[0.0], &unit), &mut out, Binary::Left);
+                Tensor::from_buffer(out, shape)
+            },
+            gpu => Tensor::from_array(gpu::broadcast(x, &from, &shape), shape)
+        );
         record(
-            Tensor::from_buffer(out, shape),
+            out,
             "broadcast_to",
             &[self],
             |_| smallvec![],

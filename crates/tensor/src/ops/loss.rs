@@ -1,6 +1,10 @@
 //! Losses on logits.
 
+use super::elementwise::zip;
+use super::function::Binary;
 use crate::Tensor;
+use crate::autograd::{Save, record};
+use smallvec::smallvec;
 
 impl Tensor {
     /// The mean binary cross-entropy of logits x against targets t in [0, 1] (the loss of Goodfellow et al. 2014, equation 1, in logits), as
@@ -10,7 +14,37 @@ impl Tensor {
     /// When the shapes do not broadcast.
     #[track_caller]
     pub fn bce_with_logits(&self, targets: &Tensor) -> Tensor {
-        let others = targets.neg().add_scalar(1.0);
-        self.neg().softplus().mul(targets).add(&self.softplus().mul(&others)).mean_all()
+        let each = record(
+            zip("bce_with_logits", self, targets, Binary::Bce),
+            "bce_with_logits",
+            &[self, targets],
+            |_| smallvec![Save::input(self), Save::input(targets)],
+            |saved, g| {
+                let (x, t) = (saved.get(0), saved.get(1));
+                smallvec![
+                    saved.when(0, || g.mul(&x.bce_slope(t)).sum_to(x.shape())),
+                    // softplus(−x) − softplus(x) is −x.
+                    saved.when(1, || g.mul(x).neg().sum_to(t.shape())),
+                ]
+            },
+        );
+        each.mean_all()
+    }
+
+    /// (1 − t)·σ(x) − t·σ(−x): the derivative of each term by its logit, without the cancellation of σ(x) − t.
+    #[track_caller]
+    fn bce_slope(&self, targets: &Tensor) -> Tensor {
+        record(
+            zip("bce_with_logits", self, targets, Binary::BceGrad),
+            "bce_slope",
+            &[self, targets],
+            |_| smallvec![Save::input(self), Save::input(targets)],
+            |saved, g| {
+                let (x, t) = (saved.get(0), saved.get(1));
+                // σ' is the same at x and −x, and σ(x) + σ(−x) is 1.
+                let curve = || x.sigmoid().mul(&x.neg().sigmoid());
+                smallvec![saved.when(0, || g.mul(&curve()).sum_to(x.shape())), saved.when(1, || g.neg().sum_to(t.shape()))]
+            },
+        )
     }
 }

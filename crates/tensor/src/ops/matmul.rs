@@ -1,7 +1,9 @@
 //! Matrix products.
 
 use crate::autograd::{Save, record};
-use crate::cpu::{Buffer, gemm};
+use crate::cpu::{Buffer, gemm as cpu};
+use crate::gpu::kernels::gemm as gpu;
+use crate::tensor::on_device;
 use crate::{Shape, Tensor};
 use smallvec::smallvec;
 
@@ -28,13 +30,23 @@ impl Tensor {
             "matmul: {sa:?} (transposed: {trans_a}) by {sb:?} (transposed: {trans_b})"
         );
         let batch = if rank == 3 { sa[0] } else { 1 };
-        let mut out = Buffer::uninit(batch * m * n);
-        for b in 0..batch {
-            let (x, y) = (&self.data()[b * m * k..(b + 1) * m * k], &other.data()[b * k * n..(b + 1) * k * n]);
-            gemm::matmul(x, y, &mut out[b * m * n..(b + 1) * m * n], [m, k, n], trans_a, trans_b);
-        }
         let shape = if rank == 3 { Shape::from([batch, m, n]) } else { Shape::from([m, n]) };
-        let out = Tensor::from_buffer(out, shape);
+        let (x, y) = (self, other);
+        let out = if shape.is_empty() || k == 0 {
+            Tensor::full_on(&x.device(), shape, 0.0)
+        } else {
+            on_device!("matmul"; x, y;
+                cpu => {
+                    let mut out = Buffer::uninit(shape.len());
+                    for b in 0..batch {
+                        let (x, y) = (&x[b * m * k..(b + 1) * m * k], &y[b * k * n..(b + 1) * k * n]);
+                        cpu::matmul(x, y, &mut out[b * m * n..(b + 1) * m * n], [m, k, n], trans_a, trans_b);
+                    }
+                    Tensor::from_buffer(out, shape)
+                },
+                gpu => Tensor::from_array(gpu::matmul(x, y, batch, [m, k, n], trans_a, trans_b), shape)
+            )
+        };
         record(
             out,
             "matmul",

@@ -4,6 +4,7 @@
 mod conv;
 mod distance;
 mod elementwise;
+pub(crate) mod function;
 mod loss;
 mod matmul;
 mod movement;
@@ -15,4 +16,4 @@ mod reduce;
 pub use conv::{conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad};
 pub use movement::concat;
 pub use norm::{Activation, BatchNorm};
-pub use optim::{AdamSlot, adam, lerp};
+pub use optim::{AdamSlot, Guard, adam, lerp};

@@ -2,11 +2,42 @@
 
 use crate::autograd::record;
 use crate::cpu::Buffer;
-use crate::cpu::movement::{self as kernel, Strided};
+use crate::cpu::movement::{self as cpu, Strided};
+use crate::gpu::kernels::movement as gpu;
 use crate::shape::MAX_RANK;
-use crate::{Shape, Tensor};
+use crate::tensor::on_device;
+use crate::{Device, Shape, Tensor};
 use smallvec::smallvec;
-use std::sync::Arc;
+
+/// A copy from one tensor: `to[target] = from[source]` for every index below `axes`.
+struct Part<'a> {
+    from: &'a Tensor,
+    axes: &'a [usize],
+    source: Strided,
+    target: Strided,
+}
+
+/// A new tensor out of copies. Where `zeros` is set, what no copy reaches is 0; else every place must be reached.
+#[track_caller]
+fn assemble(parts: &[Part<'_>], shape: Shape, zeros: bool) -> Tensor {
+    match parts[0].from.device() {
+        Device::Cpu => {
+            let mut out = if zeros { Buffer::zeros(shape.len()) } else { Buffer::uninit(shape.len()) };
+            parts.iter().for_each(|p| cpu::copy(p.axes, p.from.on_cpu("copy"), p.source, &mut out, p.target));
+            Tensor::from_buffer(out, shape)
+        }
+        Device::Gpu(device) => {
+            let out = gpu::blank(&device, shape.len(), zeros);
+            parts.iter().for_each(|p| gpu::copy(p.axes, p.from.on_gpu("copy"), p.source, &out, p.target));
+            Tensor::from_array(out, shape)
+        }
+    }
+}
+
+/// A whole tensor of this shape, from position `offset` on.
+fn whole(shape: &Shape, offset: usize) -> Strided {
+    Strided { offset, strides: contiguous(shape) }
+}
 
 impl Tensor {
     /// The same numbers in another shape; free.
@@ -39,17 +70,10 @@ impl Tensor {
         let own = from.strides();
         let mut strides = [1; MAX_RANK];
         order.iter().enumerate().for_each(|(i, &a)| strides[i] = own[a]);
-        let mut out = Buffer::uninit(self.len());
-        kernel::copy(
-            &axes,
-            self.data(),
-            Strided { offset: 0, strides },
-            &mut out,
-            Strided { offset: 0, strides: contiguous(&shape) },
-        );
+        let part = Part { from: self, axes: &axes, source: Strided { offset: 0, strides }, target: whole(&shape, 0) };
+        let out = assemble(&[part], shape, false);
         let mut inverse = vec![0; rank];
         order.iter().enumerate().for_each(|(i, &a)| inverse[a] = i);
-        let out = Tensor::from_buffer(out, shape);
         record(out, "permute", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.permute(&inverse))])
     }
 
@@ -73,11 +97,9 @@ impl Tensor {
         let mut axes = from.to_vec();
         axes[axis] = len;
         let shape = Shape::new(&axes);
-        let mut out = Buffer::uninit(shape.len());
-        let source = Strided { offset: start * from.strides()[axis], strides: contiguous(&from) };
-        kernel::copy(&axes, self.data(), source, &mut out, Strided { offset: 0, strides: contiguous(&shape) });
+        let source = whole(&from, start * from.strides()[axis]);
+        let out = assemble(&[Part { from: self, axes: &axes, source, target: whole(&shape, 0) }], shape, false);
         let total = from[axis];
-        let out = Tensor::from_buffer(out, shape);
         record(out, "narrow", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.embed(axis, start, total))])
     }
 
@@ -94,10 +116,8 @@ impl Tensor {
         let mut axes = from.to_vec();
         axes[axis] = total;
         let shape = Shape::new(&axes);
-        let mut out = Buffer::zeros(shape.len());
-        let target = Strided { offset: start * shape.strides()[axis], strides: contiguous(&shape) };
-        kernel::copy(&from, self.data(), Strided { offset: 0, strides: contiguous(&from) }, &mut out, target);
-        let out = Tensor::from_buffer(out, shape);
+        let target = whole(&shape, start * shape.strides()[axis]);
+        let out = assemble(&[Part { from: self, axes: &from, source: whole(&from, 0), target }], shape, true);
         record(out, "embed", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.narrow(axis, start, len))])
     }
 
@@ -124,45 +144,35 @@ impl Tensor {
         let mut axes = from.to_vec();
         axes[0] = rows.len();
         let shape = Shape::new(&axes);
-        let mut out = Buffer::uninit(shape.len());
-        let width = from[1..].iter().product();
-        if !out.is_empty() {
-            kernel::index_select(self.data(), rows, width, &mut out);
-        }
-        let out = Tensor::from_buffer(out, shape);
+        let (x, width) = (self, from[1..].iter().product());
+        let out = on_device!("index_select"; x;
+            cpu => {
+                let mut out = Buffer::uninit(shape.len());
+                if !out.is_empty() {
+                    cpu::index_select(x, rows, width, &mut out);
+                }
+                Tensor::from_buffer(out, shape)
+            },
+            gpu => Tensor::from_array(gpu::index_select(x, rows, width), shape)
+        );
         let rows = rows.to_vec();
         record(out, "index_select", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.index_add(&rows, from))])
     }
 
     fn index_add(&self, rows: &[usize], shape: Shape) -> Tensor {
-        let mut out = Buffer::uninit(shape.len());
-        if !out.is_empty() {
-            kernel::index_add(self.data(), rows, shape[1..].iter().product(), &mut out);
-        }
-        let out = Tensor::from_buffer(out, shape);
+        let (x, width) = (self, shape[1..].iter().product());
+        let out = on_device!("index_add"; x;
+            cpu => {
+                let mut out = Buffer::uninit(shape.len());
+                if !out.is_empty() {
+                    cpu::index_add(x, rows, width, &mut out);
+                }
+                Tensor::from_buffer(out, shape)
+            },
+            gpu => Tensor::from_array(gpu::index_add(x, rows, width, shape[0]), shape)
+        );
         let rows = rows.to_vec();
         record(out, "index_add", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.index_select(&rows))])
-    }
-
-    /// `out[g, i] = self[g, index[g, i]]` over `groups` equal parts of both.
-    pub(crate) fn gather(&self, index: Arc<Vec<u32>>, shape: Shape, groups: usize) -> Tensor {
-        let from = *self.shape();
-        let mut out = Buffer::uninit(shape.len());
-        if !out.is_empty() {
-            kernel::gather(self.data(), &index, &mut out, groups);
-        }
-        let out = Tensor::from_buffer(out, shape);
-        record(out, "gather", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.scatter_add(index.clone(), from, groups))])
-    }
-
-    fn scatter_add(&self, index: Arc<Vec<u32>>, shape: Shape, groups: usize) -> Tensor {
-        let from = *self.shape();
-        let mut out = Buffer::uninit(shape.len());
-        if !out.is_empty() {
-            kernel::scatter_add(self.data(), &index, &mut out, groups);
-        }
-        let out = Tensor::from_buffer(out, shape);
-        record(out, "scatter_add", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.gather(index.clone(), from, groups))])
     }
 }
 
@@ -188,16 +198,16 @@ pub fn concat(tensors: &[&Tensor], axis: usize) -> Tensor {
     }
     axes[axis] = tensors.iter().map(|t| t.shape()[axis]).sum();
     let shape = Shape::new(&axes);
-    let mut out = Buffer::uninit(shape.len());
-    let mut start = 0;
     let mut spans = Vec::with_capacity(tensors.len());
+    let mut parts = Vec::with_capacity(tensors.len());
+    let mut start = 0;
     for t in tensors {
-        let target = Strided { offset: start * shape.strides()[axis], strides: contiguous(&shape) };
-        kernel::copy(t.shape(), t.data(), Strided { offset: 0, strides: contiguous(t.shape()) }, &mut out, target);
+        let target = whole(&shape, start * shape.strides()[axis]);
+        parts.push(Part { from: t, axes: t.shape(), source: whole(t.shape(), 0), target });
         spans.push((start, t.shape()[axis]));
         start += t.shape()[axis];
     }
-    let out = Tensor::from_buffer(out, shape);
+    let out = assemble(&parts, shape, false);
     record(
         out,
         "concat",

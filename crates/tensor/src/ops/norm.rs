@@ -1,9 +1,10 @@
 //! Batch normalisation, fused with the activation that follows in both directions, and bias, fused in the forward one.
 
-use crate::Tensor;
-use crate::autograd::Save;
-use crate::autograd::record;
-use crate::cpu::{Buffer, norm as kernel};
+use crate::{Shape, Tensor};
+use crate::autograd::{ParentGrads, Save, Saved, record};
+use crate::cpu::{Buffer, norm as cpu};
+use crate::gpu::kernels::norm as gpu;
+use crate::tensor::on_device;
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
@@ -63,31 +64,55 @@ impl Tensor {
     #[track_caller]
     pub fn batch_norm(&self, gamma: &Tensor, beta: &Tensor, eps: f32, activation: Activation) -> BatchNorm {
         let channels = check("batch_norm", self, &[("gamma", gamma), ("beta", beta)]);
+        let (gamma_t, beta_t) = (gamma, beta);
         assert!(!self.is_empty(), "batch_norm: shape {:?} has no rows", self.shape());
-        let (mean, variance) = kernel::statistics(self.data(), channels);
-        let rstd: Vec<f32> = variance.iter().map(|v| (1.0 / (f64::from(*v) + f64::from(eps)).sqrt()) as f32).collect();
-        let constants = kernel::Constants { mean: &mean, rstd: &rstd, gamma: gamma.data(), beta: beta.data() };
-        let (scale, offset) = constants.affine();
-        let mut out = Buffer::uninit(self.len());
-        kernel::scale_shift(self.data(), &scale, &offset, activation, &mut out);
-        let result = Tensor::from_buffer(out, *self.shape());
-        let (mean_t, variance_t) = (Tensor::from_slice(&mean, [channels]), Tensor::from_slice(&variance, [channels]));
-        let save = |_: &Tensor| smallvec![Save::input(self), Save::input(gamma), Save::input(beta)];
-        let output = record(result, "batch_norm", &[self, gamma, beta], save, move |saved, dy| {
-            let (x, gamma, beta) = (saved.get(0), saved.get(1), saved.get(2));
-            if saved.create_graph() {
-                return composite_grads(x, gamma, beta, eps, activation, dy);
+        let (shape, x) = (*self.shape(), self);
+        let save = |_: &Tensor| smallvec![Save::input(self), Save::input(gamma_t), Save::input(beta_t)];
+        on_device!("batch_norm"; x, gamma, beta;
+            cpu => {
+                let (mean, variance) = cpu::statistics(x, channels);
+                let rstd: Vec<f32> = variance.iter().map(|v| (1.0 / (f64::from(*v) + f64::from(eps)).sqrt()) as f32).collect();
+                let constants = cpu::Constants { mean: &mean, rstd: &rstd, gamma, beta };
+                let (scale, offset) = constants.affine();
+                let mut out = Buffer::uninit(shape.len());
+                cpu::scale_shift(x, &scale, &offset, activation, &mut out);
+                let out = Tensor::from_buffer(out, shape);
+                let [mean_t, variance] = [&mean, &variance].map(|values| Tensor::from_slice(values, [channels]));
+                let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, move |saved, dy| {
+                    composite_or(saved, dy, eps, activation, |x, gamma, beta| {
+                        let name = "batch_norm";
+                        let constants =
+                            cpu::Constants { mean: &mean, rstd: &rstd, gamma: gamma.on_cpu(name), beta: beta.on_cpu(name) };
+                        let mut dx = saved.needs(0).then(|| Buffer::uninit(shape.len()));
+                        let (x, dy) = (x.on_cpu(name), dy.on_cpu(name));
+                        let (dgamma, dbeta) = cpu::backward(x, dy, &constants, activation, dx.as_deref_mut());
+                        smallvec![
+                            dx.map(|dx| Tensor::from_buffer(dx, shape)),
+                            saved.when(1, || Tensor::from_slice(&dgamma, [channels])),
+                            saved.when(2, || Tensor::from_slice(&dbeta, [channels])),
+                        ]
+                    })
+                });
+                BatchNorm { output, mean: mean_t, variance }
+            },
+            gpu => {
+                let statistics = gpu::statistics(x, gamma, beta, eps);
+                let out = Tensor::from_array(gpu::normalise(x, &statistics.affine, activation), shape);
+                let [mean, variance] = [&statistics.mean, &statistics.variance].map(|array| Tensor::share(array, [channels]));
+                let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, move |saved, dy| {
+                    composite_or(saved, dy, eps, activation, |x, _, _| {
+                        let (x, dy) = (x.on_gpu("batch_norm"), dy.on_gpu("batch_norm"));
+                        let (dx, dgamma, dbeta) = gpu::backward(x, dy, &statistics, eps, activation, saved.needs(0));
+                        smallvec![
+                            dx.map(|dx| Tensor::from_array(dx, shape)),
+                            saved.when(1, || Tensor::from_array(dgamma, Shape::from([channels]))),
+                            saved.when(2, || Tensor::from_array(dbeta, Shape::from([channels]))),
+                        ]
+                    })
+                });
+                BatchNorm { output, mean, variance }
             }
-            let constants = kernel::Constants { mean: &mean, rstd: &rstd, gamma: gamma.data(), beta: beta.data() };
-            let mut dx = saved.needs(0).then(|| Buffer::uninit(x.len()));
-            let (dgamma, dbeta) = kernel::backward(x.data(), dy.data(), &constants, activation, dx.as_deref_mut());
-            smallvec![
-                dx.map(|dx| Tensor::from_buffer(dx, *x.shape())),
-                saved.when(1, || Tensor::from_slice(&dgamma, [channels])),
-                saved.when(2, || Tensor::from_slice(&dbeta, [channels])),
-            ]
-        });
-        BatchNorm { output, mean: mean_t, variance: variance_t }
+        )
     }
 
     /// activation(x · scale + offset), `scale` and `offset` `[C]` over the last axis: batch norm with known statistics.
@@ -100,11 +125,18 @@ impl Tensor {
         if self.is_tracked() || scale.is_tracked() || offset.is_tracked() {
             return activation.apply(&self.mul(scale).add(offset));
         }
-        let mut out = Buffer::uninit(self.len());
-        if !self.is_empty() {
-            kernel::scale_shift(self.data(), scale.data(), offset.data(), activation, &mut out);
+        if self.is_empty() {
+            return self.detach();
         }
-        Tensor::from_buffer(out, *self.shape())
+        let (x, shape) = (self, *self.shape());
+        on_device!("scale_shift"; x, scale, offset;
+            cpu => {
+                let mut out = Buffer::uninit(shape.len());
+                cpu::scale_shift(x, scale, offset, activation, &mut out);
+                Tensor::from_buffer(out, shape)
+            },
+            gpu => Tensor::from_array(gpu::scale_shift(x, scale, offset, activation), shape)
+        )
     }
 
     /// activation(x + bias), `bias` `[C]` over the last axis.
@@ -114,11 +146,18 @@ impl Tensor {
     #[track_caller]
     pub fn bias_activation(&self, bias: &Tensor, activation: Activation) -> Tensor {
         let channels = check("bias_activation", self, &[("bias", bias)]);
-        let mut out = Buffer::uninit(self.len());
-        if !self.is_empty() {
-            kernel::scale_shift(self.data(), &vec![1.0; channels], bias.data(), activation, &mut out);
-        }
-        let out = Tensor::from_buffer(out, *self.shape());
+        let (x, shape, bias_t) = (self, *self.shape(), bias);
+        let out = on_device!("bias_activation"; x, bias;
+            cpu => {
+                let mut out = Buffer::uninit(shape.len());
+                if !out.is_empty() {
+                    cpu::scale_shift(x, &vec![1.0; channels], bias, activation, &mut out);
+                }
+                Tensor::from_buffer(out, shape)
+            },
+            gpu => Tensor::from_array(gpu::bias(x, bias, activation), shape)
+        );
+        let bias = bias_t;
         let save = |_: &Tensor| smallvec![Save::input(self), Save::input(bias)];
         record(out, "bias_activation", &[self, bias], save, move |saved, dy| {
             let g = activation_grad(&saved.get(0).add(saved.get(1)), activation, dy);
@@ -126,6 +165,18 @@ impl Tensor {
             smallvec![saved.when(0, || g.clone()), saved.when(1, || g.sum(&axes, false))]
         })
     }
+}
+
+/// The gradients by the fused kernels, or, where they will be differentiated, by operations that can be.
+fn composite_or(
+    saved: &Saved<'_>,
+    dy: &Tensor,
+    eps: f32,
+    activation: Activation,
+    fused: impl FnOnce(&Tensor, &Tensor, &Tensor) -> ParentGrads,
+) -> ParentGrads {
+    let (x, gamma, beta) = (saved.get(0), saved.get(1), saved.get(2));
+    if saved.create_graph() { composite_grads(x, gamma, beta, eps, activation, dy) } else { fused(x, gamma, beta) }
 }
 
 /// The gradients of batch norm in differentiable operations. Mean and variance are recomputed from x, so that the second
@@ -137,7 +188,7 @@ fn composite_grads(
     eps: f32,
     activation: Activation,
     dy: &Tensor,
-) -> crate::autograd::ParentGrads {
+) -> ParentGrads {
     let axes: Vec<usize> = (0..x.shape().rank() - 1).collect();
     let centred = x.sub(&x.mean(&axes, true));
     let rstd = centred.square().mean(&axes, true).add_scalar(eps).sqrt().recip();
@@ -154,18 +205,12 @@ fn composite_grads(
 fn activation_grad(before: &Tensor, activation: Activation, dy: &Tensor) -> Tensor {
     match activation {
         Activation::None => dy.clone(),
-        Activation::Relu => dy.mul(&step(before, 0.0)),
-        Activation::LeakyRelu(slope) => dy.mul(&step(before, slope)),
+        Activation::Relu => dy.gate(before, 0.0),
+        Activation::LeakyRelu(slope) => dy.gate(before, slope),
         Activation::Tanh => dy.sub(&dy.mul(&before.tanh().square())),
         Activation::Sigmoid => {
             let s = before.sigmoid();
             dy.mul(&s.sub(&s.square()))
         }
     }
-}
-
-/// The slope of a leaky rectifier at `x`: piecewise constant, so no gradient flows through it.
-fn step(x: &Tensor, slope: f32) -> Tensor {
-    let x = x.detach();
-    x.relu().div(&x.relu().maximum(&Tensor::scalar(f32::MIN_POSITIVE))).scale(1.0 - slope).add_scalar(slope)
 }

@@ -1,7 +1,62 @@
 //! Updates of parameters, outside the graph.
 
-use crate::Tensor;
-use crate::cpu::optim::{self as kernel, AdamStep, AdamTensor};
+use crate::autograd::Gradients;
+use crate::cpu::optim::{self as cpu, AdamStep, AdamTensor};
+use crate::gpu::{Array, kernels};
+use crate::tensor::Storage;
+use crate::{Device, Shape, Tensor};
+use std::sync::Arc;
+
+/// Remembers the first number that was not finite, where the numbers are: on a GPU without waiting for it, so that [`adam`] leaves parameters
+/// alone from there on even if the host hears of it later.
+pub struct Guard(State);
+
+enum State {
+    Cpu(f32),
+    /// One number: 0 while everything was finite.
+    Gpu(Arc<Array>),
+}
+
+impl Guard {
+    /// A guard that has seen nothing bad.
+    pub fn new(device: &Device) -> Self {
+        match device {
+            Device::Cpu => Self(State::Cpu(0.0)),
+            Device::Gpu(gpu) => Self(State::Gpu(Arc::new(kernels::movement::full(gpu, 1, 0.0)))),
+        }
+    }
+
+    /// Remembers `mark` (a positive number that says what was checked) if a number of the tensor is NaN or infinite and nothing bad was
+    /// seen before.
+    ///
+    /// # Panics
+    /// When the tensor is on another device.
+    #[track_caller]
+    pub fn check(&mut self, tensor: &Tensor, mark: f32) {
+        match &mut self.0 {
+            State::Cpu(seen) => {
+                if *seen == 0.0 && !crate::cpu::reduce::all_finite(tensor.on_cpu("Guard")) {
+                    *seen = mark;
+                }
+            }
+            State::Gpu(flag) => kernels::reduce::mark_unless_finite(tensor.on_gpu("Guard"), flag, mark),
+        }
+    }
+
+    /// [`check`](Self::check) of every gradient.
+    #[track_caller]
+    pub fn check_all(&mut self, gradients: &Gradients, mark: f32) {
+        gradients.iter().for_each(|(_, gradient)| self.check(gradient, mark));
+    }
+
+    /// The first mark, or 0, as a scalar on the device.
+    pub fn value(&self) -> Tensor {
+        match &self.0 {
+            State::Cpu(seen) => Tensor::scalar(*seen),
+            State::Gpu(flag) => Tensor::share(flag, Shape::new(&[])),
+        }
+    }
+}
 
 /// A parameter with its gradient and its two moments, all of one shape.
 pub struct AdamSlot<'a> {
@@ -15,37 +70,57 @@ pub struct AdamSlot<'a> {
     pub v: &'a mut Tensor,
 }
 
-/// One Adam step over all slots in a single pass. A tensor whose storage is shared gets new storage, so graphs keep the old
-/// values; returns how many needed that (a steady training step: none).
+/// One Adam step over all slots in a single pass, unless the guard has seen a number that is not finite. A tensor whose storage is shared
+/// gets new storage, so graphs keep the old values; returns how many needed that (a steady training step: none).
 ///
 /// # Panics
-/// When the shapes of a slot differ.
+/// When the shapes of a slot differ, or the devices.
 #[track_caller]
-pub fn adam(slots: &mut [AdamSlot<'_>], step: &AdamStep) -> usize {
+pub fn adam(slots: &mut [AdamSlot<'_>], step: &AdamStep, guard: &Guard) -> usize {
+    if let State::Cpu(seen) = guard.0
+        && seen != 0.0
+    {
+        return 0;
+    }
     let mut copies = 0;
     let mut tensors = Vec::with_capacity(slots.len());
+    let constants = step.constants();
     for slot in slots.iter_mut() {
         for t in [slot.grad, slot.m, slot.v] {
             assert_eq!(t.shape(), slot.value.shape(), "adam: gradient or moment of another shape than its parameter");
         }
         for t in [&mut *slot.value, slot.m, slot.v] {
-            copies += usize::from(!t.update(|_| ()));
+            copies += usize::from(!t.make_unique());
         }
-        let (Some(value), Some(m), Some(v)) = (slot.value.data_mut(), slot.m.data_mut(), slot.v.data_mut()) else {
-            unreachable!("`update` leaves the storage unshared");
-        };
-        tensors.push(AdamTensor { value, grad: slot.grad.data(), m, v });
+        if let State::Gpu(flag) = &guard.0 {
+            let [value, grad, m, v] = [&*slot.value, slot.grad, slot.m, slot.v].map(|t| t.on_gpu("adam"));
+            kernels::optim::adam(value, grad, m, v, flag, constants);
+        } else {
+            let grad = slot.grad.on_cpu("adam");
+            let (Some(value), Some(m), Some(v)) = (slot.value.data_mut(), slot.m.data_mut(), slot.v.data_mut()) else {
+                crate::tensor::different_devices("adam", &[slot.value.device(), slot.m.device(), slot.v.device()]);
+            };
+            tensors.push(AdamTensor { value, grad, m, v });
+        }
     }
-    kernel::adam(&mut tensors, step);
+    cpu::adam(&mut tensors, constants);
     copies
 }
 
 /// `average ← keep · average + (1 − keep) · value`: an exponential moving average of weights.
 ///
 /// # Panics
-/// When the shapes differ.
+/// When the shapes differ, or the devices.
 #[track_caller]
 pub fn lerp(average: &mut Tensor, value: &Tensor, keep: f32) {
     assert_eq!(average.shape(), value.shape(), "lerp: shapes differ");
-    average.update(|data| kernel::lerp(data, value.data(), keep));
+    average.make_unique();
+    match &average.storage {
+        Storage::Gpu(average) => kernels::optim::lerp(average, value.on_gpu("lerp"), keep),
+        Storage::Cpu(_) => {
+            if let Some(own) = average.data_mut() {
+                cpu::lerp(own, value.on_cpu("lerp"), keep);
+            }
+        }
+    }
 }

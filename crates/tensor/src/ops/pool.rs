@@ -2,10 +2,96 @@
 
 use crate::autograd::record;
 use crate::cpu::Buffer;
-use crate::cpu::pool::{self as kernel, PoolCall};
+use crate::cpu::pool::{self as cpu, PoolCall};
+use crate::gpu::{Array, kernels::pool as gpu};
+use crate::tensor::on_device;
 use crate::{Shape, Tensor};
 use smallvec::smallvec;
 use std::sync::Arc;
+
+/// For each window the position, within its image, of the element that stands for it.
+#[derive(Clone)]
+pub(super) enum Index {
+    Cpu(Arc<Vec<u32>>),
+    Gpu(Arc<Array>),
+}
+
+impl Index {
+    pub(super) fn to_words(&self) -> Vec<u32> {
+        match self {
+            Index::Cpu(index) => index.to_vec(),
+            Index::Gpu(index) => index.to_words(),
+        }
+    }
+
+    fn cpu(&self) -> &[u32] {
+        match self {
+            Index::Cpu(index) => index,
+            Index::Gpu(_) => panic!("an index on a gpu for numbers on the cpu"),
+        }
+    }
+
+    fn gpu(&self) -> &Array {
+        match self {
+            Index::Gpu(index) => index,
+            Index::Cpu(_) => panic!("an index on the cpu for numbers on a gpu"),
+        }
+    }
+}
+
+/// Where the largest element of each window is: the first of equals, a NaN counting as largest.
+pub(super) fn argmax(x: &Tensor, call: PoolCall) -> Index {
+    on_device!("argmax"; x; cpu => Index::Cpu(Arc::new(cpu::argmax(x, call))), gpu => Index::Gpu(Arc::new(gpu::argmax(x, call))))
+}
+
+/// The largest element of each window, `call.output()`; the gradient goes to the first of equals.
+pub(super) fn largest(x: &Tensor, call: PoolCall) -> Tensor {
+    gather(x, argmax(x, call), call)
+}
+
+fn gather(x: &Tensor, index: Index, call: PoolCall) -> Tensor {
+    let shape = Shape::from(call.output());
+    let out = on_device!("gather"; x;
+        cpu => {
+            let mut out = Buffer::uninit(shape.len());
+            if !out.is_empty() {
+                cpu::gather(x, index.cpu(), &mut out, call.input[0]);
+            }
+            Tensor::from_buffer(out, shape)
+        },
+        gpu => Tensor::from_array(gpu::gather(x, index.gpu(), call), shape)
+    );
+    let from = *x.shape();
+    record(
+        out,
+        "gather",
+        &[x],
+        |_| smallvec![],
+        move |_, g| smallvec![Some(scatter_add(g, index.clone(), call).reshape(from))],
+    )
+}
+
+fn scatter_add(dy: &Tensor, index: Index, call: PoolCall) -> Tensor {
+    let shape = Shape::from(call.input);
+    let out = on_device!("scatter_add"; dy;
+        cpu => {
+            let mut out = Buffer::uninit(shape.len());
+            if !out.is_empty() {
+                cpu::scatter_add(dy, index.cpu(), &mut out, call.input[0]);
+            }
+            Tensor::from_buffer(out, shape)
+        },
+        gpu => Tensor::from_array(gpu::scatter_add(dy, index.gpu(), call), shape)
+    );
+    let from = *dy.shape();
+    record(
+        out,
+        "scatter_add",
+        &[dy],
+        |_| smallvec![],
+        move |_, g| smallvec![Some(gather(g, index.clone(), call).reshape(from))],
+    )
+}
 
 #[track_caller]
 fn call(name: &str, x: &Tensor, kernel: [usize; 2], stride: [usize; 2]) -> PoolCall {
@@ -24,8 +110,7 @@ impl Tensor {
     #[track_caller]
     pub fn max_pool2d(&self, kernel: [usize; 2], stride: [usize; 2]) -> Tensor {
         let call = call("max_pool2d", self, kernel, stride);
-        let index = kernel::argmax(self.data(), call);
-        self.gather(Arc::new(index), Shape::from(call.output()), call.input[0])
+        largest(self, call)
     }
 
     /// The mean of each `kernel` window of `[N, H, W, C]`.
@@ -35,16 +120,28 @@ impl Tensor {
     #[track_caller]
     pub fn avg_pool2d(&self, kernel: [usize; 2], stride: [usize; 2]) -> Tensor {
         let call = call("avg_pool2d", self, kernel, stride);
-        let mut out = Buffer::uninit(call.output().iter().product());
-        kernel::average(self.data(), &mut out, call);
-        let out = Tensor::from_buffer(out, Shape::from(call.output()));
+        let (x, shape) = (self, Shape::from(call.output()));
+        let out = on_device!("avg_pool2d"; x;
+            cpu => {
+                let mut out = Buffer::uninit(shape.len());
+                cpu::average(x, &mut out, call);
+                Tensor::from_buffer(out, shape)
+            },
+            gpu => Tensor::from_array(gpu::average(x, call), shape)
+        );
         record(out, "avg_pool2d", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.avg_pool2d_grad(call))])
     }
 
     fn avg_pool2d_grad(&self, call: PoolCall) -> Tensor {
-        let mut out = Buffer::uninit(call.input.iter().product());
-        kernel::average_grad(self.data(), &mut out, call);
-        let out = Tensor::from_buffer(out, Shape::from(call.input));
+        let (dy, shape) = (self, Shape::from(call.input));
+        let out = on_device!("avg_pool2d_grad"; dy;
+            cpu => {
+                let mut out = Buffer::uninit(shape.len());
+                cpu::average_grad(dy, &mut out, call);
+                Tensor::from_buffer(out, shape)
+            },
+            gpu => Tensor::from_array(gpu::average_grad(dy, call), shape)
+        );
         record(
             out,
             "avg_pool2d_grad",

@@ -1,14 +1,38 @@
 //! Sums, means, maxima and the softmax family.
 
 use crate::autograd::{Save, record};
-use crate::cpu::{Buffer, reduce as kernel};
+use super::pool;
+use crate::cpu::{Buffer, pool::PoolCall, reduce as cpu};
+use crate::gpu::kernels::{movement, reduce as gpu};
+use crate::tensor::on_device;
 use crate::{Shape, Tensor};
 use smallvec::smallvec;
-use std::sync::Arc;
 
 /// The shape seen as `[outer, reduced, inner]` around the axes `first..=last`.
 fn around(shape: &Shape, first: usize, last: usize) -> [usize; 3] {
     [shape[..first].iter().product(), shape[first..=last].iter().product(), shape[last + 1..].iter().product()]
+}
+
+/// `out[o, i] = Σ_r x[o, r, i]`, outside the graph.
+fn sum_middle(x: &Tensor, sizes: [usize; 3], shape: Shape) -> Tensor {
+    on_device!("sum"; x;
+        cpu => {
+            let mut out = Buffer::uninit(shape.len());
+            cpu::sum(x, &mut out, sizes);
+            Tensor::from_buffer(out, shape)
+        },
+        gpu => {
+            let empty = sizes[1] == 0 || shape.is_empty();
+            let out = if empty { movement::full(x.gpu(), shape.len(), 0.0) } else { gpu::sum(x, sizes) };
+            Tensor::from_array(out, shape)
+        }
+    )
+}
+
+/// Axis `axis` as the rows of one pooling window per column.
+fn window(shape: &Shape, axis: usize) -> PoolCall {
+    let [outer, reduced, inner] = around(shape, axis, axis);
+    PoolCall { input: [outer, reduced, 1, inner], kernel: [reduced, 1], stride: [reduced, 1] }
 }
 
 impl Tensor {
@@ -39,10 +63,8 @@ impl Tensor {
                 axis -= 1;
             }
             let sizes = around(current.shape(), axis, last);
-            let mut out = Buffer::uninit(sizes[0] * sizes[2]);
-            kernel::sum(current.data(), &mut out, sizes);
             let shape = current.shape().reduced(&(axis..=last).collect::<Vec<_>>(), true);
-            current = Tensor::from_buffer(out, shape);
+            current = sum_middle(&current, sizes, shape);
         }
         let out = current.reshape(if keep { kept } else { from.reduced(axes, false) });
         record(out, "sum", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.reshape(kept).broadcast_to(from))])
@@ -74,14 +96,7 @@ impl Tensor {
     pub fn max(&self, axis: usize, keep: bool) -> Tensor {
         self.check_axis("max", axis);
         assert!(self.shape()[axis] > 0, "max: axis {axis} of shape {:?} is empty", self.shape());
-        let [outer, reduced, inner] = around(self.shape(), axis, axis);
-        let best = kernel::argmax(self.data(), [outer, reduced, inner]);
-        let index: Vec<u32> = best
-            .iter()
-            .enumerate()
-            .map(|(i, &r)| ((i / inner % outer * reduced + r as usize) * inner + i % inner) as u32)
-            .collect();
-        self.gather(Arc::new(index), self.shape().reduced(&[axis], keep), 1)
+        pool::largest(self, window(self.shape(), axis)).reshape(self.shape().reduced(&[axis], keep))
     }
 
     /// The position of the largest element along the last axis.
@@ -92,7 +107,7 @@ impl Tensor {
     pub fn argmax_last(&self) -> Vec<usize> {
         let axis = self.shape().rank().checked_sub(1).unwrap_or_else(|| panic!("argmax_last: a scalar has no axis"));
         assert!(self.shape()[axis] > 0, "argmax_last: shape {:?}", self.shape());
-        kernel::argmax(self.data(), around(self.shape(), axis, axis)).into_iter().map(|i| i as usize).collect()
+        pool::argmax(self, window(self.shape(), axis)).to_words().into_iter().map(|i| i as usize).collect()
     }
 
     /// ln Σ eˣ along `axis`, without overflow.

@@ -4,6 +4,8 @@
 // Each test program uses a part of this module.
 #![allow(dead_code)]
 
+pub mod golden;
+pub mod gradients;
 pub mod workload;
 
 use serde_json::Value;

@@ -4,8 +4,8 @@
 use super::run;
 use serde_json::{Value, json};
 use tensor::autograd::{self, Key};
-use tensor::rng::Philox;
-use tensor::{Activation, AdamSlot, AdamStep, ConvGeom, Tensor, adam, conv_transpose2d, conv2d, lerp};
+use tensor::rng::{Distribution, Philox};
+use tensor::{Activation, AdamSlot, AdamStep, ConvGeom, Device, Guard, Tensor, adam, conv_transpose2d, conv2d, lerp};
 
 /// An operation of the table, its attributes, the shapes of its inputs.
 type Call = (&'static str, Value, Vec<Vec<usize>>);
@@ -85,27 +85,33 @@ fn convolutions(all: &mut Vec<Call>) {
 }
 
 /// The value of each call and its gradients, on the same inputs at every run.
-pub fn kernels() -> Vec<(String, Tensor)> {
+pub fn kernels(device: &Device) -> Vec<(String, Tensor)> {
     let mut rng = Philox::new(11, 0);
     let mut results = Vec::new();
     for (number, (op, attrs, shapes)) in calls().into_iter().enumerate() {
-        let inputs: Vec<Tensor> = shapes.iter().map(|s| rng.uniform(&s[..], 0.1, 1.5).leaf()).collect();
+        let inputs: Vec<Tensor> = shapes.iter().map(|s| rng.uniform(&s[..], 0.1, 1.5).to_device(device).leaf()).collect();
         let out = run(op, &attrs, &inputs);
-        let weight = rng.normal(*out.shape(), 0.0, 1.0);
+        let weight = rng.normal(*out.shape(), 0.0, 1.0).to_device(device);
         let mut grads = autograd::backward(&[(&out, &weight)]);
         results.push((format!("{number} {op}"), out.detach()));
         for (i, x) in inputs.iter().enumerate() {
             results.extend(x.key().and_then(|key| grads.remove(key)).map(|g| (format!("{number} {op}, gradient {i}"), g)));
         }
     }
-    results.push(("bernoulli".into(), rng.bernoulli([50_001], 0.5, 2.0)));
-    let mut slots = [0, 1, 2].map(|_| rng.uniform([100_001], 0.1, 1.0));
-    let grad = rng.normal([100_001], 0.0, 1.0);
+    for distribution in [
+        Distribution::Uniform { low: -1.0, high: 2.0 },
+        Distribution::Normal { mean: 0.5, std: 2.0 },
+        Distribution::Bernoulli { keep: 0.5, value: 2.0 },
+    ] {
+        results.push((format!("{distribution:?}"), rng.draw(device, [50_001], distribution)));
+    }
+    let mut slots = [0, 1, 2].map(|_| rng.uniform([100_001], 0.1, 1.0).to_device(device));
+    let grad = rng.normal([100_001], 0.0, 1.0).to_device(device);
     let [value, m, v] = &mut slots;
     let step = AdamStep { lr: 1e-3, beta1: 0.5, beta2: 0.999, eps: 1e-8, weight_decay: 1e-5, step: 3 };
-    adam(&mut [AdamSlot { value, grad: &grad, m, v }], &step);
+    adam(&mut [AdamSlot { value, grad: &grad, m, v }], &step, &Guard::new(device));
     results.extend(slots.into_iter().enumerate().map(|(i, t)| (format!("adam {i}"), t)));
-    let mut average = rng.uniform([100_001], -1.0, 1.0);
+    let mut average = rng.uniform([100_001], -1.0, 1.0).to_device(device);
     lerp(&mut average, &grad, 0.99);
     results.push(("lerp".into(), average));
     results
@@ -118,19 +124,19 @@ fn loss(w: &[Tensor], z: &Tensor) -> Tensor {
     let image = conv_transpose2d(&up, &w[3], [2, 2], [[1, 1]; 2], [0, 0]).tanh();
     let down = conv2d(&image, &w[4], &ConvGeom::square([32, 32], 4, 2, 1)).bias_activation(&w[5], Activation::LeakyRelu(0.2));
     let logits = conv2d(&down, &w[6], &ConvGeom::square([16, 16], 16, 1, 0));
-    logits.bce_with_logits(&Tensor::ones([1]))
+    logits.bce_with_logits(&Tensor::full_on(&z.device(), [1], 1.0))
 }
 
 /// Three steps of Adam on that network: the losses and the weights after them.
-pub fn training() -> Vec<(String, Tensor)> {
+pub fn training(device: &Device) -> Vec<(String, Tensor)> {
     let mut rng = Philox::new(12, 0);
     let shapes: [&[usize]; 7] = [&[4, 4, 24, 40], &[24], &[24], &[4, 4, 3, 24], &[4, 4, 3, 16], &[16], &[16, 16, 16, 1]];
-    let mut weights = shapes.map(|s| rng.normal(s, 0.0, 0.1));
-    let mut moments = shapes.map(|s| [Tensor::zeros(s), Tensor::zeros(s)]);
+    let mut weights = shapes.map(|s| rng.normal(s, 0.0, 0.1).to_device(device));
+    let mut moments = shapes.map(|s| [(); 2].map(|()| Tensor::full_on(device, s, 0.0)));
     let keys = shapes.map(|_| Key::fresh());
     let mut results = Vec::new();
     for step in 1..=3 {
-        let z = rng.normal([17, 8, 8, 40], 0.0, 1.0);
+        let z = rng.normal([17, 8, 8, 40], 0.0, 1.0).to_device(device);
         let leaves: Vec<Tensor> = weights.iter().zip(&keys).map(|(w, k)| w.leaf_with_key(*k)).collect();
         let loss = loss(&leaves, &z);
         let grads = loss.backward();
@@ -143,7 +149,7 @@ pub fn training() -> Vec<(String, Tensor)> {
             .zip(&keys)
             .map(|((value, [m, v]), key)| AdamSlot { value, grad: grads.get(*key).expect("every weight has a gradient"), m, v })
             .collect();
-        adam(&mut slots, &step);
+        adam(&mut slots, &step, &Guard::new(device));
     }
     results.extend(weights.into_iter().enumerate().map(|(i, w)| (format!("weight {i}"), w)));
     results

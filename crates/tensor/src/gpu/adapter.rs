@@ -1,0 +1,316 @@
+//! Which adapters there are, and opening one.
+
+use super::memory::Pool;
+use super::shader::Pipelines;
+use super::stream::Stream;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// A graphics adapter that wgpu can open.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    /// Its number, as in `--device gpu:NUMBER`.
+    pub index: usize,
+    /// Its name.
+    pub name: String,
+    /// Vulkan, Metal, Dx12 or Gl.
+    pub backend: String,
+    /// Discrete, integrated, virtual, or a processor's software renderer.
+    pub kind: String,
+    /// The driver with its version.
+    pub driver: String,
+    /// The largest buffer, in bytes.
+    pub max_buffer_size: u64,
+    /// The largest part of a buffer that a kernel can see, in bytes: the largest tensor.
+    pub max_binding_size: u64,
+    /// Whether kernels can compute in half precision.
+    pub f16: bool,
+    /// Whether kernels can exchange values within a subgroup.
+    pub subgroups: bool,
+    /// Whether kernels can be timed by the adapter's own clock.
+    pub timestamps: bool,
+    /// Whether it computes on the processor.
+    pub software: bool,
+    rank: u8,
+}
+
+/// Why a device cannot be used, or can no longer be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GpuError {
+    /// No graphics driver, or none that wgpu can open.
+    #[error("no graphics adapter found: install its Vulkan driver (on Linux also libvulkan1), or use --device cpu")]
+    None,
+    /// Only the processor in disguise.
+    #[error(
+        "the only graphics adapters are software renderers ({0}), which are slower than --device cpu: add --allow-software to use one"
+    )]
+    OnlySoftware(String),
+    /// A software renderer was named.
+    #[error("gpu:{0} is a software renderer ({1}), slower than --device cpu: add --allow-software to use it")]
+    Software(usize, String),
+    /// A number beyond the list.
+    #[error("there is no gpu:{index}, there are {count} adapters: dcgan devices lists them")]
+    NoSuch {
+        /// The number asked for.
+        index: usize,
+        /// The adapters there are.
+        count: usize,
+    },
+    /// The driver refused.
+    #[error("{adapter} cannot be opened: {reason}; try another of dcgan devices, or --device cpu")]
+    Open {
+        /// Its name.
+        adapter: String,
+        /// In the driver's words.
+        reason: String,
+    },
+    /// No memory left.
+    #[error(
+        "{adapter} has no memory for {bytes} bytes more, {held} bytes are held: try a smaller batch (--batch) or narrower networks (--width)"
+    )]
+    Memory {
+        /// Its name.
+        adapter: String,
+        /// What was asked for.
+        bytes: u64,
+        /// What was held.
+        held: u64,
+    },
+    /// A tensor that kernels cannot see as a whole.
+    #[error("a tensor of {bytes} bytes is over the {limit} that {adapter} can bind: try a smaller batch (--batch) or narrower networks")]
+    TooLarge {
+        /// Its name.
+        adapter: String,
+        /// The tensor's size.
+        bytes: u64,
+        /// The adapter's limit.
+        limit: u64,
+    },
+    /// A work grid larger than the adapter can start.
+    #[error("{kernel}: {groups} workgroups are over what {adapter} can start: try a smaller batch (--batch)")]
+    Grid {
+        /// Its name.
+        adapter: String,
+        /// The kernel.
+        kernel: String,
+        /// The workgroups needed.
+        groups: u64,
+    },
+    /// A kernel that the driver does not take.
+    #[error("{adapter} does not compile shader {shader}: {reason}")]
+    Shader {
+        /// Its name.
+        adapter: String,
+        /// The shader with its specialisation.
+        shader: String,
+        /// In the compiler's words.
+        reason: String,
+    },
+    /// The device went away: reset, unplugged, or stopped by a watchdog.
+    #[error("{adapter} was lost ({reason}): the last checkpoint is sound, go on from it with --resume, with a smaller batch if it happens again")]
+    Lost {
+        /// Its name.
+        adapter: String,
+        /// In the driver's words.
+        reason: String,
+    },
+    /// Anything else the driver reports.
+    #[error("{adapter} failed: {reason}; the last checkpoint is sound, go on from it with --resume --device cpu")]
+    Failed {
+        /// Its name.
+        adapter: String,
+        /// In the driver's words.
+        reason: String,
+    },
+}
+
+/// How to open an adapter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Its number in [`adapters`]; the best one otherwise.
+    pub index: Option<usize>,
+    /// Whether a software renderer may be taken.
+    pub allow_software: bool,
+    /// Whether shaders check every index and bound every loop: for tests; kernels are slower.
+    pub checked: bool,
+}
+
+/// An open adapter. Cloning it is cheap; tensors on it keep it open.
+#[derive(Clone)]
+pub struct Gpu(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub adapter: Adapter,
+    pub limits: wgpu::Limits,
+    pub features: wgpu::Features,
+    pub checked: bool,
+    pub failure: Arc<OnceLock<GpuError>>,
+    pub pipelines: Mutex<Pipelines>,
+    pub stream: Mutex<Stream>,
+    pub pool: Mutex<Pool>,
+}
+
+/// A panic elsewhere does not spoil what a lock guards: each holds whole values after every statement.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl PartialEq for Gpu {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+impl Eq for Gpu {}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gpu:{} {}", self.0.adapter.index, self.0.adapter.name)
+    }
+}
+
+fn found() -> Vec<(wgpu::Adapter, Adapter)> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    found.into_iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect()
+}
+
+fn describe(index: usize, adapter: wgpu::Adapter) -> (wgpu::Adapter, Adapter) {
+    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    let compute = adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS);
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 2,
+        wgpu::DeviceType::VirtualGpu => 4,
+        wgpu::DeviceType::Other => 6,
+        wgpu::DeviceType::Cpu => 8,
+    };
+    // The same card may appear under several back ends: GL last.
+    let rank = kind + u8::from(info.backend == wgpu::Backend::Gl) + if compute { 0 } else { 100 };
+    // GL tells little about its devices; its software renderers are known by name.
+    let software = info.device_type == wgpu::DeviceType::Cpu
+        || ["llvmpipe", "softpipe", "SwiftShader", "WARP"].iter().any(|name| info.name.contains(name));
+    let described = Adapter {
+        index,
+        name: info.name,
+        backend: format!("{:?}", info.backend),
+        kind: format!("{:?}", info.device_type),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        max_buffer_size: limits.max_buffer_size,
+        max_binding_size: limits.max_storage_buffer_binding_size,
+        f16: features.contains(wgpu::Features::SHADER_F16),
+        subgroups: features.contains(wgpu::Features::SUBGROUP),
+        timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        software,
+        rank: if software { rank.max(8) } else { rank },
+    };
+    (adapter, described)
+}
+
+/// All adapters of all back ends; none where there is no graphics driver.
+pub fn adapters() -> Vec<Adapter> {
+    found().into_iter().map(|(_, adapter)| adapter).collect()
+}
+
+/// Opens an adapter: the one named, or the best (discrete before integrated, GL last).
+///
+/// # Errors
+/// None is there, only software renderers are and they are not allowed, or the driver refuses.
+pub fn open(options: Options) -> Result<Gpu, GpuError> {
+    let mut all = found();
+    if all.is_empty() {
+        return Err(GpuError::None);
+    }
+    let chosen = match options.index {
+        Some(index) => {
+            let count = all.len();
+            let Some((_, adapter)) = all.get(index) else { return Err(GpuError::NoSuch { index, count }) };
+            if adapter.software && !options.allow_software {
+                return Err(GpuError::Software(index, adapter.name.clone()));
+            }
+            index
+        }
+        None => {
+            let usable = all.iter().filter(|(_, a)| a.rank < 100 && (options.allow_software || !a.software));
+            match usable.min_by_key(|(_, a)| a.rank) {
+                Some((_, adapter)) => adapter.index,
+                None => {
+                    let names: Vec<_> = all.iter().map(|(_, a)| a.name.as_str()).collect();
+                    return Err(GpuError::OnlySoftware(names.join(", ")));
+                }
+            }
+        }
+    };
+    let (adapter, described) = all.swap_remove(chosen);
+    Gpu::new(&adapter, described, options.checked)
+}
+
+impl Gpu {
+    fn new(adapter: &wgpu::Adapter, described: Adapter, checked: bool) -> Result<Self, GpuError> {
+        let wanted = wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let features = adapter.features() & wanted;
+        let limits = adapter.limits();
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("dcgan"),
+            required_features: features,
+            required_limits: limits.clone(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        }))
+        .map_err(|e| GpuError::Open { adapter: described.name.clone(), reason: e.to_string() })?;
+        let failure = Arc::new(OnceLock::new());
+        let (name, kept) = (described.name.clone(), failure.clone());
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            // The first failure tells; what follows from it does not.
+            let _ = kept.set(GpuError::Failed { adapter: name.clone(), reason: error.to_string() });
+        }));
+        let (name, kept) = (described.name.clone(), failure.clone());
+        device.set_device_lost_callback(move |reason, message| {
+            if !matches!(reason, wgpu::DeviceLostReason::Destroyed) || !message.is_empty() {
+                let _ = kept.set(GpuError::Lost { adapter: name.clone(), reason: message });
+            }
+        });
+        let stream = Mutex::new(Stream::new(&described));
+        Ok(Self(Arc::new(Inner {
+            device,
+            queue,
+            limits,
+            features,
+            adapter: described,
+            checked,
+            failure,
+            pipelines: Mutex::default(),
+            stream,
+            pool: Mutex::default(),
+        })))
+    }
+
+    /// What was opened.
+    pub fn adapter(&self) -> &Adapter {
+        &self.0.adapter
+    }
+
+    /// Whether the device still works.
+    ///
+    /// # Errors
+    /// Its first failure.
+    pub fn check(&self) -> Result<(), GpuError> {
+        self.0.failure.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    pub(super) fn fail(&self, error: GpuError) {
+        // Only the first one is kept.
+        let _ = self.0.failure.set(error);
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        self.0.failure.get().is_some()
+    }
+
+    /// Ends the device as a driver does that resets it: everything from here on fails. For tests.
+    pub fn destroy(&self) {
+        self.fail(GpuError::Lost { adapter: self.0.adapter.name.clone(), reason: "destroyed".into() });
+        self.0.device.destroy();
+    }
+}

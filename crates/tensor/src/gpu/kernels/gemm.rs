@@ -1,0 +1,182 @@
+//! The product under `matmul` and the convolutions: tiles, parts of k, and which kernel for which sizes.
+
+use super::new;
+use crate::gpu::{Array, Def, Dispatch, Gpu, Params, Spec};
+
+/// What the operands are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// Matrices, transposed or not.
+    Matrix { trans_a: bool, trans_b: bool },
+    /// Patches of images by a weight.
+    Forward,
+    /// Output gradients by a weight, for each residue of the input's pixels.
+    InputGrad,
+    /// Patches of images, transposed, by output gradients.
+    WeightGrad,
+}
+
+/// Sizes of a workgroup's share of C. Which one is used changes no result.
+#[derive(Clone, Copy, Debug)]
+struct Tile {
+    m: usize,
+    n: usize,
+    /// Blocks of 4 × 4 per thread, down and across.
+    blocks: [usize; 2],
+    /// Speed beside the fastest where all are full.
+    rate: f64,
+}
+
+/// Depth of a tile in k.
+const BK: usize = 16;
+const TILES: [Tile; 3] = [
+    Tile { m: 128, n: 128, blocks: [2, 2], rate: 1.0 },
+    Tile { m: 64, n: 64, blocks: [2, 2], rate: 0.8 },
+    Tile { m: 32, n: 32, blocks: [1, 1], rate: 0.4 },
+];
+
+impl Tile {
+    fn threads(&self) -> [usize; 2] {
+        [self.n / (4 * self.blocks[1]), self.m / (4 * self.blocks[0])]
+    }
+
+    fn count(&self, m: usize, n: usize) -> usize {
+        m.div_ceil(self.m) * n.div_ceil(self.n)
+    }
+
+    /// The one that wastes least on C's edges and on idle processors.
+    fn choose(gpu: &Gpu, m: usize, n: usize, depth: usize) -> Self {
+        // Threads that keep an adapter busy.
+        let (threads, limit) = (gpu.threads(), gpu.largest_group());
+        let score = |tile: &Tile| {
+            let groups = tile.count(m, n) * depth;
+            let own: usize = tile.threads().iter().product();
+            let busy = ((groups * own) as f64 / threads).min(1.0);
+            let used = (m * n) as f64 / (tile.count(m, n) * tile.m * tile.n) as f64;
+            tile.rate * busy * used
+        };
+        let fits = TILES.iter().filter(|tile| tile.threads().iter().product::<usize>() <= limit);
+        *fits.max_by(|a, b| score(a).total_cmp(&score(b))).unwrap_or(&TILES[2])
+    }
+}
+
+/// One product of a kind.
+pub(super) struct Product<'a> {
+    pub kind: Kind,
+    pub a: &'a Array,
+    pub b: &'a Array,
+    /// C is `m × n`, per matrix of the batch or, for the input gradient, per residue (the largest).
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    /// Matrices in the batch, or residues.
+    pub depth: usize,
+    /// Numbers of C.
+    pub len: usize,
+    /// The length of the axis along which each operand and C are contiguous.
+    pub contiguous: [usize; 3],
+    /// The convolution's sizes, as in the shader's `Params` from `height` on.
+    pub convolution: [usize; 13],
+}
+
+fn spec(kind: Kind, tile: Tile, vec: [bool; 3]) -> Spec {
+    let (trans_a, trans_b) = match kind {
+        Kind::Matrix { trans_a, trans_b } => (trans_a, trans_b),
+        _ => (false, false),
+    };
+    let [tx, ty] = tile.threads();
+    let threads = tx * ty;
+    let loads = |side: usize| side * BK / 4 / threads;
+    let along_a = !trans_a && kind != Kind::WeightGrad;
+    let along_b = trans_b || kind == Kind::InputGrad;
+    let flags = [
+        ("SUM_PARTS", false),
+        ("MATRIX", matches!(kind, Kind::Matrix { .. })),
+        ("FORWARD", kind == Kind::Forward),
+        ("INPUT_GRAD", kind == Kind::InputGrad),
+        ("WEIGHT_GRAD", kind == Kind::WeightGrad),
+        ("TRANS_A", trans_a),
+        ("TRANS_B", trans_b),
+        ("ALONG_K_A", along_a),
+        ("ALONG_K_B", along_b),
+        ("VEC_A", vec[0]),
+        ("VEC_B", vec[1]),
+        ("VEC_C", vec[2]),
+    ];
+    let numbers = [
+        ("BM", tile.m),
+        ("BN", tile.n),
+        ("BK", BK),
+        ("TX", tx),
+        ("THREADS", threads),
+        ("RM", tile.blocks[0]),
+        ("RN", tile.blocks[1]),
+        ("LOADS_A", loads(tile.m)),
+        ("LOADS_B", loads(tile.n)),
+    ];
+    let mut defs: Vec<_> = flags.map(|(name, flag)| (name, Def::Flag(flag))).into();
+    defs.extend(numbers.map(|(name, number)| (name, Def::Number(number as u32))));
+    Spec::new("gemm", "main", &defs)
+}
+
+fn sum_spec() -> Spec {
+    Spec::new("gemm", "sum_parts", &[("SUM_PARTS", Def::Flag(true))])
+}
+
+pub(super) fn specialisations() -> Vec<Spec> {
+    let mut all = vec![sum_spec()];
+    let both = [false, true];
+    let matrices = both.into_iter().flat_map(|trans_a| both.map(|trans_b| Kind::Matrix { trans_a, trans_b }));
+    for kind in matrices.chain([Kind::Forward, Kind::InputGrad, Kind::WeightGrad]) {
+        for tile in TILES {
+            for bits in 0..8 {
+                all.push(spec(kind, tile, [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0]));
+            }
+        }
+    }
+    all
+}
+
+/// How many parts k is cut into, so that small results occupy an adapter and long sums keep their digits: by the sizes alone.
+fn parts(m: usize, n: usize, k: usize, depth: usize) -> usize {
+    let tiles = m.div_ceil(64) * n.div_ceil(64) * depth;
+    let wanted = 256usize.div_ceil(tiles).min(k / 256).max(k.div_ceil(8192));
+    wanted.clamp(1, 256)
+}
+
+impl Product<'_> {
+    pub(super) fn run(&self) -> Array {
+        let gpu = self.a.gpu();
+        let parts = if self.kind == Kind::InputGrad { 1 } else { parts(self.m, self.n, self.k, self.depth) };
+        // Whole tiles of k, so that four numbers along k belong to one part.
+        let chunk = self.k.div_ceil(parts).next_multiple_of(BK);
+        let parts = self.k.div_ceil(chunk);
+        let depth = self.depth * parts;
+        let tile = Tile::choose(gpu, self.m, self.n, depth);
+        let tiles = tile.count(self.m, self.n);
+        let out = new(gpu, if parts == 1 { self.len } else { self.m * self.n * depth });
+        let sizes = [self.m, self.n, self.k, tiles, self.n.div_ceil(tile.n), parts, chunk];
+        gpu.run(&Dispatch {
+            spec: spec(self.kind, tile, self.contiguous.map(|len| len.is_multiple_of(4))),
+            inputs: &[self.a, self.b],
+            outputs: &[&out],
+            params: Params::new().sizes(sizes).sizes(self.convolution),
+            groups: tiles as u64,
+            depth: depth as u64,
+            work: 2.0 * self.m as f64 * self.n as f64 * self.k as f64 * self.depth as f64,
+        });
+        if parts == 1 {
+            return out;
+        }
+        let sum = new(gpu, self.len);
+        super::each(sum_spec(), &[&out], &sum, 1, |p| p.sizes([parts, self.m * self.n]));
+        sum
+    }
+}
+
+/// op(a) · op(b) for each of `batch` pairs.
+pub(crate) fn matmul(a: &Array, b: &Array, batch: usize, [m, k, n]: [usize; 3], trans_a: bool, trans_b: bool) -> Array {
+    let contiguous = [if trans_a { m } else { k }, if trans_b { k } else { n }, n];
+    let kind = Kind::Matrix { trans_a, trans_b };
+    Product { kind, a, b, m, n, k, depth: batch, len: batch * m * n, contiguous, convolution: [0; 13] }.run()
+}

@@ -1,0 +1,48 @@
+//! One module per kernel family, as in `cpu/`: each turns sizes into dispatches of its file in `shaders/`.
+
+pub(crate) mod conv;
+pub(crate) mod distance;
+pub(crate) mod elementwise;
+pub(crate) mod gemm;
+pub(crate) mod movement;
+pub(crate) mod norm;
+pub(crate) mod optim;
+pub(crate) mod pool;
+pub(crate) mod random;
+pub(crate) mod reduce;
+
+use super::{Array, Dispatch, Gpu, Params, Spec};
+
+/// Invocations of a workgroup in kernels without tiles.
+const THREADS: u64 = 256;
+
+/// Records a kernel of one thread per `per_thread` numbers of `out`; its parameters begin with the number of threads.
+fn each(spec: Spec, inputs: &[&Array], out: &Array, per_thread: usize, params: impl FnOnce(Params) -> Params) {
+    let count = out.len().div_ceil(per_thread);
+    let params = params(Params::new().sizes([count]));
+    let groups = (count as u64).div_ceil(THREADS);
+    // Such kernels are bound by memory: a number costs about as much as some 10 multiplications.
+    let work = out.len() as f64 * 10.0;
+    out.gpu().run(&Dispatch { spec, inputs, outputs: &[out], params, groups, depth: 1, work });
+}
+
+/// Every kernel that any size, shape or choice can ask for.
+pub(super) fn specialisations() -> Vec<Spec> {
+    let families = [
+        elementwise::specialisations(),
+        reduce::specialisations(),
+        gemm::specialisations(),
+        norm::specialisations(),
+        movement::specialisations(),
+        pool::specialisations(),
+        distance::specialisations(),
+        random::specialisations(),
+        optim::specialisations(),
+    ];
+    families.into_iter().flatten().collect()
+}
+
+/// A new array for a result.
+fn new(gpu: &Gpu, len: usize) -> Array {
+    Array::uninit(gpu, len)
+}

@@ -1,0 +1,96 @@
+//! Copies between shapes.
+
+use super::{each, new};
+use crate::cpu::movement::Strided;
+use crate::gpu::{Array, Def, Dispatch, Gpu, Params, Spec};
+use crate::shape::MAX_RANK;
+
+const KINDS: [&str; 4] = ["FILL", "COPY", "SELECT", "SELECT_ADD"];
+
+fn spec(name: &str, rank: usize) -> Spec {
+    let mut spec = Spec::new("movement", "main", &KINDS.map(|n| (n, Def::Flag(n == name))));
+    spec.defs.push(("RANK", Def::Number(rank as u32)));
+    spec
+}
+
+pub(super) fn specialisations() -> Vec<Spec> {
+    let copies = (1..=MAX_RANK).map(|rank| spec("COPY", rank));
+    ["FILL", "SELECT", "SELECT_ADD"].into_iter().map(|name| spec(name, 0)).chain(copies).collect()
+}
+
+/// `len` times `value`.
+pub(crate) fn full(gpu: &Gpu, len: usize, value: f32) -> Array {
+    let out = new(gpu, len);
+    fill(&out, value);
+    out
+}
+
+/// A result to copy into.
+pub(crate) fn blank(gpu: &Gpu, len: usize, zeros: bool) -> Array {
+    if zeros { full(gpu, len, 0.0) } else { new(gpu, len) }
+}
+
+/// `out = value`.
+fn fill(out: &Array, value: f32) {
+    each(spec("FILL", 0), &[], out, 4, |p| p.floats([value]));
+}
+
+/// The same numbers in memory of their own.
+pub(crate) fn duplicate(x: &Array) -> Array {
+    let out = new(x.gpu(), x.len());
+    let line = Strided { offset: 0, strides: [1; MAX_RANK] };
+    copy(&[x.len()], x, line, &out, line);
+    out
+}
+
+/// `to[index] = from[index]` for every index below `axes`.
+pub(crate) fn copy(axes: &[usize], from: &Array, source: Strided, to: &Array, target: Strided) {
+    let count: usize = axes.iter().product();
+    // Innermost first; neighbours that both sides walk without a jump are one axis.
+    let mut merged: Vec<[usize; 3]> = Vec::new();
+    for (axis, &len) in axes.iter().enumerate().rev().filter(|(_, len)| **len != 1) {
+        let (a, b) = (source.strides[axis], target.strides[axis]);
+        match merged.last_mut() {
+            Some([last, la, lb]) if a == *last * *la && b == *last * *lb => *last *= len,
+            _ => merged.push([len, a, b]),
+        }
+    }
+    if merged.is_empty() {
+        merged.push([1, 0, 0]);
+    }
+    from.gpu().run(&Dispatch {
+        spec: spec("COPY", merged.len()),
+        inputs: &[from],
+        outputs: &[to],
+        params: Params::new().sizes([count, source.offset, target.offset]).sizes(merged.into_iter().flatten()),
+        groups: (count as u64).div_ceil(super::THREADS),
+        depth: 1,
+        work: count as f64 * 10.0,
+    });
+}
+
+/// `out[i] = x[rows[i]]`, rows of `width` numbers.
+pub(crate) fn index_select(x: &Array, rows: &[usize], width: usize) -> Array {
+    let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+    let out = new(x.gpu(), rows.len() * width);
+    let rows = Array::from_words(x.gpu(), &rows);
+    each(spec("SELECT", 0), &[x, &rows], &out, 1, |p| p.sizes([width]));
+    out
+}
+
+/// The adjoint of [`index_select`], with `count` rows.
+pub(crate) fn index_add(x: &Array, rows: &[usize], width: usize, count: usize) -> Array {
+    // Sources sorted by their destination: a counting sort keeps their order.
+    let mut owned = vec![0u32; count + 1 + rows.len()];
+    rows.iter().for_each(|&row| owned[row + 1] += 1);
+    (0..count).for_each(|row| owned[row + 1] += owned[row]);
+    let mut next = owned[..count].to_vec();
+    for (source, &row) in rows.iter().enumerate() {
+        owned[count + 1 + next[row] as usize] = source as u32;
+        next[row] += 1;
+    }
+    let out = new(x.gpu(), count * width);
+    let owned = Array::from_words(x.gpu(), &owned);
+    each(spec("SELECT_ADD", 0), &[x, &owned], &out, 1, |p| p.sizes([width, count]));
+    out
+}

@@ -1,0 +1,35 @@
+//! Random numbers.
+
+use super::{each, new};
+use crate::gpu::{Array, Def, Gpu, Spec};
+use crate::rng::Distribution;
+
+fn spec(distribution: Distribution) -> Spec {
+    let name = match distribution {
+        Distribution::Uniform { .. } => "UNIFORM",
+        Distribution::Normal { .. } => "NORMAL",
+        Distribution::Bernoulli { .. } => "BERNOULLI",
+    };
+    Spec::new("random", "main", &["UNIFORM", "NORMAL", "BERNOULLI"].map(|n| (n, Def::Flag(n == name))))
+}
+
+pub(super) fn specialisations() -> Vec<Spec> {
+    vec![
+        spec(Distribution::Uniform { low: 0.0, high: 1.0 }),
+        spec(Distribution::Normal { mean: 0.0, std: 1.0 }),
+        spec(Distribution::Bernoulli { keep: 0.5, value: 1.0 }),
+    ]
+}
+
+/// `len` numbers of a stream from its block `first` on.
+pub(crate) fn fill(gpu: &Gpu, len: usize, distribution: Distribution, [seed, stream, first]: [u64; 3]) -> Array {
+    let out = new(gpu, len);
+    let [u, v] = match distribution {
+        Distribution::Uniform { low, high } => [low, high],
+        Distribution::Normal { mean, std } => [mean, std],
+        Distribution::Bernoulli { keep, value } => [keep, value],
+    };
+    let halves = |v: u64| [v as u32, (v >> 32) as u32];
+    each(spec(distribution), &[], &out, 4, |p| p.words([first, stream, seed].into_iter().flat_map(halves)).floats([u, v]));
+    out
+}

@@ -1,0 +1,58 @@
+//! Sums and the finite check.
+
+use super::new;
+use crate::gpu::{Array, Def, Dispatch, Params, Spec};
+
+const KINDS: [&str; 3] = ["LINES", "COLUMNS", "FINITE"];
+/// Positions that one workgroup sums: of a line (by 256 threads), of columns (by 8).
+const LINE: usize = 8192;
+const COLUMN: usize = 512;
+/// Columns that one workgroup sums.
+const WIDE: usize = 32;
+
+fn spec(name: &str) -> Spec {
+    Spec::new("reduce", "main", &KINDS.map(|n| (n, Def::Flag(n == name))))
+}
+
+pub(super) fn specialisations() -> Vec<Spec> {
+    KINDS.iter().map(|name| spec(name)).collect()
+}
+
+/// `out[o, i] = Σ_r x[o, r, i]`; there must be something to sum.
+pub(crate) fn sum(x: &Array, [outer, mut reduced, inner]: [usize; 3]) -> Array {
+    let mut parts = pass(x, [outer, reduced, inner]);
+    loop {
+        reduced = parts.len() / (outer * inner);
+        if reduced == 1 {
+            return parts;
+        }
+        parts = pass(&parts, [outer, reduced, inner]);
+    }
+}
+
+/// Sums stretches: `[outer, parts, inner]`.
+fn pass(x: &Array, [outer, reduced, inner]: [usize; 3]) -> Array {
+    let (name, chunk, blocks) = if inner == 1 { ("LINES", LINE, 1) } else { ("COLUMNS", COLUMN, inner.div_ceil(WIDE)) };
+    let parts = reduced.div_ceil(chunk);
+    let out = new(x.gpu(), outer * parts * inner);
+    let groups = outer * parts * blocks;
+    let params = Params::new().sizes([groups, reduced, parts, chunk]).sizes([inner, blocks]);
+    let work = x.len() as f64 * 5.0;
+    x.gpu().run(&Dispatch { spec: spec(name), inputs: &[x], outputs: &[&out], params, groups: groups as u64, depth: 1, work });
+    out
+}
+
+/// Leaves `mark`, a positive number, in `flag` (one zero until then) when a number of `x` is not finite.
+pub(crate) fn mark_unless_finite(x: &Array, flag: &Array, mark: f32) {
+    // A few numbers per thread; the grid strides over the rest.
+    let groups = (x.len() as u64).div_ceil(super::THREADS * 16).min(1024);
+    x.gpu().run(&Dispatch {
+        spec: spec("FINITE"),
+        inputs: &[x],
+        outputs: &[flag],
+        params: Params::new().sizes([x.len()]).words([mark.to_bits()]),
+        groups,
+        depth: 1,
+        work: x.len() as f64 * 5.0,
+    });
+}

@@ -1,0 +1,21 @@
+//! The GPU back end: wgpu (Vulkan, Metal, DX12, GL) under kernels written in WGSL (`shaders/` at the repository's root).
+//!
+//! [`adapter`] finds and opens one, [`memory`] recycles its buffers, [`shader`] makes pipelines from the WGSL templates, [`stream`] records
+//! dispatches into few submits, and [`kernels`] has one module per kernel family, the same as `cpu/`.
+//!
+//! Operations cannot fail one by one: the first failure of a device (out of memory, lost, a shader that does not compile) stays, everything
+//! recorded after it is dropped, numbers read from it are NaN, and [`Device::check`](crate::Device::check) tells.
+
+mod adapter;
+pub(crate) mod kernels;
+mod memory;
+mod shader;
+mod stream;
+
+pub use adapter::{Adapter, Gpu, GpuError, Options, adapters, open};
+pub use shader::every_specialisation;
+pub use stream::Counters;
+
+pub(crate) use memory::Array;
+pub(crate) use shader::{Def, Spec};
+pub(crate) use stream::{Dispatch, Params, Pending};

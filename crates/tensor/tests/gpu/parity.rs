@@ -1,0 +1,228 @@
+//! The same numbers as on the CPU, to 1e-5 of the largest.
+
+use super::common::{error, workload};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use tensor::rng::{Distribution, Philox};
+use tensor::{Activation, ConvGeom, Device, Tensor, autograd, conv2d, conv2d_input_grad, conv2d_weight_grad};
+
+const BOUND: f64 = 1e-5;
+
+fn wide(t: &Tensor) -> Vec<f64> {
+    t.to_vec().iter().map(|&v| f64::from(v)).collect()
+}
+
+/// max|a − b| / max|b|, the reference taken as at least `least`.
+fn distance(ours: &Tensor, reference: &Tensor, least: f64) -> f64 {
+    let reference = wide(reference);
+    let largest = reference.iter().fold(0f64, |m, v| m.max(v.abs()));
+    error(&ours.to_vec(), &reference) * if largest == 0.0 { 1.0 } else { largest / largest.max(least) }
+}
+
+fn compare(ours: &[(String, Tensor)], reference: &[(String, Tensor)], bound: f64) {
+    assert_eq!(ours.len(), reference.len());
+    let mut failures = Vec::new();
+    for ((name, a), (_, b)) in ours.iter().zip(reference) {
+        assert_eq!(a.shape(), b.shape(), "{name}");
+        let e = distance(a, b, 0.0);
+        if e > bound {
+            failures.push(format!("{name} {:?}: {e:.1e}", a.shape()));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+pub fn every_kernel_family_equals_the_cpu(device: &Device) {
+    compare(&workload::kernels(device), &workload::kernels(&Device::Cpu), BOUND);
+}
+
+pub fn training_equals_the_cpu(device: &Device) {
+    // Adam divides a gradient by its own size, so a tiny one's rounding moves a weight.
+    compare(&workload::training(device), &workload::training(&Device::Cpu), 1e-4);
+}
+
+fn run<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let config = ProptestConfig { cases, failure_persistence: None, max_global_rejects: 100_000, ..ProptestConfig::default() };
+    if let Err(failure) = TestRunner::new(config).run(&strategy, test) {
+        panic!("{failure}");
+    }
+}
+
+fn random(seed: u32, shape: &[usize]) -> Tensor {
+    Philox::new(u64::from(seed), shape.len() as u64).uniform(shape, -1.0, 1.0)
+}
+
+fn pair(range: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = [usize; 2]> {
+    [range.clone(), range]
+}
+
+/// Of few channels, of a few vectors, about a tile, and of an odd number.
+fn channels() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => 1usize..=9, 2 => (1usize..=5).prop_map(|n| 4 * n), 1 => 31usize..=34, 1 => 63usize..=66, 1 => Just(74usize)]
+}
+
+/// A tenth of the usual size of a sum of so many products of U(−1, 1).
+fn usual(products: usize) -> f64 {
+    0.1 * (products as f64).sqrt() / 3.0
+}
+
+pub fn random_convolutions_equal_the_cpu(device: &Device) {
+    let side = prop_oneof![1 => Just(1usize), 6 => 1usize..=13];
+    let geometry = ([side.clone(), side], pair(1..=7), pair(1..=3), [pair(0..=3), pair(0..=3)])
+        .prop_map(|(input, kernel, stride, pad)| ConvGeom { input, kernel, stride, pad })
+        .prop_filter("the kernel fits", |g| g.try_output().is_some());
+    run(200, (geometry, 1usize..=5, channels(), channels(), any::<u32>()), |(g, batch, cin, cout, seed)| {
+        let [oh, ow] = g.output();
+        let x = random(seed, &[batch, g.input[0], g.input[1], cin]);
+        let w = random(seed ^ 1, &[g.kernel[0], g.kernel[1], cin, cout]);
+        let dy = random(seed ^ 2, &[batch, oh, ow, cout]);
+        let triple = |x: &Tensor, w: &Tensor, dy: &Tensor| {
+            [conv2d(x, w, &g), conv2d_input_grad(dy, w, &g), conv2d_weight_grad(x, dy, &g)]
+        };
+        let reference = triple(&x, &w, &dy);
+        let ours = triple(&x.to_device(device), &w.to_device(device), &dy.to_device(device));
+        for (name, (a, b)) in ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"].iter().zip(ours.iter().zip(&reference)) {
+            prop_assert_eq!(a.shape(), b.shape(), "{}", name);
+            let terms = batch * oh * ow * g.kernel[0] * g.kernel[1] * cin * cout / b.len().max(1);
+            let e = distance(a, b, usual(terms));
+            prop_assert!(e <= BOUND, "{}: {:.1e}, {:?}, batch {}, {} to {} channels", name, e, g, batch, cin, cout);
+        }
+        Ok(())
+    });
+}
+
+pub fn random_products_equal_the_cpu(device: &Device) {
+    let side = prop_oneof![4 => 1usize..=20, 2 => 30usize..=70, 1 => 120usize..=140, 1 => Just(600usize)];
+    let strategy = ([side.clone(), side.clone(), side], 1usize..=3, any::<[bool; 2]>(), any::<u32>());
+    run(150, strategy, |([m, k, n], batch, [trans_a, trans_b], seed)| {
+        let sides = |trans: bool, r: usize, c: usize| if trans { [batch, c, r] } else { [batch, r, c] };
+        let (a, b) = (random(seed, &sides(trans_a, m, k)), random(seed ^ 1, &sides(trans_b, k, n)));
+        let reference = a.matmul(&b, trans_a, trans_b);
+        let ours = a.to_device(device).matmul(&b.to_device(device), trans_a, trans_b);
+        prop_assert_eq!(ours.shape(), reference.shape());
+        let e = distance(&ours, &reference, usual(k));
+        prop_assert!(e <= BOUND, "{:.1e}: {} × [{}, {}, {}], transposed {} and {}", e, batch, m, k, n, trans_a, trans_b);
+        Ok(())
+    });
+}
+
+pub fn random_pairs_and_sums_equal_the_cpu(device: &Device) {
+    let shape = proptest::collection::vec(prop_oneof![1 => Just(1usize), 4 => 1usize..=9, 1 => 30usize..=40], 0..=5)
+        .prop_filter("small", |axes| axes.iter().product::<usize>() <= 40_000);
+    run(150, (shape, any::<[u8; 3]>(), any::<u32>()), |(axes, [ones_a, ones_b, summed], seed)| {
+        let set = |bits: u8| (0..axes.len()).filter(move |i| bits >> i & 1 == 1);
+        let operand = |bits: u8| {
+            let mut own = axes.clone();
+            set(bits).for_each(|i| own[i] = 1);
+            own
+        };
+        let (a, b) = (random(seed, &operand(ones_a)), random(seed ^ 1, &operand(ones_b)));
+        let sums: Vec<usize> = set(summed).collect();
+        let compute = |a: &Tensor, b: &Tensor| {
+            let (a, b) = (a.leaf(), b.leaf());
+            let out = a.mul(&b).add(&a).maximum(&b);
+            let total = out.sum(&sums, false);
+            let grads = autograd::grad(&[(&total, &total.detach())], &[a.key().unwrap(), b.key().unwrap()], false);
+            [out.detach(), total.detach()].into_iter().chain(grads.into_iter().flatten()).collect::<Vec<_>>()
+        };
+        let (ours, reference) = (compute(&a.to_device(device), &b.to_device(device)), compute(&a, &b));
+        for (i, (a, b)) in ours.iter().zip(&reference).enumerate() {
+            prop_assert_eq!(a.shape(), b.shape());
+            let e = distance(a, b, usual(axes.iter().product::<usize>() / b.len().max(1)));
+            prop_assert!(e <= BOUND, "result {}: {:.1e}, shape {:?}, ones {} and {}, axes {:?}", i, e, axes, ones_a, ones_b, sums);
+        }
+        Ok(())
+    });
+    // Long sums, in several passes.
+    for (shape, axes) in [(vec![2_500_000], vec![0]), (vec![70_000, 5], vec![0]), (vec![3, 20_000], vec![1]), (vec![2, 600, 33], vec![1])] {
+        let x = random(7, &shape).add_scalar(0.3);
+        let e = distance(&x.to_device(device).sum(&axes, false), &x.sum(&axes, false), 0.0);
+        assert!(e <= BOUND, "sum of {shape:?} over {axes:?}: {e:.1e}");
+    }
+}
+
+pub fn random_normalisations_equal_the_cpu(device: &Device) {
+    let activation = prop_oneof![
+        Just(Activation::None),
+        Just(Activation::Relu),
+        Just(Activation::LeakyRelu(0.2)),
+        Just(Activation::Tanh),
+        Just(Activation::Sigmoid)
+    ];
+    let rows = prop_oneof![2usize..=40, 100usize..=400, Just(3000usize)];
+    run(150, (rows, channels(), activation, -30f32..30.0, any::<u32>()), |(rows, channels, activation, mean, seed)| {
+        let x = random(seed, &[rows, channels]).add_scalar(mean);
+        let (gamma, beta) = (random(seed ^ 1, &[channels]).add_scalar(1.5), random(seed ^ 2, &[channels]));
+        let dy = random(seed ^ 3, &[rows, channels]);
+        let compute = |device: &Device| {
+            let [x, gamma, beta, dy] = [&x, &gamma, &beta, &dy].map(|t| t.to_device(device).leaf());
+            let result = x.batch_norm(&gamma, &beta, 1e-5, activation);
+            let keys = [&x, &gamma, &beta].map(|t| t.key().unwrap());
+            let grads = autograd::grad(&[(&result.output, &dy.detach())], &keys, false);
+            let biased = x.detach().bias_activation(&beta.detach(), activation);
+            let scaled = x.detach().scale_shift(&gamma.detach(), &beta.detach(), activation);
+            [result.output.detach(), result.mean, result.variance, biased, scaled]
+                .into_iter()
+                .chain(grads.into_iter().flatten())
+                .collect::<Vec<_>>()
+        };
+        let (ours, reference) = (compute(device), compute(&Device::Cpu));
+        // A far mean costs both sides digits of x − mean, and two rows leave next to nothing of dx.
+        let digits = 1.0 + f64::from(mean.abs());
+        // At a rectifier's kink the two sides may fall on different slopes.
+        let kinked = matches!(activation, Activation::Relu | Activation::LeakyRelu(_));
+        for (i, (a, b)) in ours.iter().zip(&reference).enumerate() {
+            prop_assert_eq!(a.shape(), b.shape());
+            let e = distance(a, b, 0.1);
+            let bound = if kinked && i >= 5 { 5e-3 } else { BOUND * digits };
+            prop_assert!(e <= bound, "result {}: {:.1e}, {} rows, {} channels, {:?}, mean {}", i, e, rows, channels, activation, mean);
+        }
+        Ok(())
+    });
+}
+
+/// Infinity, NaN, zeros and denormals' neighbours through every function of one number.
+pub fn special_numbers_equal_the_cpu(device: &Device) {
+    let values = [0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e30, -1e30, 1e-30, 88.0, 90.0, -87.5, -200.0, 0.624, 0.626];
+    let x = Tensor::from_slice(&values, [values.len()]);
+    let functions: [(&str, fn(&Tensor) -> Tensor); 13] = [
+        ("neg", Tensor::neg),
+        ("exp", Tensor::exp),
+        ("log", Tensor::log),
+        ("sqrt", Tensor::sqrt),
+        ("square", Tensor::square),
+        ("abs", Tensor::abs),
+        ("tanh", Tensor::tanh),
+        ("sigmoid", Tensor::sigmoid),
+        ("softplus", Tensor::softplus),
+        ("relu", Tensor::relu),
+        ("leaky_relu", |x| x.leaky_relu(0.2)),
+        ("clamp", |x| x.clamp(-0.5, 0.5)),
+        ("maximum", |x| x.maximum(&Tensor::full_on(&x.device(), [], 0.5))),
+    ];
+    for (name, f) in functions {
+        let (ours, reference) = (f(&x.to_device(device)).to_vec(), f(&x).to_vec());
+        for ((v, a), b) in values.iter().zip(ours).zip(reference) {
+            let same = a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 4e-6 * b.abs();
+            assert!(same, "{name}({v}): {a} beside {b}");
+        }
+    }
+    assert!(!x.to_device(device).all_finite() && Tensor::from_slice(&[1e38, -1e38], [2]).to_device(device).all_finite());
+    assert_eq!(x.to_device(device).argmax_last(), x.argmax_last());
+}
+
+pub fn the_random_words_are_the_cpus(device: &Device) {
+    for (seed, stream) in [(0, 0), (u64::MAX, 3), (0x0123_4567_89ab_cdef, u64::MAX)] {
+        let (mut ours, mut reference) = (Philox::new(seed, stream), Philox::new(seed, stream));
+        for len in [1, 7, 4099] {
+            // U(0, 2²⁴) is the upper 24 bits of each word, exactly.
+            let words = Distribution::Uniform { low: 0.0, high: 16_777_216.0 };
+            let (a, b) = (ours.draw(device, [len], words), reference.draw(&Device::Cpu, [len], words));
+            assert_eq!(a.to_vec(), b.to_vec(), "{len} words of stream {stream} under seed {seed}");
+        }
+        assert_eq!(ours, reference);
+        let normal = Distribution::Normal { mean: 0.0, std: 1.0 };
+        let (a, b) = (ours.draw(device, [1000], normal), reference.draw(&Device::Cpu, [1000], normal));
+        assert!(distance(&a, &b, 0.0) < 1e-6);
+    }
+}

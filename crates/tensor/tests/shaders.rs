@@ -1,0 +1,49 @@
+//! Every specialisation of every shader is valid WGSL, whatever adapters this machine has.
+
+use std::collections::HashSet;
+
+#[test]
+fn every_specialisation_is_valid() {
+    let all = tensor::gpu::every_specialisation().unwrap();
+    let mut failures = Vec::new();
+    for (name, text) in &all {
+        let module = match naga::front::wgsl::parse_str(text) {
+            Ok(module) => module,
+            Err(error) => {
+                failures.push(format!("{name}: {}", error.emit_to_string(text)));
+                continue;
+            }
+        };
+        let flags = naga::valid::ValidationFlags::all();
+        let mut validator = naga::valid::Validator::new(flags, naga::valid::Capabilities::empty());
+        if let Err(error) = validator.validate(&module) {
+            failures.push(format!("{name}: {}", error.emit_to_string(text)));
+        }
+        // The limits that every WebGPU device has.
+        for entry in &module.entry_points {
+            let invocations: u32 = entry.workgroup_size.iter().product();
+            if invocations > 256 {
+                failures.push(format!("{name}: {invocations} invocations in a workgroup"));
+            }
+        }
+        let storage = module.global_variables.iter().filter(|(_, v)| matches!(v.space, naga::AddressSpace::Storage { .. })).count();
+        if storage > 8 {
+            failures.push(format!("{name}: {storage} storage buffers"));
+        }
+        let shared: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup)
+            .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()))
+            .sum();
+        if shared > 16384 {
+            failures.push(format!("{name}: {shared} bytes of workgroup memory"));
+        }
+        if text.contains("enable ") || text.contains("${") || text.contains("//#") {
+            failures.push(format!("{name}: an extension, or a directive that was left"));
+        }
+    }
+    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), all.len(), failures.join("\n"));
+    let names: HashSet<_> = all.iter().map(|(name, _)| name).collect();
+    assert!(all.len() > 250 && names.len() == all.len(), "{} specialisations, {} names", all.len(), names.len());
+}

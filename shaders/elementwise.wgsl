@@ -1,0 +1,89 @@
+// One thread per four numbers (or one, where an operand is broadcast). EXPR is the function's text, of x (and y), u and v.
+//#include math
+//#include grid
+
+//#if UNARY
+struct Params { count: u32, u: f32, v: f32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> result: array<vec4<f32>>;
+
+fn f(x: f32) -> f32 {
+    let u = params.u;
+    let v = params.v;
+    return ${EXPR};
+}
+
+// Buffers are whole multiples of four numbers; what stands behind the last one is never read.
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_number(group, groups) * 256u + lane;
+    if (i < params.count) {
+        let x = source[i];
+        result[i] = vec4<f32>(f(x.x), f(x.y), f(x.z), f(x.w));
+    }
+}
+//#else
+fn f(x: f32, y: f32, u: f32) -> f32 {
+    return ${EXPR};
+}
+
+//#if SAME
+struct Params { count: u32, u: f32 }
+@group(0) @binding(0) var<uniform> params: Params;
+//#if INPLACE
+@group(0) @binding(1) var<storage, read> right: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> result: array<vec4<f32>>;
+//#else
+@group(0) @binding(1) var<storage, read> left: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> right: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> result: array<vec4<f32>>;
+//#end
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_number(group, groups) * 256u + lane;
+    if (i < params.count) {
+//#if INPLACE
+        let x = result[i];
+//#else
+        let x = left[i];
+//#end
+        let y = right[i];
+        let u = params.u;
+        result[i] = vec4<f32>(f(x.x, y.x, u), f(x.y, y.y, u), f(x.z, y.z, u), f(x.w, y.w, u));
+    }
+}
+//#else
+// Axes innermost first, neighbours merged; a broadcast operand has steps of 0.
+struct Params {
+    count: u32,
+    u: f32,
+//#for d RANK
+    len${d}: u32,
+    a${d}: u32,
+    b${d}: u32,
+//#end
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> left: array<f32>;
+@group(0) @binding(2) var<storage, read> right: array<f32>;
+@group(0) @binding(3) var<storage, read_write> result: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_number(group, groups) * 256u + lane;
+    if (i < params.count) {
+        var rest = i;
+        var a = 0u;
+        var b = 0u;
+//#for d RANK
+        a += rest % params.len${d} * params.a${d};
+        b += rest % params.len${d} * params.b${d};
+        rest /= params.len${d};
+//#end
+        result[i] = f(left[a], right[b], params.u);
+    }
+}
+//#end
+//#end

@@ -1,0 +1,84 @@
+// Copies between shapes.
+//#include grid
+
+//#if FILL
+struct Params { count: u32, value: f32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> result: array<vec4<f32>>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_number(group, groups) * 256u + lane;
+    if (i < params.count) {
+        result[i] = vec4<f32>(params.value);
+    }
+}
+//#end
+//#if COPY
+// Axes innermost first. The target's elements are distinct.
+struct Params {
+    count: u32,
+    from: u32,
+    to: u32,
+//#for d RANK
+    len${d}: u32,
+    from${d}: u32,
+    to${d}: u32,
+//#end
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<f32>;
+@group(0) @binding(2) var<storage, read_write> result: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_number(group, groups) * 256u + lane;
+    if (i < params.count) {
+        var rest = i;
+        var from_ = params.from;
+        var to = params.to;
+//#for d RANK
+        from_ += rest % params.len${d} * params.from${d};
+        to += rest % params.len${d} * params.to${d};
+        rest /= params.len${d};
+//#end
+        result[to] = source[from_];
+    }
+}
+//#end
+//#if SELECT
+struct Params { count: u32, width: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<f32>;
+@group(0) @binding(2) var<storage, read> rows: array<u32>;
+@group(0) @binding(3) var<storage, read_write> result: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_number(group, groups) * 256u + lane;
+    if (i < params.count) {
+        result[i] = source[rows[i / params.width] * params.width + i % params.width];
+    }
+}
+//#end
+//#if SELECT_ADD
+// The adjoint of SELECT. Row r of the result owns the sources order[starts[r] .. starts[r + 1]], where order follows starts in one array.
+struct Params { count: u32, width: u32, rows: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<f32>;
+@group(0) @binding(2) var<storage, read> owned: array<u32>;
+@group(0) @binding(3) var<storage, read_write> result: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_number(group, groups) * 256u + lane;
+    if (i < params.count) {
+        let row = i / params.width;
+        var sum = 0.0;
+        for (var s = owned[row]; s < owned[row + 1u]; s += 1u) {
+            sum += source[owned[params.rows + 1u + s] * params.width + i % params.width];
+        }
+        result[i] = sum;
+    }
+}
+//#end

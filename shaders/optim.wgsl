@@ -1,0 +1,40 @@
+// Updates of parameters in place, four numbers per thread.
+//#include grid
+
+//#if ADAM
+// Kingma and Ba 2015, algorithm 1, eps outside the bias-corrected root. Nothing happens once the flag is set: a gradient was not finite.
+struct Params { count: u32, step_size: f32, beta1: f32, rest1: f32, beta2: f32, rest2: f32, eps: f32, decay: f32, root: f32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> flag: array<u32>;
+@group(0) @binding(3) var<storage, read_write> value: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> first: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> second: array<vec4<f32>>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_number(group, groups) * 256u + lane;
+    if (i < params.count && flag[0] == 0u) {
+        let g = gradient[i] + params.decay * value[i];
+        let m = params.beta1 * first[i] + params.rest1 * g;
+        let v = params.beta2 * second[i] + params.rest2 * (g * g);
+        first[i] = m;
+        second[i] = v;
+        value[i] -= params.step_size * m / (sqrt(v) * params.root + params.eps);
+    }
+}
+//#end
+//#if LERP
+struct Params { count: u32, keep: f32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> value: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> average: array<vec4<f32>>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_number(group, groups) * 256u + lane;
+    if (i < params.count) {
+        average[i] = params.keep * average[i] + (1.0 - params.keep) * value[i];
+    }
+}
+//#end

@@ -1,0 +1,96 @@
+// Sums over the middle axis of [outer, reduced, inner], CHUNK positions of it per workgroup; a second pass adds the parts. The order is
+// fixed by the shape: each thread adds its positions in ascending order, then a tree adds the threads.
+//#include grid
+
+//#if LINES
+// inner = 1: a workgroup sums a stretch of one line.
+struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<f32>;
+@group(0) @binding(2) var<storage, read_write> result: array<f32>;
+
+var<workgroup> shared_sums: array<f32, 256>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let number = group_number(group, groups);
+    if (number >= params.groups) {
+        return;
+    }
+    let line = number / params.parts;
+    let start = number % params.parts * params.chunk;
+    let end = min(start + params.chunk, params.reduced);
+    var sum = 0.0;
+    for (var i = start + lane; i < end; i += 256u) {
+        sum += source[line * params.reduced + i];
+    }
+    shared_sums[lane] = sum;
+    for (var width = 128u; width > 0u; width /= 2u) {
+        workgroupBarrier();
+        if (lane < width) {
+            shared_sums[lane] += shared_sums[lane + width];
+        }
+    }
+    if (lane == 0u) {
+        result[number] = shared_sums[0];
+    }
+}
+//#end
+//#if COLUMNS
+// A workgroup sums a stretch of 32 neighbouring columns, 8 rows at a time.
+struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32, inner: u32, blocks: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<f32>;
+@group(0) @binding(2) var<storage, read_write> result: array<f32>;
+
+var<workgroup> shared_sums: array<f32, 256>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let number = group_number(group, groups);
+    if (number >= params.groups) {
+        return;
+    }
+    let column = number % params.blocks * 32u + lane % 32u;
+    let part = number / params.blocks;
+    let outer = part / params.parts;
+    let start = part % params.parts * params.chunk;
+    let end = min(start + params.chunk, params.reduced);
+    var sum = 0.0;
+    if (column < params.inner) {
+        for (var row = start + lane / 32u; row < end; row += 8u) {
+            sum += source[(outer * params.reduced + row) * params.inner + column];
+        }
+    }
+    shared_sums[lane] = sum;
+    for (var width = 128u; width >= 32u; width /= 2u) {
+        workgroupBarrier();
+        if (lane < width) {
+            shared_sums[lane] += shared_sums[lane + width];
+        }
+    }
+    if (lane < 32u && column < params.inner) {
+        result[part * params.inner + column] = shared_sums[lane];
+    }
+}
+//#end
+//#if FINITE
+// Leaves `mark` in the flag, unless an earlier mark is there, when a number is NaN or infinite: by its exponent bits, since compilers
+// may assume that x != x is never true.
+struct Params { count: u32, mark: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<u32>;
+@group(0) @binding(2) var<storage, read_write> flag: atomic<u32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let step = groups.x * groups.y * 256u;
+    var bad = false;
+    for (var i = group_number(group, groups) * 256u + lane; i < params.count; i += step) {
+        bad = bad || (source[i] & 0x7f800000u) == 0x7f800000u;
+    }
+    if (bad && atomicLoad(&flag) == 0u) {
+        atomicStore(&flag, params.mark);
+    }
+}
+//#end
