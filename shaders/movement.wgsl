@@ -18,8 +18,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 // Axes innermost first. The target's elements are distinct.
 struct Params {
     count: u32,
-    from: u32,
-    to: u32,
+    source_start: u32,
+    target_start: u32,
 //#for d RANK
     len${d}: u32,
     from${d}: u32,
@@ -35,14 +35,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         var rest = i;
-        var from_ = params.from;
-        var to = params.to;
+        var at_source = params.source_start;
+        var at_target = params.target_start;
 //#for d RANK
-        from_ += rest % params.len${d} * params.from${d};
-        to += rest % params.len${d} * params.to${d};
+        at_source += rest % params.len${d} * params.from${d};
+        at_target += rest % params.len${d} * params.to${d};
         rest /= params.len${d};
 //#end
-        result[to] = source[from_];
+        result[at_target] = source[at_source];
     }
 }
 //#end

@@ -1,7 +1,7 @@
 //! Shape misuse panics, naming the operation and the shapes; empty tensors are no misuse.
 
 use tensor::{
-    Activation, AdamSlot, AdamStep, ConvGeom, Tensor, adam, autograd, concat, conv_transpose2d, conv2d, conv2d_input_grad,
+    Activation, AdamSlot, AdamStep, ConvGeom, Device, Guard, Tensor, adam, autograd, concat, conv_transpose2d, conv2d, conv2d_input_grad,
     conv2d_weight_grad, lerp,
 };
 

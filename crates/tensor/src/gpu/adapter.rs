@@ -144,7 +144,6 @@ pub(super) struct Inner {
     pub queue: wgpu::Queue,
     pub adapter: Adapter,
     pub limits: wgpu::Limits,
-    pub features: wgpu::Features,
     pub checked: bool,
     pub failure: Arc<OnceLock<GpuError>>,
     pub pipelines: Mutex<Pipelines>,
@@ -170,10 +169,23 @@ impl fmt::Debug for Gpu {
     }
 }
 
-fn found() -> Vec<(wgpu::Adapter, Adapter)> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-    found.into_iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect()
+/// The adapters of some back ends, numbered from `first` on.
+fn found(backends: wgpu::Backends, first: usize) -> Vec<(wgpu::Adapter, Adapter)> {
+    let wanted = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    let backends = wanted.backends & backends;
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..wanted });
+    let found = pollster::block_on(instance.enumerate_adapters(backends));
+    found.into_iter().enumerate().map(|(i, adapter)| describe(first + i, adapter)).collect()
+}
+
+/// Vulkan's, Metal's and DX12's adapters; and behind them GL's, which is only asked where that is not `enough`: its libraries complain on
+/// machines without a display.
+fn find(enough: impl Fn(&[(wgpu::Adapter, Adapter)]) -> bool) -> Vec<(wgpu::Adapter, Adapter)> {
+    let mut all = found(wgpu::Backends::PRIMARY, 0);
+    if !enough(&all) {
+        all.extend(found(wgpu::Backends::GL, all.len()));
+    }
+    all
 }
 
 fn describe(index: usize, adapter: wgpu::Adapter) -> (wgpu::Adapter, Adapter) {
@@ -210,7 +222,7 @@ fn describe(index: usize, adapter: wgpu::Adapter) -> (wgpu::Adapter, Adapter) {
 
 /// All adapters of all back ends; none where there is no graphics driver.
 pub fn adapters() -> Vec<Adapter> {
-    found().into_iter().map(|(_, adapter)| adapter).collect()
+    find(|_| false).into_iter().map(|(_, adapter)| adapter).collect()
 }
 
 /// Opens an adapter: the one named, or the best (discrete before integrated, GL last).
@@ -218,7 +230,11 @@ pub fn adapters() -> Vec<Adapter> {
 /// # Errors
 /// None is there, only software renderers are and they are not allowed, or the driver refuses.
 pub fn open(options: Options) -> Result<Gpu, GpuError> {
-    let mut all = found();
+    let usable = |a: &Adapter| a.rank < 100 && (options.allow_software || !a.software);
+    let mut all = find(|all| match options.index {
+        Some(index) => index < all.len(),
+        None => all.iter().any(|(_, a)| usable(a)),
+    });
     if all.is_empty() {
         return Err(GpuError::None);
     }
@@ -232,8 +248,7 @@ pub fn open(options: Options) -> Result<Gpu, GpuError> {
             index
         }
         None => {
-            let usable = all.iter().filter(|(_, a)| a.rank < 100 && (options.allow_software || !a.software));
-            match usable.min_by_key(|(_, a)| a.rank) {
+            match all.iter().filter(|(_, a)| usable(a)).min_by_key(|(_, a)| a.rank) {
                 Some((_, adapter)) => adapter.index,
                 None => {
                     let names: Vec<_> = all.iter().map(|(_, a)| a.name.as_str()).collect();
@@ -276,7 +291,6 @@ impl Gpu {
             device,
             queue,
             limits,
-            features,
             adapter: described,
             checked,
             failure,

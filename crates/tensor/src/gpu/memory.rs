@@ -12,6 +12,9 @@ pub(super) fn class(bytes: u64) -> u64 {
     bytes.next_multiple_of(step.max(256))
 }
 
+/// Idle bytes that are always kept.
+const IDLE: u64 = 64 << 20;
+
 /// Idle buffers, and what was ever allocated.
 #[derive(Default)]
 pub(super) struct Pool {
@@ -30,8 +33,8 @@ impl Pool {
 
     fn give(&mut self, bytes: u64, buffer: wgpu::Buffer) {
         self.live_bytes -= bytes;
-        // Never more idle than was once alive at a time: a steady step finds all it needs, and a large one is not kept for ever twice.
-        if self.idle_bytes + bytes <= self.peak_bytes {
+        // What was alive at different times adds up to more than ever was at once: a steady step finds all it needs.
+        if self.idle_bytes + bytes <= (2 * self.peak_bytes).max(IDLE) {
             self.idle_bytes += bytes;
             self.idle.entry(bytes).or_default().push(buffer);
         }
@@ -48,9 +51,6 @@ impl Pool {
         self.idle_bytes = 0;
     }
 
-    pub fn live_bytes(&self) -> u64 {
-        self.live_bytes
-    }
 }
 
 /// 32-bit numbers on a GPU. Its memory goes back to the pool when it is dropped.

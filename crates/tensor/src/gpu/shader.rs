@@ -46,7 +46,11 @@ pub(crate) struct Spec {
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.wgsl/{}", self.file, self.entry)?;
-        self.defs.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))
+        self.defs.iter().try_for_each(|(name, value)| match value {
+            Def::Flag(false) => Ok(()),
+            Def::Flag(true) => write!(f, " {name}"),
+            value => write!(f, " {name}={value}"),
+        })
     }
 }
 

@@ -57,7 +57,12 @@ fn main() {
     let device = found.unwrap_or(Device::Cpu);
     let shared = SHARED.map(|(name, test)| {
         let device = device.clone();
-        Trial::test(name, move || caught(|| test(&device)))
+        Trial::test(name, move || {
+            let result = caught(|| test(&device));
+            // What a device fails of says more than the numbers that are missing then.
+            device.check()?;
+            result
+        })
     });
     let own = OWN.map(|(name, test)| Trial::test(name, move || caught(test)));
     let all = shared.into_iter().chain(own).map(|trial| trial.with_ignored_flag(missing)).collect();
