@@ -6,7 +6,7 @@ use crate::layout::Layout;
 use crate::network::Network;
 use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use tensor::autograd::Gradients;
-use tensor::{AdamSlot, AdamStep, Tensor};
+use tensor::{AdamSlot, AdamStep, Guard, Tensor};
 
 /// Adam's constants.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -38,14 +38,15 @@ struct Moments {
 }
 
 impl Adam {
-    /// An optimiser for the parameters of `net`, with moments at 0.
+    /// An optimiser for the parameters of `net`, with moments at 0 on the same device.
     pub fn new(net: &Network, options: AdamOptions) -> Self {
         let moments = net
             .entries()
             .filter_map(|(name, entry)| match entry.place {
                 Place::Param(param) => {
-                    let shape = *param.slot().read().shape();
-                    Some(Moments { name, layout: entry.layout, m: Tensor::zeros(shape), v: Tensor::zeros(shape) })
+                    let value = param.value();
+                    let zeros = || Tensor::full_on(&value.device(), *value.shape(), 0.0);
+                    Some(Moments { name, layout: entry.layout, m: zeros(), v: zeros() })
                 }
                 Place::Buffer(_) | Place::Count(_) => None,
             })
@@ -53,13 +54,13 @@ impl Adam {
         Self { options, steps: 0, moments }
     }
 
-    /// One step along `grads`. Parameters without a gradient stay as they are, and so do their moments. Returns how many tensors had to be
+    /// One step along `grads`, unless the guard has seen a number that is not finite. Parameters without a gradient stay as they are, and so do their moments. Returns how many tensors had to be
     /// copied because someone else still held their storage: none in a steady loop that drops its graphs.
     ///
     /// # Panics
     /// When `net` has not the parameters that this optimiser was made for.
     #[track_caller]
-    pub fn step(&mut self, net: &Network, grads: &Gradients) -> usize {
+    pub fn step(&mut self, net: &Network, grads: &Gradients, guard: &Guard) -> usize {
         let params = net.params();
         assert!(
             params.len() == self.moments.len() && params.iter().zip(&self.moments).all(|((name, _), own)| *name == own.name),
@@ -78,7 +79,7 @@ impl Adam {
                 Some(AdamSlot { value, grad, m: &mut own.m, v: &mut own.v })
             })
             .collect();
-        tensor::adam(&mut slots, &step)
+        tensor::adam(&mut slots, &step, guard)
     }
 
     /// Another learning rate from the next step on.
@@ -126,7 +127,8 @@ impl Adam {
         }
         for own in &mut self.moments {
             if let (Some(Loaded::F32(m)), Some(Loaded::F32(v))) = (loaded.next(), loaded.next()) {
-                (own.m, own.v) = (m, v);
+                let device = own.m.device();
+                (own.m, own.v) = (m.to_device(&device), v.to_device(&device));
             }
         }
         Ok(())

@@ -109,7 +109,7 @@ impl Ema {
             .collect();
         for ((_, own), value) in self.values.iter_mut().zip(read(&expected, state)?) {
             match (own, value) {
-                (Value::Average(_, average), Loaded::F32(value)) => *average = value,
+                (Value::Average(_, average), Loaded::F32(value)) => *average = value.to_device(&average.device()),
                 (Value::Count(own), Loaded::Count(value)) => *own = value,
                 _ => unreachable!("`read` returns what was expected"),
             }

@@ -1,6 +1,6 @@
 //! How a tensor lies here and in a PyTorch state dict.
 
-use tensor::Tensor;
+use tensor::{Device, Tensor};
 
 /// The permutation between a tensor here (channels last) and there (channels first).
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Layout {
 
     /// The numbers in the order of a state dict.
     pub(crate) fn export(&self, value: &Tensor) -> Vec<f32> {
-        value.reshape(&self.axes[..]).permute(&self.order).to_vec()
+        value.to_device(&Device::Cpu).reshape(&self.axes[..]).permute(&self.order).to_vec()
     }
 
     /// The tensor of a state dict's numbers, of which there must be as many as the shape has.

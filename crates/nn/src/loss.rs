@@ -6,12 +6,12 @@ use tensor::Tensor;
 
 /// The discriminator's loss on real images: the mean of −log σ(x) over logits of any shape. A scalar.
 pub fn real(logits: &Tensor) -> Tensor {
-    logits.bce_with_logits(&Tensor::scalar(1.0))
+    logits.bce_with_logits(&Tensor::full_on(&logits.device(), [], 1.0))
 }
 
 /// The discriminator's loss on generated images: the mean of −log(1 − σ(x)). A scalar.
 pub fn fake(logits: &Tensor) -> Tensor {
-    logits.bce_with_logits(&Tensor::scalar(0.0))
+    logits.bce_with_logits(&Tensor::full_on(&logits.device(), [], 0.0))
 }
 
 /// The generator's loss on the discriminator's logits of its images: the mean of −log σ(x), whose gradient does not vanish where

@@ -8,7 +8,7 @@ use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use std::sync::atomic::Ordering;
 use tensor::autograd::Key;
 use tensor::rng::Philox;
-use tensor::{Activation, Tensor};
+use tensor::{Activation, Device, Tensor};
 
 /// Layers applied one after another, with names like PyTorch's (`main.0`, `main.1`, …).
 pub struct Network {
@@ -85,6 +85,17 @@ impl Network {
             };
             let shape = *param.slot().read().shape();
             param.set(rng.normal(shape, mean, std));
+        }
+    }
+
+    /// Brings all numbers to `device`, where the network computes from then on.
+    pub fn to_device(&self, device: &Device) {
+        for (_, entry) in self.entries() {
+            match entry.place {
+                Place::Param(param) => param.slot().move_to(device),
+                Place::Buffer(slot) => slot.move_to(device),
+                Place::Count(_) => {}
+            }
         }
     }
 

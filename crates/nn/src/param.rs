@@ -1,7 +1,7 @@
 //! Numbers that a network owns and others may read or replace between steps.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tensor::Tensor;
+use tensor::{Device, Tensor};
 use tensor::autograd::Key;
 
 /// A shared, replaceable tensor outside the graph. A panic elsewhere does not make it unreadable.
@@ -24,13 +24,20 @@ impl Slot {
         self.read().clone()
     }
 
+    /// Another value, brought to the device of the old one.
+    ///
     /// # Panics
     /// When the shape changes.
     #[track_caller]
     pub(crate) fn set(&self, value: Tensor) {
         let mut own = self.write();
         assert_eq!(own.shape(), value.shape(), "set: a value of another shape");
-        *own = value.detach();
+        *own = value.to_device(&own.device());
+    }
+
+    pub(crate) fn move_to(&self, device: &Device) {
+        let mut own = self.write();
+        *own = own.to_device(device);
     }
 }
 
@@ -56,7 +63,7 @@ impl Param {
         self.slot.get()
     }
 
-    /// Replaces the values.
+    /// Replaces the values; they stay on the device they are on.
     ///
     /// # Panics
     /// When the shape changes.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use tensor::autograd::Gradients;
 use tensor::autograd::grad;
-use tensor::{Activation, Tensor};
+use tensor::{Activation, Device, Guard, Tensor};
 
 const TOLERANCE: f64 = 5e-6;
 
@@ -166,7 +166,7 @@ fn adam_matches_pytorch() {
                     Some((owner.key(), grad))
                 })
                 .collect();
-            adam.step(&net, &grads);
+            adam.step(&net, &grads, &Guard::new(&Device::Cpu));
             let state = net.state_dict();
             for (key, place) in places {
                 let (after, first) = (&all[&at(&format!("after/{step}/{key}"))], &all[&at(&format!("param/{key}"))]);

@@ -2,6 +2,7 @@
 
 use nn::{Adam, Mode, Recipe, loss};
 use tensor::rng::Philox;
+use tensor::{Device, Guard};
 
 #[test]
 fn the_estimate_is_near_the_measured_peak() {
@@ -14,13 +15,13 @@ fn the_estimate_is_near_the_measured_peak() {
     tensor::reset_peak();
     for _ in 0..2 {
         let real = rng.uniform([16, 64, 64, 3], -1.0, 1.0);
-        let fake = g.forward(&recipe.latents(&mut rng, 16), Mode::TRAIN);
+        let fake = g.forward(&recipe.latents(&mut rng, 16, &Device::Cpu), Mode::TRAIN);
         let mut grads = loss::real(&d.forward(&real, Mode::TRAIN)).backward();
         grads.accumulate(loss::fake(&d.forward(&fake.detach(), Mode::TRAIN)).backward());
-        adam_d.step(&d, &grads);
+        adam_d.step(&d, &grads, &Guard::new(&Device::Cpu));
         drop(grads);
         let grads = loss::generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN })).backward();
-        adam_g.step(&g, &grads);
+        adam_g.step(&g, &grads, &Guard::new(&Device::Cpu));
     }
     let (_, peak) = tensor::memory();
     let ratio = plan.memory_bytes as f64 / peak as f64;

@@ -2,6 +2,7 @@
 
 use nn::Recipe;
 use tensor::rng::Philox;
+use tensor::{Device};
 
 fn preset(name: &str) -> Recipe {
     Recipe::preset(name).expect("a preset")
@@ -63,7 +64,7 @@ fn the_paper_recipe_is_the_published_network() {
     assert_eq!(d.iter().filter(|r| r.1 == "BatchNorm").count(), 3);
     let recipe = preset("paper");
     assert_eq!(recipe.generator.distribution, nn::recipe::Distribution::Uniform);
-    let z = recipe.latents(&mut Philox::new(1, 0), 50).to_vec();
+    let z = recipe.latents(&mut Philox::new(1, 0), 50, &Device::Cpu).to_vec();
     assert!(z.iter().all(|z| (-1.0..=1.0).contains(z)) && z.iter().any(|z| z.abs() > 0.9));
 }
 

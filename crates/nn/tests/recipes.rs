@@ -3,6 +3,7 @@
 use nn::{Activation, Mode, NnError, Recipe, recipe::DEFAULT};
 use proptest::prelude::*;
 use tensor::rng::Philox;
+use tensor::{Device};
 
 fn preset(name: &str) -> Recipe {
     Recipe::preset(name).expect("a preset")
@@ -151,7 +152,7 @@ fn networks_have_the_right_shapes_at_many_sizes() {
                     (recipe.discriminator.width, recipe.discriminator.kernel) = (2, kernel);
                     let mut rng = Philox::new(1, 0);
                     let (g, d) = recipe.build(&mut rng).expect("valid");
-                    let image = g.forward(&recipe.latents(&mut rng, 2), Mode::BATCH);
+                    let image = g.forward(&recipe.latents(&mut rng, 2, &Device::Cpu), Mode::BATCH);
                     assert_eq!(image.shape()[..], [2, size[0], size[1], channels], "{name} {size:?} {kernel}");
                     assert!(image.to_vec().iter().all(|p| p.abs() < 1.0), "{name} {size:?}");
                     let logits = d.forward(&image, Mode::BATCH);

@@ -6,7 +6,7 @@ use common::{floats, values};
 use nn::{Adam, Ema, Mode, Network, NnError, Recipe, StateValue, Statistics, loss};
 use tensor::autograd::grad;
 use tensor::rng::Philox;
-use tensor::{Activation, Tensor};
+use tensor::{Activation, Device, Guard, Tensor};
 
 fn tiny(seed: u64) -> (Recipe, Network, Network, Philox) {
     let mut recipe = Recipe::preset("small").expect("a preset");
@@ -20,7 +20,7 @@ fn tiny(seed: u64) -> (Recipe, Network, Network, Philox) {
 #[test]
 fn nothing_is_recorded_without_tracking() {
     let (recipe, g, d, mut rng) = tiny(1);
-    let z = recipe.latents(&mut rng, 3);
+    let z = recipe.latents(&mut rng, 3, &Device::Cpu);
     for mode in [Mode::SAMPLE, Mode::BATCH] {
         let image = g.forward(&z, mode);
         assert!(!image.is_tracked());
@@ -33,7 +33,7 @@ fn nothing_is_recorded_without_tracking() {
 #[test]
 fn the_generator_s_step_computes_no_gradient_for_the_discriminator() {
     let (recipe, g, d, mut rng) = tiny(1);
-    let z = recipe.latents(&mut rng, 3);
+    let z = recipe.latents(&mut rng, 3, &Device::Cpu);
     // Asked for by key, through a discriminator whose parameters are in the graph.
     let logits = loss::generator(&d.forward(&g.forward(&z, Mode::TRAIN), Mode::TRAIN));
     let by_key = grad(&[(&logits, &Tensor::scalar(1.0))], &g.keys(), false);
@@ -54,12 +54,12 @@ fn the_generator_s_step_computes_no_gradient_for_the_discriminator() {
 /// One adversarial step; how many tensors the optimisers had to copy.
 fn step(recipe: &Recipe, (g, d): (&Network, &Network), adams: &mut [Adam; 2], rng: &mut Philox) -> usize {
     let real = rng.uniform([4, 16, 16, 1], -1.0, 1.0);
-    let fake = g.forward(&recipe.latents(rng, 4), Mode::TRAIN);
+    let fake = g.forward(&recipe.latents(rng, 4, &Device::Cpu), Mode::TRAIN);
     let mut grads = loss::real(&d.forward(&real, Mode::TRAIN)).backward();
     grads.accumulate(loss::fake(&d.forward(&fake.detach(), Mode::TRAIN)).backward());
-    let copies = adams[1].step(d, &grads);
+    let copies = adams[1].step(d, &grads, &Guard::new(&Device::Cpu));
     let grads = loss::generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN })).backward();
-    copies + adams[0].step(g, &grads)
+    copies + adams[0].step(g, &grads, &Guard::new(&Device::Cpu))
 }
 
 #[test]
@@ -183,9 +183,9 @@ fn recalibrated_statistics_are_the_average_over_the_batches() {
 #[test]
 fn an_image_does_not_depend_on_its_batch_mates_under_running_statistics() {
     let (recipe, g, _, mut rng) = tiny(3);
-    let batches: Vec<Tensor> = (0..3).map(|_| recipe.latents(&mut rng, 8)).collect();
+    let batches: Vec<Tensor> = (0..3).map(|_| recipe.latents(&mut rng, 8, &Device::Cpu)).collect();
     g.recalibrate(batches);
-    let z = recipe.latents(&mut rng, 5);
+    let z = recipe.latents(&mut rng, 5, &Device::Cpu);
     let all = g.forward(&z, Mode::SAMPLE);
     let alone = g.forward(&z.narrow(0, 3, 1), Mode::SAMPLE);
     assert_eq!(all.narrow(0, 3, 1).to_vec(), alone.to_vec());

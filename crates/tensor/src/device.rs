@@ -24,6 +24,17 @@ impl Device {
         }
     }
 
+    /// What decides the last bits of results here: the instruction set, or the adapter and its driver.
+    pub fn arithmetic(&self) -> String {
+        match self {
+            Device::Cpu => crate::cpu::isa().to_string(),
+            Device::Gpu(gpu) => {
+                let adapter = gpu.adapter();
+                format!("{} {} {}", adapter.name, adapter.backend, adapter.driver).trim().to_string()
+            }
+        }
+    }
+
     /// Hands over the work recorded so far, without waiting for it: at the end of a training step, for one.
     pub fn flush(&self) {
         if let Device::Gpu(gpu) = self {

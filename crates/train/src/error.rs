@@ -3,6 +3,7 @@
 use crate::artefacts::ArtefactError;
 use data::DataError;
 use nn::NnError;
+use tensor::gpu::GpuError;
 
 /// An error of training or sampling: one line that names the thing, the value and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum TrainError {
     /// Recipe or weights.
     #[error(transparent)]
     Nn(#[from] NnError),
+    /// The device.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
     /// A number that is NaN or infinite, after which weights are worthless.
     #[error(
         "step {step}: {what} is not finite: training has diverged; the checkpoints before it are sound, go on from one with a lower --lr"

@@ -6,6 +6,7 @@ use crate::trainer::{meta, section};
 use nn::{Network, Recipe, StateDict, StateValue};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use tensor::Device;
 use tensor::rng::Philox;
 
 impl From<StateValue> for Array {
@@ -70,7 +71,7 @@ fn bundle(recipe: &Recipe, (g, d): &(Network, Network)) -> Checkpoint {
     let prefixed =
         |prefix: &'static str, state| arrays(state).into_iter().map(move |(name, array)| (format!("{prefix}{name}"), array));
     let tensors = prefixed("g.", g.state_dict()).chain(prefixed("d.", d.state_dict())).collect();
-    Checkpoint { meta: meta(recipe, 0, DatasetMeta::default(), serde_json::Value::Null), tensors }
+    Checkpoint { meta: meta(recipe, 0, DatasetMeta::default(), serde_json::Value::Null, &Device::Cpu), tensors }
 }
 
 fn named(path: &Path, result: Result<(), nn::NnError>) -> Result<(), TrainError> {

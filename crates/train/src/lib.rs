@@ -20,4 +20,4 @@ pub use exchange::{export, import, import_newmu_svhn};
 pub use run::{Outcome, run};
 pub use sample::{BatchNormMode, Sampler, latents};
 pub use settings::{Change, Settings};
-pub use trainer::{Losses, Trainer};
+pub use trainer::{Losses, Measured, Trainer};

@@ -4,12 +4,14 @@ use crate::artefacts::{
     ArtefactError, Dataset as DatasetMeta, EventWriter, GridOptions, Keep, MetricsWriter, Row, RunDir, grid, metrics, plot,
     rotation, timelapse,
 };
-use crate::{Event, Losses, TrainError, Trainer};
+use crate::{Event, Losses, Measured, TrainError, Trainer};
 use data::{Dataset, Loader};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tensor::Device;
 
 /// Batches decoded ahead of the step.
 const PREFETCH: usize = 4;
@@ -19,6 +21,9 @@ const NAMED_EPOCHS: [u64; 2] = [1, 5];
 /// What a finished run leaves beside its grids.
 const TIMELAPSE: &str = "timelapse.gif";
 const LOSSES: &str = "losses.png";
+
+/// Steps that a GPU may be behind: it goes on while the host prepares the next batch, and is never more than this far from stopping.
+const BEHIND: usize = 2;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,25 +84,39 @@ pub fn run(
     let before = metrics::read(&dir.metrics())?.last().map_or(0.0, |row| row.seconds);
     emit(Event::Started { step: first, steps: settings.steps, batches_per_epoch: per_epoch });
     let mut clock = Clock { total: Duration::from_secs_f64(before.max(0.0)), since_row: Duration::ZERO, steps: 0 };
+    let behind = if matches!(trainer.device(), Device::Cpu) { 0 } else { BEHIND };
+    let mut pending: VecDeque<Measured> = VecDeque::new();
     while trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
         let batch = loader.next()?;
-        let losses = trainer.step(&batch)?;
+        pending.push_back(trainer.step(&batch));
         let epoch_end = batch.epoch_end;
         loader.recycle(batch.images);
-        clock.tick(start.elapsed());
         let step = trainer.steps_done();
+        let last = step == settings.steps;
+        let epoch = step / per_epoch;
+        let logs = step.is_multiple_of(settings.log_every) || last;
+        let samples = step.is_multiple_of(settings.sample_every) || last || (epoch_end && NAMED_EPOCHS.contains(&epoch));
+        let saves = step.is_multiple_of(settings.checkpoint_every) || last || stop.load(Ordering::Relaxed);
+        // What is written must be of steps that are known to be sound.
+        let allowed = if logs || samples || saves { 0 } else { behind };
+        let mut newest = None;
+        while pending.len() > allowed
+            && let Some(measured) = pending.pop_front()
+        {
+            newest = Some(measured.wait()?);
+        }
+        clock.tick(start.elapsed());
         emit(Event::Stepped { step });
-        if step.is_multiple_of(settings.log_every) || step == settings.steps {
+        if let Some(losses) = newest.filter(|_| logs) {
             let row = clock.row(step, losses, settings.recipe.train.batch);
             out.log(&row)?;
             emit(Event::Logged(row));
         }
-        let epoch = step / per_epoch;
         if epoch_end {
             emit(Event::Epoch { epoch, step });
         }
-        if step.is_multiple_of(settings.sample_every) || step == settings.steps || (epoch_end && NAMED_EPOCHS.contains(&epoch)) {
+        if samples {
             let path = out.sample(trainer, step)?;
             emit(Event::Sampled { step, path });
         }
@@ -105,6 +124,10 @@ pub fn run(
             let path = out.save(trainer, settings.keep)?;
             emit(Event::Saved { step, path });
         }
+    }
+    // Stopped between two steps.
+    for measured in pending {
+        measured.wait()?;
     }
     let step = trainer.steps_done();
     let checkpoint = match &out.saved {

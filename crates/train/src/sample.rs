@@ -4,8 +4,8 @@ use crate::TrainError;
 use crate::artefacts::Checkpoint;
 use crate::trainer::section;
 use nn::{Mode, Network, Recipe, Statistics};
-use tensor::Tensor;
 use tensor::rng::Philox;
+use tensor::{Device, Tensor};
 
 /// Philox stream of latents drawn for sampling, and of those that statistics are recalibrated with.
 const LATENTS: u64 = 4;
@@ -29,24 +29,26 @@ pub struct Sampler {
     recipe: Recipe,
     generator: Network,
     mode: Mode,
+    device: Device,
 }
 
-/// `count` latents under `seed`, `[count, latent]`: row `i` is the same whatever the count.
+/// `count` latents under `seed`, `[count, latent]` on the CPU: row `i` is the same whatever the count.
 pub fn latents(recipe: &Recipe, seed: u64, count: usize) -> Tensor {
-    recipe.latents(&mut Philox::new(seed, LATENTS), count)
+    recipe.latents(&mut Philox::new(seed, LATENTS), count, &Device::Cpu)
 }
 
 impl Sampler {
-    /// The generator of a checkpoint: its average over training where it holds one. Without `mode`, running statistics, or
+    /// The generator of a checkpoint, on `device`: its average over training where it holds one. Without `mode`, running statistics, or
     /// recalibrated ones where the weights came without.
     ///
     /// # Errors
     /// A recipe this program does not know, or weights that are not its generator's.
-    pub fn new(checkpoint: &Checkpoint, mode: Option<BatchNormMode>) -> Result<Self, TrainError> {
+    pub fn new(checkpoint: &Checkpoint, mode: Option<BatchNormMode>, device: &Device) -> Result<Self, TrainError> {
         let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
         let (generator, _) = recipe.build(&mut Philox::new(0, 0))?;
         let averaged = section(checkpoint, "ema.");
         generator.load_state_dict(&if averaged.is_empty() { section(checkpoint, "g.") } else { averaged })?;
+        generator.to_device(device);
         let default = if has_statistics(checkpoint) { BatchNormMode::Running } else { BatchNormMode::Recalibrated };
         let mode = match mode.unwrap_or(default) {
             BatchNormMode::Running => Mode::SAMPLE,
@@ -54,11 +56,11 @@ impl Sampler {
             BatchNormMode::Recalibrated => {
                 let mut rng = Philox::new(0, CALIBRATION);
                 let [batches, size] = CALIBRATION_BATCHES;
-                generator.recalibrate((0..batches).map(|_| recipe.latents(&mut rng, size)));
+                generator.recalibrate((0..batches).map(|_| recipe.latents(&mut rng, size, device)));
                 Mode::SAMPLE
             }
         };
-        Ok(Self { recipe, generator, mode })
+        Ok(Self { recipe, generator, mode, device: device.clone() })
     }
 
     /// The recipe of the networks.
@@ -72,12 +74,12 @@ impl Sampler {
         [h, w, self.recipe.image.channels]
     }
 
-    /// The pictures of `latents` `[N, latent]`, `[N, H, W, C]` in [−1, 1], `batch` at a time (the pictures depend on it only under
+    /// The pictures of `latents` `[N, latent]`, `[N, H, W, C]` in [−1, 1], both on the CPU, `batch` at a time (the pictures depend on it only under
     /// [`BatchNormMode::Batch`]; parts are then of nearly equal length). `progress` hears the number drawn so far.
     ///
     /// # Errors
     /// Latents of another width than the recipe's, a batch of 0, or a part of one picture under [`BatchNormMode::Batch`], whose statistics
-    /// would be of a single value.
+    /// would be of a single value. [`TrainError::Gpu`] when the device fails.
     pub fn draw(&self, latents: &Tensor, batch: usize, mut progress: impl FnMut(usize)) -> Result<Tensor, TrainError> {
         let width = self.recipe.generator.latent;
         if latents.shape().rank() != 2 || latents.shape()[1] != width {
@@ -97,8 +99,9 @@ impl Sampler {
         let mut parts = Vec::new();
         for i in 0..split {
             let (start, end) = (count * i / split, count * (i + 1) / split);
-            let part = latents.narrow(0, start, end - start);
-            parts.push(tensor::per_image(|| self.generator.forward(&part, self.mode)));
+            let part = latents.narrow(0, start, end - start).to_device(&self.device);
+            parts.push(tensor::per_image(|| self.generator.forward(&part, self.mode)).to_device(&Device::Cpu));
+            self.device.check()?;
             progress(end);
         }
         match parts.len() {

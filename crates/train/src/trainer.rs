@@ -6,8 +6,8 @@ use data::{Batch, Cursor};
 use nn::{Adam, Ema, Mode, Network, Recipe, StateDict, StateValue, loss};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tensor::Tensor;
 use tensor::rng::Philox;
+use tensor::{Device, Guard, Reading, Tensor, read_later};
 
 /// Philox streams of a run, under its seed. Shuffling has streams of its own in `data`.
 mod stream {
@@ -32,6 +32,54 @@ pub struct Losses {
     pub d_fake: f32,
 }
 
+/// What the guard remembers: the first thing of a step that was not finite. The optimisers stand still from there on.
+mod mark {
+    pub const D_LOSS: f32 = 1.0;
+    pub const D_GRADIENT: f32 = 2.0;
+    pub const G_LOSS: f32 = 3.0;
+    pub const G_GRADIENT: f32 = 4.0;
+
+    pub fn name(mark: f32) -> &'static str {
+        match mark {
+            D_LOSS => "the discriminator's loss",
+            D_GRADIENT => "the discriminator's gradient",
+            G_LOSS => "the generator's loss",
+            _ => "the generator's gradient",
+        }
+    }
+}
+
+/// What a step measured, on its way from the device: a GPU goes on with the next step meanwhile.
+pub struct Measured {
+    step: u64,
+    device: Device,
+    reading: Reading,
+}
+
+impl Measured {
+    /// The finished step that this is of.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// The losses; waits until they are there.
+    ///
+    /// # Errors
+    /// [`TrainError::NonFinite`], where the optimisers have not seen the step's gradients of the network named, nor any later ones; or
+    /// [`TrainError::Gpu`].
+    pub fn wait(self) -> Result<Losses, TrainError> {
+        let values = self.reading.wait();
+        self.device.check()?;
+        let [real, fake, g_loss, d_real, d_fake, seen] = values[..] else {
+            return Err(TrainError::Mismatch(format!("{} numbers were measured instead of 6", values.len())));
+        };
+        if seen != 0.0 {
+            return Err(TrainError::NonFinite { step: self.step, what: mark::name(seen).into() });
+        }
+        Ok(Losses { d_loss: real + fake, g_loss, d_real, d_fake })
+    }
+}
+
 /// Both networks, their optimisers, and every counter: all that a checkpoint holds.
 pub struct Trainer {
     settings: Settings,
@@ -44,6 +92,8 @@ pub struct Trainer {
     fixed: Tensor,
     cursor: Cursor,
     step: u64,
+    device: Device,
+    guard: Guard,
 }
 
 /// The part of a checkpoint's state that is not tensors.
@@ -55,22 +105,25 @@ struct State {
 }
 
 impl Trainer {
-    /// A run that has not begun.
+    /// A run on `device` that has not begun.
     ///
     /// # Errors
     /// Settings that make no networks.
-    pub fn new(settings: Settings) -> Result<Self, TrainError> {
+    pub fn new(settings: Settings, device: &Device) -> Result<Self, TrainError> {
         settings.validate()?;
         let recipe = &settings.recipe;
         let (generator, discriminator) = recipe.build(&mut Philox::new(settings.seed, stream::WEIGHTS))?;
+        [&generator, &discriminator].into_iter().for_each(|network| network.to_device(device));
         let options = recipe.adam();
         let (adam_g, adam_d) = (Adam::new(&generator, options), Adam::new(&discriminator, options));
         let ema = (recipe.train.ema > 0.0).then(|| Ema::new(&generator, recipe.train.ema as f32));
-        let fixed = recipe.latents(&mut Philox::new(settings.seed, stream::FIXED_LATENTS), FIXED);
+        let fixed = recipe.latents(&mut Philox::new(settings.seed, stream::FIXED_LATENTS), FIXED, device);
         Ok(Self {
             latents: Philox::new(settings.seed, stream::LATENTS),
             cursor: Cursor::new(settings.seed),
             step: 0,
+            device: device.clone(),
+            guard: Guard::new(device),
             generator,
             discriminator,
             adam_g,
@@ -81,11 +134,11 @@ impl Trainer {
         })
     }
 
-    /// The run that `checkpoint` is a state of.
+    /// The run that `checkpoint` is a state of, on `device`, which need not be the one it began on.
     ///
     /// # Errors
     /// A checkpoint without a training state (an imported one), or of other networks than its recipe's.
-    pub fn resume(checkpoint: &Checkpoint) -> Result<Self, TrainError> {
+    pub fn resume(checkpoint: &Checkpoint, device: &Device) -> Result<Self, TrainError> {
         if checkpoint.meta.state.is_null() {
             return Err(TrainError::Mismatch(
                 "the checkpoint holds no training state, it was imported: use train --init-from, or sample".into(),
@@ -93,7 +146,7 @@ impl Trainer {
         }
         let state: State = serde_json::from_value(checkpoint.meta.state.clone())
             .map_err(|e| TrainError::Mismatch(format!("the checkpoint's training state is of another version ({e})")))?;
-        let mut trainer = Self::new(state.settings)?;
+        let mut trainer = Self::new(state.settings, device)?;
         trainer.load_weights(checkpoint)?;
         trainer.adam_g.load_state(&section(checkpoint, "adam_g."))?;
         trainer.adam_d.load_state(&section(checkpoint, "adam_d."))?;
@@ -120,30 +173,19 @@ impl Trainer {
     }
 
     /// One step on a batch, as the papers do it: D on real and on fake pictures in separate passes (each with the batch statistics
-    /// of its own kind), an Adam step of D; then G through the updated D, whose weight gradients are not computed.
-    ///
-    /// # Errors
-    /// [`TrainError::NonFinite`]; the optimisers have not seen the step's gradients of the network named.
-    pub fn step(&mut self, batch: &Batch) -> Result<Losses, TrainError> {
+    /// of its own kind), an Adam step of D; then G through the updated D, whose weight gradients are not computed. A GPU may still be at
+    /// it when this returns.
+    pub fn step(&mut self, batch: &Batch) -> Measured {
         let [h, w] = self.settings.recipe.image.size;
         let count = self.settings.recipe.train.batch;
         let real = Tensor::from_slice(&batch.images, [count, h, w, self.settings.recipe.image.channels]);
-        let z = self.settings.recipe.latents(&mut self.latents, count);
-        let losses = self.step_on(&real, &z)?;
+        let z = self.settings.recipe.latents(&mut self.latents, count, &self.device);
         self.cursor = batch.cursor;
-        Ok(losses)
+        self.step_on(&real.to_device(&self.device), &z)
     }
 
-    /// [`step`](Self::step) on given pictures `[N, H, W, C]` in [−1, 1] and latents `[N, latent]`.
-    ///
-    /// # Errors
-    /// As [`step`](Self::step).
-    pub fn step_on(&mut self, real: &Tensor, z: &Tensor) -> Result<Losses, TrainError> {
-        let number = self.step + 1;
-        let finite = |fine: bool, what: &str| match fine {
-            true => Ok(()),
-            false => Err(TrainError::NonFinite { step: number, what: what.into() }),
-        };
+    /// [`step`](Self::step) on given pictures `[N, H, W, C]` in [−1, 1] and latents `[N, latent]`, both on this trainer's device.
+    pub fn step_on(&mut self, real: &Tensor, z: &Tensor) -> Measured {
         let fake = self.generator.forward(z, Mode::TRAIN);
 
         let on_real = self.discriminator.forward(real, Mode::TRAIN);
@@ -156,10 +198,9 @@ impl Trainer {
         let loss_fake = loss::fake(&on_fake);
         gradients.accumulate(loss_fake.backward());
         drop(on_fake);
-        let d_loss = loss_real.item() + loss_fake.item();
-        finite(d_loss.is_finite(), "the discriminator's loss")?;
-        finite(gradients.all_finite(), "the discriminator's gradient")?;
-        self.adam_d.step(&self.discriminator, &gradients);
+        self.guard.check(&loss_real.detach().add(&loss_fake.detach()), mark::D_LOSS);
+        self.guard.check_all(&gradients, mark::D_GRADIENT);
+        self.adam_d.step(&self.discriminator, &gradients, &self.guard);
         drop(gradients);
 
         // D's parameters stay out of the graph: neither their gradients nor what those would be made of exists.
@@ -167,17 +208,23 @@ impl Trainer {
         drop(fake);
         let loss_g = loss::generator(&judged);
         drop(judged);
-        let g_loss = loss_g.item();
-        finite(g_loss.is_finite(), "the generator's loss")?;
         let gradients = loss_g.backward();
-        finite(gradients.all_finite(), "the generator's gradient")?;
-        self.adam_g.step(&self.generator, &gradients);
+        self.guard.check(&loss_g, mark::G_LOSS);
+        self.guard.check_all(&gradients, mark::G_GRADIENT);
+        self.adam_g.step(&self.generator, &gradients, &self.guard);
         drop(gradients);
         if let Some(ema) = &mut self.ema {
             ema.update(&self.generator);
         }
-        self.step = number;
-        Ok(Losses { d_loss, g_loss, d_real: d_real.item(), d_fake: d_fake.item() })
+        self.step += 1;
+        let reading = read_later(&[&loss_real, &loss_fake, &loss_g, &d_real, &d_fake, &self.guard.value()]);
+        self.device.flush();
+        Measured { step: self.step, device: self.device.clone(), reading }
+    }
+
+    /// Where this trainer computes.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Finished steps.
@@ -226,7 +273,7 @@ impl Trainer {
         (&self.generator, &self.discriminator)
     }
 
-    /// Pictures of the fixed latents, `[64, H, W, C]` in [−1, 1], by the averaged generator where there is one, with running
+    /// Pictures of the fixed latents, `[64, H, W, C]` in [−1, 1] on the CPU, by the averaged generator where there is one, with running
     /// statistics.
     pub fn fixed_samples(&mut self) -> Tensor {
         let swap = |ema: &mut Option<Ema>, generator| {
@@ -235,7 +282,7 @@ impl Trainer {
             }
         };
         swap(&mut self.ema, &self.generator);
-        let images = self.generator.forward(&self.fixed, Mode::SAMPLE);
+        let images = self.generator.forward(&self.fixed, Mode::SAMPLE).to_device(&Device::Cpu);
         swap(&mut self.ema, &self.generator);
         images
     }
@@ -243,7 +290,8 @@ impl Trainer {
     /// The whole state, with nothing in it that depends on the clock.
     ///
     /// # Errors
-    /// [`TrainError::NonFinite`] when a weight, statistic or moment is not finite: such a state is not worth keeping.
+    /// [`TrainError::NonFinite`] when a weight, statistic or moment is not finite: such a state is not worth keeping. [`TrainError::Gpu`] when
+    /// they cannot be read any more.
     pub fn checkpoint(&self, dataset: &DatasetMeta) -> Result<Checkpoint, TrainError> {
         let state = State { settings: self.settings.clone(), latents: self.latents.clone(), cursor: self.cursor };
         let state =
@@ -259,23 +307,24 @@ impl Trainer {
         if let Some(ema) = &self.ema {
             put("ema.", ema.state_dict());
         }
+        self.device.check()?;
         let sound = |array: &Array| array.as_f32().is_none_or(|values| values.iter().all(|v| v.is_finite()));
         if let Some((name, _)) = tensors.iter().find(|(_, array)| !sound(array)) {
             return Err(TrainError::NonFinite { step: self.step, what: format!("{name:?}") });
         }
-        Ok(Checkpoint { meta: meta(&self.settings.recipe, self.step, dataset.clone(), state), tensors })
+        Ok(Checkpoint { meta: meta(&self.settings.recipe, self.step, dataset.clone(), state, &self.device), tensors })
     }
 }
 
-/// A checkpoint's metadata for this program and machine.
-pub(crate) fn meta(recipe: &Recipe, step: u64, dataset: DatasetMeta, state: serde_json::Value) -> Meta {
+/// A checkpoint's metadata for this program and device.
+pub(crate) fn meta(recipe: &Recipe, step: u64, dataset: DatasetMeta, state: serde_json::Value, device: &Device) -> Meta {
     Meta {
         step,
         recipe: recipe.to_toml(),
         recipe_name: recipe.name.clone(),
         dataset,
         state,
-        instruction_set: tensor::isa().to_string(),
+        instruction_set: device.arithmetic(),
         algorithm_table: tensor::algorithm_table(),
     }
 }

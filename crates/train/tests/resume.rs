@@ -5,6 +5,7 @@ use nn::Recipe;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tensor::Device;
 use train::artefacts::{RunDir, metrics, rotation};
 use train::{Event, Sampler, Settings, TrainError, Trainer, latents, run};
 
@@ -49,7 +50,7 @@ fn open(settings: &Settings) -> Arc<Dataset> {
 fn train_with_stops(settings: &Settings, dir: &Path, stops: &[u64]) -> Vec<u8> {
     let data = open(settings);
     let mut run_dir = RunDir::create_at(dir).unwrap();
-    let mut trainer = Trainer::new(settings.clone()).unwrap();
+    let mut trainer = Trainer::new(settings.clone(), &Device::Cpu).unwrap();
     let mut stops = stops.iter();
     loop {
         let stop = AtomicBool::new(false);
@@ -70,7 +71,7 @@ fn train_with_stops(settings: &Settings, dir: &Path, stops: &[u64]) -> Vec<u8> {
         drop(run_dir);
         run_dir = RunDir::open(dir).unwrap();
         run_dir.lock().unwrap();
-        trainer = Trainer::resume(&rotation::newest_good(&run_dir.checkpoints()).unwrap().checkpoint).unwrap();
+        trainer = Trainer::resume(&rotation::newest_good(&run_dir.checkpoints()).unwrap().checkpoint, &Device::Cpu).unwrap();
     }
 }
 
@@ -116,16 +117,18 @@ fn a_loss_that_is_no_number_stops_before_any_weight_moves() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     std::fs::create_dir(&data).unwrap();
-    let mut trainer = Trainer::new(settings(&data, pictures(&data, 9), 2)).unwrap();
+    let mut trainer = Trainer::new(settings(&data, pictures(&data, 9), 2), &Device::Cpu).unwrap();
     let before = trainer.networks().1.state_dict()["main.0.weight"].clone();
     let real = tensor::Tensor::full([4, 16, 16, 3], f32::NAN);
     let z = tensor::Tensor::zeros([4, 6]);
-    match trainer.step_on(&real, &z) {
+    match trainer.step_on(&real, &z).wait() {
         Err(TrainError::NonFinite { step: 1, what }) => assert!(what.contains("discriminator"), "{what}"),
         other => panic!("{other:?}"),
     }
     assert_eq!(trainer.networks().1.state_dict()["main.0.weight"], before);
-    assert_eq!(trainer.steps_done(), 0);
+    // Nor do later steps move one.
+    assert!(trainer.step_on(&tensor::Tensor::zeros([4, 16, 16, 3]), &z).wait().is_err());
+    assert_eq!(trainer.networks().1.state_dict()["main.0.weight"], before);
 }
 
 #[test]
@@ -137,7 +140,7 @@ fn a_picture_depends_on_its_latent_alone() {
     train_with_stops(&settings, &dir.path().join("run"), &[]);
     let checkpoint = rotation::newest_good(&dir.path().join("run/checkpoints")).unwrap().checkpoint;
     for mode in [None, Some(train::BatchNormMode::Recalibrated)] {
-        let sampler = Sampler::new(&checkpoint, mode).unwrap();
+        let sampler = Sampler::new(&checkpoint, mode, &Device::Cpu).unwrap();
         let all = sampler.draw(&latents(sampler.recipe(), 5, 9), 9, |_| ()).unwrap().to_vec();
         let mut seen = Vec::new();
         let parts = sampler.draw(&latents(sampler.recipe(), 5, 9), 2, |n| seen.push(n)).unwrap().to_vec();
@@ -147,7 +150,7 @@ fn a_picture_depends_on_its_latent_alone() {
         assert_eq!(all[..fewer.len()], fewer[..]);
         assert!(sampler.draw(&tensor::Tensor::zeros([1, 7]), 1, |_| ()).is_err());
     }
-    let by_batch = Sampler::new(&checkpoint, Some(train::BatchNormMode::Batch)).unwrap();
+    let by_batch = Sampler::new(&checkpoint, Some(train::BatchNormMode::Batch), &Device::Cpu).unwrap();
     let z = latents(by_batch.recipe(), 5, 8);
     assert_ne!(by_batch.draw(&z, 8, |_| ()).unwrap().to_vec(), by_batch.draw(&z, 2, |_| ()).unwrap().to_vec());
     assert_eq!(by_batch.draw(&z, 7, |_| ()).unwrap().shape()[0], 8, "7 and 1 become 4 and 4");
@@ -168,19 +171,19 @@ fn a_change_on_resume_survives_a_kill_and_later_pictures_go() {
     assert!(run_at.join("timelapse.gif").exists());
     let newest = || rotation::newest_good(&run_at.join("checkpoints")).unwrap().checkpoint;
     // Lengthened and slowed down, and then killed before its first step: the end of the closure's life stands for the kill.
-    let mut trainer = Trainer::resume(&newest()).unwrap();
+    let mut trainer = Trainer::resume(&newest(), &Device::Cpu).unwrap();
     trainer.set_steps(1000);
     trainer.set_learning_rate(1e-5).unwrap();
     let mut run_dir = RunDir::open(&run_at).unwrap();
     run_dir.lock().unwrap();
     run(&mut trainer, &open(&settings), &run_dir, &AtomicBool::new(true), &mut |_| ()).unwrap();
     assert!(!run_at.join("timelapse.gif").exists(), "the end of a run that goes on");
-    let resumed = Trainer::resume(&newest()).unwrap();
+    let resumed = Trainer::resume(&newest(), &Device::Cpu).unwrap();
     assert_eq!((resumed.steps_done(), resumed.settings().steps, resumed.settings().recipe.optimizer.lr), (10, 1000, 1e-5));
     assert_eq!(resumed.settings().changes.len(), 2);
     // Back to an older step: grids of later ones are not of this run any more.
     let older = rotation::list(&run_at.join("checkpoints")).unwrap().into_iter().find(|(step, _)| *step == 9).unwrap().1;
-    let mut trainer = Trainer::resume(&train::artefacts::checkpoint::load(&older).unwrap()).unwrap();
+    let mut trainer = Trainer::resume(&train::artefacts::checkpoint::load(&older).unwrap(), &Device::Cpu).unwrap();
     assert!(run_at.join("samples/step-00000010.png").exists());
     run(&mut trainer, &open(&settings), &run_dir, &AtomicBool::new(true), &mut |_| ()).unwrap();
     assert!(!run_at.join("samples/step-00000010.png").exists() && run_at.join("samples/step-00000005.png").exists());
@@ -195,7 +198,7 @@ fn weights_that_are_no_numbers_are_not_saved() {
     let mut settings = settings(&data, pictures(&data, 14), 3);
     settings.recipe.optimizer.lr = 1e30;
     let run_dir = RunDir::create_at(&dir.path().join("run")).unwrap();
-    let mut trainer = Trainer::new(settings.clone()).unwrap();
+    let mut trainer = Trainer::new(settings.clone(), &Device::Cpu).unwrap();
     let error = run(&mut trainer, &open(&settings), &run_dir, &AtomicBool::new(false), &mut |_| ()).unwrap_err();
     assert!(matches!(error, TrainError::NonFinite { .. }), "{error}");
     let newest = rotation::newest_good(&run_dir.checkpoints()).unwrap().checkpoint;

@@ -15,7 +15,7 @@ use crate::network::Network;
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
-use tensor::{Activation, Tensor};
+use tensor::{Activation, Device, Tensor, rng};
 
 /// A complete description of a training run: the shape of both networks, initial weights, optimiser and schedule. It is written as
 /// TOML; the presets are files of this crate. After changing fields, call [`validate`](Self::validate).
@@ -252,13 +252,13 @@ impl Recipe {
         Ok((generator, discriminator))
     }
 
-    /// `count` latent vectors, `[count, latent]`.
-    pub fn latents(&self, rng: &mut Philox, count: usize) -> Tensor {
-        let shape = [count, self.generator.latent];
-        match self.generator.distribution {
-            Distribution::Normal => rng.normal(shape, 0.0, 1.0),
-            Distribution::Uniform => rng.uniform(shape, -1.0, 1.0),
-        }
+    /// `count` latent vectors, `[count, latent]`, on `device`.
+    pub fn latents(&self, rng: &mut Philox, count: usize, device: &Device) -> Tensor {
+        let distribution = match self.generator.distribution {
+            Distribution::Normal => rng::Distribution::Normal { mean: 0.0, std: 1.0 },
+            Distribution::Uniform => rng::Distribution::Uniform { low: -1.0, high: 1.0 },
+        };
+        rng.draw(device, [count, self.generator.latent], distribution)
     }
 
     /// The optimiser's constants.

@@ -15,7 +15,7 @@ thread_local! {
 }
 
 /// Calls `f` with convolution algorithms that do not depend on the batch (so far: the direct one), so that a picture has the same bits
-/// in any company. Only calls made on this thread are meant; training, whose batch is fixed, has no need of it.
+/// in any company; on a GPU, sums are not cut by the batch. Only calls made on this thread are meant; training, whose batch is fixed, has no need of it.
 pub fn per_image<T>(f: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {
@@ -25,6 +25,11 @@ pub fn per_image<T>(f: impl FnOnce() -> T) -> T {
     }
     let _restore = Restore(PER_IMAGE.replace(true));
     f()
+}
+
+/// Whether [`per_image`] is asking.
+pub(crate) fn is_per_image() -> bool {
+    PER_IMAGE.get()
 }
 
 /// The environment variable that overrules the table of convolution algorithms.

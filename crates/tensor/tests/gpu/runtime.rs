@@ -6,7 +6,7 @@ use tensor::gpu::{Gpu, GpuError};
 use tensor::{AdamSlot, AdamStep, Device, Guard, Tensor, adam, read_later};
 
 fn own() -> (Device, Gpu) {
-    match super::open() {
+    match super::adapter::open() {
         Ok(Device::Gpu(gpu)) => (Device::Gpu(gpu.clone()), gpu),
         other => panic!("{other:?}"),
     }

@@ -1,6 +1,7 @@
 //! The product under `matmul` and the convolutions: tiles, parts of k, and which kernel for which sizes.
 
 use super::new;
+use crate::cpu::choice::is_per_image;
 use crate::gpu::{Array, Def, Dispatch, Gpu, Params, Spec};
 
 /// What the operands are.
@@ -139,9 +140,12 @@ pub(super) fn specialisations() -> Vec<Spec> {
 
 /// How many parts k is cut into, so that small results occupy an adapter and long sums keep their digits: by the sizes alone.
 fn parts(m: usize, n: usize, k: usize, depth: usize) -> usize {
+    let least = k.div_ceil(8192);
+    if is_per_image() {
+        return least;
+    }
     let tiles = m.div_ceil(64) * n.div_ceil(64) * depth;
-    let wanted = 256usize.div_ceil(tiles).min(k / 256).max(k.div_ceil(8192));
-    wanted.clamp(1, 256)
+    256usize.div_ceil(tiles).min(k / 256).min(256).max(least)
 }
 
 impl Product<'_> {

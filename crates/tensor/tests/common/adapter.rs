@@ -1,0 +1,48 @@
+//! An adapter for tests, and the report where there is none.
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tensor::{Device, gpu};
+
+/// An adapter with every check switched on.
+pub fn open() -> Result<Device, String> {
+    let index = std::env::var("DCGAN_TEST_GPU").ok().and_then(|index| index.parse().ok());
+    let options = gpu::Options { index, allow_software: true, checked: true };
+    gpu::open(options).map(Device::Gpu).map_err(|e| e.to_string())
+}
+
+/// Runs tests that share one device, and others that open their own. Without an adapter every one reports itself as ignored, or, with
+/// `DCGAN_REQUIRE_GPU=1`, the program fails.
+pub fn run(shared: &[(&'static str, fn(&Device))], own: &[(&'static str, fn())]) -> ! {
+    let arguments = Arguments::from_args();
+    let found = open();
+    let required = std::env::var_os("DCGAN_REQUIRE_GPU").is_some_and(|v| v == "1");
+    if let Err(reason) = &found {
+        if required {
+            eprintln!("DCGAN_REQUIRE_GPU=1, but {reason}");
+            std::process::exit(1);
+        }
+        eprintln!("ignored: {reason}");
+    }
+    let missing = found.is_err();
+    let device = found.unwrap_or(Device::Cpu);
+    let shared = shared.iter().map(|&(name, test)| {
+        let device = device.clone();
+        Trial::test(name, move || {
+            let result = caught(|| test(&device));
+            // What a device fails of says more than the numbers that are missing then.
+            device.check()?;
+            result
+        })
+    });
+    let own = own.iter().map(|&(name, test)| Trial::test(name, move || caught(test)));
+    let all = shared.chain(own).map(|trial| trial.with_ignored_flag(missing)).collect();
+    libtest_mimic::run(&arguments, all).exit()
+}
+
+/// Panics of a test become its message.
+fn caught(test: impl FnOnce()) -> Result<(), Failed> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Failed::from(text.unwrap_or("panicked"))
+    })
+}

@@ -1,0 +1,116 @@
+//! Ten full training steps beside PyTorch, from the same weights, pictures and latents (generator: `xtask/golden/trajectory.py`). The
+//! tolerance is three times PyTorch's own float32 drift from its float64 run.
+
+use nn::{Recipe, StateDict, StateValue};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+use std::path::Path;
+use tensor::{Device, Tensor};
+use train::artefacts::{Array, Checkpoint, Data};
+use train::{Settings, Trainer};
+
+fn numbers(view: &safetensors::tensor::TensorView<'_>) -> Vec<f64> {
+    match view.dtype() {
+        Dtype::F32 => view.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect(),
+        Dtype::F64 => view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
+        Dtype::I64 => view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect(),
+        Dtype::U8 => view.data().iter().map(|&b| f64::from(b)).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn list(v: &Value) -> Vec<f64> {
+    v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+/// # Panics
+/// Where a loss or a weight leaves the tolerance.
+pub fn ten_steps_follow_pytorch(device: &Device) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let bytes = std::fs::read(dir.join("trajectory.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let told: Value = serde_json::from_slice(&std::fs::read(dir.join("trajectory.json")).unwrap()).unwrap();
+
+    let mut recipe = Recipe::preset("torch").unwrap();
+    recipe.generator.width = 4;
+    recipe.discriminator.width = 4;
+    recipe.generator.latent = 8;
+    recipe.train.batch = 8;
+    let settings = Settings {
+        data: "golden".into(),
+        seed: 0,
+        steps: 10,
+        log_every: 1,
+        sample_every: 10,
+        checkpoint_every: 10,
+        keep: 1,
+        preprocess: data::Preprocess::new([64, 64], 3),
+        recipe,
+        changes: Vec::new(),
+    };
+    let mut trainer = Trainer::new(settings, device).unwrap();
+    let mut start = Checkpoint::default();
+    for (name, view) in file.iter().filter(|(name, _)| name.starts_with("g/") || name.starts_with("d/")) {
+        let values = numbers(&view);
+        let data = match view.dtype() {
+            Dtype::I64 => Data::I64(values.iter().map(|&v| v as i64).collect()),
+            _ => Data::F32(values.iter().map(|&v| v as f32).collect()),
+        };
+        start.tensors.insert(name.replacen('/', ".", 1), Array { shape: view.shape().to_vec(), data });
+    }
+    trainer.load_weights(&start).unwrap();
+
+    let drift = &told["drift_of_three"];
+    let bound = |what: &str| 3.0 * drift["loss_drift"][what].as_f64().unwrap();
+    for step in 0..10 {
+        let view = file.tensor(&format!("real/{step}")).unwrap();
+        let shape: [usize; 4] = view.shape().try_into().unwrap();
+        let real: Vec<f32> = numbers(&view).iter().map(|&v| v as f32 / 127.5 - 1.0).collect();
+        let z = file.tensor(&format!("z/{step}")).unwrap();
+        let z = Tensor::from_slice(&numbers(&z).iter().map(|&v| v as f32).collect::<Vec<_>>(), z.shape());
+        let real = Tensor::from_slice(&real, shape).to_device(device);
+        let losses = trainer.step_on(&real, &z.to_device(device)).wait().unwrap();
+        for (what, ours) in
+            [("d_loss", losses.d_loss), ("g_loss", losses.g_loss), ("d_real", losses.d_real), ("d_fake", losses.d_fake)]
+        {
+            let reference = list(&told["f64"][what])[step];
+            let error = (f64::from(ours) - reference).abs();
+            assert!(
+                error <= bound(what),
+                "step {step}: {what} is {ours}, PyTorch's {reference}: {error:.2e} > {:.2e}",
+                bound(what)
+            );
+        }
+    }
+    let (g, d) = trainer.networks();
+    let mut compared = 0;
+    for (prefix, state) in [("g", g.state_dict()), ("d", d.state_dict())] {
+        compared += compare(prefix, &state, &file, drift, &told["f64"]["norms"]);
+    }
+    assert!(compared > 30, "{compared} tensors compared");
+}
+
+fn compare(prefix: &str, state: &StateDict, file: &SafeTensors<'_>, drift: &Value, norms: &Value) -> usize {
+    let mut count = 0;
+    for (name, value) in state {
+        let reference = numbers(&file.tensor(&format!("final_{prefix}/{name}")).unwrap());
+        let full = format!("{prefix}/{name}");
+        match value {
+            StateValue::I64 { data, .. } => assert_eq!(data[0] as f64, reference[0], "{full}"),
+            StateValue::F32 { data, .. } => {
+                let scale = reference.iter().fold(0f64, |m, v| m.max(v.abs()));
+                let error = data.iter().zip(&reference).fold(0f64, |m, (a, b)| m.max((f64::from(*a) - b).abs())) / scale;
+                let bound = 3.0 * drift["final_drift"][&full].as_f64().unwrap_or_else(|| panic!("no drift of {full}"));
+                assert!(error <= bound, "{full}: {error:.2e} > {bound:.2e}");
+                let norm = data.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+                let told = norms[&full].as_f64().unwrap_or_else(|| panic!("no norm of {full}"));
+                assert!(
+                    (norm - told).abs() <= bound * scale * (data.len() as f64).sqrt() + 1e-9,
+                    "norm of {full}: {norm} beside {told}"
+                );
+            }
+        }
+        count += 1;
+    }
+    count
+}

@@ -1,0 +1,184 @@
+//! Training, resuming and sampling on a GPU.
+
+#[path = "../../../tensor/tests/common/adapter.rs"]
+mod adapter;
+#[path = "../common/trajectory.rs"]
+mod trajectory;
+
+use data::{Batch, Cursor};
+use nn::Recipe;
+use tensor::rng::Philox;
+use tensor::{Device, Tensor};
+use train::artefacts::{Checkpoint, Dataset};
+use train::{BatchNormMode, Sampler, Settings, TrainError, Trainer, latents};
+
+fn main() {
+    adapter::run(
+        &[
+            ("ten_steps_follow_pytorch", trajectory::ten_steps_follow_pytorch),
+            ("a_checkpoint_goes_on_where_it_is_taken", a_checkpoint_goes_on_where_it_is_taken),
+            ("a_picture_depends_on_its_latent_alone", a_picture_depends_on_its_latent_alone),
+        ],
+        &[
+            ("a_steady_step_is_lean", a_steady_step_is_lean),
+            ("a_loss_that_is_no_number_stops_every_weight", a_loss_that_is_no_number_stops_every_weight),
+            ("a_lost_device_ends_a_step_and_saves_nothing", a_lost_device_ends_a_step_and_saves_nothing),
+        ],
+    );
+}
+
+fn own() -> Device {
+    adapter::open().unwrap()
+}
+
+fn settings(side: usize, width: usize, batch: usize) -> Settings {
+    let mut recipe = Recipe::preset("torch").unwrap();
+    recipe.image.size = [side; 2];
+    recipe.generator.width = width;
+    recipe.discriminator.width = width;
+    recipe.generator.latent = 6;
+    recipe.train.batch = batch;
+    recipe.train.ema = 0.9;
+    Settings {
+        data: "random".into(),
+        seed: 11,
+        steps: 100,
+        log_every: 1,
+        sample_every: 100,
+        checkpoint_every: 100,
+        keep: 1,
+        preprocess: data::Preprocess::new([side as u32; 2], 3),
+        recipe,
+        changes: Vec::new(),
+    }
+}
+
+/// The batch of step `number`, the same on every device.
+fn batch(settings: &Settings, number: u64) -> Batch {
+    let [h, w] = settings.recipe.image.size;
+    let count = settings.recipe.train.batch;
+    let images = Philox::new(5, number).uniform([count, h, w, 3], -1.0, 1.0).to_vec();
+    let cursor = Cursor { seed: settings.seed, epoch: 0, batch: number };
+    Batch { images, labels: None, indices: (0..count).collect(), cursor, epoch_end: false }
+}
+
+fn checkpoint(trainer: &Trainer) -> Checkpoint {
+    trainer.checkpoint(&Dataset::default()).unwrap()
+}
+
+/// Steps `range` of a run on a device, from a checkpoint where there is one.
+fn steps(device: &Device, from: Option<&Checkpoint>, range: std::ops::Range<u64>) -> Checkpoint {
+    let settings = settings(16, 8, 4);
+    let mut trainer = match from {
+        Some(checkpoint) => Trainer::resume(checkpoint, device).unwrap(),
+        None => Trainer::new(settings.clone(), device).unwrap(),
+    };
+    for number in range {
+        trainer.step(&batch(&settings, number)).wait().unwrap();
+    }
+    checkpoint(&trainer)
+}
+
+/// The largest relative difference of two checkpoints' tensors, which must have the same names.
+fn difference(a: &Checkpoint, b: &Checkpoint) -> f32 {
+    assert!(a.tensors.keys().eq(b.tensors.keys()));
+    let pairs = a.tensors.iter().filter_map(|(name, a)| Some((name, a.as_f32()?, b.tensors[name].as_f32()?)));
+    let each = pairs.map(|(name, a, b)| {
+        assert_eq!(a.len(), b.len(), "{name}");
+        let scale = b.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+        a.iter().zip(b).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale
+    });
+    each.fold(0.0, f32::max)
+}
+
+fn a_checkpoint_goes_on_where_it_is_taken(device: &Device) {
+    let cpu = Device::Cpu;
+    let half = [steps(&cpu, None, 0..3), steps(device, None, 0..3)];
+    // Both have drawn the same weights and latents.
+    assert!(difference(&half[1], &half[0]) < 1e-2, "three steps: {}", difference(&half[1], &half[0]));
+    let whole = steps(&cpu, Some(&half[0]), 3..6);
+    for (name, other) in [
+        ("gpu from cpu", steps(device, Some(&half[0]), 3..6)),
+        ("cpu from gpu", steps(&cpu, Some(&half[1]), 3..6)),
+        ("gpu from gpu", steps(device, Some(&half[1]), 3..6)),
+    ] {
+        // Adam's first steps move every weight by the whole rate, whichever way a rounding points: hence the bound.
+        let e = difference(&other, &whole);
+        assert!(e < 2e-2, "{name}: {e}");
+        assert_eq!(other.meta.step, 6);
+        assert_eq!(other.meta.state, whole.meta.state, "{name}: counters");
+    }
+    // On one device, interrupted or not, the bits are the same.
+    let [whole, parts] = [steps(device, None, 0..6), steps(device, Some(&half[1]), 3..6)];
+    assert_eq!(whole.tensors, parts.tensors);
+}
+
+fn a_picture_depends_on_its_latent_alone(device: &Device) {
+    let checkpoint = steps(&Device::Cpu, None, 0..2);
+    for mode in [None, Some(BatchNormMode::Recalibrated)] {
+        let [ours, reference] = [device, &Device::Cpu].map(|device| Sampler::new(&checkpoint, mode, device).unwrap());
+        let z = latents(ours.recipe(), 5, 9);
+        let all = ours.draw(&z, 9, |_| ()).unwrap();
+        assert_eq!(all.device(), Device::Cpu);
+        let all = all.to_vec();
+        assert!(all == ours.draw(&z, 2, |_| ()).unwrap().to_vec(), "{mode:?}");
+        let expected = reference.draw(&z, 9, |_| ()).unwrap().to_vec();
+        let worst = all.iter().zip(&expected).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(worst < 1e-4, "{mode:?}: {worst}");
+    }
+}
+
+fn a_steady_step_is_lean() {
+    let device = own();
+    let Device::Gpu(gpu) = &device else { panic!("{device}") };
+    let settings = settings(64, 4, 8);
+    let mut trainer = Trainer::new(settings.clone(), &device).unwrap();
+    let mut counters = Vec::new();
+    for number in 0..6 {
+        let measured = trainer.step(&batch(&settings, number));
+        counters.push(gpu.counters());
+        measured.wait().unwrap();
+    }
+    let [.., before, after] = counters[..] else { panic!() };
+    let (dispatches, submits) = (after.dispatches - before.dispatches, after.submits - before.submits);
+    assert!(dispatches <= 250, "{dispatches} dispatches in a step");
+    assert!(submits <= 4, "{submits} submits in a step");
+    assert_eq!(after.pipelines, counters[1].pipelines, "pipelines after the second step");
+    assert_eq!(after.allocations, counters[2].allocations, "buffers after the third step");
+}
+
+fn a_loss_that_is_no_number_stops_every_weight() {
+    let device = own();
+    let settings = settings(16, 8, 4);
+    let mut trainer = Trainer::new(settings.clone(), &device).unwrap();
+    trainer.step(&batch(&settings, 0)).wait().unwrap();
+    let weights = |trainer: &Trainer| {
+        let (g, d) = trainer.networks();
+        [g.state_dict()["main.0.weight"].clone(), d.state_dict()["main.0.weight"].clone()]
+    };
+    let before = weights(&trainer);
+    let real = Tensor::full_on(&device, [4, 16, 16, 3], f32::NAN);
+    let z = Tensor::full_on(&device, [4, 6], 0.5);
+    let bad = trainer.step_on(&real, &z);
+    // The host has not looked yet, and goes on.
+    let later = trainer.step(&batch(&settings, 1));
+    match bad.wait() {
+        Err(TrainError::NonFinite { step: 2, what }) => assert!(what.contains("discriminator's loss"), "{what}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(later.wait().is_err());
+    assert_eq!(weights(&trainer), before);
+}
+
+fn a_lost_device_ends_a_step_and_saves_nothing() {
+    let device = own();
+    let settings = settings(16, 8, 4);
+    let mut trainer = Trainer::new(settings.clone(), &device).unwrap();
+    trainer.step(&batch(&settings, 0)).wait().unwrap();
+    if let Device::Gpu(gpu) = &device {
+        gpu.destroy();
+    }
+    let error = trainer.step(&batch(&settings, 1)).wait().unwrap_err();
+    assert!(matches!(error, TrainError::Gpu(_)) && error.to_string().contains("was lost"), "{error}");
+    assert!(matches!(trainer.checkpoint(&Dataset::default()), Err(TrainError::Gpu(_))));
+}
