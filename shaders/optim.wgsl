@@ -25,16 +25,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 //#end
 //#if LERP
-struct Params { count: u32, keep: f32 }
+// COUNT averages at a time: average ← keep · average + (1 − keep) · (factor · value).
+struct Params {
+//#for t COUNT
+    count_${t}: u32,
+    keep_${t}: f32,
+    factor_${t}: f32,
+//#end
+}
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> value: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> average: array<vec4<f32>>;
+//#for t COUNT
+@group(0) @binding(1 + ${t}) var<storage, read> value_${t}: array<vec4<f32>>;
+@group(0) @binding(1 + ${COUNT} + ${t}) var<storage, read_write> average_${t}: array<vec4<f32>>;
+//#end
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = group_number(group, groups) * 256u + lane;
-    if (i < params.count) {
-        average[i] = params.keep * average[i] + (1.0 - params.keep) * value[i];
+//#for t COUNT
+    if (i < params.count_${t}) {
+        average_${t}[i] = params.keep_${t} * average_${t}[i] + (1.0 - params.keep_${t}) * (params.factor_${t} * value_${t}[i]);
     }
+//#end
 }
 //#end

@@ -75,20 +75,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 //#end
 //#if FINITE
-// Leaves `mark` in the flag, unless an earlier mark is there, when a number is NaN or infinite: by its exponent bits, since compilers
-// may assume that x != x is never true.
-struct Params { count: u32, mark: u32 }
+// Leaves `mark` in the flag, unless an earlier mark is there, when a number of COUNT arrays is NaN or infinite: by its exponent bits, since
+// compilers may assume that x != x is never true.
+struct Params {
+    mark: u32,
+//#for t COUNT
+    count_${t}: u32,
+//#end
+}
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> source: array<u32>;
-@group(0) @binding(2) var<storage, read_write> flag: atomic<u32>;
+//#for t COUNT
+@group(0) @binding(1 + ${t}) var<storage, read> source_${t}: array<u32>;
+//#end
+@group(0) @binding(1 + ${COUNT}) var<storage, read_write> flag: atomic<u32>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let step = groups.x * groups.y * 256u;
+    let first = group_number(group, groups) * 256u + lane;
     var bad = false;
-    for (var i = group_number(group, groups) * 256u + lane; i < params.count; i += step) {
-        bad = bad || (source[i] & 0x7f800000u) == 0x7f800000u;
+//#for t COUNT
+    for (var i = first; i < params.count_${t}; i += step) {
+        bad = bad || (source_${t}[i] & 0x7f800000u) == 0x7f800000u;
     }
+//#end
     if (bad && atomicLoad(&flag) == 0u) {
         atomicStore(&flag, params.mark);
     }

@@ -6,7 +6,7 @@ use crate::layout::Layout;
 use crate::network::Network;
 use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use std::sync::atomic::Ordering;
-use tensor::Tensor;
+use tensor::{Average, Tensor};
 
 /// average ← decay · average + (1 − decay) · network, for every parameter and running statistic; counters are
 /// copied. The average of a generator draws steadier pictures than the generator itself.
@@ -44,13 +44,17 @@ impl Ema {
     /// When `net` has not the tensors that this average was made for.
     #[track_caller]
     pub fn update(&mut self, net: &Network) {
-        let decay = self.decay;
+        let keep = self.decay;
+        let mut moved = Vec::new();
         self.with(net, |own, place| match (own, place) {
-            (Value::Average(_, average), Place::Param(param)) => tensor::lerp(average, &param.slot().read(), decay),
-            (Value::Average(_, average), Place::Buffer(slot)) => tensor::lerp(average, &slot.read(), decay),
+            (Value::Average(_, average), Place::Param(param)) => moved.push((average, param.value())),
+            (Value::Average(_, average), Place::Buffer(slot)) => moved.push((average, slot.get())),
             (Value::Count(own), Place::Count(count)) => *own = count.load(Ordering::Relaxed),
             _ => panic!("Ema: made for another network"),
         });
+        let mut averages: Vec<_> =
+            moved.iter_mut().map(|(average, value)| Average { average: *average, value, keep, factor: 1.0 }).collect();
+        tensor::lerp(&mut averages);
     }
 
     /// Exchanges the average and the values of `net`: once to sample from the average, once more to go on training.
@@ -68,7 +72,7 @@ impl Ema {
     }
 
     #[track_caller]
-    fn with(&mut self, net: &Network, mut f: impl FnMut(&mut Value, Place<'_>)) {
+    fn with<'a>(&'a mut self, net: &Network, mut f: impl FnMut(&'a mut Value, Place<'_>)) {
         let entries: Vec<_> = net.entries().collect();
         let same = entries.len() == self.values.len() && entries.iter().zip(&self.values).all(|((a, _), (b, _))| a == b);
         assert!(same, "Ema: made for another network");

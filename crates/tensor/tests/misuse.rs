@@ -1,7 +1,7 @@
 //! Shape misuse panics, naming the operation and the shapes; empty tensors are no misuse.
 
 use tensor::{
-    Activation, AdamSlot, AdamStep, ConvGeom, Device, Guard, Tensor, adam, autograd, concat, conv_transpose2d, conv2d, conv2d_input_grad,
+    Activation, AdamSlot, AdamStep, Average, ConvGeom, Device, Guard, Tensor, adam, autograd, concat, conv_transpose2d, conv2d, conv2d_input_grad,
     conv2d_weight_grad, lerp,
 };
 
@@ -92,7 +92,7 @@ fn messages_name_the_operation_and_the_shapes() {
         ),
         (
             || {
-                lerp(&mut zeros(&[2]), &zeros(&[3]), 0.9);
+                lerp(&mut [Average { average: &mut zeros(&[2]), value: &zeros(&[3]), keep: 0.9, factor: 1.0 }]);
                 zeros(&[])
             },
             &["lerp", "[2]", "[3]"],

@@ -5,7 +5,7 @@ use crate::layout::Layout;
 use crate::mode::{Pass, Statistics};
 use crate::param::{Param, Slot};
 use std::sync::atomic::{AtomicI64, Ordering};
-use tensor::{Activation, Tensor};
+use tensor::{Activation, Average, Tensor};
 
 /// γ · (x − mean) / √(variance + eps) + β for each position of the last axis, over all others: `[N, F]` or `[N, H, W, C]`.
 pub struct BatchNorm {
@@ -74,9 +74,12 @@ impl BatchNorm {
     #[track_caller]
     fn follow(&self, mean: &Tensor, variance: &Tensor, rows: usize, momentum: f32) {
         assert!(rows > 1, "BatchNorm: running statistics need more than a single value per channel");
-        let unbiased = variance.scale((rows as f64 / (rows - 1) as f64) as f32);
-        tensor::lerp(&mut self.running_mean.write(), mean, 1.0 - momentum);
-        tensor::lerp(&mut self.running_var.write(), &unbiased, 1.0 - momentum);
+        let unbiased = (rows as f64 / (rows - 1) as f64) as f32;
+        let keep = 1.0 - momentum;
+        tensor::lerp(&mut [
+            Average { average: &mut self.running_mean.write(), value: mean, keep, factor: 1.0 },
+            Average { average: &mut self.running_var.write(), value: variance, keep, factor: unbiased },
+        ]);
         self.batches.fetch_add(1, Ordering::Relaxed);
     }
 

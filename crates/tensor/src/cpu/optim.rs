@@ -79,14 +79,14 @@ pub(crate) fn adam(tensors: &mut [AdamTensor<'_>], constants: [f32; 8]) {
 }
 
 multiversion! {
-    fn lerp_lines(average: &mut [f32], value: &[f32], keep: f32) {
+    fn lerp_lines(average: &mut [f32], value: &[f32], keep: f32, factor: f32) {
         for (a, &v) in average.iter_mut().zip(value) {
-            *a = keep * *a + (1.0 - keep) * v;
+            *a = keep * *a + (1.0 - keep) * (factor * v);
         }
     }
 }
 
-/// `average ← keep · average + (1 − keep) · value`.
-pub(crate) fn lerp(average: &mut [f32], value: &[f32], keep: f32) {
-    super::par_chunks_mut(average, CHUNK, |i, part| lerp_lines(part, &value[i * CHUNK..i * CHUNK + part.len()], keep));
+/// `average ← keep · average + (1 − keep) · factor · value`.
+pub(crate) fn lerp(average: &mut [f32], value: &[f32], keep: f32, factor: f32) {
+    super::par_chunks_mut(average, CHUNK, |i, part| lerp_lines(part, &value[i * CHUNK..i * CHUNK + part.len()], keep, factor));
 }

@@ -16,4 +16,4 @@ mod reduce;
 pub use conv::{conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad};
 pub use movement::concat;
 pub use norm::{Activation, BatchNorm};
-pub use optim::{AdamSlot, Guard, adam, lerp};
+pub use optim::{AdamSlot, Average, Guard, adam, lerp};

@@ -33,20 +33,28 @@ impl Guard {
     /// When the tensor is on another device.
     #[track_caller]
     pub fn check(&mut self, tensor: &Tensor, mark: f32) {
-        match &mut self.0 {
-            State::Cpu(seen) => {
-                if *seen == 0.0 && !crate::cpu::reduce::all_finite(tensor.on_cpu("Guard")) {
-                    *seen = mark;
-                }
-            }
-            State::Gpu(flag) => kernels::reduce::mark_unless_finite(tensor.on_gpu("Guard"), flag, mark),
-        }
+        self.check_each(&[tensor], mark);
     }
 
     /// [`check`](Self::check) of every gradient.
     #[track_caller]
     pub fn check_all(&mut self, gradients: &Gradients, mark: f32) {
-        gradients.iter().for_each(|(_, gradient)| self.check(gradient, mark));
+        self.check_each(&gradients.iter().map(|(_, gradient)| gradient).collect::<Vec<_>>(), mark);
+    }
+
+    #[track_caller]
+    fn check_each(&mut self, tensors: &[&Tensor], mark: f32) {
+        match &mut self.0 {
+            State::Cpu(seen) => {
+                if *seen == 0.0 && !tensors.iter().all(|t| crate::cpu::reduce::all_finite(t.on_cpu("Guard"))) {
+                    *seen = mark;
+                }
+            }
+            State::Gpu(flag) => {
+                let arrays: Vec<_> = tensors.iter().map(|t| t.on_gpu("Guard")).collect();
+                kernels::reduce::mark_unless_finite(&arrays, flag, mark);
+            }
+        }
     }
 
     /// The first mark, or 0, as a scalar on the device.
@@ -107,20 +115,33 @@ pub fn adam(slots: &mut [AdamSlot<'_>], step: &AdamStep, guard: &Guard) -> usize
     copies
 }
 
-/// `average ← keep · average + (1 − keep) · value`: an exponential moving average of weights.
+/// A moving average, for [`lerp`].
+pub struct Average<'a> {
+    /// The average, updated.
+    pub average: &'a mut Tensor,
+    /// What moves it, of the same shape.
+    pub value: &'a Tensor,
+    /// How much of the average stays, in [0, 1].
+    pub keep: f32,
+    /// What the value is multiplied by.
+    pub factor: f32,
+}
+
+/// `average ← keep · average + (1 − keep) · factor · value` for each: exponential moving averages of weights and statistics.
 ///
 /// # Panics
-/// When the shapes differ, or the devices.
+/// When the shapes of one differ, or the devices.
 #[track_caller]
-pub fn lerp(average: &mut Tensor, value: &Tensor, keep: f32) {
-    assert_eq!(average.shape(), value.shape(), "lerp: shapes differ");
-    average.make_unique();
-    match &average.storage {
-        Storage::Gpu(average) => kernels::optim::lerp(average, value.on_gpu("lerp"), keep),
-        Storage::Cpu(_) => {
-            if let Some(own) = average.data_mut() {
-                cpu::lerp(own, value.on_cpu("lerp"), keep);
-            }
+pub fn lerp(averages: &mut [Average<'_>]) {
+    for a in averages.iter_mut() {
+        assert_eq!(a.average.shape(), a.value.shape(), "lerp: shapes differ");
+        a.average.make_unique();
+        if let Some(own) = a.average.data_mut() {
+            cpu::lerp(own, a.value.on_cpu("lerp"), a.keep, a.factor);
         }
     }
+    let on_gpu = averages.iter().filter(|a| matches!(a.average.storage, Storage::Gpu(_)));
+    kernels::optim::lerp(
+        &on_gpu.map(|a| (a.average.on_gpu("lerp"), a.value.on_gpu("lerp"), [a.keep, a.factor])).collect::<Vec<_>>(),
+    );
 }

@@ -5,7 +5,7 @@ use super::run;
 use serde_json::{Value, json};
 use tensor::autograd::{self, Key};
 use tensor::rng::{Distribution, Philox};
-use tensor::{Activation, AdamSlot, AdamStep, ConvGeom, Device, Guard, Tensor, adam, conv_transpose2d, conv2d, lerp};
+use tensor::{Activation, AdamSlot, AdamStep, Average, ConvGeom, Device, Guard, Tensor, adam, conv_transpose2d, conv2d, lerp};
 
 /// An operation of the table, its attributes, the shapes of its inputs.
 type Call = (&'static str, Value, Vec<Vec<usize>>);
@@ -112,7 +112,7 @@ pub fn kernels(device: &Device) -> Vec<(String, Tensor)> {
     adam(&mut [AdamSlot { value, grad: &grad, m, v }], &step, &Guard::new(device));
     results.extend(slots.into_iter().enumerate().map(|(i, t)| (format!("adam {i}"), t)));
     let mut average = rng.uniform([100_001], -1.0, 1.0).to_device(device);
-    lerp(&mut average, &grad, 0.99);
+    lerp(&mut [Average { average: &mut average, value: &grad, keep: 0.99, factor: 1.5 }]);
     results.push(("lerp".into(), average));
     results
 }

@@ -10,12 +10,18 @@ const COLUMN: usize = 512;
 /// Columns that one workgroup sums.
 const WIDE: usize = 32;
 
-fn spec(name: &str) -> Spec {
-    Spec::new("reduce", "main", &KINDS.map(|n| (n, Def::Flag(n == name))))
+/// Arrays that one dispatch checks: with the flag, within the eight that every adapter can bind.
+const CHECKED: usize = 6;
+
+fn spec(name: &str, count: usize) -> Spec {
+    let mut spec = Spec::new("reduce", "main", &KINDS.map(|n| (n, Def::Flag(n == name))));
+    spec.defs.push(("COUNT", Def::Number(count as u32)));
+    spec
 }
 
 pub(super) fn specialisations() -> Vec<Spec> {
-    KINDS.iter().map(|name| spec(name)).collect()
+    let checks = (1..=CHECKED).map(|count| spec("FINITE", count));
+    checks.chain(["LINES", "COLUMNS"].map(|name| spec(name, 0))).collect()
 }
 
 /// `out[o, i] = Σ_r x[o, r, i]`; there must be something to sum.
@@ -38,21 +44,24 @@ fn pass(x: &Array, [outer, reduced, inner]: [usize; 3]) -> Array {
     let groups = outer * parts * blocks;
     let params = Params::new().sizes([groups, reduced, parts, chunk]).sizes([inner, blocks]);
     let work = x.len() as f64 * 5.0;
-    x.gpu().run(&Dispatch { spec: spec(name), inputs: &[x], outputs: &[&out], params, groups: groups as u64, depth: 1, work });
+    x.gpu().run(&Dispatch { spec: spec(name, 0), inputs: &[x], outputs: &[&out], params, groups: groups as u64, depth: 1, work });
     out
 }
 
-/// Leaves `mark`, a positive number, in `flag` (one zero until then) when a number of `x` is not finite.
-pub(crate) fn mark_unless_finite(x: &Array, flag: &Array, mark: f32) {
-    // A few numbers per thread; the grid strides over the rest.
-    let groups = (x.len() as u64).div_ceil(super::THREADS * 16).min(1024);
-    x.gpu().run(&Dispatch {
-        spec: spec("FINITE"),
-        inputs: &[x],
-        outputs: &[flag],
-        params: Params::new().sizes([x.len()]).words([mark.to_bits()]),
-        groups,
-        depth: 1,
-        work: x.len() as f64 * 5.0,
-    });
+/// Leaves `mark`, a positive number, in `flag` (one zero until then) when a number of the arrays is not finite.
+pub(crate) fn mark_unless_finite(arrays: &[&Array], flag: &Array, mark: f32) {
+    for some in arrays.chunks(CHECKED) {
+        let lens = some.iter().map(|x| x.len());
+        let (largest, total) = (lens.clone().max().unwrap_or(0) as u64, lens.clone().sum::<usize>());
+        flag.gpu().run(&Dispatch {
+            spec: spec("FINITE", some.len()),
+            inputs: some,
+            outputs: &[flag],
+            params: Params::new().words([mark.to_bits()]).sizes(lens),
+            // A few numbers per thread; the grid strides over the rest.
+            groups: largest.div_ceil(super::THREADS * 16).min(1024),
+            depth: 1,
+            work: total as f64 * 5.0,
+        });
+    }
 }
