@@ -6,6 +6,11 @@
 //
 // A workgroup computes BM × BN numbers; each of its TX × TY threads RM × RN blocks of 4 × 4 of them. Both operands pass through shared memory
 // as [k][m] and [k][n], BK deep; the next tile is fetched into registers while this one is multiplied.
+//
+// HALF: the tiles are rounded to half precision, output gradients times a power of two so that small ones are not lost; sums stay in single.
+//#if HALF
+enable f16;
+//#end
 //#include grid
 
 //#if SUM_PARTS
@@ -65,8 +70,18 @@ const TX: u32 = ${TX}u;
 const THREADS: u32 = ${THREADS}u;
 const NONE: u32 = 0xffffffffu;
 
-var<workgroup> tile_a: array<vec4<f32>, ${BK} * ${BM} / 4>;
-var<workgroup> tile_b: array<vec4<f32>, ${BK} * ${BN} / 4>;
+//#if HALF
+alias One = f16;
+alias Four = vec4<f16>;
+const SCALE_A: f32 = ${SCALE_A};
+const SCALE_B: f32 = ${SCALE_B};
+//#else
+alias One = f32;
+alias Four = vec4<f32>;
+//#end
+
+var<workgroup> tile_a: array<Four, ${BK} * ${BM} / 4>;
+var<workgroup> tile_b: array<Four, ${BK} * ${BN} / 4>;
 
 // What is known of a row of A (or of C, where they share it) before k is: meaning by kind.
 struct Row { base: u32, y: u32, x: u32 }
@@ -261,7 +276,12 @@ fn row_of_c(m: u32, z: u32) -> u32 {
 }
 //#end
 
-fn store(m: u32, n: u32, z: u32, value: vec4<f32>) {
+fn store(m: u32, n: u32, z: u32, sum: vec4<f32>) {
+//#if HALF
+    let value = sum * (1.0 / (SCALE_A * SCALE_B));
+//#else
+    let value = sum;
+//#end
     let at = row_of_c(m, z);
     if (at == NONE) {
         return;
@@ -375,10 +395,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if (next > begin) {
             for (var kk = 0u; kk < BK; kk += 1u) {
 //#for r RM
-                let a_${r} = tile_a[kk * (BM / 4u) + ${r}u * (BM / 4u / ${RM}u) + ty];
+                let a_${r} = vec4<f32>(tile_a[kk * (BM / 4u) + ${r}u * (BM / 4u / ${RM}u) + ty]);
 //#end
 //#for s RN
-                let b_${s} = tile_b[kk * (BN / 4u) + ${s}u * (BN / 4u / ${RN}u) + tx];
+                let b_${s} = vec4<f32>(tile_b[kk * (BN / 4u) + ${s}u * (BN / 4u / ${RN}u) + tx]);
 //#end
 //#for r RM
 //#for i 4
@@ -393,22 +413,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             break;
         }
         workgroupBarrier();
+//#if HALF
+//#for l LOADS_A
+        fetched_a_${l} *= SCALE_A;
+//#end
+//#for l LOADS_B
+        fetched_b_${l} *= SCALE_B;
+//#end
+//#end
 //#for l LOADS_A
 //#if ALONG_K_A
 //#for i 4
-        tile_a[(ka_${l} + ${i}u) * (BM / 4u) + ma_${l} / 4u][ma_${l} % 4u] = fetched_a_${l}[${i}];
+        tile_a[(ka_${l} + ${i}u) * (BM / 4u) + ma_${l} / 4u][ma_${l} % 4u] = One(fetched_a_${l}[${i}]);
 //#end
 //#else
-        tile_a[ka_${l} * (BM / 4u) + ma_${l} / 4u] = fetched_a_${l};
+        tile_a[ka_${l} * (BM / 4u) + ma_${l} / 4u] = Four(fetched_a_${l});
 //#end
 //#end
 //#for l LOADS_B
 //#if ALONG_K_B
 //#for i 4
-        tile_b[(kb_${l} + ${i}u) * (BN / 4u) + nb_${l} / 4u][nb_${l} % 4u] = fetched_b_${l}[${i}];
+        tile_b[(kb_${l} + ${i}u) * (BN / 4u) + nb_${l} / 4u][nb_${l} % 4u] = One(fetched_b_${l}[${i}]);
 //#end
 //#else
-        tile_b[kb_${l} * (BN / 4u) + nb_${l} / 4u] = fetched_b_${l};
+        tile_b[kb_${l} * (BN / 4u) + nb_${l} / 4u] = Four(fetched_b_${l});
 //#end
 //#end
         workgroupBarrier();

@@ -30,7 +30,8 @@ impl Device {
             Device::Cpu => crate::cpu::isa().to_string(),
             Device::Gpu(gpu) => {
                 let adapter = gpu.adapter();
-                format!("{} {} {}", adapter.name, adapter.backend, adapter.driver).trim().to_string()
+                let precision = if gpu.is_half() { " mixed" } else { "" };
+                format!("{} {} {}{precision}", adapter.name, adapter.backend, adapter.driver).trim().to_string()
             }
         }
     }
@@ -56,7 +57,8 @@ impl fmt::Display for Device {
             Device::Cpu => write!(f, "cpu ({})", crate::cpu::isa()),
             Device::Gpu(gpu) => {
                 let adapter = gpu.adapter();
-                write!(f, "gpu:{} ({}, {})", adapter.index, adapter.name, adapter.backend)
+                let precision = if gpu.is_half() { ", mixed precision" } else { "" };
+                write!(f, "gpu:{} ({}, {}{precision})", adapter.index, adapter.name, adapter.backend)
             }
         }
     }

@@ -48,6 +48,9 @@ pub enum GpuError {
     /// A software renderer was named.
     #[error("gpu:{0} is a software renderer ({1}), slower than --device cpu: add --allow-software to use it")]
     Software(usize, String),
+    /// Half precision was asked for.
+    #[error("{0} cannot compute in half precision: use --precision f32, or another of dcgan devices")]
+    NoHalf(String),
     /// A number beyond the list.
     #[error("there is no gpu:{index}, there are {count} adapters: dcgan devices lists them")]
     NoSuch {
@@ -133,6 +136,8 @@ pub struct Options {
     pub allow_software: bool,
     /// Whether shaders check every index and bound every loop: for tests; kernels are slower.
     pub checked: bool,
+    /// Whether convolutions may round their operands to half precision; sums and everything kept stay in single.
+    pub half: bool,
 }
 
 /// An open adapter. Cloning it is cheap; tensors on it keep it open.
@@ -145,6 +150,7 @@ pub(super) struct Inner {
     pub adapter: Adapter,
     pub limits: wgpu::Limits,
     pub checked: bool,
+    pub half: bool,
     pub failure: Arc<OnceLock<GpuError>>,
     pub pipelines: Mutex<Pipelines>,
     pub stream: Mutex<Stream>,
@@ -258,11 +264,14 @@ pub fn open(options: Options) -> Result<Gpu, GpuError> {
         }
     };
     let (adapter, described) = all.swap_remove(chosen);
-    Gpu::new(&adapter, described, options.checked)
+    Gpu::new(&adapter, described, options)
 }
 
 impl Gpu {
-    fn new(adapter: &wgpu::Adapter, described: Adapter, checked: bool) -> Result<Self, GpuError> {
+    fn new(adapter: &wgpu::Adapter, described: Adapter, options: Options) -> Result<Self, GpuError> {
+        if options.half && !described.f16 {
+            return Err(GpuError::NoHalf(described.name));
+        }
         let wanted = wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
         let features = adapter.features() & wanted;
         let limits = adapter.limits();
@@ -292,7 +301,8 @@ impl Gpu {
             queue,
             limits,
             adapter: described,
-            checked,
+            checked: options.checked,
+            half: options.half,
             failure,
             pipelines: Mutex::default(),
             stream,
@@ -303,6 +313,11 @@ impl Gpu {
     /// What was opened.
     pub fn adapter(&self) -> &Adapter {
         &self.0.adapter
+    }
+
+    /// Whether convolutions round their operands to half precision.
+    pub fn is_half(&self) -> bool {
+        self.0.half
     }
 
     /// Whether the device still works.

@@ -5,8 +5,13 @@ use tensor::{Device, gpu};
 
 /// An adapter with every check switched on.
 pub fn open() -> Result<Device, String> {
+    open_with(false)
+}
+
+/// The same, in mixed precision where `half` is set.
+pub fn open_with(half: bool) -> Result<Device, String> {
     let index = std::env::var("DCGAN_TEST_GPU").ok().and_then(|index| index.parse().ok());
-    let options = gpu::Options { index, allow_software: true, checked: true };
+    let options = gpu::Options { index, allow_software: true, checked: true, half };
     gpu::open(options).map(Device::Gpu).map_err(|e| e.to_string())
 }
 

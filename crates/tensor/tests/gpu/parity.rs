@@ -233,3 +233,31 @@ pub fn the_random_words_are_the_cpus(device: &Device) {
         assert!(distance(&a, &b, 0.0) < 1e-6);
     }
 }
+
+/// Convolutions whose operands are rounded to half precision, small gradients among them. An adapter without it says so.
+pub fn mixed_precision_is_near() {
+    let device = match super::adapter::open_with(true) {
+        Ok(device) => device,
+        Err(error) => {
+            assert!(error.contains("half precision") && error.contains("--precision f32"), "{error}");
+            return;
+        }
+    };
+    for (side, cin, cout, size) in [(16, 3, 64, 1.0), (8, 64, 34, 1e-6), (5, 33, 8, 1e-3)] {
+        let g = ConvGeom::square([side; 2], 4, 2, 1);
+        let [oh, ow] = g.output();
+        let x = random(1, &[4, side, side, cin]);
+        let w = random(2, &[4, 4, cin, cout]).scale(0.1);
+        let dy = random(3, &[4, oh, ow, cout]).scale(size);
+        let triple = |x: &Tensor, w: &Tensor, dy: &Tensor| {
+            [conv2d(x, w, &g), conv2d_input_grad(dy, w, &g), conv2d_weight_grad(x, dy, &g)]
+        };
+        let ours = triple(&x.to_device(&device), &w.to_device(&device), &dy.to_device(&device));
+        for (a, b) in ours.iter().zip(triple(&x, &w, &dy)) {
+            let e = distance(a, &b, 0.0);
+            // Near, and really rounded.
+            assert!((1e-6..=1e-2).contains(&e), "{side} {cin} {cout}: {e:.1e}");
+        }
+    }
+    device.check().unwrap();
+}

@@ -80,7 +80,11 @@ pub(super) struct Product<'a> {
     pub convolution: [usize; 13],
 }
 
-fn spec(kind: Kind, tile: Tile, vec: [bool; 3]) -> Spec {
+/// What output gradients are multiplied by before they are rounded to half precision: a power of two. Means over a batch make them small;
+/// half precision ends at 6e-8 and at 65504.
+const GRADIENT_SCALE: &str = "1024.0";
+
+fn spec(kind: Kind, tile: Tile, vec: [bool; 3], half: bool) -> Spec {
     let (trans_a, trans_b) = match kind {
         Kind::Matrix { trans_a, trans_b } => (trans_a, trans_b),
         _ => (false, false),
@@ -92,6 +96,7 @@ fn spec(kind: Kind, tile: Tile, vec: [bool; 3]) -> Spec {
     let along_b = trans_b || kind == Kind::InputGrad;
     let flags = [
         ("SUM_PARTS", false),
+        ("HALF", half),
         ("MATRIX", matches!(kind, Kind::Matrix { .. })),
         ("FORWARD", kind == Kind::Forward),
         ("INPUT_GRAD", kind == Kind::InputGrad),
@@ -117,11 +122,13 @@ fn spec(kind: Kind, tile: Tile, vec: [bool; 3]) -> Spec {
     ];
     let mut defs: Vec<_> = flags.map(|(name, flag)| (name, Def::Flag(flag))).into();
     defs.extend(numbers.map(|(name, number)| (name, Def::Number(number as u32))));
+    let scale = |is_gradient: bool| Def::Text(if is_gradient { GRADIENT_SCALE } else { "1.0" });
+    defs.extend([("SCALE_A", scale(kind == Kind::InputGrad)), ("SCALE_B", scale(kind == Kind::WeightGrad))]);
     Spec::new("gemm", "main", &defs)
 }
 
 fn sum_spec() -> Spec {
-    Spec::new("gemm", "sum_parts", &[("SUM_PARTS", Def::Flag(true))])
+    Spec::new("gemm", "sum_parts", &[("SUM_PARTS", Def::Flag(true)), ("HALF", Def::Flag(false))])
 }
 
 pub(super) fn specialisations() -> Vec<Spec> {
@@ -131,7 +138,11 @@ pub(super) fn specialisations() -> Vec<Spec> {
     for kind in matrices.chain([Kind::Forward, Kind::InputGrad, Kind::WeightGrad]) {
         for tile in TILES {
             for bits in 0..8 {
-                all.push(spec(kind, tile, [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0]));
+                let vec = [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0];
+                all.push(spec(kind, tile, vec, false));
+                if !matches!(kind, Kind::Matrix { .. }) {
+                    all.push(spec(kind, tile, vec, true));
+                }
             }
         }
     }
@@ -159,9 +170,11 @@ impl Product<'_> {
         let tile = Tile::choose(gpu, self.m, self.n, depth);
         let tiles = tile.count(self.m, self.n);
         let out = new(gpu, if parts == 1 { self.len } else { self.m * self.n * depth });
+        // The few plain products (a generator's first layer, a discriminator's last) cost little and keep their precision.
+        let half = gpu.is_half() && !matches!(self.kind, Kind::Matrix { .. });
         let sizes = [self.m, self.n, self.k, tiles, self.n.div_ceil(tile.n), parts, chunk];
         gpu.run(&Dispatch {
-            spec: spec(self.kind, tile, self.contiguous.map(|len| len.is_multiple_of(4))),
+            spec: spec(self.kind, tile, self.contiguous.map(|len| len.is_multiple_of(4)), half),
             inputs: &[self.a, self.b],
             outputs: &[&out],
             params: Params::new().sizes(sizes).sizes(self.convolution),
