@@ -3,12 +3,17 @@
 use crate::error::CliError;
 use crate::render::{Render, size};
 use nn::Plan;
+use tensor::Device;
 
 /// Compares the plan with the memory that is available: too little is an error that ends with `way_out`, or under `dry_run` a warning.
 ///
 /// # Errors
 /// Both numbers, and the way out.
-pub fn check(plan: &Plan, way_out: &str, dry_run: bool, render: &Render) -> Result<(), CliError> {
+pub fn check(plan: &Plan, device: &Device, way_out: &str, dry_run: bool, render: &Render) -> Result<(), CliError> {
+    // A GPU's own memory is not told before it is asked for; what does not fit it is an error of its own.
+    if let Device::Gpu(_) = device {
+        return Ok(());
+    }
     let Some(available) = available().filter(|available| plan.memory_bytes > *available) else {
         return Ok(());
     };

@@ -2,30 +2,6 @@
 
 use nn::recipe::{halvings, nearest_sizes};
 
-/// Where to compute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceChoice {
-    /// The best there is.
-    Auto,
-    /// The host processor.
-    Cpu,
-    /// A graphics processor, by number where one is given.
-    Gpu(Option<usize>),
-}
-
-/// `auto`, `cpu`, `gpu` or `gpu:i`.
-pub fn device(text: &str) -> Result<DeviceChoice, String> {
-    match text.split_once(':') {
-        None if text == "auto" => Ok(DeviceChoice::Auto),
-        None if text == "cpu" => Ok(DeviceChoice::Cpu),
-        None if text == "gpu" => Ok(DeviceChoice::Gpu(None)),
-        Some(("gpu", number)) => {
-            number.parse().map(|i| DeviceChoice::Gpu(Some(i))).map_err(|_| format!("\"{number}\" is not the number of a gpu"))
-        }
-        _ => Err("choose auto, cpu, gpu or gpu:NUMBER".into()),
-    }
-}
-
 /// `N` or `HxW`, a size that the networks can make.
 pub fn image_size(text: &str) -> Result<[usize; 2], String> {
     let side = |text: &str| text.parse::<usize>().ok().filter(|&side| side > 0);
@@ -124,9 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_colours_channels_and_seeds() {
-        assert_eq!(device("gpu:1"), Ok(DeviceChoice::Gpu(Some(1))));
-        assert!(["tpu", "gpu:", "gpu:x", "cpu:0"].iter().all(|bad| device(bad).is_err()));
+    fn colours_channels_and_seeds() {
         assert_eq!(colour("#ff8000"), Ok([255, 128, 0]));
         assert!(["fff", "gggggg", "+12345", "ffffff0"].iter().all(|bad| colour(bad).is_err()));
         assert!(["0", "2", "5", "rgb"].iter().all(|bad| channels(bad).is_err()));

@@ -43,12 +43,19 @@ fn flags_out_of_range_are_usage() {
 }
 
 #[test]
-fn there_is_no_gpu_yet_and_it_says_so() {
+fn a_device_that_is_not_there_is_named() {
     let place = Place::new();
-    for device in ["gpu", "gpu:3"] {
-        place.refused(1, &["train", "--device", device], &["CPU only", "not there yet", "--device cpu"]);
+    let adapters = place.ok(&["devices", "--json"]).json().split_off(1);
+    place.refused(1, &["train", "--device", "gpu:99", "--allow-software"], &[
+        if adapters.is_empty() { "no graphics adapter" } else { "there is no gpu:99" },
+    ]);
+    if !adapters.iter().any(|a| a["software"] == false) {
+        let way_out = if adapters.is_empty() { "--device cpu" } else { "--allow-software" };
+        place.refused(1, &["train", "--device", "gpu"], &[way_out]);
+        place.refused(1, &["train", "--precision", "mixed"], &["the cpu", "half precision", "--precision f32"]);
     }
-    assert!(place.ok(&["devices"]).out.contains("not there yet"));
+    place.refused(1, &["sample", "--checkpoint", "x", "--grid", "x.png", "--device", "cpu"], &["\"x\""]);
+    assert!(!place.path("runs").exists());
 }
 
 #[test]

@@ -1,7 +1,37 @@
 //! Where tensors live and kernels run.
 
-use crate::gpu::{Gpu, GpuError};
+use crate::gpu::{self, Gpu, GpuError};
 use std::fmt;
+use std::str::FromStr;
+
+/// What a user asks for: `auto`, `cpu`, `gpu` or `gpu:NUMBER`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A real GPU if there is one, else the CPU.
+    Auto,
+    /// The host processor.
+    Cpu,
+    /// A graphics processor, by its number in [`gpu::adapters`] where one is given.
+    Gpu(Option<usize>),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    /// # Errors
+    /// One line that names what can be chosen.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "gpu" => Ok(Self::Gpu(None)),
+            Some(("gpu", number)) => {
+                number.parse().map(|i| Self::Gpu(Some(i))).map_err(|_| format!("\"{number}\" is not the number of a gpu"))
+            }
+            _ => Err("choose auto, cpu, gpu or gpu:NUMBER".into()),
+        }
+    }
+}
 
 /// A back end. Two closed arms and a `match` per operation need no generic parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +43,25 @@ pub enum Device {
 }
 
 impl Device {
+    /// The device that a user asked for. `options.index` is not used. `Auto` takes the CPU where there is no graphics adapter, or only
+    /// software renderers that are not allowed; an adapter that is there and cannot be opened is an error.
+    ///
+    /// # Errors
+    /// No such adapter, a driver that refuses, or half precision where there is none.
+    pub fn choose(choice: DeviceChoice, options: gpu::Options) -> Result<Self, GpuError> {
+        let cpu = || if options.half { Err(GpuError::NoHalf("the cpu".into())) } else { Ok(Device::Cpu) };
+        match choice {
+            DeviceChoice::Cpu => cpu(),
+            DeviceChoice::Gpu(index) => gpu::open(gpu::Options { index, ..options }).map(Device::Gpu),
+            // Drivers take their time to look, and complain where there is no display.
+            DeviceChoice::Auto if !options.allow_software && !gpu::is_likely() => cpu(),
+            DeviceChoice::Auto => match gpu::open(gpu::Options { index: None, ..options }) {
+                Err(GpuError::None | GpuError::OnlySoftware(_)) => cpu(),
+                opened => opened.map(Device::Gpu),
+            },
+        }
+    }
+
     /// Whether the device still works. Operations cannot fail one by one: after the first failure of a GPU, what is read from it is NaN.
     ///
     /// # Errors
@@ -61,5 +110,21 @@ impl fmt::Display for Device {
                 write!(f, "gpu:{} ({}, {}{precision})", adapter.index, adapter.name, adapter.backend)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices() {
+        let parse = |text: &str| text.parse::<DeviceChoice>();
+        assert_eq!(parse("gpu:1"), Ok(DeviceChoice::Gpu(Some(1))));
+        assert_eq!([parse("auto"), parse("cpu"), parse("gpu")].map(Result::unwrap), {
+            [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Gpu(None)]
+        });
+        assert!(["tpu", "gpu:", "gpu:x", "cpu:0", ""].iter().all(|bad| parse(bad).is_err()));
+        assert!(Device::choose(DeviceChoice::Cpu, gpu::Options { half: true, ..Default::default() }).is_err());
     }
 }

@@ -25,7 +25,7 @@ pub use cpu::choice::{CONV_VARIABLE, algorithm_table, conv_algorithm_from_env, p
 pub use cpu::optim::AdamStep;
 pub use cpu::peak::fma_peak;
 pub use cpu::{ISA_VARIABLE, Isa, isa, isa_from_env};
-pub use device::Device;
+pub use device::{Device, DeviceChoice};
 pub use geom::ConvGeom;
 pub use ops::{
     Activation, AdamSlot, Average, BatchNorm, Guard, adam, concat, conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad, lerp,

@@ -25,7 +25,7 @@ pub fn run(args: &Args) {
             output::json(&json!({
                 "device": format!("gpu:{i}"), "name": a.name, "backend": a.backend, "kind": a.kind, "driver": a.driver,
                 "max_buffer_size": a.max_buffer_size, "max_binding_size": a.max_binding_size,
-                "f16": a.f16, "subgroups": a.subgroups, "usable": false,
+                "f16": a.f16, "subgroups": a.subgroups, "timestamps": a.timestamps, "software": a.software, "usable": a.compute,
             }));
         }
         return;
@@ -40,7 +40,7 @@ pub fn run(args: &Args) {
             "gpu:{i}  {} ({}{}, driver {}): buffers to {} MiB, bindings to {} MiB, f16 {}, subgroups {}",
             a.name,
             a.backend,
-            if a.is_software() { ", software" } else { "" },
+            if a.software { ", software" } else { "" },
             if a.driver.is_empty() { "unknown" } else { &a.driver },
             a.max_buffer_size >> 20,
             a.max_binding_size >> 20,
@@ -48,8 +48,11 @@ pub fn run(args: &Args) {
             yes(a.subgroups)
         ));
     }
-    let found = if adapters.is_empty() { "no graphics adapter found; " } else { "" };
-    output::line(format!("{found}this version computes on the CPU only: the GPU back end is not there yet"));
+    if adapters.is_empty() {
+        output::line("no graphics adapter found: install its Vulkan driver (on Linux also libvulkan1) to compute with it");
+    } else if adapters.iter().all(|a| a.software) {
+        output::line("software renderers are slower than the cpu: commands take one only with --allow-software");
+    }
 }
 
 /// The processor's own name, where the system tells it.

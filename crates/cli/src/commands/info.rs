@@ -47,7 +47,7 @@ fn print(found: &NewestGood<Header>, recipe: &Recipe) -> Result<(), CliError> {
         ("recipe", format!("{}: {}", recipe.name, recipe.description)),
         ("data", data),
         ("parameters", plan.parameters.to_string()),
-        ("computed with", format!("instruction set {}, algorithms {}", meta.instruction_set, meta.algorithm_table)),
+        ("computed with", format!("{}, algorithms {}", meta.instruction_set, meta.algorithm_table)),
         ("training state", if meta.state.is_null() { "none: it cannot be resumed" } else { "yes: it can be resumed" }.to_owned()),
     ];
     facts.iter().for_each(|(name, value)| output::line(format!("{name:<14}  {value}")));

@@ -1,5 +1,6 @@
 //! The commands, one file each: its flags and what it does.
 
+mod device;
 mod devices;
 mod export;
 mod import;

@@ -1,5 +1,6 @@
 //! `dcgan sample`.
 
+use super::device::DeviceArgs;
 use crate::error::CliError;
 use crate::output;
 use clap::ValueEnum;
@@ -55,6 +56,8 @@ pub struct Args {
     /// Write over files that are there.
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// Draws and writes pictures.
@@ -80,7 +83,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         BatchNorm::Batch => BatchNormMode::Batch,
         BatchNorm::Recalibrated => BatchNormMode::Recalibrated,
     });
-    let sampler = Sampler::new(&found.checkpoint, mode)?;
+    let sampler = Sampler::new(&found.checkpoint, mode, &args.device.open()?)?;
     drop(found);
     let latents = match &args.latents {
         Some(file) => read_latents(file, sampler.recipe().generator.latent)?,

@@ -3,9 +3,10 @@
 mod fresh;
 mod resume;
 
+use super::device::DeviceArgs;
 use crate::error::{CliError, INTERRUPTED};
 use crate::interrupt;
-use crate::parse::{self, DeviceChoice};
+use crate::parse;
 use crate::render::Render;
 use ::train::artefacts::RunDir;
 use ::train::{Event, Trainer};
@@ -125,11 +126,10 @@ pub struct Args {
     #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..), help_heading = "What to keep")]
     keep: Option<u32>,
 
-    /// Where to compute: auto, cpu, gpu or gpu:NUMBER (this version: the CPU only).
-    #[arg(long, value_name = "DEVICE", value_parser = parse::device, default_value = "auto")]
-    device: DeviceChoice,
-    /// Threads to compute with [default: one per core]. The result does not depend on it.
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Threads of the CPU to compute with [default: one per core]. The result does not depend on it.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024), help_heading = "Where to compute")]
     threads: Option<u32>,
     /// Show networks and data, and stop before writing anything.
     #[arg(long)]
@@ -144,10 +144,7 @@ pub struct Args {
 /// # Errors
 /// Flags that do not fit together, data, disk, checkpoints.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    if let DeviceChoice::Gpu(_) = args.device {
-        let what = "this version computes on the CPU only, the GPU back end is not there yet";
-        return Err(CliError::Failed(format!("--device gpu: {what}; use --device cpu")));
-    }
+    let device = args.device.open()?;
     interrupt::watch()?;
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build_global();
@@ -155,8 +152,8 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     }
     let render = Render::new(args.json);
     match &args.resume {
-        Some(dir) => resume::run(args, dir.as_deref(), render),
-        None => fresh::run(args, render),
+        Some(dir) => resume::run(args, dir.as_deref(), &device, render),
+        None => fresh::run(args, &device, render),
     }
 }
 
@@ -191,6 +188,7 @@ fn steps_of(epochs: u64, per_epoch: u64) -> Result<u64, CliError> {
 
 /// Runs the loop to its end or to an interrupt.
 fn go(mut trainer: Trainer, dataset: &Arc<Dataset>, dir: &RunDir, mut render: Render) -> Result<ExitCode, CliError> {
+    render.device(trainer.device());
     render.directory(dir.path());
     render.starts(trainer.settings().recipe.train.batch);
     let stop = interrupt::graceful();

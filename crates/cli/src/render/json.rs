@@ -5,6 +5,7 @@ use data::Dataset;
 use nn::{Plan, Recipe, Row};
 use serde_json::{Value, json};
 use std::path::Path;
+use tensor::Device;
 use train::{Event, Outcome};
 
 pub fn plan(recipe: &Recipe, plan: &Plan) {
@@ -36,6 +37,10 @@ pub fn data(dataset: &Dataset) {
         "fingerprint": dataset.fingerprint(),
         "skipped": skipped,
     }));
+}
+
+pub fn device(device: &Device) {
+    output::json(&json!({ "event": "device", "device": device.to_string() }));
 }
 
 pub fn directory(path: &Path) {

@@ -10,6 +10,7 @@ pub use human::quoted;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nn::{Plan, Recipe};
 use std::path::Path;
+use tensor::Device;
 use train::{Event, Outcome};
 
 /// A training run as it is shown.
@@ -47,6 +48,14 @@ impl Render {
         match self {
             Self::Human(human) => human.data(dataset),
             Self::Json => json::data(dataset),
+        }
+    }
+
+    /// What computes.
+    pub fn device(&self, device: &Device) {
+        match self {
+            Self::Human(_) => output::line(format!("Device: {device}")),
+            Self::Json => json::device(device),
         }
     }
 

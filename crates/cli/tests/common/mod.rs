@@ -37,6 +37,8 @@ impl Place {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dcgan"));
         command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
+        // Some graphics drivers complain on standard error where there is no such folder.
+        command.env("XDG_RUNTIME_DIR", self.folder.path());
         command
     }
 

@@ -31,6 +31,8 @@ pub struct Adapter {
     pub timestamps: bool,
     /// Whether it computes on the processor.
     pub software: bool,
+    /// Whether it can run kernels at all: old GL drivers cannot.
+    pub compute: bool,
     rank: u8,
 }
 
@@ -205,7 +207,7 @@ fn describe(index: usize, adapter: wgpu::Adapter) -> (wgpu::Adapter, Adapter) {
         wgpu::DeviceType::Cpu => 8,
     };
     // The same card may appear under several back ends: GL last.
-    let rank = kind + u8::from(info.backend == wgpu::Backend::Gl) + if compute { 0 } else { 100 };
+    let rank = kind + u8::from(info.backend == wgpu::Backend::Gl);
     // GL tells little about its devices; its software renderers are known by name.
     let software = info.device_type == wgpu::DeviceType::Cpu
         || ["llvmpipe", "softpipe", "SwiftShader", "WARP"].iter().any(|name| info.name.contains(name));
@@ -221,9 +223,21 @@ fn describe(index: usize, adapter: wgpu::Adapter) -> (wgpu::Adapter, Adapter) {
         subgroups: features.contains(wgpu::Features::SUBGROUP),
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         software,
+        compute,
         rank: if software { rank.max(8) } else { rank },
     };
     (adapter, described)
+}
+
+/// Whether this machine can have a real adapter, without asking any driver: on Linux, whether there is a device file of one.
+pub fn is_likely() -> bool {
+    let files = |folder: &str, prefix: &str| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+    };
+    !cfg!(target_os = "linux")
+        || files("/dev/dri", "")
+        || ["nvidia", "dxg", "mali", "kgsl"].iter().any(|prefix| files("/dev", prefix))
 }
 
 /// All adapters of all back ends; none where there is no graphics driver.
@@ -236,7 +250,7 @@ pub fn adapters() -> Vec<Adapter> {
 /// # Errors
 /// None is there, only software renderers are and they are not allowed, or the driver refuses.
 pub fn open(options: Options) -> Result<Gpu, GpuError> {
-    let usable = |a: &Adapter| a.rank < 100 && (options.allow_software || !a.software);
+    let usable = |a: &Adapter| a.compute && (options.allow_software || !a.software);
     let mut all = find(|all| match options.index {
         Some(index) => index < all.len(),
         None => all.iter().any(|(_, a)| usable(a)),

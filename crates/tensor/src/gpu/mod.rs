@@ -12,7 +12,7 @@ mod memory;
 mod shader;
 mod stream;
 
-pub use adapter::{Adapter, Gpu, GpuError, Options, adapters, open};
+pub use adapter::{Adapter, Gpu, GpuError, Options, adapters, is_likely, open};
 pub use shader::every_specialisation;
 pub use stream::Counters;
 

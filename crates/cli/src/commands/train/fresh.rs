@@ -11,6 +11,7 @@ use data::{DataSpec, Fit, Preprocess, Split};
 use nn::Recipe;
 use nn::recipe::DEFAULT;
 use std::process::ExitCode;
+use tensor::Device;
 
 const DATA: &str = "fashion-mnist";
 /// From this side on, grey pictures too are learned with the recipe for large ones.
@@ -19,7 +20,7 @@ const LOG_EVERY: u64 = 10;
 const CHECKPOINT_EVERY: u64 = 500;
 const KEEP: u32 = 3;
 
-pub fn run(args: &Args, render: Render) -> Result<ExitCode, CliError> {
+pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, CliError> {
     let spec = DataSpec::parse(args.data.as_deref().unwrap_or(DATA))?;
     let init = match &args.init_from {
         Some(path) => Some(open_checkpoint(path, |text| render.warning(&text))?.checkpoint),
@@ -30,7 +31,7 @@ pub fn run(args: &Args, render: Render) -> Result<ExitCode, CliError> {
     let preprocess = preprocess(args, &recipe, grey)?;
     let plan = recipe.plan()?;
     // What can be found out before the pictures are decoded, which may take long.
-    memory::check(&plan, "choose a smaller --batch, --width or --image", args.dry_run, &render)?;
+    memory::check(&plan, device, "choose a smaller --batch, --width or --image", args.dry_run, &render)?;
     if !args.dry_run {
         args.out.as_ref().map_or_else(|| RunDir::check_base(&args.runs_dir), |out| RunDir::check_at(out))?;
     }
@@ -60,7 +61,7 @@ pub fn run(args: &Args, render: Render) -> Result<ExitCode, CliError> {
         recipe,
         changes: Vec::new(),
     };
-    let mut trainer = Trainer::new(settings)?;
+    let mut trainer = Trainer::new(settings, device)?;
     if let (Some(checkpoint), Some(path)) = (&init, &args.init_from) {
         trainer.load_weights(checkpoint).map_err(|e| CliError::Failed(format!("--init-from {}: {e}", path.display())))?;
     }

@@ -12,7 +12,7 @@ use nn::Recipe;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tensor::algorithm_table;
+use tensor::{Device, algorithm_table};
 
 /// What `--resume` means.
 struct Target {
@@ -21,7 +21,7 @@ struct Target {
     checkpoint: Option<PathBuf>,
 }
 
-pub fn run(args: &Args, named: Option<&Path>, render: Render) -> Result<ExitCode, CliError> {
+pub fn run(args: &Args, named: Option<&Path>, device: &Device, render: Render) -> Result<ExitCode, CliError> {
     let target = target(args, named)?;
     let path = target.run.as_path();
     let mut dir = RunDir::open(path)?;
@@ -35,9 +35,9 @@ pub fn run(args: &Args, named: Option<&Path>, render: Render) -> Result<ExitCode
     }
     let meta = &found.checkpoint.meta;
     let plan = Recipe::from_toml(&meta.recipe)?.plan()?;
-    memory::check(&plan, "close other programs", args.dry_run, &render)?;
+    memory::check(&plan, device, "close other programs", args.dry_run, &render)?;
     let mut trainer =
-        Trainer::resume(&found.checkpoint).map_err(|e| CliError::Failed(format!("{}: {e}", found.path.display())))?;
+        Trainer::resume(&found.checkpoint, device).map_err(|e| CliError::Failed(format!("{}: {e}", found.path.display())))?;
     refuse_conflicts(args, trainer.settings())?;
     if let Some(lr) = args.lr {
         trainer.set_learning_rate(lr)?;
@@ -54,7 +54,7 @@ pub fn run(args: &Args, named: Option<&Path>, render: Render) -> Result<ExitCode
         render.complete(dir.path(), trainer.steps_done());
         return Ok(ExitCode::SUCCESS);
     }
-    warn_of_other_bits(meta, &render);
+    warn_of_other_bits(meta, device, &render);
     let settings = trainer.settings();
     let spec = args.data.clone().unwrap_or_else(|| settings.data.clone());
     let dataset = open_data(&spec, &settings.preprocess, &render)?;
@@ -167,11 +167,11 @@ fn is_complete(trainer: &Trainer, dir: &RunDir) -> bool {
     trainer.steps_done() >= trainer.settings().steps && pictures.iter().all(|name| dir.path().join(name).is_file())
 }
 
-fn warn_of_other_bits(meta: &Meta, render: &Render) {
-    let here = tensor::isa().to_string();
+fn warn_of_other_bits(meta: &Meta, device: &Device, render: &Render) {
+    let here = device.arithmetic();
     if meta.instruction_set != here {
         render.warning(&format!(
-            "the checkpoint was computed with instruction set {}, this goes on with {here}: the result will differ in its last bits",
+            "the checkpoint was computed with {}, this goes on with {here}: the result will differ in its last bits",
             meta.instruction_set
         ));
     }
