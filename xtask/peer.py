@@ -1,8 +1,8 @@
 """The pytorch/examples DCGAN step, for `cargo xtask bench-step --peer PYTHON`.
 
-Usage: peer.py LAYOUT SIDE CHANNELS BATCH THREADS   (LAYOUT: nchw or channels_last)
+Usage: peer.py LAYOUT DEVICE SIDE CHANNELS BATCH THREADS   (LAYOUT: nchw or channels_last; DEVICE: cpu or gpu)
 Prints "ready", then for each line on standard input runs one step and prints its seconds; at the end of input
-prints the process's peak resident memory in bytes.
+prints the process's peak resident memory in bytes (on a GPU, the peak of torch's allocations there).
 """
 import resource
 import sys
@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-layout, side, channels, batch, threads = sys.argv[1], *map(int, sys.argv[2:6])
+layout, where, (side, channels, batch, threads) = sys.argv[1], sys.argv[2], map(int, sys.argv[3:7])
+device = torch.device("cuda" if where == "gpu" else "cpu")
 torch.set_num_threads(threads)
 torch.manual_seed(1)
 memory = torch.channels_last if layout == "channels_last" else torch.contiguous_format
@@ -39,7 +40,7 @@ def discriminator():
     return nn.Sequential(*layers, nn.Conv2d(c, 1, seed, 1, 0, bias=False))
 
 
-g, d = generator().to(memory_format=memory), discriminator().to(memory_format=memory)
+g, d = (net.to(device=device, memory_format=memory) for net in (generator(), discriminator()))
 for m in [*g.modules(), *d.modules()]:
     if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(m.weight, 0, 0.02)
@@ -47,19 +48,21 @@ for m in [*g.modules(), *d.modules()]:
         nn.init.normal_(m.weight, 1, 0.02)
 g_adam = torch.optim.Adam(g.parameters(), 2e-4, (0.5, 0.999))
 d_adam = torch.optim.Adam(d.parameters(), 2e-4, (0.5, 0.999))
-real = torch.rand(batch, channels, side, side).mul_(2).sub_(1).to(memory_format=memory)
-one, zero = torch.ones(batch), torch.zeros(batch)
+real = torch.rand(batch, channels, side, side).mul_(2).sub_(1).to(device=device, memory_format=memory)
+one, zero = torch.ones(batch, device=device), torch.zeros(batch, device=device)
 
 
 def step():
     d.zero_grad()
     bce(d(real).view(-1), one).backward()
-    fake = g(torch.randn(batch, latent, 1, 1))
+    fake = g(torch.randn(batch, latent, 1, 1, device=device))
     bce(d(fake.detach()).view(-1), zero).backward()
     d_adam.step()
     g.zero_grad()
     bce(d(fake).view(-1), one).backward()
     g_adam.step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 print("ready", flush=True)
@@ -67,4 +70,7 @@ for _ in sys.stdin:
     start = time.perf_counter()
     step()
     print(time.perf_counter() - start, flush=True)
+if device.type == "cuda":
+    print(torch.cuda.max_memory_allocated())
+    sys.exit()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))

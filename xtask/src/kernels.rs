@@ -1,15 +1,22 @@
-//! `bench-kernels`: GEMM and the convolution triple at the shapes of a DCGAN, as a share of the machine's measured peak.
+//! `bench-kernels`: GEMM and the convolution triple at the shapes of a DCGAN, as a share of each device's measured peak.
 
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
-use std::time::Instant;
-use tensor::{ConvGeom, Tensor, conv2d, conv2d_input_grad, conv2d_weight_grad, fma_peak, rng::Philox};
+use tensor::{ConvGeom, Device, DeviceChoice, Tensor, conv2d, conv2d_input_grad, conv2d_weight_grad, fma_peak, gpu,
+    rng::{Distribution, Philox},
+};
 
 /// Times the matrix product and the convolution triple, in GFLOP/s and as a share of the multiply-add peak measured in the
-/// same run.
+/// same run: on the CPU, and on the best graphics adapter (a software renderer, if there is no other, with an eighth of the batch).
 #[derive(Args)]
 pub struct Options {
+    /// Where to compute, instead of everywhere: cpu, gpu or gpu:NUMBER.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<DeviceChoice>,
+    /// On a GPU, let convolutions round their operands to half precision.
+    #[arg(long)]
+    mixed: bool,
     /// Images per batch.
     #[arg(long, default_value_t = 128)]
     batch: usize,
@@ -40,53 +47,81 @@ struct Row {
 
 #[derive(Serialize)]
 struct Report {
-    instruction_set: String,
+    device: String,
     threads: usize,
+    batch: usize,
     peak_gflops_per_second: f64,
+    /// Bytes read and written by a copy kernel; on GPUs only.
+    copy_gigabytes_per_second: Option<f64>,
     rows: Vec<Row>,
 }
 
-fn median_seconds(repeats: usize, mut f: impl FnMut() -> Tensor) -> f64 {
-    drop(f());
-    let mut times: Vec<f64> = (0..repeats.max(1))
-        .map(|_| {
-            let start = Instant::now();
-            let out = f();
-            let seconds = start.elapsed().as_secs_f64();
-            drop(out);
-            seconds
-        })
-        .collect();
+/// Seconds of one call. Short kernels are called several times in a row, so that a clock's ticks and a launch do not count.
+fn median_seconds(device: &Device, repeats: usize, f: &dyn Fn() -> Tensor) -> f64 {
+    let once = || drop(f());
+    once();
+    let first = device.time(once);
+    let calls = if matches!(device, Device::Gpu(_)) { (0.01 / first.max(1e-6)).clamp(1.0, 50.0) as usize } else { 1 };
+    let mut times: Vec<f64> =
+        (0..repeats.max(1)).map(|_| device.time(|| (0..calls).for_each(|_| once())) / calls as f64).collect();
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }
 
-/// Runs the benchmark and prints its table.
+/// The devices asked for, and a line about each that is not there.
+fn devices(options: &Options) -> Result<Vec<Device>, Box<dyn std::error::Error>> {
+    let allowed = gpu::Options { allow_software: true, half: options.mixed, ..Default::default() };
+    match options.device {
+        Some(choice) => Ok(vec![Device::choose(choice, allowed)?]),
+        None => {
+            let mut all = vec![Device::Cpu];
+            match gpu::open(allowed) {
+                Ok(gpu) => all.push(Device::Gpu(gpu)),
+                Err(error) => eprintln!("no graphics adapter is timed: {error}"),
+            }
+            Ok(all)
+        }
+    }
+}
+
+/// Runs the benchmark and prints its tables.
 ///
 /// # Errors
-/// When the JSON file cannot be written or the thread pool cannot start.
+/// When a device does not open or fails, the JSON file cannot be written or the thread pool cannot start.
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build()?;
-    let report = pool.install(|| measure(options));
+    let mut reports = Vec::new();
+    for device in devices(options)? {
+        reports.push(pool.install(|| measure(options, &device)));
+        device.check()?;
+    }
     if let Some(path) = &options.json {
-        std::fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
+        std::fs::write(path, serde_json::to_string_pretty(&reports)? + "\n")
             .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     }
     Ok(())
 }
 
-fn measure(options: &Options) -> Report {
+fn measure(options: &Options, device: &Device) -> Report {
     let mut rng = Philox::new(1, 0);
-    let peak = fma_peak();
     let threads = rayon::current_num_threads();
-    println!("cpu ({}), {threads} threads, multiply-add peak {:.0} GFLOP/s", tensor::isa(), peak / 1e9);
+    let (peak, copy, software) = match device {
+        Device::Cpu => (fma_peak(), None, false),
+        Device::Gpu(gpu) => {
+            let peak = gpu.peak();
+            (peak.flops, Some(peak.bytes / 1e9), gpu.adapter().software)
+        }
+    };
+    let (repeats, batch) = if software { (1, (options.batch / 8).max(1)) } else { (options.repeats, options.batch) };
+    let detail = copy.map_or_else(|| format!("{threads} threads"), |bytes| format!("copy {bytes:.0} GB/s"));
+    println!("\n{device}, batch {batch}, {detail}, multiply-add peak {:.0} GFLOP/s", peak / 1e9);
     println!("{:<34} {:<12} {:>8} {:>9} {:>9} {:>7}", "kernel", "pass", "GFLOP", "ms", "GFLOP/s", "of peak");
     let mut rows = Vec::new();
-    let mut add = |name: &str, pass: &'static str, flop: f64, f: &mut dyn FnMut() -> Tensor| {
+    let mut add = |name: &str, pass: &'static str, flop: f64, f: &dyn Fn() -> Tensor| {
         if options.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
             return;
         }
-        let seconds = median_seconds(options.repeats, f);
+        let seconds = median_seconds(device, repeats, f);
         let row = Row {
             name: name.into(),
             pass,
@@ -107,11 +142,15 @@ fn measure(options: &Options) -> Report {
         );
         rows.push(row);
     };
-    for n in [512usize, 1024, 2048] {
-        let a = rng.normal([n, n], 0.0, 1.0);
-        let b = rng.normal([n, n], 0.0, 1.0);
+    let mut normal = |shape: &[usize], std: f32| rng.draw(device, shape, Distribution::Normal { mean: 0.0, std });
+    let sides: &[usize] = match device {
+        Device::Gpu(_) if !software => &[512, 1024, 2048, 4096],
+        _ => &[512, 1024, 2048],
+    };
+    for &n in sides.iter().filter(|n| !software || **n < 2048) {
+        let (a, b) = (normal(&[n, n], 1.0), normal(&[n, n], 1.0));
         for (pass, ta, tb) in [("a·b", false, false), ("aᵀ·b", true, false), ("a·bᵀ", false, true)] {
-            add(&format!("gemm {n}³"), pass, 2.0 * (n as f64).powi(3), &mut || a.matmul(&b, ta, tb));
+            add(&format!("gemm {n}³"), pass, 2.0 * (n as f64).powi(3), &|| a.matmul(&b, ta, tb));
         }
     }
     // (network, input side, input channels, output channels, kernel, pad): the discriminator's layers; the generator's are their mirror images.
@@ -131,17 +170,18 @@ fn measure(options: &Options) -> Report {
         let geom = ConvGeom::square([side; 2], kernel, 2, pad);
         let name = format!("{net} {side}x{side} {cin}→{cout} k{kernel}s2");
         let [oh, ow] = geom.output();
-        let n = options.batch;
+        let n = batch;
         let flop = 2.0 * (n * oh * ow * cout * kernel * kernel * cin) as f64;
         if options.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
             continue;
         }
-        let x = rng.normal([n, side, side, cin], 0.0, 1.0);
-        let w = rng.normal([kernel, kernel, cin, cout], 0.0, 0.02);
-        let dy = rng.normal([n, oh, ow, cout], 0.0, 1.0);
-        add(&name, "forward", flop, &mut || conv2d(&x, &w, &geom));
-        add(&name, "input grad", flop, &mut || conv2d_input_grad(&dy, &w, &geom));
-        add(&name, "weight grad", flop, &mut || conv2d_weight_grad(&x, &dy, &geom));
+        let x = normal(&[n, side, side, cin], 1.0);
+        let w = normal(&[kernel, kernel, cin, cout], 0.02);
+        let dy = normal(&[n, oh, ow, cout], 1.0);
+        add(&name, "forward", flop, &|| conv2d(&x, &w, &geom));
+        add(&name, "input grad", flop, &|| conv2d_input_grad(&dy, &w, &geom));
+        add(&name, "weight grad", flop, &|| conv2d_weight_grad(&x, &dy, &geom));
     }
-    Report { instruction_set: tensor::isa().to_string(), threads, peak_gflops_per_second: peak / 1e9, rows }
+    let peak_gflops_per_second = peak / 1e9;
+    Report { device: device.to_string(), threads, batch, peak_gflops_per_second, copy_gigabytes_per_second: copy, rows }
 }

@@ -22,15 +22,15 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts `xtask/peer.py` and waits until it is ready.
+    /// Starts `xtask/peer.py` on `device`, `cpu` or `gpu`, and waits until it is ready.
     ///
     /// # Errors
-    /// When the Python cannot be started or has no torch.
-    pub fn start(python: &Path, layout: &'static str, shape: Shape) -> Result<Self, String> {
+    /// When the Python cannot be started, or has no torch (or none that sees the GPU).
+    pub fn start(python: &Path, layout: &'static str, device: &str, shape: Shape) -> Result<Self, String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer.py");
         let sizes = [shape.image, shape.channels, shape.batch, shape.threads].map(|n| n.to_string());
         let mut command = Command::new(python);
-        command.arg(script).arg(layout).args(sizes).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(script).args([layout, device]).args(sizes).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|e| format!("cannot start {}: {e}", python.display()))?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("the peer has no pipes".into());

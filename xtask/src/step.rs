@@ -6,7 +6,8 @@ use nn::Recipe;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
-use tensor::rng::Philox;
+use tensor::rng::{Distribution, Philox};
+use tensor::{Device, DeviceChoice, gpu};
 use train::{Settings, Trainer};
 
 /// Times a full training step: median seconds and images per second, and peak memory.
@@ -30,9 +31,15 @@ pub struct Options {
     /// Threads (default: all cores).
     #[arg(long)]
     threads: Option<usize>,
-    /// Where to compute: this version has the CPU only.
-    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
-    device: String,
+    /// Where to compute: auto, cpu, gpu or gpu:NUMBER.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
+    /// Take a software renderer for a graphics processor.
+    #[arg(long)]
+    allow_software: bool,
+    /// On a GPU, let convolutions round their operands to half precision.
+    #[arg(long)]
+    mixed: bool,
     /// A Python with torch: its step, in NCHW and in channels-last layout, alternates with ours in the same run.
     #[arg(long, value_name = "PYTHON")]
     peer: Option<PathBuf>,
@@ -133,22 +140,30 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         changes: Vec::new(),
     };
     let latent = settings.recipe.generator.latent;
-    let mut trainer = Trainer::new(settings)?;
+    let open = gpu::Options { allow_software: options.allow_software, half: options.mixed, ..Default::default() };
+    let device = Device::choose(options.device, open)?;
+    let mut trainer = Trainer::new(settings, &device)?;
     let mut rng = Philox::new(2, 0);
-    let real = rng.uniform([options.batch, options.image, options.image, channels], -1.0, 1.0);
+    let real = rng.uniform([options.batch, options.image, options.image, channels], -1.0, 1.0).to_device(&device);
     let threads = rayon::current_num_threads();
+    let on = match &device {
+        Device::Gpu(gpu) if !gpu.adapter().software => "gpu",
+        _ => "cpu",
+    };
     let shape = Shape { image: options.image, channels, batch: options.batch, threads };
     let mut peers = Vec::new();
     if let Some(python) = &options.peer {
         for layout in ["nchw", "channels_last"] {
-            peers.push((Peer::start(python, layout, shape)?, Vec::new()));
+            peers.push((Peer::start(python, layout, on, shape)?, Vec::new()));
         }
     }
     let mut seconds = Vec::new();
     for step in 0..options.steps.max(1) + 2 {
-        let z = rng.normal([options.batch, latent], 0.0, 1.0);
+        let z = rng.draw(&device, [options.batch, latent], Distribution::Normal { mean: 0.0, std: 1.0 });
+        device.finish();
         let start = Instant::now();
-        trainer.step_on(&real, &z)?;
+        trainer.step_on(&real, &z).wait()?;
+        device.finish();
         let ours = start.elapsed().as_secs_f64();
         for (peer, times) in &mut peers {
             let theirs = peer.step()?;
@@ -160,7 +175,10 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
             seconds.push(ours);
         }
     }
-    let tensors = tensor::memory().1 as u64;
+    let tensors = match &device {
+        Device::Cpu => tensor::memory().1 as u64,
+        Device::Gpu(gpu) => gpu.counters().peak_bytes,
+    };
     let peak_bytes = peak_resident().unwrap_or(tensors);
     let mut reports = Vec::new();
     for (peer, times) in peers {
@@ -176,7 +194,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
     }
     let seconds_per_step = median(seconds);
     Ok(Report {
-        device: tensor::Device::Cpu.to_string(),
+        device: device.to_string(),
         threads,
         recipe: options.recipe.clone(),
         image: options.image,

@@ -98,6 +98,18 @@ impl Device {
             gpu.finish();
         }
     }
+
+    /// Seconds that the work of `f` takes here: on a GPU by its own clock, where it has one.
+    pub fn time(&self, f: impl Fn()) -> f64 {
+        match self {
+            Device::Gpu(gpu) => gpu.time(f),
+            Device::Cpu => {
+                let start = std::time::Instant::now();
+                f();
+                start.elapsed().as_secs_f64()
+            }
+        }
+    }
 }
 
 impl fmt::Display for Device {

@@ -108,7 +108,7 @@ impl Trainer {
     /// A run on `device` that has not begun.
     ///
     /// # Errors
-    /// Settings that make no networks.
+    /// Settings that make no networks, or networks that the device cannot hold.
     pub fn new(settings: Settings, device: &Device) -> Result<Self, TrainError> {
         settings.validate()?;
         let recipe = &settings.recipe;
@@ -118,6 +118,7 @@ impl Trainer {
         let (adam_g, adam_d) = (Adam::new(&generator, options), Adam::new(&discriminator, options));
         let ema = (recipe.train.ema > 0.0).then(|| Ema::new(&generator, recipe.train.ema as f32));
         let fixed = recipe.latents(&mut Philox::new(settings.seed, stream::FIXED_LATENTS), FIXED, device);
+        device.check()?;
         Ok(Self {
             latents: Philox::new(settings.seed, stream::LATENTS),
             cursor: Cursor::new(settings.seed),

@@ -11,8 +11,10 @@ pub(crate) mod kernels;
 mod memory;
 mod shader;
 mod stream;
+mod timing;
 
 pub use adapter::{Adapter, Gpu, GpuError, Options, adapters, is_likely, open};
+pub use kernels::peak::Peak;
 pub use shader::every_specialisation;
 pub use stream::Counters;
 

@@ -2,6 +2,7 @@
 //! it holds as much work as a desktop's watchdog tolerates.
 
 use super::adapter::{Adapter, GpuError, lock};
+use super::timing::Timing;
 use super::{Array, Gpu, Spec};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, channel};
@@ -82,6 +83,8 @@ pub(super) struct Stream {
     staging: BTreeMap<u64, Vec<wgpu::Buffer>>,
     dispatches: u64,
     submits: u64,
+    /// While kernels are timed.
+    pub timing: Option<Timing>,
 }
 
 /// A copy that was recorded, to be mapped once it is submitted.
@@ -110,6 +113,7 @@ impl Stream {
             staging: BTreeMap::new(),
             dispatches: 0,
             submits: 0,
+            timing: None,
         }
     }
 }
@@ -229,7 +233,8 @@ impl Gpu {
             return;
         }
         let encoder = stream.encoder.get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
-        let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        let timestamp_writes = stream.timing.as_mut().and_then(Timing::next);
+        let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
         stream.pass = Some(pass.forget_lifetime());
     }
 

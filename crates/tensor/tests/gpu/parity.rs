@@ -253,10 +253,10 @@ pub fn mixed_precision_is_near() {
             [conv2d(x, w, &g), conv2d_input_grad(dy, w, &g), conv2d_weight_grad(x, dy, &g)]
         };
         let ours = triple(&x.to_device(&device), &w.to_device(&device), &dy.to_device(&device));
-        for (a, b) in ours.iter().zip(triple(&x, &w, &dy)) {
+        for (i, (a, b)) in ours.iter().zip(triple(&x, &w, &dy)).enumerate() {
             let e = distance(a, &b, 0.0);
-            // Near, and really rounded.
-            assert!((1e-6..=1e-2).contains(&e), "{side} {cin} {cout}: {e:.1e}");
+            // Near, and really rounded, but for the input gradient of thin images, which has no tiles.
+            assert!(e <= 1e-2 && (e > 1e-6 || (i == 1 && cin <= 4)), "{side} {cin} {cout}, result {i}: {e:.1e}");
         }
     }
     device.check().unwrap();

@@ -2,7 +2,19 @@
 
 use super::gemm::{Kind, Product};
 use crate::cpu::conv::ConvCall;
-use crate::gpu::Array;
+use crate::gpu::{Array, Def, Dispatch, Params, Spec};
+
+/// Images of so many channels have an input gradient of their own.
+const THIN: usize = 4;
+
+fn thin_spec(cin: usize, vec: bool) -> Spec {
+    let word = Def::Text(if vec { "vec4<f32>" } else { "f32" });
+    Spec::new("thin", "main", &[("CIN", Def::Number(cin as u32)), ("VEC", Def::Flag(vec)), ("WORD", word)])
+}
+
+pub(super) fn specialisations() -> Vec<Spec> {
+    (1..=THIN).flat_map(|cin| [false, true].map(|vec| thin_spec(cin, vec))).collect()
+}
 
 fn sizes(call: &ConvCall) -> [usize; 13] {
     let g = call.geom;
@@ -34,6 +46,9 @@ pub(crate) fn conv2d(x: &Array, w: &Array, call: &ConvCall) -> Array {
 
 /// The input's gradient, from the output's and the weight.
 pub(crate) fn conv2d_input_grad(dy: &Array, w: &Array, call: &ConvCall) -> Array {
+    if call.cin <= THIN {
+        return thin_input_grad(dy, w, call);
+    }
     let g = call.geom;
     let [h, wid] = g.input;
     let m = call.batch * h.div_ceil(g.stride[0]) * wid.div_ceil(g.stride[1]);
@@ -42,6 +57,28 @@ pub(crate) fn conv2d_input_grad(dy: &Array, w: &Array, call: &ConvCall) -> Array
     let contiguous = [call.cout, call.cout, call.cin];
     let convolution = sizes(call);
     Product { kind: Kind::InputGrad, a: dy, b: w, m, n: call.cin, k, depth, len, contiguous, convolution }.run()
+}
+
+fn thin_input_grad(dy: &Array, w: &Array, call: &ConvCall) -> Array {
+    let g = call.geom;
+    let ([h, wid], [oh, ow]) = (g.input, g.output());
+    let vec = call.cout.is_multiple_of(4);
+    let pixels = call.batch * h.div_ceil(g.stride[0]) * wid.div_ceil(g.stride[1]);
+    let out = super::new(dy.gpu(), call.batch * h * wid * call.cin);
+    dy.gpu().run(&Dispatch {
+        spec: thin_spec(call.cin, vec),
+        inputs: &[dy, w],
+        outputs: &[&out],
+        params: Params::new()
+            .sizes([pixels, h, wid, oh, ow, if vec { call.cout / 4 } else { call.cout }])
+            .sizes(g.kernel)
+            .sizes(g.stride)
+            .sizes([g.pad[0][0], g.pad[1][0], call.batch]),
+        groups: (pixels as u64).div_ceil(super::THREADS),
+        depth: (g.stride[0] * g.stride[1]) as u64,
+        work: 2.0 * (out.len() * call.cout * g.kernel[0] * g.kernel[1] / (g.stride[0] * g.stride[1]).max(1)) as f64,
+    });
+    out
 }
 
 /// The weight's gradient, from images and the output's gradient.

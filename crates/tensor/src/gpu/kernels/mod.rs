@@ -7,6 +7,7 @@ pub(crate) mod gemm;
 pub(crate) mod movement;
 pub(crate) mod norm;
 pub(crate) mod optim;
+pub(crate) mod peak;
 pub(crate) mod pool;
 pub(crate) mod random;
 pub(crate) mod reduce;
@@ -31,6 +32,7 @@ pub(super) fn specialisations() -> Vec<Spec> {
     let families = [
         elementwise::specialisations(),
         reduce::specialisations(),
+        conv::specialisations(),
         gemm::specialisations(),
         norm::specialisations(),
         movement::specialisations(),
@@ -38,6 +40,7 @@ pub(super) fn specialisations() -> Vec<Spec> {
         distance::specialisations(),
         random::specialisations(),
         optim::specialisations(),
+        peak::specialisations(),
     ];
     families.into_iter().flatten().collect()
 }

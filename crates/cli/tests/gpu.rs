@@ -1,0 +1,106 @@
+//! `dcgan train` and `sample` on a GPU, beside the CPU.
+
+#[path = "../../tensor/tests/common/adapter.rs"]
+mod adapter;
+mod common;
+
+use common::Place;
+
+/// What makes a software renderer do, which is what tests find on most machines.
+const GPU: [&str; 3] = ["--device", "gpu", "--allow-software"];
+
+fn main() {
+    adapter::run(
+        &[],
+        &[
+            ("twenty_steps_have_the_cpus_losses", twenty_steps_have_the_cpus_losses),
+            ("a_run_changes_its_device", a_run_changes_its_device),
+            ("half_precision_trains", half_precision_trains),
+            ("a_step_beyond_the_adapter_is_an_error", a_step_beyond_the_adapter_is_an_error),
+        ],
+    );
+}
+
+fn rows(place: &Place, run: &str) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The largest difference of the losses of two runs.
+fn difference(place: &Place, a: &str, b: &str) -> f64 {
+    let (a, b) = (rows(place, a), rows(place, b));
+    assert!(a.len() == b.len() && a.len() > 4, "{} rows, {} rows", a.len(), b.len());
+    let pairs = a.iter().zip(&b).flat_map(|(a, b)| ["d_loss", "g_loss", "d_real", "d_fake"].map(|key| (&a[key], &b[key])));
+    pairs.map(|(a, b)| (a.as_f64().unwrap() - b.as_f64().unwrap()).abs()).fold(0.0, f64::max)
+}
+
+fn twenty_steps_have_the_cpus_losses() {
+    let place = Place::new();
+    let ended = place.train(&[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "on-gpu"]].concat());
+    assert!(ended.out.contains("Device: gpu:"), "{}", ended.out);
+    let ended = place.train(&["--device", "cpu", "--steps", "20", "--log-every", "1", "--out", "on-cpu"]);
+    assert!(ended.out.contains("Device: cpu"), "{}", ended.out);
+    let e = difference(&place, "on-gpu", "on-cpu");
+    // Losses of about 1; Adam's first steps amplify rounding.
+    assert!(e < 0.02, "{e}");
+    let again = place.train(&[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "again", "--json"]].concat());
+    assert!(again.event("device")["device"].as_str().unwrap().starts_with("gpu:"));
+    assert_eq!(difference(&place, "on-gpu", "again"), 0.0, "the same seed, the same bits");
+    // Pictures of the same weights.
+    let draw = |name: &str, device: &[&str]| {
+        place.ok(&[&["sample", "--checkpoint", "on-gpu", "--count", "9", "--grid", name], device].concat());
+        image::open(place.path(name)).unwrap().to_rgb8()
+    };
+    let (a, b) = (draw("a.png", &GPU), draw("b.png", &["--device", "cpu"]));
+    let worst = a.pixels().zip(b.pixels()).flat_map(|(a, b)| (0..3).map(move |c| a[c].abs_diff(b[c]))).max().unwrap();
+    assert!(a.dimensions() == b.dimensions() && worst <= 1, "{worst}");
+    assert!(place.ok(&["info", "on-gpu"]).out.lines().any(|line| line.starts_with("computed with") && !line.contains("avx")));
+}
+
+fn a_run_changes_its_device() {
+    let place = Place::new();
+    let steps = |count: &'static str| ["--steps", count, "--log-every", "1", "--checkpoint-every", "3"];
+    place.train(&[&["--device", "cpu", "--out", "whole"], &steps("9")[..]].concat());
+    place.train(&[&["--device", "cpu", "--out", "moved"], &steps("3")[..]].concat());
+    let resumed = place.ok(&[&["train", "--resume", "moved", "--steps", "6"], &GPU[..]].concat());
+    assert!(resumed.err.contains("differ in its last bits"), "{}", resumed.err);
+    place.ok(&["train", "--resume", "moved", "--steps", "9", "--device", "cpu"]);
+    let e = difference(&place, "moved", "whole");
+    assert!(e < 0.02, "{e}");
+}
+
+fn half_precision_trains() {
+    let place = Place::new();
+    let args = [&GPU[..], &["--precision", "mixed", "--steps", "5", "--log-every", "1", "--out", "half"]].concat();
+    let ended = place.run(&Place::training(&args));
+    if ended.code == Some(1) {
+        return ended.refused(1, &["half precision", "--precision f32"]);
+    }
+    assert!(ended.out.contains("mixed precision"), "{} {}", ended.out, ended.err);
+    place.train(&["--device", "cpu", "--steps", "5", "--log-every", "1", "--out", "single"]);
+    let e = difference(&place, "half", "single");
+    assert!(e > 0.0 && e < 0.1, "{e}");
+}
+
+fn a_step_beyond_the_adapter_is_an_error() {
+    let adapters = tensor::gpu::adapters();
+    let place = Place::new();
+    // Activations of one tensor just beyond what the adapter can bind, on the adapter whose limit is least.
+    let Some(adapter) = adapters.iter().filter(|a| a.compute).min_by_key(|a| a.max_binding_size) else { return };
+    if adapter.max_binding_size > 200 << 20 {
+        eprintln!("skipped: {} can bind more than a test should ask for", adapter.name);
+        return;
+    }
+    let device = format!("gpu:{}", adapter.index);
+    let train = |huge: &[&str]| {
+        let common = ["train", "--device", &device, "--allow-software", "--data", "pictures", "--recipe", "torch", "--steps", "1"];
+        let ended = place.run(&[&common, huge].concat());
+        ended.refused(1, &["a tensor of", "can bind", "smaller batch"]);
+    };
+    // A weight: nothing has begun.
+    train(&["--image", "256", "--width", "96", "--batch", "4", "--out", "none"]);
+    assert!(!place.path("none").exists());
+    train(&["--image", "512", "--width", "16", "--batch", "33", "--out", "run"]);
+    // The checkpoint of step 0 is there and sound.
+    place.ok(&["info", "run"]);
+}

@@ -1,0 +1,53 @@
+//! What an adapter can do at best, measured.
+
+use super::new;
+use crate::gpu::{Def, Dispatch, Gpu, Params, Spec};
+
+/// Multiply-adds of a thread in one round: eight repeats of eight chains of four.
+const PER_ROUND: f64 = 256.0;
+
+fn spec(fma: bool) -> Spec {
+    Spec::new("peak", "main", &[("FMA", Def::Flag(fma))])
+}
+
+pub(super) fn specialisations() -> Vec<Spec> {
+    [true, false].map(spec).into()
+}
+
+/// The best rates that simple kernels reach on an adapter.
+#[derive(Clone, Copy, Debug)]
+pub struct Peak {
+    /// Floating-point operations per second, a multiply-add being two, single precision.
+    pub flops: f64,
+    /// Bytes read and written per second by a copy of more than caches hold.
+    pub bytes: f64,
+}
+
+impl Gpu {
+    /// Measures this adapter: the best of several short runs.
+    pub fn peak(&self) -> Peak {
+        let software = self.adapter().software;
+        let (groups, rounds) = if software { (64, 64) } else { (8192, 512) };
+        let out = new(self, groups * 256 * 4);
+        let fma = || {
+            self.run(&Dispatch {
+                spec: spec(true),
+                inputs: &[],
+                outputs: &[&out],
+                params: Params::new().sizes([rounds]).floats([0.999, 0.001]),
+                groups: groups as u64,
+                depth: 1,
+                work: 1.0,
+            });
+        };
+        let flops = 2.0 * PER_ROUND * (groups * 256 * rounds) as f64;
+        // Within what every adapter can bind.
+        let len = if software { 4 << 20 } else { 32 << 20 };
+        let (from, to) = (super::movement::full(self, len, 1.0), new(self, len));
+        let copy = || super::each(spec(false), &[&from], &to, 4, |p| p);
+        let best = |f: &dyn Fn()| (0..5).map(|_| self.time(f)).fold(f64::INFINITY, f64::min);
+        fma();
+        copy();
+        Peak { flops: flops / best(&fma), bytes: 8.0 * len as f64 / best(&copy) }
+    }
+}
