@@ -3,7 +3,8 @@
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
-use tensor::{ConvGeom, Device, DeviceChoice, Tensor, conv2d, conv2d_input_grad, conv2d_weight_grad, fma_peak, gpu,
+use tensor::{
+    ConvGeom, Device, DeviceChoice, Tensor, conv2d, conv2d_input_grad, conv2d_weight_grad, fma_peak, gpu,
     rng::{Distribution, Philox},
 };
 

@@ -46,9 +46,11 @@ fn flags_out_of_range_are_usage() {
 fn a_device_that_is_not_there_is_named() {
     let place = Place::new();
     let adapters = place.ok(&["devices", "--json"]).json().split_off(1);
-    place.refused(1, &["train", "--device", "gpu:99", "--allow-software"], &[
-        if adapters.is_empty() { "no graphics adapter" } else { "there is no gpu:99" },
-    ]);
+    place.refused(
+        1,
+        &["train", "--device", "gpu:99", "--allow-software"],
+        &[if adapters.is_empty() { "no graphics adapter" } else { "there is no gpu:99" }],
+    );
     if !adapters.iter().any(|a| a["software"] == false) {
         let way_out = if adapters.is_empty() { "--device cpu" } else { "--allow-software" };
         place.refused(1, &["train", "--device", "gpu"], &[way_out]);

@@ -93,7 +93,8 @@ fn a_step_beyond_the_adapter_is_an_error() {
     }
     let device = format!("gpu:{}", adapter.index);
     let train = |huge: &[&str]| {
-        let common = ["train", "--device", &device, "--allow-software", "--data", "pictures", "--recipe", "torch", "--steps", "1"];
+        let common =
+            ["train", "--device", &device, "--allow-software", "--data", "pictures", "--recipe", "torch", "--steps", "1"];
         let ended = place.run(&[&common, huge].concat());
         ended.refused(1, &["a tensor of", "can bind", "smaller batch"]);
     };

@@ -53,7 +53,7 @@ impl Ema {
             _ => panic!("Ema: made for another network"),
         });
         let mut averages: Vec<_> =
-            moved.iter_mut().map(|(average, value)| Average { average: *average, value, keep, factor: 1.0 }).collect();
+            moved.iter_mut().map(|(average, value)| Average { average, value, keep, factor: 1.0 }).collect();
         tensor::lerp(&mut averages);
     }
 

@@ -1,8 +1,8 @@
 //! Numbers that a network owns and others may read or replace between steps.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tensor::{Device, Tensor};
 use tensor::autograd::Key;
+use tensor::{Device, Tensor};
 
 /// A shared, replaceable tensor outside the graph. A panic elsewhere does not make it unreadable.
 pub(crate) struct Slot(RwLock<Tensor>);

@@ -4,8 +4,8 @@ mod common;
 
 use nn::{Mode, Network, Recipe, StateValue, newmu_svhn_state};
 use std::path::{Path, PathBuf};
-use tensor::{Device, Tensor};
 use tensor::rng::Philox;
+use tensor::{Device, Tensor};
 
 const GEN: [&[usize]; 10] =
     [&[100, 4096], &[4096], &[4096], &[256, 128, 5, 5], &[128], &[128], &[128, 64, 5, 5], &[64], &[64], &[64, 3, 5, 5]];

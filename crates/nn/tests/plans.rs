@@ -1,8 +1,8 @@
 //! Plans: sizes, costs, and how they read.
 
 use nn::Recipe;
+use tensor::Device;
 use tensor::rng::Philox;
-use tensor::{Device};
 
 fn preset(name: &str) -> Recipe {
     Recipe::preset(name).expect("a preset")

@@ -2,8 +2,8 @@
 
 use nn::{Activation, Mode, NnError, Recipe, recipe::DEFAULT};
 use proptest::prelude::*;
+use tensor::Device;
 use tensor::rng::Philox;
-use tensor::{Device};
 
 fn preset(name: &str) -> Recipe {
     Recipe::preset(name).expect("a preset")

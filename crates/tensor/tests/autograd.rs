@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tensor::autograd::{self, Key};
 use tensor::rng::Philox;
-use tensor::{Activation, AdamSlot, AdamStep, Device, Guard, ConvGeom, Tensor, adam, conv2d, memory, reset_peak};
+use tensor::{Activation, AdamSlot, AdamStep, ConvGeom, Device, Guard, Tensor, adam, conv2d, memory, reset_peak};
 
 /// The count of bytes is one for the whole program: tests that read it run alone.
 static MEMORY: RwLock<()> = RwLock::new(());

@@ -1,8 +1,8 @@
 //! Shape misuse panics, naming the operation and the shapes; empty tensors are no misuse.
 
 use tensor::{
-    Activation, AdamSlot, AdamStep, Average, ConvGeom, Device, Guard, Tensor, adam, autograd, concat, conv_transpose2d, conv2d, conv2d_input_grad,
-    conv2d_weight_grad, lerp,
+    Activation, AdamSlot, AdamStep, Average, ConvGeom, Device, Guard, Tensor, adam, autograd, concat, conv_transpose2d, conv2d,
+    conv2d_input_grad, conv2d_weight_grad, lerp,
 };
 
 fn zeros(shape: &[usize]) -> Tensor {

@@ -29,7 +29,8 @@ fn every_specialisation_is_valid() {
                 failures.push(format!("{name}: {invocations} invocations in a workgroup"));
             }
         }
-        let storage = module.global_variables.iter().filter(|(_, v)| matches!(v.space, naga::AddressSpace::Storage { .. })).count();
+        let storage =
+            module.global_variables.iter().filter(|(_, v)| matches!(v.space, naga::AddressSpace::Storage { .. })).count();
         if storage > 8 {
             failures.push(format!("{name}: {storage} storage buffers"));
         }

@@ -1,7 +1,7 @@
 //! Elementwise kernels: one loop for each arity, over closures.
 
-use super::{CHUNK, multiversion, par_chunks_mut};
 use super::math;
+use super::{CHUNK, multiversion, par_chunks_mut};
 use crate::Shape;
 use crate::ops::function::{Binary, Unary};
 
@@ -56,13 +56,29 @@ pub(crate) fn unary(x: &[f32], out: &mut [f32], f: Unary) {
         Unary::Square => map(x, out, |x| x * x),
         Unary::Powf(p) => map(x, out, move |x| x.powf(p)),
         Unary::Abs => map(x, out, f32::abs),
-        Unary::Sign => map(x, out, |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }),
+        Unary::Sign => map(x, out, |x| {
+            if x > 0.0 {
+                1.0
+            } else if x < 0.0 {
+                -1.0
+            } else {
+                0.0
+            }
+        }),
         Unary::Tanh => map(x, out, math::tanh),
         Unary::Sigmoid => map(x, out, math::sigmoid),
         Unary::Softplus => map(x, out, math::softplus),
         Unary::Relu => map(x, out, |x| if x < 0.0 { 0.0 } else { x }),
         Unary::LeakyRelu(slope) => map(x, out, move |x| if x > 0.0 { x } else { slope * x }),
-        Unary::Clamp(low, high) => map(x, out, move |x| if x < low { low } else if x > high { high } else { x }),
+        Unary::Clamp(low, high) => map(x, out, move |x| {
+            if x < low {
+                low
+            } else if x > high {
+                high
+            } else {
+                x
+            }
+        }),
         Unary::Inside(low, high) => map(x, out, move |x| if x < low || x > high { 0.0 } else { 1.0 }),
         Unary::Scale(factor) => map(x, out, move |x| factor * x),
         Unary::AddScalar(term) => map(x, out, move |x| x + term),

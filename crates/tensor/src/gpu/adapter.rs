@@ -82,7 +82,9 @@ pub enum GpuError {
         held: u64,
     },
     /// A tensor that kernels cannot see as a whole.
-    #[error("a tensor of {bytes} bytes is over the {limit} that {adapter} can bind: try a smaller batch (--batch) or narrower networks")]
+    #[error(
+        "a tensor of {bytes} bytes is over the {limit} that {adapter} can bind: try a smaller batch (--batch) or narrower networks"
+    )]
     TooLarge {
         /// Its name.
         adapter: String,
@@ -112,7 +114,9 @@ pub enum GpuError {
         reason: String,
     },
     /// The device went away: reset, unplugged, or stopped by a watchdog.
-    #[error("{adapter} was lost ({reason}): the last checkpoint is sound, go on from it with --resume, with a smaller batch if it happens again")]
+    #[error(
+        "{adapter} was lost ({reason}): the last checkpoint is sound, go on from it with --resume, with a smaller batch if it happens again"
+    )]
     Lost {
         /// Its name.
         adapter: String,
@@ -268,15 +272,13 @@ pub fn open(options: Options) -> Result<Gpu, GpuError> {
             }
             index
         }
-        None => {
-            match all.iter().filter(|(_, a)| usable(a)).min_by_key(|(_, a)| a.rank) {
-                Some((_, adapter)) => adapter.index,
-                None => {
-                    let names: Vec<_> = all.iter().map(|(_, a)| a.name.as_str()).collect();
-                    return Err(GpuError::OnlySoftware(names.join(", ")));
-                }
+        None => match all.iter().filter(|(_, a)| usable(a)).min_by_key(|(_, a)| a.rank) {
+            Some((_, adapter)) => adapter.index,
+            None => {
+                let names: Vec<_> = all.iter().map(|(_, a)| a.name.as_str()).collect();
+                return Err(GpuError::OnlySoftware(names.join(", ")));
             }
-        }
+        },
     };
     let (adapter, described) = all.swap_remove(chosen);
     Gpu::new(&adapter, described, options)

@@ -50,7 +50,6 @@ impl Pool {
         self.idle.clear();
         self.idle_bytes = 0;
     }
-
 }
 
 /// 32-bit numbers on a GPU. Its memory goes back to the pool when it is dropped.
@@ -174,7 +173,7 @@ mod tests {
     fn classes_hold_their_sizes_and_waste_a_quarter_at_most() {
         for bytes in (1..5000).chain([1 << 20, (1 << 20) + 1, 3_000_000_000]) {
             let class = class(bytes);
-            assert!(class >= bytes && class % 256 == 0, "{bytes} in {class}");
+            assert!(class >= bytes && class.is_multiple_of(256), "{bytes} in {class}");
             assert!(bytes < 1024 || class as f64 <= bytes as f64 * 1.25 + 256.0, "{bytes} in {class}");
         }
     }

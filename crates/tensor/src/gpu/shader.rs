@@ -214,11 +214,7 @@ impl Gpu {
     /// The pipeline of a specialisation and the layout of its bindings: parameters at 0, then inputs, then outputs. `None` on a device that failed.
     pub(super) fn pipeline(&self, spec: &Spec, bindings: [usize; 2]) -> Option<(wgpu::ComputePipeline, wgpu::BindGroupLayout)> {
         let mut pipelines = lock(&self.0.pipelines);
-        if !pipelines.layouts.contains_key(&bindings) {
-            let layout = self.layout(bindings);
-            pipelines.layouts.insert(bindings, layout);
-        }
-        let (group, layout) = pipelines.layouts.get(&bindings)?.clone();
+        let (group, layout) = pipelines.layouts.entry(bindings).or_insert_with(|| self.layout(bindings)).clone();
         if let Some(pipeline) = pipelines.made.get(spec) {
             return Some((pipeline.clone(), group));
         }
@@ -230,11 +226,7 @@ impl Gpu {
         let validation = self.0.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let internal = self.0.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&name), source: wgpu::ShaderSource::Wgsl(text.into()) };
-        let module = if self.0.checked {
-            self.0.device.create_shader_module(descriptor)
-        } else {
-            self.trusted(descriptor)
-        };
+        let module = if self.0.checked { self.0.device.create_shader_module(descriptor) } else { self.trusted(descriptor) };
         let pipeline = self.0.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&name),
             layout: Some(&layout),

@@ -207,10 +207,10 @@ impl Gpu {
             }),
         });
         entries.extend(
-            buffers.iter().enumerate().map(|(i, buffer)| wgpu::BindGroupEntry {
-                binding: 1 + i as u32,
-                resource: buffer.as_entire_binding(),
-            }),
+            buffers
+                .iter()
+                .enumerate()
+                .map(|(i, buffer)| wgpu::BindGroupEntry { binding: 1 + i as u32, resource: buffer.as_entire_binding() }),
         );
         let group =
             self.0.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &entries });

@@ -223,13 +223,7 @@ impl Tensor {
             },
             gpu => Tensor::from_array(gpu::broadcast(x, &from, &shape), shape)
         );
-        record(
-            out,
-            "broadcast_to",
-            &[self],
-            |_| smallvec![],
-            move |_, g| smallvec![Some(g.sum_to(&from))],
-        )
+        record(out, "broadcast_to", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.sum_to(&from))])
     }
 
     /// The adjoint of [`broadcast_to`](Self::broadcast_to): sums the repeated axes back.

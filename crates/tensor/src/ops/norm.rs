@@ -1,10 +1,10 @@
 //! Batch normalisation, fused with the activation that follows in both directions, and bias, fused in the forward one.
 
-use crate::{Shape, Tensor};
 use crate::autograd::{ParentGrads, Save, Saved, record};
 use crate::cpu::{Buffer, norm as cpu};
 use crate::gpu::kernels::norm as gpu;
 use crate::tensor::on_device;
+use crate::{Shape, Tensor};
 use serde::{Deserialize, Serialize};
 use smallvec::smallvec;
 
@@ -181,14 +181,7 @@ fn composite_or(
 
 /// The gradients of batch norm in differentiable operations. Mean and variance are recomputed from x, so that the second
 /// order sees that they depend on it.
-fn composite_grads(
-    x: &Tensor,
-    gamma: &Tensor,
-    beta: &Tensor,
-    eps: f32,
-    activation: Activation,
-    dy: &Tensor,
-) -> ParentGrads {
+fn composite_grads(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f32, activation: Activation, dy: &Tensor) -> ParentGrads {
     let axes: Vec<usize> = (0..x.shape().rank() - 1).collect();
     let centred = x.sub(&x.mean(&axes, true));
     let rstd = centred.square().mean(&axes, true).add_scalar(eps).sqrt().recip();

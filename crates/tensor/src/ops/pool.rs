@@ -62,13 +62,7 @@ fn gather(x: &Tensor, index: Index, call: PoolCall) -> Tensor {
         gpu => Tensor::from_array(gpu::gather(x, index.gpu(), call), shape)
     );
     let from = *x.shape();
-    record(
-        out,
-        "gather",
-        &[x],
-        |_| smallvec![],
-        move |_, g| smallvec![Some(scatter_add(g, index.clone(), call).reshape(from))],
-    )
+    record(out, "gather", &[x], |_| smallvec![], move |_, g| smallvec![Some(scatter_add(g, index.clone(), call).reshape(from))])
 }
 
 fn scatter_add(dy: &Tensor, index: Index, call: PoolCall) -> Tensor {
@@ -84,13 +78,7 @@ fn scatter_add(dy: &Tensor, index: Index, call: PoolCall) -> Tensor {
         gpu => Tensor::from_array(gpu::scatter_add(dy, index.gpu(), call), shape)
     );
     let from = *dy.shape();
-    record(
-        out,
-        "scatter_add",
-        &[dy],
-        |_| smallvec![],
-        move |_, g| smallvec![Some(gather(g, index.clone(), call).reshape(from))],
-    )
+    record(out, "scatter_add", &[dy], |_| smallvec![], move |_, g| smallvec![Some(gather(g, index.clone(), call).reshape(from))])
 }
 
 #[track_caller]

@@ -1,7 +1,7 @@
 //! Sums, means, maxima and the softmax family.
 
-use crate::autograd::{Save, record};
 use super::pool;
+use crate::autograd::{Save, record};
 use crate::cpu::{Buffer, pool::PoolCall, reduce as cpu};
 use crate::gpu::kernels::{movement, reduce as gpu};
 use crate::tensor::on_device;

@@ -3,6 +3,9 @@
 use libtest_mimic::{Arguments, Failed, Trial};
 use tensor::{Device, gpu};
 
+/// A test on a device that others use too.
+type Shared = fn(&Device);
+
 /// An adapter with every check switched on.
 pub fn open() -> Result<Device, String> {
     open_with(false)
@@ -17,7 +20,7 @@ pub fn open_with(half: bool) -> Result<Device, String> {
 
 /// Runs tests that share one device, and others that open their own. Without an adapter every one reports itself as ignored, or, with
 /// `DCGAN_REQUIRE_GPU=1`, the program fails.
-pub fn run(shared: &[(&'static str, fn(&Device))], own: &[(&'static str, fn())]) -> ! {
+pub fn run(shared: &[(&'static str, Shared)], own: &[(&'static str, fn())]) -> ! {
     let arguments = Arguments::from_args();
     let found = open();
     let required = std::env::var_os("DCGAN_REQUIRE_GPU").is_some_and(|v| v == "1");

@@ -44,7 +44,7 @@ fn errors(seed: u64, call: ConvCall, low: [f32; 2]) -> [[f64; 3]; 2] {
     let x = rng.uniform([batch, geom.input[0], geom.input[1], cin], low[0], 1.0);
     let w = rng.uniform([4, 4, cin, cout], low[1], 1.0);
     let dy = rng.uniform([batch, oh, ow, cout], low[0], 1.0);
-    let (x, w, dy) = (x.data(), w.data(), dy.data());
+    let (x, w, dy) = (x.on_cpu("test"), w.on_cpu("test"), dy.on_cpu("test"));
     let expected = reference(x, w, dy, &call);
     let poisoned = || expected.each_ref().map(|r| vec![f32::NAN; r.len()]);
     let [mut y2, mut dx2, mut dw2] = poisoned();
@@ -132,12 +132,12 @@ fn threads() {
         let mut all = [dy.len(), x.len(), w.len(), dy.len(), x.len(), w.len()].map(|len| vec![f32::NAN; len]);
         let [y2, dx2, dw2, y4, dx4, dw4] = &mut all;
         pool.install(|| {
-            forward::<2, 3>(x.data(), w.data(), y2, call);
-            input_grad::<2, 3>(dy.data(), w.data(), dx2, call);
-            weight_grad::<2, 3>(x.data(), dy.data(), dw2, call);
-            forward::<4, 5>(x.data(), w.data(), y4, call);
-            input_grad::<4, 5>(dy.data(), w.data(), dx4, call);
-            weight_grad::<4, 5>(x.data(), dy.data(), dw4, call);
+            forward::<2, 3>(x.on_cpu("test"), w.on_cpu("test"), y2, call);
+            input_grad::<2, 3>(dy.on_cpu("test"), w.on_cpu("test"), dx2, call);
+            weight_grad::<2, 3>(x.on_cpu("test"), dy.on_cpu("test"), dw2, call);
+            forward::<4, 5>(x.on_cpu("test"), w.on_cpu("test"), y4, call);
+            input_grad::<4, 5>(dy.on_cpu("test"), w.on_cpu("test"), dx4, call);
+            weight_grad::<4, 5>(x.on_cpu("test"), dy.on_cpu("test"), dw4, call);
         });
         all.map(|t| t.into_iter().map(f32::to_bits).collect::<Vec<_>>())
     };

@@ -72,7 +72,8 @@ fn binary_spec(expression: &'static str, rank: usize, in_place: bool) -> Spec {
 
 pub(super) fn specialisations() -> Vec<Spec> {
     let unary = Unary::every().into_iter().map(|f| unary_spec(f.expression().0));
-    let binary = Binary::every().into_iter().flat_map(|f| (0..=MAX_RANK).map(move |rank| binary_spec(f.expression().0, rank, false)));
+    let binary =
+        Binary::every().into_iter().flat_map(|f| (0..=MAX_RANK).map(move |rank| binary_spec(f.expression().0, rank, false)));
     unary.chain(binary).chain([binary_spec(Binary::Add.expression().0, 0, true)]).collect()
 }
 

@@ -39,7 +39,10 @@ fn spec(step: &str, vec: bool, activation: Activation, affine: Affine) -> Spec {
     let word = if vec { "vec4<f32>" } else { "f32" };
     defs.extend([("VEC", Def::Flag(vec)), ("WORD", Def::Text(word))]);
     defs.extend([("ACTIVATED", Def::Flag(step == "APPLY")), ("ACTIVATE", Def::Text(activate))]);
-    defs.extend([("DERIVED", Def::Flag(step.starts_with("GRADIENT") && step != "GRADIENTS")), ("DERIVATIVE", Def::Text(derivative))]);
+    defs.extend([
+        ("DERIVED", Def::Flag(step.starts_with("GRADIENT") && step != "GRADIENTS")),
+        ("DERIVATIVE", Def::Text(derivative)),
+    ]);
     defs.extend([("PAIR", Def::Flag(affine == Affine::Pair)), ("BIAS", Def::Flag(affine == Affine::Bias))]);
     Spec::new("norm", "main", &defs)
 }

@@ -38,7 +38,8 @@ pub(crate) fn lerp(averages: &[Average<'_>]) {
         let counts: Vec<usize> = some.iter().map(|(average, ..)| average.len().div_ceil(4)).collect();
         let inputs: Vec<&Array> = some.iter().map(|(_, value, _)| *value).collect();
         let outputs: Vec<&Array> = some.iter().map(|(average, ..)| *average).collect();
-        let params = some.iter().zip(&counts).fold(Params::new(), |p, ((.., constants), count)| p.sizes([*count]).floats(*constants));
+        let params =
+            some.iter().zip(&counts).fold(Params::new(), |p, ((.., constants), count)| p.sizes([*count]).floats(*constants));
         let largest = counts.iter().copied().max().unwrap_or(0) as u64;
         some[0].0.gpu().run(&Dispatch {
             spec: spec("LERP", some.len()),
