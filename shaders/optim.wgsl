@@ -2,26 +2,39 @@
 //#include grid
 
 //#if ADAM
-// Kingma and Ba 2015, algorithm 1, eps outside the bias-corrected root. Nothing happens once the flag is set: a gradient was not finite.
-struct Params { count: u32, step_size: f32, beta1: f32, rest1: f32, beta2: f32, rest2: f32, eps: f32, decay: f32, root: f32 }
+// Kingma and Ba 2015, algorithm 1, eps outside the bias-corrected root, for COUNT parameters. Nothing happens once the flag is set: a
+// gradient was not finite.
+struct Params {
+    step_size: f32, beta1: f32, rest1: f32, beta2: f32, rest2: f32, eps: f32, decay: f32, root: f32,
+//#for t COUNT
+    count_${t}: u32,
+//#end
+}
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> gradient: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> flag: array<u32>;
-@group(0) @binding(3) var<storage, read_write> value: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> first: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> second: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> flag: array<u32>;
+//#for t COUNT
+@group(0) @binding(2 + ${t}) var<storage, read> gradient_${t}: array<vec4<f32>>;
+@group(0) @binding(2 + ${COUNT} + 3 * ${t}) var<storage, read_write> value_${t}: array<vec4<f32>>;
+@group(0) @binding(3 + ${COUNT} + 3 * ${t}) var<storage, read_write> first_${t}: array<vec4<f32>>;
+@group(0) @binding(4 + ${COUNT} + 3 * ${t}) var<storage, read_write> second_${t}: array<vec4<f32>>;
+//#end
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let i = group_number(group, groups) * 256u + lane;
-    if (i < params.count && flag[0] == 0u) {
-        let g = gradient[i] + params.decay * value[i];
-        let m = params.beta1 * first[i] + params.rest1 * g;
-        let v = params.beta2 * second[i] + params.rest2 * (g * g);
-        first[i] = m;
-        second[i] = v;
-        value[i] -= params.step_size * m / (sqrt(v) * params.root + params.eps);
+    if (flag[0] != 0u) {
+        return;
     }
+//#for t COUNT
+    if (i < params.count_${t}) {
+        let g = gradient_${t}[i] + params.decay * value_${t}[i];
+        let m = params.beta1 * first_${t}[i] + params.rest1 * g;
+        let v = params.beta2 * second_${t}[i] + params.rest2 * (g * g);
+        first_${t}[i] = m;
+        second_${t}[i] = v;
+        value_${t}[i] -= params.step_size * m / (sqrt(v) * params.root + params.eps);
+    }
+//#end
 }
 //#end
 //#if LERP

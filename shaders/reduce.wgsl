@@ -4,7 +4,7 @@
 
 //#if LINES
 // inner = 1: a workgroup sums a stretch of one line.
-struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32 }
+struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32, inner: u32, blocks: u32, factor: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> source: array<f32>;
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
@@ -32,13 +32,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
     if (lane == 0u) {
-        result[number] = shared_sums[0];
+        result[number] = shared_sums[0] * params.factor;
     }
 }
 //#end
 //#if COLUMNS
 // A workgroup sums a stretch of 32 neighbouring columns, 8 rows at a time.
-struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32, inner: u32, blocks: u32 }
+struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32, inner: u32, blocks: u32, factor: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> source: array<f32>;
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
@@ -70,7 +70,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
     if (lane < 32u && column < params.inner) {
-        result[part * params.inner + column] = shared_sums[lane];
+        result[part * params.inner + column] = shared_sums[lane] * params.factor;
     }
 }
 //#end

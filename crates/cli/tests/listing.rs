@@ -11,7 +11,7 @@ fn info_tells_what_a_checkpoint_holds() {
     let place = Place::new();
     place.train(&["--steps", "2", "--out", "run", "--ema", "0.5"]);
     let text = place.ok(&["info", "run"]).out;
-    for part in ["step            2", "torch", "pictures", "ema.main.0.weight", "Generator", "[init]", "instruction set"] {
+    for part in ["step            2", "torch", "pictures", "ema.main.0.weight", "Generator", "[init]", "algorithms winograd"] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     let checkpoint = place.checkpoints("run").pop().unwrap();

@@ -49,7 +49,7 @@ fn messages_name_the_operation_and_the_shapes() {
         (|| zeros(&[2, 3]).sum(&[2], false), &["sum", "axis 2", "[2, 3]"]),
         (|| zeros(&[2, 0]).max(1, false), &["max", "axis 1", "[2, 0]"]),
         (|| zeros(&[2, 3]).softmax(2), &["softmax", "axis 2", "[2, 3]"]),
-        (|| zeros(&[2, 3]).bce_with_logits(&zeros(&[4])), &["mul", "[2, 3]", "[4]"]),
+        (|| zeros(&[2, 3]).bce_with_logits(&zeros(&[4])), &["bce_with_logits", "[2, 3]", "[4]"]),
         (|| zeros(&[1, 3, 3, 1]).max_pool2d([4, 1], [1, 1]), &["max_pool2d", "[4, 1]", "[1, 3, 3, 1]"]),
         (|| zeros(&[1, 3, 3, 1]).avg_pool2d([2, 2], [0, 1]), &["avg_pool2d", "[0, 1]", "[1, 3, 3, 1]"]),
         (|| zeros(&[3, 3]).upsample_nearest2d([2, 2]), &["upsample_nearest2d", "[3, 3]"]),

@@ -347,6 +347,11 @@ impl Gpu {
         self.0.limits.max_compute_invocations_per_workgroup as usize
     }
 
+    /// Arrays that one kernel can see.
+    pub(super) fn bindings(&self) -> usize {
+        self.0.limits.max_storage_buffers_per_shader_stage as usize
+    }
+
     /// What was recorded and made so far.
     pub fn counters(&self) -> Counters {
         let (dispatches, submits) = {

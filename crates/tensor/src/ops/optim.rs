@@ -78,6 +78,13 @@ pub struct AdamSlot<'a> {
     pub v: &'a mut Tensor,
 }
 
+impl AdamSlot<'_> {
+    #[track_caller]
+    fn arrays(&self) -> [&Array; 4] {
+        [&*self.value, self.grad, &*self.m, &*self.v].map(|t| t.on_gpu("adam"))
+    }
+}
+
 /// One Adam step over all slots in a single pass, unless the guard has seen a number that is not finite. A tensor whose storage is shared
 /// gets new storage, so graphs keep the old values; returns how many needed that (a steady training step: none).
 ///
@@ -100,10 +107,7 @@ pub fn adam(slots: &mut [AdamSlot<'_>], step: &AdamStep, guard: &Guard) -> usize
         for t in [&mut *slot.value, slot.m, slot.v] {
             copies += usize::from(!t.make_unique());
         }
-        if let State::Gpu(flag) = &guard.0 {
-            let [value, grad, m, v] = [&*slot.value, slot.grad, slot.m, slot.v].map(|t| t.on_gpu("adam"));
-            kernels::optim::adam(value, grad, m, v, flag, constants);
-        } else {
+        if let State::Cpu(_) = guard.0 {
             let grad = slot.grad.on_cpu("adam");
             let (Some(value), Some(m), Some(v)) = (slot.value.data_mut(), slot.m.data_mut(), slot.v.data_mut()) else {
                 crate::tensor::different_devices("adam", &[slot.value.device(), slot.m.device(), slot.v.device()]);
@@ -112,6 +116,9 @@ pub fn adam(slots: &mut [AdamSlot<'_>], step: &AdamStep, guard: &Guard) -> usize
         }
     }
     cpu::adam(&mut tensors, constants);
+    if let State::Gpu(flag) = &guard.0 {
+        kernels::optim::adam(&slots.iter().map(AdamSlot::arrays).collect::<Vec<_>>(), flag, constants);
+    }
     copies
 }
 

@@ -13,17 +13,18 @@ fn around(shape: &Shape, first: usize, last: usize) -> [usize; 3] {
     [shape[..first].iter().product(), shape[first..=last].iter().product(), shape[last + 1..].iter().product()]
 }
 
-/// `out[o, i] = Σ_r x[o, r, i]`, outside the graph.
-fn sum_middle(x: &Tensor, sizes: [usize; 3], shape: Shape) -> Tensor {
+/// `out[o, i] = factor · Σ_r x[o, r, i]`, outside the graph.
+fn sum_middle(x: &Tensor, sizes: [usize; 3], shape: Shape, factor: f32) -> Tensor {
     on_device!("sum"; x;
         cpu => {
             let mut out = Buffer::uninit(shape.len());
             cpu::sum(x, &mut out, sizes);
+            out.iter_mut().for_each(|v| *v *= factor);
             Tensor::from_buffer(out, shape)
         },
         gpu => {
             let empty = sizes[1] == 0 || shape.is_empty();
-            let out = if empty { movement::full(x.gpu(), shape.len(), 0.0) } else { gpu::sum(x, sizes) };
+            let out = if empty { movement::full(x.gpu(), shape.len(), 0.0) } else { gpu::sum(x, sizes, factor) };
             Tensor::from_array(out, shape)
         }
     )
@@ -48,11 +49,17 @@ impl Tensor {
     #[track_caller]
     pub fn sum(&self, axes: &[usize], keep: bool) -> Tensor {
         axes.iter().for_each(|&a| self.check_axis("sum", a));
+        self.scaled_sum(axes, keep, 1.0)
+    }
+
+    /// `factor` times the sum over `axes`.
+    fn scaled_sum(&self, axes: &[usize], keep: bool, factor: f32) -> Tensor {
         let from = *self.shape();
         let kept = from.reduced(axes, true);
         let mut current = self.detach();
         // Runs of neighbouring axes, last first, each one pass; axes of length 1 cost nothing.
         let mut axis = from.rank();
+        let mut scaled = factor == 1.0;
         while axis > 0 {
             axis -= 1;
             if !axes.contains(&axis) || from[axis] == 1 {
@@ -64,10 +71,24 @@ impl Tensor {
             }
             let sizes = around(current.shape(), axis, last);
             let shape = current.shape().reduced(&(axis..=last).collect::<Vec<_>>(), true);
-            current = sum_middle(&current, sizes, shape);
+            // The first pass scales: the others add what it made.
+            current = sum_middle(&current, sizes, shape, if scaled { 1.0 } else { factor });
+            scaled = true;
+        }
+        if !scaled {
+            current = current.scale(factor);
         }
         let out = current.reshape(if keep { kept } else { from.reduced(axes, false) });
-        record(out, "sum", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.reshape(kept).broadcast_to(from))])
+        record(
+            out,
+            "sum",
+            &[self],
+            |_| smallvec![],
+            move |_, g| {
+                let g = if factor == 1.0 { g.clone() } else { g.scale(factor) };
+                smallvec![Some(g.reshape(kept).broadcast_to(from))]
+            },
+        )
     }
 
     /// The sum of all elements, as a scalar.
@@ -80,12 +101,12 @@ impl Tensor {
     pub fn mean(&self, axes: &[usize], keep: bool) -> Tensor {
         axes.iter().for_each(|&a| self.check_axis("mean", a));
         let count: usize = (0..self.shape().rank()).filter(|a| axes.contains(a)).map(|a| self.shape()[a]).product();
-        self.sum(axes, keep).scale(1.0 / count as f32)
+        self.scaled_sum(axes, keep, 1.0 / count as f32)
     }
 
     /// The mean of all elements, as a scalar.
     pub fn mean_all(&self) -> Tensor {
-        self.sum_all().scale(1.0 / self.len() as f32)
+        self.mean(&(0..self.shape().rank()).collect::<Vec<_>>(), false)
     }
 
     /// The largest element along `axis`; the gradient goes to the first of equals.

@@ -24,25 +24,24 @@ pub(super) fn specialisations() -> Vec<Spec> {
     checks.chain(["LINES", "COLUMNS"].map(|name| spec(name, 0))).collect()
 }
 
-/// `out[o, i] = Σ_r x[o, r, i]`; there must be something to sum.
-pub(crate) fn sum(x: &Array, [outer, mut reduced, inner]: [usize; 3]) -> Array {
-    let mut parts = pass(x, [outer, reduced, inner]);
-    loop {
-        reduced = parts.len() / (outer * inner);
-        if reduced == 1 {
-            return parts;
-        }
-        parts = pass(&parts, [outer, reduced, inner]);
+/// `out[o, i] = factor · Σ_r x[o, r, i]`; there must be something to sum.
+pub(crate) fn sum(x: &Array, [outer, reduced, inner]: [usize; 3], factor: f32) -> Array {
+    let mut parts = pass(x, [outer, reduced, inner], factor);
+    while parts.len() > outer * inner {
+        let reduced = parts.len() / (outer * inner);
+        parts = pass(&parts, [outer, reduced, inner], factor);
     }
+    parts
 }
 
-/// Sums stretches: `[outer, parts, inner]`.
-fn pass(x: &Array, [outer, reduced, inner]: [usize; 3]) -> Array {
+/// Sums stretches: `[outer, parts, inner]`, times the factor where there is one part.
+fn pass(x: &Array, [outer, reduced, inner]: [usize; 3], factor: f32) -> Array {
     let (name, chunk, blocks) = if inner == 1 { ("LINES", LINE, 1) } else { ("COLUMNS", COLUMN, inner.div_ceil(WIDE)) };
     let parts = reduced.div_ceil(chunk);
     let out = new(x.gpu(), outer * parts * inner);
     let groups = outer * parts * blocks;
-    let params = Params::new().sizes([groups, reduced, parts, chunk]).sizes([inner, blocks]);
+    let params =
+        Params::new().sizes([groups, reduced, parts, chunk, inner, blocks]).floats([if parts == 1 { factor } else { 1.0 }]);
     let work = x.len() as f64 * 5.0;
     x.gpu().run(&Dispatch { spec: spec(name, 0), inputs: &[x], outputs: &[&out], params, groups: groups as u64, depth: 1, work });
     out
