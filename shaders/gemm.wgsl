@@ -5,7 +5,7 @@
 // Each number of C is one chain of fused multiply-adds over ascending k of its part, whatever the tile; parts are added by `sum_parts`, in order.
 //
 // A workgroup computes BM × BN numbers; each of its TX × TY threads RM × RN blocks of 4 × 4 of them. Both operands pass through shared memory
-// as [k][m] and [k][n], BK deep; the next tile is fetched into registers while this one is multiplied.
+// as [k][m] and [k][n], BK deep, with one unused vector behind each k against bank conflicts; the next tile is fetched into registers while this one is multiplied.
 //
 // HALF: the tiles are rounded to half precision, output gradients times a power of two so that small ones are not lost; sums stay in single.
 //#if HALF
@@ -66,6 +66,8 @@ struct Params {
 const BM: u32 = ${BM}u;
 const BN: u32 = ${BN}u;
 const BK: u32 = ${BK}u;
+const LINE_A: u32 = BM / 4u + 1u;
+const LINE_B: u32 = BN / 4u + 1u;
 const TX: u32 = ${TX}u;
 const THREADS: u32 = ${THREADS}u;
 const NONE: u32 = 0xffffffffu;
@@ -80,8 +82,40 @@ alias One = f32;
 alias Four = vec4<f32>;
 //#end
 
-var<workgroup> tile_a: array<Four, ${BK} * ${BM} / 4>;
-var<workgroup> tile_b: array<Four, ${BK} * ${BN} / 4>;
+var<workgroup> tile_a: array<Four, ${BK} * (${BM} / 4 + 1)>;
+var<workgroup> tile_b: array<Four, ${BK} * (${BN} / 4 + 1)>;
+
+// A position along k of a convolution: its tap, down and across, and its channel.
+struct Tap { y: u32, x: u32, channel: u32 }
+//#if INPUT_GRAD
+var<private> taps_across: u32;
+//#end
+
+//#if WHOLE_TAPS
+// The channels are a multiple of BK, so that a tile of k has one tap, which is found once for all threads.
+var<private> tile_tap: Tap;
+var<private> tile_start: u32;
+
+fn tap_of(k: u32) -> Tap {
+    return Tap(tile_tap.y, tile_tap.x, tile_tap.channel + (k - tile_start));
+}
+//#else
+fn tap_of(k: u32) -> Tap {
+    return divide(k);
+}
+//#end
+
+fn divide(k: u32) -> Tap {
+//#if INPUT_GRAD
+    let channels = params.cout;
+    let across = max(taps_across, 1u);
+//#else
+    let channels = max(params.cin, 1u);
+    let across = max(params.kernel_w, 1u);
+//#end
+    let tap = k / channels;
+    return Tap(tap / across, tap % across, k % channels);
+}
 
 // What is known of a row of A (or of C, where they share it) before k is: meaning by kind.
 struct Row { base: u32, y: u32, x: u32 }
@@ -122,12 +156,12 @@ fn row_of(m: u32, z: u32) -> Row {
 }
 
 fn index_a(row: Row, k: u32, end: u32) -> u32 {
-    let tap = k / params.cin;
-    let y = row.y + tap / params.kernel_w - params.pad_top;
-    let x = row.x + tap % params.kernel_w - params.pad_left;
+    let tap = tap_of(k);
+    let y = row.y + tap.y - params.pad_top;
+    let x = row.x + tap.x - params.pad_left;
     // Left of and above the image the subtraction wraps to a large number.
     let outside = row.base == NONE || k >= end || y >= params.height || x >= params.width;
-    return select((row.base + y * params.width + x) * params.cin + k % params.cin, NONE, outside);
+    return select((row.base + y * params.width + x) * params.cin + tap.channel, NONE, outside);
 }
 
 fn index_b(k: u32, n: u32, end: u32, z: u32) -> u32 {
@@ -177,25 +211,21 @@ fn row_of(m: u32, z: u32) -> Row {
 }
 
 fn index_a(row: Row, k: u32, end: u32) -> u32 {
-    let tap = k / params.cout;
-    let across = max(taps_across, 1u);
-    let y = row.y - tap / across;
-    let x = row.x - tap % across;
+    let tap = tap_of(k);
+    let y = row.y - tap.y;
+    let x = row.x - tap.x;
     let outside = row.base == NONE || k >= end || y >= params.oh || x >= params.ow;
-    return select((row.base + y * params.ow + x) * params.cout + k % params.cout, NONE, outside);
+    return select((row.base + y * params.ow + x) * params.cout + tap.channel, NONE, outside);
 }
 
 fn index_b(k: u32, n: u32, end: u32, z: u32) -> u32 {
-    let tap = k / params.cout;
-    let across = max(taps_across, 1u);
+    let tap = tap_of(k);
     let first = first_tap(z);
-    let ky = first.x + tap / across * params.stride_h;
-    let kx = first.y + tap % across * params.stride_w;
-    let at = ((ky * params.kernel_w + kx) * params.cin + n) * params.cout + k % params.cout;
+    let ky = first.x + tap.y * params.stride_h;
+    let kx = first.y + tap.x * params.stride_w;
+    let at = ((ky * params.kernel_w + kx) * params.cin + n) * params.cout + tap.channel;
     return select(at, NONE, n >= params.n || k >= end);
 }
-
-var<private> taps_across: u32;
 //#end
 
 //#if WEIGHT_GRAD
@@ -359,6 +389,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     var next = begin;
     loop {
+//#if WHOLE_TAPS
+        tile_tap = divide(next);
+        tile_start = next;
+//#end
         // Fetch the tile at `next`; past the end it is all zeros and not used.
 //#for l LOADS_A
 //#if VEC_A
@@ -395,10 +429,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         if (next > begin) {
             for (var kk = 0u; kk < BK; kk += 1u) {
 //#for r RM
-                let a_${r} = vec4<f32>(tile_a[kk * (BM / 4u) + ${r}u * (BM / 4u / ${RM}u) + ty]);
+                let a_${r} = vec4<f32>(tile_a[kk * LINE_A + ${r}u * (BM / 4u / ${RM}u) + ty]);
 //#end
 //#for s RN
-                let b_${s} = vec4<f32>(tile_b[kk * (BN / 4u) + ${s}u * (BN / 4u / ${RN}u) + tx]);
+                let b_${s} = vec4<f32>(tile_b[kk * LINE_B + ${s}u * (BN / 4u / ${RN}u) + tx]);
 //#end
 //#for r RM
 //#for i 4
@@ -424,19 +458,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 //#for l LOADS_A
 //#if ALONG_K_A
 //#for i 4
-        tile_a[(ka_${l} + ${i}u) * (BM / 4u) + ma_${l} / 4u][ma_${l} % 4u] = One(fetched_a_${l}[${i}]);
+        tile_a[(ka_${l} + ${i}u) * LINE_A + ma_${l} / 4u][ma_${l} % 4u] = One(fetched_a_${l}[${i}]);
 //#end
 //#else
-        tile_a[ka_${l} * (BM / 4u) + ma_${l} / 4u] = Four(fetched_a_${l});
+        tile_a[ka_${l} * LINE_A + ma_${l} / 4u] = Four(fetched_a_${l});
 //#end
 //#end
 //#for l LOADS_B
 //#if ALONG_K_B
 //#for i 4
-        tile_b[(kb_${l} + ${i}u) * (BN / 4u) + nb_${l} / 4u][nb_${l} % 4u] = One(fetched_b_${l}[${i}]);
+        tile_b[(kb_${l} + ${i}u) * LINE_B + nb_${l} / 4u][nb_${l} % 4u] = One(fetched_b_${l}[${i}]);
 //#end
 //#else
-        tile_b[kb_${l} * (BN / 4u) + nb_${l} / 4u] = Four(fetched_b_${l});
+        tile_b[kb_${l} * LINE_B + nb_${l} / 4u] = Four(fetched_b_${l});
 //#end
 //#end
         workgroupBarrier();

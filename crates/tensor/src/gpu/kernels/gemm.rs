@@ -22,18 +22,20 @@ pub(super) enum Kind {
 struct Tile {
     m: usize,
     n: usize,
+    /// How deep in k it is: less where more is computed with it.
+    k: usize,
     /// Blocks of 4 × 4 per thread, down and across.
     blocks: [usize; 2],
     /// Speed beside the fastest where all are full.
     rate: f64,
 }
 
-/// Depth of a tile in k.
-const BK: usize = 16;
+/// Parts of k are whole multiples of this, which every tile's depth divides.
+const DEPTH: usize = 16;
 const TILES: [Tile; 3] = [
-    Tile { m: 128, n: 128, blocks: [2, 2], rate: 1.0 },
-    Tile { m: 64, n: 64, blocks: [2, 2], rate: 0.8 },
-    Tile { m: 32, n: 32, blocks: [1, 1], rate: 0.4 },
+    Tile { m: 128, n: 128, k: 8, blocks: [2, 2], rate: 1.0 },
+    Tile { m: 64, n: 64, k: 16, blocks: [2, 2], rate: 0.8 },
+    Tile { m: 32, n: 32, k: 16, blocks: [1, 1], rate: 0.4 },
 ];
 
 impl Tile {
@@ -84,19 +86,20 @@ pub(super) struct Product<'a> {
 /// half precision ends at 6e-8 and at 65504.
 const GRADIENT_SCALE: &str = "1024.0";
 
-fn spec(kind: Kind, tile: Tile, vec: [bool; 3], half: bool) -> Spec {
+fn spec(kind: Kind, tile: Tile, vec: [bool; 3], whole_taps: bool, half: bool) -> Spec {
     let (trans_a, trans_b) = match kind {
         Kind::Matrix { trans_a, trans_b } => (trans_a, trans_b),
         _ => (false, false),
     };
     let [tx, ty] = tile.threads();
     let threads = tx * ty;
-    let loads = |side: usize| side * BK / 4 / threads;
+    let loads = |side: usize| side * tile.k / 4 / threads;
     let along_a = !trans_a && kind != Kind::WeightGrad;
     let along_b = trans_b || kind == Kind::InputGrad;
     let flags = [
         ("SUM_PARTS", false),
         ("HALF", half),
+        ("WHOLE_TAPS", whole_taps),
         ("MATRIX", matches!(kind, Kind::Matrix { .. })),
         ("FORWARD", kind == Kind::Forward),
         ("INPUT_GRAD", kind == Kind::InputGrad),
@@ -112,7 +115,7 @@ fn spec(kind: Kind, tile: Tile, vec: [bool; 3], half: bool) -> Spec {
     let numbers = [
         ("BM", tile.m),
         ("BN", tile.n),
-        ("BK", BK),
+        ("BK", tile.k),
         ("TX", tx),
         ("THREADS", threads),
         ("RM", tile.blocks[0]),
@@ -139,9 +142,12 @@ pub(super) fn specialisations() -> Vec<Spec> {
         for tile in TILES {
             for bits in 0..8 {
                 let vec = [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0];
-                all.push(spec(kind, tile, vec, false));
-                if !matches!(kind, Kind::Matrix { .. }) {
-                    all.push(spec(kind, tile, vec, true));
+                let precisions = if matches!(kind, Kind::Matrix { .. }) { &[false][..] } else { &[false, true] };
+                for &half in precisions {
+                    all.push(spec(kind, tile, vec, false, half));
+                    if vec[0] && matches!(kind, Kind::Forward | Kind::InputGrad) {
+                        all.push(spec(kind, tile, vec, true, half));
+                    }
                 }
             }
         }
@@ -156,7 +162,7 @@ fn parts(m: usize, n: usize, k: usize, depth: usize) -> usize {
         return least;
     }
     let tiles = m.div_ceil(64) * n.div_ceil(64) * depth;
-    256usize.div_ceil(tiles).min(k / 256).min(256).max(least)
+    512usize.div_ceil(tiles).min(k / 256).min(256).max(least)
 }
 
 impl Product<'_> {
@@ -164,7 +170,7 @@ impl Product<'_> {
         let gpu = self.a.gpu();
         let parts = if self.kind == Kind::InputGrad { 1 } else { parts(self.m, self.n, self.k, self.depth) };
         // Whole tiles of k, so that four numbers along k belong to one part.
-        let chunk = self.k.div_ceil(parts).next_multiple_of(BK);
+        let chunk = self.k.div_ceil(parts).next_multiple_of(DEPTH);
         let parts = self.k.div_ceil(chunk);
         let depth = self.depth * parts;
         let tile = Tile::choose(gpu, self.m, self.n, depth);
@@ -172,9 +178,10 @@ impl Product<'_> {
         let out = new(gpu, if parts == 1 { self.len } else { self.m * self.n * depth });
         // The few plain products (a generator's first layer, a discriminator's last) cost little and keep their precision.
         let half = gpu.is_half() && !matches!(self.kind, Kind::Matrix { .. });
+        let taps = matches!(self.kind, Kind::Forward | Kind::InputGrad) && self.contiguous[0].is_multiple_of(tile.k);
         let sizes = [self.m, self.n, self.k, tiles, self.n.div_ceil(tile.n), parts, chunk];
         gpu.run(&Dispatch {
-            spec: spec(self.kind, tile, self.contiguous.map(|len| len.is_multiple_of(4)), half),
+            spec: spec(self.kind, tile, self.contiguous.map(|len| len.is_multiple_of(4)), taps, half),
             inputs: &[self.a, self.b],
             outputs: &[&out],
             params: Params::new().sizes(sizes).sizes(self.convolution),
