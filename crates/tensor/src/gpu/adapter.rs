@@ -144,6 +144,8 @@ pub struct Options {
     pub checked: bool,
     /// Whether convolutions may round their operands to half precision; sums and everything kept stay in single.
     pub half: bool,
+    /// The tile that products use, by its number, instead of the one that suits them: for tests and measurements. No tile changes a bit.
+    pub tile: Option<usize>,
 }
 
 /// An open adapter. Cloning it is cheap; tensors on it keep it open.
@@ -157,6 +159,7 @@ pub(super) struct Inner {
     pub limits: wgpu::Limits,
     pub checked: bool,
     pub half: bool,
+    pub tile: Option<usize>,
     pub timestamps: bool,
     pub failure: Arc<OnceLock<GpuError>>,
     pub pipelines: Mutex<Pipelines>,
@@ -320,6 +323,7 @@ impl Gpu {
             adapter: described,
             checked: options.checked,
             half: options.half,
+            tile: options.tile,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             failure,
             pipelines: Mutex::default(),

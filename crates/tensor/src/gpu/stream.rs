@@ -342,6 +342,11 @@ impl Gpu {
         }
     }
 
+    /// The tile that was asked for.
+    pub(super) fn tile(&self) -> Option<usize> {
+        self.0.tile
+    }
+
     /// The most threads of a workgroup.
     pub(super) fn largest_group(&self) -> usize {
         self.0.limits.max_compute_invocations_per_workgroup as usize

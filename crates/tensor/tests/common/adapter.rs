@@ -8,13 +8,13 @@ type Shared = fn(&Device);
 
 /// An adapter with every check switched on.
 pub fn open() -> Result<Device, String> {
-    open_with(false)
+    open_with(gpu::Options::default())
 }
 
-/// The same, in mixed precision where `half` is set.
-pub fn open_with(half: bool) -> Result<Device, String> {
+/// The same, with other options.
+pub fn open_with(options: gpu::Options) -> Result<Device, String> {
     let index = std::env::var("DCGAN_TEST_GPU").ok().and_then(|index| index.parse().ok());
-    let options = gpu::Options { index, allow_software: true, checked: true, half };
+    let options = gpu::Options { index, allow_software: true, checked: true, ..options };
     gpu::open(options).map(Device::Gpu).map_err(|e| e.to_string())
 }
 

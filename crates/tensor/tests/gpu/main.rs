@@ -28,6 +28,7 @@ fn main() {
             ("buffers_are_written_in_order", runtime::buffers_are_written_in_order),
             ("a_lost_device_says_so", runtime::a_lost_device_says_so),
             ("a_tensor_beyond_the_binding_limit_is_refused", runtime::a_tensor_beyond_the_binding_limit_is_refused),
+            ("every_tile_gives_the_same_bits", parity::every_tile_gives_the_same_bits),
             ("mixed_precision_is_near", parity::mixed_precision_is_near),
             ("a_guard_keeps_adam_from_bad_gradients", runtime::a_guard_keeps_adam_from_bad_gradients),
         ],

@@ -4,7 +4,7 @@ use super::common::{error, workload};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tensor::rng::{Distribution, Philox};
-use tensor::{Activation, ConvGeom, Device, Tensor, autograd, conv2d, conv2d_input_grad, conv2d_weight_grad};
+use tensor::{Activation, ConvGeom, Device, Tensor, autograd, conv2d, conv2d_input_grad, conv2d_weight_grad, gpu};
 
 const BOUND: f64 = 1e-5;
 
@@ -275,7 +275,7 @@ pub fn the_random_words_are_the_cpus(device: &Device) {
 
 /// Convolutions whose operands are rounded to half precision, small gradients among them. An adapter without it says so.
 pub fn mixed_precision_is_near() {
-    let device = match super::adapter::open_with(true) {
+    let device = match super::adapter::open_with(gpu::Options { half: true, ..Default::default() }) {
         Ok(device) => device,
         Err(error) => {
             assert!(error.contains("half precision") && error.contains("--precision f32"), "{error}");
@@ -298,4 +298,36 @@ pub fn mixed_precision_is_near() {
         }
     }
     device.check().unwrap();
+}
+
+/// Which tile computes a product is a matter of speed alone.
+pub fn every_tile_gives_the_same_bits() {
+    let results = |tile: usize| {
+        let device = super::adapter::open_with(gpu::Options { tile: Some(tile), ..Default::default() }).unwrap();
+        let mut all = Vec::new();
+        for (side, cin, cout, stride) in [(9, 16, 36, 2), (8, 5, 7, 1), (7, 48, 130, 3), (6, 130, 64, 2)] {
+            let g = ConvGeom::square([side; 2], 4, stride, 1);
+            let [oh, ow] = g.output();
+            let x = random(1, &[5, side, side, cin]).to_device(&device);
+            let w = random(2, &[4, 4, cin, cout]).to_device(&device);
+            let dy = random(3, &[5, oh, ow, cout]).to_device(&device);
+            all.extend([conv2d(&x, &w, &g), conv2d_input_grad(&dy, &w, &g), conv2d_weight_grad(&x, &dy, &g)].map(|t| t.to_vec()));
+        }
+        for (m, k, n) in [(130, 700, 33), (64, 64, 128), (1, 3000, 1)] {
+            for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
+                let sides = |trans: bool, r: usize, c: usize| if trans { [c, r] } else { [r, c] };
+                let (a, b) = (random(4, &sides(ta, m, k)), random(5, &sides(tb, k, n)));
+                all.push(a.to_device(&device).matmul(&b.to_device(&device), ta, tb).to_vec());
+            }
+        }
+        device.check().unwrap();
+        all
+    };
+    let first = results(0);
+    for tile in [1, 2] {
+        for (i, (a, b)) in results(tile).iter().zip(&first).enumerate() {
+            let differ = a.iter().zip(b).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+            assert_eq!(differ, 0, "result {i}: {differ} of {} numbers differ between tile 0 and tile {tile}", a.len());
+        }
+    }
 }

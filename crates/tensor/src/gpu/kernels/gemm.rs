@@ -49,6 +49,9 @@ impl Tile {
 
     /// The one that wastes least on C's edges and on idle processors.
     fn choose(gpu: &Gpu, m: usize, n: usize, depth: usize) -> Self {
+        if let Some(tile) = gpu.tile().and_then(|tile| TILES.get(tile)) {
+            return *tile;
+        }
         // Threads that keep an adapter busy.
         let (threads, limit) = (gpu.threads(), gpu.largest_group());
         let score = |tile: &Tile| {
