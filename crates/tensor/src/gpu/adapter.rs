@@ -29,6 +29,8 @@ pub struct Adapter {
     pub subgroups: bool,
     /// Whether kernels can be timed by the adapter's own clock.
     pub timestamps: bool,
+    /// The side of the cooperative matrices of half precision, summed in single, that it has: 8 or 16.
+    pub cooperative: Option<usize>,
     /// Whether it computes on the processor.
     pub software: bool,
     /// Whether it can run kernels at all: old GL drivers cannot.
@@ -159,6 +161,7 @@ pub(super) struct Inner {
     pub limits: wgpu::Limits,
     pub checked: bool,
     pub half: bool,
+    pub cooperative: Option<usize>,
     pub tile: Option<usize>,
     pub timestamps: bool,
     pub failure: Arc<OnceLock<GpuError>>,
@@ -219,8 +222,20 @@ fn describe(index: usize, adapter: wgpu::Adapter) -> (wgpu::Adapter, Adapter) {
     // GL tells little about its devices; its software renderers are known by name.
     let software = info.device_type == wgpu::DeviceType::Cpu
         || ["llvmpipe", "softpipe", "SwiftShader", "WARP"].iter().any(|name| info.name.contains(name));
+    let coop = features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
+        // A workgroup must be one subgroup, of a size that is known.
+        && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32);
+    let listed = if coop { adapter.cooperative_matrix_properties() } else { Vec::new() };
+    let cooperative = [16, 8].into_iter().find(|&side| {
+        listed.iter().any(|row| {
+            [row.m_size, row.n_size, row.k_size] == [side; 3]
+                && row.ab_type == wgpu::CooperativeScalarType::F16
+                && row.cr_type == wgpu::CooperativeScalarType::F32
+        })
+    });
     let described = Adapter {
         index,
+        cooperative: cooperative.map(|side| side as usize),
         name: info.name,
         backend: format!("{:?}", info.backend),
         kind: format!("{:?}", info.device_type),
@@ -284,21 +299,41 @@ pub fn open(options: Options) -> Result<Gpu, GpuError> {
         },
     };
     let (adapter, described) = all.swap_remove(chosen);
-    Gpu::new(&adapter, described, options)
+    if options.half && described.cooperative.is_some() {
+        // Drivers' cooperative matrices are young: they are used where they give the right result, and left alone elsewhere.
+        let tried = Gpu::new(&adapter, described.clone(), options, described.cooperative)?;
+        if tried.is_right() {
+            return Ok(tried);
+        }
+    }
+    Gpu::new(&adapter, described, options, None)
+}
+
+#[allow(unsafe_code)]
+fn experiments() -> wgpu::ExperimentalFeatures {
+    // SAFETY: the one experimental feature asked for is cooperative matrices. A pipeline with them is made only where the adapter lists
+    // their sizes and types, and their results are checked before they are used.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
 impl Gpu {
-    fn new(adapter: &wgpu::Adapter, described: Adapter, options: Options) -> Result<Self, GpuError> {
+    fn new(adapter: &wgpu::Adapter, described: Adapter, options: Options, cooperative: Option<usize>) -> Result<Self, GpuError> {
         if options.half && !described.f16 {
             return Err(GpuError::NoHalf(described.name));
         }
-        let wanted = wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let mut wanted = wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if cooperative.is_some() {
+            wanted |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            experimental_features = experiments();
+        }
         let features = adapter.features() & wanted;
         let limits = adapter.limits();
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("dcgan"),
             required_features: features,
             required_limits: limits.clone(),
+            experimental_features,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         }))
@@ -323,6 +358,7 @@ impl Gpu {
             adapter: described,
             checked: options.checked,
             half: options.half,
+            cooperative,
             tile: options.tile,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             failure,
@@ -335,6 +371,11 @@ impl Gpu {
     /// What was opened.
     pub fn adapter(&self) -> &Adapter {
         &self.0.adapter
+    }
+
+    /// The side of the cooperative matrices that convolutions use.
+    pub(super) fn cooperative(&self) -> Option<usize> {
+        self.0.cooperative
     }
 
     /// Whether convolutions round their operands to half precision.

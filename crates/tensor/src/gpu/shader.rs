@@ -65,7 +65,7 @@ macro_rules! files {
     };
 }
 
-files! { "math" "grid" "elementwise" "reduce" "gemm" "norm" "movement" "pool" "distance" "random" "optim" "peak" "thin" }
+files! { "math" "grid" "operands" "coop" "elementwise" "reduce" "gemm" "norm" "movement" "pool" "distance" "random" "optim" "peak" "thin" }
 
 impl Spec {
     pub(crate) fn new(file: &'static str, entry: &'static str, defs: &[(&'static str, Def)]) -> Self {

@@ -20,6 +20,7 @@ fn main() {
             ("random_pairs_and_sums_equal_the_cpu", parity::random_pairs_and_sums_equal_the_cpu),
             ("random_normalisations_equal_the_cpu", parity::random_normalisations_equal_the_cpu),
             ("special_numbers_equal_the_cpu", parity::special_numbers_equal_the_cpu),
+            ("the_check_of_convolutions_passes", parity::the_check_of_convolutions_passes),
             ("the_random_words_are_the_cpus", parity::the_random_words_are_the_cpus),
         ],
         &[

@@ -331,3 +331,12 @@ pub fn every_tile_gives_the_same_bits() {
         }
     }
 }
+
+/// The check that decides about cooperative matrices accepts what is right, in both precisions.
+pub fn the_check_of_convolutions_passes(device: &Device) {
+    let Device::Gpu(gpu) = device else { panic!("{device}") };
+    assert!(gpu.is_right());
+    if let Ok(Device::Gpu(half)) = super::adapter::open_with(gpu::Options { half: true, ..Default::default() }) {
+        assert!(half.is_right());
+    }
+}

@@ -1,8 +1,10 @@
 //! The convolution triple over the product.
 
 use super::gemm::{Kind, Product};
-use crate::cpu::conv::ConvCall;
-use crate::gpu::{Array, Def, Dispatch, Params, Spec};
+use crate::ConvGeom;
+use crate::cpu::choice::per_image;
+use crate::cpu::conv::{self as cpu, ConvCall};
+use crate::gpu::{Array, Def, Dispatch, Gpu, Params, Spec};
 
 /// Images of so many channels have an input gradient of their own.
 const THIN: usize = 4;
@@ -14,6 +16,34 @@ fn thin_spec(cin: usize, vec: bool) -> Spec {
 
 pub(super) fn specialisations() -> Vec<Spec> {
     (1..=THIN).flat_map(|cin| [false, true].map(|vec| thin_spec(cin, vec))).collect()
+}
+
+/// See [`Gpu::is_right`].
+fn is_right(gpu: &Gpu) -> bool {
+    let geom = ConvGeom::square([9, 8], 4, 2, 1);
+    let [oh, ow] = geom.output();
+    let call = ConvCall { geom, batch: 3, cin: 20, cout: 70 };
+    let values = |len: usize, step: usize| (0..len).map(|i| (i * step % 7) as f32 - 3.0).collect::<Vec<_>>();
+    let x = values(call.batch * 9 * 8 * call.cin, 5);
+    let w = values(16 * call.cin * call.cout, 3);
+    let dy = values(call.batch * oh * ow * call.cout, 2);
+    let [mut y, mut dx, mut dw] = [dy.len(), x.len(), w.len()].map(|len| vec![0f32; len]);
+    // By the definition: Winograd's transforms round.
+    per_image(|| {
+        cpu::conv2d(&x, &w, &mut y, call);
+        cpu::conv2d_input_grad(&dy, &w, &mut dx, call);
+        cpu::conv2d_weight_grad(&x, &dy, &mut dw, call);
+    });
+    let [x, w, dy] = [&x, &w, &dy].map(|values| Array::from_slice(gpu, values));
+    let ours = [conv2d(&x, &w, &call), conv2d_input_grad(&dy, &w, &call), conv2d_weight_grad(&x, &dy, &call)];
+    ours.iter().zip([y, dx, dw]).all(|(ours, reference)| ours.to_vec() == reference) && gpu.check().is_ok()
+}
+
+impl Gpu {
+    /// Whether the three convolutions of small whole numbers, which half precision holds exactly, come out exactly: a check of a driver.
+    pub fn is_right(&self) -> bool {
+        is_right(self)
+    }
 }
 
 fn sizes(call: &ConvCall) -> [usize; 13] {

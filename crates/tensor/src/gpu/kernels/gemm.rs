@@ -89,32 +89,49 @@ pub(super) struct Product<'a> {
 /// half precision ends at 6e-8 and at 65504.
 const GRADIENT_SCALE: &str = "1024.0";
 
-fn spec(kind: Kind, tile: Tile, vec: [bool; 3], whole_taps: bool, half: bool) -> Spec {
-    let (trans_a, trans_b) = match kind {
-        Kind::Matrix { trans_a, trans_b } => (trans_a, trans_b),
-        _ => (false, false),
-    };
+/// How a specialisation reads its operands and writes C.
+#[derive(Clone, Copy)]
+struct Access {
+    kind: Kind,
+    /// Whether A, B and C are read and written four numbers at a time.
+    vec: [bool; 3],
+    /// Whether a tile of k lies in one tap of the kernel.
+    whole_taps: bool,
+}
+
+impl Access {
+    /// The values that `operands.wgsl` needs.
+    fn defs(&self, half: bool) -> Vec<(&'static str, Def)> {
+        let kind = self.kind;
+        let (trans_a, trans_b) = match kind {
+            Kind::Matrix { trans_a, trans_b } => (trans_a, trans_b),
+            _ => (false, false),
+        };
+        let flags = [
+            ("HALF", half),
+            ("WHOLE_TAPS", self.whole_taps),
+            ("MATRIX", matches!(kind, Kind::Matrix { .. })),
+            ("FORWARD", kind == Kind::Forward),
+            ("INPUT_GRAD", kind == Kind::InputGrad),
+            ("WEIGHT_GRAD", kind == Kind::WeightGrad),
+            ("TRANS_A", trans_a),
+            ("TRANS_B", trans_b),
+            ("ALONG_K_A", !trans_a && kind != Kind::WeightGrad),
+            ("ALONG_K_B", trans_b || kind == Kind::InputGrad),
+            ("VEC_A", self.vec[0]),
+            ("VEC_B", self.vec[1]),
+            ("VEC_C", self.vec[2]),
+        ];
+        let scale = |is_gradient: bool| Def::Text(if is_gradient { GRADIENT_SCALE } else { "1.0" });
+        let scales = [("SCALE_A", scale(kind == Kind::InputGrad)), ("SCALE_B", scale(kind == Kind::WeightGrad))];
+        flags.map(|(name, flag)| (name, Def::Flag(flag))).into_iter().chain(scales).collect()
+    }
+}
+
+fn spec(access: Access, tile: Tile, half: bool) -> Spec {
     let [tx, ty] = tile.threads();
     let threads = tx * ty;
     let loads = |side: usize| side * tile.k / 4 / threads;
-    let along_a = !trans_a && kind != Kind::WeightGrad;
-    let along_b = trans_b || kind == Kind::InputGrad;
-    let flags = [
-        ("SUM_PARTS", false),
-        ("HALF", half),
-        ("WHOLE_TAPS", whole_taps),
-        ("MATRIX", matches!(kind, Kind::Matrix { .. })),
-        ("FORWARD", kind == Kind::Forward),
-        ("INPUT_GRAD", kind == Kind::InputGrad),
-        ("WEIGHT_GRAD", kind == Kind::WeightGrad),
-        ("TRANS_A", trans_a),
-        ("TRANS_B", trans_b),
-        ("ALONG_K_A", along_a),
-        ("ALONG_K_B", along_b),
-        ("VEC_A", vec[0]),
-        ("VEC_B", vec[1]),
-        ("VEC_C", vec[2]),
-    ];
     let numbers = [
         ("BM", tile.m),
         ("BN", tile.n),
@@ -126,11 +143,18 @@ fn spec(kind: Kind, tile: Tile, vec: [bool; 3], whole_taps: bool, half: bool) ->
         ("LOADS_A", loads(tile.m)),
         ("LOADS_B", loads(tile.n)),
     ];
-    let mut defs: Vec<_> = flags.map(|(name, flag)| (name, Def::Flag(flag))).into();
+    let mut defs = access.defs(half);
+    defs.push(("SUM_PARTS", Def::Flag(false)));
     defs.extend(numbers.map(|(name, number)| (name, Def::Number(number as u32))));
-    let scale = |is_gradient: bool| Def::Text(if is_gradient { GRADIENT_SCALE } else { "1.0" });
-    defs.extend([("SCALE_A", scale(kind == Kind::InputGrad)), ("SCALE_B", scale(kind == Kind::WeightGrad))]);
     Spec::new("gemm", "main", &defs)
+}
+
+/// By cooperative matrices of `block` × `block`, 8 or 16: a tile of 4 × 4 of them per subgroup of 32 threads.
+fn coop_spec(access: Access, block: usize) -> Spec {
+    let numbers = [("BLOCK", block), ("LOADS", 4 * block * DEPTH / 4 / 32), ("DEEP", DEPTH / block)];
+    let mut defs = access.defs(true);
+    defs.extend(numbers.map(|(name, number)| (name, Def::Number(number as u32))));
+    Spec::new("coop", "main", &defs)
 }
 
 fn sum_spec() -> Spec {
@@ -142,16 +166,16 @@ pub(super) fn specialisations() -> Vec<Spec> {
     let both = [false, true];
     let matrices = both.into_iter().flat_map(|trans_a| both.map(|trans_b| Kind::Matrix { trans_a, trans_b }));
     for kind in matrices.chain([Kind::Forward, Kind::InputGrad, Kind::WeightGrad]) {
-        for tile in TILES {
-            for bits in 0..8 {
-                let vec = [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0];
-                let precisions = if matches!(kind, Kind::Matrix { .. }) { &[false][..] } else { &[false, true] };
-                for &half in precisions {
-                    all.push(spec(kind, tile, vec, false, half));
-                    if vec[0] && matches!(kind, Kind::Forward | Kind::InputGrad) {
-                        all.push(spec(kind, tile, vec, true, half));
-                    }
-                }
+        for (bits, whole_taps) in (0..8).flat_map(|bits| both.map(|whole| (bits, whole))) {
+            let vec = [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0];
+            if whole_taps && !(vec[0] && matches!(kind, Kind::Forward | Kind::InputGrad)) {
+                continue;
+            }
+            let access = Access { kind, vec, whole_taps };
+            all.extend(TILES.map(|tile| spec(access, tile, false)));
+            if !matches!(kind, Kind::Matrix { .. }) {
+                all.extend(TILES.map(|tile| spec(access, tile, true)));
+                all.extend([8, 16].map(|block| coop_spec(access, block)));
             }
         }
     }
@@ -176,15 +200,20 @@ impl Product<'_> {
         let chunk = self.k.div_ceil(parts).next_multiple_of(DEPTH);
         let parts = self.k.div_ceil(chunk);
         let depth = self.depth * parts;
-        let tile = Tile::choose(gpu, self.m, self.n, depth);
-        let tiles = tile.count(self.m, self.n);
-        let out = new(gpu, if parts == 1 { self.len } else { self.m * self.n * depth });
         // The few plain products (a generator's first layer, a discriminator's last) cost little and keep their precision.
         let half = gpu.is_half() && !matches!(self.kind, Kind::Matrix { .. });
-        let taps = matches!(self.kind, Kind::Forward | Kind::InputGrad) && self.contiguous[0].is_multiple_of(tile.k);
+        let coop = gpu.cooperative().filter(|_| half);
+        let tile = match coop {
+            Some(block) => Tile { m: 4 * block, n: 4 * block, k: DEPTH, blocks: [1, 1], rate: 1.0 },
+            None => Tile::choose(gpu, self.m, self.n, depth),
+        };
+        let whole_taps = matches!(self.kind, Kind::Forward | Kind::InputGrad) && self.contiguous[0].is_multiple_of(tile.k);
+        let access = Access { kind: self.kind, vec: self.contiguous.map(|len| len.is_multiple_of(4)), whole_taps };
+        let tiles = tile.count(self.m, self.n);
+        let out = new(gpu, if parts == 1 { self.len } else { self.m * self.n * depth });
         let sizes = [self.m, self.n, self.k, tiles, self.n.div_ceil(tile.n), parts, chunk];
         gpu.run(&Dispatch {
-            spec: spec(self.kind, tile, self.contiguous.map(|len| len.is_multiple_of(4)), taps, half),
+            spec: coop.map_or_else(|| spec(access, tile, half), |block| coop_spec(access, block)),
             inputs: &[self.a, self.b],
             outputs: &[&out],
             params: Params::new().sizes(sizes).sizes(self.convolution),
