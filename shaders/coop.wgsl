@@ -70,45 +70,45 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 //#for l LOADS
         {
 //#if VEC_A
-            let four = four_a(row_${l}, next + ka_${l}, end) * SCALE_A;
+            let four = halved(four_a(row_${l}, next + ka_${l}, end), params.scale_a);
 //#else
 //#if ALONG_K_A
-            let four = SCALE_A * vec4<f32>(
+            let four = halved(vec4<f32>(
                 one_a(row_${l}, next + ka_${l}, end), one_a(row_${l}, next + ka_${l} + 1u, end),
-                one_a(row_${l}, next + ka_${l} + 2u, end), one_a(row_${l}, next + ka_${l} + 3u, end));
+                one_a(row_${l}, next + ka_${l} + 2u, end), one_a(row_${l}, next + ka_${l} + 3u, end)), params.scale_a);
 //#else
-            let four = SCALE_A * vec4<f32>(
+            let four = halved(vec4<f32>(
                 one_a(row_${l}, next + ka_${l}, end), one_a(row1_${l}, next + ka_${l}, end),
-                one_a(row2_${l}, next + ka_${l}, end), one_a(row3_${l}, next + ka_${l}, end));
+                one_a(row2_${l}, next + ka_${l}, end), one_a(row3_${l}, next + ka_${l}, end)), params.scale_a);
 //#end
 //#end
 //#for i 4
 //#if ALONG_K_A
-            tile_a[(ka_${l} + ${i}u) * LINE + ma_${l}] = f16(four[${i}]);
+            tile_a[(ka_${l} + ${i}u) * LINE + ma_${l}] = four[${i}];
 //#else
-            tile_a[ka_${l} * LINE + ma_${l} + ${i}u] = f16(four[${i}]);
+            tile_a[ka_${l} * LINE + ma_${l} + ${i}u] = four[${i}];
 //#end
 //#end
         }
         {
 //#if VEC_B
-            let four = four_b(next + kb_${l}, first_n + nb_${l}, end, z) * SCALE_B;
+            let four = halved(four_b(next + kb_${l}, first_n + nb_${l}, end, z), params.scale_b);
 //#else
 //#if ALONG_K_B
-            let four = SCALE_B * vec4<f32>(
+            let four = halved(vec4<f32>(
                 one_b(next + kb_${l}, first_n + nb_${l}, end, z), one_b(next + kb_${l} + 1u, first_n + nb_${l}, end, z),
-                one_b(next + kb_${l} + 2u, first_n + nb_${l}, end, z), one_b(next + kb_${l} + 3u, first_n + nb_${l}, end, z));
+                one_b(next + kb_${l} + 2u, first_n + nb_${l}, end, z), one_b(next + kb_${l} + 3u, first_n + nb_${l}, end, z)), params.scale_b);
 //#else
-            let four = SCALE_B * vec4<f32>(
+            let four = halved(vec4<f32>(
                 one_b(next + kb_${l}, first_n + nb_${l}, end, z), one_b(next + kb_${l}, first_n + nb_${l} + 1u, end, z),
-                one_b(next + kb_${l}, first_n + nb_${l} + 2u, end, z), one_b(next + kb_${l}, first_n + nb_${l} + 3u, end, z));
+                one_b(next + kb_${l}, first_n + nb_${l} + 2u, end, z), one_b(next + kb_${l}, first_n + nb_${l} + 3u, end, z)), params.scale_b);
 //#end
 //#end
 //#for i 4
 //#if ALONG_K_B
-            tile_b[(kb_${l} + ${i}u) * LINE + nb_${l}] = f16(four[${i}]);
+            tile_b[(kb_${l} + ${i}u) * LINE + nb_${l}] = four[${i}];
 //#else
-            tile_b[kb_${l} * LINE + nb_${l} + ${i}u] = f16(four[${i}]);
+            tile_b[kb_${l} * LINE + nb_${l} + ${i}u] = four[${i}];
 //#end
 //#end
         }

@@ -7,7 +7,7 @@
 // A workgroup computes BM × BN numbers; each of its TX × TY threads RM × RN blocks of 4 × 4 of them. Both operands pass through shared memory
 // as [k][m] and [k][n], BK deep, with one unused vector behind each k against bank conflicts; the next tile is fetched into registers while this one is multiplied.
 //
-// HALF: the tiles are rounded to half precision, output gradients times a power of two so that small ones are not lost; sums stay in single.
+// HALF: the tiles are rounded to half precision, gradients times a power of two so that small ones are not lost; sums stay in single.
 //#if HALF
 enable f16;
 //#end
@@ -42,12 +42,19 @@ const LINE_B: u32 = BN / 4u + 1u;
 const TX: u32 = ${TX}u;
 const THREADS: u32 = ${THREADS}u;
 
+// A number as the tiles keep it.
 //#if HALF
-alias One = f16;
 alias Four = vec4<f16>;
+
+fn kept(x: vec4<f32>, scale: f32) -> Four {
+    return halved(x, scale);
+}
 //#else
-alias One = f32;
 alias Four = vec4<f32>;
+
+fn kept(x: vec4<f32>, scale: f32) -> Four {
+    return x;
+}
 //#end
 
 var<workgroup> tile_a: array<Four, ${BK} * (${BM} / 4 + 1)>;
@@ -74,12 +81,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let end = min(begin + params.chunk, params.k);
 //#end
 
-    // Which four numbers of each tile this thread fetches.
+    // What this thread fetches of each tile: four numbers, or, where the operand is contiguous along k, a block of 4 × 4. Threads beyond the
+    // last block fetch nothing. B's blocks begin with other threads than A's, so that few have both.
 //#for l LOADS_A
 //#if ALONG_K_A
-    let ma_${l} = (lane + ${l}u * THREADS) / (BK / 4u);
-    let ka_${l} = (lane + ${l}u * THREADS) % (BK / 4u) * 4u;
-    let row_${l} = row_of(first_m + ma_${l}, z);
+    let block_a_${l} = lane + ${l}u * THREADS;
+    let ma_${l} = block_a_${l} / (BK / 4u) * 4u;
+    let ka_${l} = block_a_${l} % (BK / 4u) * 4u;
+    let has_a_${l} = block_a_${l} < BM * BK / 16u;
+//#for i 4
+    let row_${l}_${i} = row_of(select(NONE, first_m + ma_${l} + ${i}u, has_a_${l}), z);
+    var fetched_a_${l}_${i}: vec4<f32>;
+//#end
 //#else
     let ma_${l} = (lane + ${l}u * THREADS) % (BM / 4u) * 4u;
     let ka_${l} = (lane + ${l}u * THREADS) / (BM / 4u);
@@ -89,18 +102,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let row2_${l} = row_of(first_m + ma_${l} + 2u, z);
     let row3_${l} = row_of(first_m + ma_${l} + 3u, z);
 //#end
-//#end
     var fetched_a_${l}: vec4<f32>;
+//#end
 //#end
 //#for l LOADS_B
 //#if ALONG_K_B
-    let nb_${l} = (lane + ${l}u * THREADS) / (BK / 4u);
-    let kb_${l} = (lane + ${l}u * THREADS) % (BK / 4u) * 4u;
+    let block_b_${l} = (lane + THREADS / 2u) % THREADS + ${l}u * THREADS;
+    let nb_${l} = block_b_${l} / (BK / 4u) * 4u;
+    let kb_${l} = block_b_${l} % (BK / 4u) * 4u;
+    let has_b_${l} = block_b_${l} < BN * BK / 16u;
+//#for i 4
+    let column_${l}_${i} = select(NONE, first_n + nb_${l} + ${i}u, has_b_${l});
+    var fetched_b_${l}_${i}: vec4<f32>;
+//#end
 //#else
     let nb_${l} = (lane + ${l}u * THREADS) % (BN / 4u) * 4u;
     let kb_${l} = (lane + ${l}u * THREADS) / (BN / 4u);
-//#end
     var fetched_b_${l}: vec4<f32>;
+//#end
 //#end
 
 //#for r RM
@@ -119,13 +138,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 //#end
         // Fetch the tile at `next`; past the end it is all zeros and not used.
 //#for l LOADS_A
+//#if ALONG_K_A
+//#for i 4
+//#if VEC_A
+        fetched_a_${l}_${i} = four_a(row_${l}_${i}, next + ka_${l}, end);
+//#else
+        fetched_a_${l}_${i} = vec4<f32>(
+            one_a(row_${l}_${i}, next + ka_${l}, end), one_a(row_${l}_${i}, next + ka_${l} + 1u, end),
+            one_a(row_${l}_${i}, next + ka_${l} + 2u, end), one_a(row_${l}_${i}, next + ka_${l} + 3u, end));
+//#end
+//#end
+//#else
 //#if VEC_A
         fetched_a_${l} = four_a(row_${l}, next + ka_${l}, end);
-//#else
-//#if ALONG_K_A
-        fetched_a_${l} = vec4<f32>(
-            one_a(row_${l}, next + ka_${l}, end), one_a(row_${l}, next + ka_${l} + 1u, end),
-            one_a(row_${l}, next + ka_${l} + 2u, end), one_a(row_${l}, next + ka_${l} + 3u, end));
 //#else
         fetched_a_${l} = vec4<f32>(
             one_a(row_${l}, next + ka_${l}, end), one_a(row1_${l}, next + ka_${l}, end),
@@ -134,13 +159,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 //#end
 //#end
 //#for l LOADS_B
+//#if ALONG_K_B
+//#for i 4
+//#if VEC_B
+        fetched_b_${l}_${i} = four_b(next + kb_${l}, column_${l}_${i}, end, z);
+//#else
+        fetched_b_${l}_${i} = vec4<f32>(
+            one_b(next + kb_${l}, column_${l}_${i}, end, z), one_b(next + kb_${l} + 1u, column_${l}_${i}, end, z),
+            one_b(next + kb_${l} + 2u, column_${l}_${i}, end, z), one_b(next + kb_${l} + 3u, column_${l}_${i}, end, z));
+//#end
+//#end
+//#else
 //#if VEC_B
         fetched_b_${l} = four_b(next + kb_${l}, first_n + nb_${l}, end, z);
-//#else
-//#if ALONG_K_B
-        fetched_b_${l} = vec4<f32>(
-            one_b(next + kb_${l}, first_n + nb_${l}, end, z), one_b(next + kb_${l} + 1u, first_n + nb_${l}, end, z),
-            one_b(next + kb_${l} + 2u, first_n + nb_${l}, end, z), one_b(next + kb_${l} + 3u, first_n + nb_${l}, end, z));
 //#else
         fetched_b_${l} = vec4<f32>(
             one_b(next + kb_${l}, first_n + nb_${l}, end, z), one_b(next + kb_${l}, first_n + nb_${l} + 1u, end, z),
@@ -171,30 +202,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             break;
         }
         workgroupBarrier();
-//#if HALF
-//#for l LOADS_A
-        fetched_a_${l} *= SCALE_A;
-//#end
-//#for l LOADS_B
-        fetched_b_${l} *= SCALE_B;
-//#end
-//#end
+        // Whole vectors: threads that write different parts of one vector would race where it is read, changed and written back.
 //#for l LOADS_A
 //#if ALONG_K_A
+        if (has_a_${l}) {
 //#for i 4
-        tile_a[(ka_${l} + ${i}u) * LINE_A + ma_${l} / 4u][ma_${l} % 4u] = One(fetched_a_${l}[${i}]);
+            tile_a[(ka_${l} + ${i}u) * LINE_A + ma_${l} / 4u] = kept(
+                vec4<f32>(fetched_a_${l}_0[${i}], fetched_a_${l}_1[${i}], fetched_a_${l}_2[${i}], fetched_a_${l}_3[${i}]), params.scale_a);
 //#end
+        }
 //#else
-        tile_a[ka_${l} * LINE_A + ma_${l} / 4u] = Four(fetched_a_${l});
+        tile_a[ka_${l} * LINE_A + ma_${l} / 4u] = kept(fetched_a_${l}, params.scale_a);
 //#end
 //#end
 //#for l LOADS_B
 //#if ALONG_K_B
+        if (has_b_${l}) {
 //#for i 4
-        tile_b[(kb_${l} + ${i}u) * LINE_B + nb_${l} / 4u][nb_${l} % 4u] = One(fetched_b_${l}[${i}]);
+            tile_b[(kb_${l} + ${i}u) * LINE_B + nb_${l} / 4u] = kept(
+                vec4<f32>(fetched_b_${l}_0[${i}], fetched_b_${l}_1[${i}], fetched_b_${l}_2[${i}], fetched_b_${l}_3[${i}]), params.scale_b);
 //#end
+        }
 //#else
-        tile_b[kb_${l} * LINE_B + nb_${l} / 4u] = Four(fetched_b_${l});
+        tile_b[kb_${l} * LINE_B + nb_${l} / 4u] = kept(fetched_b_${l}, params.scale_b);
 //#end
 //#end
         workgroupBarrier();

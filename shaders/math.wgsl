@@ -77,21 +77,33 @@ fn tanh_(x: f32) -> f32 {
     p = p * z + 1.33314422036e-1;
     p = p * z - 3.33332819422e-1;
     let small = p * z * x + x;
-    let large = 1.0 - 2.0 / (exp_(2.0 * a) + 1.0);
+    // From 20 on it is 1 to every digit; no infinity is needed.
+    let large = 1.0 - 2.0 / (exp_(2.0 * min(a, 20.0)) + 1.0);
     let result = select(select(large, -large, x < 0.0), small, a < 0.625);
     return select(result, x, is_nan(x));
 }
 
 fn sigmoid_(x: f32) -> f32 {
-    return 1.0 / (1.0 + exp_(-x));
+    let result = 1.0 / (1.0 + exp_(min(-x, 87.0)));
+    return select(select(result, 0.0, x < -87.3), x, is_nan(x));
+}
+
+// ln(1 + t) of t in [0, 1]: a series where 1 + t would lose t's digits. (The usual correction by (1 + t) − 1 is what fast-math compilers take
+// away.)
+fn log1p_(t: f32) -> f32 {
+    var p = -0.125;
+    p = p * t + 0.14285714;
+    p = p * t - 0.16666667;
+    p = p * t + 0.2;
+    p = p * t - 0.25;
+    p = p * t + 0.33333333;
+    p = p * t - 0.5;
+    p = p * t + 1.0;
+    return select(log_(1.0 + t), p * t, t < 0.1);
 }
 
 fn softplus_(x: f32) -> f32 {
-    let t = exp_(-abs(x));
-    let u = 1.0 + t;
-    // Where u rounds to 1, ln(1 + t) is t; elsewhere the factor takes u's rounding back.
-    let corrected = log_(u) * (t / (u - 1.0));
-    return select(0.0, x, x > 0.0) + select(corrected, t, u == 1.0);
+    return select(select(0.0, x, x > 0.0) + log1p_(exp_(-abs(x))), x, is_nan(x));
 }
 
 fn power_(x: f32, p: f32) -> f32 {

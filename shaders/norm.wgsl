@@ -207,7 +207,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 //#end
 //#if GRADIENTS
-// Adds the parts of each channel: dγ, dβ, and what dx is made of: dx = scale · g + slope · x + constant, slope and constant in `linear`.
+// Adds the parts of each channel: dγ, dβ, and what dx is made of: dx = scale · g + slope · (x − mean) + constant, slope and constant in `linear`.
 struct Params { channels: u32, rows: u32, parts: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> sums: array<f32>;

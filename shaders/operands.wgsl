@@ -12,6 +12,8 @@ struct Params {
     stride_h: u32, stride_w: u32,
     pad_top: u32, pad_left: u32,
     images: u32,
+    // Powers of two that gradients are multiplied by before they are rounded to half precision.
+    scale_a: f32, scale_b: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 //#if VEC_A
@@ -32,8 +34,12 @@ struct Params {
 
 const NONE: u32 = 0xffffffffu;
 //#if HALF
-const SCALE_A: f32 = ${SCALE_A};
-const SCALE_B: f32 = ${SCALE_B};
+// What half precision can hold: its largest number for what is beyond, but infinity and NaN as they are, so that they are noticed.
+fn halved(x: vec4<f32>, scale: f32) -> vec4<f16> {
+    let v = x * scale;
+    let finite = (bitcast<vec4<u32>>(v) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
+    return vec4<f16>(select(v, sign(v) * 65504.0, (abs(v) > vec4<f32>(65504.0)) & finite));
+}
 //#end
 
 // A position along k of a convolution: its tap, down and across, and its channel.
@@ -259,7 +265,7 @@ fn row_of_c(m: u32, z: u32) -> u32 {
 
 fn store(m: u32, n: u32, z: u32, sum: vec4<f32>) {
 //#if HALF
-    let value = sum * (1.0 / (SCALE_A * SCALE_B));
+    let value = sum * (1.0 / (params.scale_a * params.scale_b));
 //#else
     let value = sum;
 //#end

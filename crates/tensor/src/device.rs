@@ -79,8 +79,13 @@ impl Device {
             Device::Cpu => crate::cpu::isa().to_string(),
             Device::Gpu(gpu) => {
                 let adapter = gpu.adapter();
-                let precision = if gpu.is_half() { " mixed" } else { "" };
-                format!("{} {} {}{precision}", adapter.name, adapter.backend, adapter.driver).trim().to_string()
+                let precision = match (gpu.is_half(), gpu.cooperative()) {
+                    (false, _) => String::new(),
+                    (true, None) => ", mixed precision".into(),
+                    (true, Some(side)) => format!(", mixed precision by {side}x{side} matrices"),
+                };
+                let driver = if adapter.driver.is_empty() { "" } else { ", " };
+                format!("{} ({}{driver}{}), {}{precision}", adapter.name, adapter.backend, adapter.driver, gpu::KERNELS)
             }
         }
     }

@@ -180,9 +180,11 @@ impl Trainer {
         let [h, w] = self.settings.recipe.image.size;
         let count = self.settings.recipe.train.batch;
         let real = Tensor::from_slice(&batch.images, [count, h, w, self.settings.recipe.image.channels]);
+        // Uploaded before the first kernel of the step is recorded: after it, that would need a submit of its own.
+        let real = real.to_device(&self.device);
         let z = self.settings.recipe.latents(&mut self.latents, count, &self.device);
         self.cursor = batch.cursor;
-        self.step_on(&real.to_device(&self.device), &z)
+        self.step_on(&real, &z)
     }
 
     /// [`step`](Self::step) on given pictures `[N, H, W, C]` in [−1, 1] and latents `[N, latent]`, both on this trainer's device.

@@ -83,6 +83,15 @@ pub enum GpuError {
         /// What was held.
         held: u64,
     },
+    /// No memory left for the driver's own needs.
+    #[error("{adapter} has no memory left: try a smaller batch (--batch) or narrower networks (--width)")]
+    Exhausted {
+        /// Its name.
+        adapter: String,
+    },
+    /// It runs no kernels.
+    #[error("{0} cannot compute, only draw: choose another of dcgan devices, or --device cpu")]
+    NoCompute(String),
     /// A tensor that kernels cannot see as a whole.
     #[error(
         "a tensor of {bytes} bytes is over the {limit} that {adapter} can bind: try a smaller batch (--batch) or narrower networks"
@@ -148,6 +157,8 @@ pub struct Options {
     pub half: bool,
     /// The tile that products use, by its number, instead of the one that suits them: for tests and measurements. No tile changes a bit.
     pub tile: Option<usize>,
+    /// Whether new tensors are filled with NaN, and all their memory behind them, so that what a kernel does not write shows: for tests.
+    pub poisoned: bool,
 }
 
 /// An open adapter. Cloning it is cheap; tensors on it keep it open.
@@ -163,6 +174,7 @@ pub(super) struct Inner {
     pub half: bool,
     pub cooperative: Option<usize>,
     pub tile: Option<usize>,
+    pub poisoned: bool,
     pub timestamps: bool,
     pub failure: Arc<OnceLock<GpuError>>,
     pub pipelines: Mutex<Pipelines>,
@@ -288,11 +300,17 @@ pub fn open(options: Options) -> Result<Gpu, GpuError> {
             if adapter.software && !options.allow_software {
                 return Err(GpuError::Software(index, adapter.name.clone()));
             }
+            if !adapter.compute {
+                return Err(GpuError::NoCompute(adapter.name.clone()));
+            }
             index
         }
         None => match all.iter().filter(|(_, a)| usable(a)).min_by_key(|(_, a)| a.rank) {
             Some((_, adapter)) => adapter.index,
             None => {
+                if let Some((_, drawing)) = all.iter().find(|(_, a)| !a.software && !a.compute) {
+                    return Err(GpuError::NoCompute(drawing.name.clone()));
+                }
                 let names: Vec<_> = all.iter().map(|(_, a)| a.name.as_str()).collect();
                 return Err(GpuError::OnlySoftware(names.join(", ")));
             }
@@ -341,14 +359,18 @@ impl Gpu {
         let failure = Arc::new(OnceLock::new());
         let (name, kept) = (described.name.clone(), failure.clone());
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let adapter = name.clone();
+            let error = match error {
+                wgpu::Error::OutOfMemory { .. } => GpuError::Exhausted { adapter },
+                other => GpuError::Failed { adapter, reason: other.to_string() },
+            };
             // The first failure tells; what follows from it does not.
-            let _ = kept.set(GpuError::Failed { adapter: name.clone(), reason: error.to_string() });
+            let _ = kept.set(error);
         }));
         let (name, kept) = (described.name.clone(), failure.clone());
         device.set_device_lost_callback(move |reason, message| {
-            if !matches!(reason, wgpu::DeviceLostReason::Destroyed) || !message.is_empty() {
-                let _ = kept.set(GpuError::Lost { adapter: name.clone(), reason: message });
-            }
+            let reason = if message.is_empty() { format!("{reason:?}").to_lowercase() } else { message };
+            let _ = kept.set(GpuError::Lost { adapter: name.clone(), reason });
         });
         let stream = Mutex::new(Stream::new(&described));
         Ok(Self(Arc::new(Inner {
@@ -360,6 +382,7 @@ impl Gpu {
             half: options.half,
             cooperative,
             tile: options.tile,
+            poisoned: options.poisoned,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             failure,
             pipelines: Mutex::default(),
@@ -374,7 +397,7 @@ impl Gpu {
     }
 
     /// The side of the cooperative matrices that convolutions use.
-    pub(super) fn cooperative(&self) -> Option<usize> {
+    pub(crate) fn cooperative(&self) -> Option<usize> {
         self.0.cooperative
     }
 
@@ -402,7 +425,8 @@ impl Gpu {
 
     /// Ends the device as a driver does that resets it: everything from here on fails. For tests.
     pub fn destroy(&self) {
-        self.fail(GpuError::Lost { adapter: self.0.adapter.name.clone(), reason: "destroyed".into() });
         self.0.device.destroy();
+        // Lets the driver's news through.
+        self.wait_idle();
     }
 }

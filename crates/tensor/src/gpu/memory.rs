@@ -66,17 +66,21 @@ impl Array {
     pub(crate) fn uninit(gpu: &Gpu, len: usize) -> Self {
         let wanted = len as u64 * 4;
         let bytes = class(wanted);
-        let limit = gpu.0.limits.max_storage_buffer_binding_size.min(gpu.0.limits.max_buffer_size).min((1 << 31) - 1);
+        let limit = gpu.0.limits.max_storage_buffer_binding_size.min(gpu.0.limits.max_buffer_size).min((1 << 31) - 1) / 256 * 256;
         if wanted > limit {
             gpu.fail(GpuError::TooLarge { adapter: gpu.0.adapter.name.clone(), bytes: wanted, limit });
         }
         // The last class below the limit may be larger than it.
-        let bytes = bytes.min(limit / 256 * 256).max(wanted.next_multiple_of(256).min(limit));
+        let bytes = bytes.min(limit);
         let buffer = if gpu.failed() { None } else { gpu.allocate(bytes) };
         if buffer.is_some() {
             lock(&gpu.0.pool).took(bytes);
         }
-        Self { gpu: gpu.clone(), buffer, len, bytes }
+        let array = Self { gpu: gpu.clone(), buffer, len, bytes };
+        if gpu.0.poisoned {
+            gpu.upload(&array, &vec![0xff; bytes as usize]);
+        }
+        array
     }
 
     pub(crate) fn from_slice(gpu: &Gpu, values: &[f32]) -> Self {

@@ -6,6 +6,10 @@
 //! Operations cannot fail one by one: the first failure of a device (out of memory, lost, a shader that does not compile) stays, everything
 //! recorded after it is dropped, numbers read from it are NaN, and [`Device::check`](crate::Device::check) tells.
 
+/// Names the kernels whose choice decides the last bits of a result: how sums are cut, and which kernel serves which sizes. It changes
+/// whenever one of them does.
+pub(crate) const KERNELS: &str = "kernels gpu-1";
+
 mod adapter;
 pub(crate) mod kernels;
 mod memory;

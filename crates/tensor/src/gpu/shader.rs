@@ -155,7 +155,6 @@ impl Expander {
         while let Some((before, after)) = rest.split_once("${") {
             let (name, after) = after.split_once('}').ok_or_else(|| format!("unclosed ${{ in {line:?}"))?;
             self.out.push_str(before);
-            // `{value}` may hold names itself (an expression with parameters), so it is expanded in turn.
             match self.value(name)? {
                 Def::Text(text) => self.out.push_str(text),
                 value => write!(self.out, "{value}").map_err(|e| e.to_string())?,
@@ -251,8 +250,8 @@ impl Gpu {
     #[allow(unsafe_code)]
     fn trusted(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
         let checks = wgpu::ShaderRuntimeChecks::unchecked();
-        // SAFETY: the text is ours. Kernels compare every index with the sizes that the host computed from shapes, their loops end, and the
-        // tests run the same kernels with all checks on.
+        // SAFETY: the text is ours. Kernels compare every index with the sizes that the host computed from shapes, and their loops end; the
+        // tests run them with these checks off over memory filled with NaN, which would show what is read or left beyond its end.
         unsafe { self.0.device.create_shader_module_trusted(descriptor, checks) }
     }
 

@@ -5,12 +5,18 @@ use super::adapter::{Adapter, GpuError, lock};
 use super::timing::Timing;
 use super::{Array, Gpu, Spec};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, OnceLock};
 
 /// Bytes of one dispatch's parameters: the largest offset alignment that WebGPU allows.
 const SLOT: usize = 256;
 /// Dispatches in one submit at most: the slots of the parameter buffer.
 const SLOTS: usize = 512;
+/// Staging buffers up to this many bytes are kept for the next reading.
+const KEPT: u64 = 1 << 20;
+/// Bytes that may be written ahead of a submit: each write keeps a copy until then.
+const AHEAD: u64 = 64 << 20;
 /// Workgroups along one axis of a grid.
 const GRID: u64 = 65535;
 
@@ -83,6 +89,8 @@ pub(super) struct Stream {
     staging: BTreeMap<u64, Vec<wgpu::Buffer>>,
     dispatches: u64,
     submits: u64,
+    /// Bytes written since the last submit.
+    written: u64,
     /// While kernels are timed.
     pub timing: Option<Timing>,
 }
@@ -92,7 +100,11 @@ struct Read {
     buffer: wgpu::Buffer,
     bytes: u64,
     done: std::sync::mpsc::Sender<bool>,
+    submission: Submission,
 }
+
+/// The submit that a copy went with, once it did: what to wait for, and no more.
+type Submission = Arc<OnceLock<wgpu::SubmissionIndex>>;
 
 impl Stream {
     pub(super) fn new(adapter: &Adapter) -> Self {
@@ -113,6 +125,7 @@ impl Stream {
             staging: BTreeMap::new(),
             dispatches: 0,
             submits: 0,
+            written: 0,
             timing: None,
         }
     }
@@ -125,18 +138,19 @@ pub(crate) struct Pending {
     bytes: u64,
     buffer: Option<wgpu::Buffer>,
     done: Receiver<bool>,
+    submission: Submission,
 }
 
 impl Pending {
     /// The numbers; waits for them. NaN where the device failed.
     pub(crate) fn wait(self) -> Vec<f32> {
-        let failed = vec![f32::NAN; self.len];
-        let Some(buffer) = self.buffer else { return failed };
+        let failed = || vec![f32::NAN; self.len];
+        let Some(buffer) = self.buffer else { return failed() };
         if self.gpu.failed() {
-            return failed;
+            return failed();
         }
         // It may still be in the command buffer being recorded.
-        if self.gpu.is_recording(&buffer) {
+        if self.submission.get().is_none() {
             self.gpu.flush();
         }
         let mapped = loop {
@@ -145,12 +159,17 @@ impl Pending {
                 Err(std::sync::mpsc::TryRecvError::Disconnected) => break false,
                 Err(std::sync::mpsc::TryRecvError::Empty) => {}
             }
-            if !self.gpu.wait_idle() {
+            if !self.gpu.wait_for(self.submission.get().cloned()) {
                 break false;
             }
         };
-        if !mapped || self.gpu.failed() {
-            return failed;
+        let lost = || {
+            let adapter = self.gpu.0.adapter.name.clone();
+            self.gpu.fail(GpuError::Failed { adapter, reason: "what it computed cannot be read".into() });
+            failed()
+        };
+        if !mapped {
+            return lost();
         }
         let values = match buffer.get_mapped_range(..self.len as u64 * 4) {
             Ok(view) => {
@@ -158,10 +177,12 @@ impl Pending {
                 bytemuck::cast_slice_mut::<f32, u8>(&mut values).copy_from_slice(&view);
                 values
             }
-            Err(_) => return failed,
+            Err(_) => return lost(),
         };
         buffer.unmap();
-        lock(&self.gpu.0.stream).staging.entry(self.bytes).or_default().push(buffer);
+        if self.bytes <= KEPT {
+            lock(&self.gpu.0.stream).staging.entry(self.bytes).or_default().push(buffer);
+        }
         values
     }
 }
@@ -174,7 +195,8 @@ impl Gpu {
         }
         let arrays = || dispatch.inputs.iter().chain(dispatch.outputs);
         let Some(buffers) = arrays().map(|array| array.buffer()).collect::<Option<Vec<_>>>() else { return };
-        debug_assert!(arrays().all(|array| array.gpu() == self), "{}: arrays of two devices", dispatch.spec);
+        assert!(arrays().all(|array| array.gpu() == self), "{}: tensors on two gpus", dispatch.spec);
+        assert!(dispatch.params.0.len() <= SLOT / 4, "{}: more parameters than a slot holds", dispatch.spec);
         let (columns, rows) = (dispatch.groups.min(GRID), dispatch.groups.div_ceil(GRID));
         if rows > GRID || dispatch.depth > GRID {
             let groups = dispatch.groups.saturating_mul(dispatch.depth);
@@ -241,6 +263,7 @@ impl Gpu {
     fn submit(&self, stream: &mut Stream) {
         stream.pass = None;
         stream.work = 0.0;
+        stream.written = 0;
         let Some(encoder) = stream.encoder.take() else { return };
         if let Some(params) = &stream.params
             && !stream.slots.is_empty()
@@ -249,9 +272,11 @@ impl Gpu {
             self.0.queue.write_buffer(params, 0, &stream.slots);
         }
         stream.slots.clear();
-        self.0.queue.submit([encoder.finish()]);
+        let index = self.0.queue.submit([encoder.finish()]);
         stream.submits += 1;
         for read in stream.reads.drain(..) {
+            // A copy goes with one submit.
+            let _ = read.submission.set(index.clone());
             let done = read.done;
             read.buffer.map_async(wgpu::MapMode::Read, ..read.bytes, move |result| {
                 // Nobody waits any more where the receiver is gone.
@@ -273,17 +298,20 @@ impl Gpu {
 
     /// Waits for everything submitted; whether the device answered.
     pub(super) fn wait_idle(&self) -> bool {
-        match self.0.device.poll(wgpu::PollType::wait_indefinitely()) {
-            Ok(_) => true,
-            Err(error) => {
-                self.fail(GpuError::Lost { adapter: self.0.adapter.name.clone(), reason: error.to_string() });
-                false
-            }
-        }
+        self.wait_for(None)
     }
 
-    fn is_recording(&self, staging: &wgpu::Buffer) -> bool {
-        lock(&self.0.stream).reads.iter().any(|read| read.buffer == *staging)
+    /// Waits for a submit and those before it, or for all; whether the device answered.
+    fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> bool {
+        let poll = || self.0.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
+        // wgpu panics here when the device is lost. No lock of ours is held, and the device is not used again.
+        let reason = match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(Ok(_)) => return !self.failed(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it does not answer".to_string(),
+        };
+        self.fail(GpuError::Lost { adapter: self.0.adapter.name.clone(), reason });
+        false
     }
 
     /// Writes an array's numbers before everything recorded from here on, after everything recorded so far.
@@ -298,14 +326,21 @@ impl Gpu {
             self.submit(&mut stream);
         }
         self.0.queue.write_buffer(buffer, 0, bytes);
+        stream.written += bytes.len() as u64;
+        if stream.written > AHEAD {
+            self.0.queue.submit([]);
+            stream.written = 0;
+        }
     }
 
     /// Copies the numbers of arrays towards the host, one after the other, without waiting.
     pub(crate) fn read_later(&self, arrays: &[&Array]) -> Pending {
         let (sender, done) = channel();
+        let submission = Submission::default();
         let len: usize = arrays.iter().map(|array| array.len()).sum();
-        let bytes = super::memory::class(len as u64 * 4);
-        let mut pending = Pending { gpu: self.clone(), len, bytes, buffer: None, done };
+        let wanted = len as u64 * 4;
+        let bytes = super::memory::class(wanted).min(self.0.limits.max_buffer_size).max(wanted);
+        let mut pending = Pending { gpu: self.clone(), len, bytes, buffer: None, done, submission: submission.clone() };
         let buffers = arrays.iter().map(|array| array.buffer()).collect::<Option<Vec<_>>>();
         let Some(buffers) = buffers.filter(|_| !self.failed() && len > 0) else { return pending };
         let mut stream = lock(&self.0.stream);
@@ -328,7 +363,7 @@ impl Gpu {
             }
             at += bytes;
         }
-        stream.reads.push(Read { buffer: staging.clone(), bytes: len as u64 * 4, done: sender });
+        stream.reads.push(Read { buffer: staging.clone(), bytes: wanted, done: sender, submission });
         pending.buffer = Some(staging);
         pending
     }

@@ -27,6 +27,14 @@ fn flat_weight(w: &Tensor) -> Tensor {
     w.reshape([s[0] * s[1] * s[2], s[3]])
 }
 
+/// Which operand is the gradient of a loss: means over a batch make such numbers small, and mixed precision scales them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Gradient {
+    Neither,
+    First,
+    Second,
+}
+
 /// The convolution of images `x` `[N, H, W, Cin]` with `w` `[kh, kw, Cin, Cout]` (cross-correlation, as in every deep-learning
 /// library): `[N, OH, OW, Cout]`.
 ///
@@ -34,6 +42,11 @@ fn flat_weight(w: &Tensor) -> Tensor {
 /// When an operand does not fit the geometry.
 #[track_caller]
 pub fn conv2d(x: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
+    forward(x, w, geom, Gradient::Neither)
+}
+
+#[track_caller]
+fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> Tensor {
     let g = *geom;
     let [oh, ow] = g.output();
     check("conv2d", "x", x, [None, Some(g.input[0]), Some(g.input[1]), None]);
@@ -53,7 +66,7 @@ pub fn conv2d(x: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
                 cpu::conv2d(x, w, &mut out, call);
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::conv2d(x, w, &call), shape)
+            gpu => Tensor::from_array(gpu::conv2d(x, w, &call, gradient), shape)
         )
     };
     record(
@@ -63,8 +76,8 @@ pub fn conv2d(x: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
         |_| smallvec![Save::for_other(x, w), Save::for_other(w, x)],
         move |saved, dy| {
             smallvec![
-                saved.when(0, || conv2d_input_grad(dy, saved.get(1), &g)),
-                saved.when(1, || conv2d_weight_grad(saved.get(0), dy, &g)),
+                saved.when(0, || input_grad(dy, saved.get(1), &g, Gradient::First)),
+                saved.when(1, || weight_grad(saved.get(0), dy, &g, Gradient::Second)),
             ]
         },
     )
@@ -77,6 +90,11 @@ pub fn conv2d(x: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
 /// When an operand does not fit the geometry.
 #[track_caller]
 pub fn conv2d_input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
+    input_grad(dy, w, geom, Gradient::First)
+}
+
+#[track_caller]
+fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> Tensor {
     let g = *geom;
     let [oh, ow] = g.output();
     check("conv2d_input_grad", "w", w, [Some(g.kernel[0]), Some(g.kernel[1]), None, None]);
@@ -96,7 +114,7 @@ pub fn conv2d_input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
                 cpu::conv2d_input_grad(dy, w, &mut out, call);
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::conv2d_input_grad(dy, w, &call), shape)
+            gpu => Tensor::from_array(gpu::conv2d_input_grad(dy, w, &call, gradient), shape)
         )
     };
     record(
@@ -105,7 +123,10 @@ pub fn conv2d_input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
         &[dy, w],
         |_| smallvec![Save::for_other(dy, w), Save::for_other(w, dy)],
         move |saved, dx| {
-            smallvec![saved.when(0, || conv2d(dx, saved.get(1), &g)), saved.when(1, || conv2d_weight_grad(dx, saved.get(0), &g))]
+            smallvec![
+                saved.when(0, || forward(dx, saved.get(1), &g, Gradient::First)),
+                saved.when(1, || weight_grad(dx, saved.get(0), &g, Gradient::First)),
+            ]
         },
     )
 }
@@ -116,6 +137,11 @@ pub fn conv2d_input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
 /// When an operand does not fit the geometry.
 #[track_caller]
 pub fn conv2d_weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom) -> Tensor {
+    weight_grad(x, dy, geom, Gradient::Second)
+}
+
+#[track_caller]
+fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, gradient: Gradient) -> Tensor {
     let g = *geom;
     let [oh, ow] = g.output();
     check("conv2d_weight_grad", "x", x, [None, Some(g.input[0]), Some(g.input[1]), None]);
@@ -136,7 +162,7 @@ pub fn conv2d_weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom) -> Tensor {
                 cpu::conv2d_weight_grad(x, dy, &mut out, call);
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::conv2d_weight_grad(x, dy, &call), shape)
+            gpu => Tensor::from_array(gpu::conv2d_weight_grad(x, dy, &call, gradient), shape)
         )
     };
     record(
@@ -145,7 +171,10 @@ pub fn conv2d_weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom) -> Tensor {
         &[x, dy],
         |_| smallvec![Save::for_other(x, dy), Save::for_other(dy, x)],
         move |saved, dw| {
-            smallvec![saved.when(0, || conv2d_input_grad(saved.get(1), dw, &g)), saved.when(1, || conv2d(saved.get(0), dw, &g))]
+            smallvec![
+                saved.when(0, || input_grad(saved.get(1), dw, &g, Gradient::Second)),
+                saved.when(1, || forward(saved.get(0), dw, &g, Gradient::Second)),
+            ]
         },
     )
 }
@@ -163,5 +192,5 @@ pub fn conv_transpose2d(x: &Tensor, w: &Tensor, stride: [usize; 2], pad: [[usize
     let input = [x.shape()[1], x.shape()[2]];
     let kernel = [w.shape()[0], w.shape()[1]];
     let geom = ConvGeom::transposed(input, kernel, stride, pad, output_padding).unwrap_or_else(|message| panic!("{message}"));
-    conv2d_input_grad(x, w, &geom)
+    input_grad(x, w, &geom, Gradient::Neither)
 }

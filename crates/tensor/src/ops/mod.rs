@@ -1,7 +1,7 @@
 //! The operations, each with its gradient beside it. A new one is a function here, a CPU kernel, a WGSL entry, and a
 //! row in the tables of `tests/golden.rs` and `tests/gradients.rs`.
 
-mod conv;
+pub(crate) mod conv;
 mod distance;
 mod elementwise;
 pub(crate) mod function;

@@ -57,7 +57,8 @@ impl Guard {
         }
     }
 
-    /// The first mark, or 0, as a scalar on the device.
+    /// The first mark, or 0, as a scalar on the device: to be read at once or by [`read_later`](crate::read_later), since later checks may
+    /// still change it.
     pub fn value(&self) -> Tensor {
         match &self.0 {
             State::Cpu(seen) => Tensor::scalar(*seen),

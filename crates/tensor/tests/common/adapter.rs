@@ -13,8 +13,13 @@ pub fn open() -> Result<Device, String> {
 
 /// The same, with other options.
 pub fn open_with(options: gpu::Options) -> Result<Device, String> {
+    open_as(gpu::Options { checked: true, ..options })
+}
+
+/// With these options as they are, but for the adapter.
+pub fn open_as(options: gpu::Options) -> Result<Device, String> {
     let index = std::env::var("DCGAN_TEST_GPU").ok().and_then(|index| index.parse().ok());
-    let options = gpu::Options { index, allow_software: true, checked: true, ..options };
+    let options = gpu::Options { index, allow_software: true, ..options };
     gpu::open(options).map(Device::Gpu).map_err(|e| e.to_string())
 }
 

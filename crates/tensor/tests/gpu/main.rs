@@ -21,6 +21,8 @@ fn main() {
             ("random_normalisations_equal_the_cpu", parity::random_normalisations_equal_the_cpu),
             ("special_numbers_equal_the_cpu", parity::special_numbers_equal_the_cpu),
             ("the_check_of_convolutions_passes", parity::the_check_of_convolutions_passes),
+            ("a_copy_beyond_a_row_of_workgroups", parity::a_copy_beyond_a_row_of_workgroups),
+            ("a_picture_has_the_same_bits_in_any_company", parity::a_picture_has_the_same_bits_in_any_company),
             ("the_random_words_are_the_cpus", parity::the_random_words_are_the_cpus),
         ],
         &[
@@ -29,6 +31,7 @@ fn main() {
             ("buffers_are_written_in_order", runtime::buffers_are_written_in_order),
             ("a_lost_device_says_so", runtime::a_lost_device_says_so),
             ("a_tensor_beyond_the_binding_limit_is_refused", runtime::a_tensor_beyond_the_binding_limit_is_refused),
+            ("unchecked_kernels_leave_nothing_out", parity::unchecked_kernels_leave_nothing_out),
             ("every_tile_gives_the_same_bits", parity::every_tile_gives_the_same_bits),
             ("mixed_precision_is_near", parity::mixed_precision_is_near),
             ("a_guard_keeps_adam_from_bad_gradients", runtime::a_guard_keeps_adam_from_bad_gradients),

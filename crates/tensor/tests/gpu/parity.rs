@@ -4,7 +4,9 @@ use super::common::{error, workload};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tensor::rng::{Distribution, Philox};
-use tensor::{Activation, ConvGeom, Device, Tensor, autograd, conv2d, conv2d_input_grad, conv2d_weight_grad, gpu};
+use tensor::{
+    Activation, ConvGeom, Device, Tensor, autograd, conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad, gpu,
+};
 
 const BOUND: f64 = 1e-5;
 
@@ -148,7 +150,9 @@ pub fn random_pairs_and_sums_equal_the_cpu(device: &Device) {
         }
         Ok(())
     });
-    // Long sums, in several passes.
+    // Long sums, in several passes; and one of more lines than a row of the grid has workgroups.
+    let lines = random(8, &[70_000, 2]);
+    assert!(distance(&lines.to_device(device).sum(&[1], false), &lines.sum(&[1], false), 0.0) <= BOUND);
     for (shape, axes) in
         [(vec![2_500_000], vec![0]), (vec![70_000, 5], vec![0]), (vec![3, 20_000], vec![1]), (vec![2, 600, 33], vec![1])]
     {
@@ -297,6 +301,23 @@ pub fn mixed_precision_is_near() {
             assert!(e <= 1e-2 && (e > 1e-6 || (i == 1 && cin <= 4)), "{side} {cin} {cout}, result {i}: {e:.1e}");
         }
     }
+    // A generator's layer: large activations forward, small gradients back, of both operands; and numbers beyond half precision.
+    for (size, slope) in [(100.0, 1e-6), (1e5, 1.0)] {
+        let x = random(4, &[3, 5, 5, 24]).scale(size);
+        let (w, dy) = (random(5, &[4, 4, 20, 24]).scale(0.1), random(6, &[3, 10, 10, 20]).scale(slope));
+        let compute = |device: &Device| {
+            let [x, w, dy] = [&x, &w, &dy].map(|t| t.to_device(device).leaf());
+            let y = conv_transpose2d(&x, &w, [2, 2], [[1, 1]; 2], [0, 0]);
+            let grads = autograd::grad(&[(&y, &dy.detach())], &[x.key().unwrap(), w.key().unwrap()], false);
+            std::iter::once(y.detach()).chain(grads.into_iter().flatten()).collect::<Vec<_>>()
+        };
+        for (i, (a, b)) in compute(&device).iter().zip(compute(&Device::Cpu)).enumerate() {
+            let e = distance(a, &b, 0.0);
+            // What is beyond half precision's largest number becomes it: wrong by a third here, but a number.
+            let bound = if size > 65504.0 && i != 1 { 0.5 } else { 1e-2 };
+            assert!(e <= bound, "activations of {size}, gradients of {slope}, result {i}: {e:.1e}");
+        }
+    }
     device.check().unwrap();
 }
 
@@ -339,4 +360,40 @@ pub fn the_check_of_convolutions_passes(device: &Device) {
     if let Ok(Device::Gpu(half)) = super::adapter::open_with(gpu::Options { half: true, ..Default::default() }) {
         assert!(half.is_right());
     }
+}
+
+/// The kernels as releases run them, without checks, over memory that is filled with NaN: what they read or leave beyond an end would show.
+pub fn unchecked_kernels_leave_nothing_out() {
+    let options = gpu::Options { poisoned: true, ..Default::default() };
+    let device = super::adapter::open_as(options).unwrap();
+    super::common::golden::every_operation_equals_pytorch_in_float64(&device);
+    every_kernel_family_equals_the_cpu(&device);
+    random_products_equal_the_cpu(&device);
+    random_convolutions_equal_the_cpu(&device);
+    random_normalisations_equal_the_cpu(&device);
+    device.check().unwrap();
+}
+
+/// A grid of several rows, in a kernel of one number per thread.
+pub fn a_copy_beyond_a_row_of_workgroups(device: &Device) {
+    let (rows, width) = (17_000, 1001);
+    let x = Philox::new(1, 1).draw(device, [rows, width], Distribution::Uniform { low: 0.0, high: 1.0 });
+    let turned = x.transpose();
+    let (last, first) = (turned.narrow(1, rows - 1, 1).to_vec(), x.narrow(0, rows - 1, 1).to_vec());
+    assert_eq!(last, first);
+    assert_eq!(turned.transpose().sub(&x).abs().sum_all().item(), 0.0);
+}
+
+/// Where a picture must not depend on its batch, sums are not cut by the batch.
+pub fn a_picture_has_the_same_bits_in_any_company(device: &Device) {
+    let g = ConvGeom::square([6, 6], 4, 2, 1);
+    let x = random(1, &[16, 6, 6, 96]).to_device(device);
+    let w = random(2, &[4, 4, 96, 20]).to_device(device);
+    let one = |x: &Tensor| conv2d(&x.narrow(0, 0, 1), &w, &g).to_vec();
+    let all = |x: &Tensor| conv2d(x, &w, &g).narrow(0, 0, 1).to_vec();
+    let (alone, together) = tensor::per_image(|| (one(&x), all(&x)));
+    assert_eq!(alone, together);
+    // Otherwise k = 1536 is cut into parts by how many tiles there are: this test can fail.
+    let tall = random(3, &[2000, 6, 6, 96]).to_device(device);
+    assert_ne!(one(&tall), all(&tall));
 }

@@ -3,6 +3,7 @@
 use super::new;
 use crate::cpu::choice::is_per_image;
 use crate::gpu::{Array, Def, Dispatch, Gpu, Params, Spec};
+use crate::ops::conv::Gradient;
 
 /// What the operands are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,11 +84,13 @@ pub(super) struct Product<'a> {
     pub contiguous: [usize; 3],
     /// The convolution's sizes, as in the shader's `Params` from `height` on.
     pub convolution: [usize; 13],
+    /// Which operand is small for being a gradient.
+    pub gradient: Gradient,
 }
 
-/// What output gradients are multiplied by before they are rounded to half precision: a power of two. Means over a batch make them small;
+/// What gradients are multiplied by before they are rounded to half precision: a power of two. Means over a batch make them small;
 /// half precision ends at 6e-8 and at 65504.
-const GRADIENT_SCALE: &str = "1024.0";
+const GRADIENT_SCALE: f32 = 1024.0;
 
 /// How a specialisation reads its operands and writes C.
 #[derive(Clone, Copy)]
@@ -100,13 +103,23 @@ struct Access {
 }
 
 impl Access {
+    fn trans(&self) -> (bool, bool) {
+        match self.kind {
+            Kind::Matrix { trans_a, trans_b } => (trans_a, trans_b),
+            _ => (false, false),
+        }
+    }
+
+    /// Whether A and B are contiguous along k.
+    fn along(&self) -> (bool, bool) {
+        let (trans_a, trans_b) = self.trans();
+        (!trans_a && self.kind != Kind::WeightGrad, trans_b || self.kind == Kind::InputGrad)
+    }
+
     /// The values that `operands.wgsl` needs.
     fn defs(&self, half: bool) -> Vec<(&'static str, Def)> {
         let kind = self.kind;
-        let (trans_a, trans_b) = match kind {
-            Kind::Matrix { trans_a, trans_b } => (trans_a, trans_b),
-            _ => (false, false),
-        };
+        let ((trans_a, trans_b), (along_a, along_b)) = (self.trans(), self.along());
         let flags = [
             ("HALF", half),
             ("WHOLE_TAPS", self.whole_taps),
@@ -116,22 +129,22 @@ impl Access {
             ("WEIGHT_GRAD", kind == Kind::WeightGrad),
             ("TRANS_A", trans_a),
             ("TRANS_B", trans_b),
-            ("ALONG_K_A", !trans_a && kind != Kind::WeightGrad),
-            ("ALONG_K_B", trans_b || kind == Kind::InputGrad),
+            ("ALONG_K_A", along_a),
+            ("ALONG_K_B", along_b),
             ("VEC_A", self.vec[0]),
             ("VEC_B", self.vec[1]),
             ("VEC_C", self.vec[2]),
         ];
-        let scale = |is_gradient: bool| Def::Text(if is_gradient { GRADIENT_SCALE } else { "1.0" });
-        let scales = [("SCALE_A", scale(kind == Kind::InputGrad)), ("SCALE_B", scale(kind == Kind::WeightGrad))];
-        flags.map(|(name, flag)| (name, Def::Flag(flag))).into_iter().chain(scales).collect()
+        flags.map(|(name, flag)| (name, Def::Flag(flag))).into()
     }
 }
 
 fn spec(access: Access, tile: Tile, half: bool) -> Spec {
     let [tx, ty] = tile.threads();
     let threads = tx * ty;
-    let loads = |side: usize| side * tile.k / 4 / threads;
+    // Four numbers at a time, or, along k, blocks of 4 × 4 that are turned on the way.
+    let (along_a, along_b) = access.along();
+    let loads = |side: usize, along: bool| (side * tile.k / if along { 16 } else { 4 }).div_ceil(threads);
     let numbers = [
         ("BM", tile.m),
         ("BN", tile.n),
@@ -140,8 +153,8 @@ fn spec(access: Access, tile: Tile, half: bool) -> Spec {
         ("THREADS", threads),
         ("RM", tile.blocks[0]),
         ("RN", tile.blocks[1]),
-        ("LOADS_A", loads(tile.m)),
-        ("LOADS_B", loads(tile.n)),
+        ("LOADS_A", loads(tile.m, along_a)),
+        ("LOADS_B", loads(tile.n, along_b)),
     ];
     let mut defs = access.defs(half);
     defs.push(("SUM_PARTS", Def::Flag(false)));
@@ -212,11 +225,12 @@ impl Product<'_> {
         let tiles = tile.count(self.m, self.n);
         let out = new(gpu, if parts == 1 { self.len } else { self.m * self.n * depth });
         let sizes = [self.m, self.n, self.k, tiles, self.n.div_ceil(tile.n), parts, chunk];
+        let scales = [Gradient::First, Gradient::Second].map(|own| if self.gradient == own { GRADIENT_SCALE } else { 1.0 });
         gpu.run(&Dispatch {
             spec: coop.map_or_else(|| spec(access, tile, half), |block| coop_spec(access, block)),
             inputs: &[self.a, self.b],
             outputs: &[&out],
-            params: Params::new().sizes(sizes).sizes(self.convolution),
+            params: Params::new().sizes(sizes).sizes(self.convolution).floats(scales),
             groups: tiles as u64,
             depth: depth as u64,
             work: 2.0 * self.m as f64 * self.n as f64 * self.k as f64 * self.depth as f64,
@@ -234,5 +248,18 @@ impl Product<'_> {
 pub(crate) fn matmul(a: &Array, b: &Array, batch: usize, [m, k, n]: [usize; 3], trans_a: bool, trans_b: bool) -> Array {
     let contiguous = [if trans_a { m } else { k }, if trans_b { k } else { n }, n];
     let kind = Kind::Matrix { trans_a, trans_b };
-    Product { kind, a, b, m, n, k, depth: batch, len: batch * m * n, contiguous, convolution: [0; 13] }.run()
+    Product {
+        kind,
+        a,
+        b,
+        m,
+        n,
+        k,
+        depth: batch,
+        len: batch * m * n,
+        contiguous,
+        convolution: [0; 13],
+        gradient: Gradient::Neither,
+    }
+    .run()
 }

@@ -77,8 +77,8 @@ impl Cut {
     fn new(len: usize, channels: usize) -> Self {
         let vec = channels.is_multiple_of(4);
         let (rows, words) = (len / channels, if vec { channels / 4 } else { channels });
-        // At least 8 rows for each of a workgroup's 16, and no more than 256 parts.
-        let chunk = rows.div_ceil(256).max(128).next_multiple_of(16);
+        // At least 8 rows for each of a workgroup's 16, and no more than 64 parts, which one thread per channel adds.
+        let chunk = rows.div_ceil(64).max(128).next_multiple_of(16);
         Self { vec, rows, words, parts: rows.div_ceil(chunk), chunk, blocks: words.div_ceil(WIDE) }
     }
 
