@@ -6,7 +6,7 @@
 use super::choice::{Algorithm, Op, algorithm};
 use super::gemm::{Packed, Rhs, RowTask, TASK_ROWS, k_blocks, packed_columns, rows_times_packed, run_block};
 use super::kernel::{Columns, Out, Seg};
-use super::{Buffer, SendPtr, par_chunks_mut, par_for, winograd};
+use super::{Buffer, SendPtr, par_chunks_mut, par_for, thin, winograd};
 use crate::ConvGeom;
 
 /// With fewer row tasks than this, the columns are shared out too.
@@ -128,15 +128,15 @@ pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
 /// The kernel taps along one axis that reach the input pixels `≡ phase (mod stride)`: output pixel `i + shift + t` holds
 /// tap `last − t·stride`, for `t < count`, where the input pixel is `i·stride + phase`.
 #[derive(Clone, Copy)]
-struct Phase {
-    offset: usize,
-    shift: isize,
-    last: usize,
-    count: usize,
+pub(super) struct Phase {
+    pub offset: usize,
+    pub shift: isize,
+    pub last: usize,
+    pub count: usize,
 }
 
 /// One entry for each residue that an axis of `side` pixels has.
-fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> Vec<Phase> {
+pub(super) fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> Vec<Phase> {
     (0..stride.min(side))
         .map(|offset| {
             let first = (offset + pad) % stride;
@@ -150,24 +150,13 @@ fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> Vec<Phase> {
         .collect()
 }
 
-impl Phase {
-    /// The tap that output pixel `i + at` holds, if this residue has it.
-    fn tap(&self, at: isize, stride: usize) -> Option<usize> {
-        let t = usize::try_from(at - self.shift).ok().filter(|t| *t < self.count)?;
-        Some(self.last - t * stride)
-    }
-}
-
 /// The window of output pixels that all residues together read: first offset and length.
-fn span(all: &[Phase]) -> (isize, usize) {
+pub(super) fn span(all: &[Phase]) -> (isize, usize) {
     let used = || all.iter().filter(|p| p.count > 0);
     let low = used().map(|p| p.shift).min().unwrap_or(0);
     let high = used().map(|p| p.shift + p.count as isize).max().unwrap_or(1);
     (low, (high - low) as usize)
 }
-
-/// Up to this many columns of all residues together, one product over the common window beats one for each residue.
-const MERGED_COLUMNS: usize = 16;
 
 /// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]` over oy·s + kh − p = y and likewise for x: the transposed
 /// convolution. Each of the s·s residues of (y, x) is a stride-1 convolution of its own taps: no product by an inserted zero.
@@ -181,8 +170,8 @@ pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: Con
     let [h, wid] = geom.input;
     let [oh, ow] = geom.output();
     let [sh, sw] = geom.stride;
-    if sh * sw > 1 && sh * sw * cin <= MERGED_COLUMNS && sh <= h && sw <= wid {
-        return input_grad_merged(dy, w, dx, call);
+    if cin <= thin::THIN {
+        return thin::input_grad(dy, w, dx, call);
     }
     let rows_of = phases(h, geom.kernel[0], sh, geom.pad[0][0]);
     let columns_of = phases(wid, geom.kernel[1], sw, geom.pad[1][0]);
@@ -249,72 +238,6 @@ pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: Con
                     for &at in &out_offsets {
                         // SAFETY: as above: this task alone writes these channels of this pixel.
                         unsafe { std::slice::from_raw_parts_mut(out.get().add(at + share.start), share.len()) }.fill(0.0);
-                    }
-                }
-            }
-        }
-    });
-}
-
-/// [`conv2d_input_grad`] to few channels (the image end of a network): the residues side by side are the columns of one product over
-/// the window that they share, with zeros for the taps a residue lacks. For 4×4 stride 2 and three channels: 12 of 16 lanes and
-/// 4 of 9 taps are of use, against 3 of 16 lanes one residue at a time.
-fn input_grad_merged(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) {
-    let ConvCall { geom, batch, cin, cout } = call;
-    let [h, wid] = geom.input;
-    let [oh, ow] = geom.output();
-    let [sh, sw] = geom.stride;
-    let [kh, kw] = geom.kernel;
-    let rows_of = phases(h, kh, sh, geom.pad[0][0]);
-    let columns_of = phases(wid, kw, sw, geom.pad[1][0]);
-    let (lines, columns) = (h.div_ceil(sh), wid.div_ceil(sw));
-    let ((top, tall), (left, broad)) = (span(&rows_of), span(&columns_of));
-    let pitch = (columns - 1 + broad) * cout;
-    let n = sh * sw * cin;
-    let mut matrix = vec![0f32; tall * broad * cout * n];
-    for (i, row) in matrix.chunks_exact_mut(n).enumerate() {
-        let (t, u, co) = (i / (broad * cout), i / cout % broad, i % cout);
-        for (j, slot) in row.iter_mut().enumerate() {
-            let (a, b, ci) = (&rows_of[j / (sw * cin)], &columns_of[j / cin % sw], j % cin);
-            if let (Some(y), Some(x)) = (a.tap(top + t as isize, sh), b.tap(left + u as isize, sw)) {
-                *slot = w[((y * kw + x) * cin + ci) * cout + co];
-            }
-        }
-    }
-    let segs: Vec<Seg> = (0..tall).map(|t| Seg { off: t * pitch, len: broad * cout }).collect();
-    let packed = Packed::new(&Rhs { data: &matrix, row: |k| k * n, stride: 1, n }, &segs);
-    let split = Split::new(batch, lines, columns);
-    let image_len = oh * ow * cout;
-    let out = SendPtr(dx.as_mut_ptr());
-    par_for(split.tasks(), |task| {
-        let (images, band) = split.task(task, batch, lines);
-        let height = band.len() - 1 + tall;
-        let rows = images.len() * band.len() * columns;
-        let mut scratch = Buffer::uninit(images.len() * height * pitch);
-        let mut result = Buffer::uninit(rows * n);
-        let mut lhs_offsets = Vec::with_capacity(rows);
-        for (i, image) in images.clone().enumerate() {
-            let window = &mut scratch[i * height * pitch..(i + 1) * height * pitch];
-            let dy = &dy[image * image_len..(image + 1) * image_len];
-            copy_window(dy, [oh, ow], cout, [band.start as isize + top, left], [height, pitch / cout], window);
-            for line in 0..band.len() {
-                lhs_offsets.extend((0..columns).map(|j| (i * height + line) * pitch + j * cout));
-            }
-        }
-        let out_offsets: Vec<usize> = (0..rows).map(|m| m * n).collect();
-        let rows =
-            RowTask { lhs: scratch.as_ptr(), lhs_offsets: &lhs_offsets, out: result.as_mut_ptr(), out_offsets: &out_offsets };
-        // SAFETY: every window lies in the scratch image, every row in the result.
-        unsafe { rows_times_packed(&rows, &packed, 0..n) }
-        for (i, image) in images.enumerate() {
-            for (line, y0) in band.clone().enumerate().map(|(l, i)| (l, i * sh)) {
-                for j in 0..columns {
-                    let row = &result[((i * band.len() + line) * columns + j) * n..][..n];
-                    let across = sw.min(wid - j * sw) * cin;
-                    for (a, from) in row.chunks_exact(sw * cin).enumerate().take(h - y0) {
-                        let at = ((image * h + y0 + a) * wid + j * sw) * cin;
-                        // SAFETY: tasks write different images or bands of lines.
-                        unsafe { std::slice::from_raw_parts_mut(out.get().add(at), across) }.copy_from_slice(&from[..across]);
                     }
                 }
             }

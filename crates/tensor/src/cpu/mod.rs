@@ -18,6 +18,7 @@ pub(crate) mod peak;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod simd;
+pub(crate) mod thin;
 pub(crate) mod winograd;
 
 pub(crate) use buffer::Buffer;
