@@ -78,8 +78,11 @@ fn killed_at_any_instant_it_ends_the_same() {
         let mut child = place.start(&[&settings[..], &["--out", "killed"], if saved { &["--resume"] } else { &[][..] }].concat());
         if kills < 12 {
             if kills % 3 == 0 {
-                // Any time: mostly while it starts, or behind the last step.
-                std::thread::sleep(Duration::from_micros(draw(micros / 2)));
+                // Any time, mostly while it starts; but a run that has become faster than the whole one was must not get away.
+                let (begun, wait) = (Instant::now(), Duration::from_micros(draw(micros / 2)));
+                while begun.elapsed() < wait && written() < STEPS - 60 {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
             } else {
                 // Some rows further on, and then a little: in a step, a row, a grid, a checkpoint or its rotation.
                 let (rows, wanted) = (written(), draw(40));
