@@ -1,5 +1,5 @@
 // C[m, n] = Σ_k A[m, k] · B[k, n] by tiles, for matrix products and for the three convolutions, whose A is gathered from the images where
-// they lie (no patch matrix). The third axis of the grid counts the matrices of a batch times the parts of k (matrix, and SPLIT for any), or
+// they lie (no patch matrix). The third axis of the grid counts the matrices of a batch times the parts of k, or
 // the residues of a strided input gradient.
 //
 // Each number of C is one chain of fused multiply-adds over ascending k of its part, whatever the tile; parts are added by `sum_parts`, in order.

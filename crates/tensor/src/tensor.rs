@@ -260,6 +260,7 @@ impl Tensor {
 }
 
 /// Numbers on their way from a device: what [`read_later`] asked for.
+#[must_use = "the numbers come with `wait`"]
 pub struct Reading(State);
 
 enum State {

@@ -50,6 +50,7 @@ mod mark {
 }
 
 /// What a step measured, on its way from the device: a GPU goes on with the next step meanwhile.
+#[must_use = "what went wrong in a step is only known after `wait`"]
 pub struct Measured {
     step: u64,
     device: Device,

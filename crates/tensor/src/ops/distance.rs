@@ -41,14 +41,14 @@ impl Tensor {
     fn pairwise_l1_grad(&self, m: &Tensor) -> Tensor {
         let s = *m.shape();
         let (n, b, c) = (s[0], s[1], s[2]);
-        let (values, g) = (m, self);
-        let out = on_device!("pairwise_l1_grad"; values, g;
+        let g = self;
+        let out = on_device!("pairwise_l1_grad"; m, g;
             cpu => {
                 let mut out = Buffer::uninit(s.len());
-                cpu::pairwise_l1_grad(values, g, &mut out, [n, b, c]);
+                cpu::pairwise_l1_grad(m, g, &mut out, [n, b, c]);
                 Tensor::from_buffer(out, s)
             },
-            gpu => Tensor::from_array(gpu::pairwise_l1_grad(values, g, [n, b, c]), s)
+            gpu => Tensor::from_array(gpu::pairwise_l1_grad(m, g, [n, b, c]), s)
         );
         record(
             out,

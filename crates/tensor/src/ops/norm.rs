@@ -146,7 +146,7 @@ impl Tensor {
     #[track_caller]
     pub fn bias_activation(&self, bias: &Tensor, activation: Activation) -> Tensor {
         let channels = check("bias_activation", self, &[("bias", bias)]);
-        let (x, shape, bias_t) = (self, *self.shape(), bias);
+        let (x, shape) = (self, *self.shape());
         let out = on_device!("bias_activation"; x, bias;
             cpu => {
                 let mut out = Buffer::uninit(shape.len());
@@ -157,7 +157,6 @@ impl Tensor {
             },
             gpu => Tensor::from_array(gpu::bias(x, bias, activation), shape)
         );
-        let bias = bias_t;
         let save = |_: &Tensor| smallvec![Save::input(self), Save::input(bias)];
         record(out, "bias_activation", &[self, bias], save, move |saved, dy| {
             let g = activation_grad(&saved.get(0).add(saved.get(1)), activation, dy);
