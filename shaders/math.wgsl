@@ -114,8 +114,9 @@ fn sign_(x: f32) -> f32 {
     return select(select(0.0, -1.0, x < 0.0), 1.0, x > 0.0);
 }
 
+// NaN by its bits: compilers may make a maximum of the comparison, which loses it.
 fn relu_(x: f32) -> f32 {
-    return select(x, 0.0, x < 0.0);
+    return select(select(x, 0.0, x < 0.0), x, is_nan(x));
 }
 
 fn leaky_(x: f32, slope: f32) -> f32 {
@@ -123,7 +124,7 @@ fn leaky_(x: f32, slope: f32) -> f32 {
 }
 
 fn clamp_(x: f32, low: f32, high: f32) -> f32 {
-    return select(select(x, high, x > high), low, x < low);
+    return select(select(select(x, high, x > high), low, x < low), x, is_nan(x));
 }
 
 fn inside_(x: f32, low: f32, high: f32) -> f32 {
