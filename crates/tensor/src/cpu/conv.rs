@@ -128,15 +128,15 @@ pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
 /// The kernel taps along one axis that reach the input pixels `≡ phase (mod stride)`: output pixel `i + shift + t` holds
 /// tap `last − t·stride`, for `t < count`, where the input pixel is `i·stride + phase`.
 #[derive(Clone, Copy)]
-pub(super) struct Phase {
-    pub offset: usize,
-    pub shift: isize,
-    pub last: usize,
-    pub count: usize,
+struct Phase {
+    offset: usize,
+    shift: isize,
+    last: usize,
+    count: usize,
 }
 
 /// One entry for each residue that an axis of `side` pixels has.
-pub(super) fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> Vec<Phase> {
+fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> Vec<Phase> {
     (0..stride.min(side))
         .map(|offset| {
             let first = (offset + pad) % stride;
@@ -151,7 +151,7 @@ pub(super) fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> V
 }
 
 /// The window of output pixels that all residues together read: first offset and length.
-pub(super) fn span(all: &[Phase]) -> (isize, usize) {
+fn span(all: &[Phase]) -> (isize, usize) {
     let used = || all.iter().filter(|p| p.count > 0);
     let low = used().map(|p| p.shift).min().unwrap_or(0);
     let high = used().map(|p| p.shift + p.count as isize).max().unwrap_or(1);
