@@ -1,7 +1,8 @@
-"""The pytorch/examples DCGAN step, for `cargo xtask bench-step --peer PYTHON`.
+"""The pytorch/examples DCGAN or the paper's, for `cargo xtask bench-step --peer PYTHON` and `bench-sample`.
 
-Usage: peer.py LAYOUT DEVICE SIDE CHANNELS BATCH THREADS   (LAYOUT: nchw or channels_last; DEVICE: cpu or gpu)
-Prints "ready", then for each line on standard input runs one step and prints its seconds; at the end of input
+Usage: peer.py RECIPE WORK LAYOUT DEVICE SIDE CHANNELS BATCH THREADS
+(RECIPE: torch or paper; WORK: step, a training step, or sample, batches from the generator in evaluation mode until there are 64 pictures; LAYOUT: nchw or channels_last; DEVICE: cpu or gpu)
+Prints "ready", then for each line on standard input does it once and prints its seconds; at the end of input
 prints the process's peak resident memory in bytes (on a GPU, the peak of torch's allocations there).
 """
 import resource
@@ -12,12 +13,15 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-layout, where, (side, channels, batch, threads) = sys.argv[1], sys.argv[2], map(int, sys.argv[3:7])
+recipe, work, layout, where, (side, channels, batch, threads) = *sys.argv[1:5], map(int, sys.argv[5:9])
 device = torch.device("cuda" if where == "gpu" else "cpu")
 torch.set_num_threads(threads)
 torch.manual_seed(1)
 memory = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-width, latent = 64, 100
+paper = recipe == "paper"
+width, kernel, latent = 128 if paper else 64, 5 if paper else 4, 100
+window = dict(kernel_size=kernel, stride=2, padding=(kernel - 1) // 2, bias=False)
+grow = dict(output_padding=kernel % 2, **window)
 levels, seed = 0, side
 while seed % 2 == 0 and seed // 2 >= 4:
     levels, seed = levels + 1, seed // 2
@@ -25,26 +29,31 @@ while seed % 2 == 0 and seed // 2 >= 4:
 
 def generator():
     c = width << (levels - 1)
-    layers = [nn.ConvTranspose2d(latent, c, seed, 1, 0, bias=False), nn.BatchNorm2d(c), nn.ReLU(True)]
+    if paper:
+        units = c * seed * seed
+        layers = [nn.Flatten(), nn.Linear(latent, units, False), nn.BatchNorm1d(units), nn.ReLU(True), nn.Unflatten(1, (c, seed, seed))]
+    else:
+        layers = [nn.ConvTranspose2d(latent, c, seed, 1, 0, bias=False), nn.BatchNorm2d(c), nn.ReLU(True)]
     for _ in range(levels - 1):
-        layers += [nn.ConvTranspose2d(c, c // 2, 4, 2, 1, bias=False), nn.BatchNorm2d(c // 2), nn.ReLU(True)]
+        layers += [nn.ConvTranspose2d(c, c // 2, **grow), nn.BatchNorm2d(c // 2), nn.ReLU(True)]
         c //= 2
-    return nn.Sequential(*layers, nn.ConvTranspose2d(c, channels, 4, 2, 1, bias=False), nn.Tanh())
+    return nn.Sequential(*layers, nn.ConvTranspose2d(c, channels, **grow), nn.Tanh())
 
 
 def discriminator():
-    layers, c = [nn.Conv2d(channels, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True)], width
+    layers, c = [nn.Conv2d(channels, width, **window), nn.LeakyReLU(0.2, True)], width
     for _ in range(levels - 1):
-        layers += [nn.Conv2d(c, 2 * c, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * c), nn.LeakyReLU(0.2, True)]
+        layers += [nn.Conv2d(c, 2 * c, **window), nn.BatchNorm2d(2 * c), nn.LeakyReLU(0.2, True)]
         c *= 2
-    return nn.Sequential(*layers, nn.Conv2d(c, 1, seed, 1, 0, bias=False))
+    head = [nn.Flatten(), nn.Linear(c * seed * seed, 1, False)] if paper else [nn.Conv2d(c, 1, seed, 1, 0, bias=False)]
+    return nn.Sequential(*layers, *head)
 
 
 g, d = (net.to(device=device, memory_format=memory) for net in (generator(), discriminator()))
 for m in [*g.modules(), *d.modules()]:
-    if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
+    if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
         nn.init.normal_(m.weight, 0, 0.02)
-    elif isinstance(m, nn.BatchNorm2d):
+    elif isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)):
         nn.init.normal_(m.weight, 1, 0.02)
 g_adam = torch.optim.Adam(g.parameters(), 2e-4, (0.5, 0.999))
 d_adam = torch.optim.Adam(d.parameters(), 2e-4, (0.5, 0.999))
@@ -65,10 +74,20 @@ def step():
         torch.cuda.synchronize()
 
 
+def sample():
+    with torch.inference_mode():
+        for _ in range(-(-64 // batch)):
+            g(torch.randn(batch, latent, 1, 1, device=device))
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+if work == "sample":
+    g.eval()
 print("ready", flush=True)
 for _ in sys.stdin:
     start = time.perf_counter()
-    step()
+    step() if work == "step" else sample()
     print(time.perf_counter() - start, flush=True)
 if device.type == "cuda":
     print(torch.cuda.max_memory_allocated())

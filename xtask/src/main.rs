@@ -4,6 +4,7 @@
 
 mod kernels;
 mod peer;
+mod sample;
 mod step;
 mod tasks;
 
@@ -14,6 +15,7 @@ use clap::Parser;
 enum Task {
     BenchKernels(kernels::Options),
     BenchStep(step::Options),
+    BenchSample(sample::Options),
     Golden(tasks::Golden),
     Ci(tasks::Ci),
 }
@@ -22,6 +24,7 @@ fn main() -> std::process::ExitCode {
     let result = match Task::parse() {
         Task::BenchKernels(options) => kernels::run(&options),
         Task::BenchStep(options) => step::run(&options),
+        Task::BenchSample(options) => sample::run(&options),
         Task::Golden(options) => tasks::golden(&options),
         Task::Ci(_) => tasks::ci(),
     };

@@ -1,8 +1,17 @@
-//! PyTorch's step beside ours, in a process that does one at each request.
+//! PyTorch's work beside ours, in a process that does one piece of it at each request.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// What a peer does at each request.
+#[derive(Clone, Copy)]
+pub enum Work {
+    /// A training step.
+    Step,
+    /// A batch of pictures from the generator in evaluation mode.
+    Sample,
+}
 
 /// The sizes of a step.
 #[derive(Clone, Copy)]
@@ -26,11 +35,27 @@ impl Peer {
     ///
     /// # Errors
     /// When the Python cannot be started, or has no torch (or none that sees the GPU).
-    pub fn start(python: &Path, layout: &'static str, device: &str, shape: Shape) -> Result<Self, String> {
+    pub fn start(
+        python: &Path,
+        recipe: &str,
+        work: Work,
+        layout: &'static str,
+        device: &str,
+        shape: Shape,
+    ) -> Result<Self, String> {
+        let recipe = match recipe {
+            "torch" | "small" => "torch",
+            "paper" => "paper",
+            other => return Err(format!("--peer knows the networks of recipes torch, small and paper, not of {other}")),
+        };
+        let work = match work {
+            Work::Step => "step",
+            Work::Sample => "sample",
+        };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer.py");
         let sizes = [shape.image, shape.channels, shape.batch, shape.threads].map(|n| n.to_string());
         let mut command = Command::new(python);
-        command.arg(script).args([layout, device]).args(sizes).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(script).args([recipe, work, layout, device]).args(sizes).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|e| format!("cannot start {}: {e}", python.display()))?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("the peer has no pipes".into());
@@ -58,7 +83,7 @@ impl Peer {
         line.parse().map_err(|_| format!("the peer said {line:?}, not a number"))
     }
 
-    /// Seconds of one step.
+    /// Seconds of one piece of work.
     ///
     /// # Errors
     /// When the peer has ended.

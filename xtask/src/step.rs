@@ -1,6 +1,6 @@
 //! `bench-step`: a full training step (D on real, D on fake, G, both Adam updates) on synthetic pictures.
 
-use crate::peer::{Peer, Shape};
+use crate::peer::{Peer, Shape, Work};
 use clap::Args;
 use nn::Recipe;
 use serde::Serialize;
@@ -116,11 +116,6 @@ pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
-    if options.peer.is_some() && !["torch", "small"].contains(&options.recipe.as_str()) {
-        return Err(
-            format!("--peer computes the networks of recipe torch, not of {}: drop one of the two", options.recipe).into()
-        );
-    }
     let mut recipe = Recipe::preset(&options.recipe)?;
     recipe.image.size = [options.image; 2];
     recipe.image.channels = options.channels.unwrap_or(if options.image >= 48 { 3 } else { 1 });
@@ -154,7 +149,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
     let mut peers = Vec::new();
     if let Some(python) = &options.peer {
         for layout in ["nchw", "channels_last"] {
-            peers.push((Peer::start(python, layout, on, shape)?, Vec::new()));
+            peers.push((Peer::start(python, &options.recipe, Work::Step, layout, on, shape)?, Vec::new()));
         }
     }
     let mut seconds = Vec::new();
@@ -208,7 +203,8 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
     })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The upper median.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

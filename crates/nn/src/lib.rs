@@ -10,6 +10,7 @@ mod adam;
 mod architecture;
 mod ema;
 mod error;
+mod fold;
 pub mod layers;
 mod layout;
 pub mod loss;

@@ -53,6 +53,11 @@ impl Param {
         Self { key: Key::fresh(), slot: Slot::new(value) }
     }
 
+    /// Another parameter with the same values.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self::new(self.value())
+    }
+
     /// What names its gradient in [`tensor::autograd::Gradients`].
     pub fn key(&self) -> Key {
         self.key

@@ -39,6 +39,16 @@ fn networks_match_pytorch() {
                 assert_close(&key, &out.to_vec(), &all[&key], 1e-5);
                 let expected = &all[&key].shape[..];
                 assert_eq!(out.shape()[..], *if output == "logits" { &expected[..1] } else { expected }, "{key}");
+                if mode == Mode::SAMPLE {
+                    let folded = net.folded();
+                    assert!(folded.layers().len() < net.layers().len(), "{name}: no batch norm was folded");
+                    // Twice: the second time with what the first one kept. In company and alone, the same bits.
+                    let x = all[&at(input)].tensor();
+                    let draw = |x: &tensor::Tensor| tensor::per_image(|| folded.forward(x, mode)).to_vec();
+                    let [first, second, alone] = [draw(&x), draw(&x), draw(&x.narrow(0, 0, 1))];
+                    assert_close(&format!("{key}, folded"), &first, &all[&key], 1e-5);
+                    assert!(first == second && first[..alone.len()] == alone[..], "{key}, folded");
+                }
             }
         }
     }

@@ -45,7 +45,7 @@ impl Sampler {
     /// A recipe this program does not know, or weights that are not its generator's.
     pub fn new(checkpoint: &Checkpoint, mode: Option<BatchNormMode>, device: &Device) -> Result<Self, TrainError> {
         let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
-        let (generator, _) = recipe.build(&mut Philox::new(0, 0))?;
+        let (mut generator, _) = recipe.build(&mut Philox::new(0, 0))?;
         let averaged = section(checkpoint, "ema.");
         generator.load_state_dict(&if averaged.is_empty() { section(checkpoint, "g.") } else { averaged })?;
         generator.to_device(device);
@@ -60,6 +60,9 @@ impl Sampler {
                 Mode::SAMPLE
             }
         };
+        if mode == Mode::SAMPLE {
+            generator = generator.folded();
+        }
         Ok(Self { recipe, generator, mode, device: device.clone() })
     }
 

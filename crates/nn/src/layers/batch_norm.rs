@@ -62,10 +62,33 @@ impl BatchNorm {
                 result.output
             }
             Statistics::Running => {
-                let scale = self.running_var.get().add_scalar(self.eps).sqrt().recip().mul(&gamma);
-                let offset = beta.sub(&self.running_mean.get().mul(&scale));
+                let (scale, offset) = self.affine_of(&gamma, &beta);
                 x.scale_shift(&scale, &offset, activation)
             }
+        }
+    }
+
+    /// Under running statistics the layer is x · scale + offset, both `[F]`.
+    pub(crate) fn affine(&self) -> (Tensor, Tensor) {
+        self.affine_of(&self.gamma.value(), &self.beta.value())
+    }
+
+    fn affine_of(&self, gamma: &Tensor, beta: &Tensor) -> (Tensor, Tensor) {
+        let scale = self.running_var.get().add_scalar(self.eps).sqrt().recip().mul(gamma);
+        let offset = beta.sub(&self.running_mean.get().mul(&scale));
+        (scale, offset)
+    }
+
+    /// Another layer with the same values.
+    pub(super) fn duplicate(&self) -> Self {
+        Self {
+            gamma: self.gamma.duplicate(),
+            beta: self.beta.duplicate(),
+            running_mean: Slot::new(self.running_mean.get()),
+            running_var: Slot::new(self.running_var.get()),
+            batches: AtomicI64::new(self.batches.load(Ordering::Relaxed)),
+            layout: self.layout.clone(),
+            ..*self
         }
     }
 

@@ -1,9 +1,9 @@
 //! The convolution and the transposed convolution.
 
-use super::{Entry, finish, weight_and_bias};
+use super::{Entry, finish, scaled_bias, weight_and_bias};
 use crate::layout::Layout;
 use crate::param::Param;
-use tensor::{Activation, ConvGeom, Tensor};
+use tensor::{Activation, ConvGeom, Tensor, WeightCache};
 
 /// Kernel, stride and padding of a convolution or transposed convolution.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +53,16 @@ impl Conv2d {
         finish(tensor::conv2d(x, &self.weight.leaf(track), &geom), self.bias.as_ref(), track, activation)
     }
 
+    /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
+    pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
+        let weight = Param::new(self.weight.value().mul(scale));
+        Self { weight, bias: scaled_bias(self.bias.as_ref(), scale, offset), window: self.window }
+    }
+
+    pub(super) fn duplicate(&self) -> Self {
+        Self { weight: self.weight.duplicate(), bias: self.bias.as_ref().map(Param::duplicate), window: self.window }
+    }
+
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {
         weight_and_bias(&self.weight, kernel_layout(&self.weight), self.bias.as_ref())
     }
@@ -64,13 +74,15 @@ pub struct ConvTranspose2d {
     bias: Option<Param>,
     window: Window,
     output_padding: [usize; 2],
+    /// In a network for drawing alone, whose weights stay the same.
+    cache: Option<WeightCache>,
 }
 
 impl ConvTranspose2d {
     /// A layer of zeros from `inputs` to `outputs` channels; `output_padding` rows and columns are added at the bottom and right.
     pub fn new(inputs: usize, outputs: usize, window: Window, output_padding: [usize; 2], bias: bool) -> Self {
         let weight = Param::new(Tensor::zeros(window.weight_shape(outputs, inputs)));
-        Self { weight, bias: bias.then(|| Param::new(Tensor::zeros([outputs]))), window, output_padding }
+        Self { weight, bias: bias.then(|| Param::new(Tensor::zeros([outputs]))), window, output_padding, cache: None }
     }
 
     /// The weight, `[kh, kw, out, in]`.
@@ -80,8 +92,24 @@ impl ConvTranspose2d {
 
     #[track_caller]
     pub(super) fn forward(&self, x: &Tensor, track: bool, activation: Activation) -> Tensor {
-        let out = tensor::conv_transpose2d(x, &self.weight.leaf(track), self.window.stride, self.window.pad, self.output_padding);
+        let (weight, Window { stride, pad, .. }) = (self.weight.leaf(track), self.window);
+        let out = match &self.cache {
+            Some(cache) => tensor::conv_transpose2d_cached(x, &weight, cache, stride, pad, self.output_padding),
+            None => tensor::conv_transpose2d(x, &weight, stride, pad, self.output_padding),
+        };
         finish(out, self.bias.as_ref(), track, activation)
+    }
+
+    /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
+    pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
+        let weight = Param::new(self.weight.value().mul(&scale.reshape([scale.len(), 1])));
+        Self { weight, bias: scaled_bias(self.bias.as_ref(), scale, offset), cache: Some(WeightCache::default()), ..*self }
+    }
+
+    /// Another layer with the same values, for drawing alone.
+    pub(super) fn duplicate(&self) -> Self {
+        let (weight, bias) = (self.weight.duplicate(), self.bias.as_ref().map(Param::duplicate));
+        Self { weight, bias, cache: Some(WeightCache::default()), ..*self }
     }
 
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {

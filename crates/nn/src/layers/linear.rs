@@ -1,6 +1,6 @@
 //! The fully connected layer.
 
-use super::{Entry, finish, weight_and_bias};
+use super::{Entry, finish, scaled_bias, weight_and_bias};
 use crate::layout::Layout;
 use crate::param::Param;
 use tensor::{Activation, Tensor};
@@ -43,6 +43,17 @@ impl Linear {
     #[track_caller]
     pub(super) fn forward(&self, x: &Tensor, track: bool, activation: Activation) -> Tensor {
         finish(x.matmul(&self.weight.leaf(track), false, false), self.bias.as_ref(), track, activation)
+    }
+
+    /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
+    pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
+        let weight = Param::new(self.weight.value().mul(scale));
+        Self { weight, bias: scaled_bias(self.bias.as_ref(), scale, offset), layout: self.layout.clone() }
+    }
+
+    pub(super) fn duplicate(&self) -> Self {
+        let bias = self.bias.as_ref().map(Param::duplicate);
+        Self { weight: self.weight.duplicate(), bias, layout: self.layout.clone() }
     }
 
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {

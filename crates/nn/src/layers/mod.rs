@@ -71,6 +71,30 @@ impl Layer {
         }
     }
 
+    /// The layer whose results are this one's, times `scale`, plus `offset` (both `[features]`); `None` where it has no weights to scale.
+    pub(crate) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Option<Self> {
+        Some(match self {
+            Self::Linear(l) => Self::Linear(l.scaled(scale, offset)),
+            Self::Conv2d(l) => Self::Conv2d(l.scaled(scale, offset)),
+            Self::ConvTranspose2d(l) => Self::ConvTranspose2d(l.scaled(scale, offset)),
+            Self::BatchNorm(_) | Self::Activation(_) | Self::Reshape(_) | Self::Pool2d(_) | Self::Upsample(_) => return None,
+        })
+    }
+
+    /// Another layer with the same values.
+    pub(crate) fn duplicate(&self) -> Self {
+        match self {
+            Self::Linear(l) => Self::Linear(l.duplicate()),
+            Self::Conv2d(l) => Self::Conv2d(l.duplicate()),
+            Self::ConvTranspose2d(l) => Self::ConvTranspose2d(l.duplicate()),
+            Self::BatchNorm(l) => Self::BatchNorm(l.duplicate()),
+            Self::Activation(activation) => Self::Activation(*activation),
+            Self::Reshape(axes) => Self::Reshape(axes.clone()),
+            Self::Pool2d(l) => Self::Pool2d(*l),
+            Self::Upsample(scale) => Self::Upsample(*scale),
+        }
+    }
+
     /// What the layer owns, in PyTorch's order.
     pub(crate) fn entries(&self) -> Vec<Entry<'_>> {
         match self {
@@ -90,6 +114,14 @@ fn finish(x: Tensor, bias: Option<&Param>, track: bool, activation: Activation) 
         Some(bias) => x.bias_activation(&bias.leaf(track), activation),
         None => activation.apply(&x),
     }
+}
+
+/// The bias of a layer whose results are multiplied by `scale` and have `offset` added.
+fn scaled_bias(bias: Option<&Param>, scale: &Tensor, offset: &Tensor) -> Option<Param> {
+    Some(Param::new(match bias {
+        Some(bias) => bias.value().mul(scale).add(offset),
+        None => offset.clone(),
+    }))
 }
 
 fn weight_and_bias<'a>(weight: &'a Param, layout: Layout, bias: Option<&'a Param>) -> Vec<Entry<'a>> {

@@ -48,9 +48,9 @@ pub(crate) enum Op {
 pub(crate) enum Algorithm {
     /// By the definition.
     Direct,
-    /// By Winograd's F(2×2, 2×2), which needs 9 products for 16.
+    /// By Winograd's F(2×2, 2×2) or F(2×2, 3×3), which need 9 products for 16, and 64 for 100.
     F2,
-    /// By Winograd's F(4×4, 2×2), which needs 25 products for 64.
+    /// By Winograd's F(4×4, 2×2) or F(4×4, 3×3), which need 25 products for 64, and 144 for 400.
     F4,
 }
 
@@ -100,7 +100,9 @@ pub fn algorithm_table() -> String {
 /// Where [`conv_algorithm_from_env`] errs: a program asks that first.
 pub(crate) fn algorithm(op: Op, call: &ConvCall) -> Algorithm {
     static FORCED: OnceLock<Option<Algorithm>> = OnceLock::new();
-    let able = call.geom.kernel == [4; 2]
+    let side = call.geom.kernel[0];
+    let able = winograd::KERNELS.contains(&side)
+        && call.geom.kernel[1] == side
         && call.geom.stride == [2; 2]
         && call.cin.is_multiple_of(winograd::LANES)
         && call.cout.is_multiple_of(winograd::LANES);
@@ -135,7 +137,8 @@ fn table(op: Op, call: &ConvCall, isa: Isa) -> Algorithm {
     let [oh, ow] = geom.output();
     let tiles = |m: usize| oh.div_ceil(m) * ow.div_ceil(m);
     // Products of an image for each pair of channels; partial tiles count in full.
-    let (direct, f2, f4) = (16 * oh * ow, 4 * 9 * tiles(2), 4 * 25 * tiles(4));
+    let points = |m: usize| (m + geom.kernel[0].div_ceil(2) - 1).pow(2);
+    let (direct, f2, f4) = (geom.kernel[0].pow(2) * oh * ow, 4 * points(2) * tiles(2), 4 * points(4) * tiles(4));
     if f4 <= f2 && 4 * f4 <= 3 * direct && batch * tiles(4) >= MIN_TILES {
         Algorithm::F4
     } else if 4 * f2 <= 3 * direct {

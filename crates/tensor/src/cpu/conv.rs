@@ -11,6 +11,8 @@ use crate::ConvGeom;
 
 /// With fewer row tasks than this, the columns are shared out too.
 const MIN_TASKS: usize = 8;
+/// Columns are shared out in multiples of this, one of every instruction set's panel.
+const SHARE: usize = 64;
 /// A weight-gradient task adds into at most this many numbers, which stay in its second-level cache.
 const GRAD_TILE: usize = 256 * 1024;
 /// Splitting the sum over images keeps at most this many partial results.
@@ -34,11 +36,13 @@ struct Split {
 }
 
 impl Split {
-    /// `batch` images of `lines` lines with `width` result rows each.
-    fn new(batch: usize, lines: usize, width: usize) -> Self {
+    /// `batch` images of `lines` lines with `width` result rows of `columns` each.
+    fn new(batch: usize, lines: usize, width: usize, columns: usize) -> Self {
         let rows = lines * width;
-        if rows >= 2 * TASK_ROWS {
-            let band = (TASK_ROWS / width).max(1);
+        // Few images are cut up until there are enough tasks, in which the columns help.
+        let few = MIN_TASKS.div_ceil(batch.max(1) * columns.div_ceil(SHARE)).min(lines);
+        if rows >= 2 * TASK_ROWS || few > 1 {
+            let band = (TASK_ROWS / width).min(lines.div_ceil(few)).max(1);
             Self { images: 1, lines: band, groups: batch, bands: lines.div_ceil(band) }
         } else {
             let images = (TASK_ROWS / rows.max(1)).max(1);
@@ -59,9 +63,8 @@ impl Split {
 
 /// The columns of a result in panel-aligned shares: one, unless there are too few row tasks to go round.
 fn column_shares(row_tasks: usize, n: usize) -> Vec<std::ops::Range<usize>> {
-    const STEP: usize = 64; // a multiple of every instruction set's panel
-    let shares = if row_tasks >= MIN_TASKS { 1 } else { MIN_TASKS.div_ceil(row_tasks.max(1)).min(n.div_ceil(STEP)).max(1) };
-    let step = n.div_ceil(shares).next_multiple_of(STEP);
+    let shares = if row_tasks >= MIN_TASKS { 1 } else { MIN_TASKS.div_ceil(row_tasks.max(1)).min(n.div_ceil(SHARE)).max(1) };
+    let step = n.div_ceil(shares).next_multiple_of(SHARE);
     (0..n).step_by(step).map(|start| start..n.min(start + step)).collect()
 }
 
@@ -86,8 +89,10 @@ fn copy_window(image: &[f32], [h, w]: [usize; 2], c: usize, [top, left]: [isize;
 pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
     match algorithm(Op::Forward, &call) {
         Algorithm::Direct => {}
-        Algorithm::F2 => return winograd::forward::<2, 3>(x, w, y, call),
-        Algorithm::F4 => return winograd::forward::<4, 5>(x, w, y, call),
+        Algorithm::F2 if call.geom.kernel[0] == 4 => return winograd::forward::<2, 3, 2>(x, w, y, call),
+        Algorithm::F4 if call.geom.kernel[0] == 4 => return winograd::forward::<4, 5, 2>(x, w, y, call),
+        Algorithm::F2 => return winograd::forward::<2, 4, 3>(x, w, y, call),
+        Algorithm::F4 => return winograd::forward::<4, 6, 3>(x, w, y, call),
     }
     let ConvCall { geom, batch, cin, cout } = call;
     let [oh, ow] = geom.output();
@@ -97,7 +102,7 @@ pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
     let pitch = width * cin;
     let segs: Vec<Seg> = (0..kh).map(|i| Seg { off: i * pitch, len: kw * cin }).collect();
     let packed = Packed::new(&Rhs { data: w, row: |k| k * cout, stride: 1, n: cout }, &segs);
-    let split = Split::new(batch, oh, ow);
+    let split = Split::new(batch, oh, ow, cout);
     let shares = column_shares(split.tasks(), cout);
     let image_len = geom.input[0] * geom.input[1] * cin;
     let out = SendPtr(y.as_mut_ptr());
@@ -163,28 +168,66 @@ fn span(all: &[Phase]) -> (isize, usize) {
 pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) {
     match algorithm(Op::InputGrad, &call) {
         Algorithm::Direct => {}
-        Algorithm::F2 => return winograd::input_grad::<2, 3>(dy, w, dx, call),
-        Algorithm::F4 => return winograd::input_grad::<4, 5>(dy, w, dx, call),
+        Algorithm::F2 if call.geom.kernel[0] == 4 => return winograd::input_grad::<2, 3, 2>(dy, w, dx, call),
+        Algorithm::F4 if call.geom.kernel[0] == 4 => return winograd::input_grad::<4, 5, 2>(dy, w, dx, call),
+        Algorithm::F2 => return winograd::input_grad::<2, 4, 3>(dy, w, dx, call),
+        Algorithm::F4 => return winograd::input_grad::<4, 6, 3>(dy, w, dx, call),
     }
-    let ConvCall { geom, batch, cin, cout } = call;
-    let [h, wid] = geom.input;
-    let [oh, ow] = geom.output();
-    let [sh, sw] = geom.stride;
-    if cin <= thin::THIN {
-        return thin::input_grad(dy, w, dx, call);
+    InputGradWeight::new(w, &call).input_grad(dy, dx, call);
+}
+
+/// Whether [`conv2d_input_grad`] works by the definition here.
+pub(crate) fn is_direct(call: &ConvCall) -> bool {
+    algorithm(Op::InputGrad, call) == Algorithm::Direct
+}
+
+/// The weight as the direct input gradient of one geometry wants it.
+pub(crate) enum InputGradWeight {
+    /// For images of few channels.
+    Thin(Packed),
+    /// By residues.
+    Residues(Residues),
+}
+
+/// Residues of the pixels by the stride, and the weights of those that any window covers.
+pub(crate) struct Residues {
+    pairs: Vec<(Phase, Phase)>,
+    packed: Vec<Option<Packed>>,
+    /// The first line and column of dy that they read, and how many more than they have themselves.
+    corner: [isize; 2],
+    reach: [usize; 2],
+}
+
+impl InputGradWeight {
+    pub(crate) fn new(w: &[f32], call: &ConvCall) -> Self {
+        if call.cin <= thin::THIN { Self::Thin(thin::pack(w, call)) } else { Self::Residues(Residues::new(w, call)) }
     }
-    let rows_of = phases(h, geom.kernel[0], sh, geom.pad[0][0]);
-    let columns_of = phases(wid, geom.kernel[1], sw, geom.pad[1][0]);
-    // Lines and columns of each residue, and the window of dy that all residues together read.
-    let (lines, columns) = (h.div_ceil(sh), wid.div_ceil(sw));
-    let ((top, tall), (left, broad)) = (span(&rows_of), span(&columns_of));
-    let width = columns - 1 + broad;
-    let pitch = width * cout;
-    let kw = geom.kernel[1];
-    let pairs: Vec<(Phase, Phase)> = rows_of.iter().flat_map(|a| columns_of.iter().map(move |b| (*a, *b))).collect();
-    let packed: Vec<Option<Packed>> = pairs
-        .iter()
-        .map(|&(a, b)| {
+
+    /// [`conv2d_input_grad`] by the definition.
+    pub(crate) fn input_grad(&self, dy: &[f32], dx: &mut [f32], call: ConvCall) {
+        match self {
+            Self::Thin(packed) => thin::input_grad(dy, packed, dx, call),
+            Self::Residues(residues) => residues.input_grad(dy, dx, call),
+        }
+    }
+}
+
+/// The lines and columns of a residue, at most.
+fn residue_sides(geom: &ConvGeom) -> [usize; 2] {
+    [0, 1].map(|axis| geom.input[axis].div_ceil(geom.stride[axis]))
+}
+
+impl Residues {
+    fn new(w: &[f32], call: &ConvCall) -> Self {
+        let ConvCall { geom, cin, cout, .. } = *call;
+        let [sh, sw] = geom.stride;
+        let kw = geom.kernel[1];
+        let rows_of = phases(geom.input[0], geom.kernel[0], sh, geom.pad[0][0]);
+        let columns_of = phases(geom.input[1], kw, sw, geom.pad[1][0]);
+        let ((top, tall), (left, broad)) = (span(&rows_of), span(&columns_of));
+        let pitch = (residue_sides(&geom)[1] - 1 + broad) * cout;
+        let pairs: Vec<(Phase, Phase)> = rows_of.iter().flat_map(|a| columns_of.iter().map(move |b| (*a, *b))).collect();
+        let pack = |&(a, b): &(Phase, Phase)| {
             if a.count * b.count == 0 {
                 return None;
             }
@@ -200,49 +243,64 @@ pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: Con
                 (((a.last - t * sh) * kw + b.last - u * sw) * cin) * cout + co
             };
             Some(Packed::new(&Rhs { data: w, row, stride: cout, n: cin }, &segs))
-        })
-        .collect();
-    let split = Split::new(batch, lines, columns);
-    let shares = column_shares(split.tasks(), cin);
-    let image_len = oh * ow * cout;
-    let out = SendPtr(dx.as_mut_ptr());
-    par_for(split.tasks() * shares.len(), |task| {
-        let (images, band) = split.task(task / shares.len(), batch, lines);
-        let share = shares[task % shares.len()].clone();
-        let height = band.len() - 1 + tall;
-        let mut scratch = Buffer::uninit(images.len() * height * pitch);
-        for (i, n) in images.clone().enumerate() {
-            let window = &mut scratch[i * height * pitch..(i + 1) * height * pitch];
-            let image = &dy[n * image_len..(n + 1) * image_len];
-            copy_window(image, [oh, ow], cout, [band.start as isize + top, left], [height, width], window);
-        }
-        for (&(a, b), packed) in pairs.iter().zip(&packed) {
-            let mut lhs_offsets = Vec::with_capacity(images.len() * band.len() * columns);
-            let mut out_offsets = Vec::with_capacity(lhs_offsets.capacity());
+        };
+        let packed = pairs.iter().map(pack).collect();
+        Self { pairs, packed, corner: [top, left], reach: [tall, broad] }
+    }
+
+    fn input_grad(&self, dy: &[f32], dx: &mut [f32], call: ConvCall) {
+        let ConvCall { geom, batch, cin, cout } = call;
+        let ([h, wid], [oh, ow], [sh, sw]) = (geom.input, geom.output(), geom.stride);
+        let Self { pairs, packed, corner: [top, left], reach: [tall, broad] } = self;
+        let [lines, columns] = residue_sides(&geom);
+        let width = columns - 1 + broad;
+        let pitch = width * cout;
+        let split = Split::new(batch, lines, columns, cin);
+        let shares = column_shares(split.tasks(), cin);
+        let image_len = oh * ow * cout;
+        let out = SendPtr(dx.as_mut_ptr());
+        par_for(split.tasks() * shares.len(), |task| {
+            let (images, band) = split.task(task / shares.len(), batch, lines);
+            let share = shares[task % shares.len()].clone();
+            let height = band.len() - 1 + tall;
+            let mut scratch = Buffer::uninit(images.len() * height * pitch);
             for (i, n) in images.clone().enumerate() {
-                for (line, y) in band.clone().enumerate().map(|(l, i)| (l, i * sh + a.offset)).filter(|&(_, y)| y < h) {
-                    for (j, x) in (0..columns).map(|j| (j, j * sw + b.offset)).filter(|&(_, x)| x < wid) {
-                        lhs_offsets.push((i * height + line) * pitch + j * cout);
-                        out_offsets.push(((n * h + y) * wid + x) * cin);
+                let window = &mut scratch[i * height * pitch..(i + 1) * height * pitch];
+                let image = &dy[n * image_len..(n + 1) * image_len];
+                copy_window(image, [oh, ow], cout, [band.start as isize + top, *left], [height, width], window);
+            }
+            for (&(a, b), packed) in pairs.iter().zip(packed) {
+                let mut lhs_offsets = Vec::with_capacity(images.len() * band.len() * columns);
+                let mut out_offsets = Vec::with_capacity(lhs_offsets.capacity());
+                for (i, n) in images.clone().enumerate() {
+                    for (line, y) in band.clone().enumerate().map(|(l, i)| (l, i * sh + a.offset)).filter(|&(_, y)| y < h) {
+                        for (j, x) in (0..columns).map(|j| (j, j * sw + b.offset)).filter(|&(_, x)| x < wid) {
+                            lhs_offsets.push((i * height + line) * pitch + j * cout);
+                            out_offsets.push(((n * h + y) * wid + x) * cin);
+                        }
+                    }
+                }
+                match packed {
+                    Some(packed) => {
+                        let rows = RowTask {
+                            lhs: scratch.as_ptr(),
+                            lhs_offsets: &lhs_offsets,
+                            out: out.get(),
+                            out_offsets: &out_offsets,
+                        };
+                        // SAFETY: every window lies in the scratch image; tasks write different pixels or channels.
+                        unsafe { rows_times_packed(&rows, packed, share.clone()) }
+                    }
+                    None => {
+                        for &at in &out_offsets {
+                            // SAFETY: as above: this task alone writes these channels of this pixel.
+                            unsafe { std::slice::from_raw_parts_mut(out.get().add(at + share.start), share.len()) }.fill(0.0);
+                        }
                     }
                 }
             }
-            match packed {
-                Some(packed) => {
-                    let rows =
-                        RowTask { lhs: scratch.as_ptr(), lhs_offsets: &lhs_offsets, out: out.get(), out_offsets: &out_offsets };
-                    // SAFETY: every window lies in the scratch image; tasks write different pixels or channels.
-                    unsafe { rows_times_packed(&rows, packed, share.clone()) }
-                }
-                None => {
-                    for &at in &out_offsets {
-                        // SAFETY: as above: this task alone writes these channels of this pixel.
-                        unsafe { std::slice::from_raw_parts_mut(out.get().add(at + share.start), share.len()) }.fill(0.0);
-                    }
-                }
-            }
-        }
-    });
+        });
+    }
 }
 
 /// `dw[kh, kw, ci, co] = Σ x[n, oy·s + kh − p, ox·s + kw − p, ci] · dy[n, oy, ox, co]`: a sum over pixels of outer products of
@@ -251,8 +309,10 @@ pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: Con
 pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: ConvCall) {
     match algorithm(Op::WeightGrad, &call) {
         Algorithm::Direct => {}
-        Algorithm::F2 => return winograd::weight_grad::<2, 3>(x, dy, dw, call),
-        Algorithm::F4 => return winograd::weight_grad::<4, 5>(x, dy, dw, call),
+        Algorithm::F2 if call.geom.kernel[0] == 4 => return winograd::weight_grad::<2, 3, 2>(x, dy, dw, call),
+        Algorithm::F4 if call.geom.kernel[0] == 4 => return winograd::weight_grad::<4, 5, 2>(x, dy, dw, call),
+        Algorithm::F2 => return winograd::weight_grad::<2, 4, 3>(x, dy, dw, call),
+        Algorithm::F4 => return winograd::weight_grad::<4, 6, 3>(x, dy, dw, call),
     }
     let ConvCall { geom, batch, cin, cout } = call;
     let [oh, ow] = geom.output();

@@ -2,7 +2,7 @@
 
 use super::kernel::{Columns, Lhs, Out, Rows, Seg, block};
 use super::simd::{Portable, Simd};
-use super::{Buffer, Isa, SendPtr, isa, par_for};
+use super::{Buffer, Isa, SendPtr, isa, multiversion, par_for};
 use std::ops::Range;
 
 /// Target length of a block of k: a panel of 64 columns then fills two thirds of a 48 KiB first-level cache.
@@ -69,6 +69,25 @@ pub(crate) fn packed_columns(n: usize) -> usize {
     n.next_multiple_of(lanes().0)
 }
 
+/// Side of the squares that are transposed in registers.
+pub(crate) const SIDE: usize = 16;
+
+multiversion! {
+    /// `to[j · to_pitch + i] = from[i · pitch + j]` for i and j below [`SIDE`].
+    pub(crate) fn turn(from: &[f32], pitch: usize, to: &mut [f32], to_pitch: usize) {
+        let mut square = [[0f32; SIDE]; SIDE];
+        for (i, line) in square.iter_mut().enumerate() {
+            line.copy_from_slice(&from[i * pitch..][..SIDE]);
+        }
+        for j in 0..SIDE {
+            let line = &mut to[j * to_pitch..][..SIDE];
+            for i in 0..SIDE {
+                line[i] = square[i][j];
+            }
+        }
+    }
+}
+
 /// Where element (k, n) of the right operand is: at `row(k) + n · stride`.
 pub(crate) struct Rhs<'a, F: Fn(usize) -> usize + Sync> {
     pub data: &'a [f32],
@@ -95,13 +114,19 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
                     row[n..].fill(0.0);
                 }
             } else {
-                // Sixteen columns at a time, so that the lines read for one k still lie in the cache for the next.
-                for j0 in (0..width).step_by(16) {
-                    for (k, row) in ks.clone().zip(panel.chunks_exact_mut(width)) {
-                        let base = (self.row)(k);
-                        for (j, slot) in row[j0..width.min(j0 + 16)].iter_mut().enumerate() {
-                            let j = j0 + j;
-                            *slot = if j < n { self.data[base + (column + j) * self.stride] } else { 0.0 };
+                for j0 in (0..width).step_by(SIDE) {
+                    for k0 in (0..kc).step_by(SIDE) {
+                        let base = (self.row)(ks.start + k0) + (column + j0) * self.stride;
+                        let whole = j0 + SIDE <= n && k0 + SIDE <= kc;
+                        if whole && (self.row)(ks.start + k0 + SIDE - 1) - (self.row)(ks.start + k0) == SIDE - 1 {
+                            turn(&self.data[base..], self.stride, &mut panel[k0 * width + j0..], width);
+                            continue;
+                        }
+                        for k in k0..kc.min(k0 + SIDE) {
+                            let base = (self.row)(ks.start + k);
+                            for j in j0..width.min(j0 + SIDE) {
+                                panel[k * width + j] = if j < n { self.data[base + (column + j) * self.stride] } else { 0.0 };
+                            }
                         }
                     }
                 }
@@ -194,9 +219,17 @@ pub(crate) fn matmul(a: &[f32], b: &[f32], out: &mut [f32], [m, k, n]: [usize; 3
     if k == 0 {
         return out.fill(0.0);
     }
+    matmul_packed(a, &pack(b, [k, n], trans_b), out, [m, k, n], trans_a);
+}
+
+/// `op(b)[k, n]` as a right operand.
+pub(crate) fn pack(b: &[f32], [k, n]: [usize; 2], trans_b: bool) -> Packed {
     let (row_step, stride) = if trans_b { (1, k) } else { (n, 1) };
-    let rhs = Rhs { data: b, row: |k| k * row_step, stride, n };
-    let packed = Packed::new(&rhs, &[Seg { off: 0, len: k }]);
+    Packed::new(&Rhs { data: b, row: |k| k * row_step, stride, n }, &[Seg { off: 0, len: k }])
+}
+
+/// [`matmul`] with the right operand packed before; no side is 0.
+pub(crate) fn matmul_packed(a: &[f32], packed: &Packed, out: &mut [f32], [m, k, n]: [usize; 3], trans_a: bool) {
     let panel = lanes().0 * lanes().1;
     let columns = TASK_COLUMNS.next_multiple_of(panel);
     let (row_tasks, column_tasks) = (m.div_ceil(TASK_ROWS), n.div_ceil(columns));
@@ -222,7 +255,7 @@ pub(crate) fn matmul(a: &[f32], b: &[f32], out: &mut [f32], [m, k, n]: [usize; 3
             let lhs_offsets: Vec<usize> = (m0..m0 + rows).map(|m| m * k).collect();
             let task = RowTask { lhs: a.as_ptr(), lhs_offsets: &lhs_offsets, out: out.get(), out_offsets: &out_offsets };
             // SAFETY: rows m0 .. m0 + rows of `a`, k numbers each; the task alone writes its rows and columns.
-            unsafe { rows_times_packed(&task, &packed, columns) }
+            unsafe { rows_times_packed(&task, packed, columns) }
         }
     });
 }

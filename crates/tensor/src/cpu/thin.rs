@@ -6,8 +6,7 @@
 //! no sum is read back while it is still on its way to memory. A line's results stay in the first-level cache, the image in the second.
 
 use super::conv::ConvCall;
-use super::gemm::{Packed, Rhs, RowTask, rows_times_packed};
-use super::kernel::Seg;
+use super::gemm::{self, Packed, RowTask, rows_times_packed};
 use super::{Buffer, SendPtr, multiversion, par_for};
 use std::ops::Range;
 
@@ -16,14 +15,18 @@ pub(crate) const THIN: usize = 4;
 /// Fewer images than this are cut into as many bands of lines.
 const FEW: usize = 8;
 
+/// The weight as [`input_grad`] wants it.
+pub(super) fn pack(w: &[f32], call: &ConvCall) -> Packed {
+    gemm::pack(w, [call.cout, call.geom.kernel[0] * call.geom.kernel[1] * call.cin], true)
+}
+
 /// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]`, as [`conv2d_input_grad`](super::conv::conv2d_input_grad), for at most
 /// [`THIN`] channels. Each result is a sum over windows in the order of their lines, whatever the batch.
-pub(crate) fn input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) {
+pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: ConvCall) {
     let ConvCall { geom, batch, cin, cout } = call;
     let ([h, wid], [oh, ow]) = (geom.input, geom.output());
     let ([kh, kw], [sh, sw]) = (geom.kernel, geom.stride);
     let columns = kh * kw * cin;
-    let packed = Packed::new(&Rhs { data: w, row: |co| co, stride: cout, n: columns }, &[Seg { off: 0, len: cout }]);
     // The image with its border, as far as windows reach.
     let pitch = ((ow - 1) * sw + kw).max(geom.pad[1][0] + wid) * cin;
     let bands = if batch < FEW { FEW.min(h) } else { 1 };
@@ -44,7 +47,7 @@ pub(crate) fn input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) 
                 out_offsets: &out_offsets,
             };
             // SAFETY: a line of dy has `ow` pixels of `cout` numbers, `products` as many of `columns`.
-            unsafe { rows_times_packed(&rows, &packed, 0..columns) }
+            unsafe { rows_times_packed(&rows, packed, 0..columns) }
             for tap in 0..kh {
                 let Some(y) = (oy * sh + tap).checked_sub(geom.pad[0][0]).filter(|y| lines.contains(y)) else { continue };
                 let line = &mut image[(y - lines.start) * pitch..(y - lines.start + 1) * pitch];
@@ -54,7 +57,8 @@ pub(crate) fn input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) 
             }
         }
         // SAFETY: the lines of a band are its task's alone.
-        let dx = unsafe { std::slice::from_raw_parts_mut(out.get().add((n * h + lines.start) * wid * cin), lines.len() * wid * cin) };
+        let dx =
+            unsafe { std::slice::from_raw_parts_mut(out.get().add((n * h + lines.start) * wid * cin), lines.len() * wid * cin) };
         for (to, from) in dx.chunks_exact_mut(wid * cin).zip(image.chunks_exact(pitch)) {
             to.copy_from_slice(&from[geom.pad[1][0] * cin..][..wid * cin]);
         }

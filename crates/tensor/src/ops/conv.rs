@@ -3,11 +3,13 @@
 
 use crate::autograd::{Save, record};
 use crate::cpu::Buffer;
-use crate::cpu::conv::{self as cpu, ConvCall};
+use crate::cpu::conv::{self as cpu, ConvCall, InputGradWeight};
+use crate::cpu::gemm::{Packed, matmul_packed, pack};
 use crate::gpu::kernels::conv as gpu;
-use crate::tensor::on_device;
+use crate::tensor::{Storage, on_device};
 use crate::{ConvGeom, Shape, Tensor};
 use smallvec::smallvec;
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[track_caller]
 fn check(name: &str, what: &str, t: &Tensor, expected: [Option<usize>; 4]) {
@@ -187,10 +189,81 @@ fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, gradient: Gradient) -> 
 /// When the geometry is impossible ([`ConvGeom::transposed`]) or an operand does not fit.
 #[track_caller]
 pub fn conv_transpose2d(x: &Tensor, w: &Tensor, stride: [usize; 2], pad: [[usize; 2]; 2], output_padding: [usize; 2]) -> Tensor {
+    input_grad(x, w, &transposed(x, w, stride, pad, output_padding), Gradient::Neither)
+}
+
+/// [`conv_transpose2d`] with a weight that stays the same from call to call: on a CPU, outside the graph and where the direct algorithm is in use
+/// ([`per_image`](crate::per_image)), what the kernels make of the weight is kept in `cache`. The result has the same bits.
+///
+/// # Panics
+/// As [`conv_transpose2d`].
+#[track_caller]
+pub fn conv_transpose2d_cached(
+    x: &Tensor,
+    w: &Tensor,
+    cache: &WeightCache,
+    stride: [usize; 2],
+    pad: [[usize; 2]; 2],
+    output_padding: [usize; 2],
+) -> Tensor {
+    let geom = transposed(x, w, stride, pad, output_padding);
+    let [oh, ow] = geom.output();
+    let (batch, cin, cout) = (x.shape()[0], w.shape()[2], w.shape()[3]);
+    check("conv_transpose2d", "x", x, [None, Some(oh), Some(ow), Some(cout)]);
+    let call = ConvCall { geom, batch, cin, cout };
+    let shape = Shape::from([batch, geom.input[0], geom.input[1], cin]);
+    let (Storage::Cpu(numbers), Storage::Cpu(weight)) = (&x.storage, &w.storage) else {
+        return input_grad(x, w, &geom, Gradient::Neither);
+    };
+    if x.is_tracked() || w.is_tracked() || shape.is_empty() || cout == 0 || !cpu::is_direct(&call) {
+        return input_grad(x, w, &geom, Gradient::Neither);
+    }
+    let mut out = Buffer::uninit(shape.len());
+    match &*cache.packed(weight, &call) {
+        Packing::Product(packed) => matmul_packed(numbers, packed, &mut out, [batch, cout, shape.len() / batch], false),
+        Packing::Windows(weight) => weight.input_grad(numbers, &mut out, call),
+    }
+    Tensor::from_buffer(out, shape)
+}
+
+#[track_caller]
+fn transposed(x: &Tensor, w: &Tensor, stride: [usize; 2], pad: [[usize; 2]; 2], output_padding: [usize; 2]) -> ConvGeom {
     check("conv_transpose2d", "x", x, [None; 4]);
     check("conv_transpose2d", "w", w, [None; 4]);
     let input = [x.shape()[1], x.shape()[2]];
     let kernel = [w.shape()[0], w.shape()[1]];
-    let geom = ConvGeom::transposed(input, kernel, stride, pad, output_padding).unwrap_or_else(|message| panic!("{message}"));
-    input_grad(x, w, &geom, Gradient::Neither)
+    ConvGeom::transposed(input, kernel, stride, pad, output_padding).unwrap_or_else(|message| panic!("{message}"))
+}
+
+/// What [`conv_transpose2d_cached`] keeps of the last weight it met: another form of it, of the same size, and the weight itself.
+#[derive(Default)]
+pub struct WeightCache(Mutex<Option<Kept>>);
+
+struct Kept {
+    /// Held, so that nobody writes to it.
+    weight: Arc<Buffer>,
+    geom: ConvGeom,
+    packing: Arc<Packing>,
+}
+
+enum Packing {
+    /// A window over the whole output: a matrix product.
+    Product(Packed),
+    Windows(InputGradWeight),
+}
+
+impl WeightCache {
+    fn packed(&self, weight: &Arc<Buffer>, call: &ConvCall) -> Arc<Packing> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = kept.as_ref().filter(|kept| Arc::ptr_eq(&kept.weight, weight) && kept.geom == call.geom) {
+            return kept.packing.clone();
+        }
+        let packing = Arc::new(if call.geom.is_dense() {
+            Packing::Product(pack(weight, [call.cout, weight.len() / call.cout], true))
+        } else {
+            Packing::Windows(InputGradWeight::new(weight, call))
+        });
+        *kept = Some(Kept { weight: weight.clone(), geom: call.geom, packing: packing.clone() });
+        packing
+    }
 }

@@ -1,7 +1,9 @@
 //! y = Aᵀ[Σ V⊙U]A.
 
 use super::transforms::{Form, InputMap, KernelMap, Matrices, OutputMap, gather, write};
-use super::{BLOCK_K, BLOCK_N, LANES, Plan, TILES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tile_blocks};
+use super::{
+    BLOCK_K, BLOCK_N, LANES, Plan, TILES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tap, tile_blocks,
+};
 use crate::cpu::conv::ConvCall;
 use crate::cpu::gemm::run_block;
 use crate::cpu::kernel::{Out, Rows, Seg};
@@ -37,22 +39,22 @@ pub(super) unsafe fn products(
 /// V of a block of tiles for some places: `[point][tile][place]`.
 /// # Safety
 /// `v` must hold it.
-pub(super) unsafe fn transform_input<const M: usize, const T: usize>(
-    tiles: &Tiles<M, T>,
+pub(super) unsafe fn transform_input<const M: usize, const T: usize, const R: usize>(
+    tiles: &Tiles<M, T, R>,
     block: &Range<usize>,
     x: &[f32],
     zeros: &[f32],
     places: &Range<usize>,
     v: *mut f32,
 ) where
-    Form<M, T>: Matrices<M, T>,
+    Form<M, T, R>: Matrices<M, T, R>,
 {
     let stride = point_stride(block.len() * places.len());
     for strip in strips(places, tiles.call.cin) {
         for (t, tile) in block.clone().enumerate() {
             let from = tiles.input(tile, strip.parity).pointers(x.as_ptr(), strip.channels.start, zeros.as_ptr());
             // SAFETY: pixels have `cin` channels, `zeros` no fewer; the rest is the caller's promise.
-            unsafe { gather::<InputMap<M, T>, T, T>(&from, v.add(t * places.len() + strip.at), stride, strip.channels.len()) }
+            unsafe { gather::<InputMap<M, T, R>, T, T>(&from, v.add(t * places.len() + strip.at), stride, strip.channels.len()) }
         }
     }
 }
@@ -60,42 +62,43 @@ pub(super) unsafe fn transform_input<const M: usize, const T: usize>(
 /// U of a block of weights, packed: rows are places, columns output channels.
 /// # Safety
 /// `u` must hold it.
-unsafe fn transform_kernel<const M: usize, const T: usize>(
+unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     call: &ConvCall,
     w: &[f32],
+    zeros: &[f32],
     places: &Range<usize>,
     columns: &Range<usize>,
     u: *mut f32,
 ) where
-    Form<M, T>: Matrices<M, T>,
+    Form<M, T, R>: Matrices<M, T, R>,
 {
     let (kc, n) = (places.len(), columns.len());
     for strip in strips(places, call.cin) {
         for panel in panels(n) {
             for (k, c) in strip.channels.clone().enumerate() {
-                let from = square(|i, j| {
-                    let tap = (2 * i + strip.parity[0]) * 4 + 2 * j + strip.parity[1];
-                    w[(tap * call.cin + c) * call.cout + columns.start + panel.start..].as_ptr()
+                let from = square(|i, j| match tap(call.geom.kernel[0], [i, j], strip.parity) {
+                    Some(tap) => w[(tap * call.cin + c) * call.cout + columns.start + panel.start..].as_ptr(),
+                    None => zeros.as_ptr(),
                 });
                 let at = packed_at(strip.at + k, panel.start, kc, n);
-                // SAFETY: each tap has `cout` numbers; the rest is the caller's promise.
-                unsafe { gather::<KernelMap<M, T>, 2, T>(&from, u.add(at), point_stride(kc * n), panel.len()) }
+                // SAFETY: each tap has `cout` numbers, `zeros` no fewer; the rest is the caller's promise.
+                unsafe { gather::<KernelMap<M, T, R>, R, T>(&from, u.add(at), point_stride(kc * n), panel.len()) }
             }
         }
     }
 }
 
-/// [`crate::cpu::conv::conv2d`] of a 4×4 kernel with stride 2 and channels in multiples of [`LANES`], by F(M×M, 2×2).
-pub(crate) fn forward<const M: usize, const T: usize>(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall)
+/// [`crate::cpu::conv::conv2d`] of a kernel of [`KERNELS`](super::KERNELS) with stride 2 and channels in multiples of [`LANES`], by F(M×M, R×R).
+pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall)
 where
-    Form<M, T>: Matrices<M, T>,
+    Form<M, T, R>: Matrices<M, T, R>,
 {
     let ConvCall { batch, cin, cout, .. } = call;
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
-    let tiles = Tiles::<M, T>::new(call);
+    let tiles = Tiles::<M, T, R>::new(call);
     let plan = Plan::new(batch, tiles.per_image(), cout);
     let blocks_k = pieces(4 * cin, BLOCK_K);
-    let zeros = Buffer::zeros(cin);
+    let zeros = Buffer::zeros(cin.max(cout));
     let points = T * T;
     let out = SendPtr(y.as_mut_ptr());
     par_for(plan.tasks(), |task| {
@@ -121,7 +124,7 @@ where
                     let sizes = [rows, places.len(), n];
                     // SAFETY: the scratch buffers hold the largest block.
                     unsafe {
-                        transform_kernel::<M, T>(&call, w, places, columns, u.as_mut_ptr());
+                        transform_kernel::<M, T, R>(&call, w, &zeros, places, columns, u.as_mut_ptr());
                         products(points, v.as_ptr().add(at), u.as_ptr(), sums.as_mut_ptr(), sizes, i > 0);
                     }
                     at += points * point_stride(rows * places.len());
@@ -129,7 +132,7 @@ where
                 for (t, tile) in block.clone().enumerate() {
                     let to = tiles.out(tile).places(out.get(), columns.start, nowhere.as_mut_ptr());
                     // SAFETY: each task writes its own images and columns.
-                    unsafe { write::<OutputMap<M, T>, T, M>(sums.as_ptr().add(t * n), point_stride(rows * n), &to, n) }
+                    unsafe { write::<OutputMap<M, T, R>, T, M>(sums.as_ptr().add(t * n), point_stride(rows * n), &to, n) }
                 }
             }
         }

@@ -1,57 +1,49 @@
 //! dX = B[Σ E⊙U]Bᵀ, the tiles' overlapping squares added in a fixed order.
 
 use super::forward::products;
-use super::transforms::{Form, InputBack, KernelMap, Matrices, OutputGrad, gather, scatter};
-use super::{BLOCK_K, BLOCK_N, LANES, Plan, TILES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tile_blocks};
+use super::transforms::{Form, InputBack, KernelMapBack, Matrices, OutputGradBack, gather, scatter};
+use super::{
+    BLOCK_K, BLOCK_N, LANES, Plan, TILES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tap, tile_blocks,
+};
 use crate::cpu::conv::ConvCall;
-use crate::cpu::{Buffer, SendPtr, multiversion, par_for};
+use crate::cpu::gemm::{SIDE, turn};
+use crate::cpu::{Buffer, SendPtr, par_for};
 use std::ops::Range;
 
 /// E of a block of tiles for some output channels: `[point][tile][channel]`.
 /// # Safety
 /// `e` must hold it.
-unsafe fn transform_grad<const M: usize, const T: usize>(
-    tiles: &Tiles<M, T>,
+unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
+    tiles: &Tiles<M, T, R>,
     block: &Range<usize>,
     dy: &[f32],
     zeros: &[f32],
     channels: &Range<usize>,
     e: *mut f32,
 ) where
-    Form<M, T>: Matrices<M, T>,
+    Form<M, T, R>: Matrices<M, T, R>,
 {
     let stride = point_stride(block.len() * channels.len());
     for (t, tile) in block.clone().enumerate() {
         let from = tiles.out(tile).pointers(dy.as_ptr(), channels.start, zeros.as_ptr());
         // SAFETY: pixels have `cout` channels, `zeros` no fewer; the rest is the caller's promise.
-        unsafe { gather::<OutputGrad<M, T>, M, T>(&from, e.add(t * channels.len()), stride, channels.len()) }
+        unsafe { gather::<OutputGradBack<M, T, R>, M, T>(&from, e.add(t * channels.len()), stride, channels.len()) }
     }
 }
 
-multiversion! {
-    /// `to[j][i] = from[i · pitch + j]` for `rows` rows of `columns` numbers, both multiples of 16.
-    fn transpose(from: &[f32], pitch: usize, to: &mut [f32], rows: usize, columns: usize) {
-        for i0 in (0..rows).step_by(16) {
-            for j0 in (0..columns).step_by(16) {
-                let mut square = [[0f32; 16]; 16];
-                for (i, line) in square.iter_mut().enumerate() {
-                    line.copy_from_slice(&from[(i0 + i) * pitch + j0..][..16]);
-                }
-                for j in 0..16 {
-                    let line = &mut to[(j0 + j) * rows + i0..][..16];
-                    for i in 0..16 {
-                        line[i] = square[i][j];
-                    }
-                }
-            }
+/// `to[j][i] = from[i · pitch + j]` for `rows` rows of `columns` numbers, both multiples of [`SIDE`].
+fn transpose(from: &[f32], pitch: usize, to: &mut [f32], rows: usize, columns: usize) {
+    for i in (0..rows).step_by(SIDE) {
+        for j in (0..columns).step_by(SIDE) {
+            turn(&from[i * pitch + j..], pitch, &mut to[j * rows + i..], rows);
         }
     }
 }
 
-/// U of a block of weights, packed: rows are output channels, columns places. `turned` holds four taps of a block.
+/// U of a block of weights, packed: rows are output channels, columns places. `turned` holds R² taps of a block.
 /// # Safety
 /// `u` must hold it.
-unsafe fn transform_kernel<const M: usize, const T: usize>(
+unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     call: &ConvCall,
     w: &[f32],
     channels: &Range<usize>,
@@ -59,14 +51,19 @@ unsafe fn transform_kernel<const M: usize, const T: usize>(
     turned: &mut [f32],
     u: *mut f32,
 ) where
-    Form<M, T>: Matrices<M, T>,
+    Form<M, T, R>: Matrices<M, T, R>,
 {
     let (kc, n) = (channels.len(), places.len());
     for strip in strips(places, call.cin) {
         let len = strip.channels.len();
-        for (i, turned) in turned.chunks_exact_mut(kc * len).enumerate().take(4) {
-            let tap = (2 * (i / 2) + strip.parity[0]) * 4 + 2 * (i % 2) + strip.parity[1];
-            transpose(&w[(tap * call.cin + strip.channels.start) * call.cout + channels.start..], call.cout, turned, len, kc);
+        for (i, turned) in turned.chunks_exact_mut(kc * len).enumerate().take(R * R) {
+            match tap(call.geom.kernel[0], [i / R, i % R], strip.parity) {
+                Some(tap) => {
+                    let from = &w[(tap * call.cin + strip.channels.start) * call.cout + channels.start..];
+                    transpose(from, call.cout, turned, len, kc);
+                }
+                None => turned.fill(0.0),
+            }
         }
         for panel in panels(n) {
             let (start, end) = (panel.start.max(strip.at), panel.end.min(strip.at + len));
@@ -74,24 +71,29 @@ unsafe fn transform_kernel<const M: usize, const T: usize>(
                 continue;
             }
             for k in 0..kc {
-                let from = square(|i, j| turned[((2 * i + j) * kc + k) * len + start - strip.at..].as_ptr());
+                let from = square(|i, j| turned[((R * i + j) * kc + k) * len + start - strip.at..].as_ptr());
                 // SAFETY: each row of `turned` has `len` numbers; the rest is the caller's promise.
                 unsafe {
-                    gather::<KernelMap<M, T>, 2, T>(&from, u.add(packed_at(k, start, kc, n)), point_stride(kc * n), end - start);
+                    gather::<KernelMapBack<M, T, R>, R, T>(
+                        &from,
+                        u.add(packed_at(k, start, kc, n)),
+                        point_stride(kc * n),
+                        end - start,
+                    );
                 }
             }
         }
     }
 }
 
-/// [`crate::cpu::conv::conv2d_input_grad`] of a 4×4 kernel with stride 2 and channels in multiples of [`LANES`], by F(M×M, 2×2).
-pub(crate) fn input_grad<const M: usize, const T: usize>(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall)
+/// [`crate::cpu::conv::conv2d_input_grad`] of a kernel of [`KERNELS`](super::KERNELS) with stride 2 and channels in multiples of [`LANES`], by F(M×M, R×R).
+pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall)
 where
-    Form<M, T>: Matrices<M, T>,
+    Form<M, T, R>: Matrices<M, T, R>,
 {
     let ConvCall { batch, cin, cout, .. } = call;
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
-    let tiles = Tiles::<M, T>::new(call);
+    let tiles = Tiles::<M, T, R>::new(call);
     let plan = Plan::new(batch, tiles.per_image(), 4 * cin);
     let blocks_k = pieces(cout, BLOCK_K);
     let zeros = Buffer::zeros(cin.max(cout));
@@ -103,7 +105,7 @@ where
         let e_len: usize = blocks_k.iter().map(|k| points * point_stride(most * k.len())).sum();
         let mut e = Buffer::uninit(e_len);
         let mut u = Buffer::uninit(points * point_stride(BLOCK_K * BLOCK_N));
-        let mut turned = Buffer::uninit(4 * BLOCK_K * BLOCK_N);
+        let mut turned = Buffer::uninit(R * R * BLOCK_K * BLOCK_N);
         let mut sums = Buffer::uninit(points * point_stride(most * BLOCK_N));
         let mut nowhere = Buffer::uninit(BLOCK_N);
         if task % plan.shares.len() == 0 {
@@ -127,7 +129,7 @@ where
                     let sizes = [rows, channels.len(), n];
                     // SAFETY: the scratch buffers hold the largest block.
                     unsafe {
-                        transform_kernel::<M, T>(&call, w, channels, places, &mut turned, u.as_mut_ptr());
+                        transform_kernel::<M, T, R>(&call, w, channels, places, &mut turned, u.as_mut_ptr());
                         products(points, e.as_ptr().add(at), u.as_ptr(), sums.as_mut_ptr(), sizes, i > 0);
                     }
                     at += points * point_stride(rows * channels.len());
@@ -136,12 +138,12 @@ where
                     for (t, tile) in block.clone().enumerate() {
                         let window = tiles.covered(tile, strip.parity);
                         let to = window.places(out.get(), strip.channels.start, nowhere.as_mut_ptr());
-                        // The first row and column were written by the tiles above and to the left, if there are any.
-                        let again = tiles.corner(tile).1.map(|at| at > 0);
+                        // The first rows and columns were written by the tiles above and to the left, if there are any.
+                        let again = tiles.corner(tile).1.map(|at| if at > 0 { R - 1 } else { 0 });
                         // SAFETY: `sums` holds the tile's points; each task writes its own images and channels of `dx`.
                         unsafe {
                             let from = sums.as_ptr().add(t * n + strip.at);
-                            scatter::<InputBack<M, T>, T, T>(from, point_stride(rows * n), again, &to, strip.channels.len());
+                            scatter::<InputBack<M, T, R>, T, T>(from, point_stride(rows * n), again, &to, strip.channels.len());
                         }
                     }
                 }

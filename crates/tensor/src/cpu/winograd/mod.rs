@@ -1,5 +1,6 @@
-//! Stride-2 convolutions of 4×4 kernels with fewer multiplications: over the 2×2 space-to-depth of the padded image they
-//! are 2×2 convolutions of stride 1, which Winograd's F(2×2, 2×2) and F(4×4, 2×2) do in 9 products for 16 and 25 for 64.
+//! Stride-2 convolutions of 4×4 and 5×5 kernels with fewer multiplications: over the 2×2 space-to-depth of the padded image they
+//! are R×R convolutions of stride 1. For 4×4 kernels R is 2, and Winograd's F(2×2, 2×2) and F(4×4, 2×2) need 9 products for 16 and 25 for 64; for 5×5
+//! kernels it is 3 (the sixth tap 0), and F(2×2, 3×3) and F(4×4, 3×3) need 64 products where the definition has 100, and 144 for 400.
 //!
 //! With X a tile of the space-to-depth image, g the kernel and dy a tile of the output's gradient:
 //! V = Bᵀ X B, U = G g Gᵀ, E = A dy Aᵀ, and y = Aᵀ[Σ V⊙U]A, dX = B[Σ E⊙U]Bᵀ, dg = Gᵀ[Σ V⊙E]G.
@@ -81,16 +82,25 @@ fn panels(n: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n).step_by(wide).map(move |start| start..n.min(start + wide))
 }
 
+/// The sides of the kernels that [`forward`], [`input_grad`] and [`weight_grad`] serve with R = 2 and R = 3.
+pub(crate) const KERNELS: [usize; 2] = [4, 5];
+
+/// The number of a tap in the kernel, from its place in the space-to-depth kernel and the parity; `None` for the last ones of odd kernels.
+fn tap(side: usize, [i, j]: [usize; 2], parity: [usize; 2]) -> Option<usize> {
+    let (y, x) = (2 * i + parity[0], 2 * j + parity[1]);
+    (y < side && x < side).then_some(y * side + x)
+}
+
 /// The tiles of a batch: M×M outputs each, those of an image in row-major order.
 #[derive(Clone, Copy)]
-struct Tiles<const M: usize, const T: usize> {
+struct Tiles<const M: usize, const T: usize, const R: usize> {
     call: ConvCall,
     output: [usize; 2],
     /// Tiles down and across an image.
     grid: [usize; 2],
 }
 
-impl<const M: usize, const T: usize> Tiles<M, T> {
+impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
     fn new(call: ConvCall) -> Self {
         let output = call.geom.output();
         Self { call, output, grid: output.map(|side| side.div_ceil(M)) }
@@ -108,22 +118,24 @@ impl<const M: usize, const T: usize> Tiles<M, T> {
 
     /// The places in `[N, H, W, Cin]` of a tile's inputs of one parity, as far as they lie in the image.
     fn input(&self, tile: usize, parity: [usize; 2]) -> Window<T> {
-        self.window(tile, parity, usize::MAX)
+        self.window(tile, parity, [usize::MAX; 2])
     }
 
     /// [`input`](Self::input), as far as a window covers them.
     fn covered(&self, tile: usize, parity: [usize; 2]) -> Window<T> {
-        self.window(tile, parity, 1)
+        // Of R taps in the space-to-depth kernel, an odd kernel has one less in the second parity.
+        let side = self.call.geom.kernel[0];
+        self.window(tile, parity, parity.map(|p| (side - p).div_ceil(2) - 1))
     }
 
-    fn window(&self, tile: usize, parity: [usize; 2], beyond: usize) -> Window<T> {
+    fn window(&self, tile: usize, parity: [usize; 2], beyond: [usize; 2]) -> Window<T> {
         let (image, corner) = self.corner(tile);
         let ConvCall { geom, cin, .. } = self.call;
         let axis = |axis: usize, pitch: usize| {
             std::array::from_fn(|i| {
                 let at = corner[axis] + i;
                 let pixel = (2 * at + parity[axis]).wrapping_sub(geom.pad[axis][0]);
-                let inside = pixel < geom.input[axis] && at < self.output[axis].saturating_add(beyond);
+                let inside = pixel < geom.input[axis] && at < self.output[axis].saturating_add(beyond[axis]);
                 if inside { pixel * pitch } else { OUTSIDE }
             })
         };
@@ -135,7 +147,7 @@ impl<const M: usize, const T: usize> Tiles<M, T> {
     fn uncovered(&self, image: usize, mut f: impl FnMut(usize)) {
         let geom = &self.call.geom;
         let [h, w] = geom.input;
-        let end = [0, 1].map(|i| (2 * (self.output[i] + 1)).saturating_sub(geom.pad[i][0]).min(geom.input[i]));
+        let end = [0, 1].map(|i| (2 * (self.output[i] - 1) + geom.kernel[i]).saturating_sub(geom.pad[i][0]).min(geom.input[i]));
         for y in 0..h {
             for x in if y < end[0] { end[1]..w } else { 0..w } {
                 f(((image * h + y) * w + x) * self.call.cin);

@@ -15,14 +15,15 @@ fn reference(x: &[f32], w: &[f32], dy: &[f32], call: &ConvCall) -> [Vec<f64>; 3]
     let [h, wid] = geom.input;
     let (mut y, mut dx, mut dw) = (vec![0f64; dy.len()], vec![0f64; x.len()], vec![0f64; w.len()]);
     for (n, oy, ox) in (0..batch).flat_map(|n| (0..oh).flat_map(move |oy| (0..ow).map(move |ox| (n, oy, ox)))) {
-        for (ky, kx) in (0..4).flat_map(|ky| (0..4).map(move |kx| (ky, kx))) {
+        let side = geom.kernel[0];
+        for (ky, kx) in (0..side).flat_map(|ky| (0..side).map(move |kx| (ky, kx))) {
             let (iy, ix) = ((oy * 2 + ky).wrapping_sub(geom.pad[0][0]), (ox * 2 + kx).wrapping_sub(geom.pad[1][0]));
             if iy >= h || ix >= wid {
                 continue;
             }
             let (from, to) = (((n * h + iy) * wid + ix) * cin, ((n * oh + oy) * ow + ox) * cout);
             for ci in 0..cin {
-                let tap = ((ky * 4 + kx) * cin + ci) * cout;
+                let tap = ((ky * side + kx) * cin + ci) * cout;
                 for co in 0..cout {
                     let [a, b, c] = [x[from + ci], w[tap + co], dy[to + co]].map(f64::from);
                     y[to + co] += a * b;
@@ -35,35 +36,49 @@ fn reference(x: &[f32], w: &[f32], dy: &[f32], call: &ConvCall) -> [Vec<f64>; 3]
     [y, dx, dw]
 }
 
-/// The errors of F(2×2, 2×2) and F(4×4, 2×2) in forward, input gradient and weight gradient, with images and weights uniform
+/// The triple by tiles of 2×2 and of 4×4 outputs: y, dx and dw of each.
+fn both(x: &[f32], w: &[f32], dy: &[f32], call: ConvCall) -> [[Vec<f32>; 3]; 2] {
+    let poisoned = || [dy.len(), x.len(), w.len()].map(|len| vec![f32::NAN; len]);
+    let ([mut y2, mut dx2, mut dw2], [mut y4, mut dx4, mut dw4]) = (poisoned(), poisoned());
+    if call.geom.kernel == [4; 2] {
+        forward::<2, 3, 2>(x, w, &mut y2, call);
+        input_grad::<2, 3, 2>(dy, w, &mut dx2, call);
+        weight_grad::<2, 3, 2>(x, dy, &mut dw2, call);
+        forward::<4, 5, 2>(x, w, &mut y4, call);
+        input_grad::<4, 5, 2>(dy, w, &mut dx4, call);
+        weight_grad::<4, 5, 2>(x, dy, &mut dw4, call);
+    } else {
+        forward::<2, 4, 3>(x, w, &mut y2, call);
+        input_grad::<2, 4, 3>(dy, w, &mut dx2, call);
+        weight_grad::<2, 4, 3>(x, dy, &mut dw2, call);
+        forward::<4, 6, 3>(x, w, &mut y4, call);
+        input_grad::<4, 6, 3>(dy, w, &mut dx4, call);
+        weight_grad::<4, 6, 3>(x, dy, &mut dw4, call);
+    }
+    [[y2, dx2, dw2], [y4, dx4, dw4]]
+}
+
+/// The errors of both tiles in forward, input gradient and weight gradient, with images and weights uniform
 /// from `low` to 1.
 fn errors(seed: u64, call: ConvCall, low: [f32; 2]) -> [[f64; 3]; 2] {
     let ConvCall { geom, batch, cin, cout } = call;
     let [oh, ow] = geom.output();
     let mut rng = Philox::new(seed, 0);
     let x = rng.uniform([batch, geom.input[0], geom.input[1], cin], low[0], 1.0);
-    let w = rng.uniform([4, 4, cin, cout], low[1], 1.0);
+    let w = rng.uniform([geom.kernel[0], geom.kernel[1], cin, cout], low[1], 1.0);
     let dy = rng.uniform([batch, oh, ow, cout], low[0], 1.0);
     let (x, w, dy) = (x.on_cpu("test"), w.on_cpu("test"), dy.on_cpu("test"));
     let expected = reference(x, w, dy, &call);
-    let poisoned = || expected.each_ref().map(|r| vec![f32::NAN; r.len()]);
-    let [mut y2, mut dx2, mut dw2] = poisoned();
-    forward::<2, 3>(x, w, &mut y2, call);
-    input_grad::<2, 3>(dy, w, &mut dx2, call);
-    weight_grad::<2, 3>(x, dy, &mut dw2, call);
-    let [mut y4, mut dx4, mut dw4] = poisoned();
-    forward::<4, 5>(x, w, &mut y4, call);
-    input_grad::<4, 5>(dy, w, &mut dx4, call);
-    weight_grad::<4, 5>(x, dy, &mut dw4, call);
+    let ours = both(x, w, dy, call);
     // Where windows hold little but padding, the reference is 0 or nearly so; errors are then those of the tile's other pixels, and
     // the usual size of a sum of so many products of U(−1, 1) is the least measure.
-    let least = [16 * cin, 4 * cout, batch * oh * ow].map(|products| (products as f64).sqrt() / 3.0);
+    let least = [geom.kernel[0].pow(2) * cin, 4 * cout, batch * oh * ow].map(|products| (products as f64).sqrt() / 3.0);
     let error = |ours: &[f32], reference: &[f64], least: f64| {
         let scale = reference.iter().fold(least, |m, v| m.max(v.abs()));
         let differ = |(a, b): (&f32, &f64)| (f64::from(*a) - b).abs();
         ours.iter().zip(reference).map(differ).fold(0f64, |m, d| if d.is_nan() { f64::INFINITY } else { m.max(d) }) / scale
     };
-    [[y2, dx2, dw2], [y4, dx4, dw4]].map(|all| [0, 1, 2].map(|i| error(&all[i], &expected[i], least[i])))
+    ours.map(|all| [0, 1, 2].map(|i| error(&all[i], &expected[i], least[i])))
 }
 
 fn check(seed: u64, call: ConvCall) {
@@ -73,8 +88,8 @@ fn check(seed: u64, call: ConvCall) {
 
 fn geometry() -> impl Strategy<Value = ConvGeom> {
     let pair = |range: std::ops::RangeInclusive<usize>| [range.clone(), range];
-    (pair(1..=23), [pair(0..=4), pair(0..=4)])
-        .prop_map(|(input, pad)| ConvGeom { input, kernel: [4; 2], stride: [2; 2], pad })
+    (pair(1..=23), [pair(0..=4), pair(0..=4)], 4usize..=5)
+        .prop_map(|(input, pad, side)| ConvGeom { input, kernel: [side; 2], stride: [2; 2], pad })
         .prop_filter("the kernel fits", |g| g.try_output().is_some())
 }
 
@@ -90,16 +105,17 @@ proptest! {
 /// Sizes with several blocks of k, of columns, of tiles and of images.
 #[test]
 fn chosen_sizes() {
-    let square = |side, pad| ConvGeom::square([side; 2], 4, 2, pad);
-    for (geom, [batch, cin, cout]) in [
-        (square(8, 1), [150, 16, 32]),
-        (square(8, 1), [5, 96, 208]),
-        (square(9, 1), [3, 144, 48]),
-        (square(51, 1), [2, 16, 16]),
-        (square(97, 0), [1, 16, 16]),
-        (square(4, 0), [300, 32, 16]),
-    ] {
-        check(5, ConvCall { geom, batch, cin, cout });
+    for (kernel, side, pad, [batch, cin, cout]) in [4, 5].into_iter().flat_map(|kernel| {
+        [
+            (kernel, 8, 1, [150, 16, 32]),
+            (kernel, 8, kernel - 3, [5, 96, 208]),
+            (kernel, 9, 1, [3, 144, 48]),
+            (kernel, 51, 1, [2, 16, 16]),
+            (kernel, 97, 0, [1, 16, 16]),
+            (kernel, kernel, 0, [300, 32, 16]),
+        ]
+    }) {
+        check(5, ConvCall { geom: ConvGeom::square([side; 2], kernel, 2, pad), batch, cin, cout });
     }
 }
 
@@ -107,13 +123,16 @@ fn chosen_sizes() {
 #[test]
 #[ignore = "seconds of f64 loops; run with --nocapture when a transform changes"]
 fn errors_of_large_layers() {
-    for (side, batch, cin, cout) in
-        [(32, 16, 64, 128), (16, 16, 128, 256), (8, 16, 256, 512), (8, 128, 64, 64), (8, 2, 512, 1024)]
-    {
+    let layers = [(32, 16, 64, 128), (16, 16, 128, 256), (8, 16, 256, 512), (8, 128, 64, 64), (8, 2, 512, 1024)];
+    for (kernel, (side, batch, cin, cout)) in [4, 5].into_iter().flat_map(|kernel| layers.map(|layer| (kernel, layer))) {
         for low in [[-1.0, -1.0], [0.0, -1.0], [0.0, 0.0]] {
-            let e = errors(1, ConvCall { geom: ConvGeom::square([side; 2], 4, 2, 1), batch, cin, cout }, low);
+            let geom = ConvGeom::square([side; 2], kernel, 2, (kernel - 1) / 2);
+            let e = errors(1, ConvCall { geom, batch, cin, cout }, low);
             assert!(e.iter().flatten().all(|&e| e <= BOUND), "{e:?}");
-            println!("{side}×{side} {cin} → {cout}, batch {batch}, from {low:?}: {:.1?}", e.map(|r| r.map(|e| e * 1e6)));
+            println!(
+                "{kernel}×{kernel}, {side}×{side} {cin} → {cout}, batch {batch}, from {low:?}: {:.1?}",
+                e.map(|r| r.map(|e| e * 1e6))
+            );
         }
     }
 }
@@ -121,26 +140,19 @@ fn errors_of_large_layers() {
 /// The number of threads does not change a bit.
 #[test]
 fn threads() {
-    let call = ConvCall { geom: ConvGeom::square([12, 16], 4, 2, 1), batch: 40, cin: 48, cout: 144 };
-    let [oh, ow] = call.geom.output();
-    let mut rng = Philox::new(3, 0);
-    let x = rng.uniform([call.batch, 12, 16, call.cin], -1.0, 1.0);
-    let w = rng.uniform([4, 4, call.cin, call.cout], -1.0, 1.0);
-    let dy = rng.uniform([call.batch, oh, ow, call.cout], -1.0, 1.0);
-    let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let mut all = [dy.len(), x.len(), w.len(), dy.len(), x.len(), w.len()].map(|len| vec![f32::NAN; len]);
-        let [y2, dx2, dw2, y4, dx4, dw4] = &mut all;
-        pool.install(|| {
-            forward::<2, 3>(x.on_cpu("test"), w.on_cpu("test"), y2, call);
-            input_grad::<2, 3>(dy.on_cpu("test"), w.on_cpu("test"), dx2, call);
-            weight_grad::<2, 3>(x.on_cpu("test"), dy.on_cpu("test"), dw2, call);
-            forward::<4, 5>(x.on_cpu("test"), w.on_cpu("test"), y4, call);
-            input_grad::<4, 5>(dy.on_cpu("test"), w.on_cpu("test"), dx4, call);
-            weight_grad::<4, 5>(x.on_cpu("test"), dy.on_cpu("test"), dw4, call);
-        });
-        all.map(|t| t.into_iter().map(f32::to_bits).collect::<Vec<_>>())
-    };
-    let alone = run(1);
-    assert!(run(2) == alone && run(3) == alone);
+    for kernel in [4, 5] {
+        let call = ConvCall { geom: ConvGeom::square([12, 16], kernel, 2, 1), batch: 40, cin: 48, cout: 144 };
+        let [oh, ow] = call.geom.output();
+        let mut rng = Philox::new(3, 0);
+        let x = rng.uniform([call.batch, 12, 16, call.cin], -1.0, 1.0);
+        let w = rng.uniform([kernel, kernel, call.cin, call.cout], -1.0, 1.0);
+        let dy = rng.uniform([call.batch, oh, ow, call.cout], -1.0, 1.0);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let all = pool.install(|| both(x.on_cpu("test"), w.on_cpu("test"), dy.on_cpu("test"), call));
+            all.map(|triple| triple.map(|t| t.into_iter().map(f32::to_bits).collect::<Vec<_>>()))
+        };
+        let alone = run(1);
+        assert!(run(2) == alone && run(3) == alone);
+    }
 }

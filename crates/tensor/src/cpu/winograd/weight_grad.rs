@@ -2,7 +2,7 @@
 
 use super::forward::transform_input;
 use super::transforms::{Form, KernelBack, Matrices, OutputGrad, gather, write};
-use super::{LANES, TILES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tile_blocks};
+use super::{LANES, TILES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tap, tile_blocks};
 use crate::cpu::conv::{ConvCall, sum_partials};
 use crate::cpu::gemm::run_block;
 use crate::cpu::kernel::{Columns, Out};
@@ -18,15 +18,15 @@ const TASKS: usize = 8;
 /// E of a block of tiles for some output channels, packed: rows are tiles, columns channels.
 /// # Safety
 /// `e` must hold it.
-unsafe fn transform_grad<const M: usize, const T: usize>(
-    tiles: &Tiles<M, T>,
+unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
+    tiles: &Tiles<M, T, R>,
     block: &Range<usize>,
     dy: &[f32],
     zeros: &[f32],
     channels: &Range<usize>,
     e: *mut f32,
 ) where
-    Form<M, T>: Matrices<M, T>,
+    Form<M, T, R>: Matrices<M, T, R>,
 {
     let (kc, n) = (block.len(), channels.len());
     for panel in panels(n) {
@@ -34,22 +34,22 @@ unsafe fn transform_grad<const M: usize, const T: usize>(
             let from = tiles.out(tile).pointers(dy.as_ptr(), channels.start + panel.start, zeros.as_ptr());
             let at = packed_at(t, panel.start, kc, n);
             // SAFETY: pixels have `cout` channels, `zeros` no fewer; the rest is the caller's promise.
-            unsafe { gather::<OutputGrad<M, T>, M, T>(&from, e.add(at), point_stride(kc * n), panel.len()) }
+            unsafe { gather::<OutputGrad<M, T, R>, M, T>(&from, e.add(at), point_stride(kc * n), panel.len()) }
         }
     }
 }
 
-/// [`crate::cpu::conv::conv2d_weight_grad`] of a 4×4 kernel with stride 2 and channels in multiples of [`LANES`], by F(M×M, 2×2).
+/// [`crate::cpu::conv::conv2d_weight_grad`] of a kernel of [`KERNELS`](super::KERNELS) with stride 2 and channels in multiples of [`LANES`], by F(M×M, R×R).
 ///
 /// The transform back is linear: where the tiles are shared out, partial sums are transformed first and added then, a
 /// sixth of the numbers.
-pub(crate) fn weight_grad<const M: usize, const T: usize>(x: &[f32], dy: &[f32], dw: &mut [f32], call: ConvCall)
+pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(x: &[f32], dy: &[f32], dw: &mut [f32], call: ConvCall)
 where
-    Form<M, T>: Matrices<M, T>,
+    Form<M, T, R>: Matrices<M, T, R>,
 {
     let ConvCall { batch, cin, cout, .. } = call;
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
-    let tiles = Tiles::<M, T>::new(call);
+    let tiles = Tiles::<M, T, R>::new(call);
     let all = batch * tiles.per_image();
     let (row_blocks, column_blocks) = (pieces(4 * cin, ROWS), pieces(cout, COLUMNS));
     let squares = row_blocks.len() * column_blocks.len();
@@ -68,6 +68,7 @@ where
         let mut v = Buffer::uninit(points * point_stride(most * rows));
         let mut e = Buffer::uninit(points * point_stride(most * n));
         let mut sums = Buffer::uninit(points * point_stride(rows * n));
+        let mut nowhere = Buffer::uninit(n);
         let out_offsets: Vec<usize> = (0..rows).map(|m| m * n).collect();
         for (i, block) in blocks[blocks.len() * s / splits..blocks.len() * (s + 1) / splits].iter().enumerate() {
             let kc = block.len();
@@ -91,12 +92,12 @@ where
             for (m, c) in strip.channels.clone().enumerate() {
                 // SAFETY: each task writes its own rows and columns of its own partial sum.
                 unsafe {
-                    let to = square(|i, j| {
-                        let tap = (2 * i + strip.parity[0]) * 4 + 2 * j + strip.parity[1];
-                        target.get().add(s * len + (tap * cin + c) * cout + columns.start)
+                    let to = square(|i, j| match tap(call.geom.kernel[0], [i, j], strip.parity) {
+                        Some(tap) => target.get().add(s * len + (tap * cin + c) * cout + columns.start),
+                        None => nowhere.as_mut_ptr(),
                     });
                     let from = sums.as_ptr().add((strip.at + m) * n);
-                    write::<KernelBack<M, T>, T, 2>(from, point_stride(rows * n), &to, n);
+                    write::<KernelBack<M, T, R>, T, R>(from, point_stride(rows * n), &to, n);
                 }
             }
         }
