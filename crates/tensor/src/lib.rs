@@ -20,7 +20,7 @@ pub mod rng;
 mod shape;
 mod tensor;
 
-pub use cpu::buffer::{memory, reset_peak};
+pub use cpu::buffer::{fresh_blocks, memory, reset_peak};
 pub use cpu::choice::{CONV_VARIABLE, algorithm_table, conv_algorithm_from_env, per_image};
 pub use cpu::optim::AdamStep;
 pub use cpu::peak::fma_peak;

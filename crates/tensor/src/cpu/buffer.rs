@@ -27,10 +27,16 @@ unsafe impl Send for Block {}
 static POOL: Mutex<Pool> = Mutex::new(Pool { idle: BTreeMap::new(), idle_bytes: 0 });
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+static FRESH: AtomicUsize = AtomicUsize::new(0);
 
 /// Bytes of tensors alive now, and the most there have been since [`reset_peak`].
 pub fn memory() -> (usize, usize) {
     (LIVE.load(Ordering::Relaxed), PEAK.load(Ordering::Relaxed))
+}
+
+/// How many blocks of at least a page have ever come from the system because no idle one fitted: in a steady training step, none.
+pub fn fresh_blocks() -> usize {
+    FRESH.load(Ordering::Relaxed)
 }
 
 /// Starts a new peak at what is alive now.
@@ -65,6 +71,9 @@ impl Buffer {
         let (block, capacity) = match take(bytes) {
             Some(found) => found,
             None => {
+                if bytes >= POOLED {
+                    FRESH.fetch_add(1, Ordering::Relaxed);
+                }
                 // SAFETY: the size is not zero. Zeroed pages keep the numbers initialised in the language's sense.
                 let raw = unsafe { std::alloc::alloc_zeroed(layout(bytes)) };
                 let Some(block) = NonNull::new(raw.cast::<f32>()) else { std::alloc::handle_alloc_error(layout(bytes)) };
