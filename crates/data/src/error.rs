@@ -35,7 +35,9 @@ pub enum DataError {
         known: String,
     },
     /// The files of a built-in set are not on this machine.
-    #[error("cannot find the built-in set {name:?} (looked in {looked}); set {variable} to the folder that holds {folder:?}")]
+    #[error(
+        "cannot find the built-in set {name:?} (looked in {looked}); set {variable} to the folder that holds {folder:?}{fetch}"
+    )]
     BuiltInMissing {
         /// Its name.
         name: String,
@@ -45,6 +47,8 @@ pub enum DataError {
         looked: String,
         /// The environment variable that names another place.
         variable: &'static str,
+        /// Empty, or how to get the set.
+        fetch: String,
     },
     /// The data have no such split.
     #[error("{path:?} has no {split} split ({wanted})")]
