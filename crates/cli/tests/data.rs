@@ -12,7 +12,14 @@ use std::net::TcpListener;
 fn sets_are_listed_with_where_they_are() {
     let place = Place::new();
     let text = place.ok(&["data", "list"]).out;
-    for part in ["fashion-mnist, fashion", "emoji-people, emoji", "datasets", "dcgan data fetch mnist", "--data PATH"] {
+    for part in [
+        "fashion-mnist, fashion",
+        "emoji-people, emoji",
+        "datasets",
+        "dcgan data fetch mnist",
+        "dcgan data fetch celeba",
+        "--data PATH",
+    ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     assert!(text.lines().all(|line| line.trim_end() == line));
@@ -20,6 +27,7 @@ fn sets_are_listed_with_where_they_are() {
     let of = |name: &str| sets.iter().find(|set| set["name"] == name).unwrap();
     assert!(of("emoji-people")["path"].is_string() && of("emoji-people")["aliases"][0] == "emoji");
     assert!(of("mnist")["path"].is_null());
+    assert!(of("cifar-10")["path"].is_null() && of("stl-10")["bytes"] == 2_640_397_119_u64);
     place.refused(1, &["train", "--data", "mnist"], &["cannot find the built-in set \"mnist\"", "dcgan data fetch mnist"]);
 }
 
@@ -176,4 +184,33 @@ fn fetching_needs_a_set_that_is_known_and_the_sets_own_files() {
     refused(&["mnist", "--out", "sets", "--mirror", &mirror], &["5 bytes where the set has 9912422", "--mirror"]);
     assert_eq!(server.join().unwrap(), "GET /mnist/train-images-idx3-ubyte.gz HTTP/1.1");
     assert_eq!(common::files(&place.path("sets/mnist")), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn faces_are_cut_out_of_pictures() {
+    let place = Place::new();
+    fs::write(place.path("pictures/bad.png"), "nothing").unwrap();
+    let ended = place.ok(&["data", "faces", "pictures", "faces"]);
+    assert!(ended.out.contains("0 faces in 41 pictures (40 without one, 1 bad)"), "{}", ended.out);
+    assert!(ended.err.starts_with("warning: cannot decode \"bad.png\""), "{}", ended.err);
+    assert_eq!(common::files(&place.path("faces")), [place.path("faces/faces.csv")]);
+    place.refused(1, &["data", "faces", "pictures", "faces"], &["\"faces\" is not empty"]);
+    place.refused(1, &["data", "faces", "nowhere", "new"], &["no data at \"nowhere\""]);
+    place.refused(2, &["data", "faces", "pictures", "new", "--min-size", "19"], &["--min-size", "19"]);
+    place.refused(1, &["data", "faces", "pictures", "new", "--min-score", "0"], &["a score of 0"]);
+    assert!(!place.path("new").exists());
+}
+
+#[test]
+fn folders_are_divided_into_splits() {
+    let place = Place::new();
+    let ended = place.ok(&["data", "split", "pictures", "divided", "--test", "0.25"]);
+    assert!(ended.out.contains("30 pictures to learn from and 10 held out in divided"), "{}", ended.out);
+    let counts: Vec<u64> =
+        place.ok(&["data", "info", "divided", "--json"]).json().iter().map(|split| split["images"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [30, 10]);
+    place.refused(1, &["data", "split", "pictures", "divided"], &["\"divided\" is not empty"]);
+    place.refused(1, &["data", "split", "pictures", "new", "--test", "1"], &["a share of 1"]);
+    place.refused(1, &["data", "split", "pictures", "new", "--by", "person"], &["attributes.csv", "person"]);
+    assert!(!place.path("new").exists());
 }

@@ -35,7 +35,7 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         kind: Kind::Idx,
         classes: &["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
         background: [0; 3],
-        about: "60,000 + 10,000 articles of clothing, 28x28 grey, 10 classes",
+        about: "articles of clothing, 60,000 + 10,000, 28x28 grey, 10 classes",
         ships: true,
     },
     BuiltIn {
@@ -46,7 +46,7 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         classes: &[],
         // What emoji are drawn for.
         background: [255; 3],
-        about: "1,407 + 150 people of Noto Emoji, 64x64 colour, 6 classes",
+        about: "people of Noto Emoji, 1,407 + 150, 64x64 colour, 6 classes",
         ships: true,
     },
     BuiltIn {
@@ -56,7 +56,7 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         kind: Kind::Idx,
         classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
         background: [0; 3],
-        about: "60,000 + 10,000 handwritten digits, 28x28 grey, 10 classes",
+        about: "handwritten digits, 60,000 + 10,000, 28x28 grey, 10 classes",
         ships: false,
     },
 ];
@@ -111,7 +111,8 @@ impl BuiltIn {
     }
 }
 
-fn roots() -> Vec<PathBuf> {
+/// Where sets are looked for.
+pub(crate) fn roots() -> Vec<PathBuf> {
     let source_tree = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     let named = std::env::var_os(DATASETS_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let datasets = [Path::new("")].into_iter().chain(source_tree).map(|root| root.join("datasets"));

@@ -132,6 +132,23 @@ pub enum DataError {
         /// Why.
         reason: String,
     },
+    /// A file or folder could not be written.
+    #[error("cannot write {path:?}: {error}")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// Files are to be written into a folder that holds some already.
+    #[error("{path:?} is not empty: choose another folder, or empty it")]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder cannot be divided into splits.
+    #[error("cannot divide: {0}")]
+    Divide(String),
     /// The preprocessing asked for makes no sense.
     #[error("bad preprocessing: {0}")]
     Preprocess(String),

@@ -63,6 +63,9 @@ impl Client {
                 Err(Trouble::Lost(reason)) => {
                     let done = length(&part)?;
                     tries = if done > best { TRIES } else { tries - 1 };
+                    if tries == 0 && done == 0 {
+                        return Err(FetchError::Address { url: url.to_owned(), reason });
+                    }
                     if tries == 0 {
                         return Err(FetchError::Cut { url: url.to_owned(), done, total: file.bytes, reason });
                     }

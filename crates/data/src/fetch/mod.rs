@@ -44,6 +44,30 @@ pub enum FetchProgress<'a> {
     },
 }
 
+impl RemoteSet {
+    /// What to name as data once the set is in the folder `datasets`.
+    #[must_use]
+    pub fn place(&self, datasets: &Path) -> PathBuf {
+        let folder = datasets.join(self.folder);
+        match self.files {
+            [RemoteFile { packing: Packing::TarGz(content) | Packing::Zip(content), .. }] => folder.join(content.top),
+            _ => folder,
+        }
+    }
+
+    /// The same, of the first folder of sets that has all of it: the one in `DCGAN_DATASETS`, `./datasets`, `datasets` of the
+    /// source tree.
+    #[must_use]
+    pub fn locate(&self) -> Option<PathBuf> {
+        let left = |folder: &Path, file: &RemoteFile| match file.packing {
+            Packing::Plain => folder.join(file.name).is_file(),
+            Packing::TarGz(content) | Packing::Zip(content) => folder.join(content.top).is_dir(),
+        };
+        let whole = |root: &PathBuf| self.files.iter().all(|file| left(&root.join(self.folder), file));
+        builtin::roots().iter().find(|root| whole(root)).map(|root| self.place(root))
+    }
+}
+
 /// The sets that can be fetched.
 pub fn remote_sets() -> impl Iterator<Item = &'static RemoteSet> {
     SETS.iter()
@@ -61,7 +85,7 @@ pub fn remote_set(name: &str) -> Result<&'static RemoteSet, FetchError> {
     })
 }
 
-/// Brings a set into its folder inside `datasets`, and returns that folder. Files are taken from the set's home, or from
+/// Brings a set into its folder inside `datasets`, and returns its [`place`](RemoteSet::place) there. Files are taken from the set's home, or from
 /// `mirror`, an address that their names are put behind.
 ///
 /// What is here already is kept; a download that was cut is gone on with. Each file's length and SHA-256 must be right.
@@ -104,7 +128,7 @@ fn fetch_by(
             fs::remove_file(&target).map_err(FetchError::disk(&target))?;
         }
     }
-    Ok(folder)
+    Ok(set.place(datasets))
 }
 
 /// Where a file of the set is to be had.

@@ -63,9 +63,10 @@ fn archives_are_unpacked_and_removed() {
     let server = Server::start(vec![honest(archive.clone())]);
     let (outcome, told) = fetched(&set, datasets.path(), Some(&server.base));
     let folder = outcome.unwrap();
+    assert_eq!(folder, datasets.path().join("toy/inside"));
     assert_eq!(told, ["a.tar.gz done", "a.tar.gz unpacking"]);
-    assert_eq!(fs::read(folder.join("inside/a.bin")).unwrap(), b"hello");
-    assert!(!folder.join("a.tar.gz").exists());
+    assert_eq!(fs::read(folder.join("a.bin")).unwrap(), b"hello");
+    assert!(!datasets.path().join("toy/a.tar.gz").exists());
     assert_eq!(fetched(&set, datasets.path(), None).1, ["a.tar.gz here"]);
     // An archive that was put there by hand is unpacked without asking anybody.
     let by_hand = tempfile::tempdir().unwrap();

@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let folder = fetch(set, &datasets, args.mirror.as_deref(), &|progress| shown.show(progress));
     shown.finish();
     let folder = folder?;
-    output::line(format!("{} is in {}", set.name, folder.display()));
+    output::line(format!("{} is in {}, whole and with the right checksums", set.name, folder.display()));
     output::line(format!("look at it with: dcgan data info {}", quoted(&folder)));
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! `dcgan data`: what there is to learn from, what a network will see of it, and where to get more.
 
+mod faces;
 mod fetch;
 mod info;
 mod list;
 mod preview;
+mod split;
 
 use crate::error::CliError;
 use clap::{Subcommand, ValueEnum};
@@ -18,8 +20,12 @@ pub enum Command {
     Info(info::Args),
     /// Get a set from where it is kept: what is cut is gone on with, and every file's checksum must be right.
     Fetch(fetch::Args),
+    /// Cut faces out of pictures: the set of the DCGAN paper, from your own.
+    Faces(faces::Args),
     /// Show what a network will see of a set, as one PNG.
     Preview(preview::Args),
+    /// Divide a folder of pictures into a part to learn from and a held-out one.
+    Split(split::Args),
 }
 
 /// Does it.
@@ -30,8 +36,10 @@ pub fn run(command: &Command) -> Result<(), CliError> {
     match command {
         Command::List(args) => list::run(args),
         Command::Info(args) => info::run(args),
+        Command::Faces(args) => faces::run(args),
         Command::Fetch(args) => fetch::run(args),
         Command::Preview(args) => preview::run(args),
+        Command::Split(args) => split::run(args),
     }
 }
 
