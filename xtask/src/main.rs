@@ -1,7 +1,8 @@
-//! Developer tasks: benchmarks, golden files, continuous integration.
+//! Developer tasks: benchmarks, golden files, data sets, continuous integration.
 
 #![forbid(unsafe_code)]
 
+mod emoji;
 mod kernels;
 mod peer;
 mod step;
@@ -10,11 +11,12 @@ mod tasks;
 use clap::Parser;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Developer tasks: benchmarks, golden files, continuous integration")]
+#[command(name = "cargo xtask", about = "Developer tasks: benchmarks, golden files, data sets, continuous integration")]
 enum Task {
     BenchKernels(kernels::Options),
     BenchStep(step::Options),
     Golden(tasks::Golden),
+    Emoji(emoji::Options),
     Ci(tasks::Ci),
 }
 
@@ -23,6 +25,7 @@ fn main() -> std::process::ExitCode {
         Task::BenchKernels(options) => kernels::run(&options),
         Task::BenchStep(options) => step::run(&options),
         Task::Golden(options) => tasks::golden(&options),
+        Task::Emoji(options) => emoji::run(&options),
         Task::Ci(_) => tasks::ci(),
     };
     match result {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::DataError;
+use crate::spec::Kind;
 
 /// The environment variable that names the folder in which built-in sets are looked for first.
 pub const DATASETS_VARIABLE: &str = "DCGAN_DATASETS";
@@ -14,20 +15,78 @@ pub(crate) struct BuiltIn {
     pub aliases: &'static [&'static str],
     /// Its folder inside the datasets folder.
     pub folder: &'static str,
-    /// The names of labels 0, 1, ….
+    /// How that folder is read.
+    pub kind: Kind,
+    /// The names of labels 0, 1, …, where the files do not tell.
     pub classes: &'static [&'static str],
+    /// The colour that suits what is transparent.
+    pub background: [u8; 3],
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Whether it comes with the repository; else it can be fetched.
+    pub ships: bool,
 }
 
-pub(crate) static BUILT_IN: &[BuiltIn] = &[BuiltIn {
-    name: "fashion-mnist",
-    aliases: &["fashion"],
-    folder: "fashion-mnist",
-    classes: &["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
-}];
+pub(crate) static BUILT_IN: &[BuiltIn] = &[
+    BuiltIn {
+        name: "fashion-mnist",
+        aliases: &["fashion"],
+        folder: "fashion-mnist",
+        kind: Kind::Idx,
+        classes: &["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
+        background: [0; 3],
+        about: "articles of clothing, 60,000 + 10,000, 28x28 grey, 10 classes",
+        ships: true,
+    },
+    BuiltIn {
+        name: "emoji-people",
+        aliases: &["emoji"],
+        folder: "emoji-people",
+        kind: Kind::Folder,
+        classes: &[],
+        // What emoji are drawn for.
+        background: [255; 3],
+        about: "people of Noto Emoji, 1,407 + 150, 64x64 colour, 6 classes",
+        ships: true,
+    },
+    BuiltIn {
+        name: "mnist",
+        aliases: &[],
+        folder: "mnist",
+        kind: Kind::Idx,
+        classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+        background: [0; 3],
+        about: "handwritten digits, 60,000 + 10,000, 28x28 grey, 10 classes",
+        ships: false,
+    },
+];
 
 /// The names that `--data` knows without a path, aliases left out.
 pub fn builtin_names() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|set| set.name)
+}
+
+/// A set that `--data` knows by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownSet {
+    /// Its name.
+    pub name: &'static str,
+    /// Other names.
+    pub aliases: &'static [&'static str],
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Where it is; `None` if it is not on this machine.
+    pub path: Option<PathBuf>,
+    /// Whether it comes with the repository; else it can be fetched.
+    pub ships: bool,
+}
+
+/// All sets known by name, here or not.
+pub fn known_sets() -> impl Iterator<Item = KnownSet> {
+    BUILT_IN.iter().map(|set| {
+        let BuiltIn { name, aliases, about, ships, .. } = *set;
+        KnownSet { name, aliases, about, path: set.locate().ok(), ships }
+    })
 }
 
 pub(crate) fn find(name: &str) -> Option<&'static BuiltIn> {
@@ -47,11 +106,13 @@ impl BuiltIn {
             folder: self.folder.to_owned(),
             looked: folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", "),
             variable: DATASETS_VARIABLE,
+            fetch: if self.ships { String::new() } else { format!("; get it with dcgan data fetch {}", self.name) },
         })
     }
 }
 
-fn roots() -> Vec<PathBuf> {
+/// Where sets are looked for.
+pub(crate) fn roots() -> Vec<PathBuf> {
     let source_tree = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     let named = std::env::var_os(DATASETS_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let datasets = [Path::new("")].into_iter().chain(source_tree).map(|root| root.join("datasets"));

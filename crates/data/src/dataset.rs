@@ -97,6 +97,12 @@ impl Dataset {
         self.preprocess.shape()
     }
 
+    /// How pictures are brought to that shape.
+    #[must_use]
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
     /// The built-in name, or the last part of the path.
     #[must_use]
     pub fn name(&self) -> &str {

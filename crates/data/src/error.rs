@@ -35,7 +35,9 @@ pub enum DataError {
         known: String,
     },
     /// The files of a built-in set are not on this machine.
-    #[error("cannot find the built-in set {name:?} (looked in {looked}); set {variable} to the folder that holds {folder:?}")]
+    #[error(
+        "cannot find the built-in set {name:?} (looked in {looked}); set {variable} to the folder that holds {folder:?}{fetch}"
+    )]
     BuiltInMissing {
         /// Its name.
         name: String,
@@ -45,6 +47,8 @@ pub enum DataError {
         looked: String,
         /// The environment variable that names another place.
         variable: &'static str,
+        /// Empty, or how to get the set.
+        fetch: String,
     },
     /// The data have no such split.
     #[error("{path:?} has no {split} split ({wanted})")]
@@ -128,6 +132,23 @@ pub enum DataError {
         /// Why.
         reason: String,
     },
+    /// A file or folder could not be written.
+    #[error("cannot write {path:?}: {error}")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// Files are to be written into a folder that holds some already.
+    #[error("{path:?} is not empty: choose another folder, or empty it")]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder cannot be divided into splits.
+    #[error("cannot divide: {0}")]
+    Divide(String),
     /// The preprocessing asked for makes no sense.
     #[error("bad preprocessing: {0}")]
     Preprocess(String),

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{DataError, SkippedImage};
 use crate::fit::fit;
 use crate::formats::{Digest, Source};
-use crate::preprocess::{Fit, Preprocess};
+use crate::preprocess::{Filter, Fit, Preprocess};
 
 /// How far opening a set has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +121,7 @@ pub(crate) fn is_too_many(bad: usize, total: usize) -> bool {
     bad as u64 * 10 > total as u64
 }
 
-fn thread_pool(threads: usize) -> Result<ThreadPool, DataError> {
+pub(crate) fn thread_pool(threads: usize) -> Result<ThreadPool, DataError> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|k| format!("data-open-{k}"))
@@ -154,7 +154,8 @@ struct Identity(Sha256);
 impl Identity {
     fn new(preprocess: &Preprocess) -> Self {
         let mut hash = Sha256::new_with_prefix(b"dcgan data set 1\0");
-        let Preprocess { size, channels, fit, background } = preprocess;
+        // Mirroring is done to batches, not to the set.
+        let Preprocess { size, channels, fit, background, crop, min_side, filter, flip: _ } = preprocess;
         for side in size {
             hash.update(side.to_le_bytes());
         }
@@ -165,6 +166,23 @@ impl Identity {
         };
         hash.update([*channels, fit]);
         hash.update(background);
+        // What is as it always was adds nothing, so that older runs still know their data.
+        if let Some([height, width]) = crop {
+            hash.update([&b"crop"[..], &height.to_le_bytes(), &width.to_le_bytes()].concat());
+        }
+        if let Some(side) = min_side {
+            hash.update([&b"min-side"[..], &side.to_le_bytes()].concat());
+        }
+        let filter = match filter {
+            Filter::Lanczos3 => None,
+            Filter::Bicubic => Some(1),
+            Filter::Bilinear => Some(2),
+            Filter::Box => Some(3),
+            Filter::Nearest => Some(4),
+        };
+        if let Some(filter) = filter {
+            hash.update([&b"filter"[..], &[filter]].concat());
+        }
         Self(hash)
     }
 

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle, available_parallelism};
 use crate::cursor::{Cursor, permutation};
 use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::flip;
 
 /// One batch of images.
 #[derive(Debug, Clone, PartialEq)]
@@ -187,6 +188,7 @@ impl Shared {
                 return Err(DataError::Stopped);
             }
             indices.push(self.dataset.write_or_next(index as usize, out)?);
+            flip::maybe(&self.dataset, cursor, index, out);
         }
         let labels = indices.iter().map(|&index| self.dataset.label(index)).collect();
         let next = cursor.advanced(1, self.per_epoch);

@@ -48,7 +48,7 @@ impl Kind {
 
 /// A parsed `--data` string.
 ///
-/// - a built-in name: `fashion-mnist` (or `fashion`); a folder of that name is `./fashion-mnist`;
+/// - a built-in name: `fashion-mnist` (or `fashion`), `emoji-people` (or `emoji`), `mnist` once it is fetched; a folder of that name is `./fashion-mnist`;
 /// - a path: an idx file of images (`.gz` or not; labels are found beside it by the usual names), a folder with idx
 ///   files, or a folder of images; which of them is found out from the content;
 /// - `idx:PATH` or `folder:PATH`, to say which.
@@ -116,6 +116,15 @@ impl DataSpec {
     /// As opening the set: files that are missing or whose header is damaged.
     pub fn grey_size(&self, split: Split) -> Result<Option<[u32; 2]>, DataError> {
         crate::formats::grey_size(self, split)
+    }
+
+    /// The colour (RGB) that suits what is transparent in a built-in set; `None` for a path, of which nothing is known.
+    #[must_use]
+    pub fn background(&self) -> Option<[u8; 3]> {
+        match &self.target {
+            Target::BuiltIn(set) => Some(set.background),
+            Target::Path { .. } => None,
+        }
     }
 
     pub(crate) fn target(&self) -> &Target {

@@ -166,6 +166,11 @@ pub fn counter(total: u64, what: &'static str) -> ProgressBar {
     bar(total, "{msg} {wide_bar} {pos}/{len}").with_message(what)
 }
 
+/// A bar that counts bytes.
+pub fn byte_counter(total: u64) -> ProgressBar {
+    bar(total, "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  ETA {eta}")
+}
+
 fn bar(total: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template(template) {

@@ -49,8 +49,12 @@ pub(crate) trait Source: Send + Sync {
 pub(crate) fn open(spec: &DataSpec, split: Split) -> Result<Box<dyn Source>, DataError> {
     match spec.target() {
         Target::BuiltIn(set) => {
-            let images = idx_files::in_folder(&set.locate()?, split)?;
-            Ok(Box::new(idx::IdxSource::open(&images, Some(set.classes))?))
+            let folder = set.locate()?;
+            if set.kind == Kind::Idx {
+                let images = idx_files::in_folder(&folder, split)?;
+                return Ok(Box::new(idx::IdxSource::open(&images, Some(set.classes))?));
+            }
+            open_path(set.kind, &folder, split)
         }
         Target::Path { kind: Kind::Auto, path } => {
             let kind = detect(path)?;
@@ -63,6 +67,7 @@ pub(crate) fn open(spec: &DataSpec, split: Split) -> Result<Box<dyn Source>, Dat
 /// Height and width of a set of grey pictures of one size; `None` for a set of any pictures.
 pub(crate) fn grey_size(spec: &DataSpec, split: Split) -> Result<Option<[u32; 2]>, DataError> {
     let files = match spec.target() {
+        Target::BuiltIn(set) if set.kind != Kind::Idx => return Ok(None),
         Target::BuiltIn(set) => idx_files::in_folder(&set.locate()?, split)?,
         Target::Path { kind, path } => match if *kind == Kind::Auto { detect(path)? } else { *kind } {
             Kind::Idx => idx_files_at(path, split)?,

@@ -1,21 +1,19 @@
 //! A new run: settings from flags, recipe and a look at the data.
 
 use super::{Args, batches_per_epoch, go, open_data, steps_of};
-use crate::commands::{open_checkpoint, recipe};
+use crate::commands::open_checkpoint;
+use crate::commands::pictures::grey_size;
 use crate::error::CliError;
 use crate::memory;
 use crate::render::Render;
 use ::train::artefacts::{Checkpoint, RunDir};
 use ::train::{Settings, Trainer};
-use data::{DataSpec, Fit, Preprocess, Split};
+use data::DataSpec;
 use nn::Recipe;
-use nn::recipe::DEFAULT;
 use std::process::ExitCode;
 use tensor::Device;
 
 const DATA: &str = "fashion-mnist";
-/// From this side on, grey pictures too are learned with the recipe for large ones.
-const LARGE: usize = 48;
 const LOG_EVERY: u64 = 10;
 const CHECKPOINT_EVERY: u64 = 500;
 const KEEP: u32 = 3;
@@ -26,9 +24,9 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
         Some(path) => Some(open_checkpoint(path, |text| render.warning(&text))?.checkpoint),
         None => None,
     };
-    let grey = spec.grey_size(Split::Train)?.map(|size| size.map(|side| side as usize));
+    let grey = grey_size(&spec)?;
     let recipe = resolve(args, grey.is_some(), init.as_ref())?;
-    let preprocess = preprocess(args, &recipe, grey)?;
+    let preprocess = args.pictures.preprocess(&recipe, &spec, grey)?;
     let plan = recipe.plan()?;
     // What can be found out before the pictures are decoded, which may take long.
     memory::check(&plan, device, "choose a smaller --batch, --width or --image", args.dry_run, &render)?;
@@ -76,20 +74,8 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
 
 /// The recipe with the flags' values in it.
 fn resolve(args: &Args, grey: bool, init: Option<&Checkpoint>) -> Result<Recipe, CliError> {
-    let mut chosen = match (&args.recipe, init) {
-        (Some(name), _) => recipe(name)?,
-        (None, Some(checkpoint)) => Recipe::from_toml(&checkpoint.meta.recipe)?,
-        (None, None) if grey && args.image.is_none_or(|size| size.iter().all(|&side| side < LARGE)) => Recipe::preset(DEFAULT)?,
-        (None, None) => Recipe::preset("torch")?,
-    };
-    if let Some(channels) = args.channels {
-        chosen.image.channels = channels;
-    } else if grey && (init.is_none() || args.recipe.is_some()) {
-        chosen.image.channels = 1;
-    }
-    if let Some(size) = args.image {
-        chosen.image.size = size;
-    }
+    let with = init.map(|checkpoint| Recipe::from_toml(&checkpoint.meta.recipe)).transpose()?;
+    let mut chosen = args.pictures.recipe(args.recipe.as_deref(), grey, with)?;
     if let Some(width) = args.width {
         chosen.generator.width = width as usize;
         chosen.discriminator.width = width as usize;
@@ -109,30 +95,6 @@ fn resolve(args: &Args, grey: bool, init: Option<&Checkpoint>) -> Result<Recipe,
     // It was sound as it came, so what is wrong now is a flag.
     chosen.validate().map_err(|e| CliError::Usage(e.to_string()))?;
     Ok(chosen)
-}
-
-/// Whether a side lies in another with at most a sixth of it as margin.
-fn fits_closely(side: usize, within: usize) -> bool {
-    side <= within && (within - side) * 6 <= within
-}
-
-fn preprocess(args: &Args, recipe: &Recipe, grey: Option<[usize; 2]>) -> Result<Preprocess, CliError> {
-    let [height, width] = recipe.image.size;
-    let fit = match (args.fit, grey) {
-        (Some(choice), _) => choice.into(),
-        // Enlarging a small picture by a few pixels (28 to 32) blurs it; a margin does not.
-        (None, Some([h, w])) if (height, width) != (h, w) && fits_closely(h, height) && fits_closely(w, width) => Fit::Pad,
-        (None, _) => Fit::Crop,
-    };
-    // Both were validated to be far below the limits of these types.
-    let preprocess = Preprocess {
-        size: [height as u32, width as u32],
-        channels: recipe.image.channels as u8,
-        fit,
-        background: args.background.unwrap_or_default(),
-    };
-    preprocess.validate()?;
-    Ok(preprocess)
 }
 
 /// The data's name as it still means the same when the run is resumed from another folder.

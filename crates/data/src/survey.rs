@@ -1,0 +1,83 @@
+//! What is in a set before anything is done to it: sizes, channels, classes, bad pictures.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use crate::error::{DataError, SkippedImage};
+use crate::formats::{self, Source};
+use crate::ingest::{Progress, thread_pool};
+use crate::spec::{DataSpec, Split};
+
+/// So many pictures are decoded at most; of larger sets, so many that lie evenly spread.
+pub const SURVEYED: usize = 20_000;
+
+/// Pictures handed to the threads between two calls of the progress function.
+const BLOCK: usize = 256;
+
+/// What a split of a set holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// Pictures there are, good and bad.
+    pub images: usize,
+    /// Pictures that were decoded, or tried: all, or [`SURVEYED`] of them.
+    pub looked_at: usize,
+    /// Height and width, with how many have them: the most frequent first, then the larger.
+    pub sizes: Vec<([u32; 2], usize)>,
+    /// 1 grey, 2 grey with alpha, 3 RGB, 4 RGBA, with how many have them.
+    pub channels: BTreeMap<u8, usize>,
+    /// The classes' names, with how many pictures (of all) each has; empty without labels.
+    pub classes: Vec<(String, usize)>,
+    /// Those that cannot be decoded, of the ones looked at.
+    pub bad: Vec<SkippedImage>,
+}
+
+impl Survey {
+    /// Looks at what `spec` names, on all cores, with `progress` called now and then from this thread.
+    ///
+    /// # Errors
+    /// Nothing there, no such split, no images, or a damaged file of many images. Bad pictures are no error.
+    pub fn of(spec: &DataSpec, split: Split, progress: &dyn Fn(Progress)) -> Result<Self, DataError> {
+        let source = formats::open(spec, split)?;
+        let images = source.len();
+        let chosen: Vec<usize> = match images {
+            0..=SURVEYED => (0..images).collect(),
+            _ => (0..SURVEYED).map(|k| (k as u128 * images as u128 / SURVEYED as u128) as usize).collect(),
+        };
+        let pool = thread_pool(std::thread::available_parallelism().map_or(1, usize::from))?;
+        let (mut sizes, mut channels, mut bad) = (BTreeMap::<[u32; 2], usize>::new(), BTreeMap::new(), Vec::new());
+        let mut done = 0;
+        progress(Progress { done, total: chosen.len(), skipped: 0 });
+        for block in chosen.chunks(BLOCK) {
+            let look = |&index: &usize| source.load(index).map(|p| ([p.height, p.width], p.channels));
+            let found: Vec<_> = pool.install(|| block.par_iter().map(look).collect());
+            for (&index, found) in block.iter().zip(found) {
+                match found {
+                    Ok((size, depth)) => {
+                        *sizes.entry(size).or_default() += 1;
+                        *channels.entry(depth).or_default() += 1;
+                    }
+                    Err(reason) => {
+                        let (name, ordinal) = (source.name(index), bad.len() + 1);
+                        bad.push(SkippedImage { name, reason, ordinal, found: chosen.len() });
+                    }
+                }
+            }
+            done += block.len();
+            progress(Progress { done, total: chosen.len(), skipped: bad.len() });
+        }
+        let mut sizes: Vec<_> = sizes.into_iter().collect();
+        sizes.sort_by_key(|&([h, w], count)| std::cmp::Reverse((count, u64::from(h) * u64::from(w), h)));
+        Ok(Self { images, looked_at: chosen.len(), sizes, channels, classes: classes(source.as_ref()), bad })
+    }
+}
+
+fn classes(source: &dyn Source) -> Vec<(String, usize)> {
+    let mut counts = vec![0; source.class_names().len()];
+    for index in 0..source.len() {
+        if let Some(count) = source.label(index).and_then(|label| counts.get_mut(label as usize)) {
+            *count += 1;
+        }
+    }
+    source.class_names().iter().cloned().zip(counts).collect()
+}
