@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use crate::attributes::Attribute;
 use crate::error::{DataError, SkippedImage};
 use crate::fit::fit;
 use crate::formats::{self, Source};
@@ -41,7 +42,7 @@ impl Dataset {
     /// [`CACHE_BYTES`] once preprocessed is not decoded here: each file is read once and its header checked.
     ///
     /// # Errors
-    /// Nothing there, no such split, no images, more than 10 % of them bad, a damaged idx file, preprocessing out of
+    /// Nothing there, no such split, no images, more than 10 % of them bad, damaged files, preprocessing out of
     /// range, or not enough memory.
     pub fn open(spec: &str, split: Split, preprocess: &Preprocess, progress: &dyn Fn(Progress)) -> Result<Self, DataError> {
         Self::open_within(spec, split, preprocess, CACHE_BYTES, progress)
@@ -103,7 +104,7 @@ impl Dataset {
         &self.name
     }
 
-    /// The name of an image inside the set: its path in the folder, or its number in the idx file.
+    /// The name of an image inside the set: its path in the folder or archive, its key, or its number.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
@@ -129,7 +130,29 @@ impl Dataset {
         self.source.class_names()
     }
 
-    /// SHA-256, in hexadecimal, of the images' encoded content, their order, their labels and the preprocessing.
+    /// What is known of the images besides their classes; empty where nothing is.
+    #[must_use]
+    pub fn attribute_columns(&self) -> &[Attribute] {
+        &self.source.attributes().columns
+    }
+
+    /// The attributes' names.
+    pub fn attribute_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.attribute_columns().iter().map(|column| column.name.as_str())
+    }
+
+    /// The attributes of an image, a value for each of the [columns](Self::attribute_columns): 0 or 1, a number, or the
+    /// number of a word.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    #[must_use]
+    #[track_caller]
+    pub fn attributes(&self, index: usize) -> &[f32] {
+        self.source.attributes().row(self.source_index(index))
+    }
+
+    /// SHA-256, in hexadecimal, of the images' encoded content, their order, labels and attributes, and the preprocessing.
     ///
     /// The same on every machine, wherever the set lies and whatever its files' times, names (as long as the order is
     /// the same) and compression (idx).

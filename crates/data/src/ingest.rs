@@ -7,6 +7,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use crate::attributes::{self, Attribute};
 use crate::error::{DataError, SkippedImage};
 use crate::fit::fit;
 use crate::formats::{Digest, Source};
@@ -64,7 +65,8 @@ pub(crate) fn ingest(
 
     let mut kept = Vec::with_capacity(total);
     let mut bad = Vec::new();
-    let mut identity = Identity::new(preprocess);
+    let attributes = source.attributes();
+    let mut identity = Identity::new(preprocess, &attributes.columns);
     progress(Progress { done: 0, total, skipped: 0 });
     for start in (0..total).step_by(threads * BLOCK_PER_THREAD) {
         let block = start..(start + threads * BLOCK_PER_THREAD).min(total);
@@ -83,7 +85,7 @@ pub(crate) fn ingest(
                         // Close the gaps that bad images leave.
                         pixels.copy_within(from..from + size, to);
                     }
-                    identity.add(&digest, source.label(index));
+                    identity.add(&digest, source.label(index), attributes.row(index));
                     kept.push(index as u32);
                 }
                 Err(reason) => bad.push((source.name(index), reason)),
@@ -148,11 +150,11 @@ fn check_block(pool: &ThreadPool, source: &dyn Source, block: Range<usize>) -> V
     pool.install(|| block.into_par_iter().map(|index| source.check(index)).collect())
 }
 
-/// What makes two sets the same set: the preprocessing, and each image's digest and label in order.
+/// What makes two sets the same set: the preprocessing, and each image's digest, label and attributes in order.
 struct Identity(Sha256);
 
 impl Identity {
-    fn new(preprocess: &Preprocess) -> Self {
+    fn new(preprocess: &Preprocess, columns: &[Attribute]) -> Self {
         let mut hash = Sha256::new_with_prefix(b"dcgan data set 1\0");
         let Preprocess { size, channels, fit, background } = preprocess;
         for side in size {
@@ -165,13 +167,17 @@ impl Identity {
         };
         hash.update([*channels, fit]);
         hash.update(background);
+        attributes::identify(columns, &mut hash);
         Self(hash)
     }
 
-    fn add(&mut self, digest: &Digest, label: Option<u32>) {
+    fn add(&mut self, digest: &Digest, label: Option<u32>, attributes: &[f32]) {
         self.0.update(digest);
         let label = label.map_or(-1, i64::from);
         self.0.update(label.to_le_bytes());
+        for value in attributes {
+            self.0.update(value.to_le_bytes());
+        }
     }
 
     fn finish(self) -> String {

@@ -3,7 +3,8 @@
 //! The path of a picture:
 //!
 //! 1. a `--data` string is parsed into a [`DataSpec`];
-//! 2. its format (`src/formats/`, one file each) yields pictures of any size, with labels where there are some;
+//! 2. its format (`src/formats/`, one file each) yields pictures of any size, with labels and attributes where
+//!    there are some;
 //! 3. [`Preprocess`] brings each to one shape `[H, W, C]` of bytes;
 //! 4. a [`Dataset`] keeps them (in memory while they fit [`CACHE_BYTES`]) and scales them to `[-1, 1]`;
 //! 5. a [`Loader`] hands out shuffled batches, prepared on other threads, from a [`Cursor`] that can be saved.
@@ -25,8 +26,9 @@
 //! # }
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod attributes;
 mod builtin;
 mod cursor;
 mod dataset;
@@ -40,6 +42,7 @@ mod loader;
 mod preprocess;
 mod spec;
 
+pub use attributes::{Attribute, AttributeKind};
 pub use builtin::{DATASETS_VARIABLE, builtin_names};
 pub use cursor::{Cursor, permutation};
 pub use dataset::{CACHE_BYTES, Dataset};

@@ -52,17 +52,20 @@ impl From<FitChoice> for Fit {
 /// Flags of `train`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What to learn from: fashion-mnist, a folder of pictures, an idx file or a folder of them (idx:PATH and folder:PATH say which)
-    /// [default: fashion-mnist].
+    /// What to learn from: fashion-mnist, a folder of pictures, a .zip or .tar of them, or the files of MNIST, CIFAR-10, CIFAR-100,
+    /// SVHN, STL-10, LSUN or CelebA. What a path is shows in its content; idx:, folder:, zip:, tar:, cifar10:, cifar100:, svhn:,
+    /// stl10:, lsun: or celeba: before it says so [default: fashion-mnist].
     #[arg(long, value_name = "SPEC", help_heading = "What to learn")]
     data: Option<String>,
-    /// Height and width of the pictures: each 4 to 15 doubled a few times, such as 28, 32, 64, 96 or 48x64 [default: the recipe's].
+    /// Height and width of the pictures: each 4 to 15 doubled a few times, such as 28, 32, 64, 96 or 48x64 [default: the pictures' own
+    /// where they all have one below 48, else the recipe's].
     #[arg(long, value_name = "N|HxW", value_parser = parse::image_size, help_heading = "What to learn")]
     image: Option<[usize; 2]>,
-    /// 1 for grey, 3 for colour, 4 with transparency [default: 1 for idx files, else the recipe's].
+    /// 1 for grey, 3 for colour, 4 with transparency [default: the pictures' own in sets of one
+    /// shape such as MNIST and CIFAR, else the recipe's].
     #[arg(long, value_name = "1|3|4", value_parser = parse::channels, help_heading = "What to learn")]
     channels: Option<usize>,
-    /// How pictures of another size are brought to --image [default: pad for idx files up to a sixth smaller
+    /// How pictures of another size are brought to --image [default: pad for sets of one size up to a sixth smaller
     /// than that (28 in 32), else crop].
     #[arg(long, value_enum, help_heading = "What to learn")]
     fit: Option<FitChoice>,
@@ -70,8 +73,8 @@ pub struct Args {
     #[arg(long, value_name = "RRGGBB", value_parser = parse::colour, help_heading = "What to learn")]
     background: Option<[u8; 3]>,
 
-    /// The networks and how they are trained: a name that `dcgan recipes` lists, or a .toml file [default: small for idx files below 48
-    /// pixels, else torch].
+    /// The networks and how they are trained: a name that `dcgan recipes` lists, or a .toml file [default: small for sets of one size
+    /// below 48 pixels, else torch].
     #[arg(long, value_name = "NAME|FILE.toml", help_heading = "How to learn")]
     recipe: Option<String>,
     /// Length of the run in steps, a batch of pictures each [default: the recipe's].

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use tensor::Device;
 
 const DATA: &str = "fashion-mnist";
-/// From this side on, grey pictures too are learned with the recipe for large ones.
+/// Sets of pictures of one size below this side are learned with the recipe for small ones.
 const LARGE: usize = 48;
 const LOG_EVERY: u64 = 10;
 const CHECKPOINT_EVERY: u64 = 500;
@@ -26,9 +26,9 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
         Some(path) => Some(open_checkpoint(path, |text| render.warning(&text))?.checkpoint),
         None => None,
     };
-    let grey = spec.grey_size(Split::Train)?.map(|size| size.map(|side| side as usize));
-    let recipe = resolve(args, grey.is_some(), init.as_ref())?;
-    let preprocess = preprocess(args, &recipe, grey)?;
+    let shape = spec.picture_shape(Split::Train)?.map(|shape| shape.map(|side| side as usize));
+    let recipe = resolve(args, shape, init.as_ref())?;
+    let preprocess = preprocess(args, &recipe, shape)?;
     let plan = recipe.plan()?;
     // What can be found out before the pictures are decoded, which may take long.
     memory::check(&plan, device, "choose a smaller --batch, --width or --image", args.dry_run, &render)?;
@@ -74,18 +74,21 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     go(trainer, &dataset, &dir, render)
 }
 
-/// The recipe with the flags' values in it.
-fn resolve(args: &Args, grey: bool, init: Option<&Checkpoint>) -> Result<Recipe, CliError> {
+/// The recipe with the flags' values in it; `shape` is the pictures' `[H, W, C]` where all have the same.
+fn resolve(args: &Args, shape: Option<[usize; 3]>, init: Option<&Checkpoint>) -> Result<Recipe, CliError> {
+    let below = |size: [usize; 2]| size.iter().all(|&side| side < LARGE);
     let mut chosen = match (&args.recipe, init) {
         (Some(name), _) => recipe(name)?,
         (None, Some(checkpoint)) => Recipe::from_toml(&checkpoint.meta.recipe)?,
-        (None, None) if grey && args.image.is_none_or(|size| size.iter().all(|&side| side < LARGE)) => Recipe::preset(DEFAULT)?,
-        (None, None) => Recipe::preset("torch")?,
+        (None, None) => match shape {
+            Some([height, width, _]) if below([height, width]) && args.image.is_none_or(below) => small(height, width)?,
+            _ => Recipe::preset("torch")?,
+        },
     };
     if let Some(channels) = args.channels {
         chosen.image.channels = channels;
-    } else if grey && (init.is_none() || args.recipe.is_some()) {
-        chosen.image.channels = 1;
+    } else if let Some([.., channels]) = shape.filter(|_| init.is_none() || args.recipe.is_some()) {
+        chosen.image.channels = channels;
     }
     if let Some(size) = args.image {
         chosen.image.size = size;
@@ -111,17 +114,25 @@ fn resolve(args: &Args, grey: bool, init: Option<&Checkpoint>) -> Result<Recipe,
     Ok(chosen)
 }
 
+/// The recipe for small pictures, at their own size if networks can have it.
+fn small(height: usize, width: usize) -> Result<Recipe, CliError> {
+    let preset = Recipe::preset(DEFAULT)?;
+    let mut same_size = preset.clone();
+    same_size.image.size = [height, width];
+    Ok(if same_size.validate().is_ok() { same_size } else { preset })
+}
+
 /// Whether a side lies in another with at most a sixth of it as margin.
 fn fits_closely(side: usize, within: usize) -> bool {
     side <= within && (within - side) * 6 <= within
 }
 
-fn preprocess(args: &Args, recipe: &Recipe, grey: Option<[usize; 2]>) -> Result<Preprocess, CliError> {
+fn preprocess(args: &Args, recipe: &Recipe, shape: Option<[usize; 3]>) -> Result<Preprocess, CliError> {
     let [height, width] = recipe.image.size;
-    let fit = match (args.fit, grey) {
+    let fit = match (args.fit, shape) {
         (Some(choice), _) => choice.into(),
         // Enlarging a small picture by a few pixels (28 to 32) blurs it; a margin does not.
-        (None, Some([h, w])) if (height, width) != (h, w) && fits_closely(h, height) && fits_closely(w, width) => Fit::Pad,
+        (None, Some([h, w, _])) if (height, width) != (h, w) && fits_closely(h, height) && fits_closely(w, width) => Fit::Pad,
         (None, _) => Fit::Crop,
     };
     // Both were validated to be far below the limits of these types.
