@@ -39,7 +39,8 @@ impl Dataset {
     /// this thread.
     ///
     /// Images that cannot be decoded are left out and listed in [`skipped`](Self::skipped). A set larger than
-    /// [`CACHE_BYTES`] once preprocessed is not decoded here: each file is read once and its header checked.
+    /// [`CACHE_BYTES`] once preprocessed is not decoded here: each file is read once and its header checked. Of a packed file
+    /// nothing is read: its images are checked as they are used.
     ///
     /// # Errors
     /// Nothing there, no such split, no images, more than 10 % of them bad, damaged files, preprocessing out of
@@ -133,7 +134,7 @@ impl Dataset {
     /// What is known of the images besides their classes; empty where nothing is.
     #[must_use]
     pub fn attribute_columns(&self) -> &[Attribute] {
-        &self.source.attributes().columns
+        self.source.columns()
     }
 
     /// The attributes' names.
@@ -148,8 +149,8 @@ impl Dataset {
     /// If `index` is not below [`len`](Self::len).
     #[must_use]
     #[track_caller]
-    pub fn attributes(&self, index: usize) -> &[f32] {
-        self.source.attributes().row(self.source_index(index))
+    pub fn attributes(&self, index: usize) -> Vec<f32> {
+        self.source.row(self.source_index(index))
     }
 
     /// SHA-256, in hexadecimal, of the images' encoded content, their order, labels and attributes, and the preprocessing.

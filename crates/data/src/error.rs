@@ -80,6 +80,20 @@ pub enum DataError {
         /// The system's reason.
         error: std::io::Error,
     },
+    /// A file could not be written.
+    #[error("cannot write {path:?}: {error}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// A file would be overwritten.
+    #[error("{path:?} exists already: choose another name, or delete it first")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// An idx file is not what its header says, or not an idx file.
     #[error("bad idx file {path:?}: {problem}")]
     Idx {

@@ -39,6 +39,7 @@ mod formats;
 mod ingest;
 mod jpeg;
 mod loader;
+mod packed;
 mod preprocess;
 mod spec;
 
@@ -50,5 +51,6 @@ pub use decode::{MAX_DECODED_BYTES, MAX_SIDE};
 pub use error::{DataError, IdxProblem, SkippedImage};
 pub use ingest::Progress;
 pub use loader::{Batch, Loader};
+pub use packed::{Prepared, prepare};
 pub use preprocess::{Fit, Preprocess};
 pub use spec::{DataSpec, Kind, Split};

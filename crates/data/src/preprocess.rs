@@ -1,6 +1,7 @@
 //! How pictures of any size become images of one shape.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::decode::MAX_SIDE;
 use crate::error::DataError;
@@ -67,6 +68,21 @@ impl Preprocess {
             return Err(DataError::Preprocess(format!("{} channels: choose 1 (grey), 3 (RGB) or 4 (RGBA)", self.channels)));
         }
         Ok(())
+    }
+
+    /// Adds all of it to what identifies a set.
+    pub(crate) fn identify(&self, hash: &mut Sha256) {
+        let Self { size, channels, fit, background } = self;
+        for side in size {
+            hash.update(side.to_le_bytes());
+        }
+        let fit = match fit {
+            Fit::Crop => 0,
+            Fit::Pad => 1,
+            Fit::Stretch => 2,
+        };
+        hash.update([*channels, fit]);
+        hash.update(background);
     }
 
     /// Bytes of one preprocessed image.

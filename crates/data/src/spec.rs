@@ -56,6 +56,8 @@ pub enum Kind {
     Tar,
     /// CelebA: the folder with `img_align_celeba` and `list_attr_celeba.txt`.
     CelebA,
+    /// A file that [`prepare`](crate::prepare) wrote.
+    Packed,
 }
 
 impl Kind {
@@ -70,6 +72,7 @@ impl Kind {
         ("zip", Self::Zip),
         ("tar", Self::Tar),
         ("celeba", Self::CelebA),
+        ("packed", Self::Packed),
     ];
 
     /// The names that may stand before a path, for messages.
@@ -141,7 +144,7 @@ impl DataSpec {
         }
     }
 
-    /// `[H, W, C]` of the pictures where all have it (idx, CIFAR, SVHN, STL-10), from the format or a file's header alone; `None` for a
+    /// `[H, W, C]` of the pictures where all have it (idx, CIFAR, SVHN, STL-10, packed files), from the format or a file's header alone; `None` for a
     /// set of any pictures. What defaults are chosen by, before anything is decoded.
     ///
     /// # Errors

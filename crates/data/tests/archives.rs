@@ -35,7 +35,7 @@ fn assert_tree(set: &Dataset) {
     assert_eq!(set.attribute_names().collect::<Vec<_>>(), ["age", "hair"]);
     assert_eq!(set.attribute_columns()[0].kind, AttributeKind::Number);
     assert_eq!(set.attribute_columns()[1].kind, AttributeKind::Category(vec![String::new(), "red".to_owned()]));
-    assert_eq!((0..3).map(|i| set.attributes(i)).collect::<Vec<_>>(), [[3.0, 1.0], [1.0, 1.0], [4.5, 0.0]]);
+    assert_eq!((0..3).map(|i| set.attributes(i)).collect::<Vec<_>>(), [vec![3.0, 1.0], vec![1.0, 1.0], vec![4.5, 0.0]]);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn bad_tables() {
     // The first column where none is called `file`, with a byte order mark before it.
     write(folder.path(), "attributes.csv", b"\xEF\xBB\xBFpicture,x\n1.png,yes\n0.png,no\n");
     let set = open(folder.path(), &rgb(4)).unwrap();
-    assert_eq!((set.attributes(0), set.attributes(1)), (&[0.0][..], &[1.0][..]));
+    assert_eq!((set.attributes(0), set.attributes(1)), (vec![0.0], vec![1.0]));
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn tables_cover_splits_from_above_or_inside() {
     }
     write(folder.path(), "attributes.csv", b"file,x\ntrain/a/0.png,5\ntest/a/1.png,7\n");
     let of = |split| open_as("", folder.path(), split, &rgb(4));
-    assert_eq!((of(Split::Train).unwrap().attributes(0), of(Split::Test).unwrap().attributes(0)), (&[5.0][..], &[7.0][..]));
+    assert_eq!((of(Split::Train).unwrap().attributes(0), of(Split::Test).unwrap().attributes(0)), (vec![5.0], vec![7.0]));
     write(folder.path(), "train/attributes.csv", b"file,x\na/0.png,9\n");
     assert_eq!(of(Split::Train).unwrap().attributes(0), [9.0]);
     fs::remove_file(folder.path().join("train/attributes.csv")).unwrap();

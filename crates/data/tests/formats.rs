@@ -49,7 +49,7 @@ fn cifar100() {
     assert_eq!((labels(&set), set.class_names()[99].as_str()), (vec![99, 0], "fine_99"));
     assert_eq!(set.attribute_names().collect::<Vec<_>>(), ["superclass"]);
     let AttributeKind::Category(words) = &set.attribute_columns()[0].kind else { panic!("not words") };
-    assert_eq!((set.attributes(0), set.attributes(1), words[4].as_str()), (&[19.0][..], &[4.0][..], "coarse_4"));
+    assert_eq!((set.attributes(0), set.attributes(1), words[4].as_str()), (vec![19.0], vec![4.0], "coarse_4"));
     let file = open(&fixture("cifar100/test.bin"), &rgb(32)).unwrap();
     assert_eq!(labels(&file), [42]);
 }
@@ -236,10 +236,10 @@ fn celeba() {
     let train = of(Split::Train).unwrap();
     assert_eq!((train.len(), train.image_name(2)), (3, "000003.jpg".to_owned()));
     assert_eq!(train.attribute_names().collect::<Vec<_>>(), ["Bald", "Male", "Smiling"]);
-    assert_eq!((train.attributes(0), train.attributes(1)), (&[1.0, 0.0, 1.0][..], &[0.0, 0.0, 1.0][..]));
+    assert_eq!((train.attributes(0), train.attributes(1)), (vec![1.0, 0.0, 1.0], vec![0.0, 0.0, 1.0]));
     assert!(train.attribute_columns().iter().all(|column| column.kind == AttributeKind::Binary));
     let test = of(Split::Test).unwrap();
-    assert_eq!((test.len(), test.image_name(0), test.attributes(0)), (1, "000005.jpg".to_owned(), &[1.0, 0.0, 1.0][..]));
+    assert_eq!((test.len(), test.image_name(0), test.attributes(0)), (1, "000005.jpg".to_owned(), vec![1.0, 0.0, 1.0]));
     // As it is handed out, in three folders.
     let apart = tempfile::tempdir().unwrap();
     for (from, to) in [("list_attr_celeba.txt", "Anno"), ("list_eval_partition.txt", "Eval"), ("img_align_celeba", "Img")] {

@@ -24,9 +24,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::attributes::{self, Attributes};
+use crate::attributes::{self, Attribute, Attributes};
 use crate::decode::{self, Picture};
 use crate::error::DataError;
+use crate::packed::{self, PackedSource};
+use crate::preprocess::Preprocess;
 use crate::spec::{DataSpec, Kind, Split, Target};
 
 /// SHA-256 of what an image is made from.
@@ -64,9 +66,19 @@ pub(crate) trait Source: Send + Sync {
     /// The classes' names, as many as there are classes; empty without labels.
     fn class_names(&self) -> &[String];
 
-    /// What else is known of the pictures: a row for each, good or bad.
-    fn attributes(&self) -> &Attributes {
-        &attributes::NONE
+    /// What else is known of the pictures.
+    fn columns(&self) -> &[Attribute] {
+        &[]
+    }
+
+    /// A picture's value in each of the columns.
+    fn row(&self, _index: usize) -> Vec<f32> {
+        Vec::new()
+    }
+
+    /// The set's fingerprint, where it is known without reading a picture; then all of them are taken to be good.
+    fn fingerprint(&self, _preprocess: &Preprocess) -> Option<String> {
+        None
     }
 
     /// Called once all pictures are kept elsewhere: frees what only `load` needs.
@@ -133,8 +145,12 @@ impl<T: Encoded> Source for T {
         Encoded::class_names(self)
     }
 
-    fn attributes(&self) -> &Attributes {
-        Encoded::attributes(self)
+    fn columns(&self) -> &[Attribute] {
+        &self.attributes().columns
+    }
+
+    fn row(&self, index: usize) -> Vec<f32> {
+        self.attributes().row(index).to_vec()
     }
 
     fn forget_pixels(&mut self) {
@@ -162,6 +178,10 @@ pub(crate) fn picture_shape(spec: &DataSpec, split: Split) -> Result<Option<[u32
             Kind::Idx => idx(idx_files_at(path, split)?),
             Kind::Cifar10 | Kind::Cifar100 | Kind::Svhn => Ok(Some([32, 32, 3])),
             Kind::Stl10 => Ok(Some([96, 96, 3])),
+            Kind::Packed => {
+                let Preprocess { size: [height, width], channels, .. } = packed::read_footer(path)?.1.preprocess;
+                Ok(Some([height, width, channels.into()]))
+            }
             Kind::Auto | Kind::Folder | Kind::Lsun | Kind::Zip | Kind::Tar | Kind::CelebA => Ok(None),
         },
     }
@@ -187,8 +207,18 @@ fn open_path(kind: Kind, path: &Path, split: Split) -> Result<Box<dyn Source>, D
         Kind::Tar if starts_gzipped(path)? => Box::new(tar::open_gzipped(path, split)?),
         Kind::Tar => Box::new(tar::open(path, split)?),
         Kind::CelebA => Box::new(celeba::open(path, split)?),
+        Kind::Packed => Box::new(open_packed(path, split)?),
         Kind::Auto | Kind::Folder => Box::new(folder::FolderSource::open(path, split)?),
     })
+}
+
+/// A packed file holds one split, whichever was packed; it stands for the training one.
+fn open_packed(path: &Path, split: Split) -> Result<PackedSource, DataError> {
+    if split == Split::Test {
+        let wanted = format!("a {} holds one split: pack the other one too, and name its file", packed::FORMAT);
+        return Err(DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted });
+    }
+    PackedSource::open(path)
 }
 
 /// What is at `path`, judged by content, and by the names of files without any mark of their own.
@@ -222,6 +252,9 @@ fn detect_file(path: &Path) -> Result<Kind, DataError> {
         return Ok(Kind::Idx);
     }
     let start = read_start(path)?;
+    if start.starts_with(&packed::MAGIC[..7]) {
+        return Ok(Kind::Packed);
+    }
     if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") || has_extension(path, &["zip"]) {
         return Ok(Kind::Zip);
     }

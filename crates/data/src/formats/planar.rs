@@ -9,7 +9,7 @@ use rawzip::{FileReader, ReaderAt as _};
 use sha2::{Digest as _, Sha256};
 
 use super::{Digest, Source, io};
-use crate::attributes::Attributes;
+use crate::attributes::{Attribute, Attributes};
 use crate::decode::{Picture, one_line};
 use crate::error::DataError;
 
@@ -125,8 +125,12 @@ impl Source for PlanarSource {
         &self.class_names
     }
 
-    fn attributes(&self) -> &Attributes {
-        &self.attributes
+    fn columns(&self) -> &[Attribute] {
+        &self.attributes.columns
+    }
+
+    fn row(&self, index: usize) -> Vec<f32> {
+        self.attributes.row(index).to_vec()
     }
 
     fn forget_pixels(&mut self) {
