@@ -207,6 +207,13 @@ impl Dataset {
         Err(DataError::NoImages { path: self.source.path().to_owned(), files: self.len() })
     }
 
+    /// These images will be written soon. Knowing all of a batch lets the disk serve its reads at once and in its own order.
+    pub(crate) fn will_need(&self, indices: &[u32]) {
+        if self.pixels.is_none() {
+            indices.iter().for_each(|&index| self.source.will_need(self.source_index(index as usize)));
+        }
+    }
+
     fn note_failure(&self, index: usize, reason: &str) -> Result<(), DataError> {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(place) = failed.binary_search(&index) {

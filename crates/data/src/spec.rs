@@ -52,7 +52,7 @@ pub enum Kind {
     Lsun,
     /// A zip archive of images.
     Zip,
-    /// A tar archive of images, gzipped or not.
+    /// A tar archive of images, gzipped or not, or a folder of plain ones.
     Tar,
     /// CelebA: the folder with `img_align_celeba` and `list_attr_celeba.txt`.
     CelebA,

@@ -1,6 +1,6 @@
 //! Pictures inside a zip or tar archive, read where they lie: nothing is unpacked to disk, and names are only names.
 //!
-//! A file counts as a picture by its extension. The order is that of the names' bytes. Labels are those of WebDataset, else
+//! A file counts as a picture by its extension. The order is that of the names' bytes (shard by shard). Labels are those of WebDataset, else
 //! the first folders' names as in a folder of images; folders that hold everything else are left out first. `train` beside
 //! `test` (or `val`) are splits, and an `attributes.csv` is read.
 
@@ -29,6 +29,8 @@ pub(super) trait Container: Send + Sync {
 /// A file in an archive.
 #[derive(Debug)]
 pub(super) struct Member {
+    /// Which of several archives that are one set it is in.
+    pub shard: u32,
     pub name: String,
     /// Its number in the container.
     pub number: usize,
@@ -46,8 +48,8 @@ pub(super) struct ArchiveSource {
 impl ArchiveSource {
     /// Finds the images of `split` among the files, whose names [`checked_name`] made.
     pub fn new(path: &Path, container: Box<dyn Container>, mut members: Vec<Member>, split: Split) -> Result<Self, DataError> {
-        members.sort_by(|a, b| a.name.cmp(&b.name));
-        if let Some(pair) = members.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        members.sort_by(|a, b| (a.shard, &a.name).cmp(&(b.shard, &b.name)));
+        if let Some(pair) = members.windows(2).find(|pair| (pair[0].shard, &pair[0].name) == (pair[1].shard, &pair[1].name)) {
             let problem = format!("two of its files are called {:?}: pack it anew, each file once", pair[0].name);
             return Err(DataError::bad(container.format(), path, problem));
         }

@@ -96,15 +96,19 @@ pub(super) fn kind_of_file(path: &Path) -> Result<Option<Kind>, DataError> {
     let length = path.metadata().map_err(|error| io(path, error))?.len();
     let start = read_start(path)?;
     let fits = |set: &Cifar| is_whole(set, length) && start.iter().zip(set.labels).all(|(label, most)| label <= most);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let called = ["data_batch_", "test_batch"].iter().any(|known| name.starts_with(known));
-    Ok(if called || fits(&CIFAR10) {
+    Ok(if fits(&CIFAR10) {
         Some(Kind::Cifar10)
     } else if fits(&CIFAR100) {
         Some(Kind::Cifar100)
     } else {
         None
     })
+}
+
+/// Whether a file is called like one of CIFAR-10's.
+pub(super) fn is_called_so(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(".bin") && ["data_batch_", "test_batch"].iter().any(|known| name.starts_with(known))
 }
 
 fn is_whole(set: &Cifar, length: u64) -> bool {

@@ -81,6 +81,9 @@ pub(crate) trait Source: Send + Sync {
         None
     }
 
+    /// The picture will be loaded soon: a hint to whatever can read ahead.
+    fn will_need(&self, _index: usize) {}
+
     /// Called once all pictures are kept elsewhere: frees what only `load` needs.
     fn forget_pixels(&mut self) {}
 }
@@ -204,7 +207,7 @@ fn open_path(kind: Kind, path: &Path, split: Split) -> Result<Box<dyn Source>, D
         Kind::Stl10 => Box::new(stl10::open(path, split)?),
         Kind::Lsun => Box::new(lsun::LsunSource::open(path, split)?),
         Kind::Zip => Box::new(zip::open(path, split)?),
-        Kind::Tar if starts_gzipped(path)? => Box::new(tar::open_gzipped(path, split)?),
+        Kind::Tar if !path.is_dir() && starts_gzipped(path)? => Box::new(tar::open_gzipped(path, split)?),
         Kind::Tar => Box::new(tar::open(path, split)?),
         Kind::CelebA => Box::new(celeba::open(path, split)?),
         Kind::Packed => Box::new(open_packed(path, split)?),
@@ -243,10 +246,18 @@ fn detect_folder(path: &Path) -> Result<Kind, DataError> {
         return Ok(kind);
     }
     let idx = idx_files::image_files(path)?;
-    Ok(if idx.is_empty() { Kind::Folder } else { Kind::Idx })
+    Ok(match idx.is_empty() {
+        false => Kind::Idx,
+        true if tar::is_at(path)? => Kind::Tar,
+        true => Kind::Folder,
+    })
 }
 
 fn detect_file(path: &Path) -> Result<Kind, DataError> {
+    // Before idx, whose mark such a file's first pixels may look like.
+    if cifar::is_called_so(path) {
+        return Ok(Kind::Cifar10);
+    }
     // A file that is called idx is one, so that a damaged magic number is reported as such.
     if idx::starts_like_idx(path)? || idx_files::is_called_idx(path) {
         return Ok(Kind::Idx);

@@ -27,7 +27,7 @@ pub(super) fn labels(
     others: &[Member],
 ) -> Result<Option<Classes>, DataError> {
     let bad = |problem: String| DataError::bad(container.format(), path, problem);
-    let mut found: HashMap<&str, Label> = HashMap::new();
+    let mut found: HashMap<(u32, &str), Label> = HashMap::new();
     let mut labelled = 0;
     for member in others {
         let (stem, extension) = split_stem(&member.name);
@@ -38,7 +38,7 @@ pub(super) fn labels(
         };
         if let Some(label) = label {
             labelled += 1;
-            found.insert(stem, label.map_err(|problem| bad(format!("{:?} {problem}", member.name)))?);
+            found.insert((member.shard, stem), label.map_err(|problem| bad(format!("{:?} {problem}", member.name)))?);
         }
     }
     if found.is_empty() {
@@ -51,11 +51,13 @@ pub(super) fn labels(
     let mut labels = Vec::with_capacity(images.len());
     for image in images {
         let (stem, _) = split_stem(&image.name);
-        let label = found.get(stem).ok_or_else(|| bad(format!("{:?} has no label beside it, and others have", image.name)))?;
-        used.insert(stem);
+        let label = found
+            .get(&(image.shard, stem))
+            .ok_or_else(|| bad(format!("{:?} has no label beside it, and others have", image.name)))?;
+        used.insert((image.shard, stem));
         labels.push(label);
     }
-    if let Some(stem) = found.keys().filter(|stem| !used.contains(*stem)).min() {
+    if let Some((_, stem)) = found.keys().filter(|key| !used.contains(*key)).min() {
         return Err(bad(format!("it has a label {stem:?} without an image")));
     }
     number(&labels).map(Some).map_err(bad)

@@ -60,7 +60,7 @@ pub(super) fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError
             continue;
         }
         total = total.saturating_add(entry.uncompressed_size_hint());
-        members.push(Member { name, number: files.len() });
+        members.push(Member { shard: 0, name, number: files.len() });
         let encrypted = entry.flags().is_encrypted();
         files.push(Place { entry: entry.wayfinder(), method: entry.compression_method(), encrypted });
     }

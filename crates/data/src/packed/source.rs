@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use memmap2::{Advice, Mmap};
+use memmap2::Mmap;
 use sha2::{Digest as _, Sha256};
 
 use super::layout::{Fields, Footer, HEAD, Layout, read_footer};
@@ -33,7 +33,7 @@ impl PackedSource {
         let map = unsafe { Mmap::map(&file) }.map_err(as_io)?;
         // A shuffled reader gains nothing from what lies behind a record. Only a hint, so that its failure does no harm.
         #[cfg(unix)]
-        let _ = map.advise(Advice::Random);
+        let _ = map.advise(memmap2::Advice::Random);
         Ok(Self { path: path.to_owned(), map, layout: footer.layout(), footer })
     }
 
@@ -102,6 +102,13 @@ impl Source for PackedSource {
 
     fn row(&self, index: usize) -> Vec<f32> {
         self.layout.fields(self.record(index)).attributes
+    }
+
+    #[cfg(unix)]
+    fn will_need(&self, index: usize) {
+        let length = self.layout.record();
+        // Only a hint, so that its failure does no harm.
+        let _ = self.map.advise_range(memmap2::Advice::WillNeed, HEAD + index * length, length);
     }
 
     /// The fingerprint of the set that was prepared, as long as its pixels pass through unchanged.
