@@ -259,7 +259,7 @@ fn mend_tar(bytes: &mut [u8]) {
 #[test]
 fn tar_archives() {
     // Without most of the zeros at its end.
-    for name in ["archives/tiny.tar", "archives/long.tar", "archives/pax.tar"] {
+    for name in ["archives/tiny.tar", "archives/long.tar", "archives/pax.tar", "archives/json.tar"] {
         let mut tar = read(name);
         tar.truncate(tar.iter().rposition(|&byte| byte != 0).unwrap().next_multiple_of(512) + 1024);
         mutate("tar:", &tar, "x", FIXED, |folder, mut bytes| {
