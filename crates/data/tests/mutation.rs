@@ -28,7 +28,7 @@ const FIXED: usize = 4 << 20;
 const DECODED: usize = 4 * data::MAX_DECODED_BYTES as usize;
 
 /// Inputs for each seed.
-const CASES: u32 = 1500;
+const CASES: u32 = 600;
 
 /// Counts what is allocated at once.
 struct Counting;
