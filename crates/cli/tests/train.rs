@@ -179,3 +179,22 @@ fn a_new_run_starts_from_old_weights() {
     );
     assert!(!place.path("x").exists());
 }
+
+/// A set of pictures of one size brings its size and channels along; flags still win.
+#[test]
+fn sets_of_one_shape_choose_size_and_recipe() {
+    let place = Place::new();
+    fs::create_dir(place.path("cifar")).unwrap();
+    let record = [&[1][..], &[128; 3072]].concat();
+    fs::write(place.path("cifar/data_batch_1.bin"), record.repeat(130)).unwrap();
+    let stl = place.path("train_X.bin");
+    fs::write(&stl, vec![7; 130 * 27_648]).unwrap();
+    let of = |args: &[&str]| {
+        let ended = place.ok(&[&["train", "--dry-run", "--json"], args].concat());
+        (ended.event("plan")["recipe"].clone(), ended.event("data")["shape"].clone())
+    };
+    assert_eq!(of(&["--data", "cifar"]), (json!("small"), json!([32, 32, 3])));
+    assert_eq!(of(&["--data", "cifar", "--channels", "1", "--image", "28"]), (json!("small"), json!([28, 28, 1])));
+    assert_eq!(of(&["--data", "cifar10:cifar", "--image", "64"]), (json!("torch"), json!([64, 64, 3])));
+    assert_eq!(of(&["--data", "train_X.bin"]), (json!("torch"), json!([64, 64, 3])));
+}

@@ -59,6 +59,56 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         about: "handwritten digits, 60,000 + 10,000, 28x28 grey, 10 classes",
         ships: false,
     },
+    BuiltIn {
+        name: "cifar-10",
+        aliases: &[],
+        folder: "cifar-10/cifar-10-batches-bin",
+        kind: Kind::Cifar10,
+        classes: &[],
+        background: [0; 3],
+        about: "small photographs, 50,000 + 10,000, 32x32 colour, 10 classes",
+        ships: false,
+    },
+    BuiltIn {
+        name: "cifar-100",
+        aliases: &[],
+        folder: "cifar-100/cifar-100-binary",
+        kind: Kind::Cifar100,
+        classes: &[],
+        background: [0; 3],
+        about: "small photographs, 50,000 + 10,000, 32x32 colour, 100 classes",
+        ships: false,
+    },
+    BuiltIn {
+        name: "svhn",
+        aliases: &[],
+        folder: "svhn",
+        kind: Kind::Svhn,
+        classes: &[],
+        background: [0; 3],
+        about: "house numbers, 73,257 + 26,032, 32x32 colour, 10 classes",
+        ships: false,
+    },
+    BuiltIn {
+        name: "stl-10",
+        aliases: &[],
+        folder: "stl-10/stl10_binary",
+        kind: Kind::Stl10,
+        classes: &[],
+        background: [0; 3],
+        about: "photographs, 5,000 + 8,000, 96x96 colour, 10 classes",
+        ships: false,
+    },
+    BuiltIn {
+        name: "celeba",
+        aliases: &[],
+        folder: "celeba",
+        kind: Kind::CelebA,
+        classes: &[],
+        background: [0; 3],
+        about: "famous faces, 162,770 + 19,962, 178x218 colour, 40 attributes",
+        ships: false,
+    },
 ];
 
 /// The names that `--data` knows without a path, aliases left out.
@@ -106,7 +156,14 @@ impl BuiltIn {
             folder: self.folder.to_owned(),
             looked: folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", "),
             variable: DATASETS_VARIABLE,
-            fetch: if self.ships { String::new() } else { format!("; get it with dcgan data fetch {}", self.name) },
+            get: match self.ships {
+                true => "run this inside the repository, which has it".to_owned(),
+                false => format!("get it with dcgan data fetch {}", self.name),
+            },
+            hint: match Path::new(self.name).exists() {
+                true => format!("; what is here under that name is ./{}", self.name),
+                false => String::new(),
+            },
         })
     }
 }
@@ -131,7 +188,15 @@ mod tests {
         let roots = [empty.path().to_owned(), full.path().to_owned()];
         assert_eq!(set.locate_in(&roots).unwrap(), full.path().join("fashion-mnist"));
         let message = set.locate_in(&roots[..1]).unwrap_err().to_string();
-        assert!(message.contains("cannot find the built-in set \"fashion-mnist\""), "{message}");
+        assert!(message.contains("cannot find the set \"fashion-mnist\""), "{message}");
         assert!(message.contains(DATASETS_VARIABLE), "{message}");
+    }
+
+    #[test]
+    fn what_is_fetched_is_looked_for_where_it_is_put() {
+        for set in BUILT_IN.iter().filter(|set| !set.ships) {
+            let place = crate::remote_set(set.name).unwrap().place(Path::new("datasets"));
+            assert_eq!(place, Path::new("datasets").join(set.folder), "{}", set.name);
+        }
     }
 }

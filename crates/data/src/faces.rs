@@ -7,7 +7,6 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::thread::available_parallelism;
 
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder as _};
@@ -115,13 +114,13 @@ pub fn faces(spec: &DataSpec, out: &Path, options: FaceOptions, progress: &dyn F
     let heads = ["file", "source", "score", "x", "y", "side", "cut_x", "cut_y", "cut_side"];
     table.write_record(heads).map_err(|error| table_error(&table_path, error))?;
 
-    let threads = available_parallelism().map_or(1, usize::from);
-    let pool = thread_pool(threads)?;
+    let pool = thread_pool()?;
     let total = source.len();
     let mut faces = Faces { pictures: total, faces: 0, without: 0, bad: Vec::new() };
     progress(Progress { done: 0, total, skipped: 0 });
-    for start in (0..total).step_by(threads * BLOCK_PER_THREAD) {
-        let block = start..(start + threads * BLOCK_PER_THREAD).min(total);
+    let block_len = pool.current_num_threads() * BLOCK_PER_THREAD;
+    for start in (0..total).step_by(block_len) {
+        let block = start..(start + block_len).min(total);
         let results: Vec<Result<Vec<Face>, String>> = pool.install(|| {
             let with = || detector(&model, options);
             block

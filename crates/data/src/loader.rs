@@ -183,7 +183,9 @@ impl Shared {
         let start = cursor.batch as usize * self.batch;
         let mut indices = Vec::with_capacity(self.batch);
         let image_len = images.len() / self.batch;
-        for (&index, out) in order[start..start + self.batch].iter().zip(images.chunks_exact_mut(image_len)) {
+        let order = &order[start..start + self.batch];
+        self.dataset.will_need(order);
+        for (&index, out) in order.iter().zip(images.chunks_exact_mut(image_len)) {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(DataError::Stopped);
             }

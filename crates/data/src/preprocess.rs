@@ -1,6 +1,7 @@
 //! How pictures of any size become images of one shape.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::decode::MAX_SIDE;
 use crate::error::DataError;
@@ -122,6 +123,44 @@ impl Preprocess {
             }
         }
         Ok(())
+    }
+
+    /// Adds to what identifies a set all of it but mirroring, which is done to batches, not to the set.
+    pub(crate) fn identify(&self, hash: &mut Sha256) {
+        let Self { size, channels, fit, background, crop, min_side, filter, flip: _ } = self;
+        for side in size {
+            hash.update(side.to_le_bytes());
+        }
+        let fit = match fit {
+            Fit::Crop => 0,
+            Fit::Pad => 1,
+            Fit::Stretch => 2,
+        };
+        hash.update([*channels, fit]);
+        hash.update(background);
+        // What is as it always was adds nothing, so that older runs still know their data.
+        if let Some([height, width]) = crop {
+            hash.update([&b"crop"[..], &height.to_le_bytes(), &width.to_le_bytes()].concat());
+        }
+        if let Some(side) = min_side {
+            hash.update([&b"min-side"[..], &side.to_le_bytes()].concat());
+        }
+        let filter = match filter {
+            Filter::Lanczos3 => None,
+            Filter::Bicubic => Some(1),
+            Filter::Bilinear => Some(2),
+            Filter::Box => Some(3),
+            Filter::Nearest => Some(4),
+        };
+        if let Some(filter) = filter {
+            hash.update([&b"filter"[..], &[filter]].concat());
+        }
+    }
+
+    /// Whether pictures become the same by both: all but mirroring, which is done to batches.
+    #[must_use]
+    pub fn makes_the_same(&self, other: &Self) -> bool {
+        *self == Self { flip: self.flip, ..other.clone() }
     }
 
     /// Bytes of one preprocessed image.

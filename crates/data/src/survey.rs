@@ -44,7 +44,7 @@ impl Survey {
             0..=SURVEYED => (0..images).collect(),
             _ => (0..SURVEYED).map(|k| (k as u128 * images as u128 / SURVEYED as u128) as usize).collect(),
         };
-        let pool = thread_pool(std::thread::available_parallelism().map_or(1, usize::from))?;
+        let pool = thread_pool()?;
         let (mut sizes, mut channels, mut bad) = (BTreeMap::<[u32; 2], usize>::new(), BTreeMap::new(), Vec::new());
         let mut done = 0;
         progress(Progress { done, total: chosen.len(), skipped: 0 });

@@ -23,8 +23,8 @@ fn a_picture_has_the_same_bits_in_any_company() {
         let scale = all.iter().fold(0f32, |m, v| m.max(v.abs()));
         let error = all.iter().zip(&auto).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale;
         assert!(error < 1e-5, "{name}: {error}");
-        let winograd =
-            tensor::algorithm_table().starts_with("winograd-") && matches!(tensor::isa(), tensor::Isa::Avx512 | tensor::Isa::Avx2);
+        let winograd = tensor::algorithm_table().starts_with("winograd-")
+            && matches!(tensor::isa(), tensor::Isa::Avx512 | tensor::Isa::Avx2);
         assert_eq!(error > 0.0, winograd, "{name}");
     }
 }

@@ -33,15 +33,16 @@ const MOST: u64 = 1_000_000_000_000;
 /// Flags of `train`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What to learn from: fashion-mnist, emoji-people, a folder of pictures, an idx file or a folder of them (idx:PATH and folder:PATH say which)
-    /// [default: fashion-mnist].
+    /// What to learn from: the name of a set (dcgan data list), a folder of pictures, a .zip or .tar of them, the files of MNIST,
+    /// CIFAR-10, CIFAR-100, SVHN, STL-10, LSUN or CelebA, or what dcgan data prepare wrote. What a path is shows in its content; idx:,
+    /// folder:, zip:, tar:, cifar10:, cifar100:, svhn:, stl10:, lsun:, celeba: or packed: before it says so [default: fashion-mnist].
     #[arg(long, value_name = "SPEC", help_heading = "What to learn")]
     data: Option<String>,
     #[command(flatten)]
     pictures: PictureArgs,
 
-    /// The networks and how they are trained: a name that `dcgan recipes` lists, or a .toml file [default: small for idx files below 48
-    /// pixels, else torch].
+    /// The networks and how they are trained: a name that `dcgan recipes` lists, or a .toml file [default: small for sets of one size
+    /// below 48 pixels, else torch].
     #[arg(long, value_name = "NAME|FILE.toml", help_heading = "How to learn")]
     recipe: Option<String>,
     /// Length of the run in steps, a batch of pictures each [default: the recipe's].

@@ -54,7 +54,8 @@ pub(crate) fn input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) 
             }
         }
         // SAFETY: the lines of a band are its task's alone.
-        let dx = unsafe { std::slice::from_raw_parts_mut(out.get().add((n * h + lines.start) * wid * cin), lines.len() * wid * cin) };
+        let dx =
+            unsafe { std::slice::from_raw_parts_mut(out.get().add((n * h + lines.start) * wid * cin), lines.len() * wid * cin) };
         for (to, from) in dx.chunks_exact_mut(wid * cin).zip(image.chunks_exact(pitch)) {
             to.copy_from_slice(&from[geom.pad[1][0] * cin..][..wid * cin]);
         }

@@ -4,6 +4,7 @@ mod faces;
 mod fetch;
 mod info;
 mod list;
+mod prepare;
 mod preview;
 mod split;
 
@@ -22,6 +23,8 @@ pub enum Command {
     Fetch(fetch::Args),
     /// Cut faces out of pictures: the set of the DCGAN paper, from your own.
     Faces(faces::Args),
+    /// Decode a set once, into one file from which it is learned faster.
+    Prepare(prepare::Args),
     /// Show what a network will see of a set, as one PNG.
     Preview(preview::Args),
     /// Divide a folder of pictures into a part to learn from and a held-out one.
@@ -38,6 +41,7 @@ pub fn run(command: &Command) -> Result<(), CliError> {
         Command::Info(args) => info::run(args),
         Command::Faces(args) => faces::run(args),
         Command::Fetch(args) => fetch::run(args),
+        Command::Prepare(args) => prepare::run(args),
         Command::Preview(args) => preview::run(args),
         Command::Split(args) => split::run(args),
     }

@@ -1,7 +1,7 @@
 //! `dcgan data preview`.
 
 use super::SplitChoice;
-use crate::commands::pictures::{PictureArgs, grey_size};
+use crate::commands::pictures::{Known, PictureArgs};
 use crate::commands::require_grid;
 use crate::error::CliError;
 use crate::output;
@@ -49,10 +49,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     require_grid(&args.grid, args.force)?;
     let spec = DataSpec::parse(&args.spec)?;
-    let grey = grey_size(&spec)?;
-    let recipe = args.pictures.recipe(args.recipe.as_deref(), grey.is_some(), None)?;
-    recipe.validate().map_err(|e| CliError::Usage(e.to_string()))?;
-    let preprocess = args.pictures.preprocess(&recipe, &spec, grey)?;
+    let preprocess = args.pictures.of_recipe(args.recipe.as_deref(), &spec)?;
     let bar = counter(0, "reading images");
     let dataset = Dataset::open(&args.spec, args.split.into(), &preprocess, &|progress| {
         bar.set_length(progress.total as u64);

@@ -2,7 +2,7 @@
 
 use super::{Args, batches_per_epoch, go, open_data, steps_of};
 use crate::commands::open_checkpoint;
-use crate::commands::pictures::grey_size;
+use crate::commands::pictures::Known;
 use crate::error::CliError;
 use crate::memory;
 use crate::render::Render;
@@ -24,9 +24,9 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
         Some(path) => Some(open_checkpoint(path, |text| render.warning(&text))?.checkpoint),
         None => None,
     };
-    let grey = grey_size(&spec)?;
-    let recipe = resolve(args, grey.is_some(), init.as_ref())?;
-    let preprocess = args.pictures.preprocess(&recipe, &spec, grey)?;
+    let known = Known::of(&spec)?;
+    let recipe = resolve(args, &known, init.as_ref())?;
+    let preprocess = args.pictures.preprocess(&recipe, &known)?;
     let plan = recipe.plan()?;
     // What can be found out before the pictures are decoded, which may take long.
     memory::check(&plan, device, "choose a smaller --batch, --width or --image", args.dry_run, &render)?;
@@ -73,9 +73,9 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
 }
 
 /// The recipe with the flags' values in it.
-fn resolve(args: &Args, grey: bool, init: Option<&Checkpoint>) -> Result<Recipe, CliError> {
+fn resolve(args: &Args, known: &Known, init: Option<&Checkpoint>) -> Result<Recipe, CliError> {
     let with = init.map(|checkpoint| Recipe::from_toml(&checkpoint.meta.recipe)).transpose()?;
-    let mut chosen = args.pictures.recipe(args.recipe.as_deref(), grey, with)?;
+    let mut chosen = args.pictures.recipe(args.recipe.as_deref(), known, with)?;
     if let Some(width) = args.width {
         chosen.generator.width = width as usize;
         chosen.discriminator.width = width as usize;
