@@ -152,8 +152,8 @@ impl BuiltIn {
     fn locate_in(&self, roots: &[PathBuf]) -> Result<PathBuf, DataError> {
         let folders: Vec<PathBuf> = roots.iter().map(|root| root.join(self.folder)).collect();
         folders.iter().find(|folder| folder.is_dir()).cloned().ok_or_else(|| DataError::BuiltInMissing {
-            name: self.name.to_owned(),
-            folder: self.folder.to_owned(),
+            name: self.name,
+            folder: self.folder,
             looked: folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", "),
             variable: DATASETS_VARIABLE,
             get: match self.ships {

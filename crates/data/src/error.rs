@@ -40,9 +40,9 @@ pub enum DataError {
     )]
     BuiltInMissing {
         /// Its name.
-        name: String,
+        name: &'static str,
         /// Its folder's name.
-        folder: String,
+        folder: &'static str,
         /// Where it was looked for.
         looked: String,
         /// The environment variable that names another place.
@@ -218,6 +218,11 @@ pub enum DataError {
 }
 
 impl DataError {
+    pub(crate) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        |error| Self::Write { path, error }
+    }
+
     pub(crate) fn bad(format: &'static str, path: &Path, problem: String) -> Self {
         Self::Bad { format, path: path.to_owned(), problem }
     }

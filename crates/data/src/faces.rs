@@ -3,7 +3,7 @@
 //! Radford et al. (2016), section 4.2: "we run an OpenCV face detector on these images, keeping the detections that are
 //! sufficiently high resolution". The detector here is SeetaFace's (funnel-structured cascade), by the crate `rustface`.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -20,6 +20,7 @@ use crate::formats;
 use crate::ingest::{Progress, thread_pool};
 use crate::preprocess::{Fit, Preprocess};
 use crate::spec::{DataSpec, Split};
+use crate::split::make_empty;
 
 static MODEL: &[u8] = include_bytes!("../models/seeta_fd_frontal_v1.0.bin");
 
@@ -100,14 +101,7 @@ pub fn faces(spec: &DataSpec, out: &Path, options: FaceOptions, progress: &dyn F
         )));
     }
     let source = formats::open(spec, Split::Train)?;
-    let write = |path: &Path| {
-        let path = path.to_owned();
-        move |error| DataError::Write { path, error }
-    };
-    fs::create_dir_all(out).map_err(write(out))?;
-    if out.read_dir().map_err(write(out))?.next().is_some() {
-        return Err(DataError::NotEmpty { path: out.to_owned() });
-    }
+    make_empty(out)?;
     let model = rustface::read_model(MODEL).map_err(|error| DataError::Preprocess(format!("the detector's model: {error}")))?;
     let table_path = out.join(TABLE);
     let mut table = csv::Writer::from_path(&table_path).map_err(|error| table_error(&table_path, error))?;
@@ -142,13 +136,13 @@ pub fn faces(spec: &DataSpec, out: &Path, options: FaceOptions, progress: &dyn F
             for face in found {
                 let name = format!("{:06}.png", faces.faces);
                 let path = out.join(&name);
-                let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(write(&path))?;
-                file.write_all(&face.png).map_err(write(&path))?;
+                let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(DataError::write(&path))?;
+                file.write_all(&face.png).map_err(DataError::write(&path))?;
                 table.write_record(row(name, source.name(index), &face)).map_err(|error| table_error(&table_path, error))?;
                 faces.faces += 1;
             }
         }
-        table.flush().map_err(write(&table_path))?;
+        table.flush().map_err(DataError::write(&table_path))?;
         progress(Progress { done: block.end, total, skipped: faces.bad.len() });
     }
     Ok(faces)

@@ -63,4 +63,4 @@ pub use packed::{Prepared, prepare};
 pub use preprocess::{Filter, Fit, Preprocess};
 pub use spec::{DataSpec, Kind, Split};
 pub use split::{Divided, SplitOptions, split};
-pub use survey::{SURVEYED, Survey};
+pub use survey::{COUNTED, SURVEYED, Survey, Values};

@@ -6,14 +6,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::decode::one_line;
 use crate::error::DataError;
+use crate::formats::table::{Cells, FILE_NAME};
 use crate::formats::{self, Source};
 use crate::ingest::Progress;
 use crate::spec::{DataSpec, Split};
-
-/// The table beside the pictures that says what is known of them.
-const TABLE: &str = "attributes.csv";
 
 /// How a folder is divided.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,41 +52,43 @@ pub fn split(input: &Path, out: &Path, options: &SplitOptions, progress: &dyn Fn
     }
     let source = formats::open(&spec, Split::Train)?;
     let names: Vec<String> = (0..source.len()).map(|index| source.name(index).replace('\\', "/")).collect();
-    let table = Table::read(input)?;
+    let table = read_table(input)?;
     let groups = match &options.by {
         None => names.clone(),
-        Some(column) => table.as_ref().ok_or_else(|| no_table(input, column))?.groups(input, column, &names)?,
+        Some(column) => groups(table.as_ref().ok_or_else(|| no_table(input, column))?, input, column, &names)?,
     };
     let tests = held_out(source.as_ref(), &groups, options);
 
-    let write = |path: &Path| {
-        let path = path.to_owned();
-        move |error| DataError::Write { path, error }
-    };
-    fs::create_dir_all(out).map_err(write(out))?;
-    if out.read_dir().map_err(write(out))?.next().is_some() {
-        return Err(DataError::NotEmpty { path: out.to_owned() });
-    }
+    make_empty(out)?;
     let (total, mut moved) = (names.len(), HashMap::new());
     progress(Progress { done: 0, total, skipped: 0 });
     for (k, name) in names.iter().enumerate() {
         let part = if tests[k] { Split::Test } else { Split::Train };
         let to = out.join(part.name()).join(name);
         if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder).map_err(write(folder))?;
+            fs::create_dir_all(folder).map_err(DataError::write(folder))?;
         }
         let from = input.join(name);
         if fs::hard_link(&from, &to).is_err() {
-            fs::copy(&from, &to).map_err(write(&to))?;
+            fs::copy(&from, &to).map_err(DataError::write(&to))?;
         }
         moved.insert(name.as_str(), part);
         progress(Progress { done: k + 1, total, skipped: 0 });
     }
     if let Some(table) = &table {
-        table.write(&out.join(TABLE), &moved)?;
+        write_table(table, &out.join(FILE_NAME), &moved)?;
     }
     let test = tests.iter().filter(|held| **held).count();
     Ok(Divided { train: total - test, test })
+}
+
+/// Makes the folder, which must not hold anything yet.
+pub(crate) fn make_empty(folder: &Path) -> Result<(), DataError> {
+    fs::create_dir_all(folder).map_err(DataError::write(folder))?;
+    match folder.read_dir().map_err(DataError::write(folder))?.next() {
+        None => Ok(()),
+        Some(_) => Err(DataError::NotEmpty { path: folder.to_owned() }),
+    }
 }
 
 /// For each picture whether it is held out.
@@ -114,57 +113,44 @@ fn held_out(source: &dyn Source, groups: &[String], options: &SplitOptions) -> V
 }
 
 fn no_table(input: &Path, column: &str) -> DataError {
-    DataError::Divide(format!("there is no {TABLE} in {input:?} that could have a column {column:?}"))
+    DataError::Divide(format!("there is no {FILE_NAME} in {input:?} that could have a column {column:?}"))
 }
 
-/// `attributes.csv` as it stands.
-struct Table {
-    heads: csv::StringRecord,
-    rows: Vec<csv::StringRecord>,
-    /// The column of the pictures' paths.
-    file: usize,
+/// The table beside the pictures, if there is one.
+fn read_table(folder: &Path) -> Result<Option<Cells>, DataError> {
+    let path = folder.join(FILE_NAME);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = fs::read(&path).map_err(|error| DataError::Io { path: path.clone(), error })?;
+    Cells::parse(&path, &bytes).map(Some)
 }
 
-impl Table {
-    fn read(folder: &Path) -> Result<Option<Self>, DataError> {
-        let path = folder.join(TABLE);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let bad = |error: csv::Error| DataError::Divide(format!("cannot read {path:?}: {}", one_line(&error)));
-        let mut reader = csv::Reader::from_path(&path).map_err(bad)?;
-        let heads = reader.headers().map_err(bad)?.clone();
-        let file = heads.iter().position(|head| head.eq_ignore_ascii_case("file")).unwrap_or(0);
-        let rows = reader.records().collect::<Result<_, _>>().map_err(bad)?;
-        Ok(Some(Self { heads, rows, file }))
-    }
+/// The value of `column` for each picture.
+fn groups(table: &Cells, input: &Path, column: &str, names: &[String]) -> Result<Vec<String>, DataError> {
+    let at = table.heads.iter().position(|head| head == column).ok_or_else(|| {
+        let known = table.heads.iter().collect::<Vec<_>>().join(", ");
+        DataError::Divide(format!("{FILE_NAME} in {input:?} has no column {column:?} (it has {known})"))
+    })?;
+    let values: HashMap<String, &str> = table.files().zip(table.rows.iter().map(|row| &row[at])).collect();
+    let value = |name: &String| {
+        let found = values.get(name).map(|value| (*value).to_owned());
+        found.ok_or_else(|| DataError::Divide(format!("{FILE_NAME} in {input:?} has no row for {name:?}")))
+    };
+    names.iter().map(value).collect()
+}
 
-    /// The value of `column` for each picture.
-    fn groups(&self, input: &Path, column: &str, names: &[String]) -> Result<Vec<String>, DataError> {
-        let at = self.heads.iter().position(|head| head == column).ok_or_else(|| {
-            let known = self.heads.iter().collect::<Vec<_>>().join(", ");
-            DataError::Divide(format!("{TABLE} in {input:?} has no column {column:?} (it has {known})"))
-        })?;
-        let values: HashMap<&str, &str> = self.rows.iter().map(|row| (&row[self.file], &row[at])).collect();
-        let value = |name: &String| {
-            let found = values.get(name.as_str()).map(|value| (*value).to_owned());
-            found.ok_or_else(|| DataError::Divide(format!("{TABLE} in {input:?} has no row for {name:?}")))
-        };
-        names.iter().map(value).collect()
+/// Writes the rows of the pictures that were put somewhere, with the paths that they have now.
+fn write_table(table: &Cells, path: &Path, moved: &HashMap<&str, Split>) -> Result<(), DataError> {
+    let wrong = |error: csv::Error| DataError::Write { path: PathBuf::from(path), error: error.into() };
+    let mut writer = csv::Writer::from_path(path).map_err(wrong)?;
+    writer.write_record(&table.heads).map_err(wrong)?;
+    for (row, file) in table.rows.iter().zip(table.files()) {
+        let Some(part) = moved.get(file.as_str()) else { continue };
+        let file = format!("{}/{file}", part.name());
+        writer
+            .write_record(row.iter().enumerate().map(|(k, cell)| if k == table.file { &*file } else { cell }))
+            .map_err(wrong)?;
     }
-
-    /// Writes the rows of the pictures that were put somewhere, with the paths that they have now.
-    fn write(&self, path: &Path, moved: &HashMap<&str, Split>) -> Result<(), DataError> {
-        let wrong = |error: csv::Error| DataError::Write { path: PathBuf::from(path), error: error.into() };
-        let mut writer = csv::Writer::from_path(path).map_err(wrong)?;
-        writer.write_record(&self.heads).map_err(wrong)?;
-        for row in &self.rows {
-            let Some(part) = moved.get(&row[self.file]) else { continue };
-            let file = format!("{}/{}", part.name(), &row[self.file]);
-            writer
-                .write_record(row.iter().enumerate().map(|(k, cell)| if k == self.file { &*file } else { cell }))
-                .map_err(wrong)?;
-        }
-        writer.flush().map_err(|error| wrong(error.into()))
-    }
+    writer.flush().map_err(|error| wrong(error.into()))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use crate::attributes::{Attribute, AttributeKind};
 use crate::error::{DataError, SkippedImage};
 use crate::formats::{self, Source};
 use crate::ingest::{Progress, thread_pool};
@@ -12,11 +13,25 @@ use crate::spec::{DataSpec, Split};
 /// So many pictures are decoded at most; of larger sets, so many that lie evenly spread.
 pub const SURVEYED: usize = 20_000;
 
+/// Classes are counted in sets of at most so many pictures: a larger packed file would be read from end to end for it.
+pub const COUNTED: usize = 1_000_000;
+
+/// The values of an attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// How many have 1 (yes).
+    Binary(usize),
+    /// The least and the largest number.
+    Number(f32, f32),
+    /// How many have each word, in the words' order.
+    Category(Vec<usize>),
+}
+
 /// Pictures handed to the threads between two calls of the progress function.
 const BLOCK: usize = 256;
 
 /// What a split of a set holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Survey {
     /// Pictures there are, good and bad.
     pub images: usize,
@@ -26,8 +41,11 @@ pub struct Survey {
     pub sizes: Vec<([u32; 2], usize)>,
     /// 1 grey, 2 grey with alpha, 3 RGB, 4 RGBA, with how many have them.
     pub channels: BTreeMap<u8, usize>,
-    /// The classes' names, with how many pictures (of all) each has; empty without labels.
+    /// The classes' names, with how many pictures each has (of all, or of those looked at where there are more than
+    /// [`COUNTED`]); empty without labels.
     pub classes: Vec<(String, usize)>,
+    /// What else is known of the pictures that were looked at.
+    pub attributes: Vec<(Attribute, Values)>,
     /// Those that cannot be decoded, of the ones looked at.
     pub bad: Vec<SkippedImage>,
 }
@@ -68,13 +86,43 @@ impl Survey {
         }
         let mut sizes: Vec<_> = sizes.into_iter().collect();
         sizes.sort_by_key(|&([h, w], count)| std::cmp::Reverse((count, u64::from(h) * u64::from(w), h)));
-        Ok(Self { images, looked_at: chosen.len(), sizes, channels, classes: classes(source.as_ref()), bad })
+        let source = source.as_ref();
+        let classes = if images <= COUNTED { classes(source, 0..images) } else { classes(source, chosen.iter().copied()) };
+        Ok(Self { images, looked_at: chosen.len(), sizes, channels, classes, attributes: attributes(source, &chosen), bad })
     }
 }
 
-fn classes(source: &dyn Source) -> Vec<(String, usize)> {
+fn attributes(source: &dyn Source, chosen: &[usize]) -> Vec<(Attribute, Values)> {
+    let columns = source.columns();
+    if columns.is_empty() {
+        return Vec::new();
+    }
+    let start = |column: &Attribute| match &column.kind {
+        AttributeKind::Binary => Values::Binary(0),
+        AttributeKind::Number => Values::Number(f32::INFINITY, f32::NEG_INFINITY),
+        AttributeKind::Category(words) => Values::Category(vec![0; words.len()]),
+    };
+    let mut found: Vec<_> = columns.iter().map(|column| (column.clone(), start(column))).collect();
+    for &index in chosen {
+        for ((_, values), value) in found.iter_mut().zip(source.row(index)) {
+            match values {
+                Values::Binary(yes) => *yes += usize::from(value == 1.0),
+                Values::Number(least, largest) => (*least, *largest) = (least.min(value), largest.max(value)),
+                // A damaged packed file may hold any number.
+                Values::Category(counts) => {
+                    if let Some(count) = counts.get_mut(value as usize) {
+                        *count += 1;
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+fn classes(source: &dyn Source, indices: impl Iterator<Item = usize>) -> Vec<(String, usize)> {
     let mut counts = vec![0; source.class_names().len()];
-    for index in 0..source.len() {
+    for index in indices {
         if let Some(count) = source.label(index).and_then(|label| counts.get_mut(label as usize)) {
             *count += 1;
         }

@@ -132,11 +132,11 @@ fn mutate(kind: &str, seed: &[u8], name: &str, allowed: usize, write: impl Fn(&P
     let folder = tempfile::tempdir().unwrap();
     let opened = AtomicUsize::new(0);
     let result = runner.run(&changes(), |changes| {
+        let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut bytes = seed.to_vec();
         apply(&mut bytes, &changes);
         write(folder.path(), bytes);
         let size: usize = sizes(folder.path());
-        let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let before = LIVE.load(Ordering::Relaxed);
         PEAK.store(before, Ordering::Relaxed);
         if let Ok(set) = open_as(kind, &folder.path().join(name), Split::Train, &Preprocess::new([2, 2], 3)) {

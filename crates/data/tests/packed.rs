@@ -84,6 +84,45 @@ fn training_goes_on_with_either() {
     }
 }
 
+/// Cropping again what was cropped already would be another picture.
+#[test]
+fn what_was_done_is_not_done_again() {
+    let [folder, place] = [(); 2].map(|()| tempdir().unwrap());
+    let noise = |k: u32| image::RgbImage::from_fn(20, 16, |x, y| image::Rgb([(x * 13 + k) as u8, (y * 15) as u8, (x * y) as u8]));
+    (0..3).for_each(|k| noise(k * 50).save(folder.path().join(format!("{k}.png"))).unwrap());
+    let plain = Preprocess::new([8, 8], 3);
+    for (k, preprocess) in [
+        Preprocess { crop: Some([6, 6]), ..plain.clone() },
+        Preprocess { min_side: Some(12), ..plain.clone() },
+        Preprocess { fit: Fit::Pad, flip: true, ..plain.clone() },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let out = place.path().join(k.to_string());
+        prepare(folder.path().to_str().unwrap(), Split::Train, &preprocess, &out, false, &|_| ()).unwrap();
+        assert_eq!(DataSpec::parse(out.to_str().unwrap()).unwrap().prepared().unwrap(), Some(preprocess.clone()));
+        let set = open(folder.path(), &preprocess).unwrap();
+        // Mirroring is no part of it; the same shape and no more asks for the pixels as they are.
+        for same in [preprocess.clone(), Preprocess { flip: !preprocess.flip, ..preprocess.clone() }, plain.clone()] {
+            let packed = open(&out, &same).unwrap();
+            assert_eq!(packed.fingerprint(), set.fingerprint());
+            (0..3).for_each(|index| assert_eq!(bytes(&packed, index), bytes(&set, index)));
+        }
+        let cut = Preprocess { crop: Some([4, 4]), ..plain.clone() };
+        let other = open(&out, &cut).unwrap();
+        assert!(other.fingerprint() != set.fingerprint() && bytes(&other, 0) != bytes(&set, 0));
+        // Packed once more, it is the same set again, and another one where it is cut again.
+        let again = |preprocess: &Preprocess, name: &str| {
+            let (from, to) = (out.to_str().unwrap().to_owned(), place.path().join(name));
+            let made = prepare(&from, Split::Train, preprocess, &to, true, &|_| ()).unwrap();
+            (made.fingerprint, bytes(&open(&to, preprocess).unwrap(), 1))
+        };
+        assert_eq!(again(&preprocess, "again"), (set.fingerprint().to_owned(), bytes(&set, 1)));
+        assert_eq!(again(&cut, "cut"), (other.fingerprint().to_owned(), bytes(&other, 1)));
+    }
+}
+
 #[test]
 fn interrupted_anywhere_it_goes_on_to_the_same_bytes() {
     let [folder, place] = [(); 2].map(|()| tempdir().unwrap());

@@ -51,7 +51,7 @@ pub struct Args {
     /// Length of the run in passes over all pictures.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MOST), help_heading = "How to learn")]
     epochs: Option<u64>,
-    /// Pictures per step [default: the recipe's].
+    /// Pictures per step [default: the recipe's, or as many as there are].
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=65536), help_heading = "How to learn")]
     batch: Option<u32>,
     /// Learning rate of both networks [default: the recipe's].

@@ -83,6 +83,14 @@ impl Render {
         }
     }
 
+    /// What to expect, and what to try.
+    pub fn advice(&self, text: &str) {
+        match self {
+            Self::Human(_) => output::line(text),
+            Self::Json => json::advice(text),
+        }
+    }
+
     /// Something to know.
     pub fn warning(&self, text: &str) {
         match self {

@@ -11,6 +11,7 @@ use ureq::{Agent, Body, Error, http::Response};
 use super::error::FetchError;
 use super::sets::RemoteFile;
 use crate::decode::one_line;
+use crate::ingest::hex;
 
 /// Requests in a row that may bring nothing new.
 const TRIES: u32 = 5;
@@ -184,7 +185,7 @@ pub(super) fn sha256(path: &Path) -> Result<String, FetchError> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer).map_err(FetchError::disk(path))? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => return Ok(hex(&hash.finalize())),
             count => hash.update(&buffer[..count]),
         }
     }

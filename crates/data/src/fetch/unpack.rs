@@ -8,13 +8,12 @@ use std::io::{self, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
-use flate2::read::DeflateDecoder;
-use rawzip::{CompressionMethod, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ZipArchive};
-use tar::EntryType;
 
 use super::error::FetchError;
 use super::sets::{Content, Packing};
 use crate::decode::one_line;
+use crate::error::DataError;
+use crate::formats::{self, zip::ZipFiles};
 
 /// The folder that everything goes into first.
 const STAGING: &str = ".unpacking";
@@ -83,26 +82,26 @@ struct Target {
 }
 
 impl Target {
-    /// The path of what the archive calls `name`; the folder that it is in is made.
-    fn place(&mut self, name: &[u8]) -> Result<PathBuf, Fault> {
+    /// The path of what the archive calls `name`, which was [checked](formats::archive::checked_name); the folder that it is in is made.
+    fn place(&mut self, name: &str) -> Result<PathBuf, Fault> {
         self.files_left = self.files_left.checked_sub(1).ok_or_else(|| bad(format!("it holds more than {MAX_FILES} files")))?;
-        let path = self.root.join(safe(name).map_err(Fault::Archive)?);
+        let path = Path::new(name);
+        // A colon means something to one system; no set has one.
+        if name.contains(':') || !path.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(bad(format!("it holds {name:?}, which leads out of the folder")));
+        }
+        let path = self.root.join(path);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(|error| Fault::Disk(folder.to_owned(), error))?;
         }
         Ok(path)
     }
 
-    fn folder(&mut self, name: &[u8]) -> Result<(), Fault> {
-        let path = self.place(name)?;
-        fs::create_dir_all(&path).map_err(|error| Fault::Disk(path, error))
-    }
-
     /// Writes a file that is not there yet.
-    fn file(&mut self, name: &[u8], reader: impl Read) -> Result<(), Fault> {
+    fn file(&mut self, name: &str, reader: impl Read) -> Result<(), Fault> {
         let path = self.place(name)?;
         let mut out = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => bad(format!("two of its files are called {:?}", String::from_utf8_lossy(name))),
+            io::ErrorKind::AlreadyExists => bad(format!("two of its files are called {name:?}")),
             _ => Fault::Disk(path.clone(), error),
         })?;
         // One more than allowed, for the excess to be seen.
@@ -120,34 +119,13 @@ impl Target {
     }
 }
 
-/// The name as a relative path of plain parts.
-fn safe(name: &[u8]) -> Result<PathBuf, String> {
-    let shown = String::from_utf8_lossy(name);
-    let text = std::str::from_utf8(name).map_err(|_| format!("the name {shown:?} in it is not UTF-8"))?;
-    // Backslashes and drive letters mean something to one system only; no set has them.
-    let plain = !text.contains(['\\', ':', '\0']);
-    let path = Path::new(text);
-    let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    match plain && inside && !text.starts_with('/') {
-        true => Ok(path.components().filter(|part| *part != Component::CurDir).collect()),
-        false => Err(format!("it holds {shown:?}, which leads out of the folder")),
-    }
-}
-
 fn tar_gz(archive: &Path, target: &mut Target) -> Result<(), Fault> {
     let file = File::open(archive).map_err(|error| Fault::Disk(archive.to_owned(), error))?;
     let mut tar = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)));
     for entry in tar.entries().map_err(bad)? {
         let entry = entry.map_err(bad)?;
-        let name = entry.path_bytes().into_owned();
-        match entry.header().entry_type() {
-            EntryType::Regular => target.file(&name, entry)?,
-            EntryType::Directory => target.folder(&name)?,
-            EntryType::XGlobalHeader => {}
-            other => {
-                let shown = String::from_utf8_lossy(&name);
-                return Err(bad(format!("it holds {shown:?}, which is neither a file nor a folder but {other:?}")));
-            }
+        if let Some(name) = formats::tar::file_name(&entry).map_err(Fault::Archive)? {
+            target.file(&name, entry)?;
         }
     }
     // The archive's end is not that of the stream, behind which its checksum stands.
@@ -156,30 +134,15 @@ fn tar_gz(archive: &Path, target: &mut Target) -> Result<(), Fault> {
 }
 
 fn zip(archive: &Path, target: &mut Target) -> Result<(), Fault> {
-    let file = File::open(archive).map_err(|error| Fault::Disk(archive.to_owned(), error))?;
-    let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
-    let zip = ZipArchive::from_file(file, &mut buffer).map_err(bad)?;
-    let mut entries = zip.entries(&mut buffer);
-    while let Some(entry) = entries.next_entry().map_err(bad)? {
-        let raw = entry.file_path();
-        let name = raw.as_ref().to_vec();
-        if entry.is_dir() {
-            target.folder(&name)?;
-            continue;
-        }
-        if entry.mode().is_symlink() || entry.flags().is_encrypted() {
-            let shown = String::from_utf8_lossy(&name);
-            return Err(bad(format!("it holds {shown:?}, a link or an encrypted file")));
-        }
-        let method = entry.compression_method();
-        let content = zip.get_entry(entry.wayfinder()).map_err(bad)?;
-        match method {
-            CompressionMethod::STORE => target.file(&name, content.verifying_reader(content.reader()))?,
-            CompressionMethod::DEFLATE => target.file(&name, content.verifying_reader(DeflateDecoder::new(content.reader())))?,
-            other => return Err(bad(format!("it is packed by {other:?}; only stored and deflated files are read"))),
-        }
-    }
-    Ok(())
+    let (zip, members) = ZipFiles::open(archive).map_err(|error| match error {
+        DataError::Bad { problem, .. } => Fault::Archive(problem),
+        DataError::Io { path, error } => Fault::Disk(path, error),
+        other => bad(other),
+    })?;
+    members.iter().try_for_each(|member| {
+        zip.with(member.number, |content| target.file(&member.name, content))
+            .map_err(|problem| bad(format!("{:?} in it: {problem}", member.name)))?
+    })
 }
 
 #[cfg(test)]

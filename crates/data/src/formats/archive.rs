@@ -28,7 +28,7 @@ pub(super) trait Container: Send + Sync {
 
 /// A file in an archive.
 #[derive(Debug)]
-pub(super) struct Member {
+pub(crate) struct Member {
     /// Which of several archives that are one set it is in.
     pub shard: u32,
     pub name: String,
@@ -121,7 +121,7 @@ impl Encoded for ArchiveSource {
 /// The name of a member, `/` between its parts; the error says why an archive with such a name is refused.
 ///
 /// Nothing is written under these names, but an archive that means harm is not to be learned from.
-pub(super) fn checked_name(bytes: &[u8]) -> Result<String, String> {
+pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, String> {
     let shown = String::from_utf8_lossy(bytes);
     let Ok(name) = std::str::from_utf8(bytes) else {
         return Err(format!("the name of {shown:?} is not UTF-8: rename it and pack anew"));

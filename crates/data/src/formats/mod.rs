@@ -1,7 +1,7 @@
 //! The formats, one file each, behind [`Source`]; a new one adds its file, a [`Kind`], and an arm in [`detect`], [`open_path`] and
 //! [`picture_shape`].
 
-mod archive;
+pub(crate) mod archive;
 mod celeba;
 mod cifar;
 mod classes;
@@ -13,10 +13,10 @@ mod mat;
 mod planar;
 mod stl10;
 mod svhn;
-mod table;
-mod tar;
+pub(crate) mod table;
+pub(crate) mod tar;
 mod webdataset;
-mod zip;
+pub(crate) mod zip;
 
 use std::fs::File;
 use std::io::Read;

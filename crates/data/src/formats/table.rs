@@ -11,7 +11,39 @@ use crate::decode::one_line;
 use crate::error::DataError;
 
 /// The table's name beside the images.
-pub(super) const FILE_NAME: &str = "attributes.csv";
+pub(crate) const FILE_NAME: &str = "attributes.csv";
+
+const FORMAT: &str = "table of attributes";
+
+/// A table as it is written.
+pub(crate) struct Cells {
+    pub heads: csv::StringRecord,
+    /// As many cells in each as there are heads.
+    pub rows: Vec<csv::StringRecord>,
+    /// The column of the images' paths.
+    pub file: usize,
+}
+
+impl Cells {
+    /// Parses comma-separated values; `path` is for messages.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
+        let bad = |error: csv::Error| DataError::bad(FORMAT, path, one_line(&error));
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
+        let heads = reader.headers().map_err(bad)?.clone();
+        if heads.len() < 2 {
+            let problem = "it has no attribute: its first line must name a column `file` and one or more others".to_owned();
+            return Err(DataError::bad(FORMAT, path, problem));
+        }
+        let file = heads.iter().position(|head| head.eq_ignore_ascii_case("file")).unwrap_or(0);
+        Ok(Self { heads, rows: reader.records().collect::<Result<_, _>>().map_err(bad)?, file })
+    }
+
+    /// Which image each row is about, `/` between the parts of its path.
+    pub fn files(&self) -> impl Iterator<Item = String> {
+        self.rows.iter().map(|row| row[self.file].replace('\\', "/"))
+    }
+}
 
 /// The rows of a table, not yet matched with images.
 pub(super) struct Table {
@@ -30,21 +62,15 @@ impl Table {
 
     /// Parses comma-separated values; `path` is for messages.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
-        let bad = |problem: String| DataError::bad("table of attributes", path, problem);
-        let mut reader =
-            csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes));
-        let heads = reader.headers().map_err(|error| bad(one_line(&error)))?.clone();
-        if heads.len() < 2 {
-            return Err(bad("it has no attribute: its first line must name a column `file` and one or more others".to_owned()));
-        }
+        let bad = |problem: String| DataError::bad(FORMAT, path, problem);
+        let cells = Cells::parse(path, bytes)?;
+        let files = cells.files().collect();
+        let Cells { heads, rows: records, file } = cells;
         let mut sorted: Vec<&str> = heads.iter().collect();
         sorted.sort_unstable();
         if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(bad(format!("two columns are called {:?}", pair[0])));
         }
-        let file = heads.iter().position(|head| head.eq_ignore_ascii_case("file")).unwrap_or(0);
-        let records = reader.records().collect::<Result<Vec<_>, _>>().map_err(|error| bad(one_line(&error)))?;
-        let files = records.iter().map(|record| record[file].replace('\\', "/")).collect();
         let mut columns = Vec::new();
         let mut by_column = Vec::new();
         for (k, head) in heads.iter().enumerate().filter(|(k, _)| *k != file) {
@@ -68,7 +94,7 @@ impl Table {
         images: impl ExactSizeIterator<Item = &'a str>,
         elsewhere: impl Fn(&str) -> bool,
     ) -> Result<Attributes, DataError> {
-        let bad = |problem: String| DataError::bad("table of attributes", path, problem);
+        let bad = |problem: String| DataError::bad(FORMAT, path, problem);
         let mut rows = HashMap::with_capacity(self.files.len());
         for (row, file) in self.files.iter().enumerate() {
             if rows.insert(file.as_str(), row).is_some() {

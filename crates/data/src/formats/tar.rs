@@ -181,7 +181,7 @@ impl<R: Read> Read for Limited<R> {
 }
 
 /// The name of a file; `None` for a folder or what only describes the archive.
-fn file_name<R: Read>(entry: &Entry<'_, R>) -> Result<Option<String>, String> {
+pub(crate) fn file_name<R: Read>(entry: &Entry<'_, R>) -> Result<Option<String>, String> {
     let name = checked_name(&entry.path_bytes())?;
     let kind = entry.header().entry_type();
     if kind.is_file() || kind.is_contiguous() {

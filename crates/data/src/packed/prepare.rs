@@ -60,20 +60,15 @@ pub fn prepare(
     ingest::check_share(source.as_ref(), &writer.bad)?;
     let footer = writer.finish()?;
     check_free()?;
-    let failed = |error| write_error(out, error);
-    fs::rename(&writer.part, out).map_err(failed)?;
+    fs::rename(&writer.part, out).map_err(DataError::write(out))?;
     // The name too must be on disk; where a folder cannot be synced (Windows), the system sees to it.
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
-    let bytes = writer.file.metadata().map_err(failed)?.len();
+    let bytes = writer.file.metadata().map_err(DataError::write(out))?.len();
     let skipped = ingest::skipped(writer.bad, source.len());
     Ok(Prepared { images: footer.images as usize, resumed, skipped, bytes, fingerprint: footer.fingerprint })
-}
-
-fn write_error(path: &Path, error: io::Error) -> DataError {
-    DataError::Write { path: path.to_owned(), error }
 }
 
 /// A packed file in the making.
@@ -100,7 +95,7 @@ impl<'a> Writer<'a> {
         let mut part = out.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let failed = |error| write_error(&part, error);
+        let failed = |error| DataError::write(&part)(error);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -116,7 +111,7 @@ impl<'a> Writer<'a> {
     }
 
     fn failed(&self, error: io::Error) -> DataError {
-        write_error(&self.part, error)
+        DataError::write(&self.part)(error)
     }
 
     /// Takes over what an interrupted call wrote; returns how many images that are.

@@ -6,7 +6,7 @@ use crate::render::{byte_counter, quoted, size};
 use data::{DATASETS_VARIABLE, FetchProgress, fetch, known_sets, remote_set};
 use indicatif::ProgressBar;
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Flags of `data fetch`.
 #[derive(clap::Args)]
@@ -42,8 +42,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     shown.finish();
     let folder = folder?;
     output::line(format!("{} is in {}, whole and with the right checksums", set.name, folder.display()));
-    output::line(format!("look at it with: dcgan data info {}", quoted(&folder)));
+    // By its name, if that is where it would be found.
+    let named =
+        known_sets().find(|known| known.name == set.name && known.path.as_deref().is_some_and(|path| same(path, &folder)));
+    let spec = named.map_or_else(|| quoted(&folder), |known| known.name.to_owned());
+    output::line(format!("look at it with: dcgan data info {spec}"));
     Ok(())
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    a.canonicalize().ok().is_some_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
 fn home(args: &Args, set: &data::RemoteSet) -> String {

@@ -3,10 +3,10 @@
 use crate::error::CliError;
 use crate::output;
 use crate::render::counter;
-use data::{DataError, DataSpec, Split, Survey};
-use serde_json::json;
+use data::{Attribute, AttributeKind, DataError, DataSpec, Preprocess, Split, Survey, Values};
+use serde_json::{Value, json};
 
-/// Sizes and classes that are named one by one.
+/// Sizes, classes and words that are named one by one.
 const NAMED: usize = 12;
 /// Bad pictures that are named one by one.
 const BAD: usize = 5;
@@ -28,15 +28,16 @@ pub struct Args {
 /// Data that are not there or cannot be read.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(&args.spec)?;
-    survey(&spec, Split::Train, args)?;
-    match survey(&spec, Split::Test, args) {
+    let prepared = spec.prepared()?;
+    survey(&spec, Split::Train, args, prepared.as_ref())?;
+    match survey(&spec, Split::Test, args, None) {
         // Most sets are not divided.
         Err(CliError::Data(DataError::NoSplit { .. })) => Ok(()),
         other => other,
     }
 }
 
-fn survey(spec: &DataSpec, split: Split, args: &Args) -> Result<(), CliError> {
+fn survey(spec: &DataSpec, split: Split, args: &Args, prepared: Option<&Preprocess>) -> Result<(), CliError> {
     let bar = counter(0, "looking at images");
     let survey = Survey::of(spec, split, &|progress| {
         bar.set_length(progress.total as u64);
@@ -45,17 +46,21 @@ fn survey(spec: &DataSpec, split: Split, args: &Args) -> Result<(), CliError> {
     bar.finish_and_clear();
     let survey = survey?;
     if args.json {
-        print_json(spec, split, &survey);
+        print_json(spec, split, &survey, prepared);
     } else {
-        print(spec, split, &survey);
+        print(spec, split, &survey, prepared);
     }
     Ok(())
 }
 
-fn print(spec: &DataSpec, split: Split, survey: &Survey) {
-    let Survey { images, looked_at, sizes, channels, classes, bad } = survey;
+fn print(spec: &DataSpec, split: Split, survey: &Survey, prepared: Option<&Preprocess>) {
+    let Survey { images, looked_at, sizes, channels, classes, attributes, bad } = survey;
     let of = if looked_at < images { format!(" (of {looked_at} looked at)") } else { String::new() };
     output::line(format!("{}, {} split: {images} images", spec.name(), split.name()));
+    if let Some(Value::Object(fields)) = prepared.and_then(|prepared| serde_json::to_value(prepared).ok()) {
+        let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        output::line(format!("  packed with  {}", fields.join(", ").replace('"', "")));
+    }
     let shown = |([h, w], count): &([u32; 2], usize)| format!("{h}x{w}: {count}");
     output::line(format!("  height x width{of}  {}", listed(sizes.iter().map(shown).collect())));
     let shown = |(depth, count): (&u8, &usize)| {
@@ -70,7 +75,20 @@ fn print(spec: &DataSpec, split: Split, survey: &Survey) {
     output::line(format!("  channels{of}  {}", listed(channels.iter().map(shown).collect())));
     if !classes.is_empty() {
         let shown = classes.iter().map(|(name, count)| format!("{name}: {count}")).collect();
-        output::line(format!("  {} classes  {}", classes.len(), listed(shown)));
+        let of = if classes.iter().map(|(_, count)| count).sum::<usize>() < *images { &*of } else { "" };
+        output::line(format!("  {} classes{of}  {}", classes.len(), listed(shown)));
+    }
+    for (Attribute { name, kind }, values) in attributes {
+        let values = match (kind, values) {
+            (AttributeKind::Category(words), Values::Category(counts)) => {
+                let quoted = |word: &String| if word.is_empty() { "\"\"".to_owned() } else { word.clone() };
+                listed(words.iter().zip(counts).map(|(word, count)| format!("{}: {count}", quoted(word))).collect())
+            }
+            (_, Values::Number(least, largest)) => format!("{least} to {largest}"),
+            (_, Values::Binary(yes)) => format!("yes: {yes}, no: {}", looked_at - yes),
+            (_, Values::Category(_)) => continue,
+        };
+        output::line(format!("  attribute {name}{of}  {values}"));
     }
     bad.iter().take(BAD).for_each(output::warning);
     if bad.len() > BAD {
@@ -87,13 +105,26 @@ fn listed(mut parts: Vec<String>) -> String {
     parts.join(", ")
 }
 
-fn print_json(spec: &DataSpec, split: Split, survey: &Survey) {
+fn print_json(spec: &DataSpec, split: Split, survey: &Survey, prepared: Option<&Preprocess>) {
     let bad: Vec<_> = survey.bad.iter().map(|bad| json!({ "name": bad.name, "reason": bad.reason })).collect();
     let sizes: Vec<_> = survey.sizes.iter().map(|([h, w], count)| json!({ "height": h, "width": w, "images": count })).collect();
     let classes: Vec<_> = survey.classes.iter().map(|(name, count)| json!({ "name": name, "images": count })).collect();
     let channels: Vec<_> = survey.channels.iter().map(|(n, count)| json!({ "channels": n, "images": count })).collect();
+    let attributes: Vec<_> = survey.attributes.iter().map(|(attribute, values)| json_attribute(attribute, values)).collect();
     output::json(&json!({
         "name": spec.name(), "split": split.name(), "images": survey.images, "looked_at": survey.looked_at,
-        "sizes": sizes, "channels": channels, "classes": classes, "bad": bad,
+        "sizes": sizes, "channels": channels, "classes": classes, "attributes": attributes, "bad": bad, "packed_with": prepared,
     }));
+}
+
+fn json_attribute(Attribute { name, kind }: &Attribute, values: &Values) -> Value {
+    match (kind, values) {
+        (AttributeKind::Category(words), Values::Category(counts)) => {
+            let words: Vec<_> = words.iter().zip(counts).map(|(word, count)| json!({ "word": word, "images": count })).collect();
+            json!({ "name": name, "words": words })
+        }
+        (_, Values::Number(least, largest)) => json!({ "name": name, "least": least, "largest": largest }),
+        (_, Values::Binary(yes)) => json!({ "name": name, "yes": yes }),
+        (_, Values::Category(counts)) => json!({ "name": name, "words": counts }),
+    }
 }

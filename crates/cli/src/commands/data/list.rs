@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         rows.push(vec![set.name.to_owned(), format!("see {} ({})", set.page, size(set.bytes())), place]);
     }
     output::line(table(&rows));
-    output::line("\nOr any folder of pictures, or idx file: dcgan train --data PATH");
+    output::line("\nOr any folder or archive of pictures, or the files of these sets elsewhere: dcgan train --data PATH");
     Ok(())
 }
 

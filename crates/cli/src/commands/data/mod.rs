@@ -17,7 +17,7 @@ use data::Split;
 pub enum Command {
     /// List the sets that are known by name, and where they are.
     List(list::Args),
-    /// Tell what a set holds: sizes, channels, classes, bad pictures.
+    /// Tell what a set holds: sizes, channels, classes, attributes, bad pictures.
     Info(info::Args),
     /// Get a set from where it is kept: what is cut is gone on with, and every file's checksum must be right.
     Fetch(fetch::Args),
