@@ -124,7 +124,9 @@ fn previews_that_cannot_be_are_refused() {
 fn a_prepared_file_is_learned_like_what_it_was_made_of() {
     let place = Place::new();
     let flags = ["--image", "16", "--crop", "14", "--background", "white", "--filter", "bicubic"];
-    let prepare = |args: &[&str]| [&["data", "prepare", "pictures", "--out", "set.dcgan"], args].concat();
+    fn prepare<'a>(args: &[&'a str]) -> Vec<&'a str> {
+        [&["data", "prepare", "pictures", "--out", "set.dcgan"], args].concat()
+    }
     let ended = place.ok(&prepare(&flags));
     assert!(ended.out.contains("wrote set.dcgan: 40 images of 16x16x3"), "{}", ended.out);
     assert_eq!(common::files(&place.path("")).iter().filter(|path| path.to_string_lossy().contains("set.dcgan")).count(), 1);

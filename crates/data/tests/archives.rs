@@ -278,8 +278,8 @@ fn bad_tables() {
     let folder = tempdir().unwrap();
     ["0.png", "1.png"].iter().for_each(|name| plain(folder.path(), name, 4, [1; 3]));
     for (text, wanted) in [
-        (&b"file,x\n0.png,1\n"[..], "1 images have no row in it, the first being \"1.png\""),
-        (b"file,x\n0.png,1\n1.png,2\n2.png,3\n3.png,3\n", "2 of its rows have no image, the first being that of \"2.png\""),
+        (&b"file,x\n0.png,1\n"[..], "it has no row for \"1.png\""),
+        (b"file,x\n0.png,1\n1.png,2\n2.png,3\n3.png,3\n", "there is no image for its row \"2.png\" (nor for 1 more)"),
         (b"file,x\n0.png,1\n1.png,2\n0.png,3\n", "two rows for \"0.png\""),
         (b"file,x\n0.png,1\n1.png\n", "found record with 1 fields"),
         (b"file,x,x\n0.png,1,1\n1.png,1,1\n", "two columns are called \"x\""),
@@ -310,7 +310,7 @@ fn tables_cover_splits_from_above_or_inside() {
     assert_eq!(of(Split::Train).unwrap().attributes(0), [9.0]);
     fs::remove_file(folder.path().join("train/attributes.csv")).unwrap();
     write(folder.path(), "attributes.csv", b"file,x\ntrain/a/0.png,5\ntrain/a/2.png,5\ntest/a/1.png,7\n");
-    assert!(message(of(Split::Train)).contains("1 of its rows have no image"));
+    assert!(message(of(Split::Train)).contains("there is no image for its row"));
 }
 
 #[test]

@@ -114,12 +114,17 @@ impl Table {
             }
         }
         if let Some(first) = first {
-            return Err(bad(format!("{without} images have no row in it, the first being {first:?}")));
+            return Err(bad(format!("it has no row for {first:?}{}", others(without))));
         }
         let left = self.files.iter().filter(|file| rows.contains_key(file.as_str()) && !elsewhere(file)).collect::<Vec<_>>();
         match left.first() {
-            Some(first) => Err(bad(format!("{} of its rows have no image, the first being that of {first:?}", left.len()))),
+            Some(first) => Err(bad(format!("there is no image for its row {first:?}{}", others(left.len())))),
             None => Ok(Attributes { columns: self.columns.clone(), values }),
         }
     }
+}
+
+/// What is said of all but the first.
+fn others(count: usize) -> String {
+    if count > 1 { format!(" (nor for {} more)", count - 1) } else { String::new() }
 }

@@ -1,7 +1,7 @@
 //! `dcgan data preview`.
 
 use super::SplitChoice;
-use crate::commands::pictures::{Known, PictureArgs};
+use crate::commands::pictures::PictureArgs;
 use crate::commands::require_grid;
 use crate::error::CliError;
 use crate::output;
