@@ -4,6 +4,7 @@
 
 mod emoji;
 mod kernels;
+mod loading;
 mod peer;
 mod step;
 mod tasks;
@@ -15,6 +16,7 @@ use clap::Parser;
 enum Task {
     BenchKernels(kernels::Options),
     BenchStep(step::Options),
+    BenchData(loading::Options),
     Golden(tasks::Golden),
     Emoji(emoji::Options),
     Ci(tasks::Ci),
@@ -24,6 +26,7 @@ fn main() -> std::process::ExitCode {
     let result = match Task::parse() {
         Task::BenchKernels(options) => kernels::run(&options),
         Task::BenchStep(options) => step::run(&options),
+        Task::BenchData(options) => loading::run(&options),
         Task::Golden(options) => tasks::golden(&options),
         Task::Emoji(options) => emoji::run(&options),
         Task::Ci(_) => tasks::ci(),

@@ -161,6 +161,7 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
     // What is done is done, and what is there stays.
     let cut = ["train", "--data", "set.dcgan", "--image", "16", "--crop", "10"];
     place.refused(2, &cut, &["--crop: the packed file", "prepare another"]);
+    place.refused(2, &prepare(&["--flip", "--force"]), &["--flip: ", "dcgan train"]);
     place.refused(1, &prepare(&flags), &["\"set.dcgan\" is there already", "--force"]);
     let before = fs::read(place.path("set.dcgan")).unwrap();
     place.ok(&prepare(&["--image", "16", "--force"]));
@@ -188,7 +189,9 @@ fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
     fs::create_dir(place.path("celeba")).unwrap();
     place.refused(1, &["train", "--data", "celeba"], &["what is here under that name is ./celeba"]);
     let emoji = place.ok(&["data", "info", "emoji"]).out;
-    for part in ["attribute gender  female: ", "attribute hair  \"\": ", "attribute skin_tone  dark: "] {
+    for part in
+        ["attribute gender  neutral: 499", "attribute hair  \"\": 1335, bald: 18", "attribute emoji  1407 different words"]
+    {
         assert!(emoji.contains(part), "{part:?} is not in {emoji}");
     }
     let row =

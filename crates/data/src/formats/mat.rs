@@ -137,7 +137,7 @@ fn parse(mut file: impl Read + Seek, length: u64, names: &[&str]) -> Result<Vec<
     let mut at = 128u64;
     while at < length {
         let Tag { kind, size, .. } = Tag::read(&mut file)?;
-        let (start, room) = (at + 8, length - at - 8);
+        let (start, room) = (at + 8, length.saturating_sub(at + 8));
         if u64::from(size) > room {
             return Err(Failure::Problem(format!("truncated: an array of {size} bytes is promised where {room} are left")));
         }

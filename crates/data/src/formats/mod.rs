@@ -1,5 +1,5 @@
-//! The formats, one file each, behind [`Source`]; a new one adds its file, a [`Kind`], and an arm in [`detect`], [`open_path`] and
-//! [`picture_shape`].
+//! The formats, one file each, behind [`Source`]; a new one adds its file, a [`Kind`], and an arm in [`detect_folder`] or [`detect_file`],
+//! [`open`] and [`picture_shape`].
 
 pub(crate) mod archive;
 mod celeba;

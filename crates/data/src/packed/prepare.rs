@@ -213,7 +213,8 @@ impl<'a> Writer<'a> {
         let identity = std::mem::replace(&mut self.identity, Identity::new(self.preprocess, &[]));
         let footer = Footer {
             images: self.written.len() as u32,
-            preprocess: self.preprocess.clone(),
+            // Mirroring is done to batches: nothing of it is in the file.
+            preprocess: Preprocess { flip: false, ..self.preprocess.clone() },
             labelled: !self.source.class_names().is_empty(),
             class_names: self.source.class_names().to_vec(),
             columns: self.source.columns().to_vec(),

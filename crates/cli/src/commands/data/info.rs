@@ -79,20 +79,31 @@ fn print(spec: &DataSpec, split: Split, survey: &Survey, prepared: Option<&Prepr
         output::line(format!("  {} classes{of}  {}", classes.len(), listed(shown)));
     }
     for (Attribute { name, kind }, values) in attributes {
-        let values = match (kind, values) {
-            (AttributeKind::Category(words), Values::Category(counts)) => {
-                let quoted = |word: &String| if word.is_empty() { "\"\"".to_owned() } else { word.clone() };
-                listed(words.iter().zip(counts).map(|(word, count)| format!("{}: {count}", quoted(word))).collect())
-            }
-            (_, Values::Number(least, largest)) => format!("{least} to {largest}"),
-            (_, Values::Binary(yes)) => format!("yes: {yes}, no: {}", looked_at - yes),
-            (_, Values::Category(_)) => continue,
-        };
-        output::line(format!("  attribute {name}{of}  {values}"));
+        output::line(format!("  attribute {name}{of}  {}", shown_values(kind, values, *looked_at)));
     }
     bad.iter().take(BAD).for_each(output::warning);
     if bad.len() > BAD {
         output::warning(format!("{} more images cannot be decoded", bad.len() - BAD));
+    }
+}
+
+/// The words by how many images have them, or the range of the numbers.
+fn shown_values(kind: &AttributeKind, values: &Values, images: usize) -> String {
+    let counts = match values {
+        Values::Number(least, largest) => return format!("{least} to {largest}"),
+        Values::Binary(yes) => return format!("yes: {yes}, no: {}", images - yes),
+        Values::Category(counts) => counts,
+    };
+    let words = if let AttributeKind::Category(words) = kind { &words[..] } else { &[] };
+    let mut found: Vec<_> = counts.iter().zip(words).filter(|(count, _)| **count > 0).collect();
+    found.sort_by_key(|(count, _)| std::cmp::Reverse(**count));
+    match found.first() {
+        // Names of the images rather than anything they share.
+        Some((1, _)) => format!("{} different words", found.len()),
+        _ => {
+            let quoted = |word: &str| if word.is_empty() { "\"\"".to_owned() } else { word.to_owned() };
+            listed(found.iter().map(|(count, word)| format!("{}: {count}", quoted(word))).collect())
+        }
     }
 }
 

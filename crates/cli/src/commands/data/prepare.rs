@@ -39,6 +39,10 @@ pub struct Args {
 /// # Errors
 /// A file that is there already, data, flags that do not go together, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    if args.pictures.flip.is_some() {
+        let why = "pictures are mirrored while they are learned, not in the file: give it to dcgan train";
+        return Err(CliError::Usage(format!("--flip: {why}")));
+    }
     require_folder("--out", &args.out)?;
     refuse_existing(&args.out, args.force)?;
     let spec = DataSpec::parse(&args.spec)?;
