@@ -1,8 +1,10 @@
-//! Developer tasks: benchmarks, golden files, continuous integration.
+//! Developer tasks: benchmarks, golden files, data sets, continuous integration.
 
 #![forbid(unsafe_code)]
 
+mod emoji;
 mod kernels;
+mod loading;
 mod peer;
 mod sample;
 mod step;
@@ -11,12 +13,14 @@ mod tasks;
 use clap::Parser;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Developer tasks: benchmarks, golden files, continuous integration")]
+#[command(name = "cargo xtask", about = "Developer tasks: benchmarks, golden files, data sets, continuous integration")]
 enum Task {
     BenchKernels(kernels::Options),
     BenchStep(step::Options),
     BenchSample(sample::Options),
+    BenchData(loading::Options),
     Golden(tasks::Golden),
+    Emoji(emoji::Options),
     Ci(tasks::Ci),
 }
 
@@ -25,7 +29,9 @@ fn main() -> std::process::ExitCode {
         Task::BenchKernels(options) => kernels::run(&options),
         Task::BenchStep(options) => step::run(&options),
         Task::BenchSample(options) => sample::run(&options),
+        Task::BenchData(options) => loading::run(&options),
         Task::Golden(options) => tasks::golden(&options),
+        Task::Emoji(options) => emoji::run(&options),
         Task::Ci(_) => tasks::ci(),
     };
     match result {

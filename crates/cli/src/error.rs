@@ -1,6 +1,6 @@
 //! What ends a command, and the exit code it ends with.
 
-use data::DataError;
+use data::{DataError, FetchError};
 use nn::NnError;
 use std::process::ExitCode;
 use train::TrainError;
@@ -24,6 +24,9 @@ pub enum CliError {
     /// From the data.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// From fetching data.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// From a recipe or weights.
     #[error(transparent)]
     Nn(#[from] NnError),

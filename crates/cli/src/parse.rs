@@ -24,6 +24,16 @@ pub fn image_size(text: &str) -> Result<[usize; 2], String> {
     Ok(size)
 }
 
+/// `N` or `HxW`, any size of a picture.
+pub fn size(text: &str) -> Result<[u32; 2], String> {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=data::MAX_SIDE).contains(side));
+    let size = match text.split_once(['x', '×']) {
+        None => side(text).map(|side| [side; 2]),
+        Some((height, width)) => side(height).zip(side(width)).map(|(height, width)| [height, width]),
+    };
+    size.ok_or_else(|| format!("give one side, as in 108, or height and width, as in 140x108, each from 1 to {}", data::MAX_SIDE))
+}
+
 /// A learning rate.
 pub fn learning_rate(text: &str) -> Result<f64, String> {
     let hint = "must be a number greater than 0, such as 0.0002";
@@ -40,10 +50,16 @@ pub fn decay(text: &str) -> Result<f64, String> {
     if (0.0..1.0).contains(&(decay as f32)) { Ok(decay) } else { Err(hint.into()) }
 }
 
-/// A colour, `RRGGBB`.
+/// A colour, `RRGGBB`, black, white or grey.
 pub fn colour(text: &str) -> Result<[u8; 3], String> {
+    match text {
+        "black" => return Ok([0; 3]),
+        "white" => return Ok([255; 3]),
+        "grey" | "gray" => return Ok([128; 3]),
+        _ => {}
+    }
     let digits = text.strip_prefix('#').unwrap_or(text);
-    let hint = "give six hexadecimal digits, as in ffffff for white";
+    let hint = "give black, white, grey, or six hexadecimal digits, as in ff8000 for orange";
     if digits.len() != 6 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(hint.into());
     }
@@ -84,6 +100,14 @@ mod tests {
     }
 
     #[test]
+    fn crops_may_have_any_size() {
+        assert_eq!([size("108"), size("140x3")], [Ok([108, 108]), Ok([140, 3])]);
+        for bad in ["", "x", "0", "16385", "-1", "9x", "1x2x3"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn rates_are_positive_as_32_bit_numbers() {
         assert_eq!(learning_rate("2e-4"), Ok(2e-4));
         for bad in ["0", "-1", "NaN", "inf", "1e-60", "1e60", "fast"] {
@@ -101,7 +125,7 @@ mod tests {
 
     #[test]
     fn colours_channels_and_seeds() {
-        assert_eq!(colour("#ff8000"), Ok([255, 128, 0]));
+        assert_eq!([colour("#ff8000"), colour("grey")], [Ok([255, 128, 0]), Ok([128; 3])]);
         assert!(["fff", "gggggg", "+12345", "ffffff0"].iter().all(|bad| colour(bad).is_err()));
         assert!(["0", "2", "5", "rgb"].iter().all(|bad| channels(bad).is_err()));
         assert_eq!(seed("9223372036854775807"), Ok(u64::MAX / 2));

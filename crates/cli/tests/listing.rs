@@ -81,14 +81,14 @@ fn a_shown_recipe_is_a_recipe() {
 #[test]
 fn help_is_there_for_all() {
     let place = Place::new();
-    for command in ["train", "sample", "info", "devices", "runs", "recipes", "import", "export"] {
+    for command in ["train", "sample", "data", "info", "devices", "runs", "recipes", "import", "export"] {
         let ended = place.ok(&[command, "--help"]);
         assert!(ended.out.contains("Usage:") && ended.err.is_empty());
     }
     let help = place.ok(&["train", "--help"]).out;
     let examples = help.lines().filter(|line| line.starts_with("  dcgan train"));
     let columns: Vec<usize> = examples.map(|line| line.rfind("   ").unwrap()).collect();
-    assert!(columns.len() == 5 && columns.iter().all(|column| *column == columns[0]), "{help}");
+    assert!(columns.len() == 6 && columns.iter().all(|column| *column == columns[0]), "{help}");
     assert!(place.ok(&["--version"]).out.starts_with("dcgan "));
     assert_eq!(place.run(&[]).code, Some(2));
     let devices = place.ok(&["devices", "--json"]).json();

@@ -179,3 +179,43 @@ fn a_new_run_starts_from_old_weights() {
     );
     assert!(!place.path("x").exists());
 }
+
+/// A set of pictures of one size brings its size and channels along; flags still win.
+#[test]
+fn sets_of_one_shape_choose_size_and_recipe() {
+    let place = Place::new();
+    fs::create_dir(place.path("cifar")).unwrap();
+    let record = [&[1][..], &[128; 3072]].concat();
+    fs::write(place.path("cifar/data_batch_1.bin"), record.repeat(130)).unwrap();
+    let stl = place.path("train_X.bin");
+    fs::write(&stl, vec![7; 130 * 27_648]).unwrap();
+    let of = |args: &[&str]| {
+        let ended = place.ok(&[&["train", "--dry-run", "--json"], args].concat());
+        (ended.event("plan")["recipe"].clone(), ended.event("data")["shape"].clone())
+    };
+    assert_eq!(of(&["--data", "cifar"]), (json!("small"), json!([32, 32, 3])));
+    assert_eq!(of(&["--data", "cifar", "--channels", "1", "--image", "28"]), (json!("small"), json!([28, 28, 1])));
+    assert_eq!(of(&["--data", "cifar10:cifar", "--image", "64"]), (json!("torch"), json!([64, 64, 3])));
+    assert_eq!(of(&["--data", "train_X.bin"]), (json!("torch"), json!([64, 64, 3])));
+}
+
+/// Fifty photographs are fewer than the recipe's batch, and are learned all the same, with a word on what to expect.
+#[test]
+fn few_pictures_are_learned_in_smaller_batches_with_advice() {
+    let place = Place::new();
+    let flags = ["train", "--data", "pictures", "--image", "16", "--width", "2", "--steps", "1"];
+    let ended = place.ok(&[&flags[..], &["--out", "run"]].concat());
+    for part in ["40 pictures, in batches of 40, are few", "--flip", "--ema"] {
+        assert!(ended.out.contains(part), "{part:?} is not in {}", ended.out);
+    }
+    assert!(fs::read_to_string(place.path("run/config.toml")).unwrap().contains("batch = 40"));
+    let ended = place.ok(&[&flags[..], &["--flip", "--json", "--dry-run"]].concat());
+    let advice = ended.event("advice")["message"].as_str().unwrap().to_owned();
+    assert!(advice.contains("40 pictures") && !advice.contains("--flip"), "{advice}");
+    // A batch that was asked for is not made smaller, and there is an end to what can be learned from.
+    place.refused(1, &[&flags[..], &["--batch", "41"]].concat(), &["40 images, fewer than one batch of 41"]);
+    common::pictures(&place.path("seven"), 7);
+    place.refused(1, &["train", "--data", "seven"], &["7 images, fewer than one batch of 64"]);
+    common::pictures(&place.path("many"), 1000);
+    assert!(!place.ok(&["train", "--data", "many", "--image", "16", "--dry-run"]).out.contains("are few"));
+}

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::DataError;
+use crate::spec::Kind;
 
 /// The environment variable that names the folder in which built-in sets are looked for first.
 pub const DATASETS_VARIABLE: &str = "DCGAN_DATASETS";
@@ -14,20 +15,128 @@ pub(crate) struct BuiltIn {
     pub aliases: &'static [&'static str],
     /// Its folder inside the datasets folder.
     pub folder: &'static str,
-    /// The names of labels 0, 1, ….
+    /// How that folder is read.
+    pub kind: Kind,
+    /// The names of labels 0, 1, …, where the files do not tell.
     pub classes: &'static [&'static str],
+    /// The colour that suits what is transparent.
+    pub background: [u8; 3],
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Whether it comes with the repository; else it can be fetched.
+    pub ships: bool,
 }
 
-pub(crate) static BUILT_IN: &[BuiltIn] = &[BuiltIn {
-    name: "fashion-mnist",
-    aliases: &["fashion"],
-    folder: "fashion-mnist",
-    classes: &["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
-}];
+pub(crate) static BUILT_IN: &[BuiltIn] = &[
+    BuiltIn {
+        name: "fashion-mnist",
+        aliases: &["fashion"],
+        folder: "fashion-mnist",
+        kind: Kind::Idx,
+        classes: &["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
+        background: [0; 3],
+        about: "articles of clothing, 60,000 + 10,000, 28x28 grey, 10 classes",
+        ships: true,
+    },
+    BuiltIn {
+        name: "emoji-people",
+        aliases: &["emoji"],
+        folder: "emoji-people",
+        kind: Kind::Folder,
+        classes: &[],
+        // What emoji are drawn for.
+        background: [255; 3],
+        about: "people of Noto Emoji, 1,407 + 150, 64x64 colour, 6 classes",
+        ships: true,
+    },
+    BuiltIn {
+        name: "mnist",
+        aliases: &[],
+        folder: "mnist",
+        kind: Kind::Idx,
+        classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+        background: [0; 3],
+        about: "handwritten digits, 60,000 + 10,000, 28x28 grey, 10 classes",
+        ships: false,
+    },
+    BuiltIn {
+        name: "cifar-10",
+        aliases: &[],
+        folder: "cifar-10/cifar-10-batches-bin",
+        kind: Kind::Cifar10,
+        classes: &[],
+        background: [0; 3],
+        about: "small photographs, 50,000 + 10,000, 32x32 colour, 10 classes",
+        ships: false,
+    },
+    BuiltIn {
+        name: "cifar-100",
+        aliases: &[],
+        folder: "cifar-100/cifar-100-binary",
+        kind: Kind::Cifar100,
+        classes: &[],
+        background: [0; 3],
+        about: "small photographs, 50,000 + 10,000, 32x32 colour, 100 classes",
+        ships: false,
+    },
+    BuiltIn {
+        name: "svhn",
+        aliases: &[],
+        folder: "svhn",
+        kind: Kind::Svhn,
+        classes: &[],
+        background: [0; 3],
+        about: "house numbers, 73,257 + 26,032, 32x32 colour, 10 classes",
+        ships: false,
+    },
+    BuiltIn {
+        name: "stl-10",
+        aliases: &[],
+        folder: "stl-10/stl10_binary",
+        kind: Kind::Stl10,
+        classes: &[],
+        background: [0; 3],
+        about: "photographs, 5,000 + 8,000, 96x96 colour, 10 classes",
+        ships: false,
+    },
+    BuiltIn {
+        name: "celeba",
+        aliases: &[],
+        folder: "celeba",
+        kind: Kind::CelebA,
+        classes: &[],
+        background: [0; 3],
+        about: "famous faces, 162,770 + 19,962, 178x218 colour, 40 attributes",
+        ships: false,
+    },
+];
 
 /// The names that `--data` knows without a path, aliases left out.
 pub fn builtin_names() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|set| set.name)
+}
+
+/// A set that `--data` knows by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownSet {
+    /// Its name.
+    pub name: &'static str,
+    /// Other names.
+    pub aliases: &'static [&'static str],
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Where it is; `None` if it is not on this machine.
+    pub path: Option<PathBuf>,
+    /// Whether it comes with the repository; else it can be fetched.
+    pub ships: bool,
+}
+
+/// All sets known by name, here or not.
+pub fn known_sets() -> impl Iterator<Item = KnownSet> {
+    BUILT_IN.iter().map(|set| {
+        let BuiltIn { name, aliases, about, ships, .. } = *set;
+        KnownSet { name, aliases, about, path: set.locate().ok(), ships }
+    })
 }
 
 pub(crate) fn find(name: &str) -> Option<&'static BuiltIn> {
@@ -43,15 +152,24 @@ impl BuiltIn {
     fn locate_in(&self, roots: &[PathBuf]) -> Result<PathBuf, DataError> {
         let folders: Vec<PathBuf> = roots.iter().map(|root| root.join(self.folder)).collect();
         folders.iter().find(|folder| folder.is_dir()).cloned().ok_or_else(|| DataError::BuiltInMissing {
-            name: self.name.to_owned(),
-            folder: self.folder.to_owned(),
+            name: self.name,
+            folder: self.folder,
             looked: folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", "),
             variable: DATASETS_VARIABLE,
+            get: match self.ships {
+                true => "run this inside the repository, which has it".to_owned(),
+                false => format!("get it with dcgan data fetch {}", self.name),
+            },
+            hint: match Path::new(self.name).exists() {
+                true => format!("; what is here under that name is ./{}", self.name),
+                false => String::new(),
+            },
         })
     }
 }
 
-fn roots() -> Vec<PathBuf> {
+/// Where sets are looked for.
+pub(crate) fn roots() -> Vec<PathBuf> {
     let source_tree = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     let named = std::env::var_os(DATASETS_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let datasets = [Path::new("")].into_iter().chain(source_tree).map(|root| root.join("datasets"));
@@ -70,7 +188,15 @@ mod tests {
         let roots = [empty.path().to_owned(), full.path().to_owned()];
         assert_eq!(set.locate_in(&roots).unwrap(), full.path().join("fashion-mnist"));
         let message = set.locate_in(&roots[..1]).unwrap_err().to_string();
-        assert!(message.contains("cannot find the built-in set \"fashion-mnist\""), "{message}");
+        assert!(message.contains("cannot find the set \"fashion-mnist\""), "{message}");
         assert!(message.contains(DATASETS_VARIABLE), "{message}");
+    }
+
+    #[test]
+    fn what_is_fetched_is_looked_for_where_it_is_put() {
+        for set in BUILT_IN.iter().filter(|set| !set.ships) {
+            let place = crate::remote_set(set.name).unwrap().place(Path::new("datasets"));
+            assert_eq!(place, Path::new("datasets").join(set.folder), "{}", set.name);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use crate::attributes::Attribute;
 use crate::error::{DataError, SkippedImage};
 use crate::fit::fit;
 use crate::formats::{self, Source};
@@ -21,6 +22,8 @@ pub struct Dataset {
     name: String,
     source: Box<dyn Source>,
     preprocess: Preprocess,
+    /// What of that is not done by the source.
+    remaining: Preprocess,
     /// From our numbers to the source's.
     kept: Vec<u32>,
     /// `[len, H, W, C]`.
@@ -38,10 +41,11 @@ impl Dataset {
     /// this thread.
     ///
     /// Images that cannot be decoded are left out and listed in [`skipped`](Self::skipped). A set larger than
-    /// [`CACHE_BYTES`] once preprocessed is not decoded here: each file is read once and its header checked.
+    /// [`CACHE_BYTES`] once preprocessed is not decoded here: each file is read once and its header checked. Of a packed file
+    /// nothing is read: its images are checked as they are used.
     ///
     /// # Errors
-    /// Nothing there, no such split, no images, more than 10 % of them bad, a damaged idx file, preprocessing out of
+    /// Nothing there, no such split, no images, more than 10 % of them bad, damaged files, preprocessing out of
     /// range, or not enough memory.
     pub fn open(spec: &str, split: Split, preprocess: &Preprocess, progress: &dyn Fn(Progress)) -> Result<Self, DataError> {
         Self::open_within(spec, split, preprocess, CACHE_BYTES, progress)
@@ -68,6 +72,7 @@ impl Dataset {
         }
         Ok(Self {
             name,
+            remaining: source.remaining(preprocess),
             source,
             preprocess: preprocess.clone(),
             kept,
@@ -97,13 +102,19 @@ impl Dataset {
         self.preprocess.shape()
     }
 
+    /// How pictures are brought to that shape.
+    #[must_use]
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
     /// The built-in name, or the last part of the path.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The name of an image inside the set: its path in the folder, or its number in the idx file.
+    /// The name of an image inside the set: its path in the folder or archive, its key, or its number.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
@@ -129,7 +140,29 @@ impl Dataset {
         self.source.class_names()
     }
 
-    /// SHA-256, in hexadecimal, of the images' encoded content, their order, their labels and the preprocessing.
+    /// What is known of the images besides their classes; empty where nothing is.
+    #[must_use]
+    pub fn attribute_columns(&self) -> &[Attribute] {
+        self.source.columns()
+    }
+
+    /// The attributes' names.
+    pub fn attribute_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.attribute_columns().iter().map(|column| column.name.as_str())
+    }
+
+    /// The attributes of an image, a value for each of the [columns](Self::attribute_columns): 0 or 1, a number, or the
+    /// number of a word.
+    ///
+    /// # Panics
+    /// If `index` is not below [`len`](Self::len).
+    #[must_use]
+    #[track_caller]
+    pub fn attributes(&self, index: usize) -> Vec<f32> {
+        self.source.row(self.source_index(index))
+    }
+
+    /// SHA-256, in hexadecimal, of the images' encoded content, their order, labels and attributes, and the preprocessing.
     ///
     /// The same on every machine, wherever the set lies and whatever its files' times, names (as long as the order is
     /// the same) and compression (idx).
@@ -183,6 +216,13 @@ impl Dataset {
         Err(DataError::NoImages { path: self.source.path().to_owned(), files: self.len() })
     }
 
+    /// These images will be written soon. Knowing all of a batch lets the disk serve its reads at once and in its own order.
+    pub(crate) fn will_need(&self, indices: &[u32]) {
+        if self.pixels.is_none() {
+            indices.iter().for_each(|&index| self.source.will_need(self.source_index(index as usize)));
+        }
+    }
+
     fn note_failure(&self, index: usize, reason: &str) -> Result<(), DataError> {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(place) = failed.binary_search(&index) {
@@ -209,7 +249,7 @@ impl Dataset {
             Some(pixels) => self.to_float(&pixels[index * size..][..size], out),
             None => {
                 let mut bytes = vec![0; size];
-                fit(&self.source.load(source_index)?, &self.preprocess, &mut bytes)?;
+                fit(&self.source.load(source_index)?, &self.remaining, &mut bytes)?;
                 self.to_float(&bytes, out);
             }
         }

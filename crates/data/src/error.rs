@@ -1,7 +1,7 @@
 //! Everything that can go wrong with data, in one line each.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why data could not be opened, decoded or batched. Each message is one line that names the thing, the value and,
 /// where there is one, the way out.
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum DataError {
     /// The `--data` string is empty.
-    #[error("no data given: name a built-in set ({known}), an idx file or a folder of images")]
+    #[error("no data given: name a built-in set ({known}), a folder of images, an archive of them or a data set's file")]
     EmptySpec {
         /// The built-in names.
         known: String,
@@ -35,16 +35,22 @@ pub enum DataError {
         known: String,
     },
     /// The files of a built-in set are not on this machine.
-    #[error("cannot find the built-in set {name:?} (looked in {looked}); set {variable} to the folder that holds {folder:?}")]
+    #[error(
+        "cannot find the set {name:?} (looked in {looked}); {get}, or set {variable} to the folder that holds {folder:?}{hint}"
+    )]
     BuiltInMissing {
         /// Its name.
-        name: String,
+        name: &'static str,
         /// Its folder's name.
-        folder: String,
+        folder: &'static str,
         /// Where it was looked for.
         looked: String,
         /// The environment variable that names another place.
         variable: &'static str,
+        /// How to get it.
+        get: String,
+        /// Empty, or how a path of that name is written.
+        hint: String,
     },
     /// The data have no such split.
     #[error("{path:?} has no {split} split ({wanted})")]
@@ -57,14 +63,14 @@ pub enum DataError {
         wanted: String,
     },
     /// Several files could be meant.
-    #[error("several idx image files in {path:?} could be meant ({files}); name one of them")]
+    #[error("several sets in {path:?} could be meant ({files}); name one of them")]
     Ambiguous {
         /// The folder.
         path: PathBuf,
         /// The candidates' names.
         files: String,
     },
-    /// Neither an idx file nor a folder.
+    /// Of no known format.
     #[error("cannot tell what {path:?} is: {why}")]
     Unrecognised {
         /// The file.
@@ -80,6 +86,12 @@ pub enum DataError {
         /// The system's reason.
         error: std::io::Error,
     },
+    /// A file would be overwritten.
+    #[error("{path:?} exists already: choose another name, or delete it first")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// An idx file is not what its header says, or not an idx file.
     #[error("bad idx file {path:?}: {problem}")]
     Idx {
@@ -87,6 +99,16 @@ pub enum DataError {
         path: PathBuf,
         /// What is wrong with it.
         problem: IdxProblem,
+    },
+    /// A file is not what its format says, or not of that format.
+    #[error("bad {format} {path:?}: {problem}")]
+    Bad {
+        /// What it is read as.
+        format: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// Images and labels are not equally many.
     #[error("{images} images in {images_path:?} but {labels} labels in {labels_path:?}: the two files do not belong together")]
@@ -128,6 +150,23 @@ pub enum DataError {
         /// Why.
         reason: String,
     },
+    /// A file or folder could not be written.
+    #[error("cannot write {path:?}: {error}")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// Files are to be written into a folder that holds some already.
+    #[error("{path:?} is not empty: choose another folder, or empty it")]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder cannot be divided into splits.
+    #[error("cannot divide: {0}")]
+    Divide(String),
     /// The preprocessing asked for makes no sense.
     #[error("bad preprocessing: {0}")]
     Preprocess(String),
@@ -176,6 +215,17 @@ pub enum DataError {
     /// [`Loader::next`](crate::Loader::next) was called again after it had failed.
     #[error("the loader has stopped after an earlier error")]
     Stopped,
+}
+
+impl DataError {
+    pub(crate) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        |error| Self::Write { path, error }
+    }
+
+    pub(crate) fn bad(format: &'static str, path: &Path, problem: String) -> Self {
+        Self::Bad { format, path: path.to_owned(), problem }
+    }
 }
 
 /// What is wrong with an idx file.

@@ -8,7 +8,7 @@ use fir::images::{Image, ImageRef};
 use fir::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::decode::Picture;
-use crate::preprocess::{Fit, Preprocess};
+use crate::preprocess::{Filter, Fit, Preprocess};
 
 thread_local! {
     // Keeps its scratch memory and coefficient tables between images.
@@ -27,17 +27,17 @@ struct Rect {
 /// Writes `picture` as `preprocess` asks into `out` (`[H, W, C]` bytes). The error is one line.
 pub(crate) fn fit(picture: &Picture<'_>, preprocess: &Preprocess, out: &mut [u8]) -> Result<(), String> {
     let [height, width, channels] = preprocess.shape();
-    let (source, target) = geometry(preprocess.fit, [picture.height as usize, picture.width as usize], [height, width]);
+    let (source, target) = placement(preprocess, [picture.height as usize, picture.width as usize]);
     let pixels = convert(picture, source, preprocess);
     if target == (Rect { x: 0, y: 0, width, height }) {
-        return resize(&pixels, source, out, target, channels);
+        return resize(&pixels, source, out, target, preprocess);
     }
     let background = margin(preprocess);
     for pixel in out.chunks_exact_mut(channels) {
         pixel.copy_from_slice(&background[..channels]);
     }
     let mut inner = vec![0; target.width * target.height * channels];
-    resize(&pixels, source, &mut inner, target, channels)?;
+    resize(&pixels, source, &mut inner, target, preprocess)?;
     for (y, row) in inner.chunks_exact(target.width * channels).enumerate() {
         let start = ((target.y + y) * width + target.x) * channels;
         out[start..start + row.len()].copy_from_slice(row);
@@ -45,12 +45,32 @@ pub(crate) fn fit(picture: &Picture<'_>, preprocess: &Preprocess, out: &mut [u8]
     Ok(())
 }
 
-/// Which part of the picture goes to which part of the image; sizes are `[height, width]`.
+/// Which part of a picture of `[h, w]` goes to which part of the image.
+fn placement(preprocess: &Preprocess, [h, w]: [usize; 2]) -> (Rect, Rect) {
+    let [height, width, _] = preprocess.shape();
+    let [cut_h, cut_w] = preprocess.crop.map_or([h, w], |[ch, cw]| [h.min(ch as usize), w.min(cw as usize)]);
+    let (source, target) = match preprocess.min_side {
+        None => geometry(preprocess.fit, [cut_h, cut_w], [height, width]),
+        Some(side) => {
+            let (shorter, side) = (cut_h.min(cut_w), side as usize);
+            let (part_h, part_w) = (scaled(shorter, height, side).min(cut_h), scaled(shorter, width, side).min(cut_w));
+            let part = Rect { x: (cut_w - part_w) / 2, y: (cut_h - part_h) / 2, width: part_w, height: part_h };
+            (part, Rect { x: 0, y: 0, width, height })
+        }
+    };
+    (Rect { x: source.x + (w - cut_w) / 2, y: source.y + (h - cut_h) / 2, ..source }, target)
+}
+
+/// `side · by / over`, to the nearest, at least 1.
+fn scaled(side: usize, by: usize, over: usize) -> usize {
+    ((2 * side * by + over) / (2 * over)).max(1)
+}
+
+/// The same without a cut before; sizes are `[height, width]`.
 fn geometry(fit: Fit, from: [usize; 2], to: [usize; 2]) -> (Rect, Rect) {
     let ([h, w], [height, width]) = (from, to);
     let whole = Rect { x: 0, y: 0, width: w, height: h };
     let all = Rect { x: 0, y: 0, width, height };
-    let scaled = |side: usize, by: usize, over: usize| ((2 * side * by + over) / (2 * over)).max(1);
     match fit {
         Fit::Stretch => (whole, all),
         Fit::Crop => {
@@ -127,12 +147,12 @@ fn luma([r, g, b]: [u8; 3]) -> u8 {
 }
 
 /// Resizes `pixels` (of `source`'s size) into `out` (of `target`'s size); equal sizes are copied.
-fn resize(pixels: &[u8], source: Rect, out: &mut [u8], target: Rect, channels: usize) -> Result<(), String> {
+fn resize(pixels: &[u8], source: Rect, out: &mut [u8], target: Rect, preprocess: &Preprocess) -> Result<(), String> {
     if (source.width, source.height) == (target.width, target.height) {
         out.copy_from_slice(pixels);
         return Ok(());
     }
-    let pixel = match channels {
+    let pixel = match preprocess.channels {
         1 => PixelType::U8,
         3 => PixelType::U8x3,
         _ => PixelType::U8x4,
@@ -142,7 +162,14 @@ fn resize(pixels: &[u8], source: Rect, out: &mut [u8], target: Rect, channels: u
         .map_err(|error| format!("cannot resize: {error}"))?;
     let mut to = Image::from_slice_u8(target.width as u32, target.height as u32, out, pixel)
         .map_err(|error| format!("cannot resize: {error}"))?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
+    let algorithm = match preprocess.filter {
+        Filter::Lanczos3 => ResizeAlg::Convolution(FilterType::Lanczos3),
+        Filter::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
+        Filter::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
+        Filter::Box => ResizeAlg::Convolution(FilterType::Box),
+        Filter::Nearest => ResizeAlg::Nearest,
+    };
+    let options = ResizeOptions::new().resize_alg(algorithm);
     RESIZER.with_borrow_mut(|resizer| resizer.resize(&from, &mut to, &options)).map_err(|error| format!("cannot resize: {error}"))
 }
 

@@ -7,10 +7,11 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use crate::attributes::{self, Attribute};
 use crate::error::{DataError, SkippedImage};
 use crate::fit::fit;
 use crate::formats::{Digest, Source};
-use crate::preprocess::{Fit, Preprocess};
+use crate::preprocess::Preprocess;
 
 /// How far opening a set has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +47,11 @@ pub(crate) fn ingest(
     cache_bytes: u64,
     progress: &dyn Fn(Progress),
 ) -> Result<Ingested, DataError> {
+    check_count(source, name)?;
     let total = source.len();
-    if u32::try_from(total).is_err() {
-        return Err(DataError::TooManyImages { name: name.to_owned(), images: total });
+    if let Some(fingerprint) = source.fingerprint(preprocess) {
+        progress(Progress { done: total, total, skipped: 0 });
+        return Ok(Ingested { kept: (0..total as u32).collect(), pixels: None, skipped: Vec::new(), fingerprint });
     }
     let size = preprocess.image_len();
     let all_bytes = total as u64 * size as u64;
@@ -59,15 +62,15 @@ pub(crate) fn ingest(
         let capacity = usize::try_from(all_bytes).map_err(|_| memory())?;
         pixels.try_reserve_exact(capacity).map_err(|_| memory())?;
     }
-    let threads = available_parallelism().map_or(1, usize::from);
-    let pool = thread_pool(threads)?;
+    let pool = thread_pool()?;
+    let block_len = block_of(&pool);
 
     let mut kept = Vec::with_capacity(total);
     let mut bad = Vec::new();
-    let mut identity = Identity::new(preprocess);
+    let mut identity = Identity::new(preprocess, source.columns());
     progress(Progress { done: 0, total, skipped: 0 });
-    for start in (0..total).step_by(threads * BLOCK_PER_THREAD) {
-        let block = start..(start + threads * BLOCK_PER_THREAD).min(total);
+    for start in (0..total).step_by(block_len) {
+        let block = start..(start + block_len).min(total);
         let results = if cached {
             let used = kept.len() * size;
             pixels.resize(used + block.len() * size, 0);
@@ -83,7 +86,7 @@ pub(crate) fn ingest(
                         // Close the gaps that bad images leave.
                         pixels.copy_within(from..from + size, to);
                     }
-                    identity.add(&digest, source.label(index));
+                    identity.add(&digest, source.label(index), &source.row(index));
                     kept.push(index as u32);
                 }
                 Err(reason) => bad.push((source.name(index), reason)),
@@ -95,16 +98,26 @@ pub(crate) fn ingest(
         progress(Progress { done: block.end, total, skipped: bad.len() });
     }
     check_share(source, &bad)?;
-    let skipped = bad
-        .into_iter()
-        .enumerate()
-        .map(|(k, (name, reason))| SkippedImage { name, reason, ordinal: k + 1, found: total })
-        .collect();
-    Ok(Ingested { kept, pixels: cached.then_some(pixels), skipped, fingerprint: identity.finish() })
+    let (skipped, fingerprint) = (skipped(bad, total), identity.finish());
+    Ok(Ingested { kept, pixels: cached.then_some(pixels), skipped, fingerprint })
+}
+
+/// The names and reasons of bad images as they are reported.
+pub(crate) fn skipped(bad: Vec<(String, String)>, found: usize) -> Vec<SkippedImage> {
+    let one = |(k, (name, reason))| SkippedImage { name, reason, ordinal: k + 1, found };
+    bad.into_iter().enumerate().map(one).collect()
+}
+
+/// That all images can be numbered.
+pub(crate) fn check_count(source: &dyn Source, name: &str) -> Result<(), DataError> {
+    match u32::try_from(source.len()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(DataError::TooManyImages { name: name.to_owned(), images: source.len() }),
+    }
 }
 
 /// More than a tenth bad is too many to go on.
-fn check_share(source: &dyn Source, bad: &[(String, String)]) -> Result<(), DataError> {
+pub(crate) fn check_share(source: &dyn Source, bad: &[(String, String)]) -> Result<(), DataError> {
     match bad.first() {
         Some((name, reason)) if is_too_many(bad.len(), source.len()) => Err(DataError::TooManyBad {
             path: source.path().to_owned(),
@@ -121,15 +134,22 @@ pub(crate) fn is_too_many(bad: usize, total: usize) -> bool {
     bad as u64 * 10 > total as u64
 }
 
-fn thread_pool(threads: usize) -> Result<ThreadPool, DataError> {
+/// A thread for each core.
+pub(crate) fn thread_pool() -> Result<ThreadPool, DataError> {
     rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
+        .num_threads(available_parallelism().map_or(1, usize::from))
         .thread_name(|k| format!("data-open-{k}"))
         .build()
         .map_err(|error| DataError::Threads(error.to_string()))
 }
 
-fn decode_block(
+/// Images to hand to the threads at once.
+pub(crate) fn block_of(pool: &ThreadPool) -> usize {
+    pool.current_num_threads() * BLOCK_PER_THREAD
+}
+
+/// Decodes images from `start` on into `pixels`, `[images, H, W, C]`.
+pub(crate) fn decode_block(
     pool: &ThreadPool,
     source: &dyn Source,
     preprocess: &Preprocess,
@@ -148,33 +168,31 @@ fn check_block(pool: &ThreadPool, source: &dyn Source, block: Range<usize>) -> V
     pool.install(|| block.into_par_iter().map(|index| source.check(index)).collect())
 }
 
-/// What makes two sets the same set: the preprocessing, and each image's digest and label in order.
-struct Identity(Sha256);
+/// What makes two sets the same set: the preprocessing, and each image's digest, label and attributes in order.
+pub(crate) struct Identity(Sha256);
 
 impl Identity {
-    fn new(preprocess: &Preprocess) -> Self {
+    pub fn new(preprocess: &Preprocess, columns: &[Attribute]) -> Self {
         let mut hash = Sha256::new_with_prefix(b"dcgan data set 1\0");
-        let Preprocess { size, channels, fit, background } = preprocess;
-        for side in size {
-            hash.update(side.to_le_bytes());
-        }
-        let fit = match fit {
-            Fit::Crop => 0,
-            Fit::Pad => 1,
-            Fit::Stretch => 2,
-        };
-        hash.update([*channels, fit]);
-        hash.update(background);
+        preprocess.identify(&mut hash);
+        attributes::identify(columns, &mut hash);
         Self(hash)
     }
 
-    fn add(&mut self, digest: &Digest, label: Option<u32>) {
+    pub fn add(&mut self, digest: &Digest, label: Option<u32>, attributes: &[f32]) {
         self.0.update(digest);
         let label = label.map_or(-1, i64::from);
         self.0.update(label.to_le_bytes());
+        for value in attributes {
+            self.0.update(value.to_le_bytes());
+        }
     }
 
-    fn finish(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
     }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

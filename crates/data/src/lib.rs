@@ -3,10 +3,12 @@
 //! The path of a picture:
 //!
 //! 1. a `--data` string is parsed into a [`DataSpec`];
-//! 2. its format (`src/formats/`, one file each) yields pictures of any size, with labels where there are some;
+//! 2. its format (`src/formats/`, one file each) yields pictures of any size, with labels and attributes where
+//!    there are some;
 //! 3. [`Preprocess`] brings each to one shape `[H, W, C]` of bytes;
 //! 4. a [`Dataset`] keeps them (in memory while they fit [`CACHE_BYTES`]) and scales them to `[-1, 1]`;
-//! 5. a [`Loader`] hands out shuffled batches, prepared on other threads, from a [`Cursor`] that can be saved.
+//! 5. a [`Loader`] hands out shuffled batches, some images mirrored if that is wanted, prepared on other threads, from a
+//!    [`Cursor`] that can be saved.
 //!
 //! Everything random is a function of the cursor, never of threads or time, so that a resumed run sees the batches that
 //! the uninterrupted one would have seen.
@@ -25,27 +27,40 @@
 //! # }
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod attributes;
 mod builtin;
 mod cursor;
 mod dataset;
 mod decode;
 mod error;
+mod faces;
+mod fetch;
 mod fit;
+mod flip;
 mod formats;
 mod ingest;
 mod jpeg;
 mod loader;
+mod packed;
 mod preprocess;
 mod spec;
+mod split;
+mod survey;
 
-pub use builtin::{DATASETS_VARIABLE, builtin_names};
+pub use attributes::{Attribute, AttributeKind};
+pub use builtin::{DATASETS_VARIABLE, KnownSet, builtin_names, known_sets};
 pub use cursor::{Cursor, permutation};
 pub use dataset::{CACHE_BYTES, Dataset};
 pub use decode::{MAX_DECODED_BYTES, MAX_SIDE};
 pub use error::{DataError, IdxProblem, SkippedImage};
+pub use faces::{FaceOptions, Faces, faces};
+pub use fetch::{FetchError, FetchProgress, RemoteSet, fetch, remote_set, remote_sets};
 pub use ingest::Progress;
 pub use loader::{Batch, Loader};
-pub use preprocess::{Fit, Preprocess};
+pub use packed::{Prepared, prepare};
+pub use preprocess::{Filter, Fit, Preprocess};
 pub use spec::{DataSpec, Kind, Split};
+pub use split::{Divided, SplitOptions, split};
+pub use survey::{COUNTED, SURVEYED, Survey, Values};

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle, available_parallelism};
 use crate::cursor::{Cursor, permutation};
 use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::flip;
 
 /// One batch of images.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,11 +183,14 @@ impl Shared {
         let start = cursor.batch as usize * self.batch;
         let mut indices = Vec::with_capacity(self.batch);
         let image_len = images.len() / self.batch;
-        for (&index, out) in order[start..start + self.batch].iter().zip(images.chunks_exact_mut(image_len)) {
+        let order = &order[start..start + self.batch];
+        self.dataset.will_need(order);
+        for (&index, out) in order.iter().zip(images.chunks_exact_mut(image_len)) {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(DataError::Stopped);
             }
             indices.push(self.dataset.write_or_next(index as usize, out)?);
+            flip::maybe(&self.dataset, cursor, index, out);
         }
         let labels = indices.iter().map(|&index| self.dataset.label(index)).collect();
         let next = cursor.advanced(1, self.per_epoch);

@@ -1,6 +1,7 @@
 //! How pictures of any size become images of one shape.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::decode::MAX_SIDE;
 use crate::error::DataError;
@@ -19,11 +20,33 @@ pub enum Fit {
     Stretch,
 }
 
-/// What is done to each picture: composite, crop or pad, resize, convert. Part of a recipe.
+/// How the colours of new pixels are made of old ones. All but [`Nearest`](Self::Nearest) are antialiased: where a
+/// picture shrinks, the filter widens with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Filter {
+    /// The sharpest; halos of a few percent at hard edges.
+    #[default]
+    Lanczos3,
+    /// Catmull–Rom (a = −0.5), as Pillow's `BICUBIC`.
+    Bicubic,
+    /// A triangle, as torchvision's default with antialiasing.
+    Bilinear,
+    /// The mean of the area that a new pixel covers.
+    Box,
+    /// One old pixel for each new one: for pixel art that is enlarged.
+    Nearest,
+}
+
+/// What is done to each picture: composite, cut, crop or pad, resize, convert.
 ///
-/// Order: alpha is composited first (1 and 3 channels), then colour is converted, then the size. A picture that has the
-/// target's size and channels passes through byte for byte. Resizing is antialiased (Lanczos3; with 4 channels on
-/// premultiplied colours).
+/// Order: the centre is cut out ([`crop`](Self::crop)), alpha is composited (1 and 3 channels), colour is converted, then
+/// comes the size. A picture that has the target's size and channels passes through byte for byte. With 4 channels
+/// resizing works on premultiplied colours.
+///
+/// What the papers do is said so: CelebA's 108, 140 or 160 pixels are [`crop`](Self::crop); "resize the shorter side to the
+/// target's and take the centre" (ImageNet, LSUN) is [`Fit::Crop`]; a larger shorter side, of which the centre is taken,
+/// is [`min_side`](Self::min_side).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
@@ -37,13 +60,29 @@ pub struct Preprocess {
     /// The colour (RGB) behind transparent pixels and around padded pictures; its luma when `channels` is 1.
     #[serde(default)]
     pub background: [u8; 3],
+    /// Height and width of the centred part that is cut out before all else, in the picture's own pixels. A side that is
+    /// smaller than that is taken whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop: Option<[u32; 2]>,
+    /// With [`Fit::Crop`]: the shorter side is brought to so many pixels before the centre is taken, so that less than
+    /// the largest part is seen. At least the larger side of `size`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_side: Option<u32>,
+    /// What resizes.
+    #[serde(default)]
+    pub filter: Filter,
+    /// Whether every second image of a batch, by chance, is mirrored left to right. The choice is a function of the
+    /// cursor's seed and epoch and the image's number; the set itself, and its fingerprint, stay as they are.
+    #[serde(default)]
+    pub flip: bool,
 }
 
 impl Preprocess {
-    /// Crops to `size` (height, width), on black.
+    /// Crops to `size` (height, width), on black, by Lanczos3, nothing mirrored.
     #[must_use]
     pub fn new(size: [u32; 2], channels: u8) -> Self {
-        Self { size, channels, fit: Fit::Crop, background: [0; 3] }
+        let (crop, min_side) = (None, None);
+        Self { size, channels, fit: Fit::Crop, background: [0; 3], crop, min_side, filter: Filter::Lanczos3, flip: false }
     }
 
     /// `[H, W, C]` of every image after preprocessing.
@@ -52,7 +91,7 @@ impl Preprocess {
         [self.size[0] as usize, self.size[1] as usize, usize::from(self.channels)]
     }
 
-    /// Checks the ranges of `size` and `channels`.
+    /// Checks the ranges of all numbers, and that they go together.
     ///
     /// # Errors
     /// [`DataError::Preprocess`] names the value that is out of range.
@@ -66,11 +105,102 @@ impl Preprocess {
         if !matches!(self.channels, 1 | 3 | 4) {
             return Err(DataError::Preprocess(format!("{} channels: choose 1 (grey), 3 (RGB) or 4 (RGBA)", self.channels)));
         }
+        if let Some([height, width]) = self.crop
+            && !((1..=MAX_SIDE).contains(&height) && (1..=MAX_SIDE).contains(&width))
+        {
+            let range = format!("each side must be from 1 to {MAX_SIDE}");
+            return Err(DataError::Preprocess(format!("a crop of {height}×{width} pixels: {range}")));
+        }
+        if let Some(side) = self.min_side {
+            let least = height.max(width);
+            if !(least..=MAX_SIDE).contains(&side) {
+                let range = format!("it must be from {least}, the images' larger side, to {MAX_SIDE}");
+                return Err(DataError::Preprocess(format!("a shorter side of {side} pixels: {range}")));
+            }
+            if self.fit != Fit::Crop {
+                let why = "the centre of a larger picture is taken only where pictures are cropped";
+                return Err(DataError::Preprocess(format!("a shorter side of {side} pixels without cropping: {why}")));
+            }
+        }
         Ok(())
+    }
+
+    /// Adds to what identifies a set all of it but mirroring, which is done to batches, not to the set.
+    pub(crate) fn identify(&self, hash: &mut Sha256) {
+        let Self { size, channels, fit, background, crop, min_side, filter, flip: _ } = self;
+        for side in size {
+            hash.update(side.to_le_bytes());
+        }
+        let fit = match fit {
+            Fit::Crop => 0,
+            Fit::Pad => 1,
+            Fit::Stretch => 2,
+        };
+        hash.update([*channels, fit]);
+        hash.update(background);
+        // What is as it always was adds nothing, so that older runs still know their data.
+        if let Some([height, width]) = crop {
+            hash.update([&b"crop"[..], &height.to_le_bytes(), &width.to_le_bytes()].concat());
+        }
+        if let Some(side) = min_side {
+            hash.update([&b"min-side"[..], &side.to_le_bytes()].concat());
+        }
+        let filter = match filter {
+            Filter::Lanczos3 => None,
+            Filter::Bicubic => Some(1),
+            Filter::Bilinear => Some(2),
+            Filter::Box => Some(3),
+            Filter::Nearest => Some(4),
+        };
+        if let Some(filter) = filter {
+            hash.update([&b"filter"[..], &[filter]].concat());
+        }
+    }
+
+    /// Whether pictures become the same by both: all but mirroring, which is done to batches.
+    #[must_use]
+    pub fn makes_the_same(&self, other: &Self) -> bool {
+        *self == Self { flip: self.flip, ..other.clone() }
     }
 
     /// Bytes of one preprocessed image.
     pub(crate) fn image_len(&self) -> usize {
         self.shape().iter().product()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_make_no_sense_are_named() {
+        let plain = Preprocess::new([64, 48], 3);
+        plain.validate().unwrap();
+        let side = |min_side, fit| Preprocess { min_side: Some(min_side), fit, ..plain.clone() };
+        side(64, Fit::Crop).validate().unwrap();
+        for (bad, part) in [
+            (Preprocess::new([0, 1], 3), "0×1"),
+            (Preprocess::new([1, MAX_SIDE + 1], 3), "16385"),
+            (Preprocess::new([1, 1], 2), "2 channels"),
+            (Preprocess { crop: Some([0, 9]), ..plain.clone() }, "a crop of 0×9"),
+            (Preprocess { crop: Some([9, MAX_SIDE + 1]), ..plain.clone() }, "a crop of 9×16385"),
+            (side(63, Fit::Crop), "from 64"),
+            (side(MAX_SIDE + 1, Fit::Crop), "16384"),
+            (side(64, Fit::Pad), "without cropping"),
+            (side(64, Fit::Stretch), "without cropping"),
+        ] {
+            let message = bad.validate().unwrap_err().to_string();
+            assert!(message.contains(part) && !message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn settings_of_before_are_read_as_they_were_meant() {
+        let old = r#"{ "size": [64, 64], "channels": 3, "fit": "pad", "background": [1, 2, 3] }"#;
+        let wanted = Preprocess { fit: Fit::Pad, background: [1, 2, 3], ..Preprocess::new([64, 64], 3) };
+        assert_eq!(serde_json::from_str::<Preprocess>(old).unwrap(), wanted);
+        let new = Preprocess { crop: Some([108, 90]), filter: Filter::Bicubic, flip: true, ..Preprocess::new([8, 8], 1) };
+        assert_eq!(serde_json::from_str::<Preprocess>(&serde_json::to_string(&new).unwrap()).unwrap(), new);
     }
 }

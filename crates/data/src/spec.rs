@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::builtin::{self, BuiltIn};
 use crate::error::DataError;
+use crate::preprocess::Preprocess;
 
 /// Which part of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -38,20 +39,57 @@ pub enum Kind {
     Auto,
     /// An idx file of images, or a folder of idx files.
     Idx,
-    /// A folder of images.
+    /// A folder of images, its first sub-folders being classes.
     Folder,
+    /// CIFAR-10's binary version: its folder, or one of its files.
+    Cifar10,
+    /// CIFAR-100's binary version: its folder, or one of its files.
+    Cifar100,
+    /// SVHN's cropped digits: a `.mat` file, or the folder with it.
+    Svhn,
+    /// STL-10's binary version: its folder, or one of its files of pictures.
+    Stl10,
+    /// LSUN: a category's LMDB folder, or the folder with its `…_train_lmdb` and `…_val_lmdb`.
+    Lsun,
+    /// A zip archive of images.
+    Zip,
+    /// A tar archive of images, gzipped or not, or a folder of plain ones.
+    Tar,
+    /// CelebA: the folder with `img_align_celeba` and `list_attr_celeba.txt`.
+    CelebA,
+    /// A file that [`prepare`](crate::prepare) wrote.
+    Packed,
 }
 
 impl Kind {
-    const NAMED: &[(&'static str, Self)] = &[("idx", Self::Idx), ("folder", Self::Folder)];
+    const NAMED: &[(&'static str, Self)] = &[
+        ("idx", Self::Idx),
+        ("folder", Self::Folder),
+        ("cifar10", Self::Cifar10),
+        ("cifar100", Self::Cifar100),
+        ("svhn", Self::Svhn),
+        ("stl10", Self::Stl10),
+        ("lsun", Self::Lsun),
+        ("zip", Self::Zip),
+        ("tar", Self::Tar),
+        ("celeba", Self::CelebA),
+        ("packed", Self::Packed),
+    ];
+
+    /// The names that may stand before a path, for messages.
+    pub(crate) fn known() -> String {
+        Self::NAMED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// A parsed `--data` string.
 ///
-/// - a built-in name: `fashion-mnist` (or `fashion`); a folder of that name is `./fashion-mnist`;
-/// - a path: an idx file of images (`.gz` or not; labels are found beside it by the usual names), a folder with idx
-///   files, or a folder of images; which of them is found out from the content;
-/// - `idx:PATH` or `folder:PATH`, to say which.
+/// - a built-in name: `fashion-mnist` (or `fashion`), `emoji-people` (or `emoji`), and `mnist`, `cifar-10`, `celeba` … once they are
+///   fetched; a folder of that name is `./mnist`;
+/// - a path: a folder or an archive of images, an idx file (`.gz` or not; labels are found beside it by the usual names), the
+///   files of CIFAR, SVHN, STL-10, LSUN or CelebA, or a file that [`prepare`](crate::prepare) wrote; which of them (see [`Kind`]) is
+///   found out from the content;
+/// - `KIND:PATH`, such as `lsun:PATH`, to say which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataSpec {
     text: String,
@@ -109,13 +147,30 @@ impl DataSpec {
         }
     }
 
-    /// Height and width of the pictures where all are grey and of one size (idx), from a file's header alone; `None` for a folder of
-    /// any pictures. What defaults are chosen by, before anything is decoded.
+    /// `[H, W, C]` of the pictures where all have it (idx, CIFAR, SVHN, STL-10, packed files), from the format or a file's header alone; `None` for a
+    /// set of any pictures. What defaults are chosen by, before anything is decoded.
     ///
     /// # Errors
     /// As opening the set: files that are missing or whose header is damaged.
-    pub fn grey_size(&self, split: Split) -> Result<Option<[u32; 2]>, DataError> {
-        crate::formats::grey_size(self, split)
+    pub fn picture_shape(&self, split: Split) -> Result<Option<[u32; 3]>, DataError> {
+        crate::formats::picture_shape(self, split)
+    }
+
+    /// How the pictures of a [packed file](crate::prepare) were brought to their shape; `None` for any other set.
+    ///
+    /// # Errors
+    /// As opening the set.
+    pub fn prepared(&self) -> Result<Option<Preprocess>, DataError> {
+        crate::formats::prepared(self)
+    }
+
+    /// The colour (RGB) that suits what is transparent in a built-in set; `None` for a path, of which nothing is known.
+    #[must_use]
+    pub fn background(&self) -> Option<[u8; 3]> {
+        match &self.target {
+            Target::BuiltIn(set) => Some(set.background),
+            Target::Path { .. } => None,
+        }
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -138,8 +193,7 @@ fn split_kind(text: &str) -> Result<(Kind, PathBuf), DataError> {
         // A single letter is a Windows drive; a colon may also be part of an existing file's name.
         let word = prefix.len() > 1 && prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         if word && !Path::new(text).exists() {
-            let known = Kind::NAMED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-            return Err(DataError::UnknownKind { kind: prefix.to_owned(), spec: text.to_owned(), known });
+            return Err(DataError::UnknownKind { kind: prefix.to_owned(), spec: text.to_owned(), known: Kind::known() });
         }
     }
     Ok((Kind::Auto, PathBuf::from(text)))
@@ -168,16 +222,16 @@ mod tests {
     }
 
     #[test]
-    fn grey_sets_tell_their_size() {
-        assert_eq!(DataSpec::parse("fashion-mnist").unwrap().grey_size(Split::Test).unwrap(), Some([28, 28]));
+    fn sets_of_one_shape_tell_it() {
+        assert_eq!(DataSpec::parse("fashion-mnist").unwrap().picture_shape(Split::Test).unwrap(), Some([28, 28, 1]));
         let folder = tempfile::tempdir().unwrap();
         let spec = |path: &Path| DataSpec::parse(path.to_str().unwrap()).unwrap();
-        assert_eq!(spec(folder.path()).grey_size(Split::Train).unwrap(), None);
+        assert_eq!(spec(folder.path()).picture_shape(Split::Train).unwrap(), None);
         let file = folder.path().join("some-images-idx3-ubyte");
         std::fs::write(&file, [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 6, 0, 0, 0, 5]).unwrap();
-        assert_eq!(spec(&file).grey_size(Split::Train).unwrap(), Some([6, 5]));
+        assert_eq!(spec(&file).picture_shape(Split::Train).unwrap(), Some([6, 5, 1]));
         std::fs::write(&file, [0, 0, 8, 3, 0]).unwrap();
-        assert!(spec(&file).grey_size(Split::Train).is_err());
+        assert!(spec(&file).picture_shape(Split::Train).is_err());
     }
 
     #[test]

@@ -264,9 +264,9 @@ fn links_are_followed_and_dead_ones_are_bad_images() {
 fn preprocessing_is_written_in_lower_case() {
     let preprocess = Preprocess { fit: Fit::Pad, ..rgb(4) };
     let text = serde_json::to_string(&preprocess).unwrap();
-    assert_eq!(text, r#"{"size":[4,4],"channels":3,"fit":"pad","background":[0,0,0]}"#);
+    assert_eq!(text, r#"{"size":[4,4],"channels":3,"fit":"pad","background":[0,0,0],"filter":"lanczos3","flip":false}"#);
     assert_eq!(serde_json::from_str::<Preprocess>(&text).unwrap(), preprocess);
     let short = serde_json::from_str::<Preprocess>(r#"{"size":[4,4],"channels":3}"#).unwrap();
     assert_eq!(short, rgb(4));
-    assert!(serde_json::from_str::<Preprocess>(r#"{"size":[4,4],"channels":3,"filter":1}"#).is_err());
+    assert!(serde_json::from_str::<Preprocess>(r#"{"size":[4,4],"channels":3,"sharpen":1}"#).is_err());
 }

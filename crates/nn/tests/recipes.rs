@@ -38,6 +38,16 @@ fn unusual_values_read_back_equal() {
 }
 
 #[test]
+fn mirroring_is_off_unless_it_is_asked_for() {
+    assert!(!preset("torch").image.flip && !preset("torch").to_toml().contains("flip"), "older recipes read and look as before");
+    let recipe = Recipe::from_toml("base = \"torch\"\n[image]\nflip = true\n").expect("valid");
+    assert!(recipe.image.flip && recipe.to_toml().contains("flip = true"));
+    assert_eq!(Recipe::from_toml(&recipe.to_toml()).expect("its own text"), recipe);
+    let text = Recipe::from_toml("base = \"torch\"\n[image]\nflip = 1\n").expect_err("no number").to_string();
+    assert!(text.contains("image.flip"), "{text}");
+}
+
+#[test]
 fn a_base_fills_in_what_is_missing() {
     let recipe = Recipe::from_toml("base = \"torch\"\nname = \"mine\"\n[train]\nsteps = 7\nbatch = 4\n").expect("valid");
     let mut expected = preset("torch");

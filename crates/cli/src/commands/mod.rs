@@ -1,10 +1,12 @@
 //! The commands, one file each: its flags and what it does.
 
+mod data;
 mod device;
 mod devices;
 mod export;
 mod import;
 mod info;
+mod pictures;
 mod recipes;
 mod runs;
 mod sample;
@@ -25,6 +27,9 @@ pub enum Command {
     Train(Box<train::Args>),
     /// Draw pictures with a trained generator.
     Sample(sample::Args),
+    /// See what there is to learn from, and get more.
+    #[command(subcommand)]
+    Data(data::Command),
     /// Tell what a checkpoint holds.
     Info(info::Args),
     /// List what this computer can compute with.
@@ -48,6 +53,7 @@ impl Command {
         match self {
             Self::Train(args) => return train::run(args),
             Self::Sample(args) => sample::run(args)?,
+            Self::Data(command) => data::run(command)?,
             Self::Info(args) => info::run(args)?,
             Self::Devices(args) => devices::run(args),
             Self::Runs(args) => runs::run(args)?,
@@ -95,6 +101,15 @@ fn require_folder(flag: &str, path: &Path) -> Result<(), CliError> {
         Err(_) => format!("there is no folder {folder:?}: make it, or choose another place"),
     };
     Err(CliError::Failed(format!("{flag} {}: {wrong}", path.display())))
+}
+
+/// Refuses a grid that could not be written, before the work is done.
+fn require_grid(grid: &Path, force: bool) -> Result<(), CliError> {
+    if !grid.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
+        return Err(CliError::Usage(format!("--grid {}: grids are PNG files: give it a name that ends in .png", grid.display())));
+    }
+    require_folder("--grid", grid)?;
+    refuse_existing(grid, force)
 }
 
 /// Refuses to write over what is there, unless `force`.

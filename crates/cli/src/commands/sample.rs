@@ -68,15 +68,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let raw = args.out.as_deref().filter(|out| out.extension().is_some_and(|extension| extension == "safetensors"));
     let folder = args.out.as_deref().filter(|_| raw.is_none());
     // Before the work, not after it.
-    if let Some(grid) = args.grid.as_deref().filter(|grid| !grid.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"))) {
-        return Err(CliError::Usage(format!("--grid {}: grids are PNG files: give it a name that ends in .png", grid.display())));
-    }
-    for (flag, path) in [("--grid", &args.grid), ("--out", &args.out)] {
-        path.as_ref().map_or(Ok(()), |path| super::require_folder(flag, path))?;
-    }
-    for file in args.grid.as_deref().into_iter().chain(raw) {
-        super::refuse_existing(file, args.force)?;
-    }
+    args.grid.as_ref().map_or(Ok(()), |grid| super::require_grid(grid, args.force))?;
+    args.out.as_ref().map_or(Ok(()), |out| super::require_folder("--out", out))?;
+    raw.map_or(Ok(()), |file| super::refuse_existing(file, args.force))?;
     let found = super::open_checkpoint(&args.checkpoint, output::warning)?;
     let mode = args.bn.map(|bn| match bn {
         BatchNorm::Running => BatchNormMode::Running,

@@ -4,14 +4,15 @@ mod fresh;
 mod resume;
 
 use super::device::DeviceArgs;
+use super::pictures::PictureArgs;
 use crate::error::{CliError, INTERRUPTED};
 use crate::interrupt;
 use crate::parse;
 use crate::render::Render;
 use ::train::artefacts::RunDir;
 use ::train::{Event, Trainer};
-use clap::{ValueEnum, value_parser};
-use data::{DataError, Dataset, Fit, Preprocess, Split};
+use clap::value_parser;
+use data::{DataError, Dataset, Preprocess, Split};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 pub const EXAMPLES: &str = "\
 Examples:
   dcgan train                                     Fashion-MNIST, a few minutes
+  dcgan train --data emoji                        people of emoji, 64x64 in colour
   dcgan train --data photos/ --image 64           a folder of pictures, in 64x64
   dcgan train --data photos/ --dry-run            only show the networks and the data
   dcgan train --resume                            go on with the newest run
@@ -28,50 +30,19 @@ Examples:
 /// More steps or epochs than these are typing mistakes (recipes have the same limit).
 const MOST: u64 = 1_000_000_000_000;
 
-/// How pictures of other proportions are brought to the size asked for.
-#[derive(Clone, Copy, ValueEnum)]
-enum FitChoice {
-    /// Cut out the largest centred part of the right proportions.
-    Crop,
-    /// Put the whole picture on a background.
-    Pad,
-    /// Distort.
-    Stretch,
-}
-
-impl From<FitChoice> for Fit {
-    fn from(choice: FitChoice) -> Self {
-        match choice {
-            FitChoice::Crop => Self::Crop,
-            FitChoice::Pad => Self::Pad,
-            FitChoice::Stretch => Self::Stretch,
-        }
-    }
-}
-
 /// Flags of `train`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What to learn from: fashion-mnist, a folder of pictures, an idx file or a folder of them (idx:PATH and folder:PATH say which)
-    /// [default: fashion-mnist].
+    /// What to learn from: the name of a set (dcgan data list), a folder of pictures, a .zip or .tar of them, the files of MNIST,
+    /// CIFAR-10, CIFAR-100, SVHN, STL-10, LSUN or CelebA, or what dcgan data prepare wrote. What a path is shows in its content; idx:,
+    /// folder:, zip:, tar:, cifar10:, cifar100:, svhn:, stl10:, lsun:, celeba: or packed: before it says so [default: fashion-mnist].
     #[arg(long, value_name = "SPEC", help_heading = "What to learn")]
     data: Option<String>,
-    /// Height and width of the pictures: each 4 to 15 doubled a few times, such as 28, 32, 64, 96 or 48x64 [default: the recipe's].
-    #[arg(long, value_name = "N|HxW", value_parser = parse::image_size, help_heading = "What to learn")]
-    image: Option<[usize; 2]>,
-    /// 1 for grey, 3 for colour, 4 with transparency [default: 1 for idx files, else the recipe's].
-    #[arg(long, value_name = "1|3|4", value_parser = parse::channels, help_heading = "What to learn")]
-    channels: Option<usize>,
-    /// How pictures of another size are brought to --image [default: pad for idx files up to a sixth smaller
-    /// than that (28 in 32), else crop].
-    #[arg(long, value_enum, help_heading = "What to learn")]
-    fit: Option<FitChoice>,
-    /// The colour behind transparent and around padded pictures [default: 000000].
-    #[arg(long, value_name = "RRGGBB", value_parser = parse::colour, help_heading = "What to learn")]
-    background: Option<[u8; 3]>,
+    #[command(flatten)]
+    pictures: PictureArgs,
 
-    /// The networks and how they are trained: a name that `dcgan recipes` lists, or a .toml file [default: small for idx files below 48
-    /// pixels, else torch].
+    /// The networks and how they are trained: a name that `dcgan recipes` lists, or a .toml file [default: small for sets of one size
+    /// below 48 pixels, else torch].
     #[arg(long, value_name = "NAME|FILE.toml", help_heading = "How to learn")]
     recipe: Option<String>,
     /// Length of the run in steps, a batch of pictures each [default: the recipe's].
@@ -80,7 +51,7 @@ pub struct Args {
     /// Length of the run in passes over all pictures.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=MOST), help_heading = "How to learn")]
     epochs: Option<u64>,
-    /// Pictures per step [default: the recipe's].
+    /// Pictures per step [default: the recipe's, or as many as there are].
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=65536), help_heading = "How to learn")]
     batch: Option<u32>,
     /// Learning rate of both networks [default: the recipe's].

@@ -55,6 +55,10 @@ pub fn complete(path: &Path, step: u64) {
     output::json(&json!({ "event": "complete", "path": path, "step": step }));
 }
 
+pub fn advice(text: &str) {
+    output::json(&json!({ "event": "advice", "message": text }));
+}
+
 pub fn warning(text: &str) {
     output::json(&json!({ "event": "warning", "message": text }));
 }

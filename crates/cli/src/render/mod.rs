@@ -83,6 +83,14 @@ impl Render {
         }
     }
 
+    /// What to expect, and what to try.
+    pub fn advice(&self, text: &str) {
+        match self {
+            Self::Human(_) => output::line(text),
+            Self::Json => json::advice(text),
+        }
+    }
+
     /// Something to know.
     pub fn warning(&self, text: &str) {
         match self {
@@ -164,6 +172,11 @@ pub fn clock(seconds: f64) -> String {
 /// A bar that counts things; invisible where standard error is no terminal.
 pub fn counter(total: u64, what: &'static str) -> ProgressBar {
     bar(total, "{msg} {wide_bar} {pos}/{len}").with_message(what)
+}
+
+/// A bar that counts bytes.
+pub fn byte_counter(total: u64) -> ProgressBar {
+    bar(total, "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  ETA {eta}")
 }
 
 fn bar(total: u64, template: &str) -> ProgressBar {

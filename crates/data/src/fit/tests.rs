@@ -1,4 +1,5 @@
 use super::*;
+use crate::preprocess::Filter;
 
 fn picture(width: u32, height: u32, channels: u8, pixels: Vec<u8>) -> Picture<'static> {
     assert_eq!(pixels.len(), (width * height) as usize * usize::from(channels));
@@ -139,4 +140,75 @@ fn colours_of_transparent_pixels_do_not_bleed() {
     for pixel in fitted(&source, &Preprocess::new([4, 4], 4)).chunks(4) {
         assert!(pixel[3] == 0 || pixel[1] == 0, "{pixel:?}");
     }
+}
+
+#[test]
+fn a_crop_comes_first_and_is_centred() {
+    // 6×4 (width × height): the 2×2 in the middle, untouched.
+    let source = picture(6, 4, 1, (0..24).collect());
+    let cut = Preprocess { crop: Some([2, 2]), ..Preprocess::new([2, 2], 1) };
+    assert_eq!(fitted(&source, &cut), [8, 9, 14, 15]);
+    // A side that is smaller than the crop is taken whole: 3 of 6 columns, all 4 rows, of which 3 are left.
+    let cut = Preprocess { crop: Some([100, 3]), ..Preprocess::new([3, 3], 1) };
+    assert_eq!(fitted(&source, &cut), [1, 2, 3, 7, 8, 9, 13, 14, 15]);
+    // CelebA: 108 of 178×218, the same pixels as cutting first and fitting then.
+    let face = counting(178, 218, 3);
+    let inner = (55..163).flat_map(|y| face.pixels[(y * 178 + 35) * 3..][..108 * 3].to_vec()).collect();
+    for fit in ALL {
+        let plain = Preprocess { fit, ..Preprocess::new([64, 64], 3) };
+        let cut = Preprocess { crop: Some([108, 108]), ..plain.clone() };
+        assert_eq!(fitted(&face, &cut), fitted(&picture(108, 108, 3, Vec::clone(&inner)), &plain), "{fit:?}");
+    }
+}
+
+#[test]
+fn a_larger_shorter_side_shows_less() {
+    // Shorter side 8 brought to 4, the 2×2 in the middle: the 4×4 in the middle of 12×8.
+    let source = counting(12, 8, 1);
+    let middle = (2..6).flat_map(|y| source.pixels[y * 12 + 4..][..4].to_vec()).collect();
+    let less = Preprocess { min_side: Some(4), ..Preprocess::new([2, 2], 1) };
+    assert_eq!(fitted(&source, &less), fitted(&picture(4, 4, 1, middle), &Preprocess::new([2, 2], 1)));
+    // The target's own side is the plain crop.
+    for (w, h) in [(12, 8), (5, 9), (64, 64), (3, 500), (2, 2)] {
+        let source = counting(w, h, 3);
+        let plain = Preprocess::new([6, 6], 3);
+        assert_eq!(fitted(&source, &Preprocess { min_side: Some(6), ..plain.clone() }), fitted(&source, &plain), "{w}×{h}");
+    }
+}
+
+#[test]
+fn every_placement_stays_inside() {
+    for (h, w) in [(1, 1), (1, 500), (500, 1), (3, 2), (64, 63), (178, 218)] {
+        for size in [[1, 1], [64, 64], [2, 9]] {
+            for crop in [None, Some([1, 1]), Some([108, 108]), Some([3, 400])] {
+                for min_side in [None, Some(64), Some(300)] {
+                    let preprocess = Preprocess { crop, min_side, ..Preprocess::new(size, 1) };
+                    preprocess.validate().unwrap();
+                    let (source, _) = placement(&preprocess, [h, w]);
+                    let inside =
+                        source.width >= 1 && source.height >= 1 && source.x + source.width <= w && source.y + source.height <= h;
+                    assert!(inside, "{h}×{w}, {preprocess:?}: {source:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn filters_do_what_their_names_say() {
+    let by = |filter, source: &Picture<'_>, side| fitted(source, &Preprocess { filter, ..Preprocess::new([side, side], 1) });
+    // Two colours, enlarged: only one filter keeps to them.
+    let board = picture(2, 2, 1, vec![0, 255, 255, 0]);
+    let colours = |filter| by(filter, &board, 4).iter().filter(|&&v| v != 0 && v != 255).count();
+    assert_eq!(by(Filter::Nearest, &board, 4), [0, 0, 255, 255, 0, 0, 255, 255, 255, 255, 0, 0, 255, 255, 0, 0]);
+    assert!([Filter::Bilinear, Filter::Bicubic, Filter::Lanczos3].into_iter().all(|filter| colours(filter) > 0));
+    // Halved: a box is the mean of four.
+    let small = picture(4, 4, 1, vec![0, 4, 100, 100, 8, 12, 100, 100, 1, 1, 7, 9, 1, 1, 9, 7]);
+    assert_eq!(by(Filter::Box, &small, 2), [6, 100, 1, 8]);
+    let fine = (0..64 * 64).map(|i| if (i / 64 + i % 64) % 2 == 0 { 255 } else { 0 }).collect();
+    let fine = picture(64, 64, 1, fine);
+    for filter in [Filter::Lanczos3, Filter::Bicubic, Filter::Bilinear, Filter::Box] {
+        assert!(by(filter, &fine, 8).iter().all(|&v| (118..=138).contains(&v)), "{filter:?} is antialiased");
+    }
+    assert!(by(Filter::Nearest, &fine, 8).iter().all(|&v| v == 0 || v == 255));
 }

@@ -2,66 +2,51 @@
 //!
 //! A file counts as an image when its name or its first bytes say so; others (texts, tables, hidden files) are ignored.
 //! The order is that of the paths' bytes, whatever the file system's. When every image lies in a sub-folder, the first
-//! sub-folder's name is its class. A folder with `train` beside `test` (or `val`) has these splits.
+//! sub-folder's name is its class. A folder with `train` beside `test` (or `val`) has these splits. Attributes are in
+//! `attributes.csv`, in the split's folder or the one above.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Digest, Source, io, read_start};
-use crate::decode::{self, MAX_DECODED_BYTES, Picture, has_image_extension, is_image_start, one_line};
+use super::classes::Classes;
+use super::table::{self, Table};
+use super::{Encoded, classes, io, read_start};
+use crate::attributes::{self, Attributes};
+use crate::decode::{MAX_DECODED_BYTES, has_image_extension, is_image_start, one_line};
 use crate::error::DataError;
 use crate::spec::Split;
-
-/// Folder names of a held-out part, in order of preference.
-const TEST_NAMES: &[&str] = &["test", "val", "valid", "validation"];
 
 /// The image files of a folder; each is read when it is asked for.
 pub(super) struct FolderSource {
     root: PathBuf,
-    files: Vec<ImageFile>,
-    class_names: Vec<String>,
-}
-
-struct ImageFile {
     /// Relative to the root.
-    path: PathBuf,
-    label: Option<u32>,
+    files: Vec<PathBuf>,
+    classes: Option<Classes>,
+    attributes: Attributes,
 }
 
 impl FolderSource {
     /// Lists the images of `split` below `folder`.
     pub fn open(folder: &Path, split: Split) -> Result<Self, DataError> {
         let root = split_folder(folder, split)?;
-        let (mut paths, others) = list(&root)?;
-        if paths.is_empty() {
-            return Err(DataError::NoImages { path: root, files: others });
-        }
-        paths.sort_by_cached_key(|path| sort_key(path));
-        let class_names = class_names(&paths);
-        let files = paths
-            .into_iter()
-            .map(|path| {
-                let label = class_of(&path).and_then(|class| class_names.binary_search(&class).ok());
-                ImageFile { path, label: label.map(|label| label as u32) }
-            })
-            .collect();
-        Ok(Self { root, files, class_names })
+        let files = list(&root)?;
+        let classes = classes::by_folder(&root, files.iter().map(PathBuf::as_path))?;
+        let attributes = match [&root, folder].map(|place| place.join(table::FILE_NAME)).iter().find(|path| path.is_file()) {
+            Some(path) => attributes_of(path, &root, &files)?,
+            None => attributes::NONE.clone(),
+        };
+        Ok(Self { root, files, classes, attributes })
     }
 
-    fn read(&self, index: usize) -> Result<Vec<u8>, String> {
-        let path = self.root.join(&self.files[index].path);
-        let length = fs::metadata(&path).map_err(|error| one_line(&error))?.len();
-        if length > MAX_DECODED_BYTES {
-            return Err(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20));
-        }
-        fs::read(&path).map_err(|error| one_line(&error))
+    /// These files of a folder, without labels.
+    pub fn of_files(root: PathBuf, files: Vec<PathBuf>, attributes: Attributes) -> Self {
+        Self { root, files, classes: None, attributes }
     }
 }
 
-impl Source for FolderSource {
+impl Encoded for FolderSource {
     fn len(&self) -> usize {
         self.files.len()
     }
@@ -71,31 +56,39 @@ impl Source for FolderSource {
     }
 
     fn name(&self, index: usize) -> String {
-        self.files[index].path.to_string_lossy().into_owned()
+        self.files[index].to_string_lossy().into_owned()
     }
 
-    fn load(&self, index: usize) -> Result<Picture<'_>, String> {
-        decode::decode(&self.read(index)?, &self.files[index].path)
-    }
-
-    fn load_with_digest(&self, index: usize) -> Result<(Picture<'_>, Digest), String> {
-        let bytes = self.read(index)?;
-        Ok((decode::decode(&bytes, &self.files[index].path)?, Sha256::digest(&bytes).into()))
-    }
-
-    fn check(&self, index: usize) -> Result<Digest, String> {
-        let bytes = self.read(index)?;
-        decode::check_header(&bytes, &self.files[index].path)?;
-        Ok(Sha256::digest(&bytes).into())
+    fn read(&self, index: usize) -> Result<Vec<u8>, String> {
+        let path = self.root.join(&self.files[index]);
+        let length = fs::metadata(&path).map_err(|error| one_line(&error))?.len();
+        if length > MAX_DECODED_BYTES {
+            return Err(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20));
+        }
+        fs::read(&path).map_err(|error| one_line(&error))
     }
 
     fn label(&self, index: usize) -> Option<u32> {
-        self.files[index].label
+        self.classes.as_ref().map(|classes| classes.labels[index])
     }
 
     fn class_names(&self) -> &[String] {
-        &self.class_names
+        self.classes.as_ref().map_or(&[], |classes| &classes.names)
     }
+
+    fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+}
+
+/// The rows of the table at `path` for files of `root`, which is the table's own folder or one inside it.
+fn attributes_of(path: &Path, root: &Path, files: &[PathBuf]) -> Result<Attributes, DataError> {
+    let bytes = fs::read(path).map_err(|error| io(path, error))?;
+    let inside = path.parent().and_then(|place| root.strip_prefix(place).ok()).unwrap_or(Path::new(""));
+    let names: Vec<String> =
+        files.iter().map(|file| String::from_utf8_lossy(&classes::sort_key(&inside.join(file))).into_owned()).collect();
+    let elsewhere = |file: &str| !Path::new(file).starts_with(inside);
+    Table::parse(path, &bytes)?.match_images(path, names.iter().map(String::as_str), elsewhere)
 }
 
 /// The folder that holds the split.
@@ -108,26 +101,13 @@ fn split_folder(folder: &Path, split: Split) -> Result<PathBuf, DataError> {
         }
     }
     folders.sort();
-    let named = |name: &str| {
-        let is = |path: &&PathBuf| path.file_name().is_some_and(|found| found.eq_ignore_ascii_case(name));
-        folders.iter().find(is)
-    };
-    let train = named("train");
-    let test = TEST_NAMES.iter().find_map(|name| named(name));
-    match (split, train, test) {
-        (Split::Train, Some(train), Some(_)) => Ok(train.clone()),
-        (Split::Train, ..) => Ok(folder.to_owned()),
-        (Split::Test, Some(_), Some(test)) => Ok(test.clone()),
-        (Split::Test, ..) => Err(DataError::NoSplit {
-            path: folder.to_owned(),
-            split: split.name(),
-            wanted: format!("looked for a folder `train` beside one of {}", TEST_NAMES.join(", ")),
-        }),
-    }
+    // Those of other names than UTF-8 are not called train or test.
+    let names: Vec<&str> = folders.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    Ok(classes::split_folder(folder, &names, split)?.map_or_else(|| folder.to_owned(), |name| folder.join(name)))
 }
 
-/// The images below `root`, as relative paths, and the number of other files.
-fn list(root: &Path) -> Result<(Vec<PathBuf>, usize), DataError> {
+/// The images below `root`, as relative paths in the order of their bytes.
+pub(super) fn list(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     let mut images = Vec::new();
     let mut others = 0;
     let walk = WalkDir::new(root).follow_links(true).into_iter();
@@ -150,34 +130,15 @@ fn list(root: &Path) -> Result<(Vec<PathBuf>, usize), DataError> {
             _ => others += 1,
         }
     }
-    Ok((images, others))
+    if images.is_empty() {
+        return Err(DataError::NoImages { path: root.to_owned(), files: others });
+    }
+    images.sort_by_cached_key(|path| classes::sort_key(path));
+    Ok(images)
 }
 
 /// Dot files, and what archive tools of one system leave for another.
 fn is_hidden(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX"
-}
-
-/// The path's bytes with `/` between its parts on every system.
-fn sort_key(path: &Path) -> Vec<u8> {
-    let parts: Vec<&[u8]> = path.iter().map(|part| part.as_encoded_bytes()).collect();
-    parts.join(&b'/')
-}
-
-/// The first sub-folder, if there is one.
-fn class_of(path: &Path) -> Option<String> {
-    let mut parts = path.iter();
-    let first = parts.next()?;
-    parts.next().map(|_| first.to_string_lossy().into_owned())
-}
-
-/// The first sub-folders in order; empty when an image lies in none.
-fn class_names(sorted: &[PathBuf]) -> Vec<String> {
-    let Some(mut names) = sorted.iter().map(|path| class_of(path)).collect::<Option<Vec<_>>>() else {
-        return Vec::new();
-    };
-    names.sort();
-    names.dedup();
-    names
 }

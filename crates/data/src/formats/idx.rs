@@ -12,12 +12,9 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 
 use super::idx_files::IdxFiles;
-use super::{Digest, Source, read_start};
+use super::{Digest, MAX_DEFLATE_RATIO, Source, is_gzip, read_start};
 use crate::decode::{MAX_SIDE, Picture, one_line};
 use crate::error::{DataError, IdxProblem};
-
-/// Deflate cannot pack more than this many bytes into one (a 258-byte match in 2 bits).
-const MAX_DEFLATE_RATIO: u64 = 1032;
 
 const UNSIGNED_BYTE: u8 = 8;
 
@@ -130,10 +127,6 @@ fn unpacked_magic(start: &[u8]) -> Option<[u8; 4]> {
     let mut magic = [0; 4];
     MultiGzDecoder::new(start).read_exact(&mut magic).ok()?;
     Some(magic)
-}
-
-fn is_gzip(start: &[u8]) -> bool {
-    start.starts_with(&[0x1F, 0x8B])
 }
 
 /// Reads a file of `D` dimensions: its sides and its bytes.

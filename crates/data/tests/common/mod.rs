@@ -3,10 +3,48 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use data::{DataError, Dataset, Preprocess, Split};
 use flate2::{Compression, write::GzEncoder};
+
+/// A file or folder that `tests/fixtures/generate.py` wrote.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// Pixels of picture `k` of the fixtures, `[side, side, 3]`.
+pub fn pixels(k: usize, side: usize) -> Vec<u8> {
+    let value = |at: usize| 50 * k + 3 * (at / (side * 3)) + 5 * (at / 3 % side) + 80 * (at % 3);
+    (0..side * side * 3).map(|at| value(at) as u8).collect()
+}
+
+/// A copy of a fixture that may be changed, in a folder of its own.
+pub fn copied(name: &str) -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        if from.is_dir() {
+            fs::create_dir_all(to).unwrap();
+            from.read_dir().unwrap().for_each(|entry| {
+                let from = entry.unwrap().path();
+                copy(&from, &to.join(from.file_name().unwrap()));
+            });
+        } else {
+            fs::copy(from, to).unwrap();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    copy(&fixture(name), folder.path());
+    folder
+}
+
+/// Opens with `KIND:` before the path, or not.
+pub fn open_as(kind: &str, path: &Path, split: Split, preprocess: &Preprocess) -> Result<Dataset, DataError> {
+    Dataset::open(&format!("{kind}{}", path.display()), split, preprocess, &|_| ())
+}
+
+pub fn labels(set: &Dataset) -> Vec<u32> {
+    (0..set.len()).map(|index| set.label(index).unwrap()).collect()
+}
 
 /// An idx header of unsigned bytes, and what follows it.
 pub fn idx(sides: &[u32], data: &[u8]) -> Vec<u8> {

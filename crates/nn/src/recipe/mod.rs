@@ -50,6 +50,9 @@ pub struct Image {
     pub size: [usize; 2],
     /// 1 (grey), 3 (RGB) or 4 (RGBA).
     pub channels: usize,
+    /// Whether every second image, by chance, is mirrored left to right when it is learned from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flip: bool,
 }
 
 /// The generator: a stem makes a seed image from the latent vector, transposed convolutions of stride 2 double it to the full size.

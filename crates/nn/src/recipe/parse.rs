@@ -12,6 +12,7 @@ description = ""
 [image]
 size = [8, 8]
 channels = 1
+flip = false
 [generator]
 latent = 1
 distribution = "normal"
@@ -48,6 +49,8 @@ ema = 0.0
 const BASE: &str = "base";
 /// The two of which one is enough.
 const LENGTHS: [&str; 2] = ["epochs", "steps"];
+/// Need not be there: false unless it is.
+const FLIP: &str = "flip";
 
 pub(super) fn parse(text: &str) -> Result<Recipe, NnError> {
     let mut given: Table = text.parse().map_err(|error: toml::de::Error| syntax(text, &error))?;
@@ -169,7 +172,8 @@ fn missing(schema: &Table, given: &Table) -> Result<(), NnError> {
             return Err(NnError::MissingKey { key: section.clone() });
         };
         if let (Value::Table(known), Value::Table(own)) = (value, own)
-            && let Some(key) = known.keys().find(|key| !LENGTHS.contains(&key.as_str()) && !own.contains_key(*key))
+            && let Some(key) =
+                known.keys().find(|key| !LENGTHS.contains(&key.as_str()) && *key != FLIP && !own.contains_key(*key))
         {
             return Err(NnError::MissingKey { key: format!("{section}.{key}") });
         }

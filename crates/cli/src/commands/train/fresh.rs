@@ -1,21 +1,23 @@
 //! A new run: settings from flags, recipe and a look at the data.
 
 use super::{Args, batches_per_epoch, go, open_data, steps_of};
-use crate::commands::{open_checkpoint, recipe};
+use crate::commands::open_checkpoint;
+use crate::commands::pictures::Known;
 use crate::error::CliError;
 use crate::memory;
 use crate::render::Render;
 use ::train::artefacts::{Checkpoint, RunDir};
 use ::train::{Settings, Trainer};
-use data::{DataSpec, Fit, Preprocess, Split};
+use data::{DataSpec, Dataset};
 use nn::Recipe;
-use nn::recipe::DEFAULT;
 use std::process::ExitCode;
 use tensor::Device;
 
 const DATA: &str = "fashion-mnist";
-/// From this side on, grey pictures too are learned with the recipe for large ones.
-const LARGE: usize = 48;
+/// Sets of fewer pictures are learned by heart sooner than understood.
+const FEW: usize = 1000;
+/// Smaller batches than this are made only where they are asked for: their statistics say nothing.
+const LEAST_BATCH: usize = 8;
 const LOG_EVERY: u64 = 10;
 const CHECKPOINT_EVERY: u64 = 500;
 const KEEP: u32 = 3;
@@ -26,9 +28,9 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
         Some(path) => Some(open_checkpoint(path, |text| render.warning(&text))?.checkpoint),
         None => None,
     };
-    let grey = spec.grey_size(Split::Train)?.map(|size| size.map(|side| side as usize));
-    let recipe = resolve(args, grey.is_some(), init.as_ref())?;
-    let preprocess = preprocess(args, &recipe, grey)?;
+    let known = Known::of(&spec)?;
+    let mut recipe = resolve(args, &known, init.as_ref())?;
+    let preprocess = args.pictures.preprocess(&recipe, &known)?;
     let plan = recipe.plan()?;
     // What can be found out before the pictures are decoded, which may take long.
     memory::check(&plan, device, "choose a smaller --batch, --width or --image", args.dry_run, &render)?;
@@ -36,6 +38,10 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
         args.out.as_ref().map_or_else(|| RunDir::check_base(&args.runs_dir), |out| RunDir::check_at(out))?;
     }
     let dataset = open_data(&spec.to_string(), &preprocess, &render)?;
+    if args.batch.is_none() && (LEAST_BATCH..recipe.train.batch).contains(&dataset.len()) {
+        recipe.train.batch = dataset.len();
+    }
+    let plan = recipe.plan()?;
     let per_epoch = batches_per_epoch(&dataset, recipe.train.batch)?;
     let steps = match (recipe.train.steps, recipe.train.epochs) {
         (Some(steps), _) => steps,
@@ -44,6 +50,7 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     if args.dry_run {
         render.plan(&recipe, &plan);
         render.data(&dataset);
+        advise(&dataset, recipe.train.batch, &render);
         render.dry_run(steps);
         return Ok(ExitCode::SUCCESS);
     }
@@ -67,6 +74,7 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     }
     render.plan(&trainer.settings().recipe, &plan);
     render.data(&dataset);
+    advise(&dataset, trainer.settings().recipe.train.batch, &render);
     let dir = match &args.out {
         Some(out) => RunDir::create_at(out)?,
         None => RunDir::create(&args.runs_dir, &name)?,
@@ -74,22 +82,22 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     go(trainer, &dataset, &dir, render)
 }
 
+/// What to expect of few pictures, and what helps.
+fn advise(dataset: &Dataset, batch: usize, render: &Render) {
+    if dataset.len() < FEW {
+        let flip = if dataset.preprocess().flip { "" } else { "--flip (where left and right mean the same), " };
+        render.advice(&format!(
+            "{} pictures, in batches of {batch}, are few: they are learned by heart, so expect mixtures and copies of them, and a \
+             discriminator that wins early. What helps: {flip}--width 32, --ema 0.999, stopping early, and above all more pictures",
+            dataset.len()
+        ));
+    }
+}
+
 /// The recipe with the flags' values in it.
-fn resolve(args: &Args, grey: bool, init: Option<&Checkpoint>) -> Result<Recipe, CliError> {
-    let mut chosen = match (&args.recipe, init) {
-        (Some(name), _) => recipe(name)?,
-        (None, Some(checkpoint)) => Recipe::from_toml(&checkpoint.meta.recipe)?,
-        (None, None) if grey && args.image.is_none_or(|size| size.iter().all(|&side| side < LARGE)) => Recipe::preset(DEFAULT)?,
-        (None, None) => Recipe::preset("torch")?,
-    };
-    if let Some(channels) = args.channels {
-        chosen.image.channels = channels;
-    } else if grey && (init.is_none() || args.recipe.is_some()) {
-        chosen.image.channels = 1;
-    }
-    if let Some(size) = args.image {
-        chosen.image.size = size;
-    }
+fn resolve(args: &Args, known: &Known, init: Option<&Checkpoint>) -> Result<Recipe, CliError> {
+    let with = init.map(|checkpoint| Recipe::from_toml(&checkpoint.meta.recipe)).transpose()?;
+    let mut chosen = args.pictures.recipe(args.recipe.as_deref(), known, with)?;
     if let Some(width) = args.width {
         chosen.generator.width = width as usize;
         chosen.discriminator.width = width as usize;
@@ -109,30 +117,6 @@ fn resolve(args: &Args, grey: bool, init: Option<&Checkpoint>) -> Result<Recipe,
     // It was sound as it came, so what is wrong now is a flag.
     chosen.validate().map_err(|e| CliError::Usage(e.to_string()))?;
     Ok(chosen)
-}
-
-/// Whether a side lies in another with at most a sixth of it as margin.
-fn fits_closely(side: usize, within: usize) -> bool {
-    side <= within && (within - side) * 6 <= within
-}
-
-fn preprocess(args: &Args, recipe: &Recipe, grey: Option<[usize; 2]>) -> Result<Preprocess, CliError> {
-    let [height, width] = recipe.image.size;
-    let fit = match (args.fit, grey) {
-        (Some(choice), _) => choice.into(),
-        // Enlarging a small picture by a few pixels (28 to 32) blurs it; a margin does not.
-        (None, Some([h, w])) if (height, width) != (h, w) && fits_closely(h, height) && fits_closely(w, width) => Fit::Pad,
-        (None, _) => Fit::Crop,
-    };
-    // Both were validated to be far below the limits of these types.
-    let preprocess = Preprocess {
-        size: [height as u32, width as u32],
-        channels: recipe.image.channels as u8,
-        fit,
-        background: args.background.unwrap_or_default(),
-    };
-    preprocess.validate()?;
-    Ok(preprocess)
 }
 
 /// The data's name as it still means the same when the run is resumed from another folder.

@@ -1,13 +1,14 @@
 //! Going on with a run, where its newest good checkpoint or the one asked for left it.
 
 use super::{Args, batches_per_epoch, go, open_data, steps_of};
+use crate::commands::pictures::PictureArgs;
 use crate::commands::recipe as recipe_named;
 use crate::error::CliError;
 use crate::memory;
 use crate::render::{Render, quoted};
 use ::train::artefacts::{ArtefactError, Meta, NewestGood, RunDir, checkpoint, rotation, runs};
 use ::train::{Settings, Trainer};
-use data::Fit;
+use data::{Filter, Fit, Preprocess};
 use nn::Recipe;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -188,10 +189,7 @@ fn warn_of_other_bits(meta: &Meta, device: &Device, render: &Render) {
 /// `--resume` added.
 fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
     let recipe = &run.recipe;
-    same("--image", args.image.map(sides), sides(recipe.image.size))?;
-    same("--channels", args.channels, recipe.image.channels)?;
-    same("--fit", args.fit.map(|choice| fit_name(choice.into())), fit_name(run.preprocess.fit))?;
-    same("--background", args.background.map(hex), hex(run.preprocess.background))?;
+    refuse_other_pictures(&args.pictures, recipe, &run.preprocess)?;
     same("--batch", args.batch.map(|batch| batch as usize), recipe.train.batch)?;
     same("--width", args.width.map(|width| width as usize), recipe.generator.width)?;
     same("--width", args.width.map(|width| width as usize), recipe.discriminator.width)?;
@@ -207,6 +205,22 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
         }
         _ => Ok(()),
     }
+}
+
+/// The same for what pictures become.
+fn refuse_other_pictures(args: &PictureArgs, recipe: &Recipe, run: &Preprocess) -> Result<(), CliError> {
+    same("--image", args.image.map(sides), sides(recipe.image.size))?;
+    same("--channels", args.channels, recipe.image.channels)?;
+    same("--fit", args.fit.map(|choice| fit_name(choice.into())), fit_name(run.fit))?;
+    same("--crop", args.crop.map(sides), run.crop.map_or_else(|| "none".to_owned(), sides))?;
+    same(
+        "--min-side",
+        args.min_side.map(|side| side.to_string()),
+        run.min_side.map_or("none".to_owned(), |side| side.to_string()),
+    )?;
+    same("--filter", args.filter.map(|choice| filter_name(choice.into())), filter_name(run.filter))?;
+    same("--background", args.background.map(hex), hex(run.background))?;
+    same("--flip", args.flip, run.flip)
 }
 
 fn same<A: PartialEq<B> + Display, B: Display>(flag: &str, asked: Option<A>, run: B) -> Result<(), CliError> {
@@ -230,7 +244,7 @@ fn is_from(run: &Recipe, given: &Recipe) -> bool {
     given == *run
 }
 
-fn sides([height, width]: [usize; 2]) -> String {
+fn sides<T: Display>([height, width]: [T; 2]) -> String {
     format!("{height}x{width}")
 }
 
@@ -243,5 +257,15 @@ fn fit_name(fit: Fit) -> &'static str {
         Fit::Crop => "crop",
         Fit::Pad => "pad",
         Fit::Stretch => "stretch",
+    }
+}
+
+fn filter_name(filter: Filter) -> &'static str {
+    match filter {
+        Filter::Lanczos3 => "lanczos3",
+        Filter::Bicubic => "bicubic",
+        Filter::Bilinear => "bilinear",
+        Filter::Box => "box",
+        Filter::Nearest => "nearest",
     }
 }

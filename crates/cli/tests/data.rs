@@ -1,0 +1,301 @@
+//! `dcgan data`, and the flags that say what pictures become.
+
+mod common;
+
+use common::{Ended, Place, pictures};
+use image::GenericImageView;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+
+#[test]
+fn sets_are_listed_with_where_they_are() {
+    let place = Place::new();
+    let text = place.ok(&["data", "list"]).out;
+    for part in [
+        "fashion-mnist, fashion",
+        "emoji-people, emoji",
+        "datasets",
+        "dcgan data fetch mnist",
+        "dcgan data fetch celeba",
+        "--data PATH",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    assert!(text.lines().all(|line| line.trim_end() == line));
+    let sets = place.ok(&["data", "list", "--json"]).json();
+    let of = |name: &str| sets.iter().find(|set| set["name"] == name).unwrap();
+    assert!(of("emoji-people")["path"].is_string() && of("emoji-people")["aliases"][0] == "emoji");
+    assert!(of("mnist")["path"].is_null());
+    assert!(of("cifar-10")["path"].is_null() && of("svhn-extra")["bytes"] == 1_329_278_602_u64);
+    place.refused(1, &["train", "--data", "mnist"], &["cannot find the set \"mnist\"", "dcgan data fetch mnist"]);
+}
+
+#[test]
+fn info_tells_sizes_classes_and_bad_pictures() {
+    let place = Place::new();
+    pictures(&place.path("pets/cats"), 3);
+    pictures(&place.path("pets/dogs"), 4);
+    image::GrayImage::new(5, 9).save(place.path("pets/dogs/grey.png")).unwrap();
+    fs::write(place.path("pets/dogs/bad.png"), "nothing").unwrap();
+    let ended = place.ok(&["data", "info", "pets"]);
+    for part in ["pets, train split: 9 images", "18x20: 7, 9x5: 1", "grey: 1, colour: 7", "2 classes  cats: 3, dogs: 6"] {
+        assert!(ended.out.contains(part), "{part:?} is not in {}", ended.out);
+    }
+    assert!(ended.err.starts_with("warning: cannot decode \"dogs/bad.png\""), "{}", ended.err);
+    assert!(!ended.out.contains("test split"));
+    let both = place.ok(&["data", "info", "emoji", "--json"]).json();
+    let counts: Vec<u64> = both.iter().map(|split| split["images"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [1407, 150]);
+    assert_eq!(both[0]["sizes"][0]["height"], 64);
+    assert_eq!((&both[1]["split"], &both[0]["channels"][0]["channels"]), (&"test".into(), &4.into()));
+    place.refused(1, &["data", "info", "nowhere"], &["no data at \"nowhere\""]);
+}
+
+/// The pixels of a grid's first picture, at the given side.
+fn first(place: &Place, file: &str, side: u32) -> Vec<u8> {
+    let grid = image::open(place.path(file)).unwrap();
+    grid.view(2, 2, side, side).to_image().into_raw()
+}
+
+#[test]
+fn a_preview_shows_what_a_run_would_see() {
+    let place = Place::new();
+    let preview = |args: &[&str]| -> Ended { place.ok(&[&["data", "preview"], args].concat()) };
+    let ended = preview(&["emoji", "--grid", "emoji.png"]);
+    assert!(ended.out.contains("1407 images brought to 64x64x3") && ended.out.contains("wrote emoji.png"), "{}", ended.out);
+    assert_eq!(image::open(place.path("emoji.png")).unwrap().dimensions(), (8 * 66 + 2, 8 * 66 + 2));
+    assert_eq!(first(&place, "emoji.png", 64)[..3], [255; 3], "emoji are on white");
+    place.refused(1, &["data", "preview", "emoji", "--grid", "emoji.png"], &["\"emoji.png\" is there already", "--force"]);
+    preview(&["emoji", "--grid", "emoji.png", "--force", "--background", "grey", "--count", "3", "--columns", "2"]);
+    assert_eq!(image::open(place.path("emoji.png")).unwrap().dimensions(), (2 * 66 + 2, 2 * 66 + 2));
+    assert_eq!(first(&place, "emoji.png", 64)[..3], [128; 3]);
+    preview(&["fashion", "--grid", "grey.png", "--split", "test"]);
+    assert!(image::open(place.path("grey.png")).unwrap().color() == image::ColorType::L8);
+    // The same seed, other batches: the first pictures of the longer one are those of the shorter one.
+    preview(&["pictures", "--grid", "a.png", "--image", "64", "--count", "4", "--seed", "7"]);
+    preview(&["pictures", "--grid", "b.png", "--image", "64", "--count", "40", "--seed", "7"]);
+    preview(&["pictures", "--grid", "c.png", "--image", "64", "--count", "40", "--seed", "8"]);
+    assert!(first(&place, "a.png", 64) == first(&place, "b.png", 64));
+    assert!(first(&place, "c.png", 64) != first(&place, "b.png", 64));
+    // What is cut, and by what it is made larger, can be seen.
+    for (name, flags) in [("cut", &["--crop", "8"][..]), ("less", &["--min-side", "100"]), ("blocks", &["--filter", "nearest"])] {
+        preview(&[&["pictures", "--image", "64", "--count", "4", "--seed", "7", "--grid", name_of(name)], flags].concat());
+        assert!(first(&place, name_of(name), 64) != first(&place, "a.png", 64), "{name}");
+    }
+    // Of 40 pictures some are mirrored, and some are not.
+    preview(&["pictures", "--grid", "d.png", "--image", "64", "--count", "40", "--seed", "7", "--flip"]);
+    let [plain, mirrored] = ["b.png", "d.png"].map(|file| image::open(place.path(file)).unwrap());
+    let cells = |k: u32| (2 + k % 8 * 66, 2 + k / 8 * 66);
+    let same = (0..40).filter(|&k| {
+        let (x, y) = cells(k);
+        let [a, b] = [&plain, &mirrored].map(|grid| grid.view(x, y, 64, 64).to_image());
+        assert!(a == b || image::imageops::flip_horizontal(&a) == b, "{k}");
+        a == b
+    });
+    assert!((8..=32).contains(&same.count()));
+}
+
+fn name_of(name: &str) -> &'static str {
+    match name {
+        "cut" => "cut.png",
+        "less" => "less.png",
+        _ => "blocks.png",
+    }
+}
+
+#[test]
+fn previews_that_cannot_be_are_refused() {
+    let place = Place::new();
+    let refused =
+        |code, args: &[&str], parts: &[&str]| place.refused(code, &[&["data", "preview", "pictures"], args].concat(), parts);
+    refused(2, &["--grid", "x.jpg"], &["--grid x.jpg", ".png"]);
+    refused(1, &["--grid", "none/x.png"], &["there is no folder \"none\""]);
+    refused(2, &["--grid", "x.png", "--image", "63"], &["60x60, 64x64"]);
+    refused(2, &["--grid", "x.png", "--crop", "0"], &["--crop", "108"]);
+    refused(2, &["--grid", "x.png", "--min-side", "32"], &["a shorter side of 32", "from 64"]);
+    refused(2, &["--grid", "x.png", "--min-side", "96", "--fit", "pad"], &["without cropping"]);
+    refused(2, &["--grid", "x.png", "--filter", "cubic"], &["cubic", "bicubic"]);
+    refused(1, &["--grid", "x.png", "--split", "test"], &["no test split"]);
+    assert!(!place.path("x.png").exists());
+}
+
+#[test]
+fn a_prepared_file_is_learned_like_what_it_was_made_of() {
+    let place = Place::new();
+    let flags = ["--image", "16", "--crop", "14", "--background", "white", "--filter", "bicubic"];
+    fn prepare<'a>(args: &[&'a str]) -> Vec<&'a str> {
+        [&["data", "prepare", "pictures", "--out", "set.dcgan"], args].concat()
+    }
+    let ended = place.ok(&prepare(&flags));
+    assert!(ended.out.contains("wrote set.dcgan: 40 images of 16x16x3"), "{}", ended.out);
+    assert_eq!(common::files(&place.path("")).iter().filter(|path| path.to_string_lossy().contains("set.dcgan")).count(), 1);
+    // The same networks from either, to the bit, mirrored or not; and a run may go on with the other.
+    let train = |data: &str, args: &[&str], out: &str| {
+        let flags = ["train", "--data", data, "--width", "2", "--batch", "8", "--steps", "7", "--out", out];
+        place.ok(&[&flags[..], args].concat());
+        (
+            fs::read(place.checkpoints(out).pop().unwrap()).unwrap(),
+            fs::read_to_string(place.path(out).join("config.toml")).unwrap(),
+        )
+    };
+    for flip in [&[][..], &["--flip"]] {
+        let weights = |(bytes, _): &(Vec<u8>, String)| {
+            let start = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+            bytes[start..].to_vec()
+        };
+        let source = train("pictures", &[&flags[..], flip].concat(), &format!("source{}", flip.len()));
+        let packed = train("set.dcgan", &[&["--recipe", "torch"], flip].concat(), &format!("packed{}", flip.len()));
+        assert!(weights(&source) == weights(&packed));
+        for line in ["crop = [14, 14]", "filter = \"bicubic\"", "background = [255, 255, 255]"] {
+            assert!(source.1.contains(line) && packed.1.contains(line), "{line}");
+        }
+    }
+    place.ok(&["data", "preview", "set.dcgan", "--grid", "packed.png"]);
+    place.ok(&[&["data", "preview", "pictures", "--grid", "source.png"], &flags[..]].concat());
+    assert_eq!(fs::read(place.path("packed.png")).unwrap(), fs::read(place.path("source.png")).unwrap());
+    let info = place.ok(&["data", "info", "set.dcgan"]).out;
+    for part in ["train split: 40 images", "packed with", "crop [14,14]", "16x16: 40"] {
+        assert!(info.contains(part), "{part:?} is not in {info}");
+    }
+    // What is done is done, and what is there stays.
+    let cut = ["train", "--data", "set.dcgan", "--image", "16", "--crop", "10"];
+    place.refused(2, &cut, &["--crop: the packed file", "prepare another"]);
+    place.refused(2, &prepare(&["--flip", "--force"]), &["--flip: ", "dcgan train"]);
+    place.refused(1, &prepare(&flags), &["\"set.dcgan\" is there already", "--force"]);
+    let before = fs::read(place.path("set.dcgan")).unwrap();
+    place.ok(&prepare(&["--image", "16", "--force"]));
+    assert!(fs::read(place.path("set.dcgan")).unwrap() != before);
+    // What an interrupted call left is gone on with.
+    let whole = fs::read(place.path("set.dcgan")).unwrap();
+    fs::remove_file(place.path("set.dcgan")).unwrap();
+    fs::write(place.path("set.dcgan.part"), &whole[..whole.len() / 2]).unwrap();
+    let ended = place.ok(&prepare(&["--image", "16"]));
+    assert!(ended.out.contains("of them by an earlier call"), "{}", ended.out);
+    assert!(fs::read(place.path("set.dcgan")).unwrap() == whole);
+    place.refused(1, &["data", "prepare", "pictures", "--out", "no/where"], &["there is no folder \"no\""]);
+}
+
+#[test]
+fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
+    let place = Place::new();
+    let cifar = place.path("datasets/cifar-10/cifar-10-batches-bin");
+    fs::create_dir_all(&cifar).unwrap();
+    fs::write(cifar.join("data_batch_1.bin"), [&[1][..], &[128; 3072]].concat().repeat(64)).unwrap();
+    let ended = place.ok(&["train", "--data", "cifar-10", "--dry-run", "--json"]);
+    assert_eq!(ended.event("data")["shape"], serde_json::json!([32, 32, 3]));
+    let missing = ["cannot find the set \"cifar-100\"", "dcgan data fetch cifar-100"];
+    place.refused(1, &["train", "--data", "cifar-100"], &missing);
+    fs::create_dir(place.path("celeba")).unwrap();
+    place.refused(1, &["train", "--data", "celeba"], &["what is here under that name is ./celeba"]);
+    let emoji = place.ok(&["data", "info", "emoji"]).out;
+    for part in
+        ["attribute gender  neutral: 499", "attribute hair  \"\": 1335, bald: 18", "attribute emoji  1407 different words"]
+    {
+        assert!(emoji.contains(part), "{part:?} is not in {emoji}");
+    }
+    let row =
+        |(k, path): (usize, &std::path::PathBuf)| format!("{},{},{k}\n", path.file_name().unwrap().to_str().unwrap(), k % 2);
+    let rows: String = common::files(&place.path("pictures")).iter().enumerate().map(row).collect();
+    let table = format!("file,smiles,age\n{rows}");
+    fs::write(place.path("pictures/attributes.csv"), table).unwrap();
+    let info = place.ok(&["data", "info", "pictures"]).out;
+    assert!(info.contains("attribute smiles  yes: 20, no: 20") && info.contains("attribute age  0 to 39"), "{info}");
+    let info = place.ok(&["data", "info", "pictures", "--json"]).json();
+    assert_eq!(info[0]["attributes"][1], serde_json::json!({ "name": "age", "least": 0.0, "largest": 39.0 }));
+}
+
+#[test]
+fn what_pictures_become_is_kept_in_the_run() {
+    let place = Place::new();
+    let flags = ["--crop", "16x14", "--filter", "bicubic", "--flip", "--background", "white"];
+    place.train(&[&["--steps", "2", "--out", "run"], &flags[..]].concat());
+    let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    for line in ["crop = [16, 14]", "filter = \"bicubic\"", "flip = true", "background = [255, 255, 255]"] {
+        assert!(config.contains(line), "{line} is not in {config}");
+    }
+    // The same again is fine, and so is none of it; something else is another run.
+    place.train(&[&["--resume", "run", "--steps", "3"], &flags[..]].concat());
+    place.ok(&["train", "--resume", "run", "--steps", "4"]);
+    for (flags, part) in [
+        (&["--crop", "16"][..], "--crop 16x16 is not this run's 16x14"),
+        (&["--min-side", "64"], "--min-side 64 is not this run's none"),
+        (&["--filter", "box"], "--filter box is not this run's bicubic"),
+        (&["--flip=false"], "--flip false is not this run's true"),
+    ] {
+        place.refused(2, &[&["train", "--resume", "run", "--steps", "9"], flags].concat(), &[part]);
+    }
+    // A recipe may ask for mirroring, and a flag may not want it.
+    fs::write(place.path("mirrored.toml"), "base = \"torch\"\n[image]\nflip = true\n").unwrap();
+    for (flags, wanted) in [(&["--recipe", "mirrored.toml"][..], true), (&["--recipe", "mirrored.toml", "--flip=false"], false)] {
+        let out = format!("run-{wanted}");
+        place.train(&[&["--steps", "1", "--out", &out], flags].concat());
+        let config = fs::read_to_string(place.path(&out).join("config.toml")).unwrap();
+        assert!(config.contains(&format!("flip = {wanted}")), "{config}");
+    }
+}
+
+#[test]
+fn emoji_are_learned_with_defaults_that_suit_them() {
+    let place = Place::new();
+    let ended = place.ok(&["train", "--data", "emoji", "--dry-run", "--json"]);
+    assert_eq!(ended.event("data")["shape"], serde_json::json!([64, 64, 3]), "{}", ended.out);
+    place.ok(&["train", "--data", "emoji", "--image", "16", "--width", "2", "--batch", "8", "--steps", "1", "--out", "run"]);
+    let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    assert!(config.contains("background = [255, 255, 255]") && config.contains("data = \"emoji\""), "{config}");
+}
+
+#[test]
+fn fetching_needs_a_set_that_is_known_and_the_sets_own_files() {
+    let place = Place::new();
+    let fetch = |args: &[&str]| [&["data", "fetch"], args].concat().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let refused = |args: &[&str], parts: &[&str]| {
+        let args = fetch(args);
+        place.refused(1, &args.iter().map(String::as_str).collect::<Vec<_>>(), parts);
+    };
+    refused(&["imagenet"], &["cannot fetch \"imagenet\"", "cifar-10"]);
+    refused(&["celeba", "--out", "sets"], &["no plain address", "img_align_celeba.zip", "sets/celeba"]);
+    let ended = place.ok(&["data", "fetch", "fashion"]);
+    assert!(ended.out.contains("fashion-mnist is here already"), "{}", ended.out);
+    // A server on this machine that has a page for everything.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mirror = format!("http://{}/mnist", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let asked = BufReader::new(&stream).lines().next().unwrap().unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nlogin").unwrap();
+        asked
+    });
+    refused(&["mnist", "--out", "sets", "--mirror", &mirror], &["5 bytes where the set has 9912422", "--mirror"]);
+    assert_eq!(server.join().unwrap(), "GET /mnist/train-images-idx3-ubyte.gz HTTP/1.1");
+    assert_eq!(common::files(&place.path("sets/mnist")), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn faces_are_cut_out_of_pictures() {
+    let place = Place::new();
+    fs::write(place.path("pictures/bad.png"), "nothing").unwrap();
+    let ended = place.ok(&["data", "faces", "pictures", "faces"]);
+    assert!(ended.out.contains("0 faces in 41 pictures (40 without one, 1 bad)"), "{}", ended.out);
+    assert!(ended.err.starts_with("warning: cannot decode \"bad.png\""), "{}", ended.err);
+    assert_eq!(common::files(&place.path("faces")), [place.path("faces/faces.csv")]);
+    place.refused(1, &["data", "faces", "pictures", "faces"], &["\"faces\" is not empty"]);
+    place.refused(1, &["data", "faces", "nowhere", "new"], &["no data at \"nowhere\""]);
+    place.refused(2, &["data", "faces", "pictures", "new", "--min-size", "19"], &["--min-size", "19"]);
+    place.refused(1, &["data", "faces", "pictures", "new", "--min-score", "0"], &["a score of 0"]);
+    assert!(!place.path("new").exists());
+}
+
+#[test]
+fn folders_are_divided_into_splits() {
+    let place = Place::new();
+    let ended = place.ok(&["data", "split", "pictures", "divided", "--test", "0.25"]);
+    assert!(ended.out.contains("30 pictures to learn from and 10 held out in divided"), "{}", ended.out);
+    let counts: Vec<u64> =
+        place.ok(&["data", "info", "divided", "--json"]).json().iter().map(|split| split["images"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [30, 10]);
+    place.refused(1, &["data", "split", "pictures", "divided"], &["\"divided\" is not empty"]);
+    place.refused(1, &["data", "split", "pictures", "new", "--test", "1"], &["a share of 1"]);
+    place.refused(1, &["data", "split", "pictures", "new", "--by", "person"], &["attributes.csv", "person"]);
+    assert!(!place.path("new").exists());
+}

@@ -1,0 +1,113 @@
+//! What is known of each image besides its class: a table with one row an image.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// One column of a set's attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attribute {
+    /// The column's name.
+    pub name: String,
+    /// What its values mean.
+    pub kind: AttributeKind,
+}
+
+/// What an attribute's values mean.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttributeKind {
+    /// 0 (no) or 1 (yes).
+    Binary,
+    /// A finite number.
+    Number,
+    /// The number of one of these words.
+    Category(Vec<String>),
+}
+
+/// The columns, and a row for each image.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Attributes {
+    pub columns: Vec<Attribute>,
+    /// `[images, columns]`.
+    pub values: Vec<f32>,
+}
+
+/// What a source without attributes has.
+pub(crate) static NONE: Attributes = Attributes { columns: Vec::new(), values: Vec::new() };
+
+impl Attributes {
+    /// The values of one image, as many as there are columns.
+    pub fn row(&self, index: usize) -> &[f32] {
+        let width = self.columns.len();
+        &self.values[index * width..][..width]
+    }
+}
+
+/// Words of `yes` and `no` in tables.
+const BINARY: &[(&str, f32)] = &[("0", 0.0), ("1", 1.0), ("-1", 0.0), ("false", 0.0), ("true", 1.0), ("no", 0.0), ("yes", 1.0)];
+
+/// Makes a column of a table's cells: all of them yes or no, all of them numbers, or else words.
+///
+/// An empty cell is a word like any other in a column of words; among numbers, where it could be taken for 0, its index
+/// comes back as an error.
+pub(crate) fn column(name: &str, cells: &[&str]) -> Result<(Attribute, Vec<f32>), usize> {
+    let of = |kind| Attribute { name: name.to_owned(), kind };
+    let binary = |cell: &str| BINARY.iter().find(|(word, _)| cell.eq_ignore_ascii_case(word)).map(|&(_, value)| value);
+    let number = |cell: &str| cell.parse::<f32>().ok().filter(|value| value.is_finite());
+    let filled = || cells.iter().filter(|cell| !cell.is_empty());
+    let empty = cells.iter().position(|cell| cell.is_empty());
+    for (kind, value) in [(AttributeKind::Binary, &binary as &dyn Fn(&str) -> Option<f32>), (AttributeKind::Number, &number)] {
+        if filled().next().is_some() && filled().all(|cell| value(cell).is_some()) {
+            let values = cells.iter().filter_map(|cell| value(cell)).collect();
+            return empty.map_or(Ok((of(kind), values)), Err);
+        }
+    }
+    let mut words: Vec<&str> = cells.to_vec();
+    words.sort_unstable();
+    words.dedup();
+    // Exact up to 2²⁴ words.
+    let values = cells.iter().filter_map(|cell| words.binary_search(cell).ok()).map(|word| word as f32).collect();
+    let words = words.into_iter().map(str::to_owned).collect();
+    Ok((of(AttributeKind::Category(words)), values))
+}
+
+/// Adds the columns to what identifies a set; nothing where there are none, so that such sets keep their fingerprints.
+pub(crate) fn identify(columns: &[Attribute], hash: &mut Sha256) {
+    if columns.is_empty() {
+        return;
+    }
+    let mut text = |text: &str| {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    text("attributes");
+    for Attribute { name, kind } in columns {
+        text(name);
+        match kind {
+            AttributeKind::Binary => text("binary"),
+            AttributeKind::Number => text("number"),
+            AttributeKind::Category(words) => {
+                text("category");
+                words.iter().for_each(|word| text(word));
+            }
+        }
+    }
+    text("images");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_decide_the_kind() {
+        let kind = |cells: &[&str]| column("x", cells).map(|(column, values)| (column.kind, values));
+        assert_eq!(kind(&["1", "0", "-1", "Yes"]), Ok((AttributeKind::Binary, vec![1.0, 0.0, 0.0, 1.0])));
+        assert_eq!(kind(&["1", "2.5"]), Ok((AttributeKind::Number, vec![1.0, 2.5])));
+        let words = AttributeKind::Category(["", "a", "nan"].map(str::to_owned).to_vec());
+        assert_eq!(kind(&["nan", "", "a", "nan"]), Ok((words, vec![2.0, 0.0, 1.0, 2.0])));
+        assert_eq!(kind(&["1", "", "0"]), Err(1));
+        assert_eq!(kind(&["", ""]).unwrap().1, [0.0, 0.0]);
+    }
+}

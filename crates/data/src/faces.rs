@@ -1,0 +1,229 @@
+//! The paper's set of faces: a detector over pictures from anywhere, of which the confident, large boxes are kept.
+//!
+//! Radford et al. (2016), section 4.2: "we run an OpenCV face detector on these images, keeping the detections that are
+//! sufficiently high resolution". The detector here is SeetaFace's (funnel-structured cascade), by the crate `rustface`.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder as _};
+use rayon::prelude::*;
+use rustface::{Detector, ImageData, Model};
+
+use crate::decode::{Picture, one_line};
+use crate::error::{DataError, SkippedImage};
+use crate::fit::fit;
+use crate::formats;
+use crate::ingest::{Progress, thread_pool};
+use crate::preprocess::{Fit, Preprocess};
+use crate::spec::{DataSpec, Split};
+use crate::split::make_empty;
+
+static MODEL: &[u8] = include_bytes!("../models/seeta_fd_frontal_v1.0.bin");
+
+/// The table beside the faces.
+const TABLE: &str = "faces.csv";
+
+/// The detector's window: no smaller face is found.
+const WINDOW: u32 = 20;
+
+/// Pictures are made smaller until the smallest face wanted has so many pixels: more would take longer and find no more.
+const ENOUGH: u32 = 40;
+
+/// Pictures handed to each thread at a time.
+const BLOCK_PER_THREAD: usize = 4;
+
+/// Which faces are kept, and how much around them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FaceOptions {
+    /// The least side of a detected box, in the picture's pixels; at least 20.
+    pub min_size: u32,
+    /// The least confidence of the detector, above 0: at 2 it finds nearly all faces and some that are none, from 5 on it is
+    /// mostly right.
+    pub min_score: f64,
+    /// What is added on each side, as a share of the box's side; at least 0.
+    pub margin: f64,
+}
+
+impl Default for FaceOptions {
+    fn default() -> Self {
+        Self { min_size: 48, min_score: 5.0, margin: 0.25 }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faces {
+    /// Pictures that were looked at, good and bad.
+    pub pictures: usize,
+    /// Faces that were written.
+    pub faces: usize,
+    /// Pictures in which there was none.
+    pub without: usize,
+    /// Pictures that cannot be decoded.
+    pub bad: Vec<SkippedImage>,
+}
+
+/// A detected face: a square in the picture's pixels, which may reach over its edges.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Found {
+    x: f64,
+    y: f64,
+    side: f64,
+    score: f64,
+}
+
+/// A face as it is written.
+struct Face {
+    found: Found,
+    /// Left, top and side of the part that was cut out.
+    cut: [u32; 3],
+    png: Vec<u8>,
+}
+
+/// Looks for faces in the pictures of `spec` and writes each, cut out as a square, to `out/000000.png`, `out/000001.png`, …
+/// beside a table `out/faces.csv` of where it was found. `progress` is called now and then from this thread.
+///
+/// The numbers are those of the pictures' order, whatever the number of threads.
+///
+/// # Errors
+/// Options out of range, data that cannot be opened, an `out` that holds something already, or the disk. Bad pictures are
+/// left out and listed.
+pub fn faces(spec: &DataSpec, out: &Path, options: FaceOptions, progress: &dyn Fn(Progress)) -> Result<Faces, DataError> {
+    let FaceOptions { min_size, min_score, margin } = options;
+    if min_size < WINDOW || !(min_score > 0.0 && min_score.is_finite()) || !(0.0..=10.0).contains(&margin) {
+        return Err(DataError::Preprocess(format!(
+            "faces of at least {min_size} pixels, a score of {min_score} and a margin of {margin}: the size must be at least \
+             {WINDOW}, the score above 0, and the margin from 0 to 10"
+        )));
+    }
+    let source = formats::open(spec, Split::Train)?;
+    make_empty(out)?;
+    let model = rustface::read_model(MODEL).map_err(|error| DataError::Preprocess(format!("the detector's model: {error}")))?;
+    let table_path = out.join(TABLE);
+    let mut table = csv::Writer::from_path(&table_path).map_err(|error| table_error(&table_path, error))?;
+    let heads = ["file", "source", "score", "x", "y", "side", "cut_x", "cut_y", "cut_side"];
+    table.write_record(heads).map_err(|error| table_error(&table_path, error))?;
+
+    let pool = thread_pool()?;
+    let total = source.len();
+    let mut faces = Faces { pictures: total, faces: 0, without: 0, bad: Vec::new() };
+    progress(Progress { done: 0, total, skipped: 0 });
+    let block_len = pool.current_num_threads() * BLOCK_PER_THREAD;
+    for start in (0..total).step_by(block_len) {
+        let block = start..(start + block_len).min(total);
+        let results: Vec<Result<Vec<Face>, String>> = pool.install(|| {
+            let with = || detector(&model, options);
+            block
+                .clone()
+                .into_par_iter()
+                .map_init(with, |detector, i| cut_out(&source.load(i)?, detector.as_mut(), options))
+                .collect()
+        });
+        for (index, result) in block.clone().zip(results) {
+            let found = match result {
+                Ok(found) => found,
+                Err(reason) => {
+                    let (name, ordinal) = (source.name(index), faces.bad.len() + 1);
+                    faces.bad.push(SkippedImage { name, reason, ordinal, found: total });
+                    continue;
+                }
+            };
+            faces.without += usize::from(found.is_empty());
+            for face in found {
+                let name = format!("{:06}.png", faces.faces);
+                let path = out.join(&name);
+                let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(DataError::write(&path))?;
+                file.write_all(&face.png).map_err(DataError::write(&path))?;
+                table.write_record(row(name, source.name(index), &face)).map_err(|error| table_error(&table_path, error))?;
+                faces.faces += 1;
+            }
+        }
+        table.flush().map_err(DataError::write(&table_path))?;
+        progress(Progress { done: block.end, total, skipped: faces.bad.len() });
+    }
+    Ok(faces)
+}
+
+fn row(file: String, source: String, face: &Face) -> Vec<String> {
+    let Found { x, y, side, score } = face.found;
+    let numbers = [score, x, y, side].map(|number| format!("{number:.1}"));
+    [file, source].into_iter().chain(numbers).chain(face.cut.map(|number| number.to_string())).collect()
+}
+
+fn table_error(path: &Path, error: csv::Error) -> DataError {
+    DataError::Write { path: path.to_owned(), error: error.into() }
+}
+
+fn detector(model: &Model, options: FaceOptions) -> Box<dyn Detector> {
+    let mut detector = rustface::create_detector_with_model(model.clone());
+    detector.set_min_face_size(options.min_size.min(ENOUGH));
+    detector.set_score_thresh(options.min_score);
+    detector.set_pyramid_scale_factor(0.8);
+    detector.set_slide_window_step(4, 4);
+    detector
+}
+
+fn cut_out(picture: &Picture<'_>, detector: &mut dyn Detector, options: FaceOptions) -> Result<Vec<Face>, String> {
+    let found = detect(picture, detector, options)?;
+    let cut = |found: Found| {
+        let [left, top, side] = square(found, [picture.width, picture.height], options.margin);
+        Ok(Face { found, cut: [left, top, side], png: encode(picture, left, top, side)? })
+    };
+    found.into_iter().map(cut).collect()
+}
+
+/// The faces that are large enough, from left to right.
+fn detect(picture: &Picture<'_>, detector: &mut dyn Detector, options: FaceOptions) -> Result<Vec<Found>, String> {
+    let scale = f64::from(options.min_size.max(ENOUGH)) / f64::from(ENOUGH);
+    let side = |side: u32| ((f64::from(side) / scale).round() as u32).max(1);
+    let (width, height) = (side(picture.width), side(picture.height));
+    if width.min(height) < WINDOW {
+        return Ok(Vec::new());
+    }
+    let to_grey = Preprocess { fit: Fit::Stretch, background: [255; 3], ..Preprocess::new([height, width], 1) };
+    let mut grey = vec![0; width as usize * height as usize];
+    fit(picture, &to_grey, &mut grey)?;
+    // Other people's code on other people's pictures, as with decoders: a panic is a bad picture, not our end.
+    let faces = catch_unwind(AssertUnwindSafe(|| detector.detect(&ImageData::new(&grey, width, height))))
+        .map_err(|_| "the face detector panicked".to_owned())?;
+    let in_picture = |face: &rustface::FaceInfo| {
+        let found = face.bbox();
+        let [x, y] = [found.x(), found.y()].map(|at| f64::from(at) * scale);
+        Found { x, y, side: f64::from(found.width().max(found.height())) * scale, score: face.score() }
+    };
+    let large = |found: &Found| found.side >= f64::from(options.min_size) && found.score >= options.min_score;
+    let mut found: Vec<Found> = faces.iter().map(in_picture).filter(large).collect();
+    found.sort_by(|a, b| a.x.total_cmp(&b.x).then(a.y.total_cmp(&b.y)));
+    Ok(found)
+}
+
+/// Left, top and side of the box with its margin, moved and at last made smaller so that it lies inside `[width, height]`.
+fn square(found: Found, [width, height]: [u32; 2], margin: f64) -> [u32; 3] {
+    let side = (found.side * (1.0 + 2.0 * margin)).round().clamp(1.0, f64::from(width.min(height)));
+    let place = |start: f64, extent: u32| (start + found.side / 2.0 - side / 2.0).round().clamp(0.0, f64::from(extent) - side);
+    // In range by the clamps.
+    [place(found.x, width) as u32, place(found.y, height) as u32, side as u32]
+}
+
+fn encode(picture: &Picture<'_>, left: u32, top: u32, side: u32) -> Result<Vec<u8>, String> {
+    let [left, top, side, width] = [left, top, side, picture.width].map(|number| number as usize);
+    let channels = usize::from(picture.channels);
+    let rows = (top..top + side).flat_map(|y| &picture.pixels[(y * width + left) * channels..][..side * channels]);
+    let pixels: Vec<u8> = rows.copied().collect();
+    let colour = match picture.channels {
+        1 => ExtendedColorType::L8,
+        2 => ExtendedColorType::La8,
+        3 => ExtendedColorType::Rgb8,
+        _ => ExtendedColorType::Rgba8,
+    };
+    let mut png = Vec::new();
+    PngEncoder::new(&mut png).write_image(&pixels, side as u32, side as u32, colour).map_err(|error| one_line(&error))?;
+    Ok(png)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! One file over HTTP: what is cut is gone on with, and what comes is believed only once its length and checksum are right.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use ureq::{Agent, Body, Error, http::Response};
+
+use super::error::FetchError;
+use super::sets::RemoteFile;
+use crate::decode::one_line;
+use crate::ingest::hex;
+
+/// Requests in a row that may bring nothing new.
+const TRIES: u32 = 5;
+
+/// A server that sends nothing for so long has gone away.
+const SILENCE: Duration = Duration::from_secs(60);
+
+const MAX_REDIRECTS: u32 = 10;
+
+/// Downloads files.
+pub(super) struct Client {
+    agent: Agent,
+    /// Between a lost connection and the next request.
+    pause: Duration,
+}
+
+/// Why a request did not bring the rest of the file.
+enum Trouble {
+    /// Asking again may help.
+    Lost(String),
+    /// It will not.
+    Final(FetchError),
+}
+
+impl Client {
+    pub fn new(pause: Duration) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(MAX_REDIRECTS)
+            .timeout_connect(Some(SILENCE))
+            .timeout_recv_response(Some(SILENCE))
+            .timeout_per_read(Some(SILENCE))
+            .user_agent(concat!("dcgan/", env!("CARGO_PKG_VERSION")));
+        Self { agent: config.build().into(), pause }
+    }
+
+    /// Brings `url` to `target`, by way of `target.part`, with `progress` told how many bytes are here.
+    pub fn download(&self, url: &str, target: &Path, file: &RemoteFile, progress: &dyn Fn(u64)) -> Result<(), FetchError> {
+        let part = part_of(target);
+        let (mut tries, mut best) = (TRIES, 0);
+        loop {
+            let have = length(&part)?;
+            if have == file.bytes {
+                break;
+            }
+            best = best.max(have);
+            match self.request(url, &part, have, file, progress) {
+                Ok(()) => {}
+                Err(Trouble::Final(error)) => return Err(error),
+                Err(Trouble::Lost(reason)) => {
+                    let done = length(&part)?;
+                    tries = if done > best { TRIES } else { tries - 1 };
+                    if tries == 0 && done == 0 {
+                        return Err(FetchError::Address { url: url.to_owned(), reason });
+                    }
+                    if tries == 0 {
+                        return Err(FetchError::Cut { url: url.to_owned(), done, total: file.bytes, reason });
+                    }
+                    std::thread::sleep(self.pause);
+                }
+            }
+        }
+        let found = sha256(&part)?;
+        if found != file.sha256 {
+            fs::remove_file(&part).map_err(FetchError::disk(&part))?;
+            return Err(FetchError::Checksum { url: url.to_owned(), found, expected: file.sha256 });
+        }
+        fs::rename(&part, target).map_err(FetchError::disk(target))
+    }
+
+    /// Asks for what is missing behind the first `have` bytes and writes it into `part`. A server that sends the whole file
+    /// instead starts `part` anew.
+    fn request(&self, url: &str, part: &Path, have: u64, file: &RemoteFile, progress: &dyn Fn(u64)) -> Result<(), Trouble> {
+        // A part that is too long is none.
+        let have = if have > file.bytes { 0 } else { have };
+        let mut request = self.agent.get(url);
+        if have > 0 {
+            request = request.header("range", format!("bytes={have}-"));
+        }
+        let response = request.call().map_err(|error| trouble(url, &error))?;
+        let start = start_of(url, &response, have, file)?;
+        let disk = |error| Trouble::Final(FetchError::disk(part)(error));
+        let mut out = match start {
+            0 => File::create(part),
+            _ => OpenOptions::new().append(true).open(part),
+        }
+        .map_err(disk)?;
+        let mut done = start;
+        progress(done);
+        let mut reader = response.into_body().into_reader();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = reader.read(&mut buffer).map_err(|error| Trouble::Lost(one_line(&error)))?;
+            if count == 0 {
+                break;
+            }
+            if done + count as u64 > file.bytes {
+                drop(out);
+                fs::remove_file(part).map_err(disk)?;
+                let (found, expected) = ("more bytes".to_owned(), file.bytes);
+                return Err(Trouble::Final(FetchError::Length { url: url.to_owned(), found, expected }));
+            }
+            out.write_all(&buffer[..count]).map_err(disk)?;
+            done += count as u64;
+            progress(done);
+        }
+        out.sync_all().map_err(disk)?;
+        if done == file.bytes { Ok(()) } else { Err(Trouble::Lost("the server sent no more".to_owned())) }
+    }
+}
+
+/// Where in the file the answer begins, after a look at all that it says of itself.
+fn start_of(url: &str, response: &Response<Body>, have: u64, file: &RemoteFile) -> Result<u64, Trouble> {
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let wrong = |found: String| Trouble::Final(FetchError::Length { url: url.to_owned(), found, expected: file.bytes });
+    let start = match response.status().as_u16() {
+        200 => 0,
+        206 => {
+            let range = header("content-range").unwrap_or_default();
+            let (start, total) = content_range(range).ok_or_else(|| wrong(format!("an unclear part, {range:?},")))?;
+            if start != have || total.is_some_and(|total| total != file.bytes) {
+                return Err(wrong(format!("another part, {range:?},")));
+            }
+            start
+        }
+        status @ (408 | 429 | 500..=599) => return Err(Trouble::Lost(format!("the server answered {status}"))),
+        status => return Err(Trouble::Final(FetchError::Status { url: url.to_owned(), status })),
+    };
+    match header("content-length").and_then(|length| length.parse::<u64>().ok()) {
+        Some(length) if length != file.bytes - start => Err(wrong(format!("{} bytes", length.saturating_add(start)))),
+        _ => Ok(start),
+    }
+}
+
+/// First byte and total length (unless `*`) of `bytes 5-9/10`.
+fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+    let (range, total) = text.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
+    let start = range.split_once('-')?.0.parse().ok()?;
+    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    Some((start, total))
+}
+
+fn trouble(url: &str, error: &Error) -> Trouble {
+    let reason = one_line(error);
+    match error {
+        Error::Io(_) | Error::Timeout(_) | Error::ConnectionFailed | Error::Protocol(_) => Trouble::Lost(reason),
+        _ => Trouble::Final(FetchError::Address { url: url.to_owned(), reason }),
+    }
+}
+
+/// Where an unfinished download is kept.
+fn part_of(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(".part");
+    PathBuf::from(name)
+}
+
+fn length(path: &Path) -> Result<u64, FetchError> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => Ok(found.len()),
+        Ok(_) => Err(FetchError::InTheWay { path: path.to_owned() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(FetchError::disk(path)(error)),
+    }
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+pub(super) fn sha256(path: &Path) -> Result<String, FetchError> {
+    let mut file = File::open(path).map_err(FetchError::disk(path))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).map_err(FetchError::disk(path))? {
+            0 => return Ok(hex(&hash.finalize())),
+            count => hash.update(&buffer[..count]),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

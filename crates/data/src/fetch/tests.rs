@@ -1,0 +1,101 @@
+use super::http::tests::{Server, answer, content, hex, honest};
+use super::*;
+use std::cell::RefCell;
+
+fn set_of(files: Vec<RemoteFile>, base: Option<&'static str>) -> RemoteSet {
+    RemoteSet { name: "toy", folder: "toy", page: "http://home.example/toy", base, files: files.leak() }
+}
+
+fn file(name: &'static str, content: &[u8]) -> RemoteFile {
+    RemoteFile { name, bytes: content.len() as u64, sha256: hex(content), packing: Packing::Plain }
+}
+
+fn fetched(set: &RemoteSet, datasets: &Path, mirror: Option<&str>) -> (Result<PathBuf, FetchError>, Vec<String>) {
+    let told = RefCell::new(Vec::new());
+    let outcome = fetch_by(&Client::new(Duration::ZERO), set, datasets, mirror, &|progress| {
+        told.borrow_mut().push(match progress {
+            FetchProgress::Here { file } => format!("{file} here"),
+            FetchProgress::Downloading { file, done, total } if done == total => format!("{file} done"),
+            FetchProgress::Downloading { .. } => return,
+            FetchProgress::Unpacking { file } => format!("{file} unpacking"),
+        });
+    });
+    (outcome, told.into_inner())
+}
+
+#[test]
+fn a_set_comes_once() {
+    let (a, b) = (content(), b"labels".to_vec());
+    let datasets = tempfile::tempdir().unwrap();
+    let server = Server::start(vec![honest(a.clone()), honest(b.clone())]);
+    let mirror = format!("{}/some/where/", server.base);
+    let set = set_of(vec![file("a.bin", &a), file("b.bin", &b)], None);
+    let (outcome, told) = fetched(&set, datasets.path(), Some(&mirror));
+    let folder = outcome.unwrap();
+    assert_eq!(folder, datasets.path().join("toy"));
+    assert_eq!(told, ["a.bin done", "b.bin done"]);
+    assert!(fs::read(folder.join("a.bin")).unwrap() == a && fs::read(folder.join("b.bin")).unwrap() == b);
+    assert!(server.requests()[1].starts_with("get /some/where/b.bin "));
+    // The server has gone; nothing is asked for.
+    let (outcome, told) = fetched(&set, datasets.path(), Some(&mirror));
+    assert!(outcome.is_ok());
+    assert_eq!(told, ["a.bin here", "b.bin here"]);
+    // Nor is another file written over.
+    fs::write(folder.join("b.bin"), "mylabs").unwrap();
+    let (outcome, _) = fetched(&set, datasets.path(), Some(&mirror));
+    let message = outcome.unwrap_err().to_string();
+    assert!(message.contains("b.bin") && message.contains("move it away"), "{message}");
+    assert_eq!(fs::read(folder.join("b.bin")).unwrap(), b"mylabs");
+}
+
+#[test]
+fn archives_are_unpacked_and_removed() {
+    let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut header = tar::Header::new_ustar();
+    header.set_size(5);
+    header.set_mode(0o644);
+    header.set_cksum();
+    tar.append_data(&mut header, "inside/a.bin", &b"hello"[..]).unwrap();
+    let archive = tar.into_inner().unwrap().finish().unwrap();
+    let packing = Packing::TarGz(sets::Content { top: "inside", at_most: 100 });
+    let set = set_of(vec![RemoteFile { packing, ..file("a.tar.gz", &archive) }], None);
+    let datasets = tempfile::tempdir().unwrap();
+    let server = Server::start(vec![honest(archive.clone())]);
+    let (outcome, told) = fetched(&set, datasets.path(), Some(&server.base));
+    let folder = outcome.unwrap();
+    assert_eq!(folder, datasets.path().join("toy/inside"));
+    assert_eq!(told, ["a.tar.gz done", "a.tar.gz unpacking"]);
+    assert_eq!(fs::read(folder.join("a.bin")).unwrap(), b"hello");
+    assert!(!datasets.path().join("toy/a.tar.gz").exists());
+    assert_eq!(fetched(&set, datasets.path(), None).1, ["a.tar.gz here"]);
+    // An archive that was put there by hand is unpacked without asking anybody.
+    let by_hand = tempfile::tempdir().unwrap();
+    fs::create_dir(by_hand.path().join("toy")).unwrap();
+    fs::write(by_hand.path().join("toy/a.tar.gz"), &archive).unwrap();
+    assert_eq!(fetched(&set, by_hand.path(), None).1, ["a.tar.gz unpacking"]);
+    assert!(by_hand.path().join("toy/inside/a.bin").is_file());
+}
+
+#[test]
+fn sets_without_an_address_say_where_to_get_them() {
+    let datasets = tempfile::tempdir().unwrap();
+    let celeba = remote_set("celeba").unwrap();
+    let message = fetched(celeba, datasets.path(), None).0.unwrap_err().to_string();
+    for part in ["celeba has no plain address", "img_align_celeba.zip", "mmlab.ie.cuhk.edu.hk", "by hand", "--mirror"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let message = remote_set("imagenet").unwrap_err().to_string();
+    assert!(message.contains("\"imagenet\"") && message.contains("mnist, fashion-mnist, cifar-10"), "{message}");
+    assert_eq!(remote_set("fashion").unwrap().name, "fashion-mnist");
+    let message = fetched(celeba, datasets.path(), Some("ftp://host")).0.unwrap_err().to_string();
+    assert!(message.contains("ftp://host") && message.contains("https://"), "{message}");
+}
+
+#[test]
+fn a_mirror_without_the_set_is_named() {
+    let datasets = tempfile::tempdir().unwrap();
+    let server = Server::start(vec![Box::new(|_| answer("404 Not Found", &["Content-Length: 0"], b""))]);
+    let set = set_of(vec![file("a.bin", b"x")], None);
+    let message = fetched(&set, datasets.path(), Some(&server.base)).0.unwrap_err().to_string();
+    assert!(message.contains("/a.bin") && message.contains("404"), "{message}");
+}

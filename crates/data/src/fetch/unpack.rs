@@ -1,0 +1,149 @@
+//! Archives from the network, unpacked so that nothing can land outside, nothing is overwritten and nothing fills the disk.
+//!
+//! Everything goes into a new folder first, as plain files under checked names, and moves to its place when all of it is
+//! there: a half-unpacked set is never taken for a whole one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read};
+use std::path::{Component, Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::error::FetchError;
+use super::sets::{Content, Packing};
+use crate::decode::one_line;
+use crate::error::DataError;
+use crate::formats::{self, zip::ZipFiles};
+
+/// The folder that everything goes into first.
+const STAGING: &str = ".unpacking";
+
+/// Empty blocks behind the end of a tar archive, in bytes: writers fill up to a multiple of their block size.
+const MAX_BEHIND: u64 = 1 << 20;
+
+/// More files than any set here has.
+const MAX_FILES: usize = 300_000;
+
+/// Unpacks `archive` into `folder`, in which its top folder must not be yet.
+pub(super) fn unpack(archive: &Path, packing: Packing, folder: &Path) -> Result<(), FetchError> {
+    let (content, extract): (Content, Extract) = match packing {
+        Packing::Plain => return Ok(()),
+        Packing::TarGz(content) => (content, tar_gz),
+        Packing::Zip(content) => (content, zip),
+    };
+    let staging = folder.join(STAGING);
+    // What an earlier, interrupted try left.
+    remove(&staging)?;
+    fs::create_dir(&staging).map_err(FetchError::disk(&staging))?;
+    let mut target = Target { root: staging.clone(), bytes_left: content.at_most, files_left: MAX_FILES };
+    let unpacked = extract(archive, &mut target).and_then(|()| {
+        if staging.join(content.top).is_dir() {
+            Ok(())
+        } else {
+            Err(Fault::Archive(format!("there is no {:?} in it", content.top)))
+        }
+    });
+    let (from, to) = (staging.join(content.top), folder.join(content.top));
+    let outcome = match unpacked {
+        Ok(()) if to.exists() => Err(FetchError::InTheWay { path: to }),
+        Ok(()) => fs::rename(&from, &to).map_err(FetchError::disk(&to)),
+        Err(Fault::Archive(problem)) => Err(FetchError::Archive { path: archive.to_owned(), problem }),
+        Err(Fault::Disk(path, error)) => Err(FetchError::Disk { path, error }),
+    };
+    remove(&staging)?;
+    outcome
+}
+
+fn remove(folder: &Path) -> Result<(), FetchError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FetchError::disk(folder)(error)),
+        _ => Ok(()),
+    }
+}
+
+type Extract = fn(&Path, &mut Target) -> Result<(), Fault>;
+
+/// Whose fault it is that unpacking ended.
+#[derive(Debug)]
+enum Fault {
+    Archive(String),
+    Disk(PathBuf, io::Error),
+}
+
+fn bad(error: impl std::fmt::Display) -> Fault {
+    Fault::Archive(one_line(&error))
+}
+
+/// Where files are written, and how much more may be.
+struct Target {
+    root: PathBuf,
+    bytes_left: u64,
+    files_left: usize,
+}
+
+impl Target {
+    /// The path of what the archive calls `name`, which was [checked](formats::archive::checked_name); the folder that it is in is made.
+    fn place(&mut self, name: &str) -> Result<PathBuf, Fault> {
+        self.files_left = self.files_left.checked_sub(1).ok_or_else(|| bad(format!("it holds more than {MAX_FILES} files")))?;
+        let path = Path::new(name);
+        // A colon means something to one system; no set has one.
+        if name.contains(':') || !path.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(bad(format!("it holds {name:?}, which leads out of the folder")));
+        }
+        let path = self.root.join(path);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|error| Fault::Disk(folder.to_owned(), error))?;
+        }
+        Ok(path)
+    }
+
+    /// Writes a file that is not there yet.
+    fn file(&mut self, name: &str, reader: impl Read) -> Result<(), Fault> {
+        let path = self.place(name)?;
+        let mut out = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => bad(format!("two of its files are called {name:?}")),
+            _ => Fault::Disk(path.clone(), error),
+        })?;
+        // One more than allowed, for the excess to be seen.
+        let mut reader = reader.take(self.bytes_left.saturating_add(1));
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = reader.read(&mut buffer).map_err(bad)?;
+            if count == 0 {
+                return Ok(());
+            }
+            self.bytes_left =
+                self.bytes_left.checked_sub(count as u64).ok_or_else(|| bad("it unpacks to more than the set holds"))?;
+            io::Write::write_all(&mut out, &buffer[..count]).map_err(|error| Fault::Disk(path.clone(), error))?;
+        }
+    }
+}
+
+fn tar_gz(archive: &Path, target: &mut Target) -> Result<(), Fault> {
+    let file = File::open(archive).map_err(|error| Fault::Disk(archive.to_owned(), error))?;
+    let mut tar = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)));
+    for entry in tar.entries().map_err(bad)? {
+        let entry = entry.map_err(bad)?;
+        if let Some(name) = formats::tar::file_name(&entry).map_err(Fault::Archive)? {
+            target.file(&name, entry)?;
+        }
+    }
+    // The archive's end is not that of the stream, behind which its checksum stands.
+    let behind = io::copy(&mut tar.into_inner().take(MAX_BEHIND + 1), &mut io::sink()).map_err(bad)?;
+    if behind > MAX_BEHIND { Err(bad("it goes on after its end")) } else { Ok(()) }
+}
+
+fn zip(archive: &Path, target: &mut Target) -> Result<(), Fault> {
+    let (zip, members) = ZipFiles::open(archive).map_err(|error| match error {
+        DataError::Bad { problem, .. } => Fault::Archive(problem),
+        DataError::Io { path, error } => Fault::Disk(path, error),
+        other => bad(other),
+    })?;
+    members.iter().try_for_each(|member| {
+        zip.with(member.number, |content| target.file(&member.name, content))
+            .map_err(|problem| bad(format!("{:?} in it: {problem}", member.name)))?
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! Pictures inside a zip or tar archive, read where they lie: nothing is unpacked to disk, and names are only names.
+//!
+//! A file counts as a picture by its extension. The order is that of the names' bytes (shard by shard). Labels are those of WebDataset, else
+//! the first folders' names as in a folder of images; folders that hold everything else are left out first. `train` beside
+//! `test` (or `val`) are splits, and an `attributes.csv` is read.
+
+use std::path::{Path, PathBuf};
+
+use super::classes::Classes;
+use super::table::{self, Table};
+use super::{Encoded, classes, webdataset};
+use crate::attributes::{self, Attributes};
+use crate::decode::has_image_extension;
+use crate::error::DataError;
+use crate::spec::Split;
+
+/// How the contents of an archive's files are found.
+pub(super) trait Container: Send + Sync {
+    /// What it is, for messages.
+    fn format(&self) -> &'static str;
+
+    /// The content of a file, at most [`MAX_DECODED_BYTES`](crate::MAX_DECODED_BYTES).
+    fn read(&self, number: usize) -> Result<Vec<u8>, String>;
+
+    /// Frees what `read` needs.
+    fn forget(&mut self) {}
+}
+
+/// A file in an archive.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// Which of several archives that are one set it is in.
+    pub shard: u32,
+    pub name: String,
+    /// Its number in the container.
+    pub number: usize,
+}
+
+/// The images of one split of an archive.
+pub(super) struct ArchiveSource {
+    path: PathBuf,
+    container: Box<dyn Container>,
+    images: Vec<Member>,
+    classes: Option<Classes>,
+    attributes: Attributes,
+}
+
+impl ArchiveSource {
+    /// Finds the images of `split` among the files, whose names [`checked_name`] made.
+    pub fn new(path: &Path, container: Box<dyn Container>, mut members: Vec<Member>, split: Split) -> Result<Self, DataError> {
+        members.sort_by(|a, b| (a.shard, &a.name).cmp(&(b.shard, &b.name)));
+        if let Some(pair) = members.windows(2).find(|pair| (pair[0].shard, &pair[0].name) == (pair[1].shard, &pair[1].name)) {
+            let problem = format!("two of its files are called {:?}: pack it anew, each file once", pair[0].name);
+            return Err(DataError::bad(container.format(), path, problem));
+        }
+        members.retain(|member| !is_hidden(&member.name));
+        strip_common_folders(&mut members);
+        let prefix = split_prefix(path, &members, split)?;
+        let is_table =
+            |member: &Member| [table::FILE_NAME, &format!("{prefix}{}", table::FILE_NAME)].contains(&member.name.as_str());
+        // The one inside the split's folder sorts behind the common one.
+        let table = members.iter().rposition(is_table).map(|at| members.remove(at));
+        members.retain_mut(|member| match member.name.strip_prefix(&prefix) {
+            Some(rest) => {
+                member.name = rest.to_owned();
+                true
+            }
+            None => false,
+        });
+        let (images, others): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| has_image_extension(Path::new(&member.name)));
+        if images.is_empty() {
+            return Err(DataError::NoImages { path: path.to_owned(), files: others.len() });
+        }
+        let classes = match webdataset::labels(path, container.as_ref(), &images, &others)? {
+            Some(classes) => Some(classes),
+            None => classes::by_folder(path, images.iter().map(|member| Path::new(&member.name)))?,
+        };
+        let attributes = match table {
+            None => attributes::NONE.clone(),
+            Some(member) => attributes_of(path, container.as_ref(), &member, &images, &prefix)?,
+        };
+        Ok(Self { path: path.to_owned(), container, images, classes, attributes })
+    }
+}
+
+impl Encoded for ArchiveSource {
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.images[index].name.clone()
+    }
+
+    fn read(&self, index: usize) -> Result<Vec<u8>, String> {
+        self.container.read(self.images[index].number)
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.classes.as_ref().map(|classes| classes.labels[index])
+    }
+
+    fn class_names(&self) -> &[String] {
+        self.classes.as_ref().map_or(&[], |classes| &classes.names)
+    }
+
+    fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    fn forget_pixels(&mut self) {
+        self.container.forget();
+    }
+}
+
+/// The name of a member, `/` between its parts; the error says why an archive with such a name is refused.
+///
+/// Nothing is written under these names, but an archive that means harm is not to be learned from.
+pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, String> {
+    let shown = String::from_utf8_lossy(bytes);
+    let Ok(name) = std::str::from_utf8(bytes) else {
+        return Err(format!("the name of {shown:?} is not UTF-8: rename it and pack anew"));
+    };
+    let name = name.replace('\\', "/");
+    let drive = name.as_bytes().get(1) == Some(&b':') && name.as_bytes()[0].is_ascii_alphabetic();
+    if name.starts_with('/') || drive {
+        return Err(format!("it holds {shown:?}, an absolute path: pack it anew with relative ones"));
+    }
+    if name.split('/').any(|part| part == "..") {
+        return Err(format!("it holds {shown:?}, a path that leads out of it: pack it anew without `..`"));
+    }
+    if name.contains('\0') {
+        return Err(format!("it holds {shown:?}, a name with a zero byte"));
+    }
+    Ok(name.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/"))
+}
+
+/// The content of a member that is text.
+pub(super) fn read_text(path: &Path, container: &dyn Container, member: &Member) -> Result<Vec<u8>, DataError> {
+    let bad = |reason| DataError::bad(container.format(), path, format!("cannot read {:?}: {reason}", member.name));
+    container.read(member.number).map_err(bad)
+}
+
+fn attributes_of(
+    path: &Path,
+    container: &dyn Container,
+    table: &Member,
+    images: &[Member],
+    prefix: &str,
+) -> Result<Attributes, DataError> {
+    let bytes = read_text(path, container, table)?;
+    let table_path = path.join(&table.name);
+    // A table beside the splits' folders names them, and has the other split's rows.
+    let prefix = if table.name == table::FILE_NAME { prefix } else { "" };
+    let names: Vec<String> = images.iter().map(|image| format!("{prefix}{}", image.name)).collect();
+    let elsewhere = |file: &str| !file.starts_with(prefix);
+    Table::parse(&table_path, &bytes)?.match_images(&table_path, names.iter().map(String::as_str), elsewhere)
+}
+
+/// Dot files, and what archive tools of one system leave for another.
+fn is_hidden(name: &str) -> bool {
+    name.split('/').any(|part| part.starts_with('.') || part == "__MACOSX")
+}
+
+/// Leaves out the folders in which everything lies.
+fn strip_common_folders(members: &mut [Member]) {
+    let Some(first) = members.first() else { return };
+    let mut common = first.name.rfind('/').map_or(0, |slash| slash + 1);
+    for member in members.iter() {
+        while !member.name.starts_with(&first.name[..common]) {
+            common = first.name[..common - 1].rfind('/').map_or(0, |slash| slash + 1);
+        }
+    }
+    for member in members {
+        member.name.drain(..common);
+    }
+}
+
+/// The folder of the split, with its slash; empty where there are no splits.
+fn split_prefix(path: &Path, members: &[Member], split: Split) -> Result<String, DataError> {
+    let mut folders: Vec<&str> = members.iter().filter_map(|member| Some(member.name.split_once('/')?.0)).collect();
+    folders.dedup();
+    let prefix = |folder: Option<&str>| folder.map_or_else(String::new, |folder| format!("{folder}/"));
+    classes::split_folder(path, &folders, split).map(prefix)
+}

@@ -1,0 +1,224 @@
+//! LSUN: an LMDB database for each category and split, whose values are JPEG or WebP files.
+//!
+//! <https://github.com/fyu/lsun>. The database is opened for reading alone and without its lock file, so that it may lie in
+//! a folder that cannot be written; nobody may write to it meanwhile.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use heed::types::Bytes;
+use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
+use rawzip::{FileReader, ReaderAt as _};
+
+use super::{Encoded, io};
+use crate::decode::{MAX_DECODED_BYTES, one_line};
+use crate::error::DataError;
+use crate::spec::Split;
+
+/// LMDB's magic number as it stands at byte 16 of a file made on a little-endian machine.
+pub(super) const MAGIC: [u8; 4] = 0xBEEF_C0DE_u32.to_le_bytes();
+
+const FORMAT: &str = "LMDB database";
+const DATA_FILE: &str = "data.mdb";
+
+/// The images of one database.
+pub(super) struct LsunSource {
+    path: PathBuf,
+    database: Arc<Opened>,
+    keys: Keys,
+}
+
+struct Opened {
+    env: Env<WithoutTls>,
+    database: Database<'static, Bytes, Bytes>,
+}
+
+/// Byte strings end to end: millions of them, too many for an allocation each.
+#[derive(Default)]
+struct Keys {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Keys {
+    fn push(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn get(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.bytes[start..self.ends[index]]
+    }
+}
+
+impl LsunSource {
+    /// Opens the database at `path` (its folder or its file), or the one of `split` inside `path`, and reads its keys.
+    pub fn open(path: &Path, split: Split) -> Result<Self, DataError> {
+        let path = database_path(path, split)?;
+        let bad = |error: heed::Error| DataError::bad(FORMAT, &path, one_line(&error));
+        let database = opened(&path)?;
+        let mut keys = Keys::default();
+        let transaction = database.env.read_txn().map_err(bad)?;
+        for entry in database.database.iter(&transaction).map_err(bad)? {
+            keys.push(entry.map_err(bad)?.0);
+        }
+        drop(transaction);
+        if keys.ends.is_empty() {
+            return Err(DataError::NoImages { path, files: 0 });
+        }
+        Ok(Self { path, database, keys })
+    }
+}
+
+impl Encoded for LsunSource {
+    fn len(&self) -> usize {
+        self.keys.ends.len()
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn name(&self, index: usize) -> String {
+        String::from_utf8_lossy(self.keys.get(index)).into_owned()
+    }
+
+    fn read(&self, index: usize) -> Result<Vec<u8>, String> {
+        let Opened { env, database } = self.database.as_ref();
+        let transaction = env.read_txn().map_err(|error| one_line(&error))?;
+        match database.get(&transaction, self.keys.get(index)) {
+            Ok(Some(value)) if value.len() as u64 <= MAX_DECODED_BYTES => Ok(value.to_vec()),
+            Ok(Some(_)) => Err(format!("the value has more than {} MiB", MAX_DECODED_BYTES >> 20)),
+            Ok(None) => Err("the database has lost this key".to_owned()),
+            Err(error) => Err(one_line(&error)),
+        }
+    }
+}
+
+/// Whether a folder is a database, or holds those of LSUN.
+pub(super) fn is_at(folder: &Path) -> bool {
+    folder.join(DATA_FILE).is_file() || [Split::Train, Split::Test].iter().any(|&split| !of_split(folder, split).is_empty())
+}
+
+fn database_path(path: &Path, split: Split) -> Result<PathBuf, DataError> {
+    let file = path.is_file() || path.join(DATA_FILE).is_file();
+    let names_split = path.file_name().is_some_and(|name| name.to_string_lossy().contains("_val"));
+    if file && (split == Split::Train || names_split) {
+        return Ok(path.to_owned());
+    }
+    let folder = if file { path.parent().unwrap_or(path) } else { path };
+    let mut found = of_split(folder, split);
+    if file {
+        // Of the same category as the one named.
+        let name = path.file_name().unwrap_or_default().to_string_lossy().replace("_train", "_val");
+        found.retain(|other| other.file_name().is_some_and(|other| *other == *name));
+    }
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => {
+            let wanted = format!("looked for {DATA_FILE} and for a folder …_{}_lmdb", split_name(split));
+            Err(DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted })
+        }
+        several => {
+            let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Err(DataError::Ambiguous { path: path.to_owned(), files: several.iter().map(name).collect::<Vec<_>>().join(", ") })
+        }
+    }
+}
+
+fn split_name(split: Split) -> &'static str {
+    if split == Split::Train { "train" } else { "val" }
+}
+
+/// The databases of a split directly in a folder, by their names.
+fn of_split(folder: &Path, split: Split) -> Vec<PathBuf> {
+    let suffix = format!("_{}_lmdb", split_name(split));
+    let entries = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&suffix));
+    let mut found: Vec<PathBuf> = entries.filter(|path| named(path) && path.join(DATA_FILE).is_file()).collect();
+    found.sort();
+    found
+}
+
+/// The databases that are open, by their resolved paths: one may be opened but once in a process.
+static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<Opened>>>> = LazyLock::new(Mutex::default);
+
+fn opened(path: &Path) -> Result<Arc<Opened>, DataError> {
+    let resolved = path.canonicalize().map_err(|error| io(path, error))?;
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    open.retain(|_, database| database.strong_count() > 0);
+    if let Some(database) = open.get(&resolved).and_then(Weak::upgrade) {
+        return Ok(database);
+    }
+    let file = if resolved.is_dir() { resolved.join(DATA_FILE) } else { resolved.clone() };
+    check_meta(&file)?;
+    let mut patience = 1000;
+    let env = loop {
+        match open_env(&resolved) {
+            // Another thread has just let go of it and is about to close it.
+            Err(heed::Error::EnvAlreadyOpened) if patience > 0 => {
+                patience -= 1;
+                thread::sleep(Duration::from_millis(1));
+            }
+            result => break result.map_err(|error| DataError::bad(FORMAT, path, one_line(&error)))?,
+        }
+    };
+    check_length(&env, path, &file)?;
+    let database = main_database(&env).map_err(|error| DataError::bad(FORMAT, path, one_line(&error)))?;
+    let Some(database) = database else {
+        return Err(DataError::bad(FORMAT, path, "it has no main database".to_owned()));
+    };
+    let database = Arc::new(Opened { env, database });
+    open.insert(resolved, Arc::downgrade(&database));
+    Ok(database)
+}
+
+#[expect(unsafe_code, reason = "LMDB is read through a memory map")]
+fn open_env(path: &Path) -> Result<Env<WithoutTls>, heed::Error> {
+    let flags = EnvFlags::READ_ONLY | EnvFlags::NO_LOCK;
+    let flags = if path.is_dir() { flags } else { flags | EnvFlags::NO_SUB_DIR };
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    // SAFETY: without its lock the database must have no writer, which `data` never is and which the documentation of this
+    // format asks of others; the same goes for changes of the mapped file. Nothing is ever written through the map.
+    unsafe {
+        options.flags(flags);
+        options.open(path)
+    }
+}
+
+fn main_database(env: &Env<WithoutTls>) -> Result<Option<Database<'static, Bytes, Bytes>>, heed::Error> {
+    let opened = env.open_databases_and_commit(env.read_txn()?, |opener, transaction| {
+        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(opener.open_database::<Bytes, Bytes>(transaction, None)?))
+    })?;
+    Ok(opened.commit().flatten())
+}
+
+/// That the file starts like a database, which the library would say less clearly.
+fn check_meta(file: &Path) -> Result<(), DataError> {
+    let bad = |problem: &str| DataError::bad(FORMAT, file, problem.to_owned());
+    let mut magic = [0; 4];
+    let opened = File::open(file).map_err(|error| io(file, error))?;
+    FileReader::from(opened).read_exact_at(&mut magic, 16).map_err(|_| bad("truncated: it is shorter than its header"))?;
+    match magic {
+        MAGIC => Ok(()),
+        other if other == 0xBEEF_C0DE_u32.to_be_bytes() => Err(bad("it was made on a big-endian machine")),
+        _ => Err(bad("it does not start like one")),
+    }
+}
+
+/// That no page lies beyond the end of the file, where reading the map would end the process.
+fn check_length(env: &Env<WithoutTls>, path: &Path, file: &Path) -> Result<(), DataError> {
+    let length = file.metadata().map_err(|error| io(file, error))?.len();
+    let stat = env.unnamed_database_stat();
+    let promised = (env.info().last_page_number as u64).saturating_add(1).saturating_mul(stat.page_size.into());
+    if promised > length {
+        let problem = format!("truncated: {promised} bytes promised, but it holds {length}");
+        return Err(DataError::bad(FORMAT, path, problem));
+    }
+    Ok(())
+}

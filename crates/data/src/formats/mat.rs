@@ -1,0 +1,238 @@
+//! As much of MATLAB's level 5 MAT-file as SVHN needs: little-endian numeric arrays, by name, compressed or not.
+//!
+//! A file is a header of 128 bytes and elements of `[type, length, data]`, padded to 8 bytes; a compressed element is a zlib
+//! stream of one element. An array is an element of elements: flags, sides, name, data ("MAT-File Format", MathWorks).
+//! Lengths are believed only as far as the file could hold them.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use flate2::read::ZlibDecoder;
+
+use super::{MAX_DEFLATE_RATIO, io as io_error};
+use crate::decode::one_line;
+use crate::error::DataError;
+
+/// What files of this level start with.
+pub(super) const MAGIC: &[u8] = b"MATLAB 5.0 MAT-file";
+
+const FORMAT: &str = "MAT-file";
+const MATRIX: u32 = 14;
+const COMPRESSED: u32 = 15;
+/// More dimensions or longer names than any array here has.
+const MAX_HEAD: u64 = 256;
+
+/// A numeric array, as bytes of its elements' type.
+pub(super) struct Array {
+    pub name: String,
+    /// Column-major: the first side runs fastest.
+    pub sides: Vec<u64>,
+    pub element: Element,
+    pub data: Vec<u8>,
+}
+
+/// The types of elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Element {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    F32,
+    F64,
+}
+
+impl Element {
+    fn of(kind: u32) -> Option<Self> {
+        Some(match kind {
+            1 => Self::I8,
+            2 => Self::U8,
+            3 => Self::I16,
+            4 => Self::U16,
+            5 => Self::I32,
+            6 => Self::U32,
+            7 => Self::F32,
+            9 => Self::F64,
+            _ => return None,
+        })
+    }
+
+    fn bytes(self) -> u64 {
+        match self {
+            Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+}
+
+impl Array {
+    /// The elements as numbers.
+    pub fn numbers(&self) -> Vec<f64> {
+        fn each<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+            data.as_chunks().0.iter().map(|&bytes| number(bytes)).collect()
+        }
+        let data = &self.data;
+        match self.element {
+            Element::U8 => each(data, |b: [u8; 1]| f64::from(b[0])),
+            Element::I8 => each(data, |b| f64::from(i8::from_le_bytes(b))),
+            Element::U16 => each(data, |b| f64::from(u16::from_le_bytes(b))),
+            Element::I16 => each(data, |b| f64::from(i16::from_le_bytes(b))),
+            Element::U32 => each(data, |b| f64::from(u32::from_le_bytes(b))),
+            Element::I32 => each(data, |b| f64::from(i32::from_le_bytes(b))),
+            Element::F32 => each(data, |b| f64::from(f32::from_le_bytes(b))),
+            Element::F64 => each(data, f64::from_le_bytes),
+        }
+    }
+}
+
+/// The numeric arrays of the given names.
+pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<Array>, DataError> {
+    let file = File::open(path).map_err(|error| io_error(path, error))?;
+    let length = file.metadata().map_err(|error| io_error(path, error))?.len();
+    parse(BufReader::with_capacity(1 << 16, file), length, names).map_err(|failure| match failure {
+        Failure::Problem(problem) => DataError::bad(FORMAT, path, problem),
+        Failure::Memory(bytes) => DataError::Memory { what: "the arrays of a MAT-file", bytes },
+        Failure::Io(error) => io_error(path, error),
+    })
+}
+
+enum Failure {
+    Problem(String),
+    Memory(u64),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+        match error.kind() {
+            UnexpectedEof => Self::Problem("truncated: it ends inside an array".to_owned()),
+            InvalidData | InvalidInput => Self::Problem(format!("its compressed data are damaged: {}", one_line(&error))),
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(problem: &str) -> Self {
+        Self::Problem(problem.to_owned())
+    }
+}
+
+fn parse(mut file: impl Read + Seek, length: u64, names: &[&str]) -> Result<Vec<Array>, Failure> {
+    let mut header = [0; 128];
+    file.read_exact(&mut header).map_err(|_| "it is shorter than a MAT-file's header of 128 bytes")?;
+    if !header.starts_with(MAGIC) {
+        return Err("it does not start with \"MATLAB 5.0 MAT-file\": only that level is read (save it with -v7 or -v6)".into());
+    }
+    if header[124..] != [0x00, 0x01, b'I', b'M'] {
+        return Err("it is of another version or byte order than those that little-endian machines write".into());
+    }
+    let mut arrays = Vec::new();
+    let mut at = 128u64;
+    while at < length {
+        let Tag { kind, size, .. } = Tag::read(&mut file)?;
+        let (start, room) = (at + 8, length.saturating_sub(at + 8));
+        if u64::from(size) > room {
+            return Err(Failure::Problem(format!("truncated: an array of {size} bytes is promised where {room} are left")));
+        }
+        let body = file.by_ref().take(size.into());
+        let array = match kind {
+            COMPRESSED => read_compressed(body, u64::from(size), names)?,
+            MATRIX => read_array(body, u64::from(size), names)?,
+            _ => None,
+        };
+        arrays.extend(array);
+        // Compressed elements are not padded.
+        at = start + if kind == COMPRESSED { u64::from(size) } else { u64::from(size).next_multiple_of(8) };
+        file.seek(SeekFrom::Start(at))?;
+    }
+    Ok(arrays)
+}
+
+/// The head of an element; where the data are of at most 4 bytes, they are in it.
+struct Tag {
+    kind: u32,
+    size: u32,
+    small: Option<[u8; 4]>,
+}
+
+impl Tag {
+    fn read(stream: &mut impl Read) -> Result<Self, Failure> {
+        let mut bytes = [0; 8];
+        stream.read_exact(&mut bytes)?;
+        let [first, second] = [[0, 1, 2, 3], [4, 5, 6, 7]].map(|at| u32::from_le_bytes(at.map(|k: usize| bytes[k])));
+        if first >> 16 == 0 {
+            return Ok(Self { kind: first, size: second, small: None });
+        }
+        let size = first >> 16;
+        if size > 4 {
+            return Err("it has a small element of more than 4 bytes".into());
+        }
+        Ok(Self { kind: first & 0xFFFF, size, small: Some(second.to_le_bytes()) })
+    }
+}
+
+fn read_compressed(stream: impl Read, size: u64, names: &[&str]) -> Result<Option<Array>, Failure> {
+    let mut stream = ZlibDecoder::new(stream);
+    let tag = Tag::read(&mut stream)?;
+    if tag.kind != MATRIX {
+        return Ok(None);
+    }
+    let array = read_array(stream.by_ref().take(tag.size.into()), size.saturating_mul(MAX_DEFLATE_RATIO), names)?;
+    if array.is_some() {
+        // Reading on to the end has zlib verify its checksum; after the array there is at most padding.
+        io::copy(&mut stream.take(8), &mut io::sink())?;
+    }
+    Ok(array)
+}
+
+/// Reads the elements of an array from a stream that can yield at most `room` bytes; `None` if it is not wanted.
+fn read_array(mut stream: impl Read, room: u64, names: &[&str]) -> Result<Option<Array>, Failure> {
+    let stream: &mut dyn Read = &mut stream;
+    let _flags = read_element(stream, MAX_HEAD)?;
+    let (_, sides) = read_element(stream, MAX_HEAD)?;
+    let (_, name) = read_element(stream, MAX_HEAD)?;
+    let Ok(name) = String::from_utf8(name) else { return Ok(None) };
+    if !names.contains(&name.as_str()) {
+        return Ok(None);
+    }
+    let mut lengths = Vec::new();
+    for side in sides.as_chunks().0 {
+        let side = i32::from_le_bytes(*side);
+        lengths.push(u64::try_from(side).map_err(|_| Failure::Problem(format!("array {name:?} has a side of {side}")))?);
+    }
+    let (kind, data) = read_element(stream, room)?;
+    let element = Element::of(kind).ok_or_else(|| Failure::Problem(format!("array {name:?} has elements of type {kind}")))?;
+    let count = lengths.iter().try_fold(1u64, |product, &side| product.checked_mul(side));
+    if count.and_then(|count| count.checked_mul(element.bytes())) != Some(data.len() as u64) {
+        let sides = lengths.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
+        return Err(Failure::Problem(format!("array {name:?} of {sides} elements has {} bytes", data.len())));
+    }
+    Ok(Some(Array { name, sides: lengths, element, data }))
+}
+
+/// An element's type and its data, of at most `limit` bytes.
+fn read_element(mut stream: &mut dyn Read, limit: u64) -> Result<(u32, Vec<u8>), Failure> {
+    let Tag { kind, size, small } = Tag::read(&mut stream)?;
+    if let Some(bytes) = small {
+        return Ok((kind, bytes[..size as usize].to_vec()));
+    }
+    if u64::from(size) > limit {
+        return Err(Failure::Problem(format!("an element of {size} bytes is promised where at most {limit} can be")));
+    }
+    let mut data = Vec::new();
+    data.try_reserve_exact(size as usize).map_err(|_| Failure::Memory(size.into()))?;
+    Read::take(&mut stream, size.into()).read_to_end(&mut data)?;
+    if data.len() < size as usize {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    let padding = u64::from(size).next_multiple_of(8) - u64::from(size);
+    io::copy(&mut stream.take(padding), &mut io::sink())?;
+    Ok((kind, data))
+}

@@ -1,0 +1,218 @@
+//! Pictures of one size kept as planes of bytes, first all of the red, then green, then blue: CIFAR, STL-10 and SVHN.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use rawzip::{FileReader, ReaderAt as _};
+use sha2::{Digest as _, Sha256};
+
+use super::{Digest, Source, io};
+use crate::attributes::{Attribute, Attributes};
+use crate::decode::{Picture, one_line};
+use crate::error::DataError;
+
+const CHANNELS: usize = 3;
+
+/// The order of the bytes within a plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Rows,
+    /// As MATLAB has it.
+    Columns,
+}
+
+/// Square pictures, with labels where there are some.
+pub(super) struct PlanarSource {
+    pub path: PathBuf,
+    pub count: usize,
+    /// In pixels.
+    pub side: usize,
+    pub order: Order,
+    pub pixels: Pixels,
+    pub labels: Option<Vec<u32>>,
+    pub class_names: Vec<String>,
+    pub attributes: Attributes,
+}
+
+/// Where the planes are.
+pub(super) enum Pixels {
+    /// Read when they are asked for.
+    Files(Vec<RecordFile>),
+    /// `[N, 3, side, side]`.
+    Memory(Vec<u8>),
+}
+
+/// A file of records of one length: a few bytes of labels, then a picture.
+pub(super) struct RecordFile {
+    file: FileReader,
+    /// Records in it.
+    count: usize,
+    /// Bytes before the picture in each record.
+    label_bytes: usize,
+}
+
+impl PlanarSource {
+    fn picture_len(&self) -> usize {
+        picture_len(self.side)
+    }
+
+    fn planes(&self, index: usize) -> Result<Cow<'_, [u8]>, String> {
+        let size = self.picture_len();
+        match &self.pixels {
+            Pixels::Memory(pixels) => Ok(Cow::Borrowed(&pixels[index * size..][..size])),
+            Pixels::Files(files) => {
+                let mut index = index;
+                for part in files {
+                    if index < part.count {
+                        let start = index as u64 * (size + part.label_bytes) as u64 + part.label_bytes as u64;
+                        let mut planes = vec![0; size];
+                        part.file.read_exact_at(&mut planes, start).map_err(|error| one_line(&error))?;
+                        return Ok(Cow::Owned(planes));
+                    }
+                    index -= part.count;
+                }
+                Err("there is no such record".to_owned())
+            }
+        }
+    }
+
+    fn interleaved(&self, planes: &[u8]) -> Picture<'static> {
+        let side = self.side;
+        let mut pixels = Vec::with_capacity(planes.len());
+        for y in 0..side {
+            for x in 0..side {
+                let at = if self.order == Order::Rows { y * side + x } else { x * side + y };
+                pixels.extend((0..CHANNELS).map(|c| planes[c * side * side + at]));
+            }
+        }
+        Picture { width: side as u32, height: side as u32, channels: CHANNELS as u8, pixels: Cow::Owned(pixels) }
+    }
+}
+
+impl Source for PlanarSource {
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn name(&self, index: usize) -> String {
+        index.to_string()
+    }
+
+    fn load(&self, index: usize) -> Result<Picture<'_>, String> {
+        Ok(self.interleaved(&self.planes(index)?))
+    }
+
+    fn load_with_digest(&self, index: usize) -> Result<(Picture<'_>, Digest), String> {
+        let planes = self.planes(index)?;
+        Ok((self.interleaved(&planes), digest(self.side, &planes)))
+    }
+
+    fn check(&self, index: usize) -> Result<Digest, String> {
+        Ok(digest(self.side, &self.planes(index)?))
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.labels.as_ref().map(|labels| labels[index])
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn columns(&self) -> &[Attribute] {
+        &self.attributes.columns
+    }
+
+    fn row(&self, index: usize) -> Vec<f32> {
+        self.attributes.row(index).to_vec()
+    }
+
+    fn forget_pixels(&mut self) {
+        if let Pixels::Memory(pixels) = &mut self.pixels {
+            *pixels = Vec::new();
+        }
+    }
+}
+
+fn digest(side: usize, planes: &[u8]) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update((side as u64).to_le_bytes());
+    hash.update(planes);
+    hash.finalize().into()
+}
+
+/// Bytes of a picture.
+pub(super) fn picture_len(side: usize) -> usize {
+    CHANNELS * side * side
+}
+
+impl RecordFile {
+    /// Opens a file of whole records and reads their labels, `[records, label_bytes]`.
+    pub fn open(format: &'static str, path: &Path, label_bytes: usize, side: usize) -> Result<(Self, Vec<u8>), DataError> {
+        let as_io = |error| io(path, error);
+        let file = File::open(path).map_err(as_io)?;
+        let length = file.metadata().map_err(as_io)?.len();
+        let record = (label_bytes + picture_len(side)) as u64;
+        if length == 0 || length % record != 0 {
+            let problem = format!(
+                "{length} bytes are not a whole number of records of {record} (pictures of {side}×{side}): truncated, or another format"
+            );
+            return Err(DataError::bad(format, path, problem));
+        }
+        let count = usize::try_from(length / record).map_err(|_| DataError::Memory { what: "labels", bytes: length })?;
+        let mut labels = Vec::new();
+        if label_bytes > 0 {
+            let mut stream = BufReader::with_capacity(1 << 20, &file);
+            let mut bytes = vec![0; record as usize];
+            for _ in 0..count {
+                stream.read_exact(&mut bytes).map_err(as_io)?;
+                labels.extend_from_slice(&bytes[..label_bytes]);
+            }
+        }
+        Ok((Self { file: FileReader::from(file), count, label_bytes }, labels))
+    }
+
+    /// Records in it.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// Labels that all name one of `classes` classes.
+pub(super) fn labels_within(
+    format: &'static str,
+    path: &Path,
+    labels: impl Iterator<Item = u8>,
+    range: std::ops::RangeInclusive<u8>,
+) -> Result<Vec<u32>, DataError> {
+    let check = |(index, label)| {
+        if range.contains(&label) {
+            return Ok(u32::from(label));
+        }
+        let problem = format!("label {label} of picture {index} is out of range ({} to {})", range.start(), range.end());
+        Err(DataError::bad(format, path, problem))
+    };
+    labels.enumerate().map(check).collect()
+}
+
+/// The words of a file with one a line, `count` of them; `None` if there is no such file.
+pub(super) fn names_file(format: &'static str, path: &Path, count: usize) -> Result<Option<Vec<String>>, DataError> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(path).map_err(|error| io(path, error))?;
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        return Err(DataError::bad(format, path, "the names of its classes are not UTF-8".to_owned()));
+    };
+    let names: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    if names.len() != count {
+        return Err(DataError::bad(format, path, format!("it names {} classes where there are {count}", names.len())));
+    }
+    Ok(Some(names))
+}

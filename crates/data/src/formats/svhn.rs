@@ -1,0 +1,74 @@
+//! SVHN's cropped digits: `train_32x32.mat` and `test_32x32.mat` with `X` of 32×32×3×N bytes and `y` of N labels, 10 for 0.
+//!
+//! <http://ufldl.stanford.edu/housenumbers/>. `extra_32x32.mat`, half a million easier digits, is read where it is named.
+
+use std::path::{Path, PathBuf};
+
+use super::first_file;
+use super::mat::{self, Array, Element};
+use super::planar::{Order, Pixels, PlanarSource};
+use crate::attributes::Attributes;
+use crate::error::DataError;
+use crate::spec::Split;
+
+const FORMAT: &str = "SVHN file";
+const SIDE: usize = 32;
+const TRAIN: &str = "train_32x32.mat";
+const TEST: &str = "test_32x32.mat";
+
+/// Opens a folder of files, or one file.
+pub(super) fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError> {
+    let file = mat_file(path, split)?;
+    let bad = |problem: String| DataError::bad(FORMAT, &file, problem);
+    let mut arrays = mat::read(&file, &["X", "y"])?;
+    let mut take = |name: &str| {
+        let at = arrays.iter().position(|array| array.name == name);
+        at.map(|at| arrays.swap_remove(at)).ok_or_else(|| bad(format!("it has no array {name:?}")))
+    };
+    let (x, y) = (take("X")?, take("y")?);
+    // One picture alone has no fourth side.
+    let count = match x.sides[..] {
+        [32, 32, 3, count] if count > 0 && x.element == Element::U8 => count,
+        [32, 32, 3] if x.element == Element::U8 => 1,
+        _ => {
+            let sides = x.sides.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
+            return Err(bad(format!("its X has {sides} elements of type {:?} where 32×32×3×N bytes are wanted", x.element)));
+        }
+    };
+    let labels = labels(&y).map_err(bad)?;
+    if labels.len() as u64 != count {
+        return Err(bad(format!("it has {count} pictures but {} labels", labels.len())));
+    }
+    let count = labels.len();
+    let (pixels, labels) = (Pixels::Memory(x.data), Some(labels));
+    let class_names = (0..10).map(|digit| digit.to_string()).collect();
+    let attributes = Attributes::default();
+    Ok(PlanarSource { path: file, count, side: SIDE, order: Order::Columns, pixels, labels, class_names, attributes })
+}
+
+/// Whether a folder holds such files.
+pub(super) fn is_at(folder: &Path) -> bool {
+    first_file(folder, &[TRAIN, TEST]).is_some()
+}
+
+fn labels(y: &Array) -> Result<Vec<u32>, String> {
+    let digit = |(index, label): (usize, f64)| match label {
+        10.0 => Ok(0),
+        label if (1..10).any(|digit| f64::from(digit) == label) => Ok(label as u32),
+        label => Err(format!("label {label} of picture {index} is out of range (1 to 10, 10 for the digit 0)")),
+    };
+    y.numbers().into_iter().enumerate().map(digit).collect()
+}
+
+fn mat_file(path: &Path, split: Split) -> Result<PathBuf, DataError> {
+    let none =
+        |wanted: &str| DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted: format!("looked for {wanted}") };
+    let wanted = if split == Split::Train { TRAIN } else { TEST };
+    if path.is_dir() {
+        return first_file(path, &[wanted]).ok_or_else(|| none(wanted));
+    }
+    if split == Split::Train || path.file_name().is_some_and(|name| name.to_string_lossy().contains("test")) {
+        return Ok(path.to_owned());
+    }
+    path.parent().and_then(|folder| first_file(folder, &[TEST])).ok_or_else(|| none(TEST))
+}

@@ -1,0 +1,266 @@
+//! Tar archives, the shards of WebDataset: the headers are read once, then each file from its place. A folder of them is one
+//! set, shard after shard.
+//!
+//! A gzipped one has no places to read from. It is unpacked into memory once, up to [`MAX_UNPACKED_BYTES`]; what is larger
+//! is better kept as a plain tar or a zip archive, since images are packed already.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use rawzip::{FileReader, ReaderAt as _};
+use tar::{Archive, Entry};
+
+use super::archive::{ArchiveSource, Container, Member, checked_name};
+use super::{has_extension, io as io_error};
+use crate::dataset::CACHE_BYTES;
+use crate::decode::{MAX_DECODED_BYTES, has_image_extension, one_line};
+use crate::error::DataError;
+use crate::spec::Split;
+
+/// A gzipped archive may unpack to so much.
+const MAX_UNPACKED_BYTES: u64 = CACHE_BYTES;
+
+const FORMAT: &str = "tar archive";
+const FORMAT_GZIPPED: &str = "tar.gz archive";
+const BLOCK: u64 = 512;
+
+/// Files of plain tars, at their places.
+struct TarFiles {
+    shards: Vec<PathBuf>,
+    places: Vec<Place>,
+}
+
+struct Place {
+    shard: u32,
+    start: u64,
+    size: u64,
+}
+
+/// Files of a gzipped tar, in memory; none where one is too large to be an image.
+struct TarContents(Vec<Option<Vec<u8>>>);
+
+/// Opens the images of `split` in a tar archive, or in the archives of a folder.
+pub(super) fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError> {
+    let (shards, split) = if path.is_dir() { shards(path, split)? } else { (vec![path.to_owned()], split) };
+    let (mut members, mut places) = (Vec::new(), Vec::new());
+    for (shard, path) in (0u32..).zip(&shards) {
+        for (name, start, size) in read_headers(path)? {
+            members.push(Member { shard, name, number: places.len() });
+            places.push(Place { shard, start, size });
+        }
+    }
+    ArchiveSource::new(path, Box::new(TarFiles { shards, places }), members, split)
+}
+
+/// Whether a folder holds archives and nothing else that could be meant.
+pub(super) fn is_at(folder: &Path) -> Result<bool, DataError> {
+    let paths = entries(folder)?;
+    Ok(paths.iter().any(|path| is_shard(path)) && !paths.iter().any(|path| path.is_dir() || has_image_extension(path)))
+}
+
+/// What lies directly in a folder, sorted, without dot files.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let paths = folder.read_dir().and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
+    let mut paths = paths.map_err(|error| io_error(folder, error))?;
+    paths.retain(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b".")));
+    paths.sort();
+    Ok(paths)
+}
+
+fn is_shard(path: &Path) -> bool {
+    has_extension(path, &["tar"]) && path.is_file()
+}
+
+/// The archives of a folder that hold the split, by their names, and which split of their contents that is.
+fn shards(folder: &Path, split: Split) -> Result<(Vec<PathBuf>, Split), DataError> {
+    let all: Vec<PathBuf> = entries(folder)?.into_iter().filter(|path| is_shard(path)).collect();
+    let is_test = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        !name.contains("train") && (name.contains("test") || name.contains("val"))
+    };
+    let (test, train): (Vec<_>, Vec<_>) = all.into_iter().partition(is_test);
+    match (split, train.is_empty(), test.is_empty()) {
+        (_, true, true) => Err(DataError::NoImages { path: folder.to_owned(), files: 0 }),
+        // Without such names the split may lie in folders inside.
+        (_, _, true) => Ok((train, split)),
+        (Split::Train, false, _) => Ok((train, split)),
+        (Split::Test, false, _) => Ok((test, Split::Train)),
+        (Split::Train, true, _) => {
+            let wanted = "all its archives are called test or val".to_owned();
+            Err(DataError::NoSplit { path: folder.to_owned(), split: split.name(), wanted })
+        }
+        (Split::Test, true, _) => Ok((test, Split::Train)),
+    }
+}
+
+/// Name, start and length of each file in an archive.
+fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
+    let as_io = |error| io_error(path, error);
+    let bad = |problem: String| DataError::bad(FORMAT, path, problem);
+    let file = File::open(path).map_err(as_io)?;
+    let length = file.metadata().map_err(as_io)?.len();
+    if length % BLOCK != 0 {
+        return Err(bad(format!("truncated: {length} bytes are not a whole number of blocks of {BLOCK}")));
+    }
+    let mut archive = Archive::new(&file);
+    let (mut files, mut end) = (Vec::new(), 0);
+    for entry in archive.entries_with_seek().map_err(as_io)? {
+        let entry = entry.map_err(|error| bad(problem(&error)))?;
+        let (start, size) = (entry.raw_file_position(), entry.size());
+        end = start.saturating_add(size);
+        if end > length {
+            return Err(bad(format!("truncated: it ends inside {:?}", String::from_utf8_lossy(&entry.path_bytes()))));
+        }
+        if let Some(name) = file_name(&entry).map_err(bad)? {
+            files.push((name, start, size));
+        }
+    }
+    // Zeros mark the end; without them there may have been more files.
+    let mut mark = [1; BLOCK as usize];
+    if FileReader::from(file).read_exact_at(&mut mark, end.next_multiple_of(BLOCK)).is_err() || mark != [0; BLOCK as usize] {
+        return Err(bad("truncated: the zeros that mark its end are missing".to_owned()));
+    }
+    Ok(files)
+}
+
+/// Opens the images of `split` in a gzipped tar archive.
+pub(super) fn open_gzipped(path: &Path, split: Split) -> Result<ArchiveSource, DataError> {
+    open_gzipped_within(path, split, MAX_UNPACKED_BYTES)
+}
+
+fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ArchiveSource, DataError> {
+    let bad = |error: io::Error| DataError::bad(FORMAT_GZIPPED, path, problem(&error));
+    let file = File::open(path).map_err(|error| io_error(path, error))?;
+    let stream = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
+    let mut archive = Archive::new(Limited { stream, left: limit, limit });
+    let (mut members, mut contents) = (Vec::new(), Vec::new());
+    for entry in archive.entries().map_err(bad)? {
+        let mut entry = entry.map_err(bad)?;
+        let name = file_name(&entry).map_err(|problem| DataError::bad(FORMAT_GZIPPED, path, problem))?;
+        let Some(name) = name else { continue };
+        let size = entry.size();
+        members.push(Member { shard: 0, name, number: contents.len() });
+        let kept = size <= MAX_DECODED_BYTES;
+        // Grows as it is read, so that a lying size costs nothing.
+        let mut content = Vec::new();
+        let read =
+            if kept { entry.read_to_end(&mut content).map(|read| read as u64) } else { io::copy(&mut entry, &mut io::sink()) };
+        if read.map_err(bad)? < size {
+            return Err(bad(io::ErrorKind::UnexpectedEof.into()));
+        }
+        content.shrink_to_fit();
+        contents.push(kept.then_some(content));
+    }
+    // Reading on to the end has gzip verify its checksum.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(bad)?;
+    ArchiveSource::new(path, Box::new(TarContents(contents)), members, split)
+}
+
+/// A stream that ends in an error where it goes on beyond a limit.
+struct Limited<R> {
+    stream: R,
+    left: u64,
+    limit: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.stream.read(buffer)?;
+        match self.left.checked_sub(read as u64) {
+            Some(left) => self.left = left,
+            None => {
+                let mib = self.limit >> 20;
+                let problem = format!("it unpacks to more than {mib} MiB: gunzip it, since a plain .tar may have any length");
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// The name of a file; `None` for a folder or what only describes the archive.
+pub(crate) fn file_name<R: Read>(entry: &Entry<'_, R>) -> Result<Option<String>, String> {
+    let name = checked_name(&entry.path_bytes())?;
+    let kind = entry.header().entry_type();
+    if kind.is_file() || kind.is_contiguous() {
+        return Ok(Some(name));
+    }
+    if kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
+        return Ok(None);
+    }
+    if kind.is_symlink() || kind.is_hard_link() {
+        return Err(format!("{name:?} in it is a link: pack the file itself (tar --dereference --hard-dereference)"));
+    }
+    Err(format!("{name:?} in it is neither a file nor a folder (type {:?})", char::from(kind.as_byte())))
+}
+
+/// What the library says went wrong with the archive.
+fn problem(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "truncated: it ends early".to_owned(),
+        io::ErrorKind::FileTooLarge => one_line(error),
+        _ => format!("damaged: {}", one_line(error)),
+    }
+}
+
+impl Container for TarFiles {
+    fn format(&self) -> &'static str {
+        FORMAT
+    }
+
+    fn read(&self, number: usize) -> Result<Vec<u8>, String> {
+        let Place { shard, start, size } = self.places[number];
+        if size > MAX_DECODED_BYTES {
+            return Err(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20));
+        }
+        // Opened anew each time: there may be more shards than a process may have files.
+        let file = FileReader::from(File::open(&self.shards[shard as usize]).map_err(|error| one_line(&error))?);
+        // Opening the set saw that the archive is long enough.
+        let mut bytes = vec![0; size as usize];
+        file.read_exact_at(&mut bytes, start).map_err(|error| one_line(&error))?;
+        Ok(bytes)
+    }
+}
+
+impl Container for TarContents {
+    fn format(&self) -> &'static str {
+        FORMAT_GZIPPED
+    }
+
+    fn read(&self, number: usize) -> Result<Vec<u8>, String> {
+        match self.0.get(number) {
+            Some(Some(content)) => Ok(content.clone()),
+            Some(None) => Err(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20)),
+            None => Err("it is no longer in memory".to_owned()),
+        }
+    }
+
+    fn forget(&mut self) {
+        self.0 = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+
+    #[test]
+    fn gzipped_archives_are_unpacked_within_a_limit() {
+        let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        for (name, size) in [("a.pgm", 20u64), ("b.pgm", 3 << 20)] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(size);
+            builder.append_data(&mut header, name, io::repeat(7).take(size)).unwrap();
+        }
+        let bytes = builder.into_inner().unwrap().finish().unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&bytes).unwrap();
+        assert!(open_gzipped_within(file.path(), Split::Train, 4 << 20).is_ok());
+        let error = open_gzipped_within(file.path(), Split::Train, 2 << 20).err().unwrap().to_string();
+        assert!(error.contains("it unpacks to more than 2 MiB: gunzip it"), "{error}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Labels as WebDataset names them: `0017.cls` or `0017.json` beside `0017.jpg`, the same up to the first dot.
+//!
+//! `.cls` holds a number; `.json` an object whose `label` is a number or a word. JSON files without `label` are captions or
+//! the like, and no labels.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::archive::{Container, Member, read_text};
+use super::check_labels;
+use super::classes::Classes;
+use crate::decode::one_line;
+use crate::error::DataError;
+
+/// A label as it is written.
+#[derive(Clone, PartialEq)]
+enum Label {
+    Number(u64),
+    Word(String),
+}
+
+/// The label of each image and the classes' names, if the archive has labels beside its images.
+pub(super) fn labels(
+    path: &Path,
+    container: &dyn Container,
+    images: &[Member],
+    others: &[Member],
+) -> Result<Option<Classes>, DataError> {
+    let bad = |problem: String| DataError::bad(container.format(), path, problem);
+    let mut found: HashMap<(u32, &str), Label> = HashMap::new();
+    let mut labelled = 0;
+    for member in others {
+        let (stem, extension) = split_stem(&member.name);
+        let label = match extension {
+            "cls" => Some(parse_number(&read_text(path, container, member)?)),
+            "json" => parse_json(&read_text(path, container, member)?).transpose(),
+            _ => None,
+        };
+        if let Some(label) = label {
+            labelled += 1;
+            found.insert((member.shard, stem), label.map_err(|problem| bad(format!("{:?} {problem}", member.name)))?);
+        }
+    }
+    if found.is_empty() {
+        return Ok(None);
+    }
+    if found.len() < labelled {
+        return Err(bad("some of its images have two labels, a .cls and a .json file".to_owned()));
+    }
+    let mut used = std::collections::HashSet::new();
+    let mut labels = Vec::with_capacity(images.len());
+    for image in images {
+        let (stem, _) = split_stem(&image.name);
+        let label = found
+            .get(&(image.shard, stem))
+            .ok_or_else(|| bad(format!("{:?} has no label beside it, and others have", image.name)))?;
+        used.insert((image.shard, stem));
+        labels.push(label);
+    }
+    if let Some((_, stem)) = found.keys().filter(|key| !used.contains(*key)).min() {
+        return Err(bad(format!("it has a label {stem:?} without an image")));
+    }
+    number(&labels).map(Some).map_err(bad)
+}
+
+/// Numbers stay what they are; words are numbered in order.
+fn number(labels: &[&Label]) -> Result<Classes, String> {
+    let numbers: Option<Vec<u64>> =
+        labels.iter().map(|label| if let Label::Number(n) = label { Some(*n) } else { None }).collect();
+    if let Some(numbers) = numbers {
+        let largest = numbers.iter().max().copied().unwrap_or(0);
+        check_labels(largest)?;
+        let names = (0..=largest).map(|n| n.to_string()).collect();
+        return Ok(Classes { labels: numbers.iter().map(|&n| n as u32).collect(), names });
+    }
+    let words: Option<Vec<&str>> =
+        labels.iter().map(|label| if let Label::Word(word) = label { Some(word.as_str()) } else { None }).collect();
+    let words = words.ok_or("some of its labels are numbers and some are words")?;
+    let mut names = words.clone();
+    names.sort_unstable();
+    names.dedup();
+    check_labels(names.len() as u64 - 1)?;
+    let labels = words.iter().filter_map(|word| names.binary_search(word).ok()).map(|label| label as u32).collect();
+    Ok(Classes { labels, names: names.into_iter().map(str::to_owned).collect() })
+}
+
+/// The folder and the name up to its first dot, and what follows the dot.
+fn split_stem(name: &str) -> (&str, &str) {
+    let start = name.rfind('/').map_or(0, |slash| slash + 1);
+    match name[start..].find('.') {
+        Some(dot) => (&name[..start + dot], &name[start + dot + 1..]),
+        None => (name, ""),
+    }
+}
+
+fn parse_number(text: &[u8]) -> Result<Label, String> {
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
+    number.map(Label::Number).ok_or_else(|| format!("holds {:?}, which is no label: write a number from 0", start_of(text)))
+}
+
+fn parse_json(text: &[u8]) -> Result<Option<Label>, String> {
+    #[derive(serde::Deserialize)]
+    struct Labelled {
+        label: Option<serde_json::Value>,
+    }
+    let object: Labelled = serde_json::from_slice(text).map_err(|error| format!("is no JSON object: {}", one_line(&error)))?;
+    match object.label {
+        None | Some(serde_json::Value::Null) => Ok(None),
+        Some(serde_json::Value::String(word)) => Ok(Some(Label::Word(word))),
+        Some(value) => match value.as_u64() {
+            Some(number) => Ok(Some(Label::Number(number))),
+            None => Err(format!("has the label {}, which is neither a number from 0 nor a word", one_line(&value))),
+        },
+    }
+}
+
+/// The beginning of a text, for a message.
+fn start_of(text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(20)]).into_owned()
+}

@@ -1,0 +1,118 @@
+//! Zip archives: the central directory is read once, then each file from its place, inflated and checked by its checksum.
+//!
+//! A bomb cannot be decoded: a file of more than [`MAX_DECODED_BYTES`] is refused, and so is an archive that promises more
+//! than deflate could pack into its length, which takes files that overlap.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::DeflateDecoder;
+use rawzip::{CompressionMethod, FileReader, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ZipArchive, ZipArchiveEntryWayfinder};
+
+use super::archive::{ArchiveSource, Container, Member, checked_name};
+use super::{MAX_DEFLATE_RATIO, io};
+use crate::decode::{MAX_DECODED_BYTES, one_line};
+use crate::error::DataError;
+use crate::spec::Split;
+
+const FORMAT: &str = "zip archive";
+
+pub(crate) struct ZipFiles {
+    archive: ZipArchive<FileReader>,
+    files: Vec<Place>,
+}
+
+/// Where a file lies and how it is packed.
+struct Place {
+    entry: ZipArchiveEntryWayfinder,
+    method: CompressionMethod,
+    encrypted: bool,
+}
+
+/// Opens the images of `split` in a zip archive.
+pub(super) fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError> {
+    let (files, members) = ZipFiles::open(path)?;
+    ArchiveSource::new(path, Box::new(files), members, split)
+}
+
+impl ZipFiles {
+    /// Reads the table of contents.
+    pub fn open(path: &Path) -> Result<(Self, Vec<Member>), DataError> {
+        let bad = |problem: String| DataError::bad(FORMAT, path, problem);
+        let of_library = |error: rawzip::Error| match error.into_kind() {
+            rawzip::ErrorKind::IO(error) => io(path, error),
+            rawzip::ErrorKind::MissingEndOfCentralDirectory => {
+                bad("truncated: its table of contents, at its end, is missing".to_owned())
+            }
+            rawzip::ErrorKind::Eof => bad("truncated: it ends early".to_owned()),
+            kind => bad(one_line(&kind)),
+        };
+        let file = File::open(path).map_err(|error| io(path, error))?;
+        let length = file.metadata().map_err(|error| io(path, error))?.len();
+        let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
+        let archive = ZipArchive::from_file(file, &mut buffer).map_err(of_library)?;
+        let promised = archive.entries_hint();
+        let (mut count, mut total) = (0u64, 0u64);
+        let (mut members, mut files) = (Vec::new(), Vec::new());
+        let mut entries = archive.entries(&mut buffer);
+        while let Some(entry) = entries.next_entry().map_err(of_library)? {
+            count += 1;
+            let raw = entry.file_path();
+            let name = checked_name(raw.as_ref()).map_err(bad)?;
+            if entry.mode().is_symlink() {
+                return Err(bad(format!("{name:?} in it is a link: pack the file itself")));
+            }
+            if entry.is_dir() {
+                continue;
+            }
+            total = total.saturating_add(entry.uncompressed_size_hint());
+            members.push(Member { shard: 0, name, number: files.len() });
+            let encrypted = entry.flags().is_encrypted();
+            files.push(Place { entry: entry.wayfinder(), method: entry.compression_method(), encrypted });
+        }
+        if count != promised {
+            return Err(bad(format!("it promises {promised} files and its table of contents has {count}")));
+        }
+        if total > length.saturating_mul(MAX_DEFLATE_RATIO) {
+            return Err(bad(format!("its files would unpack to {total} bytes, more than {length} bytes can hold: a zip bomb")));
+        }
+        Ok((Self { archive, files }, members))
+    }
+
+    /// Hands over a file's content, of which at most one byte more than its promised size comes; it ends in an error where its
+    /// length or checksum is wrong.
+    pub fn with<T>(&self, number: usize, take: impl FnOnce(&mut dyn Read) -> T) -> Result<T, String> {
+        let Place { entry: place, method, encrypted } = &self.files[number];
+        if *encrypted {
+            return Err("it is encrypted".to_owned());
+        }
+        let entry = self.archive.get_entry(*place).map_err(|error| one_line(&error))?;
+        let packed: Box<dyn Read> = match *method {
+            CompressionMethod::STORE => Box::new(entry.reader()),
+            CompressionMethod::DEFLATE => Box::new(DeflateDecoder::new(entry.reader())),
+            other => return Err(format!("it is packed by {other:?}; only stored and deflated files are read")),
+        };
+        // One byte more than promised, for the size to be seen to be wrong.
+        let limit = place.uncompressed_size_hint().saturating_add(1);
+        Ok(take(&mut entry.verifying_reader(packed.take(limit))))
+    }
+}
+
+impl Container for ZipFiles {
+    fn format(&self) -> &'static str {
+        FORMAT
+    }
+
+    fn read(&self, number: usize) -> Result<Vec<u8>, String> {
+        let place = &self.files[number].entry;
+        let size = place.uncompressed_size_hint();
+        if size > MAX_DECODED_BYTES {
+            return Err(format!("it would unpack to more than {} MiB", MAX_DECODED_BYTES >> 20));
+        }
+        let room = place.compressed_size_hint().saturating_mul(MAX_DEFLATE_RATIO);
+        let mut bytes = Vec::with_capacity(size.min(room) as usize);
+        self.with(number, |content| content.read_to_end(&mut bytes))?.map_err(|error| one_line(&error))?;
+        Ok(bytes)
+    }
+}

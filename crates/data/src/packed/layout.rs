@@ -1,0 +1,184 @@
+//! How a packed file is laid out.
+
+use std::fs::File;
+use std::path::Path;
+
+use rawzip::{FileReader, ReaderAt as _};
+use serde::{Deserialize, Serialize};
+
+use crate::attributes::Attribute;
+use crate::decode::one_line;
+use crate::error::DataError;
+use crate::formats::Digest;
+use crate::preprocess::Preprocess;
+
+pub(crate) const FORMAT: &str = "packed file";
+/// What a packed file starts with; its last letter is the version.
+pub(crate) const MAGIC: &[u8; 8] = b"DCGANPK1";
+pub(super) const HEAD: usize = 64;
+
+const END: &[u8; 8] = b"DCGANEND";
+/// Length, checksum and mark behind the footer.
+const TAIL: u64 = 8 + 4 + 8;
+/// The label of an image without one.
+const NO_LABEL: u32 = u32::MAX;
+
+/// Where the parts of a record are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub image: usize,
+    pub columns: usize,
+}
+
+/// A record's fields but its pixels.
+pub(super) struct Fields {
+    pub digest: Digest,
+    /// Its number in the set that was prepared.
+    pub number: u32,
+    pub label: Option<u32>,
+    pub attributes: Vec<f32>,
+}
+
+/// What is known once all records are written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Footer {
+    pub images: u32,
+    pub preprocess: Preprocess,
+    pub labelled: bool,
+    pub class_names: Vec<String>,
+    pub columns: Vec<Attribute>,
+    /// Of the set that was prepared, under this preprocessing.
+    pub fingerprint: String,
+    /// Bytes of all names.
+    pub name_bytes: u64,
+}
+
+impl Layout {
+    /// Bytes of a record.
+    pub fn record(self) -> usize {
+        self.image + 32 + 4 + 4 + 4 * self.columns + 4
+    }
+
+    /// Writes a record after `out`.
+    pub fn push(self, out: &mut Vec<u8>, pixels: &[u8], fields: &Fields) {
+        let start = out.len();
+        out.extend_from_slice(pixels);
+        out.extend_from_slice(&fields.digest);
+        out.extend_from_slice(&fields.number.to_le_bytes());
+        out.extend_from_slice(&fields.label.unwrap_or(NO_LABEL).to_le_bytes());
+        fields.attributes.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+        let sum = crc32c::crc32c(&out[start..]);
+        out.extend_from_slice(&sum.to_le_bytes());
+    }
+
+    /// Whether a record is what was written.
+    pub fn is_whole(self, record: &[u8]) -> bool {
+        let (content, sum) = record.split_at(record.len() - 4);
+        crc32c::crc32c(content).to_le_bytes() == sum
+    }
+
+    /// The fields of a record, whole or not.
+    pub fn fields(self, record: &[u8]) -> Fields {
+        let rest = &record[self.image..];
+        let number = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&rest[..32]);
+        let attributes = (0..self.columns).map(|k| f32::from_bits(number(40 + 4 * k))).collect();
+        Fields { digest, number: number(32), label: Some(number(36)).filter(|&label| label != NO_LABEL), attributes }
+    }
+
+    /// The first bytes of a file made from what `plan` identifies.
+    pub fn head(self, plan: &Digest) -> [u8; HEAD] {
+        let mut head = [0; HEAD];
+        head[..8].copy_from_slice(MAGIC);
+        // Images are at most 2³⁰ bytes, and columns fit a table in memory.
+        head[8..12].copy_from_slice(&(self.image as u32).to_le_bytes());
+        head[12..16].copy_from_slice(&(self.columns as u32).to_le_bytes());
+        head[16..48].copy_from_slice(plan);
+        let sum = crc32c::crc32c(&head[..60]);
+        head[60..].copy_from_slice(&sum.to_le_bytes());
+        head
+    }
+
+    /// The layout and the plan that a head tells.
+    pub fn of_head(head: &[u8; HEAD]) -> Result<(Self, Digest), String> {
+        if &head[..8] != MAGIC {
+            return Err(match head.strip_prefix(&MAGIC[..7]) {
+                Some([version, ..]) => format!("it is of version {:?}; this program reads version 1", char::from(*version)),
+                _ => "it does not start like one".to_owned(),
+            });
+        }
+        let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        if crc32c::crc32c(&head[..60]) != number(60) {
+            return Err("its first bytes are damaged".to_owned());
+        }
+        let mut plan = [0; 32];
+        plan.copy_from_slice(&head[16..48]);
+        Ok((Self { image: number(8) as usize, columns: number(12) as usize }, plan))
+    }
+}
+
+impl Footer {
+    pub(super) fn layout(&self) -> Layout {
+        Layout { image: self.preprocess.image_len(), columns: self.columns.len() }
+    }
+
+    /// The footer as it ends a file.
+    pub(super) fn encode(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = serde_json::to_vec(self).map_err(|error| one_line(&error))?;
+        let (length, sum) = (bytes.len() as u64, crc32c::crc32c(&bytes));
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        bytes.extend_from_slice(END);
+        Ok(bytes)
+    }
+
+    /// Where the names begin: behind the records.
+    pub(super) fn names_at(&self) -> u64 {
+        (HEAD as u64).saturating_add(u64::from(self.images).saturating_mul(self.layout().record() as u64))
+    }
+
+    fn is_sound(&self, length: u64) -> bool {
+        let names = 8 * (u64::from(self.images) + 1);
+        self.preprocess.validate().is_ok()
+            && self.images > 0
+            && self.labelled != self.class_names.is_empty()
+            && self.names_at().checked_add(names).and_then(|at| at.checked_add(self.name_bytes)) == Some(length)
+    }
+}
+
+/// Opens a finished packed file and reads its footer.
+pub(crate) fn read_footer(path: &Path) -> Result<(File, Footer), DataError> {
+    let bad = |problem: String| DataError::bad(FORMAT, path, problem);
+    let as_io = |error| DataError::Io { path: path.to_owned(), error };
+    let file = File::open(path).map_err(as_io)?;
+    let length = file.metadata().map_err(as_io)?.len();
+    let reader = FileReader::from(file);
+    let mut head = [0; HEAD];
+    if length < HEAD as u64 + TAIL {
+        return Err(bad(format!("truncated: {length} bytes are too few for one")));
+    }
+    reader.read_exact_at(&mut head, 0).map_err(as_io)?;
+    let (layout, _) = Layout::of_head(&head).map_err(bad)?;
+    let mut tail = [0; TAIL as usize];
+    reader.read_exact_at(&mut tail, length - TAIL).map_err(as_io)?;
+    if &tail[12..] != END {
+        return Err(bad("truncated or unfinished: its end is missing; prepare it again".to_owned()));
+    }
+    let size = tail.first_chunk().map_or(u64::MAX, |size| u64::from_le_bytes(*size));
+    let room = length - HEAD as u64 - TAIL;
+    if size > room {
+        return Err(bad(format!("a footer of {size} bytes is promised where {room} are left")));
+    }
+    let mut bytes = vec![0; size as usize];
+    reader.read_exact_at(&mut bytes, length - TAIL - size).map_err(as_io)?;
+    if crc32c::crc32c(&bytes).to_le_bytes() != tail[8..12] {
+        return Err(bad("its footer is damaged".to_owned()));
+    }
+    let footer: Footer = serde_json::from_slice(&bytes).map_err(|error| bad(one_line(&error)))?;
+    if !footer.is_sound(length - TAIL - size) || footer.layout() != layout {
+        return Err(bad("its footer does not fit its length".to_owned()));
+    }
+    Ok((reader.into_inner(), footer))
+}

@@ -1,0 +1,248 @@
+//! Writing a packed file, in one go or in several.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::layout::{FORMAT, Fields, Footer, HEAD, Layout};
+use crate::error::{DataError, SkippedImage};
+use crate::formats::{self, Digest, Source};
+use crate::ingest::{self, Identity, Progress};
+use crate::preprocess::Preprocess;
+use crate::spec::{DataSpec, Split};
+
+/// What [`prepare`] made.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Images in the file.
+    pub images: usize,
+    /// Of these, how many an earlier, interrupted call had written.
+    pub resumed: usize,
+    /// Images that could not be decoded and are not in it.
+    pub skipped: Vec<SkippedImage>,
+    /// Length of the file.
+    pub bytes: u64,
+    /// What [`Dataset::fingerprint`](crate::Dataset::fingerprint) says of the set, packed or not.
+    pub fingerprint: String,
+}
+
+/// Decodes what `spec` names once, on all cores, and writes it to `out` in the shape that `preprocess` asks for.
+///
+/// The file is written under its name with `.part` added, synced and renamed: `out` is never there unfinished. Where a call
+/// was interrupted, the next one with the same arguments goes on after the last whole image. As data, `out` is the same set
+/// as `spec` under the same preprocessing, to the fingerprint, so that a run may go on with either.
+///
+/// # Errors
+/// As [`Dataset::open`](crate::Dataset::open); [`DataError::Exists`] if `out` is there and not to be replaced; [`DataError::Bad`] if the `.part` is of
+/// another set or in use; [`DataError::Write`].
+pub fn prepare(
+    spec: &str,
+    split: Split,
+    preprocess: &Preprocess,
+    out: &Path,
+    replace: bool,
+    progress: &dyn Fn(Progress),
+) -> Result<Prepared, DataError> {
+    preprocess.validate()?;
+    let check_free = || match out.symlink_metadata() {
+        Ok(found) if found.is_dir() || !replace => Err(DataError::Exists { path: out.to_owned() }),
+        _ => Ok(()),
+    };
+    check_free()?;
+    let spec = DataSpec::parse(spec)?;
+    let source = formats::open(&spec, split)?;
+    ingest::check_count(source.as_ref(), &spec.name())?;
+    let mut writer = Writer::open(source.as_ref(), preprocess, out)?;
+    let resumed = writer.resume()?;
+    writer.write_records(progress)?;
+    ingest::check_share(source.as_ref(), &writer.bad)?;
+    let footer = writer.finish()?;
+    check_free()?;
+    fs::rename(&writer.part, out).map_err(DataError::write(out))?;
+    // The name too must be on disk; where a folder cannot be synced (Windows), the system sees to it.
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    let bytes = writer.file.metadata().map_err(DataError::write(out))?.len();
+    let skipped = ingest::skipped(writer.bad, source.len());
+    Ok(Prepared { images: footer.images as usize, resumed, skipped, bytes, fingerprint: footer.fingerprint })
+}
+
+/// A packed file in the making.
+struct Writer<'a> {
+    source: &'a dyn Source,
+    preprocess: &'a Preprocess,
+    /// What of that is not done by the source.
+    remaining: Preprocess,
+    layout: Layout,
+    part: PathBuf,
+    file: File,
+    identity: Identity,
+    /// Numbers in the source of what is written.
+    written: Vec<u32>,
+    /// Names and reasons of what cannot be decoded.
+    bad: Vec<(String, String)>,
+    /// The next image of the source to look at.
+    next: usize,
+}
+
+impl<'a> Writer<'a> {
+    /// Opens or makes the unfinished file, for this process alone.
+    fn open(source: &'a dyn Source, preprocess: &'a Preprocess, out: &Path) -> Result<Self, DataError> {
+        let mut part = out.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let failed = |error| DataError::write(&part)(error);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(DataError::bad(FORMAT, &part, "another process is writing it".to_owned()));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let layout = Layout { image: preprocess.image_len(), columns: source.columns().len() };
+        let identity = Identity::new(preprocess, source.columns());
+        let remaining = source.remaining(preprocess);
+        Ok(Self { source, preprocess, remaining, layout, part, file, identity, written: Vec::new(), bad: Vec::new(), next: 0 })
+    }
+
+    fn failed(&self, error: io::Error) -> DataError {
+        DataError::write(&self.part)(error)
+    }
+
+    /// Takes over what an interrupted call wrote; returns how many images that are.
+    fn resume(&mut self) -> Result<usize, DataError> {
+        let plan = self.plan();
+        let head = self.layout.head(&plan);
+        let length = self.file.metadata().map_err(|error| self.failed(error))?.len();
+        let mut kept = HEAD as u64;
+        if length < HEAD as u64 {
+            self.file.rewind().and_then(|()| self.file.write_all(&head)).map_err(|error| self.failed(error))?;
+        } else {
+            let mut found = [0; HEAD];
+            let mut stream = BufReader::with_capacity(1 << 20, self.file.try_clone().map_err(|error| self.failed(error))?);
+            stream.rewind().and_then(|()| stream.read_exact(&mut found)).map_err(|error| self.failed(error))?;
+            if found != head {
+                let problem = "it was begun from other images or for another shape: delete it, or choose another name".to_owned();
+                return Err(DataError::bad(FORMAT, &self.part, problem));
+            }
+            let mut record = vec![0; self.layout.record()];
+            while stream.read_exact(&mut record).is_ok() && self.take_over(&record) {
+                kept += record.len() as u64;
+            }
+        }
+        // What is left was cut off in the middle.
+        self.file.set_len(kept).and_then(|()| self.file.seek(SeekFrom::Start(kept))).map_err(|error| self.failed(error))?;
+        Ok(self.written.len())
+    }
+
+    /// Counts a record that is there already, unless it is damaged or images before it, which were bad, are good by now.
+    fn take_over(&mut self, record: &[u8]) -> bool {
+        if !self.layout.is_whole(record) {
+            return false;
+        }
+        let Fields { digest, number, .. } = self.layout.fields(record);
+        if !(self.next..self.source.len()).contains(&(number as usize)) {
+            return false;
+        }
+        let mut bad = Vec::new();
+        for index in self.next..number as usize {
+            match self.source.load(index) {
+                Ok(_) => return false,
+                Err(reason) => bad.push((self.source.name(index), reason)),
+            }
+        }
+        self.bad.append(&mut bad);
+        self.count(number as usize, &digest);
+        true
+    }
+
+    fn count(&mut self, index: usize, digest: &Digest) {
+        self.identity.add(digest, self.source.label(index), &self.source.row(index));
+        // Their number was checked to fit.
+        self.written.push(index as u32);
+        self.next = index + 1;
+    }
+
+    /// Decodes and writes what is not there yet.
+    fn write_records(&mut self, progress: &dyn Fn(Progress)) -> Result<(), DataError> {
+        let total = self.source.len();
+        let pool = ingest::thread_pool()?;
+        let block = ingest::block_of(&pool);
+        let size = self.layout.image;
+        let mut pixels = vec![0; block.min(total) * size];
+        let mut records = Vec::new();
+        progress(Progress { done: self.next, total, skipped: self.bad.len() });
+        while self.next < total {
+            let images = self.next..(self.next + block).min(total);
+            let pixels = &mut pixels[..images.len() * size];
+            let results = ingest::decode_block(&pool, self.source, &self.remaining, images.start, pixels);
+            records.clear();
+            for ((index, result), pixels) in images.clone().zip(results).zip(pixels.chunks_exact(size)) {
+                match result {
+                    Ok(digest) => {
+                        let (label, attributes) = (self.source.label(index), self.source.row(index));
+                        let fields = Fields { digest, number: index as u32, label, attributes };
+                        self.layout.push(&mut records, pixels, &fields);
+                        self.count(index, &digest);
+                    }
+                    Err(reason) => self.bad.push((self.source.name(index), reason)),
+                }
+            }
+            self.next = images.end;
+            self.file.write_all(&records).map_err(|error| self.failed(error))?;
+            progress(Progress { done: self.next, total, skipped: self.bad.len() });
+        }
+        Ok(())
+    }
+
+    /// Writes names and footer, and has all of it on disk.
+    fn finish(&mut self) -> Result<Footer, DataError> {
+        let names: Vec<String> = self.written.iter().map(|&index| self.source.name(index as usize)).collect();
+        let mut end = 0u64;
+        let mut bytes = end.to_le_bytes().to_vec();
+        for name in &names {
+            end += name.len() as u64;
+            bytes.extend_from_slice(&end.to_le_bytes());
+        }
+        names.iter().for_each(|name| bytes.extend_from_slice(name.as_bytes()));
+        let identity = std::mem::replace(&mut self.identity, Identity::new(self.preprocess, &[]));
+        let footer = Footer {
+            images: self.written.len() as u32,
+            // Mirroring is done to batches: nothing of it is in the file.
+            preprocess: Preprocess { flip: false, ..self.preprocess.clone() },
+            labelled: !self.source.class_names().is_empty(),
+            class_names: self.source.class_names().to_vec(),
+            columns: self.source.columns().to_vec(),
+            // What is made from a packed file is what that would be taken for.
+            fingerprint: self
+                .source
+                .fingerprint(self.preprocess)
+                .filter(|_| self.bad.is_empty())
+                .unwrap_or_else(|| identity.finish()),
+            name_bytes: end,
+        };
+        bytes.extend(footer.encode().map_err(|problem| DataError::bad(FORMAT, &self.part, problem))?);
+        self.file.write_all(&bytes).and_then(|()| self.file.sync_all()).map_err(|error| self.failed(error))?;
+        Ok(footer)
+    }
+
+    /// Identifies what is being prepared, as far as that can be told without decoding it.
+    fn plan(&self) -> Digest {
+        let mut hash = Sha256::new_with_prefix(b"dcgan packed plan 1\0");
+        self.preprocess.identify(&mut hash);
+        crate::attributes::identify(self.source.columns(), &mut hash);
+        for index in 0..self.source.len() {
+            let (name, label) = (self.source.name(index), self.source.label(index).map_or(-1, i64::from));
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(name);
+            hash.update(label.to_le_bytes());
+            self.source.row(index).iter().for_each(|value| hash.update(value.to_le_bytes()));
+        }
+        hash.finalize().into()
+    }
+}

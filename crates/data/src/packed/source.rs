@@ -1,0 +1,134 @@
+//! A packed file as a source of pictures.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use sha2::{Digest as _, Sha256};
+
+use super::layout::{Fields, Footer, HEAD, Layout, read_footer};
+use crate::attributes::Attribute;
+use crate::decode::Picture;
+use crate::error::DataError;
+use crate::formats::{Digest, Source};
+use crate::ingest::hex;
+use crate::preprocess::Preprocess;
+
+/// The images of a packed file, in the order in which they were prepared.
+pub(crate) struct PackedSource {
+    path: PathBuf,
+    map: Mmap,
+    footer: Footer,
+    layout: Layout,
+}
+
+impl PackedSource {
+    /// Opens the file; no record is read yet.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let as_io = |error| DataError::Io { path: path.to_owned(), error };
+        let (file, footer) = read_footer(path)?;
+        #[expect(unsafe_code, reason = "a file is mapped")]
+        // SAFETY: what is mapped must not change while it is. `data` writes such files under other names and never
+        // changes one, and the documentation of the format asks the same of others.
+        let map = unsafe { Mmap::map(&file) }.map_err(as_io)?;
+        // A shuffled reader gains nothing from what lies behind a record. Only a hint, so that its failure does no harm.
+        #[cfg(unix)]
+        let _ = map.advise(memmap2::Advice::Random);
+        Ok(Self { path: path.to_owned(), map, layout: footer.layout(), footer })
+    }
+
+    /// The record, whole or not.
+    fn record(&self, index: usize) -> &[u8] {
+        let length = self.layout.record();
+        &self.map[HEAD + index * length..][..length]
+    }
+
+    /// The record, if it is what was written.
+    fn whole(&self, index: usize) -> Result<(&[u8], Fields), String> {
+        let record = self.record(index);
+        if !self.layout.is_whole(record) {
+            return Err("the checksum of its record is wrong: the file is damaged".to_owned());
+        }
+        let fields = self.layout.fields(record);
+        let known = fields.label.map_or(!self.footer.labelled, |label| (label as usize) < self.footer.class_names.len());
+        if known { Ok((&record[..self.layout.image], fields)) } else { Err("its label is out of range".to_owned()) }
+    }
+}
+
+impl Source for PackedSource {
+    fn len(&self) -> usize {
+        self.footer.images as usize
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn name(&self, index: usize) -> String {
+        let names = &self.map[self.footer.names_at() as usize..];
+        let offset = |k: usize| names.get(8 * k..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes) as usize);
+        let bytes = names.get(8 * (self.len() + 1)..).unwrap_or_default();
+        let name = offset(index).zip(offset(index + 1)).and_then(|(start, end)| bytes.get(start..end));
+        name.map_or_else(|| index.to_string(), |name| String::from_utf8_lossy(name).into_owned())
+    }
+
+    fn load(&self, index: usize) -> Result<Picture<'_>, String> {
+        Ok(self.load_with_digest(index)?.0)
+    }
+
+    fn load_with_digest(&self, index: usize) -> Result<(Picture<'_>, Digest), String> {
+        let (pixels, fields) = self.whole(index)?;
+        let Preprocess { size: [height, width], channels, .. } = self.footer.preprocess;
+        Ok((Picture { width, height, channels, pixels: Cow::Borrowed(pixels) }, fields.digest))
+    }
+
+    fn check(&self, index: usize) -> Result<Digest, String> {
+        Ok(self.whole(index)?.1.digest)
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        // Of a damaged record, which is never loaded, any class will do.
+        let last = self.footer.class_names.len().checked_sub(1)?;
+        Some(self.layout.fields(self.record(index)).label.unwrap_or(0).min(last as u32))
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.footer.class_names
+    }
+
+    fn columns(&self) -> &[Attribute] {
+        &self.footer.columns
+    }
+
+    fn row(&self, index: usize) -> Vec<f32> {
+        self.layout.fields(self.record(index)).attributes
+    }
+
+    #[cfg(unix)]
+    fn will_need(&self, index: usize) {
+        let length = self.layout.record();
+        // Only a hint, so that its failure does no harm.
+        let _ = self.map.advise_range(memmap2::Advice::WillNeed, HEAD + index * length, length);
+    }
+
+    /// Nothing, where the pictures are to become what they are already.
+    fn remaining(&self, preprocess: &Preprocess) -> Preprocess {
+        match self.footer.preprocess.makes_the_same(preprocess) {
+            true => Preprocess::new(preprocess.size, preprocess.channels),
+            false => preprocess.clone(),
+        }
+    }
+
+    /// The fingerprint of the set that was prepared, as long as its pixels pass through unchanged.
+    fn fingerprint(&self, preprocess: &Preprocess) -> Option<String> {
+        let Footer { preprocess: prepared, fingerprint, .. } = &self.footer;
+        let Preprocess { size, channels, crop, min_side, .. } = self.remaining(preprocess);
+        if (prepared.size, prepared.channels) == (size, channels) && crop.is_none() && min_side.is_none() {
+            return Some(fingerprint.clone());
+        }
+        let mut hash = Sha256::new_with_prefix(b"dcgan packed set 1\0");
+        hash.update(fingerprint);
+        preprocess.identify(&mut hash);
+        Some(hex(&hash.finalize()))
+    }
+}

@@ -1,0 +1,156 @@
+//! Dividing a folder of pictures into a training and a held-out part, once and for all: as two folders.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::DataError;
+use crate::formats::table::{Cells, FILE_NAME};
+use crate::formats::{self, Source};
+use crate::ingest::Progress;
+use crate::spec::{DataSpec, Split};
+
+/// How a folder is divided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SplitOptions {
+    /// The share that is held out, between 0 and 1.
+    pub test: f64,
+    /// Another seed holds out others.
+    pub seed: u64,
+    /// The column of `attributes.csv` whose values stay together: pictures that share one are in one part.
+    pub by: Option<String>,
+}
+
+/// The pictures of each part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Divided {
+    /// To be learned from.
+    pub train: usize,
+    /// Held out.
+    pub test: usize,
+}
+
+/// Puts the pictures of the folder `input` into `out/train` and `out/test`, under their own names and sub-folders, which
+/// are their classes. The files are linked (hard links) where the file system can, else copied; `input` stays as it is. An
+/// `attributes.csv` is taken along, with the new paths.
+///
+/// Of each class the share `test` is held out, rounded, at least one picture (or group, with `by`) and never all. Which
+/// ones is a function of the seed and of their names alone.
+///
+/// # Errors
+/// Options out of range, a folder without pictures or divided already, a table without the column or without a row for
+/// each picture, an `out` that holds something already, or the disk.
+pub fn split(input: &Path, out: &Path, options: &SplitOptions, progress: &dyn Fn(Progress)) -> Result<Divided, DataError> {
+    if !(options.test > 0.0 && options.test < 1.0) {
+        return Err(DataError::Divide(format!("a share of {}: it must be more than 0 and less than 1", options.test)));
+    }
+    let spec = DataSpec::parse(&format!("folder:{}", input.display()))?;
+    if formats::open(&spec, Split::Test).is_ok() {
+        return Err(DataError::Divide(format!("{input:?} has folders of both splits already")));
+    }
+    let source = formats::open(&spec, Split::Train)?;
+    let names: Vec<String> = (0..source.len()).map(|index| source.name(index).replace('\\', "/")).collect();
+    let table = read_table(input)?;
+    let groups = match &options.by {
+        None => names.clone(),
+        Some(column) => groups(table.as_ref().ok_or_else(|| no_table(input, column))?, input, column, &names)?,
+    };
+    let tests = held_out(source.as_ref(), &groups, options);
+
+    make_empty(out)?;
+    let (total, mut moved) = (names.len(), HashMap::new());
+    progress(Progress { done: 0, total, skipped: 0 });
+    for (k, name) in names.iter().enumerate() {
+        let part = if tests[k] { Split::Test } else { Split::Train };
+        let to = out.join(part.name()).join(name);
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder).map_err(DataError::write(folder))?;
+        }
+        let from = input.join(name);
+        if fs::hard_link(&from, &to).is_err() {
+            fs::copy(&from, &to).map_err(DataError::write(&to))?;
+        }
+        moved.insert(name.as_str(), part);
+        progress(Progress { done: k + 1, total, skipped: 0 });
+    }
+    if let Some(table) = &table {
+        write_table(table, &out.join(FILE_NAME), &moved)?;
+    }
+    let test = tests.iter().filter(|held| **held).count();
+    Ok(Divided { train: total - test, test })
+}
+
+/// Makes the folder, which must not hold anything yet.
+pub(crate) fn make_empty(folder: &Path) -> Result<(), DataError> {
+    fs::create_dir_all(folder).map_err(DataError::write(folder))?;
+    match folder.read_dir().map_err(DataError::write(folder))?.next() {
+        None => Ok(()),
+        Some(_) => Err(DataError::NotEmpty { path: folder.to_owned() }),
+    }
+}
+
+/// For each picture whether it is held out.
+fn held_out(source: &dyn Source, groups: &[String], options: &SplitOptions) -> Vec<bool> {
+    // A group counts for the class of its first picture.
+    let mut classes: BTreeMap<Option<u32>, Vec<&str>> = BTreeMap::new();
+    let mut chosen: HashMap<&str, bool> = HashMap::new();
+    for (index, group) in groups.iter().enumerate() {
+        if chosen.insert(group, false).is_none() {
+            classes.entry(source.label(index)).or_default().push(group);
+        }
+    }
+    for groups in classes.values_mut() {
+        groups.sort_by_cached_key(|group| Sha256::new().chain_update(options.seed.to_le_bytes()).chain_update(group).finalize());
+        let most = groups.len().saturating_sub(1);
+        let count = ((groups.len() as f64 * options.test).round() as usize).max(1).min(most);
+        groups.iter().take(count).for_each(|group| {
+            chosen.insert(group, true);
+        });
+    }
+    groups.iter().map(|group| chosen[group.as_str()]).collect()
+}
+
+fn no_table(input: &Path, column: &str) -> DataError {
+    DataError::Divide(format!("there is no {FILE_NAME} in {input:?} that could have a column {column:?}"))
+}
+
+/// The table beside the pictures, if there is one.
+fn read_table(folder: &Path) -> Result<Option<Cells>, DataError> {
+    let path = folder.join(FILE_NAME);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = fs::read(&path).map_err(|error| DataError::Io { path: path.clone(), error })?;
+    Cells::parse(&path, &bytes).map(Some)
+}
+
+/// The value of `column` for each picture.
+fn groups(table: &Cells, input: &Path, column: &str, names: &[String]) -> Result<Vec<String>, DataError> {
+    let at = table.heads.iter().position(|head| head == column).ok_or_else(|| {
+        let known = table.heads.iter().collect::<Vec<_>>().join(", ");
+        DataError::Divide(format!("{FILE_NAME} in {input:?} has no column {column:?} (it has {known})"))
+    })?;
+    let values: HashMap<String, &str> = table.files().zip(table.rows.iter().map(|row| &row[at])).collect();
+    let value = |name: &String| {
+        let found = values.get(name).map(|value| (*value).to_owned());
+        found.ok_or_else(|| DataError::Divide(format!("{FILE_NAME} in {input:?} has no row for {name:?}")))
+    };
+    names.iter().map(value).collect()
+}
+
+/// Writes the rows of the pictures that were put somewhere, with the paths that they have now.
+fn write_table(table: &Cells, path: &Path, moved: &HashMap<&str, Split>) -> Result<(), DataError> {
+    let wrong = |error: csv::Error| DataError::Write { path: PathBuf::from(path), error: error.into() };
+    let mut writer = csv::Writer::from_path(path).map_err(wrong)?;
+    writer.write_record(&table.heads).map_err(wrong)?;
+    for (row, file) in table.rows.iter().zip(table.files()) {
+        let Some(part) = moved.get(file.as_str()) else { continue };
+        let file = format!("{}/{file}", part.name());
+        writer
+            .write_record(row.iter().enumerate().map(|(k, cell)| if k == table.file { &*file } else { cell }))
+            .map_err(wrong)?;
+    }
+    writer.flush().map_err(|error| wrong(error.into()))
+}

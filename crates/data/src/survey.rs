@@ -1,0 +1,131 @@
+//! What is in a set before anything is done to it: sizes, channels, classes, bad pictures.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use crate::attributes::{Attribute, AttributeKind};
+use crate::error::{DataError, SkippedImage};
+use crate::formats::{self, Source};
+use crate::ingest::{Progress, thread_pool};
+use crate::spec::{DataSpec, Split};
+
+/// So many pictures are decoded at most; of larger sets, so many that lie evenly spread.
+pub const SURVEYED: usize = 20_000;
+
+/// Classes are counted in sets of at most so many pictures: a larger packed file would be read from end to end for it.
+pub const COUNTED: usize = 1_000_000;
+
+/// The values of an attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// How many have 1 (yes).
+    Binary(usize),
+    /// The least and the largest number.
+    Number(f32, f32),
+    /// How many have each word, in the words' order.
+    Category(Vec<usize>),
+}
+
+/// Pictures handed to the threads between two calls of the progress function.
+const BLOCK: usize = 256;
+
+/// What a split of a set holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Survey {
+    /// Pictures there are, good and bad.
+    pub images: usize,
+    /// Pictures that were decoded, or tried: all, or [`SURVEYED`] of them.
+    pub looked_at: usize,
+    /// Height and width, with how many have them: the most frequent first, then the larger.
+    pub sizes: Vec<([u32; 2], usize)>,
+    /// 1 grey, 2 grey with alpha, 3 RGB, 4 RGBA, with how many have them.
+    pub channels: BTreeMap<u8, usize>,
+    /// The classes' names, with how many pictures each has (of all, or of those looked at where there are more than
+    /// [`COUNTED`]); empty without labels.
+    pub classes: Vec<(String, usize)>,
+    /// What else is known of the pictures that were looked at.
+    pub attributes: Vec<(Attribute, Values)>,
+    /// Those that cannot be decoded, of the ones looked at.
+    pub bad: Vec<SkippedImage>,
+}
+
+impl Survey {
+    /// Looks at what `spec` names, on all cores, with `progress` called now and then from this thread.
+    ///
+    /// # Errors
+    /// Nothing there, no such split, no images, or a damaged file of many images. Bad pictures are no error.
+    pub fn of(spec: &DataSpec, split: Split, progress: &dyn Fn(Progress)) -> Result<Self, DataError> {
+        let source = formats::open(spec, split)?;
+        let images = source.len();
+        let chosen: Vec<usize> = match images {
+            0..=SURVEYED => (0..images).collect(),
+            _ => (0..SURVEYED).map(|k| (k as u128 * images as u128 / SURVEYED as u128) as usize).collect(),
+        };
+        let pool = thread_pool()?;
+        let (mut sizes, mut channels, mut bad) = (BTreeMap::<[u32; 2], usize>::new(), BTreeMap::new(), Vec::new());
+        let mut done = 0;
+        progress(Progress { done, total: chosen.len(), skipped: 0 });
+        for block in chosen.chunks(BLOCK) {
+            let look = |&index: &usize| source.load(index).map(|p| ([p.height, p.width], p.channels));
+            let found: Vec<_> = pool.install(|| block.par_iter().map(look).collect());
+            for (&index, found) in block.iter().zip(found) {
+                match found {
+                    Ok((size, depth)) => {
+                        *sizes.entry(size).or_default() += 1;
+                        *channels.entry(depth).or_default() += 1;
+                    }
+                    Err(reason) => {
+                        let (name, ordinal) = (source.name(index), bad.len() + 1);
+                        bad.push(SkippedImage { name, reason, ordinal, found: chosen.len() });
+                    }
+                }
+            }
+            done += block.len();
+            progress(Progress { done, total: chosen.len(), skipped: bad.len() });
+        }
+        let mut sizes: Vec<_> = sizes.into_iter().collect();
+        sizes.sort_by_key(|&([h, w], count)| std::cmp::Reverse((count, u64::from(h) * u64::from(w), h)));
+        let source = source.as_ref();
+        let classes = if images <= COUNTED { classes(source, 0..images) } else { classes(source, chosen.iter().copied()) };
+        Ok(Self { images, looked_at: chosen.len(), sizes, channels, classes, attributes: attributes(source, &chosen), bad })
+    }
+}
+
+fn attributes(source: &dyn Source, chosen: &[usize]) -> Vec<(Attribute, Values)> {
+    let columns = source.columns();
+    if columns.is_empty() {
+        return Vec::new();
+    }
+    let start = |column: &Attribute| match &column.kind {
+        AttributeKind::Binary => Values::Binary(0),
+        AttributeKind::Number => Values::Number(f32::INFINITY, f32::NEG_INFINITY),
+        AttributeKind::Category(words) => Values::Category(vec![0; words.len()]),
+    };
+    let mut found: Vec<_> = columns.iter().map(|column| (column.clone(), start(column))).collect();
+    for &index in chosen {
+        for ((_, values), value) in found.iter_mut().zip(source.row(index)) {
+            match values {
+                Values::Binary(yes) => *yes += usize::from(value == 1.0),
+                Values::Number(least, largest) => (*least, *largest) = (least.min(value), largest.max(value)),
+                // A damaged packed file may hold any number.
+                Values::Category(counts) => {
+                    if let Some(count) = counts.get_mut(value as usize) {
+                        *count += 1;
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+fn classes(source: &dyn Source, indices: impl Iterator<Item = usize>) -> Vec<(String, usize)> {
+    let mut counts = vec![0; source.class_names().len()];
+    for index in indices {
+        if let Some(count) = source.label(index).and_then(|label| counts.get_mut(label as usize)) {
+            *count += 1;
+        }
+    }
+    source.class_names().iter().cloned().zip(counts).collect()
+}

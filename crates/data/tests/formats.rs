@@ -1,0 +1,275 @@
+//! CIFAR, SVHN, STL-10, LSUN and CelebA as other programs write them, and what can be wrong with them.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{bytes, copied, fixture, labels, message, open, open_as, pixels, write};
+use data::{AttributeKind, DataSpec, Dataset, Preprocess, Split};
+
+fn rgb(side: u32) -> Preprocess {
+    Preprocess::new([side, side], 3)
+}
+
+fn shape(path: &Path) -> Option<[u32; 3]> {
+    DataSpec::parse(path.to_str().unwrap()).unwrap().picture_shape(Split::Train).unwrap()
+}
+
+fn assert_pixels(set: &Dataset, pictures: &[usize]) {
+    assert_eq!(set.len(), pictures.len());
+    for (index, &k) in pictures.iter().enumerate() {
+        assert_eq!(bytes(set, index), pixels(k, set.shape()[0]), "picture {k}");
+    }
+}
+
+#[test]
+fn cifar10() {
+    let folder = fixture("cifar10");
+    let train = open(&folder, &rgb(32)).unwrap();
+    assert_pixels(&train, &[0, 1, 2]);
+    assert_eq!((labels(&train), train.class_names()[9].as_str()), (vec![3, 9, 0], "truck"));
+    let test = open_as("cifar10:", &folder, Split::Test, &rgb(32)).unwrap();
+    assert_pixels(&test, &[3]);
+    // A file alone, whose name says nothing, by its content.
+    let alone = tempfile::tempdir().unwrap();
+    fs::copy(folder.join("data_batch_1.bin"), alone.path().join("x.bin")).unwrap();
+    let file = open(&alone.path().join("x.bin"), &rgb(32)).unwrap();
+    assert_pixels(&file, &[0, 1]);
+    assert_eq!(file.class_names()[3], "cat");
+    let test = open_as("", &folder.join("data_batch_2.bin"), Split::Test, &rgb(32)).unwrap();
+    assert_eq!(test.fingerprint(), open_as("", &folder, Split::Test, &rgb(32)).unwrap().fingerprint());
+    assert_eq!((shape(&folder), train.attribute_names().len()), (Some([32, 32, 3]), 0));
+}
+
+#[test]
+fn cifar100() {
+    let set = open(&fixture("cifar100"), &rgb(32)).unwrap();
+    assert_pixels(&set, &[0, 1]);
+    assert_eq!((labels(&set), set.class_names()[99].as_str()), (vec![99, 0], "fine_99"));
+    assert_eq!(set.attribute_names().collect::<Vec<_>>(), ["superclass"]);
+    let AttributeKind::Category(words) = &set.attribute_columns()[0].kind else { panic!("not words") };
+    assert_eq!((set.attributes(0), set.attributes(1), words[4].as_str()), (vec![19.0], vec![4.0], "coarse_4"));
+    let file = open(&fixture("cifar100/test.bin"), &rgb(32)).unwrap();
+    assert_eq!(labels(&file), [42]);
+}
+
+#[test]
+fn bad_cifar() {
+    let folder = copied("cifar10");
+    let batch = folder.path().join("data_batch_1.bin");
+    let good = fs::read(&batch).unwrap();
+    let text = |content: &[u8]| {
+        fs::write(&batch, content).unwrap();
+        message(open(folder.path(), &rgb(32)))
+    };
+    let cut = text(&good[..good.len() - 1]);
+    assert!(cut.contains("data_batch_1.bin") && cut.contains("6145 bytes are not a whole number of records of 3073"), "{cut}");
+    assert!(text(b"").contains("0 bytes are not a whole number"));
+    let mut wrong = good.clone();
+    wrong[3073] = 10;
+    let range = text(&wrong);
+    assert!(range.contains("label 10 of picture 1 is out of range (0 to 9)"), "{range}");
+    fs::write(&batch, &good).unwrap();
+    write(folder.path(), "batches.meta.txt", b"one\ntwo\n");
+    assert!(message(open(folder.path(), &rgb(32))).contains("names 2 classes where there are 10"));
+    write(folder.path(), "batches.meta.txt", b"\xFF\n");
+    assert!(message(open(folder.path(), &rgb(32))).contains("not UTF-8"));
+    fs::rename(folder.path().join("data_batch_2.bin"), folder.path().join("data_batch_3.bin")).unwrap();
+    assert!(message(open(folder.path(), &rgb(32))).contains("to data_batch_3.bin, and one is missing"));
+    fs::remove_file(folder.path().join("test_batch.bin")).unwrap();
+    assert!(message(open_as("", folder.path(), Split::Test, &rgb(32))).contains("looked for test_batch.bin"));
+}
+
+#[test]
+fn stl10() {
+    let folder = fixture("stl10");
+    let train = open(&folder, &rgb(96)).unwrap();
+    assert_pixels(&train, &[0, 1]);
+    assert_eq!((labels(&train), train.class_names()[9].as_str()), (vec![0, 9], "truck"));
+    let test = open_as("stl10:", &folder, Split::Test, &rgb(96)).unwrap();
+    assert_pixels(&test, &[2]);
+    assert_eq!(labels(&test), [3]);
+    let unlabelled = open(&folder.join("unlabeled_X.bin"), &rgb(96)).unwrap();
+    assert_pixels(&unlabelled, &[3]);
+    assert_eq!((unlabelled.label(0), unlabelled.class_names().len(), shape(&folder)), (None, 0, Some([96, 96, 3])));
+}
+
+#[test]
+fn bad_stl10() {
+    let folder = copied("stl10");
+    write(folder.path(), "train_y.bin", &[1, 11]);
+    let text = message(open(folder.path(), &rgb(96)));
+    assert!(text.contains("train_y.bin") && text.contains("label 11 of picture 1 is out of range (1 to 10)"), "{text}");
+    write(folder.path(), "train_y.bin", &[0, 1]);
+    assert!(message(open(folder.path(), &rgb(96))).contains("label 0 of picture 0"));
+    write(folder.path(), "train_y.bin", &[1]);
+    assert!(message(open(folder.path(), &rgb(96))).contains("2 images in"));
+    write(folder.path(), "train_X.bin", &[7; 27_649]);
+    assert!(message(open(folder.path(), &rgb(96))).contains("not a whole number of records of 27648 (pictures of 96×96)"));
+}
+
+#[test]
+fn svhn() {
+    let folder = fixture("svhn");
+    let train = open(&folder, &rgb(32)).unwrap();
+    assert_pixels(&train, &[0, 1, 2, 3]);
+    assert_eq!((labels(&train), train.class_names().len()), (vec![1, 0, 9, 0], 10));
+    let test = open_as("svhn:", &folder, Split::Test, &rgb(32)).unwrap();
+    assert_pixels(&test, &[0, 1]);
+    assert_eq!((labels(&test), shape(&folder)), (vec![1, 0], Some([32, 32, 3])));
+    let beside = open_as("", &folder.join("train_32x32.mat"), Split::Test, &rgb(32)).unwrap();
+    assert_eq!(beside.fingerprint(), test.fingerprint());
+}
+
+#[test]
+fn bad_svhn() {
+    let folder = copied("svhn");
+    let file = folder.path().join("test_32x32.mat");
+    let good = fs::read(&file).unwrap();
+    let text = |content: &[u8]| {
+        fs::write(&file, content).unwrap();
+        message(open_as("svhn:", &file, Split::Train, &rgb(32)))
+    };
+    let find = |what: &[u8]| good.windows(what.len()).position(|window| window == what).unwrap();
+    let cut = text(&good[..good.len() - 8]);
+    assert!(cut.contains("truncated: an array of 6200 bytes is promised where 6192 are left"), "{cut}");
+    assert!(text(&good[..100]).contains("shorter than a MAT-file's header"));
+    assert!(text(b"MATLAB 7.3 MAT-file, of HDF5").contains("shorter"));
+    assert!(text(&[b"MATLAB 7.3 MAT-file", &good[19..]].concat()).contains("only that level is read"));
+    let mut other = good.clone();
+    other[126..128].copy_from_slice(b"MI");
+    assert!(text(&other).contains("byte order"));
+    let mut label = good.clone();
+    let ten = find(&10f64.to_le_bytes());
+    label[ten..ten + 8].copy_from_slice(&11f64.to_le_bytes());
+    assert!(text(&label).contains("label 11 of picture 1 is out of range"));
+    label[ten..ten + 8].copy_from_slice(&f64::NAN.to_le_bytes());
+    assert!(text(&label).contains("label NaN of picture 1"));
+    let mut side = good.clone();
+    let sides = find(&[32, 0, 0, 0, 32, 0, 0, 0, 3, 0, 0, 0, 2]);
+    side[sides + 12] = 3;
+    assert!(text(&side).contains("array \"X\" of 32×32×3×3 elements has 6144 bytes"));
+    let mut swapped = good.clone();
+    swapped[sides..sides + 16].copy_from_slice(&[2, 32, 32, 3].map(u32::to_le_bytes).concat());
+    assert!(text(&swapped).contains("its X has 2×32×32×3 elements of type U8"));
+
+    // A compressed file that is cut or damaged inside.
+    let packed = fs::read(fixture("svhn/train_32x32.mat")).unwrap();
+    let mut damaged = packed.clone();
+    damaged[400] ^= 0xFF;
+    assert!(text(&damaged).contains("bad MAT-file"));
+    assert!(text(&packed[..packed.len() / 2]).contains("truncated"));
+    let mut only_y = packed[..128].to_vec();
+    only_y.extend(&packed[packed.len() - 8..]);
+    assert!(text(&packed[..128]).contains("it has no array \"X\""));
+    fs::remove_file(&file).unwrap();
+    assert!(message(open_as("", folder.path(), Split::Test, &rgb(32))).contains("looked for test_32x32.mat"));
+}
+
+#[test]
+fn lsun() {
+    let folder = fixture("lsun");
+    let check = |set: &Dataset| {
+        assert_eq!((0..3).map(|index| set.image_name(index)).collect::<Vec<_>>(), ["aa", "ab", "b0"]);
+        assert_eq!((set.label(0), set.class_names().len(), set.skipped().len()), (None, 0, 0));
+        for (index, colour) in [[200, 100, 50], [10, 20, 230]].iter().enumerate() {
+            assert!(bytes(set, index).iter().zip(colour.iter().cycle()).all(|(a, b)| a.abs_diff(*b) < 6), "image {index}");
+        }
+        assert_eq!(bytes(set, 2), pixels(2, 8));
+    };
+    let set = open(&folder, &rgb(8)).unwrap();
+    check(&set);
+    // By its own folder, by its file, uncached, and open twice at once.
+    check(&open_as("lsun:", &folder.join("church_train_lmdb"), Split::Train, &rgb(8)).unwrap());
+    check(&open(&folder.join("church_train_lmdb/data.mdb"), &rgb(8)).unwrap());
+    let spec = folder.display().to_string();
+    let uncached = Dataset::open_within(&spec, Split::Train, &rgb(8), 0, &|_| ()).unwrap();
+    check(&uncached);
+    assert_eq!(uncached.fingerprint(), set.fingerprint());
+    for of in ["", "church_train_lmdb"] {
+        assert_eq!(open_as("", &folder.join(of), Split::Test, &rgb(8)).unwrap().len(), 1);
+    }
+    assert!(!folder.join("church_train_lmdb/lock.mdb").exists(), "a lock file was written");
+}
+
+#[cfg(unix)]
+#[test]
+fn lsun_in_a_folder_that_cannot_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = copied("lsun/church_train_lmdb");
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(&folder.path().join("data.mdb"), 0o444);
+    mode(folder.path(), 0o555);
+    let set = open(folder.path(), &rgb(8));
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    mode(folder.path(), 0o755);
+    assert_eq!(set.unwrap().len(), 3);
+}
+
+#[test]
+fn bad_lsun() {
+    let folder = copied("lsun/church_train_lmdb");
+    let file = folder.path().join("data.mdb");
+    let good = fs::read(&file).unwrap();
+    let text = |content: &[u8]| {
+        fs::write(&file, content).unwrap();
+        message(open_as("lsun:", folder.path(), Split::Train, &rgb(8)))
+    };
+    let cut = text(&good[..good.len() - 4096]);
+    assert!(cut.contains("truncated: 12288 bytes promised, but it holds 8192"), "{cut}");
+    assert!(text(&good[..10]).contains("truncated: it is shorter than its header"));
+    assert!(text(&[7; 8192]).contains("it does not start like one"));
+    fs::write(&file, &good).unwrap();
+    assert!(message(open_as("lsun:", folder.path(), Split::Test, &rgb(8))).contains("…_val_lmdb"));
+    let both = copied("lsun");
+    for name in ["church_train_lmdb", "tower_train_lmdb"] {
+        write(both.path(), &format!("{name}/data.mdb"), &good);
+    }
+    assert!(message(open(both.path(), &rgb(8))).contains("(church_train_lmdb, tower_train_lmdb); name one of them"));
+}
+
+#[test]
+fn celeba() {
+    let folder = copied("celeba");
+    let of = |split| open_as("", folder.path(), split, &rgb(8));
+    let train = of(Split::Train).unwrap();
+    assert_eq!((train.len(), train.image_name(2)), (3, "000003.jpg".to_owned()));
+    assert_eq!(train.attribute_names().collect::<Vec<_>>(), ["Bald", "Male", "Smiling"]);
+    assert_eq!((train.attributes(0), train.attributes(1)), (vec![1.0, 0.0, 1.0], vec![0.0, 0.0, 1.0]));
+    assert!(train.attribute_columns().iter().all(|column| column.kind == AttributeKind::Binary));
+    let test = of(Split::Test).unwrap();
+    assert_eq!((test.len(), test.image_name(0), test.attributes(0)), (1, "000005.jpg".to_owned(), vec![1.0, 0.0, 1.0]));
+    // As it is handed out, in three folders.
+    let apart = tempfile::tempdir().unwrap();
+    for (from, to) in [("list_attr_celeba.txt", "Anno"), ("list_eval_partition.txt", "Eval"), ("img_align_celeba", "Img")] {
+        fs::create_dir(apart.path().join(to)).unwrap();
+        fs::rename(folder.path().join(from), apart.path().join(to).join(from)).unwrap();
+    }
+    let again = open_as("celeba:", apart.path(), Split::Train, &rgb(8)).unwrap();
+    assert_eq!(again.fingerprint(), train.fingerprint());
+    fs::remove_file(apart.path().join("Eval/list_eval_partition.txt")).unwrap();
+    assert_eq!(open(apart.path(), &rgb(8)).unwrap().len(), 5);
+    assert!(message(open_as("", apart.path(), Split::Test, &rgb(8))).contains("looked for list_eval_partition.txt"));
+}
+
+#[test]
+fn bad_celeba() {
+    let folder = copied("celeba");
+    let list = fs::read_to_string(folder.path().join("list_attr_celeba.txt")).unwrap();
+    let text = |content: &str| {
+        write(folder.path(), "list_attr_celeba.txt", content.as_bytes());
+        message(open(folder.path(), &rgb(8)))
+    };
+    assert!(text(&list[..list.len() - 21]).contains("truncated: 5 rows promised, but it holds 4"));
+    assert!(text(&list.replacen(" 1", " 2", 1)).contains("line 3: \"2\" is neither 1 nor -1"));
+    assert!(text(&list.replacen(" 1", "", 1)).contains("line 3 has not 3 values"));
+    assert!(text("many\n").contains("first line is not a number"));
+    assert!(text(&list.replace("000002", "000009")).contains("it has no row for \"000002.jpg\""));
+    write(folder.path(), "list_attr_celeba.txt", list.as_bytes());
+    fs::remove_file(folder.path().join("img_align_celeba/000003.jpg")).unwrap();
+    let text = message(open(folder.path(), &rgb(8)));
+    assert!(text.contains("there is no image for its row \"000003.jpg\""), "{text}");
+    fs::remove_dir_all(folder.path().join("img_align_celeba")).unwrap();
+    assert!(message(open(folder.path(), &rgb(8))).contains("it has no img_align_celeba"));
+}

@@ -1,0 +1,330 @@
+//! Damaged files of every format: an error or a set, never a panic, and never more memory than the file could hold.
+//!
+//! Each valid file is changed in a few places (bytes, whole numbers, pieces cut out, doubled or moved), checksums that would
+//! stop the reader at the door are made good again, and the set is opened and read to its end. `DCGAN_MUTATIONS=100` tries a hundred
+//! times as many.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{fixture, gzip, idx, open_as};
+use data::{Preprocess, Split};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+
+/// Deflate's largest ratio, which is also more than the tables of any format here need for each byte of a file.
+const PER_BYTE: usize = 1032;
+/// Buffers and threads, whatever the file.
+const FIXED: usize = 4 << 20;
+/// Where values are JPEG and WebP files, which may claim any size: what each of a few threads may decode to.
+const DECODED: usize = 4 * data::MAX_DECODED_BYTES as usize;
+
+/// Inputs for each seed.
+const CASES: u32 = 600;
+
+/// Counts what is allocated at once.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// One case at a time, for the counts to be its own.
+static TURN: Mutex<()> = Mutex::new(());
+
+// SAFETY: all is left to the system's allocator; the counts touch no memory of its.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[derive(Debug, Clone)]
+enum Change {
+    Byte(Index, u8),
+    Number(Index, u32),
+    Cut(Index, usize),
+    Double(Index, usize),
+    Swap(Index, Index, usize),
+    End(Index),
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let at = any::<Index>;
+    let number = prop_oneof![
+        Just(0u32),
+        Just(1),
+        Just(u32::MAX),
+        Just(i32::MAX as u32),
+        Just(1 << 24),
+        Just(65_536),
+        any::<u32>(),
+        0u32..512
+    ];
+    let digits = prop_oneof![Just(b'0'), Just(b'7'), Just(b'9'), Just(b'-'), Just(b'/'), Just(b'.'), Just(0), any::<u8>()];
+    let change = prop_oneof![
+        4 => (at(), digits).prop_map(|(at, byte)| Change::Byte(at, byte)),
+        3 => (at(), number).prop_map(|(at, number)| Change::Number(at, number)),
+        1 => (at(), 1usize..64).prop_map(|(at, length)| Change::Cut(at, length)),
+        1 => (at(), 1usize..600).prop_map(|(at, length)| Change::Double(at, length)),
+        1 => (at(), at(), 1usize..64).prop_map(|(from, to, length)| Change::Swap(from, to, length)),
+        1 => at().prop_map(Change::End),
+    ];
+    vec(change, 1..5)
+}
+
+fn apply(bytes: &mut Vec<u8>, changes: &[Change]) {
+    for change in changes {
+        if bytes.is_empty() {
+            return;
+        }
+        let length = bytes.len();
+        match *change {
+            Change::Byte(at, byte) => bytes[at.index(length)] = byte,
+            Change::Number(at, number) => {
+                // Numbers stand at even places more often than not.
+                let at = at.index(length) & !1;
+                let little = number.to_le_bytes();
+                bytes.iter_mut().skip(at).zip(little).for_each(|(byte, new)| *byte = new);
+            }
+            Change::Cut(at, count) => {
+                let at = at.index(length);
+                bytes.drain(at..(at + count).min(length));
+            }
+            Change::Double(at, count) => {
+                let at = at.index(length);
+                let piece = bytes[at..(at + count).min(length)].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            Change::Swap(from, to, count) => {
+                let piece: Vec<u8> = bytes.iter().copied().skip(from.index(length)).take(count).collect();
+                let to = to.index(length);
+                bytes.iter_mut().skip(to).zip(piece).for_each(|(byte, new)| *byte = new);
+            }
+            Change::End(at) => bytes.truncate(at.index(length)),
+        }
+    }
+}
+
+/// Changes `seed` again and again, has `write` make a set of it in a folder, and opens `name` there.
+fn mutate(kind: &str, seed: &[u8], name: &str, allowed: usize, write: impl Fn(&Path, Vec<u8>)) {
+    let times: u32 = std::env::var("DCGAN_MUTATIONS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    let config = Config { cases: CASES * times, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let folder = tempfile::tempdir().unwrap();
+    let opened = AtomicUsize::new(0);
+    let result = runner.run(&changes(), |changes| {
+        let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut bytes = seed.to_vec();
+        apply(&mut bytes, &changes);
+        write(folder.path(), bytes);
+        let size: usize = sizes(folder.path());
+        let before = LIVE.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        if let Ok(set) = open_as(kind, &folder.path().join(name), Split::Train, &Preprocess::new([2, 2], 3)) {
+            opened.fetch_add(1, Ordering::Relaxed);
+            let mut values = [0.0; 12];
+            for index in 0..set.len() {
+                // A cached image was decoded when the set was opened; others may turn out bad.
+                let written = set.write(index, &mut values);
+                prop_assert!(written.is_ok() || !set.is_cached());
+                let classes = set.class_names().len();
+                prop_assert!(set.label(index).is_none_or(|label| (label as usize) < classes));
+                prop_assert_eq!(set.attributes(index).len(), set.attribute_columns().len());
+            }
+        }
+        let peak = PEAK.load(Ordering::Relaxed) - before;
+        let allowed = allowed + PER_BYTE * size;
+        if peak > allowed {
+            return Err(TestCaseError::fail(format!("{peak} bytes for a file of {size}, more than {allowed}")));
+        }
+        Ok(())
+    });
+    println!("{kind} {name}: {} inputs, {} of them still a set", CASES * times, opened.into_inner());
+    result.unwrap();
+}
+
+fn sizes(path: &Path) -> usize {
+    if path.is_dir() {
+        return path.read_dir().unwrap().map(|entry| sizes(&entry.unwrap().path())).sum();
+    }
+    fs::metadata(path).unwrap().len() as usize
+}
+
+/// As it is, into the file of this name.
+fn plainly(name: &str) -> impl Fn(&Path, Vec<u8>) {
+    move |folder, bytes| fs::write(folder.join(name), bytes).unwrap()
+}
+
+fn read(name: &str) -> Vec<u8> {
+    fs::read(fixture(name)).unwrap()
+}
+
+#[test]
+fn idx_files() {
+    let bytes = idx(&[4, 3, 2], &(0..24).collect::<Vec<_>>());
+    mutate("idx:", &bytes, "x", FIXED, plainly("x"));
+    mutate("idx:", &bytes, "x", FIXED, |folder, bytes| fs::write(folder.join("x"), gzip(&bytes)).unwrap());
+    let packed = gzip(&bytes);
+    mutate("", &packed, "idx3", FIXED, plainly("idx3"));
+}
+
+#[test]
+fn cifar_files() {
+    mutate("cifar10:", &read("cifar10/data_batch_1.bin"), "x", FIXED, plainly("x"));
+    mutate("cifar100:", &read("cifar100/train.bin"), "x", FIXED, plainly("x"));
+}
+
+#[test]
+fn mat_files() {
+    // The head and the labels' array at the end, where the structure is, without most of the pixels between.
+    let mut plain = read("svhn/test_32x32.mat");
+    mutate("svhn:", &plain, "x", FIXED, plainly("x"));
+    // Compressed again after the change: one stream for each array.
+    let matrices = plain.split_off(128);
+    let zlib = |bytes: &[u8]| {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    mutate("svhn:", &matrices, "x", FIXED, move |folder, matrices| {
+        let mut file = plain.clone();
+        let mut rest = &matrices[..];
+        while rest.len() >= 8 {
+            let length = (u32::from_le_bytes(rest[4..8].try_into().unwrap()) as usize).min(rest.len() - 8) + 8;
+            let packed = zlib(&rest[..length]);
+            file.extend(15u32.to_le_bytes());
+            file.extend((packed.len() as u32).to_le_bytes());
+            file.extend(packed);
+            rest = &rest[length..];
+        }
+        fs::write(folder.join("x"), file).unwrap();
+    });
+    mutate("svhn:", &read("svhn/train_32x32.mat"), "x", FIXED, plainly("x"));
+}
+
+/// The values alone: the pages of the database are LMDB's own, and it trusts them.
+#[test]
+fn lmdb_values() {
+    let database = read("lsun/church_train_lmdb/data.mdb");
+    let find = |start: &[u8], end: &[u8]| {
+        let at = database.windows(start.len()).position(|window| window == start).unwrap();
+        let length = database[at..].windows(end.len()).position(|window| window == end).unwrap() + end.len();
+        at..at + length
+    };
+    let webp = {
+        let at = database.windows(4).position(|window| window == b"RIFF").unwrap();
+        at..at + 8 + u32::from_le_bytes(database[at + 4..at + 8].try_into().unwrap()) as usize
+    };
+    for value in [find(&[0xFF, 0xD8, 0xFF], &[0xFF, 0xD9]), webp, find(b"\x89PNG", b"IEND\xAE\x42\x60\x82")] {
+        mutate("lsun:", &database[value.clone()], "data.mdb", FIXED + DECODED, |folder, mut bytes| {
+            bytes.resize(value.len(), 0);
+            let mut changed = database.clone();
+            changed[value.clone()].copy_from_slice(&bytes);
+            // A new file each time: the one before may still be mapped.
+            let _ = fs::remove_file(folder.join("data.mdb"));
+            fs::write(folder.join("data.mdb"), changed).unwrap();
+        });
+    }
+}
+
+/// Makes the checksums of headers good again, so that what they say is read.
+fn mend_tar(bytes: &mut [u8]) {
+    for block in bytes.as_chunks_mut::<512>().0 {
+        if &block[257..262] == b"ustar" {
+            let sum = block[..148].iter().chain(&block[156..]).map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    }
+}
+
+#[test]
+fn tar_archives() {
+    // Without most of the zeros at its end.
+    for name in ["archives/tiny.tar", "archives/long.tar", "archives/pax.tar", "archives/json.tar"] {
+        let mut tar = read(name);
+        tar.truncate(tar.iter().rposition(|&byte| byte != 0).unwrap().next_multiple_of(512) + 1024);
+        mutate("tar:", &tar, "x", FIXED, |folder, mut bytes| {
+            mend_tar(&mut bytes);
+            fs::write(folder.join("x"), bytes).unwrap();
+        });
+        mutate("tar:", &tar, "x", FIXED, |folder, mut bytes| {
+            mend_tar(&mut bytes);
+            fs::write(folder.join("x"), gzip(&bytes)).unwrap();
+        });
+    }
+    mutate("tar:", &read("archives/tiny.tar.gz"), "x", FIXED, plainly("x"));
+}
+
+#[test]
+fn zip_archives() {
+    for name in ["archives/tiny.zip", "archives/stored.zip"] {
+        mutate("zip:", &read(name), "x", FIXED, plainly("x"));
+    }
+}
+
+#[test]
+fn tables() {
+    let table = b"file,age,hair,smiles\n\"0.ppm\",1.5,\"red, or so\",yes\n1.ppm,2,brown,no\n2.ppm,7e3,,no\n";
+    mutate("folder:", table, "", FIXED, |folder, bytes| {
+        for k in 0..3u8 {
+            fs::write(folder.join(format!("{k}.ppm")), [&b"P6\n1 1\n255\n"[..], &[k; 3]].concat()).unwrap();
+        }
+        fs::write(folder.join("attributes.csv"), bytes).unwrap();
+    });
+    for name in ["list_attr_celeba.txt", "list_eval_partition.txt"] {
+        mutate("celeba:", &read(&format!("celeba/{name}")), "", FIXED + DECODED, |folder, bytes| {
+            fs::create_dir_all(folder.join("img_align_celeba")).unwrap();
+            for k in 1..6u8 {
+                fs::write(folder.join(format!("img_align_celeba/{k:06}.jpg")), [&b"P6\n1 1\n255\n"[..], &[k; 3]].concat())
+                    .unwrap();
+            }
+            for other in ["list_attr_celeba.txt", "list_eval_partition.txt"] {
+                fs::write(folder.join(other), read(&format!("celeba/{other}"))).unwrap();
+            }
+            fs::write(folder.join(name), bytes).unwrap();
+        });
+    }
+}
+
+#[test]
+fn packed_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("set");
+    let spec = fixture("archives/tiny.zip").display().to_string();
+    data::prepare(&spec, Split::Train, &Preprocess::new([2, 2], 3), &out, false, &|_| ()).unwrap();
+    let packed = fs::read(&out).unwrap();
+    // A new file each time: the one before may still be mapped.
+    let write = |folder: &Path, bytes: &[u8]| {
+        let _ = fs::remove_file(folder.join("x"));
+        fs::write(folder.join("x"), bytes).unwrap();
+    };
+    mutate("packed:", &packed, "x", FIXED, |folder, bytes| write(folder, &bytes));
+    // The footer alone, its checksum made good again.
+    let tail = packed.len() - 20;
+    let length = u64::from_le_bytes(packed[tail..tail + 8].try_into().unwrap()) as usize;
+    let (records, footer) = packed[..tail].split_at(tail - length);
+    mutate("packed:", footer, "x", FIXED, |folder, footer| {
+        let sum = crc32c::crc32c(&footer).to_le_bytes();
+        let size = (footer.len() as u64).to_le_bytes();
+        write(folder, &[records, &footer, &size, &sum, &packed[tail + 12..]].concat());
+    });
+}
