@@ -215,7 +215,7 @@ fn few_pictures_are_learned_in_smaller_batches_with_advice() {
     // A batch that was asked for is not made smaller, and there is an end to what can be learned from.
     place.refused(1, &[&flags[..], &["--batch", "41"]].concat(), &["40 images, fewer than one batch of 41"]);
     common::pictures(&place.path("seven"), 7);
-    place.refused(1, &["train", "--data", "seven"], &["7 images, fewer than one batch of 64"]);
+    place.refused(1, &["train", "--data", "seven"], &["7 images, fewer than one batch of"]);
     common::pictures(&place.path("many"), 1000);
     assert!(!place.ok(&["train", "--data", "many", "--image", "16", "--dry-run"]).out.contains("are few"));
 }
