@@ -26,7 +26,7 @@ pub use adam::{Adam, AdamOptions};
 pub use ema::Ema;
 pub use error::NnError;
 pub use layers::Layer;
-pub use mode::{Mode, Statistics};
+pub use mode::{Mode, Noise, Pass, Statistics};
 pub use network::Network;
 pub use newmu::newmu_svhn_state;
 pub use param::Param;

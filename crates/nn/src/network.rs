@@ -31,25 +31,46 @@ impl Network {
     /// # Panics
     /// When `x` has not the shape of the first layer's input.
     #[track_caller]
-    pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        self.run(x, Pass { mode, momentum: None })
+    pub fn forward<'a>(&self, x: &Tensor, pass: impl Into<Pass<'a>>) -> Tensor {
+        self.features(x, pass, &[]).0
     }
 
+    /// [`forward`](Self::forward), and what the layers of these names put out on the way, in the order of the names. Of an activation that is the
+    /// activated tensor, of the layer before it the tensor before the activation.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward), and when no layer has one of the names.
     #[track_caller]
-    fn run(&self, x: &Tensor, pass: Pass) -> Tensor {
+    pub fn features<'a>(&self, x: &Tensor, pass: impl Into<Pass<'a>>, names: &[&str]) -> (Tensor, Vec<Tensor>) {
+        let pass = pass.into();
         let mut x = x.clone();
-        let mut layers = self.layers.iter().peekable();
-        while let Some((_, layer)) = layers.next() {
-            let activation = match layers.peek() {
-                Some((_, Layer::Activation(activation))) => *activation,
-                _ => Activation::None,
-            };
-            if !matches!(activation, Activation::None) {
-                layers.next();
-            }
+        let mut found = vec![None; names.len()];
+        for (name, layer, activation) in self.steps(names) {
             x = layer.forward(&x, pass, activation);
+            names.iter().zip(&mut found).filter(|(n, _)| **n == name).for_each(|(_, slot)| *slot = Some(x.clone()));
         }
-        x
+        let taken = names.iter().zip(found).map(|(name, slot)| match slot {
+            Some(tensor) => tensor,
+            None => panic!("features: no layer is called \"{name}\""),
+        });
+        (x, taken.collect())
+    }
+
+    /// The layers with the activation that each is fused with, under the name of the last of the two. What the layers called `apart` put
+    /// out is not activated.
+    fn steps(&self, apart: &[&str]) -> Vec<(&str, &Layer, Activation)> {
+        let mut steps: Vec<(&str, &Layer, Activation)> = Vec::with_capacity(self.layers.len());
+        for (name, layer) in &self.layers {
+            match (layer, steps.last_mut()) {
+                (Layer::Activation(own), Some((last, _, activation)))
+                    if matches!(activation, Activation::None) && !apart.contains(last) =>
+                {
+                    (*last, *activation) = (name, *own);
+                }
+                _ => steps.push((name, layer, Activation::None)),
+            }
+        }
+        steps
     }
 
     /// Replaces the running statistics by the plain average over these input batches (PyTorch's `momentum=None`): for weights that
@@ -68,7 +89,7 @@ impl Network {
                     }
                 });
             }
-            self.run(&batch, Pass { mode, momentum: Some(1.0 / (i + 1) as f32) });
+            self.forward(&batch, Pass { momentum: Some(1.0 / (i + 1) as f32), ..mode.into() });
         }
     }
 

@@ -50,7 +50,7 @@ impl BatchNorm {
     }
 
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass, activation: Activation) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
         let (gamma, beta) = (self.gamma.leaf(pass.mode.track), self.beta.leaf(pass.mode.track));
         match pass.mode.statistics {
             Statistics::Batch { update } => {

@@ -54,7 +54,7 @@ pub(crate) enum Place<'a> {
 impl Layer {
     /// The layer applied to `x`, then `activation`.
     #[track_caller]
-    pub(crate) fn forward(&self, x: &Tensor, pass: Pass, activation: Activation) -> Tensor {
+    pub(crate) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
         let track = pass.mode.track;
         match self {
             Self::Linear(l) => l.forward(x, track, activation),
