@@ -1,6 +1,7 @@
 //! The plan's estimate of memory beside a real training step. Alone in its binary: the counters are global.
 
-use nn::{Adam, Mode, Recipe, loss};
+use nn::loss::Objective;
+use nn::{Adam, Mode, Recipe};
 use tensor::rng::Philox;
 use tensor::{Device, Guard};
 
@@ -16,11 +17,11 @@ fn the_estimate_is_near_the_measured_peak() {
     for _ in 0..2 {
         let real = rng.uniform([16, 64, 64, 3], -1.0, 1.0);
         let fake = g.forward(&recipe.latents(&mut rng, 16, &Device::Cpu), Mode::TRAIN);
-        let mut grads = loss::real(&d.forward(&real, Mode::TRAIN)).backward();
-        grads.accumulate(loss::fake(&d.forward(&fake.detach(), Mode::TRAIN)).backward());
+        let mut grads = Objective::NonSaturating.real(&d.forward(&real, Mode::TRAIN), None).backward();
+        grads.accumulate(Objective::NonSaturating.fake(&d.forward(&fake.detach(), Mode::TRAIN), None).backward());
         adam_d.step(&d, &grads, &Guard::new(&Device::Cpu));
         drop(grads);
-        let grads = loss::generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN })).backward();
+        let grads = Objective::NonSaturating.generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN })).backward();
         adam_g.step(&g, &grads, &Guard::new(&Device::Cpu));
     }
     let (_, peak) = tensor::memory();

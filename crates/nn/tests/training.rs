@@ -3,7 +3,8 @@
 mod common;
 
 use common::{floats, values};
-use nn::{Adam, Ema, Mode, Network, NnError, Recipe, StateValue, Statistics, loss};
+use nn::loss::Objective;
+use nn::{Adam, Ema, Mode, Network, NnError, Recipe, StateValue, Statistics};
 use tensor::autograd::grad;
 use tensor::rng::Philox;
 use tensor::{Activation, Device, Guard, Tensor};
@@ -35,12 +36,12 @@ fn the_generator_s_step_computes_no_gradient_for_the_discriminator() {
     let (recipe, g, d, mut rng) = tiny(1);
     let z = recipe.latents(&mut rng, 3, &Device::Cpu);
     // Asked for by key, through a discriminator whose parameters are in the graph.
-    let logits = loss::generator(&d.forward(&g.forward(&z, Mode::TRAIN), Mode::TRAIN));
+    let logits = Objective::NonSaturating.generator(&d.forward(&g.forward(&z, Mode::TRAIN), Mode::TRAIN));
     let by_key = grad(&[(&logits, &Tensor::scalar(1.0))], &g.keys(), false);
     assert!(by_key.iter().all(Option::is_some));
     // Or through one whose parameters are constants.
     let frozen = Mode { track: false, ..Mode::TRAIN };
-    let gradients = loss::generator(&d.forward(&g.forward(&z, Mode::TRAIN), frozen)).backward();
+    let gradients = Objective::NonSaturating.generator(&d.forward(&g.forward(&z, Mode::TRAIN), frozen)).backward();
     assert_eq!(gradients.len(), g.params().len());
     for (key, expected) in g.keys().iter().zip(by_key) {
         let found = gradients.get(*key).expect("a gradient").to_vec();
@@ -55,10 +56,10 @@ fn the_generator_s_step_computes_no_gradient_for_the_discriminator() {
 fn step(recipe: &Recipe, (g, d): (&Network, &Network), adams: &mut [Adam; 2], rng: &mut Philox) -> usize {
     let real = rng.uniform([4, 16, 16, 1], -1.0, 1.0);
     let fake = g.forward(&recipe.latents(rng, 4, &Device::Cpu), Mode::TRAIN);
-    let mut grads = loss::real(&d.forward(&real, Mode::TRAIN)).backward();
-    grads.accumulate(loss::fake(&d.forward(&fake.detach(), Mode::TRAIN)).backward());
+    let mut grads = Objective::NonSaturating.real(&d.forward(&real, Mode::TRAIN), None).backward();
+    grads.accumulate(Objective::NonSaturating.fake(&d.forward(&fake.detach(), Mode::TRAIN), None).backward());
     let copies = adams[1].step(d, &grads, &Guard::new(&Device::Cpu));
-    let grads = loss::generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN })).backward();
+    let grads = Objective::NonSaturating.generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN })).backward();
     copies + adams[0].step(g, &grads, &Guard::new(&Device::Cpu))
 }
 
