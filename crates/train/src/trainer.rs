@@ -4,7 +4,7 @@ use crate::artefacts::{Array, Checkpoint, Dataset as DatasetMeta, Meta};
 use crate::{Settings, TrainError};
 use data::{Batch, Cursor};
 use nn::loss::Objective;
-use nn::{Adam, Ema, Mode, Network, Recipe, StateDict, StateValue};
+use nn::{Ema, Mode, Network, Optimizer, Recipe, StateDict, StateValue};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tensor::rng::Philox;
@@ -90,8 +90,8 @@ pub struct Trainer {
     settings: Settings,
     generator: Network,
     discriminator: Network,
-    adam_g: Adam,
-    adam_d: Adam,
+    adam_g: Optimizer,
+    adam_d: Optimizer,
     ema: Option<Ema>,
     latents: Philox,
     fixed: Tensor,
@@ -119,8 +119,8 @@ impl Trainer {
         let recipe = &settings.recipe;
         let (generator, discriminator) = recipe.build(&mut Philox::new(settings.seed, stream::WEIGHTS))?;
         [&generator, &discriminator].into_iter().for_each(|network| network.to_device(device));
-        let options = recipe.adam();
-        let (adam_g, adam_d) = (Adam::new(&generator, options), Adam::new(&discriminator, options));
+        let options = recipe.optimizer();
+        let (adam_g, adam_d) = (Optimizer::new(&generator, options), Optimizer::new(&discriminator, options));
         let ema = (recipe.train.ema > 0.0).then(|| Ema::new(&generator, recipe.train.ema as f32));
         let fixed = recipe.latents(&mut Philox::new(settings.seed, stream::FIXED_LATENTS), FIXED, device);
         device.check()?;
