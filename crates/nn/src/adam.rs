@@ -48,7 +48,7 @@ impl Adam {
                     let zeros = || Tensor::full_on(&value.device(), *value.shape(), 0.0);
                     Some(Moments { name, layout: entry.layout, m: zeros(), v: zeros() })
                 }
-                Place::Buffer(_) | Place::Count(_) => None,
+                Place::Buffer(_) | Place::Copied(_) | Place::Count(_) => None,
             })
             .collect();
         Self { options, steps: 0, moments }
