@@ -115,7 +115,7 @@ impl BatchNorm {
     }
 
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        let entry = |name, place| Entry { name, layout: self.layout.clone(), place };
+        let entry = |name: &str, place| Entry { name: name.into(), layout: self.layout.clone(), place };
         vec![
             entry("weight", Place::Param(&self.gamma)),
             entry("bias", Place::Param(&self.beta)),

@@ -28,7 +28,7 @@ impl HistoricalAverage {
             .entries()
             .filter_map(|(name, entry)| match entry.place {
                 Place::Param(param) => Some(Mean { name, layout: entry.layout, value: param.value() }),
-                Place::Buffer(_) | Place::Count(_) => None,
+                Place::Buffer(_) | Place::Copied(_) | Place::Count(_) => None,
             })
             .collect();
         Self { count: 0, means }

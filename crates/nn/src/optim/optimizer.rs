@@ -45,7 +45,7 @@ impl Optimizer {
                     let memory = options.rule.memory().iter().map(|_| zeros()).collect();
                     Some(Parameter { name, layout: entry.layout, memory })
                 }
-                Place::Buffer(_) | Place::Count(_) => None,
+                Place::Buffer(_) | Place::Copied(_) | Place::Count(_) => None,
             })
             .collect();
         Self { options, steps: 0, parameters }
