@@ -3,6 +3,7 @@
 use crate::peer::{Peer, Shape, Work};
 use clap::Args;
 use nn::Recipe;
+use nn::recipe::Player;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -120,6 +121,8 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
     recipe.image.size = [options.image; 2];
     recipe.image.channels = options.channels.unwrap_or(if options.image >= 48 { 3 } else { 1 });
     recipe.train.batch = options.batch;
+    // The peer does it in this order, whatever the source of the recipe did.
+    (recipe.train.first, recipe.train.fresh_latents) = (Player::Discriminator, false);
     let channels = recipe.image.channels;
     let preprocess = data::Preprocess::new([options.image as u32; 2], channels as u8);
     let settings = Settings {
@@ -132,6 +135,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         keep: 1,
         preprocess,
         recipe,
+        condition_file: None,
         changes: Vec::new(),
     };
     let latent = settings.recipe.generator.latent;

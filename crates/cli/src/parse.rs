@@ -50,6 +50,13 @@ pub fn decay(text: &str) -> Result<f64, String> {
     if (0.0..1.0).contains(&(decay as f32)) { Ok(decay) } else { Err(hint.into()) }
 }
 
+/// How far from the middle latents may be.
+pub fn truncation(text: &str) -> Result<f64, String> {
+    let hint = "must be a number greater than 0, such as 0.7";
+    let psi: f64 = text.parse().map_err(|_| hint)?;
+    if psi.is_finite() && psi > 0.0 { Ok(psi) } else { Err(hint.into()) }
+}
+
 /// A colour, `RRGGBB`, black, white or grey.
 pub fn colour(text: &str) -> Result<[u8; 3], String> {
     match text {

@@ -21,6 +21,8 @@ pub(crate) struct BuiltIn {
     pub classes: &'static [&'static str],
     /// The colour that suits what is transparent.
     pub background: [u8; 3],
+    /// Whether it is small and its pictures have clean edges and flat colours, which a discriminator learns by heart at once.
+    pub clean: bool,
     /// What it is, in a few words.
     pub about: &'static str,
     /// Whether it comes with the repository; else it can be fetched.
@@ -35,6 +37,7 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         kind: Kind::Idx,
         classes: &["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
         background: [0; 3],
+        clean: false,
         about: "articles of clothing, 60,000 + 10,000, 28x28 grey, 10 classes",
         ships: true,
     },
@@ -46,6 +49,7 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         classes: &[],
         // What emoji are drawn for.
         background: [255; 3],
+        clean: true,
         about: "people of Noto Emoji, 1,407 + 150, 64x64 colour, 6 classes",
         ships: true,
     },
@@ -56,6 +60,7 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         kind: Kind::Idx,
         classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
         background: [0; 3],
+        clean: false,
         about: "handwritten digits, 60,000 + 10,000, 28x28 grey, 10 classes",
         ships: false,
     },
@@ -66,6 +71,7 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         kind: Kind::Cifar10,
         classes: &[],
         background: [0; 3],
+        clean: false,
         about: "small photographs, 50,000 + 10,000, 32x32 colour, 10 classes",
         ships: false,
     },
@@ -76,6 +82,7 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         kind: Kind::Cifar100,
         classes: &[],
         background: [0; 3],
+        clean: false,
         about: "small photographs, 50,000 + 10,000, 32x32 colour, 100 classes",
         ships: false,
     },
@@ -86,6 +93,7 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         kind: Kind::Svhn,
         classes: &[],
         background: [0; 3],
+        clean: false,
         about: "house numbers, 73,257 + 26,032, 32x32 colour, 10 classes",
         ships: false,
     },
@@ -96,6 +104,7 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         kind: Kind::Stl10,
         classes: &[],
         background: [0; 3],
+        clean: false,
         about: "photographs, 5,000 + 8,000, 96x96 colour, 10 classes",
         ships: false,
     },
@@ -106,6 +115,7 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         kind: Kind::CelebA,
         classes: &[],
         background: [0; 3],
+        clean: false,
         about: "famous faces, 162,770 + 19,962, 178x218 colour, 40 attributes",
         ships: false,
     },

@@ -173,6 +173,12 @@ impl DataSpec {
         }
     }
 
+    /// Whether this is a built-in set that is small, with clean edges and flat colours: a plain GAN collapses on it.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        matches!(&self.target, Target::BuiltIn(set) if set.clean)
+    }
+
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }

@@ -192,6 +192,11 @@ impl Network {
         weights.for_each(|weight| weight.initialise_orthogonal(gain, rng));
     }
 
+    /// Draws all weights uniformly so that signals keep their size (Glorot & Bengio 2010), as Keras does. All else stays as it is.
+    pub fn initialise_glorot(&self, rng: &mut Philox) {
+        self.layers.iter().flat_map(|(_, layer)| layer.weights()).for_each(|weight| weight.initialise_glorot(rng));
+    }
+
     /// The data-dependent start, in one pass over a batch: under weight norm each output of a linear layer or a convolution is brought to
     /// mean 0 (by its bias, if it has one) and variance 1 (Salimans & Kingma 2016, section 3), and minibatch discrimination in the form
     /// of the code finds its scales. Networks without such layers stay as they are.

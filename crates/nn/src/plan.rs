@@ -1,8 +1,9 @@
 //! What a recipe will make, before it is made.
 
 use crate::architecture::{self, Architecture, Spec};
-use crate::layers::Window;
-use crate::recipe::Recipe;
+use crate::error::NnError;
+use crate::layers::{GlobalPool, Pool2d, PoolKind, Window};
+use crate::recipe::{Recipe, Weights};
 use std::fmt;
 use tensor::Activation;
 
@@ -30,6 +31,8 @@ pub struct Plan {
     pub discriminator: Vec<Row>,
     /// Length of the latent vector.
     pub latent: usize,
+    /// Numbers that the discriminator says of an image.
+    pub verdicts: usize,
     /// Height, width and channels of an image.
     pub image: [usize; 3],
     /// Images per step.
@@ -46,9 +49,9 @@ pub struct Plan {
 
 impl Plan {
     /// The plan of a valid recipe.
-    pub(crate) fn new(recipe: &Recipe) -> Self {
-        let (g, d) = (architecture::generator(recipe), architecture::discriminator(recipe));
-        let (generator, discriminator) = (rows(&g), rows(&d));
+    pub(crate) fn new(recipe: &Recipe) -> Result<Self, NnError> {
+        let (g, d) = (architecture::generator(recipe)?, architecture::discriminator(recipe)?);
+        let (generator, discriminator) = (rows(&g, recipe.generator.weights), rows(&d, recipe.discriminator.weights));
         let parameters = generator.iter().chain(&discriminator).map(|row| row.parameters).sum();
         let [h, w] = recipe.image.size;
         let image = [h, w, recipe.image.channels];
@@ -58,16 +61,18 @@ impl Plan {
         let memory_bytes = 16 * parameters as u64 + 4 * batch as u64 * activations;
         let multiplications = generator_work(&g) + discriminator_work(&d);
         let flops_per_step = 2.0 * batch as f64 * multiplications;
-        Self { generator, discriminator, latent: recipe.generator.latent, image, batch, parameters, memory_bytes, flops_per_step }
+        let latent = recipe.generator.latent;
+        let verdicts = recipe.verdicts();
+        Ok(Self { generator, discriminator, latent, verdicts, image, batch, parameters, memory_bytes, flops_per_step })
     }
 }
 
-fn rows(made: &Architecture) -> Vec<Row> {
+fn rows(made: &Architecture, weights: Weights) -> Vec<Row> {
     made.shapes()
         .map(|(name, spec, _, output)| {
             // Validation keeps this far below usize::MAX.
-            let parameters = usize::try_from(spec.parameters()).unwrap_or(usize::MAX);
-            Row { name: name.into(), kind: kind(spec), output, parameters, trainable: parameters > 0 }
+            let parameters = usize::try_from(spec.parameters(weights)).unwrap_or(usize::MAX);
+            Row { name: name.into(), kind: kind(spec, weights), output: output.to_vec(), parameters, trainable: parameters > 0 }
         })
         .collect()
 }
@@ -86,7 +91,7 @@ fn kept(made: &Architecture) -> u64 {
 
 /// Multiply-adds per sample of one forward pass, layer by layer; layers without any left out.
 fn work(made: &Architecture) -> Vec<f64> {
-    made.shapes().map(|(_, spec, input, output)| spec.multiplications(&input, &output)).filter(|m| *m > 0.0).collect()
+    made.shapes().map(|(_, spec, input, output)| spec.multiplications(input, output)).filter(|m| *m > 0.0).collect()
 }
 
 /// Forward, weight gradients, and input gradients but the first layer's.
@@ -101,25 +106,47 @@ fn discriminator_work(made: &Architecture) -> f64 {
     8.0 * work.iter().sum::<f64>() - 2.0 * work.first().unwrap_or(&0.0)
 }
 
-fn kind(spec: &Spec) -> String {
+fn kind(spec: &Spec, weights: Weights) -> String {
+    let how = match weights {
+        Weights::Plain => "",
+        Weights::SpectralNorm => ", spectral norm",
+        Weights::WeightNorm => ", weight norm",
+    };
     match spec {
-        Spec::LinearToImage { inputs, image } => format!("Linear {inputs} -> {}", image.iter().product::<usize>()),
-        Spec::LinearFromImage { image, outputs } => format!("Linear {} -> {outputs}", image.iter().product::<usize>()),
-        Spec::Conv2d { window, .. } => format!("Conv2d {}", describe(window)),
-        Spec::ConvTranspose2d { window, .. } => format!("ConvTranspose2d {}", describe(window)),
+        Spec::Linear { inputs, outputs, .. } => format!("Linear {inputs} -> {outputs}{how}"),
+        Spec::Conv2d { window, .. } => format!("Conv2d {}{how}", describe(window)),
+        Spec::ConvTranspose2d { window, .. } => format!("ConvTranspose2d {}{how}", describe(window)),
         Spec::BatchNorm { units: Some(_), .. } => "BatchNorm per unit".into(),
         Spec::BatchNorm { units: None, .. } => "BatchNorm".into(),
+        Spec::InstanceNorm { .. } => "InstanceNorm".into(),
+        Spec::LayerNorm { .. } => "LayerNorm".into(),
+        Spec::VirtualBatchNorm { .. } => "VirtualBatchNorm".into(),
         Spec::Activation(Activation::None) => "Identity".into(),
         Spec::Activation(Activation::Relu) => "ReLU".into(),
         Spec::Activation(Activation::LeakyRelu(slope)) => format!("LeakyReLU {slope}"),
         Spec::Activation(Activation::Tanh) => "Tanh".into(),
         Spec::Activation(Activation::Sigmoid) => "Sigmoid".into(),
         Spec::Reshape(_) => "Reshape".into(),
+        Spec::Maxout { pieces } => format!("Maxout of {pieces}"),
+        Spec::Dropout { p } => format!("Dropout {p}"),
+        Spec::Noise { std } => format!("Gaussian noise {std}"),
+        Spec::Pool(Pool2d { kind: PoolKind::Max, kernel, .. }) => format!("MaxPool {}x{}", kernel[0], kernel[1]),
+        Spec::Pool(Pool2d { kind: PoolKind::Average, kernel, .. }) => format!("AveragePool {}x{}", kernel[0], kernel[1]),
+        Spec::GlobalPool(GlobalPool::Average) => "Mean of each channel".into(),
+        Spec::GlobalPool(GlobalPool::Sum) => "Sum of each channel".into(),
+        Spec::Upsample { scale } => format!("Upsample {scale}x, nearest"),
+        Spec::Attention { .. } => "SelfAttention".into(),
+        Spec::MinibatchStddev { group } => format!("MinibatchStdDev of {group}"),
+        Spec::MinibatchDiscrimination { kernels, dims, .. } => format!("MinibatchDiscrimination {kernels}x{dims}"),
+        Spec::Condition { size } => format!("Condition, {size} appended"),
+        Spec::Embed { size, features } => format!("Condition, {size} as {features} appended"),
+        Spec::Projection { inputs, size } => format!("Projection {inputs}, condition {size}"),
     }
 }
 
 fn describe(window: &Window) -> String {
-    let Window { kernel: [kh, kw], stride: [stride, _], pad: [[pad, _], _] } = window;
+    let Window { kernel: [kh, kw], stride: [stride, _], pad: [[top, bottom], [left, right]] } = window;
+    let pad = if [bottom, left, right] == [top; 3] { top.to_string() } else { format!("{top}/{bottom}, {left}/{right}") };
     format!("{kh}x{kw}, stride {stride}, padding {pad}")
 }
 
@@ -128,7 +155,11 @@ impl fmt::Display for Plan {
         let image = shape(&self.image);
         table(f, &format!("Generator: latent vector {} -> image {image}", self.latent), &self.generator)?;
         writeln!(f)?;
-        table(f, &format!("Discriminator: image {image} -> one logit (real or generated)"), &self.discriminator)?;
+        let verdict = match self.verdicts {
+            1 => "one logit (real or generated)".into(),
+            n => format!("{n} logits (real or generated, and classes)"),
+        };
+        table(f, &format!("Discriminator: image {image} -> {verdict}"), &self.discriminator)?;
         let gib = self.memory_bytes as f64 / (1u64 << 30) as f64;
         write!(
             f,

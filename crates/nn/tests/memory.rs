@@ -1,6 +1,7 @@
 //! The plan's estimate of memory beside a real training step. Alone in its binary: the counters are global.
 
 use nn::loss::Objective;
+use nn::recipe::Player;
 use nn::{Mode, Optimizer, Recipe};
 use tensor::rng::Philox;
 use tensor::{Device, Guard};
@@ -12,7 +13,8 @@ fn the_estimate_is_near_the_measured_peak() {
     let plan = recipe.plan().expect("valid");
     let mut rng = Philox::new(1, 0);
     let (g, d) = recipe.build(&mut rng).expect("valid");
-    let (mut optimizer_g, mut optimizer_d) = (Optimizer::new(&g, recipe.optimizer()), Optimizer::new(&d, recipe.optimizer()));
+    let (mut optimizer_g, mut optimizer_d) =
+        (Optimizer::new(&g, recipe.optimizer(Player::Generator)), Optimizer::new(&d, recipe.optimizer(Player::Generator)));
     tensor::reset_peak();
     for _ in 0..2 {
         let real = rng.uniform([16, 64, 64, 3], -1.0, 1.0);

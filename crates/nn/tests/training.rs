@@ -4,6 +4,7 @@ mod common;
 
 use common::{floats, values};
 use nn::loss::Objective;
+use nn::recipe::Player;
 use nn::{Ema, Mode, Network, NnError, Optimizer, Recipe, StateValue, Statistics};
 use tensor::autograd::grad;
 use tensor::rng::Philox;
@@ -66,7 +67,8 @@ fn step(recipe: &Recipe, (g, d): (&Network, &Network), optimizers: &mut [Optimiz
 #[test]
 fn a_steady_step_copies_nothing() {
     let (recipe, g, d, mut rng) = tiny(1);
-    let mut optimizers = [Optimizer::new(&g, recipe.optimizer()), Optimizer::new(&d, recipe.optimizer())];
+    let mut optimizers =
+        [Optimizer::new(&g, recipe.optimizer(Player::Generator)), Optimizer::new(&d, recipe.optimizer(Player::Generator))];
     let mut ema = Ema::new(&g, 0.9);
     let before = (values(&g), values(&d));
     for i in 0..4 {
@@ -90,14 +92,16 @@ fn a_steady_step_copies_nothing() {
 #[test]
 fn saved_optimisers_and_networks_go_on_bit_for_bit() {
     let (recipe, g, d, mut rng) = tiny(1);
-    let mut optimizers = [Optimizer::new(&g, recipe.optimizer()), Optimizer::new(&d, recipe.optimizer())];
+    let mut optimizers =
+        [Optimizer::new(&g, recipe.optimizer(Player::Generator)), Optimizer::new(&d, recipe.optimizer(Player::Generator))];
     for _ in 0..2 {
         step(&recipe, (&g, &d), &mut optimizers, &mut rng);
     }
     let (_, g2, d2, _) = tiny(2);
     g2.load_state_dict(&g.state_dict()).expect("the same recipe");
     d2.load_state_dict(&d.state_dict()).expect("the same recipe");
-    let mut optimizers2 = [Optimizer::new(&g2, recipe.optimizer()), Optimizer::new(&d2, recipe.optimizer())];
+    let mut optimizers2 =
+        [Optimizer::new(&g2, recipe.optimizer(Player::Generator)), Optimizer::new(&d2, recipe.optimizer(Player::Generator))];
     for (to, from) in optimizers2.iter_mut().zip(&optimizers) {
         to.load_state(&from.state()).expect("the same recipe");
         assert_eq!((to.steps(), to.state()), (2, from.state()));
@@ -115,8 +119,9 @@ fn saved_optimisers_and_networks_go_on_bit_for_bit() {
 #[test]
 fn an_optimiser_refuses_another_network_s_state() {
     let (recipe, g, d, _) = tiny(1);
-    let mut optimizer = Optimizer::new(&g, recipe.optimizer());
-    let error = optimizer.load_state(&Optimizer::new(&d, recipe.optimizer()).state()).expect_err("another network");
+    let mut optimizer = Optimizer::new(&g, recipe.optimizer(Player::Generator));
+    let error =
+        optimizer.load_state(&Optimizer::new(&d, recipe.optimizer(Player::Generator)).state()).expect_err("another network");
     assert!(matches!(error, NnError::MissingTensor { .. } | NnError::WrongShape { .. }), "{error}");
     let mut state = optimizer.state();
     state.insert("steps".into(), StateValue::count(-1));

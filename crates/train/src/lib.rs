@@ -6,18 +6,21 @@
 #![forbid(unsafe_code)]
 
 pub mod artefacts;
+pub mod condition;
 mod error;
 mod event;
 mod exchange;
 mod run;
 mod sample;
 mod settings;
+mod step;
 mod trainer;
 
 pub use error::TrainError;
 pub use event::Event;
 pub use exchange::{export, import, import_newmu_svhn};
 pub use run::{Outcome, run};
-pub use sample::{BatchNormMode, Sampler, latents};
+pub use sample::{BatchNormMode, Sampler, latents, told, truncate};
 pub use settings::{Change, Settings};
+pub use step::Given;
 pub use trainer::{Losses, Measured, Trainer};

@@ -4,7 +4,8 @@ use crate::artefacts::{
     ArtefactError, Dataset as DatasetMeta, EventWriter, GridOptions, Keep, MetricsWriter, Row, RunDir, grid, metrics, plot,
     rotation, timelapse,
 };
-use crate::{Event, Losses, Measured, TrainError, Trainer};
+use crate::condition::Conditions;
+use crate::{Event, Given, Losses, Measured, TrainError, Trainer};
 use data::{Dataset, Loader};
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -63,6 +64,13 @@ pub fn run(
     let first = trainer.steps_done();
     let mut loader = Loader::new(dataset.clone(), settings.recipe.train.batch, trainer.cursor(), PREFETCH)?;
     let per_epoch = loader.batches_per_epoch();
+    let conditions = match &settings.recipe.condition {
+        Some(condition) => Some(Conditions::new(condition, dataset, settings.condition_file.as_deref())?),
+        None => None,
+    };
+    if let Some(conditions) = &conditions {
+        trainer.show(conditions);
+    }
     dir.write_config(&settings.to_toml()?)?;
     let begun = dir.metrics().exists();
     let mut out = Output {
@@ -88,13 +96,16 @@ pub fn run(
     let mut pending: VecDeque<Measured> = VecDeque::new();
     while trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
-        let batch = loader.next()?;
-        pending.push_back(trainer.step(&batch));
-        let epoch_end = batch.epoch_end;
-        loader.recycle(batch.images);
+        // Every update of D sees pictures of its own.
+        let batches = (0..settings.recipe.train.d_steps).map(|_| loader.next()).collect::<Result<Vec<_>, _>>()?;
+        let given: Vec<Given<'_>> =
+            batches.iter().map(|batch| Given { batch, condition: conditions.as_ref().map(|c| c.of(batch)) }).collect();
+        pending.push_back(trainer.step_with(&given));
+        let epoch_end = batches.iter().any(|batch| batch.epoch_end);
+        batches.into_iter().for_each(|batch| loader.recycle(batch.images));
         let step = trainer.steps_done();
         let last = step == settings.steps;
-        let epoch = step / per_epoch;
+        let epoch = step * settings.recipe.train.d_steps as u64 / per_epoch;
         let logs = step.is_multiple_of(settings.log_every) || last;
         let samples = step.is_multiple_of(settings.sample_every) || last || (epoch_end && NAMED_EPOCHS.contains(&epoch));
         let saves = step.is_multiple_of(settings.checkpoint_every) || last || stop.load(Ordering::Relaxed);

@@ -3,7 +3,8 @@
 use crate::TrainError;
 use crate::artefacts::Checkpoint;
 use crate::trainer::section;
-use nn::{Mode, Network, Recipe, Statistics};
+use nn::recipe::{Condition, Conditioned, Distribution};
+use nn::{Mode, Network, Pass, Recipe, Statistics};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 
@@ -37,6 +38,31 @@ pub fn latents(recipe: &Recipe, seed: u64, count: usize) -> Tensor {
     recipe.latents(&mut Philox::new(seed, LATENTS), count, &Device::Cpu)
 }
 
+/// Latents nearer to the middle of their distribution: fewer kinds of pictures, each more typical (Brock et al. 2019). N(0, 1) becomes N(0, 1)
+/// between −ψ and ψ, U(−1, 1) becomes U(−ψ, ψ); each number keeps its place in the order, so that a picture stays the same one, tamer. ψ > 0.
+pub fn truncate(recipe: &Recipe, latents: &Tensor, psi: f64) -> Tensor {
+    let values: Vec<f32> = match recipe.generator.distribution {
+        Distribution::Uniform => latents.to_vec().iter().map(|z| z * psi as f32).collect(),
+        Distribution::Normal => {
+            // P(|Z| < ψ); a normal number's share of it is the same before and after.
+            let inside = libm::erf(psi / std::f64::consts::SQRT_2);
+            latents.to_vec().iter().map(|&z| truncated(f64::from(z), psi, inside) as f32).collect()
+        }
+    };
+    Tensor::from_slice(&values, *latents.shape())
+}
+
+/// The number within ±ψ whose distance from 0 has the share of `inside` below it that |z| has of 1, by bisection.
+fn truncated(z: f64, psi: f64, inside: f64) -> f64 {
+    let share = libm::erf(z.abs() / std::f64::consts::SQRT_2) * inside;
+    let (mut low, mut high) = (0.0, psi);
+    for _ in 0..50 {
+        let middle = (low + high) / 2.0;
+        if libm::erf(middle / std::f64::consts::SQRT_2) < share { low = middle } else { high = middle }
+    }
+    (low + high) / 2.0 * z.signum()
+}
+
 impl Sampler {
     /// The generator of a checkpoint, on `device`: its average over training where it holds one. Without `mode`, running statistics, or
     /// recalibrated ones where the weights came without.
@@ -56,7 +82,8 @@ impl Sampler {
             BatchNormMode::Recalibrated => {
                 let mut rng = Philox::new(0, CALIBRATION);
                 let [batches, size] = CALIBRATION_BATCHES;
-                generator.recalibrate((0..batches).map(|_| recipe.latents(&mut rng, size, device)));
+                let condition = told(&recipe).map(|_| recipe.example_conditions(size).to_device(device));
+                generator.recalibrate_under((0..batches).map(|_| (recipe.latents(&mut rng, size, device), condition.clone())));
                 Mode::SAMPLE
             }
         };
@@ -83,7 +110,21 @@ impl Sampler {
     /// # Errors
     /// Latents of another width than the recipe's, a batch of 0, or a part of one picture under [`BatchNormMode::Batch`], whose statistics
     /// would be of a single value. [`TrainError::Gpu`] when the device fails.
-    pub fn draw(&self, latents: &Tensor, batch: usize, mut progress: impl FnMut(usize)) -> Result<Tensor, TrainError> {
+    pub fn draw(&self, latents: &Tensor, batch: usize, progress: impl FnMut(usize)) -> Result<Tensor, TrainError> {
+        self.draw_under(latents, None, batch, progress)
+    }
+
+    /// [`draw`](Self::draw) of a generator that is told a condition, `[N, K]` on the CPU.
+    ///
+    /// # Errors
+    /// As [`draw`](Self::draw); and a condition that is missing, of another shape, or not wanted.
+    pub fn draw_under(
+        &self,
+        latents: &Tensor,
+        condition: Option<&Tensor>,
+        batch: usize,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Tensor, TrainError> {
         let width = self.recipe.generator.latent;
         if latents.shape().rank() != 2 || latents.shape()[1] != width {
             let shape = latents.shape();
@@ -93,6 +134,7 @@ impl Sampler {
             return Err(TrainError::Setting("--batch is 0: it must be at least 1".into()));
         }
         let count = latents.shape()[0];
+        self.check_condition(condition, count)?;
         let split = count.div_ceil(batch);
         if matches!(self.mode.statistics, Statistics::Batch { .. }) && count > 0 && count / split < 2 {
             return Err(TrainError::Setting(format!(
@@ -103,7 +145,10 @@ impl Sampler {
         for i in 0..split {
             let (start, end) = (count * i / split, count * (i + 1) / split);
             let part = latents.narrow(0, start, end - start).to_device(&self.device);
-            parts.push(tensor::per_image(|| self.generator.forward(&part, self.mode)).to_device(&Device::Cpu));
+            let told = condition.map(|rows| rows.narrow(0, start, end - start).to_device(&self.device));
+            let pass = Pass::from(self.mode).with_condition(told.as_ref());
+            let images = self.recipe.image.range.leave(&tensor::per_image(|| self.generator.forward(&part, pass)));
+            parts.push(images.to_device(&Device::Cpu));
             self.device.check()?;
             progress(end);
         }
@@ -116,10 +161,54 @@ impl Sampler {
             _ => Ok(tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)),
         }
     }
+
+    fn check_condition(&self, condition: Option<&Tensor>, count: usize) -> Result<(), TrainError> {
+        let bad = |text: String| Err(TrainError::Mismatch(text));
+        match (told(&self.recipe), condition) {
+            (None, None) => Ok(()),
+            (None, Some(_)) => bad("this generator takes no condition: it was trained without".into()),
+            (Some(c), None) => bad(format!("this generator wants a condition of {} numbers for each picture", c.size)),
+            (Some(c), Some(rows)) if rows.shape()[..] != [count, c.size] => bad(format!(
+                "the conditions have shape {:?}: {count} pictures of this generator take [{count}, {}]",
+                rows.shape(),
+                c.size
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The condition that the generator of `recipe` is told, if it is told one.
+pub fn told(recipe: &Recipe) -> Option<&Condition> {
+    recipe.condition.as_ref().filter(|c| c.generator != Conditioned::None)
 }
 
 /// Whether the generator's running statistics have ever been moved.
 fn has_statistics(checkpoint: &Checkpoint) -> bool {
     let counts = || checkpoint.tensors.iter().filter(|(name, _)| name.starts_with("g.") && name.ends_with("num_batches_tracked"));
     counts().next().is_none() || counts().any(|(_, array)| array.as_i64().is_some_and(|n| n.iter().any(|&n| n > 0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truncated_latents_keep_their_order_and_their_distribution() {
+        let recipe = Recipe::preset("torch").unwrap();
+        let z = latents(&recipe, 3, 200);
+        let near = truncate(&recipe, &z, 0.5);
+        let (z, near) = (z.to_vec(), near.to_vec());
+        assert!(near.iter().all(|v| v.abs() <= 0.5));
+        let mut order: Vec<usize> = (0..z.len()).collect();
+        order.sort_by(|&a, &b| z[a].total_cmp(&z[b]));
+        assert!(order.windows(2).all(|pair| near[pair[0]] <= near[pair[1]]));
+        // The variance of a normal number within ±ψ is 1 − 2ψ φ(ψ) / P(|Z| < ψ).
+        let phi = (-0.125f64).exp() / (2.0 * std::f64::consts::PI).sqrt();
+        let expected = 1.0 - phi / libm::erf(0.5 / std::f64::consts::SQRT_2);
+        let variance = near.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / near.len() as f64;
+        assert!((variance / expected - 1.0).abs() < 0.05, "{variance} {expected}");
+        let wide = truncate(&recipe, &Tensor::from_slice(&z, [200, 100]), 50.0).to_vec();
+        assert!(z.iter().zip(&wide).all(|(a, b)| (a - b).abs() < 1e-5));
+    }
 }

@@ -4,6 +4,7 @@ use crate::TrainError;
 use data::Preprocess;
 use nn::Recipe;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// A run's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct Settings {
     pub keep: usize,
     /// How pictures become the network's input.
     pub preprocess: Preprocess,
+    /// The file of vectors that pictures are conditioned on, where the recipe wants some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition_file: Option<PathBuf>,
     /// The networks and how they are trained.
     pub recipe: Recipe,
     /// What was changed when the run was resumed.

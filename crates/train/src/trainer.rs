@@ -1,27 +1,37 @@
 //! The adversarial step and the state it moves.
 
 use crate::artefacts::{Array, Checkpoint, Dataset as DatasetMeta, Meta};
+use crate::condition::Conditions;
 use crate::{Settings, TrainError};
-use data::{Batch, Cursor};
-use nn::loss::Objective;
-use nn::{Ema, Mode, Network, Optimizer, Recipe, StateDict, StateValue};
+use data::Cursor;
+use nn::loss::HistoricalAverage;
+use nn::recipe::{ConditionKind, Conditioned, Player};
+use nn::{Ema, Mode, Network, Optimizer, Pass, Recipe, StateDict, StateValue};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tensor::rng::Philox;
-use tensor::{Device, Guard, Reading, Tensor, read_later};
+use tensor::{Device, Guard, Reading, Tensor};
 
 /// Philox streams of a run, under its seed. Shuffling has streams of its own in `data`.
 mod stream {
     pub const WEIGHTS: u64 = 1;
     pub const LATENTS: u64 = 2;
     pub const FIXED_LATENTS: u64 = 3;
+    /// Targets, noise, dropout, augmentation, penalties.
+    pub const TRICKS: u64 = 6;
 }
-
-/// What the two networks minimise.
-const OBJECTIVE: Objective = Objective::NonSaturating;
 
 /// Pictures in the grid of fixed latents: 8 × 8.
 const FIXED: usize = 64;
+/// Pictures in a row of it, and at most so many rows of classes.
+const ROW: usize = 8;
+const MOST_ROWS: usize = 32;
+
+/// Names of the optimisers' state in checkpoints, whichever optimisers they are; the first ones were Adam.
+const OPTIMIZER_G: &str = "adam_g.";
+const OPTIMIZER_D: &str = "adam_d.";
+const HISTORY_G: &str = "history_g.";
+const HISTORY_D: &str = "history_d.";
 
 /// What a step measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +47,7 @@ pub struct Losses {
 }
 
 /// What the guard remembers: the first thing of a step that was not finite. The optimisers stand still from there on.
-mod mark {
+pub(crate) mod mark {
     pub const D_LOSS: f32 = 1.0;
     pub const D_GRADIENT: f32 = 2.0;
     pub const G_LOSS: f32 = 3.0;
@@ -62,6 +72,10 @@ pub struct Measured {
 }
 
 impl Measured {
+    pub(crate) fn new(step: u64, device: &Device, reading: Reading) -> Self {
+        Self { step, device: device.clone(), reading }
+    }
+
     /// The finished step that this is of.
     pub fn step(&self) -> u64 {
         self.step
@@ -87,18 +101,30 @@ impl Measured {
 
 /// Both networks, their optimisers, and every counter: all that a checkpoint holds.
 pub struct Trainer {
-    settings: Settings,
-    generator: Network,
-    discriminator: Network,
-    adam_g: Optimizer,
-    adam_d: Optimizer,
-    ema: Option<Ema>,
-    latents: Philox,
-    fixed: Tensor,
-    cursor: Cursor,
-    step: u64,
-    device: Device,
-    guard: Guard,
+    pub(crate) settings: Settings,
+    pub(crate) generator: Network,
+    pub(crate) discriminator: Network,
+    pub(crate) optimizer_g: Optimizer,
+    pub(crate) optimizer_d: Optimizer,
+    pub(crate) ema: Option<Ema>,
+    pub(crate) history_g: Option<HistoricalAverage>,
+    pub(crate) history_d: Option<HistoricalAverage>,
+    pub(crate) latents: Philox,
+    /// Randomness of everything in a step but latents.
+    pub(crate) tricks: Philox,
+    /// The layers of D whose features are matched.
+    pub(crate) feature_layers: Vec<String>,
+    fixed: Fixed,
+    pub(crate) cursor: Cursor,
+    pub(crate) step: u64,
+    pub(crate) device: Device,
+    pub(crate) guard: Guard,
+}
+
+/// What the same pictures are drawn of again and again.
+struct Fixed {
+    latents: Tensor,
+    condition: Option<Tensor>,
 }
 
 /// The part of a checkpoint's state that is not tensors.
@@ -106,6 +132,9 @@ pub struct Trainer {
 struct State {
     settings: Settings,
     latents: Philox,
+    /// Absent in the oldest checkpoints, whose recipes had no use for it.
+    #[serde(default)]
+    tricks: Option<Philox>,
     cursor: Cursor,
 }
 
@@ -119,21 +148,27 @@ impl Trainer {
         let recipe = &settings.recipe;
         let (generator, discriminator) = recipe.build(&mut Philox::new(settings.seed, stream::WEIGHTS))?;
         [&generator, &discriminator].into_iter().for_each(|network| network.to_device(device));
-        let options = recipe.optimizer();
-        let (adam_g, adam_d) = (Optimizer::new(&generator, options), Optimizer::new(&discriminator, options));
+        let optimizer_g = Optimizer::new(&generator, recipe.optimizer(Player::Generator));
+        let optimizer_d = Optimizer::new(&discriminator, recipe.optimizer(Player::Discriminator));
+        let history = |net| (recipe.objective.historical_averaging > 0.0).then(|| HistoricalAverage::new(net));
+        let (history_g, history_d) = (history(&generator), history(&discriminator));
         let ema = (recipe.train.ema > 0.0).then(|| Ema::new(&generator, recipe.train.ema as f32));
-        let fixed = recipe.latents(&mut Philox::new(settings.seed, stream::FIXED_LATENTS), FIXED, device);
+        let fixed = fixed(recipe, settings.seed, device, None);
         device.check()?;
         Ok(Self {
             latents: Philox::new(settings.seed, stream::LATENTS),
+            tricks: Philox::new(settings.seed, stream::TRICKS),
+            feature_layers: recipe.feature_layers(),
             cursor: Cursor::new(settings.seed),
             step: 0,
             device: device.clone(),
             guard: Guard::new(device),
             generator,
             discriminator,
-            adam_g,
-            adam_d,
+            optimizer_g,
+            optimizer_d,
+            history_g,
+            history_d,
             ema,
             fixed,
             settings,
@@ -154,12 +189,18 @@ impl Trainer {
             .map_err(|e| TrainError::Mismatch(format!("the checkpoint's training state is of another version ({e})")))?;
         let mut trainer = Self::new(state.settings, device)?;
         trainer.load_weights(checkpoint)?;
-        trainer.adam_g.load_state(&section(checkpoint, "adam_g."))?;
-        trainer.adam_d.load_state(&section(checkpoint, "adam_d."))?;
+        trainer.optimizer_g.load_state(&section(checkpoint, OPTIMIZER_G))?;
+        trainer.optimizer_d.load_state(&section(checkpoint, OPTIMIZER_D))?;
+        for (history, prefix) in [(&mut trainer.history_g, HISTORY_G), (&mut trainer.history_d, HISTORY_D)] {
+            history.as_mut().map_or(Ok(()), |history| history.load_state(&section(checkpoint, prefix)))?;
+        }
         if let Some(ema) = &mut trainer.ema {
             ema.load_state_dict(&section(checkpoint, "ema."))?;
         }
         trainer.latents = state.latents;
+        if let Some(tricks) = state.tricks {
+            trainer.tricks = tricks;
+        }
         trainer.cursor = state.cursor;
         trainer.step = checkpoint.meta.step;
         Ok(trainer)
@@ -176,58 +217,6 @@ impl Trainer {
             *ema = Ema::new(&self.generator, self.settings.recipe.train.ema as f32);
         }
         Ok(())
-    }
-
-    /// One step on a batch, as the papers do it: D on real and on fake pictures in separate passes (each with the batch statistics
-    /// of its own kind), an Adam step of D; then G through the updated D, whose weight gradients are not computed. A GPU may still be at
-    /// it when this returns.
-    pub fn step(&mut self, batch: &Batch) -> Measured {
-        let [h, w] = self.settings.recipe.image.size;
-        let count = self.settings.recipe.train.batch;
-        let real = Tensor::from_slice(&batch.images, [count, h, w, self.settings.recipe.image.channels]);
-        // Uploaded before the first kernel of the step is recorded: after it, that would need a submit of its own.
-        let real = real.to_device(&self.device);
-        let z = self.settings.recipe.latents(&mut self.latents, count, &self.device);
-        self.cursor = batch.cursor;
-        self.step_on(&real, &z)
-    }
-
-    /// [`step`](Self::step) on given pictures `[N, H, W, C]` in [−1, 1] and latents `[N, latent]`, both on this trainer's device.
-    pub fn step_on(&mut self, real: &Tensor, z: &Tensor) -> Measured {
-        let fake = self.generator.forward(z, Mode::TRAIN);
-
-        let on_real = self.discriminator.forward(real, Mode::TRAIN);
-        let d_real = on_real.detach().sigmoid().mean_all();
-        let loss_real = OBJECTIVE.real(&on_real, None);
-        let mut gradients = loss_real.backward();
-        drop(on_real);
-        let on_fake = self.discriminator.forward(&fake.detach(), Mode::TRAIN);
-        let d_fake = on_fake.detach().sigmoid().mean_all();
-        let loss_fake = OBJECTIVE.fake(&on_fake, None);
-        gradients.accumulate(loss_fake.backward());
-        drop(on_fake);
-        self.guard.check(&loss_real.detach().add(&loss_fake.detach()), mark::D_LOSS);
-        self.guard.check_all(&gradients, mark::D_GRADIENT);
-        self.adam_d.step(&self.discriminator, &gradients, &self.guard);
-        drop(gradients);
-
-        // D's parameters stay out of the graph: neither their gradients nor what those would be made of exists.
-        let judged = self.discriminator.forward(&fake, Mode { track: false, ..Mode::TRAIN });
-        drop(fake);
-        let loss_g = OBJECTIVE.generator(&judged);
-        drop(judged);
-        let gradients = loss_g.backward();
-        self.guard.check(&loss_g, mark::G_LOSS);
-        self.guard.check_all(&gradients, mark::G_GRADIENT);
-        self.adam_g.step(&self.generator, &gradients, &self.guard);
-        drop(gradients);
-        if let Some(ema) = &mut self.ema {
-            ema.update(&self.generator);
-        }
-        self.step += 1;
-        let reading = read_later(&[&loss_real, &loss_fake, &loss_g, &d_real, &d_fake, &self.guard.value()]);
-        self.device.flush();
-        Measured { step: self.step, device: self.device.clone(), reading }
     }
 
     /// Where this trainer computes.
@@ -258,7 +247,7 @@ impl Trainer {
         }
     }
 
-    /// Changes the learning rate of both networks, recorded in the settings.
+    /// Changes the learning rate, of both networks in proportion, recorded in the settings.
     ///
     /// # Errors
     /// A rate that is not a positive number.
@@ -266,12 +255,11 @@ impl Trainer {
         let from = self.settings.recipe.optimizer.lr;
         if lr != from {
             let mut recipe = self.settings.recipe.clone();
+            recipe.optimizer.lr_discriminator = recipe.optimizer.lr_discriminator.map(|own| own * lr / from);
             recipe.optimizer.lr = lr;
             recipe.validate()?;
             self.settings.recipe = recipe;
             self.settings.change(self.step, "lr", from, lr);
-            self.adam_g.set_lr(lr);
-            self.adam_d.set_lr(lr);
         }
         Ok(())
     }
@@ -281,7 +269,18 @@ impl Trainer {
         (&self.generator, &self.discriminator)
     }
 
-    /// Pictures of the fixed latents, `[64, H, W, C]` in [−1, 1] on the CPU, by the averaged generator where there is one, with running
+    /// Draws the fixed latents under conditions that the data have, where the recipe cannot make them up: attributes and vectors.
+    pub fn show(&mut self, conditions: &Conditions) {
+        let recipe = &self.settings.recipe;
+        let made_up =
+            recipe.condition.as_ref().is_some_and(|c| c.generator != Conditioned::None && c.kind != ConditionKind::Class);
+        if made_up {
+            self.fixed = fixed(recipe, self.settings.seed, &self.device, Some(&conditions.examples(ROW)));
+        }
+    }
+
+    /// Pictures of the fixed latents, `[64, H, W, C]` in [−1, 1] on the CPU (under a class: eight of each, class after class, of the same eight
+    /// latents), by the averaged generator where there is one, with running
     /// statistics.
     pub fn fixed_samples(&mut self) -> Tensor {
         let swap = |ema: &mut Option<Ema>, generator| {
@@ -290,7 +289,9 @@ impl Trainer {
             }
         };
         swap(&mut self.ema, &self.generator);
-        let images = self.generator.forward(&self.fixed, Mode::SAMPLE).to_device(&Device::Cpu);
+        let pass = Pass::from(Mode::SAMPLE).with_condition(self.fixed.condition.as_ref());
+        let images =
+            self.settings.recipe.image.range.leave(&self.generator.forward(&self.fixed.latents, pass)).to_device(&Device::Cpu);
         swap(&mut self.ema, &self.generator);
         images
     }
@@ -301,7 +302,8 @@ impl Trainer {
     /// [`TrainError::NonFinite`] when a weight, statistic or moment is not finite: such a state is not worth keeping. [`TrainError::Gpu`] when
     /// they cannot be read any more.
     pub fn checkpoint(&self, dataset: &DatasetMeta) -> Result<Checkpoint, TrainError> {
-        let state = State { settings: self.settings.clone(), latents: self.latents.clone(), cursor: self.cursor };
+        let tricks = Some(self.tricks.clone());
+        let state = State { settings: self.settings.clone(), latents: self.latents.clone(), tricks, cursor: self.cursor };
         let state =
             serde_json::to_value(state).map_err(|e| TrainError::Mismatch(format!("cannot write the training state: {e}")))?;
         let mut tensors = BTreeMap::new();
@@ -310,8 +312,13 @@ impl Trainer {
         };
         put("g.", self.generator.state_dict());
         put("d.", self.discriminator.state_dict());
-        put("adam_g.", self.adam_g.state());
-        put("adam_d.", self.adam_d.state());
+        put(OPTIMIZER_G, self.optimizer_g.state());
+        put(OPTIMIZER_D, self.optimizer_d.state());
+        for (history, prefix) in [(&self.history_g, HISTORY_G), (&self.history_d, HISTORY_D)] {
+            if let Some(history) = history {
+                put(prefix, history.state());
+            }
+        }
         if let Some(ema) = &self.ema {
             put("ema.", ema.state_dict());
         }
@@ -322,6 +329,20 @@ impl Trainer {
         }
         Ok(Checkpoint { meta: meta(&self.settings.recipe, self.step, dataset.clone(), state, &self.device), tensors })
     }
+}
+
+/// Latents, and conditions where the generator is told one: each condition has a row, under the latents of the first row.
+fn fixed(recipe: &Recipe, seed: u64, device: &Device, conditions: Option<&Tensor>) -> Fixed {
+    let mut rng = Philox::new(seed, stream::FIXED_LATENTS);
+    let latents = recipe.latents(&mut rng, FIXED, device);
+    let Some(c) = recipe.condition.as_ref().filter(|c| c.generator != Conditioned::None) else {
+        return Fixed { latents, condition: None };
+    };
+    let conditions = conditions.cloned().unwrap_or_else(|| recipe.example_conditions(c.size.min(MOST_ROWS)));
+    let rows = conditions.shape()[0];
+    let column: Vec<usize> = (0..rows * ROW).map(|i| i % ROW).collect();
+    let row: Vec<usize> = (0..rows * ROW).map(|i| i / ROW).collect();
+    Fixed { latents: latents.index_select(&column), condition: Some(conditions.to_device(device).index_select(&row)) }
 }
 
 /// A checkpoint's metadata for this program and device.

@@ -38,6 +38,7 @@ fn settings(data: &Path, preprocess: Preprocess, steps: u64) -> Settings {
         keep: 2,
         preprocess,
         recipe,
+        condition_file: None,
         changes: Vec::new(),
     }
 }

@@ -20,6 +20,7 @@ fn a_steady_step_takes_no_memory_from_the_system() {
         keep: 1,
         preprocess: data::Preprocess::new([64, 64], 3),
         recipe,
+        condition_file: None,
         changes: Vec::new(),
     };
     // On one thread: on more, how many tasks hold scratch memory at a time is a matter of luck.

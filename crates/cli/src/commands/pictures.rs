@@ -132,6 +132,8 @@ impl PictureArgs {
         let mut chosen = match (name, with, known.shape) {
             (Some(name), ..) => recipe(name)?,
             (None, Some(recipe), _) => recipe,
+            // The plain recipes collapse on such sets.
+            (None, None, _) if known.spec.is_clean() => Recipe::preset("modern")?,
             (None, None, Some([h, w, _])) if below([h, w]) && self.image.is_none_or(below) => small([h, w])?,
             (None, None, _) => Recipe::preset("torch")?,
         };

@@ -19,7 +19,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let Some(name) = &args.name else {
         for name in Recipe::names() {
-            output::line(format!("{name:<12} {}", Recipe::preset(name)?.description));
+            output::line(format!("{name:<20} {}", Recipe::preset(name)?.description));
         }
         return Ok(());
     };

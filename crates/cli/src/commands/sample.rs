@@ -4,6 +4,8 @@ use super::device::DeviceArgs;
 use crate::error::CliError;
 use crate::output;
 use clap::ValueEnum;
+use nn::Recipe;
+use nn::recipe::ConditionKind;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensor::Tensor;
@@ -37,6 +39,18 @@ pub struct Args {
     /// Latent vectors to draw, a tensor [N, latent] (called "latents" where there are several).
     #[arg(long, value_name = "FILE.safetensors")]
     latents: Option<PathBuf>,
+    /// The class to draw, by number or name, for a generator that was trained with classes; all draws a row of each, under the same latents.
+    #[arg(long, value_name = "CLASS|all", conflicts_with_all = ["attr", "condition"])]
+    class: Option<String>,
+    /// An attribute of what to draw, such as smiling=1 or gender=woman; those that are not named are 0. May be given several times.
+    #[arg(long, value_name = "NAME=VALUE", conflicts_with = "condition")]
+    attr: Vec<String>,
+    /// Vectors to draw under, a tensor [1, K] or [N, K] (called "condition" where there are several).
+    #[arg(long, value_name = "FILE.safetensors")]
+    condition: Option<PathBuf>,
+    /// Draw latent vectors from the middle of their distribution, within ±X: fewer kinds of pictures, each more typical.
+    #[arg(long, value_name = "X", value_parser = crate::parse::truncation, conflicts_with = "latents")]
+    truncation: Option<f64>,
     /// What batch norm uses: running statistics unless the weights have none.
     #[arg(long, value_enum)]
     bn: Option<BatchNorm>,
@@ -79,18 +93,67 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     });
     let sampler = Sampler::new(&found.checkpoint, mode, &args.device.open()?)?;
     drop(found);
-    let latents = match &args.latents {
-        Some(file) => read_latents(file, sampler.recipe().generator.latent)?,
-        None => train::latents(sampler.recipe(), args.seed.unwrap_or(0), args.count.unwrap_or(64) as usize),
+    let drawn = match &args.latents {
+        Some(file) => read(file, "latents", sampler.recipe().generator.latent)?,
+        None => {
+            // A row of each class has as many pictures as the grid has columns.
+            let count = args.count.unwrap_or(if all_classes(args) { args.columns } else { 64 });
+            let drawn = train::latents(sampler.recipe(), args.seed.unwrap_or(0), count as usize);
+            args.truncation.map_or(drawn.clone(), |psi| train::truncate(sampler.recipe(), &drawn, psi))
+        }
     };
+    let (latents, conditions) = conditioned(args, sampler.recipe(), drawn)?;
     if let Some(folder) = folder {
         (0..latents.shape()[0]).try_for_each(|i| super::refuse_existing(&folder.join(format!("{i:05}.png")), args.force))?;
     }
-    draw(args, &sampler, &latents, raw, folder)
+    draw(args, &sampler, (&latents, conditions.as_ref()), raw, folder)
+}
+
+fn all_classes(args: &Args) -> bool {
+    args.class.as_deref() == Some("all")
+}
+
+/// The latents and the condition of each: every latent under every class with `--class all`.
+fn conditioned(args: &Args, recipe: &Recipe, latents: Tensor) -> Result<(Tensor, Option<Tensor>), CliError> {
+    let count = latents.shape()[0];
+    let asked = if args.condition.is_some() { Some("--condition") } else { args.class.as_ref().map(|_| "--class") };
+    let asked = asked.or_else(|| (!args.attr.is_empty()).then_some("--attr"));
+    let Some(condition) = train::told(recipe) else {
+        return match asked {
+            Some(flag) => Err(CliError::Usage(format!("{flag}: this generator was trained without a condition"))),
+            None => Ok((latents, None)),
+        };
+    };
+    let repeated = |rows: &Tensor, count: usize| rows.index_select(&vec![0; count]);
+    if let Some(file) = &args.condition {
+        let rows = read(file, "condition", condition.size)?;
+        return match rows.shape()[0] {
+            1 => Ok((latents, Some(repeated(&rows, count)))),
+            n if n == count => Ok((latents, Some(rows))),
+            n => Err(CliError::Usage(format!(
+                "--condition {file:?} holds {n} vectors for {count} pictures: give 1, or --count {n}"
+            ))),
+        };
+    }
+    if all_classes(args) && condition.kind == ConditionKind::Class {
+        let class = |i: usize| i / count;
+        let rows = recipe.example_conditions(condition.size);
+        let total = condition.size * count;
+        let conditions = rows.index_select(&(0..total).map(class).collect::<Vec<_>>());
+        return Ok((latents.index_select(&(0..total).map(|i| i % count).collect::<Vec<_>>()), Some(conditions)));
+    }
+    let row = train::condition::described(condition, args.class.as_deref(), &args.attr)?;
+    Ok((latents, Some(repeated(&row, count))))
 }
 
 /// Batch by batch: for separate files, only one of them is ever in memory.
-fn draw(args: &Args, sampler: &Sampler, latents: &Tensor, raw: Option<&Path>, folder: Option<&Path>) -> Result<(), CliError> {
+fn draw(
+    args: &Args,
+    sampler: &Sampler,
+    (latents, conditions): (&Tensor, Option<&Tensor>),
+    raw: Option<&Path>,
+    folder: Option<&Path>,
+) -> Result<(), CliError> {
     let (count, batch) = (latents.shape()[0], args.batch as usize);
     let [height, width, channels] = sampler.shape();
     let keep = args.grid.is_some() || raw.is_some();
@@ -106,7 +169,8 @@ fn draw(args: &Args, sampler: &Sampler, latents: &Tensor, raw: Option<&Path>, fo
     for i in 0..parts {
         let start = count * i / parts;
         let part = count * (i + 1) / parts - start;
-        let images = sampler.draw(&latents.narrow(0, start, part), part, |_| ())?.to_vec();
+        let told = conditions.map(|rows| rows.narrow(0, start, part));
+        let images = sampler.draw_under(&latents.narrow(0, start, part), told.as_ref(), part, |_| ())?.to_vec();
         if let Some(folder) = folder {
             grid::write_images(folder, start, &images, [part, height, width, channels])?;
         }
@@ -134,15 +198,15 @@ fn draw(args: &Args, sampler: &Sampler, latents: &Tensor, raw: Option<&Path>, fo
     Ok(())
 }
 
-/// The latents of a file, `[N, latent]`.
-fn read_latents(file: &Path, width: usize) -> Result<Tensor, CliError> {
+/// The tensor of a file, `[N, width]`: its only one, or the one of this name.
+fn read(file: &Path, name: &str, width: usize) -> Result<Tensor, CliError> {
     let wrong = |what: String| CliError::Failed(format!("{file:?} {what}: this generator takes one tensor [N, {width}] of F32"));
     let mut arrays = read_state_dict(file)?;
     let array = match arrays.len() {
         1 => arrays.pop_first().map(|(_, array)| array),
-        _ => arrays.remove("latents"),
+        _ => arrays.remove(name),
     };
-    let array = array.ok_or_else(|| wrong(format!("holds {} tensors, none called \"latents\"", arrays.len())))?;
+    let array = array.ok_or_else(|| wrong(format!("holds {} tensors, none called {name:?}", arrays.len())))?;
     let shape = array.shape.clone();
     match (&shape[..], array.as_f32()) {
         ([count, found], Some(values)) if *count > 0 && *found == width => match values.iter().find(|value| !value.is_finite()) {

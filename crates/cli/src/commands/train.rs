@@ -1,7 +1,9 @@
 //! `dcgan train`: its flags, and what a new and a resumed run have in common.
 
+mod condition;
 mod fresh;
 mod resume;
+mod tricks;
 
 use super::device::DeviceArgs;
 use super::pictures::PictureArgs;
@@ -67,6 +69,13 @@ pub struct Args {
     /// The same seed on the same kind of machine gives the same networks, bit by bit [default: 0].
     #[arg(long, value_name = "N", value_parser = parse::seed, help_heading = "How to learn")]
     seed: Option<u64>,
+    /// Do to pictures what the recipe's source did not (augmentation and mirroring under recipe paper).
+    #[arg(long, conflicts_with = "resume", help_heading = "How to learn")]
+    force_augment: bool,
+    #[command(flatten)]
+    condition: condition::ConditionArgs,
+    #[command(flatten)]
+    tricks: tricks::Tricks,
     /// Start a new run with the weights of a checkpoint or run directory (and with its recipe, unless --recipe says otherwise).
     #[arg(long, value_name = "CHECKPOINT", conflicts_with = "resume", help_heading = "How to learn")]
     init_from: Option<PathBuf>,

@@ -50,6 +50,11 @@ impl SelfAttention {
         attention.matmul(&h, false, false).reshape(s).mul(&self.gamma.leaf(pass.mode.track)).add(x)
     }
 
+    /// The number of trainable numbers of a layer of this many channels.
+    pub(crate) fn parameters(channels: usize) -> usize {
+        channels * (2 * (channels / 8).max(1) + channels) + 1
+    }
+
     pub(super) fn weights(&self) -> Vec<&Weight> {
         self.convs.iter().map(Conv2d::inner_weight).collect()
     }

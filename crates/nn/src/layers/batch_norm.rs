@@ -16,6 +16,8 @@ pub struct BatchNorm {
     batches: AtomicI64,
     eps: f32,
     momentum: f32,
+    /// Whether γ and β are trained.
+    affine: bool,
     layout: Layout,
 }
 
@@ -29,6 +31,7 @@ impl BatchNorm {
             batches: AtomicI64::new(0),
             eps,
             momentum,
+            affine: true,
             layout,
         }
     }
@@ -44,6 +47,16 @@ impl BatchNorm {
         Self::with_layout(image.iter().product(), eps, momentum, Layout::units(image))
     }
 
+    /// The layer without γ and β: they stay 1 and 0, and are not among its parameters (PyTorch's `affine=False`).
+    pub fn without_affine(self) -> Self {
+        Self { affine: false, ..self }
+    }
+
+    /// γ, where it is trained.
+    pub(super) fn trained_gamma(&self) -> Option<&Param> {
+        self.affine.then_some(&self.gamma)
+    }
+
     /// γ, `[F]`.
     pub fn gamma(&self) -> &Param {
         &self.gamma
@@ -51,7 +64,8 @@ impl BatchNorm {
 
     #[track_caller]
     pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
-        let (gamma, beta) = (self.gamma.leaf(pass.mode.track), self.beta.leaf(pass.mode.track));
+        let track = pass.mode.track && self.affine;
+        let (gamma, beta) = (self.gamma.leaf(track), self.beta.leaf(track));
         match pass.mode.statistics {
             Statistics::Batch { update } => {
                 let result = x.batch_norm(&gamma, &beta, self.eps, activation);
@@ -116,12 +130,15 @@ impl BatchNorm {
 
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {
         let entry = |name: &str, place| Entry { name: name.into(), layout: self.layout.clone(), place };
-        vec![
-            entry("weight", Place::Param(&self.gamma)),
-            entry("bias", Place::Param(&self.beta)),
+        let mut entries = Vec::new();
+        if self.affine {
+            entries.extend([entry("weight", Place::Param(&self.gamma)), entry("bias", Place::Param(&self.beta))]);
+        }
+        entries.extend([
             entry("running_mean", Place::Buffer(&self.running_mean)),
             entry("running_var", Place::Buffer(&self.running_var)),
             entry("num_batches_tracked", Place::Count(&self.batches)),
-        ]
+        ]);
+        entries
     }
 }

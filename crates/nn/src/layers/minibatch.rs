@@ -5,6 +5,7 @@ use super::{Entry, Place};
 use crate::layout::Layout;
 use crate::mode::Pass;
 use crate::param::Param;
+use serde::{Deserialize, Serialize};
 use tensor::{Tensor, concat};
 
 /// How much the samples of a group differ, as one more channel (Karras et al. 2018, section 3): the standard deviation of each feature
@@ -49,9 +50,11 @@ impl MinibatchStdDev {
 }
 
 /// Which form of minibatch discrimination.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MinibatchForm {
     /// The paper's: T as it is, no bias.
+    #[default]
     Paper,
     /// That of the authors' code (openai/improved-gan): each column of T has length e^s, with s learnt, and a bias that starts at −1.
     Code,

@@ -206,7 +206,7 @@ impl Layer {
     /// γ of a normalisation.
     pub(crate) fn gamma(&self) -> Option<&Param> {
         match self {
-            Self::BatchNorm(l) => Some(l.gamma()),
+            Self::BatchNorm(l) => l.trained_gamma(),
             Self::InstanceNorm(l) => Some(l.gamma()),
             Self::LayerNorm(l) => Some(l.gamma()),
             Self::VirtualBatchNorm(l) => Some(l.gamma()),

@@ -170,6 +170,16 @@ impl Weight {
         self.settle(rng);
     }
 
+    /// Draws the weight from U(−a, a), a = √(6 / (inputs + outputs)) (Glorot & Bengio 2010, equation 16), both counted with the kernel's area.
+    pub(crate) fn initialise_glorot(&self, rng: &mut Philox) {
+        let shape = self.layout.inner();
+        let (area, ends) = shape.split_at(shape.len().saturating_sub(2));
+        let fans = area.iter().product::<usize>() * ends.iter().sum::<usize>();
+        let bound = (6.0 / fans as f64).sqrt() as f32;
+        self.param.set(rng.uniform(shape, -bound, bound));
+        self.settle(rng);
+    }
+
     /// Makes the other numbers fit a new V: g so that W = V, u and v near V's first singular vectors.
     fn settle(&self, rng: &mut Philox) {
         match &self.form {

@@ -1,6 +1,6 @@
 //! The range of every value of a recipe.
 
-use super::{Recipe, halvings, nearest_sizes};
+use super::{Discriminator, Generator, Recipe, combine, halvings, nearest_sizes};
 use crate::architecture::{self, Spec};
 use crate::error::NnError;
 use std::fmt::Display;
@@ -12,12 +12,14 @@ const LARGEST_COUNT: usize = 65_536;
 const LARGEST_KERNEL: usize = 31;
 /// Steps or epochs; TOML could not say more than 63 bits.
 const LONGEST: u64 = 1_000_000_000_000;
+/// Updates of one network in a step.
+const MOST_UPDATES: usize = 1000;
 /// Numbers in one network's parameters (4 GiB).
 const MOST_PARAMETERS: u128 = 1 << 30;
 /// Numbers in one layer's output for a batch (8 GiB).
 const MOST_ACTIVATIONS: u128 = 1 << 31;
 
-fn bad(key: &str, value: impl Display, problem: impl Into<String>) -> NnError {
+pub(super) fn bad(key: &str, value: impl Display, problem: impl Into<String>) -> NnError {
     NnError::BadValue { key: key.into(), value: value.to_string(), problem: problem.into() }
 }
 
@@ -37,21 +39,17 @@ pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
         let [h, w] = image.size;
         return Err(bad("image.size", format!("[{h}, {w}]"), format!("sides must be at most {LARGEST_SIDE} pixels")));
     }
-    if halvings(image.size).is_none() {
+    let derived = generator.layers.is_empty() || discriminator.layers.is_empty();
+    if derived && halvings(image.size).is_none() {
         return Err(NnError::ImageSize { size: image.size, nearest: nearest_sizes(image.size) });
     }
     if ![1, 3, 4].contains(&image.channels) {
         return Err(bad("image.channels", image.channels, "must be 1 (grey), 3 (RGB) or 4 (RGBA)"));
     }
     whole("generator.latent", generator.latent, 1, LARGEST_COUNT)?;
-    whole("generator.width", generator.width, 1, LARGEST_COUNT)?;
-    whole("generator.kernel", generator.kernel, 2, LARGEST_KERNEL)?;
-    if let Activation::LeakyRelu(slope) = generator.activation {
-        real("generator.activation.leaky_relu", slope.into(), |s| (0.0..=1.0).contains(&s), "from 0 to 1")?;
-    }
-    whole("discriminator.width", discriminator.width, 1, LARGEST_COUNT)?;
-    whole("discriminator.kernel", discriminator.kernel, 2, LARGEST_KERNEL)?;
-    real("discriminator.slope", discriminator.slope, |s| (0.0..=1.0).contains(&s), "from 0 to 1")?;
+    image.size.iter().try_for_each(|&side| whole("image.size", side, 1, LARGEST_SIDE))?;
+    of_generator(generator)?;
+    of_discriminator(discriminator)?;
     real("batch_norm.eps", batch_norm.eps, |e| e > 0.0, "greater than 0")?;
     real("batch_norm.momentum", batch_norm.momentum, |m| m > 0.0 && m <= 1.0, "greater than 0 and at most 1")?;
     real("init.std", init.std, |s| s >= 0.0, "at least 0")?;
@@ -62,9 +60,71 @@ pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
     real("optimizer.eps", optimizer.eps, |e| e > 0.0, "greater than 0; 1e-8 is usual")?;
     real("optimizer.weight_decay", optimizer.weight_decay, |w| w >= 0.0, "at least 0")?;
     whole("train.batch", train.batch, 1, LARGEST_COUNT)?;
+    whole("train.d_steps", train.d_steps, 1, MOST_UPDATES)?;
+    whole("train.g_steps", train.g_steps, 1, MOST_UPDATES)?;
+    of_training(recipe)?;
     real("train.ema", train.ema, |e| (0.0..1.0).contains(&e), "at least 0 (off) and less than 1; 0.999 is usual")?;
     length(train.epochs, train.steps)?;
+    combine::validate(recipe)?;
     networks(recipe)
+}
+
+fn of_generator(g: &Generator) -> Result<(), NnError> {
+    whole("generator.width", g.width, 1, LARGEST_COUNT)?;
+    whole("generator.kernel", g.kernel, 2, LARGEST_KERNEL)?;
+    if let Activation::LeakyRelu(slope) = g.activation {
+        real("generator.activation.leaky_relu", slope.into(), |s| (0.0..=1.0).contains(&s), "from 0 to 1")?;
+    }
+    real("generator.dropout", g.dropout, |p| (0.0..1.0).contains(&p), "at least 0 and less than 1")?;
+    whole("generator.reference", g.reference, 2, LARGEST_COUNT)
+}
+
+fn of_discriminator(d: &Discriminator) -> Result<(), NnError> {
+    whole("discriminator.width", d.width, 1, LARGEST_COUNT)?;
+    whole("discriminator.kernel", d.kernel, 2, LARGEST_KERNEL)?;
+    real("discriminator.slope", d.slope, |s| (0.0..=1.0).contains(&s), "from 0 to 1")?;
+    real("discriminator.dropout", d.dropout, |p| (0.0..1.0).contains(&p), "at least 0 and less than 1")?;
+    real("discriminator.noise", d.noise, |n| n >= 0.0, "at least 0")?;
+    whole("discriminator.minibatch_stddev", d.minibatch_stddev, 0, LARGEST_COUNT)?;
+    d.minibatch_discrimination.map_or(Ok(()), |m| {
+        whole("discriminator.minibatch_discrimination.kernels", m.kernels, 1, LARGEST_COUNT)?;
+        whole("discriminator.minibatch_discrimination.dims", m.dims, 1, LARGEST_COUNT)
+    })
+}
+
+fn of_training(recipe: &Recipe) -> Result<(), NnError> {
+    let Recipe { objective, labels, noise, optimizer, condition, .. } = recipe;
+    let weight = |key: &str, value| real(key, value, |w| w >= 0.0, "at least 0");
+    weight("objective.gradient_penalty", objective.gradient_penalty)?;
+    weight("objective.r1", objective.r1)?;
+    weight("objective.clip", objective.clip)?;
+    weight("objective.feature_matching", objective.feature_matching)?;
+    weight("objective.historical_averaging", objective.historical_averaging)?;
+    weight("noise.input", noise.input)?;
+    weight("optimizer.clip_gradient", optimizer.clip_gradient)?;
+    if objective.r1_every == 0 {
+        return Err(bad("objective.r1_every", 0, "must be at least 1"));
+    }
+    for (key, [low, high]) in [("labels.real", labels.real), ("labels.fake", labels.fake)] {
+        let fits = |p: f64| (0.0..=1.0).contains(&p);
+        if !fits(low) || !fits(high) || low > high {
+            return Err(bad(key, format!("[{low}, {high}]"), "must be a range within 0 and 1, the lower end first"));
+        }
+    }
+    real("labels.flip", labels.flip, |p| (0.0..=1.0).contains(&p), "from 0 to 1; 0.05 is usual")?;
+    real("optimizer.momentum", optimizer.momentum, |m| (0.0..1.0).contains(&m), "at least 0 and less than 1; 0.9 is usual")?;
+    if let Some(lr) = optimizer.lr_discriminator {
+        real("optimizer.lr_discriminator", lr, |lr| lr > 0.0, "a number greater than 0")?;
+    }
+    if let Some(problem) = optimizer.schedule.problem() {
+        return Err(bad("optimizer.schedule", format!("{:?}", optimizer.schedule), problem));
+    }
+    if let Some(c) = condition {
+        whole("condition.size", c.size, 1, LARGEST_COUNT)?;
+        whole("condition.embedding", c.embedding, 0, LARGEST_COUNT)?;
+        weight("condition.auxiliary_weight", c.auxiliary_weight)?;
+    }
+    Ok(())
 }
 
 fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
@@ -82,13 +142,13 @@ fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
 /// What only the finished layers show.
 fn networks(recipe: &Recipe) -> Result<(), NnError> {
     let batch = recipe.train.batch;
-    for (key, value, made) in [
-        ("generator.width", recipe.generator.width, architecture::generator(recipe)),
-        ("discriminator.width", recipe.discriminator.width, architecture::discriminator(recipe)),
+    for (key, value, made, weights) in [
+        ("generator.width", recipe.generator.width, architecture::generator(recipe)?, recipe.generator.weights),
+        ("discriminator.width", recipe.discriminator.width, architecture::discriminator(recipe)?, recipe.discriminator.weights),
     ] {
         let mut parameters = 0;
         for (name, spec, _, output) in made.shapes() {
-            parameters += spec.parameters();
+            parameters += spec.parameters(weights);
             let outputs = output.iter().map(|&n| n as u128).product::<u128>();
             if outputs * batch as u128 > MOST_ACTIVATIONS {
                 return Err(bad("train.batch", batch, format!("{name} would need over 8 GiB for its output; make it smaller")));

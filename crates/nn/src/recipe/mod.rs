@@ -1,21 +1,33 @@
 //! Recipes: everything that decides what is trained and how.
 
 mod check;
+mod combine;
+mod listed;
+mod networks;
 mod parse;
 mod preset;
 mod size;
+mod training;
 
+pub use listed::{Listed, NamedPad, Pad, Sides};
+pub use networks::{
+    Discrimination, Discriminator, Distribution, Downsample, Generator, Head, NormKind, Output, Stem, Upsample, Weights,
+};
 pub use preset::DEFAULT;
 pub use size::{halvings, nearest_sizes};
+pub use training::{
+    Augment, Change, Condition, ConditionKind, Conditioned, Init, Noise, Objective, Optimizer, Player, RuleName, Scheme, Train,
+};
 
-use crate::architecture;
+use crate::architecture::{self, Architecture, Spec};
 use crate::error::NnError;
+use crate::loss::Labels;
 use crate::network::Network;
 use crate::optim::{OptimizerOptions, Rule};
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
-use tensor::{Activation, Device, Tensor, rng};
+use tensor::{Device, Tensor, rng};
 
 /// A complete description of a training run: the shape of both networks, initial weights, optimiser and schedule. It is written as
 /// TOML; the presets are files of this crate. After changing fields, call [`validate`](Self::validate).
@@ -36,95 +48,76 @@ pub struct Recipe {
     pub batch_norm: Norm,
     /// Initial weights, in both networks.
     pub init: Init,
-    /// Adam, for each network.
+    /// What the networks play for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub objective: Objective,
+    /// What D is told of images, real and generated, in D's own step.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub labels: Labels,
+    /// Noise on what D sees.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub noise: Noise,
+    /// Random changes to what D sees.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub augment: Augment,
+    /// What the networks are told beside images and latents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+    /// The optimisers.
     pub optimizer: Optimizer,
     /// The schedule.
     pub train: Train,
+}
+
+/// Whether a key need not be written.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The images.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
-    /// Height and width in pixels: each a seed (the smaller of 4 to 15 pixels), doubled the same number of times.
+    /// Height and width in pixels: each a seed (the smaller of 4 to 15 pixels), doubled the same number of times, unless both networks list
+    /// their layers.
     pub size: [usize; 2],
     /// 1 (grey), 3 (RGB) or 4 (RGBA).
     pub channels: usize,
     /// Whether every second image, by chance, is mirrored left to right when it is learned from.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flip: bool,
+    /// What the networks take for black and white.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub range: Range,
 }
 
-/// The generator: a stem makes a seed image from the latent vector, transposed convolutions of stride 2 double it to the full size.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Generator {
-    /// Length of the latent vector.
-    pub latent: usize,
-    /// What the latent vector is drawn from.
-    pub distribution: Distribution,
-    /// Channels at the last hidden resolution (half the image); each halving doubles them.
-    pub width: usize,
-    /// How the seed is made.
-    pub stem: Stem,
-    /// Side of the kernels.
-    pub kernel: usize,
-    /// After each batch norm.
-    pub activation: Activation,
-    /// After the last layer.
-    pub output: Output,
-}
-
-/// Where latent vectors come from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// The values of pixels inside the networks; outside they are always in [−1, 1].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Distribution {
-    /// N(0, 1).
-    Normal,
-    /// U(−1, 1).
-    Uniform,
+pub enum Range {
+    /// [−1, 1], for generators that end in tanh.
+    #[default]
+    Signed,
+    /// [0, 1], for generators that end in a sigmoid.
+    Unit,
 }
 
-/// How the generator makes its seed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stem {
-    /// A transposed convolution of a 1×1 image, with batch norm per channel.
-    Conv,
-    /// A matrix product without bias, with batch norm per unit, as in the paper's code.
-    Linear,
-}
+impl Range {
+    /// Pixels in [−1, 1] as the networks have them.
+    pub fn enter(self, images: &Tensor) -> Tensor {
+        match self {
+            Self::Signed => images.clone(),
+            Self::Unit => images.scale(0.5).add_scalar(0.5),
+        }
+    }
 
-/// How the generator ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Output {
-    /// Pixels in (−1, 1).
-    Tanh,
-}
-
-/// The discriminator: convolutions of stride 2 halve the image to the seed, a head makes one logit of it.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Discriminator {
-    /// Channels at the first hidden resolution (half the image); each halving doubles them.
-    pub width: usize,
-    /// Side of the kernels.
-    pub kernel: usize,
-    /// Slope of the leaky rectifier below 0.
-    pub slope: f64,
-    /// How the logit is made.
-    pub head: Head,
-}
-
-/// How the discriminator ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Head {
-    /// A convolution over the whole seed.
-    Conv,
-    /// Flattening and a matrix product without bias.
-    Linear,
+    /// The networks' pixels in [−1, 1].
+    pub fn leave(self, images: &Tensor) -> Tensor {
+        match self {
+            Self::Signed => images.clone(),
+            Self::Unit => images.scale(2.0).add_scalar(-1.0),
+        }
+    }
 }
 
 /// Batch normalisation.
@@ -137,47 +130,8 @@ pub struct Norm {
     pub momentum: f64,
 }
 
-/// Initial weights.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Init {
-    /// Standard deviation of weights, around 0.
-    pub std: f64,
-    /// Standard deviation of batch norm's γ, around 1.
-    pub gamma_std: f64,
-}
-
-/// Adam's constants.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Optimizer {
-    /// Learning rate.
-    pub lr: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Added to the root of the second moment.
-    pub eps: f64,
-    /// L2 penalty, added to the gradients.
-    pub weight_decay: f64,
-}
-
-/// The schedule.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Train {
-    /// Images per step.
-    pub batch: usize,
-    /// Length in passes over the data; exactly one of this and `steps`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub epochs: Option<u64>,
-    /// Length in steps.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steps: Option<u64>,
-    /// Decay of the average of the generator's weights; 0 keeps none.
-    pub ema: f64,
-}
+/// Philox stream of example conditions, under seed 0.
+const EXAMPLES: u64 = 0x636f_6e64;
 
 impl Recipe {
     /// The names of the presets.
@@ -204,12 +158,23 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The recipe with other values for some keys, given as `section.key` with the TOML of the value, such as `("objective.loss",
+    /// "\"hinge\"")`.
+    ///
+    /// # Errors
+    /// As [`from_toml`](Self::from_toml).
+    pub fn with(&self, changes: &[(String, String)]) -> Result<Self, NnError> {
+        let recipe = parse::with(self, changes)?;
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
     /// The complete recipe as TOML, which [`from_toml`](Self::from_toml) reads back to an equal one.
     ///
     /// # Panics
     /// When a number needs more than TOML's 63 bits, which [`validate`](Self::validate) refuses.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).unwrap_or_else(|error| panic!("to_toml: not a valid recipe: {error}"))
+        toml::to_string(&parse::to_table(self)).unwrap_or_else(|error| panic!("to_toml: not a valid recipe: {error}"))
     }
 
     /// Checks every value.
@@ -236,23 +201,61 @@ impl Recipe {
     /// As [`validate`](Self::validate).
     pub fn plan(&self) -> Result<Plan, NnError> {
         self.validate()?;
-        Ok(Plan::new(self))
+        Plan::new(self)
     }
 
-    /// Generator and discriminator with fresh weights. The generator maps `[N, latent]` to images `[N, H, W, C]` in (−1, 1), the
-    /// discriminator images to logits `[N]`.
+    /// Generator and discriminator with fresh weights. The generator maps `[N, latent]` to images `[N, H, W, C]` in [`Range`], the
+    /// discriminator images to logits `[N]`, or to [more](Self::verdicts) numbers, `[N, …]`.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
     pub fn build(&self, rng: &mut Philox) -> Result<(Network, Network), NnError> {
         self.validate()?;
-        let networks = [architecture::generator(self), architecture::discriminator(self)].map(|made| {
-            let net = Network::new(made.layers.into_iter().map(|(name, spec)| (name, spec.layer())).collect());
-            net.initialise(self.init.std as f32, self.init.gamma_std as f32, rng);
-            net
-        });
-        let [generator, discriminator] = networks;
+        let mut generator = self.network(architecture::generator(self)?, self.generator.weights, rng);
+        let discriminator = self.network(architecture::discriminator(self)?, self.discriminator.weights, rng);
+        if generator.needs_reference() {
+            let reference = self.latents(rng, self.generator.reference, &Device::Cpu);
+            let told = self.condition.as_ref().is_some_and(|c| c.generator != Conditioned::None);
+            let condition = told.then(|| self.example_conditions(self.generator.reference));
+            generator.set_reference(reference, condition);
+        }
         Ok((generator, discriminator))
+    }
+
+    fn network(&self, made: Architecture, weights: Weights, rng: &mut Philox) -> Network {
+        let net = Network::new(made.layers.into_iter().map(|(name, spec)| (name, spec.layer(weights))).collect());
+        let Init { scheme, std, gamma_std } = self.init;
+        match scheme {
+            Scheme::Normal => net.initialise(std as f32, gamma_std as f32, rng),
+            Scheme::Orthogonal => net.initialise_orthogonal(1.0, rng),
+            Scheme::Glorot => net.initialise_glorot(rng),
+        }
+        net
+    }
+
+    /// `count` conditions, `[count, K]`, to show what a generator does with them: classes or attributes one after the other, vectors drawn from
+    /// N(0, 1).
+    ///
+    /// # Panics
+    /// Without a condition.
+    pub fn example_conditions(&self, count: usize) -> Tensor {
+        let c = self.condition.as_ref().unwrap_or_else(|| panic!("example_conditions: the recipe has none"));
+        match c.kind {
+            ConditionKind::Class | ConditionKind::Attributes => {
+                let one = |i: usize| (0..c.size).map(move |k| f32::from(u8::from(k == i % c.size)));
+                Tensor::from_slice(&(0..count).flat_map(one).collect::<Vec<_>>(), [count, c.size])
+            }
+            ConditionKind::Vector => Philox::new(0, EXAMPLES).normal([count, c.size], 0.0, 1.0),
+        }
+    }
+
+    /// The layers of D whose features are matched: those named, or the last activation.
+    pub fn feature_layers(&self) -> Vec<String> {
+        if !self.objective.feature_layers.is_empty() {
+            return self.objective.feature_layers.clone();
+        }
+        let made = architecture::discriminator(self).map_or_else(|_| Vec::new(), |made| made.layers);
+        made.into_iter().rev().find(|(_, spec)| matches!(spec, Spec::Activation(_))).into_iter().map(|(name, _)| name).collect()
     }
 
     /// `count` latent vectors, `[count, latent]`, on `device`.
@@ -264,9 +267,43 @@ impl Recipe {
         rng.draw(device, [count, self.generator.latent], distribution)
     }
 
-    /// The optimiser's constants.
-    pub fn optimizer(&self) -> OptimizerOptions {
-        let Optimizer { lr, beta1, beta2, eps, weight_decay } = self.optimizer;
-        OptimizerOptions { rule: Rule::Adam { beta1, beta2, eps, decoupled: false }, lr, weight_decay }
+    /// The options of the generator's optimiser, or the discriminator's.
+    pub fn optimizer(&self, player: Player) -> OptimizerOptions {
+        let Optimizer { rule, lr, lr_discriminator, beta1, beta2, eps, weight_decay, momentum, nesterov, .. } = self.optimizer;
+        let rule = match rule {
+            RuleName::Adam => Rule::Adam { beta1, beta2, eps, decoupled: false },
+            RuleName::AdamW => Rule::Adam { beta1, beta2, eps, decoupled: true },
+            RuleName::Sgd => Rule::Sgd { momentum, nesterov },
+            RuleName::RmsProp => Rule::RmsProp { alpha: beta2, eps, momentum },
+        };
+        let lr = match player {
+            Player::Generator => lr,
+            Player::Discriminator => lr_discriminator.unwrap_or(lr),
+        };
+        OptimizerOptions { rule, lr, weight_decay }
+    }
+
+    /// Length of the condition as the networks take it: 0 without one.
+    pub fn condition_size(&self) -> usize {
+        self.condition.as_ref().map_or(0, |c| c.size)
+    }
+
+    /// Numbers that are appended where the condition is.
+    pub(crate) fn condition_width(&self) -> usize {
+        match &self.condition {
+            Some(c) if c.embedding > 0 => c.embedding,
+            Some(c) => c.size,
+            None => 0,
+        }
+    }
+
+    /// Numbers that the discriminator says of an image: a logit; before the classes where it is an auxiliary classifier, too; or classes alone,
+    /// whose log-sum-exp is the logit, where it is semi-supervised.
+    pub fn verdicts(&self) -> usize {
+        match &self.condition {
+            Some(c) if self.objective.semi_supervised => c.size,
+            Some(c) if c.discriminator == Conditioned::Auxiliary => 1 + c.size,
+            _ => 1,
+        }
     }
 }

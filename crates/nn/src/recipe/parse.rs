@@ -5,14 +5,13 @@ use crate::error::{NnError, did_you_mean};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-/// One recipe with every key that there is; only its keys matter.
-const SCHEMA: &str = r#"
+/// One recipe with every key that must be there; only its keys matter.
+const REQUIRED: &str = r#"
 name = ""
 description = ""
 [image]
 size = [8, 8]
 channels = 1
-flip = false
 [generator]
 latent = 1
 distribution = "normal"
@@ -45,27 +44,200 @@ steps = 1
 ema = 0.0
 "#;
 
+/// The keys that need not be there.
+const OPTIONAL: &str = r#"
+[image]
+flip = false
+range = "signed"
+[generator]
+upsample = "transposed"
+norm = "batch"
+norm_everywhere = false
+weights = "plain"
+bias = false
+dropout = 0.0
+attention = 0
+reference = 64
+layers = []
+[discriminator]
+downsample = "strided"
+norm = "batch"
+norm_everywhere = false
+weights = "plain"
+bias = false
+dropout = 0.0
+noise = 0.0
+attention = 0
+minibatch_stddev = 0
+minibatch_discrimination = { kernels = 1, dims = 1 }
+layers = []
+[init]
+scheme = "normal"
+[objective]
+loss = "non-saturating"
+relativistic = false
+gradient_penalty = 0.0
+r1 = 0.0
+r1_every = 1
+clip = 0.0
+feature_matching = 0.0
+feature_layers = []
+feature_norm = "l2"
+historical_averaging = 0.0
+semi_supervised = false
+[labels]
+real = [1.0, 1.0]
+fake = [0.0, 0.0]
+flip = 0.0
+swap = false
+[noise]
+input = 0.0
+decay_steps = 0
+[augment]
+policy = []
+forbidden = false
+[condition]
+kind = "class"
+size = 1
+names = []
+generator = "input"
+discriminator = "input"
+embedding = 0
+auxiliary_weight = 1.0
+[optimizer]
+rule = "adam"
+lr_discriminator = 0.0002
+momentum = 0.0
+nesterov = false
+clip_gradient = 0.0
+schedule = { kind = "constant" }
+[train]
+d_steps = 1
+g_steps = 1
+first = "discriminator"
+fresh_latents = false
+"#;
+
 /// The key that names the preset which fills in what is missing.
 const BASE: &str = "base";
 /// The two of which one is enough.
 const LENGTHS: [&str; 2] = ["epochs", "steps"];
-/// Need not be there: false unless it is.
-const FLIP: &str = "flip";
+/// The list of a network's layers, and the keys for which it stands.
+const LAYERS: &str = "layers";
+const DERIVED: [(&str, &[&str]); 2] = [
+    (
+        "generator",
+        &[
+            "width",
+            "stem",
+            "kernel",
+            "activation",
+            "output",
+            "upsample",
+            "norm",
+            "norm_everywhere",
+            "bias",
+            "dropout",
+            "attention",
+        ],
+    ),
+    (
+        "discriminator",
+        &[
+            "width",
+            "kernel",
+            "slope",
+            "head",
+            "downsample",
+            "norm",
+            "norm_everywhere",
+            "bias",
+            "dropout",
+            "noise",
+            "attention",
+            "minibatch_stddev",
+            "minibatch_discrimination",
+        ],
+    ),
+];
+
+fn table(text: &str) -> Table {
+    text.parse().unwrap_or_else(|error| unreachable!("the schema is valid: {error}"))
+}
+
+/// Every key there is.
+fn schema() -> Table {
+    merge(table(REQUIRED), table(OPTIONAL))
+}
 
 pub(super) fn parse(text: &str) -> Result<Recipe, NnError> {
-    let mut given: Table = text.parse().map_err(|error: toml::de::Error| syntax(text, &error))?;
-    let schema: Table = SCHEMA.parse().unwrap_or_else(|error| unreachable!("the schema is valid: {error}"));
-    let base = given.remove(BASE);
-    for (section, value) in &given {
-        check_key(&schema, section, value)?;
+    let given: Table = text.parse().map_err(|error: toml::de::Error| syntax(text, &error))?;
+    complete(given)
+}
+
+/// The recipe with other values for some keys, `section.key` and the value's TOML (or plain text, where that is no TOML).
+pub(super) fn with(recipe: &Recipe, changes: &[(String, String)]) -> Result<Recipe, NnError> {
+    let mut given = Table::new();
+    for (path, text) in changes {
+        let value = value(text);
+        match path.split_once('.') {
+            Some((section, key)) => {
+                let own = given.entry(section).or_insert_with(|| Value::Table(Table::new()));
+                if let Value::Table(own) = own {
+                    own.insert(key.into(), value);
+                }
+            }
+            None => {
+                given.insert(path.clone(), value);
+            }
+        }
     }
-    let complete = match base {
+    check_keys(&given)?;
+    finish(merge(to_table(recipe), given))
+}
+
+/// The value that a text stands for: what TOML reads, else the text itself, so that names need no quotes.
+fn value(text: &str) -> Value {
+    let line: Result<Table, _> = format!("value = {text}").parse();
+    line.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.into()))
+}
+
+fn complete(mut given: Table) -> Result<Recipe, NnError> {
+    let base = given.remove(BASE);
+    check_keys(&given)?;
+    finish(match base {
         None => given,
         Some(Value::String(name)) => merge(to_table(&preset::preset(&name)?), given),
         Some(other) => return Err(bad_value(BASE, &other, "must be the name of a preset, in quotes")),
-    };
-    missing(&schema, &complete)?;
+    })
+}
+
+fn finish(complete: Table) -> Result<Recipe, NnError> {
+    missing(&complete)?;
     Recipe::deserialize(complete.clone()).map_err(|error| bad_value("recipe", &Value::Table(complete), error.message()))
+}
+
+fn check_keys(given: &Table) -> Result<(), NnError> {
+    let schema = schema();
+    for (section, value) in given {
+        check_key(&schema, section, value)?;
+    }
+    for (section, derived) in DERIVED {
+        if let Some(Value::Table(own)) = given.get(section)
+            && lists(own)
+            && let Some(key) = derived.iter().find(|key| own.contains_key(**key))
+        {
+            let value = own.get(*key).map_or_else(String::new, Value::to_string);
+            let problem = "has no effect beside a list of layers; put it into the layers".to_owned();
+            return Err(NnError::BadValue { key: format!("{section}.{key}"), value, problem });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a network's layers are listed.
+fn lists(network: &Table) -> bool {
+    matches!(network.get(LAYERS), Some(Value::Array(layers)) if !layers.is_empty())
 }
 
 fn syntax(text: &str, error: &toml::de::Error) -> NnError {
@@ -74,8 +246,19 @@ fn syntax(text: &str, error: &toml::de::Error) -> NnError {
     NnError::Syntax { line, message: error.message().lines().collect::<Vec<_>>().join(" ") }
 }
 
-fn to_table(recipe: &Recipe) -> Table {
-    Table::try_from(recipe).unwrap_or_else(|error| unreachable!("a recipe is always expressible in TOML: {error}"))
+/// The recipe's keys, without those that a list of layers makes idle.
+pub(super) fn to_table(recipe: &Recipe) -> Table {
+    let mut table = Table::try_from(recipe).unwrap_or_else(|error| panic!("to_toml: not a valid recipe: {error}"));
+    table.iter_mut().for_each(|(section, value)| without_idle(section, value));
+    table
+}
+
+fn without_idle(section: &str, value: &mut Value) {
+    if let (Some((_, derived)), Value::Table(own)) = (DERIVED.iter().find(|(name, _)| *name == section), value)
+        && lists(own)
+    {
+        own.retain(|key, _| !derived.contains(&key));
+    }
 }
 
 /// Checks one top-level entry of a recipe: that its keys exist, and each value by putting it alone into the schema.
@@ -163,17 +346,22 @@ fn merge(mut base: Table, given: Table) -> Table {
             }
         }
     }
+    // A list given now makes the base's own keys idle.
+    base.iter_mut().for_each(|(section, value)| without_idle(section, value));
     base
 }
 
-fn missing(schema: &Table, given: &Table) -> Result<(), NnError> {
-    for (section, value) in schema {
+fn missing(given: &Table) -> Result<(), NnError> {
+    for (section, value) in &table(REQUIRED) {
         let Some(own) = given.get(section) else {
             return Err(NnError::MissingKey { key: section.clone() });
         };
+        let idle = |key: &str, own: &Table| {
+            lists(own) && DERIVED.iter().any(|(name, derived)| name == section && derived.contains(&key))
+        };
         if let (Value::Table(known), Value::Table(own)) = (value, own)
             && let Some(key) =
-                known.keys().find(|key| !LENGTHS.contains(&key.as_str()) && *key != FLIP && !own.contains_key(*key))
+                known.keys().find(|key| !LENGTHS.contains(&key.as_str()) && !own.contains_key(*key) && !idle(key, own))
         {
             return Err(NnError::MissingKey { key: format!("{section}.{key}") });
         }

@@ -46,6 +46,7 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
         keep: 1,
         preprocess: data::Preprocess::new([64, 64], 3),
         recipe,
+        condition_file: None,
         changes: Vec::new(),
     };
     let mut trainer = Trainer::new(settings, device).unwrap();

@@ -49,6 +49,7 @@ fn settings(side: usize, width: usize, batch: usize) -> Settings {
         keep: 1,
         preprocess: data::Preprocess::new([side as u32; 2], 3),
         recipe,
+        condition_file: None,
         changes: Vec::new(),
     }
 }

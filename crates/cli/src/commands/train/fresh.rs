@@ -1,6 +1,6 @@
 //! A new run: settings from flags, recipe and a look at the data.
 
-use super::{Args, batches_per_epoch, go, open_data, steps_of};
+use super::{Args, batches_per_epoch, condition, go, open_data, steps_of};
 use crate::commands::open_checkpoint;
 use crate::commands::pictures::Known;
 use crate::error::CliError;
@@ -37,7 +37,9 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     if !args.dry_run {
         args.out.as_ref().map_or_else(|| RunDir::check_base(&args.runs_dir), |out| RunDir::check_at(out))?;
     }
+    let condition_file = args.condition.file(&recipe)?;
     let dataset = open_data(&spec.to_string(), &preprocess, &render)?;
+    condition::measure(&mut recipe, &dataset, condition_file.as_deref())?;
     if args.batch.is_none() && (LEAST_BATCH..recipe.train.batch).contains(&dataset.len()) {
         recipe.train.batch = dataset.len();
     }
@@ -45,7 +47,8 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     let per_epoch = batches_per_epoch(&dataset, recipe.train.batch)?;
     let steps = match (recipe.train.steps, recipe.train.epochs) {
         (Some(steps), _) => steps,
-        (None, epochs) => steps_of(epochs.unwrap_or(1), per_epoch)?,
+        // A step takes as many batches as it updates D.
+        (None, epochs) => steps_of(epochs.unwrap_or(1), per_epoch)?.div_ceil(recipe.train.d_steps as u64),
     };
     if args.dry_run {
         render.plan(&recipe, &plan);
@@ -65,6 +68,7 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
         checkpoint_every: args.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
         keep: args.keep.unwrap_or(KEEP) as usize,
         preprocess,
+        condition_file,
         recipe,
         changes: Vec::new(),
     };
@@ -114,9 +118,12 @@ fn resolve(args: &Args, known: &Known, init: Option<&Checkpoint>) -> Result<Reci
     if args.steps.is_some() || args.epochs.is_some() {
         (chosen.train.steps, chosen.train.epochs) = (args.steps, args.epochs);
     }
+    if args.force_augment {
+        chosen.augment.forbidden = false;
+    }
+    args.condition.apply(&mut chosen);
     // It was sound as it came, so what is wrong now is a flag.
-    chosen.validate().map_err(|e| CliError::Usage(e.to_string()))?;
-    Ok(chosen)
+    chosen.with(&args.tricks.changes).map_err(|e| CliError::Usage(e.to_string()))
 }
 
 /// The data's name as it still means the same when the run is resumed from another folder.

@@ -198,6 +198,12 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
     same("--log-every", args.log_every, run.log_every)?;
     same("--sample-every", args.sample_every, run.sample_every)?;
     same("--checkpoint-every", args.checkpoint_every, run.checkpoint_every)?;
+    let told = args.condition.condition.is_some().then(|| "--condition".to_owned());
+    if let Some(flag) = told.or_else(|| args.tricks.flags.first().cloned()) {
+        return Err(CliError::Usage(format!(
+            "{flag} cannot change in a run that goes on: leave it out, or start a new run with --init-from"
+        )));
+    }
     same("--keep", args.keep.map(|keep| keep as usize), run.keep)?;
     match &args.recipe {
         Some(name) if !is_from(recipe, &recipe_named(name)?) => {
