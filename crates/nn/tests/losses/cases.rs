@@ -44,7 +44,7 @@ impl Case<'_> {
     fn loss(&self, what: &str, value: &Tensor, by: &[(&str, &Tensor)]) {
         let what = format!("loss/{what}");
         self.close(&what, value);
-        let gradients = value.is_tracked().then(|| value.backward()).unwrap_or_default();
+        let gradients = value.backward();
         for (name, leaf) in by {
             let found = gradients.of(leaf).cloned().unwrap_or_else(|| Tensor::zeros(*leaf.shape()));
             self.close(&format!("{what}/{name}"), &found);
