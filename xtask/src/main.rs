@@ -1,8 +1,9 @@
-//! Developer tasks: benchmarks, golden files, data sets, continuous integration.
+//! Developer tasks: benchmarks, golden files, figures, data sets, continuous integration.
 
 #![forbid(unsafe_code)]
 
 mod emoji;
+mod figures;
 mod kernels;
 mod loading;
 mod peer;
@@ -13,7 +14,7 @@ mod tasks;
 use clap::Parser;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Developer tasks: benchmarks, golden files, data sets, continuous integration")]
+#[command(name = "cargo xtask", about = "Developer tasks: benchmarks, golden files, figures, data sets, continuous integration")]
 enum Task {
     BenchKernels(kernels::Options),
     BenchStep(step::Options),
@@ -21,6 +22,7 @@ enum Task {
     BenchData(loading::Options),
     Golden(tasks::Golden),
     Emoji(emoji::Options),
+    Figures(figures::Options),
     Ci(tasks::Ci),
 }
 
@@ -32,6 +34,7 @@ fn main() -> std::process::ExitCode {
         Task::BenchData(options) => loading::run(&options),
         Task::Golden(options) => tasks::golden(&options),
         Task::Emoji(options) => emoji::run(&options),
+        Task::Figures(options) => figures::run(&options),
         Task::Ci(_) => tasks::ci(),
     };
     match result {

@@ -57,7 +57,7 @@ impl Policy {
 }
 
 /// What happens to one image.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Choice {
     /// What is added to every colour.
     pub brightness: f32,

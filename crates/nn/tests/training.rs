@@ -5,7 +5,7 @@ mod common;
 use common::{floats, values};
 use nn::loss::Objective;
 use nn::recipe::Player;
-use nn::{Ema, Mode, Network, NnError, Optimizer, Recipe, StateValue, Statistics};
+use nn::{Ema, Mode, Network, NnError, Optimizer, OptimizerOptions, Recipe, Rule, StateValue, Statistics};
 use tensor::autograd::grad;
 use tensor::rng::Philox;
 use tensor::{Activation, Device, Guard, Tensor};
@@ -127,6 +127,9 @@ fn an_optimiser_refuses_another_network_s_state() {
     state.insert("steps".into(), StateValue::count(-1));
     let error = optimizer.load_state(&state).expect_err("a negative count").to_string();
     assert!(error.starts_with("tensor \"steps\" is -1, not a number of steps"), "{error}");
+    let sgd = OptimizerOptions { rule: Rule::Sgd { momentum: 0.9, nesterov: false }, ..recipe.optimizer(Player::Generator) };
+    let error = optimizer.load_state(&Optimizer::new(&g, sgd).state()).expect_err("another rule").to_string();
+    assert!(error.contains(".m\""), "{error}");
     optimizer.set_lr(0.5);
     assert_eq!((optimizer.options().lr, optimizer.steps()), (0.5, 0));
 }

@@ -41,9 +41,9 @@ impl Rule {
     pub fn memory(&self) -> &'static [&'static str] {
         match *self {
             Rule::Adam { .. } => &["m", "v"],
-            Rule::Sgd { momentum, .. } if momentum == 0.0 => &[],
+            Rule::Sgd { momentum: 0.0, .. } => &[],
             Rule::Sgd { .. } => &["momentum"],
-            Rule::RmsProp { momentum, .. } if momentum == 0.0 => &["v"],
+            Rule::RmsProp { momentum: 0.0, .. } => &["v"],
             Rule::RmsProp { .. } => &["v", "momentum"],
         }
     }

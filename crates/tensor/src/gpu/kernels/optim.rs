@@ -23,9 +23,9 @@ fn update_spec(rule: &Rule, count: usize) -> Spec {
     let flags: &[&str] = match *rule {
         Rule::Adam { decoupled: false, .. } => &["ADAM"],
         Rule::Adam { decoupled: true, .. } => &["ADAM", "DECOUPLED"],
-        Rule::Sgd { momentum, .. } if momentum == 0.0 => &["SGD"],
+        Rule::Sgd { momentum: 0.0, .. } => &["SGD"],
         Rule::Sgd { .. } => &["SGD", "MOMENTUM"],
-        Rule::RmsProp { momentum, .. } if momentum == 0.0 => &["RMSPROP"],
+        Rule::RmsProp { momentum: 0.0, .. } => &["RMSPROP"],
         Rule::RmsProp { .. } => &["RMSPROP", "MOMENTUM"],
     };
     let mut spec = spec(flags, count);

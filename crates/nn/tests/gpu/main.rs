@@ -1,0 +1,23 @@
+//! The golden cases of losses, optimisers and augmentation on a GPU; where there is no adapter they report themselves as ignored.
+
+#[path = "../../../tensor/tests/common/adapter.rs"]
+mod adapter;
+#[path = "../losses/cases.rs"]
+mod cases;
+#[path = "../common/mod.rs"]
+mod common;
+
+fn main() {
+    adapter::run(
+        &[
+            ("objectives", cases::objectives),
+            ("penalties", cases::penalties),
+            ("features_and_classes", cases::features_and_classes),
+            ("optimisers", cases::optimisers),
+            ("clipping", cases::clipping),
+            ("histories", cases::histories),
+            ("augmentation", cases::augmentation),
+        ],
+        &[],
+    );
+}
