@@ -33,9 +33,8 @@ fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error::Er
 /// # Errors
 /// When one cannot be started or fails.
 pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
-    ["ops", "networks", "losses", "trajectory"]
-        .iter()
-        .try_for_each(|script| call(&options.python, &[&format!("xtask/golden/{script}.py")]))
+    let scripts = ["ops", "networks", "layers", "losses", "trajectory"];
+    scripts.iter().try_for_each(|script| call(&options.python, &[&format!("xtask/golden/{script}.py")]))
 }
 
 /// Runs `.ci/run`.

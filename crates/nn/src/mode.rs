@@ -57,6 +57,11 @@ impl From<Mode> for Pass<'_> {
 }
 
 impl<'a> Pass<'a> {
+    /// This pass in another mode.
+    pub fn with_mode(self, mode: Mode) -> Self {
+        Self { mode, ..self }
+    }
+
     /// This pass under a condition, or under none.
     pub fn with_condition(self, condition: impl Into<Option<&'a Tensor>>) -> Self {
         Self { condition: condition.into(), ..self }

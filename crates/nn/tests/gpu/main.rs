@@ -1,4 +1,4 @@
-//! The golden cases of losses, optimisers and augmentation on a GPU; where there is no adapter they report themselves as ignored.
+//! The golden cases of layers, losses, optimisers and augmentation on a GPU; where there is no adapter they report themselves as ignored.
 
 #[path = "../../../tensor/tests/common/adapter.rs"]
 mod adapter;
@@ -6,10 +6,13 @@ mod adapter;
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/stabilisers.rs"]
+mod table;
 
 fn main() {
     adapter::run(
         &[
+            ("layers_match_pytorch", table::layers_match_pytorch),
             ("objectives", cases::objectives),
             ("penalties", cases::penalties),
             ("features_and_classes", cases::features_and_classes),

@@ -1,0 +1,222 @@
+//! The layers of the GAN literature beside PyTorch in float64 (xtask/golden/layers.py): values, gradients, gradients of gradients, what a
+//! pass moves, and the data-dependent start. One table for every device.
+
+use crate::common::{Golden, arrays, assert_close, cases, floats};
+use nn::layers::{
+    Conv2d, ConvTranspose2d, Embed, GlobalPool, InstanceNorm, LayerNorm, Linear, Maxout, MinibatchDiscrimination, MinibatchForm,
+    MinibatchStdDev, ProjectionHead, SelfAttention, VirtualBatchNorm, Window,
+};
+use nn::{Activation, Layer, Mode, Network, Pass, StateDict, StateValue};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tensor::autograd::grad;
+use tensor::{Device, Tensor};
+
+const TOLERANCE: f64 = 1e-5;
+const SECOND: f64 = 4e-5;
+
+type Arrays = BTreeMap<String, Golden>;
+
+fn numbers(attrs: &Value, key: &str) -> Vec<usize> {
+    serde_json::from_value(attrs[key].clone()).expect("numbers")
+}
+
+fn number(attrs: &Value, key: &str) -> usize {
+    attrs[key].as_u64().expect("a number") as usize
+}
+
+fn eps(attrs: &Value) -> f32 {
+    attrs["eps"].as_f64().expect("a number") as f32
+}
+
+fn window(attrs: &Value) -> Window {
+    let pair = |key| numbers(attrs, key).try_into().expect("two numbers");
+    let [top, left] = pair("padding");
+    Window { kernel: pair("kernel"), stride: pair("stride"), pad: [[top; 2], [left; 2]] }
+}
+
+fn image(attrs: &Value) -> [usize; 3] {
+    numbers(attrs, "image").try_into().expect("three numbers")
+}
+
+/// The one layer of a case, which is called `l`.
+fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, channels: usize) -> Layer {
+    let spectral = attrs["norm"] == "spectral";
+    let weight = || if spectral { size("l.weight_orig") } else { size("l.weight_v") };
+    match kind {
+        "linear" => {
+            let plain = Linear::new(weight()[1], weight()[0], true);
+            Layer::Linear(if spectral { plain.with_spectral_norm() } else { plain.with_weight_norm() })
+        }
+        "conv2d" => {
+            let plain = Conv2d::new(weight()[1], weight()[0], window(attrs), true);
+            Layer::Conv2d(if spectral { plain.with_spectral_norm() } else { plain.with_weight_norm() })
+        }
+        "conv_transpose2d" => {
+            let padding = numbers(attrs, "output_padding").try_into().expect("two numbers");
+            let plain = ConvTranspose2d::new(weight()[0], weight()[1], window(attrs), padding, true);
+            Layer::ConvTranspose2d(if spectral { plain.with_spectral_norm() } else { plain.with_weight_norm() })
+        }
+        "instance_norm" => Layer::InstanceNorm(InstanceNorm::new(channels, eps(attrs))),
+        "layer_norm" => Layer::LayerNorm(LayerNorm::new(numbers(attrs, "shape"), eps(attrs))),
+        "minibatch_stddev" => Layer::MinibatchStdDev(MinibatchStdDev::new(number(attrs, "group"))),
+        "minibatch_discrimination" => {
+            let form = if attrs["form"] == "code" { MinibatchForm::Code } else { MinibatchForm::Paper };
+            let [inputs, kernels, dims] = ["inputs", "kernels", "dims"].map(|key| number(attrs, key));
+            Layer::MinibatchDiscrimination(MinibatchDiscrimination::new(inputs, kernels, dims, form))
+        }
+        "self_attention" => Layer::SelfAttention(SelfAttention::new(number(attrs, "channels"))),
+        "concat" => Layer::ConcatCondition,
+        "embed" => Layer::Embed(Embed::new(number(attrs, "inputs"), number(attrs, "features"))),
+        "projection" => Layer::ProjectionHead(ProjectionHead::new(number(attrs, "features"), number(attrs, "inputs"))),
+        "global_pool" => Layer::GlobalPool(if attrs["kind"] == "sum" { GlobalPool::Sum } else { GlobalPool::Average }),
+        other => panic!("unknown layer {other}"),
+    }
+}
+
+/// The network of a case.
+fn network(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, x: &[usize]) -> Network {
+    let channels = x[x.len() - 1];
+    let virtual_norm = |channels| Layer::VirtualBatchNorm(VirtualBatchNorm::new(channels, eps(attrs)));
+    let square = |k: usize| Window { kernel: [k; 2], stride: [1; 2], pad: [[k / 2; 2]; 2] };
+    let named = |layers: Vec<(&str, Layer)>| Network::new(layers.into_iter().map(|(name, l)| (name.into(), l)).collect());
+    match kind {
+        "vbn_dense" => named(vec![
+            ("a", virtual_norm(4)),
+            ("slope", Layer::Activation(Activation::LeakyRelu(0.2))),
+            ("l", Layer::Linear(Linear::new(4, 3, false))),
+            ("b", virtual_norm(3)),
+        ]),
+        "vbn_image" => named(vec![
+            ("condition", Layer::ConcatCondition),
+            ("l", Layer::Conv2d(Conv2d::new(4, 5, square(3), false))),
+            ("a", virtual_norm(5)),
+            ("tanh", Layer::Activation(Activation::Tanh)),
+            ("b", virtual_norm(5)),
+        ]),
+        "maxout" => named(vec![
+            (
+                "l",
+                match x.len() {
+                    2 => Layer::Linear(Linear::new(channels, channels, false)),
+                    _ => Layer::Conv2d(Conv2d::new(channels, channels, square(1), false)),
+                },
+            ),
+            ("tanh", Layer::Activation(Activation::Tanh)),
+            ("m", Layer::Maxout(Maxout::new(number(attrs, "pieces")))),
+        ]),
+        "to_image" => named(vec![
+            ("l", Layer::Linear(Linear::to_image(3, image(attrs)).with_bias().with_spectral_norm())),
+            ("shape", Layer::Reshape(numbers(attrs, "image"))),
+        ]),
+        "from_image" => named(vec![
+            ("flat", Layer::Reshape(vec![image(attrs).iter().product()])),
+            ("l", Layer::Linear(Linear::from_image(image(attrs), 2).with_bias().with_spectral_norm())),
+        ]),
+        _ => named(vec![("l", layer(kind, attrs, size, channels))]),
+    }
+}
+
+fn f32s(golden: &Golden) -> StateValue {
+    StateValue::F32 { shape: golden.shape.clone(), data: golden.data.iter().map(|&x| x as f32).collect() }
+}
+
+/// Parameters by name, `gradients` in their place, in the layouts of a state dict.
+fn in_outer_layout(net: &Network, gradients: &[Option<Tensor>]) -> StateDict {
+    let before = net.state_dict();
+    for ((_, param), gradient) in net.params().iter().zip(gradients) {
+        let zeros = || Tensor::zeros(*param.value().shape());
+        param.set(gradient.clone().unwrap_or_else(zeros));
+    }
+    let gradients = net.state_dict();
+    net.load_state_dict(&before).expect("its own");
+    gradients
+}
+
+struct Case<'a> {
+    name: &'a str,
+    all: &'a Arrays,
+    device: &'a Device,
+}
+
+impl Case<'_> {
+    fn golden(&self, key: &str) -> Option<&Golden> {
+        self.all.get(&format!("{}/{key}", self.name))
+    }
+
+    fn tensor(&self, key: &str) -> Option<Tensor> {
+        self.golden(key).map(|golden| golden.tensor().to_device(self.device))
+    }
+
+    fn assert(&self, key: &str, found: &[f32], tolerance: f64) {
+        let golden = self.golden(key).unwrap_or_else(|| panic!("{}/{key}: no reference", self.name));
+        assert_close(&format!("{}/{key}", self.name), found, golden, tolerance);
+    }
+
+    fn run(&self, kind: &str, attrs: &Value) {
+        let x = self.tensor("x").expect("an input").leaf();
+        let size = |key: &str| self.golden(&format!("state/{key}")).expect("a parameter").shape.clone();
+        let mut net = network(kind, attrs, size, x.shape());
+        net.to_device(self.device);
+        if let Some(reference) = self.tensor("reference") {
+            net.set_reference(reference, self.tensor("reference_condition"));
+        }
+        let mut state = net.state_dict();
+        let prefix = format!("{}/state/", self.name);
+        for (key, golden) in self.all.iter().filter_map(|(key, golden)| Some((key.strip_prefix(&prefix)?, golden))) {
+            assert!(state.insert(key.into(), f32s(golden)).is_some(), "{}: no tensor {key} here", self.name);
+        }
+        net.load_state_dict(&state).expect("PyTorch's names and shapes");
+        assert_eq!(net.state_dict(), state, "{}", self.name);
+        self.gradients(&net, &x);
+        if self.all.keys().any(|key| key.starts_with(&format!("{}/start/", self.name))) {
+            net.initialise_from_data(&x.detach(), Mode::TRAIN);
+            self.each("start", &net.state_dict(), TOLERANCE);
+        }
+    }
+
+    /// Asserts every array whose name begins so beside the state's.
+    fn each(&self, what: &str, state: &StateDict, tolerance: f64) {
+        let prefix = format!("{}/{what}/", self.name);
+        for key in self.all.keys().filter_map(|key| key.strip_prefix(&prefix)).filter(|key| *key != "x") {
+            self.assert(&format!("{what}/{key}"), floats(state, key), tolerance);
+        }
+    }
+
+    fn gradients(&self, net: &Network, x: &Tensor) {
+        let condition = self.tensor("condition");
+        let out = net.forward(x, Pass::from(Mode::TRAIN).with_condition(condition.as_ref()));
+        assert_eq!(out.shape()[..], self.golden("out").expect("an output").shape[..], "{}", self.name);
+        self.assert("out", &out.to_vec(), TOLERANCE);
+        self.each("after", &net.state_dict(), TOLERANCE);
+        let mut wanted = vec![x.key().expect("a leaf")];
+        wanted.extend(net.keys());
+        let first = grad(&[(&out, &self.tensor("gout").expect("a gradient"))], &wanted, true);
+        let dx = first[0].as_ref().expect("a gradient");
+        self.assert("dx", &dx.to_vec(), TOLERANCE);
+        self.each("d", &in_outer_layout(net, &first[1..]), TOLERANCE);
+        let penalty = dx.square().sum_all();
+        if penalty.is_tracked() {
+            let one = Tensor::full_on(self.device, *penalty.shape(), 1.0);
+            let second = grad(&[(&penalty, &one)], &wanted, false);
+            if self.golden("second/x").is_some() {
+                self.assert("second/x", &second[0].as_ref().expect("a gradient").to_vec(), SECOND);
+            }
+            self.each("second", &in_outer_layout(net, &second[1..]), SECOND);
+        } else {
+            let prefix = format!("{}/second/", self.name);
+            assert!(!self.all.keys().any(|key| key.starts_with(&prefix)), "{}: the first order is not tracked", self.name);
+        }
+    }
+}
+
+/// Every case, on `device`.
+pub fn layers_match_pytorch(device: &Device) {
+    let all = arrays("stabilisers.safetensors");
+    let table = cases("stabilisers.json");
+    assert!(table.len() >= 28, "only {} cases", table.len());
+    for case in &table {
+        let (name, kind) = (case["case"].as_str().expect("a name"), case["layer"].as_str().expect("a kind"));
+        Case { name, all: &all, device }.run(kind, &case["attrs"]);
+    }
+}

@@ -1,0 +1,64 @@
+//! A training loop with a gradient penalty over every kind of layer holds no graph from step to step. Alone in its binary: the counters are
+//! global.
+
+use nn::layers::{
+    Conv2d, Dropout, Embed, GaussianNoise, GlobalPool, InstanceNorm, LayerNorm, Linear, Maxout, MinibatchStdDev, ProjectionHead,
+    SelfAttention, VirtualBatchNorm, Window,
+};
+use nn::{Activation, Layer, Mode, Network, Noise, Pass};
+use tensor::Tensor;
+use tensor::autograd::grad;
+use tensor::rng::Philox;
+
+#[test]
+fn a_steady_step_leaves_nothing_behind() {
+    let window = Window { kernel: [4; 2], stride: [2; 2], pad: [[1; 2]; 2] };
+    let named =
+        |layers: Vec<Layer>| Network::new(layers.into_iter().enumerate().map(|(i, l)| (format!("main.{i}"), l)).collect());
+    let mut g = named(vec![
+        Layer::ConcatCondition,
+        Layer::Linear(Linear::to_image(8, [8, 8, 3]).with_bias().with_weight_norm()),
+        Layer::VirtualBatchNorm(VirtualBatchNorm::new(192, 1e-5)),
+        Layer::Activation(Activation::Tanh),
+        Layer::Reshape(vec![8, 8, 3]),
+    ]);
+    let d = named(vec![
+        Layer::GaussianNoise(GaussianNoise::new(0.1)),
+        Layer::Conv2d(Conv2d::new(3, 16, window, true).with_spectral_norm()),
+        Layer::InstanceNorm(InstanceNorm::new(16, 1e-5)),
+        Layer::Activation(Activation::LeakyRelu(0.2)),
+        Layer::SelfAttention(SelfAttention::new(16).with_spectral_norm()),
+        Layer::LayerNorm(LayerNorm::new(vec![4, 4, 16], 1e-5)),
+        Layer::Maxout(Maxout::new(2)),
+        Layer::Dropout(Dropout::new(0.3)),
+        Layer::MinibatchStdDev(MinibatchStdDev::new(4)),
+        Layer::GlobalPool(GlobalPool::Average),
+        Layer::Embed(Embed::new(2, 3)),
+        Layer::ProjectionHead(ProjectionHead::new(12, 2)),
+    ]);
+    let mut rng = Philox::new(3, 0);
+    g.initialise(0.1, 0.02, &mut rng);
+    d.initialise(0.1, 0.02, &mut rng);
+    let condition = rng.bernoulli([8, 2], 0.5, 1.0);
+    g.set_reference(rng.normal([4, 6], 0.0, 1.0), Some(condition.narrow(0, 0, 4)));
+    let noise = Noise::new(Philox::new(3, 1), 1.0);
+    let z = rng.normal([8, 6], 0.0, 1.0);
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        let pass = Pass::from(Mode::TRAIN).with_condition(&condition).with_noise(&noise);
+        let fake = g.forward(&z, pass);
+        let point = fake.leaf();
+        let out = d.forward(&point, pass);
+        let key = point.key().expect("a leaf");
+        let slope = grad(&[(&out, &Tensor::ones(*out.shape()))], &[key], true).remove(0).expect("a gradient");
+        let gradients = out.mean_all().add(&slope.square().mean_all()).backward();
+        assert!(gradients.len() > d.keys().len() / 2);
+        drop((out, point, slope, gradients));
+        let judged = d.forward(&fake, pass.with_mode(Mode { track: false, ..Mode::TRAIN }));
+        let gradients = grad(&[(&judged, &Tensor::ones(*judged.shape()))], &g.keys(), false);
+        assert!(gradients.iter().all(Option::is_some));
+        drop((judged, gradients, fake));
+        held.push(tensor::memory().0);
+    }
+    assert_eq!(held[2..], vec![held[1]; 4], "bytes held after each step");
+}
