@@ -8,8 +8,8 @@ use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use std::sync::atomic::Ordering;
 use tensor::{Average, Tensor};
 
-/// average ← decay · average + (1 − decay) · network, for every parameter and running statistic; counters, the vectors of spectral
-/// norm and reference batches are copied. The average of a generator draws steadier pictures than the generator itself.
+/// average ← decay · average + (1 − decay) · network, for every parameter and running statistic; counters, the vectors of
+/// spectral norm and reference batches are copied. The average of a generator draws steadier pictures than the generator itself.
 pub struct Ema {
     decay: f32,
     values: Vec<(String, Value)>,
@@ -22,8 +22,8 @@ enum Value {
 }
 
 impl Ema {
-    /// An average that starts at the present values of `net`. `decay` is in [0, 1): the nearer to 1, the longer the memory, of about
-    /// 1 / (1 − decay) updates.
+    /// An average that starts at the present values of `net`. `decay` is in [0, 1): the nearer to 1, the longer the memory, of
+    /// about 1 / (1 − decay) updates.
     pub fn new(net: &Network, decay: f32) -> Self {
         let values = net
             .entries()
