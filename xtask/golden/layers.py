@@ -1,10 +1,10 @@
 """Golden normalisations, reparametrised weights, minibatch layers, attention and conditions by PyTorch in float64.
 
-What PyTorch has is PyTorch's (spectral norm, weight norm, instance norm, layer norm); the rest is the formula of its paper or, where
-that is said, of its authors' code, written out here.
+What PyTorch has is PyTorch's (spectral norm, weight norm, instance norm, layer norm); the rest is the formula of its paper or,
+where that is said, of its authors' code, written out here.
 
-Writes crates/nn/tests/golden/stabilisers.safetensors and stabilisers.json ({"case", "layer", "attrs"}). Per case, images NHWC, what is
-given F32, what is expected F64:
+Writes crates/nn/tests/golden/stabilisers.safetensors and stabilisers.json ({"case", "layer", "attrs"}). Per case, images NHWC,
+what is given F32, what is expected F64:
   state/NAME: parameters and buffers in PyTorch's layouts, as in a state dict of the network.
   x, and where the layer reads one condition; where it needs one reference and reference_condition.
   out; gout -> dx, d/NAME (gradients of <gout, out>); second/x and second/NAME (gradients of |dx|^2), where there is one.
@@ -79,7 +79,8 @@ def module(layer, parts):
     def function(x, values, _):
         own = {key.removeprefix("l."): value for key, value in values.items()}
         out = torch.func.functional_call(layer, own, (nchw(x),))
-        # PyTorch 2.15 reads the gradient of an instance norm of one image as if it were contiguous: wrong where it is a permuted NHWC one.
+        # PyTorch 2.15 reads the gradient of an instance norm of one image as if it were contiguous: wrong where it is a permuted
+        # NHWC one.
         out.register_hook(lambda gradient: gradient.contiguous())
         return nhwc(out)
 
@@ -98,8 +99,8 @@ def affine_layers():
     attrs = {"kernel": [3, 4], "stride": [2, 1], "padding": [1, 2]}
     yield "linear", lambda: nn.Linear(6, 4), {}, (5, 6)
     yield "conv2d", lambda: nn.Conv2d(3, 4, **conv), attrs, (2, 5, 4, 3)
-    output_padding = {"output_padding": [1, 0]}
-    yield "conv_transpose2d", lambda: nn.ConvTranspose2d(3, 5, **conv, output_padding=(1, 0)), attrs | output_padding, (2, 3, 4, 3)
+    attrs = {**attrs, "output_padding": [1, 0]}
+    yield "conv_transpose2d", lambda: nn.ConvTranspose2d(3, 5, **conv, output_padding=(1, 0)), attrs, (2, 3, 4, 3)
 
 
 def reparametrised():

@@ -8,8 +8,8 @@ use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use std::sync::atomic::Ordering;
 use tensor::{Average, Tensor};
 
-/// average ← decay · average + (1 − decay) · network, for every parameter and running statistic; counters, the vectors of spectral
-/// norm and reference batches are copied. The average of a generator draws steadier pictures than the generator itself.
+/// average ← decay · average + (1 − decay) · network, for every parameter and running statistic; counters, the vectors of
+/// spectral norm and reference batches are copied. The average of a generator draws steadier pictures than the generator itself.
 pub struct Ema {
     decay: f32,
     values: Vec<(String, Value)>,
@@ -22,8 +22,8 @@ enum Value {
 }
 
 impl Ema {
-    /// An average that starts at the present values of `net`. `decay` is in [0, 1): the nearer to 1, the longer the memory, of about
-    /// 1 / (1 − decay) updates.
+    /// An average that starts at the present values of `net`. `decay` is in [0, 1): the nearer to 1, the longer the memory, of
+    /// about 1 / (1 − decay) updates.
     pub fn new(net: &Network, decay: f32) -> Self {
         let values = net
             .entries()
@@ -46,7 +46,21 @@ impl Ema {
     /// When `net` has not the tensors that this average was made for.
     #[track_caller]
     pub fn update(&mut self, net: &Network) {
-        let keep = self.decay;
+        self.follow(net, self.decay);
+    }
+
+    /// [`update`](Self::update) after the `step`-th training step, counted from 1: until about 10 / (1 − decay) steps the memory is shorter, (1 + step) / (10 + step),
+    /// so that the first weights, which are noise, do not stay in the average (as in TensorFlow's `ExponentialMovingAverage`).
+    ///
+    /// # Panics
+    /// As [`update`](Self::update).
+    #[track_caller]
+    pub fn update_at(&mut self, net: &Network, step: u64) {
+        self.follow(net, self.decay.min(((1 + step) as f64 / (10 + step) as f64) as f32));
+    }
+
+    #[track_caller]
+    fn follow(&mut self, net: &Network, keep: f32) {
         let mut moved = Vec::new();
         self.with(net, |own, place| match (own, place) {
             (Value::Average(_, average), Place::Param(param)) => moved.push((average, param.value())),

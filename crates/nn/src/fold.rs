@@ -7,10 +7,10 @@ use crate::param::Slot;
 use tensor::Activation;
 
 impl Network {
-    /// The network that does under [`Mode::SAMPLE`](crate::Mode::SAMPLE) what this one does with the values it has now, to rounding: each batch norm that follows
-    /// a linear layer or a convolution becomes that layer's bias and a factor of its weights, reparametrised weights become plain ones, and
-    /// virtual batch norm remembers the statistics of the reference. It is for drawing alone: it has fewer tensors
-    /// than its recipe says, and nothing of it is shared with this network.
+    /// The network that does under [`Mode::SAMPLE`](crate::Mode::SAMPLE) what this one does with the values it has now, to
+    /// rounding: each batch norm that follows a linear layer or a convolution becomes that layer's bias and a factor of its
+    /// weights, reparametrised weights become plain ones, and virtual batch norm remembers the statistics of the reference. It is
+    /// for drawing alone: it has fewer tensors than its recipe says, and nothing of it is shared with this network.
     ///
     /// # Panics
     /// When virtual batch norm has no reference.

@@ -85,8 +85,8 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Randomness from `rng`. `scale` multiplies the standard deviation of Gaussian noise layers, so that it can decay over training;
-    /// dropout keeps its rate.
+    /// Randomness from `rng`. `scale` multiplies the standard deviation of Gaussian noise layers, so that it can decay over
+    /// training; dropout keeps its rate.
     pub fn new(rng: Philox, scale: f32) -> Self {
         Self { rng: Mutex::new(rng), scale }
     }

@@ -27,8 +27,8 @@ impl Network {
     /// The network of these layers, whose names must differ.
     ///
     /// # Panics
-    /// When it has a [`VirtualBatchNorm`](crate::layers::VirtualBatchNorm) beside a layer in which samples see each other: that one would see
-    /// the reference batch too.
+    /// When it has a [`VirtualBatchNorm`](crate::layers::VirtualBatchNorm) beside a layer in which samples see each other: that
+    /// one would see the reference batch too.
     #[track_caller]
     pub fn new(layers: Vec<(String, Layer)>) -> Self {
         let network = Self { layers, reference: None };
@@ -45,9 +45,9 @@ impl Network {
         self.layers.iter().any(|(_, layer)| matches!(layer, Layer::VirtualBatchNorm(norm) if norm.needs_reference()))
     }
 
-    /// Gives the network the batch that virtual batch norm refers to: inputs `[n, …]`, and their condition `[n, K]` where the network has
-    /// one. It becomes part of the state dict as `reference` and `reference_condition`, so it must be there, in its shape, before a
-    /// state dict is loaded.
+    /// Gives the network the batch that virtual batch norm refers to: inputs `[n, …]`, and their condition `[n, K]` where the
+    /// network has one. It becomes part of the state dict as `reference` and `reference_condition`, so it must be there, in its
+    /// shape, before a state dict is loaded.
     ///
     /// # Panics
     /// When the network has no use for it, or there is no row, or not as many in the condition.
@@ -98,8 +98,8 @@ impl Network {
         self.features(x, pass, &[]).0
     }
 
-    /// [`forward`](Self::forward), and what the layers of these names put out on the way, in the order of the names. Of an activation that is the
-    /// activated tensor, of the layer before it the tensor before the activation.
+    /// [`forward`](Self::forward), and what the layers of these names put out on the way, in the order of the names. Of an
+    /// activation that is the activated tensor, of the layer before it the tensor before the activation.
     ///
     /// # Panics
     /// As [`forward`](Self::forward), and when no layer has one of the names.
@@ -125,8 +125,8 @@ impl Network {
         })
     }
 
-    /// The layers with the activation that each is fused with, under the name of the last of the two. What the layers called `apart` put
-    /// out is not activated.
+    /// The layers with the activation that each is fused with, under the name of the last of the two. What the layers called
+    /// `apart` put out is not activated.
     fn steps(&self, apart: &[&str]) -> Vec<(&str, &Layer, Activation)> {
         let mut steps: Vec<(&str, &Layer, Activation)> = Vec::with_capacity(self.layers.len());
         for (name, layer) in &self.layers {
@@ -142,8 +142,8 @@ impl Network {
         steps
     }
 
-    /// Replaces the running statistics by the plain average over these input batches (PyTorch's `momentum=None`): for weights that
-    /// came without them, or whose own lag behind. Without batches nothing changes.
+    /// Replaces the running statistics by the plain average over these input batches (PyTorch's `momentum=None`): for weights
+    /// that came without them, or whose own lag behind. Without batches nothing changes.
     ///
     /// # Panics
     /// As [`forward`](Self::forward), and when a batch leaves batch norm a single value per channel.
@@ -172,9 +172,9 @@ impl Network {
         }
     }
 
-    /// Draws all weights from N(0, std²) and γ of normalisations from N(1, gamma_std²), in the order of the layers. Under weight norm the
-    /// drawn weight is the one in effect; under spectral norm it is divided by its largest singular value. Biases, β, the γ of
-    /// attention and the scales of minibatch discrimination stay as they are.
+    /// Draws all weights from N(0, std²) and γ of normalisations from N(1, gamma_std²), in the order of the layers. Under weight
+    /// norm the drawn weight is the one in effect; under spectral norm it is divided by its largest singular value. Biases, β,
+    /// the γ of attention and the scales of minibatch discrimination stay as they are.
     pub fn initialise(&self, std: f32, gamma_std: f32, rng: &mut Philox) {
         for (_, layer) in &self.layers {
             layer.weights().into_iter().for_each(|weight| weight.initialise(std, rng));
@@ -185,8 +185,8 @@ impl Network {
         }
     }
 
-    /// Draws all weights as orthogonal matrices times `gain` (Saxe et al. 2014): each, seen as `[out, everything that one output sums over]`,
-    /// has orthogonal rows, or columns where they are fewer. All else stays as it is.
+    /// Draws all weights as orthogonal matrices times `gain` (Saxe et al. 2014): each, seen as `[out, everything that one output
+    /// sums over]`, has orthogonal rows, or columns where they are fewer. All else stays as it is.
     pub fn initialise_orthogonal(&self, gain: f32, rng: &mut Philox) {
         let weights = self.layers.iter().flat_map(|(_, layer)| layer.weights());
         weights.for_each(|weight| weight.initialise_orthogonal(gain, rng));
@@ -197,9 +197,9 @@ impl Network {
         self.layers.iter().flat_map(|(_, layer)| layer.weights()).for_each(|weight| weight.initialise_glorot(rng));
     }
 
-    /// The data-dependent start, in one pass over a batch: under weight norm each output of a linear layer or a convolution is brought to
-    /// mean 0 (by its bias, if it has one) and variance 1 (Salimans & Kingma 2016, section 3), and minibatch discrimination in the form
-    /// of the code finds its scales. Networks without such layers stay as they are.
+    /// The data-dependent start, in one pass over a batch: under weight norm each output of a linear layer or a convolution is
+    /// brought to mean 0 (by its bias, if it has one) and variance 1 (Salimans & Kingma 2016, section 3), and minibatch
+    /// discrimination in the form of the code finds its scales. Networks without such layers stay as they are.
     ///
     /// # Panics
     /// As [`forward`](Self::forward), and with a single sample for minibatch discrimination.

@@ -95,3 +95,16 @@ pub fn export(checkpoint: &Checkpoint, folder: &Path) -> Result<[PathBuf; 2], Tr
     artefacts::write_state_dict(&files[1], &arrays(section(checkpoint, "d.")))?;
     Ok(files)
 }
+
+/// Writes what `sample` needs of a checkpoint and nothing else, as a checkpoint of its own: the generator (its average over training where there is
+/// one), the recipe, and what it learned from. It cannot be trained on.
+///
+/// # Errors
+/// The disk.
+pub fn export_generator(checkpoint: &Checkpoint, file: &Path) -> Result<(), TrainError> {
+    let averaged = section(checkpoint, "ema.");
+    let generator = if averaged.is_empty() { section(checkpoint, "g.") } else { averaged };
+    let tensors = arrays(generator).into_iter().map(|(name, array)| (format!("g.{name}"), array)).collect();
+    let meta = artefacts::Meta { state: serde_json::Value::Null, ..checkpoint.meta.clone() };
+    Ok(artefacts::checkpoint::save(file, &Checkpoint { meta, tensors })?)
+}

@@ -18,7 +18,7 @@ mod trainer;
 
 pub use error::TrainError;
 pub use event::Event;
-pub use exchange::{export, import, import_newmu_svhn};
+pub use exchange::{export, export_generator, import, import_newmu_svhn};
 pub use run::{Outcome, run};
 pub use sample::{BatchNormMode, Sampler, latents, told, truncate};
 pub use settings::{Change, Settings};

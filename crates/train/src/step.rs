@@ -5,7 +5,7 @@ use crate::trainer::{Measured, mark};
 use data::Batch;
 use nn::augment::Augmentation;
 use nn::loss::{self, ClassTargets};
-use nn::recipe::{ConditionKind, Conditioned, Player, Recipe};
+use nn::recipe::{ConditionKind, Conditioned, Player, Recipe, Weights};
 use nn::{Mode, Noise, Pass, Statistics};
 use tensor::autograd::Gradients;
 use tensor::rng::Distribution;
@@ -75,7 +75,24 @@ impl Trainer {
         if let Some(last) = given.last() {
             self.cursor = last.batch.cursor;
         }
+        if self.step == 0
+            && let Some(first) = reals.first()
+        {
+            self.adapt(&recipe, first, &z);
+        }
         self.play(&recipe, &reals, &z)
+    }
+
+    /// Before the first step, what starts from data: weight norm, and minibatch discrimination in the form of its code.
+    fn adapt(&mut self, recipe: &Recipe, real: &Real, z: &Tensor) {
+        if recipe.generator.weights == Weights::WeightNorm {
+            let condition = real.condition.as_ref().filter(|_| self.generator_is_told());
+            self.generator.initialise_from_data(z, Pass::from(Mode::BATCH).with_condition(condition));
+        }
+        if recipe.discriminator.weights == Weights::WeightNorm || recipe.discriminates_by_code() {
+            let told = self.told(recipe, real);
+            self.discriminator.initialise_from_data(&real.images, Pass::from(Mode::BATCH).with_condition(told));
+        }
     }
 
     /// A step on given pictures `[N, H, W, C]` in the networks' range and latents `[N, latent]`, both on this trainer's device, without
@@ -95,10 +112,10 @@ impl Trainer {
             Player::Discriminator => self.discriminator_first(recipe, reals, z),
             Player::Generator => self.generator_first(recipe, reals, z),
         };
-        if let Some(ema) = &mut self.ema {
-            ema.update(&self.generator);
-        }
         self.step += 1;
+        if let Some(ema) = &mut self.ema {
+            ema.update_at(&self.generator, self.step);
+        }
         let Judged { loss_real, loss_fake, d_real, d_fake } = &judged;
         let reading = read_later(&[loss_real, loss_fake, &g_loss, d_real, d_fake, &self.guard.value()]);
         self.device.flush();

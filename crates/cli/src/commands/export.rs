@@ -6,13 +6,20 @@ use std::path::PathBuf;
 
 /// Flags of `export`.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("what").args(["out", "generator"]).required(true).multiple(true)))]
 pub struct Args {
     /// A checkpoint, or a run directory, which means its newest good checkpoint.
     #[arg(long, value_name = "PATH|RUNDIR")]
     checkpoint: PathBuf,
     /// The folder for generator.safetensors and discriminator.safetensors, with the names and layouts of the PyTorch DCGAN example.
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    out: Option<PathBuf>,
+    /// A small file with the generator alone, which sample takes as --checkpoint: to give away.
+    #[arg(long, value_name = "FILE.safetensors")]
+    generator: Option<PathBuf>,
+    /// Write over a file that is there.
+    #[arg(long, requires = "generator")]
+    force: bool,
 }
 
 /// Writes the state dicts.
@@ -21,8 +28,16 @@ pub struct Args {
 /// No good checkpoint, files that are there already, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let found = super::open_checkpoint(&args.checkpoint, output::warning)?;
-    for file in train::export(&found.checkpoint, &args.out)? {
+    if let Some(file) = &args.generator {
+        super::require_folder("--generator", file)?;
+        super::refuse_existing(file, args.force)?;
+        train::export_generator(&found.checkpoint, file)?;
         output::line(format!("wrote {}", file.display()));
+    }
+    if let Some(folder) = &args.out {
+        for file in train::export(&found.checkpoint, folder)? {
+            output::line(format!("wrote {}", file.display()));
+        }
     }
     Ok(())
 }

@@ -7,9 +7,10 @@ use crate::mode::Pass;
 use crate::param::Param;
 use tensor::{Activation, Tensor};
 
-/// x + γ · o, `[N, H, W, C]` to the same: o_j = Σ_i β_ji h(x_i), where β_j is the softmax over i of ⟨f(x_i), g(x_j)⟩ (equations 1 and 2). In the
-/// form of the paper's first version: f and g are 1×1 convolutions to C/8 channels (at least one), h to C, none has a bias, and
-/// no other follows. γ starts at 0: the layer is learnt in. In a state dict: `f.weight`, `g.weight`, `h.weight`, `gamma` `[1]`.
+/// x + γ · o, `[N, H, W, C]` to the same: o_j = Σ_i β_ji h(x_i), where β_j is the softmax over i of ⟨f(x_i), g(x_j)⟩ (equations 1
+/// and 2). In the form of the paper's first version: f and g are 1×1 convolutions to C/8 channels (at least one), h to C, none
+/// has a bias, and no other follows. γ starts at 0: the layer is learnt in. In a state dict: `f.weight`, `g.weight`, `h.weight`,
+/// `gamma` `[1]`.
 pub struct SelfAttention {
     /// f, g and h.
     convs: Box<[Conv2d; 3]>,

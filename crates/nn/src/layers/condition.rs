@@ -28,8 +28,8 @@ fn append(layer: &str, x: &Tensor, y: &Tensor) -> Tensor {
     }
 }
 
-/// A linear map of the condition, appended: of a one-hot class the embedding. `[N, F]` to `[N, F + features]`, or `[N, H, W, C]` to
-/// `[N, H, W, C + features]` with the same at every pixel. In a state dict the weight is `[features, K]`.
+/// A linear map of the condition, appended: of a one-hot class the embedding. `[N, F]` to `[N, F + features]`, or `[N, H, W, C]`
+/// to `[N, H, W, C + features]` with the same at every pixel. In a state dict the weight is `[features, K]`.
 pub struct Embed {
     map: Linear,
 }
@@ -67,8 +67,9 @@ impl Embed {
     }
 }
 
-/// The head of a projection discriminator (Miyato & Koyama 2018, equation 3): from features φ `[N, F]` the logit ψ(φ) + ⟨E y, φ⟩, `[N, 1]`,
-/// with ψ linear with a bias and E linear without. In a state dict: `linear.weight` `[1, F]`, `linear.bias` `[1]`, `embed.weight` `[F, K]`.
+/// The head of a projection discriminator (Miyato & Koyama 2018, equation 3): from features φ `[N, F]` the logit ψ(φ) + ⟨E y, φ⟩,
+/// `[N, 1]`, with ψ linear with a bias and E linear without. In a state dict: `linear.weight` `[1, F]`, `linear.bias` `[1]`,
+/// `embed.weight` `[F, K]`.
 pub struct ProjectionHead {
     /// ψ and E.
     maps: Box<[Linear; 2]>,

@@ -102,7 +102,8 @@ impl Conv2d {
     }
 }
 
-/// A transposed convolution: `[N, h, w, in]` to `[N, H, W, out]`. The weight is `[kh, kw, out, in]`; in a state dict `[in, out, kh, kw]`.
+/// A transposed convolution: `[N, h, w, in]` to `[N, H, W, out]`. The weight is `[kh, kw, out, in]`; in a state dict `[in, out,
+/// kh, kw]`.
 pub struct ConvTranspose2d {
     weight: Weight,
     bias: Option<Param>,

@@ -56,7 +56,8 @@ impl LayerNorm {
     }
 }
 
-/// The mean of each sample. An image's pixels come before its channels: a sum of the whole line would be cut according to the batch.
+/// The mean of each sample. An image's pixels come before its channels: a sum of the whole line would be cut according to the
+/// batch.
 fn mean(x: &Tensor) -> Tensor {
     match x.shape().rank() {
         4 => x.mean(&[1, 2], true).mean(&[3], true),

@@ -42,8 +42,9 @@ impl Linear {
         Self { bias, ..self }
     }
 
-    /// The layer with its weight divided by its largest singular value (Miyato et al. 2018), which one power iteration before each pass
-    /// that moves running statistics keeps up with; names and numbers as in `torch.nn.utils.spectral_norm`. A weight of zeros gives NaN.
+    /// The layer with its weight divided by its largest singular value (Miyato et al. 2018), which one power iteration before
+    /// each pass that moves running statistics keeps up with; names and numbers as in `torch.nn.utils.spectral_norm`. A weight of
+    /// zeros gives NaN.
     ///
     /// # Panics
     /// When the weight is reparametrised already.

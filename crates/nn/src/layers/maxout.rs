@@ -2,8 +2,8 @@
 
 use tensor::Tensor;
 
-/// The largest of each group of consecutive units: `[N, F · pieces]` to `[N, F]`, or `[N, H, W, C · pieces]` to `[N, H, W, C]`. The linear
-/// layer that makes them is one of its own.
+/// The largest of each group of consecutive units: `[N, F · pieces]` to `[N, F]`, or `[N, H, W, C · pieces]` to `[N, H, W, C]`.
+/// The linear layer that makes them is one of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Maxout {
     pieces: usize,

@@ -8,16 +8,17 @@ use crate::param::Param;
 use serde::{Deserialize, Serialize};
 use tensor::{Tensor, concat};
 
-/// How much the samples of a group differ, as one more channel (Karras et al. 2018, section 3): the standard deviation of each feature
-/// over the group, averaged over all features and pixels. `[N, F]` to `[N, F + 1]`, or `[N, H, W, C]` to `[N, H, W, C + 1]`.
+/// How much the samples of a group differ, as one more channel (Karras et al. 2018, section 3): the standard deviation of each
+/// feature over the group, averaged over all features and pixels. `[N, F]` to `[N, F + 1]`, or `[N, H, W, C]` to `[N, H, W, C +
+/// 1]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MinibatchStdDev {
     group: usize,
 }
 
 impl MinibatchStdDev {
-    /// Groups of this many samples; the whole batch is one group where it cannot be divided so. As in the authors' code a group is every
-    /// (N / group)-th sample.
+    /// Groups of this many samples; the whole batch is one group where it cannot be divided so. As in the authors' code a group
+    /// is every (N / group)-th sample.
     ///
     /// # Panics
     /// When `group` is 0.
@@ -56,7 +57,8 @@ pub enum MinibatchForm {
     /// The paper's: T as it is, no bias.
     #[default]
     Paper,
-    /// That of the authors' code (openai/improved-gan): each column of T has length e^s, with s learnt, and a bias that starts at −1.
+    /// That of the authors' code (openai/improved-gan): each column of T has length e^s, with s learnt, and a bias that starts at
+    /// −1.
     Code,
 }
 
@@ -108,8 +110,8 @@ impl MinibatchDiscrimination {
         x.matmul(&t, false, false).reshape([x.shape()[0], self.kernels, self.dims]).pairwise_l1()
     }
 
-    /// The code's data-dependent start: the log-scale makes the nearest neighbour in this batch 2 away on average, the bias brings the mean
-    /// of the new features to 0. The paper's form has none.
+    /// The code's data-dependent start: the log-scale makes the nearest neighbour in this batch 2 away on average, the bias
+    /// brings the mean of the new features to 0. The paper's form has none.
     ///
     /// # Panics
     /// With fewer than two samples.

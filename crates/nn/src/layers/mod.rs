@@ -132,7 +132,8 @@ impl Layer {
         activation.apply(&out)
     }
 
-    /// The layer whose results are this one's, times `scale`, plus `offset` (both `[features]`); `None` where it has no weights to scale.
+    /// The layer whose results are this one's, times `scale`, plus `offset` (both `[features]`); `None` where it has no weights
+    /// to scale.
     pub(crate) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Option<Self> {
         Some(match self {
             Self::Linear(l) => Self::Linear(l.scaled(scale, offset)),

@@ -4,7 +4,8 @@ use crate::mode::Pass;
 use tensor::Tensor;
 use tensor::rng::Distribution;
 
-/// Each number is dropped with probability p, and divided by 1 − p otherwise (Srivastava et al. 2014, in the inverted form). Any shape.
+/// Each number is dropped with probability p, and divided by 1 − p otherwise (Srivastava et al. 2014, in the inverted form). Any
+/// shape.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Dropout {
     p: f32,

@@ -6,10 +6,10 @@ use crate::mode::Pass;
 use crate::param::Param;
 use tensor::{Activation, Tensor, concat};
 
-/// γ · (x − mean) / √(variance + eps) + β over the last axis, `[N, F]` or `[N, H, W, C]`, by the statistics of a fixed reference batch of n
-/// rows and of each sample itself, as in openai/improved-gan: mean = n/(n+1) · the reference's + 1/(n+1) · its own, and so the mean of
-/// squares. The reference itself is normalised by its own statistics. The [`Network`](crate::Network) holds it, and runs it at the head of
-/// each batch: gradients flow through both.
+/// γ · (x − mean) / √(variance + eps) + β over the last axis, `[N, F]` or `[N, H, W, C]`, by the statistics of a fixed reference
+/// batch of n rows and of each sample itself, as in openai/improved-gan: mean = n/(n+1) · the reference's + 1/(n+1) · its own,
+/// and so the mean of squares. The reference itself is normalised by its own statistics. The [`Network`](crate::Network) holds
+/// it, and runs it at the head of each batch: gradients flow through both.
 pub struct VirtualBatchNorm {
     gamma: Param,
     beta: Param,

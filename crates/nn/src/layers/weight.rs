@@ -153,8 +153,8 @@ impl Weight {
         self.settle(rng);
     }
 
-    /// Draws the weight as a matrix `[out, rest]` whose rows, or columns where they are fewer, are orthogonal and of length `gain`
-    /// (Saxe et al. 2014).
+    /// Draws the weight as a matrix `[out, rest]` whose rows, or columns where they are fewer, are orthogonal and of length
+    /// `gain` (Saxe et al. 2014).
     pub(crate) fn initialise_orthogonal(&self, gain: f32, rng: &mut Philox) {
         let len: usize = self.layout.inner().iter().product();
         let outputs: usize = self.outputs.inner().iter().product();
@@ -192,8 +192,8 @@ impl Weight {
         }
     }
 
-    /// Under weight norm, changes g and the bias so that each output of `results`, which this layer gave, has mean 0 and variance 1
-    /// (Salimans & Kingma 2016, equation 6).
+    /// Under weight norm, changes g and the bias so that each output of `results`, which this layer gave, has mean 0 and variance
+    /// 1 (Salimans & Kingma 2016, equation 6).
     pub(super) fn adapt(&self, bias: Option<&Param>, results: impl FnOnce() -> Tensor) {
         let Form::Norm { g } = &self.form else { return };
         let results = results();

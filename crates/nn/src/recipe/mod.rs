@@ -21,6 +21,7 @@ pub use training::{
 
 use crate::architecture::{self, Architecture, Spec};
 use crate::error::NnError;
+use crate::layers::MinibatchForm;
 use crate::loss::Labels;
 use crate::network::Network;
 use crate::optim::{OptimizerOptions, Rule};
@@ -247,6 +248,14 @@ impl Recipe {
             }
             ConditionKind::Vector => Philox::new(0, EXAMPLES).normal([count, c.size], 0.0, 1.0),
         }
+    }
+
+    /// Whether D has minibatch discrimination in the form of its authors' code, which starts from data.
+    pub fn discriminates_by_code(&self) -> bool {
+        let listed = |layer: &Listed| matches!(layer, Listed::MinibatchDiscrimination { form: MinibatchForm::Code, .. });
+        let d = &self.discriminator;
+        d.layers.iter().any(listed)
+            || d.layers.is_empty() && d.minibatch_discrimination.is_some_and(|own| own.form == MinibatchForm::Code)
     }
 
     /// The layers of D whose features are matched: those named, or the last activation.

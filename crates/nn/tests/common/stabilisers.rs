@@ -1,5 +1,5 @@
-//! The layers of the GAN literature beside PyTorch in float64 (xtask/golden/layers.py): values, gradients, gradients of gradients, what a
-//! pass moves, and the data-dependent start. One table for every device.
+//! The layers of the GAN literature beside PyTorch in float64 (xtask/golden/layers.py): values, gradients, gradients of
+//! gradients, what a pass moves, and the data-dependent start. One table for every device.
 
 use crate::common::{Golden, arrays, assert_close, cases, floats};
 use nn::layers::{
