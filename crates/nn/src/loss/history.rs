@@ -8,7 +8,7 @@ use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use tensor::autograd::Gradients;
 use tensor::{Average, Tensor};
 
-/// The term ‖θ − (1/t) Σ θ[i]‖² of each player's cost (Salimans et al. 2016, section 3.3) for the parameters of one network: it pulls them
+/// The term ‖θ − (1/t) Σ θᵢ‖² of each player's cost (Salimans et al. 2016, section 3.3) for the parameters of one network: it pulls them
 /// towards the mean of all values they have had. Its gradient is 2(θ − mean), the past being constant.
 pub struct HistoricalAverage {
     count: u64,
