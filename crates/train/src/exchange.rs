@@ -2,6 +2,7 @@
 
 use crate::TrainError;
 use crate::artefacts::{self, Array, Checkpoint, Dataset as DatasetMeta};
+use crate::sample::generator;
 use crate::trainer::{meta, section};
 use nn::{Network, Recipe, StateDict, StateValue};
 use std::collections::BTreeMap;
@@ -79,19 +80,18 @@ fn named(path: &Path, result: Result<(), nn::NnError>) -> Result<(), TrainError>
 }
 
 /// Writes a checkpoint's networks as PyTorch state dicts, `generator.safetensors` and `discriminator.safetensors`, into `folder`; the
-/// generator is the average over training where there is one. Existing files are not touched.
+/// generator is the average over training where there is one, with statistics measured anew for it. Existing files are not touched.
 ///
 /// # Errors
 /// A file that is there already, or the disk.
 pub fn export(checkpoint: &Checkpoint, folder: &Path) -> Result<[PathBuf; 2], TrainError> {
-    let averaged = section(checkpoint, "ema.");
-    let generator = if averaged.is_empty() { section(checkpoint, "g.") } else { averaged };
+    let (_, generator, _) = generator(checkpoint, None, &Device::Cpu)?;
     let files = [folder.join("generator.safetensors"), folder.join("discriminator.safetensors")];
     if let Some(there) = files.iter().find(|f| f.exists()) {
         return Err(TrainError::Setting(format!("{} is there already: choose another --out", there.display())));
     }
     std::fs::create_dir_all(folder).map_err(|e| TrainError::Setting(format!("cannot create {}: {e}", folder.display())))?;
-    artefacts::write_state_dict(&files[0], &arrays(generator))?;
+    artefacts::write_state_dict(&files[0], &arrays(generator.state_dict()))?;
     artefacts::write_state_dict(&files[1], &arrays(section(checkpoint, "d.")))?;
     Ok(files)
 }
@@ -102,9 +102,8 @@ pub fn export(checkpoint: &Checkpoint, folder: &Path) -> Result<[PathBuf; 2], Tr
 /// # Errors
 /// The disk.
 pub fn export_generator(checkpoint: &Checkpoint, file: &Path) -> Result<(), TrainError> {
-    let averaged = section(checkpoint, "ema.");
-    let generator = if averaged.is_empty() { section(checkpoint, "g.") } else { averaged };
-    let tensors = arrays(generator).into_iter().map(|(name, array)| (format!("g.{name}"), array)).collect();
+    let (_, generator, _) = generator(checkpoint, None, &Device::Cpu)?;
+    let tensors = arrays(generator.state_dict()).into_iter().map(|(name, array)| (format!("g.{name}"), array)).collect();
     let meta = artefacts::Meta { state: serde_json::Value::Null, ..checkpoint.meta.clone() };
     Ok(artefacts::checkpoint::save(file, &Checkpoint { meta, tensors })?)
 }

@@ -4,7 +4,7 @@ use crate::TrainError;
 use crate::artefacts::Checkpoint;
 use crate::trainer::section;
 use nn::recipe::{Condition, Conditioned, Distribution};
-use nn::{Mode, Network, Pass, Recipe, Statistics};
+use nn::{Layer, Mode, Network, Pass, Recipe, Statistics};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 
@@ -64,29 +64,13 @@ fn truncated(z: f64, psi: f64, inside: f64) -> f64 {
 }
 
 impl Sampler {
-    /// The generator of a checkpoint, on `device`: its average over training where it holds one. Without `mode`, running statistics, or
-    /// recalibrated ones where the weights came without.
+    /// The generator of a checkpoint, on `device`: its average over training where it holds one. Without `mode`, running statistics; or
+    /// recalibrated ones where the weights came without, and for an average of weights, whose statistics are not the average of those on the way.
     ///
     /// # Errors
     /// A recipe this program does not know, or weights that are not its generator's.
     pub fn new(checkpoint: &Checkpoint, mode: Option<BatchNormMode>, device: &Device) -> Result<Self, TrainError> {
-        let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
-        let (mut generator, _) = recipe.build(&mut Philox::new(0, 0))?;
-        let averaged = section(checkpoint, "ema.");
-        generator.load_state_dict(&if averaged.is_empty() { section(checkpoint, "g.") } else { averaged })?;
-        generator.to_device(device);
-        let default = if has_statistics(checkpoint) { BatchNormMode::Running } else { BatchNormMode::Recalibrated };
-        let mode = match mode.unwrap_or(default) {
-            BatchNormMode::Running => Mode::SAMPLE,
-            BatchNormMode::Batch => Mode::BATCH,
-            BatchNormMode::Recalibrated => {
-                let mut rng = Philox::new(0, CALIBRATION);
-                let [batches, size] = CALIBRATION_BATCHES;
-                let condition = told(&recipe).map(|_| recipe.example_conditions(size).to_device(device));
-                generator.recalibrate_under((0..batches).map(|_| (recipe.latents(&mut rng, size, device), condition.clone())));
-                Mode::SAMPLE
-            }
-        };
+        let (recipe, mut generator, mode) = generator(checkpoint, mode, device)?;
         if mode == Mode::SAMPLE {
             generator = generator.folded();
         }
@@ -181,6 +165,34 @@ impl Sampler {
 /// The condition that the generator of `recipe` is told, if it is told one.
 pub fn told(recipe: &Recipe) -> Option<&Condition> {
     recipe.condition.as_ref().filter(|c| c.generator != Conditioned::None)
+}
+
+/// The generator that [`Sampler::new`] draws with, and how.
+pub(crate) fn generator(
+    checkpoint: &Checkpoint,
+    mode: Option<BatchNormMode>,
+    device: &Device,
+) -> Result<(Recipe, Network, Mode), TrainError> {
+    let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
+    let (generator, _) = recipe.build(&mut Philox::new(0, 0))?;
+    let averaged = section(checkpoint, "ema.");
+    let normalises = generator.layers().iter().any(|(_, layer)| matches!(layer, Layer::BatchNorm(_)));
+    let sound = !normalises || averaged.is_empty() && has_statistics(checkpoint);
+    generator.load_state_dict(&if averaged.is_empty() { section(checkpoint, "g.") } else { averaged })?;
+    generator.to_device(device);
+    let default = if sound { BatchNormMode::Running } else { BatchNormMode::Recalibrated };
+    let mode = match mode.unwrap_or(default) {
+        BatchNormMode::Running => Mode::SAMPLE,
+        BatchNormMode::Batch => Mode::BATCH,
+        BatchNormMode::Recalibrated => {
+            let mut rng = Philox::new(0, CALIBRATION);
+            let [batches, size] = CALIBRATION_BATCHES;
+            let condition = told(&recipe).map(|_| recipe.example_conditions(size).to_device(device));
+            generator.recalibrate_under((0..batches).map(|_| (recipe.latents(&mut rng, size, device), condition.clone())));
+            Mode::SAMPLE
+        }
+    };
+    Ok((recipe, generator, mode))
 }
 
 /// Whether the generator's running statistics have ever been moved.

@@ -280,8 +280,9 @@ impl Trainer {
     }
 
     /// Pictures of the fixed latents, `[64, H, W, C]` in [−1, 1] on the CPU (under a class: eight of each, class after class, of the same eight
-    /// latents), by the averaged generator where there is one, with running
-    /// statistics.
+    /// latents), by the averaged generator where there is one.
+    /// Batch norm normalises by running statistics; those of an averaged generator are not the averages of those on the way, so it takes the
+    /// statistics of these pictures.
     pub fn fixed_samples(&mut self) -> Tensor {
         let swap = |ema: &mut Option<Ema>, generator| {
             if let Some(ema) = ema {
@@ -289,7 +290,8 @@ impl Trainer {
             }
         };
         swap(&mut self.ema, &self.generator);
-        let pass = Pass::from(Mode::SAMPLE).with_condition(self.fixed.condition.as_ref());
+        let mode = if self.ema.is_some() { Mode::BATCH } else { Mode::SAMPLE };
+        let pass = Pass::from(mode).with_condition(self.fixed.condition.as_ref());
         let images =
             self.settings.recipe.image.range.leave(&self.generator.forward(&self.fixed.latents, pass)).to_device(&Device::Cpu);
         swap(&mut self.ema, &self.generator);
