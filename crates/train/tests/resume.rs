@@ -1,5 +1,8 @@
 //! The same bits whatever interrupts the run, and on however many threads.
 
+#[path = "common/tricks.rs"]
+mod tricks;
+
 use data::{Dataset, Fit, Preprocess, Split};
 use nn::Recipe;
 use std::path::Path;
@@ -100,6 +103,22 @@ fn interrupted_runs_and_other_thread_counts_end_with_the_same_bytes() {
             .all(|(a, b)| (a.d_loss, a.g_loss, a.d_real, a.d_fake) == (b.d_loss, b.g_loss, b.d_real, b.d_fake))
     );
     assert!(rows.windows(2).all(|w| w[0].seconds < w[1].seconds), "seconds run on over a resume");
+}
+
+/// Averages of the past, schedules, noise, dropout, labels, augmentation, reference batches, conditions, the vectors of spectral norm.
+#[test]
+fn with_every_stabiliser_on_a_resumed_run_ends_with_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = tricks::labelled(dir.path());
+    for recipe in tricks::everything() {
+        let name = recipe.name.clone();
+        let settings = tricks::settings(recipe, &places, 8);
+        let trained =
+            |place: &str, stops: &[u64]| train_with_stops(&settings, &dir.path().join(format!("{name}-{place}")), stops);
+        let whole = trained("whole", &[]);
+        assert!(whole == trained("halves", &[4]), "{name}: 4 steps and 4");
+        assert!(whole == trained("parts", &[1, 2, 5]), "{name}: 1, 1, 3 and 3 steps");
+    }
 }
 
 #[test]

@@ -1,0 +1,129 @@
+//! Games beside the default one, ten steps each beside PyTorch (generator: `xtask/golden/objectives.py`, whose head says what the files
+//! hold). The tolerance is three times PyTorch's own float32 drift, and a millionth, since the drift of so small a network may be small by luck.
+
+use data::{Batch, Cursor};
+use nn::{Recipe, StateDict, StateValue};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+use std::path::Path;
+use tensor::Device;
+use train::artefacts::{Array, Checkpoint, Data};
+use train::{Given, Settings, Trainer};
+
+const SIDE: usize = 16;
+const BATCH: usize = 4;
+const LEAST: f64 = 1e-6;
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+/// The tensors of a golden state dict, `CASE/PART/…`.
+fn section(file: &SafeTensors<'_>, prefix: &str) -> Vec<(String, Array)> {
+    let array = |view: safetensors::tensor::TensorView<'_>| {
+        let data = match view.dtype() {
+            Dtype::F32 => Data::F32(floats(view.data())),
+            Dtype::I64 => Data::I64(view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()),
+            other => panic!("{other:?}"),
+        };
+        Array { shape: view.shape().to_vec(), data }
+    };
+    file.iter().filter_map(|(name, view)| Some((name.strip_prefix(prefix)?.to_owned(), array(view)))).collect()
+}
+
+fn recipe(case: &Value) -> Recipe {
+    let base = [
+        ("image.size", "[16, 16]"),
+        ("image.channels", "1"),
+        ("generator.width", "4"),
+        ("generator.latent", "4"),
+        ("generator.distribution", "\"uniform\""),
+        ("discriminator.width", "4"),
+        ("train.batch", "4"),
+    ];
+    let own = case["changes"].as_array().unwrap().iter().map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap()));
+    let changes: Vec<_> = base.into_iter().chain(own).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    Recipe::preset("torch").unwrap().with(&changes).unwrap()
+}
+
+fn trainer(name: &str, recipe: Recipe, file: &SafeTensors<'_>, device: &Device) -> Trainer {
+    let settings = Settings {
+        data: "golden".into(),
+        seed: 0,
+        steps: 10,
+        log_every: 1,
+        sample_every: 10,
+        checkpoint_every: 10,
+        keep: 1,
+        preprocess: data::Preprocess::new([SIDE as u32; 2], 1),
+        recipe,
+        condition_file: None,
+        changes: Vec::new(),
+    };
+    let mut trainer = Trainer::new(settings, device).unwrap();
+    let mut start = Checkpoint::default();
+    for part in ["g", "d"] {
+        let tensors = section(file, &format!("{name}/{part}/"));
+        start.tensors.extend(tensors.into_iter().map(|(key, array)| (format!("{part}.{key}"), array)));
+    }
+    trainer.load_weights(&start).unwrap();
+    trainer
+}
+
+fn batch(file: &SafeTensors<'_>, number: usize) -> Batch {
+    let view = file.tensor(&format!("real/{number}")).unwrap();
+    let images = view.data().iter().map(|&byte| f32::from(byte) / 127.5 - 1.0).collect();
+    let cursor = Cursor { seed: 0, epoch: 0, batch: number as u64 };
+    Batch { images, labels: None, indices: (0..BATCH).collect(), cursor, epoch_end: false }
+}
+
+/// # Panics
+/// Where a loss or a weight leaves the tolerance.
+pub fn games_follow_pytorch(device: &Device) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let bytes = std::fs::read(dir.join("objectives.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(dir.join("objectives.json")).unwrap()).unwrap();
+    assert!(cases.len() >= 5);
+    for case in &cases {
+        let name = case["case"].as_str().unwrap();
+        let recipe = recipe(case);
+        let d_steps = recipe.train.d_steps;
+        let mut trainer = trainer(name, recipe, &file, device);
+        for step in 0..10 {
+            let batches: Vec<_> = (0..d_steps).map(|i| batch(&file, step * d_steps + i)).collect();
+            let given: Vec<_> = batches.iter().map(|batch| Given { batch, condition: None }).collect();
+            let losses = trainer.step_with(&given).wait().unwrap();
+            for (what, ours) in [("d_loss", losses.d_loss), ("g_loss", losses.g_loss)] {
+                let reference = case[what][step].as_f64().unwrap();
+                let error = (f64::from(ours) - reference).abs();
+                let bound = 3.0 * case["drift"][what].as_f64().unwrap() + LEAST * reference.abs().max(1.0);
+                assert!(
+                    error <= bound,
+                    "{name}, step {step}: {what} is {ours}, PyTorch's {reference}: {error:.2e} > {bound:.2e}"
+                );
+            }
+        }
+        let (g, d) = trainer.networks();
+        compare(name, "g", &g.state_dict(), &file, &case["drift"]["final"]);
+        compare(name, "d", &d.state_dict(), &file, &case["drift"]["final"]);
+    }
+}
+
+fn compare(name: &str, part: &str, state: &StateDict, file: &SafeTensors<'_>, drift: &Value) {
+    let expected = section(file, &format!("{name}/final_{part}/"));
+    assert_eq!(expected.len(), state.len(), "{name}");
+    for (key, array) in expected {
+        match (&state[&key], &array.data) {
+            (StateValue::I64 { data, .. }, Data::I64(reference)) => assert_eq!(data, reference, "{name}: {part}/{key}"),
+            (StateValue::F32 { data, .. }, Data::F32(reference)) => {
+                assert_eq!(data.len(), reference.len(), "{name}: {part}/{key}");
+                let scale = reference.iter().fold(0f32, |m, v| m.max(v.abs()));
+                let error = data.iter().zip(reference).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale;
+                let bound = 3.0 * drift[format!("{part}/{key}")].as_f64().unwrap() + LEAST;
+                assert!(f64::from(error) <= bound, "{name}: {part}/{key}: {error:.2e} > {bound:.2e}");
+            }
+            other => panic!("{name}: {part}/{key}: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Recipes that together have every stabiliser on, and a small labelled set to learn from. Each test binary uses its own part of it.
+#![allow(dead_code)]
+
+use data::{Dataset, Fit, Preprocess, Split};
+use nn::Recipe;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use train::Settings;
+use train::artefacts::{Array, write_state_dict};
+
+/// What a recipe with the 16×16 networks of `torch` changes, in tables of keys. The three together switch on everything that has a state or
+/// draws random numbers.
+const EVERYTHING: [(&str, &str); 3] = [
+    (
+        "told",
+        "generator.norm = \"virtual-batch\"
+         generator.reference = 5
+         generator.dropout = 0.1
+         generator.attention = 8
+         discriminator.norm = \"none\"
+         discriminator.weights = \"spectral-norm\"
+         discriminator.bias = true
+         discriminator.noise = 0.1
+         discriminator.dropout = 0.2
+         discriminator.minibatch_stddev = 4
+         discriminator.attention = 8
+         noise.input = 0.1
+         noise.decay_steps = 6
+         labels.real = [0.9, 1.0]
+         labels.fake = [0.0, 0.1]
+         labels.flip = 0.2
+         augment.policy = [\"color\", \"translation\", \"cutout\", \"flip\"]
+         image.flip = true
+         condition = { kind = \"class\", size = 10, generator = \"every-layer\", discriminator = \"every-layer\", embedding = 3 }
+         objective.relativistic = true
+         objective.historical_averaging = 0.1
+         optimizer.clip_gradient = 5.0
+         optimizer.lr_discriminator = 0.0004
+         optimizer.schedule = { kind = \"cosine\", warmup = 3 }
+         train.ema = 0.9",
+    ),
+    (
+        "critic",
+        "generator.weights = \"weight-norm\"
+         generator.upsample = \"nearest\"
+         discriminator.norm = \"layer\"
+         discriminator.downsample = \"average-pool\"
+         condition = { kind = \"vector\", size = 6, generator = \"input\", discriminator = \"projection\" }
+         objective.loss = \"wasserstein\"
+         objective.gradient_penalty = 10.0
+         optimizer.rule = \"adamw\"
+         optimizer.weight_decay = 0.01
+         optimizer.schedule = { kind = \"linear\", from = 0.5 }
+         init.scheme = \"orthogonal\"
+         train.d_steps = 2
+         train.fresh_latents = true
+         train.ema = 0.5",
+    ),
+    (
+        "squares",
+        "generator.norm = \"instance\"
+         discriminator.norm = \"instance\"
+         discriminator.weights = \"weight-norm\"
+         discriminator.bias = true
+         discriminator.minibatch_discrimination = { kernels = 3, dims = 2, form = \"code\" }
+         condition = { kind = \"attributes\", size = 3, generator = \"input\", discriminator = \"auxiliary\" }
+         objective.loss = \"least-squares\"
+         objective.r1 = 1.0
+         objective.r1_every = 2
+         objective.feature_matching = 0.5
+         objective.feature_norm = \"l1\"
+         objective.historical_averaging = 0.05
+         labels.swap = true
+         optimizer.rule = \"sgd\"
+         optimizer.momentum = 0.9
+         optimizer.nesterov = true
+         optimizer.lr = 0.001
+         optimizer.schedule = { kind = \"step\", every = 2, factor = 0.5, warmup = 2 }
+         train.first = \"generator\"
+         train.g_steps = 2",
+    ),
+];
+
+/// The recipes, by name.
+pub fn everything() -> Vec<Recipe> {
+    let small = "image.size = [16, 16]\ngenerator.width = 8\ngenerator.latent = 6\ndiscriminator.width = 8\ntrain.batch = 4";
+    let recipe = |(name, text): &(&str, &str)| {
+        let lines = small.lines().chain(text.lines()).filter_map(|line| line.trim().split_once(" = "));
+        let changes: Vec<_> = lines.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let mut recipe = Recipe::preset("torch").unwrap().with(&changes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        recipe.name = (*name).into();
+        recipe
+    };
+    EVERYTHING.iter().map(recipe).collect()
+}
+
+/// A folder of `2 · 10` pictures in ten classes, with a table of attributes (three numbers) and, beside it, a file of vectors of length 6.
+pub fn labelled(dir: &Path) -> (PathBuf, PathBuf) {
+    let data = dir.join("data");
+    let mut table = String::from("file,smiling,hair\n");
+    for i in 0..20u32 {
+        let class = data.join((i % 10).to_string());
+        std::fs::create_dir_all(&class).unwrap();
+        let picture = image::RgbImage::from_fn(16, 16, |x, y| {
+            image::Rgb([(x * 16) as u8, (y * 16 + i * 7) as u8, ((x ^ y) * i % 256) as u8])
+        });
+        picture.save(class.join(format!("{i:03}.png"))).unwrap();
+        table += &format!("{}/{i:03}.png,{},{}\n", i % 10, i % 2, if i % 3 == 0 { "red" } else { "grey" });
+    }
+    std::fs::write(data.join("attributes.csv"), table).unwrap();
+    let vectors = dir.join("vectors.safetensors");
+    let numbers = tensor::rng::Philox::new(3, 0).normal([20, 6], 0.0, 1.0).to_vec();
+    write_state_dict(&vectors, &BTreeMap::from([("condition".to_owned(), Array::f32([20, 6], numbers))])).unwrap();
+    (data, vectors)
+}
+
+/// The settings of a run of `recipe` on [`labelled`] pictures.
+pub fn settings(recipe: Recipe, (data, vectors): &(PathBuf, PathBuf), steps: u64) -> Settings {
+    let ([h, w], channels) = (recipe.image.size, recipe.image.channels);
+    let plain = Preprocess::new([h as u32, w as u32], channels as u8);
+    let preprocess = Preprocess { fit: Fit::Crop, flip: recipe.image.flip, ..plain };
+    let vector = recipe.condition.as_ref().is_some_and(|c| c.kind == nn::recipe::ConditionKind::Vector);
+    Settings {
+        data: data.display().to_string(),
+        seed: 11,
+        steps,
+        log_every: 1,
+        sample_every: 1000,
+        checkpoint_every: 1000,
+        keep: 2,
+        preprocess,
+        recipe,
+        condition_file: vector.then(|| vectors.clone()),
+        changes: Vec::new(),
+    }
+}
+
+pub fn open(settings: &Settings) -> Arc<Dataset> {
+    Arc::new(Dataset::open(&settings.data, Split::Train, &settings.preprocess, &|_| ()).unwrap())
+}

@@ -1,0 +1,278 @@
+"""Ten training steps each of games beside the default one (16x16x1, width 4, latent 4, batch 4), in float64 and in float32.
+
+Writes crates/train/tests/golden/objectives.safetensors and objectives.json.
+
+Latents (U(-1, 1)) and the numbers that mix real and generated images for the gradient penalty are not given: both sides draw them by
+Philox4x32-10 under seed 0, latents from stream 2, mixing numbers from stream 6, as a run does.
+
+safetensors: real/0.. the batches [4, 16, 16, 1] as U8, pixel = x / 127.5 - 1 in float32, used in order by every update of D; per case
+CASE/g/*, CASE/d/* the initial state dicts, CASE/final_g/*, CASE/final_d/* those after ten steps of the float64 run (all F32, counters I64).
+json, per case: "changes", keys of recipe torch; d_loss (real + fake of the last update of D, without penalty) and g_loss per step of the
+float64 run; "drift", of each loss max|f32 - f64| over the steps and of each final tensor max|f32 - f64| / max|f64|, the largest of three
+float32 runs that differ in the order of their sums.
+"""
+
+import itertools
+import sys
+import warnings
+
+sys.dont_write_bytecode = True
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import spectral_norm
+
+from dcgan import fill, generator, network, state
+from fixture import normal, rng_for, write_json, write_tensors
+
+OUT = "crates/train/tests/golden/objectives"
+STEPS, BATCH, SIDE, WIDTH, LATENT = 10, 4, 16, 4, 4
+# No activation comes nearer to the kink of its (leaky) ReLU than this share of their deviation: see trajectory.py.
+KINK_GAP = 1e-5
+
+
+class Philox:
+    """A stream of crates/tensor/src/rng.rs."""
+
+    def __init__(self, seed, stream):
+        self.key, self.stream, self.block = (seed & 0xFFFFFFFF, seed >> 32), stream, 0
+
+    def words(self, counter):
+        c, k = [counter & 0xFFFFFFFF, counter >> 32, self.stream & 0xFFFFFFFF, self.stream >> 32], list(self.key)
+        for _ in range(10):
+            a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+            c = [b >> 32 ^ c[1] ^ k[0], b & 0xFFFFFFFF, a >> 32 ^ c[3] ^ k[1], a & 0xFFFFFFFF]
+            k = [k[0] + 0x9E3779B9 & 0xFFFFFFFF, k[1] + 0xBB67AE85 & 0xFFFFFFFF]
+        return c
+
+    def uniform(self, low, high, *shape):
+        """Every draw starts on a fresh block of four words."""
+        count = int(np.prod(shape))
+        blocks = -(-count // 4)
+        words = sum((self.words(self.block + i) for i in range(blocks)), [])[:count]
+        self.block += blocks
+        unit = (np.array(words, dtype=np.uint32) >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+        return torch.from_numpy((np.float32(low) + np.float32(high - low) * unit).reshape(shape))
+
+
+def discriminator(norm, wrap=lambda layer: layer):
+    inner, side = 2 * WIDTH, SIDE // 4
+    middle = {"batch": [nn.BatchNorm2d(inner)], "layer": [nn.LayerNorm([inner, side, side])], "none": []}[norm]
+    conv = lambda *shape: wrap(nn.Conv2d(*shape, bias=False))
+    return network(
+        [conv(1, WIDTH, 4, 2, 1), nn.LeakyReLU(0.2), conv(WIDTH, inner, 4, 2, 1), *middle, nn.LeakyReLU(0.2), conv(inner, 1, side)]
+    )
+
+
+bce = lambda logits, target: F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
+halved = lambda logits, target: 0.5 * (logits - target).square().mean()
+
+
+def cases():
+    """Name, keys of the recipe, how D is made, D's loss of real and fake logits, G's of fake and real ones, optimisers of G and D."""
+    adam = lambda lr, betas: lambda net: torch.optim.Adam(net.parameters(), lr=lr, betas=betas, eps=1e-8)
+    usual = adam(2e-4, (0.5, 0.999))
+    standard = (lambda real, fake: (bce(real, 1.0), bce(fake, 0.0)), lambda fake, real: bce(fake, 1.0))
+    return [
+        (
+            "hinge",
+            {"objective.loss": '"hinge"', "discriminator.norm": '"none"', "discriminator.weights": '"spectral-norm"',
+             "optimizer.lr_discriminator": "0.0004"},
+            lambda: discriminator("none", spectral_norm),
+            (lambda real, fake: (F.relu(1 - real).mean(), F.relu(1 + fake).mean()), lambda fake, real: -fake.mean()),
+            (usual, adam(4e-4, (0.5, 0.999))),
+        ),
+        (
+            "least-squares",
+            {"objective.loss": '"least-squares"', "labels.real": "[0.9, 0.9]", "optimizer.rule": '"rmsprop"',
+             "optimizer.beta2": "0.99", "optimizer.momentum": "0.5"},
+            lambda: discriminator("batch"),
+            (lambda real, fake: (halved(real, 0.9), halved(fake, 0.0)), lambda fake, real: halved(fake, 1.0)),
+            (lambda net: torch.optim.RMSprop(net.parameters(), lr=2e-4, alpha=0.99, eps=1e-8, momentum=0.5),) * 2,
+        ),
+        (
+            "wasserstein",
+            {"objective.loss": '"wasserstein"', "objective.gradient_penalty": "10.0", "discriminator.norm": '"layer"',
+             "train.d_steps": "2", "optimizer.rule": '"sgd"', "optimizer.lr": "0.01", "optimizer.momentum": "0.5",
+             "optimizer.nesterov": "true"},
+            lambda: discriminator("layer"),
+            (lambda real, fake: (-real.mean(), fake.mean()), lambda fake, real: -fake.mean()),
+            (lambda net: torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.5, nesterov=True),) * 2,
+        ),
+        (
+            "relativistic",
+            {"objective.relativistic": "true"},
+            lambda: discriminator("batch"),
+            (
+                lambda real, fake: (bce(real - fake.mean(), 1.0), bce(fake - real.mean(), 0.0)),
+                lambda fake, real: bce(fake - real.mean(), 1.0) + bce(real - fake.mean(), 0.0),
+            ),
+            (usual, usual),
+        ),
+        (
+            "generator-first",
+            {"train.first": '"generator"', "train.fresh_latents": "true", "train.g_steps": "2"},
+            lambda: discriminator("batch"),
+            standard,
+            (usual, usual),
+        ),
+    ]  # fmt: skip
+
+
+def initialise(net, rng):
+    """Signals keep their size, so that every part of a loss matters."""
+    for name, value in net.state_dict().items():
+        layer = name.rsplit(".", 1)[0]
+        if name.endswith(("weight_u", "weight_v")):
+            drawn = normal(rng, tuple(value.shape))
+            fill(value, drawn / np.float32(np.linalg.norm(drawn)))
+        elif value.ndim == 4:
+            transposed = isinstance(net.get_submodule(layer), nn.ConvTranspose2d)
+            # In a transposed convolution of stride 2, a pixel sums over a quarter of the taps; in the stem over one.
+            stem = transposed and layer == "main.0"
+            fan = (value.shape[0] * (1 if stem else 4)) if transposed else value[0].numel()
+            fill(value, normal(rng, tuple(value.shape), fan**-0.5))
+        elif name.endswith(".weight"):
+            fill(value, normal(rng, tuple(value.shape), 0.2, 1.0))
+        elif name.endswith(".bias"):
+            fill(value, normal(rng, tuple(value.shape), 0.2))
+
+
+def networks(case, seed):
+    name, _, make, *_ = case
+    g, d = generator(1, WIDTH, 2, LATENT), make()
+    initialise(g, rng_for(f"objectives:{name}:{seed}:g"))
+    initialise(d, rng_for(f"objectives:{name}:{seed}:d"))
+    return g, d
+
+
+def pictures(i):
+    """Smooth random pictures: a few waves."""
+    rng = rng_for(f"objectives:real/{i}")
+    y, x = np.meshgrid(np.arange(SIDE) / SIDE, np.arange(SIDE) / SIDE, indexing="ij")
+
+    def wave():
+        (fy, fx), phase = rng.uniform(-2, 2, 2), rng.uniform()
+        return rng.uniform(-0.8, 0.8) * np.cos(2 * np.pi * (fy * y + fx * x + phase))
+
+    batch = np.stack([sum(wave() for _ in range(4)) for _ in range(BATCH)])[..., None]
+    return np.round((np.tanh(batch) + 1) * 127.5).astype(np.uint8)
+
+
+class Game:
+    """One run; each update in the order of crates/train/src/step.rs."""
+
+    def __init__(self, case, seed, dtype, layout):
+        _, keys, _, self.losses, (optimiser_g, optimiser_d) = case
+        self.dtype, self.layout = dtype, layout
+        self.g, self.d = (net.to(dtype).to(memory_format=layout) for net in networks(case, seed))
+        self.adam_g, self.adam_d = optimiser_g(self.g), optimiser_d(self.d)
+        self.latents, self.mixes = Philox(0, 2), Philox(0, 6)
+        self.batches = itertools.count()
+        self.penalty = float(keys.get("objective.gradient_penalty", 0))
+        self.d_steps, self.g_steps = int(keys.get("train.d_steps", 1)), int(keys.get("train.g_steps", 1))
+        self.first, self.relative = "train.first" in keys, "objective.relativistic" in keys
+
+    def real(self):
+        batch = pictures(next(self.batches)).astype(np.float32) / np.float32(127.5) - np.float32(1)
+        return torch.from_numpy(batch).to(self.dtype).permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
+
+    def draw(self):
+        return self.latents.uniform(-1, 1, BATCH, LATENT).to(self.dtype)[:, :, None, None]
+
+    def generate(self, z):
+        return self.g["main"](z)
+
+    def update_d(self, real, fake):
+        self.d.zero_grad()
+        critic = self.d["main"]
+        loss_real, loss_fake = self.losses[0](critic(real), critic(fake))
+        loss = loss_real + loss_fake
+        if self.penalty:
+            mix = self.mixes.uniform(0, 1, BATCH, 1, 1, 1).to(self.dtype)
+            between = (fake + mix * (real - fake)).requires_grad_()
+            (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+            loss = loss + self.penalty * ((slope.square().sum((1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
+        loss.backward()
+        self.adam_d.step()
+        return (loss_real + loss_fake).item()
+
+    def update_g(self, real, fake):
+        self.g.zero_grad()
+        on_fake = self.d["main"](fake)
+        # Only what is relative looks at real images again.
+        loss = self.losses[1](on_fake, self.d["main"](real) if self.relative else None)
+        loss.backward()
+        self.adam_g.step()
+        return loss.item()
+
+    def step(self):
+        reals = [self.real() for _ in range(self.d_steps)]
+        z = self.draw()
+        if self.first:
+            for update in range(self.g_steps):
+                z = self.draw() if update else z
+                g_loss = self.update_g(reals[0], self.generate(z))
+            for real in reals:
+                d_loss = self.update_d(real, self.generate(self.draw()).detach())
+            return d_loss, g_loss
+        fake = self.generate(z)
+        d_loss = self.update_d(reals[0], fake.detach())
+        for real in reals[1:]:
+            d_loss = self.update_d(real, self.generate(z).detach())
+        return d_loss, self.update_g(reals[0], fake)
+
+
+def run(case, seed, dtype, layout=torch.contiguous_format, gaps=None):
+    game = Game(case, seed, dtype, layout)
+    if gaps is not None:
+        for layer in [*game.g["main"], *game.d["main"]]:
+            if isinstance(layer, (nn.ReLU, nn.LeakyReLU)):
+                layer.register_forward_pre_hook(lambda _, xs: gaps.append((xs[0].abs().min() / xs[0].std()).item()))
+    losses = np.array([game.step() for _ in range(STEPS)])
+    final = {f"g/{key}": value for key, value in state(game.g, np.float64).items()}
+    return losses, final | {f"d/{key}": value for key, value in state(game.d, np.float64).items()}
+
+
+def drift(runs, exact):
+    """The largest distance of any run."""
+    floats = {key: value for key, value in exact[1].items() if value.dtype.kind == "f"}
+    away = lambda run, key: float(np.abs(run[1][key] - floats[key]).max() / np.abs(floats[key]).max())
+    losses = np.max([np.abs(run[0] - exact[0]).max(0) for run in runs], 0)
+    return {"d_loss": losses[0], "g_loss": losses[1], "final": {key: max(away(run, key) for run in runs) for key in floats}}
+
+
+def narrow(arrays):
+    return {key: value.astype(np.float32) if value.dtype.kind == "f" else value for key, value in arrays.items()}
+
+
+def main():
+    # oneDNN's switch tells every caller about TF32 on hardware that is not there.
+    warnings.filterwarnings("ignore")
+    tensors, infos = {f"real/{i}": pictures(i) for i in range(2 * STEPS)}, []
+    for case in cases():
+        name, keys, *_ = case
+        for seed in itertools.count():
+            gaps = []
+            exact = run(case, seed, torch.float64, gaps=gaps)
+            if min(gaps) > KINK_GAP:
+                break
+        runs = [run(case, seed, torch.float32), run(case, seed, torch.float32, torch.channels_last)]
+        with torch.backends.mkldnn.flags(enabled=False):
+            runs.append(run(case, seed, torch.float32))
+        found = drift(runs, exact)
+        print(f"{name}: seed {seed}, losses drift by {found['d_loss']:.1e} and {found['g_loss']:.1e}, "
+              f"weights by {max(found['final'].values()):.1e}")  # fmt: skip
+        for letter, net in zip("gd", networks(case, seed)):
+            tensors |= {f"{name}/{letter}/{key}": value for key, value in state(net, np.float32).items()}
+        tensors |= {f"{name}/final_{key}": value for key, value in narrow(exact[1]).items()}
+        d_loss, g_loss = exact[0].T.tolist()
+        infos.append({"case": name, "changes": list(keys.items()), "d_loss": d_loss, "g_loss": g_loss, "drift": found})
+    write_tensors(OUT + ".safetensors", tensors)
+    write_json(OUT + ".json", infos)
+
+
+if __name__ == "__main__":
+    main()
