@@ -218,6 +218,7 @@ impl Network {
 
     /// Brings all numbers to `device`, where the network computes from then on.
     pub fn to_device(&self, device: &Device) {
+        self.layers.iter().flat_map(|(_, layer)| layer.constants()).for_each(|slot| slot.move_to(device));
         for (_, entry) in self.entries() {
             match entry.place {
                 Place::Param(param) => param.slot().move_to(device),

@@ -57,6 +57,11 @@ impl BatchNorm {
         self.affine.then_some(&self.gamma)
     }
 
+    /// γ and β where they are not trained: nobody's parameters, but on the network's device like all else.
+    pub(super) fn constants(&self) -> Vec<&Slot> {
+        if self.affine { Vec::new() } else { vec![self.gamma.slot(), self.beta.slot()] }
+    }
+
     /// γ, `[F]`.
     pub fn gamma(&self) -> &Param {
         &self.gamma

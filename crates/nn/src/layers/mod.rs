@@ -215,6 +215,14 @@ impl Layer {
         }
     }
 
+    /// Numbers that are neither trained nor saved.
+    pub(crate) fn constants(&self) -> Vec<&Slot> {
+        match self {
+            Self::BatchNorm(l) => l.constants(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The data-dependent start of the layers that have one.
     #[track_caller]
     pub(crate) fn adapt(&self, x: &Tensor, pass: Pass<'_>) {

@@ -6,8 +6,10 @@ use nn::Recipe;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use train::Settings;
-use train::artefacts::{Array, write_state_dict};
+use std::sync::atomic::AtomicBool;
+use tensor::Device;
+use train::artefacts::{Array, Row, RunDir, metrics, write_state_dict};
+use train::{Outcome, Settings, Trainer};
 
 /// What a recipe with the 16×16 networks of `torch` changes, in tables of keys. The three together switch on everything that has a state or
 /// draws random numbers.
@@ -93,6 +95,32 @@ pub fn everything() -> Vec<Recipe> {
         recipe
     };
     EVERYTHING.iter().map(recipe).collect()
+}
+
+/// The preset, with networks as small as it lets them be.
+pub fn small(name: &str) -> Recipe {
+    let mut recipe = Recipe::preset(name).unwrap();
+    (recipe.generator.width, recipe.discriminator.width) = (4, 4);
+    recipe.train.batch = 4;
+    (recipe.train.epochs, recipe.train.steps) = (None, Some(3));
+    recipe.validate().unwrap();
+    recipe
+}
+
+/// A whole run of three steps on [`labelled`] pictures in the directory `at`, whose losses are numbers.
+pub fn three_steps(recipe: Recipe, places: &(PathBuf, PathBuf), at: &Path, device: &Device) -> (Outcome, Vec<Row>) {
+    let name = recipe.name.clone();
+    let settings = settings(recipe, places, 3);
+    let data = open(&settings);
+    let run_dir = RunDir::create_at(at).unwrap();
+    let mut trainer = Trainer::new(settings, device).unwrap();
+    let outcome = train::run(&mut trainer, &data, &run_dir, &AtomicBool::new(false), &mut |_| ())
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(outcome.finished, "{name}");
+    let rows = metrics::read(&run_dir.metrics()).unwrap();
+    assert_eq!(rows.len(), 3, "{name}");
+    assert!(rows.iter().all(|row| row.d_loss.is_finite() && row.g_loss.is_finite()), "{name}");
+    (outcome, rows)
 }
 
 /// A folder of `2 · 10` pictures in ten classes, with a table of attributes (three numbers) and, beside it, a file of vectors of length 6.
