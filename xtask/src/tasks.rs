@@ -33,7 +33,9 @@ fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error::Er
 /// # Errors
 /// When one cannot be started or fails.
 pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
-    ["ops", "networks", "trajectory"].iter().try_for_each(|script| call(&options.python, &[&format!("xtask/golden/{script}.py")]))
+    ["ops", "networks", "recipes", "trajectory", "objectives"]
+        .iter()
+        .try_for_each(|script| call(&options.python, &[&format!("xtask/golden/{script}.py")]))
 }
 
 /// Runs `.ci/run`.
