@@ -2,14 +2,14 @@
 
 Writes crates/train/tests/golden/objectives.safetensors and objectives.json.
 
-Latents (U(-1, 1)) and the numbers that mix real and generated images for the gradient penalty are not given: both sides draw them by
-Philox4x32-10 under seed 0, latents from stream 2, mixing numbers from stream 6, as a run does.
+Latents (U(-1, 1)) and the numbers that mix real and generated images for the gradient penalty are not given: both sides draw
+them by Philox4x32-10 under seed 0, latents from stream 2, mixing numbers from stream 6, as a run does.
 
-safetensors: real/0.. the batches [4, 16, 16, 1] as U8, pixel = x / 127.5 - 1 in float32, used in order by every update of D; per case
-CASE/g/*, CASE/d/* the initial state dicts, CASE/final_g/*, CASE/final_d/* those after ten steps of the float64 run (all F32, counters I64).
-json, per case: "changes", keys of recipe torch; d_loss (real + fake of the last update of D, without penalty) and g_loss per step of the
-float64 run; "drift", of each loss max|f32 - f64| over the steps and of each final tensor max|f32 - f64| / max|f64|, the largest of three
-float32 runs that differ in the order of their sums.
+safetensors: real/0.. the batches [4, 16, 16, 1] as U8, pixel = x / 127.5 - 1 in float32, used in order by every update of D;
+per case CASE/g/*, CASE/d/* the initial state dicts, CASE/final_g/*, CASE/final_d/* those after ten steps of the float64 run
+(all F32, counters I64). json, per case: "changes", keys of recipe torch; d_loss (real + fake of the last update of D, without
+penalty) and g_loss per step of the float64 run; "drift", of each loss max|f32 - f64| over the steps and of each final tensor
+max|f32 - f64| / max|f64|, the largest of three float32 runs that differ in the order of their sums.
 """
 
 import itertools
@@ -61,9 +61,8 @@ def discriminator(norm, wrap=lambda layer: layer):
     inner, side = 2 * WIDTH, SIDE // 4
     middle = {"batch": [nn.BatchNorm2d(inner)], "layer": [nn.LayerNorm([inner, side, side])], "none": []}[norm]
     conv = lambda *shape: wrap(nn.Conv2d(*shape, bias=False))
-    return network(
-        [conv(1, WIDTH, 4, 2, 1), nn.LeakyReLU(0.2), conv(WIDTH, inner, 4, 2, 1), *middle, nn.LeakyReLU(0.2), conv(inner, 1, side)]
-    )
+    layers = [conv(1, WIDTH, 4, 2, 1), nn.LeakyReLU(0.2), conv(WIDTH, inner, 4, 2, 1), *middle, nn.LeakyReLU(0.2)]
+    return network([*layers, conv(inner, 1, side)])
 
 
 bce = lambda logits, target: F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
@@ -71,7 +70,7 @@ halved = lambda logits, target: 0.5 * (logits - target).square().mean()
 
 
 def cases():
-    """Name, keys of the recipe, how D is made, D's loss of real and fake logits, G's of fake and real ones, optimisers of G and D."""
+    """Name, keys of the recipe, how D is made, D's losses of real and fake logits, G's of fake and real ones, G's and D's optimisers."""
     adam = lambda lr, betas: lambda net: torch.optim.Adam(net.parameters(), lr=lr, betas=betas, eps=1e-8)
     usual = adam(2e-4, (0.5, 0.999))
     standard = (lambda real, fake: (bce(real, 1.0), bce(fake, 0.0)), lambda fake, real: bce(fake, 1.0))

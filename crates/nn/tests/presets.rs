@@ -1,5 +1,5 @@
-//! Every preset beside a PyTorch twin of its source, from the same weights (generator: `xtask/golden/recipes.py`, whose head says what the
-//! files hold). Weights and inputs are not stored: both sides make them by one formula.
+//! Every preset beside a PyTorch twin of its source, from the same weights (generator: `xtask/golden/recipes.py`, whose head says
+//! what the files hold). Weights and inputs are not stored: both sides make them by one formula.
 
 mod common;
 
@@ -45,8 +45,8 @@ fn filled(prefix: &str, net: &Network, table: &Value) -> StateDict {
     filled
 }
 
-/// Norm and projection of a tensor beside those told, relative to its norm or, where it is as good as zero (a bias before batch norm), to a
-/// hundredth of the largest norm in the network.
+/// Norm and projection of a tensor beside those told, relative to its norm or, where it is as good as zero (a bias before batch
+/// norm), to a hundredth of the largest norm in the network.
 #[track_caller]
 fn assert_two_numbers(name: &str, value: &StateValue, told: &Value, largest: f64) {
     let StateValue::F32 { data, .. } = value else { panic!("{name} is I64") };

@@ -105,7 +105,8 @@ fn interrupted_runs_and_other_thread_counts_end_with_the_same_bytes() {
     assert!(rows.windows(2).all(|w| w[0].seconds < w[1].seconds), "seconds run on over a resume");
 }
 
-/// Averages of the past, schedules, noise, dropout, labels, augmentation, reference batches, conditions, the vectors of spectral norm.
+/// Averages of the past, schedules, noise, dropout, labels, augmentation, reference batches, conditions, the vectors of spectral
+/// norm.
 #[test]
 fn with_every_stabiliser_on_a_resumed_run_ends_with_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();

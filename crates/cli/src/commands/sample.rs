@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.safetensors")]
     latents: Option<PathBuf>,
     /// The class to draw, by number or name, for a generator that was trained with classes; all draws a row of each, under the same latents.
-    #[arg(long, value_name = "CLASS|all", conflicts_with_all = ["attr", "condition"])]
+    #[arg(long, value_name = "CLASS|all", allow_negative_numbers = true, conflicts_with_all = ["attr", "condition"])]
     class: Option<String>,
     /// An attribute of what to draw, such as smiling=1 or gender=woman; those that are not named are 0. May be given several times.
     #[arg(long, value_name = "NAME=VALUE", conflicts_with = "condition")]
@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.safetensors")]
     condition: Option<PathBuf>,
     /// Draw latent vectors from the middle of their distribution, within ±X: fewer kinds of pictures, each more typical.
-    #[arg(long, value_name = "X", value_parser = crate::parse::truncation, conflicts_with = "latents")]
+    #[arg(long, value_name = "X", value_parser = crate::parse::truncation, allow_negative_numbers = true, conflicts_with = "latents")]
     truncation: Option<f64>,
     /// What batch norm uses: running statistics unless the weights have none.
     #[arg(long, value_enum)]

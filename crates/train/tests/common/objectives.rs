@@ -1,5 +1,6 @@
-//! Games beside the default one, ten steps each beside PyTorch (generator: `xtask/golden/objectives.py`, whose head says what the files
-//! hold). The tolerance is three times PyTorch's own float32 drift, and a millionth, since the drift of so small a network may be small by luck.
+//! Games beside the default one, ten steps each beside PyTorch (generator: `xtask/golden/objectives.py`, whose head says what the
+//! files hold). The tolerance is three times PyTorch's own float32 drift, and a millionth, since the drift of so small a network
+//! may be small by luck.
 
 use data::{Batch, Cursor};
 use nn::{Recipe, StateDict, StateValue};

@@ -1,4 +1,5 @@
-//! Recipes that together have every stabiliser on, and a small labelled set to learn from. Each test binary uses its own part of it.
+//! Recipes that together have every stabiliser on, and a small labelled set to learn from. Each test binary uses its own part of
+//! it.
 #![allow(dead_code)]
 
 use data::{Dataset, Fit, Preprocess, Split};
@@ -11,8 +12,8 @@ use tensor::Device;
 use train::artefacts::{Array, Row, RunDir, metrics, write_state_dict};
 use train::{Outcome, Settings, Trainer};
 
-/// What a recipe with the 16×16 networks of `torch` changes, in tables of keys. The three together switch on everything that has a state or
-/// draws random numbers.
+/// What a recipe with the 16×16 networks of `torch` changes, in tables of keys. The three together switch on everything that has
+/// a state or draws random numbers.
 const EVERYTHING: [(&str, &str); 3] = [
     (
         "told",
@@ -123,7 +124,8 @@ pub fn three_steps(recipe: Recipe, places: &(PathBuf, PathBuf), at: &Path, devic
     (outcome, rows)
 }
 
-/// A folder of `2 · 10` pictures in ten classes, with a table of attributes (three numbers) and, beside it, a file of vectors of length 6.
+/// A folder of `2 · 10` pictures in ten classes, with a table of attributes (three numbers) and, beside it, a file of vectors of
+/// length 6.
 pub fn labelled(dir: &Path) -> (PathBuf, PathBuf) {
     let data = dir.join("data");
     let mut table = String::from("file,smiling,hair\n");

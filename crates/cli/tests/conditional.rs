@@ -1,0 +1,196 @@
+//! Networks that are told what to draw: classes, attributes, vectors; and truncated latents.
+
+mod common;
+
+use common::Place;
+use std::collections::BTreeMap;
+use std::fs;
+use train::artefacts::{Array, read_state_dict, write_state_dict};
+
+const SHAPE: [usize; 3] = [16, 16, 3];
+const PIXELS: usize = 16 * 16 * 3;
+const CLASSES: [&str; 3] = ["cat", "dog", "owl"];
+
+/// Three classes of eight pictures in `zoo/`, with a table of attributes.
+fn zoo() -> Place {
+    let place = Place::new();
+    let mut table = String::from("file,smiling,fur\n");
+    for (class, name) in CLASSES.iter().enumerate() {
+        common::pictures(&place.path(&format!("zoo/{name}")), 8);
+        for i in 0..8 {
+            table += &format!("{name}/{i:03}.png,{},{}\n", (class + i) % 2, if i < 3 { "brown" } else { "grey" });
+        }
+    }
+    fs::write(place.path("zoo/attributes.csv"), table).unwrap();
+    place
+}
+
+fn training<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    [&["train", "--data", "zoo", "--image", "16", "--width", "2", "--batch", "8", "--steps", "2"], args].concat()
+}
+
+fn vectors(place: &Place, name: &str, shape: [usize; 2]) {
+    let values = (0..shape[0] * shape[1]).map(|i| (i as f32 * 0.7).sin()).collect();
+    write_state_dict(&place.path(name), &BTreeMap::from([("condition".to_owned(), Array::f32(shape, values))])).unwrap();
+}
+
+/// What `sample` draws from `run`.
+fn drawn(place: &Place, args: &[&str]) -> Vec<f32> {
+    place.ok(&[&["sample", "--checkpoint", "run", "--out", "drawn.safetensors", "--force"], args].concat());
+    let mut arrays = read_state_dict(&place.path("drawn.safetensors")).unwrap();
+    let images = arrays.remove("images").unwrap();
+    assert_eq!(images.shape[1..], SHAPE);
+    images.into_f32().unwrap()
+}
+
+#[track_caller]
+fn sample_refused(place: &Place, code: i32, args: &[&str], parts: &[&str]) {
+    place.refused(code, &[&["sample", "--checkpoint", "run", "--grid", "refused.png"], args].concat(), parts);
+    assert!(!place.path("refused.png").exists());
+}
+
+#[test]
+fn a_class_is_drawn_by_number_by_name_and_beside_all_others() {
+    let place = zoo();
+    let ended = place.ok(&training(&["--condition", "class", "--out", "run"]));
+    assert!(ended.out.contains("24 images"), "{}", ended.out);
+    let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    assert!(config.contains("kind = \"class\"") && config.contains("\"owl\""), "{config}");
+
+    let dogs = drawn(&place, &["--class", "1", "--count", "5"]);
+    assert_eq!(dogs.len(), 5 * PIXELS);
+    assert_eq!(dogs, drawn(&place, &["--class", "dog", "--count", "5"]));
+    assert_eq!(dogs, drawn(&place, &["--class", "Dog", "--count", "5", "--batch", "2"]));
+    let owls = drawn(&place, &["--class", "owl", "--count", "5"]);
+    assert_ne!(dogs, owls);
+    // A row of each class, as many as there are columns, under the same latents.
+    let all = drawn(&place, &["--class", "all", "--columns", "4", "--grid", "all.png"]);
+    assert_eq!(all.len(), 3 * 4 * PIXELS);
+    let row = |class: usize| &all[class * 4 * PIXELS..][..4 * PIXELS];
+    assert_eq!((row(1), row(2)), (&dogs[..4 * PIXELS], &owls[..4 * PIXELS]));
+    let grid = image::open(place.path("all.png")).unwrap();
+    assert!(grid.width() > grid.height(), "four columns, three rows");
+    assert_eq!(drawn(&place, &["--class", "all", "--count", "2"]).len(), 3 * 2 * PIXELS);
+
+    sample_refused(&place, 1, &["--class", "fish"], &["--class fish", "cat, dog, owl"]);
+    sample_refused(&place, 1, &["--class", "3"], &["--class 3", "cat, dog, owl"]);
+    sample_refused(&place, 1, &["--class", "-1"], &["--class -1", "cat, dog, owl"]);
+    sample_refused(&place, 1, &[], &["conditioned on a class", "--class", "cat, dog, owl"]);
+    sample_refused(&place, 1, &["--attr", "smiling=1"], &["conditioned on a class"]);
+    sample_refused(&place, 2, &["--class", "1", "--attr", "smiling=1"], &["--class", "--attr"]);
+}
+
+#[test]
+fn attributes_are_drawn_by_name() {
+    let place = zoo();
+    place.ok(&training(&["--condition", "attributes", "--condition-d", "auxiliary", "--out", "run"]));
+    let draw = |args: &[&str]| drawn(&place, &[&["--count", "3"], args].concat());
+    let plain = draw(&[]);
+    let smiling = draw(&["--attr", "smiling=1"]);
+    assert_eq!(plain, draw(&["--attr", "smiling=0"]));
+    assert_eq!(smiling, draw(&["--attr", "smiling"]));
+    assert_ne!(plain, smiling);
+    assert_ne!(smiling, draw(&["--attr", "smiling=1", "--attr", "fur=brown"]));
+    assert_ne!(smiling, draw(&["--attr", "smiling=0.5"]));
+    sample_refused(&place, 1, &["--attr", "smilng=1"], &["--attr smilng=1", "smiling", "fur=brown"]);
+    sample_refused(&place, 1, &["--attr", "fur=green"], &["--attr fur=green", "fur=brown"]);
+    sample_refused(&place, 1, &["--attr", "smiling=much"], &["--attr smiling=much"]);
+    sample_refused(&place, 1, &["--class", "1"], &["conditioned on attributes", "--attr"]);
+}
+
+#[test]
+fn any_vectors_are_a_condition() {
+    let place = zoo();
+    vectors(&place, "texts.safetensors", [24, 5]);
+    vectors(&place, "few.safetensors", [23, 5]);
+    place.refused(1, &training(&["--condition", "few.safetensors", "--out", "run"]), &["few.safetensors", "[23, 5]", "24"]);
+    place.refused(2, &training(&["--condition", "gone.safetensors", "--out", "run"]), &["--condition", "gone.safetensors"]);
+    assert!(!place.path("run").exists());
+    let flags = ["--condition", "texts.safetensors", "--condition-d", "projection", "--embedding", "3", "--out", "run"];
+    place.ok(&training(&flags));
+    // A run finds its vectors again, whatever folder it goes on from.
+    fs::create_dir(place.path("elsewhere")).unwrap();
+    let resumed =
+        place.command(&["train", "--resume", "../run", "--steps", "3"]).current_dir(place.path("elsewhere")).output().unwrap();
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+
+    vectors(&place, "four.safetensors", [4, 5]);
+    vectors(&place, "one.safetensors", [1, 5]);
+    vectors(&place, "wide.safetensors", [4, 6]);
+    let four = drawn(&place, &["--condition", "four.safetensors", "--count", "4"]);
+    let one = drawn(&place, &["--condition", "one.safetensors", "--count", "4"]);
+    assert_eq!(four[..PIXELS], one[..PIXELS]);
+    assert_ne!(four[PIXELS..], one[PIXELS..]);
+    sample_refused(&place, 2, &["--condition", "four.safetensors", "--count", "5"], &["four.safetensors", "4 vectors for 5"]);
+    sample_refused(&place, 1, &["--condition", "wide.safetensors"], &["wide.safetensors", "[N, 5]", "[4, 6]"]);
+    sample_refused(&place, 1, &[], &["conditioned on vectors", "--condition"]);
+}
+
+#[test]
+fn truncated_latents_stay_within_their_bound() {
+    let place = Place::new();
+    place.train(&["--steps", "2", "--out", "run"]);
+    let latents = || {
+        let mut arrays = read_state_dict(&place.path("drawn.safetensors")).unwrap();
+        arrays.remove("latents").unwrap().into_f32().unwrap()
+    };
+    let plain = drawn(&place, &["--count", "4"]);
+    let wide = latents();
+    let tame = drawn(&place, &["--count", "4", "--truncation", "0.5"]);
+    let near = latents();
+    assert!(wide.iter().any(|z| z.abs() > 1.0) && near.iter().all(|z| z.abs() <= 0.5));
+    assert_ne!(plain, tame);
+    for value in ["0", "-1", "NaN"] {
+        sample_refused(&place, 2, &["--truncation", value], &["--truncation", value]);
+    }
+    let given = ["--truncation", "0.5", "--latents", "drawn.safetensors"];
+    sample_refused(&place, 2, &given, &["--truncation", "--latents"]);
+    // A generator that was told nothing takes no condition.
+    for flags in [["--class", "1"], ["--attr", "smiling=1"], ["--condition", "drawn.safetensors"]] {
+        sample_refused(&place, 2, &flags, &[flags[0], "trained without a condition"]);
+    }
+}
+
+#[test]
+fn a_run_that_goes_on_keeps_its_tricks() {
+    let place = Place::new();
+    place.train(&["--steps", "2", "--loss", "hinge", "--out", "run"]);
+    for flags in [
+        &["--loss", "hinge"][..],
+        &["--weights-d", "spectral-norm"],
+        &["--augment", "color"],
+        &["--relativistic"],
+        &["--set", "optimizer.eps=1e-7"],
+        &["--condition", "class"],
+    ] {
+        let command = [&["train", "--resume", "run", "--steps", "3"], flags].concat();
+        place.refused(2, &command, &[flags[0], "goes on", "--init-from"]);
+    }
+    place.refused(2, &["train", "--resume", "run", "--force-augment"], &["--force-augment", "--resume"]);
+    assert_eq!(common::logged_steps(&place.path("run")), [2]);
+}
+
+#[test]
+fn the_paper_s_recipe_is_augmented_only_by_force() {
+    let place = Place::new();
+    let paper = |args: &[&'static str]| {
+        [&["train", "--data", "pictures", "--recipe", "paper", "--image", "16", "--dry-run"], args].concat()
+    };
+    place.ok(&paper(&[]));
+    for flags in [&["--augment", "color"][..], &["--flip"]] {
+        place.refused(2, &paper(flags), &["augment.forbidden", "images as they are"]);
+        place.ok(&paper(&[flags, &["--force-augment"]].concat()));
+    }
+}
+
+#[test]
+fn conditions_that_the_data_do_not_offer_are_refused() {
+    let place = Place::new();
+    let condition = |kind: &'static str| Place::training(&["--condition", kind, "--out", "run"]);
+    place.refused(1, &condition("class"), &["pictures", "no labels", "condition"]);
+    place.refused(1, &condition("attributes"), &["pictures", "no attributes", "attributes.csv"]);
+    place.refused(2, &condition("clas"), &["--condition", "clas", "class, attributes or none"]);
+    // A recipe that wants classes, too, unless it is told to do without.
+    place.refused(1, &["train", "--data", "pictures", "--recipe", "newmu-mnist", "--out", "run"], &["no labels"]);
+    assert!(!place.path("run").exists());
+}
