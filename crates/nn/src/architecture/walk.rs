@@ -145,7 +145,9 @@ impl<'a> Walk<'a> {
                 let units = if image.is_none() { reshaped(rest).filter(|image| numbers(image) == c) } else { None };
                 self.push(Spec::BatchNorm { features: c, units, eps, momentum, affine }, shape);
             }
-            Listed::InstanceNorm {} if h * w == 1 => return bad("one pixel is its own mean: instance norm would leave nothing".into()),
+            Listed::InstanceNorm {} if h * w == 1 => {
+                return bad("one pixel is its own mean: instance norm would leave nothing".into());
+            }
             Listed::InstanceNorm {} => self.push(Spec::InstanceNorm { channels: c, eps }, shape),
             Listed::LayerNorm {} => self.push(Spec::LayerNorm { shape: shape.clone(), eps }, shape),
             Listed::VirtualBatchNorm {} => self.push(Spec::VirtualBatchNorm { channels: c, eps }, shape),
