@@ -57,6 +57,35 @@ pub fn truncation(text: &str) -> Result<f64, String> {
     if psi.is_finite() && psi > 0.0 { Ok(psi) } else { Err(hint.into()) }
 }
 
+/// A weight or a width: a number from 0.
+pub fn weight(text: &str) -> Result<f64, String> {
+    let weight: Option<f64> = text.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
+    weight.ok_or_else(|| "must be a number from 0".into())
+}
+
+/// `X,Y`.
+pub fn pair(text: &str) -> Result<[f64; 2], String> {
+    let number = |text: &str| text.trim().parse().ok().filter(|number: &f64| number.is_finite());
+    let pair = text.split_once(',').and_then(|(x, y)| number(x).zip(number(y)));
+    pair.map(|(x, y)| [x, y]).ok_or_else(|| "give two numbers, as in 1,1".into())
+}
+
+/// `X`, or `LOW,HIGH`.
+pub fn range(text: &str) -> Result<[f64; 2], String> {
+    let number: Option<f64> = text.trim().parse().ok();
+    match number.filter(|number| number.is_finite()) {
+        Some(number) => Ok([number; 2]),
+        None => pair(text).map_err(|_| "give a number, as in 0.9, or a range, as in 0.7,1.0".into()),
+    }
+}
+
+/// `N,M`, both at least 1.
+pub fn counts(text: &str) -> Result<[usize; 2], String> {
+    let number = |text: &str| text.trim().parse().ok().filter(|number| (1..=4096).contains(number));
+    let pair = text.split_once(',').and_then(|(n, m)| number(n).zip(number(m)));
+    pair.map(|(n, m)| [n, m]).ok_or_else(|| "give two whole numbers from 1 to 4096, as in 16,4".into())
+}
+
 /// A colour, `RRGGBB`, black, white or grey.
 pub fn colour(text: &str) -> Result<[u8; 3], String> {
     match text {

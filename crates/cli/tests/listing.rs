@@ -81,7 +81,7 @@ fn a_shown_recipe_is_a_recipe() {
 #[test]
 fn help_is_there_for_all() {
     let place = Place::new();
-    for command in ["train", "sample", "data", "info", "devices", "runs", "recipes", "import", "export"] {
+    for command in ["train", "sample", "data", "info", "devices", "runs", "recipes", "import", "export", "toy"] {
         let ended = place.ok(&[command, "--help"]);
         assert!(ended.out.contains("Usage:") && ended.err.is_empty());
     }

@@ -14,6 +14,7 @@ mod run;
 mod sample;
 mod settings;
 mod step;
+pub mod toy;
 mod trainer;
 
 pub use error::TrainError;

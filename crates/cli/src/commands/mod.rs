@@ -10,6 +10,7 @@ mod pictures;
 mod recipes;
 mod runs;
 mod sample;
+mod toy;
 mod train;
 
 use crate::error::CliError;
@@ -42,6 +43,9 @@ pub enum Command {
     Import(import::Args),
     /// Write a checkpoint's networks as PyTorch state dicts.
     Export(export::Args),
+    /// Play with GANs in the plane: seconds a run, and all of it to see.
+    #[command(subcommand)]
+    Toy(toy::Command),
 }
 
 impl Command {
@@ -60,6 +64,7 @@ impl Command {
             Self::Recipes(args) => recipes::run(args)?,
             Self::Import(args) => import::run(args)?,
             Self::Export(args) => export::run(args)?,
+            Self::Toy(command) => toy::run(command)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -57,8 +57,10 @@ pub enum MinibatchForm {
     /// The paper's: T as it is, no bias.
     #[default]
     Paper,
-    /// That of the authors' code (openai/improved-gan): each column of T has length e^s, with s learnt, and a bias that starts at
-    /// −1.
+    /// The paper's, divided by N − 1: nearness between 0 and 1 whatever the batch. A sum over a large batch is so much larger than the other
+    /// features that each of Adam's steps on its weights is a leap.
+    Mean,
+    /// That of the authors' code (openai/improved-gan): each column of T has length e^s, with s learnt, and a bias that starts at −1.
     Code,
 }
 
@@ -67,6 +69,7 @@ pub enum MinibatchForm {
 pub struct MinibatchDiscrimination {
     kernels: usize,
     dims: usize,
+    form: MinibatchForm,
     weight: Weight,
     /// Log-scale `[B · C]` and bias `[B]`.
     code: Option<(Param, Param)>,
@@ -79,7 +82,7 @@ impl MinibatchDiscrimination {
         let layout = Layout::plain(&[inputs, columns]).seen_as(&[inputs, kernels, dims]);
         let weight = Weight::new(layout, Layout::plain(&[inputs]), Layout::plain(&[columns]), false);
         let code = || (Param::new(Tensor::zeros([columns])), Param::new(Tensor::full([kernels], -1.0)));
-        Self { kernels, dims, weight, code: (form == MinibatchForm::Code).then(code) }
+        Self { kernels, dims, form, weight, code: (form == MinibatchForm::Code).then(code) }
     }
 
     /// # Panics
@@ -90,6 +93,7 @@ impl MinibatchDiscrimination {
         let near = self.distances(x, pass).neg().exp().sum(&[1], false).add_scalar(-1.0);
         let near = match &self.code {
             Some((_, bias)) => near.add(&bias.leaf(pass.mode.track)),
+            None if self.form == MinibatchForm::Mean => near.scale(1.0 / (x.shape()[0].max(2) - 1) as f32),
             None => near,
         };
         concat(&[x, &near], 1)

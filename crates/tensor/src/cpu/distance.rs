@@ -1,30 +1,71 @@
 //! L1 distances between all pairs of rows, and their gradient.
+//!
+//! Neighbours in memory of the result are kernels, and a kernel's dimensions are neighbours in the operand: it is turned first,
+//! so that the innermost loops run along the kernels of one row.
 
-use super::par_chunks_mut;
+use super::{multiversion, par_chunks_mut};
 
 /// `out[i, j, b] = Σ_c |m[i, b, c] − m[j, b, c]|`.
 pub(crate) fn pairwise_l1(m: &[f32], out: &mut [f32], [n, b, c]: [usize; 3]) {
-    par_chunks_mut(out, (n * b).max(1), |i, out| {
-        for (at, slot) in out.iter_mut().enumerate() {
-            let (j, k) = (at / b, at % b);
-            let (p, q) = (&m[(i * b + k) * c..(i * b + k + 1) * c], &m[(j * b + k) * c..(j * b + k + 1) * c]);
-            *slot = p.iter().zip(q).map(|(p, q)| (p - q).abs()).sum();
-        }
-    });
+    if c == 0 {
+        return out.fill(0.0);
+    }
+    let turned = turn(m, [n, b, c]);
+    par_chunks_mut(out, (n * b).max(1), |i, out| distances(&turned, out, i, [b, c]));
 }
 
 /// `out[i, b, c] = Σ_j (g[i, j, b] + g[j, i, b]) · sign(m[i, b, c] − m[j, b, c])`.
 pub(crate) fn pairwise_l1_grad(m: &[f32], g: &[f32], out: &mut [f32], [n, b, c]: [usize; 3]) {
+    let turned = turn(m, [n, b, c]);
     par_chunks_mut(out, (b * c).max(1), |i, out| {
-        out.fill(0.0);
-        for j in 0..n {
-            for k in 0..b {
-                let weight = g[(i * n + j) * b + k] + g[(j * n + i) * b + k];
-                for l in 0..c {
-                    let d = m[(i * b + k) * c + l] - m[(j * b + k) * c + l];
-                    out[k * c + l] += weight * (f32::from(d > 0.0) - f32::from(d < 0.0));
+        let mut sums = vec![0.0; b * c];
+        signs(&turned, g, &mut sums, i, [n, b, c]);
+        for (at, slot) in out.iter_mut().enumerate() {
+            *slot = sums[at % c * b + at / c];
+        }
+    });
+}
+
+/// `[n, b, c]` as `[n, c, b]`.
+fn turn(m: &[f32], [n, b, c]: [usize; 3]) -> Vec<f32> {
+    let mut turned = vec![0.0; n * b * c];
+    for (row, out) in m.chunks_exact((b * c).max(1)).zip(turned.chunks_exact_mut((b * c).max(1))) {
+        for (at, slot) in out.iter_mut().enumerate() {
+            *slot = row[at % b * c + at / b];
+        }
+    }
+    turned
+}
+
+multiversion! {
+    /// The distances of row `i` to all.
+    fn distances(turned: &[f32], out: &mut [f32], i: usize, sizes: [usize; 2]) {
+        let [b, c] = sizes;
+        let own = &turned[i * b * c..(i + 1) * b * c];
+        for (row, out) in turned.chunks_exact(b * c).zip(out.chunks_exact_mut(b)) {
+            out.fill(0.0);
+            for (own, row) in own.chunks_exact(b).zip(row.chunks_exact(b)) {
+                for ((slot, &p), &q) in out.iter_mut().zip(own).zip(row) {
+                    *slot += (p - q).abs();
                 }
             }
         }
-    });
+    }
+}
+
+multiversion! {
+    /// The gradient of row `i`, `[c, b]`, added to `sums`.
+    fn signs(turned: &[f32], g: &[f32], sums: &mut [f32], i: usize, sizes: [usize; 3]) {
+        let [n, b, c] = sizes;
+        let own = &turned[i * b * c..(i + 1) * b * c];
+        for (j, row) in turned.chunks_exact(b * c).enumerate() {
+            let (there, back) = (&g[(i * n + j) * b..][..b], &g[(j * n + i) * b..][..b]);
+            for ((sums, own), row) in sums.chunks_exact_mut(b).zip(own.chunks_exact(b)).zip(row.chunks_exact(b)) {
+                for k in 0..b {
+                    let d = own[k] - row[k];
+                    sums[k] += (there[k] + back[k]) * (f32::from(d > 0.0) - f32::from(d < 0.0));
+                }
+            }
+        }
+    }
 }

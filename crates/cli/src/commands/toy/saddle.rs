@@ -1,0 +1,89 @@
+//! `dcgan toy saddle`.
+
+use super::PictureArgs;
+use crate::error::CliError;
+use crate::{output, parse};
+use ::train::toy::saddle::{self, Settings, Trajectory};
+use ::train::toy::saddle_picture;
+use clap::value_parser;
+use serde_json::json;
+
+/// Flags of `toy saddle`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Steps of each method.
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "The game")]
+    steps: u32,
+    /// Learning rate of both players.
+    #[arg(long, value_name = "X", default_value_t = 0.1, value_parser = parse::learning_rate, allow_negative_numbers = true, help_heading = "The game")]
+    lr: f64,
+    /// Adds c/2 · (x² − y²): above 0, each player's own cost draws to the saddle.
+    #[arg(long, value_name = "C", default_value_t = 0.0, allow_negative_numbers = true, help_heading = "The game")]
+    curvature: f64,
+    /// Where to begin.
+    #[arg(long, value_name = "X,Y", default_value = "1,1", value_parser = parse::pair, allow_hyphen_values = true, help_heading = "The game")]
+    start: [f64; 2],
+    /// β of momentum and Nesterov; negative momentum has −β.
+    #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = parse::decay, allow_negative_numbers = true, help_heading = "The game")]
+    momentum: f64,
+    /// Adam's β₁; optimistic Adam has 0.
+    #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = parse::decay, allow_negative_numbers = true, help_heading = "The game")]
+    beta1: f64,
+    #[command(flatten)]
+    pictures: PictureArgs,
+    /// JSON lines on standard output, one object per method, and nothing else there.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Plays, tells and draws.
+///
+/// # Errors
+/// Flags out of range, files that are there already, the disk.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let settings = Settings {
+        lr: args.lr,
+        steps: args.steps as usize,
+        curvature: args.curvature,
+        start: args.start,
+        momentum: args.momentum,
+        beta1: args.beta1,
+    };
+    settings.validate().map_err(|e| CliError::Usage(e.to_string()))?;
+    args.pictures.require()?;
+    let trajectories = saddle::play(&settings)?;
+    tell(args, &settings, &trajectories);
+    let last = settings.steps;
+    let frames = args.pictures.needed().min(last as u64 + 1) as usize;
+    let step_of = |frame: usize| if frames == 1 { last } else { frame * last / (frames - 1) };
+    let pictures: Result<Vec<_>, _> =
+        (0..frames).map(|frame| saddle_picture::draw(&trajectories, &settings, step_of(frame))).collect();
+    for path in args.pictures.write(&pictures?)? {
+        match args.json {
+            true => output::json(&json!({ "event": "wrote", "path": path })),
+            false => output::line(format!("wrote {}", path.display())),
+        }
+    }
+    Ok(())
+}
+
+fn tell(args: &Args, settings: &Settings, trajectories: &[Trajectory]) {
+    if args.json {
+        for trajectory in trajectories {
+            output::json(&json!({
+                "event": "played", "method": trajectory.method.name(), "steps": settings.steps, "distance": trajectory.end(),
+                "factor": trajectory.factor(), "why": trajectory.method.why(),
+            }));
+        }
+        return;
+    }
+    let start = settings.start[0].hypot(settings.start[1]);
+    output::line(format!("From distance {}, after {} steps:\n", saddle_picture::distance(start), settings.steps));
+    output::line(format!("{:<18} {:>9} {:>9}", "", "distance", "a step"));
+    for trajectory in trajectories {
+        let (end, factor) = (saddle_picture::distance(trajectory.end()), trajectory.factor());
+        let factor = if factor.is_finite() { format!("×{factor:.4}") } else { "-".to_owned() };
+        output::line(format!("{:<18} {end:>9} {factor:>9}  {}", trajectory.method.name(), trajectory.method.why()));
+    }
+    output::line("");
+}

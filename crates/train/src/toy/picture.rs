@@ -1,0 +1,159 @@
+//! A frame: generated points over real ones, and beside them what D thinks of the plane.
+
+use super::canvas::{Anchor, Area, BLUE, Failure, INK, ORANGE, PALE, Panel, diverging, text};
+use super::{Frame, Landscape, Mixture, Picture, Settings};
+use crate::artefacts::ArtefactError;
+use nn::loss::Objective;
+use plotters::prelude::*;
+
+const WIDTH: u32 = 1400;
+const HEIGHT: u32 = 800;
+/// Generated points that are drawn.
+const POINTS: usize = 600;
+
+/// Which logits mean what, in the colours of a landscape.
+#[derive(Clone, Copy)]
+struct Scale {
+    /// The logit between generated and real: white.
+    neutral: f64,
+    /// How far from it the colours are full.
+    full: f64,
+}
+
+impl Scale {
+    /// By the objective's targets where it has such; where only differences mean something, by what this frame's D thinks of real
+    /// and generated points.
+    fn of(settings: &Settings, mixture: &Mixture, frame: &Frame) -> Self {
+        match settings.objective {
+            _ if settings.relativistic => Self::between(mixture, frame),
+            Objective::Minimax | Objective::NonSaturating => Self { neutral: 0.0, full: 4.0 },
+            Objective::LeastSquares => Self { neutral: 0.5, full: 0.5 },
+            Objective::Hinge => Self { neutral: 0.0, full: 1.5 },
+            Objective::Wasserstein => Self::between(mixture, frame),
+        }
+    }
+
+    /// White half-way between the mean over the modes and the mean over G's points; full colour two standard deviations of the
+    /// landscape away.
+    fn between(mixture: &Mixture, frame: &Frame) -> Self {
+        let landscape = &frame.landscape;
+        let mean = |points: &mut dyn Iterator<Item = [f64; 2]>| {
+            let logits: Vec<f64> = points.filter_map(|point| landscape_at(landscape, mixture.extent, point)).collect();
+            logits.iter().sum::<f64>() / logits.len().max(1) as f64
+        };
+        let real = mean(&mut mixture.centres.iter().map(|centre| centre.map(f64::from)));
+        let fake = mean(&mut frame.samples.chunks_exact(2).map(|point| [f64::from(point[0]), f64::from(point[1])]));
+        let count = landscape.logits.len().max(1) as f64;
+        let middle = landscape.logits.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
+        let variance = landscape.logits.iter().map(|v| (f64::from(*v) - middle).powi(2)).sum::<f64>() / count;
+        Self { neutral: (real + fake) / 2.0, full: 2.0 * variance.sqrt().max(1e-30) }
+    }
+}
+
+/// The logit of the cell that a point lies in; `None` outside.
+fn landscape_at(landscape: &Landscape, extent: f32, [x, y]: [f64; 2]) -> Option<f64> {
+    let cell = |v: f64| (v / f64::from(extent) + 1.0) / 2.0 * landscape.side as f64;
+    let inside = |v: f64| (0.0..landscape.side as f64).contains(&v);
+    let (column, row) = (cell(x), cell(-y));
+    let logit =
+        (inside(column) && inside(row)).then(|| landscape.logits.get(row as usize * landscape.side + column as usize))??;
+    Some(f64::from(*logit))
+}
+
+/// Draws a frame on 1400 × 800 pixels; axes, places and colours are the same in all frames of a run.
+///
+/// # Errors
+/// None but broken fonts.
+pub fn draw(settings: &Settings, frame: &Frame) -> Result<Picture, ArtefactError> {
+    let mixture = &settings.target.mixture();
+    let scale = Scale::of(settings, mixture, frame);
+    let extent = f64::from(mixture.extent);
+    let points = Panel { left: 72, top: 76, side: 612, extent };
+    let plane = Panel { left: 764, ..points };
+    Picture::paint(WIDTH, HEIGHT, |area| {
+        samples(area, &points, mixture, frame)?;
+        landscape(area, &plane, mixture, frame, scale)
+    })
+}
+
+/// The even coordinates inside.
+fn ticks(panel: &Panel) -> Vec<i32> {
+    let last = (panel.extent / 2.0).floor() as i32;
+    (-last..=last).map(|tick| 2 * tick).collect()
+}
+
+fn samples(area: &Area<'_>, panel: &Panel, mixture: &Mixture, frame: &Frame) -> Result<(), Failure> {
+    let coverage = &frame.coverage;
+    text(area, &format!("step {}", frame.step), (panel.left, 40), 26, INK, Anchor::Left)?;
+    let (modes, near) = (mixture.centres.len(), 100.0 * coverage.high_quality);
+    let found = format!("{}/{modes} modes, {near:4.1} % within 3σ", coverage.modes);
+    text(area, &found, (panel.left + panel.side, 40), 24, INK, Anchor::Right)?;
+    for &tick in &ticks(panel) {
+        let (x, y) = panel.at([f64::from(tick); 2]);
+        area.draw(&PathElement::new([(x, panel.top), (x, panel.top + panel.side)], PALE.mix(0.5)))?;
+        area.draw(&PathElement::new([(panel.left, y), (panel.left + panel.side, y)], PALE.mix(0.5)))?;
+    }
+    for centre in &mixture.centres {
+        let centre = panel.at(centre.map(f64::from));
+        area.draw(&Circle::new(centre, radius(panel, mixture).max(7), ORANGE.filled()))?;
+    }
+    for point in frame.samples.chunks_exact(2).take(POINTS) {
+        let point = [f64::from(point[0]), f64::from(point[1])];
+        if panel.holds(point) {
+            area.draw(&Circle::new(panel.at(point), 3, BLUE.mix(0.6).filled()))?;
+        }
+    }
+    panel.axes(area, &ticks(panel), 24)?;
+    let y = (HEIGHT - 36) as i32;
+    area.draw(&Circle::new((panel.left + 16, y), 9, ORANGE.filled()))?;
+    text(area, "real, to 3σ", (panel.left + 38, y), 26, INK, Anchor::Left)?;
+    area.draw(&Circle::new((panel.left + 296, y), 5, BLUE.filled()))?;
+    text(area, "generated", (panel.left + 316, y), 26, INK, Anchor::Left)
+}
+
+/// Three standard deviations.
+fn radius(panel: &Panel, mixture: &Mixture) -> i32 {
+    (3.0 * f64::from(mixture.std) * f64::from(panel.side) / (2.0 * panel.extent)).round() as i32
+}
+
+fn landscape(area: &Area<'_>, panel: &Panel, mixture: &Mixture, frame: &Frame, scale: Scale) -> Result<(), Failure> {
+    text(area, "what D takes for real", (panel.left, 40), 26, INK, Anchor::Left)?;
+    let value = |x: i32, y: i32| (f64::from(bilinear(&frame.landscape, panel, x, y)) - scale.neutral) / scale.full;
+    for y in 0..panel.side {
+        for x in 0..panel.side {
+            area.draw_pixel((panel.left + x, panel.top + y), &diverging(value(x, y)))?;
+        }
+    }
+    for centre in &mixture.centres {
+        let centre = panel.at(centre.map(f64::from));
+        area.draw(&Circle::new(centre, 8, INK.stroke_width(2)))?;
+    }
+    panel.axes(area, &ticks(panel), 24)?;
+    colour_bar(area, panel, (HEIGHT - 36) as i32)
+}
+
+/// The landscape at a pixel of the panel, between the centres of its cells.
+fn bilinear(landscape: &Landscape, panel: &Panel, x: i32, y: i32) -> f32 {
+    let last = landscape.side - 1;
+    let place = |pixel: i32| {
+        let cell = ((f64::from(pixel) + 0.5) / f64::from(panel.side) * landscape.side as f64 - 0.5).clamp(0.0, last as f64);
+        (cell.floor() as usize, cell.fract() as f32)
+    };
+    let ((column, right), (row, down)) = (place(x), place(y));
+    let at = |row: usize, column: usize| {
+        landscape.logits.get(row.min(last) * landscape.side + column.min(last)).copied().unwrap_or(f32::NAN)
+    };
+    let line = |row: usize| at(row, column) * (1.0 - right) + at(row, column + 1) * right;
+    line(row) * (1.0 - down) + line(row + 1) * down
+}
+
+fn colour_bar(area: &Area<'_>, panel: &Panel, y: i32) -> Result<(), Failure> {
+    let (left, width) = (panel.left + 206, 200);
+    for x in 0..width {
+        let colour = diverging((f64::from(x) + 0.5) / f64::from(width) * 2.0 - 1.0);
+        area.draw(&PathElement::new([(left + x, y - 10), (left + x, y + 10)], colour))?;
+    }
+    area.draw(&Rectangle::new([(left - 1, y - 11), (left + width, y + 11)], INK))?;
+    text(area, "generated", (left - 16, y), 26, INK, Anchor::Right)?;
+    text(area, "real", (left + width + 16, y), 26, INK, Anchor::Left)
+}

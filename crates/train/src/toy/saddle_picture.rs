@@ -1,0 +1,91 @@
+//! Every way of stepping, in a panel of its own, over the same saddle.
+
+use super::Picture;
+use super::canvas::{Anchor, Area, BLUE, Failure, INK, ORANGE, PALE, Panel, diverging, text};
+use super::saddle::{Settings, Trajectory};
+use crate::artefacts::ArtefactError;
+use plotters::prelude::*;
+
+const COLUMNS: usize = 5;
+const SIDE: i32 = 300;
+const GAP: i32 = 24;
+const TITLE: i32 = 76;
+const HEADER: i32 = 70;
+
+/// Draws the trajectories up to `step`: 1644 pixels wide, five panels in a line; what leaves its panel is not seen.
+///
+/// # Errors
+/// None but broken fonts.
+pub fn draw(trajectories: &[Trajectory], settings: &Settings, step: usize) -> Result<Picture, ArtefactError> {
+    let lines = trajectories.len().div_ceil(COLUMNS) as i32;
+    let width = COLUMNS as i32 * (SIDE + GAP) + GAP;
+    let height = HEADER + lines * (TITLE + SIDE) + GAP;
+    // Two circles of the start fit.
+    let extent = 2.0 * settings.start[0].hypot(settings.start[1]);
+    Picture::paint(width as u32, height as u32, |area| {
+        header(area, settings, step, width)?;
+        trajectories.iter().enumerate().try_for_each(|(i, trajectory)| {
+            let (column, line) = ((i % COLUMNS) as i32, (i / COLUMNS) as i32);
+            let (left, top) = (GAP + column * (SIDE + GAP), HEADER + TITLE + line * (TITLE + SIDE));
+            panel(area, &Panel { left, top, side: SIDE, extent }, trajectory, settings, step)
+        })
+    })
+}
+
+fn header(area: &Area<'_>, settings: &Settings, step: usize, width: i32) -> Result<(), Failure> {
+    let Settings { lr, curvature, .. } = settings;
+    let game = match curvature {
+        0.0 => "min over x, max over y of x·y".to_owned(),
+        c => format!("min over x, max over y of x·y + {c}/2 (x² − y²)"),
+    };
+    text(area, &format!("{game},  η = {lr}"), (GAP, 40), 30, INK, Anchor::Left)?;
+    text(area, &format!("step {step}"), (width - GAP, 40), 30, INK, Anchor::Right)
+}
+
+fn panel(area: &Area<'_>, panel: &Panel, trajectory: &Trajectory, settings: &Settings, step: usize) -> Result<(), Failure> {
+    let (left, top) = (panel.left, panel.top);
+    text(area, trajectory.method.name(), (left, top - 48), 26, INK, Anchor::Left)?;
+    let now = format!("distance {}", distance(trajectory.distance(step)));
+    text(area, &now, (left, top - 18), 24, BLUE, Anchor::Left)?;
+    saddle(area, panel, settings.curvature)?;
+    for axis in [[[-1.0, 0.0], [1.0, 0.0]], [[0.0, -1.0], [0.0, 1.0]]] {
+        let ends = axis.map(|[x, y]| panel.at([x * panel.extent, y * panel.extent]));
+        area.draw(&PathElement::new(ends, PALE.stroke_width(2)))?;
+    }
+    let points = trajectory.points.get(..=step).unwrap_or(&trajectory.points);
+    for [a, b] in points.windows(2).filter_map(|line| panel.inside(line[0], line[1])) {
+        area.draw(&PathElement::new([panel.at(a), panel.at(b)], BLUE.stroke_width(2)))?;
+    }
+    for point in points.iter().filter(|point| panel.holds(**point)) {
+        area.draw(&Circle::new(panel.at(*point), 4, BLUE.filled()))?;
+    }
+    area.draw(&Circle::new(panel.at(settings.start), 7, ORANGE.filled()))?;
+    if let Some(last) = points.last().filter(|last| panel.holds(**last)) {
+        area.draw(&Circle::new(panel.at(*last), 7, INK.filled()))?;
+    }
+    let (x, y) = panel.at([0.0; 2]);
+    area.draw(&Cross::new((x, y), 7, INK.stroke_width(2)))?;
+    panel.border(area)
+}
+
+/// The game's value, pale.
+fn saddle(area: &Area<'_>, panel: &Panel, curvature: f64) -> Result<(), Failure> {
+    let coordinate = |pixel: i32| (f64::from(pixel) + 0.5) / f64::from(panel.side) * 2.0 - 1.0;
+    for py in 0..panel.side {
+        for px in 0..panel.side {
+            let (x, y) = (coordinate(px), -coordinate(py));
+            let value = x * y + curvature / 2.0 * (x * x - y * y);
+            area.draw_pixel((panel.left + px, panel.top + py), &diverging(value / 2.5 / (1.0 + curvature.abs() / 2.0)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Three figures, or a power of ten.
+pub fn distance(value: f64) -> String {
+    match value {
+        v if !v.is_finite() => "infinite".to_owned(),
+        v if v >= 1e4 || (v > 0.0 && v < 1e-3) => format!("{v:.1e}"),
+        v => format!("{v:.3}"),
+    }
+}
