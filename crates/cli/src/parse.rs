@@ -160,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn weights_pairs_ranges_and_counts() {
+        assert_eq!(
+            (weight("0"), weight("0.1"), pair("-1, 2.5"), counts("16,4")),
+            (Ok(0.0), Ok(0.1), Ok([-1.0, 2.5]), Ok([16, 4]))
+        );
+        assert_eq!([range("0.9"), range("0.7,1")], [Ok([0.9; 2]), Ok([0.7, 1.0])]);
+        assert!(["-1", "NaN", "inf", "x"].iter().all(|bad| weight(bad).is_err()));
+        assert!(["1", "1,", "1,NaN", "1,2,3"].iter().all(|bad| pair(bad).is_err()));
+        assert!(["", "half", "NaN", "0.7,1,2"].iter().all(|bad| range(bad).is_err()));
+        assert!(["4", "0,4", "4,0", "4,5000", "1.5,2"].iter().all(|bad| counts(bad).is_err()));
+    }
+
+    #[test]
     fn colours_channels_and_seeds() {
         assert_eq!([colour("#ff8000"), colour("grey")], [Ok([255, 128, 0]), Ok([128; 3])]);
         assert!(["fff", "gggggg", "+12345", "ffffff0"].iter().all(|bad| colour(bad).is_err()));
