@@ -194,3 +194,36 @@ fn conditions_that_the_data_do_not_offer_are_refused() {
     place.refused(1, &["train", "--data", "pictures", "--recipe", "newmu-mnist", "--out", "run"], &["no labels"]);
     assert!(!place.path("run").exists());
 }
+
+#[test]
+fn a_generator_comes_with_the_program() {
+    let place = Place::new();
+    place.ok(&["sample", "--model", "fashion", "--class", "7", "--count", "4", "--out", "drawn.safetensors"]);
+    let images = read_state_dict(&place.path("drawn.safetensors")).unwrap().remove("images").unwrap();
+    assert_eq!(images.shape, [4, 28, 28, 1]);
+    // Sneakers leave most of their picture black, and lie: the upper third is darker than the lower one.
+    let values = images.into_f32().unwrap();
+    let mean = |rows: std::ops::Range<usize>| {
+        let pixels = values.chunks(28 * 28).flat_map(|picture| &picture[rows.start * 28..rows.end * 28]);
+        pixels.sum::<f32>() / (4 * 28 * rows.len()) as f32
+    };
+    assert!(mean(0..9) < -0.8 && mean(14..23) > mean(0..9) + 0.3, "{} {}", mean(0..9), mean(14..23));
+    place.refused(1, &["sample", "--model", "fashion", "--grid", "g.png"], &["--class", "Sneaker"]);
+    place.refused(2, &["sample", "--model", "shoes", "--grid", "g.png"], &["fashion"]);
+}
+
+#[test]
+fn a_generator_to_give_away_draws_what_its_run_draws() {
+    let place = zoo();
+    place.ok(&training(&["--condition", "class", "--out", "run", "--ema", "0.9"]));
+    let whole = drawn(&place, &["--class", "1", "--count", "5"]);
+    place.ok(&["export", "--checkpoint", "run", "--generator", "small.safetensors"]);
+    place.refused(1, &["export", "--checkpoint", "run", "--generator", "small.safetensors"], &["small.safetensors", "--force"]);
+    place.ok(&["sample", "--checkpoint", "small.safetensors", "--class", "1", "--count", "5", "--out", "again.safetensors"]);
+    let again = read_state_dict(&place.path("again.safetensors")).unwrap().remove("images").unwrap().into_f32().unwrap();
+    let off = whole.iter().zip(&again).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(whole.len() == again.len() && off < 1e-5, "{off}");
+    let bytes = |name: &str| fs::metadata(place.path(name)).unwrap().len();
+    assert!(bytes("small.safetensors") * 3 < fs::metadata(place.checkpoints("run").last().unwrap()).unwrap().len());
+    place.refused(1, &["train", "--resume", "small.safetensors"], &["small.safetensors"]);
+}

@@ -10,6 +10,7 @@ pub mod condition;
 mod error;
 mod event;
 mod exchange;
+pub mod models;
 mod run;
 mod sample;
 mod settings;

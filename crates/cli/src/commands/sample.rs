@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensor::Tensor;
 use train::artefacts::{Array, GridOptions, grid, read_state_dict, write_state_dict};
+use train::models::MODELS;
 use train::{BatchNormMode, Sampler};
 
 /// What batch norm normalises by.
@@ -28,8 +29,11 @@ enum BatchNorm {
 #[command(group(clap::ArgGroup::new("output").args(["grid", "out"]).required(true).multiple(true)))]
 pub struct Args {
     /// A checkpoint, or a run directory, which means its newest good checkpoint.
-    #[arg(long, value_name = "PATH|RUNDIR")]
-    checkpoint: PathBuf,
+    #[arg(long, value_name = "PATH|RUNDIR", required_unless_present = "model")]
+    checkpoint: Option<PathBuf>,
+    /// A small generator that comes with this program: fashion (garments, by --class).
+    #[arg(long, value_name = "NAME", value_parser = MODELS.map(|model| model.name), conflicts_with = "checkpoint")]
+    model: Option<String>,
     /// How many pictures [default: 64].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "latents")]
     count: Option<u32>,
@@ -85,14 +89,18 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     args.grid.as_ref().map_or(Ok(()), |grid| super::require_grid(grid, args.force))?;
     args.out.as_ref().map_or(Ok(()), |out| super::require_folder("--out", out))?;
     raw.map_or(Ok(()), |file| super::refuse_existing(file, args.force))?;
-    let found = super::open_checkpoint(&args.checkpoint, output::warning)?;
+    let checkpoint = match (&args.checkpoint, MODELS.iter().find(|model| args.model.as_deref() == Some(model.name))) {
+        (Some(path), _) => super::open_checkpoint(path, output::warning)?.checkpoint,
+        (None, Some(model)) => model.checkpoint()?,
+        (None, None) => return Err(CliError::Usage("--checkpoint or --model says what to draw with".into())),
+    };
     let mode = args.bn.map(|bn| match bn {
         BatchNorm::Running => BatchNormMode::Running,
         BatchNorm::Batch => BatchNormMode::Batch,
         BatchNorm::Recalibrated => BatchNormMode::Recalibrated,
     });
-    let sampler = Sampler::new(&found.checkpoint, mode, &args.device.open()?)?;
-    drop(found);
+    let sampler = Sampler::new(&checkpoint, mode, &args.device.open()?)?;
+    drop(checkpoint);
     let drawn = match &args.latents {
         Some(file) => read(file, "latents", sampler.recipe().generator.latent)?,
         None => {

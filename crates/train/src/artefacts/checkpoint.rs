@@ -81,7 +81,16 @@ pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<(), ArtefactError> {
 /// Each its own: cannot be read; no safetensors file; truncated; a safetensors file that is no checkpoint; written by
 /// a newer version; damaged. Nothing is allocated beyond the size of the file.
 pub fn load(path: &Path) -> Result<Checkpoint, ArtefactError> {
-    let container = Container::open(path)?;
+    read(Container::open(path)?, path)
+}
+
+/// [`load`] from bytes that errors call `name`.
+pub(crate) fn load_bytes(name: &str, bytes: &'static [u8]) -> Result<Checkpoint, ArtefactError> {
+    let path = Path::new(name);
+    read(Container::read(path, Box::new(bytes), bytes.len() as u64)?, path)
+}
+
+fn read(container: Container, path: &Path) -> Result<Checkpoint, ArtefactError> {
     let envelope = Envelope::of(&container, path)?;
     let (tensors, fingerprint) = container.read_tensors()?;
     envelope.verify(&fingerprint, path)?;

@@ -27,10 +27,13 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
 }
 
+/// Where a container's bytes come from: a file, or this program.
+type Source = Box<dyn Read + Send>;
+
 /// An open file whose header was found sound and whose length is what the header says.
 pub(crate) struct Container {
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: BufReader<Source>,
     /// The `__metadata__` strings; empty where there are none.
     pub metadata: BTreeMap<String, String>,
     /// Name and header entry, in file order.
@@ -42,17 +45,21 @@ pub(crate) struct Container {
 impl Container {
     /// Opens a file and reads its header only.
     pub fn open(path: &Path) -> Result<Self, ArtefactError> {
-        let foreign = |reason: String| ArtefactError::NotSafetensors { path: path.to_owned(), reason };
         let file = File::open(path).map_err(ArtefactError::read(path))?;
         let status = file.metadata().map_err(ArtefactError::read(path))?;
         if status.is_dir() {
             return Err(ArtefactError::read(path)(io::ErrorKind::IsADirectory.into()));
         }
-        let bytes = status.len();
+        Self::read(path, Box::new(file), status.len())
+    }
+
+    /// Reads the header of `bytes` bytes from `source`, which errors call `path`.
+    pub fn read(path: &Path, source: Source, bytes: u64) -> Result<Self, ArtefactError> {
+        let foreign = |reason: String| ArtefactError::NotSafetensors { path: path.to_owned(), reason };
         if bytes < 10 {
             return Err(foreign(format!("it has only {bytes} bytes")));
         }
-        let mut reader = BufReader::with_capacity(1 << 20, file);
+        let mut reader = BufReader::with_capacity(1 << 20, source);
         let mut start = [0; 9];
         reader.read_exact(&mut start).map_err(ArtefactError::read(path))?;
         let [length @ .., brace] = start;
