@@ -122,7 +122,7 @@ impl Trainer {
         device.check()?;
         Ok(Self {
             latents: Philox::new(settings.seed, stream::LATENTS),
-            cursor: Cursor::new(settings.seed),
+            cursor: Cursor::new(settings.seed).with_buffer(settings.shuffle_buffer),
             step: 0,
             device: device.clone(),
             guard: Guard::new(device),

@@ -36,6 +36,7 @@ fn settings(data: &Path, preprocess: Preprocess, steps: u64) -> Settings {
         sample_every: 5,
         checkpoint_every: 3,
         keep: 2,
+        shuffle_buffer: None,
         preprocess,
         recipe,
         changes: Vec::new(),
@@ -99,6 +100,19 @@ fn interrupted_runs_and_other_thread_counts_end_with_the_same_bytes() {
             .all(|(a, b)| (a.d_loss, a.g_loss, a.d_real, a.d_fake) == (b.d_loss, b.g_loss, b.d_real, b.d_fake))
     );
     assert!(rows.windows(2).all(|w| w[0].seconds < w[1].seconds), "seconds run on over a resume");
+}
+
+#[test]
+fn a_shuffle_buffer_is_part_of_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let mut settings = settings(&data, pictures(&data, 14), 7);
+    let without = train_with_stops(&settings, &dir.path().join("without"), &[]);
+    settings.shuffle_buffer = std::num::NonZeroU32::new(5);
+    let whole = train_with_stops(&settings, &dir.path().join("whole"), &[]);
+    assert!(whole == train_with_stops(&settings, &dir.path().join("stopped"), &[2, 4]), "stopped and resumed");
+    assert!(whole != without);
 }
 
 #[test]
