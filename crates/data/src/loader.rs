@@ -86,7 +86,8 @@ impl Loader {
         let cores = available_parallelism().map_or(1, usize::from);
         let count = if dataset.is_cached() { 1 } else { cores.min(prefetch) };
         let waiting = (prefetch / count).max(1);
-        let ahead = cursor.buffer.filter(|_| !dataset.is_cached()).map(|buffer| Ahead::new(cursor, buffer, batch_size, per_epoch));
+        let ahead =
+            cursor.buffer.filter(|_| !dataset.is_cached()).map(|buffer| Ahead::new(cursor, buffer, batch_size, per_epoch));
         let shared = Arc::new(Shared {
             dataset,
             batch: batch_size,

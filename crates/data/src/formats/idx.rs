@@ -238,12 +238,7 @@ fn parse_header<const D: usize>(mut stream: impl Read, packed: bool) -> Result<[
 }
 
 /// Parses the stream of a file of `length` bytes, `packed` by gzip or not, which may become `limit` bytes if it is.
-fn parse<const D: usize>(
-    mut stream: impl Read,
-    length: u64,
-    packed: bool,
-    limit: u64,
-) -> Result<([u32; D], Vec<u8>), Failure> {
+fn parse<const D: usize>(mut stream: impl Read, length: u64, packed: bool, limit: u64) -> Result<([u32; D], Vec<u8>), Failure> {
     let sides = parse_header::<D>(&mut stream, packed)?;
     let expected = elements(&sides);
     let room = if packed { length.saturating_mul(MAX_DEFLATE_RATIO) } else { length.saturating_sub(header_bytes(D)) };

@@ -8,6 +8,7 @@ mod classes;
 mod folder;
 mod idx;
 mod idx_files;
+mod lmdb;
 mod lsun;
 mod mat;
 mod planar;
@@ -296,7 +297,7 @@ fn detect_file(path: &Path) -> Result<Kind, DataError> {
     if start.starts_with(mat::MAGIC) {
         return Ok(Kind::Svhn);
     }
-    if start.get(16..20) == Some(&lsun::MAGIC) {
+    if start.get(16..20) == Some(&lmdb::MAGIC) {
         return Ok(Kind::Lsun);
     }
     if stl10::is_called_so(path) {
