@@ -82,3 +82,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
 }
 //#end
+//#if SHIFT
+// Each picture mirrored where its third move is not 0, then moved down and right by the first two; or `back`, in the other order.
+struct Params { count: u32, height: u32, width: u32, channels: u32, back: u32 }
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<f32>;
+@group(0) @binding(2) var<storage, read> moves: array<f32>;
+@group(0) @binding(3) var<storage, read_write> result: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group_number(group, groups) * 256u + lane;
+    if (i < params.count) {
+        let pixel = i / params.channels;
+        let picture = pixel / (params.width * params.height);
+        let down = i32(round(moves[picture * 3u]));
+        let right = i32(round(moves[picture * 3u + 1u]));
+        let mirror = moves[picture * 3u + 2u] != 0.0;
+        var row = i32(pixel / params.width % params.height);
+        var column = i32(pixel % params.width);
+        let last = i32(params.width) - 1;
+        if (params.back != 0u) {
+            row += down;
+            column = select(column, last - column, mirror) + right;
+        } else {
+            row -= down;
+            column -= right;
+            column = select(column, last - column, mirror);
+        }
+        var value = 0.0;
+        if (row >= 0 && row < i32(params.height) && column >= 0 && column <= last) {
+            value = source[((picture * params.height + u32(row)) * params.width + u32(column)) * params.channels + i % params.channels];
+        }
+        result[i] = value;
+    }
+}
+//#end

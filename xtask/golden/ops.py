@@ -497,6 +497,17 @@ def losses():
 # ---------------------------------------------------------------------------------------------------------------- movement
 
 
+def shift(x, moves):
+    """Every picture flipped where the third of its three moves says so, then cut from a canvas of zeros around it."""
+    h, w = x.shape[1:3]
+    shifted = []
+    for picture, (down, right, mirror) in zip(x, np.reshape(moves, (-1, 3)).tolist()):
+        picture = picture.flip(1) if mirror else picture
+        canvas = F.pad(picture, (0, 0, w, w, h, h))
+        shifted.append(canvas[h - down : 2 * h - down, w - right : 2 * w - right])
+    return torch.stack(shifted)
+
+
 def movement():
     def one(op, label, shape, attrs, function):
         name = f"{op}.{label}"
@@ -524,6 +535,13 @@ def movement():
         one("pad2d", label, shape, {"pad": pad}, lambda x: nhwc(pad_nchw(nchw(x), pad)))
     for label, shape, rows in [("repeats", (5, 3), [4, 0, 0, 2, 4, 4]), ("one", (4, 2, 3), [3]), ("reverse", (4,), [3, 2, 1, 0]), ("images", (3, 2, 2, 4), [1, 1])]:
         one("index_select", label, shape, {"rows": rows}, lambda x: x.index_select(0, torch.tensor(rows)))
+    for label, shape, moves in [
+        ("still", (1, 2, 3, 2), [0, 0, 0]),
+        ("both", (3, 4, 5, 2), [1, -2, 0, 0, 1, 1, -3, 4, 1]),
+        ("channels4", (2, 3, 3, 4), [-1, 1, 1, 2, 0, 0]),
+        ("gone", (2, 2, 3, 1), [2, 0, 0, 0, -3, 1]),
+    ]:
+        one("shift2d", label, shape, {"moves": moves}, lambda x: shift(x, moves))
     for shape in [(3, 2, 4), (5, 3, 1), (1, 2, 3), (3, 4, 17)]:
         name = f"pairwise_l1.{'x'.join(map(str, shape))}"
         function = lambda m: (m[:, None] - m[None, :]).abs().sum(-1)

@@ -8,8 +8,8 @@ use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use std::sync::atomic::Ordering;
 use tensor::{Average, Tensor};
 
-/// average ← decay · average + (1 − decay) · network, for every parameter and running statistic; counters are
-/// copied. The average of a generator draws steadier pictures than the generator itself.
+/// average ← decay · average + (1 − decay) · network, for every parameter and running statistic; counters, the vectors of spectral
+/// norm and reference batches are copied. The average of a generator draws steadier pictures than the generator itself.
 pub struct Ema {
     decay: f32,
     values: Vec<(String, Value)>,
@@ -17,6 +17,7 @@ pub struct Ema {
 
 enum Value {
     Average(Layout, Tensor),
+    Copied(Layout, Tensor),
     Count(i64),
 }
 
@@ -30,6 +31,7 @@ impl Ema {
                 let value = match entry.place {
                     Place::Param(param) => Value::Average(entry.layout, param.value()),
                     Place::Buffer(slot) => Value::Average(entry.layout, slot.get()),
+                    Place::Copied(slot) => Value::Copied(entry.layout, slot.get()),
                     Place::Count(count) => Value::Count(count.load(Ordering::Relaxed)),
                 };
                 (name, value)
@@ -49,6 +51,7 @@ impl Ema {
         self.with(net, |own, place| match (own, place) {
             (Value::Average(_, average), Place::Param(param)) => moved.push((average, param.value())),
             (Value::Average(_, average), Place::Buffer(slot)) => moved.push((average, slot.get())),
+            (Value::Copied(_, own), Place::Copied(slot)) => *own = slot.get(),
             (Value::Count(own), Place::Count(count)) => *own = count.load(Ordering::Relaxed),
             _ => panic!("Ema: made for another network"),
         });
@@ -65,7 +68,9 @@ impl Ema {
     pub fn swap(&mut self, net: &Network) {
         self.with(net, |own, place| match (own, place) {
             (Value::Average(_, average), Place::Param(param)) => std::mem::swap(average, &mut *param.slot().write()),
-            (Value::Average(_, average), Place::Buffer(slot)) => std::mem::swap(average, &mut *slot.write()),
+            (Value::Average(_, own), Place::Buffer(slot)) | (Value::Copied(_, own), Place::Copied(slot)) => {
+                std::mem::swap(own, &mut *slot.write());
+            }
             (Value::Count(own), Place::Count(count)) => *own = count.swap(*own, Ordering::Relaxed),
             _ => panic!("Ema: made for another network"),
         });
@@ -87,7 +92,7 @@ impl Ema {
             .iter()
             .map(|(name, value)| {
                 let value = match value {
-                    Value::Average(layout, average) => StateValue::of(layout, average),
+                    Value::Average(layout, own) | Value::Copied(layout, own) => StateValue::of(layout, own),
                     Value::Count(count) => StateValue::count(*count),
                 };
                 (name.clone(), value)
@@ -105,7 +110,7 @@ impl Ema {
             .iter()
             .map(|(name, value)| {
                 let what = match value {
-                    Value::Average(layout, _) => Expected::F32(layout.clone()),
+                    Value::Average(layout, _) | Value::Copied(layout, _) => Expected::F32(layout.clone()),
                     Value::Count(_) => Expected::Count,
                 };
                 (name.clone(), what)
@@ -113,7 +118,7 @@ impl Ema {
             .collect();
         for ((_, own), value) in self.values.iter_mut().zip(read(&expected, state)?) {
             match (own, value) {
-                (Value::Average(_, average), Loaded::F32(value)) => *average = value.to_device(&average.device()),
+                (Value::Average(_, own) | Value::Copied(_, own), Loaded::F32(value)) => *own = value.to_device(&own.device()),
                 (Value::Count(own), Loaded::Count(value)) => *own = value,
                 _ => unreachable!("`read` returns what was expected"),
             }

@@ -57,6 +57,25 @@ impl Layout {
         Self { inner: vec![h * w * c], axes: vec![h, w, c], order: vec![2, 0, 1], outer: vec![h * w * c] }
     }
 
+    /// Images: `[.., H, W, C]` here and `[.., C, H, W]` there, with one axis before or none.
+    pub(crate) fn image(shape: &[usize]) -> Self {
+        let first = shape.len() - 3;
+        let order: Vec<usize> = (0..first).chain([first + 2, first, first + 1]).collect();
+        let outer = order.iter().map(|&axis| shape[axis]).collect();
+        Self { inner: shape.into(), axes: shape.into(), order, outer }
+    }
+
+    /// The same, but of another shape there.
+    pub(crate) fn seen_as(self, outer: &[usize]) -> Self {
+        debug_assert_eq!(outer.iter().product::<usize>(), self.outer.iter().product());
+        Self { outer: outer.into(), ..self }
+    }
+
+    /// The shape here.
+    pub(crate) fn inner(&self) -> &[usize] {
+        &self.inner
+    }
+
     /// The shape in a state dict.
     pub(crate) fn outer(&self) -> &[usize] {
         &self.outer
@@ -94,6 +113,9 @@ mod tests {
             Layout::matrix_from_image([2, 3, 4], 5),
             Layout::matrix_to_image(5, [2, 3, 4]),
             Layout::units([2, 3, 4]),
+            Layout::image(&[2, 3, 4]),
+            Layout::image(&[5, 2, 3, 4]),
+            Layout::plain(&[6]).seen_as(&[1, 6, 1, 1]),
         ] {
             let data = counting(layout.outer().iter().product());
             let value = layout.import(&data);

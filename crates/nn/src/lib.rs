@@ -6,8 +6,8 @@
 
 #![forbid(unsafe_code)]
 
-mod adam;
 mod architecture;
+pub mod augment;
 mod ema;
 mod error;
 mod fold;
@@ -17,18 +17,19 @@ pub mod loss;
 mod mode;
 mod network;
 mod newmu;
+pub mod optim;
 mod param;
 mod plan;
 pub mod recipe;
 mod state;
 
-pub use adam::{Adam, AdamOptions};
 pub use ema::Ema;
 pub use error::NnError;
 pub use layers::Layer;
-pub use mode::{Mode, Statistics};
+pub use mode::{Mode, Noise, Pass, Statistics};
 pub use network::Network;
 pub use newmu::newmu_svhn_state;
+pub use optim::{Optimizer, OptimizerOptions, Rule};
 pub use param::Param;
 pub use plan::{Plan, Row};
 pub use recipe::Recipe;

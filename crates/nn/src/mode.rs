@@ -1,4 +1,8 @@
-//! What a forward pass is for.
+//! What a forward pass is for, and what it is given.
+
+use std::sync::{Mutex, PoisonError};
+use tensor::Tensor;
+use tensor::rng::{Distribution, Philox};
 
 /// How a forward pass treats batch statistics and the graph.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,10 +35,69 @@ impl Mode {
     pub const BATCH: Self = Self { statistics: Statistics::Batch { update: false }, track: false };
 }
 
-/// A mode, and how fast the running statistics follow.
+/// What a forward pass is given beside its input. A [`Mode`] alone is one without condition and noise.
 #[derive(Clone, Copy)]
-pub(crate) struct Pass {
+pub struct Pass<'a> {
+    /// How it treats batch statistics and the graph.
     pub mode: Mode,
-    /// In place of each layer's own momentum.
-    pub momentum: Option<f32>,
+    /// What the pictures are conditioned on, `[N, K]`.
+    pub condition: Option<&'a Tensor>,
+    /// Randomness of dropout and noise layers; without it they do nothing, as in sampling.
+    pub noise: Option<&'a Noise>,
+    /// How fast running statistics follow, in place of each layer's own momentum.
+    pub(crate) momentum: Option<f32>,
+    /// How many rows at the head of the batch are the network's reference.
+    pub(crate) reference: usize,
+}
+
+impl From<Mode> for Pass<'_> {
+    fn from(mode: Mode) -> Self {
+        Self { mode, condition: None, noise: None, momentum: None, reference: 0 }
+    }
+}
+
+impl<'a> Pass<'a> {
+    /// This pass under a condition, or under none.
+    pub fn with_condition(self, condition: impl Into<Option<&'a Tensor>>) -> Self {
+        Self { condition: condition.into(), ..self }
+    }
+
+    /// This pass with randomness, or without.
+    pub fn with_noise(self, noise: impl Into<Option<&'a Noise>>) -> Self {
+        Self { noise: noise.into(), ..self }
+    }
+
+    /// Whether the running numbers of layers move with this pass: those of a training step, not those of a recalibration.
+    pub(crate) fn trains(&self) -> bool {
+        self.momentum.is_none() && matches!(self.mode.statistics, Statistics::Batch { update: true })
+    }
+}
+
+/// A random stream that dropout and noise layers draw from, pass after pass.
+pub struct Noise {
+    rng: Mutex<Philox>,
+    scale: f32,
+}
+
+impl Noise {
+    /// Randomness from `rng`. `scale` multiplies the standard deviation of Gaussian noise layers, so that it can decay over training;
+    /// dropout keeps its rate.
+    pub fn new(rng: Philox, scale: f32) -> Self {
+        Self { rng: Mutex::new(rng), scale }
+    }
+
+    /// Where the stream stands: what a checkpoint saves.
+    pub fn state(&self) -> Philox {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What multiplies the standard deviation of Gaussian noise layers.
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    pub(crate) fn draw(&self, like: &Tensor, distribution: Distribution) -> Tensor {
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        rng.draw(&like.device(), *like.shape(), distribution)
+    }
 }

@@ -2,23 +2,86 @@
 
 use crate::error::NnError;
 use crate::layers::{Entry, Layer, Place};
+use crate::layout::Layout;
 use crate::mode::{Mode, Pass, Statistics};
-use crate::param::Param;
+use crate::param::{Param, Slot};
 use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use std::sync::atomic::Ordering;
 use tensor::autograd::Key;
 use tensor::rng::Philox;
-use tensor::{Activation, Device, Tensor};
+use tensor::{Activation, Device, Tensor, concat};
 
 /// Layers applied one after another, with names like PyTorch's (`main.0`, `main.1`, …).
 pub struct Network {
     layers: Vec<(String, Layer)>,
+    reference: Option<Reference>,
+}
+
+/// The batch that virtual batch norm refers to, and its condition.
+pub(crate) struct Reference {
+    pub x: Slot,
+    pub condition: Option<Slot>,
 }
 
 impl Network {
     /// The network of these layers, whose names must differ.
+    ///
+    /// # Panics
+    /// When it has a [`VirtualBatchNorm`](crate::layers::VirtualBatchNorm) beside a layer in which samples see each other: that one would see
+    /// the reference batch too.
+    #[track_caller]
     pub fn new(layers: Vec<(String, Layer)>) -> Self {
-        Self { layers }
+        let network = Self { layers, reference: None };
+        if network.needs_reference()
+            && let Some(other) = network.layers.iter().find_map(|(_, layer)| layer.mixes_samples())
+        {
+            panic!("Network: {other} beside VirtualBatchNorm would see the reference batch as part of its own");
+        }
+        network
+    }
+
+    /// Whether [`forward`](Self::forward) needs a [reference batch](Self::set_reference): virtual batch norm does.
+    pub fn needs_reference(&self) -> bool {
+        self.layers.iter().any(|(_, layer)| matches!(layer, Layer::VirtualBatchNorm(norm) if norm.needs_reference()))
+    }
+
+    /// Gives the network the batch that virtual batch norm refers to: inputs `[n, …]`, and their condition `[n, K]` where the network has
+    /// one. It becomes part of the state dict as `reference` and `reference_condition`, so it must be there, in its shape, before a
+    /// state dict is loaded.
+    ///
+    /// # Panics
+    /// When the network has no use for it, or there is no row, or not as many in the condition.
+    #[track_caller]
+    pub fn set_reference(&mut self, x: Tensor, condition: Option<Tensor>) {
+        assert!(self.needs_reference(), "set_reference: the network has no virtual batch norm");
+        let rows = x.shape().first().copied().unwrap_or(0);
+        assert!(rows > 0, "set_reference: shape {:?} has no rows", x.shape());
+        if let Some(condition) = &condition {
+            let (c, s) = (condition.shape(), x.shape());
+            assert!(c.rank() == 2 && c[0] == rows, "set_reference: a condition {c:?} beside {s:?}");
+        }
+        self.reference = Some(Reference { x: Slot::new(x), condition: condition.map(Slot::new) });
+    }
+
+    pub(crate) fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
+    }
+
+    /// `f` of the input and the pass with the reference in front, where the network needs one.
+    #[track_caller]
+    fn with_reference<R>(&self, x: &Tensor, pass: Pass<'_>, f: impl FnOnce(&Tensor, Pass<'_>) -> R) -> R {
+        if !self.needs_reference() {
+            return f(x, pass);
+        }
+        let Some(reference) = &self.reference else { panic!("Network: virtual batch norm without a reference (set_reference)") };
+        let head = reference.x.get();
+        let condition = match (&reference.condition, pass.condition) {
+            (Some(own), Some(given)) => Some(concat(&[&own.get(), given], 0)),
+            (None, None) => None,
+            (Some(_), None) => panic!("Network: the reference batch has a condition, the pass has none"),
+            (None, Some(_)) => panic!("Network: the pass has a condition, the reference batch has none (set_reference)"),
+        };
+        f(&concat(&[&head, x], 0), Pass { condition: condition.as_ref(), reference: head.shape()[0], ..pass })
     }
 
     /// The layers with their names, in order.
@@ -31,25 +94,52 @@ impl Network {
     /// # Panics
     /// When `x` has not the shape of the first layer's input.
     #[track_caller]
-    pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        self.run(x, Pass { mode, momentum: None })
+    pub fn forward<'a>(&self, x: &Tensor, pass: impl Into<Pass<'a>>) -> Tensor {
+        self.features(x, pass, &[]).0
     }
 
+    /// [`forward`](Self::forward), and what the layers of these names put out on the way, in the order of the names. Of an activation that is the
+    /// activated tensor, of the layer before it the tensor before the activation.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward), and when no layer has one of the names.
     #[track_caller]
-    fn run(&self, x: &Tensor, pass: Pass) -> Tensor {
-        let mut x = x.clone();
-        let mut layers = self.layers.iter().peekable();
-        while let Some((_, layer)) = layers.next() {
-            let activation = match layers.peek() {
-                Some((_, Layer::Activation(activation))) => *activation,
-                _ => Activation::None,
-            };
-            if !matches!(activation, Activation::None) {
-                layers.next();
+    pub fn features<'a>(&self, x: &Tensor, pass: impl Into<Pass<'a>>, names: &[&str]) -> (Tensor, Vec<Tensor>) {
+        self.with_reference(x, pass.into(), |x, pass| {
+            let mut x = x.clone();
+            let mut found = vec![None; names.len()];
+            for (name, layer, activation) in self.steps(names) {
+                x = layer.forward(&x, pass, activation);
+                names.iter().zip(&mut found).filter(|(n, _)| **n == name).for_each(|(_, slot)| *slot = Some(x.clone()));
             }
-            x = layer.forward(&x, pass, activation);
+            let own = |all: Tensor| match pass.reference {
+                0 => all,
+                head => all.narrow(0, head, all.shape()[0] - head),
+            };
+            let taken = names.iter().zip(found).map(|(name, slot)| match slot {
+                Some(tensor) => own(tensor),
+                None => panic!("features: no layer is called \"{name}\""),
+            });
+            let taken = taken.collect();
+            (own(x), taken)
+        })
+    }
+
+    /// The layers with the activation that each is fused with, under the name of the last of the two. What the layers called `apart` put
+    /// out is not activated.
+    fn steps(&self, apart: &[&str]) -> Vec<(&str, &Layer, Activation)> {
+        let mut steps: Vec<(&str, &Layer, Activation)> = Vec::with_capacity(self.layers.len());
+        for (name, layer) in &self.layers {
+            match (layer, steps.last_mut()) {
+                (Layer::Activation(own), Some((last, _, activation)))
+                    if matches!(activation, Activation::None) && !apart.contains(last) =>
+                {
+                    (*last, *activation) = (name, *own);
+                }
+                _ => steps.push((name, layer, Activation::None)),
+            }
         }
-        x
+        steps
     }
 
     /// Replaces the running statistics by the plain average over these input batches (PyTorch's `momentum=None`): for weights that
@@ -59,8 +149,17 @@ impl Network {
     /// As [`forward`](Self::forward), and when a batch leaves batch norm a single value per channel.
     #[track_caller]
     pub fn recalibrate(&self, batches: impl IntoIterator<Item = Tensor>) {
+        self.recalibrate_under(batches.into_iter().map(|batch| (batch, None)));
+    }
+
+    /// [`recalibrate`](Self::recalibrate) with a condition beside each batch.
+    ///
+    /// # Panics
+    /// As [`recalibrate`](Self::recalibrate).
+    #[track_caller]
+    pub fn recalibrate_under(&self, batches: impl IntoIterator<Item = (Tensor, Option<Tensor>)>) {
         let mode = Mode { statistics: Statistics::Batch { update: true }, track: false };
-        for (i, batch) in batches.into_iter().enumerate() {
+        for (i, (batch, condition)) in batches.into_iter().enumerate() {
             if i == 0 {
                 self.layers.iter().for_each(|(_, layer)| {
                     if let Layer::BatchNorm(norm) = layer {
@@ -68,24 +167,48 @@ impl Network {
                     }
                 });
             }
-            self.run(&batch, Pass { mode, momentum: Some(1.0 / (i + 1) as f32) });
+            let pass = Pass { momentum: Some(1.0 / (i + 1) as f32), ..mode.into() };
+            self.forward(&batch, pass.with_condition(condition.as_ref()));
         }
     }
 
-    /// Draws weights of linear and convolution layers from N(0, std²) and γ from N(1, gamma_std²), in the order of the layers.
-    /// Biases and β stay as they are (0 in a new network).
+    /// Draws all weights from N(0, std²) and γ of normalisations from N(1, gamma_std²), in the order of the layers. Under weight norm the
+    /// drawn weight is the one in effect; under spectral norm it is divided by its largest singular value. Biases, β, the γ of
+    /// attention and the scales of minibatch discrimination stay as they are.
     pub fn initialise(&self, std: f32, gamma_std: f32, rng: &mut Philox) {
         for (_, layer) in &self.layers {
-            let (param, mean, std) = match layer {
-                Layer::Linear(l) => (l.weight(), 0.0, std),
-                Layer::Conv2d(l) => (l.weight(), 0.0, std),
-                Layer::ConvTranspose2d(l) => (l.weight(), 0.0, std),
-                Layer::BatchNorm(l) => (l.gamma(), 1.0, gamma_std),
-                Layer::Activation(_) | Layer::Reshape(_) | Layer::Pool2d(_) | Layer::Upsample(_) => continue,
-            };
-            let shape = *param.slot().read().shape();
-            param.set(rng.normal(shape, mean, std));
+            layer.weights().into_iter().for_each(|weight| weight.initialise(std, rng));
+            if let Some(gamma) = layer.gamma() {
+                let shape = *gamma.slot().read().shape();
+                gamma.set(rng.normal(shape, 1.0, gamma_std));
+            }
         }
+    }
+
+    /// Draws all weights as orthogonal matrices times `gain` (Saxe et al. 2014): each, seen as `[out, everything that one output sums over]`,
+    /// has orthogonal rows, or columns where they are fewer. All else stays as it is.
+    pub fn initialise_orthogonal(&self, gain: f32, rng: &mut Philox) {
+        let weights = self.layers.iter().flat_map(|(_, layer)| layer.weights());
+        weights.for_each(|weight| weight.initialise_orthogonal(gain, rng));
+    }
+
+    /// The data-dependent start, in one pass over a batch: under weight norm each output of a linear layer or a convolution is brought to
+    /// mean 0 (by its bias, if it has one) and variance 1 (Salimans & Kingma 2016, section 3), and minibatch discrimination in the form
+    /// of the code finds its scales. Networks without such layers stay as they are.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward), and with a single sample for minibatch discrimination.
+    #[track_caller]
+    pub fn initialise_from_data<'a>(&self, batch: &Tensor, pass: impl Into<Pass<'a>>) {
+        let pass = pass.into();
+        let mode = Mode { track: false, ..pass.mode };
+        self.with_reference(batch, Pass { mode, ..pass }, |x, pass| {
+            let mut x = x.clone();
+            for (_, layer, activation) in self.steps(&[]) {
+                layer.adapt(&x, pass);
+                x = layer.forward(&x, pass, activation);
+            }
+        });
     }
 
     /// Brings all numbers to `device`, where the network computes from then on.
@@ -93,7 +216,7 @@ impl Network {
         for (_, entry) in self.entries() {
             match entry.place {
                 Place::Param(param) => param.slot().move_to(device),
-                Place::Buffer(slot) => slot.move_to(device),
+                Place::Buffer(slot) | Place::Copied(slot) => slot.move_to(device),
                 Place::Count(_) => {}
             }
         }
@@ -101,9 +224,9 @@ impl Network {
 
     /// Everything the layers own, under full names.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (String, Entry<'_>)> {
-        self.layers
-            .iter()
-            .flat_map(|(layer, l)| l.entries().into_iter().map(move |entry| (format!("{layer}.{}", entry.name), entry)))
+        let own = self.layers.iter();
+        let own = own.flat_map(|(layer, l)| l.entries().into_iter().map(move |entry| (format!("{layer}.{}", entry.name), entry)));
+        own.chain(self.reference.iter().flat_map(Reference::entries))
     }
 
     /// The trainable tensors with their names, in the order of the layers.
@@ -111,7 +234,7 @@ impl Network {
         self.entries()
             .filter_map(|(name, entry)| match entry.place {
                 Place::Param(param) => Some((name, param)),
-                Place::Buffer(_) | Place::Count(_) => None,
+                Place::Buffer(_) | Place::Copied(_) | Place::Count(_) => None,
             })
             .collect()
     }
@@ -132,7 +255,7 @@ impl Network {
             .map(|(name, entry)| {
                 let value = match entry.place {
                     Place::Param(param) => StateValue::of(&entry.layout, &param.value()),
-                    Place::Buffer(slot) => StateValue::of(&entry.layout, &slot.get()),
+                    Place::Buffer(slot) | Place::Copied(slot) => StateValue::of(&entry.layout, &slot.get()),
                     Place::Count(count) => StateValue::count(count.load(Ordering::Relaxed)),
                 };
                 (name, value)
@@ -149,7 +272,7 @@ impl Network {
         for ((_, entry), value) in self.entries().zip(loaded) {
             match (entry.place, value) {
                 (Place::Param(param), Loaded::F32(value)) => param.set(value),
-                (Place::Buffer(slot), Loaded::F32(value)) => slot.set(value),
+                (Place::Buffer(slot) | Place::Copied(slot), Loaded::F32(value)) => slot.set(value),
                 (Place::Count(count), Loaded::Count(value)) => count.store(value, Ordering::Relaxed),
                 _ => unreachable!("`read` returns what was expected"),
             }
@@ -162,11 +285,29 @@ impl Network {
         self.entries()
             .map(|(name, entry)| {
                 let what = match entry.place {
-                    Place::Param(_) | Place::Buffer(_) => Expected::F32(entry.layout),
+                    Place::Param(_) | Place::Buffer(_) | Place::Copied(_) => Expected::F32(entry.layout),
                     Place::Count(_) => Expected::Count,
                 };
                 (name, what)
             })
             .collect()
     }
+}
+
+impl Reference {
+    fn entries(&self) -> Vec<(String, Entry<'_>)> {
+        let named = |name: &str, slot| {
+            let layout = match &slot_shape(slot)[..] {
+                shape @ [_, _, _, _] => Layout::image(shape),
+                shape => Layout::plain(shape),
+            };
+            (name.to_string(), Entry { name: name.into(), layout, place: Place::Copied(slot) })
+        };
+        let condition = self.condition.as_ref().map(|slot| named("reference_condition", slot));
+        std::iter::once(named("reference", &self.x)).chain(condition).collect()
+    }
+}
+
+fn slot_shape(slot: &Slot) -> tensor::Shape {
+    *slot.read().shape()
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Golden, arrays, assert_close, cases, floats};
 use nn::layers::{BatchNorm, Conv2d, ConvTranspose2d, Linear, Pool2d, PoolKind, Window};
-use nn::{Adam, AdamOptions, Layer, Mode, Network, StateDict, StateValue, Statistics};
+use nn::{Layer, Mode, Network, Optimizer, OptimizerOptions, Rule, StateDict, StateValue, Statistics};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tensor::autograd::Gradients;
@@ -147,14 +147,11 @@ fn adam_matches_pytorch() {
         }
         net.load_state_dict(&state).expect("shapes that fit");
         let betas = attrs["betas"].as_array().expect("a list");
-        let options = AdamOptions {
-            lr: attrs["lr"].as_f64().expect("a number"),
-            beta1: betas[0].as_f64().expect("a number"),
-            beta2: betas[1].as_f64().expect("a number"),
-            eps: attrs["eps"].as_f64().expect("a number"),
-            weight_decay: attrs["weight_decay"].as_f64().expect("a number"),
-        };
-        let mut adam = Adam::new(&net, options);
+        let number = |value: &serde_json::Value| value.as_f64().expect("a number");
+        let (beta1, beta2, eps) = (number(&betas[0]), number(&betas[1]), number(&attrs["eps"]));
+        let rule = Rule::Adam { beta1, beta2, eps, decoupled: false };
+        let options = OptimizerOptions { rule, lr: number(&attrs["lr"]), weight_decay: number(&attrs["weight_decay"]) };
+        let mut adam = Optimizer::new(&net, options);
         for step in 0..attrs["steps"].as_u64().expect("a count") {
             let grads: Gradients = net
                 .params()

@@ -1,6 +1,7 @@
 //! The plan's estimate of memory beside a real training step. Alone in its binary: the counters are global.
 
-use nn::{Adam, Mode, Recipe, loss};
+use nn::loss::Objective;
+use nn::{Mode, Optimizer, Recipe};
 use tensor::rng::Philox;
 use tensor::{Device, Guard};
 
@@ -11,17 +12,17 @@ fn the_estimate_is_near_the_measured_peak() {
     let plan = recipe.plan().expect("valid");
     let mut rng = Philox::new(1, 0);
     let (g, d) = recipe.build(&mut rng).expect("valid");
-    let (mut adam_g, mut adam_d) = (Adam::new(&g, recipe.adam()), Adam::new(&d, recipe.adam()));
+    let (mut optimizer_g, mut optimizer_d) = (Optimizer::new(&g, recipe.optimizer()), Optimizer::new(&d, recipe.optimizer()));
     tensor::reset_peak();
     for _ in 0..2 {
         let real = rng.uniform([16, 64, 64, 3], -1.0, 1.0);
         let fake = g.forward(&recipe.latents(&mut rng, 16, &Device::Cpu), Mode::TRAIN);
-        let mut grads = loss::real(&d.forward(&real, Mode::TRAIN)).backward();
-        grads.accumulate(loss::fake(&d.forward(&fake.detach(), Mode::TRAIN)).backward());
-        adam_d.step(&d, &grads, &Guard::new(&Device::Cpu));
+        let mut grads = Objective::NonSaturating.real(&d.forward(&real, Mode::TRAIN), None).backward();
+        grads.accumulate(Objective::NonSaturating.fake(&d.forward(&fake.detach(), Mode::TRAIN), None).backward());
+        optimizer_d.step(&d, &grads, &Guard::new(&Device::Cpu));
         drop(grads);
-        let grads = loss::generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN })).backward();
-        adam_g.step(&g, &grads, &Guard::new(&Device::Cpu));
+        let grads = Objective::NonSaturating.generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN })).backward();
+        optimizer_g.step(&g, &grads, &Guard::new(&Device::Cpu));
     }
     let (_, peak) = tensor::memory();
     let ratio = plan.memory_bytes as f64 / peak as f64;

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{floats, values};
-use nn::{Adam, Ema, Mode, Network, NnError, Recipe, StateValue, Statistics, loss};
+use nn::loss::Objective;
+use nn::{Ema, Mode, Network, NnError, Optimizer, Recipe, StateValue, Statistics};
 use tensor::autograd::grad;
 use tensor::rng::Philox;
 use tensor::{Activation, Device, Guard, Tensor};
@@ -35,12 +36,12 @@ fn the_generator_s_step_computes_no_gradient_for_the_discriminator() {
     let (recipe, g, d, mut rng) = tiny(1);
     let z = recipe.latents(&mut rng, 3, &Device::Cpu);
     // Asked for by key, through a discriminator whose parameters are in the graph.
-    let logits = loss::generator(&d.forward(&g.forward(&z, Mode::TRAIN), Mode::TRAIN));
+    let logits = Objective::NonSaturating.generator(&d.forward(&g.forward(&z, Mode::TRAIN), Mode::TRAIN));
     let by_key = grad(&[(&logits, &Tensor::scalar(1.0))], &g.keys(), false);
     assert!(by_key.iter().all(Option::is_some));
     // Or through one whose parameters are constants.
     let frozen = Mode { track: false, ..Mode::TRAIN };
-    let gradients = loss::generator(&d.forward(&g.forward(&z, Mode::TRAIN), frozen)).backward();
+    let gradients = Objective::NonSaturating.generator(&d.forward(&g.forward(&z, Mode::TRAIN), frozen)).backward();
     assert_eq!(gradients.len(), g.params().len());
     for (key, expected) in g.keys().iter().zip(by_key) {
         let found = gradients.get(*key).expect("a gradient").to_vec();
@@ -52,24 +53,24 @@ fn the_generator_s_step_computes_no_gradient_for_the_discriminator() {
 }
 
 /// One adversarial step; how many tensors the optimisers had to copy.
-fn step(recipe: &Recipe, (g, d): (&Network, &Network), adams: &mut [Adam; 2], rng: &mut Philox) -> usize {
+fn step(recipe: &Recipe, (g, d): (&Network, &Network), optimizers: &mut [Optimizer; 2], rng: &mut Philox) -> usize {
     let real = rng.uniform([4, 16, 16, 1], -1.0, 1.0);
     let fake = g.forward(&recipe.latents(rng, 4, &Device::Cpu), Mode::TRAIN);
-    let mut grads = loss::real(&d.forward(&real, Mode::TRAIN)).backward();
-    grads.accumulate(loss::fake(&d.forward(&fake.detach(), Mode::TRAIN)).backward());
-    let copies = adams[1].step(d, &grads, &Guard::new(&Device::Cpu));
-    let grads = loss::generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN })).backward();
-    copies + adams[0].step(g, &grads, &Guard::new(&Device::Cpu))
+    let mut grads = Objective::NonSaturating.real(&d.forward(&real, Mode::TRAIN), None).backward();
+    grads.accumulate(Objective::NonSaturating.fake(&d.forward(&fake.detach(), Mode::TRAIN), None).backward());
+    let copies = optimizers[1].step(d, &grads, &Guard::new(&Device::Cpu));
+    let grads = Objective::NonSaturating.generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN })).backward();
+    copies + optimizers[0].step(g, &grads, &Guard::new(&Device::Cpu))
 }
 
 #[test]
 fn a_steady_step_copies_nothing() {
     let (recipe, g, d, mut rng) = tiny(1);
-    let mut adams = [Adam::new(&g, recipe.adam()), Adam::new(&d, recipe.adam())];
+    let mut optimizers = [Optimizer::new(&g, recipe.optimizer()), Optimizer::new(&d, recipe.optimizer())];
     let mut ema = Ema::new(&g, 0.9);
     let before = (values(&g), values(&d));
     for i in 0..4 {
-        let copies = step(&recipe, (&g, &d), &mut adams, &mut rng);
+        let copies = step(&recipe, (&g, &d), &mut optimizers, &mut rng);
         ema.update(&g);
         // The first step parts the storage that network and average share at the start.
         assert!(i == 0 || copies == 0, "step {i}: {copies} copies");
@@ -81,7 +82,7 @@ fn a_steady_step_copies_nothing() {
     // Someone who still holds the values keeps them.
     let held = g.params()[0].1.value();
     let kept = held.to_vec();
-    assert!(step(&recipe, (&g, &d), &mut adams, &mut rng) > 0);
+    assert!(step(&recipe, (&g, &d), &mut optimizers, &mut rng) > 0);
     assert_eq!(held.to_vec(), kept);
     assert_ne!(g.params()[0].1.value().to_vec(), kept);
 }
@@ -89,40 +90,40 @@ fn a_steady_step_copies_nothing() {
 #[test]
 fn saved_optimisers_and_networks_go_on_bit_for_bit() {
     let (recipe, g, d, mut rng) = tiny(1);
-    let mut adams = [Adam::new(&g, recipe.adam()), Adam::new(&d, recipe.adam())];
+    let mut optimizers = [Optimizer::new(&g, recipe.optimizer()), Optimizer::new(&d, recipe.optimizer())];
     for _ in 0..2 {
-        step(&recipe, (&g, &d), &mut adams, &mut rng);
+        step(&recipe, (&g, &d), &mut optimizers, &mut rng);
     }
     let (_, g2, d2, _) = tiny(2);
     g2.load_state_dict(&g.state_dict()).expect("the same recipe");
     d2.load_state_dict(&d.state_dict()).expect("the same recipe");
-    let mut adams2 = [Adam::new(&g2, recipe.adam()), Adam::new(&d2, recipe.adam())];
-    for (to, from) in adams2.iter_mut().zip(&adams) {
+    let mut optimizers2 = [Optimizer::new(&g2, recipe.optimizer()), Optimizer::new(&d2, recipe.optimizer())];
+    for (to, from) in optimizers2.iter_mut().zip(&optimizers) {
         to.load_state(&from.state()).expect("the same recipe");
         assert_eq!((to.steps(), to.state()), (2, from.state()));
     }
     let mut rng2 = rng.clone();
     for _ in 0..2 {
-        step(&recipe, (&g, &d), &mut adams, &mut rng);
-        step(&recipe, (&g2, &d2), &mut adams2, &mut rng2);
+        step(&recipe, (&g, &d), &mut optimizers, &mut rng);
+        step(&recipe, (&g2, &d2), &mut optimizers2, &mut rng2);
     }
     assert_eq!(g.state_dict(), g2.state_dict());
     assert_eq!(d.state_dict(), d2.state_dict());
-    assert_eq!(adams[0].state(), adams2[0].state());
+    assert_eq!(optimizers[0].state(), optimizers2[0].state());
 }
 
 #[test]
 fn an_optimiser_refuses_another_network_s_state() {
     let (recipe, g, d, _) = tiny(1);
-    let mut adam = Adam::new(&g, recipe.adam());
-    let error = adam.load_state(&Adam::new(&d, recipe.adam()).state()).expect_err("another network");
+    let mut optimizer = Optimizer::new(&g, recipe.optimizer());
+    let error = optimizer.load_state(&Optimizer::new(&d, recipe.optimizer()).state()).expect_err("another network");
     assert!(matches!(error, NnError::MissingTensor { .. } | NnError::WrongShape { .. }), "{error}");
-    let mut state = adam.state();
+    let mut state = optimizer.state();
     state.insert("steps".into(), StateValue::count(-1));
-    let error = adam.load_state(&state).expect_err("a negative count").to_string();
+    let error = optimizer.load_state(&state).expect_err("a negative count").to_string();
     assert!(error.starts_with("tensor \"steps\" is -1, not a number of steps"), "{error}");
-    adam.set_lr(0.5);
-    assert_eq!((adam.options().lr, adam.steps()), (0.5, 0));
+    optimizer.set_lr(0.5);
+    assert_eq!((optimizer.options().lr, optimizer.steps()), (0.5, 0));
 }
 
 #[test]

@@ -22,14 +22,14 @@ mod tensor;
 
 pub use cpu::buffer::{fresh_blocks, memory, reset_peak};
 pub use cpu::choice::{CONV_VARIABLE, algorithm_table, conv_algorithm_from_env, per_image};
-pub use cpu::optim::AdamStep;
+pub use cpu::optim::{Rule, UpdateStep};
 pub use cpu::peak::fma_peak;
 pub use cpu::{ISA_VARIABLE, Isa, isa, isa_from_env};
 pub use device::{Device, DeviceChoice};
 pub use geom::ConvGeom;
 pub use ops::{
-    Activation, AdamSlot, Average, BatchNorm, Guard, WeightCache, adam, concat, conv_transpose2d, conv_transpose2d_cached,
-    conv2d, conv2d_input_grad, conv2d_weight_grad, lerp,
+    Activation, Average, BatchNorm, Guard, UpdateSlot, WeightCache, concat, conv_transpose2d, conv_transpose2d_cached, conv2d,
+    conv2d_input_grad, conv2d_weight_grad, lerp, update,
 };
 pub use shape::{MAX_RANK, Shape};
 pub use tensor::{Reading, Tensor, read_later};

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tensor::autograd::{self, Key};
 use tensor::rng::Philox;
-use tensor::{Activation, AdamSlot, AdamStep, ConvGeom, Device, Guard, Tensor, adam, conv2d, memory, reset_peak};
+use tensor::{Activation, ConvGeom, Device, Guard, Rule, Tensor, UpdateSlot, UpdateStep, conv2d, memory, reset_peak, update};
 
 /// The count of bytes is one for the whole program: tests that read it run alone.
 static MEMORY: RwLock<()> = RwLock::new(());
@@ -242,21 +242,22 @@ fn memory_falls_during_the_walk() {
     assert_eq!(memory().0, baseline);
 }
 
-fn adam_step(value: &mut Tensor, grad: &Tensor, m: &mut Tensor, v: &mut Tensor, step: u64) -> usize {
-    let step = AdamStep { lr: 0.1, beta1: 0.5, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step };
-    adam(&mut [AdamSlot { value, grad, m, v }], &step, &Guard::new(&Device::Cpu))
+fn adam_step(value: &mut Tensor, grad: &Tensor, memory: &mut [Tensor; 2], step: u64) -> usize {
+    let rule = Rule::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8, decoupled: false };
+    let step = UpdateStep { rule, lr: 0.1, weight_decay: 0.0, step };
+    update(&mut [UpdateSlot { value, grad, memory }], &step, &Guard::new(&Device::Cpu))
 }
 
 #[test]
 fn adam_copies_nothing_in_a_steady_step() {
     let _guard = shared();
-    let (mut w, mut m, mut v) = (vector(&[1.0, -2.0]), Tensor::zeros([2]), Tensor::zeros([2]));
+    let (mut w, mut memory) = (vector(&[1.0, -2.0]), [Tensor::zeros([2]), Tensor::zeros([2])]);
     for step in 1..=4 {
         let leaf = w.leaf();
         let grads = leaf.square().sum_all().backward();
         let key = leaf.key().unwrap();
         drop(leaf);
-        assert_eq!(adam_step(&mut w, grads.get(key).unwrap(), &mut m, &mut v, step), 0, "step {step}");
+        assert_eq!(adam_step(&mut w, grads.get(key).unwrap(), &mut memory, step), 0, "step {step}");
     }
     // Whatever its size, a gradient of constant sign moves a weight by about the rate.
     assert!((w.to_vec()[0] - 0.6).abs() < 0.02 && (w.to_vec()[1] + 1.6).abs() < 0.02, "{w:?}");
@@ -265,17 +266,17 @@ fn adam_copies_nothing_in_a_steady_step() {
 #[test]
 fn adam_leaves_graphs_their_old_values() {
     let _guard = shared();
-    let (mut w, mut m, mut v) = (vector(&[1.0, -2.0]), Tensor::zeros([2]), Tensor::zeros([2]));
+    let (mut w, mut memory) = (vector(&[1.0, -2.0]), [Tensor::zeros([2]), Tensor::zeros([2])]);
     let leaf = w.leaf();
     let loss = leaf.square().sum_all();
-    assert_eq!(adam_step(&mut w, &vector(&[1.0, 1.0]), &mut m, &mut v, 1), 1);
+    assert_eq!(adam_step(&mut w, &vector(&[1.0, 1.0]), &mut memory, 1), 1);
     assert_ne!(w.to_vec(), [1.0, -2.0]);
     assert_eq!(leaf.to_vec(), [1.0, -2.0]);
     assert_eq!(loss.backward().of(&leaf).unwrap().to_vec(), [2.0, -4.0]);
     // The gradient may be the parameter's own storage.
     let mut w = vector(&[3.0]);
     let same = w.clone();
-    assert_eq!(adam_step(&mut w, &same, &mut Tensor::zeros([1]), &mut Tensor::zeros([1]), 1), 1);
+    assert_eq!(adam_step(&mut w, &same, &mut [Tensor::zeros([1]), Tensor::zeros([1])], 1), 1);
     assert_eq!(same.item(), 3.0);
 }
 
@@ -285,14 +286,16 @@ fn adam_is_adam() {
     let _guard = shared();
     let mut rng = Philox::new(3, 3);
     let n = 40_000;
-    let [mut w, mut m, mut v] = [rng.normal([n], 0.0, 1.0), Tensor::zeros([n]), Tensor::zeros([n])];
+    let (mut w, mut memory) = (rng.normal([n], 0.0, 1.0), [Tensor::zeros([n]), Tensor::zeros([n])]);
     let wide = |t: &Tensor| t.to_vec().iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
     let (mut we, mut me, mut ve) = (wide(&w), vec![0f64; n], vec![0f64; n]);
     let (lr, beta1, beta2, eps, decay) = (0.01, 0.5, 0.999, 1e-3, 0.1);
     for step in 1..=5 {
         let g = rng.normal([n], 0.0, 1.0);
-        let constants = AdamStep { lr, beta1, beta2, eps, weight_decay: decay, step };
-        adam(&mut [AdamSlot { value: &mut w, grad: &g, m: &mut m, v: &mut v }], &constants, &Guard::new(&Device::Cpu));
+        let rule = Rule::Adam { beta1, beta2, eps, decoupled: false };
+        let constants = UpdateStep { rule, lr, weight_decay: decay, step };
+        let mut slots = [UpdateSlot { value: &mut w, grad: &g, memory: &mut memory }];
+        update(&mut slots, &constants, &Guard::new(&Device::Cpu));
         let [b1, b2] = [beta1, beta2];
         for (i, g) in wide(&g).into_iter().enumerate() {
             let g = g + decay * we[i];
@@ -302,7 +305,8 @@ fn adam_is_adam() {
             we[i] -= lr * mh / (vh.sqrt() + eps);
         }
     }
-    for (name, ours, reference) in [("value", &w, &we), ("m", &m, &me), ("v", &v, &ve)] {
+    let [m, v] = &memory;
+    for (name, ours, reference) in [("value", &w, &we), ("m", m, &me), ("v", v, &ve)] {
         let e = common::error(&ours.to_vec(), reference);
         assert!(e < 1e-5, "{name}: {e:.1e}");
     }

@@ -1,12 +1,18 @@
 //! Shape misuse panics, naming the operation and the shapes; empty tensors are no misuse.
 
 use tensor::{
-    Activation, AdamSlot, AdamStep, Average, ConvGeom, Device, Guard, Tensor, adam, autograd, concat, conv_transpose2d, conv2d,
-    conv2d_input_grad, conv2d_weight_grad, lerp,
+    Activation, Average, ConvGeom, Device, Guard, Rule, Tensor, UpdateSlot, UpdateStep, autograd, concat, conv_transpose2d,
+    conv2d, conv2d_input_grad, conv2d_weight_grad, lerp, update,
 };
 
 fn zeros(shape: &[usize]) -> Tensor {
     Tensor::zeros(shape)
+}
+
+/// A step with momentum of a parameter of two numbers.
+fn sgd(grad: &[usize], memory: &mut [Tensor]) {
+    let step = UpdateStep { rule: Rule::Sgd { momentum: 0.9, nesterov: true }, lr: 0.1, weight_decay: 0.0, step: 1 };
+    update(&mut [UpdateSlot { value: &mut zeros(&[2]), grad: &zeros(grad), memory }], &step, &Guard::new(&Device::Cpu));
 }
 
 /// The message of the panic that `f` must end in.
@@ -44,6 +50,7 @@ fn messages_name_the_operation_and_the_shapes() {
         (|| concat(&[&zeros(&[2, 3]), &zeros(&[3, 3])], 1), &["concat", "[2, 3]", "[3, 3]"]),
         (|| concat(&[&zeros(&[2, 3]), &zeros(&[2])], 1), &["concat", "[2, 3]", "[2]"]),
         (|| concat(&[], 0), &["concat"]),
+        (|| zeros(&[2, 4, 4, 1]).shift2d(&zeros(&[3, 2])), &["shift2d", "[3, 2]", "[2, 4, 4, 1]"]),
         (|| zeros(&[2, 3]).index_select(&[0, 2]), &["index_select", "[2, 3]"]),
         (|| zeros(&[2, 3]).pairwise_l1(), &["pairwise_l1", "[2, 3]"]),
         (|| zeros(&[2, 3]).sum(&[2], false), &["sum", "axis 2", "[2, 3]"]),
@@ -80,15 +87,17 @@ fn messages_name_the_operation_and_the_shapes() {
         ),
         (
             || {
-                let step = AdamStep { lr: 0.1, beta1: 0.5, beta2: 0.9, eps: 1e-8, weight_decay: 0.0, step: 1 };
-                adam(
-                    &mut [AdamSlot { value: &mut zeros(&[2]), grad: &zeros(&[3]), m: &mut zeros(&[2]), v: &mut zeros(&[2]) }],
-                    &step,
-                    &Guard::new(&Device::Cpu),
-                );
+                sgd(&[3], &mut [zeros(&[2])]);
                 zeros(&[])
             },
-            &["adam", "[2]", "[3]"],
+            &["update", "[2]", "[3]"],
+        ),
+        (
+            || {
+                sgd(&[2], &mut []);
+                zeros(&[])
+            },
+            &["update", "Sgd", "momentum"],
         ),
         (
             || {
@@ -211,6 +220,8 @@ fn other_operations_over_nothing() {
         all_zero("max", &[shape], &[shape[0], 4, shape[3]], |t| t[0].max(1, false));
         all_zero("softmax", &[shape], shape, |t| t[0].softmax(1));
     }
+    all_zero("shift2d of nothing", &[&[0, 3, 3, 1]], &[0, 3, 3, 1], |t| t[0].shift2d(&zeros(&[0, 3])));
+    all_zero("shift2d of pictures without width", &[&[2, 3, 0, 1]], &[2, 3, 0, 1], |t| t[0].shift2d(&zeros(&[2, 3])));
     all_zero("index_select of no row", &[&[3, 2]], &[0, 2], |t| t[0].index_select(&[]));
     all_zero("index_select of empty rows", &[&[3, 0]], &[2, 0], |t| t[0].index_select(&[2, 1]));
     all_zero("narrow to nothing", &[&[3, 2]], &[3, 0], |t| t[0].narrow(1, 1, 0));

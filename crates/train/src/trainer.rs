@@ -3,7 +3,8 @@
 use crate::artefacts::{Array, Checkpoint, Dataset as DatasetMeta, Meta};
 use crate::{Settings, TrainError};
 use data::{Batch, Cursor};
-use nn::{Adam, Ema, Mode, Network, Recipe, StateDict, StateValue, loss};
+use nn::loss::Objective;
+use nn::{Ema, Mode, Network, Optimizer, Recipe, StateDict, StateValue};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tensor::rng::Philox;
@@ -15,6 +16,9 @@ mod stream {
     pub const LATENTS: u64 = 2;
     pub const FIXED_LATENTS: u64 = 3;
 }
+
+/// What the two networks minimise.
+const OBJECTIVE: Objective = Objective::NonSaturating;
 
 /// Pictures in the grid of fixed latents: 8 × 8.
 const FIXED: usize = 64;
@@ -86,8 +90,8 @@ pub struct Trainer {
     settings: Settings,
     generator: Network,
     discriminator: Network,
-    adam_g: Adam,
-    adam_d: Adam,
+    adam_g: Optimizer,
+    adam_d: Optimizer,
     ema: Option<Ema>,
     latents: Philox,
     fixed: Tensor,
@@ -115,8 +119,8 @@ impl Trainer {
         let recipe = &settings.recipe;
         let (generator, discriminator) = recipe.build(&mut Philox::new(settings.seed, stream::WEIGHTS))?;
         [&generator, &discriminator].into_iter().for_each(|network| network.to_device(device));
-        let options = recipe.adam();
-        let (adam_g, adam_d) = (Adam::new(&generator, options), Adam::new(&discriminator, options));
+        let options = recipe.optimizer();
+        let (adam_g, adam_d) = (Optimizer::new(&generator, options), Optimizer::new(&discriminator, options));
         let ema = (recipe.train.ema > 0.0).then(|| Ema::new(&generator, recipe.train.ema as f32));
         let fixed = recipe.latents(&mut Philox::new(settings.seed, stream::FIXED_LATENTS), FIXED, device);
         device.check()?;
@@ -194,12 +198,12 @@ impl Trainer {
 
         let on_real = self.discriminator.forward(real, Mode::TRAIN);
         let d_real = on_real.detach().sigmoid().mean_all();
-        let loss_real = loss::real(&on_real);
+        let loss_real = OBJECTIVE.real(&on_real, None);
         let mut gradients = loss_real.backward();
         drop(on_real);
         let on_fake = self.discriminator.forward(&fake.detach(), Mode::TRAIN);
         let d_fake = on_fake.detach().sigmoid().mean_all();
-        let loss_fake = loss::fake(&on_fake);
+        let loss_fake = OBJECTIVE.fake(&on_fake, None);
         gradients.accumulate(loss_fake.backward());
         drop(on_fake);
         self.guard.check(&loss_real.detach().add(&loss_fake.detach()), mark::D_LOSS);
@@ -210,7 +214,7 @@ impl Trainer {
         // D's parameters stay out of the graph: neither their gradients nor what those would be made of exists.
         let judged = self.discriminator.forward(&fake, Mode { track: false, ..Mode::TRAIN });
         drop(fake);
-        let loss_g = loss::generator(&judged);
+        let loss_g = OBJECTIVE.generator(&judged);
         drop(judged);
         let gradients = loss_g.backward();
         self.guard.check(&loss_g, mark::G_LOSS);

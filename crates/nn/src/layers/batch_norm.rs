@@ -50,7 +50,7 @@ impl BatchNorm {
     }
 
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass, activation: Activation) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
         let (gamma, beta) = (self.gamma.leaf(pass.mode.track), self.beta.leaf(pass.mode.track));
         match pass.mode.statistics {
             Statistics::Batch { update } => {
@@ -115,7 +115,7 @@ impl BatchNorm {
     }
 
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        let entry = |name, place| Entry { name, layout: self.layout.clone(), place };
+        let entry = |name: &str, place| Entry { name: name.into(), layout: self.layout.clone(), place };
         vec![
             entry("weight", Place::Param(&self.gamma)),
             entry("bias", Place::Param(&self.beta)),

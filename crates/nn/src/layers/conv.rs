@@ -1,7 +1,9 @@
 //! The convolution and the transposed convolution.
 
-use super::{Entry, finish, scaled_bias, weight_and_bias};
+use super::{Entry, bias_entry, finish, scaled_bias};
+use crate::layers::weight::Weight;
 use crate::layout::Layout;
+use crate::mode::Pass;
 use crate::param::Param;
 use tensor::{Activation, ConvGeom, Tensor, WeightCache};
 
@@ -22,14 +24,18 @@ impl Window {
         ConvGeom { input, kernel: self.kernel, stride: self.stride, pad: self.pad }
     }
 
-    fn weight_shape(&self, a: usize, b: usize) -> [usize; 4] {
-        [self.kernel[0], self.kernel[1], a, b]
+    /// A kernel of zeros from `inputs` to `outputs` channels.
+    fn weight(&self, inputs: usize, outputs: usize, transposed: bool) -> Weight {
+        let [kh, kw] = self.kernel;
+        let [a, b] = if transposed { [outputs, inputs] } else { [inputs, outputs] };
+        let summed = Layout::units([kh, kw, inputs]);
+        Weight::new(Layout::kernel([kh, kw, a, b]), summed, Layout::plain(&[outputs]), transposed)
     }
 }
 
 /// A convolution: `[N, H, W, in]` to `[N, OH, OW, out]`. The weight is `[kh, kw, in, out]`; in a state dict `[out, in, kh, kw]`.
 pub struct Conv2d {
-    weight: Param,
+    weight: Weight,
     bias: Option<Param>,
     window: Window,
 }
@@ -37,26 +43,52 @@ pub struct Conv2d {
 impl Conv2d {
     /// A layer of zeros from `inputs` to `outputs` channels.
     pub fn new(inputs: usize, outputs: usize, window: Window, bias: bool) -> Self {
-        let weight = Param::new(Tensor::zeros(window.weight_shape(inputs, outputs)));
+        let weight = window.weight(inputs, outputs, false);
         Self { weight, bias: bias.then(|| Param::new(Tensor::zeros([outputs]))), window }
     }
 
-    /// The weight, `[kh, kw, in, out]`.
+    /// The layer with spectral norm, as [`Linear::with_spectral_norm`](super::Linear::with_spectral_norm).
+    ///
+    /// # Panics
+    /// When the weight is reparametrised already.
+    #[track_caller]
+    pub fn with_spectral_norm(self) -> Self {
+        Self { weight: self.weight.with_spectral_norm(), ..self }
+    }
+
+    /// The layer with weight norm, as [`Linear::with_weight_norm`](super::Linear::with_weight_norm).
+    ///
+    /// # Panics
+    /// When the weight is reparametrised already.
+    #[track_caller]
+    pub fn with_weight_norm(self) -> Self {
+        Self { weight: self.weight.with_weight_norm(), ..self }
+    }
+
+    /// What is trained of the weight, `[kh, kw, in, out]`.
     pub fn weight(&self) -> &Param {
+        self.weight.param()
+    }
+
+    pub(super) fn inner_weight(&self) -> &Weight {
         &self.weight
     }
 
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, track: bool, activation: Activation) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
         assert_eq!(x.shape().rank(), 4, "Conv2d: shape {:?} is not [N, H, W, C]", x.shape());
         let geom = self.window.geometry([x.shape()[1], x.shape()[2]]);
-        finish(tensor::conv2d(x, &self.weight.leaf(track), &geom), self.bias.as_ref(), track, activation)
+        finish(tensor::conv2d(x, &self.weight.leaf(pass), &geom), self.bias.as_ref(), pass, activation)
+    }
+
+    #[track_caller]
+    pub(super) fn adapt(&self, x: &Tensor, pass: Pass<'_>) {
+        self.weight.adapt(self.bias.as_ref(), || self.forward(x, pass, Activation::None));
     }
 
     /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
     pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
-        let weight = Param::new(self.weight.value().mul(scale));
-        Self { weight, bias: scaled_bias(self.bias.as_ref(), scale, offset), window: self.window }
+        Self { weight: self.weight.scaled(scale), bias: scaled_bias(self.bias.as_ref(), scale, offset), window: self.window }
     }
 
     pub(super) fn duplicate(&self) -> Self {
@@ -64,13 +96,15 @@ impl Conv2d {
     }
 
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        weight_and_bias(&self.weight, kernel_layout(&self.weight), self.bias.as_ref())
+        let mut entries = self.weight.entries("weight");
+        entries.extend(bias_entry(self.bias.as_ref(), self.weight.outputs()));
+        entries
     }
 }
 
 /// A transposed convolution: `[N, h, w, in]` to `[N, H, W, out]`. The weight is `[kh, kw, out, in]`; in a state dict `[in, out, kh, kw]`.
 pub struct ConvTranspose2d {
-    weight: Param,
+    weight: Weight,
     bias: Option<Param>,
     window: Window,
     output_padding: [usize; 2],
@@ -81,29 +115,56 @@ pub struct ConvTranspose2d {
 impl ConvTranspose2d {
     /// A layer of zeros from `inputs` to `outputs` channels; `output_padding` rows and columns are added at the bottom and right.
     pub fn new(inputs: usize, outputs: usize, window: Window, output_padding: [usize; 2], bias: bool) -> Self {
-        let weight = Param::new(Tensor::zeros(window.weight_shape(outputs, inputs)));
+        let weight = window.weight(inputs, outputs, true);
         Self { weight, bias: bias.then(|| Param::new(Tensor::zeros([outputs]))), window, output_padding, cache: None }
     }
 
-    /// The weight, `[kh, kw, out, in]`.
+    /// The layer with spectral norm, as [`Linear::with_spectral_norm`](super::Linear::with_spectral_norm).
+    ///
+    /// # Panics
+    /// When the weight is reparametrised already.
+    #[track_caller]
+    pub fn with_spectral_norm(self) -> Self {
+        Self { weight: self.weight.with_spectral_norm(), ..self }
+    }
+
+    /// The layer with weight norm, as [`Linear::with_weight_norm`](super::Linear::with_weight_norm).
+    ///
+    /// # Panics
+    /// When the weight is reparametrised already.
+    #[track_caller]
+    pub fn with_weight_norm(self) -> Self {
+        Self { weight: self.weight.with_weight_norm(), ..self }
+    }
+
+    /// What is trained of the weight, `[kh, kw, out, in]`.
     pub fn weight(&self) -> &Param {
+        self.weight.param()
+    }
+
+    pub(super) fn inner_weight(&self) -> &Weight {
         &self.weight
     }
 
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, track: bool, activation: Activation) -> Tensor {
-        let (weight, Window { stride, pad, .. }) = (self.weight.leaf(track), self.window);
+    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
+        let (weight, Window { stride, pad, .. }) = (self.weight.leaf(pass), self.window);
         let out = match &self.cache {
             Some(cache) => tensor::conv_transpose2d_cached(x, &weight, cache, stride, pad, self.output_padding),
             None => tensor::conv_transpose2d(x, &weight, stride, pad, self.output_padding),
         };
-        finish(out, self.bias.as_ref(), track, activation)
+        finish(out, self.bias.as_ref(), pass, activation)
+    }
+
+    #[track_caller]
+    pub(super) fn adapt(&self, x: &Tensor, pass: Pass<'_>) {
+        self.weight.adapt(self.bias.as_ref(), || self.forward(x, pass, Activation::None));
     }
 
     /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
     pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
-        let weight = Param::new(self.weight.value().mul(&scale.reshape([scale.len(), 1])));
-        Self { weight, bias: scaled_bias(self.bias.as_ref(), scale, offset), cache: Some(WeightCache::default()), ..*self }
+        let (weight, bias) = (self.weight.scaled(scale), scaled_bias(self.bias.as_ref(), scale, offset));
+        Self { weight, bias, cache: Some(WeightCache::default()), ..*self }
     }
 
     /// Another layer with the same values, for drawing alone.
@@ -113,12 +174,8 @@ impl ConvTranspose2d {
     }
 
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        weight_and_bias(&self.weight, kernel_layout(&self.weight), self.bias.as_ref())
+        let mut entries = self.weight.entries("weight");
+        entries.extend(bias_entry(self.bias.as_ref(), self.weight.outputs()));
+        entries
     }
-}
-
-fn kernel_layout(weight: &Param) -> Layout {
-    let value = weight.slot().read();
-    let s = value.shape();
-    Layout::kernel([s[0], s[1], s[2], s[3]])
 }

@@ -1,62 +1,99 @@
 //! The fully connected layer.
 
-use super::{Entry, finish, scaled_bias, weight_and_bias};
+use super::{Entry, bias_entry, finish, scaled_bias};
+use crate::layers::weight::Weight;
 use crate::layout::Layout;
+use crate::mode::Pass;
 use crate::param::Param;
 use tensor::{Activation, Tensor};
 
 /// y = x · W + b: `[N, in]` to `[N, out]`. In a state dict the weight is `[out, in]`.
 pub struct Linear {
-    weight: Param,
+    weight: Weight,
     bias: Option<Param>,
-    layout: Layout,
 }
 
 impl Linear {
-    fn with_layout(inputs: usize, outputs: usize, bias: bool, layout: Layout) -> Self {
-        let bias = bias.then(|| Param::new(Tensor::zeros([outputs])));
-        Self { weight: Param::new(Tensor::zeros([inputs, outputs])), bias, layout }
-    }
-
     /// A layer of zeros.
     pub fn new(inputs: usize, outputs: usize, bias: bool) -> Self {
-        Self::with_layout(inputs, outputs, bias, Layout::matrix(inputs, outputs))
+        let layout = Layout::matrix(inputs, outputs);
+        let weight = Weight::new(layout, Layout::plain(&[inputs]), Layout::plain(&[outputs]), false);
+        let layer = Self { weight, bias: None };
+        if bias { layer.with_bias() } else { layer }
     }
 
     /// A layer of zeros, without bias, whose inputs are the pixels of a flattened `[H, W, C]` image; in a state dict they are
     /// in PyTorch's order C, H, W.
     pub fn from_image(image: [usize; 3], outputs: usize) -> Self {
-        Self::with_layout(image.iter().product(), outputs, false, Layout::matrix_from_image(image, outputs))
+        let layout = Layout::matrix_from_image(image, outputs);
+        Self { weight: Weight::new(layout, Layout::units(image), Layout::plain(&[outputs]), false), bias: None }
     }
 
     /// A layer of zeros, without bias, whose outputs are to be reshaped to an `[H, W, C]` image; in a state dict they are in
     /// PyTorch's order C, H, W.
     pub fn to_image(inputs: usize, image: [usize; 3]) -> Self {
-        Self::with_layout(inputs, image.iter().product(), false, Layout::matrix_to_image(inputs, image))
+        let layout = Layout::matrix_to_image(inputs, image);
+        Self { weight: Weight::new(layout, Layout::plain(&[inputs]), Layout::units(image), false), bias: None }
     }
 
-    /// The weight, `[in, out]`.
+    /// The layer with a bias of zeros; in a state dict it is in the order of the outputs there.
+    pub fn with_bias(self) -> Self {
+        let bias = Some(Param::new(Tensor::zeros(self.weight.outputs().inner())));
+        Self { bias, ..self }
+    }
+
+    /// The layer with its weight divided by its largest singular value (Miyato et al. 2018), which is followed by one power iteration in
+    /// each pass that moves running statistics; names and numbers as in `torch.nn.utils.spectral_norm`. A weight of zeros gives NaN.
+    ///
+    /// # Panics
+    /// When the weight is reparametrised already.
+    #[track_caller]
+    pub fn with_spectral_norm(self) -> Self {
+        Self { weight: self.weight.with_spectral_norm(), ..self }
+    }
+
+    /// The layer with the vector of each output split into length and direction (Salimans & Kingma 2016); names and numbers as in
+    /// `torch.nn.utils.weight_norm`. A weight of zeros gives NaN. See
+    /// [`Network::initialise_from_data`](crate::Network::initialise_from_data).
+    ///
+    /// # Panics
+    /// When the weight is reparametrised already.
+    #[track_caller]
+    pub fn with_weight_norm(self) -> Self {
+        Self { weight: self.weight.with_weight_norm(), ..self }
+    }
+
+    /// What is trained of the weight, `[in, out]`.
     pub fn weight(&self) -> &Param {
+        self.weight.param()
+    }
+
+    pub(super) fn inner_weight(&self) -> &Weight {
         &self.weight
     }
 
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, track: bool, activation: Activation) -> Tensor {
-        finish(x.matmul(&self.weight.leaf(track), false, false), self.bias.as_ref(), track, activation)
+    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
+        finish(x.matmul(&self.weight.leaf(pass), false, false), self.bias.as_ref(), pass, activation)
+    }
+
+    #[track_caller]
+    pub(super) fn adapt(&self, x: &Tensor, pass: Pass<'_>) {
+        self.weight.adapt(self.bias.as_ref(), || self.forward(x, pass, Activation::None));
     }
 
     /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
     pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
-        let weight = Param::new(self.weight.value().mul(scale));
-        Self { weight, bias: scaled_bias(self.bias.as_ref(), scale, offset), layout: self.layout.clone() }
+        Self { weight: self.weight.scaled(scale), bias: scaled_bias(self.bias.as_ref(), scale, offset) }
     }
 
     pub(super) fn duplicate(&self) -> Self {
-        let bias = self.bias.as_ref().map(Param::duplicate);
-        Self { weight: self.weight.duplicate(), bias, layout: self.layout.clone() }
+        Self { weight: self.weight.duplicate(), bias: self.bias.as_ref().map(Param::duplicate) }
     }
 
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        weight_and_bias(&self.weight, self.layout.clone(), self.bias.as_ref())
+        let mut entries = self.weight.entries("weight");
+        entries.extend(bias_entry(self.bias.as_ref(), self.weight.outputs()));
+        entries
     }
 }

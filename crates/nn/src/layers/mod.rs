@@ -1,20 +1,39 @@
 //! The layers, a closed set.
 
+mod attention;
 mod batch_norm;
+mod condition;
 mod conv;
+mod instance_norm;
+mod layer_norm;
 mod linear;
+mod maxout;
+mod minibatch;
+mod noise;
+mod orthogonal;
 mod pool;
+mod virtual_batch_norm;
+mod weight;
 
+pub use attention::SelfAttention;
 pub use batch_norm::BatchNorm;
+pub use condition::{Embed, ProjectionHead};
 pub use conv::{Conv2d, ConvTranspose2d, Window};
+pub use instance_norm::InstanceNorm;
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;
-pub use pool::{Pool2d, PoolKind};
+pub use maxout::Maxout;
+pub use minibatch::{MinibatchDiscrimination, MinibatchForm, MinibatchStdDev};
+pub use noise::{Dropout, GaussianNoise};
+pub use pool::{GlobalPool, Pool2d, PoolKind};
+pub use virtual_batch_norm::VirtualBatchNorm;
 
 use crate::layout::Layout;
 use crate::mode::Pass;
 use crate::param::{Param, Slot};
 use std::sync::atomic::AtomicI64;
 use tensor::{Activation, Tensor};
+use weight::Weight;
 
 /// One layer of a [`Network`](crate::Network).
 pub enum Layer {
@@ -26,19 +45,45 @@ pub enum Layer {
     ConvTranspose2d(ConvTranspose2d),
     /// Batch normalisation over the last axis.
     BatchNorm(BatchNorm),
+    /// Normalisation of each channel of each picture.
+    InstanceNorm(InstanceNorm),
+    /// Normalisation of each sample.
+    LayerNorm(LayerNorm),
+    /// Normalisation by a reference batch, which the network then needs.
+    VirtualBatchNorm(VirtualBatchNorm),
     /// An elementwise function; fused with a batch norm or a bias before it.
     Activation(Activation),
+    /// The largest of each group of units.
+    Maxout(Maxout),
     /// Another shape for each sample: `[N, …]` to `[N, these axes]`, row-major. No axes make `[N]`.
     Reshape(Vec<usize>),
     /// Max or average pooling.
     Pool2d(Pool2d),
+    /// Sum or mean of all pixels.
+    GlobalPool(GlobalPool),
     /// Every pixel repeated this many times down and across.
     Upsample([usize; 2]),
+    /// Numbers dropped at random.
+    Dropout(Dropout),
+    /// Normal noise added.
+    GaussianNoise(GaussianNoise),
+    /// The spread of the batch as one more channel.
+    MinibatchStdDev(MinibatchStdDev),
+    /// Nearness to the other samples as more features.
+    MinibatchDiscrimination(MinibatchDiscrimination),
+    /// Attention between positions.
+    SelfAttention(SelfAttention),
+    /// The condition appended: `[N, F]` to `[N, F + K]`, or `[N, H, W, C]` to `[N, H, W, C + K]` with the same at every pixel.
+    ConcatCondition,
+    /// A linear map of the condition appended.
+    Embed(Embed),
+    /// The logit of a projection discriminator.
+    ProjectionHead(ProjectionHead),
 }
 
 /// A tensor that a layer owns: its name within the layer, its layout in a state dict, and where it lies.
 pub(crate) struct Entry<'a> {
-    pub name: &'static str,
+    pub name: String,
     pub layout: Layout,
     pub place: Place<'a>,
 }
@@ -47,28 +92,44 @@ pub(crate) struct Entry<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Place<'a> {
     Param(&'a Param),
+    /// A running average; an average of networks averages it too.
     Buffer(&'a Slot),
+    /// What an average of networks takes as it is: a vector of spectral norm, a reference batch.
+    Copied(&'a Slot),
     Count(&'a AtomicI64),
 }
 
 impl Layer {
     /// The layer applied to `x`, then `activation`.
     #[track_caller]
-    pub(crate) fn forward(&self, x: &Tensor, pass: Pass, activation: Activation) -> Tensor {
-        let track = pass.mode.track;
-        match self {
-            Self::Linear(l) => l.forward(x, track, activation),
-            Self::Conv2d(l) => l.forward(x, track, activation),
-            Self::ConvTranspose2d(l) => l.forward(x, track, activation),
-            Self::BatchNorm(l) => l.forward(x, pass, activation),
-            Self::Activation(own) => activation.apply(&own.apply(x)),
+    pub(crate) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
+        let out = match self {
+            Self::Linear(l) => return l.forward(x, pass, activation),
+            Self::Conv2d(l) => return l.forward(x, pass, activation),
+            Self::ConvTranspose2d(l) => return l.forward(x, pass, activation),
+            Self::BatchNorm(l) => return l.forward(x, pass, activation),
+            Self::InstanceNorm(l) => return l.forward(x, pass, activation),
+            Self::LayerNorm(l) => return l.forward(x, pass, activation),
+            Self::VirtualBatchNorm(l) => return l.forward(x, pass, activation),
+            Self::Activation(own) => own.apply(x),
+            Self::Maxout(l) => l.forward(x),
             Self::Reshape(axes) => {
                 let shape: Vec<usize> = x.shape().iter().copied().take(1).chain(axes.iter().copied()).collect();
-                activation.apply(&x.reshape(&shape[..]))
+                x.reshape(&shape[..])
             }
-            Self::Pool2d(l) => activation.apply(&l.forward(x)),
-            Self::Upsample(scale) => activation.apply(&x.upsample_nearest2d(*scale)),
-        }
+            Self::Pool2d(l) => l.forward(x),
+            Self::GlobalPool(l) => l.forward(x),
+            Self::Upsample(scale) => x.upsample_nearest2d(*scale),
+            Self::Dropout(l) => l.forward(x, pass),
+            Self::GaussianNoise(l) => l.forward(x, pass),
+            Self::MinibatchStdDev(l) => l.forward(x),
+            Self::MinibatchDiscrimination(l) => l.forward(x, pass),
+            Self::SelfAttention(l) => l.forward(x, pass),
+            Self::ConcatCondition => condition::concat_condition("ConcatCondition", x, pass),
+            Self::Embed(l) => l.forward(x, pass),
+            Self::ProjectionHead(l) => l.forward(x, pass),
+        };
+        activation.apply(&out)
     }
 
     /// The layer whose results are this one's, times `scale`, plus `offset` (both `[features]`); `None` where it has no weights to scale.
@@ -77,21 +138,34 @@ impl Layer {
             Self::Linear(l) => Self::Linear(l.scaled(scale, offset)),
             Self::Conv2d(l) => Self::Conv2d(l.scaled(scale, offset)),
             Self::ConvTranspose2d(l) => Self::ConvTranspose2d(l.scaled(scale, offset)),
-            Self::BatchNorm(_) | Self::Activation(_) | Self::Reshape(_) | Self::Pool2d(_) | Self::Upsample(_) => return None,
+            _ => return None,
         })
     }
 
-    /// Another layer with the same values.
+    /// Another layer with the same values, for drawing alone.
     pub(crate) fn duplicate(&self) -> Self {
         match self {
             Self::Linear(l) => Self::Linear(l.duplicate()),
             Self::Conv2d(l) => Self::Conv2d(l.duplicate()),
             Self::ConvTranspose2d(l) => Self::ConvTranspose2d(l.duplicate()),
             Self::BatchNorm(l) => Self::BatchNorm(l.duplicate()),
+            Self::InstanceNorm(l) => Self::InstanceNorm(l.duplicate()),
+            Self::LayerNorm(l) => Self::LayerNorm(l.duplicate()),
+            Self::VirtualBatchNorm(l) => Self::VirtualBatchNorm(l.duplicate()),
             Self::Activation(activation) => Self::Activation(*activation),
+            Self::Maxout(l) => Self::Maxout(*l),
             Self::Reshape(axes) => Self::Reshape(axes.clone()),
             Self::Pool2d(l) => Self::Pool2d(*l),
+            Self::GlobalPool(l) => Self::GlobalPool(*l),
             Self::Upsample(scale) => Self::Upsample(*scale),
+            Self::Dropout(l) => Self::Dropout(*l),
+            Self::GaussianNoise(l) => Self::GaussianNoise(*l),
+            Self::MinibatchStdDev(l) => Self::MinibatchStdDev(*l),
+            Self::MinibatchDiscrimination(l) => Self::MinibatchDiscrimination(l.duplicate()),
+            Self::SelfAttention(l) => Self::SelfAttention(l.duplicate()),
+            Self::ConcatCondition => Self::ConcatCondition,
+            Self::Embed(l) => Self::Embed(l.duplicate()),
+            Self::ProjectionHead(l) => Self::ProjectionHead(l.duplicate()),
         }
     }
 
@@ -102,16 +176,72 @@ impl Layer {
             Self::Conv2d(l) => l.entries(),
             Self::ConvTranspose2d(l) => l.entries(),
             Self::BatchNorm(l) => l.entries(),
-            Self::Activation(_) | Self::Reshape(_) | Self::Pool2d(_) | Self::Upsample(_) => Vec::new(),
+            Self::InstanceNorm(l) => l.entries(),
+            Self::LayerNorm(l) => l.entries(),
+            Self::VirtualBatchNorm(l) => l.entries(),
+            Self::MinibatchDiscrimination(l) => l.entries(),
+            Self::SelfAttention(l) => l.entries(),
+            Self::Embed(l) => l.entries(),
+            Self::ProjectionHead(l) => l.entries(),
+            Self::Activation(_) | Self::Maxout(_) | Self::Reshape(_) | Self::Pool2d(_) | Self::GlobalPool(_) => Vec::new(),
+            Self::Upsample(_) | Self::Dropout(_) | Self::GaussianNoise(_) | Self::MinibatchStdDev(_) => Vec::new(),
+            Self::ConcatCondition => Vec::new(),
+        }
+    }
+
+    /// The weights that an initialiser draws.
+    pub(crate) fn weights(&self) -> Vec<&Weight> {
+        match self {
+            Self::Linear(l) => vec![l.inner_weight()],
+            Self::Conv2d(l) => vec![l.inner_weight()],
+            Self::ConvTranspose2d(l) => vec![l.inner_weight()],
+            Self::MinibatchDiscrimination(l) => vec![l.inner_weight()],
+            Self::SelfAttention(l) => l.weights(),
+            Self::Embed(l) => vec![l.inner_weight()],
+            Self::ProjectionHead(l) => l.weights(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// γ of a normalisation.
+    pub(crate) fn gamma(&self) -> Option<&Param> {
+        match self {
+            Self::BatchNorm(l) => Some(l.gamma()),
+            Self::InstanceNorm(l) => Some(l.gamma()),
+            Self::LayerNorm(l) => Some(l.gamma()),
+            Self::VirtualBatchNorm(l) => Some(l.gamma()),
+            _ => None,
+        }
+    }
+
+    /// The data-dependent start of the layers that have one.
+    #[track_caller]
+    pub(crate) fn adapt(&self, x: &Tensor, pass: Pass<'_>) {
+        match self {
+            Self::Linear(l) => l.adapt(x, pass),
+            Self::Conv2d(l) => l.adapt(x, pass),
+            Self::ConvTranspose2d(l) => l.adapt(x, pass),
+            Self::MinibatchDiscrimination(l) => l.adapt(x, pass),
+            _ => {}
+        }
+    }
+
+    /// The name of a layer in which samples of one batch see each other.
+    pub(crate) fn mixes_samples(&self) -> Option<&'static str> {
+        match self {
+            Self::BatchNorm(_) => Some("BatchNorm"),
+            Self::MinibatchStdDev(_) => Some("MinibatchStdDev"),
+            Self::MinibatchDiscrimination(_) => Some("MinibatchDiscrimination"),
+            _ => None,
         }
     }
 }
 
 /// `x`, plus the bias where there is one, then the activation.
 #[track_caller]
-fn finish(x: Tensor, bias: Option<&Param>, track: bool, activation: Activation) -> Tensor {
+fn finish(x: Tensor, bias: Option<&Param>, pass: Pass<'_>, activation: Activation) -> Tensor {
     match bias {
-        Some(bias) => x.bias_activation(&bias.leaf(track), activation),
+        Some(bias) => x.bias_activation(&bias.leaf(pass.mode.track), activation),
         None => activation.apply(&x),
     }
 }
@@ -124,10 +254,16 @@ fn scaled_bias(bias: Option<&Param>, scale: &Tensor, offset: &Tensor) -> Option<
     }))
 }
 
-fn weight_and_bias<'a>(weight: &'a Param, layout: Layout, bias: Option<&'a Param>) -> Vec<Entry<'a>> {
-    let mut entries = vec![Entry { name: "weight", layout, place: Place::Param(weight) }];
-    if let Some(bias) = bias {
-        entries.push(Entry { name: "bias", layout: Layout::plain(bias.slot().read().shape()), place: Place::Param(bias) });
-    }
-    entries
+fn bias_entry<'a>(bias: Option<&'a Param>, outputs: &Layout) -> Option<Entry<'a>> {
+    bias.map(|bias| Entry { name: "bias".into(), layout: outputs.clone(), place: Place::Param(bias) })
+}
+
+fn gamma_and_beta<'a>(gamma: &'a Param, beta: &'a Param, layout: &Layout) -> Vec<Entry<'a>> {
+    let entry = |name: &str, param| Entry { name: name.into(), layout: layout.clone(), place: Place::Param(param) };
+    vec![entry("weight", gamma), entry("bias", beta)]
+}
+
+/// The entries of a part of a layer.
+fn under<'a>(part: &str, entries: Vec<Entry<'a>>) -> Vec<Entry<'a>> {
+    entries.into_iter().map(|entry| Entry { name: format!("{part}.{}", entry.name), ..entry }).collect()
 }

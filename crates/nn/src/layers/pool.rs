@@ -31,3 +31,23 @@ impl Pool2d {
         }
     }
 }
+
+/// One value per channel for all pixels: `[N, H, W, C]` to `[N, C]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GlobalPool {
+    /// Their sum.
+    Sum,
+    /// Their mean.
+    Average,
+}
+
+impl GlobalPool {
+    #[track_caller]
+    pub(super) fn forward(self, x: &Tensor) -> Tensor {
+        assert_eq!(x.shape().rank(), 4, "GlobalPool: shape {:?} is not [N, H, W, C]", x.shape());
+        match self {
+            Self::Sum => x.sum(&[1, 2], false),
+            Self::Average => x.mean(&[1, 2], false),
+        }
+    }
+}

@@ -8,10 +8,10 @@ mod size;
 pub use preset::DEFAULT;
 pub use size::{halvings, nearest_sizes};
 
-use crate::adam::AdamOptions;
 use crate::architecture;
 use crate::error::NnError;
 use crate::network::Network;
+use crate::optim::{OptimizerOptions, Rule};
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
@@ -265,8 +265,8 @@ impl Recipe {
     }
 
     /// The optimiser's constants.
-    pub fn adam(&self) -> AdamOptions {
+    pub fn optimizer(&self) -> OptimizerOptions {
         let Optimizer { lr, beta1, beta2, eps, weight_decay } = self.optimizer;
-        AdamOptions { lr, beta1, beta2, eps, weight_decay }
+        OptimizerOptions { rule: Rule::Adam { beta1, beta2, eps, decoupled: false }, lr, weight_decay }
     }
 }

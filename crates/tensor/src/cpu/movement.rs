@@ -55,6 +55,35 @@ pub(crate) fn index_select(x: &[f32], rows: &[usize], width: usize, out: &mut [f
     });
 }
 
+/// Pictures of `[h, w, c]`, each mirrored (where its third move is not 0) and then moved down and right by its first two; or `back` first and
+/// mirrored then.
+pub(crate) fn shift2d(x: &[f32], moves: &[f32], [h, w, c]: [usize; 3], back: bool, out: &mut [f32]) {
+    let line = w * c;
+    let per_task = (CHUNK / line.max(1)).max(1);
+    par_chunks_mut(out, per_task * line, |task, out| {
+        for (i, out) in out.chunks_exact_mut(line).enumerate() {
+            let (picture, y) = ((task * per_task + i) / h, (task * per_task + i) % h);
+            let own = &moves[picture * 3..][..3];
+            let sign = if back { 1 } else { -1 };
+            let [down, right] = [own[0], own[1]].map(|m| sign * i64::from(m.round() as i32));
+            let (row, mirror) = (y as i64 + down, own[2] != 0.0);
+            out.fill(0.0);
+            if !(0..h as i64).contains(&row) {
+                continue;
+            }
+            let source = &x[(picture * h + row as usize) * line..][..line];
+            for (column, pixel) in out.chunks_exact_mut(c).enumerate() {
+                let turned = |column: i64| if mirror { w as i64 - 1 - column } else { column };
+                let column = column as i64;
+                let from = if back { turned(column) + right } else { turned(column + right) };
+                if (0..w as i64).contains(&from) {
+                    pixel.copy_from_slice(&source[from as usize * c..][..c]);
+                }
+            }
+        }
+    });
+}
+
 /// The adjoint of [`index_select`]: each destination row has one owner, which adds its sources in order.
 pub(crate) fn index_add(x: &[f32], rows: &[usize], width: usize, out: &mut [f32]) {
     let mut sources: Vec<Vec<usize>> = vec![Vec::new(); out.len() / width.max(1)];

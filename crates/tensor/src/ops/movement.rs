@@ -1,6 +1,6 @@
 //! Operations that move numbers without changing them.
 
-use crate::autograd::record;
+use crate::autograd::{Save, record};
 use crate::cpu::Buffer;
 use crate::cpu::movement::{self as cpu, Strided};
 use crate::gpu::kernels::movement as gpu;
@@ -131,6 +131,41 @@ impl Tensor {
         assert_eq!(s.rank(), 4, "pad2d: shape {s:?} is not [N, H, W, C]");
         let tall = if pad[0] == [0, 0] { self.clone() } else { self.embed(1, pad[0][0], s[1] + pad[0][0] + pad[0][1]) };
         if pad[1] == [0, 0] { tall } else { tall.embed(2, pad[1][0], s[2] + pad[1][0] + pad[1][1]) }
+    }
+
+    /// Every picture of `[N, H, W, C]` moved by its own whole pixels: row n of `moves` `[N, 3]` is (down, right, mirror). Where mirror is not 0
+    /// the picture is first turned left to right. Zeros enter, what leaves is lost. No gradient flows to `moves`.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    #[track_caller]
+    pub fn shift2d(&self, moves: &Tensor) -> Tensor {
+        self.shift2d_by(moves, false)
+    }
+
+    /// [`shift2d`](Self::shift2d), or its adjoint: back, then turned.
+    #[track_caller]
+    fn shift2d_by(&self, moves: &Tensor, back: bool) -> Tensor {
+        let shape = *self.shape();
+        let fits = shape.rank() == 4 && moves.shape()[..] == [shape[0], 3];
+        assert!(fits, "shift2d: moves {:?} for pictures {shape:?}", moves.shape());
+        let sizes = [shape[1], shape[2], shape[3]];
+        let x = self;
+        let out = on_device!("shift2d"; x, moves;
+            cpu => {
+                let mut out = Buffer::uninit(shape.len());
+                cpu::shift2d(x, moves, sizes, back, &mut out);
+                Tensor::from_buffer(out, shape)
+            },
+            gpu => Tensor::from_array(gpu::shift2d(x, moves, sizes, back), shape)
+        );
+        record(
+            out,
+            "shift2d",
+            &[self],
+            |_| smallvec![Save::Input(moves.detach())],
+            move |saved, g| smallvec![Some(g.shift2d_by(saved.get(0), !back))],
+        )
     }
 
     /// The rows (positions of axis 0) with these numbers, in this order; a row may repeat.

@@ -1,13 +1,13 @@
 //! Updates of parameters, outside the graph.
 
 use crate::autograd::Gradients;
-use crate::cpu::optim::{self as cpu, AdamStep, AdamTensor};
+use crate::cpu::optim::{self as cpu, UpdateStep, UpdateTensor};
 use crate::gpu::{Array, kernels};
 use crate::tensor::Storage;
 use crate::{Device, Shape, Tensor};
 use std::sync::Arc;
 
-/// Remembers the first number that was not finite, where the numbers are: on a GPU without waiting for it, so that [`adam`] leaves parameters
+/// Remembers the first number that was not finite, where the numbers are: on a GPU without waiting for it, so that [`update`] leaves parameters
 /// alone from there on even if the host hears of it later.
 pub struct Guard(State);
 
@@ -67,60 +67,66 @@ impl Guard {
     }
 }
 
-/// A parameter with its gradient and its two moments, all of one shape.
-pub struct AdamSlot<'a> {
+/// A parameter with its gradient and what the rule remembers of it, all of one shape.
+pub struct UpdateSlot<'a> {
     /// The parameter, updated.
     pub value: &'a mut Tensor,
     /// Its gradient.
     pub grad: &'a Tensor,
-    /// The running mean of the gradient, updated.
-    pub m: &'a mut Tensor,
-    /// The running mean of its square, updated.
-    pub v: &'a mut Tensor,
+    /// What [`Rule::memory`](crate::Rule::memory) names, in that order, updated.
+    pub memory: &'a mut [Tensor],
 }
 
-impl AdamSlot<'_> {
-    #[track_caller]
-    fn arrays(&self) -> [&Array; 4] {
-        [&*self.value, self.grad, &*self.m, &*self.v].map(|t| t.on_gpu("adam"))
-    }
-}
-
-/// One Adam step over all slots in a single pass, unless the guard has seen a number that is not finite. A tensor whose storage is shared
+/// One step over all slots in a single pass, unless the guard has seen a number that is not finite. A tensor whose storage is shared
 /// gets new storage, so graphs keep the old values; returns how many needed that (a steady training step: none).
 ///
 /// # Panics
-/// When the shapes of a slot differ, or the devices.
+/// When the shapes of a slot differ, or the devices, or a slot has not as many memories as the rule needs.
 #[track_caller]
-pub fn adam(slots: &mut [AdamSlot<'_>], step: &AdamStep, guard: &Guard) -> usize {
+pub fn update(slots: &mut [UpdateSlot<'_>], step: &UpdateStep, guard: &Guard) -> usize {
     if let State::Cpu(seen) = guard.0
         && seen != 0.0
     {
         return 0;
     }
     let mut copies = 0;
-    let mut tensors = Vec::with_capacity(slots.len());
-    let constants = step.constants();
+    let names = step.rule.memory();
     for slot in slots.iter_mut() {
-        for t in [slot.grad, slot.m, slot.v] {
-            assert_eq!(t.shape(), slot.value.shape(), "adam: gradient or moment of another shape than its parameter");
+        assert_eq!(slot.memory.len(), names.len(), "update: {:?} remembers {names:?}", step.rule);
+        for t in std::iter::once(slot.grad).chain(slot.memory.iter()) {
+            assert_eq!(t.shape(), slot.value.shape(), "update: gradient or memory of another shape than its parameter");
         }
-        for t in [&mut *slot.value, slot.m, slot.v] {
+        for t in std::iter::once(&mut *slot.value).chain(slot.memory.iter_mut()) {
             copies += usize::from(!t.make_unique());
         }
-        if let State::Cpu(_) = guard.0 {
-            let grad = slot.grad.on_cpu("adam");
-            let (Some(value), Some(m), Some(v)) = (slot.value.data_mut(), slot.m.data_mut(), slot.v.data_mut()) else {
-                crate::tensor::different_devices("adam", &[slot.value.device(), slot.m.device(), slot.v.device()]);
-            };
-            tensors.push(AdamTensor { value, grad, m, v });
+    }
+    match &guard.0 {
+        State::Cpu(_) => {
+            let mut tensors: Vec<_> = slots.iter_mut().map(numbers).collect();
+            cpu::update(&mut tensors, &step.rule, step.constants());
+        }
+        State::Gpu(flag) => {
+            kernels::optim::update(&slots.iter().map(arrays).collect::<Vec<_>>(), flag, &step.rule, step.constants());
         }
     }
-    cpu::adam(&mut tensors, constants);
-    if let State::Gpu(flag) = &guard.0 {
-        kernels::optim::adam(&slots.iter().map(AdamSlot::arrays).collect::<Vec<_>>(), flag, constants);
-    }
     copies
+}
+
+#[track_caller]
+fn numbers<'a>(slot: &'a mut UpdateSlot<'_>) -> UpdateTensor<'a> {
+    #[track_caller]
+    fn own(tensor: &mut Tensor) -> &mut [f32] {
+        let device = tensor.device();
+        tensor.data_mut().unwrap_or_else(|| crate::tensor::different_devices("update", &[Device::Cpu, device]))
+    }
+    let grad = slot.grad.on_cpu("update");
+    UpdateTensor { value: own(slot.value), grad, memory: slot.memory.iter_mut().map(own).collect() }
+}
+
+#[track_caller]
+fn arrays<'a>(slot: &'a UpdateSlot<'_>) -> kernels::optim::Slot<'a> {
+    let outputs = std::iter::once(&*slot.value).chain(slot.memory.iter()).map(|t| t.on_gpu("update")).collect();
+    kernels::optim::Slot { grad: slot.grad.on_gpu("update"), outputs }
 }
 
 /// A moving average, for [`lerp`].

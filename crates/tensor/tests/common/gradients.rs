@@ -90,6 +90,7 @@ fn table() -> Vec<Case> {
         case("embed", json!({"axis": 1, "start": 2, "total": 7}), Joint, &[(&[3, 4, 2], Any)]),
         case("concat", json!({"axis": 1}), Joint, &[(&[2, 1, 3], Any), (&[2, 4, 3], Any), (&[2, 2, 3], Any)]),
         case("pad2d", json!({"pad": [[1, 0], [2, 3]]}), Joint, &[(&[2, 3, 2, 3], Any)]),
+        case("shift2d", json!({"moves": [1, -2, 0, 0, 1, 1, -4, 0, 1]}), Joint, &[(&[3, 4, 5, 2], Any)]),
         case("index_select", json!({"rows": [2, 0, 2, 1, 2]}), Joint, &[(&[4, 3], Any)]),
         case("pairwise_l1", none(), Curved, &[(&[3, 2, 4], Distinct)]),
         case("max_pool2d", json!({"kernel": [2, 2], "stride": [2, 2]}), Curved, &[(&[2, 4, 5, 2], Distinct)]),

@@ -96,6 +96,10 @@ pub fn run(op: &str, attrs: &Value, x: &[Tensor]) -> Tensor {
         "concat" => concat(&x.iter().collect::<Vec<_>>(), count("axis")),
         "pad2d" => x[0].pad2d([pair(&attrs["pad"][0]), pair(&attrs["pad"][1])]),
         "index_select" => x[0].index_select(&list(&attrs["rows"])),
+        "shift2d" => {
+            let moves: Vec<f32> = attrs["moves"].as_array().unwrap().iter().map(|m| m.as_f64().unwrap() as f32).collect();
+            x[0].shift2d(&Tensor::from_slice(&moves, [moves.len() / 3, 3]).to_device(&x[0].device()))
+        }
         "pairwise_l1" => x[0].pairwise_l1(),
         other => panic!("operation {other} is not in the table"),
     }

@@ -5,7 +5,9 @@ use super::run;
 use serde_json::{Value, json};
 use tensor::autograd::{self, Key};
 use tensor::rng::{Distribution, Philox};
-use tensor::{Activation, AdamSlot, AdamStep, Average, ConvGeom, Device, Guard, Tensor, adam, conv_transpose2d, conv2d, lerp};
+use tensor::{
+    Activation, Average, ConvGeom, Device, Guard, Rule, Tensor, UpdateSlot, UpdateStep, conv_transpose2d, conv2d, lerp, update,
+};
 
 /// An operation of the table, its attributes, the shapes of its inputs.
 type Call = (&'static str, Value, Vec<Vec<usize>>);
@@ -58,6 +60,8 @@ fn calls() -> Vec<Call> {
     all.push(("narrow", json!({"axis": 2, "start": 3, "len": 20}), vec![vec![9, 33, 32, 20]]));
     all.push(("concat", json!({"axis": 3}), vec![vec![9, 33, 32, 20], vec![9, 33, 32, 5]]));
     all.push(("pad2d", json!({"pad": [[1, 2], [3, 0]]}), vec![vec![9, 33, 32, 20]]));
+    let moves: Vec<i32> = (0..17).flat_map(|i| [i - 8, 5 - i, i % 2]).collect();
+    all.push(("shift2d", json!({"moves": moves}), vec![vec![17, 33, 41, 5]]));
     all.push(("index_select", json!({"rows": (0..900).map(|i| i * 7 % 301).collect::<Vec<_>>()}), vec![vec![301, 400]]));
     all.push(("pairwise_l1", none(), vec![vec![40, 30, 5]]));
     all.push(("bce_with_logits", none(), vec![vec![100_001], vec![100_001]]));
@@ -105,15 +109,40 @@ pub fn kernels(device: &Device) -> Vec<(String, Tensor)> {
     ] {
         results.push((format!("{distribution:?}"), rng.draw(device, [50_001], distribution)));
     }
-    let mut slots = [0, 1, 2].map(|_| rng.uniform([100_001], 0.1, 1.0).to_device(device));
+    results.extend(optimisers(device, &mut rng));
     let grad = rng.normal([100_001], 0.0, 1.0).to_device(device);
-    let [value, m, v] = &mut slots;
-    let step = AdamStep { lr: 1e-3, beta1: 0.5, beta2: 0.999, eps: 1e-8, weight_decay: 1e-5, step: 3 };
-    adam(&mut [AdamSlot { value, grad: &grad, m, v }], &step, &Guard::new(device));
-    results.extend(slots.into_iter().enumerate().map(|(i, t)| (format!("adam {i}"), t)));
     let mut average = rng.uniform([100_001], -1.0, 1.0).to_device(device);
     lerp(&mut [Average { average: &mut average, value: &grad, keep: 0.99, factor: 1.5 }]);
     results.push(("lerp".into(), average));
+    results
+}
+
+/// Every rule.
+pub fn rules() -> [Rule; 8] {
+    let adam = |decoupled| Rule::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8, decoupled };
+    let sgd = |momentum, nesterov| Rule::Sgd { momentum, nesterov };
+    let rms = |momentum| Rule::RmsProp { alpha: 0.99, eps: 1e-8, momentum };
+    [adam(false), adam(true), sgd(0.0, false), sgd(0.0, true), sgd(0.9, false), sgd(0.9, true), rms(0.0), rms(0.5)]
+}
+
+/// A step of every rule over five parameters: what it wrote.
+fn optimisers(device: &Device, rng: &mut Philox) -> Vec<(String, Tensor)> {
+    let mut results = Vec::new();
+    for rule in rules() {
+        let mut draw = |len: usize| rng.uniform([len], 0.1, 1.0).to_device(device);
+        let memory = rule.memory().len();
+        let mut parameters =
+            [100_001, 3, 70, 1, 4096].map(|len| (draw(len), draw(len), (0..memory).map(|_| draw(len)).collect::<Vec<_>>()));
+        let mut slots: Vec<_> = parameters
+            .iter_mut()
+            .map(|(value, grad, memory)| UpdateSlot { value, grad: &*grad, memory: &mut memory[..] })
+            .collect();
+        update(&mut slots, &UpdateStep { rule, lr: 1e-3, weight_decay: 1e-2, step: 3 }, &Guard::new(device));
+        for (i, (value, _, memory)) in parameters.into_iter().enumerate() {
+            let written = std::iter::once(value).chain(memory).enumerate();
+            results.extend(written.map(|(j, t)| (format!("{rule:?}, parameter {i}, array {j}"), t)));
+        }
+    }
     results
 }
 
@@ -142,14 +171,18 @@ pub fn training(device: &Device) -> Vec<(String, Tensor)> {
         let grads = loss.backward();
         results.push((format!("loss {step}"), loss.detach()));
         drop((loss, leaves));
-        let step = AdamStep { lr: 1e-2, beta1: 0.5, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, step };
-        let mut slots: Vec<AdamSlot<'_>> = weights
+        let step = UpdateStep { rule: rules()[0], lr: 1e-2, weight_decay: 0.0, step };
+        let mut slots: Vec<UpdateSlot<'_>> = weights
             .iter_mut()
             .zip(&mut moments)
             .zip(&keys)
-            .map(|((value, [m, v]), key)| AdamSlot { value, grad: grads.get(*key).expect("every weight has a gradient"), m, v })
+            .map(|((value, memory), key)| UpdateSlot {
+                value,
+                grad: grads.get(*key).expect("every weight has a gradient"),
+                memory,
+            })
             .collect();
-        adam(&mut slots, &step, &Guard::new(device));
+        update(&mut slots, &step, &Guard::new(device));
     }
     results.extend(weights.into_iter().enumerate().map(|(i, w)| (format!("weight {i}"), w)));
     results

@@ -34,7 +34,7 @@ fn main() {
             ("unchecked_kernels_leave_nothing_out", parity::unchecked_kernels_leave_nothing_out),
             ("every_tile_gives_the_same_bits", parity::every_tile_gives_the_same_bits),
             ("mixed_precision_is_near", parity::mixed_precision_is_near),
-            ("a_guard_keeps_adam_from_bad_gradients", runtime::a_guard_keeps_adam_from_bad_gradients),
+            ("a_guard_keeps_optimisers_from_bad_gradients", runtime::a_guard_keeps_optimisers_from_bad_gradients),
         ],
     );
 }

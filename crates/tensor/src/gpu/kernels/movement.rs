@@ -5,7 +5,7 @@ use crate::cpu::movement::Strided;
 use crate::gpu::{Array, Def, Dispatch, Gpu, Params, Spec};
 use crate::shape::MAX_RANK;
 
-const KINDS: [&str; 4] = ["FILL", "COPY", "SELECT", "SELECT_ADD"];
+const KINDS: [&str; 5] = ["FILL", "COPY", "SELECT", "SELECT_ADD", "SHIFT"];
 
 fn spec(name: &str, rank: usize) -> Spec {
     let mut spec = Spec::new("movement", "main", &KINDS.map(|n| (n, Def::Flag(n == name))));
@@ -15,7 +15,7 @@ fn spec(name: &str, rank: usize) -> Spec {
 
 pub(super) fn specialisations() -> Vec<Spec> {
     let copies = (1..=MAX_RANK).map(|rank| spec("COPY", rank));
-    ["FILL", "SELECT", "SELECT_ADD"].into_iter().map(|name| spec(name, 0)).chain(copies).collect()
+    ["FILL", "SELECT", "SELECT_ADD", "SHIFT"].into_iter().map(|name| spec(name, 0)).chain(copies).collect()
 }
 
 /// `len` times `value`.
@@ -75,6 +75,13 @@ pub(crate) fn index_select(x: &Array, rows: &[usize], width: usize) -> Array {
     let out = new(x.gpu(), rows.len() * width);
     let rows = Array::from_words(x.gpu(), &rows);
     each(spec("SELECT", 0), &[x, &rows], &out, 1, |p| p.sizes([width]));
+    out
+}
+
+/// Pictures of `[h, w, c]`, each mirrored and moved by its own row of `moves`, or `back`.
+pub(crate) fn shift2d(x: &Array, moves: &Array, sizes: [usize; 3], back: bool) -> Array {
+    let out = new(x.gpu(), x.len());
+    each(spec("SHIFT", 0), &[x, moves], &out, 1, |p| p.sizes(sizes).sizes([usize::from(back)]));
     out
 }
 

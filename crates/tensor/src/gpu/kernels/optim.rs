@@ -1,40 +1,68 @@
 //! Updates in place.
 
+use crate::cpu::optim::{Constants, Rule};
 use crate::gpu::{Array, Def, Dispatch, Params, Spec};
+use smallvec::SmallVec;
 
 /// Averages that one dispatch moves: two arrays each, of the eight that every adapter can bind.
 const AVERAGES: usize = 4;
 /// Parameters that one dispatch moves, where an adapter can bind as many arrays.
 const PARAMETERS: usize = 4;
 
-fn spec(name: &'static str, count: usize) -> Spec {
-    let mut spec = Spec::new("optim", "main", &["ADAM", "LERP"].map(|n| (n, Def::Flag(n == name))));
+/// The flags of the template.
+const FLAGS: [&str; 6] = ["ADAM", "DECOUPLED", "SGD", "RMSPROP", "MOMENTUM", "LERP"];
+
+fn spec(flags: &[&str], count: usize) -> Spec {
+    let mut spec = Spec::new("optim", "main", &FLAGS.map(|n| (n, Def::Flag(flags.contains(&n)))));
     spec.defs.push(("COUNT", Def::Number(count as u32)));
     spec
 }
 
-pub(super) fn specialisations() -> Vec<Spec> {
-    let parameters = (1..=PARAMETERS).map(|count| spec("ADAM", count));
-    (1..=AVERAGES).map(|count| spec("LERP", count)).chain(parameters).collect()
+/// One step of `count` parameters.
+fn update_spec(rule: &Rule, count: usize) -> Spec {
+    let flags: &[&str] = match *rule {
+        Rule::Adam { decoupled: false, .. } => &["ADAM"],
+        Rule::Adam { decoupled: true, .. } => &["ADAM", "DECOUPLED"],
+        Rule::Sgd { momentum, .. } if momentum == 0.0 => &["SGD"],
+        Rule::Sgd { .. } => &["SGD", "MOMENTUM"],
+        Rule::RmsProp { momentum, .. } if momentum == 0.0 => &["RMSPROP"],
+        Rule::RmsProp { .. } => &["RMSPROP", "MOMENTUM"],
+    };
+    let mut spec = spec(flags, count);
+    spec.defs.push(("ARRAYS", Def::Number(1 + rule.memory().len() as u32)));
+    spec
 }
 
-/// A parameter, its gradient and its two moments.
-pub(crate) type Slot<'a> = [&'a Array; 4];
+pub(super) fn specialisations() -> Vec<Spec> {
+    let adam = |decoupled| Rule::Adam { beta1: 0.0, beta2: 0.0, eps: 0.0, decoupled };
+    let sgd = |momentum| Rule::Sgd { momentum, nesterov: false };
+    let rms = |momentum| Rule::RmsProp { alpha: 0.0, eps: 0.0, momentum };
+    let rules = [adam(false), adam(true), sgd(0.0), sgd(0.5), rms(0.0), rms(0.5)];
+    let parameters = rules.iter().flat_map(|rule| (1..=PARAMETERS).map(|count| update_spec(rule, count)));
+    (1..=AVERAGES).map(|count| spec(&["LERP"], count)).chain(parameters).collect()
+}
 
-/// One Adam step of every parameter, unless the flag is set.
-pub(crate) fn adam(slots: &[Slot<'_>], flag: &Array, constants: [f32; 8]) {
-    // Four arrays each, and the flag.
-    let together = ((flag.gpu().bindings() - 1) / 4).clamp(1, PARAMETERS);
+/// A parameter's gradient, and what a step writes: the parameter and what the rule remembers of it.
+pub(crate) struct Slot<'a> {
+    pub grad: &'a Array,
+    pub outputs: SmallVec<[&'a Array; 3]>,
+}
+
+/// One step of every parameter, unless the flag is set.
+pub(crate) fn update(slots: &[Slot<'_>], flag: &Array, rule: &Rule, constants: Constants) {
+    // The gradient, the parameter and its memory, of each; and the flag.
+    let arrays = 2 + rule.memory().len();
+    let together = ((flag.gpu().bindings() - 1) / arrays).clamp(1, PARAMETERS);
     for some in slots.chunks(together) {
-        let counts: Vec<usize> = some.iter().map(|[value, ..]| value.len().div_ceil(4)).collect();
-        let inputs: Vec<&Array> = std::iter::once(flag).chain(some.iter().map(|[_, grad, ..]| *grad)).collect();
-        let outputs: Vec<&Array> = some.iter().flat_map(|[value, _, m, v]| [*value, *m, *v]).collect();
+        let counts: Vec<usize> = some.iter().map(|slot| slot.grad.len().div_ceil(4)).collect();
+        let inputs: Vec<&Array> = std::iter::once(flag).chain(some.iter().map(|slot| slot.grad)).collect();
+        let outputs: Vec<&Array> = some.iter().flat_map(|slot| slot.outputs.iter().copied()).collect();
         let largest = counts.iter().copied().max().unwrap_or(0) as u64;
         flag.gpu().run(&Dispatch {
-            spec: spec("ADAM", some.len()),
+            spec: update_spec(rule, some.len()),
             inputs: &inputs,
             outputs: &outputs,
-            work: counts.iter().sum::<usize>() as f64 * 80.0,
+            work: counts.iter().sum::<usize>() as f64 * 20.0 * arrays as f64,
             params: Params::new().floats(constants).sizes(counts),
             groups: largest.div_ceil(super::THREADS),
             depth: 1,
@@ -55,7 +83,7 @@ pub(crate) fn lerp(averages: &[Average<'_>]) {
             some.iter().zip(&counts).fold(Params::new(), |p, ((.., constants), count)| p.sizes([*count]).floats(*constants));
         let largest = counts.iter().copied().max().unwrap_or(0) as u64;
         some[0].0.gpu().run(&Dispatch {
-            spec: spec("LERP", some.len()),
+            spec: spec(&["LERP"], some.len()),
             inputs: &inputs,
             outputs: &outputs,
             params,

@@ -1,0 +1,117 @@
+//! Virtual batch normalisation (Salimans et al. 2016, section 3.5).
+
+use super::{Entry, gamma_and_beta};
+use crate::layout::Layout;
+use crate::mode::Pass;
+use crate::param::Param;
+use tensor::{Activation, Tensor, concat};
+
+/// γ · (x − mean) / √(variance + eps) + β over the last axis, `[N, F]` or `[N, H, W, C]`, by the statistics of a fixed reference batch of n
+/// rows and of each sample itself, as in openai/improved-gan: mean = n/(n+1) · the reference's + 1/(n+1) · its own, and so the mean of
+/// squares. The reference itself is normalised by its own statistics. The [`Network`](crate::Network) holds it, and runs it at the head of
+/// each batch: gradients flow through both.
+pub struct VirtualBatchNorm {
+    gamma: Param,
+    beta: Param,
+    eps: f32,
+    /// Known statistics of the reference, in a network for drawing alone, which runs no reference.
+    known: Option<Moments>,
+}
+
+/// Mean and variance of each channel, `[1, …, 1, C]`, over this many rows.
+struct Moments {
+    mean: Tensor,
+    variance: Tensor,
+    rows: usize,
+}
+
+impl VirtualBatchNorm {
+    /// γ = 1 and β = 0, `[C]` each.
+    pub fn new(channels: usize, eps: f32) -> Self {
+        let (gamma, beta) = (Param::new(Tensor::ones([channels])), Param::new(Tensor::zeros([channels])));
+        Self { gamma, beta, eps, known: None }
+    }
+
+    /// Whether the layer wants a reference at the head of the batch.
+    pub(crate) fn needs_reference(&self) -> bool {
+        self.known.is_none()
+    }
+
+    #[track_caller]
+    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
+        let (gamma, beta) = (self.gamma.leaf(pass.mode.track), self.beta.leaf(pass.mode.track));
+        let (means, variances) = moments_of_rows(x);
+        let head = if self.known.is_some() { 0 } else { pass.reference };
+        let found;
+        let reference = match &self.known {
+            Some(known) => known,
+            None => {
+                found = over(&means.narrow(0, 0, head), &variances.narrow(0, 0, head));
+                &found
+            }
+        };
+        let live = |t: &Tensor| t.narrow(0, head, t.shape()[0] - head);
+        let (mean, variance) = reference.blended(&live(&means), &live(&variances));
+        let all = |of_reference: &Tensor, of_live: &Tensor| {
+            let mut shape = of_reference.shape().to_vec();
+            shape[0] = head;
+            if head == 0 { of_live.clone() } else { concat(&[&of_reference.broadcast_to(&shape[..]), of_live], 0) }
+        };
+        let (mean, variance) = (all(&reference.mean, &mean), all(&reference.variance, &variance));
+        let scale = variance.add_scalar(self.eps).sqrt().recip().mul(&gamma);
+        x.sub(&mean).mul(&scale).bias_activation(&beta, activation)
+    }
+
+    /// The layer that remembers the statistics of this reference, for drawing alone.
+    pub(crate) fn knowing(&self, reference: &Tensor) -> Self {
+        let (means, variances) = moments_of_rows(reference);
+        let known = Some(over(&means, &variances));
+        Self { known, ..self.duplicate() }
+    }
+
+    pub(super) fn gamma(&self) -> &Param {
+        &self.gamma
+    }
+
+    pub(super) fn duplicate(&self) -> Self {
+        let known = self.known.as_ref().map(|m| Moments { mean: m.mean.clone(), variance: m.variance.clone(), rows: m.rows });
+        Self { gamma: self.gamma.duplicate(), beta: self.beta.duplicate(), eps: self.eps, known }
+    }
+
+    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
+        gamma_and_beta(&self.gamma, &self.beta, &Layout::plain(self.gamma.slot().read().shape()))
+    }
+}
+
+impl Moments {
+    /// Means and variances of samples with these of their own. The variance is n/(n+1) · the reference's + 1/(n+1) · its own
+    /// + n/(n+1)² · (difference of the means)²: the mean of squares less the square of the mean, without their cancellation.
+    fn blended(&self, means: &Tensor, variances: &Tensor) -> (Tensor, Tensor) {
+        let n = self.rows as f32;
+        let (old, new) = (n / (n + 1.0), 1.0 / (n + 1.0));
+        let between = means.sub(&self.mean).square().scale(old * new);
+        let blend = |reference: &Tensor, own: &Tensor| reference.scale(old).add(&own.scale(new));
+        (blend(&self.mean, means), blend(&self.variance, variances).add(&between))
+    }
+}
+
+/// Mean and variance of each channel of each sample, `[N, 1, 1, C]` or `[N, F]`.
+#[track_caller]
+fn moments_of_rows(x: &Tensor) -> (Tensor, Tensor) {
+    match x.shape().rank() {
+        2 => (x.clone(), x.scale(0.0)),
+        4 => {
+            let mean = x.mean(&[1, 2], true);
+            let variance = x.sub(&mean).square().mean(&[1, 2], true);
+            (mean, variance)
+        }
+        _ => panic!("VirtualBatchNorm: shape {:?} is neither [N, F] nor [N, H, W, C]", x.shape()),
+    }
+}
+
+/// The moments over all samples, from each one's own.
+fn over(means: &Tensor, variances: &Tensor) -> Moments {
+    let mean = means.mean(&[0], true);
+    let between = means.sub(&mean).square().mean(&[0], true);
+    Moments { variance: variances.mean(&[0], true).add(&between), mean, rows: means.shape()[0] }
+}

@@ -1,0 +1,238 @@
+//! The weight of a linear layer or a convolution: trained itself, or a function of what is trained.
+
+use super::orthogonal::orthogonal;
+use super::{Entry, Place};
+use crate::layout::Layout;
+use crate::mode::Pass;
+use crate::param::{Param, Slot};
+use tensor::Tensor;
+use tensor::rng::Philox;
+
+/// A weight whose outputs lie along its last axis, or, in a transposed convolution, along the one before.
+pub(crate) struct Weight {
+    param: Param,
+    form: Form,
+    transposed: bool,
+    layout: Layout,
+    inputs: Layout,
+    outputs: Layout,
+}
+
+/// What the weight W is made of; V is the trained tensor of its shape.
+enum Form {
+    /// W = V.
+    Plain,
+    /// W = V / σ, σ = uᵀVv, where V is a matrix from all that one output sums over, `v`, to the outputs, `u`.
+    Spectral { u: Slot, v: Slot },
+    /// W = g · V / ‖V‖ for each output.
+    Norm { g: Param },
+}
+
+/// PyTorch's `eps` of spectral norm, squared: it keeps a vector of zeros from being divided by zero.
+const EPS: f32 = 1e-24;
+/// Power iterations that a new spectral norm starts with: as many as PyTorch's `parametrizations.spectral_norm`.
+const FIRST_ITERATIONS: usize = 15;
+
+impl Weight {
+    /// A weight of zeros. `inputs` is the layout of what one output sums over, `outputs` that of a number per output.
+    pub(super) fn new(layout: Layout, inputs: Layout, outputs: Layout, transposed: bool) -> Self {
+        let param = Param::new(Tensor::zeros(layout.inner()));
+        Self { param, form: Form::Plain, transposed, layout, inputs, outputs }
+    }
+
+    /// Divided by its largest singular value (Miyato et al. 2018, algorithm 1).
+    ///
+    /// # Panics
+    /// When it is reparametrised already.
+    #[track_caller]
+    pub(super) fn with_spectral_norm(self) -> Self {
+        assert!(matches!(self.form, Form::Plain), "with_spectral_norm: the weight is reparametrised already");
+        let unit = |layout: &Layout| Slot::new(unit(&Tensor::ones(layout.inner())));
+        Self { form: Form::Spectral { u: unit(&self.outputs), v: unit(&self.inputs) }, ..self }
+    }
+
+    /// Split into length and direction (Salimans & Kingma 2016, equation 2).
+    ///
+    /// # Panics
+    /// When it is reparametrised already.
+    #[track_caller]
+    pub(super) fn with_weight_norm(self) -> Self {
+        assert!(matches!(self.form, Form::Plain), "with_weight_norm: the weight is reparametrised already");
+        let g = Param::new(self.lengths(&self.param.value()).reshape(self.outputs.inner()));
+        Self { form: Form::Norm { g }, ..self }
+    }
+
+    /// The trained tensor of the weight's shape.
+    pub(super) fn param(&self) -> &Param {
+        &self.param
+    }
+
+    /// The layout of a number per output.
+    pub(super) fn outputs(&self) -> &Layout {
+        &self.outputs
+    }
+
+    /// The weight for one forward pass. That of a training step is also one power iteration.
+    pub(super) fn leaf(&self, pass: Pass<'_>) -> Tensor {
+        if pass.trains() {
+            self.iterate();
+        }
+        let track = pass.mode.track;
+        let g = match &self.form {
+            Form::Norm { g } => Some(g.leaf(track)),
+            Form::Plain | Form::Spectral { .. } => None,
+        };
+        self.made_of(&self.param.leaf(track), g.as_ref())
+    }
+
+    /// The weight that the present numbers make, outside the graph.
+    pub(super) fn value(&self) -> Tensor {
+        let g = match &self.form {
+            Form::Norm { g } => Some(g.value()),
+            Form::Plain | Form::Spectral { .. } => None,
+        };
+        self.made_of(&self.param.value(), g.as_ref())
+    }
+
+    fn made_of(&self, value: &Tensor, g: Option<&Tensor>) -> Tensor {
+        match (&self.form, g) {
+            (Form::Spectral { u, v }, _) => {
+                let sigma = self.ahead(&self.matrices(value), &v.get()).mul(&u.get()).sum_all();
+                value.mul(&sigma.recip())
+            }
+            (Form::Norm { .. }, Some(g)) => value.mul(&self.per_output(g).div(&self.lengths(value))),
+            _ => value.clone(),
+        }
+    }
+
+    /// A number per output, shaped to be broadcast over the weight.
+    fn per_output(&self, values: &Tensor) -> Tensor {
+        if self.transposed { values.reshape([values.len(), 1]) } else { values.clone() }
+    }
+
+    /// The length of each output's vector, shaped to be broadcast over the weight.
+    fn lengths(&self, value: &Tensor) -> Tensor {
+        let rank = value.shape().rank();
+        let own = rank - 1 - usize::from(self.transposed);
+        let others: Vec<usize> = (0..rank).filter(|&axis| axis != own).collect();
+        value.square().sum(&others, true).sqrt()
+    }
+
+    /// The weight as `[taps, in, out]`, or transposed as `[taps, out, in]`.
+    fn matrices(&self, value: &Tensor) -> Tensor {
+        let s = value.shape();
+        let columns = s[s.rank() - 1];
+        let rows = if self.transposed { s[s.rank() - 2] } else { value.len() / columns };
+        value.reshape([value.len() / (rows * columns), rows, columns])
+    }
+
+    /// Vv, a number per output.
+    fn ahead(&self, matrices: &Tensor, v: &Tensor) -> Tensor {
+        let taps = matrices.shape()[0];
+        let v = v.reshape([taps, v.len() / taps, 1]);
+        let parts = matrices.matmul(&v, !self.transposed, false);
+        parts.sum(&[0], false).reshape(self.outputs.inner())
+    }
+
+    /// Vᵀu, a number per input.
+    fn back(&self, matrices: &Tensor, u: &Tensor) -> Tensor {
+        let u = u.reshape([1, u.len(), 1]).broadcast_to([matrices.shape()[0], u.len(), 1]);
+        matrices.matmul(&u, self.transposed, false).reshape(self.inputs.inner())
+    }
+
+    fn iterate(&self) {
+        let Form::Spectral { u, v } = &self.form else { return };
+        let matrices = self.matrices(&self.param.value());
+        v.set(unit(&self.back(&matrices, &u.get())));
+        u.set(unit(&self.ahead(&matrices, &v.get())));
+    }
+
+    /// Draws the weight from N(0, std²).
+    pub(crate) fn initialise(&self, std: f32, rng: &mut Philox) {
+        self.param.set(rng.normal(self.layout.inner(), 0.0, std));
+        self.settle(rng);
+    }
+
+    /// Draws the weight as a matrix `[out, rest]` whose rows, or columns where they are fewer, are orthogonal and of length `gain`
+    /// (Saxe et al. 2014).
+    pub(crate) fn initialise_orthogonal(&self, gain: f32, rng: &mut Philox) {
+        let len: usize = self.layout.inner().iter().product();
+        let outputs: usize = self.outputs.inner().iter().product();
+        let rest = len / outputs;
+        let matrix = orthogonal(outputs, rest, gain, rng);
+        let value = if self.transposed {
+            let inputs = self.layout.inner()[self.layout.inner().len() - 1];
+            Tensor::from_slice(&matrix, [outputs, rest / inputs, inputs]).permute(&[1, 0, 2])
+        } else {
+            Tensor::from_slice(&matrix, [outputs, rest]).transpose()
+        };
+        self.param.set(value.reshape(self.layout.inner()));
+        self.settle(rng);
+    }
+
+    /// Makes the other numbers fit a new V: g so that W = V, u and v near V's first singular vectors.
+    fn settle(&self, rng: &mut Philox) {
+        match &self.form {
+            Form::Plain => {}
+            Form::Norm { g } => g.set(self.lengths(&self.param.value()).reshape(self.outputs.inner())),
+            Form::Spectral { u, .. } => {
+                u.set(unit(&rng.normal(self.outputs.inner(), 0.0, 1.0)));
+                (0..FIRST_ITERATIONS).for_each(|_| self.iterate());
+            }
+        }
+    }
+
+    /// Under weight norm, changes g and the bias so that each output of `results`, which this layer gave, has mean 0 and variance 1
+    /// (Salimans & Kingma 2016, equation 6).
+    pub(super) fn adapt(&self, bias: Option<&Param>, results: impl FnOnce() -> Tensor) {
+        let Form::Norm { g } = &self.form else { return };
+        let results = results();
+        let axes: Vec<usize> = (0..results.shape().rank() - 1).collect();
+        let mean = results.mean(&axes, true);
+        let variance = results.sub(&mean).square().mean(&axes, false);
+        // 1e-10 as in the authors' code: an output that never changes stays finite.
+        let scale = variance.add_scalar(1e-10).sqrt().recip().reshape(self.outputs.inner());
+        g.set(g.value().mul(&scale));
+        if let Some(bias) = bias {
+            bias.set(bias.value().sub(&mean.reshape(self.outputs.inner())).mul(&scale));
+        }
+    }
+
+    /// A plain weight with these values.
+    fn plain(&self, value: Tensor) -> Self {
+        let [layout, inputs, outputs] = [&self.layout, &self.inputs, &self.outputs].map(Layout::clone);
+        Self { param: Param::new(value), form: Form::Plain, transposed: self.transposed, layout, inputs, outputs }
+    }
+
+    /// A plain weight of the same values, for drawing alone.
+    pub(super) fn duplicate(&self) -> Self {
+        self.plain(self.value())
+    }
+
+    /// A plain weight whose results are this one's, times `scale` (`[out]`).
+    pub(super) fn scaled(&self, scale: &Tensor) -> Self {
+        self.plain(self.value().mul(&self.per_output(scale)))
+    }
+
+    /// What belongs to the weight, under PyTorch's names for a tensor `name`.
+    pub(super) fn entries(&self, name: &str) -> Vec<Entry<'_>> {
+        let entry =
+            |suffix: &str, layout: &Layout, place| Entry { name: format!("{name}{suffix}"), layout: layout.clone(), place };
+        let own = |suffix| entry(suffix, &self.layout, Place::Param(&self.param));
+        match &self.form {
+            Form::Plain => vec![own("")],
+            Form::Spectral { u, v } => {
+                vec![own("_orig"), entry("_u", &self.outputs, Place::Copied(u)), entry("_v", &self.inputs, Place::Copied(v))]
+            }
+            Form::Norm { g } => {
+                let mut axes = vec![1; self.layout.outer().len()];
+                axes[usize::from(self.transposed)] = self.outputs.inner().iter().product();
+                vec![entry("_g", &self.outputs.clone().seen_as(&axes), Place::Param(g)), own("_v")]
+            }
+        }
+    }
+}
+
+fn unit(x: &Tensor) -> Tensor {
+    x.mul(&x.square().sum_all().add_scalar(EPS).sqrt().recip())
+}

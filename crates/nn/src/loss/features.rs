@@ -1,0 +1,34 @@
+//! Matching what a discriminator sees.
+
+use serde::{Deserialize, Serialize};
+use tensor::Tensor;
+
+/// How far apart two means are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norm {
+    /// The mean of the absolute differences, as in the code for CIFAR-10 and SVHN.
+    L1,
+    /// The sum of the squared differences, as in the paper.
+    L2,
+}
+
+/// The generator's loss of Salimans et al. 2016, section 3.1: ‖E f(x) − E f(G(z))‖², where f is what a layer of the discriminator makes of
+/// an image and E the mean over the batch, summed over the layers given. Each pair of features is `[N, …]`, alike but for N. Real features
+/// are constants.
+///
+/// # Panics
+/// Without layers, or when real and generated features differ in number or shape.
+#[track_caller]
+pub fn feature_matching(real_features: &[Tensor], fake_features: &[Tensor], norm: Norm) -> Tensor {
+    assert_eq!(real_features.len(), fake_features.len(), "feature_matching: layers of real and of generated images");
+    let distances = real_features.iter().zip(fake_features).map(|(real, fake)| {
+        assert_eq!(real.shape()[1..], fake.shape()[1..], "feature_matching: features of another layer");
+        let difference = fake.mean(&[0], false).sub(&real.detach().mean(&[0], false));
+        match norm {
+            Norm::L1 => difference.abs().mean_all(),
+            Norm::L2 => difference.square().sum_all(),
+        }
+    });
+    distances.reduce(|a, b| a.add(&b)).unwrap_or_else(|| panic!("feature_matching: no layers"))
+}

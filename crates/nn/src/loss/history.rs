@@ -1,0 +1,103 @@
+//! Historical averaging.
+
+use crate::error::NnError;
+use crate::layers::Place;
+use crate::layout::Layout;
+use crate::network::Network;
+use crate::state::{Expected, Loaded, StateDict, StateValue, read};
+use tensor::autograd::Gradients;
+use tensor::{Average, Tensor};
+
+/// The term ‖θ − (1/t) Σ θ[i]‖² of each player's cost (Salimans et al. 2016, section 3.3) for the parameters of one network: it pulls them
+/// towards the mean of all values they have had. Its gradient is 2(θ − mean), the past being constant.
+pub struct HistoricalAverage {
+    count: u64,
+    means: Vec<Mean>,
+}
+
+struct Mean {
+    name: String,
+    layout: Layout,
+    value: Tensor,
+}
+
+impl HistoricalAverage {
+    /// A history of the parameters of `net` without any values yet.
+    pub fn new(net: &Network) -> Self {
+        let means = net
+            .entries()
+            .filter_map(|(name, entry)| match entry.place {
+                Place::Param(param) => Some(Mean { name, layout: entry.layout, value: param.value() }),
+                Place::Buffer(_) | Place::Copied(_) | Place::Count(_) => None,
+            })
+            .collect();
+        Self { count: 0, means }
+    }
+
+    /// Adds `weight` times the gradient of the term to `grads`; nothing before the first [`update`](Self::update).
+    ///
+    /// # Panics
+    /// When `net` has not the parameters that this history was made for.
+    #[track_caller]
+    pub fn add_gradients(&self, net: &Network, grads: &mut Gradients, weight: f64) {
+        self.require(net);
+        if self.count == 0 {
+            return;
+        }
+        let pull = |mean: &Mean, value: Tensor| value.sub(&mean.value).scale(2.0 * weight as f32);
+        grads.accumulate(net.params().iter().zip(&self.means).map(|((_, p), mean)| (p.key(), pull(mean, p.value()))).collect());
+    }
+
+    /// Takes the present values of `net` into the mean.
+    ///
+    /// # Panics
+    /// As [`add_gradients`](Self::add_gradients).
+    #[track_caller]
+    pub fn update(&mut self, net: &Network) {
+        self.require(net);
+        self.count += 1;
+        let keep = (1.0 - 1.0 / self.count as f64) as f32;
+        let values: Vec<Tensor> = net.params().iter().map(|(_, param)| param.value()).collect();
+        let moved = self.means.iter_mut().zip(&values);
+        tensor::lerp(
+            &mut moved.map(|(m, value)| Average { average: &mut m.value, value, keep, factor: 1.0 }).collect::<Vec<_>>(),
+        );
+    }
+
+    #[track_caller]
+    fn require(&self, net: &Network) {
+        let params = net.params();
+        let same = params.len() == self.means.len() && params.iter().zip(&self.means).all(|((name, _), own)| *name == own.name);
+        assert!(same, "HistoricalAverage: made for another network");
+    }
+
+    /// The whole state: `<param>.mean` in the layout of the parameter, and `count`.
+    pub fn state(&self) -> StateDict {
+        let mut state: StateDict =
+            self.means.iter().map(|m| (format!("{}.mean", m.name), StateValue::of(&m.layout, &m.value))).collect();
+        state.insert("count".into(), StateValue::count(i64::try_from(self.count).unwrap_or(i64::MAX)));
+        state
+    }
+
+    /// Takes over the state of a history of the same network.
+    ///
+    /// # Errors
+    /// As [`Network::load_state_dict`]; nothing is changed then.
+    pub fn load_state(&mut self, state: &StateDict) -> Result<(), NnError> {
+        let mut expected: Vec<(String, Expected)> = vec![("count".into(), Expected::Count)];
+        expected.extend(self.means.iter().map(|m| (format!("{}.mean", m.name), Expected::F32(m.layout.clone()))));
+        let mut loaded = read(&expected, state)?.into_iter();
+        if let Some(Loaded::Count(count)) = loaded.next() {
+            self.count = u64::try_from(count).map_err(|_| NnError::BadTensor {
+                name: "count".into(),
+                problem: format!("is {count}, not a number of values"),
+            })?;
+        }
+        for (own, value) in self.means.iter_mut().zip(loaded) {
+            if let Loaded::F32(value) = value {
+                own.value = value.to_device(&own.value.device());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! What the discriminator is told about real and generated images.
+
+use serde::{Deserialize, Serialize};
+use tensor::rng::{Distribution, Philox};
+use tensor::{Device, Tensor};
+
+/// Targets for D, drawn anew for every batch; G's step never sees them. The default is 1 for real and 0 for generated images.
+///
+/// One-sided smoothing (Salimans et al. 2016, section 3.4) is `real: [0.9, 0.9]`.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Labels {
+    /// The range of targets of real images, within [0, 1].
+    pub real: [f64; 2],
+    /// The range of targets of generated images, within [0, 1].
+    pub fake: [f64; 2],
+    /// The probability with which an image gets a target of the other kind, in [0, 1).
+    pub flip: f64,
+    /// Exchanges the two kinds altogether: D calls generated images real, and G's loss is
+    /// [`Objective::swapped_generator`](super::Objective::swapped_generator).
+    pub swap: bool,
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self { real: [1.0; 2], fake: [0.0; 2], flip: 0.0, swap: false }
+    }
+}
+
+impl Labels {
+    /// Soft labels on both sides as practitioners draw them (Chintala et al. 2016, "How to train a GAN?"): 0.9 to 1 and 0 to 0.1, with 5 % flipped.
+    pub const NOISY: Self = Self { real: [0.9, 1.0], fake: [0.0, 0.1], flip: 0.05, swap: false };
+
+    /// Targets of `n` real and of `n` generated images, `[n]` each, on `device`; `None` where all are exactly 1 and 0.
+    pub fn draw(&self, rng: &mut Philox, n: usize, device: &Device) -> (Option<Tensor>, Option<Tensor>) {
+        let (real, fake) = if self.swap { (self.fake, self.real) } else { (self.real, self.fake) };
+        let mut side = |own: [f64; 2], other: [f64; 2], plain: f64| {
+            let certain = own == [plain; 2] && self.flip == 0.0;
+            (!certain).then(|| {
+                let targets = range(rng, own, n, device);
+                if self.flip == 0.0 {
+                    return targets;
+                }
+                let flipped = rng.draw(device, [n], Distribution::Bernoulli { keep: self.flip as f32, value: 1.0 });
+                targets.add(&flipped.mul(&range(rng, other, n, device).sub(&targets)))
+            })
+        };
+        (side(real, fake, 1.0), side(fake, real, 0.0))
+    }
+}
+
+fn range(rng: &mut Philox, [low, high]: [f64; 2], n: usize, device: &Device) -> Tensor {
+    if low == high {
+        return Tensor::full_on(device, [n], low as f32);
+    }
+    rng.draw(device, [n], Distribution::Uniform { low: low as f32, high: high as f32 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(labels: Labels, n: usize) -> [Vec<f32>; 2] {
+        let (real, fake) = labels.draw(&mut Philox::new(1, 2), n, &Device::Cpu);
+        [real, fake].map(|t| t.map_or_else(Vec::new, |t| t.to_vec()))
+    }
+
+    #[test]
+    fn certain_labels_are_not_drawn() {
+        let mut rng = Philox::new(1, 2);
+        let before = rng.clone();
+        let (real, fake) = Labels::default().draw(&mut rng, 8, &Device::Cpu);
+        assert!(real.is_none() && fake.is_none() && rng == before);
+        let [real, fake] = drawn(Labels { real: [0.9; 2], ..Labels::default() }, 3);
+        assert_eq!((real, fake), (vec![0.9; 3], vec![]));
+        let [real, fake] = drawn(Labels { swap: true, ..Labels::default() }, 2);
+        assert_eq!((real, fake), (vec![0.0; 2], vec![1.0; 2]));
+    }
+
+    #[test]
+    fn ranges_and_flips_are_as_asked() {
+        let n = 20_000;
+        let [real, fake] = drawn(Labels::NOISY, n);
+        let share = |t: &[f32], low: f32, high: f32| t.iter().filter(|&&t| (low..=high).contains(&t)).count() as f64 / n as f64;
+        for (kept, flipped) in
+            [(share(&real, 0.9, 1.0), share(&real, 0.0, 0.1)), (share(&fake, 0.0, 0.1), share(&fake, 0.9, 1.0))]
+        {
+            assert!((kept + flipped - 1.0).abs() < 1e-9 && (flipped - 0.05).abs() < 0.005, "{kept} {flipped}");
+        }
+        let mean = real.iter().filter(|&&t| t > 0.5).sum::<f32>() / (share(&real, 0.9, 1.0) * n as f64) as f32;
+        assert!((mean - 0.95).abs() < 0.002, "{mean}");
+        assert_ne!(real[..100], fake[..100]);
+    }
+}

@@ -1,0 +1,169 @@
+//! The game that the two networks play.
+
+use serde::{Deserialize, Serialize};
+use tensor::Tensor;
+
+/// What discriminator D and generator G minimise, as functions of D's logits x (its last layer without a sigmoid), of any shape. Each
+/// loss is a scalar, a mean over the batch; the discriminator minimises [`real`](Self::real) + [`fake`](Self::fake).
+///
+/// Targets t are what D should say of each picture, in [0, 1], in the shape of the logits or broadcast to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// Goodfellow et al. 2014, equation 1: D minimises −t·log σ(x) − (1 − t)·log(1 − σ(x)), G the mean of log(1 − σ(x)), whose gradient
+    /// vanishes where D is sure.
+    Minimax,
+    /// The same for D; G minimises the mean of −log σ(x) (the second form of section 3 of that paper).
+    NonSaturating,
+    /// Mao et al. 2017, equation 2, with a = 0 and b = c = 1: D minimises ½(x − t)², G ½(x − 1)².
+    LeastSquares,
+    /// Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17: D minimises max(0, 1 − x) on real and max(0, 1 + x) on generated images,
+    /// G −x.
+    Hinge,
+    /// Arjovsky et al. 2017, equation 2: D, called the critic, minimises −x on real and x on generated images, G −x. D must be kept
+    /// Lipschitz, by clipping its weights or by a gradient penalty.
+    Wasserstein,
+}
+
+impl Objective {
+    /// Whether D's losses take targets: cross-entropies and squares do, margins and differences do not.
+    pub fn takes_targets(self) -> bool {
+        matches!(self, Self::Minimax | Self::NonSaturating | Self::LeastSquares)
+    }
+
+    /// D's loss on real images. Without targets they are 1.
+    ///
+    /// # Panics
+    /// When there are targets and this objective does not [take](Self::takes_targets) them, or they do not broadcast to the logits.
+    #[track_caller]
+    pub fn real(self, logits: &Tensor, target: Option<&Tensor>) -> Tensor {
+        self.discriminator(logits, 1.0, target, 0.0)
+    }
+
+    /// D's loss on generated images. Without targets they are 0.
+    ///
+    /// # Panics
+    /// As [`real`](Self::real).
+    #[track_caller]
+    pub fn fake(self, logits: &Tensor, target: Option<&Tensor>) -> Tensor {
+        self.discriminator(logits, 0.0, target, 0.0)
+    }
+
+    /// G's loss on D's logits of its images.
+    pub fn generator(self, fake_logits: &Tensor) -> Tensor {
+        match self {
+            Self::Minimax => self.fake(fake_logits, None).neg(),
+            Self::NonSaturating | Self::LeastSquares => self.real(fake_logits, None),
+            Self::Hinge | Self::Wasserstein => fake_logits.mean_all().neg(),
+        }
+    }
+
+    /// G's loss where D is taught to call generated images 1 and real ones 0.
+    ///
+    /// # Panics
+    /// When this objective does not [take](Self::takes_targets) targets: then there is nothing to swap.
+    #[track_caller]
+    pub fn swapped_generator(self, fake_logits: &Tensor) -> Tensor {
+        assert!(self.takes_targets(), "swapped_generator: {self:?} has no targets to swap");
+        match self {
+            Self::Minimax => self.real(fake_logits, None).neg(),
+            _ => self.fake(fake_logits, None),
+        }
+    }
+
+    /// D's losses on real and on generated images in the relativistic average form (Jolicoeur-Martineau 2019, algorithm 2): of each
+    /// logit the mean of the other kind is taken first. Least squares then asks for 1 and −1 as its appendix does (a target t for 2t − 1), with
+    /// [`LeastSquares`](Self::LeastSquares)'s factor ½. Wasserstein is relativistic as it is: this doubles it.
+    ///
+    /// # Panics
+    /// As [`real`](Self::real).
+    #[track_caller]
+    pub fn relativistic_discriminator(
+        self,
+        real: &Tensor,
+        fake: &Tensor,
+        targets: (Option<&Tensor>, Option<&Tensor>),
+    ) -> (Tensor, Tensor) {
+        let (real, fake) = relative(real, fake);
+        (self.discriminator(&real, 1.0, targets.0, -1.0), self.discriminator(&fake, 0.0, targets.1, -1.0))
+    }
+
+    /// G's loss in the relativistic average form: D's with real and generated images exchanged, for [`Minimax`](Self::Minimax) D's
+    /// negated. The logits of real images carry no gradient of their own to G, but their comparison with the mean of the generated ones does.
+    pub fn relativistic_generator(self, real: &Tensor, fake: &Tensor) -> Tensor {
+        let (real, fake) = relative(real, fake);
+        match self {
+            Self::Minimax => self.discriminator(&real, 1.0, None, -1.0).add(&self.discriminator(&fake, 0.0, None, -1.0)).neg(),
+            _ => self.discriminator(&fake, 1.0, None, -1.0).add(&self.discriminator(&real, 0.0, None, -1.0)),
+        }
+    }
+
+    /// D's loss on images that `label` calls real (1) or generated (0) where there are no targets. Least squares asks for
+    /// `low` + (1 − `low`)·t.
+    #[track_caller]
+    fn discriminator(self, logits: &Tensor, label: f32, target: Option<&Tensor>, low: f32) -> Tensor {
+        if let Some(t) = target {
+            assert!(self.takes_targets(), "{self:?} takes no targets");
+            let (x, t) = (logits.shape(), t.shape());
+            assert_eq!(x.broadcast(t), Some(*x), "{self:?}: targets {t:?} do not broadcast to the logits {x:?}");
+        }
+        let sign = 1.0 - 2.0 * label;
+        match (self, target) {
+            (Self::Minimax | Self::NonSaturating, Some(t)) => logits.bce_with_logits(t),
+            (Self::Minimax | Self::NonSaturating, None) => logits.bce_with_logits(&Tensor::full_on(&logits.device(), [], label)),
+            (Self::LeastSquares, target) => {
+                let off = match target {
+                    Some(t) => logits.sub(&t.scale(1.0 - low).add_scalar(low)),
+                    None => logits.add_scalar(-(low + (1.0 - low) * label)),
+                };
+                off.square().mean_all().scale(0.5)
+            }
+            (Self::Hinge, _) => logits.scale(sign).add_scalar(1.0).relu().mean_all(),
+            (Self::Wasserstein, _) => logits.mean_all().scale(sign),
+        }
+    }
+}
+
+/// Of each logit, the mean of the other kind is taken.
+#[track_caller]
+fn relative(real: &Tensor, fake: &Tensor) -> (Tensor, Tensor) {
+    (real.sub(&fake.mean_all()), fake.sub(&real.mean_all()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cross_entropies_do_not_overflow() {
+        let loss = Objective::NonSaturating;
+        let logits = Tensor::from_slice(&[-2.0, 0.0, 3.0, 200.0], [4]).leaf();
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+        let xs = [-2.0, 0.0, 3.0, 200.0];
+        for (loss, sign) in [(loss.real(&logits, None), -1.0), (loss.fake(&logits, None), 1.0), (loss.generator(&logits), -1.0)] {
+            let expected = xs.iter().map(|x| softplus(sign * x)).sum::<f64>() / 4.0;
+            assert!((f64::from(loss.item()) - expected).abs() < 1e-5 * expected, "{} {expected}", loss.item());
+            let gradients = loss.backward();
+            let gradient = gradients.of(&logits).map(Tensor::to_vec).unwrap_or_default();
+            assert_eq!(gradient.len(), 4);
+            for (g, x) in gradient.iter().zip(xs) {
+                let expected = sign * sigmoid(sign * x) / 4.0;
+                assert!((f64::from(*g) - expected).abs() < 1e-6, "{g} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "Hinge takes no targets")]
+    fn margins_have_no_targets() {
+        let x = Tensor::zeros([2]);
+        let _ = Objective::Hinge.real(&x, Some(&x));
+    }
+
+    #[test]
+    #[should_panic(expected = "targets [2] do not broadcast to the logits [2, 1]")]
+    fn targets_do_not_widen_the_logits() {
+        let _ = Objective::LeastSquares.real(&Tensor::zeros([2, 1]), Some(&Tensor::zeros([2])));
+    }
+}

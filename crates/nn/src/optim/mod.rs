@@ -1,0 +1,10 @@
+//! How parameters move along their gradients.
+
+mod clip;
+mod optimizer;
+mod schedule;
+
+pub use clip::{clip_gradients, clip_weights};
+pub use optimizer::{Optimizer, OptimizerOptions};
+pub use schedule::Schedule;
+pub use tensor::Rule;
