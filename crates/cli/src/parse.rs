@@ -1,6 +1,7 @@
 //! Values of flags: what each may be. clap reports what is refused here, with exit code 2.
 
 use nn::recipe::{halvings, nearest_sizes};
+use std::num::NonZeroU32;
 
 /// `N` or `HxW`, a size that the networks can make.
 pub fn image_size(text: &str) -> Result<[usize; 2], String> {
@@ -114,6 +115,13 @@ pub fn channels(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Pictures to shuffle among: with fewer than are read together, batches would be what lies side by side.
+pub fn shuffle_buffer(text: &str) -> Result<NonZeroU32, String> {
+    let buffer = text.parse().ok().filter(|buffer: &NonZeroU32| buffer.get() >= data::SHARD);
+    let what = "so many are read together; a few thousand mix well";
+    buffer.ok_or_else(|| format!("must be a whole number from {} to {}: {what}", data::SHARD, u32::MAX))
+}
+
 /// A seed. Run files keep it as a signed 64-bit number.
 pub fn seed(text: &str) -> Result<u64, String> {
     let seed: Option<i64> = text.parse().ok().filter(|seed| *seed >= 0);
@@ -173,10 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn colours_channels_and_seeds() {
+    fn colours_channels_buffers_and_seeds() {
         assert_eq!([colour("#ff8000"), colour("grey")], [Ok([255, 128, 0]), Ok([128; 3])]);
         assert!(["fff", "gggggg", "+12345", "ffffff0"].iter().all(|bad| colour(bad).is_err()));
         assert!(["0", "2", "5", "rgb"].iter().all(|bad| channels(bad).is_err()));
+        assert_eq!(shuffle_buffer("256").map(NonZeroU32::get), Ok(256));
+        assert!(["0", "255", "-1", "4294967296", "all"].iter().all(|bad| shuffle_buffer(bad).is_err()));
         assert_eq!(seed("9223372036854775807"), Ok(u64::MAX / 2));
         assert!(["-1", "9223372036854775808", "x"].iter().all(|bad| seed(bad).is_err()));
     }

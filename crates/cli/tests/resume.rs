@@ -153,6 +153,7 @@ fn what_cannot_change_is_refused_by_name() {
         (&["--seed", "1"], &["--seed 1"]),
         (&["--ema", "0.9"], &["--ema 0.9"]),
         (&["--recipe", "paper"], &["--recipe paper", "torch"]),
+        (&["--shuffle-buffer", "300"], &["--shuffle-buffer 300", "none"]),
         (&["--keep", "9"], &["--keep 9", "3"]),
         (&["--out", "other"], &["run", "other"]),
     ];

@@ -1,10 +1,18 @@
 //! Where training stands in the data, and the order of each epoch.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
 
 /// Philox streams of the shuffles are numbered from here (the bytes `data`), clear of other uses of the same seed.
 const SHUFFLE_STREAM: u64 = 0x6461_7461_0000_0000;
+/// The same for the order of shards (`shrd`).
+const SHARD_STREAM: u64 = 0x7368_7264_0000_0000;
+
+/// Consecutive images that are read together where a shuffle buffer is used: 3 MiB of packed 64×64×3, some 25 MiB of photographs,
+/// which makes the seek between two of them negligible on any disk.
+pub const SHARD: u32 = 256;
 
 /// The position of the next batch: all that must be saved for a resumed run to see the same images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -16,13 +24,22 @@ pub struct Cursor {
     pub epoch: u64,
     /// The next batch within the epoch, counted from 0.
     pub batch: u64,
+    /// Images shuffled together: see [`order`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<NonZeroU32>,
 }
 
 impl Cursor {
     /// The start of the first epoch.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, epoch: 0, batch: 0 }
+        Self { seed, epoch: 0, batch: 0, buffer: None }
+    }
+
+    /// The same place under a shuffle buffer of so many images.
+    #[must_use]
+    pub fn with_buffer(self, buffer: Option<NonZeroU32>) -> Self {
+        Self { buffer, ..self }
     }
 
     /// The position `batches` further on, where an epoch has `per_epoch` batches.
@@ -33,16 +50,38 @@ impl Cursor {
     }
 }
 
-/// The order of `len` images in an epoch: a uniform permutation (Fisher–Yates on Philox), a function of `seed` and
-/// `epoch` only.
+/// The order of `len` images in the cursor's epoch: a function of its `seed`, `epoch` and `buffer` only.
+///
+/// Without a buffer it is a [`permutation`]. With one, shards of [`SHARD`] consecutive images come in random order, and each window of
+/// `buffer` images of that sequence is permuted uniformly: whoever reads window after window, each in ascending order, reads shard after
+/// shard. A window holds images of at most ⌈`buffer` / [`SHARD`]⌉ + 1 shards, and perhaps of the last one, which may be short.
+#[must_use]
+pub fn order(cursor: Cursor, len: u32) -> Vec<u32> {
+    let Cursor { seed, epoch, buffer, .. } = cursor;
+    let Some(buffer) = buffer else { return permutation(seed, epoch, len) };
+    let mut shards: Vec<u32> = (0..len.div_ceil(SHARD)).collect();
+    shuffle(&mut shards, &mut Philox::new(seed, SHARD_STREAM.wrapping_add(epoch)));
+    let images = |shard: u32| shard * SHARD..(shard * SHARD).saturating_add(SHARD).min(len);
+    let mut order: Vec<u32> = shards.into_iter().flat_map(images).collect();
+    let mut random = Philox::new(seed, SHUFFLE_STREAM.wrapping_add(epoch));
+    order.chunks_mut(buffer.get() as usize).for_each(|window| shuffle(window, &mut random));
+    order
+}
+
+/// A uniform permutation of `len` images, a function of `seed` and `epoch` only.
 #[must_use]
 pub fn permutation(seed: u64, epoch: u64, len: u32) -> Vec<u32> {
-    let mut random = Philox::new(seed, SHUFFLE_STREAM.wrapping_add(epoch));
     let mut order: Vec<u32> = (0..len).collect();
-    for last in (1..len).rev() {
-        order.swap(last as usize, random.below(last + 1) as usize);
-    }
+    shuffle(&mut order, &mut Philox::new(seed, SHUFFLE_STREAM.wrapping_add(epoch)));
     order
+}
+
+/// Fisher–Yates.
+fn shuffle(items: &mut [u32], random: &mut Philox) {
+    for last in (1..items.len()).rev() {
+        // At most as many items as there are 32-bit numbers.
+        items.swap(last, random.below(last as u32 + 1) as usize);
+    }
 }
 
 #[cfg(test)]
@@ -74,10 +113,45 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_shuffles_within_windows_of_whole_shards() {
+        let len = 20 * SHARD + 77;
+        let cursor = Cursor::new(7).with_buffer(NonZeroU32::new(1000));
+        let first = order(cursor, len);
+        let mut sorted = first.clone();
+        sorted.sort_unstable();
+        assert!(sorted.iter().copied().eq(0..len));
+        let shards = |window: &[u32]| window.iter().map(|index| index / SHARD).collect::<std::collections::BTreeSet<_>>();
+        let mut met = std::collections::HashMap::<u32, Vec<usize>>::new();
+        for (k, window) in first.chunks(1000).enumerate() {
+            let found = shards(window);
+            let whole = found.iter().filter(|&&shard| shard < 20).count();
+            assert!(whole <= 5, "window {k} has pictures of {whole} shards");
+            found.into_iter().for_each(|shard| met.entry(shard).or_default().push(k));
+            // Neither in the order of the files nor shard by shard.
+            assert!(window.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count() < 30);
+        }
+        // A shard lies in one window or in two neighbours.
+        assert!(met.values().all(|windows| windows.len() == 1 || (windows.len() == 2 && windows[0] + 1 == windows[1])));
+        assert_eq!(first, order(Cursor { batch: 3, ..cursor }, len));
+        assert_ne!(first, order(Cursor { epoch: 1, ..cursor }, len));
+        assert_ne!(shards(&first[..1000]), shards(&order(Cursor { epoch: 1, ..cursor }, len)[..1000]), "the shards' order stays");
+        assert_ne!(first, order(Cursor { seed: 8, ..cursor }, len));
+        assert!(order(cursor, 0).is_empty());
+    }
+
+    #[test]
+    fn a_window_of_one_picture_reads_shards_as_they_are() {
+        let order = order(Cursor::new(1).with_buffer(NonZeroU32::new(1)), 3 * SHARD);
+        for shard in order.chunks(SHARD as usize) {
+            assert!(shard.iter().copied().eq(shard[0]..shard[0] + SHARD));
+        }
+    }
+
+    #[test]
     fn cursors_wrap_at_the_end_of_an_epoch() {
-        let cursor = Cursor { seed: 1, epoch: 2, batch: 8 };
-        assert_eq!(cursor.advanced(1, 10), Cursor { seed: 1, epoch: 2, batch: 9 });
-        assert_eq!(cursor.advanced(2, 10), Cursor { seed: 1, epoch: 3, batch: 0 });
-        assert_eq!(cursor.advanced(25, 10), Cursor { seed: 1, epoch: 5, batch: 3 });
+        let at = |epoch, batch| Cursor { epoch, batch, ..Cursor::new(1).with_buffer(NonZeroU32::new(9)) };
+        assert_eq!(at(2, 8).advanced(1, 10), at(2, 9));
+        assert_eq!(at(2, 8).advanced(2, 10), at(3, 0));
+        assert_eq!(at(2, 8).advanced(25, 10), at(5, 3));
     }
 }

@@ -223,6 +223,12 @@ impl Dataset {
         }
     }
 
+    /// Has the system read these images, and returns when it has; nothing where they are in memory.
+    pub(crate) fn read_ahead(&self, indices: &[u32]) {
+        self.will_need(indices);
+        indices.iter().for_each(|&index| self.source.read_ahead(self.source_index(index as usize)));
+    }
+
     fn note_failure(&self, index: usize, reason: &str) -> Result<(), DataError> {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(place) = failed.binary_search(&index) {

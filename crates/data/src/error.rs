@@ -232,6 +232,14 @@ impl DataError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdxProblem {
+    /// A gzipped file that is too long to be unpacked into memory.
+    #[error("it unpacks to {bytes} bytes, more than {limit}: gunzip it, since a plain file is read from where it lies")]
+    TooLong {
+        /// Its elements.
+        bytes: u64,
+        /// The most there may be.
+        limit: u64,
+    },
     /// The first four bytes are not an idx magic number.
     #[error("it starts with {0:02x?}, where an idx file of bytes starts with [00, 00, 08, dimensions]")]
     Magic([u8; 4]),

@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn about_half_are_mirrored_and_others_in_each_epoch_and_seed() {
         let draw = |seed, epoch| -> Vec<bool> {
-            let cursor = Cursor { seed, epoch, batch: 7 };
+            let cursor = Cursor { epoch, batch: 7, ..Cursor::new(seed) };
             (0..10_000).map(|index| is_mirrored(cursor, index)).collect()
         };
         let first = draw(1, 0);
@@ -66,7 +66,7 @@ mod tests {
             let same: Vec<bool> = first.iter().zip(&other).map(|(a, b)| a == b).collect();
             assert!((4750..5250).contains(&share(&same)), "{}", share(&same));
         }
-        let other_batch = is_mirrored(Cursor { seed: 1, epoch: 0, batch: 0 }, 3);
+        let other_batch = is_mirrored(Cursor::new(1), 3);
         assert_eq!(other_batch, first[3]);
     }
 }

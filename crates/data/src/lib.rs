@@ -29,6 +29,7 @@
 
 #![deny(unsafe_code)]
 
+mod ahead;
 mod attributes;
 mod builtin;
 mod cursor;
@@ -51,7 +52,7 @@ mod survey;
 
 pub use attributes::{Attribute, AttributeKind};
 pub use builtin::{DATASETS_VARIABLE, KnownSet, builtin_names, known_sets};
-pub use cursor::{Cursor, permutation};
+pub use cursor::{Cursor, SHARD, order, permutation};
 pub use dataset::{CACHE_BYTES, Dataset};
 pub use decode::{MAX_DECODED_BYTES, MAX_SIDE};
 pub use error::{DataError, IdxProblem, SkippedImage};

@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, available_parallelism};
 
-use crate::cursor::{Cursor, permutation};
+use crate::ahead::Ahead;
+use crate::cursor::{Cursor, SHARD, order};
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::flip;
@@ -30,9 +31,12 @@ pub struct Batch {
 
 /// An endless sequence of shuffled batches.
 ///
-/// Each epoch visits the images in an order of its own (see [`permutation`]); the images left over at its end, fewer than
+/// Each epoch visits the images in an order of its own (see [`order`]); the images left over at its end, fewer than
 /// a batch, are dropped. The sequence is a function of the set, the batch size and the cursor, not of `prefetch`, threads
 /// or time. Dropping the loader stops its threads.
+///
+/// Under a shuffle buffer, a set that is not in memory is read by one more thread, in the order of the files, a window ahead of the
+/// batches: the system's page cache is the buffer.
 #[derive(Debug)]
 pub struct Loader {
     shared: Arc<Shared>,
@@ -48,10 +52,12 @@ struct Shared {
     batch: usize,
     per_epoch: u64,
     start: Cursor,
-    /// The orders of the two latest epochs: workers may be on either side of a boundary.
+    /// The orders of the two latest epochs: workers may be on either side of a boundary, and so may what reads ahead.
     orders: Mutex<Vec<(u64, Arc<Vec<u32>>)>>,
     spare: Mutex<Vec<Vec<f32>>>,
     spare_limit: usize,
+    /// Where windows are read before they are shuffled.
+    ahead: Option<Ahead>,
     stop: AtomicBool,
 }
 
@@ -80,6 +86,8 @@ impl Loader {
         let cores = available_parallelism().map_or(1, usize::from);
         let count = if dataset.is_cached() { 1 } else { cores.min(prefetch) };
         let waiting = (prefetch / count).max(1);
+        let ahead =
+            cursor.buffer.filter(|_| !dataset.is_cached()).map(|buffer| Ahead::new(cursor, buffer, batch_size, per_epoch));
         let shared = Arc::new(Shared {
             dataset,
             batch: batch_size,
@@ -90,18 +98,19 @@ impl Loader {
             // All that can be alive at once: waiting in the channels, in the making, and the one in use. With fewer, a
             // buffer would be dropped only to be allocated anew.
             spare_limit: (waiting + 1) * count + 1,
+            ahead,
             stop: AtomicBool::new(false),
         });
         let mut loader = Self { shared, receivers: Vec::new(), workers: Vec::new(), turn: 0 };
+        if loader.shared.ahead.is_some() {
+            let shared = Arc::clone(&loader.shared);
+            loader.spawn("data-ahead".to_owned(), move || shared.read_ahead())?;
+        }
         for worker in 0..count {
             let (sender, receiver) = sync_channel(waiting);
             let shared = Arc::clone(&loader.shared);
-            let thread = thread::Builder::new().name(format!("data-load-{worker}"));
-            let handle = thread
-                .spawn(move || shared.work(worker as u64, count as u64, &sender))
-                .map_err(|error| DataError::Threads(error.to_string()))?;
+            loader.spawn(format!("data-load-{worker}"), move || shared.work(worker as u64, count as u64, &sender))?;
             loader.receivers.push(receiver);
-            loader.workers.push(handle);
         }
         Ok(loader)
     }
@@ -145,8 +154,17 @@ impl Loader {
         self.shared.per_epoch
     }
 
+    fn spawn(&mut self, name: String, work: impl FnOnce() + Send + 'static) -> Result<(), DataError> {
+        let handle = thread::Builder::new().name(name).spawn(work).map_err(|error| DataError::Threads(error.to_string()))?;
+        self.workers.push(handle);
+        Ok(())
+    }
+
     fn stop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(ahead) = &self.shared.ahead {
+            ahead.stop();
+        }
         // A worker that waits to send wakes up when nobody can receive.
         self.receivers.clear();
         for worker in self.workers.drain(..) {
@@ -176,7 +194,28 @@ impl Shared {
         }
     }
 
+    /// Reads window after window, until nobody wants them.
+    fn read_ahead(&self) {
+        if let Some(ahead) = &self.ahead {
+            ahead.read(|epoch, range| {
+                let order = self.order(Cursor { epoch, ..self.start });
+                // Ascending: as the images lie.
+                let mut window = order[range.start..range.end.min(order.len())].to_vec();
+                window.sort_unstable();
+                for shard in window.chunk_by(|a, b| a / SHARD == b / SHARD) {
+                    if self.stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    self.dataset.read_ahead(shard);
+                }
+            });
+        }
+    }
+
     fn make(&self, cursor: Cursor) -> Result<Batch, DataError> {
+        if let Some(ahead) = &self.ahead {
+            ahead.wait_for(cursor);
+        }
         let order = self.order(cursor);
         let mut images = self.buffer()?;
         // batch < per_epoch, so this is within the set.
@@ -207,7 +246,7 @@ impl Shared {
             orders.remove(0);
         }
         // Opening a set checks that its length fits.
-        let order = Arc::new(permutation(cursor.seed, cursor.epoch, self.dataset.len() as u32));
+        let order = Arc::new(order(cursor, self.dataset.len() as u32));
         orders.push((cursor.epoch, Arc::clone(&order)));
         order
     }

@@ -62,6 +62,6 @@ fn about_half_are_mirrored_whatever_makes_the_batches() {
     }
     assert_ne!(seen(&set, 4, 1, Cursor::new(6)), wanted);
     // Resumed in the middle of the second epoch.
-    let resumed = seen(&set, 4, 3, Cursor { seed: 5, epoch: 1, batch: 5 });
+    let resumed = seen(&set, 4, 3, Cursor { epoch: 1, batch: 5, ..Cursor::new(5) });
     assert_eq!(resumed[..IMAGES / 2], wanted[IMAGES + 20..]);
 }

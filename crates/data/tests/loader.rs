@@ -3,11 +3,12 @@
 mod common;
 
 use std::collections::HashSet;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
 use common::{idx, message, plain, write};
-use data::{Batch, Cursor, DataError, Dataset, Loader, Preprocess, Split, permutation};
+use data::{Batch, Cursor, DataError, Dataset, Loader, Preprocess, SHARD, Split, order, permutation};
 use tempfile::{TempDir, tempdir};
 
 /// 23 images of one pixel; image k is k, of class k mod 5.
@@ -65,13 +66,59 @@ fn resuming_anywhere_continues_the_same_sequence() {
 fn decoding_threads_do_not_change_the_sequence() {
     let folder: TempDir = tempdir().unwrap();
     let set = lazy_numbers(folder.path());
-    let cursor = Cursor { seed: 5, epoch: 1, batch: 2 };
+    let cursor = Cursor { epoch: 1, batch: 2, ..Cursor::new(5) };
     let one = batches(&mut Loader::new(Arc::clone(&set), 6, cursor, 1).unwrap(), 10);
     for prefetch in [0, 2, 3, 7] {
         let mut loader = Loader::new(Arc::clone(&set), 6, cursor, prefetch).unwrap();
         assert_eq!(batches(&mut loader, 10), one, "prefetch {prefetch}");
     }
     assert!(one.iter().all(|batch| batch.labels.is_none()));
+}
+
+/// A packed file's worth of pictures, of which nothing is kept in memory: number k is of the grey k mod 256.
+fn shards(folder: &Path) -> Arc<Dataset> {
+    let side = |k: u32| [(k % 256) as u8];
+    let greys: Vec<u8> = (0..6 * SHARD + 9).flat_map(side).collect();
+    write(folder, "train-images-idx3-ubyte", &idx(&[greys.len() as u32, 1, 1], &greys));
+    let (spec, packed) = (folder.to_str().unwrap(), folder.join("packed"));
+    data::prepare(spec, Split::Train, &Preprocess::new([1, 1], 1), &packed, false, &|_| ()).unwrap();
+    let open = |at: &Path| Dataset::open_within(at.to_str().unwrap(), Split::Train, &Preprocess::new([1, 1], 1), 0, &|_| ());
+    Arc::new(open(&packed).unwrap())
+}
+
+#[test]
+fn a_shuffle_buffer_gives_its_order_and_resumes_with_any_number_of_threads() {
+    let folder = tempdir().unwrap();
+    let lazy = shards(folder.path());
+    assert!(!lazy.is_cached());
+    let start = Cursor::new(5).with_buffer(NonZeroU32::new(2 * SHARD + 3));
+    let batch = 100;
+    let whole = batches(&mut Loader::new(Arc::clone(&lazy), batch, start, 1).unwrap(), 40);
+    for epoch in 0..2 {
+        let order = order(Cursor { epoch, ..start }, lazy.len() as u32);
+        for (k, found) in whole[epoch as usize * 15..][..15].iter().enumerate() {
+            assert!(found.indices.iter().zip(&order[k * batch..]).all(|(&found, &wanted)| found == wanted as usize));
+            assert!(found.indices.iter().zip(&found.images).all(|(&k, &grey)| grey == (k % 256) as f32 / 127.5 - 1.0));
+        }
+    }
+    for done in [0, 4, 13, 14, 22] {
+        let text = serde_json::to_string(&whole[done].cursor).unwrap();
+        let cursor: Cursor = serde_json::from_str(&text).unwrap();
+        for prefetch in [1, 3] {
+            let mut loader = Loader::new(Arc::clone(&lazy), batch, cursor, prefetch).unwrap();
+            assert_eq!(batches(&mut loader, 16), whole[done + 1..done + 17], "from batch {done}, prefetch {prefetch}");
+        }
+    }
+    drop(Loader::new(Arc::clone(&lazy), batch, start, 3).unwrap());
+    assert_eq!(Arc::strong_count(&lazy), 1, "a thread still holds the set");
+}
+
+#[test]
+fn old_cursors_have_no_buffer() {
+    let text = serde_json::to_string(&Cursor::new(3)).unwrap();
+    assert_eq!(text, r#"{"seed":3,"epoch":0,"batch":0}"#);
+    assert_eq!(serde_json::from_str::<Cursor>(&text).unwrap(), Cursor::new(3));
+    assert!(serde_json::from_str::<Cursor>(r#"{"seed":3,"epoch":0,"batch":0,"buffer":0}"#).is_err());
 }
 
 #[test]
@@ -118,9 +165,9 @@ fn what_cannot_be_batched_is_refused() {
     assert!(message(of(0, Cursor::new(0))).contains("a batch of 0 images"));
     let text = message(of(24, Cursor::new(0)));
     assert!(text.contains("has 23 images, fewer than one batch of 24: choose a batch of 23 or fewer"), "{text}");
-    let text = message(of(5, Cursor { seed: 0, epoch: 0, batch: 4 }));
+    let text = message(of(5, Cursor { batch: 4, ..Cursor::new(0) }));
     assert!(text.contains("batch 4 of an epoch of 4 batches"), "{text}");
-    assert!(of(23, Cursor { seed: 0, epoch: u64::MAX, batch: 0 }).unwrap().next().is_ok());
+    assert!(of(23, Cursor { epoch: u64::MAX, ..Cursor::new(0) }).unwrap().next().is_ok());
 }
 
 #[test]

@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{fixture, gzip, idx, open_as};
 use data::{Preprocess, Split};
+use heed::CommitOrAbort;
+use heed::types::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -221,7 +223,62 @@ fn mat_files() {
     mutate("svhn:", &read("svhn/train_32x32.mat"), "x", FIXED, plainly("x"));
 }
 
-/// The values alone: the pages of the database are LMDB's own, and it trusts them.
+/// A database of a few hundred small pictures with long names: two levels of pages, and values on pages of their own.
+fn database() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    // SAFETY: nobody else knows of this folder.
+    let env = unsafe { heed::EnvOpenOptions::new().open(folder.path()) }.unwrap();
+    let database = env
+        .create_databases_and_commit(env.write_txn().unwrap(), |opener, transaction| {
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(opener.create_database::<Bytes, Bytes>(transaction, None)?))
+        })
+        .unwrap()
+        .unwrap_commit();
+    let mut transaction = env.write_txn().unwrap();
+    for k in 0..120u8 {
+        let side = if k % 40 == 7 { 60 } else { 1 };
+        let head = format!("P6\n{side} {side}\n255\n");
+        let picture = [head.as_bytes(), &vec![k; 3 * side * side]].concat();
+        let name = format!("{k:03}-{}", "x".repeat(150));
+        database.put(&mut transaction, name.as_bytes(), &picture).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(env);
+    fs::read(folder.path().join("data.mdb")).unwrap()
+}
+
+/// The library trusts the pages: what passes the check before it must not bring it down.
+#[test]
+fn lmdb_pages() {
+    // A new file each time: the one before may still be mapped.
+    let write = |folder: &Path, bytes: Vec<u8>| {
+        let _ = fs::remove_file(folder.join("data.mdb"));
+        fs::write(folder.join("data.mdb"), bytes).unwrap();
+    };
+    mutate("lsun:", &read("lsun/church_train_lmdb/data.mdb"), "data.mdb", FIXED + DECODED, write);
+    let database = database();
+    let page = 4096;
+    assert!(database.chunks(page).any(|bytes| bytes[10] == 1), "no branch page");
+    mutate("lsun:", &database, "data.mdb", FIXED + DECODED, write);
+    // The structure alone, where most of a file is values: heads of pages, offsets, heads of nodes.
+    let mut places: Vec<usize> = (0..2).flat_map(|meta| meta * page..meta * page + 152).collect();
+    for (number, bytes) in database.chunks(page).enumerate().skip(2) {
+        let number_at = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+        if [1, 2].contains(&bytes[10]) {
+            let nodes = (16..number_at(12)).step_by(2).map(number_at);
+            places.extend((0..number_at(12)).chain(nodes.flat_map(|at| at..at + 8)).map(|at| number * page + at));
+        }
+    }
+    let structure: Vec<u8> = places.iter().map(|&at| database[at]).collect();
+    mutate("lsun:", &structure, "data.mdb", FIXED + DECODED, |folder, mut structure| {
+        structure.resize(places.len(), 0);
+        let mut changed = database.clone();
+        places.iter().zip(structure).for_each(|(&at, byte)| changed[at] = byte);
+        write(folder, changed);
+    });
+}
+
+/// The values alone.
 #[test]
 fn lmdb_values() {
     let database = read("lsun/church_train_lmdb/data.mdb");

@@ -4,6 +4,7 @@ use crate::TrainError;
 use data::Preprocess;
 use nn::Recipe;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 /// A run's settings.
@@ -24,6 +25,9 @@ pub struct Settings {
     pub checkpoint_every: u64,
     /// Checkpoints kept.
     pub keep: usize,
+    /// Pictures shuffled together, for sets that are best read in the order in which they lie; all of them without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shuffle_buffer: Option<NonZeroU32>,
     /// How pictures become the network's input.
     pub preprocess: Preprocess,
     /// The file of vectors that pictures are conditioned on, where the recipe wants some.

@@ -159,7 +159,7 @@ impl Trainer {
             latents: Philox::new(settings.seed, stream::LATENTS),
             tricks: Philox::new(settings.seed, stream::TRICKS),
             feature_layers: recipe.feature_layers(),
-            cursor: Cursor::new(settings.seed),
+            cursor: Cursor::new(settings.seed).with_buffer(settings.shuffle_buffer),
             step: 0,
             device: device.clone(),
             guard: Guard::new(device),

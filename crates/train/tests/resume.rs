@@ -39,6 +39,7 @@ fn settings(data: &Path, preprocess: Preprocess, steps: u64) -> Settings {
         sample_every: 5,
         checkpoint_every: 3,
         keep: 2,
+        shuffle_buffer: None,
         preprocess,
         recipe,
         condition_file: None,
@@ -120,6 +121,19 @@ fn with_every_stabiliser_on_a_resumed_run_ends_with_the_same_bytes() {
         assert!(whole == trained("halves", &[4]), "{name}: 4 steps and 4");
         assert!(whole == trained("parts", &[1, 2, 5]), "{name}: 1, 1, 3 and 3 steps");
     }
+}
+
+#[test]
+fn a_shuffle_buffer_is_part_of_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let mut settings = settings(&data, pictures(&data, 14), 7);
+    let without = train_with_stops(&settings, &dir.path().join("without"), &[]);
+    settings.shuffle_buffer = std::num::NonZeroU32::new(5);
+    let whole = train_with_stops(&settings, &dir.path().join("whole"), &[]);
+    assert!(whole == train_with_stops(&settings, &dir.path().join("stopped"), &[2, 4]), "stopped and resumed");
+    assert!(whole != without);
 }
 
 #[test]

@@ -18,6 +18,7 @@ fn a_steady_step_takes_no_memory_from_the_system() {
         sample_every: 8,
         checkpoint_every: 8,
         keep: 1,
+        shuffle_buffer: None,
         preprocess: data::Preprocess::new([64, 64], 3),
         recipe,
         condition_file: None,

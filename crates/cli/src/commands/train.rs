@@ -15,6 +15,7 @@ use ::train::artefacts::RunDir;
 use ::train::{Event, Trainer};
 use clap::value_parser;
 use data::{DataError, Dataset, Preprocess, Split};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,6 +43,10 @@ pub struct Args {
     data: Option<String>,
     #[command(flatten)]
     pictures: PictureArgs,
+    /// Read the pictures in the order in which they lie, 256 at a time, and shuffle them among N: for spinning disks and network folders
+    /// where a set does not fit into memory [default: any order of all pictures].
+    #[arg(long, value_name = "N", value_parser = parse::shuffle_buffer, help_heading = "What to learn")]
+    shuffle_buffer: Option<NonZeroU32>,
 
     /// The networks and how they are trained: a name that `dcgan recipes` lists, or a .toml file [default: small for sets of one size
     /// below 48 pixels, else torch].

@@ -1,44 +1,66 @@
 //! idx, the format of MNIST: a big-endian header `[0, 0, type, dimensions]`, one `u32` a dimension, then the elements.
 //!
 //! Here the elements are unsigned bytes: images `[N, H, W]` or labels `[N]`, gzipped or not. A header is believed only as
-//! far as the file could hold what it promises, so that no lie can make us allocate.
+//! far as the file could hold what it promises, so that no lie can make us allocate. Images are read from where they lie; those of a
+//! gzipped file are unpacked into memory.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
+use rawzip::{FileReader, ReaderAt as _};
 use sha2::{Digest as _, Sha256};
 
 use super::idx_files::IdxFiles;
 use super::{Digest, MAX_DEFLATE_RATIO, Source, is_gzip, read_start};
+use crate::dataset::CACHE_BYTES;
 use crate::decode::{MAX_SIDE, Picture, one_line};
 use crate::error::{DataError, IdxProblem};
 
 const UNSIGNED_BYTE: u8 = 8;
 
-/// Images of one size, in memory, with labels where there are some.
+/// A gzipped file may unpack to so much.
+const MAX_UNPACKED_BYTES: u64 = CACHE_BYTES;
+
+/// Images of one size, with labels where there are some.
 pub(super) struct IdxSource {
     path: PathBuf,
     count: usize,
     height: u32,
     width: u32,
-    /// `[N, H, W]`.
-    pixels: Vec<u8>,
+    pixels: Pixels,
     /// `[N]`.
     labels: Option<Vec<u8>>,
     class_names: Vec<String>,
 }
 
+/// Where `[N, H, W]` are.
+enum Pixels {
+    /// Of a gzipped file, which has no places to read from.
+    Memory(Vec<u8>),
+    /// Read when they are asked for, behind the header.
+    File(FileReader),
+}
+
 impl IdxSource {
     /// Reads the files; `classes` names the labels, which otherwise are named by their numbers.
     pub fn open(files: &IdxFiles, classes: Option<&[&str]>) -> Result<Self, DataError> {
-        let ([count, height, width], pixels) = read::<3>(&files.images)?;
+        let ([count, height, width], pixels) = with_stream(&files.images, |mut stream, length, packed| {
+            if packed {
+                let (sides, pixels) = parse::<3>(&mut stream, length, packed, MAX_UNPACKED_BYTES)?;
+                return Ok((sides, Pixels::Memory(pixels)));
+            }
+            let sides = parse_header::<3>(&mut stream, packed)?;
+            check_length(elements(&sides), length.saturating_sub(header_bytes(3)))?;
+            Ok((sides, Pixels::File(FileReader::from(File::open(&files.images).map_err(Failure::Io)?))))
+        })?;
         let labels = match &files.labels {
             None => None,
             Some(path) => {
-                let (_, labels) = read::<1>(path)?;
+                let labels = read_labels(path)?;
                 if labels.len() != count as usize {
                     return Err(DataError::LabelCount {
                         images_path: files.images.clone(),
@@ -59,9 +81,26 @@ impl IdxSource {
         Ok(Self { path: files.images.clone(), count: count as usize, height, width, pixels, labels, class_names })
     }
 
-    fn bytes(&self, index: usize) -> &[u8] {
+    fn bytes(&self, index: usize) -> Result<Cow<'_, [u8]>, String> {
         let size = self.height as usize * self.width as usize;
-        &self.pixels[index * size..][..size]
+        match &self.pixels {
+            Pixels::Memory(pixels) => Ok(Cow::Borrowed(&pixels[index * size..][..size])),
+            Pixels::File(file) => {
+                let mut bytes = vec![0; size];
+                let start = header_bytes(3) + index as u64 * size as u64;
+                file.read_exact_at(&mut bytes, start).map_err(|error| one_line(&error))?;
+                Ok(Cow::Owned(bytes))
+            }
+        }
+    }
+
+    fn digest(&self, bytes: &[u8]) -> Digest {
+        let mut hash = Sha256::new();
+        // The sides too: 2×8 and 4×4 pixels of the same bytes are different images.
+        hash.update(self.height.to_le_bytes());
+        hash.update(self.width.to_le_bytes());
+        hash.update(bytes);
+        hash.finalize().into()
     }
 }
 
@@ -79,21 +118,22 @@ impl Source for IdxSource {
     }
 
     fn load(&self, index: usize) -> Result<Picture<'_>, String> {
-        let pixels = Cow::Borrowed(self.bytes(index));
-        Ok(Picture { width: self.width, height: self.height, channels: 1, pixels })
+        Ok(Picture { width: self.width, height: self.height, channels: 1, pixels: self.bytes(index)? })
     }
 
     fn load_with_digest(&self, index: usize) -> Result<(Picture<'_>, Digest), String> {
-        Ok((self.load(index)?, self.check(index)?))
+        let picture = self.load(index)?;
+        let digest = self.digest(&picture.pixels);
+        Ok((picture, digest))
     }
 
     fn check(&self, index: usize) -> Result<Digest, String> {
-        let mut hash = Sha256::new();
-        // The sides too: 2×8 and 4×4 pixels of the same bytes are different images.
-        hash.update(self.height.to_le_bytes());
-        hash.update(self.width.to_le_bytes());
-        hash.update(self.bytes(index));
-        Ok(hash.finalize().into())
+        Ok(self.digest(&*self.bytes(index)?))
+    }
+
+    fn read_ahead(&self, index: usize) {
+        // What cannot be read is reported when it is loaded.
+        let _ = self.bytes(index);
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -105,7 +145,9 @@ impl Source for IdxSource {
     }
 
     fn forget_pixels(&mut self) {
-        self.pixels = Vec::new();
+        if let Pixels::Memory(pixels) = &mut self.pixels {
+            *pixels = Vec::new();
+        }
     }
 }
 
@@ -129,9 +171,10 @@ fn unpacked_magic(start: &[u8]) -> Option<[u8; 4]> {
     Some(magic)
 }
 
-/// Reads a file of `D` dimensions: its sides and its bytes.
-fn read<const D: usize>(path: &Path) -> Result<([u32; D], Vec<u8>), DataError> {
-    with_stream(path, |mut stream, length, packed| parse::<D>(&mut stream, length, packed))
+/// Reads a file of one dimension.
+fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
+    let parsed = with_stream(path, |mut stream, length, packed| parse::<1>(&mut stream, length, packed, MAX_UNPACKED_BYTES));
+    Ok(parsed?.1)
 }
 
 /// Height and width of the pictures, from the header alone.
@@ -194,28 +237,40 @@ fn parse_header<const D: usize>(mut stream: impl Read, packed: bool) -> Result<[
     Ok(sides)
 }
 
-/// Parses the stream of a file of `length` bytes, `packed` by gzip or not.
-fn parse<const D: usize>(mut stream: impl Read, length: u64, packed: bool) -> Result<([u32; D], Vec<u8>), Failure> {
+/// Parses the stream of a file of `length` bytes, `packed` by gzip or not, which may become `limit` bytes if it is.
+fn parse<const D: usize>(mut stream: impl Read, length: u64, packed: bool, limit: u64) -> Result<([u32; D], Vec<u8>), Failure> {
     let sides = parse_header::<D>(&mut stream, packed)?;
-    // At most 2³² · 2¹⁴ · 2¹⁴: no overflow.
-    let expected: u64 = sides.iter().map(|&side| u64::from(side)).product();
+    let expected = elements(&sides);
     let room = if packed { length.saturating_mul(MAX_DEFLATE_RATIO) } else { length.saturating_sub(header_bytes(D)) };
     if expected > room {
         let holds = if packed { format!("can hold {room} at most") } else { format!("holds {room}") };
         return Err(truncated(expected, holds));
+    }
+    if packed && expected > limit {
+        return Err(IdxProblem::TooLong { bytes: expected, limit }.into());
     }
     let mut data = Vec::new();
     let size = usize::try_from(expected).map_err(|_| Failure::Memory(expected))?;
     data.try_reserve_exact(size).map_err(|_| Failure::Memory(expected))?;
     let read = stream.by_ref().take(expected).read_to_end(&mut data);
     read.map_err(|error| read_failure(error, packed))?;
-    if data.len() < size {
-        return Err(truncated(expected, format!("holds {}", data.len())));
-    }
     // Reading on to the end also has gzip verify its checksum.
-    match stream.read(&mut [0]).map_err(|error| read_failure(error, packed))? {
-        0 => Ok((sides, data)),
-        _ => Err(IdxProblem::Trailing(expected).into()),
+    let more = stream.read(&mut [0]).map_err(|error| read_failure(error, packed))?;
+    check_length(expected, data.len() as u64 + more as u64)?;
+    Ok((sides, data))
+}
+
+/// The number of elements: at most 2³² · 2¹⁴ · 2¹⁴, so no overflow.
+fn elements(sides: &[u32]) -> u64 {
+    sides.iter().map(|&side| u64::from(side)).product()
+}
+
+/// That a file holds what it promises, and nothing else.
+fn check_length(expected: u64, held: u64) -> Result<(), Failure> {
+    match held.cmp(&expected) {
+        Ordering::Less => Err(truncated(expected, format!("holds {held}"))),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(IdxProblem::Trailing(expected).into()),
     }
 }
 
@@ -254,5 +309,18 @@ fn read_failure(error: io::Error, packed: bool) -> Failure {
         UnexpectedEof if packed => IdxProblem::Gzip("they end early".to_owned()).into(),
         InvalidData | InvalidInput if packed => IdxProblem::Gzip(one_line(&error)).into(),
         _ => Failure::Io(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzipped_files_are_unpacked_within_a_limit() {
+        let file = [&[0, 0, UNSIGNED_BYTE, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3][..], &[7; 12]].concat();
+        assert!(parse::<3>(&file[..], 28, true, 12).is_ok_and(|(sides, pixels)| (sides, pixels) == ([2, 2, 3], vec![7; 12])));
+        let Err(Failure::Problem(problem)) = parse::<3>(&file[..], 28, true, 11) else { panic!("12 bytes within 11") };
+        assert!(problem.to_string().contains("it unpacks to 12 bytes"), "{problem}");
     }
 }

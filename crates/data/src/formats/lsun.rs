@@ -4,7 +4,6 @@
 //! a folder that cannot be written; nobody may write to it meanwhile.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::thread;
@@ -12,15 +11,11 @@ use std::time::Duration;
 
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
-use rawzip::{FileReader, ReaderAt as _};
 
-use super::{Encoded, io};
+use super::{Encoded, io, lmdb};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
 use crate::error::DataError;
 use crate::spec::Split;
-
-/// LMDB's magic number as it stands at byte 16 of a file made on a little-endian machine.
-pub(super) const MAGIC: [u8; 4] = 0xBEEF_C0DE_u32.to_le_bytes();
 
 const FORMAT: &str = "LMDB database";
 const DATA_FILE: &str = "data.mdb";
@@ -156,7 +151,7 @@ fn opened(path: &Path) -> Result<Arc<Opened>, DataError> {
         return Ok(database);
     }
     let file = if resolved.is_dir() { resolved.join(DATA_FILE) } else { resolved.clone() };
-    check_meta(&file)?;
+    lmdb::check(&file).map_err(|problem| DataError::bad(FORMAT, &file, problem))?;
     let mut patience = 1000;
     let env = loop {
         match open_env(&resolved) {
@@ -168,7 +163,6 @@ fn opened(path: &Path) -> Result<Arc<Opened>, DataError> {
             result => break result.map_err(|error| DataError::bad(FORMAT, path, one_line(&error)))?,
         }
     };
-    check_length(&env, path, &file)?;
     let database = main_database(&env).map_err(|error| DataError::bad(FORMAT, path, one_line(&error)))?;
     let Some(database) = database else {
         return Err(DataError::bad(FORMAT, path, "it has no main database".to_owned()));
@@ -184,7 +178,7 @@ fn open_env(path: &Path) -> Result<Env<WithoutTls>, heed::Error> {
     let flags = if path.is_dir() { flags } else { flags | EnvFlags::NO_SUB_DIR };
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
     // SAFETY: without its lock the database must have no writer, which `data` never is and which the documentation of this
-    // format asks of others; the same goes for changes of the mapped file. Nothing is ever written through the map.
+    // format asks of others; the same goes for changes of the mapped file. Its pages were checked (`lmdb::check`). Nothing is ever written through the map.
     unsafe {
         options.flags(flags);
         options.open(path)
@@ -196,29 +190,4 @@ fn main_database(env: &Env<WithoutTls>) -> Result<Option<Database<'static, Bytes
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(opener.open_database::<Bytes, Bytes>(transaction, None)?))
     })?;
     Ok(opened.commit().flatten())
-}
-
-/// That the file starts like a database, which the library would say less clearly.
-fn check_meta(file: &Path) -> Result<(), DataError> {
-    let bad = |problem: &str| DataError::bad(FORMAT, file, problem.to_owned());
-    let mut magic = [0; 4];
-    let opened = File::open(file).map_err(|error| io(file, error))?;
-    FileReader::from(opened).read_exact_at(&mut magic, 16).map_err(|_| bad("truncated: it is shorter than its header"))?;
-    match magic {
-        MAGIC => Ok(()),
-        other if other == 0xBEEF_C0DE_u32.to_be_bytes() => Err(bad("it was made on a big-endian machine")),
-        _ => Err(bad("it does not start like one")),
-    }
-}
-
-/// That no page lies beyond the end of the file, where reading the map would end the process.
-fn check_length(env: &Env<WithoutTls>, path: &Path, file: &Path) -> Result<(), DataError> {
-    let length = file.metadata().map_err(|error| io(file, error))?.len();
-    let stat = env.unnamed_database_stat();
-    let promised = (env.info().last_page_number as u64).saturating_add(1).saturating_mul(stat.page_size.into());
-    if promised > length {
-        let problem = format!("truncated: {promised} bytes promised, but it holds {length}");
-        return Err(DataError::bad(FORMAT, path, problem));
-    }
-    Ok(())
 }

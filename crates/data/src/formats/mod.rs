@@ -8,6 +8,7 @@ mod classes;
 mod folder;
 mod idx;
 mod idx_files;
+mod lmdb;
 mod lsun;
 mod mat;
 mod planar;
@@ -89,6 +90,9 @@ pub(crate) trait Source: Send + Sync {
     /// The picture will be loaded soon: a hint to whatever can read ahead.
     fn will_need(&self, _index: usize) {}
 
+    /// Reads what the picture is made of and drops it, so that the system has it in memory when it is loaded.
+    fn read_ahead(&self, _index: usize) {}
+
     /// Called once all pictures are kept elsewhere: frees what only `load` needs.
     fn forget_pixels(&mut self) {}
 }
@@ -143,6 +147,11 @@ impl<T: Encoded> Source for T {
         let bytes = self.read(index)?;
         decode::check_header(&bytes, Path::new(&Encoded::name(self, index)))?;
         Ok(Sha256::digest(&bytes).into())
+    }
+
+    fn read_ahead(&self, index: usize) {
+        // What cannot be read is reported when it is loaded.
+        let _ = self.read(index);
     }
 
     fn label(&self, index: usize) -> Option<u32> {
@@ -288,7 +297,7 @@ fn detect_file(path: &Path) -> Result<Kind, DataError> {
     if start.starts_with(mat::MAGIC) {
         return Ok(Kind::Svhn);
     }
-    if start.get(16..20) == Some(&lsun::MAGIC) {
+    if start.get(16..20) == Some(&lmdb::MAGIC) {
         return Ok(Kind::Lsun);
     }
     if stl10::is_called_so(path) {

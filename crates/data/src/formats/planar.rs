@@ -117,6 +117,11 @@ impl Source for PlanarSource {
         Ok(digest(self.side, &self.planes(index)?))
     }
 
+    fn read_ahead(&self, index: usize) {
+        // What cannot be read is reported when it is loaded.
+        let _ = self.planes(index);
+    }
+
     fn label(&self, index: usize) -> Option<u32> {
         self.labels.as_ref().map(|labels| labels[index])
     }

@@ -111,6 +111,11 @@ impl Source for PackedSource {
         let _ = self.map.advise_range(memmap2::Advice::WillNeed, HEAD + index * length, length);
     }
 
+    fn read_ahead(&self, index: usize) {
+        // What is damaged is reported when it is loaded.
+        let _ = self.layout.is_whole(self.record(index));
+    }
+
     /// Nothing, where the pictures are to become what they are already.
     fn remaining(&self, preprocess: &Preprocess) -> Preprocess {
         match self.footer.preprocess.makes_the_same(preprocess) {

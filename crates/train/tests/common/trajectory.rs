@@ -44,6 +44,7 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
         sample_every: 10,
         checkpoint_every: 10,
         keep: 1,
+        shuffle_buffer: None,
         preprocess: data::Preprocess::new([64, 64], 3),
         recipe,
         condition_file: None,

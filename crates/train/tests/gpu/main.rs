@@ -53,6 +53,7 @@ fn settings(side: usize, width: usize, batch: usize) -> Settings {
         sample_every: 100,
         checkpoint_every: 100,
         keep: 1,
+        shuffle_buffer: None,
         preprocess: data::Preprocess::new([side as u32; 2], 3),
         recipe,
         condition_file: None,
@@ -65,7 +66,7 @@ fn batch(settings: &Settings, number: u64) -> Batch {
     let [h, w] = settings.recipe.image.size;
     let count = settings.recipe.train.batch;
     let images = Philox::new(5, number).uniform([count, h, w, 3], -1.0, 1.0).to_vec();
-    let cursor = Cursor { seed: settings.seed, epoch: 0, batch: number };
+    let cursor = Cursor { batch: number, ..Cursor::new(settings.seed) };
     Batch { images, labels: None, indices: (0..count).collect(), cursor, epoch_end: false }
 }
 

@@ -7,6 +7,7 @@ use crate::error::CliError;
 use crate::output;
 use crate::render::{Render, counter};
 use data::{Cursor, DataSpec, Dataset, Loader};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use train::artefacts::{GridOptions, grid};
@@ -35,6 +36,9 @@ pub struct Args {
     /// The pictures are the first that a run with this seed sees.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
     seed: u64,
+    /// The order of a run that has it.
+    #[arg(long, value_name = "N", value_parser = crate::parse::shuffle_buffer)]
+    shuffle_buffer: Option<NonZeroU32>,
     /// Write over a file that is there.
     #[arg(long)]
     force: bool,
@@ -60,7 +64,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     Render::new(false).data(&dataset);
     // The order of an epoch and what is mirrored in it do not depend on the size of the batches.
     let count = dataset.len().min(args.count as usize);
-    let batch = Loader::new(dataset.clone(), count, Cursor::new(args.seed), 1)?.next()?;
+    let cursor = Cursor::new(args.seed).with_buffer(args.shuffle_buffer);
+    let batch = Loader::new(dataset.clone(), count, cursor, 1)?.next()?;
     let [height, width, channels] = dataset.shape();
     let options = GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
     grid::save_png(&args.grid, &grid::grid(&batch.images, [count, height, width, channels], options)?)?;

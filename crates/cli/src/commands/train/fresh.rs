@@ -67,6 +67,7 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
         sample_every: args.sample_every.unwrap_or((steps / 20).clamp(25, 500)),
         checkpoint_every: args.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
         keep: args.keep.unwrap_or(KEEP) as usize,
+        shuffle_buffer: args.shuffle_buffer,
         preprocess,
         condition_file,
         recipe,

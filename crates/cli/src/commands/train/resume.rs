@@ -195,6 +195,8 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
     same("--width", args.width.map(|width| width as usize), recipe.discriminator.width)?;
     same("--ema", args.ema, recipe.train.ema)?;
     same("--seed", args.seed, run.seed)?;
+    let buffer = run.shuffle_buffer.map_or_else(|| "none".to_owned(), |buffer| buffer.to_string());
+    same("--shuffle-buffer", args.shuffle_buffer.map(|buffer| buffer.to_string()), buffer)?;
     same("--log-every", args.log_every, run.log_every)?;
     same("--sample-every", args.sample_every, run.sample_every)?;
     same("--checkpoint-every", args.checkpoint_every, run.checkpoint_every)?;

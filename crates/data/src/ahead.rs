@@ -1,0 +1,150 @@
+//! Reading under a shuffle buffer: one thread reads the images of a window in the order in which they lie, and only then do others
+//! decode them in the shuffled order, while it reads the next window.
+//!
+//! What was read is kept by nobody but the system, whose page cache gives it up when memory is wanted elsewhere. So nothing here can
+//! change a batch, only the time it takes.
+
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::cursor::Cursor;
+
+/// How far the reading is, and how far it may go.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    buffer: u64,
+    batch: u64,
+    /// Windows of an epoch, without those that no batch reaches.
+    windows: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// An epoch, and a window in it.
+type Place = (u64, u64);
+
+#[derive(Debug)]
+struct State {
+    /// The next window to read.
+    next: Place,
+    /// The last window that somebody asked for.
+    wanted: Place,
+    stopped: bool,
+}
+
+impl Ahead {
+    /// For batches of `batch` images from `start` on, `per_epoch` in an epoch.
+    pub fn new(start: Cursor, buffer: NonZeroU32, batch: usize, per_epoch: u64) -> Self {
+        let (buffer, batch) = (u64::from(buffer.get()), batch as u64);
+        let first = (start.epoch, start.batch * batch / buffer);
+        let state = State { next: first, wanted: first, stopped: false };
+        Self { buffer, batch, windows: (per_epoch * batch).div_ceil(buffer), state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Waits until the images of the cursor's batch were read.
+    pub fn wait_for(&self, cursor: Cursor) {
+        let last = (cursor.epoch, (cursor.batch * self.batch + self.batch - 1) / self.buffer);
+        // The last epoch that can be counted is never left (`Cursor::advanced`), so there is no ahead.
+        if cursor.epoch == u64::MAX {
+            return;
+        }
+        let mut state = self.lock();
+        if last > state.wanted {
+            state.wanted = last;
+            self.changed.notify_all();
+        }
+        while state.next <= last && !state.stopped {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Has `window` read the images at a range of an epoch's order, again and again, at most one window ahead of the last one wanted,
+    /// until [`stop`](Self::stop).
+    pub fn read(&self, window: impl Fn(u64, Range<usize>)) {
+        // Nobody shall wait for a thread that has died.
+        let _stop = StopOnDrop(self);
+        loop {
+            let mut state = self.lock();
+            while state.next > self.after(state.wanted) && !state.stopped {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.stopped {
+                return;
+            }
+            let (epoch, number) = state.next;
+            drop(state);
+            let start = number * self.buffer;
+            window(epoch, start as usize..(start + self.buffer) as usize);
+            self.lock().next = self.after((epoch, number));
+            self.changed.notify_all();
+        }
+    }
+
+    /// Wakes up everybody, for good.
+    pub fn stop(&self) {
+        self.lock().stopped = true;
+        self.changed.notify_all();
+    }
+
+    fn after(&self, (epoch, window): Place) -> Place {
+        if window + 1 < self.windows { (epoch, window + 1) } else { (epoch.saturating_add(1), 0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct StopOnDrop<'a>(&'a Ahead);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    #[test]
+    fn windows_are_read_in_order_and_no_more_than_one_ahead() {
+        // 5 batches of 4 in windows of 6: the epoch has windows 0..6, 6..12, 12..18 and 18..24.
+        let start = Cursor { batch: 2, ..Cursor::new(0) };
+        let ahead = Arc::new(Ahead::new(start, NonZeroU32::new(6).unwrap(), 4, 5));
+        let read = Arc::new(Mutex::new(Vec::new()));
+        let reader = {
+            let (ahead, read) = (Arc::clone(&ahead), Arc::clone(&read));
+            thread::spawn(move || ahead.read(|epoch, range| read.lock().unwrap().push((epoch, range))))
+        };
+        let all = [(0, 6..12), (0, 12..18), (0, 18..24), (1, 0..6), (1, 6..12)];
+        let settled = |count| {
+            for _ in 0..200 {
+                if read.lock().unwrap().len() >= count {
+                    // Time for one too many.
+                    thread::sleep(Duration::from_millis(10));
+                    break;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            assert_eq!(*read.lock().unwrap(), all[..count]);
+        };
+        settled(2);
+        // Pictures 8 to 11, then 12 to 15, then 16 to 19, which lie in two windows.
+        for (batch, count) in [(2, 2), (3, 3), (4, 4)] {
+            ahead.wait_for(Cursor { batch, ..start });
+            settled(count);
+        }
+        ahead.wait_for(Cursor { epoch: 1, batch: 0, ..start });
+        settled(5);
+        ahead.wait_for(Cursor { epoch: u64::MAX, batch: 0, ..start });
+        ahead.stop();
+        reader.join().unwrap();
+        // After the end nobody waits.
+        ahead.wait_for(Cursor { epoch: 9, batch: 0, ..start });
+    }
+}
