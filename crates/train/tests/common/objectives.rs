@@ -59,6 +59,7 @@ fn trainer(name: &str, recipe: Recipe, file: &SafeTensors<'_>, device: &Device) 
         preprocess: data::Preprocess::new([SIDE as u32; 2], 1),
         recipe,
         condition_file: None,
+        shuffle_buffer: None,
         changes: Vec::new(),
     };
     let mut trainer = Trainer::new(settings, device).unwrap();
@@ -74,7 +75,7 @@ fn trainer(name: &str, recipe: Recipe, file: &SafeTensors<'_>, device: &Device) 
 fn batch(file: &SafeTensors<'_>, number: usize) -> Batch {
     let view = file.tensor(&format!("real/{number}")).unwrap();
     let images = view.data().iter().map(|&byte| f32::from(byte) / 127.5 - 1.0).collect();
-    let cursor = Cursor { seed: 0, epoch: 0, batch: number as u64 };
+    let cursor = Cursor { batch: number as u64, ..Cursor::new(0) };
     Batch { images, labels: None, indices: (0..BATCH).collect(), cursor, epoch_end: false }
 }
 
