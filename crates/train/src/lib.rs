@@ -13,6 +13,7 @@ mod run;
 mod sample;
 mod settings;
 mod trainer;
+pub mod watchdog;
 
 pub use error::TrainError;
 pub use event::Event;

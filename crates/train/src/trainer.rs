@@ -1,6 +1,7 @@
 //! The adversarial step and the state it moves.
 
 use crate::artefacts::{Array, Checkpoint, Dataset as DatasetMeta, Meta};
+use crate::watchdog::{self, Finding, Kind, Watch, Watchdog};
 use crate::{Settings, TrainError};
 use data::{Batch, Cursor};
 use nn::loss::Objective;
@@ -20,6 +21,9 @@ mod stream {
 /// What the two networks minimise.
 const OBJECTIVE: Objective = Objective::NonSaturating;
 
+/// What a return to an earlier step is called among the changes of the settings.
+const ROLLBACK: &str = "rollback";
+
 /// Pictures in the grid of fixed latents: 8 × 8.
 const FIXED: usize = 64;
 
@@ -34,6 +38,10 @@ pub struct Losses {
     pub d_real: f32,
     /// Mean of D(G(z)) before D's update, in [0, 1].
     pub d_fake: f32,
+    /// The share of real and generated pictures about which D was right before its update, in [0, 1].
+    pub d_accuracy: f32,
+    /// The norm of G's gradient, in steps that are logged.
+    pub g_gradient: Option<f32>,
 }
 
 /// What the guard remembers: the first thing of a step that was not finite. The optimisers stand still from there on.
@@ -75,13 +83,13 @@ impl Measured {
     pub fn wait(self) -> Result<Losses, TrainError> {
         let values = self.reading.wait();
         self.device.check()?;
-        let [real, fake, g_loss, d_real, d_fake, seen] = values[..] else {
-            return Err(TrainError::Mismatch(format!("{} numbers were measured instead of 6", values.len())));
+        let [real, fake, g_loss, d_real, d_fake, d_accuracy, seen, ref gradient @ ..] = values[..] else {
+            return Err(TrainError::Mismatch(format!("{} numbers were measured instead of 7", values.len())));
         };
         if seen != 0.0 {
             return Err(TrainError::NonFinite { step: self.step, what: mark::name(seen).into() });
         }
-        Ok(Losses { d_loss: real + fake, g_loss, d_real, d_fake })
+        Ok(Losses { d_loss: real + fake, g_loss, d_real, d_fake, d_accuracy, g_gradient: gradient.first().copied() })
     }
 }
 
@@ -99,6 +107,7 @@ pub struct Trainer {
     step: u64,
     device: Device,
     guard: Guard,
+    watchdog: Watchdog,
 }
 
 /// The part of a checkpoint's state that is not tensors.
@@ -107,6 +116,9 @@ struct State {
     settings: Settings,
     latents: Philox,
     cursor: Cursor,
+    /// Absent in the oldest checkpoints.
+    #[serde(default)]
+    watchdog: Watchdog,
 }
 
 impl Trainer {
@@ -130,6 +142,7 @@ impl Trainer {
             step: 0,
             device: device.clone(),
             guard: Guard::new(device),
+            watchdog: Watchdog::default(),
             generator,
             discriminator,
             adam_g,
@@ -161,6 +174,7 @@ impl Trainer {
         }
         trainer.latents = state.latents;
         trainer.cursor = state.cursor;
+        trainer.watchdog = state.watchdog;
         trainer.step = checkpoint.meta.step;
         Ok(trainer)
     }
@@ -198,12 +212,14 @@ impl Trainer {
 
         let on_real = self.discriminator.forward(real, Mode::TRAIN);
         let d_real = on_real.detach().sigmoid().mean_all();
+        let d_logits = on_real.detach();
         let loss_real = OBJECTIVE.real(&on_real, None);
         let mut gradients = loss_real.backward();
         drop(on_real);
         let on_fake = self.discriminator.forward(&fake.detach(), Mode::TRAIN);
         let d_fake = on_fake.detach().sigmoid().mean_all();
         let loss_fake = OBJECTIVE.fake(&on_fake, None);
+        let d_accuracy = watchdog::accuracy(OBJECTIVE, &d_logits, &on_fake);
         gradients.accumulate(loss_fake.backward());
         drop(on_fake);
         self.guard.check(&loss_real.detach().add(&loss_fake.detach()), mark::D_LOSS);
@@ -219,15 +235,73 @@ impl Trainer {
         let gradients = loss_g.backward();
         self.guard.check(&loss_g, mark::G_LOSS);
         self.guard.check_all(&gradients, mark::G_GRADIENT);
+        let g_gradient = if self.logs_next() { watchdog::gradient_norm(&gradients) } else { None };
         self.adam_g.step(&self.generator, &gradients, &self.guard);
         drop(gradients);
         if let Some(ema) = &mut self.ema {
             ema.update(&self.generator);
         }
         self.step += 1;
-        let reading = read_later(&[&loss_real, &loss_fake, &loss_g, &d_real, &d_fake, &self.guard.value()]);
+        let seen = self.guard.value();
+        let mut measured = vec![&loss_real, &loss_fake, &loss_g, &d_real, &d_fake, &d_accuracy, &seen];
+        measured.extend(&g_gradient);
+        let reading = read_later(&measured);
         self.device.flush();
         Measured { step: self.step, device: self.device.clone(), reading }
+    }
+
+    /// Whether the step that comes next is written into the metrics.
+    fn logs_next(&self) -> bool {
+        let next = self.step + 1;
+        next.is_multiple_of(self.settings.log_every) || next == self.settings.steps
+    }
+
+    /// What was found to go wrong so far.
+    pub fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
+    }
+
+    /// The same, to be fed.
+    pub(crate) fn watchdog_mut(&mut self) -> &mut Watchdog {
+        &mut self.watchdog
+    }
+
+    /// Whether D can win: a Wasserstein critic's loss has no lower bound, and its sign says nothing.
+    pub(crate) fn judges(&self) -> bool {
+        OBJECTIVE != Objective::Wasserstein
+    }
+
+    /// Other answers to what is found, recorded in the settings.
+    pub fn set_watch(&mut self, watch: Watch) {
+        let from = std::mem::replace(&mut self.settings.watch, watch);
+        for (setting, from, to) in from.differences(&watch) {
+            self.settings.change(self.step, setting, from, to);
+        }
+    }
+
+    /// The run as its checkpoint has it, with half the learning rate, after `what` was not finite in `step`; recorded in the settings.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    pub(crate) fn roll_back(&self, checkpoint: &Checkpoint, step: u64, what: &str) -> Result<(Self, Finding), TrainError> {
+        let mut back = Self::resume(checkpoint, &self.device)?;
+        back.settings.watch = self.settings.watch;
+        back.settings.change(back.step, ROLLBACK, format!("step {step}: {what}"), format!("step {}", back.step));
+        let lr = back.settings.recipe.optimizer.lr / 2.0;
+        back.set_learning_rate(lr)?;
+        let finding = Finding {
+            kind: Kind::RolledBack,
+            step,
+            saw: format!("{what} is not finite: training has diverged"),
+            advice: format!("going on from step {} with half the learning rate, {lr:e}", back.step),
+        };
+        back.watchdog.rolled_back(finding.clone());
+        Ok((back, finding))
+    }
+
+    /// How often the run went back.
+    pub(crate) fn rollbacks(&self) -> usize {
+        self.settings.changes.iter().filter(|change| change.setting == ROLLBACK).count()
     }
 
     /// Where this trainer computes.
@@ -301,7 +375,8 @@ impl Trainer {
     /// [`TrainError::NonFinite`] when a weight, statistic or moment is not finite: such a state is not worth keeping. [`TrainError::Gpu`] when
     /// they cannot be read any more.
     pub fn checkpoint(&self, dataset: &DatasetMeta) -> Result<Checkpoint, TrainError> {
-        let state = State { settings: self.settings.clone(), latents: self.latents.clone(), cursor: self.cursor };
+        let (settings, latents, watchdog) = (self.settings.clone(), self.latents.clone(), self.watchdog.clone());
+        let state = State { settings, latents, cursor: self.cursor, watchdog };
         let state =
             serde_json::to_value(state).map_err(|e| TrainError::Mismatch(format!("cannot write the training state: {e}")))?;
         let mut tensors = BTreeMap::new();

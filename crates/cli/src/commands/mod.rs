@@ -11,6 +11,7 @@ mod recipes;
 mod runs;
 mod sample;
 mod train;
+mod watch;
 
 use crate::error::CliError;
 use ::train::artefacts::{ArtefactError, NewestGood, run_dir};

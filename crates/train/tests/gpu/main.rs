@@ -48,6 +48,7 @@ fn settings(side: usize, width: usize, batch: usize) -> Settings {
         checkpoint_every: 100,
         keep: 1,
         shuffle_buffer: None,
+        watch: train::watchdog::Watch::default(),
         preprocess: data::Preprocess::new([side as u32; 2], 3),
         recipe,
         changes: Vec::new(),
