@@ -19,7 +19,7 @@ pub struct GridHealth {
     pub diversity: f32,
     /// The share of pictures that have a twin, in [0, 1].
     pub duplicates: f32,
-    /// The share of all waves shorter than 8 pixels that the strongest has, in [0, 1].
+    /// The share of all waves of at most 6 pixels that the strongest has, in [0, 1].
     pub oscillation: f32,
     /// The strongest one's root mean square, pixels being in [−1, 1].
     pub amplitude: f32,

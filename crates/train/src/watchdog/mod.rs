@@ -37,8 +37,9 @@ pub const LOW: f32 = 0.2;
 pub const LATE: u64 = 1000;
 /// Share of pictures that have a near duplicate in the grid (and so many more than real pictures have) that is told …
 pub const DUPLICATES: f32 = 0.5;
-/// Share of what is finer than 8 pixels that lies in one wave.
-pub const OSCILLATING: f32 = 0.4;
+/// Share of what is finer than 6 pixels that lies in one wave, and twice what real pictures have. Measured on Fashion-MNIST: 0.19 of real pictures, 0.19 to
+/// 0.24 of a sound generator's, once 0.36 of a young one's; 0.47 to 0.70 of real ones with a wave of amplitude 0.5 over them.
+pub const OSCILLATING: f32 = 0.45;
 /// How strong that wave must be: its root mean square, where pixels are in [−1, 1].
 pub const AMPLITUDE: f32 = 0.05;
 /// What is seen in a grid is told when the next one shows it too.
@@ -240,7 +241,7 @@ impl Watchdog {
         self.tell(Kind::Oscillates, step, self.oscillating >= GRIDS, self.oscillating == 0, || {
             (
                 format!(
-                    "one wave of {:.1} pixels lies over the pictures: {:.0} % of all that is finer than 8 pixels",
+                    "one wave of {:.1} pixels lies over the pictures: {:.0} % of all that is finer than 6 pixels",
                     health.period,
                     100.0 * health.oscillation
                 ),
