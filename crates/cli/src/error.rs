@@ -9,6 +9,9 @@ use train::artefacts::ArtefactError;
 /// The exit code after Ctrl-C: 128 + SIGINT, as shells have it.
 pub const INTERRUPTED: u8 = 130;
 
+/// The exit code of a run that the watchdog ended.
+pub const WATCHED: u8 = 3;
+
 /// An error of a command, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -36,10 +39,11 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// 2 for usage, 1 otherwise.
+    /// 2 for usage, 3 for training that has diverged, 1 otherwise.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
+            Self::Train(TrainError::NonFinite { .. } | TrainError::Diverged { .. }) => ExitCode::from(WATCHED),
             _ => ExitCode::FAILURE,
         }
     }

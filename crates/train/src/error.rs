@@ -30,6 +30,21 @@ pub enum TrainError {
         /// The loss, gradient or tensor, by name.
         what: String,
     },
+    /// The same, once too often.
+    #[error(
+        "step {step}: {what} is not finite, after {rollbacks} returns to a sound checkpoint, each with half the learning rate: training diverges at \
+         {lr:e}, too; the checkpoints are sound, go on from an earlier one with a far lower --lr, or use another recipe"
+    )]
+    Diverged {
+        /// The step that failed.
+        step: u64,
+        /// The loss, gradient or tensor, by name.
+        what: String,
+        /// How often the run went back.
+        rollbacks: usize,
+        /// The learning rate of the last try.
+        lr: f64,
+    },
     /// A checkpoint that does not belong to what is asked.
     #[error("{0}")]
     Mismatch(String),

@@ -1,6 +1,7 @@
 //! What a run tells while it goes.
 
 use crate::artefacts::Row;
+use crate::watchdog::Finding;
 use std::path::PathBuf;
 
 /// Something that happened in a run, in the order it happened.
@@ -43,6 +44,8 @@ pub enum Event {
         /// Finished steps.
         step: u64,
     },
+    /// Something goes wrong in the training; told once until it has gone away.
+    Found(Finding),
     /// Something the user should know that does not stop the run.
     Warning(String),
 }

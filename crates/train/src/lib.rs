@@ -17,6 +17,7 @@ mod settings;
 mod step;
 pub mod toy;
 mod trainer;
+pub mod watchdog;
 
 pub use error::TrainError;
 pub use event::Event;

@@ -5,6 +5,7 @@ use crate::artefacts::{
     rotation, timelapse,
 };
 use crate::condition::Conditions;
+use crate::watchdog::{Finding, GridHealth, OnNan, ROLLBACKS, Watch};
 use crate::{Event, Given, Losses, Measured, TrainError, Trainer};
 use data::{Dataset, Loader};
 use std::collections::VecDeque;
@@ -35,6 +36,10 @@ pub struct Outcome {
     pub finished: bool,
     /// The newest checkpoint.
     pub checkpoint: PathBuf,
+    /// What was found to go wrong, the earliest first.
+    pub findings: Vec<Finding>,
+    /// The one that ended the run, where the settings have it so.
+    pub stopped_by: Option<Finding>,
     /// The time-lapse of the fixed latents and the loss curve, of a finished run.
     pub pictures: Vec<PathBuf>,
 }
@@ -51,9 +56,53 @@ struct Output<'a> {
 /// Trains until the settings' last step or until `stop` is set, which finishes the step, saves and returns. A trainer that has
 /// finished steps already goes on in the directory: later rows of its metrics are cut off, since they come again.
 ///
+/// When a number is not finite, it goes on from the newest good checkpoint with half the learning rate, at most [`ROLLBACKS`] times, unless
+/// the settings say otherwise.
+///
 /// # Errors
 /// Data, disk, or a loss that is no number; what was saved before stays.
 pub fn run(
+    trainer: &mut Trainer,
+    dataset: &Arc<Dataset>,
+    dir: &RunDir,
+    stop: &AtomicBool,
+    emit: &mut dyn FnMut(Event),
+) -> Result<Outcome, TrainError> {
+    loop {
+        match go_on(trainer, dataset, dir, stop, emit) {
+            Err(TrainError::NonFinite { step, what }) if trainer.settings().watch.on_nan == OnNan::Rollback => {
+                roll_back(trainer, dir, step, what, emit)?;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Puts the trainer back to the newest good checkpoint.
+fn roll_back(
+    trainer: &mut Trainer,
+    dir: &RunDir,
+    step: u64,
+    what: String,
+    emit: &mut dyn FnMut(Event),
+) -> Result<(), TrainError> {
+    let rollbacks = trainer.rollbacks();
+    if rollbacks >= ROLLBACKS {
+        let lr = trainer.settings().recipe.optimizer.lr;
+        return Err(TrainError::Diverged { step, what, rollbacks, lr });
+    }
+    let found = rotation::newest_good(&dir.checkpoints())?;
+    for (_, error) in &found.skipped {
+        emit(Event::Warning(format!("{error} (skipped; going back to {})", found.path.display())));
+    }
+    let (back, finding) = trainer.roll_back(&found.checkpoint, step, &what)?;
+    *trainer = back;
+    emit(Event::Found(finding));
+    Ok(())
+}
+
+/// Trains from where the trainer stands.
+fn go_on(
     trainer: &mut Trainer,
     dataset: &Arc<Dataset>,
     dir: &RunDir,
@@ -94,7 +143,13 @@ pub fn run(
     let mut clock = Clock { total: Duration::from_secs_f64(before.max(0.0)), since_row: Duration::ZERO, steps: 0 };
     let behind = if matches!(trainer.device(), Device::Cpu) { 0 } else { BEHIND };
     let mut pending: VecDeque<Measured> = VecDeque::new();
-    while trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) {
+    if trainer.watchdog().wants_real()
+        && let Some(real) = GridHealth::of_dataset(dataset)
+    {
+        trainer.watchdog_mut().compare_with(real);
+    }
+    let mut watch = Watching { watch: settings.watch, stopped_by: None };
+    while trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) && watch.stopped_by.is_none() {
         let start = Instant::now();
         // Every update of D sees pictures of its own.
         let batches = (0..settings.recipe.train.d_steps).map(|_| loader.next()).collect::<Result<Vec<_>, _>>()?;
@@ -115,21 +170,22 @@ pub fn run(
         while pending.len() > allowed
             && let Some(measured) = pending.pop_front()
         {
-            newest = Some(measured.wait()?);
+            newest = Some(watch.step(trainer, measured, emit)?);
         }
         clock.tick(start.elapsed());
         emit(Event::Stepped { step });
+        if samples {
+            let (path, health) = out.sample(trainer, step)?;
+            emit(Event::Sampled { step, path });
+            watch.grid(trainer, health, emit);
+        }
         if let Some(losses) = newest.filter(|_| logs) {
-            let row = clock.row(step, losses, settings.recipe.train.batch);
+            let row = clock.row(step, losses, settings.recipe.train.batch, trainer.watchdog_mut().row(&losses));
             out.log(&row)?;
             emit(Event::Logged(row));
         }
         if epoch_end {
             emit(Event::Epoch { epoch, step });
-        }
-        if samples {
-            let path = out.sample(trainer, step)?;
-            emit(Event::Sampled { step, path });
         }
         if step.is_multiple_of(settings.checkpoint_every) {
             let path = out.save(trainer, settings.keep)?;
@@ -138,7 +194,7 @@ pub fn run(
     }
     // Stopped between two steps.
     for measured in pending {
-        measured.wait()?;
+        watch.step(trainer, measured, emit)?;
     }
     let step = trainer.steps_done();
     let checkpoint = match &out.saved {
@@ -151,7 +207,41 @@ pub fn run(
     };
     let finished = step >= settings.steps;
     let pictures = if finished { out.pictures(emit)? } else { Vec::new() };
-    Ok(Outcome { step, finished, checkpoint, pictures })
+    let findings = trainer.watchdog().findings().to_vec();
+    Ok(Outcome { step, finished, checkpoint, findings, stopped_by: watch.stopped_by, pictures })
+}
+
+/// Tells what the trainer's watchdog finds.
+struct Watching {
+    watch: Watch,
+    stopped_by: Option<Finding>,
+}
+
+impl Watching {
+    /// Waits for what a step measured.
+    fn step(&mut self, trainer: &mut Trainer, measured: Measured, emit: &mut dyn FnMut(Event)) -> Result<Losses, TrainError> {
+        let step = measured.step();
+        let losses = measured.wait()?;
+        let judges = trainer.judges();
+        let found = trainer.watchdog_mut().step(step, &losses, judges);
+        self.tell(found, emit);
+        Ok(losses)
+    }
+
+    fn grid(&mut self, trainer: &mut Trainer, health: GridHealth, emit: &mut dyn FnMut(Event)) {
+        let step = trainer.steps_done();
+        let found = trainer.watchdog_mut().grid(step, health);
+        self.tell(found, emit);
+    }
+
+    fn tell(&mut self, found: Vec<Finding>, emit: &mut dyn FnMut(Event)) {
+        for finding in found {
+            if self.stopped_by.is_none() && self.watch.stops(finding.kind) {
+                self.stopped_by = Some(finding.clone());
+            }
+            emit(Event::Found(finding));
+        }
+    }
 }
 
 /// Time spent in steps (and waiting for data), not in writing pictures and checkpoints.
@@ -168,10 +258,10 @@ impl Clock {
         self.steps += 1;
     }
 
-    fn row(&mut self, step: u64, losses: Losses, batch: usize) -> Row {
+    fn row(&mut self, step: u64, losses: Losses, batch: usize, extra: serde_json::Map<String, serde_json::Value>) -> Row {
         let images_per_second = (self.steps * batch as u64) as f64 / self.since_row.as_secs_f64().max(1e-9);
         (self.since_row, self.steps) = (Duration::ZERO, 0);
-        let Losses { d_loss, g_loss, d_real, d_fake } = losses;
+        let Losses { d_loss, g_loss, d_real, d_fake, .. } = losses;
         Row {
             step,
             d_loss: d_loss.into(),
@@ -180,7 +270,7 @@ impl Clock {
             d_fake: d_fake.into(),
             images_per_second,
             seconds: self.total.as_secs_f64(),
-            extra: serde_json::Map::new(),
+            extra,
         }
     }
 }
@@ -199,14 +289,15 @@ impl Output<'_> {
         Ok(())
     }
 
-    fn sample(&mut self, trainer: &mut Trainer, step: u64) -> Result<PathBuf, TrainError> {
+    /// Writes a grid of the fixed latents, and says what it looks like.
+    fn sample(&mut self, trainer: &mut Trainer, step: u64) -> Result<(PathBuf, GridHealth), TrainError> {
         let images = trainer.fixed_samples();
         let shape = [images.shape()[0], images.shape()[1], images.shape()[2], images.shape()[3]];
         let picture = grid::grid(&images.to_vec(), shape, GridOptions::for_size([shape[1], shape[2]]))?;
         let path = self.dir.sample(step);
         grid::save_png(&path, &picture)?;
         self.board.image(step, "samples", &picture)?;
-        Ok(path)
+        Ok((path, GridHealth::of(&images)))
     }
 
     /// Removes the pictures of steps that will come again, and those of a run's end.

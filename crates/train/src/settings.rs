@@ -1,6 +1,7 @@
 //! Everything that decides how a run goes, resolved: what `config.toml` and each checkpoint record.
 
 use crate::TrainError;
+use crate::watchdog::Watch;
 use data::Preprocess;
 use nn::Recipe;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Settings {
     /// Pictures shuffled together, for sets that are best read in the order in which they lie; all of them without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shuffle_buffer: Option<NonZeroU32>,
+    /// What is done about what goes wrong.
+    #[serde(default)]
+    pub watch: Watch,
     /// How pictures become the network's input.
     pub preprocess: Preprocess,
     /// The file of vectors that pictures are conditioned on, where the recipe wants some.
@@ -35,12 +39,12 @@ pub struct Settings {
     pub condition_file: Option<PathBuf>,
     /// The networks and how they are trained.
     pub recipe: Recipe,
-    /// What was changed when the run was resumed.
+    /// What was changed when the run was resumed, or went back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
 }
 
-/// A setting changed on `--resume`.
+/// A setting changed on `--resume`, or when the run went back after a number that was not finite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {

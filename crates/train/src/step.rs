@@ -2,6 +2,7 @@
 
 use crate::Trainer;
 use crate::trainer::{Measured, mark};
+use crate::watchdog;
 use data::Batch;
 use nn::augment::Augmentation;
 use nn::loss::{self, ClassTargets};
@@ -41,6 +42,15 @@ struct Judged {
     loss_fake: Tensor,
     d_real: Tensor,
     d_fake: Tensor,
+    /// The share of pictures about which D was right.
+    accuracy: Tensor,
+}
+
+/// A step of G, on the device.
+struct Moved {
+    loss: Tensor,
+    /// The norm of its gradient, in steps that are logged.
+    gradient: Option<Tensor>,
 }
 
 /// No graph for parameters, but D's own statistics move as in any pass of training.
@@ -108,7 +118,7 @@ impl Trainer {
 
     fn play(&mut self, recipe: &Recipe, reals: &[Real], z: &Tensor) -> Measured {
         self.set_rates(recipe);
-        let (judged, g_loss) = match recipe.train.first {
+        let (judged, moved) = match recipe.train.first {
             Player::Discriminator => self.discriminator_first(recipe, reals, z),
             Player::Generator => self.generator_first(recipe, reals, z),
         };
@@ -116,13 +126,16 @@ impl Trainer {
         if let Some(ema) = &mut self.ema {
             ema.update_at(&self.generator, self.step);
         }
-        let Judged { loss_real, loss_fake, d_real, d_fake } = &judged;
-        let reading = read_later(&[loss_real, loss_fake, &g_loss, d_real, d_fake, &self.guard.value()]);
+        let Judged { loss_real, loss_fake, d_real, d_fake, accuracy } = &judged;
+        let seen = self.guard.value();
+        let mut measured = vec![loss_real, loss_fake, &moved.loss, d_real, d_fake, accuracy, &seen];
+        measured.extend(&moved.gradient);
+        let reading = read_later(&measured);
         self.device.flush();
         Measured::new(self.step, &self.device, reading)
     }
 
-    fn discriminator_first(&mut self, recipe: &Recipe, reals: &[Real], z: &Tensor) -> (Judged, Tensor) {
+    fn discriminator_first(&mut self, recipe: &Recipe, reals: &[Real], z: &Tensor) -> (Judged, Moved) {
         let [first, others @ ..] = reals else { panic!("step: no batch was given") };
         // One pass of G serves both players: D sees its pictures without their graph. With latents of their own it would not.
         let shared = !recipe.train.fresh_latents;
@@ -133,7 +146,7 @@ impl Trainer {
             let theirs = self.generate(real, &z, CONSTANT);
             judged = self.update_discriminator(recipe, real, &theirs);
         }
-        let mut g_loss = None;
+        let mut moved = None;
         for update in 0..recipe.train.g_steps {
             if update > 0 || !shared {
                 let z = if shared { z.clone() } else { self.draw(recipe) };
@@ -141,22 +154,22 @@ impl Trainer {
             }
             // The last reference to the graph goes with it.
             let graph = std::mem::replace(&mut fake, Tensor::scalar(0.0));
-            g_loss = Some(self.update_generator(recipe, first, graph));
+            moved = Some(self.update_generator(recipe, first, graph));
         }
-        (judged, g_loss.unwrap_or_else(|| Tensor::full_on(&self.device, [], 0.0)))
+        (judged, moved.unwrap_or_else(|| panic!("step: a recipe without updates of G")))
     }
 
-    fn generator_first(&mut self, recipe: &Recipe, reals: &[Real], z: &Tensor) -> (Judged, Tensor) {
+    fn generator_first(&mut self, recipe: &Recipe, reals: &[Real], z: &Tensor) -> (Judged, Moved) {
         let shared = !recipe.train.fresh_latents;
         let [first, ..] = reals else { panic!("step: no batch was given") };
         let mut z = z.clone();
-        let mut g_loss = None;
+        let mut moved = None;
         for update in 0..recipe.train.g_steps {
             if update > 0 && !shared {
                 z = self.draw(recipe);
             }
             let fake = self.generate(first, &z, Mode::TRAIN);
-            g_loss = Some(self.update_generator(recipe, first, fake));
+            moved = Some(self.update_generator(recipe, first, fake));
         }
         let mut judged = None;
         for real in reals {
@@ -167,7 +180,7 @@ impl Trainer {
             judged = Some(self.update_discriminator(recipe, real, &fake));
         }
         let judged = judged.unwrap_or_else(|| panic!("step: no batch was given"));
-        (judged, g_loss.unwrap_or_else(|| Tensor::full_on(&self.device, [], 0.0)))
+        (judged, moved.unwrap_or_else(|| panic!("step: a recipe without updates of G")))
     }
 
     /// The learning rates of this step, by the recipe's schedule.
@@ -278,6 +291,7 @@ impl Trainer {
         loss_real = self.with_classes(recipe, loss_real, &on_real, real);
         let mut gradients = loss_real.backward();
         let loss_real = loss_real.detach();
+        let real_logits = on_real.logits.detach();
         drop(on_real);
 
         let on_fake = self.judge(recipe, fake, told.as_ref(), Mode::TRAIN, false);
@@ -288,9 +302,10 @@ impl Trainer {
             false => objective.fake(&on_fake.logits, targets.1.as_ref()),
         };
         loss_fake = self.with_classes(recipe, loss_fake, &on_fake, real);
+        let accuracy = accuracy(recipe, &real_logits, &on_fake.logits.detach());
         gradients.accumulate(loss_fake.backward());
         let loss_fake = loss_fake.detach();
-        (Judged { loss_real, loss_fake, d_real, d_fake }, gradients)
+        (Judged { loss_real, loss_fake, d_real, d_fake, accuracy }, gradients)
     }
 
     /// D's losses of logits that are compared with one another.
@@ -304,8 +319,11 @@ impl Trainer {
         let (loss_real, loss_fake) = recipe.objective.loss.relativistic_discriminator(&on_real.logits, &on_fake.logits, pair);
         let loss_real = self.with_classes(recipe, loss_real, &on_real, real);
         let loss_fake = self.with_classes(recipe, loss_fake, &on_fake, real);
+        // What D says of a picture is said of its distance from the mean of the other kind.
+        let [reals, fakes] = [&on_real, &on_fake].map(|verdict| verdict.logits.detach());
+        let accuracy = accuracy(recipe, &reals.sub(&fakes.mean_all()), &fakes.sub(&reals.mean_all()));
         let gradients = loss_real.add(&loss_fake).backward();
-        (Judged { loss_real: loss_real.detach(), loss_fake: loss_fake.detach(), d_real, d_fake }, gradients)
+        (Judged { loss_real: loss_real.detach(), loss_fake: loss_fake.detach(), d_real, d_fake, accuracy }, gradients)
     }
 
     /// What D is taught to say.
@@ -354,7 +372,7 @@ impl Trainer {
     }
 
     /// A step of G through D, whose weights' gradients are not computed.
-    fn update_generator(&mut self, recipe: &Recipe, real: &Real, fake: Tensor) -> Tensor {
+    fn update_generator(&mut self, recipe: &Recipe, real: &Real, fake: Tensor) -> Moved {
         let o = &recipe.objective;
         let told = self.told(recipe, real).cloned();
         let matching = o.feature_matching > 0.0;
@@ -384,13 +402,20 @@ impl Trainer {
         }
         self.guard.check(&loss_g, mark::G_LOSS);
         self.guard.check_all(&gradients, mark::G_GRADIENT);
+        let gradient = if self.logs_next() { watchdog::gradient_norm(&gradients) } else { None };
         self.optimizer_g.step(&self.generator, &gradients, &self.guard);
         drop(gradients);
         if let Some(history) = &mut self.history_g {
             history.update(&self.generator);
         }
-        loss_g
+        Moved { loss: loss_g, gradient }
     }
+}
+
+/// The share of pictures about which D is right, which is the other side where labels are swapped.
+fn accuracy(recipe: &Recipe, real: &Tensor, fake: &Tensor) -> Tensor {
+    let (real, fake) = if recipe.labels.swap { (fake, real) } else { (real, fake) };
+    watchdog::accuracy(recipe.objective.loss, real, fake)
 }
 
 /// D's numbers taken apart: `[N]`, `[N, 1 + K]` or `[N, K]`.

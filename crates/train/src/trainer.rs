@@ -2,9 +2,10 @@
 
 use crate::artefacts::{Array, Checkpoint, Dataset as DatasetMeta, Meta};
 use crate::condition::Conditions;
+use crate::watchdog::{Finding, Kind, Watch, Watchdog};
 use crate::{Settings, TrainError};
 use data::Cursor;
-use nn::loss::HistoricalAverage;
+use nn::loss::{HistoricalAverage, Objective};
 use nn::recipe::{ConditionKind, Conditioned, Player};
 use nn::{Ema, Mode, Network, Optimizer, Pass, Recipe, StateDict, StateValue};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ mod stream {
     /// Targets, noise, dropout, augmentation, penalties.
     pub const TRICKS: u64 = 6;
 }
+
+/// What a return to an earlier step is called among the changes of the settings.
+const ROLLBACK: &str = "rollback";
 
 /// Pictures in the grid of fixed latents: 8 × 8.
 const FIXED: usize = 64;
@@ -44,6 +48,10 @@ pub struct Losses {
     pub d_real: f32,
     /// Mean of D(G(z)) before D's update, in [0, 1].
     pub d_fake: f32,
+    /// The share of real and generated pictures about which D was right before its update, in [0, 1].
+    pub d_accuracy: f32,
+    /// The norm of G's gradient, in steps that are logged.
+    pub g_gradient: Option<f32>,
 }
 
 /// What the guard remembers: the first thing of a step that was not finite. The optimisers stand still from there on.
@@ -89,13 +97,13 @@ impl Measured {
     pub fn wait(self) -> Result<Losses, TrainError> {
         let values = self.reading.wait();
         self.device.check()?;
-        let [real, fake, g_loss, d_real, d_fake, seen] = values[..] else {
-            return Err(TrainError::Mismatch(format!("{} numbers were measured instead of 6", values.len())));
+        let [real, fake, g_loss, d_real, d_fake, d_accuracy, seen, ref gradient @ ..] = values[..] else {
+            return Err(TrainError::Mismatch(format!("{} numbers were measured instead of 7", values.len())));
         };
         if seen != 0.0 {
             return Err(TrainError::NonFinite { step: self.step, what: mark::name(seen).into() });
         }
-        Ok(Losses { d_loss: real + fake, g_loss, d_real, d_fake })
+        Ok(Losses { d_loss: real + fake, g_loss, d_real, d_fake, d_accuracy, g_gradient: gradient.first().copied() })
     }
 }
 
@@ -119,6 +127,7 @@ pub struct Trainer {
     pub(crate) step: u64,
     pub(crate) device: Device,
     pub(crate) guard: Guard,
+    watchdog: Watchdog,
 }
 
 /// What the same pictures are drawn of again and again.
@@ -136,6 +145,9 @@ struct State {
     #[serde(default)]
     tricks: Option<Philox>,
     cursor: Cursor,
+    /// Absent in the oldest checkpoints.
+    #[serde(default)]
+    watchdog: Watchdog,
 }
 
 impl Trainer {
@@ -163,6 +175,7 @@ impl Trainer {
             step: 0,
             device: device.clone(),
             guard: Guard::new(device),
+            watchdog: Watchdog::default(),
             generator,
             discriminator,
             optimizer_g,
@@ -202,6 +215,7 @@ impl Trainer {
             trainer.tricks = tricks;
         }
         trainer.cursor = state.cursor;
+        trainer.watchdog = state.watchdog;
         trainer.step = checkpoint.meta.step;
         Ok(trainer)
     }
@@ -217,6 +231,60 @@ impl Trainer {
             *ema = Ema::new(&self.generator, self.settings.recipe.train.ema as f32);
         }
         Ok(())
+    }
+
+    /// Whether the step that comes next is written into the metrics.
+    pub(crate) fn logs_next(&self) -> bool {
+        let next = self.step + 1;
+        next.is_multiple_of(self.settings.log_every) || next == self.settings.steps
+    }
+
+    /// What was found to go wrong so far.
+    pub fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
+    }
+
+    /// The same, to be fed.
+    pub(crate) fn watchdog_mut(&mut self) -> &mut Watchdog {
+        &mut self.watchdog
+    }
+
+    /// Whether D can win: a Wasserstein critic's loss has no lower bound, and its sign says nothing.
+    pub(crate) fn judges(&self) -> bool {
+        self.settings.recipe.objective.loss != Objective::Wasserstein
+    }
+
+    /// Other answers to what is found, recorded in the settings.
+    pub fn set_watch(&mut self, watch: Watch) {
+        let from = std::mem::replace(&mut self.settings.watch, watch);
+        for (setting, from, to) in from.differences(&watch) {
+            self.settings.change(self.step, setting, from, to);
+        }
+    }
+
+    /// The run as its checkpoint has it, with half the learning rate, after `what` was not finite in `step`; recorded in the settings.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    pub(crate) fn roll_back(&self, checkpoint: &Checkpoint, step: u64, what: &str) -> Result<(Self, Finding), TrainError> {
+        let mut back = Self::resume(checkpoint, &self.device)?;
+        back.settings.watch = self.settings.watch;
+        back.settings.change(back.step, ROLLBACK, format!("step {step}: {what}"), format!("step {}", back.step));
+        let lr = back.settings.recipe.optimizer.lr / 2.0;
+        back.set_learning_rate(lr)?;
+        let finding = Finding {
+            kind: Kind::RolledBack,
+            step,
+            saw: format!("{what} is not finite: training has diverged"),
+            advice: format!("going on from step {} with half the learning rate, {lr:e}", back.step),
+        };
+        back.watchdog.rolled_back(finding.clone());
+        Ok((back, finding))
+    }
+
+    /// How often the run went back.
+    pub(crate) fn rollbacks(&self) -> usize {
+        self.settings.changes.iter().filter(|change| change.setting == ROLLBACK).count()
     }
 
     /// Where this trainer computes.
@@ -304,8 +372,8 @@ impl Trainer {
     /// [`TrainError::NonFinite`] when a weight, statistic or moment is not finite: such a state is not worth keeping. [`TrainError::Gpu`] when
     /// they cannot be read any more.
     pub fn checkpoint(&self, dataset: &DatasetMeta) -> Result<Checkpoint, TrainError> {
-        let tricks = Some(self.tricks.clone());
-        let state = State { settings: self.settings.clone(), latents: self.latents.clone(), tricks, cursor: self.cursor };
+        let (settings, latents, tricks) = (self.settings.clone(), self.latents.clone(), Some(self.tricks.clone()));
+        let state = State { settings, latents, tricks, cursor: self.cursor, watchdog: self.watchdog.clone() };
         let state =
             serde_json::to_value(state).map_err(|e| TrainError::Mismatch(format!("cannot write the training state: {e}")))?;
         let mut tensors = BTreeMap::new();

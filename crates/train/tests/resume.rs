@@ -40,6 +40,7 @@ fn settings(data: &Path, preprocess: Preprocess, steps: u64) -> Settings {
         checkpoint_every: 3,
         keep: 2,
         shuffle_buffer: None,
+        watch: train::watchdog::Watch::default(),
         preprocess,
         recipe,
         condition_file: None,

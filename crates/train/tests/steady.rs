@@ -19,6 +19,7 @@ fn a_steady_step_takes_no_memory_from_the_system() {
         checkpoint_every: 8,
         keep: 1,
         shuffle_buffer: None,
+        watch: train::watchdog::Watch::default(),
         preprocess: data::Preprocess::new([64, 64], 3),
         recipe,
         condition_file: None,

@@ -12,6 +12,7 @@ mod runs;
 mod sample;
 mod toy;
 mod train;
+mod watch;
 
 use crate::error::CliError;
 use ::train::artefacts::{ArtefactError, NewestGood, run_dir};

@@ -7,7 +7,8 @@ mod tricks;
 
 use super::device::DeviceArgs;
 use super::pictures::PictureArgs;
-use crate::error::{CliError, INTERRUPTED};
+use super::watch::WatchArgs;
+use crate::error::{CliError, INTERRUPTED, WATCHED};
 use crate::interrupt;
 use crate::parse;
 use crate::render::Render;
@@ -95,7 +96,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "runs", help_heading = "What to keep")]
     runs_dir: PathBuf,
     /// Go on with a run: the one in DIR, in --out, or else the newest in --runs-dir. A checkpoint of a run goes back to it: what came
-    /// after it is dropped. --steps, --epochs and --lr may change the run.
+    /// after it is dropped. --steps, --epochs, --lr and --on-... may change the run.
     #[arg(long, value_name = "DIR|CHECKPOINT", num_args = 0..=1, help_heading = "What to keep")]
     resume: Option<Option<PathBuf>>,
     /// Note losses and speed every so many steps [default: 10].
@@ -110,6 +111,9 @@ pub struct Args {
     /// Checkpoints to keep, the newest ones [default: 3].
     #[arg(long, value_name = "K", value_parser = value_parser!(u32).range(1..), help_heading = "What to keep")]
     keep: Option<u32>,
+
+    #[command(flatten)]
+    watch: WatchArgs,
 
     #[command(flatten)]
     device: DeviceArgs,
@@ -190,5 +194,9 @@ fn go(mut trainer: Trainer, dataset: &Arc<Dataset>, dir: &RunDir, mut render: Re
         render.warning(&format!("{failed} images could not be decoded any more and were replaced by others"));
     }
     render.ended(dir.path(), &outcome);
-    Ok(if outcome.finished { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) })
+    Ok(match (&outcome.stopped_by, outcome.finished) {
+        (Some(_), _) => ExitCode::from(WATCHED),
+        (None, true) => ExitCode::SUCCESS,
+        (None, false) => ExitCode::from(INTERRUPTED),
+    })
 }

@@ -80,6 +80,7 @@ impl Human {
                 self.beside_bar(|| output::line(format!("first pictures, after step {step}: {}", path.display())));
             }
             Event::Sampled { .. } | Event::Saved { .. } | Event::Epoch { .. } => {}
+            Event::Found(finding) => self.warning(&finding.to_string()),
             Event::Warning(text) => self.warning(text),
         }
     }
@@ -95,11 +96,15 @@ impl Human {
         self.stops();
         let shown = quoted(dir);
         if !outcome.finished {
-            output::line(format!("stopped after step {}; saved {}", outcome.step, outcome.checkpoint.display()));
+            let why = outcome.stopped_by.as_ref().map_or(String::new(), |finding| format!(", since {}", finding.saw));
+            output::line(format!("stopped after step {}{why}; saved {}", outcome.step, outcome.checkpoint.display()));
             output::line(format!("go on with: dcgan train --resume {shown}"));
             return;
         }
         output::line(format!("finished {} steps", outcome.step));
+        for finding in &outcome.findings {
+            output::line(format!("  at step {:<14}  {}", finding.step, finding.saw));
+        }
         output::line(format!("  grids of fixed latents  {}", dir.join("samples").display()));
         for path in &outcome.pictures {
             let what =

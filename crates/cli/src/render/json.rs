@@ -6,6 +6,7 @@ use nn::{Plan, Recipe, Row};
 use serde_json::{Value, json};
 use std::path::Path;
 use tensor::Device;
+use train::watchdog::Finding;
 use train::{Event, Outcome};
 
 pub fn plan(recipe: &Recipe, plan: &Plan) {
@@ -80,9 +81,15 @@ pub fn event(event: &Event) {
         Event::Sampled { step, path } => json!({ "event": "sampled", "step": step, "path": path }),
         Event::Saved { step, path } => json!({ "event": "saved", "step": step, "path": path }),
         Event::Epoch { epoch, step } => json!({ "event": "epoch", "epoch": epoch, "step": step }),
+        Event::Found(finding) => found(finding),
         Event::Warning(text) => return warning(text),
     };
     output::json(&object);
+}
+
+fn found(finding: &Finding) -> Value {
+    let Finding { kind, step, saw, advice } = finding;
+    json!({ "event": "found", "kind": kind, "step": step, "saw": saw, "advice": advice })
 }
 
 pub fn ended(outcome: &Outcome) {
@@ -92,5 +99,7 @@ pub fn ended(outcome: &Outcome) {
         "step": outcome.step,
         "checkpoint": outcome.checkpoint,
         "pictures": outcome.pictures,
+        "findings": outcome.findings,
+        "stopped_by": outcome.stopped_by.as_ref().map(|finding| finding.kind),
     }));
 }

@@ -45,6 +45,7 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
         checkpoint_every: 10,
         keep: 1,
         shuffle_buffer: None,
+        watch: train::watchdog::Watch::default(),
         preprocess: data::Preprocess::new([64, 64], 3),
         recipe,
         condition_file: None,

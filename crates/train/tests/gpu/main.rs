@@ -54,6 +54,7 @@ fn settings(side: usize, width: usize, batch: usize) -> Settings {
         checkpoint_every: 100,
         keep: 1,
         shuffle_buffer: None,
+        watch: train::watchdog::Watch::default(),
         preprocess: data::Preprocess::new([side as u32; 2], 3),
         recipe,
         condition_file: None,

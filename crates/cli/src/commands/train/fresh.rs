@@ -7,6 +7,7 @@ use crate::error::CliError;
 use crate::memory;
 use crate::render::Render;
 use ::train::artefacts::{Checkpoint, RunDir};
+use ::train::watchdog::Watch;
 use ::train::{Settings, Trainer};
 use data::{DataSpec, Dataset};
 use nn::Recipe;
@@ -68,6 +69,7 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
         checkpoint_every: args.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
         keep: args.keep.unwrap_or(KEEP) as usize,
         shuffle_buffer: args.shuffle_buffer,
+        watch: args.watch.onto(Watch::default()),
         preprocess,
         condition_file,
         recipe,

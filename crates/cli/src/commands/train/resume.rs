@@ -43,6 +43,7 @@ pub fn run(args: &Args, named: Option<&Path>, device: &Device, render: Render) -
     if let Some(lr) = args.lr {
         trainer.set_learning_rate(lr)?;
     }
+    trainer.set_watch(args.watch.onto(trainer.settings().watch));
     if let Some(steps) = args.steps {
         lengthen(&mut trainer, steps, "--steps")?;
     }

@@ -1,0 +1,61 @@
+//! What `train` does about what goes wrong: flags.
+
+use clap::ValueEnum;
+use train::watchdog::{OnFinding, OnNan, Watch};
+
+/// When a number is not finite.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum NanChoice {
+    /// Go back to the newest good checkpoint, with half the learning rate, at most three times.
+    Rollback,
+    /// End.
+    Stop,
+}
+
+/// Anything else.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Choice {
+    /// Say so and go on.
+    Warn,
+    /// Say so, save and stop, with exit code 3.
+    Stop,
+}
+
+impl From<Choice> for OnFinding {
+    fn from(choice: Choice) -> Self {
+        match choice {
+            Choice::Warn => Self::Warn,
+            Choice::Stop => Self::Stop,
+        }
+    }
+}
+
+/// Flags of the watch.
+#[derive(clap::Args)]
+pub struct WatchArgs {
+    /// When a loss, gradient or weight is no number: go back to the newest good checkpoint with half the learning rate (at most three
+    /// times), or end [default: rollback].
+    #[arg(long, value_enum, help_heading = "When it goes wrong")]
+    on_nan: Option<NanChoice>,
+    /// When the pictures become all alike, or one pattern [default: warn].
+    #[arg(long, value_enum, help_heading = "When it goes wrong")]
+    on_collapse: Option<Choice>,
+    /// When the discriminator is hardly ever wrong any more, or the generator's gradient has vanished [default: warn].
+    #[arg(long, value_enum, help_heading = "When it goes wrong")]
+    on_d_win: Option<Choice>,
+}
+
+impl WatchArgs {
+    /// These flags, and what was set before where there are none.
+    pub fn onto(&self, before: Watch) -> Watch {
+        let on_nan = self.on_nan.map_or(before.on_nan, |choice| match choice {
+            NanChoice::Rollback => OnNan::Rollback,
+            NanChoice::Stop => OnNan::Stop,
+        });
+        Watch {
+            on_nan,
+            on_collapse: self.on_collapse.map_or(before.on_collapse, OnFinding::from),
+            on_d_win: self.on_d_win.map_or(before.on_d_win, OnFinding::from),
+        }
+    }
+}

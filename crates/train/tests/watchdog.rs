@@ -1,0 +1,380 @@
+//! The watchdog: what it finds, what it leaves alone, and what a run does about it.
+
+use data::{Dataset, Preprocess, Split};
+use nn::Recipe;
+use std::f32::consts::TAU;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tensor::rng::Philox;
+use tensor::{Device, Tensor};
+use train::artefacts::{RunDir, metrics, rotation};
+use train::watchdog::{self, Finding, GridHealth, Kind, OnFinding, OnNan, Watch, Watchdog};
+use train::{Event, Losses, Outcome, Settings, TrainError, Trainer, run};
+
+const CALM: Losses = Losses { d_loss: 1.1, g_loss: 1.0, d_real: 0.6, d_fake: 0.4, d_accuracy: 0.8, g_gradient: None };
+const WON: Losses = Losses { d_loss: 0.01, g_loss: 9.0, d_real: 1.0, d_fake: 0.0, d_accuracy: 1.0, g_gradient: None };
+const GOOD: GridHealth = GridHealth { diversity: 0.5, duplicates: 0.0, oscillation: 0.1, amplitude: 0.05, period: 6.0 };
+
+fn feed(dog: &mut Watchdog, steps: std::ops::Range<u64>, losses: Losses) -> Vec<(Kind, u64)> {
+    steps.flat_map(|step| dog.step(step, &losses, true)).map(|finding| (finding.kind, finding.step)).collect()
+}
+
+fn grids(dog: &mut Watchdog, steps: &[u64], health: GridHealth) -> Vec<(Kind, u64)> {
+    steps.iter().flat_map(|&step| dog.grid(step, health)).map(|finding| (finding.kind, finding.step)).collect()
+}
+
+#[test]
+fn a_loss_that_is_flat_or_restless_is_no_finding() {
+    let mut dog = Watchdog::default();
+    let coin = Losses { d_loss: 1.386, g_loss: 0.693, d_accuracy: 0.5, g_gradient: Some(0.3), ..CALM };
+    assert_eq!(feed(&mut dog, 1..20_000, coin), []);
+    // Three of four steps won, in any order.
+    let mut random = Philox::new(1, 1);
+    for step in 20_000..60_000 {
+        let losses = if random.below(4) < 3 { WON } else { CALM };
+        let losses = Losses { g_gradient: Some(0.01 + random.below(1000) as f32), ..losses };
+        assert_eq!(dog.step(step, &losses, true), [], "step {step}");
+    }
+}
+
+#[test]
+fn a_discriminator_that_wins_for_long_is_told_once_until_it_loses() {
+    let mut dog = Watchdog::default();
+    assert_eq!(feed(&mut dog, 1..2000, WON), [(Kind::DWins, 300)]);
+    assert_eq!(dog.row(&WON)["findings"], serde_json::json!(["d-wins"]));
+    // 300 steps won are 60 lost.
+    assert_eq!(feed(&mut dog, 2000..2059, CALM), []);
+    assert_eq!(feed(&mut dog, 2059..2500, WON), [], "it had not gone away");
+    assert_eq!(feed(&mut dog, 2500..2560, CALM), []);
+    assert!(!dog.row(&CALM).contains_key("findings"));
+    assert_eq!(feed(&mut dog, 3000..3400, WON), [(Kind::DWins, 3299)]);
+    let [first, _] = dog.findings() else { panic!("{:?}", dog.findings()) };
+    assert!(first.to_string().contains("step 300: ") && first.saw.contains("0.0100") && first.saw.contains("100 %"), "{first}");
+    // A critic does not win.
+    let mut dog = Watchdog::default();
+    assert!((1..1000).all(|step| dog.step(step, &WON, false).is_empty()));
+}
+
+#[test]
+fn a_gradient_that_vanishes_is_told() {
+    let mut dog = Watchdog::default();
+    let norm = |norm| Losses { g_gradient: Some(norm), ..CALM };
+    assert_eq!(feed(&mut dog, 1..50, norm(2.0)), []);
+    assert_eq!(feed(&mut dog, 50..90, norm(0.01)), [], "weak, but there");
+    assert_eq!(feed(&mut dog, 90..94, norm(0.0019)), []);
+    // Steps that are not logged say nothing.
+    assert_eq!(feed(&mut dog, 94..200, CALM), []);
+    assert_eq!(feed(&mut dog, 200..300, norm(0.0)), [(Kind::GradientVanishes, 200)]);
+    assert_eq!(feed(&mut dog, 300..301, norm(0.5)), []);
+    assert_eq!(feed(&mut dog, 301..320, norm(0.001)), [(Kind::GradientVanishes, 305)]);
+}
+
+#[test]
+fn collapses_of_grids_are_told_when_the_next_one_shows_them_too() {
+    let fresh = || {
+        let mut dog = Watchdog::default();
+        dog.compare_with(GOOD);
+        dog
+    };
+    let mut dog = fresh();
+    // A young generator's pictures are alike, and twins.
+    let young = GridHealth { diversity: 0.02, duplicates: 1.0, ..GOOD };
+    assert_eq!(grids(&mut dog, &[25, 50, 75, 100], young), []);
+    assert_eq!(grids(&mut dog, &[200, 400, 600], GOOD), []);
+    let alike = GridHealth { diversity: 0.2, ..GOOD };
+    assert_eq!(grids(&mut dog, &[700], alike), []);
+    assert_eq!(grids(&mut dog, &[800], GOOD), []);
+    assert_eq!(grids(&mut dog, &[900, 950, 1000], alike), [(Kind::DiversityCollapses, 950)]);
+    let twins = GridHealth { duplicates: 0.6, ..GOOD };
+    assert_eq!(grids(&mut dog, &[1100, 1200, 1300], twins), [(Kind::Duplicates, 1200)]);
+    let wave = GridHealth { oscillation: 0.6, amplitude: 0.2, ..GOOD };
+    assert_eq!(grids(&mut dog, &[1400, 1500, 1600], wave), [(Kind::Oscillates, 1500)]);
+    let faint = GridHealth { amplitude: 0.01, ..wave };
+    assert_eq!(grids(&mut dog, &[1700, 1800], faint), []);
+    // One that never began.
+    assert_eq!(grids(&mut fresh(), &[500, 1000, 1500], young), [(Kind::DiversityCollapses, 1500), (Kind::Duplicates, 1500)]);
+    // Where the real ones are striped, or twins, so may the others be.
+    let mut dog = Watchdog::default();
+    dog.compare_with(GridHealth { oscillation: 0.5, duplicates: 0.9, ..GOOD });
+    assert_eq!(grids(&mut dog, &[2000, 3000], GridHealth { oscillation: 0.7, amplitude: 0.3, duplicates: 0.95, ..GOOD }), []);
+}
+
+#[test]
+fn it_goes_on_from_its_saved_state() {
+    let feed = |dog: &mut Watchdog, step: u64| {
+        let phase = step / 350 % 2 == 0;
+        let losses = Losses { g_gradient: Some(1.0 / 3.0 + step as f32), ..if phase { WON } else { CALM } };
+        let mut found = dog.step(step, &losses, true);
+        if step.is_multiple_of(40) {
+            found.extend(dog.grid(step, GridHealth { diversity: if phase { 0.7 / 3.0 } else { 0.01 }, ..GOOD }));
+        }
+        if step.is_multiple_of(10) {
+            found.extend(dog.row(&losses).contains_key("diversity").then(|| Finding {
+                kind: Kind::RolledBack,
+                step,
+                saw: String::new(),
+                advice: String::new(),
+            }));
+        }
+        found
+    };
+    let mut whole = Watchdog::default();
+    let mut parts = Watchdog::default();
+    let mut count = 0;
+    for step in 1..4000 {
+        let found = feed(&mut whole, step);
+        if step % 7 == 0 {
+            parts = serde_json::from_str(&serde_json::to_string(&parts).unwrap()).unwrap();
+        }
+        assert_eq!(feed(&mut parts, step), found);
+        count += found.len();
+    }
+    assert!(parts == whole && count > 100);
+}
+
+fn fashion() -> Arc<Dataset> {
+    Arc::new(Dataset::open("fashion-mnist", Split::Train, &Preprocess::new([28, 28], 1), &|_| ()).unwrap())
+}
+
+/// Pictures from `first` on, with `f(y, x)` added.
+fn pictures(dataset: &Dataset, first: usize, f: impl Fn(usize, usize) -> f32) -> Tensor {
+    let [h, w, c] = dataset.shape();
+    let mut values = vec![0.0; 64 * h * w * c];
+    for (k, out) in values.chunks_exact_mut(h * w * c).enumerate() {
+        dataset.write(first + k, out).unwrap();
+    }
+    values.iter_mut().enumerate().for_each(|(i, v)| *v = (*v + f(i / c / w % h, i / c % w)).clamp(-1.0, 1.0));
+    Tensor::from_slice(&values, [64, h, w, c])
+}
+
+#[test]
+fn real_pictures_are_sound_and_spoilt_ones_are_not() {
+    for dataset in [fashion(), Arc::new(Dataset::open("emoji", Split::Train, &Preprocess::new([64, 64], 3), &|_| ()).unwrap())] {
+        let real = GridHealth::of_dataset(&dataset).unwrap();
+        println!("{} {real:?}", dataset.name());
+        let fresh = || {
+            let mut dog = Watchdog::default();
+            dog.compare_with(real);
+            dog
+        };
+        let mut dog = fresh();
+        for first in (0..dataset.len() - 64).step_by(dataset.len() / 20) {
+            let health = GridHealth::of(&pictures(&dataset, first, |_, _| 0.0));
+            println!("{health:?}");
+            assert_eq!(dog.grid(2000, health), [], "{first}: {health:?}, all: {real:?}");
+        }
+        // The same wave in all of them, of several lengths.
+        for (fy, fx) in [(0.0, 0.25), (0.5, 0.5), (0.2, 0.13)] {
+            let waves = pictures(&dataset, 0, |y, x| 0.5 * (TAU * (fy * y as f32 + fx * x as f32)).cos());
+            let health = GridHealth::of(&waves);
+            assert_eq!(grids(&mut fresh(), &[100, 200], health), [(Kind::Oscillates, 200)], "{health:?}");
+            let period = 1.0 / fy.hypot(fx);
+            assert!((health.period - period).abs() < 0.15 * period, "{health:?}");
+        }
+        // One picture with a little noise.
+        let one = pictures(&dataset, 3, |_, _| 0.0).narrow(0, 0, 1).broadcast_to(*pictures(&dataset, 0, |_, _| 0.0).shape());
+        let health = GridHealth::of(&one.add(&Philox::new(1, 1).normal(*one.shape(), 0.0, 0.01)));
+        let found = grids(&mut dog, &[2100, 2200], health);
+        assert_eq!(found, [(Kind::DiversityCollapses, 2200), (Kind::Duplicates, 2200)], "{health:?}");
+    }
+    assert_eq!(GridHealth::of(&Tensor::zeros([1, 8, 8, 3])), GridHealth::default());
+    assert_eq!(GridHealth::of(&Tensor::zeros([4, 8, 12, 1])).duplicates, 1.0);
+}
+
+#[test]
+fn accuracy_and_norm_are_what_they_are_called() {
+    use nn::loss::Objective;
+    let logits = |values: &[f32]| Tensor::from_slice(values, [values.len(), 1]);
+    let (real, fake) = (logits(&[3.0, 0.7, -0.2, 1e30]), logits(&[-1e-3, 0.2, 0.6, -1e30]));
+    assert_eq!(watchdog::accuracy(Objective::NonSaturating, &real, &fake).item(), 5.0 / 8.0);
+    assert_eq!(watchdog::accuracy(Objective::LeastSquares, &real, &fake).item(), 6.0 / 8.0);
+    let (a, b) = (Tensor::from_slice(&[1.0, 2.0], [2]).leaf(), Tensor::from_slice(&[2.0], [1]).leaf());
+    let gradients = a.square().sum_all().add(&b.sum_all().scale(4.0)).backward();
+    assert_eq!(watchdog::gradient_norm(&gradients).unwrap().item(), 6.0);
+}
+
+/// A run on the pictures of `dir/data`, made here.
+fn settings(dir: &Path, steps: u64) -> Settings {
+    let data = dir.join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    for i in 0..14u32 {
+        let at = |x: u32, y: u32| image::Rgb([(x * 16) as u8, (y * 16 + i * 7) as u8, ((x ^ y) * i % 256) as u8]);
+        image::RgbImage::from_fn(16, 16, at).save(data.join(format!("{i:03}.png"))).unwrap();
+    }
+    let mut recipe = Recipe::preset("torch").unwrap();
+    recipe.image.size = [16, 16];
+    (recipe.generator.width, recipe.discriminator.width, recipe.generator.latent) = (8, 8, 6);
+    recipe.train.batch = 4;
+    Settings {
+        data: data.display().to_string(),
+        seed: 11,
+        steps,
+        log_every: 1,
+        sample_every: 5,
+        checkpoint_every: 3,
+        keep: 2,
+        shuffle_buffer: None,
+        watch: Watch::default(),
+        preprocess: Preprocess::new([16, 16], 3),
+        recipe,
+        changes: Vec::new(),
+    }
+}
+
+fn open(settings: &Settings) -> Arc<Dataset> {
+    Arc::new(Dataset::open(&settings.data, Split::Train, &settings.preprocess, &|_| ()).unwrap())
+}
+
+/// Runs to the end, or to where `stop` is; with all findings.
+fn go(trainer: &mut Trainer, dir: &RunDir, stop: bool) -> (Result<Outcome, TrainError>, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let data = open(trainer.settings());
+    let outcome = run(trainer, &data, dir, &AtomicBool::new(stop), &mut |event| {
+        if let Event::Found(finding) = event {
+            findings.push(finding);
+        }
+    });
+    (outcome, findings)
+}
+
+/// A trainer that has seen a number that is none: every later step fails.
+fn poison(trainer: &mut Trainer) {
+    let nan = Tensor::full([4, 16, 16, 3], f32::NAN);
+    assert!(trainer.step_on(&nan, &Tensor::zeros([4, 6])).wait().is_err());
+}
+
+#[test]
+fn a_run_with_a_nan_goes_back_slower_and_finishes() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path(), 10);
+    let newest = |dir: &RunDir| rotation::newest_good(&dir.checkpoints()).unwrap().checkpoint;
+    let spoilt = RunDir::create_at(&dir.path().join("spoilt")).unwrap();
+    let mut trainer = Trainer::new(Settings { steps: 5, ..settings.clone() }, &Device::Cpu).unwrap();
+    go(&mut trainer, &spoilt, false).0.unwrap();
+    trainer.set_steps(10);
+    go(&mut trainer, &spoilt, true).0.unwrap();
+    poison(&mut trainer);
+    let (outcome, findings) = go(&mut trainer, &spoilt, false);
+    let outcome = outcome.unwrap();
+    assert!(outcome.finished && outcome.stopped_by.is_none());
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!((finding.kind, finding.step, outcome.findings.contains(finding)), (Kind::RolledBack, 7, true));
+    assert!(finding.saw.contains("the discriminator's loss is not finite"), "{finding}");
+    assert!(finding.advice.contains("from step 5 with half the learning rate, 1e-4"), "{finding}");
+    let changes = &trainer.settings().changes;
+    assert_eq!(changes.iter().map(|change| change.setting.as_str()).collect::<Vec<_>>(), ["steps", "rollback", "lr"]);
+    assert_eq!((changes[1].step, changes[1].to.as_str()), (5, "step 5"));
+    let rows = metrics::read(&spoilt.metrics()).unwrap();
+    assert_eq!(rows.iter().map(|row| row.step).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
+    // Data and latents go on from the checkpoint: only the rate is another.
+    let other = RunDir::create_at(&dir.path().join("other")).unwrap();
+    let mut slower = Trainer::new(Settings { steps: 5, ..settings }, &Device::Cpu).unwrap();
+    go(&mut slower, &other, false).0.unwrap();
+    let mut slower = Trainer::resume(&newest(&other), &Device::Cpu).unwrap();
+    slower.set_steps(10);
+    slower.set_learning_rate(1e-4).unwrap();
+    go(&mut slower, &other, false).0.unwrap();
+    assert!(newest(&spoilt).tensors == newest(&other).tensors);
+}
+
+#[test]
+fn a_run_that_diverges_again_and_again_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path(), 10);
+    settings.recipe.optimizer.lr = 1e30;
+    let run_dir = RunDir::create_at(&dir.path().join("run")).unwrap();
+    let mut trainer = Trainer::new(settings.clone(), &Device::Cpu).unwrap();
+    let (outcome, findings) = go(&mut trainer, &run_dir, false);
+    match outcome {
+        Err(error @ TrainError::Diverged { rollbacks: 3, lr: 1.25e29, .. }) => {
+            assert!(error.to_string().contains("after 3 returns"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(findings.iter().filter(|finding| finding.kind == Kind::RolledBack).count(), 3);
+    // A sound state is there, and it remembers.
+    let checkpoint = rotation::newest_good(&run_dir.checkpoints()).unwrap().checkpoint;
+    let mut again = Trainer::resume(&checkpoint, &Device::Cpu).unwrap();
+    assert_eq!(again.settings().recipe.optimizer.lr, 1.25e29);
+    assert!(matches!(go(&mut again, &run_dir, false).0, Err(TrainError::Diverged { .. })));
+    // Or at once.
+    settings.watch.on_nan = OnNan::Stop;
+    let run_dir = RunDir::create_at(&dir.path().join("stop")).unwrap();
+    let (outcome, findings) = go(&mut Trainer::new(settings, &Device::Cpu).unwrap(), &run_dir, false);
+    assert!(matches!(outcome, Err(TrainError::NonFinite { .. })) && findings.is_empty());
+}
+
+/// Pictures of noise: a generator cannot learn them, and a discriminator knows them at once.
+fn unlearnable(dir: &Path) -> Settings {
+    let settings = settings(dir, 900);
+    let mut random = Philox::new(3, 3);
+    for i in 0..14 {
+        let noise = image::RgbImage::from_fn(16, 16, |_, _| image::Rgb([0; 3].map(|_: u8| 255 * random.below(2) as u8)));
+        noise.save(dir.join(format!("data/{i:03}.png"))).unwrap();
+    }
+    Settings { log_every: 10, sample_every: 30, checkpoint_every: 70, ..settings }
+}
+
+#[test]
+fn the_watch_is_resumed_exactly_and_stops_where_it_is_asked_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = unlearnable(dir.path());
+    let data = open(&settings);
+    let whole_dir = RunDir::create_at(&dir.path().join("whole")).unwrap();
+    let mut whole = Trainer::new(settings.clone(), &Device::Cpu).unwrap();
+    let (outcome, findings) = go(&mut whole, &whole_dir, false);
+    assert!(outcome.unwrap().stopped_by.is_none());
+    let won = findings.iter().find(|finding| finding.kind == Kind::DWins).unwrap_or_else(|| panic!("{findings:?}")).step;
+    assert!(won < 890, "{won}");
+
+    let parts_dir = RunDir::create_at(&dir.path().join("parts")).unwrap();
+    let mut parts = Trainer::new(settings.clone(), &Device::Cpu).unwrap();
+    let mut seen = Vec::new();
+    for end in [33, won - 100, won - 1, won, won + 5, 900] {
+        let stop = AtomicBool::new(false);
+        run(&mut parts, &data, &parts_dir, &stop, &mut |event| match event {
+            Event::Stepped { step } if step == end => stop.store(true, std::sync::atomic::Ordering::Relaxed),
+            Event::Found(finding) => seen.push(finding),
+            _ => {}
+        })
+        .unwrap();
+        parts = Trainer::resume(&rotation::newest_good(&parts_dir.checkpoints()).unwrap().checkpoint, &Device::Cpu).unwrap();
+    }
+    assert_eq!(seen, findings);
+    let bytes = |dir: &RunDir| std::fs::read(rotation::newest_good(&dir.checkpoints()).unwrap().path).unwrap();
+    assert!(bytes(&whole_dir) == bytes(&parts_dir));
+    let extras = |dir: &RunDir| metrics::read(&dir.metrics()).unwrap().into_iter().map(|row| row.extra).collect::<Vec<_>>();
+    assert_eq!(extras(&whole_dir), extras(&parts_dir));
+    let last = extras(&whole_dir).pop().unwrap();
+    assert!(["d_accuracy", "g_gradient", "diversity", "findings"].iter().all(|name| last.contains_key(*name)), "{last:?}");
+
+    let stopped_dir = RunDir::create_at(&dir.path().join("stopped")).unwrap();
+    let watch = Watch { on_d_win: OnFinding::Stop, ..Watch::default() };
+    let mut stopped = Trainer::new(Settings { watch, ..settings }, &Device::Cpu).unwrap();
+    let outcome = go(&mut stopped, &stopped_dir, false).0.unwrap();
+    assert_eq!((outcome.step, outcome.finished), (won, false));
+    assert_eq!(outcome.stopped_by.map(|finding| finding.kind), Some(Kind::DWins));
+    assert!(outcome.checkpoint.ends_with(format!("step-{won:08}.safetensors")));
+    // Who goes on with it has been told.
+    let mut on = Trainer::resume(&rotation::newest_good(&stopped_dir.checkpoints()).unwrap().checkpoint, &Device::Cpu).unwrap();
+    on.set_steps(won + 20);
+    assert!(go(&mut on, &stopped_dir, false).0.unwrap().finished);
+}
+
+#[test]
+fn a_healthy_young_run_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recipe = Recipe::preset("small").unwrap();
+    recipe.image.size = [28, 28];
+    (recipe.generator.width, recipe.discriminator.width, recipe.train.batch) = (16, 16, 32);
+    let preprocess = Preprocess::new([28, 28], 1);
+    let settings = Settings { data: "fashion-mnist".into(), preprocess, recipe, sample_every: 20, ..settings(dir.path(), 240) };
+    let run_dir = RunDir::create_at(&dir.path().join("run")).unwrap();
+    let (outcome, findings) = go(&mut Trainer::new(settings, &Device::Cpu).unwrap(), &run_dir, false);
+    assert!(outcome.unwrap().finished);
+    for row in metrics::read(&run_dir.metrics()).unwrap().iter().filter(|row| row.step.is_multiple_of(20)) {
+        println!("{} {:.3} {}", row.step, row.d_loss, serde_json::Value::Object(row.extra.clone()));
+    }
+    assert_eq!(findings, []);
+}
