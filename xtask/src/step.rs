@@ -136,7 +136,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         preprocess,
         recipe,
         condition_file: None,
-            watch: Default::default(),
+        watch: Default::default(),
         shuffle_buffer: None,
         changes: Vec::new(),
     };

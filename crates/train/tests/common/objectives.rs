@@ -59,7 +59,7 @@ fn trainer(name: &str, recipe: Recipe, file: &SafeTensors<'_>, device: &Device) 
         preprocess: data::Preprocess::new([SIDE as u32; 2], 1),
         recipe,
         condition_file: None,
-            watch: Default::default(),
+        watch: Default::default(),
         shuffle_buffer: None,
         changes: Vec::new(),
     };

@@ -161,6 +161,7 @@ pub fn settings(recipe: Recipe, (data, vectors): &(PathBuf, PathBuf), steps: u64
         keep: 2,
         preprocess,
         recipe,
+        watch: train::watchdog::Watch::default(),
         condition_file: vector.then(|| vectors.clone()),
         shuffle_buffer: None,
         changes: Vec::new(),
