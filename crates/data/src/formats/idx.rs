@@ -128,7 +128,7 @@ impl Source for IdxSource {
     }
 
     fn check(&self, index: usize) -> Result<Digest, String> {
-        Ok(self.digest(&*self.bytes(index)?))
+        Ok(self.digest(&self.bytes(index)?))
     }
 
     fn read_ahead(&self, index: usize) {

@@ -129,11 +129,9 @@ impl Tree<'_> {
             // The library takes it for granted that there are as many.
             page::BRANCH if nodes.len() >= 2 => {
                 let nodes: Vec<usize> = nodes.collect();
-                nodes.into_iter().try_for_each(|at| self.check(child(&bytes, at).map_err(|what| bad(what))?, depth + 1))
+                nodes.into_iter().try_for_each(|at| self.check(child(&bytes, at).map_err(&bad)?, depth + 1))
             }
-            page::LEAF if nodes.len() >= 1 => {
-                nodes.into_iter().try_for_each(|at| self.leaf(&bytes, at).map_err(|what| bad(what)))
-            }
+            page::LEAF if nodes.len() >= 1 => nodes.into_iter().try_for_each(|at| self.leaf(&bytes, at).map_err(&bad)),
             _ => Err(bad("it is no page of a tree, or an empty one")),
         }
     }
@@ -164,7 +162,7 @@ fn child(page: &[u8], at: usize) -> Result<u64, &'static str> {
 
 /// Length of a node's key, and its flags; head and key lie within the page.
 fn node(page: &[u8], at: usize) -> Result<(usize, u16), &'static str> {
-    if at < HEAD || at % 2 != 0 || at + 8 > page.len() {
+    if at < HEAD || !at.is_multiple_of(2) || at + 8 > page.len() {
         return Err("an entry lies outside of it");
     }
     let key = usize::from(u16_at(page, at + 6));
