@@ -219,3 +219,22 @@ fn few_pictures_are_learned_in_smaller_batches_with_advice() {
     common::pictures(&place.path("many"), 1000);
     assert!(!place.ok(&["train", "--data", "many", "--image", "16", "--dry-run"]).out.contains("are few"));
 }
+
+#[test]
+fn what_goes_wrong_has_an_exit_code_of_its_own() {
+    let place = Place::new();
+    // Too fast for any weights, four times.
+    let ended = place.run(&Place::training(&["--steps", "3", "--lr", "1e30", "--out", "run"]));
+    ended.refused(3, &["after 3 returns to a sound checkpoint"]);
+    assert_eq!(ended.err.matches("with half the learning rate, ").count(), 3, "{}", ended.err);
+    let config = std::fs::read_to_string(place.path("run/config.toml")).unwrap();
+    assert_eq!(config.matches("setting = \"rollback\"").count(), 3, "{config}");
+    place.refused(3, &Place::training(&["--steps", "3", "--lr", "1e30", "--out", "at-once", "--on-nan", "stop"]), &["step 1:"]);
+    // Resumed with another answer, which changes no number.
+    place.train(&["--steps", "3", "--out", "sound"]);
+    place.ok(&["train", "--resume", "sound", "--steps", "4", "--on-collapse", "stop"]);
+    let config = std::fs::read_to_string(place.path("sound/config.toml")).unwrap();
+    assert!(config.contains("on_collapse = \"stop\"") && config.contains("setting = \"on-collapse\""), "{config}");
+    let row = &common::rows(&place.path("sound"))[0];
+    assert!(row["d_accuracy"].is_number() && row["g_gradient"].is_number(), "{row}");
+}

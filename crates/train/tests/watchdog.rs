@@ -103,7 +103,7 @@ fn collapses_of_grids_are_told_when_the_next_one_shows_them_too() {
 #[test]
 fn it_goes_on_from_its_saved_state() {
     let feed = |dog: &mut Watchdog, step: u64| {
-        let phase = step / 350 % 2 == 0;
+        let phase = (step / 350).is_multiple_of(2);
         let losses = Losses { g_gradient: Some(1.0 / 3.0 + step as f32), ..if phase { WON } else { CALM } };
         let mut found = dog.step(step, &losses, true);
         if step.is_multiple_of(40) {

@@ -158,7 +158,8 @@ fn recipes_train_as_on_the_cpu(device: &Device) {
 fn a_steady_step_is_lean() {
     let device = own();
     let Device::Gpu(gpu) = &device else { panic!("{device}") };
-    let settings = settings(64, 64, 2);
+    // Steps 3 and 6 are logged.
+    let settings = Settings { log_every: 3, ..settings(64, 64, 2) };
     let mut trainer = Trainer::new(settings.clone(), &device).unwrap();
     let mut counters = Vec::new();
     for number in 0..6 {
@@ -166,12 +167,14 @@ fn a_steady_step_is_lean() {
         counters.push(gpu.counters());
         measured.wait().unwrap();
     }
-    let [.., before, after] = counters[..] else { panic!() };
-    let (dispatches, submits) = (after.dispatches - before.dispatches, after.submits - before.submits);
-    assert!(dispatches <= 250, "{dispatches} dispatches in a step");
-    // A step of 5 GFLOP; a software adapter gets at most 2 at a time.
-    assert!(submits <= 4, "{submits} submits in a step");
-    assert_eq!(after.pipelines, counters[1].pipelines, "pipelines after the second step");
+    let [.., first, before, after] = counters[..] else { panic!() };
+    for (from, to, most) in [(&first, &before, 250), (&before, &after, 300)] {
+        let (dispatches, submits) = (to.dispatches - from.dispatches, to.submits - from.submits);
+        assert!(dispatches <= most, "{dispatches} dispatches in a step");
+        // A step of 5 GFLOP; a software adapter gets at most 2 at a time.
+        assert!(submits <= 4, "{submits} submits in a step");
+    }
+    assert_eq!(after.pipelines, counters[2].pipelines, "pipelines after the first logged step");
     assert_eq!(after.allocations, counters[2].allocations, "buffers after the third step");
 }
 
