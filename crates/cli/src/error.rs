@@ -1,6 +1,7 @@
 //! What ends a command, and the exit code it ends with.
 
 use data::{DataError, FetchError};
+use eval::EvalError;
 use nn::NnError;
 use std::process::ExitCode;
 use train::TrainError;
@@ -36,14 +37,18 @@ pub enum CliError {
     /// From the files of a run.
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
+    /// From a metric or an experiment.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
 }
 
 impl CliError {
-    /// 2 for usage, 3 for training that has diverged, 1 otherwise.
+    /// 2 for usage, 3 for training that has diverged, 130 for what the user stopped, 1 otherwise.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Train(TrainError::NonFinite { .. } | TrainError::Diverged { .. }) => ExitCode::from(WATCHED),
+            Self::Eval(EvalError::Stopped) => ExitCode::from(INTERRUPTED),
             _ => ExitCode::FAILURE,
         }
     }

@@ -1,4 +1,11 @@
-//! Metrics and experiments on trained networks: the room where they go. Nothing is here yet; what a checkpoint's networks draw is
-//! reached through `train::Sampler`.
+//! Metrics, and the DCGAN paper's experiments on trained networks.
+//!
+//! Nothing here prints: long work tells how far it is through [`Progress`], which can also stop it.
 
 #![forbid(unsafe_code)]
+
+mod error;
+mod progress;
+
+pub use error::EvalError;
+pub use progress::Progress;

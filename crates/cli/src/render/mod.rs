@@ -5,6 +5,7 @@ mod json;
 
 use crate::output;
 use data::Dataset;
+use eval::Progress;
 use human::Human;
 pub use human::quoted;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -172,6 +173,21 @@ pub fn clock(seconds: f64) -> String {
 /// A bar that counts things; invisible where standard error is no terminal.
 pub fn counter(total: u64, what: &'static str) -> ProgressBar {
     bar(total, "{msg} {wide_bar} {pos}/{len}").with_message(what)
+}
+
+/// Does work that tells its progress, under a bar that shows it (none with `--json`, or where standard error is no terminal).
+pub fn watched<T>(json: bool, work: impl FnOnce(Progress<'_>) -> T) -> T {
+    let bar = if json { ProgressBar::hidden() } else { bar(0, "{msg} {wide_bar} {pos}/{len}") };
+    let result = work(Progress(&|what, done, total| {
+        if bar.message() != what {
+            bar.set_message(what.to_owned());
+        }
+        bar.set_length(total);
+        bar.set_position(done);
+        true
+    }));
+    bar.finish_and_clear();
+    result
 }
 
 /// A bar that counts bytes.
