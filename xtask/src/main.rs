@@ -10,6 +10,7 @@ mod peer;
 mod sample;
 mod step;
 mod tasks;
+mod tricks;
 
 use clap::Parser;
 
@@ -23,6 +24,7 @@ enum Task {
     Golden(tasks::Golden),
     Emoji(emoji::Options),
     Figures(figures::Options),
+    Tricks(tricks::Options),
     Ci(tasks::Ci),
 }
 
@@ -35,6 +37,7 @@ fn main() -> std::process::ExitCode {
         Task::Golden(options) => tasks::golden(&options),
         Task::Emoji(options) => emoji::run(&options),
         Task::Figures(options) => figures::run(&options),
+        Task::Tricks(options) => tricks::run(&options).map_err(Into::into),
         Task::Ci(_) => tasks::ci(),
     };
     match result {

@@ -1,0 +1,192 @@
+//! `tricks`: what each objective and stabiliser does to Fashion-MNIST, beside the run without any: the measured tables of docs/tricks.md.
+
+mod rows;
+mod table;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+/// Train and measure every row of docs/tricks.md, and write its tables. What is measured already in DIR is kept, so that it may be
+/// stopped and started again.
+#[derive(Args)]
+pub struct Options {
+    /// Where runs and results go.
+    #[arg(long, value_name = "DIR", default_value = "runs/tricks")]
+    dir: PathBuf,
+    /// Runs a row, with seeds from 0.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    seeds: u64,
+    /// Steps a run.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    steps: u64,
+    /// Runs at once, with a thread each.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    jobs: usize,
+    /// Only train; measure later.
+    #[arg(long)]
+    train_only: bool,
+    /// A built `dcgan`, in place of building one.
+    #[arg(long, value_name = "FILE")]
+    dcgan: Option<PathBuf>,
+    /// The page whose tables are written.
+    #[arg(long, value_name = "FILE", default_value = "docs/tricks.md")]
+    page: PathBuf,
+}
+
+/// What is the same in all runs: small enough for hundreds of them on a plain CPU.
+const COMMON: &str = "--data fashion-mnist --batch 64 --device cpu --threads 1";
+/// For rows that do not name a recipe of their own.
+const NETWORKS: &str = "--recipe small --set generator.width=32 --set discriminator.width=32";
+/// The exit code of a run that the watchdog ended.
+const DIVERGED: i32 = 3;
+/// The file that says so.
+const MARK: &str = "diverged";
+/// Pictures drawn for a measurement.
+const COUNT: &str = "5000";
+
+/// What one run came to.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Measured {
+    /// Fréchet distance.
+    frechet: f64,
+    /// Share of drawn pictures that look like real ones.
+    precision: f64,
+    /// Share of real pictures that look like drawn ones.
+    recall: f64,
+}
+
+/// A row and a seed.
+struct Job {
+    flags: &'static str,
+    seed: u64,
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let dcgan = match &options.dcgan {
+        Some(file) => file.clone(),
+        None => build()?,
+    };
+    std::fs::create_dir_all(&options.dir)?;
+    let flags = std::iter::once("").chain(rows::all());
+    let jobs = flags.flat_map(|flags| (0..options.seeds).map(move |seed| Job { flags, seed }));
+    // Seed by seed, so that a table with fewer of them is complete early.
+    let mut jobs: Vec<Job> = jobs.collect();
+    jobs.sort_by_key(|job| job.seed);
+    let queue = Mutex::new(VecDeque::from(jobs));
+    let failed = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(job) = next(&queue, &failed) {
+                    if let Err(error) = job.run(&dcgan, options) {
+                        failed.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(error);
+                    }
+                }
+            });
+        }
+    });
+    if let Some(error) = failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
+        return Err(error);
+    }
+    if options.train_only { Ok(()) } else { table::write(options) }
+}
+
+/// The next one, unless one has failed.
+fn next(queue: &Mutex<VecDeque<Job>>, failed: &Mutex<Option<Failure>>) -> Option<Job> {
+    let stop = failed.lock().unwrap_or_else(|e| e.into_inner()).is_some();
+    (!stop).then(|| queue.lock().unwrap_or_else(|e| e.into_inner()).pop_front()).flatten()
+}
+
+fn build() -> Result<PathBuf, Box<dyn Error>> {
+    let built = Command::new("cargo").args(["build", "--release", "--package", "cli"]).status()?;
+    if built.success() { Ok("target/release/dcgan".into()) } else { Err("cannot build the program".into()) }
+}
+
+/// The file with a row's result.
+fn result(options: &Options, flags: &str, seed: u64) -> PathBuf {
+    let name: String = flags.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect();
+    options.dir.join(format!("{}-{}-{seed}.json", options.steps, name.trim_matches('_')))
+}
+
+impl Job {
+    fn run(&self, dcgan: &Path, options: &Options) -> Result<(), Failure> {
+        let result = result(options, self.flags, self.seed);
+        if result.exists() {
+            return Ok(());
+        }
+        let dir = result.with_extension("");
+        if !dir.join("checkpoints").is_dir() {
+            println!("training {}", dir.display());
+            self.train(dcgan, options, &dir)?;
+        }
+        if options.train_only {
+            return Ok(());
+        }
+        println!("measuring {}", dir.display());
+        let measured = if dir.join(MARK).exists() { None } else { Some(measure(dcgan, &dir)?) };
+        Ok(std::fs::write(&result, serde_json::to_string(&measured)?)?)
+    }
+
+    /// Into a folder of another name first: one that is there was trained to its end.
+    fn train(&self, dcgan: &Path, options: &Options, dir: &Path) -> Result<(), Failure> {
+        let part = dir.with_extension("part");
+        if part.exists() {
+            std::fs::remove_dir_all(&part)?;
+        }
+        let recipe = if self.flags.contains("--recipe") { "" } else { NETWORKS };
+        let numbers = [("--steps", options.steps), ("--seed", self.seed), ("--checkpoint-every", options.steps)];
+        let status = Command::new(dcgan)
+            .arg("train")
+            .args([COMMON, recipe, self.flags].iter().flat_map(|text| text.split_whitespace()))
+            .args(numbers.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.to_string()]))
+            .arg("--out")
+            .arg(&part)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        // What diverges is a row as well; its folder stays for those who want to look.
+        if !status.success() && status.code() != Some(DIVERGED) {
+            return Err(format!("{:?} with seed {} ended with {status}; see {}", self.flags, self.seed, part.display()).into());
+        }
+        if !status.success() {
+            std::fs::write(part.join(MARK), "")?;
+        }
+        Ok(std::fs::rename(&part, dir)?)
+    }
+}
+
+/// Draws from the run's newest checkpoint and measures that beside the test pictures.
+fn measure(dcgan: &Path, run: &Path) -> Result<Measured, Failure> {
+    let output = Command::new(dcgan)
+        .args([
+            "eval",
+            "--real",
+            "fashion-mnist",
+            "--split",
+            "test",
+            "--metrics",
+            "fid,pr",
+            "--count",
+            COUNT,
+            "--json",
+            "--threads",
+            "1",
+            "--fake",
+        ])
+        .arg(run)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("cannot measure {}", run.display()).into());
+    }
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let number = |key: &str| told[key].as_f64().ok_or_else(|| Failure::from(format!("{}: no {key} was measured", run.display())));
+    Ok(Measured { frechet: number("frechet")?, precision: number("precision")?, recall: number("recall")? })
+}

@@ -1,0 +1,120 @@
+//! What is measured: flags of `dcgan train`, each set beside the run without any.
+
+/// Rows of docs/tricks.md, by section.
+pub const TRICKS: &[(&str, &[&str])] = &[
+    (
+        "Objectives",
+        &[
+            "--loss minimax",
+            "--loss least-squares",
+            "--loss hinge",
+            "--loss wasserstein --clip-weights 0.01",
+            "--loss wasserstein --gradient-penalty 10 --norm-d layer",
+            "--relativistic",
+            "--r1 1 --norm-d none",
+            "--r1 1 --r1-every 8 --norm-d none",
+            "--feature-matching 1",
+            "--feature-matching 1 --feature-norm l1",
+            "--historical-averaging 0.01",
+            "--semi-supervised --condition class --condition-g none --condition-d none",
+            "--d-steps 2",
+            "--g-steps 2",
+            "--first generator",
+            "--fresh-latents",
+        ],
+    ),
+    (
+        "What D is told and shown",
+        &[
+            "--labels-real 0.9",
+            "--labels-real 0.9,1 --labels-fake 0,0.1",
+            "--label-flip 0.05",
+            "--swap-labels",
+            "--noise 0.1",
+            "--noise 0.1 --noise-decay 1000",
+            "--noise-layers 0.1",
+            "--dropout-d 0.3",
+            "--dropout-g 0.3",
+            "--augment color,translation,cutout",
+            "--augment translation",
+            "--augment flip",
+            "--minibatch-stddev 4",
+            "--minibatch-discrimination 100,5",
+            "--set discriminator.minibatch_discrimination={kernels=100,dims=5,form=\"mean\"}",
+            "--set discriminator.minibatch_discrimination={kernels=100,dims=5,form=\"code\"}",
+        ],
+    ),
+    (
+        "Networks",
+        &[
+            "--norm-g virtual-batch",
+            "--norm-g instance",
+            "--norm-g layer",
+            "--norm-d instance",
+            "--norm-d layer",
+            "--norm-d none --weights-d spectral-norm",
+            "--norm-d none --weights-d spectral-norm --loss hinge",
+            "--weights-d spectral-norm",
+            "--weights-g spectral-norm",
+            "--norm-d none --weights-d weight-norm",
+            "--norm-g none --weights-g weight-norm",
+            "--attention-g 14",
+            "--attention-d 14",
+            "--init orthogonal",
+            "--init glorot",
+        ],
+    ),
+    (
+        "Optimisers",
+        &[
+            "--optimizer adamw --weight-decay 0.01",
+            "--optimizer rmsprop --beta2 0.99",
+            "--optimizer sgd --lr 0.02 --momentum 0.9",
+            "--optimizer sgd --lr 0.02 --momentum 0.9 --nesterov",
+            "--lr-d 4e-4",
+            "--lr-d 1e-4",
+            "--beta1 0",
+            "--schedule linear,from=0.5",
+            "--schedule cosine",
+            "--schedule constant,warmup=200",
+            "--clip-gradient 1",
+            "--ema 0.999",
+        ],
+    ),
+    (
+        "Conditions",
+        &[
+            "--condition class",
+            "--condition class --embedding 32",
+            "--condition class --condition-g every-layer --condition-d every-layer",
+            "--condition class --condition-d projection --norm-d none --weights-d spectral-norm",
+            "--condition class --condition-d auxiliary",
+        ],
+    ),
+];
+
+/// The paper's guidelines (Radford et al. 2016, section 3), each turned around.
+pub const REVERSED: &[(&str, &[&str])] = &[(
+    "The paper's guidelines reversed",
+    &[
+        "--upsample nearest",
+        "--downsample max-pool",
+        "--upsample nearest --downsample max-pool",
+        "--norm-g none",
+        "--norm-d none",
+        "--norm-g none --norm-d none",
+        "--set generator.norm_everywhere=true --set discriminator.norm_everywhere=true",
+        "--head global-average",
+        "--set discriminator.slope=0",
+        "--set generator.activation=\"tanh\"",
+        "--lr 1e-3",
+        "--beta1 0.9",
+        "--init normal --set init.std=0.1",
+        "--recipe gans-in-action-dense",
+    ],
+)];
+
+/// All of them, in the order of the page.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    TRICKS.iter().chain(REVERSED).flat_map(|(_, rows)| rows.iter().copied())
+}
