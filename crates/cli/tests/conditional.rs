@@ -196,7 +196,7 @@ fn conditions_that_the_data_do_not_offer_are_refused() {
 }
 
 #[test]
-fn a_generator_comes_with_the_program() {
+fn generators_come_with_the_program() {
     let place = Place::new();
     place.ok(&["sample", "--model", "fashion", "--class", "7", "--count", "4", "--out", "drawn.safetensors"]);
     let images = read_state_dict(&place.path("drawn.safetensors")).unwrap().remove("images").unwrap();
@@ -209,7 +209,21 @@ fn a_generator_comes_with_the_program() {
     };
     assert!(mean(0..9) < -0.8 && mean(14..23) > mean(0..9) + 0.3, "{} {}", mean(0..9), mean(14..23));
     place.refused(1, &["sample", "--model", "fashion", "--grid", "g.png"], &["--class", "Sneaker"]);
-    place.refused(2, &["sample", "--model", "shoes", "--grid", "g.png"], &["fashion"]);
+    place.refused(2, &["sample", "--model", "shoes", "--grid", "g.png"], &["fashion", "emoji"]);
+    // People stand on white: corners are bright, middles are not, and nobody looks like anybody else.
+    place.ok(&["sample", "--model", "emoji", "--count", "8", "--out", "people.safetensors"]);
+    let images = read_state_dict(&place.path("people.safetensors")).unwrap().remove("images").unwrap();
+    assert_eq!(images.shape, [8, 64, 64, 3]);
+    let values = images.into_f32().unwrap();
+    let pictures: Vec<&[f32]> = values.chunks(64 * 64 * 3).collect();
+    let part = |from: usize, to: usize| {
+        let pixels =
+            pictures.iter().flat_map(|picture| (from..to).flat_map(|y| &picture[(y * 64 + from) * 3..(y * 64 + to) * 3]));
+        pixels.sum::<f32>() / (8 * (to - from).pow(2) * 3) as f32
+    };
+    assert!(part(0, 6) > 0.9 && part(20, 44) < 0.6, "{} {}", part(0, 6), part(20, 44));
+    let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32;
+    assert!((0..8).all(|i| (0..i).all(|j| apart(pictures[i], pictures[j]) > 0.05)));
 }
 
 #[test]

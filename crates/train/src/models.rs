@@ -13,11 +13,14 @@ pub struct Model {
 }
 
 /// All of them. docs/recipes.md says how they were made.
-pub const MODELS: [Model; 1] = [Model {
-    name: "fashion",
-    about: "garments of Fashion-MNIST, 28x28 grey, by class",
-    bytes: include_bytes!("../models/fashion.safetensors"),
-}];
+pub const MODELS: [Model; 2] = [
+    Model {
+        name: "fashion",
+        about: "garments of Fashion-MNIST, 28x28 grey, by class",
+        bytes: include_bytes!("../models/fashion.safetensors"),
+    },
+    Model { name: "emoji", about: "people of emoji, 64x64 in colour", bytes: include_bytes!("../models/emoji.safetensors") },
+];
 
 impl Model {
     /// The generator as a checkpoint.
