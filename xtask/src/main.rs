@@ -37,7 +37,7 @@ fn main() -> std::process::ExitCode {
         Task::Golden(options) => tasks::golden(&options),
         Task::Emoji(options) => emoji::run(&options),
         Task::Figures(options) => figures::run(&options),
-        Task::Tricks(options) => tricks::run(&options).map_err(Into::into),
+        Task::Tricks(options) => tricks::run(&options),
         Task::Ci(_) => tasks::ci(),
     };
     match result {

@@ -74,6 +74,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         None => build()?,
     };
     std::fs::create_dir_all(&options.dir)?;
+    let features = if options.train_only { PathBuf::new() } else { features(&dcgan, options)? };
     let flags = std::iter::once("").chain(rows::all());
     let jobs = flags.flat_map(|flags| (0..options.seeds).map(move |seed| Job { flags, seed }));
     // Seed by seed, so that a table with fewer of them is complete early.
@@ -85,7 +86,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
                 while let Some(job) = next(&queue, &failed) {
-                    if let Err(error) = job.run(&dcgan, options) {
+                    if let Err(error) = job.run(&dcgan, &features, options) {
                         failed.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(error);
                     }
                 }
@@ -116,7 +117,7 @@ fn result(options: &Options, flags: &str, seed: u64) -> PathBuf {
 }
 
 impl Job {
-    fn run(&self, dcgan: &Path, options: &Options) -> Result<(), Failure> {
+    fn run(&self, dcgan: &Path, features: &Path, options: &Options) -> Result<(), Failure> {
         let result = result(options, self.flags, self.seed);
         if result.exists() {
             return Ok(());
@@ -130,7 +131,7 @@ impl Job {
             return Ok(());
         }
         println!("measuring {}", dir.display());
-        let measured = if dir.join(MARK).exists() { None } else { Some(measure(dcgan, &dir)?) };
+        let measured = if dir.join(MARK).exists() { None } else { Some(measure(dcgan, &dir, features)?) };
         Ok(std::fs::write(&result, serde_json::to_string(&measured)?)?)
     }
 
@@ -162,24 +163,27 @@ impl Job {
     }
 }
 
+/// The network whose features everything is measured in, trained once.
+fn features(dcgan: &Path, options: &Options) -> Result<PathBuf, Box<dyn Error>> {
+    let file = options.dir.join("features.safetensors");
+    if !file.exists() {
+        let args = ["eval", "train-features", "--data", "fashion-mnist", "--epochs", "3", "--device", "cpu", "--out"];
+        let status = Command::new(dcgan).args(args).arg(&file).stderr(Stdio::null()).status()?;
+        if !status.success() {
+            return Err(format!("cannot train {}", file.display()).into());
+        }
+    }
+    Ok(file)
+}
+
 /// Draws from the run's newest checkpoint and measures that beside the test pictures.
-fn measure(dcgan: &Path, run: &Path) -> Result<Measured, Failure> {
+fn measure(dcgan: &Path, run: &Path, features: &Path) -> Result<Measured, Failure> {
     let output = Command::new(dcgan)
-        .args([
-            "eval",
-            "--real",
-            "fashion-mnist",
-            "--split",
-            "test",
-            "--metrics",
-            "fid,pr",
-            "--count",
-            COUNT,
-            "--json",
-            "--threads",
-            "1",
-            "--fake",
-        ])
+        .args(["eval", "--real", "fashion-mnist", "--split", "test", "--metrics", "fid,pr", "--count", COUNT])
+        .args(["--bootstrap", "0", "--device", "cpu", "--json", "--features"])
+        .env("RAYON_NUM_THREADS", "1")
+        .arg(features)
+        .arg("--fake")
         .arg(run)
         .stderr(Stdio::inherit())
         .output()?;
@@ -187,6 +191,9 @@ fn measure(dcgan: &Path, run: &Path) -> Result<Measured, Failure> {
         return Err(format!("cannot measure {}", run.display()).into());
     }
     let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let number = |key: &str| told[key].as_f64().ok_or_else(|| Failure::from(format!("{}: no {key} was measured", run.display())));
+    let number = |key: &str| {
+        let value = told["metrics"][key]["value"].as_f64();
+        value.ok_or_else(|| Failure::from(format!("{}: no {key} was measured", run.display())))
+    };
     Ok(Measured { frechet: number("frechet")?, precision: number("precision")?, recall: number("recall")? })
 }

@@ -39,18 +39,18 @@ fn line(options: &Options, flags: &str) -> Result<String, Box<dyn Error>> {
     }
     let diverged = measured.len() - sound.len();
     let note = if diverged == 0 { String::new() } else { format!(" ({diverged} of {} diverge)", measured.len()) };
-    let column = |of: fn(&Measured) -> f64| spread(&sound.iter().map(of).collect::<Vec<_>>());
-    let [frechet, precision, recall] = [column(|m| m.frechet), column(|m| m.precision), column(|m| m.recall)];
-    Ok(format!(
-        "| {name}{note} | {:.1} ± {:.1} | {:.2} ± {:.2} | {:.2} ± {:.2} |",
-        frechet.0, frechet.1, precision.0, precision.1, recall.0, recall.1
-    ))
+    let column = |of: fn(&Measured) -> f64, digits| spread(&sound.iter().map(of).collect::<Vec<_>>(), digits);
+    let [frechet, precision, recall] = [column(|m| m.frechet, 1), column(|m| m.precision, 2), column(|m| m.recall, 2)];
+    Ok(format!("| {name}{note} | {frechet} | {precision} | {recall} |"))
 }
 
-/// Mean and sample standard deviation.
-fn spread(values: &[f64]) -> (f64, f64) {
+/// Mean ± sample standard deviation; of one value, that.
+fn spread(values: &[f64], digits: usize) -> String {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
+    if values.len() == 1 {
+        return format!("{mean:.digits$}");
+    }
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (mean, (squares / (n - 1.0).max(1.0)).sqrt())
+    format!("{mean:.digits$} ± {:.digits$}", (squares / (n - 1.0)).sqrt())
 }
