@@ -22,26 +22,72 @@ pub struct Statistics {
     count: usize,
 }
 
+/// Sums of rows and of their outer products, about an origin: what mean and covariance are made of, and what can be added.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    origin: DVector<f64>,
+    sum: DVector<f64>,
+    products: DMatrix<f64>,
+    count: usize,
+}
+
+impl Moments {
+    /// Those of `rows` about `origin`, in double precision. Near the mean no digits are lost.
+    ///
+    /// # Panics
+    /// When the origin has another width.
+    #[track_caller]
+    #[must_use]
+    pub fn of(rows: &Rows, origin: &[f64]) -> Self {
+        let width = rows.width();
+        assert_eq!(origin.len(), width, "Moments: rows of {width} numbers about {}", origin.len());
+        let (mut sum, mut products) = (DVector::zeros(width), DMatrix::zeros(width, width));
+        for block in rows.values().chunks(BLOCK * width) {
+            let moved = block.iter().zip(origin.iter().cycle()).map(|(&value, origin)| f64::from(value) - origin);
+            let moved = DMatrix::from_iterator(width, block.len() / width, moved);
+            products.gemm(1.0, &moved, &moved.transpose(), 1.0);
+            sum += moved.column_sum();
+        }
+        Self { origin: DVector::from_column_slice(origin), sum, products, count: rows.len() }
+    }
+
+    /// The moments of all these rows together, which must have one origin.
+    pub fn sum<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut parts = parts.into_iter();
+        let empty = || Self { origin: DVector::zeros(0), sum: DVector::zeros(0), products: DMatrix::zeros(0, 0), count: 0 };
+        let first = parts.next().map_or_else(empty, Self::clone);
+        parts.fold(first, |mut all, part| {
+            all.sum += &part.sum;
+            all.products += &part.products;
+            all.count += part.count;
+            all
+        })
+    }
+
+    /// Mean and covariance; `None` of fewer than 2 rows.
+    #[must_use]
+    pub fn statistics(&self) -> Option<Statistics> {
+        if self.count < 2 {
+            return None;
+        }
+        let count = self.count as f64;
+        let shift = &self.sum / count;
+        let covariance = (&self.products - &shift * shift.transpose() * count) / (count - 1.0);
+        Some(Statistics { mean: &self.origin + shift, covariance, count: self.count })
+    }
+}
+
 impl Statistics {
     /// Those of a set, in double precision.
     ///
     /// # Errors
     /// Fewer than 2 rows, or a number that is not finite.
     pub fn of(rows: &Rows) -> Result<Self, EvalError> {
-        if rows.len() < 2 {
-            return Err(EvalError::Mismatch(format!("a covariance takes at least 2 pictures, not {}", rows.len())));
-        }
-        let (width, count) = (rows.width(), rows.len());
-        let mean = DVector::from_vec(rows.mean());
-        let mut covariance = DMatrix::zeros(width, width);
-        for block in rows.values().chunks(BLOCK * width) {
-            let centred = DMatrix::from_iterator(width, block.len() / width, block.iter().map(|&value| f64::from(value)));
-            let centred = DMatrix::from_fn(width, centred.ncols(), |i, j| centred[(i, j)] - mean[i]);
-            covariance.gemm(1.0, &centred, &centred.transpose(), 1.0);
-        }
-        covariance /= (count - 1) as f64;
-        if covariance.iter().all(|value| value.is_finite()) {
-            Ok(Self { mean, covariance, count })
+        let found = Moments::of(rows, &rows.mean()).statistics();
+        let found =
+            found.ok_or_else(|| EvalError::Mismatch(format!("a covariance takes at least 2 pictures, not {}", rows.len())))?;
+        if found.covariance.iter().all(|value| value.is_finite()) {
+            Ok(found)
         } else {
             Err(EvalError::Mismatch("the features are not all finite: the pictures or the feature network are broken".into()))
         }
@@ -51,11 +97,6 @@ impl Statistics {
     #[must_use]
     pub fn is_singular(&self) -> bool {
         self.count <= self.mean.len()
-    }
-
-    /// The root of the covariance, and its trace.
-    fn root(&self) -> DMatrix<f64> {
-        root(&self.covariance)
     }
 }
 
@@ -77,7 +118,7 @@ impl Frechet {
     /// Distances from these statistics.
     #[must_use]
     pub fn to(statistics: Statistics) -> Self {
-        Self { root: statistics.root(), statistics }
+        Self { root: root(&statistics.covariance), statistics }
     }
 
     /// d² between the two, at least 0.

@@ -63,21 +63,30 @@ pub fn manifold(real: &Rows, fake: &Rows, k: usize, device: &Device, progress: P
 pub struct Memorised {
     /// Of each generated picture: whether it is nearer to a training picture than that one is to all other training pictures.
     pub copied: Vec<bool>,
+    /// Of each training picture: whether it is nearer to another one than that one is to all the rest. It is what to expect of new pictures from the same
+    /// distribution, and by no means 0.
+    pub expected: Vec<bool>,
     /// Of each generated picture: its nearest training picture.
     pub nearest: Vec<Neighbour>,
 }
 
 /// Looks for generated pictures that are nearer to a training picture than any other training picture is.
 ///
-/// The share to expect of a set of the same distribution is not 0: see [`Memorised::copied`] of held-out real pictures.
-///
 /// # Errors
-/// Features of different widths, fewer than 2 training pictures, the device, or [`EvalError::Stopped`].
+/// Features of different widths, fewer than 3 training pictures, the device, or [`EvalError::Stopped`].
 pub fn memorised(training: &Rows, fake: &Rows, device: &Device, progress: Progress<'_>) -> Result<Memorised, EvalError> {
-    comparable(training, fake, 2, "the memorisation score")?;
-    let own = radii(training, 1, device, progress)?;
+    comparable(training, fake, 3, "the memorisation score")?;
+    let own = Pair::new(training, training, device).nearest(2, progress)?;
+    // The distance of training picture `index` to its nearest one but `without`.
+    let radius = |index: usize, without: Option<usize>| {
+        let others = own.get(index).into_iter().flatten();
+        others.filter(|other| Some(other.index) != without).map(|other| other.squared).next().unwrap_or(0.0)
+    };
     let nearest: Vec<Neighbour> =
         Pair::new(fake, training, device).nearest(1, progress)?.into_iter().filter_map(|found| found.first().copied()).collect();
-    let copied = nearest.iter().map(|found| own.get(found.index).is_some_and(|&radius| found.squared < radius)).collect();
-    Ok(Memorised { copied, nearest })
+    let copied = nearest.iter().map(|found| found.squared < radius(found.index, None)).collect();
+    let first = own.iter().map(|found| found.first());
+    let expected =
+        first.enumerate().map(|(i, found)| found.is_some_and(|near| near.squared < radius(near.index, Some(i)))).collect();
+    Ok(Memorised { copied, expected, nearest })
 }

@@ -94,6 +94,16 @@ impl Extractor {
         }
     }
 
+    /// Where it computes.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        match self {
+            Self::Network(network) => network.device(),
+            Self::Discriminator(own) => &own.device,
+            Self::Pixels(_) => &Device::Cpu,
+        }
+    }
+
     /// Features of pictures `[N, H, W, C]` in [−1, 1], and the probabilities of classes where the network was trained on classes.
     ///
     /// # Errors
@@ -115,21 +125,14 @@ impl Extractor {
                 Ok((rows(&features), classes))
             }
             Self::Discriminator(own) => {
-                let count = shape[0];
-                let mut parts = Vec::new();
-                for start in (0..count).step_by(BATCH) {
-                    parts.push(own.features(&images.narrow(0, start, BATCH.min(count - start))).to_device(&Device::Cpu));
+                let mut values = Vec::new();
+                for start in (0..shape[0]).step_by(BATCH) {
+                    values.extend(own.features(&images.narrow(0, start, BATCH.min(shape[0] - start))).to_vec());
                     own.device.check()?;
                 }
-                Ok((
-                    rows(
-                        &tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
-                            .reshape([count, parts[0].len() / parts[0].shape()[0]]),
-                    ),
-                    None,
-                ))
+                Ok((Rows::new((values.len() / shape[0].max(1)).max(1), values), None))
             }
-            Self::Pixels(_) => Ok((Rows::new(images.len() / shape[0].max(1), images.to_vec()), None)),
+            Self::Pixels(_) => Ok((Rows::new(self.image().iter().product(), images.to_vec()), None)),
         }
     }
 }

@@ -6,11 +6,10 @@ use super::{DeviceArgs, PictureArgs, SplitChoice};
 use crate::commands::open_checkpoint;
 use crate::commands::pictures::Known;
 use crate::error::CliError;
-use crate::{output, parse, render};
+use crate::{cache, output, parse, render};
 use clap::{ValueEnum, value_parser};
 use data::{DataSpec, Dataset, Preprocess, Split};
-use eval::Progress;
-use eval::metrics::{Better, Measured, Metric, Options, Report, Source, Told, compare};
+use eval::metrics::{Better, Figure, Metric, Options, Report, Source, Subsets, Told, compare};
 use eval::network::{Discriminator, Extractor, FeatureNetwork};
 use nn::Recipe;
 use serde_json::{Value, json};
@@ -22,20 +21,32 @@ use train::Settings;
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum MetricChoice {
-    /// The Fréchet distance.
+    /// The Fréchet distance (under Inception's features: FID).
     Fid,
+    /// The kernel distance (under Inception's features: KID), over 100 subsets of 1000.
+    Kid,
     /// Improved precision and recall.
     Pr,
     /// Density and coverage.
     Dc,
+    /// The inception score by the feature network, in 10 parts.
+    Is,
+    /// Memorisation: the share nearer to a training picture than any other training picture is. Looks at the whole training split.
+    Nn,
 }
+
+/// What is measured unless something else is asked for: what is quick, and fits the features.
+const USUAL: [MetricChoice; 5] = [MetricChoice::Fid, MetricChoice::Kid, MetricChoice::Pr, MetricChoice::Dc, MetricChoice::Is];
 
 impl From<MetricChoice> for Metric {
     fn from(choice: MetricChoice) -> Self {
         match choice {
             MetricChoice::Fid => Self::Fid,
+            MetricChoice::Kid => Self::Kid,
             MetricChoice::Pr => Self::Pr,
             MetricChoice::Dc => Self::Dc,
+            MetricChoice::Is => Self::Is,
+            MetricChoice::Nn => Self::Nn,
         }
     }
 }
@@ -51,7 +62,7 @@ enum Classes {
 
 /// Flags of `eval`.
 #[derive(clap::Args)]
-pub struct Args {
+pub struct CompareArgs {
     /// The real pictures: what `dcgan train --data` takes [default: what the checkpoint under --fake learned from].
     #[arg(long, value_name = "SPEC")]
     real: Option<String>,
@@ -64,7 +75,7 @@ pub struct Args {
     /// The part of the set under --fake.
     #[arg(long, value_enum, default_value = "train")]
     fake_split: SplitChoice,
-    /// What to measure, separated by commas [default: all].
+    /// What to measure, separated by commas [default: fid,kid,pr,dc, and is where the features come from a network of classes].
     #[arg(long, value_name = "METRIC,…", value_enum, value_delimiter = ',')]
     metrics: Vec<MetricChoice>,
     /// Pictures of each side, drawn by chance from a set that has more.
@@ -83,6 +94,12 @@ pub struct Args {
     /// Neighbours that precision, recall, density and coverage look at.
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = value_parser!(u32).range(1..=1000))]
     neighbours: u32,
+    /// Resamples for the 95 % intervals; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(0..=100_000))]
+    bootstrap: u32,
+    /// Measure the real pictures again, and keep nothing of them for the next time.
+    #[arg(long)]
+    no_cache: bool,
     #[command(flatten)]
     pictures: PictureArgs,
     #[command(flatten)]
@@ -96,7 +113,7 @@ pub struct Args {
 ///
 /// # Errors
 /// Pictures, networks or flags that do not fit together.
-pub fn run(args: &Args) -> Result<(), CliError> {
+pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     let device = args.device.open()?;
     let Some(fake_name) = &args.fake else { return Err(CliError::Usage("--fake says what to measure".into())) };
     let fake = Fake::open(fake_name, &device)?;
@@ -121,11 +138,25 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         _ => Source::Noise { count, shape: real.shape(), seed: args.seed },
     };
     let counts = [of_real.len(), of_fake.len()];
-    let options = Options { metrics: metrics(args), neighbours: args.neighbours as usize };
+    let options = Options {
+        metrics: metrics(args, &extractor),
+        neighbours: args.neighbours as usize,
+        subsets: Subsets::default(),
+        bootstrap: args.bootstrap as usize,
+        seed: args.seed,
+    };
+    let kept = if args.no_cache { None } else { Some(cache::folder("statistics")?) };
     let report = render::watched(args.json, |progress| {
-        let real = measured(&of_real, &extractor, "looking at real pictures", progress)?;
-        let fake = measured(&of_fake, &extractor, "looking at generated pictures", progress)?;
-        compare(&real, &fake, &options, &device, progress)
+        let real = of_real.measure_once(&extractor, kept.as_deref(), "looking at real pictures", progress)?;
+        let training = match options.metrics.contains(&Metric::Nn) {
+            true => {
+                let all = Source::some_of(&train, usize::MAX, args.seed);
+                Some(all.measure_once(&extractor, kept.as_deref(), "looking at training pictures", progress)?)
+            }
+            false => None,
+        };
+        let fake = of_fake.measure_once(&extractor, None, "looking at generated pictures", progress)?;
+        compare(&real, &fake, training.as_ref().map(|all| &all.features), &options, &device, progress)
     })?;
     report.warnings.iter().for_each(output::warning);
     let told = match &fake {
@@ -156,17 +187,19 @@ struct Subject<'a> {
     extractor: &'a Extractor,
 }
 
-fn metrics(args: &Args) -> Vec<Metric> {
-    let asked = if args.metrics.is_empty() { MetricChoice::value_variants() } else { &args.metrics[..] };
-    asked.iter().map(|&choice| choice.into()).collect()
+fn metrics(args: &CompareArgs, extractor: &Extractor) -> Vec<Metric> {
+    if args.metrics.is_empty() {
+        let tells_classes = matches!(extractor, Extractor::Network(network) if network.tells_classes());
+        return USUAL
+            .iter()
+            .filter(|choice| tells_classes || **choice != MetricChoice::Is)
+            .map(|&choice| choice.into())
+            .collect();
+    }
+    args.metrics.iter().map(|&choice| choice.into()).collect()
 }
 
-fn measured(source: &Source<'_>, extractor: &Extractor, what: &str, progress: Progress<'_>) -> Result<Measured, eval::EvalError> {
-    let (features, classes) = source.measure(extractor, what, progress)?;
-    Ok(Measured { features, classes })
-}
-
-fn real_name(args: &Args, fake: &Fake) -> Result<String, CliError> {
+fn real_name(args: &CompareArgs, fake: &Fake) -> Result<String, CliError> {
     match (&args.real, fake) {
         (Some(name), _) => Ok(name.clone()),
         (None, Fake::Generator { checkpoint, .. }) if !checkpoint.meta.dataset.name.is_empty() => {
@@ -177,7 +210,7 @@ fn real_name(args: &Args, fake: &Fake) -> Result<String, CliError> {
 }
 
 /// A recipe whose pictures are those to compare: the generator's, or the one that suits the real set.
-fn recipe(args: &Args, real: &str, fake: &Fake) -> Result<Recipe, CliError> {
+fn recipe(args: &CompareArgs, real: &str, fake: &Fake) -> Result<Recipe, CliError> {
     match fake {
         Fake::Generator { sampler, .. } => Ok(sampler.recipe().clone()),
         Fake::Noise | Fake::Set(_) => args.pictures.recipe(None, &Known::of(&DataSpec::parse(real)?)?, None),
@@ -185,7 +218,7 @@ fn recipe(args: &Args, real: &str, fake: &Fake) -> Result<Recipe, CliError> {
 }
 
 /// How the real pictures are brought to the recipe's size: as the generator learned them, where that is known.
-fn preprocess(args: &Args, real: &str, recipe: &Recipe, fake: &Fake) -> Result<Preprocess, CliError> {
+fn preprocess(args: &CompareArgs, real: &str, recipe: &Recipe, fake: &Fake) -> Result<Preprocess, CliError> {
     if let Fake::Generator { checkpoint, .. } = fake
         && let Some(settings) = checkpoint.meta.state.get("settings")
         && let Ok(settings) = serde_json::from_value::<Settings>(settings.clone())
@@ -196,11 +229,11 @@ fn preprocess(args: &Args, real: &str, recipe: &Recipe, fake: &Fake) -> Result<P
     of_recipe(args, real, recipe)
 }
 
-fn of_recipe(args: &Args, spec: &str, recipe: &Recipe) -> Result<Preprocess, CliError> {
+fn of_recipe(args: &CompareArgs, spec: &str, recipe: &Recipe) -> Result<Preprocess, CliError> {
     Ok(unmirrored(args.pictures.preprocess(recipe, &Known::of(&DataSpec::parse(spec)?)?)?))
 }
 
-fn extractor(args: &Args, real: &str, train: &Arc<Dataset>, device: &Device) -> Result<Extractor, CliError> {
+fn extractor(args: &CompareArgs, real: &str, train: &Arc<Dataset>, device: &Device) -> Result<Extractor, CliError> {
     Ok(match args.features.as_str() {
         "network" => Extractor::Network(Box::new(of_set(real, Arc::clone(train), device, args.json)?)),
         "pixels" => Extractor::Pixels(train.shape()),
@@ -227,12 +260,20 @@ fn print(subject: &Subject<'_>, report: &Report) {
     output::line(format!("Real: {real} pictures of {}", subject.real));
     output::line(format!("Generated: {fake} pictures of {}{}", subject.fake, conditions(subject.told)));
     output::line(format!("Features: {}\n", subject.extractor.id()));
-    let mut rows = vec![["metric", "value", "better"].map(String::from).to_vec()];
-    for figure in &report.figures {
-        let better = if figure.better == Better::Lower { "lower" } else { "higher" };
-        rows.push(vec![format!("{} ({})", figure.name, subject.extractor.id()), number(figure.value), better.into()]);
-    }
+    let mut rows = vec![["metric", "value", "95 % interval", "real pictures", "better"].map(String::from).to_vec()];
+    rows.extend(report.figures.iter().map(|figure| row(figure, &subject.extractor.id())));
     output::line(render::table(&rows));
+}
+
+fn row(figure: &Figure, features: &str) -> Vec<String> {
+    let interval = figure.interval.map_or("-".into(), |[low, high]| format!("{} to {}", number(low), number(high)));
+    let better = match figure.better {
+        Better::Lower => "lower",
+        Better::Higher => "higher",
+        Better::Expected => "as real",
+    };
+    let expected = figure.expected.map_or("-".into(), number);
+    vec![format!("{} ({features})", figure.name), number(figure.value), interval, expected, better.into()]
 }
 
 /// With as many digits as mean something.
@@ -240,9 +281,13 @@ fn number(value: f64) -> String {
     if value.abs() >= 100.0 { format!("{value:.1}") } else { format!("{value:.4}") }
 }
 
-fn print_json(subject: &Subject<'_>, args: &Args, report: &Report) {
+fn print_json(subject: &Subject<'_>, args: &CompareArgs, report: &Report) {
+    let of = |figure: &Figure| {
+        let Figure { name, value, interval, deviation, expected, .. } = figure;
+        json!({ "name": name, "value": value, "interval": interval, "deviation": deviation, "real": expected })
+    };
     let figures: serde_json::Map<String, Value> =
-        report.figures.iter().map(|figure| (figure.key.to_owned(), json!({ "value": figure.value }))).collect();
+        report.figures.iter().map(|figure| (figure.key.to_owned(), of(figure))).collect();
     let [real, fake] = subject.counts;
     let told = subject.told.map(|told| if told == Told::AsReal { "real" } else { "uniform" });
     output::json(&json!({

@@ -17,7 +17,7 @@ pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    compare: compare::Args,
+    compare: compare::CompareArgs,
 }
 
 /// What else there is to do.
