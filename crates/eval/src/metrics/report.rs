@@ -138,7 +138,7 @@ pub fn compare(
     if wants(Metric::Is) {
         let missing = || {
             EvalError::Mismatch(
-                "the inception score takes features of a network that was trained on classes: leave is out of --metrics".into(),
+                "the inception score takes features of a network that was trained on classes: leave `is` out of --metrics".into(),
             )
         };
         let order = permutation(options.seed, u64::MAX - 4, u32::try_from(fake.features.len()).unwrap_or(u32::MAX));
