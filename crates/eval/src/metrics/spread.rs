@@ -59,7 +59,7 @@ pub fn interval_of_mean(values: &[f64], replicates: usize, seed: u64) -> Option<
 }
 
 /// The 95 % interval of the Fréchet distance `value`: each set is divided by chance into 50 groups, which are drawn again with repetition; the interval is
-/// `value` ± 1.96 standard deviations of the distances so found. Not their percentiles: repeated pictures move every replicate up.
+/// `value` ± 1.96 standard deviations of the distances so found. Not their percentiles: repeated pictures move every replicate up. It does not go below 0.
 ///
 /// # Errors
 /// [`EvalError::Stopped`].
@@ -91,7 +91,8 @@ pub fn interval_of_frechet(
         progress.tell("resampling", start, replicates)?;
         distances.par_extend((start..(start + 8).min(replicates)).into_par_iter().filter_map(replicate));
     }
-    Ok(Some(around(value, Spread::of(&distances).deviation)))
+    let [low, high] = around(value, Spread::of(&distances).deviation);
+    Ok(Some([low.max(0.0), high]))
 }
 
 /// Moments of groups that pictures fall into by chance.

@@ -20,7 +20,7 @@ use train::Settings;
 
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum MetricChoice {
+pub enum MetricChoice {
     /// The Fréchet distance (under Inception's features: FID).
     Fid,
     /// The kernel distance (under Inception's features: KID), over 100 subsets of 1000.
@@ -37,6 +37,30 @@ enum MetricChoice {
 
 /// What is measured unless something else is asked for: what is quick, and fits the features.
 const USUAL: [MetricChoice; 5] = [MetricChoice::Fid, MetricChoice::Kid, MetricChoice::Pr, MetricChoice::Dc, MetricChoice::Is];
+
+impl MetricChoice {
+    /// What flags and settings call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fid => "fid",
+            Self::Kid => "kid",
+            Self::Pr => "pr",
+            Self::Dc => "dc",
+            Self::Is => "is",
+            Self::Nn => "nn",
+        }
+    }
+
+    /// The one of this name.
+    ///
+    /// # Errors
+    /// A name of none.
+    pub fn named(name: &str) -> Result<Self, CliError> {
+        <Self as ValueEnum>::from_str(name, false).map_err(|_| {
+            CliError::Failed(format!("the run's settings name the metric {name:?}, which this program does not know"))
+        })
+    }
+}
 
 impl From<MetricChoice> for Metric {
     fn from(choice: MetricChoice) -> Self {
@@ -125,7 +149,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         SplitChoice::Train => Arc::clone(&train),
         SplitChoice::Test => Arc::new(open(&real_name, Split::Test, &preprocess)?),
     };
-    let extractor = extractor(args, &real_name, &train, &device)?;
+    let extractor = extractor(&args.features, &real_name, &train, &device, args.json)?;
     let set = match &fake {
         Fake::Set(spec) => Some(open(spec, args.fake_split.into(), &of_recipe(args, spec, &recipe)?)?),
         _ => None,
@@ -233,9 +257,13 @@ fn of_recipe(args: &CompareArgs, spec: &str, recipe: &Recipe) -> Result<Preproce
     Ok(unmirrored(args.pictures.preprocess(recipe, &Known::of(&DataSpec::parse(spec)?)?)?))
 }
 
-fn extractor(args: &CompareArgs, real: &str, train: &Arc<Dataset>, device: &Device) -> Result<Extractor, CliError> {
-    Ok(match args.features.as_str() {
-        "network" => Extractor::Network(Box::new(of_set(real, Arc::clone(train), device, args.json)?)),
+/// What `--features` means: `train` is the training split of the set `real`.
+///
+/// # Errors
+/// A file that cannot be read, or a set without labels.
+pub fn extractor(features: &str, real: &str, train: &Arc<Dataset>, device: &Device, json: bool) -> Result<Extractor, CliError> {
+    Ok(match features {
+        "network" => Extractor::Network(Box::new(of_set(real, Arc::clone(train), device, json)?)),
         "pixels" => Extractor::Pixels(train.shape()),
         other => match other.strip_prefix("d:") {
             Some(path) => {

@@ -3,6 +3,10 @@
 mod compare;
 mod fake;
 mod features;
+mod judge;
+
+pub use compare::MetricChoice;
+pub use judge::Judge;
 
 use super::device::DeviceArgs;
 use super::pictures::PictureArgs;
