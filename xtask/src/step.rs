@@ -137,6 +137,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         recipe,
         condition_file: None,
         watch: Default::default(),
+        evaluate: None,
         shuffle_buffer: None,
         changes: Vec::new(),
     };

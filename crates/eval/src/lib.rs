@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod metrics;
+pub mod network;
 mod progress;
 
 pub use error::EvalError;

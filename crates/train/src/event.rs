@@ -1,6 +1,7 @@
 //! What a run tells while it goes.
 
 use crate::artefacts::Row;
+use crate::evaluate::Measurement;
 use crate::watchdog::Finding;
 use std::path::PathBuf;
 
@@ -29,6 +30,15 @@ pub enum Event {
         step: u64,
         /// The PNG.
         path: PathBuf,
+    },
+    /// The generator was measured.
+    Evaluated {
+        /// Finished steps.
+        step: u64,
+        /// What was found.
+        measurement: Measurement,
+        /// Whether it is the best so far.
+        best: bool,
     },
     /// A checkpoint was written.
     Saved {

@@ -8,6 +8,7 @@
 pub mod artefacts;
 pub mod condition;
 mod error;
+mod evaluate;
 mod event;
 mod exchange;
 pub mod models;
@@ -20,9 +21,10 @@ mod trainer;
 pub mod watchdog;
 
 pub use error::TrainError;
+pub use evaluate::{Evaluate, Measure, Measurement, Scored};
 pub use event::Event;
 pub use exchange::{export, export_generator, import, import_newmu_svhn};
-pub use run::{Outcome, run};
+pub use run::{Outcome, run, run_measured};
 pub use sample::{BatchNormMode, Sampler, latents, told, truncate};
 pub use settings::{Change, Settings};
 pub use step::Given;

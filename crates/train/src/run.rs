@@ -5,6 +5,7 @@ use crate::artefacts::{
     rotation, timelapse,
 };
 use crate::condition::Conditions;
+use crate::evaluate::{Measure, Measurement, Scored};
 use crate::watchdog::{Finding, GridHealth, OnNan, ROLLBACKS, Watch};
 use crate::{Event, Given, Losses, Measured, TrainError, Trainer};
 use data::{Dataset, Loader};
@@ -28,7 +29,7 @@ const LOSSES: &str = "losses.png";
 const BEHIND: usize = 2;
 
 /// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// Finished steps.
     pub step: u64,
@@ -42,6 +43,10 @@ pub struct Outcome {
     pub stopped_by: Option<Finding>,
     /// The time-lapse of the fixed latents and the loss curve, of a finished run.
     pub pictures: Vec<PathBuf>,
+    /// The best checkpoint that was measured, in a run that is.
+    pub best: Option<Scored>,
+    /// The last one, where it was measured just now.
+    pub last: Option<Scored>,
 }
 
 /// The files a run writes while it goes.
@@ -68,8 +73,24 @@ pub fn run(
     stop: &AtomicBool,
     emit: &mut dyn FnMut(Event),
 ) -> Result<Outcome, TrainError> {
+    run_measured(trainer, dataset, dir, stop, emit, None)
+}
+
+/// [`run`], where the settings say so with the generator measured on the way. The best checkpoint is kept beside the newest ones. What measures must be a
+/// function of the checkpoint alone, or a resumed run is not the one that was never stopped.
+///
+/// # Errors
+/// As [`run`], and what measuring returns.
+pub fn run_measured(
+    trainer: &mut Trainer,
+    dataset: &Arc<Dataset>,
+    dir: &RunDir,
+    stop: &AtomicBool,
+    emit: &mut dyn FnMut(Event),
+    mut measure: Option<&mut Measure<'_>>,
+) -> Result<Outcome, TrainError> {
     loop {
-        match go_on(trainer, dataset, dir, stop, emit) {
+        match go_on(trainer, dataset, dir, stop, emit, measure.as_deref_mut()) {
             Err(TrainError::NonFinite { step, what }) if trainer.settings().watch.on_nan == OnNan::Rollback => {
                 roll_back(trainer, dir, step, what, emit)?;
             }
@@ -108,8 +129,11 @@ fn go_on(
     dir: &RunDir,
     stop: &AtomicBool,
     emit: &mut dyn FnMut(Event),
+    mut measure: Option<&mut Measure<'_>>,
 ) -> Result<Outcome, TrainError> {
     let settings = trainer.settings().clone();
+    let evaluate_every = settings.evaluate.as_ref().filter(|_| measure.is_some()).map(|evaluate| evaluate.every);
+    let mut scored = None;
     let first = trainer.steps_done();
     let mut loader = Loader::new(dataset.clone(), settings.recipe.train.batch, trainer.cursor(), PREFETCH)?;
     let per_epoch = loader.batches_per_epoch();
@@ -161,7 +185,8 @@ fn go_on(
         let step = trainer.steps_done();
         let last = step == settings.steps;
         let epoch = step * settings.recipe.train.d_steps as u64 / per_epoch;
-        let logs = step.is_multiple_of(settings.log_every) || last;
+        let evaluates = evaluate_every.is_some_and(|every| step.is_multiple_of(every) || last);
+        let logs = step.is_multiple_of(settings.log_every) || last || evaluates;
         let samples = step.is_multiple_of(settings.sample_every) || last || (epoch_end && NAMED_EPOCHS.contains(&epoch));
         let saves = step.is_multiple_of(settings.checkpoint_every) || last || stop.load(Ordering::Relaxed);
         // What is written must be of steps that are known to be sound.
@@ -179,15 +204,30 @@ fn go_on(
             emit(Event::Sampled { step, path });
             watch.grid(trainer, health, emit);
         }
+        let measured = match &mut measure {
+            Some(measure) if evaluates => Some(out.evaluate(trainer, measure, emit)?),
+            _ => None,
+        };
         if let Some(losses) = newest.filter(|_| logs) {
-            let row = clock.row(step, losses, settings.recipe.train.batch, trainer.watchdog_mut().row(&losses));
+            let mut extra = trainer.watchdog_mut().row(&losses);
+            extra.extend(
+                measured
+                    .iter()
+                    .flat_map(|(measurement, _)| measurement.figures.iter().map(|(name, v)| (name.clone(), (*v).into()))),
+            );
+            let row = clock.row(step, losses, settings.recipe.train.batch, extra);
             out.log(&row)?;
             emit(Event::Logged(row));
         }
         if epoch_end {
             emit(Event::Epoch { epoch, step });
         }
-        if step.is_multiple_of(settings.checkpoint_every) {
+        let improved = measured.is_some_and(|(_, own)| {
+            let improved = trainer.best() == Some(&own);
+            scored = Some(own);
+            improved
+        });
+        if improved || step.is_multiple_of(settings.checkpoint_every) {
             let path = out.save(trainer, settings.keep)?;
             emit(Event::Saved { step, path });
         }
@@ -208,7 +248,8 @@ fn go_on(
     let finished = step >= settings.steps;
     let pictures = if finished { out.pictures(emit)? } else { Vec::new() };
     let findings = trainer.watchdog().findings().to_vec();
-    Ok(Outcome { step, finished, checkpoint, findings, stopped_by: watch.stopped_by, pictures })
+    let (best, last) = (trainer.best().cloned(), scored.filter(|scored| scored.step == step));
+    Ok(Outcome { step, finished, checkpoint, findings, stopped_by: watch.stopped_by, pictures, best, last })
 }
 
 /// Tells what the trainer's watchdog finds.
@@ -300,6 +341,32 @@ impl Output<'_> {
         Ok((path, GridHealth::of(&images)))
     }
 
+    /// Measures the generator, and remembers it where it is the best so far.
+    fn evaluate(
+        &mut self,
+        trainer: &mut Trainer,
+        measure: &mut Measure<'_>,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<(Measurement, Scored), TrainError> {
+        let step = trainer.steps_done();
+        let measurement = measure(&trainer.checkpoint(&self.dataset)?)?;
+        let scored = Scored { step, score: measurement.score, by: measurement.by.clone() };
+        if let Some(before) = trainer.best().filter(|best| best.by != scored.by) {
+            let (old, new) = (&before.by, &scored.by);
+            emit(Event::Warning(format!(
+                "the run was measured by {old} before, and is by {new} now: the best is looked for anew"
+            )));
+        }
+        let best = scored.beats(trainer.best());
+        if best {
+            trainer.set_best(scored.clone());
+        }
+        let figures: Vec<_> = measurement.figures.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        self.board.scalars(step, &figures)?;
+        emit(Event::Evaluated { step, measurement: measurement.clone(), best });
+        Ok((measurement, scored))
+    }
+
     /// Removes the pictures of steps that will come again, and those of a run's end.
     fn forget_after(&self, step: u64) -> Result<(), TrainError> {
         let later =
@@ -318,7 +385,8 @@ impl Output<'_> {
         self.metrics.sync()?;
         self.board.sync()?;
         let checkpoint = trainer.checkpoint(&self.dataset)?;
-        let path = rotation::save_rotating(&self.dir.checkpoints(), &checkpoint, Keep { last: keep, best: None })?;
+        let kept = Keep { last: keep, best: trainer.best().map(|best| best.step) };
+        let path = rotation::save_rotating(&self.dir.checkpoints(), &checkpoint, kept)?;
         self.saved = Some((trainer.steps_done(), path.clone()));
         Ok(path)
     }

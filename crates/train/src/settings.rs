@@ -1,6 +1,7 @@
 //! Everything that decides how a run goes, resolved: what `config.toml` and each checkpoint record.
 
 use crate::TrainError;
+use crate::evaluate::Evaluate;
 use crate::watchdog::Watch;
 use data::Preprocess;
 use nn::Recipe;
@@ -32,6 +33,9 @@ pub struct Settings {
     /// What is done about what goes wrong.
     #[serde(default)]
     pub watch: Watch,
+    /// How the run is measured while it goes, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluate: Option<Evaluate>,
     /// How pictures become the network's input.
     pub preprocess: Preprocess,
     /// The file of vectors that pictures are conditioned on, where the recipe wants some.
@@ -71,6 +75,7 @@ impl Settings {
             ("sample-every", self.sample_every),
             ("checkpoint-every", self.checkpoint_every),
             ("keep", self.keep as u64),
+            ("eval-every", self.evaluate.as_ref().map_or(1, |evaluate| evaluate.every)),
         ];
         match zero.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(TrainError::Setting(format!("--{name} is 0: it must be at least 1"))),

@@ -2,6 +2,7 @@
 
 use crate::artefacts::{Array, Checkpoint, Dataset as DatasetMeta, Meta};
 use crate::condition::Conditions;
+use crate::evaluate::Scored;
 use crate::watchdog::{Finding, Kind, Watch, Watchdog};
 use crate::{Settings, TrainError};
 use data::Cursor;
@@ -128,6 +129,7 @@ pub struct Trainer {
     pub(crate) device: Device,
     pub(crate) guard: Guard,
     watchdog: Watchdog,
+    best: Option<Scored>,
 }
 
 /// What the same pictures are drawn of again and again.
@@ -148,6 +150,9 @@ struct State {
     /// Absent in the oldest checkpoints.
     #[serde(default)]
     watchdog: Watchdog,
+    /// The best measured checkpoint so far, of runs that are measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    best: Option<Scored>,
 }
 
 impl Trainer {
@@ -176,6 +181,7 @@ impl Trainer {
             device: device.clone(),
             guard: Guard::new(device),
             watchdog: Watchdog::default(),
+            best: None,
             generator,
             discriminator,
             optimizer_g,
@@ -216,6 +222,7 @@ impl Trainer {
         }
         trainer.cursor = state.cursor;
         trainer.watchdog = state.watchdog;
+        trainer.best = state.best;
         trainer.step = checkpoint.meta.step;
         Ok(trainer)
     }
@@ -247,6 +254,16 @@ impl Trainer {
     /// The same, to be fed.
     pub(crate) fn watchdog_mut(&mut self) -> &mut Watchdog {
         &mut self.watchdog
+    }
+
+    /// The best checkpoint that was measured so far.
+    pub fn best(&self) -> Option<&Scored> {
+        self.best.as_ref()
+    }
+
+    /// Remembers a better one.
+    pub(crate) fn set_best(&mut self, best: Scored) {
+        self.best = Some(best);
     }
 
     /// Whether D can win: a Wasserstein critic's loss has no lower bound, and its sign says nothing.
@@ -373,7 +390,8 @@ impl Trainer {
     /// they cannot be read any more.
     pub fn checkpoint(&self, dataset: &DatasetMeta) -> Result<Checkpoint, TrainError> {
         let (settings, latents, tricks) = (self.settings.clone(), self.latents.clone(), Some(self.tricks.clone()));
-        let state = State { settings, latents, tricks, cursor: self.cursor, watchdog: self.watchdog.clone() };
+        let (cursor, watchdog, best) = (self.cursor, self.watchdog.clone(), self.best.clone());
+        let state = State { settings, latents, tricks, cursor, watchdog, best };
         let state =
             serde_json::to_value(state).map_err(|e| TrainError::Mismatch(format!("cannot write the training state: {e}")))?;
         let mut tensors = BTreeMap::new();

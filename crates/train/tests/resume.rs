@@ -41,6 +41,7 @@ fn settings(data: &Path, preprocess: Preprocess, steps: u64) -> Settings {
         keep: 2,
         shuffle_buffer: None,
         watch: train::watchdog::Watch::default(),
+        evaluate: None,
         preprocess,
         recipe,
         condition_file: None,

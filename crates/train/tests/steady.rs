@@ -20,6 +20,7 @@ fn a_steady_step_takes_no_memory_from_the_system() {
         keep: 1,
         shuffle_buffer: None,
         watch: train::watchdog::Watch::default(),
+        evaluate: None,
         preprocess: data::Preprocess::new([64, 64], 3),
         recipe,
         condition_file: None,

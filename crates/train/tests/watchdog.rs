@@ -216,6 +216,7 @@ fn settings(dir: &Path, steps: u64) -> Settings {
         keep: 2,
         shuffle_buffer: None,
         watch: Watch::default(),
+        evaluate: None,
         condition_file: None,
         preprocess: Preprocess::new([16, 16], 3),
         recipe,

@@ -3,6 +3,7 @@
 mod data;
 mod device;
 mod devices;
+mod eval;
 mod export;
 mod import;
 mod info;
@@ -44,6 +45,8 @@ pub enum Command {
     Import(import::Args),
     /// Write a checkpoint's networks as PyTorch state dicts.
     Export(export::Args),
+    /// Measure how near generated pictures are to real ones.
+    Eval(Box<eval::Args>),
     /// Play with GANs in the plane: seconds a run, and all of it to see.
     #[command(subcommand)]
     Toy(toy::Command),
@@ -65,6 +68,7 @@ impl Command {
             Self::Recipes(args) => recipes::run(args)?,
             Self::Import(args) => import::run(args)?,
             Self::Export(args) => export::run(args)?,
+            Self::Eval(args) => eval::run(args)?,
             Self::Toy(command) => toy::run(command)?,
         }
         Ok(ExitCode::SUCCESS)

@@ -1,19 +1,21 @@
 //! `dcgan train`: its flags, and what a new and a resumed run have in common.
 
 mod condition;
+mod evaluate;
 mod fresh;
 mod resume;
 mod tricks;
 
 use super::device::DeviceArgs;
+use super::eval::Judge;
 use super::pictures::PictureArgs;
 use super::watch::WatchArgs;
 use crate::error::{CliError, INTERRUPTED, WATCHED};
 use crate::interrupt;
 use crate::parse;
 use crate::render::Render;
-use ::train::artefacts::RunDir;
-use ::train::{Event, Trainer};
+use ::train::artefacts::{Checkpoint, RunDir};
+use ::train::{Event, Measure, Trainer};
 use clap::value_parser;
 use data::{DataError, Dataset, Preprocess, Split};
 use std::num::NonZeroU32;
@@ -113,6 +115,8 @@ pub struct Args {
     keep: Option<u32>,
 
     #[command(flatten)]
+    evaluate: evaluate::EvaluateArgs,
+    #[command(flatten)]
     watch: WatchArgs,
 
     #[command(flatten)]
@@ -133,6 +137,9 @@ pub struct Args {
 /// # Errors
 /// Flags that do not fit together, data, disk, checkpoints.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    if let Some(flag) = args.evaluate.stray().filter(|_| args.resume.is_none()) {
+        return Err(CliError::Usage(format!("{flag} says how to measure: add --eval-every N, which says when")));
+    }
     let device = args.device.open()?;
     interrupt::watch()?;
     if let Some(threads) = args.threads {
@@ -175,13 +182,27 @@ fn steps_of(epochs: u64, per_epoch: u64) -> Result<u64, CliError> {
     })
 }
 
+/// What measures the run, where its settings say so.
+fn judge(trainer: &Trainer, dataset: &Arc<Dataset>, render: &Render) -> Result<Option<Judge>, CliError> {
+    let (settings, json) = (trainer.settings(), matches!(render, Render::Json));
+    settings.evaluate.as_ref().map(|evaluate| Judge::new(evaluate, settings, dataset, trainer.device(), json)).transpose()
+}
+
 /// Runs the loop to its end or to an interrupt.
-fn go(mut trainer: Trainer, dataset: &Arc<Dataset>, dir: &RunDir, mut render: Render) -> Result<ExitCode, CliError> {
+fn go(
+    mut trainer: Trainer,
+    dataset: &Arc<Dataset>,
+    judge: Option<&Judge>,
+    dir: &RunDir,
+    mut render: Render,
+) -> Result<ExitCode, CliError> {
     render.device(trainer.device());
     render.directory(dir.path());
     render.starts(trainer.settings().recipe.train.batch);
     let stop = interrupt::graceful();
-    let outcome = ::train::run(&mut trainer, dataset, dir, stop, &mut |event: Event| render.event(&event));
+    let mut measure = judge.map(|judge| |checkpoint: &Checkpoint| judge.measure(checkpoint));
+    let measure = measure.as_mut().map(|measure| measure as &mut Measure<'_>);
+    let outcome = ::train::run_measured(&mut trainer, dataset, dir, stop, &mut |event: Event| render.event(&event), measure);
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
 use std::time::Duration;
-use train::artefacts::Row;
+use train::artefacts::{Row, rotation};
 use train::{Event, Outcome};
 
 /// Pictures left out that are named one by one.
@@ -80,6 +80,11 @@ impl Human {
                 self.beside_bar(|| output::line(format!("first pictures, after step {step}: {}", path.display())));
             }
             Event::Sampled { .. } | Event::Saved { .. } | Event::Epoch { .. } => {}
+            Event::Evaluated { step, measurement, best } => {
+                let figures = measurement.figures.iter().map(|(name, value)| format!("{name} {value:.4}"));
+                let best = if *best { "  (best so far)" } else { "" };
+                self.beside_bar(|| output::line(format!("step {step}  {}{best}", figures.collect::<Vec<_>>().join("  "))));
+            }
             Event::Found(finding) => self.warning(&finding.to_string()),
             Event::Warning(text) => self.warning(text),
         }
@@ -112,6 +117,12 @@ impl Human {
             output::line(format!("  {what:<22}  {}", path.display()));
         }
         output::line(format!("  {:<22}  {}", "checkpoint", outcome.checkpoint.display()));
+        if let Some(best) = &outcome.best {
+            let path = outcome.checkpoint.with_file_name(rotation::file_name(best.step));
+            output::line(format!("  {:<22}  {}", "best checkpoint", path.display()));
+            let last = outcome.last.as_ref().map_or_else(String::new, |last| format!(", {:.4} at the end", last.score.abs()));
+            output::line(format!("  {}: {:.4} at step {}{last}", best.by, best.score.abs(), best.step));
+        }
         output::line(format!("draw new pictures with: dcgan sample --checkpoint {shown} --grid samples.png"));
     }
 

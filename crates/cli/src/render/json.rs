@@ -3,7 +3,7 @@
 use crate::output;
 use data::Dataset;
 use nn::{Plan, Recipe, Row};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::Path;
 use tensor::Device;
 use train::watchdog::Finding;
@@ -79,6 +79,11 @@ pub fn event(event: &Event) {
             object
         }
         Event::Sampled { step, path } => json!({ "event": "sampled", "step": step, "path": path }),
+        Event::Evaluated { step, measurement, best } => {
+            let figures: Map<String, Value> =
+                measurement.figures.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            json!({ "event": "evaluated", "step": step, "figures": figures, "by": measurement.by, "best": best })
+        }
         Event::Saved { step, path } => json!({ "event": "saved", "step": step, "path": path }),
         Event::Epoch { epoch, step } => json!({ "event": "epoch", "epoch": epoch, "step": step }),
         Event::Found(finding) => found(finding),
@@ -100,6 +105,8 @@ pub fn ended(outcome: &Outcome) {
         "checkpoint": outcome.checkpoint,
         "pictures": outcome.pictures,
         "findings": outcome.findings,
+        "best": outcome.best,
+        "last": outcome.last,
         "stopped_by": outcome.stopped_by.as_ref().map(|finding| finding.kind),
     }));
 }

@@ -60,6 +60,7 @@ fn trainer(name: &str, recipe: Recipe, file: &SafeTensors<'_>, device: &Device) 
         recipe,
         condition_file: None,
         watch: Default::default(),
+        evaluate: None,
         shuffle_buffer: None,
         changes: Vec::new(),
     };

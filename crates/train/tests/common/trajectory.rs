@@ -46,6 +46,7 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
         keep: 1,
         shuffle_buffer: None,
         watch: train::watchdog::Watch::default(),
+        evaluate: None,
         preprocess: data::Preprocess::new([64, 64], 3),
         recipe,
         condition_file: None,

@@ -162,6 +162,7 @@ pub fn settings(recipe: Recipe, (data, vectors): &(PathBuf, PathBuf), steps: u64
         preprocess,
         recipe,
         watch: train::watchdog::Watch::default(),
+        evaluate: None,
         condition_file: vector.then(|| vectors.clone()),
         shuffle_buffer: None,
         changes: Vec::new(),

@@ -55,6 +55,7 @@ fn settings(side: usize, width: usize, batch: usize) -> Settings {
         keep: 1,
         shuffle_buffer: None,
         watch: train::watchdog::Watch::default(),
+        evaluate: None,
         preprocess: data::Preprocess::new([side as u32; 2], 3),
         recipe,
         condition_file: None,

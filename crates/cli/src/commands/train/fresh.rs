@@ -1,6 +1,6 @@
 //! A new run: settings from flags, recipe and a look at the data.
 
-use super::{Args, batches_per_epoch, condition, go, open_data, steps_of};
+use super::{Args, batches_per_epoch, condition, go, judge, open_data, steps_of};
 use crate::commands::open_checkpoint;
 use crate::commands::pictures::Known;
 use crate::error::CliError;
@@ -70,6 +70,7 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
         keep: args.keep.unwrap_or(KEEP) as usize,
         shuffle_buffer: args.shuffle_buffer,
         watch: args.watch.onto(Watch::default()),
+        evaluate: args.evaluate.settings(),
         preprocess,
         condition_file,
         recipe,
@@ -82,11 +83,12 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     render.plan(&trainer.settings().recipe, &plan);
     render.data(&dataset);
     advise(&dataset, trainer.settings().recipe.train.batch, &render);
+    let judge = judge(&trainer, &dataset, &render)?;
     let dir = match &args.out {
         Some(out) => RunDir::create_at(out)?,
         None => RunDir::create(&args.runs_dir, &name)?,
     };
-    go(trainer, &dataset, &dir, render)
+    go(trainer, &dataset, judge.as_ref(), &dir, render)
 }
 
 /// What to expect of few pictures, and what helps.

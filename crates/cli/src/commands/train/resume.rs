@@ -1,6 +1,6 @@
 //! Going on with a run, where its newest good checkpoint or the one asked for left it.
 
-use super::{Args, batches_per_epoch, go, open_data, steps_of};
+use super::{Args, batches_per_epoch, go, judge, open_data, steps_of};
 use crate::commands::pictures::PictureArgs;
 use crate::commands::recipe as recipe_named;
 use crate::error::CliError;
@@ -81,13 +81,14 @@ pub fn run(args: &Args, named: Option<&Path>, device: &Device, render: Render) -
         render.dry_run(trainer.settings().steps.saturating_sub(trainer.steps_done()));
         return Ok(ExitCode::SUCCESS);
     }
+    let judge = judge(&trainer, &dataset, &render)?;
     if let Some(later) = later {
         let step = meta.step;
         render.warning(&format!("going back from step {later} to {step}: later checkpoints, rows and grids are dropped"));
         rotation::forget_after(&dir.checkpoints(), step)?;
     }
     drop(found);
-    go(trainer, &dataset, &dir, render)
+    go(trainer, &dataset, judge.as_ref(), &dir, render)
 }
 
 /// The run that is meant: named with `--resume` (itself, or one of its checkpoints) or `--out`, or the newest.
@@ -201,6 +202,17 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
     same("--log-every", args.log_every, run.log_every)?;
     same("--sample-every", args.sample_every, run.sample_every)?;
     same("--checkpoint-every", args.checkpoint_every, run.checkpoint_every)?;
+    let (asked, own) = (&args.evaluate, run.evaluate.as_ref());
+    same("--eval-every", asked.eval_every, own.map_or(0, |own| own.every))?;
+    let metrics: Vec<_> = asked.eval_metrics.iter().map(|metric| metric.name()).collect();
+    same(
+        "--eval-metrics",
+        (!metrics.is_empty()).then(|| metrics.join(",")),
+        own.map_or_else(String::new, |own| own.metrics.join(",")),
+    )?;
+    same("--eval-count", asked.eval_count.map(|count| count as usize), own.map_or(0, |own| own.count))?;
+    let features = asked.settings().filter(|_| asked.eval_features.is_some()).map(|settings| settings.features);
+    same("--eval-features", features, own.map_or_else(String::new, |own| own.features.clone()))?;
     let told = args.condition.condition.is_some().then(|| "--condition".to_owned());
     if let Some(flag) = told.or_else(|| args.tricks.flags.first().cloned()) {
         return Err(CliError::Usage(format!(

@@ -1,0 +1,62 @@
+//! Measuring a run while it goes: flags.
+
+use crate::commands::eval::MetricChoice;
+use clap::value_parser;
+use std::path::Path;
+use train::Evaluate;
+
+/// Pictures of each side, where nothing else is asked for: enough to tell checkpoints apart, and a few seconds' work.
+const COUNT: u32 = 5000;
+
+/// Flags of the measuring.
+#[derive(clap::Args)]
+#[command(next_help_heading = "How to measure")]
+pub struct EvaluateArgs {
+    /// Measure how near the pictures are to real ones every so many steps and at the end, and keep the best checkpoint beside the newest.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=super::MOST))]
+    pub eval_every: Option<u64>,
+    /// What to measure, as in dcgan eval, separated by commas: the first decides which checkpoint is best [default: fid,pr].
+    #[arg(long, value_name = "METRIC,…", value_enum, value_delimiter = ',')]
+    pub eval_metrics: Vec<MetricChoice>,
+    /// Pictures of each side [default: 5000].
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(10..=1_000_000))]
+    pub eval_count: Option<u32>,
+    /// What numbers stand for a picture, as --features of dcgan eval [default: network].
+    #[arg(long, value_name = "network|FILE|d:CHECKPOINT|pixels")]
+    pub eval_features: Option<String>,
+}
+
+impl EvaluateArgs {
+    /// The flag that asks for details of a measuring that was not asked for.
+    pub fn stray(&self) -> Option<&'static str> {
+        let flags = [
+            ("--eval-metrics", !self.eval_metrics.is_empty()),
+            ("--eval-count", self.eval_count.is_some()),
+            ("--eval-features", self.eval_features.is_some()),
+        ];
+        flags.into_iter().find(|(_, given)| *given && self.eval_every.is_none()).map(|(flag, _)| flag)
+    }
+
+    /// What a new run records.
+    pub fn settings(&self) -> Option<Evaluate> {
+        let usual = [MetricChoice::Fid, MetricChoice::Pr];
+        let metrics = if self.eval_metrics.is_empty() { &usual[..] } else { &self.eval_metrics };
+        Some(Evaluate {
+            every: self.eval_every?,
+            metrics: metrics.iter().map(|metric| metric.name().to_owned()).collect(),
+            count: self.eval_count.unwrap_or(COUNT) as usize,
+            features: self.eval_features.as_deref().map_or_else(|| "network".to_owned(), lasting),
+        })
+    }
+}
+
+/// Where features come from, as it still means the same when the run is resumed from another folder.
+fn lasting(features: &str) -> String {
+    let (prefix, path) = features.strip_prefix("d:").map_or(("", features), |path| ("d:", path));
+    let known = prefix.is_empty() && ["network", "pixels"].contains(&path);
+    let absolute = std::path::absolute(Path::new(path)).ok().filter(|_| !known);
+    match absolute.as_deref().and_then(Path::to_str) {
+        Some(absolute) => format!("{prefix}{absolute}"),
+        None => features.to_owned(),
+    }
+}

@@ -1,0 +1,217 @@
+//! `dcgan eval`, and runs that are measured, on tiny networks.
+
+mod common;
+
+use common::{Ended, Place, logged_steps, rows};
+use serde_json::Value;
+use std::path::Path;
+
+/// Twice twenty pictures, of two classes that anybody can tell, and a table of attributes that says the same.
+fn labelled(folder: &Path) {
+    let mut table = String::from("file,dark,shade\n");
+    for (class, base) in [("dark", 30u8), ("light", 200)] {
+        std::fs::create_dir_all(folder.join(class)).unwrap();
+        for i in 0..20u8 {
+            let picture = image::RgbImage::from_fn(16, 16, |x, y| {
+                let v = base + i + ((x * 7 + y * 3 + u32::from(i) * 11) % 16) as u8;
+                image::Rgb([v, v / 2 + i, v])
+            });
+            picture.save(folder.join(class).join(format!("{i:02}.png"))).unwrap();
+            table += &format!("{class}/{i:02}.png,{},{}\n", u8::from(class == "dark"), if i % 2 == 0 { "even" } else { "odd" });
+        }
+    }
+    std::fs::write(folder.join("attributes.csv"), table).unwrap();
+}
+
+/// A place with `labelled`, and what is kept kept in it.
+struct Lab(Place);
+
+impl Lab {
+    fn new() -> Self {
+        let place = Place::new();
+        labelled(&place.path("labelled"));
+        Self(place)
+    }
+
+    fn run(&self, args: &[&str]) -> Ended {
+        Ended::of(self.0.command(args).env("DCGAN_CACHE", self.0.path("cache")).output().unwrap())
+    }
+
+    #[track_caller]
+    fn ok(&self, args: &[&str]) -> Ended {
+        let ended = self.run(args);
+        assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.err);
+        ended
+    }
+
+    #[track_caller]
+    fn refused(&self, code: i32, args: &[&str], parts: &[&str]) {
+        self.run(args).refused(code, parts);
+    }
+
+    /// `eval` with JSON.
+    #[track_caller]
+    fn eval(&self, args: &[&str]) -> Value {
+        self.ok(&[&["eval", "--json", "--image", "16"], args].concat()).json().remove(0)
+    }
+
+    /// `train` on the labelled pictures.
+    #[track_caller]
+    fn train(&self, args: &[&str]) -> Ended {
+        let fixed = [
+            "train",
+            "--data",
+            "labelled",
+            "--image",
+            "16",
+            "--width",
+            "2",
+            "--batch",
+            "8",
+            "--log-every",
+            "5",
+            "--device",
+            "cpu",
+        ];
+        self.ok(&[&fixed[..], args].concat())
+    }
+}
+
+#[test]
+fn a_feature_network_learns_is_kept_and_measures() {
+    let lab = Lab::new();
+    let learn = ["eval", "train-features", "--data", "labelled", "--image", "16", "--epochs", "12", "--json"];
+    let made = lab.ok(&learn).json().remove(0);
+    assert_eq!(made["accuracy"]["class"], 1.0, "{made}");
+    assert_eq!((&made["split"], &made["tested_on"]), (&"held-out".into(), &4.into()));
+    assert_eq!(made["outputs"], serde_json::json!(["dark", "light"]));
+    let name = made["network"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("labelled-cnn "), "{name}");
+    // The same again is the same network, bit by bit, and from the cache it is not trained again.
+    let again = lab.ok(&[&learn[..], &["--out", "again.safetensors"]].concat()).json().remove(0);
+    assert_eq!(again["network"], made["network"]);
+    assert!(lab.ok(&learn).err.contains("is there already"));
+    lab.refused(1, &[&learn[..], &["--out", "again.safetensors"]].concat(), &["again.safetensors", "--force"]);
+
+    let all = ["--real", "labelled", "--metrics", "fid,kid,pr,dc,is,nn", "--count", "40", "--bootstrap", "20"];
+    let same = lab.eval(&[&all[..], &["--fake", "labelled"]].concat());
+    assert_eq!(same["features"], name.as_str());
+    let value = |report: &Value, key: &str| report["metrics"][key]["value"].as_f64().unwrap_or_else(|| panic!("{key}: {report}"));
+    assert!(value(&same, "frechet") < 1e-6 && value(&same, "precision") == 1.0 && value(&same, "memorised") == 1.0, "{same}");
+    assert!(value(&same, "inception_score") > 1.1, "{same}");
+    let noise = lab.eval(&[&all[..], &["--fake", "noise"]].concat());
+    assert!(value(&noise, "frechet") > 1.0 && value(&noise, "coverage") < 0.2, "{noise}");
+    assert_eq!(lab.eval(&[&all[..], &["--fake", "noise"]].concat()), noise);
+    assert_eq!(lab.eval(&[&all[..], &["--fake", "noise", "--no-cache"]].concat()), noise);
+
+    let table = lab.ok(&["eval", "--real", "labelled", "--fake", "noise", "--image", "16", "--count", "40"]);
+    let line = table.out.lines().find(|line| line.contains("chet distance")).unwrap();
+    assert!(line.contains(&format!("({name})")), "{line}");
+    assert!(table.err.contains("no full rank"), "{}", table.err);
+    let pixels = lab.eval(&["--real", "labelled", "--fake", "noise", "--features", "pixels", "--metrics", "pr", "--count", "40"]);
+    assert_eq!(pixels["features"], "pixels 16x16x3");
+}
+
+#[test]
+fn attributes_are_learned_too() {
+    let lab = Lab::new();
+    let learn = ["eval", "train-features", "--data", "labelled", "--image", "16", "--attributes", "--epochs", "12"];
+    let made = lab.ok(&[&learn[..], &["--json"]].concat()).json().remove(0);
+    assert_eq!(made["outputs"], serde_json::json!(["dark", "shade=even", "shade=odd"]));
+    assert_eq!(made["accuracy"]["dark"], 1.0, "{made}");
+    let out = lab.ok(&[&learn[..], &["--out", "a.safetensors"]].concat()).out;
+    assert!(out.contains("dark: right for 100.00 % of 4 held-out pictures"), "{out}");
+    // Its outputs are no classes, so that there is no inception score.
+    let args = ["--real", "labelled", "--fake", "noise", "--features", "a.safetensors", "--count", "40"];
+    assert!(lab.eval(&args)["metrics"].get("inception_score").is_none());
+    lab.refused(
+        1,
+        &[&["eval", "--image", "16"], &args[..], &["--metrics", "is"]].concat(),
+        &["inception score", "trained on classes"],
+    );
+}
+
+#[test]
+fn checkpoints_are_measured_in_the_proportions_of_the_set() {
+    let lab = Lab::new();
+    lab.train(&["--steps", "6", "--out", "run", "--condition", "class"]);
+    let report = lab.eval(&["--fake", "run", "--count", "30", "--bootstrap", "0"]);
+    assert_eq!((&report["classes"], &report["count_fake"]), (&"real".into(), &30.into()), "{report}");
+    assert!(report["real"].as_str().unwrap().ends_with("labelled (train)"), "{report}");
+    assert_eq!(lab.eval(&["--fake", "run", "--count", "30", "--classes", "uniform", "--bootstrap", "0"])["classes"], "uniform");
+    lab.train(&["--steps", "6", "--out", "plain"]);
+    let report =
+        lab.eval(&["--fake", "plain", "--features", "d:plain", "--metrics", "fid,pr", "--count", "30", "--bootstrap", "0"]);
+    assert!(report["features"].as_str().unwrap().contains("discriminator"), "{report}");
+    assert!(report["classes"].is_null() && report["metrics"]["frechet"]["value"].as_f64().unwrap() > 0.0, "{report}");
+}
+
+#[test]
+fn what_cannot_be_measured_is_told_in_a_line() {
+    let lab = Lab::new();
+    lab.ok(&["train", "--data", "pictures", "--image", "16", "--width", "2", "--batch", "8", "--steps", "2", "--out", "run"]);
+    lab.refused(1, &["eval", "--fake", "run"], &["\"pictures\" has no labels", "pixels"]);
+    lab.refused(1, &["eval", "train-features", "--data", "pictures", "--image", "16"], &["has no labels"]);
+    lab.refused(1, &["eval", "train-features", "--data", "pictures", "--image", "16", "--attributes"], &["has no attributes"]);
+    lab.refused(2, &["eval", "--fake", "noise"], &["--real says what to compare with"]);
+    lab.refused(2, &["eval", "--fake", "model:cats", "--real", "labelled"], &["model:cats", "fashion"]);
+    lab.refused(1, &["eval", "--fake", "run", "--features", "run/config.toml"], &["config.toml"]);
+    let checkpoint = lab.0.checkpoints("run").remove(0);
+    lab.refused(
+        1,
+        &["eval", "--fake", "run", "--features", checkpoint.to_str().unwrap()],
+        &["no feature network", "d:CHECKPOINT"],
+    );
+    lab.ok(&["eval", "train-features", "--data", "labelled", "--image", "16", "--epochs", "1", "--out", "f.safetensors"]);
+    let other = ["eval", "--fake", "noise", "--real", "labelled", "--image", "32", "--features", "f.safetensors"];
+    lab.refused(1, &other, &["[32, 32, 3]", "[16, 16, 3]", "--image"]);
+    lab.refused(
+        1,
+        &["eval", "--fake", "run", "--features", "pixels", "--metrics", "pr", "--count", "3"],
+        &["at least 4 pictures"],
+    );
+    lab.refused(2, &["train", "--data", "labelled", "--eval-count", "20"], &["--eval-count", "--eval-every"]);
+}
+
+#[test]
+fn a_measured_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
+    let lab = Lab::new();
+    let measured = ["--eval-every", "2", "--eval-count", "20", "--keep", "1", "--checkpoint-every", "3", "--steps", "8"];
+    let whole = lab.train(&[&measured[..], &["--out", "whole", "--json"]].concat());
+    let evaluated: Vec<Value> = whole.json().into_iter().filter(|event| event["event"] == "evaluated").collect();
+    assert_eq!(evaluated.iter().map(|e| e["step"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 4, 6, 8]);
+    let distance = |event: &Value| event["figures"]["eval/frechet"].as_f64().unwrap();
+    let best = evaluated.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap();
+    let finished = whole.event("finished");
+    assert_eq!((&finished["best"]["step"], &finished["last"]["step"]), (&best["step"], &8.into()));
+    assert!(finished["best"]["by"].as_str().unwrap().contains("labelled-cnn "), "{finished}");
+    // The best one is there beside the newest.
+    let mut kept = vec![best["step"].as_u64().unwrap(), 8];
+    kept.dedup();
+    let names = |run: &str| -> Vec<String> {
+        lab.0.checkpoints(run).iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("whole"), kept.iter().map(|step| format!("step-{step:08}.safetensors")).collect::<Vec<_>>());
+    // Logged every five steps, where it was measured, and at the end.
+    let run = lab.0.path("whole");
+    assert_eq!(logged_steps(&run), [2, 4, 5, 6, 8]);
+    assert!(rows(&run).iter().all(|row| row.get("eval/frechet").is_some() == (row["step"] != 5)));
+
+    // The same in two parts, and beside a run that is not measured.
+    lab.train(&[&measured[..8], &["--steps", "5", "--out", "parts"]].concat());
+    lab.ok(&["train", "--resume", "parts", "--steps", "8", "--device", "cpu"]);
+    lab.train(&["--keep", "1", "--checkpoint-every", "3", "--steps", "8", "--out", "unmeasured"]);
+    let sampled = |run: &str| {
+        let file = format!("{run}.safetensors");
+        lab.ok(&["sample", "--checkpoint", run, "--out", &file, "--count", "4", "--device", "cpu"]);
+        std::fs::read(lab.0.path(&file)).unwrap()
+    };
+    let [whole, parts, unmeasured] = ["whole", "parts", "unmeasured"].map(sampled);
+    assert!(whole == parts && whole == unmeasured);
+    let figures = |run: &str| -> Vec<(u64, Value)> {
+        let steps = rows(&lab.0.path(run)).into_iter().filter(|row| row["step"].as_u64().unwrap().is_multiple_of(2));
+        steps.map(|row| (row["step"].as_u64().unwrap(), row["eval/frechet"].clone())).collect()
+    };
+    assert_eq!(figures("whole"), figures("parts"));
+    lab.refused(2, &["train", "--resume", "whole", "--eval-every", "3"], &["--eval-every 3 is not this run's 2"]);
+}
