@@ -61,7 +61,7 @@ mod tests {
         let (a, b, c) = ([1, 2, 3, 4, 5], [10, 11, 12], [20, 21, 22, 23]);
         let drawn = trials([&a, &b, &c], 3, 200, &mut Philox::new(1, 2));
         assert_eq!(drawn.len(), 200);
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = std::collections::BTreeSet::<usize>::new();
         for trial in &drawn {
             for (own, all) in trial.iter().zip([&a[..], &b, &c]) {
                 assert!(own.len() == 3 && own.iter().all(|row| all.contains(row)), "{own:?}");

@@ -31,6 +31,6 @@ pub use invert::{Inversion, InvertOptions, Start, invert};
 pub use mix::{Path, Terms, between, combine, mean, sum};
 pub use origin::{KEYWORD, Networks, Origin};
 pub use pixels::PixelScores;
-pub use restore::{Damage, Restoration, RestoreOptions, psnr, restore};
+pub use restore::{Damage, Restoration, RestoreOptions, enlarged, psnr, restore};
 pub use turn::{Turn, positions};
 pub use walk::{Smoothness, Walk};

@@ -5,6 +5,7 @@ use super::critic::Critic;
 use super::descent::Descent;
 use super::invert::{Start, rms};
 use crate::{EvalError, Progress};
+use image::{ImageBuffer, Luma, imageops};
 use tensor::Tensor;
 use train::Sampler;
 
@@ -155,11 +156,9 @@ pub fn restore(
     };
     let found = options.descent.run(sampler, conditions, loss, progress)?;
     let images = sampler.draw_under(&found.latents, found.told.as_ref(), found.losses.len(), |_| ())?;
-    let len = h * w * c;
     let drawn = |i: usize| images.narrow(0, i, 1).to_vec();
     let start = |i: usize| Ok(Start { candidate: i / options.descent.starts, error: known_error(damage, &drawn(i), known, [h, w, c])? });
     let generated = drawn(found.best);
-    debug_assert_eq!(generated.len(), len);
     let restored = match damage {
         Damage::Missing(mask) => poisson(known, &generated, mask, [h, w, c]),
         Damage::Small { .. } | Damage::Noisy => generated.clone(),
@@ -172,6 +171,25 @@ pub fn restore(
         starts: (0..found.losses.len()).map(start).collect::<Result<_, EvalError>>()?,
         best: found.best,
     })
+}
+
+/// A small picture `[h / factor, w / factor, c]` enlarged to `[h, w, c]` by Catmull-Rom splines: what is done without a generator.
+///
+/// # Panics
+/// When it has another length.
+#[track_caller]
+pub fn enlarged(small: &[f32], [h, w, c]: [usize; 3], factor: usize) -> Vec<f32> {
+    let (sh, sw) = (h / factor, w / factor);
+    assert_eq!(small.len(), sh * sw * c, "enlarged: the picture is not {sh}x{sw}x{c}");
+    let mut out = vec![0.0; h * w * c];
+    for channel in 0..c {
+        // The resizer works on [0, 1].
+        let plane: Vec<f32> = small.iter().skip(channel).step_by(c).map(|v| v * 0.5 + 0.5).collect();
+        let Some(plane) = ImageBuffer::<Luma<f32>, _>::from_raw(sw as u32, sh as u32, plane) else { continue };
+        let large = imageops::resize(&plane, w as u32, h as u32, imageops::FilterType::CatmullRom);
+        out.iter_mut().skip(channel).step_by(c).zip(large.into_raw()).for_each(|(to, v)| *to = v * 2.0 - 1.0);
+    }
+    out
 }
 
 /// Root mean square over what is known, in grey levels of 255.
@@ -222,6 +240,13 @@ mod tests {
             let message = damage.shape([4, 4, 1]).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
+    }
+
+    #[test]
+    fn enlarging_keeps_each_channel_s_level() {
+        let small = [0.5, -0.5].repeat(4);
+        let large = enlarged(&small, [6, 6, 2], 3);
+        assert!(large.len() == 72 && large.chunks(2).all(|p| (p[0] - 0.5).abs() < 1e-5 && (p[1] + 0.5).abs() < 1e-5), "{large:?}");
     }
 
     #[test]
