@@ -6,6 +6,8 @@
 
 mod error;
 pub mod latent;
+pub mod metrics;
+pub mod network;
 mod progress;
 
 pub use error::EvalError;

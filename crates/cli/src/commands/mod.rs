@@ -3,6 +3,7 @@
 mod data;
 mod device;
 mod devices;
+mod eval;
 mod export;
 mod generator;
 mod import;
@@ -46,6 +47,8 @@ pub enum Command {
     Import(import::Args),
     /// Write a checkpoint's networks as PyTorch state dicts.
     Export(export::Args),
+    /// Measure how near generated pictures are to real ones.
+    Eval(Box<eval::Args>),
     /// Walk through latent space: does the generator know a world, or pictures by heart?
     Walk(latent::walk::Args),
     /// Compute with pictures: what is A − B + C?
@@ -79,6 +82,7 @@ impl Command {
             Self::Recipes(args) => recipes::run(args)?,
             Self::Import(args) => import::run(args)?,
             Self::Export(args) => export::run(args)?,
+            Self::Eval(args) => eval::run(args)?,
             Self::Walk(args) => latent::walk::run(args)?,
             Self::Arithmetic(args) => latent::arithmetic::run(args)?,
             Self::Turn(args) => latent::turn::run(args)?,

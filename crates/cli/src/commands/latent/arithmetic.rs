@@ -117,28 +117,29 @@ fn judge(
     let concept = Concept::parse(words, model.names()).map_err(|error| CliError::Usage(format!("--expect {error}")))?;
     let [h, w, c] = opened.sampler.shape();
     // Nine pictures each, the result first.
-    let hits = |images: &[f32]| -> Vec<bool> {
-        let scores = model.score(&Tensor::from_slice(images, [images.len() / (h * w * c), h, w, c]));
-        scores.rows().map(|row| concept.strength(row) > 0.0).collect()
+    let hits = |images: &[f32]| -> Result<Vec<bool>, CliError> {
+        let scores = model.score(&Tensor::from_slice(images, [images.len() / (h * w * c), h, w, c]))?;
+        Ok(scores.rows().map(|row| concept.strength(row) > 0.0).collect())
     };
     let counted = |hits: &[bool]| [Rate::count(hits.iter().step_by(9).copied()), Rate::count(hits.iter().copied())];
     let chance = Rate::count(scores.rows().map(|row| concept.strength(row) > 0.0));
     let mut drawn = Vec::new();
     if let [Some(a), Some(b), Some(c)] = picked.each_ref().map(|own| own.found.as_deref()) {
         let mut rng = Philox::new(args.seed.seed, TRIALS);
-        let several = args.exemplars.max(2) as usize;
-        for exemplars in [1, if args.exemplars == 1 { 3 } else { several }] {
+        // One exemplar, and the mean of several beside it.
+        let several = if args.exemplars > 1 { args.exemplars as usize } else { 3 };
+        for exemplars in [1, several] {
             let trials = trials([a, b, c], exemplars, args.draws as usize, &mut rng);
             if trials.is_empty() {
                 continue;
             }
             let equations: Vec<Equation> = trials.into_iter().map(Equation).collect();
             let images = args.files.draw(opened, "drawing results", &Equation::around(&equations, all.clone(), noise))?;
-            let [centre, around] = counted(&hits(&images));
+            let [centre, around] = counted(&hits(&images)?);
             drawn.push(Hits { exemplars, centre, around });
         }
     }
-    Ok(Verdict { chance, figure: counted(&hits(figure)), drawn })
+    Ok(Verdict { chance, figure: counted(&hits(figure)?), drawn })
 }
 
 /// `61 of 100, 61 % (51 to 70)`.

@@ -4,6 +4,8 @@ use super::{FileArgs, SeedArgs, options};
 use crate::commands::generator::{Conditions, Opened};
 use crate::error::CliError;
 use clap::value_parser;
+use std::path::PathBuf;
+use eval::network::FeatureNetwork;
 use eval::latent::{Block, Concept, Drawing, Pick, PixelScores, Scores, Told};
 use tensor::Tensor;
 
@@ -14,27 +16,49 @@ pub struct CandidateArgs {
     /// class, as in its grid of --columns N).
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = value_parser!(u32).range(1..=100_000))]
     candidates: u32,
+    /// A network that sees classes or attributes, which dcgan eval train-features wrote. Without one, what is seen are light, contrast and, in colour, warm (red, not
+    /// blue) and green, each above or below the median of the candidates.
+    #[arg(long, value_name = "FILE.safetensors")]
+    score: Option<PathBuf>,
 }
 
 /// What sees attributes in pictures.
 pub enum Model {
     /// Light, contrast and colours, against the median of the candidates.
     Pixels(PixelScores),
+    /// A network's logits: of its class against the best other one, or of each attribute against 0.
+    Network(Box<FeatureNetwork>, Vec<String>),
 }
+
+/// Pictures that a network looks at together.
+const BATCH: usize = 256;
 
 impl Model {
     /// What it knows.
     pub fn names(&self) -> &[String] {
         match self {
             Self::Pixels(scores) => scores.names(),
+            Self::Network(_, names) => names,
         }
     }
 
     /// What it says of pictures `[N, H, W, C]`.
-    pub fn score(&self, images: &Tensor) -> Scores {
-        match self {
-            Self::Pixels(scores) => scores.score(images),
+    ///
+    /// # Errors
+    /// Pictures of another shape than the network's, or its device.
+    pub fn score(&self, images: &Tensor) -> Result<Scores, CliError> {
+        let (network, names) = match self {
+            Self::Pixels(scores) => return Ok(scores.score(images)),
+            Self::Network(network, names) => (network, names),
+        };
+        let count = images.shape()[0];
+        let mut values = Vec::with_capacity(count * names.len());
+        for start in (0..count).step_by(BATCH) {
+            let part = images.narrow(0, start, BATCH.min(count - start)).to_device(network.device());
+            values.extend(network.logits(&part)?.to_vec());
         }
+        let scores = Scores::new(names.len(), values);
+        Ok(if network.tells_classes() { scores.one_of_many() } else { scores })
     }
 }
 
@@ -64,6 +88,7 @@ pub struct Candidates<'a> {
     seed: u64,
     truncation: Option<f64>,
     conditions: &'a Conditions,
+    network: Option<Box<FeatureNetwork>>,
     /// Of each candidate: its row under the seed, and its condition.
     order: Vec<usize>,
     told: Option<Told>,
@@ -74,10 +99,21 @@ impl<'a> Candidates<'a> {
     /// Names them.
     ///
     /// # Errors
-    /// Conditions that are not as many as candidates.
+    /// Conditions that are not as many as candidates; a network that cannot be read, or for pictures of another shape.
     pub fn new(opened: &'a Opened, seed: &SeedArgs, conditions: &'a Conditions, args: &CandidateArgs) -> Result<Self, CliError> {
         let (order, told) = conditions.spread(args.candidates as usize)?;
-        Ok(Self { opened, seed: seed.seed, truncation: seed.truncation, conditions, order, told, seen: None })
+        let network = match &args.score {
+            Some(file) => {
+                let network = FeatureNetwork::load(file, opened.sampler.device())?;
+                let (own, wanted) = (opened.sampler.shape(), network.image());
+                if own != wanted {
+                    return Err(CliError::Failed(format!("--score {file:?} looks at pictures of {wanted:?}, the generator draws {own:?}")));
+                }
+                Some(Box::new(network))
+            }
+            None => None,
+        };
+        Ok(Self { opened, seed: seed.seed, truncation: seed.truncation, conditions, network, order, told, seen: None })
     }
 
     /// The number of candidates.
@@ -99,8 +135,14 @@ impl<'a> Candidates<'a> {
             let images = files.draw(self.opened, "drawing candidates", &self.all())?;
             let [h, w, c] = self.opened.sampler.shape();
             let images = Tensor::from_slice(&images, [self.len(), h, w, c]);
-            let model = Model::Pixels(PixelScores::new(&images));
-            let scores = model.score(&images);
+            let model = match self.network.take() {
+                Some(network) => {
+                    let names = network.outputs();
+                    Model::Network(network, names)
+                }
+                None => Model::Pixels(PixelScores::new(&images)),
+            };
+            let scores = model.score(&images)?;
             self.seen = Some((model, scores));
         }
         match &self.seen {

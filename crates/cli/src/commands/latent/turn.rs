@@ -110,7 +110,7 @@ fn measure(
     let (model, _) = candidates.look(&args.files)?;
     let concept = Concept::parse(words, model.names()).map_err(|error| CliError::Usage(format!("--expect {error}")))?;
     let [h, w, c] = opened.sampler.shape();
-    let scores = model.score(&Tensor::from_slice(&images, [images.len() / (h * w * c), h, w, c]));
+    let scores = model.score(&Tensor::from_slice(&images, [images.len() / (h * w * c), h, w, c]))?;
     let seen: Vec<bool> = scores.rows().map(|row| concept.strength(row) > 0.0).collect();
     Ok((0..at.len()).map(|place| Rate::count(seen.iter().skip(place).step_by(at.len()).copied())).collect())
 }
