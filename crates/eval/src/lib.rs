@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod latent;
 pub mod metrics;
 pub mod network;
 mod progress;

@@ -5,6 +5,7 @@ use crate::artefacts::Checkpoint;
 use crate::trainer::section;
 use nn::recipe::{Condition, Conditioned, Distribution};
 use nn::{Layer, Mode, Network, Pass, Recipe, Statistics};
+use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 
@@ -15,7 +16,8 @@ const CALIBRATION: u64 = 5;
 const CALIBRATION_BATCHES: [usize; 2] = [16, 128];
 
 /// What batch norm normalises by when sampling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BatchNormMode {
     /// The running statistics of training.
     Running,
@@ -30,6 +32,7 @@ pub struct Sampler {
     recipe: Recipe,
     generator: Network,
     mode: Mode,
+    normalised: BatchNormMode,
     device: Device,
 }
 
@@ -70,11 +73,34 @@ impl Sampler {
     /// # Errors
     /// A recipe this program does not know, or weights that are not its generator's.
     pub fn new(checkpoint: &Checkpoint, mode: Option<BatchNormMode>, device: &Device) -> Result<Self, TrainError> {
-        let (recipe, mut generator, mode) = generator(checkpoint, mode, device)?;
+        let (recipe, mut generator, normalised) = generator(checkpoint, mode, device)?;
+        let mode = if normalised == BatchNormMode::Batch { Mode::BATCH } else { Mode::SAMPLE };
         if mode == Mode::SAMPLE {
             generator = generator.folded();
         }
-        Ok(Self { recipe, generator, mode, device: device.clone() })
+        Ok(Self { recipe, generator, mode, normalised, device: device.clone() })
+    }
+
+    /// What batch norm normalises by.
+    pub fn normalised(&self) -> BatchNormMode {
+        self.normalised
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The pictures of `latents` `[N, latent]` under conditions `[N, K]`, `[N, H, W, C]` in [−1, 1], all on the sampler's device and all at once: gradients flow
+    /// to what is tracked of latents and conditions. A picture has the bits that [`draw_under`](Self::draw_under) gives it.
+    ///
+    /// # Errors
+    /// As [`draw_under`](Self::draw_under), but that a device's failure shows in the numbers.
+    pub fn forward(&self, latents: &Tensor, condition: Option<&Tensor>) -> Result<Tensor, TrainError> {
+        self.check_latents(latents)?;
+        self.check_condition(condition, latents.shape()[0])?;
+        let pass = Pass::from(self.mode).with_condition(condition);
+        Ok(self.recipe.image.range.leave(&tensor::per_image(|| self.generator.forward(latents, pass))))
     }
 
     /// The recipe of the networks.
@@ -109,11 +135,7 @@ impl Sampler {
         batch: usize,
         mut progress: impl FnMut(usize),
     ) -> Result<Tensor, TrainError> {
-        let width = self.recipe.generator.latent;
-        if latents.shape().rank() != 2 || latents.shape()[1] != width {
-            let shape = latents.shape();
-            return Err(TrainError::Mismatch(format!("the latents have shape {shape:?}: this generator takes [N, {width}]")));
-        }
+        self.check_latents(latents)?;
         if batch == 0 {
             return Err(TrainError::Setting("--batch is 0: it must be at least 1".into()));
         }
@@ -130,9 +152,7 @@ impl Sampler {
             let (start, end) = (count * i / split, count * (i + 1) / split);
             let part = latents.narrow(0, start, end - start).to_device(&self.device);
             let told = condition.map(|rows| rows.narrow(0, start, end - start).to_device(&self.device));
-            let pass = Pass::from(self.mode).with_condition(told.as_ref());
-            let images = self.recipe.image.range.leave(&tensor::per_image(|| self.generator.forward(&part, pass)));
-            parts.push(images.to_device(&Device::Cpu));
+            parts.push(self.forward(&part, told.as_ref())?.to_device(&Device::Cpu));
             self.device.check()?;
             progress(end);
         }
@@ -144,6 +164,14 @@ impl Sampler {
             1 => Ok(parts.swap_remove(0)),
             _ => Ok(tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)),
         }
+    }
+
+    fn check_latents(&self, latents: &Tensor) -> Result<(), TrainError> {
+        let (width, shape) = (self.recipe.generator.latent, latents.shape());
+        if shape.rank() == 2 && shape[1] == width {
+            return Ok(());
+        }
+        Err(TrainError::Mismatch(format!("the latents have shape {shape:?}: this generator takes [N, {width}]")))
     }
 
     fn check_condition(&self, condition: Option<&Tensor>, count: usize) -> Result<(), TrainError> {
@@ -172,7 +200,7 @@ pub(crate) fn generator(
     checkpoint: &Checkpoint,
     mode: Option<BatchNormMode>,
     device: &Device,
-) -> Result<(Recipe, Network, Mode), TrainError> {
+) -> Result<(Recipe, Network, BatchNormMode), TrainError> {
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
     let (generator, _) = recipe.build(&mut Philox::new(0, 0))?;
     let averaged = section(checkpoint, "ema.");
@@ -181,17 +209,13 @@ pub(crate) fn generator(
     generator.load_state_dict(&if averaged.is_empty() { section(checkpoint, "g.") } else { averaged })?;
     generator.to_device(device);
     let default = if sound { BatchNormMode::Running } else { BatchNormMode::Recalibrated };
-    let mode = match mode.unwrap_or(default) {
-        BatchNormMode::Running => Mode::SAMPLE,
-        BatchNormMode::Batch => Mode::BATCH,
-        BatchNormMode::Recalibrated => {
-            let mut rng = Philox::new(0, CALIBRATION);
-            let [batches, size] = CALIBRATION_BATCHES;
-            let condition = told(&recipe).map(|_| recipe.example_conditions(size).to_device(device));
-            generator.recalibrate_under((0..batches).map(|_| (recipe.latents(&mut rng, size, device), condition.clone())));
-            Mode::SAMPLE
-        }
-    };
+    let mode = mode.unwrap_or(default);
+    if mode == BatchNormMode::Recalibrated {
+        let mut rng = Philox::new(0, CALIBRATION);
+        let [batches, size] = CALIBRATION_BATCHES;
+        let condition = told(&recipe).map(|_| recipe.example_conditions(size).to_device(device));
+        generator.recalibrate_under((0..batches).map(|_| (recipe.latents(&mut rng, size, device), condition.clone())));
+    }
     Ok((recipe, generator, mode))
 }
 

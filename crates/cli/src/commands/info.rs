@@ -3,6 +3,7 @@
 use crate::error::CliError;
 use crate::output;
 use crate::render::{size, table};
+use eval::latent::{Block, Networks, Origin};
 use nn::Recipe;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use train::artefacts::{NewestGood, TensorInfo, run_dir};
 /// Flags of `info`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A checkpoint, or a run directory, which means its newest good checkpoint.
+    /// A checkpoint, or a run directory, which means its newest good checkpoint; or a PNG that says how it was drawn.
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// One JSON object on standard output.
@@ -20,16 +21,53 @@ pub struct Args {
     json: bool,
 }
 
-/// Tells what a checkpoint holds, after verifying its checksum.
+/// Tells what a checkpoint holds, after verifying its checksum; or how a picture was drawn.
 ///
 /// # Errors
-/// No good checkpoint there.
+/// No good checkpoint there, or a picture that does not say.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    if args.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
+        return picture(args);
+    }
     let found = run_dir::resolve_header(&args.path)?;
     super::name_skipped(&found.skipped, &found.path, output::warning);
     let recipe = Recipe::from_toml(&found.checkpoint.meta.recipe)
         .map_err(|e| CliError::Failed(format!("{}: {e}", found.path.display())))?;
     if args.json { print_json(&found, &recipe) } else { print(&found, &recipe) }
+}
+
+fn picture(args: &Args) -> Result<(), CliError> {
+    let (image, origin) = Origin::read(&args.path)?;
+    if args.json {
+        output::json(&serde_json::to_value(&origin).unwrap_or(Value::Null));
+        return Ok(());
+    }
+    let Networks { identity, recipe, step, model } = &origin.networks;
+    let drawing = &origin.drawing;
+    let from = drawing.latents.iter().map(|block| match block {
+        Block::Seed { seed, truncation, rows } => {
+            let spans = rows.iter().map(|[first, count]| if *count == 1 { first.to_string() } else { format!("{first} to {}", first + count - 1) });
+            let within = truncation.map_or_else(String::new, |psi| format!(", truncated to ±{psi}"));
+            format!("seed {seed}, {}{within}", spans.collect::<Vec<_>>().join(", "))
+        }
+        Block::Noise { seed, amplitude, count } => format!("{count} of noise within ±{amplitude}, seed {seed}"),
+        Block::Values { count, .. } => format!("{count} that are in the file"),
+    });
+    let pictures = if drawing.mixes.is_empty() { drawing.len() } else { drawing.mixes.len() };
+    let conditions = drawing.told.as_ref().map_or_else(|| "none".into(), |told| format!("{} different ones", told.rows.len()));
+    let facts = [
+        ("picture", args.path.display().to_string()),
+        ("size", format!("{}x{}", image.width(), image.height())),
+        ("drawn by", origin.command.clone()),
+        ("program", format!("dcgan {}, {}", origin.version, origin.computed_with)),
+        ("networks", format!("recipe {recipe}, step {step}, {identity}{}", model.as_ref().map_or_else(String::new, |m| format!(", --model {m}")))),
+        ("batch norm", format!("{:?}", origin.batch_norm).to_lowercase()),
+        ("latents", from.collect::<Vec<_>>().join("; ")),
+        ("conditions", conditions),
+        ("pictures", pictures.to_string()),
+    ];
+    facts.iter().for_each(|(name, value)| output::line(format!("{name:<14}  {value}")));
+    Ok(())
 }
 
 fn print(found: &NewestGood<Header>, recipe: &Recipe) -> Result<(), CliError> {

@@ -5,8 +5,10 @@ mod device;
 mod devices;
 mod eval;
 mod export;
+mod generator;
 mod import;
 mod info;
+mod latent;
 mod pictures;
 mod recipes;
 mod runs;
@@ -47,6 +49,18 @@ pub enum Command {
     Export(export::Args),
     /// Measure how near generated pictures are to real ones.
     Eval(Box<eval::Args>),
+    /// Walk through latent space: does the generator know a world, or pictures by heart?
+    Walk(latent::walk::Args),
+    /// Compute with pictures: what is A − B + C?
+    Arithmetic(latent::arithmetic::Args),
+    /// Turn pictures along the difference between two groups.
+    Turn(latent::turn::Args),
+    /// Find the latent vector of a picture.
+    Invert(latent::invert::Args),
+    /// Complete, enlarge or clean a picture by what a generator can draw.
+    Restore(latent::restore::Args),
+    /// Draw a picture again that says how it was drawn.
+    Again(latent::again::Args),
     /// Play with GANs in the plane: seconds a run, and all of it to see.
     #[command(subcommand)]
     Toy(toy::Command),
@@ -69,6 +83,12 @@ impl Command {
             Self::Import(args) => import::run(args)?,
             Self::Export(args) => export::run(args)?,
             Self::Eval(args) => eval::run(args)?,
+            Self::Walk(args) => latent::walk::run(args)?,
+            Self::Arithmetic(args) => latent::arithmetic::run(args)?,
+            Self::Turn(args) => latent::turn::run(args)?,
+            Self::Invert(args) => latent::invert::run(args)?,
+            Self::Restore(args) => latent::restore::run(args)?,
+            Self::Again(args) => return latent::again::run(args),
             Self::Toy(command) => toy::run(command)?,
         }
         Ok(ExitCode::SUCCESS)

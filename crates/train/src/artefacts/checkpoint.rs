@@ -51,6 +51,14 @@ pub struct Checkpoint {
     pub tensors: BTreeMap<String, Array>,
 }
 
+impl Checkpoint {
+    /// What tells these networks from others: CRC-32C over the recipe and over names, types, shapes and values of all tensors. Nothing else of the
+    /// file counts.
+    pub fn identity(&self) -> String {
+        Fingerprint::of(&self.tensors).checksum(&self.meta.recipe)
+    }
+}
+
 /// What a checkpoint holds, short of the tensors' values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {

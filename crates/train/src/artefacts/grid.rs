@@ -5,12 +5,14 @@
 
 use super::{ArtefactError, write_atomic};
 use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 /// How a grid is laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GridOptions {
     /// Pictures per row, at least 1.
     pub columns: usize,
@@ -30,6 +32,9 @@ impl Default for GridOptions {
 }
 
 impl GridOptions {
+    /// A picture alone, as it is.
+    pub const SINGLE: Self = Self { columns: 1, padding: 0, scale: 1, background: 0 };
+
     /// The default, with pictures of `[height, width]` enlarged so that the longer side has about 64 pixels: 28 is
     /// doubled, 64 is left.
     pub fn for_size([height, width]: [usize; 2]) -> Self {
@@ -85,11 +90,77 @@ pub fn grid(images: &[f32], shape: [usize; 4], options: GridOptions) -> Result<D
 /// # Errors
 /// The disk, or a picture that PNG cannot hold.
 pub fn save_png(path: &Path, image: &DynamicImage) -> Result<(), ArtefactError> {
-    let mut bytes = Vec::new();
-    image
-        .write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png)
-        .map_err(|error| ArtefactError::Encode { path: path.to_owned(), reason: error.to_string() })?;
+    save_png_with(path, image, &[])
+}
+
+/// [`save_png`] with texts in the file, each under a keyword of 1 to 79 Latin letters: one that is short and plain stays readable to any program that shows such
+/// texts (tEXt), others are compressed (iTXt).
+///
+/// # Errors
+/// As [`save_png`].
+pub fn save_png_with(path: &Path, image: &DynamicImage, texts: &[(&str, String)]) -> Result<(), ArtefactError> {
+    let bytes = encode(image, texts).map_err(|reason| ArtefactError::Encode { path: path.to_owned(), reason })?;
     write_atomic(path, |writer| writer.write_all(&bytes))
+}
+
+fn encode(image: &DynamicImage, texts: &[(&str, String)]) -> Result<Vec<u8>, String> {
+    let colour = match image {
+        DynamicImage::ImageLuma8(_) => png::ColorType::Grayscale,
+        DynamicImage::ImageRgb8(_) => png::ColorType::Rgb,
+        DynamicImage::ImageRgba8(_) => png::ColorType::Rgba,
+        other => return Err(format!("{:?} is no kind of picture that is written here", other.color())),
+    };
+    let mut bytes = Vec::new();
+    let mut write = || -> Result<(), png::EncodingError> {
+        let mut encoder = png::Encoder::new(&mut bytes, image.width(), image.height());
+        encoder.set_color(colour);
+        encoder.set_depth(png::BitDepth::Eight);
+        let mut writer = encoder.write_header()?;
+        for (keyword, text) in texts {
+            if text.is_ascii() && text.len() < 200 {
+                writer.write_text_chunk(&png::text_metadata::TEXtChunk::new(*keyword, text.as_str()))?;
+            } else {
+                let mut chunk = png::text_metadata::ITXtChunk::new(*keyword, text.as_str());
+                chunk.compress_text()?;
+                writer.write_text_chunk(&chunk)?;
+            }
+        }
+        writer.write_image_data(image.as_bytes())?;
+        writer.finish()
+    };
+    write().map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// Longest PNG file, and longest decoded picture and texts, that are read, in bytes.
+const LONGEST: u64 = 256 << 20;
+
+/// Reads a PNG and its texts by keyword (tEXt and iTXt).
+///
+/// # Errors
+/// A file that is missing, too large, or no sound PNG.
+pub fn read_png(path: &Path) -> Result<(DynamicImage, BTreeMap<String, String>), ArtefactError> {
+    let bad = |reason: String| ArtefactError::Pictures { what: format!("{path:?} again"), reason };
+    let length = fs::metadata(path).map_err(ArtefactError::read(path))?.len();
+    if length > LONGEST {
+        return Err(bad(format!("it has {length} bytes, over {LONGEST}")));
+    }
+    let bytes = fs::read(path).map_err(ArtefactError::read(path))?;
+    let mut reader = image::ImageReader::with_format(Cursor::new(&bytes), image::ImageFormat::Png);
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(LONGEST);
+    reader.limits(limits);
+    let image = reader.decode().map_err(|error| bad(format!("it is no sound PNG: {error}")))?;
+    let limits = png::Limits { bytes: LONGEST as usize };
+    let decoder = png::Decoder::new_with_limits(Cursor::new(&bytes), limits);
+    let info = decoder.read_info().map_err(|error| bad(format!("it is no sound PNG: {error}")))?;
+    let info = info.info();
+    let plain = info.uncompressed_latin1_text.iter().map(|chunk| (chunk.keyword.clone(), chunk.text.clone()));
+    let long = info.utf8_text.iter().cloned().filter_map(|mut chunk| {
+        chunk.decompress_text_with_limit(LONGEST as usize).ok()?;
+        Some((chunk.keyword.clone(), chunk.get_text().ok()?))
+    });
+    Ok((image, plain.chain(long).collect()))
 }
 
 /// Writes each of `images`, `[N, H, W, C]` in [-1, 1], as `dir/NNNNN.png` counting from `first`, and returns the paths.
@@ -98,16 +169,29 @@ pub fn save_png(path: &Path, image: &DynamicImage) -> Result<(), ArtefactError> 
 /// # Errors
 /// As [`grid`] and [`save_png`].
 pub fn write_images(dir: &Path, first: usize, images: &[f32], shape: [usize; 4]) -> Result<Vec<PathBuf>, ArtefactError> {
+    write_images_with(dir, first, images, shape, |_| Vec::new())
+}
+
+/// [`write_images`] with the texts that `texts` gives for each number.
+///
+/// # Errors
+/// As [`write_images`].
+pub fn write_images_with<'a>(
+    dir: &Path,
+    first: usize,
+    images: &[f32],
+    shape: [usize; 4],
+    texts: impl Fn(usize) -> Vec<(&'a str, String)>,
+) -> Result<Vec<PathBuf>, ArtefactError> {
     let [_, height, width, channels] = shape;
     check(images, shape)?;
     fs::create_dir_all(dir).map_err(ArtefactError::write(dir))?;
-    let single = GridOptions { columns: 1, padding: 0, scale: 1, background: 0 };
     images
         .chunks_exact(height * width * channels)
         .enumerate()
         .map(|(index, image)| {
             let path = dir.join(format!("{:05}.png", first + index));
-            save_png(&path, &grid(image, [1, height, width, channels], single)?)?;
+            save_png_with(&path, &grid(image, [1, height, width, channels], GridOptions::SINGLE)?, &texts(first + index))?;
             Ok(path)
         })
         .collect()

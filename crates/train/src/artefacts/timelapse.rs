@@ -3,7 +3,7 @@
 use super::{ArtefactError, rotation, write_atomic};
 use gif::{Encoder, EncodingError, Frame, Repeat};
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, RgbImage};
+use image::{DynamicImage, GenericImageView, RgbImage};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -84,6 +84,29 @@ pub fn write(path: &Path, samples: &Path, options: Options) -> Result<Timelapse,
     Ok(Timelapse { steps, skipped })
 }
 
+/// Writes a GIF that loops, atomically, from pictures of one size, each shown for `delay` hundredths of a second; colours as in [`write`].
+///
+/// # Errors
+/// No pictures, pictures of several sizes or larger than GIF allows (65535), or the disk.
+pub fn animate(path: &Path, pictures: &[DynamicImage], delay: u16) -> Result<(), ArtefactError> {
+    let failed = |reason: &str| ArtefactError::Pictures { what: format!("the animation {path:?}"), reason: reason.to_owned() };
+    let size = pictures.first().ok_or_else(|| failed("there are no pictures"))?.dimensions();
+    if pictures.iter().any(|picture| picture.dimensions() != size) {
+        return Err(failed("its pictures have several sizes"));
+    }
+    let (Ok(width), Ok(height)) = (u16::try_from(size.0), u16::try_from(size.1)) else {
+        return Err(failed("a GIF has sides up to 65535"));
+    };
+    write_atomic(path, |writer| {
+        let mut encoder = Encoder::new(writer, width, height, &[]).map_err(io_error)?;
+        encoder.set_repeat(Repeat::Infinite).map_err(io_error)?;
+        for picture in pictures {
+            encoder.write_frame(&frame(opaque(picture.clone()), size, delay)).map_err(io_error)?;
+        }
+        encoder.into_inner().map_err(io_error)?.flush()
+    })
+}
+
 /// At most `count` of `items`, first and last included, in even strides.
 fn evenly<T>(items: Vec<T>, count: usize) -> Vec<T> {
     let (len, count) = (items.len(), count.max(1));
@@ -99,10 +122,11 @@ fn evenly<T>(items: Vec<T>, count: usize) -> Vec<T> {
 }
 
 fn decode(file: &Path) -> Result<RgbImage, image::ImageError> {
-    Ok(match image::open(file)? {
-        image if image.color().has_alpha() => on_white(&image),
-        image => image.into_rgb8(),
-    })
+    Ok(opaque(image::open(file)?))
+}
+
+fn opaque(image: DynamicImage) -> RgbImage {
+    if image.color().has_alpha() { on_white(&image) } else { image.into_rgb8() }
 }
 
 fn on_white(image: &DynamicImage) -> RgbImage {

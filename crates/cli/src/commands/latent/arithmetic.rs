@@ -1,0 +1,183 @@
+//! `dcgan arithmetic`.
+
+use super::candidates::{CandidateArgs, Candidates, Picked};
+use super::{FileArgs, SeedArgs};
+use crate::commands::generator::{ConditionArgs, GeneratorArgs, Opened};
+use crate::error::CliError;
+use crate::render::table;
+use crate::{output, parse};
+use clap::value_parser;
+use eval::latent::{Concept, Equation, Noise, Pick, Rate, trials};
+use serde_json::{Value, json};
+use tensor::Tensor;
+use tensor::rng::Philox;
+
+/// Philox stream of the exemplars that are drawn again and again.
+const TRIALS: u64 = 0x7472_6961;
+
+/// Flags of `arithmetic`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    generator: GeneratorArgs,
+    #[command(flatten)]
+    seed: SeedArgs,
+    /// The condition goes through the same arithmetic as the latent: under one class it stays as it is.
+    #[command(flatten)]
+    condition: ConditionArgs,
+    /// Exemplars of A in A − B + C: numbers among the candidates (3,17,42), seeds (seed:5,seed:9,seed:11), or what a model shall see in them (light=1,warm=0; score:7 for
+    /// what is called 7), which takes those of which it is surest.
+    #[arg(long, value_name = "WHICH", value_parser = Pick::parse)]
+    a: Pick,
+    /// Exemplars of B.
+    #[arg(long, value_name = "WHICH", value_parser = Pick::parse)]
+    b: Pick,
+    /// Exemplars of C.
+    #[arg(long, value_name = "WHICH", value_parser = Pick::parse)]
+    c: Pick,
+    /// Exemplars of each concept where a model picks them. The paper found the mean of 3 stable and a single one not.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..=1000))]
+    exemplars: u32,
+    #[command(flatten)]
+    candidates: CandidateArgs,
+    /// What the model shall see in the result: tells how often it does.
+    #[arg(long, value_name = "WORDS")]
+    expect: Option<String>,
+    /// With --expect, and a model that picks: how often exemplars are drawn anew from all that are such.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(1..=100_000))]
+    draws: u32,
+    /// The 8 neighbours of the result are within ±X of it.
+    #[arg(long, value_name = "X", default_value_t = 0.25, value_parser = parse::weight, allow_negative_numbers = true)]
+    noise: f64,
+    #[command(flatten)]
+    files: FileArgs,
+}
+
+/// How often results were what was expected: the result itself, and with its neighbours.
+struct Hits {
+    exemplars: usize,
+    centre: Rate,
+    around: Rate,
+}
+
+/// What was found of --expect.
+struct Verdict {
+    /// Of all candidates.
+    chance: Rate,
+    /// Of the figure's result and its neighbours.
+    figure: [Rate; 2],
+    /// Over draws.
+    drawn: Vec<Hits>,
+}
+
+/// Computes with latents, draws the figure, and counts.
+///
+/// # Errors
+/// Exemplars that are not there, words that the model does not know, files that are there already, the disk.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    args.files.require(None)?;
+    let opened = args.generator.open_alone()?;
+    let conditions = args.condition.read(opened.sampler.recipe())?;
+    let mut candidates = Candidates::new(&opened, &args.seed, &conditions, &args.candidates)?;
+    let per = args.exemplars as usize;
+    let mut pick = |flag, pick: &Pick| candidates.pick(flag, pick, per, &args.files);
+    let picked = [pick("a", &args.a)?, pick("b", &args.b)?, pick("c", &args.c)?];
+    let [a, b, c] = picked.each_ref().map(|own| own.exemplars.len());
+    if a != b || b != c {
+        return Err(CliError::Usage(format!("--a, --b and --c have {a}, {b} and {c} exemplars: give equally many")));
+    }
+    let exemplars: Vec<_> = picked.iter().flat_map(|own| own.exemplars.iter().copied()).collect();
+    let rows: Vec<usize> = (0..exemplars.len()).collect();
+    let equation = Equation([0, 1, 2].map(|concept| rows[concept * a..(concept + 1) * a].to_vec()));
+    let noise = Noise { seed: args.seed.seed, amplitude: args.noise as f32 };
+    let base = candidates.drawing(&exemplars, 0);
+    let verdict = match &args.expect {
+        Some(words) => {
+            let result = Equation::around(std::slice::from_ref(&equation), base.clone(), noise);
+            let around = args.files.draw(&opened, "drawing the result", &result)?;
+            Some(judge(args, &opened, &mut candidates, &picked, words, &around, noise)?)
+        }
+        None => None,
+    };
+    if args.files.json { print_json(&picked, verdict.as_ref()) } else { print(args, &picked, verdict.as_ref(), candidates.len()) }
+    args.files.write_grid(&opened, equation.figure(base, noise), &[])
+}
+
+fn judge(
+    args: &Args,
+    opened: &Opened,
+    candidates: &mut Candidates<'_>,
+    picked: &[Picked; 3],
+    words: &str,
+    figure: &[f32],
+    noise: Noise,
+) -> Result<Verdict, CliError> {
+    let all = candidates.all();
+    let (model, scores) = candidates.look(&args.files)?;
+    let concept = Concept::parse(words, model.names()).map_err(|error| CliError::Usage(format!("--expect {error}")))?;
+    let [h, w, c] = opened.sampler.shape();
+    // Nine pictures each, the result first.
+    let hits = |images: &[f32]| -> Result<Vec<bool>, CliError> {
+        let scores = model.score(&Tensor::from_slice(images, [images.len() / (h * w * c), h, w, c]))?;
+        Ok(scores.rows().map(|row| concept.strength(row) > 0.0).collect())
+    };
+    let counted = |hits: &[bool]| [Rate::count(hits.iter().step_by(9).copied()), Rate::count(hits.iter().copied())];
+    let chance = Rate::count(scores.rows().map(|row| concept.strength(row) > 0.0));
+    let mut drawn = Vec::new();
+    if let [Some(a), Some(b), Some(c)] = picked.each_ref().map(|own| own.found.as_deref()) {
+        let mut rng = Philox::new(args.seed.seed, TRIALS);
+        // One exemplar, and the mean of several beside it.
+        let several = if args.exemplars > 1 { args.exemplars as usize } else { 3 };
+        for exemplars in [1, several] {
+            let trials = trials([a, b, c], exemplars, args.draws as usize, &mut rng);
+            if trials.is_empty() {
+                continue;
+            }
+            let equations: Vec<Equation> = trials.into_iter().map(Equation).collect();
+            let images = args.files.draw(opened, "drawing results", &Equation::around(&equations, all.clone(), noise))?;
+            let [centre, around] = counted(&hits(&images)?);
+            drawn.push(Hits { exemplars, centre, around });
+        }
+    }
+    Ok(Verdict { chance, figure: counted(&hits(figure)?), drawn })
+}
+
+/// `61 of 100, 61 % (51 to 70)`.
+fn rate(rate: Rate) -> String {
+    let [low, high] = rate.interval().map(|share| 100.0 * share);
+    format!("{} of {}, {:.0} % ({low:.0} to {high:.0})", rate.hits, rate.of, 100.0 * rate.share())
+}
+
+fn print(args: &Args, picked: &[Picked; 3], verdict: Option<&Verdict>, count: usize) {
+    let mut cells = vec![["", "what", "exemplars", "such among the candidates"].map(String::from).to_vec()];
+    for (name, own) in ["A", "B", "C"].iter().zip(picked) {
+        let found = own.found.as_ref().map_or_else(|| "not asked".into(), |found| format!("{} of {count}", found.len()));
+        cells.push(vec![(*name).to_owned(), own.said.clone(), own.names.join(", "), found]);
+    }
+    output::line(table(&cells));
+    let (Some(verdict), Some(words)) = (verdict, &args.expect) else { return };
+    output::line(format!("\nA − B + C is expected to be {words}; with 95 % confidence intervals it is"));
+    let mut cells = vec![["", "the result", "result and 8 neighbours"].map(String::from).to_vec()];
+    cells.push(vec!["of these exemplars".into(), rate(verdict.figure[0]), rate(verdict.figure[1])]);
+    for hits in &verdict.drawn {
+        let what = if hits.exemplars == 1 { "of 1 exemplar each".into() } else { format!("of the mean of {}", hits.exemplars) };
+        cells.push(vec![what, rate(hits.centre), rate(hits.around)]);
+    }
+    cells.push(vec!["any candidate".into(), rate(verdict.chance)]);
+    output::line(table(&cells));
+}
+
+fn print_json(picked: &[Picked; 3], verdict: Option<&Verdict>) {
+    let rate = |rate: Rate| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share(), "interval": rate.interval() });
+    let concept = |own: &Picked| json!({ "what": own.said, "exemplars": own.names, "such": own.found.as_ref().map(Vec::len) });
+    let hits = |own: &Hits| json!({ "exemplars": own.exemplars, "result": rate(own.centre), "with_neighbours": rate(own.around) });
+    let verdict = verdict.map_or(Value::Null, |found| {
+        json!({
+            "chance": rate(found.chance),
+            "figure": { "result": rate(found.figure[0]), "with_neighbours": rate(found.figure[1]) },
+            "draws": found.drawn.iter().map(hits).collect::<Vec<_>>(),
+        })
+    });
+    let [a, b, c] = picked.each_ref().map(concept);
+    output::json(&json!({ "a": a, "b": b, "c": c, "verdict": verdict }));
+}

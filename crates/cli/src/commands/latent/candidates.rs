@@ -1,0 +1,218 @@
+//! Latents to pick exemplars from, and what a model sees in their pictures.
+
+use super::{FileArgs, SeedArgs, options};
+use crate::commands::generator::{Conditions, Opened};
+use crate::error::CliError;
+use clap::value_parser;
+use std::path::PathBuf;
+use eval::network::FeatureNetwork;
+use eval::latent::{Block, Concept, Drawing, Pick, PixelScores, Scores, Told};
+use tensor::Tensor;
+
+/// Flags that say where exemplars are looked for.
+#[derive(clap::Args)]
+pub struct CandidateArgs {
+    /// Candidates: the latents that dcgan sample draws from --seed, numbered from 0, left to right and top to bottom in its grid (with --class all so many of each
+    /// class, as in its grid of --columns N).
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = value_parser!(u32).range(1..=100_000))]
+    candidates: u32,
+    /// A network that sees classes or attributes, which dcgan eval train-features wrote. Without one, what is seen are light, contrast and, in colour, warm (red, not
+    /// blue) and green, each above or below the median of the candidates.
+    #[arg(long, value_name = "FILE.safetensors")]
+    score: Option<PathBuf>,
+}
+
+/// What sees attributes in pictures.
+pub enum Model {
+    /// Light, contrast and colours, against the median of the candidates.
+    Pixels(PixelScores),
+    /// A network's logits: of its class against the best other one, or of each attribute against 0.
+    Network(Box<FeatureNetwork>, Vec<String>),
+}
+
+/// Pictures that a network looks at together.
+const BATCH: usize = 256;
+
+impl Model {
+    /// What it knows.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::Pixels(scores) => scores.names(),
+            Self::Network(_, names) => names,
+        }
+    }
+
+    /// What it says of pictures `[N, H, W, C]`.
+    ///
+    /// # Errors
+    /// Pictures of another shape than the network's, or its device.
+    pub fn score(&self, images: &Tensor) -> Result<Scores, CliError> {
+        let (network, names) = match self {
+            Self::Pixels(scores) => return Ok(scores.score(images)),
+            Self::Network(network, names) => (network, names),
+        };
+        let count = images.shape()[0];
+        let mut values = Vec::with_capacity(count * names.len());
+        for start in (0..count).step_by(BATCH) {
+            let part = images.narrow(0, start, BATCH.min(count - start)).to_device(network.device());
+            values.extend(network.logits(&part)?.to_vec());
+        }
+        let scores = Scores::new(names.len(), values);
+        Ok(if network.tells_classes() { scores.one_of_many() } else { scores })
+    }
+}
+
+/// A latent that can be named.
+#[derive(Clone, Copy)]
+pub struct Candidate {
+    seed: u64,
+    row: usize,
+    told: usize,
+}
+
+/// Exemplars of one concept.
+pub struct Picked {
+    /// How they were asked for.
+    pub said: String,
+    /// The exemplars.
+    pub exemplars: Vec<Candidate>,
+    /// What to call them: `3, 17` or `seed 5`.
+    pub names: Vec<String>,
+    /// Where a model was asked: all candidates that are one, the surest first.
+    pub found: Option<Vec<usize>>,
+}
+
+/// All candidates.
+pub struct Candidates<'a> {
+    opened: &'a Opened,
+    seed: u64,
+    truncation: Option<f64>,
+    conditions: &'a Conditions,
+    network: Option<Box<FeatureNetwork>>,
+    /// Of each candidate: its row under the seed, and its condition.
+    order: Vec<usize>,
+    told: Option<Told>,
+    seen: Option<(Model, Scores)>,
+}
+
+impl<'a> Candidates<'a> {
+    /// Names them.
+    ///
+    /// # Errors
+    /// Conditions that are not as many as candidates; a network that cannot be read, or for pictures of another shape.
+    pub fn new(opened: &'a Opened, seed: &SeedArgs, conditions: &'a Conditions, args: &CandidateArgs) -> Result<Self, CliError> {
+        let (order, told) = conditions.spread(args.candidates as usize)?;
+        let network = match &args.score {
+            Some(file) => {
+                let network = FeatureNetwork::load(file, opened.sampler.device())?;
+                let (own, wanted) = (opened.sampler.shape(), network.image());
+                if own != wanted {
+                    return Err(CliError::Failed(format!("--score {file:?} looks at pictures of {wanted:?}, the generator draws {own:?}")));
+                }
+                Some(Box::new(network))
+            }
+            None => None,
+        };
+        Ok(Self { opened, seed: seed.seed, truncation: seed.truncation, conditions, network, order, told, seen: None })
+    }
+
+    /// The number of candidates.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The drawing of all of them.
+    pub fn all(&self) -> Drawing {
+        Drawing::plain(vec![Block::of_rows(self.seed, self.truncation, &self.order)], self.told.clone(), options(self.opened, 8))
+    }
+
+    /// Draws all of them and has the model look at them, once.
+    ///
+    /// # Errors
+    /// Drawing.
+    pub fn look(&mut self, files: &FileArgs) -> Result<(&Model, &Scores), CliError> {
+        if self.seen.is_none() {
+            let images = files.draw(self.opened, "drawing candidates", &self.all())?;
+            let [h, w, c] = self.opened.sampler.shape();
+            let images = Tensor::from_slice(&images, [self.len(), h, w, c]);
+            let model = match self.network.take() {
+                Some(network) => {
+                    let names = network.outputs();
+                    Model::Network(network, names)
+                }
+                None => Model::Pixels(PixelScores::new(&images)),
+            };
+            let scores = model.score(&images)?;
+            self.seen = Some((model, scores));
+        }
+        match &self.seen {
+            Some((model, scores)) => Ok((model, scores)),
+            None => Err(CliError::Failed("the candidates were not drawn".into())),
+        }
+    }
+
+    /// Finds the exemplars that `pick` of `--flag` asks for, the surest `per` where a model is asked.
+    ///
+    /// # Errors
+    /// Numbers beyond the candidates, words that the model does not know, too few that are such.
+    pub fn pick(&mut self, flag: &str, pick: &Pick, per: usize, files: &FileArgs) -> Result<Picked, CliError> {
+        let usage = |text: String| CliError::Usage(format!("--{flag} {text}"));
+        match pick {
+            Pick::Rows(rows) => {
+                if let Some(row) = rows.iter().find(|row| **row >= self.len()) {
+                    return Err(usage(format!("{row}: the candidates are numbered 0 to {}; see --candidates", self.len() - 1)));
+                }
+                let names = rows.iter().map(usize::to_string).collect();
+                Ok(Picked { said: "by number".into(), exemplars: rows.iter().map(|&row| self.candidate(row)).collect(), names, found: None })
+            }
+            Pick::Seeds(seeds) => {
+                if self.conditions.rows.len() > 1 {
+                    return Err(usage("seed:…: a seed does not say which class: give one --class, or numbers".into()));
+                }
+                let exemplars = seeds.iter().map(|&seed| Candidate { seed, row: 0, told: 0 }).collect();
+                Ok(Picked { said: "by seed".into(), exemplars, names: seeds.iter().map(|seed| format!("seed {seed}")).collect(), found: None })
+            }
+            Pick::Described(text) => {
+                let (model, scores) = self.look(files)?;
+                let concept = Concept::parse(text, model.names()).map_err(|error| usage(error.to_string()))?;
+                let found = concept.ranked(scores);
+                if found.len() < per {
+                    return Err(CliError::Failed(format!(
+                        "--{flag} {text:?}: {} of {} candidates are such, {per} are needed: raise --candidates, or ask for less",
+                        found.len(),
+                        self.len()
+                    )));
+                }
+                let best = found[..per].to_vec();
+                let names = best.iter().map(usize::to_string).collect();
+                let exemplars = best.iter().map(|&row| self.candidate(row)).collect();
+                Ok(Picked { said: text.clone(), exemplars, names, found: Some(found) })
+            }
+        }
+    }
+
+    fn candidate(&self, i: usize) -> Candidate {
+        let told = self.told.as_ref().and_then(|told| told.of.get(i)).copied().unwrap_or(0);
+        Candidate { seed: self.seed, row: self.order.get(i).copied().unwrap_or(0), told }
+    }
+
+    /// Latents that are no candidates, the first `count` behind them, each under the next condition.
+    pub fn others(&self, count: usize) -> Vec<Candidate> {
+        let first = self.order.iter().max().map_or(0, |last| last + 1);
+        let known = self.conditions.rows.len().max(1);
+        (0..count).map(|i| Candidate { seed: self.seed, row: first + i, told: i % known }).collect()
+    }
+
+    /// The drawing of these.
+    pub fn drawing(&self, chosen: &[Candidate], columns: usize) -> Drawing {
+        let mut latents: Vec<Block> = Vec::new();
+        for group in chosen.chunk_by(|a, b| a.seed == b.seed) {
+            let rows: Vec<usize> = group.iter().map(|candidate| candidate.row).collect();
+            let seed = group.first().map_or(self.seed, |candidate| candidate.seed);
+            latents.push(Block::of_rows(seed, self.truncation, &rows));
+        }
+        let of = chosen.iter().map(|candidate| candidate.told).collect();
+        let told = (!self.conditions.rows.is_empty()).then(|| Told { rows: self.conditions.rows.clone(), of });
+        Drawing::plain(latents, told, options(self.opened, columns))
+    }
+}

@@ -1,0 +1,158 @@
+//! `dcgan turn`.
+
+use super::candidates::{CandidateArgs, Candidates, Picked};
+use super::{FileArgs, SeedArgs};
+use crate::commands::generator::{ConditionArgs, GeneratorArgs, Opened};
+use crate::error::CliError;
+use crate::render::table;
+use crate::{output, parse};
+use clap::value_parser;
+use eval::latent::{Concept, Drawing, Pick, Rate, Turn, positions};
+use serde_json::json;
+use std::path::PathBuf;
+use tensor::Tensor;
+use train::artefacts::GridOptions;
+
+/// Flags of `turn`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    generator: GeneratorArgs,
+    #[command(flatten)]
+    seed: SeedArgs,
+    /// The condition of a picture stays as it is.
+    #[command(flatten)]
+    condition: ConditionArgs,
+    /// The group at the far end: numbers among the candidates (3,17,42), seeds (seed:5,seed:9), or what a model shall see in them (light=1).
+    #[arg(long, value_name = "WHICH", value_parser = Pick::parse)]
+    a: Pick,
+    /// The group at the near end.
+    #[arg(long, value_name = "WHICH", value_parser = Pick::parse)]
+    b: Pick,
+    /// Latents of each group where a model picks them.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u32).range(1..=1000))]
+    exemplars: u32,
+    #[command(flatten)]
+    candidates: CandidateArgs,
+    /// Pictures that are turned, a row each; they are none of the candidates.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = value_parser!(u32).range(1..=1000))]
+    rows: u32,
+    /// Places along the axis; the middle one of an odd number is the picture as it was.
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = value_parser!(u32).range(2..=1000))]
+    columns: u32,
+    /// How far to go to either side, in lengths of the axis mean(A) − mean(B).
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = parse::weight, allow_negative_numbers = true)]
+    reach: f64,
+    /// What the model shall see: tells how often it does at each place, over --draws other pictures. Without it, and where a model picks A, that.
+    #[arg(long, value_name = "WORDS")]
+    expect: Option<String>,
+    /// Pictures for that.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(1..=100_000))]
+    draws: u32,
+    /// Writes the turning as an animation, there and back.
+    #[arg(long, value_name = "FILE.gif")]
+    gif: Option<PathBuf>,
+    /// Places along the axis in the animation, on the way there.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = value_parser!(u32).range(2..=1000))]
+    frames: u32,
+    #[command(flatten)]
+    files: FileArgs,
+}
+
+/// Turns, counts, draws.
+///
+/// # Errors
+/// Groups that are not there, words that the model does not know, files that are there already, the disk.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    args.files.require(args.gif.as_deref())?;
+    let opened = args.generator.open_alone()?;
+    let conditions = args.condition.read(opened.sampler.recipe())?;
+    let mut candidates = Candidates::new(&opened, &args.seed, &conditions, &args.candidates)?;
+    let per = args.exemplars as usize;
+    let a = candidates.pick("a", &args.a, per, &args.files)?;
+    let b = candidates.pick("b", &args.b, per, &args.files)?;
+    let words = args.expect.clone().or_else(|| a.found.as_ref().map(|_| a.said.clone()));
+    let at = positions(args.columns as usize, args.reach as f32);
+    let rates = match &words {
+        Some(words) => Some(measure(args, &opened, &mut candidates, [&a, &b], words, &at)?),
+        None => None,
+    };
+    if args.files.json { print_json([&a, &b], &at, rates.as_deref()) } else { print([&a, &b], &at, words.as_deref(), rates.as_deref()) }
+    let (turn, base) = turn(&candidates, [&a, &b], args.rows as usize, args.columns as usize);
+    args.files.write_grid(&opened, turn.drawing(base.clone(), &at), &[])?;
+    let Some(gif) = &args.gif else { return Ok(()) };
+    let frames = args.frames as usize;
+    let drawing = turn.drawing(base, &positions(frames, args.reach as f32));
+    let images = args.files.draw(&opened, "turning", &drawing)?;
+    animate(args, &opened, gif, &images, frames)
+}
+
+/// The turn of `count` pictures that are no candidates, and its latents.
+fn turn(candidates: &Candidates<'_>, [a, b]: [&Picked; 2], count: usize, columns: usize) -> (Turn, Drawing) {
+    let walkers = candidates.others(count);
+    let all: Vec<_> = a.exemplars.iter().chain(&b.exemplars).chain(&walkers).copied().collect();
+    let (near, far) = (a.exemplars.len(), a.exemplars.len() + b.exemplars.len());
+    let turn = Turn { a: (0..near).collect(), b: (near..far).collect(), walkers: (far..far + count).collect() };
+    (turn, candidates.drawing(&all, columns))
+}
+
+/// How often the model sees `words` at each place.
+fn measure(
+    args: &Args,
+    opened: &Opened,
+    candidates: &mut Candidates<'_>,
+    groups: [&Picked; 2],
+    words: &str,
+    at: &[f32],
+) -> Result<Vec<Rate>, CliError> {
+    let (turn, base) = turn(candidates, groups, args.draws as usize, 0);
+    let images = args.files.draw(opened, "turning", &turn.drawing(base, at))?;
+    let (model, _) = candidates.look(&args.files)?;
+    let concept = Concept::parse(words, model.names()).map_err(|error| CliError::Usage(format!("--expect {error}")))?;
+    let [h, w, c] = opened.sampler.shape();
+    let scores = model.score(&Tensor::from_slice(&images, [images.len() / (h * w * c), h, w, c]))?;
+    let seen: Vec<bool> = scores.rows().map(|row| concept.strength(row) > 0.0).collect();
+    Ok((0..at.len()).map(|place| Rate::count(seen.iter().skip(place).step_by(at.len()).copied())).collect())
+}
+
+/// There and back again, all rows side by side.
+fn animate(args: &Args, opened: &Opened, gif: &std::path::Path, images: &[f32], frames: usize) -> Result<(), CliError> {
+    let shape = opened.sampler.shape();
+    let len: usize = shape.iter().product();
+    let picture = |walker: usize, frame: usize| &images[(walker * frames + frame) * len..][..len];
+    let walkers = images.len() / (frames * len).max(1);
+    let stills: Vec<Vec<f32>> =
+        (0..frames).map(|frame| (0..walkers).flat_map(|walker| picture(walker, frame).iter().copied()).collect()).collect();
+    let order = (0..frames).chain((1..frames.saturating_sub(1)).rev());
+    let shown: Vec<&[f32]> = order.filter_map(|frame| stills.get(frame).map(Vec::as_slice)).collect();
+    let columns = (walkers as f64).sqrt().ceil() as usize;
+    args.files.write_gif(gif, &shown, shape, GridOptions { columns, ..GridOptions::for_size([shape[0], shape[1]]) })
+}
+
+fn print([a, b]: [&Picked; 2], at: &[f32], words: Option<&str>, rates: Option<&[Rate]>) {
+    output::line(format!("A: {} ({})\nB: {} ({})", a.names.join(", "), a.said, b.names.join(", "), b.said));
+    let (Some(words), Some(rates)) = (words, rates) else { return };
+    let mut cells = vec![["place".to_owned(), words.to_owned(), "%".into(), "95 % interval".into()].to_vec()];
+    for (t, rate) in at.iter().zip(rates) {
+        let [low, high] = rate.interval().map(|share| 100.0 * share);
+        cells.push(vec![
+            format!("{t:.2}"),
+            format!("{} of {}", rate.hits, rate.of),
+            format!("{:.0}", 100.0 * rate.share()),
+            format!("{low:.0} to {high:.0}"),
+        ]);
+    }
+    output::line(table(&cells));
+}
+
+fn print_json([a, b]: [&Picked; 2], at: &[f32], rates: Option<&[Rate]>) {
+    let places = at.iter().enumerate().map(|(i, t)| {
+        let rate = rates.and_then(|rates| rates.get(i)).map(|rate| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share() }));
+        json!({ "place": t, "seen": rate })
+    });
+    output::json(&json!({
+        "a": { "what": a.said, "exemplars": a.names },
+        "b": { "what": b.said, "exemplars": b.names },
+        "places": places.collect::<Vec<_>>(),
+    }));
+}

@@ -1,0 +1,288 @@
+//! Experiments in latent space, and pictures that remember how they were drawn.
+
+mod common;
+
+use common::{Place, files};
+use std::fs;
+use train::artefacts::read_state_dict;
+
+/// A run of a tiny generator, conditioned on nothing.
+fn trained() -> Place {
+    let place = Place::new();
+    place.train(&["--steps", "3", "--out", "run"]);
+    place
+}
+
+/// A run of one conditioned on three classes.
+fn zoo() -> Place {
+    let place = Place::new();
+    for name in ["cat", "dog", "owl"] {
+        common::pictures(&place.path(&format!("zoo/{name}")), 8);
+    }
+    let flags = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "2", "--condition", "class", "--out", "run"];
+    place.ok(&[&["train", "--data", "zoo"], &flags[..]].concat());
+    place
+}
+
+#[track_caller]
+fn redrawn(place: &Place, image: &str) {
+    let [told] = &place.ok(&["again", image, "--checkpoint", "run", "--json"]).json()[..] else { panic!("not one object") };
+    assert_eq!((&told["equal"], &told["differing"]), (&true.into(), &0.into()), "{image}");
+}
+
+#[test]
+fn a_walk_is_measured_and_drawn() {
+    let place = trained();
+    let files = ["--grid", "walk.png", "--gif", "walk.gif"];
+    let walk = ["walk", "--checkpoint", "run", "--rows", "3", "--columns", "4", "--steps", "6"];
+    let text = place.ok(&[&walk[..], &files].concat()).out;
+    assert!(text.contains("2 → 0") && text.contains("wrote walk.png") && text.contains("by heart"), "{text}");
+    let grid = image::open(place.path("walk.png")).unwrap();
+    // Four columns and three rows of 16 pixels, enlarged fourfold.
+    assert_eq!((grid.width(), grid.height()), (4 * 66 + 2, 3 * 66 + 2));
+    redrawn(&place, "walk.png");
+    place.refused(1, &[&walk[..], &files].concat(), &["walk.png", "--force"]);
+    let json = |args: &[&str]| place.ok(&[&walk[..], &["--json"], args].concat()).json().pop().unwrap();
+    let (straight, round) = (json(&["--path", "linear"]), json(&["--path", "spherical"]));
+    assert_eq!(straight["legs"].as_array().unwrap().len(), 3);
+    assert!(straight["largest"].as_f64() >= straight["mean"].as_f64() && straight["mean"].as_f64() > Some(0.0));
+    assert_ne!(straight["mean"], round["mean"]);
+    assert_eq!(round, json(&[]), "latents are normal, and the seed is the same");
+    assert_ne!(round["mean"], json(&["--seed", "1"])["mean"]);
+    // The last picture of a row is the first of the next.
+    let rows: Vec<Vec<u8>> = (0..3)
+        .flat_map(|row| [(row, 0), (row, 3)])
+        .map(|(row, column)| grid.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes())
+        .collect();
+    assert!(rows[1] == rows[2] && rows[3] == rows[4] && rows[5] == rows[0] && rows[0] != rows[1]);
+    place.refused(2, &["walk", "--checkpoint", "run", "--bn", "batch"], &["--bn batch", "recalibrated"]);
+    place.refused(2, &[&walk[..], &["--class", "1"]].concat(), &["trained without a condition"]);
+}
+
+#[test]
+fn a_walk_leads_from_class_to_class() {
+    let place = zoo();
+    let walk = ["walk", "--checkpoint", "run", "--rows", "4", "--steps", "3", "--grid", "walk.png"];
+    place.refused(1, &walk, &["--class", "cat, dog, owl"]);
+    let text = place.ok(&[&walk[..], &["--class", "all"]].concat()).out;
+    assert!(text.contains("0 cat → 1 dog") && text.contains("3 cat → 0 cat"), "{text}");
+    redrawn(&place, "walk.png");
+    place.ok(&[&walk[..], &["--class", "dog", "--force"]].concat());
+    redrawn(&place, "walk.png");
+}
+
+#[test]
+fn pictures_are_drawn_again_from_what_they_say() {
+    let place = trained();
+    let sample = ["sample", "--checkpoint", "run"];
+    for (i, flags) in [
+        &["--count", "5", "--seed", "3"][..],
+        &["--count", "3", "--truncation", "0.5", "--columns", "2"],
+        &["--count", "4", "--bn", "recalibrated", "--batch", "3"],
+        &["--count", "5", "--bn", "batch", "--batch", "3"],
+        &["--latents", "z.safetensors"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        if i == 4 {
+            place.ok(&[&sample[..], &["--count", "3", "--seed", "9", "--out", "z.safetensors"]].concat());
+        }
+        let (grid, folder) = (format!("grid{i}.png"), format!("drawn{i}"));
+        place.ok(&[&sample[..], flags, &["--grid", &grid, "--out", &folder]].concat());
+        redrawn(&place, &grid);
+        for file in [files(&place.path(&folder)).first(), files(&place.path(&folder)).last()] {
+            redrawn(&place, file.unwrap().to_str().unwrap());
+        }
+    }
+    let text = place.ok(&["info", "grid1.png"]).out;
+    for part in ["drawn by", "dcgan sample --checkpoint run --count 3", "seed 0, 0 to 2, truncated to ±0.5", "running", "crc32c:"] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    let [origin] = &place.ok(&["info", "grid0.png", "--json"]).json()[..] else { panic!("not one object") };
+    assert_eq!(origin["drawing"]["latents"][0]["seed"], 3);
+
+    // A pixel that was touched, and a picture that says nothing.
+    let (image, texts) = train::artefacts::grid::read_png(&place.path("grid0.png")).unwrap();
+    assert!(texts["Software"].starts_with("dcgan "), "{texts:?}");
+    let mut touched = image.to_rgb8();
+    touched.get_pixel_mut(7, 7).0[0] ^= 1;
+    let texts = [("dcgan", texts["dcgan"].clone())];
+    train::artefacts::grid::save_png_with(&place.path("touched.png"), &touched.into(), &texts).unwrap();
+    let ended = place.run(&["again", "touched.png", "--checkpoint", "run", "--grid", "again.png"]);
+    assert!(ended.code == Some(1) && ended.out.contains(" 1 of ") && ended.out.contains("by 1 of 255"), "{}", ended.out);
+    assert_eq!(image::open(place.path("again.png")).unwrap(), image);
+    place.refused(1, &["again", "pictures/000.png", "--checkpoint", "run"], &["000.png", "does not say how it was drawn"]);
+    place.refused(1, &["info", "pictures/000.png"], &["000.png", "does not say"]);
+    place.refused(2, &["again", "grid0.png"], &["--checkpoint", "step 3"]);
+    fs::write(place.path("broken.png"), "x").unwrap();
+    place.refused(1, &["again", "broken.png", "--checkpoint", "run"], &["broken.png", "no sound PNG"]);
+}
+
+#[test]
+fn another_checkpoint_draws_again_only_by_force() {
+    let place = trained();
+    place.train(&["--steps", "3", "--seed", "5", "--out", "other"]);
+    place.ok(&["sample", "--checkpoint", "run", "--count", "2", "--grid", "grid.png"]);
+    let again = ["again", "grid.png", "--checkpoint", "other"];
+    place.refused(1, &again, &["another checkpoint", "--force-checkpoint"]);
+    let ended = place.ok(&[&again[..], &["--force-checkpoint", "--grid", "new.png"]].concat());
+    assert!(ended.out.contains("values differ"), "{}", ended.out);
+    let [now] = &place.ok(&["again", "new.png", "--checkpoint", "other", "--json"]).json()[..] else { panic!("not one object") };
+    assert_eq!(now["equal"], true, "it names the networks that drew it");
+    // The program's own generator needs no name.
+    place.ok(&["sample", "--model", "fashion", "--class", "all", "--columns", "2", "--grid", "fashion.png"]);
+    assert!(place.ok(&["again", "fashion.png"]).out.contains("all pixels are equal"));
+}
+
+#[test]
+fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
+    let place = trained();
+    let arithmetic = |args: &[&'static str]| [&["arithmetic", "--checkpoint", "run", "--candidates", "60"], args].concat();
+    let by_number = ["--a", "0,1,2", "--b", "3,4,5", "--c", "6,7,59", "--grid", "numbers.png"];
+    let text = place.ok(&arithmetic(&by_number)).out;
+    assert!(text.contains("6, 7, 59") && !text.contains("expected"), "{text}");
+    let grid = image::open(place.path("numbers.png")).unwrap();
+    assert_eq!((grid.width(), grid.height()), (8 * 66 + 2, 4 * 66 + 2));
+    redrawn(&place, "numbers.png");
+    place.ok(&arithmetic(&["--a", "seed:1", "--b", "seed:2", "--c", "seed:3", "--grid", "seeds.png"]));
+    redrawn(&place, "seeds.png");
+    // Where A is B, the result is C.
+    place.ok(&arithmetic(&["--a", "4", "--b", "4", "--c", "9", "--noise", "0", "--grid", "same.png"]));
+    let same = image::open(place.path("same.png")).unwrap();
+    let cell = |column: u32, row: u32| same.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes();
+    let (centre, c) = (cell(4, 1), cell(0, 2));
+    let off = centre.iter().zip(&c).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    assert!(off <= 1 && cell(3, 0) == centre && cell(0, 0) != c, "{off}");
+
+    let seen = arithmetic(&[
+        "--a", "light=1,warm=1", "--b", "light=0,warm=1", "--c", "light=0,warm=0", "--expect", "light=1,warm=0", "--exemplars", "2", "--draws",
+        "20", "--json",
+    ]);
+    let [told] = &place.ok(&seen).json()[..] else { panic!("not one object") };
+    assert_eq!(told["a"]["exemplars"].as_array().unwrap().len(), 2);
+    let draws = told["verdict"]["draws"].as_array().unwrap();
+    assert_eq!((&draws[0]["exemplars"], &draws[1]["exemplars"]), (&1.into(), &2.into()));
+    assert_eq!((&draws[0]["result"]["of"], &draws[1]["with_neighbours"]["of"]), (&20.into(), &180.into()));
+    assert_eq!(told["verdict"]["chance"]["of"], 60);
+    assert_eq!(place.ok(&seen).json()[0], *told, "the same seed");
+
+    place.refused(2, &arithmetic(&["--a", "60", "--b", "1", "--c", "2"]), &["--a 60", "0 to 59"]);
+    place.refused(2, &arithmetic(&["--a", "1,2", "--b", "1", "--c", "2"]), &["2, 1 and 1", "equally many"]);
+    place.refused(2, &arithmetic(&["--a", "hat=1", "--b", "1", "--c", "2"]), &["--a", "hat", "light, contrast, warm, green"]);
+    place.refused(2, &arithmetic(&["--a", "1", "--b", "1", "--c", "2", "--expect", "hat"]), &["--expect", "hat"]);
+    place.refused(2, &arithmetic(&["--a", "seed:x", "--b", "1", "--c", "2"]), &["seed:5"]);
+    place.refused(1, &arithmetic(&["--a", "light=1", "--b", "1", "--c", "2", "--exemplars", "60"]), &["of 60 candidates", "--candidates"]);
+}
+
+#[test]
+fn conditions_go_through_the_same_arithmetic() {
+    let place = zoo();
+    let flags = ["--candidates", "4", "--class", "all", "--noise", "0", "--grid", "a.png"];
+    // The first of each class share a latent: cat − dog + owl in conditions, nothing but it in latents.
+    place.ok(&[&["arithmetic", "--checkpoint", "run", "--a", "0", "--b", "0", "--c", "8"], &flags[..]].concat());
+    redrawn(&place, "a.png");
+    let grid = image::open(place.path("a.png")).unwrap();
+    let cell = |column: u32, row: u32| grid.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes();
+    assert_eq!(cell(4, 1), cell(0, 2), "an owl");
+    assert_ne!(cell(0, 0), cell(0, 2));
+    let one = ["arithmetic", "--checkpoint", "run", "--a", "seed:1", "--b", "seed:2", "--c", "seed:3", "--class", "all"];
+    place.refused(2, &one, &["which class"]);
+}
+
+#[test]
+fn pictures_turn_along_an_axis() {
+    let place = trained();
+    let turn = ["turn", "--checkpoint", "run", "--candidates", "40", "--rows", "2", "--columns", "5"];
+    let text = place.ok(&[&turn[..], &["--a", "light=1", "--b", "light=0", "--draws", "30", "--grid", "turn.png"]].concat()).out;
+    assert!(text.contains("-1.00") && text.contains("of 30"), "{text}");
+    redrawn(&place, "turn.png");
+    // The middle is the picture as it was: the first latents behind the candidates.
+    place.ok(&["sample", "--checkpoint", "run", "--count", "42", "--columns", "1", "--grid", "all.png"]);
+    let (turned, all) = (image::open(place.path("turn.png")).unwrap(), image::open(place.path("all.png")).unwrap());
+    for row in 0..2 {
+        assert_eq!(turned.crop_imm(2 + 2 * 66, 2 + row * 66, 64, 64), all.crop_imm(2, 2 + (40 + row) * 66, 64, 64));
+    }
+    place.ok(&[&turn[..], &["--a", "0,1", "--b", "2", "--gif", "turn.gif", "--frames", "4"]].concat());
+    assert!(fs::metadata(place.path("turn.gif")).unwrap().len() > 100);
+}
+
+#[test]
+fn the_latent_of_a_drawn_picture_is_found() {
+    let place = trained();
+    place.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn"]);
+    let invert = |args: &[&'static str]| {
+        [&["invert", "drawn/00000.png", "--checkpoint", "run", "--starts", "3", "--prior", "0", "--json", "--force"], args].concat()
+    };
+    let error = |args: &[&'static str]| place.ok(&invert(args)).json()[0]["error"].as_f64().unwrap();
+    let (first, last) = (error(&["--steps", "1"]), error(&["--steps", "200", "--latent", "z.safetensors", "--grid", "pair.png"]));
+    assert!(last < 0.3 * first && last < 12.0, "{first} {last}");
+    redrawn(&place, "pair.png");
+    let latent = read_state_dict(&place.path("z.safetensors")).unwrap();
+    assert_eq!(latent["latents"].shape, [1, 100]);
+    // sample draws from it what the pair shows on the right.
+    place.ok(&["sample", "--checkpoint", "run", "--latents", "z.safetensors", "--grid", "one.png"]);
+    let (pair, one) = (image::open(place.path("pair.png")).unwrap(), image::open(place.path("one.png")).unwrap());
+    assert_eq!(pair.crop_imm(2 + 66, 2, 64, 64), one.crop_imm(2, 2, 64, 64));
+    let by_features = error(&["--steps", "60", "--features", "0.1"]);
+    assert!(by_features < first, "{by_features}");
+    place.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
+    place.refused(
+        1,
+        &["invert", "drawn/00000.png", "--checkpoint", "g.safetensors", "--features", "1"],
+        &["--features", "no discriminator"],
+    );
+    place.refused(1, &["invert", "gone.png", "--checkpoint", "run"], &["gone.png"]);
+}
+
+#[test]
+fn the_class_that_comes_nearest_is_kept() {
+    let place = zoo();
+    place.ok(&["sample", "--checkpoint", "run", "--class", "owl", "--count", "1", "--out", "drawn"]);
+    let flags = ["--class", "all", "--steps", "150", "--starts", "2", "--prior", "0", "--latent", "z.safetensors"];
+    let text = place.ok(&[&["invert", "drawn/00000.png", "--checkpoint", "run"], &flags[..]].concat()).out;
+    assert!(text.contains("cat") && text.contains("owl") && text.contains("kept"), "{text}");
+    let found = read_state_dict(&place.path("z.safetensors")).unwrap();
+    assert_eq!(found["condition"].shape, [1, 3]);
+    place.ok(&["sample", "--checkpoint", "run", "--latents", "z.safetensors", "--condition", "z.safetensors", "--grid", "one.png"]);
+}
+
+#[test]
+fn pictures_are_completed_enlarged_and_cleaned() {
+    let place = trained();
+    place.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn"]);
+    let restore = |task: &'static str, args: &[&'static str]| {
+        let flags = ["--checkpoint", "run", "--task", task, "--steps", "150", "--starts", "2", "--prior", "0", "--force"];
+        [&["restore", "drawn/00000.png"], &flags[..], args].concat()
+    };
+    let told = |task, args: &[&'static str]| place.ok(&restore(task, &[&["--json"], args].concat())).json().pop().unwrap();
+    let whole = image::open(place.path("drawn/00000.png")).unwrap();
+
+    let filled = told("inpaint", &["--grid", "filled.png", "--out", "whole.png", "--latent", "z.safetensors"]);
+    assert!(filled["psnr"]["restored"].as_f64() > Some(15.0), "{filled}");
+    redrawn(&place, "filled.png");
+    let restored = image::open(place.path("whole.png")).unwrap();
+    assert_eq!(restored.crop_imm(0, 0, 16, 4), whole.crop_imm(0, 0, 16, 4), "what is known stays");
+    assert_ne!(restored, whole);
+    // A mask of one's own: the left half is missing, and nothing tells how well it was filled.
+    let mask = image::GrayImage::from_fn(16, 16, |x, _| image::Luma([if x < 8 { 255 } else { 0 }]));
+    mask.save(place.path("mask.png")).unwrap();
+    assert!(told("inpaint", &["--mask", "mask.png"])["psnr"]["restored"].is_null());
+    image::GrayImage::from_pixel(16, 16, image::Luma([255])).save(place.path("mask.png")).unwrap();
+    place.refused(1, &restore("inpaint", &["--mask", "mask.png"]), &["nothing to go by"]);
+
+    let large = told("superres", &["--factor", "4", "--critic", "0", "--grid", "large.png"]);
+    assert!(large["psnr"]["restored"].is_number() && large["psnr"]["without a generator"].is_number(), "{large}");
+    redrawn(&place, "large.png");
+    // A picture that is small already is taken as it is.
+    whole.resize_exact(4, 4, image::imageops::FilterType::Triangle).save(place.path("drawn/00000.png")).unwrap();
+    assert!(told("superres", &["--factor", "4"])["psnr"]["restored"].is_null());
+    place.refused(1, &restore("superres", &["--factor", "3"]), &["--factor 3", "16x16"]);
+    whole.save(place.path("drawn/00000.png")).unwrap();
+
+    let clean = told("denoise", &["--noise", "40", "--grid", "clean.png"]);
+    let psnr = |name: &str| clean["psnr"][name].as_f64().unwrap();
+    assert!(psnr("restored") > psnr("without a generator"), "{clean}");
+    redrawn(&place, "clean.png");
+    assert_eq!(clean, told("denoise", &["--noise", "40"]), "the same seed");
+}

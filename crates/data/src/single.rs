@@ -1,0 +1,49 @@
+//! One picture that is no set.
+
+use std::fs;
+use std::path::Path;
+
+use crate::decode::{MAX_DECODED_BYTES, decode, one_line};
+use crate::error::DataError;
+use crate::fit::fit;
+use crate::preprocess::Preprocess;
+
+/// Reads an image file and brings it to the shape that `preprocess` asks for. Returns its pixels, `[H, W, C]` in [−1, 1], and the file's own
+/// height and width.
+///
+/// # Errors
+/// A file that is missing or no picture, or preprocessing out of range.
+pub fn picture(path: &Path, preprocess: &Preprocess) -> Result<(Vec<f32>, [usize; 2]), DataError> {
+    preprocess.validate()?;
+    let bad = |reason: String| DataError::Decode { path: path.to_owned(), reason };
+    let length = fs::metadata(path).map_err(|error| bad(one_line(&error)))?.len();
+    if length > MAX_DECODED_BYTES {
+        return Err(bad(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20)));
+    }
+    let bytes = fs::read(path).map_err(|error| bad(one_line(&error)))?;
+    let decoded = decode(&bytes, path).map_err(bad)?;
+    let mut pixels = vec![0; preprocess.image_len()];
+    fit(&decoded, preprocess, &mut pixels).map_err(bad)?;
+    let values = pixels.iter().map(|&byte| f32::from(byte) / 127.5 - 1.0).collect();
+    Ok((values, [decoded.height as usize, decoded.width as usize]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{Rgb, RgbImage};
+
+    #[test]
+    fn a_picture_is_brought_to_its_shape() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.png");
+        RgbImage::from_fn(4, 2, |x, _| Rgb([if x < 1 || x > 2 { 9 } else { 255 }, 0, 51])).save(&path).unwrap();
+        let (values, size) = picture(&path, &Preprocess::new([2, 2], 3)).unwrap();
+        assert_eq!(size, [2, 4]);
+        assert_eq!(values, [1.0, -1.0, -0.6].repeat(4));
+        std::fs::write(&path, "no picture").unwrap();
+        let message = picture(&path, &Preprocess::new([2, 2], 3)).unwrap_err().to_string();
+        assert!(message.contains("x.png") && !message.contains('\n'), "{message}");
+        assert!(picture(&folder.path().join("gone.png"), &Preprocess::new([2, 2], 3)).is_err());
+    }
+}
