@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod memory;
 mod progress;
+pub mod represent;
 
 pub use error::EvalError;
 pub use progress::Progress;

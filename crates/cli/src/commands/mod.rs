@@ -7,6 +7,7 @@ mod export;
 mod import;
 mod info;
 mod pictures;
+mod represent;
 mod recipes;
 mod runs;
 mod sample;
@@ -44,6 +45,10 @@ pub enum Command {
     Import(import::Args),
     /// Write a checkpoint's networks as PyTorch state dicts.
     Export(export::Args),
+    /// Write a discriminator's features of pictures.
+    Features(represent::features::Args),
+    /// Compare how well pictures are classified by a discriminator's features, by pixels, and by other baselines.
+    Classify(represent::classify::Args),
     /// Play with GANs in the plane: seconds a run, and all of it to see.
     #[command(subcommand)]
     Toy(toy::Command),
@@ -65,6 +70,8 @@ impl Command {
             Self::Recipes(args) => recipes::run(args)?,
             Self::Import(args) => import::run(args)?,
             Self::Export(args) => export::run(args)?,
+            Self::Features(args) => represent::features::run(args)?,
+            Self::Classify(args) => represent::classify::run(args)?,
             Self::Toy(command) => toy::run(command)?,
         }
         Ok(ExitCode::SUCCESS)
