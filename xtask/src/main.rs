@@ -7,6 +7,7 @@ mod figures;
 mod kernels;
 mod loading;
 mod peer;
+mod plant;
 mod sample;
 mod step;
 mod tasks;
@@ -23,6 +24,7 @@ enum Task {
     Golden(tasks::Golden),
     Emoji(emoji::Options),
     Figures(figures::Options),
+    Plant(plant::Options),
     Ci(tasks::Ci),
 }
 
@@ -35,6 +37,7 @@ fn main() -> std::process::ExitCode {
         Task::Golden(options) => tasks::golden(&options),
         Task::Emoji(options) => emoji::run(&options),
         Task::Figures(options) => figures::run(&options),
+        Task::Plant(options) => plant::run(&options),
         Task::Ci(_) => tasks::ci(),
     };
     match result {

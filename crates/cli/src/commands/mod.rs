@@ -6,6 +6,7 @@ mod devices;
 mod export;
 mod import;
 mod info;
+mod memory;
 mod pictures;
 mod represent;
 mod recipes;
@@ -49,6 +50,10 @@ pub enum Command {
     Features(represent::features::Args),
     /// Compare how well pictures are classified by a discriminator's features, by pixels, and by other baselines.
     Classify(represent::classify::Args),
+    /// Find pictures that a set holds twice, by the codes of an autoencoder, and leave them out.
+    Dedup(memory::dedup::Args),
+    /// Show generated pictures beside those of the training set that are nearest to them.
+    Neighbours(memory::neighbours::Args),
     /// Play with GANs in the plane: seconds a run, and all of it to see.
     #[command(subcommand)]
     Toy(toy::Command),
@@ -72,6 +77,8 @@ impl Command {
             Self::Export(args) => export::run(args)?,
             Self::Features(args) => represent::features::run(args)?,
             Self::Classify(args) => represent::classify::run(args)?,
+            Self::Dedup(args) => memory::dedup::run(args)?,
+            Self::Neighbours(args) => memory::neighbours::run(args)?,
             Self::Toy(command) => toy::run(command)?,
         }
         Ok(ExitCode::SUCCESS)

@@ -21,7 +21,8 @@ pub struct Chosen {
     pub widened: bool,
 }
 
-/// Trains for each of `costs` (ascending), and further, by half powers of ten, while the smallest or the largest wins. Of equals the smallest C.
+/// Trains for each of `costs` (ascending), and further, by half powers of ten, while the smallest or the largest wins. Of equals the smallest of `costs`;
+/// those beyond have to do better.
 ///
 /// # Panics
 /// Without costs, or as [`svm::train`] and [`Machines::correct`].
@@ -40,8 +41,7 @@ pub fn choose(
     loop {
         let machines = svm::train(rows, labels, classes, &new, options);
         for (k, (&cost, correct)) in new.iter().zip(machines.correct(held_out, their_labels)).enumerate() {
-            let better = best.as_ref().is_none_or(|b| (correct, b.cost) > (b.correct, cost));
-            if better {
+            if best.as_ref().is_none_or(|best| correct > best.correct) {
                 let widened = !costs.contains(&cost);
                 best = Some(Chosen { machines: machines.only(k), cost, correct, widened });
             }

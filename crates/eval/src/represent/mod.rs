@@ -5,14 +5,18 @@
 
 mod choice;
 mod discriminator;
+mod kmeans;
 mod pictures;
 mod protocol;
+mod supervised;
 pub mod svm;
 
 pub use choice::{COSTS, Chosen, choose};
 pub use discriminator::{DiscriminatorFeatures, FeatureLayer, FeatureStatistics};
+pub use kmeans::{KMeans, KMeansOptions};
 pub use pictures::{extract, images, spread};
-pub use protocol::{Judged, Part, Pixels, Protocol};
+pub use protocol::{Judged, Part, Pixels, Protocol, share};
+pub use supervised::{Supervised, Trial, supervised};
 
 use tensor::Tensor;
 

@@ -147,8 +147,7 @@ impl Protocol {
         for (k, draw) in part.draws.iter().enumerate() {
             let width = representation.width();
             // One long draw tells how far its features are; of many short ones, their number says it.
-            let quiet = |text: &str, done, total| (progress.0)(if part.draws.len() == 1 { text } else { &what }, done, total);
-            let inner = if part.draws.len() == 1 { Progress(&quiet) } else { Progress::SILENT };
+            let inner = if part.draws.len() == 1 { progress } else { Progress::SILENT };
             let mut values = extract(representation, train, draw, &format!("{name}: labelled pictures"), inner)?;
             let scaling = self.standardise.then(|| standardise(&mut values, width));
             progress.tell(&what, k, part.draws.len())?;
@@ -187,15 +186,21 @@ impl Judged {
     }
 }
 
+/// Half of the 95 % interval of a share of `count` things.
+#[must_use]
+pub fn share(of: f64, count: usize) -> f64 {
+    Z * (of * (1.0 - of) / count as f64).sqrt()
+}
+
 /// Mean, and half of an interval, of shares of `count` things.
-pub(crate) fn interval(shares: &[f64], count: usize) -> [f64; 2] {
+fn interval(shares: &[f64], count: usize) -> [f64; 2] {
     let n = shares.len() as f64;
     let mean = shares.iter().sum::<f64>() / n;
-    let spread = match shares.len() {
-        1 => (mean * (1.0 - mean) / count as f64).sqrt(),
-        _ => (shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt(),
+    let half = match shares.len() {
+        1 => share(mean, count),
+        _ => Z * (shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt(),
     };
-    [mean, Z * spread]
+    [mean, half]
 }
 
 /// The labels of these pictures, below `classes`.

@@ -56,7 +56,7 @@ pub struct Args {
 /// # Errors
 /// No good checkpoint, no discriminator in it, data, a file that is there already, the device, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    if !args.out.extension().is_some_and(|extension| extension == "safetensors") {
+    if args.out.extension().is_none_or(|extension| extension != "safetensors") {
         return Err(CliError::Usage(format!("--out {}: give it a name that ends in .safetensors", args.out.display())));
     }
     crate::commands::require_folder("--out", &args.out)?;

@@ -7,7 +7,7 @@ use super::pictures::{Known, PictureArgs};
 use crate::error::CliError;
 use crate::render::watched;
 use clap::ValueEnum;
-use data::{DataSpec, Dataset, Split};
+use data::{DataSpec, Dataset, Preprocess, Split};
 use eval::represent::FeatureStatistics;
 use nn::Recipe;
 
@@ -30,7 +30,7 @@ impl From<Statistics> for FeatureStatistics {
 }
 
 /// No flags: a set's pictures become what the recipe's networks were made for.
-pub(super) const PLAIN: PictureArgs = PictureArgs {
+const PLAIN: PictureArgs = PictureArgs {
     image: None,
     channels: None,
     fit: None,
@@ -48,11 +48,16 @@ pub(super) fn open(spec: &str, split: Split, recipe: Option<&Recipe>, json: bool
         Some(recipe) => PLAIN.preprocess(recipe, &Known::of(&parsed)?)?,
         None => PLAIN.of_recipe(None, &parsed)?,
     };
+    open_as(spec, split, &preprocess, json)
+}
+
+/// Opens the set that `spec` names, its pictures brought to this shape.
+pub(super) fn open_as(spec: &str, split: Split, preprocess: &Preprocess, json: bool) -> Result<Dataset, CliError> {
     watched(json, |progress| {
         let tell = |p: data::Progress| {
             // Opening cannot be stopped half-way.
             let _ = progress.tell("reading images", p.done, p.total);
         };
-        Ok(Dataset::open(spec, split, &preprocess, &tell)?)
+        Ok(Dataset::open(spec, split, preprocess, &tell)?)
     })
 }
