@@ -7,6 +7,7 @@ mod figures;
 mod kernels;
 mod loading;
 mod peer;
+mod plant;
 mod sample;
 mod step;
 mod tasks;
@@ -25,6 +26,7 @@ enum Task {
     Emoji(emoji::Options),
     Figures(figures::Options),
     Tricks(tricks::Options),
+    Plant(plant::Options),
     Ci(tasks::Ci),
 }
 
@@ -38,6 +40,7 @@ fn main() -> std::process::ExitCode {
         Task::Emoji(options) => emoji::run(&options),
         Task::Figures(options) => figures::run(&options),
         Task::Tricks(options) => tricks::run(&options),
+        Task::Plant(options) => plant::run(&options),
         Task::Ci(_) => tasks::ci(),
     };
     match result {

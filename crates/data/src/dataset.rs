@@ -1,6 +1,7 @@
 //! A set of images of one shape, ready to be batched.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use crate::attributes::Attribute;
@@ -122,6 +123,13 @@ impl Dataset {
     #[track_caller]
     pub fn image_name(&self, index: usize) -> String {
         self.source.name(self.source_index(index))
+    }
+
+    /// The folder in which the images' [names](Self::image_name) are paths of files; `None` where they lie otherwise.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        let folder = self.source.path();
+        (folder.is_dir() && !self.is_empty() && folder.join(self.image_name(0)).is_file()).then(|| folder.to_owned())
     }
 
     /// The class of an image, below the number of [`class_names`](Self::class_names); either all images have one or none.

@@ -65,5 +65,5 @@ pub use packed::{Prepared, prepare};
 pub use preprocess::{Filter, Fit, Preprocess};
 pub use single::picture;
 pub use spec::{DataSpec, Kind, Split};
-pub use split::{Divided, SplitOptions, split};
+pub use split::{Divided, SplitOptions, select, split};
 pub use survey::{COUNTED, SURVEYED, Survey, Values};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::formats::table::{Cells, FILE_NAME};
 use crate::formats::{self, Source};
@@ -65,14 +66,8 @@ pub fn split(input: &Path, out: &Path, options: &SplitOptions, progress: &dyn Fn
     for (k, name) in names.iter().enumerate() {
         let part = if tests[k] { Split::Test } else { Split::Train };
         let to = out.join(part.name()).join(name);
-        if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder).map_err(DataError::write(folder))?;
-        }
-        let from = input.join(name);
-        if fs::hard_link(&from, &to).is_err() {
-            fs::copy(&from, &to).map_err(DataError::write(&to))?;
-        }
-        moved.insert(name.as_str(), part);
+        link(&input.join(name), &to)?;
+        moved.insert(name.as_str(), format!("{}/{name}", part.name()));
         progress(Progress { done: k + 1, total, skipped: 0 });
     }
     if let Some(table) = &table {
@@ -80,6 +75,45 @@ pub fn split(input: &Path, out: &Path, options: &SplitOptions, progress: &dyn Fn
     }
     let test = tests.iter().filter(|held| **held).count();
     Ok(Divided { train: total - test, test })
+}
+
+/// Puts these pictures of a set that is a folder into the folder `out`, under their own names and sub-folders, with their rows of its
+/// `attributes.csv`. The files are linked (hard links) where the file system can, else copied.
+///
+/// # Errors
+/// A set that is not a [folder](Dataset::folder), an `out` that holds something already, or the disk.
+///
+/// # Panics
+/// When an index is not below the set's length.
+pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), DataError> {
+    let no_folder =
+        || DataError::Divide(format!("{} is no folder of pictures, whose files could be taken along", dataset.name()));
+    let folder = dataset.folder().ok_or_else(no_folder)?;
+    let names: Vec<String> = indices.iter().map(|&index| dataset.image_name(index).replace('\\', "/")).collect();
+    // Of a divided set, the table may lie above the parts and name them.
+    let part = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let (table, inside) = match (read_table(&folder)?, folder.parent()) {
+        (Some(table), _) => (Some(table), String::new()),
+        (None, Some(above)) => (read_table(above)?, format!("{part}/")),
+        (None, None) => (None, String::new()),
+    };
+    make_empty(out)?;
+    names.iter().try_for_each(|name| link(&folder.join(name), &out.join(name)))?;
+    let Some(table) = table.filter(|_| !dataset.attribute_columns().is_empty()) else { return Ok(()) };
+    let before: Vec<String> = names.iter().map(|name| format!("{inside}{name}")).collect();
+    let moved = before.iter().zip(&names).map(|(before, name)| (before.as_str(), name.clone())).collect();
+    write_table(&table, &out.join(FILE_NAME), &moved)
+}
+
+/// Links a file, or copies it, into a folder that is made where it is missing.
+fn link(from: &Path, to: &Path) -> Result<(), DataError> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).map_err(DataError::write(folder))?;
+    }
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).map_err(DataError::write(to))?;
+    }
+    Ok(())
 }
 
 /// Makes the folder, which must not hold anything yet.
@@ -141,15 +175,14 @@ fn groups(table: &Cells, input: &Path, column: &str, names: &[String]) -> Result
 }
 
 /// Writes the rows of the pictures that were put somewhere, with the paths that they have now.
-fn write_table(table: &Cells, path: &Path, moved: &HashMap<&str, Split>) -> Result<(), DataError> {
+fn write_table(table: &Cells, path: &Path, moved: &HashMap<&str, String>) -> Result<(), DataError> {
     let wrong = |error: csv::Error| DataError::Write { path: PathBuf::from(path), error: error.into() };
     let mut writer = csv::Writer::from_path(path).map_err(wrong)?;
     writer.write_record(&table.heads).map_err(wrong)?;
     for (row, file) in table.rows.iter().zip(table.files()) {
-        let Some(part) = moved.get(file.as_str()) else { continue };
-        let file = format!("{}/{file}", part.name());
+        let Some(moved) = moved.get(file.as_str()) else { continue };
         writer
-            .write_record(row.iter().enumerate().map(|(k, cell)| if k == table.file { &*file } else { cell }))
+            .write_record(row.iter().enumerate().map(|(k, cell)| if k == table.file { &**moved } else { cell }))
             .map_err(wrong)?;
     }
     writer.flush().map_err(|error| wrong(error.into()))

@@ -6,9 +6,11 @@
 
 mod error;
 pub mod latent;
+pub mod memory;
 pub mod metrics;
 pub mod network;
 mod progress;
+pub mod represent;
 
 pub use error::EvalError;
 pub use progress::Progress;

@@ -105,10 +105,26 @@ impl Network {
     /// As [`forward`](Self::forward), and when no layer has one of the names.
     #[track_caller]
     pub fn features<'a>(&self, x: &Tensor, pass: impl Into<Pass<'a>>, names: &[&str]) -> (Tensor, Vec<Tensor>) {
-        self.with_reference(x, pass.into(), |x, pass| {
+        self.walk(x, pass.into(), names, self.layers.len())
+    }
+
+    /// What [`features`](Self::features) finds on the way, without the layers behind the last of them.
+    ///
+    /// # Panics
+    /// As [`features`](Self::features).
+    #[track_caller]
+    pub fn features_alone<'a>(&self, x: &Tensor, pass: impl Into<Pass<'a>>, names: &[&str]) -> Vec<Tensor> {
+        let last = self.layers.iter().rposition(|(name, _)| names.contains(&name.as_str()));
+        self.walk(x, pass.into(), names, last.map_or(0, |last| last + 1)).1
+    }
+
+    /// The first `count` layers applied to `x`, and what those of these names put out.
+    #[track_caller]
+    fn walk(&self, x: &Tensor, pass: Pass<'_>, names: &[&str], count: usize) -> (Tensor, Vec<Tensor>) {
+        self.with_reference(x, pass, |x, pass| {
             let mut x = x.clone();
             let mut found = vec![None; names.len()];
-            for (name, layer, activation) in self.steps(names) {
+            for (name, layer, activation) in Self::steps(&self.layers[..count], names) {
                 x = layer.forward(&x, pass, activation);
                 names.iter().zip(&mut found).filter(|(n, _)| **n == name).for_each(|(_, slot)| *slot = Some(x.clone()));
             }
@@ -127,9 +143,9 @@ impl Network {
 
     /// The layers with the activation that each is fused with, under the name of the last of the two. What the layers called
     /// `apart` put out is not activated.
-    fn steps(&self, apart: &[&str]) -> Vec<(&str, &Layer, Activation)> {
-        let mut steps: Vec<(&str, &Layer, Activation)> = Vec::with_capacity(self.layers.len());
-        for (name, layer) in &self.layers {
+    fn steps<'l>(layers: &'l [(String, Layer)], apart: &[&str]) -> Vec<(&'l str, &'l Layer, Activation)> {
+        let mut steps: Vec<(&str, &Layer, Activation)> = Vec::with_capacity(layers.len());
+        for (name, layer) in layers {
             match (layer, steps.last_mut()) {
                 (Layer::Activation(own), Some((last, _, activation)))
                     if matches!(activation, Activation::None) && !apart.contains(last) =>
@@ -209,7 +225,7 @@ impl Network {
         let mode = Mode { track: false, ..pass.mode };
         self.with_reference(batch, Pass { mode, ..pass }, |x, pass| {
             let mut x = x.clone();
-            for (_, layer, activation) in self.steps(&[]) {
+            for (_, layer, activation) in Self::steps(&self.layers, &[]) {
                 layer.adapt(&x, pass);
                 x = layer.forward(&x, pass, activation);
             }

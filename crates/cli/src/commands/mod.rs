@@ -9,8 +9,10 @@ mod generator;
 mod import;
 mod info;
 mod latent;
+mod memory;
 mod pictures;
 mod recipes;
+mod represent;
 mod runs;
 mod sample;
 mod toy;
@@ -61,6 +63,14 @@ pub enum Command {
     Restore(latent::restore::Args),
     /// Draw a picture again that says how it was drawn.
     Again(latent::again::Args),
+    /// Write a discriminator's features of pictures.
+    Features(represent::features::Args),
+    /// Compare how well pictures are classified by a discriminator's features, by pixels, and by other baselines.
+    Classify(represent::classify::Args),
+    /// Find pictures that a set holds twice, by the codes of an autoencoder, and leave them out.
+    Dedup(memory::dedup::Args),
+    /// Show generated pictures beside those of the training set that are nearest to them.
+    Neighbours(memory::neighbours::Args),
     /// Play with GANs in the plane: seconds a run, and all of it to see.
     #[command(subcommand)]
     Toy(toy::Command),
@@ -89,6 +99,10 @@ impl Command {
             Self::Invert(args) => latent::invert::run(args)?,
             Self::Restore(args) => latent::restore::run(args)?,
             Self::Again(args) => return latent::again::run(args),
+            Self::Features(args) => represent::features::run(args)?,
+            Self::Classify(args) => represent::classify::run(args)?,
+            Self::Dedup(args) => memory::dedup::run(args)?,
+            Self::Neighbours(args) => memory::neighbours::run(args)?,
             Self::Toy(command) => toy::run(command)?,
         }
         Ok(ExitCode::SUCCESS)

@@ -1,0 +1,121 @@
+//! `dcgan features`.
+
+use super::Statistics;
+use crate::commands::data::SplitChoice;
+use crate::commands::device::DeviceArgs;
+use crate::error::CliError;
+use crate::output;
+use crate::render::{table, watched};
+use data::Dataset;
+use eval::represent::{DiscriminatorFeatures, Representation, extract, spread};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+use train::artefacts::{Array, Data, write_state_dict};
+
+/// Flags of `features`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A checkpoint, or a run directory, which means its newest good checkpoint.
+    #[arg(long, value_name = "PATH|RUNDIR")]
+    checkpoint: PathBuf,
+    /// The pictures, as for `dcgan train`.
+    #[arg(long, value_name = "SPEC")]
+    data: String,
+    /// Which part of the set.
+    #[arg(long, value_enum, default_value = "train")]
+    split: SplitChoice,
+    /// How many pictures, evenly spread over the set [default: all].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    count: Option<u32>,
+    /// The file to write: "features" [N, F], "indices" [N] and, where the set has classes, "labels" [N].
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: PathBuf,
+    /// What batch norm uses.
+    #[arg(long, value_enum, default_value = "running")]
+    bn: Statistics,
+    /// Take the same network with fresh weights instead of the trained ones: what the shape alone does.
+    #[arg(long)]
+    untrained: bool,
+    /// Of the fresh weights.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed, requires = "untrained")]
+    seed: u64,
+    /// Write over a file that is there.
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Writes the discriminator's features of a set's pictures.
+///
+/// # Errors
+/// No good checkpoint, no discriminator in it, data, a file that is there already, the device, or the disk.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    if args.out.extension().is_none_or(|extension| extension != "safetensors") {
+        return Err(CliError::Usage(format!("--out {}: give it a name that ends in .safetensors", args.out.display())));
+    }
+    crate::commands::require_folder("--out", &args.out)?;
+    crate::commands::refuse_existing(&args.out, args.force)?;
+    let checkpoint = crate::commands::open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
+    let device = args.device.open()?;
+    let mut features = DiscriminatorFeatures::trained(&checkpoint, &device)?;
+    if args.untrained {
+        features = DiscriminatorFeatures::random(features.recipe(), args.seed, &device)?;
+    }
+    drop(checkpoint);
+    let dataset = super::open(&args.data, args.split.into(), Some(features.recipe()), args.json)?;
+    let indices = spread(&dataset, args.count.map_or(usize::MAX, |count| count as usize));
+    let (values, seconds) = watched(args.json, |progress| {
+        features.normalise_by(args.bn.into(), &dataset, progress)?;
+        let began = Instant::now();
+        let values = extract(&features, &dataset, &indices, "features", progress)?;
+        Ok::<_, CliError>((values, began.elapsed().as_secs_f64()))
+    })?;
+    write(args, &dataset, &indices, values, features.width())?;
+    report(args, &features, indices.len(), seconds);
+    Ok(())
+}
+
+fn write(args: &Args, dataset: &Dataset, indices: &[usize], values: Vec<f32>, width: usize) -> Result<(), CliError> {
+    let whole = |numbers: Vec<i64>| Array { shape: vec![numbers.len()], data: Data::I64(numbers) };
+    let labels: Option<Vec<i64>> = indices.iter().map(|&index| dataset.label(index).map(i64::from)).collect();
+    let mut arrays = BTreeMap::from([
+        ("features".to_owned(), Array::f32([indices.len(), width], values)),
+        ("indices".to_owned(), whole(indices.iter().map(|&index| index as i64).collect())),
+    ]);
+    if let Some(labels) = labels {
+        arrays.insert("labels".to_owned(), whole(labels));
+    }
+    Ok(write_state_dict(&args.out, &arrays)?)
+}
+
+fn report(args: &Args, features: &DiscriminatorFeatures, count: usize, seconds: f64) {
+    let speed = count as f64 / seconds.max(1e-9);
+    if args.json {
+        let layers = features
+            .layers()
+            .iter()
+            .map(|layer| json!({"name": layer.name, "map": layer.map, "grid": layer.grid, "width": layer.width()}));
+        output::json(&json!({
+            "layers": layers.collect::<Vec<_>>(),
+            "width": features.width(),
+            "pictures": count,
+            "pictures_per_second": speed,
+            "out": args.out,
+        }));
+        return;
+    }
+    let mut cells = vec![["layer", "map", "pooled to", "numbers"].map(String::from).to_vec()];
+    cells.extend(features.layers().iter().map(|layer| {
+        let ([h, w, c], [gh, gw]) = (layer.map, layer.grid);
+        vec![layer.name.clone(), format!("{h}x{w}x{c}"), format!("{gh}x{gw}"), layer.width().to_string()]
+    }));
+    output::line(table(&cells));
+    let width = features.width();
+    output::line(format!("wrote {}: {width} numbers for each of {count} pictures ({speed:.0} pictures/s)", args.out.display()));
+}

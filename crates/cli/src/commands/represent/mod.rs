@@ -1,0 +1,63 @@
+//! `dcgan features` and `dcgan classify`: what a discriminator has learned about pictures.
+
+pub mod classify;
+pub mod features;
+
+use super::pictures::{Known, PictureArgs};
+use crate::error::CliError;
+use crate::render::watched;
+use clap::ValueEnum;
+use data::{DataSpec, Dataset, Preprocess, Split};
+use eval::represent::FeatureStatistics;
+use nn::Recipe;
+
+/// What batch norm of the discriminator normalises by.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Statistics {
+    /// The running statistics of training, of real and generated pictures by turns; where the weights have none, those of the pictures.
+    Running,
+    /// Averaged over the pictures that are looked at, up to 2048 of them.
+    Pictures,
+}
+
+impl From<Statistics> for FeatureStatistics {
+    fn from(choice: Statistics) -> Self {
+        match choice {
+            Statistics::Running => Self::Running,
+            Statistics::Pictures => Self::OfPictures,
+        }
+    }
+}
+
+/// No flags: a set's pictures become what the recipe's networks were made for.
+const PLAIN: PictureArgs = PictureArgs {
+    image: None,
+    channels: None,
+    fit: None,
+    crop: None,
+    min_side: None,
+    filter: None,
+    background: None,
+    flip: None,
+};
+
+/// Opens the set that `spec` names, its pictures brought to the size of `recipe`, or of the recipe that suits them.
+pub(super) fn open(spec: &str, split: Split, recipe: Option<&Recipe>, json: bool) -> Result<Dataset, CliError> {
+    let parsed = DataSpec::parse(spec)?;
+    let preprocess = match recipe {
+        Some(recipe) => PLAIN.preprocess(recipe, &Known::of(&parsed)?)?,
+        None => PLAIN.of_recipe(None, &parsed)?,
+    };
+    open_as(spec, split, &preprocess, json)
+}
+
+/// Opens the set that `spec` names, its pictures brought to this shape.
+pub(super) fn open_as(spec: &str, split: Split, preprocess: &Preprocess, json: bool) -> Result<Dataset, CliError> {
+    watched(json, |progress| {
+        let tell = |p: data::Progress| {
+            // Opening cannot be stopped half-way.
+            let _ = progress.tell("reading images", p.done, p.total);
+        };
+        Ok(Dataset::open(spec, split, preprocess, &tell)?)
+    })
+}

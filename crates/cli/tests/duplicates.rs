@@ -1,0 +1,86 @@
+//! `dcgan dedup` and `dcgan neighbours`.
+
+mod common;
+
+use common::{Place, files};
+use std::fs;
+
+#[test]
+fn duplicates_are_found_told_and_left_out() {
+    let place = Place::new();
+    // Two copies under other names, one of them in a sub-folder.
+    fs::copy(place.path("pictures/003.png"), place.path("pictures/copy.png")).unwrap();
+    fs::create_dir(place.path("pictures/more")).unwrap();
+    fs::copy(place.path("pictures/017.png"), place.path("pictures/more/017.png")).unwrap();
+    fs::write(place.path("pictures/attributes.csv"), table(&place)).unwrap();
+    let dedup = ["dedup", "pictures", "--epochs", "30", "--device", "cpu"];
+    let run = |args: &[&str]| place.ok(&[&dedup[..], args].concat());
+    let told = run(&["--json", "--out", "clean", "--groups", "groups.json", "--grid", "groups.png"]).json().remove(0);
+    let groups: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(place.path("groups.json")).unwrap()).unwrap();
+    let left_out = told["left_out"].as_u64().unwrap();
+    assert!(left_out >= 2 && told["pictures"] == 42, "{told}");
+    for (kept, copy) in [("003.png", "copy.png"), ("017.png", "more/017.png")] {
+        let group =
+            groups.iter().find(|group| group["kept"] == kept || group["left_out"].as_array().unwrap().contains(&kept.into()));
+        let group = group.unwrap_or_else(|| panic!("no group with {kept}"));
+        assert!(group["left_out"].as_array().unwrap().contains(&copy.into()), "{group}");
+    }
+    assert!(
+        place.path("clean/003.png").is_file() && !place.path("clean/copy.png").exists() && !place.path("clean/more").exists()
+    );
+    let rows = fs::read_to_string(place.path("clean/attributes.csv")).unwrap();
+    assert_eq!(rows.lines().count() as u64, 1 + 42 - left_out);
+    assert_eq!(files(&place.path("clean")).len() as u64, 1 + 42 - left_out);
+    assert!(image::open(place.path("groups.png")).unwrap().width() > 100);
+    // The same seed finds the same; as a list, too.
+    assert_eq!(run(&["--json", "--out", "clean.txt"]).json()[0], told);
+    assert_eq!(fs::read_to_string(place.path("clean.txt")).unwrap().lines().count() as u64, 42 - left_out);
+    // A wider radius finds no fewer.
+    assert!(run(&["--json", "--radius", "6"]).json()[0]["left_out"].as_u64().unwrap() >= left_out);
+    let text = run(&[]).out;
+    assert!(text.contains("copy.png") && text.contains("of 128 bits") && text.contains("false positives"), "{text}");
+    place.refused(1, &[&dedup[..], &["--out", "clean"]].concat(), &["clean", "is there already"]);
+    fs::create_dir(place.path("zips")).unwrap();
+    place.refused(2, &["dedup", "fashion", "--out", "x"], &["--out x", "fashion is no folder", ".txt"]);
+}
+
+fn table(place: &Place) -> String {
+    let root = place.path("pictures");
+    let mut text = String::from("file,number\n");
+    for file in files(&root).into_iter().chain(files(&root.join("more"))).filter(|file| file.is_file()) {
+        let name = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+        text += &format!("{name},1\n");
+    }
+    text
+}
+
+#[test]
+fn samples_are_shown_beside_their_neighbours() {
+    let place = Place::new();
+    place.train(&["--steps", "3", "--out", "run"]);
+    let command =
+        ["neighbours", "--checkpoint", "run", "--count", "3", "--neighbours", "2", "--grid", "near.png", "--device", "cpu"];
+    let text = place.ok(&command).out;
+    assert!(text.contains("small transforms") && text.contains("nearest in features"), "{text}");
+    let sheet = image::open(place.path("near.png")).unwrap().to_rgb8();
+    // Cells of 64 pixels with frames of 3 and lines of 1: a sample, two neighbours in pixels, two in features.
+    assert_eq!(sheet.dimensions(), (5 * 71 + 1, 3 * 71 + 1));
+    let frame = |column: u32| sheet.get_pixel(1 + column * 71, 1).0;
+    assert_eq!((frame(0), frame(1), frame(2)), ([255; 3], frame(2), frame(1)));
+    assert!(frame(1)[0] > 200 && frame(1)[2] < 50 && frame(3)[2] > 200, "yellow, then blue");
+    place.refused(1, &command, &["near.png", "--force"]);
+    let rows = place.ok(&[&command[..], &["--force", "--json"]].concat()).json();
+    assert_eq!(rows.len(), 3);
+    for row in &rows {
+        for kind in ["pixels", "features"] {
+            let near = row[kind].as_array().unwrap();
+            assert!(near.len() == 2 && near[0]["distance"].as_f64() <= near[1]["distance"].as_f64(), "{row}");
+        }
+    }
+    let many = ["--neighbours", "64", "--grid", "many.png"];
+    place.refused(1, &[&command[..5], &many].concat(), &["40 pictures", "64 nearest"]);
+    // A generator alone has no features.
+    place.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
+    let alone = ["neighbours", "--checkpoint", "g.safetensors", "--data", "pictures", "--grid", "alone.png", "--json"];
+    assert!(place.ok(&alone).json()[0]["features"].is_null());
+}

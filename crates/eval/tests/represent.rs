@@ -1,0 +1,95 @@
+//! Representations, and the machines on top of them.
+
+use eval::represent::svm::{self, Options, Rows};
+use eval::represent::{COSTS, choose};
+use std::path::Path;
+use tensor::rng::Philox;
+use train::artefacts::{Array, read_state_dict};
+
+fn classes_of(labels: &[u32]) -> usize {
+    labels.iter().max().map_or(0, |&most| most as usize + 1)
+}
+
+fn f32s(array: &Array) -> &[f32] {
+    array.as_f32().unwrap()
+}
+
+/// Beside liblinear, solved to 1e-9: more rows than features, fewer, and features of different scales.
+#[test]
+fn machines_say_what_liblinears_do() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/svm.safetensors");
+    let arrays = read_state_dict(&file).unwrap();
+    let mut compared = 0;
+    for problem in ["tall", "wide", "scales"] {
+        let of = |key: &str| &arrays[&format!("{problem}.{key}")];
+        let (x, test) = (of("x"), f32s(of("test")));
+        let labels: Vec<u32> = of("labels").as_i64().unwrap().iter().map(|&label| label as u32).collect();
+        let rows = Rows::new(f32s(x), x.shape[1]);
+        let prefix = format!("{problem}.decisions.");
+        let costs: Vec<f64> = arrays.keys().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok()).collect();
+        let classes = classes_of(&labels);
+        let options = Options { tolerance: 1e-9, sweeps: 200_000, seed: 3 };
+        let machines = svm::train(&rows, &labels, classes, &costs, options);
+        assert!(machines.converged.iter().all(|met| *met), "{problem}");
+        for (k, (_, golden)) in arrays.iter().filter(|(key, _)| key.starts_with(&prefix)).enumerate() {
+            let (golden, found) = (f32s(golden), machines.only(k).decisions(test).to_vec());
+            let most = golden.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+            let error = found.iter().zip(golden).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / most;
+            assert!(error < 2e-5 && found.len() == golden.len(), "{problem} C {}: {error:e}", costs[k]);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 6);
+}
+
+/// Three noisy classes: [rows, labels].
+fn noisy(count: usize, width: usize, stream: u64) -> (Vec<f32>, Vec<u32>) {
+    let labels: Vec<u32> = (0..count as u32).map(|i| i % 3).collect();
+    let mut values = Philox::new(5, stream).normal([count, width], 0.0, 1.0).to_vec();
+    for (row, &label) in values.chunks_mut(width).zip(&labels) {
+        row[label as usize] += 1.5;
+    }
+    (values, labels)
+}
+
+#[test]
+fn threads_do_not_change_a_bit_and_the_tolerance_is_enough() {
+    for width in [4, 200] {
+        let (values, labels) = noisy(90, width, 0);
+        let (test, _) = noisy(60, width, 1);
+        let said = |threads: usize, options: Options| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| svm::train(&Rows::new(&values, width), &labels, 3, &COSTS, options).decisions(&test).to_vec())
+        };
+        let one = said(1, Options::default());
+        assert_eq!(one, said(3, Options::default()));
+        let exact = said(1, Options { tolerance: 1e-9, sweeps: 100_000, seed: 8 });
+        let error = one.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(error < 1e-3 && error > 0.0, "{error}");
+    }
+}
+
+#[test]
+fn the_choice_is_widened_where_the_edge_wins() {
+    let (values, labels) = noisy(300, 10, 2);
+    let (held_out, their_labels) = noisy(300, 10, 3);
+    let rows = Rows::new(&values, 10);
+    let pick = |costs: &[f64]| choose(&rows, &labels, 3, costs, (&held_out, &their_labels), Options::default());
+    // So little that the machines say nothing but the bias.
+    let far = pick(&[1e-9, 1e-8]);
+    assert!(far.widened && far.cost > 1e-7, "{}", far.cost);
+    let near = pick(&[far.cost / 10.0, far.cost, far.cost * 10.0]);
+    assert!(near.correct >= far.correct && near.correct > 150, "{} {}", near.correct, far.correct);
+    assert_eq!(near.machines.correct(&held_out, &their_labels), [near.correct]);
+}
+
+#[test]
+fn machines_of_scaled_features_can_be_had_for_the_features_themselves() {
+    let (values, labels) = noisy(60, 5, 4);
+    let (mean, scale) = ([0.5, -1.0, 0.0, 2.0, 0.1], [2.0, 0.5, 1.0, 3.0, 0.25]);
+    let scaled: Vec<f32> =
+        values.chunks(5).flat_map(|row| (0..5).map(|i| (row[i] - mean[i]) / scale[i]).collect::<Vec<_>>()).collect();
+    let machines = svm::train(&Rows::new(&scaled, 5), &labels, 3, &[0.1], Options::default());
+    let (a, b) = (machines.decisions(&scaled).to_vec(), machines.unscaled(&mean, &scale).decisions(&values).to_vec());
+    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-5));
+}
