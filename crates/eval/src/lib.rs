@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod inside;
 mod progress;
 
 pub use error::EvalError;

@@ -23,7 +23,7 @@ pub use error::TrainError;
 pub use event::Event;
 pub use exchange::{export, export_generator, import, import_newmu_svhn};
 pub use run::{Outcome, run};
-pub use sample::{BatchNormMode, Sampler, latents, told, truncate};
+pub use sample::{BatchNormMode, Sampler, generator, latents, told, truncate};
 pub use settings::{Change, Settings};
 pub use step::Given;
 pub use trainer::{Losses, Measured, Trainer};

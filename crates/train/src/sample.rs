@@ -167,8 +167,11 @@ pub fn told(recipe: &Recipe) -> Option<&Condition> {
     recipe.condition.as_ref().filter(|c| c.generator != Conditioned::None)
 }
 
-/// The generator that [`Sampler::new`] draws with, and how.
-pub(crate) fn generator(
+/// The generator that [`Sampler::new`] draws with, before anything is folded, and how.
+///
+/// # Errors
+/// A recipe this program does not know, or weights that are not its generator's.
+pub fn generator(
     checkpoint: &Checkpoint,
     mode: Option<BatchNormMode>,
     device: &Device,

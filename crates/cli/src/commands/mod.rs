@@ -6,6 +6,7 @@ mod devices;
 mod export;
 mod import;
 mod info;
+mod inside;
 mod pictures;
 mod recipes;
 mod runs;
@@ -44,6 +45,12 @@ pub enum Command {
     Import(import::Args),
     /// Write a checkpoint's networks as PyTorch state dicts.
     Export(export::Args),
+    /// Draw the filters that touch pixels.
+    Filters(inside::filters::Args),
+    /// Show what features of a discriminator answer to, by guided backpropagation.
+    Guided(Box<inside::guided::Args>),
+    /// Make a generator forget an object by dropping feature maps.
+    Forget(inside::forget::Args),
     /// Play with GANs in the plane: seconds a run, and all of it to see.
     #[command(subcommand)]
     Toy(toy::Command),
@@ -65,6 +72,9 @@ impl Command {
             Self::Recipes(args) => recipes::run(args)?,
             Self::Import(args) => import::run(args)?,
             Self::Export(args) => export::run(args)?,
+            Self::Filters(args) => inside::filters::run(args)?,
+            Self::Guided(args) => inside::guided::run(args)?,
+            Self::Forget(args) => inside::forget::run(args)?,
             Self::Toy(command) => toy::run(command)?,
         }
         Ok(ExitCode::SUCCESS)

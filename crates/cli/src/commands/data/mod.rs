@@ -49,7 +49,7 @@ pub fn run(command: &Command) -> Result<(), CliError> {
 
 /// Which part of a set.
 #[derive(Clone, Copy, ValueEnum)]
-enum SplitChoice {
+pub enum SplitChoice {
     /// What is learned from.
     Train,
     /// What is held out.
