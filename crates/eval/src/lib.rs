@@ -6,6 +6,8 @@
 
 mod error;
 pub mod inside;
+pub mod metrics;
+pub mod network;
 mod progress;
 
 pub use error::EvalError;

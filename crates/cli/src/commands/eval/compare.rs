@@ -1,0 +1,297 @@
+//! `dcgan eval`: two sets, compared.
+
+use super::fake::Fake;
+use super::features::{of_set, open, unmirrored};
+use super::{DeviceArgs, PictureArgs, SplitChoice};
+use crate::commands::open_checkpoint;
+use crate::commands::pictures::Known;
+use crate::error::CliError;
+use crate::{cache, output, parse, render};
+use clap::{ValueEnum, value_parser};
+use data::{DataSpec, Dataset, Preprocess, Split};
+use eval::metrics::{Better, Figure, Metric, Options, Report, Source, Subsets, Told, compare};
+use eval::network::{Discriminator, Extractor, FeatureNetwork};
+use nn::Recipe;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use tensor::Device;
+use train::Settings;
+
+/// What to measure.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MetricChoice {
+    /// The Fréchet distance (under Inception's features: FID).
+    Fid,
+    /// The kernel distance (under Inception's features: KID), over 100 subsets of 1000.
+    Kid,
+    /// Improved precision and recall.
+    Pr,
+    /// Density and coverage.
+    Dc,
+    /// The inception score by the feature network, in 10 parts.
+    Is,
+    /// Memorisation: the share nearer to a training picture than any other training picture is. Looks at the whole training split.
+    Nn,
+}
+
+/// What is measured unless something else is asked for: what is quick, and fits the features.
+const USUAL: [MetricChoice; 5] = [MetricChoice::Fid, MetricChoice::Kid, MetricChoice::Pr, MetricChoice::Dc, MetricChoice::Is];
+
+impl From<MetricChoice> for Metric {
+    fn from(choice: MetricChoice) -> Self {
+        match choice {
+            MetricChoice::Fid => Self::Fid,
+            MetricChoice::Kid => Self::Kid,
+            MetricChoice::Pr => Self::Pr,
+            MetricChoice::Dc => Self::Dc,
+            MetricChoice::Is => Self::Is,
+            MetricChoice::Nn => Self::Nn,
+        }
+    }
+}
+
+/// How conditions are drawn.
+#[derive(Clone, Copy, ValueEnum)]
+enum Classes {
+    /// Those of real pictures, by chance: in the real set's proportions.
+    Real,
+    /// Each equally often.
+    Uniform,
+}
+
+/// Flags of `eval`.
+#[derive(clap::Args)]
+pub struct CompareArgs {
+    /// The real pictures: what `dcgan train --data` takes [default: what the checkpoint under --fake learned from].
+    #[arg(long, value_name = "SPEC")]
+    real: Option<String>,
+    /// The generated pictures: a checkpoint, a run directory, model:fashion, a set of pictures as under --real, or noise.
+    #[arg(long, value_name = "CHECKPOINT|RUNDIR|SPEC", required = true)]
+    fake: Option<String>,
+    /// The part of the real set.
+    #[arg(long, value_enum, default_value = "train")]
+    split: SplitChoice,
+    /// The part of the set under --fake.
+    #[arg(long, value_enum, default_value = "train")]
+    fake_split: SplitChoice,
+    /// What to measure, separated by commas [default: fid,kid,pr,dc, and is where the features come from a network of classes].
+    #[arg(long, value_name = "METRIC,…", value_enum, value_delimiter = ',')]
+    metrics: Vec<MetricChoice>,
+    /// Pictures of each side, drawn by chance from a set that has more.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(2..=1_000_000))]
+    count: u32,
+    /// What numbers stand for a picture: network (trained on the real set's labels, at first use), a file that train-features wrote,
+    /// d:CHECKPOINT (a discriminator's last layer), or pixels.
+    #[arg(long, value_name = "network|FILE|d:CHECKPOINT|pixels", default_value = "network")]
+    features: String,
+    /// How classes or attributes are chosen for a conditional generator.
+    #[arg(long, value_enum, default_value = "real")]
+    classes: Classes,
+    /// The same seed chooses and draws the same pictures.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse::seed)]
+    seed: u64,
+    /// Neighbours that precision, recall, density and coverage look at.
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = value_parser!(u32).range(1..=1000))]
+    neighbours: u32,
+    /// Resamples for the 95 % intervals; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(0..=100_000))]
+    bootstrap: u32,
+    /// Measure the real pictures again, and keep nothing of them for the next time.
+    #[arg(long)]
+    no_cache: bool,
+    #[command(flatten)]
+    pictures: PictureArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures and tells.
+///
+/// # Errors
+/// Pictures, networks or flags that do not fit together.
+pub fn run(args: &CompareArgs) -> Result<(), CliError> {
+    let device = args.device.open()?;
+    let Some(fake_name) = &args.fake else { return Err(CliError::Usage("--fake says what to measure".into())) };
+    let fake = Fake::open(fake_name, &device)?;
+    let real_name = real_name(args, &fake)?;
+    let recipe = recipe(args, &real_name, &fake)?;
+    let preprocess = preprocess(args, &real_name, &recipe, &fake)?;
+    let train = Arc::new(open(&real_name, Split::Train, &preprocess)?);
+    let real = match args.split {
+        SplitChoice::Train => Arc::clone(&train),
+        SplitChoice::Test => Arc::new(open(&real_name, Split::Test, &preprocess)?),
+    };
+    let extractor = extractor(args, &real_name, &train, &device)?;
+    let set = match &fake {
+        Fake::Set(spec) => Some(open(spec, args.fake_split.into(), &of_recipe(args, spec, &recipe)?)?),
+        _ => None,
+    };
+    let (count, told) = (args.count as usize, if matches!(args.classes, Classes::Real) { Told::AsReal } else { Told::Uniform });
+    let of_real = Source::some_of(&real, count, args.seed);
+    let of_fake = match (&fake, &set) {
+        (Fake::Generator { sampler, .. }, _) => Source::generated(sampler, count, args.seed, told, &real)?,
+        (_, Some(set)) => Source::some_of(set, count, args.seed),
+        _ => Source::Noise { count, shape: real.shape(), seed: args.seed },
+    };
+    let counts = [of_real.len(), of_fake.len()];
+    let options = Options {
+        metrics: metrics(args, &extractor),
+        neighbours: args.neighbours as usize,
+        subsets: Subsets::default(),
+        bootstrap: args.bootstrap as usize,
+        seed: args.seed,
+    };
+    let kept = if args.no_cache { None } else { Some(cache::folder("statistics")?) };
+    let report = render::watched(args.json, |progress| {
+        let real = of_real.measure_once(&extractor, kept.as_deref(), "looking at real pictures", progress)?;
+        let training = match options.metrics.contains(&Metric::Nn) {
+            true => {
+                let all = Source::some_of(&train, usize::MAX, args.seed);
+                Some(all.measure_once(&extractor, kept.as_deref(), "looking at training pictures", progress)?)
+            }
+            false => None,
+        };
+        let fake = of_fake.measure_once(&extractor, None, "looking at generated pictures", progress)?;
+        compare(&real, &fake, training.as_ref().map(|all| &all.features), &options, &device, progress)
+    })?;
+    report.warnings.iter().for_each(output::warning);
+    let told = match &fake {
+        Fake::Generator { sampler, .. } => train::told(sampler.recipe()).map(|_| told),
+        _ => None,
+    };
+    let subject = Subject {
+        real: format!("{real_name} ({})", Split::from(args.split).name()),
+        fake: fake_name,
+        counts,
+        told,
+        extractor: &extractor,
+    };
+    if args.json {
+        print_json(&subject, args, &report)
+    } else {
+        print(&subject, &report)
+    }
+    Ok(())
+}
+
+/// What was compared.
+struct Subject<'a> {
+    real: String,
+    fake: &'a str,
+    counts: [usize; 2],
+    told: Option<Told>,
+    extractor: &'a Extractor,
+}
+
+fn metrics(args: &CompareArgs, extractor: &Extractor) -> Vec<Metric> {
+    if args.metrics.is_empty() {
+        let tells_classes = matches!(extractor, Extractor::Network(network) if network.tells_classes());
+        return USUAL
+            .iter()
+            .filter(|choice| tells_classes || **choice != MetricChoice::Is)
+            .map(|&choice| choice.into())
+            .collect();
+    }
+    args.metrics.iter().map(|&choice| choice.into()).collect()
+}
+
+fn real_name(args: &CompareArgs, fake: &Fake) -> Result<String, CliError> {
+    match (&args.real, fake) {
+        (Some(name), _) => Ok(name.clone()),
+        (None, Fake::Generator { checkpoint, .. }) if !checkpoint.meta.dataset.name.is_empty() => {
+            Ok(checkpoint.meta.dataset.name.clone())
+        }
+        _ => Err(CliError::Usage("--real says what to compare with: the name of a set (dcgan data list), or a path".into())),
+    }
+}
+
+/// A recipe whose pictures are those to compare: the generator's, or the one that suits the real set.
+fn recipe(args: &CompareArgs, real: &str, fake: &Fake) -> Result<Recipe, CliError> {
+    match fake {
+        Fake::Generator { sampler, .. } => Ok(sampler.recipe().clone()),
+        Fake::Noise | Fake::Set(_) => args.pictures.recipe(None, &Known::of(&DataSpec::parse(real)?)?, None),
+    }
+}
+
+/// How the real pictures are brought to the recipe's size: as the generator learned them, where that is known.
+fn preprocess(args: &CompareArgs, real: &str, recipe: &Recipe, fake: &Fake) -> Result<Preprocess, CliError> {
+    if let Fake::Generator { checkpoint, .. } = fake
+        && let Some(settings) = checkpoint.meta.state.get("settings")
+        && let Ok(settings) = serde_json::from_value::<Settings>(settings.clone())
+        && settings.data == real
+    {
+        return Ok(unmirrored(settings.preprocess));
+    }
+    of_recipe(args, real, recipe)
+}
+
+fn of_recipe(args: &CompareArgs, spec: &str, recipe: &Recipe) -> Result<Preprocess, CliError> {
+    Ok(unmirrored(args.pictures.preprocess(recipe, &Known::of(&DataSpec::parse(spec)?)?)?))
+}
+
+fn extractor(args: &CompareArgs, real: &str, train: &Arc<Dataset>, device: &Device) -> Result<Extractor, CliError> {
+    Ok(match args.features.as_str() {
+        "network" => Extractor::Network(Box::new(of_set(real, Arc::clone(train), device, args.json)?)),
+        "pixels" => Extractor::Pixels(train.shape()),
+        other => match other.strip_prefix("d:") {
+            Some(path) => {
+                let checkpoint = open_checkpoint(Path::new(path), output::warning)?.checkpoint;
+                Extractor::Discriminator(Box::new(Discriminator::new(&checkpoint, device)?))
+            }
+            None => Extractor::Network(Box::new(FeatureNetwork::load(Path::new(other), device)?)),
+        },
+    })
+}
+
+fn conditions(told: Option<Told>) -> &'static str {
+    match told {
+        None => "",
+        Some(Told::AsReal) => ", conditions in the real set's proportions",
+        Some(Told::Uniform) => ", each class equally often",
+    }
+}
+
+fn print(subject: &Subject<'_>, report: &Report) {
+    let [real, fake] = subject.counts;
+    output::line(format!("Real: {real} pictures of {}", subject.real));
+    output::line(format!("Generated: {fake} pictures of {}{}", subject.fake, conditions(subject.told)));
+    output::line(format!("Features: {}\n", subject.extractor.id()));
+    let mut rows = vec![["metric", "value", "95 % interval", "real pictures", "better"].map(String::from).to_vec()];
+    rows.extend(report.figures.iter().map(|figure| row(figure, &subject.extractor.id())));
+    output::line(render::table(&rows));
+}
+
+fn row(figure: &Figure, features: &str) -> Vec<String> {
+    let interval = figure.interval.map_or("-".into(), |[low, high]| format!("{} to {}", number(low), number(high)));
+    let better = match figure.better {
+        Better::Lower => "lower",
+        Better::Higher => "higher",
+        Better::Expected => "as real",
+    };
+    let expected = figure.expected.map_or("-".into(), number);
+    vec![format!("{} ({features})", figure.name), number(figure.value), interval, expected, better.into()]
+}
+
+/// With as many digits as mean something.
+fn number(value: f64) -> String {
+    if value.abs() >= 100.0 { format!("{value:.1}") } else { format!("{value:.4}") }
+}
+
+fn print_json(subject: &Subject<'_>, args: &CompareArgs, report: &Report) {
+    let of = |figure: &Figure| {
+        let Figure { name, value, interval, deviation, expected, .. } = figure;
+        json!({ "name": name, "value": value, "interval": interval, "deviation": deviation, "real": expected })
+    };
+    let figures: serde_json::Map<String, Value> =
+        report.figures.iter().map(|figure| (figure.key.to_owned(), of(figure))).collect();
+    let [real, fake] = subject.counts;
+    let told = subject.told.map(|told| if told == Told::AsReal { "real" } else { "uniform" });
+    output::json(&json!({
+        "features": subject.extractor.id(), "real": subject.real, "fake": subject.fake, "count_real": real, "count_fake": fake,
+        "classes": told, "seed": args.seed, "neighbours": args.neighbours, "metrics": figures,
+    }));
+}

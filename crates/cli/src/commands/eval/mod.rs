@@ -1,0 +1,57 @@
+//! `dcgan eval`: metrics.
+
+mod compare;
+mod fake;
+mod features;
+
+use super::device::DeviceArgs;
+use super::pictures::PictureArgs;
+use crate::error::CliError;
+use clap::{Subcommand, ValueEnum};
+use data::Split;
+
+/// Flags of `eval`.
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    compare: compare::CompareArgs,
+}
+
+/// What else there is to do.
+#[derive(Subcommand)]
+enum Command {
+    /// Train the network whose features the metrics compare, on a labelled set.
+    TrainFeatures(Box<features::Args>),
+}
+
+/// Measures, or trains what measures.
+///
+/// # Errors
+/// One line.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    match &args.command {
+        Some(Command::TrainFeatures(args)) => features::run(args),
+        None => compare::run(&args.compare),
+    }
+}
+
+/// Which part of a set.
+#[derive(Clone, Copy, ValueEnum)]
+enum SplitChoice {
+    /// What networks learn from.
+    Train,
+    /// What is held out.
+    Test,
+}
+
+impl From<SplitChoice> for Split {
+    fn from(choice: SplitChoice) -> Self {
+        match choice {
+            SplitChoice::Train => Self::Train,
+            SplitChoice::Test => Self::Test,
+        }
+    }
+}

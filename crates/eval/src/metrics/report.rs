@@ -1,0 +1,235 @@
+//! All metrics of two sets at once.
+
+use super::frechet::{Frechet, Statistics};
+use super::kid::{self, Subsets};
+use super::rows::{Rows, comparable};
+use super::spread::{Spread, interval_of_frechet, interval_of_mean};
+use super::{inception, manifold};
+use crate::{EvalError, Progress};
+use data::permutation;
+use tensor::Device;
+
+/// Parts of the inception score, as its authors had them.
+const SPLITS: usize = 10;
+/// Features wider than this are resampled seldom: the time goes with the third power.
+const WIDE: usize = 256;
+const SELDOM: usize = 20;
+
+/// A family of figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// The Fréchet distance.
+    Fid,
+    /// The kernel distance.
+    Kid,
+    /// Improved precision and recall.
+    Pr,
+    /// Density and coverage.
+    Dc,
+    /// The inception score.
+    Is,
+    /// The memorisation score.
+    Nn,
+}
+
+/// What is measured, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which figures.
+    pub metrics: Vec<Metric>,
+    /// Neighbours of precision, recall, density and coverage.
+    pub neighbours: usize,
+    /// Subsets of the kernel distance.
+    pub subsets: Subsets,
+    /// Resamples for intervals; 0 for none.
+    pub bootstrap: usize,
+    /// Of subsets and resamples.
+    pub seed: u64,
+}
+
+/// The features of a set, and the probabilities of classes where the network tells them.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// `[N, features]`.
+    pub features: Rows,
+    /// `[N, classes]`.
+    pub classes: Option<Rows>,
+}
+
+/// One number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// A short name for programs, such as `frechet`.
+    pub key: &'static str,
+    /// What it is called.
+    pub name: &'static str,
+    /// Itself.
+    pub value: f64,
+    /// The 95 % interval, where there is one.
+    pub interval: Option<[f64; 2]>,
+    /// The standard deviation over subsets or splits, where it is the mean over some.
+    pub deviation: Option<f64>,
+    /// The same of the real pictures, where that says what to expect.
+    pub expected: Option<f64>,
+    /// What is better.
+    pub better: Better,
+}
+
+/// Which way a figure gets better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// The lower.
+    Lower,
+    /// The higher.
+    Higher,
+    /// The nearer to what is expected.
+    Expected,
+}
+
+/// Figures, and what to know of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// In a fixed order.
+    pub figures: Vec<Figure>,
+    /// One line each.
+    pub warnings: Vec<String>,
+}
+
+impl Report {
+    /// The figure with this key, where it was asked for.
+    #[must_use]
+    pub fn figure(&self, key: &str) -> Option<&Figure> {
+        self.figures.iter().find(|figure| figure.key == key)
+    }
+
+    fn add(&mut self, key: &'static str, name: &'static str, value: f64, better: Better) -> &mut Figure {
+        let at = self.figures.len();
+        self.figures.push(Figure { key, name, value, interval: None, deviation: None, expected: None, better });
+        &mut self.figures[at]
+    }
+}
+
+/// Compares a generated set with a real one; `training` are all pictures that could have been learned by heart, for [`Metric::Nn`].
+///
+/// # Errors
+/// Features of different widths, too few pictures, no probabilities for [`Metric::Is`], no `training` for [`Metric::Nn`], the device, or
+/// [`EvalError::Stopped`].
+pub fn compare(
+    real: &Measured,
+    fake: &Measured,
+    training: Option<&Rows>,
+    options: &Options,
+    device: &Device,
+    progress: Progress<'_>,
+) -> Result<Report, EvalError> {
+    comparable(&real.features, &fake.features, 2, "a comparison")?;
+    let mut report = Report::default();
+    let wants = |metric| options.metrics.contains(&metric);
+    let sets = [&real.features, &fake.features];
+    if wants(Metric::Fid) {
+        frechet(sets, options, &mut report, progress)?;
+    }
+    if wants(Metric::Kid) {
+        kernel(sets, options, device, &mut report, progress)?;
+    }
+    if wants(Metric::Pr) || wants(Metric::Dc) {
+        neighbourhood(sets, options, device, &mut report, progress)?;
+    }
+    if wants(Metric::Is) {
+        let missing = || {
+            EvalError::Mismatch(
+                "the inception score takes features of a network that was trained on classes: leave is out of --metrics".into(),
+            )
+        };
+        let order = permutation(options.seed, u64::MAX - 4, u32::try_from(fake.features.len()).unwrap_or(u32::MAX));
+        let order: Vec<usize> = order.into_iter().map(|index| index as usize).collect();
+        let mixed =
+            |measured: &Measured, order: &[usize]| measured.classes.as_ref().map(|rows| rows.select(order)).ok_or_else(missing);
+        let found = Spread::of(&inception::scores(&mixed(fake, &order)?, SPLITS)?);
+        let figure = report.add("inception_score", "Inception score", found.mean, Better::Higher);
+        figure.deviation = Some(found.deviation);
+        figure.interval = (options.bootstrap > 0).then(|| found.interval(1.0 / (SPLITS as f64).sqrt()));
+        let own: Vec<usize> = (0..real.features.len()).collect();
+        let expected = inception::scores(&mixed(real, &own)?, 1)?;
+        figure.expected = expected.first().copied();
+    }
+    if wants(Metric::Nn) {
+        let training =
+            training.ok_or_else(|| EvalError::Mismatch("the memorisation score takes the training pictures".into()))?;
+        let found = manifold::memorised(training, &fake.features, device, progress)?;
+        let figure = report.add("memorised", "Memorised", manifold::share(&found.copied), Better::Expected);
+        figure.interval = interval_of_mean(&flags(&found.copied), options.bootstrap, options.seed);
+        figure.expected = Some(manifold::share(&found.expected));
+    }
+    Ok(report)
+}
+
+fn flags(flags: &[bool]) -> Vec<f64> {
+    flags.iter().map(|&flag| f64::from(u8::from(flag))).collect()
+}
+
+fn frechet(sets: [&Rows; 2], options: &Options, report: &mut Report, progress: Progress<'_>) -> Result<(), EvalError> {
+    let [real, fake] = sets;
+    let (of_real, of_fake) = (Statistics::of(real)?, Statistics::of(fake)?);
+    for (whose, statistics, rows) in [("real", &of_real, real), ("generated", &of_fake, fake)] {
+        if statistics.is_singular() {
+            report.warnings.push(format!(
+                "{} {whose} pictures for features of {} numbers: their covariance has no full rank, and the Fréchet distance says more of \
+                 the number of pictures than of the pictures",
+                rows.len(),
+                rows.width()
+            ));
+        }
+    }
+    let value = Frechet::to(of_real).distance(&of_fake)?;
+    let replicates = if real.width() > WIDE { options.bootstrap.min(SELDOM) } else { options.bootstrap };
+    report.add("frechet", "Fréchet distance", value, Better::Lower).interval =
+        interval_of_frechet(value, sets, replicates, options.seed, progress)?;
+    Ok(())
+}
+
+fn kernel(
+    [real, fake]: [&Rows; 2],
+    options: &Options,
+    device: &Device,
+    report: &mut Report,
+    progress: Progress<'_>,
+) -> Result<(), EvalError> {
+    let found = Spread::of(&kid::distances(real, fake, options.subsets, options.seed, device, progress)?);
+    let size = options.subsets.size.min(real.len()).min(fake.len());
+    if size < options.subsets.size {
+        report.warnings.push(format!(
+            "the kernel distance is over subsets of {size} pictures, not {}: there are no more",
+            options.subsets.size
+        ));
+    }
+    let figure = report.add("kernel", "Kernel distance", found.mean, Better::Lower);
+    figure.deviation = Some(found.deviation);
+    // A subset of n spreads as 1/√n (the kernel's statistic is asymptotically normal), and all pictures were seen.
+    let shrunk = (size as f64 / real.len().min(fake.len()) as f64).sqrt();
+    figure.interval = (options.bootstrap > 0).then(|| found.interval(shrunk));
+    Ok(())
+}
+
+fn neighbourhood(
+    [real, fake]: [&Rows; 2],
+    options: &Options,
+    device: &Device,
+    report: &mut Report,
+    progress: Progress<'_>,
+) -> Result<(), EvalError> {
+    let found = manifold::manifold(real, fake, options.neighbours, device, progress)?;
+    let mut add = |key, name, values: &[f64]| {
+        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+        report.add(key, name, mean, Better::Higher).interval = interval_of_mean(values, options.bootstrap, options.seed);
+    };
+    if options.metrics.contains(&Metric::Pr) {
+        add("precision", "Precision", &flags(&found.precise));
+        add("recall", "Recall", &flags(&found.recalled));
+    }
+    if options.metrics.contains(&Metric::Dc) {
+        add("density", "Density", &found.density);
+        add("coverage", "Coverage", &flags(&found.covered));
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! What numbers stand for a picture.
+
+use super::{Answers, BATCH, FeatureNetwork, file};
+use crate::EvalError;
+use crate::metrics::Rows;
+use nn::recipe::Conditioned;
+use nn::{Mode, Network, Recipe, StateDict};
+use tensor::rng::Philox;
+use tensor::{Device, Tensor};
+use train::artefacts::Checkpoint;
+
+/// Where features come from.
+pub enum Extractor {
+    /// A network trained on labels.
+    Network(Box<FeatureNetwork>),
+    /// A discriminator's last hidden activations.
+    Discriminator(Box<Discriminator>),
+    /// The pictures themselves, `[H, W, C]`.
+    Pixels([usize; 3]),
+}
+
+/// The discriminator of a checkpoint: the activations of its last hidden layer, averaged over all positions.
+pub struct Discriminator {
+    recipe: Recipe,
+    network: Network,
+    layer: String,
+    id: String,
+    device: Device,
+}
+
+impl Discriminator {
+    /// That of a checkpoint, on `device`.
+    ///
+    /// # Errors
+    /// A checkpoint without a discriminator, or with one that needs a condition, or has no hidden layer, or batch norm without statistics.
+    pub fn new(checkpoint: &Checkpoint, device: &Device) -> Result<Self, EvalError> {
+        let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
+        let wrong = |what: &str| {
+            Err(EvalError::Mismatch(format!("{what}: use features of a network (dcgan eval train-features) or pixels")))
+        };
+        let own =
+            checkpoint.tensors.iter().filter_map(|(key, array)| Some((key.strip_prefix("d.")?.to_owned(), array.clone().into())));
+        let state: StateDict = own.collect();
+        if state.is_empty() {
+            return wrong("the checkpoint holds no discriminator");
+        }
+        if recipe.condition.as_ref().is_some_and(|c| !matches!(c.discriminator, Conditioned::None | Conditioned::Auxiliary)) {
+            return wrong("the checkpoint's discriminator judges pictures under a condition");
+        }
+        let counts =
+            || checkpoint.tensors.iter().filter(|(key, _)| key.starts_with("d.") && key.ends_with("num_batches_tracked"));
+        if counts().next().is_some() && counts().all(|(_, array)| array.as_i64().is_none_or(|n| n.iter().all(|&n| n == 0))) {
+            return wrong("the checkpoint's discriminator has batch norm without running statistics");
+        }
+        let Some(layer) = recipe.feature_layers().into_iter().next() else {
+            return wrong("the checkpoint's discriminator has no hidden activations");
+        };
+        let (_, network) = recipe.build(&mut Philox::new(0, 0))?;
+        network.load_state_dict(&state)?;
+        network.to_device(device);
+        let id = format!("{}-discriminator {}", checkpoint.meta.recipe_name, file::hash(&network));
+        Ok(Self { id, recipe, network, layer, device: device.clone() })
+    }
+
+    fn features(&self, images: &Tensor) -> Tensor {
+        let images = self.recipe.image.range.enter(&images.to_device(&self.device));
+        let (_, mut found) = tensor::per_image(|| self.network.features(&images, Mode::SAMPLE, &[&self.layer]));
+        match found.pop() {
+            Some(found) if found.shape().rank() == 4 => found.mean(&[1, 2], false),
+            Some(found) => found,
+            None => images,
+        }
+    }
+}
+
+impl Extractor {
+    /// What to print beside every figure: the network's name and the hash of its weights.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match self {
+            Self::Network(network) => network.id(),
+            Self::Discriminator(own) => own.id.clone(),
+            Self::Pixels([h, w, c]) => format!("pixels {h}x{w}x{c}"),
+        }
+    }
+
+    /// `[H, W, C]` of the pictures it takes.
+    #[must_use]
+    pub fn image(&self) -> [usize; 3] {
+        match self {
+            Self::Network(network) => network.image(),
+            Self::Discriminator(own) => [own.recipe.image.size[0], own.recipe.image.size[1], own.recipe.image.channels],
+            Self::Pixels(shape) => *shape,
+        }
+    }
+
+    /// Where it computes.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        match self {
+            Self::Network(network) => network.device(),
+            Self::Discriminator(own) => &own.device,
+            Self::Pixels(_) => &Device::Cpu,
+        }
+    }
+
+    /// Features of pictures `[N, H, W, C]` in [−1, 1], and the probabilities of classes where the network was trained on classes.
+    ///
+    /// # Errors
+    /// Pictures of another size, or the device.
+    pub fn measure(&self, images: &Tensor) -> Result<(Rows, Option<Rows>), EvalError> {
+        let shape = images.shape();
+        if shape.rank() != 4 || shape[1..] != self.image() {
+            return Err(EvalError::Mismatch(format!(
+                "pictures of shape {:?}, and features ({}) that take {:?}: bring the pictures to that size with --image and --channels",
+                shape.get(1..).unwrap_or_default(),
+                self.id(),
+                self.image()
+            )));
+        }
+        match self {
+            Self::Network(network) => {
+                let Answers { features, scores } = network.answer(images)?;
+                let classes = network.tells_classes().then(|| rows(&scores));
+                Ok((rows(&features), classes))
+            }
+            Self::Discriminator(own) => {
+                let mut values = Vec::new();
+                for start in (0..shape[0]).step_by(BATCH) {
+                    values.extend(own.features(&images.narrow(0, start, BATCH.min(shape[0] - start))).to_vec());
+                    own.device.check()?;
+                }
+                Ok((Rows::new((values.len() / shape[0].max(1)).max(1), values), None))
+            }
+            Self::Pixels(_) => Ok((Rows::new(self.image().iter().product(), images.to_vec()), None)),
+        }
+    }
+}
+
+fn rows(tensor: &Tensor) -> Rows {
+    Rows::new(tensor.shape()[1], tensor.to_vec())
+}

@@ -1,0 +1,72 @@
+//! What a feature network is made of.
+
+use nn::layers::{BatchNorm, Conv2d, Dropout, Linear, Window};
+use nn::{Activation, Layer, Network};
+use tensor::Tensor;
+use tensor::rng::Philox;
+
+/// Numbers that stand for a picture.
+pub(super) const FEATURES: usize = 128;
+/// The layer whose activated results they are.
+pub(super) const FEATURE_LAYER: &str = "features.relu";
+
+/// The channels of the first convolution, doubled with each halving up to the most.
+const WIDTH: usize = 32;
+const MOST_CHANNELS: usize = 128;
+/// Pictures are halved until no side is longer.
+const LAST_SIDE: usize = 4;
+/// Of the features, while the last layer learns.
+const DROPPED: f32 = 0.3;
+
+/// A network for pictures `[H, W, C]`: halving convolutions (4×4, stride 2) with batch norm and ReLU, a 3×3 one after the second halving, then
+/// [`FEATURES`] units and a linear head of `outputs` logits. Weights are drawn from N(0, 2 / fan-in) (He et al. 2015, equation 10), the head's
+/// from a tenth of that deviation.
+pub(super) fn build(image: [usize; 3], outputs: usize, rng: &mut Philox) -> Network {
+    let [mut height, mut width, mut channels] = image;
+    let mut layers = Vec::new();
+    let mut wide = WIDTH;
+    let mut halvings = 0;
+    while height.max(width) > LAST_SIDE && height.min(width) >= 2 {
+        halvings += 1;
+        let halve = Window { kernel: [4; 2], stride: [2; 2], pad: [[1; 2]; 2] };
+        convolution(&mut layers, &format!("half{halvings}"), halve, [channels, wide], rng);
+        (height, width, channels) = (height / 2, width / 2, wide);
+        if halvings == 2 {
+            let same = Window { kernel: [3; 2], stride: [1; 2], pad: [[1; 2]; 2] };
+            convolution(&mut layers, "same", same, [channels; 2], rng);
+        }
+        wide = (wide * 2).min(MOST_CHANNELS);
+    }
+    let units = height * width * channels;
+    let flat = Linear::from_image([height, width, channels], FEATURES);
+    flat.weight().set(he(flat.weight().value(), units, 1.0, rng));
+    let head = Linear::new(FEATURES, outputs, true);
+    head.weight().set(he(head.weight().value(), FEATURES, 0.1, rng));
+    layers.extend([
+        ("flat".into(), Layer::Reshape(vec![units])),
+        ("features.linear".into(), Layer::Linear(flat)),
+        ("features.norm".into(), norm(FEATURES)),
+        (FEATURE_LAYER.into(), Layer::Activation(Activation::Relu)),
+        ("dropout".into(), Layer::Dropout(Dropout::new(DROPPED))),
+        ("head".into(), Layer::Linear(head)),
+    ]);
+    Network::new(layers)
+}
+
+fn convolution(layers: &mut Vec<(String, Layer)>, name: &str, window: Window, [inputs, outputs]: [usize; 2], rng: &mut Philox) {
+    let conv = Conv2d::new(inputs, outputs, window, false);
+    conv.weight().set(he(conv.weight().value(), window.kernel[0] * window.kernel[1] * inputs, 1.0, rng));
+    layers.extend([
+        (format!("{name}.conv"), Layer::Conv2d(conv)),
+        (format!("{name}.norm"), norm(outputs)),
+        (format!("{name}.relu"), Layer::Activation(Activation::Relu)),
+    ]);
+}
+
+fn norm(features: usize) -> Layer {
+    Layer::BatchNorm(BatchNorm::new(features, 1e-5, 0.1))
+}
+
+fn he(like: Tensor, fan_in: usize, gain: f64, rng: &mut Philox) -> Tensor {
+    rng.normal(*like.shape(), 0.0, (gain * (2.0 / fan_in as f64).sqrt()) as f32)
+}

@@ -1,0 +1,152 @@
+//! What a feature network learns to tell: the classes of a set, or its attributes.
+
+use crate::EvalError;
+use data::{AttributeKind, Dataset};
+use nn::loss::ClassTargets;
+use serde::{Deserialize, Serialize};
+use tensor::Tensor;
+
+/// The most classes. A column of more words than [`MOST_WORDS`] (names, for one) is nothing that a picture shows.
+const MOST_CLASSES: usize = 4096;
+const MOST_WORDS: usize = 32;
+
+/// Outputs that answer one question: the classes, or one column of the attributes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// `class`, or the column's name.
+    pub name: String,
+    /// The answers that exclude each other; none where the answer is yes or no, which is one output.
+    pub answers: Vec<String>,
+    /// The column among the set's attributes; none for classes.
+    pub column: Option<usize>,
+}
+
+impl Question {
+    /// How many outputs it has.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.answers.len().max(1)
+    }
+}
+
+/// All questions, and how the outputs answer them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Targets {
+    /// One-hot classes by softmax, or attributes by a sigmoid each.
+    pub kind: ClassTargets,
+    /// In the order of the outputs.
+    pub questions: Vec<Question>,
+}
+
+impl Targets {
+    /// The classes of a set.
+    ///
+    /// # Errors
+    /// A set without labels, of one class, or of more than 4096.
+    pub fn classes(dataset: &Dataset) -> Result<Self, EvalError> {
+        let answers = dataset.class_names().to_vec();
+        let name = dataset.name();
+        match answers.len() {
+            0 => Err(EvalError::Mismatch(format!(
+                "{name:?} has no labels to learn features from: use features of a checkpoint (d:CHECKPOINT) or pixels, or a network trained \
+                 on another set"
+            ))),
+            1 => Err(EvalError::Mismatch(format!("{name:?} has a single class: a network learns nothing from it"))),
+            n if n > MOST_CLASSES => Err(EvalError::Mismatch(format!("{name:?} has {n} classes, over {MOST_CLASSES}"))),
+            _ => {
+                Ok(Self { kind: ClassTargets::OneHot, questions: vec![Question { name: "class".into(), answers, column: None }] })
+            }
+        }
+    }
+
+    /// The attributes of a set that are yes or no, or one of at most 32 words.
+    ///
+    /// # Errors
+    /// A set without such attributes.
+    pub fn attributes(dataset: &Dataset) -> Result<Self, EvalError> {
+        let questions = dataset.attribute_columns().iter().enumerate().filter_map(|(column, attribute)| {
+            let answers = match &attribute.kind {
+                AttributeKind::Binary => Vec::new(),
+                AttributeKind::Category(words) if (2..=MOST_WORDS).contains(&words.len()) => words.clone(),
+                AttributeKind::Category(_) | AttributeKind::Number => return None,
+            };
+            Some(Question { name: attribute.name.clone(), answers, column: Some(column) })
+        });
+        let questions: Vec<Question> = questions.collect();
+        if questions.is_empty() {
+            return Err(EvalError::Mismatch(format!(
+                "{:?} has no attributes that are yes or no, or one of 2 to {MOST_WORDS} words: leave --attributes out to learn its classes",
+                dataset.name()
+            )));
+        }
+        Ok(Self { kind: ClassTargets::Attributes, questions })
+    }
+
+    /// How many outputs there are.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.questions.iter().map(Question::outputs).sum()
+    }
+
+    /// What each output is called: a class, a yes-or-no column, or `column=word`.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let of = |question: &Question| match (&question.answers[..], question.column) {
+            ([], _) => vec![question.name.clone()],
+            (answers, None) => answers.to_vec(),
+            (answers, Some(_)) => answers.iter().map(|answer| format!("{}={answer}", question.name)).collect(),
+        };
+        self.questions.iter().flat_map(of).collect()
+    }
+
+    /// The targets of these pictures, `[N, outputs]` of 0 and 1.
+    pub(super) fn rows(&self, dataset: &Dataset, indices: &[usize]) -> Tensor {
+        let mut rows = vec![0.0; indices.len() * self.outputs()];
+        let mut at = 0;
+        for &index in indices {
+            let attributes = dataset.attributes(index);
+            for question in &self.questions {
+                let value = answer(question, dataset, index, &attributes);
+                let places = rows.get_mut(at..at + question.outputs()).unwrap_or_default();
+                match (question.answers.is_empty(), places.get_mut(if question.answers.is_empty() { 0 } else { value })) {
+                    (true, Some(place)) => *place = value as f32,
+                    (false, Some(place)) => *place = 1.0,
+                    (_, None) => {}
+                }
+                at += question.outputs();
+            }
+        }
+        Tensor::from_slice(&rows, [indices.len(), self.outputs()])
+    }
+
+    /// How many of these pictures each question is answered right for, by logits `[N, outputs]`.
+    pub(super) fn right(&self, dataset: &Dataset, indices: &[usize], logits: &Tensor) -> Vec<usize> {
+        let values = logits.to_vec();
+        let mut right = vec![0; self.questions.len()];
+        for (row, &index) in values.chunks_exact(self.outputs()).zip(indices) {
+            let attributes = dataset.attributes(index);
+            let mut rest = row;
+            for (question, right) in self.questions.iter().zip(&mut right) {
+                let (own, later) = rest.split_at(question.outputs());
+                let said = if question.answers.is_empty() { usize::from(own.iter().all(|&v| v > 0.0)) } else { largest(own) };
+                *right += usize::from(said == answer(question, dataset, index, &attributes));
+                rest = later;
+            }
+        }
+        right
+    }
+}
+
+/// The right answer: 0 or 1, or a word's or class's number.
+fn answer(question: &Question, dataset: &Dataset, index: usize, attributes: &[f32]) -> usize {
+    match question.column {
+        None => dataset.label(index).map_or(usize::MAX, |label| label as usize),
+        Some(column) => attributes.get(column).map_or(0, |&value| value as usize),
+    }
+}
+
+fn largest(values: &[f32]) -> usize {
+    values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(at, _)| at)
+}
