@@ -98,6 +98,20 @@ def softplus(x):
     return F.softplus(x, threshold=600)
 
 
+class GuidedLeakyRelu(torch.autograd.Function):
+    """Guided backpropagation: back goes only what is positive, only where the input was."""
+
+    @staticmethod
+    def forward(ctx, x, slope):
+        ctx.save_for_backward(x)
+        return F.leaky_relu(x, slope)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return torch.relu(gradient) * (x > 0), None
+
+
 def unary():
     plain = lambda rng, shape: normal(rng, shape, 1.5)
     no_zero = lambda rng, shape: away_from(normal(rng, shape, 1.5), [0])
@@ -110,6 +124,7 @@ def unary():
         ("sigmoid", {}, plain, torch.sigmoid),
         ("relu", {}, no_zero, torch.relu),
         ("leaky_relu", {"slope": 0.2}, no_zero, lambda x: F.leaky_relu(x, 0.2)),
+        ("guided_leaky_relu", {"slope": 0.2}, no_zero, lambda x: GuidedLeakyRelu.apply(x, 0.2)),
         ("softplus", {}, plain, softplus),
         ("abs", {}, no_zero, torch.abs),
         ("square", {}, plain, torch.square),

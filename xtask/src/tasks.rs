@@ -33,7 +33,7 @@ fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error::Er
 /// # Errors
 /// When one cannot be started or fails.
 pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
-    let scripts = ["ops", "networks", "layers", "losses", "recipes", "trajectory", "objectives", "metrics"];
+    let scripts = ["ops", "networks", "layers", "losses", "recipes", "trajectory", "objectives", "metrics", "inside", "svm"];
     scripts.iter().try_for_each(|script| call(&options.python, &[&format!("xtask/golden/{script}.py")]))
 }
 

@@ -11,7 +11,7 @@ use train::artefacts::ArtefactError;
 pub enum EvalError {
     /// A checkpoint, its networks, or drawing with them.
     #[error(transparent)]
-    Train(#[from] TrainError),
+    Train(Box<TrainError>),
     /// Files that are read or written.
     #[error(transparent)]
     Artefact(#[from] ArtefactError),
@@ -33,4 +33,10 @@ pub enum EvalError {
     /// The user stopped it.
     #[error("stopped")]
     Stopped,
+}
+
+impl From<TrainError> for EvalError {
+    fn from(error: TrainError) -> Self {
+        Self::Train(Box::new(error))
+    }
 }

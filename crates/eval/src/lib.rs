@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod inside;
 pub mod latent;
 pub mod memory;
 pub mod metrics;

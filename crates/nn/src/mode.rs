@@ -44,6 +44,9 @@ pub struct Pass<'a> {
     pub condition: Option<&'a Tensor>,
     /// Randomness of dropout and noise layers; without it they do nothing, as in sampling.
     pub noise: Option<&'a Noise>,
+    /// Whether gradients go back through rectifiers by the rule of guided backpropagation
+    /// ([`Tensor::guided_leaky_relu`]): for pictures of what a feature sees, not for training.
+    pub guided: bool,
     /// How fast running statistics follow, in place of each layer's own momentum.
     pub(crate) momentum: Option<f32>,
     /// How many rows at the head of the batch are the network's reference.
@@ -52,7 +55,7 @@ pub struct Pass<'a> {
 
 impl From<Mode> for Pass<'_> {
     fn from(mode: Mode) -> Self {
-        Self { mode, condition: None, noise: None, momentum: None, reference: 0 }
+        Self { mode, condition: None, noise: None, guided: false, momentum: None, reference: 0 }
     }
 }
 
@@ -70,6 +73,11 @@ impl<'a> Pass<'a> {
     /// This pass with randomness, or without.
     pub fn with_noise(self, noise: impl Into<Option<&'a Noise>>) -> Self {
         Self { noise: noise.into(), ..self }
+    }
+
+    /// This pass with guided backpropagation.
+    pub fn with_guidance(self) -> Self {
+        Self { guided: true, ..self }
     }
 
     /// Whether the running numbers of layers move with this pass: those of a training step, not those of a recalibration.

@@ -141,6 +141,31 @@ impl Network {
         })
     }
 
+    /// [`forward`](Self::forward), in which `edit` is given what the layer of this name puts out, as [`features`](Self::features) tells
+    /// it, and says what the network goes on with: a tensor of the same shape.
+    ///
+    /// # Panics
+    /// As [`features`](Self::features).
+    #[track_caller]
+    pub fn edited<'a>(&self, x: &Tensor, pass: impl Into<Pass<'a>>, name: &str, edit: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+        self.with_reference(x, pass.into(), |x, pass| {
+            let head = pass.reference;
+            let own = |all: &Tensor| if head == 0 { all.clone() } else { all.narrow(0, head, all.shape()[0] - head) };
+            let (mut x, mut edit) = (x.clone(), Some(edit));
+            for (at, layer, activation) in Self::steps(&self.layers, &[name]) {
+                x = layer.forward(&x, pass, activation);
+                if at == name
+                    && let Some(edit) = edit.take()
+                {
+                    let edited = edit(&own(&x));
+                    x = if head == 0 { edited } else { concat(&[&x.narrow(0, 0, head), &edited], 0) };
+                }
+            }
+            assert!(edit.is_none(), "edited: no layer is called \"{name}\"");
+            own(&x)
+        })
+    }
+
     /// The layers with the activation that each is fused with, under the name of the last of the two. What the layers called
     /// `apart` put out is not activated.
     fn steps<'l>(layers: &'l [(String, Layer)], apart: &[&str]) -> Vec<(&'l str, &'l Layer, Activation)> {

@@ -27,6 +27,13 @@ pub enum BatchNormMode {
     Recalibrated,
 }
 
+impl BatchNormMode {
+    /// What a pass through a generator that was readied for it takes.
+    pub fn mode(self) -> Mode {
+        if self == Self::Batch { Mode::BATCH } else { Mode::SAMPLE }
+    }
+}
+
 /// A generator ready to draw.
 pub struct Sampler {
     recipe: Recipe,
@@ -74,7 +81,7 @@ impl Sampler {
     /// A recipe this program does not know, or weights that are not its generator's.
     pub fn new(checkpoint: &Checkpoint, mode: Option<BatchNormMode>, device: &Device) -> Result<Self, TrainError> {
         let (recipe, mut generator, normalised) = generator(checkpoint, mode, device)?;
-        let mode = if normalised == BatchNormMode::Batch { Mode::BATCH } else { Mode::SAMPLE };
+        let mode = normalised.mode();
         if mode == Mode::SAMPLE {
             generator = generator.folded();
         }
@@ -195,8 +202,11 @@ pub fn told(recipe: &Recipe) -> Option<&Condition> {
     recipe.condition.as_ref().filter(|c| c.generator != Conditioned::None)
 }
 
-/// The generator that [`Sampler::new`] draws with, and how.
-pub(crate) fn generator(
+/// The generator that [`Sampler::new`] draws with, before anything is folded, and how.
+///
+/// # Errors
+/// A recipe this program does not know, or weights that are not its generator's.
+pub fn generator(
     checkpoint: &Checkpoint,
     mode: Option<BatchNormMode>,
     device: &Device,

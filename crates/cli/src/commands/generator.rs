@@ -41,7 +41,7 @@ pub struct GeneratorArgs {
     /// A checkpoint, or a run directory, which means its newest good checkpoint.
     #[arg(long, value_name = "PATH|RUNDIR", required_unless_present = "model")]
     checkpoint: Option<PathBuf>,
-    /// A small generator that comes with this program: fashion (garments, by --class).
+    /// A small generator that comes with this program: fashion (garments, by --class) or emoji (people).
     #[arg(long, value_name = "NAME", value_parser = MODELS.map(|model| model.name), conflicts_with = "checkpoint")]
     model: Option<String>,
     /// What batch norm uses: running statistics unless the weights have none.

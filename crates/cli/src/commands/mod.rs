@@ -8,6 +8,7 @@ mod export;
 mod generator;
 mod import;
 mod info;
+mod inside;
 mod latent;
 mod memory;
 mod pictures;
@@ -71,6 +72,12 @@ pub enum Command {
     Dedup(memory::dedup::Args),
     /// Show generated pictures beside those of the training set that are nearest to them.
     Neighbours(memory::neighbours::Args),
+    /// Draw the filters that touch pixels.
+    Filters(inside::filters::Args),
+    /// Show what features of a discriminator answer to, by guided backpropagation.
+    Guided(Box<inside::guided::Args>),
+    /// Make a generator forget an object by dropping feature maps.
+    Forget(inside::forget::Args),
     /// Play with GANs in the plane: seconds a run, and all of it to see.
     #[command(subcommand)]
     Toy(toy::Command),
@@ -103,6 +110,9 @@ impl Command {
             Self::Classify(args) => represent::classify::run(args)?,
             Self::Dedup(args) => memory::dedup::run(args)?,
             Self::Neighbours(args) => memory::neighbours::run(args)?,
+            Self::Filters(args) => inside::filters::run(args)?,
+            Self::Guided(args) => inside::guided::run(args)?,
+            Self::Forget(args) => inside::forget::run(args)?,
             Self::Toy(command) => toy::run(command)?,
         }
         Ok(ExitCode::SUCCESS)

@@ -103,6 +103,10 @@ impl Layer {
     /// The layer applied to `x`, then `activation`.
     #[track_caller]
     pub(crate) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
+        // The fused kernels know only derivatives.
+        if pass.guided && activation != Activation::None {
+            return activation.guided(&self.forward(x, pass, Activation::None));
+        }
         let out = match self {
             Self::Linear(l) => return l.forward(x, pass, activation),
             Self::Conv2d(l) => return l.forward(x, pass, activation),
@@ -111,6 +115,7 @@ impl Layer {
             Self::InstanceNorm(l) => return l.forward(x, pass, activation),
             Self::LayerNorm(l) => return l.forward(x, pass, activation),
             Self::VirtualBatchNorm(l) => return l.forward(x, pass, activation),
+            Self::Activation(own) if pass.guided => own.guided(x),
             Self::Activation(own) => own.apply(x),
             Self::Maxout(l) => l.forward(x),
             Self::Reshape(axes) => {

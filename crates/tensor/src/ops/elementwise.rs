@@ -84,6 +84,9 @@ unary! {
     relu() = Unary::Relu, save y, |y, g| g.gate(y, 0.0);
     /// x for x > 0, else slope · x (Maas et al. 2013).
     leaky_relu(slope) = Unary::LeakyRelu(slope), save x, |x, g| g.gate(x, slope);
+    /// [`leaky_relu`](Self::leaky_relu) whose backward pass is not its derivative but that of guided backpropagation (Springenberg et al. 2015;
+    /// for the leaky form Radford et al. 2016, section 6.2): a gradient passes where it is positive and x was, and nowhere else.
+    guided_leaky_relu(slope) = Unary::LeakyRelu(slope), save x, |x, g| g.relu().gate(x, 0.0);
     /// x within [low, high], else the bound; derivative 0 outside.
     clamp(low, high) = Unary::Clamp(low, high), save x, |x, g| g.mul(&map(x, Unary::Inside(low, high)));
     /// factor · x.

@@ -35,6 +35,15 @@ impl Activation {
             Activation::Sigmoid => x.sigmoid(),
         }
     }
+
+    /// The function applied to `x`, rectifiers with the backward pass of [guided backpropagation](Tensor::guided_leaky_relu).
+    pub fn guided(self, x: &Tensor) -> Tensor {
+        match self {
+            Activation::Relu => x.guided_leaky_relu(0.0),
+            Activation::LeakyRelu(slope) => x.guided_leaky_relu(slope),
+            Activation::None | Activation::Tanh | Activation::Sigmoid => self.apply(x),
+        }
+    }
 }
 
 /// The result of [`Tensor::batch_norm`].

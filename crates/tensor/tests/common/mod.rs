@@ -53,6 +53,7 @@ pub fn run(op: &str, attrs: &Value, x: &[Tensor]) -> Tensor {
         "sigmoid" => x[0].sigmoid(),
         "relu" => x[0].relu(),
         "leaky_relu" => x[0].leaky_relu(number("slope")),
+        "guided_leaky_relu" => x[0].guided_leaky_relu(number("slope")),
         "softplus" => x[0].softplus(),
         "abs" => x[0].abs(),
         "square" => x[0].square(),

@@ -59,7 +59,7 @@ impl Judge {
     /// The generator, or the device.
     pub fn measure(&self, checkpoint: &Checkpoint) -> Result<Measurement, TrainError> {
         self.try_measure(checkpoint).map_err(|error| match error {
-            EvalError::Train(error) => error,
+            EvalError::Train(error) => *error,
             other => TrainError::Mismatch(format!("cannot measure the generator: {other}")),
         })
     }

@@ -1,0 +1,101 @@
+//! `dcgan filters`, `guided` and `forget` on tiny trained networks.
+
+mod common;
+
+use common::Place;
+use std::fs;
+
+fn trained() -> Place {
+    let place = Place::new();
+    // Wide enough that some weights of a regression have either sign.
+    let networks = ["--data", "pictures", "--image", "16", "--width", "8", "--batch", "8"];
+    place.ok(&[&["train"], &networks[..], &["--steps", "3", "--out", "run"]].concat());
+    place
+}
+
+fn size(place: &Place, name: &str) -> (u32, u32) {
+    let picture = image::open(place.path(name)).unwrap();
+    (picture.width(), picture.height())
+}
+
+#[test]
+fn filters_of_both_networks_are_drawn() {
+    let place = trained();
+    let command = ["filters", "--checkpoint", "run", "--grid", "d.png"];
+    let text = place.ok(&command).out;
+    assert!(text.contains("Layer main.0: 8 filters of 4x4x3") && text.contains("wrote d.png"), "{text}");
+    // Eight filters of 4×4, 16 times as large, and the gaps.
+    assert_eq!(size(&place, "d.png"), (8 * 66 + 2, 66 + 2));
+    let more = ["--network", "generator", "--columns", "2", "--each", "--json", "--grid", "g.png"];
+    let told = place.ok(&[&["filters", "--checkpoint", "run"], &more[..]].concat()).event("filters");
+    assert_eq!(told["shape"], serde_json::json!([8, 4, 4, 3]));
+    assert_eq!(told["norms"].as_array().unwrap().len(), 8);
+    assert_eq!(size(&place, "g.png"), (2 * 66 + 2, 4 * 66 + 2));
+    place.refused(1, &command, &["d.png", "--force"]);
+    place.ok(&[&command[..], &["--force"]].concat());
+    place.refused(1, &["filters", "--model", "fashion", "--grid", "x.png"], &["holds no discriminator"]);
+    place.ok(&["filters", "--model", "fashion", "--network", "generator", "--grid", "fashion.png"]);
+    place.refused(2, &["filters", "--grid", "x.png"], &["--checkpoint"]);
+}
+
+#[test]
+fn guided_gradients_are_drawn_and_told() {
+    let place = trained();
+    let command = ["guided", "--checkpoint", "run", "--data", "pictures", "--maps", "2", "--top", "3", "--device", "cpu"];
+    let text = place.ok(&[&command[..], &["--grid", "guided.png"]].concat()).out;
+    for part in ["40 pictures of pictures", "selectivity", "wrote guided.png"] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    let (width, height) = size(&place, "guided.png");
+    assert!(width > height, "7 columns, 4 rows");
+    let told = |args: &[&str]| {
+        let all = [&command[..], &["--json", "--force", "--grid", "guided.png"], args].concat();
+        place.ok(&all).json()
+    };
+    let objects = told(&[]);
+    assert_eq!(objects.len(), 6, "a layer, two features of two networks, a picture");
+    let drawn = fs::read(place.path("guided.png")).unwrap();
+    let top = objects[1]["top"].as_array().unwrap();
+    assert!(top.len() == 3 && top[0]["response"].as_f64() >= top[2]["response"].as_f64(), "{top:?}");
+    assert_eq!(objects, told(&[]));
+    assert_eq!(drawn, fs::read(place.path("guided.png")).unwrap());
+    // Another seed is another network beside the same trained one.
+    let other = told(&["--seed", "1"]);
+    assert_eq!(objects[1..3], other[1..3]);
+    assert_ne!(objects[3..5], other[3..5]);
+    let grid = ["--grid", "x.png"];
+    place.refused(1, &[&command[..4], &["pictures", "--maps", "99"], &grid].concat(), &["99 features", "main."]);
+    place.refused(2, &[&command[..], &["--image", "32"], &grid].concat(), &["16x16x3"]);
+    place.refused(1, &["guided", "--checkpoint", "run", "--data", "gone", "--grid", "x.png"], &["gone"]);
+}
+
+#[test]
+fn maps_are_forgotten_and_told() {
+    let place = trained();
+    let boxes: String = (0..20).map(|i| format!("{i},0,0,8,8\n")).collect();
+    fs::write(place.path("boxes.csv"), format!("sample,x0,y0,x1,y1\n{boxes}")).unwrap();
+    let command = ["forget", "--checkpoint", "run", "--count", "24", "--boxes", "boxes.csv", "--device", "cpu"];
+    let grid = ["--grid", "forgotten.png", "--columns", "5", "--blocks", "2"];
+    let text = place.ok(&[&command[..], &grid].concat()).out;
+    for part in ["20 boxes", "these maps", "random maps", "wrote forgotten.png"] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    // 16×16, four times as large: five columns, six rows.
+    assert_eq!(size(&place, "forgotten.png"), (5 * 66 + 2, 6 * 66 + 2));
+    let told = |args: &[&str]| place.ok(&[&command[..], &grid, &["--force", "--json"], args].concat()).event("forgotten");
+    let first = told(&[]);
+    assert_eq!(first, told(&[]));
+    let dropped = first["dropped"].as_array().unwrap().len() as u64;
+    assert!(dropped > 0 && dropped < first["maps"].as_u64().unwrap(), "{first}");
+    assert_eq!(first["rates"], serde_json::Value::Null);
+    let layer = first["layer"].as_str().unwrap();
+    assert_eq!(first, told(&["--layer", layer]));
+    place.refused(1, &[&command[..], &grid, &["--force", "--layer", "main.99"]].concat(), &["main.99", layer]);
+    fs::write(place.path("boxes.csv"), "0,0,0,8,8\n1,0,0,99,8\n").unwrap();
+    place.refused(1, &[&command[..], &grid, &["--force"]].concat(), &["boxes.csv", "line 2", "16x16"]);
+    fs::write(place.path("boxes.csv"), "0,0,0,16,16\n").unwrap();
+    place.refused(1, &[&command[..], &grid, &["--force"]].concat(), &["fill their pictures"]);
+    place.refused(2, &[&command[..], &["--class", "3", "--grid", "x.png"]].concat(), &["without a condition"]);
+    let fashion = ["forget", "--model", "fashion", "--boxes", "boxes.csv", "--grid", "x.png"];
+    place.refused(1, &fashion, &["--class"]);
+}
