@@ -96,7 +96,8 @@ fn pictures_are_drawn_again_from_what_they_say() {
         }
     }
     let text = place.ok(&["info", "grid1.png"]).out;
-    for part in ["drawn by", "dcgan sample --checkpoint run --count 3", "seed 0, 0 to 2, truncated to ±0.5", "running", "crc32c:"] {
+    for part in ["drawn by", "dcgan sample --checkpoint run --count 3", "seed 0, 0 to 2, truncated to ±0.5", "running", "crc32c:"]
+    {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     let [origin] = &place.ok(&["info", "grid0.png", "--json"]).json()[..] else { panic!("not one object") };
@@ -156,8 +157,19 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
     assert!(off <= 1 && cell(3, 0) == centre && cell(0, 0) != c, "{off}");
 
     let seen = arithmetic(&[
-        "--a", "light=1,warm=1", "--b", "light=0,warm=1", "--c", "light=0,warm=0", "--expect", "light=1,warm=0", "--exemplars", "2", "--draws",
-        "20", "--json",
+        "--a",
+        "light=1,warm=1",
+        "--b",
+        "light=0,warm=1",
+        "--c",
+        "light=0,warm=0",
+        "--expect",
+        "light=1,warm=0",
+        "--exemplars",
+        "2",
+        "--draws",
+        "20",
+        "--json",
     ]);
     let [told] = &place.ok(&seen).json()[..] else { panic!("not one object") };
     assert_eq!(told["a"]["exemplars"].as_array().unwrap().len(), 2);
@@ -172,7 +184,11 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
     place.refused(2, &arithmetic(&["--a", "hat=1", "--b", "1", "--c", "2"]), &["--a", "hat", "light, contrast, warm, green"]);
     place.refused(2, &arithmetic(&["--a", "1", "--b", "1", "--c", "2", "--expect", "hat"]), &["--expect", "hat"]);
     place.refused(2, &arithmetic(&["--a", "seed:x", "--b", "1", "--c", "2"]), &["seed:5"]);
-    place.refused(1, &arithmetic(&["--a", "light=1", "--b", "1", "--c", "2", "--exemplars", "60"]), &["of 60 candidates", "--candidates"]);
+    place.refused(
+        1,
+        &arithmetic(&["--a", "light=1", "--b", "1", "--c", "2", "--exemplars", "60"]),
+        &["of 60 candidates", "--candidates"],
+    );
 }
 
 #[test]
@@ -212,7 +228,8 @@ fn the_latent_of_a_drawn_picture_is_found() {
     let place = trained();
     place.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn"]);
     let invert = |args: &[&'static str]| {
-        [&["invert", "drawn/00000.png", "--checkpoint", "run", "--starts", "3", "--prior", "0", "--json", "--force"], args].concat()
+        [&["invert", "drawn/00000.png", "--checkpoint", "run", "--starts", "3", "--prior", "0", "--json", "--force"], args]
+            .concat()
     };
     let error = |args: &[&'static str]| place.ok(&invert(args)).json()[0]["error"].as_f64().unwrap();
     let (first, last) = (error(&["--steps", "1"]), error(&["--steps", "200", "--latent", "z.safetensors", "--grid", "pair.png"]));
@@ -244,7 +261,17 @@ fn the_class_that_comes_nearest_is_kept() {
     assert!(text.contains("cat") && text.contains("owl") && text.contains("kept"), "{text}");
     let found = read_state_dict(&place.path("z.safetensors")).unwrap();
     assert_eq!(found["condition"].shape, [1, 3]);
-    place.ok(&["sample", "--checkpoint", "run", "--latents", "z.safetensors", "--condition", "z.safetensors", "--grid", "one.png"]);
+    place.ok(&[
+        "sample",
+        "--checkpoint",
+        "run",
+        "--latents",
+        "z.safetensors",
+        "--condition",
+        "z.safetensors",
+        "--grid",
+        "one.png",
+    ]);
 }
 
 #[test]

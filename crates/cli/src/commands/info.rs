@@ -46,7 +46,9 @@ fn picture(args: &Args) -> Result<(), CliError> {
     let drawing = &origin.drawing;
     let from = drawing.latents.iter().map(|block| match block {
         Block::Seed { seed, truncation, rows } => {
-            let spans = rows.iter().map(|[first, count]| if *count == 1 { first.to_string() } else { format!("{first} to {}", first + count - 1) });
+            let spans = rows
+                .iter()
+                .map(|[first, count]| if *count == 1 { first.to_string() } else { format!("{first} to {}", first + count - 1) });
             let within = truncation.map_or_else(String::new, |psi| format!(", truncated to ±{psi}"));
             format!("seed {seed}, {}{within}", spans.collect::<Vec<_>>().join(", "))
         }
@@ -60,7 +62,13 @@ fn picture(args: &Args) -> Result<(), CliError> {
         ("size", format!("{}x{}", image.width(), image.height())),
         ("drawn by", origin.command.clone()),
         ("program", format!("dcgan {}, {}", origin.version, origin.computed_with)),
-        ("networks", format!("recipe {recipe}, step {step}, {identity}{}", model.as_ref().map_or_else(String::new, |m| format!(", --model {m}")))),
+        (
+            "networks",
+            format!(
+                "recipe {recipe}, step {step}, {identity}{}",
+                model.as_ref().map_or_else(String::new, |m| format!(", --model {m}"))
+            ),
+        ),
         ("batch norm", format!("{:?}", origin.batch_norm).to_lowercase()),
         ("latents", from.collect::<Vec<_>>().join("; ")),
         ("conditions", conditions),

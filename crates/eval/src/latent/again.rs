@@ -24,10 +24,17 @@ pub struct Again {
 ///
 /// # Errors
 /// An origin that does not fit the networks, or a picture of another size than it says.
-pub fn again(origin: &Origin, old: &DynamicImage, sampler: &Sampler, batch: usize, progress: Progress<'_>) -> Result<Again, EvalError> {
+pub fn again(
+    origin: &Origin,
+    old: &DynamicImage,
+    sampler: &Sampler,
+    batch: usize,
+    progress: Progress<'_>,
+) -> Result<Again, EvalError> {
     let drawing = &origin.drawing;
     let shape = sampler.shape();
-    let given: Vec<usize> = drawing.cells.iter().filter_map(|cell| if let Cell::Given(i) = cell { Some(*i) } else { None }).collect();
+    let given: Vec<usize> =
+        drawing.cells.iter().filter_map(|cell| if let Cell::Given(i) = cell { Some(*i) } else { None }).collect();
     let mut pictures = vec![Vec::new(); given.iter().max().map_or(0, |last| last.saturating_add(1).min(drawing.cells.len()))];
     for (place, cell) in drawing.cells.iter().enumerate() {
         if let Cell::Given(i) = cell
@@ -88,7 +95,9 @@ mod tests {
     #[test]
     fn a_place_cut_out_of_a_grid_is_what_was_put_there() {
         let values: Vec<f32> = (0..5 * 2 * 3 * 3).map(|i| f32::from(i as u8) / 127.5 - 1.0).collect();
-        for options in [GridOptions { columns: 2, padding: 1, scale: 3, background: 255 }, GridOptions { columns: 9, ..GridOptions::SINGLE }] {
+        for options in
+            [GridOptions { columns: 2, padding: 1, scale: 3, background: 255 }, GridOptions { columns: 9, ..GridOptions::SINGLE }]
+        {
             let image = grid::grid(&values, [5, 2, 3, 3], options).unwrap();
             for place in 0..5 {
                 let cut = cut(&image, options, 5, place, [2, 3, 3]).unwrap();

@@ -7,20 +7,24 @@
 /// When lengths and shape differ.
 #[track_caller]
 pub fn poisson(known: &[f32], generated: &[f32], missing: &[bool], [h, w, c]: [usize; 3]) -> Vec<f32> {
-    assert!(known.len() == h * w * c && generated.len() == known.len() && missing.len() == h * w, "poisson: lengths and shape differ");
+    assert!(
+        known.len() == h * w * c && generated.len() == known.len() && missing.len() == h * w,
+        "poisson: lengths and shape differ"
+    );
     let hole: Vec<usize> = (0..h * w).filter(|&p| missing[p]).collect();
     let neighbours = |p: usize| {
         let (y, x) = (p / w, p % w);
-        [(y > 0).then(|| p - w), (y + 1 < h).then(|| p + w), (x > 0).then(|| p - 1), (x + 1 < w).then(|| p + 1)].into_iter().flatten()
+        [(y > 0).then(|| p - w), (y + 1 < h).then(|| p + w), (x > 0).then(|| p - 1), (x + 1 < w).then(|| p + 1)]
+            .into_iter()
+            .flatten()
     };
     // The relaxation that is best for a square of this side (Young 1954).
     let relaxation = 2.0 / (1.0 + (std::f64::consts::PI / (h.max(w) + 1) as f64).sin());
     let mut out = known.to_vec();
     for channel in 0..c {
         let at = |p: usize| p * c + channel;
-        let mut shift: Vec<f64> = (0..h * w)
-            .map(|p| if missing[p] { 0.0 } else { f64::from(known[at(p)]) - f64::from(generated[at(p)]) })
-            .collect();
+        let mut shift: Vec<f64> =
+            (0..h * w).map(|p| if missing[p] { 0.0 } else { f64::from(known[at(p)]) - f64::from(generated[at(p)]) }).collect();
         for _ in 0..20 * (h + w) {
             let mut most = 0.0f64;
             for &p in &hole {

@@ -29,7 +29,8 @@ impl Scores {
     pub fn one_of_many(self) -> Self {
         let margins = self.rows().flat_map(|row| {
             (0..row.len()).map(move |k| {
-                let other = row.iter().enumerate().filter(|(i, _)| *i != k).map(|(_, value)| *value).fold(f32::NEG_INFINITY, f32::max);
+                let other =
+                    row.iter().enumerate().filter(|(i, _)| *i != k).map(|(_, value)| *value).fold(f32::NEG_INFINITY, f32::max);
                 row[k] - other
             })
         });
@@ -104,7 +105,8 @@ impl Pick {
         if !text.contains("seed:") {
             return if text.is_empty() { Err("say which: 3,17,42".into()) } else { Ok(Self::Described(text.to_owned())) };
         }
-        let seed = |part: &str| part.strip_prefix("seed:").and_then(|n| n.parse::<u64>().ok()).filter(|n| i64::try_from(*n).is_ok());
+        let seed =
+            |part: &str| part.strip_prefix("seed:").and_then(|n| n.parse::<u64>().ok()).filter(|n| i64::try_from(*n).is_ok());
         let seeds: Option<Vec<u64>> = parts().map(seed).collect();
         seeds.map(Self::Seeds).ok_or_else(|| "seeds are given as in seed:5,seed:9".into())
     }

@@ -25,9 +25,10 @@ impl Critic {
     /// # Errors
     /// Weights that are not its recipe's; a discriminator that compares pictures with each other, which says nothing of one alone.
     pub fn new(checkpoint: &Checkpoint, sampler: &Sampler) -> Result<Option<Self>, EvalError> {
-        let own = checkpoint.tensors.iter().filter_map(|(name, array)| {
-            Some((name.strip_prefix("d.")?.to_owned(), StateValue::from(array.clone())))
-        });
+        let own = checkpoint
+            .tensors
+            .iter()
+            .filter_map(|(name, array)| Some((name.strip_prefix("d.")?.to_owned(), StateValue::from(array.clone()))));
         let state: StateDict = own.collect();
         if state.is_empty() {
             return Ok(None);

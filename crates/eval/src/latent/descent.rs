@@ -61,7 +61,9 @@ impl Descent {
             }
             let mut gradients = total.sum_all().backward();
             let gradient = leaf.key().and_then(|key| gradients.remove(key));
-            let Some(grad) = gradient else { return Err(EvalError::Mismatch("the pictures do not depend on the latents".into())) };
+            let Some(grad) = gradient else {
+                return Err(EvalError::Mismatch("the pictures do not depend on the latents".into()));
+            };
             guard.check(&grad, 1.0);
             drop((leaf, total));
             let lr = self.lr * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / self.steps as f64).cos());

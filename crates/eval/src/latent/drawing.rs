@@ -156,7 +156,8 @@ impl Block {
             Self::Values { count, base64 } => {
                 let bytes = BASE64_STANDARD.decode(base64).map_err(|e| nonsense(format!("latents that are no base64: {e}")))?;
                 let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-                if count.checked_mul(width) != Some(values.len()) || bytes.len() % 4 != 0 || values.iter().any(|v| !v.is_finite()) {
+                if count.checked_mul(width) != Some(values.len()) || bytes.len() % 4 != 0 || values.iter().any(|v| !v.is_finite())
+                {
                     return Err(nonsense(format!("{} numbers as {count} latents of {width}", values.len())));
                 }
                 Ok(Tensor::from_slice(&values, [*count, width]))
@@ -239,7 +240,12 @@ impl Drawing {
     ///
     /// # Errors
     /// A place for a picture that there is not.
-    pub fn lay_out(&self, images: &[f32], [h, w, c]: [usize; 3], given: &[Vec<f32>]) -> Result<(Vec<f32>, [usize; 4]), EvalError> {
+    pub fn lay_out(
+        &self,
+        images: &[f32],
+        [h, w, c]: [usize; 3],
+        given: &[Vec<f32>],
+    ) -> Result<(Vec<f32>, [usize; 4]), EvalError> {
         let len = h * w * c;
         let count = images.len() / len.max(1);
         if self.cells.is_empty() {
@@ -345,7 +351,11 @@ mod tests {
         let cells = vec![Cell::Drawn(1), Cell::Sum(vec![(0, 1.0), (1, 2.0)]), Cell::Empty, Cell::Given(0)];
         let drawing = Drawing {
             cells,
-            ..Drawing::plain(vec![Block::of_rows(0, None, &[0, 1])], None, GridOptions { background: 255, ..GridOptions::default() })
+            ..Drawing::plain(
+                vec![Block::of_rows(0, None, &[0, 1])],
+                None,
+                GridOptions { background: 255, ..GridOptions::default() },
+            )
         };
         let (values, shape) = drawing.lay_out(&[0.25, 0.5, -0.25, 0.75], [1, 2, 1], &[vec![0.1, 0.2]]).unwrap();
         assert_eq!((values, shape), (vec![-0.25, 0.75, -0.25, 1.0, 1.0, 1.0, 0.1, 0.2], [4, 1, 2, 1]));

@@ -98,7 +98,9 @@ impl Origin {
             )));
         };
         let origin = serde_json::from_str(&text).map_err(|error| {
-            EvalError::Mismatch(format!("what {path:?} says of its origin cannot be understood ({error}): is it of a newer version?"))
+            EvalError::Mismatch(format!(
+                "what {path:?} says of its origin cannot be understood ({error}): is it of a newer version?"
+            ))
         })?;
         Ok((image, origin))
     }

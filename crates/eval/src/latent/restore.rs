@@ -157,7 +157,8 @@ pub fn restore(
     let found = options.descent.run(sampler, conditions, loss, progress)?;
     let images = sampler.draw_under(&found.latents, found.told.as_ref(), found.losses.len(), |_| ())?;
     let drawn = |i: usize| images.narrow(0, i, 1).to_vec();
-    let start = |i: usize| Ok(Start { candidate: i / options.descent.starts, error: known_error(damage, &drawn(i), known, [h, w, c])? });
+    let start =
+        |i: usize| Ok(Start { candidate: i / options.descent.starts, error: known_error(damage, &drawn(i), known, [h, w, c])? });
     let generated = drawn(found.best);
     let restored = match damage {
         Damage::Missing(mask) => poisson(known, &generated, mask, [h, w, c]),
@@ -246,7 +247,10 @@ mod tests {
     fn enlarging_keeps_each_channel_s_level() {
         let small = [0.5, -0.5].repeat(4);
         let large = enlarged(&small, [6, 6, 2], 3);
-        assert!(large.len() == 72 && large.chunks(2).all(|p| (p[0] - 0.5).abs() < 1e-5 && (p[1] + 0.5).abs() < 1e-5), "{large:?}");
+        assert!(
+            large.len() == 72 && large.chunks(2).all(|p| (p[0] - 0.5).abs() < 1e-5 && (p[1] + 0.5).abs() < 1e-5),
+            "{large:?}"
+        );
     }
 
     #[test]

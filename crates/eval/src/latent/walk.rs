@@ -72,7 +72,8 @@ impl Smoothness {
         assert!(count > 0 && images.len().is_multiple_of(count), "Smoothness: {} values for {count} pictures", images.len());
         let picture = |i: usize| &images[i % count * (images.len() / count)..][..images.len() / count];
         let changes: Vec<f64> = (0..count).map(|i| rms(picture(i), picture(i + 1))).collect();
-        let (top, largest) = changes.iter().enumerate().fold((0, 0.0), |(at, most), (i, &d)| if d > most { (i, d) } else { (at, most) });
+        let (top, largest) =
+            changes.iter().enumerate().fold((0, 0.0), |(at, most), (i, &d)| if d > most { (i, d) } else { (at, most) });
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         let pairs = (0..walk.points).flat_map(|i| (0..i).map(move |j| (i, j)));
         let apart: Vec<f64> = pairs.map(|(i, j)| rms(picture(i * walk.steps), picture(j * walk.steps))).collect();

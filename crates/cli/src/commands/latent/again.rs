@@ -41,14 +41,22 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let model = origin.networks.model.as_deref().filter(|_| args.checkpoint.is_none());
     if args.checkpoint.is_none() && model.is_none() {
         let Networks { recipe, step, identity, .. } = &origin.networks;
-        return Err(CliError::Usage(format!("--checkpoint: say where the one is that drew it: recipe {recipe}, step {step}, {identity}")));
+        return Err(CliError::Usage(format!(
+            "--checkpoint: say where the one is that drew it: recipe {recipe}, step {step}, {identity}"
+        )));
     }
     let (found, _) = checkpoint(args.checkpoint.as_deref(), model)?;
     let own = Networks::of(&found, model);
     if own.identity != origin.networks.identity && !args.force_checkpoint {
         return Err(CliError::Failed(format!(
             "{:?} was drawn by another checkpoint: recipe {}, step {}, {}; this one is {}, step {}, {} (--force-checkpoint draws with it all the same)",
-            args.image, origin.networks.recipe, origin.networks.step, origin.networks.identity, own.recipe, own.step, own.identity
+            args.image,
+            origin.networks.recipe,
+            origin.networks.step,
+            origin.networks.identity,
+            own.recipe,
+            own.step,
+            own.identity
         )));
     }
     let sampler = Sampler::new(&found, Some(origin.batch_norm), &args.device.open()?)?;
@@ -72,7 +80,10 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     } else {
         output::line(format!("drawn by: {}", origin.command));
         if drawn.given > 0 {
-            output::line(format!("{} of its pictures were not drawn by the generator: they are copied, not compared", drawn.given));
+            output::line(format!(
+                "{} of its pictures were not drawn by the generator: they are copied, not compared",
+                drawn.given
+            ));
         }
         output::line(if equal {
             "drawn again, all pixels are equal".to_owned()

@@ -99,7 +99,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         }
         None => None,
     };
-    if args.files.json { print_json(&picked, verdict.as_ref()) } else { print(args, &picked, verdict.as_ref(), candidates.len()) }
+    if args.files.json {
+        print_json(&picked, verdict.as_ref())
+    } else {
+        print(args, &picked, verdict.as_ref(), candidates.len())
+    }
     args.files.write_grid(&opened, equation.figure(base, noise), &[])
 }
 
@@ -170,7 +174,8 @@ fn print(args: &Args, picked: &[Picked; 3], verdict: Option<&Verdict>, count: us
 fn print_json(picked: &[Picked; 3], verdict: Option<&Verdict>) {
     let rate = |rate: Rate| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share(), "interval": rate.interval() });
     let concept = |own: &Picked| json!({ "what": own.said, "exemplars": own.names, "such": own.found.as_ref().map(Vec::len) });
-    let hits = |own: &Hits| json!({ "exemplars": own.exemplars, "result": rate(own.centre), "with_neighbours": rate(own.around) });
+    let hits =
+        |own: &Hits| json!({ "exemplars": own.exemplars, "result": rate(own.centre), "with_neighbours": rate(own.around) });
     let verdict = verdict.map_or(Value::Null, |found| {
         json!({
             "chance": rate(found.chance),

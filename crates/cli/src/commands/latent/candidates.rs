@@ -4,9 +4,9 @@ use super::{FileArgs, SeedArgs, options};
 use crate::commands::generator::{Conditions, Opened};
 use crate::error::CliError;
 use clap::value_parser;
-use std::path::PathBuf;
-use eval::network::FeatureNetwork;
 use eval::latent::{Block, Concept, Drawing, Pick, PixelScores, Scores, Told};
+use eval::network::FeatureNetwork;
+use std::path::PathBuf;
 use tensor::Tensor;
 
 /// Flags that say where exemplars are looked for.
@@ -107,7 +107,9 @@ impl<'a> Candidates<'a> {
                 let network = FeatureNetwork::load(file, opened.sampler.device())?;
                 let (own, wanted) = (opened.sampler.shape(), network.image());
                 if own != wanted {
-                    return Err(CliError::Failed(format!("--score {file:?} looks at pictures of {wanted:?}, the generator draws {own:?}")));
+                    return Err(CliError::Failed(format!(
+                        "--score {file:?} looks at pictures of {wanted:?}, the generator draws {own:?}"
+                    )));
                 }
                 Some(Box::new(network))
             }
@@ -163,14 +165,24 @@ impl<'a> Candidates<'a> {
                     return Err(usage(format!("{row}: the candidates are numbered 0 to {}; see --candidates", self.len() - 1)));
                 }
                 let names = rows.iter().map(usize::to_string).collect();
-                Ok(Picked { said: "by number".into(), exemplars: rows.iter().map(|&row| self.candidate(row)).collect(), names, found: None })
+                Ok(Picked {
+                    said: "by number".into(),
+                    exemplars: rows.iter().map(|&row| self.candidate(row)).collect(),
+                    names,
+                    found: None,
+                })
             }
             Pick::Seeds(seeds) => {
                 if self.conditions.rows.len() > 1 {
                     return Err(usage("seed:…: a seed does not say which class: give one --class, or numbers".into()));
                 }
                 let exemplars = seeds.iter().map(|&seed| Candidate { seed, row: 0, told: 0 }).collect();
-                Ok(Picked { said: "by seed".into(), exemplars, names: seeds.iter().map(|seed| format!("seed {seed}")).collect(), found: None })
+                Ok(Picked {
+                    said: "by seed".into(),
+                    exemplars,
+                    names: seeds.iter().map(|seed| format!("seed {seed}")).collect(),
+                    found: None,
+                })
             }
             Pick::Described(text) => {
                 let (model, scores) = self.look(files)?;

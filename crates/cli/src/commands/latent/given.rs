@@ -90,9 +90,15 @@ pub fn print_starts(opened: &Opened, conditions: &Conditions, starts: &[Start], 
     let head = if told { vec!["start", "under", "error", ""] } else { vec!["start", "error", ""] };
     let mut cells = vec![head.into_iter().map(String::from).collect::<Vec<_>>()];
     for (i, start) in starts.iter().enumerate() {
-        let under = told.then(|| conditions.rows.get(start.candidate).map_or_else(String::new, |row| name_of(opened.sampler.recipe(), row)));
+        let under = told
+            .then(|| conditions.rows.get(start.candidate).map_or_else(String::new, |row| name_of(opened.sampler.recipe(), row)));
         let kept = if i == best { "kept" } else { "" };
-        cells.push([Some(i.to_string()), under, Some(format!("{:.2}", start.error)), Some(kept.to_owned())].into_iter().flatten().collect());
+        cells.push(
+            [Some(i.to_string()), under, Some(format!("{:.2}", start.error)), Some(kept.to_owned())]
+                .into_iter()
+                .flatten()
+                .collect(),
+        );
     }
     output::line(table(&cells));
 }

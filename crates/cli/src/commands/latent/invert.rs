@@ -43,9 +43,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let critic = if args.features > 0.0 { Critic::new(&opened.checkpoint, &opened.sampler)? } else { None };
     let asked = InvertOptions { descent: args.descent.descent(), features: args.features };
     let told = conditions.tensor();
-    let found = watched(args.files.json, |progress| {
-        invert(&opened.sampler, critic.as_ref(), &target, told.as_ref(), &asked, progress)
-    })?;
+    let found =
+        watched(args.files.json, |progress| invert(&opened.sampler, critic.as_ref(), &target, told.as_ref(), &asked, progress))?;
     let error = found.starts.get(found.best).map_or(f64::NAN, |start| start.error);
     if args.files.json {
         let starts: Vec<_> =

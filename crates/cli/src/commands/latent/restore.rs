@@ -170,7 +170,8 @@ fn report(args: &Args, opened: &Opened, conditions: &Conditions, given: &Given, 
     if args.files.json {
         let starts: Vec<_> =
             found.starts.iter().map(|start| json!({ "condition": start.candidate, "error": start.error })).collect();
-        let psnr: serde_json::Map<_, _> = rows.iter().map(|(name, values)| ((*name).to_owned(), json!(quality(values)))).collect();
+        let psnr: serde_json::Map<_, _> =
+            rows.iter().map(|(name, values)| ((*name).to_owned(), json!(quality(values)))).collect();
         output::json(&json!({ "best": found.best, "starts": starts, "psnr": psnr }));
         return;
     }
@@ -178,8 +179,15 @@ fn report(args: &Args, opened: &Opened, conditions: &Conditions, given: &Given, 
     output::line("\nerrors: root mean squares over what is known, in grey levels of 255");
     if given.whole.is_some() {
         let mut cells = vec![["", "PSNR in dB"].map(String::from).to_vec()];
-        cells.extend(rows.iter().map(|(name, values)| vec![(*name).to_owned(), quality(values).map_or("-".into(), |db| format!("{db:.2}"))]));
-        let what = if args.task == Task::Inpaint { "the missing pixels beside those of the whole picture" } else { "beside the whole picture" };
+        cells.extend(
+            rows.iter()
+                .map(|(name, values)| vec![(*name).to_owned(), quality(values).map_or("-".into(), |db| format!("{db:.2}"))]),
+        );
+        let what = if args.task == Task::Inpaint {
+            "the missing pixels beside those of the whole picture"
+        } else {
+            "beside the whole picture"
+        };
         output::line(format!("\n{what}:\n{}", table(&cells)));
     }
 }

@@ -77,7 +77,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Some(words) => Some(measure(args, &opened, &mut candidates, [&a, &b], words, &at)?),
         None => None,
     };
-    if args.files.json { print_json([&a, &b], &at, rates.as_deref()) } else { print([&a, &b], &at, words.as_deref(), rates.as_deref()) }
+    if args.files.json {
+        print_json([&a, &b], &at, rates.as_deref())
+    } else {
+        print([&a, &b], &at, words.as_deref(), rates.as_deref())
+    }
     let (turn, base) = turn(&candidates, [&a, &b], args.rows as usize, args.columns as usize);
     args.files.write_grid(&opened, turn.drawing(base.clone(), &at), &[])?;
     let Some(gif) = &args.gif else { return Ok(()) };
@@ -147,7 +151,8 @@ fn print([a, b]: [&Picked; 2], at: &[f32], words: Option<&str>, rates: Option<&[
 
 fn print_json([a, b]: [&Picked; 2], at: &[f32], rates: Option<&[Rate]>) {
     let places = at.iter().enumerate().map(|(i, t)| {
-        let rate = rates.and_then(|rates| rates.get(i)).map(|rate| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share() }));
+        let rate =
+            rates.and_then(|rates| rates.get(i)).map(|rate| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share() }));
         json!({ "place": t, "seen": rate })
     });
     output::json(&json!({

@@ -71,7 +71,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         _ => (0..known).collect(),
     };
     if known > 1 && of.len() != walk.points {
-        return Err(CliError::Usage(format!("--condition holds {known} vectors for {} points: give 1, or --rows {known}", walk.points)));
+        return Err(CliError::Usage(format!(
+            "--condition holds {known} vectors for {} points: give 1, or --rows {known}",
+            walk.points
+        )));
     }
     let told = (known > 0).then(|| Told { rows: conditions.rows.clone(), of: of.clone() });
     let rows: Vec<usize> = (0..walk.points).collect();
@@ -81,7 +84,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let images = args.files.draw(&opened, "walking", &walk.steps(&points, base.clone()))?;
     let found = Smoothness::of(&images, &walk);
     let names: Vec<String> = of.iter().filter_map(|&of| Some(name_of(recipe, conditions.rows.get(of)?))).collect();
-    if args.files.json { print_json(&walk, &found) } else { print(&walk, &found, &names) }
+    if args.files.json {
+        print_json(&walk, &found)
+    } else {
+        print(&walk, &found, &names)
+    }
     args.files.write_grid(&opened, walk.rows(&points, args.columns as usize, base), &[])?;
     args.gif.as_ref().map_or(Ok(()), |gif| animate(args, &opened, gif, &images))
 }
@@ -98,7 +105,9 @@ fn share(found: &Smoothness) -> f64 {
 
 fn print(walk: &Walk, found: &Smoothness, names: &[String]) {
     let mut cells = vec![["leg", "mean change of a step", "largest"].map(String::from).to_vec()];
-    let name = |i: usize| names.get(i % walk.points).map_or_else(|| (i % walk.points).to_string(), |name| format!("{} {name}", i % walk.points));
+    let name = |i: usize| {
+        names.get(i % walk.points).map_or_else(|| (i % walk.points).to_string(), |name| format!("{} {name}", i % walk.points))
+    };
     for (i, [mean, largest]) in found.legs.iter().enumerate() {
         cells.push(vec![format!("{} → {}", name(i), name(i + 1)), format!("{mean:.2}"), format!("{largest:.2}")]);
     }
