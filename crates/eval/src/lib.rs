@@ -4,12 +4,14 @@
 
 #![forbid(unsafe_code)]
 
+mod discriminator;
 mod error;
 pub mod inside;
 pub mod latent;
 pub mod memory;
 pub mod metrics;
 pub mod network;
+pub mod pictures;
 mod progress;
 pub mod represent;
 

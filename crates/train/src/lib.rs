@@ -25,7 +25,7 @@ pub use evaluate::{Evaluate, Measure, Measurement, Scored};
 pub use event::Event;
 pub use exchange::{export, export_generator, import, import_newmu_svhn};
 pub use run::{Outcome, run, run_measured};
-pub use sample::{BatchNormMode, Sampler, generator, latents, told, truncate};
+pub use sample::{BatchNormMode, Sampler, discriminator, generator, latents, told, truncate};
 pub use settings::{Change, Settings};
 pub use step::Given;
 pub use trainer::{Losses, Measured, Trainer};

@@ -215,7 +215,7 @@ pub fn generator(
     let (generator, _) = recipe.build(&mut Philox::new(0, 0))?;
     let averaged = section(checkpoint, "ema.");
     let normalises = generator.layers().iter().any(|(_, layer)| matches!(layer, Layer::BatchNorm(_)));
-    let sound = !normalises || averaged.is_empty() && has_statistics(checkpoint);
+    let sound = !normalises || averaged.is_empty() && has_statistics(checkpoint, "g.");
     generator.load_state_dict(&if averaged.is_empty() { section(checkpoint, "g.") } else { averaged })?;
     generator.to_device(device);
     let default = if sound { BatchNormMode::Running } else { BatchNormMode::Recalibrated };
@@ -229,9 +229,27 @@ pub fn generator(
     Ok((recipe, generator, mode))
 }
 
-/// Whether the generator's running statistics have ever been moved.
-fn has_statistics(checkpoint: &Checkpoint) -> bool {
-    let counts = || checkpoint.tensors.iter().filter(|(name, _)| name.starts_with("g.") && name.ends_with("num_batches_tracked"));
+/// The discriminator of a checkpoint, and whether its batch norm, if it has any, has running statistics that were ever moved; none where the
+/// checkpoint holds a generator alone.
+///
+/// # Errors
+/// A recipe this program does not know, or weights that are not its discriminator's.
+pub fn discriminator(checkpoint: &Checkpoint, device: &Device) -> Result<Option<(Recipe, Network, bool)>, TrainError> {
+    let state = section(checkpoint, "d.");
+    if state.is_empty() {
+        return Ok(None);
+    }
+    let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
+    let (_, discriminator) = recipe.build(&mut Philox::new(0, 0))?;
+    discriminator.load_state_dict(&state)?;
+    discriminator.to_device(device);
+    Ok(Some((recipe, discriminator, has_statistics(checkpoint, "d."))))
+}
+
+/// Whether a network has no running statistics, or some that have ever been moved.
+fn has_statistics(checkpoint: &Checkpoint, prefix: &str) -> bool {
+    let counts =
+        || checkpoint.tensors.iter().filter(|(name, _)| name.starts_with(prefix) && name.ends_with("num_batches_tracked"));
     counts().next().is_none() || counts().any(|(_, array)| array.as_i64().is_some_and(|n| n.iter().any(|&n| n > 0)))
 }
 

@@ -1,10 +1,11 @@
 //! A discriminator whose last convolution's features are looked at.
 
 use super::guided::gradient;
-use super::section;
+use crate::discriminator::{convolutions, recalibrate, trained};
+use crate::pictures::{images, require_shape};
 use crate::{EvalError, Progress};
 use data::{Batch, Cursor, Dataset};
-use nn::{Layer, Mode, Network, Pass, Recipe};
+use nn::{Mode, Network, Pass, Recipe};
 use std::sync::Arc;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
@@ -13,8 +14,6 @@ use train::condition::Conditions;
 
 /// Philox stream of the weights of a discriminator that is not trained.
 const WEIGHTS: u64 = 0x696e_7364;
-/// Statistics of batch norm are the mean over this many batches of this many pictures.
-const CALIBRATION: [usize; 2] = [16, 128];
 
 /// A discriminator, the set whose pictures it looks at, and the activation of its last convolution.
 pub struct Discriminator {
@@ -39,14 +38,7 @@ impl Discriminator {
         device: &Device,
         progress: Progress<'_>,
     ) -> Result<Self, EvalError> {
-        let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
-        let (_, network) = recipe.build(&mut Philox::new(0, 0))?;
-        let state = section(checkpoint, "d.");
-        if state.is_empty() {
-            let text = "the checkpoint holds a generator alone: give one of training, which has a discriminator";
-            return Err(EvalError::Mismatch(text.into()));
-        }
-        network.load_state_dict(&state)?;
+        let (recipe, network, _) = trained(checkpoint, device)?;
         Self::of(recipe, network, dataset, device, progress)
     }
 
@@ -73,13 +65,8 @@ impl Discriminator {
         progress: Progress<'_>,
     ) -> Result<Self, EvalError> {
         let [h, w] = recipe.image.size;
-        let wanted = [h, w, recipe.image.channels];
-        if dataset.shape() != wanted {
-            let text =
-                format!("the pictures of {:?} are {:?}: the discriminator looks at {wanted:?}", dataset.name(), dataset.shape());
-            return Err(EvalError::Mismatch(text));
-        }
-        let Some(layer) = last_convolution(&network) else {
+        require_shape(dataset, [h, w, recipe.image.channels])?;
+        let Some(layer) = convolutions(&network).pop() else {
             return Err(EvalError::Mismatch(format!(
                 "the discriminator of recipe {} has no convolution with an activation behind it",
                 recipe.name
@@ -88,29 +75,10 @@ impl Discriminator {
         let conditions = recipe.condition.as_ref().map(|condition| Conditions::new(condition, dataset, None)).transpose()?;
         network.to_device(device);
         let made = Self { recipe, network, layer, dataset: Arc::clone(dataset), conditions, device: device.clone() };
-        made.recalibrate(progress)?;
+        let input = |part: &[usize]| Ok((made.input(part)?, made.condition(part)));
+        recalibrate(&made.network, dataset, input, progress)?;
+        device.check()?;
         Ok(made)
-    }
-
-    fn recalibrate(&self, progress: Progress<'_>) -> Result<(), EvalError> {
-        if !self.network.layers().iter().any(|(_, layer)| matches!(layer, Layer::BatchNorm(_))) {
-            return Ok(());
-        }
-        let [batches, size] = CALIBRATION;
-        let chosen = spread(self.dataset.len(), batches * size);
-        let count = chosen.len().div_ceil(size);
-        if chosen.len() < 2 {
-            return Err(EvalError::Mismatch(format!("{:?} has a single picture: batch norm needs more", self.dataset.name())));
-        }
-        let mut inputs = Vec::with_capacity(count);
-        for k in 0..count {
-            // Parts of nearly equal length, each with pictures of the whole set.
-            let part: Vec<usize> = chosen.iter().copied().skip(k).step_by(count).collect();
-            inputs.push((self.input(&part)?, self.condition(&part)));
-            progress.tell("normalising", k + 1, count)?;
-        }
-        self.network.recalibrate_under(inputs);
-        Ok(self.device.check()?)
     }
 
     /// The recipe of the networks.
@@ -130,12 +98,7 @@ impl Discriminator {
 
     /// These pictures of the set as the network has them, `[N, H, W, C]`.
     fn input(&self, pictures: &[usize]) -> Result<Tensor, EvalError> {
-        let [h, w, c] = self.dataset.shape();
-        let mut values = vec![0.0; pictures.len() * h * w * c];
-        for (out, &index) in values.chunks_exact_mut(h * w * c).zip(pictures) {
-            self.dataset.write(index, out)?;
-        }
-        let images = Tensor::from_slice(&values, [pictures.len(), h, w, c]).to_device(&self.device);
+        let images = images(&self.dataset, pictures)?.to_device(&self.device);
         Ok(self.recipe.image.range.enter(&images))
     }
 
@@ -174,47 +137,5 @@ impl Discriminator {
         let gradient = gradient(&self.network, &input, condition.as_ref(), &self.layer, units);
         self.device.check()?;
         Ok(gradient.to_device(&Device::Cpu))
-    }
-}
-
-/// The activation behind the last convolution that has one, before anything that is no map.
-fn last_convolution(network: &Network) -> Option<String> {
-    let (mut last, mut open) = (None, false);
-    for (name, layer) in network.layers() {
-        match layer {
-            Layer::Conv2d(_) => open = true,
-            Layer::Activation(_) | Layer::Maxout(_) if open => (last, open) = (Some(name.clone()), false),
-            Layer::Linear(_) | Layer::Reshape(_) | Layer::GlobalPool(_) => open = false,
-            _ => {}
-        }
-    }
-    last
-}
-
-/// At most `count` numbers below `len`, evenly spread.
-pub(super) fn spread(len: usize, count: usize) -> Vec<usize> {
-    let count = count.min(len);
-    (0..count).map(|i| (i as u64 * len as u64 / count as u64) as usize).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_convolution_with_an_activation_is_found() {
-        for (recipe, layer) in
-            [("small", Some("main.4")), ("torch", Some("main.10")), ("newmu-svhn", Some("main.7")), ("gan2014", None)]
-        {
-            let (_, d) = Recipe::preset(recipe).unwrap().build(&mut Philox::new(0, 0)).unwrap();
-            assert_eq!(last_convolution(&d).as_deref(), layer, "{recipe}");
-        }
-    }
-
-    #[test]
-    fn pictures_are_spread_evenly() {
-        assert_eq!(spread(10, 4), [0, 2, 5, 7]);
-        assert_eq!(spread(3, 9), [0, 1, 2]);
-        assert!(spread(0, 9).is_empty());
     }
 }

@@ -1,8 +1,9 @@
 //! What single features of a discriminator answer to: the pictures of a set with the strongest responses, and their guided gradients
 //! (Springenberg et al. 2015; figure 5 of Radford et al. 2016).
 
-use super::discriminator::{Discriminator, spread};
+use super::discriminator::Discriminator;
 use super::sheet::{Sheet, signed};
+use crate::pictures::spread;
 use crate::{EvalError, Progress};
 use data::Dataset;
 use nn::{Mode, Network, Pass};

@@ -2,8 +2,7 @@
 
 use crate::EvalError;
 use nn::recipe::Conditioned;
-use nn::{Layer, Mode, Network, Pass, Recipe, StateDict, StateValue};
-use tensor::rng::Philox;
+use nn::{Layer, Mode, Network, Pass, Recipe};
 use tensor::{Tensor, per_image};
 use train::Sampler;
 use train::artefacts::Checkpoint;
@@ -25,28 +24,17 @@ impl Critic {
     /// # Errors
     /// Weights that are not its recipe's; a discriminator that compares pictures with each other, which says nothing of one alone.
     pub fn new(checkpoint: &Checkpoint, sampler: &Sampler) -> Result<Option<Self>, EvalError> {
-        let own = checkpoint
-            .tensors
-            .iter()
-            .filter_map(|(name, array)| Some((name.strip_prefix("d.")?.to_owned(), StateValue::from(array.clone()))));
-        let state: StateDict = own.collect();
-        if state.is_empty() {
+        let Some((recipe, network, sound)) = train::discriminator(checkpoint, sampler.device())? else {
             return Ok(None);
-        }
-        let recipe = sampler.recipe().clone();
-        let (_, network) = recipe.build(&mut Philox::new(0, 0))?;
+        };
         let compares = |layer: &Layer| matches!(layer, Layer::MinibatchDiscrimination(_) | Layer::MinibatchStdDev(_));
         if network.layers().iter().any(|(_, layer)| compares(layer)) {
             return Err(EvalError::Mismatch(
                 "this discriminator compares the pictures of a batch, and says nothing of one alone: leave its losses out (weight 0)".into(),
             ));
         }
-        network.load_state_dict(&state)?;
-        network.to_device(sampler.device());
         let critic = Self { features: recipe.feature_layers(), recipe, network };
-        let measured = |array: &StateValue| matches!(array, StateValue::I64 { data, .. } if data.iter().any(|&n| n > 0));
-        let mut counts = state.iter().filter(|(name, _)| name.ends_with("num_batches_tracked")).peekable();
-        if counts.peek().is_some() && !counts.any(|(_, count)| measured(count)) {
+        if !sound {
             critic.calibrate(sampler)?;
         }
         Ok(Some(critic))

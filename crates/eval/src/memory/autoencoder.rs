@@ -1,7 +1,7 @@
 //! The autoencoder whose hidden layer is the hash (Radford et al. 2016, section 4.1).
 
 use super::codes::Code;
-use crate::represent::images;
+use crate::pictures::images;
 use crate::{EvalError, Progress};
 use data::{Cursor, Dataset, order};
 use nn::layers::{Dropout, GaussianNoise, Linear};

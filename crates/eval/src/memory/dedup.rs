@@ -2,7 +2,7 @@
 
 use super::autoencoder::{Autoencoder, Training};
 use super::codes::{Code, groups};
-use crate::represent::images;
+use crate::pictures::images;
 use crate::{EvalError, Progress};
 use data::Dataset;
 use std::collections::HashSet;

@@ -1,6 +1,7 @@
 //! The pictures of a set that are nearest to others.
 
-use crate::represent::{Representation, images};
+use crate::pictures::images;
+use crate::represent::Representation;
 use crate::{EvalError, Progress};
 use data::Dataset;
 use rayon::prelude::*;

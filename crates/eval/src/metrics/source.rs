@@ -1,7 +1,8 @@
 //! Where the pictures come from that are measured.
 
 use super::rows::Rows;
-use crate::network::{Extractor, pictures};
+use crate::network::Extractor;
+use crate::pictures::images;
 use crate::{EvalError, Progress};
 use data::{Batch, Cursor, Dataset, permutation};
 use std::sync::Arc;
@@ -110,7 +111,7 @@ impl<'a> Source<'a> {
     /// Pictures that cannot be decoded, or the generator.
     pub fn part(&self, start: usize, count: usize) -> Result<Tensor, EvalError> {
         match self {
-            Self::Set { dataset, indices } => pictures(dataset, indices.get(start..start + count).unwrap_or_default()),
+            Self::Set { dataset, indices } => images(dataset, indices.get(start..start + count).unwrap_or_default()),
             Self::Generated { sampler, latents, conditions } => {
                 let conditions = conditions.as_ref().map(|rows| rows.narrow(0, start, count));
                 Ok(sampler.draw_under(&latents.narrow(0, start, count), conditions.as_ref(), count.max(1), |_| ())?)

@@ -4,8 +4,7 @@ use super::{Answers, BATCH, FeatureNetwork, file};
 use crate::EvalError;
 use crate::metrics::Rows;
 use nn::recipe::Conditioned;
-use nn::{Mode, Network, Recipe, StateDict};
-use tensor::rng::Philox;
+use nn::{Mode, Network, Recipe};
 use tensor::{Device, Tensor};
 use train::artefacts::Checkpoint;
 
@@ -34,30 +33,21 @@ impl Discriminator {
     /// # Errors
     /// A checkpoint without a discriminator, or with one that needs a condition, or has no hidden layer, or batch norm without statistics.
     pub fn new(checkpoint: &Checkpoint, device: &Device) -> Result<Self, EvalError> {
-        let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
         let wrong = |what: &str| {
             Err(EvalError::Mismatch(format!("{what}: use features of a network (dcgan eval train-features) or pixels")))
         };
-        let own =
-            checkpoint.tensors.iter().filter_map(|(key, array)| Some((key.strip_prefix("d.")?.to_owned(), array.clone().into())));
-        let state: StateDict = own.collect();
-        if state.is_empty() {
+        let Some((recipe, network, sound)) = train::discriminator(checkpoint, device)? else {
             return wrong("the checkpoint holds no discriminator");
-        }
+        };
         if recipe.condition.as_ref().is_some_and(|c| !matches!(c.discriminator, Conditioned::None | Conditioned::Auxiliary)) {
             return wrong("the checkpoint's discriminator judges pictures under a condition");
         }
-        let counts =
-            || checkpoint.tensors.iter().filter(|(key, _)| key.starts_with("d.") && key.ends_with("num_batches_tracked"));
-        if counts().next().is_some() && counts().all(|(_, array)| array.as_i64().is_none_or(|n| n.iter().all(|&n| n == 0))) {
+        if !sound {
             return wrong("the checkpoint's discriminator has batch norm without running statistics");
         }
         let Some(layer) = recipe.feature_layers().into_iter().next() else {
             return wrong("the checkpoint's discriminator has no hidden activations");
         };
-        let (_, network) = recipe.build(&mut Philox::new(0, 0))?;
-        network.load_state_dict(&state)?;
-        network.to_device(device);
         let id = format!("{}-discriminator {}", checkpoint.meta.recipe_name, file::hash(&network));
         Ok(Self { id, recipe, network, layer, device: device.clone() })
     }

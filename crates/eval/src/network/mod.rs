@@ -4,12 +4,10 @@
 mod extractor;
 mod file;
 mod layers;
-mod pictures;
 mod targets;
 mod training;
 
 pub use extractor::{Discriminator, Extractor};
-pub use pictures::pictures;
 pub use targets::{Question, Targets};
 pub use training::{Options, Splits};
 

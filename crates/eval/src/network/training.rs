@@ -1,7 +1,8 @@
 //! How a feature network learns.
 
 use super::targets::Targets;
-use super::{BATCH, Description, FeatureNetwork, layers, pictures};
+use super::{BATCH, Description, FeatureNetwork, layers};
+use crate::pictures::images;
 use crate::{EvalError, Progress};
 use data::{Dataset, permutation};
 use nn::loss::auxiliary_classifier;
@@ -124,7 +125,7 @@ pub(super) fn train(
             let step = epoch * per_epoch + at;
             progress.tell("training the feature network", step, total)?;
             let indices: Vec<usize> = places.iter().filter_map(|&place| kept.get(place).copied()).collect();
-            let images = pictures(&splits.train, &indices)?.to_device(device);
+            let images = images(&splits.train, &indices)?.to_device(device);
             let wanted = targets.rows(&splits.train, &indices).to_device(device);
             let logits = network.forward(&images, Pass::from(Mode::TRAIN).with_noise(&noise));
             let gradients = auxiliary_classifier(&logits, &wanted, targets.kind).backward();
@@ -175,7 +176,7 @@ fn right(
     let mut right = vec![0; targets.questions.len()];
     for (at, part) in indices.chunks(BATCH).enumerate() {
         progress.tell("testing the feature network", at * BATCH, indices.len())?;
-        let images = pictures(test, part)?.to_device(device);
+        let images = images(test, part)?.to_device(device);
         let logits: Tensor = network.forward(&images, Mode::SAMPLE);
         let found = targets.right(test, part, &logits);
         right.iter_mut().zip(found).for_each(|(sum, found)| *sum += found);

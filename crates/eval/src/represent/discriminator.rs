@@ -1,18 +1,17 @@
 //! The features of a discriminator.
 
 use super::Representation;
-use super::pictures::{images, require_shape, spread};
+use crate::discriminator::{convolutions, recalibrate, trained};
+use crate::pictures::{images, require_shape};
 use crate::{EvalError, Progress};
 use data::Dataset;
-use nn::{Layer, Mode, Network, Pass, Recipe, StateDict, StateValue};
+use nn::{Mode, Network, Pass, Recipe};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 use train::artefacts::Checkpoint;
 
 /// Philox stream of the weights of a discriminator that is not trained.
 const WEIGHTS: u64 = 0x7264_6e64;
-/// Recalibrated statistics are the mean over this many batches of this many pictures.
-const CALIBRATION: [usize; 2] = [16, 128];
 /// Side of the grid that maps are pooled to.
 const GRID: usize = 4;
 
@@ -26,6 +25,8 @@ pub struct DiscriminatorFeatures {
     recipe: Recipe,
     network: Network,
     layers: Vec<FeatureLayer>,
+    /// Whether batch norm, if there is any, has running statistics that were ever moved.
+    sound: bool,
     device: Device,
 }
 
@@ -63,18 +64,8 @@ impl DiscriminatorFeatures {
     /// # Errors
     /// A checkpoint without one, weights that are not the recipe's, or a discriminator without convolutions.
     pub fn trained(checkpoint: &Checkpoint, device: &Device) -> Result<Self, EvalError> {
-        let recipe = Recipe::from_toml(&checkpoint.meta.recipe).map_err(EvalError::Nn)?;
-        let own = |name: &str| name.strip_prefix("d.").map(str::to_owned);
-        let state: StateDict =
-            checkpoint.tensors.iter().filter_map(|(name, array)| Some((own(name)?, StateValue::from(array.clone())))).collect();
-        if state.is_empty() {
-            return Err(EvalError::Mismatch(
-                "the checkpoint holds a generator alone: features need its discriminator, so a checkpoint of training".into(),
-            ));
-        }
-        let (_, network) = recipe.build(&mut Philox::new(0, 0))?;
-        network.load_state_dict(&state)?;
-        Self::of(recipe, network, device)
+        let (recipe, network, sound) = trained(checkpoint, device)?;
+        Self::of(recipe, network, sound, device)
     }
 
     /// A discriminator of this recipe as it is before training.
@@ -83,10 +74,10 @@ impl DiscriminatorFeatures {
     /// A faulty recipe, or a discriminator without convolutions.
     pub fn random(recipe: &Recipe, seed: u64, device: &Device) -> Result<Self, EvalError> {
         let (_, network) = recipe.build(&mut Philox::new(seed, WEIGHTS))?;
-        Self::of(recipe.clone(), network, device)
+        Self::of(recipe.clone(), network, false, device)
     }
 
-    fn of(recipe: Recipe, network: Network, device: &Device) -> Result<Self, EvalError> {
+    fn of(recipe: Recipe, network: Network, sound: bool, device: &Device) -> Result<Self, EvalError> {
         let names = convolutions(&network);
         if names.is_empty() {
             return Err(EvalError::Mismatch(format!(
@@ -95,7 +86,7 @@ impl DiscriminatorFeatures {
             )));
         }
         network.to_device(device);
-        let mut made = Self { recipe, network, layers: Vec::new(), device: device.clone() };
+        let mut made = Self { recipe, network, layers: Vec::new(), sound, device: device.clone() };
         let [h, w, c] = made.shape();
         let maps = made.maps(&Tensor::zeros([1, h, w, c]), &names);
         made.layers = names
@@ -120,28 +111,11 @@ impl DiscriminatorFeatures {
         progress: Progress<'_>,
     ) -> Result<(), EvalError> {
         require_shape(dataset, self.shape())?;
-        if statistics == FeatureStatistics::Running && self.has_statistics() {
+        if statistics == FeatureStatistics::Running && self.sound {
             return Ok(());
         }
-        let [batches, size] = CALIBRATION;
-        let chosen = spread(dataset, batches * size);
-        let count = chosen.len().div_ceil(size);
-        if chosen.len() < 2 {
-            let name = dataset.name();
-            return Err(EvalError::Mismatch(format!("{name} has {} picture: statistics need at least 2", dataset.len())));
-        }
-        let mut inputs = Vec::with_capacity(count);
-        for k in 0..count {
-            // Parts of nearly equal length, each with pictures from the whole set.
-            let part: Vec<usize> = chosen.iter().skip(k).step_by(count).copied().collect();
-            inputs.push(self.input(&images(dataset, &part)?));
-            progress.tell("normalising", k + 1, count)?;
-        }
-        let condition = |n: usize| self.condition(n);
-        self.network.recalibrate_under(inputs.into_iter().map(|input| {
-            let n = input.shape()[0];
-            (input, condition(n))
-        }));
+        let input = |part: &[usize]| Ok((self.input(&images(dataset, part)?), self.condition(part.len())));
+        recalibrate(&self.network, dataset, input, progress)?;
         self.check()
     }
 
@@ -159,16 +133,6 @@ impl DiscriminatorFeatures {
     /// The layers, in the order of the features.
     pub fn layers(&self) -> &[FeatureLayer] {
         &self.layers
-    }
-
-    /// Whether batch norm, if there is any, has running statistics that were ever moved.
-    fn has_statistics(&self) -> bool {
-        let state = self.network.state_dict();
-        let mut counts = state.iter().filter(|(name, _)| name.ends_with("num_batches_tracked")).peekable();
-        let normalises = self.network.layers().iter().any(|(_, layer)| matches!(layer, Layer::BatchNorm(_)));
-        !normalises
-            || counts.peek().is_some()
-                && counts.all(|(_, value)| matches!(value, StateValue::I64 { data, .. } if data.iter().any(|&n| n > 0)))
     }
 
     fn input(&self, images: &Tensor) -> Tensor {
@@ -204,23 +168,6 @@ impl Representation for DiscriminatorFeatures {
     fn check(&self) -> Result<(), EvalError> {
         Ok(self.device.check()?)
     }
-}
-
-/// The activation behind each convolution.
-fn convolutions(network: &Network) -> Vec<String> {
-    let (mut names, mut open) = (Vec::new(), false);
-    for (name, layer) in network.layers() {
-        match layer {
-            Layer::Conv2d(_) => open = true,
-            Layer::Activation(_) | Layer::Maxout(_) if open => {
-                names.push(name.clone());
-                open = false;
-            }
-            Layer::Linear(_) | Layer::Reshape(_) | Layer::GlobalPool(_) => open = false,
-            _ => {}
-        }
-    }
-    names
 }
 
 /// The largest of each window of `[N, H, W, C]`, `[N, grid, C]`; windows from ⌊i·H/g⌋ to ⌈(i+1)·H/g⌉ along each axis.

@@ -1,8 +1,8 @@
 //! The single-layer K-means of Coates, Lee & Ng 2011 ("An analysis of single-layer networks in unsupervised feature learning"), the paper's baseline.
 
 use super::Representation;
-use super::pictures::images;
 use super::protocol::shuffle;
+use crate::pictures::images;
 use crate::{EvalError, Progress};
 use data::Dataset;
 use nalgebra::{DMatrix, DVector, SymmetricEigen};

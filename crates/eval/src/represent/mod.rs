@@ -5,16 +5,16 @@
 
 mod choice;
 mod discriminator;
+mod extract;
 mod kmeans;
-mod pictures;
 mod protocol;
 mod supervised;
 pub mod svm;
 
 pub use choice::{COSTS, Chosen, choose};
 pub use discriminator::{DiscriminatorFeatures, FeatureLayer, FeatureStatistics};
+pub use extract::extract;
 pub use kmeans::{KMeans, KMeansOptions};
-pub use pictures::{extract, images, spread};
 pub use protocol::{Judged, Part, Pixels, Protocol, share};
 pub use supervised::{Supervised, Trial, supervised};
 

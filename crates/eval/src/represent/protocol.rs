@@ -2,7 +2,7 @@
 
 use super::Representation;
 use super::choice::{COSTS, choose};
-use super::pictures::extract;
+use super::extract;
 use super::svm::{Options, Rows};
 use crate::{EvalError, Progress};
 use data::Dataset;

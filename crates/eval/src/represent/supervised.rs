@@ -1,7 +1,7 @@
 //! The contrast of section 5.2: the discriminator's architecture, trained on the labels alone, with random search over what it is trained with.
 
-use super::pictures::images;
 use super::protocol::{Part, labels, shuffle};
+use crate::pictures::images;
 use crate::{EvalError, Progress};
 use data::Dataset;
 use nn::loss::{ClassTargets, Labels, auxiliary_classifier};

@@ -9,7 +9,7 @@ use crate::render::{table, watched};
 use clap::value_parser;
 use data::{DataSpec, Dataset, Fit, Preprocess};
 use eval::memory::{Duplicates, Group, Options, Sheet, Training, dedup};
-use eval::represent::images;
+use eval::pictures::images;
 use serde_json::json;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,8 @@ use crate::error::CliError;
 use crate::output;
 use crate::render::{table, watched};
 use data::Dataset;
-use eval::represent::{DiscriminatorFeatures, Representation, extract, spread};
+use eval::pictures::spread;
+use eval::represent::{DiscriminatorFeatures, Representation, extract};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -69,7 +70,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     drop(checkpoint);
     let dataset = super::open(&args.data, args.split.into(), Some(features.recipe()), args.json)?;
-    let indices = spread(&dataset, args.count.map_or(usize::MAX, |count| count as usize));
+    let indices = spread(dataset.len(), args.count.map_or(usize::MAX, |count| count as usize));
     let (values, seconds) = watched(args.json, |progress| {
         features.normalise_by(args.bn.into(), &dataset, progress)?;
         let began = Instant::now();
