@@ -20,11 +20,14 @@ fn duplicates_are_found_told_and_left_out() {
     let left_out = told["left_out"].as_u64().unwrap();
     assert!(left_out >= 2 && told["pictures"] == 42, "{told}");
     for (kept, copy) in [("003.png", "copy.png"), ("017.png", "more/017.png")] {
-        let group = groups.iter().find(|group| group["kept"] == kept || group["left_out"].as_array().unwrap().contains(&kept.into()));
+        let group =
+            groups.iter().find(|group| group["kept"] == kept || group["left_out"].as_array().unwrap().contains(&kept.into()));
         let group = group.unwrap_or_else(|| panic!("no group with {kept}"));
         assert!(group["left_out"].as_array().unwrap().contains(&copy.into()), "{group}");
     }
-    assert!(place.path("clean/003.png").is_file() && !place.path("clean/copy.png").exists() && !place.path("clean/more").exists());
+    assert!(
+        place.path("clean/003.png").is_file() && !place.path("clean/copy.png").exists() && !place.path("clean/more").exists()
+    );
     let rows = fs::read_to_string(place.path("clean/attributes.csv")).unwrap();
     assert_eq!(rows.lines().count() as u64, 1 + 42 - left_out);
     assert_eq!(files(&place.path("clean")).len() as u64, 1 + 42 - left_out);
@@ -55,7 +58,8 @@ fn table(place: &Place) -> String {
 fn samples_are_shown_beside_their_neighbours() {
     let place = Place::new();
     place.train(&["--steps", "3", "--out", "run"]);
-    let command = ["neighbours", "--checkpoint", "run", "--count", "3", "--neighbours", "2", "--grid", "near.png", "--device", "cpu"];
+    let command =
+        ["neighbours", "--checkpoint", "run", "--count", "3", "--neighbours", "2", "--grid", "near.png", "--device", "cpu"];
     let text = place.ok(&command).out;
     assert!(text.contains("small transforms") && text.contains("nearest in features"), "{text}");
     let sheet = image::open(place.path("near.png")).unwrap().to_rgb8();

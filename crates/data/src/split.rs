@@ -86,7 +86,8 @@ pub fn split(input: &Path, out: &Path, options: &SplitOptions, progress: &dyn Fn
 /// # Panics
 /// When an index is not below the set's length.
 pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), DataError> {
-    let no_folder = || DataError::Divide(format!("{} is no folder of pictures, whose files could be taken along", dataset.name()));
+    let no_folder =
+        || DataError::Divide(format!("{} is no folder of pictures, whose files could be taken along", dataset.name()));
     let folder = dataset.folder().ok_or_else(no_folder)?;
     let names: Vec<String> = indices.iter().map(|&index| dataset.image_name(index).replace('\\', "/")).collect();
     // Of a divided set, the table may lie above the parts and name them.

@@ -49,8 +49,12 @@ pub fn choose(
         let Some(found) = best.take() else { panic!("svm::choose: no costs") };
         let step = 10f64.sqrt();
         new = match (tried.first(), tried.last()) {
-            (Some(&low), _) if found.cost <= low && low > LIMITS[0] => (1..=WIDEN).rev().map(|i| low / step.powi(i as i32)).collect(),
-            (_, Some(&high)) if found.cost >= high && high < LIMITS[1] => (1..=WIDEN).map(|i| high * step.powi(i as i32)).collect(),
+            (Some(&low), _) if found.cost <= low && low > LIMITS[0] => {
+                (1..=WIDEN).rev().map(|i| low / step.powi(i as i32)).collect()
+            }
+            (_, Some(&high)) if found.cost >= high && high < LIMITS[1] => {
+                (1..=WIDEN).map(|i| high * step.powi(i as i32)).collect()
+            }
             _ => return found,
         };
         tried.extend(&new);

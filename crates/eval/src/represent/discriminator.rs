@@ -1,7 +1,7 @@
 //! The features of a discriminator.
 
-use super::pictures::{images, require_shape, spread};
 use super::Representation;
+use super::pictures::{images, require_shape, spread};
 use crate::{EvalError, Progress};
 use data::Dataset;
 use nn::{Layer, Mode, Network, Pass, Recipe, StateDict, StateValue};
@@ -65,11 +65,8 @@ impl DiscriminatorFeatures {
     pub fn trained(checkpoint: &Checkpoint, device: &Device) -> Result<Self, EvalError> {
         let recipe = Recipe::from_toml(&checkpoint.meta.recipe).map_err(EvalError::Nn)?;
         let own = |name: &str| name.strip_prefix("d.").map(str::to_owned);
-        let state: StateDict = checkpoint
-            .tensors
-            .iter()
-            .filter_map(|(name, array)| Some((own(name)?, StateValue::from(array.clone()))))
-            .collect();
+        let state: StateDict =
+            checkpoint.tensors.iter().filter_map(|(name, array)| Some((own(name)?, StateValue::from(array.clone())))).collect();
         if state.is_empty() {
             return Err(EvalError::Mismatch(
                 "the checkpoint holds a generator alone: features need its discriminator, so a checkpoint of training".into(),
@@ -92,7 +89,10 @@ impl DiscriminatorFeatures {
     fn of(recipe: Recipe, network: Network, device: &Device) -> Result<Self, EvalError> {
         let names = convolutions(&network);
         if names.is_empty() {
-            return Err(EvalError::Mismatch(format!("the discriminator of recipe {} has no convolutions to take features of", recipe.name)));
+            return Err(EvalError::Mismatch(format!(
+                "the discriminator of recipe {} has no convolutions to take features of",
+                recipe.name
+            )));
         }
         network.to_device(device);
         let mut made = Self { recipe, network, layers: Vec::new(), device: device.clone() };
@@ -113,7 +113,12 @@ impl DiscriminatorFeatures {
     ///
     /// # Errors
     /// Pictures of another shape, that cannot be decoded, or fewer than two; the device; or the user stops it.
-    pub fn normalise_by(&self, statistics: FeatureStatistics, dataset: &Dataset, progress: Progress<'_>) -> Result<(), EvalError> {
+    pub fn normalise_by(
+        &self,
+        statistics: FeatureStatistics,
+        dataset: &Dataset,
+        progress: Progress<'_>,
+    ) -> Result<(), EvalError> {
         require_shape(dataset, self.shape())?;
         if statistics == FeatureStatistics::Running && self.has_statistics() {
             return Ok(());

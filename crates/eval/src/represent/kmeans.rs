@@ -1,8 +1,8 @@
 //! The single-layer K-means of Coates, Lee & Ng 2011 ("An analysis of single-layer networks in unsupervised feature learning"), the paper's baseline.
 
+use super::Representation;
 use super::pictures::images;
 use super::protocol::shuffle;
-use super::Representation;
 use crate::{EvalError, Progress};
 use data::Dataset;
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
@@ -63,10 +63,15 @@ impl KMeans {
         let (shape, KMeansOptions { patch, centroids, .. }) = (dataset.shape(), options);
         let [h, w, c] = shape;
         if patch < 2 || patch + 1 > h.min(w) {
-            return Err(EvalError::Setting(format!("patches of {patch}x{patch}: between 2 and less than a side of {h}x{w} pictures")));
+            return Err(EvalError::Setting(format!(
+                "patches of {patch}x{patch}: between 2 and less than a side of {h}x{w} pictures"
+            )));
         }
         if centroids == 0 || options.patches < centroids {
-            return Err(EvalError::Setting(format!("{centroids} centroids of {} patches: at least 1, and at most as many", options.patches)));
+            return Err(EvalError::Setting(format!(
+                "{centroids} centroids of {} patches: at least 1, and at most as many",
+                options.patches
+            )));
         }
         let mut rng = Philox::new(options.seed, PATCHES);
         let width = patch * patch * c;
@@ -116,7 +121,9 @@ impl Representation for KMeans {
     fn rows(&self, images: &Tensor) -> Tensor {
         let size: usize = self.shape.iter().product();
         let values = images.to_vec();
-        let parts = values.par_chunks(size * BATCH).map(|part| part.chunks_exact(size).flat_map(|p| self.encode(p)).collect::<Vec<f32>>());
+        let parts = values
+            .par_chunks(size * BATCH)
+            .map(|part| part.chunks_exact(size).flat_map(|p| self.encode(p)).collect::<Vec<f32>>());
         let rows: Vec<f32> = parts.collect::<Vec<_>>().concat();
         Tensor::from_slice(&rows, [images.shape()[0], self.width()])
     }
@@ -184,7 +191,13 @@ fn distances(rows: &Tensor, centroids: &Tensor) -> Tensor {
 }
 
 /// Lloyd's iterations from random rows. Centroids that nothing is nearest to stay where they are.
-fn lloyd(values: &[f32], width: usize, options: KMeansOptions, rng: &mut Philox, progress: Progress<'_>) -> Result<Tensor, EvalError> {
+fn lloyd(
+    values: &[f32],
+    width: usize,
+    options: KMeansOptions,
+    rng: &mut Philox,
+    progress: Progress<'_>,
+) -> Result<Tensor, EvalError> {
     let count = options.centroids;
     let mut order: Vec<usize> = (0..values.len() / width).collect();
     shuffle(&mut order, rng);

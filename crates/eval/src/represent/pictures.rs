@@ -55,9 +55,9 @@ pub(crate) fn reserve(what: &str, count: usize, width: usize) -> Result<Vec<f32>
     let room = count.checked_mul(width).ok_or(()).and_then(|len| values.try_reserve_exact(len).map_err(|_| ()));
     match room {
         Ok(()) => Ok(values),
-        Err(()) => Err(EvalError::Setting(format!(
-            "{what}: {count} rows of {width} numbers do not fit the memory: take fewer pictures"
-        ))),
+        Err(()) => {
+            Err(EvalError::Setting(format!("{what}: {count} rows of {width} numbers do not fit the memory: take fewer pictures")))
+        }
     }
 }
 

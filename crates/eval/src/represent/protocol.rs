@@ -1,9 +1,9 @@
 //! How representations are compared: labels drawn from a training set, C by validation, accuracy on a test set.
 
+use super::Representation;
 use super::choice::{COSTS, choose};
 use super::pictures::extract;
 use super::svm::{Options, Rows};
-use super::Representation;
 use crate::{EvalError, Progress};
 use data::Dataset;
 use tensor::Tensor;

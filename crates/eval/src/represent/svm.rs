@@ -60,7 +60,8 @@ impl<'a> Rows<'a> {
     pub fn new(values: &'a [f32], width: usize) -> Self {
         assert!(width > 0 && values.len().is_multiple_of(width), "Rows: {} values in rows of {width}", values.len());
         let count = values.len() / width;
-        let norms = values.par_chunks(width).map(|row| 1.0 + row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()).collect();
+        let norms =
+            values.par_chunks(width).map(|row| 1.0 + row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()).collect();
         let products = (count <= width).then(|| {
             let rows = Tensor::from_slice(values, [count, width]);
             rows.matmul(&rows, false, true).add_scalar(1.0).to_vec()
@@ -102,7 +103,9 @@ pub fn train(rows: &Rows<'_>, labels: &[u32], classes: usize, costs: &[f64], opt
                 .iter()
                 .map(|&cost| {
                     let converged = match &rows.products {
-                        Some(products) => descend(&mut ByPairs::new(products, rows.len()), rows, &signs, cost, &mut alpha, options, &mut rng),
+                        Some(products) => {
+                            descend(&mut ByPairs::new(products, rows.len()), rows, &signs, cost, &mut alpha, options, &mut rng)
+                        }
                         None => descend(&mut ByWeights::new(rows), rows, &signs, cost, &mut alpha, options, &mut rng),
                     };
                     let signed = alpha.iter().zip(&signs).map(|(a, y)| (a * y) as f32).collect();

@@ -68,11 +68,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(&args.spec)?;
     require(args)?;
     let device = args.device.open()?;
-    let preprocess = Preprocess {
-        fit: Fit::Crop,
-        background: spec.background().unwrap_or_default(),
-        ..Preprocess::new([32, 32], 3)
-    };
+    let preprocess =
+        Preprocess { fit: Fit::Crop, background: spec.background().unwrap_or_default(), ..Preprocess::new([32, 32], 3) };
     let options = Options {
         training: Training { epochs: args.epochs as usize, seed: args.seed, ..Training::default() },
         radius: args.radius,

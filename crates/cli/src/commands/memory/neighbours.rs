@@ -94,9 +94,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     drop(checkpoint);
     let found = watched(args.json, |progress| {
         let wanted = args.neighbours as usize;
-        let search = |representation: &dyn Representation, what: &str| {
-            nearest(representation, &samples, &dataset, wanted, what, progress)
-        };
+        let search =
+            |representation: &dyn Representation, what: &str| nearest(representation, &samples, &dataset, wanted, what, progress);
         let pixels = search(&Pixels::new(dataset.shape()), "neighbours in pixels")?;
         let features = match &features {
             Some(features) => {
@@ -146,7 +145,8 @@ fn report(args: &Args, dataset: &Dataset, found: &Found) {
         }
         return;
     }
-    let mut cells = vec![["sample", "nearest in pixels", "distance", "nearest in features", "distance"].map(String::from).to_vec()];
+    let mut cells =
+        vec![["sample", "nearest in pixels", "distance", "nearest in features", "distance"].map(String::from).to_vec()];
     for (k, pixels) in found.pixels.iter().enumerate() {
         let pair = |own: Option<&Neighbour>| match own {
             Some(one) => [dataset.image_name(one.index), format!("{:.3}", one.distance)],
@@ -158,6 +158,9 @@ fn report(args: &Args, dataset: &Dataset, found: &Found) {
         cells.push(row);
     }
     output::line(table(&cells));
-    output::line(format!("\nwrote {}: generated pictures, their neighbours in pixels (yellow) and in features (blue)", args.grid.display()));
+    output::line(format!(
+        "\nwrote {}: generated pictures, their neighbours in pixels (yellow) and in features (blue)",
+        args.grid.display()
+    ));
     output::line(CAVEAT);
 }

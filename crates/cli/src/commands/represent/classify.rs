@@ -291,7 +291,11 @@ fn print(ground: &Ground, rows: &[(String, usize, Judged, Value)]) {
     }
     output::line(table(&cells));
     let draws = ground.part.draws.len();
-    let interval = if draws == 1 { "the 95 % interval of a share".to_owned() } else { format!("1.96 standard deviations over {draws} draws") };
+    let interval = if draws == 1 {
+        "the 95 % interval of a share".to_owned()
+    } else {
+        format!("1.96 standard deviations over {draws} draws")
+    };
     output::line(format!(
         "\n{}: {} labels, C by {} held-out pictures, {} test pictures; ± is {interval}",
         ground.train.name(),

@@ -97,7 +97,10 @@ fn write(args: &Args, dataset: &Dataset, indices: &[usize], values: Vec<f32>, wi
 fn report(args: &Args, features: &DiscriminatorFeatures, count: usize, seconds: f64) {
     let speed = count as f64 / seconds.max(1e-9);
     if args.json {
-        let layers = features.layers().iter().map(|layer| json!({"name": layer.name, "map": layer.map, "grid": layer.grid, "width": layer.width()}));
+        let layers = features
+            .layers()
+            .iter()
+            .map(|layer| json!({"name": layer.name, "map": layer.map, "grid": layer.grid, "width": layer.width()}));
         output::json(&json!({
             "layers": layers.collect::<Vec<_>>(),
             "width": features.width(),
