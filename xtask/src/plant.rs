@@ -87,12 +87,19 @@ fn brighter(picture: &RgbImage) -> RgbImage {
 fn judge(file: &Path) -> Result<(), Failure> {
     let groups: Vec<Value> = serde_json::from_slice(&fs::read(file)?)?;
     let mut found: HashMap<&str, usize> = CHANGES.iter().map(|(name, _)| (*name, 0)).collect();
-    let (mut left_out, mut planted) = (0, 0);
+    let (mut left_out, mut planted, mut strangers) = (0, 0, 0);
     for group in &groups {
         let others = group["left_out"].as_array().ok_or("a group without left_out")?;
         let names: Vec<&str> = std::iter::once(&group["kept"]).chain(others).filter_map(Value::as_str).collect();
-        let bases: Vec<&str> = names.iter().map(|name| name.split([MARK, '.']).next().unwrap_or(name)).collect();
+        let bases: Vec<&str> = names
+            .iter()
+            .map(|name| name.rsplit('/').next().unwrap_or(name))
+            .map(|name| name.split([MARK, '.']).next().unwrap_or(name))
+            .collect();
         left_out += others.len();
+        // The same drawing in another skin tone or for another gender has the same first code point.
+        let drawing = |base: &str| base.split('-').next().map(str::to_owned);
+        strangers += bases.iter().skip(1).filter(|base| drawing(base) != drawing(bases[0])).count();
         for (i, name) in names.iter().enumerate() {
             let change = name.split([MARK, '.']).nth(1).filter(|_| name.contains(MARK));
             let mate = (0..names.len()).any(|j| j != i && bases[j] == bases[i] && !names[j].contains(MARK));
@@ -102,6 +109,8 @@ fn judge(file: &Path) -> Result<(), Failure> {
             }
         }
     }
-    println!("{left_out} left out, {planted} of them planted; found by change: {found:?}");
+    println!(
+        "{left_out} left out, {planted} of them planted, {strangers} another drawing than what is kept; found by change: {found:?}"
+    );
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Representations, and the machines on top of them.
 
+use data::{Dataset, Preprocess, Split};
 use eval::represent::svm::{self, Options, Rows};
-use eval::represent::{COSTS, choose};
+use eval::represent::{COSTS, Protocol, choose};
 use std::path::Path;
 use tensor::rng::Philox;
 use train::artefacts::{Array, read_state_dict};
@@ -28,14 +29,14 @@ fn machines_say_what_liblinears_do() {
         let prefix = format!("{problem}.decisions.");
         let costs: Vec<f64> = arrays.keys().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok()).collect();
         let classes = classes_of(&labels);
-        let options = Options { tolerance: 1e-9, sweeps: 200_000, seed: 3 };
+        let options = Options { tolerance: 1e-5, sweeps: 200_000, seed: 3 };
         let machines = svm::train(&rows, &labels, classes, &costs, options);
         assert!(machines.converged.iter().all(|met| *met), "{problem}");
         for (k, (_, golden)) in arrays.iter().filter(|(key, _)| key.starts_with(&prefix)).enumerate() {
             let (golden, found) = (f32s(golden), machines.only(k).decisions(test).to_vec());
             let most = golden.iter().fold(0.0f32, |a, b| a.max(b.abs()));
             let error = found.iter().zip(golden).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / most;
-            assert!(error < 2e-5 && found.len() == golden.len(), "{problem} C {}: {error:e}", costs[k]);
+            assert!(error < 1e-4 && found.len() == golden.len(), "{problem} C {}: {error:e}", costs[k]);
             compared += 1;
         }
     }
@@ -71,16 +72,37 @@ fn threads_do_not_change_a_bit_and_the_tolerance_is_enough() {
 
 #[test]
 fn the_choice_is_widened_where_the_edge_wins() {
-    let (values, labels) = noisy(300, 10, 2);
-    let (held_out, their_labels) = noisy(300, 10, 3);
-    let rows = Rows::new(&values, 10);
+    // Few rows, many features: machines that follow every row do worse.
+    let (values, labels) = noisy(60, 40, 2);
+    let (held_out, their_labels) = noisy(600, 40, 3);
+    let rows = Rows::new(&values, 40);
     let pick = |costs: &[f64]| choose(&rows, &labels, 3, costs, (&held_out, &their_labels), Options::default());
-    // So little that the machines say nothing but the bias.
-    let far = pick(&[1e-9, 1e-8]);
-    assert!(far.widened && far.cost > 1e-7, "{}", far.cost);
+    let far = pick(&[10.0, 30.0]);
+    assert!(far.widened && far.cost < 10.0, "{}", far.cost);
     let near = pick(&[far.cost / 10.0, far.cost, far.cost * 10.0]);
-    assert!(near.correct >= far.correct && near.correct > 150, "{} {}", near.correct, far.correct);
+    // The same C from another start, to the same tolerance.
+    assert!(near.correct.abs_diff(far.correct) <= 5 && near.correct > 300, "{} {}", near.correct, far.correct);
     assert_eq!(near.machines.correct(&held_out, &their_labels), [near.correct]);
+}
+
+#[test]
+fn draws_have_as_many_of_each_class_and_nothing_that_is_held_out() {
+    let set = Dataset::open("fashion-mnist", Split::Test, &Preprocess::new([28, 28], 1), &|_| ()).unwrap();
+    let part = |seed: u64| Protocol { seed, ..Protocol::new(Some(100), 500, 3) }.part(&set).unwrap();
+    let (one, other) = (part(0), part(1));
+    assert_eq!((one.validation.len(), one.draws.len()), (500, 3));
+    for draw in &one.draws {
+        assert!(draw.len() == 100 && draw.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(draw.iter().all(|index| one.validation.binary_search(index).is_err()));
+        let of_class = |class: u32| draw.iter().filter(|&&index| set.label(index) == Some(class)).count();
+        assert!((0..10).all(|class| of_class(class) == 10));
+    }
+    assert_ne!(one.draws[0], one.draws[1]);
+    assert_ne!((&one.validation, &one.draws), (&other.validation, &other.draws));
+    let again = part(0);
+    assert_eq!((one.validation, one.draws), (again.validation, again.draws));
+    assert!(Protocol::new(Some(105), 500, 3).part(&set).is_err());
+    assert!(Protocol::new(Some(100), 10_000, 3).part(&set).is_err());
 }
 
 #[test]
