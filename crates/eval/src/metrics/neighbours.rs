@@ -9,7 +9,8 @@ use crate::Progress;
 use rayon::prelude::*;
 use tensor::{Device, Tensor};
 
-/// Rows of the first set whose distances to all of the second are held at a time.
+/// Distances held at a time, and the most rows of the first set that they are of.
+const HELD: usize = 1 << 24;
 const BLOCK: usize = 512;
 
 /// A row's neighbour: its number and the squared distance to it.
@@ -82,9 +83,10 @@ impl<'a> Pair<'a> {
     ) -> Result<Vec<R>, EvalError> {
         let mut results = Vec::with_capacity(self.a.len());
         let norms_a = norms(&self.centred_a);
-        for start in (0..self.a.len()).step_by(BLOCK) {
+        let block = (HELD / self.b.len().max(1)).clamp(1, BLOCK);
+        for start in (0..self.a.len()).step_by(block) {
             progress.tell(what, start, self.a.len())?;
-            let count = BLOCK.min(self.a.len() - start);
+            let count = block.min(self.a.len() - start);
             let block = self.centred_a.tensor(start, count).to_device(&self.device);
             let products = block.matmul(&self.centred_b, false, true).to_vec();
             self.device.check()?;
