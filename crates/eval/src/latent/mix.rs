@@ -27,7 +27,7 @@ pub fn between(a: &[f32], b: &[f32], t: f64, path: Path) -> [f32; 2] {
     let lengths = (dot(a, a) * dot(b, b)).sqrt();
     let angle = (dot(a, b) / lengths).clamp(-1.0, 1.0).acos();
     let sine = angle.sin();
-    if !(sine > 1e-4) {
+    if sine.is_nan() || sine < 1e-4 {
         return straight;
     }
     [((1.0 - t) * angle).sin() / sine, (t * angle).sin() / sine].map(|weight| weight as f32)
