@@ -27,8 +27,7 @@ pub fn between(a: &[f32], b: &[f32], t: f64, path: Path) -> [f32; 2] {
     let lengths = (dot(a, a) * dot(b, b)).sqrt();
     let angle = (dot(a, b) / lengths).clamp(-1.0, 1.0).acos();
     let sine = angle.sin();
-    // A vector of length 0 has no angle: NaN.
-    if sine.is_nan() || sine <= 1e-4 {
+    if sine.is_nan() || sine < 1e-4 {
         return straight;
     }
     [((1.0 - t) * angle).sin() / sine, (t * angle).sin() / sine].map(|weight| weight as f32)

@@ -4,7 +4,7 @@ use crate::assert_names;
 use image::{DynamicImage, GenericImageView, GrayImage, Luma, Rgb, RgbImage};
 use std::collections::HashSet;
 use std::fs;
-use train::artefacts::grid::{grid, save_png, write_images};
+use train::artefacts::grid::{grid, read_png, save_png, save_png_with, write_images};
 use train::artefacts::timelapse::{self, Options};
 use train::artefacts::{ArtefactError, GridOptions, Row, plot};
 
@@ -75,6 +75,40 @@ fn pictures_one_by_one() {
     assert_names(&error, &blocked, &["cannot write"]);
     let nowhere = dir.path().join("no/such/folder.png");
     assert_names(&save_png(&nowhere, &DynamicImage::new_luma8(1, 1)).unwrap_err(), &nowhere, &["folder is missing"]);
+}
+
+#[test]
+fn a_picture_keeps_its_texts() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.png");
+    let long = "°".repeat(5000);
+    let image = DynamicImage::from(RgbImage::from_fn(5, 3, |x, y| Rgb([x as u8, y as u8, 200])));
+    save_png_with(&path, &image, &[("Software", "dcgan".into()), ("dcgan", long.clone())]).unwrap();
+    assert!(fs::metadata(&path).unwrap().len() < 1000, "a long text is compressed");
+    let (read, texts) = read_png(&path).unwrap();
+    assert_eq!((&read, texts.len(), &texts["dcgan"], &texts["Software"][..]), (&image, 2, &long, "dcgan"));
+    for (name, image) in [("grey", DynamicImage::new_luma8(2, 2)), ("rgba", DynamicImage::new_rgba8(2, 2))] {
+        let path = dir.path().join(name);
+        save_png(&path, &image).unwrap();
+        assert_eq!(read_png(&path).unwrap(), (image, Default::default()));
+    }
+    assert_names(&save_png(&path, &DynamicImage::new_luma16(1, 1)).unwrap_err(), &path, &["cannot encode", "L16"]);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert_names(&read_png(&path).unwrap_err(), &path, &["no sound PNG"]);
+}
+
+#[test]
+fn an_animation_shows_every_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.gif");
+    let pictures: Vec<DynamicImage> = (0..3u8).map(|i| GrayImage::from_pixel(4, 2, Luma([i * 100])).into()).collect();
+    timelapse::animate(&path, &pictures, 7).unwrap();
+    let shown = frames(&path);
+    assert_eq!(shown.iter().map(|(delay, pixels)| (*delay, pixels[0])).collect::<Vec<_>>(), [(7, 0), (7, 100), (7, 200)]);
+    assert!(timelapse::animate(&path, &[], 7).unwrap_err().to_string().contains("no pictures"));
+    let sizes = [DynamicImage::new_luma8(1, 1), DynamicImage::new_luma8(2, 1)];
+    assert!(timelapse::animate(&path, &sizes, 7).unwrap_err().to_string().contains("several sizes"));
 }
 
 fn frames(path: &std::path::Path) -> Vec<(u16, Vec<u8>)> {

@@ -17,6 +17,9 @@ use train::artefacts::{GridOptions, grid};
 /// Philox stream of the noise that --noise adds.
 const NOISE: u64 = 0x6772_6169;
 
+/// Weight of the discriminator's loss: ten times as much was worse on every picture tried (docs/experiments/latent.md). The paper's 0.003 stands beside a sum over pixels.
+const CRITIC: f64 = 0.0003;
+
 /// What is to be done.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Task {
@@ -54,7 +57,7 @@ pub struct Args {
     /// denoise: adds normal noise of this standard deviation, in grey levels of 255, to try it on a clean picture.
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = parse::weight, allow_negative_numbers = true)]
     noise: f64,
-    /// Weight of the discriminator's -log D(G(z)) beside the mean difference to what is known [default: 0.003 where the checkpoint has a discriminator that
+    /// Weight of the discriminator's -log D(G(z)) beside the mean difference to what is known [default: 0.0003 where the checkpoint has a discriminator that
     /// judges pictures one by one, else 0].
     #[arg(long, value_name = "X", value_parser = parse::weight, allow_negative_numbers = true)]
     critic: Option<f64>,
@@ -90,7 +93,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Some(_) => Critic::new(&opened.checkpoint, &opened.sampler)?,
         None => Critic::new(&opened.checkpoint, &opened.sampler).unwrap_or(None),
     };
-    let weight = args.critic.unwrap_or(if critic.is_some() { 0.003 } else { 0.0 });
+    let weight = args.critic.unwrap_or(if critic.is_some() { CRITIC } else { 0.0 });
     let asked = RestoreOptions { descent: args.descent.descent(), critic: weight };
     let told = conditions.tensor();
     let found = watched(args.files.json, |progress| {
