@@ -11,6 +11,9 @@ fn every_gradient_of_the_table() {
     gradients::every_gradient_of_the_table(&Device::Cpu);
 }
 
+/// What goes back through these is no derivative, on purpose; the golden vectors hold it.
+const NO_DERIVATIVE: [&str; 1] = ["guided_leaky_relu"];
+
 #[test]
 fn the_table_holds_every_operation() {
     let source = include_str!("common/mod.rs");
@@ -18,7 +21,8 @@ fn the_table_holds_every_operation() {
     let known: BTreeSet<&str> =
         body.lines().filter_map(|l| l.trim().strip_prefix('"')?.split_once("\" =>")).map(|(n, _)| n).collect();
     assert!(known.len() > 45, "{known:?}");
-    assert_eq!(known, gradients::operations());
+    let checked: BTreeSet<&str> = gradients::operations().into_iter().chain(NO_DERIVATIVE).collect();
+    assert_eq!(known, checked);
 }
 
 #[test]
