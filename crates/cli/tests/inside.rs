@@ -99,3 +99,63 @@ fn maps_are_forgotten_and_told() {
     let fashion = ["forget", "--model", "fashion", "--boxes", "boxes.csv", "--grid", "x.png"];
     place.refused(1, &fashion, &["--class"]);
 }
+
+/// Pictures lit from the left or the right, a network that tells them apart, and a generator of both: what is lit from the left is found, and
+/// judged before and after.
+#[test]
+fn a_class_is_found_and_judged() {
+    let place = Place::new();
+    for class in ["left", "right"] {
+        fs::create_dir_all(place.path("set").join(class)).unwrap();
+        for i in 0..40u8 {
+            let picture = image::RgbImage::from_fn(16, 16, |x, y| {
+                let lit = (x < 8) == (class == "left");
+                image::Rgb([if lit { 200 } else { 50 } + (x as u8 * 7 ^ y as u8 * 5 ^ i) % 32; 3])
+            });
+            picture.save(place.path("set").join(class).join(format!("{i}.png"))).unwrap();
+        }
+    }
+    let networks = ["--data", "set", "--image", "16", "--width", "8", "--batch", "8", "--device", "cpu"];
+    place.ok(&[&["train"], &networks[..], &["--steps", "30", "--out", "run"]].concat());
+    let features = [
+        "eval",
+        "train-features",
+        "--data",
+        "set",
+        "--image",
+        "16",
+        "--epochs",
+        "6",
+        "--device",
+        "cpu",
+        "--out",
+        "judge.safetensors",
+    ];
+    place.ok(&features);
+    let command = [
+        "forget",
+        "--checkpoint",
+        "run",
+        "--count",
+        "64",
+        "--object",
+        "bright",
+        "--judge",
+        "judge.safetensors",
+        "--marked",
+        "12",
+    ];
+    let others =
+        ["--against", "others", "--device", "cpu", "--columns", "6", "--blocks", "1", "--controls", "3", "--grid", "left.png"];
+    let told = place.ok(&[&command[..], &others, &["--json"]].concat()).event("forgotten");
+    assert_eq!((told["object"].as_str(), told["rates"]["controls"].as_array().unwrap().len()), (Some("left"), 3));
+    let before = told["rates"]["before"].as_f64().unwrap();
+    assert!(before > 0.0 && before < 1.0 && told["rates"]["after"].as_f64().is_some_and(|after| after != before), "{told}");
+    assert!((1..=12).contains(&told["boxes"].as_u64().unwrap()), "{told}");
+    let text = place.ok(&[&command[..], &others, &["--force"]].concat()).out;
+    assert!(text.contains("sees left in"), "{text}");
+    let unknown = ["forget", "--checkpoint", "run", "--object", "round", "--judge", "judge.safetensors", "--grid", "x.png"];
+    place.refused(2, &unknown, &["--object round", "left, right"]);
+    place.refused(2, &["forget", "--checkpoint", "run", "--object", "left", "--grid", "x.png"], &["--judge"]);
+    place.refused(1, &["forget", "--checkpoint", "run", "--object", "left", "--judge", "gone", "--grid", "x.png"], &["gone"]);
+}

@@ -162,8 +162,12 @@ fn pictures_without_dropped_maps_are_those_of_the_sampler() {
 fn squares() -> Checkpoint {
     let layers = "[{ layer = \"linear\", units = 64, bias = true }, { layer = \"reshape\", shape = [4, 4, 4] }, { layer = \"relu\" }, \
                   { layer = \"conv-transpose\", channels = 0, kernel = 2, stride = 2, pad = 0, bias = false }, { layer = \"tanh\" }]";
-    let changes =
-        [("image.size", "[8, 8]"), ("image.channels", "1"), ("generator.latent", "16"), ("generator.distribution", "\"uniform\"")];
+    let changes = [
+        ("image.size", "[8, 8]"),
+        ("image.channels", "1"),
+        ("generator.latent", "16"),
+        ("generator.distribution", "\"uniform\""),
+    ];
     let mut made = checkpoint(&recipe(&[&changes[..], &[("generator.layers", layers)]].concat()));
     let object = |unit: usize| unit < 16;
     let weight = (0..64 * 16).map(|at| match (at / 16, at % 16) {
@@ -192,8 +196,7 @@ fn an_object_is_forgotten() {
     let values = z.to_vec();
     let cell = |at: usize| [2.0 * at as f64, 2.0 * (at + 1) as f64];
     let marked = (0..40 * 16).filter(|&i| values[i] > 0.5);
-    let regions: Vec<Region> =
-        marked.map(|i| Region { sample: i / 16, x: cell(i % 4), y: cell(i % 16 / 4) }).collect();
+    let regions: Vec<Region> = marked.map(|i| Region { sample: i / 16, x: cell(i % 4), y: cell(i % 16 / 4) }).collect();
     let judge = |pictures: &Tensor| {
         let brightest = |picture: &[f32]| picture.iter().copied().fold(-1.0, f32::max);
         Ok(pictures.to_vec().chunks_exact(64).map(|picture| f32::from(u8::from(brightest(picture) > 0.3))).collect())
@@ -210,11 +213,11 @@ fn an_object_is_forgotten() {
     assert!(rates.before > 0.9 && rates.after == 0.0, "{rates:?}");
     // Another map is not what they are made of.
     assert!(rates.controls.len() == 8 && rates.controls.iter().any(|rate| *rate >= rates.before), "{rates:?}");
-    let [inside, outside] = forgotten.changes[0];
-    assert!(inside > 10.0 * outside, "{:?}", forgotten.changes);
+    let [inside, outside] = forgotten.effects[0].change;
+    assert!(inside > 10.0 * outside && forgotten.effects[0].contrast[0] < 0.2, "{:?}", forgotten.effects);
     assert_eq!(forgotten.pictures[1].to_vec(), generator.draw(&z, None, &[0]).unwrap().to_vec());
     let again = found(Against::Same).unwrap();
-    assert_eq!((again.dropped, again.changes, again.rates), (forgotten.dropped, forgotten.changes, forgotten.rates));
+    assert_eq!((again.dropped, again.effects, again.rates), (forgotten.dropped, forgotten.effects, forgotten.rates));
     // Nearly all pictures have a square somewhere, but not in the same place.
     match found(Against::Others) {
         Ok(others) => assert_eq!(others.dropped, [0]),
