@@ -243,6 +243,11 @@ def minibatch():
     shape = (6, inputs)
     params = {"l.T": (inputs, kernels, dims)}
     case("minibatch_discrimination.paper", "minibatch_discrimination", {**attrs, "form": "paper"}, shape, paper, params, std=0.4)
+
+    def mean(x, v, _):
+        return torch.cat([x, near(x, v["l.T"]) / (len(x) - 1)], 1)
+
+    case("minibatch_discrimination.mean", "minibatch_discrimination", {**attrs, "form": "mean"}, shape, mean, params, std=0.4)
     params = {"l.theta": (inputs, kernels, dims), "l.log_weight_scale": (kernels, dims), "l.b": (kernels,)}
     attrs = {**attrs, "form": "code"}
     case("minibatch_discrimination.code", "minibatch_discrimination", attrs, shape, code, params, start=start, std=0.4)

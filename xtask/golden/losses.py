@@ -12,7 +12,8 @@ A loss WHAT of a case has its value at CASE/loss/WHAT and its gradient by the gi
   feature_matching: real/0, real/1, fake/0, fake/1; losses l1, l2 with gradients by fake/0, fake/1.
   semi_supervised: labelled_logits [4, 3], one_hot, real_logits [5, 3], fake_logits [6, 3], gout [5]; losses labelled and unlabelled; real_logit is <gout, LSE(real_logits)>.
   auxiliary: logits [4, 3], targets; loss value. attrs.targets: "one-hot" or "attributes".
-  optimiser: param/NAME, grad/STEP/NAME -> after/STEP/NAME; MEMORY/NAME after the last step. attrs: rule, lr, weight_decay, steps and the rule's.
+  optimiser: param/NAME, grad/STEP/NAME -> after/STEP/NAME; MEMORY/NAME after the last step. attrs: rule, lr, weight_decay, steps and the rule's; rates
+    where lr and momentum change from step to step.
   clip: grad/NAME -> after/NAME, norm.
   augment: x [N, H, W, C], gout -> out, dx. attrs.choices: one per image, as `nn::augment::Choice`.
   history: value/STEP/NAME, given to the mean one after the other -> grad/NAME, weight times the gradient of the term at the last value
@@ -204,6 +205,7 @@ def optimisers():
         "sgd": (optim.SGD, {"rule": "sgd", "momentum": 0.0, "nesterov": False}, 0.1, 0.0, {}),
         "sgd_decay": (optim.SGD, {"rule": "sgd", "momentum": 0.0, "nesterov": False}, 0.1, 0.05, {}),
         "momentum": (optim.SGD, {"rule": "sgd", "momentum": 0.9, "nesterov": False}, 0.05, 0.05, {"momentum": "momentum_buffer"}),
+        "momentum_rises": (optim.SGD, {"rule": "sgd", "momentum": 0.5, "nesterov": False}, 0.1, 0.0, {"momentum": "momentum_buffer"}),
         "nesterov": (optim.SGD, {"rule": "sgd", "momentum": 0.9, "nesterov": True}, 0.05, 0.05, {"momentum": "momentum_buffer"}),
         "rms_prop": (optim.RMSprop, {**rms, "momentum": 0.0}, 1e-2, 0.05, {"v": "square_avg"}),
         "rms_prop_momentum": (optim.RMSprop, {**rms, "momentum": 0.5}, 1e-2, 0.05, {"v": "square_avg", "momentum": "momentum_buffer"}),
@@ -220,7 +222,11 @@ def optimisers():
             memory = {"m": "exp_avg", "v": "exp_avg_sq"}
         run = optimiser(tracked.values(), lr=lr, weight_decay=weight_decay, foreach=False, **options)
         record(case, **{f"param__{key}": value for key, value in params.items()})
+        # As in Goodfellow et al. 2014 (goodfeli/adversarial), in fewer steps.
+        rates = [[lr / 1.2**step, 0.5 + 0.2 * step / steps] for step in range(steps)] if name == "momentum_rises" else []
         for step in range(steps):
+            for group, (rate, momentum) in zip(run.param_groups, rates[step : step + 1]):
+                group["lr"], group["momentum"] = rate, momentum
             for key, parameter in tracked.items():
                 grad = normal(rng, SHAPES[key], 0.5, 0.1)
                 parameter.grad = double(grad)
@@ -230,6 +236,7 @@ def optimisers():
         for key, parameter in tracked.items():
             record(case, **{f"{ours}__{key}": run.state[parameter][theirs] for ours, theirs in memory.items()})
         attrs = {**rule, "lr": lr, "weight_decay": weight_decay, "steps": steps, "memory": list(memory)}
+        attrs |= {"rates": rates} if rates else {}
         cases.append({"case": case, "kind": "optimiser", "attrs": attrs})
 
 

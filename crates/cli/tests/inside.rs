@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::Place;
+use common::{Place, files};
 use std::fs;
+use std::path::PathBuf;
 
 fn trained() -> Place {
     let place = Place::new();
@@ -98,4 +99,52 @@ fn maps_are_forgotten_and_told() {
     place.refused(2, &[&command[..], &["--class", "3", "--grid", "x.png"]].concat(), &["without a condition"]);
     let fashion = ["forget", "--model", "fashion", "--boxes", "boxes.csv", "--grid", "x.png"];
     place.refused(1, &fashion, &["--class"]);
+}
+
+/// The brighter and the darker half of a generator's own pictures, and a network that tells them apart: so the generator makes both, and the network
+/// can say where and how often.
+#[test]
+fn a_class_is_found_and_judged() {
+    let place = trained();
+    place.ok(&["sample", "--checkpoint", "run", "--count", "80", "--seed", "5", "--out", "drawn"]);
+    let mut drawn: Vec<(u64, PathBuf)> = files(&place.path("drawn"))
+        .into_iter()
+        .map(|file| (image::open(&file).unwrap().to_rgb8().as_raw().iter().map(|v| u64::from(*v)).sum(), file))
+        .collect();
+    drawn.sort();
+    for (i, (_, file)) in drawn.iter().enumerate() {
+        let folder = place.path("set").join(if i < 40 { "dark" } else { "bright" });
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(file, folder.join(file.file_name().unwrap())).unwrap();
+    }
+    let features = [
+        "eval",
+        "train-features",
+        "--data",
+        "set",
+        "--image",
+        "16",
+        "--epochs",
+        "20",
+        "--device",
+        "cpu",
+        "--out",
+        "judge.safetensors",
+    ];
+    place.ok(&features);
+    let command =
+        ["forget", "--checkpoint", "run", "--count", "64", "--object", "bright", "--judge", "judge.safetensors", "--marked", "12"];
+    let others =
+        ["--against", "others", "--device", "cpu", "--columns", "6", "--blocks", "1", "--controls", "3", "--grid", "bright.png"];
+    let told = place.ok(&[&command[..], &others, &["--json"]].concat()).event("forgotten");
+    assert_eq!((told["object"].as_str(), told["rates"]["controls"].as_array().unwrap().len()), (Some("bright"), 3));
+    let before = told["rates"]["before"].as_f64().unwrap();
+    assert!(before > 0.0 && before < 1.0 && told["rates"]["after"].as_f64().is_some_and(|after| after != before), "{told}");
+    assert!((1..=12).contains(&told["boxes"].as_u64().unwrap()), "{told}");
+    let text = place.ok(&[&command[..], &others, &["--force"]].concat()).out;
+    assert!(text.contains("sees bright in"), "{text}");
+    let unknown = ["forget", "--checkpoint", "run", "--object", "round", "--judge", "judge.safetensors", "--grid", "x.png"];
+    place.refused(2, &unknown, &["--object round", "bright, dark"]);
+    place.refused(2, &["forget", "--checkpoint", "run", "--object", "bright", "--grid", "x.png"], &["--judge"]);
+    place.refused(1, &["forget", "--checkpoint", "run", "--object", "bright", "--judge", "gone", "--grid", "x.png"], &["gone"]);
 }

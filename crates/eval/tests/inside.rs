@@ -213,11 +213,11 @@ fn an_object_is_forgotten() {
     assert!(rates.before > 0.9 && rates.after == 0.0, "{rates:?}");
     // Another map is not what they are made of.
     assert!(rates.controls.len() == 8 && rates.controls.iter().any(|rate| *rate >= rates.before), "{rates:?}");
-    let [inside, outside] = forgotten.changes[0];
-    assert!(inside > 10.0 * outside, "{:?}", forgotten.changes);
+    let [inside, outside] = forgotten.effects[0].change;
+    assert!(inside > 10.0 * outside && forgotten.effects[0].contrast[0] < 0.4, "{:?}", forgotten.effects);
     assert_eq!(forgotten.pictures[1].to_vec(), generator.draw(&z, None, &[0]).unwrap().to_vec());
     let again = found(Against::Same).unwrap();
-    assert_eq!((again.dropped, again.changes, again.rates), (forgotten.dropped, forgotten.changes, forgotten.rates));
+    assert_eq!((again.dropped, again.effects, again.rates), (forgotten.dropped, forgotten.effects, forgotten.rates));
     // Nearly all pictures have a square somewhere, but not in the same place.
     match found(Against::Others) {
         Ok(others) => assert_eq!(others.dropped, [0]),

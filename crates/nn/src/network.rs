@@ -217,8 +217,19 @@ impl Network {
     /// norm the drawn weight is the one in effect; under spectral norm it is divided by its largest singular value. Biases, β,
     /// the γ of attention and the scales of minibatch discrimination stay as they are.
     pub fn initialise(&self, std: f32, gamma_std: f32, rng: &mut Philox) {
+        self.initialise_normal(std, gamma_std, |_| false, rng);
+    }
+
+    /// [`initialise`](Self::initialise), but the weights of convolutions, transposed ones not, are drawn anew while they lie beyond 2 · std:
+    /// TensorFlow's truncated normal distribution, whose standard deviation is 0.88 · std.
+    pub fn initialise_truncated(&self, std: f32, gamma_std: f32, rng: &mut Philox) {
+        self.initialise_normal(std, gamma_std, |layer| matches!(layer, Layer::Conv2d(_)), rng);
+    }
+
+    fn initialise_normal(&self, std: f32, gamma_std: f32, truncated: impl Fn(&Layer) -> bool, rng: &mut Philox) {
         for (_, layer) in &self.layers {
-            layer.weights().into_iter().for_each(|weight| weight.initialise(std, rng));
+            let bound = truncated(layer).then_some(2.0);
+            layer.weights().into_iter().for_each(|weight| weight.initialise(std, bound, rng));
             if let Some(gamma) = layer.gamma() {
                 let shape = *gamma.slot().read().shape();
                 gamma.set(rng.normal(shape, 1.0, gamma_std));

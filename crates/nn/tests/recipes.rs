@@ -333,6 +333,8 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ("[condition]\nkind = \"class\"\nsize = 3\ngenerator = \"auxiliary\"", "something that a discriminator does"),
         ("[condition]\nkind = \"vector\"\nsize = 3\ndiscriminator = \"auxiliary\"", "no classes in a vector"),
         ("[optimizer]\nmomentum = 0.9", "Adam's is optimizer.beta1"),
+        ("[optimizer]\nrule = \"sgd\"\nmomentum_end = 0.7", "needs optimizer.momentum"),
+        ("[objective]\nloss = \"wasserstein\"\nrelativistic = true\nclip = 0.01", "compares the means already"),
         ("[optimizer]\nrule = \"sgd\"\nnesterov = true", "needs optimizer.momentum"),
         ("[optimizer]\nschedule = { kind = \"step\", every = 0, factor = 0.5 }", "every = 0 must be at least 1"),
         ("[augment]\nforbidden = true\npolicy = [\"color\"]", "images as they are"),

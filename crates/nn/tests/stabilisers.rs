@@ -252,6 +252,30 @@ fn a_start_from_data_normalises_every_layer() {
     }
 }
 
+/// Statistics of 40,000 numbers: of N(0, 1) within ±2 the variance is 1 − 2·2·φ(2) / P(|Z| < 2) = 0.7737 (Johnson & Kotz 1970).
+#[test]
+fn convolutions_start_within_two_deviations() {
+    let net = network(vec![
+        ("conv", Layer::Conv2d(Conv2d::new(40, 40, Window { kernel: [5; 2], ..SQUARE }, false))),
+        ("up", Layer::ConvTranspose2d(ConvTranspose2d::new(40, 40, Window { kernel: [5; 2], ..SQUARE }, [0; 2], false))),
+    ]);
+    net.initialise_truncated(0.02, 0.0, &mut rng());
+    let values = values(&net);
+    for (name, variance, most) in [("conv.weight", 0.7737, 2.0), ("up.weight", 1.0, 6.0)] {
+        let drawn: Vec<f64> = values[name].iter().map(|w| f64::from(*w) / 0.02).collect();
+        let n = drawn.len() as f64;
+        let mean = drawn.iter().sum::<f64>() / n;
+        let found = drawn.iter().map(|w| w * w).sum::<f64>() / n;
+        let largest = drawn.iter().fold(0.0f64, |a, w| a.max(w.abs()));
+        assert!(mean.abs() < 0.02 && (found / variance - 1.0).abs() < 0.03, "{name}: {mean} {found}");
+        // Both tails are used up to their ends.
+        assert!(largest <= most + 1e-5 && largest > 1.99, "{name}: {largest}");
+    }
+    let (_, d) = nn::Recipe::preset("tf").expect("a preset").build(&mut rng()).expect("valid");
+    let weights = common::values(&d);
+    assert!(weights["main.0.weight"].iter().all(|w| w.abs() <= 0.04) && weights["main.12.weight"].iter().any(|w| w.abs() > 0.04));
+}
+
 #[test]
 fn initialisers_reach_every_weight() {
     let discriminator = || {

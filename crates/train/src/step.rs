@@ -183,11 +183,14 @@ impl Trainer {
         (judged, moved.unwrap_or_else(|| panic!("step: a recipe without updates of G")))
     }
 
-    /// The learning rates of this step, by the recipe's schedule.
+    /// The learning rates and the momentum of this step, by the recipe's schedules.
     fn set_rates(&mut self, recipe: &Recipe) {
         let factor = recipe.optimizer.schedule.factor(self.step, self.settings.steps);
         self.optimizer_g.set_lr(recipe.optimizer(Player::Generator).lr * factor);
         self.optimizer_d.set_lr(recipe.optimizer(Player::Discriminator).lr * factor);
+        let momentum = recipe.optimizer.momentum_at(self.step, self.settings.steps);
+        self.optimizer_g.set_momentum(momentum);
+        self.optimizer_d.set_momentum(momentum);
     }
 
     fn generate(&mut self, real: &Real, z: &Tensor, mode: Mode) -> Tensor {

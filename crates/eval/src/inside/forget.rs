@@ -45,11 +45,19 @@ pub struct Forgotten {
     pub accuracy: f64,
     /// All pictures as they were, without the maps, and without as many random ones (the first control), `[N, H, W, C]` in [−1, 1].
     pub pictures: [Tensor; 3],
-    /// Mean absolute change of a pixel, on the scale of 255, inside the boxes and elsewhere in the same pictures: for the maps, and as the mean
-    /// of the controls.
-    pub changes: [[f64; 2]; 2],
+    /// What it does to the pictures with boxes: of the maps, and as the mean of the controls.
+    pub effects: [Effect; 2],
     /// How often the judge sees the object, where there is one.
     pub rates: Option<Rates>,
+}
+
+/// What becomes of pictures, inside the boxes and elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Effect {
+    /// Mean absolute change of a pixel, on the scale of 255.
+    pub change: [f64; 2],
+    /// What is left of the contrast: the standard deviation within each part of each picture, taken together, relative to what it was.
+    pub contrast: [f64; 2],
 }
 
 /// Shares of pictures in which the judge sees the object.
@@ -95,14 +103,13 @@ pub fn forget(
     tell(2)?;
     let share = |pictures: &Tensor| judge.map(|judge| Ok::<_, EvalError>(rate(&judge(pictures)?))).transpose();
     let after = g.draw(latents, condition, &dropped)?;
-    let (own, gone) = (changes(&before, &after, regions), share(&after)?);
+    let (own, gone) = (Effect::of(&before, &after, regions), share(&after)?);
     tell(3)?;
     let mut random = Philox::new(options.seed, CONTROLS);
-    let (mut first, mut sums, mut rates) = (None, [0.0; 2], Vec::new());
+    let (mut first, mut effects, mut rates) = (None, Vec::new(), Vec::new());
     for i in 0..options.controls {
         let control = g.draw(latents, condition, &choose(dropped.len(), maps, &mut random))?;
-        let change = changes(&before, &control, regions);
-        sums = [0, 1].map(|k| sums[k] + change[k] / options.controls as f64);
+        effects.push(Effect::of(&before, &control, regions));
         rates.extend(share(&control)?);
         first.get_or_insert(control);
         tell(4 + i)?;
@@ -114,7 +121,7 @@ pub fn forget(
         positions: [positive, truths.len() - positive],
         accuracy: model.accuracy(&rows, &truths),
         pictures: [before, after.clone(), first.unwrap_or(after)],
-        changes: [own, sums],
+        effects: [own, Effect::mean(&effects)],
         rates,
     })
 }
@@ -194,23 +201,55 @@ fn examples(
     Ok((rows, truths))
 }
 
-/// Mean absolute change of a pixel inside the boxes and elsewhere in their pictures, on the scale of 255.
-fn changes(before: &Tensor, after: &Tensor, regions: &[Region]) -> [f64; 2] {
-    let [h, w, c] = [before.shape()[1], before.shape()[2], before.shape()[3]];
-    let mut samples: Vec<usize> = regions.iter().map(|region| region.sample).collect();
-    samples.sort_unstable();
-    samples.dedup();
-    let (mut sums, mut counts) = ([0.0; 2], [0usize; 2]);
-    for sample in samples {
-        let own: Vec<&Region> = regions.iter().filter(|region| region.sample == sample).collect();
-        let [old, new] = [before, after].map(|pictures| pictures.narrow(0, sample, 1).to_vec());
-        for (at, (old, new)) in old.chunks_exact(c).zip(new.chunks_exact(c)).enumerate() {
-            let outside = usize::from(!own.iter().any(|region| region.holds([at / w, at % w], [h, w], [h, w])));
-            sums[outside] += old.iter().zip(new).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>() / c as f64;
-            counts[outside] += 1;
+/// What a part of the pictures was, inside the boxes or elsewhere.
+#[derive(Clone, Copy, Default)]
+struct Part {
+    pixels: usize,
+    change: f64,
+    /// Squared distances of the numbers from their mean over the part, before and after.
+    energy: [f64; 2],
+}
+
+impl Effect {
+    fn of(before: &Tensor, after: &Tensor, regions: &[Region]) -> Self {
+        let [h, w, c] = [before.shape()[1], before.shape()[2], before.shape()[3]];
+        let mut samples: Vec<usize> = regions.iter().map(|region| region.sample).collect();
+        samples.sort_unstable();
+        samples.dedup();
+        let mut parts = [Part::default(); 2];
+        for sample in samples {
+            let own: Vec<&Region> = regions.iter().filter(|region| region.sample == sample).collect();
+            let inside = |at: usize| own.iter().any(|region| region.holds([at / w, at % w], [h, w], [h, w]));
+            let pictures = [before, after].map(|pictures| pictures.narrow(0, sample, 1).to_vec());
+            for (part, wanted) in parts.iter_mut().zip([true, false]) {
+                let pixels: Vec<usize> = (0..h * w).filter(|&at| inside(at) == wanted).collect();
+                part.pixels += pixels.len();
+                for channel in 0..c {
+                    let [old, new] =
+                        [0, 1].map(|i| pixels.iter().map(|at| f64::from(pictures[i][at * c + channel])).collect::<Vec<_>>());
+                    part.change += old.iter().zip(&new).map(|(a, b)| (a - b).abs()).sum::<f64>() / c as f64;
+                    part.energy = [part.energy[0] + energy(&old), part.energy[1] + energy(&new)];
+                }
+            }
+        }
+        let kept = |[before, after]: [f64; 2]| if before > 0.0 { (after / before).sqrt() } else { 1.0 };
+        Self {
+            change: parts.map(|part| part.change / part.pixels.max(1) as f64 * 127.5),
+            contrast: parts.map(|part| kept(part.energy)),
         }
     }
-    [0, 1].map(|i| sums[i] / counts[i].max(1) as f64 * 127.5)
+
+    fn mean(all: &[Self]) -> Self {
+        let mean =
+            |of: fn(&Self) -> [f64; 2]| [0, 1].map(|i| all.iter().map(|own| of(own)[i]).sum::<f64>() / all.len().max(1) as f64);
+        Self { change: mean(|own| own.change), contrast: mean(|own| own.contrast) }
+    }
+}
+
+/// The sum of squared distances from the mean.
+fn energy(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+    values.iter().map(|value| (value - mean).powi(2)).sum()
 }
 
 impl Forgotten {
@@ -248,10 +287,13 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_apart_by_the_boxes() {
-        let before = Tensor::zeros([2, 2, 2, 1]);
-        let after = Tensor::from_slice(&[9.0, 9.0, 9.0, 9.0, 1.0, 0.0, 0.5, 0.0], [2, 2, 2, 1]);
-        let region = Region { sample: 1, x: [0.0, 1.0], y: [0.0, 1.0] };
-        assert_eq!(changes(&before, &after, &[region]), [127.5, 0.5 / 3.0 * 127.5]);
+    fn effects_are_told_apart_by_the_boxes() {
+        let before = Tensor::from_slice(&[0.0, 0.0, 0.0, 0.0, 0.5, -0.5, 0.5, 0.0], [2, 2, 2, 1]);
+        let after = Tensor::from_slice(&[9.0, 9.0, 9.0, 9.0, 0.25, -0.25, 0.5, 1.0], [2, 2, 2, 1]);
+        let region = Region { sample: 1, x: [0.0, 2.0], y: [0.0, 1.0] };
+        let found = Effect::of(&before, &after, &[region]);
+        assert_eq!(found, Effect { change: [0.25 * 127.5, 0.5 * 127.5], contrast: [0.5, 1.0] });
+        let other = Effect { change: [0.0; 2], contrast: [1.0; 2] };
+        assert_eq!(Effect::mean(&[found, other]).contrast, [0.75, 1.0]);
     }
 }

@@ -147,9 +147,18 @@ impl Weight {
         u.set(unit(&self.ahead(&matrices, &v.get())));
     }
 
-    /// Draws the weight from N(0, std²).
-    pub(crate) fn initialise(&self, std: f32, rng: &mut Philox) {
-        self.param.set(rng.normal(self.layout.inner(), 0.0, std));
+    /// Draws the weight from N(0, std²), what lies beyond `bound` · std anew.
+    pub(crate) fn initialise(&self, std: f32, bound: Option<f32>, rng: &mut Philox) {
+        let mut values = rng.normal(self.layout.inner(), 0.0, std).to_vec();
+        while let Some(bound) = bound {
+            let beyond: Vec<&mut f32> = values.iter_mut().filter(|value| value.abs() > bound * std).collect();
+            if beyond.is_empty() {
+                break;
+            }
+            let drawn = rng.normal([beyond.len()], 0.0, std).to_vec();
+            beyond.into_iter().zip(drawn).for_each(|(value, new)| *value = new);
+        }
+        self.param.set(Tensor::from_slice(&values, self.layout.inner()));
         self.settle(rng);
     }
 

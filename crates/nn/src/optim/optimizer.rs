@@ -86,6 +86,18 @@ impl Optimizer {
         self.options.lr = lr;
     }
 
+    /// Another momentum from the next step on; Adam has none.
+    ///
+    /// # Panics
+    /// When momentum comes or goes altogether: what is remembered would have to.
+    #[track_caller]
+    pub fn set_momentum(&mut self, value: f64) {
+        if let Rule::Sgd { momentum, .. } | Rule::RmsProp { momentum, .. } = &mut self.options.rule {
+            assert_eq!(*momentum == 0.0, value == 0.0, "set_momentum: from {momentum} to {value}");
+            *momentum = value;
+        }
+    }
+
     /// The rule and its constants.
     pub fn options(&self) -> OptimizerOptions {
         self.options

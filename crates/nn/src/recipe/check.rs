@@ -113,6 +113,9 @@ fn of_training(recipe: &Recipe) -> Result<(), NnError> {
     }
     real("labels.flip", labels.flip, |p| (0.0..=1.0).contains(&p), "from 0 to 1; 0.05 is usual")?;
     real("optimizer.momentum", optimizer.momentum, |m| (0.0..1.0).contains(&m), "at least 0 and less than 1; 0.9 is usual")?;
+    if let Some(momentum) = optimizer.momentum_end {
+        real("optimizer.momentum_end", momentum, |m| (0.0..1.0).contains(&m), "at least 0 and less than 1; 0.7 is usual")?;
+    }
     if let Some(lr) = optimizer.lr_discriminator {
         real("optimizer.lr_discriminator", lr, |lr| lr > 0.0, "a number greater than 0")?;
     }

@@ -69,6 +69,12 @@ fn objective(recipe: &Recipe) -> Check {
         &name,
         "has no form for K+1 classes; use \"non-saturating\" with semi_supervised",
     )?;
+    refuse(
+        o.relativistic && o.loss == Loss::Wasserstein,
+        "objective.relativistic",
+        true,
+        "only doubles the loss of \"wasserstein\", which compares the means already; leave it out",
+    )?;
     refuse(o.semi_supervised && o.relativistic, "objective.relativistic", true, "has no form for K+1 classes")?;
     refuse(
         o.semi_supervised && told,
@@ -195,6 +201,13 @@ fn optimizer(recipe: &Recipe) -> Check {
     let o = &recipe.optimizer;
     let adam = matches!(o.rule, RuleName::Adam | RuleName::AdamW);
     refuse(adam && o.momentum > 0.0, "optimizer.momentum", o.momentum, "is for sgd and rmsprop; Adam's is optimizer.beta1")?;
+    let end = o.momentum_end.unwrap_or_default();
+    refuse(
+        o.momentum_end.is_some() && o.momentum == 0.0,
+        "optimizer.momentum_end",
+        end,
+        "needs optimizer.momentum to begin with, such as 0.5",
+    )?;
     refuse(o.nesterov && o.rule != RuleName::Sgd, "optimizer.nesterov", true, "is for optimizer.rule = \"sgd\"")?;
     refuse(o.nesterov && o.momentum == 0.0, "optimizer.nesterov", true, "needs optimizer.momentum, such as 0.9")
 }

@@ -228,6 +228,7 @@ impl Recipe {
         let Init { scheme, std, gamma_std } = self.init;
         match scheme {
             Scheme::Normal => net.initialise(std as f32, gamma_std as f32, rng),
+            Scheme::TruncatedConvolutions => net.initialise_truncated(std as f32, gamma_std as f32, rng),
             Scheme::Orthogonal => net.initialise_orthogonal(1.0, rng),
             Scheme::Glorot => net.initialise_glorot(rng),
         }

@@ -108,6 +108,7 @@ auxiliary_weight = 1.0
 rule = "adam"
 lr_discriminator = 0.0002
 momentum = 0.0
+momentum_end = 0.0
 nesterov = false
 clip_gradient = 0.0
 schedule = { kind = "constant" }

@@ -176,7 +176,7 @@ pub struct Init {
     /// Where weights come from.
     #[serde(default, skip_serializing_if = "is_default")]
     pub scheme: Scheme,
-    /// Standard deviation of weights, around 0, under scheme `normal`.
+    /// Standard deviation of weights, around 0, under schemes `normal` and `truncated-convolutions`.
     pub std: f64,
     /// Standard deviation of batch norm's γ, around 1.
     pub gamma_std: f64,
@@ -189,6 +189,8 @@ pub enum Scheme {
     /// N(0, std²), as in the paper.
     #[default]
     Normal,
+    /// N(0, std²), of which convolutions (transposed ones not) draw what lies beyond 2·std anew, as in carpedm20/DCGAN-tensorflow.
+    TruncatedConvolutions,
     /// Orthogonal matrices (Saxe et al. 2014).
     Orthogonal,
     /// U(−a, a) with a = √(6 / (inputs + outputs)) (Glorot & Bengio 2010), the default of Keras.
@@ -218,6 +220,9 @@ pub struct Optimizer {
     /// SGD and RMSProp: share of the last step that is taken again.
     #[serde(default, skip_serializing_if = "is_default")]
     pub momentum: f64,
+    /// What momentum has become by the end of the run, in a straight line over its steps, where it does not stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub momentum_end: Option<f64>,
     /// SGD: Nesterov's momentum.
     #[serde(default, skip_serializing_if = "is_default")]
     pub nesterov: bool,
@@ -227,6 +232,14 @@ pub struct Optimizer {
     /// How the learning rates change over the run.
     #[serde(default, skip_serializing_if = "is_default")]
     pub schedule: Schedule,
+}
+
+impl Optimizer {
+    /// The momentum of the step that follows `step` finished ones in a run of `steps`; beyond the end that of the end.
+    pub fn momentum_at(&self, step: u64, steps: u64) -> f64 {
+        let done = (step as f64 / steps.max(1) as f64).min(1.0);
+        self.momentum + (self.momentum_end.unwrap_or(self.momentum) - self.momentum) * done
+    }
 }
 
 /// Which optimiser.

@@ -3,7 +3,7 @@
 
 use crate::common::{Golden, arrays, assert_close, cases, floats};
 use nn::layers::{
-    Conv2d, ConvTranspose2d, Embed, GlobalPool, InstanceNorm, LayerNorm, Linear, Maxout, MinibatchDiscrimination, MinibatchForm,
+    Conv2d, ConvTranspose2d, Embed, GlobalPool, InstanceNorm, LayerNorm, Linear, Maxout, MinibatchDiscrimination,
     MinibatchStdDev, ProjectionHead, SelfAttention, VirtualBatchNorm, Window,
 };
 use nn::{Activation, Layer, Mode, Network, Pass, StateDict, StateValue};
@@ -61,7 +61,7 @@ fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, channels:
         "layer_norm" => Layer::LayerNorm(LayerNorm::new(numbers(attrs, "shape"), eps(attrs))),
         "minibatch_stddev" => Layer::MinibatchStdDev(MinibatchStdDev::new(number(attrs, "group"))),
         "minibatch_discrimination" => {
-            let form = if attrs["form"] == "code" { MinibatchForm::Code } else { MinibatchForm::Paper };
+            let form = serde_json::from_value(attrs["form"].clone()).expect("a form");
             let [inputs, kernels, dims] = ["inputs", "kernels", "dims"].map(|key| number(attrs, key));
             Layer::MinibatchDiscrimination(MinibatchDiscrimination::new(inputs, kernels, dims, form))
         }

@@ -196,7 +196,7 @@ fn options(case: &Case<'_>) -> OptimizerOptions {
 }
 
 pub fn optimisers(device: &Device) {
-    each("optimiser", 8, device, |case| {
+    each("optimiser", 9, device, |case| {
         let net = network(device);
         load(&net, case, "param");
         let mut optimiser = Optimizer::new(&net, options(case));
@@ -209,6 +209,11 @@ pub fn optimisers(device: &Device) {
                 other.load_state(&optimiser.state()).expect("the same network");
                 assert_eq!(other.steps(), step);
                 optimiser = other;
+            }
+            // Rate and momentum of each step, where they change.
+            if let Some([rate, momentum]) = case.attrs["rates"][step as usize].as_array().map(Vec::as_slice) {
+                optimiser.set_lr(rate.as_f64().expect("a rate"));
+                optimiser.set_momentum(momentum.as_f64().expect("a momentum"));
             }
             let before = net.state_dict();
             let copies = optimiser.step(&net, &gradients(&net, case, &format!("grad/{step}")), &guard);

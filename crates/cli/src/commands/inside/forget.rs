@@ -6,11 +6,13 @@ use crate::error::CliError;
 use crate::{output, render};
 use clap::{ValueEnum, value_parser};
 use eval::inside::Generator;
-use eval::inside::forget::{self, Forgotten, Options};
-use eval::inside::regions::{self, Region};
+use eval::inside::forget::{self, Effect, Forgotten, Options};
+use eval::inside::regions::{self, Judge, Region};
+use eval::network::FeatureNetwork;
+use eval::{EvalError, Progress};
 use serde_json::json;
-use std::path::PathBuf;
-use tensor::Tensor;
+use std::path::{Path, PathBuf};
+use tensor::{Device, Tensor};
 
 /// What positions with the object are told apart from.
 #[derive(Clone, Copy, ValueEnum)]
@@ -27,8 +29,17 @@ pub struct Args {
     #[command(flatten)]
     networks: NetworkArgs,
     /// Where the object is: lines sample,x0,y0,x1,y1 in pixels, of pictures as `dcgan sample --seed N --out DIR` numbers them.
-    #[arg(long, value_name = "FILE.csv", help_heading = "What to forget")]
-    boxes: PathBuf,
+    #[arg(long, value_name = "FILE.csv", required_unless_present = "object", help_heading = "What to forget")]
+    boxes: Option<PathBuf>,
+    /// The object, a class or attribute that the network of --judge tells, by name or number. Without --boxes it is looked for in the pictures.
+    #[arg(long, value_name = "NAME", requires = "judge", help_heading = "What to forget")]
+    object: Option<String>,
+    /// What `dcgan eval train-features` wrote: it tells how often the object is seen, and where, by covering parts of the pictures.
+    #[arg(long, value_name = "FILE.safetensors", requires = "object", help_heading = "What to forget")]
+    judge: Option<PathBuf>,
+    /// Pictures with the object in which it is looked for.
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "What to forget")]
+    marked: u32,
     /// The layer whose maps are dropped [default: the second highest with maps].
     #[arg(long, value_name = "NAME", help_heading = "What to forget")]
     layer: Option<String>,
@@ -79,12 +90,15 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     crate::commands::require_grid(&args.grid, args.force)?;
     let checkpoint = args.networks.open()?;
-    let generator = Generator::new(&checkpoint, args.layer.as_deref(), &args.device.open()?)?;
+    let device = args.device.open()?;
+    let generator = Generator::new(&checkpoint, args.layer.as_deref(), &device)?;
     drop(checkpoint);
     let count = args.count as usize;
     let latents = train::latents(generator.recipe(), args.seed, count);
     let condition = condition(args, &generator, count)?;
-    let [h, w, _] = generator.shape();
+    let seer = args.judge.as_deref().map(|file| Seer::new(file, args.object.as_deref(), &device)).transpose()?;
+    let sees = |pictures: &Tensor| seer.as_ref().map_or_else(|| Ok(Vec::new()), |seer| seer.look(pictures));
+    let judge = seer.as_ref().map(|_| &sees as &Judge<'_>);
     let options = Options {
         against: match args.against {
             Against::Same => forget::Against::Same,
@@ -94,17 +108,74 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         controls: args.controls as usize,
         seed: args.seed,
     };
-    let regions = regions::read(&args.boxes, count, [h, w])?;
-    let forgotten = render::watched(args.json, |progress| {
-        forget::forget(&generator, (&latents, condition.as_ref()), &regions, options, None, progress)
+    let (regions, forgotten) = render::watched(args.json, |progress| {
+        let drawn = (&latents, condition.as_ref());
+        let regions = regions(args, &generator, drawn, judge, progress)?;
+        let forgotten = forget::forget(&generator, drawn, &regions, options, judge, progress)?;
+        Ok::<_, CliError>((regions, forgotten))
     })?;
     let mut shown: Vec<usize> = regions.iter().map(|region| region.sample).collect();
     shown.dedup();
     shown.truncate(args.columns as usize * args.blocks as usize);
     forgotten.sheet(&shown, args.columns as usize).save(&args.grid)?;
-    tell(args, &generator, &regions, &forgotten);
+    tell(args, &generator, &regions, seer.as_ref(), &forgotten);
     wrote(args.json, &args.grid);
     Ok(())
+}
+
+/// What sees the object.
+struct Seer {
+    network: FeatureNetwork,
+    output: usize,
+}
+
+impl Seer {
+    fn new(file: &Path, object: Option<&str>, device: &Device) -> Result<Self, CliError> {
+        let network = FeatureNetwork::load(file, device)?;
+        let known = network.outputs();
+        let asked = object.unwrap_or_default();
+        let named = known.iter().position(|name| name.eq_ignore_ascii_case(asked));
+        match named.or_else(|| asked.parse().ok().filter(|output| *output < known.len())) {
+            Some(output) => Ok(Self { network, output }),
+            None => Err(CliError::Usage(format!("--object {asked}: {} tells {}", network.id(), known.join(", ")))),
+        }
+    }
+
+    /// How likely each picture shows it.
+    fn look(&self, pictures: &Tensor) -> Result<Vec<f32>, EvalError> {
+        let scores = self.network.scores(pictures)?;
+        Ok(scores.narrow(1, self.output, 1).to_vec())
+    }
+
+    fn name(&self) -> String {
+        self.network.outputs().swap_remove(self.output)
+    }
+}
+
+/// The boxes of the file, or those that the judge finds.
+fn regions(
+    args: &Args,
+    generator: &Generator,
+    (latents, condition): (&Tensor, Option<&Tensor>),
+    judge: Option<&Judge<'_>>,
+    progress: Progress<'_>,
+) -> Result<Vec<Region>, CliError> {
+    let [h, w, _] = generator.shape();
+    let (Some(judge), None) = (judge, &args.boxes) else {
+        let Some(file) = &args.boxes else { return Err(CliError::Usage("--boxes or --object says what to forget".into())) };
+        return Ok(regions::read(file, args.count as usize, [h, w])?);
+    };
+    let pictures = generator.draw(latents, condition, &[])?;
+    let scores = judge(&pictures)?;
+    let seen: Vec<usize> = (0..scores.len()).filter(|&i| scores[i] > 0.5).take(args.marked as usize).collect();
+    let found = regions::find(&pictures, &seen, judge, progress)?;
+    match found.is_empty() {
+        true => Err(CliError::Failed(format!(
+            "the judge finds the object nowhere in {} pictures: draw more with --count",
+            args.count
+        ))),
+        false => Ok(found),
+    }
 }
 
 /// What the generator is told of each picture.
@@ -121,14 +192,14 @@ fn condition(args: &Args, generator: &Generator, count: usize) -> Result<Option<
     }
 }
 
-fn tell(args: &Args, generator: &Generator, regions: &[Region], forgotten: &Forgotten) {
-    let Forgotten { dropped, positions, accuracy, changes, rates, .. } = forgotten;
+fn tell(args: &Args, generator: &Generator, regions: &[Region], seer: Option<&Seer>, forgotten: &Forgotten) {
+    let Forgotten { dropped, positions, accuracy, effects, rates, .. } = forgotten;
     let maps = generator.layer().shape[2];
     if args.json {
         output::json(&json!({
             "event": "forgotten", "layer": generator.layer().name, "maps": maps, "dropped": dropped, "boxes": regions.len(),
-            "positions": positions, "accuracy": accuracy, "change_inside": [changes[0][0], changes[1][0]],
-            "change_outside": [changes[0][1], changes[1][1]],
+            "positions": positions, "accuracy": accuracy, "change": effects.map(|e| e.change), "contrast": effects.map(|e| e.contrast),
+            "judge": seer.map(|seer| seer.network.id()), "object": seer.map(Seer::name),
             "rates": rates.as_ref().map(|r| json!({ "before": r.before, "after": r.after, "controls": r.controls })),
         }));
         return;
@@ -141,11 +212,26 @@ fn tell(args: &Args, generator: &Generator, regions: &[Region], forgotten: &Forg
         100.0 * accuracy,
         dropped.len()
     ));
-    let mut rows = vec![["", "change in boxes", "elsewhere", "ratio"].map(str::to_owned).to_vec()];
-    for (name, [inside, outside]) in [("these maps", changes[0]), ("random maps", changes[1])] {
-        let ratio = if outside > 0.0 { format!("{:.2}", inside / outside) } else { "-".to_owned() };
-        rows.push(vec![name.to_owned(), format!("{inside:.1}"), format!("{outside:.1}"), ratio]);
+    let heads = ["", "change in boxes", "elsewhere", "contrast left in boxes", "elsewhere"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for (name, Effect { change, contrast }) in [("these maps", effects[0]), ("random maps", effects[1])] {
+        let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+        let change = change.map(|of| format!("{of:.1}"));
+        rows.push([vec![name.to_owned()], change.to_vec(), contrast.map(percent).to_vec()].concat());
     }
     output::line(render::table(&rows));
+    if let (Some(rates), Some(seer)) = (rates, seer) {
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        let random = rates.controls.iter().sum::<f64>() / rates.controls.len().max(1) as f64;
+        output::line(format!(
+            "\n{} sees {} in {} of {} pictures; without these maps in {}, without as many random ones in {}",
+            seer.network.id(),
+            seer.name(),
+            percent(rates.before),
+            args.count,
+            percent(rates.after),
+            percent(random)
+        ));
+    }
     output::line("");
 }

@@ -128,7 +128,7 @@ const ROWS: [(&str, &[Row]); 4] = [
             ("upsample", "generator.upsample", Plain, "NAME", "transposed (convolutions) or nearest (and a convolution)"),
             ("downsample", "discriminator.downsample", Plain, "NAME", "strided (convolutions), max-pool or average-pool"),
             ("head", "discriminator.head", Plain, "NAME", "conv, linear or global-average"),
-            ("init", "init.scheme", Plain, "NAME", "normal, orthogonal or glorot"),
+            ("init", "init.scheme", Plain, "NAME", "normal, truncated-convolutions, orthogonal or glorot"),
         ],
     ),
     (
@@ -139,6 +139,13 @@ const ROWS: [(&str, &[Row]); 4] = [
             ("beta1", "optimizer.beta1", Plain, "X", "Adam's first decay"),
             ("beta2", "optimizer.beta2", Plain, "X", "Adam's second decay, or RMSProp's"),
             ("momentum", "optimizer.momentum", Plain, "X", "Momentum of sgd and rmsprop"),
+            (
+                "momentum-end",
+                "optimizer.momentum_end",
+                Plain,
+                "X",
+                "What momentum becomes by the end of the run, in a straight line",
+            ),
             ("nesterov", "optimizer.nesterov", Switch, "", "Nesterov's momentum"),
             ("weight-decay", "optimizer.weight_decay", Plain, "X", "L2 penalty"),
             ("clip-gradient", "optimizer.clip_gradient", Plain, "NORM", "Largest norm of a network's gradient"),
