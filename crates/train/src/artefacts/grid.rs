@@ -121,7 +121,7 @@ fn encode(image: &DynamicImage, texts: &[(&str, String)]) -> Result<Vec<u8>, Str
                 writer.write_text_chunk(&png::text_metadata::TEXtChunk::new(*keyword, text.as_str()))?;
             } else {
                 let mut chunk = png::text_metadata::ITXtChunk::new(*keyword, text.as_str());
-                chunk.compress_text()?;
+                chunk.compressed = true;
                 writer.write_text_chunk(&chunk)?;
             }
         }
