@@ -132,8 +132,19 @@ fn a_class_is_found_and_judged() {
         "judge.safetensors",
     ];
     place.ok(&features);
-    let command =
-        ["forget", "--checkpoint", "run", "--count", "64", "--object", "bright", "--judge", "judge.safetensors", "--marked", "12"];
+    let command = [
+        "forget",
+        "--checkpoint",
+        "run",
+        "--count",
+        "64",
+        "--object",
+        "bright",
+        "--judge",
+        "judge.safetensors",
+        "--marked",
+        "12",
+    ];
     let others =
         ["--against", "others", "--device", "cpu", "--columns", "6", "--blocks", "1", "--controls", "3", "--grid", "bright.png"];
     let told = place.ok(&[&command[..], &others, &["--json"]].concat()).event("forgotten");

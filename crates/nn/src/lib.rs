@@ -14,6 +14,7 @@ mod fold;
 pub mod layers;
 mod layout;
 pub mod loss;
+mod memory;
 mod mode;
 mod network;
 mod newmu;

@@ -3,6 +3,7 @@
 use crate::architecture::{self, Architecture, Spec};
 use crate::error::NnError;
 use crate::layers::{GlobalPool, Pool2d, PoolKind, Window};
+use crate::memory;
 use crate::recipe::{Recipe, Weights};
 use std::fmt;
 use tensor::Activation;
@@ -39,8 +40,8 @@ pub struct Plan {
     pub batch: usize,
     /// Trainable numbers of both networks.
     pub parameters: usize,
-    /// Estimated memory of a training step in bytes: for each parameter its value, gradient and two moments; and what the backward
-    /// passes need of the generator's forward pass and of the discriminator's on real and on generated images.
+    /// Estimated memory of a training step in bytes, to about 20 %: for each parameter its value, what the optimiser remembers of it, and a
+    /// gradient; and what backward passes need of the generator's forward pass and of the discriminator's.
     pub memory_bytes: u64,
     /// Floating-point operations of a training step (a multiply-add is two), convolutions and matrix products only: the discriminator on
     /// real and on generated images, then the generator through the discriminator, whose weight gradients are not computed then.
@@ -56,9 +57,7 @@ impl Plan {
         let [h, w] = recipe.image.size;
         let image = [h, w, recipe.image.channels];
         let batch = recipe.train.batch;
-        let pixels = image.iter().product::<usize>() as u64;
-        let activations = kept(&g) + 2 * kept(&d) + pixels;
-        let memory_bytes = 16 * parameters as u64 + 4 * batch as u64 * activations;
+        let memory_bytes = memory::of_step(recipe, &g, &d);
         let multiplications = generator_work(&g) + discriminator_work(&d);
         let flops_per_step = 2.0 * batch as f64 * multiplications;
         let latent = recipe.generator.latent;
@@ -75,18 +74,6 @@ fn rows(made: &Architecture, weights: Weights) -> Vec<Row> {
             Row { name: name.into(), kind: kind(spec, weights), output: output.to_vec(), parameters, trainable: parameters > 0 }
         })
         .collect()
-}
-
-/// Numbers per sample that the backward pass needs: every result but those of reshapes, which are free, and of batch norms before an
-/// activation, which are one with it.
-fn kept(made: &Architecture) -> u64 {
-    let layers: Vec<_> = made.shapes().collect();
-    let fused = |i: usize| {
-        let (_, spec, ..) = &layers[i];
-        let next = layers.get(i + 1).map(|(_, spec, ..)| *spec);
-        matches!(spec, Spec::Reshape(_)) || matches!(spec, Spec::BatchNorm { .. }) && matches!(next, Some(Spec::Activation(_)))
-    };
-    (0..layers.len()).filter(|&i| !fused(i)).map(|i| layers[i].3.iter().product::<usize>() as u64).sum()
 }
 
 /// Multiply-adds per sample of one forward pass, layer by layer; layers without any left out.
