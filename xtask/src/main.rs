@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod emoji;
+mod experiments;
 mod figures;
 mod kernels;
 mod loading;
 mod peer;
+mod pictures;
 mod plant;
 mod sample;
 mod step;
@@ -26,7 +28,10 @@ enum Task {
     Emoji(emoji::Options),
     Figures(figures::Options),
     Tricks(tricks::Options),
+    Experiments(experiments::Options),
     Plant(plant::Options),
+    Pictures(pictures::Pictures),
+    Stack(pictures::Stack),
     Ci(tasks::Ci),
 }
 
@@ -40,7 +45,10 @@ fn main() -> std::process::ExitCode {
         Task::Emoji(options) => emoji::run(&options),
         Task::Figures(options) => figures::run(&options),
         Task::Tricks(options) => tricks::run(&options),
+        Task::Experiments(options) => experiments::run(&options),
         Task::Plant(options) => plant::run(&options),
+        Task::Pictures(options) => pictures::run(&options),
+        Task::Stack(options) => pictures::stack(&options),
         Task::Ci(_) => tasks::ci(),
     };
     match result {

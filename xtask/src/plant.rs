@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 /// them are in the groups that `dcgan dedup --groups` wrote.
 #[derive(Args)]
 pub struct Options {
-    /// The pictures, PNG, sub-folders included.
-    #[arg(long, default_value = "datasets/emoji-people/train")]
-    input: PathBuf,
+    /// The pictures, PNG in sub-folders [default: the training pictures of datasets/emoji-people].
+    #[arg(long)]
+    input: Option<PathBuf>,
     /// The folder to make.
     #[arg(long, required_unless_present = "judge")]
     out: Option<PathBuf>,
@@ -38,7 +38,10 @@ const CHANGES: [Change; 3] = [("jpeg", |picture| picture.clone()), ("shift", shi
 pub fn run(options: &Options) -> Result<(), Failure> {
     match (&options.judge, &options.out) {
         (Some(file), _) => judge(file),
-        (None, Some(out)) => plant(&options.input, out),
+        (None, Some(out)) => {
+            let input = options.input.clone().unwrap_or_else(|| crate::tasks::root().join("datasets/emoji-people/train"));
+            plant(&input, out)
+        }
         (None, None) => Err("--out or --judge".into()),
     }
 }

@@ -16,7 +16,8 @@ pub struct Golden {
 #[derive(Args)]
 pub struct Ci {}
 
-fn root() -> PathBuf {
+/// The repository's folder.
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
@@ -43,4 +44,14 @@ pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
 /// When a check fails.
 pub fn ci() -> Result<(), Box<dyn std::error::Error>> {
     call(Path::new("bash"), &[".ci/run"])
+}
+
+/// Builds `dcgan` for measurements, and says where it is.
+///
+/// # Errors
+/// When it does not compile.
+pub fn built_dcgan() -> Result<PathBuf, Box<dyn std::error::Error>> {
+    call(Path::new("cargo"), &["build", "--release", "--locked", "--package", "cli"])?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("release").join(format!("dcgan{}", std::env::consts::EXE_SUFFIX)))
 }

@@ -71,7 +71,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let dcgan = match &options.dcgan {
         Some(file) => file.clone(),
-        None => build()?,
+        None => crate::tasks::built_dcgan()?,
     };
     std::fs::create_dir_all(&options.dir)?;
     let features = if options.train_only { PathBuf::new() } else { features(&dcgan, options)? };
@@ -105,11 +105,6 @@ fn next(queue: &Mutex<VecDeque<Job>>, failed: &Mutex<Option<Failure>>) -> Option
     (!stop).then(|| queue.lock().unwrap_or_else(|e| e.into_inner()).pop_front()).flatten()
 }
 
-fn build() -> Result<PathBuf, Box<dyn Error>> {
-    let built = Command::new("cargo").args(["build", "--release", "--package", "cli"]).status()?;
-    if built.success() { Ok("target/release/dcgan".into()) } else { Err("cannot build the program".into()) }
-}
-
 /// The file with a row's result.
 fn result(options: &Options, flags: &str, seed: u64) -> PathBuf {
     let name: String = flags.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect();
@@ -137,7 +132,8 @@ impl Job {
 
     /// Into a folder of another name first: one that is there was trained to its end.
     fn train(&self, dcgan: &Path, options: &Options, dir: &Path) -> Result<(), Failure> {
-        let part = dir.with_extension("part");
+        // Names have dots of their own, so an ending is not replaced but added.
+        let part = PathBuf::from(format!("{}.part", dir.display()));
         if part.exists() {
             std::fs::remove_dir_all(&part)?;
         }

@@ -1,6 +1,6 @@
 //! `dcgan neighbours`.
 
-use crate::commands::device::DeviceArgs;
+use crate::commands::generator::{GeneratorArgs, Opened};
 use crate::commands::{open_checkpoint, require_grid};
 use crate::error::CliError;
 use crate::output;
@@ -14,7 +14,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use tensor::Tensor;
 use train::artefacts::{Checkpoint, grid};
-use train::{Sampler, latents, told};
+use train::{latents, told};
 
 /// The frame around neighbours in pixels: yellow, as in the paper of 2014.
 const YELLOW: Frame = [1.0, 0.7, -1.0];
@@ -27,9 +27,8 @@ const CAVEAT: &str = "Far neighbours do not prove that nothing was learned by he
 /// Flags of `neighbours`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A checkpoint, or a run directory, which means its newest good checkpoint.
-    #[arg(long, value_name = "PATH|RUNDIR")]
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    generator: GeneratorArgs,
     /// What the generator learned from [default: what the checkpoint names].
     #[arg(long, value_name = "SPEC")]
     data: Option<String>,
@@ -51,8 +50,6 @@ pub struct Args {
     /// Write over a file that is there.
     #[arg(long)]
     force: bool,
-    #[command(flatten)]
-    device: DeviceArgs,
     /// One JSON object per generated picture on standard output.
     #[arg(long)]
     json: bool,
@@ -70,7 +67,7 @@ struct Found {
 /// No good checkpoint, data of another size, a file that is there already, the device, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
     require_grid(&args.grid, args.force)?;
-    let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
+    let Opened { checkpoint, sampler, batch, .. } = args.generator.open_alone()?;
     let spec = match &args.data {
         Some(spec) => spec.clone(),
         None if checkpoint.meta.dataset.name.is_empty() => {
@@ -78,18 +75,17 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         }
         None => checkpoint.meta.dataset.name.clone(),
     };
-    let device = args.device.open()?;
-    let sampler = Sampler::new(&checkpoint, None, &device)?;
+    let device = sampler.device();
     let dataset = crate::commands::represent::open(&spec, Split::Train, Some(sampler.recipe()), args.json)?;
     let count = args.count as usize;
     let samples = {
         let latents = latents(sampler.recipe(), args.seed, count);
         let conditions = told(sampler.recipe()).map(|_| sampler.recipe().example_conditions(count));
-        sampler.draw_under(&latents, conditions.as_ref(), 64, |_| ())?
+        sampler.draw_under(&latents, conditions.as_ref(), batch, |_| ())?
     };
     let features = match &args.features {
-        Some(path) => Some(DiscriminatorFeatures::trained(&open_checkpoint(path, output::warning)?.checkpoint, &device)?),
-        None if has_discriminator(&checkpoint) => Some(DiscriminatorFeatures::trained(&checkpoint, &device)?),
+        Some(path) => Some(DiscriminatorFeatures::trained(&open_checkpoint(path, output::warning)?.checkpoint, device)?),
+        None if has_discriminator(&checkpoint) => Some(DiscriminatorFeatures::trained(&checkpoint, device)?),
         None => None,
     };
     drop(checkpoint);
