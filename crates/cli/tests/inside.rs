@@ -125,7 +125,7 @@ fn a_class_is_found_and_judged() {
         "--image",
         "16",
         "--epochs",
-        "20",
+        "100",
         "--device",
         "cpu",
         "--out",
