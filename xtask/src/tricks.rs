@@ -1,9 +1,11 @@
-//! `tricks`: what each objective and stabiliser does to Fashion-MNIST, beside the run without any: the measured tables of docs/tricks.md.
+//! `tricks`: what each objective and stabiliser does to Fashion-MNIST, and to the laboratory's 25 Gaussians, beside the run without any: the
+//! measured tables of docs/tricks.md and docs/toy.md.
 
+mod grid;
 mod rows;
 mod table;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::error::Error;
@@ -11,14 +13,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-/// Train and measure every row of docs/tricks.md, and write its tables. What is measured already in DIR is kept, so that it may be
-/// stopped and started again.
+/// Train and measure every row of docs/tricks.md and of docs/toy.md, and write their tables. What is measured already in DIR is kept, so that
+/// it may be stopped and started again.
 #[derive(Args)]
 pub struct Options {
     /// Where runs and results go.
     #[arg(long, value_name = "DIR", default_value = "runs/tricks")]
     dir: PathBuf,
-    /// Runs a row, with seeds from 0.
+    /// What is measured [default: both].
+    #[arg(long, value_enum)]
+    only: Option<Set>,
+    /// Runs a row of docs/tricks.md, with seeds from 0; one of docs/toy.md has ten.
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
     /// Steps a run.
@@ -33,9 +38,17 @@ pub struct Options {
     /// A built `dcgan`, in place of building one.
     #[arg(long, value_name = "FILE")]
     dcgan: Option<PathBuf>,
-    /// The page whose tables are written.
-    #[arg(long, value_name = "FILE", default_value = "docs/tricks.md")]
-    page: PathBuf,
+    /// The folder of the pages whose tables are written.
+    #[arg(long, value_name = "DIR", default_value = "docs")]
+    docs: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Set {
+    /// Fashion-MNIST: docs/tricks.md.
+    Garments,
+    /// 25 Gaussians on a grid: docs/toy.md.
+    Grid,
 }
 
 /// What is the same in all runs: small enough for hundreds of them on a plain CPU.
@@ -60,8 +73,14 @@ pub struct Measured {
     recall: f64,
 }
 
+/// A row, of the pictures' table with its seed, or of the laboratory's with all of them.
+enum Job {
+    Garments(Row),
+    Grid(&'static str),
+}
+
 /// A row and a seed.
-struct Job {
+struct Row {
     flags: &'static str,
     seed: u64,
 }
@@ -74,19 +93,27 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         None => crate::tasks::built_dcgan()?,
     };
     std::fs::create_dir_all(&options.dir)?;
-    let features = if options.train_only { PathBuf::new() } else { features(&dcgan, options)? };
-    let flags = std::iter::once("").chain(rows::all());
-    let jobs = flags.flat_map(|flags| (0..options.seeds).map(move |seed| Job { flags, seed }));
+    let [garments, grid] = [Set::Garments, Set::Grid].map(|set| options.only.is_none_or(|only| only == set));
+    let features = if options.train_only || !garments { PathBuf::new() } else { features(&dcgan, options)? };
+    let mut jobs = VecDeque::new();
     // Seed by seed, so that a table with fewer of them is complete early.
-    let mut jobs: Vec<Job> = jobs.collect();
-    jobs.sort_by_key(|job| job.seed);
-    let queue = Mutex::new(VecDeque::from(jobs));
+    for seed in 0..if garments { options.seeds } else { 0 } {
+        jobs.extend(std::iter::once("").chain(rows::all()).map(|flags| Job::Garments(Row { flags, seed })));
+    }
+    if grid {
+        jobs.extend(std::iter::once("").chain(rows::GRID.iter().copied()).map(Job::Grid));
+    }
+    let queue = Mutex::new(jobs);
     let failed = Mutex::new(None);
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
                 while let Some(job) = next(&queue, &failed) {
-                    if let Err(error) = job.run(&dcgan, &features, options) {
+                    let done = match &job {
+                        Job::Garments(row) => row.run(&dcgan, &features, options),
+                        Job::Grid(flags) => grid::run(flags, &dcgan, options),
+                    };
+                    if let Err(error) = done {
                         failed.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(error);
                     }
                 }
@@ -96,7 +123,10 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(error) = failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
         return Err(error);
     }
-    if options.train_only { Ok(()) } else { table::write(options) }
+    if garments && !options.train_only {
+        table::garments(options)?;
+    }
+    if grid { table::grid(options) } else { Ok(()) }
 }
 
 /// The next one, unless one has failed.
@@ -107,11 +137,16 @@ fn next(queue: &Mutex<VecDeque<Job>>, failed: &Mutex<Option<Failure>>) -> Option
 
 /// The file with a row's result.
 fn result(options: &Options, flags: &str, seed: u64) -> PathBuf {
-    let name: String = flags.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect();
-    options.dir.join(format!("{}-{}-{seed}.json", options.steps, name.trim_matches('_')))
+    options.dir.join(format!("{}-{}-{seed}.json", options.steps, named(flags)))
 }
 
-impl Job {
+/// Flags as a part of a file's name.
+fn named(flags: &str) -> String {
+    let name: String = flags.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect();
+    name.trim_matches('_').to_owned()
+}
+
+impl Row {
     fn run(&self, dcgan: &Path, features: &Path, options: &Options) -> Result<(), Failure> {
         let result = result(options, self.flags, self.seed);
         if result.exists() {

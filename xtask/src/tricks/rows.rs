@@ -1,4 +1,4 @@
-//! What is measured: flags of `dcgan train`, each set beside the run without any.
+//! What is measured: flags, each set beside the run without any.
 
 /// Rows of docs/tricks.md, by section.
 pub const TRICKS: &[(&str, &[&str])] = &[
@@ -114,7 +114,37 @@ pub const REVERSED: &[(&str, &[&str])] = &[(
     ],
 )];
 
-/// All of them, in the order of the page.
+/// Rows of docs/toy.md: flags of `dcgan toy grid`.
+pub const GRID: &[&str] = &[
+    "--minibatch-discrimination 16,4",
+    "--pack 2",
+    "--minibatch-stddev",
+    "--r1 1",
+    "--objective wasserstein --gp 0.1",
+    "--spectral-norm",
+    "--noise 0.3",
+    "--batch-norm g",
+    "--relativistic",
+    "--objective least-squares",
+    "--objective hinge",
+    "--objective minimax",
+    "--smooth 0.9",
+    "--feature-matching 1",
+    "--ema 0.999",
+    "--d-steps 2",
+    "--batch-norm d",
+    "--lr-d 2e-3",
+    "--beta1 0",
+    "--beta1 0.9",
+    "--optimizer rmsprop",
+    "--optimizer sgd --lr 0.05",
+    "--g-steps 2",
+    "--objective wasserstein --clip 0.01",
+    "--pack 4",
+    "--lr 2e-4",
+];
+
+/// All of docs/tricks.md, in the order of the page.
 pub fn all() -> impl Iterator<Item = &'static str> {
     TRICKS.iter().chain(REVERSED).flat_map(|(_, rows)| rows.iter().copied())
 }

@@ -1,30 +1,58 @@
-//! The tables of docs/tricks.md.
+//! The tables of docs/tricks.md and docs/toy.md.
 
-use super::rows::{REVERSED, TRICKS};
+use super::grid::{Found, result as result_of_grid};
+use super::rows::{GRID, REVERSED, TRICKS};
 use super::{Measured, Options, result};
 use std::error::Error;
 use std::fmt::Write;
+use std::path::Path;
 
-/// What stands around the tables in the page.
+/// What stands around the tables in a page.
 const MARKS: [&str; 2] = ["<!-- measured by cargo xtask tricks -->", "<!-- end of what was measured -->"];
 
-/// Writes both tables into the page, between their marks.
-pub fn write(options: &Options) -> Result<(), Box<dyn Error>> {
-    let page = std::fs::read_to_string(&options.page)?;
-    let (Some(start), Some(end)) = (page.find(MARKS[0]), page.find(MARKS[1])) else {
-        return Err(format!("{} has no place for the tables: {:?} and {:?}", options.page.display(), MARKS[0], MARKS[1]).into());
-    };
-    let mut text = format!("{}\n", MARKS[0]);
+/// Writes the tables of docs/tricks.md, between their marks.
+pub fn garments(options: &Options) -> Result<(), Box<dyn Error>> {
+    let mut text = String::new();
     for (section, rows) in TRICKS.iter().chain(REVERSED) {
         write!(text, "\n{section}\n\n| flags | Fréchet distance | precision | recall |\n| --- | --- | --- | --- |\n")?;
         for flags in std::iter::once(&"").chain(*rows) {
             writeln!(text, "{}", line(options, flags)?)?;
         }
     }
-    let rest = page.get(end..).unwrap_or_default();
-    std::fs::write(&options.page, format!("{}{text}\n{rest}", page.get(..start).unwrap_or_default()))?;
-    println!("wrote {}", options.page.display());
+    replace(&options.docs.join("tricks.md"), &text)
+}
+
+/// Writes the table of docs/toy.md.
+pub fn grid(options: &Options) -> Result<(), Box<dyn Error>> {
+    let mut text = "\n| flags | modes of 25 | with a quarter of their fair share | high quality | reverse KL |\n| --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    for flags in std::iter::once(&"").chain(GRID) {
+        let found: Found = serde_json::from_slice(&std::fs::read(result_of_grid(options, flags))?)?;
+        let note = if found.diverged == 0 { String::new() } else { format!(" ({} of 10 diverge)", found.diverged) };
+        let column =
+            |[mean, std]: [f64; 2], factor: f64, digits: usize| format!("{:.digits$} ± {:.digits$}", factor * mean, factor * std);
+        let [modes, fair] = [found.modes, found.fair_modes].map(|pair| column(pair, 1.0, 1));
+        let [quality, kl] = [column(found.high_quality, 100.0, 1), column(found.reverse_kl, 1.0, 2)];
+        writeln!(text, "| {}{note} | {modes} | {fair} | {quality} % | {kl} |", name(flags))?;
+    }
+    replace(&options.docs.join("toy.md"), &text)
+}
+
+/// Puts a text between the marks of a page.
+fn replace(page: &Path, text: &str) -> Result<(), Box<dyn Error>> {
+    let old = std::fs::read_to_string(page)?;
+    let (Some(start), Some(end)) = (old.find(MARKS[0]), old.find(MARKS[1])) else {
+        return Err(format!("{} has no place for the tables: {:?} and {:?}", page.display(), MARKS[0], MARKS[1]).into());
+    };
+    let [before, after] = [old.get(..start), old.get(end..)].map(Option::unwrap_or_default);
+    std::fs::write(page, format!("{before}{}\n{text}\n{after}", MARKS[0]))?;
+    println!("wrote {}", page.display());
     Ok(())
+}
+
+/// A row's first column.
+fn name(flags: &str) -> String {
+    if flags.is_empty() { "none: the baseline".to_owned() } else { format!("`{flags}`") }
 }
 
 /// A row of the table: mean ± standard deviation over the seeds.
@@ -32,7 +60,7 @@ fn line(options: &Options, flags: &str) -> Result<String, Box<dyn Error>> {
     let measured: Vec<Option<Measured>> = (0..options.seeds)
         .map(|seed| Ok(serde_json::from_slice(&std::fs::read(result(options, flags, seed))?)?))
         .collect::<Result<_, Box<dyn Error>>>()?;
-    let name = if flags.is_empty() { "none: the baseline".to_owned() } else { format!("`{flags}`") };
+    let name = name(flags);
     let sound: Vec<Measured> = measured.iter().copied().flatten().collect();
     if sound.is_empty() {
         return Ok(format!("| {name} | diverges | | |"));
