@@ -1,16 +1,36 @@
 //! Matrix products: packing of the right operand, blocking of k, and the split into tasks.
 
-use super::kernel::{Columns, Lhs, Out, Rows, Seg, block};
+use super::kernel::{Lhs, Out, Rows, Seg, Tiled, block};
 use super::simd::{Portable, Simd};
 use super::{Buffer, Isa, SendPtr, isa, multiversion, par_for};
 use std::ops::Range;
 
-/// Target length of a block of k: a panel of 64 columns then fills two thirds of a 48 KiB first-level cache.
+/// Target length of a block of k of a convolution: a panel of 64 columns then fills two thirds of a 48 KiB first-level cache.
 const KC: usize = 128;
 /// Rows of a task: a block of the left operand (KC · 4 bytes a row) stays in the second-level cache.
 pub(crate) const TASK_ROWS: usize = 256;
-/// Columns of a task of a plain matrix product.
-const TASK_COLUMNS: usize = 512;
+
+/// How a plain matrix product is cut up; by the instruction set, for the caches of the processors that have it as their best.
+struct Blocking {
+    /// Target length of a block of k: each costs a pass over the result, and its panel should take half of a first-level cache.
+    kc: usize,
+    /// Rows of a task, at most.
+    rows: usize,
+    /// Columns of a task.
+    columns: usize,
+    /// Whether a task copies its block of the left operand, even if it lies in rows already: rows a power of two apart evict each other.
+    copies: bool,
+}
+
+fn blocking() -> Blocking {
+    match isa() {
+        Isa::Avx2 => Blocking { kc: 256, rows: 144, columns: 1024, copies: true },
+        _ => Blocking { kc: KC, rows: TASK_ROWS, columns: 512, copies: false },
+    }
+}
+
+/// With fewer columns, copying the left operand costs more than it gains.
+const MANY_COLUMNS: usize = 256;
 
 /// A stretch of k that is summed in registers before it is added to memory.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,10 +41,15 @@ pub(crate) struct KBlock {
     pub len: usize,
 }
 
-/// Cuts the segments of k into blocks of nearly equal length, at most about [`KC`]. A function of the segments alone.
+/// [`k_blocks_of`] about [`KC`].
 pub(crate) fn k_blocks(segs: &[Seg]) -> Vec<KBlock> {
+    k_blocks_of(KC, segs)
+}
+
+/// Cuts the segments of k into blocks of nearly equal length, at most about `longest`. A function of the two alone.
+fn k_blocks_of(longest: usize, segs: &[Seg]) -> Vec<KBlock> {
     let total: usize = segs.iter().map(|s| s.len).sum();
-    let count = total.div_ceil(KC).max(1);
+    let count = total.div_ceil(longest).max(1);
     let target = total.div_ceil(count);
     let mut blocks = vec![KBlock { segs: Vec::new(), start: 0, len: 0 }];
     for seg in segs {
@@ -56,6 +81,19 @@ fn lanes() -> (usize, usize) {
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => (super::simd::arm::Neon::LANES, super::simd::arm::Neon::WIDE),
         _ => (Portable::LANES, Portable::WIDE),
+    }
+}
+
+/// Rows of the tallest tile.
+fn tall() -> usize {
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => super::simd::x86::Avx512::TALL,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => super::simd::x86::Avx2::TALL,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => super::simd::arm::Neon::TALL,
+        _ => Portable::TALL,
     }
 }
 
@@ -145,7 +183,10 @@ pub(crate) struct Packed {
 
 impl Packed {
     pub(crate) fn new<F: Fn(usize) -> usize + Sync>(rhs: &Rhs<'_, F>, segs: &[Seg]) -> Self {
-        let blocks = k_blocks(segs);
+        Self::in_blocks(rhs, k_blocks(segs))
+    }
+
+    fn in_blocks<F: Fn(usize) -> usize + Sync>(rhs: &Rhs<'_, F>, blocks: Vec<KBlock>) -> Self {
         let width = packed_columns(rhs.n);
         let total: usize = blocks.iter().map(|b| b.len).sum();
         let mut data = Buffer::uninit(total * width);
@@ -225,37 +266,74 @@ pub(crate) fn matmul(a: &[f32], b: &[f32], out: &mut [f32], [m, k, n]: [usize; 3
 /// `op(b)[k, n]` as a right operand.
 pub(crate) fn pack(b: &[f32], [k, n]: [usize; 2], trans_b: bool) -> Packed {
     let (row_step, stride) = if trans_b { (1, k) } else { (n, 1) };
-    Packed::new(&Rhs { data: b, row: |k| k * row_step, stride, n }, &[Seg { off: 0, len: k }])
+    let blocks = k_blocks_of(blocking().kc, &[Seg { off: 0, len: k }]);
+    Packed::in_blocks(&Rhs { data: b, row: |k| k * row_step, stride, n }, blocks)
 }
 
 /// [`matmul`] with the right operand packed before; no side is 0.
 pub(crate) fn matmul_packed(a: &[f32], packed: &Packed, out: &mut [f32], [m, k, n]: [usize; 3], trans_a: bool) {
-    let panel = lanes().0 * lanes().1;
-    let columns = TASK_COLUMNS.next_multiple_of(panel);
-    let (row_tasks, column_tasks) = (m.div_ceil(TASK_ROWS), n.div_ceil(columns));
+    let Blocking { rows, columns, copies, .. } = blocking();
+    let tall = tall();
+    let most = m.div_ceil(m.div_ceil(rows)).next_multiple_of(tall);
+    let columns = columns.next_multiple_of(panel_columns());
+    let (row_tasks, column_tasks) = (m.div_ceil(most), n.div_ceil(columns));
+    let width = packed_columns(n);
+    let longest = packed.blocks.iter().map(|b| b.len).max().unwrap_or(0);
+    let copies = trans_a || copies && n >= MANY_COLUMNS;
     let out = SendPtr(out.as_mut_ptr());
     par_for(row_tasks * column_tasks, |task| {
-        let m0 = task / column_tasks * TASK_ROWS;
-        let rows = TASK_ROWS.min(m - m0);
+        let rows = task / column_tasks * most..m.min((task / column_tasks + 1) * most);
         let n0 = task % column_tasks * columns;
         let columns = n0..n.min(n0 + columns);
-        let out_offsets: Vec<usize> = (m0..m0 + rows).map(|m| m * n).collect();
-        if trans_a {
-            let width = packed_columns(n);
-            let offsets: Vec<usize> = (0..k).map(|k| k * m).collect();
-            for (i, b) in packed.blocks.iter().enumerate() {
-                // SAFETY: columns m0 .. m0 + rows of `a` for the block's k; the task alone writes its rows and columns.
-                unsafe {
-                    let lhs = Columns { base: a.as_ptr().add(m0), offsets: &offsets[b.start..b.start + b.len] };
-                    let out = Out { base: out.get(), offsets: &out_offsets, add: i > 0 };
-                    run_block(lhs, rows, b.len, packed.data.as_ptr().add(b.start * width), out, columns.clone());
+        let mut copy = Buffer::uninit(if copies { rows.len().next_multiple_of(tall) * longest } else { 0 });
+        let lhs_offsets: Vec<usize> = if copies { Vec::new() } else { rows.clone().map(|m| m * k).collect() };
+        let out_offsets: Vec<usize> = rows.clone().map(|m| m * n).collect();
+        for (i, b) in packed.blocks.iter().enumerate() {
+            let out = Out { base: out.get(), offsets: &out_offsets, add: i > 0 };
+            // SAFETY: the block's rows of the packed operand.
+            let rhs = unsafe { packed.data.as_ptr().add(b.start * width) };
+            if copies {
+                let (start, pitches) =
+                    if trans_a { (b.start * m + rows.start, [1, m]) } else { (rows.start * k + b.start, [k, 1]) };
+                if tall == 6 {
+                    tile_rows::<6>(&a[start..], pitches, &mut copy, [rows.len(), b.len]);
+                } else {
+                    tile_rows::<4>(&a[start..], pitches, &mut copy, [rows.len(), b.len]);
                 }
+                let lhs = Tiled { base: copy.as_ptr(), kc: b.len, tall };
+                // SAFETY: `copy` holds all tiles; the task alone writes its rows and columns.
+                unsafe { run_block(lhs, rows.len(), b.len, rhs, out, columns.clone()) }
+            } else {
+                let lhs = Rows { base: a.as_ptr(), offsets: &lhs_offsets, segs: &b.segs };
+                // SAFETY: the rows of `a` have k numbers each; the task alone writes its rows and columns.
+                unsafe { run_block(lhs, rows.len(), b.len, rhs, out, columns.clone()) }
             }
-        } else {
-            let lhs_offsets: Vec<usize> = (m0..m0 + rows).map(|m| m * k).collect();
-            let task = RowTask { lhs: a.as_ptr(), lhs_offsets: &lhs_offsets, out: out.get(), out_offsets: &out_offsets };
-            // SAFETY: rows m0 .. m0 + rows of `a`, k numbers each; the task alone writes its rows and columns.
-            unsafe { rows_times_packed(&task, packed, columns) }
         }
     });
+}
+
+/// Copies `rows` rows of `kc` numbers, element (i, k) at `from[i · across + k · along]`, for [`Tiled`].
+fn tile_rows<const TALL: usize>(from: &[f32], [across, along]: [usize; 2], to: &mut [f32], [rows, kc]: [usize; 2]) {
+    for (tile, to) in to.chunks_mut(TALL * kc).enumerate().take(rows.div_ceil(TALL)) {
+        let from = &from[tile * TALL * across..];
+        let height = TALL.min(rows - tile * TALL);
+        if height < TALL {
+            for (k, to) in to.chunks_exact_mut(TALL).enumerate() {
+                for (i, to) in to[..height].iter_mut().enumerate() {
+                    *to = from[i * across + k * along];
+                }
+            }
+        } else if across == 1 {
+            for (k, to) in to.chunks_exact_mut(TALL).enumerate() {
+                to.copy_from_slice(&from[k * along..][..TALL]);
+            }
+        } else {
+            let rows: [&[f32]; TALL] = std::array::from_fn(|i| &from[i * across..][..kc]);
+            for (k, to) in to.chunks_exact_mut(TALL).enumerate() {
+                for i in 0..TALL {
+                    to[i] = rows[i][k];
+                }
+            }
+        }
+    }
 }

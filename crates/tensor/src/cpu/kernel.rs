@@ -4,7 +4,7 @@
 //! size do the same, so rows and columns may be cut anywhere without changing a bit. The left operand is read in
 //! place, one number at a time (a broadcast is free beside the multiply-add): by rows, whose k runs through the
 //! same contiguous [`Seg`]ments from a pointer of its own (pixels of an NHWC image, rows of a matrix), or by
-//! columns, where for each k the tile's rows lie side by side (outer products). The right operand is packed.
+//! columns, where for each k the tile's rows lie side by side (outer products), or from a copy made tile by tile. The right operand is packed.
 //!
 //! AVX-512: 6 × 64 tiles, 24 accumulators, 10 loads for 24 multiply-adds.
 
@@ -19,6 +19,8 @@ pub(crate) struct Seg {
 
 /// Where a tile's left operand is.
 pub(crate) trait Lhs: Copy {
+    /// Whether a tile may have more rows than [`Simd::TALL`], where there are registers to spare.
+    const ANY_HEIGHT: bool = true;
     /// Calls `step(rows, stride)` … for every k in order, `at(m)` being row `m`'s number.
     /// # Safety
     /// All addresses reached must be readable.
@@ -38,6 +40,31 @@ pub(crate) struct Rows<'a> {
 pub(crate) struct Columns<'a> {
     pub base: *const f32,
     pub offsets: &'a [usize],
+}
+
+/// Rows that were copied tile by tile: the numbers of `tall` rows lie side by side for each k.
+#[derive(Clone, Copy)]
+pub(crate) struct Tiled {
+    pub base: *const f32,
+    /// Length of k.
+    pub kc: usize,
+    /// [`Simd::TALL`].
+    pub tall: usize,
+}
+
+impl Lhs for Tiled {
+    const ANY_HEIGHT: bool = false;
+
+    #[inline(always)]
+    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize)) {
+        // SAFETY: the caller's promise; no tile has rows on both sides of a multiple of `tall`.
+        let base = unsafe { self.base.add(m / self.tall * self.tall * self.kc + m % self.tall) };
+        // SAFETY: as above.
+        let rows: [*const f32; MR] = unsafe { std::array::from_fn(|i| base.add(i)) };
+        for k in 0..self.kc {
+            step(rows, k * self.tall);
+        }
+    }
 }
 
 impl Lhs for Rows<'_> {
@@ -85,6 +112,13 @@ unsafe fn tile<S: Simd, L: Lhs, const MR: usize, const NV: usize>(
     // SAFETY: the caller of `panel` promises valid operands; the rest is register arithmetic.
     unsafe {
         let mut acc = [[S::zero(); NV]; MR];
+        // On their way while the products are made.
+        for i in 0..MR {
+            let c = out.base.add(*out.offsets.get_unchecked(m + i) + column);
+            for j in (0..NV * S::LANES).step_by(16) {
+                S::prefetch(c.wrapping_add(j));
+            }
+        }
         lhs.each::<MR>(m, |rows, k| {
             let b: [S::V; NV] = std::array::from_fn(|j| S::load(rhs.add(j * S::LANES)));
             for i in 0..MR {
@@ -123,12 +157,12 @@ unsafe fn panel<S: Simd, L: Lhs, const NV: usize>(lhs: L, rows: usize, rhs: *con
     let mut m = 0;
     // SAFETY: the caller's promise.
     unsafe {
-        if NV == S::WIDE && S::TALL == 6 {
+        if (NV == S::WIDE || !L::ANY_HEIGHT) && S::TALL == 6 {
             while m + 6 <= rows {
                 tile::<S, L, 6, NV>(lhs, m, rhs, out, column, n);
                 m += 6;
             }
-        } else if NV < S::WIDE {
+        } else if NV < S::WIDE && L::ANY_HEIGHT {
             while m + 8 <= rows {
                 tile::<S, L, 8, NV>(lhs, m, rhs, out, column, n);
                 m += 8;

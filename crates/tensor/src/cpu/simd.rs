@@ -28,6 +28,9 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// The instruction set must be present.
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    /// Asks for the cache line at `p`, which is about to be written; any address will do.
+    #[inline(always)]
+    fn prefetch(_p: *const f32) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -72,6 +75,11 @@ pub(crate) mod x86 {
             // SAFETY: the caller's promise.
             unsafe { _mm512_add_ps(a, b) }
         }
+        #[inline(always)]
+        fn prefetch(p: *const f32) {
+            // SAFETY: a hint, which reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -110,6 +118,11 @@ pub(crate) mod x86 {
         unsafe fn add(a: __m256, b: __m256) -> __m256 {
             // SAFETY: the caller's promise.
             unsafe { _mm256_add_ps(a, b) }
+        }
+        #[inline(always)]
+        fn prefetch(p: *const f32) {
+            // SAFETY: a hint, which reads nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
         }
     }
 }
