@@ -144,6 +144,70 @@ fn checkpoints_are_measured_in_the_proportions_of_the_set() {
         lab.eval(&["--fake", "plain", "--features", "d:plain", "--metrics", "fid,pr", "--count", "30", "--bootstrap", "0"]);
     assert!(report["features"].as_str().unwrap().contains("discriminator"), "{report}");
     assert!(report["classes"].is_null() && report["metrics"]["frechet"]["value"].as_f64().unwrap() > 0.0, "{report}");
+    // Before the first step there are no running statistics: they are measured.
+    let first = format!("d:{}", lab.0.checkpoints("plain").remove(0).display());
+    assert!(first.contains("00000000"), "{first}");
+    let early = lab.eval(&["--fake", "plain", "--features", &first, "--metrics", "fid", "--count", "30", "--bootstrap", "0"]);
+    assert!(
+        early["metrics"]["frechet"]["value"].as_f64().unwrap().is_finite() && early["features"] != report["features"],
+        "{early}"
+    );
+    // What was compared, as a picture: 16 pixels four times as large, in frames, twelve in each of three rows.
+    let grid = ["--fake", "plain", "--features", "pixels", "--metrics", "pr", "--count", "30", "--grid", "eval.png"];
+    lab.eval(&grid);
+    let sheet = image::open(lab.0.path("eval.png")).unwrap();
+    assert_eq!((sheet.width(), sheet.height()), (12 * 71 + 1, 3 * 71 + 1));
+    lab.refused(1, &[&["eval", "--image", "16"], &grid[..]].concat(), &["eval.png", "--force"]);
+}
+
+#[test]
+fn a_run_that_could_not_be_measured_does_not_begin() {
+    let lab = Lab::new();
+    let train = ["train", "--data", "labelled", "--image", "16", "--width", "2", "--batch", "8", "--steps", "4", "--out", "run"];
+    let refused = |code, args: &[&str], parts: &[&str]| {
+        lab.refused(code, &[&train[..], &["--device", "cpu", "--eval-every", "2", "--eval-count", "20"], args].concat(), parts);
+        assert!(!lab.0.path("run").exists(), "{args:?}");
+    };
+    refused(
+        2,
+        &["--eval-metrics", "is", "--eval-features", "pixels"],
+        &["--eval-metrics is", "trained on classes", "pixels 16x16x3"],
+    );
+    let attributes = ["--data", "labelled", "--image", "16", "--attributes", "--epochs", "1", "--out", "a.safetensors"];
+    lab.ok(&[&["eval", "train-features"], &attributes[..]].concat());
+    refused(2, &["--eval-metrics", "fid,is", "--eval-features", "a.safetensors"], &["--eval-metrics is", "labelled-attributes"]);
+}
+
+#[test]
+fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
+    let lab = Lab::new();
+    let measured = ["--eval-every", "2", "--eval-count", "20", "--steps", "4", "--json"];
+    let run = lab.train(&[&measured[..], &["--eval-metrics", "nn,kid", "--out", "run"]].concat());
+    let evaluated: Vec<Value> = run.json().into_iter().filter(|event| event["event"] == "evaluated").collect();
+    assert_eq!(evaluated.len(), 2);
+    let of = |event: &Value, name: &str| event["figures"][name].as_f64().unwrap();
+    // The best is the one nearest to what is expected of new pictures.
+    let off = |event: &Value| (of(event, "eval/memorised") - of(event, "eval/memorised_real")).abs();
+    let best = &run.event("finished")["best"];
+    assert!((best["score"].as_f64().unwrap() - evaluated.iter().map(off).fold(f64::INFINITY, f64::min)).abs() < 1e-12, "{best}");
+    assert!(evaluated.iter().any(|event| best["value"] == event["figures"]["eval/memorised"]), "{best}");
+    // Every figure with its features.
+    let name = evaluated[0]["features"].as_str().unwrap();
+    assert!(name.starts_with("labelled-cnn "), "{name}");
+    for row in rows(&lab.0.path("run")) {
+        assert_eq!(row.get("eval/by").is_some(), row.get("eval/kernel").is_some(), "{row}");
+        assert!(row.get("eval/by").is_none_or(|by| by == name), "{row}");
+    }
+    // The first that was asked for decides, and people see it as it is: a kernel distance may be below 0.
+    let text = lab.train(&[&measured[..6], &["--eval-metrics", "kid,fid", "--out", "plain"]].concat()).out;
+    let last = rows(&lab.0.path("plain")).pop().unwrap()["eval/kernel"].as_f64().unwrap();
+    let end = text.lines().find(|line| line.contains("at the end")).unwrap_or_else(|| panic!("{text}"));
+    assert!(end.contains("Kernel distance") && end.contains(&format!(", {last:.4} at the end")), "{end}");
+    assert_eq!(
+        text.lines().filter(|line| line.contains("eval/frechet") && line.contains(&format!("by {name}"))).count(),
+        2,
+        "{text}"
+    );
 }
 
 #[test]

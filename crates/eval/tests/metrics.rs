@@ -2,9 +2,10 @@
 
 use eval::Progress;
 use eval::metrics::spread::{Spread, interval_of_frechet, interval_of_mean};
-use eval::metrics::{Measured, Metric, Options, Rows, Subsets, compare, frechet, inception, kid, manifold, neighbours};
+use eval::metrics::{Measured, Metric, Options, Rows, Subsets, Training, compare, frechet, inception, kid, manifold, neighbours};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::path::Path;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
@@ -61,7 +62,7 @@ fn figures_are_those_of_torch_fidelity() {
         near(&format!("{name}: recall"), manifold::share(&found.recalled), &expected["recall"], 1e-7);
         near(&format!("{name}: density"), Spread::of(&found.density).mean, &expected["density"], 1e-12);
         near(&format!("{name}: coverage"), manifold::share(&found.covered), &expected["coverage"], 1e-12);
-        let found = manifold::memorised(&real, &fake, &Device::Cpu, Progress::SILENT).unwrap();
+        let found = memorised(&real, &fake);
         near(&format!("{name}: memorised"), manifold::share(&found.copied), &expected["memorised"], 1e-12);
         near(&format!("{name}: expected"), manifold::share(&found.expected), &expected["memorised_expected"], 1e-12);
         let subsets =
@@ -97,6 +98,14 @@ fn options(metrics: &[Metric]) -> Options {
     Options { metrics: metrics.to_vec(), neighbours: K, subsets: Subsets { count: 5, size: 20 }, bootstrap: 50, seed: 1 }
 }
 
+fn training(rows: &Rows) -> Training<'_> {
+    Training::new(Cow::Borrowed(rows), &Device::Cpu, Progress::SILENT).unwrap()
+}
+
+fn memorised(real: &Rows, fake: &Rows) -> manifold::Memorised {
+    training(real).memorised(fake, &Device::Cpu, Progress::SILENT).unwrap()
+}
+
 fn measured(features: Rows) -> Measured {
     Measured { features, classes: None }
 }
@@ -108,13 +117,13 @@ fn a_set_is_at_no_distance_from_itself() {
     let found = manifold::manifold(&rows, &rows.clone(), K, &Device::Cpu, Progress::SILENT).unwrap();
     assert_eq!([manifold::share(&found.precise), manifold::share(&found.recalled), manifold::share(&found.covered)], [1.0; 3]);
     // Every copy is nearer to its original than any other row is.
-    assert_eq!(manifold::share(&manifold::memorised(&rows, &rows.clone(), &Device::Cpu, Progress::SILENT).unwrap().copied), 1.0);
+    assert_eq!(manifold::share(&memorised(&rows, &rows.clone()).copied), 1.0);
 }
 
 #[test]
 fn memorisation_of_fresh_pictures_is_what_is_expected() {
     let (training, fresh) = (normal(2, 1500, 6, 0.0), normal(3, 1500, 6, 0.0));
-    let found = manifold::memorised(&training, &fresh, &Device::Cpu, Progress::SILENT).unwrap();
+    let found = memorised(&training, &fresh);
     let (copied, expected) = (manifold::share(&found.copied), manifold::share(&found.expected));
     assert!((copied - expected).abs() < 0.05 && expected > 0.2, "{copied} {expected}");
 }
@@ -154,7 +163,8 @@ fn intervals_hold_what_they_are_of() {
 fn the_same_seed_gives_the_same_report() {
     let (real, fake) = (measured(normal(7, 60, 5, 0.0)), measured(normal(8, 50, 5, 0.3)));
     let all = options(&[Metric::Fid, Metric::Kid, Metric::Pr, Metric::Dc, Metric::Nn]);
-    let report = || compare(&real, &fake, Some(&real.features), &all, &Device::Cpu, Progress::SILENT).unwrap();
+    let training = training(&real.features);
+    let report = || compare(&real, &fake, Some(&training), &all, &Device::Cpu, Progress::SILENT).unwrap();
     let first = report();
     assert_eq!(first, report());
     let keys: Vec<&str> = first.figures.iter().map(|figure| figure.key).collect();
@@ -187,6 +197,20 @@ fn too_few_pictures_are_told() {
     broken[5] = f32::NAN;
     let message = report(&measured(Rows::new(4, broken)), &few(9, 4), &[Metric::Fid]).unwrap_err().to_string();
     assert!(message.contains("not all finite"), "{message}");
+}
+
+#[test]
+fn the_score_of_real_pictures_is_of_as_many_parts() {
+    // Two classes told with certainty, one after the other as they may lie in a set: parts that are not drawn by chance would have a score of 1.
+    let classes = |count: usize| {
+        let values = (0..count).flat_map(|i| if 2 * i < count { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
+        Measured { features: normal(12, count, 3, 0.0), classes: Some(Rows::new(2, values)) }
+    };
+    let set = classes(400);
+    let report = compare(&set, &set.clone(), None, &options(&[Metric::Is]), &Device::Cpu, Progress::SILENT).unwrap();
+    let figure = report.figure("inception_score").unwrap();
+    assert_eq!(figure.expected, Some(figure.value), "the same pictures");
+    assert!(figure.value > 1.9 && figure.value < 2.0, "{}", figure.value);
 }
 
 #[test]

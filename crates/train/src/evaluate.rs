@@ -23,8 +23,12 @@ pub struct Evaluate {
 pub struct Measurement {
     /// Figures by name, as they go into the metrics.
     pub figures: Vec<(String, f64)>,
+    /// What stands for a picture in all of them: the features' name and the hash of their weights.
+    pub features: String,
     /// What decides which checkpoint is best: the lower, the better.
     pub score: f64,
+    /// The figure that the score is made of, as it is shown.
+    pub value: f64,
     /// What the score is, with what it depends on: scores of different names are not compared.
     pub by: String,
 }
@@ -40,11 +44,20 @@ pub struct Scored {
     pub step: u64,
     /// Its score: the lower, the better.
     pub score: f64,
+    /// The figure that the score is made of; none in checkpoints from before it was kept.
+    #[serde(default)]
+    pub value: Option<f64>,
     /// What the score is.
     pub by: String,
 }
 
 impl Scored {
+    /// The figure as it is shown.
+    #[must_use]
+    pub fn shown(&self) -> f64 {
+        self.value.unwrap_or_else(|| self.score.abs())
+    }
+
     /// Whether a checkpoint of this score takes the place of `best`. What is no number never does.
     pub(crate) fn beats(&self, best: Option<&Self>) -> bool {
         self.score.is_finite() && best.is_none_or(|best| best.by != self.by || self.score < best.score)
@@ -57,11 +70,22 @@ mod tests {
 
     #[test]
     fn the_lower_score_by_the_same_measure_is_better() {
-        let scored = |score, by: &str| Scored { step: 1, score, by: by.into() };
+        let scored = |score, by: &str| Scored { step: 1, score, value: None, by: by.into() };
         assert!(scored(1.0, "a").beats(None));
         assert!(scored(1.0, "a").beats(Some(&scored(2.0, "a"))));
         assert!(!scored(2.0, "a").beats(Some(&scored(2.0, "a"))));
         assert!(scored(3.0, "b").beats(Some(&scored(2.0, "a"))));
         assert!(!scored(f64::NAN, "b").beats(None));
+    }
+
+    #[test]
+    fn the_figure_is_shown_with_its_sign() {
+        let best = Scored { step: 1, score: -0.5, value: Some(-0.5), by: "kernel distance".into() };
+        assert_eq!(best.shown(), -0.5);
+        let text = serde_json::to_string(&best).unwrap();
+        assert_eq!(serde_json::from_str::<Scored>(&text).unwrap(), best);
+        // As checkpoints had it before: a precision of 0.5.
+        let old: Scored = serde_json::from_str(r#"{"step":1,"score":-0.5,"by":"precision"}"#).unwrap();
+        assert_eq!(old.shown(), 0.5);
     }
 }

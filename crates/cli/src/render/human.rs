@@ -82,8 +82,9 @@ impl Human {
             Event::Sampled { .. } | Event::Saved { .. } | Event::Epoch { .. } => {}
             Event::Evaluated { step, measurement, best } => {
                 let figures = measurement.figures.iter().map(|(name, value)| format!("{name} {value:.4}"));
+                let figures = figures.collect::<Vec<_>>().join("  ");
                 let best = if *best { "  (best so far)" } else { "" };
-                self.beside_bar(|| output::line(format!("step {step}  {}{best}", figures.collect::<Vec<_>>().join("  "))));
+                self.beside_bar(|| output::line(format!("step {step}  {figures}  by {}{best}", measurement.features)));
             }
             Event::Found(finding) => self.warning(&finding.to_string()),
             Event::Warning(text) => self.warning(text),
@@ -120,8 +121,8 @@ impl Human {
         if let Some(best) = &outcome.best {
             let path = outcome.checkpoint.with_file_name(rotation::file_name(best.step));
             output::line(format!("  {:<22}  {}", "best checkpoint", path.display()));
-            let last = outcome.last.as_ref().map_or_else(String::new, |last| format!(", {:.4} at the end", last.score.abs()));
-            output::line(format!("  {}: {:.4} at step {}{last}", best.by, best.score.abs(), best.step));
+            let last = outcome.last.as_ref().map_or_else(String::new, |last| format!(", {:.4} at the end", last.shown()));
+            output::line(format!("  {}: {:.4} at step {}{last}", best.by, best.shown(), best.step));
         }
         output::line(format!("draw new pictures with: dcgan sample --checkpoint {shown} --grid samples.png"));
     }

@@ -82,7 +82,10 @@ pub fn event(event: &Event) {
         Event::Evaluated { step, measurement, best } => {
             let figures: Map<String, Value> =
                 measurement.figures.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-            json!({ "event": "evaluated", "step": step, "figures": figures, "by": measurement.by, "best": best })
+            let features = &measurement.features;
+            json!({
+                "event": "evaluated", "step": step, "figures": figures, "features": features, "by": measurement.by, "best": best,
+            })
         }
         Event::Saved { step, path } => json!({ "event": "saved", "step": step, "path": path }),
         Event::Epoch { epoch, step } => json!({ "event": "epoch", "epoch": epoch, "step": step }),

@@ -8,9 +8,10 @@ use data::Dataset;
 use eval::Progress;
 use human::Human;
 pub use human::quoted;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use nn::{Plan, Recipe};
 use std::path::Path;
+use std::sync::LazyLock;
 use tensor::Device;
 use train::{Event, Outcome};
 
@@ -195,8 +196,11 @@ pub fn byte_counter(total: u64) -> ProgressBar {
     bar(total, "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  ETA {eta}")
 }
 
+/// All bars, so that one that comes while another is there (a run is measured) stands below it.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
 fn bar(total: u64, template: &str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    let bar = BARS.add(ProgressBar::new(total));
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

@@ -3,6 +3,7 @@
 use super::neighbours::{Neighbour, Pair};
 use super::rows::{Rows, comparable};
 use crate::{EvalError, Progress};
+use std::borrow::Cow;
 use tensor::Device;
 
 /// Precision and recall (Kynkäänniemi et al. 2019, equations 1 and 2), density and coverage (Naeem et al. 2020, equations 4 and 6).
@@ -70,23 +71,44 @@ pub struct Memorised {
     pub nearest: Vec<Neighbour>,
 }
 
-/// Looks for generated pictures that are nearer to a training picture than any other training picture is.
-///
-/// # Errors
-/// Features of different widths, fewer than 3 training pictures, the device, or [`EvalError::Stopped`].
-pub fn memorised(training: &Rows, fake: &Rows, device: &Device, progress: Progress<'_>) -> Result<Memorised, EvalError> {
-    comparable(training, fake, 3, "the memorisation score")?;
-    let own = Pair::new(training, training, device).nearest(2, progress)?;
-    // The distance of training picture `index` to its nearest one but `without`.
-    let radius = |index: usize, without: Option<usize>| {
-        let others = own.get(index).into_iter().flatten();
+/// All pictures that could have been learned by heart, and the nearest ones of each among them: found once, for any number of generated sets.
+#[derive(Clone, Debug)]
+pub struct Training<'a> {
+    rows: Cow<'a, Rows>,
+    own: Vec<Vec<Neighbour>>,
+}
+
+impl<'a> Training<'a> {
+    /// Looks for the two nearest of each.
+    ///
+    /// # Errors
+    /// Fewer than 3 pictures, the device, or [`EvalError::Stopped`].
+    pub fn new(rows: Cow<'a, Rows>, device: &Device, progress: Progress<'_>) -> Result<Self, EvalError> {
+        comparable(&rows, &rows, 3, "the memorisation score")?;
+        let own = Pair::new(&rows, &rows, device).nearest(2, progress)?;
+        Ok(Self { rows, own })
+    }
+
+    /// The distance of training picture `index` to its nearest one but `without`.
+    fn radius(&self, index: usize, without: Option<usize>) -> f64 {
+        let others = self.own.get(index).into_iter().flatten();
         others.filter(|other| Some(other.index) != without).map(|other| other.squared).next().unwrap_or(0.0)
-    };
-    let nearest: Vec<Neighbour> =
-        Pair::new(fake, training, device).nearest(1, progress)?.into_iter().filter_map(|found| found.first().copied()).collect();
-    let copied = nearest.iter().map(|found| found.squared < radius(found.index, None)).collect();
-    let first = own.iter().map(|found| found.first());
-    let expected =
-        first.enumerate().map(|(i, found)| found.is_some_and(|near| near.squared < radius(near.index, Some(i)))).collect();
-    Ok(Memorised { copied, expected, nearest })
+    }
+
+    /// Looks for generated pictures that are nearer to a training picture than any other training picture is.
+    ///
+    /// # Errors
+    /// Features of different widths, the device, or [`EvalError::Stopped`].
+    pub fn memorised(&self, fake: &Rows, device: &Device, progress: Progress<'_>) -> Result<Memorised, EvalError> {
+        comparable(&self.rows, fake, 1, "the memorisation score")?;
+        let found = Pair::new(fake, &self.rows, device).nearest(1, progress)?;
+        let nearest: Vec<Neighbour> = found.into_iter().filter_map(|found| found.first().copied()).collect();
+        let copied = nearest.iter().map(|found| found.squared < self.radius(found.index, None)).collect();
+        let first = self.own.iter().map(|found| found.first());
+        let expected = first
+            .enumerate()
+            .map(|(i, found)| found.is_some_and(|near| near.squared < self.radius(near.index, Some(i))))
+            .collect();
+        Ok(Memorised { copied, expected, nearest })
+    }
 }

@@ -15,6 +15,7 @@ mod source;
 pub mod spread;
 
 pub use kid::Subsets;
+pub use manifold::Training;
 pub use report::{Better, Figure, Measured, Metric, Options, Report, compare};
 pub use rows::Rows;
 pub use source::{Source, Told};

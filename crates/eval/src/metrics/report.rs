@@ -1,10 +1,11 @@
 //! All metrics of two sets at once.
 
 use super::frechet::{Frechet, Statistics};
+use super::inception;
 use super::kid::{self, Subsets};
+use super::manifold::{self, Training};
 use super::rows::{Rows, comparable};
 use super::spread::{Spread, interval_of_frechet, interval_of_mean};
-use super::{inception, manifold};
 use crate::{EvalError, Progress};
 use data::permutation;
 use tensor::Device;
@@ -30,6 +31,21 @@ pub enum Metric {
     Is,
     /// The memorisation score.
     Nn,
+}
+
+impl Metric {
+    /// The [key](Figure::key) of its figure, or of the first of two.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Fid => "frechet",
+            Self::Kid => "kernel",
+            Self::Pr => "precision",
+            Self::Dc => "density",
+            Self::Is => "inception_score",
+            Self::Nn => "memorised",
+        }
+    }
 }
 
 /// What is measured, and how.
@@ -75,6 +91,18 @@ pub struct Figure {
     pub better: Better,
 }
 
+impl Figure {
+    /// A number that tells which of several values of this figure is best: the lower, the better.
+    #[must_use]
+    pub fn score(&self) -> f64 {
+        match (self.better, self.expected) {
+            (Better::Higher, _) => -self.value,
+            (Better::Expected, Some(expected)) => (self.value - expected).abs(),
+            (Better::Lower | Better::Expected, _) => self.value,
+        }
+    }
+}
+
 /// Which way a figure gets better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
@@ -109,7 +137,8 @@ impl Report {
     }
 }
 
-/// Compares a generated set with a real one; `training` are all pictures that could have been learned by heart, for [`Metric::Nn`].
+/// Compares a generated set with a real one; `training` are all pictures that could have been learned by heart, with what each one's nearest ones are, for
+/// [`Metric::Nn`].
 ///
 /// # Errors
 /// Features of different widths, too few pictures, no probabilities for [`Metric::Is`], no `training` for [`Metric::Nn`], the device, or
@@ -117,7 +146,7 @@ impl Report {
 pub fn compare(
     real: &Measured,
     fake: &Measured,
-    training: Option<&Rows>,
+    training: Option<&Training<'_>>,
     options: &Options,
     device: &Device,
     progress: Progress<'_>,
@@ -141,22 +170,25 @@ pub fn compare(
                 "the inception score takes features of a network that was trained on classes: leave `is` out of --metrics".into(),
             )
         };
-        let order = permutation(options.seed, u64::MAX - 4, u32::try_from(fake.features.len()).unwrap_or(u32::MAX));
-        let order: Vec<usize> = order.into_iter().map(|index| index as usize).collect();
-        let mixed =
-            |measured: &Measured, order: &[usize]| measured.classes.as_ref().map(|rows| rows.select(order)).ok_or_else(missing);
-        let found = Spread::of(&inception::scores(&mixed(fake, &order)?, SPLITS)?);
+        // A set may lie class by class: parts of it must be drawn by chance.
+        let scores = |measured: &Measured| {
+            let order = permutation(options.seed, u64::MAX - 4, u32::try_from(measured.features.len()).unwrap_or(u32::MAX));
+            let order: Vec<usize> = order.into_iter().map(|index| index as usize).collect();
+            let mixed = measured.classes.as_ref().map(|rows| rows.select(&order)).ok_or_else(missing)?;
+            Ok::<_, EvalError>(Spread::of(&inception::scores(&mixed, SPLITS)?))
+        };
+        let found = scores(fake)?;
+        // In as many parts: a score of fewer pictures is lower.
+        let expected = scores(real)?.mean;
         let figure = report.add("inception_score", "Inception score", found.mean, Better::Higher);
         figure.deviation = Some(found.deviation);
         figure.interval = (options.bootstrap > 0).then(|| found.interval(1.0 / (SPLITS as f64).sqrt()));
-        let own: Vec<usize> = (0..real.features.len()).collect();
-        let expected = inception::scores(&mixed(real, &own)?, 1)?;
-        figure.expected = expected.first().copied();
+        figure.expected = Some(expected);
     }
     if wants(Metric::Nn) {
         let training =
             training.ok_or_else(|| EvalError::Mismatch("the memorisation score takes the training pictures".into()))?;
-        let found = manifold::memorised(training, &fake.features, device, progress)?;
+        let found = training.memorised(&fake.features, device, progress)?;
         let figure = report.add("memorised", "Memorised", manifold::share(&found.copied), Better::Expected);
         figure.interval = interval_of_mean(&flags(&found.copied), options.bootstrap, options.seed);
         figure.expected = Some(manifold::share(&found.expected));
@@ -232,4 +264,21 @@ fn neighbourhood(
         add("coverage", "Coverage", &flags(&found.covered));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_value_has_the_lowest_score() {
+        let figure =
+            |value, better, expected| Figure { key: "x", name: "x", value, interval: None, deviation: None, expected, better };
+        // A kernel distance may be below 0 by chance.
+        assert_eq!(figure(-0.25, Better::Lower, None).score(), -0.25);
+        assert_eq!(figure(0.5, Better::Higher, None).score(), -0.5);
+        let memorised = |value| figure(value, Better::Expected, Some(0.5)).score();
+        assert_eq!(memorised(0.25), memorised(0.75));
+        assert!(memorised(0.5) < memorised(0.25) && memorised(0.25) < memorised(1.0));
+    }
 }

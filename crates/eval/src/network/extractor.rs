@@ -1,8 +1,11 @@
 //! What numbers stand for a picture.
 
 use super::{Answers, BATCH, FeatureNetwork, file};
-use crate::EvalError;
+use crate::discriminator::recalibrate;
 use crate::metrics::Rows;
+use crate::pictures::{images, require_shape};
+use crate::{EvalError, Progress};
+use data::Dataset;
 use nn::recipe::Conditioned;
 use nn::{Mode, Network, Recipe};
 use tensor::{Device, Tensor};
@@ -28,11 +31,13 @@ pub struct Discriminator {
 }
 
 impl Discriminator {
-    /// That of a checkpoint, on `device`.
+    /// That of a checkpoint, on `device`. Where its batch norm came without running statistics, they become those of the pictures of `dataset`, up to 2048 of
+    /// them, as for [`DiscriminatorFeatures`](crate::represent::DiscriminatorFeatures).
     ///
     /// # Errors
-    /// A checkpoint without a discriminator, or with one that needs a condition, or has no hidden layer, or batch norm without statistics.
-    pub fn new(checkpoint: &Checkpoint, device: &Device) -> Result<Self, EvalError> {
+    /// A checkpoint without a discriminator, or with one that needs a condition, or has no hidden layer; a set of other pictures, where one is needed; or the
+    /// user stops it.
+    pub fn new(checkpoint: &Checkpoint, dataset: &Dataset, device: &Device, progress: Progress<'_>) -> Result<Self, EvalError> {
         let wrong = |what: &str| {
             Err(EvalError::Mismatch(format!("{what}: use features of a network (dcgan eval train-features) or pixels")))
         };
@@ -43,7 +48,11 @@ impl Discriminator {
             return wrong("the checkpoint's discriminator judges pictures under a condition");
         }
         if !sound {
-            return wrong("the checkpoint's discriminator has batch norm without running statistics");
+            let [h, w] = recipe.image.size;
+            require_shape(dataset, [h, w, recipe.image.channels])?;
+            let input = |part: &[usize]| Ok((recipe.image.range.enter(&images(dataset, part)?.to_device(device)), None));
+            recalibrate(&network, dataset, input, progress)?;
+            device.check()?;
         }
         let Some(layer) = recipe.feature_layers().into_iter().next() else {
             return wrong("the checkpoint's discriminator has no hidden activations");
@@ -72,6 +81,12 @@ impl Extractor {
             Self::Discriminator(own) => own.id.clone(),
             Self::Pixels([h, w, c]) => format!("pixels {h}x{w}x{c}"),
         }
+    }
+
+    /// Whether it tells classes that exclude each other, as the inception score takes them.
+    #[must_use]
+    pub fn tells_classes(&self) -> bool {
+        matches!(self, Self::Network(network) if network.tells_classes())
     }
 
     /// `[H, W, C]` of the pictures it takes.

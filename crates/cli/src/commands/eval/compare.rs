@@ -3,20 +3,25 @@
 use super::fake::Fake;
 use super::features::{of_set, open, unmirrored};
 use super::{DeviceArgs, PictureArgs, SplitChoice};
-use crate::commands::open_checkpoint;
 use crate::commands::pictures::Known;
+use crate::commands::{open_checkpoint, require_grid};
 use crate::error::CliError;
 use crate::{cache, output, parse, render};
 use clap::{ValueEnum, value_parser};
 use data::{DataSpec, Dataset, Preprocess, Split};
-use eval::metrics::{Better, Figure, Metric, Options, Report, Source, Subsets, Told, compare};
+use eval::EvalError;
+use eval::memory::{Frame, Sheet};
+use eval::metrics::neighbours::Pair;
+use eval::metrics::{Better, Figure, Measured, Metric, Options, Report, Source, Subsets, Told, Training, compare};
 use eval::network::{Discriminator, Extractor, FeatureNetwork};
 use nn::Recipe;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensor::Device;
 use train::Settings;
+use train::artefacts::grid;
 
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -84,6 +89,11 @@ enum Classes {
     Uniform,
 }
 
+/// Pictures in a row of the picture.
+const COLUMNS: usize = 12;
+/// Around real pictures that are nearest to generated ones in features, as in `dcgan neighbours`.
+const BLUE: Frame = [-0.7, 0.0, 1.0];
+
 /// Flags of `eval`.
 #[derive(clap::Args)]
 pub struct CompareArgs {
@@ -128,6 +138,12 @@ pub struct CompareArgs {
     pictures: PictureArgs,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Draws what was compared: a row of real pictures, one of generated ones, and below each of those, in blue, the real picture whose features are nearest.
+    #[arg(long, value_name = "FILE.png")]
+    grid: Option<PathBuf>,
+    /// Write over a file that is there.
+    #[arg(long)]
+    force: bool,
     /// One JSON object on standard output.
     #[arg(long)]
     json: bool,
@@ -138,6 +154,7 @@ pub struct CompareArgs {
 /// # Errors
 /// Pictures, networks or flags that do not fit together.
 pub fn run(args: &CompareArgs) -> Result<(), CliError> {
+    args.grid.as_ref().map_or(Ok(()), |grid| require_grid(grid, args.force))?;
     let device = args.device.open()?;
     let Some(fake_name) = &args.fake else { return Err(CliError::Usage("--fake says what to measure".into())) };
     let fake = Fake::open(fake_name, &device)?;
@@ -170,17 +187,23 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         seed: args.seed,
     };
     let kept = if args.no_cache { None } else { Some(cache::folder("statistics")?) };
-    let report = render::watched(args.json, |progress| {
+    let (report, sheet) = render::watched(args.json, |progress| {
         let real = of_real.measure_once(&extractor, kept.as_deref(), "looking at real pictures", progress)?;
         let training = match options.metrics.contains(&Metric::Nn) {
             true => {
                 let all = Source::some_of(&train, usize::MAX, args.seed);
-                Some(all.measure_once(&extractor, kept.as_deref(), "looking at training pictures", progress)?)
+                let all = all.measure_once(&extractor, kept.as_deref(), "looking at training pictures", progress)?;
+                Some(Training::new(Cow::Owned(all.features), &device, progress)?)
             }
             false => None,
         };
         let fake = of_fake.measure_once(&extractor, None, "looking at generated pictures", progress)?;
-        compare(&real, &fake, training.as_ref().map(|all| &all.features), &options, &device, progress)
+        let report = compare(&real, &fake, training.as_ref(), &options, &device, progress)?;
+        let sheet = match &args.grid {
+            Some(_) => Some(sheet([&of_real, &of_fake], [&real, &fake], &device)?),
+            None => None,
+        };
+        Ok::<_, EvalError>((report, sheet))
     })?;
     report.warnings.iter().for_each(output::warning);
     let told = match &fake {
@@ -199,7 +222,33 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     } else {
         print(&subject, &report)
     }
+    if let (Some(file), Some(sheet)) = (&args.grid, sheet) {
+        grid::save_png(file, &sheet.draw()?)?;
+        if !args.json {
+            output::line(format!("wrote {}", file.display()));
+        }
+    }
     Ok(())
+}
+
+/// Real pictures, spread over the set; generated ones; and for each the real picture that is nearest in features.
+fn sheet(sources: [&Source<'_>; 2], [real, fake]: [&Measured; 2], device: &Device) -> Result<Sheet, EvalError> {
+    let [of_real, of_fake] = sources;
+    let columns = COLUMNS.min(of_real.len()).min(of_fake.len());
+    let generated = of_fake.part(0, columns)?;
+    let size = generated.len() / columns;
+    let shape = [generated.shape()[1], generated.shape()[2], generated.shape()[3]];
+    let some = fake.features.select(&(0..columns).collect::<Vec<_>>());
+    let nearest = Pair::new(&some, &real.features, device).nearest(1, eval::Progress::SILENT)?;
+    let mut sheet = Sheet::new(shape, columns);
+    for index in eval::pictures::spread(of_real.len(), columns) {
+        sheet.add(&of_real.part(index, 1)?.to_vec(), None);
+    }
+    generated.to_vec().chunks_exact(size).for_each(|picture| sheet.add(picture, None));
+    for found in nearest.iter().filter_map(|found| found.first()) {
+        sheet.add(&of_real.part(found.index, 1)?.to_vec(), Some(BLUE));
+    }
+    Ok(sheet)
 }
 
 /// What was compared.
@@ -213,10 +262,9 @@ struct Subject<'a> {
 
 fn metrics(args: &CompareArgs, extractor: &Extractor) -> Vec<Metric> {
     if args.metrics.is_empty() {
-        let tells_classes = matches!(extractor, Extractor::Network(network) if network.tells_classes());
         return USUAL
             .iter()
-            .filter(|choice| tells_classes || **choice != MetricChoice::Is)
+            .filter(|choice| extractor.tells_classes() || **choice != MetricChoice::Is)
             .map(|&choice| choice.into())
             .collect();
     }
@@ -268,7 +316,8 @@ pub fn extractor(features: &str, real: &str, train: &Arc<Dataset>, device: &Devi
         other => match other.strip_prefix("d:") {
             Some(path) => {
                 let checkpoint = open_checkpoint(Path::new(path), output::warning)?.checkpoint;
-                Extractor::Discriminator(Box::new(Discriminator::new(&checkpoint, device)?))
+                let made = render::watched(json, |progress| Discriminator::new(&checkpoint, train, device, progress))?;
+                Extractor::Discriminator(Box::new(made))
             }
             None => Extractor::Network(Box::new(FeatureNetwork::load(Path::new(other), device)?)),
         },

@@ -6,9 +6,10 @@ use crate::cache;
 use crate::error::CliError;
 use crate::render;
 use data::{Dataset, Split};
-use eval::metrics::{Better, Figure, Measured, Metric, Options, Source, Subsets, Told, compare};
+use eval::metrics::{Figure, Measured, Metric, Options, Source, Subsets, Told, Training, compare};
 use eval::network::Extractor;
 use eval::{EvalError, Progress};
+use std::borrow::Cow;
 use std::sync::Arc;
 use tensor::Device;
 use train::artefacts::Checkpoint;
@@ -19,17 +20,23 @@ pub struct Judge {
     train: Arc<Dataset>,
     extractor: Extractor,
     real: Measured,
+    /// All training pictures, where it is measured what was learned by heart.
+    training: Option<Training<'static>>,
     options: Options,
     count: usize,
     seed: u64,
     device: Device,
+    json: bool,
 }
+
+/// Pictures that each metric is tried on before a run begins.
+const REHEARSED: usize = 64;
 
 impl Judge {
     /// Looks at the real pictures of a run that is to be measured; trains the feature network where there is none yet.
     ///
     /// # Errors
-    /// Metrics or features that are unknown, or do not fit the data.
+    /// Metrics or features that are unknown, or do not fit the data or each other: all that would otherwise end the run when it is first measured.
     pub fn new(
         evaluate: &Evaluate,
         settings: &Settings,
@@ -37,7 +44,7 @@ impl Judge {
         device: &Device,
         json: bool,
     ) -> Result<Self, CliError> {
-        let metrics =
+        let metrics: Vec<Metric> =
             evaluate.metrics.iter().map(|name| MetricChoice::named(name).map(Metric::from)).collect::<Result<_, _>>()?;
         // Features know pictures as they are: a set that is mirrored is another one.
         let train = match dataset.preprocess().flip {
@@ -45,12 +52,42 @@ impl Judge {
             false => Arc::clone(dataset),
         };
         let extractor = extractor(&evaluate.features, &settings.data, &train, device, json)?;
+        if metrics.contains(&Metric::Is) && !extractor.tells_classes() {
+            return Err(CliError::Usage(format!(
+                "--eval-metrics is: the inception score takes features of a network that was trained on classes, and {} is none: leave it out, \
+                 or give another --eval-features",
+                extractor.id()
+            )));
+        }
         let kept = cache::folder("statistics")?;
-        let source = Source::some_of(&train, evaluate.count, settings.seed);
-        let real =
-            render::watched(json, |progress| source.measure_once(&extractor, Some(&kept), "looking at real pictures", progress))?;
-        let options = Options { metrics, neighbours: 3, subsets: Subsets::default(), bootstrap: 0, seed: settings.seed };
-        Ok(Self { train, extractor, real, options, count: evaluate.count, seed: settings.seed, device: device.clone() })
+        let (seed, count) = (settings.seed, evaluate.count);
+        let options = Options { metrics, neighbours: 3, subsets: Subsets::default(), bootstrap: 0, seed };
+        let (real, training) = render::watched(json, |progress| {
+            let measured =
+                |count, what| Source::some_of(&train, count, seed).measure_once(&extractor, Some(&kept), what, progress);
+            let real = measured(count, "looking at real pictures")?;
+            let training = match options.metrics.contains(&Metric::Nn) {
+                true => {
+                    let all = measured(usize::MAX, "looking at training pictures")?;
+                    Some(Training::new(Cow::Owned(all.features), device, progress)?)
+                }
+                false => None,
+            };
+            Ok::<_, EvalError>((real, training))
+        })?;
+        let judge = Self { train, extractor, real, training, options, count, seed, device: device.clone(), json };
+        judge.rehearse().map_err(|error| CliError::Failed(format!("--eval-every: the run could not be measured: {error}")))?;
+        Ok(judge)
+    }
+
+    /// Tries each metric on some of the real pictures.
+    fn rehearse(&self) -> Result<(), EvalError> {
+        let some: Vec<usize> = (0..self.real.features.len().min(REHEARSED)).collect();
+        let some = Measured {
+            features: self.real.features.select(&some),
+            classes: self.real.classes.as_ref().map(|rows| rows.select(&some)),
+        };
+        compare(&some, &some.clone(), self.training.as_ref(), &self.options, &self.device, Progress::SILENT).map(drop)
     }
 
     /// Measures the generator of a checkpoint.
@@ -67,16 +104,25 @@ impl Judge {
     fn try_measure(&self, checkpoint: &Checkpoint) -> Result<Measurement, EvalError> {
         let sampler = Sampler::new(checkpoint, None, &self.device)?;
         let source = Source::generated(&sampler, self.count, self.seed, Told::AsReal, &self.train)?;
-        let fake = source.measure_once(&self.extractor, None, "looking at generated pictures", Progress::SILENT)?;
-        let report = compare(&self.real, &fake, None, &self.options, &self.device, Progress::SILENT)?;
-        let first = report.figures.first();
-        let by = first.map_or_else(String::new, |figure| format!("{} ({})", figure.name, self.extractor.id()));
-        let figures = report.figures.iter().map(|figure| (format!("eval/{}", figure.key), figure.value)).collect();
-        Ok(Measurement { figures, score: first.map_or(f64::NAN, score), by })
+        let report = render::watched(self.json, |progress| {
+            let fake = source.measure_once(&self.extractor, None, "looking at generated pictures", progress)?;
+            compare(&self.real, &fake, self.training.as_ref(), &self.options, &self.device, progress)
+        })?;
+        // Of memorisation too what is expected of new pictures, without which it says nothing.
+        let figures = report.figures.iter().flat_map(|figure| {
+            let own = (format!("eval/{}", figure.key), figure.value);
+            let expected = figure.expected.map(|expected| (format!("eval/{}_real", figure.key), expected));
+            std::iter::once(own).chain(expected)
+        });
+        // The report has an order of its own.
+        let first = self.options.metrics.first().and_then(|metric| report.figure(metric.key()));
+        let features = self.extractor.id();
+        Ok(Measurement {
+            figures: figures.collect(),
+            score: first.map_or(f64::NAN, Figure::score),
+            value: first.map_or(f64::NAN, |figure| figure.value),
+            by: first.map_or_else(String::new, |figure| format!("{} ({features})", figure.name)),
+            features,
+        })
     }
-}
-
-/// The lower, the better.
-fn score(figure: &Figure) -> f64 {
-    if figure.better == Better::Higher { -figure.value } else { figure.value }
 }
