@@ -177,6 +177,14 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
     assert_eq!((&draws[0]["exemplars"], &draws[1]["exemplars"]), (&1.into(), &2.into()));
     assert_eq!((&draws[0]["result"]["of"], &draws[1]["with_neighbours"]["of"]), (&20.into(), &180.into()));
     assert_eq!(told["verdict"]["chance"]["of"], 60);
+    // Nine pictures of a trial are no nine trials; a single result has no interval.
+    let [one, mean] = [0, 1].map(|i| draws[i]["with_neighbours"]["interval"].as_array().unwrap().clone());
+    assert!(one[0].as_f64() <= one[1].as_f64() && mean[0].as_f64() <= mean[1].as_f64(), "{told}");
+    assert!(told["verdict"]["figure"]["result"]["interval"].is_null(), "{told}");
+    // Normal latents: one is about as long as √latent, three of single exemplars √3 times, of means of two √1.5 times.
+    for (length, wanted) in [(&told["verdict"]["length"], 1.0f64), (&draws[0]["length"], 3.0), (&draws[1]["length"], 1.5)] {
+        assert!((length.as_f64().unwrap() - wanted.sqrt()).abs() < 0.15, "{told}");
+    }
     assert_eq!(place.ok(&seen).json()[0], *told, "the same seed");
 
     place.refused(2, &arithmetic(&["--a", "60", "--b", "1", "--c", "2"]), &["--a 60", "0 to 59"]);
@@ -188,6 +196,35 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
         1,
         &arithmetic(&["--a", "light=1", "--b", "1", "--c", "2", "--exemplars", "60"]),
         &["of 60 candidates", "--candidates"],
+    );
+}
+
+#[test]
+fn another_network_may_judge() {
+    let place = zoo();
+    for (file, seed) in [("one.safetensors", "1"), ("two.safetensors", "2")] {
+        let learn = ["eval", "train-features", "--data", "zoo", "--image", "16", "--epochs", "1"];
+        place.ok(&[&learn[..], &["--seed", seed, "--out", file]].concat());
+    }
+    let numbers = ["--class", "cat", "--candidates", "12", "--a", "0,1", "--b", "2,3", "--expect", "cat", "--json"];
+    let by = |command: &str, more: &[&str]| {
+        let start = if command == "turn" { vec![] } else { vec!["--c", "4,5"] };
+        let told = place.ok(&[&[command, "--checkpoint", "run"], &numbers[..], &start, more].concat()).json().remove(0);
+        if command == "turn" { told["by"].clone() } else { told["verdict"]["by"].clone() }
+    };
+    let score = ["--score", "one.safetensors"];
+    for command in ["arithmetic", "turn"] {
+        let [picks, judges] = [&score[..], &[&score[..], &["--judge", "two.safetensors"]].concat()].map(|more| by(command, more));
+        assert!(
+            picks.as_str().unwrap().starts_with("zoo-cnn ") && judges.as_str().unwrap().starts_with("zoo-cnn "),
+            "{picks} {judges}"
+        );
+        assert_ne!(picks, judges);
+    }
+    place.refused(
+        2,
+        &["arithmetic", "--checkpoint", "run", "--a", "0", "--b", "1", "--c", "2", "--judge", "two.safetensors"],
+        &["--score"],
     );
 }
 

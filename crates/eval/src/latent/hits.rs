@@ -45,11 +45,45 @@ impl Rate {
         if self.of == 0 {
             return [0.0, 1.0];
         }
-        let (n, p, z) = (self.of as f64, self.share(), 1.959_963_984_540_054);
-        let (middle, denominator) = (p + z * z / (2.0 * n), 1.0 + z * z / n);
-        let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-        [((middle - half) / denominator).max(0.0), ((middle + half) / denominator).min(1.0)]
+        wilson(self.of as f64, self.share())
     }
+}
+
+/// Hits among pictures that come in groups of equally many, such as a result and its neighbours: those of one group are alike, and no trials of their own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grouped {
+    /// All of them.
+    pub total: Rate,
+    /// How many independent pictures would tell as much about the share; none of a single group.
+    pub effective: Option<f64>,
+}
+
+impl Grouped {
+    /// Counts `outcomes`, group by group, of `per` each.
+    pub fn count(outcomes: &[bool], per: usize) -> Self {
+        let total = Rate::count(outcomes.iter().copied());
+        let shares: Vec<f64> = outcomes.chunks(per.max(1)).map(|group| Rate::count(group.iter().copied()).share()).collect();
+        let (groups, p) = (shares.len() as f64, total.share());
+        let squares = shares.iter().map(|share| (share - p).powi(2)).sum::<f64>();
+        // The variance of the mean of the groups' shares is p (1 − p) / n of n independent pictures. No less than one a group, no more than all.
+        let effective = (shares.len() > 1).then(|| {
+            let variance = squares / (groups - 1.0) / groups;
+            if variance > 0.0 { (p * (1.0 - p) / variance).clamp(groups, total.of as f64) } else { groups }
+        });
+        Self { total, effective }
+    }
+
+    /// The 95 % confidence interval of the share: Wilson's of so many independent pictures. A single group has none.
+    pub fn interval(self) -> Option<[f64; 2]> {
+        self.effective.map(|n| wilson(n, self.total.share()))
+    }
+}
+
+fn wilson(n: f64, p: f64) -> [f64; 2] {
+    let z = 1.959_963_984_540_054;
+    let (middle, denominator) = (p + z * z / (2.0 * n), 1.0 + z * z / n);
+    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    [((middle - half) / denominator).max(0.0), ((middle + half) / denominator).min(1.0)]
 }
 
 #[cfg(test)]
@@ -72,6 +106,23 @@ mod tests {
         assert_eq!(seen.len(), 5, "each has its turn");
         assert_eq!(drawn, trials([&a, &b, &c], 3, 200, &mut Philox::new(1, 2)));
         assert!(trials([&a, &b[..2], &c], 3, 200, &mut Philox::new(1, 2)).is_empty());
+    }
+
+    #[test]
+    fn pictures_of_a_group_are_no_trials_of_their_own() {
+        // Groups that are all or nothing tell as much as one picture each.
+        let alike: Vec<bool> = (0..900).map(|i| (i / 9) % 4 == 0).collect();
+        let found = Grouped::count(&alike, 9);
+        assert_eq!((found.total, found.effective), (Rate { hits: 225, of: 900 }, Some(100.0)));
+        assert_eq!(found.interval().unwrap(), Rate { hits: 25, of: 100 }.interval());
+        // Groups of pictures that have nothing to do with each other tell as much as all of them, or nearly.
+        let mut rng = Philox::new(3, 1);
+        let apart: Vec<bool> = (0..9000).map(|_| rng.below(4) == 0).collect();
+        let effective = Grouped::count(&apart, 9).effective.unwrap();
+        assert!(effective > 7000.0 && effective <= 9000.0, "{effective}");
+        // All hits: no certainty.
+        assert_eq!(Grouped::count(&[true; 90], 9).interval(), Some(Rate { hits: 10, of: 10 }.interval()));
+        assert_eq!(Grouped::count(&[true; 9], 9).interval(), None);
     }
 
     #[test]

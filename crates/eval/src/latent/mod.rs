@@ -26,7 +26,7 @@ pub use concept::{Concept, Pick, Scores};
 pub use critic::Critic;
 pub use descent::Descent;
 pub use drawing::{Block, Cell, Drawing, Mix, Span, Told};
-pub use hits::{Rate, trials};
+pub use hits::{Grouped, Rate, trials};
 pub use invert::{Inversion, InvertOptions, Start, invert};
 pub use mix::{Path, Terms, between, combine, mean, sum};
 pub use origin::{KEYWORD, Networks, Origin};

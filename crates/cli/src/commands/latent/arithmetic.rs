@@ -7,7 +7,7 @@ use crate::error::CliError;
 use crate::render::table;
 use crate::{output, parse};
 use clap::value_parser;
-use eval::latent::{Concept, Equation, Noise, Pick, Rate, trials};
+use eval::latent::{Concept, Drawing, Equation, Grouped, Noise, Pick, Rate, trials};
 use serde_json::{Value, json};
 use tensor::Tensor;
 use tensor::rng::Philox;
@@ -57,18 +57,25 @@ pub struct Args {
 struct Hits {
     exemplars: usize,
     centre: Rate,
-    around: Rate,
+    around: Grouped,
+    /// Mean length of the results' latents, by √latent.
+    length: f64,
 }
 
 /// What was found of --expect.
 struct Verdict {
-    /// Of all candidates.
-    chance: Rate,
+    /// What found it.
+    by: String,
+    /// Of all candidates, and their mean length.
+    chance: (Rate, f64),
     /// Of the figure's result and its neighbours.
     figure: [Rate; 2],
     /// Over draws.
     drawn: Vec<Hits>,
 }
+
+/// Pictures of a result: itself, and 8 neighbours.
+const AROUND: usize = 9;
 
 /// Computes with latents, draws the figure, and counts.
 ///
@@ -91,20 +98,35 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let equation = Equation([0, 1, 2].map(|concept| rows[concept * a..(concept + 1) * a].to_vec()));
     let noise = Noise { seed: args.seed.seed, amplitude: args.noise as f32 };
     let base = candidates.drawing(&exemplars, 0);
+    let result = Equation::around(std::slice::from_ref(&equation), base.clone(), noise);
+    let length = lengths(&opened, &result)?.first().copied().unwrap_or(0.0);
     let verdict = match &args.expect {
         Some(words) => {
-            let result = Equation::around(std::slice::from_ref(&equation), base.clone(), noise);
             let around = args.files.draw(&opened, "drawing the result", &result)?;
             Some(judge(args, &opened, &mut candidates, &picked, words, &around, noise)?)
         }
         None => None,
     };
     if args.files.json {
-        print_json(&picked, verdict.as_ref())
+        print_json(&picked, length, verdict.as_ref())
     } else {
-        print(args, &picked, verdict.as_ref(), candidates.len())
+        print(args, &picked, length, verdict.as_ref(), candidates.len())
     }
     args.files.write_grid(&opened, equation.figure(base, noise), &[])
+}
+
+/// |z| / √latent of each latent that a drawing's pictures are drawn from: about 1 for those that a generator was trained with, where they are normal, and
+/// 0.58 where they are uniform.
+fn lengths(opened: &Opened, drawing: &Drawing) -> Result<Vec<f64>, CliError> {
+    let (latents, _) = drawing.inputs(opened.sampler.recipe())?;
+    let width = latents.shape()[1];
+    let length = |row: &[f32]| (row.iter().map(|z| f64::from(*z).powi(2)).sum::<f64>() / width as f64).sqrt();
+    Ok(latents.to_vec().chunks_exact(width).map(length).collect())
+}
+
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len().max(1);
+    values.sum::<f64>() / count as f64
 }
 
 fn judge(
@@ -117,16 +139,17 @@ fn judge(
     noise: Noise,
 ) -> Result<Verdict, CliError> {
     let all = candidates.all();
-    let (model, scores) = candidates.look(&args.files)?;
+    let (model, scores) = candidates.judged(&args.files)?;
     let concept = Concept::parse(words, model.names()).map_err(|error| CliError::Usage(format!("--expect {error}")))?;
     let [h, w, c] = opened.sampler.shape();
-    // Nine pictures each, the result first.
+    // The result first, then its neighbours.
     let hits = |images: &[f32]| -> Result<Vec<bool>, CliError> {
         let scores = model.score(&Tensor::from_slice(images, [images.len() / (h * w * c), h, w, c]))?;
         Ok(scores.rows().map(|row| concept.strength(row) > 0.0).collect())
     };
-    let counted = |hits: &[bool]| [Rate::count(hits.iter().step_by(9).copied()), Rate::count(hits.iter().copied())];
+    let centre = |hits: &[bool]| Rate::count(hits.iter().step_by(AROUND).copied());
     let chance = Rate::count(scores.rows().map(|row| concept.strength(row) > 0.0));
+    let chance = (chance, mean(lengths(opened, &all)?.into_iter()));
     let mut drawn = Vec::new();
     if let [Some(a), Some(b), Some(c)] = picked.each_ref().map(|own| own.found.as_deref()) {
         let mut rng = Philox::new(args.seed.seed, TRIALS);
@@ -138,51 +161,64 @@ fn judge(
                 continue;
             }
             let equations: Vec<Equation> = trials.into_iter().map(Equation).collect();
-            let images = args.files.draw(opened, "drawing results", &Equation::around(&equations, all.clone(), noise))?;
-            let [centre, around] = counted(&hits(&images)?);
-            drawn.push(Hits { exemplars, centre, around });
+            let around = Equation::around(&equations, all.clone(), noise);
+            let hits = hits(&args.files.draw(opened, "drawing results", &around)?)?;
+            let length = mean(lengths(opened, &around)?.into_iter().step_by(AROUND));
+            drawn.push(Hits { exemplars, centre: centre(&hits), around: Grouped::count(&hits, AROUND), length });
         }
     }
-    Ok(Verdict { chance, figure: counted(&hits(figure)?), drawn })
+    let own = hits(figure)?;
+    Ok(Verdict { by: model.id(), chance, figure: [centre(&own), Rate::count(own)], drawn })
 }
 
 /// `61 of 100, 61 % (51 to 70)`.
-fn rate(rate: Rate) -> String {
-    let [low, high] = rate.interval().map(|share| 100.0 * share);
-    format!("{} of {}, {:.0} % ({low:.0} to {high:.0})", rate.hits, rate.of, 100.0 * rate.share())
+fn rate(rate: Rate, interval: Option<[f64; 2]>) -> String {
+    let interval = interval.map(|ends| ends.map(|share| 100.0 * share));
+    let interval = interval.map_or_else(String::new, |[low, high]| format!(" ({low:.0} to {high:.0})"));
+    format!("{} of {}, {:.0} %{interval}", rate.hits, rate.of, 100.0 * rate.share())
 }
 
-fn print(args: &Args, picked: &[Picked; 3], verdict: Option<&Verdict>, count: usize) {
+fn print(args: &Args, picked: &[Picked; 3], length: f64, verdict: Option<&Verdict>, count: usize) {
     let mut cells = vec![["", "what", "exemplars", "such among the candidates"].map(String::from).to_vec()];
     for (name, own) in ["A", "B", "C"].iter().zip(picked) {
         let found = own.found.as_ref().map_or_else(|| "not asked".into(), |found| format!("{} of {count}", found.len()));
         cells.push(vec![(*name).to_owned(), own.said.clone(), own.names.join(", "), found]);
     }
     output::line(table(&cells));
+    output::line(format!("\n|A − B + C| / √latent: {length:.2}"));
     let (Some(verdict), Some(words)) = (verdict, &args.expect) else { return };
-    output::line(format!("\nA − B + C is expected to be {words}; with 95 % confidence intervals it is"));
-    let mut cells = vec![["", "the result", "result and 8 neighbours"].map(String::from).to_vec()];
-    cells.push(vec!["of these exemplars".into(), rate(verdict.figure[0]), rate(verdict.figure[1])]);
+    output::line(format!("\nA − B + C is expected to be {words}; by {}, with 95 % confidence intervals, it is", verdict.by));
+    let mut cells = vec![["", "the result", "result and 8 neighbours", "|result| / √latent"].map(String::from).to_vec()];
+    let [centre, around] = verdict.figure.map(|own| rate(own, None));
+    cells.push(vec!["of these exemplars".into(), centre, around, format!("{length:.2}")]);
     for hits in &verdict.drawn {
         let what = if hits.exemplars == 1 { "of 1 exemplar each".into() } else { format!("of the mean of {}", hits.exemplars) };
-        cells.push(vec![what, rate(hits.centre), rate(hits.around)]);
+        let around = rate(hits.around.total, hits.around.interval());
+        cells.push(vec![what, rate(hits.centre, Some(hits.centre.interval())), around, format!("{:.2}", hits.length)]);
     }
-    cells.push(vec!["any candidate".into(), rate(verdict.chance)]);
+    let (chance, length) = verdict.chance;
+    cells.push(vec!["any candidate".into(), rate(chance, Some(chance.interval())), "-".into(), format!("{length:.2}")]);
     output::line(table(&cells));
 }
 
-fn print_json(picked: &[Picked; 3], verdict: Option<&Verdict>) {
-    let rate = |rate: Rate| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share(), "interval": rate.interval() });
+fn print_json(picked: &[Picked; 3], length: f64, verdict: Option<&Verdict>) {
+    let rate = |rate: Rate, interval: Option<[f64; 2]>| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share(), "interval": interval });
+    let single = |own: Rate| rate(own, Some(own.interval()));
     let concept = |own: &Picked| json!({ "what": own.said, "exemplars": own.names, "such": own.found.as_ref().map(Vec::len) });
-    let hits =
-        |own: &Hits| json!({ "exemplars": own.exemplars, "result": rate(own.centre), "with_neighbours": rate(own.around) });
+    let hits = |own: &Hits| {
+        let around = rate(own.around.total, own.around.interval());
+        json!({ "exemplars": own.exemplars, "result": single(own.centre), "with_neighbours": around, "length": own.length })
+    };
     let verdict = verdict.map_or(Value::Null, |found| {
+        let (chance, length) = found.chance;
         json!({
-            "chance": rate(found.chance),
-            "figure": { "result": rate(found.figure[0]), "with_neighbours": rate(found.figure[1]) },
+            "by": found.by,
+            "chance": single(chance),
+            "length": length,
+            "figure": { "result": rate(found.figure[0], None), "with_neighbours": rate(found.figure[1], None) },
             "draws": found.drawn.iter().map(hits).collect::<Vec<_>>(),
         })
     });
     let [a, b, c] = picked.each_ref().map(concept);
-    output::json(&json!({ "a": a, "b": b, "c": c, "verdict": verdict }));
+    output::json(&json!({ "a": a, "b": b, "c": c, "length": length, "verdict": verdict }));
 }

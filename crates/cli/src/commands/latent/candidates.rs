@@ -6,7 +6,7 @@ use crate::error::CliError;
 use clap::value_parser;
 use eval::latent::{Block, Concept, Drawing, Pick, PixelScores, Scores, Told};
 use eval::network::FeatureNetwork;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tensor::Tensor;
 
 /// Flags that say where exemplars are looked for.
@@ -20,6 +20,10 @@ pub struct CandidateArgs {
     /// blue) and green, each above or below the median of the candidates.
     #[arg(long, value_name = "FILE.safetensors")]
     score: Option<PathBuf>,
+    /// Another network that knows the same words and gives the verdict: one that picks exemplars and then judges what comes of them is fooled twice by the same
+    /// thing. Without it, what picks also judges.
+    #[arg(long, value_name = "FILE.safetensors", requires = "score")]
+    judge: Option<PathBuf>,
 }
 
 /// What sees attributes in pictures.
@@ -34,6 +38,27 @@ pub enum Model {
 const BATCH: usize = 256;
 
 impl Model {
+    /// That of a file, for pictures of this shape.
+    fn read(flag: &str, file: &Path, opened: &Opened) -> Result<Self, CliError> {
+        let network = FeatureNetwork::load(file, opened.sampler.device())?;
+        let (own, wanted) = (opened.sampler.shape(), network.image());
+        if own != wanted {
+            return Err(CliError::Failed(format!(
+                "{flag} {file:?} looks at pictures of {wanted:?}, the generator draws {own:?}"
+            )));
+        }
+        let names = network.outputs();
+        Ok(Self::Network(Box::new(network), names))
+    }
+
+    /// What to print beside what it says: the network's name and the hash of its weights.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Pixels(_) => "pixels against the median of the candidates".to_owned(),
+            Self::Network(network, _) => network.id(),
+        }
+    }
+
     /// What it knows.
     pub fn names(&self) -> &[String] {
         match self {
@@ -88,11 +113,20 @@ pub struct Candidates<'a> {
     seed: u64,
     truncation: Option<f64>,
     conditions: &'a Conditions,
-    network: Option<Box<FeatureNetwork>>,
+    network: Option<Model>,
+    judge: Option<Model>,
     /// Of each candidate: its row under the seed, and its condition.
     order: Vec<usize>,
     told: Option<Told>,
-    seen: Option<(Model, Scores)>,
+    seen: Option<Seen>,
+}
+
+/// What is seen in the candidates.
+struct Seen {
+    /// By what picks.
+    picks: (Model, Scores),
+    /// By what judges, where that is another one.
+    judges: Option<(Model, Scores)>,
 }
 
 impl<'a> Candidates<'a> {
@@ -102,20 +136,9 @@ impl<'a> Candidates<'a> {
     /// Conditions that are not as many as candidates; a network that cannot be read, or for pictures of another shape.
     pub fn new(opened: &'a Opened, seed: &SeedArgs, conditions: &'a Conditions, args: &CandidateArgs) -> Result<Self, CliError> {
         let (order, told) = conditions.spread(args.candidates as usize)?;
-        let network = match &args.score {
-            Some(file) => {
-                let network = FeatureNetwork::load(file, opened.sampler.device())?;
-                let (own, wanted) = (opened.sampler.shape(), network.image());
-                if own != wanted {
-                    return Err(CliError::Failed(format!(
-                        "--score {file:?} looks at pictures of {wanted:?}, the generator draws {own:?}"
-                    )));
-                }
-                Some(Box::new(network))
-            }
-            None => None,
-        };
-        Ok(Self { opened, seed: seed.seed, truncation: seed.truncation, conditions, network, order, told, seen: None })
+        let read = |flag, file: &Option<PathBuf>| file.as_ref().map(|file| Model::read(flag, file, opened)).transpose();
+        let (network, judge) = (read("--score", &args.score)?, read("--judge", &args.judge)?);
+        Ok(Self { opened, seed: seed.seed, truncation: seed.truncation, conditions, network, judge, order, told, seen: None })
     }
 
     /// The number of candidates.
@@ -128,29 +151,39 @@ impl<'a> Candidates<'a> {
         Drawing::plain(vec![Block::of_rows(self.seed, self.truncation, &self.order)], self.told.clone(), options(self.opened, 8))
     }
 
-    /// Draws all of them and has the model look at them, once.
+    /// What the model that picks sees in them.
     ///
     /// # Errors
     /// Drawing.
     pub fn look(&mut self, files: &FileArgs) -> Result<(&Model, &Scores), CliError> {
+        let (model, scores) = &self.see(files)?.picks;
+        Ok((model, scores))
+    }
+
+    /// What the model that judges sees in them.
+    ///
+    /// # Errors
+    /// Drawing.
+    pub fn judged(&mut self, files: &FileArgs) -> Result<(&Model, &Scores), CliError> {
+        let seen = self.see(files)?;
+        let (model, scores) = seen.judges.as_ref().unwrap_or(&seen.picks);
+        Ok((model, scores))
+    }
+
+    /// Draws all of them and has the models look at them, once.
+    fn see(&mut self, files: &FileArgs) -> Result<&Seen, CliError> {
         if self.seen.is_none() {
             let images = files.draw(self.opened, "drawing candidates", &self.all())?;
             let [h, w, c] = self.opened.sampler.shape();
             let images = Tensor::from_slice(&images, [self.len(), h, w, c]);
-            let model = match self.network.take() {
-                Some(network) => {
-                    let names = network.outputs();
-                    Model::Network(network, names)
-                }
-                None => Model::Pixels(PixelScores::new(&images)),
+            let scored = |model: Model| {
+                let scores = model.score(&images)?;
+                Ok::<_, CliError>((model, scores))
             };
-            let scores = model.score(&images)?;
-            self.seen = Some((model, scores));
+            let picks = scored(self.network.take().unwrap_or_else(|| Model::Pixels(PixelScores::new(&images))))?;
+            self.seen = Some(Seen { picks, judges: self.judge.take().map(scored).transpose()? });
         }
-        match &self.seen {
-            Some((model, scores)) => Ok((model, scores)),
-            None => Err(CliError::Failed("the candidates were not drawn".into())),
-        }
+        self.seen.as_ref().ok_or_else(|| CliError::Failed("the candidates were not drawn".into()))
     }
 
     /// Finds the exemplars that `pick` of `--flag` asks for, the surest `per` where a model is asked.

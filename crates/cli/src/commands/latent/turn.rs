@@ -78,9 +78,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         None => None,
     };
     if args.files.json {
-        print_json([&a, &b], &at, rates.as_deref())
+        print_json([&a, &b], &at, rates.as_ref())
     } else {
-        print([&a, &b], &at, words.as_deref(), rates.as_deref())
+        print([&a, &b], &at, words.as_deref(), rates.as_ref())
     }
     let (turn, base) = turn(&candidates, [&a, &b], args.rows as usize, args.columns as usize);
     args.files.write_grid(&opened, turn.drawing(base.clone(), &at), &[])?;
@@ -100,6 +100,12 @@ fn turn(candidates: &Candidates<'_>, [a, b]: [&Picked; 2], count: usize, columns
     (turn, candidates.drawing(&all, columns))
 }
 
+/// How often a model sees what was asked for, at each place.
+struct Seen {
+    by: String,
+    rates: Vec<Rate>,
+}
+
 /// How often the model sees `words` at each place.
 fn measure(
     args: &Args,
@@ -108,15 +114,16 @@ fn measure(
     groups: [&Picked; 2],
     words: &str,
     at: &[f32],
-) -> Result<Vec<Rate>, CliError> {
+) -> Result<Seen, CliError> {
     let (turn, base) = turn(candidates, groups, args.draws as usize, 0);
     let images = args.files.draw(opened, "turning", &turn.drawing(base, at))?;
-    let (model, _) = candidates.look(&args.files)?;
+    let (model, _) = candidates.judged(&args.files)?;
     let concept = Concept::parse(words, model.names()).map_err(|error| CliError::Usage(format!("--expect {error}")))?;
     let [h, w, c] = opened.sampler.shape();
     let scores = model.score(&Tensor::from_slice(&images, [images.len() / (h * w * c), h, w, c]))?;
     let seen: Vec<bool> = scores.rows().map(|row| concept.strength(row) > 0.0).collect();
-    Ok((0..at.len()).map(|place| Rate::count(seen.iter().skip(place).step_by(at.len()).copied())).collect())
+    let rates = (0..at.len()).map(|place| Rate::count(seen.iter().skip(place).step_by(at.len()).copied())).collect();
+    Ok(Seen { by: model.id(), rates })
 }
 
 /// There and back again, all rows side by side.
@@ -133,9 +140,10 @@ fn animate(args: &Args, opened: &Opened, gif: &std::path::Path, images: &[f32], 
     args.files.write_gif(gif, &shown, shape, GridOptions { columns, ..GridOptions::for_size([shape[0], shape[1]]) })
 }
 
-fn print([a, b]: [&Picked; 2], at: &[f32], words: Option<&str>, rates: Option<&[Rate]>) {
+fn print([a, b]: [&Picked; 2], at: &[f32], words: Option<&str>, seen: Option<&Seen>) {
     output::line(format!("A: {} ({})\nB: {} ({})", a.names.join(", "), a.said, b.names.join(", "), b.said));
-    let (Some(words), Some(rates)) = (words, rates) else { return };
+    let (Some(words), Some(Seen { by, rates })) = (words, seen) else { return };
+    output::line(format!("\nHow often it is {words}, by {by}"));
     let mut cells = vec![["place".to_owned(), words.to_owned(), "%".into(), "95 % interval".into()].to_vec()];
     for (t, rate) in at.iter().zip(rates) {
         let [low, high] = rate.interval().map(|share| 100.0 * share);
@@ -149,15 +157,17 @@ fn print([a, b]: [&Picked; 2], at: &[f32], words: Option<&str>, rates: Option<&[
     output::line(table(&cells));
 }
 
-fn print_json([a, b]: [&Picked; 2], at: &[f32], rates: Option<&[Rate]>) {
+fn print_json([a, b]: [&Picked; 2], at: &[f32], seen: Option<&Seen>) {
     let places = at.iter().enumerate().map(|(i, t)| {
+        let rate = seen.and_then(|seen| seen.rates.get(i));
         let rate =
-            rates.and_then(|rates| rates.get(i)).map(|rate| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share() }));
+            rate.map(|rate| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share(), "interval": rate.interval() }));
         json!({ "place": t, "seen": rate })
     });
     output::json(&json!({
         "a": { "what": a.said, "exemplars": a.names },
         "b": { "what": b.said, "exemplars": b.names },
+        "by": seen.map(|seen| &seen.by),
         "places": places.collect::<Vec<_>>(),
     }));
 }
