@@ -25,6 +25,7 @@ fn filters_of_both_networks_are_drawn() {
     let command = ["filters", "--checkpoint", "run", "--grid", "d.png"];
     let text = place.ok(&command).out;
     assert!(text.contains("Layer main.0: 8 filters of 4x4x3") && text.contains("wrote d.png"), "{text}");
+    assert_eq!(place.ok(&[&command[..], &["--force", "--device", "cpu"]].concat()).out, text);
     // Eight filters of 4×4, 16 times as large, and the gaps.
     assert_eq!(size(&place, "d.png"), (8 * 66 + 2, 66 + 2));
     let more = ["--network", "generator", "--columns", "2", "--each", "--json", "--grid", "g.png"];

@@ -13,6 +13,9 @@ use tensor::{Device, Tensor};
 use train::artefacts::{Array, Checkpoint, Data, Meta, read_state_dict};
 use train::{Sampler, latents};
 
+/// Nobody is told.
+const SILENT: (&str, Progress<'static>) = ("drawing", Progress::SILENT);
+
 fn golden() -> BTreeMap<String, Array> {
     read_state_dict(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/inside.safetensors")).unwrap()
 }
@@ -146,11 +149,11 @@ fn pictures_without_dropped_maps_are_those_of_the_sampler() {
         let sampler = Sampler::new(&checkpoint, None, &Device::Cpu).unwrap();
         let expected = sampler.draw_under(&z, told.as_ref(), 64, |_| ()).unwrap();
         let generator = Generator::new(&checkpoint, None, &Device::Cpu).unwrap();
-        let drawn = generator.draw(&z, told.as_ref(), &[]).unwrap();
+        let drawn = generator.draw(&z, told.as_ref(), &[], SILENT).unwrap();
         assert!(error(&drawn.to_vec(), &expected.to_vec()) < 1e-5);
         // Without its maps, the layer tells nothing of z.
         let all: Vec<usize> = (0..generator.layer().shape[2]).collect();
-        let blank = generator.draw(&z, told.as_ref(), &all).unwrap().to_vec();
+        let blank = generator.draw(&z, told.as_ref(), &all, SILENT).unwrap().to_vec();
         let size = blank.len() / 70;
         assert_eq!(blank[..size], blank[3 * size..4 * size]);
         assert_ne!(drawn.to_vec()[..size], drawn.to_vec()[3 * size..4 * size]);
@@ -215,7 +218,7 @@ fn an_object_is_forgotten() {
     assert!(rates.controls.len() == 8 && rates.controls.iter().any(|rate| *rate >= rates.before), "{rates:?}");
     let [inside, outside] = forgotten.effects[0].change;
     assert!(inside > 10.0 * outside && forgotten.effects[0].contrast[0] < 0.4, "{:?}", forgotten.effects);
-    assert_eq!(forgotten.pictures[1].to_vec(), generator.draw(&z, None, &[0]).unwrap().to_vec());
+    assert_eq!(forgotten.pictures[1].to_vec(), generator.draw(&z, None, &[0], SILENT).unwrap().to_vec());
     let again = found(Against::Same).unwrap();
     assert_eq!((again.dropped, again.effects, again.rates), (forgotten.dropped, forgotten.effects, forgotten.rates));
     // Nearly all pictures have a square somewhere, but not in the same place.

@@ -5,8 +5,8 @@ use super::sheet::{Sheet, signed};
 use crate::EvalError;
 use nn::recipe::Player;
 use nn::{Layer, Network, Recipe};
-use tensor::Tensor;
 use tensor::rng::Philox;
+use tensor::{Device, Tensor};
 use train::artefacts::Checkpoint;
 
 /// A network's filters.
@@ -26,8 +26,8 @@ impl Filters {
     /// planes that tell a condition, appended to a picture, nothing is shown; reparametrised weights are shown as they are stored.
     ///
     /// # Errors
-    /// A checkpoint without that network, or a layer whose weights are no pictures.
-    pub fn of(checkpoint: &Checkpoint, player: Player) -> Result<Self, EvalError> {
+    /// A checkpoint without that network, a layer whose weights are no pictures, or the device, which measures them.
+    pub fn of(checkpoint: &Checkpoint, player: Player, device: &Device) -> Result<Self, EvalError> {
         let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
         let network = network(&recipe, checkpoint, player)?;
         let weighted = |layer: &Layer| matches!(layer, Layer::Linear(_) | Layer::Conv2d(_) | Layer::ConvTranspose2d(_));
@@ -40,9 +40,9 @@ impl Filters {
         let Some(weights) = pictures(layer, player, [h, w, recipe.image.channels]) else {
             return Err(EvalError::Mismatch(format!("the weights of layer {name} are no pictures: it does not touch pixels")));
         };
-        let size = weights.len() / weights.shape()[0].max(1);
-        let norm = |filter: &[f32]| filter.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>().sqrt() as f32;
-        let norms = weights.to_vec().chunks_exact(size).map(norm).collect();
+        let squares = weights.to_device(device).square().sum(&[1, 2, 3], false).to_vec();
+        let norms = squares.into_iter().map(f32::sqrt).collect();
+        device.check()?;
         Ok(Self { layer: name.clone(), weights, norms })
     }
 

@@ -84,12 +84,9 @@ pub fn forget(
     judge: Option<&Judge<'_>>,
     progress: Progress<'_>,
 ) -> Result<Forgotten, EvalError> {
-    let steps = 3 + options.controls;
-    let tell = |done| progress.tell("forgetting", done, steps);
-    let before = g.draw(latents, condition, &[])?;
-    tell(1)?;
+    let before = g.draw(latents, condition, &[], ("drawing", progress))?;
     let verdicts = judge.map(|judge| judge(&before)).transpose()?;
-    let (rows, truths) = examples(g, (latents, condition), regions, options, verdicts.as_deref())?;
+    let (rows, truths) = examples(g, (latents, condition), regions, options, verdicts.as_deref(), progress)?;
     let maps = g.layer().shape[2];
     let model = Logistic::fit(&rows, &truths, maps, options.c);
     let dropped: Vec<usize> = (0..maps).filter(|&map| model.weights[map] > 0.0).collect();
@@ -100,19 +97,17 @@ pub fn forget(
             g.layer()
         )));
     }
-    tell(2)?;
     let share = |pictures: &Tensor| judge.map(|judge| Ok::<_, EvalError>(rate(&judge(pictures)?))).transpose();
-    let after = g.draw(latents, condition, &dropped)?;
+    let after = g.draw(latents, condition, &dropped, ("drawing without the maps", progress))?;
     let (own, gone) = (Effect::of(&before, &after, regions), share(&after)?);
-    tell(3)?;
     let mut random = Philox::new(options.seed, CONTROLS);
     let (mut first, mut effects, mut rates) = (None, Vec::new(), Vec::new());
     for i in 0..options.controls {
-        let control = g.draw(latents, condition, &choose(dropped.len(), maps, &mut random))?;
+        let what = format!("drawing without random maps, {} of {}", i + 1, options.controls);
+        let control = g.draw(latents, condition, &choose(dropped.len(), maps, &mut random), (&what, progress))?;
         effects.push(Effect::of(&before, &control, regions));
         rates.extend(share(&control)?);
         first.get_or_insert(control);
-        tell(4 + i)?;
     }
     let rates = verdicts.zip(gone).map(|(verdicts, after)| Rates { before: rate(&verdicts), after, controls: rates });
     let positive = truths.iter().filter(|truth| **truth).count();
@@ -149,6 +144,7 @@ fn examples(
     regions: &[Region],
     options: Options,
     verdicts: Option<&[f32]>,
+    progress: Progress<'_>,
 ) -> Result<(Vec<f32>, Vec<bool>), EvalError> {
     let ([h, w, width], [image_h, image_w, _]) = (g.layer().shape, g.shape());
     let inside = |region: &Region, at: usize| region.holds([at / w, at % w], [h, w], [image_h, image_w]);
@@ -190,7 +186,8 @@ fn examples(
     let mut wanted: Vec<usize> = with.iter().chain(&without).map(|(sample, _)| *sample).collect();
     wanted.sort_unstable();
     wanted.dedup();
-    let maps = g.maps(&latents.index_select(&wanted), condition.map(|rows| rows.index_select(&wanted)).as_ref())?.to_vec();
+    let told = condition.map(|rows| rows.index_select(&wanted));
+    let maps = g.maps(&latents.index_select(&wanted), told.as_ref(), progress)?.to_vec();
     let row = |&(sample, at): &(usize, usize)| {
         // Every sample is among the wanted.
         let picture = wanted.partition_point(|own| *own < sample);

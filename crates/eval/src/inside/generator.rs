@@ -1,6 +1,6 @@
 //! A generator whose feature maps can be looked at and dropped.
 
-use crate::EvalError;
+use crate::{EvalError, Progress};
 use nn::{Layer, Mode, Network, Pass, Recipe};
 use tensor::{Device, Tensor};
 use train::artefacts::Checkpoint;
@@ -78,27 +78,35 @@ impl Generator {
     /// The maps of the layer, `[N, h, w, K]`, for latents `[N, latent]` and their conditions, all on the CPU.
     ///
     /// # Errors
-    /// The device.
-    pub fn maps(&self, latents: &Tensor, condition: Option<&Tensor>) -> Result<Tensor, EvalError> {
+    /// The device, or the user stops it.
+    pub fn maps(&self, latents: &Tensor, condition: Option<&Tensor>, progress: Progress<'_>) -> Result<Tensor, EvalError> {
         let name = self.layer().name.as_str();
-        self.in_parts(latents, condition, |z, pass| self.network.features(z, pass, &[name]).1.swap_remove(0))
+        self.in_parts(latents, condition, ("looking at maps", progress), |z, pass| {
+            self.network.features(z, pass, &[name]).1.swap_remove(0)
+        })
     }
 
-    /// The pictures, `[N, H, W, C]` in [−1, 1], with these maps of the layer zeroed at all positions, all on the CPU.
+    /// The pictures, `[N, H, W, C]` in [−1, 1], with these maps of the layer zeroed at all positions, all on the CPU. `what` is told to be done.
     ///
     /// # Errors
-    /// The device.
+    /// The device, or the user stops it.
     ///
     /// # Panics
     /// When there is no such map.
     #[track_caller]
-    pub fn draw(&self, latents: &Tensor, condition: Option<&Tensor>, dropped: &[usize]) -> Result<Tensor, EvalError> {
+    pub fn draw(
+        &self,
+        latents: &Tensor,
+        condition: Option<&Tensor>,
+        dropped: &[usize],
+        told: (&str, Progress<'_>),
+    ) -> Result<Tensor, EvalError> {
         let MapLayer { name, shape: [.., maps] } = self.layer();
         let mut kept = vec![1.0; *maps];
         dropped.iter().for_each(|&map| kept[map] = 0.0);
         let kept = Tensor::from_slice(&kept, [*maps]).to_device(&self.device);
         let pictures = |z: &Tensor, pass: Pass<'_>| self.network.edited(z, pass, name, |maps| maps.mul(&kept));
-        let drawn = self.in_parts(latents, condition, pictures)?;
+        let drawn = self.in_parts(latents, condition, told, pictures)?;
         Ok(self.recipe.image.range.leave(&drawn))
     }
 
@@ -106,6 +114,7 @@ impl Generator {
         &self,
         latents: &Tensor,
         condition: Option<&Tensor>,
+        (what, progress): (&str, Progress<'_>),
         f: impl Fn(&Tensor, Pass<'_>) -> Tensor,
     ) -> Result<Tensor, EvalError> {
         let count = latents.shape()[0];
@@ -116,6 +125,7 @@ impl Generator {
             let pass = Pass::from(self.mode).with_condition(told.as_ref());
             parts.push(tensor::per_image(|| f(&part(latents), pass)).to_device(&Device::Cpu));
             self.device.check()?;
+            progress.tell(what, (start + BATCH).min(count), count)?;
         }
         Ok(tensor::concat(&parts.iter().collect::<Vec<_>>(), 0))
     }

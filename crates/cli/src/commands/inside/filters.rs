@@ -1,6 +1,7 @@
 //! `dcgan filters`.
 
 use super::{NetworkArgs, wrote};
+use crate::commands::device::DeviceArgs;
 use crate::error::CliError;
 use crate::output;
 use clap::{ValueEnum, value_parser};
@@ -41,6 +42,8 @@ pub struct Args {
     /// JSON lines on standard output, and nothing else there.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// Draws the filters and tells how strong they are.
@@ -53,7 +56,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Which::Discriminator => Player::Discriminator,
         Which::Generator => Player::Generator,
     };
-    let filters = Filters::of(&args.networks.open()?, player)?;
+    let filters = Filters::of(&args.networks.open()?, player, &args.device.open()?)?;
     filters.sheet(args.columns as usize, args.each).save(&args.grid)?;
     let shape = filters.weights.shape();
     let mut norms = filters.norms.clone();

@@ -165,7 +165,7 @@ fn regions(
         let Some(file) = &args.boxes else { return Err(CliError::Usage("--boxes or --object says what to forget".into())) };
         return Ok(regions::read(file, args.count as usize, [h, w])?);
     };
-    let pictures = generator.draw(latents, condition, &[])?;
+    let pictures = generator.draw(latents, condition, &[], ("drawing", progress))?;
     let scores = judge(&pictures)?;
     let seen: Vec<usize> = (0..scores.len()).filter(|&i| scores[i] > 0.5).take(args.marked as usize).collect();
     let found = regions::find(&pictures, &seen, judge, progress)?;

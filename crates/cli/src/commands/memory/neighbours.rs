@@ -78,11 +78,14 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let device = sampler.device();
     let dataset = crate::commands::represent::open(&spec, Split::Train, Some(sampler.recipe()), args.json)?;
     let count = args.count as usize;
-    let samples = {
+    let samples = watched(args.json, |progress| {
         let latents = latents(sampler.recipe(), args.seed, count);
         let conditions = told(sampler.recipe()).map(|_| sampler.recipe().example_conditions(count));
-        sampler.draw_under(&latents, conditions.as_ref(), batch, |_| ())?
-    };
+        sampler.draw_under(&latents, conditions.as_ref(), batch, |done| {
+            // Ctrl-C ends the program: nothing is written before all is drawn.
+            let _ = progress.tell("drawing", done, count);
+        })
+    })?;
     let features = match &args.features {
         Some(path) => Some(DiscriminatorFeatures::trained(&open_checkpoint(path, output::warning)?.checkpoint, device)?),
         None if has_discriminator(&checkpoint) => Some(DiscriminatorFeatures::trained(&checkpoint, device)?),
