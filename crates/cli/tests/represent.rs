@@ -60,7 +60,11 @@ fn representations_are_compared_by_draws_of_labels() {
     let classify = ["classify", "--checkpoint", "run", "--data", "kinds", "--protocol", "fashion1000", "--device", "cpu"];
     let few = ["--labels", "20", "--validation", "40", "--draws", "3", "--centroids", "16", "--trials", "2", "--epochs", "4"];
     let run = |args: &[&str]| place.ok(&[&classify[..], &few, args].concat());
-    let rows = run(&["--json", "--out", "all.json"]).json();
+    let rows = run(&["--json", "--out", "all.json", "--grid", "all.png"]).json();
+    // Five bars and an axis.
+    let bars = image::open(place.path("all.png")).unwrap();
+    assert_eq!((bars.width(), bars.height()), (900, 5 * 56 + 74));
+    place.refused(1, &[&classify[..], &["--grid", "all.png"]].concat(), &["all.png", "--force"]);
     let names: Vec<&str> = rows.iter().map(|row| row["representation"].as_str().unwrap()).collect();
     assert_eq!(names, ["D", "random D", "pixels", "K-means", "supervised"]);
     assert_eq!(rows[4]["trials"].as_array().unwrap().len(), 2);

@@ -9,13 +9,14 @@ use clap::{ValueEnum, value_parser};
 use data::{DataSpec, Dataset, Split};
 use eval::Progress;
 use eval::represent::{
-    DiscriminatorFeatures, Judged, KMeans, KMeansOptions, Part, Pixels, Protocol, Representation, Supervised, share, supervised,
+    Bar, DiscriminatorFeatures, Judged, KMeans, KMeansOptions, Part, Pixels, Protocol, Representation, Supervised, bars, share,
+    supervised,
 };
 use nn::Recipe;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tensor::Device;
-use train::artefacts::write_atomic;
+use train::artefacts::{grid, write_atomic};
 
 /// How representations are compared.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,6 +103,9 @@ pub struct Args {
     /// Of the draws, of what is held out, and of fresh weights.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
     seed: u64,
+    /// Draws the accuracies as bars with their intervals.
+    #[arg(long, value_name = "FILE.png")]
+    grid: Option<PathBuf>,
     /// Writes all numbers of all draws.
     #[arg(long, value_name = "FILE.json")]
     out: Option<PathBuf>,
@@ -130,6 +134,7 @@ struct Ground {
 /// # Errors
 /// No good checkpoint, data without labels or without a test part, a file that is there already, the device, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    args.grid.as_ref().map_or(Ok(()), |grid| crate::commands::require_grid(grid, args.force))?;
     if let Some(out) = &args.out {
         crate::commands::require_folder("--out", out)?;
         crate::commands::refuse_existing(out, args.force)?;
@@ -147,9 +152,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if !args.json {
         print(&ground, &rows);
     }
+    let mut shown: Vec<Bar> = rows.iter().map(|(name, _, judged, _)| bar(name, judged.summary())).collect();
     let mut all: Vec<Value> = rows.into_iter().map(|(.., row)| row).collect();
     if args.trials > 0 {
-        let row = contrast(args, &ground)?;
+        let (row, summary) = contrast(args, &ground)?;
+        shown.push(bar("labels alone", summary));
         if args.json {
             output::json(&row);
         }
@@ -162,7 +169,18 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             output::line(format!("wrote {}", out.display()));
         }
     }
+    if let Some(file) = &args.grid {
+        let axis = format!("test accuracy, {} labels of {}", ground.part.draws.first().map_or(0, Vec::len), ground.train.name());
+        grid::save_png(file, &bars(&axis, &shown)?)?;
+        if !args.json {
+            output::line(format!("wrote {}", file.display()));
+        }
+    }
     Ok(())
+}
+
+fn bar(name: &str, [share, half]: [f64; 2]) -> Bar {
+    Bar { name: name.to_owned(), share, half }
 }
 
 fn ground(args: &Args) -> Result<Ground, CliError> {
@@ -211,8 +229,8 @@ fn judge(args: &Args, ground: &Ground, choice: Choice, progress: Progress<'_>) -
     }
 }
 
-/// The network that learns from the labels alone.
-fn contrast(args: &Args, ground: &Ground) -> Result<Value, CliError> {
+/// The network that learns from the labels alone: its row, its accuracy and half of the interval.
+fn contrast(args: &Args, ground: &Ground) -> Result<(Value, [f64; 2]), CliError> {
     let amount = [args.trials as usize, args.epochs as usize];
     let sets = (&ground.train, &ground.test);
     let found = watched(args.json, |progress| {
@@ -235,7 +253,7 @@ fn contrast(args: &Args, ground: &Ground) -> Result<Value, CliError> {
             trial.epochs
         ));
     }
-    Ok(json!({
+    let row = json!({
         "representation": "supervised",
         "accuracy": accuracy,
         "interval": half,
@@ -246,7 +264,8 @@ fn contrast(args: &Args, ground: &Ground) -> Result<Value, CliError> {
         "dropout": trial.dropout,
         "batch": trial.batch,
         "epochs": trial.epochs,
-    }))
+    });
+    Ok((row, [accuracy, half]))
 }
 
 fn object(args: &Args, ground: &Ground, (name, width): (&str, usize), judged: &Judged) -> Value {
