@@ -40,8 +40,47 @@ fn duplicates_are_found_told_and_left_out() {
     let text = run(&[]).out;
     assert!(text.contains("copy.png") && text.contains("of 128 bits") && text.contains("false positives"), "{text}");
     place.refused(1, &[&dedup[..], &["--out", "clean"]].concat(), &["clean", "is there already"]);
-    fs::create_dir(place.path("zips")).unwrap();
-    place.refused(2, &["dedup", "fashion", "--out", "x"], &["--out x", "fashion is no folder", ".txt"]);
+    // What a command left that was cut off is no set, and is not taken for one.
+    assert!(!place.path("clean.partial").exists());
+    fs::create_dir(place.path("other.partial")).unwrap();
+    place.refused(1, &[&dedup[..], &["--out", "other"]].concat(), &["other.partial", "cut off", "remove"]);
+}
+
+#[test]
+fn sets_without_files_are_written_as_pictures() {
+    let place = Place::new();
+    for class in ["cat", "dog"] {
+        common::pictures(&place.path(&format!("zoo/{class}")), 12);
+    }
+    place.ok(&["data", "prepare", "zoo", "--image", "32", "--channels", "3", "--out", "zoo.dcgan"]);
+    let dedup = ["dedup", "zoo.dcgan", "--epochs", "30", "--device", "cpu", "--json"];
+    let told = place.ok(&[&dedup[..], &["--out", "clean"]].concat()).json().remove(0);
+    // The dogs are the cats.
+    let stay = 24 - told["left_out"].as_u64().unwrap();
+    assert!(stay <= 12, "{told}");
+    let kept: Vec<_> = files(&place.path("clean")).iter().flat_map(|folder| files(folder)).collect();
+    assert_eq!(kept.len() as u64, stay);
+    assert!(place.path("clean/cat").is_dir() && !place.path("clean.partial").exists());
+    let picture = image::open(&kept[0]).unwrap();
+    assert_eq!((picture.width(), picture.height()), (32, 32));
+}
+
+#[test]
+fn a_set_without_duplicates_has_no_picture_of_them() {
+    let place = Place::new();
+    fs::create_dir(place.path("noise")).unwrap();
+    for i in 0..6u32 {
+        let noise = image::RgbImage::from_fn(32, 32, |x, y| {
+            let hash = (x * 73_856_093 ^ y * 19_349_663 ^ (i + 1) * 83_492_791).wrapping_mul(2_654_435_761);
+            image::Rgb([(hash >> 24) as u8, (hash >> 16) as u8, (hash >> 8) as u8])
+        });
+        noise.save(place.path(&format!("noise/{i}.png"))).unwrap();
+    }
+    let dedup =
+        ["dedup", "noise", "--epochs", "30", "--device", "cpu", "--out", "clean", "--groups", "g.json", "--grid", "g.png"];
+    let ended = place.ok(&dedup);
+    assert!(ended.out.contains("0 groups") && ended.err.contains("g.png is not written"), "{} {}", ended.out, ended.err);
+    assert!(place.path("clean/5.png").is_file() && place.path("g.json").is_file() && !place.path("g.png").exists());
 }
 
 fn table(place: &Place) -> String {

@@ -13,7 +13,7 @@ use eval::pictures::images;
 use serde_json::json;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use train::artefacts::{grid, write_atomic};
+use train::artefacts::{GridOptions, grid, write_atomic};
 
 /// Groups that are told one by one.
 const SHOWN: usize = 10;
@@ -40,10 +40,14 @@ pub struct Args {
     /// Of the autoencoder: the same seed finds the same duplicates.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
     seed: u64,
-    /// Writes the set without duplicates: as a folder with the files of a folder of pictures (linked, or copied), with its attributes.csv; or, with a
-    /// name that ends in .txt, as the names of the pictures that stay, one in a line.
+    /// Writes the set without duplicates, as a folder: with the files of a set that is a folder of pictures (linked, or copied) and its attributes.csv; of
+    /// another set the pictures as PNG at the size they have (or --image), in a folder for each class. A name that ends in .txt gives no pictures but the names
+    /// of those that stay, one in a line, for other programs.
     #[arg(long, value_name = "DIR|FILE.txt")]
     out: Option<PathBuf>,
+    /// The size of the pictures that --out writes of a set that is no folder, where they do not all have the same one.
+    #[arg(long, value_name = "N|HxW", value_parser = crate::parse::size)]
+    image: Option<[u32; 2]>,
     /// Writes all groups, with names and distances.
     #[arg(long, value_name = "FILE.json")]
     groups: Option<PathBuf>,
@@ -75,10 +79,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         radius: args.radius,
     };
     let dataset = crate::commands::represent::open_as(&args.spec, args.split.into(), &preprocess, args.json)?;
-    require_files(args, &dataset)?;
+    let whole = whole(args, &spec, &dataset)?;
     let found = watched(args.json, |progress| dedup(&dataset, options, &device, progress))?;
     report(args, &dataset, &found);
-    write(args, &dataset, &found)
+    write(args, &dataset, whole.as_ref(), &found)
 }
 
 /// Refuses what could not be written, before the work is done.
@@ -89,17 +93,37 @@ fn require(args: &Args) -> Result<(), CliError> {
             refuse_existing(path, args.force && path.is_file())?;
         }
     }
+    if let Some(partial) = args.out.as_deref().filter(|out| !is_list(out)).map(partial).filter(|partial| partial.exists()) {
+        return Err(CliError::Failed(format!("{} is there, of a command that was cut off: remove it", partial.display())));
+    }
     args.grid.as_ref().map_or(Ok(()), |grid| require_grid(grid, args.force))
 }
 
-fn require_files(args: &Args, dataset: &Dataset) -> Result<(), CliError> {
-    match &args.out {
-        Some(out) if !is_list(out) && dataset.folder().is_none() => Err(CliError::Usage(format!(
-            "--out {}: {} is no folder of pictures, whose files could be taken along: give a name that ends in .txt, for a list",
+/// Where a folder is filled before it has its name: one with that name is whole.
+fn partial(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".partial");
+    name.into()
+}
+
+/// The set's pictures as they are, where `--out` has no files to take along and must write them.
+fn whole(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<Dataset>, CliError> {
+    let Some(out) = args.out.as_ref().filter(|out| !is_list(out) && dataset.folder().is_none()) else { return Ok(None) };
+    let shape = spec.picture_shape(args.split.into())?;
+    let size = args.image.or(shape.map(|[h, w, _]| [h, w]));
+    let Some(size) = size else {
+        return Err(CliError::Usage(format!(
+            "--out {}: the pictures of {} have no files that could be taken along, and no common size: give --image, or a name that ends in .txt",
             out.display(),
             args.spec
-        ))),
-        _ => Ok(()),
+        )));
+    };
+    let channels = shape.map_or(3, |[.., channels]| channels as u8);
+    let preprocess = Preprocess { background: spec.background().unwrap_or_default(), ..Preprocess::new(size, channels) };
+    let whole = crate::commands::represent::open_as(&args.spec, args.split.into(), &preprocess, args.json)?;
+    match whole.len() == dataset.len() {
+        true => Ok(Some(whole)),
+        false => Err(CliError::Failed(format!("{}: {} pictures at first, {} then", args.spec, dataset.len(), whole.len()))),
     }
 }
 
@@ -161,7 +185,7 @@ fn report(args: &Args, dataset: &Dataset, found: &Duplicates) {
     }
 }
 
-fn write(args: &Args, dataset: &Dataset, found: &Duplicates) -> Result<(), CliError> {
+fn write(args: &Args, dataset: &Dataset, whole: Option<&Dataset>, found: &Duplicates) -> Result<(), CliError> {
     let say = |path: &Path| {
         if !args.json {
             output::line(format!("wrote {}", path.display()));
@@ -174,7 +198,14 @@ fn write(args: &Args, dataset: &Dataset, found: &Duplicates) -> Result<(), CliEr
             let lines: String = kept.iter().map(|&index| dataset.image_name(index) + "\n").collect();
             write_atomic(out, |writer| std::io::Write::write_all(writer, lines.as_bytes()))?;
         } else {
-            data::select(dataset, &kept, out)?;
+            let partial = partial(out);
+            match whole {
+                Some(whole) => write_pictures(args, whole, &kept, &partial)?,
+                None => data::select(dataset, &kept, &partial)?,
+            }
+            let failed =
+                |e: std::io::Error| CliError::Failed(format!("cannot name {} {}: {e}", partial.display(), out.display()));
+            std::fs::rename(&partial, out).map_err(failed)?;
         }
         say(out);
     }
@@ -184,18 +215,45 @@ fn write(args: &Args, dataset: &Dataset, found: &Duplicates) -> Result<(), CliEr
         write_atomic(file, |writer| std::io::Write::write_all(writer, &text))?;
         say(file);
     }
-    if let Some(file) = &args.grid {
-        draw(file, dataset, found)?;
-        say(file);
+    match &args.grid {
+        Some(file) if found.groups.is_empty() => {
+            output::note(format!("there are no duplicates to draw: {} is not written", file.display()));
+        }
+        Some(file) => {
+            draw(file, dataset, found)?;
+            say(file);
+        }
+        None => {}
     }
     Ok(())
 }
 
+/// These pictures of a set as PNG, each in the folder of its class.
+fn write_pictures(args: &Args, whole: &Dataset, kept: &[usize], out: &Path) -> Result<(), CliError> {
+    let [h, w, c] = whole.shape();
+    let folder_of = |index: usize| match whole.label(index).and_then(|label| whole.class_names().get(label as usize)) {
+        // A class may be called T-shirt/top.
+        Some(class) => out.join(class.replace(['/', '\\'], "-")),
+        None => out.to_owned(),
+    };
+    let made = |folder: &Path| {
+        std::fs::create_dir_all(folder).map_err(|e| CliError::Failed(format!("cannot make {}: {e}", folder.display())))
+    };
+    made(out)?;
+    watched(args.json, |progress| {
+        for (done, &index) in kept.iter().enumerate() {
+            let folder = folder_of(index);
+            made(&folder)?;
+            let picture = grid::grid(&images(whole, &[index])?.to_vec(), [1, h, w, c], GridOptions::SINGLE)?;
+            grid::save_png(&folder.join(format!("{index:06}.png")), &picture)?;
+            progress.tell("writing pictures", done + 1, kept.len())?;
+        }
+        Ok(())
+    })
+}
+
 fn draw(file: &Path, dataset: &Dataset, found: &Duplicates) -> Result<(), CliError> {
     let [rows, columns] = SHEET;
-    if found.groups.is_empty() {
-        return Err(CliError::Failed(format!("--grid {}: there are no duplicates to draw", file.display())));
-    }
     let [h, w, c] = dataset.shape();
     let mut sheet = Sheet::new([h, w, c], columns);
     let blank = vec![1.0; h * w * c];
