@@ -16,6 +16,7 @@ fn main() {
             ("twenty_steps_have_the_cpus_losses", twenty_steps_have_the_cpus_losses),
             ("a_run_changes_its_device", a_run_changes_its_device),
             ("half_precision_trains", half_precision_trains),
+            ("measures_and_experiments_have_the_cpus_numbers", measures_and_experiments_have_the_cpus_numbers),
             ("a_step_beyond_the_adapter_is_an_error", a_step_beyond_the_adapter_is_an_error),
         ],
     );
@@ -80,6 +81,100 @@ fn half_precision_trains() {
     place.train(&["--device", "cpu", "--steps", "5", "--log-every", "1", "--out", "single"]);
     let e = difference(&place, "half", "single");
     assert!(e > 0.0 && e < 0.1, "{e}");
+}
+
+fn measures_and_experiments_have_the_cpus_numbers() {
+    let place = Place::new();
+    place.train(&["--device", "cpu", "--steps", "3", "--out", "run"]);
+    place.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn", "--device", "cpu"]);
+    let on = |device: &[&str], name: &str, args: &[&str]| {
+        let grid = format!("{name}.png");
+        let ended = place.ok(&[args, &["--json", "--force", "--grid", &grid], device].concat());
+        (ended.json(), image::open(place.path(&grid)).unwrap().to_rgb8())
+    };
+    // What each command tells, by the path of a number in one of its lines.
+    let commands: [(&[&str], usize, &[&str]); 9] = [
+        (
+            &[
+                "eval",
+                "--fake",
+                "run",
+                "--features",
+                "d:run",
+                "--metrics",
+                "fid",
+                "--count",
+                "24",
+                "--bootstrap",
+                "0",
+                "--no-cache",
+            ],
+            0,
+            &["metrics", "frechet", "value"],
+        ),
+        (&["walk", "--checkpoint", "run", "--rows", "2", "--columns", "3", "--steps", "3"], 0, &["mean"]),
+        (&["arithmetic", "--checkpoint", "run", "--a", "0,1", "--b", "2,3", "--c", "4,5", "--candidates", "8"], 0, &["length"]),
+        (
+            &["turn", "--checkpoint", "run", "--a", "0,1", "--b", "2,3", "--candidates", "8", "--rows", "2", "--columns", "3"],
+            0,
+            &[],
+        ),
+        (&["guided", "--checkpoint", "run", "--data", "pictures", "--maps", "2", "--top", "2"], 1, &["selectivity"]),
+        (&["neighbours", "--checkpoint", "run", "--count", "2", "--neighbours", "2"], 1, &["features", "0", "distance"]),
+        (&["invert", "drawn/00000.png", "--checkpoint", "run", "--starts", "2", "--steps", "5", "--prior", "0"], 0, &["error"]),
+        (&["filters", "--checkpoint", "run"], 0, &["norms", "1"]),
+        (
+            &[
+                "classify",
+                "--checkpoint",
+                "run",
+                "--data",
+                "kinds",
+                "--protocol",
+                "fashion1000",
+                "--features",
+                "d",
+                "--labels",
+                "10",
+                "--validation",
+                "10",
+                "--draws",
+                "1",
+            ],
+            0,
+            &["validation", "0"],
+        ),
+    ];
+    for (part, count) in [("train", 12), ("test", 6)] {
+        for class in ["a", "b"] {
+            common::pictures(&place.path(&format!("kinds/{part}/{class}")), count);
+        }
+    }
+    for (args, line, path) in commands {
+        let ((cpu, drawn), (gpu, other)) = (on(&["--device", "cpu"], "cpu", args), on(&GPU, "gpu", args));
+        assert_eq!(cpu.len(), gpu.len(), "{args:?}");
+        let number = |lines: &[serde_json::Value]| {
+            let step = |value: serde_json::Value, key: &&str| {
+                key.parse::<usize>().map_or_else(|_| value[*key].clone(), |i| value[i].clone())
+            };
+            path.iter().fold(lines[line].clone(), |value, key| step(value, key)).as_f64().unwrap_or(0.0)
+        };
+        let (a, b) = (number(&cpu), number(&gpu));
+        assert!(path.is_empty() || a != 0.0, "{args:?}: {}", cpu[line]);
+        assert!((a - b).abs() <= 0.01 * a.abs().max(b.abs()) + 1e-4, "{args:?}: {a} on the CPU, {b} on the GPU");
+        assert_eq!(drawn.dimensions(), other.dimensions(), "{args:?}");
+        let far = drawn.as_raw().iter().zip(other.as_raw()).filter(|(a, b)| a.abs_diff(**b) > 3).count();
+        assert!(far * 50 <= drawn.as_raw().len(), "{args:?}: {far} of {} differ", drawn.as_raw().len());
+    }
+    let features = |name: &str, device: &[&str]| {
+        let args = ["features", "--checkpoint", "run", "--data", "pictures", "--count", "8", "--out", name];
+        place.ok(&[&args, device].concat());
+        train::artefacts::read_state_dict(&place.path(name)).unwrap()["features"].as_f32().unwrap().to_vec()
+    };
+    let (a, b) = (features("a.safetensors", &["--device", "cpu"]), features("b.safetensors", &GPU));
+    let largest = a.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+    let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(a.len() == b.len() && largest > 0.0 && worst < 1e-3 * largest, "{worst} beside {largest}");
 }
 
 fn a_step_beyond_the_adapter_is_an_error() {
