@@ -164,6 +164,14 @@ pub enum DataError {
         /// The folder.
         path: PathBuf,
     },
+    /// Files are to be written among those that are read.
+    #[error("{path:?} is inside {input:?}, which stays as it is: choose another place")]
+    Inside {
+        /// The folder to be made.
+        path: PathBuf,
+        /// The folder that is read.
+        input: PathBuf,
+    },
     /// A folder cannot be divided into splits.
     #[error("cannot divide: {0}")]
     Divide(String),

@@ -41,11 +41,14 @@ pub struct Divided {
 /// ones is a function of the seed and of their names alone.
 ///
 /// # Errors
-/// Options out of range, a folder without pictures or divided already, a table without the column or without a row for
+/// Options out of range, a folder without pictures or divided already, names that are not UTF-8, an `out` inside `input`, a table without the column or without a row for
 /// each picture, an `out` that holds something already, or the disk.
 pub fn split(input: &Path, out: &Path, options: &SplitOptions, progress: &dyn Fn(Progress)) -> Result<Divided, DataError> {
     if !(options.test > 0.0 && options.test < 1.0) {
         return Err(DataError::Divide(format!("a share of {}: it must be more than 0 and less than 1", options.test)));
+    }
+    if !input.is_dir() {
+        return Err(DataError::Divide(format!("{input:?} is no folder of pictures: only those are divided")));
     }
     let spec = DataSpec::parse(&format!("folder:{}", input.display()))?;
     if formats::open(&spec, Split::Test).is_ok() {
@@ -53,6 +56,7 @@ pub fn split(input: &Path, out: &Path, options: &SplitOptions, progress: &dyn Fn
     }
     let source = formats::open(&spec, Split::Train)?;
     let names: Vec<String> = (0..source.len()).map(|index| source.name(index).replace('\\', "/")).collect();
+    require_utf8(input, &names)?;
     let table = read_table(input)?;
     let groups = match &options.by {
         None => names.clone(),
@@ -60,6 +64,7 @@ pub fn split(input: &Path, out: &Path, options: &SplitOptions, progress: &dyn Fn
     };
     let tests = held_out(source.as_ref(), &groups, options);
 
+    require_outside(input, out)?;
     make_empty(out)?;
     let (total, mut moved) = (names.len(), HashMap::new());
     progress(Progress { done: 0, total, skipped: 0 });
@@ -81,7 +86,7 @@ pub fn split(input: &Path, out: &Path, options: &SplitOptions, progress: &dyn Fn
 /// `attributes.csv`. The files are linked (hard links) where the file system can, else copied.
 ///
 /// # Errors
-/// A set that is not a [folder](Dataset::folder), an `out` that holds something already, or the disk.
+/// A set that is not a [folder](Dataset::folder), names that are not UTF-8, an `out` inside of it or that holds something already, or the disk.
 ///
 /// # Panics
 /// When an index is not below the set's length.
@@ -90,6 +95,7 @@ pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), Da
         || DataError::Divide(format!("{} is no folder of pictures, whose files could be taken along", dataset.name()));
     let folder = dataset.folder().ok_or_else(no_folder)?;
     let names: Vec<String> = indices.iter().map(|&index| dataset.image_name(index).replace('\\', "/")).collect();
+    require_utf8(&folder, &names)?;
     // Of a divided set, the table may lie above the parts and name them.
     let part = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let (table, inside) = match (read_table(&folder)?, folder.parent()) {
@@ -97,6 +103,7 @@ pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), Da
         (None, Some(above)) => (read_table(above)?, format!("{part}/")),
         (None, None) => (None, String::new()),
     };
+    require_outside(&folder, out)?;
     make_empty(out)?;
     names.iter().try_for_each(|name| link(&folder.join(name), &out.join(name)))?;
     let Some(table) = table.filter(|_| !dataset.attribute_columns().is_empty()) else { return Ok(()) };
@@ -105,15 +112,39 @@ pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), Da
     write_table(&table, &out.join(FILE_NAME), &moved)
 }
 
+/// Refuses names that are not what the file system calls the files, before anything is made.
+fn require_utf8(folder: &Path, names: &[String]) -> Result<(), DataError> {
+    let changed = |name: &&String| name.contains(char::REPLACEMENT_CHARACTER) && folder.join(name).symlink_metadata().is_err();
+    match names.iter().find(changed) {
+        None => Ok(()),
+        Some(name) => Err(DataError::Divide(format!("the name of {name:?} in {folder:?} is not UTF-8: rename it"))),
+    }
+}
+
 /// Links a file, or copies it, into a folder that is made where it is missing.
 fn link(from: &Path, to: &Path) -> Result<(), DataError> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder).map_err(DataError::write(folder))?;
     }
-    if fs::hard_link(from, to).is_err() {
-        fs::copy(from, to).map_err(DataError::write(to))?;
+    // A link among the pictures would lead elsewhere from its new place. One to nowhere stays one.
+    let file = from.canonicalize();
+    let file = file.as_deref().unwrap_or(from);
+    if fs::hard_link(file, to).is_err() {
+        fs::copy(file, to).map_err(DataError::write(to))?;
     }
     Ok(())
+}
+
+/// Refuses to write among what is read: the next reader would find it there.
+pub(crate) fn require_outside(input: &Path, out: &Path) -> Result<(), DataError> {
+    // Of a folder that is to be made, what there is of the way to it.
+    let real = |path: &Path| std::path::absolute(path).ok()?.ancestors().find_map(|path| path.canonicalize().ok());
+    match real(input).zip(real(out)) {
+        Some((above, below)) if below.starts_with(&above) => {
+            Err(DataError::Inside { path: out.to_owned(), input: input.to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes the folder, which must not hold anything yet.

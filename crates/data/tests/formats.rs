@@ -267,6 +267,18 @@ fn bad_celeba() {
     assert!(text("many\n").contains("first line is not a number"));
     assert!(text(&list.replace("000002", "000009")).contains("it has no row for \"000002.jpg\""));
     write(folder.path(), "list_attr_celeba.txt", list.as_bytes());
+    let parts = fs::read_to_string(folder.path().join("list_eval_partition.txt")).unwrap();
+    for (content, part) in [
+        (parts.replace("000004.jpg 1\n", ""), "it has no row for \"000004.jpg\""),
+        (parts.replace("000004", "000003"), "line 4 is the second for \"000003.jpg\""),
+        (format!("{parts}000006.jpg 0\n"), "there is no image for its row \"000006.jpg\""),
+        (parts.replace(" 2", " 3"), "line 5 is not an image's name and 0, 1 or 2"),
+    ] {
+        write(folder.path(), "list_eval_partition.txt", content.as_bytes());
+        let text = message(open(folder.path(), &rgb(8)));
+        assert!(text.contains(part), "{text}");
+    }
+    write(folder.path(), "list_eval_partition.txt", parts.as_bytes());
     fs::remove_file(folder.path().join("img_align_celeba/000003.jpg")).unwrap();
     let text = message(open(folder.path(), &rgb(8)));
     assert!(text.contains("there is no image for its row \"000003.jpg\""), "{text}");

@@ -97,6 +97,48 @@ fn what_cannot_be_divided_is_named() {
     run(pets.path(), &out, &options(0.5)).unwrap();
     assert!(message(run(pets.path(), &out, &options(0.5))).contains("is not empty"));
     assert!(message(run(&out, &place.path().join("twice"), &options(0.5))).contains("both splits already"));
-    assert!(message(run(&place.path().join("none"), &out, &options(0.5))).contains("no data at"));
+    assert!(message(run(&place.path().join("none"), &out, &options(0.5))).contains("no folder of pictures"));
+    for inside in ["new", "cats/new/er", "new/../dogs/new", "."] {
+        let message = message(run(pets.path(), &pets.path().join(inside), &options(0.5)));
+        assert!(message.contains("which stays as it is"), "{message}");
+    }
+    assert!(!pets.path().join("new").exists() && !pets.path().join("dogs/new").exists());
     assert_eq!(open(&out, &Preprocess::new([4, 4], 3)).unwrap().len(), 13);
+}
+
+#[cfg(unix)]
+#[test]
+fn of_links_the_files_are_taken() {
+    let place = tempfile::tempdir().unwrap();
+    let input = place.path().join("in");
+    fs::create_dir(&input).unwrap();
+    for k in 0..4 {
+        plain(place.path(), &format!("kept/{k}.png"), 4, [k; 3]);
+        std::os::unix::fs::symlink(format!("../kept/{k}.png"), input.join(format!("{k}.png"))).unwrap();
+    }
+    let out = place.path().join("split");
+    run(&input, &out, &options(0.5)).unwrap();
+    let set = |split| Dataset::open(out.to_str().unwrap(), split, &Preprocess::new([4, 4], 3), &|_| ()).unwrap();
+    for set in [set(Split::Train), set(Split::Test)] {
+        assert!(set.len() == 2 && set.skipped().is_empty(), "{:?}", set.skipped());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_not_utf8_are_refused_before_anything_is_made() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let (pets, place) = (pets(), tempfile::tempdir().unwrap());
+    fs::remove_file(pets.path().join("attributes.csv")).unwrap();
+    let odd = pets.path().join("cats").join(OsStr::from_bytes(b"caf\xE9.png"));
+    if fs::copy(pets.path().join("cats/00.png"), odd).is_err() {
+        return; // not on this file system
+    }
+    let out = place.path().join("split");
+    assert!(message(run(pets.path(), &out, &options(0.5))).contains("the name of \"cats/caf\u{fffd}.png\""));
+    let set = open(pets.path(), &Preprocess::new([4, 4], 3)).unwrap();
+    let all: Vec<usize> = (0..set.len()).collect();
+    assert!(message(data::select(&set, &all, &out)).contains("is not UTF-8: rename it"));
+    assert!(!out.exists(), "nothing was begun");
 }

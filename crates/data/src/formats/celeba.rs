@@ -106,11 +106,17 @@ fn partition(path: &Path, names: &[String]) -> Result<Vec<u8>, DataError> {
     let mut of = HashMap::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let cells: Vec<&str> = line.split_whitespace().collect();
-        match cells[..] {
-            [name, part @ ("0" | "1" | "2")] => of.insert(name, part.as_bytes()[0] - b'0'),
-            _ => return Err(bad(format!("line {} is not an image's name and 0, 1 or 2", number + 1))),
+        let [name, part @ ("0" | "1" | "2")] = cells[..] else {
+            return Err(bad(format!("line {} is not an image's name and 0, 1 or 2", number + 1)));
         };
+        if of.insert(name, part.as_bytes()[0] - b'0').is_some() {
+            return Err(bad(format!("line {} is the second for {name:?}", number + 1)));
+        }
     }
-    let part = |name: &String| of.get(name.as_str()).copied().ok_or_else(|| bad(format!("it has no row for {name:?}")));
-    names.iter().map(part).collect()
+    let part = |name: &String| of.remove(name.as_str()).ok_or_else(|| bad(format!("it has no row for {name:?}")));
+    let parts = names.iter().map(part).collect::<Result<_, _>>()?;
+    match of.keys().min() {
+        Some(name) => Err(bad(format!("there is no image for its row {name:?}"))),
+        None => Ok(parts),
+    }
 }

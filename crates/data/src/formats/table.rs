@@ -32,7 +32,9 @@ impl Cells {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
         let heads = reader.headers().map_err(bad)?.clone();
         if heads.len() < 2 {
-            let problem = "it has no attribute: its first line must name a column `file` and one or more others".to_owned();
+            let problem =
+                "it has no attribute: its first line must name a column `file` and one or more others, with commas between"
+                    .to_owned();
             return Err(DataError::bad(FORMAT, path, problem));
         }
         let file = heads.iter().position(|head| head.eq_ignore_ascii_case("file")).unwrap_or(0);

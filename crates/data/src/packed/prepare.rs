@@ -47,7 +47,8 @@ pub fn prepare(
 ) -> Result<Prepared, DataError> {
     preprocess.validate()?;
     let check_free = || match out.symlink_metadata() {
-        Ok(found) if found.is_dir() || !replace => Err(DataError::Exists { path: out.to_owned() }),
+        // Replaced is a file or a link, never a device.
+        Ok(found) if !replace || !(found.is_file() || found.is_symlink()) => Err(DataError::Exists { path: out.to_owned() }),
         _ => Ok(()),
     };
     check_free()?;
