@@ -20,9 +20,9 @@ use crate::formats;
 use crate::ingest::{Progress, thread_pool};
 use crate::preprocess::{Fit, Preprocess};
 use crate::spec::{DataSpec, Split};
-use crate::split::make_empty;
+use crate::split::{make_empty, require_outside};
 
-static MODEL: &[u8] = include_bytes!("../models/seeta_fd_frontal_v1.0.bin");
+mod model;
 
 /// The table beside the faces.
 const TABLE: &str = "faces.csv";
@@ -85,14 +85,21 @@ struct Face {
 }
 
 /// Looks for faces in the pictures of `spec` and writes each, cut out as a square, to `out/000000.png`, `out/000001.png`, …
-/// beside a table `out/faces.csv` of where it was found. `progress` is called now and then from this thread.
+/// beside a table `out/faces.csv` of where it was found. The detector is the built-in one, or the `model` in this file, of the same format
+/// (SeetaFace's). `progress` is called now and then from this thread.
 ///
 /// The numbers are those of the pictures' order, whatever the number of threads.
 ///
 /// # Errors
-/// Options out of range, data that cannot be opened, an `out` that holds something already, or the disk. Bad pictures are
+/// Options out of range, data that cannot be opened, a file that is no model, an `out` inside of the data or that holds something already, or the disk. Bad pictures are
 /// left out and listed.
-pub fn faces(spec: &DataSpec, out: &Path, options: FaceOptions, progress: &dyn Fn(Progress)) -> Result<Faces, DataError> {
+pub fn faces(
+    spec: &DataSpec,
+    out: &Path,
+    options: FaceOptions,
+    model: Option<&Path>,
+    progress: &dyn Fn(Progress),
+) -> Result<Faces, DataError> {
     let FaceOptions { min_size, min_score, margin } = options;
     if min_size < WINDOW || !(min_score > 0.0 && min_score.is_finite()) || !(0.0..=10.0).contains(&margin) {
         return Err(DataError::Preprocess(format!(
@@ -100,9 +107,10 @@ pub fn faces(spec: &DataSpec, out: &Path, options: FaceOptions, progress: &dyn F
              {WINDOW}, the score above 0, and the margin from 0 to 10"
         )));
     }
+    let model = model::read(model)?;
     let source = formats::open(spec, Split::Train)?;
+    require_outside(source.path(), out)?;
     make_empty(out)?;
-    let model = rustface::read_model(MODEL).map_err(|error| DataError::Preprocess(format!("the detector's model: {error}")))?;
     let table_path = out.join(TABLE);
     let mut table = csv::Writer::from_path(&table_path).map_err(|error| table_error(&table_path, error))?;
     let heads = ["file", "source", "score", "x", "y", "side", "cut_x", "cut_y", "cut_side"];

@@ -11,7 +11,7 @@ use data::{DataError, DataSpec, FaceOptions, Faces, faces};
 const OPTIONS: FaceOptions = FaceOptions { min_size: 20, min_score: 5.0, margin: 0.25 };
 
 fn run(input: &Path, out: &Path, options: FaceOptions) -> Result<Faces, DataError> {
-    faces(&DataSpec::parse(input.to_str().unwrap()).unwrap(), out, options, &|_| ())
+    faces(&DataSpec::parse(input.to_str().unwrap()).unwrap(), out, options, None, &|_| ())
 }
 
 /// A folder of emoji of one gesture, a plain picture and a bad one.
@@ -59,6 +59,26 @@ fn faces_are_written_with_their_places() {
 }
 
 #[test]
+fn another_model_may_look_and_a_bad_one_may_not() {
+    let (input, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let emoji = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/emoji-people/train/gesture");
+    for (k, entry) in emoji.read_dir().unwrap().take(8).enumerate() {
+        fs::copy(entry.unwrap().path(), input.path().join(format!("{k}.png"))).unwrap();
+    }
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/seeta_fd_frontal_v1.0.bin");
+    let spec = DataSpec::parse(input.path().to_str().unwrap()).unwrap();
+    let with = |model: Option<&Path>, to: &str| faces(&spec, &out.path().join(to), OPTIONS, model, &|_| ());
+    assert_eq!(with(Some(&built_in), "a").unwrap(), with(None, "b").unwrap());
+    let (damaged, mut bytes) = (out.path().join("damaged.bin"), fs::read(&built_in).unwrap());
+    bytes.truncate(bytes.len() / 2);
+    fs::write(&damaged, bytes).unwrap();
+    assert!(message(with(Some(&damaged), "c")).contains("damaged.bin\": truncated"));
+    assert!(message(with(Some(&out.path().join("none.bin")), "c")).contains("cannot read"));
+    assert!(message(with(Some(input.path()), "c")).contains("cannot read"));
+    assert!(!out.path().join("c").exists());
+}
+
+#[test]
 fn options_out_of_range_are_named() {
     let (input, out) = (input(), tempfile::tempdir().unwrap());
     for options in [
@@ -70,5 +90,7 @@ fn options_out_of_range_are_named() {
     ] {
         assert!(message(run(input.path(), out.path(), options)).contains("at least 20"));
     }
-    assert!(message(run(input.path(), &input.path().join("bad.png/x"), OPTIONS)).contains("cannot write"));
+    write(out.path(), "file", b"");
+    assert!(message(run(input.path(), &out.path().join("file/x"), OPTIONS)).contains("cannot write"));
+    assert!(message(run(input.path(), &input.path().join("faces"), OPTIONS)).contains("which stays as it is"));
 }

@@ -59,7 +59,7 @@ fn boxes_are_scaled_back_sorted_and_sifted() {
 
 #[test]
 fn the_built_in_model_is_read_and_finds_no_face_in_a_gradient() {
-    let model = rustface::read_model(MODEL).unwrap();
+    let model = model::read(None).unwrap();
     let options = FaceOptions::default();
     let mut detector = detector(&model, options);
     for (width, height) in [(256, 200), (48, 48), (20, 400), (1, 1)] {

@@ -27,17 +27,21 @@ pub struct Args {
     /// Cut out this share of the box's side around it, on each side.
     #[arg(long, value_name = "X", default_value_t = FaceOptions::default().margin)]
     margin: f64,
+    /// Another detector than the one that is built in: a model of SeetaFace's face detection. Take it from where you would take a
+    /// program: its form is checked, and what its weights do cannot be.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
 }
 
 /// Finds and writes faces.
 ///
 /// # Errors
-/// Data, flags out of range, a folder that is not empty, or the disk.
+/// Data, a model that is none, flags out of range, a folder that is not empty, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(&args.input)?;
     let options = FaceOptions { min_size: args.min_size, min_score: args.min_score, margin: args.margin };
     let bar = counter(0, "looking for faces");
-    let found = faces(&spec, &args.out, options, &|progress| {
+    let found = faces(&spec, &args.out, options, args.model.as_deref(), &|progress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
     });

@@ -1,0 +1,216 @@
+//! A detector's model: the one that is built in, or a file in the same format (SeetaFace's, by `rustface`).
+//!
+//! That crate takes a file's numbers for places in memory without looking at them. So a file is walked here first, with nothing believed
+//! and nothing allocated: only what the detector's loops can use goes on. Little-endian, all numbers of 32 bits:
+//!
+//! ```text
+//! hierarchies; for each: detectors; for each: stages; for each stage: kind, classifier; then sources, [source]
+//! classifier 0 (boosted):    features, bins, [x, y], [threshold], [[weight; bins + 1]]
+//! classifier 1 (perceptron): layers, features, [feature], threshold, inputs, for each layer but the first: outputs, [weight], [bias]
+//! ```
+
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::Path;
+
+use rustface::Model;
+
+use crate::decode::one_line;
+use crate::error::DataError;
+
+static BUILT_IN: &[u8] = include_bytes!("../../models/seeta_fd_frontal_v1.0.bin");
+
+const FORMAT: &str = "face detector";
+
+/// The built-in one has 1.2 MB.
+const MOST_BYTES: u64 = 64 << 20;
+/// Hierarchies, detectors in one, stages of one: the built-in one has 3, 3 and 2.
+const MOST: i32 = 64;
+/// Boosted features are summed up by so many, and lie in a window of 40 pixels, 9 of which each needs.
+const GROUP: i32 = 10;
+const LAST_PLACE: i32 = 31;
+/// A boosted feature's value is a byte.
+const BINS: i32 = 255;
+/// The perceptrons' features: so many are known, of so many numbers each.
+const FEATURES: i32 = 55;
+const NUMBERS: i32 = 32;
+/// Units of a layer; the last says whether it is a face, and where.
+const MOST_UNITS: i32 = 1 << 16;
+const LEAST_OUTPUTS: i32 = 4;
+
+/// Reads the file, or the built-in model.
+///
+/// # Errors
+/// A file that cannot be read, or is no model.
+pub(super) fn read(path: Option<&Path>) -> Result<Model, DataError> {
+    let Some(path) = path else { return parse(BUILT_IN, Path::new("built in")) };
+    let io = |error| DataError::Io { path: path.to_owned(), error };
+    if fs::metadata(path).map_err(io)?.len() > MOST_BYTES {
+        return Err(DataError::bad(FORMAT, path, format!("it has more than {} MiB", MOST_BYTES >> 20)));
+    }
+    parse(&fs::read(path).map_err(io)?, path)
+}
+
+fn parse(bytes: &[u8], path: &Path) -> Result<Model, DataError> {
+    let bad = |problem: String| DataError::bad(FORMAT, path, format!("{problem} (wanted is a model of SeetaFace's detector)"));
+    check(bytes).map_err(bad)?;
+    let read = catch_unwind(|| rustface::read_model(bytes)).map_err(|_| bad("its reader panicked".to_owned()))?;
+    read.map_err(|error| bad(one_line(&error)))
+}
+
+/// That it is a model whose numbers the detector can use.
+fn check(bytes: &[u8]) -> Result<(), String> {
+    let mut rest = Rest { bytes, length: bytes.len() };
+    let hierarchies = rest.count("hierarchies", 1, MOST)?;
+    let mut first = 0;
+    for hierarchy in 0..hierarchies {
+        let detectors = rest.count("detectors", 1, if hierarchy == 0 { MOST } else { first })?;
+        if hierarchy == 0 {
+            first = detectors;
+        }
+        for _ in 0..detectors {
+            // The first hierarchy looks everywhere, with one boosted classifier each; the others look again, with perceptrons.
+            let stages = rest.count("stages", 1, if hierarchy == 0 { 1 } else { MOST })?;
+            for _ in 0..stages {
+                match (rest.number("a classifier")?, hierarchy) {
+                    (0, 0) => boosted(&mut rest)?,
+                    (1, 1..) => perceptron(&mut rest)?,
+                    (kind, _) => return Err(format!("it has a classifier of kind {kind} in hierarchy {hierarchy}")),
+                }
+            }
+            let sources = rest.count("sources", i32::from(hierarchy > 0), MOST)?;
+            for _ in 0..sources {
+                rest.count("a source", 0, first - 1)?;
+            }
+        }
+    }
+    match rest.bytes.len() {
+        0 => Ok(()),
+        more => Err(format!("it goes on for {more} bytes behind its end")),
+    }
+}
+
+fn boosted(rest: &mut Rest<'_>) -> Result<(), String> {
+    let features = rest.count("boosted features", GROUP, 1 << 20)?;
+    if features % GROUP != 0 {
+        return Err(format!("it has {features} boosted features, no multiple of {GROUP}"));
+    }
+    rest.count("bins", BINS, BINS)?;
+    for _ in 0..2 * features {
+        rest.count("a feature's place", 0, LAST_PLACE)?;
+    }
+    rest.reals(features as usize * (1 + BINS as usize + 1))
+}
+
+fn perceptron(rest: &mut Rest<'_>) -> Result<(), String> {
+    let layers = rest.count("layers", 3, MOST)?;
+    let features = rest.count("features", 1, MOST_UNITS / NUMBERS)?;
+    for _ in 0..features {
+        rest.count("a feature", 1, FEATURES)?;
+    }
+    rest.reals(1)?;
+    let mut inputs = rest.count("inputs", features * NUMBERS, features * NUMBERS)?;
+    for layer in 1..layers {
+        let least = if layer + 1 == layers { LEAST_OUTPUTS } else { 1 };
+        let outputs = rest.count("units", least, MOST_UNITS)?;
+        rest.reals((inputs as usize + 1) * outputs as usize)?;
+        inputs = outputs;
+    }
+    Ok(())
+}
+
+/// What was not looked at yet.
+struct Rest<'a> {
+    bytes: &'a [u8],
+    length: usize,
+}
+
+impl Rest<'_> {
+    fn number(&mut self, what: &str) -> Result<i32, String> {
+        let Some((number, rest)) = self.bytes.split_first_chunk() else { return Err(self.truncated(what)) };
+        self.bytes = rest;
+        Ok(i32::from_le_bytes(*number))
+    }
+
+    fn count(&mut self, what: &str, least: i32, most: i32) -> Result<i32, String> {
+        let at = self.length - self.bytes.len();
+        let number = self.number(what)?;
+        if (least..=most).contains(&number) {
+            return Ok(number);
+        }
+        let range = if least == most { format!("{least}") } else { format!("from {least} to {most}") };
+        Err(format!("byte {at} says {number} for {what}, which must be {range}"))
+    }
+
+    /// Weights and thresholds, all of them finite.
+    fn reals(&mut self, count: usize) -> Result<(), String> {
+        let at = self.length - self.bytes.len();
+        let Some((reals, rest)) = self.bytes.split_at_checked(4 * count) else { return Err(self.truncated("weights")) };
+        self.bytes = rest;
+        let finite = |real: &[u8]| real.try_into().is_ok_and(|real| f32::from_le_bytes(real).is_finite());
+        match reals.chunks_exact(4).position(|real| !finite(real)) {
+            None => Ok(()),
+            Some(place) => Err(format!("the weight at byte {} is no finite number", at + 4 * place)),
+        }
+    }
+
+    fn truncated(&self, what: &str) -> String {
+        format!("truncated: its {} bytes end before {what}", self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a damaged copy.
+    fn message(damage: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut bytes = BUILT_IN.to_vec();
+        damage(&mut bytes);
+        let error = parse(&bytes, Path::new("x.bin")).err().map_or_else(String::new, |error| error.to_string());
+        assert!(error.starts_with("bad face detector \"x.bin\": ") && !error.contains('\n'), "{error:?}");
+        error
+    }
+
+    #[test]
+    fn the_built_in_model_passes_and_damaged_ones_are_named() {
+        read(None).unwrap();
+        let put = |at: usize, number: i32| message(|bytes| bytes[at..at + 4].copy_from_slice(&number.to_le_bytes()));
+        for (at, number, part) in [
+            (0, -1, "byte 0 says -1 for hierarchies"),
+            (0, i32::MAX, "for hierarchies"),
+            (4, 1 << 30, "for detectors"),
+            (8, 2, "for stages, which must be 1"),
+            (12, 1, "kind 1 in hierarchy 0"),
+            (12, 7, "kind 7"),
+            (16, 151, "no multiple of 10"),
+            (16, i32::MIN, "for boosted features"),
+            (20, 254, "for bins, which must be 255"),
+            (24, 32, "for a feature's place"),
+            (28, -1, "for a feature's place"),
+        ] {
+            assert!(put(at, number).contains(part), "{at}: {}", put(at, number));
+        }
+        assert!(message(|bytes| bytes[2000..2004].copy_from_slice(&f32::NAN.to_le_bytes())).contains("byte 2000"));
+        for length in [0, 3, 4, 17, 30_000, BUILT_IN.len() - 1] {
+            assert!(message(|bytes| bytes.truncate(length)).contains("truncated"), "{length}");
+        }
+        assert!(message(|bytes| bytes.push(0)).contains("goes on for 1 bytes"));
+        assert!(message(|bytes| *bytes = b"\x89PNG\r\n\x1a\n".repeat(9)).contains("for hierarchies"));
+    }
+
+    #[test]
+    fn changed_counts_anywhere_are_refused_or_harmless() {
+        // Whatever passes must be read, without a panic and without more memory than it has bytes.
+        for step in 0..100 {
+            let at = step * 12097 % (BUILT_IN.len() - 4);
+            for number in [-1_i32, 0, 1, 60, i32::MAX] {
+                let mut bytes = BUILT_IN.to_vec();
+                bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+                if check(&bytes).is_ok() {
+                    rustface::read_model(&bytes[..]).unwrap();
+                }
+            }
+        }
+    }
+}
