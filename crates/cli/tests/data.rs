@@ -236,6 +236,115 @@ fn what_pictures_become_is_kept_in_the_run() {
 }
 
 #[test]
+fn a_recipe_says_what_pictures_become_unless_flags_do() {
+    let place = Place::new();
+    let keys = "crop = [16, 14]\nfilter = \"bicubic\"\nbackground = \"ff8000\"\nfit = \"pad\"";
+    fs::write(place.path("own.toml"), format!("base = \"torch\"\n[image]\n{keys}\n")).unwrap();
+    fs::write(place.path("near.toml"), "base = \"torch\"\n[image]\nmin_side = 96\n").unwrap();
+    let preview = |grid: &str, args: &[&str]| {
+        place.ok(&[&["data", "preview", "pictures", "--image", "64", "--count", "4", "--grid", grid], args].concat());
+        fs::read(place.path(grid)).unwrap()
+    };
+    let flags = ["--crop", "16x14", "--filter", "bicubic", "--background", "ff8000", "--fit", "pad"];
+    let by_recipe = preview("a.png", &["--recipe", "own.toml"]);
+    assert!(by_recipe == preview("b.png", &flags) && by_recipe != preview("c.png", &[]));
+    assert!(preview("d.png", &["--recipe", "near.toml"]) == preview("e.png", &["--min-side", "96"]));
+    // A flag has the last word.
+    let other = ["--crop", "10", "--filter", "box", "--background", "white", "--fit", "stretch"];
+    assert!(preview("f.png", &[&["--recipe", "own.toml"], &other[..]].concat()) == preview("g.png", &other));
+    // So it is in a prepared file, which needs no recipe any more, and in a run, whose checkpoint keeps it.
+    let prepare = |out: &str, args: &[&str]| {
+        place.ok(&[&["data", "prepare", "pictures", "--image", "16", "--out", out], args].concat());
+        fs::read(place.path(out)).unwrap()
+    };
+    assert!(prepare("a.dcgan", &["--recipe", "own.toml"]) == prepare("b.dcgan", &flags));
+    for (data, recipe) in [("pictures", "own.toml"), ("a.dcgan", "own.toml"), ("a.dcgan", "torch")] {
+        let out = format!("{data}-{recipe}");
+        let small = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "1"];
+        place.ok(&[&["train", "--data", data, "--recipe", recipe, "--out", &out], &small[..]].concat());
+        let config = fs::read_to_string(place.path(&out).join("config.toml")).unwrap();
+        let [mut runs, mut recipes] =
+            [config.split_once("[preprocess]").unwrap().1, config.split_once("[recipe.image]").unwrap().1];
+        runs = runs.split("\n[").next().unwrap();
+        recipes = recipes.split("\n[").next().unwrap();
+        for line in ["crop = [16, 14]", "filter = \"bicubic\"", "background = [255, 128, 0]", "fit = \"pad\""] {
+            assert!(runs.contains(line), "{line:?} is not in {runs}");
+        }
+        for line in ["crop = [16, 14]", "filter = \"bicubic\"", "background = \"ff8000\"", "fit = \"pad\""] {
+            assert_eq!(recipes.contains(line), recipe == "own.toml", "{line:?}: {recipes}");
+        }
+    }
+    place.ok(&["train", "--resume", "pictures-own.toml", "--steps", "2"]);
+    // What cannot be is one line.
+    place.refused(1, &["train", "--data", "a.dcgan", "--image", "16", "--recipe", "near.toml"], &["image.min_side", "--recipe"]);
+    place.refused(
+        2,
+        &["train", "--data", "pictures", "--image", "128", "--recipe", "near.toml"],
+        &["min_side", "96", "from 128"],
+    );
+    for (keys, parts) in [
+        ("crops = 108", &["image.crops", "image.crop"][..]),
+        ("crop = 0", &["image.crop", "from 1"]),
+        ("fit = \"zoom\"", &["image.fit", "zoom"]),
+        ("filter = \"cubic\"", &["image.filter", "bicubic"]),
+        ("background = \"pink\"", &["image.background", "pink"]),
+    ] {
+        fs::write(place.path("bad.toml"), format!("base = \"torch\"\n[image]\n{keys}\n")).unwrap();
+        place.refused(1, &["train", "--data", "pictures", "--recipe", "bad.toml"], &[&["bad.toml"], parts].concat());
+    }
+}
+
+/// A file that `crates/data/tests/fixtures/generate.py` wrote.
+fn fixture(name: &str) -> String {
+    format!("{}/../data/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn archives_and_databases_are_learned_where_they_lie() {
+    let place = Place::new();
+    let lsun = format!("lsun:{}", fixture("lsun"));
+    for (data, out) in [(fixture("archives/tree.zip"), "zip"), (lsun, "lsun")] {
+        let flags = ["--image", "16", "--width", "2", "--batch", "2", "--steps", "3", "--log-every", "1"];
+        place.ok(&[&["train", "--data", &data, "--out", out], &flags[..]].concat());
+        assert_eq!(common::logged_steps(&place.path(out)), [1, 2, 3], "{data}");
+        place.ok(&["train", "--resume", out, "--steps", "4"]);
+        assert_eq!(place.checkpoints(out).len(), 2, "{data}");
+    }
+}
+
+/// A folder of pictures in two classes, one of which has a name that is not UTF-8, as has a picture of the other; `None` where the
+/// file system has no such names.
+#[cfg(unix)]
+fn oddly_named(place: &Place) -> Option<()> {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    pictures(&place.path("odd/plain"), 12);
+    let class = place.path("odd").join(OsStr::from_bytes(b"caf\xE9"));
+    fs::create_dir(&class).ok()?;
+    for entry in common::files(&place.path("pictures")).iter().take(12) {
+        fs::copy(entry, class.join(entry.file_name().unwrap())).unwrap();
+    }
+    fs::rename(place.path("odd/plain/000.png"), place.path("odd/plain").join(OsStr::from_bytes(b"\xFF\xFE.png"))).ok()
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_not_utf8_are_learned_or_named() {
+    let place = Place::new();
+    let Some(()) = oddly_named(&place) else { return };
+    let info = place.ok(&["data", "info", "odd"]);
+    assert!(info.out.contains("train split: 24 images") && info.out.contains("caf\u{fffd}: 12, plain: 12"), "{}", info.out);
+    let flags = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "2", "--condition", "class", "--out", "run"];
+    place.ok(&[&["train", "--data", "odd"], &flags[..]].concat());
+    place.ok(&["data", "preview", "odd", "--image", "16", "--grid", "odd.png"]);
+    let ended = place.ok(&["data", "prepare", "odd", "--image", "16", "--out", "odd.dcgan"]);
+    assert!(ended.out.contains("24 images"), "{}", ended.out);
+    // Copies would have other names than the file system's.
+    place.refused(1, &["data", "split", "odd", "divided"], &["is not UTF-8: rename it", "\u{fffd}"]);
+    assert!(!place.path("divided").exists());
+}
+
+#[test]
 fn emoji_are_learned_with_defaults_that_suit_them() {
     let place = Place::new();
     let ended = place.ok(&["train", "--data", "emoji", "--dry-run", "--json"]);
@@ -283,7 +392,15 @@ fn faces_are_cut_out_of_pictures() {
     place.refused(1, &["data", "faces", "nowhere", "new"], &["no data at \"nowhere\""]);
     place.refused(2, &["data", "faces", "pictures", "new", "--min-size", "19"], &["--min-size", "19"]);
     place.refused(1, &["data", "faces", "pictures", "new", "--min-score", "0"], &["a score of 0"]);
+    let model = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/models/seeta_fd_frontal_v1.0.bin")).unwrap();
+    fs::write(place.path("cut.bin"), &model[..50_000]).unwrap();
+    let with = |model| ["data", "faces", "pictures", "new", "--model", model];
+    place.refused(1, &with("cut.bin"), &["bad face detector \"cut.bin\": truncated"]);
+    place.refused(1, &with("pictures/000.png"), &["bad face detector \"pictures/000.png\""]);
+    place.refused(1, &with("none.bin"), &["cannot read \"none.bin\""]);
     assert!(!place.path("new").exists());
+    fs::write(place.path("whole.bin"), model).unwrap();
+    assert!(place.ok(&with("whole.bin")).out.contains("0 faces in 41 pictures"));
 }
 
 #[test]

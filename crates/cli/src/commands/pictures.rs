@@ -6,7 +6,7 @@ use crate::parse;
 use clap::ValueEnum;
 use data::{DataError, DataSpec, Filter, Fit, Preprocess, Split};
 use nn::Recipe;
-use nn::recipe::DEFAULT;
+use nn::recipe::{self, DEFAULT};
 
 /// From this side on, pictures of one size too are learned with the recipe for large ones.
 const LARGE: usize = 48;
@@ -59,7 +59,7 @@ impl From<FilterChoice> for Filter {
     }
 }
 
-/// Flags that say what pictures become.
+/// Flags that say what pictures become. What is not given is as the recipe's `[image]` says, if it does.
 #[derive(clap::Args)]
 pub struct PictureArgs {
     /// Height and width of the pictures: each 4 to 15 doubled a few times, such as 28, 32, 64, 96 or 48x64 [default: the pictures' own
@@ -70,21 +70,22 @@ pub struct PictureArgs {
     /// else the recipe's].
     #[arg(long, value_name = "1|3|4", value_parser = parse::channels, help_heading = "What to learn")]
     pub channels: Option<usize>,
-    /// How pictures of another size are brought to --image [default: pad for sets of one size up to a sixth smaller
-    /// than that (28 in 32), else crop].
+    /// How pictures of another size are brought to --image [default: the recipe's, else pad for sets of one size up to a sixth
+    /// smaller than that (28 in 32), else crop].
     #[arg(long, value_enum, help_heading = "What to learn")]
     pub fit: Option<FitChoice>,
-    /// Cut this much out of the centre first, in the pictures' own pixels: 108, 140 or 160 for CelebA.
+    /// Cut this much out of the centre first, in the pictures' own pixels: 108, 140 or 160 for CelebA [default: the recipe's, else
+    /// nothing is cut].
     #[arg(long, value_name = "N|HxW", value_parser = parse::size, help_heading = "What to learn")]
     pub crop: Option<[u32; 2]>,
-    /// Bring the shorter side to N pixels and take the centre of that; without it, as much as fits is taken.
+    /// Bring the shorter side to N pixels and take the centre of that [default: the recipe's, else as much as fits is taken].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(data::MAX_SIDE)), help_heading = "What to learn")]
     pub min_side: Option<u32>,
-    /// What resizes [default: lanczos3].
+    /// What resizes [default: the recipe's, else lanczos3].
     #[arg(long, value_enum, help_heading = "What to learn")]
     pub filter: Option<FilterChoice>,
     /// The colour behind transparent and around padded pictures: RRGGBB, black, white or grey (808080, the middle of the range)
-    /// [default: the set's own (white for emoji), else black].
+    /// [default: the recipe's, else the set's own (white for emoji), else black].
     #[arg(long, value_name = "COLOUR", value_parser = parse::colour, help_heading = "What to learn")]
     pub background: Option<[u8; 3]>,
     /// Mirror every second picture, by chance: twice as much to learn from where left and right mean the same [default: the recipe's,
@@ -98,6 +99,15 @@ pub struct PictureArgs {
         help_heading = "What to learn"
     )]
     pub flip: Option<bool>,
+}
+
+/// What flags ask for, or else the recipe.
+struct Asked {
+    fit: Option<Fit>,
+    background: Option<[u8; 3]>,
+    crop: Option<[u32; 2]>,
+    min_side: Option<u32>,
+    filter: Option<Filter>,
 }
 
 /// What is known of a set before any of it is decoded.
@@ -155,9 +165,10 @@ impl PictureArgs {
     /// Flags that do not go together, or not with what a packed file's pictures are already.
     pub fn preprocess(&self, recipe: &Recipe, known: &Known) -> Result<Preprocess, CliError> {
         let [height, width] = recipe.image.size;
-        let whole = self.crop.is_none() && self.min_side.is_none();
-        let fit = match (self.fit, known.shape.filter(|_| whole)) {
-            (Some(choice), _) => choice.into(),
+        let asked = self.asked(&recipe.image);
+        let whole = asked.crop.is_none() && asked.min_side.is_none();
+        let fit = match (asked.fit, known.shape.filter(|_| whole)) {
+            (Some(fit), _) => fit,
             // Enlarging a small picture by a few pixels (28 to 32) blurs it; a margin does not.
             (None, Some([h, w, _])) if (height, width) != (h, w) && fits_closely(h, height) && fits_closely(w, width) => Fit::Pad,
             (None, _) => Fit::Crop,
@@ -167,17 +178,17 @@ impl PictureArgs {
             size: [height as u32, width as u32],
             channels: recipe.image.channels as u8,
             fit,
-            background: self.background.or(known.spec.background()).unwrap_or_default(),
-            crop: self.crop,
-            min_side: self.min_side,
-            filter: self.filter.map(Filter::from).unwrap_or_default(),
+            background: asked.background.or(known.spec.background()).unwrap_or_default(),
+            crop: asked.crop,
+            min_side: asked.min_side,
+            filter: asked.filter.unwrap_or_default(),
             flip: recipe.image.flip,
         };
-        // All of it comes from flags.
+        // The recipe's own keys go together, so that what does not comes from flags.
         preprocess.validate().map_err(|e| CliError::Usage(e.to_string()))?;
         match &known.prepared {
             Some(prepared) if (prepared.size, prepared.channels) == (preprocess.size, preprocess.channels) => {
-                self.as_prepared(prepared, recipe.image.flip)
+                self.as_prepared(prepared, &asked, recipe.image.flip)
             }
             _ => Ok(preprocess),
         }
@@ -194,21 +205,55 @@ impl PictureArgs {
         self.preprocess(&recipe, &known)
     }
 
-    /// What a packed file's pictures have become, mirrored or not; flags must not ask for anything else.
-    fn as_prepared(&self, prepared: &Preprocess, flip: bool) -> Result<Preprocess, CliError> {
-        let asked = [
-            ("--fit", self.fit.is_some_and(|fit| Fit::from(fit) != prepared.fit)),
-            ("--background", self.background.is_some_and(|background| background != prepared.background)),
-            ("--crop", self.crop.is_some() && self.crop != prepared.crop),
-            ("--min-side", self.min_side.is_some() && self.min_side != prepared.min_side),
-            ("--filter", self.filter.is_some_and(|filter| Filter::from(filter) != prepared.filter)),
+    /// Each key from its flag, or else from the recipe, whose numbers are within the limits of these types.
+    fn asked(&self, image: &recipe::Image) -> Asked {
+        let crop = || image.crop.map(|sides| sides.map(|side| side as u32));
+        Asked {
+            fit: self.fit.map(Fit::from).or(image.fit.map(own_fit)),
+            background: self.background.or(image.background),
+            crop: self.crop.or_else(crop),
+            min_side: self.min_side.or(image.min_side.map(|side| side as u32)),
+            filter: self.filter.map(Filter::from).or(image.filter.map(own_filter)),
+        }
+    }
+
+    /// What a packed file's pictures have become, mirrored or not; neither flags nor the recipe must ask for anything else.
+    fn as_prepared(&self, prepared: &Preprocess, asked: &Asked, flip: bool) -> Result<Preprocess, CliError> {
+        let differs = [
+            ("--fit", "fit", self.fit.is_some(), asked.fit.is_some_and(|fit| fit != prepared.fit)),
+            ("--background", "background", self.background.is_some(), asked.background.is_some_and(|b| b != prepared.background)),
+            ("--crop", "crop", self.crop.is_some(), asked.crop.is_some() && asked.crop != prepared.crop),
+            ("--min-side", "min_side", self.min_side.is_some(), asked.min_side.is_some() && asked.min_side != prepared.min_side),
+            ("--filter", "filter", self.filter.is_some(), asked.filter.is_some_and(|filter| filter != prepared.filter)),
         ];
-        match asked.iter().find(|(_, differs)| *differs) {
-            Some((flag, _)) => Err(CliError::Usage(format!(
-                "{flag}: the packed file holds pictures that were brought to this size otherwise; prepare another with this flag"
-            ))),
+        let was = "the packed file holds pictures that were brought to this size otherwise; prepare another with this";
+        match differs.iter().find(|(.., differs)| *differs) {
+            Some((flag, _, true, _)) => Err(CliError::Usage(format!("{flag}: {was} flag"))),
+            Some((_, key, ..)) => {
+                Err(CliError::Failed(format!("recipe key \"image.{key}\": {was} recipe, or choose another --recipe")))
+            }
             None => Ok(Preprocess { flip, ..prepared.clone() }),
         }
+    }
+}
+
+/// What a recipe calls so.
+fn own_fit(fit: recipe::Fit) -> Fit {
+    match fit {
+        recipe::Fit::Crop => Fit::Crop,
+        recipe::Fit::Pad => Fit::Pad,
+        recipe::Fit::Stretch => Fit::Stretch,
+    }
+}
+
+/// What a recipe calls so.
+fn own_filter(filter: recipe::Filter) -> Filter {
+    match filter {
+        recipe::Filter::Lanczos3 => Filter::Lanczos3,
+        recipe::Filter::Bicubic => Filter::Bicubic,
+        recipe::Filter::Bilinear => Filter::Bilinear,
+        recipe::Filter::Box => Filter::Box,
+        recipe::Filter::Nearest => Filter::Nearest,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The range of every value of a recipe.
 
-use super::{Discriminator, Generator, Recipe, combine, halvings, nearest_sizes};
+use super::{Discriminator, Generator, Recipe, combine, halvings, image, nearest_sizes};
 use crate::architecture::{self, Spec};
 use crate::error::NnError;
 use std::fmt::Display;
@@ -46,6 +46,7 @@ pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
     if ![1, 3, 4].contains(&image.channels) {
         return Err(bad("image.channels", image.channels, "must be 1 (grey), 3 (RGB) or 4 (RGBA)"));
     }
+    image::validate(image)?;
     whole("generator.latent", generator.latent, 1, LARGEST_COUNT)?;
     image.size.iter().try_for_each(|&side| whole("image.size", side, 1, LARGEST_SIDE))?;
     of_generator(generator)?;

@@ -2,6 +2,7 @@
 
 mod check;
 mod combine;
+mod image;
 mod listed;
 mod networks;
 mod parse;
@@ -9,6 +10,7 @@ mod preset;
 mod size;
 mod training;
 
+pub use image::{Filter, Fit, Image, Range};
 pub use listed::{Listed, NamedPad, Pad, Sides};
 pub use networks::{
     Discrimination, Discriminator, Distribution, Downsample, Generator, Head, NormKind, Output, Stem, Upsample, Weights,
@@ -73,52 +75,6 @@ pub struct Recipe {
 /// Whether a key need not be written.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// The images.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Image {
-    /// Height and width in pixels: each a seed (the smaller of 4 to 15 pixels), doubled the same number of times, unless both networks list
-    /// their layers.
-    pub size: [usize; 2],
-    /// 1 (grey), 3 (RGB) or 4 (RGBA).
-    pub channels: usize,
-    /// Whether every second image, by chance, is mirrored left to right when it is learned from.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub flip: bool,
-    /// What the networks take for black and white.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub range: Range,
-}
-
-/// The values of pixels inside the networks; outside they are always in [−1, 1].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Range {
-    /// [−1, 1], for generators that end in tanh.
-    #[default]
-    Signed,
-    /// [0, 1], for generators that end in a sigmoid.
-    Unit,
-}
-
-impl Range {
-    /// Pixels in [−1, 1] as the networks have them.
-    pub fn enter(self, images: &Tensor) -> Tensor {
-        match self {
-            Self::Signed => images.clone(),
-            Self::Unit => images.scale(0.5).add_scalar(0.5),
-        }
-    }
-
-    /// The networks' pixels in [−1, 1].
-    pub fn leave(self, images: &Tensor) -> Tensor {
-        match self {
-            Self::Signed => images.clone(),
-            Self::Unit => images.scale(2.0).add_scalar(-1.0),
-        }
-    }
 }
 
 /// Batch normalisation.

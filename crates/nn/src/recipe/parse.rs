@@ -47,6 +47,11 @@ ema = 0.0
 /// The keys that need not be there.
 const OPTIONAL: &str = r#"
 [image]
+crop = 64
+fit = "crop"
+min_side = 64
+filter = "lanczos3"
+background = "black"
 flip = false
 range = "signed"
 [generator]

@@ -21,7 +21,7 @@ pub struct Args {
     /// The file to write. What an interrupted call left beside it, as FILE.part, is gone on with.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// As for `dcgan train`, whose size and channels count here.
+    /// As for `dcgan train`, whose [image] section counts here.
     #[arg(long, value_name = "NAME|FILE.toml")]
     recipe: Option<String>,
     /// Which part of the set.

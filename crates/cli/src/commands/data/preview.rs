@@ -21,7 +21,7 @@ pub struct Args {
     /// The PNG to write.
     #[arg(long, value_name = "FILE.png")]
     grid: PathBuf,
-    /// As for `dcgan train`, whose size and channels count here.
+    /// As for `dcgan train`, whose [image] section counts here.
     #[arg(long, value_name = "NAME|FILE.toml")]
     recipe: Option<String>,
     /// Which part of the set.

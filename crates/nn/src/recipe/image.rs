@@ -1,0 +1,222 @@
+//! What a recipe says of its images: their shape, and how pictures of any size are brought to it.
+
+use super::check::bad;
+use super::is_default;
+use crate::error::NnError;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tensor::Tensor;
+
+/// The largest side of a picture that is read.
+const LARGEST_PICTURE: usize = 16_384;
+
+/// The images, and what is done to pictures to make them. All that is optional is left to the program, and to who runs it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// Height and width in pixels: each a seed (the smaller of 4 to 15 pixels), doubled the same number of times, unless both networks list
+    /// their layers.
+    pub size: [usize; 2],
+    /// 1 (grey), 3 (RGB) or 4 (RGBA).
+    pub channels: usize,
+    /// Height and width of what is cut out of the centre first, in the picture's own pixels. Written as `108`, `[140, 108]` or `"140x108"`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "sides")]
+    pub crop: Option<[usize; 2]>,
+    /// How pictures of other proportions are brought to the size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit: Option<Fit>,
+    /// Pixels that the shorter side is brought to before the centre is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_side: Option<usize>,
+    /// What resizes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
+    /// The colour (RGB) behind transparent and around padded pictures. Written as `"black"`, `"white"`, `"grey"` or `"ff8000"`.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "write_colour", deserialize_with = "read_colour")]
+    pub background: Option<[u8; 3]>,
+    /// Whether every second image, by chance, is mirrored left to right when it is learned from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flip: bool,
+    /// What the networks take for black and white.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub range: Range,
+}
+
+/// How pictures of other proportions become images.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// The largest centred part of the right proportions is cut out.
+    Crop,
+    /// The whole picture is put on the background.
+    Pad,
+    /// It is distorted.
+    Stretch,
+}
+
+/// What resizes; all but the last antialias.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// The sharpest.
+    Lanczos3,
+    /// Catmull–Rom.
+    Bicubic,
+    /// A triangle.
+    Bilinear,
+    /// The mean of an area.
+    Box,
+    /// One old pixel for each new one.
+    Nearest,
+}
+
+/// The values of pixels inside the networks; outside they are always in [−1, 1].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Range {
+    /// [−1, 1], for generators that end in tanh.
+    #[default]
+    Signed,
+    /// [0, 1], for generators that end in a sigmoid.
+    Unit,
+}
+
+impl Range {
+    /// Pixels in [−1, 1] as the networks have them.
+    pub fn enter(self, images: &Tensor) -> Tensor {
+        match self {
+            Self::Signed => images.clone(),
+            Self::Unit => images.scale(0.5).add_scalar(0.5),
+        }
+    }
+
+    /// The networks' pixels in [−1, 1].
+    pub fn leave(self, images: &Tensor) -> Tensor {
+        match self {
+            Self::Signed => images.clone(),
+            Self::Unit => images.scale(2.0).add_scalar(-1.0),
+        }
+    }
+}
+
+/// Checks what is done to pictures; the size was checked before.
+pub(super) fn validate(image: &Image) -> Result<(), NnError> {
+    let fits = |side: &usize| (1..=LARGEST_PICTURE).contains(side);
+    if let Some([h, w]) = image.crop.filter(|sides| !sides.iter().all(fits)) {
+        return Err(bad("image.crop", format!("[{h}, {w}]"), format!("sides must be from 1 to {LARGEST_PICTURE} pixels")));
+    }
+    let Some(side) = image.min_side else { return Ok(()) };
+    let least = image.size[0].max(image.size[1]);
+    if !(least..=LARGEST_PICTURE).contains(&side) {
+        let problem = format!("must be from {least}, the larger side of image.size, to {LARGEST_PICTURE}");
+        return Err(bad("image.min_side", side, problem));
+    }
+    match image.fit {
+        None | Some(Fit::Crop) => Ok(()),
+        Some(_) => Err(bad("image.min_side", side, "the centre of a larger picture is taken only with image.fit = \"crop\"")),
+    }
+}
+
+/// One side, or both as a list or as the flag has them.
+fn sides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[usize; 2]>, D::Error> {
+    const HOW: &str = "give one side, as in 108, or height and width, as in [140, 108]";
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "give one side, as in 108, or height and width, as in [140, 108]")]
+    enum Given {
+        Side(usize),
+        Sides([usize; 2]),
+        Text(String),
+    }
+    match Given::deserialize(deserializer)? {
+        Given::Side(side) => Ok(Some([side; 2])),
+        Given::Sides(sides) => Ok(Some(sides)),
+        Given::Text(text) => {
+            let side = |text: &str| text.parse().map_err(|_| de::Error::custom(HOW));
+            let (height, width) = text.split_once(['x', '×']).unwrap_or((&text, &text));
+            Ok(Some([side(height)?, side(width)?]))
+        }
+    }
+}
+
+fn read_colour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 3]>, D::Error> {
+    const HOW: &str = "give \"black\", \"white\", \"grey\", or six hexadecimal digits, as in \"ff8000\" for orange";
+    let text = String::deserialize(deserializer).map_err(|_| de::Error::custom(HOW))?;
+    colour(&text).map(Some).ok_or_else(|| de::Error::custom(HOW))
+}
+
+fn write_colour<S: Serializer>(colour: &Option<[u8; 3]>, serializer: S) -> Result<S::Ok, S::Error> {
+    let [red, green, blue] = colour.unwrap_or_default();
+    serializer.serialize_str(&format!("{red:02x}{green:02x}{blue:02x}"))
+}
+
+/// A colour by name or by its digits.
+fn colour(text: &str) -> Option<[u8; 3]> {
+    match text {
+        "black" => return Some([0; 3]),
+        "white" => return Some([255; 3]),
+        "grey" | "gray" => return Some([128; 3]),
+        _ => {}
+    }
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    if digits.len() != 6 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let [_, red, green, blue] = u32::from_str_radix(digits, 16).ok()?.to_be_bytes();
+    Some([red, green, blue])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Recipe;
+
+    fn read(keys: &str) -> Result<Recipe, NnError> {
+        Recipe::from_toml(&format!("base = \"torch\"\n[image]\n{keys}\n"))
+    }
+
+    #[test]
+    fn what_pictures_become_is_read_and_written() {
+        let plain = read("").unwrap();
+        let Image { crop, fit, min_side, filter, background, .. } = &plain.image;
+        assert_eq!((*crop, *fit, *min_side, *filter, *background), (None, None, None, None, None));
+        assert!(
+            ["crop", "fit", "min_side", "filter", "background"].iter().all(|key| !plain.to_toml().contains(&format!("{key} =")))
+        );
+        let recipe = read("crop = 108\nfit = \"crop\"\nmin_side = 96\nfilter = \"box\"\nbackground = \"grey\"").unwrap();
+        let Image { crop, fit, min_side, filter, background, .. } = &recipe.image;
+        assert_eq!((*crop, *fit, *min_side), (Some([108, 108]), Some(Fit::Crop), Some(96)));
+        assert_eq!((*filter, *background), (Some(Filter::Box), Some([128; 3])));
+        assert_eq!(Recipe::from_toml(&recipe.to_toml()).unwrap(), recipe);
+        for crop in ["[140, 108]", "\"140x108\""] {
+            assert_eq!(read(&format!("crop = {crop}")).unwrap().image.crop, Some([140, 108]));
+        }
+        assert_eq!(read("background = \"#ff8000\"").unwrap().image.background, Some([255, 128, 0]));
+        for (text, filter) in [("lanczos3", Filter::Lanczos3), ("nearest", Filter::Nearest)] {
+            assert_eq!(read(&format!("filter = \"{text}\"")).unwrap().image.filter, Some(filter));
+        }
+        let changed =
+            plain.with(&[("image.crop".into(), "140x108".into()), ("image.background".into(), "white".into())]).unwrap();
+        assert_eq!((changed.image.crop, changed.image.background), (Some([140, 108]), Some([255; 3])));
+    }
+
+    #[test]
+    fn keys_that_cannot_be_are_named_in_one_line() {
+        for (keys, parts) in [
+            ("crop = 0", &["image.crop", "[0, 0]", "from 1 to 16384"][..]),
+            ("crop = [9, 16385]", &["image.crop", "16385"]),
+            ("crop = -1", &["image.crop", "one side, as in 108"]),
+            ("crop = \"wide\"", &["image.crop", "wide", "one side, as in 108"]),
+            ("crop = [1, 2, 3]", &["image.crop", "height and width"]),
+            ("fit = \"zoom\"", &["image.fit", "zoom", "crop", "stretch"]),
+            ("min_side = 63", &["image.min_side", "from 64"]),
+            ("min_side = 16385", &["image.min_side", "16384"]),
+            ("min_side = 96\nfit = \"pad\"", &["image.min_side", "image.fit = \"crop\""]),
+            ("filter = \"cubic\"", &["image.filter", "cubic", "bicubic"]),
+            ("background = \"pink\"", &["image.background", "pink", "ff8000"]),
+            ("background = 0", &["image.background", "ff8000"]),
+            ("backgroud = \"white\"", &["image.backgroud", "image.background"]),
+        ] {
+            let message = read(keys).unwrap_err().to_string();
+            assert!(!message.contains('\n') && parts.iter().all(|part| message.contains(part)), "{keys}: {message}");
+        }
+    }
+}
