@@ -78,7 +78,8 @@ fn check(bytes: &[u8]) -> Result<(), String> {
                     (kind, _) => return Err(format!("it has a classifier of kind {kind} in hierarchy {hierarchy}")),
                 }
             }
-            let sources = rest.count("sources", i32::from(hierarchy > 0), MOST)?;
+            // The first has none, of which files say -1.
+            let sources = rest.count("sources", if hierarchy == 0 { -1 } else { 1 }, MOST)?;
             for _ in 0..sources {
                 rest.count("a source", 0, first - 1)?;
             }
