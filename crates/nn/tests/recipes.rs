@@ -325,7 +325,7 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ("[objective]\nloss = \"hinge\"\n[labels]\nreal = [0.9, 0.9]", "has no targets"),
         ("[labels]\nreal = [1.0, 0.9]", "\"labels.real\" = [1, 0.9]: must be a range"),
         ("[objective]\nsemi_supervised = true", "needs a section [condition]"),
-        ("[objective]\nfeature_layers = [\"main.99\"]", "is no layer of D"),
+        ("[objective]\nfeature_matching = 1.0\nfeature_layers = [\"main.99\"]", "is no layer of D"),
         ("[discriminator]\nnorm = \"virtual-batch\"", "is for generators"),
         ("[generator]\nnorm = \"none\"\nnorm_everywhere = true", "no norm"),
         ("[generator]\nattention = 13", "there are 14, 7"),
@@ -344,10 +344,98 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ("[generator]\nlayers = [{ layer = \"lineal\", units = 7 }]", "unknown variant `lineal`"),
         ("[discriminator]\nlayers = [{ layer = \"conv\", channels = 1, kernel = 29 }]", "the kernel does not fit"),
         ("[discriminator]\nlayers = [{ layer = \"linear\", units = 1 }]", "wants a vector"),
+        (
+            "[objective]\nloss = \"wasserstein\"\nclip = 0.01\n[discriminator]\nweights = \"spectral-norm\"",
+            "\"objective.clip\" = 0.01: and spectral norm",
+        ),
+        ("[objective]\nr1 = 1.0\ngradient_penalty = 10.0\n[discriminator]\nnorm = \"none\"", "asks for slope 0"),
+        (
+            "[discriminator]\nminibatch_stddev = 4\nminibatch_discrimination = { kernels = 3, dims = 2 }",
+            "both tell D how much a batch varies",
+        ),
+        (
+            "[objective]\nr1 = 1.0\n[discriminator]\nnorm = \"none\"\nminibatch_discrimination = { kernels = 3, dims = 2 }",
+            "\"objective.r1\" = 1: is about each image by itself, which minibatch discrimination",
+        ),
+        (
+            "[objective]\ngradient_penalty = 10.0\n[discriminator]\nnorm = \"layer\"\nminibatch_discrimination = { kernels = 3, dims = 2 }",
+            "\"objective.gradient_penalty\" = 10: is about each image by itself, which minibatch discrimination",
+        ),
+        ("[objective]\nr1_every = 8", "\"objective.r1_every\" = 8: needs objective.r1"),
+        ("[noise]\ndecay_steps = 100", "\"noise.decay_steps\" = 100: there is no noise"),
+        ("[objective]\nfeature_norm = \"l1\"", "\"objective.feature_norm\" = \"l1\": needs objective.feature_matching"),
+        ("[objective]\nfeature_layers = [\"main.1\"]", "\"objective.feature_layers\" = [\"main.1\"]: needs"),
+        ("[labels]\nflip = 1.0", "\"labels.flip\" = 1: must be at least 0 and less than 1"),
+        (
+            "[condition]\nkind = \"class\"\nsize = 3\nembedding = 2\ngenerator = \"none\"\ndiscriminator = \"projection\"",
+            "\"condition.embedding\" = 2: stands for the condition where it is appended",
+        ),
+        ("[objective]\nlabelled = 100", "\"objective.labelled\" = 100: says of how many images"),
+        (
+            "[objective]\nsemi_supervised = true\nlabelled = 2\n[condition]\nkind = \"class\"\nsize = 3\ngenerator = \"none\"\ndiscriminator = \"none\"",
+            "\"objective.labelled\" = 2: is fewer than one of each of 3 classes",
+        ),
+        (
+            "[objective]\nsemi_supervised = true\nlabelled = 9\n[condition]\nkind = \"class\"\nsize = 3\ndiscriminator = \"none\"",
+            "hides labels that G would be told",
+        ),
+        ("[train]\nalternate = true", "\"train.alternate\" = true: gives every update pictures of its own"),
     ] {
         let error = Recipe::from_toml(&format!("base = \"small\"\n{keys}")).expect_err(keys).to_string();
         assert!(error.contains(expected) && !error.contains('\n'), "{keys:?} gave\n{error}");
     }
+}
+
+/// Two networks whose layers are listed, of which some read a condition or none does.
+#[test]
+fn listed_layers_and_the_place_of_a_condition_go_together() {
+    let listed = |g: &str, d: &str| {
+        format!(
+            "base = \"small\"\n[generator]\nlayers = [{g}{{ layer = \"linear\", units = 784 }}, {{ layer = \"reshape\", shape = [28, 28, 1] }}, \
+             {{ layer = \"tanh\" }}]\n[discriminator]\nlayers = [{{ layer = \"flatten\" }}, {d}{{ layer = \"linear\", units = 1 }}]\n\
+             [condition]\nkind = \"class\"\nsize = 3\n"
+        )
+    };
+    let read = "{ layer = \"condition\" }, ";
+    Recipe::from_toml(&listed(read, read)).expect("both read it");
+    Recipe::from_toml(&(listed(read, "") + "discriminator = \"none\"")).expect("G reads it");
+    Recipe::from_toml(&(listed("", read) + "generator = \"none\"")).expect("D reads it");
+    for (g, d, places, expected) in [
+        (read, read, "generator = \"none\"", "\"condition.generator\" = \"none\": generator.layers has layers that read"),
+        (read, read, "discriminator = \"none\"", "\"condition.discriminator\" = \"none\": discriminator.layers has layers"),
+        (read, read, "discriminator = \"auxiliary\"", "\"condition.discriminator\" = \"auxiliary\": discriminator.layers has"),
+        (
+            "",
+            read,
+            "",
+            "\"condition.generator\" = \"input\": no layer of generator.layers reads it; add { layer = \"condition\" }",
+        ),
+        ("", read, "generator = \"every-layer\"", "\"condition.generator\" = \"every-layer\": no layer"),
+        (read, "", "", "\"condition.discriminator\" = \"input\": no layer of discriminator.layers reads it"),
+        (read, "", "discriminator = \"projection\"", "\"condition.discriminator\" = \"projection\": no layer"),
+    ] {
+        let error = Recipe::from_toml(&(listed(g, d) + places)).expect_err(places).to_string();
+        assert!(error.contains(expected), "{g:?} {d:?} {places:?} gave\n{error}");
+    }
+}
+
+#[test]
+fn keys_beside_a_list_that_was_there_before_are_refused() {
+    let change = |key: &str, value: &str| [(key.to_owned(), value.to_owned())];
+    for (name, key, value) in [
+        ("gan2014", "discriminator.norm", "layer"),
+        ("gan2014", "generator.width", "8"),
+        ("tf", "discriminator.minibatch_discrimination", "{ kernels = 3, dims = 2 }"),
+        ("newmu-mnist", "generator.dropout", "0.3"),
+    ] {
+        let error = preset(name).with(&change(key, value)).expect_err(key).to_string();
+        assert!(error.contains(&format!("{key:?} = ")) && error.contains("beside a list of layers"), "{error}");
+    }
+    let error = Recipe::from_toml("base = \"gan2014\"\n[generator]\nkernel = 4\n").expect_err("idle").to_string();
+    assert!(error.contains("\"generator.kernel\" = 4: has no effect beside a list of layers"), "{error}");
+    // Without the list they are wanted again.
+    let error = Recipe::from_toml("base = \"tf\"\n[generator]\nlayers = []\nwidth = 8\n").expect_err("incomplete").to_string();
+    assert!(error.starts_with("the recipe lacks the key \"generator."), "{error}");
 }
 
 #[test]

@@ -15,6 +15,18 @@ pub fn labelled(logits: &Tensor, one_hot: &Tensor) -> Tensor {
     auxiliary_classifier(logits, one_hot, ClassTargets::OneHot)
 }
 
+/// [`labelled`] where only `known` of the images have a label: the mean over them; the rows of the others are zeros. 0 where none has.
+///
+/// # Panics
+/// When the shapes differ.
+#[track_caller]
+pub fn labelled_some(logits: &Tensor, one_hot: &Tensor, known: usize) -> Tensor {
+    let (x, t) = (logits.shape(), one_hot.shape());
+    assert!(x == t && x.rank() == 2, "class logits {x:?} and targets {t:?} are not both [N, K]");
+    let own = logits.mul(one_hot).sum(&[1], false);
+    real_logit(logits).mul(&one_hot.sum(&[1], false)).sub(&own).sum_all().scale(1.0 / known.max(1) as f32)
+}
+
 /// L_unl = −½E[LSE l] + ½E[softplus(LSE l)] + ½E[softplus(LSE l')] over the logits l `[N, K]` of unlabelled real images and l' of generated
 /// ones. The first two terms are computed as ½E[softplus(−LSE l)], which does not cancel.
 #[track_caller]
@@ -55,5 +67,23 @@ pub fn auxiliary_classifier(logits: &Tensor, targets: &Tensor, kind: ClassTarget
     match kind {
         ClassTargets::OneHot => real_logit(logits).sub(&logits.mul(targets).sum(&[1], false)).mean_all(),
         ClassTargets::Attributes => logits.bce_with_logits(targets),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_without_a_label_have_no_part() {
+        let logits = Tensor::from_slice(&[0.3, -1.0, 2.0, 0.5, 0.1, -0.7, 1.5, -0.2, 0.9], [3, 3]).leaf();
+        let one_hot = Tensor::from_slice(&[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0], [3, 3]);
+        let known = |t: &Tensor| t.index_select(&[0, 2]);
+        let (some, alone) = (labelled_some(&logits, &one_hot, 2), labelled(&known(&logits), &known(&one_hot)));
+        assert!((some.item() - alone.item()).abs() < 1e-6, "{} {}", some.item(), alone.item());
+        let gradients = some.backward();
+        let gradient = gradients.of(&logits).map(Tensor::to_vec).unwrap_or_default();
+        assert!(gradient[3..6].iter().all(|&g| g == 0.0) && gradient[0] > 0.0 && gradient[1] < 0.0, "{gradient:?}");
+        assert_eq!(labelled_some(&logits, &Tensor::zeros([3, 3]), 0).item(), 0.0);
     }
 }

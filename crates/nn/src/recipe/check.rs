@@ -112,7 +112,7 @@ fn of_training(recipe: &Recipe) -> Result<(), NnError> {
             return Err(bad(key, format!("[{low}, {high}]"), "must be a range within 0 and 1, the lower end first"));
         }
     }
-    real("labels.flip", labels.flip, |p| (0.0..=1.0).contains(&p), "from 0 to 1; 0.05 is usual")?;
+    real("labels.flip", labels.flip, |p| (0.0..1.0).contains(&p), "at least 0 and less than 1; 0.05 is usual")?;
     real("optimizer.momentum", optimizer.momentum, |m| (0.0..1.0).contains(&m), "at least 0 and less than 1; 0.9 is usual")?;
     if let Some(momentum) = optimizer.momentum_end {
         real("optimizer.momentum_end", momentum, |m| (0.0..1.0).contains(&m), "at least 0 and less than 1; 0.7 is usual")?;

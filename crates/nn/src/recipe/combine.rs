@@ -1,10 +1,11 @@
 //! Combinations of keys that make no sense, each with the reason.
 
 use super::check::bad;
-use super::{ConditionKind, Conditioned, Listed, NormKind, Range, Recipe, RuleName};
+use super::{ConditionKind, Conditioned, Listed, NormKind, Range, Recipe, RuleName, Weights};
 use crate::architecture;
 use crate::error::NnError;
-use crate::loss::{Labels, Objective as Loss};
+use crate::loss::{Labels, Norm as FeatureNorm, Objective as Loss};
+use serde::Serialize;
 
 type Check = Result<(), NnError>;
 
@@ -13,11 +14,21 @@ fn refuse(wrong: bool, key: &str, value: impl std::fmt::Display, why: &str) -> C
     if wrong { Err(bad(key, value, why)) } else { Ok(()) }
 }
 
+/// How a recipe writes a name.
+fn written(name: impl Serialize) -> String {
+    toml::Value::try_from(name).map_or_else(|_| String::new(), |name| name.to_string())
+}
+
 pub(super) fn validate(recipe: &Recipe) -> Check {
     objective(recipe)?;
+    penalties(recipe)?;
+    matching(recipe)?;
+    semi_supervised(recipe)?;
     networks(recipe)?;
+    discriminator(recipe)?;
     condition(recipe)?;
     optimizer(recipe)?;
+    schedule(recipe)?;
     let augmented = !recipe.augment.policy.is_empty() || recipe.image.flip;
     let why =
         "this recipe stands for a source that trains on images as they are; set augment.forbidden = false to do it all the same";
@@ -26,21 +37,46 @@ pub(super) fn validate(recipe: &Recipe) -> Check {
 
 fn objective(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
-    let name = toml::Value::try_from(o.loss).map_or_else(|_| String::new(), |name| name.to_string());
+    let name = written(o.loss);
     let told = recipe.labels != Labels::default();
     refuse(told && !o.loss.takes_targets(), "objective.loss", &name, "has no targets that section [labels] could change")?;
     refuse(
-        o.gradient_penalty > 0.0 && has(recipe, NormKind::Batch),
-        "objective.gradient_penalty",
-        o.gradient_penalty,
-        "is about each image by itself, which batch norm in D mixes; use discriminator.norm = \"layer\", \"instance\" or \"none\"",
+        o.loss == Loss::Wasserstein
+            && o.clip == 0.0
+            && o.gradient_penalty == 0.0
+            && o.r1 == 0.0
+            && recipe.discriminator.weights != Weights::SpectralNorm,
+        "objective.loss",
+        &name,
+        "without a bound the critic's loss runs away; set objective.clip, objective.gradient_penalty or discriminator.weights = \"spectral-norm\"",
     )?;
     refuse(
-        o.r1 > 0.0 && has(recipe, NormKind::Batch),
+        o.relativistic && o.loss == Loss::Wasserstein,
+        "objective.relativistic",
+        true,
+        "only doubles the loss of \"wasserstein\", which compares the means already; leave it out",
+    )
+}
+
+/// What bounds D's slope.
+fn penalties(recipe: &Recipe) -> Check {
+    let o = &recipe.objective;
+    let mixed = "is about each image by itself, which batch norm in D mixes; use discriminator.norm = ";
+    let company = "is about each image by itself, which minibatch discrimination in D mixes; keep one of the two";
+    for (key, weight, norms) in [
+        ("objective.gradient_penalty", o.gradient_penalty, "\"layer\", \"instance\" or \"none\""),
+        ("objective.r1", o.r1, "\"none\""),
+    ] {
+        refuse(weight > 0.0 && has(recipe, NormKind::Batch), key, weight, &format!("{mixed}{norms}"))?;
+        refuse(weight > 0.0 && discriminates(recipe), key, weight, company)?;
+    }
+    refuse(
+        o.r1 > 0.0 && o.gradient_penalty > 0.0,
         "objective.r1",
         o.r1,
-        "is about each image by itself, which batch norm in D mixes; use discriminator.norm = \"none\"",
+        "asks for slope 0 at real images, gradient_penalty for slope 1 beside them; keep one",
     )?;
+    refuse(o.r1_every != 1 && o.r1 == 0.0, "objective.r1_every", o.r1_every, "needs objective.r1 to begin with, such as 1.0")?;
     refuse(
         o.clip > 0.0 && o.loss != Loss::Wasserstein,
         "objective.clip",
@@ -54,45 +90,66 @@ fn objective(recipe: &Recipe) -> Check {
         "and gradient_penalty are two ways to the same end; keep one",
     )?;
     refuse(
-        o.loss == Loss::Wasserstein
-            && o.clip == 0.0
-            && o.gradient_penalty == 0.0
-            && o.r1 == 0.0
-            && recipe.discriminator.weights != super::Weights::SpectralNorm,
-        "objective.loss",
-        &name,
-        "without a bound the critic's loss runs away; set objective.clip, objective.gradient_penalty or discriminator.weights = \"spectral-norm\"",
-    )?;
+        o.clip > 0.0 && recipe.discriminator.weights == Weights::SpectralNorm,
+        "objective.clip",
+        o.clip,
+        "and spectral norm are two ways to the same end, and the norm scales up again what was clipped; keep one",
+    )
+}
+
+fn semi_supervised(recipe: &Recipe) -> Check {
+    let o = &recipe.objective;
+    let only = "says of how many images a semi-supervised D learns the labels; set objective.semi_supervised = true";
+    refuse(o.labelled > 0 && !o.semi_supervised, "objective.labelled", o.labelled, only)?;
+    if !o.semi_supervised {
+        return Ok(());
+    }
     refuse(
-        o.semi_supervised && o.loss != Loss::NonSaturating,
+        o.loss != Loss::NonSaturating,
         "objective.loss",
-        &name,
+        written(o.loss),
         "has no form for K+1 classes; use \"non-saturating\" with semi_supervised",
     )?;
+    refuse(o.relativistic, "objective.relativistic", true, "has no form for K+1 classes")?;
     refuse(
-        o.relativistic && o.loss == Loss::Wasserstein,
-        "objective.relativistic",
-        true,
-        "only doubles the loss of \"wasserstein\", which compares the means already; leave it out",
-    )?;
-    refuse(o.semi_supervised && o.relativistic, "objective.relativistic", true, "has no form for K+1 classes")?;
-    refuse(
-        o.semi_supervised && told,
+        recipe.labels != Labels::default(),
         "objective.semi_supervised",
         true,
         "its targets are the classes, which section [labels] does not change",
     )?;
+    let Some(c) = &recipe.condition else {
+        return refuse(true, "objective.semi_supervised", true, "needs a section [condition] with kind = \"class\"");
+    };
     refuse(
-        o.relativistic && o.feature_matching > 0.0,
+        c.kind != ConditionKind::Class || c.discriminator != Conditioned::None,
+        "objective.semi_supervised",
+        true,
+        "needs condition.kind = \"class\" and condition.discriminator = \"none\": the class is what D is to find",
+    )?;
+    refuse(
+        o.labelled > 0 && c.generator != Conditioned::None,
+        "objective.labelled",
+        o.labelled,
+        "hides labels that G would be told; use condition.generator = \"none\"",
+    )?;
+    let fewer = format!("is fewer than one of each of {} classes", c.size);
+    refuse(o.labelled > 0 && o.labelled < c.size, "objective.labelled", o.labelled, &fewer)
+}
+
+/// Feature matching, and the keys that only it reads.
+fn matching(recipe: &Recipe) -> Check {
+    let o = &recipe.objective;
+    let needs = "needs objective.feature_matching to begin with, such as 1.0";
+    let off = o.feature_matching == 0.0;
+    refuse(off && o.feature_norm != FeatureNorm::L2, "objective.feature_norm", written(o.feature_norm), needs)?;
+    refuse(off && !o.feature_layers.is_empty(), "objective.feature_layers", format!("{:?}", o.feature_layers), needs)?;
+    refuse(
+        o.relativistic && !off,
         "objective.feature_matching",
         o.feature_matching,
         "takes the place of G's loss, so that nothing would be relative in it",
     )?;
-    feature_layers(recipe)
-}
-
-fn feature_layers(recipe: &Recipe) -> Check {
-    if recipe.objective.feature_layers.is_empty() {
+    if o.feature_layers.is_empty() {
         return Ok(());
     }
     let made = architecture::discriminator(recipe)?;
@@ -116,6 +173,30 @@ fn has(recipe: &Recipe, norm: NormKind) -> bool {
         NormKind::Layer => matches!(layer, Listed::LayerNorm {}),
         NormKind::None => false,
     })
+}
+
+/// Whether D has minibatch discrimination.
+fn discriminates(recipe: &Recipe) -> bool {
+    let d = &recipe.discriminator;
+    let listed = d.layers.iter().any(|layer| matches!(layer, Listed::MinibatchDiscrimination { .. }));
+    listed || d.layers.is_empty() && d.minibatch_discrimination.is_some()
+}
+
+/// What D sees of a batch, and the noise that falls.
+fn discriminator(recipe: &Recipe) -> Check {
+    let d = &recipe.discriminator;
+    let listed = |wanted: fn(&Listed) -> bool| d.layers.iter().any(wanted);
+    let spread = listed(|l| matches!(l, Listed::MinibatchStddev { .. })) || d.layers.is_empty() && d.minibatch_stddev > 0;
+    refuse(
+        spread && discriminates(recipe),
+        "discriminator.minibatch_stddev",
+        d.minibatch_stddev,
+        "and minibatch discrimination both tell D how much a batch varies; keep one",
+    )?;
+    let noisy = recipe.noise.input > 0.0 || listed(|l| matches!(l, Listed::Noise { .. })) || d.layers.is_empty() && d.noise > 0.0;
+    let steps = recipe.noise.decay_steps;
+    let none = "there is no noise that could fall; set noise.input or discriminator.noise";
+    refuse(steps > 0 && !noisy, "noise.decay_steps", steps, none)
 }
 
 fn networks(recipe: &Recipe) -> Check {
@@ -157,15 +238,12 @@ fn networks(recipe: &Recipe) -> Check {
 }
 
 fn condition(recipe: &Recipe) -> Check {
-    let semi = recipe.objective.semi_supervised;
-    let Some(c) = &recipe.condition else {
-        return refuse(semi, "objective.semi_supervised", true, "needs a section [condition] with kind = \"class\"");
-    };
+    let Some(c) = &recipe.condition else { return Ok(()) };
     let only_d = |place: Conditioned| matches!(place, Conditioned::Projection | Conditioned::Auxiliary);
     refuse(
         only_d(c.generator),
         "condition.generator",
-        format!("{:?}", c.generator).to_lowercase(),
+        written(c.generator),
         "is something that a discriminator does; use \"input\" or \"every-layer\"",
     )?;
     refuse(
@@ -180,21 +258,40 @@ fn condition(recipe: &Recipe) -> Check {
         "\"auxiliary\"",
         "there are no classes in a vector of numbers; use \"input\" or \"projection\"",
     )?;
-    refuse(
-        semi && (c.kind != ConditionKind::Class || c.discriminator != Conditioned::None),
-        "objective.semi_supervised",
-        true,
-        "needs condition.kind = \"class\" and condition.discriminator = \"none\": the class is what D is to find",
-    )?;
-    let nowhere = c.generator == Conditioned::None && c.discriminator == Conditioned::None && !semi;
+    let nowhere = c.generator == Conditioned::None && c.discriminator == Conditioned::None && !recipe.objective.semi_supervised;
     refuse(nowhere, "condition.generator", "\"none\"", "neither network would see the condition; leave the section out")?;
-    let d = &recipe.discriminator;
+    let (g, d) = (&recipe.generator, &recipe.discriminator);
+    placed("condition.generator", c.generator, "generator.layers", &g.layers)?;
+    placed("condition.discriminator", c.discriminator, "discriminator.layers", &d.layers)?;
+    let appends = |place: Conditioned, layers: &[Listed]| match layers {
+        [] => matches!(place, Conditioned::Input | Conditioned::EveryLayer),
+        _ => layers.contains(&Listed::Condition {}),
+    };
+    refuse(
+        c.embedding > 0 && !appends(c.generator, &g.layers) && !appends(c.discriminator, &d.layers),
+        "condition.embedding",
+        c.embedding,
+        "stands for the condition where it is appended, which it is nowhere; use condition.generator = \"input\"",
+    )?;
     refuse(
         c.discriminator == Conditioned::Projection && d.minibatch_discrimination.is_some() && d.layers.is_empty(),
         "condition.discriminator",
         "\"projection\"",
         "stands where minibatch discrimination would; use discriminator.minibatch_stddev with it",
     )
+}
+
+/// Refuses listed layers that read a condition which their network is not given, and a condition that none of them reads.
+fn placed(key: &str, place: Conditioned, list: &str, layers: &[Listed]) -> Check {
+    if layers.is_empty() {
+        return Ok(());
+    }
+    let read = layers.iter().any(|layer| matches!(layer, Listed::Condition {} | Listed::Projection {}));
+    let given = !matches!(place, Conditioned::None | Conditioned::Auxiliary);
+    let blind = format!("{list} has layers that read the condition; use \"input\", or take them out");
+    refuse(read && !given, key, written(place), &blind)?;
+    let deaf = format!("no layer of {list} reads it; add {{ layer = \"condition\" }} there, or use \"none\"");
+    refuse(given && !read, key, written(place), &deaf)
 }
 
 fn optimizer(recipe: &Recipe) -> Check {
@@ -210,4 +307,10 @@ fn optimizer(recipe: &Recipe) -> Check {
     )?;
     refuse(o.nesterov && o.rule != RuleName::Sgd, "optimizer.nesterov", true, "is for optimizer.rule = \"sgd\"")?;
     refuse(o.nesterov && o.momentum == 0.0, "optimizer.nesterov", true, "needs optimizer.momentum, such as 0.9")
+}
+
+fn schedule(recipe: &Recipe) -> Check {
+    let t = &recipe.train;
+    let why = "gives every update pictures of its own, and so latents of its own: set train.fresh_latents = true";
+    refuse(t.alternate && !t.fresh_latents, "train.alternate", true, why)
 }

@@ -90,6 +90,7 @@ feature_layers = []
 feature_norm = "l2"
 historical_averaging = 0.0
 semi_supervised = false
+labelled = 0
 [labels]
 real = [1.0, 1.0]
 fake = [0.0, 0.0]
@@ -122,6 +123,7 @@ d_steps = 1
 g_steps = 1
 first = "discriminator"
 fresh_latents = false
+alternate = false
 "#;
 
 /// The key that names the preset which fills in what is missing.
@@ -199,7 +201,9 @@ pub(super) fn with(recipe: &Recipe, changes: &[(String, String)]) -> Result<Reci
         }
     }
     check_keys(&given)?;
-    finish(merge(to_table(recipe), given))
+    let base = to_table(recipe);
+    check_idle(&base, &given)?;
+    finish(merge(base, given))
 }
 
 /// The value that a text stands for: what TOML reads, else the text itself, so that names need no quotes.
@@ -211,11 +215,13 @@ fn value(text: &str) -> Value {
 fn complete(mut given: Table) -> Result<Recipe, NnError> {
     let base = given.remove(BASE);
     check_keys(&given)?;
-    finish(match base {
-        None => given,
-        Some(Value::String(name)) => merge(to_table(&preset::preset(&name)?), given),
+    let base = match base {
+        None => Table::new(),
+        Some(Value::String(name)) => to_table(&preset::preset(&name)?),
         Some(other) => return Err(bad_value(BASE, &other, "must be the name of a preset, in quotes")),
-    })
+    };
+    check_idle(&base, &given)?;
+    finish(merge(base, given))
 }
 
 fn finish(complete: Table) -> Result<Recipe, NnError> {
@@ -228,9 +234,14 @@ fn check_keys(given: &Table) -> Result<(), NnError> {
     for (section, value) in given {
         check_key(&schema, section, value)?;
     }
+    Ok(())
+}
+
+/// Refuses keys that a list of layers makes idle, whether it is given with them or was there before.
+fn check_idle(base: &Table, given: &Table) -> Result<(), NnError> {
     for (section, derived) in DERIVED {
         if let Some(Value::Table(own)) = given.get(section)
-            && lists(own)
+            && lists(if own.contains_key(LAYERS) { own } else { base.get(section).and_then(Value::as_table).unwrap_or(own) })
             && let Some(key) = derived.iter().find(|key| own.contains_key(**key))
         {
             let value = own.get(*key).map_or_else(String::new, Value::to_string);

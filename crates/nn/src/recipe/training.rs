@@ -32,6 +32,8 @@ pub struct Objective {
     pub historical_averaging: f64,
     /// Whether D also learns the labels: K classes, generated images the (K+1)th (Salimans et al. 2016).
     pub semi_supervised: bool,
+    /// Of how many real images a semi-supervised D learns the labels, as many of each class as can be; 0 is all.
+    pub labelled: usize,
 }
 
 impl Default for Objective {
@@ -48,6 +50,7 @@ impl Default for Objective {
             feature_norm: FeatureNorm::L2,
             historical_averaging: 0.0,
             semi_supervised: false,
+            labelled: 0,
         }
     }
 }
@@ -61,7 +64,8 @@ pub struct Condition {
     /// Its length: classes, attributes, or numbers of a vector.
     #[serde(default, skip_serializing_if = "is_default")]
     pub size: usize,
-    /// What each number is called: names of classes or attributes.
+    /// What each number is called: names of classes or attributes. A recipe that is not yet met with its data may choose attributes here: each name is a
+    /// number's, or a column's, which stands for all its words (`gender` for `gender=female` and `gender=male`).
     #[serde(default, skip_serializing_if = "is_default")]
     pub names: Vec<String>,
     /// Where the generator sees it.
@@ -283,6 +287,17 @@ pub struct Train {
     /// Whether every update draws latent vectors of its own, or all of a step share theirs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fresh_latents: bool,
+    /// Whether every update has images of its own, those of G, too, as in sources that train one network on each batch in turn: then a step takes
+    /// `d_steps + g_steps` batches, where it else takes `d_steps`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub alternate: bool,
+}
+
+impl Train {
+    /// Batches of real images in a step.
+    pub fn batches(&self) -> usize {
+        self.d_steps + if self.alternate { self.g_steps } else { 0 }
+    }
 }
 
 fn once() -> usize {

@@ -37,6 +37,8 @@ const EVERYTHING: [(&str, &str); 3] = [
          image.flip = true
          condition = { kind = \"class\", size = 10, generator = \"every-layer\", discriminator = \"every-layer\", embedding = 3 }
          objective.relativistic = true
+         objective.r1 = 1.0
+         objective.r1_every = 2
          objective.historical_averaging = 0.1
          optimizer.clip_gradient = 5.0
          optimizer.lr_discriminator = 0.0004
@@ -58,6 +60,7 @@ const EVERYTHING: [(&str, &str); 3] = [
          init.scheme = \"orthogonal\"
          train.d_steps = 2
          train.fresh_latents = true
+         train.alternate = true
          train.ema = 0.5",
     ),
     (
@@ -69,8 +72,6 @@ const EVERYTHING: [(&str, &str); 3] = [
          discriminator.minibatch_discrimination = { kernels = 3, dims = 2, form = \"code\" }
          condition = { kind = \"attributes\", size = 3, generator = \"input\", discriminator = \"auxiliary\" }
          objective.loss = \"least-squares\"
-         objective.r1 = 1.0
-         objective.r1_every = 2
          objective.feature_matching = 0.5
          objective.feature_norm = \"l1\"
          objective.historical_averaging = 0.05
