@@ -2,14 +2,17 @@
 
 use crate::TrainError;
 use crate::artefacts;
-use data::{AttributeKind, Batch, Dataset};
+use data::{Attribute, AttributeKind, Batch, Dataset};
 use nn::recipe::{Condition, ConditionKind};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use tensor::Tensor;
 
 /// The most classes, and numbers in a condition.
 const MOST: usize = 65_536;
+/// The column that says what a picture is for, and nothing of what it shows.
+const SPLIT: &str = "split";
 
 /// Where the conditions of a set's pictures come from.
 pub struct Conditions {
@@ -18,14 +21,72 @@ pub struct Conditions {
     size: usize,
     /// `[pictures, size]`, of a file.
     vectors: Option<Vec<f32>>,
+    /// The columns of attributes that are told.
+    columns: Vec<usize>,
+    /// Whose label is told, where that is not everybody's.
+    known: Option<Vec<bool>>,
 }
 
-/// What a set offers as condition of this kind: its length, and what each of its numbers is called. A column of words gives a number for each
-/// word, called `column=word`.
+/// What a set offers as the condition of a new recipe: its length, and what each of its numbers is called. A column of words gives a number for each
+/// word, called `column=word`. Where the condition names columns of attributes, or single ones of these numbers, their columns are taken; else all but
+/// those that tell pictures apart or say what they are for: `split`, and columns of words or whole numbers where more than half of the
+/// pictures have one that no other has.
 ///
 /// # Errors
-/// A set without labels, or without attributes; a file of vectors that is not one row for each picture.
-pub fn offered(kind: ConditionKind, dataset: &Dataset, vectors: Option<&Path>) -> Result<(usize, Vec<String>), TrainError> {
+/// A set without labels, or without attributes, or without those named; a file of vectors that is not one row for each picture.
+pub fn offered(condition: &Condition, dataset: &Dataset, vectors: Option<&Path>) -> Result<(usize, Vec<String>), TrainError> {
+    let chosen = match condition.kind {
+        ConditionKind::Attributes if condition.names.is_empty() => telling(dataset),
+        ConditionKind::Attributes => named(&condition.names, dataset)?,
+        ConditionKind::Class | ConditionKind::Vector => Vec::new(),
+    };
+    offered_of(condition.kind, &chosen, dataset, vectors)
+}
+
+/// The columns of attributes that are told unless some are named.
+fn telling(dataset: &Dataset) -> Vec<usize> {
+    let columns = dataset.attribute_columns();
+    let mut counts: Vec<HashMap<u32, u32>> = vec![HashMap::new(); columns.len()];
+    for index in 0..dataset.len() {
+        for (count, value) in counts.iter_mut().zip(dataset.attributes(index)) {
+            *count.entry(value.to_bits()).or_default() += 1;
+        }
+    }
+    let telling = |at: &usize| {
+        let alone = counts[*at].values().filter(|count| **count == 1).count();
+        let measured =
+            columns[*at].kind == AttributeKind::Number && counts[*at].keys().any(|bits| f32::from_bits(*bits).fract() != 0.0);
+        columns[*at].name != SPLIT && (2 * alone <= dataset.len() || measured)
+    };
+    (0..columns.len()).filter(telling).collect()
+}
+
+/// The columns of attributes with these names, or with numbers of these names, in the table's order.
+fn named(names: &[String], dataset: &Dataset) -> Result<Vec<usize>, TrainError> {
+    let columns = dataset.attribute_columns();
+    let of = |name: &String| {
+        let own = |column: &Attribute| {
+            column.name == *name || name.strip_prefix(&column.name).is_some_and(|rest| rest.starts_with('='))
+        };
+        columns.iter().position(own).ok_or_else(|| {
+            let known = columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+            let there = if known.is_empty() { "none".to_owned() } else { known };
+            TrainError::Setting(format!("{:?} has no attribute {name:?}: there are {there}", dataset.name()))
+        })
+    };
+    let mut chosen = names.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    chosen.sort_unstable();
+    chosen.dedup();
+    Ok(chosen)
+}
+
+/// The same, of these columns of attributes.
+fn offered_of(
+    kind: ConditionKind,
+    chosen: &[usize],
+    dataset: &Dataset,
+    vectors: Option<&Path>,
+) -> Result<(usize, Vec<String>), TrainError> {
     let bad = |text: String| Err(TrainError::Setting(text));
     match kind {
         ConditionKind::Class => {
@@ -41,13 +102,17 @@ pub fn offered(kind: ConditionKind, dataset: &Dataset, vectors: Option<&Path>) -
         }
         ConditionKind::Attributes => {
             let mut names = Vec::new();
-            for column in dataset.attribute_columns() {
+            for column in chosen.iter().map(|at| &dataset.attribute_columns()[*at]) {
                 match &column.kind {
                     AttributeKind::Binary | AttributeKind::Number => names.push(column.name.clone()),
                     AttributeKind::Category(words) => names.extend(words.iter().map(|word| format!("{}={word}", column.name))),
                 }
             }
             match names.len() {
+                0 if !dataset.attribute_columns().is_empty() => bad(format!(
+                    "the attributes of {:?} only tell its pictures apart: name those to condition on, --condition attributes:NAME,NAME",
+                    dataset.name()
+                )),
                 0 => bad(format!(
                     "{:?} has no attributes to condition on: put a table attributes.csv beside the pictures, or leave the condition out",
                     dataset.name()
@@ -93,7 +158,11 @@ impl Conditions {
     /// # Errors
     /// A set or file that does not offer what the recipe was made for.
     pub fn new(condition: &Condition, dataset: &Arc<Dataset>, vectors: Option<&Path>) -> Result<Self, TrainError> {
-        let (size, names) = offered(condition.kind, dataset, vectors)?;
+        let columns = match (condition.kind, condition.names.is_empty()) {
+            (ConditionKind::Attributes, false) => named(&condition.names, dataset)?,
+            _ => (0..dataset.attribute_columns().len()).collect(),
+        };
+        let (size, names) = offered_of(condition.kind, &columns, dataset, vectors)?;
         if size != condition.size || !condition.names.is_empty() && names != condition.names {
             return Err(TrainError::Mismatch(format!(
                 "the networks are conditioned on {} numbers, {:?} offers {size} or calls them otherwise: use the set they were made for",
@@ -105,7 +174,29 @@ impl Conditions {
             (ConditionKind::Vector, Some(file)) => Some(read(file, dataset.len())?.1),
             _ => None,
         };
-        Ok(Self { dataset: Arc::clone(dataset), kind: condition.kind, size, vectors })
+        Ok(Self { dataset: Arc::clone(dataset), kind: condition.kind, size, vectors, columns, known: None })
+    }
+
+    /// The same, with the labels of `count` pictures, as many of each class as can be, and none of the others, whose rows are zeros; 0 leaves all.
+    /// Which ones is a function of the set alone.
+    #[must_use]
+    pub fn with_labels(mut self, count: usize) -> Self {
+        if count == 0 || count >= self.dataset.len() {
+            return self;
+        }
+        let mut classes: Vec<Vec<(u64, usize)>> = vec![Vec::new(); self.size];
+        for index in 0..self.dataset.len() {
+            if let Some(class) = self.dataset.label(index).and_then(|label| classes.get_mut(label as usize)) {
+                class.push((scattered(index as u64), index));
+            }
+        }
+        classes.iter_mut().for_each(|class| class.sort_unstable());
+        let longest = classes.iter().map(Vec::len).max().unwrap_or_default();
+        let rounds = (0..longest).flat_map(|round| classes.iter().filter_map(move |class| class.get(round)));
+        let mut known = vec![false; self.dataset.len()];
+        rounds.take(count).for_each(|(_, index)| known[*index] = true);
+        self.known = Some(known);
+        self
     }
 
     /// The conditions of a batch, `[N, size]` row after row.
@@ -129,6 +220,7 @@ impl Conditions {
     fn row(&self, index: usize) -> Vec<f32> {
         match (self.kind, &self.vectors) {
             (ConditionKind::Vector, Some(vectors)) => vectors[index * self.size..][..self.size].to_vec(),
+            (ConditionKind::Class, _) if self.known.as_ref().is_some_and(|known| !known[index]) => vec![0.0; self.size],
             (ConditionKind::Class, _) => one_of(self.size, self.dataset.label(index).map_or(usize::MAX, |label| label as usize)),
             _ => self.attributes(index),
         }
@@ -136,14 +228,20 @@ impl Conditions {
 
     fn attributes(&self, index: usize) -> Vec<f32> {
         let values = self.dataset.attributes(index);
-        let columns = self.dataset.attribute_columns().iter().zip(values);
-        columns
-            .flat_map(|(column, value)| match &column.kind {
-                AttributeKind::Binary | AttributeKind::Number => vec![value],
-                AttributeKind::Category(words) => one_of(words.len(), value as usize),
-            })
-            .collect()
+        let columns = self.dataset.attribute_columns();
+        let numbers = self.columns.iter().flat_map(|&at| match &columns[at].kind {
+            AttributeKind::Binary | AttributeKind::Number => vec![values[at]],
+            AttributeKind::Category(words) => one_of(words.len(), values[at] as usize),
+        });
+        numbers.collect()
     }
+}
+
+/// A number that says nothing of `index`, of which each is another (the last steps of SplitMix64).
+fn scattered(index: u64) -> u64 {
+    let mixed = (index ^ (index >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Zeros, and a one at `at`.
@@ -151,7 +249,7 @@ fn one_of(count: usize, at: usize) -> Vec<f32> {
     (0..count).map(|i| f32::from(u8::from(i == at))).collect()
 }
 
-/// A condition that a user describes: `3` or a class's name; or attributes, `smiling=1` or `gender=woman` each, the others 0. `[1, size]`.
+/// A condition that a user describes: `3` or a class's name; or attributes, `smiling=1` or `gender=female` each, the others 0. `[1, size]`.
 ///
 /// # Errors
 /// A name that the networks do not know, with those they know.

@@ -138,7 +138,10 @@ fn go_on(
     let mut loader = Loader::new(dataset.clone(), settings.recipe.train.batch, trainer.cursor(), PREFETCH)?;
     let per_epoch = loader.batches_per_epoch();
     let conditions = match &settings.recipe.condition {
-        Some(condition) => Some(Conditions::new(condition, dataset, settings.condition_file.as_deref())?),
+        Some(condition) => {
+            let all = Conditions::new(condition, dataset, settings.condition_file.as_deref())?;
+            Some(all.with_labels(settings.recipe.objective.labelled))
+        }
         None => None,
     };
     if let Some(conditions) = &conditions {
@@ -176,7 +179,7 @@ fn go_on(
     while trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) && watch.stopped_by.is_none() {
         let start = Instant::now();
         // Every update of D sees pictures of its own.
-        let batches = (0..settings.recipe.train.d_steps).map(|_| loader.next()).collect::<Result<Vec<_>, _>>()?;
+        let batches = (0..settings.recipe.train.batches()).map(|_| loader.next()).collect::<Result<Vec<_>, _>>()?;
         let given: Vec<Given<'_>> =
             batches.iter().map(|batch| Given { batch, condition: conditions.as_ref().map(|c| c.of(batch)) }).collect();
         pending.push_back(trainer.step_with(&given));
@@ -184,7 +187,7 @@ fn go_on(
         batches.into_iter().for_each(|batch| loader.recycle(batch.images));
         let step = trainer.steps_done();
         let last = step == settings.steps;
-        let epoch = step * settings.recipe.train.d_steps as u64 / per_epoch;
+        let epoch = step * settings.recipe.train.batches() as u64 / per_epoch;
         let evaluates = evaluate_every.is_some_and(|every| step.is_multiple_of(every) || last);
         let logs = step.is_multiple_of(settings.log_every) || last || evaluates;
         let samples = step.is_multiple_of(settings.sample_every) || last || (epoch_end && NAMED_EPOCHS.contains(&epoch));

@@ -12,7 +12,7 @@ use tensor::autograd::Gradients;
 use tensor::rng::Distribution;
 use tensor::{Shape, Tensor, read_later};
 
-/// Real pictures of one update of D.
+/// Real pictures of one update of D, and of G where it has its own.
 pub struct Given<'a> {
     /// The pictures, and where the next ones are.
     pub batch: &'a Batch,
@@ -24,6 +24,8 @@ pub struct Given<'a> {
 struct Real {
     images: Tensor,
     condition: Option<Tensor>,
+    /// How many of the pictures have a class.
+    known: usize,
 }
 
 /// What D says of a batch.
@@ -64,7 +66,8 @@ impl Trainer {
         self.step_with(&[Given { batch, condition: None }])
     }
 
-    /// One step: as many updates of D as batches are given, and as many of G as the recipe says. A GPU may still be at it when this returns.
+    /// One step: as many updates of both networks as the recipe says, on as many [batches](nn::recipe::Train::batches), in the order of the updates. A GPU may
+    /// still be at it when this returns.
     ///
     /// # Panics
     /// Without a batch, or when the recipe wants a condition and there is none.
@@ -79,6 +82,12 @@ impl Trainer {
             .map(|one| Real {
                 images: recipe.image.range.enter(&upload(&one.batch.images, &[count, h, w, recipe.image.channels])),
                 condition: one.condition.as_ref().map(|values| upload(values, &[count, recipe.condition_size()])),
+                known: one
+                    .condition
+                    .iter()
+                    .flat_map(|values| values.chunks(recipe.condition_size()))
+                    .filter(|row| row.contains(&1.0))
+                    .count(),
             })
             .collect();
         let z = self.draw(&recipe);
@@ -109,7 +118,7 @@ impl Trainer {
     /// condition.
     pub fn step_on(&mut self, real: &Tensor, z: &Tensor) -> Measured {
         let recipe = self.settings.recipe.clone();
-        self.play(&recipe, &[Real { images: real.clone(), condition: None }], z)
+        self.play(&recipe, &[Real { images: real.clone(), condition: None, known: 0 }], z)
     }
 
     fn draw(&mut self, recipe: &Recipe) -> Tensor {
@@ -136,7 +145,8 @@ impl Trainer {
     }
 
     fn discriminator_first(&mut self, recipe: &Recipe, reals: &[Real], z: &Tensor) -> (Judged, Moved) {
-        let [first, others @ ..] = reals else { panic!("step: no batch was given") };
+        let (for_d, for_g) = shares(recipe, reals);
+        let [first, others @ ..] = for_d else { panic!("step: no batch was given") };
         // One pass of G serves both players: D sees its pictures without their graph. With latents of their own it would not.
         let shared = !recipe.train.fresh_latents;
         let mut fake = self.generate(first, z, if shared { Mode::TRAIN } else { CONSTANT });
@@ -150,29 +160,29 @@ impl Trainer {
         for update in 0..recipe.train.g_steps {
             if update > 0 || !shared {
                 let z = if shared { z.clone() } else { self.draw(recipe) };
-                fake = self.generate(first, &z, Mode::TRAIN);
+                fake = self.generate(for_g[update], &z, Mode::TRAIN);
             }
             // The last reference to the graph goes with it.
             let graph = std::mem::replace(&mut fake, Tensor::scalar(0.0));
-            moved = Some(self.update_generator(recipe, first, graph));
+            moved = Some(self.update_generator(recipe, for_g[update], graph));
         }
         (judged, moved.unwrap_or_else(|| panic!("step: a recipe without updates of G")))
     }
 
     fn generator_first(&mut self, recipe: &Recipe, reals: &[Real], z: &Tensor) -> (Judged, Moved) {
         let shared = !recipe.train.fresh_latents;
-        let [first, ..] = reals else { panic!("step: no batch was given") };
+        let (for_d, for_g) = shares(recipe, reals);
         let mut z = z.clone();
         let mut moved = None;
-        for update in 0..recipe.train.g_steps {
+        for (update, real) in for_g.into_iter().enumerate() {
             if update > 0 && !shared {
                 z = self.draw(recipe);
             }
-            let fake = self.generate(first, &z, Mode::TRAIN);
-            moved = Some(self.update_generator(recipe, first, fake));
+            let fake = self.generate(real, &z, Mode::TRAIN);
+            moved = Some(self.update_generator(recipe, real, fake));
         }
         let mut judged = None;
-        for real in reals {
+        for real in for_d {
             if !shared {
                 z = self.draw(recipe);
             }
@@ -371,7 +381,11 @@ impl Trainer {
     fn labelled(&self, real: &Real, logits: &Tensor, classes: &Tensor) -> Tensor {
         let labels = real.condition.as_ref().unwrap_or_else(|| panic!("step: a semi-supervised recipe without labels"));
         let unlabelled = self.settings.recipe.objective.loss.real(logits, None).scale(0.5);
-        loss::labelled(classes, labels).add(&unlabelled)
+        let supervised = match self.settings.recipe.objective.labelled {
+            0 => loss::labelled(classes, labels),
+            _ => loss::labelled_some(classes, labels, real.known),
+        };
+        supervised.add(&unlabelled)
     }
 
     /// A step of G through D, whose weights' gradients are not computed.
@@ -387,7 +401,10 @@ impl Trainer {
             loss::feature_matching(&on_real.features, &judged.features, o.feature_norm).scale(o.feature_matching as f32)
         } else if o.relativistic {
             let on_real = self.judge(recipe, &real.images, told.as_ref(), CONSTANT, false);
-            o.loss.relativistic_generator(&on_real.logits, &judged.logits)
+            // What D calls real changes places with what it calls generated.
+            let (real, fake) = (&on_real.logits, &judged.logits);
+            let (real, fake) = if recipe.labels.swap { (fake, real) } else { (real, fake) };
+            o.loss.relativistic_generator(real, fake)
         } else if recipe.labels.swap {
             o.loss.swapped_generator(&judged.logits)
         } else {
@@ -415,10 +432,27 @@ impl Trainer {
     }
 }
 
+/// The pictures of D's updates, and those of G's: the first ones of D where a step has no others.
+fn shares<'a>(recipe: &Recipe, reals: &'a [Real]) -> (&'a [Real], Vec<&'a Real>) {
+    let t = &recipe.train;
+    if !t.alternate || reals.len() < t.batches() {
+        let [first, ..] = reals else { panic!("step: no batch was given") };
+        return (reals, vec![first; t.g_steps]);
+    }
+    let (for_d, for_g) = match t.first {
+        Player::Discriminator => reals.split_at(t.d_steps),
+        Player::Generator => {
+            let (for_g, for_d) = reals.split_at(t.g_steps);
+            (for_d, for_g)
+        }
+    };
+    (for_d, for_g.iter().collect())
+}
+
 /// The share of pictures about which D is right, which is the other side where labels are swapped.
 fn accuracy(recipe: &Recipe, real: &Tensor, fake: &Tensor) -> Tensor {
     let (real, fake) = if recipe.labels.swap { (fake, real) } else { (real, fake) };
-    watchdog::accuracy(recipe.objective.loss, real, fake)
+    watchdog::accuracy(recipe.objective.loss, recipe.objective.relativistic, real, fake)
 }
 
 /// D's numbers taken apart: `[N]`, `[N, 1 + K]` or `[N, K]`.

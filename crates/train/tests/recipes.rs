@@ -3,9 +3,11 @@
 #[path = "common/tricks.rs"]
 mod tricks;
 
+use data::{Batch, Cursor};
 use nn::Recipe;
 use tensor::Device;
 use train::artefacts::checkpoint;
+use train::condition::Conditions;
 use train::{Sampler, latents};
 
 #[test]
@@ -22,4 +24,38 @@ fn every_preset_trains_three_steps_and_draws() {
         let images = sampler.draw_under(&latents(sampler.recipe(), 1, 2), told.as_ref(), 2, |_| ()).unwrap();
         assert!(images.to_vec().iter().all(|pixel| (-1.0..=1.0).contains(pixel)), "{name}");
     }
+}
+
+/// Of a semi-supervised D: as many of each class as can be, the same ones each time.
+#[test]
+fn some_labels_are_learned_and_the_others_hidden() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = tricks::labelled(dir.path());
+    let keys = [
+        ("image.size", "[16, 16]"),
+        ("train.batch", "4"),
+        ("condition.kind", "class"),
+        ("condition.size", "10"),
+        ("condition.generator", "none"),
+        ("condition.discriminator", "none"),
+        ("objective.semi_supervised", "true"),
+        ("objective.labelled", "13"),
+    ];
+    let recipe = tricks::small("torch").with(&keys.map(|(key, value)| (key.to_owned(), value.to_owned()))).unwrap();
+    let settings = tricks::settings(recipe.clone(), &places, 3);
+    let set = tricks::open(&settings);
+    let of = |count: usize| -> Vec<f32> {
+        let conditions = Conditions::new(recipe.condition.as_ref().unwrap(), &set, None).unwrap().with_labels(count);
+        let indices = (0..set.len()).collect();
+        conditions.of(&Batch { images: Vec::new(), labels: None, indices, cursor: Cursor::new(0), epoch_end: false })
+    };
+    let known = |rows: &[f32]| -> Vec<f32> { (0..10).map(|class| rows.iter().skip(class).step_by(10).sum()).collect() };
+    assert_eq!(known(&of(0)), [2.0; 10]);
+    assert_eq!(known(&of(500)), [2.0; 10]);
+    assert_eq!(known(&of(10)), [1.0; 10]);
+    let some = of(13);
+    assert_eq!(known(&some).iter().sum::<f32>(), 13.0);
+    assert!(known(&some).iter().all(|count| [1.0, 2.0].contains(count)));
+    assert!(some.iter().zip(of(0)).all(|(&some, all)| some <= all), "no label is another");
+    tricks::three_steps(recipe.clone(), &places, &dir.path().join("run"), &Device::Cpu);
 }

@@ -13,8 +13,8 @@ const HEADING: &str = "What they are told beside pictures";
 /// Flags of conditions.
 #[derive(clap::Args)]
 pub struct ConditionArgs {
-    /// class, attributes, none, or a file with a vector for each picture: a safetensors file of one tensor [pictures, K], such as embeddings of
-    /// texts [default: the recipe's].
+    /// class; attributes (those that do not tell every picture from all others, or attributes:NAME,NAME); none; or a file with a vector for each
+    /// picture: a safetensors file of one tensor [pictures, K], such as embeddings of texts [default: the recipe's].
     #[arg(long, value_name = "KIND|FILE.safetensors", help_heading = HEADING)]
     pub condition: Option<String>,
     /// Where the generator sees it [default: input].
@@ -64,7 +64,7 @@ impl ConditionArgs {
                 return;
             }
             Some("class") => ConditionKind::Class,
-            Some("attributes") => ConditionKind::Attributes,
+            Some(text) if attributes(text).is_some() => ConditionKind::Attributes,
             Some(_) => ConditionKind::Vector,
         };
         let same = recipe.condition.take().filter(|own| own.kind == kind);
@@ -93,6 +93,9 @@ impl ConditionArgs {
                 InDiscriminator::Auxiliary => Conditioned::Auxiliary,
             };
         }
+        if let Some(names) = self.condition.as_deref().and_then(attributes).filter(|names| !names.is_empty()) {
+            (condition.size, condition.names) = (names.len(), names);
+        }
         condition.embedding = self.embedding.map_or(condition.embedding, |n| n as usize);
         recipe.condition = Some(condition);
     }
@@ -101,9 +104,9 @@ impl ConditionArgs {
     pub fn file(&self, recipe: &Recipe) -> Result<Option<PathBuf>, CliError> {
         let vectors = recipe.condition.as_ref().is_some_and(|c| c.kind == ConditionKind::Vector);
         match self.condition.as_deref().filter(|_| vectors) {
-            Some(text) if !Path::new(text).is_file() => {
-                Err(CliError::Usage(format!("--condition {text:?}: say class, attributes or none, or name a file that is there")))
-            }
+            Some(text) if !Path::new(text).is_file() => Err(CliError::Usage(format!(
+                "--condition {text:?}: say class, attributes (or attributes:NAME,NAME) or none, or name a file that is there"
+            ))),
             Some(text) => {
                 let file = std::path::absolute(text).map_err(|e| CliError::Failed(format!("--condition {text:?}: {e}")))?;
                 Ok(Some(file))
@@ -113,13 +116,20 @@ impl ConditionArgs {
     }
 }
 
+/// The attributes that `attributes:NAME,NAME` names, none where it is `attributes` alone; nothing for other texts.
+fn attributes(text: &str) -> Option<Vec<String>> {
+    let names = text.strip_prefix("attributes")?;
+    let names = if names.is_empty() { names } else { names.strip_prefix(':')? };
+    Some(names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
 /// Gives the recipe's condition the length and the names that the data have.
 ///
 /// # Errors
 /// Data that do not offer it.
 pub fn measure(recipe: &mut Recipe, dataset: &Dataset, file: Option<&Path>) -> Result<(), CliError> {
     if let Some(condition) = &mut recipe.condition {
-        (condition.size, condition.names) = offered(condition.kind, dataset, file)?;
+        (condition.size, condition.names) = offered(condition, dataset, file)?;
     }
     Ok(())
 }
