@@ -29,6 +29,8 @@ from fixture import normal, rng_for, write_json, write_tensors
 
 OUT = "crates/train/tests/golden/objectives"
 STEPS, BATCH, SIDE, WIDTH, LATENT = 10, 4, 16, 4, 4
+# Picture i of batch n is of class (n + i) % CLASSES, where a case has classes.
+CLASSES = 3
 # No activation comes nearer to the kink of its (leaky) ReLU than this share of their deviation: see trajectory.py.
 KINK_GAP = 1e-5
 
@@ -57,12 +59,17 @@ class Philox:
         return torch.from_numpy((np.float32(low) + np.float32(high - low) * unit).reshape(shape))
 
 
-def discriminator(norm, wrap=lambda layer: layer):
+def discriminator(norm, wrap=lambda layer: layer, outputs=1):
     inner, side = 2 * WIDTH, SIDE // 4
     middle = {"batch": [nn.BatchNorm2d(inner)], "layer": [nn.LayerNorm([inner, side, side])], "none": []}[norm]
     conv = lambda *shape: wrap(nn.Conv2d(*shape, bias=False))
     layers = [conv(1, WIDTH, 4, 2, 1), nn.LeakyReLU(0.2), conv(WIDTH, inner, 4, 2, 1), *middle, nn.LeakyReLU(0.2)]
-    return network([*layers, conv(inner, 1, side)])
+    return network([*layers, conv(inner, outputs, side)])
+
+
+def told_generator():
+    """The condition is appended to z, which takes a number of its own among the layers."""
+    return network([nn.Identity(), *generator(1, WIDTH, 2, LATENT + CLASSES)["main"]])
 
 
 bce = lambda logits, target: F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
@@ -73,6 +80,7 @@ def cases():
     """Name, keys of the recipe, how D is made, D's losses of real and fake logits, G's of fake and real ones, G's and D's optimisers."""
     adam = lambda lr, betas: lambda net: torch.optim.Adam(net.parameters(), lr=lr, betas=betas, eps=1e-8)
     usual = adam(2e-4, (0.5, 0.999))
+    auxiliary = {"condition.kind": '"class"', "condition.size": str(CLASSES), "condition.discriminator": '"auxiliary"'}
     standard = (lambda real, fake: (bce(real, 1.0), bce(fake, 0.0)), lambda fake, real: bce(fake, 1.0))
     return [
         (
@@ -117,6 +125,67 @@ def cases():
             standard,
             (usual, usual),
         ),
+        (
+            "minimax",
+            {"objective.loss": '"minimax"'},
+            lambda: discriminator("batch"),
+            (standard[0], lambda fake, real: -bce(fake, 0.0)),
+            (usual, usual),
+        ),
+        (
+            "swapped",
+            {"labels.swap": "true"},
+            lambda: discriminator("batch"),
+            (lambda real, fake: (bce(real, 0.0), bce(fake, 1.0)), lambda fake, real: bce(fake, 0.0)),
+            (usual, usual),
+        ),
+        (
+            "relativistic-swapped",
+            {"objective.loss": '"least-squares"', "objective.relativistic": "true", "labels.swap": "true"},
+            lambda: discriminator("batch"),
+            (
+                lambda real, fake: (halved(real - fake.mean(), -1.0), halved(fake - real.mean(), 1.0)),
+                lambda fake, real: halved(fake - real.mean(), -1.0) + halved(real - fake.mean(), 1.0),
+            ),
+            (usual, usual),
+        ),
+        (
+            "feature-matching",
+            {"objective.feature_matching": "0.5"},
+            lambda: discriminator("batch"),
+            # Of what D's last activation makes of them.
+            (standard[0], lambda fake, real: 0.5 * (fake.mean(0) - real.mean(0)).square().sum()),
+            (usual, usual),
+        ),
+        (
+            "r1",
+            {"objective.r1": "2.0", "objective.r1_every": "2", "discriminator.norm": '"none"'},
+            lambda: discriminator("none"),
+            standard,
+            (usual, usual),
+        ),
+        (
+            "clipped",
+            {"objective.loss": '"wasserstein"', "objective.clip": "0.1", "optimizer.rule": '"rmsprop"',
+             "optimizer.beta2": "0.99", "optimizer.lr": "0.001"},
+            lambda: discriminator("batch"),
+            (lambda real, fake: (-real.mean(), fake.mean()), lambda fake, real: -fake.mean()),
+            (lambda net: torch.optim.RMSprop(net.parameters(), lr=1e-3, alpha=0.99, eps=1e-8),) * 2,
+        ),
+        (
+            "auxiliary",
+            auxiliary | {"condition.auxiliary_weight": "0.5"},
+            lambda: discriminator("batch", outputs=1 + CLASSES),
+            standard,
+            (usual, usual),
+        ),
+        (
+            "alternate",
+            auxiliary | {"train.first": '"generator"', "train.fresh_latents": "true", "train.alternate": "true"},
+            lambda: discriminator("batch", outputs=1 + CLASSES),
+            standard,
+            (usual, usual),
+        ),
     ]  # fmt: skip
 
 
@@ -130,7 +199,7 @@ def initialise(net, rng):
         elif value.ndim == 4:
             transposed = isinstance(net.get_submodule(layer), nn.ConvTranspose2d)
             # In a transposed convolution of stride 2, a pixel sums over a quarter of the taps; in the stem over one.
-            stem = transposed and layer == "main.0"
+            stem = transposed and net.get_submodule(layer).stride == (1, 1)
             fan = (value.shape[0] * (1 if stem else 4)) if transposed else value[0].numel()
             fill(value, normal(rng, tuple(value.shape), fan**-0.5))
         elif name.endswith(".weight"):
@@ -140,8 +209,8 @@ def initialise(net, rng):
 
 
 def networks(case, seed):
-    name, _, make, *_ = case
-    g, d = generator(1, WIDTH, 2, LATENT), make()
+    name, keys, make, *_ = case
+    g, d = told_generator() if "condition.kind" in keys else generator(1, WIDTH, 2, LATENT), make()
     initialise(g, rng_for(f"objectives:{name}:{seed}:g"))
     initialise(d, rng_for(f"objectives:{name}:{seed}:d"))
     return g, d
@@ -170,25 +239,49 @@ class Game:
         self.adam_g, self.adam_d = optimiser_g(self.g), optimiser_d(self.d)
         self.latents, self.mixes = Philox(0, 2), Philox(0, 6)
         self.batches = itertools.count()
+        self.steps = 0
         self.penalty = float(keys.get("objective.gradient_penalty", 0))
+        self.r1, self.r1_every = float(keys.get("objective.r1", 0)), int(keys.get("objective.r1_every", 1))
+        self.clip = float(keys.get("objective.clip", 0))
+        self.matching = "objective.feature_matching" in keys
+        self.told, self.of_classes = "condition.kind" in keys, float(keys.get("condition.auxiliary_weight", 1))
+        self.alternate = "train.alternate" in keys
         self.d_steps, self.g_steps = int(keys.get("train.d_steps", 1)), int(keys.get("train.g_steps", 1))
         self.first, self.relative = "train.first" in keys, "objective.relativistic" in keys
 
     def real(self):
-        batch = pictures(next(self.batches)).astype(np.float32) / np.float32(127.5) - np.float32(1)
-        return torch.from_numpy(batch).to(self.dtype).permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
+        """Pictures and their classes."""
+        number = next(self.batches)
+        batch = pictures(number).astype(np.float32) / np.float32(127.5) - np.float32(1)
+        images = torch.from_numpy(batch).to(self.dtype).permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
+        return images, (number + torch.arange(BATCH)) % CLASSES
 
     def draw(self):
         return self.latents.uniform(-1, 1, BATCH, LATENT).to(self.dtype)[:, :, None, None]
 
-    def generate(self, z):
+    def generate(self, z, classes):
+        if self.told:
+            z = torch.cat([z, F.one_hot(classes, CLASSES).to(self.dtype)[:, :, None, None]], 1)
         return self.g["main"](z)
 
-    def update_d(self, real, fake):
+    def judge(self, images, classes):
+        """Logits, and the loss of the classes beside them."""
+        out = self.d["main"](images)
+        if not self.told:
+            return out, 0.0
+        return out[:, :1], self.of_classes * F.cross_entropy(out[:, 1:, 0, 0], classes)
+
+    def update_d(self, real, classes, fake):
         self.d.zero_grad()
         critic = self.d["main"]
-        loss_real, loss_fake = self.losses[0](critic(real), critic(fake))
+        (on_real, of_real), (on_fake, of_fake) = self.judge(real, classes), self.judge(fake, classes)
+        loss_real, loss_fake = self.losses[0](on_real, on_fake)
+        loss_real, loss_fake = loss_real + of_real, loss_fake + of_fake
         loss = loss_real + loss_fake
+        if self.r1 and self.steps % self.r1_every == 0:
+            given = real.clone().requires_grad_()
+            (slope,) = torch.autograd.grad(critic(given).sum(), given, create_graph=True)
+            loss = loss + self.r1 / 2 * self.r1_every * slope.square().sum((1, 2, 3)).mean()
         if self.penalty:
             mix = self.mixes.uniform(0, 1, BATCH, 1, 1, 1).to(self.dtype)
             between = (fake + mix * (real - fake)).requires_grad_()
@@ -196,32 +289,47 @@ class Game:
             loss = loss + self.penalty * ((slope.square().sum((1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
         loss.backward()
         self.adam_d.step()
+        if self.clip:
+            with torch.no_grad():
+                for parameter in self.d.parameters():
+                    parameter.clamp_(-self.clip, self.clip)
         return (loss_real + loss_fake).item()
 
-    def update_g(self, real, fake):
+    def update_g(self, real, classes, fake):
         self.g.zero_grad()
-        on_fake = self.d["main"](fake)
-        # Only what is relative looks at real images again.
-        loss = self.losses[1](on_fake, self.d["main"](real) if self.relative else None)
+        if self.matching:
+            seen = self.d["main"][:-1]
+            loss = self.losses[1](seen(fake), seen(real).detach())
+        else:
+            on_fake, of_fake = self.judge(fake, classes)
+            # Only what is relative looks at real images again.
+            loss = self.losses[1](on_fake, self.d["main"](real) if self.relative else None) + of_fake
         loss.backward()
         self.adam_g.step()
         return loss.item()
 
     def step(self):
+        of_g = [self.real() for _ in range(self.g_steps)] if self.alternate else []
         reals = [self.real() for _ in range(self.d_steps)]
         z = self.draw()
+        losses = self.play(reals, of_g or reals[:1] * self.g_steps, z)
+        self.steps += 1
+        return losses
+
+    def play(self, reals, of_g, z):
         if self.first:
-            for update in range(self.g_steps):
+            for update, (real, classes) in enumerate(of_g):
                 z = self.draw() if update else z
-                g_loss = self.update_g(reals[0], self.generate(z))
-            for real in reals:
-                d_loss = self.update_d(real, self.generate(self.draw()).detach())
+                g_loss = self.update_g(real, classes, self.generate(z, classes))
+            for real, classes in reals:
+                d_loss = self.update_d(real, classes, self.generate(self.draw(), classes).detach())
             return d_loss, g_loss
-        fake = self.generate(z)
-        d_loss = self.update_d(reals[0], fake.detach())
-        for real in reals[1:]:
-            d_loss = self.update_d(real, self.generate(z).detach())
-        return d_loss, self.update_g(reals[0], fake)
+        real, classes = reals[0]
+        fake = self.generate(z, classes)
+        d_loss = self.update_d(real, classes, fake.detach())
+        for other, theirs in reals[1:]:
+            d_loss = self.update_d(other, theirs, self.generate(z, theirs).detach())
+        return d_loss, self.update_g(real, classes, fake)
 
 
 def run(case, seed, dtype, layout=torch.contiguous_format, gaps=None):
