@@ -32,6 +32,24 @@ fn flags_out_of_range_are_usage() {
         (&["--batch", "1", "--recipe", "torch", "--epochs", "900000000000"], &["--epochs"]),
         (&["--widht", "4"], &["--widht", "--width"]),
         (&["--resume", "--init-from", "x"], &["--resume", "--init-from"]),
+        // What no layer of a listed network reads, or reads without being given it, and keys that its list makes idle.
+        (
+            &["--recipe", "newmu-mnist", "--condition", "class", "--condition-g", "none", "--dry-run"],
+            &["condition.generator", "generator.layers has layers that read the condition"],
+        ),
+        (&["--recipe", "newmu-mnist", "--condition", "class", "--condition-d", "none"], &["condition.discriminator"]),
+        (&["--recipe", "keras-mnist", "--condition", "class"], &["condition.generator", "add { layer = \"condition\" }"]),
+        (&["--recipe", "gan2014", "--norm-d", "layer"], &["discriminator.norm", "beside a list of layers"]),
+        (&["--recipe", "gan2014", "--width", "8"], &["generator.width", "beside a list of layers"]),
+        // Combinations without sense.
+        (&["--optimizer", "sgd", "--beta1", "0.5"], &["optimizer.beta1", "adam"]),
+        (&["--r1-every", "8"], &["objective.r1_every", "needs objective.r1"]),
+        (&["--noise-decay", "100"], &["noise.decay_steps", "no noise"]),
+        (&["--label-flip", "1"], &["labels.flip", "less than 1"]),
+        (&["--label-flip", "--loss", "hinge"], &["objective.loss", "no targets"]),
+        (&["--minibatch-discrimination", "5"], &["--minibatch-discrimination", "100,5,mean"]),
+        (&["--minibatch-discrimination", "5,3,median"], &["minibatch_discrimination", "median", "mean"]),
+        (&["--labelled", "100"], &["objective.labelled", "semi_supervised"]),
     ];
     for (args, parts) in cases {
         place.refused(2, &[&["train", "--data", "pictures"], *args].concat(), parts);

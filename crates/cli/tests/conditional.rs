@@ -98,6 +98,43 @@ fn attributes_are_drawn_by_name() {
     sample_refused(&place, 1, &["--class", "1"], &["conditioned on attributes", "--attr"]);
 }
 
+/// Columns that tell every picture from all others teach nothing, unless they are asked for.
+#[test]
+fn attributes_can_be_chosen() {
+    let place = zoo();
+    let mut table = String::from("file,id,code,split,smiling,fur,height\n");
+    for (class, name) in CLASSES.iter().enumerate() {
+        for i in 0..8 {
+            let (number, fur) = (class * 8 + i, if i < 3 { "brown" } else { "grey" });
+            let split = if i < 4 { "early" } else { "late" };
+            table += &format!("{name}/{i:03}.png,who{number},{},{split},{},{fur},1.{number}7\n", 100 + number, (class + i) % 2);
+        }
+    }
+    fs::write(place.path("zoo/attributes.csv"), table).unwrap();
+    let names = |condition: &str, out: &str| -> Vec<String> {
+        place.ok(&training(&["--condition", condition, "--out", out]));
+        let config: toml::Table = fs::read_to_string(place.path(out).join("config.toml")).unwrap().parse().unwrap();
+        let condition = &config["recipe"]["condition"];
+        let names: Vec<String> =
+            condition["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().into()).collect();
+        assert_eq!(condition["size"].as_integer(), Some(names.len() as i64));
+        names
+    };
+    assert_eq!(names("attributes", "all"), ["smiling", "fur=brown", "fur=grey", "height"]);
+    assert_eq!(names("attributes:fur", "run"), ["fur=brown", "fur=grey"]);
+    assert_eq!(names("attributes:fur, smiling", "two"), ["smiling", "fur=brown", "fur=grey"]);
+    assert_eq!(names("attributes:id,split", "ids").len(), 24 + 2);
+    // They are those of the run that goes on, and of what is drawn.
+    place.ok(&["train", "--resume", "run", "--steps", "3"]);
+    let draw = |fur: &str| drawn(&place, &["--count", "2", "--attr", fur]);
+    assert_ne!(draw("fur=brown"), draw("fur=grey"));
+    sample_refused(&place, 1, &["--attr", "smiling=1"], &["--attr smiling=1", "fur=brown, fur=grey"]);
+    let unknown = training(&["--condition", "attributes:fur,hair", "--out", "x"]);
+    place.refused(1, &unknown, &["no attribute \"hair\"", "id, code, split, smiling, fur, height"]);
+    place.refused(2, &training(&["--condition", "attributesfur", "--out", "x"]), &["attributes:NAME,NAME"]);
+    assert!(!place.path("x").exists());
+}
+
 #[test]
 fn any_vectors_are_a_condition() {
     let place = zoo();
@@ -189,7 +226,7 @@ fn conditions_that_the_data_do_not_offer_are_refused() {
     let condition = |kind: &'static str| Place::training(&["--condition", kind, "--out", "run"]);
     place.refused(1, &condition("class"), &["pictures", "no labels", "condition"]);
     place.refused(1, &condition("attributes"), &["pictures", "no attributes", "attributes.csv"]);
-    place.refused(2, &condition("clas"), &["--condition", "clas", "class, attributes or none"]);
+    place.refused(2, &condition("clas"), &["--condition", "clas", "class, attributes (or attributes:NAME,NAME) or none"]);
     // A recipe that wants classes, too, unless it is told to do without.
     place.refused(1, &["train", "--data", "pictures", "--recipe", "newmu-mnist", "--out", "run"], &["no labels"]);
     assert!(!place.path("run").exists());

@@ -51,6 +51,19 @@ fn a_second_interrupt_ends_at_once() {
     assert_eq!(ended.code, Some(130), "{}", ended.err);
 }
 
+/// Where a step takes several batches, an epoch has fewer steps, when the run begins and when it goes on.
+#[test]
+fn epochs_are_passes_over_the_pictures() {
+    let place = Place::new();
+    // Five batches.
+    place.train(&["--d-steps", "2", "--epochs", "1", "--out", "run", "--log-every", "1"]);
+    assert_eq!(logged_steps(&place.path("run")), [1, 2, 3]);
+    place.ok(&["train", "--resume", "run", "--epochs", "2"]);
+    assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5]);
+    place.train(&["--alternate", "--fresh-latents", "--epochs", "2", "--out", "turns", "--log-every", "1"]);
+    assert_eq!(logged_steps(&place.path("turns")), [1, 2, 3, 4, 5]);
+}
+
 /// A run of 300 steps that is killed again and again ends with the bytes of one that was not, and no row is lost or there twice.
 #[test]
 fn killed_at_any_instant_it_ends_the_same() {

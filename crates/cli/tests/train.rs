@@ -98,6 +98,8 @@ fn defaults_follow_the_data() {
     assert_eq!(plan(&["--image", "32", "--epochs", "1"]), (json!("small"), json!([32, 32, 1]), json!(468)));
     assert_eq!(plan(&["--image", "64", "--steps", "9"]), (json!("torch"), json!([64, 64, 1]), json!(9)));
     assert_eq!(plan(&["--recipe", "torch", "--steps", "9"]), (json!("torch"), json!([64, 64, 1]), json!(9)));
+    // A step of a source that moves one network on each batch takes two of them.
+    assert_eq!(plan(&["--recipe", "newmu-mnist", "--epochs", "1"]), (json!("newmu-mnist"), json!([28, 28, 1]), json!(234)));
     assert_eq!(plan(&["--data", "pictures", "--batch", "20"]), (json!("torch"), json!([64, 64, 3]), json!(50)));
     assert_eq!(plan(&["--data", "pictures", "--batch", "20", "--channels", "4"]).1, json!([64, 64, 4]));
 }
@@ -120,7 +122,7 @@ fn a_recipe_file_is_taken_and_flags_go_before_it() {
     let place = Place::new();
     fs::write(
         place.path("mine.toml"),
-        "base = \"small\"\nname = \"mine\"\n[image]\nsize = [16, 16]\n[train]\nbatch = 4\nsteps = 3\n",
+        "base = \"small\"\nname = \"mine\"\n[image]\nsize = [16, 16]\n[optimizer]\nlr_discriminator = 0.0001\n[train]\nbatch = 4\nsteps = 3\n",
     )
     .unwrap();
     let flags =
@@ -130,6 +132,8 @@ fn a_recipe_file_is_taken_and_flags_go_before_it() {
     for part in ["name = \"mine\"", "batch = 4", "steps = 3", "ema = 0.9", "lr = 0.001", "seed = 5", "width = 2"] {
         assert!(config.contains(part), "{part} is not in {config}");
     }
+    // D's own rate is half of G's, whatever that is.
+    assert!(config.contains("lr_discriminator = 0.0005\n"), "{config}");
 }
 
 #[test]
@@ -205,13 +209,20 @@ fn few_pictures_are_learned_in_smaller_batches_with_advice() {
     let place = Place::new();
     let flags = ["train", "--data", "pictures", "--image", "16", "--width", "2", "--steps", "1"];
     let ended = place.ok(&[&flags[..], &["--out", "run"]].concat());
-    for part in ["40 pictures, in batches of 40, are few", "--flip", "--ema"] {
+    let helps = ["--recipe modern", "--augment color,translation", "--flip", "--width 32", "--ema"];
+    for part in [&["40 pictures, in batches of 40, are few"][..], &helps].concat() {
         assert!(ended.out.contains(part), "{part:?} is not in {}", ended.out);
     }
     assert!(fs::read_to_string(place.path("run/config.toml")).unwrap().contains("batch = 40"));
     let ended = place.ok(&[&flags[..], &["--flip", "--json", "--dry-run"]].concat());
     let advice = ended.event("advice")["message"].as_str().unwrap().to_owned();
     assert!(advice.contains("40 pictures") && !advice.contains("--flip"), "{advice}");
+    // What is done already is not advised.
+    let ended = place.ok(&[&flags[..], &["--recipe", "modern", "--json", "--dry-run"]].concat());
+    let advice = ended.event("advice")["message"].as_str().unwrap().to_owned();
+    assert!(helps[..2].iter().all(|part| !advice.contains(part)) && !advice.contains("--ema"), "{advice}");
+    let augmented = place.ok(&[&flags[..], &["--augment", "flip", "--dry-run"]].concat());
+    assert!(augmented.out.contains("--recipe modern") && !augmented.out.contains("--augment"), "{}", augmented.out);
     // A batch that was asked for is not made smaller, and there is an end to what can be learned from.
     place.refused(1, &[&flags[..], &["--batch", "41"]].concat(), &["40 images, fewer than one batch of 41"]);
     common::pictures(&place.path("seven"), 7);

@@ -1,5 +1,6 @@
 //! A new run: settings from flags, recipe and a look at the data.
 
+use super::tricks::Tricks;
 use super::{Args, batches_per_epoch, condition, go, judge, open_data, steps_of};
 use crate::commands::open_checkpoint;
 use crate::commands::pictures::Known;
@@ -11,10 +12,13 @@ use ::train::watchdog::Watch;
 use ::train::{Settings, Trainer};
 use data::{DataSpec, Dataset};
 use nn::Recipe;
+use nn::recipe::RuleName;
 use std::process::ExitCode;
 use tensor::Device;
 
 const DATA: &str = "fashion-mnist";
+/// The recipe for few pictures.
+const MODERN: &str = "modern";
 /// Sets of fewer pictures are learned by heart sooner than understood.
 const FEW: usize = 1000;
 /// Smaller batches than this are made only where they are asked for: their statistics say nothing.
@@ -48,13 +52,12 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     let per_epoch = batches_per_epoch(&dataset, recipe.train.batch)?;
     let steps = match (recipe.train.steps, recipe.train.epochs) {
         (Some(steps), _) => steps,
-        // A step takes as many batches as it updates D.
-        (None, epochs) => steps_of(epochs.unwrap_or(1), per_epoch)?.div_ceil(recipe.train.d_steps as u64),
+        (None, epochs) => steps_of(epochs.unwrap_or(1), per_epoch)?.div_ceil(recipe.train.batches() as u64),
     };
     if args.dry_run {
         render.plan(&recipe, &plan);
         render.data(&dataset);
-        advise(&dataset, recipe.train.batch, &render);
+        advise(&dataset, &recipe, &render);
         render.dry_run(steps);
         return Ok(ExitCode::SUCCESS);
     }
@@ -82,7 +85,7 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     }
     render.plan(&trainer.settings().recipe, &plan);
     render.data(&dataset);
-    advise(&dataset, trainer.settings().recipe.train.batch, &render);
+    advise(&dataset, &trainer.settings().recipe, &render);
     let judge = judge(&trainer, &dataset, &render)?;
     let dir = match &args.out {
         Some(out) => RunDir::create_at(out)?,
@@ -92,29 +95,40 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
 }
 
 /// What to expect of few pictures, and what helps.
-fn advise(dataset: &Dataset, batch: usize, render: &Render) {
-    if dataset.len() < FEW {
-        let flip = if dataset.preprocess().flip { "" } else { "--flip (where left and right mean the same), " };
-        render.advice(&format!(
-            "{} pictures, in batches of {batch}, are few: they are learned by heart, so expect mixtures and copies of them, and a \
-             discriminator that wins early. What helps: {flip}--width 32, --ema 0.999, stopping early, and above all more pictures",
-            dataset.len()
-        ));
+fn advise(dataset: &Dataset, recipe: &Recipe, render: &Render) {
+    if dataset.len() >= FEW {
+        return;
     }
+    let augments = !recipe.augment.policy.is_empty();
+    let help = [
+        (recipe.name != MODERN, "--recipe modern"),
+        // Which the other recipe does of itself, and this one may not want.
+        (!augments && !recipe.augment.forbidden, "--augment color,translation"),
+        (!dataset.preprocess().flip, "--flip (where left and right mean the same)"),
+        (recipe.generator.layers.is_empty(), "--width 32"),
+        (recipe.train.ema == 0.0, "--ema 0.999"),
+        (true, "stopping early"),
+    ];
+    let help: Vec<_> = help.into_iter().filter_map(|(helps, what)| helps.then_some(what)).collect();
+    render.advice(&format!(
+        "{} pictures, in batches of {}, are few: they are learned by heart, so expect mixtures and copies of them, and a discriminator that \
+         wins early. What helps: {}, and above all more pictures",
+        dataset.len(),
+        recipe.train.batch,
+        help.join(", ")
+    ));
 }
 
 /// The recipe with the flags' values in it.
 fn resolve(args: &Args, known: &Known, init: Option<&Checkpoint>) -> Result<Recipe, CliError> {
     let with = init.map(|checkpoint| Recipe::from_toml(&checkpoint.meta.recipe)).transpose()?;
     let mut chosen = args.pictures.recipe(args.recipe.as_deref(), known, with)?;
-    if let Some(width) = args.width {
-        chosen.generator.width = width as usize;
-        chosen.discriminator.width = width as usize;
-    }
     if let Some(batch) = args.batch {
         chosen.train.batch = batch as usize;
     }
     if let Some(lr) = args.lr {
+        let from = chosen.optimizer.lr;
+        chosen.optimizer.lr_discriminator = chosen.optimizer.lr_discriminator.map(|own| own * lr / from);
         chosen.optimizer.lr = lr;
     }
     if let Some(ema) = args.ema {
@@ -127,8 +141,38 @@ fn resolve(args: &Args, known: &Known, init: Option<&Checkpoint>) -> Result<Reci
         chosen.augment.forbidden = false;
     }
     args.condition.apply(&mut chosen);
+    let mut changes = Vec::new();
+    if let Some(width) = args.width {
+        let derived = [
+            ("generator.width", chosen.generator.layers.is_empty()),
+            ("discriminator.width", chosen.discriminator.layers.is_empty()),
+        ];
+        // Where one network lists its layers, the other has a width all the same; where both do, the first refusal is the answer.
+        let none = derived.iter().all(|(_, derived)| !derived);
+        let keys = derived.iter().filter(|(_, derived)| *derived || none);
+        changes.extend(keys.map(|(key, _)| ((*key).to_owned(), width.to_string())));
+    }
+    changes.extend_from_slice(&args.tricks.changes);
     // It was sound as it came, so what is wrong now is a flag.
-    chosen.with(&args.tricks.changes).map_err(|e| CliError::Usage(e.to_string()))
+    let recipe = chosen.with(&changes).map_err(|e| CliError::Usage(e.to_string()))?;
+    idle(&args.tricks, &recipe)?;
+    Ok(recipe)
+}
+
+/// Refuses constants of an optimiser that the recipe does not have.
+fn idle(tricks: &Tricks, recipe: &Recipe) -> Result<(), CliError> {
+    let rule = recipe.optimizer.rule;
+    let adam = matches!(rule, RuleName::Adam | RuleName::AdamW);
+    for (key, read, readers) in
+        [("optimizer.beta1", adam, "adam and adamw"), ("optimizer.beta2", rule != RuleName::Sgd, "adam, adamw and rmsprop")]
+    {
+        if let Some((_, value)) = tricks.changes.iter().find(|(own, _)| own == key).filter(|_| !read) {
+            return Err(CliError::Usage(format!(
+                "recipe key {key:?} = {value}: is for {readers}, and this recipe has another optimizer.rule; leave it out"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The data's name as it still means the same when the run is resumed from another folder.

@@ -69,7 +69,8 @@ pub fn run(args: &Args, named: Option<&Path>, device: &Device, render: Render) -
     }
     let per_epoch = batches_per_epoch(&dataset, settings.recipe.train.batch)?;
     if let Some(epochs) = args.epochs {
-        lengthen(&mut trainer, steps_of(epochs, per_epoch)?, "--epochs")?;
+        let batches = trainer.settings().recipe.train.batches() as u64;
+        lengthen(&mut trainer, steps_of(epochs, per_epoch)?.div_ceil(batches), "--epochs")?;
         if later.is_none() && is_complete(&trainer, &dir) {
             render.complete(dir.path(), trainer.steps_done());
             return Ok(ExitCode::SUCCESS);

@@ -13,7 +13,7 @@ enum Form {
     Range,
     /// Words with commas.
     Words,
-    /// `B,C` of minibatch discrimination.
+    /// `B,C` of minibatch discrimination, and behind it which form.
     Discrimination,
     /// A kind of schedule, and `key=value` pairs behind it, with commas.
     Schedule,
@@ -73,6 +73,13 @@ const ROWS: [(&str, &[Row]); 4] = [
                 "",
                 "D learns the labels, too: K classes, and generated pictures as one more",
             ),
+            (
+                "labelled",
+                "objective.labelled",
+                Plain,
+                "N",
+                "The labels of so many pictures only, of each class as many, for --semi-supervised; 0 is all",
+            ),
         ],
     ),
     (
@@ -83,10 +90,10 @@ const ROWS: [(&str, &[Row]); 4] = [
                 "labels.real",
                 Range,
                 "P|LOW,HIGH",
-                "What D is told of real pictures: 0.9 for one-sided smoothing, 0.9,1 for a range",
+                "What D is told of real pictures: 0.9 for one-sided smoothing, LOW,HIGH for a range",
             ),
             ("labels-fake", "labels.fake", Range, "P|LOW,HIGH", "What D is told of generated pictures"),
-            ("label-flip", "labels.flip", Plain, "P", "Share of labels that are wrong on purpose; 0.05 is usual"),
+            ("label-flip", "labels.flip", Plain, "P", "Share of labels that are wrong on purpose"),
             ("swap-labels", "labels.swap", Switch, "", "Call real pictures 0 and generated ones 1"),
             ("noise", "noise.input", Plain, "STD", "Gaussian noise on all pictures that D sees"),
             ("noise-layers", "discriminator.noise", Plain, "STD", "Gaussian noise after D's hidden layers"),
@@ -111,8 +118,8 @@ const ROWS: [(&str, &[Row]); 4] = [
                 "minibatch-discrimination",
                 "discriminator.minibatch_discrimination",
                 Discrimination,
-                "B,C",
-                "Show D how near pictures of a batch are to one another; 100,5 is usual",
+                "B,C[,FORM]",
+                "Show D how near pictures of a batch are to one another, in the form paper, mean or code",
             ),
         ],
     ),
@@ -160,6 +167,7 @@ const ROWS: [(&str, &[Row]); 4] = [
             ("g-steps", "train.g_steps", Plain, "N", "Updates of G in a step"),
             ("first", "train.first", Plain, "PLAYER", "discriminator or generator: which is updated first in a step"),
             ("fresh-latents", "train.fresh_latents", Switch, "", "Every update draws latent vectors of its own"),
+            ("alternate", "train.alternate", Switch, "", "Every update has pictures of its own, those of G, too"),
         ],
     ),
 ];
@@ -174,6 +182,17 @@ pub struct Tricks {
     pub changes: Vec<(String, String)>,
     /// The flags that were given.
     pub flags: Vec<String>,
+}
+
+/// What a flag stands for where it has no value: the usual one of its source.
+fn alone(flag: &str) -> Option<&'static str> {
+    match flag {
+        "labels-real" => Some("0.9,1"),
+        "labels-fake" => Some("0,0.1"),
+        "label-flip" => Some("0.05"),
+        "minibatch-discrimination" => Some("100,5"),
+        _ => None,
+    }
 }
 
 fn rows() -> impl Iterator<Item = (&'static str, &'static Row)> {
@@ -191,10 +210,17 @@ fn value(form: Form, text: &str) -> Result<String, String> {
             _ => Err("give one number, or two with a comma between them, as in 0.9,1".into()),
         },
         Words => Ok(format!("{:?}", text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect::<Vec<_>>())),
-        Discrimination => match text.split_once(',').map(|(b, c)| (b.trim().parse::<usize>(), c.trim().parse::<usize>())) {
-            Some((Ok(kernels), Ok(dims))) => Ok(format!("{{ kernels = {kernels}, dims = {dims} }}")),
-            _ => Err("give the numbers of kernels and of dimensions, as in 100,5".into()),
-        },
+        Discrimination => {
+            let mut parts = text.split(',').map(str::trim);
+            let mut number = || parts.next().and_then(|part| part.parse::<usize>().ok());
+            match (number(), number(), parts.next(), parts.next()) {
+                (Some(kernels), Some(dims), form, None) => {
+                    let form = form.map_or_else(String::new, |form| format!(", form = {form:?}"));
+                    Ok(format!("{{ kernels = {kernels}, dims = {dims}{form} }}"))
+                }
+                _ => Err("give the numbers of kernels and of dimensions, as in 100,5, and the form where it is not the paper's: 100,5,mean".into()),
+            }
+        }
         Schedule => {
             let mut parts = text.split(',').map(str::trim);
             let kind = parts.next().unwrap_or_default();
@@ -210,7 +236,13 @@ fn value(form: Form, text: &str) -> Result<String, String> {
 impl Args for Tricks {
     fn augment_args(command: Command) -> Command {
         let command = rows().fold(command, |command, (heading, &(flag, _, form, name, help))| {
-            let arg = Arg::new(flag).long(flag).help(format!("{help} [default: the recipe's]")).help_heading(heading);
+            let usual = alone(flag);
+            let told = usual.map_or_else(String::new, |usual| format!("; alone {usual}"));
+            let arg = Arg::new(flag).long(flag).help(format!("{help}{told} [default: the recipe's]")).help_heading(heading);
+            let arg = match usual {
+                Some(usual) => arg.num_args(0..=1).default_missing_value(usual),
+                None => arg,
+            };
             command.arg(match form {
                 Switch => arg.action(ArgAction::SetTrue).help(help),
                 _ => arg.value_name(name).allow_negative_numbers(true).value_parser(move |text: &str| value(form, text)),
@@ -265,6 +297,7 @@ impl FromArgMatches for Tricks {
 mod tests {
     use super::*;
     use nn::Recipe;
+    use nn::loss::Labels;
 
     #[test]
     fn every_flag_is_a_key_of_the_recipe() {
@@ -305,12 +338,28 @@ mod tests {
     }
 
     #[test]
+    fn flags_without_a_value_stand_for_the_usual_one() {
+        let parse = |words: &[&str]| {
+            let command = Tricks::augment_args(Command::new("train")).arg(Arg::new("steps").long("steps"));
+            let matches = command.try_get_matches_from([&["train"], words].concat()).unwrap();
+            Tricks::from_arg_matches(&matches).unwrap().changes
+        };
+        let found = parse(&["--label-flip", "--labels-real", "--labels-fake", "--minibatch-discrimination", "--steps", "5"]);
+        let recipe = Recipe::preset("torch").unwrap().with(&found).unwrap();
+        assert_eq!(recipe.labels, Labels::NOISY);
+        let own = recipe.discriminator.minibatch_discrimination.unwrap();
+        assert_eq!((own.kernels, own.dims, own.form), (100, 5, nn::layers::MinibatchForm::default()));
+        assert_eq!(parse(&["--label-flip", "0.2", "--steps", "5"]), [("labels.flip".to_owned(), "0.2".to_owned())]);
+    }
+
+    #[test]
     fn texts_become_values() {
         assert_eq!(value(Range, "0.9").unwrap(), "[0.9, 0.9]");
         assert_eq!(value(Range, "0,0.1").unwrap(), "[0.0, 0.1]");
         assert!(value(Range, "a").is_err() && value(Range, "1,2,3").is_err());
         assert_eq!(value(Discrimination, "100,5").unwrap(), "{ kernels = 100, dims = 5 }");
-        assert!(value(Discrimination, "100").is_err());
+        assert_eq!(value(Discrimination, "100,5, mean").unwrap(), "{ kernels = 100, dims = 5, form = \"mean\" }");
+        assert!(value(Discrimination, "100").is_err() && value(Discrimination, "100,5,mean,1").is_err());
         assert_eq!(value(Words, "color, flip").unwrap(), "[\"color\", \"flip\"]");
         assert_eq!(value(Schedule, "linear,from=0.5").unwrap(), "{ kind = \"linear\", from=0.5 }");
         assert!(value(Schedule, "linear,0.5").is_err());
