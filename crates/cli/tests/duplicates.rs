@@ -71,7 +71,7 @@ fn a_set_without_duplicates_has_no_picture_of_them() {
     fs::create_dir(place.path("noise")).unwrap();
     for i in 0..6u32 {
         let noise = image::RgbImage::from_fn(32, 32, |x, y| {
-            let hash = (x * 73_856_093 ^ y * 19_349_663 ^ (i + 1) * 83_492_791).wrapping_mul(2_654_435_761);
+            let hash = ((x * 73_856_093) ^ (y * 19_349_663) ^ ((i + 1) * 83_492_791)).wrapping_mul(2_654_435_761);
             image::Rgb([(hash >> 24) as u8, (hash >> 16) as u8, (hash >> 8) as u8])
         });
         noise.save(place.path(&format!("noise/{i}.png"))).unwrap();

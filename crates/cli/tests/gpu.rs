@@ -93,7 +93,7 @@ fn measures_and_experiments_have_the_cpus_numbers() {
         (ended.json(), image::open(place.path(&grid)).unwrap().to_rgb8())
     };
     // What each command tells, by the path of a number in one of its lines.
-    let commands: [(&[&str], usize, &[&str]); 9] = [
+    let commands: [(&[&str], usize, &[&str]); 8] = [
         (
             &[
                 "eval",
@@ -123,33 +123,7 @@ fn measures_and_experiments_have_the_cpus_numbers() {
         (&["neighbours", "--checkpoint", "run", "--count", "2", "--neighbours", "2"], 1, &["features", "0", "distance"]),
         (&["invert", "drawn/00000.png", "--checkpoint", "run", "--starts", "2", "--steps", "5", "--prior", "0"], 0, &["error"]),
         (&["filters", "--checkpoint", "run"], 0, &["norms", "1"]),
-        (
-            &[
-                "classify",
-                "--checkpoint",
-                "run",
-                "--data",
-                "kinds",
-                "--protocol",
-                "fashion1000",
-                "--features",
-                "d",
-                "--labels",
-                "10",
-                "--validation",
-                "10",
-                "--draws",
-                "1",
-            ],
-            0,
-            &["validation", "0"],
-        ),
     ];
-    for (part, count) in [("train", 12), ("test", 6)] {
-        for class in ["a", "b"] {
-            common::pictures(&place.path(&format!("kinds/{part}/{class}")), count);
-        }
-    }
     for (args, line, path) in commands {
         let ((cpu, drawn), (gpu, other)) = (on(&["--device", "cpu"], "cpu", args), on(&GPU, "gpu", args));
         assert_eq!(cpu.len(), gpu.len(), "{args:?}");
@@ -157,7 +131,7 @@ fn measures_and_experiments_have_the_cpus_numbers() {
             let step = |value: serde_json::Value, key: &&str| {
                 key.parse::<usize>().map_or_else(|_| value[*key].clone(), |i| value[i].clone())
             };
-            path.iter().fold(lines[line].clone(), |value, key| step(value, key)).as_f64().unwrap_or(0.0)
+            path.iter().fold(lines[line].clone(), step).as_f64().unwrap_or(0.0)
         };
         let (a, b) = (number(&cpu), number(&gpu));
         assert!(path.is_empty() || a != 0.0, "{args:?}: {}", cpu[line]);

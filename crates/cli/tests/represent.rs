@@ -78,6 +78,8 @@ fn representations_are_compared_by_draws_of_labels() {
     assert_eq!(run(&["--json"]).json(), rows);
     let table = run(&["--features", "pixels", "--standardise"]).out;
     assert!(table.contains("pixels") && table.contains("over 3 draws") && !table.contains("random D"), "{table}");
+    let same = run(&["--features", "pixels,pixels"]).out;
+    assert!(same.contains("pixels beside pixels: +0.00 ± 0.00 points, draw by draw; better in 0 of 3"), "{same}");
     // All labels, once.
     let all = place.ok(&[&classify[..5], &["--protocol", "cifar10", "--validation", "40", "--json", "--features", "d"]].concat());
     assert_eq!(all.json()[0]["labels"], 80);

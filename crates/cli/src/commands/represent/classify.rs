@@ -8,6 +8,7 @@ use crate::render::{table, watched};
 use clap::{ValueEnum, value_parser};
 use data::{DataSpec, Dataset, Split};
 use eval::Progress;
+use eval::metrics::spread::Spread;
 use eval::represent::{
     Bar, DiscriminatorFeatures, Judged, KMeans, KMeansOptions, Part, Pixels, Protocol, Representation, Supervised, bars, share,
     supervised,
@@ -322,6 +323,20 @@ fn print(ground: &Ground, rows: &[(String, usize, Judged, Value)]) {
         ground.part.validation.len(),
         ground.test.len(),
     ));
+    if let [(first, _, own, _), others @ ..] = rows
+        && draws > 1
+    {
+        // The draws are the same for all: their differences vary less than either.
+        for (name, _, judged, _) in others {
+            let differences: Vec<f64> = own.accuracy.iter().zip(&judged.accuracy).map(|(a, b)| 100.0 * (a - b)).collect();
+            let Spread { mean, deviation } = Spread::of(&differences);
+            let wins = differences.iter().filter(|difference| **difference > 0.0).count();
+            output::line(format!(
+                "{first} beside {name}: {mean:+.2} ± {:.2} points, draw by draw; better in {wins} of {draws}",
+                1.96 * deviation
+            ));
+        }
+    }
     if rows.iter().any(|(_, _, judged, _)| judged.widened > 0) {
         output::line("C was widened beyond 1e-4 to 1e-2 where the edge of that range did best");
     }
