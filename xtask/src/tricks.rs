@@ -27,7 +27,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
     /// Steps a run.
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 400)]
     steps: u64,
     /// Runs at once, with a thread each.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -54,7 +54,7 @@ enum Set {
 /// What is the same in all runs: small enough for hundreds of them on a plain CPU.
 const COMMON: &str = "--data fashion-mnist --batch 64 --device cpu --threads 1";
 /// For rows that do not name a recipe of their own.
-const NETWORKS: &str = "--recipe small --set generator.width=32 --set discriminator.width=32";
+const NETWORKS: &str = "--recipe small --set generator.width=16 --set discriminator.width=16";
 /// The exit code of a run that the watchdog ended.
 const DIVERGED: i32 = 3;
 /// The file that says so.

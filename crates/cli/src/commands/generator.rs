@@ -102,7 +102,7 @@ pub struct ConditionArgs {
     /// The class to draw, by number or name, for a generator that was trained with classes; all takes each.
     #[arg(long, value_name = "CLASS|all", allow_negative_numbers = true, conflicts_with_all = ["attr", "condition"])]
     class: Option<String>,
-    /// An attribute of what to draw, such as smiling=1 or gender=woman; those that are not named are 0. May be given several times.
+    /// An attribute of what to draw, such as smiling=1 or gender=female; those that are not named are 0. May be given several times.
     #[arg(long, value_name = "NAME=VALUE", conflicts_with = "condition")]
     attr: Vec<String>,
     /// Vectors to draw under, a tensor [1, K] or [N, K] (called "condition" where there are several).
