@@ -157,14 +157,14 @@ impl Trainer {
             judged = self.update_discriminator(recipe, real, &theirs);
         }
         let mut moved = None;
-        for update in 0..recipe.train.g_steps {
+        for (update, real) in for_g.into_iter().enumerate() {
             if update > 0 || !shared {
                 let z = if shared { z.clone() } else { self.draw(recipe) };
-                fake = self.generate(for_g[update], &z, Mode::TRAIN);
+                fake = self.generate(real, &z, Mode::TRAIN);
             }
             // The last reference to the graph goes with it.
             let graph = std::mem::replace(&mut fake, Tensor::scalar(0.0));
-            moved = Some(self.update_generator(recipe, for_g[update], graph));
+            moved = Some(self.update_generator(recipe, real, graph));
         }
         (judged, moved.unwrap_or_else(|| panic!("step: a recipe without updates of G")))
     }
