@@ -122,7 +122,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
     recipe.image.channels = options.channels.unwrap_or(if options.image >= 48 { 3 } else { 1 });
     recipe.train.batch = options.batch;
     // The peer does it in this order, whatever the source of the recipe did.
-    (recipe.train.first, recipe.train.fresh_latents) = (Player::Discriminator, false);
+    (recipe.train.first, recipe.train.alternate, recipe.train.fresh_latents) = (Player::Discriminator, false, false);
     let channels = recipe.image.channels;
     let preprocess = data::Preprocess::new([options.image as u32; 2], channels as u8);
     let settings = Settings {
