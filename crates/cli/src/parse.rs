@@ -89,20 +89,8 @@ pub fn counts(text: &str) -> Result<[usize; 2], String> {
 
 /// A colour, `RRGGBB`, black, white or grey.
 pub fn colour(text: &str) -> Result<[u8; 3], String> {
-    match text {
-        "black" => return Ok([0; 3]),
-        "white" => return Ok([255; 3]),
-        "grey" | "gray" => return Ok([128; 3]),
-        _ => {}
-    }
-    let digits = text.strip_prefix('#').unwrap_or(text);
     let hint = "give black, white, grey, or six hexadecimal digits, as in ff8000 for orange";
-    if digits.len() != 6 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(hint.into());
-    }
-    let number = u32::from_str_radix(digits, 16).map_err(|_| hint)?;
-    let [_, red, green, blue] = number.to_be_bytes();
-    Ok([red, green, blue])
+    nn::recipe::colour(text).ok_or_else(|| hint.into())
 }
 
 /// 1, 3 or 4.

@@ -148,8 +148,8 @@ fn write_colour<S: Serializer>(colour: &Option<[u8; 3]>, serializer: S) -> Resul
     serializer.serialize_str(&format!("{red:02x}{green:02x}{blue:02x}"))
 }
 
-/// A colour by name or by its digits.
-fn colour(text: &str) -> Option<[u8; 3]> {
+/// A colour by name (black, white, grey) or by its digits, `RRGGBB`; `None` for anything else.
+pub fn colour(text: &str) -> Option<[u8; 3]> {
     match text {
         "black" => return Some([0; 3]),
         "white" => return Some([255; 3]),

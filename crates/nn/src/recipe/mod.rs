@@ -10,7 +10,7 @@ mod preset;
 mod size;
 mod training;
 
-pub use image::{Filter, Fit, Image, Range};
+pub use image::{Filter, Fit, Image, Range, colour};
 pub use listed::{Listed, NamedPad, Pad, Sides};
 pub use networks::{
     Discrimination, Discriminator, Distribution, Downsample, Generator, Head, NormKind, Output, Stem, Upsample, Weights,
