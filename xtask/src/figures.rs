@@ -1,14 +1,13 @@
 //! `figures`: the drawings of docs/ that come from formulas alone.
 
 use clap::Args;
-use image::{RgbImage, imageops};
+use image::imageops;
 use nn::loss::Objective;
-use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::{FontStyle, register_font};
 use std::ops::Range;
 use std::path::PathBuf;
 use tensor::Tensor;
+use train::artefacts::chart::{self, Area, FONT, Failure};
 
 /// Draws docs/losses.png: what the generator minimises, and how strongly it is pulled.
 #[derive(Args)]
@@ -18,13 +17,9 @@ pub struct Options {
     out: PathBuf,
 }
 
-type Failure = Box<dyn std::error::Error>;
-type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-
 const SIZE: [u32; 2] = [1200, 400];
 /// Drawn this many times larger and shrunk: lines come out smooth.
 const SCALE: u32 = 3;
-const FONT: &str = "hack";
 const POINTS: usize = 400;
 
 const CURVES: [(&str, Objective, RGBColor); 2] = [
@@ -46,21 +41,14 @@ struct Panel {
 /// # Errors
 /// When the file cannot be written.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let [width, height] = SIZE.map(|side| side * SCALE);
-    let mut pixels = vec![255; (width * height * 3) as usize];
-    draw(&mut pixels, (width, height))?;
-    let large = RgbImage::from_raw(width, height, pixels).ok_or("the drawing area has the wrong size")?;
+    let large = chart::paint(SIZE.map(|side| side * SCALE).into(), draw)?;
     let image = imageops::resize(&large, SIZE[0], SIZE[1], imageops::FilterType::Triangle);
     image.save(&options.out).map_err(|error| format!("cannot write {}: {error}", options.out.display()))?;
     println!("wrote {}", options.out.display());
     Ok(())
 }
 
-fn draw(pixels: &mut [u8], size: (u32, u32)) -> Result<(), Failure> {
-    // No system font is needed, so the picture is the same everywhere.
-    register_font(FONT, FontStyle::Normal, epaint_default_fonts::HACK_REGULAR).map_err(|_| "the built-in font is broken")?;
-    let root = BitMapBackend::with_buffer(pixels, size).into_drawing_area();
-    root.fill(&WHITE)?;
+fn draw(sheet: &Area<'_>) -> Result<(), Failure> {
     let of_d = "D(G(z))";
     let panels = [
         Panel {
@@ -85,17 +73,16 @@ fn draw(pixels: &mut [u8], size: (u32, u32)) -> Result<(), Failure> {
             value: |objective, x| loss(objective, x).1,
         },
     ];
-    for (panel, area) in panels.iter().zip(root.split_evenly((1, panels.len()))) {
+    for (panel, area) in panels.iter().zip(sheet.split_evenly((1, panels.len()))) {
         panel.draw(&area)?;
     }
     let mut x = 72 * SCALE as i32;
     for (name, _, colour) in CURVES {
         let y = 18 * SCALE as i32;
-        root.draw(&PathElement::new([(x, y), (x + 28 * SCALE as i32, y)], colour.stroke_width(3 * SCALE)))?;
-        root.draw(&Text::new(name, (x + 36 * SCALE as i32, y - 7 * SCALE as i32), (FONT, 15 * SCALE).into_font()))?;
+        sheet.draw(&PathElement::new([(x, y), (x + 28 * SCALE as i32, y)], colour.stroke_width(3 * SCALE)))?;
+        sheet.draw(&Text::new(name, (x + 36 * SCALE as i32, y - 7 * SCALE as i32), (FONT, 15 * SCALE).into_font()))?;
         x += 290 * SCALE as i32;
     }
-    root.present()?;
     Ok(())
 }
 

@@ -6,9 +6,9 @@ use common::{Ended, Place, logged_steps, rows};
 use serde_json::Value;
 use std::path::Path;
 
-/// Twice twenty pictures, of two classes that anybody can tell, and a table of attributes that says the same.
+/// Twice twenty pictures, of two classes that anybody can tell, and a table of attributes that says the same, beside what a picture is for.
 fn labelled(folder: &Path) {
-    let mut table = String::from("file,dark,shade\n");
+    let mut table = String::from("file,split,dark,shade\n");
     for (class, base) in [("dark", 30u8), ("light", 200)] {
         std::fs::create_dir_all(folder.join(class)).unwrap();
         for i in 0..20u8 {
@@ -17,7 +17,8 @@ fn labelled(folder: &Path) {
                 image::Rgb([v, v / 2 + i, v])
             });
             picture.save(folder.join(class).join(format!("{i:02}.png"))).unwrap();
-            table += &format!("{class}/{i:02}.png,{},{}\n", u8::from(class == "dark"), if i % 2 == 0 { "even" } else { "odd" });
+            let (split, shade) = (if i % 5 == 0 { "test" } else { "train" }, if i % 2 == 0 { "even" } else { "odd" });
+            table += &format!("{class}/{i:02}.png,{split},{},{shade}\n", u8::from(class == "dark"));
         }
     }
     std::fs::write(folder.join("attributes.csv"), table).unwrap();
@@ -90,7 +91,9 @@ fn a_feature_network_learns_is_kept_and_measures() {
     // The same again is the same network, bit by bit, and from the cache it is not trained again.
     let again = lab.ok(&[&learn[..], &["--out", "again.safetensors"]].concat()).json().remove(0);
     assert_eq!(again["network"], made["network"]);
-    assert!(lab.ok(&learn).err.contains("is there already"));
+    let drawn = lab.ok(&[&learn[..], &["--grid", "points.png"]].concat());
+    assert!(drawn.err.contains("is there already") && drawn.json()[0]["grid"] == "points.png", "{}", drawn.err);
+    assert_eq!(image::open(lab.0.path("points.png")).unwrap().to_rgb8().dimensions(), (900, 640));
     lab.refused(1, &[&learn[..], &["--out", "again.safetensors"]].concat(), &["again.safetensors", "--force"]);
 
     let all = ["--real", "labelled", "--metrics", "fid,kid,pr,dc,is,nn", "--count", "40", "--bootstrap", "20"];
@@ -119,7 +122,8 @@ fn attributes_are_learned_too() {
     let made = lab.ok(&[&learn[..], &["--json"]].concat()).json().remove(0);
     assert_eq!(made["outputs"], serde_json::json!(["dark", "shade=even", "shade=odd"]));
     assert_eq!(made["accuracy"]["dark"], 1.0, "{made}");
-    let out = lab.ok(&[&learn[..], &["--out", "a.safetensors"]].concat()).out;
+    let out = lab.ok(&[&learn[..], &["--out", "a.safetensors", "--grid", "a.png"]].concat()).out;
+    assert!(lab.0.path("a.png").exists() && out.contains("wrote a.png"), "{out}");
     assert!(out.contains("dark: right for 100.00 % of 4 held-out pictures"), "{out}");
     // Its outputs are no classes, so that there is no inception score.
     let args = ["--real", "labelled", "--fake", "noise", "--features", "a.safetensors", "--count", "40"];

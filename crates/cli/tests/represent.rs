@@ -35,7 +35,12 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
             place.ok(&[&["features", "--checkpoint", "run", "--data", "kinds", "--out", out, "--device", "cpu"], args].concat());
         (read_state_dict(&place.path(out)).unwrap(), ended.out)
     };
-    let (all, text) = features("all.safetensors", &[]);
+    let (all, text) = features("all.safetensors", &["--grid", "points.png"]);
+    let points = image::open(place.path("points.png")).unwrap().to_rgb8();
+    assert_eq!(points.dimensions(), (900, 640));
+    // Two classes, the first of them red.
+    assert!(points.pixels().filter(|p| p.0[0] > 180 && p.0[1] < 110 && p.0[2] < 110).count() > 100);
+    assert!(text.contains("wrote points.png"), "{text}");
     // Width 2: 8×8×2 and 4×4×4 maps, each pooled to 4×4.
     assert_eq!((&all["features"].shape[..], &all["labels"].shape[..]), (&[120, 96][..], &[120][..]));
     assert!(text.contains("8x8x2") && text.contains("96 numbers for each of 120 pictures"), "{text}");
@@ -51,6 +56,8 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
     assert_ne!(of_pictures["features"], all["features"]);
     let again = ["features", "--checkpoint", "run", "--data", "kinds", "--out", "all.safetensors"];
     place.refused(1, &again, &["all.safetensors", "--force"]);
+    let over = ["features", "--checkpoint", "run", "--data", "kinds", "--out", "new.safetensors", "--grid", "points.png"];
+    place.refused(1, &over, &["points.png", "--force"]);
     place.refused(2, &["features", "--checkpoint", "run", "--data", "kinds", "--out", "x.npy"], &["--out x.npy", ".safetensors"]);
 }
 

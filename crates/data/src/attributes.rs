@@ -13,6 +13,14 @@ pub struct Attribute {
     pub kind: AttributeKind,
 }
 
+impl Attribute {
+    /// Whether it says what a picture shows: the column `split` says what the picture is for.
+    #[must_use]
+    pub fn describes(&self) -> bool {
+        self.name != "split"
+    }
+}
+
 /// What an attribute's values mean.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

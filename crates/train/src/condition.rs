@@ -11,8 +11,6 @@ use tensor::Tensor;
 
 /// The most classes, and numbers in a condition.
 const MOST: usize = 65_536;
-/// The column that says what a picture is for, and nothing of what it shows.
-const SPLIT: &str = "split";
 
 /// Where the conditions of a set's pictures come from.
 pub struct Conditions {
@@ -56,7 +54,7 @@ fn telling(dataset: &Dataset) -> Vec<usize> {
         let alone = counts[*at].values().filter(|count| **count == 1).count();
         let measured =
             columns[*at].kind == AttributeKind::Number && counts[*at].keys().any(|bits| f32::from_bits(*bits).fract() != 0.0);
-        columns[*at].name != SPLIT && (2 * alone <= dataset.len() || measured)
+        columns[*at].describes() && (2 * alone <= dataset.len() || measured)
     };
     (0..columns.len()).filter(telling).collect()
 }

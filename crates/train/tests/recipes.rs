@@ -11,12 +11,12 @@ use train::condition::Conditions;
 use train::{Sampler, latents};
 
 #[test]
-fn every_preset_trains_three_steps_and_draws() {
+fn every_preset_trains_twenty_steps_and_draws() {
     let dir = tempfile::tempdir().unwrap();
     let places = tricks::labelled(dir.path());
     for recipe in Recipe::names().map(tricks::small).chain(tricks::everything()) {
         let name = recipe.name.clone();
-        let (outcome, rows) = tricks::three_steps(recipe, &places, &dir.path().join(&name), &Device::Cpu);
+        let (outcome, rows) = tricks::trained(&recipe, 20, &places, &dir.path().join(&name), &Device::Cpu);
         assert!(rows[0].d_loss != rows[1].d_loss && rows[1].g_loss != rows[2].g_loss, "{name}: nothing moves");
 
         let sampler = Sampler::new(&checkpoint::load(&outcome.checkpoint).unwrap(), None, &Device::Cpu).unwrap();
@@ -57,5 +57,5 @@ fn some_labels_are_learned_and_the_others_hidden() {
     assert_eq!(known(&some).iter().sum::<f32>(), 13.0);
     assert!(known(&some).iter().all(|count| [1.0, 2.0].contains(count)));
     assert!(some.iter().zip(of(0)).all(|(&some, all)| some <= all), "no label is another");
-    tricks::three_steps(recipe.clone(), &places, &dir.path().join("run"), &Device::Cpu);
+    tricks::trained(&recipe, 3, &places, &dir.path().join("run"), &Device::Cpu);
 }

@@ -87,6 +87,12 @@ pub enum FetchError {
         /// What is there.
         path: PathBuf,
     },
+    /// Another program is fetching the same set.
+    #[error("{folder:?} is being filled by another program: wait for it, or fetch into another folder with --out")]
+    Busy {
+        /// The set's folder.
+        folder: PathBuf,
+    },
     /// An archive that must not be unpacked, or cannot be.
     #[error("cannot unpack {path:?}: {problem}")]
     Archive {

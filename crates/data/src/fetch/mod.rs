@@ -19,6 +19,8 @@ use crate::builtin;
 
 /// Between a lost connection and the next request.
 const PAUSE: Duration = Duration::from_secs(2);
+/// Locked in a set's folder while it is filled.
+const LOCK: &str = ".lock";
 
 /// What fetching is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +94,7 @@ pub fn remote_set(name: &str) -> Result<&'static RemoteSet, FetchError> {
 ///
 /// # Errors
 /// No plain address and no mirror, the server, the network, a file that is not the set's, an archive that holds anything
-/// but files and folders below its own, or the disk.
+/// but files and folders below its own, another program that fetches the same, or the disk.
 pub fn fetch(
     set: &RemoteSet,
     datasets: &Path,
@@ -111,6 +113,7 @@ fn fetch_by(
 ) -> Result<PathBuf, FetchError> {
     let folder = datasets.join(set.folder);
     fs::create_dir_all(&folder).map_err(FetchError::disk(&folder))?;
+    let _held = lock(&folder)?;
     for file in set.files {
         if is_here(&folder, file)? {
             progress(FetchProgress::Here { file: file.name });
@@ -129,6 +132,18 @@ fn fetch_by(
         }
     }
     Ok(set.place(datasets))
+}
+
+/// Keeps others from fetching into the folder until it is dropped: the operating system frees a lock however a process ends, and its empty file
+/// stays, since of two processes one could remove what the other has just locked.
+fn lock(folder: &Path) -> Result<fs::File, FetchError> {
+    let path = folder.join(LOCK);
+    let file = fs::File::create(&path).map_err(FetchError::disk(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(FetchError::Busy { folder: folder.to_owned() }),
+        Err(fs::TryLockError::Error(error)) => Err(FetchError::disk(&path)(error)),
+    }
 }
 
 /// Where a file of the set is to be had.

@@ -40,6 +40,12 @@ fn a_set_comes_once() {
     let (outcome, told) = fetched(&set, datasets.path(), Some(&mirror));
     assert!(outcome.is_ok());
     assert_eq!(told, ["a.bin here", "b.bin here"]);
+    // Nor while somebody else is at it.
+    let held = lock(&folder).unwrap();
+    let message = fetched(&set, datasets.path(), Some(&mirror)).0.unwrap_err().to_string();
+    assert!(message.contains("another program") && message.contains("toy"), "{message}");
+    drop(held);
+    assert!(fetched(&set, datasets.path(), Some(&mirror)).0.is_ok());
     // Nor is another file written over.
     fs::write(folder.join("b.bin"), "mylabs").unwrap();
     let (outcome, _) = fetched(&set, datasets.path(), Some(&mirror));

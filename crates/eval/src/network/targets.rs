@@ -28,6 +28,12 @@ impl Question {
     pub fn outputs(&self) -> usize {
         self.answers.len().max(1)
     }
+
+    /// What each answer is called: for a question of yes or no, `no` and the column's name.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        if self.answers.is_empty() { vec![format!("no {}", self.name), self.name.clone()] } else { self.answers.clone() }
+    }
 }
 
 /// All questions, and how the outputs answer them.
@@ -61,12 +67,13 @@ impl Targets {
         }
     }
 
-    /// The attributes of a set that are yes or no, or one of at most 32 words.
+    /// The attributes of a set that are yes or no, or one of at most 32 words, but for the column `split`.
     ///
     /// # Errors
     /// A set without such attributes.
     pub fn attributes(dataset: &Dataset) -> Result<Self, EvalError> {
-        let questions = dataset.attribute_columns().iter().enumerate().filter_map(|(column, attribute)| {
+        let columns = dataset.attribute_columns().iter().enumerate().filter(|(_, attribute)| attribute.describes());
+        let questions = columns.filter_map(|(column, attribute)| {
             let answers = match &attribute.kind {
                 AttributeKind::Binary => Vec::new(),
                 AttributeKind::Category(words) if (2..=MOST_WORDS).contains(&words.len()) => words.clone(),
@@ -99,6 +106,13 @@ impl Targets {
             (answers, Some(_)) => answers.iter().map(|answer| format!("{}={answer}", question.name)).collect(),
         };
         self.questions.iter().flat_map(of).collect()
+    }
+
+    /// The answers to the first question for these pictures: numbers of its words, or 0 and 1.
+    #[must_use]
+    pub fn first(&self, dataset: &Dataset, indices: &[usize]) -> Vec<usize> {
+        let Some(question) = self.questions.first() else { return vec![0; indices.len()] };
+        indices.iter().map(|&index| answer(question, dataset, index, &dataset.attributes(index))).collect()
     }
 
     /// The targets of these pictures, `[N, outputs]` of 0 and 1.

@@ -75,8 +75,9 @@ impl Splits {
         Ok(Self { train, test })
     }
 
-    /// Numbers of the pictures to learn from, the set to be tested on and the numbers there.
-    fn divide(&self, seed: u64) -> (Vec<usize>, &Dataset, Vec<usize>) {
+    /// Numbers of the pictures to learn from, the set to be tested on and the numbers there, for a network of this seed.
+    #[must_use]
+    pub fn divide(&self, seed: u64) -> (Vec<usize>, &Dataset, Vec<usize>) {
         match &self.test {
             Some(test) => ((0..self.train.len()).collect(), test, (0..test.len()).collect()),
             None => {

@@ -3,7 +3,7 @@
 //! A [`Representation`] turns pictures into rows of numbers: D's features, those of a D that was never trained, pixels, or the single-layer
 //! K-means of Coates & Ng. A linear [`svm`] on top of it is judged by a [`Protocol`].
 
-mod bars;
+mod charts;
 mod choice;
 mod discriminator;
 mod extract;
@@ -12,7 +12,7 @@ mod protocol;
 mod supervised;
 pub mod svm;
 
-pub use bars::{Bar, bars};
+pub use charts::{Bar, Classes, SHOWN, bars, scatter};
 pub use choice::{COSTS, Chosen, choose};
 pub use discriminator::{DiscriminatorFeatures, FeatureLayer, FeatureStatistics};
 pub use extract::extract;

@@ -17,6 +17,7 @@
 
 mod array;
 mod atomic;
+pub mod chart;
 pub mod checkpoint;
 mod container;
 mod error;

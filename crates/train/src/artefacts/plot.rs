@@ -1,21 +1,16 @@
 //! The loss curves of a run as one picture: losses above, the discriminator's beliefs below.
 
+use super::chart::{self, Area, FONT, Failure};
 use super::{ArtefactError, Row, grid};
-use image::{DynamicImage, RgbImage};
-use plotters::coord::Shift;
+use image::DynamicImage;
 use plotters::prelude::*;
-use plotters::style::{FontStyle, register_font};
 use std::ops::Range;
 use std::path::Path;
 
 const WIDTH: u32 = 1000;
 const HEIGHT: u32 = 800;
-const FONT: &str = "hack";
 /// More points than pixels only cost time.
 const POINTS: usize = 500;
-
-type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-type Failure = Box<dyn std::error::Error>;
 
 /// One curve of a panel.
 struct Curve {
@@ -37,11 +32,8 @@ pub fn draw(rows: &[Row]) -> Result<DynamicImage, ArtefactError> {
     if rows.is_empty() {
         return Err(failed("there are no logged steps; log more often with --log-every".to_owned()));
     }
-    let mut pixels = vec![255; (WIDTH * HEIGHT * 3) as usize];
-    panels(rows, &mut pixels).map_err(|error| failed(error.to_string()))?;
-    RgbImage::from_raw(WIDTH, HEIGHT, pixels)
-        .map(DynamicImage::ImageRgb8)
-        .ok_or_else(|| failed("the drawing area has the wrong size".to_owned()))
+    let drawn = chart::paint((WIDTH, HEIGHT), |sheet| panels(rows, sheet));
+    drawn.map(DynamicImage::ImageRgb8).map_err(|error| failed(error.to_string()))
 }
 
 /// [`draw`]s and writes a PNG, atomically.
@@ -52,12 +44,8 @@ pub fn write(path: &Path, rows: &[Row]) -> Result<(), ArtefactError> {
     grid::save_png(path, &draw(rows)?)
 }
 
-fn panels(rows: &[Row], pixels: &mut [u8]) -> Result<(), Failure> {
-    // No system font is needed, so the picture is the same everywhere, also where there is none.
-    register_font(FONT, FontStyle::Normal, epaint_default_fonts::HACK_REGULAR).map_err(|_| "the built-in font is broken")?;
-    let root = BitMapBackend::with_buffer(pixels, (WIDTH, HEIGHT)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let (upper, lower) = root.split_vertically(HEIGHT * 11 / 20);
+fn panels(rows: &[Row], sheet: &Area<'_>) -> Result<(), Failure> {
+    let (upper, lower) = sheet.split_vertically(HEIGHT * 11 / 20);
     let losses = [
         Curve { name: "d_loss", colour: BLUE, value: |row| row.d_loss },
         Curve { name: "g_loss", colour: ORANGE, value: |row| row.g_loss },
@@ -67,9 +55,7 @@ fn panels(rows: &[Row], pixels: &mut [u8]) -> Result<(), Failure> {
         Curve { name: "D(G(z))", colour: ORANGE, value: |row| row.d_fake },
     ];
     panel(&upper, rows, "loss", &losses, loss_range(rows, &losses))?;
-    panel(&lower, rows, "probability of real", &beliefs, 0.0..1.0)?;
-    root.present()?;
-    Ok(())
+    panel(&lower, rows, "probability of real", &beliefs, 0.0..1.0)
 }
 
 fn panel(area: &Area, rows: &[Row], title: &str, curves: &[Curve], range: Range<f64>) -> Result<(), Failure> {

@@ -1,17 +1,13 @@
 //! Painting with few colours, in twice the size of an animation's frames.
 
+use crate::artefacts::chart::{self, FONT};
+pub(super) use crate::artefacts::chart::{Area, Failure};
 use crate::artefacts::{ArtefactError, grid};
 use image::{DynamicImage, RgbImage};
-use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{FontStyle, register_font};
 use std::path::Path;
 
-pub(super) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-pub(super) type Failure = Box<dyn std::error::Error>;
-
-const FONT: &str = "hack";
 pub(super) const INK: RGBColor = RGBColor(40, 40, 40);
 pub(super) const PALE: RGBColor = RGBColor(205, 205, 205);
 /// Generated, or what D takes for it.
@@ -30,16 +26,8 @@ impl Picture {
         height: u32,
         draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>,
     ) -> Result<Self, ArtefactError> {
-        let failed = |reason: String| ArtefactError::Pictures { what: "the laboratory".to_owned(), reason };
-        // No system font is needed, so the picture is the same everywhere, also where there is none.
-        register_font(FONT, FontStyle::Normal, epaint_default_fonts::HACK_REGULAR)
-            .map_err(|_| failed("the built-in font is broken".to_owned()))?;
-        let mut pixels = vec![255; (width * height * 3) as usize];
-        {
-            let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
-            draw(&area).and_then(|()| Ok(area.present()?)).map_err(|e| failed(e.to_string()))?;
-        }
-        RgbImage::from_raw(width, height, pixels).map(Self).ok_or_else(|| failed("the sheet has the wrong size".to_owned()))
+        let failed = |error: Failure| ArtefactError::Pictures { what: "the laboratory".to_owned(), reason: error.to_string() };
+        chart::paint((width, height), draw).map(Self).map_err(failed)
     }
 
     /// Width and height in pixels.

@@ -104,15 +104,14 @@ pub fn small(name: &str) -> Recipe {
     let mut recipe = Recipe::preset(name).unwrap();
     (recipe.generator.width, recipe.discriminator.width) = (4, 4);
     recipe.train.batch = 4;
-    (recipe.train.epochs, recipe.train.steps) = (None, Some(3));
     recipe.validate().unwrap();
     recipe
 }
 
-/// A whole run of three steps on [`labelled`] pictures in the directory `at`, whose losses are numbers.
-pub fn three_steps(recipe: Recipe, places: &(PathBuf, PathBuf), at: &Path, device: &Device) -> (Outcome, Vec<Row>) {
-    let name = recipe.name.clone();
-    let settings = settings(recipe, places, 3);
+/// A whole run of so many steps on [`labelled`] pictures in the directory `at`, whose losses are numbers.
+pub fn trained(recipe: &Recipe, steps: u64, places: &(PathBuf, PathBuf), at: &Path, device: &Device) -> (Outcome, Vec<Row>) {
+    let name = &recipe.name;
+    let settings = settings(recipe.clone(), places, steps);
     let data = open(&settings);
     let run_dir = RunDir::create_at(at).unwrap();
     let mut trainer = Trainer::new(settings, device).unwrap();
@@ -120,7 +119,7 @@ pub fn three_steps(recipe: Recipe, places: &(PathBuf, PathBuf), at: &Path, devic
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(outcome.finished, "{name}");
     let rows = metrics::read(&run_dir.metrics()).unwrap();
-    assert_eq!(rows.len(), 3, "{name}");
+    assert_eq!(rows.len() as u64, steps, "{name}");
     assert!(rows.iter().all(|row| row.d_loss.is_finite() && row.g_loss.is_finite()), "{name}");
     (outcome, rows)
 }

@@ -1,12 +1,15 @@
 //! `dcgan eval train-features`, and finding what it made.
 
 use super::{DeviceArgs, PictureArgs};
+use crate::commands::represent::draw_points;
 use crate::error::CliError;
 use crate::{cache, commands, output, parse, render};
 use data::{DataError, DataSpec, Dataset, Preprocess, Split};
-use eval::network::{self, FeatureNetwork, Options, Splits, Targets};
+use eval::network::{self, FeatureNetwork, Options, Question, Splits, Targets};
+use eval::pictures::{images, spread};
+use eval::represent::SHOWN;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensor::Device;
 
@@ -33,7 +36,11 @@ pub struct Args {
     /// Where to write it [default: a file for this set in the user's cache, where dcgan eval looks for it].
     #[arg(long, value_name = "FILE.safetensors")]
     out: Option<PathBuf>,
-    /// Train again what is there already.
+    /// Draws up to 1000 pictures that it was tested on as points along the two directions in which their features vary most (principal components),
+    /// coloured by class, or by the first attribute.
+    #[arg(long, value_name = "FILE.png")]
+    grid: Option<PathBuf>,
+    /// Train again what is there already, and write over a picture that is.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -52,6 +59,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         commands::require_folder("--out", out)?;
         commands::refuse_existing(out, args.force)?;
     }
+    args.grid.as_ref().map_or(Ok(()), |grid| commands::require_grid(grid, args.force))?;
     let device = args.device.open()?;
     let preprocess = unmirrored(args.pictures.of_recipe(None, &DataSpec::parse(&args.data)?)?);
     let train = Arc::new(open(&args.data, Split::Train, &preprocess)?);
@@ -62,13 +70,26 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if args.out.is_none() && !args.force && file.exists() {
         let network = FeatureNetwork::load(&file, &device)?;
         output::note(format!("{} is there already; --force trains it again", file.display()));
-        tell(&network, &file, args.json);
-        return Ok(());
+        return finish(args, &network, &train, &file);
     }
     let options = Options { epochs: args.epochs.map(|n| n as usize), seed: args.seed, ..Options::default() };
-    let network = make(&args.data, train, args.attributes, &options, &device, args.json)?;
+    let network = make(&args.data, Arc::clone(&train), args.attributes, &options, &device, args.json)?;
     network.save(&file)?;
-    tell(&network, &file, args.json);
+    finish(args, &network, &train, &file)
+}
+
+/// Draws where that is asked for, and tells.
+fn finish(args: &Args, network: &FeatureNetwork, train: &Arc<Dataset>, file: &Path) -> Result<(), CliError> {
+    if let Some(grid) = &args.grid {
+        let splits = splits(&args.data, Arc::clone(train))?;
+        let (_, tested, held) = splits.divide(network.description().seed);
+        let shown: Vec<usize> = spread(held.len(), SHOWN).into_iter().filter_map(|at| held.get(at).copied()).collect();
+        let rows = network.features(&images(tested, &shown)?)?.to_vec();
+        let targets = &network.description().targets;
+        let names = targets.questions.first().map_or_else(Vec::new, Question::words);
+        draw_points(grid, &rows, shown.len(), Some((&targets.first(tested, &shown), &names)))?;
+    }
+    tell(args, network, file);
     Ok(())
 }
 
@@ -98,14 +119,19 @@ fn make(
     json: bool,
 ) -> Result<FeatureNetwork, CliError> {
     let targets = if attributes { Targets::attributes(&train)? } else { Targets::classes(&train)? };
+    let splits = splits(spec, train)?;
+    Ok(render::watched(json, |progress| network::train(&splits, targets, options, device, progress))?)
+}
+
+/// What a network learns from and is tested on.
+fn splits(spec: &str, train: Arc<Dataset>) -> Result<Splits, CliError> {
     let test = match open(spec, Split::Test, train.preprocess()) {
         Ok(test) => Some(Arc::new(test)),
         // Some of the training pictures are held out then.
         Err(CliError::Data(DataError::NoSplit { .. })) => None,
         Err(error) => return Err(error),
     };
-    let splits = Splits::new(train, test)?;
-    Ok(render::watched(json, |progress| network::train(&splits, targets, options, device, progress))?)
+    Ok(Splits::new(train, test)?)
 }
 
 /// Opens a split with a bar.
@@ -134,17 +160,18 @@ fn cached(train: &Dataset, attributes: bool) -> Result<PathBuf, CliError> {
     Ok(cache::folder(CACHED)?.join(format!("{fingerprint}-{about}.safetensors")))
 }
 
-fn tell(network: &FeatureNetwork, file: &std::path::Path, json: bool) {
+fn tell(args: &Args, network: &FeatureNetwork, file: &Path) {
     let description = network.description();
     let questions = description.targets.questions.iter().zip(&description.accuracy);
     let (tested, own) = description.tested;
     let on = if own { "test" } else { "held-out" };
-    if json {
+    if args.json {
         let accuracy: serde_json::Map<String, serde_json::Value> =
             questions.map(|(question, &accuracy)| (question.name.clone(), json!(accuracy))).collect();
         output::json(&json!({
             "network": network.id(), "file": file, "image": network.image(), "features": network.width(), "outputs": network.outputs(),
             "epochs": description.epochs, "seed": description.seed, "accuracy": accuracy, "tested_on": tested, "split": on,
+            "grid": args.grid,
         }));
         return;
     }
@@ -158,5 +185,7 @@ fn tell(network: &FeatureNetwork, file: &std::path::Path, json: bool) {
     for (question, accuracy) in questions {
         output::line(format!("  {}: right for {:.2} % of {tested} {on} pictures", question.name, accuracy * 100.0));
     }
-    output::line(format!("wrote {}", file.display()));
+    for written in [Some(file), args.grid.as_deref()].into_iter().flatten() {
+        output::line(format!("wrote {}", written.display()));
+    }
 }

@@ -57,8 +57,15 @@ enum Choice {
     RandomD,
     /// Pixels.
     Pixels,
-    /// Single-layer K-means (Coates et al. 2011).
+    /// Single-layer K-means (Coates et al. 2011), standardised as there.
     KMeans,
+}
+
+impl Choice {
+    /// Whether each of its features is brought to mean 0 and variance 1: sums of K-means' codes are of very different sizes.
+    fn standardised(self, ground: &Ground) -> bool {
+        ground.protocol.standardise || self == Self::KMeans
+    }
 }
 
 /// Flags of `classify`.
@@ -85,7 +92,7 @@ pub struct Args {
     /// How often labels are drawn, in place of the protocol's.
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=10_000))]
     draws: Option<u32>,
-    /// Bring each feature to mean 0 and variance 1 over the labelled pictures first.
+    /// Bring each feature to mean 0 and variance 1 over the labelled pictures first, as is always done with those of K-means.
     #[arg(long)]
     standardise: bool,
     /// Centroids of K-means; each gives 4 numbers.
@@ -144,7 +151,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let mut rows = Vec::new();
     for &choice in &args.features {
         let (name, width, judged) = watched(args.json, |progress| judge(args, &ground, choice, progress))?;
-        let row = object(args, &ground, (&name, width), &judged);
+        let row = object(args, &ground, choice, (&name, width), &judged);
         if args.json {
             output::json(&row);
         }
@@ -208,8 +215,9 @@ fn ground(args: &Args) -> Result<Ground, CliError> {
 }
 
 fn judge(args: &Args, ground: &Ground, choice: Choice, progress: Progress<'_>) -> Result<(String, usize, Judged), CliError> {
+    let protocol = Protocol { standardise: choice.standardised(ground), ..ground.protocol.clone() };
     let with = |representation: &dyn Representation, name: &str| {
-        let judged = ground.protocol.judge(representation, (&ground.train, &ground.test), &ground.part, name, progress)?;
+        let judged = protocol.judge(representation, (&ground.train, &ground.test), &ground.part, name, progress)?;
         Ok((name.to_owned(), representation.width(), judged))
     };
     match choice {
@@ -269,7 +277,7 @@ fn contrast(args: &Args, ground: &Ground) -> Result<(Value, [f64; 2]), CliError>
     Ok((row, [accuracy, half]))
 }
 
-fn object(args: &Args, ground: &Ground, (name, width): (&str, usize), judged: &Judged) -> Value {
+fn object(args: &Args, ground: &Ground, choice: Choice, (name, width): (&str, usize), judged: &Judged) -> Value {
     let [mean, half] = judged.summary();
     json!({
         "representation": name,
@@ -284,7 +292,7 @@ fn object(args: &Args, ground: &Ground, (name, width): (&str, usize), judged: &J
         "labels": ground.part.draws.first().map_or(0, Vec::len),
         "held_out": ground.part.validation.len(),
         "tested": judged.tested,
-        "standardised": ground.protocol.standardise,
+        "standardised": choice.standardised(ground),
         "data": ground.train.name(),
         "seed": args.seed,
     })

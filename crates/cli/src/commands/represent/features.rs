@@ -33,6 +33,9 @@ pub struct Args {
     /// The file to write: "features" [N, F], "indices" [N] and, where the set has classes, "labels" [N].
     #[arg(long, value_name = "FILE.safetensors")]
     out: PathBuf,
+    /// Draws up to 1000 of the pictures as points along the two directions in which their features vary most (principal components), coloured by class.
+    #[arg(long, value_name = "FILE.png")]
+    grid: Option<PathBuf>,
     /// What batch norm uses.
     #[arg(long, value_enum, default_value = "running")]
     bn: Statistics,
@@ -62,6 +65,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     crate::commands::require_folder("--out", &args.out)?;
     crate::commands::refuse_existing(&args.out, args.force)?;
+    args.grid.as_ref().map_or(Ok(()), |grid| crate::commands::require_grid(grid, args.force))?;
     let checkpoint = crate::commands::open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let device = args.device.open()?;
     let mut features = DiscriminatorFeatures::trained(&checkpoint, &device)?;
@@ -77,6 +81,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let values = extract(&features, &dataset, &indices, "features", progress)?;
         Ok::<_, CliError>((values, began.elapsed().as_secs_f64()))
     })?;
+    if let Some(grid) = &args.grid {
+        let classes = indices.iter().map(|&index| dataset.label(index).map(|label| label as usize)).collect::<Option<Vec<_>>>();
+        super::draw_points(grid, &values, indices.len(), classes.as_deref().map(|of| (of, dataset.class_names())))?;
+    }
     write(args, &dataset, &indices, values, features.width())?;
     report(args, &features, indices.len(), seconds);
     Ok(())
@@ -108,6 +116,7 @@ fn report(args: &Args, features: &DiscriminatorFeatures, count: usize, seconds: 
             "pictures": count,
             "pictures_per_second": speed,
             "out": args.out,
+            "grid": args.grid,
         }));
         return;
     }
@@ -119,4 +128,7 @@ fn report(args: &Args, features: &DiscriminatorFeatures, count: usize, seconds: 
     output::line(table(&cells));
     let width = features.width();
     output::line(format!("wrote {}: {width} numbers for each of {count} pictures ({speed:.0} pictures/s)", args.out.display()));
+    if let Some(grid) = &args.grid {
+        output::line(format!("wrote {}", grid.display()));
+    }
 }

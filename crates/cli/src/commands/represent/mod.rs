@@ -8,8 +8,11 @@ use crate::error::CliError;
 use crate::render::watched;
 use clap::ValueEnum;
 use data::{DataSpec, Dataset, Preprocess, Split};
-use eval::represent::FeatureStatistics;
+use eval::pictures::spread;
+use eval::represent::{Classes, FeatureStatistics, SHOWN, scatter};
 use nn::Recipe;
+use std::path::Path;
+use train::artefacts::grid;
 
 /// What batch norm of the discriminator normalises by.
 #[derive(Clone, Copy, ValueEnum)]
@@ -27,6 +30,19 @@ impl From<Statistics> for FeatureStatistics {
             Statistics::Pictures => Self::OfPictures,
         }
     }
+}
+
+/// Draws rows of features, as many numbers for each of the pictures, as points of the plane; `classes` are those of the rows, where they have any.
+///
+/// # Errors
+/// The disk.
+pub fn draw_points(file: &Path, rows: &[f32], count: usize, classes: Option<(&[usize], &[String])>) -> Result<(), CliError> {
+    let width = rows.len() / count.max(1);
+    let shown = spread(count, SHOWN);
+    let points: Vec<f32> = shown.iter().flat_map(|&at| &rows[at * width..][..width]).copied().collect();
+    let classes = classes.map(|(of, names)| (shown.iter().map(|&at| of[at]).collect::<Vec<_>>(), names));
+    let picture = scatter(&points, width, classes.as_ref().map(|(of, names)| Classes { of, names }))?;
+    Ok(grid::save_png(file, &picture)?)
 }
 
 /// No flags: a set's pictures become what the recipe's networks were made for.

@@ -1,9 +1,9 @@
 //! Shares with their intervals, as bars.
 
 use crate::EvalError;
-use image::{DynamicImage, RgbImage};
+use image::DynamicImage;
 use plotters::prelude::*;
-use plotters::style::{FontStyle, register_font};
+use train::artefacts::chart::{self, Area, FONT, Failure};
 
 const WIDTH: u32 = 900;
 /// Pixels of a bar with its surroundings, and of the axis below.
@@ -11,10 +11,7 @@ const ROW: u32 = 56;
 const AXIS: u32 = 74;
 /// Where bars begin: names stand left of it.
 const LEFT: u32 = 220;
-const FONT: &str = "hack";
 const BLUE: RGBColor = RGBColor(31, 119, 180);
-
-type Failure = Box<dyn std::error::Error>;
 
 /// One share, 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,20 +32,14 @@ pub fn bars(axis: &str, bars: &[Bar]) -> Result<DynamicImage, EvalError> {
     let failed = |reason: String| EvalError::Mismatch(format!("cannot draw the bars: {reason}"));
     let height = u32::try_from(bars.len()).ok().filter(|&count| (1..=1000).contains(&count)).map(|count| count * ROW + AXIS);
     let height = height.ok_or_else(|| failed(format!("{} of them", bars.len())))?;
-    let mut pixels = vec![255; (WIDTH * height * 3) as usize];
-    draw(axis, bars, height, &mut pixels).map_err(|error| failed(error.to_string()))?;
-    let picture = RgbImage::from_raw(WIDTH, height, pixels);
-    picture.map(DynamicImage::ImageRgb8).ok_or_else(|| failed("the drawing area has the wrong size".to_owned()))
+    let drawn = chart::paint((WIDTH, height), |sheet| draw(axis, bars, sheet));
+    drawn.map(DynamicImage::ImageRgb8).map_err(|error| failed(error.to_string()))
 }
 
-fn draw(axis: &str, bars: &[Bar], height: u32, pixels: &mut [u8]) -> Result<(), Failure> {
-    // No system font is needed, so the picture is the same everywhere, also where there is none.
-    register_font(FONT, FontStyle::Normal, epaint_default_fonts::HACK_REGULAR).map_err(|_| "the built-in font is broken")?;
-    let root = BitMapBackend::with_buffer(pixels, (WIDTH, height)).into_drawing_area();
-    root.fill(&WHITE)?;
+fn draw(axis: &str, bars: &[Bar], sheet: &Area<'_>) -> Result<(), Failure> {
     let least = bars.iter().map(|bar| bar.share - bar.half).fold(1.0, f64::min);
     let from = ((least * 10.0).floor() / 10.0).clamp(0.0, 0.9);
-    let mut chart = ChartBuilder::on(&root)
+    let mut chart = ChartBuilder::on(sheet)
         .margin_right(40)
         .margin_top(10)
         .x_label_area_size(AXIS - 10)
@@ -75,9 +66,8 @@ fn draw(axis: &str, bars: &[Bar], height: u32, pixels: &mut [u8]) -> Result<(), 
         let caps = [low, high].map(|share| line([(share, middle - 0.12), (share, middle + 0.12)]));
         chart.draw_series(caps.into_iter().chain([line([(low, middle), (high, middle)])]))?;
         let at = (row as u32 * ROW + 10 + ROW / 2 - 9) as i32;
-        root.draw(&Text::new(bar.name.clone(), (14, at), (FONT, 18).into_font()))?;
+        sheet.draw(&Text::new(bar.name.clone(), (14, at), (FONT, 18).into_font()))?;
     }
-    root.present()?;
     Ok(())
 }
 
