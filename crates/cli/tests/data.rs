@@ -377,7 +377,8 @@ fn fetching_needs_a_set_that_is_known_and_the_sets_own_files() {
     });
     refused(&["mnist", "--out", "sets", "--mirror", &mirror], &["5 bytes where the set has 9912422", "--mirror"]);
     assert_eq!(server.join().unwrap(), "GET /mnist/train-images-idx3-ubyte.gz HTTP/1.1");
-    assert_eq!(common::files(&place.path("sets/mnist")), Vec::<std::path::PathBuf>::new());
+    // What is locked while a set comes stays.
+    assert_eq!(common::files(&place.path("sets/mnist")), [place.path("sets/mnist/.lock")]);
 }
 
 #[test]
