@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 use fast_image_resize as fir;
-use fir::images::{Image, ImageRef};
-use fir::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fir::images::{TypedImage, TypedImageRef};
+use fir::pixels::{U8, U8x3, U8x4};
+use fir::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::decode::Picture;
 use crate::preprocess::{Filter, Fit, Preprocess};
@@ -152,16 +153,6 @@ fn resize(pixels: &[u8], source: Rect, out: &mut [u8], target: Rect, preprocess:
         out.copy_from_slice(pixels);
         return Ok(());
     }
-    let pixel = match preprocess.channels {
-        1 => PixelType::U8,
-        3 => PixelType::U8x3,
-        _ => PixelType::U8x4,
-    };
-    // Sides are at most 16384, so they fit.
-    let from = ImageRef::new(source.width as u32, source.height as u32, pixels, pixel)
-        .map_err(|error| format!("cannot resize: {error}"))?;
-    let mut to = Image::from_slice_u8(target.width as u32, target.height as u32, out, pixel)
-        .map_err(|error| format!("cannot resize: {error}"))?;
     let algorithm = match preprocess.filter {
         Filter::Lanczos3 => ResizeAlg::Convolution(FilterType::Lanczos3),
         Filter::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
@@ -170,7 +161,26 @@ fn resize(pixels: &[u8], source: Rect, out: &mut [u8], target: Rect, preprocess:
         Filter::Nearest => ResizeAlg::Nearest,
     };
     let options = ResizeOptions::new().resize_alg(algorithm);
-    RESIZER.with_borrow_mut(|resizer| resizer.resize(&from, &mut to, &options)).map_err(|error| format!("cannot resize: {error}"))
+    let resample = match preprocess.channels {
+        1 => resample::<U8>,
+        3 => resample::<U8x3>,
+        _ => resample::<U8x4>,
+    };
+    resample(pixels, source, out, target, &options).map_err(|error| format!("cannot resize: {error}"))
+}
+
+/// By the kind of pixels: the library's own choice among all kinds would compile every filter for each of them, minutes of a build.
+fn resample<P: PixelTrait>(
+    pixels: &[u8],
+    source: Rect,
+    out: &mut [u8],
+    target: Rect,
+    options: &ResizeOptions,
+) -> Result<(), Box<dyn std::error::Error>> {
+    // Sides are at most 16384, so they fit.
+    let from = TypedImageRef::<P>::from_buffer(source.width as u32, source.height as u32, pixels)?;
+    let mut to = TypedImage::<P>::from_buffer(target.width as u32, target.height as u32, out)?;
+    Ok(RESIZER.with_borrow_mut(|resizer| resizer.resize_typed(&from, &mut to, options))?)
 }
 
 #[cfg(test)]
