@@ -108,11 +108,13 @@ impl Targets {
         self.questions.iter().flat_map(of).collect()
     }
 
-    /// The answers to the first question for these pictures: numbers of its words, or 0 and 1.
+    /// The answers to the first question for these pictures, as numbers of its [`Question::words`]; `None` where one of them has no label.
     #[must_use]
-    pub fn first(&self, dataset: &Dataset, indices: &[usize]) -> Vec<usize> {
-        let Some(question) = self.questions.first() else { return vec![0; indices.len()] };
-        indices.iter().map(|&index| answer(question, dataset, index, &dataset.attributes(index))).collect()
+    pub fn first(&self, dataset: &Dataset, indices: &[usize]) -> Option<Vec<usize>> {
+        let question = self.questions.first()?;
+        let known = question.words().len();
+        let said = |&index: &usize| Some(answer(question, dataset, index, &dataset.attributes(index))).filter(|&at| at < known);
+        indices.iter().map(said).collect()
     }
 
     /// The targets of these pictures, `[N, outputs]` of 0 and 1.

@@ -87,7 +87,8 @@ fn finish(args: &Args, network: &FeatureNetwork, train: &Arc<Dataset>, file: &Pa
         let rows = network.features(&images(tested, &shown)?)?.to_vec();
         let targets = &network.description().targets;
         let names = targets.questions.first().map_or_else(Vec::new, Question::words);
-        draw_points(grid, &rows, shown.len(), Some((&targets.first(tested, &shown), &names)))?;
+        let classes = targets.first(tested, &shown);
+        draw_points(grid, &rows, shown.len(), classes.as_deref().map(|of| (of, &names[..])))?;
     }
     tell(args, network, file);
     Ok(())
