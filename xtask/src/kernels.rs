@@ -1,15 +1,17 @@
 //! `bench-kernels`: GEMM and the convolution triple at the shapes of a DCGAN, as a share of each device's measured peak.
 
+use crate::step::median;
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
 use tensor::{
-    ConvGeom, Device, DeviceChoice, Tensor, conv2d, conv2d_input_grad, conv2d_weight_grad, fma_peak, gpu,
+    ConvGeom, Device, DeviceChoice, Tensor, conv2d, conv2d_input_grad, conv2d_weight_grad, fma_peak, fma_rate, gpu,
     rng::{Distribution, Philox},
 };
 
-/// Times the matrix product and the convolution triple, in GFLOP/s and as a share of the multiply-add peak measured in the
-/// same run: on the CPU, and on the best graphics adapter (a software renderer, if there is no other, with an eighth of the batch).
+/// Times the matrix product and the convolution triple, in GFLOP/s and as a share of the multiply-add peak (on the CPU, where other
+/// work may slow everything down for a while, of what was measured right before and after each repeat): on the CPU, and on the best
+/// graphics adapter (a software renderer, if there is no other, with an eighth of the batch).
 #[derive(Args)]
 pub struct Options {
     /// Where to compute, instead of everywhere: cpu, gpu or gpu:NUMBER.
@@ -42,7 +44,7 @@ struct Row {
     gflop: f64,
     seconds: f64,
     gflops_per_second: f64,
-    /// Useful work over the peak.
+    /// Useful work over the peak: on a GPU that of the report, on the CPU the median over repeats of each one's own.
     share_of_peak: f64,
 }
 
@@ -57,16 +59,24 @@ struct Report {
     rows: Vec<Row>,
 }
 
-/// Seconds of one call. Short kernels are called several times in a row, so that a clock's ticks and a launch do not count.
-fn median_seconds(device: &Device, repeats: usize, f: &dyn Fn() -> Tensor) -> f64 {
+/// Median seconds of one call, and its share of the peak. Short kernels are called several times in a row, so that a clock's ticks
+/// and a launch do not count.
+fn time(device: &Device, peak: f64, repeats: usize, flop: f64, f: &dyn Fn() -> Tensor) -> (f64, f64) {
     let once = || drop(f());
+    let rate = || if matches!(device, Device::Cpu) { fma_rate() } else { peak };
     once();
     let first = device.time(once);
     let calls = if matches!(device, Device::Gpu(_)) { (0.01 / first.max(1e-6)).clamp(1.0, 50.0) as usize } else { 1 };
-    let mut times: Vec<f64> =
-        (0..repeats.max(1)).map(|_| device.time(|| (0..calls).for_each(|_| once())) / calls as f64).collect();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+    let (mut times, mut shares) = (Vec::new(), Vec::new());
+    let mut before = rate();
+    for _ in 0..repeats.max(1) {
+        let seconds = device.time(|| (0..calls).for_each(|_| once())) / calls as f64;
+        let after = rate();
+        times.push(seconds);
+        shares.push(2.0 * flop / seconds / (before + after));
+        before = after;
+    }
+    (median(times), median(shares))
 }
 
 /// The devices asked for, and a line about each that is not there.
@@ -122,15 +132,9 @@ fn measure(options: &Options, device: &Device) -> Report {
         if options.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
             return;
         }
-        let seconds = median_seconds(device, repeats, f);
-        let row = Row {
-            name: name.into(),
-            pass,
-            gflop: flop / 1e9,
-            seconds,
-            gflops_per_second: flop / seconds / 1e9,
-            share_of_peak: flop / seconds / peak,
-        };
+        let (seconds, share_of_peak) = time(device, peak, repeats, flop, f);
+        let row =
+            Row { name: name.into(), pass, gflop: flop / 1e9, seconds, gflops_per_second: flop / seconds / 1e9, share_of_peak };
         let share = row.share_of_peak * 100.0;
         println!(
             "{:<34} {:<12} {:>8.2} {:>9.2} {:>9.1} {:>6.0}%",

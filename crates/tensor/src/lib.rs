@@ -23,7 +23,7 @@ mod tensor;
 pub use cpu::buffer::{fresh_blocks, memory, reset_peak};
 pub use cpu::choice::{CONV_VARIABLE, algorithm_table, conv_algorithm_from_env, per_image};
 pub use cpu::optim::{Rule, UpdateStep};
-pub use cpu::peak::fma_peak;
+pub use cpu::peak::{fma_peak, fma_rate};
 pub use cpu::{ISA_VARIABLE, Isa, isa, isa_from_env};
 pub use device::{Device, DeviceChoice};
 pub use geom::ConvGeom;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 /// Names the algorithms whose choice decides the last bits of a result: block lengths, splits of sums, and which kernel serves which
 /// shape. It changes whenever one of them does.
-const TABLE: &str = "winograd-4";
+const TABLE: &str = "winograd-5";
 
 thread_local! {
     static PER_IMAGE: Cell<bool> = const { Cell::new(false) };

@@ -136,40 +136,53 @@ pub(crate) struct Rhs<'a, F: Fn(usize) -> usize + Sync> {
 
 impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
     /// Packs rows `ks` into `out` (`ks.len() · packed_columns(n)` numbers), panel after panel, zeros beyond column n.
+    ///
+    /// A few rows go to all panels before the next ones, for the columns of many rows would evict each other.
     pub(crate) fn pack_block(&self, ks: Range<usize>, out: &mut [f32]) {
         let (lanes, wide) = lanes();
-        let wide = lanes * wide;
         let kc = ks.len();
-        let mut column = 0;
-        while column < self.n {
-            let n = wide.min(self.n - column);
-            let width = n.next_multiple_of(lanes);
-            let panel = &mut out[column * kc..column * kc + width * kc];
-            if self.stride == 1 {
-                for (k, row) in ks.clone().zip(panel.chunks_exact_mut(width)) {
-                    let start = (self.row)(k) + column;
-                    row[..n].copy_from_slice(&self.data[start..start + n]);
-                    row[n..].fill(0.0);
+        for k0 in (0..kc).step_by(SIDE) {
+            let some = k0..kc.min(k0 + SIDE);
+            for column in (0..self.n).step_by(lanes * wide) {
+                let n = (lanes * wide).min(self.n - column);
+                let width = n.next_multiple_of(lanes);
+                self.pack_panel(ks.start, some.clone(), column..column + n, width, &mut out[column * kc..][..width * kc]);
+            }
+        }
+    }
+
+    /// Rows `some` (at most [`SIDE`], counted from `first` on) of one panel, which has rows of `width`.
+    fn pack_panel(&self, first: usize, some: Range<usize>, columns: Range<usize>, width: usize, panel: &mut [f32]) {
+        let n = columns.len();
+        let at = |k: usize| (self.row)(first + k) + columns.start * self.stride;
+        if self.stride == 1 && n.is_multiple_of(SIDE) {
+            for k in some {
+                let (from, to) = (&self.data[at(k)..][..n], &mut panel[k * width..][..n]);
+                // Each of a known length: a few instructions in place of a call.
+                for (to, from) in to.as_chunks_mut::<SIDE>().0.iter_mut().zip(from.as_chunks::<SIDE>().0) {
+                    *to = *from;
                 }
-            } else {
-                for j0 in (0..width).step_by(SIDE) {
-                    for k0 in (0..kc).step_by(SIDE) {
-                        let base = (self.row)(ks.start + k0) + (column + j0) * self.stride;
-                        let whole = j0 + SIDE <= n && k0 + SIDE <= kc;
-                        if whole && (self.row)(ks.start + k0 + SIDE - 1) - (self.row)(ks.start + k0) == SIDE - 1 {
-                            turn(&self.data[base..], self.stride, &mut panel[k0 * width + j0..], width);
-                            continue;
-                        }
-                        for k in k0..kc.min(k0 + SIDE) {
-                            let base = (self.row)(ks.start + k);
-                            for j in j0..width.min(j0 + SIDE) {
-                                panel[k * width + j] = if j < n { self.data[base + (column + j) * self.stride] } else { 0.0 };
-                            }
-                        }
+            }
+        } else if self.stride == 1 {
+            for k in some {
+                let row = &mut panel[k * width..][..width];
+                row[..n].copy_from_slice(&self.data[at(k)..][..n]);
+                row[n..].fill(0.0);
+            }
+        } else {
+            let aligned = some.len() == SIDE && at(some.end - 1).wrapping_sub(at(some.start)) == SIDE - 1;
+            for j0 in (0..width).step_by(SIDE) {
+                if aligned && j0 + SIDE <= n {
+                    let from = &self.data[at(some.start) + j0 * self.stride..];
+                    turn(from, self.stride, &mut panel[some.start * width + j0..], width);
+                    continue;
+                }
+                for k in some.clone() {
+                    for j in j0..width.min(j0 + SIDE) {
+                        panel[k * width + j] = if j < n { self.data[at(k) + j * self.stride] } else { 0.0 };
                     }
                 }
             }
-            column += n;
         }
     }
 }
@@ -295,14 +308,14 @@ pub(crate) fn matmul_packed(a: &[f32], packed: &Packed, out: &mut [f32], [m, k, 
             if copies {
                 let (start, pitches) =
                     if trans_a { (b.start * m + rows.start, [1, m]) } else { (rows.start * k + b.start, [k, 1]) };
-                if tall == 6 {
-                    tile_rows::<6>(&a[start..], pitches, &mut copy, [rows.len(), b.len]);
-                } else {
-                    tile_rows::<4>(&a[start..], pitches, &mut copy, [rows.len(), b.len]);
+                let sizes = [rows.len(), b.len];
+                // SAFETY: `copy` is as long as all tiles; the task alone writes its rows and columns.
+                unsafe {
+                    match tall {
+                        6 => tiled_block::<6>(&a[start..], pitches, &mut copy, sizes, rhs, out, columns.clone()),
+                        _ => tiled_block::<4>(&a[start..], pitches, &mut copy, sizes, rhs, out, columns.clone()),
+                    }
                 }
-                let lhs = Tiled { base: copy.as_ptr(), kc: b.len, tall };
-                // SAFETY: `copy` holds all tiles; the task alone writes its rows and columns.
-                unsafe { run_block(lhs, rows.len(), b.len, rhs, out, columns.clone()) }
             } else {
                 let lhs = Rows { base: a.as_ptr(), offsets: &lhs_offsets, segs: &b.segs };
                 // SAFETY: the rows of `a` have k numbers each; the task alone writes its rows and columns.
@@ -310,6 +323,23 @@ pub(crate) fn matmul_packed(a: &[f32], packed: &Packed, out: &mut [f32], [m, k, 
             }
         }
     });
+}
+
+/// [`run_block`] of rows that are copied for it by [`tile_rows`].
+/// # Safety
+/// As for [`block`]; `copy` must hold whole tiles.
+unsafe fn tiled_block<const TALL: usize>(
+    from: &[f32],
+    pitches: [usize; 2],
+    copy: &mut [f32],
+    [rows, kc]: [usize; 2],
+    rhs: *const f32,
+    out: Out<'_>,
+    columns: Range<usize>,
+) {
+    tile_rows::<TALL>(from, pitches, copy, [rows, kc]);
+    // SAFETY: the caller's promise.
+    unsafe { run_block(Tiled::<TALL> { base: copy.as_ptr(), kc }, rows, kc, rhs, out, columns) }
 }
 
 /// Copies `rows` rows of `kc` numbers, element (i, k) at `from[i · across + k · along]`, for [`Tiled`].

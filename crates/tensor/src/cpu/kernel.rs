@@ -21,10 +21,13 @@ pub(crate) struct Seg {
 pub(crate) trait Lhs: Copy {
     /// Whether a tile may have more rows than [`Simd::TALL`], where there are registers to spare.
     const ANY_HEIGHT: bool = true;
-    /// Calls `step(rows, stride)` … for every k in order, `at(m)` being row `m`'s number.
+    /// Whether stretches of k are long as a rule, so that more products written out one after another make the loop cheaper.
+    const LONG: bool = true;
+    /// Calls `step(rows, stride, count)` for stretches of k in order: the tile's row `m + i` has its `count` numbers at `rows[i]`,
+    /// `stride` apart.
     /// # Safety
     /// All addresses reached must be readable.
-    unsafe fn each<const MR: usize>(&self, m: usize, step: impl FnMut([*const f32; MR], usize));
+    unsafe fn each<const MR: usize>(&self, m: usize, step: impl FnMut([*const f32; MR], usize, usize));
 }
 
 /// Rows: row `m` starts at `base + offsets[m]`.
@@ -42,53 +45,71 @@ pub(crate) struct Columns<'a> {
     pub offsets: &'a [usize],
 }
 
-/// Rows that were copied tile by tile: the numbers of `tall` rows lie side by side for each k.
+/// [`Columns`] at equal distances: for the k-th product, row `m`'s number is at `base + k · pitch + m`.
 #[derive(Clone, Copy)]
-pub(crate) struct Tiled {
+pub(crate) struct EvenColumns {
+    pub base: *const f32,
+    pub pitch: usize,
+    /// Length of k.
+    pub kc: usize,
+}
+
+/// Rows that were copied tile by tile: the numbers of `TALL` rows, which is [`Simd::TALL`], lie side by side for each k.
+#[derive(Clone, Copy)]
+pub(crate) struct Tiled<const TALL: usize> {
     pub base: *const f32,
     /// Length of k.
     pub kc: usize,
-    /// [`Simd::TALL`].
-    pub tall: usize,
 }
 
-impl Lhs for Tiled {
+impl<const TALL: usize> Lhs for Tiled<TALL> {
     const ANY_HEIGHT: bool = false;
 
     #[inline(always)]
-    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize)) {
-        // SAFETY: the caller's promise; no tile has rows on both sides of a multiple of `tall`.
-        let base = unsafe { self.base.add(m / self.tall * self.tall * self.kc + m % self.tall) };
-        // SAFETY: as above.
-        let rows: [*const f32; MR] = unsafe { std::array::from_fn(|i| base.add(i)) };
-        for k in 0..self.kc {
-            step(rows, k * self.tall);
-        }
+    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize, usize)) {
+        // SAFETY: the caller's promise; no tile has rows on both sides of a multiple of `TALL`.
+        let rows = unsafe {
+            let base = self.base.add(m / TALL * TALL * self.kc + m % TALL);
+            std::array::from_fn(|i| base.add(i))
+        };
+        step(rows, TALL, self.kc);
     }
 }
 
 impl Lhs for Rows<'_> {
+    // A line of a window of three channels has 12 numbers.
+    const LONG: bool = false;
+
     #[inline(always)]
-    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize)) {
+    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize, usize)) {
         for seg in self.segs {
             // SAFETY: the caller's promise covers every row and segment.
             let rows: [*const f32; MR] =
                 unsafe { std::array::from_fn(|i| self.base.add(*self.offsets.get_unchecked(m + i) + seg.off)) };
-            for k in 0..seg.len {
-                step(rows, k);
-            }
+            step(rows, 1, seg.len);
         }
     }
 }
 
 impl Lhs for Columns<'_> {
+    const LONG: bool = false;
+
     #[inline(always)]
-    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize)) {
+    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize, usize)) {
         for &off in self.offsets {
             // SAFETY: the caller's promise covers every k and row.
             let rows: [*const f32; MR] = unsafe { std::array::from_fn(|i| self.base.add(off + m + i)) };
-            step(rows, 0);
+            step(rows, 0, 1);
         }
+    }
+}
+
+impl Lhs for EvenColumns {
+    #[inline(always)]
+    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize, usize)) {
+        // SAFETY: the caller's promise covers every k and row.
+        let rows = unsafe { std::array::from_fn(|i| self.base.add(m + i)) };
+        step(rows, self.pitch, self.kc);
     }
 }
 
@@ -98,6 +119,30 @@ pub(crate) struct Out<'a> {
     pub base: *mut f32,
     pub offsets: &'a [usize],
     pub add: bool,
+}
+
+/// `acc[i] += lhs[i][k] · rhs[k]` for the next `K` numbers of each row of a tile.
+/// # Safety
+/// They must be readable, and so must `K` packed rows of `NV` registers.
+#[inline(always)]
+unsafe fn products<S: Simd, const MR: usize, const NV: usize, const K: usize>(
+    acc: &mut [[S::V; NV]; MR],
+    rows: [*const f32; MR],
+    stride: usize,
+    rhs: *const f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for k in 0..K {
+            let b: [S::V; NV] = std::array::from_fn(|j| S::load(rhs.add((k * NV + j) * S::LANES)));
+            for i in 0..MR {
+                let a = S::splat(rows[i].add(k * stride));
+                for j in 0..NV {
+                    acc[i][j] = S::fma(a, b[j], acc[i][j]);
+                }
+            }
+        }
+    }
 }
 
 #[inline(always)]
@@ -119,15 +164,23 @@ unsafe fn tile<S: Simd, L: Lhs, const MR: usize, const NV: usize>(
                 S::prefetch(c.wrapping_add(j));
             }
         }
-        lhs.each::<MR>(m, |rows, k| {
-            let b: [S::V; NV] = std::array::from_fn(|j| S::load(rhs.add(j * S::LANES)));
-            for i in 0..MR {
-                let a = S::splat(rows[i].add(k));
-                for j in 0..NV {
-                    acc[i][j] = S::fma(a, b[j], acc[i][j]);
-                }
+        // One call alone of this closure: a second would keep it from being compiled in the instruction set around it.
+        lhs.each::<MR>(m, |mut rows, stride, mut count| {
+            macro_rules! while_at_least {
+                ($k:literal) => {
+                    while count >= $k {
+                        products::<S, MR, NV, $k>(&mut acc, rows, stride, rhs);
+                        rhs = rhs.add($k * NV * S::LANES);
+                        rows = rows.map(|row| row.wrapping_add($k * stride));
+                        count -= $k;
+                    }
+                };
             }
-            rhs = rhs.add(NV * S::LANES);
+            if L::LONG {
+                while_at_least!(4);
+            }
+            while_at_least!(2);
+            while_at_least!(1);
         });
         for (i, row) in acc.iter().enumerate() {
             let c = out.base.add(*out.offsets.get_unchecked(m + i) + column);
@@ -149,16 +202,34 @@ unsafe fn tile<S: Simd, L: Lhs, const MR: usize, const NV: usize>(
     }
 }
 
-/// All rows `0..rows` of one packed panel of `n ≤ NV · LANES` columns.
+/// Cache lines of 16 numbers asked for in front of a tile, at most.
+const MAX_LINES: usize = 64;
+
+/// All rows `0..rows` of one packed panel of `kc` rows and `n ≤ NV · LANES` columns.
 /// # Safety
 /// `lhs`, `rhs` and `out` must be valid for that many rows, the panel's k and `n` columns from `column` on.
 #[inline(always)]
-unsafe fn panel<S: Simd, L: Lhs, const NV: usize>(lhs: L, rows: usize, rhs: *const f32, out: Out<'_>, column: usize, n: usize) {
+unsafe fn panel<S: Simd, L: Lhs, const NV: usize>(
+    lhs: L,
+    [rows, kc]: [usize; 2],
+    rhs: *const f32,
+    out: Out<'_>,
+    column: usize,
+    n: usize,
+) {
     let mut m = 0;
+    // The panel behind this one, in equal parts beside the tiles. With few of them everything is near anyway.
+    let len = NV * S::LANES * kc;
+    let mut next = rhs.wrapping_add(len);
+    let lines = if rows < 8 * S::TALL { 0 } else { (len / 16).div_ceil(rows / S::TALL).min(MAX_LINES) };
     // SAFETY: the caller's promise.
     unsafe {
         if (NV == S::WIDE || !L::ANY_HEIGHT) && S::TALL == 6 {
             while m + 6 <= rows {
+                for _ in 0..lines {
+                    S::prefetch_far(next);
+                    next = next.wrapping_add(16);
+                }
                 tile::<S, L, 6, NV>(lhs, m, rhs, out, column, n);
                 m += 6;
             }
@@ -203,10 +274,11 @@ pub(crate) unsafe fn block<S: Simd, L: Lhs>(
         unsafe {
             let rhs = rhs.add(column * kc);
             match n.div_ceil(S::LANES) {
-                1 => panel::<S, L, 1>(lhs, rows, rhs, out, column, n),
-                2 => panel::<S, L, 2>(lhs, rows, rhs, out, column, n),
-                3 => panel::<S, L, 3>(lhs, rows, rhs, out, column, n),
-                _ => panel::<S, L, 4>(lhs, rows, rhs, out, column, n),
+                1 => panel::<S, L, 1>(lhs, [rows, kc], rhs, out, column, n),
+                _ if S::WIDE == 2 => panel::<S, L, 2>(lhs, [rows, kc], rhs, out, column, n),
+                2 => panel::<S, L, 2>(lhs, [rows, kc], rhs, out, column, n),
+                3 => panel::<S, L, 3>(lhs, [rows, kc], rhs, out, column, n),
+                _ => panel::<S, L, 4>(lhs, [rows, kc], rhs, out, column, n),
             }
         }
         column += n;

@@ -57,18 +57,21 @@ fn run() {
     std::hint::black_box(value);
 }
 
-/// The multiply-add peak of the current rayon pool in FLOP/s, in the instruction set in use: the best of several short runs.
+/// Repeats of [`run`] in one measurement: some milliseconds, in which a thread's waking does not count.
+const REPEATS: usize = 300;
+
+/// The multiply-add rate of the current rayon pool in FLOP/s at this moment, in the instruction set in use. On a machine that is shared
+/// with others it changes from one moment to the next: a kernel is held against what was measured right before and after it.
+pub fn fma_rate() -> f64 {
+    let start = Instant::now();
+    // Each thread has its own share: shared-out tasks could all be taken by one that woke first.
+    rayon::broadcast(|_| (0..REPEATS).for_each(|_| run()));
+    (rayon::current_num_threads() * REPEATS * flops()) as f64 / start.elapsed().as_secs_f64()
+}
+
+/// The multiply-add peak of the current rayon pool in FLOP/s: the best of several [`fma_rate`]s.
 pub fn fma_peak() -> f64 {
-    let threads = rayon::current_num_threads();
-    let repeats = 64;
-    (0..12)
-        .map(|_| {
-            let start = Instant::now();
-            // Each thread has its own share: shared-out tasks could all be taken by one that woke first.
-            rayon::broadcast(|_| (0..repeats).for_each(|_| run()));
-            (threads * repeats * flops()) as f64 / start.elapsed().as_secs_f64()
-        })
-        .fold(0.0, f64::max)
+    (0..12).map(|_| fma_rate()).fold(0.0, f64::max)
 }
 
 fn flops() -> usize {

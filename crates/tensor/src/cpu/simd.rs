@@ -31,6 +31,9 @@ pub(crate) trait Simd: Copy {
     /// Asks for the cache line at `p`, which is about to be written; any address will do.
     #[inline(always)]
     fn prefetch(_p: *const f32) {}
+    /// Asks for the cache line at `p` to come as near as the second-level cache; any address will do.
+    #[inline(always)]
+    fn prefetch_far(_p: *const f32) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -80,6 +83,11 @@ pub(crate) mod x86 {
             // SAFETY: a hint, which reads nothing.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
         }
+        #[inline(always)]
+        fn prefetch_far(p: *const f32) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -123,6 +131,11 @@ pub(crate) mod x86 {
         fn prefetch(p: *const f32) {
             // SAFETY: a hint, which reads nothing.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
+        #[inline(always)]
+        fn prefetch_far(p: *const f32) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
         }
     }
 }

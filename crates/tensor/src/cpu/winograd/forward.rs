@@ -2,7 +2,8 @@
 
 use super::transforms::{Form, InputMap, KernelMap, Matrices, OutputMap, gather, write};
 use super::{
-    BLOCK_K, BLOCK_N, LANES, Plan, TILES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tap, tile_blocks,
+    BLOCK_K, BLOCK_N, LANES, MAX_TILES, Plan, Tiles, packed_at, panels, pieces, point_stride, square, strips, tap, tile_blocks,
+    tiles_at_once,
 };
 use crate::cpu::conv::ConvCall;
 use crate::cpu::gemm::run_block;
@@ -21,7 +22,7 @@ pub(super) unsafe fn products(
     [rows, kc, n]: [usize; 3],
     add: bool,
 ) {
-    let (mut lhs_offsets, mut out_offsets) = ([0; TILES], [0; TILES]);
+    let (mut lhs_offsets, mut out_offsets) = ([0; MAX_TILES], [0; MAX_TILES]);
     for m in 0..rows {
         (lhs_offsets[m], out_offsets[m]) = (m * kc, m * n);
     }
@@ -103,32 +104,28 @@ where
     let out = SendPtr(y.as_mut_ptr());
     par_for(plan.tasks(), |task| {
         let (range, shares) = plan.task(task, batch, tiles.per_image());
-        let most = range.len().min(TILES);
-        let v_len: usize = blocks_k.iter().map(|k| points * point_stride(most * k.len())).sum();
-        let mut v = Buffer::uninit(v_len);
+        let most = range.len().min(tiles_at_once());
+        let mut v = Buffer::uninit(points * point_stride(most * BLOCK_K));
         let mut u = Buffer::uninit(points * point_stride(BLOCK_K * BLOCK_N));
-        let mut sums = Buffer::uninit(points * point_stride(most * BLOCK_N));
+        let sums_len = points * point_stride(most * BLOCK_N);
+        let mut sums = Buffer::uninit(shares.len() * sums_len);
         let mut nowhere = Buffer::uninit(BLOCK_N);
         for block in tile_blocks(range) {
             let rows = block.len();
-            let mut at = 0;
-            for places in &blocks_k {
-                // SAFETY: the blocks of places lie one after another; `v` was sized for them.
-                unsafe { transform_input(&tiles, &block, x, &zeros, places, v.as_mut_ptr().add(at)) }
-                at += points * point_stride(rows * places.len());
-            }
-            for columns in shares {
-                let n = columns.len();
-                let mut at = 0;
-                for (i, places) in blocks_k.iter().enumerate() {
-                    let sizes = [rows, places.len(), n];
-                    // SAFETY: the scratch buffers hold the largest block.
+            for (i, places) in blocks_k.iter().enumerate() {
+                // SAFETY: `v` holds the largest block.
+                unsafe { transform_input(&tiles, &block, x, &zeros, places, v.as_mut_ptr()) }
+                for (columns, sums) in shares.iter().zip(sums.chunks_exact_mut(sums_len)) {
+                    let sizes = [rows, places.len(), columns.len()];
+                    // SAFETY: so do the others.
                     unsafe {
                         transform_kernel::<M, T, R>(&call, w, &zeros, places, columns, u.as_mut_ptr());
-                        products(points, v.as_ptr().add(at), u.as_ptr(), sums.as_mut_ptr(), sizes, i > 0);
+                        products(points, v.as_ptr(), u.as_ptr(), sums.as_mut_ptr(), sizes, i > 0);
                     }
-                    at += points * point_stride(rows * places.len());
                 }
+            }
+            for (columns, sums) in shares.iter().zip(sums.chunks_exact(sums_len)) {
+                let n = columns.len();
                 for (t, tile) in block.clone().enumerate() {
                     let to = tiles.out(tile).places(out.get(), columns.start, nowhere.as_mut_ptr());
                     // SAFETY: each task writes its own images and columns.

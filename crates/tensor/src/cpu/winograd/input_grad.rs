@@ -3,7 +3,8 @@
 use super::forward::products;
 use super::transforms::{Form, InputBack, KernelMapBack, Matrices, OutputGradBack, gather, scatter};
 use super::{
-    BLOCK_K, BLOCK_N, LANES, Plan, TILES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tap, tile_blocks,
+    BLOCK_K, BLOCK_N, LANES, Plan, Tiles, packed_at, panels, pieces, point_stride, square, strips, tap, tile_blocks,
+    tiles_at_once,
 };
 use crate::cpu::conv::ConvCall;
 use crate::cpu::gemm::{SIDE, turn};
@@ -101,12 +102,12 @@ where
     let out = SendPtr(dx.as_mut_ptr());
     par_for(plan.tasks(), |task| {
         let (range, shares) = plan.task(task, batch, tiles.per_image());
-        let most = range.len().min(TILES);
-        let e_len: usize = blocks_k.iter().map(|k| points * point_stride(most * k.len())).sum();
-        let mut e = Buffer::uninit(e_len);
+        let most = range.len().min(tiles_at_once());
+        let mut e = Buffer::uninit(points * point_stride(most * BLOCK_K));
         let mut u = Buffer::uninit(points * point_stride(BLOCK_K * BLOCK_N));
         let mut turned = Buffer::uninit(R * R * BLOCK_K * BLOCK_N);
-        let mut sums = Buffer::uninit(points * point_stride(most * BLOCK_N));
+        let sums_len = points * point_stride(most * BLOCK_N);
+        let mut sums = Buffer::uninit(shares.len() * sums_len);
         let mut nowhere = Buffer::uninit(BLOCK_N);
         if task % plan.shares.len() == 0 {
             for image in range.start / tiles.per_image()..range.end / tiles.per_image() {
@@ -116,24 +117,20 @@ where
         }
         for block in tile_blocks(range) {
             let rows = block.len();
-            let mut at = 0;
-            for channels in &blocks_k {
-                // SAFETY: the blocks of channels lie one after another; `e` was sized for them.
-                unsafe { transform_grad(&tiles, &block, dy, &zeros, channels, e.as_mut_ptr().add(at)) }
-                at += points * point_stride(rows * channels.len());
-            }
-            for places in shares {
-                let n = places.len();
-                let mut at = 0;
-                for (i, channels) in blocks_k.iter().enumerate() {
-                    let sizes = [rows, channels.len(), n];
-                    // SAFETY: the scratch buffers hold the largest block.
+            for (i, channels) in blocks_k.iter().enumerate() {
+                // SAFETY: `e` holds the largest block.
+                unsafe { transform_grad(&tiles, &block, dy, &zeros, channels, e.as_mut_ptr()) }
+                for (places, sums) in shares.iter().zip(sums.chunks_exact_mut(sums_len)) {
+                    let sizes = [rows, channels.len(), places.len()];
+                    // SAFETY: so do the others.
                     unsafe {
                         transform_kernel::<M, T, R>(&call, w, channels, places, &mut turned, u.as_mut_ptr());
-                        products(points, e.as_ptr().add(at), u.as_ptr(), sums.as_mut_ptr(), sizes, i > 0);
+                        products(points, e.as_ptr(), u.as_ptr(), sums.as_mut_ptr(), sizes, i > 0);
                     }
-                    at += points * point_stride(rows * channels.len());
                 }
+            }
+            for (places, sums) in shares.iter().zip(sums.chunks_exact(sums_len)) {
+                let n = places.len();
                 for strip in strips(places, cin) {
                     for (t, tile) in block.clone().enumerate() {
                         let window = tiles.covered(tile, strip.parity);

@@ -9,7 +9,8 @@
 //! A row or column of such a product over the input's side is a *place* (a, b, c): channel c of the pixels whose padded
 //! coordinates are ≡ (a, b) mod 2. Nothing is rearranged in memory: tiles are read through one pointer per pixel, which
 //! leads to a row of zeros where the pixel lies outside. Transformed weights are made block by block where they are
-//! used; even those of a middle layer (52 MB) would cost more to write and read back than to make.
+//! used; even those of a middle layer (52 MB) would cost more to write and read back than to make. So are the transformed images: a block of
+//! channels of them meets all its columns before the next one is made, and only sums wait.
 
 mod forward;
 mod input_grad;
@@ -20,6 +21,7 @@ mod weight_grad;
 
 use super::conv::ConvCall;
 use super::gemm::panel_columns;
+use super::{Isa, isa};
 pub(crate) use forward::forward;
 pub(crate) use input_grad::input_grad;
 use std::ops::Range;
@@ -28,8 +30,18 @@ pub(crate) use weight_grad::weight_grad;
 /// Channels must be a multiple of every instruction set's register.
 pub(crate) const LANES: usize = 16;
 
-/// The largest number of tiles transformed at once.
-const TILES: usize = 128;
+/// The largest number of tiles transformed at once, in any instruction set.
+const MAX_TILES: usize = 128;
+
+/// The largest number of tiles transformed at once: more share the transformed weights, fewer leave room in the second-level cache,
+/// which is half a megabyte or one where AVX2 is the best there is, and two beside AVX-512.
+fn tiles_at_once() -> usize {
+    match isa() {
+        Isa::Avx2 => 64,
+        _ => MAX_TILES,
+    }
+}
+
 /// Length of a block of k, and columns of a block of products.
 const BLOCK_K: usize = 128;
 const BLOCK_N: usize = 64;
@@ -213,7 +225,7 @@ impl Plan {
     const MIN_TASKS: usize = 4;
 
     fn new(batch: usize, tiles_per_image: usize, columns: usize) -> Self {
-        let most = (TILES / tiles_per_image).max(1);
+        let most = (tiles_at_once() / tiles_per_image).max(1);
         let groups = batch.div_ceil(most);
         let images = batch.div_ceil(groups);
         let groups = batch.div_ceil(images);
@@ -235,8 +247,8 @@ impl Plan {
     }
 }
 
-/// `range` in blocks of at most [`TILES`].
+/// `range` in blocks of at most [`tiles_at_once`].
 fn tile_blocks(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.step_by(TILES).map(move |start| start..end.min(start + TILES))
+    let (end, most) = (range.end, tiles_at_once());
+    range.step_by(most).map(move |start| start..end.min(start + most))
 }

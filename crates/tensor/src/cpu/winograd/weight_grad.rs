@@ -2,10 +2,10 @@
 
 use super::forward::transform_input;
 use super::transforms::{Form, KernelBack, Matrices, OutputGrad, gather, write};
-use super::{LANES, TILES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tap, tile_blocks};
+use super::{LANES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tap, tile_blocks, tiles_at_once};
 use crate::cpu::conv::{ConvCall, sum_partials};
 use crate::cpu::gemm::run_block;
-use crate::cpu::kernel::{Columns, Out};
+use crate::cpu::kernel::{EvenColumns, Out};
 use crate::cpu::{Buffer, SendPtr, par_for};
 use std::ops::Range;
 
@@ -64,7 +64,7 @@ where
         let (s, rest) = (task / squares, task % squares);
         let (places, columns) = (&row_blocks[rest / column_blocks.len()], &column_blocks[rest % column_blocks.len()]);
         let (rows, n) = (places.len(), columns.len());
-        let most = all.min(TILES);
+        let most = all.min(tiles_at_once());
         let mut v = Buffer::uninit(points * point_stride(most * rows));
         let mut e = Buffer::uninit(points * point_stride(most * n));
         let mut sums = Buffer::uninit(points * point_stride(rows * n));
@@ -77,11 +77,10 @@ where
                 transform_input(&tiles, block, x, &zeros, places, v.as_mut_ptr());
                 transform_grad(&tiles, block, dy, &zeros, columns, e.as_mut_ptr());
             }
-            let offsets: Vec<usize> = (0..kc).map(|t| t * rows).collect();
             for p in 0..points {
                 // SAFETY: as above.
                 unsafe {
-                    let lhs = Columns { base: v.as_ptr().add(p * point_stride(kc * rows)), offsets: &offsets };
+                    let lhs = EvenColumns { base: v.as_ptr().add(p * point_stride(kc * rows)), pitch: rows, kc };
                     let base = sums.as_mut_ptr().add(p * point_stride(rows * n));
                     let out = Out { base, offsets: &out_offsets, add: i > 0 };
                     run_block(lhs, rows, kc, e.as_ptr().add(p * point_stride(kc * n)), out, 0..n);
