@@ -140,8 +140,6 @@ pub const GRID: &[&str] = &[
     "--optimizer sgd --lr 0.05",
     "--g-steps 2",
     "--objective wasserstein --clip 0.01",
-    "--pack 4",
-    "--lr 2e-4",
 ];
 
 /// All of docs/tricks.md, in the order of the page.
