@@ -22,14 +22,12 @@ pub fn watch() -> Result<(), CliError> {
         if !GRACEFUL.load(Ordering::SeqCst) {
             std::process::exit(i32::from(INTERRUPTED));
         }
-        if STOP.swap(true, Ordering::SeqCst) {
-            if FIRST.get().is_some_and(|first| first.elapsed() >= ECHO) {
-                std::process::exit(i32::from(INTERRUPTED));
-            }
-            return;
+        let first = FIRST.get_or_init(Instant::now);
+        if !STOP.swap(true, Ordering::SeqCst) {
+            output::note("\nfinishing the step, then saving; once more to quit at once");
+        } else if first.elapsed() >= ECHO {
+            std::process::exit(i32::from(INTERRUPTED));
         }
-        FIRST.get_or_init(Instant::now);
-        output::note("\nfinishing the step, then saving; once more to quit at once");
     })
     .map_err(|e| CliError::Failed(format!("cannot watch for Ctrl-C: {e}")))
 }

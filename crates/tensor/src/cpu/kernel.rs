@@ -8,7 +8,7 @@
 //!
 //! AVX-512: 6 × 64 tiles, 24 accumulators, 10 loads for 24 multiply-adds.
 
-use super::simd::Simd;
+use super::simd::{Simd, prefetch, prefetch_far};
 
 /// A contiguous stretch of k: `len` numbers from each row's pointer plus `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ unsafe fn tile<S: Simd, L: Lhs, const MR: usize, const NV: usize>(
         for i in 0..MR {
             let c = out.base.add(*out.offsets.get_unchecked(m + i) + column);
             for j in (0..NV * S::LANES).step_by(16) {
-                S::prefetch(c.wrapping_add(j));
+                prefetch(c.wrapping_add(j));
             }
         }
         // One call alone of this closure: a second would keep it from being compiled in the instruction set around it.
@@ -202,9 +202,6 @@ unsafe fn tile<S: Simd, L: Lhs, const MR: usize, const NV: usize>(
     }
 }
 
-/// Cache lines of 16 numbers asked for in front of a tile, at most.
-const MAX_LINES: usize = 64;
-
 /// All rows `0..rows` of one packed panel of `kc` rows and `n ≤ NV · LANES` columns.
 /// # Safety
 /// `lhs`, `rhs` and `out` must be valid for that many rows, the panel's k and `n` columns from `column` on.
@@ -218,16 +215,16 @@ unsafe fn panel<S: Simd, L: Lhs, const NV: usize>(
     n: usize,
 ) {
     let mut m = 0;
-    // The panel behind this one, in equal parts beside the tiles. With few of them everything is near anyway.
+    // The panel behind this one, in equal parts of whole cache lines (16 numbers) in front of the tiles. With few of them everything is near anyway.
     let len = NV * S::LANES * kc;
     let mut next = rhs.wrapping_add(len);
-    let lines = if rows < 8 * S::TALL { 0 } else { (len / 16).div_ceil(rows / S::TALL).min(MAX_LINES) };
+    let lines = if rows < 8 * S::TALL { 0 } else { (len / 16).div_ceil(rows / S::TALL) };
     // SAFETY: the caller's promise.
     unsafe {
         if (NV == S::WIDE || !L::ANY_HEIGHT) && S::TALL == 6 {
             while m + 6 <= rows {
                 for _ in 0..lines {
-                    S::prefetch_far(next);
+                    prefetch_far(next);
                     next = next.wrapping_add(16);
                 }
                 tile::<S, L, 6, NV>(lhs, m, rhs, out, column, n);
@@ -275,10 +272,10 @@ pub(crate) unsafe fn block<S: Simd, L: Lhs>(
             let rhs = rhs.add(column * kc);
             match n.div_ceil(S::LANES) {
                 1 => panel::<S, L, 1>(lhs, [rows, kc], rhs, out, column, n),
-                _ if S::WIDE == 2 => panel::<S, L, 2>(lhs, [rows, kc], rhs, out, column, n),
-                2 => panel::<S, L, 2>(lhs, [rows, kc], rhs, out, column, n),
-                3 => panel::<S, L, 3>(lhs, [rows, kc], rhs, out, column, n),
-                _ => panel::<S, L, 4>(lhs, [rows, kc], rhs, out, column, n),
+                // Not compiled where no tile is so wide.
+                3 if S::WIDE > 2 => panel::<S, L, 3>(lhs, [rows, kc], rhs, out, column, n),
+                4 if S::WIDE > 2 => panel::<S, L, 4>(lhs, [rows, kc], rhs, out, column, n),
+                _ => panel::<S, L, 2>(lhs, [rows, kc], rhs, out, column, n),
             }
         }
         column += n;

@@ -28,18 +28,36 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// The instruction set must be present.
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
-    /// Asks for the cache line at `p`, which is about to be written; any address will do.
-    #[inline(always)]
-    fn prefetch(_p: *const f32) {}
-    /// Asks for the cache line at `p` to come as near as the second-level cache; any address will do.
-    #[inline(always)]
-    fn prefetch_far(_p: *const f32) {}
+}
+
+/// Asks for the cache line at `p`, which is about to be written. Any address will do; only x86-64 listens.
+#[inline(always)]
+pub(crate) fn prefetch(p: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
+/// [`prefetch`] of what will be read, as near as the second-level cache.
+#[inline(always)]
+pub(crate) fn prefetch_far(p: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
 }
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86 {
     use super::Simd;
     use std::arch::x86_64::*;
+
+    #[inline(always)]
+    pub(super) fn prefetch<const HINT: i32>(p: *const f32) {
+        // SAFETY: a hint, which reads nothing; every x86-64 has it.
+        unsafe { _mm_prefetch::<HINT>(p.cast()) }
+    }
 
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512;
@@ -77,16 +95,6 @@ pub(crate) mod x86 {
         unsafe fn add(a: __m512, b: __m512) -> __m512 {
             // SAFETY: the caller's promise.
             unsafe { _mm512_add_ps(a, b) }
-        }
-        #[inline(always)]
-        fn prefetch(p: *const f32) {
-            // SAFETY: a hint, which reads nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-        }
-        #[inline(always)]
-        fn prefetch_far(p: *const f32) {
-            // SAFETY: as above.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
         }
     }
 
@@ -126,16 +134,6 @@ pub(crate) mod x86 {
         unsafe fn add(a: __m256, b: __m256) -> __m256 {
             // SAFETY: the caller's promise.
             unsafe { _mm256_add_ps(a, b) }
-        }
-        #[inline(always)]
-        fn prefetch(p: *const f32) {
-            // SAFETY: a hint, which reads nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-        }
-        #[inline(always)]
-        fn prefetch_far(p: *const f32) {
-            // SAFETY: as above.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
         }
     }
 }
