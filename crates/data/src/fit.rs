@@ -1,20 +1,11 @@
 //! One picture, of any size and channels, into one image of the target's shape.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 
-use fast_image_resize as fir;
-use fir::images::{TypedImage, TypedImageRef};
-use fir::pixels::{U8, U8x3, U8x4};
-use fir::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use resample::resample;
 
 use crate::decode::Picture;
-use crate::preprocess::{Filter, Fit, Preprocess};
-
-thread_local! {
-    // Keeps its scratch memory and coefficient tables between images.
-    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
-}
+use crate::preprocess::{Fit, Preprocess};
 
 /// A rectangle of pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +21,16 @@ pub(crate) fn fit(picture: &Picture<'_>, preprocess: &Preprocess, out: &mut [u8]
     let [height, width, channels] = preprocess.shape();
     let (source, target) = placement(preprocess, [picture.height as usize, picture.width as usize]);
     let pixels = convert(picture, source, preprocess);
+    let (from, to) = ([source.height, source.width], [target.height, target.width]);
     if target == (Rect { x: 0, y: 0, width, height }) {
-        return resize(&pixels, source, out, target, preprocess);
+        return resample(&pixels, from, out, to, channels, preprocess.filter);
     }
     let background = margin(preprocess);
     for pixel in out.chunks_exact_mut(channels) {
         pixel.copy_from_slice(&background[..channels]);
     }
     let mut inner = vec![0; target.width * target.height * channels];
-    resize(&pixels, source, &mut inner, target, preprocess)?;
+    resample(&pixels, from, &mut inner, to, channels, preprocess.filter)?;
     for (y, row) in inner.chunks_exact(target.width * channels).enumerate() {
         let start = ((target.y + y) * width + target.x) * channels;
         out[start..start + row.len()].copy_from_slice(row);
@@ -145,42 +137,6 @@ fn over(value: u8, alpha: u8, below: u8) -> u8 {
 /// Luma of Rec. 601 in 16-bit fixed point, to the bit as Pillow's `convert("L")`; grey stays what it is.
 fn luma([r, g, b]: [u8; 3]) -> u8 {
     ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + (1 << 15)) >> 16) as u8
-}
-
-/// Resizes `pixels` (of `source`'s size) into `out` (of `target`'s size); equal sizes are copied.
-fn resize(pixels: &[u8], source: Rect, out: &mut [u8], target: Rect, preprocess: &Preprocess) -> Result<(), String> {
-    if (source.width, source.height) == (target.width, target.height) {
-        out.copy_from_slice(pixels);
-        return Ok(());
-    }
-    let algorithm = match preprocess.filter {
-        Filter::Lanczos3 => ResizeAlg::Convolution(FilterType::Lanczos3),
-        Filter::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
-        Filter::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
-        Filter::Box => ResizeAlg::Convolution(FilterType::Box),
-        Filter::Nearest => ResizeAlg::Nearest,
-    };
-    let options = ResizeOptions::new().resize_alg(algorithm);
-    let resample = match preprocess.channels {
-        1 => resample::<U8>,
-        3 => resample::<U8x3>,
-        _ => resample::<U8x4>,
-    };
-    resample(pixels, source, out, target, &options).map_err(|error| format!("cannot resize: {error}"))
-}
-
-/// By the kind of pixels: the library's own choice among all kinds would compile every filter for each of them, minutes of a build.
-fn resample<P: PixelTrait>(
-    pixels: &[u8],
-    source: Rect,
-    out: &mut [u8],
-    target: Rect,
-    options: &ResizeOptions,
-) -> Result<(), Box<dyn std::error::Error>> {
-    // Sides are at most 16384, so they fit.
-    let from = TypedImageRef::<P>::from_buffer(source.width as u32, source.height as u32, pixels)?;
-    let mut to = TypedImage::<P>::from_buffer(target.width as u32, target.height as u32, out)?;
-    Ok(RESIZER.with_borrow_mut(|resizer| resizer.resize_typed(&from, &mut to, options))?)
 }
 
 #[cfg(test)]

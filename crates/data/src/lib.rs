@@ -62,7 +62,8 @@ pub use fetch::{FetchError, FetchProgress, RemoteSet, fetch, remote_set, remote_
 pub use ingest::Progress;
 pub use loader::{Batch, Loader};
 pub use packed::{Prepared, prepare};
-pub use preprocess::{Filter, Fit, Preprocess};
+pub use preprocess::{Fit, Preprocess};
+pub use resample::Filter;
 pub use single::picture;
 pub use spec::{DataSpec, Kind, Split};
 pub use split::{Divided, SplitOptions, select, split};

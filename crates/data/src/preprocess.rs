@@ -1,5 +1,6 @@
 //! How pictures of any size become images of one shape.
 
+use resample::Filter;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -18,24 +19,6 @@ pub enum Fit {
     Pad,
     /// Resize, whatever that does to the proportions.
     Stretch,
-}
-
-/// How the colours of new pixels are made of old ones. All but [`Nearest`](Self::Nearest) are antialiased: where a
-/// picture shrinks, the filter widens with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Filter {
-    /// The sharpest; halos of a few percent at hard edges.
-    #[default]
-    Lanczos3,
-    /// Catmull–Rom (a = −0.5), as Pillow's `BICUBIC`.
-    Bicubic,
-    /// A triangle, as torchvision's default with antialiasing.
-    Bilinear,
-    /// The mean of the area that a new pixel covers.
-    Box,
-    /// One old pixel for each new one: for pixel art that is enlarged.
-    Nearest,
 }
 
 /// What is done to each picture: composite, cut, crop or pad, resize, convert.

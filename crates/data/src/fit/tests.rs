@@ -1,5 +1,5 @@
 use super::*;
-use crate::preprocess::Filter;
+use resample::Filter;
 
 fn picture(width: u32, height: u32, channels: u8, pixels: Vec<u8>) -> Picture<'static> {
     assert_eq!(pixels.len(), (width * height) as usize * usize::from(channels));
