@@ -14,6 +14,9 @@ const POOLED: usize = 4096;
 const MAX_IDLE: usize = 1 << 30;
 /// A block serves a request of at least this fraction (4/5) of its size.
 const FIT: (usize, usize) = (5, 4);
+/// A block of at least this size lies on pages of this size where the system has them (Linux on x86-64 and Arm): addresses of ordinary
+/// pages, of 4 KiB, cost a look-up that packing for a matrix product spends as much time on as on copying.
+const HUGE_PAGE: usize = 2 << 20;
 
 struct Pool {
     idle: BTreeMap<usize, Vec<Block>>,
@@ -58,10 +61,32 @@ unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
 fn layout(bytes: usize) -> std::alloc::Layout {
-    match std::alloc::Layout::from_size_align(bytes, ALIGN) {
+    let align = if cfg!(target_os = "linux") && bytes >= HUGE_PAGE { HUGE_PAGE } else { ALIGN };
+    match std::alloc::Layout::from_size_align(bytes, align) {
         Ok(layout) => layout,
         Err(_) => panic!("a tensor of {bytes} bytes does not fit this machine's address space"),
     }
+}
+
+/// A block from the system. Zeros keep its numbers initialised in the language's sense.
+fn allocate(bytes: usize) -> NonNull<f32> {
+    let layout = layout(bytes);
+    // SAFETY: the size is not zero; what is advised and filled is the new block alone.
+    let raw = unsafe {
+        if layout.align() == ALIGN {
+            std::alloc::alloc_zeroed(layout)
+        } else {
+            let raw = std::alloc::alloc(layout);
+            if !raw.is_null() {
+                // Whole pages alone: the block takes no more memory than without them. A system that refuses changes nothing but the speed.
+                #[cfg(target_os = "linux")]
+                libc::madvise(raw.cast(), bytes / HUGE_PAGE * HUGE_PAGE, libc::MADV_HUGEPAGE);
+                raw.write_bytes(0, bytes);
+            }
+            raw
+        }
+    };
+    NonNull::new(raw.cast()).unwrap_or_else(|| std::alloc::handle_alloc_error(layout))
 }
 
 impl Buffer {
@@ -74,10 +99,7 @@ impl Buffer {
                 if bytes >= POOLED {
                     FRESH.fetch_add(1, Ordering::Relaxed);
                 }
-                // SAFETY: the size is not zero. Zeroed pages keep the numbers initialised in the language's sense.
-                let raw = unsafe { std::alloc::alloc_zeroed(layout(bytes)) };
-                let Some(block) = NonNull::new(raw.cast::<f32>()) else { std::alloc::handle_alloc_error(layout(bytes)) };
-                (block, bytes)
+                (allocate(bytes), bytes)
             }
         };
         let live = LIVE.fetch_add(capacity, Ordering::Relaxed) + capacity;
@@ -123,7 +145,7 @@ impl Drop for Buffer {
                 return;
             }
         }
-        // SAFETY: allocated in `uninit` with this layout, and owned by this buffer alone.
+        // SAFETY: from `allocate`, with this layout, and owned by this buffer alone.
         unsafe { std::alloc::dealloc(self.block.as_ptr().cast(), layout(self.capacity)) }
     }
 }

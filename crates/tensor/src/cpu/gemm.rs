@@ -1,7 +1,7 @@
 //! Matrix products: packing of the right operand, blocking of k, and the split into tasks.
 
 use super::kernel::{Lhs, Out, Rows, Seg, Tiled, block};
-use super::simd::{Portable, Simd};
+use super::simd::{Portable, Simd, prefetch};
 use super::{Buffer, Isa, SendPtr, isa, multiversion, par_for};
 use std::ops::Range;
 
@@ -126,6 +126,9 @@ multiversion! {
     }
 }
 
+/// How many panels ahead of the one that is packed memory is asked for.
+const AHEAD: usize = 2;
+
 /// Where element (k, n) of the right operand is: at `row(k) + n · stride`.
 pub(crate) struct Rhs<'a, F: Fn(usize) -> usize + Sync> {
     pub data: &'a [f32],
@@ -146,9 +149,25 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
             for column in (0..self.n).step_by(lanes * wide) {
                 let n = (lanes * wide).min(self.n - column);
                 let width = n.next_multiple_of(lanes);
+                let next = column + AHEAD * lanes * wide;
+                if next < self.n {
+                    self.prefetch_panel(ks.start, some.clone(), next..self.n.min(next + lanes * wide), &out[next * kc..]);
+                }
                 self.pack_panel(ks.start, some.clone(), column..column + n, width, &mut out[column * kc..][..width * kc]);
             }
         }
+    }
+
+    /// Asks for what [`pack_panel`](Self::pack_panel) will read and write: lines so far apart are not foreseen by a processor.
+    fn prefetch_panel(&self, first: usize, some: Range<usize>, columns: Range<usize>, panel: &[f32]) {
+        let ask = |k: usize, j: usize| prefetch(self.data.as_ptr().wrapping_add((self.row)(first + k) + j * self.stride));
+        if self.stride == 1 {
+            some.clone().for_each(|k| columns.clone().step_by(16).for_each(|j| ask(k, j)));
+        } else {
+            columns.clone().for_each(|j| ask(some.start, j));
+        }
+        let width = packed_columns(columns.len());
+        (some.start * width..some.end * width).step_by(16).for_each(|i| prefetch(panel.as_ptr().wrapping_add(i)));
     }
 
     /// Rows `some` (at most [`SIDE`], counted from `first` on) of one panel, which has rows of `width`.
@@ -358,6 +377,10 @@ fn tile_rows<const TALL: usize>(from: &[f32], [across, along]: [usize; 2], to: &
                 to.copy_from_slice(&from[k * along..][..TALL]);
             }
         } else {
+            // The next tile is on its way while this one is copied: short stretches of many rows are not foreseen by a processor.
+            for i in TALL..2 * TALL {
+                (0..kc).step_by(16).for_each(|k| prefetch(from.as_ptr().wrapping_add(i * across + k)));
+            }
             let rows: [&[f32]; TALL] = std::array::from_fn(|i| &from[i * across..][..kc]);
             for (k, to) in to.chunks_exact_mut(TALL).enumerate() {
                 for i in 0..TALL {

@@ -6,7 +6,8 @@
 //! no sum is read back while it is still on its way to memory. A line's results stay in the first-level cache, the image in the second.
 
 use super::conv::ConvCall;
-use super::gemm::{self, Packed, RowTask, rows_times_packed};
+use super::gemm::{self, Packed, RowTask, panel_columns, rows_times_packed};
+use super::simd::prefetch_far;
 use super::{Buffer, SendPtr, multiversion, par_for};
 use std::ops::Range;
 
@@ -33,6 +34,8 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: Conv
     let lhs_offsets: Vec<usize> = (0..ow).map(|x| x * cout).collect();
     let out_offsets: Vec<usize> = (0..ow).map(|x| x * columns).collect();
     let (turns, piece) = (kw.div_ceil(sw), kw * cin);
+    let panel = panel_columns();
+    let part = (ow * cout).div_ceil(columns.div_ceil(panel)).next_multiple_of(16);
     let out = SendPtr(dx.as_mut_ptr());
     par_for(batch * bands, |task| {
         let (n, band) = (task / bands, task % bands);
@@ -40,14 +43,16 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: Conv
         let mut image = Buffer::zeros(lines.len() * pitch);
         let mut products = Buffer::uninit(ow * columns);
         for oy in touching(&lines, call) {
-            let rows = RowTask {
-                lhs: dy[(n * oh + oy) * ow * cout..(n * oh + oy + 1) * ow * cout].as_ptr(),
-                lhs_offsets: &lhs_offsets,
-                out: products.as_mut_ptr(),
-                out_offsets: &out_offsets,
-            };
-            // SAFETY: a line of dy has `ow` pixels of `cout` numbers, `products` as many of `columns`.
-            unsafe { rows_times_packed(&rows, packed, 0..columns) }
+            let line = dy[(n * oh + oy) * ow * cout..].as_ptr();
+            let rows = RowTask { lhs: line, lhs_offsets: &lhs_offsets, out: products.as_mut_ptr(), out_offsets: &out_offsets };
+            for (i, start) in (0..columns).step_by(panel).enumerate() {
+                // The next line of dy, in equal parts before the panels: it is read too fast for a processor to foresee.
+                for at in (i * part..(i + 1) * part).step_by(16) {
+                    prefetch_far(line.wrapping_add(ow * cout + at));
+                }
+                // SAFETY: a line of dy has `ow` pixels of `cout` numbers, `products` as many of `columns`.
+                unsafe { rows_times_packed(&rows, packed, start..columns.min(start + panel)) }
+            }
             for tap in 0..kh {
                 let Some(y) = (oy * sh + tap).checked_sub(geom.pad[0][0]).filter(|y| lines.contains(y)) else { continue };
                 let line = &mut image[(y - lines.start) * pitch..(y - lines.start + 1) * pitch];
