@@ -28,8 +28,7 @@ fn transparent_pixels_lend_no_colour() {
     // Red, and a green that cannot be seen.
     let mut out = [9; 4];
     resample(&[200, 0, 0, 255, 0, 200, 0, 0], [1, 2], &mut out, [1, 1], 4, Filter::Box).unwrap();
-    assert_eq!([out[0], out[1]], [200, 0], "{out:?}");
-    assert!((127..=128).contains(&out[3]), "{out:?}");
+    assert!((199..=200).contains(&out[0]) && out[1] == 0 && (127..=128).contains(&out[3]), "{out:?}");
 }
 
 #[test]
