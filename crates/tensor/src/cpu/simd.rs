@@ -59,83 +59,56 @@ pub(crate) mod x86 {
         unsafe { _mm_prefetch::<HINT>(p.cast()) }
     }
 
-    #[derive(Clone, Copy)]
-    pub(crate) struct Avx512;
-    impl Simd for Avx512 {
-        const LANES: usize = 16;
-        const WIDE: usize = 4;
-        const TALL: usize = 6;
-        type V = __m512;
-        #[inline(always)]
-        unsafe fn zero() -> __m512 {
-            // SAFETY: the caller's promise.
-            unsafe { _mm512_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(p: *const f32) -> __m512 {
-            // SAFETY: the caller's promise.
-            unsafe { _mm512_set1_ps(*p) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> __m512 {
-            // SAFETY: the caller's promise.
-            unsafe { _mm512_loadu_ps(p) }
-        }
-        #[inline(always)]
-        unsafe fn store(p: *mut f32, v: __m512) {
-            // SAFETY: the caller's promise.
-            unsafe { _mm512_storeu_ps(p, v) }
-        }
-        #[inline(always)]
-        unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
-            // SAFETY: the caller's promise.
-            unsafe { _mm512_fmadd_ps(a, b, c) }
-        }
-        #[inline(always)]
-        unsafe fn add(a: __m512, b: __m512) -> __m512 {
-            // SAFETY: the caller's promise.
-            unsafe { _mm512_add_ps(a, b) }
-        }
+    /// A register file of sixteen (AVX2) or thirty-two (AVX-512), with the instructions of the same names.
+    macro_rules! registers {
+        ($name:ident, $lanes:literal lanes, $wide:literal wide, $v:ident, $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident) => {
+            #[derive(Clone, Copy)]
+            pub(crate) struct $name;
+            impl Simd for $name {
+                const LANES: usize = $lanes;
+                const WIDE: usize = $wide;
+                const TALL: usize = 6;
+                type V = $v;
+                #[inline(always)]
+                unsafe fn zero() -> $v {
+                    // SAFETY: the caller's promise.
+                    unsafe { $zero() }
+                }
+                #[inline(always)]
+                unsafe fn splat(p: *const f32) -> $v {
+                    // SAFETY: the caller's promise.
+                    unsafe { $splat(*p) }
+                }
+                #[inline(always)]
+                unsafe fn load(p: *const f32) -> $v {
+                    // SAFETY: the caller's promise.
+                    unsafe { $load(p) }
+                }
+                #[inline(always)]
+                unsafe fn store(p: *mut f32, v: $v) {
+                    // SAFETY: the caller's promise.
+                    unsafe { $store(p, v) }
+                }
+                #[inline(always)]
+                unsafe fn fma(a: $v, b: $v, c: $v) -> $v {
+                    // SAFETY: the caller's promise.
+                    unsafe { $fma(a, b, c) }
+                }
+                #[inline(always)]
+                unsafe fn add(a: $v, b: $v) -> $v {
+                    // SAFETY: the caller's promise.
+                    unsafe { $add(a, b) }
+                }
+            }
+        };
     }
 
-    #[derive(Clone, Copy)]
-    pub(crate) struct Avx2;
-    impl Simd for Avx2 {
-        const LANES: usize = 8;
-        const WIDE: usize = 2;
-        const TALL: usize = 6;
-        type V = __m256;
-        #[inline(always)]
-        unsafe fn zero() -> __m256 {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(p: *const f32) -> __m256 {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_set1_ps(*p) }
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> __m256 {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_loadu_ps(p) }
-        }
-        #[inline(always)]
-        unsafe fn store(p: *mut f32, v: __m256) {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_storeu_ps(p, v) }
-        }
-        #[inline(always)]
-        unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_fmadd_ps(a, b, c) }
-        }
-        #[inline(always)]
-        unsafe fn add(a: __m256, b: __m256) -> __m256 {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_add_ps(a, b) }
-        }
-    }
+    registers!(
+        Avx512, 16 lanes, 4 wide, __m512, _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps
+    );
+    registers!(
+        Avx2, 8 lanes, 2 wide, __m256, _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps
+    );
 }
 
 #[cfg(target_arch = "aarch64")]
