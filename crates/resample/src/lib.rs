@@ -86,12 +86,12 @@ fn typed<P: PixelTrait>(
     to: [usize; 2],
     options: &ResizeOptions,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let ([from_h, from_w], [to_h, to_w]) = (side(from)?, side(to)?);
+    let ([from_h, from_w], [to_h, to_w]) = (sides(from)?, sides(to)?);
     let from = TypedImageRef::<P>::from_buffer(from_w, from_h, pixels)?;
     let mut to = TypedImage::<P>::from_buffer(to_w, to_h, out)?;
     Ok(RESIZER.with_borrow_mut(|resizer| resizer.resize_typed(&from, &mut to, options))?)
 }
 
-fn side([height, width]: [usize; 2]) -> Result<[u32; 2], std::num::TryFromIntError> {
+fn sides([height, width]: [usize; 2]) -> Result<[u32; 2], std::num::TryFromIntError> {
     Ok([height.try_into()?, width.try_into()?])
 }

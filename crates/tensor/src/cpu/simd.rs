@@ -30,20 +30,26 @@ pub(crate) trait Simd: Copy {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
 }
 
-/// Asks for the cache line at `p`, which is about to be written. Any address will do; only x86-64 listens.
+/// Asks for the cache line at `p`, which is about to be read or written. Any address will do; only x86-64 listens.
 #[inline(always)]
 pub(crate) fn prefetch(p: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    x86::prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p);
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
+    hint::<false>(p);
 }
 
-/// [`prefetch`] of what will be read, as near as the second-level cache.
+/// [`prefetch`] as near as the second-level cache, of what will be read a while later.
 #[inline(always)]
 pub(crate) fn prefetch_far(p: *const f32) {
+    hint::<true>(p);
+}
+
+#[inline(always)]
+fn hint<const FAR: bool>(p: *const f32) {
     #[cfg(target_arch = "x86_64")]
-    x86::prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p);
+    // SAFETY: a hint, which reads nothing; every x86-64 has it.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        if FAR { _mm_prefetch::<_MM_HINT_T1>(p.cast()) } else { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = p;
 }
@@ -52,12 +58,6 @@ pub(crate) fn prefetch_far(p: *const f32) {
 pub(crate) mod x86 {
     use super::Simd;
     use std::arch::x86_64::*;
-
-    #[inline(always)]
-    pub(super) fn prefetch<const HINT: i32>(p: *const f32) {
-        // SAFETY: a hint, which reads nothing; every x86-64 has it.
-        unsafe { _mm_prefetch::<HINT>(p.cast()) }
-    }
 
     /// A register file of sixteen (AVX2) or thirty-two (AVX-512), with the instructions of the same names.
     macro_rules! registers {
