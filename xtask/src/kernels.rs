@@ -158,22 +158,25 @@ fn measure(options: &Options, device: &Device) -> Report {
             add(&format!("gemm {n}³"), pass, 2.0 * (n as f64).powi(3), &|| a.matmul(&b, ta, tb));
         }
     }
-    // (network, input side, input channels, output channels, kernel, pad): the discriminator's layers; the generator's are their mirror images.
+    // (network, input side, input channels, output channels, kernel, stride, pad): the discriminator's layers; the generator's are their mirror images.
     let layers = [
-        ("dcgan64", 64, 3, 64, 4, 1),
-        ("dcgan64", 32, 64, 128, 4, 1),
-        ("dcgan64", 16, 128, 256, 4, 1),
-        ("dcgan64", 8, 256, 512, 4, 1),
-        ("dcgan28", 28, 1, 64, 4, 1),
-        ("dcgan28", 14, 64, 128, 4, 1),
-        ("paper64", 64, 3, 128, 5, 2),
-        ("paper64", 32, 128, 256, 5, 2),
-        ("paper64", 16, 256, 512, 5, 2),
-        ("paper64", 8, 512, 1024, 5, 2),
+        ("dcgan64", 64, 3, 64, 4, 2, 1),
+        ("dcgan64", 32, 64, 128, 4, 2, 1),
+        ("dcgan64", 16, 128, 256, 4, 2, 1),
+        ("dcgan64", 8, 256, 512, 4, 2, 1),
+        ("dcgan28", 28, 1, 64, 4, 2, 1),
+        ("dcgan28", 14, 64, 128, 4, 2, 1),
+        ("paper64", 64, 3, 128, 5, 2, 2),
+        ("paper64", 32, 128, 256, 5, 2, 2),
+        ("paper64", 16, 256, 512, 5, 2, 2),
+        ("paper64", 8, 512, 1024, 5, 2, 2),
+        ("improved32", 32, 96, 96, 3, 1, 1),
+        ("improved32", 16, 192, 192, 3, 1, 1),
+        ("improved32", 16, 192, 192, 3, 2, 1),
     ];
-    for (net, side, cin, cout, kernel, pad) in layers {
-        let geom = ConvGeom::square([side; 2], kernel, 2, pad);
-        let name = format!("{net} {side}x{side} {cin}→{cout} k{kernel}s2");
+    for (net, side, cin, cout, kernel, stride, pad) in layers {
+        let geom = ConvGeom::square([side; 2], kernel, stride, pad);
+        let name = format!("{net} {side}x{side} {cin}→{cout} k{kernel}s{stride}");
         let [oh, ow] = geom.output();
         let n = batch;
         let flop = 2.0 * (n * oh * ow * cout * kernel * kernel * cin) as f64;

@@ -89,8 +89,8 @@ fn copy_window(image: &[f32], [h, w]: [usize; 2], c: usize, [top, left]: [isize;
 pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
     match algorithm(Op::Forward, &call) {
         Algorithm::Direct => {}
-        Algorithm::F2 if call.geom.kernel[0] == 4 => return winograd::forward::<2, 3, 2>(x, w, y, call),
-        Algorithm::F4 if call.geom.kernel[0] == 4 => return winograd::forward::<4, 5, 2>(x, w, y, call),
+        Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => return winograd::forward::<2, 3, 2>(x, w, y, call),
+        Algorithm::F4 if winograd::taps(&call.geom) == Some(2) => return winograd::forward::<4, 5, 2>(x, w, y, call),
         Algorithm::F2 => return winograd::forward::<2, 4, 3>(x, w, y, call),
         Algorithm::F4 => return winograd::forward::<4, 6, 3>(x, w, y, call),
     }
@@ -168,8 +168,8 @@ fn span(all: &[Phase]) -> (isize, usize) {
 pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) {
     match algorithm(Op::InputGrad, &call) {
         Algorithm::Direct => {}
-        Algorithm::F2 if call.geom.kernel[0] == 4 => return winograd::input_grad::<2, 3, 2>(dy, w, dx, call),
-        Algorithm::F4 if call.geom.kernel[0] == 4 => return winograd::input_grad::<4, 5, 2>(dy, w, dx, call),
+        Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => return winograd::input_grad::<2, 3, 2>(dy, w, dx, call),
+        Algorithm::F4 if winograd::taps(&call.geom) == Some(2) => return winograd::input_grad::<4, 5, 2>(dy, w, dx, call),
         Algorithm::F2 => return winograd::input_grad::<2, 4, 3>(dy, w, dx, call),
         Algorithm::F4 => return winograd::input_grad::<4, 6, 3>(dy, w, dx, call),
     }
@@ -309,8 +309,8 @@ impl Residues {
 pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: ConvCall) {
     match algorithm(Op::WeightGrad, &call) {
         Algorithm::Direct => {}
-        Algorithm::F2 if call.geom.kernel[0] == 4 => return winograd::weight_grad::<2, 3, 2>(x, dy, dw, call),
-        Algorithm::F4 if call.geom.kernel[0] == 4 => return winograd::weight_grad::<4, 5, 2>(x, dy, dw, call),
+        Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => return winograd::weight_grad::<2, 3, 2>(x, dy, dw, call),
+        Algorithm::F4 if winograd::taps(&call.geom) == Some(2) => return winograd::weight_grad::<4, 5, 2>(x, dy, dw, call),
         Algorithm::F2 => return winograd::weight_grad::<2, 4, 3>(x, dy, dw, call),
         Algorithm::F4 => return winograd::weight_grad::<4, 6, 3>(x, dy, dw, call),
     }

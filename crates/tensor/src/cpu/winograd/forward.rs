@@ -2,8 +2,8 @@
 
 use super::transforms::{Form, InputMap, KernelMap, Matrices, OutputMap, gather, write};
 use super::{
-    BLOCK_K, BLOCK_N, LANES, MAX_TILES, Plan, Tiles, packed_at, panels, pieces, point_stride, square, strips, tap, tile_blocks,
-    tiles_at_once,
+    BLOCK_K, BLOCK_N, LANES, MAX_TILES, Plan, Tiles, packed_at, panels, pieces, places, point_stride, square, strips, tap,
+    tile_blocks, tiles_at_once,
 };
 use crate::cpu::conv::ConvCall;
 use crate::cpu::gemm::run_block;
@@ -51,9 +51,9 @@ pub(super) unsafe fn transform_input<const M: usize, const T: usize, const R: us
     Form<M, T, R>: Matrices<M, T, R>,
 {
     let stride = point_stride(block.len() * places.len());
-    for strip in strips(places, tiles.call.cin) {
+    for strip in strips(places, &tiles.call) {
         for (t, tile) in block.clone().enumerate() {
-            let from = tiles.input(tile, strip.parity).pointers(x.as_ptr(), strip.channels.start, zeros.as_ptr());
+            let from = tiles.input(tile, strip.phase).pointers(x.as_ptr(), strip.channels.start, zeros.as_ptr());
             // SAFETY: pixels have `cin` channels, `zeros` no fewer; the rest is the caller's promise.
             unsafe { gather::<InputMap<M, T, R>, T, T>(&from, v.add(t * places.len() + strip.at), stride, strip.channels.len()) }
         }
@@ -74,10 +74,10 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     Form<M, T, R>: Matrices<M, T, R>,
 {
     let (kc, n) = (places.len(), columns.len());
-    for strip in strips(places, call.cin) {
+    for strip in strips(places, call) {
         for panel in panels(n) {
             for (k, c) in strip.channels.clone().enumerate() {
-                let from = square(|i, j| match tap(call.geom.kernel[0], [i, j], strip.parity) {
+                let from = square(|i, j| match tap(&call.geom, [i, j], strip.phase) {
                     Some(tap) => w[(tap * call.cin + c) * call.cout + columns.start + panel.start..].as_ptr(),
                     None => zeros.as_ptr(),
                 });
@@ -89,7 +89,7 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     }
 }
 
-/// [`crate::cpu::conv::conv2d`] of a kernel of [`KERNELS`](super::KERNELS) with stride 2 and channels in multiples of [`LANES`], by F(M×M, R×R).
+/// [`crate::cpu::conv::conv2d`] with R [`taps`](super::taps) and channels in multiples of [`LANES`], by F(M×M, R×R).
 pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall)
 where
     Form<M, T, R>: Matrices<M, T, R>,
@@ -98,7 +98,7 @@ where
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
     let tiles = Tiles::<M, T, R>::new(call);
     let plan = Plan::new(batch, tiles.per_image(), cout);
-    let blocks_k = pieces(4 * cin, BLOCK_K);
+    let blocks_k = pieces(places(&call), BLOCK_K);
     let zeros = Buffer::zeros(cin.max(cout));
     let points = T * T;
     let out = SendPtr(y.as_mut_ptr());

@@ -3,7 +3,7 @@
 use super::forward::products;
 use super::transforms::{Form, InputBack, KernelMapBack, Matrices, OutputGradBack, gather, scatter};
 use super::{
-    BLOCK_K, BLOCK_N, LANES, Plan, Tiles, packed_at, panels, pieces, point_stride, square, strips, tap, tile_blocks,
+    BLOCK_K, BLOCK_N, LANES, Plan, Tiles, packed_at, panels, pieces, places, point_stride, square, strips, tap, tile_blocks,
     tiles_at_once,
 };
 use crate::cpu::conv::ConvCall;
@@ -55,10 +55,10 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     Form<M, T, R>: Matrices<M, T, R>,
 {
     let (kc, n) = (channels.len(), places.len());
-    for strip in strips(places, call.cin) {
+    for strip in strips(places, call) {
         let len = strip.channels.len();
         for (i, turned) in turned.chunks_exact_mut(kc * len).enumerate().take(R * R) {
-            match tap(call.geom.kernel[0], [i / R, i % R], strip.parity) {
+            match tap(&call.geom, [i / R, i % R], strip.phase) {
                 Some(tap) => {
                     let from = &w[(tap * call.cin + strip.channels.start) * call.cout + channels.start..];
                     transpose(from, call.cout, turned, len, kc);
@@ -87,7 +87,7 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     }
 }
 
-/// [`crate::cpu::conv::conv2d_input_grad`] of a kernel of [`KERNELS`](super::KERNELS) with stride 2 and channels in multiples of [`LANES`], by F(M×M, R×R).
+/// [`crate::cpu::conv::conv2d_input_grad`] with R [`taps`](super::taps) and channels in multiples of [`LANES`], by F(M×M, R×R).
 pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall)
 where
     Form<M, T, R>: Matrices<M, T, R>,
@@ -95,7 +95,7 @@ where
     let ConvCall { batch, cin, cout, .. } = call;
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
     let tiles = Tiles::<M, T, R>::new(call);
-    let plan = Plan::new(batch, tiles.per_image(), 4 * cin);
+    let plan = Plan::new(batch, tiles.per_image(), places(&call));
     let blocks_k = pieces(cout, BLOCK_K);
     let zeros = Buffer::zeros(cin.max(cout));
     let points = T * T;
@@ -131,9 +131,9 @@ where
             }
             for (places, sums) in shares.iter().zip(sums.chunks_exact(sums_len)) {
                 let n = places.len();
-                for strip in strips(places, cin) {
+                for strip in strips(places, &call) {
                     for (t, tile) in block.clone().enumerate() {
-                        let window = tiles.covered(tile, strip.parity);
+                        let window = tiles.covered(tile, strip.phase);
                         let to = window.places(out.get(), strip.channels.start, nowhere.as_mut_ptr());
                         // The first rows and columns were written by the tiles above and to the left, if there are any.
                         let again = tiles.corner(tile).1.map(|at| if at > 0 { R - 1 } else { 0 });

@@ -1,13 +1,14 @@
-//! Stride-2 convolutions of 4×4 and 5×5 kernels with fewer multiplications: over the 2×2 space-to-depth of the padded image they
-//! are R×R convolutions of stride 1. For 4×4 kernels R is 2, and Winograd's F(2×2, 2×2) and F(4×4, 2×2) need 9 products for 16 and 25 for 64; for 5×5
-//! kernels it is 3 (the sixth tap 0), and F(2×2, 3×3) and F(4×4, 3×3) need 64 products where the definition has 100, and 144 for 400.
+//! Convolutions with fewer multiplications: one of stride 2 is, over the 2×2 space-to-depth of the padded image, one of stride 1 with half the taps
+//! across, R×R of them. For 4×4 kernels R is 2, and Winograd's F(2×2, 2×2) and F(4×4, 2×2) need 9 products for 16 and 25 for 64; for 5×5 kernels it
+//! is 3 (the sixth tap 0), and F(2×2, 3×3) and F(4×4, 3×3) need 64 products where the definition has 100, and 144 for 400. For 3×3 kernels of stride 1
+//! the latter forms need 16 for 36, and 36 for 144.
 //!
 //! With X a tile of the space-to-depth image, g the kernel and dy a tile of the output's gradient:
 //! V = Bᵀ X B, U = G g Gᵀ, E = A dy Aᵀ, and y = Aᵀ[Σ V⊙U]A, dX = B[Σ E⊙U]Bᵀ, dg = Gᵀ[Σ V⊙E]G.
 //! At each of the T² points the sum is a matrix product over channels (or, for dg, over tiles).
 //!
 //! A row or column of such a product over the input's side is a *place* (a, b, c): channel c of the pixels whose padded
-//! coordinates are ≡ (a, b) mod 2. Nothing is rearranged in memory: tiles are read through one pointer per pixel, which
+//! coordinates are ≡ (a, b), the *phase*, modulo the stride. Nothing is rearranged in memory: tiles are read through one pointer per pixel, which
 //! leads to a row of zeros where the pixel lies outside. Transformed weights are made block by block where they are
 //! used; even those of a middle layer (52 MB) would cost more to write and read back than to make. So are the transformed images: a block of
 //! channels of them meets all its columns before the next one is made, and only sums wait.
@@ -22,6 +23,7 @@ mod weight_grad;
 use super::conv::ConvCall;
 use super::gemm::panel_columns;
 use super::{Isa, isa};
+use crate::ConvGeom;
 pub(crate) use forward::forward;
 pub(crate) use input_grad::input_grad;
 use std::ops::Range;
@@ -59,21 +61,27 @@ fn pieces(n: usize, step: usize) -> Vec<Range<usize>> {
     (0..n).step_by(step).map(|start| start..n.min(start + step)).collect()
 }
 
-/// Part of a range of places with the same (a, b): channels `channels`, the first of them number `at` of the range.
+/// Part of a range of places of one phase: channels `channels`, the first of them number `at` of the range.
 #[derive(Debug, PartialEq, Eq)]
 struct Strip {
-    parity: [usize; 2],
+    phase: [usize; 2],
     channels: Range<usize>,
     at: usize,
 }
 
-/// The strips of a range of places of an input with `cin` channels.
-fn strips(places: &Range<usize>, cin: usize) -> Vec<Strip> {
-    (0..4)
+/// How many places an input has.
+fn places(call: &ConvCall) -> usize {
+    stride(&call.geom).pow(2) * call.cin
+}
+
+/// The strips of a range of places.
+fn strips(places: &Range<usize>, call: &ConvCall) -> Vec<Strip> {
+    let (cin, stride) = (call.cin, stride(&call.geom));
+    (0..stride * stride)
         .filter_map(|q| {
             let (start, end) = (places.start.max(q * cin), places.end.min((q + 1) * cin));
             (start < end).then(|| Strip {
-                parity: [q / 2, q % 2],
+                phase: [q / stride, q % stride],
                 channels: start - q * cin..end - q * cin,
                 at: start - places.start,
             })
@@ -94,12 +102,25 @@ fn panels(n: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n).step_by(wide).map(move |start| start..n.min(start + wide))
 }
 
-/// The sides of the kernels that [`forward`], [`input_grad`] and [`weight_grad`] serve with R = 2 and R = 3.
-pub(crate) const KERNELS: [usize; 2] = [4, 5];
+/// Sides and strides of the kernels that are served. Of 3×3 in strides of 2, F(4×4, 2×2) saves less than a third of the products, and loses more
+/// than that to its transforms.
+const KERNELS: [(usize, usize); 3] = [(3, 1), (4, 2), (5, 2)];
 
-/// The number of a tap in the kernel, from its place in the space-to-depth kernel and the parity; `None` for the last ones of odd kernels.
-fn tap(side: usize, [i, j]: [usize; 2], parity: [usize; 2]) -> Option<usize> {
-    let (y, x) = (2 * i + parity[0], 2 * j + parity[1]);
+/// R, the taps across the kernel over the space-to-depth image, where [`forward`], [`input_grad`] and [`weight_grad`] serve a geometry.
+pub(crate) fn taps(geom: &ConvGeom) -> Option<usize> {
+    let (side, stride) = (geom.kernel[0], stride(geom));
+    let served = geom.kernel == [side; 2] && geom.stride == [stride; 2] && KERNELS.contains(&(side, stride));
+    served.then(|| side.div_ceil(stride))
+}
+
+fn stride(geom: &ConvGeom) -> usize {
+    geom.stride[0]
+}
+
+/// The number of a tap in the kernel, from its place in the space-to-depth kernel and the phase; `None` for the last ones of 5×5 kernels.
+fn tap(geom: &ConvGeom, [i, j]: [usize; 2], phase: [usize; 2]) -> Option<usize> {
+    let (side, stride) = (geom.kernel[0], stride(geom));
+    let (y, x) = (stride * i + phase[0], stride * j + phase[1]);
     (y < side && x < side).then_some(y * side + x)
 }
 
@@ -128,25 +149,26 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
         (image, [at / self.grid[1] * M, at % self.grid[1] * M])
     }
 
-    /// The places in `[N, H, W, Cin]` of a tile's inputs of one parity, as far as they lie in the image.
-    fn input(&self, tile: usize, parity: [usize; 2]) -> Window<T> {
-        self.window(tile, parity, [usize::MAX; 2])
+    /// The places in `[N, H, W, Cin]` of a tile's inputs of one phase, as far as they lie in the image.
+    fn input(&self, tile: usize, phase: [usize; 2]) -> Window<T> {
+        self.window(tile, phase, [usize::MAX; 2])
     }
 
     /// [`input`](Self::input), as far as a window covers them.
-    fn covered(&self, tile: usize, parity: [usize; 2]) -> Window<T> {
-        // Of R taps in the space-to-depth kernel, an odd kernel has one less in the second parity.
-        let side = self.call.geom.kernel[0];
-        self.window(tile, parity, parity.map(|p| (side - p).div_ceil(2) - 1))
+    fn covered(&self, tile: usize, phase: [usize; 2]) -> Window<T> {
+        // Of R taps in the space-to-depth kernel, a 5×5 kernel has one less in the second phase.
+        let geom = &self.call.geom;
+        self.window(tile, phase, phase.map(|p| (geom.kernel[0] - p).div_ceil(stride(geom)) - 1))
     }
 
-    fn window(&self, tile: usize, parity: [usize; 2], beyond: [usize; 2]) -> Window<T> {
+    fn window(&self, tile: usize, phase: [usize; 2], beyond: [usize; 2]) -> Window<T> {
         let (image, corner) = self.corner(tile);
         let ConvCall { geom, cin, .. } = self.call;
+        let stride = stride(&geom);
         let axis = |axis: usize, pitch: usize| {
             std::array::from_fn(|i| {
                 let at = corner[axis] + i;
-                let pixel = (2 * at + parity[axis]).wrapping_sub(geom.pad[axis][0]);
+                let pixel = (stride * at + phase[axis]).wrapping_sub(geom.pad[axis][0]);
                 let inside = pixel < geom.input[axis] && at < self.output[axis].saturating_add(beyond[axis]);
                 if inside { pixel * pitch } else { OUTSIDE }
             })
@@ -159,7 +181,8 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
     fn uncovered(&self, image: usize, mut f: impl FnMut(usize)) {
         let geom = &self.call.geom;
         let [h, w] = geom.input;
-        let end = [0, 1].map(|i| (2 * (self.output[i] - 1) + geom.kernel[i]).saturating_sub(geom.pad[i][0]).min(geom.input[i]));
+        let end = [0, 1]
+            .map(|i| (stride(geom) * (self.output[i] - 1) + geom.kernel[i]).saturating_sub(geom.pad[i][0]).min(geom.input[i]));
         for y in 0..h {
             for x in if y < end[0] { end[1]..w } else { 0..w } {
                 f(((image * h + y) * w + x) * self.call.cin);

@@ -1,6 +1,6 @@
 //! The Winograd forms beside plain loops in f64.
 
-use super::{forward, input_grad, weight_grad};
+use super::{KERNELS, forward, input_grad, taps, weight_grad};
 use crate::ConvGeom;
 use crate::cpu::conv::ConvCall;
 use crate::rng::Philox;
@@ -17,7 +17,10 @@ fn reference(x: &[f32], w: &[f32], dy: &[f32], call: &ConvCall) -> [Vec<f64>; 3]
     for (n, oy, ox) in (0..batch).flat_map(|n| (0..oh).flat_map(move |oy| (0..ow).map(move |ox| (n, oy, ox)))) {
         let side = geom.kernel[0];
         for (ky, kx) in (0..side).flat_map(|ky| (0..side).map(move |kx| (ky, kx))) {
-            let (iy, ix) = ((oy * 2 + ky).wrapping_sub(geom.pad[0][0]), (ox * 2 + kx).wrapping_sub(geom.pad[1][0]));
+            let (iy, ix) = (
+                (oy * geom.stride[0] + ky).wrapping_sub(geom.pad[0][0]),
+                (ox * geom.stride[1] + kx).wrapping_sub(geom.pad[1][0]),
+            );
             if iy >= h || ix >= wid {
                 continue;
             }
@@ -40,7 +43,7 @@ fn reference(x: &[f32], w: &[f32], dy: &[f32], call: &ConvCall) -> [Vec<f64>; 3]
 fn both(x: &[f32], w: &[f32], dy: &[f32], call: ConvCall) -> [[Vec<f32>; 3]; 2] {
     let poisoned = || [dy.len(), x.len(), w.len()].map(|len| vec![f32::NAN; len]);
     let ([mut y2, mut dx2, mut dw2], [mut y4, mut dx4, mut dw4]) = (poisoned(), poisoned());
-    if call.geom.kernel == [4; 2] {
+    if taps(&call.geom) == Some(2) {
         forward::<2, 3, 2>(x, w, &mut y2, call);
         input_grad::<2, 3, 2>(dy, w, &mut dx2, call);
         weight_grad::<2, 3, 2>(x, dy, &mut dw2, call);
@@ -88,8 +91,9 @@ fn check(seed: u64, call: ConvCall) {
 
 fn geometry() -> impl Strategy<Value = ConvGeom> {
     let pair = |range: std::ops::RangeInclusive<usize>| [range.clone(), range];
-    (pair(1..=23), [pair(0..=4), pair(0..=4)], 4usize..=5)
-        .prop_map(|(input, pad, side)| ConvGeom { input, kernel: [side; 2], stride: [2; 2], pad })
+    let kernel = prop::sample::select(KERNELS.to_vec());
+    (pair(1..=23), [pair(0..=4), pair(0..=4)], kernel)
+        .prop_map(|(input, pad, (side, stride))| ConvGeom { input, kernel: [side; 2], stride: [stride; 2], pad })
         .prop_filter("the kernel fits", |g| g.try_output().is_some())
 }
 
@@ -105,17 +109,17 @@ proptest! {
 /// Sizes with several blocks of k, of columns, of tiles and of images.
 #[test]
 fn chosen_sizes() {
-    for (kernel, side, pad, [batch, cin, cout]) in [4, 5].into_iter().flat_map(|kernel| {
-        [
-            (kernel, 8, 1, [150, 16, 32]),
-            (kernel, 8, kernel - 3, [5, 96, 208]),
-            (kernel, 9, 1, [3, 144, 48]),
-            (kernel, 51, 1, [2, 16, 16]),
-            (kernel, 97, 0, [1, 16, 16]),
-            (kernel, kernel, 0, [300, 32, 16]),
-        ]
-    }) {
-        check(5, ConvCall { geom: ConvGeom::square([side; 2], kernel, 2, pad), batch, cin, cout });
+    for (kernel, stride) in KERNELS {
+        for (side, pad, [batch, cin, cout]) in [
+            (8, 1, [150, 16, 32]),
+            (8, kernel - 3, [5, 96, 208]),
+            (9, 1, [3, 144, 48]),
+            (51, 1, [2, 16, 16]),
+            (97, 0, [1, 16, 16]),
+            (kernel, 0, [300, 32, 16]),
+        ] {
+            check(5, ConvCall { geom: ConvGeom::square([side; 2], kernel, stride, pad), batch, cin, cout });
+        }
     }
 }
 
@@ -124,13 +128,13 @@ fn chosen_sizes() {
 #[ignore = "seconds of f64 loops; run with --nocapture when a transform changes"]
 fn errors_of_large_layers() {
     let layers = [(32, 16, 64, 128), (16, 16, 128, 256), (8, 16, 256, 512), (8, 128, 64, 64), (8, 2, 512, 1024)];
-    for (kernel, (side, batch, cin, cout)) in [4, 5].into_iter().flat_map(|kernel| layers.map(|layer| (kernel, layer))) {
+    for ((kernel, stride), (side, batch, cin, cout)) in KERNELS.into_iter().flat_map(|k| layers.map(|layer| (k, layer))) {
         for low in [[-1.0, -1.0], [0.0, -1.0], [0.0, 0.0]] {
-            let geom = ConvGeom::square([side; 2], kernel, 2, (kernel - 1) / 2);
+            let geom = ConvGeom::square([side; 2], kernel, stride, (kernel - 1) / 2);
             let e = errors(1, ConvCall { geom, batch, cin, cout }, low);
             assert!(e.iter().flatten().all(|&e| e <= BOUND), "{e:?}");
             println!(
-                "{kernel}×{kernel}, {side}×{side} {cin} → {cout}, batch {batch}, from {low:?}: {:.1?}",
+                "{kernel}×{kernel}/{stride}, {side}×{side} {cin} → {cout}, batch {batch}, from {low:?}: {:.1?}",
                 e.map(|r| r.map(|e| e * 1e6))
             );
         }
@@ -140,8 +144,8 @@ fn errors_of_large_layers() {
 /// The number of threads does not change a bit.
 #[test]
 fn threads() {
-    for kernel in [4, 5] {
-        let call = ConvCall { geom: ConvGeom::square([12, 16], kernel, 2, 1), batch: 40, cin: 48, cout: 144 };
+    for (kernel, stride) in KERNELS {
+        let call = ConvCall { geom: ConvGeom::square([12, 16], kernel, stride, 1), batch: 40, cin: 48, cout: 144 };
         let [oh, ow] = call.geom.output();
         let mut rng = Philox::new(3, 0);
         let x = rng.uniform([call.batch, 12, 16, call.cin], -1.0, 1.0);

@@ -2,7 +2,7 @@
 
 use super::forward::transform_input;
 use super::transforms::{Form, KernelBack, Matrices, OutputGrad, gather, write};
-use super::{LANES, Tiles, packed_at, panels, pieces, point_stride, square, strips, tap, tile_blocks, tiles_at_once};
+use super::{LANES, Tiles, packed_at, panels, pieces, places, point_stride, square, strips, tap, tile_blocks, tiles_at_once};
 use crate::cpu::conv::{ConvCall, sum_partials};
 use crate::cpu::gemm::run_block;
 use crate::cpu::kernel::{EvenColumns, Out};
@@ -39,7 +39,7 @@ unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
     }
 }
 
-/// [`crate::cpu::conv::conv2d_weight_grad`] of a kernel of [`KERNELS`](super::KERNELS) with stride 2 and channels in multiples of [`LANES`], by F(M×M, R×R).
+/// [`crate::cpu::conv::conv2d_weight_grad`] with R [`taps`](super::taps) and channels in multiples of [`LANES`], by F(M×M, R×R).
 ///
 /// The transform back is linear: where the tiles are shared out, partial sums are transformed first and added then, a
 /// sixth of the numbers.
@@ -51,7 +51,7 @@ where
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
     let tiles = Tiles::<M, T, R>::new(call);
     let all = batch * tiles.per_image();
-    let (row_blocks, column_blocks) = (pieces(4 * cin, ROWS), pieces(cout, COLUMNS));
+    let (row_blocks, column_blocks) = (pieces(places(&call), ROWS), pieces(cout, COLUMNS));
     let squares = row_blocks.len() * column_blocks.len();
     let blocks: Vec<Range<usize>> = tile_blocks(0..all).collect();
     let splits = TASKS.div_ceil(squares).min(blocks.len());
@@ -87,11 +87,11 @@ where
                 }
             }
         }
-        for strip in strips(places, cin) {
+        for strip in strips(places, &call) {
             for (m, c) in strip.channels.clone().enumerate() {
                 // SAFETY: each task writes its own rows and columns of its own partial sum.
                 unsafe {
-                    let to = square(|i, j| match tap(call.geom.kernel[0], [i, j], strip.parity) {
+                    let to = square(|i, j| match tap(&call.geom, [i, j], strip.phase) {
                         Some(tap) => target.get().add(s * len + (tap * cin + c) * cout + columns.start),
                         None => nowhere.as_mut_ptr(),
                     });
