@@ -142,11 +142,13 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         changes: Vec::new(),
     };
     let latent = settings.recipe.generator.latent;
+    let condition = settings.recipe.condition.as_ref().map(|_| settings.recipe.example_conditions(options.batch));
     let open = gpu::Options { allow_software: options.allow_software, half: options.mixed, ..Default::default() };
     let device = Device::choose(options.device, open)?;
     let mut trainer = Trainer::new(settings, &device)?;
     let mut rng = Philox::new(2, 0);
     let real = rng.uniform([options.batch, options.image, options.image, channels], -1.0, 1.0).to_device(&device);
+    let condition = condition.map(|condition| condition.to_device(&device));
     let threads = rayon::current_num_threads();
     let on = match &device {
         Device::Gpu(gpu) if !gpu.adapter().software => "gpu",
@@ -164,7 +166,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         let z = rng.draw(&device, [options.batch, latent], Distribution::Normal { mean: 0.0, std: 1.0 });
         device.finish();
         let start = Instant::now();
-        trainer.step_on(&real, &z).wait()?;
+        trainer.step_on(&real, &z, condition.as_ref()).wait()?;
         device.finish();
         let ours = start.elapsed().as_secs_f64();
         for (peer, times) in &mut peers {

@@ -114,11 +114,15 @@ impl Trainer {
         }
     }
 
-    /// A step on given pictures `[N, H, W, C]` in the networks' range and latents `[N, latent]`, both on this trainer's device, without
-    /// condition.
-    pub fn step_on(&mut self, real: &Tensor, z: &Tensor) -> Measured {
+    /// A step on given pictures `[N, H, W, C]` in the networks' range, latents `[N, latent]` and the pictures' conditions `[N, K]`, all on this
+    /// trainer's device.
+    ///
+    /// # Panics
+    /// When the recipe wants a condition and there is none.
+    pub fn step_on(&mut self, real: &Tensor, z: &Tensor, condition: Option<&Tensor>) -> Measured {
         let recipe = self.settings.recipe.clone();
-        self.play(&recipe, &[Real { images: real.clone(), condition: None, known: 0 }], z)
+        let known = condition.map_or(0, |condition| condition.shape()[0]);
+        self.play(&recipe, &[Real { images: real.clone(), condition: condition.cloned(), known }], z)
     }
 
     fn draw(&mut self, recipe: &Recipe) -> Tensor {

@@ -158,13 +158,13 @@ fn a_loss_that_is_no_number_stops_before_any_weight_moves() {
     let before = trainer.networks().1.state_dict()["main.0.weight"].clone();
     let real = tensor::Tensor::full([4, 16, 16, 3], f32::NAN);
     let z = tensor::Tensor::zeros([4, 6]);
-    match trainer.step_on(&real, &z).wait() {
+    match trainer.step_on(&real, &z, None).wait() {
         Err(TrainError::NonFinite { step: 1, what }) => assert!(what.contains("discriminator"), "{what}"),
         other => panic!("{other:?}"),
     }
     assert_eq!(trainer.networks().1.state_dict()["main.0.weight"], before);
     // Nor do later steps move one.
-    assert!(trainer.step_on(&tensor::Tensor::zeros([4, 16, 16, 3]), &z).wait().is_err());
+    assert!(trainer.step_on(&tensor::Tensor::zeros([4, 16, 16, 3]), &z, None).wait().is_err());
     assert_eq!(trainer.networks().1.state_dict()["main.0.weight"], before);
 }
 

@@ -247,7 +247,7 @@ fn go(trainer: &mut Trainer, dir: &RunDir, stop: bool) -> (Result<Outcome, Train
 /// A trainer that has seen a number that is none: every later step fails.
 fn poison(trainer: &mut Trainer) {
     let nan = Tensor::full([4, 16, 16, 3], f32::NAN);
-    assert!(trainer.step_on(&nan, &Tensor::zeros([4, 6])).wait().is_err());
+    assert!(trainer.step_on(&nan, &Tensor::zeros([4, 6]), None).wait().is_err());
 }
 
 #[test]

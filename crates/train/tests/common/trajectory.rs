@@ -73,7 +73,7 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
         let z = file.tensor(&format!("z/{step}")).unwrap();
         let z = Tensor::from_slice(&numbers(&z).iter().map(|&v| v as f32).collect::<Vec<_>>(), z.shape());
         let real = Tensor::from_slice(&real, shape).to_device(device);
-        let losses = trainer.step_on(&real, &z.to_device(device)).wait().unwrap();
+        let losses = trainer.step_on(&real, &z.to_device(device), None).wait().unwrap();
         for (what, ours) in
             [("d_loss", losses.d_loss), ("g_loss", losses.g_loss), ("d_real", losses.d_real), ("d_fake", losses.d_fake)]
         {

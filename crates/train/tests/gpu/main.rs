@@ -191,7 +191,7 @@ fn a_loss_that_is_no_number_stops_every_weight() {
     let before = weights(&trainer);
     let real = Tensor::full_on(&device, [4, 16, 16, 3], f32::NAN);
     let z = Tensor::full_on(&device, [4, 6], 0.5);
-    let bad = trainer.step_on(&real, &z);
+    let bad = trainer.step_on(&real, &z, None);
     // The host has not looked yet, and goes on.
     let later = trainer.step(&batch(&settings, 1));
     match bad.wait() {
