@@ -35,33 +35,31 @@ fn an_interrupt_finishes_the_step_saves_and_says_how_to_go_on() {
     }
 }
 
-/// A step takes seconds, and without the second interrupt the run would be saved behind it.
-#[test]
-fn a_second_interrupt_ends_at_once() {
-    let place = Place::new();
+/// A run interrupted twice, so far apart, in the middle of a step that takes a second or more.
+fn interrupted_twice(place: &Place, apart: Duration) -> Ended {
     let slow =
         ["train", "--data", "pictures", "--image", "64", "--width", "128", "--batch", "40", "--threads", "1", "--out", "run"];
     let child = place.command(&slow).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     wait_for(|| place.path("run/metrics.jsonl").exists());
     std::thread::sleep(Duration::from_millis(300));
     signal(&child, "INT");
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(apart);
     signal(&child, "INT");
-    let ended = Ended::of(child.wait_with_output().unwrap());
+    Ended::of(child.wait_with_output().unwrap())
+}
+
+/// Without the second interrupt the run would be saved behind the step.
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    let ended = interrupted_twice(&Place::new(), Duration::from_millis(300));
     assert_eq!(ended.code, Some(130), "{}", ended.err);
     assert!(!ended.out.contains("--resume"), "{}", ended.out);
 }
 
-/// As `timeout` does: a signal for the program and one for its group.
+/// As `timeout` does: a signal for the program and one for its group. Not at the same moment, for two that are waiting are one to the system.
 #[test]
 fn an_interrupt_told_twice_is_one() {
-    let place = Place::new();
-    let child = place.start(&["--steps", "1000000", "--out", "run", "--log-every", "1"]);
-    let metrics = place.path("run/metrics.jsonl");
-    wait_for(|| fs::metadata(&metrics).is_ok_and(|file| file.len() > 0));
-    let twice = format!("kill -INT {0}; kill -INT {0}", child.id());
-    assert!(std::process::Command::new("sh").args(["-c", &twice]).status().unwrap().success());
-    let ended = Ended::of(child.wait_with_output().unwrap());
+    let ended = interrupted_twice(&Place::new(), Duration::from_millis(20));
     assert_eq!(ended.code, Some(130), "{}", ended.err);
     assert!(ended.out.contains("dcgan train --resume run"), "{}", ended.out);
 }
