@@ -115,7 +115,7 @@ impl Trainer {
     }
 
     /// A step on given pictures `[N, H, W, C]` in the networks' range, latents `[N, latent]` and the pictures' conditions `[N, K]`, all on this
-    /// trainer's device.
+    /// trainer's device. With conditions, all pictures count as labelled.
     ///
     /// # Panics
     /// When the recipe wants a condition and there is none.

@@ -102,8 +102,8 @@ fn panels(n: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n).step_by(wide).map(move |start| start..n.min(start + wide))
 }
 
-/// Sides and strides of the kernels that are served. Of 3×3 in strides of 2, F(4×4, 2×2) saves less than a third of the products, and loses more
-/// than that to its transforms.
+/// Sides and strides of the kernels that are served. Of 3×3 in strides of 2, F(4×4, 2×2) saves less than a third of the products: in most
+/// layers its transforms cost more (docs/performance.md).
 const KERNELS: [(usize, usize); 3] = [(3, 1), (4, 2), (5, 2)];
 
 /// R, the taps across the kernel over the space-to-depth image, where [`forward`], [`input_grad`] and [`weight_grad`] serve a geometry.
