@@ -142,13 +142,13 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         changes: Vec::new(),
     };
     let latent = settings.recipe.generator.latent;
-    let condition = settings.recipe.condition.as_ref().map(|_| settings.recipe.example_conditions(options.batch));
     let open = gpu::Options { allow_software: options.allow_software, half: options.mixed, ..Default::default() };
     let device = Device::choose(options.device, open)?;
+    let recipe = &settings.recipe;
+    let condition = recipe.condition.as_ref().map(|_| recipe.example_conditions(options.batch).to_device(&device));
     let mut trainer = Trainer::new(settings, &device)?;
     let mut rng = Philox::new(2, 0);
     let real = rng.uniform([options.batch, options.image, options.image, channels], -1.0, 1.0).to_device(&device);
-    let condition = condition.map(|condition| condition.to_device(&device));
     let threads = rayon::current_num_threads();
     let on = match &device {
         Device::Gpu(gpu) if !gpu.adapter().software => "gpu",
@@ -223,4 +223,25 @@ fn peak_resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Step {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// Networks that are told classes get example ones; without they would panic.
+    #[test]
+    fn a_recipe_with_a_condition_is_timed() {
+        let flags = ["bench-step", "--recipe", "newmu-mnist", "--image", "28", "--batch", "2", "--steps", "1"];
+        let report = measure(&Step::parse_from(flags).options).unwrap();
+        assert_eq!((report.recipe.as_str(), report.image, report.channels, report.batch), ("newmu-mnist", 28, 1, 2));
+        assert!(report.seconds_per_step > 0.0 && report.images_per_second > 0.0);
+    }
 }

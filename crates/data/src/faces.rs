@@ -17,7 +17,7 @@ use crate::decode::{Picture, one_line};
 use crate::error::{DataError, SkippedImage};
 use crate::fit::fit;
 use crate::formats;
-use crate::ingest::{Progress, thread_pool};
+use crate::ingest::Progress;
 use crate::preprocess::{Fit, Preprocess};
 use crate::spec::{DataSpec, Split};
 use crate::split::{make_empty, require_outside};
@@ -116,21 +116,18 @@ pub fn faces(
     let heads = ["file", "source", "score", "x", "y", "side", "cut_x", "cut_y", "cut_side"];
     table.write_record(heads).map_err(|error| table_error(&table_path, error))?;
 
-    let pool = thread_pool()?;
     let total = source.len();
     let mut faces = Faces { pictures: total, faces: 0, without: 0, bad: Vec::new() };
     progress(Progress { done: 0, total, skipped: 0 });
-    let block_len = pool.current_num_threads() * BLOCK_PER_THREAD;
+    let block_len = rayon::current_num_threads() * BLOCK_PER_THREAD;
     for start in (0..total).step_by(block_len) {
         let block = start..(start + block_len).min(total);
-        let results: Vec<Result<Vec<Face>, String>> = pool.install(|| {
-            let with = || detector(&model, options);
-            block
-                .clone()
-                .into_par_iter()
-                .map_init(with, |detector, i| cut_out(&source.load(i)?, detector.as_mut(), options))
-                .collect()
-        });
+        let with = || detector(&model, options);
+        let results: Vec<Result<Vec<Face>, String>> = block
+            .clone()
+            .into_par_iter()
+            .map_init(with, |detector, i| cut_out(&source.load(i)?, detector.as_mut(), options))
+            .collect();
         for (index, result) in block.clone().zip(results) {
             let found = match result {
                 Ok(found) => found,

@@ -1,9 +1,7 @@
 //! The one pass over all pictures when a set is opened: decode, preprocess, keep, skip what is bad, fingerprint.
 
 use std::ops::Range;
-use std::thread::available_parallelism;
 
-use rayon::ThreadPool;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -62,8 +60,7 @@ pub(crate) fn ingest(
         let capacity = usize::try_from(all_bytes).map_err(|_| memory())?;
         pixels.try_reserve_exact(capacity).map_err(|_| memory())?;
     }
-    let pool = thread_pool()?;
-    let block_len = block_of(&pool);
+    let block_len = block_len();
 
     let mut kept = Vec::with_capacity(total);
     let mut bad = Vec::new();
@@ -74,9 +71,9 @@ pub(crate) fn ingest(
         let results = if cached {
             let used = kept.len() * size;
             pixels.resize(used + block.len() * size, 0);
-            decode_block(&pool, source, preprocess, start, &mut pixels[used..])
+            decode_block(source, preprocess, start, &mut pixels[used..])
         } else {
-            check_block(&pool, source, block.clone())
+            check_block(source, block.clone())
         };
         for (index, result) in block.clone().zip(results) {
             match result {
@@ -134,23 +131,13 @@ pub(crate) fn is_too_many(bad: usize, total: usize) -> bool {
     bad as u64 * 10 > total as u64
 }
 
-/// A thread for each core.
-pub(crate) fn thread_pool() -> Result<ThreadPool, DataError> {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(available_parallelism().map_or(1, usize::from))
-        .thread_name(|k| format!("data-open-{k}"))
-        .build()
-        .map_err(|error| DataError::Threads(error.to_string()))
-}
-
 /// Images to hand to the threads at once.
-pub(crate) fn block_of(pool: &ThreadPool) -> usize {
-    pool.current_num_threads() * BLOCK_PER_THREAD
+pub(crate) fn block_len() -> usize {
+    rayon::current_num_threads() * BLOCK_PER_THREAD
 }
 
 /// Decodes images from `start` on into `pixels`, `[images, H, W, C]`.
 pub(crate) fn decode_block(
-    pool: &ThreadPool,
     source: &dyn Source,
     preprocess: &Preprocess,
     start: usize,
@@ -161,11 +148,11 @@ pub(crate) fn decode_block(
         fit(&picture, preprocess, out)?;
         Ok(digest)
     };
-    pool.install(|| pixels.par_chunks_mut(preprocess.image_len()).enumerate().map(decode).collect())
+    pixels.par_chunks_mut(preprocess.image_len()).enumerate().map(decode).collect()
 }
 
-fn check_block(pool: &ThreadPool, source: &dyn Source, block: Range<usize>) -> Vec<Result<Digest, String>> {
-    pool.install(|| block.into_par_iter().map(|index| source.check(index)).collect())
+fn check_block(source: &dyn Source, block: Range<usize>) -> Vec<Result<Digest, String>> {
+    block.into_par_iter().map(|index| source.check(index)).collect()
 }
 
 /// What makes two sets the same set: the preprocessing, and each image's digest, label and attributes in order.

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle, available_parallelism};
+use std::thread::{self, JoinHandle};
 
 use crate::ahead::Ahead;
 use crate::cursor::{Cursor, SHARD, order};
@@ -64,8 +64,8 @@ struct Shared {
 impl Loader {
     /// Starts to make batches of `batch_size` images from `cursor` on, at most about `prefetch` (at least 1) ahead.
     ///
-    /// A cached set gets one thread, which only scales bytes to floats; else there are as many decoding threads as cores,
-    /// up to `prefetch`.
+    /// A cached set gets one thread, which only scales bytes to floats; else there are as many decoding threads as the current
+    /// rayon pool has (all cores, where nobody said otherwise), up to `prefetch`.
     ///
     /// # Errors
     /// [`DataError::EmptyBatch`], [`DataError::SmallerThanBatch`], [`DataError::Cursor`] if the cursor lies beyond the end
@@ -83,8 +83,7 @@ impl Loader {
             return Err(DataError::Cursor { batch: cursor.batch, batches: per_epoch });
         }
         let prefetch = prefetch.max(1);
-        let cores = available_parallelism().map_or(1, usize::from);
-        let count = if dataset.is_cached() { 1 } else { cores.min(prefetch) };
+        let count = if dataset.is_cached() { 1 } else { rayon::current_num_threads().min(prefetch) };
         let waiting = (prefetch / count).max(1);
         let ahead =
             cursor.buffer.filter(|_| !dataset.is_cached()).map(|buffer| Ahead::new(cursor, buffer, batch_size, per_epoch));

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::attributes::{Attribute, AttributeKind};
 use crate::error::{DataError, SkippedImage};
 use crate::formats::{self, Source};
-use crate::ingest::{Progress, thread_pool};
+use crate::ingest::Progress;
 use crate::spec::{DataSpec, Split};
 
 /// So many pictures are decoded at most; of larger sets, so many that lie evenly spread.
@@ -62,13 +62,12 @@ impl Survey {
             0..=SURVEYED => (0..images).collect(),
             _ => (0..SURVEYED).map(|k| (k as u128 * images as u128 / SURVEYED as u128) as usize).collect(),
         };
-        let pool = thread_pool()?;
         let (mut sizes, mut channels, mut bad) = (BTreeMap::<[u32; 2], usize>::new(), BTreeMap::new(), Vec::new());
         let mut done = 0;
         progress(Progress { done, total: chosen.len(), skipped: 0 });
         for block in chosen.chunks(BLOCK) {
             let look = |&index: &usize| source.load(index).map(|p| ([p.height, p.width], p.channels));
-            let found: Vec<_> = pool.install(|| block.par_iter().map(look).collect());
+            let found: Vec<_> = block.par_iter().map(look).collect();
             for (&index, found) in block.iter().zip(found) {
                 match found {
                     Ok((size, depth)) => {

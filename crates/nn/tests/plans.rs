@@ -86,3 +86,15 @@ fn the_plan_reads_as_two_aligned_tables() {
     let table: Vec<usize> = lines.iter().skip(1).take_while(|l| !l.is_empty()).map(|l| l.chars().count()).collect();
     assert!(table.len() > 5 && table.iter().all(|&n| n == table[0]), "{text}");
 }
+
+#[test]
+fn an_embedding_is_a_layer_also_of_the_size_of_the_condition() {
+    let appended = |embedding: usize| {
+        let keys = format!("base = \"small\"\n[condition]\nkind = \"class\"\nsize = 5\nembedding = {embedding}\n");
+        let plan = Recipe::from_toml(&keys).expect("valid").plan().expect("valid");
+        (plan.generator[0].kind.clone(), plan.generator[0].parameters)
+    };
+    assert_eq!(appended(0), ("Condition, 5 appended".to_string(), 0));
+    assert_eq!(appended(3), ("Condition, 5 as 3 appended".to_string(), 15));
+    assert_eq!(appended(5), ("Condition, 5 as 5 appended".to_string(), 25));
+}

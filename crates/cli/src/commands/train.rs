@@ -121,7 +121,7 @@ pub struct Args {
 
     #[command(flatten)]
     device: DeviceArgs,
-    /// Threads of the CPU to compute with [default: one per core]. The result does not depend on it.
+    /// Threads of the CPU to compute and to decode pictures with [default: one per core]. The result does not depend on it.
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024), help_heading = "Where to compute")]
     threads: Option<u32>,
     /// Show networks and data, and stop before writing anything.

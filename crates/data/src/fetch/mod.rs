@@ -113,11 +113,19 @@ fn fetch_by(
 ) -> Result<PathBuf, FetchError> {
     let folder = datasets.join(set.folder);
     fs::create_dir_all(&folder).map_err(FetchError::disk(&folder))?;
-    let _held = lock(&folder)?;
+    // A folder that may not be written can be whole all the same.
+    let (_held, mut refused) = match lock(&folder) {
+        Ok(held) => (Some(held), None),
+        Err(busy @ FetchError::Busy { .. }) => return Err(busy),
+        Err(disk) => (None, Some(disk)),
+    };
     for file in set.files {
         if is_here(&folder, file)? {
             progress(FetchProgress::Here { file: file.name });
             continue;
+        }
+        if let Some(disk) = refused.take() {
+            return Err(disk);
         }
         let target = folder.join(file.name);
         if !target.exists() {

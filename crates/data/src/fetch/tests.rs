@@ -54,6 +54,23 @@ fn a_set_comes_once() {
     assert_eq!(fs::read(folder.join("b.bin")).unwrap(), b"mylabs");
 }
 
+/// As in a folder that may only be read, which a test that is run by root cannot make.
+#[test]
+fn a_whole_set_needs_no_lock() {
+    let (a, b) = (content(), b"labels".to_vec());
+    let datasets = tempfile::tempdir().unwrap();
+    let folder = datasets.path().join("toy");
+    fs::create_dir_all(folder.join(LOCK)).unwrap();
+    fs::write(folder.join("a.bin"), &a).unwrap();
+    fs::write(folder.join("b.bin"), &b).unwrap();
+    let set = set_of(vec![file("a.bin", &a), file("b.bin", &b)], None);
+    let (outcome, told) = fetched(&set, datasets.path(), None);
+    assert_eq!((outcome.unwrap(), told), (folder.clone(), vec!["a.bin here".to_owned(), "b.bin here".to_owned()]));
+    fs::remove_file(folder.join("b.bin")).unwrap();
+    let message = fetched(&set, datasets.path(), None).0.unwrap_err().to_string();
+    assert!(message.contains(LOCK), "{message}");
+}
+
 #[test]
 fn archives_are_unpacked_and_removed() {
     let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));

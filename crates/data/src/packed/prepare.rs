@@ -172,8 +172,7 @@ impl<'a> Writer<'a> {
     /// Decodes and writes what is not there yet.
     fn write_records(&mut self, progress: &dyn Fn(Progress)) -> Result<(), DataError> {
         let total = self.source.len();
-        let pool = ingest::thread_pool()?;
-        let block = ingest::block_of(&pool);
+        let block = ingest::block_len();
         let size = self.layout.image;
         let mut pixels = vec![0; block.min(total) * size];
         let mut records = Vec::new();
@@ -181,7 +180,7 @@ impl<'a> Writer<'a> {
         while self.next < total {
             let images = self.next..(self.next + block).min(total);
             let pixels = &mut pixels[..images.len() * size];
-            let results = ingest::decode_block(&pool, self.source, &self.remaining, images.start, pixels);
+            let results = ingest::decode_block(self.source, &self.remaining, images.start, pixels);
             records.clear();
             for ((index, result), pixels) in images.clone().zip(results).zip(pixels.chunks_exact(size)) {
                 match result {

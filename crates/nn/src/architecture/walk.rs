@@ -192,7 +192,8 @@ impl<'a> Walk<'a> {
                     return bad("there is no section [condition] that says how long it is".into());
                 }
                 self.flattened = None;
-                let spec = if width == size { Spec::Condition { size } } else { Spec::Embed { size, features: width } };
+                let embedded = self.recipe.condition.as_ref().is_some_and(|c| c.embedding > 0);
+                let spec = if embedded { Spec::Embed { size, features: width } } else { Spec::Condition { size } };
                 self.push(spec, with_channels(&shape, c + width));
             }
             Listed::Projection {} => {

@@ -1,8 +1,6 @@
 //! `dcgan info`, `runs`, `devices`, `recipes`, and help.
 
-mod common;
-
-use common::Place;
+use crate::common::Place;
 use serde_json::json;
 use std::fs;
 

@@ -1,8 +1,6 @@
 //! Experiments in latent space, and pictures that remember how they were drawn.
 
-mod common;
-
-use common::{Place, files};
+use crate::common::{Place, files, pictures};
 use std::fs;
 use train::artefacts::read_state_dict;
 
@@ -17,7 +15,7 @@ fn trained() -> Place {
 fn zoo() -> Place {
     let place = Place::new();
     for name in ["cat", "dog", "owl"] {
-        common::pictures(&place.path(&format!("zoo/{name}")), 8);
+        pictures(&place.path(&format!("zoo/{name}")), 8);
     }
     let flags = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "2", "--condition", "class", "--out", "run"];
     place.ok(&[&["train", "--data", "zoo"], &flags[..]].concat());

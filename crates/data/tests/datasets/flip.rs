@@ -1,11 +1,9 @@
 //! Mirroring, as batches come: by chance, the same for every number of threads, size of batch and place of resuming.
 
-mod common;
-
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{idx, write};
+use crate::common::{idx, write};
 use data::{Batch, Cursor, Dataset, Loader, Preprocess, Split};
 
 const IMAGES: usize = 40;

@@ -1,8 +1,6 @@
 //! `dcgan data`, and the flags that say what pictures become.
 
-mod common;
-
-use common::{Ended, Place, pictures};
+use crate::common::{Ended, Place, files, logged_steps, pictures};
 use image::GenericImageView;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -129,7 +127,7 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
     }
     let ended = place.ok(&prepare(&flags));
     assert!(ended.out.contains("wrote set.dcgan: 40 images of 16x16x3"), "{}", ended.out);
-    assert_eq!(common::files(&place.path("")).iter().filter(|path| path.to_string_lossy().contains("set.dcgan")).count(), 1);
+    assert_eq!(files(&place.path("")).iter().filter(|path| path.to_string_lossy().contains("set.dcgan")).count(), 1);
     // The same networks from either, to the bit, mirrored or not; and a run may go on with the other.
     let train = |data: &str, args: &[&str], out: &str| {
         let flags = ["train", "--data", data, "--width", "2", "--batch", "8", "--steps", "7", "--out", out];
@@ -196,7 +194,7 @@ fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
     }
     let row =
         |(k, path): (usize, &std::path::PathBuf)| format!("{},{},{k}\n", path.file_name().unwrap().to_str().unwrap(), k % 2);
-    let rows: String = common::files(&place.path("pictures")).iter().enumerate().map(row).collect();
+    let rows: String = files(&place.path("pictures")).iter().enumerate().map(row).collect();
     let table = format!("file,smiles,age\n{rows}");
     fs::write(place.path("pictures/attributes.csv"), table).unwrap();
     let info = place.ok(&["data", "info", "pictures"]).out;
@@ -306,9 +304,9 @@ fn archives_and_databases_are_learned_where_they_lie() {
     for (data, out) in [(fixture("archives/tree.zip"), "zip"), (lsun, "lsun")] {
         let flags = ["--image", "16", "--width", "2", "--batch", "2", "--steps", "3", "--log-every", "1"];
         place.ok(&[&["train", "--data", &data, "--out", out], &flags[..]].concat());
-        assert_eq!(common::logged_steps(&place.path(out)), [1, 2, 3], "{data}");
+        assert_eq!(logged_steps(&place.path(out)), [1, 2, 3], "{data}");
         place.ok(&["train", "--resume", out, "--steps", "4"]);
-        assert_eq!(common::logged_steps(&place.path(out)), [1, 2, 3, 4], "{data}");
+        assert_eq!(logged_steps(&place.path(out)), [1, 2, 3, 4], "{data}");
     }
 }
 
@@ -321,7 +319,7 @@ fn oddly_named(place: &Place) -> Option<()> {
     pictures(&place.path("odd/plain"), 12);
     let class = place.path("odd").join(OsStr::from_bytes(b"caf\xE9"));
     fs::create_dir(&class).ok()?;
-    for entry in common::files(&place.path("pictures")).iter().take(12) {
+    for entry in files(&place.path("pictures")).iter().take(12) {
         fs::copy(entry, class.join(entry.file_name().unwrap())).unwrap();
     }
     fs::rename(place.path("odd/plain/000.png"), place.path("odd/plain").join(OsStr::from_bytes(b"\xFF\xFE.png"))).ok()
@@ -378,7 +376,7 @@ fn fetching_needs_a_set_that_is_known_and_the_sets_own_files() {
     refused(&["mnist", "--out", "sets", "--mirror", &mirror], &["5 bytes where the set has 9912422", "--mirror"]);
     assert_eq!(server.join().unwrap(), "GET /mnist/train-images-idx3-ubyte.gz HTTP/1.1");
     // What is locked while a set comes stays.
-    assert_eq!(common::files(&place.path("sets/mnist")), [place.path("sets/mnist/.lock")]);
+    assert_eq!(files(&place.path("sets/mnist")), [place.path("sets/mnist/.lock")]);
 }
 
 #[test]
@@ -388,7 +386,7 @@ fn faces_are_cut_out_of_pictures() {
     let ended = place.ok(&["data", "faces", "pictures", "faces"]);
     assert!(ended.out.contains("0 faces in 41 pictures (40 without one, 1 bad)"), "{}", ended.out);
     assert!(ended.err.starts_with("warning: cannot decode \"bad.png\""), "{}", ended.err);
-    assert_eq!(common::files(&place.path("faces")), [place.path("faces/faces.csv")]);
+    assert_eq!(files(&place.path("faces")), [place.path("faces/faces.csv")]);
     place.refused(1, &["data", "faces", "pictures", "faces"], &["\"faces\" is not empty"]);
     place.refused(1, &["data", "faces", "nowhere", "new"], &["no data at \"nowhere\""]);
     place.refused(2, &["data", "faces", "pictures", "new", "--min-size", "19"], &["--min-size", "19"]);

@@ -1,8 +1,6 @@
 //! Networks that are told what to draw: classes, attributes, vectors; and truncated latents.
 
-mod common;
-
-use common::Place;
+use crate::common::{Place, logged_steps, pictures};
 use std::collections::BTreeMap;
 use std::fs;
 use train::artefacts::{Array, read_state_dict, write_state_dict};
@@ -16,7 +14,7 @@ fn zoo() -> Place {
     let place = Place::new();
     let mut table = String::from("file,smiling,fur\n");
     for (class, name) in CLASSES.iter().enumerate() {
-        common::pictures(&place.path(&format!("zoo/{name}")), 8);
+        pictures(&place.path(&format!("zoo/{name}")), 8);
         for i in 0..8 {
             table += &format!("{name}/{i:03}.png,{},{}\n", (class + i) % 2, if i < 3 { "brown" } else { "grey" });
         }
@@ -204,7 +202,7 @@ fn a_run_that_goes_on_keeps_its_tricks() {
         place.refused(2, &command, &[flags[0], "goes on", "--init-from"]);
     }
     place.refused(2, &["train", "--resume", "run", "--force-augment"], &["--force-augment", "--resume"]);
-    assert_eq!(common::logged_steps(&place.path("run")), [2]);
+    assert_eq!(logged_steps(&place.path("run")), [2]);
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! A disk that is full or may not be written: what was saved before stays.
 #![cfg(unix)]
 
-mod common;
-
-use common::{Ended, Place};
+use crate::common::{Ended, Place};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

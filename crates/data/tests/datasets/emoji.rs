@@ -1,7 +1,6 @@
 //! The built-in set of emoji, as it ships.
 
-mod common;
-
+use crate::common::bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +30,7 @@ fn both_splits_open_with_the_same_classes() {
         assert_eq!((set.len(), set.shape(), set.name()), (images, [64, 64, 3], "emoji-people"));
         assert!(set.skipped().is_empty() && set.class_names() == classes);
         // The corners are background, the middle is not.
-        let first = common::bytes(&set, 0);
+        let first = bytes(&set, 0);
         assert_eq!(first[..3], [255; 3]);
         assert!(first[(32 * 64 + 32) * 3..][..3] != [255; 3]);
     }

@@ -1,8 +1,6 @@
 //! `dcgan train`, from nothing to a finished run.
 
-mod common;
-
-use common::{Place, files, logged_steps};
+use crate::common::{Place, files, logged_steps, pictures, rows};
 use serde_json::json;
 use std::fs;
 
@@ -34,7 +32,7 @@ fn a_run_leaves_everything_it_promises() {
     let run = place.path("run");
     assert_eq!(logged_steps(&run), [2, 4, 6, 7]);
     for key in ["step", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second", "seconds"] {
-        assert!(common::rows(&run).iter().all(|row| row[key].is_number()), "{key}");
+        assert!(rows(&run).iter().all(|row| row[key].is_number()), "{key}");
     }
     let names = |folder: &str| -> Vec<String> {
         files(&run.join(folder)).iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
@@ -151,7 +149,7 @@ fn bits_do_not_depend_on_threads_but_on_the_seed() {
 #[test]
 fn bad_pictures_are_skipped_and_named_up_to_five() {
     let place = Place::new();
-    common::pictures(&place.path("many"), 90);
+    pictures(&place.path("many"), 90);
     for i in 0..7 {
         fs::write(place.path(&format!("many/bad{i}.png")), b"\x89PNG\r\n\x1a\nnothing").unwrap();
     }
@@ -225,9 +223,9 @@ fn few_pictures_are_learned_in_smaller_batches_with_advice() {
     assert!(augmented.out.contains("--recipe modern") && !augmented.out.contains("--augment"), "{}", augmented.out);
     // A batch that was asked for is not made smaller, and there is an end to what can be learned from.
     place.refused(1, &[&flags[..], &["--batch", "41"]].concat(), &["40 images, fewer than one batch of 41"]);
-    common::pictures(&place.path("seven"), 7);
+    pictures(&place.path("seven"), 7);
     place.refused(1, &["train", "--data", "seven"], &["7 images, fewer than one batch of"]);
-    common::pictures(&place.path("many"), 1000);
+    pictures(&place.path("many"), 1000);
     assert!(!place.ok(&["train", "--data", "many", "--image", "16", "--dry-run"]).out.contains("are few"));
 }
 
@@ -246,6 +244,6 @@ fn what_goes_wrong_has_an_exit_code_of_its_own() {
     place.ok(&["train", "--resume", "sound", "--steps", "4", "--on-collapse", "stop"]);
     let config = std::fs::read_to_string(place.path("sound/config.toml")).unwrap();
     assert!(config.contains("on_collapse = \"stop\"") && config.contains("setting = \"on-collapse\""), "{config}");
-    let row = &common::rows(&place.path("sound"))[0];
+    let row = &rows(&place.path("sound"))[0];
     assert!(row["d_accuracy"].is_number() && row["g_gradient"].is_number(), "{row}");
 }

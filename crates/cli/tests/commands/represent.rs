@@ -1,8 +1,6 @@
 //! `dcgan features` and `dcgan classify`.
 
-mod common;
-
-use common::{Place, pictures};
+use crate::common::{Place, pictures};
 use std::fs;
 use train::artefacts::read_state_dict;
 

@@ -1,8 +1,6 @@
 //! `dcgan import` and `export`: weights to and from other programs.
 
-mod common;
-
-use common::Place;
+use crate::common::Place;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,6 @@
 //! `dcgan dedup` and `dcgan neighbours`.
 
-mod common;
-
-use common::{Place, files};
+use crate::common::{Place, files, pictures};
 use std::fs;
 
 #[test]
@@ -50,7 +48,7 @@ fn duplicates_are_found_told_and_left_out() {
 fn sets_without_files_are_written_as_pictures() {
     let place = Place::new();
     for class in ["cat", "dog"] {
-        common::pictures(&place.path(&format!("zoo/{class}")), 12);
+        pictures(&place.path(&format!("zoo/{class}")), 12);
     }
     place.ok(&["data", "prepare", "zoo", "--image", "32", "--channels", "3", "--out", "zoo.dcgan"]);
     let dedup = ["dedup", "zoo.dcgan", "--epochs", "30", "--device", "cpu", "--json"];

@@ -1,8 +1,6 @@
 //! Whatever can be wrong with what the user gives: one line that names it, exit code 2 for usage and 1 otherwise.
 
-mod common;
-
-use common::{Place, files, pictures};
+use crate::common::{Ended, Place, files, pictures};
 use std::fs;
 
 #[test]
@@ -81,7 +79,7 @@ fn a_device_that_is_not_there_is_named() {
 #[test]
 fn an_instruction_set_that_is_not_there_is_named() {
     let place = Place::new();
-    let ended = common::Ended::of(place.command(&["devices"]).env("DCGAN_SIMD", "mmx").output().unwrap());
+    let ended = Ended::of(place.command(&["devices"]).env("DCGAN_SIMD", "mmx").output().unwrap());
     ended.refused(1, &["DCGAN_SIMD=mmx", "portable"]);
 }
 

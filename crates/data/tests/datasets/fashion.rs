@@ -1,7 +1,6 @@
 //! The built-in set, as it ships.
 
-mod common;
-
+use crate::common::bytes;
 use std::path::Path;
 
 use data::{Dataset, Fit, Preprocess, Split};
@@ -31,10 +30,10 @@ fn training_split() {
         assert_eq!(labels.iter().filter(|&&label| label == class).count(), 6000, "class {class}");
     }
     // Digest and sum as computed from the files by another program.
-    let first = common::bytes(&set, 0);
+    let first = bytes(&set, 0);
     assert_eq!(first[4 * 28 + 14..][..6], [36, 136, 127, 62, 54, 0]);
     assert_eq!(hex(&Sha256::digest(&first)), "5bd44e331a6d6998daf675700cd0c13dcd7af8ab954b7585124124da61459e7b");
-    let all = (0..set.len()).map(|index| common::bytes(&set, index).iter().map(|&v| u64::from(v)).sum::<u64>());
+    let all = (0..set.len()).map(|index| bytes(&set, index).iter().map(|&v| u64::from(v)).sum::<u64>());
     assert_eq!(all.sum::<u64>(), 3_431_114_169);
     // Pinned: were it to change, runs would warn of other data.
     assert_eq!(set.fingerprint(), "5ac0a588ad71f95a8c842dabc96d92ff82b738ae29a8acf051e56be97e516709");
@@ -46,7 +45,7 @@ fn test_split_padded_to_32() {
     let set = Dataset::open("fashion", Split::Test, &preprocess, &|_| ()).unwrap();
     assert_eq!((set.len(), set.shape()), (10_000, [32, 32, 1]));
     assert_eq!(labels(&set)[..10], [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]);
-    let image = common::bytes(&set, 0);
+    let image = bytes(&set, 0);
     assert_eq!(image.iter().map(|&v| u32::from(v)).sum::<u32>(), 33_456, "padding adds nothing");
     assert!(image[..64].iter().chain(&image[30 * 32..]).all(|&v| v == 0));
     let mut values = vec![0.0; 1024];

@@ -1,10 +1,8 @@
 //! idx files, whole and broken.
 
-mod common;
-
 use std::fs;
 
-use common::{bytes, gzip, idx, message, open, small_set, write};
+use crate::common::{bytes, gzip, idx, message, open, plain, small_set, write};
 use data::{DataError, Dataset, IdxProblem, Preprocess, Split};
 use proptest::prelude::*;
 use tempfile::tempdir;
@@ -115,7 +113,7 @@ fn labels_must_match_the_images() {
 fn what_is_no_data_is_said_to_be_none() {
     let folder = tempdir().unwrap();
     write(folder.path(), "notes.txt", b"hello");
-    common::plain(folder.path(), "one.png", 2, [1, 2, 3]);
+    plain(folder.path(), "one.png", 2, [1, 2, 3]);
     let text = message(open(&folder.path().join("notes.txt"), &small()));
     assert!(text.contains("looks like no format known here") && text.contains("cifar10"), "{text}");
     let text = message(open(&folder.path().join("one.png"), &small()));

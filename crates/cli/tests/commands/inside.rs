@@ -1,8 +1,6 @@
 //! `dcgan filters`, `guided` and `forget` on tiny trained networks.
 
-mod common;
-
-use common::{Place, files};
+use crate::common::{Place, files};
 use std::fs;
 use std::path::PathBuf;
 

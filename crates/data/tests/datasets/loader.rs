@@ -1,13 +1,11 @@
 //! Batches: their order, their end, their resumption.
 
-mod common;
-
 use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{idx, message, plain, write};
+use crate::common::{idx, message, open, plain, write};
 use data::{Batch, Cursor, DataError, Dataset, Loader, Preprocess, SHARD, Split, order, permutation};
 use tempfile::{TempDir, tempdir};
 
@@ -17,7 +15,7 @@ fn numbers() -> Arc<Dataset> {
     write(folder.path(), "train-images-idx3-ubyte", &idx(&[23, 1, 1], &(0..23).collect::<Vec<_>>()));
     let labels: Vec<u8> = (0..23).map(|k| k % 5).collect();
     write(folder.path(), "train-labels-idx1-ubyte", &idx(&[23], &labels));
-    Arc::new(common::open(folder.path(), &Preprocess::new([1, 1], 1)).unwrap())
+    Arc::new(open(folder.path(), &Preprocess::new([1, 1], 1)).unwrap())
 }
 
 /// The same numbers as PNG files that are decoded anew for each batch.

@@ -1,11 +1,9 @@
 //! Zip and tar archives and tables of attributes, good and bad.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 
-use common::{bytes, fixture, gzip, labels, message, open, open_as, pixels, plain, write};
+use crate::common::{bytes, fixture, gzip, labels, message, open, open_as, pixels, plain, write};
 use data::{AttributeKind, Dataset, Preprocess, Split};
 use tempfile::tempdir;
 

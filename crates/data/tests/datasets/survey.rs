@@ -1,8 +1,6 @@
 //! What a survey finds.
 
-mod common;
-
-use common::{plain, small_set, write};
+use crate::common::{idx, plain, small_set, write};
 use data::{DataError, DataSpec, Split, Survey};
 use std::path::Path;
 
@@ -44,7 +42,7 @@ fn progress_ends_at_the_end() {
 fn of_a_large_set_a_part_is_looked_at() {
     let count = data::SURVEYED + 1000;
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), "images-idx3-ubyte", &common::idx(&[count as u32, 1, 1], &vec![0; count]));
+    write(folder.path(), "images-idx3-ubyte", &idx(&[count as u32, 1, 1], &vec![0; count]));
     let found = survey(folder.path(), Split::Train).unwrap();
     assert_eq!((found.images, found.looked_at, found.sizes), (count, data::SURVEYED, vec![([1, 1], data::SURVEYED)]));
 }

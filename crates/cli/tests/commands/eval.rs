@@ -1,8 +1,6 @@
 //! `dcgan eval`, and runs that are measured, on tiny networks.
 
-mod common;
-
-use common::{Ended, Place, logged_steps, rows};
+use crate::common::{Ended, Place, logged_steps, rows};
 use serde_json::Value;
 use std::path::Path;
 

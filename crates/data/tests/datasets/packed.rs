@@ -1,12 +1,10 @@
 //! Packed files: the same set as what they are made of, whatever interrupted their making.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{bytes, fixture, labels, message, open, open_as, plain, write};
+use crate::common::{bytes, fixture, labels, message, open, open_as, plain, write};
 use data::{Cursor, DataSpec, Fit, Loader, Prepared, Preprocess, Split, prepare};
 use tempfile::tempdir;
 

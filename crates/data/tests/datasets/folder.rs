@@ -1,13 +1,11 @@
 //! Folders of images, good and bad.
 
-mod common;
-
 use std::cell::RefCell;
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use common::{bytes, message, open, plain, write};
+use crate::common::{bytes, message, open, plain, write};
 use data::{Dataset, Fit, Preprocess, Split};
 use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::tempdir;

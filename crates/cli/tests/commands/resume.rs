@@ -1,9 +1,7 @@
 //! Runs that are interrupted, killed, lengthened, and gone on with.
 #![cfg(unix)]
 
-mod common;
-
-use common::{Ended, Place, logged_steps, rows, signal, wait_for};
+use crate::common::{Ended, Place, files, logged_steps, rows, signal, wait_for};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -251,7 +249,7 @@ fn a_named_checkpoint_is_gone_back_to() {
     let ended = Ended::of(back.current_dir(place.path("run/checkpoints")).output().unwrap());
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert_eq!((count(), logged_steps(&place.path("run"))), (2, vec![1, 2]));
-    assert_eq!(common::files(&place.path("run/samples")).len(), 1);
+    assert_eq!(files(&place.path("run/samples")).len(), 1);
     assert!(place.path("run/losses.png").is_file());
 }
 
@@ -260,7 +258,7 @@ fn a_run_killed_before_its_first_checkpoint_is_started_again() {
     let place = Place::new();
     place.train(&["--steps", "1", "--out", "run"]);
     for folder in ["checkpoints", "samples"] {
-        for file in common::files(&place.path("run").join(folder)) {
+        for file in files(&place.path("run").join(folder)) {
             fs::remove_file(file).unwrap();
         }
     }
@@ -270,7 +268,7 @@ fn a_run_killed_before_its_first_checkpoint_is_started_again() {
     }
     place.refused(1, &["train", "--resume", "run"], &["nothing to resume", "\"run\"", "the same command without --resume"]);
     place.train(&["--steps", "1", "--out", "run"]);
-    let boards = common::files(&place.path("run")).iter().filter(|f| f.to_str().unwrap().contains("tfevents")).count();
+    let boards = files(&place.path("run")).iter().filter(|f| f.to_str().unwrap().contains("tfevents")).count();
     assert_eq!(boards, 1);
 }
 

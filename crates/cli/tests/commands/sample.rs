@@ -1,8 +1,6 @@
 //! `dcgan sample`.
 
-mod common;
-
-use common::{Place, files};
+use crate::common::{Place, files};
 use std::collections::BTreeMap;
 use std::fs;
 use train::artefacts::{Array, read_state_dict, write_state_dict};

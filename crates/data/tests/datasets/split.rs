@@ -1,12 +1,10 @@
 //! Dividing folders.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{message, open, plain, write};
+use crate::common::{message, open, plain, write};
 use data::{DataError, Dataset, Divided, Preprocess, Split, SplitOptions, split};
 
 fn options(test: f64) -> SplitOptions {

@@ -1,11 +1,9 @@
 //! CIFAR, SVHN, STL-10, LSUN and CelebA as other programs write them, and what can be wrong with them.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 
-use common::{bytes, copied, fixture, labels, message, open, open_as, pixels, write};
+use crate::common::{bytes, copied, fixture, labels, message, open, open_as, pixels, write};
 use data::{AttributeKind, DataSpec, Dataset, Preprocess, Split};
 
 fn rgb(side: u32) -> Preprocess {

@@ -1,11 +1,9 @@
 //! Cutting out faces, by the real detector: it takes those of emoji for faces.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 
-use common::{message, plain, write};
+use crate::common::{message, plain, write};
 use data::{DataError, DataSpec, FaceOptions, Faces, faces};
 
 const OPTIONS: FaceOptions = FaceOptions { min_size: 20, min_score: 5.0, margin: 0.25 };

@@ -1,8 +1,6 @@
 //! `dcgan toy`.
 
-mod common;
-
-use common::Place;
+use crate::common::Place;
 use serde_json::Value;
 use std::fs;
 

@@ -1,0 +1,20 @@
+//! The program's commands, run as a user runs them; one test program, for each would link everything again.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_input;
+mod conditional;
+mod data;
+mod disk;
+mod duplicates;
+mod eval;
+mod exchange;
+mod inside;
+mod latent;
+mod listing;
+mod represent;
+mod resume;
+mod sample;
+mod toy;
+mod train;

@@ -1,0 +1,18 @@
+//! The sets that can be read, and what is made of them; one test program, for each would link everything again.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod archives;
+mod emoji;
+mod faces;
+mod fashion;
+mod flip;
+mod folder;
+mod formats;
+mod idx;
+mod loader;
+mod mnist;
+mod packed;
+mod split;
+mod survey;
