@@ -161,7 +161,7 @@ impl BuiltIn {
 
     fn locate_in(&self, roots: &[PathBuf]) -> Result<PathBuf, DataError> {
         let folders: Vec<PathBuf> = roots.iter().map(|root| root.join(self.folder)).collect();
-        folders.iter().find(|folder| folder.is_dir()).cloned().ok_or_else(|| DataError::BuiltInMissing {
+        folders.iter().find(|folder| is_filled(folder)).cloned().ok_or_else(|| DataError::BuiltInMissing {
             name: self.name,
             folder: self.folder,
             looked: folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", "),
@@ -175,6 +175,15 @@ impl BuiltIn {
                 false => String::new(),
             },
         })
+    }
+}
+
+/// Whether a folder holds more than what a fetch that did not end leaves there. Of one that cannot be read the reader will say why.
+fn is_filled(folder: &Path) -> bool {
+    let begun = |name: &str| name.starts_with('.') || name.ends_with(".part");
+    match folder.read_dir() {
+        Ok(entries) => entries.flatten().any(|entry| !begun(&entry.file_name().to_string_lossy())),
+        Err(_) => folder.is_dir(),
     }
 }
 
@@ -194,6 +203,12 @@ mod tests {
     fn the_first_root_that_has_the_folder_wins() {
         let [empty, full] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         std::fs::create_dir(full.path().join("fashion-mnist")).unwrap();
+        std::fs::write(full.path().join("fashion-mnist/t10k-labels-idx1-ubyte"), "").unwrap();
+        // A fetch that did not end.
+        std::fs::create_dir(empty.path().join("fashion-mnist")).unwrap();
+        for name in [".lock", "t10k-labels-idx1-ubyte.gz.part"] {
+            std::fs::write(empty.path().join("fashion-mnist").join(name), "").unwrap();
+        }
         let set = find("fashion").unwrap();
         let roots = [empty.path().to_owned(), full.path().to_owned()];
         assert_eq!(set.locate_in(&roots).unwrap(), full.path().join("fashion-mnist"));

@@ -21,7 +21,7 @@ pub enum DataError {
         spec: String,
         /// The built-in names.
         known: String,
-        /// Empty, or `; did you mean …?`.
+        /// Empty, or behind a semicolon what else may be meant, or how to get it.
         hint: String,
     },
     /// The `kind:` before the path is not a known one.

@@ -121,7 +121,11 @@ impl DataSpec {
             // Where existence cannot be known (no permission), reading will give the reason.
             return of(Target::Path { kind, path });
         }
-        let hint = nearest(text).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
+        let hint = match crate::remote_sets().find(|set| set.name == text).map(|set| set.locate()) {
+            Some(Some(path)) => format!("; it is at {path:?}"),
+            Some(None) => format!("; get it with dcgan data fetch {text}"),
+            None => nearest(text).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default(),
+        };
         Err(DataError::NotFound { spec: text.to_owned(), known: known(), hint })
     }
 
@@ -256,6 +260,8 @@ mod tests {
     fn what_is_missing_is_named_with_the_nearest_name() {
         let message = DataSpec::parse("fashon-mnist").unwrap_err().to_string();
         assert!(message.contains("did you mean \"fashion-mnist\"?"), "{message}");
+        let message = DataSpec::parse("svhn-extra").unwrap_err().to_string();
+        assert!(message.ends_with("; get it with dcgan data fetch svhn-extra"), "{message}");
         let message = DataSpec::parse("no/such/place").unwrap_err().to_string();
         assert!(message.contains("no data at \"no/such/place\"") && !message.contains("did you mean"), "{message}");
         assert!(matches!(DataSpec::parse(""), Err(DataError::EmptySpec { .. })));

@@ -220,3 +220,27 @@ fn the_listener_can_stop_it() {
     let error = compare(&rows, &rows, None, &options(&[Metric::Kid]), &Device::Cpu, Progress(&stop)).unwrap_err();
     assert!(matches!(error, eval::EvalError::Stopped));
 }
+
+#[test]
+fn few_pictures_of_many_numbers_are_measured_where_they_lie() {
+    let (real, fake) = (normal(7, 30, 200, 1000.0), normal(8, 40, 200, 1000.5));
+    let [a, b] = frechet::spanned(&real, &fake).unwrap();
+    assert_eq!([(a.len(), a.width()), (b.len(), b.width())], [(30, 70), (40, 70)]);
+    let statistics = |rows| frechet::Statistics::of(rows).unwrap();
+    let full = frechet::Frechet::to(statistics(&real)).distance(&statistics(&fake)).unwrap();
+    let ours = frechet::distance(&real, &fake).unwrap();
+    assert!((ours / full - 1.0).abs() < 1e-5, "{ours} {full}");
+    // As many pictures as numbers stay as they are.
+    let enough = normal(9, 170, 200, 0.0);
+    assert!(
+        matches!(frechet::spanned(&real, &enough).unwrap(), [Cow::Borrowed(a), Cow::Borrowed(b)] if (a, b) == (&real, &enough))
+    );
+    let broken = Rows::new(200, vec![f32::INFINITY; 400]);
+    assert!(frechet::distance(&real, &broken).unwrap_err().to_string().contains("not all finite"));
+    let huge = Rows::new(5000, vec![0.0; 5000 * 4999]);
+    let message = frechet::distance(&huge, &Rows::new(5000, vec![0.0; 10_000])).unwrap_err().to_string();
+    assert!(
+        message.contains("5001 pictures") && message.contains("5000 numbers") && message.contains("leave fid out"),
+        "{message}"
+    );
+}

@@ -159,6 +159,9 @@ pub struct Gradients(HashMap<Key, Tensor>);
 
 impl FromIterator<(Key, Tensor)> for Gradients {
     /// Gradients from elsewhere; those of one key are added up.
+    ///
+    /// # Panics
+    /// When those of one key have different shapes.
     fn from_iter<I: IntoIterator<Item = (Key, Tensor)>>(gradients: I) -> Self {
         let mut all = HashMap::new();
         gradients.into_iter().for_each(|(key, gradient)| add_into(&mut all, key, gradient, false));
@@ -214,6 +217,7 @@ fn add_into<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Tensor>, key: K, grad:
         }
         std::collections::hash_map::Entry::Occupied(mut slot) => {
             let sum = slot.get_mut();
+            assert_eq!(sum.shape(), grad.shape(), "gradients of one key have different shapes");
             if create_graph || !sum.add_in_place(&grad) {
                 *sum = sum.add(&grad);
             }

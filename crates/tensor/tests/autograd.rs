@@ -337,3 +337,19 @@ fn denormals_are_flushed_inside_kernels_only() {
         assert!(pool.broadcast(|_| gradual_underflow()).into_iter().all(|kept| kept));
     }
 }
+
+#[test]
+#[should_panic(expected = "gradients of one key have different shapes")]
+fn gradients_of_different_shapes_are_not_added() {
+    let _guard = shared();
+    let key = Key::fresh();
+    let _ = [(key, Tensor::ones([2])), (key, Tensor::ones([3]))].into_iter().collect::<tensor::autograd::Gradients>();
+}
+
+#[test]
+fn the_variance_of_no_number_is_none() {
+    let _guard = shared();
+    let x = Tensor::from_slice(&[f32::NAN, 1.0, f32::INFINITY, 1.0, 1.0, 3.0], [2, 3]);
+    let variance = x.batch_norm(&Tensor::ones([3]), &Tensor::zeros([3]), 1e-5, Activation::None).variance.to_vec();
+    assert!(variance[0].is_nan() && variance[1] == 0.0 && variance[2].is_nan(), "{variance:?}");
+}

@@ -117,6 +117,8 @@ fn messages_name_the_operation_and_the_shapes() {
 
 #[test]
 fn convolutions_name_the_operand_that_does_not_fit() {
+    const FAR: ConvGeom =
+        ConvGeom { input: [1, 1], kernel: [1, 1], stride: [u32::MAX as usize; 2], pad: [[u32::MAX as usize, 0]; 2] };
     const G: ConvGeom = ConvGeom { input: [6, 6], kernel: [4, 4], stride: [2, 2], pad: [[1, 1]; 2] };
     let cases: &[Misuse] = &[
         (|| conv2d(&zeros(&[1, 6, 5, 3]), &zeros(&[4, 4, 3, 2]), &G), &["conv2d: x", "[1, 6, 5, 3]", "[_, 6, 6, _]"]),
@@ -138,6 +140,16 @@ fn convolutions_name_the_operand_that_does_not_fit() {
             &["conv2d", "stride: [0, 0]"],
         ),
         (|| conv2d(&zeros(&[1, 2, 2, 1]), &zeros(&[1, 1, 1, 1]), &ConvGeom::square([2, 2], 1, 1, usize::MAX)), &["conv2d"]),
+        // The windows of eight images under this one are 2⁶⁷ numbers, which is 0 in 64 bits.
+        (|| conv2d(&zeros(&[8, 1, 1, 1]), &zeros(&[1, 1, 1, 1]), &FAR), &["conv2d: 8 images", "more numbers than memory"]),
+        (
+            || conv2d_weight_grad(&zeros(&[8, 1, 1, 1]), &zeros(&[8, 2, 2, 1]), &FAR),
+            &["conv2d_weight_grad: 8 images", "more numbers than memory"],
+        ),
+        (
+            || conv2d_input_grad(&zeros(&[8, 2, 2, 1]), &zeros(&[1, 1, 1, 1]), &FAR),
+            &["conv2d_input_grad: 8 images", "more numbers than memory"],
+        ),
         (
             || conv_transpose2d(&zeros(&[1, 2, 2, 1]), &zeros(&[3, 3, 1, 1]), [2, 2], [[1, 1]; 2], [2, 0]),
             &["conv_transpose2d", "output_padding [2, 0] must be smaller than stride [2, 2]"],

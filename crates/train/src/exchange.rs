@@ -80,15 +80,17 @@ fn named(path: &Path, result: Result<(), nn::NnError>) -> Result<(), TrainError>
 }
 
 /// Writes a checkpoint's networks as PyTorch state dicts, `generator.safetensors` and `discriminator.safetensors`, into `folder`; the
-/// generator is the average over training where there is one, with statistics measured anew for it. Existing files are not touched.
+/// generator is the average over training where there is one, with statistics measured anew for it. Existing files are not touched, unless `force`.
 ///
 /// # Errors
 /// A file that is there already, or the disk.
-pub fn export(checkpoint: &Checkpoint, folder: &Path) -> Result<[PathBuf; 2], TrainError> {
+pub fn export(checkpoint: &Checkpoint, folder: &Path, force: bool) -> Result<[PathBuf; 2], TrainError> {
     let (_, generator, _) = generator(checkpoint, None, &Device::Cpu)?;
     let files = [folder.join("generator.safetensors"), folder.join("discriminator.safetensors")];
-    if let Some(there) = files.iter().find(|f| f.exists()) {
-        return Err(TrainError::Setting(format!("{} is there already: choose another --out", there.display())));
+    if let Some(there) = files.iter().find(|f| f.exists() && !force) {
+        return Err(TrainError::Setting(format!(
+            "{there:?} is there already: choose another --out, or write over it with --force"
+        )));
     }
     std::fs::create_dir_all(folder).map_err(|e| TrainError::Setting(format!("cannot create {}: {e}", folder.display())))?;
     artefacts::write_state_dict(&files[0], &arrays(generator.state_dict()))?;

@@ -17,8 +17,8 @@ pub struct Args {
     /// A small file with the generator alone, which sample takes as --checkpoint: to give away.
     #[arg(long, value_name = "FILE.safetensors")]
     generator: Option<PathBuf>,
-    /// Write over a file that is there.
-    #[arg(long, requires = "generator")]
+    /// Write over files that are there.
+    #[arg(long)]
     force: bool,
 }
 
@@ -31,13 +31,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if let Some(file) = &args.generator {
         super::require_folder("--generator", file)?;
         super::refuse_existing(file, args.force)?;
-        train::export_generator(&found.checkpoint, file)?;
-        output::line(format!("wrote {}", file.display()));
     }
+    // The folder first: what is in it is refused before anything is written.
     if let Some(folder) = &args.out {
-        for file in train::export(&found.checkpoint, folder)? {
+        for file in train::export(&found.checkpoint, folder, args.force)? {
             output::line(format!("wrote {}", file.display()));
         }
+    }
+    if let Some(file) = &args.generator {
+        train::export_generator(&found.checkpoint, file)?;
+        output::line(format!("wrote {}", file.display()));
     }
     Ok(())
 }

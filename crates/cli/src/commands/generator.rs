@@ -37,12 +37,13 @@ impl From<BatchNorm> for BatchNormMode {
 
 /// Flags that choose a generator, and where it draws.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("networks").args(["checkpoint", "model"]).required(true)))]
 pub struct GeneratorArgs {
     /// A checkpoint, or a run directory, which means its newest good checkpoint.
-    #[arg(long, value_name = "PATH|RUNDIR", required_unless_present = "model")]
+    #[arg(long, value_name = "PATH|RUNDIR")]
     checkpoint: Option<PathBuf>,
     /// A small generator that comes with this program: fashion (garments, by --class) or emoji (people).
-    #[arg(long, value_name = "NAME", value_parser = MODELS.map(|model| model.name), conflicts_with = "checkpoint")]
+    #[arg(long, value_name = "NAME", value_parser = MODELS.map(|model| model.name))]
     model: Option<String>,
     /// What batch norm uses: running statistics unless the weights have none.
     #[arg(long, value_enum)]

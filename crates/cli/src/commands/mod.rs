@@ -122,6 +122,12 @@ impl Command {
 /// The checkpoint that a path means (a run directory: its newest good one), damaged ones on the way named.
 fn open_checkpoint(path: &Path, warn: impl Fn(String)) -> Result<NewestGood, CliError> {
     let found = run_dir::resolve_checkpoint(path)?;
+    if found.checkpoint.meta.recipe.is_empty() {
+        let kind = &found.checkpoint.meta.recipe_name;
+        return Err(CliError::Failed(format!(
+            "{path:?} is no checkpoint of a GAN but a {kind}: give a checkpoint or run directory (--features takes networks of features)"
+        )));
+    }
     name_skipped(&found.skipped, &found.path, warn);
     Ok(found)
 }
@@ -140,7 +146,7 @@ fn recipe(name: &str) -> Result<Recipe, CliError> {
         path.extension().is_some_and(|extension| extension == "toml") || path.components().count() > 1 || path.is_file();
     if !is_path {
         let unknown = Recipe::preset(name).err().map_or_else(String::new, |error| error.to_string());
-        return Err(CliError::Usage(format!("--recipe: {unknown}, or the path of a .toml file")));
+        return Err(CliError::Usage(format!("{unknown}, or the path of a .toml file")));
     }
     let text = std::fs::read_to_string(path).map_err(|e| CliError::Failed(format!("cannot read recipe {path:?}: {e}")))?;
     Recipe::from_toml(&text).map_err(|e| CliError::Failed(format!("{}: {e}", path.display())))

@@ -51,8 +51,8 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = parse::shuffle_buffer, help_heading = "What to learn")]
     shuffle_buffer: Option<NonZeroU32>,
 
-    /// The networks and how they are trained: a name that `dcgan recipes` lists, or a .toml file [default: small for sets of one size
-    /// below 48 pixels, else torch].
+    /// The networks and how they are trained: a name that `dcgan recipes` lists, or a .toml file [default: modern for emoji, small for sets of one
+    /// size below 48 pixels, else torch].
     #[arg(long, value_name = "NAME|FILE.toml", help_heading = "How to learn")]
     recipe: Option<String>,
     /// Length of the run in steps, a batch of pictures each [default: the recipe's].

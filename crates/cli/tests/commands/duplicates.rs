@@ -37,7 +37,7 @@ fn duplicates_are_found_told_and_left_out() {
     assert!(run(&["--json", "--radius", "6"]).json()[0]["left_out"].as_u64().unwrap() >= left_out);
     let text = run(&[]).out;
     assert!(text.contains("copy.png") && text.contains("of 128 bits") && text.contains("false positives"), "{text}");
-    place.refused(1, &[&dedup[..], &["--out", "clean"]].concat(), &["clean", "is there already"]);
+    place.refused(1, &[&dedup[..], &["--out", "clean", "--force"]].concat(), &["\"clean\" is a folder that is there already"]);
     // What a command left that was cut off is no set, and is not taken for one.
     assert!(!place.path("clean.partial").exists());
     fs::create_dir(place.path("other.partial")).unwrap();

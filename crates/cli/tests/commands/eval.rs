@@ -89,6 +89,12 @@ fn a_feature_network_learns_is_kept_and_measures() {
     // The same again is the same network, bit by bit, and from the cache it is not trained again.
     let again = lab.ok(&[&learn[..], &["--out", "again.safetensors"]].concat()).json().remove(0);
     assert_eq!(again["network"], made["network"]);
+    // It is a checkpoint file, but of no GAN.
+    lab.refused(
+        1,
+        &["sample", "--checkpoint", "again.safetensors", "--out", "x"],
+        &["again.safetensors", "a feature-network", "--features"],
+    );
     let drawn = lab.ok(&[&learn[..], &["--grid", "points.png"]].concat());
     assert!(drawn.err.contains("is there already") && drawn.json()[0]["grid"] == "points.png", "{}", drawn.err);
     assert_eq!(image::open(lab.0.path("points.png")).unwrap().to_rgb8().dimensions(), (900, 640));

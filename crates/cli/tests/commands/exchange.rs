@@ -44,7 +44,13 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
         let back = read_state_dict(&place.path("back").join(format!("{name}.safetensors"))).unwrap();
         assert_eq!(back, read_state_dict(original).unwrap(), "{name}");
     }
-    place.refused(1, &["export", "--checkpoint", "run", "--out", "back"], &["generator.safetensors", "there already"]);
+    let both = ["export", "--checkpoint", "run", "--out", "back", "--generator", "alone.safetensors"];
+    place.refused(1, &both, &["generator.safetensors", "there already", "--force"]);
+    assert!(!place.path("alone.safetensors").exists(), "what is refused leaves nothing behind");
+    let old = fs::read(place.path("back/generator.safetensors")).unwrap();
+    fs::write(place.path("back/generator.safetensors"), "old").unwrap();
+    place.ok(&[&both[..], &["--force"]].concat());
+    assert!(fs::read(place.path("back/generator.safetensors")).unwrap() == old && place.path("alone.safetensors").exists());
     // It can begin a run, but there is none to go on with.
     for named in ["run", "run/checkpoints/step-00000000.safetensors"] {
         let ended = place.run(&["train", "--resume", named]);

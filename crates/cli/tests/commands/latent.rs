@@ -325,6 +325,7 @@ fn pictures_are_completed_enlarged_and_cleaned() {
     assert!(told("inpaint", &["--mask", "mask.png"])["psnr"]["restored"].is_null());
     image::GrayImage::from_pixel(28, 28, image::Luma([255])).save(place.path("mask.png")).unwrap();
     place.refused(1, &restore("inpaint", &["--mask", "mask.png"]), &["nothing to go by"]);
+    place.refused(2, &restore("inpaint", &["--factor", "2"]), &["--factor is for --task superres"]);
 
     let large = told("superres", &["--factor", "4", "--critic", "0", "--grid", "large.png"]);
     assert!(better(&large), "{large}");

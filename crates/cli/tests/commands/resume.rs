@@ -195,7 +195,7 @@ fn other_data_is_noticed_and_moved_data_found() {
     place.train(&["--steps", "3", "--out", "run"]);
     fs::rename(place.path("pictures"), place.path("moved")).unwrap();
     let resume = ["train", "--resume", "run", "--steps", "4"];
-    place.refused(1, &resume, &["no data at", "pictures"]);
+    place.refused(1, &resume, &["no data at", "pictures", "say so with --data"]);
     place.ok(&[&resume[..], &["--data", "moved"]].concat());
     fs::remove_file(place.path("moved/007.png")).unwrap();
     place.refused(1, &["train", "--resume", "run", "--steps", "9", "--data", "moved"], &["moved", "not those", "--data"]);

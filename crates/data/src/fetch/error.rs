@@ -30,7 +30,7 @@ pub enum FetchError {
         folder: PathBuf,
     },
     /// The address cannot be used.
-    #[error("cannot fetch {url}: {reason}")]
+    #[error("cannot fetch {url}: {reason}; name another server with --mirror URL")]
     Address {
         /// The address.
         url: String,

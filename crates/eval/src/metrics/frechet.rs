@@ -9,6 +9,10 @@
 use super::rows::{Rows, comparable};
 use crate::EvalError;
 use nalgebra::{DMatrix, DVector};
+use std::borrow::Cow;
+
+/// The largest side of a covariance that is taken apart: that of Inception's features, twice. Beyond it takes hours.
+pub const WIDEST: usize = 4096;
 
 /// Rows whose outer products are added at a time.
 const BLOCK: usize = 1024;
@@ -19,7 +23,6 @@ pub struct Statistics {
     mean: DVector<f64>,
     /// Unbiased: divided by one less than the number of rows, as `numpy.cov`.
     covariance: DMatrix<f64>,
-    count: usize,
 }
 
 /// Sums of rows and of their outer products, about an origin: what mean and covariance are made of, and what can be added.
@@ -73,7 +76,7 @@ impl Moments {
         let count = self.count as f64;
         let shift = &self.sum / count;
         let covariance = (&self.products - &shift * shift.transpose() * count) / (count - 1.0);
-        Some(Statistics { mean: &self.origin + shift, covariance, count: self.count })
+        Some(Statistics { mean: &self.origin + shift, covariance })
     }
 }
 
@@ -86,17 +89,7 @@ impl Statistics {
         let found = Moments::of(rows, &rows.mean()).statistics();
         let found =
             found.ok_or_else(|| EvalError::Mismatch(format!("a covariance takes at least 2 pictures, not {}", rows.len())))?;
-        if found.covariance.iter().all(|value| value.is_finite()) {
-            Ok(found)
-        } else {
-            Err(EvalError::Mismatch("the features are not all finite: the pictures or the feature network are broken".into()))
-        }
-    }
-
-    /// Whether the rows are too few for the covariance to have full rank: the distance is then mostly about their number.
-    #[must_use]
-    pub fn is_singular(&self) -> bool {
-        self.count <= self.mean.len()
+        if found.covariance.iter().all(|value| value.is_finite()) { Ok(found) } else { Err(not_finite()) }
     }
 }
 
@@ -106,6 +99,45 @@ fn root(matrix: &DMatrix<f64>) -> DMatrix<f64> {
     let roots = eigen.eigenvalues.map(|value| value.max(0.0).sqrt());
     let scaled = &eigen.eigenvectors * DMatrix::from_diagonal(&roots);
     scaled * eigen.eigenvectors.transpose()
+}
+
+/// The two sets in as many numbers as they have rows together, where that is fewer than the features have: coordinates in the space that they span.
+/// Lengths and angles are the same there, and so are the distance and that of any of the rows; the time is not, for pixels are many.
+///
+/// # Errors
+/// Features of different widths, a number that is not finite, or sets of more than [`WIDEST`] features and rows.
+pub fn spanned<'a>(real: &'a Rows, fake: &'a Rows) -> Result<[Cow<'a, Rows>; 2], EvalError> {
+    comparable(real, fake, 2, "the Fréchet distance")?;
+    let (width, rows) = (real.width(), real.len() + fake.len());
+    if width.min(rows) > WIDEST {
+        return Err(EvalError::Mismatch(format!(
+            "the Fréchet distance of {rows} pictures by features of {width} numbers takes hours: leave fid out of the metrics, or take smaller \
+             pictures, fewer of them, or other features"
+        )));
+    }
+    if width <= rows {
+        return Ok([real, fake].map(Cow::Borrowed));
+    }
+    let mean = real.mean();
+    let moved = real.values().iter().chain(fake.values()).zip(mean.iter().cycle()).map(|(&value, mean)| f64::from(value) - mean);
+    let moved = DMatrix::from_iterator(width, rows, moved);
+    let products = moved.tr_mul(&moved);
+    if !products.iter().all(|value| value.is_finite()) {
+        return Err(not_finite());
+    }
+    // XᵀX = QΛQᵀ, and the columns of Λ^½Qᵀ have the same products with each other as those of X.
+    let eigen = products.symmetric_eigen();
+    let lengths = eigen.eigenvalues.map(|value| value.max(0.0).sqrt());
+    let coordinates = DMatrix::from_diagonal(&lengths) * eigen.eigenvectors.transpose();
+    let of = |from: usize, count: usize| {
+        let values = coordinates.columns(from, count).iter().map(|&value| value as f32).collect();
+        Cow::Owned(Rows::new(rows, values))
+    };
+    Ok([of(0, real.len()), of(real.len(), fake.len())])
+}
+
+fn not_finite() -> EvalError {
+    EvalError::Mismatch("the features are not all finite: the pictures or the feature network are broken".into())
 }
 
 /// A set that others are compared with: the root of its covariance is computed once.
@@ -144,8 +176,8 @@ impl Frechet {
 /// The Fréchet distance of two sets of features.
 ///
 /// # Errors
-/// Features of different widths, fewer than 2 rows, or a number that is not finite.
+/// As [`spanned`], or fewer than 2 rows.
 pub fn distance(real: &Rows, fake: &Rows) -> Result<f64, EvalError> {
-    comparable(real, fake, 2, "the Fréchet distance")?;
-    Frechet::to(Statistics::of(real)?).distance(&Statistics::of(fake)?)
+    let [real, fake] = spanned(real, fake)?;
+    Frechet::to(Statistics::of(&real)?).distance(&Statistics::of(&fake)?)
 }

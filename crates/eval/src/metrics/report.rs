@@ -1,6 +1,6 @@
 //! All metrics of two sets at once.
 
-use super::frechet::{Frechet, Statistics};
+use super::frechet::{Frechet, Statistics, spanned};
 use super::inception;
 use super::kid::{self, Subsets};
 use super::manifold::{self, Training};
@@ -202,9 +202,8 @@ fn flags(flags: &[bool]) -> Vec<f64> {
 
 fn frechet(sets: [&Rows; 2], options: &Options, report: &mut Report, progress: Progress<'_>) -> Result<(), EvalError> {
     let [real, fake] = sets;
-    let (of_real, of_fake) = (Statistics::of(real)?, Statistics::of(fake)?);
-    for (whose, statistics, rows) in [("real", &of_real, real), ("generated", &of_fake, fake)] {
-        if statistics.is_singular() {
+    for (whose, rows) in [("real", real), ("generated", fake)] {
+        if rows.len() <= rows.width() {
             report.warnings.push(format!(
                 "{} {whose} pictures for features of {} numbers: their covariance has no full rank, and the Fréchet distance says more of \
                  the number of pictures than of the pictures",
@@ -213,10 +212,11 @@ fn frechet(sets: [&Rows; 2], options: &Options, report: &mut Report, progress: P
             ));
         }
     }
-    let value = Frechet::to(of_real).distance(&of_fake)?;
+    let [real, fake] = spanned(real, fake)?;
+    let value = Frechet::to(Statistics::of(&real)?).distance(&Statistics::of(&fake)?)?;
     let replicates = if real.width() > WIDE { options.bootstrap.min(SELDOM) } else { options.bootstrap };
     report.add("frechet", "Fréchet distance", value, Better::Lower).interval =
-        interval_of_frechet(value, sets, replicates, options.seed, progress)?;
+        interval_of_frechet(value, [&real, &fake], replicates, options.seed, progress)?;
     Ok(())
 }
 

@@ -85,7 +85,12 @@ pub(crate) fn statistics(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
     let n = rows as f64;
     let mean = |c: usize| totals[c] / n;
     let means = (0..channels).map(|c| (f64::from(shift[c]) + mean(c)) as f32).collect();
-    let variances = (0..channels).map(|c| ((totals[channels + c] / n - mean(c) * mean(c)).max(0.0)) as f32).collect();
+    // Of rounding a variance may come out below 0; of NaN it stays NaN, which `max` would make 0.
+    let variance = |c: usize| match totals[channels + c] / n - mean(c) * mean(c) {
+        v if v < 0.0 => 0.0,
+        v => v as f32,
+    };
+    let variances = (0..channels).map(variance).collect();
     (means, variances)
 }
 

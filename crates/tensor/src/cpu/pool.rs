@@ -22,6 +22,8 @@ pub(crate) fn argmax(x: &[f32], call: PoolCall) -> Vec<u32> {
     let [n, h, w, c] = call.input;
     let [_, oh, ow, _] = call.output();
     let mut out = vec![0u32; n * oh * ow * c];
+    let numbers = x.len() / n.max(1);
+    assert!(u32::try_from(numbers).is_ok(), "max: {numbers} numbers in one image or group, and places are 32-bit numbers");
     let base = SendPtr(out.as_mut_ptr());
     par_for(n, |image| {
         let x = &x[image * h * w * c..(image + 1) * h * w * c];

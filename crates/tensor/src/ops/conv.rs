@@ -18,6 +18,20 @@ fn check(name: &str, what: &str, t: &Tensor, expected: [Option<usize>; 4]) {
     assert!(fits, "{name}: {what} has shape {:?}, not [{show}]", t.shape());
 }
 
+/// The sizes of one call, whose windows' product is known not to wrap: the kernels' pointer arithmetic rests on that.
+#[track_caller]
+fn call_of(name: &str, geom: ConvGeom, batch: usize, [cin, cout]: [usize; 2]) -> ConvCall {
+    const MOST: usize = isize::MAX as usize / size_of::<f32>();
+    let output = geom.output();
+    let covered = |i: usize| (output[i] - 1) * geom.stride[i] + geom.kernel[i];
+    let numbers = [covered(0), covered(1), cin.max(cout)].into_iter().try_fold(batch, usize::checked_mul);
+    assert!(
+        numbers.is_some_and(|n| n <= MOST),
+        "{name}: {batch} images under {geom:?} have more numbers than memory can address"
+    );
+    ConvCall { geom, batch, cin, cout }
+}
+
 /// A convolution over the whole input at once is a matrix product; these are its two flat sides.
 fn flat(t: &Tensor) -> Tensor {
     let n = t.shape()[0];
@@ -58,7 +72,7 @@ fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> Tenso
     if g.is_dense() && batch > 0 {
         return flat(x).matmul(&flat_weight(w), false, false).reshape([batch, 1, 1, cout]);
     }
-    let (shape, call) = (Shape::from([batch, oh, ow, cout]), ConvCall { geom: g, batch, cin, cout });
+    let (shape, call) = (Shape::from([batch, oh, ow, cout]), call_of("conv2d", g, batch, [cin, cout]));
     let out = if shape.is_empty() || cin == 0 {
         Tensor::full_on(&x.device(), shape, 0.0)
     } else {
@@ -106,7 +120,8 @@ fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> T
     if g.is_dense() && batch > 0 {
         return flat(dy).matmul(&flat_weight(w), false, true).reshape([batch, g.input[0], g.input[1], cin]);
     }
-    let (shape, call) = (Shape::from([batch, g.input[0], g.input[1], cin]), ConvCall { geom: g, batch, cin, cout });
+    let shape = Shape::from([batch, g.input[0], g.input[1], cin]);
+    let call = call_of("conv2d_input_grad", g, batch, [cin, cout]);
     let out = if shape.is_empty() || cout == 0 {
         Tensor::full_on(&dy.device(), shape, 0.0)
     } else {
@@ -154,7 +169,7 @@ fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, gradient: Gradient) -> 
     if g.is_dense() && batch > 0 {
         return flat(x).matmul(&flat(dy), true, false).reshape(shape);
     }
-    let call = ConvCall { geom: g, batch, cin, cout };
+    let call = call_of("conv2d_weight_grad", g, batch, [cin, cout]);
     let out = if batch == 0 || shape.is_empty() {
         Tensor::full_on(&x.device(), shape, 0.0)
     } else {
@@ -210,7 +225,7 @@ pub fn conv_transpose2d_cached(
     let [oh, ow] = geom.output();
     let (batch, cin, cout) = (x.shape()[0], w.shape()[2], w.shape()[3]);
     check("conv_transpose2d", "x", x, [None, Some(oh), Some(ow), Some(cout)]);
-    let call = ConvCall { geom, batch, cin, cout };
+    let call = call_of("conv_transpose2d", geom, batch, [cin, cout]);
     let shape = Shape::from([batch, geom.input[0], geom.input[1], cin]);
     let (Storage::Cpu(numbers), Storage::Cpu(weight)) = (&x.storage, &w.storage) else {
         return input_grad(x, w, &geom, Gradient::Neither);
@@ -243,6 +258,8 @@ struct Kept {
     /// Held, so that nobody writes to it.
     weight: Arc<Buffer>,
     geom: ConvGeom,
+    /// Which the geometry leaves open, and a weight that was reshaped has others.
+    channels: [usize; 2],
     packing: Arc<Packing>,
 }
 
@@ -254,16 +271,19 @@ enum Packing {
 
 impl WeightCache {
     fn packed(&self, weight: &Arc<Buffer>, call: &ConvCall) -> Arc<Packing> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.as_ref().filter(|kept| Arc::ptr_eq(&kept.weight, weight) && kept.geom == call.geom) {
-            return kept.packing.clone();
+        let (geom, channels) = (call.geom, [call.cin, call.cout]);
+        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |kept: &&Kept| Arc::ptr_eq(&kept.weight, weight) && (kept.geom, kept.channels) == (geom, channels);
+        if let Some(packing) = kept().as_ref().filter(fits).map(|kept| kept.packing.clone()) {
+            return packing;
         }
+        // Without the lock: threads that wait for parallel work take up other work meanwhile, which may be a call with this cache.
         let packing = Arc::new(if call.geom.is_dense() {
             Packing::Product(pack(weight, [call.cout, weight.len() / call.cout], true))
         } else {
             Packing::Windows(InputGradWeight::new(weight, call))
         });
-        *kept = Some(Kept { weight: weight.clone(), geom: call.geom, packing: packing.clone() });
+        *kept() = Some(Kept { weight: weight.clone(), geom, channels, packing: packing.clone() });
         packing
     }
 }

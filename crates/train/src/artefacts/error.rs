@@ -145,7 +145,9 @@ pub enum ArtefactError {
         path: PathBuf,
     },
     /// A base folder without runs.
-    #[error("no runs in {base:?}: start one with dcgan train, or name the run directory")]
+    #[error(
+        "no runs in {base:?}: start one with dcgan train, or name the folder that holds them (of one run, dcgan info tells more)"
+    )]
     NoRuns {
         /// The folder.
         base: PathBuf,

@@ -4,7 +4,8 @@
 //! is stretched to the contrast of a grid.
 
 use super::{ArtefactError, write_atomic};
-use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
+use image::codecs::png::PngDecoder;
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageResult, Limits, RgbImage, RgbaImage};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -103,7 +104,8 @@ pub fn save_png_with(path: &Path, image: &DynamicImage, texts: &[(&str, String)]
     write_atomic(path, |writer| writer.write_all(&bytes))
 }
 
-fn encode(image: &DynamicImage, texts: &[(&str, String)]) -> Result<Vec<u8>, String> {
+/// A picture as PNG, with texts.
+pub(super) fn encode(image: &DynamicImage, texts: &[(&str, String)]) -> Result<Vec<u8>, String> {
     let colour = match image {
         DynamicImage::ImageLuma8(_) => png::ColorType::Grayscale,
         DynamicImage::ImageRgb8(_) => png::ColorType::Rgb,
@@ -146,13 +148,9 @@ pub fn read_png(path: &Path) -> Result<(DynamicImage, BTreeMap<String, String>),
         return Err(bad(format!("it has {length} bytes, over {LONGEST}")));
     }
     let bytes = fs::read(path).map_err(ArtefactError::read(path))?;
-    let mut reader = image::ImageReader::with_format(Cursor::new(&bytes), image::ImageFormat::Png);
-    let mut limits = image::Limits::default();
-    limits.max_alloc = Some(LONGEST);
-    reader.limits(limits);
-    let image = reader.decode().map_err(|error| bad(format!("it is no sound PNG: {error}")))?;
+    let image = decode(&bytes).map_err(|error| bad(format!("it is no sound PNG: {error}")))?;
     let limits = png::Limits { bytes: LONGEST as usize };
-    let decoder = png::Decoder::new_with_limits(Cursor::new(&bytes), limits);
+    let decoder = png::Decoder::new_with_limits(Cursor::new(&bytes[..]), limits);
     let info = decoder.read_info().map_err(|error| bad(format!("it is no sound PNG: {error}")))?;
     let info = info.info();
     let plain = info.uncompressed_latin1_text.iter().map(|chunk| (chunk.keyword.clone(), chunk.text.clone()));
@@ -161,6 +159,16 @@ pub fn read_png(path: &Path) -> Result<(DynamicImage, BTreeMap<String, String>),
         Some((chunk.keyword.clone(), chunk.get_text().ok()?))
     });
     Ok((image, plain.chain(long).collect()))
+}
+
+/// A PNG whose picture takes no more than [`LONGEST`] bytes. By its own decoder: a reader that takes any format would be compiled here with all of them.
+pub(super) fn decode(bytes: &[u8]) -> ImageResult<DynamicImage> {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(LONGEST);
+    let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), limits.clone())?;
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
+    DynamicImage::from_decoder(decoder)
 }
 
 /// Writes each of `images`, `[N, H, W, C]` in [-1, 1], as `dir/NNNNN.png` counting from `first`, and returns the paths.

@@ -5,10 +5,11 @@
 //! are declared.
 
 use super::ArtefactError;
+use super::grid::encode;
 use image::DynamicImage;
 use prost::{Enumeration, Message, Oneof};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Cursor, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -138,10 +139,7 @@ impl EventWriter {
     /// # Errors
     /// The disk, or the picture cannot be encoded as PNG.
     pub fn image(&mut self, step: u64, tag: &str, image: &DynamicImage) -> Result<(), ArtefactError> {
-        let mut encoded = Vec::new();
-        image
-            .write_to(&mut Cursor::new(&mut encoded), image::ImageFormat::Png)
-            .map_err(|error| ArtefactError::Encode { path: self.path.clone(), reason: error.to_string() })?;
+        let encoded = encode(image, &[]).map_err(|reason| ArtefactError::Encode { path: self.path.clone(), reason })?;
         let picture = Picture {
             // PNG's own sides are at most 2³¹ − 1.
             height: image.height() as i32,

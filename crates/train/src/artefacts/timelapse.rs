@@ -1,9 +1,10 @@
 //! A GIF of a run's sample grids in step order: the fixed latents learning to draw.
 
-use super::{ArtefactError, rotation, write_atomic};
+use super::{ArtefactError, grid, rotation, write_atomic};
 use gif::{Encoder, EncodingError, Frame, Repeat};
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GenericImageView, RgbImage};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -122,7 +123,7 @@ fn evenly<T>(items: Vec<T>, count: usize) -> Vec<T> {
 }
 
 fn decode(file: &Path) -> Result<RgbImage, image::ImageError> {
-    Ok(opaque(image::open(file)?))
+    Ok(opaque(grid::decode(&fs::read(file)?)?))
 }
 
 fn opaque(image: DynamicImage) -> RgbImage {

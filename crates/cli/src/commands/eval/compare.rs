@@ -166,11 +166,12 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         SplitChoice::Train => Arc::clone(&train),
         SplitChoice::Test => Arc::new(open(&real_name, Split::Test, &preprocess)?),
     };
-    let extractor = extractor(&args.features, &real_name, &train, &device, args.json)?;
+    // Before the feature network, which may have to learn for minutes.
     let set = match &fake {
         Fake::Set(spec) => Some(open(spec, args.fake_split.into(), &of_recipe(args, spec, &recipe)?)?),
         _ => None,
     };
+    let extractor = extractor(&args.features, &real_name, &train, &device, args.json)?;
     let (count, told) = (args.count as usize, if matches!(args.classes, Classes::Real) { Told::AsReal } else { Told::Uniform });
     let of_real = Source::some_of(&real, count, args.seed);
     let of_fake = match (&fake, &set) {

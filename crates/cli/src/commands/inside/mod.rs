@@ -12,12 +12,13 @@ use train::models::MODELS;
 
 /// Flags that say which networks.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("networks").args(["checkpoint", "model"]).required(true)))]
 struct NetworkArgs {
     /// A checkpoint, or a run directory, which means its newest good checkpoint.
-    #[arg(long, value_name = "PATH|RUNDIR", required_unless_present = "model")]
+    #[arg(long, value_name = "PATH|RUNDIR")]
     checkpoint: Option<PathBuf>,
     /// A small generator that comes with this program: fashion (garments, by --class) or emoji (people).
-    #[arg(long, value_name = "NAME", value_parser = MODELS.map(|model| model.name), conflicts_with = "checkpoint")]
+    #[arg(long, value_name = "NAME", value_parser = MODELS.map(|model| model.name))]
     model: Option<String>,
 }
 

@@ -51,12 +51,12 @@ pub struct Args {
     /// inpaint: height and width of the box in the centre that is missing.
     #[arg(long, value_name = "N|HxW", value_parser = parse::size)]
     missing: Option<[u32; 2]>,
-    /// superres: how many times smaller than the generator's pictures the given one is.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=64))]
-    factor: u32,
-    /// denoise: adds normal noise of this standard deviation, in grey levels of 255, to try it on a clean picture.
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = parse::weight, allow_negative_numbers = true)]
-    noise: f64,
+    /// superres: how many times smaller than the generator's pictures the given one is [default: 4].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=64))]
+    factor: Option<u32>,
+    /// denoise: adds normal noise of this standard deviation, in grey levels of 255, to try it on a clean picture [default: 0].
+    #[arg(long, value_name = "X", value_parser = parse::weight, allow_negative_numbers = true)]
+    noise: Option<f64>,
     /// Weight of the discriminator's -log D(G(z)) beside the mean difference to what is known [default: 0.0003 where the checkpoint has a discriminator that
     /// judges pictures one by one, else 0].
     #[arg(long, value_name = "X", value_parser = parse::weight, allow_negative_numbers = true)]
@@ -82,6 +82,7 @@ struct Given {
 /// # Errors
 /// Pictures that cannot be read, a mask of all or nothing, a condition that is missing, files that are there already, the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    refuse_strays(args)?;
     args.files.require(None)?;
     args.descent.require(&args.files)?;
     args.out.as_ref().map_or(Ok(()), |path| args.files.require_file("--out", path, "png"))?;
@@ -106,13 +107,30 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     write(args, &opened, given, found, simple)
 }
 
+/// Refuses flags of another task.
+fn refuse_strays(args: &Args) -> Result<(), CliError> {
+    let flags = [
+        ("--mask", args.mask.is_some(), Task::Inpaint),
+        ("--missing", args.missing.is_some(), Task::Inpaint),
+        ("--factor", args.factor.is_some(), Task::Superres),
+        ("--noise", args.noise.is_some(), Task::Denoise),
+    ];
+    match flags.into_iter().find(|(_, given, task)| *given && *task != args.task) {
+        Some((flag, _, task)) => Err(CliError::Usage(format!(
+            "{flag} is for --task {}: leave it out",
+            task.to_possible_value().map_or_else(String::new, |v| v.get_name().into())
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Brings the picture to its shape and damages it, unless it is as it is wanted already.
 fn read(args: &Args, opened: &Opened) -> Result<Given, CliError> {
     let [h, w, c] = opened.sampler.shape();
     let (whole, own) = args.descent.read(&args.image, [h, w, c])?;
     let damage = match args.task {
         Task::Inpaint => Damage::Missing(mask(args, [h, w])?),
-        Task::Superres => Damage::Small { factor: args.factor as usize },
+        Task::Superres => Damage::Small { factor: args.factor.unwrap_or(4) as usize },
         Task::Denoise => Damage::Noisy,
     };
     let [small_h, small_w, _] = damage.shape([h, w, c])?;
@@ -121,10 +139,11 @@ fn read(args: &Args, opened: &Opened) -> Result<Given, CliError> {
             let (known, _) = args.descent.read(&args.image, [small_h, small_w, c])?;
             Ok(Given { damage, known, whole: None })
         }
-        Task::Denoise if args.noise == 0.0 => Ok(Given { damage, known: whole, whole: None }),
+        Task::Denoise if args.noise.unwrap_or(0.0) == 0.0 => Ok(Given { damage, known: whole, whole: None }),
         Task::Denoise => {
             // Grey levels of 255 over a range of 2.
-            let noise = Philox::new(args.descent.seed(), NOISE).normal([whole.len()], 0.0, (args.noise / 127.5) as f32);
+            let noise =
+                Philox::new(args.descent.seed(), NOISE).normal([whole.len()], 0.0, (args.noise.unwrap_or(0.0) / 127.5) as f32);
             let known = whole.iter().zip(noise.to_vec()).map(|(v, n)| (v + n).clamp(-1.0, 1.0)).collect();
             Ok(Given { damage, known, whole: Some(whole) })
         }

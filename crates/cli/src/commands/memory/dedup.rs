@@ -90,7 +90,12 @@ fn require(args: &Args) -> Result<(), CliError> {
     for (flag, path) in [("--out", &args.out), ("--groups", &args.groups)] {
         if let Some(path) = path {
             require_folder(flag, path)?;
-            refuse_existing(path, args.force && path.is_file())?;
+            if path.is_dir() {
+                return Err(CliError::Failed(format!(
+                    "{flag} {path:?} is a folder that is there already: choose another name, or remove it"
+                )));
+            }
+            refuse_existing(path, args.force)?;
         }
     }
     if let Some(partial) = args.out.as_deref().filter(|out| !is_list(out)).map(partial).filter(|partial| partial.exists()) {

@@ -8,7 +8,7 @@ use crate::memory;
 use crate::render::{Render, quoted};
 use ::train::artefacts::{ArtefactError, Meta, NewestGood, RunDir, checkpoint, rotation, runs};
 use ::train::{Settings, Trainer};
-use data::{Filter, Fit, Preprocess};
+use data::{DataError, Filter, Fit, Preprocess};
 use nn::Recipe;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,12 @@ pub fn run(args: &Args, named: Option<&Path>, device: &Device, render: Render) -
     warn_of_other_bits(meta, device, &render);
     let settings = trainer.settings();
     let spec = args.data.clone().unwrap_or_else(|| settings.data.clone());
-    let dataset = open_data(&spec, &settings.preprocess, &render)?;
+    let dataset = open_data(&spec, &settings.preprocess, &render).map_err(|error| match error {
+        CliError::Data(gone @ DataError::NotFound { .. }) if args.data.is_none() => {
+            CliError::Failed(format!("{gone}; where the run's pictures lie elsewhere now, say so with --data"))
+        }
+        other => other,
+    })?;
     if dataset.fingerprint() != meta.dataset.fingerprint {
         return Err(CliError::Failed(format!(
             "the images of {spec:?} are not those that the run learned from: bring them back, name where they are with --data, or start \
@@ -248,7 +253,7 @@ fn refuse_other_pictures(args: &PictureArgs, recipe: &Recipe, run: &Preprocess) 
 fn same<A: PartialEq<B> + Display, B: Display>(flag: &str, asked: Option<A>, run: B) -> Result<(), CliError> {
     match asked {
         Some(asked) if asked != run => Err(CliError::Usage(format!(
-            "{flag} {asked} is not this run's {run}: only --steps, --epochs and --lr can change on --resume; leave it out, or start a new \
+            "{flag} {asked} is not this run's {run}: only --steps, --epochs, --lr, --on-… and where the pictures are (--data) can change on --resume; leave it out, or start a new \
              run with --init-from"
         ))),
         _ => Ok(()),

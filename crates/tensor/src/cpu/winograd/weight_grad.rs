@@ -69,6 +69,7 @@ where
         let mut e = Buffer::uninit(points * point_stride(most * n));
         let mut sums = Buffer::uninit(points * point_stride(rows * n));
         let mut nowhere = Buffer::uninit(n);
+        let nowhere = nowhere.as_mut_ptr();
         let out_offsets: Vec<usize> = (0..rows).map(|m| m * n).collect();
         for (i, block) in blocks[blocks.len() * s / splits..blocks.len() * (s + 1) / splits].iter().enumerate() {
             let kc = block.len();
@@ -93,7 +94,7 @@ where
                 unsafe {
                     let to = square(|i, j| match tap(&call.geom, [i, j], strip.phase) {
                         Some(tap) => target.get().add(s * len + (tap * cin + c) * cout + columns.start),
-                        None => nowhere.as_mut_ptr(),
+                        None => nowhere,
                     });
                     let from = sums.as_ptr().add((strip.at + m) * n);
                     write::<KernelBack<M, T, R>, T, R>(from, point_stride(rows * n), &to, n);
