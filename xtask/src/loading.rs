@@ -2,7 +2,7 @@
 //! step takes them.
 
 use crate::step;
-use clap::{Args, Parser};
+use clap::Args;
 use data::{Cursor, DataError, Dataset, Loader, Preprocess, Split, prepare};
 use image::codecs::jpeg::JpegEncoder;
 use std::error::Error;
@@ -106,17 +106,11 @@ fn measure(spec: &str, preprocess: &Preprocess, options: &Options) -> Result<f64
 
 /// Images per second of a training step, by `bench-step`.
 fn training(options: &Options, threads: usize, scratch: &Path) -> Result<f64, Box<dyn Error>> {
-    #[derive(Parser)]
-    struct Step {
-        #[command(flatten)]
-        options: step::Options,
-    }
     let json = scratch.join("step.json").display().to_string();
     let numbers = [options.image as usize, options.batch, threads].map(|number| number.to_string());
     let [image, batch, threads] = numbers.each_ref().map(String::as_str);
     let flags = ["--image", image, "--channels", "3", "--batch", batch, "--threads", threads, "--json", &json];
-    let Step { options } = Step::try_parse_from([&["bench-step"], &flags[..]].concat())?;
-    step::run(&options)?;
+    step::run(&step::Options::of(&flags)?)?;
     let report: serde_json::Value = serde_json::from_str(&fs::read_to_string(&json)?)?;
     report["images_per_second"].as_f64().ok_or_else(|| "bench-step tells no images per second".into())
 }

@@ -1,7 +1,7 @@
 //! `bench-step`: a full training step (D on real, D on fake, G, both Adam updates) on synthetic pictures.
 
 use crate::peer::{Peer, Shape, Work};
-use clap::Args;
+use clap::{Args, Parser};
 use nn::Recipe;
 use nn::recipe::Player;
 use serde::Serialize;
@@ -76,6 +76,21 @@ struct PeerReport {
     peak_bytes: u64,
     /// The median over the repeats of its seconds to ours: above 1 we are faster.
     ratio: f64,
+}
+
+impl Options {
+    /// Those that these flags say, as on a command line.
+    ///
+    /// # Errors
+    /// Flags that are none.
+    pub fn of(flags: &[&str]) -> Result<Self, clap::Error> {
+        #[derive(Parser)]
+        struct Step {
+            #[command(flatten)]
+            options: Options,
+        }
+        Ok(Step::try_parse_from([&["bench-step"], flags].concat())?.options)
+    }
 }
 
 /// Runs the benchmark.
@@ -228,19 +243,12 @@ fn peak_resident() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Step {
-        #[command(flatten)]
-        options: Options,
-    }
 
     /// Networks that are told classes get example ones; without they would panic.
     #[test]
     fn a_recipe_with_a_condition_is_timed() {
-        let flags = ["bench-step", "--recipe", "newmu-mnist", "--image", "28", "--batch", "2", "--steps", "1"];
-        let report = measure(&Step::parse_from(flags).options).unwrap();
+        let flags = ["--recipe", "newmu-mnist", "--image", "28", "--batch", "2", "--steps", "1"];
+        let report = measure(&Options::of(&flags).unwrap()).unwrap();
         assert_eq!((report.recipe.as_str(), report.image, report.channels, report.batch), ("newmu-mnist", 28, 1, 2));
         assert!(report.seconds_per_step > 0.0 && report.images_per_second > 0.0);
     }

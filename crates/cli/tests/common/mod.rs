@@ -1,6 +1,6 @@
 //! Running the built program in a folder of its own, on pictures made here.
 
-// Each test file is a program of its own and uses a part of this.
+// `gpu` is a program of its own and uses a part of this.
 #![allow(dead_code, reason = "shared by several test programs")]
 
 use serde_json::Value;

@@ -11,7 +11,7 @@ use crate::EvalError;
 use nalgebra::{DMatrix, DVector};
 use std::borrow::Cow;
 
-/// The largest side of a covariance that is taken apart: that of Inception's features, twice. Beyond it takes hours.
+/// The largest side of a covariance that is taken apart: that of Inception's features, twice. One of 1728 took 55 s, and the time goes with the third power.
 pub const WIDEST: usize = 4096;
 
 /// Rows whose outer products are added at a time.
@@ -111,7 +111,7 @@ pub fn spanned<'a>(real: &'a Rows, fake: &'a Rows) -> Result<[Cow<'a, Rows>; 2],
     let (width, rows) = (real.width(), real.len() + fake.len());
     if width.min(rows) > WIDEST {
         return Err(EvalError::Mismatch(format!(
-            "the Fréchet distance of {rows} pictures by features of {width} numbers takes hours: leave fid out of the metrics, or take smaller \
+            "the Fréchet distance of {rows} pictures by features of {width} numbers takes too long, its time goes with the third power: leave fid out of the metrics, or take smaller \
              pictures, fewer of them, or other features"
         )));
     }

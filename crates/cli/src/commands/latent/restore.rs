@@ -134,16 +134,16 @@ fn read(args: &Args, opened: &Opened) -> Result<Given, CliError> {
         Task::Denoise => Damage::Noisy,
     };
     let [small_h, small_w, _] = damage.shape([h, w, c])?;
+    let noise = args.noise.unwrap_or(0.0);
     match args.task {
         Task::Superres if own == [small_h, small_w] => {
             let (known, _) = args.descent.read(&args.image, [small_h, small_w, c])?;
             Ok(Given { damage, known, whole: None })
         }
-        Task::Denoise if args.noise.unwrap_or(0.0) == 0.0 => Ok(Given { damage, known: whole, whole: None }),
+        Task::Denoise if noise == 0.0 => Ok(Given { damage, known: whole, whole: None }),
         Task::Denoise => {
             // Grey levels of 255 over a range of 2.
-            let noise =
-                Philox::new(args.descent.seed(), NOISE).normal([whole.len()], 0.0, (args.noise.unwrap_or(0.0) / 127.5) as f32);
+            let noise = Philox::new(args.descent.seed(), NOISE).normal([whole.len()], 0.0, (noise / 127.5) as f32);
             let known = whole.iter().zip(noise.to_vec()).map(|(v, n)| (v + n).clamp(-1.0, 1.0)).collect();
             Ok(Given { damage, known, whole: Some(whole) })
         }
