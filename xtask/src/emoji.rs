@@ -49,9 +49,20 @@ const CHRISTMAS: (&[&str], &str) = (&["1F385", "1F936"], "1F9D1-1F384");
 const FEMALE: [&str; 4] = ["WOMAN", "GIRL", "PRINCESS", "MOTHER"];
 const MALE: [&str; 4] = ["MAN", "BOY", "PRINCE", "FATHER"];
 
-const SKIN: [(&str, &str); 5] =
-    [("1F3FB", "light"), ("1F3FC", "medium-light"), ("1F3FD", "medium"), ("1F3FE", "medium-dark"), ("1F3FF", "dark")];
-const HAIR: [(&str, &str); 5] = [("1F9B0", "red"), ("1F9B1", "curly"), ("1F9B2", "bald"), ("1F9B3", "white"), ("1F471", "blond")];
+const SKIN: [(&str, &str); 5] = [
+    ("1F3FB", "light"),
+    ("1F3FC", "medium-light"),
+    ("1F3FD", "medium"),
+    ("1F3FE", "medium-dark"),
+    ("1F3FF", "dark"),
+];
+const HAIR: [(&str, &str); 5] = [
+    ("1F9B0", "red"),
+    ("1F9B1", "curly"),
+    ("1F9B2", "bald"),
+    ("1F9B3", "white"),
+    ("1F471", "blond"),
+];
 
 #[derive(Deserialize)]
 struct Entry {
@@ -86,15 +97,18 @@ struct Row {
 /// A package that is not one, or the disk.
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let list = options.package.join("emoji.json");
-    let text = fs::read_to_string(&list).map_err(|e| format!("cannot read {}: {e}", list.display()))?;
-    let entries: Vec<Entry> = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", list.display()))?;
+    let text =
+        fs::read_to_string(&list).map_err(|e| format!("cannot read {}: {e}", list.display()))?;
+    let entries: Vec<Entry> =
+        serde_json::from_str(&text).map_err(|e| format!("{}: {e}", list.display()))?;
     let rows = rows(&entries);
     if rows.is_empty() {
         return Err(format!("{} lists no person emoji with a Google image", list.display()).into());
     }
     let tests = test_bases(&rows)?;
     let roles = roles(&rows);
-    let signed: BTreeSet<&str> = rows.iter().filter(|row| sign(&row.emoji).is_some()).map(|row| row.base.as_str()).collect();
+    let signed: BTreeSet<&str> =
+        rows.iter().filter(|row| sign(&row.emoji).is_some()).map(|row| row.base.as_str()).collect();
     let read = |row: &Row| -> Result<Vec<u8>, String> {
         let path = options.package.join("img/google/64").join(&row.image);
         fs::read(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))
@@ -132,22 +146,36 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         table.push(fields.join(","));
     }
     table.sort();
-    let csv = format!("file,emoji,name,base,skin_tone,gender,role,hair,facing,split\n{}\n", table.join("\n"));
+    let csv = format!(
+        "file,emoji,name,base,skin_tone,gender,role,hair,facing,split\n{}\n",
+        table.join("\n")
+    );
     write(&options.out.join("attributes.csv"), csv.as_bytes())?;
     sums.insert("attributes.csv".to_owned(), sum(csv.as_bytes()));
     let lines: String = sums.iter().map(|(file, sum)| format!("{sum}  {file}\n")).collect();
     write(&options.out.join("SHA256SUMS"), lines.as_bytes())?;
-    println!("wrote {} pictures of {} base emoji into {}", table.len(), roles.len(), options.out.display());
-    println!("the test split has the base emoji {}", tests.iter().copied().collect::<Vec<_>>().join(", "));
+    println!(
+        "wrote {} pictures of {} base emoji into {}",
+        table.len(),
+        roles.len(),
+        options.out.display()
+    );
+    println!(
+        "the test split has the base emoji {}",
+        tests.iter().copied().collect::<Vec<_>>().join(", ")
+    );
     Ok(())
 }
 
 fn rows(entries: &[Entry]) -> Vec<Row> {
     let mut rows = vec![];
     for entry in entries {
-        let Some((_, class)) = CLASSES.iter().find(|(name, _)| *name == entry.subcategory) else { continue };
+        let Some((_, class)) = CLASSES.iter().find(|(name, _)| *name == entry.subcategory) else {
+            continue;
+        };
         let itself = (&entry.unified, &entry.image, entry.has_img_google);
-        let variations = entry.skin_variations.values().map(|v| (&v.unified, &v.image, v.has_img_google));
+        let variations =
+            entry.skin_variations.values().map(|v| (&v.unified, &v.image, v.has_img_google));
         for (emoji, image, there) in [itself].into_iter().chain(variations) {
             if there {
                 let (emoji, image, name) = (emoji.clone(), image.clone(), entry.name.clone());
@@ -161,16 +189,17 @@ fn rows(entries: &[Entry]) -> Vec<Row> {
 /// The code points that skin tones, genders and directions of one emoji have in common.
 fn base(emoji: &str) -> String {
     let joined = ["200D", "FE0F", "2640", "2642", "27A1"];
-    let bare = |point: &&str| !joined.contains(point) && !SKIN.iter().any(|(skin, _)| skin == point);
+    let bare =
+        |point: &&str| !joined.contains(point) && !SKIN.iter().any(|(skin, _)| skin == point);
     let mut points: Vec<&str> = emoji.split('-').filter(bare).collect();
     if let [only] = points[..]
         && CHRISTMAS.0.contains(&only)
     {
         return CHRISTMAS.1.to_owned();
     }
-    if let Some((first, (_, neutral))) =
-        points.first_mut().and_then(|first| RELATED.iter().find(|(gendered, _)| gendered == first).map(|found| (first, found)))
-    {
+    if let Some((first, (_, neutral))) = points.first_mut().and_then(|first| {
+        RELATED.iter().find(|(gendered, _)| gendered == first).map(|found| (first, found))
+    }) {
         *first = neutral;
     }
     points.join("-")
@@ -187,7 +216,8 @@ fn test_bases(rows: &[Row]) -> Result<BTreeSet<&str>, Box<dyn Error>> {
     }
     let mut tests = BTreeSet::new();
     for (_, class) in CLASSES {
-        let mut bases: Vec<&str> = classes.iter().filter(|(_, of)| **of == class).map(|(base, _)| *base).collect();
+        let mut bases: Vec<&str> =
+            classes.iter().filter(|(_, of)| **of == class).map(|(base, _)| *base).collect();
         bases.sort_by_cached_key(|base| sum(base.as_bytes()));
         let count = (bases.len() + 5) / 10;
         tests.extend(bases.into_iter().take(count.max(1)));
@@ -200,9 +230,13 @@ fn roles(rows: &[Row]) -> BTreeMap<String, String> {
     let mut roles = BTreeMap::new();
     for row in rows {
         roles.entry(row.base.clone()).or_insert_with(|| {
-            let mut names =
-                rows.iter().filter(|other| other.base == row.base && skin(&other.emoji) == "default").map(|r| &r.name);
-            let own = rows.iter().find(|other| other.emoji.replace("-200D", "").replace("-FE0F", "") == row.base);
+            let mut names = rows
+                .iter()
+                .filter(|other| other.base == row.base && skin(&other.emoji) == "default")
+                .map(|r| &r.name);
+            let own = rows
+                .iter()
+                .find(|other| other.emoji.replace("-200D", "").replace("-FE0F", "") == row.base);
             let without = names.find_map(|name| without_gender(name));
             without.unwrap_or_else(|| own.unwrap_or(row).name.to_lowercase())
         });
@@ -214,17 +248,24 @@ fn roles(rows: &[Row]) -> BTreeMap<String, String> {
 fn without_gender(name: &str) -> Option<String> {
     let name = name.strip_suffix(" FACING RIGHT").unwrap_or(name);
     let words: Vec<&str> = name.split([' ', ':']).filter(|word| !word.is_empty()).collect();
-    let kept: Vec<&str> =
-        words.iter().copied().filter(|word| !["WOMAN", "WOMEN", "MAN", "MEN", "PERSON"].contains(word)).collect();
+    let kept: Vec<&str> = words
+        .iter()
+        .copied()
+        .filter(|word| !["WOMAN", "WOMEN", "MAN", "MEN", "PERSON"].contains(word))
+        .collect();
     (!kept.is_empty() && kept.len() < words.len()).then(|| kept.join(" ").to_lowercase())
 }
 
 fn skin(emoji: &str) -> &'static str {
-    SKIN.iter().find(|(point, _)| emoji.split('-').any(|p| p == *point)).map_or("default", |(_, name)| name)
+    SKIN.iter()
+        .find(|(point, _)| emoji.split('-').any(|p| p == *point))
+        .map_or("default", |(_, name)| name)
 }
 
 fn hair(emoji: &str) -> &'static str {
-    HAIR.iter().find(|(point, _)| emoji.split('-').any(|p| p == *point)).map_or("", |(_, name)| name)
+    HAIR.iter()
+        .find(|(point, _)| emoji.split('-').any(|p| p == *point))
+        .map_or("", |(_, name)| name)
 }
 
 fn facing(name: &str) -> &'static str {

@@ -73,7 +73,11 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     if failed == 0 {
         Ok(())
     } else {
-        Err(format!("{failed} commands failed; what they said is above and in {}", options.dir.join("done").display()).into())
+        Err(format!(
+            "{failed} commands failed; what they said is above and in {}",
+            options.dir.join("done").display()
+        )
+        .into())
     }
 }
 
@@ -116,7 +120,8 @@ impl Programs {
             Program::Dcgan => &self.dcgan,
             Program::Xtask => &self.xtask,
         };
-        let output = Command::new(program).args(&command.arguments).current_dir(&options.dir).output()?;
+        let output =
+            Command::new(program).args(&command.arguments).current_dir(&options.dir).output()?;
         let mut text = format!("{command}\n");
         for stream in [&output.stdout, &output.stderr] {
             text.push_str(&String::from_utf8_lossy(stream));
@@ -149,5 +154,7 @@ fn compare(name: &str, options: &Options) -> Result<(), Failure> {
 }
 
 fn pixels(file: &Path) -> Result<image::RgbaImage, Failure> {
-    Ok(image::open(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?.to_rgba8())
+    Ok(image::open(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?
+        .to_rgba8())
 }

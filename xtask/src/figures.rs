@@ -43,7 +43,9 @@ struct Panel {
 pub fn run(options: &Options) -> Result<(), Failure> {
     let large = chart::paint(SIZE.map(|side| side * SCALE).into(), draw)?;
     let image = imageops::resize(&large, SIZE[0], SIZE[1], imageops::FilterType::Triangle);
-    image.save(&options.out).map_err(|error| format!("cannot write {}: {error}", options.out.display()))?;
+    image
+        .save(&options.out)
+        .map_err(|error| format!("cannot write {}: {error}", options.out.display()))?;
     println!("wrote {}", options.out.display());
     Ok(())
 }
@@ -79,8 +81,15 @@ fn draw(sheet: &Area<'_>) -> Result<(), Failure> {
     let mut x = 72 * SCALE as i32;
     for (name, _, colour) in CURVES {
         let y = 18 * SCALE as i32;
-        sheet.draw(&PathElement::new([(x, y), (x + 28 * SCALE as i32, y)], colour.stroke_width(3 * SCALE)))?;
-        sheet.draw(&Text::new(name, (x + 36 * SCALE as i32, y - 7 * SCALE as i32), (FONT, 15 * SCALE).into_font()))?;
+        sheet.draw(&PathElement::new(
+            [(x, y), (x + 28 * SCALE as i32, y)],
+            colour.stroke_width(3 * SCALE),
+        ))?;
+        sheet.draw(&Text::new(
+            name,
+            (x + 36 * SCALE as i32, y - 7 * SCALE as i32),
+            (FONT, 15 * SCALE).into_font(),
+        ))?;
         x += 290 * SCALE as i32;
     }
     Ok(())
@@ -124,8 +133,12 @@ impl Panel {
             .draw()?;
         for (_, objective, colour) in CURVES {
             // At the middles of the steps: neither end has a finite value.
-            let at = |i: usize| self.x.start + (self.x.end - self.x.start) * (i as f64 + 0.5) / POINTS as f64;
-            let points = (0..POINTS).map(|i| (at(i), (self.value)(objective, at(i)))).filter(|(_, y)| (start..=end).contains(y));
+            let at = |i: usize| {
+                self.x.start + (self.x.end - self.x.start) * (i as f64 + 0.5) / POINTS as f64
+            };
+            let points = (0..POINTS)
+                .map(|i| (at(i), (self.value)(objective, at(i))))
+                .filter(|(_, y)| (start..=end).contains(y));
             chart.draw_series(LineSeries::new(points, colour.stroke_width(2 * SCALE)))?;
         }
         Ok(())

@@ -5,7 +5,8 @@ use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
 use tensor::{
-    ConvGeom, Device, DeviceChoice, Tensor, conv2d, conv2d_input_grad, conv2d_weight_grad, fma_peak, fma_rate, gpu,
+    ConvGeom, Device, DeviceChoice, Tensor, conv2d, conv2d_input_grad, conv2d_weight_grad,
+    fma_peak, fma_rate, gpu,
     rng::{Distribution, Philox},
 };
 
@@ -61,12 +62,22 @@ struct Report {
 
 /// Median seconds of one call, and its share of the peak. Short kernels are called several times in a row, so that a clock's ticks
 /// and a launch do not count.
-fn time(device: &Device, peak: f64, repeats: usize, flop: f64, f: &dyn Fn() -> Tensor) -> (f64, f64) {
+fn time(
+    device: &Device,
+    peak: f64,
+    repeats: usize,
+    flop: f64,
+    f: &dyn Fn() -> Tensor,
+) -> (f64, f64) {
     let once = || drop(f());
     let rate = || if matches!(device, Device::Cpu) { fma_rate() } else { peak };
     once();
     let first = device.time(once);
-    let calls = if matches!(device, Device::Gpu(_)) { (0.01 / first.max(1e-6)).clamp(1.0, 50.0) as usize } else { 1 };
+    let calls = if matches!(device, Device::Gpu(_)) {
+        (0.01 / first.max(1e-6)).clamp(1.0, 50.0) as usize
+    } else {
+        1
+    };
     let (mut times, mut shares) = (Vec::new(), Vec::new());
     let mut before = rate();
     for _ in 0..repeats.max(1) {
@@ -123,18 +134,29 @@ fn measure(options: &Options, device: &Device) -> Report {
             (peak.flops, Some(peak.bytes / 1e9), gpu.adapter().software)
         }
     };
-    let (repeats, batch) = if software { (1, (options.batch / 8).max(1)) } else { (options.repeats, options.batch) };
-    let detail = copy.map_or_else(|| format!("{threads} threads"), |bytes| format!("copy {bytes:.0} GB/s"));
+    let (repeats, batch) =
+        if software { (1, (options.batch / 8).max(1)) } else { (options.repeats, options.batch) };
+    let detail =
+        copy.map_or_else(|| format!("{threads} threads"), |bytes| format!("copy {bytes:.0} GB/s"));
     println!("\n{device}, batch {batch}, {detail}, multiply-add peak {:.0} GFLOP/s", peak / 1e9);
-    println!("{:<34} {:<12} {:>8} {:>9} {:>9} {:>7}", "kernel", "pass", "GFLOP", "ms", "GFLOP/s", "of peak");
+    println!(
+        "{:<34} {:<12} {:>8} {:>9} {:>9} {:>7}",
+        "kernel", "pass", "GFLOP", "ms", "GFLOP/s", "of peak"
+    );
     let mut rows = Vec::new();
     let mut add = |name: &str, pass: &'static str, flop: f64, f: &dyn Fn() -> Tensor| {
         if options.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
             return;
         }
         let (seconds, share_of_peak) = time(device, peak, repeats, flop, f);
-        let row =
-            Row { name: name.into(), pass, gflop: flop / 1e9, seconds, gflops_per_second: flop / seconds / 1e9, share_of_peak };
+        let row = Row {
+            name: name.into(),
+            pass,
+            gflop: flop / 1e9,
+            seconds,
+            gflops_per_second: flop / seconds / 1e9,
+            share_of_peak,
+        };
         let share = row.share_of_peak * 100.0;
         println!(
             "{:<34} {:<12} {:>8.2} {:>9.2} {:>9.1} {:>6.0}%",
@@ -147,14 +169,17 @@ fn measure(options: &Options, device: &Device) -> Report {
         );
         rows.push(row);
     };
-    let mut normal = |shape: &[usize], std: f32| rng.draw(device, shape, Distribution::Normal { mean: 0.0, std });
+    let mut normal = |shape: &[usize], std: f32| {
+        rng.draw(device, shape, Distribution::Normal { mean: 0.0, std })
+    };
     let sides: &[usize] = match device {
         Device::Gpu(_) if !software => &[512, 1024, 2048, 4096],
         _ => &[512, 1024, 2048],
     };
     for &n in sides.iter().filter(|n| !software || **n < 2048) {
         let (a, b) = (normal(&[n, n], 1.0), normal(&[n, n], 1.0));
-        for (pass, ta, tb) in [("a·b", false, false), ("aᵀ·b", true, false), ("a·bᵀ", false, true)] {
+        for (pass, ta, tb) in [("a·b", false, false), ("aᵀ·b", true, false), ("a·bᵀ", false, true)]
+        {
             add(&format!("gemm {n}³"), pass, 2.0 * (n as f64).powi(3), &|| a.matmul(&b, ta, tb));
         }
     }
@@ -191,5 +216,12 @@ fn measure(options: &Options, device: &Device) -> Report {
         add(&name, "weight grad", flop, &|| conv2d_weight_grad(&x, &dy, &geom));
     }
     let peak_gflops_per_second = peak / 1e9;
-    Report { device: device.to_string(), threads, batch, peak_gflops_per_second, copy_gigabytes_per_second: copy, rows }
+    Report {
+        device: device.to_string(),
+        threads,
+        batch,
+        peak_gflops_per_second,
+        copy_gigabytes_per_second: copy,
+        rows,
+    }
 }

@@ -54,14 +54,20 @@ impl Drop for Scratch {
 }
 
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let scratch = Scratch(std::env::temp_dir().join(format!("dcgan-bench-data-{}", std::process::id())));
+    let scratch =
+        Scratch(std::env::temp_dir().join(format!("dcgan-bench-data-{}", std::process::id())));
     fs::create_dir(&scratch.0)?;
     let spec = match (&options.spec, options.synthetic) {
         (Some(spec), _) => spec.clone(),
         (None, count) => {
             let folder = scratch.0.join("photographs");
             let bytes = photographs(&folder, count.unwrap_or(1))?;
-            println!("made {} JPEG files of {}x{}, {bytes} bytes each", count.unwrap_or(1), PHOTO[0], PHOTO[1]);
+            println!(
+                "made {} JPEG files of {}x{}, {bytes} bytes each",
+                count.unwrap_or(1),
+                PHOTO[0],
+                PHOTO[1]
+            );
             folder.display().to_string()
         }
     };
@@ -79,8 +85,14 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if options.step {
         let step = training(options, threads, &scratch.0)?;
         println!("training step {step:>9.0} images/s, {threads} threads");
-        println!("loading is {:.1} times as fast as training from what lies there (wanted: 3)", source / step);
-        println!("loading is {:.1} times as fast as training from the packed file (wanted: 20)", packed / step);
+        println!(
+            "loading is {:.1} times as fast as training from what lies there (wanted: 3)",
+            source / step
+        );
+        println!(
+            "loading is {:.1} times as fast as training from the packed file (wanted: 20)",
+            packed / step
+        );
     }
     Ok(())
 }
@@ -94,7 +106,8 @@ fn measure(spec: &str, preprocess: &Preprocess, options: &Options) -> Result<f64
         let batch = loader.next()?;
         loader.recycle(batch.images);
     }
-    let (start, length) = (Instant::now(), Duration::from_secs_f64(options.seconds.clamp(0.1, 600.0)));
+    let (start, length) =
+        (Instant::now(), Duration::from_secs_f64(options.seconds.clamp(0.1, 600.0)));
     let mut images = 0;
     while start.elapsed() < length {
         let batch = loader.next()?;
@@ -109,10 +122,23 @@ fn training(options: &Options, threads: usize, scratch: &Path) -> Result<f64, Bo
     let json = scratch.join("step.json").display().to_string();
     let numbers = [options.image as usize, options.batch, threads].map(|number| number.to_string());
     let [image, batch, threads] = numbers.each_ref().map(String::as_str);
-    let flags = ["--image", image, "--channels", "3", "--batch", batch, "--threads", threads, "--json", &json];
+    let flags = [
+        "--image",
+        image,
+        "--channels",
+        "3",
+        "--batch",
+        batch,
+        "--threads",
+        threads,
+        "--json",
+        &json,
+    ];
     step::run(&step::Options::of(&flags)?)?;
     let report: serde_json::Value = serde_json::from_str(&fs::read_to_string(&json)?)?;
-    report["images_per_second"].as_f64().ok_or_else(|| "bench-step tells no images per second".into())
+    report["images_per_second"]
+        .as_f64()
+        .ok_or_else(|| "bench-step tells no images per second".into())
 }
 
 /// Writes `count` files; returns their mean length.
@@ -121,7 +147,8 @@ fn photographs(folder: &Path, count: u32) -> Result<u64, Box<dyn Error>> {
     let mut bytes = 0;
     for k in 0..count {
         let path = folder.join(format!("{k:06}.jpg"));
-        photograph(k).write_with_encoder(JpegEncoder::new_with_quality(File::create(&path)?, QUALITY))?;
+        photograph(k)
+            .write_with_encoder(JpegEncoder::new_with_quality(File::create(&path)?, QUALITY))?;
         bytes += fs::metadata(&path)?.len();
     }
     Ok(bytes / u64::from(count))
@@ -144,7 +171,12 @@ fn photograph(k: u32) -> image::RgbImage {
         .map(|blob| {
             let large = if blob == 0 { 0.35 } else { 0.05 + 0.1 * random() };
             let spread = if blob == 0 { 0.1 } else { 0.8 };
-            [0.5 + spread * (random() - 0.5), 0.5 + spread * (random() - 0.5), large, large * (0.7 + 0.6 * random())]
+            [
+                0.5 + spread * (random() - 0.5),
+                0.5 + spread * (random() - 0.5),
+                large,
+                large * (0.7 + 0.6 * random()),
+            ]
         })
         .collect();
     let (wave, light) = (0.3 + random(), random() - 0.5);
@@ -158,6 +190,10 @@ fn photograph(k: u32) -> image::RgbImage {
         }
         let texture = 6.0 * (wave * x as f32 + 3.0 * v).sin() * (wave * 0.7 * y as f32).sin();
         let grain = 5.0 * (random() - 0.5);
-        image::Rgb(pixel.map(|part| (part * (1.0 + light * (u - v)) + texture + grain).clamp(0.0, 255.0) as u8))
+        image::Rgb(
+            pixel.map(|part| {
+                (part * (1.0 + light * (u - v)) + texture + grain).clamp(0.0, 255.0) as u8
+            }),
+        )
     })
 }

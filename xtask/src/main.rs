@@ -18,7 +18,10 @@ mod tricks;
 use clap::Parser;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Developer tasks: benchmarks, golden files, figures, data sets, continuous integration")]
+#[command(
+    name = "cargo xtask",
+    about = "Developer tasks: benchmarks, golden files, figures, data sets, continuous integration"
+)]
 enum Task {
     BenchKernels(kernels::Options),
     BenchStep(step::Options),

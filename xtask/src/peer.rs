@@ -46,24 +46,39 @@ impl Peer {
         let recipe = match recipe {
             "torch" | "small" => "torch",
             "paper" => "paper",
-            other => return Err(format!("--peer knows the networks of recipes torch, small and paper, not of {other}")),
+            other => {
+                return Err(format!(
+                    "--peer knows the networks of recipes torch, small and paper, not of {other}"
+                ));
+            }
         };
         let work = match work {
             Work::Step => "step",
             Work::Sample => "sample",
         };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer.py");
-        let sizes = [shape.image, shape.channels, shape.batch, shape.threads].map(|n| n.to_string());
+        let sizes =
+            [shape.image, shape.channels, shape.batch, shape.threads].map(|n| n.to_string());
         let mut command = Command::new(python);
-        command.arg(script).args([recipe, work, layout, device]).args(sizes).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(|e| format!("cannot start {}: {e}", python.display()))?;
+        command
+            .arg(script)
+            .args([recipe, work, layout, device])
+            .args(sizes)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child =
+            command.spawn().map_err(|e| format!("cannot start {}: {e}", python.display()))?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("the peer has no pipes".into());
         };
-        let mut peer = Self { layout, child, requests: Some(requests), answers: BufReader::new(answers) };
+        let mut peer =
+            Self { layout, child, requests: Some(requests), answers: BufReader::new(answers) };
         match peer.answer()?.as_str() {
             "ready" => Ok(peer),
-            other => Err(format!("{} said {other:?} instead of \"ready\": has it torch?", python.display())),
+            other => Err(format!(
+                "{} said {other:?} instead of \"ready\": has it torch?",
+                python.display()
+            )),
         }
     }
 
@@ -74,7 +89,9 @@ impl Peer {
 
     fn answer(&mut self) -> Result<String, String> {
         let mut line = String::new();
-        self.answers.read_line(&mut line).map_err(|e| format!("the peer's answer cannot be read: {e}"))?;
+        self.answers
+            .read_line(&mut line)
+            .map_err(|e| format!("the peer's answer cannot be read: {e}"))?;
         Ok(line.trim().to_string())
     }
 
@@ -89,7 +106,10 @@ impl Peer {
     /// When the peer has ended.
     pub fn step(&mut self) -> Result<f64, String> {
         let requests = self.requests.as_mut().ok_or("the peer is finished")?;
-        requests.write_all(b"\n").and_then(|()| requests.flush()).map_err(|e| format!("the peer has ended: {e}"))?;
+        requests
+            .write_all(b"\n")
+            .and_then(|()| requests.flush())
+            .map_err(|e| format!("the peer has ended: {e}"))?;
         self.number()
     }
 

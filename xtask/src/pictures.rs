@@ -63,7 +63,12 @@ pub fn run(options: &Pictures) -> Result<(), Box<dyn Error>> {
     let mut values = vec![0.0; h * w * c];
     for &number in &options.numbers {
         if number >= set.len() {
-            return Err(format!("no picture {number} in {}, which has {}", options.spec, set.len()).into());
+            return Err(format!(
+                "no picture {number} in {}, which has {}",
+                options.spec,
+                set.len()
+            )
+            .into());
         }
         set.write(number, &mut values)?;
         write_images(&options.out, number, &values, [1, h, w, c])?;
@@ -76,16 +81,25 @@ pub fn run(options: &Pictures) -> Result<(), Box<dyn Error>> {
 /// # Errors
 /// A picture that cannot be read, the disk.
 pub fn stack(options: &Stack) -> Result<(), Box<dyn Error>> {
-    let open = |file: &PathBuf| image::open(file).map_err(|error| format!("cannot read {}: {error}", file.display()));
-    let pictures: Vec<RgbImage> = options.pictures.iter().map(|file| Ok(open(file)?.to_rgb8())).collect::<Result<_, String>>()?;
+    let open = |file: &PathBuf| {
+        image::open(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
+    };
+    let pictures: Vec<RgbImage> = options
+        .pictures
+        .iter()
+        .map(|file| Ok(open(file)?.to_rgb8()))
+        .collect::<Result<_, String>>()?;
     let width = pictures.iter().map(RgbImage::width).max().unwrap_or(0);
-    let height = pictures.iter().map(|picture| picture.height() + GAP).sum::<u32>().saturating_sub(GAP);
+    let height =
+        pictures.iter().map(|picture| picture.height() + GAP).sum::<u32>().saturating_sub(GAP);
     let mut sheet = RgbImage::from_pixel(width, height, Rgb([255; 3]));
     let mut top = 0;
     for picture in &pictures {
         imageops::replace(&mut sheet, picture, 0, i64::from(top));
         top += picture.height() + GAP;
     }
-    sheet.save(&options.out).map_err(|error| format!("cannot write {}: {error}", options.out.display()))?;
+    sheet
+        .save(&options.out)
+        .map_err(|error| format!("cannot write {}: {error}", options.out.display()))?;
     Ok(())
 }

@@ -31,7 +31,8 @@ const SHOWN: usize = 12;
 const EVERY: usize = 5;
 /// Between a picture's name and what was done to it.
 const MARK: char = '~';
-const CHANGES: [Change; 3] = [("jpeg", |picture| picture.clone()), ("shift", shifted), ("bright", brighter)];
+const CHANGES: [Change; 3] =
+    [("jpeg", |picture| picture.clone()), ("shift", shifted), ("bright", brighter)];
 
 /// Plants, or judges.
 ///
@@ -41,7 +42,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     match (&options.judge, &options.out) {
         (Some(file), _) => judge(file),
         (None, Some(out)) => {
-            let input = options.input.clone().unwrap_or_else(|| crate::tasks::root().join("datasets/emoji-people/train"));
+            let input = options
+                .input
+                .clone()
+                .unwrap_or_else(|| crate::tasks::root().join("datasets/emoji-people/train"));
             plant(&input, out)
         }
         (None, None) => Err("--out or --judge".into()),
@@ -68,7 +72,11 @@ fn plant(input: &Path, out: &Path) -> Result<(), Failure> {
             }
         }
     }
-    println!("{} pictures, {} planted beside them", files.len(), files.len().div_ceil(EVERY) * CHANGES.len());
+    println!(
+        "{} pictures, {} planted beside them",
+        files.len(),
+        files.len().div_ceil(EVERY) * CHANGES.len()
+    );
     Ok(())
 }
 
@@ -86,7 +94,9 @@ fn shifted(picture: &RgbImage) -> RgbImage {
 }
 
 fn brighter(picture: &RgbImage) -> RgbImage {
-    RgbImage::from_fn(picture.width(), picture.height(), |x, y| Rgb(picture.get_pixel(x, y).0.map(|c| c.saturating_add(13))))
+    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
+        Rgb(picture.get_pixel(x, y).0.map(|c| c.saturating_add(13)))
+    })
 }
 
 /// What is known of the emoji people: which pictures are the same emoji in different skin tones.
@@ -99,13 +109,18 @@ struct Truth {
 
 impl Truth {
     fn read(table: &Path) -> Result<Self, Failure> {
-        Self::parse(&fs::read_to_string(table).map_err(|error| format!("cannot read {}: {error}", table.display()))?)
+        Self::parse(
+            &fs::read_to_string(table)
+                .map_err(|error| format!("cannot read {}: {error}", table.display()))?,
+        )
     }
 
     fn parse(text: &str) -> Result<Self, Failure> {
         let mut lines = text.lines();
         let heads: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-        let column = |name: &str| heads.iter().position(|head| *head == name).ok_or_else(|| format!("no column {name}"));
+        let column = |name: &str| {
+            heads.iter().position(|head| *head == name).ok_or_else(|| format!("no column {name}"))
+        };
         let (file, name, split) = (column("file")?, column("name")?, column("split")?);
         let mut truth = Self { names: HashMap::new(), counts: HashMap::new() };
         for line in lines {
@@ -157,17 +172,22 @@ impl Verdict {
         let mut verdict = Self { groups: groups.len(), ..Self::default() };
         for group in groups {
             let others = group["left_out"].as_array().ok_or("a group without left_out")?;
-            let names: Vec<&str> = std::iter::once(&group["kept"]).chain(others).filter_map(Value::as_str).collect();
+            let names: Vec<&str> =
+                std::iter::once(&group["kept"]).chain(others).filter_map(Value::as_str).collect();
             let Some(kept) = names.first() else { continue };
             verdict.left_out += others.len();
             for name in &names[1..] {
                 if truth.name(stem(name)) == truth.name(stem(kept)) {
                     verdict.right += 1;
                 } else {
-                    verdict.wrong.push((truth.name(stem(kept)).to_owned(), truth.name(stem(name)).to_owned()));
+                    verdict.wrong.push((
+                        truth.name(stem(kept)).to_owned(),
+                        truth.name(stem(name)).to_owned(),
+                    ));
                 }
             }
-            let originals = || names.iter().filter(|name| change(name).is_none()).map(|name| stem(name));
+            let originals =
+                || names.iter().filter(|name| change(name).is_none()).map(|name| stem(name));
             for name in &names {
                 match change(name) {
                     Some(change) if originals().any(|other| other == stem(name)) => {
@@ -176,7 +196,8 @@ impl Verdict {
                     Some(_) => {}
                     None => {
                         let own = truth.name(stem(name));
-                        let mate = originals().any(|other| other != stem(name) && truth.name(other) == own);
+                        let mate = originals()
+                            .any(|other| other != stem(name) && truth.name(other) == own);
                         verdict.natural += usize::from(mate);
                     }
                 }
@@ -193,13 +214,22 @@ fn judge(file: &Path) -> Result<(), Failure> {
     let percent = |of: usize, all: usize| 100.0 * of as f64 / all.max(1) as f64;
     let Verdict { groups, left_out, right, wrong, planted, natural } = &found;
     println!("{left_out} left out of {groups} groups");
-    println!("the same emoji as what is kept, in whatever skin tone: {right}, precision {:.1} %", percent(*right, *left_out));
+    println!(
+        "the same emoji as what is kept, in whatever skin tone: {right}, precision {:.1} %",
+        percent(*right, *left_out)
+    );
     let all: usize = truth.counts.values().filter(|&&count| count > 1).sum();
-    println!("in a group with the same emoji in another skin tone: {natural} of {all}, recall {:.1} %", percent(*natural, all));
+    println!(
+        "in a group with the same emoji in another skin tone: {natural} of {all}, recall {:.1} %",
+        percent(*natural, all)
+    );
     let pictures: usize = truth.counts.values().sum();
     for (change, count) in planted {
         let of = pictures.div_ceil(EVERY);
-        println!("planted, {change}: {count} of {of} in a group with their original, recall {:.1} %", percent(*count, of));
+        println!(
+            "planted, {change}: {count} of {of} in a group with their original, recall {:.1} %",
+            percent(*count, of)
+        );
     }
     let mut pairs: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for (kept, other) in wrong {

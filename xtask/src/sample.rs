@@ -47,11 +47,15 @@ const PICTURES: usize = 64;
 /// A recipe or size that makes no network, a device that cannot be had, or a peer without torch.
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build()?;
-    pool.install(|| options.batch.iter().try_for_each(|&batch| measure(options, batch))).map_err(|e| e.to_string())?;
+    pool.install(|| options.batch.iter().try_for_each(|&batch| measure(options, batch)))
+        .map_err(|e| e.to_string())?;
     Ok(())
 }
 
-fn measure(options: &Options, batch: usize) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn measure(
+    options: &Options,
+    batch: usize,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut recipe = Recipe::preset(&options.recipe)?;
     recipe.image.size = [options.image; 2];
     recipe.image.channels = if options.image >= 48 { 3 } else { 1 };
@@ -67,13 +71,20 @@ fn measure(options: &Options, batch: usize) -> Result<(), Box<dyn std::error::Er
     let mut peers = Vec::new();
     if let Some(python) = &options.peer {
         for layout in ["nchw", "channels_last"] {
-            peers.push((Peer::start(python, &options.recipe, Work::Sample, layout, on, shape)?, Vec::new()));
+            peers.push((
+                Peer::start(python, &options.recipe, Work::Sample, layout, on, shape)?,
+                Vec::new(),
+            ));
         }
     }
     let calls = PICTURES.div_ceil(batch.max(1));
     let mut ours = Vec::new();
     for repeat in 0..options.repeats + 3 {
-        let z = rng.draw(&device, [batch, recipe.generator.latent], Distribution::Normal { mean: 0.0, std: 1.0 });
+        let z = rng.draw(
+            &device,
+            [batch, recipe.generator.latent],
+            Distribution::Normal { mean: 0.0, std: 1.0 },
+        );
         device.finish();
         let start = Instant::now();
         for _ in 0..calls {
@@ -102,7 +113,11 @@ fn measure(options: &Options, batch: usize) -> Result<(), Box<dyn std::error::Er
     );
     for (peer, times) in peers {
         let ratio = median(times.iter().zip(&ours).map(|(theirs, ours)| theirs / ours).collect());
-        println!("PyTorch {}: {:.2} ms; ours is {ratio:.2} times as fast", peer.layout(), median(times) * 1e3);
+        println!(
+            "PyTorch {}: {:.2} ms; ours is {ratio:.2} times as fast",
+            peer.layout(),
+            median(times) * 1e3
+        );
     }
     Ok(())
 }

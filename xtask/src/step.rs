@@ -137,7 +137,8 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
     recipe.image.channels = options.channels.unwrap_or(if options.image >= 48 { 3 } else { 1 });
     recipe.train.batch = options.batch;
     // The peer does it in this order, whatever the source of the recipe did.
-    (recipe.train.first, recipe.train.alternate, recipe.train.fresh_latents) = (Player::Discriminator, false, false);
+    (recipe.train.first, recipe.train.alternate, recipe.train.fresh_latents) =
+        (Player::Discriminator, false, false);
     let channels = recipe.image.channels;
     let preprocess = data::Preprocess::new([options.image as u32; 2], channels as u8);
     let settings = Settings {
@@ -157,13 +158,22 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         changes: Vec::new(),
     };
     let latent = settings.recipe.generator.latent;
-    let open = gpu::Options { allow_software: options.allow_software, half: options.mixed, ..Default::default() };
+    let open = gpu::Options {
+        allow_software: options.allow_software,
+        half: options.mixed,
+        ..Default::default()
+    };
     let device = Device::choose(options.device, open)?;
     let recipe = &settings.recipe;
-    let condition = recipe.condition.as_ref().map(|_| recipe.example_conditions(options.batch).to_device(&device));
+    let condition = recipe
+        .condition
+        .as_ref()
+        .map(|_| recipe.example_conditions(options.batch).to_device(&device));
     let mut trainer = Trainer::new(settings, &device)?;
     let mut rng = Philox::new(2, 0);
-    let real = rng.uniform([options.batch, options.image, options.image, channels], -1.0, 1.0).to_device(&device);
+    let real = rng
+        .uniform([options.batch, options.image, options.image, channels], -1.0, 1.0)
+        .to_device(&device);
     let threads = rayon::current_num_threads();
     let on = match &device {
         Device::Gpu(gpu) if !gpu.adapter().software => "gpu",
@@ -173,12 +183,19 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
     let mut peers = Vec::new();
     if let Some(python) = &options.peer {
         for layout in ["nchw", "channels_last"] {
-            peers.push((Peer::start(python, &options.recipe, Work::Step, layout, on, shape)?, Vec::new()));
+            peers.push((
+                Peer::start(python, &options.recipe, Work::Step, layout, on, shape)?,
+                Vec::new(),
+            ));
         }
     }
     let mut seconds = Vec::new();
     for step in 0..options.steps.max(1) + 2 {
-        let z = rng.draw(&device, [options.batch, latent], Distribution::Normal { mean: 0.0, std: 1.0 });
+        let z = rng.draw(
+            &device,
+            [options.batch, latent],
+            Distribution::Normal { mean: 0.0, std: 1.0 },
+        );
         device.finish();
         let start = Instant::now();
         trainer.step_on(&real, &z, condition.as_ref()).wait()?;
@@ -249,7 +266,10 @@ mod tests {
     fn a_recipe_with_a_condition_is_timed() {
         let flags = ["--recipe", "newmu-mnist", "--image", "28", "--batch", "2", "--steps", "1"];
         let report = measure(&Options::of(&flags).unwrap()).unwrap();
-        assert_eq!((report.recipe.as_str(), report.image, report.channels, report.batch), ("newmu-mnist", 28, 1, 2));
+        assert_eq!(
+            (report.recipe.as_str(), report.image, report.channels, report.batch),
+            ("newmu-mnist", 28, 1, 2)
+        );
         assert!(report.seconds_per_step > 0.0 && report.images_per_second > 0.0);
     }
 }

@@ -24,8 +24,11 @@ pub fn root() -> PathBuf {
 fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
     let shown = format!("{} {}", program.display(), arguments.join(" "));
     println!("> {shown}");
-    let status =
-        Command::new(program).args(arguments).current_dir(root()).status().map_err(|e| format!("cannot run `{shown}`: {e}"))?;
+    let status = Command::new(program)
+        .args(arguments)
+        .current_dir(root())
+        .status()
+        .map_err(|e| format!("cannot run `{shown}`: {e}"))?;
     if status.success() { Ok(()) } else { Err(format!("`{shown}` failed: {status}").into()) }
 }
 
@@ -34,8 +37,21 @@ fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error::Er
 /// # Errors
 /// When one cannot be started or fails.
 pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
-    let scripts = ["ops", "networks", "layers", "losses", "recipes", "trajectory", "objectives", "metrics", "inside", "svm"];
-    scripts.iter().try_for_each(|script| call(&options.python, &[&format!("xtask/golden/{script}.py")]))
+    let scripts = [
+        "ops",
+        "networks",
+        "layers",
+        "losses",
+        "recipes",
+        "trajectory",
+        "objectives",
+        "metrics",
+        "inside",
+        "svm",
+    ];
+    scripts
+        .iter()
+        .try_for_each(|script| call(&options.python, &[&format!("xtask/golden/{script}.py")]))
 }
 
 /// Runs `.ci/run`.
@@ -52,6 +68,7 @@ pub fn ci() -> Result<(), Box<dyn std::error::Error>> {
 /// When it does not compile.
 pub fn built_dcgan() -> Result<PathBuf, Box<dyn std::error::Error>> {
     call(Path::new("cargo"), &["build", "--release", "--locked", "--package", "cli"])?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     Ok(target.join("release").join(format!("dcgan{}", std::env::consts::EXE_SUFFIX)))
 }

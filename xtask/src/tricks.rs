@@ -93,12 +93,16 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         None => crate::tasks::built_dcgan()?,
     };
     std::fs::create_dir_all(&options.dir)?;
-    let [garments, grid] = [Set::Garments, Set::Grid].map(|set| options.only.is_none_or(|only| only == set));
-    let features = if options.train_only || !garments { PathBuf::new() } else { features(&dcgan, options)? };
+    let [garments, grid] =
+        [Set::Garments, Set::Grid].map(|set| options.only.is_none_or(|only| only == set));
+    let features =
+        if options.train_only || !garments { PathBuf::new() } else { features(&dcgan, options)? };
     let mut jobs = VecDeque::new();
     // Seed by seed, so that a table with fewer of them is complete early.
     for seed in 0..if garments { options.seeds } else { 0 } {
-        jobs.extend(std::iter::once("").chain(rows::all()).map(|flags| Job::Garments(Row { flags, seed })));
+        jobs.extend(
+            std::iter::once("").chain(rows::all()).map(|flags| Job::Garments(Row { flags, seed })),
+        );
     }
     if grid {
         jobs.extend(std::iter::once("").chain(rows::GRID.iter().copied()).map(Job::Grid));
@@ -142,7 +146,10 @@ fn result(options: &Options, flags: &str, seed: u64) -> PathBuf {
 
 /// Flags as a part of a file's name.
 fn named(flags: &str) -> String {
-    let name: String = flags.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect();
+    let name: String = flags
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' })
+        .collect();
     name.trim_matches('_').to_owned()
 }
 
@@ -161,7 +168,8 @@ impl Row {
             return Ok(());
         }
         println!("measuring {}", dir.display());
-        let measured = if dir.join(MARK).exists() { None } else { Some(measure(dcgan, &dir, features)?) };
+        let measured =
+            if dir.join(MARK).exists() { None } else { Some(measure(dcgan, &dir, features)?) };
         Ok(std::fs::write(&result, serde_json::to_string(&measured)?)?)
     }
 
@@ -173,7 +181,11 @@ impl Row {
             std::fs::remove_dir_all(&part)?;
         }
         let recipe = if self.flags.contains("--recipe") { "" } else { NETWORKS };
-        let numbers = [("--steps", options.steps), ("--seed", self.seed), ("--checkpoint-every", options.steps)];
+        let numbers = [
+            ("--steps", options.steps),
+            ("--seed", self.seed),
+            ("--checkpoint-every", options.steps),
+        ];
         let status = Command::new(dcgan)
             .arg("train")
             .args([COMMON, recipe, self.flags].iter().flat_map(|text| text.split_whitespace()))
@@ -185,7 +197,13 @@ impl Row {
             .status()?;
         // What diverges is a row as well; its folder stays for those who want to look.
         if !status.success() && status.code() != Some(DIVERGED) {
-            return Err(format!("{:?} with seed {} ended with {status}; see {}", self.flags, self.seed, part.display()).into());
+            return Err(format!(
+                "{:?} with seed {} ended with {status}; see {}",
+                self.flags,
+                self.seed,
+                part.display()
+            )
+            .into());
         }
         if !status.success() {
             std::fs::write(part.join(MARK), "")?;
@@ -198,7 +216,17 @@ impl Row {
 fn features(dcgan: &Path, options: &Options) -> Result<PathBuf, Box<dyn Error>> {
     let file = options.dir.join("features.safetensors");
     if !file.exists() {
-        let args = ["eval", "train-features", "--data", "fashion-mnist", "--epochs", "3", "--device", "cpu", "--out"];
+        let args = [
+            "eval",
+            "train-features",
+            "--data",
+            "fashion-mnist",
+            "--epochs",
+            "3",
+            "--device",
+            "cpu",
+            "--out",
+        ];
         let status = Command::new(dcgan).args(args).arg(&file).stderr(Stdio::null()).status()?;
         if !status.success() {
             return Err(format!("cannot train {}", file.display()).into());
@@ -210,7 +238,17 @@ fn features(dcgan: &Path, options: &Options) -> Result<PathBuf, Box<dyn Error>> 
 /// Draws from the run's newest checkpoint and measures that beside the test pictures.
 fn measure(dcgan: &Path, run: &Path, features: &Path) -> Result<Measured, Failure> {
     let output = Command::new(dcgan)
-        .args(["eval", "--real", "fashion-mnist", "--split", "test", "--metrics", "fid,pr", "--count", COUNT])
+        .args([
+            "eval",
+            "--real",
+            "fashion-mnist",
+            "--split",
+            "test",
+            "--metrics",
+            "fid,pr",
+            "--count",
+            COUNT,
+        ])
         .args(["--bootstrap", "0", "--device", "cpu", "--json", "--features"])
         .env("RAYON_NUM_THREADS", "1")
         .arg(features)
@@ -226,5 +264,9 @@ fn measure(dcgan: &Path, run: &Path, features: &Path) -> Result<Measured, Failur
         let value = told["metrics"][key]["value"].as_f64();
         value.ok_or_else(|| Failure::from(format!("{}: no {key} was measured", run.display())))
     };
-    Ok(Measured { frechet: number("frechet")?, precision: number("precision")?, recall: number("recall")? })
+    Ok(Measured {
+        frechet: number("frechet")?,
+        precision: number("precision")?,
+        recall: number("recall")?,
+    })
 }

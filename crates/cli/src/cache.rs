@@ -13,11 +13,16 @@ pub const CACHE_VARIABLE: &str = "DCGAN_CACHE";
 /// No home, or the disk.
 pub fn folder(name: &str) -> Result<PathBuf, CliError> {
     let root = root().ok_or_else(|| {
-        CliError::Failed(format!("there is no home directory to keep results in: set {CACHE_VARIABLE} to a folder"))
+        CliError::Failed(format!(
+            "there is no home directory to keep results in: set {CACHE_VARIABLE} to a folder"
+        ))
     })?;
     let folder = root.join(name);
-    std::fs::create_dir_all(&folder)
-        .map_err(|e| CliError::Failed(format!("cannot make the folder {folder:?}: {e}; set {CACHE_VARIABLE} to another one")))?;
+    std::fs::create_dir_all(&folder).map_err(|e| {
+        CliError::Failed(format!(
+            "cannot make the folder {folder:?}: {e}; set {CACHE_VARIABLE} to another one"
+        ))
+    })?;
     Ok(folder)
 }
 
@@ -29,7 +34,9 @@ fn root() -> Option<PathBuf> {
     } else if cfg!(target_os = "macos") {
         home().map(|home| home.join("Library/Caches"))
     } else {
-        set("XDG_CACHE_HOME").filter(|path| Path::new(path).is_absolute()).or_else(|| home().map(|home| home.join(".cache")))
+        set("XDG_CACHE_HOME")
+            .filter(|path| Path::new(path).is_absolute())
+            .or_else(|| home().map(|home| home.join(".cache")))
     };
     set(CACHE_VARIABLE).or_else(|| system.map(|root| root.join("dcgan")))
 }

@@ -47,7 +47,9 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
-            Self::Train(TrainError::NonFinite { .. } | TrainError::Diverged { .. }) => ExitCode::from(WATCHED),
+            Self::Train(TrainError::NonFinite { .. } | TrainError::Diverged { .. }) => {
+                ExitCode::from(WATCHED)
+            }
             Self::Eval(EvalError::Stopped) => ExitCode::from(INTERRUPTED),
             _ => ExitCode::FAILURE,
         }

@@ -9,7 +9,13 @@ use tensor::Device;
 ///
 /// # Errors
 /// Both numbers, and the way out.
-pub fn check(plan: &Plan, device: &Device, way_out: &str, dry_run: bool, render: &Render) -> Result<(), CliError> {
+pub fn check(
+    plan: &Plan,
+    device: &Device,
+    way_out: &str,
+    dry_run: bool,
+    render: &Render,
+) -> Result<(), CliError> {
     // A GPU's own memory is not told before it is asked for; what does not fit it is an error of its own.
     if let Device::Gpu(_) = device {
         return Ok(());
@@ -48,9 +54,13 @@ mod tests {
     fn the_kernels_table_is_read() {
         let table = "MemTotal:       24684180 kB\nMemFree:        20605248 kB\nMemAvailable:   23179776 kB\nBuffers: 0 kB\n";
         assert_eq!(parse(table), Some(23_179_776 * 1024));
-        for bad in
-            ["", "MemTotal: 1 kB\n", "MemAvailable: many kB\n", "MemAvailable: 3\n", "MemAvailable: 99999999999999999999 kB"]
-        {
+        for bad in [
+            "",
+            "MemTotal: 1 kB\n",
+            "MemAvailable: many kB\n",
+            "MemAvailable: 3\n",
+            "MemAvailable: 99999999999999999999 kB",
+        ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

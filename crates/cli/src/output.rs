@@ -30,5 +30,10 @@ pub fn json(value: &serde_json::Value) {
 
 /// Messages of libraries may have several lines; ours are promised to have one.
 fn one_line(text: impl Display) -> String {
-    text.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+    text.to_string()
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

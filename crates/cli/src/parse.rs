@@ -8,7 +8,9 @@ pub fn image_size(text: &str) -> Result<[usize; 2], String> {
     let side = |text: &str| text.parse::<usize>().ok().filter(|&side| side > 0);
     let size = match text.split_once(['x', '×']) {
         None => side(text).map(|side| [side; 2]),
-        Some((height, width)) => side(height).zip(side(width)).map(|(height, width)| [height, width]),
+        Some((height, width)) => {
+            side(height).zip(side(width)).map(|(height, width)| [height, width])
+        }
     };
     let size = size.ok_or("give one side, as in 64, or height and width, as in 48x64")?;
     let largest = data::MAX_SIDE as usize;
@@ -16,7 +18,8 @@ pub fn image_size(text: &str) -> Result<[usize; 2], String> {
         return Err(format!("sides can have at most {largest} pixels"));
     }
     if halvings(size).is_none() {
-        let nearest: Vec<String> = nearest_sizes(size).iter().map(|[height, width]| format!("{height}x{width}")).collect();
+        let nearest: Vec<String> =
+            nearest_sizes(size).iter().map(|[height, width]| format!("{height}x{width}")).collect();
         return Err(format!(
             "each side must be a seed of 4 to 15 pixels, doubled at least once; the nearest sizes that can be made: {}",
             nearest.join(", ")
@@ -30,9 +33,16 @@ pub fn size(text: &str) -> Result<[u32; 2], String> {
     let side = |text: &str| text.parse().ok().filter(|side| (1..=data::MAX_SIDE).contains(side));
     let size = match text.split_once(['x', '×']) {
         None => side(text).map(|side| [side; 2]),
-        Some((height, width)) => side(height).zip(side(width)).map(|(height, width)| [height, width]),
+        Some((height, width)) => {
+            side(height).zip(side(width)).map(|(height, width)| [height, width])
+        }
     };
-    size.ok_or_else(|| format!("give one side, as in 108, or height and width, as in 140x108, each from 1 to {}", data::MAX_SIDE))
+    size.ok_or_else(|| {
+        format!(
+            "give one side, as in 108, or height and width, as in 140x108, each from 1 to {}",
+            data::MAX_SIDE
+        )
+    })
 }
 
 /// A learning rate.
@@ -60,7 +70,8 @@ pub fn truncation(text: &str) -> Result<f64, String> {
 
 /// A weight or a width: a number from 0.
 pub fn weight(text: &str) -> Result<f64, String> {
-    let weight: Option<f64> = text.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
+    let weight: Option<f64> =
+        text.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
     weight.ok_or_else(|| "must be a number from 0".into())
 }
 
@@ -76,7 +87,9 @@ pub fn range(text: &str) -> Result<[f64; 2], String> {
     let number: Option<f64> = text.trim().parse().ok();
     match number.filter(|number| number.is_finite()) {
         Some(number) => Ok([number; 2]),
-        None => pair(text).map_err(|_| "give a number, as in 0.9, or a range, as in 0.7,1.0".into()),
+        None => {
+            pair(text).map_err(|_| "give a number, as in 0.9, or a range, as in 0.7,1.0".into())
+        }
     }
 }
 
@@ -84,7 +97,8 @@ pub fn range(text: &str) -> Result<[f64; 2], String> {
 pub fn counts(text: &str) -> Result<[usize; 2], String> {
     let number = |text: &str| text.trim().parse().ok().filter(|number| (1..=4096).contains(number));
     let pair = text.split_once(',').and_then(|(n, m)| number(n).zip(number(m)));
-    pair.map(|(n, m)| [n, m]).ok_or_else(|| "give two whole numbers from 1 to 4096, as in 16,4".into())
+    pair.map(|(n, m)| [n, m])
+        .ok_or_else(|| "give two whole numbers from 1 to 4096, as in 16,4".into())
 }
 
 /// A colour, `RRGGBB`, black, white or grey.
@@ -107,13 +121,16 @@ pub fn channels(text: &str) -> Result<usize, String> {
 pub fn shuffle_buffer(text: &str) -> Result<NonZeroU32, String> {
     let buffer = text.parse().ok().filter(|buffer: &NonZeroU32| buffer.get() >= data::SHARD);
     let what = "so many are read together; a few thousand mix well";
-    buffer.ok_or_else(|| format!("must be a whole number from {} to {}: {what}", data::SHARD, u32::MAX))
+    buffer.ok_or_else(|| {
+        format!("must be a whole number from {} to {}: {what}", data::SHARD, u32::MAX)
+    })
 }
 
 /// A seed. Run files keep it as a signed 64-bit number.
 pub fn seed(text: &str) -> Result<u64, String> {
     let seed: Option<i64> = text.parse().ok().filter(|seed| *seed >= 0);
-    seed.map(i64::unsigned_abs).ok_or_else(|| format!("must be a whole number from 0 to {}", i64::MAX))
+    seed.map(i64::unsigned_abs)
+        .ok_or_else(|| format!("must be a whole number from 0 to {}", i64::MAX))
 }
 
 #[cfg(test)]
@@ -174,7 +191,9 @@ mod tests {
         assert!(["fff", "gggggg", "+12345", "ffffff0"].iter().all(|bad| colour(bad).is_err()));
         assert!(["0", "2", "5", "rgb"].iter().all(|bad| channels(bad).is_err()));
         assert_eq!(shuffle_buffer("256").map(NonZeroU32::get), Ok(256));
-        assert!(["0", "255", "-1", "4294967296", "all"].iter().all(|bad| shuffle_buffer(bad).is_err()));
+        assert!(
+            ["0", "255", "-1", "4294967296", "all"].iter().all(|bad| shuffle_buffer(bad).is_err())
+        );
         assert_eq!(seed("9223372036854775807"), Ok(u64::MAX / 2));
         assert!(["-1", "9223372036854775808", "x"].iter().all(|bad| seed(bad).is_err()));
     }

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 /// Prints what clap found (help and version as they are) and gives the exit code: 0 for help that was asked for, else 2.
 pub fn report(error: &clap::Error) -> ExitCode {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             // Only a closed output can fail it, and then nobody reads.
             let _ = error.print();
         }
@@ -18,9 +20,11 @@ pub fn report(error: &clap::Error) -> ExitCode {
 
 /// Message and tips without the usage text below them.
 fn one_line(text: &str) -> String {
-    let shown = text.trim_start_matches("error: ").lines().take_while(|line| !line.starts_with("Usage:"));
+    let shown =
+        text.trim_start_matches("error: ").lines().take_while(|line| !line.starts_with("Usage:"));
     let help = "For more information, try '--help'.";
-    let parts: Vec<&str> = shown.map(str::trim).filter(|line| !line.is_empty() && *line != help).collect();
+    let parts: Vec<&str> =
+        shown.map(str::trim).filter(|line| !line.is_empty() && *line != help).collect();
     format!("{} (see --help)", parts.join(" "))
 }
 
@@ -32,6 +36,9 @@ mod tests {
     fn several_paragraphs_become_one_line() {
         let text = "error: unexpected argument '--stepz' found\n\n  tip: a similar argument exists: '--steps'\n\nUsage: dcgan \
                     train --steps <N>\n\nFor more information, try '--help'.\n";
-        assert_eq!(one_line(text), "unexpected argument '--stepz' found tip: a similar argument exists: '--steps' (see --help)");
+        assert_eq!(
+            one_line(text),
+            "unexpected argument '--stepz' found tip: a similar argument exists: '--steps' (see --help)"
+        );
     }
 }

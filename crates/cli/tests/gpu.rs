@@ -16,7 +16,10 @@ fn main() {
             ("twenty_steps_have_the_cpus_losses", twenty_steps_have_the_cpus_losses),
             ("a_run_changes_its_device", a_run_changes_its_device),
             ("half_precision_trains", half_precision_trains),
-            ("measures_and_experiments_have_the_cpus_numbers", measures_and_experiments_have_the_cpus_numbers),
+            (
+                "measures_and_experiments_have_the_cpus_numbers",
+                measures_and_experiments_have_the_cpus_numbers,
+            ),
             ("a_step_beyond_the_adapter_is_an_error", a_step_beyond_the_adapter_is_an_error),
         ],
     );
@@ -31,36 +34,56 @@ fn rows(place: &Place, run: &str) -> Vec<serde_json::Value> {
 fn difference(place: &Place, a: &str, b: &str) -> f64 {
     let (a, b) = (rows(place, a), rows(place, b));
     assert!(a.len() == b.len() && a.len() > 4, "{} rows, {} rows", a.len(), b.len());
-    let pairs = a.iter().zip(&b).flat_map(|(a, b)| ["d_loss", "g_loss", "d_real", "d_fake"].map(|key| (&a[key], &b[key])));
+    let pairs = a
+        .iter()
+        .zip(&b)
+        .flat_map(|(a, b)| ["d_loss", "g_loss", "d_real", "d_fake"].map(|key| (&a[key], &b[key])));
     pairs.map(|(a, b)| (a.as_f64().unwrap() - b.as_f64().unwrap()).abs()).fold(0.0, f64::max)
 }
 
 fn twenty_steps_have_the_cpus_losses() {
     let place = Place::new();
-    let ended = place.train(&[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "on-gpu"]].concat());
+    let ended = place
+        .train(&[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "on-gpu"]].concat());
     assert!(ended.out.contains("Device: gpu:"), "{}", ended.out);
-    let ended = place.train(&["--device", "cpu", "--steps", "20", "--log-every", "1", "--out", "on-cpu"]);
+    let ended =
+        place.train(&["--device", "cpu", "--steps", "20", "--log-every", "1", "--out", "on-cpu"]);
     assert!(ended.out.contains("Device: cpu"), "{}", ended.out);
     let e = difference(&place, "on-gpu", "on-cpu");
     // Losses of about 1; Adam's first steps amplify rounding.
     assert!(e < 0.02, "{e}");
-    let again = place.train(&[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "again", "--json"]].concat());
+    let again = place.train(
+        &[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "again", "--json"]].concat(),
+    );
     assert!(again.event("device")["device"].as_str().unwrap().starts_with("gpu:"));
     assert_eq!(difference(&place, "on-gpu", "again"), 0.0, "the same seed, the same bits");
     // Pictures of the same weights.
     let draw = |name: &str, device: &[&str]| {
-        place.ok(&[&["sample", "--checkpoint", "on-gpu", "--count", "9", "--grid", name], device].concat());
+        place.ok(&[&["sample", "--checkpoint", "on-gpu", "--count", "9", "--grid", name], device]
+            .concat());
         image::open(place.path(name)).unwrap().to_rgb8()
     };
     let (a, b) = (draw("a.png", &GPU), draw("b.png", &["--device", "cpu"]));
-    let worst = a.pixels().zip(b.pixels()).flat_map(|(a, b)| (0..3).map(move |c| a[c].abs_diff(b[c]))).max().unwrap();
+    let worst = a
+        .pixels()
+        .zip(b.pixels())
+        .flat_map(|(a, b)| (0..3).map(move |c| a[c].abs_diff(b[c])))
+        .max()
+        .unwrap();
     assert!(a.dimensions() == b.dimensions() && worst <= 1, "{worst}");
-    assert!(place.ok(&["info", "on-gpu"]).out.lines().any(|line| line.starts_with("computed with") && !line.contains("avx")));
+    assert!(
+        place
+            .ok(&["info", "on-gpu"])
+            .out
+            .lines()
+            .any(|line| line.starts_with("computed with") && !line.contains("avx"))
+    );
 }
 
 fn a_run_changes_its_device() {
     let place = Place::new();
-    let steps = |count: &'static str| ["--steps", count, "--log-every", "1", "--checkpoint-every", "3"];
+    let steps =
+        |count: &'static str| ["--steps", count, "--log-every", "1", "--checkpoint-every", "3"];
     place.train(&[&["--device", "cpu", "--out", "whole"], &steps("9")[..]].concat());
     place.train(&[&["--device", "cpu", "--out", "moved"], &steps("3")[..]].concat());
     let resumed = place.ok(&[&["train", "--resume", "moved", "--steps", "6"], &GPU[..]].concat());
@@ -72,7 +95,9 @@ fn a_run_changes_its_device() {
 
 fn half_precision_trains() {
     let place = Place::new();
-    let args = [&GPU[..], &["--precision", "mixed", "--steps", "5", "--log-every", "1", "--out", "half"]].concat();
+    let args =
+        [&GPU[..], &["--precision", "mixed", "--steps", "5", "--log-every", "1", "--out", "half"]]
+            .concat();
     let ended = place.run(&Place::training(&args));
     if ended.code == Some(1) {
         return ended.refused(1, &["half precision", "--precision f32"]);
@@ -86,7 +111,19 @@ fn half_precision_trains() {
 fn measures_and_experiments_have_the_cpus_numbers() {
     let place = Place::new();
     place.train(&["--device", "cpu", "--steps", "3", "--out", "run"]);
-    place.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn", "--device", "cpu"]);
+    place.ok(&[
+        "sample",
+        "--checkpoint",
+        "run",
+        "--count",
+        "1",
+        "--seed",
+        "4",
+        "--out",
+        "drawn",
+        "--device",
+        "cpu",
+    ]);
     let on = |device: &[&str], name: &str, args: &[&str]| {
         let grid = format!("{name}.png");
         let ended = place.ok(&[args, &["--json", "--force", "--grid", &grid], device].concat());
@@ -112,20 +149,78 @@ fn measures_and_experiments_have_the_cpus_numbers() {
             0,
             &["metrics", "frechet", "value"],
         ),
-        (&["walk", "--checkpoint", "run", "--rows", "2", "--columns", "3", "--steps", "3"], 0, &["mean"]),
-        (&["arithmetic", "--checkpoint", "run", "--a", "0,1", "--b", "2,3", "--c", "4,5", "--candidates", "8"], 0, &["length"]),
         (
-            &["turn", "--checkpoint", "run", "--a", "0,1", "--b", "2,3", "--candidates", "8", "--rows", "2", "--columns", "3"],
+            &["walk", "--checkpoint", "run", "--rows", "2", "--columns", "3", "--steps", "3"],
+            0,
+            &["mean"],
+        ),
+        (
+            &[
+                "arithmetic",
+                "--checkpoint",
+                "run",
+                "--a",
+                "0,1",
+                "--b",
+                "2,3",
+                "--c",
+                "4,5",
+                "--candidates",
+                "8",
+            ],
+            0,
+            &["length"],
+        ),
+        (
+            &[
+                "turn",
+                "--checkpoint",
+                "run",
+                "--a",
+                "0,1",
+                "--b",
+                "2,3",
+                "--candidates",
+                "8",
+                "--rows",
+                "2",
+                "--columns",
+                "3",
+            ],
             0,
             &[],
         ),
-        (&["guided", "--checkpoint", "run", "--data", "pictures", "--maps", "2", "--top", "2"], 1, &["selectivity"]),
-        (&["neighbours", "--checkpoint", "run", "--count", "2", "--neighbours", "2"], 1, &["features", "0", "distance"]),
-        (&["invert", "drawn/00000.png", "--checkpoint", "run", "--starts", "2", "--steps", "5", "--prior", "0"], 0, &["error"]),
+        (
+            &["guided", "--checkpoint", "run", "--data", "pictures", "--maps", "2", "--top", "2"],
+            1,
+            &["selectivity"],
+        ),
+        (
+            &["neighbours", "--checkpoint", "run", "--count", "2", "--neighbours", "2"],
+            1,
+            &["features", "0", "distance"],
+        ),
+        (
+            &[
+                "invert",
+                "drawn/00000.png",
+                "--checkpoint",
+                "run",
+                "--starts",
+                "2",
+                "--steps",
+                "5",
+                "--prior",
+                "0",
+            ],
+            0,
+            &["error"],
+        ),
         (&["filters", "--checkpoint", "run"], 0, &["norms", "1"]),
     ];
     for (args, line, path) in commands {
-        let ((cpu, drawn), (gpu, other)) = (on(&["--device", "cpu"], "cpu", args), on(&GPU, "gpu", args));
+        let ((cpu, drawn), (gpu, other)) =
+            (on(&["--device", "cpu"], "cpu", args), on(&GPU, "gpu", args));
         assert_eq!(cpu.len(), gpu.len(), "{args:?}");
         let number = |lines: &[serde_json::Value]| {
             let step = |value: serde_json::Value, key: &&str| {
@@ -135,35 +230,72 @@ fn measures_and_experiments_have_the_cpus_numbers() {
         };
         let (a, b) = (number(&cpu), number(&gpu));
         assert!(path.is_empty() || a != 0.0, "{args:?}: {}", cpu[line]);
-        assert!((a - b).abs() <= 0.01 * a.abs().max(b.abs()) + 1e-4, "{args:?}: {a} on the CPU, {b} on the GPU");
+        assert!(
+            (a - b).abs() <= 0.01 * a.abs().max(b.abs()) + 1e-4,
+            "{args:?}: {a} on the CPU, {b} on the GPU"
+        );
         assert_eq!(drawn.dimensions(), other.dimensions(), "{args:?}");
-        let far = drawn.as_raw().iter().zip(other.as_raw()).filter(|(a, b)| a.abs_diff(**b) > 3).count();
-        assert!(far * 50 <= drawn.as_raw().len(), "{args:?}: {far} of {} differ", drawn.as_raw().len());
+        let far =
+            drawn.as_raw().iter().zip(other.as_raw()).filter(|(a, b)| a.abs_diff(**b) > 3).count();
+        assert!(
+            far * 50 <= drawn.as_raw().len(),
+            "{args:?}: {far} of {} differ",
+            drawn.as_raw().len()
+        );
     }
     let features = |name: &str, device: &[&str]| {
-        let args = ["features", "--checkpoint", "run", "--data", "pictures", "--count", "8", "--out", name];
+        let args = [
+            "features",
+            "--checkpoint",
+            "run",
+            "--data",
+            "pictures",
+            "--count",
+            "8",
+            "--out",
+            name,
+        ];
         place.ok(&[&args, device].concat());
-        train::artefacts::read_state_dict(&place.path(name)).unwrap()["features"].as_f32().unwrap().to_vec()
+        train::artefacts::read_state_dict(&place.path(name)).unwrap()["features"]
+            .as_f32()
+            .unwrap()
+            .to_vec()
     };
     let (a, b) = (features("a.safetensors", &["--device", "cpu"]), features("b.safetensors", &GPU));
     let largest = a.iter().fold(0.0f32, |most, v| most.max(v.abs()));
     let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(a.len() == b.len() && largest > 0.0 && worst < 1e-3 * largest, "{worst} beside {largest}");
+    assert!(
+        a.len() == b.len() && largest > 0.0 && worst < 1e-3 * largest,
+        "{worst} beside {largest}"
+    );
 }
 
 fn a_step_beyond_the_adapter_is_an_error() {
     let adapters = tensor::gpu::adapters();
     let place = Place::new();
     // Activations of one tensor just beyond what the adapter can bind, on the adapter whose limit is least.
-    let Some(adapter) = adapters.iter().filter(|a| a.compute).min_by_key(|a| a.max_binding_size) else { return };
+    let Some(adapter) = adapters.iter().filter(|a| a.compute).min_by_key(|a| a.max_binding_size)
+    else {
+        return;
+    };
     if adapter.max_binding_size > 200 << 20 {
         eprintln!("skipped: {} can bind more than a test should ask for", adapter.name);
         return;
     }
     let device = format!("gpu:{}", adapter.index);
     let train = |huge: &[&str]| {
-        let common =
-            ["train", "--device", &device, "--allow-software", "--data", "pictures", "--recipe", "torch", "--steps", "1"];
+        let common = [
+            "train",
+            "--device",
+            &device,
+            "--allow-software",
+            "--data",
+            "pictures",
+            "--recipe",
+            "torch",
+            "--steps",
+            "1",
+        ];
         let ended = place.run(&[&common, huge].concat());
         ended.refused(1, &["a tensor of", "can bind", "smaller batch"]);
     };

@@ -39,7 +39,13 @@ impl Ahead {
         let (buffer, batch) = (u64::from(buffer.get()), batch as u64);
         let first = (start.epoch, start.batch * batch / buffer);
         let state = State { next: first, wanted: first, stopped: false };
-        Self { buffer, batch, windows: (per_epoch * batch).div_ceil(buffer), state: Mutex::new(state), changed: Condvar::new() }
+        Self {
+            buffer,
+            batch,
+            windows: (per_epoch * batch).div_ceil(buffer),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 
     /// Waits until the images of the cursor's batch were read.
@@ -119,7 +125,9 @@ mod tests {
         let read = Arc::new(Mutex::new(Vec::new()));
         let reader = {
             let (ahead, read) = (Arc::clone(&ahead), Arc::clone(&read));
-            thread::spawn(move || ahead.read(|epoch, range| read.lock().unwrap().push((epoch, range))))
+            thread::spawn(move || {
+                ahead.read(|epoch, range| read.lock().unwrap().push((epoch, range)))
+            })
         };
         let all = [(0, 6..12), (0, 12..18), (0, 18..24), (1, 0..6), (1, 6..12)];
         let settled = |count| {

@@ -53,7 +53,15 @@ impl Attributes {
 }
 
 /// Words of `yes` and `no` in tables.
-const BINARY: &[(&str, f32)] = &[("0", 0.0), ("1", 1.0), ("-1", 0.0), ("false", 0.0), ("true", 1.0), ("no", 0.0), ("yes", 1.0)];
+const BINARY: &[(&str, f32)] = &[
+    ("0", 0.0),
+    ("1", 1.0),
+    ("-1", 0.0),
+    ("false", 0.0),
+    ("true", 1.0),
+    ("no", 0.0),
+    ("yes", 1.0),
+];
 
 /// Makes a column of a table's cells: all of them yes or no, all of them numbers, or else words.
 ///
@@ -61,11 +69,16 @@ const BINARY: &[(&str, f32)] = &[("0", 0.0), ("1", 1.0), ("-1", 0.0), ("false", 
 /// comes back as an error.
 pub(crate) fn column(name: &str, cells: &[&str]) -> Result<(Attribute, Vec<f32>), usize> {
     let of = |kind| Attribute { name: name.to_owned(), kind };
-    let binary = |cell: &str| BINARY.iter().find(|(word, _)| cell.eq_ignore_ascii_case(word)).map(|&(_, value)| value);
+    let binary = |cell: &str| {
+        BINARY.iter().find(|(word, _)| cell.eq_ignore_ascii_case(word)).map(|&(_, value)| value)
+    };
     let number = |cell: &str| cell.parse::<f32>().ok().filter(|value| value.is_finite());
     let filled = || cells.iter().filter(|cell| !cell.is_empty());
     let empty = cells.iter().position(|cell| cell.is_empty());
-    for (kind, value) in [(AttributeKind::Binary, &binary as &dyn Fn(&str) -> Option<f32>), (AttributeKind::Number, &number)] {
+    for (kind, value) in [
+        (AttributeKind::Binary, &binary as &dyn Fn(&str) -> Option<f32>),
+        (AttributeKind::Number, &number),
+    ] {
         if filled().next().is_some() && filled().all(|cell| value(cell).is_some()) {
             let values = cells.iter().filter_map(|cell| value(cell)).collect();
             return empty.map_or(Ok((of(kind), values)), Err);
@@ -75,7 +88,11 @@ pub(crate) fn column(name: &str, cells: &[&str]) -> Result<(Attribute, Vec<f32>)
     words.sort_unstable();
     words.dedup();
     // Exact up to 2²⁴ words.
-    let values = cells.iter().filter_map(|cell| words.binary_search(cell).ok()).map(|word| word as f32).collect();
+    let values = cells
+        .iter()
+        .filter_map(|cell| words.binary_search(cell).ok())
+        .map(|word| word as f32)
+        .collect();
     let words = words.into_iter().map(str::to_owned).collect();
     Ok((of(AttributeKind::Category(words)), values))
 }
@@ -110,8 +127,12 @@ mod tests {
 
     #[test]
     fn cells_decide_the_kind() {
-        let kind = |cells: &[&str]| column("x", cells).map(|(column, values)| (column.kind, values));
-        assert_eq!(kind(&["1", "0", "-1", "Yes"]), Ok((AttributeKind::Binary, vec![1.0, 0.0, 0.0, 1.0])));
+        let kind =
+            |cells: &[&str]| column("x", cells).map(|(column, values)| (column.kind, values));
+        assert_eq!(
+            kind(&["1", "0", "-1", "Yes"]),
+            Ok((AttributeKind::Binary, vec![1.0, 0.0, 0.0, 1.0]))
+        );
         assert_eq!(kind(&["1", "2.5"]), Ok((AttributeKind::Number, vec![1.0, 2.5])));
         let words = AttributeKind::Category(["", "a", "nan"].map(str::to_owned).to_vec());
         assert_eq!(kind(&["nan", "", "a", "nan"]), Ok((words, vec![2.0, 0.0, 1.0, 2.0])));

@@ -35,7 +35,18 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         aliases: &["fashion"],
         folder: "fashion-mnist",
         kind: Kind::Idx,
-        classes: &["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],
+        classes: &[
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ],
         background: [0; 3],
         clean: false,
         about: "articles of clothing, 60,000 + 10,000, 28x28 grey, 10 classes",
@@ -161,19 +172,25 @@ impl BuiltIn {
 
     fn locate_in(&self, roots: &[PathBuf]) -> Result<PathBuf, DataError> {
         let folders: Vec<PathBuf> = roots.iter().map(|root| root.join(self.folder)).collect();
-        folders.iter().find(|folder| is_filled(folder)).cloned().ok_or_else(|| DataError::BuiltInMissing {
-            name: self.name,
-            folder: self.folder,
-            looked: folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", "),
-            variable: DATASETS_VARIABLE,
-            get: match self.ships {
-                true => "run this inside the repository, which has it".to_owned(),
-                false => format!("get it with dcgan data fetch {}", self.name),
-            },
-            hint: match Path::new(self.name).exists() {
-                true => format!("; what is here under that name is ./{}", self.name),
-                false => String::new(),
-            },
+        folders.iter().find(|folder| is_filled(folder)).cloned().ok_or_else(|| {
+            DataError::BuiltInMissing {
+                name: self.name,
+                folder: self.folder,
+                looked: folders
+                    .iter()
+                    .map(|folder| folder.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+                variable: DATASETS_VARIABLE,
+                get: match self.ships {
+                    true => "run this inside the repository, which has it".to_owned(),
+                    false => format!("get it with dcgan data fetch {}", self.name),
+                },
+                hint: match Path::new(self.name).exists() {
+                    true => format!("; what is here under that name is ./{}", self.name),
+                    false => String::new(),
+                },
+            }
         })
     }
 }
@@ -190,7 +207,8 @@ fn is_filled(folder: &Path) -> bool {
 /// Where sets are looked for.
 pub(crate) fn roots() -> Vec<PathBuf> {
     let source_tree = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-    let named = std::env::var_os(DATASETS_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let named =
+        std::env::var_os(DATASETS_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let datasets = [Path::new("")].into_iter().chain(source_tree).map(|root| root.join("datasets"));
     named.into_iter().chain(datasets).collect()
 }

@@ -46,7 +46,11 @@ impl Cursor {
     pub(crate) fn advanced(self, batches: u64, per_epoch: u64) -> Self {
         // Saturating: a cursor from a damaged file must not make us overflow.
         let batch = self.batch.saturating_add(batches);
-        Self { epoch: self.epoch.saturating_add(batch / per_epoch), batch: batch % per_epoch, ..self }
+        Self {
+            epoch: self.epoch.saturating_add(batch / per_epoch),
+            batch: batch % per_epoch,
+            ..self
+        }
     }
 }
 
@@ -120,7 +124,9 @@ mod tests {
         let mut sorted = first.clone();
         sorted.sort_unstable();
         assert!(sorted.iter().copied().eq(0..len));
-        let shards = |window: &[u32]| window.iter().map(|index| index / SHARD).collect::<std::collections::BTreeSet<_>>();
+        let shards = |window: &[u32]| {
+            window.iter().map(|index| index / SHARD).collect::<std::collections::BTreeSet<_>>()
+        };
         let mut met = std::collections::HashMap::<u32, Vec<usize>>::new();
         for (k, window) in first.chunks(1000).enumerate() {
             let found = shards(window);
@@ -131,10 +137,17 @@ mod tests {
             assert!(window.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count() < 30);
         }
         // A shard lies in one window or in two neighbours.
-        assert!(met.values().all(|windows| windows.len() == 1 || (windows.len() == 2 && windows[0] + 1 == windows[1])));
+        assert!(
+            met.values().all(|windows| windows.len() == 1
+                || (windows.len() == 2 && windows[0] + 1 == windows[1]))
+        );
         assert_eq!(first, order(Cursor { batch: 3, ..cursor }, len));
         assert_ne!(first, order(Cursor { epoch: 1, ..cursor }, len));
-        assert_ne!(shards(&first[..1000]), shards(&order(Cursor { epoch: 1, ..cursor }, len)[..1000]), "the shards' order stays");
+        assert_ne!(
+            shards(&first[..1000]),
+            shards(&order(Cursor { epoch: 1, ..cursor }, len)[..1000]),
+            "the shards' order stays"
+        );
         assert_ne!(first, order(Cursor { seed: 8, ..cursor }, len));
         assert!(order(cursor, 0).is_empty());
     }
@@ -149,7 +162,11 @@ mod tests {
 
     #[test]
     fn cursors_wrap_at_the_end_of_an_epoch() {
-        let at = |epoch, batch| Cursor { epoch, batch, ..Cursor::new(1).with_buffer(NonZeroU32::new(9)) };
+        let at = |epoch, batch| Cursor {
+            epoch,
+            batch,
+            ..Cursor::new(1).with_buffer(NonZeroU32::new(9))
+        };
         assert_eq!(at(2, 8).advanced(1, 10), at(2, 9));
         assert_eq!(at(2, 8).advanced(2, 10), at(3, 0));
         assert_eq!(at(2, 8).advanced(25, 10), at(5, 3));

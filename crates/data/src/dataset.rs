@@ -48,7 +48,12 @@ impl Dataset {
     /// # Errors
     /// Nothing there, no such split, no images, more than 10 % of them bad, damaged files, preprocessing out of
     /// range, or not enough memory.
-    pub fn open(spec: &str, split: Split, preprocess: &Preprocess, progress: &dyn Fn(Progress)) -> Result<Self, DataError> {
+    pub fn open(
+        spec: &str,
+        split: Split,
+        preprocess: &Preprocess,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Self, DataError> {
         Self::open_within(spec, split, preprocess, CACHE_BYTES, progress)
     }
 
@@ -67,7 +72,8 @@ impl Dataset {
         let spec = DataSpec::parse(spec)?;
         let name = spec.name();
         let mut source = formats::open(&spec, split)?;
-        let Ingested { kept, pixels, skipped, fingerprint } = ingest(source.as_ref(), &name, preprocess, cache_bytes, progress)?;
+        let Ingested { kept, pixels, skipped, fingerprint } =
+            ingest(source.as_ref(), &name, preprocess, cache_bytes, progress)?;
         if pixels.is_some() {
             source.forget_pixels();
         }
@@ -129,7 +135,8 @@ impl Dataset {
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
         let folder = self.source.path();
-        (folder.is_dir() && !self.is_empty() && folder.join(self.image_name(0)).is_file()).then(|| folder.to_owned())
+        (folder.is_dir() && !self.is_empty() && folder.join(self.image_name(0)).is_file())
+            .then(|| folder.to_owned())
     }
 
     /// The class of an image, below the number of [`class_names`](Self::class_names); either all images have one or none.
@@ -206,8 +213,10 @@ impl Dataset {
     /// If `index` is not below [`len`](Self::len), or `out` is not `H·W·C` long.
     #[track_caller]
     pub fn write(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
-        self.try_write(index, out)
-            .map_err(|reason| DataError::Decode { path: self.source.path().join(self.image_name(index)), reason })
+        self.try_write(index, out).map_err(|reason| DataError::Decode {
+            path: self.source.path().join(self.image_name(index)),
+            reason,
+        })
     }
 
     /// Writes the first image from `index` on (then from 0) that can be decoded, and says which it was.
@@ -227,7 +236,9 @@ impl Dataset {
     /// These images will be written soon. Knowing all of a batch lets the disk serve its reads at once and in its own order.
     pub(crate) fn will_need(&self, indices: &[u32]) {
         if self.pixels.is_none() {
-            indices.iter().for_each(|&index| self.source.will_need(self.source_index(index as usize)));
+            indices
+                .iter()
+                .for_each(|&index| self.source.will_need(self.source_index(index as usize)));
         }
     }
 
@@ -257,7 +268,12 @@ impl Dataset {
     #[track_caller]
     fn try_write(&self, index: usize, out: &mut [f32]) -> Result<(), String> {
         let size = self.preprocess.image_len();
-        assert_eq!(out.len(), size, "Dataset::write: an image has {:?} = {size} values", self.shape());
+        assert_eq!(
+            out.len(),
+            size,
+            "Dataset::write: an image has {:?} = {size} values",
+            self.shape()
+        );
         let source_index = self.source_index(index);
         match &self.pixels {
             Some(pixels) => self.to_float(&pixels[index * size..][..size], out),

@@ -38,7 +38,8 @@ pub(crate) fn decode(bytes: &[u8], name: &Path) -> Result<Picture<'static>, Stri
 
 /// Checks the header and the limits, without decoding.
 pub(crate) fn check_header(bytes: &[u8], name: &Path) -> Result<(), String> {
-    catch_unwind(AssertUnwindSafe(|| open(bytes, name).map(drop))).unwrap_or_else(|_| Err("the decoder panicked".to_owned()))
+    catch_unwind(AssertUnwindSafe(|| open(bytes, name).map(drop)))
+        .unwrap_or_else(|_| Err("the decoder panicked".to_owned()))
 }
 
 /// Whether the extension is that of an image format known here.
@@ -58,9 +59,14 @@ fn open<'a>(bytes: &'a [u8], name: &Path) -> Result<impl ImageDecoder + 'a, Stri
     let format = match image::guess_format(bytes) {
         Ok(format) => format,
         // TGA has no magic number: there the name decides.
-        Err(_) if ImageFormat::from_path(name).is_ok_and(|format| format == ImageFormat::Tga) => ImageFormat::Tga,
+        Err(_) if ImageFormat::from_path(name).is_ok_and(|format| format == ImageFormat::Tga) => {
+            ImageFormat::Tga
+        }
         Err(_) => {
-            return Err(format!("not in a known image format (starts with {:02x?})", &bytes[..bytes.len().min(4)]));
+            return Err(format!(
+                "not in a known image format (starts with {:02x?})",
+                &bytes[..bytes.len().min(4)]
+            ));
         }
     };
     let mut limits = Limits::default();

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum DataError {
     /// The `--data` string is empty.
-    #[error("no data given: name a built-in set ({known}), a folder of images, an archive of them or a data set's file")]
+    #[error(
+        "no data given: name a built-in set ({known}), a folder of images, an archive of them or a data set's file"
+    )]
     EmptySpec {
         /// The built-in names.
         known: String,
@@ -111,7 +113,9 @@ pub enum DataError {
         problem: String,
     },
     /// Images and labels are not equally many.
-    #[error("{images} images in {images_path:?} but {labels} labels in {labels_path:?}: the two files do not belong together")]
+    #[error(
+        "{images} images in {images_path:?} but {labels} labels in {labels_path:?}: the two files do not belong together"
+    )]
     LabelCount {
         /// The images file.
         images_path: PathBuf,
@@ -123,7 +127,9 @@ pub enum DataError {
         labels: usize,
     },
     /// A folder holds no image at all.
-    #[error("no images in {path:?} ({files} other files found; known formats: png, jpeg, gif, bmp, webp, tiff, pnm, tga, qoi)")]
+    #[error(
+        "no images in {path:?} ({files} other files found; known formats: png, jpeg, gif, bmp, webp, tiff, pnm, tga, qoi)"
+    )]
     NoImages {
         /// The folder.
         path: PathBuf,
@@ -131,7 +137,9 @@ pub enum DataError {
         files: usize,
     },
     /// More than a tenth of the images cannot be decoded.
-    #[error("{bad} of {total} images in {path:?} cannot be decoded (at most 10 % may be bad), the first being {first}")]
+    #[error(
+        "{bad} of {total} images in {path:?} cannot be decoded (at most 10 % may be bad), the first being {first}"
+    )]
     TooManyBad {
         /// The folder.
         path: PathBuf,
@@ -179,7 +187,9 @@ pub enum DataError {
     #[error("bad preprocessing: {0}")]
     Preprocess(String),
     /// The set has fewer images than one batch.
-    #[error("{name:?} has {images} images, fewer than one batch of {batch}: choose a batch of {images} or fewer, or more images")]
+    #[error(
+        "{name:?} has {images} images, fewer than one batch of {batch}: choose a batch of {images} or fewer, or more images"
+    )]
     SmallerThanBatch {
         /// The set.
         name: String,
@@ -241,7 +251,9 @@ impl DataError {
 #[non_exhaustive]
 pub enum IdxProblem {
     /// A gzipped file that is too long to be unpacked into memory.
-    #[error("it unpacks to {bytes} bytes, more than {limit}: gunzip it, since a plain file is read from where it lies")]
+    #[error(
+        "it unpacks to {bytes} bytes, more than {limit}: gunzip it, since a plain file is read from where it lies"
+    )]
     TooLong {
         /// Its elements.
         bytes: u64,
@@ -249,7 +261,9 @@ pub enum IdxProblem {
         limit: u64,
     },
     /// The first four bytes are not an idx magic number.
-    #[error("it starts with {0:02x?}, where an idx file of bytes starts with [00, 00, 08, dimensions]")]
+    #[error(
+        "it starts with {0:02x?}, where an idx file of bytes starts with [00, 00, 08, dimensions]"
+    )]
     Magic([u8; 4]),
     /// The elements are not unsigned bytes.
     #[error("its elements are of type 0x{0:02x}; only unsigned bytes (0x08) are known")]

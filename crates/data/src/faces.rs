@@ -101,7 +101,10 @@ pub fn faces(
     progress: &dyn Fn(Progress),
 ) -> Result<Faces, DataError> {
     let FaceOptions { min_size, min_score, margin } = options;
-    if min_size < WINDOW || !(min_score > 0.0 && min_score.is_finite()) || !(0.0..=10.0).contains(&margin) {
+    if min_size < WINDOW
+        || !(min_score > 0.0 && min_score.is_finite())
+        || !(0.0..=10.0).contains(&margin)
+    {
         return Err(DataError::Preprocess(format!(
             "faces of at least {min_size} pixels, a score of {min_score} and a margin of {margin}: the size must be at least \
              {WINDOW}, the score above 0, and the margin from 0 to 10"
@@ -112,7 +115,8 @@ pub fn faces(
     require_outside(source.path(), out)?;
     make_empty(out)?;
     let table_path = out.join(TABLE);
-    let mut table = csv::Writer::from_path(&table_path).map_err(|error| table_error(&table_path, error))?;
+    let mut table =
+        csv::Writer::from_path(&table_path).map_err(|error| table_error(&table_path, error))?;
     let heads = ["file", "source", "score", "x", "y", "side", "cut_x", "cut_y", "cut_side"];
     table.write_record(heads).map_err(|error| table_error(&table_path, error))?;
 
@@ -141,9 +145,15 @@ pub fn faces(
             for face in found {
                 let name = format!("{:06}.png", faces.faces);
                 let path = out.join(&name);
-                let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(DataError::write(&path))?;
+                let mut file = OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .open(&path)
+                    .map_err(DataError::write(&path))?;
                 file.write_all(&face.png).map_err(DataError::write(&path))?;
-                table.write_record(row(name, source.name(index), &face)).map_err(|error| table_error(&table_path, error))?;
+                table
+                    .write_record(row(name, source.name(index), &face))
+                    .map_err(|error| table_error(&table_path, error))?;
                 faces.faces += 1;
             }
         }
@@ -156,7 +166,11 @@ pub fn faces(
 fn row(file: String, source: String, face: &Face) -> Vec<String> {
     let Found { x, y, side, score } = face.found;
     let numbers = [score, x, y, side].map(|number| format!("{number:.1}"));
-    [file, source].into_iter().chain(numbers).chain(face.cut.map(|number| number.to_string())).collect()
+    [file, source]
+        .into_iter()
+        .chain(numbers)
+        .chain(face.cut.map(|number| number.to_string()))
+        .collect()
 }
 
 fn table_error(path: &Path, error: csv::Error) -> DataError {
@@ -172,7 +186,11 @@ fn detector(model: &Model, options: FaceOptions) -> Box<dyn Detector> {
     detector
 }
 
-fn cut_out(picture: &Picture<'_>, detector: &mut dyn Detector, options: FaceOptions) -> Result<Vec<Face>, String> {
+fn cut_out(
+    picture: &Picture<'_>,
+    detector: &mut dyn Detector,
+    options: FaceOptions,
+) -> Result<Vec<Face>, String> {
     let found = detect(picture, detector, options)?;
     let cut = |found: Found| {
         let [left, top, side] = square(found, [picture.width, picture.height], options.margin);
@@ -182,25 +200,41 @@ fn cut_out(picture: &Picture<'_>, detector: &mut dyn Detector, options: FaceOpti
 }
 
 /// The faces that are large enough, from left to right.
-fn detect(picture: &Picture<'_>, detector: &mut dyn Detector, options: FaceOptions) -> Result<Vec<Found>, String> {
+fn detect(
+    picture: &Picture<'_>,
+    detector: &mut dyn Detector,
+    options: FaceOptions,
+) -> Result<Vec<Found>, String> {
     let scale = f64::from(options.min_size.max(ENOUGH)) / f64::from(ENOUGH);
     let side = |side: u32| ((f64::from(side) / scale).round() as u32).max(1);
     let (width, height) = (side(picture.width), side(picture.height));
     if width.min(height) < WINDOW {
         return Ok(Vec::new());
     }
-    let to_grey = Preprocess { fit: Fit::Stretch, background: [255; 3], ..Preprocess::new([height, width], 1) };
+    let to_grey = Preprocess {
+        fit: Fit::Stretch,
+        background: [255; 3],
+        ..Preprocess::new([height, width], 1)
+    };
     let mut grey = vec![0; width as usize * height as usize];
     fit(picture, &to_grey, &mut grey)?;
     // Other people's code on other people's pictures, as with decoders: a panic is a bad picture, not our end.
-    let faces = catch_unwind(AssertUnwindSafe(|| detector.detect(&ImageData::new(&grey, width, height))))
-        .map_err(|_| "the face detector panicked".to_owned())?;
+    let faces =
+        catch_unwind(AssertUnwindSafe(|| detector.detect(&ImageData::new(&grey, width, height))))
+            .map_err(|_| "the face detector panicked".to_owned())?;
     let in_picture = |face: &rustface::FaceInfo| {
         let found = face.bbox();
         let [x, y] = [found.x(), found.y()].map(|at| f64::from(at) * scale);
-        Found { x, y, side: f64::from(found.width().max(found.height())) * scale, score: face.score() }
+        Found {
+            x,
+            y,
+            side: f64::from(found.width().max(found.height())) * scale,
+            score: face.score(),
+        }
     };
-    let large = |found: &Found| found.side >= f64::from(options.min_size) && found.score >= options.min_score;
+    let large = |found: &Found| {
+        found.side >= f64::from(options.min_size) && found.score >= options.min_score
+    };
     let mut found: Vec<Found> = faces.iter().map(in_picture).filter(large).collect();
     found.sort_by(|a, b| a.x.total_cmp(&b.x).then(a.y.total_cmp(&b.y)));
     Ok(found)
@@ -209,7 +243,9 @@ fn detect(picture: &Picture<'_>, detector: &mut dyn Detector, options: FaceOptio
 /// Left, top and side of the box with its margin, moved and at last made smaller so that it lies inside `[width, height]`.
 fn square(found: Found, [width, height]: [u32; 2], margin: f64) -> [u32; 3] {
     let side = (found.side * (1.0 + 2.0 * margin)).round().clamp(1.0, f64::from(width.min(height)));
-    let place = |start: f64, extent: u32| (start + found.side / 2.0 - side / 2.0).round().clamp(0.0, f64::from(extent) - side);
+    let place = |start: f64, extent: u32| {
+        (start + found.side / 2.0 - side / 2.0).round().clamp(0.0, f64::from(extent) - side)
+    };
     // In range by the clamps.
     [place(found.x, width) as u32, place(found.y, height) as u32, side as u32]
 }
@@ -217,7 +253,8 @@ fn square(found: Found, [width, height]: [u32; 2], margin: f64) -> [u32; 3] {
 fn encode(picture: &Picture<'_>, left: u32, top: u32, side: u32) -> Result<Vec<u8>, String> {
     let [left, top, side, width] = [left, top, side, picture.width].map(|number| number as usize);
     let channels = usize::from(picture.channels);
-    let rows = (top..top + side).flat_map(|y| &picture.pixels[(y * width + left) * channels..][..side * channels]);
+    let rows = (top..top + side)
+        .flat_map(|y| &picture.pixels[(y * width + left) * channels..][..side * channels]);
     let pixels: Vec<u8> = rows.copied().collect();
     let colour = match picture.channels {
         1 => ExtendedColorType::L8,
@@ -226,7 +263,9 @@ fn encode(picture: &Picture<'_>, left: u32, top: u32, side: u32) -> Result<Vec<u
         _ => ExtendedColorType::Rgba8,
     };
     let mut png = Vec::new();
-    PngEncoder::new(&mut png).write_image(&pixels, side as u32, side as u32, colour).map_err(|error| one_line(&error))?;
+    PngEncoder::new(&mut png)
+        .write_image(&pixels, side as u32, side as u32, colour)
+        .map_err(|error| one_line(&error))?;
     Ok(png)
 }
 

@@ -17,7 +17,11 @@ struct Rect {
 }
 
 /// Writes `picture` as `preprocess` asks into `out` (`[H, W, C]` bytes). The error is one line.
-pub(crate) fn fit(picture: &Picture<'_>, preprocess: &Preprocess, out: &mut [u8]) -> Result<(), String> {
+pub(crate) fn fit(
+    picture: &Picture<'_>,
+    preprocess: &Preprocess,
+    out: &mut [u8],
+) -> Result<(), String> {
     let [height, width, channels] = preprocess.shape();
     let (source, target) = placement(preprocess, [picture.height as usize, picture.width as usize]);
     let pixels = convert(picture, source, preprocess);
@@ -41,13 +45,20 @@ pub(crate) fn fit(picture: &Picture<'_>, preprocess: &Preprocess, out: &mut [u8]
 /// Which part of a picture of `[h, w]` goes to which part of the image.
 fn placement(preprocess: &Preprocess, [h, w]: [usize; 2]) -> (Rect, Rect) {
     let [height, width, _] = preprocess.shape();
-    let [cut_h, cut_w] = preprocess.crop.map_or([h, w], |[ch, cw]| [h.min(ch as usize), w.min(cw as usize)]);
+    let [cut_h, cut_w] =
+        preprocess.crop.map_or([h, w], |[ch, cw]| [h.min(ch as usize), w.min(cw as usize)]);
     let (source, target) = match preprocess.min_side {
         None => geometry(preprocess.fit, [cut_h, cut_w], [height, width]),
         Some(side) => {
             let (shorter, side) = (cut_h.min(cut_w), side as usize);
-            let (part_h, part_w) = (scaled(shorter, height, side).min(cut_h), scaled(shorter, width, side).min(cut_w));
-            let part = Rect { x: (cut_w - part_w) / 2, y: (cut_h - part_h) / 2, width: part_w, height: part_h };
+            let (part_h, part_w) =
+                (scaled(shorter, height, side).min(cut_h), scaled(shorter, width, side).min(cut_w));
+            let part = Rect {
+                x: (cut_w - part_w) / 2,
+                y: (cut_h - part_h) / 2,
+                width: part_w,
+                height: part_h,
+            };
             (part, Rect { x: 0, y: 0, width, height })
         }
     };
@@ -67,8 +78,11 @@ fn geometry(fit: Fit, from: [usize; 2], to: [usize; 2]) -> (Rect, Rect) {
     match fit {
         Fit::Stretch => (whole, all),
         Fit::Crop => {
-            let (cut_w, cut_h) =
-                if w * height > width * h { (scaled(h, width, height).min(w), h) } else { (w, scaled(w, height, width).min(h)) };
+            let (cut_w, cut_h) = if w * height > width * h {
+                (scaled(h, width, height).min(w), h)
+            } else {
+                (w, scaled(w, height, width).min(h))
+            };
             (Rect { x: (w - cut_w) / 2, y: (h - cut_h) / 2, width: cut_w, height: cut_h }, all)
         }
         Fit::Pad => {
@@ -79,7 +93,12 @@ fn geometry(fit: Fit, from: [usize; 2], to: [usize; 2]) -> (Rect, Rect) {
             } else {
                 (scaled(w, height, h).min(width), height)
             };
-            let target = Rect { x: (width - new_w) / 2, y: (height - new_h) / 2, width: new_w, height: new_h };
+            let target = Rect {
+                x: (width - new_w) / 2,
+                y: (height - new_h) / 2,
+                width: new_w,
+                height: new_h,
+            };
             (whole, target)
         }
     }
@@ -102,10 +121,16 @@ fn convert<'a>(picture: &'a Picture<'_>, rect: Rect, preprocess: &Preprocess) ->
     if whole && picture.channels == preprocess.channels {
         return Cow::Borrowed(&picture.pixels);
     }
-    let mut pixels = Vec::with_capacity(rect.width * rect.height * usize::from(preprocess.channels));
+    let mut pixels =
+        Vec::with_capacity(rect.width * rect.height * usize::from(preprocess.channels));
     for y in rect.y..rect.y + rect.height {
         let start = (y * width + rect.x) * from;
-        convert_row(&picture.pixels[start..start + rect.width * from], from, preprocess, &mut pixels);
+        convert_row(
+            &picture.pixels[start..start + rect.width * from],
+            from,
+            preprocess,
+            &mut pixels,
+        );
     }
     Cow::Owned(pixels)
 }
@@ -119,7 +144,9 @@ fn convert_row(row: &[u8], from: usize, preprocess: &Preprocess, out: &mut Vec<u
         (1, 3) => out.extend(row.iter().flat_map(|&v| [v; 3])),
         (1, _) => out.extend(row.iter().flat_map(|&v| [v, v, v, 255])),
         (2, 1) => out.extend(row.chunks_exact(2).map(|p| over(p[0], p[1], grey_background))),
-        (2, 3) => out.extend(row.chunks_exact(2).flat_map(|p| background.map(|b| over(p[0], p[1], b)))),
+        (2, 3) => {
+            out.extend(row.chunks_exact(2).flat_map(|p| background.map(|b| over(p[0], p[1], b))))
+        }
         (2, _) => out.extend(row.chunks_exact(2).flat_map(|p| [p[0], p[0], p[0], p[1]])),
         (3, 1) => out.extend(row.chunks_exact(3).map(|p| luma([p[0], p[1], p[2]]))),
         (3, _) => out.extend(row.chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 255])),

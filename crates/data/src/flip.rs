@@ -42,7 +42,9 @@ mod tests {
 
     #[test]
     fn rows_are_mirrored_pixel_by_pixel() {
-        for (width, wanted) in [(3, vec![5., 6., 3., 4., 1., 2.]), (1, vec![1., 2., 3., 4., 5., 6.])] {
+        for (width, wanted) in
+            [(3, vec![5., 6., 3., 4., 1., 2.]), (1, vec![1., 2., 3., 4., 5., 6.])]
+        {
             let mut image = vec![1., 2., 3., 4., 5., 6.];
             mirror(&mut image, width, 2);
             assert_eq!(image, wanted);

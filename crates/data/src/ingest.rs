@@ -49,7 +49,12 @@ pub(crate) fn ingest(
     let total = source.len();
     if let Some(fingerprint) = source.fingerprint(preprocess) {
         progress(Progress { done: total, total, skipped: 0 });
-        return Ok(Ingested { kept: (0..total as u32).collect(), pixels: None, skipped: Vec::new(), fingerprint });
+        return Ok(Ingested {
+            kept: (0..total as u32).collect(),
+            pixels: None,
+            skipped: Vec::new(),
+            fingerprint,
+        });
     }
     let size = preprocess.image_len();
     let all_bytes = total as u64 * size as u64;
@@ -78,7 +83,10 @@ pub(crate) fn ingest(
         for (index, result) in block.clone().zip(results) {
             match result {
                 Ok(digest) => {
-                    let (from, to) = (pixels.len().saturating_sub((block.end - index) * size), kept.len() * size);
+                    let (from, to) = (
+                        pixels.len().saturating_sub((block.end - index) * size),
+                        kept.len() * size,
+                    );
                     if cached && from != to {
                         // Close the gaps that bad images leave.
                         pixels.copy_within(from..from + size, to);
@@ -116,12 +124,14 @@ pub(crate) fn check_count(source: &dyn Source, name: &str) -> Result<(), DataErr
 /// More than a tenth bad is too many to go on.
 pub(crate) fn check_share(source: &dyn Source, bad: &[(String, String)]) -> Result<(), DataError> {
     match bad.first() {
-        Some((name, reason)) if is_too_many(bad.len(), source.len()) => Err(DataError::TooManyBad {
-            path: source.path().to_owned(),
-            bad: bad.len(),
-            total: source.len(),
-            first: format!("{name:?}: {reason}"),
-        }),
+        Some((name, reason)) if is_too_many(bad.len(), source.len()) => {
+            Err(DataError::TooManyBad {
+                path: source.path().to_owned(),
+                bad: bad.len(),
+                total: source.len(),
+                first: format!("{name:?}: {reason}"),
+            })
+        }
         _ => Ok(()),
     }
 }

@@ -70,7 +70,12 @@ impl Loader {
     /// # Errors
     /// [`DataError::EmptyBatch`], [`DataError::SmallerThanBatch`], [`DataError::Cursor`] if the cursor lies beyond the end
     /// of its epoch, or [`DataError::Threads`].
-    pub fn new(dataset: Arc<Dataset>, batch_size: usize, cursor: Cursor, prefetch: usize) -> Result<Self, DataError> {
+    pub fn new(
+        dataset: Arc<Dataset>,
+        batch_size: usize,
+        cursor: Cursor,
+        prefetch: usize,
+    ) -> Result<Self, DataError> {
         if batch_size == 0 {
             return Err(DataError::EmptyBatch);
         }
@@ -83,10 +88,13 @@ impl Loader {
             return Err(DataError::Cursor { batch: cursor.batch, batches: per_epoch });
         }
         let prefetch = prefetch.max(1);
-        let count = if dataset.is_cached() { 1 } else { rayon::current_num_threads().min(prefetch) };
+        let count =
+            if dataset.is_cached() { 1 } else { rayon::current_num_threads().min(prefetch) };
         let waiting = (prefetch / count).max(1);
-        let ahead =
-            cursor.buffer.filter(|_| !dataset.is_cached()).map(|buffer| Ahead::new(cursor, buffer, batch_size, per_epoch));
+        let ahead = cursor
+            .buffer
+            .filter(|_| !dataset.is_cached())
+            .map(|buffer| Ahead::new(cursor, buffer, batch_size, per_epoch));
         let shared = Arc::new(Shared {
             dataset,
             batch: batch_size,
@@ -108,7 +116,9 @@ impl Loader {
         for worker in 0..count {
             let (sender, receiver) = sync_channel(waiting);
             let shared = Arc::clone(&loader.shared);
-            loader.spawn(format!("data-load-{worker}"), move || shared.work(worker as u64, count as u64, &sender))?;
+            loader.spawn(format!("data-load-{worker}"), move || {
+                shared.work(worker as u64, count as u64, &sender)
+            })?;
             loader.receivers.push(receiver);
         }
         Ok(loader)
@@ -120,7 +130,10 @@ impl Loader {
     /// A file that could be decoded when the set was opened and cannot now is replaced by its neighbour in the set, unless
     /// more than 10 % are: [`DataError::TooManyBad`]. [`DataError::Memory`] if a batch does not fit. After an error, every
     /// call fails.
-    #[expect(clippy::should_implement_trait, reason = "endless and fallible: `?` on each batch beats Option<Result>")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "endless and fallible: `?` on each batch beats Option<Result>"
+    )]
     pub fn next(&mut self) -> Result<Batch, DataError> {
         let receiver = self.receivers.get(self.turn).ok_or(DataError::Stopped)?;
         match receiver.recv() {
@@ -153,8 +166,15 @@ impl Loader {
         self.shared.per_epoch
     }
 
-    fn spawn(&mut self, name: String, work: impl FnOnce() + Send + 'static) -> Result<(), DataError> {
-        let handle = thread::Builder::new().name(name).spawn(work).map_err(|error| DataError::Threads(error.to_string()))?;
+    fn spawn(
+        &mut self,
+        name: String,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), DataError> {
+        let handle = thread::Builder::new()
+            .name(name)
+            .spawn(work)
+            .map_err(|error| DataError::Threads(error.to_string()))?;
         self.workers.push(handle);
         Ok(())
     }
@@ -258,7 +278,9 @@ impl Shared {
         let values = self.image_values();
         let mut buffer = Vec::new();
         let bytes = values as u64 * 4;
-        buffer.try_reserve_exact(values).map_err(|_| DataError::Memory { what: "a batch of images", bytes })?;
+        buffer
+            .try_reserve_exact(values)
+            .map_err(|_| DataError::Memory { what: "a batch of images", bytes })?;
         buffer.resize(values, 0.0);
         Ok(buffer)
     }

@@ -65,7 +65,16 @@ impl Preprocess {
     #[must_use]
     pub fn new(size: [u32; 2], channels: u8) -> Self {
         let (crop, min_side) = (None, None);
-        Self { size, channels, fit: Fit::Crop, background: [0; 3], crop, min_side, filter: Filter::Lanczos3, flip: false }
+        Self {
+            size,
+            channels,
+            fit: Fit::Crop,
+            background: [0; 3],
+            crop,
+            min_side,
+            filter: Filter::Lanczos3,
+            flip: false,
+        }
     }
 
     /// `[H, W, C]` of every image after preprocessing.
@@ -86,23 +95,33 @@ impl Preprocess {
             )));
         }
         if !matches!(self.channels, 1 | 3 | 4) {
-            return Err(DataError::Preprocess(format!("{} channels: choose 1 (grey), 3 (RGB) or 4 (RGBA)", self.channels)));
+            return Err(DataError::Preprocess(format!(
+                "{} channels: choose 1 (grey), 3 (RGB) or 4 (RGBA)",
+                self.channels
+            )));
         }
         if let Some([height, width]) = self.crop
             && !((1..=MAX_SIDE).contains(&height) && (1..=MAX_SIDE).contains(&width))
         {
             let range = format!("each side must be from 1 to {MAX_SIDE}");
-            return Err(DataError::Preprocess(format!("a crop of {height}×{width} pixels: {range}")));
+            return Err(DataError::Preprocess(format!(
+                "a crop of {height}×{width} pixels: {range}"
+            )));
         }
         if let Some(side) = self.min_side {
             let least = height.max(width);
             if !(least..=MAX_SIDE).contains(&side) {
-                let range = format!("it must be from {least}, the images' larger side, to {MAX_SIDE}");
-                return Err(DataError::Preprocess(format!("a shorter side of {side} pixels: {range}")));
+                let range =
+                    format!("it must be from {least}, the images' larger side, to {MAX_SIDE}");
+                return Err(DataError::Preprocess(format!(
+                    "a shorter side of {side} pixels: {range}"
+                )));
             }
             if self.fit != Fit::Crop {
                 let why = "the centre of a larger picture is taken only where pictures are cropped";
-                return Err(DataError::Preprocess(format!("a shorter side of {side} pixels without cropping: {why}")));
+                return Err(DataError::Preprocess(format!(
+                    "a shorter side of {side} pixels without cropping: {why}"
+                )));
             }
         }
         Ok(())
@@ -181,9 +200,18 @@ mod tests {
     #[test]
     fn settings_of_before_are_read_as_they_were_meant() {
         let old = r#"{ "size": [64, 64], "channels": 3, "fit": "pad", "background": [1, 2, 3] }"#;
-        let wanted = Preprocess { fit: Fit::Pad, background: [1, 2, 3], ..Preprocess::new([64, 64], 3) };
+        let wanted =
+            Preprocess { fit: Fit::Pad, background: [1, 2, 3], ..Preprocess::new([64, 64], 3) };
         assert_eq!(serde_json::from_str::<Preprocess>(old).unwrap(), wanted);
-        let new = Preprocess { crop: Some([108, 90]), filter: Filter::Bicubic, flip: true, ..Preprocess::new([8, 8], 1) };
-        assert_eq!(serde_json::from_str::<Preprocess>(&serde_json::to_string(&new).unwrap()).unwrap(), new);
+        let new = Preprocess {
+            crop: Some([108, 90]),
+            filter: Filter::Bicubic,
+            flip: true,
+            ..Preprocess::new([8, 8], 1)
+        };
+        assert_eq!(
+            serde_json::from_str::<Preprocess>(&serde_json::to_string(&new).unwrap()).unwrap(),
+            new
+        );
     }
 }

@@ -37,7 +37,9 @@ mod tests {
     fn a_picture_is_brought_to_its_shape() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.png");
-        RgbImage::from_fn(4, 2, |x, _| Rgb([if !(1..=2).contains(&x) { 9 } else { 255 }, 0, 51])).save(&path).unwrap();
+        RgbImage::from_fn(4, 2, |x, _| Rgb([if !(1..=2).contains(&x) { 9 } else { 255 }, 0, 51]))
+            .save(&path)
+            .unwrap();
         let (values, size) = picture(&path, &Preprocess::new([2, 2], 3)).unwrap();
         assert_eq!(size, [2, 4]);
         assert_eq!(values, [1.0, -1.0, -0.6].repeat(4));

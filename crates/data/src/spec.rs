@@ -124,7 +124,9 @@ impl DataSpec {
         let hint = match crate::remote_sets().find(|set| set.name == text).map(|set| set.locate()) {
             Some(Some(path)) => format!("; it is at {path:?}"),
             Some(None) => format!("; get it with dcgan data fetch {text}"),
-            None => nearest(text).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default(),
+            None => {
+                nearest(text).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
+            }
         };
         Err(DataError::NotFound { spec: text.to_owned(), known: known(), hint })
     }
@@ -146,7 +148,9 @@ impl DataSpec {
             Target::Path { path, .. } => {
                 // `.` and `..` have no last part of their own.
                 let resolved = path.canonicalize().unwrap_or_else(|_| path.clone());
-                resolved.file_name().map_or_else(|| self.text.clone(), |name| name.to_string_lossy().into_owned())
+                resolved
+                    .file_name()
+                    .map_or_else(|| self.text.clone(), |name| name.to_string_lossy().into_owned())
             }
         }
     }
@@ -201,16 +205,22 @@ fn split_kind(text: &str) -> Result<(Kind, PathBuf), DataError> {
             return Ok((kind, PathBuf::from(path)));
         }
         // A single letter is a Windows drive; a colon may also be part of an existing file's name.
-        let word = prefix.len() > 1 && prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        let word =
+            prefix.len() > 1 && prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         if word && !Path::new(text).exists() {
-            return Err(DataError::UnknownKind { kind: prefix.to_owned(), spec: text.to_owned(), known: Kind::known() });
+            return Err(DataError::UnknownKind {
+                kind: prefix.to_owned(),
+                spec: text.to_owned(),
+                known: Kind::known(),
+            });
         }
     }
     Ok((Kind::Auto, PathBuf::from(text)))
 }
 
 fn nearest(text: &str) -> Option<&'static str> {
-    let names = builtin::BUILT_IN.iter().flat_map(|set| set.aliases.iter().copied().chain([set.name]));
+    let names =
+        builtin::BUILT_IN.iter().flat_map(|set| set.aliases.iter().copied().chain([set.name]));
     names
         .map(|name| (strsim::damerau_levenshtein(&text.to_lowercase(), name), name))
         .filter(|&(distance, name)| distance <= name.len() / 3)
@@ -233,7 +243,10 @@ mod tests {
 
     #[test]
     fn sets_of_one_shape_tell_it() {
-        assert_eq!(DataSpec::parse("fashion-mnist").unwrap().picture_shape(Split::Test).unwrap(), Some([28, 28, 1]));
+        assert_eq!(
+            DataSpec::parse("fashion-mnist").unwrap().picture_shape(Split::Test).unwrap(),
+            Some([28, 28, 1])
+        );
         let folder = tempfile::tempdir().unwrap();
         let spec = |path: &Path| DataSpec::parse(path.to_str().unwrap()).unwrap();
         assert_eq!(spec(folder.path()).picture_shape(Split::Train).unwrap(), None);
@@ -253,7 +266,10 @@ mod tests {
             assert_eq!(spec.target(), &Target::Path { kind: wanted, path: path.into() });
         }
         let message = DataSpec::parse(&format!("lmbd:{path}")).unwrap_err().to_string();
-        assert!(message.contains("unknown kind \"lmbd\"") && message.contains("idx, folder"), "{message}");
+        assert!(
+            message.contains("unknown kind \"lmbd\"") && message.contains("idx, folder"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -263,7 +279,10 @@ mod tests {
         let message = DataSpec::parse("svhn-extra").unwrap_err().to_string();
         assert!(message.ends_with("; get it with dcgan data fetch svhn-extra"), "{message}");
         let message = DataSpec::parse("no/such/place").unwrap_err().to_string();
-        assert!(message.contains("no data at \"no/such/place\"") && !message.contains("did you mean"), "{message}");
+        assert!(
+            message.contains("no data at \"no/such/place\"") && !message.contains("did you mean"),
+            "{message}"
+        );
         assert!(matches!(DataSpec::parse(""), Err(DataError::EmptySpec { .. })));
     }
 }

@@ -43,24 +43,37 @@ pub struct Divided {
 /// # Errors
 /// Options out of range, a folder without pictures or divided already, names that are not UTF-8, an `out` inside `input`, a table without the column or without a row for
 /// each picture, an `out` that holds something already, or the disk.
-pub fn split(input: &Path, out: &Path, options: &SplitOptions, progress: &dyn Fn(Progress)) -> Result<Divided, DataError> {
+pub fn split(
+    input: &Path,
+    out: &Path,
+    options: &SplitOptions,
+    progress: &dyn Fn(Progress),
+) -> Result<Divided, DataError> {
     if !(options.test > 0.0 && options.test < 1.0) {
-        return Err(DataError::Divide(format!("a share of {}: it must be more than 0 and less than 1", options.test)));
+        return Err(DataError::Divide(format!(
+            "a share of {}: it must be more than 0 and less than 1",
+            options.test
+        )));
     }
     if !input.is_dir() {
-        return Err(DataError::Divide(format!("{input:?} is no folder of pictures: only those are divided")));
+        return Err(DataError::Divide(format!(
+            "{input:?} is no folder of pictures: only those are divided"
+        )));
     }
     let spec = DataSpec::parse(&format!("folder:{}", input.display()))?;
     if formats::open(&spec, Split::Test).is_ok() {
         return Err(DataError::Divide(format!("{input:?} has folders of both splits already")));
     }
     let source = formats::open(&spec, Split::Train)?;
-    let names: Vec<String> = (0..source.len()).map(|index| source.name(index).replace('\\', "/")).collect();
+    let names: Vec<String> =
+        (0..source.len()).map(|index| source.name(index).replace('\\', "/")).collect();
     require_utf8(input, &names)?;
     let table = read_table(input)?;
     let groups = match &options.by {
         None => names.clone(),
-        Some(column) => groups(table.as_ref().ok_or_else(|| no_table(input, column))?, input, column, &names)?,
+        Some(column) => {
+            groups(table.as_ref().ok_or_else(|| no_table(input, column))?, input, column, &names)?
+        }
     };
     let tests = held_out(source.as_ref(), &groups, options);
 
@@ -91,13 +104,19 @@ pub fn split(input: &Path, out: &Path, options: &SplitOptions, progress: &dyn Fn
 /// # Panics
 /// When an index is not below the set's length.
 pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), DataError> {
-    let no_folder =
-        || DataError::Divide(format!("{} is no folder of pictures, whose files could be taken along", dataset.name()));
+    let no_folder = || {
+        DataError::Divide(format!(
+            "{} is no folder of pictures, whose files could be taken along",
+            dataset.name()
+        ))
+    };
     let folder = dataset.folder().ok_or_else(no_folder)?;
-    let names: Vec<String> = indices.iter().map(|&index| dataset.image_name(index).replace('\\', "/")).collect();
+    let names: Vec<String> =
+        indices.iter().map(|&index| dataset.image_name(index).replace('\\', "/")).collect();
     require_utf8(&folder, &names)?;
     // Of a divided set, the table may lie above the parts and name them.
-    let part = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let part =
+        folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let (table, inside) = match (read_table(&folder)?, folder.parent()) {
         (Some(table), _) => (Some(table), String::new()),
         (None, Some(above)) => (read_table(above)?, format!("{part}/")),
@@ -106,18 +125,25 @@ pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), Da
     require_outside(&folder, out)?;
     make_empty(out)?;
     names.iter().try_for_each(|name| link(&folder.join(name), &out.join(name)))?;
-    let Some(table) = table.filter(|_| !dataset.attribute_columns().is_empty()) else { return Ok(()) };
+    let Some(table) = table.filter(|_| !dataset.attribute_columns().is_empty()) else {
+        return Ok(());
+    };
     let before: Vec<String> = names.iter().map(|name| format!("{inside}{name}")).collect();
-    let moved = before.iter().zip(&names).map(|(before, name)| (before.as_str(), name.clone())).collect();
+    let moved =
+        before.iter().zip(&names).map(|(before, name)| (before.as_str(), name.clone())).collect();
     write_table(&table, &out.join(FILE_NAME), &moved)
 }
 
 /// Refuses names that are not what the file system calls the files, before anything is made.
 fn require_utf8(folder: &Path, names: &[String]) -> Result<(), DataError> {
-    let changed = |name: &&String| name.contains(char::REPLACEMENT_CHARACTER) && folder.join(name).symlink_metadata().is_err();
+    let changed = |name: &&String| {
+        name.contains(char::REPLACEMENT_CHARACTER) && folder.join(name).symlink_metadata().is_err()
+    };
     match names.iter().find(changed) {
         None => Ok(()),
-        Some(name) => Err(DataError::Divide(format!("the name of {name:?} in {folder:?} is not UTF-8: rename it"))),
+        Some(name) => Err(DataError::Divide(format!(
+            "the name of {name:?} in {folder:?} is not UTF-8: rename it"
+        ))),
     }
 }
 
@@ -138,7 +164,9 @@ fn link(from: &Path, to: &Path) -> Result<(), DataError> {
 /// Refuses to write among what is read: the next reader would find it there.
 pub(crate) fn require_outside(input: &Path, out: &Path) -> Result<(), DataError> {
     // Of a folder that is to be made, what there is of the way to it.
-    let real = |path: &Path| std::path::absolute(path).ok()?.ancestors().find_map(|path| path.canonicalize().ok());
+    let real = |path: &Path| {
+        std::path::absolute(path).ok()?.ancestors().find_map(|path| path.canonicalize().ok())
+    };
     match real(input).zip(real(out)) {
         Some((above, below)) if below.starts_with(&above) => {
             Err(DataError::Inside { path: out.to_owned(), input: input.to_owned() })
@@ -167,7 +195,9 @@ fn held_out(source: &dyn Source, groups: &[String], options: &SplitOptions) -> V
         }
     }
     for groups in classes.values_mut() {
-        groups.sort_by_cached_key(|group| Sha256::new().chain_update(options.seed.to_le_bytes()).chain_update(group).finalize());
+        groups.sort_by_cached_key(|group| {
+            Sha256::new().chain_update(options.seed.to_le_bytes()).chain_update(group).finalize()
+        });
         let most = groups.len().saturating_sub(1);
         let count = ((groups.len() as f64 * options.test).round() as usize).max(1).min(most);
         groups.iter().take(count).for_each(|group| {
@@ -178,7 +208,9 @@ fn held_out(source: &dyn Source, groups: &[String], options: &SplitOptions) -> V
 }
 
 fn no_table(input: &Path, column: &str) -> DataError {
-    DataError::Divide(format!("there is no {FILE_NAME} in {input:?} that could have a column {column:?}"))
+    DataError::Divide(format!(
+        "there is no {FILE_NAME} in {input:?} that could have a column {column:?}"
+    ))
 }
 
 /// The table beside the pictures, if there is one.
@@ -192,28 +224,43 @@ fn read_table(folder: &Path) -> Result<Option<Cells>, DataError> {
 }
 
 /// The value of `column` for each picture.
-fn groups(table: &Cells, input: &Path, column: &str, names: &[String]) -> Result<Vec<String>, DataError> {
+fn groups(
+    table: &Cells,
+    input: &Path,
+    column: &str,
+    names: &[String],
+) -> Result<Vec<String>, DataError> {
     let at = table.heads.iter().position(|head| head == column).ok_or_else(|| {
         let known = table.heads.iter().collect::<Vec<_>>().join(", ");
-        DataError::Divide(format!("{FILE_NAME} in {input:?} has no column {column:?} (it has {known})"))
+        DataError::Divide(format!(
+            "{FILE_NAME} in {input:?} has no column {column:?} (it has {known})"
+        ))
     })?;
-    let values: HashMap<String, &str> = table.files().zip(table.rows.iter().map(|row| &row[at])).collect();
+    let values: HashMap<String, &str> =
+        table.files().zip(table.rows.iter().map(|row| &row[at])).collect();
     let value = |name: &String| {
         let found = values.get(name).map(|value| (*value).to_owned());
-        found.ok_or_else(|| DataError::Divide(format!("{FILE_NAME} in {input:?} has no row for {name:?}")))
+        found.ok_or_else(|| {
+            DataError::Divide(format!("{FILE_NAME} in {input:?} has no row for {name:?}"))
+        })
     };
     names.iter().map(value).collect()
 }
 
 /// Writes the rows of the pictures that were put somewhere, with the paths that they have now.
 fn write_table(table: &Cells, path: &Path, moved: &HashMap<&str, String>) -> Result<(), DataError> {
-    let wrong = |error: csv::Error| DataError::Write { path: PathBuf::from(path), error: error.into() };
+    let wrong =
+        |error: csv::Error| DataError::Write { path: PathBuf::from(path), error: error.into() };
     let mut writer = csv::Writer::from_path(path).map_err(wrong)?;
     writer.write_record(&table.heads).map_err(wrong)?;
     for (row, file) in table.rows.iter().zip(table.files()) {
         let Some(moved) = moved.get(file.as_str()) else { continue };
         writer
-            .write_record(row.iter().enumerate().map(|(k, cell)| if k == table.file { &**moved } else { cell }))
+            .write_record(
+                row.iter()
+                    .enumerate()
+                    .map(|(k, cell)| if k == table.file { &**moved } else { cell }),
+            )
             .map_err(wrong)?;
     }
     writer.flush().map_err(|error| wrong(error.into()))

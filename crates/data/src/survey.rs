@@ -55,18 +55,26 @@ impl Survey {
     ///
     /// # Errors
     /// Nothing there, no such split, no images, or a damaged file of many images. Bad pictures are no error.
-    pub fn of(spec: &DataSpec, split: Split, progress: &dyn Fn(Progress)) -> Result<Self, DataError> {
+    pub fn of(
+        spec: &DataSpec,
+        split: Split,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Self, DataError> {
         let source = formats::open(spec, split)?;
         let images = source.len();
         let chosen: Vec<usize> = match images {
             0..=SURVEYED => (0..images).collect(),
-            _ => (0..SURVEYED).map(|k| (k as u128 * images as u128 / SURVEYED as u128) as usize).collect(),
+            _ => (0..SURVEYED)
+                .map(|k| (k as u128 * images as u128 / SURVEYED as u128) as usize)
+                .collect(),
         };
-        let (mut sizes, mut channels, mut bad) = (BTreeMap::<[u32; 2], usize>::new(), BTreeMap::new(), Vec::new());
+        let (mut sizes, mut channels, mut bad) =
+            (BTreeMap::<[u32; 2], usize>::new(), BTreeMap::new(), Vec::new());
         let mut done = 0;
         progress(Progress { done, total: chosen.len(), skipped: 0 });
         for block in chosen.chunks(BLOCK) {
-            let look = |&index: &usize| source.load(index).map(|p| ([p.height, p.width], p.channels));
+            let look =
+                |&index: &usize| source.load(index).map(|p| ([p.height, p.width], p.channels));
             let found: Vec<_> = block.par_iter().map(look).collect();
             for (&index, found) in block.iter().zip(found) {
                 match found {
@@ -84,10 +92,24 @@ impl Survey {
             progress(Progress { done, total: chosen.len(), skipped: bad.len() });
         }
         let mut sizes: Vec<_> = sizes.into_iter().collect();
-        sizes.sort_by_key(|&([h, w], count)| std::cmp::Reverse((count, u64::from(h) * u64::from(w), h)));
+        sizes.sort_by_key(|&([h, w], count)| {
+            std::cmp::Reverse((count, u64::from(h) * u64::from(w), h))
+        });
         let source = source.as_ref();
-        let classes = if images <= COUNTED { classes(source, 0..images) } else { classes(source, chosen.iter().copied()) };
-        Ok(Self { images, looked_at: chosen.len(), sizes, channels, classes, attributes: attributes(source, &chosen), bad })
+        let classes = if images <= COUNTED {
+            classes(source, 0..images)
+        } else {
+            classes(source, chosen.iter().copied())
+        };
+        Ok(Self {
+            images,
+            looked_at: chosen.len(),
+            sizes,
+            channels,
+            classes,
+            attributes: attributes(source, &chosen),
+            bad,
+        })
     }
 }
 
@@ -106,7 +128,9 @@ fn attributes(source: &dyn Source, chosen: &[usize]) -> Vec<(Attribute, Values)>
         for ((_, values), value) in found.iter_mut().zip(source.row(index)) {
             match values {
                 Values::Binary(yes) => *yes += usize::from(value == 1.0),
-                Values::Number(least, largest) => (*least, *largest) = (least.min(value), largest.max(value)),
+                Values::Number(least, largest) => {
+                    (*least, *largest) = (least.min(value), largest.max(value))
+                }
                 // A damaged packed file may hold any number.
                 Values::Category(counts) => {
                     if let Some(count) = counts.get_mut(value as usize) {

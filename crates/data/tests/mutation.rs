@@ -81,7 +81,16 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         any::<u32>(),
         0u32..512
     ];
-    let digits = prop_oneof![Just(b'0'), Just(b'7'), Just(b'9'), Just(b'-'), Just(b'/'), Just(b'.'), Just(0), any::<u8>()];
+    let digits = prop_oneof![
+        Just(b'0'),
+        Just(b'7'),
+        Just(b'9'),
+        Just(b'-'),
+        Just(b'/'),
+        Just(b'.'),
+        Just(0),
+        any::<u8>()
+    ];
     let change = prop_oneof![
         4 => (at(), digits).prop_map(|(at, byte)| Change::Byte(at, byte)),
         3 => (at(), number).prop_map(|(at, number)| Change::Number(at, number)),
@@ -117,7 +126,8 @@ fn apply(bytes: &mut Vec<u8>, changes: &[Change]) {
                 bytes.splice(at..at, piece);
             }
             Change::Swap(from, to, count) => {
-                let piece: Vec<u8> = bytes.iter().copied().skip(from.index(length)).take(count).collect();
+                let piece: Vec<u8> =
+                    bytes.iter().copied().skip(from.index(length)).take(count).collect();
                 let to = to.index(length);
                 bytes.iter_mut().skip(to).zip(piece).for_each(|(byte, new)| *byte = new);
             }
@@ -128,9 +138,11 @@ fn apply(bytes: &mut Vec<u8>, changes: &[Change]) {
 
 /// Changes `seed` again and again, has `write` make a set of it in a folder, and opens `name` there.
 fn mutate(kind: &str, seed: &[u8], name: &str, allowed: usize, write: impl Fn(&Path, Vec<u8>)) {
-    let times: u32 = std::env::var("DCGAN_MUTATIONS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    let times: u32 =
+        std::env::var("DCGAN_MUTATIONS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     let config = Config { cases: CASES * times, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let folder = tempfile::tempdir().unwrap();
     let opened = AtomicUsize::new(0);
     let result = runner.run(&changes(), |changes| {
@@ -141,7 +153,9 @@ fn mutate(kind: &str, seed: &[u8], name: &str, allowed: usize, write: impl Fn(&P
         let size: usize = sizes(folder.path());
         let before = LIVE.load(Ordering::Relaxed);
         PEAK.store(before, Ordering::Relaxed);
-        if let Ok(set) = open_as(kind, &folder.path().join(name), Split::Train, &Preprocess::new([2, 2], 3)) {
+        if let Ok(set) =
+            open_as(kind, &folder.path().join(name), Split::Train, &Preprocess::new([2, 2], 3))
+        {
             opened.fetch_add(1, Ordering::Relaxed);
             let mut values = [0.0; 12];
             for index in 0..set.len() {
@@ -156,11 +170,17 @@ fn mutate(kind: &str, seed: &[u8], name: &str, allowed: usize, write: impl Fn(&P
         let peak = PEAK.load(Ordering::Relaxed) - before;
         let allowed = allowed + PER_BYTE * size;
         if peak > allowed {
-            return Err(TestCaseError::fail(format!("{peak} bytes for a file of {size}, more than {allowed}")));
+            return Err(TestCaseError::fail(format!(
+                "{peak} bytes for a file of {size}, more than {allowed}"
+            )));
         }
         Ok(())
     });
-    println!("{kind} {name}: {} inputs, {} of them still a set", CASES * times, opened.into_inner());
+    println!(
+        "{kind} {name}: {} inputs, {} of them still a set",
+        CASES * times,
+        opened.into_inner()
+    );
     result.unwrap();
 }
 
@@ -184,7 +204,9 @@ fn read(name: &str) -> Vec<u8> {
 fn idx_files() {
     let bytes = idx(&[4, 3, 2], &(0..24).collect::<Vec<_>>());
     mutate("idx:", &bytes, "x", FIXED, plainly("x"));
-    mutate("idx:", &bytes, "x", FIXED, |folder, bytes| fs::write(folder.join("x"), gzip(&bytes)).unwrap());
+    mutate("idx:", &bytes, "x", FIXED, |folder, bytes| {
+        fs::write(folder.join("x"), gzip(&bytes)).unwrap()
+    });
     let packed = gzip(&bytes);
     mutate("", &packed, "idx3", FIXED, plainly("idx3"));
 }
@@ -211,7 +233,9 @@ fn mat_files() {
         let mut file = plain.clone();
         let mut rest = &matrices[..];
         while rest.len() >= 8 {
-            let length = (u32::from_le_bytes(rest[4..8].try_into().unwrap()) as usize).min(rest.len() - 8) + 8;
+            let length = (u32::from_le_bytes(rest[4..8].try_into().unwrap()) as usize)
+                .min(rest.len() - 8)
+                + 8;
             let packed = zlib(&rest[..length]);
             file.extend(15u32.to_le_bytes());
             file.extend((packed.len() as u32).to_le_bytes());
@@ -230,7 +254,9 @@ fn database() -> Vec<u8> {
     let env = unsafe { heed::EnvOpenOptions::new().open(folder.path()) }.unwrap();
     let database = env
         .create_databases_and_commit(env.write_txn().unwrap(), |opener, transaction| {
-            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(opener.create_database::<Bytes, Bytes>(transaction, None)?))
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(
+                opener.create_database::<Bytes, Bytes>(transaction, None)?,
+            ))
         })
         .unwrap()
         .unwrap_commit();
@@ -266,7 +292,11 @@ fn lmdb_pages() {
         let number_at = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
         if [1, 2].contains(&bytes[10]) {
             let nodes = (16..number_at(12)).step_by(2).map(number_at);
-            places.extend((0..number_at(12)).chain(nodes.flat_map(|at| at..at + 8)).map(|at| number * page + at));
+            places.extend(
+                (0..number_at(12))
+                    .chain(nodes.flat_map(|at| at..at + 8))
+                    .map(|at| number * page + at),
+            );
         }
     }
     let structure: Vec<u8> = places.iter().map(|&at| database[at]).collect();
@@ -284,22 +314,31 @@ fn lmdb_values() {
     let database = read("lsun/church_train_lmdb/data.mdb");
     let find = |start: &[u8], end: &[u8]| {
         let at = database.windows(start.len()).position(|window| window == start).unwrap();
-        let length = database[at..].windows(end.len()).position(|window| window == end).unwrap() + end.len();
+        let length =
+            database[at..].windows(end.len()).position(|window| window == end).unwrap() + end.len();
         at..at + length
     };
     let webp = {
         let at = database.windows(4).position(|window| window == b"RIFF").unwrap();
         at..at + 8 + u32::from_le_bytes(database[at + 4..at + 8].try_into().unwrap()) as usize
     };
-    for value in [find(&[0xFF, 0xD8, 0xFF], &[0xFF, 0xD9]), webp, find(b"\x89PNG", b"IEND\xAE\x42\x60\x82")] {
-        mutate("lsun:", &database[value.clone()], "data.mdb", FIXED + DECODED, |folder, mut bytes| {
-            bytes.resize(value.len(), 0);
-            let mut changed = database.clone();
-            changed[value.clone()].copy_from_slice(&bytes);
-            // A new file each time: the one before may still be mapped.
-            let _ = fs::remove_file(folder.join("data.mdb"));
-            fs::write(folder.join("data.mdb"), changed).unwrap();
-        });
+    for value in
+        [find(&[0xFF, 0xD8, 0xFF], &[0xFF, 0xD9]), webp, find(b"\x89PNG", b"IEND\xAE\x42\x60\x82")]
+    {
+        mutate(
+            "lsun:",
+            &database[value.clone()],
+            "data.mdb",
+            FIXED + DECODED,
+            |folder, mut bytes| {
+                bytes.resize(value.len(), 0);
+                let mut changed = database.clone();
+                changed[value.clone()].copy_from_slice(&bytes);
+                // A new file each time: the one before may still be mapped.
+                let _ = fs::remove_file(folder.join("data.mdb"));
+                fs::write(folder.join("data.mdb"), changed).unwrap();
+            },
+        );
     }
 }
 
@@ -307,7 +346,9 @@ fn lmdb_values() {
 fn mend_tar(bytes: &mut [u8]) {
     for block in bytes.as_chunks_mut::<512>().0 {
         if &block[257..262] == b"ustar" {
-            let sum = block[..148].iter().chain(&block[156..]).map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
+            let sum =
+                block[..148].iter().chain(&block[156..]).map(|&byte| u32::from(byte)).sum::<u32>()
+                    + 8 * 32;
             block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         }
     }
@@ -316,7 +357,8 @@ fn mend_tar(bytes: &mut [u8]) {
 #[test]
 fn tar_archives() {
     // Without most of the zeros at its end.
-    for name in ["archives/tiny.tar", "archives/long.tar", "archives/pax.tar", "archives/json.tar"] {
+    for name in ["archives/tiny.tar", "archives/long.tar", "archives/pax.tar", "archives/json.tar"]
+    {
         let mut tar = read(name);
         tar.truncate(tar.iter().rposition(|&byte| byte != 0).unwrap().next_multiple_of(512) + 1024);
         mutate("tar:", &tar, "x", FIXED, |folder, mut bytes| {
@@ -343,22 +385,32 @@ fn tables() {
     let table = b"file,age,hair,smiles\n\"0.ppm\",1.5,\"red, or so\",yes\n1.ppm,2,brown,no\n2.ppm,7e3,,no\n";
     mutate("folder:", table, "", FIXED, |folder, bytes| {
         for k in 0..3u8 {
-            fs::write(folder.join(format!("{k}.ppm")), [&b"P6\n1 1\n255\n"[..], &[k; 3]].concat()).unwrap();
+            fs::write(folder.join(format!("{k}.ppm")), [&b"P6\n1 1\n255\n"[..], &[k; 3]].concat())
+                .unwrap();
         }
         fs::write(folder.join("attributes.csv"), bytes).unwrap();
     });
     for name in ["list_attr_celeba.txt", "list_eval_partition.txt"] {
-        mutate("celeba:", &read(&format!("celeba/{name}")), "", FIXED + DECODED, |folder, bytes| {
-            fs::create_dir_all(folder.join("img_align_celeba")).unwrap();
-            for k in 1..6u8 {
-                fs::write(folder.join(format!("img_align_celeba/{k:06}.jpg")), [&b"P6\n1 1\n255\n"[..], &[k; 3]].concat())
+        mutate(
+            "celeba:",
+            &read(&format!("celeba/{name}")),
+            "",
+            FIXED + DECODED,
+            |folder, bytes| {
+                fs::create_dir_all(folder.join("img_align_celeba")).unwrap();
+                for k in 1..6u8 {
+                    fs::write(
+                        folder.join(format!("img_align_celeba/{k:06}.jpg")),
+                        [&b"P6\n1 1\n255\n"[..], &[k; 3]].concat(),
+                    )
                     .unwrap();
-            }
-            for other in ["list_attr_celeba.txt", "list_eval_partition.txt"] {
-                fs::write(folder.join(other), read(&format!("celeba/{other}"))).unwrap();
-            }
-            fs::write(folder.join(name), bytes).unwrap();
-        });
+                }
+                for other in ["list_attr_celeba.txt", "list_eval_partition.txt"] {
+                    fs::write(folder.join(other), read(&format!("celeba/{other}"))).unwrap();
+                }
+                fs::write(folder.join(name), bytes).unwrap();
+            },
+        );
     }
 }
 

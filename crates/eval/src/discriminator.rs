@@ -14,7 +14,10 @@ const CALIBRATION: [usize; 2] = [16, 128];
 ///
 /// # Errors
 /// A checkpoint of a generator alone, or weights that are not the recipe's.
-pub fn trained(checkpoint: &Checkpoint, device: &Device) -> Result<(Recipe, Network, bool), EvalError> {
+pub fn trained(
+    checkpoint: &Checkpoint,
+    device: &Device,
+) -> Result<(Recipe, Network, bool), EvalError> {
     train::discriminator(checkpoint, device)?.ok_or_else(|| {
         let text = "the checkpoint holds a generator alone: give one of training, which has a discriminator";
         EvalError::Mismatch(text.into())
@@ -39,7 +42,10 @@ pub fn recalibrate(
     let chosen = spread(dataset.len(), batches * size);
     if chosen.len() < 2 {
         let name = dataset.name();
-        return Err(EvalError::Mismatch(format!("{name} has {} picture: batch norm needs at least 2", dataset.len())));
+        return Err(EvalError::Mismatch(format!(
+            "{name} has {} picture: batch norm needs at least 2",
+            dataset.len()
+        )));
     }
     let count = chosen.len().div_ceil(size);
     let mut inputs = Vec::with_capacity(count);
@@ -77,9 +83,12 @@ mod tests {
 
     #[test]
     fn convolutions_with_an_activation_are_found() {
-        for (recipe, count, last) in
-            [("small", 2, Some("main.4")), ("torch", 4, Some("main.10")), ("newmu-svhn", 3, Some("main.7")), ("gan2014", 0, None)]
-        {
+        for (recipe, count, last) in [
+            ("small", 2, Some("main.4")),
+            ("torch", 4, Some("main.10")),
+            ("newmu-svhn", 3, Some("main.7")),
+            ("gan2014", 0, None),
+        ] {
             let (_, d) = Recipe::preset(recipe).unwrap().build(&mut Philox::new(0, 0)).unwrap();
             let found = convolutions(&d);
             assert_eq!((found.len(), found.last().map(String::as_str)), (count, last), "{recipe}");

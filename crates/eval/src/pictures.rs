@@ -24,12 +24,15 @@ pub fn images(dataset: &Dataset, indices: &[usize]) -> Result<Tensor, EvalError>
 /// Room for `count` rows of `width` numbers.
 pub(crate) fn reserve(what: &str, count: usize, width: usize) -> Result<Vec<f32>, EvalError> {
     let mut values = Vec::new();
-    let room = count.checked_mul(width).ok_or(()).and_then(|len| values.try_reserve_exact(len).map_err(|_| ()));
+    let room = count
+        .checked_mul(width)
+        .ok_or(())
+        .and_then(|len| values.try_reserve_exact(len).map_err(|_| ()));
     match room {
         Ok(()) => Ok(values),
-        Err(()) => {
-            Err(EvalError::Setting(format!("{what}: {count} rows of {width} numbers do not fit the memory: take fewer pictures")))
-        }
+        Err(()) => Err(EvalError::Setting(format!(
+            "{what}: {count} rows of {width} numbers do not fit the memory: take fewer pictures"
+        ))),
     }
 }
 
@@ -49,7 +52,10 @@ pub(crate) fn require_shape(dataset: &Dataset, wanted: [usize; 3]) -> Result<(),
     }
     let text = |[h, w, c]: [usize; 3]| format!("{h}x{w}x{c}");
     let (found, wanted) = (text(dataset.shape()), text(wanted));
-    Err(EvalError::Mismatch(format!("{}: the pictures are {found}, the network takes {wanted}", dataset.name())))
+    Err(EvalError::Mismatch(format!(
+        "{}: the pictures are {found}, the network takes {wanted}",
+        dataset.name()
+    )))
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use train::{Sampler, latents};
 const SILENT: (&str, Progress<'static>) = ("drawing", Progress::SILENT);
 
 fn golden() -> BTreeMap<String, Array> {
-    read_state_dict(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/inside.safetensors")).unwrap()
+    read_state_dict(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/inside.safetensors"))
+        .unwrap()
 }
 
 fn floats(array: &Array) -> &[f32] {
@@ -72,15 +73,20 @@ fn guided_gradients_equal_pytorch() {
     let golden = golden();
     for (name, layers) in networks {
         let last = format!("main.{}", layers.len() - 1);
-        let network = Network::new(layers.into_iter().enumerate().map(|(i, layer)| (format!("main.{i}"), layer)).collect());
+        let network = Network::new(
+            layers.into_iter().enumerate().map(|(i, layer)| (format!("main.{i}"), layer)).collect(),
+        );
         let mut state = network.state_dict();
-        for (key, value) in state.iter_mut().filter(|(key, _)| !key.ends_with("num_batches_tracked")) {
+        for (key, value) in
+            state.iter_mut().filter(|(key, _)| !key.ends_with("num_batches_tracked"))
+        {
             *value = golden[&format!("{name}/state/{key}")].clone().into();
         }
         network.load_state_dict(&state).unwrap();
         let x = &golden[&format!("{name}/x")];
         let units = golden[&format!("{name}/units")].as_i64().unwrap();
-        let units: Vec<[usize; 3]> = units.chunks_exact(3).map(|unit| [0, 1, 2].map(|i| unit[i] as usize)).collect();
+        let units: Vec<[usize; 3]> =
+            units.chunks_exact(3).map(|unit| [0, 1, 2].map(|i| unit[i] as usize)).collect();
         let input = Tensor::from_slice(floats(x), &x.shape[..]);
         let found = guided::gradient(&network, &input, None, &last, &units).to_vec();
         let wrong = error(&found, floats(&golden[&format!("{name}/gradient")]));
@@ -92,10 +98,12 @@ fn guided_gradients_equal_pytorch() {
 fn logistic_regression_equals_pytorch() {
     let golden = golden();
     let own = |key: &str| &golden[&format!("logistic/{key}")];
-    let truths: Vec<bool> = own("truths").as_i64().unwrap().iter().map(|truth| *truth == 1).collect();
+    let truths: Vec<bool> =
+        own("truths").as_i64().unwrap().iter().map(|truth| *truth == 1).collect();
     let width = own("rows").shape[1];
     let fitted = Logistic::fit(floats(own("rows")), &truths, width, f64::from(floats(own("c"))[0]));
-    let found: Vec<f32> = fitted.weights.iter().chain([&fitted.bias]).map(|value| *value as f32).collect();
+    let found: Vec<f32> =
+        fitted.weights.iter().chain([&fitted.bias]).map(|value| *value as f32).collect();
     let expected = [floats(own("weights")), floats(own("bias"))].concat();
     assert!(error(&found, &expected) < 1e-6, "{found:?} {expected:?}");
     assert!(fitted.accuracy(floats(own("rows")), &truths) > 0.8);
@@ -108,12 +116,14 @@ fn checkpoint(recipe: &Recipe) -> Checkpoint {
         StateValue::I64 { shape, data } => Array { shape, data: Data::I64(data) },
     };
     let state: StateDict = generator.state_dict();
-    let tensors = state.into_iter().map(|(name, value)| (format!("g.{name}"), array(value))).collect();
+    let tensors =
+        state.into_iter().map(|(name, value)| (format!("g.{name}"), array(value))).collect();
     Checkpoint { meta: Meta { recipe: recipe.to_toml(), ..Meta::default() }, tensors }
 }
 
 fn recipe(changes: &[(&str, &str)]) -> Recipe {
-    let changes: Vec<(String, String)> = changes.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    let changes: Vec<(String, String)> =
+        changes.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
     Recipe::preset("torch").unwrap().with(&changes).unwrap()
 }
 
@@ -127,8 +137,16 @@ fn the_layers_with_maps_are_those_behind_weights() {
     };
     let maps = [[4, 4, 16], [8, 8, 8], [16, 16, 4]];
     assert_eq!(layers(&recipe(&TINY)), maps);
-    for more in [("generator.stem", "\"linear\""), ("generator.upsample", "\"nearest\""), ("generator.attention", "8")] {
-        assert_eq!(layers(&recipe(&[TINY[0], ("generator.width", "8"), more])), maps.map(|[h, w, k]| [h, w, 2 * k]), "{more:?}");
+    for more in [
+        ("generator.stem", "\"linear\""),
+        ("generator.upsample", "\"nearest\""),
+        ("generator.attention", "8"),
+    ] {
+        assert_eq!(
+            layers(&recipe(&[TINY[0], ("generator.width", "8"), more])),
+            maps.map(|[h, w, k]| [h, w, 2 * k]),
+            "{more:?}"
+        );
     }
     let chosen = |layer| Generator::new(&checkpoint(&recipe(&TINY)), layer, &Device::Cpu);
     assert_eq!(chosen(None).unwrap().layer().shape, [8, 8, 8]);
@@ -140,8 +158,10 @@ fn the_layers_with_maps_are_those_behind_weights() {
 #[test]
 fn pictures_without_dropped_maps_are_those_of_the_sampler() {
     // Statistics of a reference batch, a condition: all that a pass may carry.
-    let more =
-        [("generator.norm", "\"virtual-batch\""), ("condition", "{ kind = \"class\", size = 3, generator = \"every-layer\" }")];
+    let more = [
+        ("generator.norm", "\"virtual-batch\""),
+        ("condition", "{ kind = \"class\", size = 3, generator = \"every-layer\" }"),
+    ];
     for recipe in [recipe(&TINY), recipe(&[&TINY[..], &more].concat())] {
         let checkpoint = checkpoint(&recipe);
         let z = latents(&recipe, 1, 70);
@@ -199,10 +219,15 @@ fn an_object_is_forgotten() {
     let values = z.to_vec();
     let cell = |at: usize| [2.0 * at as f64, 2.0 * (at + 1) as f64];
     let marked = (0..40 * 16).filter(|&i| values[i] > 0.5);
-    let regions: Vec<Region> = marked.map(|i| Region { sample: i / 16, x: cell(i % 4), y: cell(i % 16 / 4) }).collect();
+    let regions: Vec<Region> =
+        marked.map(|i| Region { sample: i / 16, x: cell(i % 4), y: cell(i % 16 / 4) }).collect();
     let judge = |pictures: &Tensor| {
         let brightest = |picture: &[f32]| picture.iter().copied().fold(-1.0, f32::max);
-        Ok(pictures.to_vec().chunks_exact(64).map(|picture| f32::from(u8::from(brightest(picture) > 0.3))).collect())
+        Ok(pictures
+            .to_vec()
+            .chunks_exact(64)
+            .map(|picture| f32::from(u8::from(brightest(picture) > 0.3)))
+            .collect())
     };
     let found = |against| {
         let options = Options { against, c: 1.0, controls: 8, seed: 0 };
@@ -215,12 +240,25 @@ fn an_object_is_forgotten() {
     let rates = forgotten.rates.clone().unwrap();
     assert!(rates.before > 0.9 && rates.after == 0.0, "{rates:?}");
     // Another map is not what they are made of.
-    assert!(rates.controls.len() == 8 && rates.controls.iter().any(|rate| *rate >= rates.before), "{rates:?}");
+    assert!(
+        rates.controls.len() == 8 && rates.controls.iter().any(|rate| *rate >= rates.before),
+        "{rates:?}"
+    );
     let [inside, outside] = forgotten.effects[0].change;
-    assert!(inside > 10.0 * outside && forgotten.effects[0].contrast[0] < 0.4, "{:?}", forgotten.effects);
-    assert_eq!(forgotten.pictures[1].to_vec(), generator.draw(&z, None, &[0], SILENT).unwrap().to_vec());
+    assert!(
+        inside > 10.0 * outside && forgotten.effects[0].contrast[0] < 0.4,
+        "{:?}",
+        forgotten.effects
+    );
+    assert_eq!(
+        forgotten.pictures[1].to_vec(),
+        generator.draw(&z, None, &[0], SILENT).unwrap().to_vec()
+    );
     let again = found(Against::Same).unwrap();
-    assert_eq!((again.dropped, again.effects, again.rates), (forgotten.dropped, forgotten.effects, forgotten.rates));
+    assert_eq!(
+        (again.dropped, again.effects, again.rates),
+        (forgotten.dropped, forgotten.effects, forgotten.rates)
+    );
     // Nearly all pictures have a square somewhere, but not in the same place.
     match found(Against::Others) {
         Ok(others) => assert_eq!(others.dropped, [0]),

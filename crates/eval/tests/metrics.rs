@@ -2,7 +2,10 @@
 
 use eval::Progress;
 use eval::metrics::spread::{Spread, interval_of_frechet, interval_of_mean};
-use eval::metrics::{Measured, Metric, Options, Rows, Subsets, Training, compare, frechet, inception, kid, manifold, neighbours};
+use eval::metrics::{
+    Measured, Metric, Options, Rows, Subsets, Training, compare, frechet, inception, kid, manifold,
+    neighbours,
+};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -19,22 +22,32 @@ impl Golden {
     fn open() -> (Self, Vec<Value>) {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         let cases = std::fs::read(dir.join("metrics.json")).unwrap();
-        (Self(std::fs::read(dir.join("metrics.safetensors")).unwrap()), serde_json::from_slice(&cases).unwrap())
+        (
+            Self(std::fs::read(dir.join("metrics.safetensors")).unwrap()),
+            serde_json::from_slice(&cases).unwrap(),
+        )
     }
 
     fn rows(&self, name: &str) -> Rows {
         let file = SafeTensors::deserialize(&self.0).unwrap();
         let view = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(view.dtype(), Dtype::F32);
-        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        let values = view
+            .data()
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect();
         Rows::new(view.shape()[1], values)
     }
 
     fn indices(&self, name: &str) -> Vec<Vec<usize>> {
         let file = SafeTensors::deserialize(&self.0).unwrap();
         let Ok(view) = file.tensor(name) else { return Vec::new() };
-        let values: Vec<usize> =
-            view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as usize).collect();
+        let values: Vec<usize> = view
+            .data()
+            .chunks_exact(8)
+            .map(|b| i64::from_le_bytes(b.try_into().unwrap()) as usize)
+            .collect();
         values.chunks_exact(view.shape()[1]).map(<[usize]>::to_vec).collect()
     }
 }
@@ -54,19 +67,57 @@ fn figures_are_those_of_torch_fidelity() {
     for case in cases {
         let name = case["case"].as_str().unwrap();
         let expected = &case["expected"];
-        let (real, fake) = (golden.rows(&format!("{name}/real")), golden.rows(&format!("{name}/fake")));
-        near(&format!("{name}: Fréchet"), frechet::distance(&real, &fake).unwrap(), &expected["frechet"], 1e-6);
+        let (real, fake) =
+            (golden.rows(&format!("{name}/real")), golden.rows(&format!("{name}/fake")));
+        near(
+            &format!("{name}: Fréchet"),
+            frechet::distance(&real, &fake).unwrap(),
+            &expected["frechet"],
+            1e-6,
+        );
         let found = manifold::manifold(&real, &fake, K, &Device::Cpu, Progress::SILENT).unwrap();
         // Counts are exact; torch-fidelity takes their mean in single precision.
-        near(&format!("{name}: precision"), manifold::share(&found.precise), &expected["precision"], 1e-7);
-        near(&format!("{name}: recall"), manifold::share(&found.recalled), &expected["recall"], 1e-7);
-        near(&format!("{name}: density"), Spread::of(&found.density).mean, &expected["density"], 1e-12);
-        near(&format!("{name}: coverage"), manifold::share(&found.covered), &expected["coverage"], 1e-12);
+        near(
+            &format!("{name}: precision"),
+            manifold::share(&found.precise),
+            &expected["precision"],
+            1e-7,
+        );
+        near(
+            &format!("{name}: recall"),
+            manifold::share(&found.recalled),
+            &expected["recall"],
+            1e-7,
+        );
+        near(
+            &format!("{name}: density"),
+            Spread::of(&found.density).mean,
+            &expected["density"],
+            1e-12,
+        );
+        near(
+            &format!("{name}: coverage"),
+            manifold::share(&found.covered),
+            &expected["coverage"],
+            1e-12,
+        );
         let found = memorised(&real, &fake);
-        near(&format!("{name}: memorised"), manifold::share(&found.copied), &expected["memorised"], 1e-12);
-        near(&format!("{name}: expected"), manifold::share(&found.expected), &expected["memorised_expected"], 1e-12);
-        let subsets =
-            golden.indices(&format!("{name}/subsets_real")).into_iter().zip(golden.indices(&format!("{name}/subsets_fake")));
+        near(
+            &format!("{name}: memorised"),
+            manifold::share(&found.copied),
+            &expected["memorised"],
+            1e-12,
+        );
+        near(
+            &format!("{name}: expected"),
+            manifold::share(&found.expected),
+            &expected["memorised_expected"],
+            1e-12,
+        );
+        let subsets = golden
+            .indices(&format!("{name}/subsets_real"))
+            .into_iter()
+            .zip(golden.indices(&format!("{name}/subsets_fake")));
         for ((a, b), reference) in subsets.zip(expected["kernel"].as_array().unwrap()) {
             let ours = kid::mmd(&real.select(&a), &fake.select(&b), &Device::Cpu);
             near(&format!("{name}: kernel"), ours, reference, 1e-4);
@@ -82,11 +133,18 @@ fn the_inception_score_is_that_of_torch_fidelity() {
     for case in cases {
         let name = case["case"].as_str().unwrap();
         let logits = golden.rows(&format!("{name}/logits"));
-        let probabilities = Tensor::from_slice(logits.values(), [logits.len(), logits.width()]).softmax(1);
+        let probabilities =
+            Tensor::from_slice(logits.values(), [logits.len(), logits.width()]).softmax(1);
         let probabilities = Rows::new(logits.width(), probabilities.to_vec());
-        let found = Spread::of(&inception::scores(&probabilities, case["splits"].as_u64().unwrap() as usize).unwrap());
+        let found = Spread::of(
+            &inception::scores(&probabilities, case["splits"].as_u64().unwrap() as usize).unwrap(),
+        );
         near(name, found.mean, &case["expected"]["inception_score"], 1e-6);
-        assert!((found.deviation - case["expected"]["deviation"].as_f64().unwrap()).abs() < 1e-5, "{name}: {}", found.deviation);
+        assert!(
+            (found.deviation - case["expected"]["deviation"].as_f64().unwrap()).abs() < 1e-5,
+            "{name}: {}",
+            found.deviation
+        );
     }
 }
 
@@ -95,7 +153,13 @@ fn normal(seed: u64, count: usize, width: usize, mean: f32) -> Rows {
 }
 
 fn options(metrics: &[Metric]) -> Options {
-    Options { metrics: metrics.to_vec(), neighbours: K, subsets: Subsets { count: 5, size: 20 }, bootstrap: 50, seed: 1 }
+    Options {
+        metrics: metrics.to_vec(),
+        neighbours: K,
+        subsets: Subsets { count: 5, size: 20 },
+        bootstrap: 50,
+        seed: 1,
+    }
 }
 
 fn training(rows: &Rows) -> Training<'_> {
@@ -114,8 +178,16 @@ fn measured(features: Rows) -> Measured {
 fn a_set_is_at_no_distance_from_itself() {
     let rows = normal(1, 200, 12, 0.0);
     assert!(frechet::distance(&rows, &rows).unwrap() < 1e-9);
-    let found = manifold::manifold(&rows, &rows.clone(), K, &Device::Cpu, Progress::SILENT).unwrap();
-    assert_eq!([manifold::share(&found.precise), manifold::share(&found.recalled), manifold::share(&found.covered)], [1.0; 3]);
+    let found =
+        manifold::manifold(&rows, &rows.clone(), K, &Device::Cpu, Progress::SILENT).unwrap();
+    assert_eq!(
+        [
+            manifold::share(&found.precise),
+            manifold::share(&found.recalled),
+            manifold::share(&found.covered)
+        ],
+        [1.0; 3]
+    );
     // Every copy is nearer to its original than any other row is.
     assert_eq!(manifold::share(&memorised(&rows, &rows.clone()).copied), 1.0);
 }
@@ -134,13 +206,20 @@ fn neighbours_are_exact_where_products_are_not() {
     let mut values = Philox::new(4, 0).normal([200, 6], 0.0, 0.01).to_vec();
     values.iter_mut().take(600).for_each(|v| *v += 1000.0);
     let rows = Rows::new(6, values);
-    let found = neighbours::Pair::new(&rows, &rows, &Device::Cpu).nearest(4, Progress::SILENT).unwrap();
+    let found =
+        neighbours::Pair::new(&rows, &rows, &Device::Cpu).nearest(4, Progress::SILENT).unwrap();
     for (i, found) in found.iter().enumerate() {
-        let mut all: Vec<(f64, usize)> =
-            (0..rows.len()).filter(|&j| j != i).map(|j| (neighbours::squared(rows.row(i), rows.row(j)), j)).collect();
+        let mut all: Vec<(f64, usize)> = (0..rows.len())
+            .filter(|&j| j != i)
+            .map(|j| (neighbours::squared(rows.row(i), rows.row(j)), j))
+            .collect();
         all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let wanted: Vec<(f64, usize)> = all.into_iter().take(4).collect();
-        assert_eq!(found.iter().map(|n| (n.squared, n.index)).collect::<Vec<_>>(), wanted, "row {i}");
+        assert_eq!(
+            found.iter().map(|n| (n.squared, n.index)).collect::<Vec<_>>(),
+            wanted,
+            "row {i}"
+        );
     }
 }
 
@@ -149,8 +228,12 @@ fn intervals_hold_what_they_are_of() {
     let (real, fake) = (normal(5, 2000, 8, 0.0), normal(6, 2000, 8, 0.5));
     // |μ₁ − μ₂|² = 8 · 0.25 for the distributions themselves.
     let value = frechet::distance(&real, &fake).unwrap();
-    let [low, high] = interval_of_frechet(value, [&real, &fake], 200, 0, Progress::SILENT).unwrap().unwrap();
-    assert!(low < 2.0 && 2.0 < high && high - low < 0.5 && low < value && value < high, "{low} {value} {high}");
+    let [low, high] =
+        interval_of_frechet(value, [&real, &fake], 200, 0, Progress::SILENT).unwrap().unwrap();
+    assert!(
+        low < 2.0 && 2.0 < high && high - low < 0.5 && low < value && value < high,
+        "{low} {value} {high}"
+    );
     let flags: Vec<f64> = (0..1000).map(|i| f64::from(u8::from(i % 5 == 0))).collect();
     let [low, high] = interval_of_mean(&flags, 400, 0).unwrap();
     // 1.96 · √(0.2 · 0.8 / 1000) = 0.025.
@@ -164,13 +247,19 @@ fn the_same_seed_gives_the_same_report() {
     let (real, fake) = (measured(normal(7, 60, 5, 0.0)), measured(normal(8, 50, 5, 0.3)));
     let all = options(&[Metric::Fid, Metric::Kid, Metric::Pr, Metric::Dc, Metric::Nn]);
     let training = training(&real.features);
-    let report = || compare(&real, &fake, Some(&training), &all, &Device::Cpu, Progress::SILENT).unwrap();
+    let report =
+        || compare(&real, &fake, Some(&training), &all, &Device::Cpu, Progress::SILENT).unwrap();
     let first = report();
     assert_eq!(first, report());
     let keys: Vec<&str> = first.figures.iter().map(|figure| figure.key).collect();
-    assert_eq!(keys, ["frechet", "kernel", "precision", "recall", "density", "coverage", "memorised"]);
+    assert_eq!(
+        keys,
+        ["frechet", "kernel", "precision", "recall", "density", "coverage", "memorised"]
+    );
     assert!(first.warnings.is_empty(), "{:?}", first.warnings);
-    assert!(first.figures.iter().all(|figure| figure.interval.is_some_and(|[low, high]| low <= high)));
+    assert!(
+        first.figures.iter().all(|figure| figure.interval.is_some_and(|[low, high]| low <= high))
+    );
 }
 
 #[test]
@@ -191,11 +280,16 @@ fn too_few_pictures_are_told() {
         (few(9, 4), few(9, 4), vec![Metric::Nn], ["memorisation", "training pictures"]),
     ] {
         let message = report(&real, &fake, &metrics).unwrap_err().to_string();
-        assert!(parts.iter().all(|part| message.contains(part)) && !message.contains('\n'), "{message}");
+        assert!(
+            parts.iter().all(|part| message.contains(part)) && !message.contains('\n'),
+            "{message}"
+        );
     }
     let mut broken = normal(10, 9, 4, 0.0).values().to_vec();
     broken[5] = f32::NAN;
-    let message = report(&measured(Rows::new(4, broken)), &few(9, 4), &[Metric::Fid]).unwrap_err().to_string();
+    let message = report(&measured(Rows::new(4, broken)), &few(9, 4), &[Metric::Fid])
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("not all finite"), "{message}");
 }
 
@@ -203,11 +297,14 @@ fn too_few_pictures_are_told() {
 fn the_score_of_real_pictures_is_of_as_many_parts() {
     // Two classes told with certainty, one after the other as they may lie in a set: parts that are not drawn by chance would have a score of 1.
     let classes = |count: usize| {
-        let values = (0..count).flat_map(|i| if 2 * i < count { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
+        let values =
+            (0..count).flat_map(|i| if 2 * i < count { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
         Measured { features: normal(12, count, 3, 0.0), classes: Some(Rows::new(2, values)) }
     };
     let set = classes(400);
-    let report = compare(&set, &set.clone(), None, &options(&[Metric::Is]), &Device::Cpu, Progress::SILENT).unwrap();
+    let report =
+        compare(&set, &set.clone(), None, &options(&[Metric::Is]), &Device::Cpu, Progress::SILENT)
+            .unwrap();
     let figure = report.figure("inception_score").unwrap();
     assert_eq!(figure.expected, Some(figure.value), "the same pictures");
     assert!(figure.value > 1.9 && figure.value < 2.0, "{}", figure.value);
@@ -217,7 +314,9 @@ fn the_score_of_real_pictures_is_of_as_many_parts() {
 fn the_listener_can_stop_it() {
     let rows = measured(normal(11, 40, 4, 0.0));
     let stop = |what: &str, _: u64, _: u64| what != "comparing subsets";
-    let error = compare(&rows, &rows, None, &options(&[Metric::Kid]), &Device::Cpu, Progress(&stop)).unwrap_err();
+    let error =
+        compare(&rows, &rows, None, &options(&[Metric::Kid]), &Device::Cpu, Progress(&stop))
+            .unwrap_err();
     assert!(matches!(error, eval::EvalError::Stopped));
 }
 
@@ -238,9 +337,12 @@ fn few_pictures_of_many_numbers_are_measured_where_they_lie() {
     let broken = Rows::new(200, vec![f32::INFINITY; 400]);
     assert!(frechet::distance(&real, &broken).unwrap_err().to_string().contains("not all finite"));
     let huge = Rows::new(5000, vec![0.0; 5000 * 4999]);
-    let message = frechet::distance(&huge, &Rows::new(5000, vec![0.0; 10_000])).unwrap_err().to_string();
+    let message =
+        frechet::distance(&huge, &Rows::new(5000, vec![0.0; 10_000])).unwrap_err().to_string();
     assert!(
-        message.contains("5001 pictures") && message.contains("5000 numbers") && message.contains("leave fid out"),
+        message.contains("5001 pictures")
+            && message.contains("5000 numbers")
+            && message.contains("leave fid out"),
         "{message}"
     );
 }

@@ -24,19 +24,28 @@ fn machines_say_what_liblinears_do() {
     for problem in ["tall", "wide", "scales"] {
         let of = |key: &str| &arrays[&format!("{problem}.{key}")];
         let (x, test) = (of("x"), f32s(of("test")));
-        let labels: Vec<u32> = of("labels").as_i64().unwrap().iter().map(|&label| label as u32).collect();
+        let labels: Vec<u32> =
+            of("labels").as_i64().unwrap().iter().map(|&label| label as u32).collect();
         let rows = Rows::new(f32s(x), x.shape[1]);
         let prefix = format!("{problem}.decisions.");
-        let costs: Vec<f64> = arrays.keys().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok()).collect();
+        let costs: Vec<f64> =
+            arrays.keys().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok()).collect();
         let classes = classes_of(&labels);
         let options = Options { tolerance: 1e-5, sweeps: 200_000, seed: 3 };
         let machines = svm::train(&rows, &labels, classes, &costs, options);
         assert!(machines.converged.iter().all(|met| *met), "{problem}");
-        for (k, (_, golden)) in arrays.iter().filter(|(key, _)| key.starts_with(&prefix)).enumerate() {
+        for (k, (_, golden)) in
+            arrays.iter().filter(|(key, _)| key.starts_with(&prefix)).enumerate()
+        {
             let (golden, found) = (f32s(golden), machines.only(k).decisions(test).to_vec());
             let most = golden.iter().fold(0.0f32, |a, b| a.max(b.abs()));
-            let error = found.iter().zip(golden).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / most;
-            assert!(error < 1e-4 && found.len() == golden.len(), "{problem} C {}: {error:e}", costs[k]);
+            let error =
+                found.iter().zip(golden).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / most;
+            assert!(
+                error < 1e-4 && found.len() == golden.len(),
+                "{problem} C {}: {error:e}",
+                costs[k]
+            );
             compared += 1;
         }
     }
@@ -60,7 +69,11 @@ fn threads_do_not_change_a_bit_and_the_tolerance_is_enough() {
         let (test, _) = noisy(60, width, 1);
         let said = |threads: usize, options: Options| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| svm::train(&Rows::new(&values, width), &labels, 3, &COSTS, options).decisions(&test).to_vec())
+            pool.install(|| {
+                svm::train(&Rows::new(&values, width), &labels, 3, &COSTS, options)
+                    .decisions(&test)
+                    .to_vec()
+            })
         };
         let one = said(1, Options::default());
         assert_eq!(one, said(3, Options::default()));
@@ -76,25 +89,35 @@ fn the_choice_is_widened_where_the_edge_wins() {
     let (values, labels) = noisy(60, 40, 2);
     let (held_out, their_labels) = noisy(600, 40, 3);
     let rows = Rows::new(&values, 40);
-    let pick = |costs: &[f64]| choose(&rows, &labels, 3, costs, (&held_out, &their_labels), Options::default());
+    let pick = |costs: &[f64]| {
+        choose(&rows, &labels, 3, costs, (&held_out, &their_labels), Options::default())
+    };
     let far = pick(&[10.0, 30.0]);
     assert!(far.widened && far.cost < 10.0, "{}", far.cost);
     let near = pick(&[far.cost / 10.0, far.cost, far.cost * 10.0]);
     // The same C from another start, to the same tolerance.
-    assert!(near.correct.abs_diff(far.correct) <= 5 && near.correct > 300, "{} {}", near.correct, far.correct);
+    assert!(
+        near.correct.abs_diff(far.correct) <= 5 && near.correct > 300,
+        "{} {}",
+        near.correct,
+        far.correct
+    );
     assert_eq!(near.machines.correct(&held_out, &their_labels), [near.correct]);
 }
 
 #[test]
 fn draws_have_as_many_of_each_class_and_nothing_that_is_held_out() {
-    let set = Dataset::open("fashion-mnist", Split::Test, &Preprocess::new([28, 28], 1), &|_| ()).unwrap();
-    let part = |seed: u64| Protocol { seed, ..Protocol::new(Some(100), 500, 3) }.part(&set).unwrap();
+    let set = Dataset::open("fashion-mnist", Split::Test, &Preprocess::new([28, 28], 1), &|_| ())
+        .unwrap();
+    let part =
+        |seed: u64| Protocol { seed, ..Protocol::new(Some(100), 500, 3) }.part(&set).unwrap();
     let (one, other) = (part(0), part(1));
     assert_eq!((one.validation.len(), one.draws.len()), (500, 3));
     for draw in &one.draws {
         assert!(draw.len() == 100 && draw.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(draw.iter().all(|index| one.validation.binary_search(index).is_err()));
-        let of_class = |class: u32| draw.iter().filter(|&&index| set.label(index) == Some(class)).count();
+        let of_class =
+            |class: u32| draw.iter().filter(|&&index| set.label(index) == Some(class)).count();
         assert!((0..10).all(|class| of_class(class) == 10));
     }
     assert_ne!(one.draws[0], one.draws[1]);
@@ -109,9 +132,14 @@ fn draws_have_as_many_of_each_class_and_nothing_that_is_held_out() {
 fn machines_of_scaled_features_can_be_had_for_the_features_themselves() {
     let (values, labels) = noisy(60, 5, 4);
     let (mean, scale) = ([0.5, -1.0, 0.0, 2.0, 0.1], [2.0, 0.5, 1.0, 3.0, 0.25]);
-    let scaled: Vec<f32> =
-        values.chunks(5).flat_map(|row| (0..5).map(|i| (row[i] - mean[i]) / scale[i]).collect::<Vec<_>>()).collect();
+    let scaled: Vec<f32> = values
+        .chunks(5)
+        .flat_map(|row| (0..5).map(|i| (row[i] - mean[i]) / scale[i]).collect::<Vec<_>>())
+        .collect();
     let machines = svm::train(&Rows::new(&scaled, 5), &labels, 3, &[0.1], Options::default());
-    let (a, b) = (machines.decisions(&scaled).to_vec(), machines.unscaled(&mean, &scale).decisions(&values).to_vec());
+    let (a, b) = (
+        machines.decisions(&scaled).to_vec(),
+        machines.unscaled(&mean, &scale).decisions(&values).to_vec(),
+    );
     assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-5));
 }

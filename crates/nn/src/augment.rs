@@ -34,7 +34,8 @@ impl Policy {
         let mut choice = Choice::default();
         let mut uniform = |low, high| rng.uniform([], low, high).item();
         if self.colour {
-            (choice.brightness, choice.saturation, choice.contrast) = (uniform(-0.5, 0.5), uniform(0.0, 2.0), uniform(0.5, 1.5));
+            (choice.brightness, choice.saturation, choice.contrast) =
+                (uniform(-0.5, 0.5), uniform(0.0, 2.0), uniform(0.5, 1.5));
         }
         let pixels = |side: usize, share: f64| (side as f64 * share + 0.5) as u32;
         if self.translation > 0.0 {
@@ -76,7 +77,14 @@ pub struct Choice {
 impl Default for Choice {
     /// Nothing.
     fn default() -> Self {
-        Self { brightness: 0.0, saturation: 1.0, contrast: 1.0, shift: [0; 2], cutout: [[0; 2]; 2], flip: false }
+        Self {
+            brightness: 0.0,
+            saturation: 1.0,
+            contrast: 1.0,
+            shift: [0; 2],
+            cutout: [[0; 2]; 2],
+            flip: false,
+        }
     }
 }
 
@@ -102,7 +110,13 @@ struct Colour {
 impl Augmentation {
     /// Draws the changes of `n` images of `[height, width, channels]`. On a GPU the best place for it is before a step's first kernel: it
     /// uploads a few numbers.
-    pub fn draw(policy: &Policy, rng: &mut Philox, n: usize, size: [usize; 3], device: &Device) -> Self {
+    pub fn draw(
+        policy: &Policy,
+        rng: &mut Philox,
+        n: usize,
+        size: [usize; 3],
+        device: &Device,
+    ) -> Self {
         let choices: Vec<Choice> = (0..n).map(|_| policy.draw(rng, [size[0], size[1]])).collect();
         Self::new(&choices, size, device)
     }
@@ -112,10 +126,15 @@ impl Augmentation {
         let [h, w, channels] = size;
         let n = choices.len();
         let plain = Choice::default();
-        let upload = |values: Vec<f32>, shape: &[usize]| Tensor::from_slice(&values, shape).to_device(device);
-        let each = |f: &dyn Fn(&Choice) -> f32| upload(choices.iter().map(f).collect(), &[n, 1, 1, 1]);
-        let coloured =
-            |c: &Choice| [c.brightness, c.saturation, c.contrast] != [plain.brightness, plain.saturation, plain.contrast];
+        let upload = |values: Vec<f32>, shape: &[usize]| {
+            Tensor::from_slice(&values, shape).to_device(device)
+        };
+        let each =
+            |f: &dyn Fn(&Choice) -> f32| upload(choices.iter().map(f).collect(), &[n, 1, 1, 1]);
+        let coloured = |c: &Choice| {
+            [c.brightness, c.saturation, c.contrast]
+                != [plain.brightness, plain.saturation, plain.contrast]
+        };
         let colour = choices.iter().any(coloured).then(|| {
             let grey = channels == 1;
             Colour {
@@ -127,16 +146,26 @@ impl Augmentation {
         });
         let moved = |c: &Choice| c.flip || c.shift != plain.shift;
         let moves = choices.iter().any(moved).then(|| {
-            let rows = choices.iter().flat_map(|c| [c.shift[0] as f32, c.shift[1] as f32, f32::from(u8::from(c.flip))]);
+            let rows = choices
+                .iter()
+                .flat_map(|c| [c.shift[0] as f32, c.shift[1] as f32, f32::from(u8::from(c.flip))]);
             upload(rows.collect(), &[n, 3])
         });
         let keep = choices.iter().any(|c| c.cutout != plain.cutout).then(|| {
             // 1 in the rectangle's span of one axis.
             let span = |axis: usize, side: usize| -> Vec<f32> {
-                let inside = move |c: &Choice, at: usize| (0..c.cutout[axis][1]).contains(&(at as i32 - c.cutout[axis][0]));
-                choices.iter().flat_map(|c| (0..side).map(move |at| f32::from(u8::from(inside(c, at))))).collect()
+                let inside = move |c: &Choice, at: usize| {
+                    (0..c.cutout[axis][1]).contains(&(at as i32 - c.cutout[axis][0]))
+                };
+                choices
+                    .iter()
+                    .flat_map(|c| (0..side).map(move |at| f32::from(u8::from(inside(c, at)))))
+                    .collect()
             };
-            upload(span(0, h), &[n, h, 1, 1]).mul(&upload(span(1, w), &[n, 1, w, 1])).neg().add_scalar(1.0)
+            upload(span(0, h), &[n, h, 1, 1])
+                .mul(&upload(span(1, w), &[n, 1, w, 1]))
+                .neg()
+                .add_scalar(1.0)
         });
         Self { shape: [n, h, w, channels], colour, moves, keep }
     }
@@ -193,12 +222,23 @@ mod tests {
             let values = all.iter().map(f);
             [values.clone().fold(f32::MAX, f32::min), values.fold(f32::MIN, f32::max)]
         };
-        let near = |[a, b]: [f32; 2], [low, high]: [f32; 2]| a >= low && a < low + 0.01 && b <= high && b > high - 0.01;
-        assert!(near(range(&|c| c.brightness), [-0.5, 0.5]) && near(range(&|c| c.saturation), [0.0, 2.0]));
+        let near = |[a, b]: [f32; 2], [low, high]: [f32; 2]| {
+            a >= low && a < low + 0.01 && b <= high && b > high - 0.01
+        };
+        assert!(
+            near(range(&|c| c.brightness), [-0.5, 0.5])
+                && near(range(&|c| c.saturation), [0.0, 2.0])
+        );
         assert!(near(range(&|c| c.contrast), [0.5, 1.5]));
         // 9/8 and 16/8 to whole pixels; a half of 9 is 5 pixels around each of 9, a half of 16 is 8 around each of 17.
-        assert_eq!([range(&|c| c.shift[0] as f32), range(&|c| c.shift[1] as f32)], [[-1.0, 1.0], [-2.0, 2.0]]);
-        assert_eq!([range(&|c| c.cutout[0][0] as f32), range(&|c| c.cutout[1][0] as f32)], [[-2.0, 6.0], [-4.0, 12.0]]);
+        assert_eq!(
+            [range(&|c| c.shift[0] as f32), range(&|c| c.shift[1] as f32)],
+            [[-1.0, 1.0], [-2.0, 2.0]]
+        );
+        assert_eq!(
+            [range(&|c| c.cutout[0][0] as f32), range(&|c| c.cutout[1][0] as f32)],
+            [[-2.0, 6.0], [-4.0, 12.0]]
+        );
         assert!(all.iter().all(|c| [c.cutout[0][1], c.cutout[1][1]] == [5, 8]));
         let flips = all.iter().filter(|c| c.flip).count();
         assert!((900..1100).contains(&flips), "{flips}");
@@ -219,7 +259,8 @@ mod tests {
     fn alpha_keeps_its_value() {
         let x = Philox::new(2, 2).uniform([5, 4, 4, 4], -1.0, 1.0);
         let policy = Policy { colour: true, ..Policy::default() };
-        let y = Augmentation::draw(&policy, &mut Philox::new(1, 1), 5, [4, 4, 4], &Device::Cpu).apply(&x);
+        let y = Augmentation::draw(&policy, &mut Philox::new(1, 1), 5, [4, 4, 4], &Device::Cpu)
+            .apply(&x);
         assert_eq!(y.narrow(3, 3, 1).to_vec(), x.narrow(3, 3, 1).to_vec());
         assert_ne!(y.narrow(3, 0, 1).to_vec(), x.narrow(3, 0, 1).to_vec());
     }

@@ -63,14 +63,18 @@ impl Ema {
     fn follow(&mut self, net: &Network, keep: f32) {
         let mut moved = Vec::new();
         self.with(net, |own, place| match (own, place) {
-            (Value::Average(_, average), Place::Param(param)) => moved.push((average, param.value())),
+            (Value::Average(_, average), Place::Param(param)) => {
+                moved.push((average, param.value()))
+            }
             (Value::Average(_, average), Place::Buffer(slot)) => moved.push((average, slot.get())),
             (Value::Copied(_, own), Place::Copied(slot)) => *own = slot.get(),
             (Value::Count(own), Place::Count(count)) => *own = count.load(Ordering::Relaxed),
             _ => panic!("Ema: made for another network"),
         });
-        let mut averages: Vec<_> =
-            moved.iter_mut().map(|(average, value)| Average { average, value, keep, factor: 1.0 }).collect();
+        let mut averages: Vec<_> = moved
+            .iter_mut()
+            .map(|(average, value)| Average { average, value, keep, factor: 1.0 })
+            .collect();
         tensor::lerp(&mut averages);
     }
 
@@ -81,8 +85,11 @@ impl Ema {
     #[track_caller]
     pub fn swap(&mut self, net: &Network) {
         self.with(net, |own, place| match (own, place) {
-            (Value::Average(_, average), Place::Param(param)) => std::mem::swap(average, &mut *param.slot().write()),
-            (Value::Average(_, own), Place::Buffer(slot)) | (Value::Copied(_, own), Place::Copied(slot)) => {
+            (Value::Average(_, average), Place::Param(param)) => {
+                std::mem::swap(average, &mut *param.slot().write())
+            }
+            (Value::Average(_, own), Place::Buffer(slot))
+            | (Value::Copied(_, own), Place::Copied(slot)) => {
                 std::mem::swap(own, &mut *slot.write());
             }
             (Value::Count(own), Place::Count(count)) => *own = count.swap(*own, Ordering::Relaxed),
@@ -93,7 +100,8 @@ impl Ema {
     #[track_caller]
     fn with<'a>(&'a mut self, net: &Network, mut f: impl FnMut(&'a mut Value, Place<'_>)) {
         let entries: Vec<_> = net.entries().collect();
-        let same = entries.len() == self.values.len() && entries.iter().zip(&self.values).all(|((a, _), (b, _))| a == b);
+        let same = entries.len() == self.values.len()
+            && entries.iter().zip(&self.values).all(|((a, _), (b, _))| a == b);
         assert!(same, "Ema: made for another network");
         for ((_, own), (_, entry)) in self.values.iter_mut().zip(&entries) {
             f(own, entry.place);
@@ -106,7 +114,9 @@ impl Ema {
             .iter()
             .map(|(name, value)| {
                 let value = match value {
-                    Value::Average(layout, own) | Value::Copied(layout, own) => StateValue::of(layout, own),
+                    Value::Average(layout, own) | Value::Copied(layout, own) => {
+                        StateValue::of(layout, own)
+                    }
                     Value::Count(count) => StateValue::count(*count),
                 };
                 (name.clone(), value)
@@ -124,7 +134,9 @@ impl Ema {
             .iter()
             .map(|(name, value)| {
                 let what = match value {
-                    Value::Average(layout, _) | Value::Copied(layout, _) => Expected::F32(layout.clone()),
+                    Value::Average(layout, _) | Value::Copied(layout, _) => {
+                        Expected::F32(layout.clone())
+                    }
                     Value::Count(_) => Expected::Count,
                 };
                 (name.clone(), what)
@@ -132,7 +144,9 @@ impl Ema {
             .collect();
         for ((_, own), value) in self.values.iter_mut().zip(read(&expected, state)?) {
             match (own, value) {
-                (Value::Average(_, own) | Value::Copied(_, own), Loaded::F32(value)) => *own = value.to_device(&own.device()),
+                (Value::Average(_, own) | Value::Copied(_, own), Loaded::F32(value)) => {
+                    *own = value.to_device(&own.device())
+                }
                 (Value::Count(own), Loaded::Count(value)) => *own = value,
                 _ => unreachable!("`read` returns what was expected"),
             }

@@ -12,7 +12,9 @@ pub enum NnError {
         shape: Vec<usize>,
     },
     /// A state dict holds a tensor that the network does not have.
-    #[error("tensor \"{name}\" {shape:?} does not belong to this network{hint}; were these weights made by another recipe?")]
+    #[error(
+        "tensor \"{name}\" {shape:?} does not belong to this network{hint}; were these weights made by another recipe?"
+    )]
     UnexpectedTensor {
         /// The tensor's name.
         name: String,
@@ -68,7 +70,9 @@ pub enum NnError {
         hint: String,
     },
     /// A recipe lacks a key.
-    #[error("the recipe lacks the key \"{key}\"; add it, or start from a preset with base = \"small\"")]
+    #[error(
+        "the recipe lacks the key \"{key}\"; add it, or start from a preset with base = \"small\""
+    )]
     MissingKey {
         /// Section and key.
         key: String,

@@ -20,7 +20,8 @@ impl Network {
         let reference = self.reference().filter(|_| self.needs_reference());
         let mut trace = reference.map(|reference| reference.x.get());
         let condition = reference.and_then(|reference| reference.condition.as_ref()).map(Slot::get);
-        let pass = Pass { reference: trace.as_ref().map_or(0, |x| x.shape()[0]), ..Mode::SAMPLE.into() };
+        let pass =
+            Pass { reference: trace.as_ref().map_or(0, |x| x.shape()[0]), ..Mode::SAMPLE.into() };
         for (name, layer) in self.layers() {
             let drawn = match (layer, layers.last_mut()) {
                 (Layer::BatchNorm(norm), Some((_, before))) => {
@@ -33,11 +34,15 @@ impl Network {
                 }
                 (Layer::VirtualBatchNorm(norm), _) if norm.needs_reference() => match &trace {
                     Some(x) => Layer::VirtualBatchNorm(norm.knowing(x)),
-                    None => panic!("folded: virtual batch norm without a reference (set_reference)"),
+                    None => {
+                        panic!("folded: virtual batch norm without a reference (set_reference)")
+                    }
                 },
                 _ => layer.duplicate(),
             };
-            trace = trace.map(|x| layer.forward(&x, pass.with_condition(condition.as_ref()), Activation::None));
+            trace = trace.map(|x| {
+                layer.forward(&x, pass.with_condition(condition.as_ref()), Activation::None)
+            });
             layers.push((name.clone(), drawn));
         }
         Self::new(layers)

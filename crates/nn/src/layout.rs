@@ -18,18 +18,33 @@ pub(crate) struct Layout {
 impl Layout {
     /// The same on both sides.
     pub(crate) fn plain(shape: &[usize]) -> Self {
-        Self { inner: shape.into(), axes: shape.into(), order: (0..shape.len()).collect(), outer: shape.into() }
+        Self {
+            inner: shape.into(),
+            axes: shape.into(),
+            order: (0..shape.len()).collect(),
+            outer: shape.into(),
+        }
     }
 
     /// `[kh, kw, a, b]` here, `[b, a, kh, kw]` there: OIHW of a convolution and IOHW of a transposed one alike, since the
     /// weight of the latter is that of the convolution which maps its result back.
     pub(crate) fn kernel([kh, kw, a, b]: [usize; 4]) -> Self {
-        Self { inner: vec![kh, kw, a, b], axes: vec![kh, kw, a, b], order: vec![3, 2, 0, 1], outer: vec![b, a, kh, kw] }
+        Self {
+            inner: vec![kh, kw, a, b],
+            axes: vec![kh, kw, a, b],
+            order: vec![3, 2, 0, 1],
+            outer: vec![b, a, kh, kw],
+        }
     }
 
     /// `[in, out]` here, `[out, in]` there.
     pub(crate) fn matrix(inputs: usize, outputs: usize) -> Self {
-        Self { inner: vec![inputs, outputs], axes: vec![inputs, outputs], order: vec![1, 0], outer: vec![outputs, inputs] }
+        Self {
+            inner: vec![inputs, outputs],
+            axes: vec![inputs, outputs],
+            order: vec![1, 0],
+            outer: vec![outputs, inputs],
+        }
     }
 
     /// A matrix whose inputs are the flattened `[H, W, C]` here and `[C, H, W]` there.
@@ -54,7 +69,12 @@ impl Layout {
 
     /// A vector over the units of the flattened `[H, W, C]` here and `[C, H, W]` there.
     pub(crate) fn units([h, w, c]: [usize; 3]) -> Self {
-        Self { inner: vec![h * w * c], axes: vec![h, w, c], order: vec![2, 0, 1], outer: vec![h * w * c] }
+        Self {
+            inner: vec![h * w * c],
+            axes: vec![h, w, c],
+            order: vec![2, 0, 1],
+            outer: vec![h * w * c],
+        }
     }
 
     /// Images: `[.., H, W, C]` here and `[.., C, H, W]` there, with one axis before or none.
@@ -128,10 +148,15 @@ mod tests {
     fn units_of_an_image_go_channel_first() {
         let layout = Layout::units([1, 2, 3]);
         // Here (w, c): 00 01 02 10 11 12; there (c, w).
-        assert_eq!(layout.export(&Tensor::from_slice(&counting(6), [6])), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
-        let rows = Layout::matrix_to_image(1, [1, 2, 3]).export(&Tensor::from_slice(&counting(6), [1, 6]));
+        assert_eq!(
+            layout.export(&Tensor::from_slice(&counting(6), [6])),
+            [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]
+        );
+        let rows =
+            Layout::matrix_to_image(1, [1, 2, 3]).export(&Tensor::from_slice(&counting(6), [1, 6]));
         assert_eq!(rows, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
-        let columns = Layout::matrix_from_image([1, 2, 3], 1).export(&Tensor::from_slice(&counting(6), [6, 1]));
+        let columns = Layout::matrix_from_image([1, 2, 3], 1)
+            .export(&Tensor::from_slice(&counting(6), [6, 1]));
         assert_eq!(columns, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
     }
 }

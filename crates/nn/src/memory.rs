@@ -34,19 +34,22 @@ pub(crate) fn of_step(recipe: &Recipe, g: &Architecture, d: &Architecture) -> u6
     let batch = recipe.train.batch as u64;
     let [h, w] = recipe.image.size;
     let pixels = (h * w * recipe.image.channels) as u64;
-    let [own_g, own_d] =
-        [(g, recipe.generator.weights), (d, recipe.discriminator.weights)].map(|(made, weights)| parameters(made, weights));
+    let [own_g, own_d] = [(g, recipe.generator.weights), (d, recipe.discriminator.weights)]
+        .map(|(made, weights)| parameters(made, weights));
     let remembered = recipe.optimizer(Player::Generator).rule.memory().len() as u64;
     // D's gradients of real images wait for those of generated ones.
     let persistent = (1 + remembered) * (own_g + own_d) + own_g.max(2 * own_d);
-    let effective = made_anew(recipe.generator.weights) * own_g + made_anew(recipe.discriminator.weights) * own_d;
+    let effective = made_anew(recipe.generator.weights) * own_g
+        + made_anew(recipe.discriminator.weights) * own_d;
     let (g, d) = (graph(g, batch), graph(d, batch));
     let graphs = (batch * (pixels + g.peak.max(g.kept + d.peak))) as f64 * SCRATCH;
     4 * (persistent + effective + graphs as u64)
 }
 
 fn parameters(made: &Architecture, weights: Weights) -> u64 {
-    made.shapes().map(|(_, spec, ..)| u64::try_from(spec.parameters(weights)).unwrap_or(u64::MAX)).sum()
+    made.shapes()
+        .map(|(_, spec, ..)| u64::try_from(spec.parameters(weights)).unwrap_or(u64::MAX))
+        .sum()
 }
 
 /// How many tensors of a weight's size a pass makes of it.
@@ -58,10 +61,14 @@ fn made_anew(weights: Weights) -> u64 {
 }
 
 fn graph(made: &Architecture, batch: u64) -> Graph {
-    let layers: Vec<_> = made.shapes().map(|(_, spec, input, output)| (spec, count(input), count(output))).collect();
-    let fused = |i: usize| matches!(layers[i].0, Spec::Activation(_)) && i > 0 && takes_activation(layers[i - 1].0);
-    let keeps: Vec<Keeps> =
-        (0..layers.len()).map(|i| if fused(i) { Keeps::default() } else { keeps(layers[i], batch) }).collect();
+    let layers: Vec<_> =
+        made.shapes().map(|(_, spec, input, output)| (spec, count(input), count(output))).collect();
+    let fused = |i: usize| {
+        matches!(layers[i].0, Spec::Activation(_)) && i > 0 && takes_activation(layers[i - 1].0)
+    };
+    let keeps: Vec<Keeps> = (0..layers.len())
+        .map(|i| if fused(i) { Keeps::default() } else { keeps(layers[i], batch) })
+        .collect();
     // A tensor is kept once, whoever wants it; reshapes are other names of the same one, and inside a fused pair there is none.
     let mut graph = Graph { kept: 0, peak: 0 };
     let mut wanted = false;
@@ -88,7 +95,9 @@ fn count(shape: &[usize]) -> u64 {
 /// Whether an activation behind the layer is one operation with it.
 fn takes_activation(spec: &Spec) -> bool {
     match spec {
-        Spec::Linear { bias, .. } | Spec::Conv2d { bias, .. } | Spec::ConvTranspose2d { bias, .. } => *bias,
+        Spec::Linear { bias, .. }
+        | Spec::Conv2d { bias, .. }
+        | Spec::ConvTranspose2d { bias, .. } => *bias,
         Spec::BatchNorm { .. } | Spec::InstanceNorm { .. } | Spec::VirtualBatchNorm { .. } => true,
         _ => false,
     }
@@ -98,7 +107,9 @@ fn keeps((spec, input, output): (&Spec, u64, u64), batch: u64) -> Keeps {
     let of_input = Keeps { input: true, ..Keeps::default() };
     match *spec {
         // What the bias is added to.
-        Spec::Linear { bias, .. } | Spec::Conv2d { bias, .. } | Spec::ConvTranspose2d { bias, .. } => {
+        Spec::Linear { bias, .. }
+        | Spec::Conv2d { bias, .. }
+        | Spec::ConvTranspose2d { bias, .. } => {
             Keeps { inside: if bias { output } else { 0 }, ..of_input }
         }
         Spec::BatchNorm { .. } | Spec::Activation(Activation::LeakyRelu(_)) => of_input,
@@ -110,12 +121,18 @@ fn keeps((spec, input, output): (&Spec, u64, u64), batch: u64) -> Keeps {
         }
         // The mask.
         Spec::Dropout { .. } => Keeps { inside: input, ..of_input },
-        Spec::MinibatchStddev { .. } => Keeps { inside: input, busy: 2 * input, ..Keeps::default() },
+        Spec::MinibatchStddev { .. } => {
+            Keeps { inside: input, busy: 2 * input, ..Keeps::default() }
+        }
         Spec::Attention { channels } => {
             let positions = input / channels as u64;
             let between = positions * positions;
             let narrow = (channels as u64 / 8).max(1);
-            Keeps { inside: between + positions * 2 * narrow + 2 * input, busy: 3 * between, ..of_input }
+            Keeps {
+                inside: between + positions * 2 * narrow + 2 * input,
+                busy: 3 * between,
+                ..of_input
+            }
         }
         Spec::MinibatchDiscrimination { kernels, dims, .. } => {
             let between = batch * kernels as u64;
@@ -124,7 +141,9 @@ fn keeps((spec, input, output): (&Spec, u64, u64), batch: u64) -> Keeps {
         Spec::Projection { inputs, .. } => Keeps { inside: inputs as u64, ..of_input },
         // Which of them was the largest, at most.
         Spec::Maxout { .. } | Spec::Pool(_) => Keeps { inside: output, ..Keeps::default() },
-        Spec::Reshape(_) | Spec::Noise { .. } | Spec::GlobalPool(_) | Spec::Upsample { .. } => Keeps::default(),
+        Spec::Reshape(_) | Spec::Noise { .. } | Spec::GlobalPool(_) | Spec::Upsample { .. } => {
+            Keeps::default()
+        }
         Spec::Condition { .. } | Spec::Embed { .. } => Keeps::default(),
     }
 }

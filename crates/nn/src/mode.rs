@@ -82,7 +82,8 @@ impl<'a> Pass<'a> {
 
     /// Whether the running numbers of layers move with this pass: those of a training step, not those of a recalibration.
     pub(crate) fn trains(&self) -> bool {
-        self.momentum.is_none() && matches!(self.mode.statistics, Statistics::Batch { update: true })
+        self.momentum.is_none()
+            && matches!(self.mode.statistics, Statistics::Batch { update: true })
     }
 }
 

@@ -35,14 +35,18 @@ impl Network {
         if network.needs_reference()
             && let Some(other) = network.layers.iter().find_map(|(_, layer)| layer.mixes_samples())
         {
-            panic!("Network: {other} beside VirtualBatchNorm would see the reference batch as part of its own");
+            panic!(
+                "Network: {other} beside VirtualBatchNorm would see the reference batch as part of its own"
+            );
         }
         network
     }
 
     /// Whether [`forward`](Self::forward) needs a [reference batch](Self::set_reference): virtual batch norm does.
     pub fn needs_reference(&self) -> bool {
-        self.layers.iter().any(|(_, layer)| matches!(layer, Layer::VirtualBatchNorm(norm) if norm.needs_reference()))
+        self.layers.iter().any(
+            |(_, layer)| matches!(layer, Layer::VirtualBatchNorm(norm) if norm.needs_reference()),
+        )
     }
 
     /// Gives the network the batch that virtual batch norm refers to: inputs `[n, …]`, and their condition `[n, K]` where the
@@ -69,19 +73,33 @@ impl Network {
 
     /// `f` of the input and the pass with the reference in front, where the network needs one.
     #[track_caller]
-    fn with_reference<R>(&self, x: &Tensor, pass: Pass<'_>, f: impl FnOnce(&Tensor, Pass<'_>) -> R) -> R {
+    fn with_reference<R>(
+        &self,
+        x: &Tensor,
+        pass: Pass<'_>,
+        f: impl FnOnce(&Tensor, Pass<'_>) -> R,
+    ) -> R {
         if !self.needs_reference() {
             return f(x, pass);
         }
-        let Some(reference) = &self.reference else { panic!("Network: virtual batch norm without a reference (set_reference)") };
+        let Some(reference) = &self.reference else {
+            panic!("Network: virtual batch norm without a reference (set_reference)")
+        };
         let head = reference.x.get();
         let condition = match (&reference.condition, pass.condition) {
             (Some(own), Some(given)) => Some(concat(&[&own.get(), given], 0)),
             (None, None) => None,
-            (Some(_), None) => panic!("Network: the reference batch has a condition, the pass has none"),
-            (None, Some(_)) => panic!("Network: the pass has a condition, the reference batch has none (set_reference)"),
+            (Some(_), None) => {
+                panic!("Network: the reference batch has a condition, the pass has none")
+            }
+            (None, Some(_)) => panic!(
+                "Network: the pass has a condition, the reference batch has none (set_reference)"
+            ),
         };
-        f(&concat(&[&head, x], 0), Pass { condition: condition.as_ref(), reference: head.shape()[0], ..pass })
+        f(
+            &concat(&[&head, x], 0),
+            Pass { condition: condition.as_ref(), reference: head.shape()[0], ..pass },
+        )
     }
 
     /// The layers with their names, in order.
@@ -104,7 +122,12 @@ impl Network {
     /// # Panics
     /// As [`forward`](Self::forward), and when no layer has one of the names.
     #[track_caller]
-    pub fn features<'a>(&self, x: &Tensor, pass: impl Into<Pass<'a>>, names: &[&str]) -> (Tensor, Vec<Tensor>) {
+    pub fn features<'a>(
+        &self,
+        x: &Tensor,
+        pass: impl Into<Pass<'a>>,
+        names: &[&str],
+    ) -> (Tensor, Vec<Tensor>) {
         self.walk(x, pass.into(), names, self.layers.len())
     }
 
@@ -113,20 +136,35 @@ impl Network {
     /// # Panics
     /// As [`features`](Self::features).
     #[track_caller]
-    pub fn features_alone<'a>(&self, x: &Tensor, pass: impl Into<Pass<'a>>, names: &[&str]) -> Vec<Tensor> {
+    pub fn features_alone<'a>(
+        &self,
+        x: &Tensor,
+        pass: impl Into<Pass<'a>>,
+        names: &[&str],
+    ) -> Vec<Tensor> {
         let last = self.layers.iter().rposition(|(name, _)| names.contains(&name.as_str()));
         self.walk(x, pass.into(), names, last.map_or(0, |last| last + 1)).1
     }
 
     /// The first `count` layers applied to `x`, and what those of these names put out.
     #[track_caller]
-    fn walk(&self, x: &Tensor, pass: Pass<'_>, names: &[&str], count: usize) -> (Tensor, Vec<Tensor>) {
+    fn walk(
+        &self,
+        x: &Tensor,
+        pass: Pass<'_>,
+        names: &[&str],
+        count: usize,
+    ) -> (Tensor, Vec<Tensor>) {
         self.with_reference(x, pass, |x, pass| {
             let mut x = x.clone();
             let mut found = vec![None; names.len()];
             for (name, layer, activation) in Self::steps(&self.layers[..count], names) {
                 x = layer.forward(&x, pass, activation);
-                names.iter().zip(&mut found).filter(|(n, _)| **n == name).for_each(|(_, slot)| *slot = Some(x.clone()));
+                names
+                    .iter()
+                    .zip(&mut found)
+                    .filter(|(n, _)| **n == name)
+                    .for_each(|(_, slot)| *slot = Some(x.clone()));
             }
             let own = |all: Tensor| match pass.reference {
                 0 => all,
@@ -147,10 +185,18 @@ impl Network {
     /// # Panics
     /// As [`features`](Self::features).
     #[track_caller]
-    pub fn edited<'a>(&self, x: &Tensor, pass: impl Into<Pass<'a>>, name: &str, edit: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+    pub fn edited<'a>(
+        &self,
+        x: &Tensor,
+        pass: impl Into<Pass<'a>>,
+        name: &str,
+        edit: impl FnOnce(&Tensor) -> Tensor,
+    ) -> Tensor {
         self.with_reference(x, pass.into(), |x, pass| {
             let head = pass.reference;
-            let own = |all: &Tensor| if head == 0 { all.clone() } else { all.narrow(0, head, all.shape()[0] - head) };
+            let own = |all: &Tensor| {
+                if head == 0 { all.clone() } else { all.narrow(0, head, all.shape()[0] - head) }
+            };
             let (mut x, mut edit) = (x.clone(), Some(edit));
             for (at, layer, activation) in Self::steps(&self.layers, &[name]) {
                 x = layer.forward(&x, pass, activation);
@@ -158,7 +204,11 @@ impl Network {
                     && let Some(edit) = edit.take()
                 {
                     let edited = edit(&own(&x));
-                    x = if head == 0 { edited } else { concat(&[&x.narrow(0, 0, head), &edited], 0) };
+                    x = if head == 0 {
+                        edited
+                    } else {
+                        concat(&[&x.narrow(0, 0, head), &edited], 0)
+                    };
                 }
             }
             assert!(edit.is_none(), "edited: no layer is called \"{name}\"");
@@ -168,7 +218,10 @@ impl Network {
 
     /// The layers with the activation that each is fused with, under the name of the last of the two. What the layers called
     /// `apart` put out is not activated.
-    fn steps<'l>(layers: &'l [(String, Layer)], apart: &[&str]) -> Vec<(&'l str, &'l Layer, Activation)> {
+    fn steps<'l>(
+        layers: &'l [(String, Layer)],
+        apart: &[&str],
+    ) -> Vec<(&'l str, &'l Layer, Activation)> {
         let mut steps: Vec<(&str, &Layer, Activation)> = Vec::with_capacity(layers.len());
         for (name, layer) in layers {
             match (layer, steps.last_mut()) {
@@ -226,7 +279,13 @@ impl Network {
         self.initialise_normal(std, gamma_std, |layer| matches!(layer, Layer::Conv2d(_)), rng);
     }
 
-    fn initialise_normal(&self, std: f32, gamma_std: f32, truncated: impl Fn(&Layer) -> bool, rng: &mut Philox) {
+    fn initialise_normal(
+        &self,
+        std: f32,
+        gamma_std: f32,
+        truncated: impl Fn(&Layer) -> bool,
+        rng: &mut Philox,
+    ) {
         for (_, layer) in &self.layers {
             let bound = truncated(layer).then_some(2.0);
             layer.weights().into_iter().for_each(|weight| weight.initialise(std, bound, rng));
@@ -246,7 +305,10 @@ impl Network {
 
     /// Draws all weights uniformly so that signals keep their size (Glorot & Bengio 2010), as Keras does. All else stays as it is.
     pub fn initialise_glorot(&self, rng: &mut Philox) {
-        self.layers.iter().flat_map(|(_, layer)| layer.weights()).for_each(|weight| weight.initialise_glorot(rng));
+        self.layers
+            .iter()
+            .flat_map(|(_, layer)| layer.weights())
+            .for_each(|weight| weight.initialise_glorot(rng));
     }
 
     /// The data-dependent start, in one pass over a batch: under weight norm each output of a linear layer or a convolution is
@@ -270,7 +332,10 @@ impl Network {
 
     /// Brings all numbers to `device`, where the network computes from then on.
     pub fn to_device(&self, device: &Device) {
-        self.layers.iter().flat_map(|(_, layer)| layer.constants()).for_each(|slot| slot.move_to(device));
+        self.layers
+            .iter()
+            .flat_map(|(_, layer)| layer.constants())
+            .for_each(|slot| slot.move_to(device));
         for (_, entry) in self.entries() {
             match entry.place {
                 Place::Param(param) => param.slot().move_to(device),
@@ -283,7 +348,9 @@ impl Network {
     /// Everything the layers own, under full names.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (String, Entry<'_>)> {
         let own = self.layers.iter();
-        let own = own.flat_map(|(layer, l)| l.entries().into_iter().map(move |entry| (format!("{layer}.{}", entry.name), entry)));
+        let own = own.flat_map(|(layer, l)| {
+            l.entries().into_iter().map(move |entry| (format!("{layer}.{}", entry.name), entry))
+        });
         own.chain(self.reference.iter().flat_map(Reference::entries))
     }
 
@@ -313,7 +380,9 @@ impl Network {
             .map(|(name, entry)| {
                 let value = match entry.place {
                     Place::Param(param) => StateValue::of(&entry.layout, &param.value()),
-                    Place::Buffer(slot) | Place::Copied(slot) => StateValue::of(&entry.layout, &slot.get()),
+                    Place::Buffer(slot) | Place::Copied(slot) => {
+                        StateValue::of(&entry.layout, &slot.get())
+                    }
                     Place::Count(count) => StateValue::count(count.load(Ordering::Relaxed)),
                 };
                 (name, value)
@@ -331,7 +400,9 @@ impl Network {
             match (entry.place, value) {
                 (Place::Param(param), Loaded::F32(value)) => param.set(value),
                 (Place::Buffer(slot) | Place::Copied(slot), Loaded::F32(value)) => slot.set(value),
-                (Place::Count(count), Loaded::Count(value)) => count.store(value, Ordering::Relaxed),
+                (Place::Count(count), Loaded::Count(value)) => {
+                    count.store(value, Ordering::Relaxed)
+                }
                 _ => unreachable!("`read` returns what was expected"),
             }
         }
@@ -343,7 +414,9 @@ impl Network {
         self.entries()
             .map(|(name, entry)| {
                 let what = match entry.place {
-                    Place::Param(_) | Place::Buffer(_) | Place::Copied(_) => Expected::F32(entry.layout),
+                    Place::Param(_) | Place::Buffer(_) | Place::Copied(_) => {
+                        Expected::F32(entry.layout)
+                    }
                     Place::Count(_) => Expected::Count,
                 };
                 (name, what)

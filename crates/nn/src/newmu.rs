@@ -47,15 +47,29 @@ const DISCRIMINATOR: [(&str, Kind, &[usize]); 8] = [
 ///
 /// # Errors
 /// When the number of arrays, a shape, or the kind of number is not that of the release.
-pub fn newmu_svhn_state(gen_arrays: &[StateValue], discrim_arrays: &[StateValue]) -> Result<(StateDict, StateDict), NnError> {
-    Ok((convert("gen_params", &GENERATOR, gen_arrays)?, convert("discrim_params", &DISCRIMINATOR, discrim_arrays)?))
+pub fn newmu_svhn_state(
+    gen_arrays: &[StateValue],
+    discrim_arrays: &[StateValue],
+) -> Result<(StateDict, StateDict), NnError> {
+    Ok((
+        convert("gen_params", &GENERATOR, gen_arrays)?,
+        convert("discrim_params", &DISCRIMINATOR, discrim_arrays)?,
+    ))
 }
 
-fn convert(file: &str, table: &[(&str, Kind, &[usize])], arrays: &[StateValue]) -> Result<StateDict, NnError> {
+fn convert(
+    file: &str,
+    table: &[(&str, Kind, &[usize])],
+    arrays: &[StateValue],
+) -> Result<StateDict, NnError> {
     let mut state = StateDict::new();
     if let Some(extra) = arrays.get(table.len()) {
         let name = format!("{file}_{:02}", table.len() + 1);
-        return Err(NnError::UnexpectedTensor { name, shape: extra.shape().into(), hint: String::new() });
+        return Err(NnError::UnexpectedTensor {
+            name,
+            shape: extra.shape().into(),
+            hint: String::new(),
+        });
     }
     for (i, &(name, kind, expected)) in table.iter().enumerate() {
         let array = format!("{file}_{:02}", i + 1);
@@ -63,10 +77,17 @@ fn convert(file: &str, table: &[(&str, Kind, &[usize])], arrays: &[StateValue]) 
             return Err(NnError::MissingTensor { name: array, shape: expected.into() });
         };
         let StateValue::F32 { shape, data } = value else {
-            return Err(NnError::BadTensor { name: array, problem: "holds I64 where F32 belongs".into() });
+            return Err(NnError::BadTensor {
+                name: array,
+                problem: "holds I64 where F32 belongs".into(),
+            });
         };
         if shape != expected {
-            return Err(NnError::WrongShape { name: array, expected: expected.into(), found: shape.clone() });
+            return Err(NnError::WrongShape {
+                name: array,
+                expected: expected.into(),
+                found: shape.clone(),
+            });
         }
         if data.len() != shape.iter().product::<usize>() {
             let problem = format!("has {} numbers for shape {shape:?}", data.len());
@@ -74,7 +95,8 @@ fn convert(file: &str, table: &[(&str, Kind, &[usize])], arrays: &[StateValue]) 
         }
         state.insert(name.into(), to_pytorch(kind, shape, data));
         if let Some(layer) = name.strip_suffix(".bias") {
-            let filled = |value| StateValue::F32 { shape: shape.clone(), data: vec![value; data.len()] };
+            let filled =
+                |value| StateValue::F32 { shape: shape.clone(), data: vec![value; data.len()] };
             state.insert(format!("{layer}.running_mean"), filled(0.0));
             state.insert(format!("{layer}.running_var"), filled(1.0));
             state.insert(format!("{layer}.num_batches_tracked"), StateValue::count(0));
@@ -86,12 +108,14 @@ fn convert(file: &str, table: &[(&str, Kind, &[usize])], arrays: &[StateValue]) 
 fn to_pytorch(kind: Kind, shape: &[usize], data: &[f32]) -> StateValue {
     match (kind, shape) {
         (Matrix, &[rows, columns]) => {
-            let transposed = (0..rows * columns).map(|i| data[i % rows * columns + i / rows]).collect();
+            let transposed =
+                (0..rows * columns).map(|i| data[i % rows * columns + i / rows]).collect();
             StateValue::F32 { shape: vec![columns, rows], data: transposed }
         }
         (Kernel, &[.., kh, kw]) => {
             // Reversing a plane row-major reverses both of its axes.
-            let flipped = data.chunks_exact(kh * kw).flat_map(|plane| plane.iter().rev().copied()).collect();
+            let flipped =
+                data.chunks_exact(kh * kw).flat_map(|plane| plane.iter().rev().copied()).collect();
             StateValue::F32 { shape: shape.into(), data: flipped }
         }
         _ => StateValue::F32 { shape: shape.into(), data: data.into() },

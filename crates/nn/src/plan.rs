@@ -52,7 +52,8 @@ impl Plan {
     /// The plan of a valid recipe.
     pub(crate) fn new(recipe: &Recipe) -> Result<Self, NnError> {
         let (g, d) = (architecture::generator(recipe)?, architecture::discriminator(recipe)?);
-        let (generator, discriminator) = (rows(&g, recipe.generator.weights), rows(&d, recipe.discriminator.weights));
+        let (generator, discriminator) =
+            (rows(&g, recipe.generator.weights), rows(&d, recipe.discriminator.weights));
         let parameters = generator.iter().chain(&discriminator).map(|row| row.parameters).sum();
         let [h, w] = recipe.image.size;
         let image = [h, w, recipe.image.channels];
@@ -62,7 +63,17 @@ impl Plan {
         let flops_per_step = 2.0 * batch as f64 * multiplications;
         let latent = recipe.generator.latent;
         let verdicts = recipe.verdicts();
-        Ok(Self { generator, discriminator, latent, verdicts, image, batch, parameters, memory_bytes, flops_per_step })
+        Ok(Self {
+            generator,
+            discriminator,
+            latent,
+            verdicts,
+            image,
+            batch,
+            parameters,
+            memory_bytes,
+            flops_per_step,
+        })
     }
 }
 
@@ -71,14 +82,23 @@ fn rows(made: &Architecture, weights: Weights) -> Vec<Row> {
         .map(|(name, spec, _, output)| {
             // Validation keeps this far below usize::MAX.
             let parameters = usize::try_from(spec.parameters(weights)).unwrap_or(usize::MAX);
-            Row { name: name.into(), kind: kind(spec, weights), output: output.to_vec(), parameters, trainable: parameters > 0 }
+            Row {
+                name: name.into(),
+                kind: kind(spec, weights),
+                output: output.to_vec(),
+                parameters,
+                trainable: parameters > 0,
+            }
         })
         .collect()
 }
 
 /// Multiply-adds per sample of one forward pass, layer by layer; layers without any left out.
 fn work(made: &Architecture) -> Vec<f64> {
-    made.shapes().map(|(_, spec, input, output)| spec.multiplications(input, output)).filter(|m| *m > 0.0).collect()
+    made.shapes()
+        .map(|(_, spec, input, output)| spec.multiplications(input, output))
+        .filter(|m| *m > 0.0)
+        .collect()
 }
 
 /// Forward, weight gradients, and input gradients but the first layer's.
@@ -102,7 +122,9 @@ fn kind(spec: &Spec, weights: Weights) -> String {
     match spec {
         Spec::Linear { inputs, outputs, .. } => format!("Linear {inputs} -> {outputs}{how}"),
         Spec::Conv2d { window, .. } => format!("Conv2d {}{how}", describe(window)),
-        Spec::ConvTranspose2d { window, .. } => format!("ConvTranspose2d {}{how}", describe(window)),
+        Spec::ConvTranspose2d { window, .. } => {
+            format!("ConvTranspose2d {}{how}", describe(window))
+        }
         Spec::BatchNorm { units: Some(_), .. } => "BatchNorm per unit".into(),
         Spec::BatchNorm { units: None, .. } => "BatchNorm".into(),
         Spec::InstanceNorm { .. } => "InstanceNorm".into(),
@@ -117,14 +139,20 @@ fn kind(spec: &Spec, weights: Weights) -> String {
         Spec::Maxout { pieces } => format!("Maxout of {pieces}"),
         Spec::Dropout { p } => format!("Dropout {p}"),
         Spec::Noise { std } => format!("Gaussian noise {std}"),
-        Spec::Pool(Pool2d { kind: PoolKind::Max, kernel, .. }) => format!("MaxPool {}x{}", kernel[0], kernel[1]),
-        Spec::Pool(Pool2d { kind: PoolKind::Average, kernel, .. }) => format!("AveragePool {}x{}", kernel[0], kernel[1]),
+        Spec::Pool(Pool2d { kind: PoolKind::Max, kernel, .. }) => {
+            format!("MaxPool {}x{}", kernel[0], kernel[1])
+        }
+        Spec::Pool(Pool2d { kind: PoolKind::Average, kernel, .. }) => {
+            format!("AveragePool {}x{}", kernel[0], kernel[1])
+        }
         Spec::GlobalPool(GlobalPool::Average) => "Mean of each channel".into(),
         Spec::GlobalPool(GlobalPool::Sum) => "Sum of each channel".into(),
         Spec::Upsample { scale } => format!("Upsample {scale}x, nearest"),
         Spec::Attention { .. } => "SelfAttention".into(),
         Spec::MinibatchStddev { group } => format!("MinibatchStdDev of {group}"),
-        Spec::MinibatchDiscrimination { kernels, dims, .. } => format!("MinibatchDiscrimination {kernels}x{dims}"),
+        Spec::MinibatchDiscrimination { kernels, dims, .. } => {
+            format!("MinibatchDiscrimination {kernels}x{dims}")
+        }
         Spec::Condition { size } => format!("Condition, {size} appended"),
         Spec::Embed { size, features } => format!("Condition, {size} as {features} appended"),
         Spec::Projection { inputs, size } => format!("Projection {inputs}, condition {size}"),
@@ -132,15 +160,24 @@ fn kind(spec: &Spec, weights: Weights) -> String {
 }
 
 fn describe(window: &Window) -> String {
-    let Window { kernel: [kh, kw], stride: [stride, _], pad: [[top, bottom], [left, right]] } = window;
-    let pad = if [bottom, left, right] == [top; 3] { top.to_string() } else { format!("{top}/{bottom}, {left}/{right}") };
+    let Window { kernel: [kh, kw], stride: [stride, _], pad: [[top, bottom], [left, right]] } =
+        window;
+    let pad = if [bottom, left, right] == [top; 3] {
+        top.to_string()
+    } else {
+        format!("{top}/{bottom}, {left}/{right}")
+    };
     format!("{kh}x{kw}, stride {stride}, padding {pad}")
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let image = shape(&self.image);
-        table(f, &format!("Generator: latent vector {} -> image {image}", self.latent), &self.generator)?;
+        table(
+            f,
+            &format!("Generator: latent vector {} -> image {image}", self.latent),
+            &self.generator,
+        )?;
         writeln!(f)?;
         let verdict = match self.verdicts {
             1 => "one logit (real or generated)".into(),
@@ -163,9 +200,12 @@ fn table(f: &mut fmt::Formatter<'_>, title: &str, rows: &[Row]) -> fmt::Result {
     let total: usize = rows.iter().map(|row| row.parameters).sum();
     let count = |n: usize| if n == 0 { "-".to_string() } else { grouped(n) };
     let mut cells = vec![heads.map(String::from)];
-    cells.extend(rows.iter().map(|row| [row.name.clone(), row.kind.clone(), shape(&row.output), count(row.parameters)]));
+    cells.extend(rows.iter().map(|row| {
+        [row.name.clone(), row.kind.clone(), shape(&row.output), count(row.parameters)]
+    }));
     cells.push(["total".into(), String::new(), String::new(), count(total)]);
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2), width(3)];
     writeln!(f, "{title}")?;
     for [name, kind, output, parameters] in &cells {
@@ -176,7 +216,11 @@ fn table(f: &mut fmt::Formatter<'_>, title: &str, rows: &[Row]) -> fmt::Result {
 }
 
 fn shape(axes: &[usize]) -> String {
-    if axes.is_empty() { "1".into() } else { axes.iter().map(usize::to_string).collect::<Vec<_>>().join("x") }
+    if axes.is_empty() {
+        "1".into()
+    } else {
+        axes.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+    }
 }
 
 /// 3576704 as 3,576,704.

@@ -60,7 +60,10 @@ pub(crate) enum Loaded {
 }
 
 /// Reads exactly the `expected` names, in their order, or changes nothing: an error means that none was used.
-pub(crate) fn read(expected: &[(String, Expected)], given: &StateDict) -> Result<Vec<Loaded>, NnError> {
+pub(crate) fn read(
+    expected: &[(String, Expected)],
+    given: &StateDict,
+) -> Result<Vec<Loaded>, NnError> {
     let mut loaded = Vec::with_capacity(expected.len());
     for (name, what) in expected {
         let Some(value) = given.get(name) else {
@@ -72,10 +75,16 @@ pub(crate) fn read(expected: &[(String, Expected)], given: &StateDict) -> Result
         };
         loaded.push(read_one(name, what, value)?);
     }
-    if let Some((name, value)) = given.iter().find(|(name, _)| !expected.iter().any(|(e, _)| e == *name)) {
+    if let Some((name, value)) =
+        given.iter().find(|(name, _)| !expected.iter().any(|(e, _)| e == *name))
+    {
         let near = nearest(name, expected.iter().map(|(e, _)| e.as_str()));
         let hint = near.map_or_else(String::new, |n| format!(", which has \"{n}\""));
-        return Err(NnError::UnexpectedTensor { name: name.clone(), shape: value.shape().to_vec(), hint });
+        return Err(NnError::UnexpectedTensor {
+            name: name.clone(),
+            shape: value.shape().to_vec(),
+            hint,
+        });
     }
     Ok(loaded)
 }
@@ -83,10 +92,16 @@ pub(crate) fn read(expected: &[(String, Expected)], given: &StateDict) -> Result
 fn read_one(name: &str, what: &Expected, value: &StateValue) -> Result<Loaded, NnError> {
     let bad = |problem: String| Err(NnError::BadTensor { name: name.into(), problem });
     let wrong = |expected: &[usize]| {
-        Err(NnError::WrongShape { name: name.into(), expected: expected.into(), found: value.shape().into() })
+        Err(NnError::WrongShape {
+            name: name.into(),
+            expected: expected.into(),
+            found: value.shape().into(),
+        })
     };
     match (what, value) {
-        (Expected::F32(layout), StateValue::F32 { shape, .. }) if shape != layout.outer() => wrong(layout.outer()),
+        (Expected::F32(layout), StateValue::F32 { shape, .. }) if shape != layout.outer() => {
+            wrong(layout.outer())
+        }
         (Expected::Count, StateValue::I64 { shape, .. }) if !shape.is_empty() => wrong(&[]),
         (Expected::F32(layout), StateValue::F32 { shape, data }) => {
             if data.len() != shape.iter().product::<usize>() {

@@ -4,7 +4,9 @@ mod common;
 
 use common::{Golden, arrays, assert_close, cases, floats};
 use nn::layers::{BatchNorm, Conv2d, ConvTranspose2d, Linear, Pool2d, PoolKind, Window};
-use nn::{Layer, Mode, Network, Optimizer, OptimizerOptions, Rule, StateDict, StateValue, Statistics};
+use nn::{
+    Layer, Mode, Network, Optimizer, OptimizerOptions, Rule, StateDict, StateValue, Statistics,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tensor::autograd::Gradients;
@@ -22,21 +24,34 @@ fn real(attrs: &Value, key: &str) -> f32 {
 }
 
 fn f32s(golden: &Golden) -> StateValue {
-    StateValue::F32 { shape: golden.shape.clone(), data: golden.data.iter().map(|&x| x as f32).collect() }
+    StateValue::F32 {
+        shape: golden.shape.clone(),
+        data: golden.data.iter().map(|&x| x as f32).collect(),
+    }
 }
 
 fn layer(kind: &str, attrs: &Value, weight: &[usize]) -> Layer {
     let window = || {
         let [top, left] = pair(attrs, "padding");
-        Window { kernel: pair(attrs, "kernel"), stride: pair(attrs, "stride"), pad: [[top; 2], [left; 2]] }
+        Window {
+            kernel: pair(attrs, "kernel"),
+            stride: pair(attrs, "stride"),
+            pad: [[top; 2], [left; 2]],
+        }
     };
     match kind {
         "linear" => Layer::Linear(Linear::new(weight[1], weight[0], true)),
         "conv2d" => Layer::Conv2d(Conv2d::new(weight[1], weight[0], window(), true)),
-        "conv_transpose2d" => {
-            Layer::ConvTranspose2d(ConvTranspose2d::new(weight[0], weight[1], window(), pair(attrs, "output_padding"), true))
+        "conv_transpose2d" => Layer::ConvTranspose2d(ConvTranspose2d::new(
+            weight[0],
+            weight[1],
+            window(),
+            pair(attrs, "output_padding"),
+            true,
+        )),
+        "batch_norm2d" => {
+            Layer::BatchNorm(BatchNorm::new(weight[0], real(attrs, "eps"), real(attrs, "momentum")))
         }
-        "batch_norm2d" => Layer::BatchNorm(BatchNorm::new(weight[0], real(attrs, "eps"), real(attrs, "momentum"))),
         other => panic!("unknown layer {other}"),
     }
 }
@@ -51,7 +66,13 @@ fn outer(kind: &str, gradient: &Tensor) -> Vec<f32> {
 }
 
 /// Runs x → out, gout → dx, dweight, dbias of one case under `mode`. `key` makes the full name of an array.
-fn check(net: &Network, kind: &str, mode: Mode, all: &BTreeMap<String, Golden>, key: impl Fn(&str) -> String) {
+fn check(
+    net: &Network,
+    kind: &str,
+    mode: Mode,
+    all: &BTreeMap<String, Golden>,
+    key: impl Fn(&str) -> String,
+) {
     let x = all[&key("x")].tensor().leaf();
     let out = net.forward(&x, mode);
     assert_eq!(out.shape()[..], all[&key("out")].shape[..], "{}", key("out"));
@@ -61,9 +82,19 @@ fn check(net: &Network, kind: &str, mode: Mode, all: &BTreeMap<String, Golden>, 
     let grads = grad(&[(&out, &all[&key("gout")].tensor())], &wanted, false);
     let [dx, dweight, dbias] = &grads[..] else { panic!("three gradients") };
     for (name, value) in [("dx", dx), ("dbias", dbias)] {
-        assert_close(&key(name), &value.as_ref().expect("a gradient").to_vec(), &all[&key(name)], TOLERANCE);
+        assert_close(
+            &key(name),
+            &value.as_ref().expect("a gradient").to_vec(),
+            &all[&key(name)],
+            TOLERANCE,
+        );
     }
-    assert_close(&key("dweight"), &outer(kind, dweight.as_ref().expect("a gradient")), &all[&key("dweight")], TOLERANCE);
+    assert_close(
+        &key("dweight"),
+        &outer(kind, dweight.as_ref().expect("a gradient")),
+        &all[&key("dweight")],
+        TOLERANCE,
+    );
 }
 
 #[test]
@@ -71,14 +102,17 @@ fn layers_match_pytorch() {
     let all = arrays("layers.safetensors");
     let mut seen = 0;
     for case in cases("layers.json") {
-        let (name, kind) = (case["case"].as_str().expect("a name"), case["layer"].as_str().expect("a kind"));
+        let (name, kind) =
+            (case["case"].as_str().expect("a name"), case["layer"].as_str().expect("a kind"));
         if !["linear", "conv2d", "conv_transpose2d"].contains(&kind) {
             continue;
         }
         let weight = &all[&format!("{name}/weight")];
         let net = Network::new(vec![("l".into(), layer(kind, &case["attrs"], &weight.shape))]);
-        let state: StateDict =
-            ["weight", "bias"].map(|p| (format!("l.{p}"), f32s(&all[&format!("{name}/{p}")]))).into_iter().collect();
+        let state: StateDict = ["weight", "bias"]
+            .map(|p| (format!("l.{p}"), f32s(&all[&format!("{name}/{p}")])))
+            .into_iter()
+            .collect();
         net.load_state_dict(&state).expect("PyTorch's shapes");
         assert_eq!(net.state_dict(), state, "{name}");
         check(&net, kind, Mode::TRAIN, &all, |key| format!("{name}/{key}"));
@@ -95,7 +129,8 @@ fn batch_norm_matches_pytorch() {
         let name = case["case"].as_str().expect("a name");
         let at = |key: &str| format!("{name}/{key}");
         let weight = &all[&at("weight")];
-        let net = Network::new(vec![("bn".into(), layer("batch_norm2d", &case["attrs"], &weight.shape))]);
+        let net =
+            Network::new(vec![("bn".into(), layer("batch_norm2d", &case["attrs"], &weight.shape))]);
         let mut state = net.state_dict();
         for part in ["weight", "bias"] {
             state.insert(format!("bn.{part}"), f32s(&all[&at(part)]));
@@ -110,10 +145,17 @@ fn batch_norm_matches_pytorch() {
             }
         }
         let before = net.state_dict();
-        assert_eq!(before["bn.num_batches_tracked"], StateValue::count(all[&at("num_batches_tracked")].data[0] as i64));
-        check(&net, "batch_norm2d", Mode { statistics: Statistics::Running, track: true }, &all, |key| {
-            at(&format!("eval/{key}"))
-        });
+        assert_eq!(
+            before["bn.num_batches_tracked"],
+            StateValue::count(all[&at("num_batches_tracked")].data[0] as i64)
+        );
+        check(
+            &net,
+            "batch_norm2d",
+            Mode { statistics: Statistics::Running, track: true },
+            &all,
+            |key| at(&format!("eval/{key}")),
+        );
         // The untracked path folds scale and offset into one pass.
         let folded = net.forward(&all[&at("eval/x")].tensor(), Mode::SAMPLE);
         assert_close(&at("eval/out"), &folded.to_vec(), &all[&at("eval/out")], TOLERANCE);
@@ -150,7 +192,11 @@ fn adam_matches_pytorch() {
         let number = |value: &serde_json::Value| value.as_f64().expect("a number");
         let (beta1, beta2, eps) = (number(&betas[0]), number(&betas[1]), number(&attrs["eps"]));
         let rule = Rule::Adam { beta1, beta2, eps, decoupled: false };
-        let options = OptimizerOptions { rule, lr: number(&attrs["lr"]), weight_decay: number(&attrs["weight_decay"]) };
+        let options = OptimizerOptions {
+            rule,
+            lr: number(&attrs["lr"]),
+            weight_decay: number(&attrs["weight_decay"]),
+        };
         let mut adam = Optimizer::new(&net, options);
         for step in 0..attrs["steps"].as_u64().expect("a count") {
             let grads: Gradients = net
@@ -159,22 +205,30 @@ fn adam_matches_pytorch() {
                 .filter_map(|(param, owner)| {
                     let (key, place) = places.iter().find(|(_, place)| place == param)?;
                     let grad = all[&at(&format!("grad/{step}/{key}"))].tensor();
-                    let grad = if *place == "a.weight" { grad.transpose() } else { grad.reshape([grad.len()]) };
+                    let grad = if *place == "a.weight" {
+                        grad.transpose()
+                    } else {
+                        grad.reshape([grad.len()])
+                    };
                     Some((owner.key(), grad))
                 })
                 .collect();
             adam.step(&net, &grads, &Guard::new(&Device::Cpu));
             let state = net.state_dict();
             for (key, place) in places {
-                let (after, first) = (&all[&at(&format!("after/{step}/{key}"))], &all[&at(&format!("param/{key}"))]);
+                let (after, first) =
+                    (&all[&at(&format!("after/{step}/{key}"))], &all[&at(&format!("param/{key}"))]);
                 let values = floats(&state, place);
                 assert_close(&at(&format!("after/{step}/{key}")), values, after, 1e-6);
                 // The way from the start is far shorter than the values: compare it on its own, but for the rounding of each step.
-                let way = |to: &[f64]| to.iter().zip(&first.data).map(|(a, b)| a - b).collect::<Vec<f64>>();
+                let way = |to: &[f64]| {
+                    to.iter().zip(&first.data).map(|(a, b)| a - b).collect::<Vec<f64>>()
+                };
                 let largest = |v: &[f64]| v.iter().fold(0.0f64, |a, b| a.max(b.abs()));
                 let expected = way(&after.data);
                 let found = way(&values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
-                let error = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                let error =
+                    found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                 let rounding = (step + 1) as f64 * 6e-8 * largest(&after.data);
                 assert!(
                     error <= 1e-4 * largest(&expected) + rounding,
@@ -188,7 +242,12 @@ fn adam_matches_pytorch() {
         for (key, place) in places {
             for (moment, suffix) in [("exp_avg", "m"), ("exp_avg_sq", "v")] {
                 let golden = &all[&at(&format!("{moment}/{key}"))];
-                assert_close(&at(&format!("{moment}/{key}")), floats(&moments, &format!("{place}.{suffix}")), golden, 2e-5);
+                assert_close(
+                    &at(&format!("{moment}/{key}")),
+                    floats(&moments, &format!("{place}.{suffix}")),
+                    golden,
+                    2e-5,
+                );
             }
         }
         assert_eq!(moments["steps"], StateValue::count(10));

@@ -2,8 +2,8 @@
 //! counters are global.
 
 use nn::layers::{
-    Conv2d, Dropout, Embed, GaussianNoise, GlobalPool, InstanceNorm, LayerNorm, Linear, Maxout, MinibatchStdDev, ProjectionHead,
-    SelfAttention, VirtualBatchNorm, Window,
+    Conv2d, Dropout, Embed, GaussianNoise, GlobalPool, InstanceNorm, LayerNorm, Linear, Maxout,
+    MinibatchStdDev, ProjectionHead, SelfAttention, VirtualBatchNorm, Window,
 };
 use nn::{Activation, Layer, Mode, Network, Noise, Pass};
 use tensor::Tensor;
@@ -13,8 +13,11 @@ use tensor::rng::Philox;
 #[test]
 fn a_steady_step_leaves_nothing_behind() {
     let window = Window { kernel: [4; 2], stride: [2; 2], pad: [[1; 2]; 2] };
-    let named =
-        |layers: Vec<Layer>| Network::new(layers.into_iter().enumerate().map(|(i, l)| (format!("main.{i}"), l)).collect());
+    let named = |layers: Vec<Layer>| {
+        Network::new(
+            layers.into_iter().enumerate().map(|(i, l)| (format!("main.{i}"), l)).collect(),
+        )
+    };
     let mut g = named(vec![
         Layer::ConcatCondition,
         Layer::Linear(Linear::to_image(8, [8, 8, 3]).with_bias().with_weight_norm()),
@@ -50,7 +53,9 @@ fn a_steady_step_leaves_nothing_behind() {
         let point = fake.leaf();
         let out = d.forward(&point, pass);
         let key = point.key().expect("a leaf");
-        let slope = grad(&[(&out, &Tensor::ones(*out.shape()))], &[key], true).remove(0).expect("a gradient");
+        let slope = grad(&[(&out, &Tensor::ones(*out.shape()))], &[key], true)
+            .remove(0)
+            .expect("a gradient");
         let gradients = out.mean_all().add(&slope.square().mean_all()).backward();
         assert!(gradients.len() > d.keys().len() / 2);
         drop((out, point, slope, gradients));

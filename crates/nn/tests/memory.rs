@@ -13,18 +13,27 @@ fn measured(recipe: &Recipe) -> usize {
     let (alive, _) = tensor::memory();
     let mut rng = Philox::new(1, 0);
     let (g, d) = recipe.build(&mut rng).expect("valid");
-    let (mut optimizer_g, mut optimizer_d) =
-        (Optimizer::new(&g, recipe.optimizer(Player::Generator)), Optimizer::new(&d, recipe.optimizer(Player::Discriminator)));
-    let (noise, condition) =
-        (Noise::new(Philox::new(2, 0), 1.0), recipe.condition.as_ref().map(|_| recipe.example_conditions(batch)));
+    let (mut optimizer_g, mut optimizer_d) = (
+        Optimizer::new(&g, recipe.optimizer(Player::Generator)),
+        Optimizer::new(&d, recipe.optimizer(Player::Discriminator)),
+    );
+    let (noise, condition) = (
+        Noise::new(Philox::new(2, 0), 1.0),
+        recipe.condition.as_ref().map(|_| recipe.example_conditions(batch)),
+    );
     let pass = |mode| Pass::from(mode).with_noise(&noise).with_condition(condition.as_ref());
     let judge = pass(Mode { track: false, ..Mode::TRAIN });
     tensor::reset_peak();
     for _ in 0..2 {
         let real = rng.uniform([batch, h, w, recipe.image.channels], -1.0, 1.0);
         let fake = g.forward(&recipe.latents(&mut rng, batch, &Device::Cpu), pass(Mode::TRAIN));
-        let mut grads = Objective::NonSaturating.real(&d.forward(&real, pass(Mode::TRAIN)), None).backward();
-        grads.accumulate(Objective::NonSaturating.fake(&d.forward(&fake.detach(), pass(Mode::TRAIN)), None).backward());
+        let mut grads =
+            Objective::NonSaturating.real(&d.forward(&real, pass(Mode::TRAIN)), None).backward();
+        grads.accumulate(
+            Objective::NonSaturating
+                .fake(&d.forward(&fake.detach(), pass(Mode::TRAIN)), None)
+                .backward(),
+        );
         optimizer_d.step(&d, &grads, &Guard::new(&Device::Cpu));
         drop(grads);
         let loss = Objective::NonSaturating.generator(&d.forward(&fake, judge));
@@ -44,11 +53,41 @@ fn the_estimate_is_near_the_measured_peak() {
         ("small", &[("train.batch", "64")]),
         (
             "torch",
-            &[narrow[0], narrow[1], ("train.batch", "16"), ("generator.attention", "32"), ("discriminator.attention", "32")],
+            &[
+                narrow[0],
+                narrow[1],
+                ("train.batch", "16"),
+                ("generator.attention", "32"),
+                ("discriminator.attention", "32"),
+            ],
         ),
-        ("small", &[("train.batch", "256"), ("discriminator.minibatch_discrimination", "{ kernels = 100, dims = 5 }")]),
-        ("torch", &[narrow[0], narrow[1], narrow[2], ("discriminator.norm", "\"layer\""), ("generator.norm", "\"instance\"")]),
-        ("torch", &[narrow[0], narrow[1], narrow[2], ("discriminator.minibatch_stddev", "4"), ("discriminator.dropout", "0.3")]),
+        (
+            "small",
+            &[
+                ("train.batch", "256"),
+                ("discriminator.minibatch_discrimination", "{ kernels = 100, dims = 5 }"),
+            ],
+        ),
+        (
+            "torch",
+            &[
+                narrow[0],
+                narrow[1],
+                narrow[2],
+                ("discriminator.norm", "\"layer\""),
+                ("generator.norm", "\"instance\""),
+            ],
+        ),
+        (
+            "torch",
+            &[
+                narrow[0],
+                narrow[1],
+                narrow[2],
+                ("discriminator.minibatch_stddev", "4"),
+                ("discriminator.dropout", "0.3"),
+            ],
+        ),
         (
             "torch",
             &[
@@ -61,7 +100,13 @@ fn the_estimate_is_near_the_measured_peak() {
         ),
         (
             "torch",
-            &[narrow[0], narrow[1], narrow[2], ("discriminator.weights", "\"spectral-norm\""), ("discriminator.bias", "true")],
+            &[
+                narrow[0],
+                narrow[1],
+                narrow[2],
+                ("discriminator.weights", "\"spectral-norm\""),
+                ("discriminator.bias", "true"),
+            ],
         ),
         ("tf", &[("train.batch", "16")]),
         ("gan2014", &[]),
@@ -69,11 +114,14 @@ fn the_estimate_is_near_the_measured_peak() {
         ("newmu-mnist", &[("train.batch", "64")]),
         ("improved", &[("train.batch", "16")]),
     ] {
-        let changes: Vec<_> = changes.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        let changes: Vec<_> =
+            changes.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         let recipe = Recipe::preset(preset).expect("a preset").with(&changes).expect("valid");
         let (estimate, measured) = (recipe.plan().expect("valid").memory_bytes, measured(&recipe));
         let ratio = estimate as f64 / measured as f64;
-        let line = format!("{preset} {changes:?}: estimated {estimate} bytes, measured {measured}: {ratio:.2}");
+        let line = format!(
+            "{preset} {changes:?}: estimated {estimate} bytes, measured {measured}: {ratio:.2}"
+        );
         println!("{line}");
         if !(0.8..1.2).contains(&ratio) {
             failures.push(line);

@@ -20,7 +20,8 @@ fn golden_pair(case: &serde_json::Value) -> (String, Network, Network) {
     assert_eq!(recipe.levels(), number(&attrs["levels"]));
     let (g, d) = recipe.build(&mut Philox::new(1, 0)).expect("a valid recipe");
     g.load_state_dict(&state_dict(&format!("{name}-g.safetensors"))).expect("PyTorch's generator");
-    d.load_state_dict(&state_dict(&format!("{name}-d.safetensors"))).expect("PyTorch's discriminator");
+    d.load_state_dict(&state_dict(&format!("{name}-d.safetensors")))
+        .expect("PyTorch's discriminator");
     (name.into(), g, d)
 }
 
@@ -33,18 +34,28 @@ fn networks_match_pytorch() {
         let (name, g, d) = golden_pair(case);
         let at = |key: &str| format!("{name}/{key}");
         for (net, input, output) in [(&g, "z", "image"), (&d, "x", "logits")] {
-            for (mode, suffix) in [(Mode::SAMPLE, "eval"), (Mode::BATCH, "train"), (Mode::TRAIN, "train")] {
+            for (mode, suffix) in
+                [(Mode::SAMPLE, "eval"), (Mode::BATCH, "train"), (Mode::TRAIN, "train")]
+            {
                 let key = at(&format!("{output}_{suffix}"));
                 let out = net.forward(&all[&at(input)].tensor(), mode);
                 assert_close(&key, &out.to_vec(), &all[&key], 1e-5);
                 let expected = &all[&key].shape[..];
-                assert_eq!(out.shape()[..], *if output == "logits" { &expected[..1] } else { expected }, "{key}");
+                assert_eq!(
+                    out.shape()[..],
+                    *if output == "logits" { &expected[..1] } else { expected },
+                    "{key}"
+                );
                 if mode == Mode::SAMPLE {
                     let folded = net.folded();
-                    assert!(folded.layers().len() < net.layers().len(), "{name}: no batch norm was folded");
+                    assert!(
+                        folded.layers().len() < net.layers().len(),
+                        "{name}: no batch norm was folded"
+                    );
                     // Twice: the second time with what the first one kept. In company and alone, the same bits.
                     let x = all[&at(input)].tensor();
-                    let draw = |x: &tensor::Tensor| tensor::per_image(|| folded.forward(x, mode)).to_vec();
+                    let draw =
+                        |x: &tensor::Tensor| tensor::per_image(|| folded.forward(x, mode)).to_vec();
                     let [first, second, alone] = [draw(&x), draw(&x), draw(&x.narrow(0, 0, 1))];
                     assert_close(&format!("{key}, folded"), &first, &all[&key], 1e-5);
                     assert!(first == second && first[..alone.len()] == alone[..], "{key}, folded");
@@ -126,7 +137,9 @@ fn the_linear_stem_flattens_as_pytorch_does() {
 
 #[test]
 fn a_state_dict_that_does_not_fit_is_refused_whole() {
-    let recipe = Recipe::from_toml("base = \"small\"\n[generator]\nwidth = 2\n[discriminator]\nwidth = 2\n").expect("valid");
+    let recipe =
+        Recipe::from_toml("base = \"small\"\n[generator]\nwidth = 2\n[discriminator]\nwidth = 2\n")
+            .expect("valid");
     let (g, _) = recipe.build(&mut Philox::new(1, 0)).expect("a valid recipe");
     let good = g.state_dict();
     type Change = fn(&mut nn::StateDict);
@@ -140,30 +153,58 @@ fn a_state_dict_that_does_not_fit_is_refused_whole() {
             "tensor \"main.1.biass\" [4] does not belong to this network, which has \"main.1.bias\"",
         ),
         (
-            |s| drop(s.insert("main.1.bias".into(), StateValue::F32 { shape: vec![5], data: vec![0.0; 5] })),
+            |s| {
+                drop(s.insert(
+                    "main.1.bias".into(),
+                    StateValue::F32 { shape: vec![5], data: vec![0.0; 5] },
+                ))
+            },
             "tensor \"main.1.bias\" has shape [5] where the network has [4]",
         ),
         (
-            |s| drop(s.insert("main.3.weight".into(), StateValue::F32 { shape: vec![2, 4, 4, 4], data: vec![0.0; 128] })),
+            |s| {
+                drop(s.insert(
+                    "main.3.weight".into(),
+                    StateValue::F32 { shape: vec![2, 4, 4, 4], data: vec![0.0; 128] },
+                ))
+            },
             "tensor \"main.3.weight\" has shape [2, 4, 4, 4] where the network has [4, 2, 4, 4]",
         ),
         (
-            |s| drop(s.insert("main.1.bias".into(), StateValue::F32 { shape: vec![4], data: vec![0.0; 3] })),
+            |s| {
+                drop(s.insert(
+                    "main.1.bias".into(),
+                    StateValue::F32 { shape: vec![4], data: vec![0.0; 3] },
+                ))
+            },
             "tensor \"main.1.bias\" has 3 numbers for shape [4]",
         ),
         (
-            |s| drop(s.insert("main.1.bias".into(), StateValue::I64 { shape: vec![4], data: vec![0; 4] })),
+            |s| {
+                drop(s.insert(
+                    "main.1.bias".into(),
+                    StateValue::I64 { shape: vec![4], data: vec![0; 4] },
+                ))
+            },
             "tensor \"main.1.bias\" holds I64 where F32 belongs",
         ),
         (
-            |s| drop(s.insert("main.1.num_batches_tracked".into(), StateValue::I64 { shape: vec![1], data: vec![0] })),
+            |s| {
+                drop(s.insert(
+                    "main.1.num_batches_tracked".into(),
+                    StateValue::I64 { shape: vec![1], data: vec![0] },
+                ))
+            },
             "tensor \"main.1.num_batches_tracked\" has shape [1] where the network has []",
         ),
     ];
     for (change, expected) in changes {
         // A first tensor that would fit, to see that it is not taken over.
         let mut state = good.clone();
-        state.insert("main.0.weight".into(), StateValue::F32 { shape: vec![100, 4, 7, 7], data: vec![9.0; 100 * 4 * 49] });
+        state.insert(
+            "main.0.weight".into(),
+            StateValue::F32 { shape: vec![100, 4, 7, 7], data: vec![9.0; 100 * 4 * 49] },
+        );
         change(&mut state);
         let error: NnError = g.load_state_dict(&state).expect_err(expected);
         let text = error.to_string();

@@ -7,9 +7,28 @@ use std::path::{Path, PathBuf};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 
-const GEN: [&[usize]; 10] =
-    [&[100, 4096], &[4096], &[4096], &[256, 128, 5, 5], &[128], &[128], &[128, 64, 5, 5], &[64], &[64], &[64, 3, 5, 5]];
-const DISCRIM: [&[usize]; 8] = [&[64, 3, 5, 5], &[128, 64, 5, 5], &[128], &[128], &[256, 128, 5, 5], &[256], &[256], &[4096, 1]];
+const GEN: [&[usize]; 10] = [
+    &[100, 4096],
+    &[4096],
+    &[4096],
+    &[256, 128, 5, 5],
+    &[128],
+    &[128],
+    &[128, 64, 5, 5],
+    &[64],
+    &[64],
+    &[64, 3, 5, 5],
+];
+const DISCRIM: [&[usize]; 8] = [
+    &[64, 3, 5, 5],
+    &[128, 64, 5, 5],
+    &[128],
+    &[128],
+    &[256, 128, 5, 5],
+    &[256],
+    &[256],
+    &[4096, 1],
+];
 
 /// Arrays of the release's shapes, counting up.
 fn counting(shapes: &[&[usize]]) -> Vec<StateValue> {
@@ -28,14 +47,19 @@ fn networks() -> (Recipe, Network, Network) {
 
 #[test]
 fn arrays_become_the_recipe_s_state_dicts() {
-    let (g_state, d_state) = newmu_svhn_state(&counting(&GEN), &counting(&DISCRIM)).expect("the release's shapes");
+    let (g_state, d_state) =
+        newmu_svhn_state(&counting(&GEN), &counting(&DISCRIM)).expect("the release's shapes");
     let (_, g, d) = networks();
     g.load_state_dict(&g_state).expect("names and shapes of the recipe");
     d.load_state_dict(&d_state).expect("names and shapes of the recipe");
     let linear = common::floats(&g_state, "main.0.weight");
     assert_eq!(linear[..3], [0.0, 4096.0, 8192.0], "transposed");
     let kernel = common::floats(&g_state, "main.4.weight");
-    assert_eq!((kernel[0], kernel[4], kernel[24], kernel[25]), (24.0, 20.0, 0.0, 49.0), "both axes flipped, plane by plane");
+    assert_eq!(
+        (kernel[0], kernel[4], kernel[24], kernel[25]),
+        (24.0, 20.0, 0.0, 49.0),
+        "both axes flipped, plane by plane"
+    );
     assert_eq!(common::floats(&d_state, "main.3.running_var"), [1.0; 128]);
     assert_eq!(d_state["main.6.num_batches_tracked"], StateValue::count(0));
 }
@@ -43,15 +67,22 @@ fn arrays_become_the_recipe_s_state_dicts() {
 #[test]
 fn arrays_that_do_not_fit_are_named() {
     let (gen_arrays, discrim) = (counting(&GEN), counting(&DISCRIM));
-    let text = |g: &[StateValue], d: &[StateValue]| newmu_svhn_state(g, d).expect_err("does not fit").to_string();
-    assert!(text(&gen_arrays[..9], &discrim).starts_with("tensor \"gen_params_10\" [64, 3, 5, 5] is missing"));
-    assert!(text(&gen_arrays, &gen_arrays).starts_with("tensor \"discrim_params_09\" [64] does not belong"));
+    let text = |g: &[StateValue], d: &[StateValue]| {
+        newmu_svhn_state(g, d).expect_err("does not fit").to_string()
+    };
+    assert!(
+        text(&gen_arrays[..9], &discrim)
+            .starts_with("tensor \"gen_params_10\" [64, 3, 5, 5] is missing")
+    );
+    assert!(
+        text(&gen_arrays, &gen_arrays)
+            .starts_with("tensor \"discrim_params_09\" [64] does not belong")
+    );
     let mut swapped = gen_arrays.clone();
     swapped.swap(3, 6);
-    assert!(
-        text(&swapped, &discrim)
-            .starts_with("tensor \"gen_params_04\" has shape [128, 64, 5, 5] where the network has [256, 128, 5, 5]")
-    );
+    assert!(text(&swapped, &discrim).starts_with(
+        "tensor \"gen_params_04\" has shape [128, 64, 5, 5] where the network has [256, 128, 5, 5]"
+    ));
     let mut short = discrim.clone();
     short[3] = StateValue::F32 { shape: vec![128], data: vec![0.0; 127] };
     assert!(text(&gen_arrays, &short).starts_with("tensor \"discrim_params_04\" has 127 numbers"));
@@ -64,20 +95,31 @@ fn npy(path: &Path) -> StateValue {
     let end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = std::str::from_utf8(&bytes[10..end]).expect("text");
     assert!(header.contains("'<f4'") && header.contains("'fortran_order': False"), "{header}");
-    let axes = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')')).expect("a shape").0;
+    let axes = header
+        .split_once("'shape': (")
+        .and_then(|(_, rest)| rest.split_once(')'))
+        .expect("a shape")
+        .0;
     let shape = axes.split(',').filter_map(|n| n.trim().parse().ok()).collect();
-    let data = bytes[end..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let data = bytes[end..]
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect();
     StateValue::F32 { shape, data }
 }
 
 fn released() -> Option<(Vec<StateValue>, Vec<StateValue>)> {
-    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "..", "..", "shared", "newmu-svhn"].iter().collect();
+    let folder: PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "..", "..", "..", "shared", "newmu-svhn"].iter().collect();
     if !folder.is_dir() {
-        eprintln!("skipped: the authors' networks are not there (looked for ../shared/newmu-svhn beside the repository)");
+        eprintln!(
+            "skipped: the authors' networks are not there (looked for ../shared/newmu-svhn beside the repository)"
+        );
         return None;
     }
-    let read =
-        |part: &str, count: usize| (1..=count).map(|i| npy(&folder.join(format!("200_{part}_params.jl_{i:02}.npy")))).collect();
+    let read = |part: &str, count: usize| {
+        (1..=count).map(|i| npy(&folder.join(format!("200_{part}_params.jl_{i:02}.npy")))).collect()
+    };
     Some((read("gen", 10), read("discrim", 8)))
 }
 
@@ -90,7 +132,10 @@ fn smoothness(images: &Tensor) -> (f64, f64) {
         let mean = image.iter().map(|&x| f64::from(x)).sum::<f64>() / image.len() as f64;
         let centred: Vec<f64> = image.iter().map(|&x| f64::from(x) - mean).collect();
         let variance = centred.iter().map(|x| x * x).sum::<f64>() / image.len() as f64;
-        let pairs: Vec<f64> = centred.chunks(w * c).flat_map(|row| row.iter().zip(&row[c..]).map(|(a, b)| a * b)).collect();
+        let pairs: Vec<f64> = centred
+            .chunks(w * c)
+            .flat_map(|row| row.iter().zip(&row[c..]).map(|(a, b)| a * b))
+            .collect();
         correlation += pairs.iter().sum::<f64>() / pairs.len() as f64 / variance / n as f64;
         deviation += variance.sqrt() / n as f64;
     }
@@ -112,7 +157,10 @@ fn the_authors_generator_draws_house_numbers() {
     let logits = d.forward(&images, Mode::BATCH).mean_all().item();
     let noise = d.forward(&rng.uniform([64, 32, 32, 3], -1.0, 1.0), Mode::BATCH).mean_all().item();
     // Neighbouring pixels are alike, with contrast, and the authors' discriminator knows its own generator's work.
-    assert!(correlation > 0.8 && (0.1..0.5).contains(&deviation), "correlation {correlation}, deviation {deviation}");
+    assert!(
+        correlation > 0.8 && (0.1..0.5).contains(&deviation),
+        "correlation {correlation}, deviation {deviation}"
+    );
     assert!(logits > noise + 5.0, "logits of images {logits}, of noise {noise}");
     let mut unflipped = g_state;
     for value in unflipped.values_mut() {

@@ -11,7 +11,8 @@ fn preset(name: &str) -> Recipe {
 #[test]
 fn the_torch_recipe_has_the_parameters_of_the_example() {
     // By hand: 4x4 kernels, two numbers per batch-norm channel.
-    let g = 16 * (100 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64 * 3) + 2 * (512 + 256 + 128 + 64);
+    let g =
+        16 * (100 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64 * 3) + 2 * (512 + 256 + 128 + 64);
     let d = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) + 2 * (128 + 256 + 512);
     assert_eq!((g, d), (3_576_704, 2_765_568));
     let recipe = preset("torch");
@@ -41,8 +42,11 @@ fn the_paper_recipe_is_the_published_network() {
     let rows = |rows: &[nn::Row]| -> Vec<(String, String, Vec<usize>)> {
         rows.iter().map(|r| (r.name.clone(), r.kind.clone(), r.output.clone())).collect()
     };
-    let row = |name: &str, kind: &str, output: &[usize]| (name.to_string(), kind.to_string(), output.to_vec());
-    let (up, down) = ("ConvTranspose2d 5x5, stride 2, padding 2", "Conv2d 5x5, stride 2, padding 2");
+    let row = |name: &str, kind: &str, output: &[usize]| {
+        (name.to_string(), kind.to_string(), output.to_vec())
+    };
+    let (up, down) =
+        ("ConvTranspose2d 5x5, stride 2, padding 2", "Conv2d 5x5, stride 2, padding 2");
     let g = rows(&plan.generator);
     assert_eq!(
         g[..5],
@@ -75,22 +79,27 @@ fn the_plan_reads_as_two_aligned_tables() {
     let text = preset("small").plan().expect("valid").to_string();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "Generator: latent vector 100 -> image 28x28x1");
-    assert!(
-        lines
-            .iter()
-            .any(|l| l.contains("main.0") && l.contains("ConvTranspose2d 7x7, stride 1, padding 0") && l.contains("7x7x128"))
-    );
+    assert!(lines.iter().any(|l| l.contains("main.0")
+        && l.contains("ConvTranspose2d 7x7, stride 1, padding 0")
+        && l.contains("7x7x128")));
     assert!(lines.contains(&"Discriminator: image 28x28x1 -> one logit (real or generated)"));
-    assert!(text.ends_with("GFLOP") && text.contains("parameters; a training step on 128 images takes about"), "{text}");
+    assert!(
+        text.ends_with("GFLOP")
+            && text.contains("parameters; a training step on 128 images takes about"),
+        "{text}"
+    );
     // Numbers end in one column.
-    let table: Vec<usize> = lines.iter().skip(1).take_while(|l| !l.is_empty()).map(|l| l.chars().count()).collect();
+    let table: Vec<usize> =
+        lines.iter().skip(1).take_while(|l| !l.is_empty()).map(|l| l.chars().count()).collect();
     assert!(table.len() > 5 && table.iter().all(|&n| n == table[0]), "{text}");
 }
 
 #[test]
 fn an_embedding_is_a_layer_also_of_the_size_of_the_condition() {
     let appended = |embedding: usize| {
-        let keys = format!("base = \"small\"\n[condition]\nkind = \"class\"\nsize = 5\nembedding = {embedding}\n");
+        let keys = format!(
+            "base = \"small\"\n[condition]\nkind = \"class\"\nsize = 5\nembedding = {embedding}\n"
+        );
         let plan = Recipe::from_toml(&keys).expect("valid").plan().expect("valid");
         (plan.generator[0].kind.clone(), plan.generator[0].parameters)
     };

@@ -12,7 +12,9 @@ use tensor::rng::Philox;
 
 /// The numbers of the formula, in [−1, 1).
 fn uniform(name: &str, count: usize) -> Vec<f32> {
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |h, byte| (h ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = name
+        .bytes()
+        .fold(0x811c_9dc5_u32, |h, byte| (h ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let number = |i: usize| {
         let mut x = (i as u32).wrapping_mul(0x9e37_79b1).wrapping_add(hash);
         x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
@@ -31,11 +33,18 @@ fn number(value: &Value) -> f64 {
 fn filled(prefix: &str, net: &Network, table: &Value) -> StateDict {
     let table = table.as_object().expect("tensors");
     let state = net.state_dict();
-    let floats: BTreeMap<_, _> = state.iter().filter(|(_, value)| matches!(value, StateValue::F32 { .. })).collect();
-    assert!(floats.keys().copied().eq(table.keys()), "{prefix}: {:?} beside {:?}", floats.keys(), table.keys());
+    let floats: BTreeMap<_, _> =
+        state.iter().filter(|(_, value)| matches!(value, StateValue::F32 { .. })).collect();
+    assert!(
+        floats.keys().copied().eq(table.keys()),
+        "{prefix}: {:?} beside {:?}",
+        floats.keys(),
+        table.keys()
+    );
     let mut filled = state.clone();
     for (name, told) in table {
-        let shape: Vec<usize> = told[0].as_array().expect("a shape").iter().map(|n| number(n) as usize).collect();
+        let shape: Vec<usize> =
+            told[0].as_array().expect("a shape").iter().map(|n| number(n) as usize).collect();
         assert_eq!(state[name].shape(), shape, "{prefix}/{name}");
         let (scale, offset) = (number(&told[1]) as f32, number(&told[2]) as f32);
         let data = uniform(&format!("{prefix}/{name}"), shape.iter().product());
@@ -54,25 +63,38 @@ fn assert_two_numbers(name: &str, value: &StateValue, told: &Value, largest: f64
     let project = uniform(&format!("{name}/project"), data.len());
     let found_norm = data.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
     let found = data.iter().zip(&project).map(|(v, p)| f64::from(*v) * f64::from(*p)).sum::<f64>();
-    let error = (found_norm - norm).abs().max((found - projection).abs()) / norm.max(1e-2 * largest);
-    assert!(error < 3e-5, "{name}: {error:e}; norm {found_norm} beside {norm}, projection {found} beside {projection}");
+    let error =
+        (found_norm - norm).abs().max((found - projection).abs()) / norm.max(1e-2 * largest);
+    assert!(
+        error < 3e-5,
+        "{name}: {error:e}; norm {found_norm} beside {norm}, projection {found} beside {projection}"
+    );
 }
 
 /// The tensors of one network ("g/…" or "d/…") in a table of norms and projections, with the largest norm.
 fn told<'a>(table: &'a Value, letter: &str) -> (Vec<(&'a str, &'a Value)>, f64) {
     let prefix = format!("{letter}/");
     let all = table.as_object().expect("tensors").iter();
-    let own: Vec<_> = all.filter_map(|(name, two)| Some((name.strip_prefix(&prefix)?, two))).collect();
+    let own: Vec<_> =
+        all.filter_map(|(name, two)| Some((name.strip_prefix(&prefix)?, two))).collect();
     let largest = own.iter().map(|(_, two)| number(&two[0])).fold(0.0, f64::max);
     (own, largest)
 }
 
 /// One network in a pass of training, backwards, what the pass left behind, and in a pass of sampling.
-fn compare(case: &Value, all: &BTreeMap<String, Golden>, letter: &str, net: &Network, x: &Tensor, condition: Option<&Tensor>) {
+fn compare(
+    case: &Value,
+    all: &BTreeMap<String, Golden>,
+    letter: &str,
+    net: &Network,
+    x: &Tensor,
+    condition: Option<&Tensor>,
+) {
     let recipe = case["recipe"].as_str().expect("a name");
     let what = if letter == "g" { "image" } else { "logits" };
     let prefix = format!("{recipe}/{letter}");
-    net.load_state_dict(&filled(&prefix, net, &case[letter])).expect("the source's names and shapes");
+    net.load_state_dict(&filled(&prefix, net, &case[letter]))
+        .expect("the source's names and shapes");
     let outputs_match = |out: &Tensor, mode: &str| {
         let stride = number(&case["stride"][format!("{what}_{mode}")]) as usize;
         let key = format!("{recipe}/{what}_{mode}");
@@ -82,26 +104,32 @@ fn compare(case: &Value, all: &BTreeMap<String, Golden>, letter: &str, net: &Net
 
     let out = net.forward(x, Pass::from(Mode::TRAIN).with_condition(condition));
     outputs_match(&out, "train");
-    let weights = Tensor::from_slice(&uniform(&format!("{recipe}/d{what}"), out.len()), *out.shape());
+    let weights =
+        Tensor::from_slice(&uniform(&format!("{recipe}/d{what}"), out.len()), *out.shape());
     let gradients = out.mul(&weights).sum_all().backward();
     drop(out);
     let after = net.state_dict();
     let (buffers, largest) = told(&case["after"], letter);
-    buffers.iter().for_each(|(name, two)| assert_two_numbers(&format!("{prefix}/{name}"), &after[*name], two, largest));
+    buffers.iter().for_each(|(name, two)| {
+        assert_two_numbers(&format!("{prefix}/{name}"), &after[*name], two, largest)
+    });
 
     let out = net.forward(x, Pass::from(Mode::SAMPLE).with_condition(condition));
     outputs_match(&out, "eval");
 
     // As parameters of the network, gradients come out in PyTorch's layouts.
     for (name, param) in net.params() {
-        let gradient = gradients.get(param.key()).unwrap_or_else(|| panic!("{prefix}/{name} has no gradient"));
+        let gradient =
+            gradients.get(param.key()).unwrap_or_else(|| panic!("{prefix}/{name} has no gradient"));
         param.set(gradient.clone());
     }
     let (expected, largest) = told(&case["gradients"], letter);
     let gradients = net.state_dict();
     for (name, _) in net.params() {
-        let (_, two) =
-            expected.iter().find(|(own, _)| *own == name).unwrap_or_else(|| panic!("{prefix}/{name} is not trained there"));
+        let (_, two) = expected
+            .iter()
+            .find(|(own, _)| *own == name)
+            .unwrap_or_else(|| panic!("{prefix}/{name} is not trained there"));
         assert_two_numbers(&format!("{prefix}/{name}"), &gradients[&name], two, largest);
     }
     assert_eq!(expected.len(), net.params().len(), "{prefix}");
@@ -125,7 +153,10 @@ fn every_preset_matches_a_twin_of_its_source() {
         let ([h, w], channels) = (recipe.image.size, recipe.image.channels);
         let latent = recipe.generator.latent;
         let z = Tensor::from_slice(&uniform(&salted("z"), n_g * latent), [n_g, latent]);
-        let x = Tensor::from_slice(&uniform(&salted("x"), n_d * h * w * channels), [n_d, h, w, channels]);
+        let x = Tensor::from_slice(
+            &uniform(&salted("x"), n_d * h * w * channels),
+            [n_d, h, w, channels],
+        );
         let x = recipe.image.range.enter(&x);
         let told = recipe.condition.as_ref().filter(|_| !recipe.objective.semi_supervised);
         let condition = |n| told.map(|_| recipe.example_conditions(n));

@@ -35,51 +35,86 @@ fn unusual_values_read_back_equal() {
     recipe.optimizer.lr = 1.0 / 3.0;
     (recipe.train.epochs, recipe.train.steps) = (None, Some(1500));
     assert_eq!(Recipe::from_toml(&recipe.to_toml()).expect("its own text"), recipe);
-    assert!(recipe.to_toml().contains("0.2\n") || recipe.to_toml().contains("0.2 "), "{}", recipe.to_toml());
+    assert!(
+        recipe.to_toml().contains("0.2\n") || recipe.to_toml().contains("0.2 "),
+        "{}",
+        recipe.to_toml()
+    );
 }
 
 #[test]
 fn mirroring_is_off_unless_it_is_asked_for() {
-    assert!(!preset("torch").image.flip && !preset("torch").to_toml().contains("flip"), "older recipes read and look as before");
+    assert!(
+        !preset("torch").image.flip && !preset("torch").to_toml().contains("flip"),
+        "older recipes read and look as before"
+    );
     let recipe = Recipe::from_toml("base = \"torch\"\n[image]\nflip = true\n").expect("valid");
     assert!(recipe.image.flip && recipe.to_toml().contains("flip = true"));
     assert_eq!(Recipe::from_toml(&recipe.to_toml()).expect("its own text"), recipe);
-    let text = Recipe::from_toml("base = \"torch\"\n[image]\nflip = 1\n").expect_err("no number").to_string();
+    let text = Recipe::from_toml("base = \"torch\"\n[image]\nflip = 1\n")
+        .expect_err("no number")
+        .to_string();
     assert!(text.contains("image.flip"), "{text}");
 }
 
 #[test]
 fn a_base_fills_in_what_is_missing() {
-    let recipe = Recipe::from_toml("base = \"torch\"\nname = \"mine\"\n[train]\nsteps = 7\nbatch = 4\n").expect("valid");
+    let recipe =
+        Recipe::from_toml("base = \"torch\"\nname = \"mine\"\n[train]\nsteps = 7\nbatch = 4\n")
+            .expect("valid");
     let mut expected = preset("torch");
     expected.name = "mine".into();
     (expected.train.batch, expected.train.steps, expected.train.epochs) = (4, Some(7), None);
     assert_eq!(recipe, expected);
     // A whole number is a number.
-    assert_eq!(Recipe::from_toml("base = \"torch\"\n[optimizer]\nlr = 1").expect("valid").optimizer.lr, 1.0);
+    assert_eq!(
+        Recipe::from_toml("base = \"torch\"\n[optimizer]\nlr = 1").expect("valid").optimizer.lr,
+        1.0
+    );
 }
 
 #[test]
 fn bad_recipes_are_refused_in_one_line_that_names_the_key() {
     for (text, expected) in [
-        ("[optimizer]\nlrr = 1.0", "unknown key \"optimizer.lrr\" in the recipe, did you mean \"optimizer.lr\"?"),
-        ("[optimiser]\nlr = 1.0", "unknown key \"optimiser\" in the recipe, did you mean \"optimizer\"?"),
+        (
+            "[optimizer]\nlrr = 1.0",
+            "unknown key \"optimizer.lrr\" in the recipe, did you mean \"optimizer.lr\"?",
+        ),
+        (
+            "[optimiser]\nlr = 1.0",
+            "unknown key \"optimiser\" in the recipe, did you mean \"optimizer\"?",
+        ),
         ("lr = 1.0", "unknown key \"lr\" in the recipe, did you mean \"optimizer.lr\"?"),
-        ("[generator]\nslope = 0.1", "unknown key \"generator.slope\" in the recipe, did you mean \"discriminator.slope\"?"),
+        (
+            "[generator]\nslope = 0.1",
+            "unknown key \"generator.slope\" in the recipe, did you mean \"discriminator.slope\"?",
+        ),
         ("[optimizer]\nlr = \"fast\"", "recipe key \"optimizer.lr\" = \"fast\": invalid type"),
         ("[optimizer]\nlr = 0", "recipe key \"optimizer.lr\" = 0: must be a number greater than 0"),
-        ("[optimizer]\nlr = -0.1", "recipe key \"optimizer.lr\" = -0.1: must be a number greater than 0"),
+        (
+            "[optimizer]\nlr = -0.1",
+            "recipe key \"optimizer.lr\" = -0.1: must be a number greater than 0",
+        ),
         ("[optimizer]\nlr = nan", "recipe key \"optimizer.lr\" = NaN: must be"),
         ("[optimizer]\nlr = inf", "recipe key \"optimizer.lr\" = inf: must be"),
         ("[optimizer]\nlr = 1e-60", "recipe key \"optimizer.lr\" = 0.000"),
-        ("[optimizer]\nbeta1 = 1.0", "recipe key \"optimizer.beta1\" = 1: must be at least 0 and less than 1"),
+        (
+            "[optimizer]\nbeta1 = 1.0",
+            "recipe key \"optimizer.beta1\" = 1: must be at least 0 and less than 1",
+        ),
         ("[optimizer]\nbeta2 = -0.5", "recipe key \"optimizer.beta2\" = -0.5: must be at least 0"),
         ("[train]\nbatch = 0", "recipe key \"train.batch\" = 0: must be from 1"),
         ("[train]\nbatch = -3", "recipe key \"train.batch\" = -3: invalid value"),
         ("[train]\nbatch = 1.5", "recipe key \"train.batch\" = 1.5: invalid type"),
-        ("[train]\nsteps = 9223372036854775807", "recipe key \"train.steps\" = 9223372036854775807: must be from 1"),
+        (
+            "[train]\nsteps = 9223372036854775807",
+            "recipe key \"train.steps\" = 9223372036854775807: must be from 1",
+        ),
         ("[train]\nepochs = 0", "recipe key \"train.epochs\" = 0: must be from 1"),
-        ("[train]\nepochs = 1\nsteps = 1", "recipe key \"train.steps\" = 1: cannot stand beside train.epochs"),
+        (
+            "[train]\nepochs = 1\nsteps = 1",
+            "recipe key \"train.steps\" = 1: cannot stand beside train.epochs",
+        ),
         ("[train]\nema = 1.0", "recipe key \"train.ema\" = 1: must be"),
         (
             "[generator]\nstem = \"conf\"",
@@ -87,20 +122,39 @@ fn bad_recipes_are_refused_in_one_line_that_names_the_key() {
         ),
         ("[generator]\nwidth = 0", "recipe key \"generator.width\" = 0: must be from 1"),
         ("[generator]\nkernel = 1", "recipe key \"generator.kernel\" = 1: must be from 2"),
-        ("[discriminator]\nwidth = 60000\n[image]\nsize = [4096, 4096]", "recipe key \"train.batch\" = 128: main."),
-        ("[generator]\nwidth = 60000", "recipe key \"generator.width\" = 60000: makes a network of 115789320000 parameters"),
-        ("[image]\nsize = [512, 512]\n[train]\nbatch = 65536", "recipe key \"train.batch\" = 65536: main.0 would need"),
-        ("[image]\nchannels = 2", "recipe key \"image.channels\" = 2: must be 1 (grey), 3 (RGB) or 4 (RGBA)"),
+        (
+            "[discriminator]\nwidth = 60000\n[image]\nsize = [4096, 4096]",
+            "recipe key \"train.batch\" = 128: main.",
+        ),
+        (
+            "[generator]\nwidth = 60000",
+            "recipe key \"generator.width\" = 60000: makes a network of 115789320000 parameters",
+        ),
+        (
+            "[image]\nsize = [512, 512]\n[train]\nbatch = 65536",
+            "recipe key \"train.batch\" = 65536: main.0 would need",
+        ),
+        (
+            "[image]\nchannels = 2",
+            "recipe key \"image.channels\" = 2: must be 1 (grey), 3 (RGB) or 4 (RGBA)",
+        ),
         ("[image]\nsize = [63, 64]", "image size 63x64 cannot be made"),
         ("[image]\nsize = [4, 4]", "image size 4x4 cannot be made"),
-        ("[image]\nsize = [1000000000000, 64]", "recipe key \"image.size\" = [1000000000000, 64]: sides must be at most 8192"),
+        (
+            "[image]\nsize = [1000000000000, 64]",
+            "recipe key \"image.size\" = [1000000000000, 64]: sides must be at most 8192",
+        ),
         ("[image]\nsize = [64]", "recipe key \"image.size\" = [64]: invalid length 1"),
         ("image = 64", "recipe key \"image\" = 64: must be a section, [image]"),
         ("base = 3", "recipe key \"base\" = 3"),
         ("[image\n", "the recipe is not valid TOML: line 2: "),
         ("a = 1\nb = = 2", "the recipe is not valid TOML: line 3: "),
     ] {
-        let complete = if text.starts_with("base") { text.to_string() } else { format!("base = \"small\"\n{text}") };
+        let complete = if text.starts_with("base") {
+            text.to_string()
+        } else {
+            format!("base = \"small\"\n{text}")
+        };
         let error = Recipe::from_toml(&complete).expect_err(text).to_string();
         assert!(error.starts_with(expected), "{text:?} gave\n{error}\nexpected\n{expected}");
         assert!(!error.contains('\n'), "{error}");
@@ -108,28 +162,46 @@ fn bad_recipes_are_refused_in_one_line_that_names_the_key() {
     let error = Recipe::from_toml("name = \"x\"").expect_err("incomplete").to_string();
     assert!(error.starts_with("the recipe lacks the key \""), "{error}");
     let whole = preset("torch").to_toml();
-    let error = Recipe::from_toml(&whole.replace("beta2 = 0.999\n", "")).expect_err("incomplete").to_string();
+    let error = Recipe::from_toml(&whole.replace("beta2 = 0.999\n", ""))
+        .expect_err("incomplete")
+        .to_string();
     assert!(error.starts_with("the recipe lacks the key \"optimizer.beta2\""), "{error}");
-    let error = Recipe::from_toml(&whole.replace("epochs = 25\n", "")).expect_err("incomplete").to_string();
+    let error =
+        Recipe::from_toml(&whole.replace("epochs = 25\n", "")).expect_err("incomplete").to_string();
     assert!(error.starts_with("the recipe lacks the key \"train.epochs\""), "{error}");
 }
 
 #[test]
 fn unknown_presets_name_the_nearest() {
     let text = Recipe::preset("tourch").expect_err("unknown").to_string();
-    assert!(text.starts_with("unknown recipe \"tourch\", did you mean \"torch\"? (there are small, torch, "), "{text}");
+    assert!(
+        text.starts_with(
+            "unknown recipe \"tourch\", did you mean \"torch\"? (there are small, torch, "
+        ),
+        "{text}"
+    );
     let text = Recipe::from_toml("base = \"PAPER\"").expect_err("unknown").to_string();
     assert!(text.contains("did you mean \"paper\"?"), "{text}");
     let text = Recipe::preset("zzz").expect_err("unknown").to_string();
-    assert_eq!(text, format!("unknown recipe \"zzz\" (there are {})", Recipe::names().collect::<Vec<_>>().join(", ")));
+    assert_eq!(
+        text,
+        format!(
+            "unknown recipe \"zzz\" (there are {})",
+            Recipe::names().collect::<Vec<_>>().join(", ")
+        )
+    );
 }
 
 #[test]
 fn impossible_sizes_name_the_nearest() {
     let mut recipe = preset("torch");
-    for (size, text) in
-        [([63, 64], "60x64, 64x64"), ([31, 33], "30x32, 32x36"), ([6, 6], "8x8"), ([0, 28], "8x28"), ([29, 29], "28x28, 30x30")]
-    {
+    for (size, text) in [
+        ([63, 64], "60x64, 64x64"),
+        ([31, 33], "30x32, 32x36"),
+        ([6, 6], "8x8"),
+        ([0, 28], "8x28"),
+        ([29, 29], "28x28, 30x30"),
+    ] {
         recipe.image.size = size;
         let error = recipe.validate().expect_err("no such size");
         assert!(matches!(error, NnError::ImageSize { .. }), "{error}");
@@ -142,7 +214,12 @@ fn batch_norm_over_a_single_value_is_refused() {
     let mut recipe = preset("paper");
     recipe.train.batch = 1;
     let error = recipe.validate().expect_err("one value per unit").to_string();
-    assert!(error.starts_with("recipe key \"train.batch\" = 1: batch norm at main.1 would see a single value"), "{error}");
+    assert!(
+        error.starts_with(
+            "recipe key \"train.batch\" = 1: batch norm at main.1 would see a single value"
+        ),
+        "{error}"
+    );
     recipe.train.batch = 2;
     recipe.validate().expect("two values");
     recipe = preset("torch");
@@ -152,25 +229,45 @@ fn batch_norm_over_a_single_value_is_refused() {
 
 #[test]
 fn networks_have_the_right_shapes_at_many_sizes() {
-    let sizes = [[28, 28], [32, 32], [64, 64], [8, 8], [10, 8], [12, 40], [48, 64], [64, 48], [96, 96], [20, 36], [16, 62]];
+    let sizes = [
+        [28, 28],
+        [32, 32],
+        [64, 64],
+        [8, 8],
+        [10, 8],
+        [12, 40],
+        [48, 64],
+        [64, 48],
+        [96, 96],
+        [20, 36],
+        [16, 62],
+    ];
     for name in ["small", "torch", "modern", "paper", "newmu-svhn"] {
         for size in sizes {
             for channels in [1, 3, 4] {
                 for kernel in [2, 3, 4, 5, 6, 7] {
                     let mut recipe = preset(name);
                     (recipe.image.size, recipe.image.channels) = (size, channels);
-                    (recipe.generator.width, recipe.generator.latent, recipe.generator.kernel) = (2, 3, kernel);
+                    (recipe.generator.width, recipe.generator.latent, recipe.generator.kernel) =
+                        (2, 3, kernel);
                     (recipe.discriminator.width, recipe.discriminator.kernel) = (2, kernel);
                     let mut rng = Philox::new(1, 0);
                     let (g, d) = recipe.build(&mut rng).expect("valid");
                     let image = g.forward(&recipe.latents(&mut rng, 2, &Device::Cpu), Mode::BATCH);
-                    assert_eq!(image.shape()[..], [2, size[0], size[1], channels], "{name} {size:?} {kernel}");
+                    assert_eq!(
+                        image.shape()[..],
+                        [2, size[0], size[1], channels],
+                        "{name} {size:?} {kernel}"
+                    );
                     assert!(image.to_vec().iter().all(|p| p.abs() < 1.0), "{name} {size:?}");
                     let logits = d.forward(&image, Mode::BATCH);
                     assert_eq!(logits.shape()[..], [2], "{name} {size:?} {kernel}");
                     let plan = recipe.plan().expect("valid");
                     assert_eq!(plan.parameters, g.num_parameters() + d.num_parameters());
-                    assert_eq!(plan.generator.last().map(|row| &row.output[..]), Some(&[size[0], size[1], channels][..]));
+                    assert_eq!(
+                        plan.generator.last().map(|row| &row.output[..]),
+                        Some(&[size[0], size[1], channels][..])
+                    );
                     assert_eq!(plan.discriminator.last().map(|row| &row.output[..]), Some(&[][..]));
                 }
             }
@@ -187,7 +284,11 @@ fn initial_weights_have_the_recipe_s_deviations() {
     let moments = |name: &str| {
         let nn::StateValue::F32 { data, .. } = &state[name] else { panic!("{name}") };
         let mean = data.iter().map(|&x| f64::from(x)).sum::<f64>() / data.len() as f64;
-        (mean, (data.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / data.len() as f64).sqrt())
+        (
+            mean,
+            (data.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / data.len() as f64)
+                .sqrt(),
+        )
     };
     let (mean, std) = moments("main.3.weight");
     assert!(mean.abs() < 2e-4 && (std - 0.05).abs() < 2e-4, "{mean} {std}");
@@ -226,7 +327,12 @@ fn run(recipe: &Recipe, count: usize) -> (tensor::Tensor, tensor::Tensor) {
     let z = recipe.latents(&mut rng, count, &Device::Cpu);
     let image = g.forward(&z, Pass::from(Mode::BATCH).with_condition(to_g));
     let verdict = d.forward(&image, Pass::from(Mode::BATCH).with_condition(to_d));
-    assert_eq!(recipe.plan().expect("valid").parameters, g.num_parameters() + d.num_parameters(), "{}", recipe.name);
+    assert_eq!(
+        recipe.plan().expect("valid").parameters,
+        g.num_parameters() + d.num_parameters(),
+        "{}",
+        recipe.name
+    );
     (image, verdict)
 }
 
@@ -253,19 +359,32 @@ fn presets_have_the_parameters_of_their_sources() {
     // By hand, from the layers of the sources: (generator, discriminator).
     for (name, g, d) in [
         // Newmu/dcgan_code, mnist: no biases, and batch norm without γ and β.
-        ("newmu-mnist", 110 * 1024 + 1034 * 6272 + 25 * (138 * 64 + 74), 25 * (11 * 64 + 74 * 128) + 6282 * 1024 + 1034),
+        (
+            "newmu-mnist",
+            110 * 1024 + 1034 * 6272 + 25 * (138 * 64 + 74),
+            25 * (11 * 64 + 74 * 128) + 6282 * 1024 + 1034,
+        ),
         (
             "newmu-imagenet32",
             256 * 8192
                 + 2 * 8192
                 + 9 * (512 * 512 + 512 * 256 + 256 * 256 + 256 * 128 + 128 * 128 + 128 * 3)
                 + 2 * (512 + 256 + 256 + 128 + 128),
-            9 * (3 * 128 + 128 * 128 + 128 * 256 + 256 * 256 + 256 * 512 + 512 * 512) + 2 * (128 + 256 + 256 + 512 + 512) + 8192,
+            9 * (3 * 128 + 128 * 128 + 128 * 256 + 256 * 256 + 256 * 512 + 512 * 512)
+                + 2 * (128 + 256 + 256 + 512 + 512)
+                + 8192,
         ),
         (
             "tf",
-            101 * 8192 + 2 * 512 + 25 * (512 * 256 + 256 * 128 + 128 * 64 + 64 * 3) + (256 + 128 + 64 + 3) + 2 * (256 + 128 + 64),
-            25 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + (64 + 128 + 256 + 512) + 2 * (128 + 256 + 512) + 8193,
+            101 * 8192
+                + 2 * 512
+                + 25 * (512 * 256 + 256 * 128 + 128 * 64 + 64 * 3)
+                + (256 + 128 + 64 + 3)
+                + 2 * (256 + 128 + 64),
+            25 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512)
+                + (64 + 128 + 256 + 512)
+                + 2 * (128 + 256 + 512)
+                + 8193,
         ),
         // As `model.summary()` of Keras counts them, but for batch norm's running statistics.
         (
@@ -275,7 +394,12 @@ fn presets_have_the_parameters_of_their_sources() {
         ),
         (
             "gans-in-action",
-            101 * 12544 + (256 * 9 + 1) * 128 + 2 * 128 + (128 * 9 + 1) * 64 + 2 * 64 + (64 * 9 + 1),
+            101 * 12544
+                + (256 * 9 + 1) * 128
+                + 2 * 128
+                + (128 * 9 + 1) * 64
+                + 2 * 64
+                + (64 * 9 + 1),
             10 * 32 + (32 * 9 + 1) * 64 + 2 * 64 + (64 * 9 + 1) * 128 + 2 * 128 + 2049,
         ),
         ("gans-in-action-dense", 101 * 128 + 129 * 784, 785 * 128 + 129),
@@ -291,15 +415,36 @@ fn presets_have_the_parameters_of_their_sources() {
 fn every_key_of_the_networks_builds() {
     let base = "base = \"small\"\n[image]\nsize = [32, 32]\n";
     for (keys, outputs) in [
-        ("[generator]\nwidth = 8\nupsample = \"nearest\"\nnorm = \"instance\"\nattention = 16\ndropout = 0.3\nbias = true", 1),
+        (
+            "[generator]\nwidth = 8\nupsample = \"nearest\"\nnorm = \"instance\"\nattention = 16\ndropout = 0.3\nbias = true",
+            1,
+        ),
         ("[generator]\nwidth = 8\nstem = \"linear\"\nnorm = \"layer\"\nattention = 4", 1),
         ("[generator]\nwidth = 4\nnorm = \"virtual-batch\"\nreference = 5", 1),
-        ("[generator]\nwidth = 4\nnorm_everywhere = true\nweights = \"weight-norm\"\n[init]\nscheme = \"orthogonal\"", 1),
-        ("[discriminator]\nwidth = 8\ndownsample = \"max-pool\"\nhead = \"global-average\"\nattention = 8\nnoise = 0.1", 1),
-        ("[discriminator]\nwidth = 4\ndownsample = \"average-pool\"\nnorm = \"layer\"\nminibatch_stddev = 2", 1),
-        ("[discriminator]\nwidth = 4\nweights = \"spectral-norm\"\nminibatch_discrimination = { kernels = 3, dims = 2 }", 1),
-        ("[condition]\nkind = \"class\"\nsize = 5\ngenerator = \"every-layer\"\ndiscriminator = \"every-layer\"", 1),
-        ("[condition]\nkind = \"class\"\nsize = 5\nembedding = 3\ndiscriminator = \"projection\"", 1),
+        (
+            "[generator]\nwidth = 4\nnorm_everywhere = true\nweights = \"weight-norm\"\n[init]\nscheme = \"orthogonal\"",
+            1,
+        ),
+        (
+            "[discriminator]\nwidth = 8\ndownsample = \"max-pool\"\nhead = \"global-average\"\nattention = 8\nnoise = 0.1",
+            1,
+        ),
+        (
+            "[discriminator]\nwidth = 4\ndownsample = \"average-pool\"\nnorm = \"layer\"\nminibatch_stddev = 2",
+            1,
+        ),
+        (
+            "[discriminator]\nwidth = 4\nweights = \"spectral-norm\"\nminibatch_discrimination = { kernels = 3, dims = 2 }",
+            1,
+        ),
+        (
+            "[condition]\nkind = \"class\"\nsize = 5\ngenerator = \"every-layer\"\ndiscriminator = \"every-layer\"",
+            1,
+        ),
+        (
+            "[condition]\nkind = \"class\"\nsize = 5\nembedding = 3\ndiscriminator = \"projection\"",
+            1,
+        ),
         ("[condition]\nkind = \"attributes\"\nsize = 5\ndiscriminator = \"auxiliary\"", 6),
         ("[condition]\nkind = \"vector\"\nsize = 5\n[generator]\nstem = \"linear\"\nwidth = 4", 1),
         (
@@ -307,7 +452,8 @@ fn every_key_of_the_networks_builds() {
             5,
         ),
     ] {
-        let recipe = Recipe::from_toml(&format!("{base}{keys}")).unwrap_or_else(|e| panic!("{keys}: {e}"));
+        let recipe =
+            Recipe::from_toml(&format!("{base}{keys}")).unwrap_or_else(|e| panic!("{keys}: {e}"));
         let (image, verdict) = run(&recipe, 4);
         assert_eq!(image.shape()[..], [4, 32, 32, 1], "{keys}");
         assert_eq!(verdict.len(), 4 * outputs, "{keys}");
@@ -318,7 +464,10 @@ fn every_key_of_the_networks_builds() {
 #[test]
 fn combinations_without_sense_are_refused_with_the_reason() {
     for (keys, expected) in [
-        ("[objective]\nloss = \"wasserstein\"", "\"objective.loss\" = \"wasserstein\": without a bound"),
+        (
+            "[objective]\nloss = \"wasserstein\"",
+            "\"objective.loss\" = \"wasserstein\": without a bound",
+        ),
         ("[objective]\ngradient_penalty = 10.0", "batch norm in D mixes"),
         ("[objective]\nr1 = 1.0", "batch norm in D mixes"),
         ("[objective]\nclip = 0.01", "Wasserstein"),
@@ -330,25 +479,52 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ("[generator]\nnorm = \"none\"\nnorm_everywhere = true", "no norm"),
         ("[generator]\nattention = 13", "there are 14, 7"),
         ("[image]\nrange = \"unit\"", "ends in tanh"),
-        ("[condition]\nkind = \"class\"\nsize = 3\ngenerator = \"auxiliary\"", "something that a discriminator does"),
-        ("[condition]\nkind = \"vector\"\nsize = 3\ndiscriminator = \"auxiliary\"", "no classes in a vector"),
+        (
+            "[condition]\nkind = \"class\"\nsize = 3\ngenerator = \"auxiliary\"",
+            "something that a discriminator does",
+        ),
+        (
+            "[condition]\nkind = \"vector\"\nsize = 3\ndiscriminator = \"auxiliary\"",
+            "no classes in a vector",
+        ),
         ("[optimizer]\nmomentum = 0.9", "Adam's is optimizer.beta1"),
         ("[optimizer]\nrule = \"sgd\"\nmomentum_end = 0.7", "needs optimizer.momentum"),
-        ("[objective]\nloss = \"wasserstein\"\nrelativistic = true\nclip = 0.01", "compares the means already"),
+        (
+            "[objective]\nloss = \"wasserstein\"\nrelativistic = true\nclip = 0.01",
+            "compares the means already",
+        ),
         ("[optimizer]\nrule = \"sgd\"\nnesterov = true", "needs optimizer.momentum"),
-        ("[optimizer]\nschedule = { kind = \"step\", every = 0, factor = 0.5 }", "every = 0 must be at least 1"),
+        (
+            "[optimizer]\nschedule = { kind = \"step\", every = 0, factor = 0.5 }",
+            "every = 0 must be at least 1",
+        ),
         ("[augment]\nforbidden = true\npolicy = [\"color\"]", "images as they are"),
-        ("[generator]\nlayers = [{ layer = \"linear\", units = 7 }]", "ends with [7] where [28, 28, 1] is wanted"),
-        ("[generator]\nlayers = [{ layer = \"conv\", channels = 1, kernel = 3 }]", "wants an image"),
-        ("[generator]\nwidth = 3\nlayers = [{ layer = \"linear\", units = 7 }]", "\"generator.width\" = 3: has no effect"),
+        (
+            "[generator]\nlayers = [{ layer = \"linear\", units = 7 }]",
+            "ends with [7] where [28, 28, 1] is wanted",
+        ),
+        (
+            "[generator]\nlayers = [{ layer = \"conv\", channels = 1, kernel = 3 }]",
+            "wants an image",
+        ),
+        (
+            "[generator]\nwidth = 3\nlayers = [{ layer = \"linear\", units = 7 }]",
+            "\"generator.width\" = 3: has no effect",
+        ),
         ("[generator]\nlayers = [{ layer = \"lineal\", units = 7 }]", "unknown variant `lineal`"),
-        ("[discriminator]\nlayers = [{ layer = \"conv\", channels = 1, kernel = 29 }]", "the kernel does not fit"),
+        (
+            "[discriminator]\nlayers = [{ layer = \"conv\", channels = 1, kernel = 29 }]",
+            "the kernel does not fit",
+        ),
         ("[discriminator]\nlayers = [{ layer = \"linear\", units = 1 }]", "wants a vector"),
         (
             "[objective]\nloss = \"wasserstein\"\nclip = 0.01\n[discriminator]\nweights = \"spectral-norm\"",
             "\"objective.clip\" = 0.01: and spectral norm",
         ),
-        ("[objective]\nr1 = 1.0\ngradient_penalty = 10.0\n[discriminator]\nnorm = \"none\"", "asks for slope 0"),
+        (
+            "[objective]\nr1 = 1.0\ngradient_penalty = 10.0\n[discriminator]\nnorm = \"none\"",
+            "asks for slope 0",
+        ),
         (
             "[discriminator]\nminibatch_stddev = 4\nminibatch_discrimination = { kernels = 3, dims = 2 }",
             "both tell D how much a batch varies",
@@ -363,8 +539,14 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ),
         ("[objective]\nr1_every = 8", "\"objective.r1_every\" = 8: needs objective.r1"),
         ("[noise]\ndecay_steps = 100", "\"noise.decay_steps\" = 100: there is no noise"),
-        ("[objective]\nfeature_norm = \"l1\"", "\"objective.feature_norm\" = \"l1\": needs objective.feature_matching"),
-        ("[objective]\nfeature_layers = [\"main.1\"]", "\"objective.feature_layers\" = [\"main.1\"]: needs"),
+        (
+            "[objective]\nfeature_norm = \"l1\"",
+            "\"objective.feature_norm\" = \"l1\": needs objective.feature_matching",
+        ),
+        (
+            "[objective]\nfeature_layers = [\"main.1\"]",
+            "\"objective.feature_layers\" = [\"main.1\"]: needs",
+        ),
         ("[labels]\nflip = 1.0", "\"labels.flip\" = 1: must be at least 0 and less than 1"),
         (
             "[condition]\nkind = \"class\"\nsize = 3\nembedding = 2\ngenerator = \"none\"\ndiscriminator = \"projection\"",
@@ -379,9 +561,13 @@ fn combinations_without_sense_are_refused_with_the_reason() {
             "[objective]\nsemi_supervised = true\nlabelled = 9\n[condition]\nkind = \"class\"\nsize = 3\ndiscriminator = \"none\"",
             "hides labels that G would be told",
         ),
-        ("[train]\nalternate = true", "\"train.alternate\" = true: gives every update pictures of its own"),
+        (
+            "[train]\nalternate = true",
+            "\"train.alternate\" = true: gives every update pictures of its own",
+        ),
     ] {
-        let error = Recipe::from_toml(&format!("base = \"small\"\n{keys}")).expect_err(keys).to_string();
+        let error =
+            Recipe::from_toml(&format!("base = \"small\"\n{keys}")).expect_err(keys).to_string();
         assert!(error.contains(expected) && !error.contains('\n'), "{keys:?} gave\n{error}");
     }
 }
@@ -401,18 +587,48 @@ fn listed_layers_and_the_place_of_a_condition_go_together() {
     Recipe::from_toml(&(listed(read, "") + "discriminator = \"none\"")).expect("G reads it");
     Recipe::from_toml(&(listed("", read) + "generator = \"none\"")).expect("D reads it");
     for (g, d, places, expected) in [
-        (read, read, "generator = \"none\"", "\"condition.generator\" = \"none\": generator.layers has layers that read"),
-        (read, read, "discriminator = \"none\"", "\"condition.discriminator\" = \"none\": discriminator.layers has layers"),
-        (read, read, "discriminator = \"auxiliary\"", "\"condition.discriminator\" = \"auxiliary\": discriminator.layers has"),
+        (
+            read,
+            read,
+            "generator = \"none\"",
+            "\"condition.generator\" = \"none\": generator.layers has layers that read",
+        ),
+        (
+            read,
+            read,
+            "discriminator = \"none\"",
+            "\"condition.discriminator\" = \"none\": discriminator.layers has layers",
+        ),
+        (
+            read,
+            read,
+            "discriminator = \"auxiliary\"",
+            "\"condition.discriminator\" = \"auxiliary\": discriminator.layers has",
+        ),
         (
             "",
             read,
             "",
             "\"condition.generator\" = \"input\": no layer of generator.layers reads it; add { layer = \"condition\" }",
         ),
-        ("", read, "generator = \"every-layer\"", "\"condition.generator\" = \"every-layer\": no layer"),
-        (read, "", "", "\"condition.discriminator\" = \"input\": no layer of discriminator.layers reads it"),
-        (read, "", "discriminator = \"projection\"", "\"condition.discriminator\" = \"projection\": no layer"),
+        (
+            "",
+            read,
+            "generator = \"every-layer\"",
+            "\"condition.generator\" = \"every-layer\": no layer",
+        ),
+        (
+            read,
+            "",
+            "",
+            "\"condition.discriminator\" = \"input\": no layer of discriminator.layers reads it",
+        ),
+        (
+            read,
+            "",
+            "discriminator = \"projection\"",
+            "\"condition.discriminator\" = \"projection\": no layer",
+        ),
     ] {
         let error = Recipe::from_toml(&(listed(g, d) + places)).expect_err(places).to_string();
         assert!(error.contains(expected), "{g:?} {d:?} {places:?} gave\n{error}");
@@ -429,23 +645,47 @@ fn keys_beside_a_list_that_was_there_before_are_refused() {
         ("newmu-mnist", "generator.dropout", "0.3"),
     ] {
         let error = preset(name).with(&change(key, value)).expect_err(key).to_string();
-        assert!(error.contains(&format!("{key:?} = ")) && error.contains("beside a list of layers"), "{error}");
+        assert!(
+            error.contains(&format!("{key:?} = ")) && error.contains("beside a list of layers"),
+            "{error}"
+        );
     }
-    let error = Recipe::from_toml("base = \"gan2014\"\n[generator]\nkernel = 4\n").expect_err("idle").to_string();
-    assert!(error.contains("\"generator.kernel\" = 4: has no effect beside a list of layers"), "{error}");
+    let error = Recipe::from_toml("base = \"gan2014\"\n[generator]\nkernel = 4\n")
+        .expect_err("idle")
+        .to_string();
+    assert!(
+        error.contains("\"generator.kernel\" = 4: has no effect beside a list of layers"),
+        "{error}"
+    );
     // Without the list they are wanted again.
-    let error = Recipe::from_toml("base = \"tf\"\n[generator]\nlayers = []\nwidth = 8\n").expect_err("incomplete").to_string();
+    let error = Recipe::from_toml("base = \"tf\"\n[generator]\nlayers = []\nwidth = 8\n")
+        .expect_err("incomplete")
+        .to_string();
     assert!(error.starts_with("the recipe lacks the key \"generator."), "{error}");
 }
 
 #[test]
 fn keys_change_one_by_one() {
-    let changes = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
-    let recipe =
-        preset("small").with(&changes(&[("objective.loss", "hinge"), ("train.steps", "7"), ("discriminator.norm", "none")]));
+    let changes = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>()
+    };
+    let recipe = preset("small").with(&changes(&[
+        ("objective.loss", "hinge"),
+        ("train.steps", "7"),
+        ("discriminator.norm", "none"),
+    ]));
     let recipe = recipe.expect("valid");
-    assert_eq!((recipe.objective.loss, recipe.train.steps, recipe.train.epochs), (nn::loss::Objective::Hinge, Some(7), None));
-    let error = preset("small").with(&changes(&[("objective.los", "hinge")])).expect_err("unknown").to_string();
-    assert_eq!(error, "unknown key \"objective.los\" in the recipe, did you mean \"objective.loss\"?");
+    assert_eq!(
+        (recipe.objective.loss, recipe.train.steps, recipe.train.epochs),
+        (nn::loss::Objective::Hinge, Some(7), None)
+    );
+    let error = preset("small")
+        .with(&changes(&[("objective.los", "hinge")]))
+        .expect_err("unknown")
+        .to_string();
+    assert_eq!(
+        error,
+        "unknown key \"objective.los\" in the recipe, did you mean \"objective.loss\"?"
+    );
     assert!(preset("paper").with(&changes(&[("augment.policy", "[\"color\"]")])).is_err());
 }

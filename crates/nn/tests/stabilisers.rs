@@ -7,8 +7,9 @@ mod table;
 
 use common::{floats, values};
 use nn::layers::{
-    BatchNorm, Conv2d, ConvTranspose2d, Dropout, Embed, GaussianNoise, GlobalPool, InstanceNorm, LayerNorm, Linear,
-    MinibatchDiscrimination, MinibatchForm, MinibatchStdDev, ProjectionHead, SelfAttention, VirtualBatchNorm, Window,
+    BatchNorm, Conv2d, ConvTranspose2d, Dropout, Embed, GaussianNoise, GlobalPool, InstanceNorm,
+    LayerNorm, Linear, MinibatchDiscrimination, MinibatchForm, MinibatchStdDev, ProjectionHead,
+    SelfAttention, VirtualBatchNorm, Window,
 };
 use nn::{Activation, Ema, Layer, Mode, Network, Noise, Pass};
 use tensor::rng::Philox;
@@ -44,7 +45,12 @@ fn virtual_generator() -> Network {
         ("vbn1", virtual_norm(8)),
         ("relu", Layer::Activation(Activation::Relu)),
         ("attention", Layer::SelfAttention(SelfAttention::new(8).with_spectral_norm())),
-        ("up", Layer::ConvTranspose2d(ConvTranspose2d::new(8, 6, SQUARE, [0; 2], true).with_spectral_norm())),
+        (
+            "up",
+            Layer::ConvTranspose2d(
+                ConvTranspose2d::new(8, 6, SQUARE, [0; 2], true).with_spectral_norm(),
+            ),
+        ),
         ("vbn2", virtual_norm(6)),
         ("norm", Layer::InstanceNorm(InstanceNorm::new(6, 1e-5))),
         ("layer", Layer::LayerNorm(LayerNorm::new(vec![3, 3, 6], 1e-5))),
@@ -55,7 +61,12 @@ fn virtual_generator() -> Network {
     let mut rng = rng();
     net.initialise(0.3, 0.1, &mut rng);
     net.set_reference(rng.normal([5, 4], 0.0, 1.0), Some(rng.normal([5, 2], 0.0, 1.0)));
-    let gamma = net.params().into_iter().find(|(name, _)| name == "attention.gamma").expect("a parameter").1;
+    let gamma = net
+        .params()
+        .into_iter()
+        .find(|(name, _)| name == "attention.gamma")
+        .expect("a parameter")
+        .1;
     gamma.set(Tensor::full([1], 0.7));
     net
 }
@@ -65,7 +76,9 @@ fn a_picture_under_virtual_batch_norm_depends_on_itself_alone() {
     let net = virtual_generator();
     let mut rng = Philox::new(2, 0);
     let (z, y) = (rng.normal([6, 4], 0.0, 1.0), rng.normal([6, 2], 0.0, 1.0));
-    let draw = |z: &Tensor, y: &Tensor| tensor::per_image(|| net.forward(z, Pass::from(Mode::SAMPLE).with_condition(y)));
+    let draw = |z: &Tensor, y: &Tensor| {
+        tensor::per_image(|| net.forward(z, Pass::from(Mode::SAMPLE).with_condition(y)))
+    };
     let all = draw(&z, &y);
     assert_eq!(all.shape()[..], [6, 3, 3, 3]);
     for i in 0..6 {
@@ -75,7 +88,9 @@ fn a_picture_under_virtual_batch_norm_depends_on_itself_alone() {
     // The reference matters.
     let mut other = virtual_generator();
     other.set_reference(rng.normal([5, 4], 0.0, 1.0), Some(rng.normal([5, 2], 0.0, 1.0)));
-    assert!(difference(&other.forward(&z, Pass::from(Mode::SAMPLE).with_condition(&y)), &all) > 0.01);
+    assert!(
+        difference(&other.forward(&z, Pass::from(Mode::SAMPLE).with_condition(&y)), &all) > 0.01
+    );
 }
 
 #[test]
@@ -87,16 +102,31 @@ fn a_folded_network_draws_the_same() {
     let folded = net.folded();
     assert!(!folded.needs_reference());
     assert!(difference(&folded.forward(&z, pass), &net.forward(&z, pass)) < 1e-5);
-    assert!(!folded.state_dict().keys().any(|key| key.ends_with("_orig") || key.ends_with("_g") || key == "reference"));
+    assert!(
+        !folded
+            .state_dict()
+            .keys()
+            .any(|key| key.ends_with("_orig") || key.ends_with("_g") || key == "reference")
+    );
     // Batch norm goes into the weight that a reparametrisation makes.
     let norm = || Layer::BatchNorm(BatchNorm::new(5, 1e-5, 0.5));
     let net = network(vec![
-        ("a", Layer::ConvTranspose2d(ConvTranspose2d::new(4, 5, SQUARE, [0; 2], true).with_spectral_norm())),
+        (
+            "a",
+            Layer::ConvTranspose2d(
+                ConvTranspose2d::new(4, 5, SQUARE, [0; 2], true).with_spectral_norm(),
+            ),
+        ),
         ("an", norm()),
         ("relu", Layer::Activation(Activation::Relu)),
         ("b", Layer::Conv2d(Conv2d::new(5, 5, SQUARE, true).with_weight_norm())),
         ("bn", norm()),
-        ("c", Layer::ConvTranspose2d(ConvTranspose2d::new(5, 5, SQUARE, [0; 2], true).with_weight_norm())),
+        (
+            "c",
+            Layer::ConvTranspose2d(
+                ConvTranspose2d::new(5, 5, SQUARE, [0; 2], true).with_weight_norm(),
+            ),
+        ),
         ("cn", norm()),
     ]);
     net.initialise(0.3, 0.1, &mut rng);
@@ -116,7 +146,14 @@ fn a_state_dict_holds_everything() {
     from.forward(&z, pass(Mode::TRAIN));
     to.initialise(1.0, 1.0, &mut rng);
     let state = from.state_dict();
-    for name in ["reference", "reference_condition", "up.weight_orig", "up.weight_u", "attention.g.weight_v", "out.weight_g"] {
+    for name in [
+        "reference",
+        "reference_condition",
+        "up.weight_orig",
+        "up.weight_u",
+        "attention.g.weight_v",
+        "out.weight_g",
+    ] {
         assert!(state.contains_key(name), "{name}");
     }
     assert_eq!(state["up.weight_u"].shape(), [6]);
@@ -124,7 +161,10 @@ fn a_state_dict_holds_everything() {
     assert_eq!(state["out.weight_g"].shape(), [3, 1, 1, 1]);
     assert_eq!(state["layer.weight"].shape(), [6, 3, 3]);
     to.load_state_dict(&state).expect("of the same layers");
-    assert_eq!(to.forward(&z, pass(Mode::SAMPLE)).to_vec(), from.forward(&z, pass(Mode::SAMPLE)).to_vec());
+    assert_eq!(
+        to.forward(&z, pass(Mode::SAMPLE)).to_vec(),
+        from.forward(&z, pass(Mode::SAMPLE)).to_vec()
+    );
     assert_eq!(to.state_dict(), state, "sampling moves nothing");
     // A recalibration is no training step: it leaves the vectors of spectral norm alone.
     from.recalibrate_under([(z.clone(), Some(y.clone()))]);
@@ -148,7 +188,11 @@ fn an_average_copies_what_is_no_average() {
     assert_ne!(now["up.weight_u"], before["up.weight_u"]);
     for name in ["up.weight_orig", "out.weight_g", "vbn1.weight"] {
         let [a, b, c] = [&average, &before, &now].map(|state| floats(state, name));
-        let error = a.iter().zip(b.iter().zip(c)).map(|(a, (b, c))| (a - (0.75 * b + 0.25 * c)).abs()).fold(0.0, f32::max);
+        let error = a
+            .iter()
+            .zip(b.iter().zip(c))
+            .map(|(a, (b, c))| (a - (0.75 * b + 0.25 * c)).abs())
+            .fold(0.0, f32::max);
         assert!(error < 1e-6, "{name}: {error}");
     }
     ema.load_state_dict(&before).expect("of the same network");
@@ -186,8 +230,10 @@ fn named_features_are_what_flows_there() {
 
 #[test]
 fn noise_is_of_the_stream_and_only_where_asked_for() {
-    let net =
-        network(vec![("drop", Layer::Dropout(Dropout::new(0.2))), ("noise", Layer::GaussianNoise(GaussianNoise::new(0.5)))]);
+    let net = network(vec![
+        ("drop", Layer::Dropout(Dropout::new(0.2))),
+        ("noise", Layer::GaussianNoise(GaussianNoise::new(0.5))),
+    ]);
     let x = Tensor::ones([40_000]);
     assert_eq!(net.forward(&x, Mode::TRAIN).to_vec(), x.to_vec());
     let noise = |scale| Noise::new(Philox::new(4, 2), scale);
@@ -220,7 +266,8 @@ fn spectral_norm_finds_the_largest_singular_value() {
     let out = net.forward(&within, Mode::SAMPLE);
     assert!(difference(&out, &x) < 1e-5);
     // Of a diagonal matrix it is the largest entry.
-    let diagonal: Vec<f32> = (0..24).map(|i| if i < 16 && i % 5 == 0 { 1.0 + (i / 5) as f32 } else { 0.0 }).collect();
+    let diagonal: Vec<f32> =
+        (0..24).map(|i| if i < 16 && i % 5 == 0 { 1.0 + (i / 5) as f32 } else { 0.0 }).collect();
     net.params()[0].1.set(Tensor::from_slice(&diagonal, [6, 4]));
     (0..60).for_each(|_| drop(net.forward(&within, Mode { track: false, ..Mode::TRAIN })));
     let expected = within.matmul(&net.params()[0].1.value().scale(0.25), false, false);
@@ -233,7 +280,12 @@ fn a_start_from_data_normalises_every_layer() {
         ("stem", Layer::Linear(Linear::to_image(5, [2, 2, 6]).with_bias().with_weight_norm())),
         ("relu", Layer::Activation(Activation::Relu)),
         ("shape", Layer::Reshape(vec![2, 2, 6])),
-        ("up", Layer::ConvTranspose2d(ConvTranspose2d::new(6, 4, SQUARE, [0; 2], true).with_weight_norm())),
+        (
+            "up",
+            Layer::ConvTranspose2d(
+                ConvTranspose2d::new(6, 4, SQUARE, [0; 2], true).with_weight_norm(),
+            ),
+        ),
         ("slope", Layer::Activation(Activation::LeakyRelu(0.2))),
         ("out", Layer::Conv2d(Conv2d::new(4, 3, SQUARE, true).with_weight_norm())),
         ("tanh", Layer::Activation(Activation::Tanh)),
@@ -243,8 +295,10 @@ fn a_start_from_data_normalises_every_layer() {
     net.initialise_from_data(&x, Mode::TRAIN);
     let (_, results) = net.features(&x, Mode::SAMPLE, &["stem", "up", "out"]);
     for result in results {
-        let rows =
-            result.reshape([result.len() / result.shape()[result.shape().rank() - 1], result.shape()[result.shape().rank() - 1]]);
+        let rows = result.reshape([
+            result.len() / result.shape()[result.shape().rank() - 1],
+            result.shape()[result.shape().rank() - 1],
+        ]);
         let mean = rows.mean(&[0], true);
         let variance = rows.sub(&mean).square().mean(&[0], false);
         assert!(mean.to_vec().iter().all(|m| m.abs() < 1e-4), "{mean:?}");
@@ -257,7 +311,16 @@ fn a_start_from_data_normalises_every_layer() {
 fn convolutions_start_within_two_deviations() {
     let net = network(vec![
         ("conv", Layer::Conv2d(Conv2d::new(40, 40, Window { kernel: [5; 2], ..SQUARE }, false))),
-        ("up", Layer::ConvTranspose2d(ConvTranspose2d::new(40, 40, Window { kernel: [5; 2], ..SQUARE }, [0; 2], false))),
+        (
+            "up",
+            Layer::ConvTranspose2d(ConvTranspose2d::new(
+                40,
+                40,
+                Window { kernel: [5; 2], ..SQUARE },
+                [0; 2],
+                false,
+            )),
+        ),
     ]);
     net.initialise_truncated(0.02, 0.0, &mut rng());
     let values = values(&net);
@@ -267,13 +330,19 @@ fn convolutions_start_within_two_deviations() {
         let mean = drawn.iter().sum::<f64>() / n;
         let found = drawn.iter().map(|w| w * w).sum::<f64>() / n;
         let largest = drawn.iter().fold(0.0f64, |a, w| a.max(w.abs()));
-        assert!(mean.abs() < 0.02 && (found / variance - 1.0).abs() < 0.03, "{name}: {mean} {found}");
+        assert!(
+            mean.abs() < 0.02 && (found / variance - 1.0).abs() < 0.03,
+            "{name}: {mean} {found}"
+        );
         // Both tails are used up to their ends.
         assert!(largest <= most + 1e-5 && largest > 1.99, "{name}: {largest}");
     }
     let (_, d) = nn::Recipe::preset("tf").expect("a preset").build(&mut rng()).expect("valid");
     let weights = common::values(&d);
-    assert!(weights["main.0.weight"].iter().all(|w| w.abs() <= 0.04) && weights["main.12.weight"].iter().any(|w| w.abs() > 0.04));
+    assert!(
+        weights["main.0.weight"].iter().all(|w| w.abs() <= 0.04)
+            && weights["main.12.weight"].iter().any(|w| w.abs() > 0.04)
+    );
 }
 
 #[test]
@@ -286,19 +355,33 @@ fn initialisers_reach_every_weight() {
             ("up", Layer::ConvTranspose2d(ConvTranspose2d::new(9, 5, SQUARE, [0; 2], false))),
             ("norm", Layer::InstanceNorm(InstanceNorm::new(5, 1e-5))),
             ("pool", Layer::GlobalPool(GlobalPool::Sum)),
-            ("near", Layer::MinibatchDiscrimination(MinibatchDiscrimination::new(5, 3, 2, MinibatchForm::Code))),
+            (
+                "near",
+                Layer::MinibatchDiscrimination(MinibatchDiscrimination::new(
+                    5,
+                    3,
+                    2,
+                    MinibatchForm::Code,
+                )),
+            ),
             ("embed", Layer::Embed(Embed::new(4, 2))),
             ("head", Layer::ProjectionHead(ProjectionHead::new(10, 4).with_spectral_norm())),
         ])
     };
-    let fixed = |name: &str| name.ends_with("bias") || ["attention.gamma", "near.b", "near.log_weight_scale"].contains(&name);
+    let fixed = |name: &str| {
+        name.ends_with("bias")
+            || ["attention.gamma", "near.b", "near.log_weight_scale"].contains(&name)
+    };
     let net = discriminator();
     let new = values(&net);
     net.initialise(0.02, 0.02, &mut rng());
     for (name, value) in values(&net) {
         assert_eq!(fixed(&name), value == new[&name], "{name}");
     }
-    let out = net.forward(&rng().normal([4, 4, 4, 3], 0.0, 1.0), Pass::from(Mode::TRAIN).with_condition(&Tensor::ones([4, 4])));
+    let out = net.forward(
+        &rng().normal([4, 4, 4, 3], 0.0, 1.0),
+        Pass::from(Mode::TRAIN).with_condition(&Tensor::ones([4, 4])),
+    );
     assert_eq!(out.shape()[..], [4, 1]);
     assert!(out.all_finite());
     let net = discriminator();
@@ -308,9 +391,11 @@ fn initialisers_reach_every_weight() {
         assert_eq!(drawn, value != new[&name], "{name}");
     }
     // As `[out, rest]`, whichever way a convolution goes.
-    for (name, outputs, transposed) in
-        [("conv.weight_orig", 8, false), ("up.weight", 5, true), ("head.linear.weight_orig", 1, false)]
-    {
+    for (name, outputs, transposed) in [
+        ("conv.weight_orig", 8, false),
+        ("up.weight", 5, true),
+        ("head.linear.weight_orig", 1, false),
+    ] {
         let state = net.state_dict();
         let shape = state[name].shape().to_vec();
         let mut weight = Tensor::from_slice(floats(&state, name), &shape[..]);
@@ -338,8 +423,9 @@ fn misuse_is_named() {
     let x = Tensor::ones([2, 4]);
     let run = |layer: Layer, x: &Tensor| drop(network(vec![("l", layer)]).forward(x, Mode::TRAIN));
     let virtual_norm = || Layer::VirtualBatchNorm(VirtualBatchNorm::new(4, 1e-5));
-    let forwarded =
-        |net: &Network, condition: Option<&Tensor>| drop(net.forward(&x, Pass::from(Mode::TRAIN).with_condition(condition)));
+    let forwarded = |net: &Network, condition: Option<&Tensor>| {
+        drop(net.forward(&x, Pass::from(Mode::TRAIN).with_condition(condition)))
+    };
     let with_reference = |condition: Option<Tensor>| {
         let mut net = network(vec![("l", virtual_norm())]);
         net.set_reference(Tensor::ones([3, 4]), condition);
@@ -347,9 +433,15 @@ fn misuse_is_named() {
     };
     type Misuse<'a> = (&'a str, Box<dyn FnOnce() + 'a>);
     let table: Vec<Misuse<'_>> = vec![
-        ("ConcatCondition: the pass has no condition", Box::new(|| run(Layer::ConcatCondition, &x))),
+        (
+            "ConcatCondition: the pass has no condition",
+            Box::new(|| run(Layer::ConcatCondition, &x)),
+        ),
         ("Embed: the pass has no condition", Box::new(|| run(Layer::Embed(Embed::new(3, 2)), &x))),
-        ("ProjectionHead: the pass has no condition", Box::new(|| run(Layer::ProjectionHead(ProjectionHead::new(4, 3)), &x))),
+        (
+            "ProjectionHead: the pass has no condition",
+            Box::new(|| run(Layer::ProjectionHead(ProjectionHead::new(4, 3)), &x)),
+        ),
         ("without a reference (set_reference)", Box::new(|| run(virtual_norm(), &x))),
         (
             "the reference batch has a condition, the pass has none",
@@ -361,21 +453,50 @@ fn misuse_is_named() {
         ),
         (
             "BatchNorm beside VirtualBatchNorm",
-            Box::new(|| drop(network(vec![("a", virtual_norm()), ("b", Layer::BatchNorm(BatchNorm::new(4, 1e-5, 0.1)))]))),
+            Box::new(|| {
+                drop(network(vec![
+                    ("a", virtual_norm()),
+                    ("b", Layer::BatchNorm(BatchNorm::new(4, 1e-5, 0.1))),
+                ]))
+            }),
         ),
         (
             "MinibatchStdDev beside VirtualBatchNorm",
-            Box::new(|| drop(network(vec![("a", Layer::MinibatchStdDev(MinibatchStdDev::new(2))), ("b", virtual_norm())]))),
+            Box::new(|| {
+                drop(network(vec![
+                    ("a", Layer::MinibatchStdDev(MinibatchStdDev::new(2))),
+                    ("b", virtual_norm()),
+                ]))
+            }),
         ),
         (
             "set_reference: the network has no virtual batch norm",
-            Box::new(|| network(vec![("c", Layer::ConcatCondition)]).set_reference(x.clone(), None)),
+            Box::new(|| {
+                network(vec![("c", Layer::ConcatCondition)]).set_reference(x.clone(), None)
+            }),
         ),
-        ("no layer is called \"b\"", Box::new(|| drop(with_reference(None).features(&x, Mode::SAMPLE, &["b"])))),
-        ("more than one pixel", Box::new(|| run(Layer::InstanceNorm(InstanceNorm::new(4, 1e-5)), &Tensor::ones([2, 1, 1, 4])))),
-        ("samples of [2, 4] are not [3]", Box::new(|| run(Layer::LayerNorm(LayerNorm::new(vec![3], 1e-5)), &x))),
-        ("Dropout: the probability 1 is not in [0, 1)", Box::new(|| run(Layer::Dropout(Dropout::new(1.0)), &x))),
-        ("reparametrised already", Box::new(|| drop(Linear::new(2, 2, true).with_weight_norm().with_spectral_norm()))),
+        (
+            "no layer is called \"b\"",
+            Box::new(|| drop(with_reference(None).features(&x, Mode::SAMPLE, &["b"]))),
+        ),
+        (
+            "more than one pixel",
+            Box::new(|| {
+                run(Layer::InstanceNorm(InstanceNorm::new(4, 1e-5)), &Tensor::ones([2, 1, 1, 4]))
+            }),
+        ),
+        (
+            "samples of [2, 4] are not [3]",
+            Box::new(|| run(Layer::LayerNorm(LayerNorm::new(vec![3], 1e-5)), &x)),
+        ),
+        (
+            "Dropout: the probability 1 is not in [0, 1)",
+            Box::new(|| run(Layer::Dropout(Dropout::new(1.0)), &x)),
+        ),
+        (
+            "reparametrised already",
+            Box::new(|| drop(Linear::new(2, 2, true).with_weight_norm().with_spectral_norm())),
+        ),
     ];
     for (expected, misuse) in table {
         let found = panic_of(misuse);

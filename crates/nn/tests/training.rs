@@ -5,7 +5,9 @@ mod common;
 use common::{floats, values};
 use nn::loss::Objective;
 use nn::recipe::Player;
-use nn::{Ema, Mode, Network, NnError, Optimizer, OptimizerOptions, Recipe, Rule, StateValue, Statistics};
+use nn::{
+    Ema, Mode, Network, NnError, Optimizer, OptimizerOptions, Recipe, Rule, StateValue, Statistics,
+};
 use tensor::autograd::grad;
 use tensor::rng::Philox;
 use tensor::{Activation, Device, Guard, Tensor};
@@ -37,12 +39,15 @@ fn the_generator_s_step_computes_no_gradient_for_the_discriminator() {
     let (recipe, g, d, mut rng) = tiny(1);
     let z = recipe.latents(&mut rng, 3, &Device::Cpu);
     // Asked for by key, through a discriminator whose parameters are in the graph.
-    let logits = Objective::NonSaturating.generator(&d.forward(&g.forward(&z, Mode::TRAIN), Mode::TRAIN));
+    let logits =
+        Objective::NonSaturating.generator(&d.forward(&g.forward(&z, Mode::TRAIN), Mode::TRAIN));
     let by_key = grad(&[(&logits, &Tensor::scalar(1.0))], &g.keys(), false);
     assert!(by_key.iter().all(Option::is_some));
     // Or through one whose parameters are constants.
     let frozen = Mode { track: false, ..Mode::TRAIN };
-    let gradients = Objective::NonSaturating.generator(&d.forward(&g.forward(&z, Mode::TRAIN), frozen)).backward();
+    let gradients = Objective::NonSaturating
+        .generator(&d.forward(&g.forward(&z, Mode::TRAIN), frozen))
+        .backward();
     assert_eq!(gradients.len(), g.params().len());
     for (key, expected) in g.keys().iter().zip(by_key) {
         let found = gradients.get(*key).expect("a gradient").to_vec();
@@ -54,21 +59,32 @@ fn the_generator_s_step_computes_no_gradient_for_the_discriminator() {
 }
 
 /// One adversarial step; how many tensors the optimisers had to copy.
-fn step(recipe: &Recipe, (g, d): (&Network, &Network), optimizers: &mut [Optimizer; 2], rng: &mut Philox) -> usize {
+fn step(
+    recipe: &Recipe,
+    (g, d): (&Network, &Network),
+    optimizers: &mut [Optimizer; 2],
+    rng: &mut Philox,
+) -> usize {
     let real = rng.uniform([4, 16, 16, 1], -1.0, 1.0);
     let fake = g.forward(&recipe.latents(rng, 4, &Device::Cpu), Mode::TRAIN);
     let mut grads = Objective::NonSaturating.real(&d.forward(&real, Mode::TRAIN), None).backward();
-    grads.accumulate(Objective::NonSaturating.fake(&d.forward(&fake.detach(), Mode::TRAIN), None).backward());
+    grads.accumulate(
+        Objective::NonSaturating.fake(&d.forward(&fake.detach(), Mode::TRAIN), None).backward(),
+    );
     let copies = optimizers[1].step(d, &grads, &Guard::new(&Device::Cpu));
-    let grads = Objective::NonSaturating.generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN })).backward();
+    let grads = Objective::NonSaturating
+        .generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN }))
+        .backward();
     copies + optimizers[0].step(g, &grads, &Guard::new(&Device::Cpu))
 }
 
 #[test]
 fn a_steady_step_copies_nothing() {
     let (recipe, g, d, mut rng) = tiny(1);
-    let mut optimizers =
-        [Optimizer::new(&g, recipe.optimizer(Player::Generator)), Optimizer::new(&d, recipe.optimizer(Player::Generator))];
+    let mut optimizers = [
+        Optimizer::new(&g, recipe.optimizer(Player::Generator)),
+        Optimizer::new(&d, recipe.optimizer(Player::Generator)),
+    ];
     let mut ema = Ema::new(&g, 0.9);
     let before = (values(&g), values(&d));
     for i in 0..4 {
@@ -79,7 +95,10 @@ fn a_steady_step_copies_nothing() {
     }
     let after = (values(&g), values(&d));
     for (before, after) in [(before.0, after.0), (before.1, after.1)] {
-        assert!(before.iter().all(|(name, value)| after[name] != *value), "a parameter did not move");
+        assert!(
+            before.iter().all(|(name, value)| after[name] != *value),
+            "a parameter did not move"
+        );
     }
     // Someone who still holds the values keeps them.
     let held = g.params()[0].1.value();
@@ -92,16 +111,20 @@ fn a_steady_step_copies_nothing() {
 #[test]
 fn saved_optimisers_and_networks_go_on_bit_for_bit() {
     let (recipe, g, d, mut rng) = tiny(1);
-    let mut optimizers =
-        [Optimizer::new(&g, recipe.optimizer(Player::Generator)), Optimizer::new(&d, recipe.optimizer(Player::Generator))];
+    let mut optimizers = [
+        Optimizer::new(&g, recipe.optimizer(Player::Generator)),
+        Optimizer::new(&d, recipe.optimizer(Player::Generator)),
+    ];
     for _ in 0..2 {
         step(&recipe, (&g, &d), &mut optimizers, &mut rng);
     }
     let (_, g2, d2, _) = tiny(2);
     g2.load_state_dict(&g.state_dict()).expect("the same recipe");
     d2.load_state_dict(&d.state_dict()).expect("the same recipe");
-    let mut optimizers2 =
-        [Optimizer::new(&g2, recipe.optimizer(Player::Generator)), Optimizer::new(&d2, recipe.optimizer(Player::Generator))];
+    let mut optimizers2 = [
+        Optimizer::new(&g2, recipe.optimizer(Player::Generator)),
+        Optimizer::new(&d2, recipe.optimizer(Player::Generator)),
+    ];
     for (to, from) in optimizers2.iter_mut().zip(&optimizers) {
         to.load_state(&from.state()).expect("the same recipe");
         assert_eq!((to.steps(), to.state()), (2, from.state()));
@@ -120,15 +143,22 @@ fn saved_optimisers_and_networks_go_on_bit_for_bit() {
 fn an_optimiser_refuses_another_network_s_state() {
     let (recipe, g, d, _) = tiny(1);
     let mut optimizer = Optimizer::new(&g, recipe.optimizer(Player::Generator));
-    let error =
-        optimizer.load_state(&Optimizer::new(&d, recipe.optimizer(Player::Generator)).state()).expect_err("another network");
+    let error = optimizer
+        .load_state(&Optimizer::new(&d, recipe.optimizer(Player::Generator)).state())
+        .expect_err("another network");
     assert!(matches!(error, NnError::MissingTensor { .. } | NnError::WrongShape { .. }), "{error}");
     let mut state = optimizer.state();
     state.insert("steps".into(), StateValue::count(-1));
     let error = optimizer.load_state(&state).expect_err("a negative count").to_string();
     assert!(error.starts_with("tensor \"steps\" is -1, not a number of steps"), "{error}");
-    let sgd = OptimizerOptions { rule: Rule::Sgd { momentum: 0.9, nesterov: false }, ..recipe.optimizer(Player::Generator) };
-    let error = optimizer.load_state(&Optimizer::new(&g, sgd).state()).expect_err("another rule").to_string();
+    let sgd = OptimizerOptions {
+        rule: Rule::Sgd { momentum: 0.9, nesterov: false },
+        ..recipe.optimizer(Player::Generator)
+    };
+    let error = optimizer
+        .load_state(&Optimizer::new(&g, sgd).state())
+        .expect_err("another rule")
+        .to_string();
     assert!(error.contains(".m\""), "{error}");
     optimizer.set_lr(0.5);
     assert_eq!((optimizer.options().lr, optimizer.steps()), (0.5, 0));
@@ -145,13 +175,17 @@ fn the_average_follows_by_its_decay() {
     }
     let mut end = g.state_dict();
     end.insert("main.1.num_batches_tracked".into(), StateValue::count(7));
-    let StateValue::F32 { data, .. } = end.get_mut("main.1.running_mean").expect("a buffer") else { panic!("F32") };
+    let StateValue::F32 { data, .. } = end.get_mut("main.1.running_mean").expect("a buffer") else {
+        panic!("F32")
+    };
     data.fill(4.0);
     g.load_state_dict(&end).expect("the same network");
     ema.update(&g);
     let average = ema.state_dict();
     for name in ["main.0.weight", "main.1.weight", "main.1.running_mean"] {
-        for ((a, b), found) in floats(&start, name).iter().zip(floats(&end, name)).zip(floats(&average, name)) {
+        for ((a, b), found) in
+            floats(&start, name).iter().zip(floats(&end, name)).zip(floats(&average, name))
+        {
             assert!((0.75 * a + 0.25 * b - found).abs() < 1e-6, "{name}");
         }
     }
@@ -176,9 +210,13 @@ fn the_average_follows_by_its_decay() {
 #[test]
 fn recalibrated_statistics_are_the_average_over_the_batches() {
     let norm = nn::layers::BatchNorm::new(2, 1e-5, 0.1);
-    let net = Network::new(vec![("n".into(), nn::Layer::BatchNorm(norm)), ("a".into(), nn::Layer::Activation(Activation::None))]);
+    let net = Network::new(vec![
+        ("n".into(), nn::Layer::BatchNorm(norm)),
+        ("a".into(), nn::Layer::Activation(Activation::None)),
+    ]);
     net.forward(&Tensor::from_slice(&[50.0, -50.0, 90.0, 3.0], [2, 2]), Mode::TRAIN);
-    let batches = [[1.0, 10.0, 3.0, 10.0], [5.0, 0.0, 9.0, 4.0]].map(|b| Tensor::from_slice(&b, [2, 2]));
+    let batches =
+        [[1.0, 10.0, 3.0, 10.0], [5.0, 0.0, 9.0, 4.0]].map(|b| Tensor::from_slice(&b, [2, 2]));
     net.recalibrate(batches);
     let state = net.state_dict();
     // Means 2, 10 and 7, 2; unbiased variances 2, 0 and 8, 8.

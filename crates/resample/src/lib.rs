@@ -53,8 +53,12 @@ pub fn resample(
     filter: Filter,
 ) -> Result<(), String> {
     let wanted = |[height, width]: [usize; 2]| height * width * channels;
-    if (pixels.len(), out.len()) != (wanted(from), wanted(to)) || pixels.is_empty() || out.is_empty() {
-        let lengths = format!("{} and {} bytes for {from:?} and {to:?} pixels", pixels.len(), out.len());
+    if (pixels.len(), out.len()) != (wanted(from), wanted(to))
+        || pixels.is_empty()
+        || out.is_empty()
+    {
+        let lengths =
+            format!("{} and {} bytes for {from:?} and {to:?} pixels", pixels.len(), out.len());
         return Err(format!("cannot resize: {lengths} of {channels} channels"));
     }
     if from == to {

@@ -5,7 +5,8 @@ use resample::{Filter, resample};
 #[test]
 fn a_box_is_the_mean_of_what_it_covers() {
     let mut out = [0; 2];
-    resample(&[0, 10, 100, 200, 20, 30, 120, 220], [2, 4], &mut out, [1, 2], 1, Filter::Box).unwrap();
+    resample(&[0, 10, 100, 200, 20, 30, 120, 220], [2, 4], &mut out, [1, 2], 1, Filter::Box)
+        .unwrap();
     assert_eq!(out, [15, 160]);
 }
 
@@ -17,8 +18,10 @@ fn the_same_size_is_a_copy_and_nearest_repeats() {
         resample(&pixels, size, &mut same, size, channels, Filter::Lanczos3).unwrap();
         assert_eq!(same, pixels);
         let mut twice = [0; 12];
-        resample(&pixels, size, &mut twice, [size[0], 2 * size[1]], channels, Filter::Nearest).unwrap();
-        let repeated: Vec<u8> = pixels.chunks(channels).flat_map(|pixel| [pixel, pixel].concat()).collect();
+        resample(&pixels, size, &mut twice, [size[0], 2 * size[1]], channels, Filter::Nearest)
+            .unwrap();
+        let repeated: Vec<u8> =
+            pixels.chunks(channels).flat_map(|pixel| [pixel, pixel].concat()).collect();
         assert_eq!(twice[..], repeated);
     }
 }
@@ -28,7 +31,10 @@ fn transparent_pixels_lend_no_colour() {
     // Red, and a green that cannot be seen.
     let mut out = [9; 4];
     resample(&[200, 0, 0, 255, 0, 200, 0, 0], [1, 2], &mut out, [1, 1], 4, Filter::Box).unwrap();
-    assert!((199..=200).contains(&out[0]) && out[1] == 0 && (127..=128).contains(&out[3]), "{out:?}");
+    assert!(
+        (199..=200).contains(&out[0]) && out[1] == 0 && (127..=128).contains(&out[3]),
+        "{out:?}"
+    );
 }
 
 #[test]

@@ -66,7 +66,14 @@ pub struct Node {
 impl Node {
     pub(crate) fn leaf(key: Key) -> Arc<Self> {
         let id = Key::fresh().0;
-        Arc::new(Self { id, key, name: "leaf", parents: SmallVec::new(), saved: Mutex::new(None), backward: None })
+        Arc::new(Self {
+            id,
+            key,
+            name: "leaf",
+            parents: SmallVec::new(),
+            saved: Mutex::new(None),
+            backward: None,
+        })
     }
 
     pub(crate) fn key(&self) -> Key {
@@ -210,7 +217,12 @@ impl Gradients {
     }
 }
 
-fn add_into<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Tensor>, key: K, grad: Tensor, create_graph: bool) {
+fn add_into<K: std::hash::Hash + Eq>(
+    map: &mut HashMap<K, Tensor>,
+    key: K,
+    grad: Tensor,
+    create_graph: bool,
+) {
     match map.entry(key) {
         std::collections::hash_map::Entry::Vacant(slot) => {
             slot.insert(grad);
@@ -259,13 +271,21 @@ pub fn backward(outputs: &[(&Tensor, &Tensor)]) -> Gradients {
 /// # Panics
 /// As [`backward`].
 #[track_caller]
-pub fn grad(outputs: &[(&Tensor, &Tensor)], wrt: &[Key], create_graph: bool) -> Vec<Option<Tensor>> {
+pub fn grad(
+    outputs: &[(&Tensor, &Tensor)],
+    wrt: &[Key],
+    create_graph: bool,
+) -> Vec<Option<Tensor>> {
     let found = walk(outputs, Some(wrt), create_graph);
     wrt.iter().map(|key| found.get(key).cloned()).collect()
 }
 
 #[track_caller]
-fn walk(outputs: &[(&Tensor, &Tensor)], wrt: Option<&[Key]>, create_graph: bool) -> HashMap<Key, Tensor> {
+fn walk(
+    outputs: &[(&Tensor, &Tensor)],
+    wrt: Option<&[Key]>,
+    create_graph: bool,
+) -> HashMap<Key, Tensor> {
     let wanted: HashSet<Key> = wrt.unwrap_or_default().iter().copied().collect();
     let marked = wrt.map(|_| reaching(outputs, &wanted));
     let useful = |node: &Node| marked.as_ref().is_none_or(|m| m.contains(&node.id));
@@ -273,7 +293,10 @@ fn walk(outputs: &[(&Tensor, &Tensor)], wrt: Option<&[Key]>, create_graph: bool)
     let mut pending: HashMap<u64, Tensor> = HashMap::new();
     let mut heap = BinaryHeap::new();
     for (output, gradient) in outputs {
-        assert_eq!(output.shape, gradient.shape, "backward: gradient of another shape than its output");
+        assert_eq!(
+            output.shape, gradient.shape,
+            "backward: gradient of another shape than its output"
+        );
         if let Some(node) = output.node.as_ref().filter(|n| useful(n)) {
             let gradient = if create_graph { (*gradient).clone() } else { gradient.detach() };
             if !pending.contains_key(&node.id) {
@@ -292,7 +315,8 @@ fn walk(outputs: &[(&Tensor, &Tensor)], wrt: Option<&[Key]>, create_graph: bool)
         let Some(backward) = &node.backward else {
             continue;
         };
-        let needs: SmallVec<[bool; 3]> = node.parents.iter().map(|p| p.as_ref().is_some_and(|p| useful(p))).collect();
+        let needs: SmallVec<[bool; 3]> =
+            node.parents.iter().map(|p| p.as_ref().is_some_and(|p| useful(p))).collect();
         if needs.iter().all(|n| !n) {
             continue;
         }
@@ -330,7 +354,9 @@ impl Node {
                 .map(|save| match save {
                     Save::Input(t) => t.clone(),
                     Save::Nothing => Tensor::zeros([0]),
-                    Save::Output(storage, shape) => Tensor { storage: storage.clone(), shape: *shape, node: Some(self.clone()) },
+                    Save::Output(storage, shape) => {
+                        Tensor { storage: storage.clone(), shape: *shape, node: Some(self.clone()) }
+                    }
                 })
                 .collect()
         } else {
@@ -362,7 +388,9 @@ fn reaching(outputs: &[(&Tensor, &Tensor)], wanted: &HashSet<Key>) -> HashSet<u6
     order.sort_by_key(|n| n.id);
     let mut marked = HashSet::new();
     for node in order {
-        if wanted.contains(&node.key) || node.parents.iter().flatten().any(|p| marked.contains(&p.id)) {
+        if wanted.contains(&node.key)
+            || node.parents.iter().flatten().any(|p| marked.contains(&p.id))
+        {
             marked.insert(node.id);
         }
     }

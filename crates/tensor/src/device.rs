@@ -25,9 +25,10 @@ impl FromStr for DeviceChoice {
             None if text == "auto" => Ok(Self::Auto),
             None if text == "cpu" => Ok(Self::Cpu),
             None if text == "gpu" => Ok(Self::Gpu(None)),
-            Some(("gpu", number)) => {
-                number.parse().map(|i| Self::Gpu(Some(i))).map_err(|_| format!("\"{number}\" is not the number of a gpu"))
-            }
+            Some(("gpu", number)) => number
+                .parse()
+                .map(|i| Self::Gpu(Some(i)))
+                .map_err(|_| format!("\"{number}\" is not the number of a gpu")),
             _ => Err("choose auto, cpu, gpu or gpu:NUMBER".into()),
         }
     }
@@ -49,10 +50,13 @@ impl Device {
     /// # Errors
     /// No such adapter, a driver that refuses, or half precision where there is none.
     pub fn choose(choice: DeviceChoice, options: gpu::Options) -> Result<Self, GpuError> {
-        let cpu = || if options.half { Err(GpuError::NoHalf("the cpu".into())) } else { Ok(Device::Cpu) };
+        let cpu =
+            || if options.half { Err(GpuError::NoHalf("the cpu".into())) } else { Ok(Device::Cpu) };
         match choice {
             DeviceChoice::Cpu => cpu(),
-            DeviceChoice::Gpu(index) => gpu::open(gpu::Options { index, ..options }).map(Device::Gpu),
+            DeviceChoice::Gpu(index) => {
+                gpu::open(gpu::Options { index, ..options }).map(Device::Gpu)
+            }
             // Drivers take their time to look, and complain where there is no display.
             DeviceChoice::Auto if !options.allow_software && !gpu::is_likely() => cpu(),
             DeviceChoice::Auto => match gpu::open(gpu::Options { index: None, ..options }) {
@@ -85,7 +89,13 @@ impl Device {
                     (true, Some(side)) => format!(", mixed precision by {side}x{side} matrices"),
                 };
                 let driver = if adapter.driver.is_empty() { "" } else { ", " };
-                format!("{} ({}{driver}{}), {}{precision}", adapter.name, adapter.backend, adapter.driver, gpu::KERNELS)
+                format!(
+                    "{} ({}{driver}{}), {}{precision}",
+                    adapter.name,
+                    adapter.backend,
+                    adapter.driver,
+                    gpu::KERNELS
+                )
             }
         }
     }
@@ -124,7 +134,11 @@ impl fmt::Display for Device {
             Device::Gpu(gpu) => {
                 let adapter = gpu.adapter();
                 let precision = if gpu.is_half() { ", mixed precision" } else { "" };
-                write!(f, "gpu:{} ({}, {}{precision})", adapter.index, adapter.name, adapter.backend)
+                write!(
+                    f,
+                    "gpu:{} ({}, {}{precision})",
+                    adapter.index, adapter.name, adapter.backend
+                )
             }
         }
     }
@@ -142,6 +156,9 @@ mod tests {
             [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Gpu(None)]
         });
         assert!(["tpu", "gpu:", "gpu:x", "cpu:0", ""].iter().all(|bad| parse(bad).is_err()));
-        assert!(Device::choose(DeviceChoice::Cpu, gpu::Options { half: true, ..Default::default() }).is_err());
+        assert!(
+            Device::choose(DeviceChoice::Cpu, gpu::Options { half: true, ..Default::default() })
+                .is_err()
+        );
     }
 }

@@ -37,7 +37,9 @@ impl ConvGeom {
     /// Where there is none.
     #[track_caller]
     pub fn output(&self) -> [usize; 2] {
-        self.try_output().unwrap_or_else(|| panic!("conv2d: kernel larger than the padded input, or a zero, in {self:?}"))
+        self.try_output().unwrap_or_else(|| {
+            panic!("conv2d: kernel larger than the padded input, or a zero, in {self:?}")
+        })
     }
 
     /// The geometry whose input gradient is the transposed convolution from `input` pixels with this kernel, stride, padding
@@ -64,7 +66,10 @@ impl ConvGeom {
                     "conv_transpose2d: output_padding {output_padding:?} must be smaller than stride {stride:?}"
                 ));
             }
-            let grown = (input[i] - 1).saturating_mul(stride[i]).saturating_add(kernel[i]).saturating_add(output_padding[i]);
+            let grown = (input[i] - 1)
+                .saturating_mul(stride[i])
+                .saturating_add(kernel[i])
+                .saturating_add(output_padding[i]);
             output[i] = grown.checked_sub(pad[i][0].saturating_add(pad[i][1])).filter(|&o| o > 0).ok_or_else(|| {
                 format!("conv_transpose2d: padding {pad:?} leaves nothing of {input:?} pixels under kernel {kernel:?}")
             })?;
@@ -72,7 +77,9 @@ impl ConvGeom {
         let geom = Self { input: output, kernel, stride, pad };
         match geom.try_output() {
             Some(out) if out == input => Ok(geom),
-            other => Err(format!("conv_transpose2d: {geom:?} maps back to {other:?}, not {input:?}")),
+            other => {
+                Err(format!("conv_transpose2d: {geom:?} maps back to {other:?}, not {input:?}"))
+            }
         }
     }
 

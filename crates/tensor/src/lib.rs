@@ -28,8 +28,8 @@ pub use cpu::{ISA_VARIABLE, Isa, isa, isa_from_env};
 pub use device::{Device, DeviceChoice};
 pub use geom::ConvGeom;
 pub use ops::{
-    Activation, Average, BatchNorm, Guard, UpdateSlot, WeightCache, concat, conv_transpose2d, conv_transpose2d_cached, conv2d,
-    conv2d_input_grad, conv2d_weight_grad, lerp, update,
+    Activation, Average, BatchNorm, Guard, UpdateSlot, WeightCache, concat, conv_transpose2d,
+    conv_transpose2d_cached, conv2d, conv2d_input_grad, conv2d_weight_grad, lerp, update,
 };
 pub use shape::{MAX_RANK, Shape};
 pub use tensor::{Reading, Tensor, read_later};

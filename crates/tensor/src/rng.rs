@@ -14,7 +14,12 @@ pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..10 {
         let a = u64::from(MULTIPLIER[0]) * u64::from(counter[0]);
         let b = u64::from(MULTIPLIER[1]) * u64::from(counter[2]);
-        counter = [(b >> 32) as u32 ^ counter[1] ^ key[0], b as u32, (a >> 32) as u32 ^ counter[3] ^ key[1], a as u32];
+        counter = [
+            (b >> 32) as u32 ^ counter[1] ^ key[0],
+            b as u32,
+            (a >> 32) as u32 ^ counter[3] ^ key[1],
+            a as u32,
+        ];
         key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
     counter
@@ -108,7 +113,12 @@ impl Philox {
     /// A tensor of independent numbers. The stream is the same on every device: the words are, and the numbers made of them to the last
     /// bits of a division or a logarithm. Every call starts on a fresh block of four words, so element `i` is a function of the position
     /// and `i` alone.
-    pub fn draw(&mut self, device: &Device, shape: impl Into<Shape>, distribution: Distribution) -> Tensor {
+    pub fn draw(
+        &mut self,
+        device: &Device,
+        shape: impl Into<Shape>,
+        distribution: Distribution,
+    ) -> Tensor {
         let shape = shape.into();
         let first = self.position.div_ceil(4);
         self.position = (first + (shape.len() as u64).div_ceil(4)) * 4;
@@ -122,21 +132,25 @@ impl Philox {
 
     fn fill(&self, first: u64, shape: Shape, distribution: Distribution) -> Tensor {
         match distribution {
-            Distribution::Uniform { low, high } => {
-                self.fill_with(first, shape, move |words| words.map(|w| low + (high - low) * unit(w)))
-            }
+            Distribution::Uniform { low, high } => self
+                .fill_with(first, shape, move |words| words.map(|w| low + (high - low) * unit(w))),
             Distribution::Normal { mean, std } => self.fill_with(first, shape, move |w| {
                 let [a, b] = box_muller(w[0], w[1]);
                 let [c, d] = box_muller(w[2], w[3]);
                 [a, b, c, d].map(|z| mean + std * z)
             }),
-            Distribution::Bernoulli { keep, value } => {
-                self.fill_with(first, shape, move |words| words.map(|w| if unit(w) < keep { value } else { 0.0 }))
-            }
+            Distribution::Bernoulli { keep, value } => self.fill_with(first, shape, move |words| {
+                words.map(|w| if unit(w) < keep { value } else { 0.0 })
+            }),
         }
     }
 
-    fn fill_with(&self, first: u64, shape: Shape, f: impl Fn([u32; 4]) -> [f32; 4] + Sync) -> Tensor {
+    fn fill_with(
+        &self,
+        first: u64,
+        shape: Shape,
+        f: impl Fn([u32; 4]) -> [f32; 4] + Sync,
+    ) -> Tensor {
         let mut out = cpu::Buffer::uninit(shape.len());
         const CHUNK: usize = 4096;
         cpu::par_chunks_mut(&mut out, CHUNK, |chunk, values| {
@@ -169,10 +183,19 @@ mod tests {
     /// The vectors of Random123's `kat_vectors` for philox4x32-10.
     #[test]
     fn known_answers() {
-        assert_eq!(philox4x32([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
-        assert_eq!(philox4x32([!0; 4], [!0; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
         assert_eq!(
-            philox4x32([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
+            philox4x32([0; 4], [0; 2]),
+            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
+        );
+        assert_eq!(
+            philox4x32([!0; 4], [!0; 2]),
+            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
+        );
+        assert_eq!(
+            philox4x32(
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0]
+            ),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
     }
@@ -204,7 +227,10 @@ mod tests {
         assert_eq!(rng.uniform([7], 0.0, 1.0).to_vec(), copy.uniform([7], 0.0, 1.0).to_vec());
         assert_eq!(rng, copy);
         let mut other = Philox::new(3, 10);
-        assert_ne!(other.uniform([7], 0.0, 1.0).to_vec(), Philox::new(3, 9).uniform([7], 0.0, 1.0).to_vec());
+        assert_ne!(
+            other.uniform([7], 0.0, 1.0).to_vec(),
+            Philox::new(3, 9).uniform([7], 0.0, 1.0).to_vec()
+        );
     }
 
     #[test]

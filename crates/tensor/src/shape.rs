@@ -31,7 +31,10 @@ impl Shape {
     fn bounded(self) -> Self {
         const MOST: usize = isize::MAX as usize / size_of::<f32>();
         let len = self.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis));
-        assert!(len.is_some_and(|n| n <= MOST), "shape {self:?} has more elements than memory can address");
+        assert!(
+            len.is_some_and(|n| n <= MOST),
+            "shape {self:?} has more elements than memory can address"
+        );
         self
     }
 

@@ -64,7 +64,12 @@ impl Tensor {
     #[track_caller]
     pub fn from_slice(values: &[f32], shape: impl Into<Shape>) -> Self {
         let shape = shape.into();
-        assert_eq!(values.len(), shape.len(), "from_slice: {} values for shape {shape:?}", values.len());
+        assert_eq!(
+            values.len(),
+            shape.len(),
+            "from_slice: {} values for shape {shape:?}",
+            values.len()
+        );
         Self::from_buffer(Buffer::from_slice(values), shape)
     }
 
@@ -82,7 +87,9 @@ impl Tensor {
                 buffer.fill(value);
                 Self::from_buffer(buffer, shape)
             }
-            Device::Gpu(gpu) => Self::from_array(kernels::movement::full(gpu, shape.len(), value), shape),
+            Device::Gpu(gpu) => {
+                Self::from_array(kernels::movement::full(gpu, shape.len(), value), shape)
+            }
         }
     }
 
@@ -92,8 +99,12 @@ impl Tensor {
             (Storage::Cpu(_), Device::Cpu) => self.detach(),
             (Storage::Gpu(array), Device::Gpu(gpu)) if array.gpu() == gpu => self.detach(),
             (_, Device::Cpu) => Self::from_slice(&self.to_vec(), self.shape),
-            (Storage::Cpu(buffer), Device::Gpu(gpu)) => Self::from_array(Array::from_slice(gpu, buffer), self.shape),
-            (Storage::Gpu(array), Device::Gpu(gpu)) => Self::from_array(Array::from_slice(gpu, &array.to_vec()), self.shape),
+            (Storage::Cpu(buffer), Device::Gpu(gpu)) => {
+                Self::from_array(Array::from_slice(gpu, buffer), self.shape)
+            }
+            (Storage::Gpu(array), Device::Gpu(gpu)) => {
+                Self::from_array(Array::from_slice(gpu, &array.to_vec()), self.shape)
+            }
         }
     }
 
@@ -214,7 +225,12 @@ impl Tensor {
     /// When the tensor has more than one element, or its graph was consumed before.
     #[track_caller]
     pub fn backward(&self) -> Gradients {
-        assert_eq!(self.len(), 1, "backward: the loss must have one element, not shape {:?}", self.shape);
+        assert_eq!(
+            self.len(),
+            1,
+            "backward: the loss must have one element, not shape {:?}",
+            self.shape
+        );
         crate::autograd::backward(&[(self, &Tensor::full_on(&self.device(), self.shape, 1.0))])
     }
 
@@ -236,7 +252,9 @@ impl Tensor {
         if !unshared {
             *self = match &self.storage {
                 Storage::Cpu(buffer) => Self::from_buffer(Buffer::from_slice(buffer), self.shape),
-                Storage::Gpu(array) => Self::from_array(kernels::movement::duplicate(array), self.shape),
+                Storage::Gpu(array) => {
+                    Self::from_array(kernels::movement::duplicate(array), self.shape)
+                }
             };
         }
         unshared
@@ -294,7 +312,8 @@ pub fn read_later(tensors: &[&Tensor]) -> Reading {
     match arrays.first() {
         None => Reading(State::Here(tensors.iter().flat_map(|t| t.to_vec()).collect())),
         Some(first) => {
-            let one = arrays.len() == tensors.len() && arrays.iter().all(|array| array.gpu() == first.gpu());
+            let one = arrays.len() == tensors.len()
+                && arrays.iter().all(|array| array.gpu() == first.gpu());
             assert!(one, "read_later: tensors on different devices");
             Reading(State::Pending(first.gpu().read_later(&arrays)))
         }

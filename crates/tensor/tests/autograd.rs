@@ -6,7 +6,10 @@ use std::hint::black_box;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tensor::autograd::{self, Key};
 use tensor::rng::Philox;
-use tensor::{Activation, ConvGeom, Device, Guard, Rule, Tensor, UpdateSlot, UpdateStep, conv2d, memory, reset_peak, update};
+use tensor::{
+    Activation, ConvGeom, Device, Guard, Rule, Tensor, UpdateSlot, UpdateStep, conv2d, memory,
+    reset_peak, update,
+};
 
 /// The count of bytes is one for the whole program: tests that read it run alone.
 static MEMORY: RwLock<()> = RwLock::new(());
@@ -111,7 +114,11 @@ fn grad_does_not_make_the_others() {
 #[test]
 fn third_order_of_the_fourth_power() {
     let _guard = shared();
-    for power in [|x: &Tensor| x.powf(4.0), |x: &Tensor| x.square().square(), |x: &Tensor| x.mul(x).mul(x).mul(x)] {
+    for power in [
+        |x: &Tensor| x.powf(4.0),
+        |x: &Tensor| x.square().square(),
+        |x: &Tensor| x.mul(x).mul(x).mul(x),
+    ] {
         let x = vector(&[1.5, 2.0]).leaf();
         let (key, one) = (x.key().unwrap(), Tensor::ones([2]));
         let mut y = power(&x);
@@ -150,7 +157,10 @@ fn a_kept_graph_can_be_walked_again() {
     let x = vector(&[2.0]).leaf();
     let (loss, one) = (x.square().sum_all(), Tensor::scalar(1.0));
     for _ in 0..2 {
-        assert_eq!(autograd::grad(&[(&loss, &one)], &[x.key().unwrap()], true)[0].as_ref().unwrap().item(), 4.0);
+        assert_eq!(
+            autograd::grad(&[(&loss, &one)], &[x.key().unwrap()], true)[0].as_ref().unwrap().item(),
+            4.0
+        );
     }
     assert_eq!(loss.backward().of(&x).unwrap().item(), 4.0);
 }
@@ -178,7 +188,9 @@ fn a_million_operations_need_no_stack() {
         assert_eq!(y.sum_all().backward().of(&x).unwrap().item(), 1.0);
         drop(y);
         let y = chain(&x, 100_000);
-        let g = autograd::grad(&[(&y, &vector(&[1.0]).leaf())], &[x.key().unwrap()], true).remove(0).unwrap();
+        let g = autograd::grad(&[(&y, &vector(&[1.0]).leaf())], &[x.key().unwrap()], true)
+            .remove(0)
+            .unwrap();
         drop(y);
         assert_eq!(g.item(), 1.0);
     };
@@ -211,7 +223,8 @@ fn nothing_leaks() {
     let keys = [x.key().unwrap(), w.key().unwrap()];
     let loss = forward(&x, &w);
     let grads = autograd::grad(&[(&loss, &Tensor::scalar(1.0))], &keys, true);
-    let penalty = grads.iter().flatten().map(|g| g.square().sum_all()).reduce(|a, b| a.add(&b)).unwrap();
+    let penalty =
+        grads.iter().flatten().map(|g| g.square().sum_all()).reduce(|a, b| a.add(&b)).unwrap();
     assert_eq!(penalty.backward().len(), 4, "x, w, gamma and beta");
     drop((loss, grads, penalty));
     assert_eq!(memory().0, baseline, "after a gradient penalty");
@@ -237,7 +250,11 @@ fn memory_falls_during_the_walk() {
     // The gradient, its successor and the temporaries between them, at the first step; after that it falls.
     let most = memory().1 - baseline;
     assert!(most <= full + 5 * BYTES, "gradients outlive their use: {most} bytes over {full}");
-    assert!(memory().0 - baseline <= 2 * BYTES + 4096, "saved tensors outlive the walk: {}", memory().0 - baseline);
+    assert!(
+        memory().0 - baseline <= 2 * BYTES + 4096,
+        "saved tensors outlive the walk: {}",
+        memory().0 - baseline
+    );
     drop((loss, grads, x));
     assert_eq!(memory().0, baseline);
 }
@@ -301,7 +318,10 @@ fn adam_is_adam() {
             let g = g + decay * we[i];
             me[i] = b1 * me[i] + (1.0 - b1) * g;
             ve[i] = b2 * ve[i] + (1.0 - b2) * g * g;
-            let (mh, vh) = (me[i] / (1.0 - f64::powi(b1, step as i32)), ve[i] / (1.0 - f64::powi(b2, step as i32)));
+            let (mh, vh) = (
+                me[i] / (1.0 - f64::powi(b1, step as i32)),
+                ve[i] / (1.0 - f64::powi(b2, step as i32)),
+            );
             we[i] -= lr * mh / (vh.sqrt() + eps);
         }
     }
@@ -325,10 +345,17 @@ fn denormals_are_flushed_inside_kernels_only() {
     for n in [1, 100, 200_000] {
         let check = || {
             let tiny = Tensor::full([n], 1e-30).mul(&Tensor::full([n], 1e-10));
-            assert!(tiny.to_vec().iter().all(|v| v.to_bits() == 0), "a result below the normal range");
+            assert!(
+                tiny.to_vec().iter().all(|v| v.to_bits() == 0),
+                "a result below the normal range"
+            );
             let denormal = Tensor::full([n], 1e-40);
-            assert!(denormal.scale(1e30).to_vec().iter().all(|v| *v == 0.0), "an operand below the normal range");
-            let product = Tensor::full([n, 1], 1e-30).matmul(&Tensor::full([1, 1], 1e-10), false, false);
+            assert!(
+                denormal.scale(1e30).to_vec().iter().all(|v| *v == 0.0),
+                "an operand below the normal range"
+            );
+            let product =
+                Tensor::full([n, 1], 1e-30).matmul(&Tensor::full([1, 1], 1e-10), false, false);
             assert!(product.to_vec().iter().all(|v| *v == 0.0), "a matrix product");
             assert!(gradual_underflow());
         };
@@ -343,13 +370,18 @@ fn denormals_are_flushed_inside_kernels_only() {
 fn gradients_of_different_shapes_are_not_added() {
     let _guard = shared();
     let key = Key::fresh();
-    let _ = [(key, Tensor::ones([2])), (key, Tensor::ones([3]))].into_iter().collect::<tensor::autograd::Gradients>();
+    let _ = [(key, Tensor::ones([2])), (key, Tensor::ones([3]))]
+        .into_iter()
+        .collect::<tensor::autograd::Gradients>();
 }
 
 #[test]
 fn the_variance_of_no_number_is_none() {
     let _guard = shared();
     let x = Tensor::from_slice(&[f32::NAN, 1.0, f32::INFINITY, 1.0, 1.0, 3.0], [2, 3]);
-    let variance = x.batch_norm(&Tensor::ones([3]), &Tensor::zeros([3]), 1e-5, Activation::None).variance.to_vec();
+    let variance = x
+        .batch_norm(&Tensor::ones([3]), &Tensor::zeros([3]), 1e-5, Activation::None)
+        .variance
+        .to_vec();
     assert!(variance[0].is_nan() && variance[1] == 0.0 && variance[2].is_nan(), "{variance:?}");
 }

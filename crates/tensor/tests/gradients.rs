@@ -18,10 +18,14 @@ const NO_DERIVATIVE: [&str; 1] = ["guided_leaky_relu"];
 fn the_table_holds_every_operation() {
     let source = include_str!("common/mod.rs");
     let body = source.split("pub fn run(").nth(1).unwrap().split("\n}\n").next().unwrap();
-    let known: BTreeSet<&str> =
-        body.lines().filter_map(|l| l.trim().strip_prefix('"')?.split_once("\" =>")).map(|(n, _)| n).collect();
+    let known: BTreeSet<&str> = body
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix('"')?.split_once("\" =>"))
+        .map(|(n, _)| n)
+        .collect();
     assert!(known.len() > 45, "{known:?}");
-    let checked: BTreeSet<&str> = gradients::operations().into_iter().chain(NO_DERIVATIVE).collect();
+    let checked: BTreeSet<&str> =
+        gradients::operations().into_iter().chain(NO_DERIVATIVE).collect();
     assert_eq!(known, checked);
 }
 

@@ -28,7 +28,8 @@ fn child() {
 
 /// What a child under `DCGAN_SIMD=name` writes.
 fn run_child(name: &str) -> Vec<u8> {
-    let out: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("instruction-set-{}-{name}", std::process::id()));
+    let out: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("instruction-set-{}-{name}", std::process::id()));
     let run = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--test-threads", "1"])
         .env(ISA_VARIABLE, name)
@@ -44,20 +45,32 @@ fn run_child(name: &str) -> Vec<u8> {
 /// The names that the error offers.
 fn offered(message: &str) -> Vec<String> {
     let rest = message.strip_prefix("DCGAN_SIMD=mmx is not available here: use one of ");
-    let names = rest.and_then(|r| r.strip_suffix(", or unset it")).unwrap_or_else(|| panic!("error text: {message}"));
+    let names = rest
+        .and_then(|r| r.strip_suffix(", or unset it"))
+        .unwrap_or_else(|| panic!("error text: {message}"));
     names.split(", ").map(str::to_string).collect()
 }
 
 #[test]
 fn all_instruction_sets_agree() {
     let names = offered(&String::from_utf8(run_child("mmx")).unwrap());
-    assert!(names.contains(&"portable".to_string()) && names.contains(&isa().to_string()), "{names:?}");
+    assert!(
+        names.contains(&"portable".to_string()) && names.contains(&isa().to_string()),
+        "{names:?}"
+    );
     let ours = workload::kernels(&Device::Cpu);
     for name in &names {
         let bytes = run_child(name);
         let line = bytes.iter().position(|b| *b == b'\n').unwrap();
-        assert_eq!(&bytes[..line], name.as_bytes(), "the child did not run in the instruction set it was told");
-        let theirs: Vec<f32> = bytes[line + 1..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        assert_eq!(
+            &bytes[..line],
+            name.as_bytes(),
+            "the child did not run in the instruction set it was told"
+        );
+        let theirs: Vec<f32> = bytes[line + 1..]
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect();
         assert_eq!(theirs.len(), ours.iter().map(|(_, t)| t.len()).sum::<usize>());
         let mut at = 0;
         for (what, t) in &ours {

@@ -1,8 +1,8 @@
 //! Shape misuse panics, naming the operation and the shapes; empty tensors are no misuse.
 
 use tensor::{
-    Activation, Average, ConvGeom, Device, Guard, Rule, Tensor, UpdateSlot, UpdateStep, autograd, concat, conv_transpose2d,
-    conv2d, conv2d_input_grad, conv2d_weight_grad, lerp, update,
+    Activation, Average, ConvGeom, Device, Guard, Rule, Tensor, UpdateSlot, UpdateStep, autograd,
+    concat, conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad, lerp, update,
 };
 
 fn zeros(shape: &[usize]) -> Tensor {
@@ -11,8 +11,17 @@ fn zeros(shape: &[usize]) -> Tensor {
 
 /// A step with momentum of a parameter of two numbers.
 fn sgd(grad: &[usize], memory: &mut [Tensor]) {
-    let step = UpdateStep { rule: Rule::Sgd { momentum: 0.9, nesterov: true }, lr: 0.1, weight_decay: 0.0, step: 1 };
-    update(&mut [UpdateSlot { value: &mut zeros(&[2]), grad: &zeros(grad), memory }], &step, &Guard::new(&Device::Cpu));
+    let step = UpdateStep {
+        rule: Rule::Sgd { momentum: 0.9, nesterov: true },
+        lr: 0.1,
+        weight_decay: 0.0,
+        step: 1,
+    };
+    update(
+        &mut [UpdateSlot { value: &mut zeros(&[2]), grad: &zeros(grad), memory }],
+        &step,
+        &Guard::new(&Device::Cpu),
+    );
 }
 
 /// The message of the panic that `f` must end in.
@@ -23,7 +32,9 @@ fn message(f: impl FnOnce() -> Tensor + std::panic::UnwindSafe) -> String {
     };
     match payload.downcast::<String>() {
         Ok(text) => *text,
-        Err(other) => other.downcast::<&str>().map_or_else(|_| "no text".into(), |text| text.to_string()),
+        Err(other) => {
+            other.downcast::<&str>().map_or_else(|_| "no text".into(), |text| text.to_string())
+        }
     }
 }
 
@@ -36,9 +47,18 @@ fn messages_name_the_operation_and_the_shapes() {
         (|| zeros(&[2, 3]).mul(&zeros(&[3, 2])), &["mul", "[2, 3]", "[3, 2]"]),
         (|| zeros(&[2]).maximum(&zeros(&[3])), &["maximum", "[2]", "[3]"]),
         (|| zeros(&[2, 3]).broadcast_to([3, 2]), &["broadcast_to", "[2, 3]", "[3, 2]"]),
-        (|| zeros(&[2, 3]).matmul(&zeros(&[2, 3]), false, false), &["matmul", "[2, 3] (transposed: false) by [2, 3]"]),
-        (|| zeros(&[2, 3]).matmul(&zeros(&[1, 3, 2]), false, false), &["matmul", "[2, 3]", "[1, 3, 2]"]),
-        (|| zeros(&[2, 3, 4]).matmul(&zeros(&[1, 4, 2]), false, false), &["matmul", "[2, 3, 4]", "[1, 4, 2]"]),
+        (
+            || zeros(&[2, 3]).matmul(&zeros(&[2, 3]), false, false),
+            &["matmul", "[2, 3] (transposed: false) by [2, 3]"],
+        ),
+        (
+            || zeros(&[2, 3]).matmul(&zeros(&[1, 3, 2]), false, false),
+            &["matmul", "[2, 3]", "[1, 3, 2]"],
+        ),
+        (
+            || zeros(&[2, 3, 4]).matmul(&zeros(&[1, 4, 2]), false, false),
+            &["matmul", "[2, 3, 4]", "[1, 4, 2]"],
+        ),
         (|| zeros(&[2, 3]).reshape([7]), &["reshape", "[2, 3]", "[7]"]),
         (|| zeros(&[2, 3]).permute(&[0, 0]), &["permute", "[0, 0]", "[2, 3]"]),
         (|| zeros(&[2, 3]).narrow(1, 2, 2), &["narrow", "[2, 3]"]),
@@ -57,19 +77,34 @@ fn messages_name_the_operation_and_the_shapes() {
         (|| zeros(&[2, 0]).max(1, false), &["max", "axis 1", "[2, 0]"]),
         (|| zeros(&[2, 3]).softmax(2), &["softmax", "axis 2", "[2, 3]"]),
         (|| zeros(&[2, 3]).bce_with_logits(&zeros(&[4])), &["bce_with_logits", "[2, 3]", "[4]"]),
-        (|| zeros(&[1, 3, 3, 1]).max_pool2d([4, 1], [1, 1]), &["max_pool2d", "[4, 1]", "[1, 3, 3, 1]"]),
-        (|| zeros(&[1, 3, 3, 1]).avg_pool2d([2, 2], [0, 1]), &["avg_pool2d", "[0, 1]", "[1, 3, 3, 1]"]),
+        (
+            || zeros(&[1, 3, 3, 1]).max_pool2d([4, 1], [1, 1]),
+            &["max_pool2d", "[4, 1]", "[1, 3, 3, 1]"],
+        ),
+        (
+            || zeros(&[1, 3, 3, 1]).avg_pool2d([2, 2], [0, 1]),
+            &["avg_pool2d", "[0, 1]", "[1, 3, 3, 1]"],
+        ),
         (|| zeros(&[3, 3]).upsample_nearest2d([2, 2]), &["upsample_nearest2d", "[3, 3]"]),
         (
             || zeros(&[4, 2]).batch_norm(&zeros(&[3]), &zeros(&[2]), 1e-5, Activation::None).output,
             &["batch_norm", "gamma", "[3]", "[4, 2]"],
         ),
-        (|| zeros(&[0, 2]).batch_norm(&zeros(&[2]), &zeros(&[2]), 1e-5, Activation::None).output, &["batch_norm", "[0, 2]"]),
-        (|| zeros(&[4, 2]).bias_activation(&zeros(&[4]), Activation::Relu), &["bias_activation", "[4]", "[4, 2]"]),
+        (
+            || zeros(&[0, 2]).batch_norm(&zeros(&[2]), &zeros(&[2]), 1e-5, Activation::None).output,
+            &["batch_norm", "[0, 2]"],
+        ),
+        (
+            || zeros(&[4, 2]).bias_activation(&zeros(&[4]), Activation::Relu),
+            &["bias_activation", "[4]", "[4, 2]"],
+        ),
         (|| Tensor::from_slice(&[1.0], [2]), &["from_slice", "1 values", "[2]"]),
         (|| Tensor::scalar(zeros(&[2]).item()), &["item", "[2]"]),
         (|| zeros(&[1, 1, 1, 1, 1, 1]), &["[1, 1, 1, 1, 1, 1]", "5 axes"]),
-        (|| zeros(&[1 << 32, 1 << 32]), &["[4294967296, 4294967296]", "more elements than memory can address"]),
+        (
+            || zeros(&[1 << 32, 1 << 32]),
+            &["[4294967296, 4294967296]", "more elements than memory can address"],
+        ),
         (|| zeros(&[1 << 62]), &["[4611686018427387904]", "more elements than memory can address"]),
         (
             || {
@@ -101,7 +136,12 @@ fn messages_name_the_operation_and_the_shapes() {
         ),
         (
             || {
-                lerp(&mut [Average { average: &mut zeros(&[2]), value: &zeros(&[3]), keep: 0.9, factor: 1.0 }]);
+                lerp(&mut [Average {
+                    average: &mut zeros(&[2]),
+                    value: &zeros(&[3]),
+                    keep: 0.9,
+                    factor: 1.0,
+                }]);
                 zeros(&[])
             },
             &["lerp", "[2]", "[3]"],
@@ -117,12 +157,23 @@ fn messages_name_the_operation_and_the_shapes() {
 
 #[test]
 fn convolutions_name_the_operand_that_does_not_fit() {
-    const FAR: ConvGeom =
-        ConvGeom { input: [1, 1], kernel: [1, 1], stride: [u32::MAX as usize; 2], pad: [[u32::MAX as usize, 0]; 2] };
-    const G: ConvGeom = ConvGeom { input: [6, 6], kernel: [4, 4], stride: [2, 2], pad: [[1, 1]; 2] };
+    const FAR: ConvGeom = ConvGeom {
+        input: [1, 1],
+        kernel: [1, 1],
+        stride: [u32::MAX as usize; 2],
+        pad: [[u32::MAX as usize, 0]; 2],
+    };
+    const G: ConvGeom =
+        ConvGeom { input: [6, 6], kernel: [4, 4], stride: [2, 2], pad: [[1, 1]; 2] };
     let cases: &[Misuse] = &[
-        (|| conv2d(&zeros(&[1, 6, 5, 3]), &zeros(&[4, 4, 3, 2]), &G), &["conv2d: x", "[1, 6, 5, 3]", "[_, 6, 6, _]"]),
-        (|| conv2d(&zeros(&[1, 6, 6, 3]), &zeros(&[4, 4, 2, 2]), &G), &["conv2d: w", "[4, 4, 2, 2]", "[4, 4, 3, _]"]),
+        (
+            || conv2d(&zeros(&[1, 6, 5, 3]), &zeros(&[4, 4, 3, 2]), &G),
+            &["conv2d: x", "[1, 6, 5, 3]", "[_, 6, 6, _]"],
+        ),
+        (
+            || conv2d(&zeros(&[1, 6, 6, 3]), &zeros(&[4, 4, 2, 2]), &G),
+            &["conv2d: w", "[4, 4, 2, 2]", "[4, 4, 3, _]"],
+        ),
         (
             || conv2d_input_grad(&zeros(&[1, 3, 4, 2]), &zeros(&[4, 4, 3, 2]), &G),
             &["conv2d_input_grad: dy", "[1, 3, 4, 2]", "[_, 3, 3, 2]"],
@@ -132,16 +183,40 @@ fn convolutions_name_the_operand_that_does_not_fit() {
             &["conv2d_weight_grad: dy", "[1, 3, 3, 2]", "[2, 3, 3, _]"],
         ),
         (
-            || conv2d(&zeros(&[1, 2, 2, 1]), &zeros(&[3, 3, 1, 1]), &ConvGeom::square([2, 2], 3, 1, 0)),
+            || {
+                conv2d(
+                    &zeros(&[1, 2, 2, 1]),
+                    &zeros(&[3, 3, 1, 1]),
+                    &ConvGeom::square([2, 2], 3, 1, 0),
+                )
+            },
             &["kernel larger than the padded input"],
         ),
         (
-            || conv2d(&zeros(&[1, 2, 2, 1]), &zeros(&[1, 1, 1, 1]), &ConvGeom::square([2, 2], 1, 0, 0)),
+            || {
+                conv2d(
+                    &zeros(&[1, 2, 2, 1]),
+                    &zeros(&[1, 1, 1, 1]),
+                    &ConvGeom::square([2, 2], 1, 0, 0),
+                )
+            },
             &["conv2d", "stride: [0, 0]"],
         ),
-        (|| conv2d(&zeros(&[1, 2, 2, 1]), &zeros(&[1, 1, 1, 1]), &ConvGeom::square([2, 2], 1, 1, usize::MAX)), &["conv2d"]),
+        (
+            || {
+                conv2d(
+                    &zeros(&[1, 2, 2, 1]),
+                    &zeros(&[1, 1, 1, 1]),
+                    &ConvGeom::square([2, 2], 1, 1, usize::MAX),
+                )
+            },
+            &["conv2d"],
+        ),
         // The windows of eight images under this one are 2⁶⁷ numbers, which is 0 in 64 bits.
-        (|| conv2d(&zeros(&[8, 1, 1, 1]), &zeros(&[1, 1, 1, 1]), &FAR), &["conv2d: 8 images", "more numbers than memory"]),
+        (
+            || conv2d(&zeros(&[8, 1, 1, 1]), &zeros(&[1, 1, 1, 1]), &FAR),
+            &["conv2d: 8 images", "more numbers than memory"],
+        ),
         (
             || conv2d_weight_grad(&zeros(&[8, 1, 1, 1]), &zeros(&[8, 2, 2, 1]), &FAR),
             &["conv2d_weight_grad: 8 images", "more numbers than memory"],
@@ -151,15 +226,39 @@ fn convolutions_name_the_operand_that_does_not_fit() {
             &["conv2d_input_grad: 8 images", "more numbers than memory"],
         ),
         (
-            || conv_transpose2d(&zeros(&[1, 2, 2, 1]), &zeros(&[3, 3, 1, 1]), [2, 2], [[1, 1]; 2], [2, 0]),
+            || {
+                conv_transpose2d(
+                    &zeros(&[1, 2, 2, 1]),
+                    &zeros(&[3, 3, 1, 1]),
+                    [2, 2],
+                    [[1, 1]; 2],
+                    [2, 0],
+                )
+            },
             &["conv_transpose2d", "output_padding [2, 0] must be smaller than stride [2, 2]"],
         ),
         (
-            || conv_transpose2d(&zeros(&[1, 1, 1, 1]), &zeros(&[3, 3, 1, 1]), [1, 1], [[2, 1]; 2], [0, 0]),
+            || {
+                conv_transpose2d(
+                    &zeros(&[1, 1, 1, 1]),
+                    &zeros(&[3, 3, 1, 1]),
+                    [1, 1],
+                    [[2, 1]; 2],
+                    [0, 0],
+                )
+            },
             &["conv_transpose2d", "leaves nothing"],
         ),
         (
-            || conv_transpose2d(&zeros(&[1, 2, 2, 5]), &zeros(&[3, 3, 1, 4]), [1, 1], [[0, 0]; 2], [0, 0]),
+            || {
+                conv_transpose2d(
+                    &zeros(&[1, 2, 2, 5]),
+                    &zeros(&[3, 3, 1, 4]),
+                    [1, 1],
+                    [[0, 0]; 2],
+                    [0, 0],
+                )
+            },
             &["conv2d_input_grad: dy", "[1, 2, 2, 5]", "[_, 2, 2, 4]"],
         ),
     ];
@@ -201,8 +300,12 @@ fn convolutions_over_nothing() {
             }
             let (x, k, y) = (&[n, h, w, cin][..], &[kh, kw, cin, cout][..], &[n, oh, ow, cout][..]);
             all_zero(&format!("conv2d, {name}"), &[x, k], y, |t| conv2d(&t[0], &t[1], &geom));
-            all_zero(&format!("conv2d_input_grad, {name}"), &[y, k], x, |t| conv2d_input_grad(&t[0], &t[1], &geom));
-            all_zero(&format!("conv2d_weight_grad, {name}"), &[x, y], k, |t| conv2d_weight_grad(&t[0], &t[1], &geom));
+            all_zero(&format!("conv2d_input_grad, {name}"), &[y, k], x, |t| {
+                conv2d_input_grad(&t[0], &t[1], &geom)
+            });
+            all_zero(&format!("conv2d_weight_grad, {name}"), &[x, y], k, |t| {
+                conv2d_weight_grad(&t[0], &t[1], &geom)
+            });
         }
     }
 }
@@ -211,7 +314,9 @@ fn convolutions_over_nothing() {
 fn other_operations_over_nothing() {
     all_zero("matmul", &[&[2, 0], &[0, 3]], &[2, 3], |t| t[0].matmul(&t[1], false, false));
     all_zero("matmul", &[&[0, 2], &[2, 3]], &[0, 3], |t| t[0].matmul(&t[1], false, false));
-    all_zero("matmul of no batch", &[&[0, 1, 2], &[0, 2, 3]], &[0, 1, 3], |t| t[0].matmul(&t[1], false, false));
+    all_zero("matmul of no batch", &[&[0, 1, 2], &[0, 2, 3]], &[0, 1, 3], |t| {
+        t[0].matmul(&t[1], false, false)
+    });
     for shape in [&[0, 4, 4, 3][..], &[2, 4, 4, 0]] {
         let with = |h: usize, w: usize| [shape[0], h, w, shape[3]];
         all_zero("max_pool2d", &[shape], &with(2, 2), |t| t[0].max_pool2d([2, 2], [2, 2]));
@@ -232,8 +337,12 @@ fn other_operations_over_nothing() {
         all_zero("max", &[shape], &[shape[0], 4, shape[3]], |t| t[0].max(1, false));
         all_zero("softmax", &[shape], shape, |t| t[0].softmax(1));
     }
-    all_zero("shift2d of nothing", &[&[0, 3, 3, 1]], &[0, 3, 3, 1], |t| t[0].shift2d(&zeros(&[0, 3])));
-    all_zero("shift2d of pictures without width", &[&[2, 3, 0, 1]], &[2, 3, 0, 1], |t| t[0].shift2d(&zeros(&[2, 3])));
+    all_zero("shift2d of nothing", &[&[0, 3, 3, 1]], &[0, 3, 3, 1], |t| {
+        t[0].shift2d(&zeros(&[0, 3]))
+    });
+    all_zero("shift2d of pictures without width", &[&[2, 3, 0, 1]], &[2, 3, 0, 1], |t| {
+        t[0].shift2d(&zeros(&[2, 3]))
+    });
     all_zero("index_select of no row", &[&[3, 2]], &[0, 2], |t| t[0].index_select(&[]));
     all_zero("index_select of empty rows", &[&[3, 0]], &[2, 0], |t| t[0].index_select(&[2, 1]));
     all_zero("narrow to nothing", &[&[3, 2]], &[3, 0], |t| t[0].narrow(1, 1, 0));

@@ -1,7 +1,10 @@
 //! Under `per_image` a picture's bits do not depend on its batch-mates; without it, the algorithm may.
 
 use tensor::rng::Philox;
-use tensor::{ConvGeom, Tensor, WeightCache, conv_transpose2d, conv_transpose2d_cached, conv2d, conv2d_input_grad, per_image};
+use tensor::{
+    ConvGeom, Tensor, WeightCache, conv_transpose2d, conv_transpose2d_cached, conv2d,
+    conv2d_input_grad, per_image,
+};
 
 #[test]
 fn a_picture_has_the_same_bits_in_any_company() {
@@ -35,7 +38,13 @@ fn a_cache_knows_its_weight_by_more_than_its_numbers() {
     let mut rng = Philox::new(6, 0);
     let w = rng.normal([2, 2, 8, 32], 0.0, 0.1);
     let cache = WeightCache::default();
-    for (shape, stride) in [([2, 2, 8, 32], 2), ([2, 2, 32, 8], 2), ([2, 2, 8, 32], 2), ([2, 2, 8, 32], 1), ([4, 4, 2, 32], 2)] {
+    for (shape, stride) in [
+        ([2, 2, 8, 32], 2),
+        ([2, 2, 32, 8], 2),
+        ([2, 2, 8, 32], 2),
+        ([2, 2, 8, 32], 1),
+        ([4, 4, 2, 32], 2),
+    ] {
         let w = w.reshape(shape);
         // From one pixel, the window covers the whole output, which is another packing.
         for side in [3, 1] {
@@ -43,7 +52,10 @@ fn a_cache_knows_its_weight_by_more_than_its_numbers() {
             let (stride, none) = ([stride; 2], [[0; 2]; 2]);
             let with = per_image(|| conv_transpose2d_cached(&x, &w, &cache, stride, none, [0; 2]));
             let without = per_image(|| conv_transpose2d(&x, &w, stride, none, [0; 2]));
-            assert!(with.shape() == without.shape() && with.to_vec() == without.to_vec(), "{shape:?}, {side}");
+            assert!(
+                with.shape() == without.shape() && with.to_vec() == without.to_vec(),
+                "{shape:?}, {side}"
+            );
         }
     }
 }

@@ -5,9 +5,13 @@ use std::collections::HashSet;
 /// The back ends that a module has no translation for: Vulkan's, Metal's, DX12's. (GL's is seen at run time, by the tests on a GPU.)
 fn untranslated(module: &naga::Module, info: &naga::valid::ModuleInfo, name: &str) -> Vec<String> {
     use naga::back::{hlsl, msl, spv};
-    let spirv = spv::write_vec(module, info, &spv::Options::default(), None).map(drop).map_err(|e| e.to_string());
+    let spirv = spv::write_vec(module, info, &spv::Options::default(), None)
+        .map(drop)
+        .map_err(|e| e.to_string());
     let options = msl::Options { lang_version: (2, 4), ..Default::default() };
-    let metal = msl::write_string(module, info, &options, &Default::default()).map(drop).map_err(|e| e.to_string());
+    let metal = msl::write_string(module, info, &options, &Default::default())
+        .map(drop)
+        .map_err(|e| e.to_string());
     let options = hlsl::Options {
         shader_model: hlsl::ShaderModel::V6_2,
         special_constants_binding: Some(hlsl::BindTarget::default()),
@@ -18,10 +22,15 @@ fn untranslated(module: &naga::Module, info: &naga::valid::ModuleInfo, name: &st
         Ok(())
     } else {
         let (mut text, stages) = (String::new(), Default::default());
-        hlsl::Writer::new(&mut text, &options, &stages).write(module, info, None).map(drop).map_err(|e| e.to_string())
+        hlsl::Writer::new(&mut text, &options, &stages)
+            .write(module, info, None)
+            .map(drop)
+            .map_err(|e| e.to_string())
     };
     let all = [("SPIR-V", spirv), ("MSL", metal), ("HLSL", direct)];
-    all.into_iter().filter_map(|(target, made)| Some(format!("{name}: no {target}: {}", made.err()?))).collect()
+    all.into_iter()
+        .filter_map(|(target, made)| Some(format!("{name}: no {target}: {}", made.err()?)))
+        .collect()
 }
 
 #[test]
@@ -41,7 +50,8 @@ fn every_specialisation_is_valid() {
         let half = name.contains(" HALF");
         let mut capabilities = naga::valid::Capabilities::empty();
         capabilities.set(naga::valid::Capabilities::SHADER_FLOAT16, half);
-        capabilities.set(naga::valid::Capabilities::COOPERATIVE_MATRIX, name.starts_with("coop.wgsl"));
+        capabilities
+            .set(naga::valid::Capabilities::COOPERATIVE_MATRIX, name.starts_with("coop.wgsl"));
         let mut validator = naga::valid::Validator::new(flags, capabilities);
         match validator.validate(&module) {
             Ok(info) => failures.extend(untranslated(&module, &info, name)),
@@ -54,8 +64,11 @@ fn every_specialisation_is_valid() {
                 failures.push(format!("{name}: {invocations} invocations in a workgroup"));
             }
         }
-        let storage =
-            module.global_variables.iter().filter(|(_, v)| matches!(v.space, naga::AddressSpace::Storage { .. })).count();
+        let storage = module
+            .global_variables
+            .iter()
+            .filter(|(_, v)| matches!(v.space, naga::AddressSpace::Storage { .. }))
+            .count();
         // Optimisers take several parameters at a time only where an adapter can bind as many arrays.
         let several = name.starts_with("optim.wgsl") && !name.contains("COUNT=1");
         if storage > 8 && !several {
@@ -76,5 +89,10 @@ fn every_specialisation_is_valid() {
     }
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), all.len(), failures.join("\n"));
     let names: HashSet<_> = all.iter().map(|(name, _)| name).collect();
-    assert!(all.len() > 250 && names.len() == all.len(), "{} specialisations, {} names", all.len(), names.len());
+    assert!(
+        all.len() > 250 && names.len() == all.len(),
+        "{} specialisations, {} names",
+        all.len(),
+        names.len()
+    );
 }

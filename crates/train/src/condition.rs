@@ -32,7 +32,11 @@ pub struct Conditions {
 ///
 /// # Errors
 /// A set without labels, or without attributes, or without those named; a file of vectors that is not one row for each picture.
-pub fn offered(condition: &Condition, dataset: &Dataset, vectors: Option<&Path>) -> Result<(usize, Vec<String>), TrainError> {
+pub fn offered(
+    condition: &Condition,
+    dataset: &Dataset,
+    vectors: Option<&Path>,
+) -> Result<(usize, Vec<String>), TrainError> {
     let chosen = match condition.kind {
         ConditionKind::Attributes if condition.names.is_empty() => telling(dataset),
         ConditionKind::Attributes => named(&condition.names, dataset)?,
@@ -52,8 +56,8 @@ fn telling(dataset: &Dataset) -> Vec<usize> {
     }
     let telling = |at: &usize| {
         let alone = counts[*at].values().filter(|count| **count == 1).count();
-        let measured =
-            columns[*at].kind == AttributeKind::Number && counts[*at].keys().any(|bits| f32::from_bits(*bits).fract() != 0.0);
+        let measured = columns[*at].kind == AttributeKind::Number
+            && counts[*at].keys().any(|bits| f32::from_bits(*bits).fract() != 0.0);
         columns[*at].describes() && (2 * alone <= dataset.len() || measured)
     };
     (0..columns.len()).filter(telling).collect()
@@ -64,12 +68,17 @@ fn named(names: &[String], dataset: &Dataset) -> Result<Vec<usize>, TrainError> 
     let columns = dataset.attribute_columns();
     let of = |name: &String| {
         let own = |column: &Attribute| {
-            column.name == *name || name.strip_prefix(&column.name).is_some_and(|rest| rest.starts_with('='))
+            column.name == *name
+                || name.strip_prefix(&column.name).is_some_and(|rest| rest.starts_with('='))
         };
         columns.iter().position(own).ok_or_else(|| {
-            let known = columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+            let known =
+                columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
             let there = if known.is_empty() { "none".to_owned() } else { known };
-            TrainError::Setting(format!("{:?} has no attribute {name:?}: there are {there}", dataset.name()))
+            TrainError::Setting(format!(
+                "{:?} has no attribute {name:?}: there are {there}",
+                dataset.name()
+            ))
         })
     };
     let mut chosen = names.iter().map(of).collect::<Result<Vec<_>, _>>()?;
@@ -102,8 +111,12 @@ fn offered_of(
             let mut names = Vec::new();
             for column in chosen.iter().map(|at| &dataset.attribute_columns()[*at]) {
                 match &column.kind {
-                    AttributeKind::Binary | AttributeKind::Number => names.push(column.name.clone()),
-                    AttributeKind::Category(words) => names.extend(words.iter().map(|word| format!("{}={word}", column.name))),
+                    AttributeKind::Binary | AttributeKind::Number => {
+                        names.push(column.name.clone())
+                    }
+                    AttributeKind::Category(words) => {
+                        names.extend(words.iter().map(|word| format!("{}={word}", column.name)))
+                    }
                 }
             }
             match names.len() {
@@ -115,7 +128,10 @@ fn offered_of(
                     "{:?} has no attributes to condition on: put a table attributes.csv beside the pictures, or leave the condition out",
                     dataset.name()
                 )),
-                n if n > MOST => bad(format!("the attributes of {:?} make {n} numbers, over {MOST}", dataset.name())),
+                n if n > MOST => bad(format!(
+                    "the attributes of {:?} make {n} numbers, over {MOST}",
+                    dataset.name()
+                )),
                 n => Ok((n, names)),
             }
         }
@@ -131,13 +147,19 @@ fn offered_of(
 /// The width and numbers of a file's one tensor, `[pictures, width]`.
 fn read(file: &Path, pictures: usize) -> Result<(usize, Vec<f32>), TrainError> {
     let mut arrays = artefacts::read_state_dict(file)?;
-    let array = if arrays.len() == 1 { arrays.pop_first().map(|(_, array)| array) } else { arrays.remove("condition") };
+    let array = if arrays.len() == 1 {
+        arrays.pop_first().map(|(_, array)| array)
+    } else {
+        arrays.remove("condition")
+    };
     let wrong = |what: String| {
         TrainError::Setting(format!(
             "{file:?} {what}: give one tensor of F32 (or one called \"condition\"), a row for each of the {pictures} pictures"
         ))
     };
-    let array = array.ok_or_else(|| wrong(format!("holds {} tensors, none called \"condition\"", arrays.len())))?;
+    let array = array.ok_or_else(|| {
+        wrong(format!("holds {} tensors, none called \"condition\"", arrays.len()))
+    })?;
     match (&array.shape[..], array.as_f32()) {
         ([rows, width], Some(values)) if *rows == pictures && (1..=MOST).contains(width) => {
             match values.iter().find(|v| !v.is_finite()) {
@@ -155,7 +177,11 @@ impl Conditions {
     ///
     /// # Errors
     /// A set or file that does not offer what the recipe was made for.
-    pub fn new(condition: &Condition, dataset: &Arc<Dataset>, vectors: Option<&Path>) -> Result<Self, TrainError> {
+    pub fn new(
+        condition: &Condition,
+        dataset: &Arc<Dataset>,
+        vectors: Option<&Path>,
+    ) -> Result<Self, TrainError> {
         let columns = match (condition.kind, condition.names.is_empty()) {
             (ConditionKind::Attributes, false) => named(&condition.names, dataset)?,
             _ => (0..dataset.attribute_columns().len()).collect(),
@@ -172,7 +198,14 @@ impl Conditions {
             (ConditionKind::Vector, Some(file)) => Some(read(file, dataset.len())?.1),
             _ => None,
         };
-        Ok(Self { dataset: Arc::clone(dataset), kind: condition.kind, size, vectors, columns, known: None })
+        Ok(Self {
+            dataset: Arc::clone(dataset),
+            kind: condition.kind,
+            size,
+            vectors,
+            columns,
+            known: None,
+        })
     }
 
     /// The same, with the labels of `count` pictures, as many of each class as can be, and none of the others, whose rows are zeros; 0 leaves all.
@@ -184,13 +217,16 @@ impl Conditions {
         }
         let mut classes: Vec<Vec<(u64, usize)>> = vec![Vec::new(); self.size];
         for index in 0..self.dataset.len() {
-            if let Some(class) = self.dataset.label(index).and_then(|label| classes.get_mut(label as usize)) {
+            if let Some(class) =
+                self.dataset.label(index).and_then(|label| classes.get_mut(label as usize))
+            {
                 class.push((scattered(index as u64), index));
             }
         }
         classes.iter_mut().for_each(|class| class.sort_unstable());
         let longest = classes.iter().map(Vec::len).max().unwrap_or_default();
-        let rounds = (0..longest).flat_map(|round| classes.iter().filter_map(move |class| class.get(round)));
+        let rounds =
+            (0..longest).flat_map(|round| classes.iter().filter_map(move |class| class.get(round)));
         let mut known = vec![false; self.dataset.len()];
         rounds.take(count).for_each(|(_, index)| known[*index] = true);
         self.known = Some(known);
@@ -217,9 +253,16 @@ impl Conditions {
 
     fn row(&self, index: usize) -> Vec<f32> {
         match (self.kind, &self.vectors) {
-            (ConditionKind::Vector, Some(vectors)) => vectors[index * self.size..][..self.size].to_vec(),
-            (ConditionKind::Class, _) if self.known.as_ref().is_some_and(|known| !known[index]) => vec![0.0; self.size],
-            (ConditionKind::Class, _) => one_of(self.size, self.dataset.label(index).map_or(usize::MAX, |label| label as usize)),
+            (ConditionKind::Vector, Some(vectors)) => {
+                vectors[index * self.size..][..self.size].to_vec()
+            }
+            (ConditionKind::Class, _) if self.known.as_ref().is_some_and(|known| !known[index]) => {
+                vec![0.0; self.size]
+            }
+            (ConditionKind::Class, _) => one_of(
+                self.size,
+                self.dataset.label(index).map_or(usize::MAX, |label| label as usize),
+            ),
             _ => self.attributes(index),
         }
     }
@@ -251,10 +294,18 @@ fn one_of(count: usize, at: usize) -> Vec<f32> {
 ///
 /// # Errors
 /// A name that the networks do not know, with those they know.
-pub fn described(condition: &Condition, class: Option<&str>, attributes: &[String]) -> Result<Tensor, TrainError> {
+pub fn described(
+    condition: &Condition,
+    class: Option<&str>,
+    attributes: &[String],
+) -> Result<Tensor, TrainError> {
     let bad = |text: String| Err(TrainError::Setting(text));
     let known = || {
-        if condition.names.is_empty() { format!("0 to {}", condition.size.saturating_sub(1)) } else { condition.names.join(", ") }
+        if condition.names.is_empty() {
+            format!("0 to {}", condition.size.saturating_sub(1))
+        } else {
+            condition.names.join(", ")
+        }
     };
     let mut row = vec![0.0; condition.size];
     match (condition.kind, class) {
@@ -278,10 +329,16 @@ pub fn described(condition: &Condition, class: Option<&str>, attributes: &[Strin
             }
         }
         (ConditionKind::Class, None) => {
-            return bad(format!("these networks are conditioned on a class: --class, one of {}", known()));
+            return bad(format!(
+                "these networks are conditioned on a class: --class, one of {}",
+                known()
+            ));
         }
         (ConditionKind::Attributes, Some(_)) => {
-            return bad(format!("these networks are conditioned on attributes: use --attr, with {}", known()));
+            return bad(format!(
+                "these networks are conditioned on attributes: use --attr, with {}",
+                known()
+            ));
         }
         (ConditionKind::Vector, _) => {
             return bad("these networks are conditioned on vectors: give them with --condition FILE.safetensors".into());

@@ -60,7 +60,8 @@ impl Scored {
 
     /// Whether a checkpoint of this score takes the place of `best`. What is no number never does.
     pub(crate) fn beats(&self, best: Option<&Self>) -> bool {
-        self.score.is_finite() && best.is_none_or(|best| best.by != self.by || self.score < best.score)
+        self.score.is_finite()
+            && best.is_none_or(|best| best.by != self.by || self.score < best.score)
     }
 }
 
@@ -85,7 +86,8 @@ mod tests {
         let text = serde_json::to_string(&best).unwrap();
         assert_eq!(serde_json::from_str::<Scored>(&text).unwrap(), best);
         // As checkpoints had it before: a precision of 0.5.
-        let old: Scored = serde_json::from_str(r#"{"step":1,"score":-0.5,"by":"precision"}"#).unwrap();
+        let old: Scored =
+            serde_json::from_str(r#"{"step":1,"score":-0.5,"by":"precision"}"#).unwrap();
         assert_eq!(old.shown(), 0.5);
     }
 }

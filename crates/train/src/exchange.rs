@@ -34,7 +34,10 @@ fn arrays(state: StateDict) -> BTreeMap<String, Array> {
 }
 
 fn read(path: &Path) -> Result<StateDict, TrainError> {
-    Ok(artefacts::read_state_dict(path)?.into_iter().map(|(name, array)| (name, array.into())).collect())
+    Ok(artefacts::read_state_dict(path)?
+        .into_iter()
+        .map(|(name, array)| (name, array.into()))
+        .collect())
 }
 
 /// A checkpoint (step 0, no training state) from PyTorch state dicts in safetensors files. Without a discriminator, a fresh one (seed
@@ -42,7 +45,11 @@ fn read(path: &Path) -> Result<StateDict, TrainError> {
 ///
 /// # Errors
 /// Files that cannot be read, or names or shapes that are not the recipe's.
-pub fn import(recipe: &Recipe, generator: &Path, discriminator: Option<&Path>) -> Result<Checkpoint, TrainError> {
+pub fn import(
+    recipe: &Recipe,
+    generator: &Path,
+    discriminator: Option<&Path>,
+) -> Result<Checkpoint, TrainError> {
     let networks = recipe.build(&mut Philox::new(0, 0))?;
     named(generator, networks.0.load_state_dict(&read(generator)?))?;
     if let Some(path) = discriminator {
@@ -58,7 +65,12 @@ pub fn import(recipe: &Recipe, generator: &Path, discriminator: Option<&Path>) -
 /// Files that are missing, damaged or of other shapes.
 pub fn import_newmu_svhn(folder: &Path) -> Result<Checkpoint, TrainError> {
     let arrays = |part: &str, count: usize| -> Result<Vec<StateValue>, TrainError> {
-        (1..=count).map(|i| Ok(artefacts::read_npy(&folder.join(format!("200_{part}_params.jl_{i:02}.npy")))?.into())).collect()
+        (1..=count)
+            .map(|i| {
+                Ok(artefacts::read_npy(&folder.join(format!("200_{part}_params.jl_{i:02}.npy")))?
+                    .into())
+            })
+            .collect()
     };
     let (g, d) = nn::newmu_svhn_state(&arrays("gen", 10)?, &arrays("discrim", 8)?)?;
     let recipe = Recipe::preset("newmu-svhn")?;
@@ -69,10 +81,14 @@ pub fn import_newmu_svhn(folder: &Path) -> Result<Checkpoint, TrainError> {
 }
 
 fn bundle(recipe: &Recipe, (g, d): &(Network, Network)) -> Checkpoint {
-    let prefixed =
-        |prefix: &'static str, state| arrays(state).into_iter().map(move |(name, array)| (format!("{prefix}{name}"), array));
+    let prefixed = |prefix: &'static str, state| {
+        arrays(state).into_iter().map(move |(name, array)| (format!("{prefix}{name}"), array))
+    };
     let tensors = prefixed("g.", g.state_dict()).chain(prefixed("d.", d.state_dict())).collect();
-    Checkpoint { meta: meta(recipe, 0, DatasetMeta::default(), serde_json::Value::Null, &Device::Cpu), tensors }
+    Checkpoint {
+        meta: meta(recipe, 0, DatasetMeta::default(), serde_json::Value::Null, &Device::Cpu),
+        tensors,
+    }
 }
 
 fn named(path: &Path, result: Result<(), nn::NnError>) -> Result<(), TrainError> {
@@ -84,7 +100,11 @@ fn named(path: &Path, result: Result<(), nn::NnError>) -> Result<(), TrainError>
 ///
 /// # Errors
 /// A file that is there already, or the disk.
-pub fn export(checkpoint: &Checkpoint, folder: &Path, force: bool) -> Result<[PathBuf; 2], TrainError> {
+pub fn export(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    force: bool,
+) -> Result<[PathBuf; 2], TrainError> {
     let (_, generator, _) = generator(checkpoint, None, &Device::Cpu)?;
     let files = [folder.join("generator.safetensors"), folder.join("discriminator.safetensors")];
     if let Some(there) = files.iter().find(|f| f.exists() && !force) {
@@ -92,7 +112,8 @@ pub fn export(checkpoint: &Checkpoint, folder: &Path, force: bool) -> Result<[Pa
             "{there:?} is there already: choose another --out, or write over it with --force"
         )));
     }
-    std::fs::create_dir_all(folder).map_err(|e| TrainError::Setting(format!("cannot create {}: {e}", folder.display())))?;
+    std::fs::create_dir_all(folder)
+        .map_err(|e| TrainError::Setting(format!("cannot create {}: {e}", folder.display())))?;
     artefacts::write_state_dict(&files[0], &arrays(generator.state_dict()))?;
     artefacts::write_state_dict(&files[1], &arrays(section(checkpoint, "d.")))?;
     Ok(files)
@@ -105,7 +126,10 @@ pub fn export(checkpoint: &Checkpoint, folder: &Path, force: bool) -> Result<[Pa
 /// The disk.
 pub fn export_generator(checkpoint: &Checkpoint, file: &Path) -> Result<(), TrainError> {
     let (_, generator, _) = generator(checkpoint, None, &Device::Cpu)?;
-    let tensors = arrays(generator.state_dict()).into_iter().map(|(name, array)| (format!("g.{name}"), array)).collect();
+    let tensors = arrays(generator.state_dict())
+        .into_iter()
+        .map(|(name, array)| (format!("g.{name}"), array))
+        .collect();
     let meta = artefacts::Meta { state: serde_json::Value::Null, ..checkpoint.meta.clone() };
     Ok(artefacts::checkpoint::save(file, &Checkpoint { meta, tensors })?)
 }

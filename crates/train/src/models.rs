@@ -19,7 +19,11 @@ pub const MODELS: [Model; 2] = [
         about: "garments of Fashion-MNIST, 28x28 grey, by class",
         bytes: include_bytes!("../models/fashion.safetensors"),
     },
-    Model { name: "emoji", about: "people of emoji, 64x64 in colour", bytes: include_bytes!("../models/emoji.safetensors") },
+    Model {
+        name: "emoji",
+        about: "people of emoji, 64x64 in colour",
+        bytes: include_bytes!("../models/emoji.safetensors"),
+    },
 ];
 
 impl Model {

@@ -1,8 +1,8 @@
 //! The loop around the step: batches in, metrics, grids and checkpoints out.
 
 use crate::artefacts::{
-    ArtefactError, Dataset as DatasetMeta, EventWriter, GridOptions, Keep, MetricsWriter, Row, RunDir, grid, metrics, plot,
-    rotation, timelapse,
+    ArtefactError, Dataset as DatasetMeta, EventWriter, GridOptions, Keep, MetricsWriter, Row,
+    RunDir, grid, metrics, plot, rotation, timelapse,
 };
 use crate::condition::Conditions;
 use crate::evaluate::{Measure, Measurement, Scored};
@@ -91,7 +91,9 @@ pub fn run_measured(
 ) -> Result<Outcome, TrainError> {
     loop {
         match go_on(trainer, dataset, dir, stop, emit, measure.as_deref_mut()) {
-            Err(TrainError::NonFinite { step, what }) if trainer.settings().watch.on_nan == OnNan::Rollback => {
+            Err(TrainError::NonFinite { step, what })
+                if trainer.settings().watch.on_nan == OnNan::Rollback =>
+            {
                 roll_back(trainer, dir, step, what, emit)?;
             }
             other => return other,
@@ -132,10 +134,12 @@ fn go_on(
     mut measure: Option<&mut Measure<'_>>,
 ) -> Result<Outcome, TrainError> {
     let settings = trainer.settings().clone();
-    let evaluate_every = settings.evaluate.as_ref().filter(|_| measure.is_some()).map(|evaluate| evaluate.every);
+    let evaluate_every =
+        settings.evaluate.as_ref().filter(|_| measure.is_some()).map(|evaluate| evaluate.every);
     let mut scored = None;
     let first = trainer.steps_done();
-    let mut loader = Loader::new(dataset.clone(), settings.recipe.train.batch, trainer.cursor(), PREFETCH)?;
+    let mut loader =
+        Loader::new(dataset.clone(), settings.recipe.train.batch, trainer.cursor(), PREFETCH)?;
     let per_epoch = loader.batches_per_epoch();
     let conditions = match &settings.recipe.condition {
         Some(condition) => {
@@ -151,7 +155,10 @@ fn go_on(
     let begun = dir.metrics().exists();
     let mut out = Output {
         dir,
-        dataset: DatasetMeta { name: settings.data.clone(), fingerprint: dataset.fingerprint().to_string() },
+        dataset: DatasetMeta {
+            name: settings.data.clone(),
+            fingerprint: dataset.fingerprint().to_string(),
+        },
         metrics: MetricsWriter::resume(&dir.metrics(), first)?,
         board: EventWriter::create(dir.path(), begun.then_some(first))?,
         saved: None,
@@ -167,7 +174,11 @@ fn go_on(
     }
     let before = metrics::read(&dir.metrics())?.last().map_or(0.0, |row| row.seconds);
     emit(Event::Started { step: first, steps: settings.steps, batches_per_epoch: per_epoch });
-    let mut clock = Clock { total: Duration::from_secs_f64(before.max(0.0)), since_row: Duration::ZERO, steps: 0 };
+    let mut clock = Clock {
+        total: Duration::from_secs_f64(before.max(0.0)),
+        since_row: Duration::ZERO,
+        steps: 0,
+    };
     let behind = if matches!(trainer.device(), Device::Cpu) { 0 } else { BEHIND };
     let mut pending: VecDeque<Measured> = VecDeque::new();
     if trainer.watchdog().wants_real()
@@ -176,12 +187,19 @@ fn go_on(
         trainer.watchdog_mut().compare_with(real);
     }
     let mut watch = Watching { watch: settings.watch, stopped_by: None };
-    while trainer.steps_done() < settings.steps && !stop.load(Ordering::Relaxed) && watch.stopped_by.is_none() {
+    while trainer.steps_done() < settings.steps
+        && !stop.load(Ordering::Relaxed)
+        && watch.stopped_by.is_none()
+    {
         let start = Instant::now();
         // Every update of D sees pictures of its own.
-        let batches = (0..settings.recipe.train.batches()).map(|_| loader.next()).collect::<Result<Vec<_>, _>>()?;
-        let given: Vec<Given<'_>> =
-            batches.iter().map(|batch| Given { batch, condition: conditions.as_ref().map(|c| c.of(batch)) }).collect();
+        let batches = (0..settings.recipe.train.batches())
+            .map(|_| loader.next())
+            .collect::<Result<Vec<_>, _>>()?;
+        let given: Vec<Given<'_>> = batches
+            .iter()
+            .map(|batch| Given { batch, condition: conditions.as_ref().map(|c| c.of(batch)) })
+            .collect();
         pending.push_back(trainer.step_with(&given));
         let epoch_end = batches.iter().any(|batch| batch.epoch_end);
         batches.into_iter().for_each(|batch| loader.recycle(batch.images));
@@ -190,8 +208,11 @@ fn go_on(
         let epoch = step * settings.recipe.train.batches() as u64 / per_epoch;
         let evaluates = evaluate_every.is_some_and(|every| step.is_multiple_of(every) || last);
         let logs = step.is_multiple_of(settings.log_every) || last || evaluates;
-        let samples = step.is_multiple_of(settings.sample_every) || last || (epoch_end && NAMED_EPOCHS.contains(&epoch));
-        let saves = step.is_multiple_of(settings.checkpoint_every) || last || stop.load(Ordering::Relaxed);
+        let samples = step.is_multiple_of(settings.sample_every)
+            || last
+            || (epoch_end && NAMED_EPOCHS.contains(&epoch));
+        let saves =
+            step.is_multiple_of(settings.checkpoint_every) || last || stop.load(Ordering::Relaxed);
         // What is written must be of steps that are known to be sound.
         let allowed = if logs || samples || saves { 0 } else { behind };
         let mut newest = None;
@@ -214,7 +235,9 @@ fn go_on(
         if let Some(losses) = newest.filter(|_| logs) {
             let mut extra = trainer.watchdog_mut().row(&losses);
             if let Some((measurement, _)) = &measured {
-                extra.extend(measurement.figures.iter().map(|(name, v)| (name.clone(), (*v).into())));
+                extra.extend(
+                    measurement.figures.iter().map(|(name, v)| (name.clone(), (*v).into())),
+                );
                 // A figure means something only beside those of the same features.
                 extra.insert("eval/by".to_owned(), measurement.features.clone().into());
             }
@@ -252,7 +275,16 @@ fn go_on(
     let pictures = if finished { out.pictures(emit)? } else { Vec::new() };
     let findings = trainer.watchdog().findings().to_vec();
     let (best, last) = (trainer.best().cloned(), scored.filter(|scored| scored.step == step));
-    Ok(Outcome { step, finished, checkpoint, findings, stopped_by: watch.stopped_by, pictures, best, last })
+    Ok(Outcome {
+        step,
+        finished,
+        checkpoint,
+        findings,
+        stopped_by: watch.stopped_by,
+        pictures,
+        best,
+        last,
+    })
 }
 
 /// Tells what the trainer's watchdog finds.
@@ -263,7 +295,12 @@ struct Watching {
 
 impl Watching {
     /// Waits for what a step measured.
-    fn step(&mut self, trainer: &mut Trainer, measured: Measured, emit: &mut dyn FnMut(Event)) -> Result<Losses, TrainError> {
+    fn step(
+        &mut self,
+        trainer: &mut Trainer,
+        measured: Measured,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<Losses, TrainError> {
         let step = measured.step();
         let losses = measured.wait()?;
         let judges = trainer.judges();
@@ -302,8 +339,15 @@ impl Clock {
         self.steps += 1;
     }
 
-    fn row(&mut self, step: u64, losses: Losses, batch: usize, extra: serde_json::Map<String, serde_json::Value>) -> Row {
-        let images_per_second = (self.steps * batch as u64) as f64 / self.since_row.as_secs_f64().max(1e-9);
+    fn row(
+        &mut self,
+        step: u64,
+        losses: Losses,
+        batch: usize,
+        extra: serde_json::Map<String, serde_json::Value>,
+    ) -> Row {
+        let images_per_second =
+            (self.steps * batch as u64) as f64 / self.since_row.as_secs_f64().max(1e-9);
         (self.since_row, self.steps) = (Duration::ZERO, 0);
         let Losses { d_loss, g_loss, d_real, d_fake, .. } = losses;
         Row {
@@ -334,10 +378,15 @@ impl Output<'_> {
     }
 
     /// Writes a grid of the fixed latents, and says what it looks like.
-    fn sample(&mut self, trainer: &mut Trainer, step: u64) -> Result<(PathBuf, GridHealth), TrainError> {
+    fn sample(
+        &mut self,
+        trainer: &mut Trainer,
+        step: u64,
+    ) -> Result<(PathBuf, GridHealth), TrainError> {
         let images = trainer.fixed_samples();
         let shape = [images.shape()[0], images.shape()[1], images.shape()[2], images.shape()[3]];
-        let picture = grid::grid(&images.to_vec(), shape, GridOptions::for_size([shape[1], shape[2]]))?;
+        let picture =
+            grid::grid(&images.to_vec(), shape, GridOptions::for_size([shape[1], shape[2]]))?;
         let path = self.dir.sample(step);
         grid::save_png(&path, &picture)?;
         self.board.image(step, "samples", &picture)?;
@@ -365,7 +414,8 @@ impl Output<'_> {
         if best {
             trainer.set_best(scored.clone());
         }
-        let figures: Vec<_> = measurement.figures.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let figures: Vec<_> =
+            measurement.figures.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         self.board.scalars(step, &figures)?;
         emit(Event::Evaluated { step, measurement: measurement.clone(), best });
         Ok((measurement, scored))
@@ -373,11 +423,15 @@ impl Output<'_> {
 
     /// Removes the pictures of steps that will come again, and those of a run's end.
     fn forget_after(&self, step: u64) -> Result<(), TrainError> {
-        let later =
-            rotation::steps_in(&self.dir.samples(), "png")?.into_iter().filter(|(at, _)| *at > step).map(|(_, path)| path);
+        let later = rotation::steps_in(&self.dir.samples(), "png")?
+            .into_iter()
+            .filter(|(at, _)| *at > step)
+            .map(|(_, path)| path);
         for path in later.chain([self.dir.path().join(TIMELAPSE), self.dir.path().join(LOSSES)]) {
             match std::fs::remove_file(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(ArtefactError::write(&path)(e).into()),
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(ArtefactError::write(&path)(e).into());
+                }
                 _ => {}
             }
         }
@@ -399,7 +453,10 @@ impl Output<'_> {
         let lapse = self.dir.path().join(TIMELAPSE);
         let made = timelapse::write(&lapse, &self.dir.samples(), timelapse::Options::default())?;
         for (path, reason) in made.skipped {
-            emit(Event::Warning(format!("left {} out of the time-lapse: {reason}", path.display())));
+            emit(Event::Warning(format!(
+                "left {} out of the time-lapse: {reason}",
+                path.display()
+            )));
         }
         let losses = self.dir.path().join(LOSSES);
         plot::write(&losses, &metrics::read(&self.dir.metrics())?)?;

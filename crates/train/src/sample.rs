@@ -68,7 +68,11 @@ fn truncated(z: f64, psi: f64, inside: f64) -> f64 {
     let (mut low, mut high) = (0.0, psi);
     for _ in 0..50 {
         let middle = (low + high) / 2.0;
-        if libm::erf(middle / std::f64::consts::SQRT_2) < share { low = middle } else { high = middle }
+        if libm::erf(middle / std::f64::consts::SQRT_2) < share {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     (low + high) / 2.0 * z.signum()
 }
@@ -79,7 +83,11 @@ impl Sampler {
     ///
     /// # Errors
     /// A recipe this program does not know, or weights that are not its generator's.
-    pub fn new(checkpoint: &Checkpoint, mode: Option<BatchNormMode>, device: &Device) -> Result<Self, TrainError> {
+    pub fn new(
+        checkpoint: &Checkpoint,
+        mode: Option<BatchNormMode>,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
         let (recipe, mut generator, normalised) = generator(checkpoint, mode, device)?;
         let mode = normalised.mode();
         if mode == Mode::SAMPLE {
@@ -103,11 +111,19 @@ impl Sampler {
     ///
     /// # Errors
     /// As [`draw_under`](Self::draw_under), but that a device's failure shows in the numbers.
-    pub fn forward(&self, latents: &Tensor, condition: Option<&Tensor>) -> Result<Tensor, TrainError> {
+    pub fn forward(
+        &self,
+        latents: &Tensor,
+        condition: Option<&Tensor>,
+    ) -> Result<Tensor, TrainError> {
         self.check_latents(latents)?;
         self.check_condition(condition, latents.shape()[0])?;
         let pass = Pass::from(self.mode).with_condition(condition);
-        Ok(self.recipe.image.range.leave(&tensor::per_image(|| self.generator.forward(latents, pass))))
+        Ok(self
+            .recipe
+            .image
+            .range
+            .leave(&tensor::per_image(|| self.generator.forward(latents, pass))))
     }
 
     /// The recipe of the networks.
@@ -127,7 +143,12 @@ impl Sampler {
     /// # Errors
     /// Latents of another width than the recipe's, a batch of 0, or a part of one picture under [`BatchNormMode::Batch`], whose statistics
     /// would be of a single value. [`TrainError::Gpu`] when the device fails.
-    pub fn draw(&self, latents: &Tensor, batch: usize, progress: impl FnMut(usize)) -> Result<Tensor, TrainError> {
+    pub fn draw(
+        &self,
+        latents: &Tensor,
+        batch: usize,
+        progress: impl FnMut(usize),
+    ) -> Result<Tensor, TrainError> {
         self.draw_under(latents, None, batch, progress)
     }
 
@@ -149,7 +170,10 @@ impl Sampler {
         let count = latents.shape()[0];
         self.check_condition(condition, count)?;
         let split = count.div_ceil(batch);
-        if matches!(self.mode.statistics, Statistics::Batch { .. }) && count > 0 && count / split < 2 {
+        if matches!(self.mode.statistics, Statistics::Batch { .. })
+            && count > 0
+            && count / split < 2
+        {
             return Err(TrainError::Setting(format!(
                 "--bn batch takes its statistics from pictures drawn together, at least 2: {count} pictures, {batch} at a time, leave 1 alone"
             )));
@@ -158,7 +182,8 @@ impl Sampler {
         for i in 0..split {
             let (start, end) = (count * i / split, count * (i + 1) / split);
             let part = latents.narrow(0, start, end - start).to_device(&self.device);
-            let told = condition.map(|rows| rows.narrow(0, start, end - start).to_device(&self.device));
+            let told =
+                condition.map(|rows| rows.narrow(0, start, end - start).to_device(&self.device));
             parts.push(self.forward(&part, told.as_ref())?.to_device(&Device::Cpu));
             self.device.check()?;
             progress(end);
@@ -178,15 +203,22 @@ impl Sampler {
         if shape.rank() == 2 && shape[1] == width {
             return Ok(());
         }
-        Err(TrainError::Mismatch(format!("the latents have shape {shape:?}: this generator takes [N, {width}]")))
+        Err(TrainError::Mismatch(format!(
+            "the latents have shape {shape:?}: this generator takes [N, {width}]"
+        )))
     }
 
     fn check_condition(&self, condition: Option<&Tensor>, count: usize) -> Result<(), TrainError> {
         let bad = |text: String| Err(TrainError::Mismatch(text));
         match (told(&self.recipe), condition) {
             (None, None) => Ok(()),
-            (None, Some(_)) => bad("this generator takes no condition: it was trained without".into()),
-            (Some(c), None) => bad(format!("this generator wants a condition of {} numbers for each picture", c.size)),
+            (None, Some(_)) => {
+                bad("this generator takes no condition: it was trained without".into())
+            }
+            (Some(c), None) => bad(format!(
+                "this generator wants a condition of {} numbers for each picture",
+                c.size
+            )),
             (Some(c), Some(rows)) if rows.shape()[..] != [count, c.size] => bad(format!(
                 "the conditions have shape {:?}: {count} pictures of this generator take [{count}, {}]",
                 rows.shape(),
@@ -214,9 +246,14 @@ pub fn generator(
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
     let (generator, _) = recipe.build(&mut Philox::new(0, 0))?;
     let averaged = section(checkpoint, "ema.");
-    let normalises = generator.layers().iter().any(|(_, layer)| matches!(layer, Layer::BatchNorm(_)));
+    let normalises =
+        generator.layers().iter().any(|(_, layer)| matches!(layer, Layer::BatchNorm(_)));
     let sound = !normalises || averaged.is_empty() && has_statistics(checkpoint, "g.");
-    generator.load_state_dict(&if averaged.is_empty() { section(checkpoint, "g.") } else { averaged })?;
+    generator.load_state_dict(&if averaged.is_empty() {
+        section(checkpoint, "g.")
+    } else {
+        averaged
+    })?;
     generator.to_device(device);
     let default = if sound { BatchNormMode::Running } else { BatchNormMode::Recalibrated };
     let mode = mode.unwrap_or(default);
@@ -224,7 +261,9 @@ pub fn generator(
         let mut rng = Philox::new(0, CALIBRATION);
         let [batches, size] = CALIBRATION_BATCHES;
         let condition = told(&recipe).map(|_| recipe.example_conditions(size).to_device(device));
-        generator.recalibrate_under((0..batches).map(|_| (recipe.latents(&mut rng, size, device), condition.clone())));
+        generator.recalibrate_under(
+            (0..batches).map(|_| (recipe.latents(&mut rng, size, device), condition.clone())),
+        );
     }
     Ok((recipe, generator, mode))
 }
@@ -234,7 +273,10 @@ pub fn generator(
 ///
 /// # Errors
 /// A recipe this program does not know, or weights that are not its discriminator's.
-pub fn discriminator(checkpoint: &Checkpoint, device: &Device) -> Result<Option<(Recipe, Network, bool)>, TrainError> {
+pub fn discriminator(
+    checkpoint: &Checkpoint,
+    device: &Device,
+) -> Result<Option<(Recipe, Network, bool)>, TrainError> {
     let state = section(checkpoint, "d.");
     if state.is_empty() {
         return Ok(None);
@@ -248,9 +290,14 @@ pub fn discriminator(checkpoint: &Checkpoint, device: &Device) -> Result<Option<
 
 /// Whether a network has no running statistics, or some that have ever been moved.
 fn has_statistics(checkpoint: &Checkpoint, prefix: &str) -> bool {
-    let counts =
-        || checkpoint.tensors.iter().filter(|(name, _)| name.starts_with(prefix) && name.ends_with("num_batches_tracked"));
-    counts().next().is_none() || counts().any(|(_, array)| array.as_i64().is_some_and(|n| n.iter().any(|&n| n > 0)))
+    let counts = || {
+        checkpoint
+            .tensors
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix) && name.ends_with("num_batches_tracked"))
+    };
+    counts().next().is_none()
+        || counts().any(|(_, array)| array.as_i64().is_some_and(|n| n.iter().any(|&n| n > 0)))
 }
 
 #[cfg(test)]

@@ -78,7 +78,9 @@ impl Settings {
             ("eval-every", self.evaluate.as_ref().map_or(1, |evaluate| evaluate.every)),
         ];
         match zero.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => Err(TrainError::Setting(format!("--{name} is 0: it must be at least 1"))),
+            Some((name, _)) => {
+                Err(TrainError::Setting(format!("--{name} is 0: it must be at least 1")))
+            }
             None => Ok(()),
         }
     }
@@ -88,11 +90,17 @@ impl Settings {
     /// # Errors
     /// When a number does not fit TOML's 64-bit signed integers.
     pub fn to_toml(&self) -> Result<String, TrainError> {
-        toml::to_string(self).map_err(|e| TrainError::Setting(format!("cannot write the settings as TOML: {e}")))
+        toml::to_string(self)
+            .map_err(|e| TrainError::Setting(format!("cannot write the settings as TOML: {e}")))
     }
 
     /// Records a change of the steps or the learning rate on resume.
     pub fn change(&mut self, step: u64, setting: &str, from: impl ToString, to: impl ToString) {
-        self.changes.push(Change { step, setting: setting.into(), from: from.to_string(), to: to.to_string() });
+        self.changes.push(Change {
+            step,
+            setting: setting.into(),
+            from: from.to_string(),
+            to: to.to_string(),
+        });
     }
 }

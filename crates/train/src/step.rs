@@ -76,12 +76,20 @@ impl Trainer {
         let [h, w] = recipe.image.size;
         let count = recipe.train.batch;
         // Uploaded before the first kernel of the step is recorded: after it, that would need a submit of its own.
-        let upload = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape).to_device(&self.device);
+        let upload = |values: &[f32], shape: &[usize]| {
+            Tensor::from_slice(values, shape).to_device(&self.device)
+        };
         let reals: Vec<Real> = given
             .iter()
             .map(|one| Real {
-                images: recipe.image.range.enter(&upload(&one.batch.images, &[count, h, w, recipe.image.channels])),
-                condition: one.condition.as_ref().map(|values| upload(values, &[count, recipe.condition_size()])),
+                images: recipe
+                    .image
+                    .range
+                    .enter(&upload(&one.batch.images, &[count, h, w, recipe.image.channels])),
+                condition: one
+                    .condition
+                    .as_ref()
+                    .map(|values| upload(values, &[count, recipe.condition_size()])),
                 known: one
                     .condition
                     .iter()
@@ -106,11 +114,13 @@ impl Trainer {
     fn adapt(&mut self, recipe: &Recipe, real: &Real, z: &Tensor) {
         if recipe.generator.weights == Weights::WeightNorm {
             let condition = real.condition.as_ref().filter(|_| self.generator_is_told());
-            self.generator.initialise_from_data(z, Pass::from(Mode::BATCH).with_condition(condition));
+            self.generator
+                .initialise_from_data(z, Pass::from(Mode::BATCH).with_condition(condition));
         }
         if recipe.discriminator.weights == Weights::WeightNorm || recipe.discriminates_by_code() {
             let told = self.told(recipe, real);
-            self.discriminator.initialise_from_data(&real.images, Pass::from(Mode::BATCH).with_condition(told));
+            self.discriminator
+                .initialise_from_data(&real.images, Pass::from(Mode::BATCH).with_condition(told));
         }
     }
 
@@ -122,7 +132,11 @@ impl Trainer {
     pub fn step_on(&mut self, real: &Tensor, z: &Tensor, condition: Option<&Tensor>) -> Measured {
         let recipe = self.settings.recipe.clone();
         let known = condition.map_or(0, |condition| condition.shape()[0]);
-        self.play(&recipe, &[Real { images: real.clone(), condition: condition.cloned(), known }], z)
+        self.play(
+            &recipe,
+            &[Real { images: real.clone(), condition: condition.cloned(), known }],
+            z,
+        )
     }
 
     fn draw(&mut self, recipe: &Recipe) -> Tensor {
@@ -148,7 +162,12 @@ impl Trainer {
         Measured::new(self.step, &self.device, reading)
     }
 
-    fn discriminator_first(&mut self, recipe: &Recipe, reals: &[Real], z: &Tensor) -> (Judged, Moved) {
+    fn discriminator_first(
+        &mut self,
+        recipe: &Recipe,
+        reals: &[Real],
+        z: &Tensor,
+    ) -> (Judged, Moved) {
         let (for_d, for_g) = shares(recipe, reals);
         let [first, others @ ..] = for_d else { panic!("step: no batch was given") };
         // One pass of G serves both players: D sees its pictures without their graph. With latents of their own it would not.
@@ -209,7 +228,9 @@ impl Trainer {
 
     fn generate(&mut self, real: &Real, z: &Tensor, mode: Mode) -> Tensor {
         let condition = real.condition.as_ref().filter(|_| self.generator_is_told());
-        self.with_noise(1.0, |own, noise| own.generator.forward(z, Pass::from(mode).with_condition(condition).with_noise(noise)))
+        self.with_noise(1.0, |own, noise| {
+            own.generator.forward(z, Pass::from(mode).with_condition(condition).with_noise(noise))
+        })
     }
 
     fn generator_is_told(&self) -> bool {
@@ -233,10 +254,21 @@ impl Trainer {
     }
 
     /// What D says of pictures, seen through the recipe's augmentation and noise.
-    fn judge(&mut self, recipe: &Recipe, images: &Tensor, condition: Option<&Tensor>, mode: Mode, features: bool) -> Verdict {
+    fn judge(
+        &mut self,
+        recipe: &Recipe,
+        images: &Tensor,
+        condition: Option<&Tensor>,
+        mode: Mode,
+        features: bool,
+    ) -> Verdict {
         let seen = self.see(recipe, images);
         let scale = self.noise_scale(recipe);
-        let names: Vec<&str> = if features { self.feature_layers.iter().map(String::as_str).collect() } else { Vec::new() };
+        let names: Vec<&str> = if features {
+            self.feature_layers.iter().map(String::as_str).collect()
+        } else {
+            Vec::new()
+        };
         let names: Vec<String> = names.into_iter().map(String::from).collect();
         self.with_noise(scale, |own, noise| {
             let pass = Pass::from(mode).with_condition(condition).with_noise(noise);
@@ -251,11 +283,22 @@ impl Trainer {
         let s = *images.shape();
         let policy = recipe.augment.policy();
         if !policy.is_none() {
-            seen = Augmentation::draw(&policy, &mut self.tricks, s[0], [s[1], s[2], s[3]], &self.device).apply(&seen);
+            seen = Augmentation::draw(
+                &policy,
+                &mut self.tricks,
+                s[0],
+                [s[1], s[2], s[3]],
+                &self.device,
+            )
+            .apply(&seen);
         }
         let std = recipe.noise.input as f32 * self.noise_scale(recipe);
         if std > 0.0 {
-            seen = seen.add(&self.tricks.draw(&self.device, s, Distribution::Normal { mean: 0.0, std }));
+            seen = seen.add(&self.tricks.draw(
+                &self.device,
+                s,
+                Distribution::Normal { mean: 0.0, std },
+            ));
         }
         seen
     }
@@ -263,7 +306,9 @@ impl Trainer {
     /// What D is told beside pictures.
     fn told<'a>(&self, recipe: &Recipe, real: &'a Real) -> Option<&'a Tensor> {
         let c = recipe.condition.as_ref()?;
-        real.condition.as_ref().filter(|_| !matches!(c.discriminator, Conditioned::None | Conditioned::Auxiliary))
+        real.condition
+            .as_ref()
+            .filter(|_| !matches!(c.discriminator, Conditioned::None | Conditioned::Auxiliary))
     }
 
     fn update_discriminator(&mut self, recipe: &Recipe, real: &Real, fake: &Tensor) -> Judged {
@@ -275,7 +320,11 @@ impl Trainer {
         let told = self.told(recipe, real).cloned();
         self.penalise(recipe, real, fake, told.as_ref(), &mut gradients);
         if let Some(history) = &mut self.history_d {
-            history.add_gradients(&self.discriminator, &mut gradients, recipe.objective.historical_averaging);
+            history.add_gradients(
+                &self.discriminator,
+                &mut gradients,
+                recipe.objective.historical_averaging,
+            );
         }
         if recipe.optimizer.clip_gradient > 0.0 {
             nn::optim::clip_gradients(&mut gradients, recipe.optimizer.clip_gradient);
@@ -326,21 +375,41 @@ impl Trainer {
     }
 
     /// D's losses of logits that are compared with one another.
-    fn relative_losses(&mut self, recipe: &Recipe, real: &Real, fake: &Tensor) -> (Judged, Gradients) {
+    fn relative_losses(
+        &mut self,
+        recipe: &Recipe,
+        real: &Real,
+        fake: &Tensor,
+    ) -> (Judged, Gradients) {
         let targets = self.targets(recipe, fake.shape()[0]);
         let told = self.told(recipe, real).cloned();
         let on_real = self.judge(recipe, &real.images, told.as_ref(), Mode::TRAIN, false);
         let on_fake = self.judge(recipe, fake, told.as_ref(), Mode::TRAIN, false);
-        let [d_real, d_fake] = [&on_real, &on_fake].map(|verdict| verdict.logits.detach().sigmoid().mean_all());
+        let [d_real, d_fake] =
+            [&on_real, &on_fake].map(|verdict| verdict.logits.detach().sigmoid().mean_all());
         let pair = (targets.0.as_ref(), targets.1.as_ref());
-        let (loss_real, loss_fake) = recipe.objective.loss.relativistic_discriminator(&on_real.logits, &on_fake.logits, pair);
+        let (loss_real, loss_fake) = recipe.objective.loss.relativistic_discriminator(
+            &on_real.logits,
+            &on_fake.logits,
+            pair,
+        );
         let loss_real = self.with_classes(recipe, loss_real, &on_real, real);
         let loss_fake = self.with_classes(recipe, loss_fake, &on_fake, real);
         // What D says of a picture is said of its distance from the mean of the other kind.
         let [reals, fakes] = [&on_real, &on_fake].map(|verdict| verdict.logits.detach());
-        let accuracy = accuracy(recipe, &reals.sub(&fakes.mean_all()), &fakes.sub(&reals.mean_all()));
+        let accuracy =
+            accuracy(recipe, &reals.sub(&fakes.mean_all()), &fakes.sub(&reals.mean_all()));
         let gradients = loss_real.add(&loss_fake).backward();
-        (Judged { loss_real: loss_real.detach(), loss_fake: loss_fake.detach(), d_real, d_fake, accuracy }, gradients)
+        (
+            Judged {
+                loss_real: loss_real.detach(),
+                loss_fake: loss_fake.detach(),
+                d_real,
+                d_fake,
+                accuracy,
+            },
+            gradients,
+        )
     }
 
     /// What D is taught to say.
@@ -349,13 +418,25 @@ impl Trainer {
     }
 
     /// What keeps D smooth, added to its gradients.
-    fn penalise(&mut self, recipe: &Recipe, real: &Real, fake: &Tensor, told: Option<&Tensor>, gradients: &mut Gradients) {
+    fn penalise(
+        &mut self,
+        recipe: &Recipe,
+        real: &Real,
+        fake: &Tensor,
+        told: Option<&Tensor>,
+        gradients: &mut Gradients,
+    ) {
         let o = &recipe.objective;
         if o.gradient_penalty > 0.0 {
             let shape = Shape::new(&[real.images.shape()[0], 1, 1, 1]);
-            let mix = self.tricks.draw(&self.device, shape, Distribution::Uniform { low: 0.0, high: 1.0 });
+            let mix = self.tricks.draw(
+                &self.device,
+                shape,
+                Distribution::Uniform { low: 0.0, high: 1.0 },
+            );
             let critic = |x: &Tensor| self.penalised(recipe, x, told);
-            let penalty = loss::gradient_penalty(&critic, &real.images, fake, &mix).scale(o.gradient_penalty as f32);
+            let penalty = loss::gradient_penalty(&critic, &real.images, fake, &mix)
+                .scale(o.gradient_penalty as f32);
             gradients.accumulate(loss::gradients(&penalty, &self.discriminator));
         }
         if o.r1 > 0.0 && self.step.is_multiple_of(o.r1_every) {
@@ -373,17 +454,38 @@ impl Trainer {
     }
 
     /// A loss and what D is asked about classes beside it.
-    fn with_classes(&self, recipe: &Recipe, loss: Tensor, verdict: &Verdict, real: &Real) -> Tensor {
-        let Some(c) = recipe.condition.as_ref().filter(|c| c.discriminator == Conditioned::Auxiliary) else { return loss };
-        let (Some(classes), Some(condition)) = (&verdict.classes, &real.condition) else { return loss };
-        let kind = if c.kind == ConditionKind::Attributes { ClassTargets::Attributes } else { ClassTargets::OneHot };
-        loss.add(&loss::auxiliary_classifier(classes, condition, kind).scale(c.auxiliary_weight as f32))
+    fn with_classes(
+        &self,
+        recipe: &Recipe,
+        loss: Tensor,
+        verdict: &Verdict,
+        real: &Real,
+    ) -> Tensor {
+        let Some(c) =
+            recipe.condition.as_ref().filter(|c| c.discriminator == Conditioned::Auxiliary)
+        else {
+            return loss;
+        };
+        let (Some(classes), Some(condition)) = (&verdict.classes, &real.condition) else {
+            return loss;
+        };
+        let kind = if c.kind == ConditionKind::Attributes {
+            ClassTargets::Attributes
+        } else {
+            ClassTargets::OneHot
+        };
+        loss.add(
+            &loss::auxiliary_classifier(classes, condition, kind).scale(c.auxiliary_weight as f32),
+        )
     }
 
     /// The loss of the K+1 classes on labelled real pictures: L_lab and its half of L_unl, −½ E[LSE l] + ½ E[softplus(LSE l)], which is the mean of
     /// ½ softplus(−LSE l).
     fn labelled(&self, real: &Real, logits: &Tensor, classes: &Tensor) -> Tensor {
-        let labels = real.condition.as_ref().unwrap_or_else(|| panic!("step: a semi-supervised recipe without labels"));
+        let labels = real
+            .condition
+            .as_ref()
+            .unwrap_or_else(|| panic!("step: a semi-supervised recipe without labels"));
         let unlabelled = self.settings.recipe.objective.loss.real(logits, None).scale(0.5);
         let supervised = match self.settings.recipe.objective.labelled {
             0 => loss::labelled(classes, labels),
@@ -402,7 +504,8 @@ impl Trainer {
         drop(fake);
         let mut loss_g = if matching {
             let on_real = self.judge(recipe, &real.images, told.as_ref(), CONSTANT, true);
-            loss::feature_matching(&on_real.features, &judged.features, o.feature_norm).scale(o.feature_matching as f32)
+            loss::feature_matching(&on_real.features, &judged.features, o.feature_norm)
+                .scale(o.feature_matching as f32)
         } else if o.relativistic {
             let on_real = self.judge(recipe, &real.images, told.as_ref(), CONSTANT, false);
             // What D calls real changes places with what it calls generated.
@@ -467,6 +570,10 @@ fn verdict(recipe: &Recipe, out: Tensor, features: Vec<Tensor>) -> Verdict {
     }
     match recipe.verdicts() {
         1 => Verdict { logits: out, classes: None, features },
-        n => Verdict { logits: out.narrow(1, 0, 1).reshape([count]), classes: Some(out.narrow(1, 1, n - 1)), features },
+        n => Verdict {
+            logits: out.narrow(1, 0, 1).reshape([count]),
+            classes: Some(out.narrow(1, 1, n - 1)),
+            features,
+        },
     }
 }

@@ -98,13 +98,24 @@ impl Measured {
     pub fn wait(self) -> Result<Losses, TrainError> {
         let values = self.reading.wait();
         self.device.check()?;
-        let [real, fake, g_loss, d_real, d_fake, d_accuracy, seen, ref gradient @ ..] = values[..] else {
-            return Err(TrainError::Mismatch(format!("{} numbers were measured instead of 7", values.len())));
+        let [real, fake, g_loss, d_real, d_fake, d_accuracy, seen, ref gradient @ ..] = values[..]
+        else {
+            return Err(TrainError::Mismatch(format!(
+                "{} numbers were measured instead of 7",
+                values.len()
+            )));
         };
         if seen != 0.0 {
             return Err(TrainError::NonFinite { step: self.step, what: mark::name(seen).into() });
         }
-        Ok(Losses { d_loss: real + fake, g_loss, d_real, d_fake, d_accuracy, g_gradient: gradient.first().copied() })
+        Ok(Losses {
+            d_loss: real + fake,
+            g_loss,
+            d_real,
+            d_fake,
+            d_accuracy,
+            g_gradient: gradient.first().copied(),
+        })
     }
 }
 
@@ -163,11 +174,14 @@ impl Trainer {
     pub fn new(settings: Settings, device: &Device) -> Result<Self, TrainError> {
         settings.validate()?;
         let recipe = &settings.recipe;
-        let (generator, discriminator) = recipe.build(&mut Philox::new(settings.seed, stream::WEIGHTS))?;
+        let (generator, discriminator) =
+            recipe.build(&mut Philox::new(settings.seed, stream::WEIGHTS))?;
         [&generator, &discriminator].into_iter().for_each(|network| network.to_device(device));
         let optimizer_g = Optimizer::new(&generator, recipe.optimizer(Player::Generator));
         let optimizer_d = Optimizer::new(&discriminator, recipe.optimizer(Player::Discriminator));
-        let history = |net| (recipe.objective.historical_averaging > 0.0).then(|| HistoricalAverage::new(net));
+        let history = |net| {
+            (recipe.objective.historical_averaging > 0.0).then(|| HistoricalAverage::new(net))
+        };
         let (history_g, history_d) = (history(&generator), history(&discriminator));
         let ema = (recipe.train.ema > 0.0).then(|| Ema::new(&generator, recipe.train.ema as f32));
         let fixed = fixed(recipe, settings.seed, device, None);
@@ -204,14 +218,21 @@ impl Trainer {
                 "the checkpoint holds no training state, it was imported: use train --init-from, or sample".into(),
             ));
         }
-        let state: State = serde_json::from_value(checkpoint.meta.state.clone())
-            .map_err(|e| TrainError::Mismatch(format!("the checkpoint's training state is of another version ({e})")))?;
+        let state: State = serde_json::from_value(checkpoint.meta.state.clone()).map_err(|e| {
+            TrainError::Mismatch(format!(
+                "the checkpoint's training state is of another version ({e})"
+            ))
+        })?;
         let mut trainer = Self::new(state.settings, device)?;
         trainer.load_weights(checkpoint)?;
         trainer.optimizer_g.load_state(&section(checkpoint, OPTIMIZER_G))?;
         trainer.optimizer_d.load_state(&section(checkpoint, OPTIMIZER_D))?;
-        for (history, prefix) in [(&mut trainer.history_g, HISTORY_G), (&mut trainer.history_d, HISTORY_D)] {
-            history.as_mut().map_or(Ok(()), |history| history.load_state(&section(checkpoint, prefix)))?;
+        for (history, prefix) in
+            [(&mut trainer.history_g, HISTORY_G), (&mut trainer.history_d, HISTORY_D)]
+        {
+            history
+                .as_mut()
+                .map_or(Ok(()), |history| history.load_state(&section(checkpoint, prefix)))?;
         }
         if let Some(ema) = &mut trainer.ema {
             ema.load_state_dict(&section(checkpoint, "ema."))?;
@@ -283,10 +304,20 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`resume`](Self::resume).
-    pub(crate) fn roll_back(&self, checkpoint: &Checkpoint, step: u64, what: &str) -> Result<(Self, Finding), TrainError> {
+    pub(crate) fn roll_back(
+        &self,
+        checkpoint: &Checkpoint,
+        step: u64,
+        what: &str,
+    ) -> Result<(Self, Finding), TrainError> {
         let mut back = Self::resume(checkpoint, &self.device)?;
         back.settings.watch = self.settings.watch;
-        back.settings.change(back.step, ROLLBACK, format!("step {step}: {what}"), format!("step {}", back.step));
+        back.settings.change(
+            back.step,
+            ROLLBACK,
+            format!("step {step}: {what}"),
+            format!("step {}", back.step),
+        );
         let lr = back.settings.recipe.optimizer.lr / 2.0;
         back.set_learning_rate(lr)?;
         let finding = Finding {
@@ -340,7 +371,8 @@ impl Trainer {
         let from = self.settings.recipe.optimizer.lr;
         if lr != from {
             let mut recipe = self.settings.recipe.clone();
-            recipe.optimizer.lr_discriminator = recipe.optimizer.lr_discriminator.map(|own| own * lr / from);
+            recipe.optimizer.lr_discriminator =
+                recipe.optimizer.lr_discriminator.map(|own| own * lr / from);
             recipe.optimizer.lr = lr;
             recipe.validate()?;
             self.settings.recipe = recipe;
@@ -357,10 +389,13 @@ impl Trainer {
     /// Draws the fixed latents under conditions that the data have, where the recipe cannot make them up: attributes and vectors.
     pub fn show(&mut self, conditions: &Conditions) {
         let recipe = &self.settings.recipe;
-        let made_up =
-            recipe.condition.as_ref().is_some_and(|c| c.generator != Conditioned::None && c.kind != ConditionKind::Class);
+        let made_up = recipe
+            .condition
+            .as_ref()
+            .is_some_and(|c| c.generator != Conditioned::None && c.kind != ConditionKind::Class);
         if made_up {
-            self.fixed = fixed(recipe, self.settings.seed, &self.device, Some(&conditions.examples(ROW)));
+            self.fixed =
+                fixed(recipe, self.settings.seed, &self.device, Some(&conditions.examples(ROW)));
         }
     }
 
@@ -377,8 +412,13 @@ impl Trainer {
         swap(&mut self.ema, &self.generator);
         let mode = if self.ema.is_some() { Mode::BATCH } else { Mode::SAMPLE };
         let pass = Pass::from(mode).with_condition(self.fixed.condition.as_ref());
-        let images =
-            self.settings.recipe.image.range.leave(&self.generator.forward(&self.fixed.latents, pass)).to_device(&Device::Cpu);
+        let images = self
+            .settings
+            .recipe
+            .image
+            .range
+            .leave(&self.generator.forward(&self.fixed.latents, pass))
+            .to_device(&Device::Cpu);
         swap(&mut self.ema, &self.generator);
         images
     }
@@ -389,14 +429,19 @@ impl Trainer {
     /// [`TrainError::NonFinite`] when a weight, statistic or moment is not finite: such a state is not worth keeping. [`TrainError::Gpu`] when
     /// they cannot be read any more.
     pub fn checkpoint(&self, dataset: &DatasetMeta) -> Result<Checkpoint, TrainError> {
-        let (settings, latents, tricks) = (self.settings.clone(), self.latents.clone(), Some(self.tricks.clone()));
+        let (settings, latents, tricks) =
+            (self.settings.clone(), self.latents.clone(), Some(self.tricks.clone()));
         let (cursor, watchdog, best) = (self.cursor, self.watchdog.clone(), self.best.clone());
         let state = State { settings, latents, tricks, cursor, watchdog, best };
-        let state =
-            serde_json::to_value(state).map_err(|e| TrainError::Mismatch(format!("cannot write the training state: {e}")))?;
+        let state = serde_json::to_value(state)
+            .map_err(|e| TrainError::Mismatch(format!("cannot write the training state: {e}")))?;
         let mut tensors = BTreeMap::new();
         let mut put = |prefix: &str, values: StateDict| {
-            tensors.extend(values.into_iter().map(|(name, value)| (format!("{prefix}{name}"), Array::from(value))));
+            tensors.extend(
+                values
+                    .into_iter()
+                    .map(|(name, value)| (format!("{prefix}{name}"), Array::from(value))),
+            );
         };
         put("g.", self.generator.state_dict());
         put("d.", self.discriminator.state_dict());
@@ -411,11 +456,16 @@ impl Trainer {
             put("ema.", ema.state_dict());
         }
         self.device.check()?;
-        let sound = |array: &Array| array.as_f32().is_none_or(|values| values.iter().all(|v| v.is_finite()));
+        let sound = |array: &Array| {
+            array.as_f32().is_none_or(|values| values.iter().all(|v| v.is_finite()))
+        };
         if let Some((name, _)) = tensors.iter().find(|(_, array)| !sound(array)) {
             return Err(TrainError::NonFinite { step: self.step, what: format!("{name:?}") });
         }
-        Ok(Checkpoint { meta: meta(&self.settings.recipe, self.step, dataset.clone(), state, &self.device), tensors })
+        Ok(Checkpoint {
+            meta: meta(&self.settings.recipe, self.step, dataset.clone(), state, &self.device),
+            tensors,
+        })
     }
 }
 
@@ -426,15 +476,25 @@ fn fixed(recipe: &Recipe, seed: u64, device: &Device, conditions: Option<&Tensor
     let Some(c) = recipe.condition.as_ref().filter(|c| c.generator != Conditioned::None) else {
         return Fixed { latents, condition: None };
     };
-    let conditions = conditions.cloned().unwrap_or_else(|| recipe.example_conditions(c.size.min(MOST_ROWS)));
+    let conditions =
+        conditions.cloned().unwrap_or_else(|| recipe.example_conditions(c.size.min(MOST_ROWS)));
     let rows = conditions.shape()[0];
     let column: Vec<usize> = (0..rows * ROW).map(|i| i % ROW).collect();
     let row: Vec<usize> = (0..rows * ROW).map(|i| i / ROW).collect();
-    Fixed { latents: latents.index_select(&column), condition: Some(conditions.to_device(device).index_select(&row)) }
+    Fixed {
+        latents: latents.index_select(&column),
+        condition: Some(conditions.to_device(device).index_select(&row)),
+    }
 }
 
 /// A checkpoint's metadata for this program and device.
-pub(crate) fn meta(recipe: &Recipe, step: u64, dataset: DatasetMeta, state: serde_json::Value, device: &Device) -> Meta {
+pub(crate) fn meta(
+    recipe: &Recipe,
+    step: u64,
+    dataset: DatasetMeta,
+    state: serde_json::Value,
+    device: &Device,
+) -> Meta {
     Meta {
         step,
         recipe: recipe.to_toml(),
@@ -448,7 +508,8 @@ pub(crate) fn meta(recipe: &Recipe, step: u64, dataset: DatasetMeta, state: serd
 
 /// The arrays whose names begin with `prefix`, without it.
 pub(crate) fn section(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
-    let strip =
-        |(name, array): (&String, &Array)| Some((name.strip_prefix(prefix)?.to_string(), StateValue::from(array.clone())));
+    let strip = |(name, array): (&String, &Array)| {
+        Some((name.strip_prefix(prefix)?.to_string(), StateValue::from(array.clone())))
+    };
     checkpoint.tensors.iter().filter_map(strip).collect()
 }

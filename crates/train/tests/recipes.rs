@@ -16,12 +16,20 @@ fn every_preset_trains_twenty_steps_and_draws() {
     let places = tricks::labelled(dir.path());
     for recipe in Recipe::names().map(tricks::small).chain(tricks::everything()) {
         let name = recipe.name.clone();
-        let (outcome, rows) = tricks::trained(&recipe, 20, &places, &dir.path().join(&name), &Device::Cpu);
-        assert!(rows[0].d_loss != rows[1].d_loss && rows[1].g_loss != rows[2].g_loss, "{name}: nothing moves");
+        let (outcome, rows) =
+            tricks::trained(&recipe, 20, &places, &dir.path().join(&name), &Device::Cpu);
+        assert!(
+            rows[0].d_loss != rows[1].d_loss && rows[1].g_loss != rows[2].g_loss,
+            "{name}: nothing moves"
+        );
 
-        let sampler = Sampler::new(&checkpoint::load(&outcome.checkpoint).unwrap(), None, &Device::Cpu).unwrap();
-        let told = train::told(sampler.recipe()).is_some().then(|| sampler.recipe().example_conditions(2));
-        let images = sampler.draw_under(&latents(sampler.recipe(), 1, 2), told.as_ref(), 2, |_| ()).unwrap();
+        let sampler =
+            Sampler::new(&checkpoint::load(&outcome.checkpoint).unwrap(), None, &Device::Cpu)
+                .unwrap();
+        let told =
+            train::told(sampler.recipe()).is_some().then(|| sampler.recipe().example_conditions(2));
+        let images =
+            sampler.draw_under(&latents(sampler.recipe(), 1, 2), told.as_ref(), 2, |_| ()).unwrap();
         assert!(images.to_vec().iter().all(|pixel| (-1.0..=1.0).contains(pixel)), "{name}");
     }
 }
@@ -41,15 +49,27 @@ fn some_labels_are_learned_and_the_others_hidden() {
         ("objective.semi_supervised", "true"),
         ("objective.labelled", "13"),
     ];
-    let recipe = tricks::small("torch").with(&keys.map(|(key, value)| (key.to_owned(), value.to_owned()))).unwrap();
+    let recipe = tricks::small("torch")
+        .with(&keys.map(|(key, value)| (key.to_owned(), value.to_owned())))
+        .unwrap();
     let settings = tricks::settings(recipe.clone(), &places, 3);
     let set = tricks::open(&settings);
     let of = |count: usize| -> Vec<f32> {
-        let conditions = Conditions::new(recipe.condition.as_ref().unwrap(), &set, None).unwrap().with_labels(count);
+        let conditions = Conditions::new(recipe.condition.as_ref().unwrap(), &set, None)
+            .unwrap()
+            .with_labels(count);
         let indices = (0..set.len()).collect();
-        conditions.of(&Batch { images: Vec::new(), labels: None, indices, cursor: Cursor::new(0), epoch_end: false })
+        conditions.of(&Batch {
+            images: Vec::new(),
+            labels: None,
+            indices,
+            cursor: Cursor::new(0),
+            epoch_end: false,
+        })
     };
-    let known = |rows: &[f32]| -> Vec<f32> { (0..10).map(|class| rows.iter().skip(class).step_by(10).sum()).collect() };
+    let known = |rows: &[f32]| -> Vec<f32> {
+        (0..10).map(|class| rows.iter().skip(class).step_by(10).sum()).collect()
+    };
     assert_eq!(known(&of(0)), [2.0; 10]);
     assert_eq!(known(&of(500)), [2.0; 10]);
     assert_eq!(known(&of(10)), [1.0; 10]);

@@ -78,7 +78,11 @@ fn train_with_stops(settings: &Settings, dir: &Path, stops: &[u64]) -> Vec<u8> {
         drop(run_dir);
         run_dir = RunDir::open(dir).unwrap();
         run_dir.lock().unwrap();
-        trainer = Trainer::resume(&rotation::newest_good(&run_dir.checkpoints()).unwrap().checkpoint, &Device::Cpu).unwrap();
+        trainer = Trainer::resume(
+            &rotation::newest_good(&run_dir.checkpoints()).unwrap().checkpoint,
+            &Device::Cpu,
+        )
+        .unwrap();
     }
 }
 
@@ -100,11 +104,8 @@ fn interrupted_runs_and_other_thread_counts_end_with_the_same_bytes() {
     let rows = metrics::read(&dir.path().join("stopped/metrics.jsonl")).unwrap();
     assert_eq!(rows.iter().map(|r| r.step).collect::<Vec<_>>(), (1..=11).collect::<Vec<_>>());
     let whole_rows = metrics::read(&dir.path().join("whole/metrics.jsonl")).unwrap();
-    assert!(
-        rows.iter()
-            .zip(&whole_rows)
-            .all(|(a, b)| (a.d_loss, a.g_loss, a.d_real, a.d_fake) == (b.d_loss, b.g_loss, b.d_real, b.d_fake))
-    );
+    assert!(rows.iter().zip(&whole_rows).all(|(a, b)| (a.d_loss, a.g_loss, a.d_real, a.d_fake)
+        == (b.d_loss, b.g_loss, b.d_real, b.d_fake)));
     assert!(rows.windows(2).all(|w| w[0].seconds < w[1].seconds), "seconds run on over a resume");
 }
 
@@ -117,8 +118,9 @@ fn with_every_stabiliser_on_a_resumed_run_ends_with_the_same_bytes() {
     for recipe in tricks::everything() {
         let name = recipe.name.clone();
         let settings = tricks::settings(recipe, &places, 8);
-        let trained =
-            |place: &str, stops: &[u64]| train_with_stops(&settings, &dir.path().join(format!("{name}-{place}")), stops);
+        let trained = |place: &str, stops: &[u64]| {
+            train_with_stops(&settings, &dir.path().join(format!("{name}-{place}")), stops)
+        };
         let whole = trained("whole", &[]);
         assert!(whole == trained("halves", &[4]), "{name}: 4 steps and 4");
         assert!(whole == trained("parts", &[1, 2, 5]), "{name}: 1, 1, 3 and 3 steps");
@@ -134,7 +136,10 @@ fn a_shuffle_buffer_is_part_of_the_run() {
     let without = train_with_stops(&settings, &dir.path().join("without"), &[]);
     settings.shuffle_buffer = std::num::NonZeroU32::new(5);
     let whole = train_with_stops(&settings, &dir.path().join("whole"), &[]);
-    assert!(whole == train_with_stops(&settings, &dir.path().join("stopped"), &[2, 4]), "stopped and resumed");
+    assert!(
+        whole == train_with_stops(&settings, &dir.path().join("stopped"), &[2, 4]),
+        "stopped and resumed"
+    );
     assert!(whole != without);
 }
 
@@ -159,7 +164,9 @@ fn a_loss_that_is_no_number_stops_before_any_weight_moves() {
     let real = tensor::Tensor::full([4, 16, 16, 3], f32::NAN);
     let z = tensor::Tensor::zeros([4, 6]);
     match trainer.step_on(&real, &z, None).wait() {
-        Err(TrainError::NonFinite { step: 1, what }) => assert!(what.contains("discriminator"), "{what}"),
+        Err(TrainError::NonFinite { step: 1, what }) => {
+            assert!(what.contains("discriminator"), "{what}")
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(trainer.networks().1.state_dict()["main.0.weight"], before);
@@ -180,16 +187,21 @@ fn a_picture_depends_on_its_latent_alone() {
         let sampler = Sampler::new(&checkpoint, mode, &Device::Cpu).unwrap();
         let all = sampler.draw(&latents(sampler.recipe(), 5, 9), 9, |_| ()).unwrap().to_vec();
         let mut seen = Vec::new();
-        let parts = sampler.draw(&latents(sampler.recipe(), 5, 9), 2, |n| seen.push(n)).unwrap().to_vec();
+        let parts =
+            sampler.draw(&latents(sampler.recipe(), 5, 9), 2, |n| seen.push(n)).unwrap().to_vec();
         assert!(all == parts, "{mode:?}");
         assert_eq!(seen, [1, 3, 5, 7, 9]);
         let fewer = sampler.draw(&latents(sampler.recipe(), 5, 4), 4, |_| ()).unwrap().to_vec();
         assert_eq!(all[..fewer.len()], fewer[..]);
         assert!(sampler.draw(&tensor::Tensor::zeros([1, 7]), 1, |_| ()).is_err());
     }
-    let by_batch = Sampler::new(&checkpoint, Some(train::BatchNormMode::Batch), &Device::Cpu).unwrap();
+    let by_batch =
+        Sampler::new(&checkpoint, Some(train::BatchNormMode::Batch), &Device::Cpu).unwrap();
     let z = latents(by_batch.recipe(), 5, 8);
-    assert_ne!(by_batch.draw(&z, 8, |_| ()).unwrap().to_vec(), by_batch.draw(&z, 2, |_| ()).unwrap().to_vec());
+    assert_ne!(
+        by_batch.draw(&z, 8, |_| ()).unwrap().to_vec(),
+        by_batch.draw(&z, 2, |_| ()).unwrap().to_vec()
+    );
     assert_eq!(by_batch.draw(&z, 7, |_| ()).unwrap().shape()[0], 8, "7 and 1 become 4 and 4");
     for (count, batch) in [(1, 8), (8, 1), (3, 2)] {
         let message = by_batch.draw(&z.narrow(0, 0, count), batch, |_| ()).unwrap_err().to_string();
@@ -216,14 +228,27 @@ fn a_change_on_resume_survives_a_kill_and_later_pictures_go() {
     run(&mut trainer, &open(&settings), &run_dir, &AtomicBool::new(true), &mut |_| ()).unwrap();
     assert!(!run_at.join("timelapse.gif").exists(), "the end of a run that goes on");
     let resumed = Trainer::resume(&newest(), &Device::Cpu).unwrap();
-    assert_eq!((resumed.steps_done(), resumed.settings().steps, resumed.settings().recipe.optimizer.lr), (10, 1000, 1e-5));
+    assert_eq!(
+        (resumed.steps_done(), resumed.settings().steps, resumed.settings().recipe.optimizer.lr),
+        (10, 1000, 1e-5)
+    );
     assert_eq!(resumed.settings().changes.len(), 2);
     // Back to an older step: grids of later ones are not of this run any more.
-    let older = rotation::list(&run_at.join("checkpoints")).unwrap().into_iter().find(|(step, _)| *step == 9).unwrap().1;
-    let mut trainer = Trainer::resume(&train::artefacts::checkpoint::load(&older).unwrap(), &Device::Cpu).unwrap();
+    let older = rotation::list(&run_at.join("checkpoints"))
+        .unwrap()
+        .into_iter()
+        .find(|(step, _)| *step == 9)
+        .unwrap()
+        .1;
+    let mut trainer =
+        Trainer::resume(&train::artefacts::checkpoint::load(&older).unwrap(), &Device::Cpu)
+            .unwrap();
     assert!(run_at.join("samples/step-00000010.png").exists());
     run(&mut trainer, &open(&settings), &run_dir, &AtomicBool::new(true), &mut |_| ()).unwrap();
-    assert!(!run_at.join("samples/step-00000010.png").exists() && run_at.join("samples/step-00000005.png").exists());
+    assert!(
+        !run_at.join("samples/step-00000010.png").exists()
+            && run_at.join("samples/step-00000005.png").exists()
+    );
     assert_eq!(metrics::read(&run_at.join("metrics.jsonl")).unwrap().len(), 9);
 }
 
@@ -236,8 +261,11 @@ fn weights_that_are_no_numbers_are_not_saved() {
     settings.recipe.optimizer.lr = 1e30;
     let run_dir = RunDir::create_at(&dir.path().join("run")).unwrap();
     let mut trainer = Trainer::new(settings.clone(), &Device::Cpu).unwrap();
-    let error = run(&mut trainer, &open(&settings), &run_dir, &AtomicBool::new(false), &mut |_| ()).unwrap_err();
+    let error = run(&mut trainer, &open(&settings), &run_dir, &AtomicBool::new(false), &mut |_| ())
+        .unwrap_err();
     assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
     let newest = rotation::newest_good(&run_dir.checkpoints()).unwrap().checkpoint;
-    assert!(newest.tensors.values().all(|a| a.as_f32().is_none_or(|v| v.iter().all(|x| x.is_finite()))));
+    assert!(
+        newest.tensors.values().all(|a| a.as_f32().is_none_or(|v| v.iter().all(|x| x.is_finite())))
+    );
 }

@@ -39,5 +39,8 @@ fn a_steady_step_takes_no_memory_from_the_system() {
         };
         (0..8).map(step).collect::<Vec<_>>()
     });
-    assert!(fresh[0] > 0 && fresh[2..].iter().all(|n| *n == fresh[2]), "blocks from the system after each step: {fresh:?}");
+    assert!(
+        fresh[0] > 0 && fresh[2..].iter().all(|n| *n == fresh[2]),
+        "blocks from the system after each step: {fresh:?}"
+    );
 }

@@ -5,7 +5,10 @@ use std::fs;
 use tensor::Device;
 use tensor::rng::Philox;
 use train::toy::saddle::{self, Method, Trajectory};
-use train::toy::{Coverage, Event, Mixture, Outcome, SAMPLES, Settings, Target, animation, picture, run, saddle_picture, sweep};
+use train::toy::{
+    Coverage, Event, Mixture, Outcome, SAMPLES, Settings, Target, animation, picture, run,
+    saddle_picture, sweep,
+};
 
 /// `count` points at a centre, `off` standard deviations to its right.
 fn at(mixture: &Mixture, mode: usize, count: usize, off: f32) -> Vec<f32> {
@@ -39,7 +42,8 @@ fn modes_are_counted_by_the_rules() {
 fn a_quarter_of_the_fair_share_is_stricter_than_one() {
     let mixture = Mixture::ring();
     // Of 800, a fair share is 100 and a quarter of it 25.
-    let points = [at(&mixture, 0, 751, 0.0), at(&mixture, 1, 25, 0.0), at(&mixture, 2, 24, 0.0)].concat();
+    let points =
+        [at(&mixture, 0, 751, 0.0), at(&mixture, 1, 25, 0.0), at(&mixture, 2, 24, 0.0)].concat();
     let coverage = Coverage::of(&mixture, &points);
     assert_eq!((coverage.modes, coverage.fair_modes), (3, 2));
     let p = [751.0 / 800.0, 25.0 / 800.0, 24.0 / 800.0f64];
@@ -90,7 +94,9 @@ fn where_plain_steps_lead_away_optimism_and_extragradient_arrive() {
         let (end, name) = (trajectory.end(), trajectory.method.name());
         assert_eq!(trajectory.points.len(), 301);
         match trajectory.method {
-            Method::Optimistic | Method::Extragradient | Method::OptimisticAdam => assert!(end < 0.3 * start, "{name}: {end}"),
+            Method::Optimistic | Method::Extragradient | Method::OptimisticAdam => {
+                assert!(end < 0.3 * start, "{name}: {end}")
+            }
             Method::NegativeMomentum => assert!(end < 0.7 * start, "{name}: {end}"),
             Method::Alternating => assert!((0.9..1.1).contains(&(end / start)), "{name}: {end}"),
             _ => assert!(end > 1.5 * start, "{name}: {end}"),
@@ -159,9 +165,16 @@ fn every_trick_runs_and_changes_something() {
         let outcome = runs(&settings);
         assert_eq!(outcome.diverged, None, "{settings:?}");
         let last = outcome.last;
-        assert!(last.step == 40 && last.d_loss.is_finite() && last.g_loss.is_finite(), "{settings:?}");
+        assert!(
+            last.step == 40 && last.d_loss.is_finite() && last.g_loss.is_finite(),
+            "{settings:?}"
+        );
         // An average of weights is only sampled from.
-        let changed = if settings.ema > 0.0 { last.coverage != plain.coverage } else { last.g_loss != plain.g_loss };
+        let changed = if settings.ema > 0.0 {
+            last.coverage != plain.coverage
+        } else {
+            last.g_loss != plain.g_loss
+        };
         assert!(changed, "{settings:?}");
     }
 }
@@ -171,16 +184,25 @@ fn the_bits_do_not_depend_on_threads_nor_on_company() {
     for settings in [
         short(Target::Ring),
         Settings { batch: 512, width: 128, ..short(Target::Ring) },
-        Settings { minibatch_discrimination: Some([4, 3]), noise: 0.1, smooth: Some([0.7, 1.0]), ..short(Target::Grid) },
+        Settings {
+            minibatch_discrimination: Some([4, 3]),
+            noise: 0.1,
+            smooth: Some([0.7, 1.0]),
+            ..short(Target::Grid)
+        },
     ] {
         let on = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| (runs(&settings).last, sweep(&settings, 3, &Device::Cpu, &|_| ()).unwrap()))
+            pool.install(|| {
+                (runs(&settings).last, sweep(&settings, 3, &Device::Cpu, &|_| ()).unwrap())
+            })
         };
         let (one, swept) = on(1);
         let (three, swept_too) = on(3);
         assert_eq!(one, three);
-        let last = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.last.clone()).collect::<Vec<_>>();
+        let last = |outcomes: &[Outcome]| {
+            outcomes.iter().map(|outcome| outcome.last.clone()).collect::<Vec<_>>()
+        };
         assert_eq!(last(&swept), last(&swept_too));
         assert_eq!(swept[0].last, one);
         assert_eq!(swept.iter().map(|outcome| outcome.last.seed).collect::<Vec<_>>(), [0, 1, 2]);
@@ -222,14 +244,29 @@ fn a_run_that_diverges_says_where_and_keeps_what_was_finite() {
 fn settings_that_make_no_sense_are_refused_with_a_reason() {
     let plain = || Settings::new(Target::Grid);
     for (settings, parts) in [
-        (Settings { objective: Objective::Wasserstein, ..plain() }, &["--objective wasserstein", "--gp 10"][..]),
-        (Settings { objective: Objective::Hinge, smooth: Some([0.9; 2]), ..plain() }, &["--smooth", "hinge"]),
-        (Settings { objective: Objective::Wasserstein, gp: 10.0, relativistic: true, ..plain() }, &["--relativistic"]),
+        (
+            Settings { objective: Objective::Wasserstein, ..plain() },
+            &["--objective wasserstein", "--gp 10"][..],
+        ),
+        (
+            Settings { objective: Objective::Hinge, smooth: Some([0.9; 2]), ..plain() },
+            &["--smooth", "hinge"],
+        ),
+        (
+            Settings { objective: Objective::Wasserstein, gp: 10.0, relativistic: true, ..plain() },
+            &["--relativistic"],
+        ),
         (Settings { gp: 1.0, batch_norm_d: true, ..plain() }, &["--gp", "--batch-norm"]),
-        (Settings { r1: 1.0, minibatch_discrimination: Some([4, 3]), ..plain() }, &["--r1", "--minibatch-discrimination"]),
+        (
+            Settings { r1: 1.0, minibatch_discrimination: Some([4, 3]), ..plain() },
+            &["--r1", "--minibatch-discrimination"],
+        ),
         (Settings { gp: 1.0, r1: 1.0, ..plain() }, &["--gp", "--r1"]),
         (Settings { clip: 0.1, spectral_norm: true, ..plain() }, &["--clip", "--spectral-norm"]),
-        (Settings { spectral_norm: true, batch_norm_d: true, ..plain() }, &["--spectral-norm", "--batch-norm"]),
+        (
+            Settings { spectral_norm: true, batch_norm_d: true, ..plain() },
+            &["--spectral-norm", "--batch-norm"],
+        ),
         (
             Settings { minibatch_stddev: true, minibatch_discrimination: Some([4, 3]), ..plain() },
             &["--minibatch-stddev", "--minibatch-discrimination"],
@@ -241,9 +278,13 @@ fn settings_that_make_no_sense_are_refused_with_a_reason() {
         (Settings { ema: 1.0, ..plain() }, &["--ema 1"]),
         (Settings { noise: -1.0, ..plain() }, &["--noise -1"]),
         (Settings { smooth: Some([0.9, 0.7]), ..plain() }, &["--smooth 0.9,0.7"]),
-        (Settings { minibatch_discrimination: Some([4, 0]), ..plain() }, &["--minibatch-discrimination 0"]),
+        (
+            Settings { minibatch_discrimination: Some([4, 0]), ..plain() },
+            &["--minibatch-discrimination 0"],
+        ),
     ] {
-        let error = settings.validate().err().unwrap_or_else(|| panic!("{settings:?} passed")).to_string();
+        let error =
+            settings.validate().err().unwrap_or_else(|| panic!("{settings:?} passed")).to_string();
         assert!(parts.iter().all(|part| error.contains(part)), "{parts:?} are not in: {error}");
     }
 }
@@ -255,7 +296,13 @@ fn pictures_show_all_kinds_of_landscapes() {
         short(Target::Ring),
         Settings { pack: 2, ..short(Target::Grid) },
         Settings { minibatch_discrimination: Some([2, 2]), ..short(Target::Grid) },
-        Settings { pack: 2, minibatch_stddev: true, objective: Objective::Wasserstein, r1: 1.0, ..short(Target::Grid) },
+        Settings {
+            pack: 2,
+            minibatch_stddev: true,
+            objective: Objective::Wasserstein,
+            r1: 1.0,
+            ..short(Target::Grid)
+        },
     ]
     .iter()
     .enumerate()
@@ -269,7 +316,8 @@ fn pictures_show_all_kinds_of_landscapes() {
             assert!(frame.landscape.logits.iter().any(|logit| *logit != frame.landscape.logits[0]));
             assert_eq!(frame.samples.len(), 2 * SAMPLES);
         }
-        let pictures: Vec<_> = outcome.frames.iter().map(|frame| picture::draw(settings, frame).unwrap()).collect();
+        let pictures: Vec<_> =
+            outcome.frames.iter().map(|frame| picture::draw(settings, frame).unwrap()).collect();
         let path = folder.path().join(format!("{i}.gif"));
         animation::write(&path, &pictures).unwrap();
         assert_eq!(frames(&path), (3, 700, 400));

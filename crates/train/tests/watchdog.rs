@@ -12,22 +12,45 @@ use train::artefacts::{RunDir, metrics, rotation};
 use train::watchdog::{self, Finding, GridHealth, Kind, OnFinding, OnNan, Watch, Watchdog};
 use train::{Event, Losses, Outcome, Settings, TrainError, Trainer, run};
 
-const CALM: Losses = Losses { d_loss: 1.1, g_loss: 1.0, d_real: 0.6, d_fake: 0.4, d_accuracy: 0.8, g_gradient: None };
-const WON: Losses = Losses { d_loss: 0.01, g_loss: 9.0, d_real: 1.0, d_fake: 0.0, d_accuracy: 1.0, g_gradient: None };
-const GOOD: GridHealth = GridHealth { diversity: 0.5, duplicates: 0.0, oscillation: 0.1, amplitude: 0.05, period: 6.0 };
+const CALM: Losses = Losses {
+    d_loss: 1.1,
+    g_loss: 1.0,
+    d_real: 0.6,
+    d_fake: 0.4,
+    d_accuracy: 0.8,
+    g_gradient: None,
+};
+const WON: Losses = Losses {
+    d_loss: 0.01,
+    g_loss: 9.0,
+    d_real: 1.0,
+    d_fake: 0.0,
+    d_accuracy: 1.0,
+    g_gradient: None,
+};
+const GOOD: GridHealth =
+    GridHealth { diversity: 0.5, duplicates: 0.0, oscillation: 0.1, amplitude: 0.05, period: 6.0 };
 
 fn feed(dog: &mut Watchdog, steps: std::ops::Range<u64>, losses: Losses) -> Vec<(Kind, u64)> {
-    steps.flat_map(|step| dog.step(step, &losses, true)).map(|finding| (finding.kind, finding.step)).collect()
+    steps
+        .flat_map(|step| dog.step(step, &losses, true))
+        .map(|finding| (finding.kind, finding.step))
+        .collect()
 }
 
 fn grids(dog: &mut Watchdog, steps: &[u64], health: GridHealth) -> Vec<(Kind, u64)> {
-    steps.iter().flat_map(|&step| dog.grid(step, health)).map(|finding| (finding.kind, finding.step)).collect()
+    steps
+        .iter()
+        .flat_map(|&step| dog.grid(step, health))
+        .map(|finding| (finding.kind, finding.step))
+        .collect()
 }
 
 #[test]
 fn a_loss_that_is_flat_or_restless_is_no_finding() {
     let mut dog = Watchdog::default();
-    let coin = Losses { d_loss: 1.386, g_loss: 0.693, d_accuracy: 0.5, g_gradient: Some(0.3), ..CALM };
+    let coin =
+        Losses { d_loss: 1.386, g_loss: 0.693, d_accuracy: 0.5, g_gradient: Some(0.3), ..CALM };
     assert_eq!(feed(&mut dog, 1..20_000, coin), []);
     // Three of four steps won, in any order.
     let mut random = Philox::new(1, 1);
@@ -50,7 +73,12 @@ fn a_discriminator_that_wins_for_long_is_told_once_until_it_loses() {
     assert!(!dog.row(&CALM).contains_key("findings"));
     assert_eq!(feed(&mut dog, 3000..3400, WON), [(Kind::DWins, 3299)]);
     let [first, _] = dog.findings() else { panic!("{:?}", dog.findings()) };
-    assert!(first.to_string().contains("step 300: ") && first.saw.contains("0.0100") && first.saw.contains("100 %"), "{first}");
+    assert!(
+        first.to_string().contains("step 300: ")
+            && first.saw.contains("0.0100")
+            && first.saw.contains("100 %"),
+        "{first}"
+    );
     // A critic does not win.
     let mut dog = Watchdog::default();
     assert!((1..1000).all(|step| dog.step(step, &WON, false).is_empty()));
@@ -93,21 +121,35 @@ fn collapses_of_grids_are_told_when_the_next_one_shows_them_too() {
     let faint = GridHealth { amplitude: 0.01, ..wave };
     assert_eq!(grids(&mut dog, &[1700, 1800], faint), []);
     // One that never began.
-    assert_eq!(grids(&mut fresh(), &[500, 1000, 1500], young), [(Kind::DiversityCollapses, 1500), (Kind::Duplicates, 1500)]);
+    assert_eq!(
+        grids(&mut fresh(), &[500, 1000, 1500], young),
+        [(Kind::DiversityCollapses, 1500), (Kind::Duplicates, 1500)]
+    );
     // Where the real ones are striped, or twins, so may the others be.
     let mut dog = Watchdog::default();
     dog.compare_with(GridHealth { oscillation: 0.5, duplicates: 0.9, ..GOOD });
-    assert_eq!(grids(&mut dog, &[2000, 3000], GridHealth { oscillation: 0.7, amplitude: 0.3, duplicates: 0.95, ..GOOD }), []);
+    assert_eq!(
+        grids(
+            &mut dog,
+            &[2000, 3000],
+            GridHealth { oscillation: 0.7, amplitude: 0.3, duplicates: 0.95, ..GOOD }
+        ),
+        []
+    );
 }
 
 #[test]
 fn it_goes_on_from_its_saved_state() {
     let feed = |dog: &mut Watchdog, step: u64| {
         let phase = (step / 350).is_multiple_of(2);
-        let losses = Losses { g_gradient: Some(1.0 / 3.0 + step as f32), ..if phase { WON } else { CALM } };
+        let losses =
+            Losses { g_gradient: Some(1.0 / 3.0 + step as f32), ..if phase { WON } else { CALM } };
         let mut found = dog.step(step, &losses, true);
         if step.is_multiple_of(40) {
-            found.extend(dog.grid(step, GridHealth { diversity: if phase { 0.7 / 3.0 } else { 0.01 }, ..GOOD }));
+            found.extend(dog.grid(
+                step,
+                GridHealth { diversity: if phase { 0.7 / 3.0 } else { 0.01 }, ..GOOD },
+            ));
         }
         if step.is_multiple_of(10) {
             found.extend(dog.row(&losses).contains_key("diversity").then(|| Finding {
@@ -134,7 +176,10 @@ fn it_goes_on_from_its_saved_state() {
 }
 
 fn fashion() -> Arc<Dataset> {
-    Arc::new(Dataset::open("fashion-mnist", Split::Train, &Preprocess::new([28, 28], 1), &|_| ()).unwrap())
+    Arc::new(
+        Dataset::open("fashion-mnist", Split::Train, &Preprocess::new([28, 28], 1), &|_| ())
+            .unwrap(),
+    )
 }
 
 /// Pictures from `first` on, with `f(y, x)` added.
@@ -144,13 +189,21 @@ fn pictures(dataset: &Dataset, first: usize, f: impl Fn(usize, usize) -> f32) ->
     for (k, out) in values.chunks_exact_mut(h * w * c).enumerate() {
         dataset.write(first + k, out).unwrap();
     }
-    values.iter_mut().enumerate().for_each(|(i, v)| *v = (*v + f(i / c / w % h, i / c % w)).clamp(-1.0, 1.0));
+    values
+        .iter_mut()
+        .enumerate()
+        .for_each(|(i, v)| *v = (*v + f(i / c / w % h, i / c % w)).clamp(-1.0, 1.0));
     Tensor::from_slice(&values, [64, h, w, c])
 }
 
 #[test]
 fn real_pictures_are_sound_and_spoilt_ones_are_not() {
-    for dataset in [fashion(), Arc::new(Dataset::open("emoji", Split::Train, &Preprocess::new([64, 64], 3), &|_| ()).unwrap())] {
+    for dataset in [
+        fashion(),
+        Arc::new(
+            Dataset::open("emoji", Split::Train, &Preprocess::new([64, 64], 3), &|_| ()).unwrap(),
+        ),
+    ] {
         let real = GridHealth::of_dataset(&dataset).unwrap();
         println!("{} {real:?}", dataset.name());
         let fresh = || {
@@ -166,17 +219,28 @@ fn real_pictures_are_sound_and_spoilt_ones_are_not() {
         }
         // The same wave in all of them, of several lengths.
         for (fy, fx) in [(0.0, 0.25), (0.5, 0.5), (0.2, 0.13)] {
-            let waves = pictures(&dataset, 0, |y, x| 0.5 * (TAU * (fy * y as f32 + fx * x as f32)).cos());
+            let waves =
+                pictures(&dataset, 0, |y, x| 0.5 * (TAU * (fy * y as f32 + fx * x as f32)).cos());
             let health = GridHealth::of(&waves);
-            assert_eq!(grids(&mut fresh(), &[100, 200], health), [(Kind::Oscillates, 200)], "{health:?}");
+            assert_eq!(
+                grids(&mut fresh(), &[100, 200], health),
+                [(Kind::Oscillates, 200)],
+                "{health:?}"
+            );
             let period = 1.0 / fy.hypot(fx);
             assert!((health.period - period).abs() < 0.15 * period, "{health:?}");
         }
         // One picture with a little noise.
-        let one = pictures(&dataset, 3, |_, _| 0.0).narrow(0, 0, 1).broadcast_to(*pictures(&dataset, 0, |_, _| 0.0).shape());
+        let one = pictures(&dataset, 3, |_, _| 0.0)
+            .narrow(0, 0, 1)
+            .broadcast_to(*pictures(&dataset, 0, |_, _| 0.0).shape());
         let health = GridHealth::of(&one.add(&Philox::new(1, 1).normal(*one.shape(), 0.0, 0.01)));
         let found = grids(&mut dog, &[2100, 2200], health);
-        assert_eq!(found, [(Kind::DiversityCollapses, 2200), (Kind::Duplicates, 2200)], "{health:?}");
+        assert_eq!(
+            found,
+            [(Kind::DiversityCollapses, 2200), (Kind::Duplicates, 2200)],
+            "{health:?}"
+        );
     }
     assert_eq!(GridHealth::of(&Tensor::zeros([1, 8, 8, 3])), GridHealth::default());
     assert_eq!(GridHealth::of(&Tensor::zeros([4, 8, 12, 1])).duplicates, 1.0);
@@ -187,13 +251,15 @@ fn accuracy_and_norm_are_what_they_are_called() {
     use nn::loss::Objective;
     let logits = |values: &[f32]| Tensor::from_slice(values, [values.len(), 1]);
     let (real, fake) = (logits(&[3.0, 0.7, -0.2, 1e30]), logits(&[-1e-3, 0.2, 0.6, -1e30]));
-    let accuracy = |objective, relative| watchdog::accuracy(objective, relative, &real, &fake).item();
+    let accuracy =
+        |objective, relative| watchdog::accuracy(objective, relative, &real, &fake).item();
     assert_eq!(accuracy(Objective::NonSaturating, false), 5.0 / 8.0);
     assert_eq!(accuracy(Objective::LeastSquares, false), 6.0 / 8.0);
     // Compared with one another, real ones are to be 1 and generated ones -1.
     assert_eq!(accuracy(Objective::LeastSquares, true), 5.0 / 8.0);
     assert_eq!(accuracy(Objective::NonSaturating, true), 5.0 / 8.0);
-    let (a, b) = (Tensor::from_slice(&[1.0, 2.0], [2]).leaf(), Tensor::from_slice(&[2.0], [1]).leaf());
+    let (a, b) =
+        (Tensor::from_slice(&[1.0, 2.0], [2]).leaf(), Tensor::from_slice(&[2.0], [1]).leaf());
     let gradients = a.square().sum_all().add(&b.sum_all().scale(4.0)).backward();
     assert_eq!(watchdog::gradient_norm(&gradients).unwrap().item(), 6.0);
 }
@@ -203,7 +269,9 @@ fn settings(dir: &Path, steps: u64) -> Settings {
     let data = dir.join("data");
     std::fs::create_dir_all(&data).unwrap();
     for i in 0..14u32 {
-        let at = |x: u32, y: u32| image::Rgb([(x * 16) as u8, (y * 16 + i * 7) as u8, ((x ^ y) * i % 256) as u8]);
+        let at = |x: u32, y: u32| {
+            image::Rgb([(x * 16) as u8, (y * 16 + i * 7) as u8, ((x ^ y) * i % 256) as u8])
+        };
         image::RgbImage::from_fn(16, 16, at).save(data.join(format!("{i:03}.png"))).unwrap();
     }
     let mut recipe = Recipe::preset("torch").unwrap();
@@ -233,7 +301,11 @@ fn open(settings: &Settings) -> Arc<Dataset> {
 }
 
 /// Runs to the end, or to where `stop` is; with all findings.
-fn go(trainer: &mut Trainer, dir: &RunDir, stop: bool) -> (Result<Outcome, TrainError>, Vec<Finding>) {
+fn go(
+    trainer: &mut Trainer,
+    dir: &RunDir,
+    stop: bool,
+) -> (Result<Outcome, TrainError>, Vec<Finding>) {
     let mut findings = Vec::new();
     let data = open(trainer.settings());
     let outcome = run(trainer, &data, dir, &AtomicBool::new(stop), &mut |event| {
@@ -256,7 +328,8 @@ fn a_run_with_a_nan_goes_back_slower_and_finishes() {
     let settings = settings(dir.path(), 10);
     let newest = |dir: &RunDir| rotation::newest_good(&dir.checkpoints()).unwrap().checkpoint;
     let spoilt = RunDir::create_at(&dir.path().join("spoilt")).unwrap();
-    let mut trainer = Trainer::new(Settings { steps: 5, ..settings.clone() }, &Device::Cpu).unwrap();
+    let mut trainer =
+        Trainer::new(Settings { steps: 5, ..settings.clone() }, &Device::Cpu).unwrap();
     go(&mut trainer, &spoilt, false).0.unwrap();
     trainer.set_steps(10);
     go(&mut trainer, &spoilt, true).0.unwrap();
@@ -265,11 +338,17 @@ fn a_run_with_a_nan_goes_back_slower_and_finishes() {
     let outcome = outcome.unwrap();
     assert!(outcome.finished && outcome.stopped_by.is_none());
     let [finding] = &findings[..] else { panic!("{findings:?}") };
-    assert_eq!((finding.kind, finding.step, outcome.findings.contains(finding)), (Kind::RolledBack, 7, true));
+    assert_eq!(
+        (finding.kind, finding.step, outcome.findings.contains(finding)),
+        (Kind::RolledBack, 7, true)
+    );
     assert!(finding.saw.contains("the discriminator's loss is not finite"), "{finding}");
     assert!(finding.advice.contains("from step 5 with half the learning rate, 1e-4"), "{finding}");
     let changes = &trainer.settings().changes;
-    assert_eq!(changes.iter().map(|change| change.setting.as_str()).collect::<Vec<_>>(), ["steps", "rollback", "lr"]);
+    assert_eq!(
+        changes.iter().map(|change| change.setting.as_str()).collect::<Vec<_>>(),
+        ["steps", "rollback", "lr"]
+    );
     assert_eq!((changes[1].step, changes[1].to.as_str()), (5, "step 5"));
     let rows = metrics::read(&spoilt.metrics()).unwrap();
     assert_eq!(rows.iter().map(|row| row.step).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
@@ -307,7 +386,8 @@ fn a_run_that_diverges_again_and_again_is_given_up() {
     // Or at once.
     settings.watch.on_nan = OnNan::Stop;
     let run_dir = RunDir::create_at(&dir.path().join("stop")).unwrap();
-    let (outcome, findings) = go(&mut Trainer::new(settings, &Device::Cpu).unwrap(), &run_dir, false);
+    let (outcome, findings) =
+        go(&mut Trainer::new(settings, &Device::Cpu).unwrap(), &run_dir, false);
     assert!(matches!(outcome, Err(TrainError::NonFinite { .. })) && findings.is_empty());
 }
 
@@ -316,7 +396,9 @@ fn unlearnable(dir: &Path) -> Settings {
     let settings = settings(dir, 900);
     let mut random = Philox::new(3, 3);
     for i in 0..14 {
-        let noise = image::RgbImage::from_fn(16, 16, |_, _| image::Rgb([0; 3].map(|_: u8| 255 * random.below(2) as u8)));
+        let noise = image::RgbImage::from_fn(16, 16, |_, _| {
+            image::Rgb([0; 3].map(|_: u8| 255 * random.below(2) as u8))
+        });
         noise.save(dir.join(format!("data/{i:03}.png"))).unwrap();
     }
     Settings { log_every: 10, sample_every: 30, checkpoint_every: 70, ..settings }
@@ -331,7 +413,11 @@ fn the_watch_is_resumed_exactly_and_stops_where_it_is_asked_to() {
     let mut whole = Trainer::new(settings.clone(), &Device::Cpu).unwrap();
     let (outcome, findings) = go(&mut whole, &whole_dir, false);
     assert!(outcome.unwrap().stopped_by.is_none());
-    let won = findings.iter().find(|finding| finding.kind == Kind::DWins).unwrap_or_else(|| panic!("{findings:?}")).step;
+    let won = findings
+        .iter()
+        .find(|finding| finding.kind == Kind::DWins)
+        .unwrap_or_else(|| panic!("{findings:?}"))
+        .step;
     assert!(won < 890, "{won}");
 
     let parts_dir = RunDir::create_at(&dir.path().join("parts")).unwrap();
@@ -340,20 +426,35 @@ fn the_watch_is_resumed_exactly_and_stops_where_it_is_asked_to() {
     for end in [33, won - 100, won - 1, won, won + 5, 900] {
         let stop = AtomicBool::new(false);
         run(&mut parts, &data, &parts_dir, &stop, &mut |event| match event {
-            Event::Stepped { step } if step == end => stop.store(true, std::sync::atomic::Ordering::Relaxed),
+            Event::Stepped { step } if step == end => {
+                stop.store(true, std::sync::atomic::Ordering::Relaxed)
+            }
             Event::Found(finding) => seen.push(finding),
             _ => {}
         })
         .unwrap();
-        parts = Trainer::resume(&rotation::newest_good(&parts_dir.checkpoints()).unwrap().checkpoint, &Device::Cpu).unwrap();
+        parts = Trainer::resume(
+            &rotation::newest_good(&parts_dir.checkpoints()).unwrap().checkpoint,
+            &Device::Cpu,
+        )
+        .unwrap();
     }
     assert_eq!(seen, findings);
-    let bytes = |dir: &RunDir| std::fs::read(rotation::newest_good(&dir.checkpoints()).unwrap().path).unwrap();
+    let bytes = |dir: &RunDir| {
+        std::fs::read(rotation::newest_good(&dir.checkpoints()).unwrap().path).unwrap()
+    };
     assert!(bytes(&whole_dir) == bytes(&parts_dir));
-    let extras = |dir: &RunDir| metrics::read(&dir.metrics()).unwrap().into_iter().map(|row| row.extra).collect::<Vec<_>>();
+    let extras = |dir: &RunDir| {
+        metrics::read(&dir.metrics()).unwrap().into_iter().map(|row| row.extra).collect::<Vec<_>>()
+    };
     assert_eq!(extras(&whole_dir), extras(&parts_dir));
     let last = extras(&whole_dir).pop().unwrap();
-    assert!(["d_accuracy", "g_gradient", "diversity", "findings"].iter().all(|name| last.contains_key(*name)), "{last:?}");
+    assert!(
+        ["d_accuracy", "g_gradient", "diversity", "findings"]
+            .iter()
+            .all(|name| last.contains_key(*name)),
+        "{last:?}"
+    );
 
     let stopped_dir = RunDir::create_at(&dir.path().join("stopped")).unwrap();
     let watch = Watch { on_d_win: OnFinding::Stop, ..Watch::default() };
@@ -363,7 +464,11 @@ fn the_watch_is_resumed_exactly_and_stops_where_it_is_asked_to() {
     assert_eq!(outcome.stopped_by.map(|finding| finding.kind), Some(Kind::DWins));
     assert!(outcome.checkpoint.ends_with(format!("step-{won:08}.safetensors")));
     // Who goes on with it has been told.
-    let mut on = Trainer::resume(&rotation::newest_good(&stopped_dir.checkpoints()).unwrap().checkpoint, &Device::Cpu).unwrap();
+    let mut on = Trainer::resume(
+        &rotation::newest_good(&stopped_dir.checkpoints()).unwrap().checkpoint,
+        &Device::Cpu,
+    )
+    .unwrap();
     on.set_steps(won + 20);
     assert!(go(&mut on, &stopped_dir, false).0.unwrap().finished);
 }
@@ -375,11 +480,20 @@ fn a_healthy_young_run_is_left_alone() {
     recipe.image.size = [28, 28];
     (recipe.generator.width, recipe.discriminator.width, recipe.train.batch) = (16, 16, 32);
     let preprocess = Preprocess::new([28, 28], 1);
-    let settings = Settings { data: "fashion-mnist".into(), preprocess, recipe, sample_every: 20, ..settings(dir.path(), 240) };
+    let settings = Settings {
+        data: "fashion-mnist".into(),
+        preprocess,
+        recipe,
+        sample_every: 20,
+        ..settings(dir.path(), 240)
+    };
     let run_dir = RunDir::create_at(&dir.path().join("run")).unwrap();
-    let (outcome, findings) = go(&mut Trainer::new(settings, &Device::Cpu).unwrap(), &run_dir, false);
+    let (outcome, findings) =
+        go(&mut Trainer::new(settings, &Device::Cpu).unwrap(), &run_dir, false);
     assert!(outcome.unwrap().finished);
-    for row in metrics::read(&run_dir.metrics()).unwrap().iter().filter(|row| row.step.is_multiple_of(20)) {
+    for row in
+        metrics::read(&run_dir.metrics()).unwrap().iter().filter(|row| row.step.is_multiple_of(20))
+    {
         println!("{} {:.3} {}", row.step, row.d_loss, serde_json::Value::Object(row.extra.clone()));
     }
     assert_eq!(findings, []);

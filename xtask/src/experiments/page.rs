@@ -38,31 +38,46 @@ impl Page {
     pub fn read_all(folder: &Path, names: &[String]) -> Result<Vec<Page>, Box<dyn Error>> {
         let mut there: Vec<String> = fs::read_dir(folder)
             .map_err(|error| format!("cannot read {}: {error}", folder.display()))?
-            .filter_map(|file| file.ok()?.file_name().to_str()?.strip_suffix(".md").map(str::to_owned))
+            .filter_map(|file| {
+                file.ok()?.file_name().to_str()?.strip_suffix(".md").map(str::to_owned)
+            })
             .collect();
         there.sort();
         if let Some(unknown) = names.iter().find(|name| !there.contains(name)) {
-            return Err(format!("no page {unknown:?} in {}; there are {}", folder.display(), there.join(", ")).into());
+            return Err(format!(
+                "no page {unknown:?} in {}; there are {}",
+                folder.display(),
+                there.join(", ")
+            )
+            .into());
         }
         let chosen = there.iter().filter(|name| names.is_empty() || names.contains(name));
-        chosen.map(|name| Page::parse(name, &fs::read_to_string(folder.join(format!("{name}.md")))?)).collect()
+        chosen
+            .map(|name| Page::parse(name, &fs::read_to_string(folder.join(format!("{name}.md")))?))
+            .collect()
     }
 
     /// # Errors
     /// A command that is neither `dcgan …` nor `cargo xtask …`, or has a quote without an end.
     pub fn parse(name: &str, text: &str) -> Result<Page, Box<dyn Error>> {
-        let (mut commands, mut pictures, mut inside, mut line) = (Vec::new(), Vec::new(), false, String::new());
+        let (mut commands, mut pictures, mut inside, mut line) =
+            (Vec::new(), Vec::new(), false, String::new());
         for row in text.lines() {
             if row.starts_with("```") {
                 inside = row == "```sh";
             } else if inside {
                 line.push_str(row.strip_suffix('\\').unwrap_or(row));
                 if !row.ends_with('\\') {
-                    let read = Command::parse(&std::mem::take(&mut line)).map_err(|error| format!("{name}.md: {error}"))?;
+                    let read = Command::parse(&std::mem::take(&mut line))
+                        .map_err(|error| format!("{name}.md: {error}"))?;
                     commands.extend(read);
                 }
             } else {
-                let files = row.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(file, _)| file);
+                let files = row
+                    .split("](")
+                    .skip(1)
+                    .filter_map(|rest| rest.split_once(')'))
+                    .map(|(file, _)| file);
                 pictures.extend(files.filter(|file| file.ends_with(".png")).map(str::to_owned));
             }
         }
@@ -80,13 +95,18 @@ impl Command {
             ["cargo", "xtask", ..] => (Program::Xtask, 2),
             _ => return Err(format!("neither dcgan nor cargo xtask: {line}")),
         };
-        let text = shlex::try_join(words.iter().map(String::as_str)).map_err(|error| error.to_string())?;
+        let text =
+            shlex::try_join(words.iter().map(String::as_str)).map_err(|error| error.to_string())?;
         Ok(Some(Command { program, arguments: words.into_iter().skip(skip).collect(), text }))
     }
 
     /// A name for what it printed.
     pub fn digest(&self) -> String {
-        Sha256::digest(self.text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(self.text.as_bytes())
+            .iter()
+            .take(6)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -104,8 +124,15 @@ mod tests {
     fn the_blocks_of_a_page_are_its_commands() {
         let text = "# A\n\n```sh\n# first\ndcgan walk --rows 7 \\\n    --grid a.png   # the picture\n\ncargo xtask plant --out 'x y'\n```\n\n![A](a.png) and [b](b.md)\n\n```\nnot run\n```\n";
         let page = Page::parse("a", text).unwrap();
-        let shown: Vec<_> = page.commands.iter().map(|c| (&c.program, c.arguments.join("|"))).collect();
-        assert_eq!(shown, [(&Program::Dcgan, "walk|--rows|7|--grid|a.png".into()), (&Program::Xtask, "plant|--out|x y".into())]);
+        let shown: Vec<_> =
+            page.commands.iter().map(|c| (&c.program, c.arguments.join("|"))).collect();
+        assert_eq!(
+            shown,
+            [
+                (&Program::Dcgan, "walk|--rows|7|--grid|a.png".into()),
+                (&Program::Xtask, "plant|--out|x y".into())
+            ]
+        );
         assert_eq!(page.pictures, ["a.png"]);
         assert_ne!(page.commands[0].digest(), page.commands[1].digest());
     }
@@ -129,7 +156,8 @@ mod tests {
                 assert!(made, "no command of {}.md makes {picture}", page.name);
             }
         }
-        let error = Page::read_all(&folder, &["nothing".into()]).err().expect("unknown").to_string();
+        let error =
+            Page::read_all(&folder, &["nothing".into()]).err().expect("unknown").to_string();
         assert!(error.contains("latent"), "{error}");
     }
 }

@@ -42,10 +42,17 @@ pub fn run(flags: &str, dcgan: &Path, options: &Options) -> Result<(), Failure> 
     if !output.status.success() {
         return Err(failed());
     }
-    let events: Vec<Value> =
-        output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-    let diverged = events.iter().filter(|event| event["event"] == "run" && !event["diverged"].is_null()).count();
-    let mut last = events.last().filter(|event| event["event"] == "finished").ok_or_else(failed)?.clone();
+    let events: Vec<Value> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    let diverged = events
+        .iter()
+        .filter(|event| event["event"] == "run" && !event["diverged"].is_null())
+        .count();
+    let mut last =
+        events.last().filter(|event| event["event"] == "finished").ok_or_else(failed)?.clone();
     last["diverged"] = diverged.into();
     let found: Found = serde_json::from_value(last)?;
     Ok(std::fs::write(&result, serde_json::to_string(&found)?)?)

@@ -8,13 +8,17 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// What stands around the tables in a page.
-const MARKS: [&str; 2] = ["<!-- measured by cargo xtask tricks -->", "<!-- end of what was measured -->"];
+const MARKS: [&str; 2] =
+    ["<!-- measured by cargo xtask tricks -->", "<!-- end of what was measured -->"];
 
 /// Writes the tables of docs/tricks.md, between their marks.
 pub fn garments(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut text = String::new();
     for (section, rows) in TRICKS.iter().chain(REVERSED) {
-        write!(text, "\n{section}\n\n| flags | Fréchet distance | precision | recall |\n| --- | --- | --- | --- |\n")?;
+        write!(
+            text,
+            "\n{section}\n\n| flags | Fréchet distance | precision | recall |\n| --- | --- | --- | --- |\n"
+        )?;
         for flags in std::iter::once(&"").chain(*rows) {
             writeln!(text, "{}", line(options, flags)?)?;
         }
@@ -28,11 +32,17 @@ pub fn grid(options: &Options) -> Result<(), Box<dyn Error>> {
         .to_owned();
     for flags in std::iter::once(&"").chain(GRID) {
         let found: Found = serde_json::from_slice(&std::fs::read(result_of_grid(options, flags))?)?;
-        let note = if found.diverged == 0 { String::new() } else { format!(" ({} of 10 diverge)", found.diverged) };
-        let column =
-            |[mean, std]: [f64; 2], factor: f64, digits: usize| format!("{:.digits$} ± {:.digits$}", factor * mean, factor * std);
+        let note = if found.diverged == 0 {
+            String::new()
+        } else {
+            format!(" ({} of 10 diverge)", found.diverged)
+        };
+        let column = |[mean, std]: [f64; 2], factor: f64, digits: usize| {
+            format!("{:.digits$} ± {:.digits$}", factor * mean, factor * std)
+        };
         let [modes, fair] = [found.modes, found.fair_modes].map(|pair| column(pair, 1.0, 1));
-        let [quality, kl] = [column(found.high_quality, 100.0, 1), column(found.reverse_kl, 1.0, 2)];
+        let [quality, kl] =
+            [column(found.high_quality, 100.0, 1), column(found.reverse_kl, 1.0, 2)];
         writeln!(text, "| {}{note} | {modes} | {fair} | {quality} % | {kl} |", name(flags))?;
     }
     replace(&options.docs.join("toy.md"), &text)
@@ -42,7 +52,13 @@ pub fn grid(options: &Options) -> Result<(), Box<dyn Error>> {
 fn replace(page: &Path, text: &str) -> Result<(), Box<dyn Error>> {
     let old = std::fs::read_to_string(page)?;
     let (Some(start), Some(end)) = (old.find(MARKS[0]), old.find(MARKS[1])) else {
-        return Err(format!("{} has no place for the tables: {:?} and {:?}", page.display(), MARKS[0], MARKS[1]).into());
+        return Err(format!(
+            "{} has no place for the tables: {:?} and {:?}",
+            page.display(),
+            MARKS[0],
+            MARKS[1]
+        )
+        .into());
     };
     let [before, after] = [old.get(..start), old.get(end..)].map(Option::unwrap_or_default);
     std::fs::write(page, format!("{before}{}\n{text}\n{after}", MARKS[0]))?;
@@ -66,9 +82,16 @@ fn line(options: &Options, flags: &str) -> Result<String, Box<dyn Error>> {
         return Ok(format!("| {name} | diverges | | |"));
     }
     let diverged = measured.len() - sound.len();
-    let note = if diverged == 0 { String::new() } else { format!(" ({diverged} of {} diverge)", measured.len()) };
-    let column = |of: fn(&Measured) -> f64, digits| spread(&sound.iter().map(of).collect::<Vec<_>>(), digits);
-    let [frechet, precision, recall] = [column(|m| m.frechet, 1), column(|m| m.precision, 2), column(|m| m.recall, 2)];
+    let note = if diverged == 0 {
+        String::new()
+    } else {
+        format!(" ({diverged} of {} diverge)", measured.len())
+    };
+    let column = |of: fn(&Measured) -> f64, digits| {
+        spread(&sound.iter().map(of).collect::<Vec<_>>(), digits)
+    };
+    let [frechet, precision, recall] =
+        [column(|m| m.frechet, 1), column(|m| m.precision, 2), column(|m| m.recall, 2)];
     Ok(format!("| {name}{note} | {frechet} | {precision} | {recall} |"))
 }
 

@@ -35,7 +35,8 @@ impl DeviceArgs {
     /// It is not there, or does not open.
     pub fn open(&self) -> Result<Device, CliError> {
         let half = self.precision == Precision::Mixed;
-        let options = gpu::Options { allow_software: self.allow_software, half, ..Default::default() };
+        let options =
+            gpu::Options { allow_software: self.allow_software, half, ..Default::default() };
         Device::choose(self.device, options).map_err(|e| CliError::Failed(e.to_string()))
     }
 }

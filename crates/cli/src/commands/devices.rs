@@ -20,7 +20,9 @@ pub fn run(args: &Args) {
     let name = cpu_name();
     let adapters = gpu::adapters();
     if args.json {
-        output::json(&json!({ "device": "cpu", "name": name, "threads": threads, "instruction_set": set, "usable": true }));
+        output::json(
+            &json!({ "device": "cpu", "name": name, "threads": threads, "instruction_set": set, "usable": true }),
+        );
         for (i, a) in adapters.iter().enumerate() {
             output::json(&json!({
                 "device": format!("gpu:{i}"), "name": a.name, "backend": a.backend, "kind": a.kind, "driver": a.driver,
@@ -49,9 +51,13 @@ pub fn run(args: &Args) {
         ));
     }
     if adapters.is_empty() {
-        output::line("no graphics adapter found: install its Vulkan driver (on Linux also libvulkan1) to compute with it");
+        output::line(
+            "no graphics adapter found: install its Vulkan driver (on Linux also libvulkan1) to compute with it",
+        );
     } else if adapters.iter().all(|a| a.software) {
-        output::line("software renderers are slower than the cpu: commands take one only with --allow-software");
+        output::line(
+            "software renderers are slower than the cpu: commands take one only with --allow-software",
+        );
     }
 }
 

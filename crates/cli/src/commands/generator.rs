@@ -64,11 +64,16 @@ pub struct Opened {
 }
 
 /// The checkpoint that --checkpoint or --model means, with the name of the model.
-pub fn checkpoint<'a>(path: Option<&Path>, model: Option<&'a str>) -> Result<(Checkpoint, Option<&'a str>), CliError> {
+pub fn checkpoint<'a>(
+    path: Option<&Path>,
+    model: Option<&'a str>,
+) -> Result<(Checkpoint, Option<&'a str>), CliError> {
     match (path, model.and_then(|name| MODELS.iter().find(|model| name == model.name))) {
         (Some(path), _) => Ok((super::open_checkpoint(path, output::warning)?.checkpoint, None)),
         (None, Some(known)) => Ok((known.checkpoint()?, model)),
-        (None, None) => Err(CliError::Usage("--checkpoint or --model says what to draw with".into())),
+        (None, None) => {
+            Err(CliError::Usage("--checkpoint or --model says what to draw with".into()))
+        }
     }
 }
 
@@ -80,7 +85,12 @@ impl GeneratorArgs {
     pub fn open(&self) -> Result<Opened, CliError> {
         let (checkpoint, model) = checkpoint(self.checkpoint.as_deref(), self.model.as_deref())?;
         let sampler = Sampler::new(&checkpoint, self.bn.map(Into::into), &self.device.open()?)?;
-        Ok(Opened { networks: Networks::of(&checkpoint, model), checkpoint, sampler, batch: self.batch as usize })
+        Ok(Opened {
+            networks: Networks::of(&checkpoint, model),
+            checkpoint,
+            sampler,
+            batch: self.batch as usize,
+        })
     }
 
     /// [`open`](Self::open) for work in which every picture must be the same in any company.
@@ -160,11 +170,17 @@ impl ConditionArgs {
     /// # Errors
     /// What the generator does not know, or no condition where it wants one.
     pub fn read(&self, recipe: &Recipe) -> Result<Conditions, CliError> {
-        let asked = if self.condition.is_some() { Some("--condition") } else { self.class.as_ref().map(|_| "--class") };
+        let asked = if self.condition.is_some() {
+            Some("--condition")
+        } else {
+            self.class.as_ref().map(|_| "--class")
+        };
         let asked = asked.or_else(|| (!self.attr.is_empty()).then_some("--attr"));
         let Some(condition) = train::told(recipe) else {
             return match asked {
-                Some(flag) => Err(CliError::Usage(format!("{flag}: this generator was trained without a condition"))),
+                Some(flag) => Err(CliError::Usage(format!(
+                    "{flag}: this generator was trained without a condition"
+                ))),
                 None => Ok(Conditions { rows: Vec::new(), all: false, file: None }),
             };
         };
@@ -181,7 +197,9 @@ impl ConditionArgs {
 
 /// What a condition is called for people: a class's name where it is one.
 pub fn name_of(recipe: &Recipe, row: &[f32]) -> String {
-    let one = (row.iter().filter(|v| **v != 0.0).count() == 1).then(|| row.iter().position(|v| *v == 1.0)).flatten();
+    let one = (row.iter().filter(|v| **v != 0.0).count() == 1)
+        .then(|| row.iter().position(|v| *v == 1.0))
+        .flatten();
     let names = train::told(recipe).map_or(&[][..], |c| &c.names);
     match one {
         Some(at) => names.get(at).cloned().unwrap_or_else(|| at.to_string()),
@@ -191,19 +209,26 @@ pub fn name_of(recipe: &Recipe, row: &[f32]) -> String {
 
 /// The tensor of a file, `[N, width]`: its only one, or the one of this name.
 pub fn read(file: &Path, name: &str, width: usize) -> Result<Tensor, CliError> {
-    let wrong = |what: String| CliError::Failed(format!("{file:?} {what}: this generator takes one tensor [N, {width}] of F32"));
+    let wrong = |what: String| {
+        CliError::Failed(format!(
+            "{file:?} {what}: this generator takes one tensor [N, {width}] of F32"
+        ))
+    };
     let mut arrays = read_state_dict(file)?;
     let array = match arrays.len() {
         1 => arrays.pop_first().map(|(_, array)| array),
         _ => arrays.remove(name),
     };
-    let array = array.ok_or_else(|| wrong(format!("holds {} tensors, none called {name:?}", arrays.len())))?;
+    let array = array
+        .ok_or_else(|| wrong(format!("holds {} tensors, none called {name:?}", arrays.len())))?;
     let shape = array.shape.clone();
     match (&shape[..], array.as_f32()) {
-        ([count, found], Some(values)) if *count > 0 && *found == width => match values.iter().find(|value| !value.is_finite()) {
-            Some(value) => Err(wrong(format!("holds {value}"))),
-            None => Ok(Tensor::from_slice(values, [*count, width])),
-        },
+        ([count, found], Some(values)) if *count > 0 && *found == width => {
+            match values.iter().find(|value| !value.is_finite()) {
+                Some(value) => Err(wrong(format!("holds {value}"))),
+                None => Ok(Tensor::from_slice(values, [*count, width])),
+            }
+        }
         (_, Some(_)) => Err(wrong(format!("holds a tensor of shape {shape:?}"))),
         (_, None) => Err(wrong("holds whole numbers".to_owned())),
     }

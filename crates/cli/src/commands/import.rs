@@ -47,24 +47,39 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let bundle = match (&args.folder, &args.generator) {
         (Some(folder), _) if args.recipe == AUTHORS => authors(folder)?,
-        (Some(_), _) => return Err(CliError::Usage(format!("a folder is for --recipe {AUTHORS}: name files with --generator"))),
+        (Some(_), _) => {
+            return Err(CliError::Usage(format!(
+                "a folder is for --recipe {AUTHORS}: name files with --generator"
+            )));
+        }
         (None, Some(generator)) => state_dicts(args, generator)?,
         (None, None) if args.recipe == AUTHORS => {
-            return Err(CliError::Usage(format!("--recipe {AUTHORS} needs the folder of .npy files, or --generator FILE")));
+            return Err(CliError::Usage(format!(
+                "--recipe {AUTHORS} needs the folder of .npy files, or --generator FILE"
+            )));
         }
-        (None, None) => return Err(CliError::Usage("name the generator's state dict with --generator FILE.safetensors".into())),
+        (None, None) => {
+            return Err(CliError::Usage(
+                "name the generator's state dict with --generator FILE.safetensors".into(),
+            ));
+        }
     };
     let run = RunDir::create_at(&args.out)?;
     let file = run.checkpoints().join(rotation::file_name(bundle.meta.step));
     checkpoint::save(&file, &bundle)?;
     output::line(format!("wrote {}", file.display()));
-    output::line(format!("draw with it: dcgan sample --checkpoint {} --grid samples.png", render::quoted(&args.out)));
+    output::line(format!(
+        "draw with it: dcgan sample --checkpoint {} --grid samples.png",
+        render::quoted(&args.out)
+    ));
     Ok(())
 }
 
 fn authors(folder: &Path) -> Result<Checkpoint, CliError> {
     if !folder.is_dir() {
-        return Err(CliError::Failed(format!("no folder {folder:?}: name the one with the files 200_gen_params.jl_01.npy, …")));
+        return Err(CliError::Failed(format!(
+            "no folder {folder:?}: name the one with the files 200_gen_params.jl_01.npy, …"
+        )));
     }
     Ok(train::import_newmu_svhn(folder)?)
 }

@@ -46,17 +46,27 @@ fn picture(args: &Args) -> Result<(), CliError> {
     let drawing = &origin.drawing;
     let from = drawing.latents.iter().map(|block| match block {
         Block::Seed { seed, truncation, rows } => {
-            let spans = rows
-                .iter()
-                .map(|[first, count]| if *count == 1 { first.to_string() } else { format!("{first} to {}", first + count - 1) });
-            let within = truncation.map_or_else(String::new, |psi| format!(", truncated to ±{psi}"));
+            let spans = rows.iter().map(|[first, count]| {
+                if *count == 1 {
+                    first.to_string()
+                } else {
+                    format!("{first} to {}", first + count - 1)
+                }
+            });
+            let within =
+                truncation.map_or_else(String::new, |psi| format!(", truncated to ±{psi}"));
             format!("seed {seed}, {}{within}", spans.collect::<Vec<_>>().join(", "))
         }
-        Block::Noise { seed, amplitude, count } => format!("{count} of noise within ±{amplitude}, seed {seed}"),
+        Block::Noise { seed, amplitude, count } => {
+            format!("{count} of noise within ±{amplitude}, seed {seed}")
+        }
         Block::Values { count, .. } => format!("{count} that are in the file"),
     });
     let pictures = if drawing.mixes.is_empty() { drawing.len() } else { drawing.mixes.len() };
-    let conditions = drawing.told.as_ref().map_or_else(|| "none".into(), |told| format!("{} different ones", told.rows.len()));
+    let conditions = drawing
+        .told
+        .as_ref()
+        .map_or_else(|| "none".into(), |told| format!("{} different ones", told.rows.len()));
     let facts = [
         ("picture", args.path.display().to_string()),
         ("size", format!("{}x{}", image.width(), image.height())),
@@ -94,12 +104,22 @@ fn print(found: &NewestGood<Header>, recipe: &Recipe) -> Result<(), CliError> {
         ("data", data),
         ("parameters", plan.parameters.to_string()),
         ("computed with", format!("{}, algorithms {}", meta.instruction_set, meta.algorithm_table)),
-        ("training state", if meta.state.is_null() { "none: it cannot be resumed" } else { "yes: it can be resumed" }.to_owned()),
+        (
+            "training state",
+            if meta.state.is_null() {
+                "none: it cannot be resumed"
+            } else {
+                "yes: it can be resumed"
+            }
+            .to_owned(),
+        ),
     ];
     facts.iter().for_each(|(name, value)| output::line(format!("{name:<14}  {value}")));
     output::line(format!("\n{plan}\n"));
     let mut cells = vec![["tensor", "type", "shape"].map(String::from).to_vec()];
-    let row = |tensor: &TensorInfo| vec![tensor.name.clone(), tensor.dtype.clone(), format!("{:?}", tensor.shape)];
+    let row = |tensor: &TensorInfo| {
+        vec![tensor.name.clone(), tensor.dtype.clone(), format!("{:?}", tensor.shape)]
+    };
     cells.extend(found.checkpoint.tensors.iter().map(row));
     output::line(table(&cells));
     output::line(format!("\nrecipe\n\n{}", meta.recipe.trim_end()));

@@ -133,7 +133,9 @@ fn open_checkpoint(path: &Path, warn: impl Fn(String)) -> Result<NewestGood, Cli
 }
 
 fn name_skipped(skipped: &[(PathBuf, ArtefactError)], used: &Path, warn: impl Fn(String)) {
-    skipped.iter().for_each(|(_, error)| warn(format!("{error} (skipped; using {})", used.display())));
+    skipped
+        .iter()
+        .for_each(|(_, error)| warn(format!("{error} (skipped; using {})", used.display())));
 }
 
 /// The recipe that `--recipe` means: a preset's name, or a TOML file.
@@ -142,19 +144,23 @@ fn recipe(name: &str) -> Result<Recipe, CliError> {
         return Ok(Recipe::preset(name)?);
     }
     let path = Path::new(name);
-    let is_path =
-        path.extension().is_some_and(|extension| extension == "toml") || path.components().count() > 1 || path.is_file();
+    let is_path = path.extension().is_some_and(|extension| extension == "toml")
+        || path.components().count() > 1
+        || path.is_file();
     if !is_path {
-        let unknown = Recipe::preset(name).err().map_or_else(String::new, |error| error.to_string());
+        let unknown =
+            Recipe::preset(name).err().map_or_else(String::new, |error| error.to_string());
         return Err(CliError::Usage(format!("{unknown}, or the path of a .toml file")));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| CliError::Failed(format!("cannot read recipe {path:?}: {e}")))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| CliError::Failed(format!("cannot read recipe {path:?}: {e}")))?;
     Recipe::from_toml(&text).map_err(|e| CliError::Failed(format!("{}: {e}", path.display())))
 }
 
 /// Refuses a file in a folder that is not there, before the work is done that would be lost.
 fn require_folder(flag: &str, path: &Path) -> Result<(), CliError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let wrong = match folder.metadata() {
         Ok(found) if found.is_dir() => return Ok(()),
         Ok(_) => format!("{folder:?} is not a folder: choose another place"),
@@ -166,7 +172,10 @@ fn require_folder(flag: &str, path: &Path) -> Result<(), CliError> {
 /// Refuses a grid that could not be written, before the work is done.
 fn require_grid(grid: &Path, force: bool) -> Result<(), CliError> {
     if !grid.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
-        return Err(CliError::Usage(format!("--grid {}: grids are PNG files: give it a name that ends in .png", grid.display())));
+        return Err(CliError::Usage(format!(
+            "--grid {}: grids are PNG files: give it a name that ends in .png",
+            grid.display()
+        )));
     }
     require_folder("--grid", grid)?;
     refuse_existing(grid, force)
@@ -175,7 +184,9 @@ fn require_grid(grid: &Path, force: bool) -> Result<(), CliError> {
 /// Refuses to write over what is there, unless `force`.
 fn refuse_existing(path: &Path, force: bool) -> Result<(), CliError> {
     if !force && path.exists() {
-        return Err(CliError::Failed(format!("{path:?} is there already: choose another name, or write over it with --force")));
+        return Err(CliError::Failed(format!(
+            "{path:?} is there already: choose another name, or write over it with --force"
+        )));
     }
     Ok(())
 }

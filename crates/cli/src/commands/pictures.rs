@@ -136,7 +136,12 @@ impl PictureArgs {
     ///
     /// # Errors
     /// A recipe that is unknown or faulty.
-    pub fn recipe(&self, name: Option<&str>, known: &Known, with: Option<Recipe>) -> Result<Recipe, CliError> {
+    pub fn recipe(
+        &self,
+        name: Option<&str>,
+        known: &Known,
+        with: Option<Recipe>,
+    ) -> Result<Recipe, CliError> {
         let fixed = with.is_some() && name.is_none();
         let below = |size: [usize; 2]| size.iter().all(|&side| side < LARGE);
         let mut chosen = match (name, with, known.shape) {
@@ -144,13 +149,16 @@ impl PictureArgs {
             (None, Some(recipe), _) => recipe,
             // The plain recipes collapse on such sets.
             (None, None, _) if known.spec.is_clean() => Recipe::preset("modern")?,
-            (None, None, Some([h, w, _])) if below([h, w]) && self.image.is_none_or(below) => small([h, w])?,
+            (None, None, Some([h, w, _])) if below([h, w]) && self.image.is_none_or(below) => {
+                small([h, w])?
+            }
             (None, None, _) => Recipe::preset("torch")?,
         };
         if let Some([.., channels]) = known.shape.filter(|_| !fixed) {
             chosen.image.channels = channels;
         }
-        if let Some([height, width, _]) = known.shape.filter(|_| !fixed && known.prepared.is_some()) {
+        if let Some([height, width, _]) = known.shape.filter(|_| !fixed && known.prepared.is_some())
+        {
             chosen.image.size = [height, width];
         }
         chosen.image.channels = self.channels.unwrap_or(chosen.image.channels);
@@ -170,7 +178,13 @@ impl PictureArgs {
         let fit = match (asked.fit, known.shape.filter(|_| whole)) {
             (Some(fit), _) => fit,
             // Enlarging a small picture by a few pixels (28 to 32) blurs it; a margin does not.
-            (None, Some([h, w, _])) if (height, width) != (h, w) && fits_closely(h, height) && fits_closely(w, width) => Fit::Pad,
+            (None, Some([h, w, _]))
+                if (height, width) != (h, w)
+                    && fits_closely(h, height)
+                    && fits_closely(w, width) =>
+            {
+                Fit::Pad
+            }
             (None, _) => Fit::Crop,
         };
         // Both were validated to be far below the limits of these types.
@@ -187,7 +201,9 @@ impl PictureArgs {
         // The recipe's own keys go together, so that what does not comes from flags.
         preprocess.validate().map_err(|e| CliError::Usage(e.to_string()))?;
         match &known.prepared {
-            Some(prepared) if (prepared.size, prepared.channels) == (preprocess.size, preprocess.channels) => {
+            Some(prepared)
+                if (prepared.size, prepared.channels) == (preprocess.size, preprocess.channels) =>
+            {
                 self.as_prepared(prepared, &asked, recipe.image.flip)
             }
             _ => Ok(preprocess),
@@ -218,20 +234,45 @@ impl PictureArgs {
     }
 
     /// What a packed file's pictures have become, mirrored or not; neither flags nor the recipe must ask for anything else.
-    fn as_prepared(&self, prepared: &Preprocess, asked: &Asked, flip: bool) -> Result<Preprocess, CliError> {
+    fn as_prepared(
+        &self,
+        prepared: &Preprocess,
+        asked: &Asked,
+        flip: bool,
+    ) -> Result<Preprocess, CliError> {
         let differs = [
             ("--fit", "fit", self.fit.is_some(), asked.fit.is_some_and(|fit| fit != prepared.fit)),
-            ("--background", "background", self.background.is_some(), asked.background.is_some_and(|b| b != prepared.background)),
-            ("--crop", "crop", self.crop.is_some(), asked.crop.is_some() && asked.crop != prepared.crop),
-            ("--min-side", "min_side", self.min_side.is_some(), asked.min_side.is_some() && asked.min_side != prepared.min_side),
-            ("--filter", "filter", self.filter.is_some(), asked.filter.is_some_and(|filter| filter != prepared.filter)),
+            (
+                "--background",
+                "background",
+                self.background.is_some(),
+                asked.background.is_some_and(|b| b != prepared.background),
+            ),
+            (
+                "--crop",
+                "crop",
+                self.crop.is_some(),
+                asked.crop.is_some() && asked.crop != prepared.crop,
+            ),
+            (
+                "--min-side",
+                "min_side",
+                self.min_side.is_some(),
+                asked.min_side.is_some() && asked.min_side != prepared.min_side,
+            ),
+            (
+                "--filter",
+                "filter",
+                self.filter.is_some(),
+                asked.filter.is_some_and(|filter| filter != prepared.filter),
+            ),
         ];
         let was = "the packed file holds pictures that were brought to this size otherwise; prepare another with this";
         match differs.iter().find(|(.., differs)| *differs) {
             Some((flag, _, true, _)) => Err(CliError::Usage(format!("{flag}: {was} flag"))),
-            Some((_, key, ..)) => {
-                Err(CliError::Failed(format!("recipe key \"image.{key}\": {was} recipe, or choose another --recipe")))
-            }
+            Some((_, key, ..)) => Err(CliError::Failed(format!(
+                "recipe key \"image.{key}\": {was} recipe, or choose another --recipe"
+            ))),
             None => Ok(Preprocess { flip, ..prepared.clone() }),
         }
     }

@@ -39,7 +39,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         runs.iter().for_each(|run| output::json(&run.object()));
         return Ok(());
     }
-    let progress = ["run", "state", "step", "time", "images/s", "D loss", "G loss", "D(x)", "D(G(z))"];
+    let progress =
+        ["run", "state", "step", "time", "images/s", "D loss", "G loss", "D(x)", "D(G(z))"];
     let settings = ["run", "recipe", "data", "image", "batch", "lr", "checkpoints", "size"];
     output::line(listing(&progress, runs.iter().map(Run::progress)));
     output::line(format!("\n{}", listing(&settings, runs.iter().map(Run::settings))));
@@ -64,16 +65,23 @@ impl Run {
             return Some("running");
         }
         let steps = self.settings.as_ref()?.steps;
-        Some(if self.info.last_step.is_some_and(|step| step >= steps) { "finished" } else { "stopped" })
+        Some(if self.info.last_step.is_some_and(|step| step >= steps) {
+            "finished"
+        } else {
+            "stopped"
+        })
     }
 
     fn progress(&self) -> Vec<String> {
-        let row = |show: &dyn Fn(&Row) -> String| self.info.last_row.as_ref().map_or_else(none, show);
+        let row =
+            |show: &dyn Fn(&Row) -> String| self.info.last_row.as_ref().map_or_else(none, show);
         let step = self.info.last_step.map_or_else(none, |step| step.to_string());
         vec![
             short(&self.info.name),
             self.state().map_or_else(none, str::to_owned),
-            self.settings.as_ref().map_or_else(|| step.clone(), |settings| format!("{step}/{}", settings.steps)),
+            self.settings
+                .as_ref()
+                .map_or_else(|| step.clone(), |settings| format!("{step}/{}", settings.steps)),
             row(&|row| clock(row.seconds)),
             row(&|row| format!("{:.0}", row.images_per_second)),
             row(&|row| format!("{:.3}", row.d_loss)),
@@ -84,11 +92,17 @@ impl Run {
     }
 
     fn settings(&self) -> Vec<String> {
-        let of = |show: &dyn Fn(&Settings) -> String| self.settings.as_ref().map_or_else(none, show);
+        let of =
+            |show: &dyn Fn(&Settings) -> String| self.settings.as_ref().map_or_else(none, show);
         vec![
             short(&self.info.name),
             of(&|settings| short(&settings.recipe.name)),
-            of(&|settings| short(&DataSpec::parse(&settings.data).map_or_else(|_| settings.data.clone(), |spec| spec.name()))),
+            of(&|settings| {
+                short(
+                    &DataSpec::parse(&settings.data)
+                        .map_or_else(|_| settings.data.clone(), |spec| spec.name()),
+                )
+            }),
             of(&|settings| {
                 let [height, width] = settings.recipe.image.size;
                 format!("{height}x{width}x{}", settings.recipe.image.channels)
@@ -101,7 +115,8 @@ impl Run {
     }
 
     fn object(&self) -> Value {
-        let of = |value: &dyn Fn(&Settings) -> Value| self.settings.as_ref().map_or(Value::Null, value);
+        let of =
+            |value: &dyn Fn(&Settings) -> Value| self.settings.as_ref().map_or(Value::Null, value);
         let RunInfo { path, name, last_step, checkpoints, last_row, bytes, running } = &self.info;
         json!({
             "path": path,

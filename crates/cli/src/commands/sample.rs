@@ -53,7 +53,10 @@ pub struct Args {
 /// # Errors
 /// No good checkpoint, latents of another shape, outputs that are there already, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let raw = args.out.as_deref().filter(|out| out.extension().is_some_and(|extension| extension == "safetensors"));
+    let raw = args
+        .out
+        .as_deref()
+        .filter(|out| out.extension().is_some_and(|extension| extension == "safetensors"));
     let folder = args.out.as_deref().filter(|_| raw.is_none());
     // Before the work, not after it.
     args.grid.as_ref().map_or(Ok(()), |grid| super::require_grid(grid, args.force))?;
@@ -69,20 +72,26 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         }
         // A row of each class has as many pictures as the grid has columns.
         None => {
-            let count = args.count.unwrap_or(if args.condition.is_all() { args.columns } else { 64 });
+            let count =
+                args.count.unwrap_or(if args.condition.is_all() { args.columns } else { 64 });
             (Source::Seed(args.seed.unwrap_or(0), args.truncation), count as usize)
         }
     };
     let conditions = args.condition.read(recipe)?;
     if count * conditions.rows.len().max(1) > MOST && conditions.all {
-        return Err(CliError::Usage(format!("--count {count} of each class: at most {MOST} pictures are drawn at once")));
+        return Err(CliError::Usage(format!(
+            "--count {count} of each class: at most {MOST} pictures are drawn at once"
+        )));
     }
     let (order, told) = conditions.spread(count)?;
     if let Some(folder) = folder {
-        (0..order.len()).try_for_each(|i| super::refuse_existing(&folder.join(format!("{i:05}.png")), args.force))?;
+        (0..order.len()).try_for_each(|i| {
+            super::refuse_existing(&folder.join(format!("{i:05}.png")), args.force)
+        })?;
     }
     let [height, width, _] = opened.sampler.shape();
-    let options = GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
+    let options =
+        GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
     let drawing = Drawing::plain(vec![source.block(&order)], told, options);
     let (latents, conditions) = drawing.inputs(recipe)?;
     let drawn = Drawn { opened: &opened, source, order, drawing, latents, conditions };
@@ -101,25 +110,44 @@ struct Drawn<'a> {
 
 impl Drawn<'_> {
     fn origin(&self, drawing: Drawing) -> Origin {
-        Origin::new(&self.opened.sampler, self.opened.networks.clone(), command_line(), self.opened.batch, drawing)
+        Origin::new(
+            &self.opened.sampler,
+            self.opened.networks.clone(),
+            command_line(),
+            self.opened.batch,
+            drawing,
+        )
     }
 
     /// The picture of this number, alone: where it depends on those drawn with it, they are part of what it says.
     fn single(&self, i: usize) -> Drawing {
         if self.opened.sampler.normalised() == BatchNormMode::Batch {
-            return Drawing { cells: vec![Cell::Drawn(i)], grid: GridOptions::SINGLE, ..self.drawing.clone() };
+            return Drawing {
+                cells: vec![Cell::Drawn(i)],
+                grid: GridOptions::SINGLE,
+                ..self.drawing.clone()
+            };
         }
         let own = |told: &Told| {
             let row = told.of.get(i).and_then(|&of| told.rows.get(of)).cloned();
             Told { rows: row.into_iter().collect(), of: vec![0] }
         };
         let row = self.order.get(i).copied().unwrap_or(i);
-        Drawing::plain(vec![self.source.block(&[row])], self.drawing.told.as_ref().map(own), GridOptions::SINGLE)
+        Drawing::plain(
+            vec![self.source.block(&[row])],
+            self.drawing.told.as_ref().map(own),
+            GridOptions::SINGLE,
+        )
     }
 }
 
 /// Batch by batch: for separate files, only one of them is ever in memory.
-fn draw(args: &Args, drawn: &Drawn<'_>, raw: Option<&Path>, folder: Option<&Path>) -> Result<(), CliError> {
+fn draw(
+    args: &Args,
+    drawn: &Drawn<'_>,
+    raw: Option<&Path>,
+    folder: Option<&Path>,
+) -> Result<(), CliError> {
     let sampler = &drawn.opened.sampler;
     let (count, batch) = (drawn.order.len(), drawn.opened.batch);
     let [height, width, channels] = sampler.shape();
@@ -127,8 +155,12 @@ fn draw(args: &Args, drawn: &Drawn<'_>, raw: Option<&Path>, folder: Option<&Path
     let mut all = Vec::new();
     if keep {
         let values = count * height * width * channels;
-        all.try_reserve_exact(values)
-            .map_err(|_| CliError::Failed(format!("--count {count}: {} bytes of pictures do not fit the memory", values * 4)))?;
+        all.try_reserve_exact(values).map_err(|_| {
+            CliError::Failed(format!(
+                "--count {count}: {} bytes of pictures do not fit the memory",
+                values * 4
+            ))
+        })?;
     }
     let bar = crate::render::counter(count as u64, "drawing");
     // Nearly equal parts, as the sampler makes them: a last one of a single picture would have no batch statistics.
@@ -137,10 +169,18 @@ fn draw(args: &Args, drawn: &Drawn<'_>, raw: Option<&Path>, folder: Option<&Path
         let start = count * i / parts;
         let part = count * (i + 1) / parts - start;
         let told = drawn.conditions.as_ref().map(|rows| rows.narrow(0, start, part));
-        let images = sampler.draw_under(&drawn.latents.narrow(0, start, part), told.as_ref(), part, |_| ())?.to_vec();
+        let images = sampler
+            .draw_under(&drawn.latents.narrow(0, start, part), told.as_ref(), part, |_| ())?
+            .to_vec();
         if let Some(folder) = folder {
             let texts = |i: usize| drawn.origin(drawn.single(i)).texts();
-            grid::write_images_with(folder, start, &images, [part, height, width, channels], texts)?;
+            grid::write_images_with(
+                folder,
+                start,
+                &images,
+                [part, height, width, channels],
+                texts,
+            )?;
         }
         if keep {
             all.extend(images);
@@ -159,7 +199,10 @@ fn draw(args: &Args, drawn: &Drawn<'_>, raw: Option<&Path>, folder: Option<&Path
     }
     if let Some(file) = raw {
         let latents = Array::f32(drawn.latents.shape().to_vec(), drawn.latents.to_vec());
-        let arrays = BTreeMap::from([("images".to_owned(), Array::f32(shape, all)), ("latents".to_owned(), latents)]);
+        let arrays = BTreeMap::from([
+            ("images".to_owned(), Array::f32(shape, all)),
+            ("latents".to_owned(), latents),
+        ]);
         write_state_dict(file, &arrays)?;
         output::line(format!("wrote {}", file.display()));
     }

@@ -85,7 +85,12 @@ pub struct Args {
     #[command(flatten)]
     tricks: tricks::Tricks,
     /// Start a new run with the weights of a checkpoint or run directory (and with its recipe, unless --recipe says otherwise).
-    #[arg(long, value_name = "CHECKPOINT", conflicts_with = "resume", help_heading = "How to learn")]
+    #[arg(
+        long,
+        value_name = "CHECKPOINT",
+        conflicts_with = "resume",
+        help_heading = "How to learn"
+    )]
     init_from: Option<PathBuf>,
 
     /// The run directory to make [default: the next number in --runs-dir].
@@ -138,7 +143,9 @@ pub struct Args {
 /// Flags that do not fit together, data, disk, checkpoints.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let Some(flag) = args.evaluate.stray().filter(|_| args.resume.is_none()) {
-        return Err(CliError::Usage(format!("{flag} says how to measure: add --eval-every N, which says when")));
+        return Err(CliError::Usage(format!(
+            "{flag} says how to measure: add --eval-every N, which says when"
+        )));
     }
     let device = args.device.open()?;
     interrupt::watch()?;
@@ -154,7 +161,11 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
 }
 
 /// Opens the pictures, with a bar; what was found is shown later, below the networks.
-fn open_data(spec: &str, preprocess: &Preprocess, render: &Render) -> Result<Arc<Dataset>, CliError> {
+fn open_data(
+    spec: &str,
+    preprocess: &Preprocess,
+    render: &Render,
+) -> Result<Arc<Dataset>, CliError> {
     let bar = render.opening();
     let dataset = Dataset::open(spec, Split::Train, preprocess, &|progress| {
         bar.set_length(progress.total as u64);
@@ -167,9 +178,12 @@ fn open_data(spec: &str, preprocess: &Preprocess, render: &Render) -> Result<Arc
 /// Whole batches in an epoch, at least 1.
 fn batches_per_epoch(dataset: &Dataset, batch: usize) -> Result<u64, CliError> {
     match dataset.len().checked_div(batch) {
-        Some(0) | None => {
-            Err(DataError::SmallerThanBatch { name: dataset.name().to_owned(), images: dataset.len(), batch }.into())
+        Some(0) | None => Err(DataError::SmallerThanBatch {
+            name: dataset.name().to_owned(),
+            images: dataset.len(),
+            batch,
         }
+        .into()),
         Some(batches) => Ok(batches as u64),
     }
 }
@@ -178,14 +192,24 @@ fn batches_per_epoch(dataset: &Dataset, batch: usize) -> Result<u64, CliError> {
 fn steps_of(epochs: u64, per_epoch: u64) -> Result<u64, CliError> {
     let steps = epochs.checked_mul(per_epoch).filter(|steps| *steps <= MOST);
     steps.ok_or_else(|| {
-        CliError::Usage(format!("--epochs {epochs}: with {per_epoch} batches in an epoch that is over {MOST} steps"))
+        CliError::Usage(format!(
+            "--epochs {epochs}: with {per_epoch} batches in an epoch that is over {MOST} steps"
+        ))
     })
 }
 
 /// What measures the run, where its settings say so.
-fn judge(trainer: &Trainer, dataset: &Arc<Dataset>, render: &Render) -> Result<Option<Judge>, CliError> {
+fn judge(
+    trainer: &Trainer,
+    dataset: &Arc<Dataset>,
+    render: &Render,
+) -> Result<Option<Judge>, CliError> {
     let (settings, json) = (trainer.settings(), matches!(render, Render::Json));
-    settings.evaluate.as_ref().map(|evaluate| Judge::new(evaluate, settings, dataset, trainer.device(), json)).transpose()
+    settings
+        .evaluate
+        .as_ref()
+        .map(|evaluate| Judge::new(evaluate, settings, dataset, trainer.device(), json))
+        .transpose()
 }
 
 /// Runs the loop to its end or to an interrupt.
@@ -202,7 +226,14 @@ fn go(
     let stop = interrupt::graceful();
     let mut measure = judge.map(|judge| |checkpoint: &Checkpoint| judge.measure(checkpoint));
     let measure = measure.as_mut().map(|measure| measure as &mut Measure<'_>);
-    let outcome = ::train::run_measured(&mut trainer, dataset, dir, stop, &mut |event: Event| render.event(&event), measure);
+    let outcome = ::train::run_measured(
+        &mut trainer,
+        dataset,
+        dir,
+        stop,
+        &mut |event: Event| render.event(&event),
+        measure,
+    );
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -212,7 +243,9 @@ fn go(
     };
     let failed = dataset.failed().len();
     if failed > 0 {
-        render.warning(&format!("{failed} images could not be decoded any more and were replaced by others"));
+        render.warning(&format!(
+            "{failed} images could not be decoded any more and were replaced by others"
+        ));
     }
     render.ended(dir.path(), &outcome);
     Ok(match (&outcome.stopped_by, outcome.finished) {

@@ -31,7 +31,9 @@ impl Human {
         let [height, width, channels] = dataset.shape();
         let classes = match dataset.class_names() {
             [] => String::new(),
-            names if names.len() <= 12 => format!(", {} classes ({})", names.len(), names.join(", ")),
+            names if names.len() <= 12 => {
+                format!(", {} classes ({})", names.len(), names.join(", "))
+            }
             names => format!(", {} classes", names.len()),
         };
         output::line(format!(
@@ -42,7 +44,10 @@ impl Human {
         let skipped = dataset.skipped();
         skipped.iter().take(NAMED).for_each(output::warning);
         if skipped.len() > NAMED {
-            output::warning(format!("{} more images cannot be decoded (skipped)", skipped.len() - NAMED));
+            output::warning(format!(
+                "{} more images cannot be decoded (skipped)",
+                skipped.len() - NAMED
+            ));
         }
     }
 
@@ -59,7 +64,8 @@ impl Human {
             Event::Started { step, steps, .. } => {
                 self.steps = *steps;
                 if stderr().is_terminal() {
-                    let bar = bar(*steps, "{wide_bar} {pos}/{len}  {msg}  ETA {eta}").with_position(*step);
+                    let bar = bar(*steps, "{wide_bar} {pos}/{len}  {msg}  ETA {eta}")
+                        .with_position(*step);
                     // The steps of earlier sessions say nothing about the speed of this one.
                     bar.reset_eta();
                     bar.enable_steady_tick(Duration::from_secs(1));
@@ -77,14 +83,22 @@ impl Human {
             },
             Event::Sampled { step, path } if !self.shown_pictures => {
                 self.shown_pictures = true;
-                self.beside_bar(|| output::line(format!("first pictures, after step {step}: {}", path.display())));
+                self.beside_bar(|| {
+                    output::line(format!("first pictures, after step {step}: {}", path.display()))
+                });
             }
             Event::Sampled { .. } | Event::Saved { .. } | Event::Epoch { .. } => {}
             Event::Evaluated { step, measurement, best } => {
-                let figures = measurement.figures.iter().map(|(name, value)| format!("{name} {value:.4}"));
+                let figures =
+                    measurement.figures.iter().map(|(name, value)| format!("{name} {value:.4}"));
                 let figures = figures.collect::<Vec<_>>().join("  ");
                 let best = if *best { "  (best so far)" } else { "" };
-                self.beside_bar(|| output::line(format!("step {step}  {figures}  by {}{best}", measurement.features)));
+                self.beside_bar(|| {
+                    output::line(format!(
+                        "step {step}  {figures}  by {}{best}",
+                        measurement.features
+                    ))
+                });
             }
             Event::Found(finding) => self.warning(&finding.to_string()),
             Event::Warning(text) => self.warning(text),
@@ -102,8 +116,15 @@ impl Human {
         self.stops();
         let shown = quoted(dir);
         if !outcome.finished {
-            let why = outcome.stopped_by.as_ref().map_or(String::new(), |finding| format!(", since {}", finding.saw));
-            output::line(format!("stopped after step {}{why}; saved {}", outcome.step, outcome.checkpoint.display()));
+            let why = outcome
+                .stopped_by
+                .as_ref()
+                .map_or(String::new(), |finding| format!(", since {}", finding.saw));
+            output::line(format!(
+                "stopped after step {}{why}; saved {}",
+                outcome.step,
+                outcome.checkpoint.display()
+            ));
             output::line(format!("go on with: dcgan train --resume {shown}"));
             return;
         }
@@ -113,23 +134,32 @@ impl Human {
         }
         output::line(format!("  grids of fixed latents  {}", dir.join("samples").display()));
         for path in &outcome.pictures {
-            let what =
-                if path.extension().is_some_and(|extension| extension == "gif") { "their time-lapse" } else { "loss curves" };
+            let what = if path.extension().is_some_and(|extension| extension == "gif") {
+                "their time-lapse"
+            } else {
+                "loss curves"
+            };
             output::line(format!("  {what:<22}  {}", path.display()));
         }
         output::line(format!("  {:<22}  {}", "checkpoint", outcome.checkpoint.display()));
         if let Some(best) = &outcome.best {
             let path = outcome.checkpoint.with_file_name(rotation::file_name(best.step));
             output::line(format!("  {:<22}  {}", "best checkpoint", path.display()));
-            let last = outcome.last.as_ref().map_or_else(String::new, |last| format!(", {:.4} at the end", last.shown()));
+            let last = outcome
+                .last
+                .as_ref()
+                .map_or_else(String::new, |last| format!(", {:.4} at the end", last.shown()));
             output::line(format!("  {}: {:.4} at step {}{last}", best.by, best.shown(), best.step));
         }
-        output::line(format!("draw new pictures with: dcgan sample --checkpoint {shown} --grid samples.png"));
+        output::line(format!(
+            "draw new pictures with: dcgan sample --checkpoint {shown} --grid samples.png"
+        ));
     }
 
     fn log_line(&self, row: &Row) -> String {
         let digits = self.steps.to_string().len();
-        let left = self.steps.saturating_sub(row.step) as f64 * self.batch as f64 / row.images_per_second;
+        let left =
+            self.steps.saturating_sub(row.step) as f64 * self.batch as f64 / row.images_per_second;
         format!("step {:>digits$}/{}  {}  ETA {}", row.step, self.steps, short(row), clock(left))
     }
 
@@ -144,7 +174,10 @@ impl Human {
 pub fn complete(dir: &Path, step: u64) {
     let shown = quoted(dir);
     output::line(format!("{} has finished all of its {step} steps", dir.display()));
-    output::line(format!("make it longer with: dcgan train --resume {shown} --steps {}", step.saturating_mul(2)));
+    output::line(format!(
+        "make it longer with: dcgan train --resume {shown} --steps {}",
+        step.saturating_mul(2)
+    ));
 }
 
 /// Losses, D's opinions and the speed.
@@ -159,7 +192,11 @@ fn short(row: &Row) -> String {
 pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+:@\\".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

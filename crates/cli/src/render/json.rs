@@ -28,7 +28,8 @@ pub fn plan(recipe: &Recipe, plan: &Plan) {
 }
 
 pub fn data(dataset: &Dataset) {
-    let skipped: Vec<Value> = dataset.skipped().iter().map(|s| json!({ "name": s.name, "reason": s.reason })).collect();
+    let skipped: Vec<Value> =
+        dataset.skipped().iter().map(|s| json!({ "name": s.name, "reason": s.reason })).collect();
     output::json(&json!({
         "event": "data",
         "name": dataset.name(),
@@ -80,8 +81,11 @@ pub fn event(event: &Event) {
         }
         Event::Sampled { step, path } => json!({ "event": "sampled", "step": step, "path": path }),
         Event::Evaluated { step, measurement, best } => {
-            let figures: Map<String, Value> =
-                measurement.figures.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            let figures: Map<String, Value> = measurement
+                .figures
+                .iter()
+                .map(|(name, value)| (name.clone(), json!(value)))
+                .collect();
             let features = &measurement.features;
             json!({
                 "event": "evaluated", "step": step, "figures": figures, "features": features, "by": measurement.by, "best": best,

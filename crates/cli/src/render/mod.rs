@@ -32,7 +32,9 @@ impl Render {
     /// The layers that will be trained.
     pub fn plan(&self, recipe: &Recipe, plan: &Plan) {
         match self {
-            Self::Human(_) => output::line(format!("Recipe {}: {}\n\n{plan}", recipe.name, recipe.description)),
+            Self::Human(_) => {
+                output::line(format!("Recipe {}: {}\n\n{plan}", recipe.name, recipe.description))
+            }
             Self::Json => json::plan(recipe, plan),
         }
     }
@@ -72,7 +74,9 @@ impl Render {
     /// That nothing was done.
     pub fn dry_run(&self, steps: u64) {
         match self {
-            Self::Human(_) => output::line(format!("Dry run: would train {steps} steps; nothing was written")),
+            Self::Human(_) => {
+                output::line(format!("Dry run: would train {steps} steps; nothing was written"))
+            }
             Self::Json => json::dry_run(steps),
         }
     }
@@ -137,7 +141,8 @@ pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cell = |row: &'_ Vec<String>, i: usize| row.get(i).cloned().unwrap_or_default();
     let width = |i: usize| rows.iter().map(|row| cell(row, i).chars().count()).max().unwrap_or(0);
-    let number = |text: &str| text == "-" || text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    let number =
+        |text: &str| text == "-" || text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
     let right = |i: usize| i > 0 && rows.iter().skip(1).all(|row| number(&cell(row, i)));
     let line = |row: &Vec<String>| {
         let cells = (0..columns).map(|i| {
@@ -168,7 +173,11 @@ pub fn clock(seconds: f64) -> String {
     // The cast saturates, and takes NaN to 0.
     let seconds = seconds.round() as u64;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
 }
 
 /// A bar that counts things; invisible where standard error is no terminal.
@@ -213,7 +222,10 @@ mod tests {
 
     #[test]
     fn sizes_have_a_readable_unit() {
-        assert_eq!([0, 1023, 1024, 3_565_158].map(size), ["0 bytes", "1023 bytes", "1.0 KiB", "3.4 MiB"]);
+        assert_eq!(
+            [0, 1023, 1024, 3_565_158].map(size),
+            ["0 bytes", "1023 bytes", "1.0 KiB", "3.4 MiB"]
+        );
         assert_eq!(size(u64::MAX), "16777216.0 TiB");
     }
 
@@ -225,7 +237,8 @@ mod tests {
     #[test]
     fn tables_set_numbers_to_the_right() {
         let rows = [["run", "step", "state"], ["a", "7", "-"], ["longer", "1500", "running"]];
-        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.map(String::from).to_vec()).collect();
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.map(String::from).to_vec()).collect();
         assert_eq!(table(&rows), "run     step  state\na          7  -\nlonger  1500  running");
     }
 }

@@ -32,12 +32,29 @@ fn flags_out_of_range_are_usage() {
         (&["--resume", "--init-from", "x"], &["--resume", "--init-from"]),
         // What no layer of a listed network reads, or reads without being given it, and keys that its list makes idle.
         (
-            &["--recipe", "newmu-mnist", "--condition", "class", "--condition-g", "none", "--dry-run"],
+            &[
+                "--recipe",
+                "newmu-mnist",
+                "--condition",
+                "class",
+                "--condition-g",
+                "none",
+                "--dry-run",
+            ],
             &["condition.generator", "generator.layers has layers that read the condition"],
         ),
-        (&["--recipe", "newmu-mnist", "--condition", "class", "--condition-d", "none"], &["condition.discriminator"]),
-        (&["--recipe", "keras-mnist", "--condition", "class"], &["condition.generator", "add { layer = \"condition\" }"]),
-        (&["--recipe", "gan2014", "--norm-d", "layer"], &["discriminator.norm", "beside a list of layers"]),
+        (
+            &["--recipe", "newmu-mnist", "--condition", "class", "--condition-d", "none"],
+            &["condition.discriminator"],
+        ),
+        (
+            &["--recipe", "keras-mnist", "--condition", "class"],
+            &["condition.generator", "add { layer = \"condition\" }"],
+        ),
+        (
+            &["--recipe", "gan2014", "--norm-d", "layer"],
+            &["discriminator.norm", "beside a list of layers"],
+        ),
         (&["--recipe", "gan2014", "--width", "8"], &["generator.width", "beside a list of layers"]),
         // Combinations without sense.
         (&["--optimizer", "sgd", "--beta1", "0.5"], &["optimizer.beta1", "adam"]),
@@ -46,13 +63,22 @@ fn flags_out_of_range_are_usage() {
         (&["--label-flip", "1"], &["labels.flip", "less than 1"]),
         (&["--label-flip", "--loss", "hinge"], &["objective.loss", "no targets"]),
         (&["--minibatch-discrimination", "5"], &["--minibatch-discrimination", "100,5,mean"]),
-        (&["--minibatch-discrimination", "5,3,median"], &["minibatch_discrimination", "median", "mean"]),
+        (
+            &["--minibatch-discrimination", "5,3,median"],
+            &["minibatch_discrimination", "median", "mean"],
+        ),
         (&["--labelled", "100"], &["objective.labelled", "semi_supervised"]),
     ];
     for (args, parts) in cases {
         place.refused(2, &[&["train", "--data", "pictures"], *args].concat(), parts);
     }
-    for args in [&["sample", "--checkpoint", "x"][..], &["sample"], &["export"], &["import", "--out", "x"], &["paint"]] {
+    for args in [
+        &["sample", "--checkpoint", "x"][..],
+        &["sample"],
+        &["export"],
+        &["import", "--out", "x"],
+        &["paint"],
+    ] {
         place.refused(2, args, &["(see --help)"]);
     }
     assert!(!place.path("runs").exists());
@@ -70,9 +96,17 @@ fn a_device_that_is_not_there_is_named() {
     if !adapters.iter().any(|a| a["software"] == false) {
         let way_out = if adapters.is_empty() { "--device cpu" } else { "--allow-software" };
         place.refused(1, &["train", "--device", "gpu"], &[way_out]);
-        place.refused(1, &["train", "--precision", "mixed"], &["the cpu", "half precision", "--precision f32"]);
+        place.refused(
+            1,
+            &["train", "--precision", "mixed"],
+            &["the cpu", "half precision", "--precision f32"],
+        );
     }
-    place.refused(1, &["sample", "--checkpoint", "x", "--grid", "x.png", "--device", "cpu"], &["\"x\""]);
+    place.refused(
+        1,
+        &["sample", "--checkpoint", "x", "--grid", "x.png", "--device", "cpu"],
+        &["\"x\""],
+    );
     assert!(!place.path("runs").exists());
 }
 
@@ -101,9 +135,16 @@ fn data_that_is_not_there_or_empty() {
     for (spec, parts) in cases {
         let ended = place.run(&["train", "--data", spec, "--out", "run"]);
         ended.refused(1, parts);
-        assert_eq!(ended.out, "", "the networks are shown only once there is something to learn from");
+        assert_eq!(
+            ended.out, "",
+            "the networks are shown only once there is something to learn from"
+        );
     }
-    place.refused(1, &["train", "--data", "pictures", "--batch", "41", "--out", "run"], &["40 images", "batch of 41"]);
+    place.refused(
+        1,
+        &["train", "--data", "pictures", "--batch", "41", "--out", "run"],
+        &["40 images", "batch of 41"],
+    );
     assert!(!place.path("run").exists());
 }
 
@@ -126,7 +167,10 @@ fn a_place_that_cannot_be_is_found_before_the_pictures_are_read() {
 fn a_step_that_does_not_fit_the_memory_is_refused() {
     let place = Place::new();
     // About 45 GiB, which is as much as a recipe can ask for with these few pictures.
-    let huge = ["train", "--data", "pictures", "--image", "1024", "--batch", "40", "--width", "64", "--out", "run"];
+    let huge = [
+        "train", "--data", "pictures", "--image", "1024", "--batch", "40", "--width", "64",
+        "--out", "run",
+    ];
     let table = fs::read_to_string("/proc/meminfo").unwrap();
     let line = table.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap();
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().unwrap();
@@ -134,7 +178,11 @@ fn a_step_that_does_not_fit_the_memory_is_refused() {
         eprintln!("skipped: this computer has memory enough");
         return;
     }
-    let parts = ["on 40 images takes about 45.5 GiB", "of memory are available", "smaller --batch, --width"];
+    let parts = [
+        "on 40 images takes about 45.5 GiB",
+        "of memory are available",
+        "smaller --batch, --width",
+    ];
     place.refused(1, &huge, &parts);
     assert!(!place.path("run").exists());
     let ended = place.ok(&[&huge[..], &["--dry-run", "--json"]].concat());
@@ -151,7 +199,11 @@ fn more_than_a_tenth_of_bad_pictures_is_too_many() {
         let good = fs::read(place.path("pictures/000.png")).unwrap();
         fs::write(place.path(&format!("pictures/cut{i}.png")), &good[..good.len() / 2]).unwrap();
     }
-    place.refused(1, &["train", "--data", "pictures", "--image", "16"], &["5 of 45 images", "10 %", "cut0.png"]);
+    place.refused(
+        1,
+        &["train", "--data", "pictures", "--image", "16"],
+        &["5 of 45 images", "10 %", "cut0.png"],
+    );
 }
 
 #[test]
@@ -159,20 +211,30 @@ fn an_image_bomb_is_refused_by_its_header() {
     let place = Place::new();
     pictures(&place.path("bomb"), 20);
     // A valid header of 60000×60000 pixels; the checksum of its chunk is right.
-    let mut bomb = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
+    let mut bomb =
+        b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
     let crc = bomb[12..].iter().fold(!0u32, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 })
+        (0..8).fold(
+            crc ^ u32::from(byte),
+            |c, _| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 },
+        )
     });
     bomb.extend((!crc).to_be_bytes());
     fs::write(place.path("bomb/bomb.png"), bomb).unwrap();
-    let ended = place.ok(&["train", "--data", "bomb", "--image", "16", "--batch", "8", "--dry-run"]);
-    assert!(ended.err.starts_with("warning: cannot decode \"bomb.png\"") && ended.err.contains("limit"), "{}", ended.err);
+    let ended =
+        place.ok(&["train", "--data", "bomb", "--image", "16", "--batch", "8", "--dry-run"]);
+    assert!(
+        ended.err.starts_with("warning: cannot decode \"bomb.png\"") && ended.err.contains("limit"),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]
 fn damaged_idx_files_are_told_apart() {
     let place = Place::new();
-    let good: Vec<u8> = [&[0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 28, 0, 0, 0, 28][..], &[9; 4 * 784]].concat();
+    let good: Vec<u8> =
+        [&[0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 28, 0, 0, 0, 28][..], &[9; 4 * 784]].concat();
     let cases: &[(&str, Vec<u8>, &str)] = &[
         ("magic-idx3-ubyte", [b"IDX!", &good[4..]].concat(), "starts with"),
         ("short-idx3-ubyte", good[..good.len() - 1].to_vec(), "truncated"),
@@ -186,14 +248,21 @@ fn damaged_idx_files_are_told_apart() {
     }
     fs::write(place.path("train-images-idx3-ubyte"), &good).unwrap();
     fs::write(place.path("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 3, 1, 2, 3]).unwrap();
-    place.refused(1, &["train", "--data", "train-images-idx3-ubyte", "--batch", "2"], &["4 images", "3 labels"]);
+    place.refused(
+        1,
+        &["train", "--data", "train-images-idx3-ubyte", "--batch", "2"],
+        &["4 images", "3 labels"],
+    );
 }
 
 #[test]
 fn recipes_with_faults_are_named_with_the_key() {
     let place = Place::new();
     let cases: &[(&str, &[&str])] = &[
-        ("base = \"small\"\n[optimizer]\nlearning_rate = 1\n", &["bad.toml", "optimizer.learning_rate"]),
+        (
+            "base = \"small\"\n[optimizer]\nlearning_rate = 1\n",
+            &["bad.toml", "optimizer.learning_rate"],
+        ),
         ("base = \"small\"\n[train]\nbach = 1\n", &["train.bach", "train.batch"]),
         ("base = \"small\"\n[optimizer]\nlr = \"fast\"\n", &["optimizer.lr"]),
         ("base = \"small\"\n[optimizer]\nlr = nan\n", &["optimizer.lr"]),
@@ -213,7 +282,9 @@ fn recipes_with_faults_are_named_with_the_key() {
 #[test]
 fn nothing_to_resume() {
     let place = Place::new();
-    let resume = |args: &[&str], parts: &[&str]| place.refused(1, &[&["train", "--resume"], args].concat(), parts);
+    let resume = |args: &[&str], parts: &[&str]| {
+        place.refused(1, &[&["train", "--resume"], args].concat(), parts)
+    };
     resume(&[], &["nothing to resume", "runs"]);
     resume(&["gone"], &["nothing to resume", "gone"]);
     resume(&["pictures"], &["pictures", "not a run directory"]);
@@ -221,7 +292,11 @@ fn nothing_to_resume() {
     resume(&[], &["no checkpoint yet", "0001-x", "the same command without --resume"]);
     fs::write(place.path("runs/0001-x/checkpoints/step-00000007.safetensors"), "x").unwrap();
     resume(&[], &["no checkpoint", "0001-x", "1 damaged", "start a new run without --resume"]);
-    for args in [&["info"][..], &["sample", "--grid", "x.png", "--checkpoint"], &["export", "--out", "x", "--checkpoint"]] {
+    for args in [
+        &["info"][..],
+        &["sample", "--grid", "x.png", "--checkpoint"],
+        &["export", "--out", "x", "--checkpoint"],
+    ] {
         let ended = place.run(&[args, &["runs/0001-x"]].concat());
         ended.refused(1, &["no checkpoint to load", "0001-x"]);
         assert!(!ended.err.contains("--resume"), "{}", ended.err);
@@ -242,7 +317,10 @@ fn checkpoints_that_cannot_be_used_say_why() {
     let mut flipped = good.clone();
     flipped[middle] ^= 4;
     let schema = b"\"schema\":\"1\"";
-    let at = good.windows(schema.len()).position(|window| window == schema).expect("a schema in the header");
+    let at = good
+        .windows(schema.len())
+        .position(|window| window == schema)
+        .expect("a schema in the header");
     let mut newer = good.clone();
     newer[at + schema.len() - 2] = b'9';
     let cases: &[(&str, &[u8], &[&str])] = &[
@@ -261,7 +339,11 @@ fn checkpoints_that_cannot_be_used_say_why() {
     place.ok(&["sample", "--checkpoint", "run", "--out", "raw.safetensors", "--count", "2"]);
     place.refused(1, &["info", "raw.safetensors"], &["not a checkpoint", "dcgan import"]);
     // Of another recipe.
-    place.refused(1, &["train", "--init-from", "run", "--recipe", "small", "--out", "y"], &["--init-from run", "another recipe"]);
+    place.refused(
+        1,
+        &["train", "--init-from", "run", "--recipe", "small", "--out", "y"],
+        &["--init-from run", "another recipe"],
+    );
     assert!(!place.path("x.png").exists() && !place.path("y").exists());
 }
 
@@ -270,9 +352,17 @@ fn a_run_goes_only_where_nothing_is() {
     let place = Place::new();
     place.train(&["--steps", "2", "--out", "run"]);
     let before = fs::read(place.path("run/metrics.jsonl")).unwrap();
-    place.refused(1, &Place::training(&["--out", "run"]), &["\"run\" exists and is not empty", "--resume"]);
+    place.refused(
+        1,
+        &Place::training(&["--out", "run"]),
+        &["\"run\" exists and is not empty", "--resume"],
+    );
     assert_eq!(fs::read(place.path("run/metrics.jsonl")).unwrap(), before);
     // Nor where no folder can be.
-    place.refused(1, &Place::training(&["--out", "pictures/000.png/run"]), &["pictures/000.png/run"]);
+    place.refused(
+        1,
+        &Place::training(&["--out", "pictures/000.png/run"]),
+        &["pictures/000.png/run"],
+    );
     assert_eq!(files(&place.path("pictures")).len(), 40);
 }

@@ -16,7 +16,11 @@ fn zoo() -> Place {
     for (class, name) in CLASSES.iter().enumerate() {
         pictures(&place.path(&format!("zoo/{name}")), 8);
         for i in 0..8 {
-            table += &format!("{name}/{i:03}.png,{},{}\n", (class + i) % 2, if i < 3 { "brown" } else { "grey" });
+            table += &format!(
+                "{name}/{i:03}.png,{},{}\n",
+                (class + i) % 2,
+                if i < 3 { "brown" } else { "grey" }
+            );
         }
     }
     fs::write(place.path("zoo/attributes.csv"), table).unwrap();
@@ -24,17 +28,29 @@ fn zoo() -> Place {
 }
 
 fn training<'a>(args: &[&'a str]) -> Vec<&'a str> {
-    [&["train", "--data", "zoo", "--image", "16", "--width", "2", "--batch", "8", "--steps", "2"], args].concat()
+    [
+        &[
+            "train", "--data", "zoo", "--image", "16", "--width", "2", "--batch", "8", "--steps",
+            "2",
+        ],
+        args,
+    ]
+    .concat()
 }
 
 fn vectors(place: &Place, name: &str, shape: [usize; 2]) {
     let values = (0..shape[0] * shape[1]).map(|i| (i as f32 * 0.7).sin()).collect();
-    write_state_dict(&place.path(name), &BTreeMap::from([("condition".to_owned(), Array::f32(shape, values))])).unwrap();
+    write_state_dict(
+        &place.path(name),
+        &BTreeMap::from([("condition".to_owned(), Array::f32(shape, values))]),
+    )
+    .unwrap();
 }
 
 /// What `sample` draws from `run`.
 fn drawn(place: &Place, args: &[&str]) -> Vec<f32> {
-    place.ok(&[&["sample", "--checkpoint", "run", "--out", "drawn.safetensors", "--force"], args].concat());
+    place.ok(&[&["sample", "--checkpoint", "run", "--out", "drawn.safetensors", "--force"], args]
+        .concat());
     let mut arrays = read_state_dict(&place.path("drawn.safetensors")).unwrap();
     let images = arrays.remove("images").unwrap();
     assert_eq!(images.shape[1..], SHAPE);
@@ -43,7 +59,11 @@ fn drawn(place: &Place, args: &[&str]) -> Vec<f32> {
 
 #[track_caller]
 fn sample_refused(place: &Place, code: i32, args: &[&str], parts: &[&str]) {
-    place.refused(code, &[&["sample", "--checkpoint", "run", "--grid", "refused.png"], args].concat(), parts);
+    place.refused(
+        code,
+        &[&["sample", "--checkpoint", "run", "--grid", "refused.png"], args].concat(),
+        parts,
+    );
     assert!(!place.path("refused.png").exists());
 }
 
@@ -81,7 +101,14 @@ fn a_class_is_drawn_by_number_by_name_and_beside_all_others() {
 #[test]
 fn attributes_are_drawn_by_name() {
     let place = zoo();
-    place.ok(&training(&["--condition", "attributes", "--condition-d", "auxiliary", "--out", "run"]));
+    place.ok(&training(&[
+        "--condition",
+        "attributes",
+        "--condition-d",
+        "auxiliary",
+        "--out",
+        "run",
+    ]));
     let draw = |args: &[&str]| drawn(&place, &[&["--count", "3"], args].concat());
     let plain = draw(&[]);
     let smiling = draw(&["--attr", "smiling=1"]);
@@ -90,7 +117,12 @@ fn attributes_are_drawn_by_name() {
     assert_ne!(plain, smiling);
     assert_ne!(smiling, draw(&["--attr", "smiling=1", "--attr", "fur=brown"]));
     assert_ne!(smiling, draw(&["--attr", "smiling=0.5"]));
-    sample_refused(&place, 1, &["--attr", "smilng=1"], &["--attr smilng=1", "smiling", "fur=brown"]);
+    sample_refused(
+        &place,
+        1,
+        &["--attr", "smilng=1"],
+        &["--attr smilng=1", "smiling", "fur=brown"],
+    );
     sample_refused(&place, 1, &["--attr", "fur=green"], &["--attr fur=green", "fur=brown"]);
     sample_refused(&place, 1, &["--attr", "smiling=much"], &["--attr smiling=much"]);
     sample_refused(&place, 1, &["--class", "1"], &["conditioned on attributes", "--attr"]);
@@ -105,16 +137,25 @@ fn attributes_can_be_chosen() {
         for i in 0..8 {
             let (number, fur) = (class * 8 + i, if i < 3 { "brown" } else { "grey" });
             let split = if i < 4 { "early" } else { "late" };
-            table += &format!("{name}/{i:03}.png,who{number},{},{split},{},{fur},1.{number}7\n", 100 + number, (class + i) % 2);
+            table += &format!(
+                "{name}/{i:03}.png,who{number},{},{split},{},{fur},1.{number}7\n",
+                100 + number,
+                (class + i) % 2
+            );
         }
     }
     fs::write(place.path("zoo/attributes.csv"), table).unwrap();
     let names = |condition: &str, out: &str| -> Vec<String> {
         place.ok(&training(&["--condition", condition, "--out", out]));
-        let config: toml::Table = fs::read_to_string(place.path(out).join("config.toml")).unwrap().parse().unwrap();
+        let config: toml::Table =
+            fs::read_to_string(place.path(out).join("config.toml")).unwrap().parse().unwrap();
         let condition = &config["recipe"]["condition"];
-        let names: Vec<String> =
-            condition["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().into()).collect();
+        let names: Vec<String> = condition["names"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap().into())
+            .collect();
         assert_eq!(condition["size"].as_integer(), Some(names.len() as i64));
         names
     };
@@ -126,10 +167,19 @@ fn attributes_can_be_chosen() {
     place.ok(&["train", "--resume", "run", "--steps", "3"]);
     let draw = |fur: &str| drawn(&place, &["--count", "2", "--attr", fur]);
     assert_ne!(draw("fur=brown"), draw("fur=grey"));
-    sample_refused(&place, 1, &["--attr", "smiling=1"], &["--attr smiling=1", "fur=brown, fur=grey"]);
+    sample_refused(
+        &place,
+        1,
+        &["--attr", "smiling=1"],
+        &["--attr smiling=1", "fur=brown, fur=grey"],
+    );
     let unknown = training(&["--condition", "attributes:fur,hair", "--out", "x"]);
     place.refused(1, &unknown, &["no attribute \"hair\"", "id, code, split, smiling, fur, height"]);
-    place.refused(2, &training(&["--condition", "attributesfur", "--out", "x"]), &["attributes:NAME,NAME"]);
+    place.refused(
+        2,
+        &training(&["--condition", "attributesfur", "--out", "x"]),
+        &["attributes:NAME,NAME"],
+    );
     assert!(!place.path("x").exists());
 }
 
@@ -138,15 +188,35 @@ fn any_vectors_are_a_condition() {
     let place = zoo();
     vectors(&place, "texts.safetensors", [24, 5]);
     vectors(&place, "few.safetensors", [23, 5]);
-    place.refused(1, &training(&["--condition", "few.safetensors", "--out", "run"]), &["few.safetensors", "[23, 5]", "24"]);
-    place.refused(2, &training(&["--condition", "gone.safetensors", "--out", "run"]), &["--condition", "gone.safetensors"]);
+    place.refused(
+        1,
+        &training(&["--condition", "few.safetensors", "--out", "run"]),
+        &["few.safetensors", "[23, 5]", "24"],
+    );
+    place.refused(
+        2,
+        &training(&["--condition", "gone.safetensors", "--out", "run"]),
+        &["--condition", "gone.safetensors"],
+    );
     assert!(!place.path("run").exists());
-    let flags = ["--condition", "texts.safetensors", "--condition-d", "projection", "--embedding", "3", "--out", "run"];
+    let flags = [
+        "--condition",
+        "texts.safetensors",
+        "--condition-d",
+        "projection",
+        "--embedding",
+        "3",
+        "--out",
+        "run",
+    ];
     place.ok(&training(&flags));
     // A run finds its vectors again, whatever folder it goes on from.
     fs::create_dir(place.path("elsewhere")).unwrap();
-    let resumed =
-        place.command(&["train", "--resume", "../run", "--steps", "3"]).current_dir(place.path("elsewhere")).output().unwrap();
+    let resumed = place
+        .command(&["train", "--resume", "../run", "--steps", "3"])
+        .current_dir(place.path("elsewhere"))
+        .output()
+        .unwrap();
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
 
     vectors(&place, "four.safetensors", [4, 5]);
@@ -156,8 +226,18 @@ fn any_vectors_are_a_condition() {
     let one = drawn(&place, &["--condition", "one.safetensors", "--count", "4"]);
     assert_eq!(four[..PIXELS], one[..PIXELS]);
     assert_ne!(four[PIXELS..], one[PIXELS..]);
-    sample_refused(&place, 2, &["--condition", "four.safetensors", "--count", "5"], &["four.safetensors", "4 vectors for 5"]);
-    sample_refused(&place, 1, &["--condition", "wide.safetensors"], &["wide.safetensors", "[N, 5]", "[4, 6]"]);
+    sample_refused(
+        &place,
+        2,
+        &["--condition", "four.safetensors", "--count", "5"],
+        &["four.safetensors", "4 vectors for 5"],
+    );
+    sample_refused(
+        &place,
+        1,
+        &["--condition", "wide.safetensors"],
+        &["wide.safetensors", "[N, 5]", "[4, 6]"],
+    );
     sample_refused(&place, 1, &[], &["conditioned on vectors", "--condition"]);
 }
 
@@ -201,7 +281,11 @@ fn a_run_that_goes_on_keeps_its_tricks() {
         let command = [&["train", "--resume", "run", "--steps", "3"], flags].concat();
         place.refused(2, &command, &[flags[0], "goes on", "--init-from"]);
     }
-    place.refused(2, &["train", "--resume", "run", "--force-augment"], &["--force-augment", "--resume"]);
+    place.refused(
+        2,
+        &["train", "--resume", "run", "--force-augment"],
+        &["--force-augment", "--resume"],
+    );
     assert_eq!(logged_steps(&place.path("run")), [2]);
 }
 
@@ -209,7 +293,8 @@ fn a_run_that_goes_on_keeps_its_tricks() {
 fn the_paper_s_recipe_is_augmented_only_by_force() {
     let place = Place::new();
     let paper = |args: &[&'static str]| {
-        [&["train", "--data", "pictures", "--recipe", "paper", "--image", "16", "--dry-run"], args].concat()
+        [&["train", "--data", "pictures", "--recipe", "paper", "--image", "16", "--dry-run"], args]
+            .concat()
     };
     place.ok(&paper(&[]));
     for flags in [&["--augment", "color"][..], &["--flip"]] {
@@ -224,40 +309,69 @@ fn conditions_that_the_data_do_not_offer_are_refused() {
     let condition = |kind: &'static str| Place::training(&["--condition", kind, "--out", "run"]);
     place.refused(1, &condition("class"), &["pictures", "no labels", "condition"]);
     place.refused(1, &condition("attributes"), &["pictures", "no attributes", "attributes.csv"]);
-    place.refused(2, &condition("clas"), &["--condition", "clas", "class, attributes (or attributes:NAME,NAME) or none"]);
+    place.refused(
+        2,
+        &condition("clas"),
+        &["--condition", "clas", "class, attributes (or attributes:NAME,NAME) or none"],
+    );
     // A recipe that wants classes, too, unless it is told to do without.
-    place.refused(1, &["train", "--data", "pictures", "--recipe", "newmu-mnist", "--out", "run"], &["no labels"]);
+    place.refused(
+        1,
+        &["train", "--data", "pictures", "--recipe", "newmu-mnist", "--out", "run"],
+        &["no labels"],
+    );
     assert!(!place.path("run").exists());
 }
 
 #[test]
 fn generators_come_with_the_program() {
     let place = Place::new();
-    place.ok(&["sample", "--model", "fashion", "--class", "7", "--count", "4", "--out", "drawn.safetensors"]);
-    let images = read_state_dict(&place.path("drawn.safetensors")).unwrap().remove("images").unwrap();
+    place.ok(&[
+        "sample",
+        "--model",
+        "fashion",
+        "--class",
+        "7",
+        "--count",
+        "4",
+        "--out",
+        "drawn.safetensors",
+    ]);
+    let images =
+        read_state_dict(&place.path("drawn.safetensors")).unwrap().remove("images").unwrap();
     assert_eq!(images.shape, [4, 28, 28, 1]);
     // Sneakers leave most of their picture black, and lie: the upper third is darker than the lower one.
     let values = images.into_f32().unwrap();
     let mean = |rows: std::ops::Range<usize>| {
-        let pixels = values.chunks(28 * 28).flat_map(|picture| &picture[rows.start * 28..rows.end * 28]);
+        let pixels =
+            values.chunks(28 * 28).flat_map(|picture| &picture[rows.start * 28..rows.end * 28]);
         pixels.sum::<f32>() / (4 * 28 * rows.len()) as f32
     };
-    assert!(mean(0..9) < -0.8 && mean(14..23) > mean(0..9) + 0.3, "{} {}", mean(0..9), mean(14..23));
+    assert!(
+        mean(0..9) < -0.8 && mean(14..23) > mean(0..9) + 0.3,
+        "{} {}",
+        mean(0..9),
+        mean(14..23)
+    );
     place.refused(1, &["sample", "--model", "fashion", "--grid", "g.png"], &["--class", "Sneaker"]);
     place.refused(2, &["sample", "--model", "shoes", "--grid", "g.png"], &["fashion", "emoji"]);
     // People stand on white: corners are bright, middles are not, and nobody looks like anybody else.
     place.ok(&["sample", "--model", "emoji", "--count", "8", "--out", "people.safetensors"]);
-    let images = read_state_dict(&place.path("people.safetensors")).unwrap().remove("images").unwrap();
+    let images =
+        read_state_dict(&place.path("people.safetensors")).unwrap().remove("images").unwrap();
     assert_eq!(images.shape, [8, 64, 64, 3]);
     let values = images.into_f32().unwrap();
     let pictures: Vec<&[f32]> = values.chunks(64 * 64 * 3).collect();
     let part = |from: usize, to: usize| {
-        let pixels =
-            pictures.iter().flat_map(|picture| (from..to).flat_map(|y| &picture[(y * 64 + from) * 3..(y * 64 + to) * 3]));
+        let pixels = pictures.iter().flat_map(|picture| {
+            (from..to).flat_map(|y| &picture[(y * 64 + from) * 3..(y * 64 + to) * 3])
+        });
         pixels.sum::<f32>() / (8 * (to - from).pow(2) * 3) as f32
     };
     assert!(part(0, 6) > 0.9 && part(20, 44) < 0.6, "{} {}", part(0, 6), part(20, 44));
-    let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32;
+    let apart = |a: &[f32], b: &[f32]| {
+        a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32
+    };
     assert!((0..8).all(|i| (0..i).all(|j| apart(pictures[i], pictures[j]) > 0.05)));
 }
 
@@ -267,12 +381,34 @@ fn a_generator_to_give_away_draws_what_its_run_draws() {
     place.ok(&training(&["--condition", "class", "--out", "run", "--ema", "0.9"]));
     let whole = drawn(&place, &["--class", "1", "--count", "5"]);
     place.ok(&["export", "--checkpoint", "run", "--generator", "small.safetensors"]);
-    place.refused(1, &["export", "--checkpoint", "run", "--generator", "small.safetensors"], &["small.safetensors", "--force"]);
-    place.ok(&["sample", "--checkpoint", "small.safetensors", "--class", "1", "--count", "5", "--out", "again.safetensors"]);
-    let again = read_state_dict(&place.path("again.safetensors")).unwrap().remove("images").unwrap().into_f32().unwrap();
+    place.refused(
+        1,
+        &["export", "--checkpoint", "run", "--generator", "small.safetensors"],
+        &["small.safetensors", "--force"],
+    );
+    place.ok(&[
+        "sample",
+        "--checkpoint",
+        "small.safetensors",
+        "--class",
+        "1",
+        "--count",
+        "5",
+        "--out",
+        "again.safetensors",
+    ]);
+    let again = read_state_dict(&place.path("again.safetensors"))
+        .unwrap()
+        .remove("images")
+        .unwrap()
+        .into_f32()
+        .unwrap();
     let off = whole.iter().zip(&again).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(whole.len() == again.len() && off < 1e-5, "{off}");
     let bytes = |name: &str| fs::metadata(place.path(name)).unwrap().len();
-    assert!(bytes("small.safetensors") * 3 < fs::metadata(place.checkpoints("run").last().unwrap()).unwrap().len());
+    assert!(
+        bytes("small.safetensors") * 3
+            < fs::metadata(place.checkpoints("run").last().unwrap()).unwrap().len()
+    );
     place.refused(1, &["train", "--resume", "small.safetensors"], &["small.safetensors"]);
 }

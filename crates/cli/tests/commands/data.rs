@@ -26,7 +26,11 @@ fn sets_are_listed_with_where_they_are() {
     assert!(of("emoji-people")["path"].is_string() && of("emoji-people")["aliases"][0] == "emoji");
     assert!(of("mnist")["path"].is_null());
     assert!(of("cifar-10")["path"].is_null() && of("svhn-extra")["bytes"] == 1_329_278_602_u64);
-    place.refused(1, &["train", "--data", "mnist"], &["cannot find the set \"mnist\"", "dcgan data fetch mnist"]);
+    place.refused(
+        1,
+        &["train", "--data", "mnist"],
+        &["cannot find the set \"mnist\"", "dcgan data fetch mnist"],
+    );
 }
 
 #[test]
@@ -37,7 +41,12 @@ fn info_tells_sizes_classes_and_bad_pictures() {
     image::GrayImage::new(5, 9).save(place.path("pets/dogs/grey.png")).unwrap();
     fs::write(place.path("pets/dogs/bad.png"), "nothing").unwrap();
     let ended = place.ok(&["data", "info", "pets"]);
-    for part in ["pets, train split: 9 images", "18x20: 7, 9x5: 1", "grey: 1, colour: 7", "2 classes  cats: 3, dogs: 6"] {
+    for part in [
+        "pets, train split: 9 images",
+        "18x20: 7, 9x5: 1",
+        "grey: 1, colour: 7",
+        "2 classes  cats: 3, dogs: 6",
+    ] {
         assert!(ended.out.contains(part), "{part:?} is not in {}", ended.out);
     }
     assert!(ended.err.starts_with("warning: cannot decode \"dogs/bad.png\""), "{}", ended.err);
@@ -46,7 +55,10 @@ fn info_tells_sizes_classes_and_bad_pictures() {
     let counts: Vec<u64> = both.iter().map(|split| split["images"].as_u64().unwrap()).collect();
     assert_eq!(counts, [1407, 150]);
     assert_eq!(both[0]["sizes"][0]["height"], 64);
-    assert_eq!((&both[1]["split"], &both[0]["channels"][0]["channels"]), (&"test".into(), &4.into()));
+    assert_eq!(
+        (&both[1]["split"], &both[0]["channels"][0]["channels"]),
+        (&"test".into(), &4.into())
+    );
     place.refused(1, &["data", "info", "nowhere"], &["no data at \"nowhere\""]);
 }
 
@@ -61,12 +73,38 @@ fn a_preview_shows_what_a_run_would_see() {
     let place = Place::new();
     let preview = |args: &[&str]| -> Ended { place.ok(&[&["data", "preview"], args].concat()) };
     let ended = preview(&["emoji", "--grid", "emoji.png"]);
-    assert!(ended.out.contains("1407 images brought to 64x64x3") && ended.out.contains("wrote emoji.png"), "{}", ended.out);
-    assert_eq!(image::open(place.path("emoji.png")).unwrap().dimensions(), (8 * 66 + 2, 8 * 66 + 2));
+    assert!(
+        ended.out.contains("1407 images brought to 64x64x3")
+            && ended.out.contains("wrote emoji.png"),
+        "{}",
+        ended.out
+    );
+    assert_eq!(
+        image::open(place.path("emoji.png")).unwrap().dimensions(),
+        (8 * 66 + 2, 8 * 66 + 2)
+    );
     assert_eq!(first(&place, "emoji.png", 64)[..3], [255; 3], "emoji are on white");
-    place.refused(1, &["data", "preview", "emoji", "--grid", "emoji.png"], &["\"emoji.png\" is there already", "--force"]);
-    preview(&["emoji", "--grid", "emoji.png", "--force", "--background", "grey", "--count", "3", "--columns", "2"]);
-    assert_eq!(image::open(place.path("emoji.png")).unwrap().dimensions(), (2 * 66 + 2, 2 * 66 + 2));
+    place.refused(
+        1,
+        &["data", "preview", "emoji", "--grid", "emoji.png"],
+        &["\"emoji.png\" is there already", "--force"],
+    );
+    preview(&[
+        "emoji",
+        "--grid",
+        "emoji.png",
+        "--force",
+        "--background",
+        "grey",
+        "--count",
+        "3",
+        "--columns",
+        "2",
+    ]);
+    assert_eq!(
+        image::open(place.path("emoji.png")).unwrap().dimensions(),
+        (2 * 66 + 2, 2 * 66 + 2)
+    );
     assert_eq!(first(&place, "emoji.png", 64)[..3], [128; 3]);
     preview(&["fashion", "--grid", "grey.png", "--split", "test"]);
     assert!(image::open(place.path("grey.png")).unwrap().color() == image::ColorType::L8);
@@ -77,12 +115,34 @@ fn a_preview_shows_what_a_run_would_see() {
     assert!(first(&place, "a.png", 64) == first(&place, "b.png", 64));
     assert!(first(&place, "c.png", 64) != first(&place, "b.png", 64));
     // What is cut, and by what it is made larger, can be seen.
-    for (name, flags) in [("cut", &["--crop", "8"][..]), ("less", &["--min-side", "100"]), ("blocks", &["--filter", "nearest"])] {
-        preview(&[&["pictures", "--image", "64", "--count", "4", "--seed", "7", "--grid", name_of(name)], flags].concat());
+    for (name, flags) in [
+        ("cut", &["--crop", "8"][..]),
+        ("less", &["--min-side", "100"]),
+        ("blocks", &["--filter", "nearest"]),
+    ] {
+        preview(
+            &[
+                &[
+                    "pictures",
+                    "--image",
+                    "64",
+                    "--count",
+                    "4",
+                    "--seed",
+                    "7",
+                    "--grid",
+                    name_of(name),
+                ],
+                flags,
+            ]
+            .concat(),
+        );
         assert!(first(&place, name_of(name), 64) != first(&place, "a.png", 64), "{name}");
     }
     // Of 40 pictures some are mirrored, and some are not.
-    preview(&["pictures", "--grid", "d.png", "--image", "64", "--count", "40", "--seed", "7", "--flip"]);
+    preview(&[
+        "pictures", "--grid", "d.png", "--image", "64", "--count", "40", "--seed", "7", "--flip",
+    ]);
     let [plain, mirrored] = ["b.png", "d.png"].map(|file| image::open(place.path(file)).unwrap());
     let cells = |k: u32| (2 + k % 8 * 66, 2 + k / 8 * 66);
     let same = (0..40).filter(|&k| {
@@ -105,8 +165,9 @@ fn name_of(name: &str) -> &'static str {
 #[test]
 fn previews_that_cannot_be_are_refused() {
     let place = Place::new();
-    let refused =
-        |code, args: &[&str], parts: &[&str]| place.refused(code, &[&["data", "preview", "pictures"], args].concat(), parts);
+    let refused = |code, args: &[&str], parts: &[&str]| {
+        place.refused(code, &[&["data", "preview", "pictures"], args].concat(), parts)
+    };
     refused(2, &["--grid", "x.jpg"], &["--grid x.jpg", ".png"]);
     refused(1, &["--grid", "none/x.png"], &["there is no folder \"none\""]);
     refused(2, &["--grid", "x.png", "--image", "63"], &["60x60, 64x64"]);
@@ -127,10 +188,17 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
     }
     let ended = place.ok(&prepare(&flags));
     assert!(ended.out.contains("wrote set.dcgan: 40 images of 16x16x3"), "{}", ended.out);
-    assert_eq!(files(&place.path("")).iter().filter(|path| path.to_string_lossy().contains("set.dcgan")).count(), 1);
+    assert_eq!(
+        files(&place.path(""))
+            .iter()
+            .filter(|path| path.to_string_lossy().contains("set.dcgan"))
+            .count(),
+        1
+    );
     // The same networks from either, to the bit, mirrored or not; and a run may go on with the other.
     let train = |data: &str, args: &[&str], out: &str| {
-        let flags = ["train", "--data", data, "--width", "2", "--batch", "8", "--steps", "7", "--out", out];
+        let flags =
+            ["train", "--data", data, "--width", "2", "--batch", "8", "--steps", "7", "--out", out];
         place.ok(&[&flags[..], args].concat());
         (
             fs::read(place.checkpoints(out).pop().unwrap()).unwrap(),
@@ -142,8 +210,13 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
             let start = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
             bytes[start..].to_vec()
         };
-        let source = train("pictures", &[&flags[..], flip].concat(), &format!("source{}", flip.len()));
-        let packed = train("set.dcgan", &[&["--recipe", "torch"], flip].concat(), &format!("packed{}", flip.len()));
+        let source =
+            train("pictures", &[&flags[..], flip].concat(), &format!("source{}", flip.len()));
+        let packed = train(
+            "set.dcgan",
+            &[&["--recipe", "torch"], flip].concat(),
+            &format!("packed{}", flip.len()),
+        );
         assert!(weights(&source) == weights(&packed));
         for line in ["crop = [14, 14]", "filter = \"bicubic\"", "background = [255, 255, 255]"] {
             assert!(source.1.contains(line) && packed.1.contains(line), "{line}");
@@ -151,7 +224,10 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
     }
     place.ok(&["data", "preview", "set.dcgan", "--grid", "packed.png"]);
     place.ok(&[&["data", "preview", "pictures", "--grid", "source.png"], &flags[..]].concat());
-    assert_eq!(fs::read(place.path("packed.png")).unwrap(), fs::read(place.path("source.png")).unwrap());
+    assert_eq!(
+        fs::read(place.path("packed.png")).unwrap(),
+        fs::read(place.path("source.png")).unwrap()
+    );
     let info = place.ok(&["data", "info", "set.dcgan"]).out;
     for part in ["train split: 40 images", "packed with", "crop [14,14]", "16x16: 40"] {
         assert!(info.contains(part), "{part:?} is not in {info}");
@@ -171,7 +247,11 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
     let ended = place.ok(&prepare(&["--image", "16"]));
     assert!(ended.out.contains("of them by an earlier call"), "{}", ended.out);
     assert!(fs::read(place.path("set.dcgan")).unwrap() == whole);
-    place.refused(1, &["data", "prepare", "pictures", "--out", "no/where"], &["there is no folder \"no\""]);
+    place.refused(
+        1,
+        &["data", "prepare", "pictures", "--out", "no/where"],
+        &["there is no folder \"no\""],
+    );
 }
 
 #[test]
@@ -179,7 +259,8 @@ fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
     let place = Place::new();
     let cifar = place.path("datasets/cifar-10/cifar-10-batches-bin");
     fs::create_dir_all(&cifar).unwrap();
-    fs::write(cifar.join("data_batch_1.bin"), [&[1][..], &[128; 3072]].concat().repeat(64)).unwrap();
+    fs::write(cifar.join("data_batch_1.bin"), [&[1][..], &[128; 3072]].concat().repeat(64))
+        .unwrap();
     let ended = place.ok(&["train", "--data", "cifar-10", "--dry-run", "--json"]);
     assert_eq!(ended.event("data")["shape"], serde_json::json!([32, 32, 3]));
     let missing = ["cannot find the set \"cifar-100\"", "dcgan data fetch cifar-100"];
@@ -187,20 +268,30 @@ fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
     fs::create_dir(place.path("celeba")).unwrap();
     place.refused(1, &["train", "--data", "celeba"], &["what is here under that name is ./celeba"]);
     let emoji = place.ok(&["data", "info", "emoji"]).out;
-    for part in
-        ["attribute gender  neutral: 499", "attribute hair  \"\": 1335, bald: 18", "attribute emoji  1407 different words"]
-    {
+    for part in [
+        "attribute gender  neutral: 499",
+        "attribute hair  \"\": 1335, bald: 18",
+        "attribute emoji  1407 different words",
+    ] {
         assert!(emoji.contains(part), "{part:?} is not in {emoji}");
     }
-    let row =
-        |(k, path): (usize, &std::path::PathBuf)| format!("{},{},{k}\n", path.file_name().unwrap().to_str().unwrap(), k % 2);
+    let row = |(k, path): (usize, &std::path::PathBuf)| {
+        format!("{},{},{k}\n", path.file_name().unwrap().to_str().unwrap(), k % 2)
+    };
     let rows: String = files(&place.path("pictures")).iter().enumerate().map(row).collect();
     let table = format!("file,smiles,age\n{rows}");
     fs::write(place.path("pictures/attributes.csv"), table).unwrap();
     let info = place.ok(&["data", "info", "pictures"]).out;
-    assert!(info.contains("attribute smiles  yes: 20, no: 20") && info.contains("attribute age  0 to 39"), "{info}");
+    assert!(
+        info.contains("attribute smiles  yes: 20, no: 20")
+            && info.contains("attribute age  0 to 39"),
+        "{info}"
+    );
     let info = place.ok(&["data", "info", "pictures", "--json"]).json();
-    assert_eq!(info[0]["attributes"][1], serde_json::json!({ "name": "age", "least": 0.0, "largest": 39.0 }));
+    assert_eq!(
+        info[0]["attributes"][1],
+        serde_json::json!({ "name": "age", "least": 0.0, "largest": 39.0 })
+    );
 }
 
 #[test]
@@ -209,7 +300,9 @@ fn what_pictures_become_is_kept_in_the_run() {
     let flags = ["--crop", "16x14", "--filter", "bicubic", "--flip", "--background", "white"];
     place.train(&[&["--steps", "2", "--out", "run"], &flags[..]].concat());
     let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
-    for line in ["crop = [16, 14]", "filter = \"bicubic\"", "flip = true", "background = [255, 255, 255]"] {
+    for line in
+        ["crop = [16, 14]", "filter = \"bicubic\"", "flip = true", "background = [255, 255, 255]"]
+    {
         assert!(config.contains(line), "{line} is not in {config}");
     }
     // The same again is fine, and so is none of it; something else is another run.
@@ -225,7 +318,10 @@ fn what_pictures_become_is_kept_in_the_run() {
     }
     // A recipe may ask for mirroring, and a flag may not want it.
     fs::write(place.path("mirrored.toml"), "base = \"torch\"\n[image]\nflip = true\n").unwrap();
-    for (flags, wanted) in [(&["--recipe", "mirrored.toml"][..], true), (&["--recipe", "mirrored.toml", "--flip=false"], false)] {
+    for (flags, wanted) in [
+        (&["--recipe", "mirrored.toml"][..], true),
+        (&["--recipe", "mirrored.toml", "--flip=false"], false),
+    ] {
         let out = format!("run-{wanted}");
         place.train(&[&["--steps", "1", "--out", &out], flags].concat());
         let config = fs::read_to_string(place.path(&out).join("config.toml")).unwrap();
@@ -240,41 +336,67 @@ fn a_recipe_says_what_pictures_become_unless_flags_do() {
     fs::write(place.path("own.toml"), format!("base = \"torch\"\n[image]\n{keys}\n")).unwrap();
     fs::write(place.path("near.toml"), "base = \"torch\"\n[image]\nmin_side = 96\n").unwrap();
     let preview = |grid: &str, args: &[&str]| {
-        place.ok(&[&["data", "preview", "pictures", "--image", "64", "--count", "4", "--grid", grid], args].concat());
+        place.ok(&[
+            &["data", "preview", "pictures", "--image", "64", "--count", "4", "--grid", grid],
+            args,
+        ]
+        .concat());
         fs::read(place.path(grid)).unwrap()
     };
-    let flags = ["--crop", "16x14", "--filter", "bicubic", "--background", "ff8000", "--fit", "pad"];
+    let flags =
+        ["--crop", "16x14", "--filter", "bicubic", "--background", "ff8000", "--fit", "pad"];
     let by_recipe = preview("a.png", &["--recipe", "own.toml"]);
     assert!(by_recipe == preview("b.png", &flags) && by_recipe != preview("c.png", &[]));
-    assert!(preview("d.png", &["--recipe", "near.toml"]) == preview("e.png", &["--min-side", "96"]));
+    assert!(
+        preview("d.png", &["--recipe", "near.toml"]) == preview("e.png", &["--min-side", "96"])
+    );
     // A flag has the last word.
     let other = ["--crop", "10", "--filter", "box", "--background", "white", "--fit", "stretch"];
-    assert!(preview("f.png", &[&["--recipe", "own.toml"], &other[..]].concat()) == preview("g.png", &other));
+    assert!(
+        preview("f.png", &[&["--recipe", "own.toml"], &other[..]].concat())
+            == preview("g.png", &other)
+    );
     // So it is in a prepared file, which needs no recipe any more, and in a run, whose checkpoint keeps it.
     let prepare = |out: &str, args: &[&str]| {
         place.ok(&[&["data", "prepare", "pictures", "--image", "16", "--out", out], args].concat());
         fs::read(place.path(out)).unwrap()
     };
     assert!(prepare("a.dcgan", &["--recipe", "own.toml"]) == prepare("b.dcgan", &flags));
-    for (data, recipe) in [("pictures", "own.toml"), ("a.dcgan", "own.toml"), ("a.dcgan", "torch")] {
+    for (data, recipe) in [("pictures", "own.toml"), ("a.dcgan", "own.toml"), ("a.dcgan", "torch")]
+    {
         let out = format!("{data}-{recipe}");
         let small = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "1"];
-        place.ok(&[&["train", "--data", data, "--recipe", recipe, "--out", &out], &small[..]].concat());
+        place
+            .ok(&[&["train", "--data", data, "--recipe", recipe, "--out", &out], &small[..]]
+                .concat());
         let config = fs::read_to_string(place.path(&out).join("config.toml")).unwrap();
-        let [mut runs, mut recipes] =
-            [config.split_once("[preprocess]").unwrap().1, config.split_once("[recipe.image]").unwrap().1];
+        let [mut runs, mut recipes] = [
+            config.split_once("[preprocess]").unwrap().1,
+            config.split_once("[recipe.image]").unwrap().1,
+        ];
         runs = runs.split("\n[").next().unwrap();
         recipes = recipes.split("\n[").next().unwrap();
-        for line in ["crop = [16, 14]", "filter = \"bicubic\"", "background = [255, 128, 0]", "fit = \"pad\""] {
+        for line in [
+            "crop = [16, 14]",
+            "filter = \"bicubic\"",
+            "background = [255, 128, 0]",
+            "fit = \"pad\"",
+        ] {
             assert!(runs.contains(line), "{line:?} is not in {runs}");
         }
-        for line in ["crop = [16, 14]", "filter = \"bicubic\"", "background = \"ff8000\"", "fit = \"pad\""] {
+        for line in
+            ["crop = [16, 14]", "filter = \"bicubic\"", "background = \"ff8000\"", "fit = \"pad\""]
+        {
             assert_eq!(recipes.contains(line), recipe == "own.toml", "{line:?}: {recipes}");
         }
     }
     place.ok(&["train", "--resume", "pictures-own.toml", "--steps", "2"]);
     // What cannot be is one line.
-    place.refused(1, &["train", "--data", "a.dcgan", "--image", "16", "--recipe", "near.toml"], &["image.min_side", "--recipe"]);
+    place.refused(
+        1,
+        &["train", "--data", "a.dcgan", "--image", "16", "--recipe", "near.toml"],
+        &["image.min_side", "--recipe"],
+    );
     place.refused(
         2,
         &["train", "--data", "pictures", "--image", "128", "--recipe", "near.toml"],
@@ -288,7 +410,11 @@ fn a_recipe_says_what_pictures_become_unless_flags_do() {
         ("background = \"pink\"", &["image.background", "pink"]),
     ] {
         fs::write(place.path("bad.toml"), format!("base = \"torch\"\n[image]\n{keys}\n")).unwrap();
-        place.refused(1, &["train", "--data", "pictures", "--recipe", "bad.toml"], &[&["bad.toml"], parts].concat());
+        place.refused(
+            1,
+            &["train", "--data", "pictures", "--recipe", "bad.toml"],
+            &[&["bad.toml"], parts].concat(),
+        );
     }
 }
 
@@ -302,7 +428,8 @@ fn archives_and_databases_are_learned_where_they_lie() {
     let place = Place::new();
     let lsun = format!("lsun:{}", fixture("lsun"));
     for (data, out) in [(fixture("archives/tree.zip"), "zip"), (lsun, "lsun")] {
-        let flags = ["--image", "16", "--width", "2", "--batch", "2", "--steps", "3", "--log-every", "1"];
+        let flags =
+            ["--image", "16", "--width", "2", "--batch", "2", "--steps", "3", "--log-every", "1"];
         place.ok(&[&["train", "--data", &data, "--out", out], &flags[..]].concat());
         assert_eq!(logged_steps(&place.path(out)), [1, 2, 3], "{data}");
         place.ok(&["train", "--resume", out, "--steps", "4"]);
@@ -322,7 +449,11 @@ fn oddly_named(place: &Place) -> Option<()> {
     for entry in files(&place.path("pictures")).iter().take(12) {
         fs::copy(entry, class.join(entry.file_name().unwrap())).unwrap();
     }
-    fs::rename(place.path("odd/plain/000.png"), place.path("odd/plain").join(OsStr::from_bytes(b"\xFF\xFE.png"))).ok()
+    fs::rename(
+        place.path("odd/plain/000.png"),
+        place.path("odd/plain").join(OsStr::from_bytes(b"\xFF\xFE.png")),
+    )
+    .ok()
 }
 
 #[cfg(unix)]
@@ -331,14 +462,36 @@ fn names_that_are_not_utf8_are_learned_or_named() {
     let place = Place::new();
     let Some(()) = oddly_named(&place) else { return };
     let info = place.ok(&["data", "info", "odd"]);
-    assert!(info.out.contains("train split: 24 images") && info.out.contains("caf\u{fffd}: 12, plain: 12"), "{}", info.out);
-    let flags = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "2", "--condition", "class", "--out", "run"];
+    assert!(
+        info.out.contains("train split: 24 images")
+            && info.out.contains("caf\u{fffd}: 12, plain: 12"),
+        "{}",
+        info.out
+    );
+    let flags = [
+        "--image",
+        "16",
+        "--width",
+        "2",
+        "--batch",
+        "8",
+        "--steps",
+        "2",
+        "--condition",
+        "class",
+        "--out",
+        "run",
+    ];
     place.ok(&[&["train", "--data", "odd"], &flags[..]].concat());
     place.ok(&["data", "preview", "odd", "--image", "16", "--grid", "odd.png"]);
     let ended = place.ok(&["data", "prepare", "odd", "--image", "16", "--out", "odd.dcgan"]);
     assert!(ended.out.contains("24 images"), "{}", ended.out);
     // Copies would have other names than the file system's.
-    place.refused(1, &["data", "split", "odd", "divided"], &["is not UTF-8: rename it", "\u{fffd}"]);
+    place.refused(
+        1,
+        &["data", "split", "odd", "divided"],
+        &["is not UTF-8: rename it", "\u{fffd}"],
+    );
     assert!(!place.path("divided").exists());
 }
 
@@ -347,21 +500,32 @@ fn emoji_are_learned_with_defaults_that_suit_them() {
     let place = Place::new();
     let ended = place.ok(&["train", "--data", "emoji", "--dry-run", "--json"]);
     assert_eq!(ended.event("data")["shape"], serde_json::json!([64, 64, 3]), "{}", ended.out);
-    place.ok(&["train", "--data", "emoji", "--image", "16", "--width", "2", "--batch", "8", "--steps", "1", "--out", "run"]);
+    place.ok(&[
+        "train", "--data", "emoji", "--image", "16", "--width", "2", "--batch", "8", "--steps",
+        "1", "--out", "run",
+    ]);
     let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
-    assert!(config.contains("background = [255, 255, 255]") && config.contains("data = \"emoji\""), "{config}");
+    assert!(
+        config.contains("background = [255, 255, 255]") && config.contains("data = \"emoji\""),
+        "{config}"
+    );
 }
 
 #[test]
 fn fetching_needs_a_set_that_is_known_and_the_sets_own_files() {
     let place = Place::new();
-    let fetch = |args: &[&str]| [&["data", "fetch"], args].concat().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let fetch = |args: &[&str]| {
+        [&["data", "fetch"], args].concat().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
     let refused = |args: &[&str], parts: &[&str]| {
         let args = fetch(args);
         place.refused(1, &args.iter().map(String::as_str).collect::<Vec<_>>(), parts);
     };
     refused(&["imagenet"], &["cannot fetch \"imagenet\"", "cifar-10"]);
-    refused(&["celeba", "--out", "sets"], &["no plain address", "img_align_celeba.zip", "sets/celeba"]);
+    refused(
+        &["celeba", "--out", "sets"],
+        &["no plain address", "img_align_celeba.zip", "sets/celeba"],
+    );
     let ended = place.ok(&["data", "fetch", "fashion"]);
     assert!(ended.out.contains("fashion-mnist is here already"), "{}", ended.out);
     // A server on this machine that has a page for everything.
@@ -370,10 +534,15 @@ fn fetching_needs_a_set_that_is_known_and_the_sets_own_files() {
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let asked = BufReader::new(&stream).lines().next().unwrap().unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nlogin").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nlogin")
+            .unwrap();
         asked
     });
-    refused(&["mnist", "--out", "sets", "--mirror", &mirror], &["5 bytes where the set has 9912422", "--mirror"]);
+    refused(
+        &["mnist", "--out", "sets", "--mirror", &mirror],
+        &["5 bytes where the set has 9912422", "--mirror"],
+    );
     assert_eq!(server.join().unwrap(), "GET /mnist/train-images-idx3-ubyte.gz HTTP/1.1");
     // What is locked while a set comes stays.
     assert_eq!(files(&place.path("sets/mnist")), [place.path("sets/mnist/.lock")]);
@@ -389,9 +558,15 @@ fn faces_are_cut_out_of_pictures() {
     assert_eq!(files(&place.path("faces")), [place.path("faces/faces.csv")]);
     place.refused(1, &["data", "faces", "pictures", "faces"], &["\"faces\" is not empty"]);
     place.refused(1, &["data", "faces", "nowhere", "new"], &["no data at \"nowhere\""]);
-    place.refused(2, &["data", "faces", "pictures", "new", "--min-size", "19"], &["--min-size", "19"]);
+    place.refused(
+        2,
+        &["data", "faces", "pictures", "new", "--min-size", "19"],
+        &["--min-size", "19"],
+    );
     place.refused(1, &["data", "faces", "pictures", "new", "--min-score", "0"], &["a score of 0"]);
-    let model = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/models/seeta_fd_frontal_v1.0.bin")).unwrap();
+    let model =
+        fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/models/seeta_fd_frontal_v1.0.bin"))
+            .unwrap();
     fs::write(place.path("cut.bin"), &model[..50_000]).unwrap();
     let with = |model| ["data", "faces", "pictures", "new", "--model", model];
     place.refused(1, &with("cut.bin"), &["bad face detector \"cut.bin\": truncated"]);
@@ -406,12 +581,24 @@ fn faces_are_cut_out_of_pictures() {
 fn folders_are_divided_into_splits() {
     let place = Place::new();
     let ended = place.ok(&["data", "split", "pictures", "divided", "--test", "0.25"]);
-    assert!(ended.out.contains("30 pictures to learn from and 10 held out in divided"), "{}", ended.out);
-    let counts: Vec<u64> =
-        place.ok(&["data", "info", "divided", "--json"]).json().iter().map(|split| split["images"].as_u64().unwrap()).collect();
+    assert!(
+        ended.out.contains("30 pictures to learn from and 10 held out in divided"),
+        "{}",
+        ended.out
+    );
+    let counts: Vec<u64> = place
+        .ok(&["data", "info", "divided", "--json"])
+        .json()
+        .iter()
+        .map(|split| split["images"].as_u64().unwrap())
+        .collect();
     assert_eq!(counts, [30, 10]);
     place.refused(1, &["data", "split", "pictures", "divided"], &["\"divided\" is not empty"]);
     place.refused(1, &["data", "split", "pictures", "new", "--test", "1"], &["a share of 1"]);
-    place.refused(1, &["data", "split", "pictures", "new", "--by", "person"], &["attributes.csv", "person"]);
+    place.refused(
+        1,
+        &["data", "split", "pictures", "new", "--by", "person"],
+        &["attributes.csv", "person"],
+    );
     assert!(!place.path("new").exists());
 }

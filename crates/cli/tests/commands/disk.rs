@@ -26,7 +26,8 @@ fn a_checkpoint_that_does_not_fit_leaves_the_older_ones() {
     let limited = "ulimit -f 64; trap '' XFSZ; exec \"$0\" train --resume run --steps 9";
     let mut command = Command::new("sh");
     command.args(["-c", limited, env!("CARGO_BIN_EXE_dcgan")]).current_dir(place.path(""));
-    Ended::of(command.output().unwrap()).refused(1, &["cannot write", "run/", "older files are untouched"]);
+    Ended::of(command.output().unwrap())
+        .refused(1, &["cannot write", "run/", "older files are untouched"]);
     intact(&place, "run", &before);
     place.ok(&["train", "--resume", "run", "--steps", "9"]);
 }
@@ -37,7 +38,10 @@ struct Mounted(PathBuf);
 impl Mounted {
     fn new(path: &Path, bytes: u64) -> Option<Self> {
         fs::create_dir_all(path).unwrap();
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]).arg(path).output();
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(path)
+            .output();
         done.is_ok_and(|output| output.status.success()).then(|| Self(path.to_owned()))
     }
 }
@@ -58,10 +62,23 @@ fn a_disk_that_fills_up_leaves_the_older_checkpoints() {
         return;
     };
     // Each step is kept, so the fourth checkpoint at the latest finds no room.
-    let run = Place::training(&["--steps", "60", "--out", "disk/run", "--checkpoint-every", "1", "--keep", "50"]);
+    let run = Place::training(&[
+        "--steps",
+        "60",
+        "--out",
+        "disk/run",
+        "--checkpoint-every",
+        "1",
+        "--keep",
+        "50",
+    ]);
     place.refused(1, &run, &["cannot write", "disk/run", "older files are untouched"]);
     let left = place.checkpoints("disk/run");
-    assert!(!left.is_empty() && left.iter().all(|path| path.extension().is_some_and(|e| e == "safetensors")), "{left:?}");
+    assert!(
+        !left.is_empty()
+            && left.iter().all(|path| path.extension().is_some_and(|e| e == "safetensors")),
+        "{left:?}"
+    );
     intact(&place, "disk/run", &contents(left));
     drop(disk);
 }

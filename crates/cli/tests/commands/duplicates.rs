@@ -13,18 +13,25 @@ fn duplicates_are_found_told_and_left_out() {
     fs::write(place.path("pictures/attributes.csv"), table(&place)).unwrap();
     let dedup = ["dedup", "pictures", "--epochs", "30", "--device", "cpu"];
     let run = |args: &[&str]| place.ok(&[&dedup[..], args].concat());
-    let told = run(&["--json", "--out", "clean", "--groups", "groups.json", "--grid", "groups.png"]).json().remove(0);
-    let groups: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(place.path("groups.json")).unwrap()).unwrap();
+    let told =
+        run(&["--json", "--out", "clean", "--groups", "groups.json", "--grid", "groups.png"])
+            .json()
+            .remove(0);
+    let groups: Vec<serde_json::Value> =
+        serde_json::from_slice(&fs::read(place.path("groups.json")).unwrap()).unwrap();
     let left_out = told["left_out"].as_u64().unwrap();
     assert!(left_out >= 2 && told["pictures"] == 42, "{told}");
     for (kept, copy) in [("003.png", "copy.png"), ("017.png", "more/017.png")] {
-        let group =
-            groups.iter().find(|group| group["kept"] == kept || group["left_out"].as_array().unwrap().contains(&kept.into()));
+        let group = groups.iter().find(|group| {
+            group["kept"] == kept || group["left_out"].as_array().unwrap().contains(&kept.into())
+        });
         let group = group.unwrap_or_else(|| panic!("no group with {kept}"));
         assert!(group["left_out"].as_array().unwrap().contains(&copy.into()), "{group}");
     }
     assert!(
-        place.path("clean/003.png").is_file() && !place.path("clean/copy.png").exists() && !place.path("clean/more").exists()
+        place.path("clean/003.png").is_file()
+            && !place.path("clean/copy.png").exists()
+            && !place.path("clean/more").exists()
     );
     let rows = fs::read_to_string(place.path("clean/attributes.csv")).unwrap();
     assert_eq!(rows.lines().count() as u64, 1 + 42 - left_out);
@@ -32,16 +39,32 @@ fn duplicates_are_found_told_and_left_out() {
     assert!(image::open(place.path("groups.png")).unwrap().width() > 100);
     // The same seed finds the same; as a list, too.
     assert_eq!(run(&["--json", "--out", "clean.txt"]).json()[0], told);
-    assert_eq!(fs::read_to_string(place.path("clean.txt")).unwrap().lines().count() as u64, 42 - left_out);
+    assert_eq!(
+        fs::read_to_string(place.path("clean.txt")).unwrap().lines().count() as u64,
+        42 - left_out
+    );
     // A wider radius finds no fewer.
     assert!(run(&["--json", "--radius", "6"]).json()[0]["left_out"].as_u64().unwrap() >= left_out);
     let text = run(&[]).out;
-    assert!(text.contains("copy.png") && text.contains("of 128 bits") && text.contains("false positives"), "{text}");
-    place.refused(1, &[&dedup[..], &["--out", "clean", "--force"]].concat(), &["\"clean\" is a folder that is there already"]);
+    assert!(
+        text.contains("copy.png")
+            && text.contains("of 128 bits")
+            && text.contains("false positives"),
+        "{text}"
+    );
+    place.refused(
+        1,
+        &[&dedup[..], &["--out", "clean", "--force"]].concat(),
+        &["\"clean\" is a folder that is there already"],
+    );
     // What a command left that was cut off is no set, and is not taken for one.
     assert!(!place.path("clean.partial").exists());
     fs::create_dir(place.path("other.partial")).unwrap();
-    place.refused(1, &[&dedup[..], &["--out", "other"]].concat(), &["other.partial", "cut off", "remove"]);
+    place.refused(
+        1,
+        &[&dedup[..], &["--out", "other"]].concat(),
+        &["other.partial", "cut off", "remove"],
+    );
 }
 
 #[test]
@@ -56,7 +79,8 @@ fn sets_without_files_are_written_as_pictures() {
     // The dogs are the cats.
     let stay = 24 - told["left_out"].as_u64().unwrap();
     assert!(stay <= 12, "{told}");
-    let kept: Vec<_> = files(&place.path("clean")).iter().flat_map(|folder| files(folder)).collect();
+    let kept: Vec<_> =
+        files(&place.path("clean")).iter().flat_map(|folder| files(folder)).collect();
     assert_eq!(kept.len() as u64, stay);
     assert!(place.path("clean/cat").is_dir() && !place.path("clean.partial").exists());
     let picture = image::open(&kept[0]).unwrap();
@@ -69,22 +93,36 @@ fn a_set_without_duplicates_has_no_picture_of_them() {
     fs::create_dir(place.path("noise")).unwrap();
     for i in 0..6u32 {
         let noise = image::RgbImage::from_fn(32, 32, |x, y| {
-            let hash = ((x * 73_856_093) ^ (y * 19_349_663) ^ ((i + 1) * 83_492_791)).wrapping_mul(2_654_435_761);
+            let hash = ((x * 73_856_093) ^ (y * 19_349_663) ^ ((i + 1) * 83_492_791))
+                .wrapping_mul(2_654_435_761);
             image::Rgb([(hash >> 24) as u8, (hash >> 16) as u8, (hash >> 8) as u8])
         });
         noise.save(place.path(&format!("noise/{i}.png"))).unwrap();
     }
-    let dedup =
-        ["dedup", "noise", "--epochs", "30", "--device", "cpu", "--out", "clean", "--groups", "g.json", "--grid", "g.png"];
+    let dedup = [
+        "dedup", "noise", "--epochs", "30", "--device", "cpu", "--out", "clean", "--groups",
+        "g.json", "--grid", "g.png",
+    ];
     let ended = place.ok(&dedup);
-    assert!(ended.out.contains("0 groups") && ended.err.contains("g.png is not written"), "{} {}", ended.out, ended.err);
-    assert!(place.path("clean/5.png").is_file() && place.path("g.json").is_file() && !place.path("g.png").exists());
+    assert!(
+        ended.out.contains("0 groups") && ended.err.contains("g.png is not written"),
+        "{} {}",
+        ended.out,
+        ended.err
+    );
+    assert!(
+        place.path("clean/5.png").is_file()
+            && place.path("g.json").is_file()
+            && !place.path("g.png").exists()
+    );
 }
 
 fn table(place: &Place) -> String {
     let root = place.path("pictures");
     let mut text = String::from("file,number\n");
-    for file in files(&root).into_iter().chain(files(&root.join("more"))).filter(|file| file.is_file()) {
+    for file in
+        files(&root).into_iter().chain(files(&root.join("more"))).filter(|file| file.is_file())
+    {
         let name = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
         text += &format!("{name},1\n");
     }
@@ -95,8 +133,19 @@ fn table(place: &Place) -> String {
 fn samples_are_shown_beside_their_neighbours() {
     let place = Place::new();
     place.train(&["--steps", "3", "--out", "run"]);
-    let command =
-        ["neighbours", "--checkpoint", "run", "--count", "3", "--neighbours", "2", "--grid", "near.png", "--device", "cpu"];
+    let command = [
+        "neighbours",
+        "--checkpoint",
+        "run",
+        "--count",
+        "3",
+        "--neighbours",
+        "2",
+        "--grid",
+        "near.png",
+        "--device",
+        "cpu",
+    ];
     let text = place.ok(&command).out;
     assert!(text.contains("small transforms") && text.contains("nearest in features"), "{text}");
     let sheet = image::open(place.path("near.png")).unwrap().to_rgb8();
@@ -111,13 +160,25 @@ fn samples_are_shown_beside_their_neighbours() {
     for row in &rows {
         for kind in ["pixels", "features"] {
             let near = row[kind].as_array().unwrap();
-            assert!(near.len() == 2 && near[0]["distance"].as_f64() <= near[1]["distance"].as_f64(), "{row}");
+            assert!(
+                near.len() == 2 && near[0]["distance"].as_f64() <= near[1]["distance"].as_f64(),
+                "{row}"
+            );
         }
     }
     let many = ["--neighbours", "64", "--grid", "many.png"];
     place.refused(1, &[&command[..5], &many].concat(), &["40 pictures", "64 nearest"]);
     // A generator alone has no features.
     place.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
-    let alone = ["neighbours", "--checkpoint", "g.safetensors", "--data", "pictures", "--grid", "alone.png", "--json"];
+    let alone = [
+        "neighbours",
+        "--checkpoint",
+        "g.safetensors",
+        "--data",
+        "pictures",
+        "--grid",
+        "alone.png",
+        "--json",
+    ];
     assert!(place.ok(&alone).json()[0]["features"].is_null());
 }

@@ -15,7 +15,10 @@ fn labelled(folder: &Path) {
                 image::Rgb([v, v / 2 + i, v])
             });
             picture.save(folder.join(class).join(format!("{i:02}.png"))).unwrap();
-            let (split, shade) = (if i % 5 == 0 { "test" } else { "train" }, if i % 2 == 0 { "even" } else { "odd" });
+            let (split, shade) = (
+                if i % 5 == 0 { "test" } else { "train" },
+                if i % 2 == 0 { "even" } else { "odd" },
+            );
             table += &format!("{class}/{i:02}.png,{split},{},{shade}\n", u8::from(class == "dark"));
         }
     }
@@ -79,7 +82,17 @@ impl Lab {
 #[test]
 fn a_feature_network_learns_is_kept_and_measures() {
     let lab = Lab::new();
-    let learn = ["eval", "train-features", "--data", "labelled", "--image", "16", "--epochs", "12", "--json"];
+    let learn = [
+        "eval",
+        "train-features",
+        "--data",
+        "labelled",
+        "--image",
+        "16",
+        "--epochs",
+        "12",
+        "--json",
+    ];
     let made = lab.ok(&learn).json().remove(0);
     assert_eq!(made["accuracy"]["class"], 1.0, "{made}");
     assert_eq!((&made["split"], &made["tested_on"]), (&"held-out".into(), &4.into()));
@@ -96,33 +109,79 @@ fn a_feature_network_learns_is_kept_and_measures() {
         &["again.safetensors", "a feature-network", "--features"],
     );
     let drawn = lab.ok(&[&learn[..], &["--grid", "points.png"]].concat());
-    assert!(drawn.err.contains("is there already") && drawn.json()[0]["grid"] == "points.png", "{}", drawn.err);
+    assert!(
+        drawn.err.contains("is there already") && drawn.json()[0]["grid"] == "points.png",
+        "{}",
+        drawn.err
+    );
     assert_eq!(image::open(lab.0.path("points.png")).unwrap().to_rgb8().dimensions(), (900, 640));
-    lab.refused(1, &[&learn[..], &["--out", "again.safetensors"]].concat(), &["again.safetensors", "--force"]);
+    lab.refused(
+        1,
+        &[&learn[..], &["--out", "again.safetensors"]].concat(),
+        &["again.safetensors", "--force"],
+    );
 
-    let all = ["--real", "labelled", "--metrics", "fid,kid,pr,dc,is,nn", "--count", "40", "--bootstrap", "20"];
+    let all = [
+        "--real",
+        "labelled",
+        "--metrics",
+        "fid,kid,pr,dc,is,nn",
+        "--count",
+        "40",
+        "--bootstrap",
+        "20",
+    ];
     let same = lab.eval(&[&all[..], &["--fake", "labelled"]].concat());
     assert_eq!(same["features"], name.as_str());
-    let value = |report: &Value, key: &str| report["metrics"][key]["value"].as_f64().unwrap_or_else(|| panic!("{key}: {report}"));
-    assert!(value(&same, "frechet") < 1e-6 && value(&same, "precision") == 1.0 && value(&same, "memorised") == 1.0, "{same}");
+    let value = |report: &Value, key: &str| {
+        report["metrics"][key]["value"].as_f64().unwrap_or_else(|| panic!("{key}: {report}"))
+    };
+    assert!(
+        value(&same, "frechet") < 1e-6
+            && value(&same, "precision") == 1.0
+            && value(&same, "memorised") == 1.0,
+        "{same}"
+    );
     assert!(value(&same, "inception_score") > 1.1, "{same}");
     let noise = lab.eval(&[&all[..], &["--fake", "noise"]].concat());
     assert!(value(&noise, "frechet") > 1.0 && value(&noise, "coverage") < 0.2, "{noise}");
     assert_eq!(lab.eval(&[&all[..], &["--fake", "noise"]].concat()), noise);
     assert_eq!(lab.eval(&[&all[..], &["--fake", "noise", "--no-cache"]].concat()), noise);
 
-    let table = lab.ok(&["eval", "--real", "labelled", "--fake", "noise", "--image", "16", "--count", "40"]);
+    let table = lab
+        .ok(&["eval", "--real", "labelled", "--fake", "noise", "--image", "16", "--count", "40"]);
     let line = table.out.lines().find(|line| line.contains("chet distance")).unwrap();
     assert!(line.contains(&format!("({name})")), "{line}");
     assert!(table.err.contains("no full rank"), "{}", table.err);
-    let pixels = lab.eval(&["--real", "labelled", "--fake", "noise", "--features", "pixels", "--metrics", "pr", "--count", "40"]);
+    let pixels = lab.eval(&[
+        "--real",
+        "labelled",
+        "--fake",
+        "noise",
+        "--features",
+        "pixels",
+        "--metrics",
+        "pr",
+        "--count",
+        "40",
+    ]);
     assert_eq!(pixels["features"], "pixels 16x16x3");
 }
 
 #[test]
 fn attributes_are_learned_too() {
     let lab = Lab::new();
-    let learn = ["eval", "train-features", "--data", "labelled", "--image", "16", "--attributes", "--epochs", "12"];
+    let learn = [
+        "eval",
+        "train-features",
+        "--data",
+        "labelled",
+        "--image",
+        "16",
+        "--attributes",
+        "--epochs",
+        "12",
+    ];
     let made = lab.ok(&[&learn[..], &["--json"]].concat()).json().remove(0);
     assert_eq!(made["outputs"], serde_json::json!(["dark", "shade=even", "shade=odd"]));
     assert_eq!(made["accuracy"]["dark"], 1.0, "{made}");
@@ -130,7 +189,8 @@ fn attributes_are_learned_too() {
     assert!(lab.0.path("a.png").exists() && out.contains("wrote a.png"), "{out}");
     assert!(out.contains("dark: right for 100.00 % of 4 held-out pictures"), "{out}");
     // Its outputs are no classes, so that there is no inception score.
-    let args = ["--real", "labelled", "--fake", "noise", "--features", "a.safetensors", "--count", "40"];
+    let args =
+        ["--real", "labelled", "--fake", "noise", "--features", "a.safetensors", "--count", "40"];
     assert!(lab.eval(&args)["metrics"].get("inception_score").is_none());
     lab.refused(
         1,
@@ -144,24 +204,68 @@ fn checkpoints_are_measured_in_the_proportions_of_the_set() {
     let lab = Lab::new();
     lab.train(&["--steps", "6", "--out", "run", "--condition", "class"]);
     let report = lab.eval(&["--fake", "run", "--count", "30", "--bootstrap", "0"]);
-    assert_eq!((&report["classes"], &report["count_fake"]), (&"real".into(), &30.into()), "{report}");
+    assert_eq!(
+        (&report["classes"], &report["count_fake"]),
+        (&"real".into(), &30.into()),
+        "{report}"
+    );
     assert!(report["real"].as_str().unwrap().ends_with("labelled (train)"), "{report}");
-    assert_eq!(lab.eval(&["--fake", "run", "--count", "30", "--classes", "uniform", "--bootstrap", "0"])["classes"], "uniform");
+    assert_eq!(
+        lab.eval(&["--fake", "run", "--count", "30", "--classes", "uniform", "--bootstrap", "0"])["classes"],
+        "uniform"
+    );
     lab.train(&["--steps", "6", "--out", "plain"]);
-    let report =
-        lab.eval(&["--fake", "plain", "--features", "d:plain", "--metrics", "fid,pr", "--count", "30", "--bootstrap", "0"]);
+    let report = lab.eval(&[
+        "--fake",
+        "plain",
+        "--features",
+        "d:plain",
+        "--metrics",
+        "fid,pr",
+        "--count",
+        "30",
+        "--bootstrap",
+        "0",
+    ]);
     assert!(report["features"].as_str().unwrap().contains("discriminator"), "{report}");
-    assert!(report["classes"].is_null() && report["metrics"]["frechet"]["value"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(
+        report["classes"].is_null()
+            && report["metrics"]["frechet"]["value"].as_f64().unwrap() > 0.0,
+        "{report}"
+    );
     // Before the first step there are no running statistics: they are measured.
     let first = format!("d:{}", lab.0.checkpoints("plain").remove(0).display());
     assert!(first.contains("00000000"), "{first}");
-    let early = lab.eval(&["--fake", "plain", "--features", &first, "--metrics", "fid", "--count", "30", "--bootstrap", "0"]);
+    let early = lab.eval(&[
+        "--fake",
+        "plain",
+        "--features",
+        &first,
+        "--metrics",
+        "fid",
+        "--count",
+        "30",
+        "--bootstrap",
+        "0",
+    ]);
     assert!(
-        early["metrics"]["frechet"]["value"].as_f64().unwrap().is_finite() && early["features"] != report["features"],
+        early["metrics"]["frechet"]["value"].as_f64().unwrap().is_finite()
+            && early["features"] != report["features"],
         "{early}"
     );
     // What was compared, as a picture: 16 pixels four times as large, in frames, twelve in each of three rows.
-    let grid = ["--fake", "plain", "--features", "pixels", "--metrics", "pr", "--count", "30", "--grid", "eval.png"];
+    let grid = [
+        "--fake",
+        "plain",
+        "--features",
+        "pixels",
+        "--metrics",
+        "pr",
+        "--count",
+        "30",
+        "--grid",
+        "eval.png",
+    ];
     lab.eval(&grid);
     let sheet = image::open(lab.0.path("eval.png")).unwrap();
     assert_eq!((sheet.width(), sheet.height()), (12 * 71 + 1, 3 * 71 + 1));
@@ -171,9 +275,17 @@ fn checkpoints_are_measured_in_the_proportions_of_the_set() {
 #[test]
 fn a_run_that_could_not_be_measured_does_not_begin() {
     let lab = Lab::new();
-    let train = ["train", "--data", "labelled", "--image", "16", "--width", "2", "--batch", "8", "--steps", "4", "--out", "run"];
+    let train = [
+        "train", "--data", "labelled", "--image", "16", "--width", "2", "--batch", "8", "--steps",
+        "4", "--out", "run",
+    ];
     let refused = |code, args: &[&str], parts: &[&str]| {
-        lab.refused(code, &[&train[..], &["--device", "cpu", "--eval-every", "2", "--eval-count", "20"], args].concat(), parts);
+        lab.refused(
+            code,
+            &[&train[..], &["--device", "cpu", "--eval-every", "2", "--eval-count", "20"], args]
+                .concat(),
+            parts,
+        );
         assert!(!lab.0.path("run").exists(), "{args:?}");
     };
     refused(
@@ -181,9 +293,23 @@ fn a_run_that_could_not_be_measured_does_not_begin() {
         &["--eval-metrics", "is", "--eval-features", "pixels"],
         &["--eval-metrics is", "trained on classes", "pixels 16x16x3"],
     );
-    let attributes = ["--data", "labelled", "--image", "16", "--attributes", "--epochs", "1", "--out", "a.safetensors"];
+    let attributes = [
+        "--data",
+        "labelled",
+        "--image",
+        "16",
+        "--attributes",
+        "--epochs",
+        "1",
+        "--out",
+        "a.safetensors",
+    ];
     lab.ok(&[&["eval", "train-features"], &attributes[..]].concat());
-    refused(2, &["--eval-metrics", "fid,is", "--eval-features", "a.safetensors"], &["--eval-metrics is", "labelled-attributes"]);
+    refused(
+        2,
+        &["--eval-metrics", "fid,is", "--eval-features", "a.safetensors"],
+        &["--eval-metrics is", "labelled-attributes"],
+    );
 }
 
 #[test]
@@ -191,14 +317,24 @@ fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
     let lab = Lab::new();
     let measured = ["--eval-every", "2", "--eval-count", "20", "--steps", "4", "--json"];
     let run = lab.train(&[&measured[..], &["--eval-metrics", "nn,kid", "--out", "run"]].concat());
-    let evaluated: Vec<Value> = run.json().into_iter().filter(|event| event["event"] == "evaluated").collect();
+    let evaluated: Vec<Value> =
+        run.json().into_iter().filter(|event| event["event"] == "evaluated").collect();
     assert_eq!(evaluated.len(), 2);
     let of = |event: &Value, name: &str| event["figures"][name].as_f64().unwrap();
     // The best is the one nearest to what is expected of new pictures.
-    let off = |event: &Value| (of(event, "eval/memorised") - of(event, "eval/memorised_real")).abs();
+    let off =
+        |event: &Value| (of(event, "eval/memorised") - of(event, "eval/memorised_real")).abs();
     let best = &run.event("finished")["best"];
-    assert!((best["score"].as_f64().unwrap() - evaluated.iter().map(off).fold(f64::INFINITY, f64::min)).abs() < 1e-12, "{best}");
-    assert!(evaluated.iter().any(|event| best["value"] == event["figures"]["eval/memorised"]), "{best}");
+    assert!(
+        (best["score"].as_f64().unwrap() - evaluated.iter().map(off).fold(f64::INFINITY, f64::min))
+            .abs()
+            < 1e-12,
+        "{best}"
+    );
+    assert!(
+        evaluated.iter().any(|event| best["value"] == event["figures"]["eval/memorised"]),
+        "{best}"
+    );
     // Every figure with its features.
     let name = evaluated[0]["features"].as_str().unwrap();
     assert!(name.starts_with("labelled-cnn "), "{name}");
@@ -207,12 +343,19 @@ fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
         assert!(row.get("eval/by").is_none_or(|by| by == name), "{row}");
     }
     // The first that was asked for decides, and people see it as it is: a kernel distance may be below 0.
-    let text = lab.train(&[&measured[..6], &["--eval-metrics", "kid,fid", "--out", "plain"]].concat()).out;
+    let text =
+        lab.train(&[&measured[..6], &["--eval-metrics", "kid,fid", "--out", "plain"]].concat()).out;
     let last = rows(&lab.0.path("plain")).pop().unwrap()["eval/kernel"].as_f64().unwrap();
-    let end = text.lines().find(|line| line.contains("at the end")).unwrap_or_else(|| panic!("{text}"));
-    assert!(end.contains("Kernel distance") && end.contains(&format!(", {last:.4} at the end")), "{end}");
+    let end =
+        text.lines().find(|line| line.contains("at the end")).unwrap_or_else(|| panic!("{text}"));
+    assert!(
+        end.contains("Kernel distance") && end.contains(&format!(", {last:.4} at the end")),
+        "{end}"
+    );
     assert_eq!(
-        text.lines().filter(|line| line.contains("eval/frechet") && line.contains(&format!("by {name}"))).count(),
+        text.lines()
+            .filter(|line| line.contains("eval/frechet") && line.contains(&format!("by {name}")))
+            .count(),
         2,
         "{text}"
     );
@@ -221,12 +364,27 @@ fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
 #[test]
 fn what_cannot_be_measured_is_told_in_a_line() {
     let lab = Lab::new();
-    lab.ok(&["train", "--data", "pictures", "--image", "16", "--width", "2", "--batch", "8", "--steps", "2", "--out", "run"]);
+    lab.ok(&[
+        "train", "--data", "pictures", "--image", "16", "--width", "2", "--batch", "8", "--steps",
+        "2", "--out", "run",
+    ]);
     lab.refused(1, &["eval", "--fake", "run"], &["\"pictures\" has no labels", "pixels"]);
-    lab.refused(1, &["eval", "train-features", "--data", "pictures", "--image", "16"], &["has no labels"]);
-    lab.refused(1, &["eval", "train-features", "--data", "pictures", "--image", "16", "--attributes"], &["has no attributes"]);
+    lab.refused(
+        1,
+        &["eval", "train-features", "--data", "pictures", "--image", "16"],
+        &["has no labels"],
+    );
+    lab.refused(
+        1,
+        &["eval", "train-features", "--data", "pictures", "--image", "16", "--attributes"],
+        &["has no attributes"],
+    );
     lab.refused(2, &["eval", "--fake", "noise"], &["--real says what to compare with"]);
-    lab.refused(2, &["eval", "--fake", "model:cats", "--real", "labelled"], &["model:cats", "fashion"]);
+    lab.refused(
+        2,
+        &["eval", "--fake", "model:cats", "--real", "labelled"],
+        &["model:cats", "fashion"],
+    );
     lab.refused(1, &["eval", "--fake", "run", "--features", "run/config.toml"], &["config.toml"]);
     let checkpoint = lab.0.checkpoints("run").remove(0);
     lab.refused(
@@ -234,24 +392,64 @@ fn what_cannot_be_measured_is_told_in_a_line() {
         &["eval", "--fake", "run", "--features", checkpoint.to_str().unwrap()],
         &["no feature network", "d:CHECKPOINT"],
     );
-    lab.ok(&["eval", "train-features", "--data", "labelled", "--image", "16", "--epochs", "1", "--out", "f.safetensors"]);
-    let other = ["eval", "--fake", "noise", "--real", "labelled", "--image", "32", "--features", "f.safetensors"];
+    lab.ok(&[
+        "eval",
+        "train-features",
+        "--data",
+        "labelled",
+        "--image",
+        "16",
+        "--epochs",
+        "1",
+        "--out",
+        "f.safetensors",
+    ]);
+    let other = [
+        "eval",
+        "--fake",
+        "noise",
+        "--real",
+        "labelled",
+        "--image",
+        "32",
+        "--features",
+        "f.safetensors",
+    ];
     lab.refused(1, &other, &["[32, 32, 3]", "[16, 16, 3]", "--image"]);
     lab.refused(
         1,
         &["eval", "--fake", "run", "--features", "pixels", "--metrics", "pr", "--count", "3"],
         &["at least 4 pictures"],
     );
-    lab.refused(2, &["train", "--data", "labelled", "--eval-count", "20"], &["--eval-count", "--eval-every"]);
+    lab.refused(
+        2,
+        &["train", "--data", "labelled", "--eval-count", "20"],
+        &["--eval-count", "--eval-every"],
+    );
 }
 
 #[test]
 fn a_measured_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
     let lab = Lab::new();
-    let measured = ["--eval-every", "2", "--eval-count", "20", "--keep", "1", "--checkpoint-every", "3", "--steps", "8"];
+    let measured = [
+        "--eval-every",
+        "2",
+        "--eval-count",
+        "20",
+        "--keep",
+        "1",
+        "--checkpoint-every",
+        "3",
+        "--steps",
+        "8",
+    ];
     let whole = lab.train(&[&measured[..], &["--out", "whole", "--json"]].concat());
-    let evaluated: Vec<Value> = whole.json().into_iter().filter(|event| event["event"] == "evaluated").collect();
-    assert_eq!(evaluated.iter().map(|e| e["step"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 4, 6, 8]);
+    let evaluated: Vec<Value> =
+        whole.json().into_iter().filter(|event| event["event"] == "evaluated").collect();
+    assert_eq!(
+        evaluated.iter().map(|e| e["step"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [2, 4, 6, 8]
+    );
     let distance = |event: &Value| event["figures"]["eval/frechet"].as_f64().unwrap();
     let best = evaluated.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap();
     let finished = whole.event("finished");
@@ -261,9 +459,16 @@ fn a_measured_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
     let mut kept = vec![best["step"].as_u64().unwrap(), 8];
     kept.dedup();
     let names = |run: &str| -> Vec<String> {
-        lab.0.checkpoints(run).iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+        lab.0
+            .checkpoints(run)
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect()
     };
-    assert_eq!(names("whole"), kept.iter().map(|step| format!("step-{step:08}.safetensors")).collect::<Vec<_>>());
+    assert_eq!(
+        names("whole"),
+        kept.iter().map(|step| format!("step-{step:08}.safetensors")).collect::<Vec<_>>()
+    );
     // Logged every five steps, where it was measured, and at the end.
     let run = lab.0.path("whole");
     assert_eq!(logged_steps(&run), [2, 4, 5, 6, 8]);
@@ -281,9 +486,15 @@ fn a_measured_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
     let [whole, parts, unmeasured] = ["whole", "parts", "unmeasured"].map(sampled);
     assert!(whole == parts && whole == unmeasured);
     let figures = |run: &str| -> Vec<(u64, Value)> {
-        let steps = rows(&lab.0.path(run)).into_iter().filter(|row| row["step"].as_u64().unwrap().is_multiple_of(2));
+        let steps = rows(&lab.0.path(run))
+            .into_iter()
+            .filter(|row| row["step"].as_u64().unwrap().is_multiple_of(2));
         steps.map(|row| (row["step"].as_u64().unwrap(), row["eval/frechet"].clone())).collect()
     };
     assert_eq!(figures("whole"), figures("parts"));
-    lab.refused(2, &["train", "--resume", "whole", "--eval-every", "3"], &["--eval-every 3 is not this run's 2"]);
+    lab.refused(
+        2,
+        &["train", "--resume", "whole", "--eval-every", "3"],
+        &["--eval-every 3 is not this run's 2"],
+    );
 }

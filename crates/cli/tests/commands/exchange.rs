@@ -20,14 +20,29 @@ const TORCH64: [&str; 7] = ["import", "--recipe", "torch", "--width", "4", "--la
 fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
     let place = Place::new();
     let (g, d) = (golden("torch64-g.safetensors"), golden("torch64-d.safetensors"));
-    place.ok(&[&TORCH64[..], &["--generator", text(&g), "--discriminator", text(&d), "--out", "run"]].concat());
+    place.ok(&[
+        &TORCH64[..],
+        &["--generator", text(&g), "--discriminator", text(&d), "--out", "run"],
+    ]
+    .concat());
 
     let networks = read_state_dict(&golden("networks.safetensors")).unwrap();
     let latents = networks["torch64/z"].clone();
     let count = latents.shape[0];
     let flat = Array::f32([count, 8], latents.into_f32().unwrap());
-    write_state_dict(&place.path("z.safetensors"), &BTreeMap::from([("z".to_owned(), flat)])).unwrap();
-    let sample = ["sample", "--checkpoint", "run", "--bn", "running", "--latents", "z.safetensors", "--out", "x.safetensors"];
+    write_state_dict(&place.path("z.safetensors"), &BTreeMap::from([("z".to_owned(), flat)]))
+        .unwrap();
+    let sample = [
+        "sample",
+        "--checkpoint",
+        "run",
+        "--bn",
+        "running",
+        "--latents",
+        "z.safetensors",
+        "--out",
+        "x.safetensors",
+    ];
     place.ok(&sample);
     let drawn = read_state_dict(&place.path("x.safetensors")).unwrap().remove("images").unwrap();
     assert_eq!(drawn.shape, [count, 64, 64, 3]);
@@ -41,23 +56,44 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
 
     place.ok(&["export", "--checkpoint", "run", "--out", "back"]);
     for (name, original) in [("generator", &g), ("discriminator", &d)] {
-        let back = read_state_dict(&place.path("back").join(format!("{name}.safetensors"))).unwrap();
+        let back =
+            read_state_dict(&place.path("back").join(format!("{name}.safetensors"))).unwrap();
         assert_eq!(back, read_state_dict(original).unwrap(), "{name}");
     }
-    let both = ["export", "--checkpoint", "run", "--out", "back", "--generator", "alone.safetensors"];
+    let both =
+        ["export", "--checkpoint", "run", "--out", "back", "--generator", "alone.safetensors"];
     place.refused(1, &both, &["generator.safetensors", "there already", "--force"]);
     assert!(!place.path("alone.safetensors").exists(), "what is refused leaves nothing behind");
     let old = fs::read(place.path("back/generator.safetensors")).unwrap();
     fs::write(place.path("back/generator.safetensors"), "old").unwrap();
     place.ok(&[&both[..], &["--force"]].concat());
-    assert!(fs::read(place.path("back/generator.safetensors")).unwrap() == old && place.path("alone.safetensors").exists());
+    assert!(
+        fs::read(place.path("back/generator.safetensors")).unwrap() == old
+            && place.path("alone.safetensors").exists()
+    );
     // It can begin a run, but there is none to go on with.
     for named in ["run", "run/checkpoints/step-00000000.safetensors"] {
         let ended = place.run(&["train", "--resume", named]);
         ended.refused(1, &["holds no training state", "train --init-from"]);
-        assert!(!ended.err.contains("invalid type") && !ended.err.contains("struct"), "{}", ended.err);
+        assert!(
+            !ended.err.contains("invalid type") && !ended.err.contains("struct"),
+            "{}",
+            ended.err
+        );
     }
-    place.ok(&["train", "--init-from", "run", "--data", "pictures", "--batch", "4", "--steps", "1", "--out", "more"]);
+    place.ok(&[
+        "train",
+        "--init-from",
+        "run",
+        "--data",
+        "pictures",
+        "--batch",
+        "4",
+        "--steps",
+        "1",
+        "--out",
+        "more",
+    ]);
 }
 
 #[test]
@@ -65,17 +101,39 @@ fn trained_weights_survive_export_and_import() {
     let place = Place::new();
     place.train(&["--steps", "3", "--out", "run"]);
     place.ok(&["export", "--checkpoint", "run", "--out", "weights"]);
-    let files = ["--generator", "weights/generator.safetensors", "--discriminator", "weights/discriminator.safetensors"];
-    let ended =
-        place.ok(&[&["import", "--recipe", "torch", "--image", "16", "--width", "2", "--out", "again"], &files[..]].concat());
+    let files = [
+        "--generator",
+        "weights/generator.safetensors",
+        "--discriminator",
+        "weights/discriminator.safetensors",
+    ];
+    let ended = place.ok(&[
+        &["import", "--recipe", "torch", "--image", "16", "--width", "2", "--out", "again"],
+        &files[..],
+    ]
+    .concat());
     assert!(ended.out.contains("--checkpoint again --grid"), "{}", ended.out);
-    let ended =
-        place.ok(&[&["import", "--recipe", "torch", "--image", "16", "--width", "2", "--out", "a b"], &files[..]].concat());
+    let ended = place.ok(&[
+        &["import", "--recipe", "torch", "--image", "16", "--width", "2", "--out", "a b"],
+        &files[..],
+    ]
+    .concat());
     assert!(ended.out.contains("--checkpoint 'a b' --grid"), "{}", ended.out);
     for run in ["run", "again"] {
-        place.ok(&["sample", "--checkpoint", run, "--count", "3", "--out", &format!("{run}.safetensors")]);
+        place.ok(&[
+            "sample",
+            "--checkpoint",
+            run,
+            "--count",
+            "3",
+            "--out",
+            &format!("{run}.safetensors"),
+        ]);
     }
-    assert_eq!(fs::read(place.path("run.safetensors")).unwrap(), fs::read(place.path("again.safetensors")).unwrap());
+    assert_eq!(
+        fs::read(place.path("run.safetensors")).unwrap(),
+        fs::read(place.path("again.safetensors")).unwrap()
+    );
 }
 
 #[test]
@@ -83,13 +141,32 @@ fn weights_that_are_not_the_recipes_are_refused_by_name() {
     let place = Place::new();
     let g = golden("torch64-g.safetensors");
     let import = |args: &[&str], parts: &[&str]| {
-        place.refused(1, &[&["import", "--recipe", "torch", "--generator", text(&g), "--out", "x"], args].concat(), parts);
+        place.refused(
+            1,
+            &[&["import", "--recipe", "torch", "--generator", text(&g), "--out", "x"], args]
+                .concat(),
+            parts,
+        );
     };
-    import(&["--width", "4"], &["torch64-g.safetensors", "main.0.weight", "[100, 32, 4, 4]", "[8, 32, 4, 4]"]);
-    import(&["--width", "4", "--latent", "8", "--image", "32"], &["torch64-g.safetensors", "main."]);
-    place.refused(1, &[&TORCH64[..], &["--generator", "gone.safetensors", "--out", "x"]].concat(), &["gone.safetensors"]);
+    import(
+        &["--width", "4"],
+        &["torch64-g.safetensors", "main.0.weight", "[100, 32, 4, 4]", "[8, 32, 4, 4]"],
+    );
+    import(
+        &["--width", "4", "--latent", "8", "--image", "32"],
+        &["torch64-g.safetensors", "main."],
+    );
+    place.refused(
+        1,
+        &[&TORCH64[..], &["--generator", "gone.safetensors", "--out", "x"]].concat(),
+        &["gone.safetensors"],
+    );
     place.refused(1, &["import", "--recipe", "newmu-svhn", "gone", "--out", "x"], &["gone"]);
-    place.refused(1, &["import", "--recipe", "newmu-svhn", "pictures", "--out", "x"], &["200_gen_params.jl_01.npy"]);
+    place.refused(
+        1,
+        &["import", "--recipe", "newmu-svhn", "pictures", "--out", "x"],
+        &["200_gen_params.jl_01.npy"],
+    );
     place.refused(2, &["import", "--recipe", "newmu-svhn", "--out", "x"], &["folder"]);
     place.refused(2, &["import", "--recipe", "torch", "pictures", "--out", "x"], &["--generator"]);
     place.refused(2, &["import", "--recipe", "torch", "--out", "x"], &["--generator"]);
@@ -100,12 +177,25 @@ fn weights_that_are_not_the_recipes_are_refused_by_name() {
 fn the_authors_networks_draw_house_numbers() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/newmu-svhn");
     if !folder.is_dir() {
-        eprintln!("skipped: the weights that the paper's authors released are not in {}", folder.display());
+        eprintln!(
+            "skipped: the weights that the paper's authors released are not in {}",
+            folder.display()
+        );
         return;
     }
     let place = Place::new();
     place.ok(&["import", "--recipe", "newmu-svhn", text(&folder), "--out", "svhn"]);
-    place.ok(&["sample", "--checkpoint", "svhn", "--count", "64", "--out", "x.safetensors", "--grid", "svhn.png"]);
+    place.ok(&[
+        "sample",
+        "--checkpoint",
+        "svhn",
+        "--count",
+        "64",
+        "--out",
+        "x.safetensors",
+        "--grid",
+        "svhn.png",
+    ]);
     let images = read_state_dict(&place.path("x.safetensors")).unwrap().remove("images").unwrap();
     assert_eq!(images.shape, [64, 32, 32, 3]);
     // Photographs are smooth, where kernels applied the wrong way round or a wrong norm leave checks and saturation: neighbours differ
@@ -113,7 +203,9 @@ fn the_authors_networks_draw_house_numbers() {
     let images = images.into_f32().unwrap();
     let at = |n: usize, y: usize, x: usize| images[((n * 32 + y) * 32 + x) * 3];
     let mut sums = [0.0f64; 2];
-    for (n, y, x) in (0..64).flat_map(|n| (0..32).flat_map(move |y| (0..16).map(move |x| (n, y, x)))) {
+    for (n, y, x) in
+        (0..64).flat_map(|n| (0..32).flat_map(move |y| (0..16).map(move |x| (n, y, x))))
+    {
         sums[0] += f64::from((at(n, y, x) - at(n, y, x + 1)).powi(2));
         sums[1] += f64::from((at(n, y, x) - at((n + 1) % 64, y, x)).powi(2));
     }

@@ -22,18 +22,26 @@ fn filters_of_both_networks_are_drawn() {
     let place = trained();
     let command = ["filters", "--checkpoint", "run", "--grid", "d.png"];
     let text = place.ok(&command).out;
-    assert!(text.contains("Layer main.0: 8 filters of 4x4x3") && text.contains("wrote d.png"), "{text}");
+    assert!(
+        text.contains("Layer main.0: 8 filters of 4x4x3") && text.contains("wrote d.png"),
+        "{text}"
+    );
     assert_eq!(place.ok(&[&command[..], &["--force", "--device", "cpu"]].concat()).out, text);
     // Eight filters of 4×4, 16 times as large, and the gaps.
     assert_eq!(size(&place, "d.png"), (8 * 66 + 2, 66 + 2));
     let more = ["--network", "generator", "--columns", "2", "--each", "--json", "--grid", "g.png"];
-    let told = place.ok(&[&["filters", "--checkpoint", "run"], &more[..]].concat()).event("filters");
+    let told =
+        place.ok(&[&["filters", "--checkpoint", "run"], &more[..]].concat()).event("filters");
     assert_eq!(told["shape"], serde_json::json!([8, 4, 4, 3]));
     assert_eq!(told["norms"].as_array().unwrap().len(), 8);
     assert_eq!(size(&place, "g.png"), (2 * 66 + 2, 4 * 66 + 2));
     place.refused(1, &command, &["d.png", "--force"]);
     place.ok(&[&command[..], &["--force"]].concat());
-    place.refused(1, &["filters", "--model", "fashion", "--grid", "x.png"], &["holds no discriminator"]);
+    place.refused(
+        1,
+        &["filters", "--model", "fashion", "--grid", "x.png"],
+        &["holds no discriminator"],
+    );
     place.ok(&["filters", "--model", "fashion", "--network", "generator", "--grid", "fashion.png"]);
     place.refused(2, &["filters", "--grid", "x.png"], &["--checkpoint"]);
 }
@@ -41,7 +49,19 @@ fn filters_of_both_networks_are_drawn() {
 #[test]
 fn guided_gradients_are_drawn_and_told() {
     let place = trained();
-    let command = ["guided", "--checkpoint", "run", "--data", "pictures", "--maps", "2", "--top", "3", "--device", "cpu"];
+    let command = [
+        "guided",
+        "--checkpoint",
+        "run",
+        "--data",
+        "pictures",
+        "--maps",
+        "2",
+        "--top",
+        "3",
+        "--device",
+        "cpu",
+    ];
     let text = place.ok(&[&command[..], &["--grid", "guided.png"]].concat()).out;
     for part in ["40 pictures of pictures", "selectivity", "wrote guided.png"] {
         assert!(text.contains(part), "{part:?} is not in {text}");
@@ -56,7 +76,10 @@ fn guided_gradients_are_drawn_and_told() {
     assert_eq!(objects.len(), 6, "a layer, two features of two networks, a picture");
     let drawn = fs::read(place.path("guided.png")).unwrap();
     let top = objects[1]["top"].as_array().unwrap();
-    assert!(top.len() == 3 && top[0]["response"].as_f64() >= top[2]["response"].as_f64(), "{top:?}");
+    assert!(
+        top.len() == 3 && top[0]["response"].as_f64() >= top[2]["response"].as_f64(),
+        "{top:?}"
+    );
     assert_eq!(objects, told(&[]));
     assert_eq!(drawn, fs::read(place.path("guided.png")).unwrap());
     // Another seed is another network beside the same trained one.
@@ -64,9 +87,17 @@ fn guided_gradients_are_drawn_and_told() {
     assert_eq!(objects[1..3], other[1..3]);
     assert_ne!(objects[3..5], other[3..5]);
     let grid = ["--grid", "x.png"];
-    place.refused(1, &[&command[..4], &["pictures", "--maps", "99"], &grid].concat(), &["99 features", "main."]);
+    place.refused(
+        1,
+        &[&command[..4], &["pictures", "--maps", "99"], &grid].concat(),
+        &["99 features", "main."],
+    );
     place.refused(2, &[&command[..], &["--image", "32"], &grid].concat(), &["16x16x3"]);
-    place.refused(1, &["guided", "--checkpoint", "run", "--data", "gone", "--grid", "x.png"], &["gone"]);
+    place.refused(
+        1,
+        &["guided", "--checkpoint", "run", "--data", "gone", "--grid", "x.png"],
+        &["gone"],
+    );
 }
 
 #[test]
@@ -74,7 +105,17 @@ fn maps_are_forgotten_and_told() {
     let place = trained();
     let boxes: String = (0..20).map(|i| format!("{i},0,0,8,8\n")).collect();
     fs::write(place.path("boxes.csv"), format!("sample,x0,y0,x1,y1\n{boxes}")).unwrap();
-    let command = ["forget", "--checkpoint", "run", "--count", "24", "--boxes", "boxes.csv", "--device", "cpu"];
+    let command = [
+        "forget",
+        "--checkpoint",
+        "run",
+        "--count",
+        "24",
+        "--boxes",
+        "boxes.csv",
+        "--device",
+        "cpu",
+    ];
     let grid = ["--grid", "forgotten.png", "--columns", "5", "--blocks", "2"];
     let text = place.ok(&[&command[..], &grid].concat()).out;
     for part in ["20 boxes", "these maps", "random maps", "wrote forgotten.png"] {
@@ -82,7 +123,9 @@ fn maps_are_forgotten_and_told() {
     }
     // 16×16, four times as large: five columns, six rows.
     assert_eq!(size(&place, "forgotten.png"), (5 * 66 + 2, 6 * 66 + 2));
-    let told = |args: &[&str]| place.ok(&[&command[..], &grid, &["--force", "--json"], args].concat()).event("forgotten");
+    let told = |args: &[&str]| {
+        place.ok(&[&command[..], &grid, &["--force", "--json"], args].concat()).event("forgotten")
+    };
     let first = told(&[]);
     assert_eq!(first, told(&[]));
     let dropped = first["dropped"].as_array().unwrap().len() as u64;
@@ -90,12 +133,24 @@ fn maps_are_forgotten_and_told() {
     assert_eq!(first["rates"], serde_json::Value::Null);
     let layer = first["layer"].as_str().unwrap();
     assert_eq!(first, told(&["--layer", layer]));
-    place.refused(1, &[&command[..], &grid, &["--force", "--layer", "main.99"]].concat(), &["main.99", layer]);
+    place.refused(
+        1,
+        &[&command[..], &grid, &["--force", "--layer", "main.99"]].concat(),
+        &["main.99", layer],
+    );
     fs::write(place.path("boxes.csv"), "0,0,0,8,8\n1,0,0,99,8\n").unwrap();
-    place.refused(1, &[&command[..], &grid, &["--force"]].concat(), &["boxes.csv", "line 2", "16x16"]);
+    place.refused(
+        1,
+        &[&command[..], &grid, &["--force"]].concat(),
+        &["boxes.csv", "line 2", "16x16"],
+    );
     fs::write(place.path("boxes.csv"), "0,0,0,16,16\n").unwrap();
     place.refused(1, &[&command[..], &grid, &["--force"]].concat(), &["fill their pictures"]);
-    place.refused(2, &[&command[..], &["--class", "3", "--grid", "x.png"]].concat(), &["without a condition"]);
+    place.refused(
+        2,
+        &[&command[..], &["--class", "3", "--grid", "x.png"]].concat(),
+        &["without a condition"],
+    );
     let fashion = ["forget", "--model", "fashion", "--boxes", "boxes.csv", "--grid", "x.png"];
     place.refused(1, &fashion, &["--class"]);
 }
@@ -108,7 +163,12 @@ fn a_class_is_found_and_judged() {
     place.ok(&["sample", "--checkpoint", "run", "--count", "80", "--seed", "5", "--out", "drawn"]);
     let mut drawn: Vec<(u64, PathBuf)> = files(&place.path("drawn"))
         .into_iter()
-        .map(|file| (image::open(&file).unwrap().to_rgb8().as_raw().iter().map(|v| u64::from(*v)).sum(), file))
+        .map(|file| {
+            (
+                image::open(&file).unwrap().to_rgb8().as_raw().iter().map(|v| u64::from(*v)).sum(),
+                file,
+            )
+        })
         .collect();
     drawn.sort();
     for (i, (_, file)) in drawn.iter().enumerate() {
@@ -144,17 +204,65 @@ fn a_class_is_found_and_judged() {
         "--marked",
         "12",
     ];
-    let others =
-        ["--against", "others", "--device", "cpu", "--columns", "6", "--blocks", "1", "--controls", "3", "--grid", "bright.png"];
+    let others = [
+        "--against",
+        "others",
+        "--device",
+        "cpu",
+        "--columns",
+        "6",
+        "--blocks",
+        "1",
+        "--controls",
+        "3",
+        "--grid",
+        "bright.png",
+    ];
     let told = place.ok(&[&command[..], &others, &["--json"]].concat()).event("forgotten");
-    assert_eq!((told["object"].as_str(), told["rates"]["controls"].as_array().unwrap().len()), (Some("bright"), 3));
+    assert_eq!(
+        (told["object"].as_str(), told["rates"]["controls"].as_array().unwrap().len()),
+        (Some("bright"), 3)
+    );
     let before = told["rates"]["before"].as_f64().unwrap();
-    assert!(before > 0.0 && before < 1.0 && told["rates"]["after"].as_f64().is_some_and(|after| after != before), "{told}");
+    assert!(
+        before > 0.0
+            && before < 1.0
+            && told["rates"]["after"].as_f64().is_some_and(|after| after != before),
+        "{told}"
+    );
     assert!((1..=12).contains(&told["boxes"].as_u64().unwrap()), "{told}");
     let text = place.ok(&[&command[..], &others, &["--force"]].concat()).out;
     assert!(text.contains("sees bright in"), "{text}");
-    let unknown = ["forget", "--checkpoint", "run", "--object", "round", "--judge", "judge.safetensors", "--grid", "x.png"];
+    let unknown = [
+        "forget",
+        "--checkpoint",
+        "run",
+        "--object",
+        "round",
+        "--judge",
+        "judge.safetensors",
+        "--grid",
+        "x.png",
+    ];
     place.refused(2, &unknown, &["--object round", "bright, dark"]);
-    place.refused(2, &["forget", "--checkpoint", "run", "--object", "bright", "--grid", "x.png"], &["--judge"]);
-    place.refused(1, &["forget", "--checkpoint", "run", "--object", "bright", "--judge", "gone", "--grid", "x.png"], &["gone"]);
+    place.refused(
+        2,
+        &["forget", "--checkpoint", "run", "--object", "bright", "--grid", "x.png"],
+        &["--judge"],
+    );
+    place.refused(
+        1,
+        &[
+            "forget",
+            "--checkpoint",
+            "run",
+            "--object",
+            "bright",
+            "--judge",
+            "gone",
+            "--grid",
+            "x.png",
+        ],
+        &["gone"],
+    );
 }

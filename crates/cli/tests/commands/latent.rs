@@ -17,14 +17,29 @@ fn zoo() -> Place {
     for name in ["cat", "dog", "owl"] {
         pictures(&place.path(&format!("zoo/{name}")), 8);
     }
-    let flags = ["--image", "16", "--width", "2", "--batch", "8", "--steps", "2", "--condition", "class", "--out", "run"];
+    let flags = [
+        "--image",
+        "16",
+        "--width",
+        "2",
+        "--batch",
+        "8",
+        "--steps",
+        "2",
+        "--condition",
+        "class",
+        "--out",
+        "run",
+    ];
     place.ok(&[&["train", "--data", "zoo"], &flags[..]].concat());
     place
 }
 
 #[track_caller]
 fn redrawn(place: &Place, image: &str) {
-    let [told] = &place.ok(&["again", image, "--checkpoint", "run", "--json"]).json()[..] else { panic!("not one object") };
+    let [told] = &place.ok(&["again", image, "--checkpoint", "run", "--json"]).json()[..] else {
+        panic!("not one object")
+    };
     assert_eq!((&told["equal"], &told["differing"]), (&true.into(), &0.into()), "{image}");
 }
 
@@ -34,16 +49,23 @@ fn a_walk_is_measured_and_drawn() {
     let files = ["--grid", "walk.png", "--gif", "walk.gif"];
     let walk = ["walk", "--checkpoint", "run", "--rows", "3", "--columns", "4", "--steps", "6"];
     let text = place.ok(&[&walk[..], &files].concat()).out;
-    assert!(text.contains("2 → 0") && text.contains("wrote walk.png") && text.contains("by heart"), "{text}");
+    assert!(
+        text.contains("2 → 0") && text.contains("wrote walk.png") && text.contains("by heart"),
+        "{text}"
+    );
     let grid = image::open(place.path("walk.png")).unwrap();
     // Four columns and three rows of 16 pixels, enlarged fourfold.
     assert_eq!((grid.width(), grid.height()), (4 * 66 + 2, 3 * 66 + 2));
     redrawn(&place, "walk.png");
     place.refused(1, &[&walk[..], &files].concat(), &["walk.png", "--force"]);
-    let json = |args: &[&str]| place.ok(&[&walk[..], &["--json"], args].concat()).json().pop().unwrap();
+    let json =
+        |args: &[&str]| place.ok(&[&walk[..], &["--json"], args].concat()).json().pop().unwrap();
     let (straight, round) = (json(&["--path", "linear"]), json(&["--path", "spherical"]));
     assert_eq!(straight["legs"].as_array().unwrap().len(), 3);
-    assert!(straight["largest"].as_f64() >= straight["mean"].as_f64() && straight["mean"].as_f64() > Some(0.0));
+    assert!(
+        straight["largest"].as_f64() >= straight["mean"].as_f64()
+            && straight["mean"].as_f64() > Some(0.0)
+    );
     assert_ne!(straight["mean"], round["mean"]);
     assert_eq!(round, json(&[]), "latents are normal, and the seed is the same");
     assert_ne!(round["mean"], json(&["--seed", "1"])["mean"]);
@@ -53,7 +75,11 @@ fn a_walk_is_measured_and_drawn() {
         .map(|(row, column)| grid.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes())
         .collect();
     assert!(rows[1] == rows[2] && rows[3] == rows[4] && rows[5] == rows[0] && rows[0] != rows[1]);
-    place.refused(2, &["walk", "--checkpoint", "run", "--bn", "batch"], &["--bn batch", "recalibrated"]);
+    place.refused(
+        2,
+        &["walk", "--checkpoint", "run", "--bn", "batch"],
+        &["--bn batch", "recalibrated"],
+    );
     place.refused(2, &[&walk[..], &["--class", "1"]].concat(), &["trained without a condition"]);
 }
 
@@ -84,7 +110,9 @@ fn pictures_are_drawn_again_from_what_they_say() {
     .enumerate()
     {
         if i == 4 {
-            place.ok(&[&sample[..], &["--count", "3", "--seed", "9", "--out", "z.safetensors"]].concat());
+            place
+                .ok(&[&sample[..], &["--count", "3", "--seed", "9", "--out", "z.safetensors"]]
+                    .concat());
         }
         let (grid, folder) = (format!("grid{i}.png"), format!("drawn{i}"));
         place.ok(&[&sample[..], flags, &["--grid", &grid, "--out", &folder]].concat());
@@ -94,11 +122,18 @@ fn pictures_are_drawn_again_from_what_they_say() {
         }
     }
     let text = place.ok(&["info", "grid1.png"]).out;
-    for part in ["drawn by", "dcgan sample --checkpoint run --count 3", "seed 0, 0 to 2, truncated to ±0.5", "running", "crc32c:"]
-    {
+    for part in [
+        "drawn by",
+        "dcgan sample --checkpoint run --count 3",
+        "seed 0, 0 to 2, truncated to ±0.5",
+        "running",
+        "crc32c:",
+    ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
-    let [origin] = &place.ok(&["info", "grid0.png", "--json"]).json()[..] else { panic!("not one object") };
+    let [origin] = &place.ok(&["info", "grid0.png", "--json"]).json()[..] else {
+        panic!("not one object")
+    };
     assert_eq!(origin["drawing"]["latents"][0]["seed"], 3);
 
     // A pixel that was touched, and a picture that says nothing.
@@ -107,15 +142,28 @@ fn pictures_are_drawn_again_from_what_they_say() {
     let mut touched = image.to_rgb8();
     touched.get_pixel_mut(7, 7).0[0] ^= 1;
     let texts = [("dcgan", texts["dcgan"].clone())];
-    train::artefacts::grid::save_png_with(&place.path("touched.png"), &touched.into(), &texts).unwrap();
+    train::artefacts::grid::save_png_with(&place.path("touched.png"), &touched.into(), &texts)
+        .unwrap();
     let ended = place.run(&["again", "touched.png", "--checkpoint", "run", "--grid", "again.png"]);
-    assert!(ended.code == Some(1) && ended.out.contains(" 1 of ") && ended.out.contains("by 1 of 255"), "{}", ended.out);
+    assert!(
+        ended.code == Some(1) && ended.out.contains(" 1 of ") && ended.out.contains("by 1 of 255"),
+        "{}",
+        ended.out
+    );
     assert_eq!(image::open(place.path("again.png")).unwrap(), image);
-    place.refused(1, &["again", "pictures/000.png", "--checkpoint", "run"], &["000.png", "does not say how it was drawn"]);
+    place.refused(
+        1,
+        &["again", "pictures/000.png", "--checkpoint", "run"],
+        &["000.png", "does not say how it was drawn"],
+    );
     place.refused(1, &["info", "pictures/000.png"], &["000.png", "does not say"]);
     place.refused(2, &["again", "grid0.png"], &["--checkpoint", "step 3"]);
     fs::write(place.path("broken.png"), "x").unwrap();
-    place.refused(1, &["again", "broken.png", "--checkpoint", "run"], &["broken.png", "no sound PNG"]);
+    place.refused(
+        1,
+        &["again", "broken.png", "--checkpoint", "run"],
+        &["broken.png", "no sound PNG"],
+    );
 }
 
 #[test]
@@ -127,29 +175,56 @@ fn another_checkpoint_draws_again_only_by_force() {
     place.refused(1, &again, &["another checkpoint", "--force-checkpoint"]);
     let ended = place.ok(&[&again[..], &["--force-checkpoint", "--grid", "new.png"]].concat());
     assert!(ended.out.contains("values differ"), "{}", ended.out);
-    let [now] = &place.ok(&["again", "new.png", "--checkpoint", "other", "--json"]).json()[..] else { panic!("not one object") };
+    let [now] = &place.ok(&["again", "new.png", "--checkpoint", "other", "--json"]).json()[..]
+    else {
+        panic!("not one object")
+    };
     assert_eq!(now["equal"], true, "it names the networks that drew it");
     // The program's own generator needs no name.
-    place.ok(&["sample", "--model", "fashion", "--class", "all", "--columns", "2", "--grid", "fashion.png"]);
+    place.ok(&[
+        "sample",
+        "--model",
+        "fashion",
+        "--class",
+        "all",
+        "--columns",
+        "2",
+        "--grid",
+        "fashion.png",
+    ]);
     assert!(place.ok(&["again", "fashion.png"]).out.contains("all pixels are equal"));
 }
 
 #[test]
 fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
     let place = trained();
-    let arithmetic = |args: &[&'static str]| [&["arithmetic", "--checkpoint", "run", "--candidates", "60"], args].concat();
+    let arithmetic = |args: &[&'static str]| {
+        [&["arithmetic", "--checkpoint", "run", "--candidates", "60"], args].concat()
+    };
     let by_number = ["--a", "0,1,2", "--b", "3,4,5", "--c", "6,7,59", "--grid", "numbers.png"];
     let text = place.ok(&arithmetic(&by_number)).out;
     assert!(text.contains("6, 7, 59") && !text.contains("expected"), "{text}");
     let grid = image::open(place.path("numbers.png")).unwrap();
     assert_eq!((grid.width(), grid.height()), (8 * 66 + 2, 4 * 66 + 2));
     redrawn(&place, "numbers.png");
-    place.ok(&arithmetic(&["--a", "seed:1", "--b", "seed:2", "--c", "seed:3", "--grid", "seeds.png"]));
+    place.ok(&arithmetic(&[
+        "--a",
+        "seed:1",
+        "--b",
+        "seed:2",
+        "--c",
+        "seed:3",
+        "--grid",
+        "seeds.png",
+    ]));
     redrawn(&place, "seeds.png");
     // Where A is B, the result is C.
-    place.ok(&arithmetic(&["--a", "4", "--b", "4", "--c", "9", "--noise", "0", "--grid", "same.png"]));
+    place.ok(&arithmetic(&[
+        "--a", "4", "--b", "4", "--c", "9", "--noise", "0", "--grid", "same.png",
+    ]));
     let same = image::open(place.path("same.png")).unwrap();
-    let cell = |column: u32, row: u32| same.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes();
+    let cell =
+        |column: u32, row: u32| same.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes();
     let (centre, c) = (cell(4, 1), cell(0, 2));
     let off = centre.iter().zip(&c).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
     assert!(off <= 1 && cell(3, 0) == centre && cell(0, 0) != c, "{off}");
@@ -173,22 +248,42 @@ fn arithmetic_by_number_by_seed_and_by_what_is_seen() {
     assert_eq!(told["a"]["exemplars"].as_array().unwrap().len(), 2);
     let draws = told["verdict"]["draws"].as_array().unwrap();
     assert_eq!((&draws[0]["exemplars"], &draws[1]["exemplars"]), (&1.into(), &2.into()));
-    assert_eq!((&draws[0]["result"]["of"], &draws[1]["with_neighbours"]["of"]), (&20.into(), &180.into()));
+    assert_eq!(
+        (&draws[0]["result"]["of"], &draws[1]["with_neighbours"]["of"]),
+        (&20.into(), &180.into())
+    );
     assert_eq!(told["verdict"]["chance"]["of"], 60);
     // Nine pictures of a trial are no nine trials; a single result has no interval.
-    let [one, mean] = [0, 1].map(|i| draws[i]["with_neighbours"]["interval"].as_array().unwrap().clone());
+    let [one, mean] =
+        [0, 1].map(|i| draws[i]["with_neighbours"]["interval"].as_array().unwrap().clone());
     assert!(one[0].as_f64() <= one[1].as_f64() && mean[0].as_f64() <= mean[1].as_f64(), "{told}");
     assert!(told["verdict"]["figure"]["result"]["interval"].is_null(), "{told}");
     // Normal latents: one is about as long as √latent, three of single exemplars √3 times, of means of two √1.5 times.
-    for (length, wanted) in [(&told["verdict"]["length"], 1.0f64), (&draws[0]["length"], 3.0), (&draws[1]["length"], 1.5)] {
+    for (length, wanted) in [
+        (&told["verdict"]["length"], 1.0f64),
+        (&draws[0]["length"], 3.0),
+        (&draws[1]["length"], 1.5),
+    ] {
         assert!((length.as_f64().unwrap() - wanted.sqrt()).abs() < 0.15, "{told}");
     }
     assert_eq!(place.ok(&seen).json()[0], *told, "the same seed");
 
     place.refused(2, &arithmetic(&["--a", "60", "--b", "1", "--c", "2"]), &["--a 60", "0 to 59"]);
-    place.refused(2, &arithmetic(&["--a", "1,2", "--b", "1", "--c", "2"]), &["2, 1 and 1", "equally many"]);
-    place.refused(2, &arithmetic(&["--a", "hat=1", "--b", "1", "--c", "2"]), &["--a", "hat", "light, contrast, warm, green"]);
-    place.refused(2, &arithmetic(&["--a", "1", "--b", "1", "--c", "2", "--expect", "hat"]), &["--expect", "hat"]);
+    place.refused(
+        2,
+        &arithmetic(&["--a", "1,2", "--b", "1", "--c", "2"]),
+        &["2, 1 and 1", "equally many"],
+    );
+    place.refused(
+        2,
+        &arithmetic(&["--a", "hat=1", "--b", "1", "--c", "2"]),
+        &["--a", "hat", "light, contrast, warm, green"],
+    );
+    place.refused(
+        2,
+        &arithmetic(&["--a", "1", "--b", "1", "--c", "2", "--expect", "hat"]),
+        &["--expect", "hat"],
+    );
     place.refused(2, &arithmetic(&["--a", "seed:x", "--b", "1", "--c", "2"]), &["seed:5"]);
     place.refused(
         1,
@@ -204,24 +299,53 @@ fn another_network_may_judge() {
         let learn = ["eval", "train-features", "--data", "zoo", "--image", "16", "--epochs", "1"];
         place.ok(&[&learn[..], &["--seed", seed, "--out", file]].concat());
     }
-    let numbers = ["--class", "cat", "--candidates", "12", "--a", "0,1", "--b", "2,3", "--expect", "cat", "--json"];
+    let numbers = [
+        "--class",
+        "cat",
+        "--candidates",
+        "12",
+        "--a",
+        "0,1",
+        "--b",
+        "2,3",
+        "--expect",
+        "cat",
+        "--json",
+    ];
     let by = |command: &str, more: &[&str]| {
         let start = if command == "turn" { vec![] } else { vec!["--c", "4,5"] };
-        let told = place.ok(&[&[command, "--checkpoint", "run"], &numbers[..], &start, more].concat()).json().remove(0);
+        let told = place
+            .ok(&[&[command, "--checkpoint", "run"], &numbers[..], &start, more].concat())
+            .json()
+            .remove(0);
         if command == "turn" { told["by"].clone() } else { told["verdict"]["by"].clone() }
     };
     let score = ["--score", "one.safetensors"];
     for command in ["arithmetic", "turn"] {
-        let [picks, judges] = [&score[..], &[&score[..], &["--judge", "two.safetensors"]].concat()].map(|more| by(command, more));
+        let [picks, judges] = [&score[..], &[&score[..], &["--judge", "two.safetensors"]].concat()]
+            .map(|more| by(command, more));
         assert!(
-            picks.as_str().unwrap().starts_with("zoo-cnn ") && judges.as_str().unwrap().starts_with("zoo-cnn "),
+            picks.as_str().unwrap().starts_with("zoo-cnn ")
+                && judges.as_str().unwrap().starts_with("zoo-cnn "),
             "{picks} {judges}"
         );
         assert_ne!(picks, judges);
     }
     place.refused(
         2,
-        &["arithmetic", "--checkpoint", "run", "--a", "0", "--b", "1", "--c", "2", "--judge", "two.safetensors"],
+        &[
+            "arithmetic",
+            "--checkpoint",
+            "run",
+            "--a",
+            "0",
+            "--b",
+            "1",
+            "--c",
+            "2",
+            "--judge",
+            "two.safetensors",
+        ],
         &["--score"],
     );
 }
@@ -231,59 +355,137 @@ fn conditions_go_through_the_same_arithmetic() {
     let place = zoo();
     let flags = ["--candidates", "4", "--class", "all", "--noise", "0", "--grid", "a.png"];
     // The first of each class share a latent: cat − dog + owl in conditions, nothing but it in latents.
-    place.ok(&[&["arithmetic", "--checkpoint", "run", "--a", "0", "--b", "0", "--c", "8"], &flags[..]].concat());
+    place.ok(&[
+        &["arithmetic", "--checkpoint", "run", "--a", "0", "--b", "0", "--c", "8"],
+        &flags[..],
+    ]
+    .concat());
     redrawn(&place, "a.png");
     let grid = image::open(place.path("a.png")).unwrap();
-    let cell = |column: u32, row: u32| grid.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes();
+    let cell =
+        |column: u32, row: u32| grid.crop_imm(2 + column * 66, 2 + row * 66, 64, 64).into_bytes();
     assert_eq!(cell(4, 1), cell(0, 2), "an owl");
     assert_ne!(cell(0, 0), cell(0, 2));
-    let one = ["arithmetic", "--checkpoint", "run", "--a", "seed:1", "--b", "seed:2", "--c", "seed:3", "--class", "all"];
+    let one = [
+        "arithmetic",
+        "--checkpoint",
+        "run",
+        "--a",
+        "seed:1",
+        "--b",
+        "seed:2",
+        "--c",
+        "seed:3",
+        "--class",
+        "all",
+    ];
     place.refused(2, &one, &["which class"]);
 }
 
 #[test]
 fn pictures_turn_along_an_axis() {
     let place = trained();
-    let turn = ["turn", "--checkpoint", "run", "--candidates", "40", "--rows", "2", "--columns", "5"];
-    let text = place.ok(&[&turn[..], &["--a", "light=1", "--b", "light=0", "--draws", "30", "--grid", "turn.png"]].concat()).out;
+    let turn =
+        ["turn", "--checkpoint", "run", "--candidates", "40", "--rows", "2", "--columns", "5"];
+    let text = place
+        .ok(&[
+            &turn[..],
+            &["--a", "light=1", "--b", "light=0", "--draws", "30", "--grid", "turn.png"],
+        ]
+        .concat())
+        .out;
     assert!(text.contains("-1.00") && text.contains("of 30"), "{text}");
     redrawn(&place, "turn.png");
     // The middle is the picture as it was: the first latents behind the candidates.
-    place.ok(&["sample", "--checkpoint", "run", "--count", "42", "--columns", "1", "--grid", "all.png"]);
-    let (turned, all) = (image::open(place.path("turn.png")).unwrap(), image::open(place.path("all.png")).unwrap());
+    place.ok(&[
+        "sample",
+        "--checkpoint",
+        "run",
+        "--count",
+        "42",
+        "--columns",
+        "1",
+        "--grid",
+        "all.png",
+    ]);
+    let (turned, all) =
+        (image::open(place.path("turn.png")).unwrap(), image::open(place.path("all.png")).unwrap());
     for row in 0..2 {
-        assert_eq!(turned.crop_imm(2 + 2 * 66, 2 + row * 66, 64, 64), all.crop_imm(2, 2 + (40 + row) * 66, 64, 64));
+        assert_eq!(
+            turned.crop_imm(2 + 2 * 66, 2 + row * 66, 64, 64),
+            all.crop_imm(2, 2 + (40 + row) * 66, 64, 64)
+        );
     }
-    place.ok(&[&turn[..], &["--a", "0,1", "--b", "2", "--gif", "turn.gif", "--frames", "4"]].concat());
+    place
+        .ok(&[&turn[..], &["--a", "0,1", "--b", "2", "--gif", "turn.gif", "--frames", "4"]]
+            .concat());
     assert!(fs::metadata(place.path("turn.gif")).unwrap().len() > 100);
 }
 
 #[test]
 fn the_latent_of_a_drawn_picture_is_found() {
     let place = Place::new();
-    place.ok(&["sample", "--model", "fashion", "--class", "Sneaker", "--count", "1", "--seed", "4", "--out", "drawn"]);
+    place.ok(&[
+        "sample", "--model", "fashion", "--class", "Sneaker", "--count", "1", "--seed", "4",
+        "--out", "drawn",
+    ]);
     let invert = |args: &[&'static str]| {
-        [&["invert", "drawn/00000.png", "--model", "fashion", "--starts", "2", "--lr", "0.1", "--json", "--force"], args].concat()
+        [
+            &[
+                "invert",
+                "drawn/00000.png",
+                "--model",
+                "fashion",
+                "--starts",
+                "2",
+                "--lr",
+                "0.1",
+                "--json",
+                "--force",
+            ],
+            args,
+        ]
+        .concat()
     };
     let told = |args: &[&'static str]| place.ok(&invert(args)).json().pop().unwrap();
     let error = |args: &[&'static str]| told(args)["error"].as_f64().unwrap();
     let first = error(&["--class", "Sneaker", "--steps", "1"]);
-    let found = ["--class", "Sneaker", "--steps", "1000", "--latent", "z.safetensors", "--grid", "pair.png"];
+    let found = [
+        "--class",
+        "Sneaker",
+        "--steps",
+        "1000",
+        "--latent",
+        "z.safetensors",
+        "--grid",
+        "pair.png",
+    ];
     let last = error(&found);
     assert!(first > 20.0 && last < 2.0, "{first} {last}");
     assert!(place.ok(&["again", "pair.png"]).out.contains("all pixels are equal"));
     let latent = read_state_dict(&place.path("z.safetensors")).unwrap();
-    assert_eq!((&latent["latents"].shape[..1], &latent["condition"].shape[..]), (&[1][..], &[1, 10][..]));
+    assert_eq!(
+        (&latent["latents"].shape[..1], &latent["condition"].shape[..]),
+        (&[1][..], &[1, 10][..])
+    );
     // sample draws from it what the pair shows on the right.
     let again = ["--latents", "z.safetensors", "--condition", "z.safetensors", "--grid", "one.png"];
     place.ok(&[&["sample", "--model", "fashion"], &again[..]].concat());
-    let (pair, one) = (image::open(place.path("pair.png")).unwrap(), image::open(place.path("one.png")).unwrap());
+    let (pair, one) =
+        (image::open(place.path("pair.png")).unwrap(), image::open(place.path("one.png")).unwrap());
     assert_eq!(pair.crop_imm(2 + 58, 2, 56, 56), one.crop_imm(2, 2, 56, 56));
     // Of all classes its own comes nearest.
     let best = told(&["--class", "all", "--steps", "200"]);
     let kept = usize::try_from(best["best"].as_u64().unwrap()).unwrap();
-    assert_eq!((best["starts"].as_array().unwrap().len(), &best["starts"][kept]["condition"]), (20, &7.into()));
-    place.refused(1, &invert(&["--class", "Sneaker", "--features", "1"]), &["--features", "no discriminator"]);
+    assert_eq!(
+        (best["starts"].as_array().unwrap().len(), &best["starts"][kept]["condition"]),
+        (20, &7.into())
+    );
+    place.refused(
+        1,
+        &invert(&["--class", "Sneaker", "--features", "1"]),
+        &["--features", "no discriminator"],
+    );
     place.refused(1, &["invert", "gone.png", "--model", "fashion", "--class", "1"], &["gone.png"]);
 }
 
@@ -292,8 +494,11 @@ fn the_discriminator_s_features_take_part() {
     let place = trained();
     place.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn"]);
     let error = |features: &'static str| {
-        let flags = ["--steps", "40", "--starts", "2", "--prior", "0", "--features", features, "--json"];
-        place.ok(&[&["invert", "drawn/00000.png", "--checkpoint", "run"], &flags[..]].concat()).json()[0]["error"]
+        let flags =
+            ["--steps", "40", "--starts", "2", "--prior", "0", "--features", features, "--json"];
+        place
+            .ok(&[&["invert", "drawn/00000.png", "--checkpoint", "run"], &flags[..]].concat())
+            .json()[0]["error"]
             .as_f64()
             .unwrap()
     };
@@ -304,23 +509,37 @@ fn the_discriminator_s_features_take_part() {
 #[test]
 fn pictures_are_completed_enlarged_and_cleaned() {
     let place = Place::new();
-    place.ok(&["sample", "--model", "fashion", "--class", "Sneaker", "--count", "1", "--seed", "4", "--out", "drawn"]);
+    place.ok(&[
+        "sample", "--model", "fashion", "--class", "Sneaker", "--count", "1", "--seed", "4",
+        "--out", "drawn",
+    ]);
     let restore = |task: &'static str, args: &[&'static str]| {
-        let flags = ["--model", "fashion", "--class", "Sneaker", "--task", task, "--steps", "300", "--starts", "4", "--force"];
+        let flags = [
+            "--model", "fashion", "--class", "Sneaker", "--task", task, "--steps", "300",
+            "--starts", "4", "--force",
+        ];
         [&["restore", "drawn/00000.png"], &flags[..], args].concat()
     };
-    let told = |task, args: &[&'static str]| place.ok(&restore(task, &[&["--json"], args].concat())).json().pop().unwrap();
+    let told = |task, args: &[&'static str]| {
+        place.ok(&restore(task, &[&["--json"], args].concat())).json().pop().unwrap()
+    };
     let whole = image::open(place.path("drawn/00000.png")).unwrap();
 
-    let filled = told("inpaint", &["--grid", "filled.png", "--out", "whole.png", "--latent", "z.safetensors"]);
-    let better = |told: &serde_json::Value| told["psnr"]["restored"].as_f64() > told["psnr"]["without a generator"].as_f64();
+    let filled = told(
+        "inpaint",
+        &["--grid", "filled.png", "--out", "whole.png", "--latent", "z.safetensors"],
+    );
+    let better = |told: &serde_json::Value| {
+        told["psnr"]["restored"].as_f64() > told["psnr"]["without a generator"].as_f64()
+    };
     assert!(better(&filled), "{filled}");
     assert!(place.ok(&["again", "filled.png"]).out.contains("all pixels are equal"));
     let restored = image::open(place.path("whole.png")).unwrap();
     assert_eq!(restored.crop_imm(0, 0, 28, 7), whole.crop_imm(0, 0, 28, 7), "what is known stays");
     assert_ne!(restored, whole);
     // A mask of one's own: the left half is missing, and nothing tells how well it was filled.
-    let mask = image::GrayImage::from_fn(28, 28, |x, _| image::Luma([if x < 14 { 255 } else { 0 }]));
+    let mask =
+        image::GrayImage::from_fn(28, 28, |x, _| image::Luma([if x < 14 { 255 } else { 0 }]));
     mask.save(place.path("mask.png")).unwrap();
     assert!(told("inpaint", &["--mask", "mask.png"])["psnr"]["restored"].is_null());
     image::GrayImage::from_pixel(28, 28, image::Luma([255])).save(place.path("mask.png")).unwrap();
@@ -330,7 +549,10 @@ fn pictures_are_completed_enlarged_and_cleaned() {
     let large = told("superres", &["--factor", "4", "--critic", "0", "--grid", "large.png"]);
     assert!(better(&large), "{large}");
     // A picture that is small already is taken as it is.
-    whole.resize_exact(7, 7, image::imageops::FilterType::Triangle).save(place.path("drawn/00000.png")).unwrap();
+    whole
+        .resize_exact(7, 7, image::imageops::FilterType::Triangle)
+        .save(place.path("drawn/00000.png"))
+        .unwrap();
     assert!(told("superres", &["--factor", "4"])["psnr"]["restored"].is_null());
     place.refused(1, &restore("superres", &["--factor", "3"]), &["--factor 3", "28x28"]);
     whole.save(place.path("drawn/00000.png")).unwrap();
@@ -347,14 +569,28 @@ fn the_discriminator_has_a_say_in_what_is_missing() {
     place.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn"]);
     let told = |critic: &'static [&'static str]| {
         let flags = ["--task", "inpaint", "--steps", "40", "--starts", "2", "--json"];
-        place.ok(&[&["restore", "drawn/00000.png", "--checkpoint", "run"], &flags[..], critic].concat()).json().pop().unwrap()
+        place
+            .ok(&[&["restore", "drawn/00000.png", "--checkpoint", "run"], &flags[..], critic]
+                .concat())
+            .json()
+            .pop()
+            .unwrap()
     };
     assert_ne!(told(&["--critic", "0"]), told(&["--critic", "0.1"]));
     assert_eq!(told(&[]), told(&["--critic", "0.0003"]));
     place.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
     place.refused(
         1,
-        &["restore", "drawn/00000.png", "--checkpoint", "g.safetensors", "--task", "inpaint", "--critic", "1"],
+        &[
+            "restore",
+            "drawn/00000.png",
+            "--checkpoint",
+            "g.safetensors",
+            "--task",
+            "inpaint",
+            "--critic",
+            "1",
+        ],
         &["--critic", "no discriminator"],
     );
 }

@@ -9,19 +9,39 @@ fn info_tells_what_a_checkpoint_holds() {
     let place = Place::new();
     place.train(&["--steps", "2", "--out", "run", "--ema", "0.5"]);
     let text = place.ok(&["info", "run"]).out;
-    for part in ["step            2", "torch", "pictures", "ema.main.0.weight", "Generator", "[init]", "algorithms winograd"] {
+    for part in [
+        "step            2",
+        "torch",
+        "pictures",
+        "ema.main.0.weight",
+        "Generator",
+        "[init]",
+        "algorithms winograd",
+    ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     let checkpoint = place.checkpoints("run").pop().unwrap();
-    let [object] = &place.ok(&["info", checkpoint.to_str().unwrap(), "--json"]).json()[..] else { panic!("not one object") };
+    let [object] = &place.ok(&["info", checkpoint.to_str().unwrap(), "--json"]).json()[..] else {
+        panic!("not one object")
+    };
     assert_eq!(object["step"], 2);
     assert_eq!(object["resumable"], true);
     assert_eq!(object["recipe"]["image"]["size"], serde_json::json!([16, 16]));
-    assert!(object["tensors"].as_array().unwrap().iter().any(|t| t["name"] == "g.main.0.weight" && t["type"] == "F32"));
+    assert!(
+        object["tensors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|t| t["name"] == "g.main.0.weight" && t["type"] == "F32")
+    );
     // A damaged one is passed over, by name.
     fs::write(&checkpoint, "x").unwrap();
     let ended = place.ok(&["info", "run"]);
-    assert!(ended.err.starts_with("warning: ") && ended.err.contains("step-00000002.safetensors"), "{}", ended.err);
+    assert!(
+        ended.err.starts_with("warning: ") && ended.err.contains("step-00000002.safetensors"),
+        "{}",
+        ended.err
+    );
     assert!(ended.out.contains("step            0"), "{}", ended.out);
 }
 
@@ -39,20 +59,33 @@ fn runs_are_listed_and_compared() {
         (5, "0001-pictures-torch", &["torch", "pictures", "16x16x3", "8", "0.0002"]),
         (6, "0002-other", &["torch"]),
     ] {
-        assert!(lines[line].starts_with(name) && parts.iter().all(|part| lines[line].contains(part)), "{line}: {text}");
+        assert!(
+            lines[line].starts_with(name) && parts.iter().all(|part| lines[line].contains(part)),
+            "{line}: {text}"
+        );
     }
     let objects = place.ok(&["runs", "runs", "--json"]).json();
     let steps: Vec<u64> = objects.iter().map(|run| run["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [2, 3]);
     assert!(objects.iter().all(|run| run["running"] == false && run["last"]["d_loss"].is_number()));
     let first = &objects[0];
-    for (key, value) in
-        [("state", json!("finished")), ("recipe", json!("torch")), ("image", json!([16, 16])), ("batch", json!(8))]
-    {
+    for (key, value) in [
+        ("state", json!("finished")),
+        ("recipe", json!("torch")),
+        ("image", json!([16, 16])),
+        ("batch", json!(8)),
+    ] {
         assert_eq!(first[key], value, "{key}");
     }
-    assert_eq!((&first["steps"], &first["lr"], &first["channels"]), (&json!(2), &json!(2e-4), &json!(3)));
-    assert!(first["seconds"].as_f64() > Some(0.0) && first["data"].as_str().unwrap().ends_with("pictures"), "{first}");
+    assert_eq!(
+        (&first["steps"], &first["lr"], &first["channels"]),
+        (&json!(2), &json!(2e-4), &json!(3))
+    );
+    assert!(
+        first["seconds"].as_f64() > Some(0.0)
+            && first["data"].as_str().unwrap().ends_with("pictures"),
+        "{first}"
+    );
     // A run that stopped short, and one whose settings are damaged.
     let config = place.path("runs/0001-pictures-torch/config.toml");
     let text = fs::read_to_string(&config).unwrap();
@@ -60,9 +93,15 @@ fn runs_are_listed_and_compared() {
     fs::write(place.path("runs/0002-other/config.toml"), "steps = [").unwrap();
     let objects = place.ok(&["runs", "--json"]).json();
     assert_eq!((&objects[0]["state"], &objects[0]["steps"]), (&json!("stopped"), &json!(9)));
-    assert_eq!((&objects[1]["state"], &objects[1]["recipe"], &objects[1]["step"]), (&json!(null), &json!(null), &json!(3)));
+    assert_eq!(
+        (&objects[1]["state"], &objects[1]["recipe"], &objects[1]["step"]),
+        (&json!(null), &json!(null), &json!(3))
+    );
     let text = place.ok(&["runs"]).out;
-    assert!(text.contains("2/9") && text.lines().nth(6).unwrap().split_whitespace().nth(1) == Some("-"), "{text}");
+    assert!(
+        text.contains("2/9") && text.lines().nth(6).unwrap().split_whitespace().nth(1) == Some("-"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -79,7 +118,9 @@ fn a_shown_recipe_is_a_recipe() {
 #[test]
 fn help_is_there_for_all() {
     let place = Place::new();
-    for command in ["train", "sample", "data", "info", "devices", "runs", "recipes", "import", "export", "toy"] {
+    for command in
+        ["train", "sample", "data", "info", "devices", "runs", "recipes", "import", "export", "toy"]
+    {
         let ended = place.ok(&[command, "--help"]);
         assert!(ended.out.contains("Usage:") && ended.err.is_empty());
     }
@@ -90,10 +131,16 @@ fn help_is_there_for_all() {
     assert!(place.ok(&["--version"]).out.starts_with("dcgan "));
     assert_eq!(place.run(&[]).code, Some(2));
     let devices = place.ok(&["devices", "--json"]).json();
-    assert!(devices[0]["device"] == "cpu" && devices[0]["threads"].as_u64() > Some(0) && devices[0]["usable"] == true);
+    assert!(
+        devices[0]["device"] == "cpu"
+            && devices[0]["threads"].as_u64() > Some(0)
+            && devices[0]["usable"] == true
+    );
     for (i, gpu) in devices[1..].iter().enumerate() {
         assert!(
-            gpu["device"] == format!("gpu:{i}") && gpu["usable"].is_boolean() && gpu["max_buffer_size"].as_u64() > Some(0),
+            gpu["device"] == format!("gpu:{i}")
+                && gpu["usable"].is_boolean()
+                && gpu["max_buffer_size"].as_u64() > Some(0),
             "{gpu}"
         );
     }

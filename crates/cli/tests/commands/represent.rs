@@ -29,8 +29,21 @@ fn trained() -> Place {
 fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
     let place = trained();
     let features = |out: &str, args: &[&str]| {
-        let ended =
-            place.ok(&[&["features", "--checkpoint", "run", "--data", "kinds", "--out", out, "--device", "cpu"], args].concat());
+        let ended = place.ok(&[
+            &[
+                "features",
+                "--checkpoint",
+                "run",
+                "--data",
+                "kinds",
+                "--out",
+                out,
+                "--device",
+                "cpu",
+            ],
+            args,
+        ]
+        .concat());
         (read_state_dict(&place.path(out)).unwrap(), ended.out)
     };
     let (all, text) = features("all.safetensors", &["--grid", "points.png"]);
@@ -40,12 +53,20 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
     assert!(points.pixels().filter(|p| p.0[0] > 180 && p.0[1] < 110 && p.0[2] < 110).count() > 100);
     assert!(text.contains("wrote points.png"), "{text}");
     // Width 2: 8×8×2 and 4×4×4 maps, each pooled to 4×4.
-    assert_eq!((&all["features"].shape[..], &all["labels"].shape[..]), (&[120, 96][..], &[120][..]));
-    assert!(text.contains("8x8x2") && text.contains("96 numbers for each of 120 pictures"), "{text}");
+    assert_eq!(
+        (&all["features"].shape[..], &all["labels"].shape[..]),
+        (&[120, 96][..], &[120][..])
+    );
+    assert!(
+        text.contains("8x8x2") && text.contains("96 numbers for each of 120 pictures"),
+        "{text}"
+    );
     assert_eq!(all["labels"].as_i64().unwrap()[59..61], [0, 1]);
     let (part, _) = features("part.safetensors", &["--count", "7"]);
     assert_eq!(part["features"].shape, [7, 96]);
-    for (row, &index) in part["features"].as_f32().unwrap().chunks(96).zip(part["indices"].as_i64().unwrap()) {
+    for (row, &index) in
+        part["features"].as_f32().unwrap().chunks(96).zip(part["indices"].as_i64().unwrap())
+    {
         assert_eq!(row, &all["features"].as_f32().unwrap()[index as usize * 96..][..96]);
     }
     let (random, _) = features("random.safetensors", &["--untrained", "--seed", "4"]);
@@ -54,16 +75,53 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
     assert_ne!(of_pictures["features"], all["features"]);
     let again = ["features", "--checkpoint", "run", "--data", "kinds", "--out", "all.safetensors"];
     place.refused(1, &again, &["all.safetensors", "--force"]);
-    let over = ["features", "--checkpoint", "run", "--data", "kinds", "--out", "new.safetensors", "--grid", "points.png"];
+    let over = [
+        "features",
+        "--checkpoint",
+        "run",
+        "--data",
+        "kinds",
+        "--out",
+        "new.safetensors",
+        "--grid",
+        "points.png",
+    ];
     place.refused(1, &over, &["points.png", "--force"]);
-    place.refused(2, &["features", "--checkpoint", "run", "--data", "kinds", "--out", "x.npy"], &["--out x.npy", ".safetensors"]);
+    place.refused(
+        2,
+        &["features", "--checkpoint", "run", "--data", "kinds", "--out", "x.npy"],
+        &["--out x.npy", ".safetensors"],
+    );
 }
 
 #[test]
 fn representations_are_compared_by_draws_of_labels() {
     let place = trained();
-    let classify = ["classify", "--checkpoint", "run", "--data", "kinds", "--protocol", "fashion1000", "--device", "cpu"];
-    let few = ["--labels", "20", "--validation", "40", "--draws", "3", "--centroids", "16", "--trials", "2", "--epochs", "4"];
+    let classify = [
+        "classify",
+        "--checkpoint",
+        "run",
+        "--data",
+        "kinds",
+        "--protocol",
+        "fashion1000",
+        "--device",
+        "cpu",
+    ];
+    let few = [
+        "--labels",
+        "20",
+        "--validation",
+        "40",
+        "--draws",
+        "3",
+        "--centroids",
+        "16",
+        "--trials",
+        "2",
+        "--epochs",
+        "4",
+    ];
     let run = |args: &[&str]| place.ok(&[&classify[..], &few, args].concat());
     let rows = run(&["--json", "--out", "all.json", "--grid", "all.png"]).json();
     // Five bars and an axis.
@@ -74,35 +132,58 @@ fn representations_are_compared_by_draws_of_labels() {
     assert_eq!(names, ["D", "random D", "pixels", "K-means", "supervised"]);
     assert_eq!(rows[4]["trials"].as_array().unwrap().len(), 2);
     for row in &rows[..4] {
-        assert_eq!((&row["labels"], &row["held_out"], &row["tested"]), (&20.into(), &40.into(), &40.into()));
+        assert_eq!(
+            (&row["labels"], &row["held_out"], &row["tested"]),
+            (&20.into(), &40.into(), &40.into())
+        );
         assert_eq!(row["draws"].as_array().unwrap().len(), 3);
         assert!(row["accuracy"].as_f64().unwrap() > 0.6, "{row}");
     }
-    let written: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(place.path("all.json")).unwrap()).unwrap();
+    let written: Vec<serde_json::Value> =
+        serde_json::from_slice(&fs::read(place.path("all.json")).unwrap()).unwrap();
     assert_eq!(written, rows);
     assert_eq!(run(&["--json"]).json(), rows);
     let table = run(&["--features", "pixels", "--standardise"]).out;
-    assert!(table.contains("pixels") && table.contains("over 3 draws") && !table.contains("random D"), "{table}");
+    assert!(
+        table.contains("pixels") && table.contains("over 3 draws") && !table.contains("random D"),
+        "{table}"
+    );
     let same = run(&["--features", "pixels,pixels"]).out;
-    assert!(same.contains("pixels beside pixels: +0.00 ± 0.00 points, draw by draw; better in 0 of 3"), "{same}");
+    assert!(
+        same.contains("pixels beside pixels: +0.00 ± 0.00 points, draw by draw; better in 0 of 3"),
+        "{same}"
+    );
     // All labels, once.
-    let all = place.ok(&[&classify[..5], &["--protocol", "cifar10", "--validation", "40", "--json", "--features", "d"]].concat());
+    let all = place.ok(&[
+        &classify[..5],
+        &["--protocol", "cifar10", "--validation", "40", "--json", "--features", "d"],
+    ]
+    .concat());
     assert_eq!(all.json()[0]["labels"], 80);
 }
 
 #[test]
 fn what_cannot_be_compared_is_refused() {
     let place = trained();
-    let classify = ["classify", "--checkpoint", "run", "--protocol", "fashion1000", "--device", "cpu"];
-    let refused = |args: &[&str], parts: &[&str]| place.refused(1, &[&classify[..], args].concat(), parts);
-    refused(&["--data", "kinds", "--labels", "21", "--validation", "40"], &["--labels 21", "2 classes", "say 20"]);
-    refused(&["--data", "kinds", "--labels", "200", "--validation", "40"], &["--labels 200", "\"plain\""]);
+    let classify =
+        ["classify", "--checkpoint", "run", "--protocol", "fashion1000", "--device", "cpu"];
+    let refused =
+        |args: &[&str], parts: &[&str]| place.refused(1, &[&classify[..], args].concat(), parts);
+    refused(
+        &["--data", "kinds", "--labels", "21", "--validation", "40"],
+        &["--labels 21", "2 classes", "say 20"],
+    );
+    refused(
+        &["--data", "kinds", "--labels", "200", "--validation", "40"],
+        &["--labels 200", "\"plain\""],
+    );
     refused(&["--data", "kinds"], &["--validation 10000", "120"]);
     refused(&["--data", "pictures"], &["test"]);
     pictures(&place.path("bare/train"), 12);
     pictures(&place.path("bare/test"), 12);
     refused(&["--data", "bare", "--validation", "4"], &["0 classes"]);
     place.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
-    let features = ["features", "--checkpoint", "g.safetensors", "--data", "kinds", "--out", "x.safetensors"];
+    let features =
+        ["features", "--checkpoint", "g.safetensors", "--data", "kinds", "--out", "x.safetensors"];
     place.refused(1, &features, &["generator alone"]);
 }

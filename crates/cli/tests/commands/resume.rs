@@ -23,21 +23,44 @@ fn an_interrupt_finishes_the_step_saves_and_says_how_to_go_on() {
         assert!(ended.err.contains("finishing the step"), "{}", ended.err);
         assert!(ended.out.contains(&format!("dcgan train --resume {run}")), "{}", ended.out);
         let done = logged_steps(&place.path(run)).len() as u64;
-        assert!(place.checkpoints(run).last().unwrap().ends_with(format!("step-{done:08}.safetensors")));
+        assert!(
+            place.checkpoints(run).last().unwrap().ends_with(format!("step-{done:08}.safetensors"))
+        );
         // Shortened to a few steps more, it ends as a run of that length that was never stopped.
         let steps = (done + 3).to_string();
         place.ok(&["train", "--resume", run, "--steps", &steps]);
         assert_eq!(logged_steps(&place.path(run)), (1..=done + 3).collect::<Vec<_>>());
         let config = fs::read_to_string(place.path(run).join("config.toml")).unwrap();
-        assert!(config.contains("[[changes]]") && config.contains("from = \"1000000\""), "{config}");
+        assert!(
+            config.contains("[[changes]]") && config.contains("from = \"1000000\""),
+            "{config}"
+        );
     }
 }
 
 /// A run interrupted twice, so far apart, in the middle of a step that takes a second or more.
 fn interrupted_twice(place: &Place, apart: Duration) -> Ended {
-    let slow =
-        ["train", "--data", "pictures", "--image", "64", "--width", "128", "--batch", "40", "--threads", "1", "--out", "run"];
-    let child = place.command(&slow).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let slow = [
+        "train",
+        "--data",
+        "pictures",
+        "--image",
+        "64",
+        "--width",
+        "128",
+        "--batch",
+        "40",
+        "--threads",
+        "1",
+        "--out",
+        "run",
+    ];
+    let child = place
+        .command(&slow)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     wait_for(|| place.path("run/metrics.jsonl").exists());
     std::thread::sleep(Duration::from_millis(300));
     signal(&child, "INT");
@@ -71,7 +94,16 @@ fn epochs_are_passes_over_the_pictures() {
     assert_eq!(logged_steps(&place.path("run")), [1, 2, 3]);
     place.ok(&["train", "--resume", "run", "--epochs", "2"]);
     assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5]);
-    place.train(&["--alternate", "--fresh-latents", "--epochs", "2", "--out", "turns", "--log-every", "1"]);
+    place.train(&[
+        "--alternate",
+        "--fresh-latents",
+        "--epochs",
+        "2",
+        "--out",
+        "turns",
+        "--log-every",
+        "1",
+    ]);
     assert_eq!(logged_steps(&place.path("turns")), [1, 2, 3, 4, 5]);
 }
 
@@ -80,8 +112,20 @@ fn epochs_are_passes_over_the_pictures() {
 fn killed_at_any_instant_it_ends_the_same() {
     const STEPS: u64 = 300;
     let place = Place::new();
-    let settings =
-        ["--steps", "300", "--log-every", "1", "--sample-every", "100", "--checkpoint-every", "7", "--keep", "2", "--ema", "0.9"];
+    let settings = [
+        "--steps",
+        "300",
+        "--log-every",
+        "1",
+        "--sample-every",
+        "100",
+        "--checkpoint-every",
+        "7",
+        "--keep",
+        "2",
+        "--ema",
+        "0.9",
+    ];
     let start = Instant::now();
     place.train(&[&settings[..], &["--out", "whole"]].concat());
     let micros = start.elapsed().as_micros() as u64;
@@ -94,12 +138,19 @@ fn killed_at_any_instant_it_ends_the_same() {
         random ^= random << 17;
         random % below
     };
-    let written = || fs::read_to_string(place.path("killed/metrics.jsonl")).unwrap_or_default().lines().count() as u64;
+    let written = || {
+        fs::read_to_string(place.path("killed/metrics.jsonl")).unwrap_or_default().lines().count()
+            as u64
+    };
     let (mut kills, mut within, mut ended) = (0, 0, false);
     while !ended {
         // Killed before anything was there to go on with, the same command starts it again, in the same place.
-        let saved = place.path("killed/checkpoints").is_dir() && !place.checkpoints("killed").iter().all(|p| is_temporary(p));
-        let mut child = place.start(&[&settings[..], &["--out", "killed"], if saved { &["--resume"] } else { &[][..] }].concat());
+        let saved = place.path("killed/checkpoints").is_dir()
+            && !place.checkpoints("killed").iter().all(|p| is_temporary(p));
+        let mut child = place.start(
+            &[&settings[..], &["--out", "killed"], if saved { &["--resume"] } else { &[][..] }]
+                .concat(),
+        );
         if kills < 12 {
             if kills % 3 == 0 {
                 // Any time, mostly while it starts; but a run that has become faster than the whole one was must not get away.
@@ -123,7 +174,10 @@ fn killed_at_any_instant_it_ends_the_same() {
     }
     eprintln!("{kills} kills, {within} of them between the first step and the last");
     assert!(within > 1, "the kills came too early or too late to tell anything");
-    assert!(last_checkpoint(&place, "whole") == last_checkpoint(&place, "killed"), "after {kills} kills");
+    assert!(
+        last_checkpoint(&place, "whole") == last_checkpoint(&place, "killed"),
+        "after {kills} kills"
+    );
     let steps: Vec<u64> = (1..=STEPS).collect();
     assert_eq!(logged_steps(&place.path("killed")), steps);
     for (whole, killed) in rows(&place.path("whole")).iter().zip(rows(&place.path("killed"))) {
@@ -133,7 +187,8 @@ fn killed_at_any_instant_it_ends_the_same() {
     }
     for name in ["samples/step-00000200.png", "samples/step-00000300.png"] {
         assert!(
-            fs::read(place.path("whole").join(name)).unwrap() == fs::read(place.path("killed").join(name)).unwrap(),
+            fs::read(place.path("whole").join(name)).unwrap()
+                == fs::read(place.path("killed").join(name)).unwrap(),
             "{name}"
         );
     }
@@ -149,12 +204,18 @@ fn a_run_can_be_lengthened_and_its_rate_changed() {
     place.train(&["--steps", "12", "--out", "whole"]);
     place.train(&["--steps", "5", "--name", "parts"]);
     let ended = place.ok(&["train", "--resume"]);
-    assert!(ended.out.contains("finished all of its 5 steps") && ended.out.contains("--steps"), "{}", ended.out);
+    assert!(
+        ended.out.contains("finished all of its 5 steps") && ended.out.contains("--steps"),
+        "{}",
+        ended.out
+    );
     assert_eq!(place.ok(&["train", "--resume", "--json"]).event("complete")["step"], 5);
     // The same command again with --resume and a longer run.
     place.train(&["--resume", "runs/0001-parts", "--steps", "12"]);
     // Only the record of the change tells the two apart.
-    let tensors = |run: &str| train::artefacts::read_state_dict(place.checkpoints(run).last().unwrap()).unwrap();
+    let tensors = |run: &str| {
+        train::artefacts::read_state_dict(place.checkpoints(run).last().unwrap()).unwrap()
+    };
     assert!(tensors("whole") == tensors("runs/0001-parts"));
     place.ok(&["train", "--resume", "--epochs", "3", "--lr", "0.0001"]);
     let config = fs::read_to_string(place.path("runs/0001-parts/config.toml")).unwrap();
@@ -186,7 +247,10 @@ fn what_cannot_change_is_refused_by_name() {
         place.refused(2, &[&["train", "--resume", "run", "--steps", "5"], *args].concat(), parts);
     }
     assert!(before == last_checkpoint(&place, "run"));
-    place.ok(&["train", "--resume", "run", "--steps", "4", "--recipe", "torch", "--batch", "8", "--fit", "crop"]);
+    place.ok(&[
+        "train", "--resume", "run", "--steps", "4", "--recipe", "torch", "--batch", "8", "--fit",
+        "crop",
+    ]);
 }
 
 #[test]
@@ -198,7 +262,11 @@ fn other_data_is_noticed_and_moved_data_found() {
     place.refused(1, &resume, &["no data at", "pictures", "say so with --data"]);
     place.ok(&[&resume[..], &["--data", "moved"]].concat());
     fs::remove_file(place.path("moved/007.png")).unwrap();
-    place.refused(1, &["train", "--resume", "run", "--steps", "9", "--data", "moved"], &["moved", "not those", "--data"]);
+    place.refused(
+        1,
+        &["train", "--resume", "run", "--steps", "9", "--data", "moved"],
+        &["moved", "not those", "--data"],
+    );
 }
 
 #[test]
@@ -216,18 +284,23 @@ fn damaged_checkpoints_are_named_and_passed_over() {
     let warnings: Vec<&str> = ended.err.lines().collect();
     assert_eq!(warnings.len(), 2, "{}", ended.err);
     assert!(
-        warnings[0].contains("step-00000006.safetensors") && warnings[1].contains("step-00000004.safetensors"),
+        warnings[0].contains("step-00000006.safetensors")
+            && warnings[1].contains("step-00000004.safetensors"),
         "{}",
         ended.err
     );
-    assert!(last_checkpoint(&place, "run") == whole, "steps 3 to 6 were done again, to the same end");
+    assert!(
+        last_checkpoint(&place, "run") == whole,
+        "steps 3 to 6 were done again, to the same end"
+    );
     assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
 fn a_named_checkpoint_is_gone_back_to() {
     let place = Place::new();
-    let settings = ["--log-every", "1", "--checkpoint-every", "2", "--sample-every", "2", "--keep", "9"];
+    let settings =
+        ["--log-every", "1", "--checkpoint-every", "2", "--sample-every", "2", "--keep", "9"];
     place.train(&[&settings[..], &["--steps", "8", "--out", "run"]].concat());
     place.train(&[&settings[..], &["--steps", "8", "--out", "other"]].concat());
     let whole = last_checkpoint(&place, "run");
@@ -236,7 +309,11 @@ fn a_named_checkpoint_is_gone_back_to() {
     assert_eq!(count(), 5);
     // A dry run drops nothing, and a run named by two flags must be one.
     place.ok(&["train", "--resume", file, "--dry-run"]);
-    place.refused(2, &["train", "--resume", file, "--out", "other"], &["--resume", "--out", "two runs"]);
+    place.refused(
+        2,
+        &["train", "--resume", file, "--out", "other"],
+        &["--resume", "--out", "two runs"],
+    );
     place.refused(2, &["train", "--resume", file, "--steps", "3"], &["--steps", "4"]);
     assert_eq!(count(), 5);
     let ended = place.ok(&["train", "--resume", file, "--out", "run"]);
@@ -245,7 +322,8 @@ fn a_named_checkpoint_is_gone_back_to() {
     assert!(last_checkpoint(&place, "run") == whole, "the same steps to the same end");
     assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5, 6, 7, 8]);
     // From inside the folder, to the very end of a shorter run.
-    let mut back = place.command(&["train", "--resume", "step-00000002.safetensors", "--steps", "2"]);
+    let mut back =
+        place.command(&["train", "--resume", "step-00000002.safetensors", "--steps", "2"]);
     let ended = Ended::of(back.current_dir(place.path("run/checkpoints")).output().unwrap());
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert_eq!((count(), logged_steps(&place.path("run"))), (2, vec![1, 2]));
@@ -266,9 +344,16 @@ fn a_run_killed_before_its_first_checkpoint_is_started_again() {
     for name in ["timelapse.gif", "losses.png"] {
         fs::remove_file(place.path("run").join(name)).unwrap();
     }
-    place.refused(1, &["train", "--resume", "run"], &["nothing to resume", "\"run\"", "the same command without --resume"]);
+    place.refused(
+        1,
+        &["train", "--resume", "run"],
+        &["nothing to resume", "\"run\"", "the same command without --resume"],
+    );
     place.train(&["--steps", "1", "--out", "run"]);
-    let boards = files(&place.path("run")).iter().filter(|f| f.to_str().unwrap().contains("tfevents")).count();
+    let boards = files(&place.path("run"))
+        .iter()
+        .filter(|f| f.to_str().unwrap().contains("tfevents"))
+        .count();
     assert_eq!(boards, 1);
 }
 
@@ -288,7 +373,11 @@ fn two_processes_cannot_train_in_one_directory() {
     let place = Place::new();
     let mut child = place.start(&["--steps", "1000000", "--out", "run"]);
     wait_for(|| place.path("run/metrics.jsonl").exists());
-    place.refused(1, &["train", "--resume", "run"], &["\"run\" is in use by another training process"]);
+    place.refused(
+        1,
+        &["train", "--resume", "run"],
+        &["\"run\" is in use by another training process"],
+    );
     place.refused(1, &Place::training(&["--out", "run"]), &["\"run\""]);
     let listed = place.ok(&["runs", ".", "--json"]).json();
     assert_eq!(listed[0]["running"], true);

@@ -32,14 +32,30 @@ fn the_same_seed_draws_the_same_whatever_count_and_batch() {
     // Drawing the written latents again gives the pictures again.
     assert_eq!(all, images("g.safetensors", &["--latents", "a.safetensors"]));
     for bn in ["batch", "recalibrated"] {
-        assert_ne!(all, images(&format!("{bn}.safetensors"), &["--count", "10", "--bn", bn]), "{bn}");
+        assert_ne!(
+            all,
+            images(&format!("{bn}.safetensors"), &["--count", "10", "--bn", bn]),
+            "{bn}"
+        );
     }
 }
 
 #[test]
 fn pictures_and_grids_are_written_and_never_over_others() {
     let place = trained();
-    let command = ["sample", "--checkpoint", "run", "--count", "5", "--grid", "grid.png", "--columns", "3", "--out", "drawn"];
+    let command = [
+        "sample",
+        "--checkpoint",
+        "run",
+        "--count",
+        "5",
+        "--grid",
+        "grid.png",
+        "--columns",
+        "3",
+        "--out",
+        "drawn",
+    ];
     place.ok(&command);
     let drawn = files(&place.path("drawn"));
     assert_eq!(drawn.len(), 5);
@@ -50,7 +66,11 @@ fn pictures_and_grids_are_written_and_never_over_others() {
 
     fs::write(place.path("grid.png"), "mine").unwrap();
     place.refused(1, &command, &["grid.png", "--force"]);
-    place.refused(1, &["sample", "--checkpoint", "run", "--out", "drawn"], &["00000.png", "--force"]);
+    place.refused(
+        1,
+        &["sample", "--checkpoint", "run", "--out", "drawn"],
+        &["00000.png", "--force"],
+    );
     assert_eq!(fs::read(place.path("grid.png")).unwrap(), b"mine");
     place.ok(&[&command[..], &["--force"]].concat());
     assert_ne!(fs::read(place.path("grid.png")).unwrap(), b"mine");
@@ -65,10 +85,20 @@ fn outputs_that_cannot_be_are_refused_before_drawing() {
     }
     // Before the checkpoint is even read.
     let unread = ["sample", "--checkpoint", "gone", "--count", "2"];
-    for (flag, path) in [("--grid", "none/x.png"), ("--out", "none/x.safetensors"), ("--out", "none/x")] {
-        place.refused(1, &[&unread[..], &[flag, path]].concat(), &[flag, path, "there is no folder \"none\""]);
+    for (flag, path) in
+        [("--grid", "none/x.png"), ("--out", "none/x.safetensors"), ("--out", "none/x")]
+    {
+        place.refused(
+            1,
+            &[&unread[..], &[flag, path]].concat(),
+            &[flag, path, "there is no folder \"none\""],
+        );
     }
-    place.refused(1, &[&unread[..], &["--grid", "pictures/000.png/x.png"]].concat(), &["\"pictures/000.png\" is not a folder"]);
+    place.refused(
+        1,
+        &[&unread[..], &["--grid", "pictures/000.png/x.png"]].concat(),
+        &["\"pictures/000.png\" is not a folder"],
+    );
     assert!(!place.path("none").exists());
     place.ok(&[&sample[..], &["--grid", "UPPER.PNG"]].concat());
 }
@@ -88,11 +118,13 @@ fn batch_statistics_never_come_from_a_picture_alone() {
 fn latents_of_another_shape_are_refused() {
     let place = trained();
     let write = |arrays: &[(&str, Array)]| {
-        let arrays: BTreeMap<String, Array> = arrays.iter().map(|(name, array)| ((*name).to_owned(), array.clone())).collect();
+        let arrays: BTreeMap<String, Array> =
+            arrays.iter().map(|(name, array)| ((*name).to_owned(), array.clone())).collect();
         write_state_dict(&place.path("z.safetensors"), &arrays).unwrap();
     };
     let refused = |parts: &[&str]| {
-        let args = ["sample", "--checkpoint", "run", "--latents", "z.safetensors", "--grid", "x.png"];
+        let args =
+            ["sample", "--checkpoint", "run", "--latents", "z.safetensors", "--grid", "x.png"];
         place.refused(1, &args, &[&["z.safetensors", "[N, 100]"], parts].concat());
     };
     write(&[("z", Array::f32([2, 99], vec![0.0; 198]))]);
@@ -103,7 +135,10 @@ fn latents_of_another_shape_are_refused() {
     refused(&["whole numbers"]);
     write(&[("z", Array::f32([1, 100], vec![f32::NAN; 100]))]);
     refused(&["NaN"]);
-    write(&[("a", Array::f32([1, 100], vec![0.0; 100])), ("b", Array::f32([1, 100], vec![0.0; 100]))]);
+    write(&[
+        ("a", Array::f32([1, 100], vec![0.0; 100])),
+        ("b", Array::f32([1, 100], vec![0.0; 100])),
+    ]);
     refused(&["2 tensors"]);
     place.refused(
         2,

@@ -15,7 +15,14 @@ fn a_run_tells_and_draws_and_writes_over_nothing() {
     let place = Place::new();
     let command = with(&["ring"], &["--gif", "ring.gif", "--png", "ring.png", "--frames", "4"]);
     let text = place.ok(&command).out;
-    for part in ["8 Gaussians", "G 2-16-16-2", "of 8 modes", "reverse KL", "wrote ring.gif", "wrote ring.png"] {
+    for part in [
+        "8 Gaussians",
+        "G 2-16-16-2",
+        "of 8 modes",
+        "reverse KL",
+        "wrote ring.gif",
+        "wrote ring.png",
+    ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     assert!(fs::read(place.path("ring.gif")).unwrap().starts_with(b"GIF89a"));
@@ -25,7 +32,9 @@ fn a_run_tells_and_draws_and_writes_over_nothing() {
     fs::write(place.path("ring.png"), "mine").unwrap();
     fs::remove_file(place.path("ring.gif")).unwrap();
     place.refused(1, &command, &["ring.png", "--force"]);
-    assert!(!place.path("ring.gif").exists() && fs::read(place.path("ring.png")).unwrap() == b"mine");
+    assert!(
+        !place.path("ring.gif").exists() && fs::read(place.path("ring.png")).unwrap() == b"mine"
+    );
     place.ok(&[&command[..], &["--force"]].concat());
     assert_ne!(fs::read(place.path("ring.png")).unwrap(), b"mine");
 }
@@ -43,20 +52,37 @@ fn json_has_the_same_numbers_for_any_number_of_threads() {
     let one = told(&["--threads", "1", "--minibatch-discrimination", "4,3"]);
     assert_eq!(one, told(&["--threads", "3", "--minibatch-discrimination", "4,3"]));
     let events: Vec<&str> = one.iter().filter_map(|object| object["event"].as_str()).collect();
-    assert!(events.len() == 12 && events[0] == "started" && events[1..11].iter().all(|e| *e == "measured"), "{events:?}");
+    assert!(
+        events.len() == 12
+            && events[0] == "started"
+            && events[1..11].iter().all(|e| *e == "measured"),
+        "{events:?}"
+    );
     let last = &one[11];
-    assert!(last["event"] == "finished" && last["step"] == 60 && last["diverged"] == Value::Null, "{last}");
+    assert!(
+        last["event"] == "finished" && last["step"] == 60 && last["diverged"] == Value::Null,
+        "{last}"
+    );
     assert_eq!(last["histogram"].as_array().unwrap().len(), 25);
 
     let swept = told(&["--runs", "3", "--threads", "2", "--seed", "5"]);
     assert_eq!(swept, told(&["--runs", "3", "--threads", "1", "--seed", "5"]));
-    let seeds: Vec<_> = swept.iter().filter(|object| object["event"] == "run").map(|object| object["seed"].clone()).collect();
+    let seeds: Vec<_> = swept
+        .iter()
+        .filter(|object| object["event"] == "run")
+        .map(|object| object["seed"].clone())
+        .collect();
     assert_eq!(seeds, [5, 6, 7]);
-    let modes: Vec<f64> = swept.iter().filter_map(|o| (o["event"] == "run").then(|| o["modes"].as_f64())?).collect();
+    let modes: Vec<f64> =
+        swept.iter().filter_map(|o| (o["event"] == "run").then(|| o["modes"].as_f64())?).collect();
     let mean = modes.iter().sum::<f64>() / 3.0;
     let std = (modes.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
     let told_of = &swept[4]["modes"];
-    assert!((told_of[0].as_f64().unwrap() - mean).abs() < 1e-9 && (told_of[1].as_f64().unwrap() - std).abs() < 1e-9, "{told_of}");
+    assert!(
+        (told_of[0].as_f64().unwrap() - mean).abs() < 1e-9
+            && (told_of[1].as_f64().unwrap() - std).abs() < 1e-9,
+        "{told_of}"
+    );
 }
 
 #[test]
@@ -66,7 +92,8 @@ fn the_saddle_is_told_and_drawn() {
     for part in ["simultaneous SGD", "extragradient", "×1.0050", "wrote saddle.png"] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
-    let objects = place.ok(&["toy", "saddle", "--steps", "100", "--start", "-3,4", "--json"]).json();
+    let objects =
+        place.ok(&["toy", "saddle", "--steps", "100", "--start", "-3,4", "--json"]).json();
     assert_eq!(objects.len(), 10);
     let end = objects[0]["distance"].as_f64().unwrap();
     assert!((end / (5.0 * 1.01f64.powi(50)) - 1.0).abs() < 1e-9, "{end}");

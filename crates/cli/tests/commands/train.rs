@@ -21,7 +21,9 @@ fn a_run_leaves_everything_it_promises() {
         "--keep",
         "2",
     ]);
-    let at = |text: &str| ended.out.find(text).unwrap_or_else(|| panic!("{text:?} is not in {}", ended.out));
+    let at = |text: &str| {
+        ended.out.find(text).unwrap_or_else(|| panic!("{text:?} is not in {}", ended.out))
+    };
     // The plan, then the data, then a line per logged step, then what to do next.
     assert!(at("Generator: latent vector 100 -> image 16x16x3") < at("Data: pictures, 40 images"));
     assert!(at("Data: pictures, 40 images") < at("step 2/7  D loss"));
@@ -35,7 +37,10 @@ fn a_run_leaves_everything_it_promises() {
         assert!(rows(&run).iter().all(|row| row[key].is_number()), "{key}");
     }
     let names = |folder: &str| -> Vec<String> {
-        files(&run.join(folder)).iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+        files(&run.join(folder))
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(names("checkpoints"), ["step-00000006.safetensors", "step-00000007.safetensors"]);
     // Every third step, the last, and the first epoch's end (5 batches).
@@ -73,7 +78,10 @@ fn under_json_warnings_are_events_too() {
     let ended = place.train(&["--init-from", "old", "--steps", "1", "--out", "new", "--json"]);
     assert_eq!(ended.err, "");
     let message = ended.event("warning")["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("step-00000002.safetensors") && message.contains("skipped"), "{message}");
+    assert!(
+        message.contains("step-00000002.safetensors") && message.contains("skipped"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -81,7 +89,11 @@ fn a_dry_run_writes_nothing() {
     let place = Place::new();
     let before = files(&place.path(""));
     let ended = place.train(&["--dry-run"]);
-    assert!(ended.out.contains("Discriminator") && ended.out.contains("40 images"), "{}", ended.out);
+    assert!(
+        ended.out.contains("Discriminator") && ended.out.contains("40 images"),
+        "{}",
+        ended.out
+    );
     assert_eq!(files(&place.path("")), before);
 }
 
@@ -90,28 +102,57 @@ fn defaults_follow_the_data() {
     let place = Place::new();
     let plan = |args: &[&str]| {
         let ended = place.ok(&[&["train", "--dry-run", "--json"], args].concat());
-        (ended.event("plan")["recipe"].clone(), ended.event("plan")["image"].clone(), ended.event("dry_run")["steps"].clone())
+        (
+            ended.event("plan")["recipe"].clone(),
+            ended.event("plan")["image"].clone(),
+            ended.event("dry_run")["steps"].clone(),
+        )
     };
     assert_eq!(plan(&[]), (json!("small"), json!([28, 28, 1]), json!(5 * 468)));
-    assert_eq!(plan(&["--image", "32", "--epochs", "1"]), (json!("small"), json!([32, 32, 1]), json!(468)));
-    assert_eq!(plan(&["--image", "64", "--steps", "9"]), (json!("torch"), json!([64, 64, 1]), json!(9)));
-    assert_eq!(plan(&["--recipe", "torch", "--steps", "9"]), (json!("torch"), json!([64, 64, 1]), json!(9)));
+    assert_eq!(
+        plan(&["--image", "32", "--epochs", "1"]),
+        (json!("small"), json!([32, 32, 1]), json!(468))
+    );
+    assert_eq!(
+        plan(&["--image", "64", "--steps", "9"]),
+        (json!("torch"), json!([64, 64, 1]), json!(9))
+    );
+    assert_eq!(
+        plan(&["--recipe", "torch", "--steps", "9"]),
+        (json!("torch"), json!([64, 64, 1]), json!(9))
+    );
     // A step of a source that moves one network on each batch takes two of them.
-    assert_eq!(plan(&["--recipe", "newmu-mnist", "--epochs", "1"]), (json!("newmu-mnist"), json!([28, 28, 1]), json!(234)));
-    assert_eq!(plan(&["--data", "pictures", "--batch", "20"]), (json!("torch"), json!([64, 64, 3]), json!(50)));
-    assert_eq!(plan(&["--data", "pictures", "--batch", "20", "--channels", "4"]).1, json!([64, 64, 4]));
+    assert_eq!(
+        plan(&["--recipe", "newmu-mnist", "--epochs", "1"]),
+        (json!("newmu-mnist"), json!([28, 28, 1]), json!(234))
+    );
+    assert_eq!(
+        plan(&["--data", "pictures", "--batch", "20"]),
+        (json!("torch"), json!([64, 64, 3]), json!(50))
+    );
+    assert_eq!(
+        plan(&["--data", "pictures", "--batch", "20", "--channels", "4"]).1,
+        json!([64, 64, 4])
+    );
 }
 
 #[test]
 fn a_small_picture_is_padded_and_a_large_one_cropped() {
     let place = Place::new();
     let config = |name: &str, args: &[&str]| {
-        place.ok(&[&["train", "--out", name, "--steps", "1", "--batch", "4", "--width", "1"], args].concat());
+        place.ok(&[
+            &["train", "--out", name, "--steps", "1", "--batch", "4", "--width", "1"],
+            args,
+        ]
+        .concat());
         fs::read_to_string(place.path(name).join("config.toml")).unwrap()
     };
     assert!(config("pad", &["--image", "32"]).contains("fit = \"pad\""));
     assert!(config("same", &[]).contains("fit = \"crop\""));
-    assert!(config("told", &["--image", "32", "--fit", "stretch", "--background", "ff8000"]).contains("fit = \"stretch\""));
+    assert!(
+        config("told", &["--image", "32", "--fit", "stretch", "--background", "ff8000"])
+            .contains("fit = \"stretch\"")
+    );
     assert!(config("folder", &["--data", "pictures", "--image", "32"]).contains("fit = \"crop\""));
 }
 
@@ -123,11 +164,32 @@ fn a_recipe_file_is_taken_and_flags_go_before_it() {
         "base = \"small\"\nname = \"mine\"\n[image]\nsize = [16, 16]\n[optimizer]\nlr_discriminator = 0.0001\n[train]\nbatch = 4\nsteps = 3\n",
     )
     .unwrap();
-    let flags =
-        ["train", "--recipe", "mine.toml", "--width", "2", "--ema", "0.9", "--lr", "0.001", "--seed", "5", "--name", "a b/c"];
+    let flags = [
+        "train",
+        "--recipe",
+        "mine.toml",
+        "--width",
+        "2",
+        "--ema",
+        "0.9",
+        "--lr",
+        "0.001",
+        "--seed",
+        "5",
+        "--name",
+        "a b/c",
+    ];
     place.ok(&flags);
     let config = fs::read_to_string(place.path("runs/0001-a-b-c/config.toml")).unwrap();
-    for part in ["name = \"mine\"", "batch = 4", "steps = 3", "ema = 0.9", "lr = 0.001", "seed = 5", "width = 2"] {
+    for part in [
+        "name = \"mine\"",
+        "batch = 4",
+        "steps = 3",
+        "ema = 0.9",
+        "lr = 0.001",
+        "seed = 5",
+        "width = 2",
+    ] {
         assert!(config.contains(part), "{part} is not in {config}");
     }
     // D's own rate is half of G's, whatever that is.
@@ -153,11 +215,18 @@ fn bad_pictures_are_skipped_and_named_up_to_five() {
     for i in 0..7 {
         fs::write(place.path(&format!("many/bad{i}.png")), b"\x89PNG\r\n\x1a\nnothing").unwrap();
     }
-    let ended = place.ok(&["train", "--data", "many", "--image", "16", "--width", "2", "--batch", "8", "--steps", "2"]);
+    let ended = place.ok(&[
+        "train", "--data", "many", "--image", "16", "--width", "2", "--batch", "8", "--steps", "2",
+    ]);
     assert!(ended.out.contains("90 images"), "{}", ended.out);
     let warnings: Vec<&str> = ended.err.lines().collect();
     assert_eq!(warnings.len(), 6, "{warnings:?}");
-    assert!(warnings[0].starts_with("warning: cannot decode \"bad0.png\"") && warnings[0].contains("1 of 97"), "{}", warnings[0]);
+    assert!(
+        warnings[0].starts_with("warning: cannot decode \"bad0.png\"")
+            && warnings[0].contains("1 of 97"),
+        "{}",
+        warnings[0]
+    );
     assert!(warnings[5].contains("2 more images"), "{}", warnings[5]);
 }
 
@@ -166,7 +235,19 @@ fn a_new_run_starts_from_old_weights() {
     let place = Place::new();
     place.train(&["--steps", "3", "--out", "old"]);
     // Without --recipe the old one's is taken, with its image size and widths.
-    place.ok(&["train", "--data", "pictures", "--init-from", "old", "--steps", "1", "--out", "new", "--checkpoint-every", "1"]);
+    place.ok(&[
+        "train",
+        "--data",
+        "pictures",
+        "--init-from",
+        "old",
+        "--steps",
+        "1",
+        "--out",
+        "new",
+        "--checkpoint-every",
+        "1",
+    ]);
     let read = |path: &std::path::Path| train::artefacts::read_state_dict(path).unwrap();
     let old = read(place.checkpoints("old").last().unwrap());
     let first = read(place.checkpoints("new").first().unwrap());
@@ -196,8 +277,14 @@ fn sets_of_one_shape_choose_size_and_recipe() {
         (ended.event("plan")["recipe"].clone(), ended.event("data")["shape"].clone())
     };
     assert_eq!(of(&["--data", "cifar"]), (json!("small"), json!([32, 32, 3])));
-    assert_eq!(of(&["--data", "cifar", "--channels", "1", "--image", "28"]), (json!("small"), json!([28, 28, 1])));
-    assert_eq!(of(&["--data", "cifar10:cifar", "--image", "64"]), (json!("torch"), json!([64, 64, 3])));
+    assert_eq!(
+        of(&["--data", "cifar", "--channels", "1", "--image", "28"]),
+        (json!("small"), json!([28, 28, 1]))
+    );
+    assert_eq!(
+        of(&["--data", "cifar10:cifar", "--image", "64"]),
+        (json!("torch"), json!([64, 64, 3]))
+    );
     assert_eq!(of(&["--data", "train_X.bin"]), (json!("torch"), json!([64, 64, 3])));
 }
 
@@ -218,15 +305,31 @@ fn few_pictures_are_learned_in_smaller_batches_with_advice() {
     // What is done already is not advised.
     let ended = place.ok(&[&flags[..], &["--recipe", "modern", "--json", "--dry-run"]].concat());
     let advice = ended.event("advice")["message"].as_str().unwrap().to_owned();
-    assert!(helps[..2].iter().all(|part| !advice.contains(part)) && !advice.contains("--ema"), "{advice}");
+    assert!(
+        helps[..2].iter().all(|part| !advice.contains(part)) && !advice.contains("--ema"),
+        "{advice}"
+    );
     let augmented = place.ok(&[&flags[..], &["--augment", "flip", "--dry-run"]].concat());
-    assert!(augmented.out.contains("--recipe modern") && !augmented.out.contains("--augment"), "{}", augmented.out);
+    assert!(
+        augmented.out.contains("--recipe modern") && !augmented.out.contains("--augment"),
+        "{}",
+        augmented.out
+    );
     // A batch that was asked for is not made smaller, and there is an end to what can be learned from.
-    place.refused(1, &[&flags[..], &["--batch", "41"]].concat(), &["40 images, fewer than one batch of 41"]);
+    place.refused(
+        1,
+        &[&flags[..], &["--batch", "41"]].concat(),
+        &["40 images, fewer than one batch of 41"],
+    );
     pictures(&place.path("seven"), 7);
     place.refused(1, &["train", "--data", "seven"], &["7 images, fewer than one batch of"]);
     pictures(&place.path("many"), 1000);
-    assert!(!place.ok(&["train", "--data", "many", "--image", "16", "--dry-run"]).out.contains("are few"));
+    assert!(
+        !place
+            .ok(&["train", "--data", "many", "--image", "16", "--dry-run"])
+            .out
+            .contains("are few")
+    );
 }
 
 #[test]
@@ -238,12 +341,19 @@ fn what_goes_wrong_has_an_exit_code_of_its_own() {
     assert_eq!(ended.err.matches("with half the learning rate, ").count(), 3, "{}", ended.err);
     let config = std::fs::read_to_string(place.path("run/config.toml")).unwrap();
     assert_eq!(config.matches("setting = \"rollback\"").count(), 3, "{config}");
-    place.refused(3, &Place::training(&["--steps", "3", "--lr", "1e30", "--out", "at-once", "--on-nan", "stop"]), &["step 1:"]);
+    place.refused(
+        3,
+        &Place::training(&["--steps", "3", "--lr", "1e30", "--out", "at-once", "--on-nan", "stop"]),
+        &["step 1:"],
+    );
     // Resumed with another answer, which changes no number.
     place.train(&["--steps", "3", "--out", "sound"]);
     place.ok(&["train", "--resume", "sound", "--steps", "4", "--on-collapse", "stop"]);
     let config = std::fs::read_to_string(place.path("sound/config.toml")).unwrap();
-    assert!(config.contains("on_collapse = \"stop\"") && config.contains("setting = \"on-collapse\""), "{config}");
+    assert!(
+        config.contains("on_collapse = \"stop\"") && config.contains("setting = \"on-collapse\""),
+        "{config}"
+    );
     let row = &rows(&place.path("sound"))[0];
     assert!(row["d_accuracy"].is_number() && row["g_gradient"].is_number(), "{row}");
 }

@@ -70,7 +70,11 @@ impl Place {
 
     /// Starts `train` on the tiny networks.
     pub fn start(&self, args: &[&str]) -> Child {
-        self.command(&Self::training(args)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        self.command(&Self::training(args))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     /// The files of a checkpoints folder, by name.
@@ -88,7 +92,8 @@ impl Ended {
     #[track_caller]
     pub fn refused(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, Some(code), "{}", self.err);
-        let errors: Vec<&str> = self.err.lines().filter(|line| !line.starts_with("warning: ")).collect();
+        let errors: Vec<&str> =
+            self.err.lines().filter(|line| !line.starts_with("warning: ")).collect();
         let [line] = errors[..] else { panic!("not one line: {:?}", self.err) };
         assert!(line.starts_with("error: "), "{line}");
         for part in parts {
@@ -98,11 +103,17 @@ impl Ended {
 
     /// Standard output as JSON lines.
     pub fn json(&self) -> Vec<Value> {
-        self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+        self.out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .collect()
     }
 
     pub fn event(&self, name: &str) -> Value {
-        self.json().into_iter().find(|object| object["event"] == name).unwrap_or_else(|| panic!("no {name} in {}", self.out))
+        self.json()
+            .into_iter()
+            .find(|object| object["event"] == name)
+            .unwrap_or_else(|| panic!("no {name} in {}", self.out))
     }
 }
 
@@ -118,7 +129,8 @@ pub fn pictures(folder: &Path, count: u32) {
 }
 
 pub fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
@@ -136,7 +148,8 @@ pub fn rows(run: &Path) -> Vec<Value> {
 /// Sends a signal, by name.
 #[cfg(unix)]
 pub fn signal(child: &Child, name: &str) {
-    let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
+    let status =
+        Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
     assert!(status.success());
 }
 

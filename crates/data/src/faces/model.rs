@@ -46,15 +46,26 @@ pub(super) fn read(path: Option<&Path>) -> Result<Model, DataError> {
     let Some(path) = path else { return parse(BUILT_IN, Path::new("built in")) };
     let io = |error| DataError::Io { path: path.to_owned(), error };
     if fs::metadata(path).map_err(io)?.len() > MOST_BYTES {
-        return Err(DataError::bad(FORMAT, path, format!("it has more than {} MiB", MOST_BYTES >> 20)));
+        return Err(DataError::bad(
+            FORMAT,
+            path,
+            format!("it has more than {} MiB", MOST_BYTES >> 20),
+        ));
     }
     parse(&fs::read(path).map_err(io)?, path)
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Model, DataError> {
-    let bad = |problem: String| DataError::bad(FORMAT, path, format!("{problem} (wanted is a model of SeetaFace's detector)"));
+    let bad = |problem: String| {
+        DataError::bad(
+            FORMAT,
+            path,
+            format!("{problem} (wanted is a model of SeetaFace's detector)"),
+        )
+    };
     check(bytes).map_err(bad)?;
-    let read = catch_unwind(|| rustface::read_model(bytes)).map_err(|_| bad("its reader panicked".to_owned()))?;
+    let read = catch_unwind(|| rustface::read_model(bytes))
+        .map_err(|_| bad("its reader panicked".to_owned()))?;
     read.map_err(|error| bad(one_line(&error)))
 }
 
@@ -75,7 +86,11 @@ fn check(bytes: &[u8]) -> Result<(), String> {
                 match (rest.number("a classifier")?, hierarchy) {
                     (0, 0) => boosted(&mut rest)?,
                     (1, 1..) => perceptron(&mut rest)?,
-                    (kind, _) => return Err(format!("it has a classifier of kind {kind} in hierarchy {hierarchy}")),
+                    (kind, _) => {
+                        return Err(format!(
+                            "it has a classifier of kind {kind} in hierarchy {hierarchy}"
+                        ));
+                    }
                 }
             }
             // The first has none, of which files say -1.
@@ -128,7 +143,9 @@ struct Rest<'a> {
 
 impl Rest<'_> {
     fn number(&mut self, what: &str) -> Result<i32, String> {
-        let Some((number, rest)) = self.bytes.split_first_chunk() else { return Err(self.truncated(what)) };
+        let Some((number, rest)) = self.bytes.split_first_chunk() else {
+            return Err(self.truncated(what));
+        };
         self.bytes = rest;
         Ok(i32::from_le_bytes(*number))
     }
@@ -139,19 +156,25 @@ impl Rest<'_> {
         if (least..=most).contains(&number) {
             return Ok(number);
         }
-        let range = if least == most { format!("{least}") } else { format!("from {least} to {most}") };
+        let range =
+            if least == most { format!("{least}") } else { format!("from {least} to {most}") };
         Err(format!("byte {at} says {number} for {what}, which must be {range}"))
     }
 
     /// Weights and thresholds, all of them finite.
     fn reals(&mut self, count: usize) -> Result<(), String> {
         let at = self.length - self.bytes.len();
-        let Some((reals, rest)) = self.bytes.split_at_checked(4 * count) else { return Err(self.truncated("weights")) };
+        let Some((reals, rest)) = self.bytes.split_at_checked(4 * count) else {
+            return Err(self.truncated("weights"));
+        };
         self.bytes = rest;
-        let finite = |real: &[u8]| real.try_into().is_ok_and(|real| f32::from_le_bytes(real).is_finite());
+        let finite =
+            |real: &[u8]| real.try_into().is_ok_and(|real| f32::from_le_bytes(real).is_finite());
         match reals.chunks_exact(4).position(|real| !finite(real)) {
             None => Ok(()),
-            Some(place) => Err(format!("the weight at byte {} is no finite number", at + 4 * place)),
+            Some(place) => {
+                Err(format!("the weight at byte {} is no finite number", at + 4 * place))
+            }
         }
     }
 
@@ -168,15 +191,22 @@ mod tests {
     fn message(damage: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut bytes = BUILT_IN.to_vec();
         damage(&mut bytes);
-        let error = parse(&bytes, Path::new("x.bin")).err().map_or_else(String::new, |error| error.to_string());
-        assert!(error.starts_with("bad face detector \"x.bin\": ") && !error.contains('\n'), "{error:?}");
+        let error = parse(&bytes, Path::new("x.bin"))
+            .err()
+            .map_or_else(String::new, |error| error.to_string());
+        assert!(
+            error.starts_with("bad face detector \"x.bin\": ") && !error.contains('\n'),
+            "{error:?}"
+        );
         error
     }
 
     #[test]
     fn the_built_in_model_passes_and_damaged_ones_are_named() {
         read(None).unwrap();
-        let put = |at: usize, number: i32| message(|bytes| bytes[at..at + 4].copy_from_slice(&number.to_le_bytes()));
+        let put = |at: usize, number: i32| {
+            message(|bytes| bytes[at..at + 4].copy_from_slice(&number.to_le_bytes()))
+        };
         for (at, number, part) in [
             (0, -1, "byte 0 says -1 for hierarchies"),
             (0, i32::MAX, "for hierarchies"),
@@ -192,12 +222,17 @@ mod tests {
         ] {
             assert!(put(at, number).contains(part), "{at}: {}", put(at, number));
         }
-        assert!(message(|bytes| bytes[2000..2004].copy_from_slice(&f32::NAN.to_le_bytes())).contains("byte 2000"));
+        assert!(
+            message(|bytes| bytes[2000..2004].copy_from_slice(&f32::NAN.to_le_bytes()))
+                .contains("byte 2000")
+        );
         for length in [0, 3, 4, 17, 30_000, BUILT_IN.len() - 1] {
             assert!(message(|bytes| bytes.truncate(length)).contains("truncated"), "{length}");
         }
         assert!(message(|bytes| bytes.push(0)).contains("goes on for 1 bytes"));
-        assert!(message(|bytes| *bytes = b"\x89PNG\r\n\x1a\n".repeat(9)).contains("for hierarchies"));
+        assert!(
+            message(|bytes| *bytes = b"\x89PNG\r\n\x1a\n".repeat(9)).contains("for hierarchies")
+        );
     }
 
     #[test]

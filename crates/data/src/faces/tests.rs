@@ -28,7 +28,8 @@ fn info(x: i32, y: i32, side: u32, score: f64) -> rustface::FaceInfo {
 }
 
 fn gradient(width: u32, height: u32) -> Picture<'static> {
-    let pixels = (0..height).flat_map(|y| (0..width).flat_map(move |x| [x as u8, y as u8, 9])).collect();
+    let pixels =
+        (0..height).flat_map(|y| (0..width).flat_map(move |x| [x as u8, y as u8, 9])).collect();
     Picture { width, height, channels: 3, pixels: Cow::Owned(pixels) }
 }
 
@@ -47,14 +48,21 @@ fn squares_lie_inside_with_as_much_margin_as_there_is() {
 fn boxes_are_scaled_back_sorted_and_sifted() {
     let options = FaceOptions { min_size: 80, min_score: 5.0, margin: 0.0 };
     // Faces of 80 pixels are looked for at half the size.
-    let mut detector = Always(vec![(60, 5, 40, 6.0), (10, 20, 45, 9.0), (0, 0, 39, 9.0), (0, 0, 50, 4.9)]);
+    let mut detector =
+        Always(vec![(60, 5, 40, 6.0), (10, 20, 45, 9.0), (0, 0, 39, 9.0), (0, 0, 50, 4.9)]);
     let picture = gradient(250, 200);
     let found = cut_out(&picture, &mut detector, options).unwrap();
     let cuts: Vec<[u32; 3]> = found.iter().map(|face| face.cut).collect();
     assert_eq!(cuts, [[20, 40, 90], [120, 10, 80]]);
     let face = image::load_from_memory(&found[1].png).unwrap().into_rgb8();
-    assert_eq!((face.dimensions(), face.get_pixel(0, 0).0, face.get_pixel(79, 79).0), ((80, 80), [120, 10, 9], [199, 89, 9]));
-    assert!(cut_out(&gradient(38, 500), &mut detector, options).unwrap().is_empty(), "too small to look at");
+    assert_eq!(
+        (face.dimensions(), face.get_pixel(0, 0).0, face.get_pixel(79, 79).0),
+        ((80, 80), [120, 10, 9], [199, 89, 9])
+    );
+    assert!(
+        cut_out(&gradient(38, 500), &mut detector, options).unwrap().is_empty(),
+        "too small to look at"
+    );
 }
 
 #[test]
@@ -63,6 +71,9 @@ fn the_built_in_model_is_read_and_finds_no_face_in_a_gradient() {
     let options = FaceOptions::default();
     let mut detector = detector(&model, options);
     for (width, height) in [(256, 200), (48, 48), (20, 400), (1, 1)] {
-        assert!(cut_out(&gradient(width, height), detector.as_mut(), options).unwrap().is_empty(), "{width}×{height}");
+        assert!(
+            cut_out(&gradient(width, height), detector.as_mut(), options).unwrap().is_empty(),
+            "{width}×{height}"
+        );
     }
 }

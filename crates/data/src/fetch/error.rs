@@ -58,7 +58,9 @@ pub enum FetchError {
         expected: u64,
     },
     /// The connection was lost, again and again.
-    #[error("{url} ended after {done} of {total} bytes: {reason}; run the same command again to go on from there")]
+    #[error(
+        "{url} ended after {done} of {total} bytes: {reason}; run the same command again to go on from there"
+    )]
     Cut {
         /// The address.
         url: String,
@@ -82,13 +84,17 @@ pub enum FetchError {
         expected: &'static str,
     },
     /// Something else is where the file belongs.
-    #[error("{path:?} is there already and is not the set's file: move it away, or fetch into another folder with --out")]
+    #[error(
+        "{path:?} is there already and is not the set's file: move it away, or fetch into another folder with --out"
+    )]
     InTheWay {
         /// What is there.
         path: PathBuf,
     },
     /// Another program is fetching the same set.
-    #[error("{folder:?} is being filled by another program: wait for it, or fetch into another folder with --out")]
+    #[error(
+        "{folder:?} is being filled by another program: wait for it, or fetch into another folder with --out"
+    )]
     Busy {
         /// The set's folder.
         folder: PathBuf,

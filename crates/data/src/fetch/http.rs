@@ -49,7 +49,13 @@ impl Client {
     }
 
     /// Brings `url` to `target`, by way of `target.part`, with `progress` told how many bytes are here.
-    pub fn download(&self, url: &str, target: &Path, file: &RemoteFile, progress: &dyn Fn(u64)) -> Result<(), FetchError> {
+    pub fn download(
+        &self,
+        url: &str,
+        target: &Path,
+        file: &RemoteFile,
+        progress: &dyn Fn(u64),
+    ) -> Result<(), FetchError> {
         let part = part_of(target);
         let (mut tries, mut best) = (TRIES, 0);
         loop {
@@ -68,7 +74,12 @@ impl Client {
                         return Err(FetchError::Address { url: url.to_owned(), reason });
                     }
                     if tries == 0 {
-                        return Err(FetchError::Cut { url: url.to_owned(), done, total: file.bytes, reason });
+                        return Err(FetchError::Cut {
+                            url: url.to_owned(),
+                            done,
+                            total: file.bytes,
+                            reason,
+                        });
                     }
                     std::thread::sleep(self.pause);
                 }
@@ -84,7 +95,14 @@ impl Client {
 
     /// Asks for what is missing behind the first `have` bytes and writes it into `part`. A server that sends the whole file
     /// instead starts `part` anew.
-    fn request(&self, url: &str, part: &Path, have: u64, file: &RemoteFile, progress: &dyn Fn(u64)) -> Result<(), Trouble> {
+    fn request(
+        &self,
+        url: &str,
+        part: &Path,
+        have: u64,
+        file: &RemoteFile,
+        progress: &dyn Fn(u64),
+    ) -> Result<(), Trouble> {
         // A part that is too long is none.
         let have = if have > file.bytes { 0 } else { have };
         let mut request = self.agent.get(url);
@@ -104,7 +122,8 @@ impl Client {
         let mut reader = response.into_body().into_reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let count = reader.read(&mut buffer).map_err(|error| Trouble::Lost(one_line(&error)))?;
+            let count =
+                reader.read(&mut buffer).map_err(|error| Trouble::Lost(one_line(&error)))?;
             if count == 0 {
                 break;
             }
@@ -112,36 +131,56 @@ impl Client {
                 drop(out);
                 fs::remove_file(part).map_err(disk)?;
                 let (found, expected) = ("more bytes".to_owned(), file.bytes);
-                return Err(Trouble::Final(FetchError::Length { url: url.to_owned(), found, expected }));
+                return Err(Trouble::Final(FetchError::Length {
+                    url: url.to_owned(),
+                    found,
+                    expected,
+                }));
             }
             out.write_all(&buffer[..count]).map_err(disk)?;
             done += count as u64;
             progress(done);
         }
         out.sync_all().map_err(disk)?;
-        if done == file.bytes { Ok(()) } else { Err(Trouble::Lost("the server sent no more".to_owned())) }
+        if done == file.bytes {
+            Ok(())
+        } else {
+            Err(Trouble::Lost("the server sent no more".to_owned()))
+        }
     }
 }
 
 /// Where in the file the answer begins, after a look at all that it says of itself.
-fn start_of(url: &str, response: &Response<Body>, have: u64, file: &RemoteFile) -> Result<u64, Trouble> {
+fn start_of(
+    url: &str,
+    response: &Response<Body>,
+    have: u64,
+    file: &RemoteFile,
+) -> Result<u64, Trouble> {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let wrong = |found: String| Trouble::Final(FetchError::Length { url: url.to_owned(), found, expected: file.bytes });
+    let wrong = |found: String| {
+        Trouble::Final(FetchError::Length { url: url.to_owned(), found, expected: file.bytes })
+    };
     let start = match response.status().as_u16() {
         200 => 0,
         206 => {
             let range = header("content-range").unwrap_or_default();
-            let (start, total) = content_range(range).ok_or_else(|| wrong(format!("an unclear part, {range:?},")))?;
+            let (start, total) = content_range(range)
+                .ok_or_else(|| wrong(format!("an unclear part, {range:?},")))?;
             if start != have || total.is_some_and(|total| total != file.bytes) {
                 return Err(wrong(format!("another part, {range:?},")));
             }
             start
         }
-        status @ (408 | 429 | 500..=599) => return Err(Trouble::Lost(format!("the server answered {status}"))),
+        status @ (408 | 429 | 500..=599) => {
+            return Err(Trouble::Lost(format!("the server answered {status}")));
+        }
         status => return Err(Trouble::Final(FetchError::Status { url: url.to_owned(), status })),
     };
     match header("content-length").and_then(|length| length.parse::<u64>().ok()) {
-        Some(length) if length != file.bytes - start => Err(wrong(format!("{} bytes", length.saturating_add(start)))),
+        Some(length) if length != file.bytes - start => {
+            Err(wrong(format!("{} bytes", length.saturating_add(start))))
+        }
         _ => Ok(start),
     }
 }
@@ -157,7 +196,9 @@ fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
 fn trouble(url: &str, error: &Error) -> Trouble {
     let reason = one_line(error);
     match error {
-        Error::Io(_) | Error::Timeout(_) | Error::ConnectionFailed | Error::Protocol(_) => Trouble::Lost(reason),
+        Error::Io(_) | Error::Timeout(_) | Error::ConnectionFailed | Error::Protocol(_) => {
+            Trouble::Lost(reason)
+        }
         _ => Trouble::Final(FetchError::Address { url: url.to_owned(), reason }),
     }
 }

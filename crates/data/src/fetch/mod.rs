@@ -52,7 +52,9 @@ impl RemoteSet {
     pub fn place(&self, datasets: &Path) -> PathBuf {
         let folder = datasets.join(self.folder);
         match self.files {
-            [RemoteFile { packing: Packing::TarGz(content) | Packing::Zip(content), .. }] => folder.join(content.top),
+            [RemoteFile { packing: Packing::TarGz(content) | Packing::Zip(content), .. }] => {
+                folder.join(content.top)
+            }
             _ => folder,
         }
     }
@@ -65,7 +67,8 @@ impl RemoteSet {
             Packing::Plain => folder.join(file.name).is_file(),
             Packing::TarGz(content) | Packing::Zip(content) => folder.join(content.top).is_dir(),
         };
-        let whole = |root: &PathBuf| self.files.iter().all(|file| left(&root.join(self.folder), file));
+        let whole =
+            |root: &PathBuf| self.files.iter().all(|file| left(&root.join(self.folder), file));
         builtin::roots().iter().find(|root| whole(root)).map(|root| self.place(root))
     }
 }
@@ -130,7 +133,9 @@ fn fetch_by(
         let target = folder.join(file.name);
         if !target.exists() {
             let url = address(set, file, mirror, &folder)?;
-            let told = |done| progress(FetchProgress::Downloading { file: file.name, done, total: file.bytes });
+            let told = |done| {
+                progress(FetchProgress::Downloading { file: file.name, done, total: file.bytes })
+            };
             client.download(&url, &target, file, &told)?;
         }
         if file.packing != Packing::Plain {
@@ -155,7 +160,12 @@ fn lock(folder: &Path) -> Result<fs::File, FetchError> {
 }
 
 /// Where a file of the set is to be had.
-fn address(set: &RemoteSet, file: &RemoteFile, mirror: Option<&str>, folder: &Path) -> Result<String, FetchError> {
+fn address(
+    set: &RemoteSet,
+    file: &RemoteFile,
+    mirror: Option<&str>,
+    folder: &Path,
+) -> Result<String, FetchError> {
     let base = mirror.or(set.base).ok_or_else(|| FetchError::NoAddress {
         name: set.name,
         files: set.file_names().collect::<Vec<_>>().join(", "),
@@ -165,7 +175,10 @@ fn address(set: &RemoteSet, file: &RemoteFile, mirror: Option<&str>, folder: &Pa
     let url = format!("{}/{}", base.trim_end_matches('/'), file.name);
     match ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
         true => Ok(url),
-        false => Err(FetchError::Address { url, reason: "addresses here begin with http:// or https://".to_owned() }),
+        false => Err(FetchError::Address {
+            url,
+            reason: "addresses here begin with http:// or https://".to_owned(),
+        }),
     }
 }
 

@@ -71,10 +71,26 @@ pub(crate) static SETS: &[RemoteSet] = &[
         page: "http://yann.lecun.com/exdb/mnist/",
         base: Some("https://storage.googleapis.com/cvdf-datasets/mnist"),
         files: &[
-            plain("train-images-idx3-ubyte.gz", 9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
-            plain("train-labels-idx1-ubyte.gz", 28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-            plain("t10k-images-idx3-ubyte.gz", 1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-            plain("t10k-labels-idx1-ubyte.gz", 4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+            plain(
+                "train-images-idx3-ubyte.gz",
+                9_912_422,
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            ),
+            plain(
+                "train-labels-idx1-ubyte.gz",
+                28_881,
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            ),
+            plain(
+                "t10k-images-idx3-ubyte.gz",
+                1_648_877,
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            ),
+            plain(
+                "t10k-labels-idx1-ubyte.gz",
+                4542,
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            ),
         ],
     },
     RemoteSet {
@@ -83,10 +99,26 @@ pub(crate) static SETS: &[RemoteSet] = &[
         page: "https://github.com/zalandoresearch/fashion-mnist",
         base: Some("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"),
         files: &[
-            plain("train-images-idx3-ubyte.gz", 26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
-            plain("train-labels-idx1-ubyte.gz", 29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-            plain("t10k-images-idx3-ubyte.gz", 4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-            plain("t10k-labels-idx1-ubyte.gz", 5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+            plain(
+                "train-images-idx3-ubyte.gz",
+                26_421_880,
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            ),
+            plain(
+                "train-labels-idx1-ubyte.gz",
+                29_515,
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            ),
+            plain(
+                "t10k-images-idx3-ubyte.gz",
+                4_422_102,
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            ),
+            plain(
+                "t10k-labels-idx1-ubyte.gz",
+                5148,
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            ),
         ],
     },
     RemoteSet {
@@ -119,8 +151,16 @@ pub(crate) static SETS: &[RemoteSet] = &[
         page: "http://ufldl.stanford.edu/housenumbers/",
         base: Some("http://ufldl.stanford.edu/housenumbers"),
         files: &[
-            plain("train_32x32.mat", 182_040_794, "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"),
-            plain("test_32x32.mat", 64_275_384, "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"),
+            plain(
+                "train_32x32.mat",
+                182_040_794,
+                "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+            ),
+            plain(
+                "test_32x32.mat",
+                64_275_384,
+                "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+            ),
         ],
     },
     RemoteSet {
@@ -128,7 +168,11 @@ pub(crate) static SETS: &[RemoteSet] = &[
         folder: "svhn",
         page: "http://ufldl.stanford.edu/housenumbers/",
         base: Some("http://ufldl.stanford.edu/housenumbers"),
-        files: &[plain("extra_32x32.mat", 1_329_278_602, "a133a4beb38a00fcdda90c9489e0c04f900b660ce8a316a5e854838379a71eb3")],
+        files: &[plain(
+            "extra_32x32.mat",
+            1_329_278_602,
+            "a133a4beb38a00fcdda90c9489e0c04f900b660ce8a316a5e854838379a71eb3",
+        )],
     },
     RemoteSet {
         name: "stl-10",
@@ -149,8 +193,16 @@ pub(crate) static SETS: &[RemoteSet] = &[
         page: "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
         base: None,
         files: &[
-            plain("list_attr_celeba.txt", 26_721_026, "f0e5da289d5ccf75ffe8811132694922b60f2af59256ed362afa03fefba324d0"),
-            plain("list_eval_partition.txt", 2_836_386, "fc955bcb3ef8fbdf7d5640d9a8693a8431b5f2ee291a5c1449a1549e7e073fe7"),
+            plain(
+                "list_attr_celeba.txt",
+                26_721_026,
+                "f0e5da289d5ccf75ffe8811132694922b60f2af59256ed362afa03fefba324d0",
+            ),
+            plain(
+                "list_eval_partition.txt",
+                2_836_386,
+                "fc955bcb3ef8fbdf7d5640d9a8693a8431b5f2ee291a5c1449a1549e7e073fe7",
+            ),
             RemoteFile {
                 name: "img_align_celeba.zip",
                 bytes: 1_443_490_838,
@@ -169,11 +221,20 @@ mod tests {
     fn the_table_is_well_formed() {
         for set in SETS {
             assert!(!set.files.is_empty() && set.page.starts_with("http"), "{}", set.name);
-            assert!(set.base.is_none_or(|base| base.starts_with("http") && !base.ends_with('/')), "{}", set.name);
+            assert!(
+                set.base.is_none_or(|base| base.starts_with("http") && !base.ends_with('/')),
+                "{}",
+                set.name
+            );
             for file in set.files {
-                let hexadecimal = file.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+                let hexadecimal =
+                    file.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
                 assert!(file.sha256.len() == 64 && hexadecimal && file.bytes > 0, "{}", file.name);
-                assert!(!file.name.contains(['/', '\\']) && !file.name.starts_with('.'), "{}", file.name);
+                assert!(
+                    !file.name.contains(['/', '\\']) && !file.name.starts_with('.'),
+                    "{}",
+                    file.name
+                );
             }
         }
         let mut names: Vec<_> = SETS.iter().map(|set| set.name).collect();

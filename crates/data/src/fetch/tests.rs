@@ -3,19 +3,31 @@ use super::*;
 use std::cell::RefCell;
 
 fn set_of(files: Vec<RemoteFile>, base: Option<&'static str>) -> RemoteSet {
-    RemoteSet { name: "toy", folder: "toy", page: "http://home.example/toy", base, files: files.leak() }
+    RemoteSet {
+        name: "toy",
+        folder: "toy",
+        page: "http://home.example/toy",
+        base,
+        files: files.leak(),
+    }
 }
 
 fn file(name: &'static str, content: &[u8]) -> RemoteFile {
     RemoteFile { name, bytes: content.len() as u64, sha256: hex(content), packing: Packing::Plain }
 }
 
-fn fetched(set: &RemoteSet, datasets: &Path, mirror: Option<&str>) -> (Result<PathBuf, FetchError>, Vec<String>) {
+fn fetched(
+    set: &RemoteSet,
+    datasets: &Path,
+    mirror: Option<&str>,
+) -> (Result<PathBuf, FetchError>, Vec<String>) {
     let told = RefCell::new(Vec::new());
     let outcome = fetch_by(&Client::new(Duration::ZERO), set, datasets, mirror, &|progress| {
         told.borrow_mut().push(match progress {
             FetchProgress::Here { file } => format!("{file} here"),
-            FetchProgress::Downloading { file, done, total } if done == total => format!("{file} done"),
+            FetchProgress::Downloading { file, done, total } if done == total => {
+                format!("{file} done")
+            }
             FetchProgress::Downloading { .. } => return,
             FetchProgress::Unpacking { file } => format!("{file} unpacking"),
         });
@@ -34,7 +46,10 @@ fn a_set_comes_once() {
     let folder = outcome.unwrap();
     assert_eq!(folder, datasets.path().join("toy"));
     assert_eq!(told, ["a.bin done", "b.bin done"]);
-    assert!(fs::read(folder.join("a.bin")).unwrap() == a && fs::read(folder.join("b.bin")).unwrap() == b);
+    assert!(
+        fs::read(folder.join("a.bin")).unwrap() == a
+            && fs::read(folder.join("b.bin")).unwrap() == b
+    );
     assert!(server.requests()[1].starts_with("get /some/where/b.bin "));
     // The server has gone; nothing is asked for.
     let (outcome, told) = fetched(&set, datasets.path(), Some(&mirror));
@@ -65,7 +80,10 @@ fn a_whole_set_needs_no_lock() {
     fs::write(folder.join("b.bin"), &b).unwrap();
     let set = set_of(vec![file("a.bin", &a), file("b.bin", &b)], None);
     let (outcome, told) = fetched(&set, datasets.path(), None);
-    assert_eq!((outcome.unwrap(), told), (folder.clone(), vec!["a.bin here".to_owned(), "b.bin here".to_owned()]));
+    assert_eq!(
+        (outcome.unwrap(), told),
+        (folder.clone(), vec!["a.bin here".to_owned(), "b.bin here".to_owned()])
+    );
     fs::remove_file(folder.join("b.bin")).unwrap();
     let message = fetched(&set, datasets.path(), None).0.unwrap_err().to_string();
     assert!(message.contains(LOCK), "{message}");
@@ -73,7 +91,8 @@ fn a_whole_set_needs_no_lock() {
 
 #[test]
 fn archives_are_unpacked_and_removed() {
-    let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut tar =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
     let mut header = tar::Header::new_ustar();
     header.set_size(5);
     header.set_mode(0o644);
@@ -104,11 +123,20 @@ fn sets_without_an_address_say_where_to_get_them() {
     let datasets = tempfile::tempdir().unwrap();
     let celeba = remote_set("celeba").unwrap();
     let message = fetched(celeba, datasets.path(), None).0.unwrap_err().to_string();
-    for part in ["celeba has no plain address", "img_align_celeba.zip", "mmlab.ie.cuhk.edu.hk", "by hand", "--mirror"] {
+    for part in [
+        "celeba has no plain address",
+        "img_align_celeba.zip",
+        "mmlab.ie.cuhk.edu.hk",
+        "by hand",
+        "--mirror",
+    ] {
         assert!(message.contains(part), "{message}");
     }
     let message = remote_set("imagenet").unwrap_err().to_string();
-    assert!(message.contains("\"imagenet\"") && message.contains("mnist, fashion-mnist, cifar-10"), "{message}");
+    assert!(
+        message.contains("\"imagenet\"") && message.contains("mnist, fashion-mnist, cifar-10"),
+        "{message}"
+    );
     assert_eq!(remote_set("fashion").unwrap().name, "fashion-mnist");
     let message = fetched(celeba, datasets.path(), Some("ftp://host")).0.unwrap_err().to_string();
     assert!(message.contains("ftp://host") && message.contains("https://"), "{message}");
@@ -117,7 +145,8 @@ fn sets_without_an_address_say_where_to_get_them() {
 #[test]
 fn a_mirror_without_the_set_is_named() {
     let datasets = tempfile::tempdir().unwrap();
-    let server = Server::start(vec![Box::new(|_| answer("404 Not Found", &["Content-Length: 0"], b""))]);
+    let server =
+        Server::start(vec![Box::new(|_| answer("404 Not Found", &["Content-Length: 0"], b""))]);
     let set = set_of(vec![file("a.bin", b"x")], None);
     let message = fetched(&set, datasets.path(), Some(&server.base)).0.unwrap_err().to_string();
     assert!(message.contains("/a.bin") && message.contains("404"), "{message}");

@@ -35,7 +35,8 @@ pub(super) fn unpack(archive: &Path, packing: Packing, folder: &Path) -> Result<
     // What an earlier, interrupted try left.
     remove(&staging)?;
     fs::create_dir(&staging).map_err(FetchError::disk(&staging))?;
-    let mut target = Target { root: staging.clone(), bytes_left: content.at_most, files_left: MAX_FILES };
+    let mut target =
+        Target { root: staging.clone(), bytes_left: content.at_most, files_left: MAX_FILES };
     let unpacked = extract(archive, &mut target).and_then(|()| {
         if staging.join(content.top).is_dir() {
             Ok(())
@@ -47,7 +48,9 @@ pub(super) fn unpack(archive: &Path, packing: Packing, folder: &Path) -> Result<
     let outcome = match unpacked {
         Ok(()) if to.exists() => Err(FetchError::InTheWay { path: to }),
         Ok(()) => fs::rename(&from, &to).map_err(FetchError::disk(&to)),
-        Err(Fault::Archive(problem)) => Err(FetchError::Archive { path: archive.to_owned(), problem }),
+        Err(Fault::Archive(problem)) => {
+            Err(FetchError::Archive { path: archive.to_owned(), problem })
+        }
         Err(Fault::Disk(path, error)) => Err(FetchError::Disk { path, error }),
     };
     remove(&staging)?;
@@ -56,7 +59,9 @@ pub(super) fn unpack(archive: &Path, packing: Packing, folder: &Path) -> Result<
 
 fn remove(folder: &Path) -> Result<(), FetchError> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FetchError::disk(folder)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FetchError::disk(folder)(error))
+        }
         _ => Ok(()),
     }
 }
@@ -84,10 +89,14 @@ struct Target {
 impl Target {
     /// The path of what the archive calls `name`, which was [checked](formats::archive::checked_name); the folder that it is in is made.
     fn place(&mut self, name: &str) -> Result<PathBuf, Fault> {
-        self.files_left = self.files_left.checked_sub(1).ok_or_else(|| bad(format!("it holds more than {MAX_FILES} files")))?;
+        self.files_left = self
+            .files_left
+            .checked_sub(1)
+            .ok_or_else(|| bad(format!("it holds more than {MAX_FILES} files")))?;
         let path = Path::new(name);
         // A colon means something to one system; no set has one.
-        if name.contains(':') || !path.components().all(|part| matches!(part, Component::Normal(_))) {
+        if name.contains(':') || !path.components().all(|part| matches!(part, Component::Normal(_)))
+        {
             return Err(bad(format!("it holds {name:?}, which leads out of the folder")));
         }
         let path = self.root.join(path);
@@ -100,10 +109,14 @@ impl Target {
     /// Writes a file that is not there yet.
     fn file(&mut self, name: &str, reader: impl Read) -> Result<(), Fault> {
         let path = self.place(name)?;
-        let mut out = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => bad(format!("two of its files are called {name:?}")),
-            _ => Fault::Disk(path.clone(), error),
-        })?;
+        let mut out = OpenOptions::new().write(true).create_new(true).open(&path).map_err(
+            |error| match error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    bad(format!("two of its files are called {name:?}"))
+                }
+                _ => Fault::Disk(path.clone(), error),
+            },
+        )?;
         // One more than allowed, for the excess to be seen.
         let mut reader = reader.take(self.bytes_left.saturating_add(1));
         let mut buffer = vec![0; 1 << 16];
@@ -112,9 +125,12 @@ impl Target {
             if count == 0 {
                 return Ok(());
             }
-            self.bytes_left =
-                self.bytes_left.checked_sub(count as u64).ok_or_else(|| bad("it unpacks to more than the set holds"))?;
-            io::Write::write_all(&mut out, &buffer[..count]).map_err(|error| Fault::Disk(path.clone(), error))?;
+            self.bytes_left = self
+                .bytes_left
+                .checked_sub(count as u64)
+                .ok_or_else(|| bad("it unpacks to more than the set holds"))?;
+            io::Write::write_all(&mut out, &buffer[..count])
+                .map_err(|error| Fault::Disk(path.clone(), error))?;
         }
     }
 }
@@ -129,7 +145,8 @@ fn tar_gz(archive: &Path, target: &mut Target) -> Result<(), Fault> {
         }
     }
     // The archive's end is not that of the stream, behind which its checksum stands.
-    let behind = io::copy(&mut tar.into_inner().take(MAX_BEHIND + 1), &mut io::sink()).map_err(bad)?;
+    let behind =
+        io::copy(&mut tar.into_inner().take(MAX_BEHIND + 1), &mut io::sink()).map_err(bad)?;
     if behind > MAX_BEHIND { Err(bad("it goes on after its end")) } else { Ok(()) }
 }
 

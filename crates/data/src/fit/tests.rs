@@ -24,7 +24,8 @@ fn the_right_size_passes_through_exactly() {
     for channels in [1, 3, 4] {
         for fit in ALL {
             let source = counting(7, 5, channels);
-            let preprocess = Preprocess { fit, background: [9; 3], ..Preprocess::new([5, 7], channels) };
+            let preprocess =
+                Preprocess { fit, background: [9; 3], ..Preprocess::new([5, 7], channels) };
             assert_eq!(fitted(&source, &preprocess), *source.pixels);
         }
     }
@@ -49,9 +50,13 @@ fn geometry_of_every_fit_stays_inside() {
         for (height, width) in [(1, 1), (64, 64), (2, 9), (300, 7)] {
             for fit in ALL {
                 let (source, target) = geometry(fit, [h, w], [height, width]);
-                let inside =
-                    |r: Rect, h: usize, w: usize| r.width >= 1 && r.height >= 1 && r.x + r.width <= w && r.y + r.height <= h;
-                assert!(inside(source, h, w) && inside(target, height, width), "{fit:?} {h}×{w} → {height}×{width}");
+                let inside = |r: Rect, h: usize, w: usize| {
+                    r.width >= 1 && r.height >= 1 && r.x + r.width <= w && r.y + r.height <= h
+                };
+                assert!(
+                    inside(source, h, w) && inside(target, height, width),
+                    "{fit:?} {h}×{w} → {height}×{width}"
+                );
                 if fit == Fit::Pad && h <= height && w <= width {
                     assert_eq!((target.width, target.height), (w, h), "never enlarged");
                 }
@@ -66,7 +71,8 @@ fn geometry_of_every_fit_stays_inside() {
 #[test]
 fn pad_centres_without_enlarging() {
     let source = picture(2, 1, 1, vec![7, 8]);
-    let preprocess = Preprocess { fit: Fit::Pad, background: [50; 3], ..Preprocess::new([3, 4], 1) };
+    let preprocess =
+        Preprocess { fit: Fit::Pad, background: [50; 3], ..Preprocess::new([3, 4], 1) };
     assert_eq!(fitted(&source, &preprocess), [50, 50, 50, 50, 50, 7, 8, 50, 50, 50, 50, 50]);
 }
 
@@ -74,7 +80,8 @@ fn pad_centres_without_enlarging() {
 fn pad_scales_down_what_is_larger() {
     // 8 wide, 4 high, white → 4×4: a band of two rows.
     let source = picture(8, 4, 3, vec![255; 96]);
-    let preprocess = Preprocess { fit: Fit::Pad, background: [1, 2, 3], ..Preprocess::new([4, 4], 3) };
+    let preprocess =
+        Preprocess { fit: Fit::Pad, background: [1, 2, 3], ..Preprocess::new([4, 4], 3) };
     let image = fitted(&source, &preprocess);
     let (edge, band) = ([1, 2, 3].repeat(4), vec![255; 24]);
     assert_eq!(image, [edge.clone(), band, edge].concat());
@@ -83,7 +90,8 @@ fn pad_scales_down_what_is_larger() {
 #[test]
 fn pad_of_four_channels_is_transparent() {
     let source = picture(1, 1, 3, vec![10, 20, 30]);
-    let preprocess = Preprocess { fit: Fit::Pad, background: [1, 2, 3], ..Preprocess::new([1, 3], 4) };
+    let preprocess =
+        Preprocess { fit: Fit::Pad, background: [1, 2, 3], ..Preprocess::new([1, 3], 4) };
     assert_eq!(fitted(&source, &preprocess), [1, 2, 3, 0, 10, 20, 30, 255, 1, 2, 3, 0]);
 }
 
@@ -105,7 +113,9 @@ fn alpha_is_composited_exactly() {
 #[test]
 fn grey_with_alpha_converts_to_every_channel_count() {
     let source = picture(2, 1, 2, vec![100, 255, 100, 0]);
-    let to = |channels| fitted(&source, &Preprocess { background: [9, 9, 9], ..Preprocess::new([1, 2], channels) });
+    let to = |channels| {
+        fitted(&source, &Preprocess { background: [9, 9, 9], ..Preprocess::new([1, 2], channels) })
+    };
     assert_eq!(to(1), [100, 9]);
     assert_eq!(to(3), [100, 100, 100, 9, 9, 9]);
     assert_eq!(to(4), [100, 100, 100, 255, 100, 100, 100, 0]);
@@ -114,7 +124,9 @@ fn grey_with_alpha_converts_to_every_channel_count() {
 #[test]
 fn luma_is_that_of_rec_601() {
     // As Pillow's convert("L").
-    for (rgb, wanted) in [([255, 0, 0], 76), ([0, 255, 0], 150), ([0, 0, 255], 29), ([12, 200, 97], 132)] {
+    for (rgb, wanted) in
+        [([255, 0, 0], 76), ([0, 255, 0], 150), ([0, 0, 255], 29), ([12, 200, 97], 132)]
+    {
         assert_eq!(luma(rgb), wanted, "{rgb:?}");
     }
     for grey in 0..=255 {
@@ -153,11 +165,16 @@ fn a_crop_comes_first_and_is_centred() {
     assert_eq!(fitted(&source, &cut), [1, 2, 3, 7, 8, 9, 13, 14, 15]);
     // CelebA: 108 of 178×218, the same pixels as cutting first and fitting then.
     let face = counting(178, 218, 3);
-    let inner = (55..163).flat_map(|y| face.pixels[(y * 178 + 35) * 3..][..108 * 3].to_vec()).collect();
+    let inner =
+        (55..163).flat_map(|y| face.pixels[(y * 178 + 35) * 3..][..108 * 3].to_vec()).collect();
     for fit in ALL {
         let plain = Preprocess { fit, ..Preprocess::new([64, 64], 3) };
         let cut = Preprocess { crop: Some([108, 108]), ..plain.clone() };
-        assert_eq!(fitted(&face, &cut), fitted(&picture(108, 108, 3, Vec::clone(&inner)), &plain), "{fit:?}");
+        assert_eq!(
+            fitted(&face, &cut),
+            fitted(&picture(108, 108, 3, Vec::clone(&inner)), &plain),
+            "{fit:?}"
+        );
     }
 }
 
@@ -167,12 +184,19 @@ fn a_larger_shorter_side_shows_less() {
     let source = counting(12, 8, 1);
     let middle = (2..6).flat_map(|y| source.pixels[y * 12 + 4..][..4].to_vec()).collect();
     let less = Preprocess { min_side: Some(4), ..Preprocess::new([2, 2], 1) };
-    assert_eq!(fitted(&source, &less), fitted(&picture(4, 4, 1, middle), &Preprocess::new([2, 2], 1)));
+    assert_eq!(
+        fitted(&source, &less),
+        fitted(&picture(4, 4, 1, middle), &Preprocess::new([2, 2], 1))
+    );
     // The target's own side is the plain crop.
     for (w, h) in [(12, 8), (5, 9), (64, 64), (3, 500), (2, 2)] {
         let source = counting(w, h, 3);
         let plain = Preprocess::new([6, 6], 3);
-        assert_eq!(fitted(&source, &Preprocess { min_side: Some(6), ..plain.clone() }), fitted(&source, &plain), "{w}×{h}");
+        assert_eq!(
+            fitted(&source, &Preprocess { min_side: Some(6), ..plain.clone() }),
+            fitted(&source, &plain),
+            "{w}×{h}"
+        );
     }
 }
 
@@ -185,8 +209,10 @@ fn every_placement_stays_inside() {
                     let preprocess = Preprocess { crop, min_side, ..Preprocess::new(size, 1) };
                     preprocess.validate().unwrap();
                     let (source, _) = placement(&preprocess, [h, w]);
-                    let inside =
-                        source.width >= 1 && source.height >= 1 && source.x + source.width <= w && source.y + source.height <= h;
+                    let inside = source.width >= 1
+                        && source.height >= 1
+                        && source.x + source.width <= w
+                        && source.y + source.height <= h;
                     assert!(inside, "{h}×{w}, {preprocess:?}: {source:?}");
                 }
             }
@@ -196,19 +222,31 @@ fn every_placement_stays_inside() {
 
 #[test]
 fn filters_do_what_their_names_say() {
-    let by = |filter, source: &Picture<'_>, side| fitted(source, &Preprocess { filter, ..Preprocess::new([side, side], 1) });
+    let by = |filter, source: &Picture<'_>, side| {
+        fitted(source, &Preprocess { filter, ..Preprocess::new([side, side], 1) })
+    };
     // Two colours, enlarged: only one filter keeps to them.
     let board = picture(2, 2, 1, vec![0, 255, 255, 0]);
     let colours = |filter| by(filter, &board, 4).iter().filter(|&&v| v != 0 && v != 255).count();
-    assert_eq!(by(Filter::Nearest, &board, 4), [0, 0, 255, 255, 0, 0, 255, 255, 255, 255, 0, 0, 255, 255, 0, 0]);
-    assert!([Filter::Bilinear, Filter::Bicubic, Filter::Lanczos3].into_iter().all(|filter| colours(filter) > 0));
+    assert_eq!(
+        by(Filter::Nearest, &board, 4),
+        [0, 0, 255, 255, 0, 0, 255, 255, 255, 255, 0, 0, 255, 255, 0, 0]
+    );
+    assert!(
+        [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos3]
+            .into_iter()
+            .all(|filter| colours(filter) > 0)
+    );
     // Halved: a box is the mean of four.
     let small = picture(4, 4, 1, vec![0, 4, 100, 100, 8, 12, 100, 100, 1, 1, 7, 9, 1, 1, 9, 7]);
     assert_eq!(by(Filter::Box, &small, 2), [6, 100, 1, 8]);
     let fine = (0..64 * 64).map(|i| if (i / 64 + i % 64) % 2 == 0 { 255 } else { 0 }).collect();
     let fine = picture(64, 64, 1, fine);
     for filter in [Filter::Lanczos3, Filter::Bicubic, Filter::Bilinear, Filter::Box] {
-        assert!(by(filter, &fine, 8).iter().all(|&v| (118..=138).contains(&v)), "{filter:?} is antialiased");
+        assert!(
+            by(filter, &fine, 8).iter().all(|&v| (118..=138).contains(&v)),
+            "{filter:?} is antialiased"
+        );
     }
     assert!(by(Filter::Nearest, &fine, 8).iter().all(|&v| v == 0 || v == 255));
 }

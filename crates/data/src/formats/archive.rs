@@ -47,17 +47,30 @@ pub(super) struct ArchiveSource {
 
 impl ArchiveSource {
     /// Finds the images of `split` among the files, whose names [`checked_name`] made.
-    pub fn new(path: &Path, container: Box<dyn Container>, mut members: Vec<Member>, split: Split) -> Result<Self, DataError> {
+    pub fn new(
+        path: &Path,
+        container: Box<dyn Container>,
+        mut members: Vec<Member>,
+        split: Split,
+    ) -> Result<Self, DataError> {
         members.sort_by(|a, b| (a.shard, &a.name).cmp(&(b.shard, &b.name)));
-        if let Some(pair) = members.windows(2).find(|pair| (pair[0].shard, &pair[0].name) == (pair[1].shard, &pair[1].name)) {
-            let problem = format!("two of its files are called {:?}: pack it anew, each file once", pair[0].name);
+        if let Some(pair) = members
+            .windows(2)
+            .find(|pair| (pair[0].shard, &pair[0].name) == (pair[1].shard, &pair[1].name))
+        {
+            let problem = format!(
+                "two of its files are called {:?}: pack it anew, each file once",
+                pair[0].name
+            );
             return Err(DataError::bad(container.format(), path, problem));
         }
         members.retain(|member| !is_hidden(&member.name));
         strip_common_folders(&mut members);
         let prefix = split_prefix(path, &members, split)?;
-        let is_table =
-            |member: &Member| [table::FILE_NAME, &format!("{prefix}{}", table::FILE_NAME)].contains(&member.name.as_str());
+        let is_table = |member: &Member| {
+            [table::FILE_NAME, &format!("{prefix}{}", table::FILE_NAME)]
+                .contains(&member.name.as_str())
+        };
         // The one inside the split's folder sorts behind the common one.
         let table = members.iter().rposition(is_table).map(|at| members.remove(at));
         members.retain_mut(|member| match member.name.strip_prefix(&prefix) {
@@ -129,20 +142,34 @@ pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, String> {
     let name = name.replace('\\', "/");
     let drive = name.as_bytes().get(1) == Some(&b':') && name.as_bytes()[0].is_ascii_alphabetic();
     if name.starts_with('/') || drive {
-        return Err(format!("it holds {shown:?}, an absolute path: pack it anew with relative ones"));
+        return Err(format!(
+            "it holds {shown:?}, an absolute path: pack it anew with relative ones"
+        ));
     }
     if name.split('/').any(|part| part == "..") {
-        return Err(format!("it holds {shown:?}, a path that leads out of it: pack it anew without `..`"));
+        return Err(format!(
+            "it holds {shown:?}, a path that leads out of it: pack it anew without `..`"
+        ));
     }
     if name.contains('\0') {
         return Err(format!("it holds {shown:?}, a name with a zero byte"));
     }
-    Ok(name.split('/').filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join("/"))
+    Ok(name
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect::<Vec<_>>()
+        .join("/"))
 }
 
 /// The content of a member that is text.
-pub(super) fn read_text(path: &Path, container: &dyn Container, member: &Member) -> Result<Vec<u8>, DataError> {
-    let bad = |reason| DataError::bad(container.format(), path, format!("cannot read {:?}: {reason}", member.name));
+pub(super) fn read_text(
+    path: &Path,
+    container: &dyn Container,
+    member: &Member,
+) -> Result<Vec<u8>, DataError> {
+    let bad = |reason| {
+        DataError::bad(container.format(), path, format!("cannot read {:?}: {reason}", member.name))
+    };
     container.read(member.number).map_err(bad)
 }
 
@@ -159,7 +186,11 @@ fn attributes_of(
     let prefix = if table.name == table::FILE_NAME { prefix } else { "" };
     let names: Vec<String> = images.iter().map(|image| format!("{prefix}{}", image.name)).collect();
     let elsewhere = |file: &str| !file.starts_with(prefix);
-    Table::parse(&table_path, &bytes)?.match_images(&table_path, names.iter().map(String::as_str), elsewhere)
+    Table::parse(&table_path, &bytes)?.match_images(
+        &table_path,
+        names.iter().map(String::as_str),
+        elsewhere,
+    )
 }
 
 /// Dot files, and what archive tools of one system leave for another.
@@ -183,8 +214,10 @@ fn strip_common_folders(members: &mut [Member]) {
 
 /// The folder of the split, with its slash; empty where there are no splits.
 fn split_prefix(path: &Path, members: &[Member], split: Split) -> Result<String, DataError> {
-    let mut folders: Vec<&str> = members.iter().filter_map(|member| Some(member.name.split_once('/')?.0)).collect();
+    let mut folders: Vec<&str> =
+        members.iter().filter_map(|member| Some(member.name.split_once('/')?.0)).collect();
     folders.dedup();
-    let prefix = |folder: Option<&str>| folder.map_or_else(String::new, |folder| format!("{folder}/"));
+    let prefix =
+        |folder: Option<&str>| folder.map_or_else(String::new, |folder| format!("{folder}/"));
     classes::split_folder(path, &folders, split).map(prefix)
 }

@@ -27,7 +27,11 @@ pub(super) fn is_at(folder: &Path) -> bool {
 pub(super) fn open(path: &Path, split: Split) -> Result<FolderSource, DataError> {
     let no = |wanted: &str| DataError::bad("CelebA folder", path, format!("it has no {wanted}"));
     let list = first_file(path, &ATTRIBUTES).ok_or_else(|| no(ATTRIBUTES[0]))?;
-    let root = IMAGES.iter().map(|name| path.join(name)).find(|root| root.is_dir()).ok_or_else(|| no(IMAGES[0]))?;
+    let root = IMAGES
+        .iter()
+        .map(|name| path.join(name))
+        .find(|root| root.is_dir())
+        .ok_or_else(|| no(IMAGES[0]))?;
     let files = folder::list(&root)?;
     let names = names(&files, &root)?;
     // All of them must be there, whatever the split.
@@ -43,10 +47,17 @@ pub(super) fn open(path: &Path, split: Split) -> Result<FolderSource, DataError>
     };
     let wanted = if split == Split::Train { 0 } else { 2 };
     let chosen = |index: &usize| partition[*index] == wanted;
-    let mut attributes = crate::attributes::Attributes { columns: all.columns.clone(), values: Vec::new() };
-    (0..files.len()).filter(chosen).for_each(|index| attributes.values.extend_from_slice(all.row(index)));
-    let chosen: Vec<PathBuf> =
-        files.iter().enumerate().filter(|(index, _)| chosen(index)).map(|(_, file)| file.clone()).collect();
+    let mut attributes =
+        crate::attributes::Attributes { columns: all.columns.clone(), values: Vec::new() };
+    (0..files.len())
+        .filter(chosen)
+        .for_each(|index| attributes.values.extend_from_slice(all.row(index)));
+    let chosen: Vec<PathBuf> = files
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| chosen(index))
+        .map(|(_, file)| file.clone())
+        .collect();
     if chosen.is_empty() {
         let wanted = format!("no image is of partition {wanted}");
         return Err(DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted });
@@ -57,14 +68,17 @@ pub(super) fn open(path: &Path, split: Split) -> Result<FolderSource, DataError>
 fn names(files: &[PathBuf], root: &Path) -> Result<Vec<String>, DataError> {
     let name = |file: &PathBuf| match file.to_str() {
         Some(name) => Ok(name.replace('\\', "/")),
-        None => Err(DataError::bad("CelebA folder", root, format!("the name of {file:?} is not UTF-8"))),
+        None => {
+            Err(DataError::bad("CelebA folder", root, format!("the name of {file:?} is not UTF-8")))
+        }
     };
     files.iter().map(name).collect()
 }
 
 fn read(path: &Path) -> Result<String, DataError> {
     let bytes = std::fs::read(path).map_err(|error| io(path, error))?;
-    String::from_utf8(bytes).map_err(|_| DataError::bad("CelebA list", path, "it is not UTF-8".to_owned()))
+    String::from_utf8(bytes)
+        .map_err(|_| DataError::bad("CelebA list", path, "it is not UTF-8".to_owned()))
 }
 
 /// The number of rows, the attributes' names, and a row for each image: its name and -1 or 1 for each attribute.
@@ -76,8 +90,12 @@ fn attribute_table(path: &Path) -> Result<Table, DataError> {
         .next()
         .and_then(|(_, line)| line.trim().parse().ok())
         .ok_or_else(|| bad("its first line is not a number of images".to_owned()))?;
-    let heads: Vec<&str> = lines.next().map(|(_, line)| line.split_whitespace().collect()).unwrap_or_default();
-    let columns: Vec<_> = heads.iter().map(|&name| Attribute { name: name.to_owned(), kind: AttributeKind::Binary }).collect();
+    let heads: Vec<&str> =
+        lines.next().map(|(_, line)| line.split_whitespace().collect()).unwrap_or_default();
+    let columns: Vec<_> = heads
+        .iter()
+        .map(|&name| Attribute { name: name.to_owned(), kind: AttributeKind::Binary })
+        .collect();
     let (mut files, mut values) = (Vec::new(), Vec::new());
     for (number, line) in lines {
         let mut cells = line.split_whitespace();
@@ -86,15 +104,24 @@ fn attribute_table(path: &Path) -> Result<Table, DataError> {
             values.push(match cell {
                 "1" => 1.0,
                 "-1" => 0.0,
-                other => return Err(bad(format!("line {}: {other:?} is neither 1 nor -1", number + 1))),
+                other => {
+                    return Err(bad(format!("line {}: {other:?} is neither 1 nor -1", number + 1)));
+                }
             });
         }
         if values.len() != files.len() * columns.len() {
-            return Err(bad(format!("line {} has not {} values, one for each attribute", number + 1, columns.len())));
+            return Err(bad(format!(
+                "line {} has not {} values, one for each attribute",
+                number + 1,
+                columns.len()
+            )));
         }
     }
     if files.len() != promised {
-        return Err(bad(format!("truncated: {promised} rows promised, but it holds {}", files.len())));
+        return Err(bad(format!(
+            "truncated: {promised} rows promised, but it holds {}",
+            files.len()
+        )));
     }
     Ok(Table::new(columns, files, values))
 }
@@ -113,7 +140,9 @@ fn partition(path: &Path, names: &[String]) -> Result<Vec<u8>, DataError> {
             return Err(bad(format!("line {} is the second for {name:?}", number + 1)));
         }
     }
-    let part = |name: &String| of.remove(name.as_str()).ok_or_else(|| bad(format!("it has no row for {name:?}")));
+    let part = |name: &String| {
+        of.remove(name.as_str()).ok_or_else(|| bad(format!("it has no row for {name:?}")))
+    };
     let parts = names.iter().map(part).collect::<Result<_, _>>()?;
     match of.keys().min() {
         Some(name) => Err(bad(format!("there is no image for its row {name:?}"))),

@@ -30,7 +30,18 @@ pub(super) static CIFAR10: Cifar = Cifar {
     name: "CIFAR-10 file",
     labels: &[9],
     names: &["batches.meta.txt"],
-    known: &["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+    known: &[
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ],
     test: "test_batch.bin",
 };
 
@@ -43,8 +54,13 @@ pub(super) static CIFAR100: Cifar = Cifar {
 };
 
 /// Opens a folder of files, or one file.
-pub(super) fn open(set: &'static Cifar, path: &Path, split: Split) -> Result<PlanarSource, DataError> {
-    let paths = if path.is_dir() { in_folder(set, path, split)? } else { vec![of_file(set, path, split)?] };
+pub(super) fn open(
+    set: &'static Cifar,
+    path: &Path,
+    split: Split,
+) -> Result<PlanarSource, DataError> {
+    let paths =
+        if path.is_dir() { in_folder(set, path, split)? } else { vec![of_file(set, path, split)?] };
     let width = set.labels.len();
     let (mut files, mut columns) = (Vec::new(), vec![Vec::new(); width]);
     for path in &paths {
@@ -68,14 +84,26 @@ pub(super) fn open(set: &'static Cifar, path: &Path, split: Split) -> Result<Pla
     let (labels, class_names) = (columns.pop(), names.pop().unwrap_or_default());
     let attributes = match (columns.pop(), names.pop()) {
         (Some(coarse), Some(names)) => Attributes {
-            columns: vec![Attribute { name: "superclass".to_owned(), kind: AttributeKind::Category(names) }],
+            columns: vec![Attribute {
+                name: "superclass".to_owned(),
+                kind: AttributeKind::Category(names),
+            }],
             values: coarse.into_iter().map(|label| label as f32).collect(),
         },
         _ => Attributes::default(),
     };
     let count = files.iter().map(RecordFile::count).sum();
     let pixels = Pixels::Files(files);
-    Ok(PlanarSource { path: path.to_owned(), count, side: SIDE, order: Order::Rows, pixels, labels, class_names, attributes })
+    Ok(PlanarSource {
+        path: path.to_owned(),
+        count,
+        side: SIDE,
+        order: Order::Rows,
+        pixels,
+        labels,
+        class_names,
+        attributes,
+    })
 }
 
 /// Which of the two a folder holds, by the names of its files and their lengths.
@@ -95,7 +123,9 @@ pub(super) fn kind_of_file(path: &Path) -> Result<Option<Kind>, DataError> {
     }
     let length = path.metadata().map_err(|error| io(path, error))?.len();
     let start = read_start(path)?;
-    let fits = |set: &Cifar| is_whole(set, length) && start.iter().zip(set.labels).all(|(label, most)| label <= most);
+    let fits = |set: &Cifar| {
+        is_whole(set, length) && start.iter().zip(set.labels).all(|(label, most)| label <= most)
+    };
     Ok(if fits(&CIFAR10) {
         Some(Kind::Cifar10)
     } else if fits(&CIFAR100) {
@@ -108,7 +138,8 @@ pub(super) fn kind_of_file(path: &Path) -> Result<Option<Kind>, DataError> {
 /// Whether a file is called like one of CIFAR-10's.
 pub(super) fn is_called_so(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.ends_with(".bin") && ["data_batch_", "test_batch"].iter().any(|known| name.starts_with(known))
+    name.ends_with(".bin")
+        && ["data_batch_", "test_batch"].iter().any(|known| name.starts_with(known))
 }
 
 fn is_whole(set: &Cifar, length: u64) -> bool {
@@ -149,5 +180,9 @@ fn of_file(set: &Cifar, file: &Path, split: Split) -> Result<PathBuf, DataError>
     }
     let test = file.with_file_name(set.test);
     let wanted = format!("looked for {} beside it", set.test);
-    if test.is_file() { Ok(test) } else { Err(DataError::NoSplit { path: file.to_owned(), split: split.name(), wanted }) }
+    if test.is_file() {
+        Ok(test)
+    } else {
+        Err(DataError::NoSplit { path: file.to_owned(), split: split.name(), wanted })
+    }
 }

@@ -9,8 +9,13 @@ use crate::spec::Split;
 const TEST_NAMES: &[&str] = &["test", "val", "valid", "validation"];
 
 /// Which of `folders`, those directly in `root`, holds the split; `None` for all of it.
-pub(super) fn split_folder<'a>(root: &Path, folders: &[&'a str], split: Split) -> Result<Option<&'a str>, DataError> {
-    let named = |name: &str| folders.iter().copied().find(|folder| folder.eq_ignore_ascii_case(name));
+pub(super) fn split_folder<'a>(
+    root: &Path,
+    folders: &[&'a str],
+    split: Split,
+) -> Result<Option<&'a str>, DataError> {
+    let named =
+        |name: &str| folders.iter().copied().find(|folder| folder.eq_ignore_ascii_case(name));
     let train = named("train");
     let test = TEST_NAMES.iter().find_map(|name| named(name));
     match (split, train, test) {
@@ -39,16 +44,23 @@ pub(super) struct Classes {
 }
 
 /// A path's class is its first folder; `None` when a path lies in no folder.
-pub(super) fn by_folder<'a>(root: &Path, paths: impl Iterator<Item = &'a Path> + Clone) -> Result<Option<Classes>, DataError> {
+pub(super) fn by_folder<'a>(
+    root: &Path,
+    paths: impl Iterator<Item = &'a Path> + Clone,
+) -> Result<Option<Classes>, DataError> {
     let Some(mut folders) = paths.clone().map(class_of).collect::<Option<Vec<_>>>() else {
         return Ok(None);
     };
     folders.sort_unstable();
     folders.dedup();
-    let mut names: Vec<String> = folders.iter().map(|folder| folder.to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        folders.iter().map(|folder| folder.to_string_lossy().into_owned()).collect();
     names.sort();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        let problem = format!("two of its folders read {:?} once what is not UTF-8 is replaced: rename one", pair[0]);
+        let problem = format!(
+            "two of its folders read {:?} once what is not UTF-8 is replaced: rename one",
+            pair[0]
+        );
         return Err(DataError::bad("folder", root, problem));
     }
     let label = |path| {

@@ -33,7 +33,11 @@ impl FolderSource {
         let root = split_folder(folder, split)?;
         let files = list(&root)?;
         let classes = classes::by_folder(&root, files.iter().map(PathBuf::as_path))?;
-        let attributes = match [&root, folder].map(|place| place.join(table::FILE_NAME)).iter().find(|path| path.is_file()) {
+        let attributes = match [&root, folder]
+            .map(|place| place.join(table::FILE_NAME))
+            .iter()
+            .find(|path| path.is_file())
+        {
             Some(path) => attributes_of(path, &root, &files)?,
             None => attributes::NONE.clone(),
         };
@@ -84,9 +88,12 @@ impl Encoded for FolderSource {
 /// The rows of the table at `path` for files of `root`, which is the table's own folder or one inside it.
 fn attributes_of(path: &Path, root: &Path, files: &[PathBuf]) -> Result<Attributes, DataError> {
     let bytes = fs::read(path).map_err(|error| io(path, error))?;
-    let inside = path.parent().and_then(|place| root.strip_prefix(place).ok()).unwrap_or(Path::new(""));
-    let names: Vec<String> =
-        files.iter().map(|file| String::from_utf8_lossy(&classes::sort_key(&inside.join(file))).into_owned()).collect();
+    let inside =
+        path.parent().and_then(|place| root.strip_prefix(place).ok()).unwrap_or(Path::new(""));
+    let names: Vec<String> = files
+        .iter()
+        .map(|file| String::from_utf8_lossy(&classes::sort_key(&inside.join(file))).into_owned())
+        .collect();
     let elsewhere = |file: &str| !Path::new(file).starts_with(inside);
     Table::parse(path, &bytes)?.match_images(path, names.iter().map(String::as_str), elsewhere)
 }
@@ -103,7 +110,8 @@ fn split_folder(folder: &Path, split: Split) -> Result<PathBuf, DataError> {
     folders.sort();
     // Those of other names than UTF-8 are not called train or test.
     let names: Vec<&str> = folders.iter().filter_map(|path| path.file_name()?.to_str()).collect();
-    Ok(classes::split_folder(folder, &names, split)?.map_or_else(|| folder.to_owned(), |name| folder.join(name)))
+    Ok(classes::split_folder(folder, &names, split)?
+        .map_or_else(|| folder.to_owned(), |name| folder.join(name)))
 }
 
 /// The images below `root`, as relative paths in the order of their bytes.
@@ -117,14 +125,17 @@ pub(super) fn list(root: &Path) -> Result<Vec<PathBuf>, DataError> {
             Ok(entry) => entry.into_path(),
             // A link to nowhere is reported as a bad image if it is called like one.
             Err(error) => match error.path() {
-                Some(path) if path.is_symlink() && error.loop_ancestor().is_none() => path.to_owned(),
+                Some(path) if path.is_symlink() && error.loop_ancestor().is_none() => {
+                    path.to_owned()
+                }
                 path => {
                     let path = path.unwrap_or(root).to_owned();
                     return Err(DataError::Io { path, error: error.into() });
                 }
             },
         };
-        let is_image = has_image_extension(&path) || read_start(&path).is_ok_and(|start| is_image_start(&start));
+        let is_image = has_image_extension(&path)
+            || read_start(&path).is_ok_and(|start| is_image_start(&start));
         match path.strip_prefix(root) {
             Ok(relative) if is_image => images.push(relative.to_owned()),
             _ => others += 1,

@@ -48,15 +48,20 @@ enum Pixels {
 impl IdxSource {
     /// Reads the files; `classes` names the labels, which otherwise are named by their numbers.
     pub fn open(files: &IdxFiles, classes: Option<&[&str]>) -> Result<Self, DataError> {
-        let ([count, height, width], pixels) = with_stream(&files.images, |mut stream, length, packed| {
-            if packed {
-                let (sides, pixels) = parse::<3>(&mut stream, length, packed, MAX_UNPACKED_BYTES)?;
-                return Ok((sides, Pixels::Memory(pixels)));
-            }
-            let sides = parse_header::<3>(&mut stream, packed)?;
-            check_length(elements(&sides), length.saturating_sub(header_bytes(3)))?;
-            Ok((sides, Pixels::File(FileReader::from(File::open(&files.images).map_err(Failure::Io)?))))
-        })?;
+        let ([count, height, width], pixels) =
+            with_stream(&files.images, |mut stream, length, packed| {
+                if packed {
+                    let (sides, pixels) =
+                        parse::<3>(&mut stream, length, packed, MAX_UNPACKED_BYTES)?;
+                    return Ok((sides, Pixels::Memory(pixels)));
+                }
+                let sides = parse_header::<3>(&mut stream, packed)?;
+                check_length(elements(&sides), length.saturating_sub(header_bytes(3)))?;
+                Ok((
+                    sides,
+                    Pixels::File(FileReader::from(File::open(&files.images).map_err(Failure::Io)?)),
+                ))
+            })?;
         let labels = match &files.labels {
             None => None,
             Some(path) => {
@@ -74,11 +79,21 @@ impl IdxSource {
         };
         let used = labels.iter().flatten().max().map_or(0, |&label| usize::from(label) + 1);
         let class_names = match classes {
-            Some(names) if names.len() >= used => names.iter().map(|&name| name.to_owned()).collect(),
+            Some(names) if names.len() >= used => {
+                names.iter().map(|&name| name.to_owned()).collect()
+            }
             _ => (0..used).map(|label| label.to_string()).collect(),
         };
         let class_names = if labels.is_some() { class_names } else { Vec::new() };
-        Ok(Self { path: files.images.clone(), count: count as usize, height, width, pixels, labels, class_names })
+        Ok(Self {
+            path: files.images.clone(),
+            count: count as usize,
+            height,
+            width,
+            pixels,
+            labels,
+            class_names,
+        })
     }
 
     fn bytes(&self, index: usize) -> Result<Cow<'_, [u8]>, String> {
@@ -118,7 +133,12 @@ impl Source for IdxSource {
     }
 
     fn load(&self, index: usize) -> Result<Picture<'_>, String> {
-        Ok(Picture { width: self.width, height: self.height, channels: 1, pixels: self.bytes(index)? })
+        Ok(Picture {
+            width: self.width,
+            height: self.height,
+            channels: 1,
+            pixels: self.bytes(index)?,
+        })
     }
 
     fn load_with_digest(&self, index: usize) -> Result<(Picture<'_>, Digest), String> {
@@ -173,24 +193,31 @@ fn unpacked_magic(start: &[u8]) -> Option<[u8; 4]> {
 
 /// Reads a file of one dimension.
 fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
-    let parsed = with_stream(path, |mut stream, length, packed| parse::<1>(&mut stream, length, packed, MAX_UNPACKED_BYTES));
+    let parsed = with_stream(path, |mut stream, length, packed| {
+        parse::<1>(&mut stream, length, packed, MAX_UNPACKED_BYTES)
+    });
     Ok(parsed?.1)
 }
 
 /// Height and width of the pictures, from the header alone.
 pub(super) fn size(files: &IdxFiles) -> Result<[u32; 2], DataError> {
-    let [_, height, width] = with_stream(&files.images, |mut stream, _, packed| parse_header::<3>(&mut stream, packed))?;
+    let [_, height, width] =
+        with_stream(&files.images, |mut stream, _, packed| parse_header::<3>(&mut stream, packed))?;
     Ok([height, width])
 }
 
 /// Calls `f` with a file's content, unpacked, the file's length, and whether it was packed.
-fn with_stream<T>(path: &Path, f: impl FnOnce(&mut dyn Read, u64, bool) -> Result<T, Failure>) -> Result<T, DataError> {
+fn with_stream<T>(
+    path: &Path,
+    f: impl FnOnce(&mut dyn Read, u64, bool) -> Result<T, Failure>,
+) -> Result<T, DataError> {
     let as_io = |error| super::io(path, error);
     let packed = is_gzip(&read_start(path)?);
     let file = File::open(path).map_err(as_io)?;
     let length = file.metadata().map_err(as_io)?.len();
     let file = BufReader::with_capacity(1 << 16, file);
-    let mut stream: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let mut stream: Box<dyn Read> =
+        if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     let result = f(&mut stream, length, packed);
     result.map_err(|failure| match failure {
         Failure::Problem(problem) => DataError::Idx { path: path.to_owned(), problem },
@@ -226,7 +253,9 @@ fn parse_header<const D: usize>(mut stream: impl Read, packed: bool) -> Result<[
         [0, 0, UNSIGNED_BYTE, found @ 1..=8] => {
             return Err(IdxProblem::Dimensions { found, wanted: D as u8, role }.into());
         }
-        [0, 0, kind @ (0x09 | 0x0B..=0x0E), 1..=8] => return Err(IdxProblem::ElementType(kind).into()),
+        [0, 0, kind @ (0x09 | 0x0B..=0x0E), 1..=8] => {
+            return Err(IdxProblem::ElementType(kind).into());
+        }
         other => return Err(IdxProblem::Magic(other).into()),
     }
     let mut sides = [0; D];
@@ -238,12 +267,22 @@ fn parse_header<const D: usize>(mut stream: impl Read, packed: bool) -> Result<[
 }
 
 /// Parses the stream of a file of `length` bytes, `packed` by gzip or not, which may become `limit` bytes if it is.
-fn parse<const D: usize>(mut stream: impl Read, length: u64, packed: bool, limit: u64) -> Result<([u32; D], Vec<u8>), Failure> {
+fn parse<const D: usize>(
+    mut stream: impl Read,
+    length: u64,
+    packed: bool,
+    limit: u64,
+) -> Result<([u32; D], Vec<u8>), Failure> {
     let sides = parse_header::<D>(&mut stream, packed)?;
     let expected = elements(&sides);
-    let room = if packed { length.saturating_mul(MAX_DEFLATE_RATIO) } else { length.saturating_sub(header_bytes(D)) };
+    let room = if packed {
+        length.saturating_mul(MAX_DEFLATE_RATIO)
+    } else {
+        length.saturating_sub(header_bytes(D))
+    };
     if expected > room {
-        let holds = if packed { format!("can hold {room} at most") } else { format!("holds {room}") };
+        let holds =
+            if packed { format!("can hold {room} at most") } else { format!("holds {room}") };
         return Err(truncated(expected, holds));
     }
     if packed && expected > limit {
@@ -280,7 +319,9 @@ fn check_sides<const D: usize>(sides: &[u32; D]) -> Result<(), IdxProblem> {
         return Err(IdxProblem::Empty(sides));
     }
     match sides.as_slice() {
-        &[_, height, width] if height.max(width) > MAX_SIDE => Err(IdxProblem::TooLarge { height, width, limit: MAX_SIDE }),
+        &[_, height, width] if height.max(width) > MAX_SIDE => {
+            Err(IdxProblem::TooLarge { height, width, limit: MAX_SIDE })
+        }
         _ => Ok(()),
     }
 }
@@ -290,7 +331,11 @@ fn truncated(expected: u64, holds: String) -> Failure {
 }
 
 /// Four bytes of the header.
-fn read_header_part(stream: &mut impl Read, header_bytes: u64, packed: bool) -> Result<[u8; 4], Failure> {
+fn read_header_part(
+    stream: &mut impl Read,
+    header_bytes: u64,
+    packed: bool,
+) -> Result<[u8; 4], Failure> {
     let mut part = [0; 4];
     stream.read_exact(&mut part).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof if !packed => {
@@ -318,9 +363,15 @@ mod tests {
 
     #[test]
     fn gzipped_files_are_unpacked_within_a_limit() {
-        let file = [&[0, 0, UNSIGNED_BYTE, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3][..], &[7; 12]].concat();
-        assert!(parse::<3>(&file[..], 28, true, 12).is_ok_and(|(sides, pixels)| (sides, pixels) == ([2, 2, 3], vec![7; 12])));
-        let Err(Failure::Problem(problem)) = parse::<3>(&file[..], 28, true, 11) else { panic!("12 bytes within 11") };
+        let file =
+            [&[0, 0, UNSIGNED_BYTE, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3][..], &[7; 12]].concat();
+        assert!(
+            parse::<3>(&file[..], 28, true, 12)
+                .is_ok_and(|(sides, pixels)| (sides, pixels) == ([2, 2, 3], vec![7; 12]))
+        );
+        let Err(Failure::Problem(problem)) = parse::<3>(&file[..], 28, true, 11) else {
+            panic!("12 bytes within 11")
+        };
         assert!(problem.to_string().contains("it unpacks to 12 bytes"), "{problem}");
     }
 }

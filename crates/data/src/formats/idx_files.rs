@@ -23,7 +23,9 @@ pub(super) struct IdxFiles {
 /// The files of `split` in a folder.
 pub(super) fn in_folder(folder: &Path, split: Split) -> Result<IdxFiles, DataError> {
     let files = image_files(folder)?;
-    let of = |wanted: Option<Split>| files.iter().filter(move |file| split_of(file) == wanted).collect::<Vec<_>>();
+    let of = |wanted: Option<Split>| {
+        files.iter().filter(move |file| split_of(file) == wanted).collect::<Vec<_>>()
+    };
     let mut chosen = of(Some(split));
     if chosen.is_empty() && split == Split::Train {
         chosen = of(None);
@@ -91,7 +93,8 @@ pub(super) fn is_called_idx(path: &Path) -> bool {
 fn with_labels(images: &Path) -> IdxFiles {
     let name = file_name(images);
     let labels_name = name.replacen("images", "labels", 1).replacen("idx3", "idx1", 1);
-    let labels = if labels_name == name { None } else { existing(&images.with_file_name(labels_name)) };
+    let labels =
+        if labels_name == name { None } else { existing(&images.with_file_name(labels_name)) };
     IdxFiles { images: images.to_owned(), labels }
 }
 
@@ -100,11 +103,17 @@ fn existing(path: &Path) -> Option<PathBuf> {
     let plain = without_gz(path);
     let mut packed = plain.clone().into_os_string();
     packed.push(".gz");
-    [path.to_owned(), plain, PathBuf::from(packed)].into_iter().find(|candidate| candidate.is_file())
+    [path.to_owned(), plain, PathBuf::from(packed)]
+        .into_iter()
+        .find(|candidate| candidate.is_file())
 }
 
 fn without_gz(path: &Path) -> PathBuf {
-    if path.extension().is_some_and(|extension| extension == "gz") { path.with_extension("") } else { path.to_owned() }
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        path.with_extension("")
+    } else {
+        path.to_owned()
+    }
 }
 
 fn split_of(path: &Path) -> Option<Split> {
@@ -127,5 +136,9 @@ fn no_split(path: &Path, split: Split) -> DataError {
         Split::Train => "an idx file with `train` in its name, or with neither `t10k` nor `test`",
         Split::Test => "an idx file with `t10k` or `test` in its name",
     };
-    DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted: format!("looked for {wanted}") }
+    DataError::NoSplit {
+        path: path.to_owned(),
+        split: split.name(),
+        wanted: format!("looked for {wanted}"),
+    }
 }

@@ -60,7 +60,10 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     // As the library chooses.
     let meta = if first.transaction < second.transaction { second } else { first };
     if meta.flags != 0 {
-        return Err(format!("its main database is of another kind (flags {:#x}) than LSUN's", meta.flags));
+        return Err(format!(
+            "its main database is of another kind (flags {:#x}) than LSUN's",
+            meta.flags
+        ));
     }
     if meta.root == NO_PAGE {
         return Ok(());
@@ -74,10 +77,13 @@ fn damaged(what: &str) -> String {
 
 fn meta(file: &FileReader, at: u64, length: u64) -> Result<Meta, String> {
     let mut bytes = [0; META];
-    file.read_exact_at(&mut bytes, at).map_err(|_| "truncated: it is shorter than its header".to_owned())?;
+    file.read_exact_at(&mut bytes, at)
+        .map_err(|_| "truncated: it is shorter than its header".to_owned())?;
     match bytes[HEAD..HEAD + 4] {
         ref magic if *magic == MAGIC => {}
-        ref magic if *magic == 0xBEEF_C0DE_u32.to_be_bytes() => return Err("it was made on a big-endian machine".to_owned()),
+        ref magic if *magic == 0xBEEF_C0DE_u32.to_be_bytes() => {
+            return Err("it was made on a big-endian machine".to_owned());
+        }
         _ => return Err("it does not start like one".to_owned()),
     }
     let version = u32_at(&bytes, HEAD + 4);
@@ -92,7 +98,10 @@ fn meta(file: &FileReader, at: u64, length: u64) -> Result<Meta, String> {
         last_page: u64_at(&bytes, HEAD + 120),
         transaction: u64_at(&bytes, HEAD + 128),
     };
-    if !meta.page_size.is_power_of_two() || !(512..=65_536).contains(&meta.page_size) || u16_at(&bytes, 10) & page::META == 0 {
+    if !meta.page_size.is_power_of_two()
+        || !(512..=65_536).contains(&meta.page_size)
+        || u16_at(&bytes, 10) & page::META == 0
+    {
         return Err(damaged("its head makes no sense"));
     }
     let promised = meta.last_page.saturating_add(1).saturating_mul(meta.page_size as u64);
@@ -118,7 +127,9 @@ impl Tree<'_> {
             return Err(bad("the tree leads out of the file or back into itself"));
         }
         let mut bytes = vec![0; self.meta.page_size];
-        self.file.read_exact_at(&mut bytes, number * self.meta.page_size as u64).map_err(|error| one_line(&error))?;
+        self.file
+            .read_exact_at(&mut bytes, number * self.meta.page_size as u64)
+            .map_err(|error| one_line(&error))?;
         let flags = u16_at(&bytes, 10);
         let lower = usize::from(u16_at(&bytes, 12));
         if u64_at(&bytes, 0) != number || lower < HEAD || lower % 2 != 0 || lower > bytes.len() {
@@ -129,9 +140,13 @@ impl Tree<'_> {
             // The library takes it for granted that there are as many.
             page::BRANCH if nodes.len() >= 2 => {
                 let nodes: Vec<usize> = nodes.collect();
-                nodes.into_iter().try_for_each(|at| self.check(child(&bytes, at).map_err(&bad)?, depth + 1))
+                nodes
+                    .into_iter()
+                    .try_for_each(|at| self.check(child(&bytes, at).map_err(&bad)?, depth + 1))
             }
-            page::LEAF if nodes.len() >= 1 => nodes.into_iter().try_for_each(|at| self.leaf(&bytes, at).map_err(&bad)),
+            page::LEAF if nodes.len() >= 1 => {
+                nodes.into_iter().try_for_each(|at| self.leaf(&bytes, at).map_err(&bad))
+            }
             _ => Err(bad("it is no page of a tree, or an empty one")),
         }
     }
@@ -146,8 +161,14 @@ impl Tree<'_> {
             0 => Err("a value lies outside of it"),
             BIG if value + 8 <= page.len() => {
                 let first = u64_at(page, value);
-                let room = (self.meta.last_page + 1).saturating_sub(first).saturating_mul(self.meta.page_size as u64);
-                if HEAD as u64 + size <= room { Ok(()) } else { Err("a value lies outside the file") }
+                let room = (self.meta.last_page + 1)
+                    .saturating_sub(first)
+                    .saturating_mul(self.meta.page_size as u64);
+                if HEAD as u64 + size <= room {
+                    Ok(())
+                } else {
+                    Err("a value lies outside the file")
+                }
             }
             _ => Err("an entry is not a plain value"),
         }

@@ -97,7 +97,8 @@ impl Encoded for LsunSource {
 
 /// Whether a folder is a database, or holds those of LSUN.
 pub(super) fn is_at(folder: &Path) -> bool {
-    folder.join(DATA_FILE).is_file() || [Split::Train, Split::Test].iter().any(|&split| !of_split(folder, split).is_empty())
+    folder.join(DATA_FILE).is_file()
+        || [Split::Train, Split::Test].iter().any(|&split| !of_split(folder, split).is_empty())
 }
 
 fn database_path(path: &Path, split: Split) -> Result<PathBuf, DataError> {
@@ -116,12 +117,18 @@ fn database_path(path: &Path, split: Split) -> Result<PathBuf, DataError> {
     match found.as_slice() {
         [one] => Ok(one.clone()),
         [] => {
-            let wanted = format!("looked for {DATA_FILE} and for a folder …_{}_lmdb", split_name(split));
+            let wanted =
+                format!("looked for {DATA_FILE} and for a folder …_{}_lmdb", split_name(split));
             Err(DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted })
         }
         several => {
-            let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Err(DataError::Ambiguous { path: path.to_owned(), files: several.iter().map(name).collect::<Vec<_>>().join(", ") })
+            let name = |path: &PathBuf| {
+                path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+            };
+            Err(DataError::Ambiguous {
+                path: path.to_owned(),
+                files: several.iter().map(name).collect::<Vec<_>>().join(", "),
+            })
         }
     }
 }
@@ -134,8 +141,11 @@ fn split_name(split: Split) -> &'static str {
 fn of_split(folder: &Path, split: Split) -> Vec<PathBuf> {
     let suffix = format!("_{}_lmdb", split_name(split));
     let entries = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
-    let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&suffix));
-    let mut found: Vec<PathBuf> = entries.filter(|path| named(path) && path.join(DATA_FILE).is_file()).collect();
+    let named = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&suffix))
+    };
+    let mut found: Vec<PathBuf> =
+        entries.filter(|path| named(path) && path.join(DATA_FILE).is_file()).collect();
     found.sort();
     found
 }
@@ -160,10 +170,13 @@ fn opened(path: &Path) -> Result<Arc<Opened>, DataError> {
                 patience -= 1;
                 thread::sleep(Duration::from_millis(1));
             }
-            result => break result.map_err(|error| DataError::bad(FORMAT, path, one_line(&error)))?,
+            result => {
+                break result.map_err(|error| DataError::bad(FORMAT, path, one_line(&error)))?;
+            }
         }
     };
-    let database = main_database(&env).map_err(|error| DataError::bad(FORMAT, path, one_line(&error)))?;
+    let database =
+        main_database(&env).map_err(|error| DataError::bad(FORMAT, path, one_line(&error)))?;
     let Some(database) = database else {
         return Err(DataError::bad(FORMAT, path, "it has no main database".to_owned()));
     };
@@ -185,9 +198,13 @@ fn open_env(path: &Path) -> Result<Env<WithoutTls>, heed::Error> {
     }
 }
 
-fn main_database(env: &Env<WithoutTls>) -> Result<Option<Database<'static, Bytes, Bytes>>, heed::Error> {
+fn main_database(
+    env: &Env<WithoutTls>,
+) -> Result<Option<Database<'static, Bytes, Bytes>>, heed::Error> {
     let opened = env.open_databases_and_commit(env.read_txn()?, |opener, transaction| {
-        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(opener.open_database::<Bytes, Bytes>(transaction, None)?))
+        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(
+            opener.open_database::<Bytes, Bytes>(transaction, None)?,
+        ))
     })?;
     Ok(opened.commit().flatten())
 }

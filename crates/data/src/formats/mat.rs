@@ -112,7 +112,9 @@ impl From<io::Error> for Failure {
         use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         match error.kind() {
             UnexpectedEof => Self::Problem("truncated: it ends inside an array".to_owned()),
-            InvalidData | InvalidInput => Self::Problem(format!("its compressed data are damaged: {}", one_line(&error))),
+            InvalidData | InvalidInput => {
+                Self::Problem(format!("its compressed data are damaged: {}", one_line(&error)))
+            }
             _ => Self::Io(error),
         }
     }
@@ -126,12 +128,16 @@ impl From<&str> for Failure {
 
 fn parse(mut file: impl Read + Seek, length: u64, names: &[&str]) -> Result<Vec<Array>, Failure> {
     let mut header = [0; 128];
-    file.read_exact(&mut header).map_err(|_| "it is shorter than a MAT-file's header of 128 bytes")?;
+    file.read_exact(&mut header)
+        .map_err(|_| "it is shorter than a MAT-file's header of 128 bytes")?;
     if !header.starts_with(MAGIC) {
         return Err("it does not start with \"MATLAB 5.0 MAT-file\": only that level is read (save it with -v7 or -v6)".into());
     }
     if header[124..] != [0x00, 0x01, b'I', b'M'] {
-        return Err("it is of another version or byte order than those that little-endian machines write".into());
+        return Err(
+            "it is of another version or byte order than those that little-endian machines write"
+                .into(),
+        );
     }
     let mut arrays = Vec::new();
     let mut at = 128u64;
@@ -139,7 +145,9 @@ fn parse(mut file: impl Read + Seek, length: u64, names: &[&str]) -> Result<Vec<
         let Tag { kind, size, .. } = Tag::read(&mut file)?;
         let (start, room) = (at + 8, length.saturating_sub(at + 8));
         if u64::from(size) > room {
-            return Err(Failure::Problem(format!("truncated: an array of {size} bytes is promised where {room} are left")));
+            return Err(Failure::Problem(format!(
+                "truncated: an array of {size} bytes is promised where {room} are left"
+            )));
         }
         let body = file.by_ref().take(size.into());
         let array = match kind {
@@ -149,7 +157,12 @@ fn parse(mut file: impl Read + Seek, length: u64, names: &[&str]) -> Result<Vec<
         };
         arrays.extend(array);
         // Compressed elements are not padded.
-        at = start + if kind == COMPRESSED { u64::from(size) } else { u64::from(size).next_multiple_of(8) };
+        at = start
+            + if kind == COMPRESSED {
+                u64::from(size)
+            } else {
+                u64::from(size).next_multiple_of(8)
+            };
         file.seek(SeekFrom::Start(at))?;
     }
     Ok(arrays)
@@ -166,7 +179,8 @@ impl Tag {
     fn read(stream: &mut impl Read) -> Result<Self, Failure> {
         let mut bytes = [0; 8];
         stream.read_exact(&mut bytes)?;
-        let [first, second] = [[0, 1, 2, 3], [4, 5, 6, 7]].map(|at| u32::from_le_bytes(at.map(|k: usize| bytes[k])));
+        let [first, second] =
+            [[0, 1, 2, 3], [4, 5, 6, 7]].map(|at| u32::from_le_bytes(at.map(|k: usize| bytes[k])));
         if first >> 16 == 0 {
             return Ok(Self { kind: first, size: second, small: None });
         }
@@ -184,7 +198,11 @@ fn read_compressed(stream: impl Read, size: u64, names: &[&str]) -> Result<Optio
     if tag.kind != MATRIX {
         return Ok(None);
     }
-    let array = read_array(stream.by_ref().take(tag.size.into()), size.saturating_mul(MAX_DEFLATE_RATIO), names)?;
+    let array = read_array(
+        stream.by_ref().take(tag.size.into()),
+        size.saturating_mul(MAX_DEFLATE_RATIO),
+        names,
+    )?;
     if array.is_some() {
         // Reading on to the end has zlib verify its checksum; after the array there is at most padding.
         io::copy(&mut stream.take(8), &mut io::sink())?;
@@ -205,14 +223,21 @@ fn read_array(mut stream: impl Read, room: u64, names: &[&str]) -> Result<Option
     let mut lengths = Vec::new();
     for side in sides.as_chunks().0 {
         let side = i32::from_le_bytes(*side);
-        lengths.push(u64::try_from(side).map_err(|_| Failure::Problem(format!("array {name:?} has a side of {side}")))?);
+        lengths.push(
+            u64::try_from(side)
+                .map_err(|_| Failure::Problem(format!("array {name:?} has a side of {side}")))?,
+        );
     }
     let (kind, data) = read_element(stream, room)?;
-    let element = Element::of(kind).ok_or_else(|| Failure::Problem(format!("array {name:?} has elements of type {kind}")))?;
+    let element = Element::of(kind)
+        .ok_or_else(|| Failure::Problem(format!("array {name:?} has elements of type {kind}")))?;
     let count = lengths.iter().try_fold(1u64, |product, &side| product.checked_mul(side));
     if count.and_then(|count| count.checked_mul(element.bytes())) != Some(data.len() as u64) {
         let sides = lengths.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
-        return Err(Failure::Problem(format!("array {name:?} of {sides} elements has {} bytes", data.len())));
+        return Err(Failure::Problem(format!(
+            "array {name:?} of {sides} elements has {} bytes",
+            data.len()
+        )));
     }
     Ok(Some(Array { name, sides: lengths, element, data }))
 }
@@ -224,7 +249,9 @@ fn read_element(mut stream: &mut dyn Read, limit: u64) -> Result<(u32, Vec<u8>),
         return Ok((kind, bytes[..size as usize].to_vec()));
     }
     if u64::from(size) > limit {
-        return Err(Failure::Problem(format!("an element of {size} bytes is promised where at most {limit} can be")));
+        return Err(Failure::Problem(format!(
+            "an element of {size} bytes is promised where at most {limit} can be"
+        )));
     }
     let mut data = Vec::new();
     data.try_reserve_exact(size as usize).map_err(|_| Failure::Memory(size.into()))?;

@@ -140,7 +140,10 @@ impl<T: Encoded> Source for T {
 
     fn load_with_digest(&self, index: usize) -> Result<(Picture<'_>, Digest), String> {
         let bytes = self.read(index)?;
-        Ok((decode::decode(&bytes, Path::new(&Encoded::name(self, index)))?, Sha256::digest(&bytes).into()))
+        Ok((
+            decode::decode(&bytes, Path::new(&Encoded::name(self, index)))?,
+            Sha256::digest(&bytes).into(),
+        ))
     }
 
     fn check(&self, index: usize) -> Result<Digest, String> {
@@ -190,7 +193,9 @@ pub(crate) fn open(spec: &DataSpec, split: Split) -> Result<Box<dyn Source>, Dat
         Kind::Stl10 => Box::new(stl10::open(&path, split)?),
         Kind::Lsun => Box::new(lsun::LsunSource::open(&path, split)?),
         Kind::Zip => Box::new(zip::open(&path, split)?),
-        Kind::Tar if !path.is_dir() && starts_gzipped(&path)? => Box::new(tar::open_gzipped(&path, split)?),
+        Kind::Tar if !path.is_dir() && starts_gzipped(&path)? => {
+            Box::new(tar::open_gzipped(&path, split)?)
+        }
         Kind::Tar => Box::new(tar::open(&path, split)?),
         Kind::CelebA => Box::new(celeba::open(&path, split)?),
         Kind::Packed => Box::new(open_packed(&path, split)?),
@@ -209,7 +214,8 @@ pub(crate) fn picture_shape(spec: &DataSpec, split: Split) -> Result<Option<[u32
         Kind::Cifar10 | Kind::Cifar100 | Kind::Svhn => Some([32, 32, 3]),
         Kind::Stl10 => Some([96, 96, 3]),
         Kind::Packed => {
-            let Preprocess { size: [height, width], channels, .. } = packed::read_footer(&path)?.1.preprocess;
+            let Preprocess { size: [height, width], channels, .. } =
+                packed::read_footer(&path)?.1.preprocess;
             Some([height, width, channels.into()])
         }
         Kind::Auto | Kind::Folder | Kind::Lsun | Kind::Zip | Kind::Tar | Kind::CelebA => None,
@@ -239,7 +245,10 @@ fn idx_files_at(path: &Path, split: Split) -> Result<idx_files::IdxFiles, DataEr
 /// A packed file holds one split, whichever was packed; it stands for the training one.
 fn open_packed(path: &Path, split: Split) -> Result<PackedSource, DataError> {
     if split == Split::Test {
-        let wanted = format!("a {} holds one split: pack the other one too, and name its file", packed::FORMAT);
+        let wanted = format!(
+            "a {} holds one split: pack the other one too, and name its file",
+            packed::FORMAT
+        );
         return Err(DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted });
     }
     PackedSource::open(path)
@@ -287,11 +296,17 @@ fn detect_file(path: &Path) -> Result<Kind, DataError> {
     if start.starts_with(&packed::MAGIC[..7]) {
         return Ok(Kind::Packed);
     }
-    if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") || has_extension(path, &["zip"]) {
+    if start.starts_with(b"PK\x03\x04")
+        || start.starts_with(b"PK\x05\x06")
+        || has_extension(path, &["zip"])
+    {
         return Ok(Kind::Zip);
     }
     let unpacked = if is_gzip(&start) { unpack_start(&start) } else { start.clone() };
-    if unpacked.get(257..262) == Some(b"ustar") || has_extension(path, &["tar", "tgz"]) || is_called_tar_gz(path) {
+    if unpacked.get(257..262) == Some(b"ustar")
+        || has_extension(path, &["tar", "tgz"])
+        || is_called_tar_gz(path)
+    {
         return Ok(Kind::Tar);
     }
     if start.starts_with(mat::MAGIC) {
@@ -309,17 +324,22 @@ fn detect_file(path: &Path) -> Result<Kind, DataError> {
     let why = if decode::is_image_start(&start) {
         "it is a single image; name the folder that it is in".to_owned()
     } else {
-        format!("it looks like no format known here; say which it is with KIND:PATH ({})", Kind::known())
+        format!(
+            "it looks like no format known here; say which it is with KIND:PATH ({})",
+            Kind::known()
+        )
     };
     Err(DataError::Unrecognised { path: path.to_owned(), why })
 }
 
 fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    path.extension().is_some_and(|found| extensions.iter().any(|wanted| found.eq_ignore_ascii_case(wanted)))
+    path.extension()
+        .is_some_and(|found| extensions.iter().any(|wanted| found.eq_ignore_ascii_case(wanted)))
 }
 
 fn is_called_tar_gz(path: &Path) -> bool {
-    has_extension(path, &["gz"]) && path.file_stem().is_some_and(|stem| has_extension(Path::new(stem), &["tar"]))
+    has_extension(path, &["gz"])
+        && path.file_stem().is_some_and(|stem| has_extension(Path::new(stem), &["tar"]))
 }
 
 fn is_gzip(start: &[u8]) -> bool {
@@ -352,7 +372,10 @@ fn check_labels(largest: u64) -> Result<(), String> {
     if largest < MAX_CLASSES {
         Ok(())
     } else {
-        Err(format!("label {largest} is out of range: at most {} classes are told apart", MAX_CLASSES))
+        Err(format!(
+            "label {largest} is out of range: at most {} classes are told apart",
+            MAX_CLASSES
+        ))
     }
 }
 

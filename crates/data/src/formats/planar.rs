@@ -66,9 +66,12 @@ impl PlanarSource {
                 let mut index = index;
                 for part in files {
                     if index < part.count {
-                        let start = index as u64 * (size + part.label_bytes) as u64 + part.label_bytes as u64;
+                        let start = index as u64 * (size + part.label_bytes) as u64
+                            + part.label_bytes as u64;
                         let mut planes = vec![0; size];
-                        part.file.read_exact_at(&mut planes, start).map_err(|error| one_line(&error))?;
+                        part.file
+                            .read_exact_at(&mut planes, start)
+                            .map_err(|error| one_line(&error))?;
                         return Ok(Cow::Owned(planes));
                     }
                     index -= part.count;
@@ -87,7 +90,12 @@ impl PlanarSource {
                 pixels.extend((0..CHANNELS).map(|c| planes[c * side * side + at]));
             }
         }
-        Picture { width: side as u32, height: side as u32, channels: CHANNELS as u8, pixels: Cow::Owned(pixels) }
+        Picture {
+            width: side as u32,
+            height: side as u32,
+            channels: CHANNELS as u8,
+            pixels: Cow::Owned(pixels),
+        }
     }
 }
 
@@ -159,7 +167,12 @@ pub(super) fn picture_len(side: usize) -> usize {
 
 impl RecordFile {
     /// Opens a file of whole records and reads their labels, `[records, label_bytes]`.
-    pub fn open(format: &'static str, path: &Path, label_bytes: usize, side: usize) -> Result<(Self, Vec<u8>), DataError> {
+    pub fn open(
+        format: &'static str,
+        path: &Path,
+        label_bytes: usize,
+        side: usize,
+    ) -> Result<(Self, Vec<u8>), DataError> {
         let as_io = |error| io(path, error);
         let file = File::open(path).map_err(as_io)?;
         let length = file.metadata().map_err(as_io)?.len();
@@ -170,7 +183,8 @@ impl RecordFile {
             );
             return Err(DataError::bad(format, path, problem));
         }
-        let count = usize::try_from(length / record).map_err(|_| DataError::Memory { what: "labels", bytes: length })?;
+        let count = usize::try_from(length / record)
+            .map_err(|_| DataError::Memory { what: "labels", bytes: length })?;
         let mut labels = Vec::new();
         if label_bytes > 0 {
             let mut stream = BufReader::with_capacity(1 << 20, &file);
@@ -200,24 +214,41 @@ pub(super) fn labels_within(
         if range.contains(&label) {
             return Ok(u32::from(label));
         }
-        let problem = format!("label {label} of picture {index} is out of range ({} to {})", range.start(), range.end());
+        let problem = format!(
+            "label {label} of picture {index} is out of range ({} to {})",
+            range.start(),
+            range.end()
+        );
         Err(DataError::bad(format, path, problem))
     };
     labels.enumerate().map(check).collect()
 }
 
 /// The words of a file with one a line, `count` of them; `None` if there is no such file.
-pub(super) fn names_file(format: &'static str, path: &Path, count: usize) -> Result<Option<Vec<String>>, DataError> {
+pub(super) fn names_file(
+    format: &'static str,
+    path: &Path,
+    count: usize,
+) -> Result<Option<Vec<String>>, DataError> {
     if !path.is_file() {
         return Ok(None);
     }
     let bytes = std::fs::read(path).map_err(|error| io(path, error))?;
     let Ok(text) = std::str::from_utf8(&bytes) else {
-        return Err(DataError::bad(format, path, "the names of its classes are not UTF-8".to_owned()));
+        return Err(DataError::bad(
+            format,
+            path,
+            "the names of its classes are not UTF-8".to_owned(),
+        ));
     };
-    let names: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let names: Vec<String> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     if names.len() != count {
-        return Err(DataError::bad(format, path, format!("it names {} classes where there are {count}", names.len())));
+        return Err(DataError::bad(
+            format,
+            path,
+            format!("it names {} classes where there are {count}", names.len()),
+        ));
     }
     Ok(Some(names))
 }

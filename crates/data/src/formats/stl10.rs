@@ -29,7 +29,16 @@ pub(super) fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError>
             .unwrap_or_else(|| (1..=CLASSES).map(|label| label.to_string()).collect()),
     };
     let (pixels, attributes) = (Pixels::Files(vec![records]), Attributes::default());
-    Ok(PlanarSource { path: file, count, side: SIDE, order: Order::Columns, pixels, labels, class_names, attributes })
+    Ok(PlanarSource {
+        path: file,
+        count,
+        side: SIDE,
+        order: Order::Columns,
+        pixels,
+        labels,
+        class_names,
+        attributes,
+    })
 }
 
 /// Whether a folder holds such files.
@@ -43,7 +52,11 @@ pub(super) fn is_called_so(path: &Path) -> bool {
 }
 
 fn images_file(path: &Path, split: Split) -> Result<PathBuf, DataError> {
-    let test = || DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted: "looked for test_X.bin".to_owned() };
+    let test = || DataError::NoSplit {
+        path: path.to_owned(),
+        split: split.name(),
+        wanted: "looked for test_X.bin".to_owned(),
+    };
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     match split {
         Split::Test => first_file(folder, &NAMES[2..]).ok_or_else(test),
@@ -66,7 +79,12 @@ fn labels(images: &Path, count: usize) -> Result<Option<Vec<u32>>, DataError> {
     let found = path.metadata().map_err(|error| io(&path, error))?.len();
     if found != count as u64 {
         let labels = usize::try_from(found).unwrap_or(usize::MAX);
-        return Err(DataError::LabelCount { images_path: images.to_owned(), images: count, labels_path: path, labels });
+        return Err(DataError::LabelCount {
+            images_path: images.to_owned(),
+            images: count,
+            labels_path: path,
+            labels,
+        });
     }
     let bytes = std::fs::read(&path).map_err(|error| io(&path, error))?;
     let labels = planar::labels_within(FORMAT, &path, bytes.into_iter(), 1..=CLASSES as u8)?;

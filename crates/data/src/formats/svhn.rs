@@ -32,7 +32,10 @@ pub(super) fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError>
         [32, 32, 3] if x.element == Element::U8 => 1,
         _ => {
             let sides = x.sides.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
-            return Err(bad(format!("its X has {sides} elements of type {:?} where 32×32×3×N bytes are wanted", x.element)));
+            return Err(bad(format!(
+                "its X has {sides} elements of type {:?} where 32×32×3×N bytes are wanted",
+                x.element
+            )));
         }
     };
     let labels = labels(&y).map_err(bad)?;
@@ -43,7 +46,16 @@ pub(super) fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError>
     let (pixels, labels) = (Pixels::Memory(x.data), Some(labels));
     let class_names = (0..10).map(|digit| digit.to_string()).collect();
     let attributes = Attributes::default();
-    Ok(PlanarSource { path: file, count, side: SIDE, order: Order::Columns, pixels, labels, class_names, attributes })
+    Ok(PlanarSource {
+        path: file,
+        count,
+        side: SIDE,
+        order: Order::Columns,
+        pixels,
+        labels,
+        class_names,
+        attributes,
+    })
 }
 
 /// Whether a folder holds such files.
@@ -55,19 +67,26 @@ fn labels(y: &Array) -> Result<Vec<u32>, String> {
     let digit = |(index, label): (usize, f64)| match label {
         10.0 => Ok(0),
         label if (1..10).any(|digit| f64::from(digit) == label) => Ok(label as u32),
-        label => Err(format!("label {label} of picture {index} is out of range (1 to 10, 10 for the digit 0)")),
+        label => Err(format!(
+            "label {label} of picture {index} is out of range (1 to 10, 10 for the digit 0)"
+        )),
     };
     y.numbers().into_iter().enumerate().map(digit).collect()
 }
 
 fn mat_file(path: &Path, split: Split) -> Result<PathBuf, DataError> {
-    let none =
-        |wanted: &str| DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted: format!("looked for {wanted}") };
+    let none = |wanted: &str| DataError::NoSplit {
+        path: path.to_owned(),
+        split: split.name(),
+        wanted: format!("looked for {wanted}"),
+    };
     let wanted = if split == Split::Train { TRAIN } else { TEST };
     if path.is_dir() {
         return first_file(path, &[wanted]).ok_or_else(|| none(wanted));
     }
-    if split == Split::Train || path.file_name().is_some_and(|name| name.to_string_lossy().contains("test")) {
+    if split == Split::Train
+        || path.file_name().is_some_and(|name| name.to_string_lossy().contains("test"))
+    {
         return Ok(path.to_owned());
     }
     path.parent().and_then(|folder| first_file(folder, &[TEST])).ok_or_else(|| none(TEST))

@@ -84,7 +84,9 @@ impl Table {
             columns.push(column);
             by_column.push(values);
         }
-        let values = (0..records.len()).flat_map(|row| by_column.iter().map(move |values| values[row])).collect();
+        let values = (0..records.len())
+            .flat_map(|row| by_column.iter().map(move |values| values[row]))
+            .collect();
         Ok(Self { columns, files, values })
     }
 
@@ -118,9 +120,15 @@ impl Table {
         if let Some(first) = first {
             return Err(bad(format!("it has no row for {first:?}{}", others(without))));
         }
-        let left = self.files.iter().filter(|file| rows.contains_key(file.as_str()) && !elsewhere(file)).collect::<Vec<_>>();
+        let left = self
+            .files
+            .iter()
+            .filter(|file| rows.contains_key(file.as_str()) && !elsewhere(file))
+            .collect::<Vec<_>>();
         match left.first() {
-            Some(first) => Err(bad(format!("there is no image for its row {first:?}{}", others(left.len())))),
+            Some(first) => {
+                Err(bad(format!("there is no image for its row {first:?}{}", others(left.len()))))
+            }
             None => Ok(Attributes { columns: self.columns.clone(), values }),
         }
     }

@@ -43,7 +43,8 @@ struct TarContents(Vec<Option<Vec<u8>>>);
 
 /// Opens the images of `split` in a tar archive, or in the archives of a folder.
 pub(super) fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError> {
-    let (shards, split) = if path.is_dir() { shards(path, split)? } else { (vec![path.to_owned()], split) };
+    let (shards, split) =
+        if path.is_dir() { shards(path, split)? } else { (vec![path.to_owned()], split) };
     let (mut members, mut places) = (Vec::new(), Vec::new());
     for (shard, path) in (0u32..).zip(&shards) {
         for (name, start, size) in read_headers(path)? {
@@ -57,14 +58,19 @@ pub(super) fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError
 /// Whether a folder holds archives and nothing else that could be meant.
 pub(super) fn is_at(folder: &Path) -> Result<bool, DataError> {
     let paths = entries(folder)?;
-    Ok(paths.iter().any(|path| is_shard(path)) && !paths.iter().any(|path| path.is_dir() || has_image_extension(path)))
+    Ok(paths.iter().any(|path| is_shard(path))
+        && !paths.iter().any(|path| path.is_dir() || has_image_extension(path)))
 }
 
 /// What lies directly in a folder, sorted, without dot files.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let paths = folder.read_dir().and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
+    let paths = folder
+        .read_dir()
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
     let mut paths = paths.map_err(|error| io_error(folder, error))?;
-    paths.retain(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b".")));
+    paths.retain(|path| {
+        path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
+    });
     paths.sort();
     Ok(paths)
 }
@@ -102,7 +108,9 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
     let file = File::open(path).map_err(as_io)?;
     let length = file.metadata().map_err(as_io)?.len();
     if length % BLOCK != 0 {
-        return Err(bad(format!("truncated: {length} bytes are not a whole number of blocks of {BLOCK}")));
+        return Err(bad(format!(
+            "truncated: {length} bytes are not a whole number of blocks of {BLOCK}"
+        )));
     }
     let mut archive = Archive::new(&file);
     let (mut files, mut end) = (Vec::new(), 0);
@@ -111,7 +119,10 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
         let (start, size) = (entry.raw_file_position(), entry.size());
         end = start.saturating_add(size);
         if end > length {
-            return Err(bad(format!("truncated: it ends inside {:?}", String::from_utf8_lossy(&entry.path_bytes()))));
+            return Err(bad(format!(
+                "truncated: it ends inside {:?}",
+                String::from_utf8_lossy(&entry.path_bytes())
+            )));
         }
         if let Some(name) = file_name(&entry).map_err(bad)? {
             files.push((name, start, size));
@@ -119,7 +130,9 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
     }
     // Zeros mark the end; without them there may have been more files.
     let mut mark = [1; BLOCK as usize];
-    if FileReader::from(file).read_exact_at(&mut mark, end.next_multiple_of(BLOCK)).is_err() || mark != [0; BLOCK as usize] {
+    if FileReader::from(file).read_exact_at(&mut mark, end.next_multiple_of(BLOCK)).is_err()
+        || mark != [0; BLOCK as usize]
+    {
         return Err(bad("truncated: the zeros that mark its end are missing".to_owned()));
     }
     Ok(files)
@@ -138,15 +151,19 @@ fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ArchiveS
     let (mut members, mut contents) = (Vec::new(), Vec::new());
     for entry in archive.entries().map_err(bad)? {
         let mut entry = entry.map_err(bad)?;
-        let name = file_name(&entry).map_err(|problem| DataError::bad(FORMAT_GZIPPED, path, problem))?;
+        let name =
+            file_name(&entry).map_err(|problem| DataError::bad(FORMAT_GZIPPED, path, problem))?;
         let Some(name) = name else { continue };
         let size = entry.size();
         members.push(Member { shard: 0, name, number: contents.len() });
         let kept = size <= MAX_DECODED_BYTES;
         // Grows as it is read, so that a lying size costs nothing.
         let mut content = Vec::new();
-        let read =
-            if kept { entry.read_to_end(&mut content).map(|read| read as u64) } else { io::copy(&mut entry, &mut io::sink()) };
+        let read = if kept {
+            entry.read_to_end(&mut content).map(|read| read as u64)
+        } else {
+            io::copy(&mut entry, &mut io::sink())
+        };
         if read.map_err(bad)? < size {
             return Err(bad(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -172,7 +189,9 @@ impl<R: Read> Read for Limited<R> {
             Some(left) => self.left = left,
             None => {
                 let mib = self.limit >> 20;
-                let problem = format!("it unpacks to more than {mib} MiB: gunzip it, since a plain .tar may have any length");
+                let problem = format!(
+                    "it unpacks to more than {mib} MiB: gunzip it, since a plain .tar may have any length"
+                );
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
             }
         }
@@ -191,9 +210,14 @@ pub(crate) fn file_name<R: Read>(entry: &Entry<'_, R>) -> Result<Option<String>,
         return Ok(None);
     }
     if kind.is_symlink() || kind.is_hard_link() {
-        return Err(format!("{name:?} in it is a link: pack the file itself (tar --dereference --hard-dereference)"));
+        return Err(format!(
+            "{name:?} in it is a link: pack the file itself (tar --dereference --hard-dereference)"
+        ));
     }
-    Err(format!("{name:?} in it is neither a file nor a folder (type {:?})", char::from(kind.as_byte())))
+    Err(format!(
+        "{name:?} in it is neither a file nor a folder (type {:?})",
+        char::from(kind.as_byte())
+    ))
 }
 
 /// What the library says went wrong with the archive.
@@ -216,7 +240,9 @@ impl Container for TarFiles {
             return Err(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20));
         }
         // Opened anew each time: there may be more shards than a process may have files.
-        let file = FileReader::from(File::open(&self.shards[shard as usize]).map_err(|error| one_line(&error))?);
+        let file = FileReader::from(
+            File::open(&self.shards[shard as usize]).map_err(|error| one_line(&error))?,
+        );
         // Opening the set saw that the archive is long enough.
         let mut bytes = vec![0; size as usize];
         file.read_exact_at(&mut bytes, start).map_err(|error| one_line(&error))?;
@@ -260,7 +286,8 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&bytes).unwrap();
         assert!(open_gzipped_within(file.path(), Split::Train, 4 << 20).is_ok());
-        let error = open_gzipped_within(file.path(), Split::Train, 2 << 20).err().unwrap().to_string();
+        let error =
+            open_gzipped_within(file.path(), Split::Train, 2 << 20).err().unwrap().to_string();
         assert!(error.contains("it unpacks to more than 2 MiB: gunzip it"), "{error}");
     }
 }

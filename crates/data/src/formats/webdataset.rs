@@ -38,7 +38,10 @@ pub(super) fn labels(
         };
         if let Some(label) = label {
             labelled += 1;
-            found.insert((member.shard, stem), label.map_err(|problem| bad(format!("{:?} {problem}", member.name)))?);
+            found.insert(
+                (member.shard, stem),
+                label.map_err(|problem| bad(format!("{:?} {problem}", member.name)))?,
+            );
         }
     }
     if found.is_empty() {
@@ -51,9 +54,9 @@ pub(super) fn labels(
     let mut labels = Vec::with_capacity(images.len());
     for image in images {
         let (stem, _) = split_stem(&image.name);
-        let label = found
-            .get(&(image.shard, stem))
-            .ok_or_else(|| bad(format!("{:?} has no label beside it, and others have", image.name)))?;
+        let label = found.get(&(image.shard, stem)).ok_or_else(|| {
+            bad(format!("{:?} has no label beside it, and others have", image.name))
+        })?;
         used.insert((image.shard, stem));
         labels.push(label);
     }
@@ -65,22 +68,30 @@ pub(super) fn labels(
 
 /// Numbers stay what they are; words are numbered in order.
 fn number(labels: &[&Label]) -> Result<Classes, String> {
-    let numbers: Option<Vec<u64>> =
-        labels.iter().map(|label| if let Label::Number(n) = label { Some(*n) } else { None }).collect();
+    let numbers: Option<Vec<u64>> = labels
+        .iter()
+        .map(|label| if let Label::Number(n) = label { Some(*n) } else { None })
+        .collect();
     if let Some(numbers) = numbers {
         let largest = numbers.iter().max().copied().unwrap_or(0);
         check_labels(largest)?;
         let names = (0..=largest).map(|n| n.to_string()).collect();
         return Ok(Classes { labels: numbers.iter().map(|&n| n as u32).collect(), names });
     }
-    let words: Option<Vec<&str>> =
-        labels.iter().map(|label| if let Label::Word(word) = label { Some(word.as_str()) } else { None }).collect();
+    let words: Option<Vec<&str>> = labels
+        .iter()
+        .map(|label| if let Label::Word(word) = label { Some(word.as_str()) } else { None })
+        .collect();
     let words = words.ok_or("some of its labels are numbers and some are words")?;
     let mut names = words.clone();
     names.sort_unstable();
     names.dedup();
     check_labels(names.len() as u64 - 1)?;
-    let labels = words.iter().filter_map(|word| names.binary_search(word).ok()).map(|label| label as u32).collect();
+    let labels = words
+        .iter()
+        .filter_map(|word| names.binary_search(word).ok())
+        .map(|label| label as u32)
+        .collect();
     Ok(Classes { labels, names: names.into_iter().map(str::to_owned).collect() })
 }
 
@@ -95,7 +106,9 @@ fn split_stem(name: &str) -> (&str, &str) {
 
 fn parse_number(text: &[u8]) -> Result<Label, String> {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
-    number.map(Label::Number).ok_or_else(|| format!("holds {:?}, which is no label: write a number from 0", start_of(text)))
+    number.map(Label::Number).ok_or_else(|| {
+        format!("holds {:?}, which is no label: write a number from 0", start_of(text))
+    })
 }
 
 fn parse_json(text: &[u8]) -> Result<Option<Label>, String> {
@@ -103,13 +116,17 @@ fn parse_json(text: &[u8]) -> Result<Option<Label>, String> {
     struct Labelled {
         label: Option<serde_json::Value>,
     }
-    let object: Labelled = serde_json::from_slice(text).map_err(|error| format!("is no JSON object: {}", one_line(&error)))?;
+    let object: Labelled = serde_json::from_slice(text)
+        .map_err(|error| format!("is no JSON object: {}", one_line(&error)))?;
     match object.label {
         None | Some(serde_json::Value::Null) => Ok(None),
         Some(serde_json::Value::String(word)) => Ok(Some(Label::Word(word))),
         Some(value) => match value.as_u64() {
             Some(number) => Ok(Some(Label::Number(number))),
-            None => Err(format!("has the label {}, which is neither a number from 0 nor a word", one_line(&value))),
+            None => Err(format!(
+                "has the label {}, which is neither a number from 0 nor a word",
+                one_line(&value)
+            )),
         },
     }
 }

@@ -8,7 +8,10 @@ use std::io::Read;
 use std::path::Path;
 
 use flate2::read::DeflateDecoder;
-use rawzip::{CompressionMethod, FileReader, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ZipArchive, ZipArchiveEntryWayfinder};
+use rawzip::{
+    CompressionMethod, FileReader, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ZipArchive,
+    ZipArchiveEntryWayfinder,
+};
 
 use super::archive::{ArchiveSource, Container, Member, checked_name};
 use super::{MAX_DEFLATE_RATIO, io};
@@ -69,20 +72,32 @@ impl ZipFiles {
             total = total.saturating_add(entry.uncompressed_size_hint());
             members.push(Member { shard: 0, name, number: files.len() });
             let encrypted = entry.flags().is_encrypted();
-            files.push(Place { entry: entry.wayfinder(), method: entry.compression_method(), encrypted });
+            files.push(Place {
+                entry: entry.wayfinder(),
+                method: entry.compression_method(),
+                encrypted,
+            });
         }
         if count != promised {
-            return Err(bad(format!("it promises {promised} files and its table of contents has {count}")));
+            return Err(bad(format!(
+                "it promises {promised} files and its table of contents has {count}"
+            )));
         }
         if total > length.saturating_mul(MAX_DEFLATE_RATIO) {
-            return Err(bad(format!("its files would unpack to {total} bytes, more than {length} bytes can hold: a zip bomb")));
+            return Err(bad(format!(
+                "its files would unpack to {total} bytes, more than {length} bytes can hold: a zip bomb"
+            )));
         }
         Ok((Self { archive, files }, members))
     }
 
     /// Hands over a file's content, of which at most one byte more than its promised size comes; it ends in an error where its
     /// length or checksum is wrong.
-    pub fn with<T>(&self, number: usize, take: impl FnOnce(&mut dyn Read) -> T) -> Result<T, String> {
+    pub fn with<T>(
+        &self,
+        number: usize,
+        take: impl FnOnce(&mut dyn Read) -> T,
+    ) -> Result<T, String> {
         let Place { entry: place, method, encrypted } = &self.files[number];
         if *encrypted {
             return Err("it is encrypted".to_owned());
@@ -91,7 +106,11 @@ impl ZipFiles {
         let packed: Box<dyn Read> = match *method {
             CompressionMethod::STORE => Box::new(entry.reader()),
             CompressionMethod::DEFLATE => Box::new(DeflateDecoder::new(entry.reader())),
-            other => return Err(format!("it is packed by {other:?}; only stored and deflated files are read")),
+            other => {
+                return Err(format!(
+                    "it is packed by {other:?}; only stored and deflated files are read"
+                ));
+            }
         };
         // One byte more than promised, for the size to be seen to be wrong.
         let limit = place.uncompressed_size_hint().saturating_add(1);
@@ -112,7 +131,8 @@ impl Container for ZipFiles {
         }
         let room = place.compressed_size_hint().saturating_mul(MAX_DEFLATE_RATIO);
         let mut bytes = Vec::with_capacity(size.min(room) as usize);
-        self.with(number, |content| content.read_to_end(&mut bytes))?.map_err(|error| one_line(&error))?;
+        self.with(number, |content| content.read_to_end(&mut bytes))?
+            .map_err(|error| one_line(&error))?;
         Ok(bytes)
     }
 }

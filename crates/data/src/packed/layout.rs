@@ -81,11 +81,17 @@ impl Layout {
     /// The fields of a record, whole or not.
     pub fn fields(self, record: &[u8]) -> Fields {
         let rest = &record[self.image..];
-        let number = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+        let number =
+            |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
         let mut digest = [0; 32];
         digest.copy_from_slice(&rest[..32]);
         let attributes = (0..self.columns).map(|k| f32::from_bits(number(40 + 4 * k))).collect();
-        Fields { digest, number: number(32), label: Some(number(36)).filter(|&label| label != NO_LABEL), attributes }
+        Fields {
+            digest,
+            number: number(32),
+            label: Some(number(36)).filter(|&label| label != NO_LABEL),
+            attributes,
+        }
     }
 
     /// The first bytes of a file made from what `plan` identifies.
@@ -105,11 +111,15 @@ impl Layout {
     pub fn of_head(head: &[u8; HEAD]) -> Result<(Self, Digest), String> {
         if &head[..8] != MAGIC {
             return Err(match head.strip_prefix(&MAGIC[..7]) {
-                Some([version, ..]) => format!("it is of version {:?}; this program reads version 1", char::from(*version)),
+                Some([version, ..]) => format!(
+                    "it is of version {:?}; this program reads version 1",
+                    char::from(*version)
+                ),
                 _ => "it does not start like one".to_owned(),
             });
         }
-        let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let number =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         if crc32c::crc32c(&head[..60]) != number(60) {
             return Err("its first bytes are damaged".to_owned());
         }
@@ -136,7 +146,8 @@ impl Footer {
 
     /// Where the names begin: behind the records.
     pub(super) fn names_at(&self) -> u64 {
-        (HEAD as u64).saturating_add(u64::from(self.images).saturating_mul(self.layout().record() as u64))
+        (HEAD as u64)
+            .saturating_add(u64::from(self.images).saturating_mul(self.layout().record() as u64))
     }
 
     fn is_sound(&self, length: u64) -> bool {
@@ -144,7 +155,8 @@ impl Footer {
         self.preprocess.validate().is_ok()
             && self.images > 0
             && self.labelled != self.class_names.is_empty()
-            && self.names_at().checked_add(names).and_then(|at| at.checked_add(self.name_bytes)) == Some(length)
+            && self.names_at().checked_add(names).and_then(|at| at.checked_add(self.name_bytes))
+                == Some(length)
     }
 }
 
@@ -164,7 +176,9 @@ pub(crate) fn read_footer(path: &Path) -> Result<(File, Footer), DataError> {
     let mut tail = [0; TAIL as usize];
     reader.read_exact_at(&mut tail, length - TAIL).map_err(as_io)?;
     if &tail[12..] != END {
-        return Err(bad("truncated or unfinished: its end is missing; prepare it again".to_owned()));
+        return Err(
+            bad("truncated or unfinished: its end is missing; prepare it again".to_owned()),
+        );
     }
     let size = tail.first_chunk().map_or(u64::MAX, |size| u64::from_le_bytes(*size));
     let room = length - HEAD as u64 - TAIL;

@@ -48,7 +48,9 @@ pub fn prepare(
     preprocess.validate()?;
     let check_free = || match out.symlink_metadata() {
         // Replaced is a file or a link, never a device.
-        Ok(found) if !replace || !(found.is_file() || found.is_symlink()) => Err(DataError::Exists { path: out.to_owned() }),
+        Ok(found) if !replace || !(found.is_file() || found.is_symlink()) => {
+            Err(DataError::Exists { path: out.to_owned() })
+        }
         _ => Ok(()),
     };
     check_free()?;
@@ -63,13 +65,20 @@ pub fn prepare(
     check_free()?;
     fs::rename(&writer.part, out).map_err(DataError::write(out))?;
     // The name too must be on disk; where a folder cannot be synced (Windows), the system sees to it.
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
     }
     let bytes = writer.file.metadata().map_err(DataError::write(out))?.len();
     let skipped = ingest::skipped(writer.bad, source.len());
-    Ok(Prepared { images: footer.images as usize, resumed, skipped, bytes, fingerprint: footer.fingerprint })
+    Ok(Prepared {
+        images: footer.images as usize,
+        resumed,
+        skipped,
+        bytes,
+        fingerprint: footer.fingerprint,
+    })
 }
 
 /// A packed file in the making.
@@ -92,23 +101,48 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Opens or makes the unfinished file, for this process alone.
-    fn open(source: &'a dyn Source, preprocess: &'a Preprocess, out: &Path) -> Result<Self, DataError> {
+    fn open(
+        source: &'a dyn Source,
+        preprocess: &'a Preprocess,
+        out: &Path,
+    ) -> Result<Self, DataError> {
         let mut part = out.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
         let failed = |error| DataError::write(&part)(error);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part).map_err(failed)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&part)
+            .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(DataError::bad(FORMAT, &part, "another process is writing it".to_owned()));
+                return Err(DataError::bad(
+                    FORMAT,
+                    &part,
+                    "another process is writing it".to_owned(),
+                ));
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         let layout = Layout { image: preprocess.image_len(), columns: source.columns().len() };
         let identity = Identity::new(preprocess, source.columns());
         let remaining = source.remaining(preprocess);
-        Ok(Self { source, preprocess, remaining, layout, part, file, identity, written: Vec::new(), bad: Vec::new(), next: 0 })
+        Ok(Self {
+            source,
+            preprocess,
+            remaining,
+            layout,
+            part,
+            file,
+            identity,
+            written: Vec::new(),
+            bad: Vec::new(),
+            next: 0,
+        })
     }
 
     fn failed(&self, error: io::Error) -> DataError {
@@ -122,11 +156,20 @@ impl<'a> Writer<'a> {
         let length = self.file.metadata().map_err(|error| self.failed(error))?.len();
         let mut kept = HEAD as u64;
         if length < HEAD as u64 {
-            self.file.rewind().and_then(|()| self.file.write_all(&head)).map_err(|error| self.failed(error))?;
+            self.file
+                .rewind()
+                .and_then(|()| self.file.write_all(&head))
+                .map_err(|error| self.failed(error))?;
         } else {
             let mut found = [0; HEAD];
-            let mut stream = BufReader::with_capacity(1 << 20, self.file.try_clone().map_err(|error| self.failed(error))?);
-            stream.rewind().and_then(|()| stream.read_exact(&mut found)).map_err(|error| self.failed(error))?;
+            let mut stream = BufReader::with_capacity(
+                1 << 20,
+                self.file.try_clone().map_err(|error| self.failed(error))?,
+            );
+            stream
+                .rewind()
+                .and_then(|()| stream.read_exact(&mut found))
+                .map_err(|error| self.failed(error))?;
             if found != head {
                 let problem = "it was begun from other images or for another shape: delete it, or choose another name".to_owned();
                 return Err(DataError::bad(FORMAT, &self.part, problem));
@@ -137,7 +180,10 @@ impl<'a> Writer<'a> {
             }
         }
         // What is left was cut off in the middle.
-        self.file.set_len(kept).and_then(|()| self.file.seek(SeekFrom::Start(kept))).map_err(|error| self.failed(error))?;
+        self.file
+            .set_len(kept)
+            .and_then(|()| self.file.seek(SeekFrom::Start(kept)))
+            .map_err(|error| self.failed(error))?;
         Ok(self.written.len())
     }
 
@@ -182,10 +228,13 @@ impl<'a> Writer<'a> {
             let pixels = &mut pixels[..images.len() * size];
             let results = ingest::decode_block(self.source, &self.remaining, images.start, pixels);
             records.clear();
-            for ((index, result), pixels) in images.clone().zip(results).zip(pixels.chunks_exact(size)) {
+            for ((index, result), pixels) in
+                images.clone().zip(results).zip(pixels.chunks_exact(size))
+            {
                 match result {
                     Ok(digest) => {
-                        let (label, attributes) = (self.source.label(index), self.source.row(index));
+                        let (label, attributes) =
+                            (self.source.label(index), self.source.row(index));
                         let fields = Fields { digest, number: index as u32, label, attributes };
                         self.layout.push(&mut records, pixels, &fields);
                         self.count(index, &digest);
@@ -202,7 +251,8 @@ impl<'a> Writer<'a> {
 
     /// Writes names and footer, and has all of it on disk.
     fn finish(&mut self) -> Result<Footer, DataError> {
-        let names: Vec<String> = self.written.iter().map(|&index| self.source.name(index as usize)).collect();
+        let names: Vec<String> =
+            self.written.iter().map(|&index| self.source.name(index as usize)).collect();
         let mut end = 0u64;
         let mut bytes = end.to_le_bytes().to_vec();
         for name in &names {
@@ -226,8 +276,13 @@ impl<'a> Writer<'a> {
                 .unwrap_or_else(|| identity.finish()),
             name_bytes: end,
         };
-        bytes.extend(footer.encode().map_err(|problem| DataError::bad(FORMAT, &self.part, problem))?);
-        self.file.write_all(&bytes).and_then(|()| self.file.sync_all()).map_err(|error| self.failed(error))?;
+        bytes.extend(
+            footer.encode().map_err(|problem| DataError::bad(FORMAT, &self.part, problem))?,
+        );
+        self.file
+            .write_all(&bytes)
+            .and_then(|()| self.file.sync_all())
+            .map_err(|error| self.failed(error))?;
         Ok(footer)
     }
 
@@ -237,7 +292,8 @@ impl<'a> Writer<'a> {
         self.preprocess.identify(&mut hash);
         crate::attributes::identify(self.source.columns(), &mut hash);
         for index in 0..self.source.len() {
-            let (name, label) = (self.source.name(index), self.source.label(index).map_or(-1, i64::from));
+            let (name, label) =
+                (self.source.name(index), self.source.label(index).map_or(-1, i64::from));
             hash.update((name.len() as u64).to_le_bytes());
             hash.update(name);
             hash.update(label.to_le_bytes());

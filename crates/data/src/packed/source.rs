@@ -50,8 +50,14 @@ impl PackedSource {
             return Err("the checksum of its record is wrong: the file is damaged".to_owned());
         }
         let fields = self.layout.fields(record);
-        let known = fields.label.map_or(!self.footer.labelled, |label| (label as usize) < self.footer.class_names.len());
-        if known { Ok((&record[..self.layout.image], fields)) } else { Err("its label is out of range".to_owned()) }
+        let known = fields.label.map_or(!self.footer.labelled, |label| {
+            (label as usize) < self.footer.class_names.len()
+        });
+        if known {
+            Ok((&record[..self.layout.image], fields))
+        } else {
+            Err("its label is out of range".to_owned())
+        }
     }
 }
 
@@ -66,9 +72,12 @@ impl Source for PackedSource {
 
     fn name(&self, index: usize) -> String {
         let names = &self.map[self.footer.names_at() as usize..];
-        let offset = |k: usize| names.get(8 * k..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes) as usize);
+        let offset = |k: usize| {
+            names.get(8 * k..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes) as usize)
+        };
         let bytes = names.get(8 * (self.len() + 1)..).unwrap_or_default();
-        let name = offset(index).zip(offset(index + 1)).and_then(|(start, end)| bytes.get(start..end));
+        let name =
+            offset(index).zip(offset(index + 1)).and_then(|(start, end)| bytes.get(start..end));
         name.map_or_else(|| index.to_string(), |name| String::from_utf8_lossy(name).into_owned())
     }
 
@@ -128,7 +137,10 @@ impl Source for PackedSource {
     fn fingerprint(&self, preprocess: &Preprocess) -> Option<String> {
         let Footer { preprocess: prepared, fingerprint, .. } = &self.footer;
         let Preprocess { size, channels, crop, min_side, .. } = self.remaining(preprocess);
-        if (prepared.size, prepared.channels) == (size, channels) && crop.is_none() && min_side.is_none() {
+        if (prepared.size, prepared.channels) == (size, channels)
+            && crop.is_none()
+            && min_side.is_none()
+        {
             return Some(fingerprint.clone());
         }
         let mut hash = Sha256::new_with_prefix(b"dcgan packed set 1\0");

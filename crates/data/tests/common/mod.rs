@@ -38,7 +38,12 @@ pub fn copied(name: &str) -> tempfile::TempDir {
 }
 
 /// Opens with `KIND:` before the path, or not.
-pub fn open_as(kind: &str, path: &Path, split: Split, preprocess: &Preprocess) -> Result<Dataset, DataError> {
+pub fn open_as(
+    kind: &str,
+    path: &Path,
+    split: Split,
+    preprocess: &Preprocess,
+) -> Result<Dataset, DataError> {
     Dataset::open(&format!("{kind}{}", path.display()), split, preprocess, &|_| ())
 }
 

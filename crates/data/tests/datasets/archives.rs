@@ -19,21 +19,34 @@ fn unpacked() -> tempfile::TempDir {
         fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
         picture(k).save(folder.path().join(name)).unwrap();
     }
-    write(folder.path(), "attributes.csv", b"file,age,hair\nb/2.png,4.5,\na/0.png,3,red\na/1.png,1,red\n");
+    write(
+        folder.path(),
+        "attributes.csv",
+        b"file,age,hair\nb/2.png,4.5,\na/0.png,3,red\na/1.png,1,red\n",
+    );
     folder
 }
 
 fn assert_tree(set: &Dataset) {
     let names: Vec<_> = (0..set.len()).map(|index| set.image_name(index)).collect();
     assert_eq!(names, ["a/0.png", "a/1.png", "b/2.png"]);
-    assert_eq!((labels(set), set.class_names()), (vec![0, 0, 1], &["a".to_owned(), "b".to_owned()][..]));
+    assert_eq!(
+        (labels(set), set.class_names()),
+        (vec![0, 0, 1], &["a".to_owned(), "b".to_owned()][..])
+    );
     for index in 0..3 {
         assert_eq!(bytes(set, index), pixels(index, 4));
     }
     assert_eq!(set.attribute_names().collect::<Vec<_>>(), ["age", "hair"]);
     assert_eq!(set.attribute_columns()[0].kind, AttributeKind::Number);
-    assert_eq!(set.attribute_columns()[1].kind, AttributeKind::Category(vec![String::new(), "red".to_owned()]));
-    assert_eq!((0..3).map(|i| set.attributes(i)).collect::<Vec<_>>(), [vec![3.0, 1.0], vec![1.0, 1.0], vec![4.5, 0.0]]);
+    assert_eq!(
+        set.attribute_columns()[1].kind,
+        AttributeKind::Category(vec![String::new(), "red".to_owned()])
+    );
+    assert_eq!(
+        (0..3).map(|i| set.attributes(i)).collect::<Vec<_>>(),
+        [vec![3.0, 1.0], vec![1.0, 1.0], vec![4.5, 0.0]]
+    );
 }
 
 #[test]
@@ -56,7 +69,8 @@ fn folders_and_archives_of_them_are_the_same_set() {
     let zip = fs::read(fixture("archives/stored.zip")).unwrap();
     for name in ["a/0.png", "a/1.png", "b/2.png"] {
         let at = zip.windows(name.len()).position(|window| window == name.as_bytes()).unwrap();
-        let length = u32::from_le_bytes(zip[at - "set/".len() - 12..][..4].try_into().unwrap()) as usize;
+        let length =
+            u32::from_le_bytes(zip[at - "set/".len() - 12..][..4].try_into().unwrap()) as usize;
         write(again.path(), name, &zip[at + name.len()..][..length]);
     }
     prints.push(open(again.path(), &rgb(4)).unwrap().fingerprint().to_owned());
@@ -80,7 +94,10 @@ fn archives_have_splits_and_long_names() {
     let of = |split| open_as("zip:", &path, split, &rgb(4)).unwrap();
     let (train, test) = (of(Split::Train), of(Split::Test));
     assert_eq!((train.len(), test.len(), test.class_names().len()), (1, 2, 2));
-    assert_eq!((train.image_name(0), test.image_name(1)), ("a/0.png".to_owned(), "b/2.png".to_owned()));
+    assert_eq!(
+        (train.image_name(0), test.image_name(1)),
+        ("a/0.png".to_owned(), "b/2.png".to_owned())
+    );
     let text = message(open_as("", &fixture("archives/tree.tar"), Split::Test, &rgb(4)));
     assert!(text.contains("has no test split"), "{text}");
     let long = open(&fixture("archives/long.tar"), &rgb(4)).unwrap();
@@ -90,9 +107,15 @@ fn archives_have_splits_and_long_names() {
 #[test]
 fn webdataset_labels() {
     let set = open(&fixture("archives/cls.tar"), &rgb(4)).unwrap();
-    assert_eq!((labels(&set), set.class_names()), (vec![2, 0, 2], &["0", "1", "2"].map(str::to_owned)[..]));
+    assert_eq!(
+        (labels(&set), set.class_names()),
+        (vec![2, 0, 2], &["0", "1", "2"].map(str::to_owned)[..])
+    );
     let set = open(&fixture("archives/json.tar"), &rgb(4)).unwrap();
-    assert_eq!((labels(&set), set.class_names()), (vec![1, 0, 1], &["cat", "owl"].map(str::to_owned)[..]));
+    assert_eq!(
+        (labels(&set), set.class_names()),
+        (vec![1, 0, 1], &["cat", "owl"].map(str::to_owned)[..])
+    );
 }
 
 /// A tar archive of these files.
@@ -121,7 +144,9 @@ fn a_folder_of_shards_is_one_set() {
     }
     assert_eq!(open_as("tar:", folder.path(), Split::Test, &rgb(4)).unwrap().len(), 3);
     fs::remove_file(folder.path().join("x-val-0.tar")).unwrap();
-    assert!(message(open_as("", folder.path(), Split::Test, &rgb(4))).contains("has no test split"));
+    assert!(
+        message(open_as("", folder.path(), Split::Test, &rgb(4))).contains("has no test split")
+    );
     write(folder.path(), "x-train-1.tar", &shard[..1024]);
     let text = message(open(folder.path(), &rgb(4)));
     assert!(text.contains("x-train-1.tar") && text.contains("truncated"), "{text}");
@@ -133,14 +158,27 @@ fn a_folder_of_shards_is_one_set() {
 fn unreadable_files() {
     let folder = tempdir().unwrap();
     // Reading it fails for everybody, root included.
-    for name in ["x", "train_X.bin", "train_32x32.mat", "data.mdb", "data_batch_1.bin", "train.bin", "list_attr_celeba.txt"] {
+    for name in [
+        "x",
+        "train_X.bin",
+        "train_32x32.mat",
+        "data.mdb",
+        "data_batch_1.bin",
+        "train.bin",
+        "list_attr_celeba.txt",
+    ] {
         std::os::unix::fs::symlink("/proc/self/mem", folder.path().join(name)).unwrap();
     }
     fs::create_dir(folder.path().join("img_align_celeba")).unwrap();
     plain(folder.path(), "img_align_celeba/0.png", 4, [1; 3]);
-    for kind in ["idx", "zip", "tar", "svhn", "stl10", "cifar10", "cifar100", "lsun", "packed", "celeba"] {
-        let path =
-            if ["idx", "zip", "tar", "packed"].contains(&kind) { folder.path().join("x") } else { folder.path().to_owned() };
+    for kind in
+        ["idx", "zip", "tar", "svhn", "stl10", "cifar10", "cifar100", "lsun", "packed", "celeba"]
+    {
+        let path = if ["idx", "zip", "tar", "packed"].contains(&kind) {
+            folder.path().join("x")
+        } else {
+            folder.path().to_owned()
+        };
         message(open_as(&format!("{kind}:"), &path, Split::Train, &rgb(4)));
     }
     assert!(message(open(&folder.path().join("x"), &rgb(4))).starts_with("cannot read"));
@@ -155,7 +193,10 @@ fn bad_webdataset_labels() {
     };
     type Files<'a> = &'a [(&'a str, &'a [u8])];
     let cases: &[(Files, &str)] = &[
-        (&[("0.png", &png), ("0.cls", b"4000000000")], "label 4000000000 is out of range: at most 65536 classes"),
+        (
+            &[("0.png", &png), ("0.cls", b"4000000000")],
+            "label 4000000000 is out of range: at most 65536 classes",
+        ),
         (&[("0.png", &png), ("0.cls", b"-1")], "\"0.cls\" holds \"-1\", which is no label"),
         (&[("0.png", &png), ("0.cls", b"\xFF")], "which is no label"),
         (&[("0.png", &png), ("0.json", b"{")], "\"0.json\" is no JSON object"),
@@ -163,7 +204,10 @@ fn bad_webdataset_labels() {
         (&[("0.png", &png), ("0.cls", b"1"), ("1.png", &png)], "\"1.png\" has no label beside it"),
         (&[("0.png", &png), ("0.cls", b"1"), ("1.cls", b"1")], "a label \"1\" without an image"),
         (&[("0.png", &png), ("0.cls", b"1"), ("0.json", b"{\"label\":1}")], "two labels"),
-        (&[("0.png", &png), ("0.cls", b"1"), ("1.png", &png), ("1.json", b"{\"label\":\"a\"}")], "some are words"),
+        (
+            &[("0.png", &png), ("0.cls", b"1"), ("1.png", &png), ("1.json", b"{\"label\":\"a\"}")],
+            "some are words",
+        ),
     ];
     for (files, wanted) in cases {
         write(folder.path(), "x.tar", &tar(files));
@@ -188,7 +232,10 @@ fn archives_that_mean_harm_are_refused() {
         ("twice.zip", "two of its files are called \"a.png\""),
         ("twice.tar", "two of its files are called \"a.png\""),
         ("name.tar", "the name of \"b\u{fffd}.png\" is not UTF-8"),
-        ("overlap.zip", "would unpack to 2097152000 bytes, more than 103090 bytes can hold: a zip bomb"),
+        (
+            "overlap.zip",
+            "would unpack to 2097152000 bytes, more than 103090 bytes can hold: a zip bomb",
+        ),
     ] {
         let text = message(open(&fixture("bad").join(name), &rgb(4)));
         assert!(text.contains(wanted) && text.contains(name), "{name}: {text}");
@@ -204,16 +251,26 @@ fn archives_that_mean_harm_are_refused() {
 #[test]
 fn truncated_archives_say_so() {
     let folder = tempdir().unwrap();
-    for (name, wanted) in
-        [("tree.zip", "truncated"), ("tree.tar", "truncated"), ("pax.tar", "truncated"), ("tree.tar.gz", "truncated")]
-    {
+    for (name, wanted) in [
+        ("tree.zip", "truncated"),
+        ("tree.tar", "truncated"),
+        ("pax.tar", "truncated"),
+        ("tree.tar.gz", "truncated"),
+    ] {
         let whole = fs::read(fixture("archives").join(name)).unwrap();
         let content = whole.iter().rposition(|&byte| byte != 0).unwrap();
         let path = folder.path().join(name);
-        for length in (1..20).map(|k| content * k / 20).chain([content, content.next_multiple_of(512).min(whole.len() - 1)]) {
+        for length in (1..20)
+            .map(|k| content * k / 20)
+            .chain([content, content.next_multiple_of(512).min(whole.len() - 1)])
+        {
             fs::write(&path, &whole[..length]).unwrap();
             let text = message(open(&path, &rgb(4)));
-            assert!(text.contains(wanted) && text.contains(name), "{name} cut at {length} of {}: {text}", whole.len());
+            assert!(
+                text.contains(wanted) && text.contains(name),
+                "{name} cut at {length} of {}: {text}",
+                whole.len()
+            );
         }
     }
 }
@@ -222,7 +279,11 @@ fn truncated_archives_say_so() {
 fn bad_files_in_a_good_archive_are_skipped() {
     let set = open(&fixture("bad/zeros.zip"), &rgb(4)).unwrap();
     assert_eq!((set.len(), set.skipped().len()), (19, 1));
-    assert!(set.skipped()[0].to_string().starts_with("cannot decode \"z.png\": not in a known image format"));
+    assert!(
+        set.skipped()[0]
+            .to_string()
+            .starts_with("cannot decode \"z.png\": not in a known image format")
+    );
     let text = message(open(&fixture("archives/bzip2.zip"), &rgb(4)));
     assert!(text.contains("only stored and deflated files are read"), "{text}");
     // One flipped byte inside a stored picture: the checksum sees it, whatever the decoder would.
@@ -249,12 +310,19 @@ fn promised_sizes_are_not_believed() {
     assert!(message(reason(300 << 20)).contains("a zip bomb"));
     let mut tar = tar(&[("a.png", b"x")]);
     tar[124..135].copy_from_slice(b"77777777777");
-    let sum: u32 = tar[..148].iter().chain(&tar[156..512]).map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
+    let sum: u32 =
+        tar[..148].iter().chain(&tar[156..512]).map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
     tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     write(folder.path(), "x.tar", &tar);
-    assert!(message(open(&folder.path().join("x.tar"), &rgb(4))).contains("truncated: it ends inside \"a.png\""));
+    assert!(
+        message(open(&folder.path().join("x.tar"), &rgb(4)))
+            .contains("truncated: it ends inside \"a.png\"")
+    );
     write(folder.path(), "x.tar.gz", &gzip(&tar));
-    assert!(message(open(&folder.path().join("x.tar.gz"), &rgb(4))).contains("truncated: it ends early"));
+    assert!(
+        message(open(&folder.path().join("x.tar.gz"), &rgb(4)))
+            .contains("truncated: it ends early")
+    );
 }
 
 #[test]
@@ -277,7 +345,10 @@ fn bad_tables() {
     ["0.png", "1.png"].iter().for_each(|name| plain(folder.path(), name, 4, [1; 3]));
     for (text, wanted) in [
         (&b"file,x\n0.png,1\n"[..], "it has no row for \"1.png\""),
-        (b"file,x\n0.png,1\n1.png,2\n2.png,3\n3.png,3\n", "there is no image for its row \"2.png\" (nor for 1 more)"),
+        (
+            b"file,x\n0.png,1\n1.png,2\n2.png,3\n3.png,3\n",
+            "there is no image for its row \"2.png\" (nor for 1 more)",
+        ),
         (b"file,x\n0.png,1\n1.png,2\n0.png,3\n", "two rows for \"0.png\""),
         (b"file,x\n0.png,1\n1.png\n", "found record with 1 fields"),
         (b"file,x,x\n0.png,1,1\n1.png,1,1\n", "two columns are called \"x\""),
@@ -303,11 +374,18 @@ fn tables_cover_splits_from_above_or_inside() {
     }
     write(folder.path(), "attributes.csv", b"file,x\ntrain/a/0.png,5\ntest/a/1.png,7\n");
     let of = |split| open_as("", folder.path(), split, &rgb(4));
-    assert_eq!((of(Split::Train).unwrap().attributes(0), of(Split::Test).unwrap().attributes(0)), (vec![5.0], vec![7.0]));
+    assert_eq!(
+        (of(Split::Train).unwrap().attributes(0), of(Split::Test).unwrap().attributes(0)),
+        (vec![5.0], vec![7.0])
+    );
     write(folder.path(), "train/attributes.csv", b"file,x\na/0.png,9\n");
     assert_eq!(of(Split::Train).unwrap().attributes(0), [9.0]);
     fs::remove_file(folder.path().join("train/attributes.csv")).unwrap();
-    write(folder.path(), "attributes.csv", b"file,x\ntrain/a/0.png,5\ntrain/a/2.png,5\ntest/a/1.png,7\n");
+    write(
+        folder.path(),
+        "attributes.csv",
+        b"file,x\ntrain/a/0.png,5\ntrain/a/2.png,5\ntest/a/1.png,7\n",
+    );
     assert!(message(of(Split::Train)).contains("there is no image for its row"));
 }
 
@@ -317,9 +395,12 @@ fn fingerprints_see_attributes_and_only_where_there_are_some() {
     ["0.png", "1.png"].iter().for_each(|name| plain(folder.path(), name, 4, [1; 3]));
     let print = || open(folder.path(), &rgb(4)).unwrap().fingerprint().to_owned();
     let mut seen = std::collections::HashSet::from([print()]);
-    for text in
-        ["file,x\n0.png,1\n1.png,2\n", "file,x\n0.png,1\n1.png,3\n", "file,y\n0.png,1\n1.png,3\n", "file,y\n0.png,a\n1.png,b\n"]
-    {
+    for text in [
+        "file,x\n0.png,1\n1.png,2\n",
+        "file,x\n0.png,1\n1.png,3\n",
+        "file,y\n0.png,1\n1.png,3\n",
+        "file,y\n0.png,a\n1.png,b\n",
+    ] {
         write(folder.path(), "attributes.csv", text.as_bytes());
         assert!(seen.insert(print()), "{text}");
     }

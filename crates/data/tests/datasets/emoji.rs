@@ -45,14 +45,20 @@ fn the_table_has_a_row_for_each_picture() {
     let listed: BTreeSet<PathBuf> = rows.iter().map(|row| PathBuf::from(&row["file"])).collect();
     let walk = walkdir::WalkDir::new(folder()).into_iter().map(|entry| entry.unwrap().into_path());
     let pictures = walk.filter(|path| path.extension().is_some_and(|extension| extension == "png"));
-    let found: BTreeSet<PathBuf> = pictures.map(|path| path.strip_prefix(folder()).unwrap().to_owned()).collect();
+    let found: BTreeSet<PathBuf> =
+        pictures.map(|path| path.strip_prefix(folder()).unwrap().to_owned()).collect();
     assert_eq!(listed, found);
-    let values = |column: &str| -> BTreeSet<&str> { rows.iter().map(|row| row[column].as_str()).collect() };
-    assert_eq!(Vec::from_iter(values("skin_tone")), ["dark", "default", "light", "medium", "medium-dark", "medium-light"]);
+    let values =
+        |column: &str| -> BTreeSet<&str> { rows.iter().map(|row| row[column].as_str()).collect() };
+    assert_eq!(
+        Vec::from_iter(values("skin_tone")),
+        ["dark", "default", "light", "medium", "medium-dark", "medium-light"]
+    );
     assert_eq!(Vec::from_iter(values("gender")), ["female", "male", "neutral"]);
     assert_eq!(Vec::from_iter(values("hair")), ["", "bald", "blond", "curly", "red", "white"]);
     let farmer = rows.iter().find(|row| row["emoji"] == "1F469-1F3FF-200D-1F33E").unwrap();
-    let known = ["name", "base", "skin_tone", "gender", "role", "hair", "facing", "split"].map(|column| farmer[column].as_str());
+    let known = ["name", "base", "skin_tone", "gender", "role", "hair", "facing", "split"]
+        .map(|column| farmer[column].as_str());
     assert_eq!(known, ["woman farmer", "1F9D1-1F33E", "dark", "female", "farmer", "", "", "train"]);
 }
 
@@ -72,8 +78,10 @@ fn checksums_are_those_listed() {
     assert_eq!(list.lines().count(), 1558);
     for line in list.lines() {
         let (sum, name) = line.split_once("  ").unwrap();
-        let found: String =
-            Sha256::digest(fs::read(folder().join(name)).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found: String = Sha256::digest(fs::read(folder().join(name)).unwrap())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         assert_eq!(found, sum, "{name}");
     }
 }

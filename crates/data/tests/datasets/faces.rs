@@ -15,7 +15,8 @@ fn run(input: &Path, out: &Path, options: FaceOptions) -> Result<Faces, DataErro
 /// A folder of emoji of one gesture, a plain picture and a bad one.
 fn input() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let emoji = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/emoji-people/train/gesture");
+    let emoji =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/emoji-people/train/gesture");
     for entry in emoji.read_dir().unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
@@ -34,13 +35,21 @@ fn faces_are_written_with_their_places() {
     assert!(found.bad[0].to_string().contains("bad.png"));
     assert!(found.faces >= 10 && found.without >= 100, "{found:?}");
     let table = fs::read_to_string(out.join("faces.csv")).unwrap();
-    let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|line| line.split(',').collect()).collect();
-    assert!(table.starts_with("file,source,score,x,y,side,cut_x,cut_y,cut_side\n") && rows.len() == found.faces, "{table}");
+    let rows: Vec<Vec<&str>> =
+        table.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    assert!(
+        table.starts_with("file,source,score,x,y,side,cut_x,cut_y,cut_side\n")
+            && rows.len() == found.faces,
+        "{table}"
+    );
     for (k, row) in rows.iter().enumerate() {
         assert_eq!(row[0], format!("{k:06}.png"));
         let number = |column: usize| row[column].parse::<f64>().unwrap();
         assert!(number(2) >= 5.0 && number(5) >= 20.0, "{row:?}");
-        let (face, whole) = (image::open(out.join(row[0])).unwrap(), image::open(input.path().join(row[1])).unwrap());
+        let (face, whole) = (
+            image::open(out.join(row[0])).unwrap(),
+            image::open(input.path().join(row[1])).unwrap(),
+        );
         let side = number(8) as u32;
         assert_eq!((face.width(), face.height()), (side, side));
         let cut = whole.crop_imm(number(6) as u32, number(7) as u32, side, side);
@@ -52,20 +61,25 @@ fn faces_are_written_with_their_places() {
     assert_eq!(fs::read_to_string(again.join("faces.csv")).unwrap(), table);
     assert!(message(run(input.path(), &out, OPTIONS)).contains("is not empty"));
     // More confidence, fewer faces.
-    let strict = run(input.path(), &out.with_file_name("strict"), FaceOptions { min_score: 7.0, ..OPTIONS }).unwrap();
+    let strict =
+        run(input.path(), &out.with_file_name("strict"), FaceOptions { min_score: 7.0, ..OPTIONS })
+            .unwrap();
     assert!(strict.faces < found.faces);
 }
 
 #[test]
 fn another_model_may_look_and_a_bad_one_may_not() {
     let (input, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let emoji = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/emoji-people/train/gesture");
+    let emoji =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/emoji-people/train/gesture");
     for (k, entry) in emoji.read_dir().unwrap().take(8).enumerate() {
         fs::copy(entry.unwrap().path(), input.path().join(format!("{k}.png"))).unwrap();
     }
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/seeta_fd_frontal_v1.0.bin");
     let spec = DataSpec::parse(input.path().to_str().unwrap()).unwrap();
-    let with = |model: Option<&Path>, to: &str| faces(&spec, &out.path().join(to), OPTIONS, model, &|_| ());
+    let with = |model: Option<&Path>, to: &str| {
+        faces(&spec, &out.path().join(to), OPTIONS, model, &|_| ())
+    };
     assert_eq!(with(Some(&built_in), "a").unwrap(), with(None, "b").unwrap());
     let (damaged, mut bytes) = (out.path().join("damaged.bin"), fs::read(&built_in).unwrap());
     bytes.truncate(bytes.len() / 2);
@@ -89,6 +103,11 @@ fn options_out_of_range_are_named() {
         assert!(message(run(input.path(), out.path(), options)).contains("at least 20"));
     }
     write(out.path(), "file", b"");
-    assert!(message(run(input.path(), &out.path().join("file/x"), OPTIONS)).contains("cannot write"));
-    assert!(message(run(input.path(), &input.path().join("faces"), OPTIONS)).contains("which stays as it is"));
+    assert!(
+        message(run(input.path(), &out.path().join("file/x"), OPTIONS)).contains("cannot write")
+    );
+    assert!(
+        message(run(input.path(), &input.path().join("faces"), OPTIONS))
+            .contains("which stays as it is")
+    );
 }

@@ -32,11 +32,18 @@ fn training_split() {
     // Digest and sum as computed from the files by another program.
     let first = bytes(&set, 0);
     assert_eq!(first[4 * 28 + 14..][..6], [36, 136, 127, 62, 54, 0]);
-    assert_eq!(hex(&Sha256::digest(&first)), "5bd44e331a6d6998daf675700cd0c13dcd7af8ab954b7585124124da61459e7b");
-    let all = (0..set.len()).map(|index| bytes(&set, index).iter().map(|&v| u64::from(v)).sum::<u64>());
+    assert_eq!(
+        hex(&Sha256::digest(&first)),
+        "5bd44e331a6d6998daf675700cd0c13dcd7af8ab954b7585124124da61459e7b"
+    );
+    let all =
+        (0..set.len()).map(|index| bytes(&set, index).iter().map(|&v| u64::from(v)).sum::<u64>());
     assert_eq!(all.sum::<u64>(), 3_431_114_169);
     // Pinned: were it to change, runs would warn of other data.
-    assert_eq!(set.fingerprint(), "5ac0a588ad71f95a8c842dabc96d92ff82b738ae29a8acf051e56be97e516709");
+    assert_eq!(
+        set.fingerprint(),
+        "5ac0a588ad71f95a8c842dabc96d92ff82b738ae29a8acf051e56be97e516709"
+    );
 }
 
 #[test]

@@ -10,28 +10,48 @@ const IMAGES: usize = 40;
 
 /// Images whose left half is 0 and whose right half is their number.
 fn open(folder: &Path, flip: bool, cache_bytes: u64) -> Arc<Dataset> {
-    let data: Vec<u8> = (1..=IMAGES as u8).flat_map(|number| [0, 0, number, number].repeat(2)).collect();
+    let data: Vec<u8> =
+        (1..=IMAGES as u8).flat_map(|number| [0, 0, number, number].repeat(2)).collect();
     write(folder, "images-idx3-ubyte", &idx(&[IMAGES as u32, 2, 4], &data));
     let preprocess = Preprocess { flip, ..Preprocess::new([2, 4], 1) };
-    Arc::new(Dataset::open_within(folder.to_str().unwrap(), Split::Train, &preprocess, cache_bytes, &|_| ()).unwrap())
+    Arc::new(
+        Dataset::open_within(
+            folder.to_str().unwrap(),
+            Split::Train,
+            &preprocess,
+            cache_bytes,
+            &|_| (),
+        )
+        .unwrap(),
+    )
 }
 
 /// For each image of two epochs, in the order of coming: its number, and whether it was mirrored.
 fn seen(set: &Arc<Dataset>, batch: usize, prefetch: usize, cursor: Cursor) -> Vec<(usize, bool)> {
     let mut loader = Loader::new(Arc::clone(set), batch, cursor, prefetch).unwrap();
     let batches = (0..2 * IMAGES / batch).map(|_| loader.next().unwrap());
-    batches.flat_map(|batch: Batch| batch.images.chunks(8).map(sides).zip(batch.indices).map(check).collect::<Vec<_>>()).collect()
+    batches
+        .flat_map(|batch: Batch| {
+            batch.images.chunks(8).map(sides).zip(batch.indices).map(check).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 fn sides(image: &[f32]) -> (i32, i32) {
     let byte = |value: f32| ((value + 1.0) * 127.5).round() as i32;
-    assert!(image[..4] == image[4..] && image[0] == image[1] && image[2] == image[3], "rows are mirrored alike");
+    assert!(
+        image[..4] == image[4..] && image[0] == image[1] && image[2] == image[3],
+        "rows are mirrored alike"
+    );
     (byte(image[0]), byte(image[3]))
 }
 
 fn check(((left, right), index): ((i32, i32), usize)) -> (usize, bool) {
     let number = index as i32 + 1;
-    assert!((left, right) == (0, number) || (left, right) == (number, 0), "{index}: {left} and {right}");
+    assert!(
+        (left, right) == (0, number) || (left, right) == (number, 0),
+        "{index}: {left} and {right}"
+    );
     (index, left != 0)
 }
 
@@ -55,7 +75,11 @@ fn about_half_are_mirrored_whatever_makes_the_batches() {
     assert!(!uncached.is_cached());
     for set in [&set, &uncached] {
         for (batch, prefetch) in [(4, 1), (4, 9), (10, 2), (40, 3)] {
-            assert_eq!(seen(set, batch, prefetch, Cursor::new(5)), wanted, "batches of {batch}, {prefetch} ahead");
+            assert_eq!(
+                seen(set, batch, prefetch, Cursor::new(5)),
+                wanted,
+                "batches of {batch}, {prefetch} ahead"
+            );
         }
     }
     assert_ne!(seen(&set, 4, 1, Cursor::new(6)), wanted);

@@ -34,7 +34,9 @@ fn nineteen(folder: &Path) {
 fn every_format_decodes() {
     let folder = tempdir().unwrap();
     let formats = ["png", "jpg", "gif", "bmp", "webp", "tiff", "ppm", "tga", "qoi"];
-    formats.iter().for_each(|format| plain(folder.path(), &format!("x.{format}"), 8, [200, 100, 50]));
+    formats
+        .iter()
+        .for_each(|format| plain(folder.path(), &format!("x.{format}"), 8, [200, 100, 50]));
     let set = open(folder.path(), &rgb(8)).unwrap();
     assert_eq!((set.len(), set.skipped()), (formats.len(), &[][..]));
     for index in 0..set.len() {
@@ -71,7 +73,10 @@ fn sub_folders_are_labels_and_order_is_bytewise() {
     let names: Vec<_> = (0..6).map(|index| set.image_name(index).replace('\\', "/")).collect();
     assert_eq!(names, ["Z/1.png", "a/B.png", "a/a.png", "a/x/1.png", "b/10.png", "b/2.png"]);
     assert_eq!(set.class_names(), ["Z", "a", "b"]);
-    assert_eq!((0..6).map(|index| set.label(index).unwrap()).collect::<Vec<_>>(), [0, 1, 1, 1, 2, 2]);
+    assert_eq!(
+        (0..6).map(|index| set.label(index).unwrap()).collect::<Vec<_>>(),
+        [0, 1, 1, 1, 2, 2]
+    );
     // With an image outside of them, they are only folders.
     plain(folder.path(), "top.png", 2, [1, 2, 3]);
     let set = open(folder.path(), &rgb(2)).unwrap();
@@ -101,18 +106,28 @@ fn a_tenth_may_be_bad_and_no_more() {
     let set = Dataset::open(folder.path().to_str().unwrap(), Split::Train, &rgb(4), &note).unwrap();
     assert_eq!((set.len(), set.skipped().len()), (19, 1));
     let report = set.skipped()[0].to_string();
-    assert!(report.starts_with("cannot decode \"bad/a.png\": not in a known image format"), "{report}");
+    assert!(
+        report.starts_with("cannot decode \"bad/a.png\": not in a known image format"),
+        "{report}"
+    );
     assert!(report.ends_with("(skipped; 1 of 20)"), "{report}");
     let last = *calls.borrow().last().unwrap();
     assert_eq!((last.done, last.total, last.skipped), (20, 20, 1));
     // The good ones closed up over the gap, each with its own name, class and pixels.
-    assert_eq!((set.image_name(0).replace('\\', "/"), set.label(0)), ("good/00.png".to_owned(), Some(1)));
+    assert_eq!(
+        (set.image_name(0).replace('\\', "/"), set.label(0)),
+        ("good/00.png".to_owned(), Some(1))
+    );
     for index in 0..19 {
         assert_eq!(bytes(&set, index)[..3], [index as u8, 0, 0]);
     }
 
     write(folder.path(), "bad/b.png", b"");
-    assert_eq!(open(folder.path(), &rgb(4)).unwrap().skipped().len(), 2, "2 of 21 are within a tenth");
+    assert_eq!(
+        open(folder.path(), &rgb(4)).unwrap().skipped().len(),
+        2,
+        "2 of 21 are within a tenth"
+    );
     write(folder.path(), "bad/c.png", b"garbage");
     let text = message(open(folder.path(), &rgb(4)));
     assert!(text.contains("3 of 22 images in"), "{text}");
@@ -184,7 +199,8 @@ fn nothing_there_is_an_error() {
 #[test]
 fn exif_orientation_is_applied() {
     // Red on the left and blue on the right, to be turned by 90° clockwise (6): red on top.
-    let picture = RgbImage::from_fn(16, 16, |x, _| if x < 8 { Rgb([255, 0, 0]) } else { Rgb([0, 0, 255]) });
+    let picture =
+        RgbImage::from_fn(16, 16, |x, _| if x < 8 { Rgb([255, 0, 0]) } else { Rgb([0, 0, 255]) });
     let jpeg = encoded(&picture, ImageFormat::Jpeg);
     let tiff = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let length = (tiff.len() as u16 + 2).to_be_bytes();
@@ -218,7 +234,8 @@ fn uncached_sets_hold_the_same_images() {
     let preprocess = Preprocess { fit: Fit::Stretch, ..rgb(8) };
     let spec = folder.path().to_str().unwrap();
     let cached = Dataset::open(spec, Split::Train, &preprocess, &|_| ()).unwrap();
-    let lazy = Dataset::open_within(spec, Split::Train, &preprocess, 12 * 192 - 1, &|_| ()).unwrap();
+    let lazy =
+        Dataset::open_within(spec, Split::Train, &preprocess, 12 * 192 - 1, &|_| ()).unwrap();
     assert!(cached.is_cached() && !lazy.is_cached());
     assert_eq!(cached.fingerprint(), lazy.fingerprint());
     for index in 0..12 {
@@ -235,7 +252,8 @@ fn fingerprints_go_by_content_and_order_not_by_place() {
     for folder in [one.path(), two.path()] {
         nineteen(folder);
     }
-    let print = |folder: &Path, preprocess| open(folder, &preprocess).unwrap().fingerprint().to_owned();
+    let print =
+        |folder: &Path, preprocess| open(folder, &preprocess).unwrap().fingerprint().to_owned();
     let before = print(one.path(), rgb(4));
     assert_eq!(before, print(two.path(), rgb(4)));
     assert_ne!(before, print(one.path(), rgb(5)));
@@ -262,9 +280,14 @@ fn links_are_followed_and_dead_ones_are_bad_images() {
 fn preprocessing_is_written_in_lower_case() {
     let preprocess = Preprocess { fit: Fit::Pad, ..rgb(4) };
     let text = serde_json::to_string(&preprocess).unwrap();
-    assert_eq!(text, r#"{"size":[4,4],"channels":3,"fit":"pad","background":[0,0,0],"filter":"lanczos3","flip":false}"#);
+    assert_eq!(
+        text,
+        r#"{"size":[4,4],"channels":3,"fit":"pad","background":[0,0,0],"filter":"lanczos3","flip":false}"#
+    );
     assert_eq!(serde_json::from_str::<Preprocess>(&text).unwrap(), preprocess);
     let short = serde_json::from_str::<Preprocess>(r#"{"size":[4,4],"channels":3}"#).unwrap();
     assert_eq!(short, rgb(4));
-    assert!(serde_json::from_str::<Preprocess>(r#"{"size":[4,4],"channels":3,"sharpen":1}"#).is_err());
+    assert!(
+        serde_json::from_str::<Preprocess>(r#"{"size":[4,4],"channels":3,"sharpen":1}"#).is_err()
+    );
 }

@@ -36,7 +36,10 @@ fn cifar10() {
     assert_pixels(&file, &[0, 1]);
     assert_eq!(file.class_names()[3], "cat");
     let test = open_as("", &folder.join("data_batch_2.bin"), Split::Test, &rgb(32)).unwrap();
-    assert_eq!(test.fingerprint(), open_as("", &folder, Split::Test, &rgb(32)).unwrap().fingerprint());
+    assert_eq!(
+        test.fingerprint(),
+        open_as("", &folder, Split::Test, &rgb(32)).unwrap().fingerprint()
+    );
     assert_eq!((shape(&folder), train.attribute_names().len()), (Some([32, 32, 3]), 0));
 }
 
@@ -46,8 +49,13 @@ fn cifar100() {
     assert_pixels(&set, &[0, 1]);
     assert_eq!((labels(&set), set.class_names()[99].as_str()), (vec![99, 0], "fine_99"));
     assert_eq!(set.attribute_names().collect::<Vec<_>>(), ["superclass"]);
-    let AttributeKind::Category(words) = &set.attribute_columns()[0].kind else { panic!("not words") };
-    assert_eq!((set.attributes(0), set.attributes(1), words[4].as_str()), (vec![19.0], vec![4.0], "coarse_4"));
+    let AttributeKind::Category(words) = &set.attribute_columns()[0].kind else {
+        panic!("not words")
+    };
+    assert_eq!(
+        (set.attributes(0), set.attributes(1), words[4].as_str()),
+        (vec![19.0], vec![4.0], "coarse_4")
+    );
     let file = open(&fixture("cifar100/test.bin"), &rgb(32)).unwrap();
     assert_eq!(labels(&file), [42]);
 }
@@ -62,7 +70,11 @@ fn bad_cifar() {
         message(open(folder.path(), &rgb(32)))
     };
     let cut = text(&good[..good.len() - 1]);
-    assert!(cut.contains("data_batch_1.bin") && cut.contains("6145 bytes are not a whole number of records of 3073"), "{cut}");
+    assert!(
+        cut.contains("data_batch_1.bin")
+            && cut.contains("6145 bytes are not a whole number of records of 3073"),
+        "{cut}"
+    );
     assert!(text(b"").contains("0 bytes are not a whole number"));
     let mut wrong = good.clone();
     wrong[3073] = 10;
@@ -73,10 +85,16 @@ fn bad_cifar() {
     assert!(message(open(folder.path(), &rgb(32))).contains("names 2 classes where there are 10"));
     write(folder.path(), "batches.meta.txt", b"\xFF\n");
     assert!(message(open(folder.path(), &rgb(32))).contains("not UTF-8"));
-    fs::rename(folder.path().join("data_batch_2.bin"), folder.path().join("data_batch_3.bin")).unwrap();
-    assert!(message(open(folder.path(), &rgb(32))).contains("to data_batch_3.bin, and one is missing"));
+    fs::rename(folder.path().join("data_batch_2.bin"), folder.path().join("data_batch_3.bin"))
+        .unwrap();
+    assert!(
+        message(open(folder.path(), &rgb(32))).contains("to data_batch_3.bin, and one is missing")
+    );
     fs::remove_file(folder.path().join("test_batch.bin")).unwrap();
-    assert!(message(open_as("", folder.path(), Split::Test, &rgb(32))).contains("looked for test_batch.bin"));
+    assert!(
+        message(open_as("", folder.path(), Split::Test, &rgb(32)))
+            .contains("looked for test_batch.bin")
+    );
 }
 
 #[test]
@@ -90,7 +108,10 @@ fn stl10() {
     assert_eq!(labels(&test), [3]);
     let unlabelled = open(&folder.join("unlabeled_X.bin"), &rgb(96)).unwrap();
     assert_pixels(&unlabelled, &[3]);
-    assert_eq!((unlabelled.label(0), unlabelled.class_names().len(), shape(&folder)), (None, 0, Some([96, 96, 3])));
+    assert_eq!(
+        (unlabelled.label(0), unlabelled.class_names().len(), shape(&folder)),
+        (None, 0, Some([96, 96, 3]))
+    );
 }
 
 #[test]
@@ -98,13 +119,20 @@ fn bad_stl10() {
     let folder = copied("stl10");
     write(folder.path(), "train_y.bin", &[1, 11]);
     let text = message(open(folder.path(), &rgb(96)));
-    assert!(text.contains("train_y.bin") && text.contains("label 11 of picture 1 is out of range (1 to 10)"), "{text}");
+    assert!(
+        text.contains("train_y.bin")
+            && text.contains("label 11 of picture 1 is out of range (1 to 10)"),
+        "{text}"
+    );
     write(folder.path(), "train_y.bin", &[0, 1]);
     assert!(message(open(folder.path(), &rgb(96))).contains("label 0 of picture 0"));
     write(folder.path(), "train_y.bin", &[1]);
     assert!(message(open(folder.path(), &rgb(96))).contains("2 images in"));
     write(folder.path(), "train_X.bin", &[7; 27_649]);
-    assert!(message(open(folder.path(), &rgb(96))).contains("not a whole number of records of 27648 (pictures of 96×96)"));
+    assert!(
+        message(open(folder.path(), &rgb(96)))
+            .contains("not a whole number of records of 27648 (pictures of 96×96)")
+    );
 }
 
 #[test]
@@ -131,10 +159,15 @@ fn bad_svhn() {
     };
     let find = |what: &[u8]| good.windows(what.len()).position(|window| window == what).unwrap();
     let cut = text(&good[..good.len() - 8]);
-    assert!(cut.contains("truncated: an array of 6200 bytes is promised where 6192 are left"), "{cut}");
+    assert!(
+        cut.contains("truncated: an array of 6200 bytes is promised where 6192 are left"),
+        "{cut}"
+    );
     assert!(text(&good[..100]).contains("shorter than a MAT-file's header"));
     assert!(text(b"MATLAB 7.3 MAT-file, of HDF5").contains("shorter"));
-    assert!(text(&[b"MATLAB 7.3 MAT-file", &good[19..]].concat()).contains("only that level is read"));
+    assert!(
+        text(&[b"MATLAB 7.3 MAT-file", &good[19..]].concat()).contains("only that level is read")
+    );
     let mut other = good.clone();
     other[126..128].copy_from_slice(b"MI");
     assert!(text(&other).contains("byte order"));
@@ -162,17 +195,29 @@ fn bad_svhn() {
     only_y.extend(&packed[packed.len() - 8..]);
     assert!(text(&packed[..128]).contains("it has no array \"X\""));
     fs::remove_file(&file).unwrap();
-    assert!(message(open_as("", folder.path(), Split::Test, &rgb(32))).contains("looked for test_32x32.mat"));
+    assert!(
+        message(open_as("", folder.path(), Split::Test, &rgb(32)))
+            .contains("looked for test_32x32.mat")
+    );
 }
 
 #[test]
 fn lsun() {
     let folder = fixture("lsun");
     let check = |set: &Dataset| {
-        assert_eq!((0..3).map(|index| set.image_name(index)).collect::<Vec<_>>(), ["aa", "ab", "b0"]);
+        assert_eq!(
+            (0..3).map(|index| set.image_name(index)).collect::<Vec<_>>(),
+            ["aa", "ab", "b0"]
+        );
         assert_eq!((set.label(0), set.class_names().len(), set.skipped().len()), (None, 0, 0));
         for (index, colour) in [[200, 100, 50], [10, 20, 230]].iter().enumerate() {
-            assert!(bytes(set, index).iter().zip(colour.iter().cycle()).all(|(a, b)| a.abs_diff(*b) < 6), "image {index}");
+            assert!(
+                bytes(set, index)
+                    .iter()
+                    .zip(colour.iter().cycle())
+                    .all(|(a, b)| a.abs_diff(*b) < 6),
+                "image {index}"
+            );
         }
         assert_eq!(bytes(set, 2), pixels(2, 8));
     };
@@ -196,7 +241,8 @@ fn lsun() {
 fn lsun_in_a_folder_that_cannot_be_written() {
     use std::os::unix::fs::PermissionsExt;
     let folder = copied("lsun/church_train_lmdb");
-    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let mode =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     mode(&folder.path().join("data.mdb"), 0o444);
     mode(folder.path(), 0o555);
     let set = open(folder.path(), &rgb(8));
@@ -224,7 +270,10 @@ fn bad_lsun() {
     for name in ["church_train_lmdb", "tower_train_lmdb"] {
         write(both.path(), &format!("{name}/data.mdb"), &good);
     }
-    assert!(message(open(both.path(), &rgb(8))).contains("(church_train_lmdb, tower_train_lmdb); name one of them"));
+    assert!(
+        message(open(both.path(), &rgb(8)))
+            .contains("(church_train_lmdb, tower_train_lmdb); name one of them")
+    );
 }
 
 #[test]
@@ -234,13 +283,23 @@ fn celeba() {
     let train = of(Split::Train).unwrap();
     assert_eq!((train.len(), train.image_name(2)), (3, "000003.jpg".to_owned()));
     assert_eq!(train.attribute_names().collect::<Vec<_>>(), ["Bald", "Male", "Smiling"]);
-    assert_eq!((train.attributes(0), train.attributes(1)), (vec![1.0, 0.0, 1.0], vec![0.0, 0.0, 1.0]));
+    assert_eq!(
+        (train.attributes(0), train.attributes(1)),
+        (vec![1.0, 0.0, 1.0], vec![0.0, 0.0, 1.0])
+    );
     assert!(train.attribute_columns().iter().all(|column| column.kind == AttributeKind::Binary));
     let test = of(Split::Test).unwrap();
-    assert_eq!((test.len(), test.image_name(0), test.attributes(0)), (1, "000005.jpg".to_owned(), vec![1.0, 0.0, 1.0]));
+    assert_eq!(
+        (test.len(), test.image_name(0), test.attributes(0)),
+        (1, "000005.jpg".to_owned(), vec![1.0, 0.0, 1.0])
+    );
     // As it is handed out, in three folders.
     let apart = tempfile::tempdir().unwrap();
-    for (from, to) in [("list_attr_celeba.txt", "Anno"), ("list_eval_partition.txt", "Eval"), ("img_align_celeba", "Img")] {
+    for (from, to) in [
+        ("list_attr_celeba.txt", "Anno"),
+        ("list_eval_partition.txt", "Eval"),
+        ("img_align_celeba", "Img"),
+    ] {
         fs::create_dir(apart.path().join(to)).unwrap();
         fs::rename(folder.path().join(from), apart.path().join(to).join(from)).unwrap();
     }
@@ -248,7 +307,10 @@ fn celeba() {
     assert_eq!(again.fingerprint(), train.fingerprint());
     fs::remove_file(apart.path().join("Eval/list_eval_partition.txt")).unwrap();
     assert_eq!(open(apart.path(), &rgb(8)).unwrap().len(), 5);
-    assert!(message(open_as("", apart.path(), Split::Test, &rgb(8))).contains("looked for list_eval_partition.txt"));
+    assert!(
+        message(open_as("", apart.path(), Split::Test, &rgb(8)))
+            .contains("looked for list_eval_partition.txt")
+    );
 }
 
 #[test]

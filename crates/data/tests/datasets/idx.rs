@@ -64,7 +64,8 @@ fn each_defect_has_its_own_error() {
     let huge = idx(&[u32::MAX, 16384, 16384], &[7; 24]);
     let mut wrong_type = good.clone();
     wrong_type[2] = 0x0D;
-    let mut broken = gzip(&idx(&[4, 30, 20], &(0..2400).map(|i| (i * i % 251) as u8).collect::<Vec<_>>()));
+    let mut broken =
+        gzip(&idx(&[4, 30, 20], &(0..2400).map(|i| (i * i % 251) as u8).collect::<Vec<_>>()));
     let cut = broken[..broken.len() / 2].to_vec();
     let crc = broken.len() - 8;
     broken[crc] ^= 1;
@@ -105,7 +106,9 @@ fn labels_must_match_the_images() {
     assert!(text.contains("4 images in") && text.contains("but 3 labels in"), "{text}");
     write(folder.path(), "train-labels-idx1-ubyte", &idx(&[1, 3, 2], &[0; 6]));
     let error = open(folder.path(), &small()).unwrap_err();
-    let wanted = |problem: &IdxProblem| matches!(problem, IdxProblem::Dimensions { found: 3, wanted: 1, .. });
+    let wanted = |problem: &IdxProblem| {
+        matches!(problem, IdxProblem::Dimensions { found: 3, wanted: 1, .. })
+    };
     assert!(matches!(&error, DataError::Idx { problem, .. } if wanted(problem)), "{error}");
 }
 
@@ -120,7 +123,9 @@ fn what_is_no_data_is_said_to_be_none() {
     assert!(text.contains("a single image; name the folder"), "{text}");
     let text = message(Dataset::open("idx:missing", Split::Train, &small(), &|_| ()));
     assert!(text.contains("no data at \"idx:missing\""), "{text}");
-    for bad in [Preprocess::new([0, 2], 1), Preprocess::new([2, 99999], 1), Preprocess::new([2, 2], 2)] {
+    for bad in
+        [Preprocess::new([0, 2], 1), Preprocess::new([2, 99999], 1), Preprocess::new([2, 2], 2)]
+    {
         assert!(matches!(open(folder.path(), &bad), Err(DataError::Preprocess(_))), "{bad:?}");
     }
 }
@@ -128,7 +133,8 @@ fn what_is_no_data_is_said_to_be_none() {
 #[test]
 fn fingerprints_see_pixels_labels_shape_and_preprocessing() {
     let folder = tempdir().unwrap();
-    let print = |preprocess: &Preprocess| open(folder.path(), preprocess).unwrap().fingerprint().to_owned();
+    let print =
+        |preprocess: &Preprocess| open(folder.path(), preprocess).unwrap().fingerprint().to_owned();
     let mut seen = std::collections::HashSet::new();
     small_set(folder.path());
     assert!(seen.insert(print(&small())));

@@ -6,13 +6,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::common::{idx, message, open, plain, write};
-use data::{Batch, Cursor, DataError, Dataset, Loader, Preprocess, SHARD, Split, order, permutation};
+use data::{
+    Batch, Cursor, DataError, Dataset, Loader, Preprocess, SHARD, Split, order, permutation,
+};
 use tempfile::{TempDir, tempdir};
 
 /// 23 images of one pixel; image k is k, of class k mod 5.
 fn numbers() -> Arc<Dataset> {
     let folder = tempdir().unwrap();
-    write(folder.path(), "train-images-idx3-ubyte", &idx(&[23, 1, 1], &(0..23).collect::<Vec<_>>()));
+    write(
+        folder.path(),
+        "train-images-idx3-ubyte",
+        &idx(&[23, 1, 1], &(0..23).collect::<Vec<_>>()),
+    );
     let labels: Vec<u8> = (0..23).map(|k| k % 5).collect();
     write(folder.path(), "train-labels-idx1-ubyte", &idx(&[23], &labels));
     Arc::new(open(folder.path(), &Preprocess::new([1, 1], 1)).unwrap())
@@ -22,7 +28,10 @@ fn numbers() -> Arc<Dataset> {
 fn lazy_numbers(folder: &Path) -> Arc<Dataset> {
     (0..23).for_each(|k| plain(folder, &format!("{k:02}.png"), 3, [k; 3]));
     let preprocess = Preprocess::new([3, 3], 1);
-    Arc::new(Dataset::open_within(folder.to_str().unwrap(), Split::Train, &preprocess, 0, &|_| ()).unwrap())
+    Arc::new(
+        Dataset::open_within(folder.to_str().unwrap(), Split::Train, &preprocess, 0, &|_| ())
+            .unwrap(),
+    )
 }
 
 fn batches(loader: &mut Loader, count: usize) -> Vec<Batch> {
@@ -36,13 +45,20 @@ fn an_epoch_is_its_permutation_without_the_rest() {
     for epoch in 0..3 {
         let order = permutation(3, epoch, 23);
         for (k, batch) in batches(&mut loader, 4).into_iter().enumerate() {
-            let wanted: Vec<usize> = order[k * 5..][..5].iter().map(|&index| index as usize).collect();
+            let wanted: Vec<usize> =
+                order[k * 5..][..5].iter().map(|&index| index as usize).collect();
             assert_eq!(batch.indices, wanted);
-            assert_eq!(batch.images, wanted.iter().map(|&v| v as f32 / 127.5 - 1.0).collect::<Vec<_>>());
+            assert_eq!(
+                batch.images,
+                wanted.iter().map(|&v| v as f32 / 127.5 - 1.0).collect::<Vec<_>>()
+            );
             assert_eq!(batch.labels, Some(wanted.iter().map(|&v| v as u32 % 5).collect()));
             assert_eq!(batch.epoch_end, k == 3);
             let next = if k == 3 { (epoch + 1, 0) } else { (epoch, k as u64 + 1) };
-            assert_eq!((batch.cursor.epoch, batch.cursor.batch, batch.cursor.seed), (next.0, next.1, 3));
+            assert_eq!(
+                (batch.cursor.epoch, batch.cursor.batch, batch.cursor.seed),
+                (next.0, next.1, 3)
+            );
         }
     }
 }
@@ -79,8 +95,17 @@ fn shards(folder: &Path) -> Arc<Dataset> {
     let greys: Vec<u8> = (0..6 * SHARD + 9).flat_map(side).collect();
     write(folder, "train-images-idx3-ubyte", &idx(&[greys.len() as u32, 1, 1], &greys));
     let (spec, packed) = (folder.to_str().unwrap(), folder.join("packed"));
-    data::prepare(spec, Split::Train, &Preprocess::new([1, 1], 1), &packed, false, &|_| ()).unwrap();
-    let open = |at: &Path| Dataset::open_within(at.to_str().unwrap(), Split::Train, &Preprocess::new([1, 1], 1), 0, &|_| ());
+    data::prepare(spec, Split::Train, &Preprocess::new([1, 1], 1), &packed, false, &|_| ())
+        .unwrap();
+    let open = |at: &Path| {
+        Dataset::open_within(
+            at.to_str().unwrap(),
+            Split::Train,
+            &Preprocess::new([1, 1], 1),
+            0,
+            &|_| (),
+        )
+    };
     Arc::new(open(&packed).unwrap())
 }
 
@@ -95,8 +120,20 @@ fn a_shuffle_buffer_gives_its_order_and_resumes_with_any_number_of_threads() {
     for epoch in 0..2 {
         let order = order(Cursor { epoch, ..start }, lazy.len() as u32);
         for (k, found) in whole[epoch as usize * 15..][..15].iter().enumerate() {
-            assert!(found.indices.iter().zip(&order[k * batch..]).all(|(&found, &wanted)| found == wanted as usize));
-            assert!(found.indices.iter().zip(&found.images).all(|(&k, &grey)| grey == (k % 256) as f32 / 127.5 - 1.0));
+            assert!(
+                found
+                    .indices
+                    .iter()
+                    .zip(&order[k * batch..])
+                    .all(|(&found, &wanted)| found == wanted as usize)
+            );
+            assert!(
+                found
+                    .indices
+                    .iter()
+                    .zip(&found.images)
+                    .all(|(&k, &grey)| grey == (k % 256) as f32 / 127.5 - 1.0)
+            );
         }
     }
     for done in [0, 4, 13, 14, 22] {
@@ -104,7 +141,11 @@ fn a_shuffle_buffer_gives_its_order_and_resumes_with_any_number_of_threads() {
         let cursor: Cursor = serde_json::from_str(&text).unwrap();
         for prefetch in [1, 3] {
             let mut loader = Loader::new(Arc::clone(&lazy), batch, cursor, prefetch).unwrap();
-            assert_eq!(batches(&mut loader, 16), whole[done + 1..done + 17], "from batch {done}, prefetch {prefetch}");
+            assert_eq!(
+                batches(&mut loader, 16),
+                whole[done + 1..done + 17],
+                "from batch {done}, prefetch {prefetch}"
+            );
         }
     }
     drop(Loader::new(Arc::clone(&lazy), batch, start, 3).unwrap());
@@ -116,7 +157,9 @@ fn old_cursors_have_no_buffer() {
     let text = serde_json::to_string(&Cursor::new(3)).unwrap();
     assert_eq!(text, r#"{"seed":3,"epoch":0,"batch":0}"#);
     assert_eq!(serde_json::from_str::<Cursor>(&text).unwrap(), Cursor::new(3));
-    assert!(serde_json::from_str::<Cursor>(r#"{"seed":3,"epoch":0,"batch":0,"buffer":0}"#).is_err());
+    assert!(
+        serde_json::from_str::<Cursor>(r#"{"seed":3,"epoch":0,"batch":0,"buffer":0}"#).is_err()
+    );
 }
 
 #[test]
@@ -162,7 +205,10 @@ fn what_cannot_be_batched_is_refused() {
     let of = |batch, cursor| Loader::new(Arc::clone(&set), batch, cursor, 1);
     assert!(message(of(0, Cursor::new(0))).contains("a batch of 0 images"));
     let text = message(of(24, Cursor::new(0)));
-    assert!(text.contains("has 23 images, fewer than one batch of 24: choose a batch of 23 or fewer"), "{text}");
+    assert!(
+        text.contains("has 23 images, fewer than one batch of 24: choose a batch of 23 or fewer"),
+        "{text}"
+    );
     let text = message(of(5, Cursor { batch: 4, ..Cursor::new(0) }));
     assert!(text.contains("batch 4 of an epoch of 4 batches"), "{text}");
     assert!(of(23, Cursor { epoch: u64::MAX, ..Cursor::new(0) }).unwrap().next().is_ok());

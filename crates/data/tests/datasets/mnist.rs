@@ -10,7 +10,8 @@ const FOLDER: &str = "DCGAN_MNIST";
 #[test]
 #[ignore = "needs MNIST: set DCGAN_MNIST to the folder of its four idx files"]
 fn the_digits_are_all_there() {
-    let folder = std::env::var(FOLDER).unwrap_or_else(|_| panic!("set {FOLDER} to the folder of MNIST's idx files"));
+    let folder = std::env::var(FOLDER)
+        .unwrap_or_else(|_| panic!("set {FOLDER} to the folder of MNIST's idx files"));
     assert!(Path::new(&folder).is_dir(), "{FOLDER}={folder} is no folder");
     let counts = |split| {
         let set = Dataset::open(&folder, split, &Preprocess::new([28, 28], 1), &|_| ()).unwrap();

@@ -37,17 +37,30 @@ fn a_packed_file_is_the_set_it_was_made_of() {
     let out = place.path().join("set.dcgan");
     let calls = std::cell::RefCell::new(Vec::new());
     let spec = folder.path().to_str().unwrap();
-    let made = prepare(spec, Split::Train, &small(), &out, false, &|progress| calls.borrow_mut().push(progress)).unwrap();
+    let made = prepare(spec, Split::Train, &small(), &out, false, &|progress| {
+        calls.borrow_mut().push(progress)
+    })
+    .unwrap();
     assert_eq!((made.images, made.resumed, made.skipped.len()), (20, 0, 1));
-    assert!(made.skipped[0].to_string().starts_with("cannot decode \"b/07.png\": not in a known image format"));
-    assert_eq!((made.bytes, place.path().read_dir().unwrap().count()), (fs::metadata(&out).unwrap().len(), 1));
+    assert!(
+        made.skipped[0]
+            .to_string()
+            .starts_with("cannot decode \"b/07.png\": not in a known image format")
+    );
+    assert_eq!(
+        (made.bytes, place.path().read_dir().unwrap().count()),
+        (fs::metadata(&out).unwrap().len(), 1)
+    );
     let last = *calls.borrow().last().unwrap();
     assert_eq!((last.done, last.total, last.skipped), (21, 21, 1));
 
     let set = open(folder.path(), &small()).unwrap();
     for kind in ["", "packed:"] {
         let packed = open_as(kind, &out, Split::Train, &small()).unwrap();
-        assert_eq!((packed.fingerprint(), packed.fingerprint()), (set.fingerprint(), made.fingerprint.as_str()));
+        assert_eq!(
+            (packed.fingerprint(), packed.fingerprint()),
+            (set.fingerprint(), made.fingerprint.as_str())
+        );
         assert_eq!((labels(&packed), packed.class_names()), (labels(&set), set.class_names()));
         assert_eq!(packed.attribute_columns(), set.attribute_columns());
         for index in 0..20 {
@@ -56,7 +69,8 @@ fn a_packed_file_is_the_set_it_was_made_of() {
             assert_eq!(packed.image_name(index), set.image_name(index));
         }
     }
-    let shape = DataSpec::parse(out.to_str().unwrap()).unwrap().picture_shape(Split::Train).unwrap();
+    let shape =
+        DataSpec::parse(out.to_str().unwrap()).unwrap().picture_shape(Split::Train).unwrap();
     assert_eq!(shape, Some([3, 2, 3]));
     // Another shape is made from the packed pixels, and is another set.
     let resized = open(&out, &Preprocess::new([6, 4], 1)).unwrap();
@@ -72,7 +86,8 @@ fn training_goes_on_with_either() {
     let out = place.path().join("set.dcgan");
     packed(folder.path(), &out).unwrap();
     let batches = |path: &Path, cursor, prefetch| {
-        let mut loader = Loader::new(Arc::new(open(path, &small()).unwrap()), 6, cursor, prefetch).unwrap();
+        let mut loader =
+            Loader::new(Arc::new(open(path, &small()).unwrap()), 6, cursor, prefetch).unwrap();
         (0..10).map(|_| loader.next().unwrap()).collect::<Vec<_>>()
     };
     let whole = batches(folder.path(), Cursor::new(3), 1);
@@ -86,7 +101,11 @@ fn training_goes_on_with_either() {
 #[test]
 fn what_was_done_is_not_done_again() {
     let [folder, place] = [(); 2].map(|()| tempdir().unwrap());
-    let noise = |k: u32| image::RgbImage::from_fn(20, 16, |x, y| image::Rgb([(x * 13 + k) as u8, (y * 15) as u8, (x * y) as u8]));
+    let noise = |k: u32| {
+        image::RgbImage::from_fn(20, 16, |x, y| {
+            image::Rgb([(x * 13 + k) as u8, (y * 15) as u8, (x * y) as u8])
+        })
+    };
     (0..3).for_each(|k| noise(k * 50).save(folder.path().join(format!("{k}.png"))).unwrap());
     let plain = Preprocess::new([8, 8], 3);
     for (k, preprocess) in [
@@ -98,12 +117,17 @@ fn what_was_done_is_not_done_again() {
     .enumerate()
     {
         let out = place.path().join(k.to_string());
-        prepare(folder.path().to_str().unwrap(), Split::Train, &preprocess, &out, false, &|_| ()).unwrap();
+        prepare(folder.path().to_str().unwrap(), Split::Train, &preprocess, &out, false, &|_| ())
+            .unwrap();
         let prepared = DataSpec::parse(out.to_str().unwrap()).unwrap().prepared().unwrap();
         assert_eq!(prepared, Some(Preprocess { flip: false, ..preprocess.clone() }));
         let set = open(folder.path(), &preprocess).unwrap();
         // Mirroring is no part of it; the same shape and no more asks for the pixels as they are.
-        for same in [preprocess.clone(), Preprocess { flip: !preprocess.flip, ..preprocess.clone() }, plain.clone()] {
+        for same in [
+            preprocess.clone(),
+            Preprocess { flip: !preprocess.flip, ..preprocess.clone() },
+            plain.clone(),
+        ] {
             let packed = open(&out, &same).unwrap();
             assert_eq!(packed.fingerprint(), set.fingerprint());
             (0..3).for_each(|index| assert_eq!(bytes(&packed, index), bytes(&set, index)));
@@ -131,12 +155,18 @@ fn interrupted_anywhere_it_goes_on_to_the_same_bytes() {
     let whole = fs::read(&out).unwrap();
     let record = 3 * 2 * 3 + 32 + 4 + 4 + 2 * 4 + 4;
     let part = place.path().join("set.dcgan.part");
-    for length in (0..whole.len()).step_by(37).chain([64, 64 + 7 * record, 64 + 20 * record, whole.len()]) {
+    for length in
+        (0..whole.len()).step_by(37).chain([64, 64 + 7 * record, 64 + 20 * record, whole.len()])
+    {
         fs::remove_file(&out).unwrap();
         fs::write(&part, &whole[..length]).unwrap();
         let made = packed(folder.path(), &out).unwrap();
         assert!(fs::read(&out).unwrap() == whole && !part.exists(), "cut at {length}");
-        assert_eq!((made.resumed, made.skipped.len()), ((length.saturating_sub(64) / record).min(20), 1), "cut at {length}");
+        assert_eq!(
+            (made.resumed, made.skipped.len()),
+            ((length.saturating_sub(64) / record).min(20), 1),
+            "cut at {length}"
+        );
     }
     // What a power cut left of zeros is written again, and so is all after it.
     fs::remove_file(&out).unwrap();
@@ -151,7 +181,10 @@ fn interrupted_anywhere_it_goes_on_to_the_same_bytes() {
     plain(folder.path(), "b/07.png", 4, [70, 248, 7]);
     let made = packed(folder.path(), &out).unwrap();
     assert_eq!((made.resumed, made.images, made.skipped.len()), (7, 21, 0));
-    assert_eq!(open(&out, &small()).unwrap().fingerprint(), open(folder.path(), &small()).unwrap().fingerprint());
+    assert_eq!(
+        open(&out, &small()).unwrap().fingerprint(),
+        open(folder.path(), &small()).unwrap().fingerprint()
+    );
 }
 
 #[test]
@@ -165,8 +198,19 @@ fn what_cannot_be_prepared_is_refused() {
     assert!(message(packed(folder.path(), &out)).contains("exists already: choose another name"));
     fs::remove_file(&out).unwrap();
     fs::write(&part, &whole).unwrap();
-    let other = || prepare(folder.path().to_str().unwrap(), Split::Train, &Preprocess::new([2, 2], 1), &out, false, &|_| ());
-    assert!(message(other()).contains("set.dcgan.part\": it was begun from other images or for another shape: delete it"));
+    let other = || {
+        prepare(
+            folder.path().to_str().unwrap(),
+            Split::Train,
+            &Preprocess::new([2, 2], 1),
+            &out,
+            false,
+            &|_| (),
+        )
+    };
+    assert!(message(other()).contains(
+        "set.dcgan.part\": it was begun from other images or for another shape: delete it"
+    ));
     plain(folder.path(), "b/99.png", 4, [1; 3]);
     fs::remove_file(folder.path().join("attributes.csv")).unwrap();
     assert!(message(packed(folder.path(), &out)).contains("begun from other images"));
@@ -176,7 +220,9 @@ fn what_cannot_be_prepared_is_refused() {
     held.lock().unwrap();
     assert!(message(packed(folder.path(), &out)).contains("another process is writing it"));
     drop(held);
-    assert!(message(packed(folder.path(), &place.path().join("no/where"))).contains("cannot write"));
+    assert!(
+        message(packed(folder.path(), &place.path().join("no/where"))).contains("cannot write")
+    );
     (0..5).for_each(|k| write(folder.path(), &format!("b/x{k}.png"), b"garbage"));
     assert!(message(packed(folder.path(), &out)).contains("6 of 27 images in"));
     assert!(!out.exists());
@@ -210,23 +256,35 @@ fn damaged_packed_files() {
     fs::write(&out, changed(64 + 5, !whole[64 + 5])).unwrap();
     let set = Arc::new(open(&out, &small()).unwrap());
     let text = message(set.write(0, &mut [0.0; 18]));
-    assert!(text.contains("a/00.png") && text.contains("the checksum of its record is wrong"), "{text}");
+    assert!(
+        text.contains("a/00.png") && text.contains("the checksum of its record is wrong"),
+        "{text}"
+    );
     let batch = Loader::new(Arc::clone(&set), 20, Cursor::new(0), 1).unwrap().next().unwrap();
-    assert_eq!((batch.indices.iter().filter(|&&index| index == 1).count(), set.failed()), (2, vec![0]));
+    assert_eq!(
+        (batch.indices.iter().filter(|&&index| index == 1).count(), set.failed()),
+        (2, vec![0])
+    );
 }
 
 #[test]
 fn sets_without_labels_or_attributes_are_packed_too() {
     let place = tempdir().unwrap();
-    for (name, side) in [("lsun/church_train_lmdb", 8), ("cifar100", 32), ("stl10/unlabeled_X.bin", 96)] {
+    for (name, side) in
+        [("lsun/church_train_lmdb", 8), ("cifar100", 32), ("stl10/unlabeled_X.bin", 96)]
+    {
         let out = place.path().join(side.to_string());
         let preprocess = Preprocess::new([side, side], 3);
         let spec = fixture(name).display().to_string();
         prepare(&spec, Split::Train, &preprocess, &out, false, &|_| ()).unwrap();
-        let (set, packed) = (open(&fixture(name), &preprocess).unwrap(), open(&out, &preprocess).unwrap());
+        let (set, packed) =
+            (open(&fixture(name), &preprocess).unwrap(), open(&out, &preprocess).unwrap());
         assert_eq!((packed.fingerprint(), packed.len()), (set.fingerprint(), set.len()), "{name}");
         for index in 0..set.len() {
-            assert_eq!((packed.label(index), bytes(&packed, index)), (set.label(index), bytes(&set, index)));
+            assert_eq!(
+                (packed.label(index), bytes(&packed, index)),
+                (set.label(index), bytes(&set, index))
+            );
         }
     }
 }
@@ -248,11 +306,14 @@ fn large_files_open_in_little_memory() {
     plain(folder.path(), "0.png", 64, [1, 2, 3]);
     let preprocess = Preprocess::new([64, 64], 3);
     let out = place.path().join("set.dcgan");
-    prepare(folder.path().to_str().unwrap(), Split::Train, &preprocess, &out, false, &|_| ()).unwrap();
+    prepare(folder.path().to_str().unwrap(), Split::Train, &preprocess, &out, false, &|_| ())
+        .unwrap();
     // The same file with many more images, all but the first of them holes.
     let small = fs::read(&out).unwrap();
     let (text, _) = footer(&small);
-    let text = text.replace("\"images\":1,", &format!("\"images\":{IMAGES},")).replace("\"name_bytes\":5", "\"name_bytes\":0");
+    let text = text
+        .replace("\"images\":1,", &format!("\"images\":{IMAGES},"))
+        .replace("\"name_bytes\":5", "\"name_bytes\":0");
     let record = 64 * 64 * 3 + 44;
     let mut file = fs::File::create(&out).unwrap();
     file.write_all(&small[..64 + record]).unwrap();

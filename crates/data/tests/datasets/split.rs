@@ -29,7 +29,10 @@ fn pets() -> tempfile::TempDir {
 }
 
 fn names(folder: &Path) -> BTreeSet<PathBuf> {
-    let files = walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.unwrap()).filter(|entry| entry.file_type().is_file());
+    let files = walkdir::WalkDir::new(folder)
+        .into_iter()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().is_file());
     files.map(|entry| entry.path().strip_prefix(folder).unwrap().to_owned()).collect()
 }
 
@@ -43,13 +46,25 @@ fn each_class_gives_its_share() {
     let mut all: BTreeSet<_> = train.union(&test).cloned().collect();
     assert_eq!(test.iter().filter(|name| name.starts_with("dogs")).count(), 1);
     all.insert("attributes.csv".into());
-    assert_eq!(all, names(pets.path()), "everything is in one of them, and the folder is as it was");
+    assert_eq!(
+        all,
+        names(pets.path()),
+        "everything is in one of them, and the folder is as it was"
+    );
     for name in &test {
-        assert_eq!(fs::read(out.join("test").join(name)).unwrap(), fs::read(pets.path().join(name)).unwrap());
+        assert_eq!(
+            fs::read(out.join("test").join(name)).unwrap(),
+            fs::read(pets.path().join(name)).unwrap()
+        );
     }
     // It opens as what it is.
-    let set = |split| Dataset::open(out.to_str().unwrap(), split, &Preprocess::new([4, 4], 3), &|_| ()).unwrap();
-    assert_eq!((set(Split::Train).len(), set(Split::Test).len(), set(Split::Test).class_names().len()), (20, 5, 2));
+    let set = |split| {
+        Dataset::open(out.to_str().unwrap(), split, &Preprocess::new([4, 4], 3), &|_| ()).unwrap()
+    };
+    assert_eq!(
+        (set(Split::Train).len(), set(Split::Test).len(), set(Split::Test).class_names().len()),
+        (20, 5, 2)
+    );
     // The same seed, the same pictures; another one, others.
     let again = place.path().join("again");
     run(pets.path(), &again, &options(0.2)).unwrap();
@@ -72,10 +87,16 @@ fn groups_stay_together_and_the_table_goes_along() {
     let mut rows = 0;
     for row in reader.records().map(Result::unwrap) {
         assert!(out.join(&row[1]).is_file(), "{row:?}");
-        owners.entry(row[0].to_owned()).or_default().insert(row[1].split('/').next().unwrap().to_owned());
+        owners
+            .entry(row[0].to_owned())
+            .or_default()
+            .insert(row[1].split('/').next().unwrap().to_owned());
         rows += 1;
     }
-    assert!(rows == 25 && owners.len() == 5 && owners.values().all(|parts| parts.len() == 1), "{owners:?}");
+    assert!(
+        rows == 25 && owners.len() == 5 && owners.values().all(|parts| parts.len() == 1),
+        "{owners:?}"
+    );
 }
 
 #[test]
@@ -83,10 +104,16 @@ fn what_cannot_be_divided_is_named() {
     let (pets, place) = (pets(), tempfile::tempdir().unwrap());
     let out = place.path().join("split");
     for share in [0.0, 1.0, -0.5, f64::NAN] {
-        assert!(message(run(pets.path(), &out, &options(share))).contains("more than 0 and less than 1"));
+        assert!(
+            message(run(pets.path(), &out, &options(share)))
+                .contains("more than 0 and less than 1")
+        );
     }
     let by = |column: &str| SplitOptions { by: Some(column.to_owned()), ..options(0.5) };
-    assert!(message(run(pets.path(), &out, &by("colour"))).contains("no column \"colour\" (it has owner, file, age)"));
+    assert!(
+        message(run(pets.path(), &out, &by("colour")))
+            .contains("no column \"colour\" (it has owner, file, age)")
+    );
     plain(pets.path(), "dogs/new.png", 4, [0; 3]);
     assert!(message(run(pets.path(), &out, &by("owner"))).contains("no row for \"dogs/new.png\""));
     fs::remove_file(pets.path().join("attributes.csv")).unwrap();
@@ -94,8 +121,14 @@ fn what_cannot_be_divided_is_named() {
     assert!(!out.exists(), "nothing was begun");
     run(pets.path(), &out, &options(0.5)).unwrap();
     assert!(message(run(pets.path(), &out, &options(0.5))).contains("is not empty"));
-    assert!(message(run(&out, &place.path().join("twice"), &options(0.5))).contains("both splits already"));
-    assert!(message(run(&place.path().join("none"), &out, &options(0.5))).contains("no folder of pictures"));
+    assert!(
+        message(run(&out, &place.path().join("twice"), &options(0.5)))
+            .contains("both splits already")
+    );
+    assert!(
+        message(run(&place.path().join("none"), &out, &options(0.5)))
+            .contains("no folder of pictures")
+    );
     for inside in ["new", "cats/new/er", "new/../dogs/new", "."] {
         let message = message(run(pets.path(), &pets.path().join(inside), &options(0.5)));
         assert!(message.contains("which stays as it is"), "{message}");
@@ -112,11 +145,14 @@ fn of_links_the_files_are_taken() {
     fs::create_dir(&input).unwrap();
     for k in 0..4 {
         plain(place.path(), &format!("kept/{k}.png"), 4, [k; 3]);
-        std::os::unix::fs::symlink(format!("../kept/{k}.png"), input.join(format!("{k}.png"))).unwrap();
+        std::os::unix::fs::symlink(format!("../kept/{k}.png"), input.join(format!("{k}.png")))
+            .unwrap();
     }
     let out = place.path().join("split");
     run(&input, &out, &options(0.5)).unwrap();
-    let set = |split| Dataset::open(out.to_str().unwrap(), split, &Preprocess::new([4, 4], 3), &|_| ()).unwrap();
+    let set = |split| {
+        Dataset::open(out.to_str().unwrap(), split, &Preprocess::new([4, 4], 3), &|_| ()).unwrap()
+    };
     for set in [set(Split::Train), set(Split::Test)] {
         assert!(set.len() == 2 && set.skipped().is_empty(), "{:?}", set.skipped());
     }
@@ -134,7 +170,10 @@ fn names_that_are_not_utf8_are_refused_before_anything_is_made() {
         return; // not on this file system
     }
     let out = place.path().join("split");
-    assert!(message(run(pets.path(), &out, &options(0.5))).contains("the name of \"cats/caf\u{fffd}.png\""));
+    assert!(
+        message(run(pets.path(), &out, &options(0.5)))
+            .contains("the name of \"cats/caf\u{fffd}.png\"")
+    );
     let set = open(pets.path(), &Preprocess::new([4, 4], 3)).unwrap();
     let all: Vec<usize> = (0..set.len()).collect();
     assert!(message(data::select(&set, &all, &out)).contains("is not UTF-8: rename it"));

@@ -12,7 +12,8 @@ fn survey(path: &Path, split: Split) -> Result<Survey, DataError> {
 fn folders_are_counted_by_size_channels_and_class() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
-    for (name, side) in [("cats/a.png", 5), ("cats/b.png", 5), ("dogs/c.png", 9), ("dogs/d.bmp", 3)] {
+    for (name, side) in [("cats/a.png", 5), ("cats/b.png", 5), ("dogs/c.png", 9), ("dogs/d.bmp", 3)]
+    {
         plain(path, name, side, [1, 2, 3]);
     }
     image::GrayImage::new(4, 3).save(path.join("dogs/e.png")).unwrap();
@@ -33,7 +34,10 @@ fn progress_ends_at_the_end() {
     small_set(folder.path());
     let told = std::cell::RefCell::new(Vec::new());
     let spec = DataSpec::parse(folder.path().to_str().unwrap()).unwrap();
-    let found = Survey::of(&spec, Split::Train, &|progress| told.borrow_mut().push((progress.done, progress.total))).unwrap();
+    let found = Survey::of(&spec, Split::Train, &|progress| {
+        told.borrow_mut().push((progress.done, progress.total))
+    })
+    .unwrap();
     assert_eq!((found.sizes, Vec::from_iter(found.channels)), (vec![([3, 2], 4)], vec![(1, 4)]));
     assert_eq!(told.into_inner(), [(0, 4), (4, 4)]);
 }
@@ -44,5 +48,8 @@ fn of_a_large_set_a_part_is_looked_at() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "images-idx3-ubyte", &idx(&[count as u32, 1, 1], &vec![0; count]));
     let found = survey(folder.path(), Split::Train).unwrap();
-    assert_eq!((found.images, found.looked_at, found.sizes), (count, data::SURVEYED, vec![([1, 1], data::SURVEYED)]));
+    assert_eq!(
+        (found.images, found.looked_at, found.sizes),
+        (count, data::SURVEYED, vec![([1, 1], data::SURVEYED)])
+    );
 }

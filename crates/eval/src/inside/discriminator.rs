@@ -72,9 +72,20 @@ impl Discriminator {
                 recipe.name
             )));
         };
-        let conditions = recipe.condition.as_ref().map(|condition| Conditions::new(condition, dataset, None)).transpose()?;
+        let conditions = recipe
+            .condition
+            .as_ref()
+            .map(|condition| Conditions::new(condition, dataset, None))
+            .transpose()?;
         network.to_device(device);
-        let made = Self { recipe, network, layer, dataset: Arc::clone(dataset), conditions, device: device.clone() };
+        let made = Self {
+            recipe,
+            network,
+            layer,
+            dataset: Arc::clone(dataset),
+            conditions,
+            device: device.clone(),
+        };
         let input = |part: &[usize]| Ok((made.input(part)?, made.condition(part)));
         recalibrate(&made.network, dataset, input, progress)?;
         device.check()?;
@@ -106,9 +117,17 @@ impl Discriminator {
     fn condition(&self, pictures: &[usize]) -> Option<Tensor> {
         let conditions = self.conditions.as_ref()?;
         let size = self.recipe.condition_size();
-        let batch =
-            Batch { images: Vec::new(), labels: None, indices: pictures.to_vec(), cursor: Cursor::new(0), epoch_end: false };
-        Some(Tensor::from_slice(&conditions.of(&batch), [pictures.len(), size]).to_device(&self.device))
+        let batch = Batch {
+            images: Vec::new(),
+            labels: None,
+            indices: pictures.to_vec(),
+            cursor: Cursor::new(0),
+            epoch_end: false,
+        };
+        Some(
+            Tensor::from_slice(&conditions.of(&batch), [pictures.len(), size])
+                .to_device(&self.device),
+        )
     }
 
     /// The features of these pictures of the set, `[N, h, w, K]` on the device.
@@ -118,7 +137,8 @@ impl Discriminator {
     pub fn features(&self, pictures: &[usize]) -> Result<Tensor, EvalError> {
         let (input, condition) = (self.input(pictures)?, self.condition(pictures));
         let pass = Pass::from(Mode::SAMPLE).with_condition(condition.as_ref());
-        let (_, mut found) = tensor::per_image(|| self.network.features(&input, pass, &[&self.layer]));
+        let (_, mut found) =
+            tensor::per_image(|| self.network.features(&input, pass, &[&self.layer]));
         Ok(found.swap_remove(0))
     }
 

@@ -30,15 +30,23 @@ impl Filters {
     pub fn of(checkpoint: &Checkpoint, player: Player, device: &Device) -> Result<Self, EvalError> {
         let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
         let network = network(&recipe, checkpoint, player)?;
-        let weighted = |layer: &Layer| matches!(layer, Layer::Linear(_) | Layer::Conv2d(_) | Layer::ConvTranspose2d(_));
+        let weighted = |layer: &Layer| {
+            matches!(layer, Layer::Linear(_) | Layer::Conv2d(_) | Layer::ConvTranspose2d(_))
+        };
         let mut layers = network.layers().iter().filter(|(_, layer)| weighted(layer));
-        let found = if player == Player::Discriminator { layers.next() } else { layers.next_back() };
+        let found =
+            if player == Player::Discriminator { layers.next() } else { layers.next_back() };
         let Some((name, layer)) = found else {
-            return Err(EvalError::Mismatch(format!("the network of recipe {} has no layer with weights", recipe.name)));
+            return Err(EvalError::Mismatch(format!(
+                "the network of recipe {} has no layer with weights",
+                recipe.name
+            )));
         };
         let [h, w] = recipe.image.size;
         let Some(weights) = pictures(layer, player, [h, w, recipe.image.channels]) else {
-            return Err(EvalError::Mismatch(format!("the weights of layer {name} are no pictures: it does not touch pixels")));
+            return Err(EvalError::Mismatch(format!(
+                "the weights of layer {name} are no pictures: it does not touch pixels"
+            )));
         };
         let squares = weights.to_device(device).square().sum(&[1, 2, 3], false).to_vec();
         let norms = squares.into_iter().map(f32::sqrt).collect();
@@ -51,8 +59,12 @@ impl Filters {
         let shape = self.weights.shape();
         let cell = [shape[1], shape[2], shape[3]];
         let values = self.weights.to_vec();
-        let largest = (!each).then(|| values.iter().fold(0.0, |most: f32, value| most.max(value.abs())));
-        let shown: Vec<Vec<f32>> = values.chunks_exact(cell.iter().product()).map(|filter| signed(filter, largest)).collect();
+        let largest =
+            (!each).then(|| values.iter().fold(0.0, |most: f32, value| most.max(value.abs())));
+        let shown: Vec<Vec<f32>> = values
+            .chunks_exact(cell.iter().product())
+            .map(|filter| signed(filter, largest))
+            .collect();
         let mut sheet = Sheet::new(cell, columns.min(shown.len()));
         shown.chunks(columns).for_each(|row| sheet.row(row.iter().map(|filter| Some(&filter[..]))));
         sheet
@@ -65,8 +77,11 @@ fn network(recipe: &Recipe, checkpoint: &Checkpoint, player: Player) -> Result<N
         Player::Discriminator => (discriminator, &["d."][..], "discriminator"),
         Player::Generator => (generator, &["ema.", "g."][..], "generator"),
     };
-    let state = prefixes.iter().map(|prefix| section(checkpoint, prefix)).find(|state| !state.is_empty());
-    let state = state.ok_or_else(|| EvalError::Mismatch(format!("the checkpoint holds no {name}: choose the other network")))?;
+    let state =
+        prefixes.iter().map(|prefix| section(checkpoint, prefix)).find(|state| !state.is_empty());
+    let state = state.ok_or_else(|| {
+        EvalError::Mismatch(format!("the checkpoint holds no {name}: choose the other network"))
+    })?;
     network.load_state_dict(&state)?;
     Ok(network)
 }
@@ -77,10 +92,16 @@ fn pictures(layer: &Layer, player: Player, image: [usize; 3]) -> Option<Tensor> 
     let axes = |weight: &Tensor| weight.shape().to_vec();
     let first = |kernels: Tensor| (kernels.shape()[3] >= c).then(|| kernels.narrow(3, 0, c));
     match (layer, player) {
-        (Layer::Conv2d(l), Player::Discriminator) => first(l.weight().value().permute(&[3, 0, 1, 2])),
+        (Layer::Conv2d(l), Player::Discriminator) => {
+            first(l.weight().value().permute(&[3, 0, 1, 2]))
+        }
         // What a feature paints is its kernel: turned half around where a convolution gathers, as it is where a transposed one scatters.
-        (Layer::Conv2d(l), Player::Generator) => first(turned(&l.weight().value().permute(&[2, 0, 1, 3]))),
-        (Layer::ConvTranspose2d(l), Player::Generator) => first(l.weight().value().permute(&[3, 0, 1, 2])),
+        (Layer::Conv2d(l), Player::Generator) => {
+            first(turned(&l.weight().value().permute(&[2, 0, 1, 3])))
+        }
+        (Layer::ConvTranspose2d(l), Player::Generator) => {
+            first(l.weight().value().permute(&[3, 0, 1, 2]))
+        }
         (Layer::Linear(l), Player::Discriminator) => {
             let weight = l.weight().value();
             let [inputs, outputs] = axes(&weight)[..] else { return None };
@@ -99,6 +120,7 @@ fn pictures(layer: &Layer, player: Player, image: [usize; 3]) -> Option<Tensor> 
 fn turned(kernels: &Tensor) -> Tensor {
     let shape = *kernels.shape();
     let [n, h, w, c] = shape[..] else { return kernels.clone() };
-    let order: Vec<usize> = (0..n).flat_map(|i| (0..h * w).rev().map(move |p| i * h * w + p)).collect();
+    let order: Vec<usize> =
+        (0..n).flat_map(|i| (0..h * w).rev().map(move |p| i * h * w + p)).collect();
     kernels.reshape([n * h * w, c]).index_select(&order).reshape(shape)
 }

@@ -86,7 +86,8 @@ pub fn forget(
 ) -> Result<Forgotten, EvalError> {
     let before = g.draw(latents, condition, &[], ("drawing", progress))?;
     let verdicts = judge.map(|judge| judge(&before)).transpose()?;
-    let (rows, truths) = examples(g, (latents, condition), regions, options, verdicts.as_deref(), progress)?;
+    let (rows, truths) =
+        examples(g, (latents, condition), regions, options, verdicts.as_deref(), progress)?;
     let maps = g.layer().shape[2];
     let model = Logistic::fit(&rows, &truths, maps, options.c);
     let dropped: Vec<usize> = (0..maps).filter(|&map| model.weights[map] > 0.0).collect();
@@ -97,19 +98,30 @@ pub fn forget(
             g.layer()
         )));
     }
-    let share = |pictures: &Tensor| judge.map(|judge| Ok::<_, EvalError>(rate(&judge(pictures)?))).transpose();
+    let share = |pictures: &Tensor| {
+        judge.map(|judge| Ok::<_, EvalError>(rate(&judge(pictures)?))).transpose()
+    };
     let after = g.draw(latents, condition, &dropped, ("drawing without the maps", progress))?;
     let (own, gone) = (Effect::of(&before, &after, regions), share(&after)?);
     let mut random = Philox::new(options.seed, CONTROLS);
     let (mut first, mut effects, mut rates) = (None, Vec::new(), Vec::new());
     for i in 0..options.controls {
         let what = format!("drawing without random maps, {} of {}", i + 1, options.controls);
-        let control = g.draw(latents, condition, &choose(dropped.len(), maps, &mut random), (&what, progress))?;
+        let control = g.draw(
+            latents,
+            condition,
+            &choose(dropped.len(), maps, &mut random),
+            (&what, progress),
+        )?;
         effects.push(Effect::of(&before, &control, regions));
         rates.extend(share(&control)?);
         first.get_or_insert(control);
     }
-    let rates = verdicts.zip(gone).map(|(verdicts, after)| Rates { before: rate(&verdicts), after, controls: rates });
+    let rates = verdicts.zip(gone).map(|(verdicts, after)| Rates {
+        before: rate(&verdicts),
+        after,
+        controls: rates,
+    });
     let positive = truths.iter().filter(|truth| **truth).count();
     Ok(Forgotten {
         dropped,
@@ -147,7 +159,8 @@ fn examples(
     progress: Progress<'_>,
 ) -> Result<(Vec<f32>, Vec<bool>), EvalError> {
     let ([h, w, width], [image_h, image_w, _]) = (g.layer().shape, g.shape());
-    let inside = |region: &Region, at: usize| region.holds([at / w, at % w], [h, w], [image_h, image_w]);
+    let inside =
+        |region: &Region, at: usize| region.holds([at / w, at % w], [h, w], [image_h, image_w]);
     let mut pictures: BTreeMap<usize, Vec<bool>> = BTreeMap::new();
     for region in regions {
         let cells = pictures.entry(region.sample).or_insert_with(|| vec![false; h * w]);
@@ -162,7 +175,10 @@ fn examples(
     let mut random = Philox::new(options.seed, POSITIONS);
     let (with, free) = (cells(true), cells(false));
     if with.is_empty() {
-        return Err(EvalError::Mismatch(format!("no position of layer {} has its middle in one of the boxes", g.layer())));
+        return Err(EvalError::Mismatch(format!(
+            "no position of layer {} has its middle in one of the boxes",
+            g.layer()
+        )));
     }
     let without: Vec<(usize, usize)> = match options.against {
         Against::Same if free.is_empty() => {
@@ -176,11 +192,16 @@ fn examples(
         }
         Against::Others => {
             let lacking = |(i, verdict): (usize, &f32)| (*verdict < 0.5).then_some(i);
-            let others: Vec<usize> = verdicts.unwrap_or_default().iter().enumerate().filter_map(lacking).collect();
+            let others: Vec<usize> =
+                verdicts.unwrap_or_default().iter().enumerate().filter_map(lacking).collect();
             if others.is_empty() {
-                return Err(EvalError::Mismatch("there are no pictures without the object to compare with".into()));
+                return Err(EvalError::Mismatch(
+                    "there are no pictures without the object to compare with".into(),
+                ));
             }
-            with.iter().map(|&(_, at)| (others[random.below(others.len() as u32) as usize], at)).collect()
+            with.iter()
+                .map(|&(_, at)| (others[random.below(others.len() as u32) as usize], at))
+                .collect()
         }
     };
     let mut wanted: Vec<usize> = with.iter().chain(&without).map(|(sample, _)| *sample).collect();
@@ -215,21 +236,29 @@ impl Effect {
         samples.dedup();
         let mut parts = [Part::default(); 2];
         for sample in samples {
-            let own: Vec<&Region> = regions.iter().filter(|region| region.sample == sample).collect();
-            let inside = |at: usize| own.iter().any(|region| region.holds([at / w, at % w], [h, w], [h, w]));
+            let own: Vec<&Region> =
+                regions.iter().filter(|region| region.sample == sample).collect();
+            let inside =
+                |at: usize| own.iter().any(|region| region.holds([at / w, at % w], [h, w], [h, w]));
             let pictures = [before, after].map(|pictures| pictures.narrow(0, sample, 1).to_vec());
             for (part, wanted) in parts.iter_mut().zip([true, false]) {
                 let pixels: Vec<usize> = (0..h * w).filter(|&at| inside(at) == wanted).collect();
                 part.pixels += pixels.len();
                 for channel in 0..c {
-                    let [old, new] =
-                        [0, 1].map(|i| pixels.iter().map(|at| f64::from(pictures[i][at * c + channel])).collect::<Vec<_>>());
-                    part.change += old.iter().zip(&new).map(|(a, b)| (a - b).abs()).sum::<f64>() / c as f64;
+                    let [old, new] = [0, 1].map(|i| {
+                        pixels
+                            .iter()
+                            .map(|at| f64::from(pictures[i][at * c + channel]))
+                            .collect::<Vec<_>>()
+                    });
+                    part.change +=
+                        old.iter().zip(&new).map(|(a, b)| (a - b).abs()).sum::<f64>() / c as f64;
                     part.energy = [part.energy[0] + energy(&old), part.energy[1] + energy(&new)];
                 }
             }
         }
-        let kept = |[before, after]: [f64; 2]| if before > 0.0 { (after / before).sqrt() } else { 1.0 };
+        let kept =
+            |[before, after]: [f64; 2]| if before > 0.0 { (after / before).sqrt() } else { 1.0 };
         Self {
             change: parts.map(|part| part.change / part.pixels.max(1) as f64 * 127.5),
             contrast: parts.map(|part| kept(part.energy)),
@@ -237,8 +266,9 @@ impl Effect {
     }
 
     fn mean(all: &[Self]) -> Self {
-        let mean =
-            |of: fn(&Self) -> [f64; 2]| [0, 1].map(|i| all.iter().map(|own| of(own)[i]).sum::<f64>() / all.len().max(1) as f64);
+        let mean = |of: fn(&Self) -> [f64; 2]| {
+            [0, 1].map(|i| all.iter().map(|own| of(own)[i]).sum::<f64>() / all.len().max(1) as f64)
+        };
         Self { change: mean(|own| own.change), contrast: mean(|own| own.contrast) }
     }
 }

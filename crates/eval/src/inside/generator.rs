@@ -33,7 +33,11 @@ impl Generator {
     ///
     /// # Errors
     /// Weights that are not the recipe's, a generator without maps, or no such layer among them.
-    pub fn new(checkpoint: &Checkpoint, layer: Option<&str>, device: &Device) -> Result<Self, EvalError> {
+    pub fn new(
+        checkpoint: &Checkpoint,
+        layer: Option<&str>,
+        device: &Device,
+    ) -> Result<Self, EvalError> {
         let (recipe, network, normalised) = train::generator(checkpoint, None, device)?;
         let mode = normalised.mode();
         let layers = map_layers(&recipe, &network, mode, device);
@@ -45,9 +49,15 @@ impl Generator {
         let Some(chosen) = chosen else {
             return Err(EvalError::Mismatch(match layer {
                 Some(name) if !layers.is_empty() => {
-                    format!("no layer {name:?} with feature maps in the generator: it has {}", known())
+                    format!(
+                        "no layer {name:?} with feature maps in the generator: it has {}",
+                        known()
+                    )
                 }
-                _ => format!("the generator of recipe {} has no layers with feature maps", recipe.name),
+                _ => format!(
+                    "the generator of recipe {} has no layers with feature maps",
+                    recipe.name
+                ),
             }));
         };
         Ok(Self { recipe, network, mode, layers, chosen, device: device.clone() })
@@ -79,7 +89,12 @@ impl Generator {
     ///
     /// # Errors
     /// The device, or the user stops it.
-    pub fn maps(&self, latents: &Tensor, condition: Option<&Tensor>, progress: Progress<'_>) -> Result<Tensor, EvalError> {
+    pub fn maps(
+        &self,
+        latents: &Tensor,
+        condition: Option<&Tensor>,
+        progress: Progress<'_>,
+    ) -> Result<Tensor, EvalError> {
         let name = self.layer().name.as_str();
         self.in_parts(latents, condition, ("looking at maps", progress), |z, pass| {
             self.network.features(z, pass, &[name]).1.swap_remove(0)
@@ -105,7 +120,8 @@ impl Generator {
         let mut kept = vec![1.0; *maps];
         dropped.iter().for_each(|&map| kept[map] = 0.0);
         let kept = Tensor::from_slice(&kept, [*maps]).to_device(&self.device);
-        let pictures = |z: &Tensor, pass: Pass<'_>| self.network.edited(z, pass, name, |maps| maps.mul(&kept));
+        let pictures =
+            |z: &Tensor, pass: Pass<'_>| self.network.edited(z, pass, name, |maps| maps.mul(&kept));
         let drawn = self.in_parts(latents, condition, told, pictures)?;
         Ok(self.recipe.image.range.leave(&drawn))
     }
@@ -120,7 +136,9 @@ impl Generator {
         let count = latents.shape()[0];
         let mut parts = Vec::with_capacity(count.div_ceil(BATCH));
         for start in (0..count).step_by(BATCH) {
-            let part = |rows: &Tensor| rows.narrow(0, start, BATCH.min(count - start)).to_device(&self.device);
+            let part = |rows: &Tensor| {
+                rows.narrow(0, start, BATCH.min(count - start)).to_device(&self.device)
+            };
             let told = condition.map(part);
             let pass = Pass::from(self.mode).with_condition(told.as_ref());
             parts.push(tensor::per_image(|| f(&part(latents), pass)).to_device(&Device::Cpu));
@@ -139,17 +157,24 @@ impl std::fmt::Display for MapLayer {
 }
 
 fn map_layers(recipe: &Recipe, network: &Network, mode: Mode, device: &Device) -> Vec<MapLayer> {
-    let weighted = |layer: &Layer| matches!(layer, Layer::Linear(_) | Layer::Conv2d(_) | Layer::ConvTranspose2d(_));
+    let weighted = |layer: &Layer| {
+        matches!(layer, Layer::Linear(_) | Layer::Conv2d(_) | Layer::ConvTranspose2d(_))
+    };
     let all = network.layers();
     let first = all.iter().position(|(_, layer)| weighted(layer)).unwrap_or(0);
     let last = all.iter().rposition(|(_, layer)| weighted(layer)).unwrap_or(0);
     let hidden = all.get(first..last).unwrap_or_default();
-    let shaping = |layer: &Layer| matches!(layer, Layer::Activation(_) | Layer::Maxout(_) | Layer::Reshape(_));
-    let names: Vec<&str> = hidden.iter().filter(|(_, layer)| shaping(layer)).map(|(name, _)| name.as_str()).collect();
+    let shaping = |layer: &Layer| {
+        matches!(layer, Layer::Activation(_) | Layer::Maxout(_) | Layer::Reshape(_))
+    };
+    let names: Vec<&str> =
+        hidden.iter().filter(|(_, layer)| shaping(layer)).map(|(name, _)| name.as_str()).collect();
     // What the shapes are, one picture tells.
     let latent = Tensor::full_on(device, [1, recipe.generator.latent], 0.0);
-    let told = train::told(recipe).map(|condition| Tensor::full_on(device, [1, condition.size], 0.0));
-    let (_, found) = network.features(&latent, Pass::from(mode).with_condition(told.as_ref()), &names);
+    let told =
+        train::told(recipe).map(|condition| Tensor::full_on(device, [1, condition.size], 0.0));
+    let (_, found) =
+        network.features(&latent, Pass::from(mode).with_condition(told.as_ref()), &names);
     let shape = |name: &str| names.iter().position(|own| *own == name).map(|at| *found[at].shape());
     let mut layers = Vec::new();
     let mut open: Option<MapLayer> = None;

@@ -19,21 +19,35 @@ const BATCH: usize = 128;
 /// # Panics
 /// When there is no such layer or unit.
 #[track_caller]
-pub fn gradient(network: &Network, input: &Tensor, condition: Option<&Tensor>, layer: &str, units: &[[usize; 3]]) -> Tensor {
+pub fn gradient(
+    network: &Network,
+    input: &Tensor,
+    condition: Option<&Tensor>,
+    layer: &str,
+    units: &[[usize; 3]],
+) -> Tensor {
     let input = input.leaf();
     let pass = Pass::from(Mode::SAMPLE).with_condition(condition).with_guidance();
     tensor::per_image(|| {
         let (_, found) = network.features(&input, pass, &[layer]);
         let shape = *found[0].shape();
         let mut seed = vec![0.0; found[0].len()];
-        let [_, h, w, k] = shape[..] else { panic!("guided: features of shape {shape:?} are no maps") };
+        let [_, h, w, k] = shape[..] else {
+            panic!("guided: features of shape {shape:?} are no maps")
+        };
         for (i, &[y, x, feature]) in units.iter().enumerate() {
-            assert!(y < h && x < w && feature < k, "guided: no unit {:?} in maps {:?}", [y, x, feature], [h, w, k]);
+            assert!(
+                y < h && x < w && feature < k,
+                "guided: no unit {:?} in maps {:?}",
+                [y, x, feature],
+                [h, w, k]
+            );
             seed[((i * h + y) * w + x) * k + feature] = 1.0;
         }
         let seed = Tensor::from_slice(&seed, shape).to_device(&input.device());
         let keys: Vec<_> = input.key().into_iter().collect();
-        let found = autograd::grad(&[(&found[0], &seed)], &keys, false).into_iter().flatten().next();
+        let found =
+            autograd::grad(&[(&found[0], &seed)], &keys, false).into_iter().flatten().next();
         // Nothing at all comes back from a layer that does not depend on the input.
         found.unwrap_or_else(|| input.detach().scale(0.0))
     })
@@ -77,13 +91,15 @@ pub struct Feature {
 impl Feature {
     /// How many standard deviations the mean of the strongest responses lies above that of all pictures; 0 for a dead feature.
     pub fn selectivity(&self) -> f64 {
-        let mean = self.top.iter().map(|response| f64::from(response.value)).sum::<f64>() / self.top.len().max(1) as f64;
+        let mean = self.top.iter().map(|response| f64::from(response.value)).sum::<f64>()
+            / self.top.len().max(1) as f64;
         if self.spread[1] > 0.0 { (mean - self.spread[0]) / self.spread[1] } else { 0.0 }
     }
 
     /// The most frequent class among the pictures with the strongest responses, and how many are of it; `None` without labels.
     pub fn class(&self, dataset: &Dataset) -> Option<(u32, usize)> {
-        let labels: Vec<u32> = self.top.iter().filter_map(|response| dataset.label(response.picture)).collect();
+        let labels: Vec<u32> =
+            self.top.iter().filter_map(|response| dataset.label(response.picture)).collect();
         let count = |label: u32| labels.iter().filter(|other| **other == label).count();
         // Of equally frequent ones the first.
         labels.iter().rev().map(|&label| (label, count(label))).max_by_key(|&(_, count)| count)
@@ -94,7 +110,12 @@ impl Feature {
 ///
 /// # Errors
 /// More features than there are, or none; pictures that cannot be decoded; the device; or the user stops it.
-pub fn features(d: &Discriminator, options: Options, what: &str, progress: Progress<'_>) -> Result<Vec<Feature>, EvalError> {
+pub fn features(
+    d: &Discriminator,
+    options: Options,
+    what: &str,
+    progress: Progress<'_>,
+) -> Result<Vec<Feature>, EvalError> {
     let Options { maps, top, pictures } = options;
     let chosen = spread(d.dataset().len(), pictures);
     let mut found: Vec<Vec<Strongest>> = vec![Vec::with_capacity(chosen.len()); maps];
@@ -131,8 +152,9 @@ struct Strongest {
 impl Strongest {
     fn of(picture: usize, map: impl Iterator<Item = f32>) -> Self {
         let first = Self { picture, position: 0, value: f32::NEG_INFINITY };
-        map.enumerate()
-            .fold(first, |best, (position, value)| if value > best.value { Self { position, value, ..best } } else { best })
+        map.enumerate().fold(first, |best, (position, value)| {
+            if value > best.value { Self { position, value, ..best } } else { best }
+        })
     }
 
     fn order(&self, other: &Self) -> Ordering {
@@ -140,7 +162,13 @@ impl Strongest {
     }
 }
 
-fn feature(d: &Discriminator, index: usize, mut all: Vec<Strongest>, width: usize, top: usize) -> Result<Feature, EvalError> {
+fn feature(
+    d: &Discriminator,
+    index: usize,
+    mut all: Vec<Strongest>,
+    width: usize,
+    top: usize,
+) -> Result<Feature, EvalError> {
     let n = all.len() as f64;
     let mean = all.iter().map(|s| f64::from(s.value)).sum::<f64>() / n;
     let variance = all.iter().map(|s| (f64::from(s.value) - mean).powi(2)).sum::<f64>() / n;
@@ -166,7 +194,11 @@ fn feature(d: &Discriminator, index: usize, mut all: Vec<Strongest>, width: usiz
 ///
 /// # Errors
 /// A picture that cannot be decoded any more.
-pub fn sheet(d: &Discriminator, untrained: &[Feature], trained: &[Feature]) -> Result<Sheet, EvalError> {
+pub fn sheet(
+    d: &Discriminator,
+    untrained: &[Feature],
+    trained: &[Feature],
+) -> Result<Sheet, EvalError> {
     let image = d.dataset().shape();
     let size = reach(image, untrained.iter().chain(trained).flat_map(|feature| &feature.top));
     let top = untrained.iter().chain(trained).map(|feature| feature.top.len()).max().unwrap_or(0);
@@ -197,7 +229,11 @@ pub fn sheet(d: &Discriminator, untrained: &[Feature], trained: &[Feature]) -> R
 fn bounds(image: [usize; 3], gradient: &[f32]) -> Option<[[usize; 2]; 2]> {
     let [_, w, c] = image;
     let mut found: Option<[[usize; 2]; 2]> = None;
-    for (p, _) in gradient.chunks_exact(c).enumerate().filter(|(_, pixel)| pixel.iter().any(|value| *value != 0.0)) {
+    for (p, _) in gradient
+        .chunks_exact(c)
+        .enumerate()
+        .filter(|(_, pixel)| pixel.iter().any(|value| *value != 0.0))
+    {
         let at = [p / w, p % w];
         let so_far = found.unwrap_or([[at[0]; 2], [at[1]; 2]]);
         found = Some([0, 1].map(|i| [so_far[i][0].min(at[i]), so_far[i][1].max(at[i])]));
@@ -217,11 +253,20 @@ fn reach<'a>(image: [usize; 3], responses: impl Iterator<Item = &'a Response>) -
 /// Where the part of this size begins that has a gradient in its middle, within the picture.
 fn corner(image: [usize; 3], size: [usize; 2], gradient: &[f32]) -> [usize; 2] {
     let ends = bounds(image, gradient).unwrap_or([[0, image[0] - 1], [0, image[1] - 1]]);
-    [0, 1].map(|i| ((ends[i][0] + ends[i][1] + 1).saturating_sub(size[i]) / 2).min(image[i] - size[i]))
+    [0, 1].map(|i| {
+        ((ends[i][0] + ends[i][1] + 1).saturating_sub(size[i]) / 2).min(image[i] - size[i])
+    })
 }
 
-fn cut(picture: &[f32], [_, w, c]: [usize; 3], [top, left]: [usize; 2], [height, width]: [usize; 2]) -> Vec<f32> {
-    (top..top + height).flat_map(|y| picture[(y * w + left) * c..][..width * c].iter().copied()).collect()
+fn cut(
+    picture: &[f32],
+    [_, w, c]: [usize; 3],
+    [top, left]: [usize; 2],
+    [height, width]: [usize; 2],
+) -> Vec<f32> {
+    (top..top + height)
+        .flat_map(|y| picture[(y * w + left) * c..][..width * c].iter().copied())
+        .collect()
 }
 
 #[cfg(test)]
@@ -234,12 +279,17 @@ mod tests {
         let mut gradient = vec![0.0; 20];
         (gradient[7], gradient[13]) = (1.0, -1.0);
         assert_eq!(bounds(image, &gradient), Some([[1, 2], [2, 3]]));
-        let response = |gradient: Vec<f32>| Response { picture: 0, at: [0, 0], value: 1.0, gradient };
+        let response =
+            |gradient: Vec<f32>| Response { picture: 0, at: [0, 0], value: 1.0, gradient };
         let mut corner_one = vec![0.0; 20];
         corner_one[19] = 2.0;
-        let all = [response(gradient.clone()), response(corner_one.clone()), response(vec![0.0; 20])];
+        let all =
+            [response(gradient.clone()), response(corner_one.clone()), response(vec![0.0; 20])];
         assert_eq!(reach(image, all.iter()), [2, 2]);
-        assert_eq!([corner(image, [2, 2], &gradient), corner(image, [2, 2], &corner_one)], [[1, 2], [2, 3]]);
+        assert_eq!(
+            [corner(image, [2, 2], &gradient), corner(image, [2, 2], &corner_one)],
+            [[1, 2], [2, 3]]
+        );
         assert_eq!(cut(&gradient, image, [1, 2], [2, 2]), [1.0, 0.0, 0.0, -1.0]);
         assert_eq!(reach(image, all[2..].iter()), [4, 5]);
         assert_eq!(corner(image, [4, 5], &all[2].gradient), [0, 0]);

@@ -68,7 +68,10 @@ impl Logistic {
 
     /// The share of rows whose truth the sign of the score tells.
     pub fn accuracy(&self, rows: &[f32], truths: &[bool]) -> f64 {
-        let right = rows.chunks_exact(self.weights.len()).zip(truths).filter(|(row, truth)| (self.score(row) > 0.0) == **truth);
+        let right = rows
+            .chunks_exact(self.weights.len())
+            .zip(truths)
+            .filter(|(row, truth)| (self.score(row) > 0.0) == **truth);
         right.count() as f64 / truths.len().max(1) as f64
     }
 }
@@ -104,19 +107,25 @@ impl Local {
                 x.iter_mut().zip(row).for_each(|(x, value)| *x = f64::from(*value));
                 let m = margin(at, row, truth);
                 // σ(−m): the derivative's size, at most 1.
-                let wrong = if m > 0.0 { (-m).exp() / (1.0 + (-m).exp()) } else { 1.0 / (1.0 + m.exp()) };
+                let wrong =
+                    if m > 0.0 { (-m).exp() / (1.0 + (-m).exp()) } else { 1.0 / (1.0 + m.exp()) };
                 let (slope, curve) = (if truth { -wrong } else { wrong }, wrong * (1.0 - wrong));
                 sum.value += loss(m);
                 for i in 0..n {
                     sum.gradient[i] += slope * x[i];
                     let factor = curve * x[i];
-                    sum.hessian[i * n + i..(i + 1) * n].iter_mut().zip(&x[i..]).for_each(|(h, x)| *h += factor * x);
+                    sum.hessian[i * n + i..(i + 1) * n]
+                        .iter_mut()
+                        .zip(&x[i..])
+                        .for_each(|(h, x)| *h += factor * x);
                 }
             }
             sum
         };
-        let parts: Vec<Self> = rows.par_chunks(PART * width).zip(truths.par_chunks(PART)).map(part).collect();
-        let mut total = Self { value: penalty(at), gradient: at.to_vec(), hessian: vec![0.0; n * n] };
+        let parts: Vec<Self> =
+            rows.par_chunks(PART * width).zip(truths.par_chunks(PART)).map(part).collect();
+        let mut total =
+            Self { value: penalty(at), gradient: at.to_vec(), hessian: vec![0.0; n * n] };
         total.gradient[width] = 0.0;
         (0..width).for_each(|i| total.hessian[i * n + i] = 1.0);
         for part in parts {
@@ -157,7 +166,10 @@ mod tests {
         let w = fitted.weights[0];
         assert!(fitted.bias.abs() < 1e-9 && (w - 2.0 / (1.0 + w.exp())).abs() < 1e-9, "{fitted:?}");
         assert_eq!(fitted.accuracy(&[1.0, -1.0, 2.0], &[true, false, false]), 2.0 / 3.0);
-        let strong = Logistic::fit(&[100.0, -100.0, 50.0, -1.0], &[true, false, true, false], 1, 1e6);
-        assert!(strong.weights[0].is_finite() && strong.accuracy(&[100.0, -1.0], &[true, false]) == 1.0);
+        let strong =
+            Logistic::fit(&[100.0, -100.0, 50.0, -1.0], &[true, false, true, false], 1, 1e6);
+        assert!(
+            strong.weights[0].is_finite() && strong.accuracy(&[100.0, -1.0], &[true, false]) == 1.0
+        );
     }
 }

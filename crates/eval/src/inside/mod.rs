@@ -20,6 +20,9 @@ use train::artefacts::Checkpoint;
 
 /// The tensors of a checkpoint whose names begin so, without that.
 fn section(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
-    let own = checkpoint.tensors.iter().filter_map(|(name, array)| Some((name.strip_prefix(prefix)?, array)));
+    let own = checkpoint
+        .tensors
+        .iter()
+        .filter_map(|(name, array)| Some((name.strip_prefix(prefix)?, array)));
     own.map(|(name, array)| (name.to_owned(), array.clone().into())).collect()
 }

@@ -30,25 +30,28 @@ impl Region {
 /// # Errors
 /// A file that cannot be read, or a line that is no box within a picture of `image` `[height, width]` below `samples`; the line is named.
 pub fn read(path: &Path, samples: usize, image: [usize; 2]) -> Result<Vec<Region>, EvalError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|e| EvalError::Setting(format!("cannot read the boxes of {path:?}: {e}")))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| EvalError::Setting(format!("cannot read the boxes of {path:?}: {e}")))?;
     let mut regions = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         if i == 0 && !line.starts_with(|c: char| c.is_ascii_digit() || c.is_whitespace()) {
             continue;
         }
-        regions.push(
-            parse(line, samples, image).map_err(|problem| EvalError::Setting(format!("{path:?}, line {}: {problem}", i + 1)))?,
-        );
+        regions.push(parse(line, samples, image).map_err(|problem| {
+            EvalError::Setting(format!("{path:?}, line {}: {problem}", i + 1))
+        })?);
     }
     if regions.is_empty() {
-        return Err(EvalError::Setting(format!("{path:?} holds no boxes: give lines sample,x0,y0,x1,y1")));
+        return Err(EvalError::Setting(format!(
+            "{path:?} holds no boxes: give lines sample,x0,y0,x1,y1"
+        )));
     }
     Ok(regions)
 }
 
 fn parse(line: &str, samples: usize, [height, width]: [usize; 2]) -> Result<Region, String> {
-    let numbers: Option<Vec<f64>> = line.split(',').map(|field| field.trim().parse().ok()).collect();
+    let numbers: Option<Vec<f64>> =
+        line.split(',').map(|field| field.trim().parse().ok()).collect();
     let Some(&[sample, x0, y0, x1, y1]) = numbers.as_deref() else {
         return Err(format!("{line:?} is not sample,x0,y0,x1,y1"));
     };
@@ -57,7 +60,9 @@ fn parse(line: &str, samples: usize, [height, width]: [usize; 2]) -> Result<Regi
     }
     let inside = |from: f64, to: f64, most: usize| 0.0 <= from && from < to && to <= most as f64;
     if !inside(x0, x1, width) || !inside(y0, y1, height) {
-        return Err(format!("the box {x0},{y0},{x1},{y1} is empty or not within {width}x{height} pixels"));
+        return Err(format!(
+            "the box {x0},{y0},{x1},{y1} is empty or not within {width}x{height} pixels"
+        ));
     }
     Ok(Region { sample: sample as usize, x: [x0, x1], y: [y0, y1] })
 }
@@ -72,7 +77,12 @@ pub type Judge<'a> = dyn Fn(&Tensor) -> Result<Vec<f32>, EvalError> + 'a;
 ///
 /// # Errors
 /// The judge's, or the user stops it.
-pub fn find(pictures: &Tensor, which: &[usize], judge: &Judge<'_>, progress: Progress<'_>) -> Result<Vec<Region>, EvalError> {
+pub fn find(
+    pictures: &Tensor,
+    which: &[usize],
+    judge: &Judge<'_>,
+    progress: Progress<'_>,
+) -> Result<Vec<Region>, EvalError> {
     let [h, w, c] = [pictures.shape()[1], pictures.shape()[2], pictures.shape()[3]];
     let mean = pictures.mean(&[0], false).to_vec();
     let side = (h.min(w) / 4).max(1);
@@ -84,7 +94,8 @@ pub fn find(pictures: &Tensor, which: &[usize], judge: &Judge<'_>, progress: Pro
         }
         at
     };
-    let corners: Vec<[usize; 2]> = places(h).iter().flat_map(|&y| places(w).into_iter().map(move |x| [y, x])).collect();
+    let corners: Vec<[usize; 2]> =
+        places(h).iter().flat_map(|&y| places(w).into_iter().map(move |x| [y, x])).collect();
     let mut regions = Vec::new();
     for (done, &sample) in which.iter().enumerate() {
         let picture = pictures.narrow(0, sample, 1).to_vec();
@@ -106,7 +117,11 @@ pub fn find(pictures: &Tensor, which: &[usize], judge: &Judge<'_>, progress: Pro
 }
 
 /// For each pixel the mean loss of the squares that cover it.
-fn heat(losses: impl Iterator<Item = ([usize; 2], f64)>, side: usize, [h, w]: [usize; 2]) -> Vec<f64> {
+fn heat(
+    losses: impl Iterator<Item = ([usize; 2], f64)>,
+    side: usize,
+    [h, w]: [usize; 2],
+) -> Vec<f64> {
     let mut sums = vec![(0.0, 0u32); h * w];
     for ([top, left], loss) in losses {
         for y in top..top + side {
@@ -121,9 +136,15 @@ fn heat(losses: impl Iterator<Item = ([usize; 2], f64)>, side: usize, [h, w]: [u
 /// The box around the pixels of at least half the largest heat, if that is above 0.
 fn around(heat: &[f64], sample: usize, width: usize) -> Option<Region> {
     let largest = heat.iter().copied().fold(0.0, f64::max);
-    let hot = || heat.iter().enumerate().filter(|(_, value)| largest > 0.0 && **value >= largest / 2.0).map(|(at, _)| at);
+    let hot = || {
+        heat.iter()
+            .enumerate()
+            .filter(|(_, value)| largest > 0.0 && **value >= largest / 2.0)
+            .map(|(at, _)| at)
+    };
     let edges = |of: fn(usize, usize) -> usize| -> Option<[f64; 2]> {
-        let (from, to) = (hot().map(|at| of(at, width)).min()?, hot().map(|at| of(at, width)).max()?);
+        let (from, to) =
+            (hot().map(|at| of(at, width)).min()?, hot().map(|at| of(at, width)).max()?);
         Some([from as f64, to as f64 + 1.0])
     };
     Some(Region { sample, x: edges(|at, width| at % width)?, y: edges(|at, width| at / width)? })
@@ -155,7 +176,10 @@ mod tests {
     #[test]
     fn a_cell_is_where_its_middle_is() {
         let region = Region { sample: 0, x: [2.0, 5.0], y: [0.0, 3.9] };
-        let held: Vec<[usize; 2]> = (0..16).map(|p| [p / 4, p % 4]).filter(|&cell| region.holds(cell, [4, 4], [8, 8])).collect();
+        let held: Vec<[usize; 2]> = (0..16)
+            .map(|p| [p / 4, p % 4])
+            .filter(|&cell| region.holds(cell, [4, 4], [8, 8]))
+            .collect();
         // Middles at 1, 3, 5 and 7 pixels.
         assert_eq!(held, [[0, 1], [1, 1]]);
     }
@@ -165,13 +189,19 @@ mod tests {
     fn what_is_missed_is_found() {
         let (h, w) = (16, 12);
         let bright = |y: usize, x: usize| (4..8).contains(&y) && (6..10).contains(&x);
-        let picture: Vec<f32> = (0..h * w).map(|p| if bright(p / w, p % w) { 1.0 } else { -1.0 }).collect();
+        let picture: Vec<f32> =
+            (0..h * w).map(|p| if bright(p / w, p % w) { 1.0 } else { -1.0 }).collect();
         let empty = vec![-1.0; h * w];
-        let pictures = Tensor::from_slice(&[empty.clone(), picture, empty.clone(), empty].concat(), [4, h, w, 1]);
+        let pictures = Tensor::from_slice(
+            &[empty.clone(), picture, empty.clone(), empty].concat(),
+            [4, h, w, 1],
+        );
         let judge = |pictures: &Tensor| {
             let values = pictures.to_vec();
-            let score =
-                |picture: &[f32]| (0..h * w).filter(|p| bright(p / w, p % w)).map(|p| picture[p] + 1.0).sum::<f32>() / 32.0;
+            let score = |picture: &[f32]| {
+                (0..h * w).filter(|p| bright(p / w, p % w)).map(|p| picture[p] + 1.0).sum::<f32>()
+                    / 32.0
+            };
             Ok(values.chunks_exact(h * w).map(score).collect())
         };
         let found = find(&pictures, &[0, 1], &judge, Progress::SILENT).unwrap();

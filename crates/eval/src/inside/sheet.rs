@@ -27,7 +27,12 @@ impl Sheet {
         for picture in pictures {
             match picture {
                 Some(pixels) => {
-                    assert_eq!(pixels.len(), size, "Sheet::row: a picture of another size than {:?}", self.cell);
+                    assert_eq!(
+                        pixels.len(),
+                        size,
+                        "Sheet::row: a picture of another size than {:?}",
+                        self.cell
+                    );
                     self.pixels.extend_from_slice(pixels);
                 }
                 None => self.pixels.resize(self.pixels.len() + size, 1.0),
@@ -52,7 +57,8 @@ impl Sheet {
 
 /// Signed numbers as a picture whose middle grey is 0: divided by their largest size, or by `largest` where that is given.
 pub(super) fn signed(values: &[f32], largest: Option<f32>) -> Vec<f32> {
-    let largest = largest.unwrap_or_else(|| values.iter().fold(0.0, |most: f32, value| most.max(value.abs())));
+    let largest = largest
+        .unwrap_or_else(|| values.iter().fold(0.0, |most: f32, value| most.max(value.abs())));
     let factor = if largest > 0.0 { 1.0 / largest } else { 0.0 };
     values.iter().map(|value| value * factor).collect()
 }

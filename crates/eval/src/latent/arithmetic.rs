@@ -30,7 +30,8 @@ impl Equation {
     pub fn figure(&self, base: Drawing, noise: Noise) -> Drawing {
         let per = self.0[0].len();
         let first = base.len();
-        let mut mixes: Vec<Terms> = self.0.iter().flat_map(|rows| rows.iter().map(|&row| vec![(row, 1.0)])).collect();
+        let mut mixes: Vec<Terms> =
+            self.0.iter().flat_map(|rows| rows.iter().map(|&row| vec![(row, 1.0)])).collect();
         mixes.extend(self.0.iter().map(|rows| mean(rows)));
         let means = 3 * per;
         let square = mixes.len();
@@ -51,13 +52,21 @@ impl Equation {
         }
         cells.extend((0..per).map(|i| pixels(i, per + i, 2 * per + i)));
         cells.extend([pixels(means, means + 1, means + 2), Cell::Empty]);
-        let total = |concept: usize, sign: f32| (0..per).map(move |i| (concept * per + i, sign / per as f32));
+        let total = |concept: usize, sign: f32| {
+            (0..per).map(move |i| (concept * per + i, sign / per as f32))
+        };
         // What the mean of pictures gives, as against the picture of the mean.
         cells.push(Cell::Sum(total(0, 1.0).chain(total(1, -1.0)).chain(total(2, 1.0)).collect()));
         let mut latents = base.latents;
         latents.push(Block::Noise { seed: noise.seed, amplitude: noise.amplitude, count: 8 });
         let grid = train::artefacts::GridOptions { columns: per + 5, ..base.grid };
-        Drawing { latents, mixes: mixes.into_iter().map(Into::into).collect(), cells, grid, told: base.told }
+        Drawing {
+            latents,
+            mixes: mixes.into_iter().map(Into::into).collect(),
+            cells,
+            grid,
+            told: base.told,
+        }
     }
 
     /// The result and its 8 neighbours, for each of several equations over one base: `9 · equations` pictures, the result first.
@@ -72,7 +81,11 @@ impl Equation {
         });
         let mixes = sums.map(Into::into).collect();
         let mut latents = base.latents;
-        latents.push(Block::Noise { seed: noise.seed, amplitude: noise.amplitude, count: 8 * equations.len() });
+        latents.push(Block::Noise {
+            seed: noise.seed,
+            amplitude: noise.amplitude,
+            count: 8 * equations.len(),
+        });
         Drawing { latents, mixes, cells: Vec::new(), ..base }
     }
 }
@@ -85,7 +98,11 @@ mod tests {
     use train::artefacts::GridOptions;
 
     fn base(count: usize) -> Drawing {
-        Drawing::plain(vec![Block::of_rows(0, None, &(0..count).collect::<Vec<_>>())], None, GridOptions::default())
+        Drawing::plain(
+            vec![Block::of_rows(0, None, &(0..count).collect::<Vec<_>>())],
+            None,
+            GridOptions::default(),
+        )
     }
 
     #[test]
@@ -106,7 +123,13 @@ mod tests {
         assert_eq!(figure.mixes[centre].of, equation.result());
         let noise: Vec<usize> = (0..24)
             .filter(|i| i % 8 >= 5 && *i != 14)
-            .map(|i| if let Cell::Drawn(at) = figure.cells[i] { figure.mixes[at].of.last().unwrap().0 } else { 0 })
+            .map(|i| {
+                if let Cell::Drawn(at) = figure.cells[i] {
+                    figure.mixes[at].of.last().unwrap().0
+                } else {
+                    0
+                }
+            })
             .collect();
         assert_eq!(noise, [9, 10, 11, 12, 13, 14, 15, 16]);
         assert_eq!(figure.cells[24], Cell::Sum(vec![(0, 1.0), (3, -1.0), (6, 1.0)]));
@@ -116,7 +139,8 @@ mod tests {
 
     #[test]
     fn each_trial_has_neighbours_of_its_own() {
-        let equations = [Equation([vec![0], vec![1], vec![2]]), Equation([vec![2], vec![0], vec![1]])];
+        let equations =
+            [Equation([vec![0], vec![1], vec![2]]), Equation([vec![2], vec![0], vec![1]])];
         let drawing = Equation::around(&equations, base(3), Noise { seed: 1, amplitude: 0.25 });
         assert_eq!((drawing.mixes.len(), drawing.len()), (18, 3 + 16));
         assert_eq!(drawing.mixes[9].of, equations[1].result());

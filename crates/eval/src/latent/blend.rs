@@ -6,7 +6,12 @@
 /// # Panics
 /// When lengths and shape differ.
 #[track_caller]
-pub fn poisson(known: &[f32], generated: &[f32], missing: &[bool], [h, w, c]: [usize; 3]) -> Vec<f32> {
+pub fn poisson(
+    known: &[f32],
+    generated: &[f32],
+    missing: &[bool],
+    [h, w, c]: [usize; 3],
+) -> Vec<f32> {
     assert!(
         known.len() == h * w * c && generated.len() == known.len() && missing.len() == h * w,
         "poisson: lengths and shape differ"
@@ -14,21 +19,30 @@ pub fn poisson(known: &[f32], generated: &[f32], missing: &[bool], [h, w, c]: [u
     let hole: Vec<usize> = (0..h * w).filter(|&p| missing[p]).collect();
     let neighbours = |p: usize| {
         let (y, x) = (p / w, p % w);
-        [(y > 0).then(|| p - w), (y + 1 < h).then(|| p + w), (x > 0).then(|| p - 1), (x + 1 < w).then(|| p + 1)]
-            .into_iter()
-            .flatten()
+        [
+            (y > 0).then(|| p - w),
+            (y + 1 < h).then(|| p + w),
+            (x > 0).then(|| p - 1),
+            (x + 1 < w).then(|| p + 1),
+        ]
+        .into_iter()
+        .flatten()
     };
     // The relaxation that is best for a square of this side (Young 1954).
     let relaxation = 2.0 / (1.0 + (std::f64::consts::PI / (h.max(w) + 1) as f64).sin());
     let mut out = known.to_vec();
     for channel in 0..c {
         let at = |p: usize| p * c + channel;
-        let mut shift: Vec<f64> =
-            (0..h * w).map(|p| if missing[p] { 0.0 } else { f64::from(known[at(p)]) - f64::from(generated[at(p)]) }).collect();
+        let mut shift: Vec<f64> = (0..h * w)
+            .map(|p| {
+                if missing[p] { 0.0 } else { f64::from(known[at(p)]) - f64::from(generated[at(p)]) }
+            })
+            .collect();
         for _ in 0..20 * (h + w) {
             let mut most = 0.0f64;
             for &p in &hole {
-                let (sum, count) = neighbours(p).fold((0.0, 0.0), |(sum, count), q| (sum + shift[q], count + 1.0));
+                let (sum, count) =
+                    neighbours(p).fold((0.0, 0.0), |(sum, count), q| (sum + shift[q], count + 1.0));
                 let change = relaxation * (sum / f64::max(count, 1.0) - shift[p]);
                 shift[p] += change;
                 most = most.max(change.abs());
@@ -37,7 +51,9 @@ pub fn poisson(known: &[f32], generated: &[f32], missing: &[bool], [h, w, c]: [u
                 break;
             }
         }
-        hole.iter().for_each(|&p| out[at(p)] = (f64::from(generated[at(p)]) + shift[p]).clamp(-1.0, 1.0) as f32);
+        hole.iter().for_each(|&p| {
+            out[at(p)] = (f64::from(generated[at(p)]) + shift[p]).clamp(-1.0, 1.0) as f32
+        });
     }
     out
 }
@@ -56,7 +72,8 @@ mod tests {
     fn what_differs_by_a_plane_fits_exactly() {
         // A plane solves Laplace's equation, so the seam disappears and the picture is whole again.
         let known: Vec<f32> = (0..126).map(|i| ((i * 37 % 50) as f32 / 50.0 - 0.5) * 0.8).collect();
-        let plane = |i: usize| 0.01 * (i / 14) as f32 - 0.02 * (i / 2 % 7) as f32 + 0.05 * (i % 2) as f32;
+        let plane =
+            |i: usize| 0.01 * (i / 14) as f32 - 0.02 * (i / 2 % 7) as f32 + 0.05 * (i % 2) as f32;
         let generated: Vec<f32> = known.iter().enumerate().map(|(i, v)| v + plane(i)).collect();
         let blended = poisson(&known, &generated, &hole(), SHAPE);
         let off = blended.iter().zip(&known).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

@@ -15,7 +15,11 @@ impl Scores {
     /// When they are no such table.
     #[track_caller]
     pub fn new(names: usize, values: Vec<f32>) -> Self {
-        assert!(names > 0 && values.len().is_multiple_of(names), "Scores: {} values for {names} names", values.len());
+        assert!(
+            names > 0 && values.len().is_multiple_of(names),
+            "Scores: {} values for {names} names",
+            values.len()
+        );
         Self { names, values }
     }
 
@@ -29,8 +33,12 @@ impl Scores {
     pub fn one_of_many(self) -> Self {
         let margins = self.rows().flat_map(|row| {
             (0..row.len()).map(move |k| {
-                let other =
-                    row.iter().enumerate().filter(|(i, _)| *i != k).map(|(_, value)| *value).fold(f32::NEG_INFINITY, f32::max);
+                let other = row
+                    .iter()
+                    .enumerate()
+                    .filter(|(i, _)| *i != k)
+                    .map(|(_, value)| *value)
+                    .fold(f32::NEG_INFINITY, f32::max);
                 row[k] - other
             })
         });
@@ -57,7 +65,12 @@ impl Concept {
             _ => None,
         };
         let terms = text.split(',').map(str::trim).map(|part| {
-            let unknown = || format!("{part:?}: the model knows {}; say NAME=1 or NAME=0, several with commas", names.join(", "));
+            let unknown = || {
+                format!(
+                    "{part:?}: the model knows {}; say NAME=1 or NAME=0, several with commas",
+                    names.join(", ")
+                )
+            };
             term(part).ok_or_else(|| EvalError::Setting(unknown()))
         });
         terms.collect::<Result<_, _>>().map(Self)
@@ -65,7 +78,9 @@ impl Concept {
 
     /// How surely a picture with these scores is one: the least sure of its terms. Above 0 it is.
     pub fn strength(&self, scores: &[f32]) -> f32 {
-        let term = |&(at, wanted): &(usize, bool)| scores.get(at).map_or(f32::NEG_INFINITY, |s| if wanted { *s } else { -s });
+        let term = |&(at, wanted): &(usize, bool)| {
+            scores.get(at).map_or(f32::NEG_INFINITY, |s| if wanted { *s } else { -s })
+        };
         self.0.iter().map(term).fold(f32::INFINITY, f32::min)
     }
 
@@ -103,10 +118,17 @@ impl Pick {
             return Ok(Self::Rows(rows));
         }
         if !text.contains("seed:") {
-            return if text.is_empty() { Err("say which: 3,17,42".into()) } else { Ok(Self::Described(text.to_owned())) };
+            return if text.is_empty() {
+                Err("say which: 3,17,42".into())
+            } else {
+                Ok(Self::Described(text.to_owned()))
+            };
         }
-        let seed =
-            |part: &str| part.strip_prefix("seed:").and_then(|n| n.parse::<u64>().ok()).filter(|n| i64::try_from(*n).is_ok());
+        let seed = |part: &str| {
+            part.strip_prefix("seed:")
+                .and_then(|n| n.parse::<u64>().ok())
+                .filter(|n| i64::try_from(*n).is_ok())
+        };
         let seeds: Option<Vec<u64>> = parts().map(seed).collect();
         seeds.map(Self::Seeds).ok_or_else(|| "seeds are given as in seed:5,seed:9".into())
     }
@@ -124,7 +146,10 @@ mod tests {
     fn concepts_are_read_by_name() {
         let parse = |text: &str| Concept::parse(text, &names());
         assert_eq!(parse("glasses=1,man=0").unwrap().0, [(0, true), (1, false)]);
-        assert_eq!(parse("Man, fur=brown, fur=brown=0").unwrap().0, [(1, true), (2, true), (2, false)]);
+        assert_eq!(
+            parse("Man, fur=brown, fur=brown=0").unwrap().0,
+            [(1, true), (2, true), (2, false)]
+        );
         for bad in ["hat", "man=2", "", "man,,glasses"] {
             let message = parse(bad).unwrap_err().to_string();
             assert!(message.contains("glasses, man, fur=brown"), "{message}");
@@ -133,7 +158,10 @@ mod tests {
 
     #[test]
     fn the_surest_come_first() {
-        let scores = Scores::new(3, [[0.5, -1.0, 0.0], [2.0, -0.5, 0.0], [3.0, 0.1, 0.0], [0.5, -2.0, 0.0]].concat());
+        let scores = Scores::new(
+            3,
+            [[0.5, -1.0, 0.0], [2.0, -0.5, 0.0], [3.0, 0.1, 0.0], [0.5, -2.0, 0.0]].concat(),
+        );
         let concept = Concept(vec![(0, true), (1, false)]);
         assert_eq!(concept.ranked(&scores), [0, 1, 3]);
         assert_eq!(Concept(vec![(2, true)]).ranked(&scores), [0usize; 0], "0 is no yes");
@@ -143,7 +171,10 @@ mod tests {
     #[test]
     fn of_several_classes_one_is_seen() {
         let scores = Scores::new(3, vec![1.0, 4.0, 2.0, -1.0, -3.0, -1.5]).one_of_many();
-        assert_eq!(scores.rows().map(<[f32]>::to_vec).collect::<Vec<_>>(), [[-3.0, 2.0, -2.0], [0.5, -2.0, -0.5]]);
+        assert_eq!(
+            scores.rows().map(<[f32]>::to_vec).collect::<Vec<_>>(),
+            [[-3.0, 2.0, -2.0], [0.5, -2.0, -0.5]]
+        );
     }
 
     #[test]

@@ -24,10 +24,13 @@ impl Critic {
     /// # Errors
     /// Weights that are not its recipe's; a discriminator that compares pictures with each other, which says nothing of one alone.
     pub fn new(checkpoint: &Checkpoint, sampler: &Sampler) -> Result<Option<Self>, EvalError> {
-        let Some((recipe, network, sound)) = train::discriminator(checkpoint, sampler.device())? else {
+        let Some((recipe, network, sound)) = train::discriminator(checkpoint, sampler.device())?
+        else {
             return Ok(None);
         };
-        let compares = |layer: &Layer| matches!(layer, Layer::MinibatchDiscrimination(_) | Layer::MinibatchStdDev(_));
+        let compares = |layer: &Layer| {
+            matches!(layer, Layer::MinibatchDiscrimination(_) | Layer::MinibatchStdDev(_))
+        };
         if network.layers().iter().any(|(_, layer)| compares(layer)) {
             return Err(EvalError::Mismatch(
                 "this discriminator compares the pictures of a batch, and says nothing of one alone: leave its losses out (weight 0)".into(),
@@ -43,13 +46,19 @@ impl Critic {
     fn calibrate(&self, sampler: &Sampler) -> Result<(), EvalError> {
         let [batches, size] = CALIBRATION;
         let latents = train::latents(&self.recipe, 0, batches * size);
-        let conditions = self.recipe.condition.is_some().then(|| self.recipe.example_conditions(batches * size));
+        let conditions =
+            self.recipe.condition.is_some().then(|| self.recipe.example_conditions(batches * size));
         let told = train::told(&self.recipe).and(conditions.as_ref());
         let images = sampler.draw_under(&latents, told, size, |_| ())?;
         let device = sampler.device();
         let batch = |i: usize| {
-            let images = self.recipe.image.range.enter(&images.narrow(0, i * size, size)).to_device(device);
-            (images, self.seen(conditions.as_ref()).map(|rows| rows.narrow(0, i * size, size).to_device(device)))
+            let images =
+                self.recipe.image.range.enter(&images.narrow(0, i * size, size)).to_device(device);
+            (
+                images,
+                self.seen(conditions.as_ref())
+                    .map(|rows| rows.narrow(0, i * size, size).to_device(device)),
+            )
         };
         self.network.recalibrate_under((0..batches).map(batch));
         Ok(())
@@ -57,7 +66,9 @@ impl Critic {
 
     /// The condition, where this discriminator is told it.
     fn seen<'a>(&self, condition: Option<&'a Tensor>) -> Option<&'a Tensor> {
-        let told = |c: &nn::recipe::Condition| !matches!(c.discriminator, Conditioned::None | Conditioned::Auxiliary);
+        let told = |c: &nn::recipe::Condition| {
+            !matches!(c.discriminator, Conditioned::None | Conditioned::Auxiliary)
+        };
         condition.filter(|_| self.recipe.condition.as_ref().is_some_and(told))
     }
 

@@ -45,7 +45,9 @@ impl Descent {
         let candidates = conditions.map_or(1, |rows| rows.shape()[0]);
         let count = candidates * self.starts;
         let starts = train::latents(recipe, self.seed, self.starts);
-        let mut z = starts.index_select(&(0..count).map(|i| i % self.starts).collect::<Vec<_>>()).to_device(device);
+        let mut z = starts
+            .index_select(&(0..count).map(|i| i % self.starts).collect::<Vec<_>>())
+            .to_device(device);
         let of: Vec<usize> = (0..count).map(|i| i / self.starts).collect();
         let told = conditions.map(|rows| rows.index_select(&of).to_device(device));
         let zeros = || Tensor::full_on(device, *z.shape(), 0.0);
@@ -62,13 +64,21 @@ impl Descent {
             let mut gradients = total.sum_all().backward();
             let gradient = leaf.key().and_then(|key| gradients.remove(key));
             let Some(grad) = gradient else {
-                return Err(EvalError::Mismatch("the pictures do not depend on the latents".into()));
+                return Err(EvalError::Mismatch(
+                    "the pictures do not depend on the latents".into(),
+                ));
             };
             guard.check(&grad, 1.0);
             drop((leaf, total));
-            let lr = self.lr * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / self.steps as f64).cos());
+            let lr = self.lr
+                * 0.5
+                * (1.0 + (std::f64::consts::PI * step as f64 / self.steps as f64).cos());
             let constants = UpdateStep { rule, lr, weight_decay: 0.0, step: step as u64 + 1 };
-            update(&mut [UpdateSlot { value: &mut z, grad: &grad, memory: &mut memory }], &constants, &guard);
+            update(
+                &mut [UpdateSlot { value: &mut z, grad: &grad, memory: &mut memory }],
+                &constants,
+                &guard,
+            );
             if !normal {
                 z = z.clamp(-1.0, 1.0);
             }
@@ -76,7 +86,9 @@ impl Descent {
             progress.tell("descending", step + 1, self.steps)?;
         }
         if guard.value().item() != 0.0 {
-            return Err(EvalError::Mismatch("the gradient of a latent is not finite: give a lower --lr".into()));
+            return Err(EvalError::Mismatch(
+                "the gradient of a latent is not finite: give a lower --lr".into(),
+            ));
         }
         let losses = loss(&sampler.forward(&z, told.as_ref())?, told.as_ref()).to_vec();
         let best = (0..count).fold(0, |best, i| if losses[i] < losses[best] { i } else { best });

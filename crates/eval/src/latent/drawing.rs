@@ -129,7 +129,9 @@ impl Block {
     /// How many rows, as far as it can be.
     fn count(&self) -> usize {
         match self {
-            Self::Seed { rows, .. } => rows.iter().fold(0, |sum, [_, count]| sum.saturating_add(*count)),
+            Self::Seed { rows, .. } => {
+                rows.iter().fold(0, |sum, [_, count]| sum.saturating_add(*count))
+            }
             Self::Noise { count, .. } | Self::Values { count, .. } => *count,
         }
     }
@@ -138,12 +140,19 @@ impl Block {
         let width = recipe.generator.latent;
         match self {
             Self::Seed { seed, truncation, rows } => {
-                let end = rows.iter().map(|[first, count]| first.saturating_add(*count)).max().unwrap_or(0);
+                let end = rows
+                    .iter()
+                    .map(|[first, count]| first.saturating_add(*count))
+                    .max()
+                    .unwrap_or(0);
                 if end > MOST || truncation.is_some_and(|psi| !(psi.is_finite() && psi > 0.0)) {
-                    return Err(nonsense(format!("rows up to {end} under truncation {truncation:?}")));
+                    return Err(nonsense(format!(
+                        "rows up to {end} under truncation {truncation:?}"
+                    )));
                 }
                 let all = train::latents(recipe, *seed, end);
-                let indices: Vec<usize> = rows.iter().flat_map(|&[first, count]| first..first + count).collect();
+                let indices: Vec<usize> =
+                    rows.iter().flat_map(|&[first, count]| first..first + count).collect();
                 let chosen = all.index_select(&indices);
                 Ok(truncation.map_or(chosen.clone(), |psi| train::truncate(recipe, &chosen, psi)))
             }
@@ -154,11 +163,23 @@ impl Block {
                 Ok(Philox::new(*seed, NOISE).uniform([*count, width], -amplitude, *amplitude))
             }
             Self::Values { count, base64 } => {
-                let bytes = BASE64_STANDARD.decode(base64).map_err(|e| nonsense(format!("latents that are no base64: {e}")))?;
-                let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-                if count.checked_mul(width) != Some(values.len()) || bytes.len() % 4 != 0 || values.iter().any(|v| !v.is_finite())
+                let bytes = BASE64_STANDARD
+                    .decode(base64)
+                    .map_err(|e| nonsense(format!("latents that are no base64: {e}")))?;
+                let values: Vec<f32> = bytes
+                    .as_chunks::<4>()
+                    .0
+                    .iter()
+                    .map(|bytes| f32::from_le_bytes(*bytes))
+                    .collect();
+                if count.checked_mul(width) != Some(values.len())
+                    || bytes.len() % 4 != 0
+                    || values.iter().any(|v| !v.is_finite())
                 {
-                    return Err(nonsense(format!("{} numbers as {count} latents of {width}", values.len())));
+                    return Err(nonsense(format!(
+                        "{} numbers as {count} latents of {width}",
+                        values.len()
+                    )));
                 }
                 Ok(Tensor::from_slice(&values, [*count, width]))
             }
@@ -191,16 +212,24 @@ impl Drawing {
         if count == 0 || count > MOST || self.mixes.len() > MOST || self.cells.len() > MOST {
             return Err(nonsense(format!("{count} latents, {} pictures", self.mixes.len())));
         }
-        let blocks = self.latents.iter().map(|block| block.rows(recipe)).collect::<Result<Vec<_>, _>>()?;
+        let blocks =
+            self.latents.iter().map(|block| block.rows(recipe)).collect::<Result<Vec<_>, _>>()?;
         let base = tensor::concat(&blocks.iter().collect::<Vec<_>>(), 0);
         let told = self.conditions(recipe, count)?;
         if self.mixes.is_empty() {
             return Ok((base, told));
         }
         let sums: Vec<Terms> = self.mixes.iter().map(|mix| mix.of.clone()).collect();
-        let of_conditions: Vec<Terms> = self.mixes.iter().map(|mix| mix.told.clone().unwrap_or_else(|| mix.of.clone())).collect();
-        if let Some((row, weight)) =
-            sums.iter().chain(&of_conditions).flatten().find(|(row, weight)| *row >= count || !weight.is_finite())
+        let of_conditions: Vec<Terms> = self
+            .mixes
+            .iter()
+            .map(|mix| mix.told.clone().unwrap_or_else(|| mix.of.clone()))
+            .collect();
+        if let Some((row, weight)) = sums
+            .iter()
+            .chain(&of_conditions)
+            .flatten()
+            .find(|(row, weight)| *row >= count || !weight.is_finite())
         {
             return Err(nonsense(format!("{weight} times latent {row} of {count}")));
         }
@@ -213,7 +242,13 @@ impl Drawing {
         for (row, &of) in values.chunks_exact_mut(condition.size.max(1)).zip(&told.of) {
             match told.rows.get(of) {
                 Some(known) if known.len() == condition.size => row.copy_from_slice(known),
-                _ => return Err(nonsense(format!("condition {of} of {}, each of {} numbers", told.rows.len(), condition.size))),
+                _ => {
+                    return Err(nonsense(format!(
+                        "condition {of} of {}, each of {} numbers",
+                        told.rows.len(),
+                        condition.size
+                    )));
+                }
             }
         }
         Ok(Some(Tensor::from_slice(&values, [count, condition.size])))
@@ -252,7 +287,8 @@ impl Drawing {
             return Ok((images.to_vec(), [count, h, w, c]));
         }
         let missing = |what: &str, i: usize| nonsense(format!("{what} {i} in a place of the grid"));
-        let picture = |i: usize| images.get(i * len..(i + 1) * len).ok_or_else(|| missing("picture", i));
+        let picture =
+            |i: usize| images.get(i * len..(i + 1) * len).ok_or_else(|| missing("picture", i));
         let mut out = Vec::with_capacity(self.cells.len() * len);
         for cell in &self.cells {
             match cell {
@@ -261,13 +297,22 @@ impl Drawing {
                 Cell::Sum(terms) => {
                     let mut total = vec![0.0; len];
                     for &(i, weight) in terms {
-                        let part = if i < count { picture(i)? } else { return Err(missing("picture", i)) };
+                        let part = if i < count {
+                            picture(i)?
+                        } else {
+                            return Err(missing("picture", i));
+                        };
                         total.iter_mut().zip(part).for_each(|(sum, value)| *sum += weight * value);
                     }
                     out.extend(total.iter().map(|value| value.clamp(-1.0, 1.0)));
                 }
                 Cell::Given(i) => {
-                    out.extend(given.get(*i).filter(|own| own.len() == len).ok_or_else(|| missing("given picture", *i))?);
+                    out.extend(
+                        given
+                            .get(*i)
+                            .filter(|own| own.len() == len)
+                            .ok_or_else(|| missing("given picture", *i))?,
+                    );
                 }
                 Cell::Empty => {
                     let paper = f32::from(self.grid.background) / 127.5 - 1.0;
@@ -298,20 +343,35 @@ mod tests {
         let width = recipe.generator.latent;
         let all = train::latents(&recipe, 7, 9).to_vec();
         let block = Block::of_rows(7, None, &[2, 3, 8, 0]);
-        assert_eq!(block, Block::Seed { seed: 7, truncation: None, rows: vec![[2, 2], [8, 1], [0, 1]] });
+        assert_eq!(
+            block,
+            Block::Seed { seed: 7, truncation: None, rows: vec![[2, 2], [8, 1], [0, 1]] }
+        );
         let rows = block.rows(&recipe).unwrap();
-        let expected: Vec<f32> = [2, 3, 8, 0].iter().flat_map(|row| &all[row * width..][..width]).copied().collect();
+        let expected: Vec<f32> =
+            [2, 3, 8, 0].iter().flat_map(|row| &all[row * width..][..width]).copied().collect();
         assert_eq!(rows.to_vec(), expected);
         assert_eq!(Block::of_values(&rows).rows(&recipe).unwrap().to_vec(), expected);
-        let noise = Block::Noise { seed: 1, amplitude: 0.25, count: 8 }.rows(&recipe).unwrap().to_vec();
-        assert!(noise.len() == 8 * width && noise.iter().all(|v| v.abs() <= 0.25) && noise.iter().any(|v| v.abs() > 0.2));
+        let noise =
+            Block::Noise { seed: 1, amplitude: 0.25, count: 8 }.rows(&recipe).unwrap().to_vec();
+        assert!(
+            noise.len() == 8 * width
+                && noise.iter().all(|v| v.abs() <= 0.25)
+                && noise.iter().any(|v| v.abs() > 0.2)
+        );
     }
 
     #[test]
     fn a_drawing_comes_back_from_its_text() {
-        let mixes = vec![Mix { of: vec![(0, 0.1), (3, -1.0 / 3.0)], told: Some(vec![(0, 1.0)]) }, vec![(1, 1.0)].into()];
+        let mixes = vec![
+            Mix { of: vec![(0, 0.1), (3, -1.0 / 3.0)], told: Some(vec![(0, 1.0)]) },
+            vec![(1, 1.0)].into(),
+        ];
         let drawing = Drawing {
-            latents: vec![Block::of_rows(5, Some(0.7), &[0, 1]), Block::Noise { seed: 5, amplitude: 0.25, count: 2 }],
+            latents: vec![
+                Block::of_rows(5, Some(0.7), &[0, 1]),
+                Block::Noise { seed: 5, amplitude: 0.25, count: 2 },
+            ],
             told: Some(Told { rows: vec![vec![0.0, 1.0]], of: vec![0, 0] }),
             mixes,
             cells: vec![Cell::Drawn(1), Cell::Empty, Cell::Sum(vec![(0, 0.5)]), Cell::Given(0)],
@@ -340,7 +400,9 @@ mod tests {
         refused(&plain(Block::Noise { seed: 0, amplitude: 1.0, count: usize::MAX }));
         refused(&plain(Block::Values { count: 1, base64: "AAAA".into() }));
         refused(&plain(Block::Values { count: 1, base64: "!".into() }));
-        for cell in [Cell::Drawn(2), Cell::Drawn(usize::MAX), Cell::Sum(vec![(9, 1.0)]), Cell::Given(0)] {
+        for cell in
+            [Cell::Drawn(2), Cell::Drawn(usize::MAX), Cell::Sum(vec![(9, 1.0)]), Cell::Given(0)]
+        {
             let drawing = Drawing { cells: vec![cell], ..good.clone() };
             assert!(drawing.lay_out(&[0.0; 2 * 12], [2, 2, 3], &[]).is_err());
         }
@@ -348,7 +410,8 @@ mod tests {
 
     #[test]
     fn places_hold_pictures_sums_and_nothing() {
-        let cells = vec![Cell::Drawn(1), Cell::Sum(vec![(0, 1.0), (1, 2.0)]), Cell::Empty, Cell::Given(0)];
+        let cells =
+            vec![Cell::Drawn(1), Cell::Sum(vec![(0, 1.0), (1, 2.0)]), Cell::Empty, Cell::Given(0)];
         let drawing = Drawing {
             cells,
             ..Drawing::plain(
@@ -357,7 +420,11 @@ mod tests {
                 GridOptions { background: 255, ..GridOptions::default() },
             )
         };
-        let (values, shape) = drawing.lay_out(&[0.25, 0.5, -0.25, 0.75], [1, 2, 1], &[vec![0.1, 0.2]]).unwrap();
-        assert_eq!((values, shape), (vec![-0.25, 0.75, -0.25, 1.0, 1.0, 1.0, 0.1, 0.2], [4, 1, 2, 1]));
+        let (values, shape) =
+            drawing.lay_out(&[0.25, 0.5, -0.25, 0.75], [1, 2, 1], &[vec![0.1, 0.2]]).unwrap();
+        assert_eq!(
+            (values, shape),
+            (vec![-0.25, 0.75, -0.25, 1.0, 1.0, 1.0, 0.1, 0.2], [4, 1, 2, 1])
+        );
     }
 }

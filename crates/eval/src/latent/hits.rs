@@ -3,7 +3,12 @@
 use tensor::rng::Philox;
 
 /// Independent draws of `per` different exemplars of each concept from those there are. A concept with fewer gives none at all: no trials.
-pub fn trials(candidates: [&[usize]; 3], per: usize, draws: usize, rng: &mut Philox) -> Vec<[Vec<usize>; 3]> {
+pub fn trials(
+    candidates: [&[usize]; 3],
+    per: usize,
+    draws: usize,
+    rng: &mut Philox,
+) -> Vec<[Vec<usize>; 3]> {
     if candidates.iter().any(|found| found.len() < per || u32::try_from(found.len()).is_err()) {
         return Vec::new();
     }
@@ -32,7 +37,10 @@ pub struct Rate {
 impl Rate {
     /// Counts.
     pub fn count(outcomes: impl IntoIterator<Item = bool>) -> Self {
-        outcomes.into_iter().fold(Self::default(), |Self { hits, of }, hit| Self { hits: hits + usize::from(hit), of: of + 1 })
+        outcomes.into_iter().fold(Self::default(), |Self { hits, of }, hit| Self {
+            hits: hits + usize::from(hit),
+            of: of + 1,
+        })
     }
 
     /// The share, 0 to 1; 0 of nothing.
@@ -62,13 +70,20 @@ impl Grouped {
     /// Counts `outcomes`, group by group, of `per` each.
     pub fn count(outcomes: &[bool], per: usize) -> Self {
         let total = Rate::count(outcomes.iter().copied());
-        let shares: Vec<f64> = outcomes.chunks(per.max(1)).map(|group| Rate::count(group.iter().copied()).share()).collect();
+        let shares: Vec<f64> = outcomes
+            .chunks(per.max(1))
+            .map(|group| Rate::count(group.iter().copied()).share())
+            .collect();
         let (groups, p) = (shares.len() as f64, total.share());
         let squares = shares.iter().map(|share| (share - p).powi(2)).sum::<f64>();
         // The variance of the mean of the groups' shares is p (1 − p) / n of n independent pictures. No less than one a group, no more than all.
         let effective = (shares.len() > 1).then(|| {
             let variance = squares / (groups - 1.0) / groups;
-            if variance > 0.0 { (p * (1.0 - p) / variance).clamp(groups, total.of as f64) } else { groups }
+            if variance > 0.0 {
+                (p * (1.0 - p) / variance).clamp(groups, total.of as f64)
+            } else {
+                groups
+            }
         });
         Self { total, effective }
     }
@@ -121,14 +136,19 @@ mod tests {
         let effective = Grouped::count(&apart, 9).effective.unwrap();
         assert!(effective > 7000.0 && effective <= 9000.0, "{effective}");
         // All hits: no certainty.
-        assert_eq!(Grouped::count(&[true; 90], 9).interval(), Some(Rate { hits: 10, of: 10 }.interval()));
+        assert_eq!(
+            Grouped::count(&[true; 90], 9).interval(),
+            Some(Rate { hits: 10, of: 10 }.interval())
+        );
         assert_eq!(Grouped::count(&[true; 9], 9).interval(), None);
     }
 
     #[test]
     fn rates_have_wilson_s_interval() {
         // Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20.
-        for (hits, of, low, high) in [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)] {
+        for (hits, of, low, high) in
+            [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)]
+        {
             let [l, h] = Rate { hits, of }.interval();
             assert!((l - low).abs() < 1e-4 && (h - high).abs() < 1e-4, "{hits} of {of}: {l} {h}");
         }

@@ -55,7 +55,9 @@ pub fn invert(
 ) -> Result<Inversion, EvalError> {
     let [h, w, c] = sampler.shape();
     if options.features > 0.0 && critic.is_none() {
-        return Err(EvalError::Mismatch("--features: the checkpoint has no discriminator to take them from".into()));
+        return Err(EvalError::Mismatch(
+            "--features: the checkpoint has no discriminator to take them from".into(),
+        ));
     }
     let goal = Tensor::from_slice(target, [1, h, w, c]).to_device(sampler.device());
     let loss = |images: &Tensor, told: Option<&Tensor>| {
@@ -64,12 +66,17 @@ pub fn invert(
         let wanted = goal.index_select(&vec![0; images.shape()[0]]);
         let (own, wanted) = (critic.judge(images, told).1, critic.judge(&wanted, told).1);
         let weight = options.features as f32 / own.len().max(1) as f32;
-        own.iter().zip(&wanted).fold(pixels, |sum, (own, wanted)| sum.add(&distance(own, wanted).scale(weight)))
+        own.iter()
+            .zip(&wanted)
+            .fold(pixels, |sum, (own, wanted)| sum.add(&distance(own, wanted).scale(weight)))
     };
     let found = options.descent.run(sampler, conditions, loss, progress)?;
-    let images = sampler.draw_under(&found.latents, found.told.as_ref(), found.losses.len(), |_| ())?.to_vec();
+    let images = sampler
+        .draw_under(&found.latents, found.told.as_ref(), found.losses.len(), |_| ())?
+        .to_vec();
     let picture = |i: usize| &images[i * target.len()..][..target.len()];
-    let start = |i: usize| Start { candidate: i / options.descent.starts, error: rms(picture(i), target) };
+    let start =
+        |i: usize| Start { candidate: i / options.descent.starts, error: rms(picture(i), target) };
     Ok(Inversion {
         latent: found.latents.narrow(0, found.best, 1),
         told: found.told.map(|rows| rows.narrow(0, found.best, 1)),

@@ -23,7 +23,9 @@ pub fn between(a: &[f32], b: &[f32], t: f64, path: Path) -> [f32; 2] {
     if path == Path::Linear || t <= 0.0 || t >= 1.0 {
         return straight;
     }
-    let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    let dot = |x: &[f32], y: &[f32]| {
+        x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>()
+    };
     let lengths = (dot(a, a) * dot(b, b)).sqrt();
     let angle = (dot(a, b) / lengths).clamp(-1.0, 1.0).acos();
     let sine = angle.sin();
@@ -41,7 +43,10 @@ pub fn mean(rows: &[usize]) -> Terms {
 
 /// Σ factor · sum, as one sum.
 pub fn sum<'a>(parts: impl IntoIterator<Item = (f32, &'a Terms)>) -> Terms {
-    parts.into_iter().flat_map(|(factor, terms)| terms.iter().map(move |(row, weight)| (*row, factor * weight))).collect()
+    parts
+        .into_iter()
+        .flat_map(|(factor, terms)| terms.iter().map(move |(row, weight)| (*row, factor * weight)))
+        .collect()
 }
 
 /// The sums of rows of `[N, W]`, `[sums, W]`, on the CPU. Terms are added in their order, so that the same sums of the same rows have the same bits.
@@ -59,7 +64,9 @@ pub fn combine(rows: &Tensor, sums: &[Terms]) -> Tensor {
             assert!(row < count, "combine: row {row} of {count}");
             let values = &values[row * width..][..width];
             // The first one is not added to 0, which would turn -0 into 0.
-            let add = |(total, value): (&mut f32, &f32)| *total = if i == 0 { weight * value } else { *total + weight * value };
+            let add = |(total, value): (&mut f32, &f32)| {
+                *total = if i == 0 { weight * value } else { *total + weight * value }
+            };
             total.iter_mut().zip(values).for_each(add);
         }
         out.extend(total);
@@ -76,7 +83,8 @@ mod tests {
         let (a, b) = ([3.0f32, 0.0, 4.0], [0.0f32, 5.0, 0.0]);
         let at = |t: f64, path| {
             let [wa, wb] = between(&a, &b, t, path);
-            let point: Vec<f64> = a.iter().zip(&b).map(|(a, b)| f64::from(wa * a + wb * b)).collect();
+            let point: Vec<f64> =
+                a.iter().zip(&b).map(|(a, b)| f64::from(wa * a + wb * b)).collect();
             let length = point.iter().map(|x| x * x).sum::<f64>().sqrt();
             (length, point[1])
         };
@@ -84,9 +92,15 @@ mod tests {
             let (length, height) = at(t, Path::Spherical);
             assert!((length - 5.0).abs() < 1e-5, "{t}: {length}");
             // The vectors are orthogonal: the height over a is the sine of t right angles.
-            assert!((height - 5.0 * (t * std::f64::consts::FRAC_PI_2).sin()).abs() < 1e-5, "{t}: {height}");
+            assert!(
+                (height - 5.0 * (t * std::f64::consts::FRAC_PI_2).sin()).abs() < 1e-5,
+                "{t}: {height}"
+            );
         }
-        assert!((at(0.5, Path::Linear).0 - 5.0 / 2f64.sqrt()).abs() < 1e-5, "the straight line passes nearer to the origin");
+        assert!(
+            (at(0.5, Path::Linear).0 - 5.0 / 2f64.sqrt()).abs() < 1e-5,
+            "the straight line passes nearer to the origin"
+        );
         assert_eq!(between(&a, &b, 0.0, Path::Spherical), [1.0, 0.0]);
         assert_eq!(between(&a, &b, 1.0, Path::Spherical), [0.0, 1.0]);
     }

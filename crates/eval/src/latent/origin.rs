@@ -59,7 +59,13 @@ pub struct Origin {
 
 impl Origin {
     /// The origin of what this sampler draws, `batch` pictures at a time.
-    pub fn new(sampler: &Sampler, networks: Networks, command: String, batch: usize, drawing: Drawing) -> Self {
+    pub fn new(
+        sampler: &Sampler,
+        networks: Networks,
+        command: String,
+        batch: usize,
+        drawing: Drawing,
+    ) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             command,

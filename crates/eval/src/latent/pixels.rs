@@ -35,7 +35,10 @@ impl PixelScores {
     /// The scores of pictures of the reference's shape.
     pub fn score(&self, images: &Tensor) -> Scores {
         let rows = measured(images);
-        Scores::new(self.names.len(), rows.iter().flat_map(|row| row.iter().zip(&self.medians).map(|(x, m)| x - m)).collect())
+        Scores::new(
+            self.names.len(),
+            rows.iter().flat_map(|row| row.iter().zip(&self.medians).map(|(x, m)| x - m)).collect(),
+        )
     }
 }
 
@@ -72,10 +75,14 @@ mod tests {
         let rows: Vec<Vec<f32>> = scores.score(&grey).rows().map(<[f32]>::to_vec).collect();
         // Means -0.75, 0.5, 0.5; deviations 0.25, 0, 0.5.
         assert_eq!(rows, [[-1.25, 0.0], [0.0, -0.25], [0.0, 0.25]]);
-        let colour = Tensor::from_slice(&[1.0, -1.0, 0.0, 0.0, 1.0, -1.0, -1.0, 0.5, 0.0], [3, 1, 1, 3]);
+        let colour =
+            Tensor::from_slice(&[1.0, -1.0, 0.0, 0.0, 1.0, -1.0, -1.0, 0.5, 0.0], [3, 1, 1, 3]);
         let scores = PixelScores::new(&colour);
         let rows: Vec<Vec<f32>> = scores.score(&colour).rows().map(<[f32]>::to_vec).collect();
         assert_eq!(scores.names(), ["light", "contrast", "warm", "green"]);
-        assert_eq!(rows.iter().map(|row| [row[2], row[3]]).collect::<Vec<_>>(), [[0.0, -2.5], [0.0, 0.5], [-2.0, 0.0]]);
+        assert_eq!(
+            rows.iter().map(|row| [row[2], row[3]]).collect::<Vec<_>>(),
+            [[0.0, -2.5], [0.0, 0.5], [-2.0, 0.0]]
+        );
     }
 }

@@ -66,13 +66,22 @@ impl Damage {
         match self {
             Self::Noisy => Ok([h, w, c]),
             Self::Small { factor } if *factor < 2 || h % factor != 0 || w % factor != 0 => {
-                bad(format!("--factor {factor}: it must be at least 2 and divide both sides of {h}x{w} pictures"))
+                bad(format!(
+                    "--factor {factor}: it must be at least 2 and divide both sides of {h}x{w} pictures"
+                ))
             }
             Self::Small { factor } => Ok([h / factor, w / factor, c]),
-            Self::Missing(mask) if mask.len() != h * w => bad(format!("the mask has {} pixels, the picture {h}x{w}", mask.len())),
+            Self::Missing(mask) if mask.len() != h * w => {
+                bad(format!("the mask has {} pixels, the picture {h}x{w}", mask.len()))
+            }
             Self::Missing(mask) => match mask.iter().filter(|missing| **missing).count() {
-                0 => bad("the mask leaves nothing to restore: mark what is missing in white".into()),
-                n if n == h * w => bad("the mask leaves nothing to go by: mark only what is missing in white".into()),
+                0 => {
+                    bad("the mask leaves nothing to restore: mark what is missing in white".into())
+                }
+                n if n == h * w => {
+                    bad("the mask leaves nothing to go by: mark only what is missing in white"
+                        .into())
+                }
                 _ => Ok([h, w, c]),
             },
         }
@@ -86,7 +95,9 @@ impl Damage {
         self.shape([h, w, c])?;
         Ok(match self {
             Self::Noisy => whole.to_vec(),
-            Self::Small { factor } => shrink(&Tensor::from_slice(whole, [1, h, w, c]), *factor).to_vec(),
+            Self::Small { factor } => {
+                shrink(&Tensor::from_slice(whole, [1, h, w, c]), *factor).to_vec()
+            }
             // The last of four channels is opacity.
             Self::Missing(mask) => {
                 let grey = |i: usize| if c == 4 && i % 4 == 3 { whole[i] } else { 0.0 };
@@ -98,7 +109,9 @@ impl Damage {
     /// The mean absolute difference between what is known and what the same damage leaves of `images` `[S, H, W, C]`: `[S]`. Pixels beside missing ones count more (equation 3).
     fn context(&self, images: &Tensor, known: &Tensor, weights: Option<&Tensor>) -> Tensor {
         match (self, weights) {
-            (Self::Small { factor }, _) => shrink(images, *factor).sub(known).abs().mean(&[1, 2, 3], false),
+            (Self::Small { factor }, _) => {
+                shrink(images, *factor).sub(known).abs().mean(&[1, 2, 3], false)
+            }
             (_, Some(weights)) => images.sub(known).mul(weights).abs().mean(&[1, 2, 3], false),
             (_, None) => images.sub(known).abs().mean(&[1, 2, 3], false),
         }
@@ -116,13 +129,19 @@ fn importance(mask: &[bool], [h, w]: [usize; 2]) -> Tensor {
     let near = |i: usize, side: usize| i.saturating_sub(reach)..(i + reach + 1).min(side);
     let weight = |p: usize| {
         let (y, x) = (p / w, p % w);
-        let window: Vec<bool> = near(y, h).flat_map(|j| near(x, w).map(move |i| (j, i))).map(|(j, i)| mask[j * w + i]).collect();
+        let window: Vec<bool> = near(y, h)
+            .flat_map(|j| near(x, w).map(move |i| (j, i)))
+            .map(|(j, i)| mask[j * w + i])
+            .collect();
         let missing = window.iter().filter(|missing| **missing).count();
         if mask[p] { 0.0 } else { missing as f32 / (window.len() - 1) as f32 }
     };
     let weights: Vec<f32> = (0..h * w).map(weight).collect();
     let mean = weights.iter().sum::<f32>() / weights.len() as f32;
-    Tensor::from_slice(&weights.iter().map(|v| v / mean.max(1e-6)).collect::<Vec<_>>(), [1, h, w, 1])
+    Tensor::from_slice(
+        &weights.iter().map(|v| v / mean.max(1e-6)).collect::<Vec<_>>(),
+        [1, h, w, 1],
+    )
 }
 
 /// Restores `known`, which has the shape that [`Damage::shape`] says, under each of `conditions` `[M, K]` where the generator is told one.
@@ -145,20 +164,30 @@ pub fn restore(
     }
     let device = sampler.device();
     let goal = Tensor::from_slice(known, [1, kh, kw, c]).to_device(device);
-    let weights = if let Damage::Missing(mask) = damage { Some(importance(mask, [h, w]).to_device(device)) } else { None };
+    let weights = if let Damage::Missing(mask) = damage {
+        Some(importance(mask, [h, w]).to_device(device))
+    } else {
+        None
+    };
     let loss = |images: &Tensor, told: Option<&Tensor>| {
         let context = damage.context(images, &goal, weights.as_ref());
         match critic.filter(|_| options.critic > 0.0) {
             // −log σ(x).
-            Some(critic) => context.add(&critic.judge(images, told).0.neg().softplus().scale(options.critic as f32)),
+            Some(critic) => context
+                .add(&critic.judge(images, told).0.neg().softplus().scale(options.critic as f32)),
             None => context,
         }
     };
     let found = options.descent.run(sampler, conditions, loss, progress)?;
-    let images = sampler.draw_under(&found.latents, found.told.as_ref(), found.losses.len(), |_| ())?;
+    let images =
+        sampler.draw_under(&found.latents, found.told.as_ref(), found.losses.len(), |_| ())?;
     let drawn = |i: usize| images.narrow(0, i, 1).to_vec();
-    let start =
-        |i: usize| Ok(Start { candidate: i / options.descent.starts, error: known_error(damage, &drawn(i), known, [h, w, c])? });
+    let start = |i: usize| {
+        Ok(Start {
+            candidate: i / options.descent.starts,
+            error: known_error(damage, &drawn(i), known, [h, w, c])?,
+        })
+    };
     let generated = drawn(found.best);
     let restored = match damage {
         Damage::Missing(mask) => poisson(known, &generated, mask, [h, w, c]),
@@ -185,16 +214,28 @@ pub fn enlarged(small: &[f32], [h, w, c]: [usize; 3], factor: usize) -> Vec<f32>
     let mut out = vec![0.0; h * w * c];
     for channel in 0..c {
         // The resizer works on [0, 1].
-        let plane: Vec<f32> = small.iter().skip(channel).step_by(c).map(|v| v * 0.5 + 0.5).collect();
-        let Some(plane) = ImageBuffer::<Luma<f32>, _>::from_raw(sw as u32, sh as u32, plane) else { continue };
+        let plane: Vec<f32> =
+            small.iter().skip(channel).step_by(c).map(|v| v * 0.5 + 0.5).collect();
+        let Some(plane) = ImageBuffer::<Luma<f32>, _>::from_raw(sw as u32, sh as u32, plane) else {
+            continue;
+        };
         let large = imageops::resize(&plane, w as u32, h as u32, imageops::FilterType::CatmullRom);
-        out.iter_mut().skip(channel).step_by(c).zip(large.into_raw()).for_each(|(to, v)| *to = v * 2.0 - 1.0);
+        out.iter_mut()
+            .skip(channel)
+            .step_by(c)
+            .zip(large.into_raw())
+            .for_each(|(to, v)| *to = v * 2.0 - 1.0);
     }
     out
 }
 
 /// Root mean square over what is known, in grey levels of 255.
-fn known_error(damage: &Damage, generated: &[f32], known: &[f32], shape: [usize; 3]) -> Result<f64, EvalError> {
+fn known_error(
+    damage: &Damage,
+    generated: &[f32],
+    known: &[f32],
+    shape: [usize; 3],
+) -> Result<f64, EvalError> {
     let left = damage.apply(generated, shape)?;
     let Damage::Missing(mask) = damage else { return Ok(rms(&left, known)) };
     let both = left.iter().zip(known).enumerate().filter(|(i, _)| !mask[i / shape[2]]);
@@ -248,7 +289,8 @@ mod tests {
         let small = [0.5, -0.5].repeat(4);
         let large = enlarged(&small, [6, 6, 2], 3);
         assert!(
-            large.len() == 72 && large.chunks(2).all(|p| (p[0] - 0.5).abs() < 1e-5 && (p[1] + 0.5).abs() < 1e-5),
+            large.len() == 72
+                && large.chunks(2).all(|p| (p[0] - 0.5).abs() < 1e-5 && (p[1] + 0.5).abs() < 1e-5),
             "{large:?}"
         );
     }

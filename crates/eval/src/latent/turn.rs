@@ -29,7 +29,11 @@ impl Turn {
             let of = if t == 0.0 { own.clone() } else { sum([(1.0, &own), (t, &a), (-t, &b)]) };
             Mix { of, told: Some(own) }
         };
-        let mixes: Vec<Mix> = self.walkers.iter().flat_map(|&walker| positions.iter().map(move |&t| at(walker, t))).collect();
+        let mixes: Vec<Mix> = self
+            .walkers
+            .iter()
+            .flat_map(|&walker| positions.iter().map(move |&t| at(walker, t)))
+            .collect();
         Drawing { cells: (0..mixes.len()).map(Cell::Drawn).collect(), mixes, ..base }
     }
 }
@@ -46,7 +50,11 @@ mod tests {
         assert_eq!(positions(5, 1.0), [-1.0, -0.5, 0.0, 0.5, 1.0]);
         let rows = Tensor::from_slice(&[1.0, 3.0, 10.0, 20.0, 100.0, 200.0], [6, 1]);
         let turn = Turn { a: vec![0, 1], b: vec![2, 3], walkers: vec![4, 5] };
-        let base = Drawing::plain(vec![Block::of_rows(0, None, &[0, 1, 2, 3, 4, 5])], None, GridOptions::default());
+        let base = Drawing::plain(
+            vec![Block::of_rows(0, None, &[0, 1, 2, 3, 4, 5])],
+            None,
+            GridOptions::default(),
+        );
         let drawing = turn.drawing(base, &positions(3, 2.0));
         let sums: Vec<_> = drawing.mixes.iter().map(|mix| mix.of.clone()).collect();
         // The axis is 2 − 15.

@@ -28,14 +28,18 @@ impl Walk {
                 let [a, b] = between(row(from), row(to), t, path);
                 vec![(from, a), (to, b)]
             };
-            Mix { of: terms(self.path), told: (self.path == Path::Spherical).then(|| terms(Path::Linear)) }
+            Mix {
+                of: terms(self.path),
+                told: (self.path == Path::Spherical).then(|| terms(Path::Linear)),
+            }
         };
         (0..count).map(at).collect()
     }
 
     /// The drawing with a row for each leg, of `columns` pictures.
     pub fn rows(&self, points: &Tensor, columns: usize, base: Drawing) -> Drawing {
-        let mixes: Vec<Mix> = (0..self.points).flat_map(|leg| self.leg(points, leg, columns)).collect();
+        let mixes: Vec<Mix> =
+            (0..self.points).flat_map(|leg| self.leg(points, leg, columns)).collect();
         Drawing { cells: (0..mixes.len()).map(Cell::Drawn).collect(), mixes, ..base }
     }
 
@@ -69,16 +73,33 @@ impl Smoothness {
     #[track_caller]
     pub fn of(images: &[f32], walk: &Walk) -> Self {
         let count = walk.points * walk.steps;
-        assert!(count > 0 && images.len().is_multiple_of(count), "Smoothness: {} values for {count} pictures", images.len());
-        let picture = |i: usize| &images[i % count * (images.len() / count)..][..images.len() / count];
+        assert!(
+            count > 0 && images.len().is_multiple_of(count),
+            "Smoothness: {} values for {count} pictures",
+            images.len()
+        );
+        let picture =
+            |i: usize| &images[i % count * (images.len() / count)..][..images.len() / count];
         let changes: Vec<f64> = (0..count).map(|i| rms(picture(i), picture(i + 1))).collect();
-        let (top, largest) =
-            changes.iter().enumerate().fold((0, 0.0), |(at, most), (i, &d)| if d > most { (i, d) } else { (at, most) });
+        let (top, largest) = changes
+            .iter()
+            .enumerate()
+            .fold((0, 0.0), |(at, most), (i, &d)| if d > most { (i, d) } else { (at, most) });
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         let pairs = (0..walk.points).flat_map(|i| (0..i).map(move |j| (i, j)));
-        let apart: Vec<f64> = pairs.map(|(i, j)| rms(picture(i * walk.steps), picture(j * walk.steps))).collect();
-        let legs = changes.chunks(walk.steps).map(|leg| [mean(leg), leg.iter().copied().fold(0.0, f64::max)]).collect();
-        Self { mean: mean(&changes), largest, at: [top / walk.steps, top % walk.steps], apart: mean(&apart), legs }
+        let apart: Vec<f64> =
+            pairs.map(|(i, j)| rms(picture(i * walk.steps), picture(j * walk.steps))).collect();
+        let legs = changes
+            .chunks(walk.steps)
+            .map(|leg| [mean(leg), leg.iter().copied().fold(0.0, f64::max)])
+            .collect();
+        Self {
+            mean: mean(&changes),
+            largest,
+            at: [top / walk.steps, top % walk.steps],
+            apart: mean(&apart),
+            legs,
+        }
     }
 
     /// Whether a single step changes the picture half as much as another point would: a network that only knows pictures by heart jumps from one to the next.
@@ -112,7 +133,10 @@ mod tests {
         let rows = WALK.rows(&points(), 3, base());
         assert_eq!(
             latents(&rows.mixes),
-            [0.0, 1.0, 1.0, 0.5, 2.0, 0.0, 2.0, 0.0, 0.0, 0.0, -2.0, 0.0, -2.0, 0.0, -1.0, 0.5, 0.0, 1.0]
+            [
+                0.0, 1.0, 1.0, 0.5, 2.0, 0.0, 2.0, 0.0, 0.0, 0.0, -2.0, 0.0, -2.0, 0.0, -1.0, 0.5,
+                0.0, 1.0
+            ]
         );
         assert_eq!(rows.cells.len(), 9);
         let steps = WALK.steps(&points(), base());
@@ -128,14 +152,26 @@ mod tests {
     #[test]
     fn a_jump_is_told_from_an_even_walk() {
         // Pictures of one pixel; the walk goes 0 → 0.8 → 0.4 → 0, evenly within each leg.
-        let even: Vec<f32> = [[0.0, 0.2, 0.4, 0.6], [0.8, 0.7, 0.6, 0.5], [0.4, 0.3, 0.2, 0.1]].concat();
+        let even: Vec<f32> =
+            [[0.0, 0.2, 0.4, 0.6], [0.8, 0.7, 0.6, 0.5], [0.4, 0.3, 0.2, 0.1]].concat();
         let found = Smoothness::of(&even, &WALK);
-        assert!((found.mean - 127.5 * 1.6 / 12.0).abs() < 1e-3 && (found.largest - 127.5 * 0.2).abs() < 1e-3, "{found:?}");
-        assert!((found.apart - 127.5 * 1.6 / 3.0).abs() < 1e-3 && found.at[0] == 0 && !found.jumps(), "{found:?}");
+        assert!(
+            (found.mean - 127.5 * 1.6 / 12.0).abs() < 1e-3
+                && (found.largest - 127.5 * 0.2).abs() < 1e-3,
+            "{found:?}"
+        );
+        assert!(
+            (found.apart - 127.5 * 1.6 / 3.0).abs() < 1e-3 && found.at[0] == 0 && !found.jumps(),
+            "{found:?}"
+        );
         assert!((found.legs[1][0] - 12.75).abs() < 1e-3);
         // By heart: the picture of the nearest point, all along.
-        let heart: Vec<f32> = [[0.0, 0.0, 0.0, 0.8], [0.8, 0.8, 0.4, 0.4], [0.4, 0.4, 0.0, 0.0]].concat();
+        let heart: Vec<f32> =
+            [[0.0, 0.0, 0.0, 0.8], [0.8, 0.8, 0.4, 0.4], [0.4, 0.4, 0.0, 0.0]].concat();
         let found = Smoothness::of(&heart, &WALK);
-        assert!(found.jumps() && found.at == [0, 2] && (found.largest - 102.0).abs() < 1e-3, "{found:?}");
+        assert!(
+            found.jumps() && found.at == [0, 2] && (found.largest - 102.0).abs() < 1e-3,
+            "{found:?}"
+        );
     }
 }

@@ -57,7 +57,12 @@ impl Autoencoder {
     ///
     /// # Panics
     /// When dropout or noise are outside their ranges, or a batch is 0.
-    pub fn train(dataset: &Dataset, training: Training, device: &Device, progress: Progress<'_>) -> Result<Self, EvalError> {
+    pub fn train(
+        dataset: &Dataset,
+        training: Training,
+        device: &Device,
+        progress: Progress<'_>,
+    ) -> Result<Self, EvalError> {
         let width: usize = dataset.shape().iter().product();
         let named = |name: &str, layer| (name.to_owned(), layer);
         let network = Network::new(vec![
@@ -96,7 +101,10 @@ impl Autoencoder {
         progress: Progress<'_>,
     ) -> Result<f64, EvalError> {
         // Opening a set checks that its length fits.
-        let order = order(Cursor { epoch: epoch as u64, ..Cursor::new(training.seed) }, dataset.len() as u32);
+        let order = order(
+            Cursor { epoch: epoch as u64, ..Cursor::new(training.seed) },
+            dataset.len() as u32,
+        );
         let mut sum = 0.0;
         for part in order.chunks(training.batch) {
             let part: Vec<usize> = part.iter().map(|&index| index as usize).collect();
@@ -106,7 +114,9 @@ impl Autoencoder {
             let value = loss.item();
             self.device.check()?;
             if !value.is_finite() {
-                return Err(EvalError::Setting("the autoencoder's loss is not finite: take a smaller learning rate".into()));
+                return Err(EvalError::Setting(
+                    "the autoencoder's loss is not finite: take a smaller learning rate".into(),
+                ));
             }
             sum += f64::from(value) * part.len() as f64;
             let guard = Guard::new(&self.device);
@@ -130,7 +140,8 @@ impl Autoencoder {
         let mut codes = Vec::with_capacity(all.len());
         for part in all.chunks(BATCH) {
             let x = self.centred(&images(dataset, part)?);
-            let hidden = tensor::per_image(|| self.network.features_alone(&x, Mode::SAMPLE, &["relu"]));
+            let hidden =
+                tensor::per_image(|| self.network.features_alone(&x, Mode::SAMPLE, &["relu"]));
             self.device.check()?;
             for row in hidden.iter().flat_map(Tensor::to_vec).collect::<Vec<_>>().chunks(UNITS) {
                 codes.push(row.iter().fold(0, |code, &unit| code << 1 | Code::from(unit > 0.0)));
@@ -142,7 +153,11 @@ impl Autoencoder {
 }
 
 /// The mean of all pictures, `[1, H·W·C]`.
-fn mean_picture(dataset: &Dataset, width: usize, progress: Progress<'_>) -> Result<Tensor, EvalError> {
+fn mean_picture(
+    dataset: &Dataset,
+    width: usize,
+    progress: Progress<'_>,
+) -> Result<Tensor, EvalError> {
     let all: Vec<usize> = (0..dataset.len()).collect();
     let mut sums = vec![0.0f64; width];
     for (k, part) in all.chunks(BATCH).enumerate() {

@@ -32,7 +32,8 @@ pub fn groups(codes: &[Code], radius: u32) -> Vec<Vec<usize>> {
     }
     let mut members: HashMap<usize, Vec<usize>> = HashMap::new();
     (0..codes.len()).for_each(|i| members.entry(links.root(i)).or_default().push(i));
-    let mut groups: Vec<Vec<usize>> = members.into_values().filter(|group| group.len() > 1).collect();
+    let mut groups: Vec<Vec<usize>> =
+        members.into_values().filter(|group| group.len() > 1).collect();
     groups.sort();
     groups
 }
@@ -91,11 +92,17 @@ mod tests {
         for radius in [0, 1, 3, 5] {
             let mut links = Links((0..codes.len()).collect());
             for i in 0..codes.len() {
-                (0..i).filter(|&j| (codes[i] ^ codes[j]).count_ones() <= radius).for_each(|j| links.join(j, i));
+                (0..i)
+                    .filter(|&j| (codes[i] ^ codes[j]).count_ones() <= radius)
+                    .for_each(|j| links.join(j, i));
             }
             let found = groups(&codes, radius);
             let joined: usize = found.iter().map(|group| group.len() - 1).sum();
-            assert_eq!(joined, (0..codes.len()).filter(|&i| links.root(i) != i).count(), "radius {radius}");
+            assert_eq!(
+                joined,
+                (0..codes.len()).filter(|&i| links.root(i) != i).count(),
+                "radius {radius}"
+            );
             for group in &found {
                 assert!(group.iter().all(|&i| links.root(i) == group[0]));
             }

@@ -55,7 +55,8 @@ impl Duplicates {
     /// Numbers of the pictures that would be left out.
     #[must_use]
     pub fn left_out(&self) -> Vec<usize> {
-        let mut all: Vec<usize> = self.groups.iter().flat_map(|group| group.pictures.iter().skip(1).copied()).collect();
+        let mut all: Vec<usize> =
+            self.groups.iter().flat_map(|group| group.pictures.iter().skip(1).copied()).collect();
         all.sort_unstable();
         all
     }
@@ -64,7 +65,11 @@ impl Duplicates {
     /// tell. The authors looked at collisions and put theirs at less than 1 in 100.
     #[must_use]
     pub fn doubtful(&self) -> usize {
-        self.groups.iter().flat_map(|group| &group.distances).filter(|&&distance| distance > self.near).count()
+        self.groups
+            .iter()
+            .flat_map(|group| &group.distances)
+            .filter(|&&distance| distance > self.near)
+            .count()
     }
 }
 
@@ -72,14 +77,23 @@ impl Duplicates {
 ///
 /// # Errors
 /// Pictures of another size or that cannot be decoded, the device, or the user stops it.
-pub fn dedup(dataset: &Dataset, options: Options, device: &Device, progress: Progress<'_>) -> Result<Duplicates, EvalError> {
+pub fn dedup(
+    dataset: &Dataset,
+    options: Options,
+    device: &Device,
+    progress: Progress<'_>,
+) -> Result<Duplicates, EvalError> {
     if dataset.shape() != [32, 32, 3] {
         let [h, w, c] = dataset.shape();
-        return Err(EvalError::Mismatch(format!("{}: pictures of {h}x{w}x{c}; codes are made of 32x32x3", dataset.name())));
+        return Err(EvalError::Mismatch(format!(
+            "{}: pictures of {h}x{w}x{c}; codes are made of 32x32x3",
+            dataset.name()
+        )));
     }
     let autoencoder = Autoencoder::train(dataset, options.training, device, progress)?;
     let codes = autoencoder.codes(dataset, progress)?;
-    let (ever, always) = codes.iter().fold((0, Code::MAX), |(ever, always), code| (ever | code, always & code));
+    let (ever, always) =
+        codes.iter().fold((0, Code::MAX), |(ever, always), code| (ever | code, always & code));
     let found = groups(&codes, options.radius);
     let mut measured = Vec::with_capacity(found.len());
     for (k, pictures) in found.iter().enumerate() {
@@ -91,7 +105,8 @@ pub fn dedup(dataset: &Dataset, options: Options, device: &Device, progress: Pro
         progress.tell("measuring groups", k + 1, found.len())?;
     }
     let chance = by_chance(dataset, options.training.seed)?;
-    let at = |share: f64| chance.get((chance.len() as f64 * share) as usize).copied().unwrap_or(0.0);
+    let at =
+        |share: f64| chance.get((chance.len() as f64 * share) as usize).copied().unwrap_or(0.0);
     Ok(Duplicates {
         groups: measured,
         distinct: codes.iter().collect::<HashSet<_>>().len(),

@@ -34,7 +34,9 @@ pub fn nearest(
 ) -> Result<Vec<Vec<Neighbour>>, EvalError> {
     if dataset.len() < count {
         let (name, len) = (dataset.name(), dataset.len());
-        return Err(EvalError::Mismatch(format!("{name} has {len} pictures: {count} nearest ones cannot be found in it")));
+        return Err(EvalError::Mismatch(format!(
+            "{name} has {len} pictures: {count} nearest ones cannot be found in it"
+        )));
     }
     let own = representation.rows(samples);
     representation.check()?;
@@ -49,13 +51,17 @@ pub fn nearest(
         let norms = theirs.square().sum(&[1], false);
         let guesses = own.matmul(&theirs, false, true).scale(-2.0).add(&norms).to_vec();
         let theirs = theirs.to_vec();
-        let samples = found.par_iter_mut().zip(rows.par_chunks(width)).zip(guesses.par_chunks(part.len()));
+        let samples =
+            found.par_iter_mut().zip(rows.par_chunks(width)).zip(guesses.par_chunks(part.len()));
         samples.for_each(|((kept, row), guesses)| {
             let mut order: Vec<usize> = (0..part.len()).collect();
             order.sort_by(|&a, &b| guesses[a].total_cmp(&guesses[b]));
             kept.extend(order.into_iter().take(count + 4).map(|at| {
-                let exact: f64 =
-                    row.iter().zip(&theirs[at * width..]).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
+                let exact: f64 = row
+                    .iter()
+                    .zip(&theirs[at * width..])
+                    .map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2))
+                    .sum();
                 Neighbour { index: part[at], distance: (exact / width as f64).sqrt() }
             }));
             kept.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.index.cmp(&b.index)));

@@ -35,12 +35,18 @@ impl Sheet {
     #[track_caller]
     pub fn add(&mut self, picture: &[f32], frame: Option<Frame>) {
         let [h, w, c] = self.shape;
-        assert_eq!(picture.len(), h * w * c, "Sheet: a picture of another shape than {:?}", self.shape);
+        assert_eq!(
+            picture.len(),
+            h * w * c,
+            "Sheet: a picture of another shape than {:?}",
+            self.shape
+        );
         let frame = frame.unwrap_or([1.0; 3]);
         let [tall, wide] = [h * self.scale + 2 * THICK, w * self.scale + 2 * THICK];
         for y in 0..tall {
             for x in 0..wide {
-                let inside = (THICK..tall - THICK).contains(&y) && (THICK..wide - THICK).contains(&x);
+                let inside =
+                    (THICK..tall - THICK).contains(&y) && (THICK..wide - THICK).contains(&x);
                 let at = || (((y - THICK) / self.scale) * w + (x - THICK) / self.scale) * c;
                 let pixel = match (inside, c) {
                     (false, _) => frame,
@@ -58,7 +64,8 @@ impl Sheet {
     /// # Errors
     /// No pictures, or too many.
     pub fn draw(&self) -> Result<DynamicImage, EvalError> {
-        let [tall, wide] = [self.shape[0] * self.scale + 2 * THICK, self.shape[1] * self.scale + 2 * THICK];
+        let [tall, wide] =
+            [self.shape[0] * self.scale + 2 * THICK, self.shape[1] * self.scale + 2 * THICK];
         let options = GridOptions { columns: self.columns, padding: 1, scale: 1, background: 255 };
         Ok(grid::grid(&self.cells, [self.count, tall, wide, 3], options)?)
     }

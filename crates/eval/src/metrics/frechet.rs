@@ -46,7 +46,10 @@ impl Moments {
         assert_eq!(origin.len(), width, "Moments: rows of {width} numbers about {}", origin.len());
         let (mut sum, mut products) = (DVector::zeros(width), DMatrix::zeros(width, width));
         for block in rows.values().chunks(BLOCK * width) {
-            let moved = block.iter().zip(origin.iter().cycle()).map(|(&value, origin)| f64::from(value) - origin);
+            let moved = block
+                .iter()
+                .zip(origin.iter().cycle())
+                .map(|(&value, origin)| f64::from(value) - origin);
             let moved = DMatrix::from_iterator(width, block.len() / width, moved);
             products.gemm(1.0, &moved, &moved.transpose(), 1.0);
             sum += moved.column_sum();
@@ -57,7 +60,12 @@ impl Moments {
     /// The moments of all these rows together, which must have one origin.
     pub fn sum<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut parts = parts.into_iter();
-        let empty = || Self { origin: DVector::zeros(0), sum: DVector::zeros(0), products: DMatrix::zeros(0, 0), count: 0 };
+        let empty = || Self {
+            origin: DVector::zeros(0),
+            sum: DVector::zeros(0),
+            products: DMatrix::zeros(0, 0),
+            count: 0,
+        };
         let first = parts.next().map_or_else(empty, Self::clone);
         parts.fold(first, |mut all, part| {
             all.sum += &part.sum;
@@ -87,9 +95,17 @@ impl Statistics {
     /// Fewer than 2 rows, or a number that is not finite.
     pub fn of(rows: &Rows) -> Result<Self, EvalError> {
         let found = Moments::of(rows, &rows.mean()).statistics();
-        let found =
-            found.ok_or_else(|| EvalError::Mismatch(format!("a covariance takes at least 2 pictures, not {}", rows.len())))?;
-        if found.covariance.iter().all(|value| value.is_finite()) { Ok(found) } else { Err(not_finite()) }
+        let found = found.ok_or_else(|| {
+            EvalError::Mismatch(format!(
+                "a covariance takes at least 2 pictures, not {}",
+                rows.len()
+            ))
+        })?;
+        if found.covariance.iter().all(|value| value.is_finite()) {
+            Ok(found)
+        } else {
+            Err(not_finite())
+        }
     }
 }
 
@@ -119,7 +135,12 @@ pub fn spanned<'a>(real: &'a Rows, fake: &'a Rows) -> Result<[Cow<'a, Rows>; 2],
         return Ok([real, fake].map(Cow::Borrowed));
     }
     let mean = real.mean();
-    let moved = real.values().iter().chain(fake.values()).zip(mean.iter().cycle()).map(|(&value, mean)| f64::from(value) - mean);
+    let moved = real
+        .values()
+        .iter()
+        .chain(fake.values())
+        .zip(mean.iter().cycle())
+        .map(|(&value, mean)| f64::from(value) - mean);
     let moved = DMatrix::from_iterator(width, rows, moved);
     let products = moved.tr_mul(&moved);
     if !products.iter().all(|value| value.is_finite()) {
@@ -137,7 +158,9 @@ pub fn spanned<'a>(real: &'a Rows, fake: &'a Rows) -> Result<[Cow<'a, Rows>; 2],
 }
 
 fn not_finite() -> EvalError {
-    EvalError::Mismatch("the features are not all finite: the pictures or the feature network are broken".into())
+    EvalError::Mismatch(
+        "the features are not all finite: the pictures or the feature network are broken".into(),
+    )
 }
 
 /// A set that others are compared with: the root of its covariance is computed once.
@@ -167,7 +190,8 @@ impl Frechet {
         }
         let inner = &self.root * &other.covariance * &self.root;
         let inner = (&inner + inner.transpose()) * 0.5;
-        let overlap: f64 = inner.symmetric_eigenvalues().iter().map(|value| value.max(0.0).sqrt()).sum();
+        let overlap: f64 =
+            inner.symmetric_eigenvalues().iter().map(|value| value.max(0.0).sqrt()).sum();
         let squared = (&own.mean - &other.mean).norm_squared();
         Ok((squared + own.covariance.trace() + other.covariance.trace() - 2.0 * overlap).max(0.0))
     }

@@ -15,19 +15,25 @@ pub fn scores(probabilities: &Rows, splits: usize) -> Result<Vec<f64>, EvalError
             "the inception score in {splits} parts takes as many pictures: there are {count}"
         )));
     }
-    Ok((0..splits).map(|i| score(probabilities, count * i / splits, count * (i + 1) / splits)).collect())
+    Ok((0..splits)
+        .map(|i| score(probabilities, count * i / splits, count * (i + 1) / splits))
+        .collect())
 }
 
 fn score(probabilities: &Rows, start: usize, end: usize) -> f64 {
     let count = (end - start) as f64;
     let mut mean = vec![0.0; probabilities.width()];
     for row in start..end {
-        mean.iter_mut().zip(probabilities.row(row)).for_each(|(sum, &p)| *sum += f64::from(p) / count);
+        mean.iter_mut()
+            .zip(probabilities.row(row))
+            .for_each(|(sum, &p)| *sum += f64::from(p) / count);
     }
     let divergence = |row: usize| -> f64 {
         let each = probabilities.row(row).iter().zip(&mean);
         // p ln p goes to 0 with p.
-        each.filter(|(p, _)| **p > 0.0).map(|(&p, q)| f64::from(p) * (f64::from(p).ln() - q.ln())).sum()
+        each.filter(|(p, _)| **p > 0.0)
+            .map(|(&p, q)| f64::from(p) * (f64::from(p).ln() - q.ln()))
+            .sum()
     };
     ((start..end).map(divergence).sum::<f64>() / count).exp()
 }

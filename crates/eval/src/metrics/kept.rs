@@ -31,12 +31,15 @@ impl Source<'_> {
             (_, _, Extractor::Pixels(_)) => None,
             (Source::Set { dataset, indices }, Some(folder), _) => {
                 let mut digest = Sha256::new();
-                for text in [&extractor.id(), dataset.fingerprint(), &extractor.device().arithmetic()] {
+                for text in
+                    [&extractor.id(), dataset.fingerprint(), &extractor.device().arithmetic()]
+                {
                     digest.update(text.as_bytes());
                     digest.update([0]);
                 }
                 indices.iter().for_each(|&index| digest.update((index as u64).to_le_bytes()));
-                let name: String = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+                let name: String =
+                    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
                 Some(folder.join(format!("{name}.safetensors")))
             }
             _ => None,
@@ -66,7 +69,8 @@ fn read(path: &Path, count: usize) -> Option<Measured> {
         let array = arrays.remove(name)?;
         let [rows, width] = array.shape[..] else { return None };
         let values = array.into_f32()?;
-        (rows == count && width > 0 && values.iter().all(|value| value.is_finite())).then(|| Rows::new(width, values))
+        (rows == count && width > 0 && values.iter().all(|value| value.is_finite()))
+            .then(|| Rows::new(width, values))
     };
     Some(Measured { features: rows(FEATURES)?, classes: rows(CLASSES) })
 }

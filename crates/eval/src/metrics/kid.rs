@@ -39,7 +39,9 @@ pub fn distances(
     comparable(real, fake, 2, "the kernel distance")?;
     let size = subsets.size.min(real.len()).min(fake.len());
     if subsets.count == 0 || size < 2 {
-        return Err(EvalError::Setting("the kernel distance takes at least 1 subset of at least 2 pictures".into()));
+        return Err(EvalError::Setting(
+            "the kernel distance takes at least 1 subset of at least 2 pictures".into(),
+        ));
     }
     let mut rng = Philox::new(seed, SUBSETS);
     let mut found = Vec::with_capacity(subsets.count);

@@ -29,7 +29,12 @@ pub fn share(flags: &[bool]) -> f64 {
 ///
 /// # Errors
 /// Not more than `k` rows, the device, or [`EvalError::Stopped`].
-pub fn radii(rows: &Rows, k: usize, device: &Device, progress: Progress<'_>) -> Result<Vec<f64>, EvalError> {
+pub fn radii(
+    rows: &Rows,
+    k: usize,
+    device: &Device,
+    progress: Progress<'_>,
+) -> Result<Vec<f64>, EvalError> {
     let nearest = Pair::new(rows, rows, device).nearest(k, progress)?;
     Ok(nearest.iter().map(|found| found.last().map_or(0.0, |last| last.squared)).collect())
 }
@@ -38,13 +43,21 @@ pub fn radii(rows: &Rows, k: usize, device: &Device, progress: Progress<'_>) -> 
 ///
 /// # Errors
 /// Features of different widths, not more than `k` pictures, the device, or [`EvalError::Stopped`].
-pub fn manifold(real: &Rows, fake: &Rows, k: usize, device: &Device, progress: Progress<'_>) -> Result<Manifold, EvalError> {
+pub fn manifold(
+    real: &Rows,
+    fake: &Rows,
+    k: usize,
+    device: &Device,
+    progress: Progress<'_>,
+) -> Result<Manifold, EvalError> {
     comparable(real, fake, k + 1, &format!("precision and recall by {k} neighbours"))?;
-    let (radii_real, radii_fake) = (radii(real, k, device, progress)?, radii(fake, k, device, progress)?);
-    let balls = Pair::new(fake, real, device)
-        .each("comparing the sets", progress, |guess| guess.within(&radii_real).collect::<Vec<usize>>())?;
-    let recalled =
-        Pair::new(real, fake, device).each("comparing the sets", progress, |guess| guess.within(&radii_fake).next().is_some())?;
+    let (radii_real, radii_fake) =
+        (radii(real, k, device, progress)?, radii(fake, k, device, progress)?);
+    let balls = Pair::new(fake, real, device).each("comparing the sets", progress, |guess| {
+        guess.within(&radii_real).collect::<Vec<usize>>()
+    })?;
+    let recalled = Pair::new(real, fake, device)
+        .each("comparing the sets", progress, |guess| guess.within(&radii_fake).next().is_some())?;
     let mut covered = vec![false; real.len()];
     for index in balls.iter().flatten() {
         if let Some(flag) = covered.get_mut(*index) {
@@ -83,7 +96,11 @@ impl<'a> Training<'a> {
     ///
     /// # Errors
     /// Fewer than 3 pictures, the device, or [`EvalError::Stopped`].
-    pub fn new(rows: Cow<'a, Rows>, device: &Device, progress: Progress<'_>) -> Result<Self, EvalError> {
+    pub fn new(
+        rows: Cow<'a, Rows>,
+        device: &Device,
+        progress: Progress<'_>,
+    ) -> Result<Self, EvalError> {
         comparable(&rows, &rows, 3, "the memorisation score")?;
         let own = Pair::new(&rows, &rows, device).nearest(2, progress)?;
         Ok(Self { rows, own })
@@ -92,22 +109,35 @@ impl<'a> Training<'a> {
     /// The distance of training picture `index` to its nearest one but `without`.
     fn radius(&self, index: usize, without: Option<usize>) -> f64 {
         let others = self.own.get(index).into_iter().flatten();
-        others.filter(|other| Some(other.index) != without).map(|other| other.squared).next().unwrap_or(0.0)
+        others
+            .filter(|other| Some(other.index) != without)
+            .map(|other| other.squared)
+            .next()
+            .unwrap_or(0.0)
     }
 
     /// Looks for generated pictures that are nearer to a training picture than any other training picture is.
     ///
     /// # Errors
     /// Features of different widths, the device, or [`EvalError::Stopped`].
-    pub fn memorised(&self, fake: &Rows, device: &Device, progress: Progress<'_>) -> Result<Memorised, EvalError> {
+    pub fn memorised(
+        &self,
+        fake: &Rows,
+        device: &Device,
+        progress: Progress<'_>,
+    ) -> Result<Memorised, EvalError> {
         comparable(&self.rows, fake, 1, "the memorisation score")?;
         let found = Pair::new(fake, &self.rows, device).nearest(1, progress)?;
-        let nearest: Vec<Neighbour> = found.into_iter().filter_map(|found| found.first().copied()).collect();
-        let copied = nearest.iter().map(|found| found.squared < self.radius(found.index, None)).collect();
+        let nearest: Vec<Neighbour> =
+            found.into_iter().filter_map(|found| found.first().copied()).collect();
+        let copied =
+            nearest.iter().map(|found| found.squared < self.radius(found.index, None)).collect();
         let first = self.own.iter().map(|found| found.first());
         let expected = first
             .enumerate()
-            .map(|(i, found)| found.is_some_and(|near| near.squared < self.radius(near.index, Some(i))))
+            .map(|(i, found)| {
+                found.is_some_and(|near| near.squared < self.radius(near.index, Some(i)))
+            })
             .collect();
         Ok(Memorised { copied, expected, nearest })
     }

@@ -61,14 +61,27 @@ impl<'a> Pair<'a> {
         assert_eq!(a.width(), b.width(), "Pair: rows of different widths");
         let mean = b.mean();
         let centred = |rows: &Rows| {
-            let values = rows.values().iter().zip(mean.iter().cycle()).map(|(&value, mean)| (f64::from(value) - mean) as f32);
+            let values = rows
+                .values()
+                .iter()
+                .zip(mean.iter().cycle())
+                .map(|(&value, mean)| (f64::from(value) - mean) as f32);
             Rows::new(rows.width(), values.collect())
         };
         let moved = centred(b);
         let norms_b: Vec<f64> = norms(&moved);
         let most_b = norms_b.iter().copied().fold(0.0, f64::max);
         let centred_b = moved.tensor(0, moved.len()).to_device(device);
-        Self { own: std::ptr::eq(a, b), centred_a: centred(a), a, b, centred_b, norms_b, most_b, device: device.clone() }
+        Self {
+            own: std::ptr::eq(a, b),
+            centred_a: centred(a),
+            a,
+            b,
+            centred_b,
+            norms_b,
+            most_b,
+            device: device.clone(),
+        }
     }
 
     /// `f` of each row of `a` with its distances, in order of the rows; a row is not its own neighbour where both sets are the same one.
@@ -94,8 +107,10 @@ impl<'a> Pair<'a> {
                 let row = start + at;
                 let norm = norms_a.get(row).copied().unwrap_or(0.0);
                 // Rounding of the moved rows, and of a product of this length in single precision.
-                let bound =
-                    f64::from(f32::EPSILON) * (self.a.width() + 8) as f64 * 2.0 * (norm.max(self.most_b) + f64::MIN_POSITIVE);
+                let bound = f64::from(f32::EPSILON)
+                    * (self.a.width() + 8) as f64
+                    * 2.0
+                    * (norm.max(self.most_b) + f64::MIN_POSITIVE);
                 f(&Guess { pair: self, row, values, norm, bound })
             });
             results.par_extend(part);
@@ -107,17 +122,26 @@ impl<'a> Pair<'a> {
     ///
     /// # Errors
     /// As [`each`](Self::each), and fewer rows than that.
-    pub fn nearest(&self, k: usize, progress: Progress<'_>) -> Result<Vec<Vec<Neighbour>>, EvalError> {
+    pub fn nearest(
+        &self,
+        k: usize,
+        progress: Progress<'_>,
+    ) -> Result<Vec<Vec<Neighbour>>, EvalError> {
         let there = self.b.len() - usize::from(self.own);
         if there < k {
-            return Err(EvalError::Mismatch(format!("{k} nearest neighbours among {there} pictures: give more of them")));
+            return Err(EvalError::Mismatch(format!(
+                "{k} nearest neighbours among {there} pictures: give more of them"
+            )));
         }
         self.each("looking for neighbours", progress, |guess| guess.nearest(k))
     }
 }
 
 fn norms(rows: &Rows) -> Vec<f64> {
-    rows.values().chunks_exact(rows.width()).map(|row| row.iter().map(|&v| f64::from(v).powi(2)).sum()).collect()
+    rows.values()
+        .chunks_exact(rows.width())
+        .map(|row| row.iter().map(|&v| f64::from(v).powi(2)).sum())
+        .collect()
 }
 
 impl Guess<'_> {
@@ -131,8 +155,9 @@ impl Guess<'_> {
     fn guesses(&self) -> impl Iterator<Item = (usize, f64)> {
         let skip = if self.pair.own { self.row } else { usize::MAX };
         let all = self.values.iter().zip(&self.pair.norms_b).enumerate();
-        all.filter(move |(index, _)| *index != skip)
-            .map(move |(index, (&product, norm))| (index, self.norm + norm - 2.0 * f64::from(product)))
+        all.filter(move |(index, _)| *index != skip).map(move |(index, (&product, norm))| {
+            (index, self.norm + norm - 2.0 * f64::from(product))
+        })
     }
 
     /// The exact squared distance to a row.
@@ -144,7 +169,11 @@ impl Guess<'_> {
     /// Numbers of the rows within their own squared radius, `radii[index]`.
     pub fn within<'b>(&'b self, radii: &'b [f64]) -> impl Iterator<Item = usize> + 'b {
         self.guesses().zip_radius(radii).filter_map(move |(index, guess, radius)| {
-            let inside = if (guess - radius).abs() <= self.bound { self.exact(index) <= radius } else { guess < radius };
+            let inside = if (guess - radius).abs() <= self.bound {
+                self.exact(index) <= radius
+            } else {
+                guess < radius
+            };
             inside.then_some(index)
         })
     }
@@ -158,8 +187,10 @@ impl Guess<'_> {
             let reach = guesses.get(k - 1).map_or(0.0, |(_, guess)| guess + 2.0 * self.bound);
             guesses.retain(|(_, guess)| *guess <= reach);
         }
-        let mut found: Vec<Neighbour> =
-            guesses.into_iter().map(|(index, _)| Neighbour { index, squared: self.exact(index) }).collect();
+        let mut found: Vec<Neighbour> = guesses
+            .into_iter()
+            .map(|(index, _)| Neighbour { index, squared: self.exact(index) })
+            .collect();
         found.sort_by(|a, b| a.squared.total_cmp(&b.squared).then(a.index.cmp(&b.index)));
         found.truncate(k);
         found
@@ -169,7 +200,9 @@ impl Guess<'_> {
 trait ZipRadius: Iterator<Item = (usize, f64)> + Sized {
     /// Each row's radius beside its guess.
     fn zip_radius(self, radii: &[f64]) -> impl Iterator<Item = (usize, f64, f64)> {
-        self.filter_map(move |(index, guess)| radii.get(index).map(|&radius| (index, guess, radius)))
+        self.filter_map(move |(index, guess)| {
+            radii.get(index).map(|&radius| (index, guess, radius))
+        })
     }
 }
 

@@ -130,9 +130,23 @@ impl Report {
         self.figures.iter().find(|figure| figure.key == key)
     }
 
-    fn add(&mut self, key: &'static str, name: &'static str, value: f64, better: Better) -> &mut Figure {
+    fn add(
+        &mut self,
+        key: &'static str,
+        name: &'static str,
+        value: f64,
+        better: Better,
+    ) -> &mut Figure {
         let at = self.figures.len();
-        self.figures.push(Figure { key, name, value, interval: None, deviation: None, expected: None, better });
+        self.figures.push(Figure {
+            key,
+            name,
+            value,
+            interval: None,
+            deviation: None,
+            expected: None,
+            better,
+        });
         &mut self.figures[at]
     }
 }
@@ -172,9 +186,14 @@ pub fn compare(
         };
         // A set may lie class by class: parts of it must be drawn by chance.
         let scores = |measured: &Measured| {
-            let order = permutation(options.seed, u64::MAX - 4, u32::try_from(measured.features.len()).unwrap_or(u32::MAX));
+            let order = permutation(
+                options.seed,
+                u64::MAX - 4,
+                u32::try_from(measured.features.len()).unwrap_or(u32::MAX),
+            );
             let order: Vec<usize> = order.into_iter().map(|index| index as usize).collect();
-            let mixed = measured.classes.as_ref().map(|rows| rows.select(&order)).ok_or_else(missing)?;
+            let mixed =
+                measured.classes.as_ref().map(|rows| rows.select(&order)).ok_or_else(missing)?;
             Ok::<_, EvalError>(Spread::of(&inception::scores(&mixed, SPLITS)?))
         };
         let found = scores(fake)?;
@@ -182,14 +201,17 @@ pub fn compare(
         let expected = scores(real)?.mean;
         let figure = report.add("inception_score", "Inception score", found.mean, Better::Higher);
         figure.deviation = Some(found.deviation);
-        figure.interval = (options.bootstrap > 0).then(|| found.interval(1.0 / (SPLITS as f64).sqrt()));
+        figure.interval =
+            (options.bootstrap > 0).then(|| found.interval(1.0 / (SPLITS as f64).sqrt()));
         figure.expected = Some(expected);
     }
     if wants(Metric::Nn) {
-        let training =
-            training.ok_or_else(|| EvalError::Mismatch("the memorisation score takes the training pictures".into()))?;
+        let training = training.ok_or_else(|| {
+            EvalError::Mismatch("the memorisation score takes the training pictures".into())
+        })?;
         let found = training.memorised(&fake.features, device, progress)?;
-        let figure = report.add("memorised", "Memorised", manifold::share(&found.copied), Better::Expected);
+        let figure =
+            report.add("memorised", "Memorised", manifold::share(&found.copied), Better::Expected);
         figure.interval = interval_of_mean(&flags(&found.copied), options.bootstrap, options.seed);
         figure.expected = Some(manifold::share(&found.expected));
     }
@@ -200,7 +222,12 @@ fn flags(flags: &[bool]) -> Vec<f64> {
     flags.iter().map(|&flag| f64::from(u8::from(flag))).collect()
 }
 
-fn frechet(sets: [&Rows; 2], options: &Options, report: &mut Report, progress: Progress<'_>) -> Result<(), EvalError> {
+fn frechet(
+    sets: [&Rows; 2],
+    options: &Options,
+    report: &mut Report,
+    progress: Progress<'_>,
+) -> Result<(), EvalError> {
     let [real, fake] = sets;
     for (whose, rows) in [("real", real), ("generated", fake)] {
         if rows.len() <= rows.width() {
@@ -214,7 +241,8 @@ fn frechet(sets: [&Rows; 2], options: &Options, report: &mut Report, progress: P
     }
     let [real, fake] = spanned(real, fake)?;
     let value = Frechet::to(Statistics::of(&real)?).distance(&Statistics::of(&fake)?)?;
-    let replicates = if real.width() > WIDE { options.bootstrap.min(SELDOM) } else { options.bootstrap };
+    let replicates =
+        if real.width() > WIDE { options.bootstrap.min(SELDOM) } else { options.bootstrap };
     report.add("frechet", "Fréchet distance", value, Better::Lower).interval =
         interval_of_frechet(value, [&real, &fake], replicates, options.seed, progress)?;
     Ok(())
@@ -227,7 +255,8 @@ fn kernel(
     report: &mut Report,
     progress: Progress<'_>,
 ) -> Result<(), EvalError> {
-    let found = Spread::of(&kid::distances(real, fake, options.subsets, options.seed, device, progress)?);
+    let found =
+        Spread::of(&kid::distances(real, fake, options.subsets, options.seed, device, progress)?);
     let size = options.subsets.size.min(real.len()).min(fake.len());
     if size < options.subsets.size {
         report.warnings.push(format!(
@@ -253,7 +282,8 @@ fn neighbourhood(
     let found = manifold::manifold(real, fake, options.neighbours, device, progress)?;
     let mut add = |key, name, values: &[f64]| {
         let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-        report.add(key, name, mean, Better::Higher).interval = interval_of_mean(values, options.bootstrap, options.seed);
+        report.add(key, name, mean, Better::Higher).interval =
+            interval_of_mean(values, options.bootstrap, options.seed);
     };
     if options.metrics.contains(&Metric::Pr) {
         add("precision", "Precision", &flags(&found.precise));
@@ -272,8 +302,15 @@ mod tests {
 
     #[test]
     fn the_best_value_has_the_lowest_score() {
-        let figure =
-            |value, better, expected| Figure { key: "x", name: "x", value, interval: None, deviation: None, expected, better };
+        let figure = |value, better, expected| Figure {
+            key: "x",
+            name: "x",
+            value,
+            interval: None,
+            deviation: None,
+            expected,
+            better,
+        };
         // A kernel distance may be below 0 by chance.
         assert_eq!(figure(-0.25, Better::Lower, None).score(), -0.25);
         assert_eq!(figure(0.5, Better::Higher, None).score(), -0.5);

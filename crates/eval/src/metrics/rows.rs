@@ -18,7 +18,11 @@ impl Rows {
     #[track_caller]
     #[must_use]
     pub fn new(width: usize, values: Vec<f32>) -> Self {
-        assert!(width > 0 && values.len().is_multiple_of(width), "Rows: {} values in rows of {width}", values.len());
+        assert!(
+            width > 0 && values.len().is_multiple_of(width),
+            "Rows: {} values in rows of {width}",
+            values.len()
+        );
         Self { width, values }
     }
 
@@ -63,12 +67,18 @@ impl Rows {
     #[track_caller]
     #[must_use]
     pub fn select(&self, indices: &[usize]) -> Self {
-        Self { width: self.width, values: indices.iter().flat_map(|&index| self.row(index)).copied().collect() }
+        Self {
+            width: self.width,
+            values: indices.iter().flat_map(|&index| self.row(index)).copied().collect(),
+        }
     }
 
     /// `count` rows from `start` on as a tensor.
     pub(super) fn tensor(&self, start: usize, count: usize) -> Tensor {
-        Tensor::from_slice(&self.values[start * self.width..][..count * self.width], [count, self.width])
+        Tensor::from_slice(
+            &self.values[start * self.width..][..count * self.width],
+            [count, self.width],
+        )
     }
 
     /// The mean of each column, summed in double precision.
@@ -96,7 +106,12 @@ impl Rows {
 }
 
 /// Both sets in the same features, and enough of each.
-pub(super) fn comparable(real: &Rows, fake: &Rows, least: usize, what: &str) -> Result<(), EvalError> {
+pub(super) fn comparable(
+    real: &Rows,
+    fake: &Rows,
+    least: usize,
+    what: &str,
+) -> Result<(), EvalError> {
     if real.width() != fake.width() {
         let (a, b) = (real.width(), fake.width());
         return Err(EvalError::Mismatch(format!(

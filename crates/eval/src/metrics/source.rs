@@ -81,7 +81,13 @@ impl<'a> Source<'a> {
                 let mut rng = Philox::new(seed, CONDITIONS);
                 let len = u32::try_from(real.len()).unwrap_or(u32::MAX);
                 let indices = (0..count).map(|_| rng.below(len) as usize).collect();
-                let batch = Batch { images: Vec::new(), labels: None, indices, cursor: Cursor::default(), epoch_end: false };
+                let batch = Batch {
+                    images: Vec::new(),
+                    labels: None,
+                    indices,
+                    cursor: Cursor::default(),
+                    epoch_end: false,
+                };
                 let rows = Conditions::new(condition, real, None)?.of(&batch);
                 Some(Tensor::from_slice(&rows, [count, condition.size]))
             }
@@ -111,14 +117,25 @@ impl<'a> Source<'a> {
     /// Pictures that cannot be decoded, or the generator.
     pub fn part(&self, start: usize, count: usize) -> Result<Tensor, EvalError> {
         match self {
-            Self::Set { dataset, indices } => images(dataset, indices.get(start..start + count).unwrap_or_default()),
+            Self::Set { dataset, indices } => {
+                images(dataset, indices.get(start..start + count).unwrap_or_default())
+            }
             Self::Generated { sampler, latents, conditions } => {
                 let conditions = conditions.as_ref().map(|rows| rows.narrow(0, start, count));
-                Ok(sampler.draw_under(&latents.narrow(0, start, count), conditions.as_ref(), count.max(1), |_| ())?)
+                Ok(sampler.draw_under(
+                    &latents.narrow(0, start, count),
+                    conditions.as_ref(),
+                    count.max(1),
+                    |_| (),
+                )?)
             }
             Self::Noise { shape: [h, w, c], seed, .. } => {
                 // A stream for each part: any part can be drawn without those before it.
-                Ok(Philox::new(*seed, NOISE + ((start as u64) << 8)).uniform([count, *h, *w, *c], -1.0, 1.0))
+                Ok(Philox::new(*seed, NOISE + ((start as u64) << 8)).uniform(
+                    [count, *h, *w, *c],
+                    -1.0,
+                    1.0,
+                ))
             }
         }
     }
@@ -127,13 +144,19 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// Pictures of another size than the extractor's, the data, the device, or [`EvalError::Stopped`].
-    pub fn measure(&self, extractor: &Extractor, what: &str, progress: Progress<'_>) -> Result<(Rows, Option<Rows>), EvalError> {
+    pub fn measure(
+        &self,
+        extractor: &Extractor,
+        what: &str,
+        progress: Progress<'_>,
+    ) -> Result<(Rows, Option<Rows>), EvalError> {
         let mut features = Vec::new();
         let mut scores = Vec::new();
         let (mut width, mut classes) = (0, 0);
         for start in (0..self.len()).step_by(BATCH) {
             progress.tell(what, start, self.len())?;
-            let (part, told) = extractor.measure(&self.part(start, BATCH.min(self.len() - start))?)?;
+            let (part, told) =
+                extractor.measure(&self.part(start, BATCH.min(self.len() - start))?)?;
             width = part.width();
             features.extend_from_slice(part.values());
             if let Some(told) = told {
@@ -156,7 +179,8 @@ fn choice(len: usize, count: usize, seed: u64) -> Vec<usize> {
         return (0..len).collect();
     }
     let order = permutation(seed, CHOICE, u32::try_from(len).unwrap_or(u32::MAX));
-    let mut chosen: Vec<usize> = order.into_iter().take(count).map(|index| index as usize).collect();
+    let mut chosen: Vec<usize> =
+        order.into_iter().take(count).map(|index| index as usize).collect();
     // In the order in which they lie: sets that are not in memory are read faster, and the metrics do not mind.
     chosen.sort_unstable();
     chosen

@@ -29,7 +29,10 @@ impl Spread {
     pub fn of(values: &[f64]) -> Self {
         let count = values.len().max(1) as f64;
         let mean = values.iter().sum::<f64>() / count;
-        Self { mean, deviation: (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count).sqrt() }
+        Self {
+            mean,
+            deviation: (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count).sqrt(),
+        }
     }
 
     /// The 95 % interval of a normal number of this standard deviation, times `shrunk`.
@@ -80,7 +83,8 @@ pub fn interval_of_frechet(
         let mut rng = Philox::new(seed, stream(GROUPS, number));
         let mut drawn = |groups: &[Moments]| {
             let count = groups.len() as u32;
-            Moments::sum((0..count).filter_map(|_| groups.get(rng.below(count) as usize))).statistics()
+            Moments::sum((0..count).filter_map(|_| groups.get(rng.below(count) as usize)))
+                .statistics()
         };
         let (real, fake) = (drawn(&real)?, drawn(&fake)?);
         Frechet::to(real).distance(&fake).ok()
@@ -89,7 +93,8 @@ pub fn interval_of_frechet(
     let mut distances = Vec::with_capacity(replicates);
     for start in (0..replicates).step_by(8) {
         progress.tell("resampling", start, replicates)?;
-        distances.par_extend((start..(start + 8).min(replicates)).into_par_iter().filter_map(replicate));
+        distances
+            .par_extend((start..(start + 8).min(replicates)).into_par_iter().filter_map(replicate));
     }
     let [low, high] = around(value, Spread::of(&distances).deviation);
     Ok(Some([low.max(0.0), high]))
@@ -104,7 +109,10 @@ fn grouped(rows: &Rows, groups: usize, seed: u64, salt: u64) -> Vec<Moments> {
         .into_par_iter()
         .map(|group| {
             let own = &order[rows.len() * group / groups..rows.len() * (group + 1) / groups];
-            Moments::of(&rows.select(&own.iter().map(|&index| index as usize).collect::<Vec<_>>()), &mean)
+            Moments::of(
+                &rows.select(&own.iter().map(|&index| index as usize).collect::<Vec<_>>()),
+                &mean,
+            )
         })
         .collect()
 }

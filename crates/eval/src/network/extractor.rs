@@ -37,20 +37,33 @@ impl Discriminator {
     /// # Errors
     /// A checkpoint without a discriminator, or with one that needs a condition, or has no hidden layer; a set of other pictures, where one is needed; or the
     /// user stops it.
-    pub fn new(checkpoint: &Checkpoint, dataset: &Dataset, device: &Device, progress: Progress<'_>) -> Result<Self, EvalError> {
+    pub fn new(
+        checkpoint: &Checkpoint,
+        dataset: &Dataset,
+        device: &Device,
+        progress: Progress<'_>,
+    ) -> Result<Self, EvalError> {
         let wrong = |what: &str| {
-            Err(EvalError::Mismatch(format!("{what}: use features of a network (dcgan eval train-features) or pixels")))
+            Err(EvalError::Mismatch(format!(
+                "{what}: use features of a network (dcgan eval train-features) or pixels"
+            )))
         };
         let Some((recipe, network, sound)) = train::discriminator(checkpoint, device)? else {
             return wrong("the checkpoint holds no discriminator");
         };
-        if recipe.condition.as_ref().is_some_and(|c| !matches!(c.discriminator, Conditioned::None | Conditioned::Auxiliary)) {
+        if recipe
+            .condition
+            .as_ref()
+            .is_some_and(|c| !matches!(c.discriminator, Conditioned::None | Conditioned::Auxiliary))
+        {
             return wrong("the checkpoint's discriminator judges pictures under a condition");
         }
         if !sound {
             let [h, w] = recipe.image.size;
             require_shape(dataset, [h, w, recipe.image.channels])?;
-            let input = |part: &[usize]| Ok((recipe.image.range.enter(&images(dataset, part)?.to_device(device)), None));
+            let input = |part: &[usize]| {
+                Ok((recipe.image.range.enter(&images(dataset, part)?.to_device(device)), None))
+            };
             recalibrate(&network, dataset, input, progress)?;
             device.check()?;
         }
@@ -63,7 +76,8 @@ impl Discriminator {
 
     fn features(&self, images: &Tensor) -> Tensor {
         let images = self.recipe.image.range.enter(&images.to_device(&self.device));
-        let (_, mut found) = tensor::per_image(|| self.network.features(&images, Mode::SAMPLE, &[&self.layer]));
+        let (_, mut found) =
+            tensor::per_image(|| self.network.features(&images, Mode::SAMPLE, &[&self.layer]));
         match found.pop() {
             Some(found) if found.shape().rank() == 4 => found.mean(&[1, 2], false),
             Some(found) => found,
@@ -94,7 +108,9 @@ impl Extractor {
     pub fn image(&self) -> [usize; 3] {
         match self {
             Self::Network(network) => network.image(),
-            Self::Discriminator(own) => [own.recipe.image.size[0], own.recipe.image.size[1], own.recipe.image.channels],
+            Self::Discriminator(own) => {
+                [own.recipe.image.size[0], own.recipe.image.size[1], own.recipe.image.channels]
+            }
             Self::Pixels(shape) => *shape,
         }
     }
@@ -132,12 +148,17 @@ impl Extractor {
             Self::Discriminator(own) => {
                 let mut values = Vec::new();
                 for start in (0..shape[0]).step_by(BATCH) {
-                    values.extend(own.features(&images.narrow(0, start, BATCH.min(shape[0] - start))).to_vec());
+                    values.extend(
+                        own.features(&images.narrow(0, start, BATCH.min(shape[0] - start)))
+                            .to_vec(),
+                    );
                     own.device.check()?;
                 }
                 Ok((Rows::new((values.len() / shape[0].max(1)).max(1), values), None))
             }
-            Self::Pixels(_) => Ok((Rows::new(self.image().iter().product(), images.to_vec()), None)),
+            Self::Pixels(_) => {
+                Ok((Rows::new(self.image().iter().product(), images.to_vec()), None))
+            }
         }
     }
 }

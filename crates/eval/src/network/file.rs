@@ -36,10 +36,21 @@ impl FeatureNetwork {
     /// # Errors
     /// The disk.
     pub fn save(&self, path: &Path) -> Result<(), EvalError> {
-        let state = serde_json::to_value(&self.description)
-            .map_err(|e| EvalError::Mismatch(format!("cannot describe the feature network: {e}")))?;
-        let meta = Meta { recipe_name: KIND.into(), state, instruction_set: self.device.arithmetic(), ..Meta::default() };
-        let tensors = self.network.state_dict().into_iter().map(|(name, value)| (name, value.into())).collect();
+        let state = serde_json::to_value(&self.description).map_err(|e| {
+            EvalError::Mismatch(format!("cannot describe the feature network: {e}"))
+        })?;
+        let meta = Meta {
+            recipe_name: KIND.into(),
+            state,
+            instruction_set: self.device.arithmetic(),
+            ..Meta::default()
+        };
+        let tensors = self
+            .network
+            .state_dict()
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
         Ok(checkpoint::save(path, &Checkpoint { meta, tensors })?)
     }
 
@@ -49,20 +60,30 @@ impl FeatureNetwork {
     /// A file that cannot be read, is damaged, or is something else.
     pub fn load(path: &Path, device: &Device) -> Result<Self, EvalError> {
         let Checkpoint { meta, tensors } = checkpoint::load(path)?;
-        let wrong =
-            |what: &str| EvalError::Mismatch(format!("{path:?} {what}: give a file that dcgan eval train-features wrote"));
+        let wrong = |what: &str| {
+            EvalError::Mismatch(format!(
+                "{path:?} {what}: give a file that dcgan eval train-features wrote"
+            ))
+        };
         if meta.recipe_name != KIND {
-            return Err(wrong("is a checkpoint, no feature network (for a checkpoint's discriminator write d:CHECKPOINT)"));
+            return Err(wrong(
+                "is a checkpoint, no feature network (for a checkpoint's discriminator write d:CHECKPOINT)",
+            ));
         }
         let description: Description = serde_json::from_value(meta.state)
             .map_err(|e| wrong(&format!("has a description that cannot be understood ({e})")))?;
         let [height, width, channels] = description.preprocess.shape();
         let outputs = description.targets.outputs();
-        if height.max(width) > MOST_SIDE || height.min(width) < 1 || !(1..=4).contains(&channels) || outputs == 0 {
+        if height.max(width) > MOST_SIDE
+            || height.min(width) < 1
+            || !(1..=4).contains(&channels)
+            || outputs == 0
+        {
             return Err(wrong(&format!("describes pictures of {height}x{width}x{channels}")));
         }
         let network = layers::build([height, width, channels], outputs, &mut Philox::new(0, 0));
-        let state: StateDict = tensors.into_iter().map(|(name, array)| (name, array.into())).collect();
+        let state: StateDict =
+            tensors.into_iter().map(|(name, array)| (name, array.into())).collect();
         network.load_state_dict(&state)?;
         Ok(Self::new(description, network, device))
     }

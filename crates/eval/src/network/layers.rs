@@ -53,9 +53,20 @@ pub(super) fn build(image: [usize; 3], outputs: usize, rng: &mut Philox) -> Netw
     Network::new(layers)
 }
 
-fn convolution(layers: &mut Vec<(String, Layer)>, name: &str, window: Window, [inputs, outputs]: [usize; 2], rng: &mut Philox) {
+fn convolution(
+    layers: &mut Vec<(String, Layer)>,
+    name: &str,
+    window: Window,
+    [inputs, outputs]: [usize; 2],
+    rng: &mut Philox,
+) {
     let conv = Conv2d::new(inputs, outputs, window, false);
-    conv.weight().set(he(conv.weight().value(), window.kernel[0] * window.kernel[1] * inputs, 1.0, rng));
+    conv.weight().set(he(
+        conv.weight().value(),
+        window.kernel[0] * window.kernel[1] * inputs,
+        1.0,
+        rng,
+    ));
     layers.extend([
         (format!("{name}.conv"), Layer::Conv2d(conv)),
         (format!("{name}.norm"), norm(outputs)),

@@ -133,7 +133,9 @@ impl FeatureNetwork {
         let count = images.shape()[0];
         for start in (0..count).step_by(BATCH) {
             let part = images.narrow(0, start, BATCH.min(count - start)).to_device(&self.device);
-            let (logits, hidden) = tensor::per_image(|| self.folded.features(&part, Mode::SAMPLE, &[layers::FEATURE_LAYER]));
+            let (logits, hidden) = tensor::per_image(|| {
+                self.folded.features(&part, Mode::SAMPLE, &[layers::FEATURE_LAYER])
+            });
             features.extend(hidden.iter().flat_map(Tensor::to_vec));
             scores.extend(self.probabilities(&logits).to_vec());
             self.device.check()?;

@@ -32,7 +32,11 @@ impl Question {
     /// What each answer is called: for a question of yes or no, `no` and the column's name.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
-        if self.answers.is_empty() { vec![format!("no {}", self.name), self.name.clone()] } else { self.answers.clone() }
+        if self.answers.is_empty() {
+            vec![format!("no {}", self.name), self.name.clone()]
+        } else {
+            self.answers.clone()
+        }
     }
 }
 
@@ -59,11 +63,16 @@ impl Targets {
                 "{name:?} has no labels to learn features from: use features of a checkpoint (d:CHECKPOINT) or pixels, or a network trained \
                  on another set"
             ))),
-            1 => Err(EvalError::Mismatch(format!("{name:?} has a single class: a network learns nothing from it"))),
-            n if n > MOST_CLASSES => Err(EvalError::Mismatch(format!("{name:?} has {n} classes, over {MOST_CLASSES}"))),
-            _ => {
-                Ok(Self { kind: ClassTargets::OneHot, questions: vec![Question { name: "class".into(), answers, column: None }] })
+            1 => Err(EvalError::Mismatch(format!(
+                "{name:?} has a single class: a network learns nothing from it"
+            ))),
+            n if n > MOST_CLASSES => {
+                Err(EvalError::Mismatch(format!("{name:?} has {n} classes, over {MOST_CLASSES}")))
             }
+            _ => Ok(Self {
+                kind: ClassTargets::OneHot,
+                questions: vec![Question { name: "class".into(), answers, column: None }],
+            }),
         }
     }
 
@@ -72,11 +81,17 @@ impl Targets {
     /// # Errors
     /// A set without such attributes.
     pub fn attributes(dataset: &Dataset) -> Result<Self, EvalError> {
-        let columns = dataset.attribute_columns().iter().enumerate().filter(|(_, attribute)| attribute.describes());
+        let columns = dataset
+            .attribute_columns()
+            .iter()
+            .enumerate()
+            .filter(|(_, attribute)| attribute.describes());
         let questions = columns.filter_map(|(column, attribute)| {
             let answers = match &attribute.kind {
                 AttributeKind::Binary => Vec::new(),
-                AttributeKind::Category(words) if (2..=MOST_WORDS).contains(&words.len()) => words.clone(),
+                AttributeKind::Category(words) if (2..=MOST_WORDS).contains(&words.len()) => {
+                    words.clone()
+                }
                 AttributeKind::Category(_) | AttributeKind::Number => return None,
             };
             Some(Question { name: attribute.name.clone(), answers, column: Some(column) })
@@ -103,7 +118,9 @@ impl Targets {
         let of = |question: &Question| match (&question.answers[..], question.column) {
             ([], _) => vec![question.name.clone()],
             (answers, None) => answers.to_vec(),
-            (answers, Some(_)) => answers.iter().map(|answer| format!("{}={answer}", question.name)).collect(),
+            (answers, Some(_)) => {
+                answers.iter().map(|answer| format!("{}={answer}", question.name)).collect()
+            }
         };
         self.questions.iter().flat_map(of).collect()
     }
@@ -113,7 +130,10 @@ impl Targets {
     pub fn first(&self, dataset: &Dataset, indices: &[usize]) -> Option<Vec<usize>> {
         let question = self.questions.first()?;
         let known = question.words().len();
-        let said = |&index: &usize| Some(answer(question, dataset, index, &dataset.attributes(index))).filter(|&at| at < known);
+        let said = |&index: &usize| {
+            Some(answer(question, dataset, index, &dataset.attributes(index)))
+                .filter(|&at| at < known)
+        };
         indices.iter().map(said).collect()
     }
 
@@ -126,7 +146,10 @@ impl Targets {
             for question in &self.questions {
                 let value = answer(question, dataset, index, &attributes);
                 let places = rows.get_mut(at..at + question.outputs()).unwrap_or_default();
-                match (question.answers.is_empty(), places.get_mut(if question.answers.is_empty() { 0 } else { value })) {
+                match (
+                    question.answers.is_empty(),
+                    places.get_mut(if question.answers.is_empty() { 0 } else { value }),
+                ) {
                     (true, Some(place)) => *place = value as f32,
                     (false, Some(place)) => *place = 1.0,
                     (_, None) => {}
@@ -138,7 +161,12 @@ impl Targets {
     }
 
     /// How many of these pictures each question is answered right for, by logits `[N, outputs]`.
-    pub(super) fn right(&self, dataset: &Dataset, indices: &[usize], logits: &Tensor) -> Vec<usize> {
+    pub(super) fn right(
+        &self,
+        dataset: &Dataset,
+        indices: &[usize],
+        logits: &Tensor,
+    ) -> Vec<usize> {
         let values = logits.to_vec();
         let mut right = vec![0; self.questions.len()];
         for (row, &index) in values.chunks_exact(self.outputs()).zip(indices) {
@@ -146,7 +174,11 @@ impl Targets {
             let mut rest = row;
             for (question, right) in self.questions.iter().zip(&mut right) {
                 let (own, later) = rest.split_at(question.outputs());
-                let said = if question.answers.is_empty() { usize::from(own.iter().all(|&v| v > 0.0)) } else { largest(own) };
+                let said = if question.answers.is_empty() {
+                    usize::from(own.iter().all(|&v| v > 0.0))
+                } else {
+                    largest(own)
+                };
                 *right += usize::from(said == answer(question, dataset, index, &attributes));
                 rest = later;
             }

@@ -70,7 +70,9 @@ impl Splits {
         }
         if train.len() < 2 * HELD_OUT_OF {
             let (name, len) = (train.name(), train.len());
-            return Err(EvalError::Mismatch(format!("{name:?} has {len} pictures: a feature network takes at least 20")));
+            return Err(EvalError::Mismatch(format!(
+                "{name:?} has {len} pictures: a feature network takes at least 20"
+            )));
         }
         Ok(Self { train, test })
     }
@@ -90,7 +92,10 @@ impl Splits {
 }
 
 fn shuffled(seed: u64, epoch: u64, len: usize) -> Vec<usize> {
-    permutation(seed, epoch, u32::try_from(len).unwrap_or(u32::MAX)).into_iter().map(|index| index as usize).collect()
+    permutation(seed, epoch, u32::try_from(len).unwrap_or(u32::MAX))
+        .into_iter()
+        .map(|index| index as usize)
+        .collect()
 }
 
 pub(super) fn train(
@@ -109,13 +114,20 @@ pub(super) fn train(
     let (kept, test, held) = splits.divide(options.seed);
     let batch = options.batch.min(kept.len());
     if batch < 2 || options.epochs == Some(0) {
-        return Err(EvalError::Setting(format!("{batch} pictures per step: at least 2, and at least 1 epoch")));
+        return Err(EvalError::Setting(format!(
+            "{batch} pictures per step: at least 2, and at least 1 epoch"
+        )));
     }
     let epochs = options.epochs.unwrap_or_else(|| (SEEN / kept.len()).clamp(EPOCHS[0], EPOCHS[1]));
-    let network = layers::build(splits.train.shape(), targets.outputs(), &mut Philox::new(options.seed, WEIGHTS));
+    let network = layers::build(
+        splits.train.shape(),
+        targets.outputs(),
+        &mut Philox::new(options.seed, WEIGHTS),
+    );
     network.to_device(device);
     let rule = Rule::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, decoupled: true };
-    let mut optimizer = Optimizer::new(&network, OptimizerOptions { rule, lr: LEARNING_RATE, weight_decay: 1e-3 });
+    let mut optimizer =
+        Optimizer::new(&network, OptimizerOptions { rule, lr: LEARNING_RATE, weight_decay: 1e-3 });
     let noise = Noise::new(Philox::new(options.seed, DROPOUT), 1.0);
     let mut guard = Guard::new(device);
     let per_epoch = kept.len() / batch;
@@ -125,7 +137,8 @@ pub(super) fn train(
         for (at, places) in order.chunks_exact(batch).enumerate() {
             let step = epoch * per_epoch + at;
             progress.tell("training the feature network", step, total)?;
-            let indices: Vec<usize> = places.iter().filter_map(|&place| kept.get(place).copied()).collect();
+            let indices: Vec<usize> =
+                places.iter().filter_map(|&place| kept.get(place).copied()).collect();
             let images = images(&splits.train, &indices)?.to_device(device);
             let wanted = targets.rows(&splits.train, &indices).to_device(device);
             let logits = network.forward(&images, Pass::from(Mode::TRAIN).with_noise(&noise));

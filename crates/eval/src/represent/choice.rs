@@ -40,7 +40,9 @@ pub fn choose(
     let mut new = tried.clone();
     loop {
         let machines = svm::train(rows, labels, classes, &new, options);
-        for (k, (&cost, correct)) in new.iter().zip(machines.correct(held_out, their_labels)).enumerate() {
+        for (k, (&cost, correct)) in
+            new.iter().zip(machines.correct(held_out, their_labels)).enumerate()
+        {
             if best.as_ref().is_none_or(|best| correct > best.correct) {
                 let widened = !costs.contains(&cost);
                 best = Some(Chosen { machines: machines.only(k), cost, correct, widened });

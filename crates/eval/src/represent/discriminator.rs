@@ -77,7 +77,12 @@ impl DiscriminatorFeatures {
         Self::of(recipe.clone(), network, false, device)
     }
 
-    fn of(recipe: Recipe, network: Network, sound: bool, device: &Device) -> Result<Self, EvalError> {
+    fn of(
+        recipe: Recipe,
+        network: Network,
+        sound: bool,
+        device: &Device,
+    ) -> Result<Self, EvalError> {
         let names = convolutions(&network);
         if names.is_empty() {
             return Err(EvalError::Mismatch(format!(
@@ -94,7 +99,11 @@ impl DiscriminatorFeatures {
             .zip(&maps)
             .map(|(name, map)| {
                 let s = map.shape();
-                FeatureLayer { name, map: [s[1], s[2], s[3]], grid: [s[1].min(GRID), s[2].min(GRID)] }
+                FeatureLayer {
+                    name,
+                    map: [s[1], s[2], s[3]],
+                    grid: [s[1].min(GRID), s[2].min(GRID)],
+                }
             })
             .collect();
         Ok(made)
@@ -114,7 +123,8 @@ impl DiscriminatorFeatures {
         if statistics == FeatureStatistics::Running && self.sound {
             return Ok(());
         }
-        let input = |part: &[usize]| Ok((self.input(&images(dataset, part)?), self.condition(part.len())));
+        let input =
+            |part: &[usize]| Ok((self.input(&images(dataset, part)?), self.condition(part.len())));
         recalibrate(&self.network, dataset, input, progress)?;
         self.check()
     }
@@ -160,8 +170,11 @@ impl Representation for DiscriminatorFeatures {
     fn rows(&self, images: &Tensor) -> Tensor {
         let names: Vec<String> = self.layers.iter().map(|layer| layer.name.clone()).collect();
         let n = images.shape()[0];
-        let flat = |(map, layer): (&Tensor, &FeatureLayer)| pooled(map, layer.grid).reshape([n, layer.width()]);
-        let parts: Vec<Tensor> = self.maps(images, &names).iter().zip(&self.layers).map(flat).collect();
+        let flat = |(map, layer): (&Tensor, &FeatureLayer)| {
+            pooled(map, layer.grid).reshape([n, layer.width()])
+        };
+        let parts: Vec<Tensor> =
+            self.maps(images, &names).iter().zip(&self.layers).map(flat).collect();
         tensor::concat(&parts.iter().collect::<Vec<_>>(), 1).to_device(&Device::Cpu)
     }
 
@@ -183,7 +196,8 @@ fn pooled(map: &Tensor, grid: [usize; 2]) -> Tensor {
         let window = |i: usize| {
             let (start, end) = (i * side / parts, ((i + 1) * side).div_ceil(parts));
             let length = end - start;
-            x.narrow(axis, start, length).max_pool2d(if axis == 1 { [length, 1] } else { [1, length] }, [1, 1])
+            x.narrow(axis, start, length)
+                .max_pool2d(if axis == 1 { [length, 1] } else { [1, length] }, [1, 1])
         };
         let windows: Vec<Tensor> = (0..parts).map(window).collect();
         tensor::concat(&windows.iter().collect::<Vec<_>>(), axis)
@@ -207,23 +221,36 @@ mod tests {
         let small = features("small");
         let maps: Vec<_> = small.layers().iter().map(|layer| (layer.map, layer.grid)).collect();
         assert_eq!(maps, [([14, 14, 64], [4, 4]), ([7, 7, 128], [4, 4])]);
-        assert!(DiscriminatorFeatures::random(&Recipe::preset("gan2014").unwrap(), 0, &Device::Cpu).is_err());
+        assert!(
+            DiscriminatorFeatures::random(&Recipe::preset("gan2014").unwrap(), 0, &Device::Cpu)
+                .is_err()
+        );
     }
 
     /// The rule of PyTorch's `adaptive_max_pool2d`, window by window.
     #[test]
     fn windows_cover_maps_of_any_size() {
-        for (sides, grid) in [([14, 7], [4, 4]), ([8, 16], [4, 4]), ([5, 3], [4, 3]), ([2, 1], [2, 1])] {
+        for (sides, grid) in
+            [([14, 7], [4, 4]), ([8, 16], [4, 4]), ([5, 3], [4, 3]), ([2, 1], [2, 1])]
+        {
             let map = Philox::new(1, sides[0] as u64).normal([2, sides[0], sides[1], 3], 0.0, 1.0);
             let (x, out) = (map.to_vec(), pooled(&map, grid));
             assert_eq!(out.shape()[..], [2, grid[0], grid[1], 3]);
-            let range = |i: usize, side: usize, parts: usize| i * side / parts..((i + 1) * side).div_ceil(parts);
+            let range = |i: usize, side: usize, parts: usize| {
+                i * side / parts..((i + 1) * side).div_ceil(parts)
+            };
             for (at, found) in out.to_vec().into_iter().enumerate() {
-                let (c, j, i, n) = (at % 3, at / 3 % grid[1], at / 3 / grid[1] % grid[0], at / 3 / grid[1] / grid[0]);
+                let (c, j, i, n) = (
+                    at % 3,
+                    at / 3 % grid[1],
+                    at / 3 / grid[1] % grid[0],
+                    at / 3 / grid[1] / grid[0],
+                );
                 let mut largest = f32::NEG_INFINITY;
                 for down in range(i, sides[0], grid[0]) {
                     for across in range(j, sides[1], grid[1]) {
-                        largest = largest.max(x[((n * sides[0] + down) * sides[1] + across) * 3 + c]);
+                        largest =
+                            largest.max(x[((n * sides[0] + down) * sides[1] + across) * 3 + c]);
                     }
                 }
                 assert_eq!(found, largest);

@@ -59,7 +59,11 @@ impl KMeans {
     ///
     /// # Errors
     /// Patches larger than the pictures, fewer patches than centroids, pictures that cannot be decoded, or the user stops it.
-    pub fn train(dataset: &Dataset, options: KMeansOptions, progress: Progress<'_>) -> Result<Self, EvalError> {
+    pub fn train(
+        dataset: &Dataset,
+        options: KMeansOptions,
+        progress: Progress<'_>,
+    ) -> Result<Self, EvalError> {
         let (shape, KMeansOptions { patch, centroids, .. }) = (dataset.shape(), options);
         let [h, w, c] = shape;
         if patch < 2 || patch + 1 > h.min(w) {
@@ -77,7 +81,8 @@ impl KMeans {
         let width = patch * patch * c;
         let mut values = sample(dataset, options, &mut rng, progress)?;
         let (mean, whitening) = whiten(&values, width);
-        let mut own = Self { shape, patch, mean, whitening, centroids: Tensor::zeros([centroids, width]) };
+        let mut own =
+            Self { shape, patch, mean, whitening, centroids: Tensor::zeros([centroids, width]) };
         for block in values.chunks_mut(BLOCK * width) {
             let white = own.white(block).to_vec();
             block.copy_from_slice(&white);
@@ -107,7 +112,10 @@ impl KMeans {
         for (at, row) in distances.chunks_exact(count).enumerate() {
             let quadrant = (at / across * 2 / down) * 2 + at % across * 2 / across;
             let mean = row.iter().sum::<f32>() / count as f32;
-            sums[quadrant * count..].iter_mut().zip(row).for_each(|(sum, z)| *sum += (mean - z).max(0.0));
+            sums[quadrant * count..]
+                .iter_mut()
+                .zip(row)
+                .for_each(|(sum, z)| *sum += (mean - z).max(0.0));
         }
         sums
     }
@@ -142,7 +150,12 @@ fn cut(picture: &[f32], [w, c]: [usize; 2], [y, x]: [usize; 2], side: usize) -> 
 }
 
 /// Patches at random places of random pictures, one after the other.
-fn sample(dataset: &Dataset, options: KMeansOptions, rng: &mut Philox, progress: Progress<'_>) -> Result<Vec<f32>, EvalError> {
+fn sample(
+    dataset: &Dataset,
+    options: KMeansOptions,
+    rng: &mut Philox,
+    progress: Progress<'_>,
+) -> Result<Vec<f32>, EvalError> {
     let [h, w, c] = dataset.shape();
     let side = options.patch;
     let mut values = Vec::with_capacity(options.patches * side * side * c);
@@ -155,7 +168,10 @@ fn sample(dataset: &Dataset, options: KMeansOptions, rng: &mut Philox, progress:
         let Some(index) = pictures.next() else { break };
         let picture = images(dataset, &[index])?.to_vec();
         for _ in 0..each {
-            let at = [rng.below((h - side + 1) as u32) as usize, rng.below((w - side + 1) as u32) as usize];
+            let at = [
+                rng.below((h - side + 1) as u32) as usize,
+                rng.below((w - side + 1) as u32) as usize,
+            ];
             values.extend(cut(&picture, [w, c], at, side));
         }
         progress.tell("cutting patches", values.len() / (side * side * c), options.patches)?;
@@ -172,11 +188,13 @@ fn whiten(values: &[f32], width: usize) -> (Vec<f32>, Tensor) {
     }
     let mut covariance = DMatrix::<f64>::zeros(width, width);
     for row in values.chunks_exact(width) {
-        let moved = DVector::from_iterator(width, row.iter().zip(&mean).map(|(&v, m)| f64::from(v) - m));
+        let moved =
+            DVector::from_iterator(width, row.iter().zip(&mean).map(|(&v, m)| f64::from(v) - m));
         covariance.ger(1.0 / count, &moved, &moved, 1.0);
     }
     let eigen = SymmetricEigen::new(covariance);
-    let scale = DMatrix::from_diagonal(&eigen.eigenvalues.map(|d| (d.max(0.0) + WHITENING).sqrt().recip()));
+    let scale =
+        DMatrix::from_diagonal(&eigen.eigenvalues.map(|d| (d.max(0.0) + WHITENING).sqrt().recip()));
     let matrix = &eigen.eigenvectors * scale * eigen.eigenvectors.transpose();
     // It is symmetric: column-major is row-major.
     let matrix: Vec<f32> = matrix.iter().map(|&v| v as f32).collect();
@@ -186,7 +204,11 @@ fn whiten(values: &[f32], width: usize) -> (Vec<f32>, Tensor) {
 /// Distances `[N, K]` of rows to centroids.
 fn distances(rows: &Tensor, centroids: &Tensor) -> Tensor {
     let norms = centroids.square().sum(&[1], false);
-    let squared = rows.matmul(centroids, false, true).scale(-2.0).add(&norms).add(&rows.square().sum(&[1], true));
+    let squared = rows
+        .matmul(centroids, false, true)
+        .scale(-2.0)
+        .add(&norms)
+        .add(&rows.square().sum(&[1], true));
     squared.maximum(&Tensor::zeros([1, 1])).sqrt()
 }
 
@@ -201,7 +223,12 @@ fn lloyd(
     let count = options.centroids;
     let mut order: Vec<usize> = (0..values.len() / width).collect();
     shuffle(&mut order, rng);
-    let first: Vec<f32> = order.iter().take(count).flat_map(|&i| &values[i * width..(i + 1) * width]).copied().collect();
+    let first: Vec<f32> = order
+        .iter()
+        .take(count)
+        .flat_map(|&i| &values[i * width..(i + 1) * width])
+        .copied()
+        .collect();
     let mut centroids = Tensor::from_slice(&first, [count, width]);
     for iteration in 0..options.iterations {
         progress.tell("K-means", iteration, options.iterations)?;

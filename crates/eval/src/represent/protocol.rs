@@ -69,7 +69,9 @@ impl Protocol {
     pub fn part(&self, dataset: &Dataset) -> Result<Part, EvalError> {
         let (name, classes) = (dataset.name(), dataset.class_names().len());
         if classes < 2 {
-            return Err(EvalError::Mismatch(format!("{name} has {classes} classes: a classifier needs labels of two or more")));
+            return Err(EvalError::Mismatch(format!(
+                "{name} has {classes} classes: a classifier needs labels of two or more"
+            )));
         }
         if self.validation == 0 || self.validation >= dataset.len() {
             return Err(EvalError::Setting(format!(
@@ -85,7 +87,9 @@ impl Protocol {
         validation.sort_unstable();
         let mut rest = order[self.validation..].to_vec();
         rest.sort_unstable();
-        let Some(labels) = self.labels else { return Ok(Part { validation, draws: vec![rest; self.draws] }) };
+        let Some(labels) = self.labels else {
+            return Ok(Part { validation, draws: vec![rest; self.draws] });
+        };
         if labels == 0 || labels % classes != 0 {
             let wanted = (labels / classes).max(1) * classes;
             return Err(EvalError::Setting(format!(
@@ -94,7 +98,9 @@ impl Protocol {
         }
         let mut by_class = vec![Vec::new(); classes];
         for &index in &rest {
-            if let Some(own) = dataset.label(index).and_then(|label| by_class.get_mut(label as usize)) {
+            if let Some(own) =
+                dataset.label(index).and_then(|label| by_class.get_mut(label as usize))
+            {
                 own.push(index);
             }
         }
@@ -139,16 +145,30 @@ impl Protocol {
         let all: Vec<usize> = (0..test.len()).collect();
         let test_labels = labels(test, &all, classes)?;
         let held_labels = labels(train, &part.validation, classes)?;
-        let held_out = extract(representation, train, &part.validation, &format!("{name}: held-out pictures"), progress)?;
-        let tests = extract(representation, test, &all, &format!("{name}: test pictures"), progress)?;
-        let mut judged =
-            Judged { accuracy: vec![], validation: vec![], costs: vec![], widened: 0, unconverged: 0, tested: all.len() };
+        let held_out = extract(
+            representation,
+            train,
+            &part.validation,
+            &format!("{name}: held-out pictures"),
+            progress,
+        )?;
+        let tests =
+            extract(representation, test, &all, &format!("{name}: test pictures"), progress)?;
+        let mut judged = Judged {
+            accuracy: vec![],
+            validation: vec![],
+            costs: vec![],
+            widened: 0,
+            unconverged: 0,
+            tested: all.len(),
+        };
         let what = format!("{name}: draws");
         for (k, draw) in part.draws.iter().enumerate() {
             let width = representation.width();
             // One long draw tells how far its features are; of many short ones, their number says it.
             let inner = if part.draws.len() == 1 { progress } else { Progress::SILENT };
-            let mut values = extract(representation, train, draw, &format!("{name}: labelled pictures"), inner)?;
+            let mut values =
+                extract(representation, train, draw, &format!("{name}: labelled pictures"), inner)?;
             let scaling = self.standardise.then(|| standardise(&mut values, width));
             progress.tell(&what, k, part.draws.len())?;
             let held: Vec<f32>;
@@ -161,7 +181,14 @@ impl Protocol {
             };
             let options = Options { seed: self.seed, ..Options::default() };
             let rows = Rows::new(&values, width);
-            let chosen = choose(&rows, &labels(train, draw, classes)?, classes, &self.costs, (held_rows, &held_labels), options);
+            let chosen = choose(
+                &rows,
+                &labels(train, draw, classes)?,
+                classes,
+                &self.costs,
+                (held_rows, &held_labels),
+                options,
+            );
             let machines = match &scaling {
                 Some((mean, scale)) => chosen.machines.unscaled(mean, scale),
                 None => chosen.machines,
@@ -198,16 +225,25 @@ fn interval(shares: &[f64], count: usize) -> [f64; 2] {
     let mean = shares.iter().sum::<f64>() / n;
     let half = match shares.len() {
         1 => share(mean, count),
-        _ => Z * (shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt(),
+        _ => {
+            Z * (shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt()
+        }
     };
     [mean, half]
 }
 
 /// The labels of these pictures, below `classes`.
-pub(crate) fn labels(dataset: &Dataset, indices: &[usize], classes: usize) -> Result<Vec<u32>, EvalError> {
+pub(crate) fn labels(
+    dataset: &Dataset,
+    indices: &[usize],
+    classes: usize,
+) -> Result<Vec<u32>, EvalError> {
     let label = |&index: &usize| dataset.label(index).filter(|&label| (label as usize) < classes);
     indices.iter().map(label).collect::<Option<_>>().ok_or_else(|| {
-        EvalError::Mismatch(format!("{}: not all pictures have a label of the {classes} classes trained on", dataset.name()))
+        EvalError::Mismatch(format!(
+            "{}: not all pictures have a label of the {classes} classes trained on",
+            dataset.name()
+        ))
     })
 }
 
@@ -219,18 +255,23 @@ fn standardise(values: &mut [f32], width: usize) -> (Vec<f32>, Vec<f32>) {
         sums.iter_mut().zip(row).for_each(|(sum, &x)| sum[0] += f64::from(x));
     }
     for row in values.chunks_exact(width) {
-        sums.iter_mut().zip(row).for_each(|(sum, &x)| sum[1] += (f64::from(x) - sum[0] / count).powi(2));
+        sums.iter_mut()
+            .zip(row)
+            .for_each(|(sum, &x)| sum[1] += (f64::from(x) - sum[0] / count).powi(2));
     }
     let mean: Vec<f32> = sums.iter().map(|sum| (sum[0] / count) as f32).collect();
     let deviation = |sum: &[f64; 2]| (sum[1] / count).sqrt() as f32;
-    let scale: Vec<f32> = sums.iter().map(deviation).map(|s| if s > 1e-6 { s } else { 1.0 }).collect();
+    let scale: Vec<f32> =
+        sums.iter().map(deviation).map(|s| if s > 1e-6 { s } else { 1.0 }).collect();
     let moved = scaled(values, &mean, &scale);
     values.copy_from_slice(&moved);
     (mean, scale)
 }
 
 fn scaled(values: &[f32], mean: &[f32], scale: &[f32]) -> Vec<f32> {
-    let row = |row: &[f32]| row.iter().zip(mean.iter().zip(scale)).map(|(x, (m, s))| (x - m) / s).collect::<Vec<_>>();
+    let row = |row: &[f32]| {
+        row.iter().zip(mean.iter().zip(scale)).map(|(x, (m, s))| (x - m) / s).collect::<Vec<_>>()
+    };
     values.chunks_exact(mean.len()).flat_map(row).collect()
 }
 

@@ -62,7 +62,9 @@ pub fn supervised(
     progress: Progress<'_>,
 ) -> Result<Supervised, EvalError> {
     let Some(draw) = part.draws.first().filter(|_| trials > 0 && epochs > 0) else {
-        return Err(EvalError::Setting("the supervised contrast needs labels, at least one trial and one epoch".into()));
+        return Err(EvalError::Setting(
+            "the supervised contrast needs labels, at least one trial and one epoch".into(),
+        ));
     };
     let ground = Ground {
         classes: train.class_names().len(),
@@ -109,9 +111,13 @@ pub fn supervised(
 
 impl Trial {
     fn draw(rng: &mut Philox) -> Self {
-        let mut exponent = |low: f64, high: f64| low + (high - low) * f64::from(rng.next_u32()) / f64::from(u32::MAX);
-        let (lr, weight_decay) = (10f64.powf(exponent(-4.0, -2.0)), 10f64.powf(exponent(-6.0, -2.0)));
-        let (dropout, batch) = ([0.0, 0.25, 0.5][rng.below(3) as usize], [32, 64, 128][rng.below(3) as usize]);
+        let mut exponent = |low: f64, high: f64| {
+            low + (high - low) * f64::from(rng.next_u32()) / f64::from(u32::MAX)
+        };
+        let (lr, weight_decay) =
+            (10f64.powf(exponent(-4.0, -2.0)), 10f64.powf(exponent(-6.0, -2.0)));
+        let (dropout, batch) =
+            ([0.0, 0.25, 0.5][rng.below(3) as usize], [32, 64, 128][rng.below(3) as usize]);
         Self { lr, weight_decay, dropout, batch, epochs: 0 }
     }
 }
@@ -126,7 +132,12 @@ struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    fn network(&self, recipe: &Recipe, trial: Trial, [seed, number]: [u64; 2]) -> Result<(Network, Optimizer), EvalError> {
+    fn network(
+        &self,
+        recipe: &Recipe,
+        trial: Trial,
+        [seed, number]: [u64; 2],
+    ) -> Result<(Network, Optimizer), EvalError> {
         let mut own = recipe.clone();
         // The head of K classes that a semi-supervised discriminator has, for whose loss there is a place only without these.
         own.objective = Objective { semi_supervised: true, ..Objective::default() };
@@ -166,12 +177,22 @@ impl Ground<'_> {
         let guard = Guard::new(self.device);
         // A single picture left over would have no batch statistics.
         for part in order.chunks(batch).filter(|part| part.len() > 1) {
-            let pixels: Vec<f32> = part.iter().flat_map(|&i| &self.images[i * size..(i + 1) * size]).copied().collect();
+            let pixels: Vec<f32> = part
+                .iter()
+                .flat_map(|&i| &self.images[i * size..(i + 1) * size])
+                .copied()
+                .collect();
             let mut targets = vec![0.0; part.len() * self.classes];
-            part.iter().enumerate().for_each(|(at, &i)| targets[at * self.classes + self.labels[i] as usize] = 1.0);
+            part.iter()
+                .enumerate()
+                .for_each(|(at, &i)| targets[at * self.classes + self.labels[i] as usize] = 1.0);
             let [h, w, c] = self.shape;
-            let x = recipe.image.range.enter(&Tensor::from_slice(&pixels, [part.len(), h, w, c]).to_device(self.device));
-            let targets = Tensor::from_slice(&targets, [part.len(), self.classes]).to_device(self.device);
+            let x = recipe
+                .image
+                .range
+                .enter(&Tensor::from_slice(&pixels, [part.len(), h, w, c]).to_device(self.device));
+            let targets =
+                Tensor::from_slice(&targets, [part.len(), self.classes]).to_device(self.device);
             let logits = network.forward(&x, Pass::from(Mode::TRAIN).with_noise(noise));
             let loss = auxiliary_classifier(&logits, &targets, ClassTargets::OneHot);
             // A trial whose numbers overflow is not stopped: it loses.
@@ -180,14 +201,24 @@ impl Ground<'_> {
         Ok(self.device.check()?)
     }
 
-    fn accuracy(&self, recipe: &Recipe, network: &Network, dataset: &Dataset, indices: &[usize]) -> Result<f64, EvalError> {
+    fn accuracy(
+        &self,
+        recipe: &Recipe,
+        network: &Network,
+        dataset: &Dataset,
+        indices: &[usize],
+    ) -> Result<f64, EvalError> {
         let mut right = 0;
         for part in indices.chunks(BATCH) {
             let x = recipe.image.range.enter(&images(dataset, part)?.to_device(self.device));
             let said = network.forward(&x, Mode::SAMPLE).to_device(&Device::Cpu).argmax_last();
             self.device.check()?;
             let wanted = labels(dataset, part, self.classes)?;
-            right += said.iter().zip(&wanted).filter(|(said, wanted)| **said == **wanted as usize).count();
+            right += said
+                .iter()
+                .zip(&wanted)
+                .filter(|(said, wanted)| **said == **wanted as usize)
+                .count();
         }
         Ok(right as f64 / indices.len() as f64)
     }

@@ -58,10 +58,16 @@ impl<'a> Rows<'a> {
     /// When `values` are not whole rows.
     #[track_caller]
     pub fn new(values: &'a [f32], width: usize) -> Self {
-        assert!(width > 0 && values.len().is_multiple_of(width), "Rows: {} values in rows of {width}", values.len());
+        assert!(
+            width > 0 && values.len().is_multiple_of(width),
+            "Rows: {} values in rows of {width}",
+            values.len()
+        );
         let count = values.len() / width;
-        let norms =
-            values.par_chunks(width).map(|row| 1.0 + row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()).collect();
+        let norms = values
+            .par_chunks(width)
+            .map(|row| 1.0 + row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>())
+            .collect();
         let products = (count <= width).then(|| {
             let rows = Tensor::from_slice(values, [count, width]);
             rows.matmul(&rows, false, true).add_scalar(1.0).to_vec()
@@ -90,23 +96,49 @@ impl<'a> Rows<'a> {
 /// # Panics
 /// When there are not as many labels as rows, or a label is not below `classes`.
 #[track_caller]
-pub fn train(rows: &Rows<'_>, labels: &[u32], classes: usize, costs: &[f64], options: Options) -> Machines {
+pub fn train(
+    rows: &Rows<'_>,
+    labels: &[u32],
+    classes: usize,
+    costs: &[f64],
+    options: Options,
+) -> Machines {
     assert_eq!(rows.len(), labels.len(), "svm::train: rows and labels");
-    assert!(labels.iter().all(|&label| (label as usize) < classes), "svm::train: a label beyond {classes} classes");
+    assert!(
+        labels.iter().all(|&label| (label as usize) < classes),
+        "svm::train: a label beyond {classes} classes"
+    );
     let paths: Vec<Vec<Solution>> = (0..classes)
         .into_par_iter()
         .map(|class| {
-            let signs: Vec<f64> = labels.iter().map(|&label| if label as usize == class { 1.0 } else { -1.0 }).collect();
+            let signs: Vec<f64> = labels
+                .iter()
+                .map(|&label| if label as usize == class { 1.0 } else { -1.0 })
+                .collect();
             let mut rng = Philox::new(options.seed, ORDER + class as u64);
             let mut alpha = vec![0.0; rows.len()];
             costs
                 .iter()
                 .map(|&cost| {
                     let converged = match &rows.products {
-                        Some(products) => {
-                            descend(&mut ByPairs::new(products, rows.len()), rows, &signs, cost, &mut alpha, options, &mut rng)
-                        }
-                        None => descend(&mut ByWeights::new(rows), rows, &signs, cost, &mut alpha, options, &mut rng),
+                        Some(products) => descend(
+                            &mut ByPairs::new(products, rows.len()),
+                            rows,
+                            &signs,
+                            cost,
+                            &mut alpha,
+                            options,
+                            &mut rng,
+                        ),
+                        None => descend(
+                            &mut ByWeights::new(rows),
+                            rows,
+                            &signs,
+                            cost,
+                            &mut alpha,
+                            options,
+                            &mut rng,
+                        ),
                     };
                     let signed = alpha.iter().zip(&signs).map(|(a, y)| (a * y) as f32).collect();
                     Solution { signed, converged }
@@ -145,10 +177,16 @@ impl Machines {
     #[track_caller]
     pub fn unscaled(&self, mean: &[f32], scale: &[f32]) -> Self {
         let inputs = self.weights.shape()[0] - 1;
-        assert!(mean.len() == inputs && scale.len() == inputs, "Machines: {} means for {inputs} features", mean.len());
-        let weights = self.weights.narrow(0, 0, inputs).div(&Tensor::from_slice(scale, [inputs, 1]));
+        assert!(
+            mean.len() == inputs && scale.len() == inputs,
+            "Machines: {} means for {inputs} features",
+            mean.len()
+        );
+        let weights =
+            self.weights.narrow(0, 0, inputs).div(&Tensor::from_slice(scale, [inputs, 1]));
         let shift = Tensor::from_slice(mean, [1, inputs]).matmul(&weights, false, false);
-        let weights = tensor::concat(&[&weights, &self.weights.narrow(0, inputs, 1).sub(&shift)], 0);
+        let weights =
+            tensor::concat(&[&weights, &self.weights.narrow(0, inputs, 1).sub(&shift)], 0);
         Self { weights, classes: self.classes, converged: self.converged.clone() }
     }
 
@@ -159,9 +197,14 @@ impl Machines {
     #[track_caller]
     pub fn decisions(&self, rows: &[f32]) -> Tensor {
         let [inputs, outputs] = [self.weights.shape()[0] - 1, self.weights.shape()[1]];
-        assert!(rows.len().is_multiple_of(inputs), "Machines: {} values in rows of {inputs}", rows.len());
+        assert!(
+            rows.len().is_multiple_of(inputs),
+            "Machines: {} values in rows of {inputs}",
+            rows.len()
+        );
         let rows = Tensor::from_slice(rows, [rows.len() / inputs, inputs]);
-        rows.matmul(&self.weights.narrow(0, 0, inputs), false, false).add(&self.weights.narrow(0, inputs, 1).reshape([outputs]))
+        rows.matmul(&self.weights.narrow(0, 0, inputs), false, false)
+            .add(&self.weights.narrow(0, inputs, 1).reshape([outputs]))
     }
 
     /// For each cost, of how many rows the machine that says most is the label's.
@@ -176,9 +219,13 @@ impl Machines {
         // In parts, so that rows are not all copied at once.
         for (rows, labels) in rows.chunks(width * 1024).zip(labels.chunks(1024)) {
             assert_eq!(rows.len(), labels.len() * width, "Machines: rows and labels");
-            let said = self.decisions(rows).reshape([labels.len() * costs, self.classes]).argmax_last();
+            let said =
+                self.decisions(rows).reshape([labels.len() * costs, self.classes]).argmax_last();
             for (said, &label) in said.chunks(costs).zip(labels) {
-                correct.iter_mut().zip(said).for_each(|(n, &class)| *n += usize::from(class == label as usize));
+                correct
+                    .iter_mut()
+                    .zip(said)
+                    .for_each(|(n, &class)| *n += usize::from(class == label as usize));
             }
         }
         correct
@@ -244,7 +291,10 @@ impl Margins for ByPairs<'_> {
 
     fn step(&mut self, i: usize, delta: f64) {
         let n = self.margins.len();
-        self.margins.iter_mut().zip(&self.products[i * n..(i + 1) * n]).for_each(|(m, &p)| *m += delta * f64::from(p));
+        self.margins
+            .iter_mut()
+            .zip(&self.products[i * n..(i + 1) * n])
+            .for_each(|(m, &p)| *m += delta * f64::from(p));
     }
 }
 

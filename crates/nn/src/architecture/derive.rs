@@ -1,8 +1,8 @@
 //! The layers of a DCGAN by its rule: the seed doubled to the image, the image halved to the seed.
 
 use crate::recipe::{
-    Condition, Conditioned, Discriminator, Downsample, Generator, Head, Listed, NamedPad, NormKind, Output, Pad, Recipe, Sides,
-    Stem, Upsample,
+    Condition, Conditioned, Discriminator, Downsample, Generator, Head, Listed, NamedPad, NormKind,
+    Output, Pad, Recipe, Sides, Stem, Upsample,
 };
 use tensor::Activation;
 
@@ -50,10 +50,18 @@ pub(super) fn generator(recipe: &Recipe) -> Vec<Listed> {
     let [h, w] = seed;
     match g.stem {
         Stem::Conv => {
-            let inputs = g.latent + if where_to == Conditioned::None { 0 } else { recipe.condition_width() };
+            let inputs =
+                g.latent + if where_to == Conditioned::None { 0 } else { recipe.condition_width() };
             layers.push(Listed::Reshape { shape: [1, 1, inputs] });
             let kernel = Sides::Both(seed);
-            layers.push(Listed::ConvTranspose { channels, kernel, stride: 1, pad: Pad::All(0), output_padding: 0, bias: g.bias });
+            layers.push(Listed::ConvTranspose {
+                channels,
+                kernel,
+                stride: 1,
+                pad: Pad::All(0),
+                output_padding: 0,
+                bias: g.bias,
+            });
             hidden(&mut layers, g);
         }
         Stem::Linear => {
@@ -95,11 +103,24 @@ fn double(layers: &mut Vec<Listed>, g: &Generator, channels: usize) {
     match g.upsample {
         Upsample::Transposed => {
             let (pad, output_padding) = halving(g.kernel);
-            layers.push(Listed::ConvTranspose { channels, kernel, stride: 2, pad, output_padding, bias: g.bias });
+            layers.push(Listed::ConvTranspose {
+                channels,
+                kernel,
+                stride: 2,
+                pad,
+                output_padding,
+                bias: g.bias,
+            });
         }
         Upsample::Nearest => {
             layers.push(Listed::Upsample { scale: 2 });
-            layers.push(Listed::Conv { channels, kernel, stride: 1, pad: Pad::Named(NamedPad::Same), bias: g.bias });
+            layers.push(Listed::Conv {
+                channels,
+                kernel,
+                stride: 1,
+                pad: Pad::Named(NamedPad::Same),
+                bias: g.bias,
+            });
         }
     }
 }
@@ -183,7 +204,11 @@ fn head(layers: &mut Vec<Listed>, recipe: &Recipe, where_to: Conditioned, output
     }
     if let Some(discrimination) = d.minibatch_discrimination {
         // It compares vectors.
-        layers.push(if d.head == Head::GlobalAverage { Listed::GlobalAverage {} } else { Listed::Flatten {} });
+        layers.push(if d.head == Head::GlobalAverage {
+            Listed::GlobalAverage {}
+        } else {
+            Listed::Flatten {}
+        });
         layers.push(Listed::discrimination(discrimination));
         layers.push(Listed::Linear { units: outputs, bias: d.bias });
         return;
@@ -191,9 +216,18 @@ fn head(layers: &mut Vec<Listed>, recipe: &Recipe, where_to: Conditioned, output
     match d.head {
         Head::Conv => {
             let kernel = Sides::Both(recipe.seed());
-            layers.push(Listed::Conv { channels: outputs, kernel, stride: 1, pad: Pad::All(0), bias: d.bias });
+            layers.push(Listed::Conv {
+                channels: outputs,
+                kernel,
+                stride: 1,
+                pad: Pad::All(0),
+                bias: d.bias,
+            });
         }
-        Head::Linear => layers.extend([Listed::Flatten {}, Listed::Linear { units: outputs, bias: d.bias }]),
-        Head::GlobalAverage => layers.extend([Listed::GlobalAverage {}, Listed::Linear { units: outputs, bias: d.bias }]),
+        Head::Linear => {
+            layers.extend([Listed::Flatten {}, Listed::Linear { units: outputs, bias: d.bias }])
+        }
+        Head::GlobalAverage => layers
+            .extend([Listed::GlobalAverage {}, Listed::Linear { units: outputs, bias: d.bias }]),
     }
 }

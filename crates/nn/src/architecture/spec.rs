@@ -1,9 +1,9 @@
 //! A layer before it has numbers.
 
 use crate::layers::{
-    BatchNorm, Conv2d, ConvTranspose2d, Dropout, Embed, GaussianNoise, GlobalPool, InstanceNorm, Layer, LayerNorm, Linear,
-    Maxout, MinibatchDiscrimination, MinibatchForm, MinibatchStdDev, Pool2d, ProjectionHead, SelfAttention, VirtualBatchNorm,
-    Window,
+    BatchNorm, Conv2d, ConvTranspose2d, Dropout, Embed, GaussianNoise, GlobalPool, InstanceNorm,
+    Layer, LayerNorm, Linear, Maxout, MinibatchDiscrimination, MinibatchForm, MinibatchStdDev,
+    Pool2d, ProjectionHead, SelfAttention, VirtualBatchNorm, Window,
 };
 use crate::recipe::Weights;
 use tensor::{Activation, ConvGeom};
@@ -135,9 +135,15 @@ impl Spec {
                 };
                 Layer::BatchNorm(if affine { norm } else { norm.without_affine() })
             }
-            Self::InstanceNorm { channels, eps } => Layer::InstanceNorm(InstanceNorm::new(channels, eps)),
-            Self::LayerNorm { ref shape, eps } => Layer::LayerNorm(LayerNorm::new(shape.clone(), eps)),
-            Self::VirtualBatchNorm { channels, eps } => Layer::VirtualBatchNorm(VirtualBatchNorm::new(channels, eps)),
+            Self::InstanceNorm { channels, eps } => {
+                Layer::InstanceNorm(InstanceNorm::new(channels, eps))
+            }
+            Self::LayerNorm { ref shape, eps } => {
+                Layer::LayerNorm(LayerNorm::new(shape.clone(), eps))
+            }
+            Self::VirtualBatchNorm { channels, eps } => {
+                Layer::VirtualBatchNorm(VirtualBatchNorm::new(channels, eps))
+            }
             Self::Activation(activation) => Layer::Activation(activation),
             Self::Reshape(ref axes) => Layer::Reshape(axes.clone()),
             Self::Maxout { pieces } => Layer::Maxout(Maxout::new(pieces)),
@@ -148,11 +154,17 @@ impl Spec {
             Self::Upsample { scale } => Layer::Upsample([scale; 2]),
             Self::Attention { channels } => {
                 let attention = SelfAttention::new(channels);
-                Layer::SelfAttention(if spectral { attention.with_spectral_norm() } else { attention })
+                Layer::SelfAttention(if spectral {
+                    attention.with_spectral_norm()
+                } else {
+                    attention
+                })
             }
             Self::MinibatchStddev { group } => Layer::MinibatchStdDev(MinibatchStdDev::new(group)),
             Self::MinibatchDiscrimination { inputs, kernels, dims, form } => {
-                Layer::MinibatchDiscrimination(MinibatchDiscrimination::new(inputs, kernels, dims, form))
+                Layer::MinibatchDiscrimination(MinibatchDiscrimination::new(
+                    inputs, kernels, dims, form,
+                ))
             }
             Self::Condition { .. } => Layer::ConcatCondition,
             Self::Embed { size, features } => {
@@ -170,18 +182,29 @@ impl Spec {
     pub(crate) fn parameters(&self, weights: Weights) -> u128 {
         let product = |axes: &[usize]| axes.iter().map(|&n| n as u128).product::<u128>();
         // Weight norm has a length for each output beside the direction.
-        let each = |outputs: usize, bias: bool| (u128::from(bias) + u128::from(weights == Weights::WeightNorm)) * outputs as u128;
+        let each = |outputs: usize, bias: bool| {
+            (u128::from(bias) + u128::from(weights == Weights::WeightNorm)) * outputs as u128
+        };
         match self {
-            Self::Linear { inputs, outputs, bias, .. } => product(&[*inputs, *outputs]) + each(*outputs, *bias),
-            Self::Conv2d { inputs, outputs, window, bias } | Self::ConvTranspose2d { inputs, outputs, window, bias, .. } => {
+            Self::Linear { inputs, outputs, bias, .. } => {
+                product(&[*inputs, *outputs]) + each(*outputs, *bias)
+            }
+            Self::Conv2d { inputs, outputs, window, bias }
+            | Self::ConvTranspose2d { inputs, outputs, window, bias, .. } => {
                 product(&window.kernel) * product(&[*inputs, *outputs]) + each(*outputs, *bias)
             }
             Self::BatchNorm { features, affine, .. } => 2 * u128::from(*affine) * *features as u128,
-            Self::InstanceNorm { channels, .. } | Self::VirtualBatchNorm { channels, .. } => 2 * *channels as u128,
+            Self::InstanceNorm { channels, .. } | Self::VirtualBatchNorm { channels, .. } => {
+                2 * *channels as u128
+            }
             Self::LayerNorm { shape, .. } => 2 * product(shape),
             Self::Attention { channels } => SelfAttention::parameters(*channels) as u128,
             Self::MinibatchDiscrimination { inputs, kernels, dims, form } => {
-                let more = if *form == MinibatchForm::Code { product(&[*kernels, *dims]) + *kernels as u128 } else { 0 };
+                let more = if *form == MinibatchForm::Code {
+                    product(&[*kernels, *dims]) + *kernels as u128
+                } else {
+                    0
+                };
                 product(&[*inputs, *kernels, *dims]) + more
             }
             Self::Embed { size, features } => product(&[*size, *features]),
@@ -203,16 +226,24 @@ impl Spec {
     pub(crate) fn multiplications(&self, input: &[usize], output: &[usize]) -> f64 {
         let numbers = |shape: &[usize]| shape.iter().map(|&n| n as f64).product::<f64>();
         let positions = |shape: &[usize]| shape.iter().take(2).map(|&n| n as f64).product::<f64>();
-        let kernel = |window: &Window, inputs: usize, outputs: usize| numbers(&window.kernel) * (inputs * outputs) as f64;
+        let kernel = |window: &Window, inputs: usize, outputs: usize| {
+            numbers(&window.kernel) * (inputs * outputs) as f64
+        };
         match self {
             Self::Linear { inputs, outputs, .. } => (inputs * outputs) as f64,
-            Self::Conv2d { inputs, outputs, window, .. } => kernel(window, *inputs, *outputs) * positions(output),
-            Self::ConvTranspose2d { inputs, outputs, window, .. } => kernel(window, *inputs, *outputs) * positions(input),
+            Self::Conv2d { inputs, outputs, window, .. } => {
+                kernel(window, *inputs, *outputs) * positions(output)
+            }
+            Self::ConvTranspose2d { inputs, outputs, window, .. } => {
+                kernel(window, *inputs, *outputs) * positions(input)
+            }
             Self::Attention { channels } => {
                 let (c, p) = (*channels as f64, positions(input));
                 p * c * (c + c / 4.0) + p * p * (c + c / 8.0)
             }
-            Self::MinibatchDiscrimination { inputs, kernels, dims, .. } => (inputs * kernels * dims) as f64,
+            Self::MinibatchDiscrimination { inputs, kernels, dims, .. } => {
+                (inputs * kernels * dims) as f64
+            }
             Self::Embed { size, features } => (size * features) as f64,
             Self::Projection { inputs, size } => (inputs * (size + 1)) as f64,
             _ => 0.0,
@@ -227,5 +258,6 @@ pub(super) fn convolved(window: &Window, input: [usize; 2]) -> [usize; 2] {
 
 /// The pixels of a transposed convolution's result, or 0 where there are none.
 pub(super) fn transposed(w: &Window, input: [usize; 2], output_padding: [usize; 2]) -> [usize; 2] {
-    ConvGeom::transposed(input, w.kernel, w.stride, w.pad, output_padding).map_or([0, 0], |g| g.input)
+    ConvGeom::transposed(input, w.kernel, w.stride, w.pad, output_padding)
+        .map_or([0, 0], |g| g.input)
 }

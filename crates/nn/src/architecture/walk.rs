@@ -31,14 +31,19 @@ impl<'a> Walk<'a> {
     }
 
     /// All layers, at whose end there must be as many numbers as `output` has.
-    pub(super) fn through(mut self, layers: &[Listed], output: &[usize]) -> Result<Architecture, NnError> {
+    pub(super) fn through(
+        mut self,
+        layers: &[Listed],
+        output: &[usize],
+    ) -> Result<Architecture, NnError> {
         for (i, layer) in layers.iter().enumerate() {
             self.add(i, layer, &layers[i + 1..])?;
         }
         let last = self.shape().to_vec();
         if numbers(&last) != numbers(output) || self.network == "generator" && last != output {
             let wanted = if output.is_empty() { "1 number".into() } else { format!("{output:?}") };
-            let problem = format!("the {} ends with {last:?} where {wanted} is wanted", self.network);
+            let problem =
+                format!("the {} ends with {last:?} where {wanted} is wanted", self.network);
             return Err(self.bad_list(layers.len().saturating_sub(1), layers.last(), problem));
         }
         if self.network == "discriminator" {
@@ -48,7 +53,9 @@ impl<'a> Walk<'a> {
     }
 
     fn bad_list(&self, index: usize, layer: Option<&Listed>, problem: String) -> NnError {
-        let value = layer.and_then(|layer| toml::Value::try_from(layer).ok()).map_or_else(String::new, |value| value.to_string());
+        let value = layer
+            .and_then(|layer| toml::Value::try_from(layer).ok())
+            .map_or_else(String::new, |value| value.to_string());
         NnError::BadValue { key: format!("{}.layers[{index}]", self.network), value, problem }
     }
 
@@ -86,22 +93,35 @@ impl<'a> Walk<'a> {
             ));
         }
         if wants_vector(layer) && image.is_some() {
-            return bad(format!("wants a vector, and there is an image {shape:?}; put flatten or global-average before it"));
+            return bad(format!(
+                "wants a vector, and there is an image {shape:?}; put flatten or global-average before it"
+            ));
         }
         if let Some(problem) = out_of_range(layer) {
             return bad(problem);
         }
         let [h, w, c] = image.unwrap_or([1, 1, numbers(&shape)]);
-        let (eps, momentum) = (self.recipe.batch_norm.eps as f32, self.recipe.batch_norm.momentum as f32);
+        let (eps, momentum) =
+            (self.recipe.batch_norm.eps as f32, self.recipe.batch_norm.momentum as f32);
         match *layer {
             Listed::Linear { units, bias } => {
                 let to = reshaped(rest).filter(|image| numbers(image) == units);
-                let spec = Spec::Linear { inputs: c, outputs: units, from: self.flattened.take(), to, bias };
+                let spec = Spec::Linear {
+                    inputs: c,
+                    outputs: units,
+                    from: self.flattened.take(),
+                    to,
+                    bias,
+                };
                 self.push(spec, vec![units]);
             }
             Listed::Reshape { shape: to } => {
                 if numbers(&to) != numbers(&shape) {
-                    return bad(format!("has {} numbers where there are {}", numbers(&to), numbers(&shape)));
+                    return bad(format!(
+                        "has {} numbers where there are {}",
+                        numbers(&to),
+                        numbers(&shape)
+                    ));
                 }
                 let spec = Spec::Reshape(to.to_vec());
                 // PyTorch's generators take their latent vectors as images of one pixel.
@@ -123,7 +143,10 @@ impl<'a> Walk<'a> {
                 if oh == 0 || ow == 0 {
                     return bad(format!("the kernel does not fit an image of {h}x{w} pixels"));
                 }
-                self.push(Spec::Conv2d { inputs: c, outputs: channels, window, bias }, vec![oh, ow, channels]);
+                self.push(
+                    Spec::Conv2d { inputs: c, outputs: channels, window, bias },
+                    vec![oh, ow, channels],
+                );
             }
             Listed::ConvTranspose { channels, kernel, stride, pad, output_padding, bias } => {
                 // SAME is said of the convolution that this one transposes, whose input is the larger image.
@@ -137,12 +160,22 @@ impl<'a> Walk<'a> {
                 }
                 let output_padding = [output_padding; 2];
                 self.push(
-                    Spec::ConvTranspose2d { inputs: c, outputs: channels, window, output_padding, bias },
+                    Spec::ConvTranspose2d {
+                        inputs: c,
+                        outputs: channels,
+                        window,
+                        output_padding,
+                        bias,
+                    },
                     vec![oh, ow, channels],
                 );
             }
             Listed::BatchNorm { affine } => {
-                let units = if image.is_none() { reshaped(rest).filter(|image| numbers(image) == c) } else { None };
+                let units = if image.is_none() {
+                    reshaped(rest).filter(|image| numbers(image) == c)
+                } else {
+                    None
+                };
                 self.push(Spec::BatchNorm { features: c, units, eps, momentum, affine }, shape);
             }
             Listed::InstanceNorm {} if h * w == 1 => {
@@ -150,9 +183,13 @@ impl<'a> Walk<'a> {
             }
             Listed::InstanceNorm {} => self.push(Spec::InstanceNorm { channels: c, eps }, shape),
             Listed::LayerNorm {} => self.push(Spec::LayerNorm { shape: shape.clone(), eps }, shape),
-            Listed::VirtualBatchNorm {} => self.push(Spec::VirtualBatchNorm { channels: c, eps }, shape),
+            Listed::VirtualBatchNorm {} => {
+                self.push(Spec::VirtualBatchNorm { channels: c, eps }, shape)
+            }
             Listed::Relu {} => self.push(Spec::Activation(Activation::Relu), shape),
-            Listed::LeakyRelu { slope } => self.push(Spec::Activation(Activation::LeakyRelu(slope as f32)), shape),
+            Listed::LeakyRelu { slope } => {
+                self.push(Spec::Activation(Activation::LeakyRelu(slope as f32)), shape)
+            }
             Listed::Tanh {} => self.push(Spec::Activation(Activation::Tanh), shape),
             Listed::Sigmoid {} => self.push(Spec::Activation(Activation::Sigmoid), shape),
             Listed::Maxout { pieces } => {
@@ -168,22 +205,36 @@ impl<'a> Walk<'a> {
                 if size > h.min(w) {
                     return bad(format!("the window does not fit an image of {h}x{w} pixels"));
                 }
-                let kind = if matches!(layer, Listed::MaxPool { .. }) { PoolKind::Max } else { PoolKind::Average };
-                self.push(Spec::Pool(Pool2d { kind, kernel: [size; 2], stride: [size; 2] }), vec![h / size, w / size, c]);
+                let kind = if matches!(layer, Listed::MaxPool { .. }) {
+                    PoolKind::Max
+                } else {
+                    PoolKind::Average
+                };
+                self.push(
+                    Spec::Pool(Pool2d { kind, kernel: [size; 2], stride: [size; 2] }),
+                    vec![h / size, w / size, c],
+                );
             }
             Listed::GlobalAverage {} => self.push(Spec::GlobalPool(GlobalPool::Average), vec![c]),
             Listed::GlobalSum {} => self.push(Spec::GlobalPool(GlobalPool::Sum), vec![c]),
-            Listed::Upsample { scale } => self.push(Spec::Upsample { scale }, vec![h * scale, w * scale, c]),
+            Listed::Upsample { scale } => {
+                self.push(Spec::Upsample { scale }, vec![h * scale, w * scale, c])
+            }
             Listed::Attention {} => {
                 if c < 8 {
                     return bad(format!("needs at least 8 channels, and there are {c}"));
                 }
                 self.push(Spec::Attention { channels: c }, shape);
             }
-            Listed::MinibatchStddev { group } => self.push(Spec::MinibatchStddev { group }, with_channels(&shape, c + 1)),
+            Listed::MinibatchStddev { group } => {
+                self.push(Spec::MinibatchStddev { group }, with_channels(&shape, c + 1))
+            }
             Listed::MinibatchDiscrimination { kernels, dims, form } => {
                 self.flattened = None;
-                self.push(Spec::MinibatchDiscrimination { inputs: c, kernels, dims, form }, vec![c + kernels]);
+                self.push(
+                    Spec::MinibatchDiscrimination { inputs: c, kernels, dims, form },
+                    vec![c + kernels],
+                );
             }
             Listed::Condition {} => {
                 let size = self.recipe.condition_size();
@@ -193,13 +244,19 @@ impl<'a> Walk<'a> {
                 }
                 self.flattened = None;
                 let embedded = self.recipe.condition.as_ref().is_some_and(|c| c.embedding > 0);
-                let spec = if embedded { Spec::Embed { size, features: width } } else { Spec::Condition { size } };
+                let spec = if embedded {
+                    Spec::Embed { size, features: width }
+                } else {
+                    Spec::Condition { size }
+                };
                 self.push(spec, with_channels(&shape, c + width));
             }
             Listed::Projection {} => {
                 let size = self.recipe.condition_size();
                 if size == 0 || self.network == "generator" {
-                    return bad("belongs at the end of a discriminator, with a section [condition]".into());
+                    return bad(
+                        "belongs at the end of a discriminator, with a section [condition]".into(),
+                    );
                 }
                 self.push(Spec::Projection { inputs: c, size }, vec![1]);
             }
@@ -250,7 +307,8 @@ fn reshaped(rest: &[Listed]) -> Option<[usize; 3]> {
 fn window(kernel: Sides, stride: usize, pad: Pad, [h, w]: [usize; 2]) -> Window {
     let kernel = kernel.get();
     let same = |side: usize, kernel: usize| {
-        let total = (side.div_ceil(stride).saturating_sub(1) * stride + kernel).saturating_sub(side);
+        let total =
+            (side.div_ceil(stride).saturating_sub(1) * stride + kernel).saturating_sub(side);
         [total / 2, total - total / 2]
     };
     let pad = match pad {
@@ -279,32 +337,55 @@ fn wants_image(layer: &Listed) -> bool {
 }
 
 fn wants_vector(layer: &Listed) -> bool {
-    matches!(layer, Listed::Linear { .. } | Listed::MinibatchDiscrimination { .. } | Listed::Projection {})
+    matches!(
+        layer,
+        Listed::Linear { .. } | Listed::MinibatchDiscrimination { .. } | Listed::Projection {}
+    )
 }
 
 /// What is wrong with a layer's own numbers.
 fn out_of_range(layer: &Listed) -> Option<String> {
-    let count =
-        |what: &str, n: usize, most: usize| (!(1..=most).contains(&n)).then(|| format!("{what} must be from 1 to {most}"));
-    let share = |what: &str, p: f64| (!(0.0..1.0).contains(&p)).then(|| format!("{what} must be at least 0 and less than 1"));
+    let count = |what: &str, n: usize, most: usize| {
+        (!(1..=most).contains(&n)).then(|| format!("{what} must be from 1 to {most}"))
+    };
+    let share = |what: &str, p: f64| {
+        (!(0.0..1.0).contains(&p)).then(|| format!("{what} must be at least 0 and less than 1"))
+    };
     let padding = |pad: &Pad| match pad {
         Pad::All(pad) => count("1 + pad", pad.saturating_add(1), LARGEST_KERNEL),
-        Pad::Sides(pad) => pad.iter().flatten().find_map(|pad| count("1 + pad", pad.saturating_add(1), LARGEST_KERNEL)),
+        Pad::Sides(pad) => pad
+            .iter()
+            .flatten()
+            .find_map(|pad| count("1 + pad", pad.saturating_add(1), LARGEST_KERNEL)),
         Pad::Named(_) => None,
     };
     match layer {
         Listed::Linear { units, .. } => count("units", *units, LARGEST_COUNT),
-        Listed::Reshape { shape } => shape.iter().find_map(|&n| count("each of shape", n, LARGEST_COUNT)),
-        Listed::Conv { channels, kernel, stride, pad, .. } | Listed::ConvTranspose { channels, kernel, stride, pad, .. } => {
-            let sides = kernel.get().into_iter().find_map(|side| count("kernel", side, LARGEST_KERNEL));
-            let channels = (*channels > LARGEST_COUNT).then(|| format!("channels must be at most {LARGEST_COUNT}"));
-            channels.or(sides).or_else(|| count("stride", *stride, LARGEST_KERNEL)).or_else(|| padding(pad))
+        Listed::Reshape { shape } => {
+            shape.iter().find_map(|&n| count("each of shape", n, LARGEST_COUNT))
         }
-        Listed::LeakyRelu { slope } => (!(0.0..=1.0).contains(slope)).then(|| "slope must be from 0 to 1".into()),
+        Listed::Conv { channels, kernel, stride, pad, .. }
+        | Listed::ConvTranspose { channels, kernel, stride, pad, .. } => {
+            let sides =
+                kernel.get().into_iter().find_map(|side| count("kernel", side, LARGEST_KERNEL));
+            let channels = (*channels > LARGEST_COUNT)
+                .then(|| format!("channels must be at most {LARGEST_COUNT}"));
+            channels
+                .or(sides)
+                .or_else(|| count("stride", *stride, LARGEST_KERNEL))
+                .or_else(|| padding(pad))
+        }
+        Listed::LeakyRelu { slope } => {
+            (!(0.0..=1.0).contains(slope)).then(|| "slope must be from 0 to 1".into())
+        }
         Listed::Maxout { pieces } => count("pieces", *pieces, LARGEST_COUNT),
         Listed::Dropout { p } => share("p", *p),
-        Listed::Noise { std } => (!(0.0..=1e6).contains(std)).then(|| "std must be at least 0".into()),
-        Listed::MaxPool { size } | Listed::AveragePool { size } => count("size", *size, LARGEST_KERNEL),
+        Listed::Noise { std } => {
+            (!(0.0..=1e6).contains(std)).then(|| "std must be at least 0".into())
+        }
+        Listed::MaxPool { size } | Listed::AveragePool { size } => {
+            count("size", *size, LARGEST_KERNEL)
+        }
         Listed::Upsample { scale } => count("scale", *scale, 64),
         Listed::MinibatchStddev { group } => count("group", *group, LARGEST_COUNT),
         Listed::MinibatchDiscrimination { kernels, dims, .. } => {

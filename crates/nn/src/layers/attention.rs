@@ -25,7 +25,10 @@ impl SelfAttention {
             let window = Window { kernel: [1, 1], stride: [1, 1], pad: [[0, 0], [0, 0]] };
             Conv2d::new(channels, outputs, window, false)
         };
-        Self { convs: Box::new([narrow, narrow, channels].map(pointwise)), gamma: Param::new(Tensor::zeros([1])) }
+        Self {
+            convs: Box::new([narrow, narrow, channels].map(pointwise)),
+            gamma: Param::new(Tensor::zeros([1])),
+        }
     }
 
     /// The layer with spectral norm in its three convolutions, as in the paper.
@@ -61,13 +64,21 @@ impl SelfAttention {
     }
 
     pub(super) fn duplicate(&self) -> Self {
-        Self { convs: Box::new(self.convs.each_ref().map(Conv2d::duplicate)), gamma: self.gamma.duplicate() }
+        Self {
+            convs: Box::new(self.convs.each_ref().map(Conv2d::duplicate)),
+            gamma: self.gamma.duplicate(),
+        }
     }
 
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {
         let convs = ["f", "g", "h"].into_iter().zip(&*self.convs);
-        let mut entries: Vec<_> = convs.flat_map(|(name, conv)| under(name, conv.entries())).collect();
-        entries.push(Entry { name: "gamma".into(), layout: Layout::plain(&[1]), place: Place::Param(&self.gamma) });
+        let mut entries: Vec<_> =
+            convs.flat_map(|(name, conv)| under(name, conv.entries())).collect();
+        entries.push(Entry {
+            name: "gamma".into(),
+            layout: Layout::plain(&[1]),
+            place: Place::Param(&self.gamma),
+        });
         entries
     }
 }

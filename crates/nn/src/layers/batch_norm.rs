@@ -76,7 +76,12 @@ impl BatchNorm {
                 let result = x.batch_norm(&gamma, &beta, self.eps, activation);
                 if update {
                     let rows = x.len() / gamma.len().max(1);
-                    self.follow(&result.mean, &result.variance, rows, pass.momentum.unwrap_or(self.momentum));
+                    self.follow(
+                        &result.mean,
+                        &result.variance,
+                        rows,
+                        pass.momentum.unwrap_or(self.momentum),
+                    );
                 }
                 result.output
             }
@@ -115,12 +120,20 @@ impl BatchNorm {
     /// With a single row, whose unbiased variance does not exist ([`Recipe::validate`](crate::Recipe::validate) refuses such batches).
     #[track_caller]
     fn follow(&self, mean: &Tensor, variance: &Tensor, rows: usize, momentum: f32) {
-        assert!(rows > 1, "BatchNorm: running statistics need more than a single value per channel");
+        assert!(
+            rows > 1,
+            "BatchNorm: running statistics need more than a single value per channel"
+        );
         let unbiased = (rows as f64 / (rows - 1) as f64) as f32;
         let keep = 1.0 - momentum;
         tensor::lerp(&mut [
             Average { average: &mut self.running_mean.write(), value: mean, keep, factor: 1.0 },
-            Average { average: &mut self.running_var.write(), value: variance, keep, factor: unbiased },
+            Average {
+                average: &mut self.running_var.write(),
+                value: variance,
+                keep,
+                factor: unbiased,
+            },
         ]);
         self.batches.fetch_add(1, Ordering::Relaxed);
     }
@@ -134,10 +147,14 @@ impl BatchNorm {
     }
 
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        let entry = |name: &str, place| Entry { name: name.into(), layout: self.layout.clone(), place };
+        let entry =
+            |name: &str, place| Entry { name: name.into(), layout: self.layout.clone(), place };
         let mut entries = Vec::new();
         if self.affine {
-            entries.extend([entry("weight", Place::Param(&self.gamma)), entry("bias", Place::Param(&self.beta))]);
+            entries.extend([
+                entry("weight", Place::Param(&self.gamma)),
+                entry("bias", Place::Param(&self.beta)),
+            ]);
         }
         entries.extend([
             entry("running_mean", Place::Buffer(&self.running_mean)),

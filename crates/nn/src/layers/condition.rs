@@ -8,7 +8,8 @@ use tensor::{Activation, Tensor, concat};
 /// The condition of the pass, `[N, K]`.
 #[track_caller]
 fn condition<'a>(layer: &str, pass: Pass<'a>) -> &'a Tensor {
-    pass.condition.unwrap_or_else(|| panic!("{layer}: the pass has no condition (Pass::with_condition)"))
+    pass.condition
+        .unwrap_or_else(|| panic!("{layer}: the pass has no condition (Pass::with_condition)"))
 }
 
 /// `[N, F]` with `[N, K]` to `[N, F + K]`, or `[N, H, W, C]` to `[N, H, W, C + K]` with the same at every pixel.
@@ -20,7 +21,10 @@ pub(super) fn concat_condition(layer: &str, x: &Tensor, pass: Pass<'_>) -> Tenso
 #[track_caller]
 fn append(layer: &str, x: &Tensor, y: &Tensor) -> Tensor {
     let (s, k) = (*x.shape(), *y.shape());
-    assert!(k.rank() == 2 && s.rank() > 0 && s[0] == k[0], "{layer}: a condition {k:?} beside {s:?}");
+    assert!(
+        k.rank() == 2 && s.rank() > 0 && s[0] == k[0],
+        "{layer}: a condition {k:?} beside {s:?}"
+    );
     match s.rank() {
         2 => concat(&[x, y], 1),
         4 => concat(&[x, &y.reshape([k[0], 1, 1, k[1]]).broadcast_to([k[0], s[1], s[2], k[1]])], 3),
@@ -78,7 +82,9 @@ pub struct ProjectionHead {
 impl ProjectionHead {
     /// A head of zeros for this many features and conditions `[N, inputs]`.
     pub fn new(features: usize, inputs: usize) -> Self {
-        Self { maps: Box::new([Linear::new(features, 1, true), Linear::new(inputs, features, false)]) }
+        Self {
+            maps: Box::new([Linear::new(features, 1, true), Linear::new(inputs, features, false)]),
+        }
     }
 
     /// The head with spectral norm in both maps, as the authors have it.
@@ -94,7 +100,11 @@ impl ProjectionHead {
     pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Tensor {
         let [linear, embed] = &*self.maps;
         let embedded = embed.forward(condition("ProjectionHead", pass), pass, Activation::None);
-        assert_eq!(x.shape(), embedded.shape(), "ProjectionHead: features and the embedded condition");
+        assert_eq!(
+            x.shape(),
+            embedded.shape(),
+            "ProjectionHead: features and the embedded condition"
+        );
         linear.forward(x, pass, Activation::None).add(&embedded.mul(x).sum(&[1], true))
     }
 
@@ -107,6 +117,10 @@ impl ProjectionHead {
     }
 
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        ["linear", "embed"].into_iter().zip(&*self.maps).flat_map(|(name, map)| under(name, map.entries())).collect()
+        ["linear", "embed"]
+            .into_iter()
+            .zip(&*self.maps)
+            .flat_map(|(name, map)| under(name, map.entries()))
+            .collect()
     }
 }

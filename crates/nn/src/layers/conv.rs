@@ -78,7 +78,12 @@ impl Conv2d {
     pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
         assert_eq!(x.shape().rank(), 4, "Conv2d: shape {:?} is not [N, H, W, C]", x.shape());
         let geom = self.window.geometry([x.shape()[1], x.shape()[2]]);
-        finish(tensor::conv2d(x, &self.weight.leaf(pass), &geom), self.bias.as_ref(), pass, activation)
+        finish(
+            tensor::conv2d(x, &self.weight.leaf(pass), &geom),
+            self.bias.as_ref(),
+            pass,
+            activation,
+        )
     }
 
     #[track_caller]
@@ -88,11 +93,19 @@ impl Conv2d {
 
     /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
     pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
-        Self { weight: self.weight.scaled(scale), bias: scaled_bias(self.bias.as_ref(), scale, offset), window: self.window }
+        Self {
+            weight: self.weight.scaled(scale),
+            bias: scaled_bias(self.bias.as_ref(), scale, offset),
+            window: self.window,
+        }
     }
 
     pub(super) fn duplicate(&self) -> Self {
-        Self { weight: self.weight.duplicate(), bias: self.bias.as_ref().map(Param::duplicate), window: self.window }
+        Self {
+            weight: self.weight.duplicate(),
+            bias: self.bias.as_ref().map(Param::duplicate),
+            window: self.window,
+        }
     }
 
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {
@@ -115,9 +128,21 @@ pub struct ConvTranspose2d {
 
 impl ConvTranspose2d {
     /// A layer of zeros from `inputs` to `outputs` channels; `output_padding` rows and columns are added at the bottom and right.
-    pub fn new(inputs: usize, outputs: usize, window: Window, output_padding: [usize; 2], bias: bool) -> Self {
+    pub fn new(
+        inputs: usize,
+        outputs: usize,
+        window: Window,
+        output_padding: [usize; 2],
+        bias: bool,
+    ) -> Self {
         let weight = window.weight(inputs, outputs, true);
-        Self { weight, bias: bias.then(|| Param::new(Tensor::zeros([outputs]))), window, output_padding, cache: None }
+        Self {
+            weight,
+            bias: bias.then(|| Param::new(Tensor::zeros([outputs]))),
+            window,
+            output_padding,
+            cache: None,
+        }
     }
 
     /// The layer with spectral norm, as [`Linear::with_spectral_norm`](super::Linear::with_spectral_norm).
@@ -151,7 +176,9 @@ impl ConvTranspose2d {
     pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
         let (weight, Window { stride, pad, .. }) = (self.weight.leaf(pass), self.window);
         let out = match &self.cache {
-            Some(cache) => tensor::conv_transpose2d_cached(x, &weight, cache, stride, pad, self.output_padding),
+            Some(cache) => {
+                tensor::conv_transpose2d_cached(x, &weight, cache, stride, pad, self.output_padding)
+            }
             None => tensor::conv_transpose2d(x, &weight, stride, pad, self.output_padding),
         };
         finish(out, self.bias.as_ref(), pass, activation)
@@ -164,7 +191,8 @@ impl ConvTranspose2d {
 
     /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
     pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
-        let (weight, bias) = (self.weight.scaled(scale), scaled_bias(self.bias.as_ref(), scale, offset));
+        let (weight, bias) =
+            (self.weight.scaled(scale), scaled_bias(self.bias.as_ref(), scale, offset));
         Self { weight, bias, cache: Some(WeightCache::default()), ..*self }
     }
 

@@ -17,7 +17,11 @@ pub struct InstanceNorm {
 impl InstanceNorm {
     /// γ = 1 and β = 0, `[C]` each.
     pub fn new(channels: usize, eps: f32) -> Self {
-        Self { gamma: Param::new(Tensor::ones([channels])), beta: Param::new(Tensor::zeros([channels])), eps }
+        Self {
+            gamma: Param::new(Tensor::ones([channels])),
+            beta: Param::new(Tensor::zeros([channels])),
+            eps,
+        }
     }
 
     /// # Panics
@@ -25,7 +29,10 @@ impl InstanceNorm {
     #[track_caller]
     pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
         let s = *x.shape();
-        assert!(s.rank() == 4 && s[1] * s[2] > 1, "InstanceNorm: shape {s:?} is not [N, H, W, C] with more than one pixel");
+        assert!(
+            s.rank() == 4 && s[1] * s[2] > 1,
+            "InstanceNorm: shape {s:?} is not [N, H, W, C] with more than one pixel"
+        );
         let (gamma, beta) = (self.gamma.leaf(pass.mode.track), self.beta.leaf(pass.mode.track));
         let centred = x.sub(&x.mean(&[1, 2], true));
         let variance = centred.square().mean(&[1, 2], true);

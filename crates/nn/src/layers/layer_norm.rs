@@ -27,7 +27,12 @@ impl LayerNorm {
             3 => Layout::image(&shape),
             _ => panic!("LayerNorm: shape {shape:?} of a sample is neither [F] nor [H, W, C]"),
         };
-        Self { gamma: Param::new(Tensor::ones(&shape[..])), beta: Param::new(Tensor::zeros(&shape[..])), eps, layout }
+        Self {
+            gamma: Param::new(Tensor::ones(&shape[..])),
+            beta: Param::new(Tensor::zeros(&shape[..])),
+            eps,
+            layout,
+        }
     }
 
     /// # Panics

@@ -17,7 +17,8 @@ impl Linear {
     /// A layer of zeros.
     pub fn new(inputs: usize, outputs: usize, bias: bool) -> Self {
         let layout = Layout::matrix(inputs, outputs);
-        let weight = Weight::new(layout, Layout::plain(&[inputs]), Layout::plain(&[outputs]), false);
+        let weight =
+            Weight::new(layout, Layout::plain(&[inputs]), Layout::plain(&[outputs]), false);
         let layer = Self { weight, bias: None };
         if bias { layer.with_bias() } else { layer }
     }
@@ -26,14 +27,20 @@ impl Linear {
     /// in PyTorch's order C, H, W.
     pub fn from_image(image: [usize; 3], outputs: usize) -> Self {
         let layout = Layout::matrix_from_image(image, outputs);
-        Self { weight: Weight::new(layout, Layout::units(image), Layout::plain(&[outputs]), false), bias: None }
+        Self {
+            weight: Weight::new(layout, Layout::units(image), Layout::plain(&[outputs]), false),
+            bias: None,
+        }
     }
 
     /// A layer of zeros, without bias, whose outputs are to be reshaped to an `[H, W, C]` image; in a state dict they are in
     /// PyTorch's order C, H, W.
     pub fn to_image(inputs: usize, image: [usize; 3]) -> Self {
         let layout = Layout::matrix_to_image(inputs, image);
-        Self { weight: Weight::new(layout, Layout::plain(&[inputs]), Layout::units(image), false), bias: None }
+        Self {
+            weight: Weight::new(layout, Layout::plain(&[inputs]), Layout::units(image), false),
+            bias: None,
+        }
     }
 
     /// The layer with a bias of zeros; in a state dict it is in the order of the outputs there.
@@ -75,7 +82,12 @@ impl Linear {
 
     #[track_caller]
     pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
-        finish(x.matmul(&self.weight.leaf(pass), false, false), self.bias.as_ref(), pass, activation)
+        finish(
+            x.matmul(&self.weight.leaf(pass), false, false),
+            self.bias.as_ref(),
+            pass,
+            activation,
+        )
     }
 
     #[track_caller]
@@ -85,7 +97,10 @@ impl Linear {
 
     /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
     pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
-        Self { weight: self.weight.scaled(scale), bias: scaled_bias(self.bias.as_ref(), scale, offset) }
+        Self {
+            weight: self.weight.scaled(scale),
+            bias: scaled_bias(self.bias.as_ref(), scale, offset),
+        }
     }
 
     pub(super) fn duplicate(&self) -> Self {

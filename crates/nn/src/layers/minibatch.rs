@@ -45,7 +45,11 @@ impl MinibatchStdDev {
         let mut axes = s.to_vec();
         axes[s.rank() - 1] = 1;
         let (rows, last) = (spread.reshape([s[0], 1]), s.rank() - 1);
-        let channel = if s.rank() == 2 { rows } else { rows.reshape([s[0], 1, 1, 1]).broadcast_to(&axes[..]) };
+        let channel = if s.rank() == 2 {
+            rows
+        } else {
+            rows.reshape([s[0], 1, 1, 1]).broadcast_to(&axes[..])
+        };
         concat(&[x, &channel], last)
     }
 }
@@ -80,8 +84,10 @@ impl MinibatchDiscrimination {
     pub fn new(inputs: usize, kernels: usize, dims: usize, form: MinibatchForm) -> Self {
         let columns = kernels * dims;
         let layout = Layout::plain(&[inputs, columns]).seen_as(&[inputs, kernels, dims]);
-        let weight = Weight::new(layout, Layout::plain(&[inputs]), Layout::plain(&[columns]), false);
-        let code = || (Param::new(Tensor::zeros([columns])), Param::new(Tensor::full([kernels], -1.0)));
+        let weight =
+            Weight::new(layout, Layout::plain(&[inputs]), Layout::plain(&[columns]), false);
+        let code =
+            || (Param::new(Tensor::zeros([columns])), Param::new(Tensor::full([kernels], -1.0)));
         Self { kernels, dims, form, weight, code: (form == MinibatchForm::Code).then(code) }
     }
 
@@ -93,7 +99,9 @@ impl MinibatchDiscrimination {
         let near = self.distances(x, pass).neg().exp().sum(&[1], false).add_scalar(-1.0);
         let near = match &self.code {
             Some((_, bias)) => near.add(&bias.leaf(pass.mode.track)),
-            None if self.form == MinibatchForm::Mean => near.scale(1.0 / (x.shape()[0].max(2) - 1) as f32),
+            None if self.form == MinibatchForm::Mean => {
+                near.scale(1.0 / (x.shape()[0].max(2) - 1) as f32)
+            }
             None => near,
         };
         concat(&[x, &near], 1)
@@ -102,7 +110,12 @@ impl MinibatchDiscrimination {
     /// ‖M_ib − M_jb‖₁, `[N, N, B]`.
     #[track_caller]
     fn distances(&self, x: &Tensor, pass: Pass<'_>) -> Tensor {
-        assert_eq!(x.shape().rank(), 2, "MinibatchDiscrimination: shape {:?} is not [N, A]", x.shape());
+        assert_eq!(
+            x.shape().rank(),
+            2,
+            "MinibatchDiscrimination: shape {:?} is not [N, A]",
+            x.shape()
+        );
         let theta = self.weight.leaf(pass);
         let t = match &self.code {
             Some((scale, _)) => {
@@ -154,7 +167,11 @@ impl MinibatchDiscrimination {
     pub(super) fn entries(&self) -> Vec<Entry<'_>> {
         let Some((scale, bias)) = &self.code else { return self.weight.entries("T") };
         let scales = Layout::plain(&[self.kernels * self.dims]).seen_as(&[self.kernels, self.dims]);
-        let entry = |name: &str, layout, param| Entry { name: name.into(), layout, place: Place::Param(param) };
+        let entry = |name: &str, layout, param| Entry {
+            name: name.into(),
+            layout,
+            place: Place::Param(param),
+        };
         let mut entries = self.weight.entries("theta");
         entries.push(entry("log_weight_scale", scales, scale));
         entries.push(entry("b", Layout::plain(&[self.kernels]), bias));

@@ -119,7 +119,8 @@ impl Layer {
             Self::Activation(own) => own.apply(x),
             Self::Maxout(l) => l.forward(x),
             Self::Reshape(axes) => {
-                let shape: Vec<usize> = x.shape().iter().copied().take(1).chain(axes.iter().copied()).collect();
+                let shape: Vec<usize> =
+                    x.shape().iter().copied().take(1).chain(axes.iter().copied()).collect();
                 x.reshape(&shape[..])
             }
             Self::Pool2d(l) => l.forward(x),
@@ -189,8 +190,15 @@ impl Layer {
             Self::SelfAttention(l) => l.entries(),
             Self::Embed(l) => l.entries(),
             Self::ProjectionHead(l) => l.entries(),
-            Self::Activation(_) | Self::Maxout(_) | Self::Reshape(_) | Self::Pool2d(_) | Self::GlobalPool(_) => Vec::new(),
-            Self::Upsample(_) | Self::Dropout(_) | Self::GaussianNoise(_) | Self::MinibatchStdDev(_) => Vec::new(),
+            Self::Activation(_)
+            | Self::Maxout(_)
+            | Self::Reshape(_)
+            | Self::Pool2d(_)
+            | Self::GlobalPool(_) => Vec::new(),
+            Self::Upsample(_)
+            | Self::Dropout(_)
+            | Self::GaussianNoise(_)
+            | Self::MinibatchStdDev(_) => Vec::new(),
             Self::ConcatCondition => Vec::new(),
         }
     }
@@ -269,15 +277,26 @@ fn scaled_bias(bias: Option<&Param>, scale: &Tensor, offset: &Tensor) -> Option<
 }
 
 fn bias_entry<'a>(bias: Option<&'a Param>, outputs: &Layout) -> Option<Entry<'a>> {
-    bias.map(|bias| Entry { name: "bias".into(), layout: outputs.clone(), place: Place::Param(bias) })
+    bias.map(|bias| Entry {
+        name: "bias".into(),
+        layout: outputs.clone(),
+        place: Place::Param(bias),
+    })
 }
 
 fn gamma_and_beta<'a>(gamma: &'a Param, beta: &'a Param, layout: &Layout) -> Vec<Entry<'a>> {
-    let entry = |name: &str, param| Entry { name: name.into(), layout: layout.clone(), place: Place::Param(param) };
+    let entry = |name: &str, param| Entry {
+        name: name.into(),
+        layout: layout.clone(),
+        place: Place::Param(param),
+    };
     vec![entry("weight", gamma), entry("bias", beta)]
 }
 
 /// The entries of a part of a layer.
 fn under<'a>(part: &str, entries: Vec<Entry<'a>>) -> Vec<Entry<'a>> {
-    entries.into_iter().map(|entry| Entry { name: format!("{part}.{}", entry.name), ..entry }).collect()
+    entries
+        .into_iter()
+        .map(|entry| Entry { name: format!("{part}.{}", entry.name), ..entry })
+        .collect()
 }

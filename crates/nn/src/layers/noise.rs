@@ -25,7 +25,9 @@ impl Dropout {
     pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Tensor {
         let keep = 1.0 - self.p;
         match pass.noise {
-            Some(noise) if self.p > 0.0 => x.mul(&noise.draw(x, Distribution::Bernoulli { keep, value: 1.0 / keep })),
+            Some(noise) if self.p > 0.0 => {
+                x.mul(&noise.draw(x, Distribution::Bernoulli { keep, value: 1.0 / keep }))
+            }
             _ => x.clone(),
         }
     }
@@ -44,13 +46,20 @@ impl GaussianNoise {
     /// When `std` is negative or not finite.
     #[track_caller]
     pub fn new(std: f32) -> Self {
-        assert!(std >= 0.0 && std.is_finite(), "GaussianNoise: the standard deviation {std} is not 0 or more");
+        assert!(
+            std >= 0.0 && std.is_finite(),
+            "GaussianNoise: the standard deviation {std} is not 0 or more"
+        );
         Self { std }
     }
 
     pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Tensor {
         let Some(noise) = pass.noise else { return x.clone() };
         let std = self.std * noise.scale();
-        if std == 0.0 { x.clone() } else { x.add(&noise.draw(x, Distribution::Normal { mean: 0.0, std })) }
+        if std == 0.0 {
+            x.clone()
+        } else {
+            x.add(&noise.draw(x, Distribution::Normal { mean: 0.0, std }))
+        }
     }
 }

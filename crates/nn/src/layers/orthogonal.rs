@@ -9,7 +9,8 @@ use tensor::rng::Philox;
 /// By modified Gram–Schmidt in f64: a normal matrix is so well conditioned that the result is orthogonal far beyond f32.
 pub(super) fn orthogonal(rows: usize, columns: usize, gain: f32, rng: &mut Philox) -> Vec<f32> {
     let (count, len) = (rows.min(columns), rows.max(columns));
-    let mut vectors: Vec<f64> = rng.normal([count, len], 0.0, 1.0).to_vec().into_iter().map(f64::from).collect();
+    let mut vectors: Vec<f64> =
+        rng.normal([count, len], 0.0, 1.0).to_vec().into_iter().map(f64::from).collect();
     for k in 0..count {
         let (before, rest) = vectors.split_at_mut(k * len);
         let own = &mut rest[..len];
@@ -20,8 +21,12 @@ pub(super) fn orthogonal(rows: usize, columns: usize, gain: f32, rng: &mut Philo
         let factor = dot(own, own).sqrt().recip();
         own.iter_mut().for_each(|x| *x *= factor);
     }
-    let at = |row: usize, column: usize| if rows <= columns { row * len + column } else { column * len + row };
-    (0..rows * columns).map(|i| (f64::from(gain) * vectors[at(i / columns, i % columns)]) as f32).collect()
+    let at = |row: usize, column: usize| {
+        if rows <= columns { row * len + column } else { column * len + row }
+    };
+    (0..rows * columns)
+        .map(|i| (f64::from(gain) * vectors[at(i / columns, i % columns)]) as f32)
+        .collect()
 }
 
 /// Eight sums side by side, so that the compiler can use vectors.
@@ -44,12 +49,17 @@ mod tests {
         for (rows, columns) in [(5, 12), (12, 5), (7, 7), (1, 3), (3, 1), (64, 64)] {
             let q = orthogonal(rows, columns, 2.0, &mut Philox::new(3, 0));
             let short = rows.min(columns);
-            let at = |i: usize, k: usize| f64::from(if rows <= columns { q[i * columns + k] } else { q[k * columns + i] });
+            let at = |i: usize, k: usize| {
+                f64::from(if rows <= columns { q[i * columns + k] } else { q[k * columns + i] })
+            };
             for i in 0..short {
                 for j in 0..short {
                     let product: f64 = (0..rows.max(columns)).map(|k| at(i, k) * at(j, k)).sum();
                     let expected = if i == j { 4.0 } else { 0.0 };
-                    assert!((product - expected).abs() < 1e-5, "{rows}x{columns}: <{i}, {j}> = {product}");
+                    assert!(
+                        (product - expected).abs() < 1e-5,
+                        "{rows}x{columns}: <{i}, {j}> = {product}"
+                    );
                 }
             }
         }

@@ -28,7 +28,8 @@ struct Moments {
 impl VirtualBatchNorm {
     /// γ = 1 and β = 0, `[C]` each.
     pub fn new(channels: usize, eps: f32) -> Self {
-        let (gamma, beta) = (Param::new(Tensor::ones([channels])), Param::new(Tensor::zeros([channels])));
+        let (gamma, beta) =
+            (Param::new(Tensor::ones([channels])), Param::new(Tensor::zeros([channels])));
         Self { gamma, beta, eps, known: None }
     }
 
@@ -55,7 +56,11 @@ impl VirtualBatchNorm {
         let all = |of_reference: &Tensor, of_live: &Tensor| {
             let mut shape = of_reference.shape().to_vec();
             shape[0] = head;
-            if head == 0 { of_live.clone() } else { concat(&[&of_reference.broadcast_to(&shape[..]), of_live], 0) }
+            if head == 0 {
+                of_live.clone()
+            } else {
+                concat(&[&of_reference.broadcast_to(&shape[..]), of_live], 0)
+            }
         };
         let (mean, variance) = (all(&reference.mean, &mean), all(&reference.variance, &variance));
         let scale = variance.add_scalar(self.eps).sqrt().recip().mul(&gamma);
@@ -74,7 +79,11 @@ impl VirtualBatchNorm {
     }
 
     pub(super) fn duplicate(&self) -> Self {
-        let known = self.known.as_ref().map(|m| Moments { mean: m.mean.clone(), variance: m.variance.clone(), rows: m.rows });
+        let known = self.known.as_ref().map(|m| Moments {
+            mean: m.mean.clone(),
+            variance: m.variance.clone(),
+            rows: m.rows,
+        });
         Self { gamma: self.gamma.duplicate(), beta: self.beta.duplicate(), eps: self.eps, known }
     }
 

@@ -46,7 +46,10 @@ impl Weight {
     /// When it is reparametrised already.
     #[track_caller]
     pub(super) fn with_spectral_norm(self) -> Self {
-        assert!(matches!(self.form, Form::Plain), "with_spectral_norm: the weight is reparametrised already");
+        assert!(
+            matches!(self.form, Form::Plain),
+            "with_spectral_norm: the weight is reparametrised already"
+        );
         let unit = |layout: &Layout| Slot::new(unit(&Tensor::ones(layout.inner())));
         Self { form: Form::Spectral { u: unit(&self.outputs), v: unit(&self.inputs) }, ..self }
     }
@@ -57,7 +60,10 @@ impl Weight {
     /// When it is reparametrised already.
     #[track_caller]
     pub(super) fn with_weight_norm(self) -> Self {
-        assert!(matches!(self.form, Form::Plain), "with_weight_norm: the weight is reparametrised already");
+        assert!(
+            matches!(self.form, Form::Plain),
+            "with_weight_norm: the weight is reparametrised already"
+        );
         let g = Param::new(self.lengths(&self.param.value()).reshape(self.outputs.inner()));
         Self { form: Form::Norm { g }, ..self }
     }
@@ -100,7 +106,9 @@ impl Weight {
                 let sigma = self.ahead(&self.matrices(value), &v.get()).mul(&u.get()).sum_all();
                 value.mul(&sigma.recip())
             }
-            (Form::Norm { .. }, Some(g)) => value.mul(&self.per_output(g).div(&self.lengths(value))),
+            (Form::Norm { .. }, Some(g)) => {
+                value.mul(&self.per_output(g).div(&self.lengths(value)))
+            }
             _ => value.clone(),
         }
     }
@@ -151,7 +159,8 @@ impl Weight {
     pub(crate) fn initialise(&self, std: f32, bound: Option<f32>, rng: &mut Philox) {
         let mut values = rng.normal(self.layout.inner(), 0.0, std).to_vec();
         while let Some(bound) = bound {
-            let beyond: Vec<&mut f32> = values.iter_mut().filter(|value| value.abs() > bound * std).collect();
+            let beyond: Vec<&mut f32> =
+                values.iter_mut().filter(|value| value.abs() > bound * std).collect();
             if beyond.is_empty() {
                 break;
             }
@@ -193,7 +202,9 @@ impl Weight {
     fn settle(&self, rng: &mut Philox) {
         match &self.form {
             Form::Plain => {}
-            Form::Norm { g } => g.set(self.lengths(&self.param.value()).reshape(self.outputs.inner())),
+            Form::Norm { g } => {
+                g.set(self.lengths(&self.param.value()).reshape(self.outputs.inner()))
+            }
             Form::Spectral { u, .. } => {
                 u.set(unit(&rng.normal(self.outputs.inner(), 0.0, 1.0)));
                 (0..FIRST_ITERATIONS).for_each(|_| self.iterate());
@@ -219,8 +230,16 @@ impl Weight {
 
     /// A plain weight with these values.
     fn plain(&self, value: Tensor) -> Self {
-        let [layout, inputs, outputs] = [&self.layout, &self.inputs, &self.outputs].map(Layout::clone);
-        Self { param: Param::new(value), form: Form::Plain, transposed: self.transposed, layout, inputs, outputs }
+        let [layout, inputs, outputs] =
+            [&self.layout, &self.inputs, &self.outputs].map(Layout::clone);
+        Self {
+            param: Param::new(value),
+            form: Form::Plain,
+            transposed: self.transposed,
+            layout,
+            inputs,
+            outputs,
+        }
     }
 
     /// A plain weight of the same values, for drawing alone.
@@ -235,13 +254,20 @@ impl Weight {
 
     /// What belongs to the weight, under PyTorch's names for a tensor `name`.
     pub(super) fn entries(&self, name: &str) -> Vec<Entry<'_>> {
-        let entry =
-            |suffix: &str, layout: &Layout, place| Entry { name: format!("{name}{suffix}"), layout: layout.clone(), place };
+        let entry = |suffix: &str, layout: &Layout, place| Entry {
+            name: format!("{name}{suffix}"),
+            layout: layout.clone(),
+            place,
+        };
         let own = |suffix| entry(suffix, &self.layout, Place::Param(&self.param));
         match &self.form {
             Form::Plain => vec![own("")],
             Form::Spectral { u, v } => {
-                vec![own("_orig"), entry("_u", &self.outputs, Place::Copied(u)), entry("_v", &self.inputs, Place::Copied(v))]
+                vec![
+                    own("_orig"),
+                    entry("_u", &self.outputs, Place::Copied(u)),
+                    entry("_v", &self.inputs, Place::Copied(v)),
+                ]
             }
             Form::Norm { g } => {
                 let mut axes = vec![1; self.layout.outer().len()];

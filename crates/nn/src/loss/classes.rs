@@ -24,7 +24,11 @@ pub fn labelled_some(logits: &Tensor, one_hot: &Tensor, known: usize) -> Tensor 
     let (x, t) = (logits.shape(), one_hot.shape());
     assert!(x == t && x.rank() == 2, "class logits {x:?} and targets {t:?} are not both [N, K]");
     let own = logits.mul(one_hot).sum(&[1], false);
-    real_logit(logits).mul(&one_hot.sum(&[1], false)).sub(&own).sum_all().scale(1.0 / known.max(1) as f32)
+    real_logit(logits)
+        .mul(&one_hot.sum(&[1], false))
+        .sub(&own)
+        .sum_all()
+        .scale(1.0 / known.max(1) as f32)
 }
 
 /// L_unl = −½E[LSE l] + ½E[softplus(LSE l)] + ½E[softplus(LSE l')] over the logits l `[N, K]` of unlabelled real images and l' of generated
@@ -41,7 +45,12 @@ pub fn unlabelled(real_logits: &Tensor, fake_logits: &Tensor) -> Tensor {
 /// When the logits are not a matrix.
 #[track_caller]
 pub fn real_logit(class_logits: &Tensor) -> Tensor {
-    assert_eq!(class_logits.shape().rank(), 2, "real_logit: shape {:?} is not [N, K]", class_logits.shape());
+    assert_eq!(
+        class_logits.shape().rank(),
+        2,
+        "real_logit: shape {:?} is not [N, K]",
+        class_logits.shape()
+    );
     class_logits.log_sum_exp(1, false)
 }
 
@@ -65,7 +74,9 @@ pub fn auxiliary_classifier(logits: &Tensor, targets: &Tensor, kind: ClassTarget
     let (x, t) = (logits.shape(), targets.shape());
     assert!(x == t && x.rank() == 2, "class logits {x:?} and targets {t:?} are not both [N, K]");
     match kind {
-        ClassTargets::OneHot => real_logit(logits).sub(&logits.mul(targets).sum(&[1], false)).mean_all(),
+        ClassTargets::OneHot => {
+            real_logit(logits).sub(&logits.mul(targets).sum(&[1], false)).mean_all()
+        }
         ClassTargets::Attributes => logits.bce_with_logits(targets),
     }
 }
@@ -76,14 +87,19 @@ mod tests {
 
     #[test]
     fn images_without_a_label_have_no_part() {
-        let logits = Tensor::from_slice(&[0.3, -1.0, 2.0, 0.5, 0.1, -0.7, 1.5, -0.2, 0.9], [3, 3]).leaf();
+        let logits =
+            Tensor::from_slice(&[0.3, -1.0, 2.0, 0.5, 0.1, -0.7, 1.5, -0.2, 0.9], [3, 3]).leaf();
         let one_hot = Tensor::from_slice(&[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0], [3, 3]);
         let known = |t: &Tensor| t.index_select(&[0, 2]);
-        let (some, alone) = (labelled_some(&logits, &one_hot, 2), labelled(&known(&logits), &known(&one_hot)));
+        let (some, alone) =
+            (labelled_some(&logits, &one_hot, 2), labelled(&known(&logits), &known(&one_hot)));
         assert!((some.item() - alone.item()).abs() < 1e-6, "{} {}", some.item(), alone.item());
         let gradients = some.backward();
         let gradient = gradients.of(&logits).map(Tensor::to_vec).unwrap_or_default();
-        assert!(gradient[3..6].iter().all(|&g| g == 0.0) && gradient[0] > 0.0 && gradient[1] < 0.0, "{gradient:?}");
+        assert!(
+            gradient[3..6].iter().all(|&g| g == 0.0) && gradient[0] > 0.0 && gradient[1] < 0.0,
+            "{gradient:?}"
+        );
         assert_eq!(labelled_some(&logits, &Tensor::zeros([3, 3]), 0).item(), 0.0);
     }
 }

@@ -21,9 +21,17 @@ pub enum Norm {
 /// Without layers, or when real and generated features differ in number or shape.
 #[track_caller]
 pub fn feature_matching(real_features: &[Tensor], fake_features: &[Tensor], norm: Norm) -> Tensor {
-    assert_eq!(real_features.len(), fake_features.len(), "feature_matching: layers of real and of generated images");
+    assert_eq!(
+        real_features.len(),
+        fake_features.len(),
+        "feature_matching: layers of real and of generated images"
+    );
     let distances = real_features.iter().zip(fake_features).map(|(real, fake)| {
-        assert_eq!(real.shape()[1..], fake.shape()[1..], "feature_matching: features of another layer");
+        assert_eq!(
+            real.shape()[1..],
+            fake.shape()[1..],
+            "feature_matching: features of another layer"
+        );
         let difference = fake.mean(&[0], false).sub(&real.detach().mean(&[0], false));
         match norm {
             Norm::L1 => difference.abs().mean_all(),

@@ -27,7 +27,9 @@ impl HistoricalAverage {
         let means = net
             .entries()
             .filter_map(|(name, entry)| match entry.place {
-                Place::Param(param) => Some(Mean { name, layout: entry.layout, value: param.value() }),
+                Place::Param(param) => {
+                    Some(Mean { name, layout: entry.layout, value: param.value() })
+                }
                 Place::Buffer(_) | Place::Copied(_) | Place::Count(_) => None,
             })
             .collect();
@@ -45,7 +47,13 @@ impl HistoricalAverage {
             return;
         }
         let pull = |mean: &Mean, value: Tensor| value.sub(&mean.value).scale(2.0 * weight as f32);
-        grads.accumulate(net.params().iter().zip(&self.means).map(|((_, p), mean)| (p.key(), pull(mean, p.value()))).collect());
+        grads.accumulate(
+            net.params()
+                .iter()
+                .zip(&self.means)
+                .map(|((_, p), mean)| (p.key(), pull(mean, p.value())))
+                .collect(),
+        );
     }
 
     /// Takes the present values of `net` into the mean.
@@ -60,22 +68,31 @@ impl HistoricalAverage {
         let values: Vec<Tensor> = net.params().iter().map(|(_, param)| param.value()).collect();
         let moved = self.means.iter_mut().zip(&values);
         tensor::lerp(
-            &mut moved.map(|(m, value)| Average { average: &mut m.value, value, keep, factor: 1.0 }).collect::<Vec<_>>(),
+            &mut moved
+                .map(|(m, value)| Average { average: &mut m.value, value, keep, factor: 1.0 })
+                .collect::<Vec<_>>(),
         );
     }
 
     #[track_caller]
     fn require(&self, net: &Network) {
         let params = net.params();
-        let same = params.len() == self.means.len() && params.iter().zip(&self.means).all(|((name, _), own)| *name == own.name);
+        let same = params.len() == self.means.len()
+            && params.iter().zip(&self.means).all(|((name, _), own)| *name == own.name);
         assert!(same, "HistoricalAverage: made for another network");
     }
 
     /// The whole state: `<param>.mean` in the layout of the parameter, and `count`.
     pub fn state(&self) -> StateDict {
-        let mut state: StateDict =
-            self.means.iter().map(|m| (format!("{}.mean", m.name), StateValue::of(&m.layout, &m.value))).collect();
-        state.insert("count".into(), StateValue::count(i64::try_from(self.count).unwrap_or(i64::MAX)));
+        let mut state: StateDict = self
+            .means
+            .iter()
+            .map(|m| (format!("{}.mean", m.name), StateValue::of(&m.layout, &m.value)))
+            .collect();
+        state.insert(
+            "count".into(),
+            StateValue::count(i64::try_from(self.count).unwrap_or(i64::MAX)),
+        );
         state
     }
 
@@ -85,7 +102,11 @@ impl HistoricalAverage {
     /// As [`Network::load_state_dict`]; nothing is changed then.
     pub fn load_state(&mut self, state: &StateDict) -> Result<(), NnError> {
         let mut expected: Vec<(String, Expected)> = vec![("count".into(), Expected::Count)];
-        expected.extend(self.means.iter().map(|m| (format!("{}.mean", m.name), Expected::F32(m.layout.clone()))));
+        expected.extend(
+            self.means
+                .iter()
+                .map(|m| (format!("{}.mean", m.name), Expected::F32(m.layout.clone()))),
+        );
         let mut loaded = read(&expected, state)?.into_iter();
         if let Some(Loaded::Count(count)) = loaded.next() {
             self.count = u64::try_from(count).map_err(|_| NnError::BadTensor {

@@ -32,7 +32,12 @@ impl Labels {
     pub const NOISY: Self = Self { real: [0.9, 1.0], fake: [0.0, 0.1], flip: 0.05, swap: false };
 
     /// Targets of `n` real and of `n` generated images, `[n]` each, on `device`; `None` where all are exactly 1 and 0.
-    pub fn draw(&self, rng: &mut Philox, n: usize, device: &Device) -> (Option<Tensor>, Option<Tensor>) {
+    pub fn draw(
+        &self,
+        rng: &mut Philox,
+        n: usize,
+        device: &Device,
+    ) -> (Option<Tensor>, Option<Tensor>) {
         let (real, fake) = if self.swap { (self.fake, self.real) } else { (self.real, self.fake) };
         let mut side = |own: [f64; 2], other: [f64; 2], plain: f64| {
             let certain = own == [plain; 2] && self.flip == 0.0;
@@ -41,7 +46,11 @@ impl Labels {
                 if self.flip == 0.0 {
                     return targets;
                 }
-                let flipped = rng.draw(device, [n], Distribution::Bernoulli { keep: self.flip as f32, value: 1.0 });
+                let flipped = rng.draw(
+                    device,
+                    [n],
+                    Distribution::Bernoulli { keep: self.flip as f32, value: 1.0 },
+                );
                 targets.add(&flipped.mul(&range(rng, other, n, device).sub(&targets)))
             })
         };
@@ -81,13 +90,20 @@ mod tests {
     fn ranges_and_flips_are_as_asked() {
         let n = 20_000;
         let [real, fake] = drawn(Labels::NOISY, n);
-        let share = |t: &[f32], low: f32, high: f32| t.iter().filter(|&&t| (low..=high).contains(&t)).count() as f64 / n as f64;
-        for (kept, flipped) in
-            [(share(&real, 0.9, 1.0), share(&real, 0.0, 0.1)), (share(&fake, 0.0, 0.1), share(&fake, 0.9, 1.0))]
-        {
-            assert!((kept + flipped - 1.0).abs() < 1e-9 && (flipped - 0.05).abs() < 0.005, "{kept} {flipped}");
+        let share = |t: &[f32], low: f32, high: f32| {
+            t.iter().filter(|&&t| (low..=high).contains(&t)).count() as f64 / n as f64
+        };
+        for (kept, flipped) in [
+            (share(&real, 0.9, 1.0), share(&real, 0.0, 0.1)),
+            (share(&fake, 0.0, 0.1), share(&fake, 0.9, 1.0)),
+        ] {
+            assert!(
+                (kept + flipped - 1.0).abs() < 1e-9 && (flipped - 0.05).abs() < 0.005,
+                "{kept} {flipped}"
+            );
         }
-        let mean = real.iter().filter(|&&t| t > 0.5).sum::<f32>() / (share(&real, 0.9, 1.0) * n as f64) as f32;
+        let mean = real.iter().filter(|&&t| t > 0.5).sum::<f32>()
+            / (share(&real, 0.9, 1.0) * n as f64) as f32;
         assert!((mean - 0.95).abs() < 0.002, "{mean}");
         assert_ne!(real[..100], fake[..100]);
     }

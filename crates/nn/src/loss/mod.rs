@@ -9,7 +9,9 @@ mod labels;
 mod objective;
 mod penalty;
 
-pub use classes::{ClassTargets, auxiliary_classifier, labelled, labelled_some, real_logit, unlabelled};
+pub use classes::{
+    ClassTargets, auxiliary_classifier, labelled, labelled_some, real_logit, unlabelled,
+};
 pub use features::{Norm, feature_matching};
 pub use history::HistoricalAverage;
 pub use labels::Labels;

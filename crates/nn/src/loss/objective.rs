@@ -85,7 +85,10 @@ impl Objective {
         targets: (Option<&Tensor>, Option<&Tensor>),
     ) -> (Tensor, Tensor) {
         let (real, fake) = relative(real, fake);
-        (self.discriminator(&real, 1.0, targets.0, -1.0), self.discriminator(&fake, 0.0, targets.1, -1.0))
+        (
+            self.discriminator(&real, 1.0, targets.0, -1.0),
+            self.discriminator(&fake, 0.0, targets.1, -1.0),
+        )
     }
 
     /// G's loss in the relativistic average form: D's with real and generated images exchanged, for [`Minimax`](Self::Minimax) D's
@@ -93,24 +96,41 @@ impl Objective {
     pub fn relativistic_generator(self, real: &Tensor, fake: &Tensor) -> Tensor {
         let (real, fake) = relative(real, fake);
         match self {
-            Self::Minimax => self.discriminator(&real, 1.0, None, -1.0).add(&self.discriminator(&fake, 0.0, None, -1.0)).neg(),
-            _ => self.discriminator(&fake, 1.0, None, -1.0).add(&self.discriminator(&real, 0.0, None, -1.0)),
+            Self::Minimax => self
+                .discriminator(&real, 1.0, None, -1.0)
+                .add(&self.discriminator(&fake, 0.0, None, -1.0))
+                .neg(),
+            _ => self
+                .discriminator(&fake, 1.0, None, -1.0)
+                .add(&self.discriminator(&real, 0.0, None, -1.0)),
         }
     }
 
     /// D's loss on images that `label` calls real (1) or generated (0) where there are no targets. Least squares asks for
     /// `low` + (1 − `low`)·t.
     #[track_caller]
-    fn discriminator(self, logits: &Tensor, label: f32, target: Option<&Tensor>, low: f32) -> Tensor {
+    fn discriminator(
+        self,
+        logits: &Tensor,
+        label: f32,
+        target: Option<&Tensor>,
+        low: f32,
+    ) -> Tensor {
         if let Some(t) = target {
             assert!(self.takes_targets(), "{self:?} takes no targets");
             let (x, t) = (logits.shape(), t.shape());
-            assert_eq!(x.broadcast(t), Some(*x), "{self:?}: targets {t:?} do not broadcast to the logits {x:?}");
+            assert_eq!(
+                x.broadcast(t),
+                Some(*x),
+                "{self:?}: targets {t:?} do not broadcast to the logits {x:?}"
+            );
         }
         let sign = 1.0 - 2.0 * label;
         match (self, target) {
             (Self::Minimax | Self::NonSaturating, Some(t)) => logits.bce_with_logits(t),
-            (Self::Minimax | Self::NonSaturating, None) => logits.bce_with_logits(&Tensor::full_on(&logits.device(), [], label)),
+            (Self::Minimax | Self::NonSaturating, None) => {
+                logits.bce_with_logits(&Tensor::full_on(&logits.device(), [], label))
+            }
             (Self::LeastSquares, target) => {
                 let off = match target {
                     Some(t) => logits.sub(&t.scale(1.0 - low).add_scalar(low)),
@@ -141,9 +161,17 @@ mod tests {
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
         let xs = [-2.0, 0.0, 3.0, 200.0];
-        for (loss, sign) in [(loss.real(&logits, None), -1.0), (loss.fake(&logits, None), 1.0), (loss.generator(&logits), -1.0)] {
+        for (loss, sign) in [
+            (loss.real(&logits, None), -1.0),
+            (loss.fake(&logits, None), 1.0),
+            (loss.generator(&logits), -1.0),
+        ] {
             let expected = xs.iter().map(|x| softplus(sign * x)).sum::<f64>() / 4.0;
-            assert!((f64::from(loss.item()) - expected).abs() < 1e-5 * expected, "{} {expected}", loss.item());
+            assert!(
+                (f64::from(loss.item()) - expected).abs() < 1e-5 * expected,
+                "{} {expected}",
+                loss.item()
+            );
             let gradients = loss.backward();
             let gradient = gradients.of(&logits).map(Tensor::to_vec).unwrap_or_default();
             assert_eq!(gradient.len(), 4);

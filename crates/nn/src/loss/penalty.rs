@@ -18,11 +18,22 @@ const TINY: f32 = 1e-12;
 /// # Panics
 /// When the shapes do not fit.
 #[track_caller]
-pub fn gradient_penalty(critic: &dyn Fn(&Tensor) -> Tensor, real: &Tensor, fake: &Tensor, mix: &Tensor) -> Tensor {
+pub fn gradient_penalty(
+    critic: &dyn Fn(&Tensor) -> Tensor,
+    real: &Tensor,
+    fake: &Tensor,
+    mix: &Tensor,
+) -> Tensor {
     assert_eq!(real.shape(), fake.shape(), "gradient_penalty: real and generated images");
     let (real, fake, mix) = (real.detach(), fake.detach(), mix.detach());
     let between = fake.add(&mix.mul(&real.sub(&fake)));
-    assert_eq!(between.shape(), real.shape(), "gradient_penalty: mix {:?} for images {:?}", mix.shape(), real.shape());
+    assert_eq!(
+        between.shape(),
+        real.shape(),
+        "gradient_penalty: mix {:?} for images {:?}",
+        mix.shape(),
+        real.shape()
+    );
     let norms = squared_norms(critic, &between).add_scalar(TINY).sqrt();
     norms.add_scalar(-1.0).square().mean_all()
 }
@@ -41,7 +52,13 @@ fn squared_norms(critic: &dyn Fn(&Tensor) -> Tensor, images: &Tensor) -> Tensor 
     let x = images.detach().leaf();
     let logits = critic(&x);
     let count = x.shape()[0];
-    assert_eq!(logits.len(), count, "the critic made logits {:?} of images {:?}", logits.shape(), x.shape());
+    assert_eq!(
+        logits.len(),
+        count,
+        "the critic made logits {:?} of images {:?}",
+        logits.shape(),
+        x.shape()
+    );
     let ones = Tensor::full_on(&logits.device(), *logits.shape(), 1.0);
     let found = x.key().and_then(|key| grad(&[(&logits, &ones)], &[key], true).pop().flatten());
     match found {
@@ -57,7 +74,12 @@ fn squared_norms(critic: &dyn Fn(&Tensor) -> Tensor, images: &Tensor) -> Tensor 
 /// When the loss has more than one element, or its graph was consumed before.
 #[track_caller]
 pub fn gradients(loss: &Tensor, net: &Network) -> Gradients {
-    assert_eq!(loss.len(), 1, "gradients: the loss must have one element, not shape {:?}", loss.shape());
+    assert_eq!(
+        loss.len(),
+        1,
+        "gradients: the loss must have one element, not shape {:?}",
+        loss.shape()
+    );
     let keys = net.keys();
     let one = Tensor::full_on(&loss.device(), *loss.shape(), 1.0);
     let found = grad(&[(loss, &one)], &keys, false);

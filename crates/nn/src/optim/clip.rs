@@ -13,7 +13,9 @@ use tensor::autograd::Gradients;
 #[track_caller]
 pub fn clip_gradients(grads: &mut Gradients, max_norm: f64) -> Tensor {
     let squares = grads.iter().map(|(_, gradient)| gradient.square().sum_all());
-    let sum = squares.reduce(|a, b| a.add(&b)).unwrap_or_else(|| panic!("clip_gradients: there are no gradients"));
+    let sum = squares
+        .reduce(|a, b| a.add(&b))
+        .unwrap_or_else(|| panic!("clip_gradients: there are no gradients"));
     let norm = sum.sqrt();
     let one = Tensor::full_on(&norm.device(), [], 1.0);
     let factor = norm.add_scalar(1e-6).recip().scale(max_norm as f32).minimum(&one);

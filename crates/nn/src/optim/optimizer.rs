@@ -92,7 +92,8 @@ impl Optimizer {
     /// When momentum comes or goes altogether: what is remembered would have to.
     #[track_caller]
     pub fn set_momentum(&mut self, value: f64) {
-        if let Rule::Sgd { momentum, .. } | Rule::RmsProp { momentum, .. } = &mut self.options.rule {
+        if let Rule::Sgd { momentum, .. } | Rule::RmsProp { momentum, .. } = &mut self.options.rule
+        {
             assert_eq!(*momentum == 0.0, value == 0.0, "set_momentum: from {momentum} to {value}");
             *momentum = value;
         }
@@ -117,7 +118,10 @@ impl Optimizer {
                 state.insert(name, StateValue::of(&own.layout, value));
             }
         }
-        state.insert("steps".into(), StateValue::count(i64::try_from(self.steps).unwrap_or(i64::MAX)));
+        state.insert(
+            "steps".into(),
+            StateValue::count(i64::try_from(self.steps).unwrap_or(i64::MAX)),
+        );
         state
     }
 
@@ -133,7 +137,8 @@ impl Optimizer {
     pub fn load_state(&mut self, state: &StateDict) -> Result<(), NnError> {
         let mut expected: Vec<(String, Expected)> = vec![("steps".into(), Expected::Count)];
         for own in &self.parameters {
-            expected.extend(self.memories(own).map(|name| (name, Expected::F32(own.layout.clone()))));
+            expected
+                .extend(self.memories(own).map(|name| (name, Expected::F32(own.layout.clone()))));
         }
         let mut loaded = read(&expected, state)?.into_iter();
         if let Some(Loaded::Count(steps)) = loaded.next() {

@@ -55,7 +55,9 @@ impl Schedule {
                 let start = if from < 1.0 { from * steps as f64 } else { from };
                 (warmup, 1.0 - share(step as f64 - start, steps as f64 - start))
             }
-            Self::Step { every, factor, warmup } => (warmup, factor.powi(i32::try_from(step / every.max(1)).unwrap_or(i32::MAX))),
+            Self::Step { every, factor, warmup } => {
+                (warmup, factor.powi(i32::try_from(step / every.max(1)).unwrap_or(i32::MAX)))
+            }
             Self::Cosine { warmup } => {
                 let done = share(step as f64 - warmup as f64, steps as f64 - warmup as f64);
                 (warmup, 0.5 * (1.0 + (PI * done).cos()))
@@ -68,7 +70,9 @@ impl Schedule {
     /// What is wrong with the constants, as the end of a sentence that names the schedule.
     pub fn problem(&self) -> Option<String> {
         match *self {
-            Self::Linear { from, .. } if !(from >= 0.0 && from.is_finite()) => Some(format!("from = {from} must be at least 0")),
+            Self::Linear { from, .. } if !(from >= 0.0 && from.is_finite()) => {
+                Some(format!("from = {from} must be at least 0"))
+            }
             Self::Step { every: 0, .. } => Some("every = 0 must be at least 1".into()),
             Self::Step { factor, .. } if !(factor > 0.0 && factor <= 1.0) => {
                 Some(format!("factor = {factor} must be greater than 0 and at most 1"))
@@ -98,7 +102,10 @@ mod tests {
         let close = |schedule: Schedule, steps: u64, expected: &[(u64, f64)]| {
             for &(step, factor) in expected {
                 let found = schedule.factor(step, steps);
-                assert!((found - factor).abs() < 1e-12, "{schedule:?} at {step} of {steps}: {found}, not {factor}");
+                assert!(
+                    (found - factor).abs() < 1e-12,
+                    "{schedule:?} at {step} of {steps}: {found}, not {factor}"
+                );
             }
         };
         close(Schedule::default(), 10, &[(0, 1.0), (9, 1.0), (99, 1.0)]);
@@ -108,12 +115,24 @@ mod tests {
             100,
             &[(0, 1.0), (50, 1.0), (75, 0.5), (99, 0.02), (100, 0.0), (200, 0.0)],
         );
-        close(Schedule::Linear { from: 20.0, warmup: 10 }, 40, &[(4, 0.5), (20, 1.0), (30, 0.5), (40, 0.0)]);
+        close(
+            Schedule::Linear { from: 20.0, warmup: 10 },
+            40,
+            &[(4, 0.5), (20, 1.0), (30, 0.5), (40, 0.0)],
+        );
         close(Schedule::Linear { from: 500.0, warmup: 0 }, 100, &[(0, 1.0), (100, 1.0)]);
-        close(Schedule::Step { every: 10, factor: 0.5, warmup: 2 }, 100, &[(0, 0.5), (9, 1.0), (10, 0.5), (35, 0.125)]);
+        close(
+            Schedule::Step { every: 10, factor: 0.5, warmup: 2 },
+            100,
+            &[(0, 0.5), (9, 1.0), (10, 0.5), (35, 0.125)],
+        );
         close(Schedule::Cosine { warmup: 0 }, 100, &[(0, 1.0), (50, 0.5), (100, 0.0), (101, 0.0)]);
         let third = 0.5 * (1.0 + (PI / 3.0).cos());
-        close(Schedule::Cosine { warmup: 10 }, 100, &[(0, 0.1), (9, 1.0), (10, 1.0), (40, third), (100, 0.0)]);
+        close(
+            Schedule::Cosine { warmup: 10 },
+            100,
+            &[(0, 0.1), (9, 1.0), (10, 1.0), (40, third), (100, 0.0)],
+        );
         close(Schedule::Cosine { warmup: 10 }, 5, &[(0, 0.1), (4, 0.5)]);
         close(Schedule::Step { every: 0, factor: 0.5, warmup: 0 }, 1, &[(0, 1.0)]);
     }
@@ -140,7 +159,10 @@ mod tests {
             schedule: Schedule,
         }
         for (text, schedule) in [
-            ("schedule = { kind = \"linear\", from = 0.5 }", Schedule::Linear { from: 0.5, warmup: 0 }),
+            (
+                "schedule = { kind = \"linear\", from = 0.5 }",
+                Schedule::Linear { from: 0.5, warmup: 0 },
+            ),
             (
                 "schedule = { kind = \"step\", every = 10, factor = 0.5, warmup = 3 }",
                 Schedule::Step { every: 10, factor: 0.5, warmup: 3 },
@@ -149,7 +171,8 @@ mod tests {
         ] {
             let section: Section = toml::from_str(text).expect("valid");
             assert_eq!(section.schedule, schedule);
-            let again: Section = toml::from_str(&toml::to_string(&section).expect("writes")).expect("reads");
+            let again: Section =
+                toml::from_str(&toml::to_string(&section).expect("writes")).expect("reads");
             assert_eq!(again, section);
         }
         assert!(toml::from_str::<Section>("schedule = { kind = \"cosine\", from = 3 }").is_err());

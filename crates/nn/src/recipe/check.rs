@@ -24,20 +24,32 @@ pub(super) fn bad(key: &str, value: impl Display, problem: impl Into<String>) ->
 }
 
 fn whole(key: &str, value: usize, low: usize, high: usize) -> Result<(), NnError> {
-    if (low..=high).contains(&value) { Ok(()) } else { Err(bad(key, value, format!("must be from {low} to {high}"))) }
+    if (low..=high).contains(&value) {
+        Ok(())
+    } else {
+        Err(bad(key, value, format!("must be from {low} to {high}")))
+    }
 }
 
 /// What the numbers are used as: f32.
 fn real(key: &str, value: f64, fits: impl Fn(f32) -> bool, range: &str) -> Result<(), NnError> {
     let used = value as f32;
-    if used.is_finite() && fits(used) { Ok(()) } else { Err(bad(key, value, format!("must be {range}"))) }
+    if used.is_finite() && fits(used) {
+        Ok(())
+    } else {
+        Err(bad(key, value, format!("must be {range}")))
+    }
 }
 
 pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
     let Recipe { image, generator, discriminator, batch_norm, init, optimizer, train, .. } = recipe;
     if image.size.iter().any(|&side| side > LARGEST_SIDE) {
         let [h, w] = image.size;
-        return Err(bad("image.size", format!("[{h}, {w}]"), format!("sides must be at most {LARGEST_SIDE} pixels")));
+        return Err(bad(
+            "image.size",
+            format!("[{h}, {w}]"),
+            format!("sides must be at most {LARGEST_SIDE} pixels"),
+        ));
     }
     let derived = generator.layers.is_empty() || discriminator.layers.is_empty();
     if derived && halvings(image.size).is_none() {
@@ -52,19 +64,39 @@ pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
     of_generator(generator)?;
     of_discriminator(discriminator)?;
     real("batch_norm.eps", batch_norm.eps, |e| e > 0.0, "greater than 0")?;
-    real("batch_norm.momentum", batch_norm.momentum, |m| m > 0.0 && m <= 1.0, "greater than 0 and at most 1")?;
+    real(
+        "batch_norm.momentum",
+        batch_norm.momentum,
+        |m| m > 0.0 && m <= 1.0,
+        "greater than 0 and at most 1",
+    )?;
     real("init.std", init.std, |s| s >= 0.0, "at least 0")?;
     real("init.gamma_std", init.gamma_std, |s| s >= 0.0, "at least 0")?;
     real("optimizer.lr", optimizer.lr, |lr| lr > 0.0, "a number greater than 0; 0.0002 is usual")?;
-    real("optimizer.beta1", optimizer.beta1, |b| (0.0..1.0).contains(&b), "at least 0 and less than 1; 0.5 is usual")?;
-    real("optimizer.beta2", optimizer.beta2, |b| (0.0..1.0).contains(&b), "at least 0 and less than 1; 0.999 is usual")?;
+    real(
+        "optimizer.beta1",
+        optimizer.beta1,
+        |b| (0.0..1.0).contains(&b),
+        "at least 0 and less than 1; 0.5 is usual",
+    )?;
+    real(
+        "optimizer.beta2",
+        optimizer.beta2,
+        |b| (0.0..1.0).contains(&b),
+        "at least 0 and less than 1; 0.999 is usual",
+    )?;
     real("optimizer.eps", optimizer.eps, |e| e > 0.0, "greater than 0; 1e-8 is usual")?;
     real("optimizer.weight_decay", optimizer.weight_decay, |w| w >= 0.0, "at least 0")?;
     whole("train.batch", train.batch, 1, LARGEST_COUNT)?;
     whole("train.d_steps", train.d_steps, 1, MOST_UPDATES)?;
     whole("train.g_steps", train.g_steps, 1, MOST_UPDATES)?;
     of_training(recipe)?;
-    real("train.ema", train.ema, |e| (0.0..1.0).contains(&e), "at least 0 (off) and less than 1; 0.999 is usual")?;
+    real(
+        "train.ema",
+        train.ema,
+        |e| (0.0..1.0).contains(&e),
+        "at least 0 (off) and less than 1; 0.999 is usual",
+    )?;
     length(train.epochs, train.steps)?;
     combine::validate(recipe)?;
     networks(recipe)
@@ -74,9 +106,19 @@ fn of_generator(g: &Generator) -> Result<(), NnError> {
     whole("generator.width", g.width, 1, LARGEST_COUNT)?;
     whole("generator.kernel", g.kernel, 2, LARGEST_KERNEL)?;
     if let Activation::LeakyRelu(slope) = g.activation {
-        real("generator.activation.leaky_relu", slope.into(), |s| (0.0..=1.0).contains(&s), "from 0 to 1")?;
+        real(
+            "generator.activation.leaky_relu",
+            slope.into(),
+            |s| (0.0..=1.0).contains(&s),
+            "from 0 to 1",
+        )?;
     }
-    real("generator.dropout", g.dropout, |p| (0.0..1.0).contains(&p), "at least 0 and less than 1")?;
+    real(
+        "generator.dropout",
+        g.dropout,
+        |p| (0.0..1.0).contains(&p),
+        "at least 0 and less than 1",
+    )?;
     whole("generator.reference", g.reference, 2, LARGEST_COUNT)
 }
 
@@ -84,7 +126,12 @@ fn of_discriminator(d: &Discriminator) -> Result<(), NnError> {
     whole("discriminator.width", d.width, 1, LARGEST_COUNT)?;
     whole("discriminator.kernel", d.kernel, 2, LARGEST_KERNEL)?;
     real("discriminator.slope", d.slope, |s| (0.0..=1.0).contains(&s), "from 0 to 1")?;
-    real("discriminator.dropout", d.dropout, |p| (0.0..1.0).contains(&p), "at least 0 and less than 1")?;
+    real(
+        "discriminator.dropout",
+        d.dropout,
+        |p| (0.0..1.0).contains(&p),
+        "at least 0 and less than 1",
+    )?;
     real("discriminator.noise", d.noise, |n| n >= 0.0, "at least 0")?;
     whole("discriminator.minibatch_stddev", d.minibatch_stddev, 0, LARGEST_COUNT)?;
     d.minibatch_discrimination.map_or(Ok(()), |m| {
@@ -109,13 +156,32 @@ fn of_training(recipe: &Recipe) -> Result<(), NnError> {
     for (key, [low, high]) in [("labels.real", labels.real), ("labels.fake", labels.fake)] {
         let fits = |p: f64| (0.0..=1.0).contains(&p);
         if !fits(low) || !fits(high) || low > high {
-            return Err(bad(key, format!("[{low}, {high}]"), "must be a range within 0 and 1, the lower end first"));
+            return Err(bad(
+                key,
+                format!("[{low}, {high}]"),
+                "must be a range within 0 and 1, the lower end first",
+            ));
         }
     }
-    real("labels.flip", labels.flip, |p| (0.0..1.0).contains(&p), "at least 0 and less than 1; 0.05 is usual")?;
-    real("optimizer.momentum", optimizer.momentum, |m| (0.0..1.0).contains(&m), "at least 0 and less than 1; 0.9 is usual")?;
+    real(
+        "labels.flip",
+        labels.flip,
+        |p| (0.0..1.0).contains(&p),
+        "at least 0 and less than 1; 0.05 is usual",
+    )?;
+    real(
+        "optimizer.momentum",
+        optimizer.momentum,
+        |m| (0.0..1.0).contains(&m),
+        "at least 0 and less than 1; 0.9 is usual",
+    )?;
     if let Some(momentum) = optimizer.momentum_end {
-        real("optimizer.momentum_end", momentum, |m| (0.0..1.0).contains(&m), "at least 0 and less than 1; 0.7 is usual")?;
+        real(
+            "optimizer.momentum_end",
+            momentum,
+            |m| (0.0..1.0).contains(&m),
+            "at least 0 and less than 1; 0.7 is usual",
+        )?;
     }
     if let Some(lr) = optimizer.lr_discriminator {
         real("optimizer.lr_discriminator", lr, |lr| lr > 0.0, "a number greater than 0")?;
@@ -136,26 +202,48 @@ fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
         (Some(epochs), None) => ("train.epochs", epochs),
         (None, Some(steps)) => ("train.steps", steps),
         (Some(_), Some(steps)) => {
-            return Err(bad("train.steps", steps, "cannot stand beside train.epochs; keep one of the two"));
+            return Err(bad(
+                "train.steps",
+                steps,
+                "cannot stand beside train.epochs; keep one of the two",
+            ));
         }
         (None, None) => return Err(NnError::MissingKey { key: "train.epochs".into() }),
     };
-    if (1..=LONGEST).contains(&length) { Ok(()) } else { Err(bad(key, length, format!("must be from 1 to {LONGEST}"))) }
+    if (1..=LONGEST).contains(&length) {
+        Ok(())
+    } else {
+        Err(bad(key, length, format!("must be from 1 to {LONGEST}")))
+    }
 }
 
 /// What only the finished layers show.
 fn networks(recipe: &Recipe) -> Result<(), NnError> {
     let batch = recipe.train.batch;
     for (key, value, made, weights) in [
-        ("generator.width", recipe.generator.width, architecture::generator(recipe)?, recipe.generator.weights),
-        ("discriminator.width", recipe.discriminator.width, architecture::discriminator(recipe)?, recipe.discriminator.weights),
+        (
+            "generator.width",
+            recipe.generator.width,
+            architecture::generator(recipe)?,
+            recipe.generator.weights,
+        ),
+        (
+            "discriminator.width",
+            recipe.discriminator.width,
+            architecture::discriminator(recipe)?,
+            recipe.discriminator.weights,
+        ),
     ] {
         let mut parameters = 0;
         for (name, spec, _, output) in made.shapes() {
             parameters += spec.parameters(weights);
             let outputs = output.iter().map(|&n| n as u128).product::<u128>();
             if outputs * batch as u128 > MOST_ACTIVATIONS {
-                return Err(bad("train.batch", batch, format!("{name} would need over 8 GiB for its output; make it smaller")));
+                return Err(bad(
+                    "train.batch",
+                    batch,
+                    format!("{name} would need over 8 GiB for its output; make it smaller"),
+                ));
             }
             if let Spec::BatchNorm { features, .. } = spec
                 && outputs * batch as u128 <= *features as u128
@@ -170,7 +258,9 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
             }
         }
         if parameters > MOST_PARAMETERS {
-            let problem = format!("makes a network of {parameters} parameters, over {MOST_PARAMETERS}; make it smaller");
+            let problem = format!(
+                "makes a network of {parameters} parameters, over {MOST_PARAMETERS}; make it smaller"
+            );
             return Err(bad(key, value, problem));
         }
     }

@@ -30,8 +30,7 @@ pub(super) fn validate(recipe: &Recipe) -> Check {
     optimizer(recipe)?;
     schedule(recipe)?;
     let augmented = !recipe.augment.policy.is_empty() || recipe.image.flip;
-    let why =
-        "this recipe stands for a source that trains on images as they are; set augment.forbidden = false to do it all the same";
+    let why = "this recipe stands for a source that trains on images as they are; set augment.forbidden = false to do it all the same";
     refuse(recipe.augment.forbidden && augmented, "augment.forbidden", true, why)
 }
 
@@ -39,7 +38,12 @@ fn objective(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
     let name = written(o.loss);
     let told = recipe.labels != Labels::default();
-    refuse(told && !o.loss.takes_targets(), "objective.loss", &name, "has no targets that section [labels] could change")?;
+    refuse(
+        told && !o.loss.takes_targets(),
+        "objective.loss",
+        &name,
+        "has no targets that section [labels] could change",
+    )?;
     refuse(
         o.loss == Loss::Wasserstein
             && o.clip == 0.0
@@ -61,13 +65,19 @@ fn objective(recipe: &Recipe) -> Check {
 /// What bounds D's slope.
 fn penalties(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
-    let mixed = "is about each image by itself, which batch norm in D mixes; use discriminator.norm = ";
+    let mixed =
+        "is about each image by itself, which batch norm in D mixes; use discriminator.norm = ";
     let company = "is about each image by itself, which minibatch discrimination in D mixes; keep one of the two";
     for (key, weight, norms) in [
         ("objective.gradient_penalty", o.gradient_penalty, "\"layer\", \"instance\" or \"none\""),
         ("objective.r1", o.r1, "\"none\""),
     ] {
-        refuse(weight > 0.0 && has(recipe, NormKind::Batch), key, weight, &format!("{mixed}{norms}"))?;
+        refuse(
+            weight > 0.0 && has(recipe, NormKind::Batch),
+            key,
+            weight,
+            &format!("{mixed}{norms}"),
+        )?;
         refuse(weight > 0.0 && discriminates(recipe), key, weight, company)?;
     }
     refuse(
@@ -76,7 +86,12 @@ fn penalties(recipe: &Recipe) -> Check {
         o.r1,
         "asks for slope 0 at real images, gradient_penalty for slope 1 beside them; keep one",
     )?;
-    refuse(o.r1_every != 1 && o.r1 == 0.0, "objective.r1_every", o.r1_every, "needs objective.r1 to begin with, such as 1.0")?;
+    refuse(
+        o.r1_every != 1 && o.r1 == 0.0,
+        "objective.r1_every",
+        o.r1_every,
+        "needs objective.r1 to begin with, such as 1.0",
+    )?;
     refuse(
         o.clip > 0.0 && o.loss != Loss::Wasserstein,
         "objective.clip",
@@ -118,7 +133,12 @@ fn semi_supervised(recipe: &Recipe) -> Check {
         "its targets are the classes, which section [labels] does not change",
     )?;
     let Some(c) = &recipe.condition else {
-        return refuse(true, "objective.semi_supervised", true, "needs a section [condition] with kind = \"class\"");
+        return refuse(
+            true,
+            "objective.semi_supervised",
+            true,
+            "needs a section [condition] with kind = \"class\"",
+        );
     };
     refuse(
         c.kind != ConditionKind::Class || c.discriminator != Conditioned::None,
@@ -141,8 +161,18 @@ fn matching(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
     let needs = "needs objective.feature_matching to begin with, such as 1.0";
     let off = o.feature_matching == 0.0;
-    refuse(off && o.feature_norm != FeatureNorm::L2, "objective.feature_norm", written(o.feature_norm), needs)?;
-    refuse(off && !o.feature_layers.is_empty(), "objective.feature_layers", format!("{:?}", o.feature_layers), needs)?;
+    refuse(
+        off && o.feature_norm != FeatureNorm::L2,
+        "objective.feature_norm",
+        written(o.feature_norm),
+        needs,
+    )?;
+    refuse(
+        off && !o.feature_layers.is_empty(),
+        "objective.feature_layers",
+        format!("{:?}", o.feature_layers),
+        needs,
+    )?;
     refuse(
         o.relativistic && !off,
         "objective.feature_matching",
@@ -155,7 +185,12 @@ fn matching(recipe: &Recipe) -> Check {
     let made = architecture::discriminator(recipe)?;
     for layer in &recipe.objective.feature_layers {
         let there = made.layers.iter().any(|(name, _)| name == layer);
-        refuse(!there, "objective.feature_layers", format!("{layer:?}"), "is no layer of D; `dcgan recipes` lists them")?;
+        refuse(
+            !there,
+            "objective.feature_layers",
+            format!("{layer:?}"),
+            "is no layer of D; `dcgan recipes` lists them",
+        )?;
     }
     Ok(())
 }
@@ -178,7 +213,8 @@ fn has(recipe: &Recipe, norm: NormKind) -> bool {
 /// Whether D has minibatch discrimination.
 fn discriminates(recipe: &Recipe) -> bool {
     let d = &recipe.discriminator;
-    let listed = d.layers.iter().any(|layer| matches!(layer, Listed::MinibatchDiscrimination { .. }));
+    let listed =
+        d.layers.iter().any(|layer| matches!(layer, Listed::MinibatchDiscrimination { .. }));
     listed || d.layers.is_empty() && d.minibatch_discrimination.is_some()
 }
 
@@ -186,14 +222,17 @@ fn discriminates(recipe: &Recipe) -> bool {
 fn discriminator(recipe: &Recipe) -> Check {
     let d = &recipe.discriminator;
     let listed = |wanted: fn(&Listed) -> bool| d.layers.iter().any(wanted);
-    let spread = listed(|l| matches!(l, Listed::MinibatchStddev { .. })) || d.layers.is_empty() && d.minibatch_stddev > 0;
+    let spread = listed(|l| matches!(l, Listed::MinibatchStddev { .. }))
+        || d.layers.is_empty() && d.minibatch_stddev > 0;
     refuse(
         spread && discriminates(recipe),
         "discriminator.minibatch_stddev",
         d.minibatch_stddev,
         "and minibatch discrimination both tell D how much a batch varies; keep one",
     )?;
-    let noisy = recipe.noise.input > 0.0 || listed(|l| matches!(l, Listed::Noise { .. })) || d.layers.is_empty() && d.noise > 0.0;
+    let noisy = recipe.noise.input > 0.0
+        || listed(|l| matches!(l, Listed::Noise { .. }))
+        || d.layers.is_empty() && d.noise > 0.0;
     let steps = recipe.noise.decay_steps;
     let none = "there is no noise that could fall; set noise.input or discriminator.noise";
     refuse(steps > 0 && !noisy, "noise.decay_steps", steps, none)
@@ -211,16 +250,19 @@ fn networks(recipe: &Recipe) -> Check {
         "[…]",
         "batch norm would mix the reference batch of virtual batch norm with the samples; use one",
     )?;
-    for (key, everywhere, norm) in
-        [("generator.norm_everywhere", g.norm_everywhere, g.norm), ("discriminator.norm_everywhere", d.norm_everywhere, d.norm)]
-    {
+    for (key, everywhere, norm) in [
+        ("generator.norm_everywhere", g.norm_everywhere, g.norm),
+        ("discriminator.norm_everywhere", d.norm_everywhere, d.norm),
+    ] {
         refuse(everywhere && norm == NormKind::None, key, true, "there is no norm to put there")?;
     }
     let [h, w] = recipe.image.size;
-    let sides: Vec<usize> = (1..=recipe.levels()).map(|level| (h >> level).min(w >> level)).collect();
-    for (key, side, listed) in
-        [("generator.attention", g.attention, &g.layers), ("discriminator.attention", d.attention, &d.layers)]
-    {
+    let sides: Vec<usize> =
+        (1..=recipe.levels()).map(|level| (h >> level).min(w >> level)).collect();
+    for (key, side, listed) in [
+        ("generator.attention", g.attention, &g.layers),
+        ("discriminator.attention", d.attention, &d.layers),
+    ] {
         let known = sides.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         let why = format!("there is no hidden image with that smaller side: there are {known}");
         refuse(listed.is_empty() && side > 0 && !sides.contains(&side), key, side, &why)?;
@@ -228,7 +270,12 @@ fn networks(recipe: &Recipe) -> Check {
     let unit = recipe.image.range == Range::Unit;
     let sigmoid = matches!(g.layers.last(), Some(Listed::Sigmoid {}));
     let tanh = g.layers.is_empty() || matches!(g.layers.last(), Some(Listed::Tanh {}));
-    refuse(unit && tanh, "image.range", "\"unit\"", "the generator ends in tanh, whose pixels are in [-1, 1]; use \"signed\"")?;
+    refuse(
+        unit && tanh,
+        "image.range",
+        "\"unit\"",
+        "the generator ends in tanh, whose pixels are in [-1, 1]; use \"signed\"",
+    )?;
     refuse(
         !unit && sigmoid,
         "image.range",
@@ -239,7 +286,8 @@ fn networks(recipe: &Recipe) -> Check {
 
 fn condition(recipe: &Recipe) -> Check {
     let Some(c) = &recipe.condition else { return Ok(()) };
-    let only_d = |place: Conditioned| matches!(place, Conditioned::Projection | Conditioned::Auxiliary);
+    let only_d =
+        |place: Conditioned| matches!(place, Conditioned::Projection | Conditioned::Auxiliary);
     refuse(
         only_d(c.generator),
         "condition.generator",
@@ -258,8 +306,15 @@ fn condition(recipe: &Recipe) -> Check {
         "\"auxiliary\"",
         "there are no classes in a vector of numbers; use \"input\" or \"projection\"",
     )?;
-    let nowhere = c.generator == Conditioned::None && c.discriminator == Conditioned::None && !recipe.objective.semi_supervised;
-    refuse(nowhere, "condition.generator", "\"none\"", "neither network would see the condition; leave the section out")?;
+    let nowhere = c.generator == Conditioned::None
+        && c.discriminator == Conditioned::None
+        && !recipe.objective.semi_supervised;
+    refuse(
+        nowhere,
+        "condition.generator",
+        "\"none\"",
+        "neither network would see the condition; leave the section out",
+    )?;
     let (g, d) = (&recipe.generator, &recipe.discriminator);
     placed("condition.generator", c.generator, "generator.layers", &g.layers)?;
     placed("condition.discriminator", c.discriminator, "discriminator.layers", &d.layers)?;
@@ -274,7 +329,9 @@ fn condition(recipe: &Recipe) -> Check {
         "stands for the condition where it is appended, which it is nowhere; use condition.generator = \"input\"",
     )?;
     refuse(
-        c.discriminator == Conditioned::Projection && d.minibatch_discrimination.is_some() && d.layers.is_empty(),
+        c.discriminator == Conditioned::Projection
+            && d.minibatch_discrimination.is_some()
+            && d.layers.is_empty(),
         "condition.discriminator",
         "\"projection\"",
         "stands where minibatch discrimination would; use discriminator.minibatch_stddev with it",
@@ -286,18 +343,27 @@ fn placed(key: &str, place: Conditioned, list: &str, layers: &[Listed]) -> Check
     if layers.is_empty() {
         return Ok(());
     }
-    let read = layers.iter().any(|layer| matches!(layer, Listed::Condition {} | Listed::Projection {}));
+    let read =
+        layers.iter().any(|layer| matches!(layer, Listed::Condition {} | Listed::Projection {}));
     let given = !matches!(place, Conditioned::None | Conditioned::Auxiliary);
-    let blind = format!("{list} has layers that read the condition; use \"input\", or take them out");
+    let blind =
+        format!("{list} has layers that read the condition; use \"input\", or take them out");
     refuse(read && !given, key, written(place), &blind)?;
-    let deaf = format!("no layer of {list} reads it; add {{ layer = \"condition\" }} there, or use \"none\"");
+    let deaf = format!(
+        "no layer of {list} reads it; add {{ layer = \"condition\" }} there, or use \"none\""
+    );
     refuse(given && !read, key, written(place), &deaf)
 }
 
 fn optimizer(recipe: &Recipe) -> Check {
     let o = &recipe.optimizer;
     let adam = matches!(o.rule, RuleName::Adam | RuleName::AdamW);
-    refuse(adam && o.momentum > 0.0, "optimizer.momentum", o.momentum, "is for sgd and rmsprop; Adam's is optimizer.beta1")?;
+    refuse(
+        adam && o.momentum > 0.0,
+        "optimizer.momentum",
+        o.momentum,
+        "is for sgd and rmsprop; Adam's is optimizer.beta1",
+    )?;
     let end = o.momentum_end.unwrap_or_default();
     refuse(
         o.momentum_end.is_some() && o.momentum == 0.0,
@@ -305,8 +371,18 @@ fn optimizer(recipe: &Recipe) -> Check {
         end,
         "needs optimizer.momentum to begin with, such as 0.5",
     )?;
-    refuse(o.nesterov && o.rule != RuleName::Sgd, "optimizer.nesterov", true, "is for optimizer.rule = \"sgd\"")?;
-    refuse(o.nesterov && o.momentum == 0.0, "optimizer.nesterov", true, "needs optimizer.momentum, such as 0.9")
+    refuse(
+        o.nesterov && o.rule != RuleName::Sgd,
+        "optimizer.nesterov",
+        true,
+        "is for optimizer.rule = \"sgd\"",
+    )?;
+    refuse(
+        o.nesterov && o.momentum == 0.0,
+        "optimizer.nesterov",
+        true,
+        "needs optimizer.momentum, such as 0.9",
+    )
 }
 
 fn schedule(recipe: &Recipe) -> Check {

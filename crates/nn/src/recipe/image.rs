@@ -31,7 +31,12 @@ pub struct Image {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
     /// The colour (RGB) behind transparent and around padded pictures. Written as `"black"`, `"white"`, `"grey"` or `"ff8000"`.
-    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "write_colour", deserialize_with = "read_colour")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "write_colour",
+        deserialize_with = "read_colour"
+    )]
     pub background: Option<[u8; 3]>,
     /// Whether every second image, by chance, is mirrored left to right when it is learned from.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -102,17 +107,26 @@ impl Range {
 pub(super) fn validate(image: &Image) -> Result<(), NnError> {
     let fits = |side: &usize| (1..=LARGEST_PICTURE).contains(side);
     if let Some([h, w]) = image.crop.filter(|sides| !sides.iter().all(fits)) {
-        return Err(bad("image.crop", format!("[{h}, {w}]"), format!("sides must be from 1 to {LARGEST_PICTURE} pixels")));
+        return Err(bad(
+            "image.crop",
+            format!("[{h}, {w}]"),
+            format!("sides must be from 1 to {LARGEST_PICTURE} pixels"),
+        ));
     }
     let Some(side) = image.min_side else { return Ok(()) };
     let least = image.size[0].max(image.size[1]);
     if !(least..=LARGEST_PICTURE).contains(&side) {
-        let problem = format!("must be from {least}, the larger side of image.size, to {LARGEST_PICTURE}");
+        let problem =
+            format!("must be from {least}, the larger side of image.size, to {LARGEST_PICTURE}");
         return Err(bad("image.min_side", side, problem));
     }
     match image.fit {
         None | Some(Fit::Crop) => Ok(()),
-        Some(_) => Err(bad("image.min_side", side, "the centre of a larger picture is taken only with image.fit = \"crop\"")),
+        Some(_) => Err(bad(
+            "image.min_side",
+            side,
+            "the centre of a larger picture is taken only with image.fit = \"crop\"",
+        )),
     }
 }
 
@@ -120,7 +134,10 @@ pub(super) fn validate(image: &Image) -> Result<(), NnError> {
 fn sides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[usize; 2]>, D::Error> {
     const HOW: &str = "give one side, as in 108, or height and width, as in [140, 108]";
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "give one side, as in 108, or height and width, as in [140, 108]")]
+    #[serde(
+        untagged,
+        expecting = "give one side, as in 108, or height and width, as in [140, 108]"
+    )]
     enum Given {
         Side(usize),
         Sides([usize; 2]),
@@ -179,9 +196,14 @@ mod tests {
         let Image { crop, fit, min_side, filter, background, .. } = &plain.image;
         assert_eq!((*crop, *fit, *min_side, *filter, *background), (None, None, None, None, None));
         assert!(
-            ["crop", "fit", "min_side", "filter", "background"].iter().all(|key| !plain.to_toml().contains(&format!("{key} =")))
+            ["crop", "fit", "min_side", "filter", "background"]
+                .iter()
+                .all(|key| !plain.to_toml().contains(&format!("{key} =")))
         );
-        let recipe = read("crop = 108\nfit = \"crop\"\nmin_side = 96\nfilter = \"box\"\nbackground = \"grey\"").unwrap();
+        let recipe = read(
+            "crop = 108\nfit = \"crop\"\nmin_side = 96\nfilter = \"box\"\nbackground = \"grey\"",
+        )
+        .unwrap();
         let Image { crop, fit, min_side, filter, background, .. } = &recipe.image;
         assert_eq!((*crop, *fit, *min_side), (Some([108, 108]), Some(Fit::Crop), Some(96)));
         assert_eq!((*filter, *background), (Some(Filter::Box), Some([128; 3])));
@@ -193,9 +215,16 @@ mod tests {
         for (text, filter) in [("lanczos3", Filter::Lanczos3), ("nearest", Filter::Nearest)] {
             assert_eq!(read(&format!("filter = \"{text}\"")).unwrap().image.filter, Some(filter));
         }
-        let changed =
-            plain.with(&[("image.crop".into(), "140x108".into()), ("image.background".into(), "white".into())]).unwrap();
-        assert_eq!((changed.image.crop, changed.image.background), (Some([140, 108]), Some([255; 3])));
+        let changed = plain
+            .with(&[
+                ("image.crop".into(), "140x108".into()),
+                ("image.background".into(), "white".into()),
+            ])
+            .unwrap();
+        assert_eq!(
+            (changed.image.crop, changed.image.background),
+            (Some([140, 108]), Some([255; 3]))
+        );
     }
 
     #[test]
@@ -216,7 +245,10 @@ mod tests {
             ("backgroud = \"white\"", &["image.backgroud", "image.background"]),
         ] {
             let message = read(keys).unwrap_err().to_string();
-            assert!(!message.contains('\n') && parts.iter().all(|part| message.contains(part)), "{keys}: {message}");
+            assert!(
+                !message.contains('\n') && parts.iter().all(|part| message.contains(part)),
+                "{keys}: {message}"
+            );
         }
     }
 }

@@ -13,12 +13,14 @@ mod training;
 pub use image::{Filter, Fit, Image, Range, colour};
 pub use listed::{Listed, NamedPad, Pad, Sides};
 pub use networks::{
-    Discrimination, Discriminator, Distribution, Downsample, Generator, Head, NormKind, Output, Stem, Upsample, Weights,
+    Discrimination, Discriminator, Distribution, Downsample, Generator, Head, NormKind, Output,
+    Stem, Upsample, Weights,
 };
 pub use preset::DEFAULT;
 pub use size::{halvings, nearest_sizes};
 pub use training::{
-    Augment, Change, Condition, ConditionKind, Conditioned, Init, Noise, Objective, Optimizer, Player, RuleName, Scheme, Train,
+    Augment, Change, Condition, ConditionKind, Conditioned, Init, Noise, Objective, Optimizer,
+    Player, RuleName, Scheme, Train,
 };
 
 use crate::architecture::{self, Architecture, Spec};
@@ -131,7 +133,8 @@ impl Recipe {
     /// # Panics
     /// When a number needs more than TOML's 63 bits, which [`validate`](Self::validate) refuses.
     pub fn to_toml(&self) -> String {
-        toml::to_string(&parse::to_table(self)).unwrap_or_else(|error| panic!("to_toml: not a valid recipe: {error}"))
+        toml::to_string(&parse::to_table(self))
+            .unwrap_or_else(|error| panic!("to_toml: not a valid recipe: {error}"))
     }
 
     /// Checks every value.
@@ -168,8 +171,10 @@ impl Recipe {
     /// As [`validate`](Self::validate).
     pub fn build(&self, rng: &mut Philox) -> Result<(Network, Network), NnError> {
         self.validate()?;
-        let mut generator = self.network(architecture::generator(self)?, self.generator.weights, rng);
-        let discriminator = self.network(architecture::discriminator(self)?, self.discriminator.weights, rng);
+        let mut generator =
+            self.network(architecture::generator(self)?, self.generator.weights, rng);
+        let discriminator =
+            self.network(architecture::discriminator(self)?, self.discriminator.weights, rng);
         if generator.needs_reference() {
             let reference = self.latents(rng, self.generator.reference, &Device::Cpu);
             let told = self.condition.as_ref().is_some_and(|c| c.generator != Conditioned::None);
@@ -180,11 +185,15 @@ impl Recipe {
     }
 
     fn network(&self, made: Architecture, weights: Weights, rng: &mut Philox) -> Network {
-        let net = Network::new(made.layers.into_iter().map(|(name, spec)| (name, spec.layer(weights))).collect());
+        let net = Network::new(
+            made.layers.into_iter().map(|(name, spec)| (name, spec.layer(weights))).collect(),
+        );
         let Init { scheme, std, gamma_std } = self.init;
         match scheme {
             Scheme::Normal => net.initialise(std as f32, gamma_std as f32, rng),
-            Scheme::TruncatedConvolutions => net.initialise_truncated(std as f32, gamma_std as f32, rng),
+            Scheme::TruncatedConvolutions => {
+                net.initialise_truncated(std as f32, gamma_std as f32, rng)
+            }
             Scheme::Orthogonal => net.initialise_orthogonal(1.0, rng),
             Scheme::Glorot => net.initialise_glorot(rng),
         }
@@ -197,7 +206,10 @@ impl Recipe {
     /// # Panics
     /// Without a condition.
     pub fn example_conditions(&self, count: usize) -> Tensor {
-        let c = self.condition.as_ref().unwrap_or_else(|| panic!("example_conditions: the recipe has none"));
+        let c = self
+            .condition
+            .as_ref()
+            .unwrap_or_else(|| panic!("example_conditions: the recipe has none"));
         match c.kind {
             ConditionKind::Class | ConditionKind::Attributes => {
                 let one = |i: usize| (0..c.size).map(move |k| f32::from(u8::from(k == i % c.size)));
@@ -209,10 +221,13 @@ impl Recipe {
 
     /// Whether D has minibatch discrimination in the form of its authors' code, which starts from data.
     pub fn discriminates_by_code(&self) -> bool {
-        let listed = |layer: &Listed| matches!(layer, Listed::MinibatchDiscrimination { form: MinibatchForm::Code, .. });
+        let listed = |layer: &Listed| {
+            matches!(layer, Listed::MinibatchDiscrimination { form: MinibatchForm::Code, .. })
+        };
         let d = &self.discriminator;
         d.layers.iter().any(listed)
-            || d.layers.is_empty() && d.minibatch_discrimination.is_some_and(|own| own.form == MinibatchForm::Code)
+            || d.layers.is_empty()
+                && d.minibatch_discrimination.is_some_and(|own| own.form == MinibatchForm::Code)
     }
 
     /// The layers of D whose features are matched: those named, or the last activation.
@@ -220,8 +235,14 @@ impl Recipe {
         if !self.objective.feature_layers.is_empty() {
             return self.objective.feature_layers.clone();
         }
-        let made = architecture::discriminator(self).map_or_else(|_| Vec::new(), |made| made.layers);
-        made.into_iter().rev().find(|(_, spec)| matches!(spec, Spec::Activation(_))).into_iter().map(|(name, _)| name).collect()
+        let made =
+            architecture::discriminator(self).map_or_else(|_| Vec::new(), |made| made.layers);
+        made.into_iter()
+            .rev()
+            .find(|(_, spec)| matches!(spec, Spec::Activation(_)))
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// `count` latent vectors, `[count, latent]`, on `device`.
@@ -235,7 +256,18 @@ impl Recipe {
 
     /// The options of the generator's optimiser, or the discriminator's.
     pub fn optimizer(&self, player: Player) -> OptimizerOptions {
-        let Optimizer { rule, lr, lr_discriminator, beta1, beta2, eps, weight_decay, momentum, nesterov, .. } = self.optimizer;
+        let Optimizer {
+            rule,
+            lr,
+            lr_discriminator,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+            momentum,
+            nesterov,
+            ..
+        } = self.optimizer;
         let rule = match rule {
             RuleName::Adam => Rule::Adam { beta1, beta2, eps, decoupled: false },
             RuleName::AdamW => Rule::Adam { beta1, beta2, eps, decoupled: true },

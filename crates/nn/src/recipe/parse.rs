@@ -209,7 +209,9 @@ pub(super) fn with(recipe: &Recipe, changes: &[(String, String)]) -> Result<Reci
 /// The value that a text stands for: what TOML reads, else the text itself, so that names need no quotes.
 fn value(text: &str) -> Value {
     let line: Result<Table, _> = format!("value = {text}").parse();
-    line.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.into()))
+    line.ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.into()))
 }
 
 fn complete(mut given: Table) -> Result<Recipe, NnError> {
@@ -218,7 +220,9 @@ fn complete(mut given: Table) -> Result<Recipe, NnError> {
     let base = match base {
         None => Table::new(),
         Some(Value::String(name)) => to_table(&preset::preset(&name)?),
-        Some(other) => return Err(bad_value(BASE, &other, "must be the name of a preset, in quotes")),
+        Some(other) => {
+            return Err(bad_value(BASE, &other, "must be the name of a preset, in quotes"));
+        }
     };
     check_idle(&base, &given)?;
     finish(merge(base, given))
@@ -226,7 +230,8 @@ fn complete(mut given: Table) -> Result<Recipe, NnError> {
 
 fn finish(complete: Table) -> Result<Recipe, NnError> {
     missing(&complete)?;
-    Recipe::deserialize(complete.clone()).map_err(|error| bad_value("recipe", &Value::Table(complete), error.message()))
+    Recipe::deserialize(complete.clone())
+        .map_err(|error| bad_value("recipe", &Value::Table(complete), error.message()))
 }
 
 fn check_keys(given: &Table) -> Result<(), NnError> {
@@ -241,11 +246,16 @@ fn check_keys(given: &Table) -> Result<(), NnError> {
 fn check_idle(base: &Table, given: &Table) -> Result<(), NnError> {
     for (section, derived) in DERIVED {
         if let Some(Value::Table(own)) = given.get(section)
-            && lists(if own.contains_key(LAYERS) { own } else { base.get(section).and_then(Value::as_table).unwrap_or(own) })
+            && lists(if own.contains_key(LAYERS) {
+                own
+            } else {
+                base.get(section).and_then(Value::as_table).unwrap_or(own)
+            })
             && let Some(key) = derived.iter().find(|key| own.contains_key(**key))
         {
             let value = own.get(*key).map_or_else(String::new, Value::to_string);
-            let problem = "has no effect beside a list of layers; put it into the layers".to_owned();
+            let problem =
+                "has no effect beside a list of layers; put it into the layers".to_owned();
             return Err(NnError::BadValue { key: format!("{section}.{key}"), value, problem });
         }
     }
@@ -265,13 +275,15 @@ fn syntax(text: &str, error: &toml::de::Error) -> NnError {
 
 /// The recipe's keys, without those that a list of layers makes idle.
 pub(super) fn to_table(recipe: &Recipe) -> Table {
-    let mut table = Table::try_from(recipe).unwrap_or_else(|error| panic!("to_toml: not a valid recipe: {error}"));
+    let mut table = Table::try_from(recipe)
+        .unwrap_or_else(|error| panic!("to_toml: not a valid recipe: {error}"));
     table.iter_mut().for_each(|(section, value)| without_idle(section, value));
     table
 }
 
 fn without_idle(section: &str, value: &mut Value) {
-    if let (Some((_, derived)), Value::Table(own)) = (DERIVED.iter().find(|(name, _)| *name == section), value)
+    if let (Some((_, derived)), Value::Table(own)) =
+        (DERIVED.iter().find(|(name, _)| *name == section), value)
         && lists(own)
     {
         own.retain(|key, _| !derived.contains(&key));
@@ -298,7 +310,12 @@ fn check_key(schema: &Table, section: &str, value: &Value) -> Result<(), NnError
     Ok(())
 }
 
-fn check_value(schema: &Table, section: &str, key: Option<&str>, value: &Value) -> Result<(), NnError> {
+fn check_value(
+    schema: &Table,
+    section: &str,
+    key: Option<&str>,
+    value: &Value,
+) -> Result<(), NnError> {
     let mut trial = schema.clone();
     let path = match (key, trial.get_mut(section)) {
         (Some(key), Some(Value::Table(table))) => {
@@ -374,11 +391,13 @@ fn missing(given: &Table) -> Result<(), NnError> {
             return Err(NnError::MissingKey { key: section.clone() });
         };
         let idle = |key: &str, own: &Table| {
-            lists(own) && DERIVED.iter().any(|(name, derived)| name == section && derived.contains(&key))
+            lists(own)
+                && DERIVED.iter().any(|(name, derived)| name == section && derived.contains(&key))
         };
         if let (Value::Table(known), Value::Table(own)) = (value, own)
-            && let Some(key) =
-                known.keys().find(|key| !LENGTHS.contains(&key.as_str()) && !own.contains_key(*key) && !idle(key, own))
+            && let Some(key) = known.keys().find(|key| {
+                !LENGTHS.contains(&key.as_str()) && !own.contains_key(*key) && !idle(key, own)
+            })
         {
             return Err(NnError::MissingKey { key: format!("{section}.{key}") });
         }

@@ -18,10 +18,15 @@ pub fn halvings(size: [usize; 2]) -> Option<usize> {
 
 /// The nearest sizes that can be made: one not larger in any side, where there is one, and one not smaller.
 pub fn nearest_sizes(size: [usize; 2]) -> Vec<[usize; 2]> {
-    let distance = |other: &[usize; 2]| other[0].abs_diff(size[0]).saturating_add(other[1].abs_diff(size[1]));
+    let distance =
+        |other: &[usize; 2]| other[0].abs_diff(size[0]).saturating_add(other[1].abs_diff(size[1]));
     let nearest = |round: &dyn Fn(usize, usize) -> Option<usize>| {
-        let at = |halvings: u32| Some([round(size[0], 1 << halvings)?, round(size[1], 1 << halvings)?]);
-        (1..usize::BITS - 3).filter_map(at).filter(|&other| halvings(other).is_some()).min_by_key(distance)
+        let at =
+            |halvings: u32| Some([round(size[0], 1 << halvings)?, round(size[1], 1 << halvings)?]);
+        (1..usize::BITS - 3)
+            .filter_map(at)
+            .filter(|&other| halvings(other).is_some())
+            .min_by_key(distance)
     };
     let below = nearest(&|side, step| Some(side / step * step));
     let above = nearest(&|side, step| side.div_ceil(step).max(SEED).checked_mul(step));
@@ -63,8 +68,13 @@ mod tests {
                 continue;
             }
             let valid = |s: &usize| halvings([*s; 2]).is_some();
-            let expected: Vec<[usize; 2]> =
-                (0..side).rev().find(valid).into_iter().chain((side..).find(valid)).map(|s| [s; 2]).collect();
+            let expected: Vec<[usize; 2]> = (0..side)
+                .rev()
+                .find(valid)
+                .into_iter()
+                .chain((side..).find(valid))
+                .map(|s| [s; 2])
+                .collect();
             assert_eq!(nearest_sizes([side; 2]), expected, "{side}");
         }
         assert_eq!(nearest_sizes([33, 33]), [[32, 32], [36, 36]]);

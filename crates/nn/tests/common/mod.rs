@@ -59,8 +59,12 @@ pub fn state_dict(name: &str) -> StateDict {
         .map(|(name, view)| {
             let shape = view.shape().to_vec();
             let value = match view.dtype() {
-                Dtype::F32 => StateValue::F32 { shape, data: numbers(view.data(), f32::from_le_bytes) },
-                Dtype::I64 => StateValue::I64 { shape, data: numbers(view.data(), i64::from_le_bytes) },
+                Dtype::F32 => {
+                    StateValue::F32 { shape, data: numbers(view.data(), f32::from_le_bytes) }
+                }
+                Dtype::I64 => {
+                    StateValue::I64 { shape, data: numbers(view.data(), i64::from_le_bytes) }
+                }
                 other => panic!("{name}: {other:?}"),
             };
             (name.to_string(), value)
@@ -73,7 +77,11 @@ pub fn state_dict(name: &str) -> StateDict {
 pub fn assert_close(what: &str, found: &[f32], expected: &Golden, tolerance: f64) {
     assert_eq!(found.len(), expected.data.len(), "{what}: number of elements");
     let largest = expected.data.iter().fold(0.0f64, |a, b| a.max(b.abs()));
-    let error = found.iter().zip(&expected.data).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+    let error = found
+        .iter()
+        .zip(&expected.data)
+        .map(|(a, b)| (f64::from(*a) - b).abs())
+        .fold(0.0, f64::max);
     assert!(
         error.is_finite() && error <= tolerance * largest.max(1e-30),
         "{what}: error {error:e} of {largest:e}, tolerance {tolerance:e}"

@@ -3,8 +3,9 @@
 
 use crate::common::{Golden, arrays, assert_close, cases, floats};
 use nn::layers::{
-    Conv2d, ConvTranspose2d, Embed, GlobalPool, InstanceNorm, LayerNorm, Linear, Maxout, MinibatchDiscrimination,
-    MinibatchStdDev, ProjectionHead, SelfAttention, VirtualBatchNorm, Window,
+    Conv2d, ConvTranspose2d, Embed, GlobalPool, InstanceNorm, LayerNorm, Linear, Maxout,
+    MinibatchDiscrimination, MinibatchStdDev, ProjectionHead, SelfAttention, VirtualBatchNorm,
+    Window,
 };
 use nn::{Activation, Layer, Mode, Network, Pass, StateDict, StateValue};
 use serde_json::Value;
@@ -46,30 +47,53 @@ fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, channels:
     match kind {
         "linear" => {
             let plain = Linear::new(weight()[1], weight()[0], true);
-            Layer::Linear(if spectral { plain.with_spectral_norm() } else { plain.with_weight_norm() })
+            Layer::Linear(if spectral {
+                plain.with_spectral_norm()
+            } else {
+                plain.with_weight_norm()
+            })
         }
         "conv2d" => {
             let plain = Conv2d::new(weight()[1], weight()[0], window(attrs), true);
-            Layer::Conv2d(if spectral { plain.with_spectral_norm() } else { plain.with_weight_norm() })
+            Layer::Conv2d(if spectral {
+                plain.with_spectral_norm()
+            } else {
+                plain.with_weight_norm()
+            })
         }
         "conv_transpose2d" => {
             let padding = numbers(attrs, "output_padding").try_into().expect("two numbers");
-            let plain = ConvTranspose2d::new(weight()[0], weight()[1], window(attrs), padding, true);
-            Layer::ConvTranspose2d(if spectral { plain.with_spectral_norm() } else { plain.with_weight_norm() })
+            let plain =
+                ConvTranspose2d::new(weight()[0], weight()[1], window(attrs), padding, true);
+            Layer::ConvTranspose2d(if spectral {
+                plain.with_spectral_norm()
+            } else {
+                plain.with_weight_norm()
+            })
         }
         "instance_norm" => Layer::InstanceNorm(InstanceNorm::new(channels, eps(attrs))),
         "layer_norm" => Layer::LayerNorm(LayerNorm::new(numbers(attrs, "shape"), eps(attrs))),
         "minibatch_stddev" => Layer::MinibatchStdDev(MinibatchStdDev::new(number(attrs, "group"))),
         "minibatch_discrimination" => {
             let form = serde_json::from_value(attrs["form"].clone()).expect("a form");
-            let [inputs, kernels, dims] = ["inputs", "kernels", "dims"].map(|key| number(attrs, key));
-            Layer::MinibatchDiscrimination(MinibatchDiscrimination::new(inputs, kernels, dims, form))
+            let [inputs, kernels, dims] =
+                ["inputs", "kernels", "dims"].map(|key| number(attrs, key));
+            Layer::MinibatchDiscrimination(MinibatchDiscrimination::new(
+                inputs, kernels, dims, form,
+            ))
         }
         "self_attention" => Layer::SelfAttention(SelfAttention::new(number(attrs, "channels"))),
         "concat" => Layer::ConcatCondition,
         "embed" => Layer::Embed(Embed::new(number(attrs, "inputs"), number(attrs, "features"))),
-        "projection" => Layer::ProjectionHead(ProjectionHead::new(number(attrs, "features"), number(attrs, "inputs"))),
-        "global_pool" => Layer::GlobalPool(if attrs["kind"] == "sum" { GlobalPool::Sum } else { GlobalPool::Average }),
+        "projection" => Layer::ProjectionHead(ProjectionHead::new(
+            number(attrs, "features"),
+            number(attrs, "inputs"),
+        )),
+        "global_pool" => Layer::GlobalPool(if attrs["kind"] == "sum" {
+            GlobalPool::Sum
+        } else {
+            GlobalPool::Average
+        }),
         other => panic!("unknown layer {other}"),
     }
 }
@@ -77,9 +101,12 @@ fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, channels:
 /// The network of a case.
 fn network(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, x: &[usize]) -> Network {
     let channels = x[x.len() - 1];
-    let virtual_norm = |channels| Layer::VirtualBatchNorm(VirtualBatchNorm::new(channels, eps(attrs)));
+    let virtual_norm =
+        |channels| Layer::VirtualBatchNorm(VirtualBatchNorm::new(channels, eps(attrs)));
     let square = |k: usize| Window { kernel: [k; 2], stride: [1; 2], pad: [[k / 2; 2]; 2] };
-    let named = |layers: Vec<(&str, Layer)>| Network::new(layers.into_iter().map(|(name, l)| (name.into(), l)).collect());
+    let named = |layers: Vec<(&str, Layer)>| {
+        Network::new(layers.into_iter().map(|(name, l)| (name.into(), l)).collect())
+    };
     match kind {
         "vbn_dense" => named(vec![
             ("a", virtual_norm(4)),
@@ -106,19 +133,28 @@ fn network(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, x: &[us
             ("m", Layer::Maxout(Maxout::new(number(attrs, "pieces")))),
         ]),
         "to_image" => named(vec![
-            ("l", Layer::Linear(Linear::to_image(3, image(attrs)).with_bias().with_spectral_norm())),
+            (
+                "l",
+                Layer::Linear(Linear::to_image(3, image(attrs)).with_bias().with_spectral_norm()),
+            ),
             ("shape", Layer::Reshape(numbers(attrs, "image"))),
         ]),
         "from_image" => named(vec![
             ("flat", Layer::Reshape(vec![image(attrs).iter().product()])),
-            ("l", Layer::Linear(Linear::from_image(image(attrs), 2).with_bias().with_spectral_norm())),
+            (
+                "l",
+                Layer::Linear(Linear::from_image(image(attrs), 2).with_bias().with_spectral_norm()),
+            ),
         ]),
         _ => named(vec![("l", layer(kind, attrs, size, channels))]),
     }
 }
 
 fn f32s(golden: &Golden) -> StateValue {
-    StateValue::F32 { shape: golden.shape.clone(), data: golden.data.iter().map(|&x| x as f32).collect() }
+    StateValue::F32 {
+        shape: golden.shape.clone(),
+        data: golden.data.iter().map(|&x| x as f32).collect(),
+    }
 }
 
 /// Parameters by name, `gradients` in their place, in the layouts of a state dict.
@@ -149,13 +185,15 @@ impl Case<'_> {
     }
 
     fn assert(&self, key: &str, found: &[f32], tolerance: f64) {
-        let golden = self.golden(key).unwrap_or_else(|| panic!("{}/{key}: no reference", self.name));
+        let golden =
+            self.golden(key).unwrap_or_else(|| panic!("{}/{key}: no reference", self.name));
         assert_close(&format!("{}/{key}", self.name), found, golden, tolerance);
     }
 
     fn run(&self, kind: &str, attrs: &Value) {
         let x = self.tensor("x").expect("an input").leaf();
-        let size = |key: &str| self.golden(&format!("state/{key}")).expect("a parameter").shape.clone();
+        let size =
+            |key: &str| self.golden(&format!("state/{key}")).expect("a parameter").shape.clone();
         let mut net = network(kind, attrs, size, x.shape());
         net.to_device(self.device);
         if let Some(reference) = self.tensor("reference") {
@@ -163,8 +201,14 @@ impl Case<'_> {
         }
         let mut state = net.state_dict();
         let prefix = format!("{}/state/", self.name);
-        for (key, golden) in self.all.iter().filter_map(|(key, golden)| Some((key.strip_prefix(&prefix)?, golden))) {
-            assert!(state.insert(key.into(), f32s(golden)).is_some(), "{}: no tensor {key} here", self.name);
+        for (key, golden) in
+            self.all.iter().filter_map(|(key, golden)| Some((key.strip_prefix(&prefix)?, golden)))
+        {
+            assert!(
+                state.insert(key.into(), f32s(golden)).is_some(),
+                "{}: no tensor {key} here",
+                self.name
+            );
         }
         net.load_state_dict(&state).expect("PyTorch's names and shapes");
         assert_eq!(net.state_dict(), state, "{}", self.name);
@@ -178,7 +222,9 @@ impl Case<'_> {
     /// Asserts every array whose name begins so beside the state's.
     fn each(&self, what: &str, state: &StateDict, tolerance: f64) {
         let prefix = format!("{}/{what}/", self.name);
-        for key in self.all.keys().filter_map(|key| key.strip_prefix(&prefix)).filter(|key| *key != "x") {
+        for key in
+            self.all.keys().filter_map(|key| key.strip_prefix(&prefix)).filter(|key| *key != "x")
+        {
             self.assert(&format!("{what}/{key}"), floats(state, key), tolerance);
         }
     }
@@ -186,7 +232,12 @@ impl Case<'_> {
     fn gradients(&self, net: &Network, x: &Tensor) {
         let condition = self.tensor("condition");
         let out = net.forward(x, Pass::from(Mode::TRAIN).with_condition(condition.as_ref()));
-        assert_eq!(out.shape()[..], self.golden("out").expect("an output").shape[..], "{}", self.name);
+        assert_eq!(
+            out.shape()[..],
+            self.golden("out").expect("an output").shape[..],
+            "{}",
+            self.name
+        );
         self.assert("out", &out.to_vec(), TOLERANCE);
         self.each("after", &net.state_dict(), TOLERANCE);
         let mut wanted = vec![x.key().expect("a leaf")];
@@ -205,7 +256,11 @@ impl Case<'_> {
             self.each("second", &in_outer_layout(net, &second[1..]), SECOND);
         } else {
             let prefix = format!("{}/second/", self.name);
-            assert!(!self.all.keys().any(|key| key.starts_with(&prefix)), "{}: the first order is not tracked", self.name);
+            assert!(
+                !self.all.keys().any(|key| key.starts_with(&prefix)),
+                "{}: the first order is not tracked",
+                self.name
+            );
         }
     }
 }
@@ -216,7 +271,8 @@ pub fn layers_match_pytorch(device: &Device) {
     let table = cases("stabilisers.json");
     assert!(table.len() >= 28, "only {} cases", table.len());
     for case in &table {
-        let (name, kind) = (case["case"].as_str().expect("a name"), case["layer"].as_str().expect("a kind"));
+        let (name, kind) =
+            (case["case"].as_str().expect("a name"), case["layer"].as_str().expect("a kind"));
         Case { name, all: &all, device }.run(kind, &case["attrs"]);
     }
 }

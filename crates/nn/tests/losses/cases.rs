@@ -66,7 +66,8 @@ fn each(kind: &str, count: usize, device: &Device, test: impl Fn(&Case<'_>)) {
 
 pub fn objectives(device: &Device) {
     each("objective", 5, device, |case| {
-        let objective: Objective = serde_json::from_value(case.attrs["objective"].clone()).expect("an objective");
+        let objective: Objective =
+            serde_json::from_value(case.attrs["objective"].clone()).expect("an objective");
         let (real, fake) = (case.tensor("real").leaf(), case.tensor("fake").leaf());
         let by = [("real", &real), ("fake", &fake)];
         case.loss("real", &objective.real(&real, None), &by);
@@ -125,7 +126,10 @@ pub fn features_and_classes(device: &Device) {
         case.loss("l1", &loss::feature_matching(&real, &fake, Norm::L1), &by);
         let l2 = loss::feature_matching(&real, &fake, Norm::L2);
         case.loss("l2", &l2, &by);
-        assert!(loss::feature_matching(&real, &fake, Norm::L2).backward().of(&real[1]).is_none(), "real features are constants");
+        assert!(
+            loss::feature_matching(&real, &fake, Norm::L2).backward().of(&real[1]).is_none(),
+            "real features are constants"
+        );
     });
     each("semi_supervised", 1, device, |case| {
         let names = ["labelled_logits", "real_logits", "fake_logits"];
@@ -136,9 +140,14 @@ pub fn features_and_classes(device: &Device) {
         case.loss("real_logit", &loss::real_logit(&real).mul(&case.tensor("gout")).sum_all(), &by);
     });
     each("auxiliary", 2, device, |case| {
-        let kind: ClassTargets = serde_json::from_value(case.attrs["targets"].clone()).expect("a kind");
+        let kind: ClassTargets =
+            serde_json::from_value(case.attrs["targets"].clone()).expect("a kind");
         let logits = case.tensor("logits").leaf();
-        case.loss("value", &loss::auxiliary_classifier(&logits, &case.tensor("targets"), kind), &[("logits", &logits)]);
+        case.loss(
+            "value",
+            &loss::auxiliary_classifier(&logits, &case.tensor("targets"), kind),
+            &[("logits", &logits)],
+        );
     });
 }
 
@@ -178,18 +187,30 @@ fn gradients(net: &Network, case: &Case<'_>, prefix: &str) -> Gradients {
 }
 
 fn close_in(state: &StateDict, place: &str, case: &Case<'_>, key: &str, tolerance: f64) {
-    assert_close(&format!("{}/{key}", case.name), floats(state, place), case.golden(key), tolerance);
+    assert_close(
+        &format!("{}/{key}", case.name),
+        floats(state, place),
+        case.golden(key),
+        tolerance,
+    );
 }
 
 fn options(case: &Case<'_>) -> OptimizerOptions {
     let flag = |key: &str| case.attrs[key].as_bool().expect("a flag");
     let number = |key: &str| case.number(key);
     let rule = match case.attrs["rule"].as_str() {
-        Some("adam") => {
-            Rule::Adam { beta1: number("beta1"), beta2: number("beta2"), eps: number("eps"), decoupled: flag("decoupled") }
-        }
+        Some("adam") => Rule::Adam {
+            beta1: number("beta1"),
+            beta2: number("beta2"),
+            eps: number("eps"),
+            decoupled: flag("decoupled"),
+        },
         Some("sgd") => Rule::Sgd { momentum: number("momentum"), nesterov: flag("nesterov") },
-        Some("rms-prop") => Rule::RmsProp { alpha: number("alpha"), eps: number("eps"), momentum: number("momentum") },
+        Some("rms-prop") => Rule::RmsProp {
+            alpha: number("alpha"),
+            eps: number("eps"),
+            momentum: number("momentum"),
+        },
         other => panic!("rule {other:?}"),
     };
     OptimizerOptions { rule, lr: number("lr"), weight_decay: number("weight_decay") }
@@ -211,12 +232,15 @@ pub fn optimisers(device: &Device) {
                 optimiser = other;
             }
             // Rate and momentum of each step, where they change.
-            if let Some([rate, momentum]) = case.attrs["rates"][step as usize].as_array().map(Vec::as_slice) {
+            if let Some([rate, momentum]) =
+                case.attrs["rates"][step as usize].as_array().map(Vec::as_slice)
+            {
                 optimiser.set_lr(rate.as_f64().expect("a rate"));
                 optimiser.set_momentum(momentum.as_f64().expect("a momentum"));
             }
             let before = net.state_dict();
-            let copies = optimiser.step(&net, &gradients(&net, case, &format!("grad/{step}")), &guard);
+            let copies =
+                optimiser.step(&net, &gradients(&net, case, &format!("grad/{step}")), &guard);
             assert_eq!(copies, 0, "{}: step {step}", case.name);
             let state = net.state_dict();
             for (key, place) in PLACES {
@@ -226,11 +250,18 @@ pub fn optimisers(device: &Device) {
             assert_eq!(floats(&state, "b.weight"), [1.0; 3], "γ has no gradient");
         }
         let state = optimiser.state();
-        let memory: Vec<String> = serde_json::from_value(case.attrs["memory"].clone()).expect("names");
+        let memory: Vec<String> =
+            serde_json::from_value(case.attrs["memory"].clone()).expect("names");
         assert_eq!(state.len(), 1 + 3 * memory.len(), "{:?}", state.keys());
         for name in memory {
             for (key, place) in PLACES {
-                close_in(&state, &format!("{place}.{name}"), case, &format!("{name}/{key}"), TOLERANCE);
+                close_in(
+                    &state,
+                    &format!("{place}.{name}"),
+                    case,
+                    &format!("{name}/{key}"),
+                    TOLERANCE,
+                );
             }
         }
         // A bad gradient moves nothing.
@@ -251,7 +282,10 @@ pub fn clipping(device: &Device) {
         case.close("norm", &norm);
         for (key, place) in PLACES {
             let found = grads.get(param(&net, place).key()).expect("a gradient");
-            case.close(&format!("after/{key}"), &if place == "a.weight" { found.transpose() } else { found.clone() });
+            case.close(
+                &format!("after/{key}"),
+                &if place == "a.weight" { found.transpose() } else { found.clone() },
+            );
         }
         load(&net, case, "grad");
         let cut = |values: &[f32]| values.iter().map(|v| v.clamp(-0.25, 0.25)).collect::<Vec<_>>();
@@ -259,7 +293,10 @@ pub fn clipping(device: &Device) {
         clip_weights(&net, 0.25);
         for (name, param) in net.params() {
             assert_eq!(floats(&net.state_dict(), &name), cut(floats(&before, &name)), "{name}");
-            assert!(param.value().to_vec().iter().any(|v| v.abs() == 0.25), "{name}: nothing was cut");
+            assert!(
+                param.value().to_vec().iter().any(|v| v.abs() == 0.25),
+                "{name}: nothing was cut"
+            );
         }
     });
 }
@@ -284,7 +321,10 @@ pub fn histories(device: &Device) {
         }
         load(&net, case, &format!("value/{past}"));
         // Beside the gradient of something else.
-        let mut grads: Gradients = [(param(&net, "b.bias").key(), Tensor::full_on(device, [3], 2.0))].into_iter().collect();
+        let mut grads: Gradients =
+            [(param(&net, "b.bias").key(), Tensor::full_on(device, [3], 2.0))]
+                .into_iter()
+                .collect();
         history.add_gradients(&net, &mut grads, case.number("weight"));
         let found = |place: &str| grads.get(param(&net, place).key()).expect("a gradient").clone();
         case.close("grad/weight", &found("a.weight").transpose());
@@ -299,7 +339,8 @@ pub fn histories(device: &Device) {
 
 pub fn augmentation(device: &Device) {
     each("augment", 3, device, |case| {
-        let choices: Vec<Choice> = serde_json::from_value(case.attrs["choices"].clone()).expect("choices");
+        let choices: Vec<Choice> =
+            serde_json::from_value(case.attrs["choices"].clone()).expect("choices");
         let x = case.tensor("x").leaf();
         let [_, h, w, c] = x.shape()[..] else { panic!("[N, H, W, C]") };
         let out = Augmentation::new(&choices, [h, w, c], device).apply(&x);

@@ -23,7 +23,11 @@ fn penalties() {
 /// A penalty's graph holds the point it was taken at: its gradient must neither come out nor change those of the critic.
 #[test]
 fn gradients_are_those_of_one_network() {
-    let window = |kernel, stride, pad| Window { kernel: [kernel; 2], stride: [stride; 2], pad: [[pad; 2]; 2] };
+    let window = |kernel, stride, pad| Window {
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        pad: [[pad; 2]; 2],
+    };
     let net = Network::new(vec![
         ("a".into(), Layer::Conv2d(Conv2d::new(1, 4, window(4, 2, 1), true))),
         ("b".into(), Layer::Activation(Activation::Tanh)),

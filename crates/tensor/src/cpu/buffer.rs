@@ -92,7 +92,8 @@ fn allocate(bytes: usize) -> NonNull<f32> {
 impl Buffer {
     /// `len` numbers whose values mean nothing: the caller writes all of them before any is read.
     pub(crate) fn uninit(len: usize) -> Self {
-        let bytes = len.saturating_mul(4).clamp(1, isize::MAX as usize - ALIGN).next_multiple_of(ALIGN);
+        let bytes =
+            len.saturating_mul(4).clamp(1, isize::MAX as usize - ALIGN).next_multiple_of(ALIGN);
         let (block, capacity) = match take(bytes) {
             Some(found) => found,
             None => {

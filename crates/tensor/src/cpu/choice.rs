@@ -62,7 +62,9 @@ fn parse(name: Option<&str>) -> Result<Option<Algorithm>, String> {
         Some("direct") => Ok(Some(Algorithm::Direct)),
         Some("f2") => Ok(Some(Algorithm::F2)),
         Some("f4") => Ok(Some(Algorithm::F4)),
-        Some(name) => Err(format!("{CONV_VARIABLE}={name} is not known: use one of auto, direct, f2, f4, or unset it")),
+        Some(name) => Err(format!(
+            "{CONV_VARIABLE}={name} is not known: use one of auto, direct, f2, f4, or unset it"
+        )),
     }
 }
 
@@ -143,7 +145,9 @@ fn table(op: Op, call: &ConvCall, isa: Isa) -> Algorithm {
     let [oh, ow] = geom.output();
     let tiles = |m: usize| oh.div_ceil(m) * ow.div_ceil(m);
     // Products of an image for each pair of channels; partial tiles count in full.
-    let products = |m: usize| (geom.stride[0] * (m + geom.kernel[0].div_ceil(geom.stride[0]) - 1)).pow(2) * tiles(m);
+    let products = |m: usize| {
+        (geom.stride[0] * (m + geom.kernel[0].div_ceil(geom.stride[0]) - 1)).pow(2) * tiles(m)
+    };
     let (direct, f2, f4) = (geom.kernel[0].pow(2) * oh * ow, products(2), products(4));
     if exact(op, &geom) && f4 <= f2 && 4 * f4 <= 3 * direct && batch * tiles(4) >= MIN_TILES {
         Algorithm::F4
@@ -160,8 +164,12 @@ mod tests {
 
     #[test]
     fn the_table() {
-        let of = |op, geom, batch, cin, cout| table(op, &ConvCall { geom, batch, cin, cout }, Isa::Avx512);
-        let choose = |side, batch, cin, cout| of(Op::Forward, ConvGeom::square([side; 2], 4, 2, 1), batch, cin, cout);
+        let of = |op, geom, batch, cin, cout| {
+            table(op, &ConvCall { geom, batch, cin, cout }, Isa::Avx512)
+        };
+        let choose = |side, batch, cin, cout| {
+            of(Op::Forward, ConvGeom::square([side; 2], 4, 2, 1), batch, cin, cout)
+        };
         assert_eq!(choose(32, 128, 64, 128), Algorithm::F4);
         assert_eq!(choose(14, 16, 64, 128), Algorithm::F4);
         assert_eq!(choose(8, 16, 256, 512), Algorithm::F4);
@@ -171,8 +179,14 @@ mod tests {
         assert_eq!(choose(32, 128, 16, 128), Algorithm::Direct);
         assert_eq!(choose(32, 1, 64, 128), Algorithm::Direct);
         let three = |op, side| of(op, ConvGeom::square([side; 2], 3, 1, 1), 32, 96, 192);
-        assert_eq!([16, 8, 2].map(|side| three(Op::Forward, side)), [Algorithm::F4, Algorithm::F4, Algorithm::F2]);
-        assert_eq!([Op::InputGrad, Op::WeightGrad].map(|op| three(op, 16)), [Algorithm::F2, Algorithm::F4]);
+        assert_eq!(
+            [16, 8, 2].map(|side| three(Op::Forward, side)),
+            [Algorithm::F4, Algorithm::F4, Algorithm::F2]
+        );
+        assert_eq!(
+            [Op::InputGrad, Op::WeightGrad].map(|op| three(op, 16)),
+            [Algorithm::F2, Algorithm::F4]
+        );
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! cache; after that, a window's row is kw·C contiguous numbers and no kernel meets a border.
 
 use super::choice::{Algorithm, Op, algorithm};
-use super::gemm::{Packed, Rhs, RowTask, TASK_ROWS, k_blocks, packed_columns, rows_times_packed, run_block};
+use super::gemm::{
+    Packed, Rhs, RowTask, TASK_ROWS, k_blocks, packed_columns, rows_times_packed, run_block,
+};
 use super::kernel::{Columns, Out, Seg};
 use super::{Buffer, SendPtr, par_chunks_mut, par_for, thin, winograd};
 use crate::ConvGeom;
@@ -55,7 +57,12 @@ impl Split {
     }
 
     /// The images and lines of task `i`.
-    fn task(&self, i: usize, batch: usize, lines: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+    fn task(
+        &self,
+        i: usize,
+        batch: usize,
+        lines: usize,
+    ) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
         let (image, line) = (i / self.bands * self.images, i % self.bands * self.lines);
         (image..batch.min(image + self.images), line..lines.min(line + self.lines))
     }
@@ -63,13 +70,24 @@ impl Split {
 
 /// The columns of a result in panel-aligned shares: one, unless there are too few row tasks to go round.
 fn column_shares(row_tasks: usize, n: usize) -> Vec<std::ops::Range<usize>> {
-    let shares = if row_tasks >= MIN_TASKS { 1 } else { MIN_TASKS.div_ceil(row_tasks.max(1)).min(n.div_ceil(SHARE)).max(1) };
+    let shares = if row_tasks >= MIN_TASKS {
+        1
+    } else {
+        MIN_TASKS.div_ceil(row_tasks.max(1)).min(n.div_ceil(SHARE)).max(1)
+    };
     let step = n.div_ceil(shares).next_multiple_of(SHARE);
     (0..n).step_by(step).map(|start| start..n.min(start + step)).collect()
 }
 
 /// Copies the `size` window at (`top`, `left`) (which may lie partly outside) of an `[h, w, c]` image, zeros outside.
-fn copy_window(image: &[f32], [h, w]: [usize; 2], c: usize, [top, left]: [isize; 2], size: [usize; 2], out: &mut [f32]) {
+fn copy_window(
+    image: &[f32],
+    [h, w]: [usize; 2],
+    c: usize,
+    [top, left]: [isize; 2],
+    size: [usize; 2],
+    out: &mut [f32],
+) {
     let before = (-left).clamp(0, size[1] as isize) as usize;
     let end = (w as isize - left).clamp(before as isize, size[1] as isize) as usize;
     for (i, line) in out.chunks_exact_mut(size[1] * c).enumerate() {
@@ -80,7 +98,8 @@ fn copy_window(image: &[f32], [h, w]: [usize; 2], c: usize, [top, left]: [isize;
         }
         let start = (y as usize * w) as isize + left + before as isize;
         line[..before * c].fill(0.0);
-        line[before * c..end * c].copy_from_slice(&image[start as usize * c..(start as usize + end - before) * c]);
+        line[before * c..end * c]
+            .copy_from_slice(&image[start as usize * c..(start as usize + end - before) * c]);
         line[end * c..].fill(0.0);
     }
 }
@@ -89,8 +108,12 @@ fn copy_window(image: &[f32], [h, w]: [usize; 2], c: usize, [top, left]: [isize;
 pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
     match algorithm(Op::Forward, &call) {
         Algorithm::Direct => {}
-        Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => return winograd::forward::<2, 3, 2>(x, w, y, call),
-        Algorithm::F4 if winograd::taps(&call.geom) == Some(2) => return winograd::forward::<4, 5, 2>(x, w, y, call),
+        Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => {
+            return winograd::forward::<2, 3, 2>(x, w, y, call);
+        }
+        Algorithm::F4 if winograd::taps(&call.geom) == Some(2) => {
+            return winograd::forward::<4, 5, 2>(x, w, y, call);
+        }
         Algorithm::F2 => return winograd::forward::<2, 4, 3>(x, w, y, call),
         Algorithm::F4 => return winograd::forward::<4, 6, 3>(x, w, y, call),
     }
@@ -116,7 +139,14 @@ pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
         for (i, n) in images.enumerate() {
             let window = &mut scratch[i * height * pitch..(i + 1) * height * pitch];
             let image = &x[n * image_len..(n + 1) * image_len];
-            copy_window(image, geom.input, cin, [top, -(geom.pad[1][0] as isize)], [height, width], window);
+            copy_window(
+                image,
+                geom.input,
+                cin,
+                [top, -(geom.pad[1][0] as isize)],
+                [height, width],
+                window,
+            );
             for (line, oy) in lines.clone().enumerate() {
                 for ox in 0..ow {
                     lhs_offsets.push((i * height + line * sh) * pitch + ox * sw * cin);
@@ -124,7 +154,12 @@ pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
                 }
             }
         }
-        let rows = RowTask { lhs: scratch.as_ptr(), lhs_offsets: &lhs_offsets, out: out.get(), out_offsets: &out_offsets };
+        let rows = RowTask {
+            lhs: scratch.as_ptr(),
+            lhs_offsets: &lhs_offsets,
+            out: out.get(),
+            out_offsets: &out_offsets,
+        };
         // SAFETY: every window lies in the scratch image; tasks write different output rows or columns.
         unsafe { rows_times_packed(&rows, &packed, shares[task % shares.len()].clone()) }
     });
@@ -150,7 +185,12 @@ fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> Vec<Phase> {
             }
             let count = (kernel - first).div_ceil(stride);
             let last = first + (count - 1) * stride;
-            Phase { offset, shift: ((offset + pad) as isize - last as isize) / stride as isize, last, count }
+            Phase {
+                offset,
+                shift: ((offset + pad) as isize - last as isize) / stride as isize,
+                last,
+                count,
+            }
         })
         .collect()
 }
@@ -168,8 +208,12 @@ fn span(all: &[Phase]) -> (isize, usize) {
 pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) {
     match algorithm(Op::InputGrad, &call) {
         Algorithm::Direct => {}
-        Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => return winograd::input_grad::<2, 3, 2>(dy, w, dx, call),
-        Algorithm::F4 if winograd::taps(&call.geom) == Some(2) => return winograd::input_grad::<4, 5, 2>(dy, w, dx, call),
+        Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => {
+            return winograd::input_grad::<2, 3, 2>(dy, w, dx, call);
+        }
+        Algorithm::F4 if winograd::taps(&call.geom) == Some(2) => {
+            return winograd::input_grad::<4, 5, 2>(dy, w, dx, call);
+        }
         Algorithm::F2 => return winograd::input_grad::<2, 4, 3>(dy, w, dx, call),
         Algorithm::F4 => return winograd::input_grad::<4, 6, 3>(dy, w, dx, call),
     }
@@ -200,7 +244,11 @@ pub(crate) struct Residues {
 
 impl InputGradWeight {
     pub(crate) fn new(w: &[f32], call: &ConvCall) -> Self {
-        if call.cin <= thin::THIN { Self::Thin(thin::pack(w, call)) } else { Self::Residues(Residues::new(w, call)) }
+        if call.cin <= thin::THIN {
+            Self::Thin(thin::pack(w, call))
+        } else {
+            Self::Residues(Residues::new(w, call))
+        }
     }
 
     /// [`conv2d_input_grad`] by the definition.
@@ -226,7 +274,8 @@ impl Residues {
         let columns_of = phases(geom.input[1], kw, sw, geom.pad[1][0]);
         let ((top, tall), (left, broad)) = (span(&rows_of), span(&columns_of));
         let pitch = (residue_sides(&geom)[1] - 1 + broad) * cout;
-        let pairs: Vec<(Phase, Phase)> = rows_of.iter().flat_map(|a| columns_of.iter().map(move |b| (*a, *b))).collect();
+        let pairs: Vec<(Phase, Phase)> =
+            rows_of.iter().flat_map(|a| columns_of.iter().map(move |b| (*a, *b))).collect();
         let pack = |&(a, b): &(Phase, Phase)| {
             if a.count * b.count == 0 {
                 return None;
@@ -267,14 +316,28 @@ impl Residues {
             for (i, n) in images.clone().enumerate() {
                 let window = &mut scratch[i * height * pitch..(i + 1) * height * pitch];
                 let image = &dy[n * image_len..(n + 1) * image_len];
-                copy_window(image, [oh, ow], cout, [band.start as isize + top, *left], [height, width], window);
+                copy_window(
+                    image,
+                    [oh, ow],
+                    cout,
+                    [band.start as isize + top, *left],
+                    [height, width],
+                    window,
+                );
             }
             for (&(a, b), packed) in pairs.iter().zip(packed) {
                 let mut lhs_offsets = Vec::with_capacity(images.len() * band.len() * columns);
                 let mut out_offsets = Vec::with_capacity(lhs_offsets.capacity());
                 for (i, n) in images.clone().enumerate() {
-                    for (line, y) in band.clone().enumerate().map(|(l, i)| (l, i * sh + a.offset)).filter(|&(_, y)| y < h) {
-                        for (j, x) in (0..columns).map(|j| (j, j * sw + b.offset)).filter(|&(_, x)| x < wid) {
+                    for (line, y) in band
+                        .clone()
+                        .enumerate()
+                        .map(|(l, i)| (l, i * sh + a.offset))
+                        .filter(|&(_, y)| y < h)
+                    {
+                        for (j, x) in
+                            (0..columns).map(|j| (j, j * sw + b.offset)).filter(|&(_, x)| x < wid)
+                        {
                             lhs_offsets.push((i * height + line) * pitch + j * cout);
                             out_offsets.push(((n * h + y) * wid + x) * cin);
                         }
@@ -294,7 +357,13 @@ impl Residues {
                     None => {
                         for &at in &out_offsets {
                             // SAFETY: as above: this task alone writes these channels of this pixel.
-                            unsafe { std::slice::from_raw_parts_mut(out.get().add(at + share.start), share.len()) }.fill(0.0);
+                            unsafe {
+                                std::slice::from_raw_parts_mut(
+                                    out.get().add(at + share.start),
+                                    share.len(),
+                                )
+                            }
+                            .fill(0.0);
                         }
                     }
                 }
@@ -309,8 +378,12 @@ impl Residues {
 pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: ConvCall) {
     match algorithm(Op::WeightGrad, &call) {
         Algorithm::Direct => {}
-        Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => return winograd::weight_grad::<2, 3, 2>(x, dy, dw, call),
-        Algorithm::F4 if winograd::taps(&call.geom) == Some(2) => return winograd::weight_grad::<4, 5, 2>(x, dy, dw, call),
+        Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => {
+            return winograd::weight_grad::<2, 3, 2>(x, dy, dw, call);
+        }
+        Algorithm::F4 if winograd::taps(&call.geom) == Some(2) => {
+            return winograd::weight_grad::<4, 5, 2>(x, dy, dw, call);
+        }
         Algorithm::F2 => return winograd::weight_grad::<2, 4, 3>(x, dy, dw, call),
         Algorithm::F4 => return winograd::weight_grad::<4, 6, 3>(x, dy, dw, call),
     }
@@ -350,9 +423,17 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: Co
             for (i, n) in images.clone().enumerate() {
                 let window = &mut scratch[i * height * pitch..(i + 1) * height * pitch];
                 let corner = [-(geom.pad[0][0] as isize), -(geom.pad[1][0] as isize)];
-                copy_window(&x[n * image_len..(n + 1) * image_len], geom.input, cin, corner, [height, width], window);
+                copy_window(
+                    &x[n * image_len..(n + 1) * image_len],
+                    geom.input,
+                    cin,
+                    corner,
+                    [height, width],
+                    window,
+                );
                 for oy in 0..oh {
-                    offsets.extend((0..ow).map(|ox| (i * height + oy * sh) * pitch + ox * sw * cin));
+                    offsets
+                        .extend((0..ow).map(|ox| (i * height + oy * sh) * pitch + ox * sw * cin));
                 }
             }
             let first = images.start * pixels;
@@ -361,14 +442,18 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: Co
                 if ks.is_empty() {
                     continue;
                 }
-                Rhs { data: dy, row: |k| (first + k) * cout, stride: 1, n: cout }.pack_block(ks.clone(), &mut panel);
+                Rhs { data: dy, row: |k| (first + k) * cout, stride: 1, n: cout }
+                    .pack_block(ks.clone(), &mut panel);
                 let mut m = rows.start;
                 while m < rows.end {
                     let (line, at) = (m / (kw * cin), m % (kw * cin));
                     let count = (kw * cin - at).min(rows.end - m);
                     // SAFETY: line `line` of every window holds kw·cin numbers from its pixel on; the task alone writes its rows.
                     unsafe {
-                        let lhs = Columns { base: scratch.as_ptr().add(line * pitch + at), offsets: &offsets[ks.clone()] };
+                        let lhs = Columns {
+                            base: scratch.as_ptr().add(line * pitch + at),
+                            offsets: &offsets[ks.clone()],
+                        };
                         let out = Out { base: out, offsets: &out_offsets[m..m + count], add };
                         run_block(lhs, count, ks.len(), panel.as_ptr(), out, 0..cout);
                     }

@@ -79,7 +79,9 @@ pub(crate) fn unary(x: &[f32], out: &mut [f32], f: Unary) {
                 x
             }
         }),
-        Unary::Inside(low, high) => map(x, out, move |x| if x < low || x > high { 0.0 } else { 1.0 }),
+        Unary::Inside(low, high) => {
+            map(x, out, move |x| if x < low || x > high { 0.0 } else { 1.0 })
+        }
         Unary::Scale(factor) => map(x, out, move |x| factor * x),
         Unary::AddScalar(term) => map(x, out, move |x| x + term),
     }
@@ -99,7 +101,9 @@ pub(crate) fn merged_axes(shape: &Shape, a: &Shape, b: &Shape) -> Vec<(usize, us
     let strides = |operand: &Shape| -> Vec<usize> {
         let own = operand.strides();
         let lead = shape.rank() - operand.rank();
-        (0..shape.rank()).map(|i| if i < lead || operand[i - lead] == 1 { 0 } else { own[i - lead] }).collect()
+        (0..shape.rank())
+            .map(|i| if i < lead || operand[i - lead] == 1 { 0 } else { own[i - lead] })
+            .collect()
     };
     let (sa, sb) = (strides(a), strides(b));
     let mut axes: Vec<(usize, usize, usize)> = Vec::new();
@@ -108,7 +112,9 @@ pub(crate) fn merged_axes(shape: &Shape, a: &Shape, b: &Shape) -> Vec<(usize, us
             continue;
         }
         match axes.last_mut() {
-            Some(last) if last.1 == sa[i] * shape[i] && last.2 == sb[i] * shape[i] => *last = (last.0 * shape[i], sa[i], sb[i]),
+            Some(last) if last.1 == sa[i] * shape[i] && last.2 == sb[i] * shape[i] => {
+                *last = (last.0 * shape[i], sa[i], sb[i])
+            }
             _ => axes.push((shape[i], sa[i], sb[i])),
         }
     }
@@ -119,7 +125,13 @@ pub(crate) fn merged_axes(shape: &Shape, a: &Shape, b: &Shape) -> Vec<(usize, us
 }
 
 /// `out = f(a, b)` with `a` and `b` broadcast to `shape`.
-pub(crate) fn binary(shape: &Shape, a: (&[f32], &Shape), b: (&[f32], &Shape), out: &mut [f32], f: Binary) {
+pub(crate) fn binary(
+    shape: &Shape,
+    a: (&[f32], &Shape),
+    b: (&[f32], &Shape),
+    out: &mut [f32],
+    f: Binary,
+) {
     match f {
         Binary::Add => zip(shape, a, b, out, |a, b| a + b),
         Binary::Sub => zip(shape, a, b, out, |a, b| a - b),
@@ -130,9 +142,15 @@ pub(crate) fn binary(shape: &Shape, a: (&[f32], &Shape), b: (&[f32], &Shape), ou
         Binary::AtLeast => zip(shape, a, b, out, |a, b| if a >= b { 1.0 } else { 0.0 }),
         Binary::AtMost => zip(shape, a, b, out, |a, b| if a <= b { 1.0 } else { 0.0 }),
         Binary::Left => zip(shape, a, b, out, |a, _| a),
-        Binary::Gate(slope) => zip(shape, a, b, out, move |a, b| if b > 0.0 { a } else { slope * a }),
-        Binary::Bce => zip(shape, a, b, out, |a, b| math::softplus(-a) * b + math::softplus(a) * (1.0 - b)),
-        Binary::BceGrad => zip(shape, a, b, out, |a, b| (1.0 - b) * math::sigmoid(a) - b * math::sigmoid(-a)),
+        Binary::Gate(slope) => {
+            zip(shape, a, b, out, move |a, b| if b > 0.0 { a } else { slope * a })
+        }
+        Binary::Bce => {
+            zip(shape, a, b, out, |a, b| math::softplus(-a) * b + math::softplus(a) * (1.0 - b))
+        }
+        Binary::BceGrad => {
+            zip(shape, a, b, out, |a, b| (1.0 - b) * math::sigmoid(a) - b * math::sigmoid(-a))
+        }
     }
 }
 
@@ -153,7 +171,10 @@ fn zip(
         let (len, sa, sb) = inner;
         par_chunks_mut(out, CHUNK, |i, out| {
             let at = i * CHUNK;
-            let (a, b) = (&a[at * sa..(at * sa + out.len()).min(a.len())], &b[at * sb..(at * sb + out.len()).min(b.len())]);
+            let (a, b) = (
+                &a[at * sa..(at * sa + out.len()).min(a.len())],
+                &b[at * sb..(at * sb + out.len()).min(b.len())],
+            );
             run(a, b, sa, sb, out, &f);
         });
         debug_assert_eq!(len, shape.len());

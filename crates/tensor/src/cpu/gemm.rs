@@ -151,34 +151,64 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
                 let width = n.next_multiple_of(lanes);
                 let next = column + AHEAD * lanes * wide;
                 if next < self.n {
-                    self.prefetch_panel(ks.start, some.clone(), next..self.n.min(next + lanes * wide), &out[next * kc..]);
+                    self.prefetch_panel(
+                        ks.start,
+                        some.clone(),
+                        next..self.n.min(next + lanes * wide),
+                        &out[next * kc..],
+                    );
                 }
-                self.pack_panel(ks.start, some.clone(), column..column + n, width, &mut out[column * kc..][..width * kc]);
+                self.pack_panel(
+                    ks.start,
+                    some.clone(),
+                    column..column + n,
+                    width,
+                    &mut out[column * kc..][..width * kc],
+                );
             }
         }
     }
 
     /// Asks for what [`pack_panel`](Self::pack_panel) will read and write: lines so far apart are not foreseen by a processor.
-    fn prefetch_panel(&self, first: usize, some: Range<usize>, columns: Range<usize>, panel: &[f32]) {
-        let ask = |k: usize, j: usize| prefetch(self.data.as_ptr().wrapping_add((self.row)(first + k) + j * self.stride));
+    fn prefetch_panel(
+        &self,
+        first: usize,
+        some: Range<usize>,
+        columns: Range<usize>,
+        panel: &[f32],
+    ) {
+        let ask = |k: usize, j: usize| {
+            prefetch(self.data.as_ptr().wrapping_add((self.row)(first + k) + j * self.stride))
+        };
         if self.stride == 1 {
             some.clone().for_each(|k| columns.clone().step_by(16).for_each(|j| ask(k, j)));
         } else {
             columns.clone().for_each(|j| ask(some.start, j));
         }
         let width = packed_columns(columns.len());
-        (some.start * width..some.end * width).step_by(16).for_each(|i| prefetch(panel.as_ptr().wrapping_add(i)));
+        (some.start * width..some.end * width)
+            .step_by(16)
+            .for_each(|i| prefetch(panel.as_ptr().wrapping_add(i)));
     }
 
     /// Rows `some` (at most [`SIDE`], counted from `first` on) of one panel, which has rows of `width`.
-    fn pack_panel(&self, first: usize, some: Range<usize>, columns: Range<usize>, width: usize, panel: &mut [f32]) {
+    fn pack_panel(
+        &self,
+        first: usize,
+        some: Range<usize>,
+        columns: Range<usize>,
+        width: usize,
+        panel: &mut [f32],
+    ) {
         let n = columns.len();
         let at = |k: usize| (self.row)(first + k) + columns.start * self.stride;
         if self.stride == 1 && n.is_multiple_of(SIDE) {
             for k in some {
                 let (from, to) = (&self.data[at(k)..][..n], &mut panel[k * width..][..n]);
                 // Each of a known length: a few instructions in place of a call.
-                for (to, from) in to.as_chunks_mut::<SIDE>().0.iter_mut().zip(from.as_chunks::<SIDE>().0) {
+                for (to, from) in
+                    to.as_chunks_mut::<SIDE>().0.iter_mut().zip(from.as_chunks::<SIDE>().0)
+                {
                     *to = *from;
                 }
             }
@@ -189,7 +219,8 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
                 row[n..].fill(0.0);
             }
         } else {
-            let aligned = some.len() == SIDE && at(some.end - 1).wrapping_sub(at(some.start)) == SIDE - 1;
+            let aligned =
+                some.len() == SIDE && at(some.end - 1).wrapping_sub(at(some.start)) == SIDE - 1;
             for j0 in (0..width).step_by(SIDE) {
                 if aligned && j0 + SIDE <= n {
                     let from = &self.data[at(some.start) + j0 * self.stride..];
@@ -198,7 +229,8 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
                 }
                 for k in some.clone() {
                     for j in j0..width.min(j0 + SIDE) {
-                        panel[k * width + j] = if j < n { self.data[at(k) + j * self.stride] } else { 0.0 };
+                        panel[k * width + j] =
+                            if j < n { self.data[at(k) + j * self.stride] } else { 0.0 };
                     }
                 }
             }
@@ -226,7 +258,9 @@ impl Packed {
         par_for(blocks.len(), |i| {
             let b = &blocks[i];
             // SAFETY: blocks are disjoint stretches of `data`.
-            let out = unsafe { std::slice::from_raw_parts_mut(base.get().add(b.start * width), b.len * width) };
+            let out = unsafe {
+                std::slice::from_raw_parts_mut(base.get().add(b.start * width), b.len * width)
+            };
             rhs.pack_block(b.start..b.start + b.len, out);
         });
         Self { data, blocks, n: rhs.n }
@@ -250,23 +284,53 @@ pub(crate) unsafe fn rows_times_packed(task: &RowTask<'_>, packed: &Packed, colu
         let lhs = Rows { base: task.lhs, offsets: task.lhs_offsets, segs: &b.segs };
         let out = Out { base: task.out, offsets: task.out_offsets, add: i > 0 };
         // SAFETY: the caller's promise; the packed block has `b.len` rows of `width` numbers.
-        unsafe { run_block(lhs, task.out_offsets.len(), b.len, packed.data.as_ptr().add(b.start * width), out, columns.clone()) }
+        unsafe {
+            run_block(
+                lhs,
+                task.out_offsets.len(),
+                b.len,
+                packed.data.as_ptr().add(b.start * width),
+                out,
+                columns.clone(),
+            )
+        }
     }
 }
 
 /// [`block`] in the instruction set in use.
 /// # Safety
 /// As for [`block`].
-pub(crate) unsafe fn run_block<L: Lhs>(lhs: L, rows: usize, kc: usize, rhs: *const f32, out: Out<'_>, columns: Range<usize>) {
+pub(crate) unsafe fn run_block<L: Lhs>(
+    lhs: L,
+    rows: usize,
+    kc: usize,
+    rhs: *const f32,
+    out: Out<'_>,
+    columns: Range<usize>,
+) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-    unsafe fn avx512<L: Lhs>(lhs: L, rows: usize, kc: usize, rhs: *const f32, out: Out<'_>, columns: Range<usize>) {
+    unsafe fn avx512<L: Lhs>(
+        lhs: L,
+        rows: usize,
+        kc: usize,
+        rhs: *const f32,
+        out: Out<'_>,
+        columns: Range<usize>,
+    ) {
         // SAFETY: the caller's promise.
         unsafe { block::<super::simd::x86::Avx512, L>(lhs, rows, kc, rhs, out, columns) }
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2<L: Lhs>(lhs: L, rows: usize, kc: usize, rhs: *const f32, out: Out<'_>, columns: Range<usize>) {
+    unsafe fn avx2<L: Lhs>(
+        lhs: L,
+        rows: usize,
+        kc: usize,
+        rhs: *const f32,
+        out: Out<'_>,
+        columns: Range<usize>,
+    ) {
         // SAFETY: the caller's promise.
         unsafe { block::<super::simd::x86::Avx2, L>(lhs, rows, kc, rhs, out, columns) }
     }
@@ -285,7 +349,14 @@ pub(crate) unsafe fn run_block<L: Lhs>(lhs: L, rows: usize, kc: usize, rhs: *con
 }
 
 /// `out[m, n] = op(a)[m, k] · op(b)[k, n]`, all row-major; `op` transposes where asked.
-pub(crate) fn matmul(a: &[f32], b: &[f32], out: &mut [f32], [m, k, n]: [usize; 3], trans_a: bool, trans_b: bool) {
+pub(crate) fn matmul(
+    a: &[f32],
+    b: &[f32],
+    out: &mut [f32],
+    [m, k, n]: [usize; 3],
+    trans_a: bool,
+    trans_b: bool,
+) {
     if m * n == 0 {
         return;
     }
@@ -303,7 +374,13 @@ pub(crate) fn pack(b: &[f32], [k, n]: [usize; 2], trans_b: bool) -> Packed {
 }
 
 /// [`matmul`] with the right operand packed before; no side is 0.
-pub(crate) fn matmul_packed(a: &[f32], packed: &Packed, out: &mut [f32], [m, k, n]: [usize; 3], trans_a: bool) {
+pub(crate) fn matmul_packed(
+    a: &[f32],
+    packed: &Packed,
+    out: &mut [f32],
+    [m, k, n]: [usize; 3],
+    trans_a: bool,
+) {
     let Blocking { rows, columns, copies, .. } = blocking();
     let tall = tall();
     let most = m.div_ceil(m.div_ceil(rows)).next_multiple_of(tall);
@@ -317,22 +394,43 @@ pub(crate) fn matmul_packed(a: &[f32], packed: &Packed, out: &mut [f32], [m, k, 
         let rows = task / column_tasks * most..m.min((task / column_tasks + 1) * most);
         let n0 = task % column_tasks * columns;
         let columns = n0..n.min(n0 + columns);
-        let mut copy = Buffer::uninit(if copies { rows.len().next_multiple_of(tall) * longest } else { 0 });
-        let lhs_offsets: Vec<usize> = if copies { Vec::new() } else { rows.clone().map(|m| m * k).collect() };
+        let mut copy =
+            Buffer::uninit(if copies { rows.len().next_multiple_of(tall) * longest } else { 0 });
+        let lhs_offsets: Vec<usize> =
+            if copies { Vec::new() } else { rows.clone().map(|m| m * k).collect() };
         let out_offsets: Vec<usize> = rows.clone().map(|m| m * n).collect();
         for (i, b) in packed.blocks.iter().enumerate() {
             let out = Out { base: out.get(), offsets: &out_offsets, add: i > 0 };
             // SAFETY: the block's rows of the packed operand.
             let rhs = unsafe { packed.data.as_ptr().add(b.start * width) };
             if copies {
-                let (start, pitches) =
-                    if trans_a { (b.start * m + rows.start, [1, m]) } else { (rows.start * k + b.start, [k, 1]) };
+                let (start, pitches) = if trans_a {
+                    (b.start * m + rows.start, [1, m])
+                } else {
+                    (rows.start * k + b.start, [k, 1])
+                };
                 let sizes = [rows.len(), b.len];
                 // SAFETY: `copy` is as long as all tiles; the task alone writes its rows and columns.
                 unsafe {
                     match tall {
-                        6 => tiled_block::<6>(&a[start..], pitches, &mut copy, sizes, rhs, out, columns.clone()),
-                        _ => tiled_block::<4>(&a[start..], pitches, &mut copy, sizes, rhs, out, columns.clone()),
+                        6 => tiled_block::<6>(
+                            &a[start..],
+                            pitches,
+                            &mut copy,
+                            sizes,
+                            rhs,
+                            out,
+                            columns.clone(),
+                        ),
+                        _ => tiled_block::<4>(
+                            &a[start..],
+                            pitches,
+                            &mut copy,
+                            sizes,
+                            rhs,
+                            out,
+                            columns.clone(),
+                        ),
                     }
                 }
             } else {
@@ -362,7 +460,12 @@ unsafe fn tiled_block<const TALL: usize>(
 }
 
 /// Copies `rows` rows of `kc` numbers, element (i, k) at `from[i · across + k · along]`, for [`Tiled`].
-fn tile_rows<const TALL: usize>(from: &[f32], [across, along]: [usize; 2], to: &mut [f32], [rows, kc]: [usize; 2]) {
+fn tile_rows<const TALL: usize>(
+    from: &[f32],
+    [across, along]: [usize; 2],
+    to: &mut [f32],
+    [rows, kc]: [usize; 2],
+) {
     for (tile, to) in to.chunks_mut(TALL * kc).enumerate().take(rows.div_ceil(TALL)) {
         let from = &from[tile * TALL * across..];
         let height = TALL.min(rows - tile * TALL);
@@ -379,7 +482,9 @@ fn tile_rows<const TALL: usize>(from: &[f32], [across, along]: [usize; 2], to: &
         } else {
             // The next tile is on its way while this one is copied: short stretches of many rows are not foreseen by a processor.
             for i in TALL..2 * TALL {
-                (0..kc).step_by(16).for_each(|k| prefetch(from.as_ptr().wrapping_add(i * across + k)));
+                (0..kc)
+                    .step_by(16)
+                    .for_each(|k| prefetch(from.as_ptr().wrapping_add(i * across + k)));
             }
             let rows: [&[f32]; TALL] = std::array::from_fn(|i| &from[i * across..][..kc]);
             for (k, to) in to.chunks_exact_mut(TALL).enumerate() {

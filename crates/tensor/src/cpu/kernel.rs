@@ -27,7 +27,11 @@ pub(crate) trait Lhs: Copy {
     /// `stride` apart.
     /// # Safety
     /// All addresses reached must be readable.
-    unsafe fn each<const MR: usize>(&self, m: usize, step: impl FnMut([*const f32; MR], usize, usize));
+    unsafe fn each<const MR: usize>(
+        &self,
+        m: usize,
+        step: impl FnMut([*const f32; MR], usize, usize),
+    );
 }
 
 /// Rows: row `m` starts at `base + offsets[m]`.
@@ -66,7 +70,11 @@ impl<const TALL: usize> Lhs for Tiled<TALL> {
     const ANY_HEIGHT: bool = false;
 
     #[inline(always)]
-    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize, usize)) {
+    unsafe fn each<const MR: usize>(
+        &self,
+        m: usize,
+        mut step: impl FnMut([*const f32; MR], usize, usize),
+    ) {
         // SAFETY: the caller's promise; no tile has rows on both sides of a multiple of `TALL`.
         let rows = unsafe {
             let base = self.base.add(m / TALL * TALL * self.kc + m % TALL);
@@ -81,11 +89,16 @@ impl Lhs for Rows<'_> {
     const LONG: bool = false;
 
     #[inline(always)]
-    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize, usize)) {
+    unsafe fn each<const MR: usize>(
+        &self,
+        m: usize,
+        mut step: impl FnMut([*const f32; MR], usize, usize),
+    ) {
         for seg in self.segs {
             // SAFETY: the caller's promise covers every row and segment.
-            let rows: [*const f32; MR] =
-                unsafe { std::array::from_fn(|i| self.base.add(*self.offsets.get_unchecked(m + i) + seg.off)) };
+            let rows: [*const f32; MR] = unsafe {
+                std::array::from_fn(|i| self.base.add(*self.offsets.get_unchecked(m + i) + seg.off))
+            };
             step(rows, 1, seg.len);
         }
     }
@@ -95,10 +108,15 @@ impl Lhs for Columns<'_> {
     const LONG: bool = false;
 
     #[inline(always)]
-    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize, usize)) {
+    unsafe fn each<const MR: usize>(
+        &self,
+        m: usize,
+        mut step: impl FnMut([*const f32; MR], usize, usize),
+    ) {
         for &off in self.offsets {
             // SAFETY: the caller's promise covers every k and row.
-            let rows: [*const f32; MR] = unsafe { std::array::from_fn(|i| self.base.add(off + m + i)) };
+            let rows: [*const f32; MR] =
+                unsafe { std::array::from_fn(|i| self.base.add(off + m + i)) };
             step(rows, 0, 1);
         }
     }
@@ -106,7 +124,11 @@ impl Lhs for Columns<'_> {
 
 impl Lhs for EvenColumns {
     #[inline(always)]
-    unsafe fn each<const MR: usize>(&self, m: usize, mut step: impl FnMut([*const f32; MR], usize, usize)) {
+    unsafe fn each<const MR: usize>(
+        &self,
+        m: usize,
+        mut step: impl FnMut([*const f32; MR], usize, usize),
+    ) {
         // SAFETY: the caller's promise covers every k and row.
         let rows = unsafe { std::array::from_fn(|i| self.base.add(m + i)) };
         step(rows, self.pitch, self.kc);

@@ -93,7 +93,8 @@ pub(crate) fn softplus(x: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn sin_cos_turn(turn: u32) -> (f32, f32) {
     let quadrant = turn.wrapping_add(1 << 29) >> 30;
-    let x = turn.wrapping_sub(quadrant << 30) as i32 as f32 * (std::f32::consts::TAU / 4_294_967_296.0);
+    let x =
+        turn.wrapping_sub(quadrant << 30) as i32 as f32 * (std::f32::consts::TAU / 4_294_967_296.0);
     let z = x * x;
     let sin = ((-1.951_529_6e-4 * z + 8.332_161e-3) * z - 1.666_665_5e-1) * z * x + x;
     let cos = ((2.443_315_7e-5 * z - 1.388_731_6e-3) * z + 4.166_664_6e-2) * z * z - 0.5 * z + 1.0;
@@ -128,7 +129,11 @@ mod tests {
             .map(|x| {
                 let x = x as f32;
                 let reference = exact(f64::from(x));
-                if reference == 0.0 { f64::from(ours(x)).abs() } else { ((f64::from(ours(x)) - reference) / reference).abs() }
+                if reference == 0.0 {
+                    f64::from(ours(x)).abs()
+                } else {
+                    ((f64::from(ours(x)) - reference) / reference).abs()
+                }
             })
             .fold(0.0, f64::max)
     }

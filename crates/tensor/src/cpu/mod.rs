@@ -89,7 +89,10 @@ pub fn isa_from_env() -> Result<Isa, String> {
         Err(_) => Ok(all[0]),
         Ok(name) => all.iter().copied().find(|isa| isa.to_string() == name).ok_or_else(|| {
             let names: Vec<String> = all.iter().map(Isa::to_string).collect();
-            format!("{ISA_VARIABLE}={name} is not available here: use one of {}, or unset it", names.join(", "))
+            format!(
+                "{ISA_VARIABLE}={name} is not available here: use one of {}, or unset it",
+                names.join(", ")
+            )
         }),
     }
 }
@@ -176,7 +179,11 @@ pub(crate) fn par_for(tasks: usize, f: impl Fn(usize) + Sync + Send) {
 pub(crate) const CHUNK: usize = 32 * 1024;
 
 /// Runs `f(i, chunk)` over the chunks of `out`, in parallel.
-pub(crate) fn par_chunks_mut(out: &mut [f32], chunk: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
+pub(crate) fn par_chunks_mut(
+    out: &mut [f32],
+    chunk: usize,
+    f: impl Fn(usize, &mut [f32]) + Sync + Send,
+) {
     let len = out.len();
     if len == 0 {
         return; // an empty image may have chunks of length 0
@@ -185,7 +192,9 @@ pub(crate) fn par_chunks_mut(out: &mut [f32], chunk: usize, f: impl Fn(usize, &m
     par_for(len.div_ceil(chunk), |i| {
         let start = i * chunk;
         // SAFETY: the ranges of different tasks do not overlap and lie within `out`, which outlives the call.
-        let part = unsafe { std::slice::from_raw_parts_mut(base.get().add(start), chunk.min(len - start)) };
+        let part = unsafe {
+            std::slice::from_raw_parts_mut(base.get().add(start), chunk.min(len - start))
+        };
         f(i, part);
     });
 }
@@ -255,8 +264,12 @@ mod tests {
                     gradual.fetch_add(usize::from(gradual_underflow()), Ordering::Relaxed);
                 });
                 assert_eq!(gradual.into_inner(), 0, "tasks that did not flush, of {tasks}");
-                let panicked = catch_unwind(AssertUnwindSafe(|| par_for(tasks, |_| panic!("in a kernel"))));
-                assert!(panicked.is_err() && gradual_underflow(), "after a panic in one of {tasks} tasks");
+                let panicked =
+                    catch_unwind(AssertUnwindSafe(|| par_for(tasks, |_| panic!("in a kernel"))));
+                assert!(
+                    panicked.is_err() && gradual_underflow(),
+                    "after a panic in one of {tasks} tasks"
+                );
                 assert!(rayon::broadcast(|_| gradual_underflow()).into_iter().all(|kept| kept));
             }
         });
@@ -271,7 +284,10 @@ mod tests {
             par_chunks_mut(&mut out, chunk, |i, part| {
                 part.iter_mut().enumerate().for_each(|(j, v)| *v += (i * chunk + j) as f32)
             });
-            assert!(out.iter().enumerate().all(|(i, v)| *v == i as f32 - 1.0), "{len} by {chunk}: {out:?}");
+            assert!(
+                out.iter().enumerate().all(|(i, v)| *v == i as f32 - 1.0),
+                "{len} by {chunk}: {out:?}"
+            );
         }
     }
 }

@@ -34,7 +34,8 @@ pub(crate) fn copy(axes: &[usize], from: &[f32], source: Strided, to: &mut [f32]
             }
             if step_from == 1 && step_to == 1 {
                 // SAFETY: the target's elements are distinct and in bounds (callers derive both from shapes); lines do not overlap.
-                unsafe { std::slice::from_raw_parts_mut(to.get().add(b), inner) }.copy_from_slice(&from[a..a + inner]);
+                unsafe { std::slice::from_raw_parts_mut(to.get().add(b), inner) }
+                    .copy_from_slice(&from[a..a + inner]);
             } else {
                 for i in 0..inner {
                     // SAFETY: as above.
@@ -57,7 +58,13 @@ pub(crate) fn index_select(x: &[f32], rows: &[usize], width: usize, out: &mut [f
 
 /// Pictures of `[h, w, c]`, each mirrored (where its third move is not 0) and then moved down and right by its first two; or `back` first and
 /// mirrored then.
-pub(crate) fn shift2d(x: &[f32], moves: &[f32], [h, w, c]: [usize; 3], back: bool, out: &mut [f32]) {
+pub(crate) fn shift2d(
+    x: &[f32],
+    moves: &[f32],
+    [h, w, c]: [usize; 3],
+    back: bool,
+    out: &mut [f32],
+) {
     let line = w * c;
     let per_task = (CHUNK / line.max(1)).max(1);
     par_chunks_mut(out, per_task * line, |task, out| {

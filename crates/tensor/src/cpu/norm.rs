@@ -9,7 +9,10 @@ const BLOCK: usize = 32;
 
 /// Narrow images are read as rows of several pixels, so that vectors are full; the sums are folded at the end.
 fn fold(rows: usize, channels: usize) -> usize {
-    [32, 16, 8, 4, 2].into_iter().find(|f| channels * f <= 64 && rows.is_multiple_of(*f)).unwrap_or(1)
+    [32, 16, 8, 4, 2]
+        .into_iter()
+        .find(|f| channels * f <= 64 && rows.is_multiple_of(*f))
+        .unwrap_or(1)
 }
 
 multiversion! {
@@ -35,7 +38,11 @@ multiversion! {
 }
 
 /// Sums a task function's `2 · width` column totals over row tasks cut by the shape, in order, and folds them to `channels`.
-fn column_totals(rows: usize, channels: usize, f: impl Fn(std::ops::Range<usize>, usize, &mut [f64]) + Sync + Send) -> Vec<f64> {
+fn column_totals(
+    rows: usize,
+    channels: usize,
+    f: impl Fn(std::ops::Range<usize>, usize, &mut [f64]) + Sync + Send,
+) -> Vec<f64> {
     let fold = fold(rows, channels);
     let (rows, width) = (rows / fold, channels * fold);
     let step = (CHUNK / width).max(BLOCK).max(rows.div_ceil(256));
@@ -44,7 +51,8 @@ fn column_totals(rows: usize, channels: usize, f: impl Fn(std::ops::Range<usize>
     let base = SendPtr(parts.as_mut_ptr());
     par_for(tasks, |t| {
         // SAFETY: task `t` alone writes its totals.
-        let totals = unsafe { std::slice::from_raw_parts_mut(base.get().add(t * 2 * width), 2 * width) };
+        let totals =
+            unsafe { std::slice::from_raw_parts_mut(base.get().add(t * 2 * width), 2 * width) };
         f(t * step * width..rows.min((t + 1) * step) * width, width, totals);
     });
     let mut out = vec![0f64; 2 * channels];
@@ -168,7 +176,13 @@ macro_rules! with_derivative {
 }
 
 /// `out = activation(x · scale + offset)`, scale and offset per channel.
-pub(crate) fn scale_shift(x: &[f32], scale: &[f32], offset: &[f32], activation: Activation, out: &mut [f32]) {
+pub(crate) fn scale_shift(
+    x: &[f32],
+    scale: &[f32],
+    offset: &[f32],
+    activation: Activation,
+    out: &mut [f32],
+) {
     let channels = scale.len();
     let fold = fold(x.len() / channels, channels);
     let (scale, offset) = (repeat(scale, channels * fold), repeat(offset, channels * fold));
@@ -226,7 +240,8 @@ impl Constants<'_> {
     /// Scale and offset that turn x into the activation's argument.
     pub(crate) fn affine(&self) -> (Vec<f32>, Vec<f32>) {
         let scale: Vec<f32> = self.gamma.iter().zip(self.rstd).map(|(g, r)| g * r).collect();
-        let offset = scale.iter().zip(self.mean).zip(self.beta).map(|((s, m), b)| b - m * s).collect();
+        let offset =
+            scale.iter().zip(self.mean).zip(self.beta).map(|((s, m), b)| b - m * s).collect();
         (scale, offset)
     }
 }
@@ -254,7 +269,8 @@ pub(crate) fn backward(
         let mut slope = vec![0f32; channels];
         let mut constant = vec![0f32; channels];
         for c in 0..channels {
-            let (s, r, m) = (f64::from(scale[c]), f64::from(constants.rstd[c]), f64::from(constants.mean[c]));
+            let (s, r, m) =
+                (f64::from(scale[c]), f64::from(constants.rstd[c]), f64::from(constants.mean[c]));
             let k = -s * r * r * weighted[c] / n;
             slope[c] = k as f32;
             constant[c] = (-s * sums[c] / n - k * m) as f32;
@@ -268,6 +284,7 @@ pub(crate) fn backward(
             gradient_lines(&x[range.clone()], &dy[range], wide, out, &f);
         }));
     }
-    let dgamma = weighted.iter().zip(constants.rstd).map(|(w, r)| (w * f64::from(*r)) as f32).collect();
+    let dgamma =
+        weighted.iter().zip(constants.rstd).map(|(w, r)| (w * f64::from(*r)) as f32).collect();
     (dgamma, sums.iter().map(|s| *s as f32).collect())
 }

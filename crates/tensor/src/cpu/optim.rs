@@ -73,9 +73,11 @@ impl UpdateStep {
         match rule {
             Rule::Adam { beta1, beta2, eps, decoupled } => {
                 let power = |beta: f64| 1.0 - beta.powi(step.min(i32::MAX as u64) as i32);
-                let (decay, remains) = if decoupled { (0.0, 1.0 - lr * weight_decay) } else { (weight_decay, 1.0) };
+                let (decay, remains) =
+                    if decoupled { (0.0, 1.0 - lr * weight_decay) } else { (weight_decay, 1.0) };
                 let (step_size, root) = (lr / power(beta1), 1.0 / power(beta2).sqrt());
-                all = [step_size, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps, decay, root, remains];
+                all =
+                    [step_size, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps, decay, root, remains];
             }
             Rule::Sgd { momentum, nesterov } => {
                 let [ahead, follow] = if nesterov { [1.0, momentum] } else { [0.0, 1.0] };
@@ -163,7 +165,13 @@ multiversion! {
     }
 }
 
-fn lines(rule: &Rule, value: &mut [f32], grad: &[f32], memory: &mut [&mut [f32]], constants: Constants) {
+fn lines(
+    rule: &Rule,
+    value: &mut [f32],
+    grad: &[f32],
+    memory: &mut [&mut [f32]],
+    constants: Constants,
+) {
     match (rule, memory) {
         (Rule::Adam { .. }, [m, v]) => adam_lines(value, grad, m, v, constants),
         (Rule::Sgd { .. }, []) => sgd_lines(value, grad, constants),
@@ -188,13 +196,18 @@ pub(crate) fn update(tensors: &mut [UpdateTensor<'_>], rule: &Rule, constants: C
         for (i, grad) in t.grad.chunks(CHUNK).enumerate() {
             // SAFETY: the offset lies within each of the arrays, which have one length.
             let at = |p: *mut f32| SendPtr(unsafe { p.add(i * CHUNK) });
-            parts.push(Part { value: at(value), grad, memory: memory.iter().map(|&p| at(p)).collect() });
+            parts.push(Part {
+                value: at(value),
+                grad,
+                memory: memory.iter().map(|&p| at(p)).collect(),
+            });
         }
     }
     par_for(parts.len(), |i| {
         let part = &parts[i];
         // SAFETY: parts are disjoint stretches of exclusively borrowed arrays.
-        let own = |p: &SendPtr<f32>| unsafe { std::slice::from_raw_parts_mut(p.get(), part.grad.len()) };
+        let own =
+            |p: &SendPtr<f32>| unsafe { std::slice::from_raw_parts_mut(p.get(), part.grad.len()) };
         let mut memory: SmallVec<[&mut [f32]; 2]> = part.memory.iter().map(own).collect();
         lines(rule, own(&part.value), part.grad, &mut memory, constants);
     });
@@ -210,5 +223,7 @@ multiversion! {
 
 /// `average ← keep · average + (1 − keep) · factor · value`.
 pub(crate) fn lerp(average: &mut [f32], value: &[f32], keep: f32, factor: f32) {
-    super::par_chunks_mut(average, CHUNK, |i, part| lerp_lines(part, &value[i * CHUNK..i * CHUNK + part.len()], keep, factor));
+    super::par_chunks_mut(average, CHUNK, |i, part| {
+        lerp_lines(part, &value[i * CHUNK..i * CHUNK + part.len()], keep, factor)
+    });
 }

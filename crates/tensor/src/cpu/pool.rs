@@ -23,12 +23,17 @@ pub(crate) fn argmax(x: &[f32], call: PoolCall) -> Vec<u32> {
     let [_, oh, ow, _] = call.output();
     let mut out = vec![0u32; n * oh * ow * c];
     let numbers = x.len() / n.max(1);
-    assert!(u32::try_from(numbers).is_ok(), "max: {numbers} numbers in one image or group, and places are 32-bit numbers");
+    assert!(
+        u32::try_from(numbers).is_ok(),
+        "max: {numbers} numbers in one image or group, and places are 32-bit numbers"
+    );
     let base = SendPtr(out.as_mut_ptr());
     par_for(n, |image| {
         let x = &x[image * h * w * c..(image + 1) * h * w * c];
         // SAFETY: task `image` alone writes its image's indices.
-        let out = unsafe { std::slice::from_raw_parts_mut(base.get().add(image * oh * ow * c), oh * ow * c) };
+        let out = unsafe {
+            std::slice::from_raw_parts_mut(base.get().add(image * oh * ow * c), oh * ow * c)
+        };
         for (i, slot) in out.iter_mut().enumerate() {
             let (oy, ox, ch) = (i / (ow * c), i / c % ow, i % c);
             let mut best = (oy * call.stride[0] * w + ox * call.stride[1]) * c + ch;
@@ -79,7 +84,8 @@ pub(crate) fn average(x: &[f32], out: &mut [f32], call: PoolCall) {
             slot.fill(0.0);
             for ky in 0..call.kernel[0] {
                 for kx in 0..call.kernel[1] {
-                    let at = ((i / ow * call.stride[0] + ky) * w + i % ow * call.stride[1] + kx) * c;
+                    let at =
+                        ((i / ow * call.stride[0] + ky) * w + i % ow * call.stride[1] + kx) * c;
                     slot.iter_mut().zip(&x[at..at + c]).for_each(|(s, v)| *s += v * scale);
                 }
             }
@@ -94,10 +100,13 @@ pub(crate) fn average_grad(dy: &[f32], dx: &mut [f32], call: PoolCall) {
     let scale = 1.0 / (call.kernel[0] * call.kernel[1]) as f32;
     par_chunks_mut(dx, h * w * c, |image, dx| {
         dx.fill(0.0);
-        for (i, dy) in dy[image * oh * ow * c..(image + 1) * oh * ow * c].chunks_exact(c).enumerate() {
+        for (i, dy) in
+            dy[image * oh * ow * c..(image + 1) * oh * ow * c].chunks_exact(c).enumerate()
+        {
             for ky in 0..call.kernel[0] {
                 for kx in 0..call.kernel[1] {
-                    let at = ((i / ow * call.stride[0] + ky) * w + i % ow * call.stride[1] + kx) * c;
+                    let at =
+                        ((i / ow * call.stride[0] + ky) * w + i % ow * call.stride[1] + kx) * c;
                     dx[at..at + c].iter_mut().zip(dy).for_each(|(d, v)| *d += v * scale);
                 }
             }

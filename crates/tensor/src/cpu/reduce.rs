@@ -91,7 +91,11 @@ pub(crate) fn sum(x: &[f32], out: &mut [f32], [outer, reduced, inner]: [usize; 3
         // SAFETY: task `task` alone writes its `inner` totals.
         let totals = unsafe { std::slice::from_raw_parts_mut(base.get().add(task * inner), inner) };
         let mut lane = Buffer::uninit(inner);
-        sum_columns(&x[(o * reduced + range.start) * inner..(o * reduced + range.end) * inner], totals, &mut lane);
+        sum_columns(
+            &x[(o * reduced + range.start) * inner..(o * reduced + range.end) * inner],
+            totals,
+            &mut lane,
+        );
     });
     for (o, out) in out.chunks_exact_mut(inner).enumerate() {
         for (i, slot) in out.iter_mut().enumerate() {

@@ -48,7 +48,11 @@ fn hint<const FAR: bool>(p: *const f32) {
     // SAFETY: a hint, which reads nothing; every x86-64 has it.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
-        if FAR { _mm_prefetch::<_MM_HINT_T1>(p.cast()) } else { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        if FAR {
+            _mm_prefetch::<_MM_HINT_T1>(p.cast())
+        } else {
+            _mm_prefetch::<_MM_HINT_T0>(p.cast())
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = p;

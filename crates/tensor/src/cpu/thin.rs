@@ -44,7 +44,12 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: Conv
         let mut products = Buffer::uninit(ow * columns);
         for oy in touching(&lines, call) {
             let line = dy[(n * oh + oy) * ow * cout..].as_ptr();
-            let rows = RowTask { lhs: line, lhs_offsets: &lhs_offsets, out: products.as_mut_ptr(), out_offsets: &out_offsets };
+            let rows = RowTask {
+                lhs: line,
+                lhs_offsets: &lhs_offsets,
+                out: products.as_mut_ptr(),
+                out_offsets: &out_offsets,
+            };
             for (i, start) in (0..columns).step_by(panel).enumerate() {
                 // The next line of dy, in equal parts before the panels: it is read too fast for a processor to foresee.
                 for at in (i * part..(i + 1) * part).step_by(16) {
@@ -54,16 +59,31 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: Conv
                 unsafe { rows_times_packed(&rows, packed, start..columns.min(start + panel)) }
             }
             for tap in 0..kh {
-                let Some(y) = (oy * sh + tap).checked_sub(geom.pad[0][0]).filter(|y| lines.contains(y)) else { continue };
+                let Some(y) =
+                    (oy * sh + tap).checked_sub(geom.pad[0][0]).filter(|y| lines.contains(y))
+                else {
+                    continue;
+                };
                 let line = &mut image[(y - lines.start) * pitch..(y - lines.start + 1) * pitch];
                 for turn in 0..turns {
-                    add_pieces(&products[tap * piece..], [turn, turns, ow], columns, line, sw * cin, piece);
+                    add_pieces(
+                        &products[tap * piece..],
+                        [turn, turns, ow],
+                        columns,
+                        line,
+                        sw * cin,
+                        piece,
+                    );
                 }
             }
         }
         // SAFETY: the lines of a band are its task's alone.
-        let dx =
-            unsafe { std::slice::from_raw_parts_mut(out.get().add((n * h + lines.start) * wid * cin), lines.len() * wid * cin) };
+        let dx = unsafe {
+            std::slice::from_raw_parts_mut(
+                out.get().add((n * h + lines.start) * wid * cin),
+                lines.len() * wid * cin,
+            )
+        };
         for (to, from) in dx.chunks_exact_mut(wid * cin).zip(image.chunks_exact(pitch)) {
             to.copy_from_slice(&from[geom.pad[1][0] * cin..][..wid * cin]);
         }
@@ -98,7 +118,13 @@ multiversion! {
 
 /// Pieces of a length known to the compiler: those of the common kernels.
 #[inline(always)]
-fn pieces_of<const LEN: usize>(from: &[f32], [first, by, end]: [usize; 3], pitch: usize, line: &mut [f32], step: usize) {
+fn pieces_of<const LEN: usize>(
+    from: &[f32],
+    [first, by, end]: [usize; 3],
+    pitch: usize,
+    line: &mut [f32],
+    step: usize,
+) {
     for i in (first..end).step_by(by) {
         let (to, from) = (&mut line[i * step..i * step + LEN], &from[i * pitch..i * pitch + LEN]);
         for (sum, v) in to.iter_mut().zip(from) {

@@ -42,7 +42,9 @@ pub struct Adapter {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GpuError {
     /// No graphics driver, or none that wgpu can open.
-    #[error("no graphics adapter found: install its Vulkan driver (on Linux also libvulkan1), or use --device cpu")]
+    #[error(
+        "no graphics adapter found: install its Vulkan driver (on Linux also libvulkan1), or use --device cpu"
+    )]
     None,
     /// Only the processor in disguise.
     #[error(
@@ -50,10 +52,14 @@ pub enum GpuError {
     )]
     OnlySoftware(String),
     /// A software renderer was named.
-    #[error("gpu:{0} is a software renderer ({1}), slower than --device cpu: add --allow-software to use it")]
+    #[error(
+        "gpu:{0} is a software renderer ({1}), slower than --device cpu: add --allow-software to use it"
+    )]
     Software(usize, String),
     /// Half precision was asked for.
-    #[error("{0} cannot compute in half precision: use --precision f32, or another of dcgan devices")]
+    #[error(
+        "{0} cannot compute in half precision: use --precision f32, or another of dcgan devices"
+    )]
     NoHalf(String),
     /// A number beyond the list.
     #[error("there is no gpu:{index}, there are {count} adapters: dcgan devices lists them")]
@@ -84,7 +90,9 @@ pub enum GpuError {
         held: u64,
     },
     /// No memory left for the driver's own needs.
-    #[error("{adapter} has no memory left: try a smaller batch (--batch) or narrower networks (--width)")]
+    #[error(
+        "{adapter} has no memory left: try a smaller batch (--batch) or narrower networks (--width)"
+    )]
     Exhausted {
         /// Its name.
         adapter: String,
@@ -105,7 +113,9 @@ pub enum GpuError {
         limit: u64,
     },
     /// A work grid larger than the adapter can start.
-    #[error("{kernel}: {groups} workgroups are over what {adapter} can start: try a smaller batch (--batch)")]
+    #[error(
+        "{kernel}: {groups} workgroups are over what {adapter} can start: try a smaller batch (--batch)"
+    )]
     Grid {
         /// Its name.
         adapter: String,
@@ -135,7 +145,9 @@ pub enum GpuError {
         reason: String,
     },
     /// Anything else the driver reports.
-    #[error("{adapter} failed: {reason}; the last checkpoint is sound, go on from it with --resume --device cpu")]
+    #[error(
+        "{adapter} failed: {reason}; the last checkpoint is sound, go on from it with --resume --device cpu"
+    )]
     Failed {
         /// Its name.
         adapter: String,
@@ -221,7 +233,8 @@ fn find(enough: impl Fn(&[(wgpu::Adapter, Adapter)]) -> bool) -> Vec<(wgpu::Adap
 
 fn describe(index: usize, adapter: wgpu::Adapter) -> (wgpu::Adapter, Adapter) {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
-    let compute = adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS);
+    let compute =
+        adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS);
     let kind = match info.device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 2,
@@ -233,7 +246,9 @@ fn describe(index: usize, adapter: wgpu::Adapter) -> (wgpu::Adapter, Adapter) {
     let rank = kind + u8::from(info.backend == wgpu::Backend::Gl);
     // GL tells little about its devices; its software renderers are known by name.
     let software = info.device_type == wgpu::DeviceType::Cpu
-        || ["llvmpipe", "softpipe", "SwiftShader", "WARP"].iter().any(|name| info.name.contains(name));
+        || ["llvmpipe", "softpipe", "SwiftShader", "WARP"]
+            .iter()
+            .any(|name| info.name.contains(name));
     let coop = features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
         // A workgroup must be one subgroup, of a size that is known.
         && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32);
@@ -296,7 +311,9 @@ pub fn open(options: Options) -> Result<Gpu, GpuError> {
     let chosen = match options.index {
         Some(index) => {
             let count = all.len();
-            let Some((_, adapter)) = all.get(index) else { return Err(GpuError::NoSuch { index, count }) };
+            let Some((_, adapter)) = all.get(index) else {
+                return Err(GpuError::NoSuch { index, count });
+            };
             if adapter.software && !options.allow_software {
                 return Err(GpuError::Software(index, adapter.name.clone()));
             }
@@ -335,7 +352,12 @@ fn experiments() -> wgpu::ExperimentalFeatures {
 }
 
 impl Gpu {
-    fn new(adapter: &wgpu::Adapter, described: Adapter, options: Options, cooperative: Option<usize>) -> Result<Self, GpuError> {
+    fn new(
+        adapter: &wgpu::Adapter,
+        described: Adapter,
+        options: Options,
+        cooperative: Option<usize>,
+    ) -> Result<Self, GpuError> {
         if options.half && !described.f16 {
             return Err(GpuError::NoHalf(described.name));
         }
@@ -369,7 +391,8 @@ impl Gpu {
         }));
         let (name, kept) = (described.name.clone(), failure.clone());
         device.set_device_lost_callback(move |reason, message| {
-            let reason = if message.is_empty() { format!("{reason:?}").to_lowercase() } else { message };
+            let reason =
+                if message.is_empty() { format!("{reason:?}").to_lowercase() } else { message };
             let _ = kept.set(GpuError::Lost { adapter: name.clone(), reason });
         });
         let stream = Mutex::new(Stream::new(&described));

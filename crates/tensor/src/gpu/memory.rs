@@ -66,9 +66,20 @@ impl Array {
     pub(crate) fn uninit(gpu: &Gpu, len: usize) -> Self {
         let wanted = len as u64 * 4;
         let bytes = class(wanted);
-        let limit = gpu.0.limits.max_storage_buffer_binding_size.min(gpu.0.limits.max_buffer_size).min((1 << 31) - 1) / 256 * 256;
+        let limit = gpu
+            .0
+            .limits
+            .max_storage_buffer_binding_size
+            .min(gpu.0.limits.max_buffer_size)
+            .min((1 << 31) - 1)
+            / 256
+            * 256;
         if wanted > limit {
-            gpu.fail(GpuError::TooLarge { adapter: gpu.0.adapter.name.clone(), bytes: wanted, limit });
+            gpu.fail(GpuError::TooLarge {
+                adapter: gpu.0.adapter.name.clone(),
+                bytes: wanted,
+                limit,
+            });
         }
         // The last class below the limit may be larger than it.
         let bytes = bytes.min(limit);
@@ -115,7 +126,11 @@ impl Array {
     /// As [`to_vec`](Self::to_vec), as integers; 0 on a device that failed.
     pub(crate) fn to_words(&self) -> Vec<u32> {
         let values = self.to_vec();
-        if self.gpu.failed() { vec![0; self.len] } else { values.into_iter().map(f32::to_bits).collect() }
+        if self.gpu.failed() {
+            vec![0; self.len]
+        } else {
+            values.into_iter().map(f32::to_bits).collect()
+        }
     }
 }
 
@@ -157,7 +172,9 @@ impl Gpu {
         let buffer = self.0.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: bytes,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+            usage: wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_DST
+                | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: false,
         });
         let errors = [pollster::block_on(internal.pop()), pollster::block_on(memory.pop())];
@@ -178,7 +195,10 @@ mod tests {
         for bytes in (1..5000).chain([1 << 20, (1 << 20) + 1, 3_000_000_000]) {
             let class = class(bytes);
             assert!(class >= bytes && class.is_multiple_of(256), "{bytes} in {class}");
-            assert!(bytes < 1024 || class as f64 <= bytes as f64 * 1.25 + 256.0, "{bytes} in {class}");
+            assert!(
+                bytes < 1024 || class as f64 <= bytes as f64 * 1.25 + 256.0,
+                "{bytes} in {class}"
+            );
         }
     }
 }

@@ -68,7 +68,11 @@ macro_rules! files {
 files! { "math" "grid" "operands" "coop" "elementwise" "reduce" "gemm" "norm" "movement" "pool" "distance" "random" "optim" "peak" "thin" }
 
 impl Spec {
-    pub(crate) fn new(file: &'static str, entry: &'static str, defs: &[(&'static str, Def)]) -> Self {
+    pub(crate) fn new(
+        file: &'static str,
+        entry: &'static str,
+        defs: &[(&'static str, Def)],
+    ) -> Self {
         Self { file, entry, defs: SmallVec::from_slice(defs) }
     }
 
@@ -77,7 +81,8 @@ impl Spec {
     /// # Errors
     /// The line that does not make sense: a mistake in a file of `shaders/`.
     pub(crate) fn text(&self) -> Result<String, String> {
-        let mut expander = Expander { values: self.defs.iter().copied().collect(), out: String::new() };
+        let mut expander =
+            Expander { values: self.defs.iter().copied().collect(), out: String::new() };
         let lines = lines(self.file)?;
         expander.block(&lines)?;
         Ok(expander.out)
@@ -120,8 +125,11 @@ impl Expander {
             let words: Vec<&'static str> = directive.split_whitespace().collect();
             match words[..] {
                 ["if", name] => {
-                    let (name, wanted) = name.strip_prefix('!').map_or((name, true), |name| (name, false));
-                    let Def::Flag(value) = self.value(name)? else { return Err(format!("{name} is no flag")) };
+                    let (name, wanted) =
+                        name.strip_prefix('!').map_or((name, true), |name| (name, false));
+                    let Def::Flag(value) = self.value(name)? else {
+                        return Err(format!("{name} is no flag"));
+                    };
                     let stop = middle.unwrap_or(end);
                     if value == wanted {
                         self.block(&lines[at + 1..stop])?;
@@ -153,7 +161,8 @@ impl Expander {
     fn line(&mut self, line: &str) -> Result<(), String> {
         let mut rest = line;
         while let Some((before, after)) = rest.split_once("${") {
-            let (name, after) = after.split_once('}').ok_or_else(|| format!("unclosed ${{ in {line:?}"))?;
+            let (name, after) =
+                after.split_once('}').ok_or_else(|| format!("unclosed ${{ in {line:?}"))?;
             self.out.push_str(before);
             match self.value(name)? {
                 Def::Text(text) => self.out.push_str(text),
@@ -192,7 +201,9 @@ fn extent(lines: &[&str], start: usize) -> Result<(usize, Option<usize>), String
 /// # Errors
 /// A template that does not expand.
 pub fn every_specialisation() -> Result<Vec<(String, String)>, String> {
-    let spec = |spec: Spec| spec.text().map(|text| (spec.to_string(), text)).map_err(|e| format!("{spec}: {e}"));
+    let spec = |spec: Spec| {
+        spec.text().map(|text| (spec.to_string(), text)).map_err(|e| format!("{spec}: {e}"))
+    };
     kernels::specialisations().into_iter().map(spec).collect()
 }
 
@@ -211,21 +222,37 @@ impl Pipelines {
 
 impl Gpu {
     /// The pipeline of a specialisation and the layout of its bindings: parameters at 0, then inputs, then outputs. `None` on a device that failed.
-    pub(super) fn pipeline(&self, spec: &Spec, bindings: [usize; 2]) -> Option<(wgpu::ComputePipeline, wgpu::BindGroupLayout)> {
+    pub(super) fn pipeline(
+        &self,
+        spec: &Spec,
+        bindings: [usize; 2],
+    ) -> Option<(wgpu::ComputePipeline, wgpu::BindGroupLayout)> {
         let mut pipelines = lock(&self.0.pipelines);
-        let (group, layout) = pipelines.layouts.entry(bindings).or_insert_with(|| self.layout(bindings)).clone();
+        let (group, layout) =
+            pipelines.layouts.entry(bindings).or_insert_with(|| self.layout(bindings)).clone();
         if let Some(pipeline) = pipelines.made.get(spec) {
             return Some((pipeline.clone(), group));
         }
         let name = spec.to_string();
         let fail = |reason: String| {
-            self.fail(GpuError::Shader { adapter: self.0.adapter.name.clone(), shader: name.clone(), reason });
+            self.fail(GpuError::Shader {
+                adapter: self.0.adapter.name.clone(),
+                shader: name.clone(),
+                reason,
+            });
         };
         let text = spec.text().map_err(fail).ok()?;
         let validation = self.0.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let internal = self.0.device.push_error_scope(wgpu::ErrorFilter::Internal);
-        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&name), source: wgpu::ShaderSource::Wgsl(text.into()) };
-        let module = if self.0.checked { self.0.device.create_shader_module(descriptor) } else { self.trusted(descriptor) };
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(&name),
+            source: wgpu::ShaderSource::Wgsl(text.into()),
+        };
+        let module = if self.0.checked {
+            self.0.device.create_shader_module(descriptor)
+        } else {
+            self.trusted(descriptor)
+        };
         let pipeline = self.0.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&name),
             layout: Some(&layout),
@@ -255,19 +282,31 @@ impl Gpu {
         unsafe { self.0.device.create_shader_module_trusted(descriptor, checks) }
     }
 
-    fn layout(&self, [inputs, outputs]: [usize; 2]) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
-        let entry = |binding: usize, ty: wgpu::BufferBindingType, dynamic: bool| wgpu::BindGroupLayoutEntry {
-            binding: binding as u32,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: dynamic, min_binding_size: None },
-            count: None,
+    fn layout(
+        &self,
+        [inputs, outputs]: [usize; 2],
+    ) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
+        let entry = |binding: usize, ty: wgpu::BufferBindingType, dynamic: bool| {
+            wgpu::BindGroupLayoutEntry {
+                binding: binding as u32,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty,
+                    has_dynamic_offset: dynamic,
+                    min_binding_size: None,
+                },
+                count: None,
+            }
         };
         let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
         let entries: Vec<_> = std::iter::once(entry(0, wgpu::BufferBindingType::Uniform, true))
             .chain((0..inputs).map(|i| entry(1 + i, storage(true), false)))
             .chain((0..outputs).map(|i| entry(1 + inputs + i, storage(false), false)))
             .collect();
-        let group = self.0.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+        let group = self.0.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: None,
+            entries: &entries,
+        });
         let pipeline = self.0.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: None,
             bind_group_layouts: &[Some(&group)],

@@ -165,7 +165,10 @@ impl Pending {
         };
         let lost = || {
             let adapter = self.gpu.0.adapter.name.clone();
-            self.gpu.fail(GpuError::Failed { adapter, reason: "what it computed cannot be read".into() });
+            self.gpu.fail(GpuError::Failed {
+                adapter,
+                reason: "what it computed cannot be read".into(),
+            });
             failed()
         };
         if !mapped {
@@ -194,16 +197,32 @@ impl Gpu {
             return;
         }
         let arrays = || dispatch.inputs.iter().chain(dispatch.outputs);
-        let Some(buffers) = arrays().map(|array| array.buffer()).collect::<Option<Vec<_>>>() else { return };
-        assert!(arrays().all(|array| array.gpu() == self), "{}: tensors on two gpus", dispatch.spec);
-        assert!(dispatch.params.0.len() <= SLOT / 4, "{}: more parameters than a slot holds", dispatch.spec);
+        let Some(buffers) = arrays().map(|array| array.buffer()).collect::<Option<Vec<_>>>() else {
+            return;
+        };
+        assert!(
+            arrays().all(|array| array.gpu() == self),
+            "{}: tensors on two gpus",
+            dispatch.spec
+        );
+        assert!(
+            dispatch.params.0.len() <= SLOT / 4,
+            "{}: more parameters than a slot holds",
+            dispatch.spec
+        );
         let (columns, rows) = (dispatch.groups.min(GRID), dispatch.groups.div_ceil(GRID));
         if rows > GRID || dispatch.depth > GRID {
             let groups = dispatch.groups.saturating_mul(dispatch.depth);
             let adapter = self.0.adapter.name.clone();
-            return self.fail(GpuError::Grid { adapter, kernel: dispatch.spec.to_string(), groups });
+            return self.fail(GpuError::Grid {
+                adapter,
+                kernel: dispatch.spec.to_string(),
+                groups,
+            });
         }
-        let Some((pipeline, layout)) = self.pipeline(&dispatch.spec, [dispatch.inputs.len(), dispatch.outputs.len()]) else {
+        let Some((pipeline, layout)) =
+            self.pipeline(&dispatch.spec, [dispatch.inputs.len(), dispatch.outputs.len()])
+        else {
             return;
         };
         let mut stream = lock(&self.0.stream);
@@ -228,14 +247,15 @@ impl Gpu {
                 size: std::num::NonZeroU64::new(SLOT as u64),
             }),
         });
-        entries.extend(
-            buffers
-                .iter()
-                .enumerate()
-                .map(|(i, buffer)| wgpu::BindGroupEntry { binding: 1 + i as u32, resource: buffer.as_entire_binding() }),
-        );
-        let group =
-            self.0.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &entries });
+        entries.extend(buffers.iter().enumerate().map(|(i, buffer)| wgpu::BindGroupEntry {
+            binding: 1 + i as u32,
+            resource: buffer.as_entire_binding(),
+        }));
+        let group = self.0.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &layout,
+            entries: &entries,
+        });
         drop(entries);
         let offset = stream.slots.len();
         stream.slots.extend_from_slice(bytemuck::cast_slice(&dispatch.params.0));
@@ -254,9 +274,12 @@ impl Gpu {
         if stream.pass.is_some() {
             return;
         }
-        let encoder = stream.encoder.get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
+        let encoder = stream
+            .encoder
+            .get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
         let timestamp_writes = stream.timing.as_mut().and_then(Timing::next);
-        let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
+        let pass = encoder
+            .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
         stream.pass = Some(pass.forget_lifetime());
     }
 
@@ -340,7 +363,14 @@ impl Gpu {
         let len: usize = arrays.iter().map(|array| array.len()).sum();
         let wanted = len as u64 * 4;
         let bytes = super::memory::class(wanted).min(self.0.limits.max_buffer_size).max(wanted);
-        let mut pending = Pending { gpu: self.clone(), len, bytes, buffer: None, done, submission: submission.clone() };
+        let mut pending = Pending {
+            gpu: self.clone(),
+            len,
+            bytes,
+            buffer: None,
+            done,
+            submission: submission.clone(),
+        };
         let buffers = arrays.iter().map(|array| array.buffer()).collect::<Option<Vec<_>>>();
         let Some(buffers) = buffers.filter(|_| !self.failed() && len > 0) else { return pending };
         let mut stream = lock(&self.0.stream);
@@ -354,7 +384,9 @@ impl Gpu {
             })
         });
         stream.pass = None;
-        let encoder = stream.encoder.get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
+        let encoder = stream
+            .encoder
+            .get_or_insert_with(|| self.0.device.create_command_encoder(&Default::default()));
         let mut at = 0;
         for (array, buffer) in arrays.iter().zip(buffers) {
             let bytes = array.len() as u64 * 4;
@@ -363,7 +395,12 @@ impl Gpu {
             }
             at += bytes;
         }
-        stream.reads.push(Read { buffer: staging.clone(), bytes: wanted, done: sender, submission });
+        stream.reads.push(Read {
+            buffer: staging.clone(),
+            bytes: wanted,
+            done: sender,
+            submission,
+        });
         pending.buffer = Some(staging);
         pending
     }
@@ -400,6 +437,12 @@ impl Gpu {
         };
         let pipelines = lock(&self.0.pipelines).count();
         let pool = lock(&self.0.pool);
-        Counters { dispatches, submits, pipelines, allocations: pool.allocations, peak_bytes: pool.peak_bytes }
+        Counters {
+            dispatches,
+            submits,
+            pipelines,
+            allocations: pool.allocations,
+            peak_bytes: pool.peak_bytes,
+        }
     }
 }

@@ -53,11 +53,18 @@ impl Gpu {
     /// The sum of all passes.
     fn resolve(&self, timing: &Timing) -> Option<f64> {
         let size = u64::from(timing.used) * 8;
-        let buffer =
-            |usage| self.0.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+        let buffer = |usage| {
+            self.0.device.create_buffer(&wgpu::BufferDescriptor {
+                label: None,
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
         let resolved = buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
         let staging = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
-        let mut encoder = self.0.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder =
+            self.0.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.resolve_query_set(&timing.set, 0..timing.used, &resolved, 0);
         encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, size);
         self.0.queue.submit([encoder.finish()]);
@@ -71,8 +78,10 @@ impl Gpu {
             return None;
         }
         let view = staging.get_mapped_range(..).ok()?;
-        let ticks: Vec<u64> =
-            view.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap_or_default())).collect();
+        let ticks: Vec<u64> = view
+            .chunks_exact(8)
+            .map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap_or_default()))
+            .collect();
         let total: u64 = ticks.chunks_exact(2).map(|pass| pass[1].saturating_sub(pass[0])).sum();
         let seconds = total as f64 * f64::from(self.0.queue.get_timestamp_period()) * 1e-9;
         (seconds > 0.0).then_some(seconds)

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 #[track_caller]
 fn check(name: &str, what: &str, t: &Tensor, expected: [Option<usize>; 4]) {
-    let fits = t.shape().rank() == 4 && t.shape().iter().zip(expected).all(|(&have, want)| want.is_none_or(|w| w == have));
+    let fits = t.shape().rank() == 4
+        && t.shape().iter().zip(expected).all(|(&have, want)| want.is_none_or(|w| w == have));
     let show = expected.map(|e| e.map_or("_".to_string(), |n| n.to_string())).join(", ");
     assert!(fits, "{name}: {what} has shape {:?}, not [{show}]", t.shape());
 }
@@ -24,7 +25,8 @@ fn call_of(name: &str, geom: ConvGeom, batch: usize, [cin, cout]: [usize; 2]) ->
     const MOST: usize = isize::MAX as usize / size_of::<f32>();
     let output = geom.output();
     let covered = |i: usize| (output[i] - 1) * geom.stride[i] + geom.kernel[i];
-    let numbers = [covered(0), covered(1), cin.max(cout)].into_iter().try_fold(batch, usize::checked_mul);
+    let numbers =
+        [covered(0), covered(1), cin.max(cout)].into_iter().try_fold(batch, usize::checked_mul);
     assert!(
         numbers.is_some_and(|n| n <= MOST),
         "{name}: {batch} images under {geom:?} have more numbers than memory can address"
@@ -72,7 +74,8 @@ fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> Tenso
     if g.is_dense() && batch > 0 {
         return flat(x).matmul(&flat_weight(w), false, false).reshape([batch, 1, 1, cout]);
     }
-    let (shape, call) = (Shape::from([batch, oh, ow, cout]), call_of("conv2d", g, batch, [cin, cout]));
+    let (shape, call) =
+        (Shape::from([batch, oh, ow, cout]), call_of("conv2d", g, batch, [cin, cout]));
     let out = if shape.is_empty() || cin == 0 {
         Tensor::full_on(&x.device(), shape, 0.0)
     } else {
@@ -118,7 +121,9 @@ fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> T
     check("conv2d_input_grad", "dy", dy, [None, Some(oh), Some(ow), Some(cout)]);
     let batch = dy.shape()[0];
     if g.is_dense() && batch > 0 {
-        return flat(dy).matmul(&flat_weight(w), false, true).reshape([batch, g.input[0], g.input[1], cin]);
+        return flat(dy)
+            .matmul(&flat_weight(w), false, true)
+            .reshape([batch, g.input[0], g.input[1], cin]);
     }
     let shape = Shape::from([batch, g.input[0], g.input[1], cin]);
     let call = call_of("conv2d_input_grad", g, batch, [cin, cout]);
@@ -203,7 +208,13 @@ fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, gradient: Gradient) -> 
 /// # Panics
 /// When the geometry is impossible ([`ConvGeom::transposed`]) or an operand does not fit.
 #[track_caller]
-pub fn conv_transpose2d(x: &Tensor, w: &Tensor, stride: [usize; 2], pad: [[usize; 2]; 2], output_padding: [usize; 2]) -> Tensor {
+pub fn conv_transpose2d(
+    x: &Tensor,
+    w: &Tensor,
+    stride: [usize; 2],
+    pad: [[usize; 2]; 2],
+    output_padding: [usize; 2],
+) -> Tensor {
     input_grad(x, w, &transposed(x, w, stride, pad, output_padding), Gradient::Neither)
 }
 
@@ -235,19 +246,28 @@ pub fn conv_transpose2d_cached(
     }
     let mut out = Buffer::uninit(shape.len());
     match &*cache.packed(weight, &call) {
-        Packing::Product(packed) => matmul_packed(numbers, packed, &mut out, [batch, cout, shape.len() / batch], false),
+        Packing::Product(packed) => {
+            matmul_packed(numbers, packed, &mut out, [batch, cout, shape.len() / batch], false)
+        }
         Packing::Windows(weight) => weight.input_grad(numbers, &mut out, call),
     }
     Tensor::from_buffer(out, shape)
 }
 
 #[track_caller]
-fn transposed(x: &Tensor, w: &Tensor, stride: [usize; 2], pad: [[usize; 2]; 2], output_padding: [usize; 2]) -> ConvGeom {
+fn transposed(
+    x: &Tensor,
+    w: &Tensor,
+    stride: [usize; 2],
+    pad: [[usize; 2]; 2],
+    output_padding: [usize; 2],
+) -> ConvGeom {
     check("conv_transpose2d", "x", x, [None; 4]);
     check("conv_transpose2d", "w", w, [None; 4]);
     let input = [x.shape()[1], x.shape()[2]];
     let kernel = [w.shape()[0], w.shape()[1]];
-    ConvGeom::transposed(input, kernel, stride, pad, output_padding).unwrap_or_else(|message| panic!("{message}"))
+    ConvGeom::transposed(input, kernel, stride, pad, output_padding)
+        .unwrap_or_else(|message| panic!("{message}"))
 }
 
 /// What [`conv_transpose2d_cached`] keeps of the last weight it met: another form of it, of the same size, and the weight itself.
@@ -273,7 +293,9 @@ impl WeightCache {
     fn packed(&self, weight: &Arc<Buffer>, call: &ConvCall) -> Arc<Packing> {
         let (geom, channels) = (call.geom, [call.cin, call.cout]);
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |kept: &&Kept| Arc::ptr_eq(&kept.weight, weight) && (kept.geom, kept.channels) == (geom, channels);
+        let fits = |kept: &&Kept| {
+            Arc::ptr_eq(&kept.weight, weight) && (kept.geom, kept.channels) == (geom, channels)
+        };
         if let Some(packing) = kept().as_ref().filter(fits).map(|kept| kept.packing.clone()) {
             return packing;
         }

@@ -108,7 +108,9 @@ impl Tensor {
             "add",
             &[self, other],
             |_| smallvec![],
-            move |saved, g| smallvec![saved.when(0, || g.sum_to(&a)), saved.when(1, || g.sum_to(&b))],
+            move |saved, g| {
+                smallvec![saved.when(0, || g.sum_to(&a)), saved.when(1, || g.sum_to(&b))]
+            },
         )
     }
 
@@ -121,7 +123,9 @@ impl Tensor {
             "sub",
             &[self, other],
             |_| smallvec![],
-            move |saved, g| smallvec![saved.when(0, || g.sum_to(&a)), saved.when(1, || g.neg().sum_to(&b))],
+            move |saved, g| {
+                smallvec![saved.when(0, || g.sum_to(&a)), saved.when(1, || g.neg().sum_to(&b))]
+            },
         )
     }
 
@@ -136,7 +140,10 @@ impl Tensor {
             |_| smallvec![Save::input(self), Save::input(other)],
             |saved, g| {
                 let (a, b) = (saved.get(0), saved.get(1));
-                smallvec![saved.when(0, || g.mul(b).sum_to(a.shape())), saved.when(1, || g.mul(a).sum_to(b.shape()))]
+                smallvec![
+                    saved.when(0, || g.mul(b).sum_to(a.shape())),
+                    saved.when(1, || g.mul(a).sum_to(b.shape()))
+                ]
             },
         )
     }
@@ -212,7 +219,11 @@ impl Tensor {
     pub fn broadcast_to(&self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
         let from = *self.shape();
-        assert_eq!(from.broadcast(&shape), Some(shape), "broadcast_to: {from:?} does not broadcast to {shape:?}");
+        assert_eq!(
+            from.broadcast(&shape),
+            Some(shape),
+            "broadcast_to: {from:?} does not broadcast to {shape:?}"
+        );
         if from == shape {
             return self.clone();
         }
@@ -226,7 +237,13 @@ impl Tensor {
             },
             gpu => Tensor::from_array(gpu::broadcast(x, &from, &shape), shape)
         );
-        record(out, "broadcast_to", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.sum_to(&from))])
+        record(
+            out,
+            "broadcast_to",
+            &[self],
+            |_| smallvec![],
+            move |_, g| smallvec![Some(g.sum_to(&from))],
+        )
     }
 
     /// The adjoint of [`broadcast_to`](Self::broadcast_to): sums the repeated axes back.
@@ -236,8 +253,9 @@ impl Tensor {
             return self.clone();
         }
         let lead = self.shape().rank() - shape.rank();
-        let axes: Vec<usize> =
-            (0..self.shape().rank()).filter(|&i| i < lead || (shape[i - lead] == 1 && self.shape()[i] != 1)).collect();
+        let axes: Vec<usize> = (0..self.shape().rank())
+            .filter(|&i| i < lead || (shape[i - lead] == 1 && self.shape()[i] != 1))
+            .collect();
         self.sum(&axes, true).reshape(*shape)
     }
 }

@@ -54,7 +54,14 @@ impl Unary {
     pub(crate) fn every() -> Vec<Self> {
         use Unary::*;
         let plain = [Neg, Exp, Log, Sqrt, Recip, Square, Abs, Sign, Tanh, Sigmoid, Softplus, Relu];
-        let with = [Powf(1.0), LeakyRelu(0.2), Clamp(0.0, 1.0), Inside(0.0, 1.0), Scale(1.0), AddScalar(0.0)];
+        let with = [
+            Powf(1.0),
+            LeakyRelu(0.2),
+            Clamp(0.0, 1.0),
+            Inside(0.0, 1.0),
+            Scale(1.0),
+            AddScalar(0.0),
+        ];
         plain.into_iter().chain(with).collect()
     }
 }

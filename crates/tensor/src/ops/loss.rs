@@ -43,7 +43,10 @@ impl Tensor {
                 let (x, t) = (saved.get(0), saved.get(1));
                 // σ' is the same at x and −x, and σ(x) + σ(−x) is 1.
                 let curve = || x.sigmoid().mul(&x.neg().sigmoid());
-                smallvec![saved.when(0, || g.mul(&curve()).sum_to(x.shape())), saved.when(1, || g.neg().sum_to(t.shape()))]
+                smallvec![
+                    saved.when(0, || g.mul(&curve()).sum_to(x.shape())),
+                    saved.when(1, || g.neg().sum_to(t.shape()))
+                ]
             },
         )
     }

@@ -23,7 +23,10 @@ impl Tensor {
     pub fn matmul(&self, other: &Tensor, trans_a: bool, trans_b: bool) -> Tensor {
         let (sa, sb) = (*self.shape(), *other.shape());
         let rank = sa.rank();
-        assert!(rank == sb.rank() && (rank == 2 || rank == 3), "matmul: shapes {sa:?} and {sb:?} must both have rank 2 or 3");
+        assert!(
+            rank == sb.rank() && (rank == 2 || rank == 3),
+            "matmul: shapes {sa:?} and {sb:?} must both have rank 2 or 3"
+        );
         let ((m, k), (k2, n)) = (sides(self, trans_a), sides(other, trans_b));
         assert!(
             k == k2 && (rank == 2 || sa[0] == sb[0]),
@@ -55,8 +58,16 @@ impl Tensor {
             move |saved, g| {
                 let (a, b) = (saved.get(0), saved.get(1));
                 smallvec![
-                    saved.when(0, || if trans_a { b.matmul(g, trans_b, true) } else { g.matmul(b, false, !trans_b) }),
-                    saved.when(1, || if trans_b { g.matmul(a, true, trans_a) } else { a.matmul(g, !trans_a, false) }),
+                    saved.when(0, || if trans_a {
+                        b.matmul(g, trans_b, true)
+                    } else {
+                        g.matmul(b, false, !trans_b)
+                    }),
+                    saved.when(1, || if trans_b {
+                        g.matmul(a, true, trans_a)
+                    } else {
+                        a.matmul(g, !trans_a, false)
+                    }),
                 ]
             },
         )

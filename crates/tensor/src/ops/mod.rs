@@ -13,7 +13,10 @@ mod optim;
 mod pool;
 mod reduce;
 
-pub use conv::{WeightCache, conv_transpose2d, conv_transpose2d_cached, conv2d, conv2d_input_grad, conv2d_weight_grad};
+pub use conv::{
+    WeightCache, conv_transpose2d, conv_transpose2d_cached, conv2d, conv2d_input_grad,
+    conv2d_weight_grad,
+};
 pub use movement::concat;
 pub use norm::{Activation, BatchNorm};
 pub use optim::{Average, Guard, UpdateSlot, lerp, update};

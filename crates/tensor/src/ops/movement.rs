@@ -22,13 +22,18 @@ struct Part<'a> {
 fn assemble(parts: &[Part<'_>], shape: Shape, zeros: bool) -> Tensor {
     match parts[0].from.device() {
         Device::Cpu => {
-            let mut out = if zeros { Buffer::zeros(shape.len()) } else { Buffer::uninit(shape.len()) };
-            parts.iter().for_each(|p| cpu::copy(p.axes, p.from.on_cpu("copy"), p.source, &mut out, p.target));
+            let mut out =
+                if zeros { Buffer::zeros(shape.len()) } else { Buffer::uninit(shape.len()) };
+            parts.iter().for_each(|p| {
+                cpu::copy(p.axes, p.from.on_cpu("copy"), p.source, &mut out, p.target)
+            });
             Tensor::from_buffer(out, shape)
         }
         Device::Gpu(device) => {
             let out = gpu::blank(&device, shape.len(), zeros);
-            parts.iter().for_each(|p| gpu::copy(p.axes, p.from.on_gpu("copy"), p.source, &out, p.target));
+            parts
+                .iter()
+                .for_each(|p| gpu::copy(p.axes, p.from.on_gpu("copy"), p.source, &out, p.target));
             Tensor::from_array(out, shape)
         }
     }
@@ -48,9 +53,19 @@ impl Tensor {
     pub fn reshape(&self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
         let from = *self.shape();
-        assert_eq!(from.len(), shape.len(), "reshape: {from:?} has not as many elements as {shape:?}");
+        assert_eq!(
+            from.len(),
+            shape.len(),
+            "reshape: {from:?} has not as many elements as {shape:?}"
+        );
         let out = Tensor { storage: self.storage.clone(), shape, node: None };
-        record(out, "reshape", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.reshape(from))])
+        record(
+            out,
+            "reshape",
+            &[self],
+            |_| smallvec![],
+            move |_, g| smallvec![Some(g.reshape(from))],
+        )
     }
 
     /// Axis `i` of the result is axis `order[i]` of this tensor; copies.
@@ -70,11 +85,22 @@ impl Tensor {
         let own = from.strides();
         let mut strides = [1; MAX_RANK];
         order.iter().enumerate().for_each(|(i, &a)| strides[i] = own[a]);
-        let part = Part { from: self, axes: &axes, source: Strided { offset: 0, strides }, target: whole(&shape, 0) };
+        let part = Part {
+            from: self,
+            axes: &axes,
+            source: Strided { offset: 0, strides },
+            target: whole(&shape, 0),
+        };
         let out = assemble(&[part], shape, false);
         let mut inverse = vec![0; rank];
         order.iter().enumerate().for_each(|(i, &a)| inverse[a] = i);
-        record(out, "permute", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.permute(&inverse))])
+        record(
+            out,
+            "permute",
+            &[self],
+            |_| smallvec![],
+            move |_, g| smallvec![Some(g.permute(&inverse))],
+        )
     }
 
     /// The two axes of a matrix exchanged; copies.
@@ -98,9 +124,19 @@ impl Tensor {
         axes[axis] = len;
         let shape = Shape::new(&axes);
         let source = whole(&from, start * from.strides()[axis]);
-        let out = assemble(&[Part { from: self, axes: &axes, source, target: whole(&shape, 0) }], shape, false);
+        let out = assemble(
+            &[Part { from: self, axes: &axes, source, target: whole(&shape, 0) }],
+            shape,
+            false,
+        );
         let total = from[axis];
-        record(out, "narrow", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.embed(axis, start, total))])
+        record(
+            out,
+            "narrow",
+            &[self],
+            |_| smallvec![],
+            move |_, g| smallvec![Some(g.embed(axis, start, total))],
+        )
     }
 
     /// The adjoint of [`narrow`](Self::narrow): this tensor at `start` of an axis of `total` zeros.
@@ -110,15 +146,26 @@ impl Tensor {
     #[track_caller]
     pub fn embed(&self, axis: usize, start: usize, total: usize) -> Tensor {
         let from = *self.shape();
-        let fits = axis < from.rank() && start.checked_add(from[axis]).is_some_and(|end| end <= total);
+        let fits =
+            axis < from.rank() && start.checked_add(from[axis]).is_some_and(|end| end <= total);
         assert!(fits, "embed: axis {axis} at {start} of {total}, shape {from:?}");
         let len = from[axis];
         let mut axes = from.to_vec();
         axes[axis] = total;
         let shape = Shape::new(&axes);
         let target = whole(&shape, start * shape.strides()[axis]);
-        let out = assemble(&[Part { from: self, axes: &from, source: whole(&from, 0), target }], shape, true);
-        record(out, "embed", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.narrow(axis, start, len))])
+        let out = assemble(
+            &[Part { from: self, axes: &from, source: whole(&from, 0), target }],
+            shape,
+            true,
+        );
+        record(
+            out,
+            "embed",
+            &[self],
+            |_| smallvec![],
+            move |_, g| smallvec![Some(g.narrow(axis, start, len))],
+        )
     }
 
     /// Zeros around the pixels of `[N, H, W, C]`: `pad` is `[[top, bottom], [left, right]]`.
@@ -129,7 +176,11 @@ impl Tensor {
     pub fn pad2d(&self, pad: [[usize; 2]; 2]) -> Tensor {
         let s = *self.shape();
         assert_eq!(s.rank(), 4, "pad2d: shape {s:?} is not [N, H, W, C]");
-        let tall = if pad[0] == [0, 0] { self.clone() } else { self.embed(1, pad[0][0], s[1] + pad[0][0] + pad[0][1]) };
+        let tall = if pad[0] == [0, 0] {
+            self.clone()
+        } else {
+            self.embed(1, pad[0][0], s[1] + pad[0][0] + pad[0][1])
+        };
         if pad[1] == [0, 0] { tall } else { tall.embed(2, pad[1][0], s[2] + pad[1][0] + pad[1][1]) }
     }
 
@@ -175,7 +226,10 @@ impl Tensor {
     #[track_caller]
     pub fn index_select(&self, rows: &[usize]) -> Tensor {
         let from = *self.shape();
-        assert!(from.rank() > 0 && rows.iter().all(|&r| r < from[0]), "index_select: a row beyond shape {from:?}");
+        assert!(
+            from.rank() > 0 && rows.iter().all(|&r| r < from[0]),
+            "index_select: a row beyond shape {from:?}"
+        );
         let mut axes = from.to_vec();
         axes[0] = rows.len();
         let shape = Shape::new(&axes);
@@ -191,7 +245,13 @@ impl Tensor {
             gpu => Tensor::from_array(gpu::index_select(x, rows, width), shape)
         );
         let rows = rows.to_vec();
-        record(out, "index_select", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.index_add(&rows, from))])
+        record(
+            out,
+            "index_select",
+            &[self],
+            |_| smallvec![],
+            move |_, g| smallvec![Some(g.index_add(&rows, from))],
+        )
     }
 
     fn index_add(&self, rows: &[usize], shape: Shape) -> Tensor {
@@ -207,7 +267,13 @@ impl Tensor {
             gpu => Tensor::from_array(gpu::index_add(x, rows, width, shape[0]), shape)
         );
         let rows = rows.to_vec();
-        record(out, "index_add", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.index_select(&rows))])
+        record(
+            out,
+            "index_add",
+            &[self],
+            |_| smallvec![],
+            move |_, g| smallvec![Some(g.index_select(&rows))],
+        )
     }
 }
 
@@ -228,7 +294,8 @@ pub fn concat(tensors: &[&Tensor], axis: usize) -> Tensor {
     let mut axes = first.shape().to_vec();
     assert!(axis < axes.len(), "concat: axis {axis} of shape {:?}", first.shape());
     for t in tensors {
-        let alike = t.shape().rank() == axes.len() && (0..axes.len()).all(|i| i == axis || t.shape()[i] == axes[i]);
+        let alike = t.shape().rank() == axes.len()
+            && (0..axes.len()).all(|i| i == axis || t.shape()[i] == axes[i]);
         assert!(alike, "concat: {:?} beside {:?} along axis {axis}", t.shape(), first.shape());
     }
     axes[axis] = tensors.iter().map(|t| t.shape()[axis]).sum();
@@ -248,6 +315,12 @@ pub fn concat(tensors: &[&Tensor], axis: usize) -> Tensor {
         "concat",
         tensors,
         |_| smallvec![],
-        move |saved, g| spans.iter().enumerate().map(|(i, &(start, len))| saved.when(i, || g.narrow(axis, start, len))).collect(),
+        move |saved, g| {
+            spans
+                .iter()
+                .enumerate()
+                .map(|(i, &(start, len))| saved.when(i, || g.narrow(axis, start, len)))
+                .collect()
+        },
     )
 }

@@ -60,7 +60,13 @@ pub struct BatchNorm {
 fn check(name: &str, x: &Tensor, per_channel: &[(&str, &Tensor)]) -> usize {
     let Some(&channels) = x.shape().last() else { panic!("{name}: a scalar has no channels") };
     for (what, t) in per_channel {
-        assert_eq!(t.shape()[..], [channels], "{name}: {what} has shape {:?} beside x {:?}", t.shape(), x.shape());
+        assert_eq!(
+            t.shape()[..],
+            [channels],
+            "{name}: {what} has shape {:?} beside x {:?}",
+            t.shape(),
+            x.shape()
+        );
     }
     channels
 }
@@ -71,12 +77,19 @@ impl Tensor {
     /// # Panics
     /// When γ or β is not `[C]`, or there is no row.
     #[track_caller]
-    pub fn batch_norm(&self, gamma: &Tensor, beta: &Tensor, eps: f32, activation: Activation) -> BatchNorm {
+    pub fn batch_norm(
+        &self,
+        gamma: &Tensor,
+        beta: &Tensor,
+        eps: f32,
+        activation: Activation,
+    ) -> BatchNorm {
         let channels = check("batch_norm", self, &[("gamma", gamma), ("beta", beta)]);
         let (gamma_t, beta_t) = (gamma, beta);
         assert!(!self.is_empty(), "batch_norm: shape {:?} has no rows", self.shape());
         let (shape, x) = (*self.shape(), self);
-        let save = |_: &Tensor| smallvec![Save::input(self), Save::input(gamma_t), Save::input(beta_t)];
+        let save =
+            |_: &Tensor| smallvec![Save::input(self), Save::input(gamma_t), Save::input(beta_t)];
         on_device!("batch_norm"; x, gamma, beta;
             cpu => {
                 let (mean, variance) = cpu::statistics(x, channels);
@@ -184,12 +197,23 @@ fn composite_or(
     fused: impl FnOnce(&Tensor, &Tensor, &Tensor) -> ParentGrads,
 ) -> ParentGrads {
     let (x, gamma, beta) = (saved.get(0), saved.get(1), saved.get(2));
-    if saved.create_graph() { composite_grads(x, gamma, beta, eps, activation, dy) } else { fused(x, gamma, beta) }
+    if saved.create_graph() {
+        composite_grads(x, gamma, beta, eps, activation, dy)
+    } else {
+        fused(x, gamma, beta)
+    }
 }
 
 /// The gradients of batch norm in differentiable operations. Mean and variance are recomputed from x, so that the second
 /// order sees that they depend on it.
-fn composite_grads(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f32, activation: Activation, dy: &Tensor) -> ParentGrads {
+fn composite_grads(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    eps: f32,
+    activation: Activation,
+    dy: &Tensor,
+) -> ParentGrads {
     let axes: Vec<usize> = (0..x.shape().rank() - 1).collect();
     let centred = x.sub(&x.mean(&axes, true));
     let rstd = centred.square().mean(&axes, true).add_scalar(eps).sqrt().recip();

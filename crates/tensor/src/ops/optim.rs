@@ -46,7 +46,9 @@ impl Guard {
     fn check_each(&mut self, tensors: &[&Tensor], mark: f32) {
         match &mut self.0 {
             State::Cpu(seen) => {
-                if *seen == 0.0 && !tensors.iter().all(|t| crate::cpu::reduce::all_finite(t.on_cpu("Guard"))) {
+                if *seen == 0.0
+                    && !tensors.iter().all(|t| crate::cpu::reduce::all_finite(t.on_cpu("Guard")))
+                {
                     *seen = mark;
                 }
             }
@@ -94,7 +96,11 @@ pub fn update(slots: &mut [UpdateSlot<'_>], step: &UpdateStep, guard: &Guard) ->
     for slot in slots.iter_mut() {
         assert_eq!(slot.memory.len(), names.len(), "update: {:?} remembers {names:?}", step.rule);
         for t in std::iter::once(slot.grad).chain(slot.memory.iter()) {
-            assert_eq!(t.shape(), slot.value.shape(), "update: gradient or memory of another shape than its parameter");
+            assert_eq!(
+                t.shape(),
+                slot.value.shape(),
+                "update: gradient or memory of another shape than its parameter"
+            );
         }
         for t in std::iter::once(&mut *slot.value).chain(slot.memory.iter_mut()) {
             copies += usize::from(!t.make_unique());
@@ -106,7 +112,12 @@ pub fn update(slots: &mut [UpdateSlot<'_>], step: &UpdateStep, guard: &Guard) ->
             cpu::update(&mut tensors, &step.rule, step.constants());
         }
         State::Gpu(flag) => {
-            kernels::optim::update(&slots.iter().map(arrays).collect::<Vec<_>>(), flag, &step.rule, step.constants());
+            kernels::optim::update(
+                &slots.iter().map(arrays).collect::<Vec<_>>(),
+                flag,
+                &step.rule,
+                step.constants(),
+            );
         }
     }
     copies
@@ -117,7 +128,9 @@ fn numbers<'a>(slot: &'a mut UpdateSlot<'_>) -> UpdateTensor<'a> {
     #[track_caller]
     fn own(tensor: &mut Tensor) -> &mut [f32] {
         let device = tensor.device();
-        tensor.data_mut().unwrap_or_else(|| crate::tensor::different_devices("update", &[Device::Cpu, device]))
+        tensor
+            .data_mut()
+            .unwrap_or_else(|| crate::tensor::different_devices("update", &[Device::Cpu, device]))
     }
     let grad = slot.grad.on_cpu("update");
     UpdateTensor { value: own(slot.value), grad, memory: slot.memory.iter_mut().map(own).collect() }
@@ -125,7 +138,10 @@ fn numbers<'a>(slot: &'a mut UpdateSlot<'_>) -> UpdateTensor<'a> {
 
 #[track_caller]
 fn arrays<'a>(slot: &'a UpdateSlot<'_>) -> kernels::optim::Slot<'a> {
-    let outputs = std::iter::once(&*slot.value).chain(slot.memory.iter()).map(|t| t.on_gpu("update")).collect();
+    let outputs = std::iter::once(&*slot.value)
+        .chain(slot.memory.iter())
+        .map(|t| t.on_gpu("update"))
+        .collect();
     kernels::optim::Slot { grad: slot.grad.on_gpu("update"), outputs }
 }
 
@@ -156,6 +172,8 @@ pub fn lerp(averages: &mut [Average<'_>]) {
     }
     let on_gpu = averages.iter().filter(|a| matches!(a.average.storage, Storage::Gpu(_)));
     kernels::optim::lerp(
-        &on_gpu.map(|a| (a.average.on_gpu("lerp"), a.value.on_gpu("lerp"), [a.keep, a.factor])).collect::<Vec<_>>(),
+        &on_gpu
+            .map(|a| (a.average.on_gpu("lerp"), a.value.on_gpu("lerp"), [a.keep, a.factor]))
+            .collect::<Vec<_>>(),
     );
 }

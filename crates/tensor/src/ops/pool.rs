@@ -62,7 +62,13 @@ fn gather(x: &Tensor, index: Index, call: PoolCall) -> Tensor {
         gpu => Tensor::from_array(gpu::gather(x, index.gpu(), call), shape)
     );
     let from = *x.shape();
-    record(out, "gather", &[x], |_| smallvec![], move |_, g| smallvec![Some(scatter_add(g, index.clone(), call).reshape(from))])
+    record(
+        out,
+        "gather",
+        &[x],
+        |_| smallvec![],
+        move |_, g| smallvec![Some(scatter_add(g, index.clone(), call).reshape(from))],
+    )
 }
 
 fn scatter_add(dy: &Tensor, index: Index, call: PoolCall) -> Tensor {
@@ -78,13 +84,20 @@ fn scatter_add(dy: &Tensor, index: Index, call: PoolCall) -> Tensor {
         gpu => Tensor::from_array(gpu::scatter_add(dy, index.gpu(), call), shape)
     );
     let from = *dy.shape();
-    record(out, "scatter_add", &[dy], |_| smallvec![], move |_, g| smallvec![Some(gather(g, index.clone(), call).reshape(from))])
+    record(
+        out,
+        "scatter_add",
+        &[dy],
+        |_| smallvec![],
+        move |_, g| smallvec![Some(gather(g, index.clone(), call).reshape(from))],
+    )
 }
 
 #[track_caller]
 fn call(name: &str, x: &Tensor, kernel: [usize; 2], stride: [usize; 2]) -> PoolCall {
     let s = x.shape();
-    let fits = s.rank() == 4 && (0..2).all(|i| kernel[i] > 0 && stride[i] > 0 && kernel[i] <= s[i + 1]);
+    let fits =
+        s.rank() == 4 && (0..2).all(|i| kernel[i] > 0 && stride[i] > 0 && kernel[i] <= s[i + 1]);
     assert!(fits, "{name}: kernel {kernel:?}, stride {stride:?} on shape {s:?}");
     PoolCall { input: [s[0], s[1], s[2], s[3]], kernel, stride }
 }
@@ -117,7 +130,13 @@ impl Tensor {
             },
             gpu => Tensor::from_array(gpu::average(x, call), shape)
         );
-        record(out, "avg_pool2d", &[self], |_| smallvec![], move |_, g| smallvec![Some(g.avg_pool2d_grad(call))])
+        record(
+            out,
+            "avg_pool2d",
+            &[self],
+            |_| smallvec![],
+            move |_, g| smallvec![Some(g.avg_pool2d_grad(call))],
+        )
     }
 
     fn avg_pool2d_grad(&self, call: PoolCall) -> Tensor {
@@ -147,11 +166,8 @@ impl Tensor {
     pub fn upsample_nearest2d(&self, scale: [usize; 2]) -> Tensor {
         let s = *self.shape();
         assert_eq!(s.rank(), 4, "upsample_nearest2d: shape {s:?} is not [N, H, W, C]");
-        self.reshape([s[0] * s[1], 1, s[2], 1, s[3]]).broadcast_to([s[0] * s[1], scale[0], s[2], scale[1], s[3]]).reshape([
-            s[0],
-            s[1] * scale[0],
-            s[2] * scale[1],
-            s[3],
-        ])
+        self.reshape([s[0] * s[1], 1, s[2], 1, s[3]])
+            .broadcast_to([s[0] * s[1], scale[0], s[2], scale[1], s[3]])
+            .reshape([s[0], s[1] * scale[0], s[2] * scale[1], s[3]])
     }
 }

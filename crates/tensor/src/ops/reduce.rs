@@ -10,7 +10,11 @@ use smallvec::smallvec;
 
 /// The shape seen as `[outer, reduced, inner]` around the axes `first..=last`.
 fn around(shape: &Shape, first: usize, last: usize) -> [usize; 3] {
-    [shape[..first].iter().product(), shape[first..=last].iter().product(), shape[last + 1..].iter().product()]
+    [
+        shape[..first].iter().product(),
+        shape[first..=last].iter().product(),
+        shape[last + 1..].iter().product(),
+    ]
 }
 
 /// `out[o, i] = factor · Σ_r x[o, r, i]`, outside the graph.
@@ -100,7 +104,10 @@ impl Tensor {
     #[track_caller]
     pub fn mean(&self, axes: &[usize], keep: bool) -> Tensor {
         axes.iter().for_each(|&a| self.check_axis("mean", a));
-        let count: usize = (0..self.shape().rank()).filter(|a| axes.contains(a)).map(|a| self.shape()[a]).product();
+        let count: usize = (0..self.shape().rank())
+            .filter(|a| axes.contains(a))
+            .map(|a| self.shape()[a])
+            .product();
         self.scaled_sum(axes, keep, 1.0 / count as f32)
     }
 
@@ -126,9 +133,17 @@ impl Tensor {
     /// On a scalar, or when the last axis is empty.
     #[track_caller]
     pub fn argmax_last(&self) -> Vec<usize> {
-        let axis = self.shape().rank().checked_sub(1).unwrap_or_else(|| panic!("argmax_last: a scalar has no axis"));
+        let axis = self
+            .shape()
+            .rank()
+            .checked_sub(1)
+            .unwrap_or_else(|| panic!("argmax_last: a scalar has no axis"));
         assert!(self.shape()[axis] > 0, "argmax_last: shape {:?}", self.shape());
-        pool::argmax(self, window(self.shape(), axis)).to_words().into_iter().map(|i| i as usize).collect()
+        pool::argmax(self, window(self.shape(), axis))
+            .to_words()
+            .into_iter()
+            .map(|i| i as usize)
+            .collect()
     }
 
     /// ln Σ eˣ along `axis`, without overflow.

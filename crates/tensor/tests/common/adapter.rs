@@ -55,7 +55,10 @@ pub fn run(shared: &[(&'static str, Shared)], own: &[(&'static str, fn())]) -> !
 /// Panics of a test become its message.
 fn caught(test: impl FnOnce()) -> Result<(), Failed> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or(panic.downcast_ref::<&str>().copied());
         Failed::from(text.unwrap_or("panicked"))
     })
 }

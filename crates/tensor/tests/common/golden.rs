@@ -13,8 +13,16 @@ impl Golden<'_> {
     fn reference(&self, name: &str) -> Option<(Vec<usize>, Vec<f64>)> {
         let view = self.0.tensor(name).ok()?;
         let values = match view.dtype() {
-            Dtype::F64 => view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
-            Dtype::F32 => view.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect(),
+            Dtype::F64 => view
+                .data()
+                .chunks_exact(8)
+                .map(|b| f64::from_le_bytes(b.try_into().unwrap()))
+                .collect(),
+            Dtype::F32 => view
+                .data()
+                .chunks_exact(4)
+                .map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())))
+                .collect(),
             other => panic!("{name}: {other:?}"),
         };
         Some((view.shape().to_vec(), values))
@@ -22,7 +30,8 @@ impl Golden<'_> {
 
     fn tensor(&self, name: &str) -> Tensor {
         let (shape, values) = self.reference(name).unwrap_or_else(|| panic!("no {name}"));
-        Tensor::from_slice(&values.iter().map(|&v| v as f32).collect::<Vec<_>>(), &shape[..]).to_device(self.1)
+        Tensor::from_slice(&values.iter().map(|&v| v as f32).collect::<Vec<_>>(), &shape[..])
+            .to_device(self.1)
     }
 }
 
@@ -32,7 +41,8 @@ pub fn every_operation_equals_pytorch_in_float64(device: &Device) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let bytes = std::fs::read(dir.join("ops.safetensors")).unwrap();
     let golden = Golden(SafeTensors::deserialize(&bytes).unwrap(), device);
-    let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(dir.join("ops.json")).unwrap()).unwrap();
+    let cases: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(dir.join("ops.json")).unwrap()).unwrap();
     assert!(cases.len() > 300, "the table shrank to {}", cases.len());
     let mut failures = Vec::new();
     let mut compared = [0usize; 3];
@@ -41,10 +51,16 @@ pub fn every_operation_equals_pytorch_in_float64(device: &Device) {
         let op = case["op"].as_str().unwrap();
         let attrs = &case["attrs"];
         let count = case["inputs"].as_u64().unwrap() as usize;
-        let differentiable: Vec<usize> =
-            case["differentiable"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
+        let differentiable: Vec<usize> = case["differentiable"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_u64().unwrap() as usize)
+            .collect();
         let mut check = |what: &str, order: usize, ours: &Tensor, bound: f64| {
-            let (shape, reference) = golden.reference(&format!("{name}/{what}")).unwrap_or_else(|| panic!("no {name}/{what}"));
+            let (shape, reference) = golden
+                .reference(&format!("{name}/{what}"))
+                .unwrap_or_else(|| panic!("no {name}/{what}"));
             assert_eq!(ours.shape()[..], shape[..], "{name}/{what}");
             let e = error(&ours.to_vec(), &reference);
             compared[order] += 1;
@@ -73,14 +89,17 @@ pub fn every_operation_equals_pytorch_in_float64(device: &Device) {
             check(&format!("din{i}"), 1, g, 1e-5);
         }
         if golden.reference(&format!("{name}/d2gout")).is_some() {
-            let directions: Vec<Tensor> = differentiable.iter().map(|i| golden.tensor(&format!("{name}/v{i}"))).collect();
+            let directions: Vec<Tensor> =
+                differentiable.iter().map(|i| golden.tensor(&format!("{name}/v{i}"))).collect();
             let outputs: Vec<(&Tensor, &Tensor)> = grads.iter().zip(&directions).collect();
             let mut keys = keys.clone();
             keys.push(gout.key().unwrap());
             let second = autograd::grad(&outputs, &keys, true);
             for (slot, (g, what)) in second
                 .into_iter()
-                .zip(differentiable.iter().map(|i| format!("d2in{i}")).chain(["d2gout".to_string()]))
+                .zip(
+                    differentiable.iter().map(|i| format!("d2in{i}")).chain(["d2gout".to_string()]),
+                )
                 .enumerate()
             {
                 let like = differentiable.get(slot).map_or(&gout, |&i| &inputs[i]);
@@ -94,6 +113,11 @@ pub fn every_operation_equals_pytorch_in_float64(device: &Device) {
             check(&format!("din{i}"), 1, fused.of(&inputs[i]).unwrap_or(&zero), 1e-5);
         }
     }
-    assert!(failures.is_empty(), "{} of {compared:?} comparisons:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {compared:?} comparisons:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
     assert!(compared[2] > 500, "second-order comparisons: {}", compared[2]);
 }

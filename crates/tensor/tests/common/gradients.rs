@@ -47,7 +47,13 @@ struct Case {
 }
 
 fn case(op: &'static str, attrs: Value, kind: Kind, inputs: &[(&[usize], Fill)]) -> Case {
-    Case { op, attrs, kind, inputs: inputs.iter().map(|(s, f)| (s.to_vec(), *f)).collect(), kink: None }
+    Case {
+        op,
+        attrs,
+        kind,
+        inputs: inputs.iter().map(|(s, f)| (s.to_vec(), *f)).collect(),
+        kink: None,
+    }
 }
 
 fn table() -> Vec<Case> {
@@ -88,18 +94,44 @@ fn table() -> Vec<Case> {
         case("permute", json!({"axes": [2, 0, 3, 1]}), Joint, &[(&[2, 3, 4, 2], Any)]),
         case("narrow", json!({"axis": 1, "start": 1, "len": 2}), Joint, &[(&[3, 4, 2], Any)]),
         case("embed", json!({"axis": 1, "start": 2, "total": 7}), Joint, &[(&[3, 4, 2], Any)]),
-        case("concat", json!({"axis": 1}), Joint, &[(&[2, 1, 3], Any), (&[2, 4, 3], Any), (&[2, 2, 3], Any)]),
+        case(
+            "concat",
+            json!({"axis": 1}),
+            Joint,
+            &[(&[2, 1, 3], Any), (&[2, 4, 3], Any), (&[2, 2, 3], Any)],
+        ),
         case("pad2d", json!({"pad": [[1, 0], [2, 3]]}), Joint, &[(&[2, 3, 2, 3], Any)]),
-        case("shift2d", json!({"moves": [1, -2, 0, 0, 1, 1, -4, 0, 1]}), Joint, &[(&[3, 4, 5, 2], Any)]),
+        case(
+            "shift2d",
+            json!({"moves": [1, -2, 0, 0, 1, 1, -4, 0, 1]}),
+            Joint,
+            &[(&[3, 4, 5, 2], Any)],
+        ),
         case("index_select", json!({"rows": [2, 0, 2, 1, 2]}), Joint, &[(&[4, 3], Any)]),
         case("pairwise_l1", none(), Curved, &[(&[3, 2, 4], Distinct)]),
-        case("max_pool2d", json!({"kernel": [2, 2], "stride": [2, 2]}), Curved, &[(&[2, 4, 5, 2], Distinct)]),
-        case("max_pool2d", json!({"kernel": [3, 2], "stride": [1, 2]}), Curved, &[(&[1, 5, 6, 2], Distinct)]),
-        case("avg_pool2d", json!({"kernel": [2, 3], "stride": [2, 1]}), Joint, &[(&[2, 5, 6, 3], Any)]),
+        case(
+            "max_pool2d",
+            json!({"kernel": [2, 2], "stride": [2, 2]}),
+            Curved,
+            &[(&[2, 4, 5, 2], Distinct)],
+        ),
+        case(
+            "max_pool2d",
+            json!({"kernel": [3, 2], "stride": [1, 2]}),
+            Curved,
+            &[(&[1, 5, 6, 2], Distinct)],
+        ),
+        case(
+            "avg_pool2d",
+            json!({"kernel": [2, 3], "stride": [2, 1]}),
+            Joint,
+            &[(&[2, 5, 6, 3], Any)],
+        ),
         case("upsample_nearest2d", json!({"scale": [2, 3]}), Joint, &[(&[2, 2, 3, 3], Any)]),
     ];
     // Pairs: alike, a broadcast row, a broadcast column on the left, a scalar.
-    let shapes: [[&'static [usize]; 2]; 4] = [[&[3, 4], &[3, 4]], [&[3, 4], &[4]], [&[3, 1], &[2, 3, 4]], [&[3, 4], &[]]];
+    let shapes: [[&'static [usize]; 2]; 4] =
+        [[&[3, 4], &[3, 4]], [&[3, 4], &[4]], [&[3, 1], &[2, 3, 4]], [&[3, 4], &[]]];
     for [a, b] in shapes {
         all.push(case("add", none(), Joint, &[(a, Any), (b, Any)]));
         all.push(case("sub", none(), Joint, &[(a, Any), (b, Any)]));
@@ -137,7 +169,8 @@ fn convolutions(all: &mut Vec<Case>) {
     for (input, kernel, stride, pad, cin, cout) in geometries {
         let geom = tensor::ConvGeom { input, kernel, stride, pad };
         let [oh, ow] = geom.output();
-        let attrs = json!({"geom": {"input": input, "kernel": kernel, "stride": stride, "pad": pad}});
+        let attrs =
+            json!({"geom": {"input": input, "kernel": kernel, "stride": stride, "pad": pad}});
         let x: &[usize] = &[2, input[0], input[1], cin];
         let w: &[usize] = &[kernel[0], kernel[1], cin, cout];
         let y: &[usize] = &[2, oh, ow, cout];
@@ -146,17 +179,26 @@ fn convolutions(all: &mut Vec<Case>) {
         all.push(case("conv2d_weight_grad", attrs, Each, &[(x, Any), (y, Any)]));
     }
     for output_padding in [[0, 0], [1, 0], [1, 1]] {
-        let attrs = json!({"stride": [2, 2], "pad": [[1, 1], [0, 2]], "output_padding": output_padding});
-        all.push(case("conv_transpose2d", attrs, Each, &[(&[2, 3, 4, 5], Any), (&[3, 4, 2, 5], Any)]));
+        let attrs =
+            json!({"stride": [2, 2], "pad": [[1, 1], [0, 2]], "output_padding": output_padding});
+        all.push(case(
+            "conv_transpose2d",
+            attrs,
+            Each,
+            &[(&[2, 3, 4, 5], Any), (&[3, 4, 2, 5], Any)],
+        ));
     }
 }
 
 fn activations(all: &mut Vec<Case>) {
     for activation in ["none", "relu", "leaky_relu", "tanh", "sigmoid"] {
         let attrs = |name: &str| json!({"activation": name, "slope": 0.2, "eps": 1e-3});
-        for (op, x) in
-            [("batch_norm", &[2, 3, 3, 2][..]), ("batch_norm", &[9, 3]), ("scale_shift", &[6, 3]), ("bias_activation", &[6, 3])]
-        {
+        for (op, x) in [
+            ("batch_norm", &[2, 3, 3, 2][..]),
+            ("batch_norm", &[9, 3]),
+            ("scale_shift", &[6, 3]),
+            ("bias_activation", &[6, 3]),
+        ] {
             let c: &[usize] = &x[x.len() - 1..];
             let inputs = [(x, Any), (c, Positive), (c, Any)];
             let inputs = if op == "bias_activation" { &inputs[..2] } else { &inputs };
@@ -172,7 +214,8 @@ fn activations(all: &mut Vec<Case>) {
 fn fill(case: &Case, rng: &mut Philox) -> Vec<Tensor> {
     // One grid for all inputs, so that they keep clear of each other too.
     let total: usize = case.inputs.iter().map(|(s, _)| s.iter().product::<usize>()).sum();
-    let mut grid: Vec<f32> = (0..total).map(|i| (i as f32 - (total / 2) as f32) * 0.07 + 0.035).collect();
+    let mut grid: Vec<f32> =
+        (0..total).map(|i| (i as f32 - (total / 2) as f32) * 0.07 + 0.035).collect();
     for i in (1..total).rev() {
         grid.swap(i, rng.below(i as u32 + 1) as usize);
     }
@@ -181,7 +224,10 @@ fn fill(case: &Case, rng: &mut Philox) -> Vec<Tensor> {
         .map(|(shape, fill)| match fill {
             Any => rng.uniform(&shape[..], -1.5, 1.5),
             Positive => rng.uniform(&shape[..], 0.4, 2.0),
-            Distinct => Tensor::from_slice(&grid.split_off(grid.len() - shape.iter().product::<usize>()), &shape[..]),
+            Distinct => Tensor::from_slice(
+                &grid.split_off(grid.len() - shape.iter().product::<usize>()),
+                &shape[..],
+            ),
         })
         .collect()
 }
@@ -190,7 +236,9 @@ fn fill(case: &Case, rng: &mut Philox) -> Vec<Tensor> {
 fn inputs(case: &Case, rng: &mut Philox, device: &Device) -> Vec<Tensor> {
     for _ in 0..1000 {
         let inputs = fill(case, rng);
-        let clear = |(op, attrs): &(&str, Value)| run(op, attrs, &inputs).to_vec().iter().all(|v| v.abs() > CLEAR);
+        let clear = |(op, attrs): &(&str, Value)| {
+            run(op, attrs, &inputs).to_vec().iter().all(|v| v.abs() > CLEAR)
+        };
         if case.kink.as_ref().is_none_or(clear) {
             return inputs.iter().map(|x| x.to_device(device)).collect();
         }
@@ -241,7 +289,13 @@ fn difference(x: &[Tensor], i: usize, v: &Tensor, f: impl Fn(&[Tensor]) -> f64) 
 }
 
 /// Compares the gradient `g` of `f` by input `i` with differences along a random direction and along itself.
-fn check_differences(x: &[Tensor], i: usize, g: &Tensor, rng: &mut Philox, f: impl Fn(&[Tensor]) -> f64) -> Option<String> {
+fn check_differences(
+    x: &[Tensor],
+    i: usize,
+    g: &Tensor,
+    rng: &mut Philox,
+    f: impl Fn(&[Tensor]) -> f64,
+) -> Option<String> {
     let random = rng.uniform(*g.shape(), -1.0, 1.0).to_device(&g.device());
     let steepest = g.to_vec().iter().fold(0f32, |m, v| m.max(v.abs()));
     let along = g.scale(1.0 / steepest.max(f32::MIN_POSITIVE));
@@ -253,18 +307,29 @@ fn check_differences(x: &[Tensor], i: usize, g: &Tensor, rng: &mut Philox, f: im
         let scale = measured.abs().max(0.3 * usual);
         let wrong = (measured - claimed).abs();
         if beyond(wrong, DIFFERENCE_BOUND * scale + 1e-6) {
-            return Some(format!("input {i}, {name} direction: gradient says {claimed}, difference {measured}"));
+            return Some(format!(
+                "input {i}, {name} direction: gradient says {claimed}, difference {measured}"
+            ));
         }
     }
     None
 }
 
-fn adjoint(case: &Case, x: &[Tensor], out: &Tensor, y: &Tensor, grads: &[Tensor]) -> Option<String> {
+fn adjoint(
+    case: &Case,
+    x: &[Tensor],
+    out: &Tensor,
+    y: &Tensor,
+    grads: &[Tensor],
+) -> Option<String> {
     let value = dot(out, y);
     let bound = ADJOINT_BOUND * norm(out) * norm(y);
     let claims: Vec<f64> = x.iter().zip(grads).map(|(x, g)| dot(x, g)).collect();
     let claims = if case.kind == Joint { vec![claims.iter().sum()] } else { claims };
-    claims.iter().find(|&&c| beyond((c - value).abs(), bound)).map(|c| format!("⟨A x, y⟩ = {value}, ⟨x, Aᵀ y⟩ = {c}"))
+    claims
+        .iter()
+        .find(|&&c| beyond((c - value).abs(), bound))
+        .map(|c| format!("⟨A x, y⟩ = {value}, ⟨x, Aᵀ y⟩ = {c}"))
 }
 
 fn check(case: &Case, rng: &mut Philox, device: &Device) -> Vec<String> {
@@ -290,8 +355,11 @@ fn check(case: &Case, rng: &mut Philox, device: &Device) -> Vec<String> {
         }
     }
     // … and its derivative is that of φ(x, y) = Σ ⟨gradient, v⟩, which is linear in y.
-    let v: Vec<Tensor> = x.iter().map(|x| rng.uniform(*x.shape(), -1.0, 1.0).to_device(device)).collect();
-    let phi = |x: &[Tensor]| gradients(case, &leaves(x), &y, false).iter().zip(&v).map(|(g, v)| dot(g, v)).sum::<f64>();
+    let v: Vec<Tensor> =
+        x.iter().map(|x| rng.uniform(*x.shape(), -1.0, 1.0).to_device(device)).collect();
+    let phi = |x: &[Tensor]| {
+        gradients(case, &leaves(x), &y, false).iter().zip(&v).map(|(g, v)| dot(g, v)).sum::<f64>()
+    };
     let mut keys: Vec<_> = tracked.iter().filter_map(Tensor::key).collect();
     keys.extend(weight.key());
     let outputs: Vec<_> = kept.iter().zip(&v).collect();
@@ -299,12 +367,19 @@ fn check(case: &Case, rng: &mut Philox, device: &Device) -> Vec<String> {
     let by_weight = second.pop().flatten().unwrap_or_else(|| zeros(&y));
     let value = phi(&x);
     let size: f64 = kept.iter().zip(&v).map(|(g, v)| norm(g) * norm(v)).sum();
-    if beyond((dot(&by_weight, &y) - value).abs(), ADJOINT_BOUND * size.max(norm(&by_weight) * norm(&y))) {
-        failures.push(format!("second order by the outer gradient: {} is not {value}", dot(&by_weight, &y)));
+    if beyond(
+        (dot(&by_weight, &y) - value).abs(),
+        ADJOINT_BOUND * size.max(norm(&by_weight) * norm(&y)),
+    ) {
+        failures.push(format!(
+            "second order by the outer gradient: {} is not {value}",
+            dot(&by_weight, &y)
+        ));
     }
     for (i, g) in second.into_iter().enumerate() {
         let g = g.unwrap_or_else(|| zeros(&x[i]));
-        failures.extend(check_differences(&x, i, &g, rng, phi).map(|f| format!("second order: {f}")));
+        failures
+            .extend(check_differences(&x, i, &g, rng, phi).map(|f| format!("second order: {f}")));
     }
     failures
 }

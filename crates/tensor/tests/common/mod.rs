@@ -9,7 +9,10 @@ pub mod gradients;
 pub mod workload;
 
 use serde_json::Value;
-use tensor::{Activation, ConvGeom, Tensor, concat, conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad};
+use tensor::{
+    Activation, ConvGeom, Tensor, concat, conv_transpose2d, conv2d, conv2d_input_grad,
+    conv2d_weight_grad,
+};
 
 pub fn pair(v: &Value) -> [usize; 2] {
     [v[0].as_u64().unwrap() as usize, v[1].as_u64().unwrap() as usize]
@@ -42,7 +45,8 @@ pub fn activation(attrs: &Value) -> Activation {
 /// Calls operation `op`.
 pub fn run(op: &str, attrs: &Value, x: &[Tensor]) -> Tensor {
     let number = |name: &str| attrs[name].as_f64().unwrap_or_else(|| panic!("{op}: {name}")) as f32;
-    let count = |name: &str| attrs[name].as_u64().unwrap_or_else(|| panic!("{op}: {name}")) as usize;
+    let count =
+        |name: &str| attrs[name].as_u64().unwrap_or_else(|| panic!("{op}: {name}")) as usize;
     let flag = |name: &str| attrs[name].as_bool().unwrap_or_else(|| panic!("{op}: {name}"));
     match op {
         "neg" => x[0].neg(),
@@ -81,7 +85,13 @@ pub fn run(op: &str, attrs: &Value, x: &[Tensor]) -> Tensor {
         "conv2d_weight_grad" => conv2d_weight_grad(&x[0], &x[1], &geom(&attrs["geom"])),
         "conv_transpose2d" => {
             let pad = [pair(&attrs["pad"][0]), pair(&attrs["pad"][1])];
-            conv_transpose2d(&x[0], &x[1], pair(&attrs["stride"]), pad, pair(&attrs["output_padding"]))
+            conv_transpose2d(
+                &x[0],
+                &x[1],
+                pair(&attrs["stride"]),
+                pad,
+                pair(&attrs["output_padding"]),
+            )
         }
         "max_pool2d" => x[0].max_pool2d(pair(&attrs["kernel"]), pair(&attrs["stride"])),
         "avg_pool2d" => x[0].avg_pool2d(pair(&attrs["kernel"]), pair(&attrs["stride"])),
@@ -98,8 +108,15 @@ pub fn run(op: &str, attrs: &Value, x: &[Tensor]) -> Tensor {
         "pad2d" => x[0].pad2d([pair(&attrs["pad"][0]), pair(&attrs["pad"][1])]),
         "index_select" => x[0].index_select(&list(&attrs["rows"])),
         "shift2d" => {
-            let moves: Vec<f32> = attrs["moves"].as_array().unwrap().iter().map(|m| m.as_f64().unwrap() as f32).collect();
-            x[0].shift2d(&Tensor::from_slice(&moves, [moves.len() / 3, 3]).to_device(&x[0].device()))
+            let moves: Vec<f32> = attrs["moves"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|m| m.as_f64().unwrap() as f32)
+                .collect();
+            x[0].shift2d(
+                &Tensor::from_slice(&moves, [moves.len() / 3, 3]).to_device(&x[0].device()),
+            )
         }
         "pairwise_l1" => x[0].pairwise_l1(),
         other => panic!("operation {other} is not in the table"),

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use tensor::autograd::{self, Key};
 use tensor::rng::{Distribution, Philox};
 use tensor::{
-    Activation, Average, ConvGeom, Device, Guard, Rule, Tensor, UpdateSlot, UpdateStep, conv_transpose2d, conv2d, lerp, update,
+    Activation, Average, ConvGeom, Device, Guard, Rule, Tensor, UpdateSlot, UpdateStep,
+    conv_transpose2d, conv2d, lerp, update,
 };
 
 /// An operation of the table, its attributes, the shapes of its inputs.
@@ -18,16 +19,22 @@ fn calls() -> Vec<Call> {
     for op in ["exp", "log", "sqrt", "tanh", "sigmoid", "relu", "softplus", "square"] {
         all.push((op, none(), vec![vec![150_001]]));
     }
-    for (a, b) in
-        [(vec![100_001], vec![100_001]), (vec![30, 33, 35, 3], vec![3]), (vec![3, 1], vec![3, 40_001]), (vec![100_001], vec![])]
-    {
+    for (a, b) in [
+        (vec![100_001], vec![100_001]),
+        (vec![30, 33, 35, 3], vec![3]),
+        (vec![3, 1], vec![3, 40_001]),
+        (vec![100_001], vec![]),
+    ] {
         for op in ["add", "mul", "div", "maximum"] {
             all.push((op, none(), vec![a.clone(), b.clone()]));
         }
     }
-    for (shape, axes) in
-        [(vec![300_001], vec![0]), (vec![40_001, 3], vec![0]), (vec![3, 70_001], vec![1]), (vec![16, 33, 35, 24], vec![0, 1, 2])]
-    {
+    for (shape, axes) in [
+        (vec![300_001], vec![0]),
+        (vec![40_001, 3], vec![0]),
+        (vec![3, 70_001], vec![1]),
+        (vec![16, 33, 35, 24], vec![0, 1, 2]),
+    ] {
         all.push(("sum", json!({"axes": axes, "keepdim": false}), vec![shape]));
     }
     for op in ["softmax", "log_softmax"] {
@@ -37,9 +44,17 @@ fn calls() -> Vec<Call> {
     all.push(("max", json!({"axis": 1, "keepdim": false}), vec![vec![301, 20, 30]]));
     for (a, b) in [(false, false), (true, false), (false, true), (true, true)] {
         let sides = |t: bool, r: usize, c: usize| if t { vec![c, r] } else { vec![r, c] };
-        all.push(("matmul", json!({"trans_a": a, "trans_b": b}), vec![sides(a, 531, 300), sides(b, 300, 1100)]));
+        all.push((
+            "matmul",
+            json!({"trans_a": a, "trans_b": b}),
+            vec![sides(a, 531, 300), sides(b, 300, 1100)],
+        ));
     }
-    all.push(("matmul", json!({"trans_a": false, "trans_b": true}), vec![vec![5, 65, 33], vec![5, 129, 33]]));
+    all.push((
+        "matmul",
+        json!({"trans_a": false, "trans_b": true}),
+        vec![vec![5, 65, 33], vec![5, 129, 33]],
+    ));
     convolutions(&mut all);
     for (x, activation) in [
         (vec![16, 32, 32, 3], "leaky_relu"),
@@ -53,8 +68,16 @@ fn calls() -> Vec<Call> {
         all.push(("scale_shift", attrs.clone(), vec![x.clone(), c.clone(), c.clone()]));
         all.push(("bias_activation", attrs, vec![x, c]));
     }
-    all.push(("max_pool2d", json!({"kernel": [2, 2], "stride": [2, 2]}), vec![vec![9, 33, 32, 20]]));
-    all.push(("avg_pool2d", json!({"kernel": [3, 3], "stride": [2, 1]}), vec![vec![9, 33, 32, 20]]));
+    all.push((
+        "max_pool2d",
+        json!({"kernel": [2, 2], "stride": [2, 2]}),
+        vec![vec![9, 33, 32, 20]],
+    ));
+    all.push((
+        "avg_pool2d",
+        json!({"kernel": [3, 3], "stride": [2, 1]}),
+        vec![vec![9, 33, 32, 20]],
+    ));
     all.push(("upsample_nearest2d", json!({"scale": [2, 3]}), vec![vec![5, 17, 32, 20]]));
     all.push(("permute", json!({"axes": [0, 3, 1, 2]}), vec![vec![9, 33, 32, 20]]));
     all.push(("narrow", json!({"axis": 2, "start": 3, "len": 20}), vec![vec![9, 33, 32, 20]]));
@@ -62,7 +85,11 @@ fn calls() -> Vec<Call> {
     all.push(("pad2d", json!({"pad": [[1, 2], [3, 0]]}), vec![vec![9, 33, 32, 20]]));
     let moves: Vec<i32> = (0..17).flat_map(|i| [i - 8, 5 - i, i % 2]).collect();
     all.push(("shift2d", json!({"moves": moves}), vec![vec![17, 33, 41, 5]]));
-    all.push(("index_select", json!({"rows": (0..900).map(|i| i * 7 % 301).collect::<Vec<_>>()}), vec![vec![301, 400]]));
+    all.push((
+        "index_select",
+        json!({"rows": (0..900).map(|i| i * 7 % 301).collect::<Vec<_>>()}),
+        vec![vec![301, 400]],
+    ));
     all.push(("pairwise_l1", none(), vec![vec![40, 30, 5]]));
     all.push(("bce_with_logits", none(), vec![vec![100_001], vec![100_001]]));
     all
@@ -80,8 +107,13 @@ fn convolutions(all: &mut Vec<Call>) {
         ([4, 4], [4, 4], [1, 1], [[0, 0], [0, 0]], 300, 100, 9),
     ] {
         let [oh, ow] = ConvGeom { input, kernel, stride, pad }.output();
-        let attrs = json!({"geom": {"input": input, "kernel": kernel, "stride": stride, "pad": pad}});
-        let (x, w, y) = (vec![batch, input[0], input[1], cin], vec![kernel[0], kernel[1], cin, cout], vec![batch, oh, ow, cout]);
+        let attrs =
+            json!({"geom": {"input": input, "kernel": kernel, "stride": stride, "pad": pad}});
+        let (x, w, y) = (
+            vec![batch, input[0], input[1], cin],
+            vec![kernel[0], kernel[1], cin, cout],
+            vec![batch, oh, ow, cout],
+        );
         all.push(("conv2d", attrs.clone(), vec![x.clone(), w.clone()]));
         all.push(("conv2d_input_grad", attrs.clone(), vec![y.clone(), w]));
         all.push(("conv2d_weight_grad", attrs, vec![x, y]));
@@ -93,13 +125,18 @@ pub fn kernels(device: &Device) -> Vec<(String, Tensor)> {
     let mut rng = Philox::new(11, 0);
     let mut results = Vec::new();
     for (number, (op, attrs, shapes)) in calls().into_iter().enumerate() {
-        let inputs: Vec<Tensor> = shapes.iter().map(|s| rng.uniform(&s[..], 0.1, 1.5).to_device(device).leaf()).collect();
+        let inputs: Vec<Tensor> =
+            shapes.iter().map(|s| rng.uniform(&s[..], 0.1, 1.5).to_device(device).leaf()).collect();
         let out = run(op, &attrs, &inputs);
         let weight = rng.normal(*out.shape(), 0.0, 1.0).to_device(device);
         let mut grads = autograd::backward(&[(&out, &weight)]);
         results.push((format!("{number} {op}"), out.detach()));
         for (i, x) in inputs.iter().enumerate() {
-            results.extend(x.key().and_then(|key| grads.remove(key)).map(|g| (format!("{number} {op}, gradient {i}"), g)));
+            results.extend(
+                x.key()
+                    .and_then(|key| grads.remove(key))
+                    .map(|g| (format!("{number} {op}, gradient {i}"), g)),
+            );
         }
     }
     for distribution in [
@@ -122,7 +159,16 @@ pub fn rules() -> [Rule; 8] {
     let adam = |decoupled| Rule::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8, decoupled };
     let sgd = |momentum, nesterov| Rule::Sgd { momentum, nesterov };
     let rms = |momentum| Rule::RmsProp { alpha: 0.99, eps: 1e-8, momentum };
-    [adam(false), adam(true), sgd(0.0, false), sgd(0.0, true), sgd(0.9, false), sgd(0.9, true), rms(0.0), rms(0.5)]
+    [
+        adam(false),
+        adam(true),
+        sgd(0.0, false),
+        sgd(0.0, true),
+        sgd(0.9, false),
+        sgd(0.9, true),
+        rms(0.0),
+        rms(0.5),
+    ]
 }
 
 /// A step of every rule over five parameters: what it wrote.
@@ -131,16 +177,25 @@ fn optimisers(device: &Device, rng: &mut Philox) -> Vec<(String, Tensor)> {
     for rule in rules() {
         let mut draw = |len: usize| rng.uniform([len], 0.1, 1.0).to_device(device);
         let memory = rule.memory().len();
-        let mut parameters =
-            [100_001, 3, 70, 1, 4096].map(|len| (draw(len), draw(len), (0..memory).map(|_| draw(len)).collect::<Vec<_>>()));
+        let mut parameters = [100_001, 3, 70, 1, 4096]
+            .map(|len| (draw(len), draw(len), (0..memory).map(|_| draw(len)).collect::<Vec<_>>()));
         let mut slots: Vec<_> = parameters
             .iter_mut()
-            .map(|(value, grad, memory)| UpdateSlot { value, grad: &*grad, memory: &mut memory[..] })
+            .map(|(value, grad, memory)| UpdateSlot {
+                value,
+                grad: &*grad,
+                memory: &mut memory[..],
+            })
             .collect();
-        update(&mut slots, &UpdateStep { rule, lr: 1e-3, weight_decay: 1e-2, step: 3 }, &Guard::new(device));
+        update(
+            &mut slots,
+            &UpdateStep { rule, lr: 1e-3, weight_decay: 1e-2, step: 3 },
+            &Guard::new(device),
+        );
         for (i, (value, _, memory)) in parameters.into_iter().enumerate() {
             let written = std::iter::once(value).chain(memory).enumerate();
-            results.extend(written.map(|(j, t)| (format!("{rule:?}, parameter {i}, array {j}"), t)));
+            results
+                .extend(written.map(|(j, t)| (format!("{rule:?}, parameter {i}, array {j}"), t)));
         }
     }
     results
@@ -151,7 +206,8 @@ fn loss(w: &[Tensor], z: &Tensor) -> Tensor {
     let up = conv_transpose2d(z, &w[0], [2, 2], [[1, 1]; 2], [0, 0]);
     let up = up.batch_norm(&w[1], &w[2], 1e-5, Activation::Relu).output;
     let image = conv_transpose2d(&up, &w[3], [2, 2], [[1, 1]; 2], [0, 0]).tanh();
-    let down = conv2d(&image, &w[4], &ConvGeom::square([32, 32], 4, 2, 1)).bias_activation(&w[5], Activation::LeakyRelu(0.2));
+    let down = conv2d(&image, &w[4], &ConvGeom::square([32, 32], 4, 2, 1))
+        .bias_activation(&w[5], Activation::LeakyRelu(0.2));
     let logits = conv2d(&down, &w[6], &ConvGeom::square([16, 16], 16, 1, 0));
     logits.bce_with_logits(&Tensor::full_on(&z.device(), [1], 1.0))
 }
@@ -159,14 +215,16 @@ fn loss(w: &[Tensor], z: &Tensor) -> Tensor {
 /// Three steps of Adam on that network: the losses and the weights after them.
 pub fn training(device: &Device) -> Vec<(String, Tensor)> {
     let mut rng = Philox::new(12, 0);
-    let shapes: [&[usize]; 7] = [&[4, 4, 24, 40], &[24], &[24], &[4, 4, 3, 24], &[4, 4, 3, 16], &[16], &[16, 16, 16, 1]];
+    let shapes: [&[usize]; 7] =
+        [&[4, 4, 24, 40], &[24], &[24], &[4, 4, 3, 24], &[4, 4, 3, 16], &[16], &[16, 16, 16, 1]];
     let mut weights = shapes.map(|s| rng.normal(s, 0.0, 0.1).to_device(device));
     let mut moments = shapes.map(|s| [(); 2].map(|()| Tensor::full_on(device, s, 0.0)));
     let keys = shapes.map(|_| Key::fresh());
     let mut results = Vec::new();
     for step in 1..=3 {
         let z = rng.normal([17, 8, 8, 40], 0.0, 1.0).to_device(device);
-        let leaves: Vec<Tensor> = weights.iter().zip(&keys).map(|(w, k)| w.leaf_with_key(*k)).collect();
+        let leaves: Vec<Tensor> =
+            weights.iter().zip(&keys).map(|(w, k)| w.leaf_with_key(*k)).collect();
         let loss = loss(&leaves, &z);
         let grads = loss.backward();
         results.push((format!("loss {step}"), loss.detach()));

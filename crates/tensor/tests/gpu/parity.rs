@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestRng, TestRunner};
 use tensor::rng::{Distribution, Philox};
 use tensor::{
-    Activation, ConvGeom, Device, Tensor, autograd, conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad, gpu,
+    Activation, ConvGeom, Device, Tensor, autograd, conv_transpose2d, conv2d, conv2d_input_grad,
+    conv2d_weight_grad, gpu,
 };
 
 const BOUND: f64 = 1e-5;
@@ -18,7 +19,8 @@ fn wide(t: &Tensor) -> Vec<f64> {
 fn distance(ours: &Tensor, reference: &Tensor, least: f64) -> f64 {
     let reference = wide(reference);
     let largest = reference.iter().fold(0f64, |m, v| m.max(v.abs()));
-    error(&ours.to_vec(), &reference) * if largest == 0.0 { 1.0 } else { largest / largest.max(least) }
+    error(&ours.to_vec(), &reference)
+        * if largest == 0.0 { 1.0 } else { largest / largest.max(least) }
 }
 
 /// ‖a − b‖ / ‖b‖.
@@ -51,7 +53,12 @@ pub fn training_equals_the_cpu(device: &Device) {
 }
 
 fn run<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
-    let config = ProptestConfig { cases, failure_persistence: None, max_global_rejects: 100_000, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_global_rejects: 100_000,
+        ..ProptestConfig::default()
+    };
     // The same cases every time: at a rectifier's kink, where the two sides may part, a rare one would fail some day.
     let rng = TestRng::deterministic_rng(config.rng_algorithm);
     if let Err(failure) = TestRunner::new_with_rng(config, rng).run(&strategy, test) {
@@ -82,43 +89,77 @@ pub fn random_convolutions_equal_the_cpu(device: &Device) {
     let geometry = ([side.clone(), side], pair(1..=7), pair(1..=3), [pair(0..=3), pair(0..=3)])
         .prop_map(|(input, kernel, stride, pad)| ConvGeom { input, kernel, stride, pad })
         .prop_filter("the kernel fits", |g| g.try_output().is_some());
-    run(200, (geometry, 1usize..=5, channels(), channels(), any::<u32>()), |(g, batch, cin, cout, seed)| {
-        let [oh, ow] = g.output();
-        let x = random(seed, &[batch, g.input[0], g.input[1], cin]);
-        let w = random(seed ^ 1, &[g.kernel[0], g.kernel[1], cin, cout]);
-        let dy = random(seed ^ 2, &[batch, oh, ow, cout]);
-        let triple =
-            |x: &Tensor, w: &Tensor, dy: &Tensor| [conv2d(x, w, &g), conv2d_input_grad(dy, w, &g), conv2d_weight_grad(x, dy, &g)];
-        let reference = triple(&x, &w, &dy);
-        let ours = triple(&x.to_device(device), &w.to_device(device), &dy.to_device(device));
-        for (name, (a, b)) in ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"].iter().zip(ours.iter().zip(&reference)) {
-            prop_assert_eq!(a.shape(), b.shape(), "{}", name);
-            let terms = batch * oh * ow * g.kernel[0] * g.kernel[1] * cin * cout / b.len().max(1);
-            let e = distance(a, b, usual(terms));
-            prop_assert!(e <= BOUND, "{}: {:.1e}, {:?}, batch {}, {} to {} channels", name, e, g, batch, cin, cout);
-        }
-        Ok(())
-    });
+    run(
+        200,
+        (geometry, 1usize..=5, channels(), channels(), any::<u32>()),
+        |(g, batch, cin, cout, seed)| {
+            let [oh, ow] = g.output();
+            let x = random(seed, &[batch, g.input[0], g.input[1], cin]);
+            let w = random(seed ^ 1, &[g.kernel[0], g.kernel[1], cin, cout]);
+            let dy = random(seed ^ 2, &[batch, oh, ow, cout]);
+            let triple = |x: &Tensor, w: &Tensor, dy: &Tensor| {
+                [conv2d(x, w, &g), conv2d_input_grad(dy, w, &g), conv2d_weight_grad(x, dy, &g)]
+            };
+            let reference = triple(&x, &w, &dy);
+            let ours = triple(&x.to_device(device), &w.to_device(device), &dy.to_device(device));
+            for (name, (a, b)) in ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
+                .iter()
+                .zip(ours.iter().zip(&reference))
+            {
+                prop_assert_eq!(a.shape(), b.shape(), "{}", name);
+                let terms =
+                    batch * oh * ow * g.kernel[0] * g.kernel[1] * cin * cout / b.len().max(1);
+                let e = distance(a, b, usual(terms));
+                prop_assert!(
+                    e <= BOUND,
+                    "{}: {:.1e}, {:?}, batch {}, {} to {} channels",
+                    name,
+                    e,
+                    g,
+                    batch,
+                    cin,
+                    cout
+                );
+            }
+            Ok(())
+        },
+    );
 }
 
 pub fn random_products_equal_the_cpu(device: &Device) {
-    let side = prop_oneof![4 => 1usize..=20, 2 => 30usize..=70, 1 => 120usize..=140, 1 => Just(600usize)];
-    let strategy = ([side.clone(), side.clone(), side], 1usize..=3, any::<[bool; 2]>(), any::<u32>());
+    let side =
+        prop_oneof![4 => 1usize..=20, 2 => 30usize..=70, 1 => 120usize..=140, 1 => Just(600usize)];
+    let strategy =
+        ([side.clone(), side.clone(), side], 1usize..=3, any::<[bool; 2]>(), any::<u32>());
     run(150, strategy, |([m, k, n], batch, [trans_a, trans_b], seed)| {
-        let sides = |trans: bool, r: usize, c: usize| if trans { [batch, c, r] } else { [batch, r, c] };
+        let sides =
+            |trans: bool, r: usize, c: usize| if trans { [batch, c, r] } else { [batch, r, c] };
         let (a, b) = (random(seed, &sides(trans_a, m, k)), random(seed ^ 1, &sides(trans_b, k, n)));
         let reference = a.matmul(&b, trans_a, trans_b);
         let ours = a.to_device(device).matmul(&b.to_device(device), trans_a, trans_b);
         prop_assert_eq!(ours.shape(), reference.shape());
         let e = distance(&ours, &reference, usual(k));
-        prop_assert!(e <= BOUND, "{:.1e}: {} × [{}, {}, {}], transposed {} and {}", e, batch, m, k, n, trans_a, trans_b);
+        prop_assert!(
+            e <= BOUND,
+            "{:.1e}: {} × [{}, {}, {}], transposed {} and {}",
+            e,
+            batch,
+            m,
+            k,
+            n,
+            trans_a,
+            trans_b
+        );
         Ok(())
     });
 }
 
 pub fn random_pairs_and_sums_equal_the_cpu(device: &Device) {
-    let shape = proptest::collection::vec(prop_oneof![1 => Just(1usize), 4 => 1usize..=9, 1 => 30usize..=40], 0..=5)
-        .prop_filter("small", |axes| axes.iter().product::<usize>() <= 40_000);
+    let shape = proptest::collection::vec(
+        prop_oneof![1 => Just(1usize), 4 => 1usize..=9, 1 => 30usize..=40],
+        0..=5,
+    )
+    .prop_filter("small", |axes| axes.iter().product::<usize>() <= 40_000);
     run(150, (shape, any::<[u8; 3]>(), any::<u32>()), |(axes, [ones_a, ones_b, summed], seed)| {
         let set = |bits: u8| (0..axes.len()).filter(move |i| bits >> i & 1 == 1);
         let operand = |bits: u8| {
@@ -132,10 +173,18 @@ pub fn random_pairs_and_sums_equal_the_cpu(device: &Device) {
             let (a, b) = (a.leaf(), b.leaf());
             let out = a.mul(&b).add(&a).maximum(&b);
             let total = out.sum(&sums, false);
-            let grads = autograd::grad(&[(&total, &total.detach())], &[a.key().unwrap(), b.key().unwrap()], false);
-            [out.detach(), total.detach()].into_iter().chain(grads.into_iter().flatten()).collect::<Vec<_>>()
+            let grads = autograd::grad(
+                &[(&total, &total.detach())],
+                &[a.key().unwrap(), b.key().unwrap()],
+                false,
+            );
+            [out.detach(), total.detach()]
+                .into_iter()
+                .chain(grads.into_iter().flatten())
+                .collect::<Vec<_>>()
         };
-        let (ours, reference) = (compute(&a.to_device(device), &b.to_device(device)), compute(&a, &b));
+        let (ours, reference) =
+            (compute(&a.to_device(device), &b.to_device(device)), compute(&a, &b));
         for (i, (a, b)) in ours.iter().zip(&reference).enumerate() {
             prop_assert_eq!(a.shape(), b.shape());
             let e = distance(a, b, usual(axes.iter().product::<usize>() / b.len().max(1)));
@@ -154,10 +203,15 @@ pub fn random_pairs_and_sums_equal_the_cpu(device: &Device) {
     });
     // Long sums, in several passes; and one of more lines than a row of the grid has workgroups.
     let lines = random(8, &[70_000, 2]);
-    assert!(distance(&lines.to_device(device).sum(&[1], false), &lines.sum(&[1], false), 0.0) <= BOUND);
-    for (shape, axes) in
-        [(vec![2_500_000], vec![0]), (vec![70_000, 5], vec![0]), (vec![3, 20_000], vec![1]), (vec![2, 600, 33], vec![1])]
-    {
+    assert!(
+        distance(&lines.to_device(device).sum(&[1], false), &lines.sum(&[1], false), 0.0) <= BOUND
+    );
+    for (shape, axes) in [
+        (vec![2_500_000], vec![0]),
+        (vec![70_000, 5], vec![0]),
+        (vec![3, 20_000], vec![1]),
+        (vec![2, 600, 33], vec![1]),
+    ] {
         let x = random(7, &shape).add_scalar(0.3);
         let e = distance(&x.to_device(device).sum(&axes, false), &x.sum(&axes, false), 0.0);
         assert!(e <= BOUND, "sum of {shape:?} over {axes:?}: {e:.1e}");
@@ -174,47 +228,53 @@ pub fn random_normalisations_equal_the_cpu(device: &Device) {
     ];
     // Of two or three rows next to nothing of dx is left: golden vectors cover those.
     let rows = prop_oneof![8usize..=40, 100usize..=400, Just(3000usize)];
-    run(150, (rows, channels(), activation, -30f32..30.0, any::<u32>()), |(rows, channels, activation, mean, seed)| {
-        let x = random(seed, &[rows, channels]).add_scalar(mean);
-        let (gamma, beta) = (random(seed ^ 1, &[channels]).add_scalar(1.5), random(seed ^ 2, &[channels]));
-        let dy = random(seed ^ 3, &[rows, channels]);
-        let compute = |device: &Device| {
-            let [x, gamma, beta, dy] = [&x, &gamma, &beta, &dy].map(|t| t.to_device(device).leaf());
-            let result = x.batch_norm(&gamma, &beta, 1e-5, activation);
-            let keys = [&x, &gamma, &beta].map(|t| t.key().unwrap());
-            let grads = autograd::grad(&[(&result.output, &dy.detach())], &keys, false);
-            let biased = x.detach().bias_activation(&beta.detach(), activation);
-            let scaled = x.detach().scale_shift(&gamma.detach(), &beta.detach(), activation);
-            [result.output.detach(), result.mean, result.variance, biased, scaled]
-                .into_iter()
-                .chain(grads.into_iter().flatten())
-                .collect::<Vec<_>>()
-        };
-        let (ours, reference) = (compute(device), compute(&Device::Cpu));
-        // A far mean costs both sides digits of x − mean, and two rows leave next to nothing of dx.
-        let digits = 1.0 + f64::from(mean.abs());
-        let kinked = matches!(activation, Activation::Relu | Activation::LeakyRelu(_));
-        for (i, (a, b)) in ours.iter().zip(&reference).enumerate() {
-            prop_assert_eq!(a.shape(), b.shape());
-            // At a rectifier's kink the two sides may fall on different slopes: a few gradients then differ as a whole.
-            let (e, bound) = if kinked && i >= 5 {
-                (root_mean_square(a, b), 1e-2 + 4.0 / (b.len() as f64).sqrt())
-            } else {
-                (distance(a, b, 0.1), BOUND * digits)
+    run(
+        150,
+        (rows, channels(), activation, -30f32..30.0, any::<u32>()),
+        |(rows, channels, activation, mean, seed)| {
+            let x = random(seed, &[rows, channels]).add_scalar(mean);
+            let (gamma, beta) =
+                (random(seed ^ 1, &[channels]).add_scalar(1.5), random(seed ^ 2, &[channels]));
+            let dy = random(seed ^ 3, &[rows, channels]);
+            let compute = |device: &Device| {
+                let [x, gamma, beta, dy] =
+                    [&x, &gamma, &beta, &dy].map(|t| t.to_device(device).leaf());
+                let result = x.batch_norm(&gamma, &beta, 1e-5, activation);
+                let keys = [&x, &gamma, &beta].map(|t| t.key().unwrap());
+                let grads = autograd::grad(&[(&result.output, &dy.detach())], &keys, false);
+                let biased = x.detach().bias_activation(&beta.detach(), activation);
+                let scaled = x.detach().scale_shift(&gamma.detach(), &beta.detach(), activation);
+                [result.output.detach(), result.mean, result.variance, biased, scaled]
+                    .into_iter()
+                    .chain(grads.into_iter().flatten())
+                    .collect::<Vec<_>>()
             };
-            prop_assert!(
-                e <= bound,
-                "result {}: {:.1e}, {} rows, {} channels, {:?}, mean {}",
-                i,
-                e,
-                rows,
-                channels,
-                activation,
-                mean
-            );
-        }
-        Ok(())
-    });
+            let (ours, reference) = (compute(device), compute(&Device::Cpu));
+            // A far mean costs both sides digits of x − mean, and two rows leave next to nothing of dx.
+            let digits = 1.0 + f64::from(mean.abs());
+            let kinked = matches!(activation, Activation::Relu | Activation::LeakyRelu(_));
+            for (i, (a, b)) in ours.iter().zip(&reference).enumerate() {
+                prop_assert_eq!(a.shape(), b.shape());
+                // At a rectifier's kink the two sides may fall on different slopes: a few gradients then differ as a whole.
+                let (e, bound) = if kinked && i >= 5 {
+                    (root_mean_square(a, b), 1e-2 + 4.0 / (b.len() as f64).sqrt())
+                } else {
+                    (distance(a, b, 0.1), BOUND * digits)
+                };
+                prop_assert!(
+                    e <= bound,
+                    "result {}: {:.1e}, {} rows, {} channels, {:?}, mean {}",
+                    i,
+                    e,
+                    rows,
+                    channels,
+                    activation,
+                    mean
+                );
+            }
+            Ok(())
+        },
+    );
 }
 
 type Function = fn(&Tensor) -> Tensor;
@@ -262,7 +322,10 @@ pub fn special_numbers_equal_the_cpu(device: &Device) {
             assert!(same, "{name}({v}): {a} beside {b}");
         }
     }
-    assert!(!x.to_device(device).all_finite() && Tensor::from_slice(&[1e38, -1e38], [2]).to_device(device).all_finite());
+    assert!(
+        !x.to_device(device).all_finite()
+            && Tensor::from_slice(&[1e38, -1e38], [2]).to_device(device).all_finite()
+    );
     assert_eq!(x.to_device(device).argmax_last(), x.argmax_last());
 }
 
@@ -272,22 +335,28 @@ pub fn the_random_words_are_the_cpus(device: &Device) {
         for len in [1, 7, 4099] {
             // U(0, 2²⁴) is the upper 24 bits of each word, exactly.
             let words = Distribution::Uniform { low: 0.0, high: 16_777_216.0 };
-            let (a, b) = (ours.draw(device, [len], words), reference.draw(&Device::Cpu, [len], words));
+            let (a, b) =
+                (ours.draw(device, [len], words), reference.draw(&Device::Cpu, [len], words));
             assert_eq!(a.to_vec(), b.to_vec(), "{len} words of stream {stream} under seed {seed}");
         }
         assert_eq!(ours, reference);
         let normal = Distribution::Normal { mean: 0.0, std: 1.0 };
-        let (a, b) = (ours.draw(device, [1000], normal), reference.draw(&Device::Cpu, [1000], normal));
+        let (a, b) =
+            (ours.draw(device, [1000], normal), reference.draw(&Device::Cpu, [1000], normal));
         assert!(distance(&a, &b, 0.0) < 1e-6);
     }
 }
 
 /// Convolutions whose operands are rounded to half precision, small gradients among them. An adapter without it says so.
 pub fn mixed_precision_is_near() {
-    let device = match super::adapter::open_with(gpu::Options { half: true, ..Default::default() }) {
+    let device = match super::adapter::open_with(gpu::Options { half: true, ..Default::default() })
+    {
         Ok(device) => device,
         Err(error) => {
-            assert!(error.contains("half precision") && error.contains("--precision f32"), "{error}");
+            assert!(
+                error.contains("half precision") && error.contains("--precision f32"),
+                "{error}"
+            );
             return;
         }
     };
@@ -297,23 +366,29 @@ pub fn mixed_precision_is_near() {
         let x = random(1, &[4, side, side, cin]);
         let w = random(2, &[4, 4, cin, cout]).scale(0.1);
         let dy = random(3, &[4, oh, ow, cout]).scale(size);
-        let triple =
-            |x: &Tensor, w: &Tensor, dy: &Tensor| [conv2d(x, w, &g), conv2d_input_grad(dy, w, &g), conv2d_weight_grad(x, dy, &g)];
+        let triple = |x: &Tensor, w: &Tensor, dy: &Tensor| {
+            [conv2d(x, w, &g), conv2d_input_grad(dy, w, &g), conv2d_weight_grad(x, dy, &g)]
+        };
         let ours = triple(&x.to_device(&device), &w.to_device(&device), &dy.to_device(&device));
         for (i, (a, b)) in ours.iter().zip(triple(&x, &w, &dy)).enumerate() {
             let e = distance(a, &b, 0.0);
             // Near, and really rounded, but for the input gradient of thin images, which has no tiles.
-            assert!(e <= 1e-2 && (e > 1e-6 || (i == 1 && cin <= 4)), "{side} {cin} {cout}, result {i}: {e:.1e}");
+            assert!(
+                e <= 1e-2 && (e > 1e-6 || (i == 1 && cin <= 4)),
+                "{side} {cin} {cout}, result {i}: {e:.1e}"
+            );
         }
     }
     // A generator's layer: large activations forward, small gradients back, of both operands; and numbers beyond half precision.
     for (size, slope) in [(100.0, 1e-6), (1e5, 1.0)] {
         let x = random(4, &[3, 5, 5, 24]).scale(size);
-        let (w, dy) = (random(5, &[4, 4, 20, 24]).scale(0.1), random(6, &[3, 10, 10, 20]).scale(slope));
+        let (w, dy) =
+            (random(5, &[4, 4, 20, 24]).scale(0.1), random(6, &[3, 10, 10, 20]).scale(slope));
         let compute = |device: &Device| {
             let [x, w, dy] = [&x, &w, &dy].map(|t| t.to_device(device).leaf());
             let y = conv_transpose2d(&x, &w, [2, 2], [[1, 1]; 2], [0, 0]);
-            let grads = autograd::grad(&[(&y, &dy.detach())], &[x.key().unwrap(), w.key().unwrap()], false);
+            let grads =
+                autograd::grad(&[(&y, &dy.detach())], &[x.key().unwrap(), w.key().unwrap()], false);
             std::iter::once(y.detach()).chain(grads.into_iter().flatten()).collect::<Vec<_>>()
         };
         for (i, (a, b)) in compute(&device).iter().zip(compute(&Device::Cpu)).enumerate() {
@@ -329,15 +404,26 @@ pub fn mixed_precision_is_near() {
 /// Which tile computes a product is a matter of speed alone.
 pub fn every_tile_gives_the_same_bits() {
     let results = |tile: usize| {
-        let device = super::adapter::open_with(gpu::Options { tile: Some(tile), ..Default::default() }).unwrap();
+        let device =
+            super::adapter::open_with(gpu::Options { tile: Some(tile), ..Default::default() })
+                .unwrap();
         let mut all = Vec::new();
-        for (side, cin, cout, stride) in [(9, 16, 36, 2), (8, 5, 7, 1), (7, 48, 130, 3), (6, 130, 64, 2)] {
+        for (side, cin, cout, stride) in
+            [(9, 16, 36, 2), (8, 5, 7, 1), (7, 48, 130, 3), (6, 130, 64, 2)]
+        {
             let g = ConvGeom::square([side; 2], 4, stride, 1);
             let [oh, ow] = g.output();
             let x = random(1, &[5, side, side, cin]).to_device(&device);
             let w = random(2, &[4, 4, cin, cout]).to_device(&device);
             let dy = random(3, &[5, oh, ow, cout]).to_device(&device);
-            all.extend([conv2d(&x, &w, &g), conv2d_input_grad(&dy, &w, &g), conv2d_weight_grad(&x, &dy, &g)].map(|t| t.to_vec()));
+            all.extend(
+                [
+                    conv2d(&x, &w, &g),
+                    conv2d_input_grad(&dy, &w, &g),
+                    conv2d_weight_grad(&x, &dy, &g),
+                ]
+                .map(|t| t.to_vec()),
+            );
         }
         for (m, k, n) in [(130, 700, 33), (64, 64, 128), (1, 3000, 1)] {
             for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -353,7 +439,12 @@ pub fn every_tile_gives_the_same_bits() {
     for tile in [1, 2] {
         for (i, (a, b)) in results(tile).iter().zip(&first).enumerate() {
             let differ = a.iter().zip(b).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
-            assert_eq!(differ, 0, "result {i}: {differ} of {} numbers differ between tile 0 and tile {tile}", a.len());
+            assert_eq!(
+                differ,
+                0,
+                "result {i}: {differ} of {} numbers differ between tile 0 and tile {tile}",
+                a.len()
+            );
         }
     }
 }
@@ -362,7 +453,9 @@ pub fn every_tile_gives_the_same_bits() {
 pub fn the_check_of_convolutions_passes(device: &Device) {
     let Device::Gpu(gpu) = device else { panic!("{device}") };
     assert!(gpu.is_right());
-    if let Ok(Device::Gpu(half)) = super::adapter::open_with(gpu::Options { half: true, ..Default::default() }) {
+    if let Ok(Device::Gpu(half)) =
+        super::adapter::open_with(gpu::Options { half: true, ..Default::default() })
+    {
         assert!(half.is_right());
     }
 }
@@ -382,7 +475,11 @@ pub fn unchecked_kernels_leave_nothing_out() {
 /// A grid of several rows, in a kernel of one number per thread.
 pub fn a_copy_beyond_a_row_of_workgroups(device: &Device) {
     let (rows, width) = (17_000, 1001);
-    let x = Philox::new(1, 1).draw(device, [rows, width], Distribution::Uniform { low: 0.0, high: 1.0 });
+    let x = Philox::new(1, 1).draw(
+        device,
+        [rows, width],
+        Distribution::Uniform { low: 0.0, high: 1.0 },
+    );
     let turned = x.transpose();
     let (last, first) = (turned.narrow(1, rows - 1, 1).to_vec(), x.narrow(0, rows - 1, 1).to_vec());
     assert_eq!(last, first);

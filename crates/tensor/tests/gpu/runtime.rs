@@ -14,7 +14,12 @@ fn own() -> (Device, Gpu) {
 
 pub fn twice_the_same_bits() {
     let (device, _) = own();
-    let results = || workload::training(&device).into_iter().map(|(name, t)| (name, t.to_vec())).collect::<Vec<_>>();
+    let results = || {
+        workload::training(&device)
+            .into_iter()
+            .map(|(name, t)| (name, t.to_vec()))
+            .collect::<Vec<_>>()
+    };
     let (a, b) = (results(), results());
     for ((name, a), (_, b)) in a.iter().zip(&b) {
         let differ = a.iter().zip(b).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
@@ -75,7 +80,10 @@ pub fn a_lost_device_says_so() {
     assert!(Tensor::ones([3]).to_device(&device).to_vec().iter().all(|v| v.is_nan()));
     let error = device.check().unwrap_err();
     assert!(matches!(error, GpuError::Lost { .. }), "{error:?}");
-    assert!(error.to_string().contains("was lost") && error.to_string().contains("--resume"), "{error}");
+    assert!(
+        error.to_string().contains("was lost") && error.to_string().contains("--resume"),
+        "{error}"
+    );
 }
 
 pub fn a_tensor_beyond_the_binding_limit_is_refused() {
@@ -94,15 +102,22 @@ pub fn a_tensor_beyond_the_binding_limit_is_refused() {
 
 pub fn a_guard_keeps_optimisers_from_bad_gradients() {
     let (device, _) = own();
-    for (rule, bad) in rules().into_iter().flat_map(|rule| [(rule, f32::NAN), (rule, f32::INFINITY)]) {
+    for (rule, bad) in
+        rules().into_iter().flat_map(|rule| [(rule, f32::NAN), (rule, f32::INFINITY)])
+    {
         let mut guard = Guard::new(&device);
         let fine = Tensor::full_on(&device, [300], 0.5);
         let mut value = Tensor::full_on(&device, [300], 1.0);
-        let mut memory: Vec<Tensor> = rule.memory().iter().map(|_| Tensor::full_on(&device, [300], 0.0)).collect();
+        let mut memory: Vec<Tensor> =
+            rule.memory().iter().map(|_| Tensor::full_on(&device, [300], 0.0)).collect();
         let constants = UpdateStep { rule, lr: 0.1, weight_decay: 0.0, step: 1 };
         let mut step = |grad: &Tensor, guard: &mut Guard, mark: f32| {
             guard.check(grad, mark);
-            update(&mut [UpdateSlot { value: &mut value, grad, memory: &mut memory }], &constants, guard);
+            update(
+                &mut [UpdateSlot { value: &mut value, grad, memory: &mut memory }],
+                &constants,
+                guard,
+            );
             value.to_vec()
         };
         let moved = step(&fine, &mut guard, 1.0);

@@ -11,15 +11,23 @@ struct Reference {
     dw: Vec<f64>,
 }
 
-fn convolution(x: &[f64], w: &[f64], dy: &[f64], g: &ConvGeom, [batch, cin, cout]: [usize; 3]) -> Reference {
+fn convolution(
+    x: &[f64],
+    w: &[f64],
+    dy: &[f64],
+    g: &ConvGeom,
+    [batch, cin, cout]: [usize; 3],
+) -> Reference {
     let [oh, ow] = g.output();
     let [h, wid] = g.input;
-    let mut r = Reference { y: vec![0.0; dy.len()], dx: vec![0.0; x.len()], dw: vec![0.0; w.len()] };
+    let mut r =
+        Reference { y: vec![0.0; dy.len()], dx: vec![0.0; x.len()], dw: vec![0.0; w.len()] };
     for at in indices(&[batch, oh, ow, g.kernel[0], g.kernel[1]]) {
         let [n, oy, ox, ky, kx] = at[..] else { unreachable!() };
-        let (Some(iy), Some(ix)) =
-            ((oy * g.stride[0] + ky).checked_sub(g.pad[0][0]), (ox * g.stride[1] + kx).checked_sub(g.pad[1][0]))
-        else {
+        let (Some(iy), Some(ix)) = (
+            (oy * g.stride[0] + ky).checked_sub(g.pad[0][0]),
+            (ox * g.stride[1] + kx).checked_sub(g.pad[1][0]),
+        ) else {
             continue;
         };
         if iy >= h || ix >= wid {
@@ -38,7 +46,11 @@ fn convolution(x: &[f64], w: &[f64], dy: &[f64], g: &ConvGeom, [batch, cin, cout
     r
 }
 
-fn check_convolution(seed: u64, g: &ConvGeom, [batch, cin, cout]: [usize; 3]) -> Result<(), TestCaseError> {
+fn check_convolution(
+    seed: u64,
+    g: &ConvGeom,
+    [batch, cin, cout]: [usize; 3],
+) -> Result<(), TestCaseError> {
     let [oh, ow] = g.output();
     let x = random(seed, &[batch, g.input[0], g.input[1], cin]);
     let w = random(seed + 1, &[g.kernel[0], g.kernel[1], cin, cout]);
@@ -51,14 +63,24 @@ fn check_convolution(seed: u64, g: &ConvGeom, [batch, cin, cout]: [usize; 3]) ->
     ] {
         prop_assert_eq!(ours.shape(), like.shape(), "{}", name);
         let e = error(&ours, reference, usual(cost(g, [batch, cin, cout]) / like.len()));
-        prop_assert!(e <= BOUND, "{}: error {:.1e}, {:?}, batch {}, {} → {} channels", name, e, g, batch, cin, cout);
+        prop_assert!(
+            e <= BOUND,
+            "{}: error {:.1e}, {:?}, batch {}, {} → {} channels",
+            name,
+            e,
+            g,
+            batch,
+            cin,
+            cout
+        );
     }
     Ok(())
 }
 
 /// Multiply-adds of the reference.
 fn cost(g: &ConvGeom, sizes: [usize; 3]) -> usize {
-    g.try_output().map_or(0, |o| o[0] * o[1] * g.kernel[0] * g.kernel[1] * sizes.iter().product::<usize>())
+    g.try_output()
+        .map_or(0, |o| o[0] * o[1] * g.kernel[0] * g.kernel[1] * sizes.iter().product::<usize>())
 }
 
 fn channels() -> impl Strategy<Value = usize> {
@@ -106,12 +128,21 @@ fn the_convolution_triple_at_chosen_sizes() {
         // Winograd's two forms, by the table of algorithms.
         (square([16, 16], 4, 2, 1), [9, 32, 48]),
         (square([8, 8], 4, 2, 1), [9, 48, 80]),
-        (ConvGeom { input: [15, 9], kernel: [4, 4], stride: [2, 2], pad: [[1, 0], [0, 2]] }, [8, 32, 32]),
+        (
+            ConvGeom { input: [15, 9], kernel: [4, 4], stride: [2, 2], pad: [[1, 0], [0, 2]] },
+            [8, 32, 32],
+        ),
         (square([5, 5], 2, 3, 1), [2, 7, 4]),
         (square([1, 1], 7, 1, 3), [1, 2, 3]),
         (square([2, 1], 7, 3, 3), [1, 1, 1]),
-        (ConvGeom { input: [3, 200], kernel: [1, 7], stride: [1, 2], pad: [[0, 0], [5, 0]] }, [3, 2, 9]),
-        (ConvGeom { input: [5, 6], kernel: [2, 3], stride: [2, 1], pad: [[4, 0], [0, 7]] }, [2, 3, 4]),
+        (
+            ConvGeom { input: [3, 200], kernel: [1, 7], stride: [1, 2], pad: [[0, 0], [5, 0]] },
+            [3, 2, 9],
+        ),
+        (
+            ConvGeom { input: [5, 6], kernel: [2, 3], stride: [2, 1], pad: [[4, 0], [0, 7]] },
+            [2, 3, 4],
+        ),
     ] {
         check_convolution(9, &g, sizes).unwrap();
     }

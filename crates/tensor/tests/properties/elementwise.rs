@@ -60,7 +60,15 @@ fn check_pairs(a: &[usize], b: &[usize], seed: u64) -> Result<(), TestCaseError>
         prop_assert_eq!(ours.shape(), &shape);
         for (index, value) in indices(&shape).zip(ours.to_vec()) {
             let expected = f(xs[position(&index, a)], ys[position(&index, b)]);
-            prop_assert_eq!(value.to_bits(), expected.to_bits(), "{} of {:?} and {:?} at {:?}", name, a, b, index);
+            prop_assert_eq!(
+                value.to_bits(),
+                expected.to_bits(),
+                "{} of {:?} and {:?} at {:?}",
+                name,
+                a,
+                b,
+                index
+            );
         }
     }
     Ok(())
@@ -87,12 +95,14 @@ fn long_pairs_broadcast() {
 
 fn check_sum(shape: &[usize], axes: &[usize], keep: bool, seed: u64) -> Result<(), TestCaseError> {
     let x = random(seed, shape);
-    let kept: Vec<usize> = shape.iter().enumerate().map(|(i, &n)| if axes.contains(&i) { 1 } else { n }).collect();
+    let kept: Vec<usize> =
+        shape.iter().enumerate().map(|(i, &n)| if axes.contains(&i) { 1 } else { n }).collect();
     let mut expected = vec![0f64; kept.iter().product()];
     for (index, value) in indices(shape).zip(x.to_vec()) {
         expected[position(&index, &kept)] += f64::from(value);
     }
-    let left: Vec<usize> = (0..shape.len()).filter(|i| !axes.contains(i)).map(|i| shape[i]).collect();
+    let left: Vec<usize> =
+        (0..shape.len()).filter(|i| !axes.contains(i)).map(|i| shape[i]).collect();
     let ours = x.sum(axes, keep);
     prop_assert_eq!(&ours.shape()[..], if keep { &kept[..] } else { &left[..] });
     let e = error(&ours, &expected, 3.0 * usual(x.len() / expected.len().max(1)));
@@ -150,7 +160,10 @@ fn nan_stays_visible() {
         ("maximum, right", Tensor::scalar(0.0).maximum(&x)),
         ("minimum", x.minimum(&Tensor::scalar(0.0))),
         ("minimum, right", Tensor::scalar(0.0).minimum(&x)),
-        ("bias_activation", x.reshape([4, 1]).bias_activation(&Tensor::zeros([1]), Activation::Relu)),
+        (
+            "bias_activation",
+            x.reshape([4, 1]).bias_activation(&Tensor::zeros([1]), Activation::Relu),
+        ),
     ] {
         assert_eq!(at(y), only_second, "{name}");
     }
@@ -163,7 +176,8 @@ fn nan_stays_visible() {
         assert!(image.reshape([4]).max(0, false).item().is_nan());
         assert!(image.sum_all().item().is_nan());
         assert_eq!(image.reshape([4]).argmax_last(), [position]);
-        let norm = image.batch_norm(&Tensor::ones([1]), &Tensor::zeros([1]), 1e-5, Activation::Relu);
+        let norm =
+            image.batch_norm(&Tensor::ones([1]), &Tensor::zeros([1]), 1e-5, Activation::Relu);
         assert!(norm.output.to_vec().iter().all(|v| v.is_nan()));
         let kernel = Tensor::ones([2, 2, 1, 1]);
         assert!(conv2d(&image, &kernel, &ConvGeom::square([2, 2], 2, 1, 0)).item().is_nan());

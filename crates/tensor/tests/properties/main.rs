@@ -26,7 +26,8 @@ fn wide(t: &Tensor) -> Vec<f64> {
 /// max|a − b| / max|reference|, the reference taken as at least `least`.
 fn error(ours: &Tensor, reference: &[f64], least: f64) -> f64 {
     let largest = reference.iter().fold(0f64, |m, v| m.max(v.abs()));
-    common::error(&ours.to_vec(), reference) * if largest == 0.0 { 1.0 } else { largest / largest.max(least) }
+    common::error(&ours.to_vec(), reference)
+        * if largest == 0.0 { 1.0 } else { largest / largest.max(least) }
 }
 
 /// A tenth of the usual size of a sum of so many products of U(−1, 1).
@@ -58,5 +59,10 @@ fn pair(range: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = [usize;
 
 fn config(cases: u32) -> ProptestConfig {
     // Failures shrink to a printed case; no file is left behind.
-    ProptestConfig { cases, failure_persistence: None, max_global_rejects: 100_000, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_global_rejects: 100_000,
+        ..ProptestConfig::default()
+    }
 }

@@ -48,7 +48,14 @@ fn activate(a: Activation, v: f64) -> (f64, f64) {
     }
 }
 
-fn batch_norm(x: &[f64], gamma: &[f64], beta: &[f64], dy: &[f64], eps: f64, activation: Activation) -> Norm {
+fn batch_norm(
+    x: &[f64],
+    gamma: &[f64],
+    beta: &[f64],
+    dy: &[f64],
+    eps: f64,
+    activation: Activation,
+) -> Norm {
     let c = gamma.len();
     let n = (x.len() / c) as f64;
     let mut r = Norm {
@@ -62,7 +69,8 @@ fn batch_norm(x: &[f64], gamma: &[f64], beta: &[f64], dy: &[f64], eps: f64, acti
     x.iter().enumerate().for_each(|(i, v)| r.mean[i % c] += v / n);
     x.iter().enumerate().for_each(|(i, v)| r.variance[i % c] += (v - r.mean[i % c]).powi(2) / n);
     let rstd: Vec<f64> = r.variance.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
-    let normal: Vec<f64> = x.iter().enumerate().map(|(i, v)| (v - r.mean[i % c]) * rstd[i % c]).collect();
+    let normal: Vec<f64> =
+        x.iter().enumerate().map(|(i, v)| (v - r.mean[i % c]) * rstd[i % c]).collect();
     let mut g = vec![0f64; x.len()];
     for (i, z) in normal.iter().enumerate() {
         let (value, slope) = activate(activation, z * gamma[i % c] + beta[i % c]);
@@ -72,12 +80,19 @@ fn batch_norm(x: &[f64], gamma: &[f64], beta: &[f64], dy: &[f64], eps: f64, acti
         r.dbeta[i % c] += g[i];
     }
     for (i, z) in normal.iter().enumerate() {
-        r.dx[i] = gamma[i % c] * rstd[i % c] * (g[i] - r.dbeta[i % c] / n - z * r.dgamma[i % c] / n);
+        r.dx[i] =
+            gamma[i % c] * rstd[i % c] * (g[i] - r.dbeta[i % c] / n - z * r.dgamma[i % c] / n);
     }
     r
 }
 
-fn check_batch_norm(seed: u64, rows: usize, channels: usize, activation: Activation, offset: f32) -> Result<(), TestCaseError> {
+fn check_batch_norm(
+    seed: u64,
+    rows: usize,
+    channels: usize,
+    activation: Activation,
+    offset: f32,
+) -> Result<(), TestCaseError> {
     const EPS: f32 = 1e-5;
     let mut rng = Philox::new(seed, 77);
     let dy = rng.uniform([rows, channels], -1.0, 1.0);
@@ -86,7 +101,8 @@ fn check_batch_norm(seed: u64, rows: usize, channels: usize, activation: Activat
     // A rectifier's argument within rounding of its kink has no one derivative: draw again.
     let (x, expected) = loop {
         let x = rng.normal([rows, channels], offset, 1.0);
-        let run = |a| batch_norm(&wide(&x), &wide(&gamma), &wide(&beta), &wide(&dy), f64::from(EPS), a);
+        let run =
+            |a| batch_norm(&wide(&x), &wide(&gamma), &wide(&beta), &wide(&dy), f64::from(EPS), a);
         if run(Activation::None).out.iter().all(|v| v.abs() > 1e-6) {
             break (x.clone(), run(activation));
         }
@@ -96,7 +112,8 @@ fn check_batch_norm(seed: u64, rows: usize, channels: usize, activation: Activat
     let grads = tensor::autograd::backward(&[(&result.output, &dy)]);
     // Few rows cancel almost entirely in dx: the measure is what is cancelled. And x · scale + offset keeps as many digits
     // as |mean| / σ leaves of an f32.
-    let rstd: Vec<f64> = expected.variance.iter().map(|v| 1.0 / (v + f64::from(EPS)).sqrt()).collect();
+    let rstd: Vec<f64> =
+        expected.variance.iter().map(|v| 1.0 / (v + f64::from(EPS)).sqrt()).collect();
     let cancelled = rstd.iter().copied().fold(0f64, f64::max);
     let far = expected.mean.iter().zip(&rstd).map(|(m, r)| m.abs() * r).fold(0f64, f64::max);
     let bound = BOUND * (far / 20.0).max(1.0);
@@ -148,7 +165,8 @@ fn batch_norm_with_an_outlier_in_front() {
     let (gamma, beta) = (Tensor::ones([channels]), Tensor::zeros([channels]));
     let ours = x.batch_norm(&gamma, &beta, 1e-5, Activation::None);
     let zero = vec![0f64; values.len()];
-    let expected = batch_norm(&wide(&x), &wide(&gamma), &wide(&beta), &zero, 1e-5, Activation::None);
+    let expected =
+        batch_norm(&wide(&x), &wide(&gamma), &wide(&beta), &zero, 1e-5, Activation::None);
     assert!(error(&ours.variance, &expected.variance, 0.0) <= BOUND);
     assert!(error(&ours.output, &expected.out, 0.0) <= BOUND);
 }

@@ -70,11 +70,16 @@ impl Array {
 
     /// Whether the values fill the shape exactly.
     pub(crate) fn check(&self, name: &str) -> Result<(), ArtefactError> {
-        let elements = self.shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
+        let elements =
+            self.shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
         if elements == Some(self.len()) {
             return Ok(());
         }
-        Err(ArtefactError::Shape { name: name.to_owned(), shape: self.shape.clone(), len: self.len() })
+        Err(ArtefactError::Shape {
+            name: name.to_owned(),
+            shape: self.shape.clone(),
+            len: self.len(),
+        })
     }
 
     /// Bytes on disk.
@@ -86,7 +91,10 @@ impl Array {
     }
 
     /// The values as little-endian bytes, handed to `sink` in pieces that need no second copy of the whole.
-    pub(crate) fn write_le<E>(&self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn write_le<E>(
+        &self,
+        mut sink: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         if cfg!(target_endian = "little") {
             return match &self.data {
                 Data::F32(values) => sink(bytemuck::cast_slice(values)),

@@ -18,11 +18,17 @@ pub(super) const TEMPORARY: &str = ".tmp";
 ///
 /// # Errors
 /// [`ArtefactError::Write`] for whatever the operating system or `fill` reports.
-pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>) -> Result<(), ArtefactError> {
+pub fn write_atomic(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
+) -> Result<(), ArtefactError> {
     write(path, fill).map_err(ArtefactError::write(path))
 }
 
-fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>) -> io::Result<()> {
+fn write(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
+) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
     let folder = folder_of(path);
     // Dropping the handle on any early return removes the temporary file.
@@ -51,7 +57,9 @@ fn temporary_in(folder: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
 /// # Errors
 /// [`ArtefactError::Write`], which names `folder`.
 pub(crate) fn probe(folder: &Path) -> Result<(), ArtefactError> {
-    let nearest = folder.ancestors().map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+    let nearest = folder
+        .ancestors()
+        .map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
     let there = nearest.into_iter().find(|above| above.exists()).unwrap_or(Path::new("."));
     if !there.is_dir() {
         return Err(ArtefactError::write(folder)(io::ErrorKind::NotADirectory.into()));
@@ -69,7 +77,8 @@ pub fn remove_stale(folder: &Path) -> Result<Vec<PathBuf>, ArtefactError> {
     let mut removed = Vec::new();
     for entry in fs::read_dir(folder).map_err(ArtefactError::read(folder))? {
         let path = entry.map_err(ArtefactError::read(folder))?.path();
-        let stale = path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(TEMPORARY));
+        let stale =
+            path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(TEMPORARY));
         if stale && fs::remove_file(&path).is_ok() {
             removed.push(path);
         }

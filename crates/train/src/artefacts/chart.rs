@@ -17,8 +17,12 @@ pub type Failure = Box<dyn std::error::Error>;
 ///
 /// # Errors
 /// Those of `draw`.
-pub fn paint((width, height): (u32, u32), draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>) -> Result<RgbImage, Failure> {
-    register_font(FONT, FontStyle::Normal, epaint_default_fonts::HACK_REGULAR).map_err(|_| "the built-in font is broken")?;
+pub fn paint(
+    (width, height): (u32, u32),
+    draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>,
+) -> Result<RgbImage, Failure> {
+    register_font(FONT, FontStyle::Normal, epaint_default_fonts::HACK_REGULAR)
+        .map_err(|_| "the built-in font is broken")?;
     let mut pixels = vec![255; (width * height * 3) as usize];
     {
         let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();

@@ -77,9 +77,11 @@ pub struct Header {
 /// # Errors
 /// An array that does not fill its shape, or the disk; then nothing of the new file is left behind.
 pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<(), ArtefactError> {
-    let meta = serde_json::to_string(&checkpoint.meta).map_err(|error| ArtefactError::write(path)(error.into()))?;
+    let meta = serde_json::to_string(&checkpoint.meta)
+        .map_err(|error| ArtefactError::write(path)(error.into()))?;
     let checksum = checksum(&Fingerprint::of(&checkpoint.tensors), SCHEMA, &meta);
-    let metadata = BTreeMap::from([("schema", SCHEMA.to_string()), ("meta", meta), ("checksum", checksum)]);
+    let metadata =
+        BTreeMap::from([("schema", SCHEMA.to_string()), ("meta", meta), ("checksum", checksum)]);
     container::write(path, &metadata, &checkpoint.tensors)
 }
 
@@ -141,12 +143,20 @@ impl Envelope {
                 return Err(ArtefactError::NotCheckpoint { path: path.to_owned() });
             }
             _ => {
-                return Err(damaged("its header lacks one of schema, meta and checksum".to_owned()));
+                return Err(damaged(
+                    "its header lacks one of schema, meta and checksum".to_owned(),
+                ));
             }
         };
-        let schema: u32 = schema.parse().map_err(|_| damaged(format!("its schema is {schema:?}, which is no number")))?;
+        let schema: u32 = schema
+            .parse()
+            .map_err(|_| damaged(format!("its schema is {schema:?}, which is no number")))?;
         if schema > SCHEMA {
-            return Err(ArtefactError::NewerSchema { path: path.to_owned(), found: schema, supported: SCHEMA });
+            return Err(ArtefactError::NewerSchema {
+                path: path.to_owned(),
+                found: schema,
+                supported: SCHEMA,
+            });
         }
         if schema == 0 {
             return Err(damaged("its schema is 0, which no version wrote".to_owned()));
@@ -159,7 +169,11 @@ impl Envelope {
         if actual == self.checksum {
             return Ok(());
         }
-        Err(ArtefactError::Checksum { path: path.to_owned(), expected: self.checksum.clone(), actual })
+        Err(ArtefactError::Checksum {
+            path: path.to_owned(),
+            expected: self.checksum.clone(),
+            actual,
+        })
     }
 
     fn parse_meta(&self, path: &Path) -> Result<Meta, ArtefactError> {

@@ -55,7 +55,8 @@ impl Container {
 
     /// Reads the header of `bytes` bytes from `source`, which errors call `path`.
     pub fn read(path: &Path, source: Source, bytes: u64) -> Result<Self, ArtefactError> {
-        let foreign = |reason: String| ArtefactError::NotSafetensors { path: path.to_owned(), reason };
+        let foreign =
+            |reason: String| ArtefactError::NotSafetensors { path: path.to_owned(), reason };
         if bytes < 10 {
             return Err(foreign(format!("it has only {bytes} bytes")));
         }
@@ -69,23 +70,37 @@ impl Container {
         }
         let data_start = 8 + length;
         if data_start > bytes {
-            return Err(ArtefactError::Size { path: path.to_owned(), expected: data_start, actual: bytes });
+            return Err(ArtefactError::Size {
+                path: path.to_owned(),
+                expected: data_start,
+                actual: bytes,
+            });
         }
         let mut header = vec![0; length as usize];
         if let Some(first) = header.first_mut() {
             *first = brace;
         }
-        reader.read_exact(header.get_mut(1..).unwrap_or_default()).map_err(ArtefactError::read(path))?;
-        let parsed: Metadata =
-            serde_json::from_slice(&header).map_err(|error| foreign(format!("its header is malformed: {error}")))?;
+        reader
+            .read_exact(header.get_mut(1..).unwrap_or_default())
+            .map_err(ArtefactError::read(path))?;
+        let parsed: Metadata = serde_json::from_slice(&header)
+            .map_err(|error| foreign(format!("its header is malformed: {error}")))?;
         drop(header);
         let expected = data_start + parsed.data_len() as u64;
         if expected != bytes {
             return Err(ArtefactError::Size { path: path.to_owned(), expected, actual: bytes });
         }
-        let metadata = parsed.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let tensors =
-            parsed.offset_keys().into_iter().filter_map(|name| parsed.info(&name).cloned().map(|info| (name, info))).collect();
+        let metadata = parsed
+            .metadata()
+            .iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let tensors = parsed
+            .offset_keys()
+            .into_iter()
+            .filter_map(|name| parsed.info(&name).cloned().map(|info| (name, info)))
+            .collect();
         Ok(Self { path: path.to_owned(), reader, metadata, tensors, bytes })
     }
 
@@ -94,7 +109,11 @@ impl Container {
         let mut infos: Vec<_> = self
             .tensors
             .iter()
-            .map(|(name, info)| TensorInfo { name: name.clone(), dtype: format!("{:?}", info.dtype), shape: info.shape.clone() })
+            .map(|(name, info)| TensorInfo {
+                name: name.clone(),
+                dtype: format!("{:?}", info.dtype),
+                shape: info.shape.clone(),
+            })
             .collect();
         infos.sort_by(|a, b| a.name.cmp(&b.name));
         infos
@@ -124,7 +143,9 @@ impl Container {
                 let buffer = self.reader.fill_buf().map_err(ArtefactError::read(&self.path))?;
                 let part = buffer.get(..left).unwrap_or(buffer);
                 if part.is_empty() {
-                    return Err(ArtefactError::read(&self.path)(io::ErrorKind::UnexpectedEof.into()));
+                    return Err(ArtefactError::read(&self.path)(
+                        io::ErrorKind::UnexpectedEof.into(),
+                    ));
                 }
                 crc = crc32c::crc32c_append(crc, part);
                 let read = part.len();
@@ -142,8 +163,12 @@ impl Container {
         let converted = |bytes: &[u8]| -> Option<Vec<f32>> {
             Some(match info.dtype {
                 Dtype::F64 => le_chunks(bytes).map(|b| f64::from_le_bytes(b) as f32).collect(),
-                Dtype::F16 => le_chunks(bytes).map(|b| half::f16::from_le_bytes(b).to_f32()).collect(),
-                Dtype::BF16 => le_chunks(bytes).map(|b| half::bf16::from_le_bytes(b).to_f32()).collect(),
+                Dtype::F16 => {
+                    le_chunks(bytes).map(|b| half::f16::from_le_bytes(b).to_f32()).collect()
+                }
+                Dtype::BF16 => {
+                    le_chunks(bytes).map(|b| half::bf16::from_le_bytes(b).to_f32()).collect()
+                }
                 _ => return None,
             })
         };
@@ -152,7 +177,9 @@ impl Container {
                 let mut values: Vec<f32> = self.zeros(name, bytes / 4)?;
                 let crc = self.fill(bytemuck::cast_slice_mut(&mut values))?;
                 if cfg!(target_endian = "big") {
-                    values.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
+                    values
+                        .iter_mut()
+                        .for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
                 }
                 Ok((Data::F32(values), crc))
             }
@@ -253,26 +280,35 @@ pub(crate) fn write(
     arrays: &BTreeMap<String, Array>,
 ) -> Result<(), ArtefactError> {
     // Widest type first, as the format asks, so that every tensor stays aligned to its type.
-    let (integers, floats): (Vec<_>, Vec<_>) = arrays.iter().partition(|(_, array)| matches!(array.data, Data::I64(_)));
+    let (integers, floats): (Vec<_>, Vec<_>) =
+        arrays.iter().partition(|(_, array)| matches!(array.data, Data::I64(_)));
     let mut offset = 0;
     let mut tensors = BTreeMap::new();
     for (name, array) in integers.iter().chain(&floats) {
         array.check(name)?;
         let end = offset + array.bytes();
         let dtype = if matches!(array.data, Data::I64(_)) { Dtype::I64 } else { Dtype::F32 };
-        tensors.insert(name.as_str(), RawInfo { dtype, shape: array.shape.clone(), data_offsets: (offset, end) });
+        tensors.insert(
+            name.as_str(),
+            RawInfo { dtype, shape: array.shape.clone(), data_offsets: (offset, end) },
+        );
         offset = end;
     }
     if tensors.contains_key(METADATA) {
-        return Err(ArtefactError::write(path)(io::Error::other("no tensor may be called __metadata__")));
+        return Err(ArtefactError::write(path)(io::Error::other(
+            "no tensor may be called __metadata__",
+        )));
     }
-    let mut header =
-        serde_json::to_vec(&FileHeader { metadata, tensors }).map_err(|error| ArtefactError::write(path)(error.into()))?;
+    let mut header = serde_json::to_vec(&FileHeader { metadata, tensors })
+        .map_err(|error| ArtefactError::write(path)(error.into()))?;
     header.resize(header.len().next_multiple_of(8), b' ');
     write_atomic(path, |writer| {
         writer.write_all(&(header.len() as u64).to_le_bytes())?;
         writer.write_all(&header)?;
-        integers.iter().chain(&floats).try_for_each(|(_, array)| array.write_le(|bytes| writer.write_all(bytes)))
+        integers
+            .iter()
+            .chain(&floats)
+            .try_for_each(|(_, array)| array.write_le(|bytes| writer.write_all(bytes)))
     })
 }
 

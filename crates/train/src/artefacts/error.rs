@@ -35,7 +35,9 @@ pub enum ArtefactError {
         actual: u64,
     },
     /// The file does not start with a safetensors header.
-    #[error("{path:?} is not a safetensors file: {reason}; give a checkpoint that dcgan wrote, or a run directory")]
+    #[error(
+        "{path:?} is not a safetensors file: {reason}; give a checkpoint that dcgan wrote, or a run directory"
+    )]
     NotSafetensors {
         /// The file.
         path: PathBuf,
@@ -49,7 +51,9 @@ pub enum ArtefactError {
         path: PathBuf,
     },
     /// Written by a later version of this program.
-    #[error("{path:?} was written by a newer version (schema {found}, this program reads {supported}): update dcgan")]
+    #[error(
+        "{path:?} was written by a newer version (schema {found}, this program reads {supported}): update dcgan"
+    )]
     NewerSchema {
         /// The file.
         path: PathBuf,
@@ -59,7 +63,9 @@ pub enum ArtefactError {
         supported: u32,
     },
     /// The bytes are not those that were written.
-    #[error("{path:?} is damaged: its checksum is {actual}, it was written with {expected}; use an older checkpoint")]
+    #[error(
+        "{path:?} is damaged: its checksum is {actual}, it was written with {expected}; use an older checkpoint"
+    )]
     Checksum {
         /// The file.
         path: PathBuf,
@@ -77,7 +83,9 @@ pub enum ArtefactError {
         reason: String,
     },
     /// A tensor of a number type that has no place here.
-    #[error("{path:?} holds {tensor:?} as {dtype}: convert it to F32 (F64, F16, BF16 and I64 are read too)")]
+    #[error(
+        "{path:?} holds {tensor:?} as {dtype}: convert it to F32 (F64, F16, BF16 and I64 are read too)"
+    )]
     Dtype {
         /// The file.
         path: PathBuf,
@@ -87,7 +95,9 @@ pub enum ArtefactError {
         dtype: String,
     },
     /// Too little memory for a tensor of the file.
-    #[error("{path:?} holds {tensor:?} of {bytes} bytes, more than the memory that is free: close other programs")]
+    #[error(
+        "{path:?} holds {tensor:?} of {bytes} bytes, more than the memory that is free: close other programs"
+    )]
     Memory {
         /// The file.
         path: PathBuf,
@@ -97,7 +107,9 @@ pub enum ArtefactError {
         bytes: usize,
     },
     /// An array whose data does not fill its shape.
-    #[error("{name:?} has {len} values for shape {shape:?}: give one value per element of the shape")]
+    #[error(
+        "{name:?} has {len} values for shape {shape:?}: give one value per element of the shape"
+    )]
     Shape {
         /// The array's name.
         name: String,
@@ -107,7 +119,9 @@ pub enum ArtefactError {
         len: usize,
     },
     /// A `.npy` file that is malformed or of an unread kind.
-    #[error("cannot read {path:?} as .npy: {reason}; save it again with numpy.save as little-endian float32")]
+    #[error(
+        "cannot read {path:?} as .npy: {reason}; save it again with numpy.save as little-endian float32"
+    )]
     Npy {
         /// The file.
         path: PathBuf,
@@ -139,7 +153,9 @@ pub enum ArtefactError {
         pid: Option<u32>,
     },
     /// The path is not a run directory.
-    #[error("{path:?} is not a run directory (no checkpoints folder in it): give one that dcgan train made")]
+    #[error(
+        "{path:?} is not a run directory (no checkpoints folder in it): give one that dcgan train made"
+    )]
     NotARun {
         /// The path.
         path: PathBuf,
@@ -207,7 +223,9 @@ impl ArtefactError {
 fn write_hint(error: &io::Error) -> &'static str {
     use io::ErrorKind::*;
     match error.kind() {
-        StorageFull | QuotaExceeded | FileTooLarge | WriteZero => "free some space, or choose another disk",
+        StorageFull | QuotaExceeded | FileTooLarge | WriteZero => {
+            "free some space, or choose another disk"
+        }
         PermissionDenied | ReadOnlyFilesystem => "choose a folder you may write to",
         NotFound => "its folder is missing; make it, or choose another",
         NotADirectory => "a file is where a folder should be; choose another place",

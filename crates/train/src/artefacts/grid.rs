@@ -50,7 +50,11 @@ impl GridOptions {
 /// # Errors
 /// [`ArtefactError::Pictures`] for another number of channels, no pictures, a length that does not fit the shape, or a
 /// grid too large for one picture.
-pub fn grid(images: &[f32], shape: [usize; 4], options: GridOptions) -> Result<DynamicImage, ArtefactError> {
+pub fn grid(
+    images: &[f32],
+    shape: [usize; 4],
+    options: GridOptions,
+) -> Result<DynamicImage, ArtefactError> {
     let [count, height, width, channels] = shape;
     check(images, shape)?;
     let GridOptions { columns, padding, scale, background } = options;
@@ -61,9 +65,13 @@ pub fn grid(images: &[f32], shape: [usize; 4], options: GridOptions) -> Result<D
         let cell = extent.checked_mul(scale)?.checked_add(padding)?;
         u32::try_from(cells.checked_mul(cell)?.checked_add(padding)?).ok()
     };
-    let too_large = || pictures(format!("{count} pictures of {height}x{width} make too large a grid: take fewer"));
-    let (grid_width, grid_height) =
-        side(columns, width).zip(side(rows, height)).filter(|&(w, h)| w <= 65_535 && h <= 65_535).ok_or_else(too_large)?;
+    let too_large = || {
+        pictures(format!("{count} pictures of {height}x{width} make too large a grid: take fewer"))
+    };
+    let (grid_width, grid_height) = side(columns, width)
+        .zip(side(rows, height))
+        .filter(|&(w, h)| w <= 65_535 && h <= 65_535)
+        .ok_or_else(too_large)?;
     let stride = grid_width as usize * channels;
     let mut pixels = vec![background; stride * grid_height as usize];
     if channels == 4 {
@@ -74,7 +82,8 @@ pub fn grid(images: &[f32], shape: [usize; 4], options: GridOptions) -> Result<D
         let top = padding + index / columns * (height * scale + padding);
         let left = padding + index % columns * (width * scale + padding);
         for (y, line) in picture.chunks_exact(width * channels).enumerate() {
-            let line: Vec<u8> = line.chunks_exact(channels).flat_map(|pixel| repeat(pixel, scale)).collect();
+            let line: Vec<u8> =
+                line.chunks_exact(channels).flat_map(|pixel| repeat(pixel, scale)).collect();
             for row in 0..scale {
                 let start = (top + y * scale + row) * stride + left * channels;
                 if let Some(target) = pixels.get_mut(start..start + line.len()) {
@@ -99,8 +108,13 @@ pub fn save_png(path: &Path, image: &DynamicImage) -> Result<(), ArtefactError> 
 ///
 /// # Errors
 /// As [`save_png`].
-pub fn save_png_with(path: &Path, image: &DynamicImage, texts: &[(&str, String)]) -> Result<(), ArtefactError> {
-    let bytes = encode(image, texts).map_err(|reason| ArtefactError::Encode { path: path.to_owned(), reason })?;
+pub fn save_png_with(
+    path: &Path,
+    image: &DynamicImage,
+    texts: &[(&str, String)],
+) -> Result<(), ArtefactError> {
+    let bytes = encode(image, texts)
+        .map_err(|reason| ArtefactError::Encode { path: path.to_owned(), reason })?;
     write_atomic(path, |writer| writer.write_all(&bytes))
 }
 
@@ -110,7 +124,9 @@ pub(super) fn encode(image: &DynamicImage, texts: &[(&str, String)]) -> Result<V
         DynamicImage::ImageLuma8(_) => png::ColorType::Grayscale,
         DynamicImage::ImageRgb8(_) => png::ColorType::Rgb,
         DynamicImage::ImageRgba8(_) => png::ColorType::Rgba,
-        other => return Err(format!("{:?} is no kind of picture that is written here", other.color())),
+        other => {
+            return Err(format!("{:?} is no kind of picture that is written here", other.color()));
+        }
     };
     let mut bytes = Vec::new();
     let mut write = || -> Result<(), png::EncodingError> {
@@ -120,7 +136,10 @@ pub(super) fn encode(image: &DynamicImage, texts: &[(&str, String)]) -> Result<V
         let mut writer = encoder.write_header()?;
         for (keyword, text) in texts {
             if text.is_ascii() && text.len() < 200 {
-                writer.write_text_chunk(&png::text_metadata::TEXtChunk::new(*keyword, text.as_str()))?;
+                writer.write_text_chunk(&png::text_metadata::TEXtChunk::new(
+                    *keyword,
+                    text.as_str(),
+                ))?;
             } else {
                 let mut chunk = png::text_metadata::ITXtChunk::new(*keyword, text.as_str());
                 chunk.compressed = true;
@@ -153,7 +172,10 @@ pub fn read_png(path: &Path) -> Result<(DynamicImage, BTreeMap<String, String>),
     let decoder = png::Decoder::new_with_limits(Cursor::new(&bytes[..]), limits);
     let info = decoder.read_info().map_err(|error| bad(format!("it is no sound PNG: {error}")))?;
     let info = info.info();
-    let plain = info.uncompressed_latin1_text.iter().map(|chunk| (chunk.keyword.clone(), chunk.text.clone()));
+    let plain = info
+        .uncompressed_latin1_text
+        .iter()
+        .map(|chunk| (chunk.keyword.clone(), chunk.text.clone()));
     let long = info.utf8_text.iter().cloned().filter_map(|mut chunk| {
         chunk.decompress_text_with_limit(LONGEST as usize).ok()?;
         Some((chunk.keyword.clone(), chunk.get_text().ok()?))
@@ -176,7 +198,12 @@ pub(super) fn decode(bytes: &[u8]) -> ImageResult<DynamicImage> {
 ///
 /// # Errors
 /// As [`grid`] and [`save_png`].
-pub fn write_images(dir: &Path, first: usize, images: &[f32], shape: [usize; 4]) -> Result<Vec<PathBuf>, ArtefactError> {
+pub fn write_images(
+    dir: &Path,
+    first: usize,
+    images: &[f32],
+    shape: [usize; 4],
+) -> Result<Vec<PathBuf>, ArtefactError> {
     write_images_with(dir, first, images, shape, |_| Vec::new())
 }
 
@@ -199,7 +226,11 @@ pub fn write_images_with<'a>(
         .enumerate()
         .map(|(index, image)| {
             let path = dir.join(format!("{:05}.png", first + index));
-            save_png_with(&path, &grid(image, [1, height, width, channels], GridOptions::SINGLE)?, &texts(first + index))?;
+            save_png_with(
+                &path,
+                &grid(image, [1, height, width, channels], GridOptions::SINGLE)?,
+                &texts(first + index),
+            )?;
             Ok(path)
         })
         .collect()
@@ -217,11 +248,16 @@ fn repeat(pixel: &[f32], scale: usize) -> impl Iterator<Item = u8> + '_ {
 fn check(images: &[f32], shape: [usize; 4]) -> Result<(), ArtefactError> {
     let channels = shape[3];
     if !matches!(channels, 1 | 3 | 4) {
-        return Err(pictures(format!("{channels} channels; 1 (grey), 3 (RGB) or 4 (RGBA) can be drawn")));
+        return Err(pictures(format!(
+            "{channels} channels; 1 (grey), 3 (RGB) or 4 (RGBA) can be drawn"
+        )));
     }
     let elements = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
     if elements.is_none_or(|elements| elements == 0 || elements != images.len()) {
-        return Err(pictures(format!("{} values do not make pictures of shape {shape:?}", images.len())));
+        return Err(pictures(format!(
+            "{} values do not make pictures of shape {shape:?}",
+            images.len()
+        )));
     }
     Ok(())
 }

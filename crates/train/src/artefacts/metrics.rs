@@ -98,7 +98,10 @@ impl MetricsWriter {
             }
         }
         let mut writer = Self { path: path.to_owned(), file, len: keep as u64 };
-        writer.cut().and_then(|()| if whole { Ok(()) } else { writer.put(b"\n") }).map_err(ArtefactError::write(path))?;
+        writer
+            .cut()
+            .and_then(|()| if whole { Ok(()) } else { writer.put(b"\n") })
+            .map_err(ArtefactError::write(path))?;
         writer.sync()?;
         Ok(writer)
     }
@@ -108,7 +111,8 @@ impl MetricsWriter {
     /// # Errors
     /// The disk; the file then ends with the row before.
     pub fn append(&mut self, row: &Row) -> Result<(), ArtefactError> {
-        let mut line = serde_json::to_vec(row).map_err(|error| ArtefactError::write(&self.path)(error.into()))?;
+        let mut line = serde_json::to_vec(row)
+            .map_err(|error| ArtefactError::write(&self.path)(error.into()))?;
         line.push(b'\n');
         self.put(&line).map_err(ArtefactError::write(&self.path))
     }

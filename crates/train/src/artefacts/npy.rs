@@ -21,8 +21,12 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
     let rest = bytes.strip_prefix(MAGIC).ok_or("it does not start with the .npy magic")?;
     let (version, rest) = rest.split_first_chunk::<2>().ok_or("it ends inside the header")?;
     let (length, rest) = match version {
-        [1, _] => rest.split_first_chunk::<2>().map(|(length, rest)| (usize::from(u16::from_le_bytes(*length)), rest)),
-        [2 | 3, _] => rest.split_first_chunk::<4>().map(|(length, rest)| (u32::from_le_bytes(*length) as usize, rest)),
+        [1, _] => rest
+            .split_first_chunk::<2>()
+            .map(|(length, rest)| (usize::from(u16::from_le_bytes(*length)), rest)),
+        [2 | 3, _] => rest
+            .split_first_chunk::<4>()
+            .map(|(length, rest)| (u32::from_le_bytes(*length) as usize, rest)),
         [major, minor] => {
             return Err(format!("its version is {major}.{minor}, versions 1 to 3 are read"));
         }
@@ -31,7 +35,8 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
     let (header, data) = rest.split_at_checked(length).ok_or("it ends inside the header")?;
     let header = std::str::from_utf8(header).map_err(|_| "its header is no text")?;
 
-    let kind = value_of(header, "descr").and_then(quoted).ok_or("its header has no type (descr)")?;
+    let kind =
+        value_of(header, "descr").and_then(quoted).ok_or("its header has no type (descr)")?;
     let fortran = match value_of(header, "fortran_order") {
         Some(text) if text.starts_with("True") => true,
         Some(text) if text.starts_with("False") => false,
@@ -50,7 +55,10 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
     let expected = elements.and_then(|elements| elements.checked_mul(width));
     if expected != Some(data.len()) {
         let expected = expected.map_or("more than can exist".to_owned(), |bytes| bytes.to_string());
-        return Err(format!("shape {shape:?} needs {expected} bytes of data, there are {}", data.len()));
+        return Err(format!(
+            "shape {shape:?} needs {expected} bytes of data, there are {}",
+            data.len()
+        ));
     }
     let values: Vec<f32> = if width == 4 {
         data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
@@ -63,7 +71,9 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
 
 /// The text behind `'key':` in a dict literal.
 fn value_of<'a>(header: &'a str, key: &str) -> Option<&'a str> {
-    let (_, rest) = header.split_once(&format!("'{key}'")).or_else(|| header.split_once(&format!("\"{key}\"")))?;
+    let (_, rest) = header
+        .split_once(&format!("'{key}'"))
+        .or_else(|| header.split_once(&format!("\"{key}\"")))?;
     Some(rest.trim_start().strip_prefix(':')?.trim_start())
 }
 

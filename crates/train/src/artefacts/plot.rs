@@ -28,9 +28,12 @@ const ORANGE: RGBColor = RGBColor(214, 98, 10);
 /// # Errors
 /// [`ArtefactError::Pictures`] if there are no rows.
 pub fn draw(rows: &[Row]) -> Result<DynamicImage, ArtefactError> {
-    let failed = |reason: String| ArtefactError::Pictures { what: "the loss curves".to_owned(), reason };
+    let failed =
+        |reason: String| ArtefactError::Pictures { what: "the loss curves".to_owned(), reason };
     if rows.is_empty() {
-        return Err(failed("there are no logged steps; log more often with --log-every".to_owned()));
+        return Err(failed(
+            "there are no logged steps; log more often with --log-every".to_owned(),
+        ));
     }
     let drawn = chart::paint((WIDTH, HEIGHT), |sheet| panels(rows, sheet));
     drawn.map(DynamicImage::ImageRgb8).map_err(|error| failed(error.to_string()))
@@ -58,7 +61,13 @@ fn panels(rows: &[Row], sheet: &Area<'_>) -> Result<(), Failure> {
     panel(&lower, rows, "probability of real", &beliefs, 0.0..1.0)
 }
 
-fn panel(area: &Area, rows: &[Row], title: &str, curves: &[Curve], range: Range<f64>) -> Result<(), Failure> {
+fn panel(
+    area: &Area,
+    rows: &[Row],
+    title: &str,
+    curves: &[Curve],
+    range: Range<f64>,
+) -> Result<(), Failure> {
     let first = rows.iter().map(|row| row.step).min().unwrap_or(0) as f64;
     let last = rows.iter().map(|row| row.step).max().unwrap_or(0) as f64;
     let mut chart = ChartBuilder::on(area)
@@ -116,10 +125,16 @@ fn legend(area: &Area, curves: &[Curve]) -> Result<(), Failure> {
 /// From 0, or below where losses are negative, to the top of 99 % of the values: one spike must not flatten the rest.
 /// What lies outside is drawn along the edge.
 fn loss_range(rows: &[Row], curves: &[Curve]) -> Range<f64> {
-    let mut values: Vec<f64> =
-        curves.iter().flat_map(|curve| condensed(rows, curve.value)).map(|(_, y)| y).filter(|y| y.is_finite()).collect();
+    let mut values: Vec<f64> = curves
+        .iter()
+        .flat_map(|curve| condensed(rows, curve.value))
+        .map(|(_, y)| y)
+        .filter(|y| y.is_finite())
+        .collect();
     values.sort_by(f64::total_cmp);
-    let at = |share: f64| values.get(((values.len().saturating_sub(1)) as f64 * share).round() as usize).copied();
+    let at = |share: f64| {
+        values.get(((values.len().saturating_sub(1)) as f64 * share).round() as usize).copied()
+    };
     let low = at(0.01).unwrap_or(0.0).min(0.0) * 1.1;
     let high = at(0.99).unwrap_or(1.0).max(0.0) * 1.1;
     // Steps of the axis below a float's resolution never end.
@@ -131,7 +146,8 @@ fn loss_range(rows: &[Row], curves: &[Curve]) -> Range<f64> {
 fn condensed(rows: &[Row], value: fn(&Row) -> f64) -> Vec<(f64, f64)> {
     rows.chunks(rows.len().div_ceil(POINTS).max(1))
         .map(|bucket| {
-            let mean = |of: &dyn Fn(&Row) -> f64| bucket.iter().map(of).sum::<f64>() / bucket.len() as f64;
+            let mean =
+                |of: &dyn Fn(&Row) -> f64| bucket.iter().map(of).sum::<f64>() / bucket.len() as f64;
             (mean(&|row| row.step as f64), mean(&value))
         })
         .collect()
@@ -144,10 +160,22 @@ fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         .iter()
         .enumerate()
         .map(|(index, &(step, value))| {
-            let window = points.get(index.saturating_sub(reach)..(index + reach + 1).min(points.len()));
-            let near: Vec<f64> =
-                window.unwrap_or_default().iter().map(|point| point.1).filter(|value| value.is_finite()).collect();
-            (step, if value.is_finite() { near.iter().sum::<f64>() / near.len() as f64 } else { value })
+            let window =
+                points.get(index.saturating_sub(reach)..(index + reach + 1).min(points.len()));
+            let near: Vec<f64> = window
+                .unwrap_or_default()
+                .iter()
+                .map(|point| point.1)
+                .filter(|value| value.is_finite())
+                .collect();
+            (
+                step,
+                if value.is_finite() {
+                    near.iter().sum::<f64>() / near.len() as f64
+                } else {
+                    value
+                },
+            )
         })
         .collect()
 }

@@ -34,7 +34,12 @@ pub fn file_name(step: u64) -> String {
 
 /// The step in a file name `step-N.EXTENSION`, or `None` for a file of another name.
 pub fn step_of(path: &Path, extension: &str) -> Option<u64> {
-    let digits = path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(extension)?.strip_suffix('.')?;
+    let digits = path
+        .file_name()?
+        .to_str()?
+        .strip_prefix("step-")?
+        .strip_suffix(extension)?
+        .strip_suffix('.')?;
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
@@ -68,12 +73,18 @@ pub(crate) fn steps_in(dir: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)
 /// # Errors
 /// As [`checkpoint::save`]; nothing is deleted then. An old file that cannot be deleted is no error: it is tried
 /// again at the next rotation.
-pub fn save_rotating(dir: &Path, checkpoint: &Checkpoint, keep: Keep) -> Result<PathBuf, ArtefactError> {
+pub fn save_rotating(
+    dir: &Path,
+    checkpoint: &Checkpoint,
+    keep: Keep,
+) -> Result<PathBuf, ArtefactError> {
     let step = checkpoint.meta.step;
     let path = dir.join(file_name(step));
     checkpoint::save(&path, checkpoint)?;
-    let (earlier, later): (Vec<_>, Vec<_>) =
-        list(dir)?.into_iter().filter(|(other, _)| *other != step).partition(|(other, _)| *other < step);
+    let (earlier, later): (Vec<_>, Vec<_>) = list(dir)?
+        .into_iter()
+        .filter(|(other, _)| *other != step)
+        .partition(|(other, _)| *other < step);
     let surplus = (earlier.len() + 1).saturating_sub(keep.last.max(1));
     let mut removed = false;
     for (other, old) in earlier.into_iter().take(surplus).chain(later) {
@@ -113,7 +124,10 @@ pub fn newest_good(dir: &Path) -> Result<NewestGood, ArtefactError> {
 }
 
 /// [`newest_good`] by another reader, which must refuse what is damaged.
-pub(crate) fn newest_good_by<T>(dir: &Path, read: fn(&Path) -> Result<T, ArtefactError>) -> Result<NewestGood<T>, ArtefactError> {
+pub(crate) fn newest_good_by<T>(
+    dir: &Path,
+    read: fn(&Path) -> Result<T, ArtefactError>,
+) -> Result<NewestGood<T>, ArtefactError> {
     let mut skipped = Vec::new();
     for (_, path) in list(dir)?.into_iter().rev() {
         match read(&path) {

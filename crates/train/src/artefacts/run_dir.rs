@@ -108,7 +108,11 @@ impl RunDir {
     pub fn open(path: &Path) -> Result<Self, ArtefactError> {
         fs::metadata(path).map_err(ArtefactError::read(path))?;
         let run = Self { path: path.to_owned(), lock: None };
-        if run.checkpoints().is_dir() { Ok(run) } else { Err(ArtefactError::NotARun { path: path.to_owned() }) }
+        if run.checkpoints().is_dir() {
+            Ok(run)
+        } else {
+            Err(ArtefactError::NotARun { path: path.to_owned() })
+        }
     }
 
     /// Locks the directory for training, removes what killed processes left half-written, and makes subfolders that
@@ -124,7 +128,8 @@ impl RunDir {
     /// Whether another `RunDir`, mostly of another process, trains in this directory now.
     pub fn is_running(&self) -> bool {
         self.lock.is_none()
-            && File::open(self.path.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+            && File::open(self.path.join(LOCK))
+                .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// The directory.
@@ -196,7 +201,8 @@ impl RunDir {
     }
 
     fn locked(&self) -> ArtefactError {
-        let pid = fs::read_to_string(self.path.join(LOCK)).ok().and_then(|text| text.trim().parse().ok());
+        let pid =
+            fs::read_to_string(self.path.join(LOCK)).ok().and_then(|text| text.trim().parse().ok());
         ArtefactError::Locked { path: self.path.clone(), pid }
     }
 
@@ -223,11 +229,16 @@ pub fn resolve_checkpoint(path: &Path) -> Result<rotation::NewestGood, ArtefactE
 ///
 /// # Errors
 /// As [`resolve_checkpoint`].
-pub fn resolve_header(path: &Path) -> Result<rotation::NewestGood<checkpoint::Header>, ArtefactError> {
+pub fn resolve_header(
+    path: &Path,
+) -> Result<rotation::NewestGood<checkpoint::Header>, ArtefactError> {
     resolve(path, checkpoint::inspect)
 }
 
-fn resolve<T>(path: &Path, read: fn(&Path) -> Result<T, ArtefactError>) -> Result<rotation::NewestGood<T>, ArtefactError> {
+fn resolve<T>(
+    path: &Path,
+    read: fn(&Path) -> Result<T, ArtefactError>,
+) -> Result<rotation::NewestGood<T>, ArtefactError> {
     if fs::metadata(path).map_err(ArtefactError::read(path))?.is_dir() {
         let inside = path.join("checkpoints");
         return rotation::newest_good_by(if inside.is_dir() { &inside } else { path }, read);
@@ -250,7 +261,13 @@ fn next_number(base: &Path) -> Result<u32, ArtefactError> {
 }
 
 fn open_lock(path: &Path) -> Result<File, ArtefactError> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(ArtefactError::write(path))
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(ArtefactError::write(path))
 }
 
 /// An error if the folder holds anything that must not be lost.

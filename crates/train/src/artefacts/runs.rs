@@ -39,7 +39,9 @@ pub fn runs_in(base: &Path) -> Result<Vec<RunInfo>, ArtefactError> {
 /// As [`runs_in`].
 pub fn newest(base: &Path) -> Result<PathBuf, ArtefactError> {
     let paths = paths(base)?;
-    let has_checkpoint = |path: &&PathBuf| rotation::list(&path.join("checkpoints")).is_ok_and(|list| !list.is_empty());
+    let has_checkpoint = |path: &&PathBuf| {
+        rotation::list(&path.join("checkpoints")).is_ok_and(|list| !list.is_empty())
+    };
     paths
         .iter()
         .rev()

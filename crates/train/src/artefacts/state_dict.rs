@@ -19,6 +19,9 @@ pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Array>, ArtefactE
 ///
 /// # Errors
 /// An array that does not fill its shape, or the disk.
-pub fn write_state_dict(path: &Path, arrays: &BTreeMap<String, Array>) -> Result<(), ArtefactError> {
+pub fn write_state_dict(
+    path: &Path,
+    arrays: &BTreeMap<String, Array>,
+) -> Result<(), ArtefactError> {
     container::write(path, &BTreeMap::new(), arrays)
 }

@@ -103,7 +103,8 @@ impl EventWriter {
     /// # Errors
     /// The disk.
     pub fn create(dir: &Path, resumed_at: Option<u64>) -> Result<Self, ArtefactError> {
-        let mut second = now().as_secs().max(newest_second(dir)?.map_or(0, |second| second.saturating_add(1)));
+        let mut second =
+            now().as_secs().max(newest_second(dir)?.map_or(0, |second| second.saturating_add(1)));
         let (path, file) = loop {
             let path = dir.join(format!("{PREFIX}{second:010}.dcgan"));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
@@ -129,7 +130,10 @@ impl EventWriter {
     pub fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<(), ArtefactError> {
         let value = scalars
             .iter()
-            .map(|(tag, value)| Value { tag: (*tag).to_owned(), content: Some(Content::SimpleValue(*value as f32)) })
+            .map(|(tag, value)| Value {
+                tag: (*tag).to_owned(),
+                content: Some(Content::SimpleValue(*value as f32)),
+            })
             .collect();
         self.put(step, What::Summary(Summary { value }))
     }
@@ -138,8 +142,14 @@ impl EventWriter {
     ///
     /// # Errors
     /// The disk, or the picture cannot be encoded as PNG.
-    pub fn image(&mut self, step: u64, tag: &str, image: &DynamicImage) -> Result<(), ArtefactError> {
-        let encoded = encode(image, &[]).map_err(|reason| ArtefactError::Encode { path: self.path.clone(), reason })?;
+    pub fn image(
+        &mut self,
+        step: u64,
+        tag: &str,
+        image: &DynamicImage,
+    ) -> Result<(), ArtefactError> {
+        let encoded = encode(image, &[])
+            .map_err(|reason| ArtefactError::Encode { path: self.path.clone(), reason })?;
         let picture = Picture {
             // PNG's own sides are at most 2³¹ − 1.
             height: image.height() as i32,
@@ -170,7 +180,10 @@ impl EventWriter {
         let record = frame(&event.encode_to_vec());
         if let Err(error) = self.file.write_all(&record) {
             // A reader stops at half a frame, and would never see what comes behind it.
-            let _ = self.file.set_len(self.len).and_then(|()| self.file.seek(SeekFrom::Start(self.len)));
+            let _ = self
+                .file
+                .set_len(self.len)
+                .and_then(|()| self.file.seek(SeekFrom::Start(self.len)));
             return Err(ArtefactError::write(&self.path)(error));
         }
         self.len += record.len() as u64;
@@ -202,8 +215,10 @@ fn newest_second(dir: &Path) -> Result<Option<u64>, ArtefactError> {
     let mut newest = None;
     for entry in fs::read_dir(dir).map_err(ArtefactError::read(dir))? {
         let name = entry.map_err(ArtefactError::read(dir))?.file_name();
-        let second =
-            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('.').next()?.parse().ok());
+        let second = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX))
+            .and_then(|rest| rest.split('.').next()?.parse().ok());
         newest = newest.max(second);
     }
     Ok(newest)

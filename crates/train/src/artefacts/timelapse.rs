@@ -46,7 +46,8 @@ pub fn write(path: &Path, samples: &Path, options: Options) -> Result<Timelapse,
     let files = evenly(rotation::steps_in(samples, "png")?, options.frames);
     let mut skipped = Vec::new();
     // The last picture sets the size, so it is found first; then one picture is in memory at a time.
-    let size = files.iter().rev().find_map(|(_, file)| decode(file).ok()).map(|image| image.dimensions());
+    let size =
+        files.iter().rev().find_map(|(_, file)| decode(file).ok()).map(|image| image.dimensions());
     let size = size.ok_or_else(|| ArtefactError::Pictures {
         what: format!("a time-lapse of {samples:?}"),
         reason: "there is no step-N.png in it that can be decoded; sample more often with --sample-every".to_owned(),
@@ -90,7 +91,10 @@ pub fn write(path: &Path, samples: &Path, options: Options) -> Result<Timelapse,
 /// # Errors
 /// No pictures, pictures of several sizes or larger than GIF allows (65535), or the disk.
 pub fn animate(path: &Path, pictures: &[DynamicImage], delay: u16) -> Result<(), ArtefactError> {
-    let failed = |reason: &str| ArtefactError::Pictures { what: format!("the animation {path:?}"), reason: reason.to_owned() };
+    let failed = |reason: &str| ArtefactError::Pictures {
+        what: format!("the animation {path:?}"),
+        reason: reason.to_owned(),
+    };
     let size = pictures.first().ok_or_else(|| failed("there are no pictures"))?.dimensions();
     if pictures.iter().any(|picture| picture.dimensions() != size) {
         return Err(failed("its pictures have several sizes"));
@@ -119,7 +123,12 @@ fn evenly<T>(items: Vec<T>, count: usize) -> Vec<T> {
         1 => vec![len - 1],
         _ => (0..count).map(|k| k * (len - 1) / (count - 1)).collect(),
     };
-    items.into_iter().enumerate().filter(|(index, _)| chosen.binary_search(index).is_ok()).map(|(_, item)| item).collect()
+    items
+        .into_iter()
+        .enumerate()
+        .filter(|(index, _)| chosen.binary_search(index).is_ok())
+        .map(|(_, item)| item)
+        .collect()
 }
 
 fn decode(file: &Path) -> Result<RgbImage, image::ImageError> {
@@ -131,14 +140,19 @@ fn opaque(image: DynamicImage) -> RgbImage {
 }
 
 fn on_white(image: &DynamicImage) -> RgbImage {
-    let mut white = image::RgbaImage::from_pixel(image.width(), image.height(), image::Rgba([255; 4]));
+    let mut white =
+        image::RgbaImage::from_pixel(image.width(), image.height(), image::Rgba([255; 4]));
     imageops::overlay(&mut white, &image.to_rgba8(), 0, 0);
     DynamicImage::ImageRgba8(white).into_rgb8()
 }
 
 /// One frame; its sides were checked to fit.
 fn frame(image: RgbImage, size: (u32, u32), delay: u16) -> Frame<'static> {
-    let image = if image.dimensions() == size { image } else { imageops::resize(&image, size.0, size.1, FilterType::Triangle) };
+    let image = if image.dimensions() == size {
+        image
+    } else {
+        imageops::resize(&image, size.0, size.1, FilterType::Triangle)
+    };
     let (width, height) = (size.0 as u16, size.1 as u16);
     let grey = image.pixels().all(|pixel| pixel.0[0] == pixel.0[1] && pixel.0[1] == pixel.0[2]);
     let mut frame = if grey {

@@ -17,7 +17,10 @@ const DELAY: [u16; 2] = [10, 250];
 /// # Errors
 /// No pictures, pictures of several sizes or larger than GIF allows, or the disk.
 pub fn write(path: &Path, pictures: &[Picture]) -> Result<(), ArtefactError> {
-    let failed = |reason: &str| ArtefactError::Pictures { what: format!("the animation {path:?}"), reason: reason.to_owned() };
+    let failed = |reason: &str| ArtefactError::Pictures {
+        what: format!("the animation {path:?}"),
+        reason: reason.to_owned(),
+    };
     let Some(first) = pictures.first() else { return Err(failed("there are no pictures")) };
     if pictures.iter().any(|picture| picture.size() != first.size()) {
         return Err(failed("its pictures have several sizes"));
@@ -33,14 +36,24 @@ pub fn write(path: &Path, pictures: &[Picture]) -> Result<(), ArtefactError> {
         encoder.set_repeat(Repeat::Infinite).map_err(io_error)?;
         let mut shown: Vec<u8> = Vec::new();
         for (i, picture) in pictures.iter().enumerate() {
-            let small = imageops::resize(&picture.0, width.into(), height.into(), FilterType::Triangle);
+            let small =
+                imageops::resize(&picture.0, width.into(), height.into(), FilterType::Triangle);
             let indices: Vec<u8> = small.pixels().map(|pixel| indexer.nearest(pixel.0)).collect();
-            let changed = |(at, &index): (usize, &u8)| if shown.get(at) == Some(&index) { indexer.transparent } else { index };
+            let changed = |(at, &index): (usize, &u8)| {
+                if shown.get(at) == Some(&index) { indexer.transparent } else { index }
+            };
             let buffer: Vec<u8> = indices.iter().enumerate().map(changed).collect();
             let delay = DELAY[usize::from(i + 1 == pictures.len())];
             let transparent = Some(indexer.transparent);
             encoder
-                .write_frame(&Frame { width, height, buffer: buffer.into(), transparent, delay, ..Frame::default() })
+                .write_frame(&Frame {
+                    width,
+                    height,
+                    buffer: buffer.into(),
+                    transparent,
+                    delay,
+                    ..Frame::default()
+                })
                 .map_err(io_error)?;
             shown = indices;
         }
@@ -67,8 +80,14 @@ impl Indexer {
     fn nearest(&mut self, colour: [u8; 3]) -> u8 {
         let colours = &self.palette[..usize::from(self.transparent)];
         *self.known.entry(colour).or_insert_with(|| {
-            let distance = |own: &[u8; 3]| -> i32 { (0..3).map(|i| (i32::from(own[i]) - i32::from(colour[i])).pow(2)).sum() };
-            colours.iter().enumerate().min_by_key(|(_, own)| distance(own)).map_or(0, |(at, _)| at as u8)
+            let distance = |own: &[u8; 3]| -> i32 {
+                (0..3).map(|i| (i32::from(own[i]) - i32::from(colour[i])).pow(2)).sum()
+            };
+            colours
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, own)| distance(own))
+                .map_or(0, |(at, _)| at as u8)
         })
     }
 }

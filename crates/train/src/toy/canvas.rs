@@ -26,7 +26,10 @@ impl Picture {
         height: u32,
         draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>,
     ) -> Result<Self, ArtefactError> {
-        let failed = |error: Failure| ArtefactError::Pictures { what: "the laboratory".to_owned(), reason: error.to_string() };
+        let failed = |error: Failure| ArtefactError::Pictures {
+            what: "the laboratory".to_owned(),
+            reason: error.to_string(),
+        };
         chart::paint((width, height), draw).map(Self).map_err(failed)
     }
 
@@ -119,7 +122,10 @@ impl Panel {
         for &tick in ticks {
             let (x, y) = self.at([f64::from(tick); 2]);
             area.draw(&PathElement::new([(x, bottom), (x, bottom + 8)], INK.stroke_width(2)))?;
-            area.draw(&PathElement::new([(self.left - 8, y), (self.left, y)], INK.stroke_width(2)))?;
+            area.draw(&PathElement::new(
+                [(self.left - 8, y), (self.left, y)],
+                INK.stroke_width(2),
+            ))?;
             text(area, &tick.to_string(), (x, bottom + 12 + size / 2), size, INK, Anchor::Centre)?;
             text(area, &tick.to_string(), (self.left - 14, y), size, INK, Anchor::Right)?;
         }
@@ -130,7 +136,10 @@ impl Panel {
     pub fn border(&self, area: &Area<'_>) -> Result<(), Failure> {
         let corners = [(self.left, self.top), (self.left + self.side, self.top + self.side)];
         for grow in 0..2 {
-            let corners = [(corners[0].0 - grow, corners[0].1 - grow), (corners[1].0 + grow, corners[1].1 + grow)];
+            let corners = [
+                (corners[0].0 - grow, corners[0].1 - grow),
+                (corners[1].0 + grow, corners[1].1 + grow),
+            ];
             area.draw(&Rectangle::new(corners, INK))?;
         }
         Ok(())
@@ -153,7 +162,9 @@ pub(super) fn diverging(t: f64) -> RGBColor {
     let band = ((t + 1.0) / 2.0 * BANDS).floor().min(BANDS - 1.0);
     let place = (band + 0.5) / BANDS * (ANCHORS.len() - 1) as f64;
     let (low, share) = (place.floor() as usize, place.fract());
-    let mix = |channel: usize| (ANCHORS[low][channel] * (1.0 - share) + ANCHORS[low + 1][channel] * share).round() as u8;
+    let mix = |channel: usize| {
+        (ANCHORS[low][channel] * (1.0 - share) + ANCHORS[low + 1][channel] * share).round() as u8
+    };
     RGBColor(mix(0), mix(1), mix(2))
 }
 
@@ -162,10 +173,13 @@ const BANDS: f64 = 14.0;
 /// What pictures are made of: the bands, and the way from white to each ink, which smooth edges take.
 pub(super) fn palette() -> Vec<[u8; 3]> {
     const STEPS: u32 = 14;
-    let bands = (0..BANDS as u32).map(|band| diverging((f64::from(band) + 0.5) / BANDS * 2.0 - 1.0));
+    let bands =
+        (0..BANDS as u32).map(|band| diverging((f64::from(band) + 0.5) / BANDS * 2.0 - 1.0));
     let way = |ink: RGBColor| {
         (1..=STEPS).map(move |step| {
-            let mix = |to: u8| (255.0 + (f64::from(to) - 255.0) * f64::from(step) / f64::from(STEPS)).round() as u8;
+            let mix = |to: u8| {
+                (255.0 + (f64::from(to) - 255.0) * f64::from(step) / f64::from(STEPS)).round() as u8
+            };
             RGBColor(mix(ink.0), mix(ink.1), mix(ink.2))
         })
     };

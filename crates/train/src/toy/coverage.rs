@@ -31,7 +31,8 @@ impl Coverage {
         let (mut nearest, mut good) = (vec![0usize; modes], vec![0usize; modes]);
         let limit = (REACH * mixture.std).powi(2);
         for point in points.chunks_exact(2).filter(|point| point.iter().all(|v| v.is_finite())) {
-            let square = |centre: &[f32; 2]| (point[0] - centre[0]).powi(2) + (point[1] - centre[1]).powi(2);
+            let square =
+                |centre: &[f32; 2]| (point[0] - centre[0]).powi(2) + (point[1] - centre[1]).powi(2);
             let distances = mixture.centres.iter().map(square).enumerate();
             if let Some((mode, distance)) = distances.min_by(|a, b| a.1.total_cmp(&b.1)) {
                 nearest[mode] += 1;

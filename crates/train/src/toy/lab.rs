@@ -76,7 +76,9 @@ impl Lab {
         let generator = generator(settings, &mut rng(stream::GENERATOR));
         let discriminator = discriminator(settings, &mut rng(stream::DISCRIMINATOR));
         [&generator, &discriminator].into_iter().for_each(|network| network.to_device(device));
-        let optimizer = |network, lr| Optimizer::new(network, OptimizerOptions { rule: settings.rule, lr, weight_decay: 0.0 });
+        let optimizer = |network, lr| {
+            Optimizer::new(network, OptimizerOptions { rule: settings.rule, lr, weight_decay: 0.0 })
+        };
         let lab = Self {
             optimizer_g: optimizer(&generator, settings.lr),
             optimizer_d: optimizer(&discriminator, settings.lr_d),
@@ -160,7 +162,9 @@ impl Lab {
         if self.settings.gp > 0.0 {
             let between = Distribution::Uniform { low: 0.0, high: 1.0 };
             let mix = self.penalty.draw(&self.device, [real.shape()[0], 1], between);
-            return Some(gradient_penalty(&critic, real, fake, &mix).scale(self.settings.gp as f32));
+            return Some(
+                gradient_penalty(&critic, real, fake, &mix).scale(self.settings.gp as f32),
+            );
         }
         (self.settings.r1 > 0.0).then(|| r1(&critic, real).scale(self.settings.r1 as f32 / 2.0))
     }
@@ -181,7 +185,10 @@ impl Lab {
                 false => objective.generator(&on_fake),
             };
             match matching > 0.0 {
-                true => loss.add(&feature_matching(&real_features, &fake_features, Norm::L2).scale(matching as f32)),
+                true => loss.add(
+                    &feature_matching(&real_features, &fake_features, Norm::L2)
+                        .scale(matching as f32),
+                ),
                 false => loss,
             }
         } else {
@@ -213,7 +220,8 @@ impl Lab {
         if std == 0.0 {
             return points.reshape(rows);
         }
-        let noise = self.noise.draw(&self.device, *points.shape(), Distribution::Normal { mean: 0.0, std });
+        let noise =
+            self.noise.draw(&self.device, *points.shape(), Distribution::Normal { mean: 0.0, std });
         points.add(&noise).reshape(rows)
     }
 
@@ -244,7 +252,13 @@ impl Lab {
     pub fn frame(&mut self) -> Frame {
         let samples = self.samples();
         let coverage = Coverage::of(&self.mixture, &samples);
-        let landscape = Landscape::of(&self.discriminator, &self.settings, self.mixture.extent, &samples, &self.device);
+        let landscape = Landscape::of(
+            &self.discriminator,
+            &self.settings,
+            self.mixture.extent,
+            &samples,
+            &self.device,
+        );
         Frame { step: self.step, landscape, samples, coverage }
     }
 }

@@ -23,12 +23,19 @@ pub struct Landscape {
 impl Landscape {
     /// The landscape over [−extent, extent]² in evaluation mode. A D that judges points in company sees each among `samples` of G
     /// (x, y, x, y, …), as G's next points will be seen.
-    pub(super) fn of(discriminator: &Network, settings: &Settings, extent: f32, samples: &[f32], device: &Device) -> Self {
+    pub(super) fn of(
+        discriminator: &Network,
+        settings: &Settings,
+        extent: f32,
+        samples: &[f32],
+        device: &Device,
+    ) -> Self {
         let others = settings.pack - 1;
         let side = if others > 0 || settings.sees_batch() { SIDE_IN_COMPANY } else { SIDE };
         let cell = 2.0 * extent / side as f32;
         let at = |i: usize| (i as f32 + 0.5) * cell - extent;
-        let points: Vec<f32> = (0..side * side).flat_map(|i| [at(i % side), -at(i / side)]).collect();
+        let points: Vec<f32> =
+            (0..side * side).flat_map(|i| [at(i % side), -at(i / side)]).collect();
         let points = Tensor::from_slice(&points, [side * side, 2]).to_device(device);
         let rows = settings.batch / settings.pack;
         let judge = |x: &Tensor| match settings.sees_batch() {
@@ -42,7 +49,8 @@ impl Landscape {
         let mut logits = vec![0.0; side * side];
         for company in samples.chunks_exact(2 * others).take(COMPANIES) {
             let company = Tensor::from_slice(company, [1, 2 * others]).to_device(device);
-            let seen = judge(&concat(&[&points, &company.broadcast_to([side * side, 2 * others])], 1));
+            let seen =
+                judge(&concat(&[&points, &company.broadcast_to([side * side, 2 * others])], 1));
             logits.iter_mut().zip(seen).for_each(|(sum, logit)| *sum += logit / COMPANIES as f32);
         }
         Self { side, logits }
@@ -66,7 +74,9 @@ fn in_batches(discriminator: &Network, points: &Tensor, company: &Tensor, rows: 
     let mut logits = vec![0.0; count];
     for batch in 0..batches {
         let chosen: Vec<usize> = (batch..count).step_by(batches).collect();
-        let seen = discriminator.forward(&concat(&[&points.index_select(&chosen), &company], 0), Mode::SAMPLE).to_vec();
+        let seen = discriminator
+            .forward(&concat(&[&points.index_select(&chosen), &company], 0), Mode::SAMPLE)
+            .to_vec();
         chosen.iter().zip(seen).for_each(|(&at, logit)| logits[at] = logit);
     }
     logits

@@ -36,7 +36,11 @@ pub(super) fn discriminator(settings: &Settings, rng: &mut Philox) -> Network {
 
 /// The name of D's last hidden layer, activated.
 pub(super) fn features(discriminator: &Network) -> &str {
-    let hidden = discriminator.layers().iter().rev().find(|(_, layer)| matches!(layer, Layer::Activation(_)));
+    let hidden = discriminator
+        .layers()
+        .iter()
+        .rev()
+        .find(|(_, layer)| matches!(layer, Layer::Activation(_)));
     hidden.map_or("", |(name, _)| name)
 }
 
@@ -64,7 +68,9 @@ const SPREAD: f32 = 0.1;
 /// Weights from N(0, 2 / inputs) before a ReLU, which passes the variance on (He et al. 2015), and from N(0, 1 / inputs) in the
 /// last layer; biases 0. The DCGAN's 0.02 would start layers this narrow near 0.
 fn network(layers: Vec<Layer>, rng: &mut Philox) -> Network {
-    let network = Network::new(layers.into_iter().enumerate().map(|(i, layer)| (format!("main.{i}"), layer)).collect());
+    let network = Network::new(
+        layers.into_iter().enumerate().map(|(i, layer)| (format!("main.{i}"), layer)).collect(),
+    );
     network.initialise(SPREAD, 0.0, rng);
     let last = network.layers().len() - 1;
     for (i, (_, layer)) in network.layers().iter().enumerate() {

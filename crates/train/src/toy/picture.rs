@@ -38,14 +38,21 @@ impl Scale {
     fn between(mixture: &Mixture, frame: &Frame) -> Self {
         let landscape = &frame.landscape;
         let mean = |points: &mut dyn Iterator<Item = [f64; 2]>| {
-            let logits: Vec<f64> = points.filter_map(|point| landscape_at(landscape, mixture.extent, point)).collect();
+            let logits: Vec<f64> =
+                points.filter_map(|point| landscape_at(landscape, mixture.extent, point)).collect();
             logits.iter().sum::<f64>() / logits.len().max(1) as f64
         };
         let real = mean(&mut mixture.centres.iter().map(|centre| centre.map(f64::from)));
-        let fake = mean(&mut frame.samples.chunks_exact(2).map(|point| [f64::from(point[0]), f64::from(point[1])]));
+        let fake = mean(
+            &mut frame
+                .samples
+                .chunks_exact(2)
+                .map(|point| [f64::from(point[0]), f64::from(point[1])]),
+        );
         let count = landscape.logits.len().max(1) as f64;
         let middle = landscape.logits.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
-        let variance = landscape.logits.iter().map(|v| (f64::from(*v) - middle).powi(2)).sum::<f64>() / count;
+        let variance =
+            landscape.logits.iter().map(|v| (f64::from(*v) - middle).powi(2)).sum::<f64>() / count;
         Self { neutral: (real + fake) / 2.0, full: 2.0 * variance.sqrt().max(1e-30) }
     }
 }
@@ -55,8 +62,8 @@ fn landscape_at(landscape: &Landscape, extent: f32, [x, y]: [f64; 2]) -> Option<
     let cell = |v: f64| (v / f64::from(extent) + 1.0) / 2.0 * landscape.side as f64;
     let inside = |v: f64| (0.0..landscape.side as f64).contains(&v);
     let (column, row) = (cell(x), cell(-y));
-    let logit =
-        (inside(column) && inside(row)).then(|| landscape.logits.get(row as usize * landscape.side + column as usize))??;
+    let logit = (inside(column) && inside(row))
+        .then(|| landscape.logits.get(row as usize * landscape.side + column as usize))??;
     Some(f64::from(*logit))
 }
 
@@ -82,7 +89,12 @@ fn ticks(panel: &Panel) -> Vec<i32> {
     (-last..=last).map(|tick| 2 * tick).collect()
 }
 
-fn samples(area: &Area<'_>, panel: &Panel, mixture: &Mixture, frame: &Frame) -> Result<(), Failure> {
+fn samples(
+    area: &Area<'_>,
+    panel: &Panel,
+    mixture: &Mixture,
+    frame: &Frame,
+) -> Result<(), Failure> {
     let coverage = &frame.coverage;
     text(area, &format!("step {}", frame.step), (panel.left, 40), 26, INK, Anchor::Left)?;
     let (modes, near) = (mixture.centres.len(), 100.0 * coverage.high_quality);
@@ -91,7 +103,10 @@ fn samples(area: &Area<'_>, panel: &Panel, mixture: &Mixture, frame: &Frame) -> 
     for &tick in &ticks(panel) {
         let (x, y) = panel.at([f64::from(tick); 2]);
         area.draw(&PathElement::new([(x, panel.top), (x, panel.top + panel.side)], PALE.mix(0.5)))?;
-        area.draw(&PathElement::new([(panel.left, y), (panel.left + panel.side, y)], PALE.mix(0.5)))?;
+        area.draw(&PathElement::new(
+            [(panel.left, y), (panel.left + panel.side, y)],
+            PALE.mix(0.5),
+        ))?;
     }
     for centre in &mixture.centres {
         let centre = panel.at(centre.map(f64::from));
@@ -116,9 +131,17 @@ fn radius(panel: &Panel, mixture: &Mixture) -> i32 {
     (3.0 * f64::from(mixture.std) * f64::from(panel.side) / (2.0 * panel.extent)).round() as i32
 }
 
-fn landscape(area: &Area<'_>, panel: &Panel, mixture: &Mixture, frame: &Frame, scale: Scale) -> Result<(), Failure> {
+fn landscape(
+    area: &Area<'_>,
+    panel: &Panel,
+    mixture: &Mixture,
+    frame: &Frame,
+    scale: Scale,
+) -> Result<(), Failure> {
     text(area, "what D takes for real", (panel.left, 40), 26, INK, Anchor::Left)?;
-    let value = |x: i32, y: i32| (f64::from(bilinear(&frame.landscape, panel, x, y)) - scale.neutral) / scale.full;
+    let value = |x: i32, y: i32| {
+        (f64::from(bilinear(&frame.landscape, panel, x, y)) - scale.neutral) / scale.full
+    };
     for y in 0..panel.side {
         for x in 0..panel.side {
             area.draw_pixel((panel.left + x, panel.top + y), &diverging(value(x, y)))?;
@@ -136,12 +159,17 @@ fn landscape(area: &Area<'_>, panel: &Panel, mixture: &Mixture, frame: &Frame, s
 fn bilinear(landscape: &Landscape, panel: &Panel, x: i32, y: i32) -> f32 {
     let last = landscape.side - 1;
     let place = |pixel: i32| {
-        let cell = ((f64::from(pixel) + 0.5) / f64::from(panel.side) * landscape.side as f64 - 0.5).clamp(0.0, last as f64);
+        let cell = ((f64::from(pixel) + 0.5) / f64::from(panel.side) * landscape.side as f64 - 0.5)
+            .clamp(0.0, last as f64);
         (cell.floor() as usize, cell.fract() as f32)
     };
     let ((column, right), (row, down)) = (place(x), place(y));
     let at = |row: usize, column: usize| {
-        landscape.logits.get(row.min(last) * landscape.side + column.min(last)).copied().unwrap_or(f32::NAN)
+        landscape
+            .logits
+            .get(row.min(last) * landscape.side + column.min(last))
+            .copied()
+            .unwrap_or(f32::NAN)
     };
     let line = |row: usize| at(row, column) * (1.0 - right) + at(row, column + 1) * right;
     line(row) * (1.0 - down) + line(row + 1) * down

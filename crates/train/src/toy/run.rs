@@ -86,7 +86,11 @@ pub fn run(
             on(Event::Measured(measured.clone()));
             if last {
                 device.check()?;
-                return Ok(Outcome { last: measured, diverged: diverged.then_some(step), frames: taken });
+                return Ok(Outcome {
+                    last: measured,
+                    diverged: diverged.then_some(step),
+                    frames: taken,
+                });
             }
         }
     }
@@ -101,7 +105,13 @@ fn due(step: u64, steps: u64, count: u64) -> bool {
 fn measure(lab: &mut Lab, seed: u64, losses: &Losses) -> Measured {
     let read = read_later(&[&losses.d, &losses.g]).wait();
     let loss = |i: usize| read.get(i).copied().unwrap_or(f32::NAN);
-    Measured { seed, step: lab.steps_done(), d_loss: loss(0), g_loss: loss(1), coverage: lab.coverage() }
+    Measured {
+        seed,
+        step: lab.steps_done(),
+        d_loss: loss(0),
+        g_loss: loss(1),
+        coverage: lab.coverage(),
+    }
 }
 
 /// [`run`]s with the seeds `settings.seed`, + 1, … (`runs` of them), in that order in the result. On the CPU each has a thread to
@@ -110,7 +120,12 @@ fn measure(lab: &mut Lab, seed: u64, losses: &Losses) -> Measured {
 ///
 /// # Errors
 /// As [`run`].
-pub fn sweep(settings: &Settings, runs: usize, device: &Device, on: &(dyn Fn(Event) + Sync)) -> Result<Vec<Outcome>, TrainError> {
+pub fn sweep(
+    settings: &Settings,
+    runs: usize,
+    device: &Device,
+    on: &(dyn Fn(Event) + Sync),
+) -> Result<Vec<Outcome>, TrainError> {
     let one = |i: usize| {
         let settings = Settings { seed: settings.seed.wrapping_add(i as u64), ..settings.clone() };
         run(&settings, device, 1, 0, &mut |event| on(event))

@@ -32,7 +32,8 @@ impl Settings {
     /// # Errors
     /// The setting that is out of range, by the name of its flag.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let refuse = |flag: &str, problem: &str| Err(TrainError::Setting(format!("--{flag}: {problem}")));
+        let refuse =
+            |flag: &str, problem: &str| Err(TrainError::Setting(format!("--{flag}: {problem}")));
         if !(self.lr.is_finite() && self.lr > 0.0) {
             return refuse("lr", "must be a number greater than 0, such as 0.1");
         }
@@ -43,7 +44,10 @@ impl Settings {
             return refuse("curvature", "must be a number, such as 0 or 0.3");
         }
         if !self.start.iter().all(|v| v.is_finite()) || self.start == [0.0; 2] {
-            return refuse("start", "must be two numbers that are not both 0: there is nothing to see at the saddle itself");
+            return refuse(
+                "start",
+                "must be two numbers that are not both 0: there is nothing to see at the saddle itself",
+            );
         }
         if !(0.0..1.0).contains(&self.momentum) {
             return refuse("momentum", "must be from 0 to less than 1");
@@ -120,22 +124,30 @@ impl Method {
             Self::Alternating => {
                 "who moves second answers the move just made; without curvature x² + y² − ηxy never changes, and the path closes"
             }
-            Self::Momentum => "what is remembered are gradients from further back on the circle: they push outwards the more",
-            Self::Nesterov => "looks ahead along remembered gradients, which point outwards as momentum's do, only less",
+            Self::Momentum => {
+                "what is remembered are gradients from further back on the circle: they push outwards the more"
+            }
+            Self::Nesterov => {
+                "looks ahead along remembered gradients, which point outwards as momentum's do, only less"
+            }
             Self::NegativeMomentum => {
                 "takes back a part of the last step: friction, which damps the turning where the players alternate"
             }
             Self::RmsProp => {
                 "divides by the size of past gradients: the same direction, and steps of length η however near the saddle is"
             }
-            Self::Adam => "as RMSProp, with a little momentum: steps of length η, turned outwards; the path cannot come to rest",
+            Self::Adam => {
+                "as RMSProp, with a little momentum: steps of length η, turned outwards; the path cannot come to rest"
+            }
             Self::Optimistic => {
                 "adds how the gradient has just changed, as if the next were known: that part points to the saddle"
             }
             Self::OptimisticAdam => {
                 "Adam's steps with that correction and β₁ = 0: a β₁ of 0.5 would delay the gradient by the step that it leads"
             }
-            Self::Extragradient => "uses the gradient of the place ahead, which has turned towards the saddle",
+            Self::Extragradient => {
+                "uses the gradient of the place ahead, which has turned towards the saddle"
+            }
         }
     }
 }

@@ -16,7 +16,11 @@ const HEADER: i32 = 70;
 ///
 /// # Errors
 /// None but broken fonts.
-pub fn draw(trajectories: &[Trajectory], settings: &Settings, step: usize) -> Result<Picture, ArtefactError> {
+pub fn draw(
+    trajectories: &[Trajectory],
+    settings: &Settings,
+    step: usize,
+) -> Result<Picture, ArtefactError> {
     let lines = trajectories.len().div_ceil(COLUMNS) as i32;
     let width = COLUMNS as i32 * (SIDE + GAP) + GAP;
     let height = HEADER + lines * (TITLE + SIDE) + GAP;
@@ -42,7 +46,13 @@ fn header(area: &Area<'_>, settings: &Settings, step: usize, width: i32) -> Resu
     text(area, &format!("step {step}"), (width - GAP, 40), 30, INK, Anchor::Right)
 }
 
-fn panel(area: &Area<'_>, panel: &Panel, trajectory: &Trajectory, settings: &Settings, step: usize) -> Result<(), Failure> {
+fn panel(
+    area: &Area<'_>,
+    panel: &Panel,
+    trajectory: &Trajectory,
+    settings: &Settings,
+    step: usize,
+) -> Result<(), Failure> {
     let (left, top) = (panel.left, panel.top);
     text(area, trajectory.method.name(), (left, top - 48), 26, INK, Anchor::Left)?;
     let now = format!("distance {}", distance(trajectory.distance(step)));
@@ -75,7 +85,10 @@ fn saddle(area: &Area<'_>, panel: &Panel, curvature: f64) -> Result<(), Failure>
         for px in 0..panel.side {
             let (x, y) = (coordinate(px), -coordinate(py));
             let value = x * y + curvature / 2.0 * (x * x - y * y);
-            area.draw_pixel((panel.left + px, panel.top + py), &diverging(value / 2.5 / (1.0 + curvature.abs() / 2.0)))?;
+            area.draw_pixel(
+                (panel.left + px, panel.top + py),
+                &diverging(value / 2.5 / (1.0 + curvature.abs() / 2.0)),
+            )?;
         }
     }
     Ok(())

@@ -144,7 +144,8 @@ impl Settings {
             ("minibatch-discrimination", kernels.min(dims) as u64, 1),
         ];
         let few = counts.into_iter().find(|(_, value, least)| value < least);
-        let few = few.map(|(flag, value, least)| format!("--{flag} {value}: it must be at least {least}"));
+        let few = few
+            .map(|(flag, value, least)| format!("--{flag} {value}: it must be at least {least}"));
         let wrong = |rates: &[(&str, f64)], range: &str, fits: fn(f64) -> bool| {
             let wrong = rates.iter().find(|(_, value)| !(value.is_finite() && fits(*value)));
             wrong.map(|(flag, value)| format!("--{flag} {value}: it must be {range}"))
@@ -158,11 +159,21 @@ impl Settings {
             ("feature-matching", self.feature_matching),
             ("noise", self.noise),
         ];
-        few.or_else(|| wrong(&[("lr", self.lr), ("lr-d", self.lr_d)], "a number greater than 0", |v| v > 0.0))
-            .or_else(|| wrong(&[("beta1", beta1), ("ema", self.ema)], "from 0 to less than 1", |v| (0.0..1.0).contains(&v)))
-            .or_else(|| wrong(&weights, "a number from 0", |v| v >= 0.0))
-            .or_else(|| wrong(&[("smooth", low), ("smooth", high)], "from 0 to 1", |v| (0.0..=1.0).contains(&v)))
-            .or_else(|| (low > high).then(|| format!("--smooth {low},{high}: the lower end comes first")))
+        few.or_else(|| {
+            wrong(&[("lr", self.lr), ("lr-d", self.lr_d)], "a number greater than 0", |v| v > 0.0)
+        })
+        .or_else(|| {
+            wrong(&[("beta1", beta1), ("ema", self.ema)], "from 0 to less than 1", |v| {
+                (0.0..1.0).contains(&v)
+            })
+        })
+        .or_else(|| wrong(&weights, "a number from 0", |v| v >= 0.0))
+        .or_else(|| {
+            wrong(&[("smooth", low), ("smooth", high)], "from 0 to 1", |v| (0.0..=1.0).contains(&v))
+        })
+        .or_else(|| {
+            (low > high).then(|| format!("--smooth {low},{high}: the lower end comes first"))
+        })
     }
 
     /// Batches that cannot be divided as asked.
@@ -170,7 +181,9 @@ impl Settings {
         let (batch, pack) = (self.batch, self.pack);
         if !batch.is_multiple_of(pack) {
             let nearest = (batch / pack).max(1) * pack;
-            return Some(format!("--pack {pack}: a batch of {batch} is no whole number of packs; take --batch {nearest}"));
+            return Some(format!(
+                "--pack {pack}: a batch of {batch} is no whole number of packs; take --batch {nearest}"
+            ));
         }
         let company = self.batch_norm_d || self.sees_batch();
         (company && batch / pack < 2)

@@ -50,8 +50,10 @@ impl GridHealth {
             return Self::default();
         }
         let count = n.min(LOOKED_AT);
-        let pictures: Vec<&[f32]> = (0..count).map(|k| &values[k * n / count * h * w * c..][..h * w * c]).collect();
-        let small: Vec<Vec<f32>> = pictures.iter().map(|picture| shrink(picture, [h, w, c])).collect();
+        let pictures: Vec<&[f32]> =
+            (0..count).map(|k| &values[k * n / count * h * w * c..][..h * w * c]).collect();
+        let small: Vec<Vec<f32>> =
+            pictures.iter().map(|picture| shrink(picture, [h, w, c])).collect();
         let (diversity, duplicates) = distances(&small);
         let wave = spectrum::strongest(&pictures, [h, w, c]);
         Self {
@@ -72,7 +74,8 @@ fn shrink(picture: &[f32], [h, w, c]: [usize; 3]) -> Vec<f32> {
     for y in 0..(height * by).min(h) {
         for x in 0..(width * by).min(w) {
             for channel in 0..c {
-                out[((y / by) * width + x / by) * c + channel] += picture[(y * w + x) * c + channel] / (by * by) as f32;
+                out[((y / by) * width + x / by) * c + channel] +=
+                    picture[(y * w + x) * c + channel] / (by * by) as f32;
             }
         }
     }
@@ -86,7 +89,8 @@ fn distances(pictures: &[Vec<f32>]) -> (f64, f64) {
     let mut sum = 0.0;
     for i in 0..n {
         for j in 0..i {
-            let square: f64 = pictures[i].iter().zip(&pictures[j]).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+            let square: f64 =
+                pictures[i].iter().zip(&pictures[j]).map(|(a, b)| f64::from(a - b).powi(2)).sum();
             let distance = (square / pictures[i].len().max(1) as f64).sqrt();
             sum += distance;
             nearest[i] = nearest[i].min(distance);

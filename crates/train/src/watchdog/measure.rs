@@ -11,7 +11,9 @@ const SHARP: f32 = 1e6;
 /// generated ones below. That is 0, and ½ for least squares, whose targets are 0 and 1 unless its logits are `relative`: then they are −1 and 1.
 pub fn accuracy(objective: Objective, relative: bool, real: &Tensor, fake: &Tensor) -> Tensor {
     let boundary = if objective == Objective::LeastSquares && !relative { 0.5 } else { 0.0 };
-    let share = |logits: &Tensor, sign: f32| logits.detach().add_scalar(-boundary).scale(sign * SHARP).clamp(0.0, 1.0).mean_all();
+    let share = |logits: &Tensor, sign: f32| {
+        logits.detach().add_scalar(-boundary).scale(sign * SHARP).clamp(0.0, 1.0).mean_all()
+    };
     share(real, 1.0).add(&share(fake, -1.0)).scale(0.5)
 }
 

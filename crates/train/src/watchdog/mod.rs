@@ -171,7 +171,8 @@ impl Watchdog {
     fn gradient(&mut self, step: u64, norm: f32) -> Option<Finding> {
         self.strongest = self.strongest.max(norm);
         let strongest = self.strongest;
-        self.vanished = if norm < VANISHED * strongest { self.vanished.saturating_add(1) } else { 0 };
+        self.vanished =
+            if norm < VANISHED * strongest { self.vanished.saturating_add(1) } else { 0 };
         self.tell(Kind::GradientVanishes, step, self.vanished >= VANISHED_ROWS, self.vanished == 0, || {
             (
                 format!("the generator's gradient has vanished: its norm is {norm:.2e}, and was {strongest:.2e} at its largest"),
@@ -195,7 +196,8 @@ impl Watchdog {
     /// Takes in what a grid looks like.
     pub fn grid(&mut self, step: u64, health: GridHealth) -> Vec<Finding> {
         self.grid = Some(health);
-        let found = [self.diversity(step, &health), self.twins(step, &health), self.wave(step, &health)];
+        let found =
+            [self.diversity(step, &health), self.twins(step, &health), self.wave(step, &health)];
         found.into_iter().flatten().collect()
     }
 
@@ -221,7 +223,8 @@ impl Watchdog {
     fn twins(&mut self, step: u64, health: &GridHealth) -> Option<Finding> {
         let usual = self.real.map_or(0.0, |real| real.duplicates);
         // A generator that has not begun to tell latents apart is no collapse.
-        let begun = step >= LATE || self.best > FALLEN * self.real.map_or(self.best, |real| real.diversity);
+        let begun =
+            step >= LATE || self.best > FALLEN * self.real.map_or(self.best, |real| real.diversity);
         let many = begun && health.duplicates > usual + DUPLICATES;
         self.duplicates = if many { self.duplicates.saturating_add(1) } else { 0 };
         self.tell(Kind::Duplicates, step, self.duplicates >= GRIDS, self.duplicates == 0, || {
@@ -236,7 +239,8 @@ impl Watchdog {
 
     fn wave(&mut self, step: u64, health: &GridHealth) -> Option<Finding> {
         let usual = self.real.map_or(0.0, |real| real.oscillation);
-        let clear = health.oscillation > OSCILLATING.max(2.0 * usual) && health.amplitude > AMPLITUDE;
+        let clear =
+            health.oscillation > OSCILLATING.max(2.0 * usual) && health.amplitude > AMPLITUDE;
         self.oscillating = if clear { self.oscillating.saturating_add(1) } else { 0 };
         self.tell(Kind::Oscillates, step, self.oscillating >= GRIDS, self.oscillating == 0, || {
             (
@@ -258,7 +262,14 @@ impl Watchdog {
     }
 
     /// A finding that begins; what goes away may be told again.
-    fn tell(&mut self, kind: Kind, step: u64, is: bool, gone: bool, what: impl FnOnce() -> (String, String)) -> Option<Finding> {
+    fn tell(
+        &mut self,
+        kind: Kind,
+        step: u64,
+        is: bool,
+        gone: bool,
+        what: impl FnOnce() -> (String, String),
+    ) -> Option<Finding> {
         if gone {
             self.active.remove(&kind);
         }
@@ -297,7 +308,11 @@ impl Watchdog {
             put("oscillation", grid.oscillation);
         }
         if !self.active.is_empty() {
-            let kinds = self.active.iter().map(|kind| serde_json::to_value(kind).unwrap_or_default()).collect();
+            let kinds = self
+                .active
+                .iter()
+                .map(|kind| serde_json::to_value(kind).unwrap_or_default())
+                .collect();
             row.insert("findings".into(), Value::Array(kinds));
         }
         row

@@ -29,18 +29,23 @@ pub(super) fn strongest(pictures: &[&[f32]], shape: [usize; 3]) -> Wave {
     let [height, width] = [shape[0].min(SIDE), shape[1].min(SIDE)];
     let power = folded_power(pictures, shape, [height, width]);
     let [rows, columns] = [height / 2 + 1, width / 2 + 1];
-    let frequency = |row: usize, column: usize| (row as f64 / height as f64).hypot(column as f64 / width as f64);
+    let frequency = |row: usize, column: usize| {
+        (row as f64 / height as f64).hypot(column as f64 / width as f64)
+    };
     let short = |row: usize, column: usize| {
         let largest = (row as f64 / height as f64).max(column as f64 / width as f64);
         largest >= 1.0 / LONGEST
     };
-    let all: f64 = (0..rows * columns).filter(|k| short(k / columns, k % columns)).map(|k| power[k]).sum();
+    let all: f64 =
+        (0..rows * columns).filter(|k| short(k / columns, k % columns)).map(|k| power[k]).sum();
     if all <= 0.0 {
         return Wave::default();
     }
     let places = (0..rows * columns).filter(|k| short(k / columns, k % columns));
     let strongest = places.max_by(|&a, &b| power[a].total_cmp(&power[b]));
-    let Some((row, column)) = strongest.map(|k| (k / columns, k % columns)) else { return Wave::default() };
+    let Some((row, column)) = strongest.map(|k| (k / columns, k % columns)) else {
+        return Wave::default();
+    };
     // A wave that does not fit a whole number of times lies between two frequencies.
     let near = |k: usize, n: usize| k.saturating_sub(1)..(k + 2).min(n);
     let bins = near(row, rows).flat_map(|r| near(column, columns).map(move |c| (r, c)));
@@ -49,7 +54,11 @@ pub(super) fn strongest(pictures: &[&[f32]], shape: [usize; 3]) -> Wave {
 }
 
 /// `[H/2 + 1, W/2 + 1]`: mean squares of the waves of each frequency, all four signs together, averaged over pictures and channels.
-fn folded_power(pictures: &[&[f32]], [h, w, c]: [usize; 3], [height, width]: [usize; 2]) -> Vec<f64> {
+fn folded_power(
+    pictures: &[&[f32]],
+    [h, w, c]: [usize; 3],
+    [height, width]: [usize; 2],
+) -> Vec<f64> {
     let [rows, columns] = [height / 2 + 1, width / 2 + 1];
     let [top, left] = [(h - height) / 2, (w - width) / 2];
     let (by_row, by_column) = (waves(height, height), waves(columns, width));
@@ -57,29 +66,34 @@ fn folded_power(pictures: &[&[f32]], [h, w, c]: [usize; 3], [height, width]: [us
     let scale = 1.0 / ((height * width) as f64).powi(2) / (pictures.len() * c).max(1) as f64;
     for picture in pictures {
         for channel in 0..c {
-            let pixel = |y: usize, x: usize| f64::from(picture[((top + y) * w + left + x) * c + channel]);
-            let mean = (0..height * width).map(|k| pixel(k / width, k % width)).sum::<f64>() / (height * width) as f64;
+            let pixel =
+                |y: usize, x: usize| f64::from(picture[((top + y) * w + left + x) * c + channel]);
+            let mean = (0..height * width).map(|k| pixel(k / width, k % width)).sum::<f64>()
+                / (height * width) as f64;
             // Along rows of pixels first: `[H, W/2 + 1]`.
             let mut half = vec![(0.0, 0.0); height * columns];
             for y in 0..height {
                 for k in 0..columns {
                     let wave = &by_column[k * width..][..width];
-                    half[y * columns + k] = wave.iter().enumerate().fold((0.0, 0.0), |(re, im), (x, (cos, sin))| {
-                        let value = pixel(y, x) - mean;
-                        (re + value * cos, im - value * sin)
-                    });
+                    half[y * columns + k] =
+                        wave.iter().enumerate().fold((0.0, 0.0), |(re, im), (x, (cos, sin))| {
+                            let value = pixel(y, x) - mean;
+                            (re + value * cos, im - value * sin)
+                        });
                 }
             }
             for k in 0..height {
                 let wave = &by_row[k * height..][..height];
                 for column in 0..columns {
-                    let (re, im) = wave.iter().enumerate().fold((0.0, 0.0), |(re, im), (y, (cos, sin))| {
-                        let (a, b) = half[y * columns + column];
-                        (re + a * cos + b * sin, im + b * cos - a * sin)
-                    });
+                    let (re, im) =
+                        wave.iter().enumerate().fold((0.0, 0.0), |(re, im), (y, (cos, sin))| {
+                            let (a, b) = half[y * columns + column];
+                            (re + a * cos + b * sin, im + b * cos - a * sin)
+                        });
                     // The other half of the columns mirrors this one.
                     let twice = if column == 0 || 2 * column == width { 1.0 } else { 2.0 };
-                    power[k.min(height - k) * columns + column] += twice * (re * re + im * im) * scale;
+                    power[k.min(height - k) * columns + column] +=
+                        twice * (re * re + im * im) * scale;
                 }
             }
         }
@@ -111,7 +125,8 @@ mod tests {
         for side in [28, 15] {
             let values = picture(side, |y, x| (y * 0.3).sin() * 0.5 + (x * x * 0.01 + y).cos());
             let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
-            let own = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / values.len() as f64;
+            let own = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>()
+                / values.len() as f64;
             let power: f64 = folded_power(&[&values], [side, side, 1], [side, side]).iter().sum();
             assert!((power - own).abs() < 1e-9 * own, "{power} {own}");
         }

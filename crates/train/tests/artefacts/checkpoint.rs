@@ -27,7 +27,8 @@ fn every_float_of_the_state_comes_back_exactly() {
     let path = dir.path().join("a.safetensors");
     let mut checkpoint = sample(1);
     // A multiplicative walk over many exponents; a parser without exact rounding misses about a third of these.
-    let floats: Vec<f64> = (0..2000u32).map(|i| 1.000_123_f64.powi(i as i32 * 37) / 3.0 * 1e-9).collect();
+    let floats: Vec<f64> =
+        (0..2000u32).map(|i| 1.000_123_f64.powi(i as i32 * 37) / 3.0 * 1e-9).collect();
     checkpoint.meta.state = serde_json::json!(floats);
     save(&path, &checkpoint).unwrap();
     assert_eq!(load(&path).unwrap().meta.state, serde_json::json!(floats));
@@ -70,7 +71,10 @@ fn a_look_tells_all_but_the_values_and_finds_damage() {
     assert_eq!(header.bytes, fs::metadata(&path).unwrap().len());
     let names: Vec<_> = header.tensors.iter().map(|info| info.name.as_str()).collect();
     assert_eq!(names, sample(40).tensors.keys().collect::<Vec<_>>());
-    assert_eq!((header.tensors[1].dtype.as_str(), header.tensors[1].shape.as_slice()), ("F32", &[2, 3, 1][..]));
+    assert_eq!(
+        (header.tensors[1].dtype.as_str(), header.tensors[1].shape.as_slice()),
+        ("F32", &[2, 3, 1][..])
+    );
     assert_eq!(header.tensors[3].dtype, "I64");
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -97,7 +101,11 @@ fn a_plain_safetensors_file_is_told_apart() {
     write_state_dict(&path, &sample(1).tensors).unwrap();
     let error = load(&path).unwrap_err();
     assert!(matches!(error, ArtefactError::NotCheckpoint { .. }));
-    assert_names(&error, &path, &["is a plain safetensors file, not a checkpoint: use dcgan import"]);
+    assert_names(
+        &error,
+        &path,
+        &["is a plain safetensors file, not a checkpoint: use dcgan import"],
+    );
     assert!(matches!(inspect(&path), Err(ArtefactError::NotCheckpoint { .. })));
     // PyTorch's exporter writes a metadata of its own.
     let foreign = r#"{"__metadata__":{"format":"pt"}}"#;
@@ -112,7 +120,11 @@ fn a_newer_schema_is_refused() {
     save(&path, &sample(1)).unwrap();
     replace(&path, r#""schema":"1""#, r#""schema":"2""#);
     for error in [load(&path).unwrap_err(), inspect(&path).unwrap_err()] {
-        assert_names(&error, &path, &["was written by a newer version (schema 2, this program reads 1): update dcgan"]);
+        assert_names(
+            &error,
+            &path,
+            &["was written by a newer version (schema 2, this program reads 1): update dcgan"],
+        );
     }
     replace(&path, r#""schema":"2""#, r#""schema":"0""#);
     assert!(matches!(load(&path), Err(ArtefactError::Damaged { .. })));
@@ -149,14 +161,21 @@ fn a_header_that_lies_about_sizes_allocates_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.safetensors");
     let write = |header: &str| {
-        fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()).unwrap();
+        fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat())
+            .unwrap();
         load(&path).unwrap_err()
     };
     let huge = 1u64 << 40;
-    let error = write(&format!(r#"{{"w":{{"dtype":"F32","shape":[{huge}],"data_offsets":[0,{}]}}}}"#, huge * 4));
+    let error = write(&format!(
+        r#"{{"w":{{"dtype":"F32","shape":[{huge}],"data_offsets":[0,{}]}}}}"#,
+        huge * 4
+    ));
     assert!(matches!(error, ArtefactError::Size { .. }), "{error}");
-    for shape in ["[18446744073709551615,18446744073709551615]", "[4611686018427387905,4]", "[-1]", "[1.5]"] {
-        let error = write(&format!(r#"{{"w":{{"dtype":"F32","shape":{shape},"data_offsets":[0,16]}}}}"#));
+    for shape in
+        ["[18446744073709551615,18446744073709551615]", "[4611686018427387905,4]", "[-1]", "[1.5]"]
+    {
+        let error =
+            write(&format!(r#"{{"w":{{"dtype":"F32","shape":{shape},"data_offsets":[0,16]}}}}"#));
         assert!(matches!(error, ArtefactError::NotSafetensors { .. }), "{error}");
     }
     fs::write(&path, [&90_000_000u64.to_le_bytes()[..], b"{\"a\":1}"].concat()).unwrap();
@@ -180,7 +199,10 @@ fn a_write_that_fails_names_the_target_and_not_the_temporary_file() {
     let path = dir.path().join("missing/a.safetensors");
     let error = save(&path, &sample(1)).unwrap_err();
     assert_names(&error, &path, &["cannot write", "its folder is missing"]);
-    assert!(!error.to_string().contains("a.safetensors.") && !error.to_string().contains("--out"), "{error}");
+    assert!(
+        !error.to_string().contains("a.safetensors.") && !error.to_string().contains("--out"),
+        "{error}"
+    );
 }
 
 #[cfg(unix)]
@@ -198,7 +220,10 @@ fn permissions_are_those_of_an_ordinary_file() {
 fn replace(path: &std::path::Path, from: &str, to: &str) {
     assert_eq!(from.len(), to.len());
     let mut bytes = fs::read(path).unwrap();
-    let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).expect("the text is there");
+    let at = bytes
+        .windows(from.len())
+        .position(|window| window == from.as_bytes())
+        .expect("the text is there");
     bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
     fs::write(path, bytes).unwrap();
 }

@@ -31,7 +31,8 @@ fn every_flipped_bit_is_an_error() {
         let bit = 1 << ((index + index / 8) % 8);
         bytes[index] ^= bit;
         fs::write(&path, &bytes).unwrap();
-        let error = load(&path).expect_err(&format!("loads with bit {bit:#x} of byte {index} flipped"));
+        let error =
+            load(&path).expect_err(&format!("loads with bit {bit:#x} of byte {index} flipped"));
         assert!(!error.to_string().contains('\n'));
         assert!(inspect(&path).is_err(), "passes with bit {bit:#x} of byte {index} flipped");
         let _ = read_state_dict(&path);

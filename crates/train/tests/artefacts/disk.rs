@@ -18,7 +18,10 @@ fn large(step: u64) -> Checkpoint {
 }
 
 fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -28,7 +31,11 @@ fn save_fails_cleanly(dir: &Path, cause: &str) {
     let keep = Keep { last: 1, best: None };
     save_rotating(dir, &sample(1), keep).unwrap();
     let error = save_rotating(dir, &large(2), keep).unwrap_err();
-    assert_names(&error, &dir.join(file_name(2)), &[cause, "free some space", "older files are untouched"]);
+    assert_names(
+        &error,
+        &dir.join(file_name(2)),
+        &[cause, "free some space", "older files are untouched"],
+    );
     assert_eq!(names(dir), [file_name(1)]);
     assert_eq!(newest_good(dir).unwrap().checkpoint, sample(1));
 }
@@ -100,9 +107,14 @@ impl Drop for Mount<'_> {
 #[test]
 fn a_full_file_system() {
     let dir = tempfile::tempdir().unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=128k", "tmpfs"]).arg(dir.path()).output();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=128k", "tmpfs"])
+        .arg(dir.path())
+        .output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: mounting a tmpfs needs root; a_limit_on_file_size covers the same code");
+        eprintln!(
+            "skipped: mounting a tmpfs needs root; a_limit_on_file_size covers the same code"
+        );
         return;
     }
     let _mount = Mount(dir.path());

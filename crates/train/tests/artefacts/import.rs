@@ -12,7 +12,9 @@ fn every_float_type_becomes_f32() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("other.safetensors");
     let values = [1.5f32, -0.25, 3.0, 65504.0];
-    let bytes = |of: &dyn Fn(f32) -> Vec<u8>| values.iter().flat_map(|&value| of(value)).collect::<Vec<u8>>();
+    let bytes = |of: &dyn Fn(f32) -> Vec<u8>| {
+        values.iter().flat_map(|&value| of(value)).collect::<Vec<u8>>()
+    };
     let f64s = bytes(&|v| f64::from(v).to_le_bytes().to_vec());
     let f16s = bytes(&|v| f16::from_f32(v).to_le_bytes().to_vec());
     let bf16s = bytes(&|v| bf16::from_f32(v).to_le_bytes().to_vec());
@@ -31,7 +33,9 @@ fn every_float_type_becomes_f32() {
     assert_eq!(dict["brain"], Array::f32([4, 1], rounded));
     assert_eq!(dict["count"].as_i64(), Some(&[-5, i64::MAX][..]));
 
-    let bytes = serialize([("mask", TensorView::new(Dtype::U8, vec![3], &[1, 2, 3]).unwrap())], None).unwrap();
+    let bytes =
+        serialize([("mask", TensorView::new(Dtype::U8, vec![3], &[1, 2, 3]).unwrap())], None)
+            .unwrap();
     fs::write(&path, bytes).unwrap();
     assert_names(&read_state_dict(&path).unwrap_err(), &path, &["mask", "U8", "convert it to F32"]);
 }
@@ -79,10 +83,16 @@ fn npy_in_both_orders_and_both_widths() {
     assert_eq!(read(npy(1, c, &floats(6))), Array::f32([2, 3], vec![0., 1., 2., 3., 4., 5.]));
     let fortran = c.replace("False", "True");
     // numpy: np.arange(6, dtype='f4').reshape(2, 3, order='F').ravel() is 0 2 4 1 3 5.
-    assert_eq!(read(npy(2, &fortran, &floats(6))), Array::f32([2, 3], vec![0., 2., 4., 1., 3., 5.]));
+    assert_eq!(
+        read(npy(2, &fortran, &floats(6))),
+        Array::f32([2, 3], vec![0., 2., 4., 1., 3., 5.])
+    );
     // np.arange(8).reshape(2, 2, 2, order='F').ravel() is 0 4 2 6 1 5 3 7.
     let cube = fortran.replace("(2, 3)", "(2, 2, 2)");
-    assert_eq!(read(npy(1, &cube, &floats(8))), Array::f32([2, 2, 2], vec![0., 4., 2., 6., 1., 5., 3., 7.]));
+    assert_eq!(
+        read(npy(1, &cube, &floats(8))),
+        Array::f32([2, 2, 2], vec![0., 4., 2., 6., 1., 5., 3., 7.])
+    );
     let double = r#"{"shape": (2L,), "fortran_order": False, "descr": "<f8"}"#;
     let data: Vec<u8> = [0.1f64, -2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
     assert_eq!(read(npy(1, double, &data)), Array::f32([2], vec![0.1, -2.0]));
@@ -110,7 +120,10 @@ fn malformed_npy_is_told() {
         (npy(1, &dict.replace("False", "Perhaps"), &floats(6)), "fortran_order"),
         (npy(1, &dict.replace("(2, 3)", "[2, 3]"), &floats(6)), "shape"),
         (npy(1, &dict.replace("(2, 3)", "(2, -3)"), &floats(6)), "shape"),
-        (npy(1, &dict.replace("(2, 3)", "(4611686018427387905, 4)"), &floats(6)), "more than can exist"),
+        (
+            npy(1, &dict.replace("(2, 3)", "(4611686018427387905, 4)"), &floats(6)),
+            "more than can exist",
+        ),
         (npy(1, "{}", &floats(6)), "descr"),
     ];
     for (bytes, words) in cases {

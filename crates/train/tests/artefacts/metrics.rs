@@ -5,7 +5,14 @@ use train::artefacts::metrics::read;
 use train::artefacts::{MetricsWriter, Row};
 
 fn row(step: u64) -> Row {
-    let mut row = Row { step, d_loss: 1.0 / step as f64, g_loss: 0.1 + 0.2, d_real: 0.7, d_fake: 0.3, ..Row::default() };
+    let mut row = Row {
+        step,
+        d_loss: 1.0 / step as f64,
+        g_loss: 0.1 + 0.2,
+        d_real: 0.7,
+        d_fake: 0.3,
+        ..Row::default()
+    };
     row.images_per_second = 1234.5;
     row.seconds = step as f64 * 0.1;
     row.extra.insert("penalty".to_owned(), serde_json::json!(0.25));
@@ -28,7 +35,9 @@ fn rows_are_flat_json_lines_and_come_back() {
     let text = fs::read_to_string(&path).unwrap();
     let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let keys: Vec<_> = first.as_object().unwrap().keys().map(String::as_str).collect();
-    for key in ["step", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second", "seconds", "penalty"] {
+    for key in
+        ["step", "d_loss", "g_loss", "d_real", "d_fake", "images_per_second", "seconds", "penalty"]
+    {
         assert!(keys.contains(&key), "{key} is missing in {keys:?}");
     }
     assert_eq!(keys.len(), 8);
@@ -56,7 +65,12 @@ fn resume_cuts_later_rows_and_a_torn_line() {
         writer.append(&row(step)).unwrap();
     }
     drop(writer);
-    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(br#"{"step":50,"d_lo"#).unwrap();
+    fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(br#"{"step":50,"d_lo"#)
+        .unwrap();
     assert_eq!(steps(&path), [10, 20, 30, 40], "a torn last line is passed over");
     // The checkpoint was of step 25, between two rows.
     let mut writer = MetricsWriter::resume(&path, 25).unwrap();
@@ -77,7 +91,8 @@ fn a_kill_at_any_byte_loses_and_repeats_no_row() {
     let mut writer = MetricsWriter::resume(&path, 0).unwrap();
     (1..=4).for_each(|step| writer.append(&row(step)).unwrap());
     let whole = fs::read(&path).unwrap();
-    let ends: Vec<usize> = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+    let ends: Vec<usize> =
+        whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
     for cut in ends[1]..=whole.len() {
         // Rows 1 and 2 are durable, their checkpoint was written; the file ends anywhere behind them.
         fs::write(&path, &whole[..cut]).unwrap();

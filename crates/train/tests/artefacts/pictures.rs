@@ -37,13 +37,15 @@ fn colours_and_enlargement() {
     let options = GridOptions { columns: 1, padding: 0, scale: 3, background: 0 };
     let rgb = grid(&pixel, [1, 1, 1, 3], options).unwrap();
     assert_eq!(rgb, DynamicImage::from(RgbImage::from_pixel(3, 3, Rgb([255, 0, 128]))));
-    let rgba = grid(&[1.0, -1.0, 0.0, -1.0], [1, 1, 1, 4], GridOptions { padding: 1, ..options }).unwrap();
+    let rgba =
+        grid(&[1.0, -1.0, 0.0, -1.0], [1, 1, 1, 4], GridOptions { padding: 1, ..options }).unwrap();
     assert_eq!(rgba.get_pixel(0, 0).0, [0, 0, 0, 255], "lines are opaque");
     assert_eq!(rgba.get_pixel(2, 2).0, [255, 0, 128, 0]);
     assert_eq!(GridOptions::for_size([28, 28]).scale, 2);
     assert_eq!(GridOptions::for_size([64, 64]).scale, 1);
     assert_eq!(GridOptions::for_size([0, 4096]).scale, 1);
-    let wide = grid(&[0.0; 4], [4, 1, 1, 1], GridOptions { columns: 99, padding: 0, ..PLAIN }).unwrap();
+    let wide =
+        grid(&[0.0; 4], [4, 1, 1, 1], GridOptions { columns: 99, padding: 0, ..PLAIN }).unwrap();
     assert_eq!(wide.dimensions(), (4, 1));
 }
 
@@ -58,7 +60,10 @@ fn what_cannot_be_drawn_is_told() {
     ];
     for (len, shape, words) in cases {
         let error = grid(&vec![0.0; len], shape, GridOptions { columns: 1, ..PLAIN }).unwrap_err();
-        assert!(matches!(&error, ArtefactError::Pictures { .. }) && error.to_string().contains(words), "{error}");
+        assert!(
+            matches!(&error, ArtefactError::Pictures { .. }) && error.to_string().contains(words),
+            "{error}"
+        );
     }
 }
 
@@ -68,13 +73,20 @@ fn pictures_one_by_one() {
     let out = dir.path().join("out");
     let paths = write_images(&out, 99, &[-1.0, 1.0, 0.0, 0.0], [2, 1, 2, 1]).unwrap();
     assert_eq!(paths, [out.join("00099.png"), out.join("00100.png")]);
-    assert_eq!(image::open(&paths[0]).unwrap(), DynamicImage::from(GrayImage::from_raw(2, 1, vec![0, 255]).unwrap()));
+    assert_eq!(
+        image::open(&paths[0]).unwrap(),
+        DynamicImage::from(GrayImage::from_raw(2, 1, vec![0, 255]).unwrap())
+    );
     let blocked = dir.path().join("file");
     fs::write(&blocked, b"").unwrap();
     let error = write_images(&blocked, 0, &[0.0], [1, 1, 1, 1]).unwrap_err();
     assert_names(&error, &blocked, &["cannot write"]);
     let nowhere = dir.path().join("no/such/folder.png");
-    assert_names(&save_png(&nowhere, &DynamicImage::new_luma8(1, 1)).unwrap_err(), &nowhere, &["folder is missing"]);
+    assert_names(
+        &save_png(&nowhere, &DynamicImage::new_luma8(1, 1)).unwrap_err(),
+        &nowhere,
+        &["folder is missing"],
+    );
 }
 
 #[test]
@@ -86,13 +98,22 @@ fn a_picture_keeps_its_texts() {
     save_png_with(&path, &image, &[("Software", "dcgan".into()), ("dcgan", long.clone())]).unwrap();
     assert!(fs::metadata(&path).unwrap().len() < 1000, "a long text is compressed");
     let (read, texts) = read_png(&path).unwrap();
-    assert_eq!((&read, texts.len(), &texts["dcgan"], &texts["Software"][..]), (&image, 2, &long, "dcgan"));
-    for (name, image) in [("grey", DynamicImage::new_luma8(2, 2)), ("rgba", DynamicImage::new_rgba8(2, 2))] {
+    assert_eq!(
+        (&read, texts.len(), &texts["dcgan"], &texts["Software"][..]),
+        (&image, 2, &long, "dcgan")
+    );
+    for (name, image) in
+        [("grey", DynamicImage::new_luma8(2, 2)), ("rgba", DynamicImage::new_rgba8(2, 2))]
+    {
         let path = dir.path().join(name);
         save_png(&path, &image).unwrap();
         assert_eq!(read_png(&path).unwrap(), (image, Default::default()));
     }
-    assert_names(&save_png(&path, &DynamicImage::new_luma16(1, 1)).unwrap_err(), &path, &["cannot encode", "L16"]);
+    assert_names(
+        &save_png(&path, &DynamicImage::new_luma16(1, 1)).unwrap_err(),
+        &path,
+        &["cannot encode", "L16"],
+    );
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     assert_names(&read_png(&path).unwrap_err(), &path, &["no sound PNG"]);
@@ -102,13 +123,19 @@ fn a_picture_keeps_its_texts() {
 fn an_animation_shows_every_picture() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.gif");
-    let pictures: Vec<DynamicImage> = (0..3u8).map(|i| GrayImage::from_pixel(4, 2, Luma([i * 100])).into()).collect();
+    let pictures: Vec<DynamicImage> =
+        (0..3u8).map(|i| GrayImage::from_pixel(4, 2, Luma([i * 100])).into()).collect();
     timelapse::animate(&path, &pictures, 7).unwrap();
     let shown = frames(&path);
-    assert_eq!(shown.iter().map(|(delay, pixels)| (*delay, pixels[0])).collect::<Vec<_>>(), [(7, 0), (7, 100), (7, 200)]);
+    assert_eq!(
+        shown.iter().map(|(delay, pixels)| (*delay, pixels[0])).collect::<Vec<_>>(),
+        [(7, 0), (7, 100), (7, 200)]
+    );
     assert!(timelapse::animate(&path, &[], 7).unwrap_err().to_string().contains("no pictures"));
     let sizes = [DynamicImage::new_luma8(1, 1), DynamicImage::new_luma8(2, 1)];
-    assert!(timelapse::animate(&path, &sizes, 7).unwrap_err().to_string().contains("several sizes"));
+    assert!(
+        timelapse::animate(&path, &sizes, 7).unwrap_err().to_string().contains("several sizes")
+    );
 }
 
 fn frames(path: &std::path::Path) -> Vec<(u16, Vec<u8>)> {
@@ -147,10 +174,12 @@ fn a_time_lapse_shows_the_grids_in_step_order() {
         assert_eq!(greys, expected, "all 256 greys survive, frame {i}");
     }
     fs::remove_file(samples.join("step-00000250.png")).unwrap();
-    let few = timelapse::write(&path, &samples, Options { frames: 3, ..Options::default() }).unwrap();
+    let few =
+        timelapse::write(&path, &samples, Options { frames: 3, ..Options::default() }).unwrap();
     assert_eq!(few.steps, [0, 200, 123_456_789], "the first and last are among the chosen");
     assert_eq!(frames(&path).len(), 3);
-    let one = timelapse::write(&path, &samples, Options { frames: 0, ..Options::default() }).unwrap();
+    let one =
+        timelapse::write(&path, &samples, Options { frames: 0, ..Options::default() }).unwrap();
     assert_eq!(one.steps, [123_456_789]);
 }
 
@@ -158,13 +187,17 @@ fn a_time_lapse_shows_the_grids_in_step_order() {
 fn a_time_lapse_in_colour_of_changing_sizes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("timelapse.gif");
-    let photo = RgbImage::from_fn(64, 48, |x, y| Rgb([(x * 4) as u8, (y * 5) as u8, ((x + y) * 2) as u8]));
+    let photo =
+        RgbImage::from_fn(64, 48, |x, y| Rgb([(x * 4) as u8, (y * 5) as u8, ((x + y) * 2) as u8]));
     save_png(&dir.path().join("step-1.png"), &DynamicImage::new_rgba8(10, 10)).unwrap();
     save_png(&dir.path().join("step-2.png"), &photo.clone().into()).unwrap();
     timelapse::write(&path, dir.path(), Options::default()).unwrap();
     let shown = frames(&path);
     assert_eq!(shown.len(), 2);
-    assert!(shown[0].1.iter().all(|&value| value == 255), "transparent is laid on white and resized");
+    assert!(
+        shown[0].1.iter().all(|&value| value == 255),
+        "transparent is laid on white and resized"
+    );
     let error: f64 = shown[1]
         .1
         .chunks_exact(4)
@@ -186,7 +219,8 @@ fn no_grids_no_time_lapse() {
 }
 
 fn rows(count: u64) -> Vec<Row> {
-    let noise = |step: u64, salt: u64| ((step * 7919 + salt * 104_729) % 1000) as f64 / 1000.0 - 0.5;
+    let noise =
+        |step: u64, salt: u64| ((step * 7919 + salt * 104_729) % 1000) as f64 / 1000.0 - 0.5;
     (1..=count)
         .map(|step| {
             let t = step as f64 / count as f64;
@@ -204,7 +238,11 @@ fn rows(count: u64) -> Vec<Row> {
 
 /// How many pixels are near a colour.
 fn count(image: &DynamicImage, colour: [u8; 3]) -> usize {
-    image.to_rgb8().pixels().filter(|pixel| pixel.0.iter().zip(colour).all(|(&a, b)| a.abs_diff(b) < 12)).count()
+    image
+        .to_rgb8()
+        .pixels()
+        .filter(|pixel| pixel.0.iter().zip(colour).all(|(&a, b)| a.abs_diff(b) < 12))
+        .count()
 }
 
 #[test]
@@ -219,7 +257,10 @@ fn the_curves_are_drawn() {
     assert_eq!(image.dimensions(), (1000, 800));
     for curve in [[31, 119, 180], [214, 98, 10]] {
         let (upper, lower) = (image.crop_imm(0, 0, 1000, 440), image.crop_imm(0, 440, 1000, 360));
-        assert!(count(&upper, curve) > 500 && count(&lower, curve) > 500, "{curve:?} is missing in a panel");
+        assert!(
+            count(&upper, curve) > 500 && count(&lower, curve) > 500,
+            "{curve:?} is missing in a panel"
+        );
     }
     assert!(count(&image, [0, 0, 0]) > 500, "numbers and axes are drawn");
 }
@@ -227,7 +268,14 @@ fn the_curves_are_drawn() {
 #[test]
 fn curves_of_odd_runs() {
     assert!(matches!(plot::draw(&[]), Err(ArtefactError::Pictures { .. })));
-    let blank = |value: f64| Row { step: 7, d_loss: value, g_loss: value, d_real: value, d_fake: value, ..Row::default() };
+    let blank = |value: f64| Row {
+        step: 7,
+        d_loss: value,
+        g_loss: value,
+        d_real: value,
+        d_fake: value,
+        ..Row::default()
+    };
     for rows in [
         rows(1),
         vec![blank(f64::NAN)],
@@ -241,5 +289,8 @@ fn curves_of_odd_runs() {
     let empty = plot::draw(&[blank(f64::NAN)]).unwrap();
     let colours: HashSet<_> = single.to_rgb8().pixels().map(|pixel| pixel.0).collect();
     assert!(colours.len() > 10);
-    assert!(count(&single, [31, 119, 180]) > count(&empty, [31, 119, 180]) + 20, "one row is drawn as a dot");
+    assert!(
+        count(&single, [31, 119, 180]) > count(&empty, [31, 119, 180]) + 20,
+        "one row is drawn as a dot"
+    );
 }

@@ -1,7 +1,9 @@
 use crate::{assert_names, sample};
 use std::fs;
 use std::path::Path;
-use train::artefacts::rotation::{file_name, forget_after, list, newest_good, save_rotating, step_of};
+use train::artefacts::rotation::{
+    file_name, forget_after, list, newest_good, save_rotating, step_of,
+};
 use train::artefacts::{ArtefactError, Keep};
 
 const LAST_TWO: Keep = Keep { last: 2, best: None };
@@ -16,7 +18,13 @@ fn names_and_steps_agree() {
     for step in [0, 7, 1500, 123_456_789_012] {
         assert_eq!(step_of(Path::new(&file_name(step)), "safetensors"), Some(step));
     }
-    for other in ["best.safetensors", "step-.safetensors", "step-+5.safetensors", "step-12.safetensors.x.tmp", "step-12.png"] {
+    for other in [
+        "best.safetensors",
+        "step-.safetensors",
+        "step-+5.safetensors",
+        "step-12.safetensors.x.tmp",
+        "step-12.png",
+    ] {
         assert_eq!(step_of(Path::new(other), "safetensors"), None, "{other}");
     }
 }
@@ -82,8 +90,13 @@ fn nothing_is_deleted_when_the_new_one_cannot_be_saved() {
     // A folder in the place of the new file makes the rename fail, after everything was written.
     fs::create_dir(dir.path().join(file_name(30))).unwrap();
     let error = save_rotating(dir.path(), &sample(30), LAST_TWO).unwrap_err();
-    assert_names(&error, &dir.path().join(file_name(30)), &["cannot write", "older files are untouched"]);
-    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_names(
+        &error,
+        &dir.path().join(file_name(30)),
+        &["cannot write", "older files are untouched"],
+    );
+    let names: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "a temporary file is left: {names:?}");
     assert_eq!(newest_good(dir.path()).unwrap().checkpoint, sample(20));
 }
@@ -102,19 +115,29 @@ fn a_damaged_one_is_named_and_skipped() {
     assert_eq!((found.path.as_path(), found.checkpoint), (paths[0].as_path(), sample(10)));
     let skipped: Vec<_> = found.skipped.iter().map(|(path, _)| path.clone()).collect();
     assert_eq!(skipped, [paths[2].clone(), paths[1].clone()]);
-    assert!(matches!(found.skipped[0].1, ArtefactError::Size { .. } | ArtefactError::NotSafetensors { .. }));
+    assert!(matches!(
+        found.skipped[0].1,
+        ArtefactError::Size { .. } | ArtefactError::NotSafetensors { .. }
+    ));
     assert!(matches!(found.skipped[1].1, ArtefactError::Checksum { .. }));
 
     fs::write(&paths[0], b"").unwrap();
     let error = newest_good(dir.path()).unwrap_err();
     assert_names(&error, dir.path(), &["no checkpoint", "3 damaged", "name a checkpoint file"]);
-    assert!(!error.to_string().contains("--resume"), "whoever reads it may not have asked for that: {error}");
+    assert!(
+        !error.to_string().contains("--resume"),
+        "whoever reads it may not have asked for that: {error}"
+    );
 }
 
 #[test]
 fn an_empty_folder_has_nothing_to_resume() {
     let dir = tempfile::tempdir().unwrap();
-    assert_names(&newest_good(dir.path()).unwrap_err(), dir.path(), &["no checkpoint", "name a checkpoint file"]);
+    assert_names(
+        &newest_good(dir.path()).unwrap_err(),
+        dir.path(),
+        &["no checkpoint", "name a checkpoint file"],
+    );
     let missing = dir.path().join("missing");
     assert_names(&newest_good(&missing).unwrap_err(), &missing, &["cannot read"]);
 }

@@ -72,7 +72,11 @@ fn an_existing_folder_with_content_is_refused_and_untouched() {
     let run = RunDir::create_at(&empty).unwrap();
     save_rotating(&run.checkpoints(), &sample(1), KEEP).unwrap();
     drop(run);
-    assert_names(&RunDir::create_at(&empty).unwrap_err(), &empty, &["not empty", "--resume", "--out"]);
+    assert_names(
+        &RunDir::create_at(&empty).unwrap_err(),
+        &empty,
+        &["not empty", "--resume", "--out"],
+    );
 }
 
 #[test]
@@ -89,16 +93,30 @@ fn a_run_killed_before_it_saved_anything_does_not_block_its_place() {
     drop(run);
     RunDir::check_at(&path).unwrap();
     let run = RunDir::create_at(&path).unwrap();
-    let left: HashSet<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, [".lock", "samples", "checkpoints"].map(Into::into).into(), "nothing of the dead run is left");
+    let left: HashSet<_> =
+        fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(
+        left,
+        [".lock", "samples", "checkpoints"].map(Into::into).into(),
+        "nothing of the dead run is left"
+    );
     assert_eq!(fs::read_dir(run.checkpoints()).unwrap().count(), 0);
     drop(run);
     // Anything that was saved, or that is not ours, keeps the place.
-    for (name, content) in
-        [("metrics.jsonl", "{}\n"), ("samples/step-00000001.png", "x"), ("checkpoints/best.safetensors", ""), ("notes.txt", "")]
-    {
+    for (name, content) in [
+        ("metrics.jsonl", "{}\n"),
+        ("samples/step-00000001.png", "x"),
+        ("checkpoints/best.safetensors", ""),
+        ("notes.txt", ""),
+    ] {
         fs::write(path.join(name), content).unwrap();
-        assert!(matches!(RunDir::create_at(&path), Err(ArtefactError::NotEmpty { resumable: false, .. })), "{name}");
+        assert!(
+            matches!(
+                RunDir::create_at(&path),
+                Err(ArtefactError::NotEmpty { resumable: false, .. })
+            ),
+            "{name}"
+        );
         assert_eq!(fs::read_to_string(path.join(name)).unwrap(), content);
         fs::remove_file(path.join(name)).unwrap();
     }
@@ -119,7 +137,11 @@ fn a_place_that_cannot_be_written_is_found_without_making_anything() {
     fs::write(&file, b"x").unwrap();
     for path in [file.clone(), file.join("run")] {
         for checked in [RunDir::check_at(&path), RunDir::check_base(&path)] {
-            assert_names(&checked.unwrap_err(), &path, &["cannot write", "a file is where a folder should be"]);
+            assert_names(
+                &checked.unwrap_err(),
+                &path,
+                &["cannot write", "a file is where a folder should be"],
+            );
         }
     }
     assert_eq!(fs::read_dir(base.path()).unwrap().count(), 1, "nothing was made");
@@ -140,7 +162,9 @@ fn two_handles_never_hold_one_directory() {
     let mut other = RunDir::open(run.path()).unwrap();
     assert!(other.is_running() && !run.is_running());
     let error = other.lock().unwrap_err();
-    assert!(matches!(error, ArtefactError::Locked { pid: Some(pid), .. } if pid == std::process::id()));
+    assert!(
+        matches!(error, ArtefactError::Locked { pid: Some(pid), .. } if pid == std::process::id())
+    );
     assert_names(&error, run.path(), &["in use by another training process", "--out"]);
     drop(run);
     assert!(!other.is_running());
@@ -193,9 +217,16 @@ fn a_killed_process_frees_its_lock() {
     child.kill().unwrap();
     child.wait().unwrap();
     let child_id = child.id();
-    assert!(matches!(held, Err(ArtefactError::Locked { pid: Some(pid), .. }) if pid == child_id), "{held:?}");
+    assert!(
+        matches!(held, Err(ArtefactError::Locked { pid: Some(pid), .. }) if pid == child_id),
+        "{held:?}"
+    );
     run.lock().unwrap();
-    assert_eq!(fs::read_dir(run.checkpoints()).unwrap().count(), 0, "what it left half-written is gone");
+    assert_eq!(
+        fs::read_dir(run.checkpoints()).unwrap().count(),
+        0,
+        "what it left half-written is gone"
+    );
 }
 
 #[test]
@@ -206,7 +237,8 @@ fn runs_are_listed_with_what_they_hold() {
     assert!(matches!(newest(&base.join("missing")), Err(ArtefactError::NoRuns { .. })));
     let first = RunDir::create(base, "a").unwrap();
     let mut metrics = MetricsWriter::resume(&first.metrics(), 0).unwrap();
-    (1..=900).for_each(|step| metrics.append(&Row { step, d_loss: 0.5, ..Row::default() }).unwrap());
+    (1..=900)
+        .for_each(|step| metrics.append(&Row { step, d_loss: 0.5, ..Row::default() }).unwrap());
     save_rotating(&first.checkpoints(), &sample(800), KEEP).unwrap();
     save_rotating(&first.checkpoints(), &sample(850), KEEP).unwrap();
     drop(RunDir::create(base, "b").unwrap());

@@ -58,7 +58,9 @@ struct Session {
 /// CRC-32C bit by bit, with TensorFlow's mask.
 fn masked_crc(bytes: &[u8]) -> u32 {
     let crc = !bytes.iter().fold(!0u32, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 })
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 }
+        })
     });
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -70,7 +72,8 @@ fn events(path: &Path) -> Vec<Event> {
     while !rest.is_empty() {
         let (length, tail) = rest.split_at(8);
         let (length_crc, tail) = tail.split_at(4);
-        let (message, tail) = tail.split_at(u64::from_le_bytes(length.try_into().unwrap()) as usize);
+        let (message, tail) =
+            tail.split_at(u64::from_le_bytes(length.try_into().unwrap()) as usize);
         let (message_crc, tail) = tail.split_at(4);
         assert_eq!(length_crc, masked_crc(length).to_le_bytes());
         assert_eq!(message_crc, masked_crc(message).to_le_bytes());
@@ -104,7 +107,11 @@ fn scalars_and_pictures_come_back() {
     let scalars = &events[2].summary.as_ref().unwrap().value;
     assert_eq!(events[2].step, 10);
     assert_eq!((scalars[0].tag.as_str(), scalars[0].simple_value), ("loss/d", Some(1.5)));
-    assert_eq!((scalars[1].tag.as_str(), scalars[1].simple_value), ("loss/g", Some(0.0)), "0 is written too");
+    assert_eq!(
+        (scalars[1].tag.as_str(), scalars[1].simple_value),
+        ("loss/g", Some(0.0)),
+        "0 is written too"
+    );
     let value = &events[3].summary.as_ref().unwrap().value[0];
     let back = value.image.as_ref().unwrap();
     assert_eq!((events[3].step, value.tag.as_str()), (20, "samples"));
@@ -119,15 +126,26 @@ fn a_resume_starts_a_later_file_that_purges_what_comes_again() {
     let first = EventWriter::create(dir.path(), None).unwrap();
     let second = EventWriter::create(dir.path(), Some(100)).unwrap();
     let third = EventWriter::create(dir.path(), Some(150)).unwrap();
-    assert!(first.path() < second.path() && second.path() < third.path(), "TensorBoard reads by name");
+    assert!(
+        first.path() < second.path() && second.path() < third.path(),
+        "TensorBoard reads by name"
+    );
     let events = events(second.path());
     let status = events[1].session.as_ref().map(|session| session.status);
-    assert_eq!((events[1].step, status), (101, Some(1)), "START purges from its own step on, and row 100 stays");
+    assert_eq!(
+        (events[1].step, status),
+        (101, Some(1)),
+        "START purges from its own step on, and row 100 stays"
+    );
 }
 
 #[test]
 fn a_missing_folder_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing");
-    crate::assert_names(&EventWriter::create(&missing, None).unwrap_err(), &missing, &["check the path"]);
+    crate::assert_names(
+        &EventWriter::create(&missing, None).unwrap_err(),
+        &missing,
+        &["check the path"],
+    );
 }

@@ -24,12 +24,19 @@ fn section(file: &SafeTensors<'_>, prefix: &str) -> Vec<(String, Array)> {
     let array = |view: safetensors::tensor::TensorView<'_>| {
         let data = match view.dtype() {
             Dtype::F32 => Data::F32(floats(view.data())),
-            Dtype::I64 => Data::I64(view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()),
+            Dtype::I64 => Data::I64(
+                view.data()
+                    .chunks_exact(8)
+                    .map(|b| i64::from_le_bytes(b.try_into().unwrap()))
+                    .collect(),
+            ),
             other => panic!("{other:?}"),
         };
         Array { shape: view.shape().to_vec(), data }
     };
-    file.iter().filter_map(|(name, view)| Some((name.strip_prefix(prefix)?.to_owned(), array(view)))).collect()
+    file.iter()
+        .filter_map(|(name, view)| Some((name.strip_prefix(prefix)?.to_owned(), array(view))))
+        .collect()
 }
 
 fn recipe(case: &Value) -> Recipe {
@@ -42,8 +49,16 @@ fn recipe(case: &Value) -> Recipe {
         ("discriminator.width", "4"),
         ("train.batch", "4"),
     ];
-    let own = case["changes"].as_array().unwrap().iter().map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap()));
-    let changes: Vec<_> = base.into_iter().chain(own).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let own = case["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap()));
+    let changes: Vec<_> = base
+        .into_iter()
+        .chain(own)
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
     Recipe::preset("torch").unwrap().with(&changes).unwrap()
 }
 
@@ -68,7 +83,9 @@ fn trainer(name: &str, recipe: Recipe, file: &SafeTensors<'_>, device: &Device) 
     let mut start = Checkpoint::default();
     for part in ["g", "d"] {
         let tensors = section(file, &format!("{name}/{part}/"));
-        start.tensors.extend(tensors.into_iter().map(|(key, array)| (format!("{part}.{key}"), array)));
+        start
+            .tensors
+            .extend(tensors.into_iter().map(|(key, array)| (format!("{part}.{key}"), array)));
     }
     trainer.load_weights(&start).unwrap();
     trainer
@@ -83,7 +100,9 @@ fn batch(file: &SafeTensors<'_>, number: usize) -> Batch {
 
 /// Picture i of batch n is of class (n + i) mod K.
 fn told(number: usize, classes: usize) -> Vec<f32> {
-    let row = |i: usize| (0..classes).map(move |class| f32::from(u8::from(class == (number + i) % classes)));
+    let row = |i: usize| {
+        (0..classes).map(move |class| f32::from(u8::from(class == (number + i) % classes)))
+    };
     (0..BATCH).flat_map(row).collect()
 }
 
@@ -93,7 +112,8 @@ pub fn games_follow_pytorch(device: &Device) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let bytes = std::fs::read(dir.join("objectives.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(dir.join("objectives.json")).unwrap()).unwrap();
+    let cases: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(dir.join("objectives.json")).unwrap()).unwrap();
     assert!(cases.len() >= 13);
     for case in &cases {
         let name = case["case"].as_str().unwrap();
@@ -104,13 +124,17 @@ pub fn games_follow_pytorch(device: &Device) {
             let numbers = step * count..(step + 1) * count;
             let batches: Vec<_> = numbers.clone().map(|number| batch(&file, number)).collect();
             let given: Vec<_> = (numbers.zip(&batches))
-                .map(|(number, batch)| Given { batch, condition: (classes > 0).then(|| told(number, classes)) })
+                .map(|(number, batch)| Given {
+                    batch,
+                    condition: (classes > 0).then(|| told(number, classes)),
+                })
                 .collect();
             let losses = trainer.step_with(&given).wait().unwrap();
             for (what, ours) in [("d_loss", losses.d_loss), ("g_loss", losses.g_loss)] {
                 let reference = case[what][step].as_f64().unwrap();
                 let error = (f64::from(ours) - reference).abs();
-                let bound = 3.0 * case["drift"][what].as_f64().unwrap() + LEAST * reference.abs().max(1.0);
+                let bound =
+                    3.0 * case["drift"][what].as_f64().unwrap() + LEAST * reference.abs().max(1.0);
                 assert!(
                     error <= bound,
                     "{name}, step {step}: {what} is {ours}, PyTorch's {reference}: {error:.2e} > {bound:.2e}"
@@ -128,13 +152,19 @@ fn compare(name: &str, part: &str, state: &StateDict, file: &SafeTensors<'_>, dr
     assert_eq!(expected.len(), state.len(), "{name}");
     for (key, array) in expected {
         match (&state[&key], &array.data) {
-            (StateValue::I64 { data, .. }, Data::I64(reference)) => assert_eq!(data, reference, "{name}: {part}/{key}"),
+            (StateValue::I64 { data, .. }, Data::I64(reference)) => {
+                assert_eq!(data, reference, "{name}: {part}/{key}")
+            }
             (StateValue::F32 { data, .. }, Data::F32(reference)) => {
                 assert_eq!(data.len(), reference.len(), "{name}: {part}/{key}");
                 let scale = reference.iter().fold(0f32, |m, v| m.max(v.abs()));
-                let error = data.iter().zip(reference).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale;
+                let error =
+                    data.iter().zip(reference).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale;
                 let bound = 3.0 * drift[format!("{part}/{key}")].as_f64().unwrap() + LEAST;
-                assert!(f64::from(error) <= bound, "{name}: {part}/{key}: {error:.2e} > {bound:.2e}");
+                assert!(
+                    f64::from(error) <= bound,
+                    "{name}: {part}/{key}: {error:.2e} > {bound:.2e}"
+                );
             }
             other => panic!("{name}: {part}/{key}: {other:?}"),
         }

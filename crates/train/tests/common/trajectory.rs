@@ -11,9 +11,19 @@ use train::{Settings, Trainer};
 
 fn numbers(view: &safetensors::tensor::TensorView<'_>) -> Vec<f64> {
     match view.dtype() {
-        Dtype::F32 => view.data().chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect(),
-        Dtype::F64 => view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
-        Dtype::I64 => view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect(),
+        Dtype::F32 => view
+            .data()
+            .chunks_exact(4)
+            .map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())))
+            .collect(),
+        Dtype::F64 => {
+            view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+        }
+        Dtype::I64 => view
+            .data()
+            .chunks_exact(8)
+            .map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64)
+            .collect(),
         Dtype::U8 => view.data().iter().map(|&b| f64::from(b)).collect(),
         other => panic!("{other:?}"),
     }
@@ -29,7 +39,8 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let bytes = std::fs::read(dir.join("trajectory.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let told: Value = serde_json::from_slice(&std::fs::read(dir.join("trajectory.json")).unwrap()).unwrap();
+    let told: Value =
+        serde_json::from_slice(&std::fs::read(dir.join("trajectory.json")).unwrap()).unwrap();
 
     let mut recipe = Recipe::preset("torch").unwrap();
     recipe.generator.width = 4;
@@ -54,13 +65,17 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
     };
     let mut trainer = Trainer::new(settings, device).unwrap();
     let mut start = Checkpoint::default();
-    for (name, view) in file.iter().filter(|(name, _)| name.starts_with("g/") || name.starts_with("d/")) {
+    for (name, view) in
+        file.iter().filter(|(name, _)| name.starts_with("g/") || name.starts_with("d/"))
+    {
         let values = numbers(&view);
         let data = match view.dtype() {
             Dtype::I64 => Data::I64(values.iter().map(|&v| v as i64).collect()),
             _ => Data::F32(values.iter().map(|&v| v as f32).collect()),
         };
-        start.tensors.insert(name.replacen('/', ".", 1), Array { shape: view.shape().to_vec(), data });
+        start
+            .tensors
+            .insert(name.replacen('/', ".", 1), Array { shape: view.shape().to_vec(), data });
     }
     trainer.load_weights(&start).unwrap();
 
@@ -71,12 +86,18 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
         let shape: [usize; 4] = view.shape().try_into().unwrap();
         let real: Vec<f32> = numbers(&view).iter().map(|&v| v as f32 / 127.5 - 1.0).collect();
         let z = file.tensor(&format!("z/{step}")).unwrap();
-        let z = Tensor::from_slice(&numbers(&z).iter().map(|&v| v as f32).collect::<Vec<_>>(), z.shape());
+        let z = Tensor::from_slice(
+            &numbers(&z).iter().map(|&v| v as f32).collect::<Vec<_>>(),
+            z.shape(),
+        );
         let real = Tensor::from_slice(&real, shape).to_device(device);
         let losses = trainer.step_on(&real, &z.to_device(device), None).wait().unwrap();
-        for (what, ours) in
-            [("d_loss", losses.d_loss), ("g_loss", losses.g_loss), ("d_real", losses.d_real), ("d_fake", losses.d_fake)]
-        {
+        for (what, ours) in [
+            ("d_loss", losses.d_loss),
+            ("g_loss", losses.g_loss),
+            ("d_real", losses.d_real),
+            ("d_fake", losses.d_fake),
+        ] {
             let reference = list(&told["f64"][what])[step];
             let error = (f64::from(ours) - reference).abs();
             assert!(
@@ -94,7 +115,13 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
     assert!(compared > 30, "{compared} tensors compared");
 }
 
-fn compare(prefix: &str, state: &StateDict, file: &SafeTensors<'_>, drift: &Value, norms: &Value) -> usize {
+fn compare(
+    prefix: &str,
+    state: &StateDict,
+    file: &SafeTensors<'_>,
+    drift: &Value,
+    norms: &Value,
+) -> usize {
     let mut count = 0;
     for (name, value) in state {
         let reference = numbers(&file.tensor(&format!("final_{prefix}/{name}")).unwrap());
@@ -103,8 +130,15 @@ fn compare(prefix: &str, state: &StateDict, file: &SafeTensors<'_>, drift: &Valu
             StateValue::I64 { data, .. } => assert_eq!(data[0] as f64, reference[0], "{full}"),
             StateValue::F32 { data, .. } => {
                 let scale = reference.iter().fold(0f64, |m, v| m.max(v.abs()));
-                let error = data.iter().zip(&reference).fold(0f64, |m, (a, b)| m.max((f64::from(*a) - b).abs())) / scale;
-                let bound = 3.0 * drift["final_drift"][&full].as_f64().unwrap_or_else(|| panic!("no drift of {full}"));
+                let error = data
+                    .iter()
+                    .zip(&reference)
+                    .fold(0f64, |m, (a, b)| m.max((f64::from(*a) - b).abs()))
+                    / scale;
+                let bound = 3.0
+                    * drift["final_drift"][&full]
+                        .as_f64()
+                        .unwrap_or_else(|| panic!("no drift of {full}"));
                 assert!(error <= bound, "{full}: {error:.2e} > {bound:.2e}");
                 let norm = data.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
                 let told = norms[&full].as_f64().unwrap_or_else(|| panic!("no norm of {full}"));

@@ -91,9 +91,14 @@ const EVERYTHING: [(&str, &str); 3] = [
 pub fn everything() -> Vec<Recipe> {
     let small = "image.size = [16, 16]\ngenerator.width = 8\ngenerator.latent = 6\ndiscriminator.width = 8\ntrain.batch = 4";
     let recipe = |(name, text): &(&str, &str)| {
-        let lines = small.lines().chain(text.lines()).filter_map(|line| line.trim().split_once(" = "));
-        let changes: Vec<_> = lines.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        let mut recipe = Recipe::preset("torch").unwrap().with(&changes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let lines =
+            small.lines().chain(text.lines()).filter_map(|line| line.trim().split_once(" = "));
+        let changes: Vec<_> =
+            lines.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let mut recipe = Recipe::preset("torch")
+            .unwrap()
+            .with(&changes)
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
         recipe.name = (*name).into();
         recipe
     };
@@ -119,7 +124,9 @@ fn thin(layers: &mut [Listed]) {
     for at in 0..layers.len() {
         let (before, rest) = layers.split_at_mut(at);
         match &mut rest[0] {
-            Listed::Conv { channels: n, .. } | Listed::ConvTranspose { channels: n, .. } | Listed::Linear { units: n, .. }
+            Listed::Conv { channels: n, .. }
+            | Listed::ConvTranspose { channels: n, .. }
+            | Listed::Linear { units: n, .. }
                 if *n >= 32 =>
             {
                 *n /= 16;
@@ -129,7 +136,9 @@ fn thin(layers: &mut [Listed]) {
                     shape[2] /= 16;
                 }
                 // Of the product that the picture is made from.
-                if let Some(Listed::Linear { units, .. }) = before.iter_mut().rfind(|l| matches!(l, Listed::Linear { .. })) {
+                if let Some(Listed::Linear { units, .. }) =
+                    before.iter_mut().rfind(|l| matches!(l, Listed::Linear { .. }))
+                {
                     *units = shape.iter().product();
                 }
             }
@@ -139,7 +148,13 @@ fn thin(layers: &mut [Listed]) {
 }
 
 /// A whole run of so many steps on [`labelled`] pictures in the directory `at`, whose losses are numbers.
-pub fn trained(recipe: &Recipe, steps: u64, places: &(PathBuf, PathBuf), at: &Path, device: &Device) -> (Outcome, Vec<Row>) {
+pub fn trained(
+    recipe: &Recipe,
+    steps: u64,
+    places: &(PathBuf, PathBuf),
+    at: &Path,
+    device: &Device,
+) -> (Outcome, Vec<Row>) {
     let name = &recipe.name;
     let settings = settings(recipe.clone(), places, steps);
     let data = open(&settings);
@@ -166,12 +181,21 @@ pub fn labelled(dir: &Path) -> (PathBuf, PathBuf) {
             image::Rgb([(x * 16) as u8, (y * 16 + i * 7) as u8, ((x ^ y) * i % 256) as u8])
         });
         picture.save(class.join(format!("{i:03}.png"))).unwrap();
-        table += &format!("{}/{i:03}.png,{},{}\n", i % 10, i % 2, if i % 3 == 0 { "red" } else { "grey" });
+        table += &format!(
+            "{}/{i:03}.png,{},{}\n",
+            i % 10,
+            i % 2,
+            if i % 3 == 0 { "red" } else { "grey" }
+        );
     }
     std::fs::write(data.join("attributes.csv"), table).unwrap();
     let vectors = dir.join("vectors.safetensors");
     let numbers = tensor::rng::Philox::new(3, 0).normal([20, 6], 0.0, 1.0).to_vec();
-    write_state_dict(&vectors, &BTreeMap::from([("condition".to_owned(), Array::f32([20, 6], numbers))])).unwrap();
+    write_state_dict(
+        &vectors,
+        &BTreeMap::from([("condition".to_owned(), Array::f32([20, 6], numbers))]),
+    )
+    .unwrap();
     (data, vectors)
 }
 
@@ -180,7 +204,8 @@ pub fn settings(recipe: Recipe, (data, vectors): &(PathBuf, PathBuf), steps: u64
     let ([h, w], channels) = (recipe.image.size, recipe.image.channels);
     let plain = Preprocess::new([h as u32, w as u32], channels as u8);
     let preprocess = Preprocess { fit: Fit::Crop, flip: recipe.image.flip, ..plain };
-    let vector = recipe.condition.as_ref().is_some_and(|c| c.kind == nn::recipe::ConditionKind::Vector);
+    let vector =
+        recipe.condition.as_ref().is_some_and(|c| c.kind == nn::recipe::ConditionKind::Vector);
     Settings {
         data: data.display().to_string(),
         seed: 11,

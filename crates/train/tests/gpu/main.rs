@@ -27,8 +27,14 @@ fn main() {
         ],
         &[
             ("a_steady_step_is_lean", a_steady_step_is_lean),
-            ("a_loss_that_is_no_number_stops_every_weight", a_loss_that_is_no_number_stops_every_weight),
-            ("a_lost_device_ends_a_step_and_saves_nothing", a_lost_device_ends_a_step_and_saves_nothing),
+            (
+                "a_loss_that_is_no_number_stops_every_weight",
+                a_loss_that_is_no_number_stops_every_weight,
+            ),
+            (
+                "a_lost_device_ends_a_step_and_saves_nothing",
+                a_lost_device_ends_a_step_and_saves_nothing,
+            ),
         ],
     );
 }
@@ -92,7 +98,10 @@ fn steps(device: &Device, from: Option<&Checkpoint>, range: std::ops::Range<u64>
 /// The largest relative difference of two checkpoints' tensors, which must have the same names.
 fn difference(a: &Checkpoint, b: &Checkpoint) -> f32 {
     assert!(a.tensors.keys().eq(b.tensors.keys()));
-    let pairs = a.tensors.iter().filter_map(|(name, a)| Some((name, a.as_f32()?, b.tensors[name].as_f32()?)));
+    let pairs = a
+        .tensors
+        .iter()
+        .filter_map(|(name, a)| Some((name, a.as_f32()?, b.tensors[name].as_f32()?)));
     let each = pairs.map(|(name, a, b)| {
         assert_eq!(a.len(), b.len(), "{name}");
         let scale = b.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
@@ -105,7 +114,11 @@ fn a_checkpoint_goes_on_where_it_is_taken(device: &Device) {
     let cpu = Device::Cpu;
     let half = [steps(&cpu, None, 0..3), steps(device, None, 0..3)];
     // Both have drawn the same weights and latents.
-    assert!(difference(&half[1], &half[0]) < 1e-2, "three steps: {}", difference(&half[1], &half[0]));
+    assert!(
+        difference(&half[1], &half[0]) < 1e-2,
+        "three steps: {}",
+        difference(&half[1], &half[0])
+    );
     let whole = steps(&cpu, Some(&half[0]), 3..6);
     for (name, other) in [
         ("gpu from cpu", steps(device, Some(&half[0]), 3..6)),
@@ -126,7 +139,8 @@ fn a_checkpoint_goes_on_where_it_is_taken(device: &Device) {
 fn a_picture_depends_on_its_latent_alone(device: &Device) {
     let checkpoint = steps(&Device::Cpu, None, 0..2);
     for mode in [None, Some(BatchNormMode::Recalibrated)] {
-        let [ours, reference] = [device, &Device::Cpu].map(|device| Sampler::new(&checkpoint, mode, device).unwrap());
+        let [ours, reference] =
+            [device, &Device::Cpu].map(|device| Sampler::new(&checkpoint, mode, device).unwrap());
         let z = latents(ours.recipe(), 5, 9);
         let all = ours.draw(&z, 9, |_| ()).unwrap();
         assert_eq!(all.device(), Device::Cpu);
@@ -143,15 +157,26 @@ fn recipes_train_as_on_the_cpu(device: &Device) {
     let dir = tempfile::tempdir().unwrap();
     let places = tricks::labelled(dir.path());
     let presets = Recipe::names().map(|name| (tricks::small(name), 20));
-    for (recipe, steps) in presets.chain(tricks::everything().into_iter().map(|recipe| (recipe, 3))) {
+    for (recipe, steps) in presets.chain(tricks::everything().into_iter().map(|recipe| (recipe, 3)))
+    {
         let name = recipe.name.clone();
         let rows = |device: &Device, steps: u64, place: &str| {
-            tricks::trained(&recipe, steps, &places, &dir.path().join(format!("{name}-{place}")), device).1
+            tricks::trained(
+                &recipe,
+                steps,
+                &places,
+                &dir.path().join(format!("{name}-{place}")),
+                device,
+            )
+            .1
         };
         let (ours, reference) = (rows(device, steps, "gpu"), rows(&Device::Cpu, 1, "cpu"));
         // Before the first update of G: after it, Adam has moved every weight by the whole rate, whichever way a rounding points.
         let (d, expected) = (ours[0].d_loss, reference[0].d_loss);
-        assert!((d - expected).abs() < 1e-2 * expected.abs().max(1.0), "{name}: D's loss is {d}, on the CPU {expected}");
+        assert!(
+            (d - expected).abs() < 1e-2 * expected.abs().max(1.0),
+            "{name}: D's loss is {d}, on the CPU {expected}"
+        );
     }
 }
 
@@ -195,7 +220,9 @@ fn a_loss_that_is_no_number_stops_every_weight() {
     // The host has not looked yet, and goes on.
     let later = trainer.step(&batch(&settings, 1));
     match bad.wait() {
-        Err(TrainError::NonFinite { step: 2, what }) => assert!(what.contains("discriminator's loss"), "{what}"),
+        Err(TrainError::NonFinite { step: 2, what }) => {
+            assert!(what.contains("discriminator's loss"), "{what}")
+        }
         other => panic!("{other:?}"),
     }
     assert!(later.wait().is_err());
@@ -211,6 +238,9 @@ fn a_lost_device_ends_a_step_and_saves_nothing() {
         gpu.destroy();
     }
     let error = trainer.step(&batch(&settings, 1)).wait().unwrap_err();
-    assert!(matches!(error, TrainError::Gpu(_)) && error.to_string().contains("was lost"), "{error}");
+    assert!(
+        matches!(error, TrainError::Gpu(_)) && error.to_string().contains("was lost"),
+        "{error}"
+    );
     assert!(matches!(trainer.checkpoint(&Dataset::default()), Err(TrainError::Gpu(_))));
 }

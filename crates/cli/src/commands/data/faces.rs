@@ -39,7 +39,8 @@ pub struct Args {
 /// Data, a model that is none, flags out of range, a folder that is not empty, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(&args.input)?;
-    let options = FaceOptions { min_size: args.min_size, min_score: args.min_score, margin: args.margin };
+    let options =
+        FaceOptions { min_size: args.min_size, min_score: args.min_score, margin: args.margin };
     let bar = counter(0, "looking for faces");
     let found = faces(&spec, &args.out, options, args.model.as_deref(), &|progress| {
         bar.set_length(progress.total as u64);
@@ -49,12 +50,21 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let found = found?;
     found.bad.iter().take(BAD).for_each(output::warning);
     if found.bad.len() > BAD {
-        output::warning(format!("{} more pictures cannot be decoded (skipped)", found.bad.len() - BAD));
+        output::warning(format!(
+            "{} more pictures cannot be decoded (skipped)",
+            found.bad.len() - BAD
+        ));
     }
     let (without, bad) = (found.without, found.bad.len());
-    output::line(format!("{} faces in {} pictures ({without} without one, {bad} bad)", found.faces, found.pictures));
+    output::line(format!(
+        "{} faces in {} pictures ({without} without one, {bad} bad)",
+        found.faces, found.pictures
+    ));
     if found.faces > 0 {
-        output::line(format!("learn them with: dcgan train --data {} --image 64", quoted(&args.out)));
+        output::line(format!(
+            "learn them with: dcgan train --data {} --image 64",
+            quoted(&args.out)
+        ));
     }
     Ok(())
 }

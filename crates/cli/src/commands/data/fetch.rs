@@ -28,23 +28,38 @@ pub struct Args {
 /// A set that is not known, the network, or files that are not the set's.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let set = remote_set(&args.name)?;
-    let named = || std::env::var_os(DATASETS_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let named = || {
+        std::env::var_os(DATASETS_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+    };
     let known = known_sets().find(|known| known.name == set.name);
     // What ships is as good as what would be fetched.
-    if let (None, Some(path)) = (&args.out, known.as_ref().and_then(|known| known.path.as_ref().filter(|_| known.ships))) {
+    if let (None, Some(path)) =
+        (&args.out, known.as_ref().and_then(|known| known.path.as_ref().filter(|_| known.ships)))
+    {
         output::line(format!("{} is here already: {}", set.name, path.display()));
         return Ok(());
     }
     let datasets = args.out.clone().or_else(named).unwrap_or_else(|| PathBuf::from("datasets"));
-    output::line(format!("{}: {} from {} (see {})", set.name, size(set.bytes()), home(args, set), set.page));
+    output::line(format!(
+        "{}: {} from {} (see {})",
+        set.name,
+        size(set.bytes()),
+        home(args, set),
+        set.page
+    ));
     let shown = Shown::default();
     let folder = fetch(set, &datasets, args.mirror.as_deref(), &|progress| shown.show(progress));
     shown.finish();
     let folder = folder?;
-    output::line(format!("{} is in {}, whole and with the right checksums", set.name, folder.display()));
+    output::line(format!(
+        "{} is in {}, whole and with the right checksums",
+        set.name,
+        folder.display()
+    ));
     // By its name, if that is where it would be found.
-    let named =
-        known_sets().find(|known| known.name == set.name && known.path.as_deref().is_some_and(|path| same(path, &folder)));
+    let named = known_sets().find(|known| {
+        known.name == set.name && known.path.as_deref().is_some_and(|path| same(path, &folder))
+    });
     let spec = named.map_or_else(|| quoted(&folder), |known| known.name.to_owned());
     output::line(format!("look at it with: dcgan data info {spec}"));
     Ok(())
@@ -55,7 +70,10 @@ fn same(a: &Path, b: &Path) -> bool {
 }
 
 fn home(args: &Args, set: &data::RemoteSet) -> String {
-    args.mirror.clone().or_else(|| set.base.map(str::to_owned)).unwrap_or_else(|| "files put here by hand".to_owned())
+    args.mirror
+        .clone()
+        .or_else(|| set.base.map(str::to_owned))
+        .unwrap_or_else(|| "files put here by hand".to_owned())
 }
 
 /// A bar for the file that is coming.

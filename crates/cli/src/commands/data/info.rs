@@ -37,7 +37,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
 }
 
-fn survey(spec: &DataSpec, split: Split, args: &Args, prepared: Option<&Preprocess>) -> Result<(), CliError> {
+fn survey(
+    spec: &DataSpec,
+    split: Split,
+    args: &Args,
+    prepared: Option<&Preprocess>,
+) -> Result<(), CliError> {
     let bar = counter(0, "looking at images");
     let survey = Survey::of(spec, split, &|progress| {
         bar.set_length(progress.total as u64);
@@ -55,10 +60,14 @@ fn survey(spec: &DataSpec, split: Split, args: &Args, prepared: Option<&Preproce
 
 fn print(spec: &DataSpec, split: Split, survey: &Survey, prepared: Option<&Preprocess>) {
     let Survey { images, looked_at, sizes, channels, classes, attributes, bad } = survey;
-    let of = if looked_at < images { format!(" (of {looked_at} looked at)") } else { String::new() };
+    let of =
+        if looked_at < images { format!(" (of {looked_at} looked at)") } else { String::new() };
     output::line(format!("{}, {} split: {images} images", spec.name(), split.name()));
-    if let Some(Value::Object(fields)) = prepared.and_then(|prepared| serde_json::to_value(prepared).ok()) {
-        let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    if let Some(Value::Object(fields)) =
+        prepared.and_then(|prepared| serde_json::to_value(prepared).ok())
+    {
+        let fields: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name} {value}")).collect();
         output::line(format!("  packed with  {}", fields.join(", ").replace('"', "")));
     }
     let shown = |([h, w], count): &([u32; 2], usize)| format!("{h}x{w}: {count}");
@@ -75,7 +84,8 @@ fn print(spec: &DataSpec, split: Split, survey: &Survey, prepared: Option<&Prepr
     output::line(format!("  channels{of}  {}", listed(channels.iter().map(shown).collect())));
     if !classes.is_empty() {
         let shown = classes.iter().map(|(name, count)| format!("{name}: {count}")).collect();
-        let of = if classes.iter().map(|(_, count)| count).sum::<usize>() < *images { &*of } else { "" };
+        let of =
+            if classes.iter().map(|(_, count)| count).sum::<usize>() < *images { &*of } else { "" };
         output::line(format!("  {} classes{of}  {}", classes.len(), listed(shown)));
     }
     for (Attribute { name, kind }, values) in attributes {
@@ -101,7 +111,8 @@ fn shown_values(kind: &AttributeKind, values: &Values, images: usize) -> String 
         // Names of the images rather than anything they share.
         Some((1, _)) => format!("{} different words", found.len()),
         _ => {
-            let quoted = |word: &str| if word.is_empty() { "\"\"".to_owned() } else { word.to_owned() };
+            let quoted =
+                |word: &str| if word.is_empty() { "\"\"".to_owned() } else { word.to_owned() };
             listed(found.iter().map(|(count, word)| format!("{}: {count}", quoted(word))).collect())
         }
     }
@@ -117,11 +128,28 @@ fn listed(mut parts: Vec<String>) -> String {
 }
 
 fn print_json(spec: &DataSpec, split: Split, survey: &Survey, prepared: Option<&Preprocess>) {
-    let bad: Vec<_> = survey.bad.iter().map(|bad| json!({ "name": bad.name, "reason": bad.reason })).collect();
-    let sizes: Vec<_> = survey.sizes.iter().map(|([h, w], count)| json!({ "height": h, "width": w, "images": count })).collect();
-    let classes: Vec<_> = survey.classes.iter().map(|(name, count)| json!({ "name": name, "images": count })).collect();
-    let channels: Vec<_> = survey.channels.iter().map(|(n, count)| json!({ "channels": n, "images": count })).collect();
-    let attributes: Vec<_> = survey.attributes.iter().map(|(attribute, values)| json_attribute(attribute, values)).collect();
+    let bad: Vec<_> =
+        survey.bad.iter().map(|bad| json!({ "name": bad.name, "reason": bad.reason })).collect();
+    let sizes: Vec<_> = survey
+        .sizes
+        .iter()
+        .map(|([h, w], count)| json!({ "height": h, "width": w, "images": count }))
+        .collect();
+    let classes: Vec<_> = survey
+        .classes
+        .iter()
+        .map(|(name, count)| json!({ "name": name, "images": count }))
+        .collect();
+    let channels: Vec<_> = survey
+        .channels
+        .iter()
+        .map(|(n, count)| json!({ "channels": n, "images": count }))
+        .collect();
+    let attributes: Vec<_> = survey
+        .attributes
+        .iter()
+        .map(|(attribute, values)| json_attribute(attribute, values))
+        .collect();
     output::json(&json!({
         "name": spec.name(), "split": split.name(), "images": survey.images, "looked_at": survey.looked_at,
         "sizes": sizes, "channels": channels, "classes": classes, "attributes": attributes, "bad": bad, "packed_with": prepared,
@@ -131,10 +159,16 @@ fn print_json(spec: &DataSpec, split: Split, survey: &Survey, prepared: Option<&
 fn json_attribute(Attribute { name, kind }: &Attribute, values: &Values) -> Value {
     match (kind, values) {
         (AttributeKind::Category(words), Values::Category(counts)) => {
-            let words: Vec<_> = words.iter().zip(counts).map(|(word, count)| json!({ "word": word, "images": count })).collect();
+            let words: Vec<_> = words
+                .iter()
+                .zip(counts)
+                .map(|(word, count)| json!({ "word": word, "images": count }))
+                .collect();
             json!({ "name": name, "words": words })
         }
-        (_, Values::Number(least, largest)) => json!({ "name": name, "least": least, "largest": largest }),
+        (_, Values::Number(least, largest)) => {
+            json!({ "name": name, "least": least, "largest": largest })
+        }
         (_, Values::Binary(yes)) => json!({ "name": name, "yes": yes }),
         (_, Values::Category(counts)) => json!({ "name": name, "words": counts }),
     }

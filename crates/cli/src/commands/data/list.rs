@@ -23,7 +23,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             }));
         }
         for set in others() {
-            output::json(&json!({ "name": set.name, "bytes": set.bytes(), "page": set.page, "path": set.locate() }));
+            output::json(
+                &json!({ "name": set.name, "bytes": set.bytes(), "page": set.page, "path": set.locate() }),
+            );
         }
         return Ok(());
     }
@@ -41,10 +43,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             Some(path) => format!("--data {}", path.display()),
             None => format!("not here: dcgan data fetch {}", set.name),
         };
-        rows.push(vec![set.name.to_owned(), format!("see {} ({})", set.page, size(set.bytes())), place]);
+        rows.push(vec![
+            set.name.to_owned(),
+            format!("see {} ({})", set.page, size(set.bytes())),
+            place,
+        ]);
     }
     output::line(table(&rows));
-    output::line("\nOr any folder or archive of pictures, or the files of these sets elsewhere: dcgan train --data PATH");
+    output::line(
+        "\nOr any folder or archive of pictures, or the files of these sets elsewhere: dcgan train --data PATH",
+    );
     Ok(())
 }
 

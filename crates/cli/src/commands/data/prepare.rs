@@ -40,7 +40,8 @@ pub struct Args {
 /// A file that is there already, data, flags that do not go together, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
     if args.pictures.flip.is_some() {
-        let why = "pictures are mirrored while they are learned, not in the file: give it to dcgan train";
+        let why =
+            "pictures are mirrored while they are learned, not in the file: give it to dcgan train";
         return Err(CliError::Usage(format!("--flip: {why}")));
     }
     require_folder("--out", &args.out)?;
@@ -48,10 +49,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(&args.spec)?;
     let preprocess = args.pictures.of_recipe(args.recipe.as_deref(), &spec)?;
     let bar = counter(0, "preparing images");
-    let prepared = prepare(&args.spec, args.split.into(), &preprocess, &args.out, args.force, &|progress| {
-        bar.set_length(progress.total as u64);
-        bar.set_position(progress.done as u64);
-    });
+    let prepared =
+        prepare(&args.spec, args.split.into(), &preprocess, &args.out, args.force, &|progress| {
+            bar.set_length(progress.total as u64);
+            bar.set_position(progress.done as u64);
+        });
     bar.finish_and_clear();
     let Prepared { images, resumed, skipped, bytes, .. } = prepared?;
     skipped.iter().take(BAD).for_each(output::warning);
@@ -59,7 +61,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         output::warning(format!("{} more images cannot be decoded (skipped)", skipped.len() - BAD));
     }
     let [height, width, channels] = preprocess.shape();
-    let earlier = if resumed > 0 { format!(", {resumed} of them by an earlier call") } else { String::new() };
+    let earlier =
+        if resumed > 0 { format!(", {resumed} of them by an earlier call") } else { String::new() };
     output::line(format!(
         "wrote {}: {images} images of {height}x{width}x{channels} ({}){earlier}",
         args.out.display(),

@@ -67,8 +67,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let cursor = Cursor::new(args.seed).with_buffer(args.shuffle_buffer);
     let batch = Loader::new(dataset.clone(), count, cursor, 1)?.next()?;
     let [height, width, channels] = dataset.shape();
-    let options = GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
-    grid::save_png(&args.grid, &grid::grid(&batch.images, [count, height, width, channels], options)?)?;
+    let options =
+        GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
+    grid::save_png(
+        &args.grid,
+        &grid::grid(&batch.images, [count, height, width, channels], options)?,
+    )?;
     output::line(format!("wrote {}", args.grid.display()));
     Ok(())
 }

@@ -39,7 +39,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     });
     bar.finish_and_clear();
     let Divided { train, test } = divided?;
-    output::line(format!("{train} pictures to learn from and {test} held out in {}", args.out.display()));
+    output::line(format!(
+        "{train} pictures to learn from and {test} held out in {}",
+        args.out.display()
+    ));
     output::line(format!("learn them with: dcgan train --data {} --image 64", quoted(&args.out)));
     Ok(())
 }

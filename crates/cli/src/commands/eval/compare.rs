@@ -12,7 +12,9 @@ use data::{DataSpec, Dataset, Preprocess, Split};
 use eval::EvalError;
 use eval::memory::{Frame, Sheet};
 use eval::metrics::neighbours::Pair;
-use eval::metrics::{Better, Figure, Measured, Metric, Options, Report, Source, Subsets, Told, Training, compare};
+use eval::metrics::{
+    Better, Figure, Measured, Metric, Options, Report, Source, Subsets, Told, Training, compare,
+};
 use eval::network::{Discriminator, Extractor, FeatureNetwork};
 use nn::Recipe;
 use serde_json::{Value, json};
@@ -41,7 +43,8 @@ pub enum MetricChoice {
 }
 
 /// What is measured unless something else is asked for: what is quick, and fits the features.
-const USUAL: [MetricChoice; 5] = [MetricChoice::Fid, MetricChoice::Kid, MetricChoice::Pr, MetricChoice::Dc, MetricChoice::Is];
+const USUAL: [MetricChoice; 5] =
+    [MetricChoice::Fid, MetricChoice::Kid, MetricChoice::Pr, MetricChoice::Dc, MetricChoice::Is];
 
 impl MetricChoice {
     /// What flags and settings call it.
@@ -62,7 +65,9 @@ impl MetricChoice {
     /// A name of none.
     pub fn named(name: &str) -> Result<Self, CliError> {
         <Self as ValueEnum>::from_str(name, false).map_err(|_| {
-            CliError::Failed(format!("the run's settings name the metric {name:?}, which this program does not know"))
+            CliError::Failed(format!(
+                "the run's settings name the metric {name:?}, which this program does not know"
+            ))
         })
     }
 }
@@ -156,7 +161,9 @@ pub struct CompareArgs {
 pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     args.grid.as_ref().map_or(Ok(()), |grid| require_grid(grid, args.force))?;
     let device = args.device.open()?;
-    let Some(fake_name) = &args.fake else { return Err(CliError::Usage("--fake says what to measure".into())) };
+    let Some(fake_name) = &args.fake else {
+        return Err(CliError::Usage("--fake says what to measure".into()));
+    };
     let fake = Fake::open(fake_name, &device)?;
     let real_name = real_name(args, &fake)?;
     let recipe = recipe(args, &real_name, &fake)?;
@@ -168,14 +175,21 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     };
     // Before the feature network, which may have to learn for minutes.
     let set = match &fake {
-        Fake::Set(spec) => Some(open(spec, args.fake_split.into(), &of_recipe(args, spec, &recipe)?)?),
+        Fake::Set(spec) => {
+            Some(open(spec, args.fake_split.into(), &of_recipe(args, spec, &recipe)?)?)
+        }
         _ => None,
     };
     let extractor = extractor(&args.features, &real_name, &train, &device, args.json)?;
-    let (count, told) = (args.count as usize, if matches!(args.classes, Classes::Real) { Told::AsReal } else { Told::Uniform });
+    let (count, told) = (
+        args.count as usize,
+        if matches!(args.classes, Classes::Real) { Told::AsReal } else { Told::Uniform },
+    );
     let of_real = Source::some_of(&real, count, args.seed);
     let of_fake = match (&fake, &set) {
-        (Fake::Generator { sampler, .. }, _) => Source::generated(sampler, count, args.seed, told, &real)?,
+        (Fake::Generator { sampler, .. }, _) => {
+            Source::generated(sampler, count, args.seed, told, &real)?
+        }
         (_, Some(set)) => Source::some_of(set, count, args.seed),
         _ => Source::Noise { count, shape: real.shape(), seed: args.seed },
     };
@@ -189,16 +203,27 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     };
     let kept = if args.no_cache { None } else { Some(cache::folder("statistics")?) };
     let (report, sheet) = render::watched(args.json, |progress| {
-        let real = of_real.measure_once(&extractor, kept.as_deref(), "looking at real pictures", progress)?;
+        let real = of_real.measure_once(
+            &extractor,
+            kept.as_deref(),
+            "looking at real pictures",
+            progress,
+        )?;
         let training = match options.metrics.contains(&Metric::Nn) {
             true => {
                 let all = Source::some_of(&train, usize::MAX, args.seed);
-                let all = all.measure_once(&extractor, kept.as_deref(), "looking at training pictures", progress)?;
+                let all = all.measure_once(
+                    &extractor,
+                    kept.as_deref(),
+                    "looking at training pictures",
+                    progress,
+                )?;
                 Some(Training::new(Cow::Owned(all.features), &device, progress)?)
             }
             false => None,
         };
-        let fake = of_fake.measure_once(&extractor, None, "looking at generated pictures", progress)?;
+        let fake =
+            of_fake.measure_once(&extractor, None, "looking at generated pictures", progress)?;
         let report = compare(&real, &fake, training.as_ref(), &options, &device, progress)?;
         let sheet = match &args.grid {
             Some(_) => Some(sheet([&of_real, &of_fake], [&real, &fake], &device)?),
@@ -233,7 +258,11 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
 }
 
 /// Real pictures, spread over the set; generated ones; and for each the real picture that is nearest in features.
-fn sheet(sources: [&Source<'_>; 2], [real, fake]: [&Measured; 2], device: &Device) -> Result<Sheet, EvalError> {
+fn sheet(
+    sources: [&Source<'_>; 2],
+    [real, fake]: [&Measured; 2],
+    device: &Device,
+) -> Result<Sheet, EvalError> {
     let [of_real, of_fake] = sources;
     let columns = COLUMNS.min(of_real.len()).min(of_fake.len());
     let generated = of_fake.part(0, columns)?;
@@ -278,7 +307,10 @@ fn real_name(args: &CompareArgs, fake: &Fake) -> Result<String, CliError> {
         (None, Fake::Generator { checkpoint, .. }) if !checkpoint.meta.dataset.name.is_empty() => {
             Ok(checkpoint.meta.dataset.name.clone())
         }
-        _ => Err(CliError::Usage("--real says what to compare with: the name of a set (dcgan data list), or a path".into())),
+        _ => Err(CliError::Usage(
+            "--real says what to compare with: the name of a set (dcgan data list), or a path"
+                .into(),
+        )),
     }
 }
 
@@ -286,12 +318,19 @@ fn real_name(args: &CompareArgs, fake: &Fake) -> Result<String, CliError> {
 fn recipe(args: &CompareArgs, real: &str, fake: &Fake) -> Result<Recipe, CliError> {
     match fake {
         Fake::Generator { sampler, .. } => Ok(sampler.recipe().clone()),
-        Fake::Noise | Fake::Set(_) => args.pictures.recipe(None, &Known::of(&DataSpec::parse(real)?)?, None),
+        Fake::Noise | Fake::Set(_) => {
+            args.pictures.recipe(None, &Known::of(&DataSpec::parse(real)?)?, None)
+        }
     }
 }
 
 /// How the real pictures are brought to the recipe's size: as the generator learned them, where that is known.
-fn preprocess(args: &CompareArgs, real: &str, recipe: &Recipe, fake: &Fake) -> Result<Preprocess, CliError> {
+fn preprocess(
+    args: &CompareArgs,
+    real: &str,
+    recipe: &Recipe,
+    fake: &Fake,
+) -> Result<Preprocess, CliError> {
     if let Fake::Generator { checkpoint, .. } = fake
         && let Some(settings) = checkpoint.meta.state.get("settings")
         && let Ok(settings) = serde_json::from_value::<Settings>(settings.clone())
@@ -310,14 +349,22 @@ fn of_recipe(args: &CompareArgs, spec: &str, recipe: &Recipe) -> Result<Preproce
 ///
 /// # Errors
 /// A file that cannot be read, or a set without labels.
-pub fn extractor(features: &str, real: &str, train: &Arc<Dataset>, device: &Device, json: bool) -> Result<Extractor, CliError> {
+pub fn extractor(
+    features: &str,
+    real: &str,
+    train: &Arc<Dataset>,
+    device: &Device,
+    json: bool,
+) -> Result<Extractor, CliError> {
     Ok(match features {
         "network" => Extractor::Network(Box::new(of_set(real, Arc::clone(train), device, json)?)),
         "pixels" => Extractor::Pixels(train.shape()),
         other => match other.strip_prefix("d:") {
             Some(path) => {
                 let checkpoint = open_checkpoint(Path::new(path), output::warning)?.checkpoint;
-                let made = render::watched(json, |progress| Discriminator::new(&checkpoint, train, device, progress))?;
+                let made = render::watched(json, |progress| {
+                    Discriminator::new(&checkpoint, train, device, progress)
+                })?;
                 Extractor::Discriminator(Box::new(made))
             }
             None => Extractor::Network(Box::new(FeatureNetwork::load(Path::new(other), device)?)),
@@ -336,22 +383,36 @@ fn conditions(told: Option<Told>) -> &'static str {
 fn print(subject: &Subject<'_>, report: &Report) {
     let [real, fake] = subject.counts;
     output::line(format!("Real: {real} pictures of {}", subject.real));
-    output::line(format!("Generated: {fake} pictures of {}{}", subject.fake, conditions(subject.told)));
+    output::line(format!(
+        "Generated: {fake} pictures of {}{}",
+        subject.fake,
+        conditions(subject.told)
+    ));
     output::line(format!("Features: {}\n", subject.extractor.id()));
-    let mut rows = vec![["metric", "value", "95 % interval", "real pictures", "better"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["metric", "value", "95 % interval", "real pictures", "better"].map(String::from).to_vec(),
+    ];
     rows.extend(report.figures.iter().map(|figure| row(figure, &subject.extractor.id())));
     output::line(render::table(&rows));
 }
 
 fn row(figure: &Figure, features: &str) -> Vec<String> {
-    let interval = figure.interval.map_or("-".into(), |[low, high]| format!("{} to {}", number(low), number(high)));
+    let interval = figure
+        .interval
+        .map_or("-".into(), |[low, high]| format!("{} to {}", number(low), number(high)));
     let better = match figure.better {
         Better::Lower => "lower",
         Better::Higher => "higher",
         Better::Expected => "as real",
     };
     let expected = figure.expected.map_or("-".into(), number);
-    vec![format!("{} ({features})", figure.name), number(figure.value), interval, expected, better.into()]
+    vec![
+        format!("{} ({features})", figure.name),
+        number(figure.value),
+        interval,
+        expected,
+        better.into(),
+    ]
 }
 
 /// With as many digits as mean something.

@@ -40,11 +40,15 @@ impl Fake {
         }
         let path = Path::new(text);
         let is_checkpoint = path.join("checkpoints").is_dir()
-            || path.is_file() && path.extension().is_some_and(|extension| extension == "safetensors");
+            || path.is_file()
+                && path.extension().is_some_and(|extension| extension == "safetensors");
         let checkpoint = if let Some(name) = text.strip_prefix(MODEL) {
             let model = MODELS.iter().find(|model| model.name == name).ok_or_else(|| {
                 let names: Vec<_> = MODELS.iter().map(|model| model.name).collect();
-                CliError::Usage(format!("--fake {text}: the models that come along are {}", names.join(", ")))
+                CliError::Usage(format!(
+                    "--fake {text}: the models that come along are {}",
+                    names.join(", ")
+                ))
             })?;
             model.checkpoint()?
         } else if is_checkpoint {

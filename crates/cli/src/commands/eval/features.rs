@@ -72,18 +72,26 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         output::note(format!("{} is there already; --force trains it again", file.display()));
         return finish(args, &network, &train, &file);
     }
-    let options = Options { epochs: args.epochs.map(|n| n as usize), seed: args.seed, ..Options::default() };
-    let network = make(&args.data, Arc::clone(&train), args.attributes, &options, &device, args.json)?;
+    let options =
+        Options { epochs: args.epochs.map(|n| n as usize), seed: args.seed, ..Options::default() };
+    let network =
+        make(&args.data, Arc::clone(&train), args.attributes, &options, &device, args.json)?;
     network.save(&file)?;
     finish(args, &network, &train, &file)
 }
 
 /// Draws where that is asked for, and tells.
-fn finish(args: &Args, network: &FeatureNetwork, train: &Arc<Dataset>, file: &Path) -> Result<(), CliError> {
+fn finish(
+    args: &Args,
+    network: &FeatureNetwork,
+    train: &Arc<Dataset>,
+    file: &Path,
+) -> Result<(), CliError> {
     if let Some(grid) = &args.grid {
         let splits = splits(&args.data, Arc::clone(train))?;
         let (_, tested, held) = splits.divide(network.description().seed);
-        let shown: Vec<usize> = spread(held.len(), SHOWN).into_iter().filter_map(|at| held.get(at).copied()).collect();
+        let shown: Vec<usize> =
+            spread(held.len(), SHOWN).into_iter().filter_map(|at| held.get(at).copied()).collect();
         let rows = network.features(&images(tested, &shown)?)?.to_vec();
         let targets = &network.description().targets;
         let names = targets.questions.first().map_or_else(Vec::new, Question::words);
@@ -98,14 +106,22 @@ fn finish(args: &Args, network: &FeatureNetwork, train: &Arc<Dataset>, file: &Pa
 ///
 /// # Errors
 /// As [`run`].
-pub fn of_set(spec: &str, train: Arc<Dataset>, device: &Device, json: bool) -> Result<FeatureNetwork, CliError> {
+pub fn of_set(
+    spec: &str,
+    train: Arc<Dataset>,
+    device: &Device,
+    json: bool,
+) -> Result<FeatureNetwork, CliError> {
     // Before anybody waits for it.
     Targets::classes(&train)?;
     let file = cached(&train, false)?;
     if file.exists() {
         return Ok(FeatureNetwork::load(&file, device)?);
     }
-    output::note(format!("There is no feature network for {spec} yet: training one, once, into {}", file.display()));
+    output::note(format!(
+        "There is no feature network for {spec} yet: training one, once, into {}",
+        file.display()
+    ));
     let network = make(spec, train, false, &Options::default(), device, json)?;
     network.save(&file)?;
     Ok(network)
@@ -121,7 +137,9 @@ fn make(
 ) -> Result<FeatureNetwork, CliError> {
     let targets = if attributes { Targets::attributes(&train)? } else { Targets::classes(&train)? };
     let splits = splits(spec, train)?;
-    Ok(render::watched(json, |progress| network::train(&splits, targets, options, device, progress))?)
+    Ok(render::watched(json, |progress| {
+        network::train(&splits, targets, options, device, progress)
+    })?)
 }
 
 /// What a network learns from and is tested on.
@@ -167,8 +185,9 @@ fn tell(args: &Args, network: &FeatureNetwork, file: &Path) {
     let (tested, own) = description.tested;
     let on = if own { "test" } else { "held-out" };
     if args.json {
-        let accuracy: serde_json::Map<String, serde_json::Value> =
-            questions.map(|(question, &accuracy)| (question.name.clone(), json!(accuracy))).collect();
+        let accuracy: serde_json::Map<String, serde_json::Value> = questions
+            .map(|(question, &accuracy)| (question.name.clone(), json!(accuracy)))
+            .collect();
         output::json(&json!({
             "network": network.id(), "file": file, "image": network.image(), "features": network.width(), "outputs": network.outputs(),
             "epochs": description.epochs, "seed": description.seed, "accuracy": accuracy, "tested_on": tested, "split": on,
@@ -184,7 +203,11 @@ fn tell(args: &Args, network: &FeatureNetwork, file: &Path) {
         description.epochs
     ));
     for (question, accuracy) in questions {
-        output::line(format!("  {}: right for {:.2} % of {tested} {on} pictures", question.name, accuracy * 100.0));
+        output::line(format!(
+            "  {}: right for {:.2} % of {tested} {on} pictures",
+            question.name,
+            accuracy * 100.0
+        ));
     }
     for written in [Some(file), args.grid.as_deref()].into_iter().flatten() {
         output::line(format!("wrote {}", written.display()));

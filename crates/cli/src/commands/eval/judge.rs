@@ -44,11 +44,18 @@ impl Judge {
         device: &Device,
         json: bool,
     ) -> Result<Self, CliError> {
-        let metrics: Vec<Metric> =
-            evaluate.metrics.iter().map(|name| MetricChoice::named(name).map(Metric::from)).collect::<Result<_, _>>()?;
+        let metrics: Vec<Metric> = evaluate
+            .metrics
+            .iter()
+            .map(|name| MetricChoice::named(name).map(Metric::from))
+            .collect::<Result<_, _>>()?;
         // Features know pictures as they are: a set that is mirrored is another one.
         let train = match dataset.preprocess().flip {
-            true => Arc::new(open(&settings.data, Split::Train, &unmirrored(dataset.preprocess().clone()))?),
+            true => Arc::new(open(
+                &settings.data,
+                Split::Train,
+                &unmirrored(dataset.preprocess().clone()),
+            )?),
             false => Arc::clone(dataset),
         };
         let extractor = extractor(&evaluate.features, &settings.data, &train, device, json)?;
@@ -61,10 +68,17 @@ impl Judge {
         }
         let kept = cache::folder("statistics")?;
         let (seed, count) = (settings.seed, evaluate.count);
-        let options = Options { metrics, neighbours: 3, subsets: Subsets::default(), bootstrap: 0, seed };
+        let options =
+            Options { metrics, neighbours: 3, subsets: Subsets::default(), bootstrap: 0, seed };
         let (real, training) = render::watched(json, |progress| {
-            let measured =
-                |count, what| Source::some_of(&train, count, seed).measure_once(&extractor, Some(&kept), what, progress);
+            let measured = |count, what| {
+                Source::some_of(&train, count, seed).measure_once(
+                    &extractor,
+                    Some(&kept),
+                    what,
+                    progress,
+                )
+            };
             let real = measured(count, "looking at real pictures")?;
             let training = match options.metrics.contains(&Metric::Nn) {
                 true => {
@@ -75,8 +89,20 @@ impl Judge {
             };
             Ok::<_, EvalError>((real, training))
         })?;
-        let judge = Self { train, extractor, real, training, options, count, seed, device: device.clone(), json };
-        judge.rehearse().map_err(|error| CliError::Failed(format!("--eval-every: the run could not be measured: {error}")))?;
+        let judge = Self {
+            train,
+            extractor,
+            real,
+            training,
+            options,
+            count,
+            seed,
+            device: device.clone(),
+            json,
+        };
+        judge.rehearse().map_err(|error| {
+            CliError::Failed(format!("--eval-every: the run could not be measured: {error}"))
+        })?;
         Ok(judge)
     }
 
@@ -87,7 +113,15 @@ impl Judge {
             features: self.real.features.select(&some),
             classes: self.real.classes.as_ref().map(|rows| rows.select(&some)),
         };
-        compare(&some, &some.clone(), self.training.as_ref(), &self.options, &self.device, Progress::SILENT).map(drop)
+        compare(
+            &some,
+            &some.clone(),
+            self.training.as_ref(),
+            &self.options,
+            &self.device,
+            Progress::SILENT,
+        )
+        .map(drop)
     }
 
     /// Measures the generator of a checkpoint.
@@ -105,13 +139,26 @@ impl Judge {
         let sampler = Sampler::new(checkpoint, None, &self.device)?;
         let source = Source::generated(&sampler, self.count, self.seed, Told::AsReal, &self.train)?;
         let report = render::watched(self.json, |progress| {
-            let fake = source.measure_once(&self.extractor, None, "looking at generated pictures", progress)?;
-            compare(&self.real, &fake, self.training.as_ref(), &self.options, &self.device, progress)
+            let fake = source.measure_once(
+                &self.extractor,
+                None,
+                "looking at generated pictures",
+                progress,
+            )?;
+            compare(
+                &self.real,
+                &fake,
+                self.training.as_ref(),
+                &self.options,
+                &self.device,
+                progress,
+            )
         })?;
         // Of memorisation too what is expected of new pictures, without which it says nothing.
         let figures = report.figures.iter().flat_map(|figure| {
             let own = (format!("eval/{}", figure.key), figure.value);
-            let expected = figure.expected.map(|expected| (format!("eval/{}_real", figure.key), expected));
+            let expected =
+                figure.expected.map(|expected| (format!("eval/{}_real", figure.key), expected));
             std::iter::once(own).chain(expected)
         });
         // The report has an order of its own.

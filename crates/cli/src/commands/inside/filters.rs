@@ -61,7 +61,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let shape = filters.weights.shape();
     let mut norms = filters.norms.clone();
     norms.sort_by(f32::total_cmp);
-    let (weakest, strongest) = (norms.first().copied().unwrap_or(0.0), norms.last().copied().unwrap_or(0.0));
+    let (weakest, strongest) =
+        (norms.first().copied().unwrap_or(0.0), norms.last().copied().unwrap_or(0.0));
     let median = norms.get(norms.len() / 2).copied().unwrap_or(0.0);
     let weak = norms.iter().filter(|norm| **norm < 0.1 * strongest).count();
     if args.json {
@@ -69,7 +70,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             "event": "filters", "layer": filters.layer, "shape": shape[..], "norms": filters.norms, "below_a_tenth": weak,
         }));
     } else {
-        output::line(format!("Layer {}: {} filters of {}x{}x{}", filters.layer, shape[0], shape[1], shape[2], shape[3]));
+        output::line(format!(
+            "Layer {}: {} filters of {}x{}x{}",
+            filters.layer, shape[0], shape[1], shape[2], shape[3]
+        ));
         output::line(format!(
             "Norm: weakest {weakest:.4}, median {median:.4}, strongest {strongest:.4}; {weak} below a tenth of that"
         ));

@@ -29,13 +29,23 @@ pub struct Args {
     #[command(flatten)]
     networks: NetworkArgs,
     /// Where the object is: lines sample,x0,y0,x1,y1 in pixels, of pictures as `dcgan sample --seed N --out DIR` numbers them.
-    #[arg(long, value_name = "FILE.csv", required_unless_present = "object", help_heading = "What to forget")]
+    #[arg(
+        long,
+        value_name = "FILE.csv",
+        required_unless_present = "object",
+        help_heading = "What to forget"
+    )]
     boxes: Option<PathBuf>,
     /// The object, a class or attribute that the network of --judge tells, by name or number. Without --boxes it is looked for in the pictures.
     #[arg(long, value_name = "NAME", requires = "judge", help_heading = "What to forget")]
     object: Option<String>,
     /// What `dcgan eval train-features` wrote: it tells how often the object is seen, and where, by covering parts of the pictures.
-    #[arg(long, value_name = "FILE.safetensors", requires = "object", help_heading = "What to forget")]
+    #[arg(
+        long,
+        value_name = "FILE.safetensors",
+        requires = "object",
+        help_heading = "What to forget"
+    )]
     judge: Option<PathBuf>,
     /// Pictures with the object in which it is looked for.
     #[arg(long, value_name = "N", default_value_t = 150, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "What to forget")]
@@ -96,8 +106,14 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let count = args.count as usize;
     let latents = train::latents(generator.recipe(), args.seed, count);
     let condition = condition(args, &generator, count)?;
-    let seer = args.judge.as_deref().map(|file| Seer::new(file, args.object.as_deref(), &device)).transpose()?;
-    let sees = |pictures: &Tensor| seer.as_ref().map_or_else(|| Ok(Vec::new()), |seer| seer.look(pictures));
+    let seer = args
+        .judge
+        .as_deref()
+        .map(|file| Seer::new(file, args.object.as_deref(), &device))
+        .transpose()?;
+    let sees = |pictures: &Tensor| {
+        seer.as_ref().map_or_else(|| Ok(Vec::new()), |seer| seer.look(pictures))
+    };
     let judge = seer.as_ref().map(|_| &sees as &Judge<'_>);
     let options = Options {
         against: match args.against {
@@ -137,7 +153,11 @@ impl Seer {
         let named = known.iter().position(|name| name.eq_ignore_ascii_case(asked));
         match named.or_else(|| asked.parse().ok().filter(|output| *output < known.len())) {
             Some(output) => Ok(Self { network, output }),
-            None => Err(CliError::Usage(format!("--object {asked}: {} tells {}", network.id(), known.join(", ")))),
+            None => Err(CliError::Usage(format!(
+                "--object {asked}: {} tells {}",
+                network.id(),
+                known.join(", ")
+            ))),
         }
     }
 
@@ -162,12 +182,15 @@ fn regions(
 ) -> Result<Vec<Region>, CliError> {
     let [h, w, _] = generator.shape();
     let (Some(judge), None) = (judge, &args.boxes) else {
-        let Some(file) = &args.boxes else { return Err(CliError::Usage("--boxes or --object says what to forget".into())) };
+        let Some(file) = &args.boxes else {
+            return Err(CliError::Usage("--boxes or --object says what to forget".into()));
+        };
         return Ok(regions::read(file, args.count as usize, [h, w])?);
     };
     let pictures = generator.draw(latents, condition, &[], ("drawing", progress))?;
     let scores = judge(&pictures)?;
-    let seen: Vec<usize> = (0..scores.len()).filter(|&i| scores[i] > 0.5).take(args.marked as usize).collect();
+    let seen: Vec<usize> =
+        (0..scores.len()).filter(|&i| scores[i] > 0.5).take(args.marked as usize).collect();
     let found = regions::find(&pictures, &seen, judge, progress)?;
     match found.is_empty() {
         true => Err(CliError::Failed(format!(
@@ -185,14 +208,20 @@ fn condition(args: &Args, generator: &Generator, count: usize) -> Result<Option<
             let row = train::condition::described(condition, args.class.as_deref(), &args.attr)?;
             Ok(Some(row.index_select(&vec![0; count])))
         }
-        None if args.class.is_some() || !args.attr.is_empty() => {
-            Err(CliError::Usage("--class, --attr: this generator was trained without a condition".into()))
-        }
+        None if args.class.is_some() || !args.attr.is_empty() => Err(CliError::Usage(
+            "--class, --attr: this generator was trained without a condition".into(),
+        )),
         None => Ok(None),
     }
 }
 
-fn tell(args: &Args, generator: &Generator, regions: &[Region], seer: Option<&Seer>, forgotten: &Forgotten) {
+fn tell(
+    args: &Args,
+    generator: &Generator,
+    regions: &[Region],
+    seer: Option<&Seer>,
+    forgotten: &Forgotten,
+) {
     let Forgotten { dropped, positions, accuracy, effects, rates, .. } = forgotten;
     let maps = generator.layer().shape[2];
     if args.json {
@@ -214,10 +243,14 @@ fn tell(args: &Args, generator: &Generator, regions: &[Region], seer: Option<&Se
     ));
     let heads = ["", "change in boxes", "elsewhere", "contrast left in boxes", "elsewhere"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    for (name, Effect { change, contrast }) in [("these maps", effects[0]), ("random maps", effects[1])] {
+    for (name, Effect { change, contrast }) in
+        [("these maps", effects[0]), ("random maps", effects[1])]
+    {
         let percent = |share: f64| format!("{:.0} %", 100.0 * share);
         let change = change.map(|of| format!("{of:.1}"));
-        rows.push([vec![name.to_owned()], change.to_vec(), contrast.map(percent).to_vec()].concat());
+        rows.push(
+            [vec![name.to_owned()], change.to_vec(), contrast.map(percent).to_vec()].concat(),
+        );
     }
     output::line(render::table(&rows));
     if let (Some(rates), Some(seer)) = (rates, seer) {

@@ -61,12 +61,17 @@ pub struct Args {
 /// A file that is there already, no good checkpoint, a set of other pictures, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
     crate::commands::require_grid(&args.grid, args.force)?;
-    let checkpoint = crate::commands::open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
+    let checkpoint =
+        crate::commands::open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
     let device = args.device.open()?;
     let (trained, dataset, random) = render::watched(args.json, |progress| {
         let dataset = Arc::new(open(args, &recipe, progress)?);
-        let options = Options { maps: args.maps as usize, top: args.top as usize, pictures: args.count as usize };
+        let options = Options {
+            maps: args.maps as usize,
+            top: args.top as usize,
+            pictures: args.count as usize,
+        };
         let d = Discriminator::trained(&checkpoint, &dataset, &device, progress)?;
         let untrained = Discriminator::untrained(&recipe, args.seed, &dataset, &device, progress)?;
         let features = guided::features(&d, options, "responses, trained", progress)?;
@@ -76,7 +81,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     })?;
     let (layer, features) = trained;
     if args.json {
-        output::json(&json!({ "event": "layer", "layer": layer, "pictures": dataset.len().min(args.count as usize) }));
+        output::json(
+            &json!({ "event": "layer", "layer": layer, "pictures": dataset.len().min(args.count as usize) }),
+        );
         for (network, all) in [("trained", &features), ("untrained", &random)] {
             all.iter().for_each(|feature| output::json(&told(network, feature, &dataset)));
         }
@@ -100,7 +107,9 @@ fn open(args: &Args, recipe: &Recipe, progress: Progress<'_>) -> Result<Dataset,
     let asked = args.pictures.recipe(None, &known, Some(recipe.clone()))?;
     if (asked.image.size, asked.image.channels) != (recipe.image.size, recipe.image.channels) {
         let ([h, w], c) = (recipe.image.size, recipe.image.channels);
-        return Err(CliError::Usage(format!("--image, --channels: these networks have pictures of {h}x{w}x{c}; leave them out")));
+        return Err(CliError::Usage(format!(
+            "--image, --channels: these networks have pictures of {h}x{w}x{c}; leave them out"
+        )));
     }
     let mut preprocess = args.pictures.preprocess(&asked, &known)?;
     preprocess.flip = false;
@@ -123,16 +132,30 @@ fn told(network: &str, feature: &Feature, dataset: &Dataset) -> serde_json::Valu
 }
 
 fn table(trained: &[Feature], random: &[Feature], dataset: &Dataset) -> String {
-    let heads = ["feature", "strongest", "selectivity", "class", "random: strongest", "selectivity", "class"];
+    let heads = [
+        "feature",
+        "strongest",
+        "selectivity",
+        "class",
+        "random: strongest",
+        "selectivity",
+        "class",
+    ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     let class = |feature: &Feature| match feature.class(dataset) {
         Some((label, count)) => {
-            let name = dataset.class_names().get(label as usize).cloned().unwrap_or_else(|| label.to_string());
+            let name = dataset
+                .class_names()
+                .get(label as usize)
+                .cloned()
+                .unwrap_or_else(|| label.to_string());
             format!("{count} {name}")
         }
         None => "-".to_owned(),
     };
-    let strongest = |feature: &Feature| feature.top.first().map_or_else(String::new, |r| format!("{:.3}", r.value));
+    let strongest = |feature: &Feature| {
+        feature.top.first().map_or_else(String::new, |r| format!("{:.3}", r.value))
+    };
     for (a, b) in trained.iter().zip(random) {
         let half = |f: &Feature| [strongest(f), format!("{:.2}", f.selectivity()), class(f)];
         rows.push([vec![a.index.to_string()], half(a).to_vec(), half(b).to_vec()].concat());

@@ -24,10 +24,15 @@ struct NetworkArgs {
 
 impl NetworkArgs {
     fn open(&self) -> Result<Checkpoint, CliError> {
-        match (&self.checkpoint, MODELS.iter().find(|model| self.model.as_deref() == Some(model.name))) {
+        match (
+            &self.checkpoint,
+            MODELS.iter().find(|model| self.model.as_deref() == Some(model.name)),
+        ) {
             (Some(path), _) => Ok(super::open_checkpoint(path, output::warning)?.checkpoint),
             (None, Some(model)) => Ok(model.checkpoint()?),
-            (None, None) => Err(CliError::Usage("--checkpoint or --model says which networks".into())),
+            (None, None) => {
+                Err(CliError::Usage("--checkpoint or --model says which networks".into()))
+            }
         }
     }
 }

@@ -62,7 +62,13 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     let sampler = Sampler::new(&found, Some(origin.batch_norm), &args.device.open()?)?;
     let drawn = watched(args.files.json, |progress| again(&origin, &old, &sampler, 64, progress))?;
     if let Some(path) = &args.files.grid {
-        let now = Origin::new(&sampler, own, origin.command.clone(), origin.batch.unwrap_or(64), origin.drawing.clone());
+        let now = Origin::new(
+            &sampler,
+            own,
+            origin.command.clone(),
+            origin.batch.unwrap_or(64),
+            origin.drawing.clone(),
+        );
         grid::save_png_with(path, &drawn.image, &now.texts())?;
         args.files.wrote(path);
     }

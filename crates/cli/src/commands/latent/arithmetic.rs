@@ -91,7 +91,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let picked = [pick("a", &args.a)?, pick("b", &args.b)?, pick("c", &args.c)?];
     let [a, b, c] = picked.each_ref().map(|own| own.exemplars.len());
     if a != b || b != c {
-        return Err(CliError::Usage(format!("--a, --b and --c have {a}, {b} and {c} exemplars: give equally many")));
+        return Err(CliError::Usage(format!(
+            "--a, --b and --c have {a}, {b} and {c} exemplars: give equally many"
+        )));
     }
     let exemplars: Vec<_> = picked.iter().flat_map(|own| own.exemplars.iter().copied()).collect();
     let rows: Vec<usize> = (0..exemplars.len()).collect();
@@ -120,7 +122,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 fn lengths(opened: &Opened, drawing: &Drawing) -> Result<Vec<f64>, CliError> {
     let (latents, _) = drawing.inputs(opened.sampler.recipe())?;
     let width = latents.shape()[1];
-    let length = |row: &[f32]| (row.iter().map(|z| f64::from(*z).powi(2)).sum::<f64>() / width as f64).sqrt();
+    let length = |row: &[f32]| {
+        (row.iter().map(|z| f64::from(*z).powi(2)).sum::<f64>() / width as f64).sqrt()
+    };
     Ok(latents.to_vec().chunks_exact(width).map(length).collect())
 }
 
@@ -140,11 +144,13 @@ fn judge(
 ) -> Result<Verdict, CliError> {
     let all = candidates.all();
     let (model, scores) = candidates.judged(&args.files)?;
-    let concept = Concept::parse(words, model.names()).map_err(|error| CliError::Usage(format!("--expect {error}")))?;
+    let concept = Concept::parse(words, model.names())
+        .map_err(|error| CliError::Usage(format!("--expect {error}")))?;
     let [h, w, c] = opened.sampler.shape();
     // The result first, then its neighbours.
     let hits = |images: &[f32]| -> Result<Vec<bool>, CliError> {
-        let scores = model.score(&Tensor::from_slice(images, [images.len() / (h * w * c), h, w, c]))?;
+        let scores =
+            model.score(&Tensor::from_slice(images, [images.len() / (h * w * c), h, w, c]))?;
         Ok(scores.rows().map(|row| concept.strength(row) > 0.0).collect())
     };
     let centre = |hits: &[bool]| Rate::count(hits.iter().step_by(AROUND).copied());
@@ -164,7 +170,12 @@ fn judge(
             let around = Equation::around(&equations, all.clone(), noise);
             let hits = hits(&args.files.draw(opened, "drawing results", &around)?)?;
             let length = mean(lengths(opened, &around)?.into_iter().step_by(AROUND));
-            drawn.push(Hits { exemplars, centre: centre(&hits), around: Grouped::count(&hits, AROUND), length });
+            drawn.push(Hits {
+                exemplars,
+                centre: centre(&hits),
+                around: Grouped::count(&hits, AROUND),
+                length,
+            });
         }
     }
     let own = hits(figure)?;
@@ -174,30 +185,56 @@ fn judge(
 /// `61 of 100, 61 % (51 to 70)`.
 fn rate(rate: Rate, interval: Option<[f64; 2]>) -> String {
     let interval = interval.map(|ends| ends.map(|share| 100.0 * share));
-    let interval = interval.map_or_else(String::new, |[low, high]| format!(" ({low:.0} to {high:.0})"));
+    let interval =
+        interval.map_or_else(String::new, |[low, high]| format!(" ({low:.0} to {high:.0})"));
     format!("{} of {}, {:.0} %{interval}", rate.hits, rate.of, 100.0 * rate.share())
 }
 
 fn print(args: &Args, picked: &[Picked; 3], length: f64, verdict: Option<&Verdict>, count: usize) {
-    let mut cells = vec![["", "what", "exemplars", "such among the candidates"].map(String::from).to_vec()];
+    let mut cells =
+        vec![["", "what", "exemplars", "such among the candidates"].map(String::from).to_vec()];
     for (name, own) in ["A", "B", "C"].iter().zip(picked) {
-        let found = own.found.as_ref().map_or_else(|| "not asked".into(), |found| format!("{} of {count}", found.len()));
+        let found = own
+            .found
+            .as_ref()
+            .map_or_else(|| "not asked".into(), |found| format!("{} of {count}", found.len()));
         cells.push(vec![(*name).to_owned(), own.said.clone(), own.names.join(", "), found]);
     }
     output::line(table(&cells));
     output::line(format!("\n|A − B + C| / √latent: {length:.2}"));
     let (Some(verdict), Some(words)) = (verdict, &args.expect) else { return };
-    output::line(format!("\nA − B + C is expected to be {words}; by {}, with 95 % confidence intervals, it is", verdict.by));
-    let mut cells = vec![["", "the result", "result and 8 neighbours", "|result| / √latent"].map(String::from).to_vec()];
+    output::line(format!(
+        "\nA − B + C is expected to be {words}; by {}, with 95 % confidence intervals, it is",
+        verdict.by
+    ));
+    let mut cells = vec![
+        ["", "the result", "result and 8 neighbours", "|result| / √latent"]
+            .map(String::from)
+            .to_vec(),
+    ];
     let [centre, around] = verdict.figure.map(|own| rate(own, None));
     cells.push(vec!["of these exemplars".into(), centre, around, format!("{length:.2}")]);
     for hits in &verdict.drawn {
-        let what = if hits.exemplars == 1 { "of 1 exemplar each".into() } else { format!("of the mean of {}", hits.exemplars) };
+        let what = if hits.exemplars == 1 {
+            "of 1 exemplar each".into()
+        } else {
+            format!("of the mean of {}", hits.exemplars)
+        };
         let around = rate(hits.around.total, hits.around.interval());
-        cells.push(vec![what, rate(hits.centre, Some(hits.centre.interval())), around, format!("{:.2}", hits.length)]);
+        cells.push(vec![
+            what,
+            rate(hits.centre, Some(hits.centre.interval())),
+            around,
+            format!("{:.2}", hits.length),
+        ]);
     }
     let (chance, length) = verdict.chance;
-    cells.push(vec!["any candidate".into(), rate(chance, Some(chance.interval())), "-".into(), format!("{length:.2}")]);
+    cells.push(vec![
+        "any candidate".into(),
+        rate(chance, Some(chance.interval())),
+        "-".into(),
+        format!("{length:.2}"),
+    ]);
     output::line(table(&cells));
 }
 

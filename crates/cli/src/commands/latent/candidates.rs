@@ -79,7 +79,8 @@ impl Model {
         let count = images.shape()[0];
         let mut values = Vec::with_capacity(count * names.len());
         for start in (0..count).step_by(BATCH) {
-            let part = images.narrow(0, start, BATCH.min(count - start)).to_device(network.device());
+            let part =
+                images.narrow(0, start, BATCH.min(count - start)).to_device(network.device());
             values.extend(network.logits(&part)?.to_vec());
         }
         let scores = Scores::new(names.len(), values);
@@ -134,11 +135,28 @@ impl<'a> Candidates<'a> {
     ///
     /// # Errors
     /// Conditions that are not as many as candidates; a network that cannot be read, or for pictures of another shape.
-    pub fn new(opened: &'a Opened, seed: &SeedArgs, conditions: &'a Conditions, args: &CandidateArgs) -> Result<Self, CliError> {
+    pub fn new(
+        opened: &'a Opened,
+        seed: &SeedArgs,
+        conditions: &'a Conditions,
+        args: &CandidateArgs,
+    ) -> Result<Self, CliError> {
         let (order, told) = conditions.spread(args.candidates as usize)?;
-        let read = |flag, file: &Option<PathBuf>| file.as_ref().map(|file| Model::read(flag, file, opened)).transpose();
+        let read = |flag, file: &Option<PathBuf>| {
+            file.as_ref().map(|file| Model::read(flag, file, opened)).transpose()
+        };
         let (network, judge) = (read("--score", &args.score)?, read("--judge", &args.judge)?);
-        Ok(Self { opened, seed: seed.seed, truncation: seed.truncation, conditions, network, judge, order, told, seen: None })
+        Ok(Self {
+            opened,
+            seed: seed.seed,
+            truncation: seed.truncation,
+            conditions,
+            network,
+            judge,
+            order,
+            told,
+            seen: None,
+        })
     }
 
     /// The number of candidates.
@@ -148,7 +166,11 @@ impl<'a> Candidates<'a> {
 
     /// The drawing of all of them.
     pub fn all(&self) -> Drawing {
-        Drawing::plain(vec![Block::of_rows(self.seed, self.truncation, &self.order)], self.told.clone(), options(self.opened, 8))
+        Drawing::plain(
+            vec![Block::of_rows(self.seed, self.truncation, &self.order)],
+            self.told.clone(),
+            options(self.opened, 8),
+        )
     }
 
     /// What the model that picks sees in them.
@@ -180,7 +202,9 @@ impl<'a> Candidates<'a> {
                 let scores = model.score(&images)?;
                 Ok::<_, CliError>((model, scores))
             };
-            let picks = scored(self.network.take().unwrap_or_else(|| Model::Pixels(PixelScores::new(&images))))?;
+            let picks = scored(
+                self.network.take().unwrap_or_else(|| Model::Pixels(PixelScores::new(&images))),
+            )?;
             self.seen = Some(Seen { picks, judges: self.judge.take().map(scored).transpose()? });
         }
         self.seen.as_ref().ok_or_else(|| CliError::Failed("the candidates were not drawn".into()))
@@ -190,12 +214,21 @@ impl<'a> Candidates<'a> {
     ///
     /// # Errors
     /// Numbers beyond the candidates, words that the model does not know, too few that are such.
-    pub fn pick(&mut self, flag: &str, pick: &Pick, per: usize, files: &FileArgs) -> Result<Picked, CliError> {
+    pub fn pick(
+        &mut self,
+        flag: &str,
+        pick: &Pick,
+        per: usize,
+        files: &FileArgs,
+    ) -> Result<Picked, CliError> {
         let usage = |text: String| CliError::Usage(format!("--{flag} {text}"));
         match pick {
             Pick::Rows(rows) => {
                 if let Some(row) = rows.iter().find(|row| **row >= self.len()) {
-                    return Err(usage(format!("{row}: the candidates are numbered 0 to {}; see --candidates", self.len() - 1)));
+                    return Err(usage(format!(
+                        "{row}: the candidates are numbered 0 to {}; see --candidates",
+                        self.len() - 1
+                    )));
                 }
                 let names = rows.iter().map(usize::to_string).collect();
                 Ok(Picked {
@@ -207,9 +240,13 @@ impl<'a> Candidates<'a> {
             }
             Pick::Seeds(seeds) => {
                 if self.conditions.rows.len() > 1 {
-                    return Err(usage("seed:…: a seed does not say which class: give one --class, or numbers".into()));
+                    return Err(usage(
+                        "seed:…: a seed does not say which class: give one --class, or numbers"
+                            .into(),
+                    ));
                 }
-                let exemplars = seeds.iter().map(|&seed| Candidate { seed, row: 0, told: 0 }).collect();
+                let exemplars =
+                    seeds.iter().map(|&seed| Candidate { seed, row: 0, told: 0 }).collect();
                 Ok(Picked {
                     said: "by seed".into(),
                     exemplars,
@@ -219,7 +256,8 @@ impl<'a> Candidates<'a> {
             }
             Pick::Described(text) => {
                 let (model, scores) = self.look(files)?;
-                let concept = Concept::parse(text, model.names()).map_err(|error| usage(error.to_string()))?;
+                let concept = Concept::parse(text, model.names())
+                    .map_err(|error| usage(error.to_string()))?;
                 let found = concept.ranked(scores);
                 if found.len() < per {
                     return Err(CliError::Failed(format!(
@@ -257,7 +295,8 @@ impl<'a> Candidates<'a> {
             latents.push(Block::of_rows(seed, self.truncation, &rows));
         }
         let of = chosen.iter().map(|candidate| candidate.told).collect();
-        let told = (!self.conditions.rows.is_empty()).then(|| Told { rows: self.conditions.rows.clone(), of });
+        let told = (!self.conditions.rows.is_empty())
+            .then(|| Told { rows: self.conditions.rows.clone(), of });
         Drawing::plain(latents, told, options(self.opened, columns))
     }
 }

@@ -52,7 +52,9 @@ impl DescentArgs {
 
     /// Refuses a file that could not be written.
     pub fn require(&self, files: &FileArgs) -> Result<(), CliError> {
-        self.latent.as_ref().map_or(Ok(()), |path| files.require_file("--latent", path, "safetensors"))
+        self.latent
+            .as_ref()
+            .map_or(Ok(()), |path| files.require_file("--latent", path, "safetensors"))
     }
 
     /// How pictures are brought to `[h, w]` with `c` channels.
@@ -67,7 +69,12 @@ impl DescentArgs {
     }
 
     /// Writes the latent, if that is wanted.
-    pub fn write(&self, files: &FileArgs, latent: &Tensor, told: Option<&Tensor>) -> Result<(), CliError> {
+    pub fn write(
+        &self,
+        files: &FileArgs,
+        latent: &Tensor,
+        told: Option<&Tensor>,
+    ) -> Result<(), CliError> {
         let Some(path) = &self.latent else { return Ok(()) };
         let array = |tensor: &Tensor| Array::f32(tensor.shape().to_vec(), tensor.to_vec());
         let mut arrays = BTreeMap::from([("latents".to_owned(), array(latent))]);
@@ -90,14 +97,23 @@ pub fn print_starts(opened: &Opened, conditions: &Conditions, starts: &[Start], 
     let head = if told { vec!["start", "under", "error", ""] } else { vec!["start", "error", ""] };
     let mut cells = vec![head.into_iter().map(String::from).collect::<Vec<_>>()];
     for (i, start) in starts.iter().enumerate() {
-        let under = told
-            .then(|| conditions.rows.get(start.candidate).map_or_else(String::new, |row| name_of(opened.sampler.recipe(), row)));
+        let under = told.then(|| {
+            conditions
+                .rows
+                .get(start.candidate)
+                .map_or_else(String::new, |row| name_of(opened.sampler.recipe(), row))
+        });
         let kept = if i == best { "kept" } else { "" };
         cells.push(
-            [Some(i.to_string()), under, Some(format!("{:.2}", start.error)), Some(kept.to_owned())]
-                .into_iter()
-                .flatten()
-                .collect(),
+            [
+                Some(i.to_string()),
+                under,
+                Some(format!("{:.2}", start.error)),
+                Some(kept.to_owned()),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
         );
     }
     output::line(table(&cells));

@@ -40,16 +40,23 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let opened = args.generator.open_alone()?;
     let conditions = args.condition.read(opened.sampler.recipe())?;
     let (target, _) = args.descent.read(&args.image, opened.sampler.shape())?;
-    let critic = if args.features > 0.0 { Critic::new(&opened.checkpoint, &opened.sampler)? } else { None };
+    let critic =
+        if args.features > 0.0 { Critic::new(&opened.checkpoint, &opened.sampler)? } else { None };
     let asked = InvertOptions { descent: args.descent.descent(), features: args.features };
     let told = conditions.tensor();
-    let found =
-        watched(args.files.json, |progress| invert(&opened.sampler, critic.as_ref(), &target, told.as_ref(), &asked, progress))?;
+    let found = watched(args.files.json, |progress| {
+        invert(&opened.sampler, critic.as_ref(), &target, told.as_ref(), &asked, progress)
+    })?;
     let error = found.starts.get(found.best).map_or(f64::NAN, |start| start.error);
     if args.files.json {
-        let starts: Vec<_> =
-            found.starts.iter().map(|start| json!({ "condition": start.candidate, "error": start.error })).collect();
-        output::json(&json!({ "error": error, "psnr": found.psnr, "best": found.best, "starts": starts }));
+        let starts: Vec<_> = found
+            .starts
+            .iter()
+            .map(|start| json!({ "condition": start.candidate, "error": start.error }))
+            .collect();
+        output::json(
+            &json!({ "error": error, "psnr": found.psnr, "best": found.best, "starts": starts }),
+        );
     } else {
         print_starts(&opened, &conditions, &found.starts, found.best);
         output::line(format!(
@@ -59,5 +66,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     args.descent.write(&args.files, &found.latent, found.told.as_ref())?;
     let base = drawing(&found.latent, found.told.as_ref(), options(&opened, 2));
-    args.files.write_grid(&opened, Drawing { cells: vec![Cell::Given(0), Cell::Drawn(0)], ..base }, &[target])
+    args.files.write_grid(
+        &opened,
+        Drawing { cells: vec![Cell::Given(0), Cell::Drawn(0)], ..base },
+        &[target],
+    )
 }

@@ -57,7 +57,10 @@ impl FileArgs {
     /// Refuses a file of another kind than `ending`, or that could not be written.
     fn require_file(&self, flag: &str, path: &Path, ending: &str) -> Result<(), CliError> {
         if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending)) {
-            return Err(CliError::Usage(format!("{flag} {}: give it a name that ends in .{ending}", path.display())));
+            return Err(CliError::Usage(format!(
+                "{flag} {}: give it a name that ends in .{ending}",
+                path.display()
+            )));
         }
         super::require_folder(flag, path)?;
         super::refuse_existing(path, self.force)
@@ -84,19 +87,38 @@ impl FileArgs {
     }
 
     /// Draws and writes the grid, if one is wanted, with `given` in the places of pictures from elsewhere.
-    fn write_grid(&self, opened: &Opened, drawing: Drawing, given: &[Vec<f32>]) -> Result<(), CliError> {
+    fn write_grid(
+        &self,
+        opened: &Opened,
+        drawing: Drawing,
+        given: &[Vec<f32>],
+    ) -> Result<(), CliError> {
         let Some(path) = &self.grid else { return Ok(()) };
         let (values, shape) = drawing.draw(&opened.sampler, opened.batch, given, |_| ())?;
         let image = grid::grid(&values, shape, drawing.grid)?;
-        let origin = Origin::new(&opened.sampler, opened.networks.clone(), command_line(), opened.batch, drawing);
+        let origin = Origin::new(
+            &opened.sampler,
+            opened.networks.clone(),
+            command_line(),
+            opened.batch,
+            drawing,
+        );
         grid::save_png_with(path, &image, &origin.texts())?;
         self.wrote(path);
         Ok(())
     }
 
     /// Writes an animation of `frames`, each `[cells, H, W, C]`.
-    fn write_gif(&self, path: &Path, frames: &[&[f32]], [h, w, c]: [usize; 3], options: GridOptions) -> Result<(), CliError> {
-        let picture = |values: &&[f32]| grid::grid(values, [values.len() / (h * w * c).max(1), h, w, c], options);
+    fn write_gif(
+        &self,
+        path: &Path,
+        frames: &[&[f32]],
+        [h, w, c]: [usize; 3],
+        options: GridOptions,
+    ) -> Result<(), CliError> {
+        let picture = |values: &&[f32]| {
+            grid::grid(values, [values.len() / (h * w * c).max(1), h, w, c], options)
+        };
         let pictures = frames.iter().map(picture).collect::<Result<Vec<_>, _>>()?;
         timelapse::animate(path, &pictures, DELAY)?;
         self.wrote(path);

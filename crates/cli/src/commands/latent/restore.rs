@@ -8,7 +8,10 @@ use crate::render::{table, watched};
 use crate::{output, parse};
 use clap::ValueEnum;
 use data::Preprocess;
-use eval::latent::{Cell, Critic, Damage, Drawing, Origin, Restoration, RestoreOptions, enlarged, poisson, psnr, restore};
+use eval::latent::{
+    Cell, Critic, Damage, Drawing, Origin, Restoration, RestoreOptions, enlarged, poisson, psnr,
+    restore,
+};
 use serde_json::json;
 use std::path::PathBuf;
 use tensor::rng::Philox;
@@ -98,7 +101,15 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let asked = RestoreOptions { descent: args.descent.descent(), critic: weight };
     let told = conditions.tensor();
     let found = watched(args.files.json, |progress| {
-        restore(&opened.sampler, critic.as_ref(), &given.known, &given.damage, told.as_ref(), &asked, progress)
+        restore(
+            &opened.sampler,
+            critic.as_ref(),
+            &given.known,
+            &given.damage,
+            told.as_ref(),
+            &asked,
+            progress,
+        )
     })?;
     let shape = opened.sampler.shape();
     let simple = simple(&given, shape);
@@ -143,8 +154,13 @@ fn read(args: &Args, opened: &Opened) -> Result<Given, CliError> {
         Task::Denoise if noise == 0.0 => Ok(Given { damage, known: whole, whole: None }),
         Task::Denoise => {
             // Grey levels of 255 over a range of 2.
-            let noise = Philox::new(args.descent.seed(), NOISE).normal([whole.len()], 0.0, (noise / 127.5) as f32);
-            let known = whole.iter().zip(noise.to_vec()).map(|(v, n)| (v + n).clamp(-1.0, 1.0)).collect();
+            let noise = Philox::new(args.descent.seed(), NOISE).normal(
+                [whole.len()],
+                0.0,
+                (noise / 127.5) as f32,
+            );
+            let known =
+                whole.iter().zip(noise.to_vec()).map(|(v, n)| (v + n).clamp(-1.0, 1.0)).collect();
             Ok(Given { damage, known, whole: Some(whole) })
         }
         Task::Inpaint | Task::Superres => {
@@ -158,7 +174,8 @@ fn read(args: &Args, opened: &Opened) -> Result<Given, CliError> {
 
 fn mask(args: &Args, [h, w]: [usize; 2]) -> Result<Vec<bool>, CliError> {
     if let Some(file) = &args.mask {
-        let preprocess = Preprocess { filter: data::Filter::Nearest, ..args.descent.preprocess([h, w, 1]) };
+        let preprocess =
+            Preprocess { filter: data::Filter::Nearest, ..args.descent.preprocess([h, w, 1]) };
         return Ok(data::picture(file, &preprocess)?.0.iter().map(|value| *value > 0.0).collect());
     }
     let [mh, mw] = args.missing.map_or([h / 2, w / 2], |size| size.map(|side| side as usize));
@@ -178,22 +195,41 @@ fn simple(given: &Given, shape: [usize; 3]) -> Vec<f32> {
     }
 }
 
-fn report(args: &Args, opened: &Opened, conditions: &Conditions, given: &Given, found: &Restoration, simple: &[f32]) {
+fn report(
+    args: &Args,
+    opened: &Opened,
+    conditions: &Conditions,
+    given: &Given,
+    found: &Restoration,
+    simple: &[f32],
+) {
     // Of missing pixels only those count that were missing.
     let [.., c] = opened.sampler.shape();
     let asked = |values: &[f32]| -> Vec<f32> {
         match &given.damage {
-            Damage::Missing(mask) => values.iter().enumerate().filter(|(i, _)| mask[i / c]).map(|(_, v)| *v).collect(),
+            Damage::Missing(mask) => {
+                values.iter().enumerate().filter(|(i, _)| mask[i / c]).map(|(_, v)| *v).collect()
+            }
             _ => values.to_vec(),
         }
     };
-    let quality = |values: &[f32]| given.whole.as_ref().map(|whole| psnr(&asked(values), &asked(whole)));
-    let rows = [("restored", &found.restored[..]), ("generated", &found.generated), ("without a generator", simple)];
+    let quality =
+        |values: &[f32]| given.whole.as_ref().map(|whole| psnr(&asked(values), &asked(whole)));
+    let rows = [
+        ("restored", &found.restored[..]),
+        ("generated", &found.generated),
+        ("without a generator", simple),
+    ];
     if args.files.json {
-        let starts: Vec<_> =
-            found.starts.iter().map(|start| json!({ "condition": start.candidate, "error": start.error })).collect();
-        let psnr: serde_json::Map<_, _> =
-            rows.iter().map(|(name, values)| ((*name).to_owned(), json!(quality(values)))).collect();
+        let starts: Vec<_> = found
+            .starts
+            .iter()
+            .map(|start| json!({ "condition": start.candidate, "error": start.error }))
+            .collect();
+        let psnr: serde_json::Map<_, _> = rows
+            .iter()
+            .map(|(name, values)| ((*name).to_owned(), json!(quality(values))))
+            .collect();
         output::json(&json!({ "best": found.best, "starts": starts, "psnr": psnr }));
         return;
     }
@@ -201,10 +237,9 @@ fn report(args: &Args, opened: &Opened, conditions: &Conditions, given: &Given, 
     output::line("\nerrors: root mean squares over what is known, in grey levels of 255");
     if given.whole.is_some() {
         let mut cells = vec![["", "PSNR in dB"].map(String::from).to_vec()];
-        cells.extend(
-            rows.iter()
-                .map(|(name, values)| vec![(*name).to_owned(), quality(values).map_or("-".into(), |db| format!("{db:.2}"))]),
-        );
+        cells.extend(rows.iter().map(|(name, values)| {
+            vec![(*name).to_owned(), quality(values).map_or("-".into(), |db| format!("{db:.2}"))]
+        }));
         let what = if args.task == Task::Inpaint {
             "the missing pixels beside those of the whole picture"
         } else {
@@ -215,13 +250,25 @@ fn report(args: &Args, opened: &Opened, conditions: &Conditions, given: &Given, 
 }
 
 /// The grid: the whole picture where it is known, what is known, what is done without a generator, the generator's picture, the restored one.
-fn write(args: &Args, opened: &Opened, given: Given, found: Restoration, simple: Vec<f32>) -> Result<(), CliError> {
+fn write(
+    args: &Args,
+    opened: &Opened,
+    given: Given,
+    found: Restoration,
+    simple: Vec<f32>,
+) -> Result<(), CliError> {
     let shape = opened.sampler.shape();
     let base = drawing(&found.latent, found.told.as_ref(), GridOptions::SINGLE);
     if let Some(path) = &args.out {
         let drawing = Drawing { cells: vec![Cell::Given(0)], ..base.clone() };
         let (values, size) = drawing.lay_out(&[], shape, std::slice::from_ref(&found.restored))?;
-        let origin = Origin::new(&opened.sampler, opened.networks.clone(), command_line(), opened.batch, drawing.clone());
+        let origin = Origin::new(
+            &opened.sampler,
+            opened.networks.clone(),
+            command_line(),
+            opened.batch,
+            drawing.clone(),
+        );
         grid::save_png_with(path, &grid::grid(&values, size, drawing.grid)?, &origin.texts())?;
         args.files.wrote(path);
     }

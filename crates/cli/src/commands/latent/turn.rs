@@ -92,11 +92,20 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 }
 
 /// The turn of `count` pictures that are no candidates, and its latents.
-fn turn(candidates: &Candidates<'_>, [a, b]: [&Picked; 2], count: usize, columns: usize) -> (Turn, Drawing) {
+fn turn(
+    candidates: &Candidates<'_>,
+    [a, b]: [&Picked; 2],
+    count: usize,
+    columns: usize,
+) -> (Turn, Drawing) {
     let walkers = candidates.others(count);
     let all: Vec<_> = a.exemplars.iter().chain(&b.exemplars).chain(&walkers).copied().collect();
     let (near, far) = (a.exemplars.len(), a.exemplars.len() + b.exemplars.len());
-    let turn = Turn { a: (0..near).collect(), b: (near..far).collect(), walkers: (far..far + count).collect() };
+    let turn = Turn {
+        a: (0..near).collect(),
+        b: (near..far).collect(),
+        walkers: (far..far + count).collect(),
+    };
     (turn, candidates.drawing(&all, columns))
 }
 
@@ -118,33 +127,59 @@ fn measure(
     let (turn, base) = turn(candidates, groups, args.draws as usize, 0);
     let images = args.files.draw(opened, "turning", &turn.drawing(base, at))?;
     let (model, _) = candidates.judged(&args.files)?;
-    let concept = Concept::parse(words, model.names()).map_err(|error| CliError::Usage(format!("--expect {error}")))?;
+    let concept = Concept::parse(words, model.names())
+        .map_err(|error| CliError::Usage(format!("--expect {error}")))?;
     let [h, w, c] = opened.sampler.shape();
-    let scores = model.score(&Tensor::from_slice(&images, [images.len() / (h * w * c), h, w, c]))?;
+    let scores =
+        model.score(&Tensor::from_slice(&images, [images.len() / (h * w * c), h, w, c]))?;
     let seen: Vec<bool> = scores.rows().map(|row| concept.strength(row) > 0.0).collect();
-    let rates = (0..at.len()).map(|place| Rate::count(seen.iter().skip(place).step_by(at.len()).copied())).collect();
+    let rates = (0..at.len())
+        .map(|place| Rate::count(seen.iter().skip(place).step_by(at.len()).copied()))
+        .collect();
     Ok(Seen { by: model.id(), rates })
 }
 
 /// There and back again, all rows side by side.
-fn animate(args: &Args, opened: &Opened, gif: &std::path::Path, images: &[f32], frames: usize) -> Result<(), CliError> {
+fn animate(
+    args: &Args,
+    opened: &Opened,
+    gif: &std::path::Path,
+    images: &[f32],
+    frames: usize,
+) -> Result<(), CliError> {
     let shape = opened.sampler.shape();
     let len: usize = shape.iter().product();
     let picture = |walker: usize, frame: usize| &images[(walker * frames + frame) * len..][..len];
     let walkers = images.len() / (frames * len).max(1);
-    let stills: Vec<Vec<f32>> =
-        (0..frames).map(|frame| (0..walkers).flat_map(|walker| picture(walker, frame).iter().copied()).collect()).collect();
+    let stills: Vec<Vec<f32>> = (0..frames)
+        .map(|frame| {
+            (0..walkers).flat_map(|walker| picture(walker, frame).iter().copied()).collect()
+        })
+        .collect();
     let order = (0..frames).chain((1..frames.saturating_sub(1)).rev());
-    let shown: Vec<&[f32]> = order.filter_map(|frame| stills.get(frame).map(Vec::as_slice)).collect();
+    let shown: Vec<&[f32]> =
+        order.filter_map(|frame| stills.get(frame).map(Vec::as_slice)).collect();
     let columns = (walkers as f64).sqrt().ceil() as usize;
-    args.files.write_gif(gif, &shown, shape, GridOptions { columns, ..GridOptions::for_size([shape[0], shape[1]]) })
+    args.files.write_gif(
+        gif,
+        &shown,
+        shape,
+        GridOptions { columns, ..GridOptions::for_size([shape[0], shape[1]]) },
+    )
 }
 
 fn print([a, b]: [&Picked; 2], at: &[f32], words: Option<&str>, seen: Option<&Seen>) {
-    output::line(format!("A: {} ({})\nB: {} ({})", a.names.join(", "), a.said, b.names.join(", "), b.said));
+    output::line(format!(
+        "A: {} ({})\nB: {} ({})",
+        a.names.join(", "),
+        a.said,
+        b.names.join(", "),
+        b.said
+    ));
     let (Some(words), Some(Seen { by, rates })) = (words, seen) else { return };
     output::line(format!("\nHow often it is {words}, by {by}"));
-    let mut cells = vec![["place".to_owned(), words.to_owned(), "%".into(), "95 % interval".into()].to_vec()];
+    let mut cells =
+        vec![["place".to_owned(), words.to_owned(), "%".into(), "95 % interval".into()].to_vec()];
     for (t, rate) in at.iter().zip(rates) {
         let [low, high] = rate.interval().map(|share| 100.0 * share);
         cells.push(vec![

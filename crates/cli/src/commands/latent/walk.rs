@@ -83,7 +83,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let (points, _) = base.inputs(recipe)?;
     let images = args.files.draw(&opened, "walking", &walk.steps(&points, base.clone()))?;
     let found = Smoothness::of(&images, &walk);
-    let names: Vec<String> = of.iter().filter_map(|&of| Some(name_of(recipe, conditions.rows.get(of)?))).collect();
+    let names: Vec<String> =
+        of.iter().filter_map(|&of| Some(name_of(recipe, conditions.rows.get(of)?))).collect();
     if args.files.json {
         print_json(&walk, &found)
     } else {
@@ -93,7 +94,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     args.gif.as_ref().map_or(Ok(()), |gif| animate(args, &opened, gif, &images))
 }
 
-fn animate(args: &Args, opened: &Opened, gif: &std::path::Path, images: &[f32]) -> Result<(), CliError> {
+fn animate(
+    args: &Args,
+    opened: &Opened,
+    gif: &std::path::Path,
+    images: &[f32],
+) -> Result<(), CliError> {
     let shape = opened.sampler.shape();
     let frames: Vec<&[f32]> = images.chunks_exact(shape.iter().product()).collect();
     args.files.write_gif(gif, &frames, shape, shown_alone(opened))
@@ -106,10 +112,17 @@ fn share(found: &Smoothness) -> f64 {
 fn print(walk: &Walk, found: &Smoothness, names: &[String]) {
     let mut cells = vec![["leg", "mean change of a step", "largest"].map(String::from).to_vec()];
     let name = |i: usize| {
-        names.get(i % walk.points).map_or_else(|| (i % walk.points).to_string(), |name| format!("{} {name}", i % walk.points))
+        names.get(i % walk.points).map_or_else(
+            || (i % walk.points).to_string(),
+            |name| format!("{} {name}", i % walk.points),
+        )
     };
     for (i, [mean, largest]) in found.legs.iter().enumerate() {
-        cells.push(vec![format!("{} → {}", name(i), name(i + 1)), format!("{mean:.2}"), format!("{largest:.2}")]);
+        cells.push(vec![
+            format!("{} → {}", name(i), name(i + 1)),
+            format!("{mean:.2}"),
+            format!("{largest:.2}"),
+        ]);
     }
     cells.push(vec!["all".into(), format!("{:.2}", found.mean), format!("{:.2}", found.largest)]);
     output::line(table(&cells));

@@ -72,13 +72,17 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(&args.spec)?;
     require(args)?;
     let device = args.device.open()?;
-    let preprocess =
-        Preprocess { fit: Fit::Crop, background: spec.background().unwrap_or_default(), ..Preprocess::new([32, 32], 3) };
+    let preprocess = Preprocess {
+        fit: Fit::Crop,
+        background: spec.background().unwrap_or_default(),
+        ..Preprocess::new([32, 32], 3)
+    };
     let options = Options {
         training: Training { epochs: args.epochs as usize, seed: args.seed, ..Training::default() },
         radius: args.radius,
     };
-    let dataset = crate::commands::represent::open_as(&args.spec, args.split.into(), &preprocess, args.json)?;
+    let dataset =
+        crate::commands::represent::open_as(&args.spec, args.split.into(), &preprocess, args.json)?;
     let whole = whole(args, &spec, &dataset)?;
     let found = watched(args.json, |progress| dedup(&dataset, options, &device, progress))?;
     report(args, &dataset, &found);
@@ -98,8 +102,17 @@ fn require(args: &Args) -> Result<(), CliError> {
             refuse_existing(path, args.force)?;
         }
     }
-    if let Some(partial) = args.out.as_deref().filter(|out| !is_list(out)).map(partial).filter(|partial| partial.exists()) {
-        return Err(CliError::Failed(format!("{} is there, of a command that was cut off: remove it", partial.display())));
+    if let Some(partial) = args
+        .out
+        .as_deref()
+        .filter(|out| !is_list(out))
+        .map(partial)
+        .filter(|partial| partial.exists())
+    {
+        return Err(CliError::Failed(format!(
+            "{} is there, of a command that was cut off: remove it",
+            partial.display()
+        )));
     }
     args.grid.as_ref().map_or(Ok(()), |grid| require_grid(grid, args.force))
 }
@@ -113,7 +126,10 @@ fn partial(out: &Path) -> PathBuf {
 
 /// The set's pictures as they are, where `--out` has no files to take along and must write them.
 fn whole(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<Dataset>, CliError> {
-    let Some(out) = args.out.as_ref().filter(|out| !is_list(out) && dataset.folder().is_none()) else { return Ok(None) };
+    let Some(out) = args.out.as_ref().filter(|out| !is_list(out) && dataset.folder().is_none())
+    else {
+        return Ok(None);
+    };
     let shape = spec.picture_shape(args.split.into())?;
     let size = args.image.or(shape.map(|[h, w, _]| [h, w]));
     let Some(size) = size else {
@@ -124,11 +140,20 @@ fn whole(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<Datas
         )));
     };
     let channels = shape.map_or(3, |[.., channels]| channels as u8);
-    let preprocess = Preprocess { background: spec.background().unwrap_or_default(), ..Preprocess::new(size, channels) };
-    let whole = crate::commands::represent::open_as(&args.spec, args.split.into(), &preprocess, args.json)?;
+    let preprocess = Preprocess {
+        background: spec.background().unwrap_or_default(),
+        ..Preprocess::new(size, channels)
+    };
+    let whole =
+        crate::commands::represent::open_as(&args.spec, args.split.into(), &preprocess, args.json)?;
     match whole.len() == dataset.len() {
         true => Ok(Some(whole)),
-        false => Err(CliError::Failed(format!("{}: {} pictures at first, {} then", args.spec, dataset.len(), whole.len()))),
+        false => Err(CliError::Failed(format!(
+            "{}: {} pictures at first, {} then",
+            args.spec,
+            dataset.len(),
+            whole.len()
+        ))),
     }
 }
 
@@ -137,7 +162,8 @@ fn is_list(out: &Path) -> bool {
 }
 
 fn object(dataset: &Dataset, group: &Group) -> serde_json::Value {
-    let names: Vec<String> = group.pictures.iter().map(|&picture| dataset.image_name(picture)).collect();
+    let names: Vec<String> =
+        group.pictures.iter().map(|&picture| dataset.image_name(picture)).collect();
     json!({"kept": names.first(), "left_out": names.get(1..), "distances": group.distances})
 }
 
@@ -160,11 +186,18 @@ fn report(args: &Args, dataset: &Dataset, found: &Duplicates) {
     }
     let mut cells = vec![["kept", "left out", "farthest"].map(String::from).to_vec()];
     for group in found.groups.iter().take(SHOWN) {
-        let names: Vec<String> = group.pictures.iter().skip(1).take(3).map(|&picture| dataset.image_name(picture)).collect();
+        let names: Vec<String> = group
+            .pictures
+            .iter()
+            .skip(1)
+            .take(3)
+            .map(|&picture| dataset.image_name(picture))
+            .collect();
         let more = group.pictures.len().saturating_sub(4);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let farthest = group.distances.iter().copied().fold(0.0, f64::max);
-        let kept = group.pictures.first().map_or_else(String::new, |&picture| dataset.image_name(picture));
+        let kept =
+            group.pictures.first().map_or_else(String::new, |&picture| dataset.image_name(picture));
         cells.push(vec![kept, format!("{}{more}", names.join(", ")), format!("{farthest:.3}")]);
     }
     if !found.groups.is_empty() {
@@ -190,7 +223,12 @@ fn report(args: &Args, dataset: &Dataset, found: &Duplicates) {
     }
 }
 
-fn write(args: &Args, dataset: &Dataset, whole: Option<&Dataset>, found: &Duplicates) -> Result<(), CliError> {
+fn write(
+    args: &Args,
+    dataset: &Dataset,
+    whole: Option<&Dataset>,
+    found: &Duplicates,
+) -> Result<(), CliError> {
     let say = |path: &Path| {
         if !args.json {
             output::line(format!("wrote {}", path.display()));
@@ -200,7 +238,8 @@ fn write(args: &Args, dataset: &Dataset, whole: Option<&Dataset>, found: &Duplic
     let kept: Vec<usize> = (0..dataset.len()).filter(|i| !left_out.contains(i)).collect();
     if let Some(out) = &args.out {
         if is_list(out) {
-            let lines: String = kept.iter().map(|&index| dataset.image_name(index) + "\n").collect();
+            let lines: String =
+                kept.iter().map(|&index| dataset.image_name(index) + "\n").collect();
             write_atomic(out, |writer| std::io::Write::write_all(writer, lines.as_bytes()))?;
         } else {
             let partial = partial(out);
@@ -208,21 +247,30 @@ fn write(args: &Args, dataset: &Dataset, whole: Option<&Dataset>, found: &Duplic
                 Some(whole) => write_pictures(args, whole, &kept, &partial)?,
                 None => data::select(dataset, &kept, &partial)?,
             }
-            let failed =
-                |e: std::io::Error| CliError::Failed(format!("cannot name {} {}: {e}", partial.display(), out.display()));
+            let failed = |e: std::io::Error| {
+                CliError::Failed(format!(
+                    "cannot name {} {}: {e}",
+                    partial.display(),
+                    out.display()
+                ))
+            };
             std::fs::rename(&partial, out).map_err(failed)?;
         }
         say(out);
     }
     if let Some(file) = &args.groups {
         let groups: Vec<_> = found.groups.iter().map(|group| object(dataset, group)).collect();
-        let text = serde_json::to_vec_pretty(&groups).map_err(|e| CliError::Failed(format!("{}: {e}", file.display())))?;
+        let text = serde_json::to_vec_pretty(&groups)
+            .map_err(|e| CliError::Failed(format!("{}: {e}", file.display())))?;
         write_atomic(file, |writer| std::io::Write::write_all(writer, &text))?;
         say(file);
     }
     match &args.grid {
         Some(file) if found.groups.is_empty() => {
-            output::note(format!("there are no duplicates to draw: {} is not written", file.display()));
+            output::note(format!(
+                "there are no duplicates to draw: {} is not written",
+                file.display()
+            ));
         }
         Some(file) => {
             draw(file, dataset, found)?;
@@ -234,22 +282,32 @@ fn write(args: &Args, dataset: &Dataset, whole: Option<&Dataset>, found: &Duplic
 }
 
 /// These pictures of a set as PNG, each in the folder of its class.
-fn write_pictures(args: &Args, whole: &Dataset, kept: &[usize], out: &Path) -> Result<(), CliError> {
+fn write_pictures(
+    args: &Args,
+    whole: &Dataset,
+    kept: &[usize],
+    out: &Path,
+) -> Result<(), CliError> {
     let [h, w, c] = whole.shape();
-    let folder_of = |index: usize| match whole.label(index).and_then(|label| whole.class_names().get(label as usize)) {
+    let folder_of = |index: usize| match whole
+        .label(index)
+        .and_then(|label| whole.class_names().get(label as usize))
+    {
         // A class may be called T-shirt/top.
         Some(class) => out.join(class.replace(['/', '\\'], "-")),
         None => out.to_owned(),
     };
     let made = |folder: &Path| {
-        std::fs::create_dir_all(folder).map_err(|e| CliError::Failed(format!("cannot make {}: {e}", folder.display())))
+        std::fs::create_dir_all(folder)
+            .map_err(|e| CliError::Failed(format!("cannot make {}: {e}", folder.display())))
     };
     made(out)?;
     watched(args.json, |progress| {
         for (done, &index) in kept.iter().enumerate() {
             let folder = folder_of(index);
             made(&folder)?;
-            let picture = grid::grid(&images(whole, &[index])?.to_vec(), [1, h, w, c], GridOptions::SINGLE)?;
+            let picture =
+                grid::grid(&images(whole, &[index])?.to_vec(), [1, h, w, c], GridOptions::SINGLE)?;
             grid::save_png(&folder.join(format!("{index:06}.png")), &picture)?;
             progress.tell("writing pictures", done + 1, kept.len())?;
         }

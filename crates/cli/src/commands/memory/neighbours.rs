@@ -71,12 +71,15 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = match &args.data {
         Some(spec) => spec.clone(),
         None if checkpoint.meta.dataset.name.is_empty() => {
-            return Err(CliError::Usage("--data: the checkpoint does not name what it learned from".into()));
+            return Err(CliError::Usage(
+                "--data: the checkpoint does not name what it learned from".into(),
+            ));
         }
         None => checkpoint.meta.dataset.name.clone(),
     };
     let device = sampler.device();
-    let dataset = crate::commands::represent::open(&spec, Split::Train, Some(sampler.recipe()), args.json)?;
+    let dataset =
+        crate::commands::represent::open(&spec, Split::Train, Some(sampler.recipe()), args.json)?;
     let count = args.count as usize;
     let samples = watched(args.json, |progress| {
         let latents = latents(sampler.recipe(), args.seed, count);
@@ -87,15 +90,21 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         })
     })?;
     let features = match &args.features {
-        Some(path) => Some(DiscriminatorFeatures::trained(&open_checkpoint(path, output::warning)?.checkpoint, device)?),
-        None if has_discriminator(&checkpoint) => Some(DiscriminatorFeatures::trained(&checkpoint, device)?),
+        Some(path) => Some(DiscriminatorFeatures::trained(
+            &open_checkpoint(path, output::warning)?.checkpoint,
+            device,
+        )?),
+        None if has_discriminator(&checkpoint) => {
+            Some(DiscriminatorFeatures::trained(&checkpoint, device)?)
+        }
         None => None,
     };
     drop(checkpoint);
     let found = watched(args.json, |progress| {
         let wanted = args.neighbours as usize;
-        let search =
-            |representation: &dyn Representation, what: &str| nearest(representation, &samples, &dataset, wanted, what, progress);
+        let search = |representation: &dyn Representation, what: &str| {
+            nearest(representation, &samples, &dataset, wanted, what, progress)
+        };
         let pixels = search(&Pixels::new(dataset.shape()), "neighbours in pixels")?;
         let features = match &features {
             Some(features) => {
@@ -141,12 +150,17 @@ fn report(args: &Args, dataset: &Dataset, found: &Found) {
     let features = |k: usize| found.features.as_ref().and_then(|all| all.get(k));
     if args.json {
         for (k, pixels) in found.pixels.iter().enumerate() {
-            output::json(&json!({"sample": k, "pixels": of(pixels), "features": features(k).map(|own| of(own))}));
+            output::json(
+                &json!({"sample": k, "pixels": of(pixels), "features": features(k).map(|own| of(own))}),
+            );
         }
         return;
     }
-    let mut cells =
-        vec![["sample", "nearest in pixels", "distance", "nearest in features", "distance"].map(String::from).to_vec()];
+    let mut cells = vec![
+        ["sample", "nearest in pixels", "distance", "nearest in features", "distance"]
+            .map(String::from)
+            .to_vec(),
+    ];
     for (k, pixels) in found.pixels.iter().enumerate() {
         let pair = |own: Option<&Neighbour>| match own {
             Some(one) => [dataset.image_name(one.index), format!("{:.3}", one.distance)],

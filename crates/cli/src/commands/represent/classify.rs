@@ -10,8 +10,8 @@ use data::{DataSpec, Dataset, Split};
 use eval::Progress;
 use eval::metrics::spread::Spread;
 use eval::represent::{
-    Bar, DiscriminatorFeatures, Judged, KMeans, KMeansOptions, Part, Pixels, Protocol, Representation, Supervised, bars, share,
-    supervised,
+    Bar, DiscriminatorFeatures, Judged, KMeans, KMeansOptions, Part, Pixels, Protocol,
+    Representation, Supervised, bars, share, supervised,
 };
 use nn::Recipe;
 use serde_json::{Value, json};
@@ -81,7 +81,13 @@ pub struct Args {
     #[arg(long, value_name = "SPEC")]
     data: Option<String>,
     /// What to compare.
-    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',', default_value = "d,random-d,pixels,k-means")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "d,random-d,pixels,k-means"
+    )]
     features: Vec<Choice>,
     /// Labelled pictures of a draw, in place of the protocol's.
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
@@ -150,7 +156,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let ground = ground(args)?;
     let mut rows = Vec::new();
     for &choice in &args.features {
-        let (name, width, judged) = watched(args.json, |progress| judge(args, &ground, choice, progress))?;
+        let (name, width, judged) =
+            watched(args.json, |progress| judge(args, &ground, choice, progress))?;
         let row = object(args, &ground, choice, (&name, width), &judged);
         if args.json {
             output::json(&row);
@@ -160,7 +167,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if !args.json {
         print(&ground, &rows);
     }
-    let mut shown: Vec<Bar> = rows.iter().map(|(name, _, judged, _)| bar(name, judged.summary())).collect();
+    let mut shown: Vec<Bar> =
+        rows.iter().map(|(name, _, judged, _)| bar(name, judged.summary())).collect();
     let mut all: Vec<Value> = rows.into_iter().map(|(.., row)| row).collect();
     if args.trials > 0 {
         let (row, summary) = contrast(args, &ground)?;
@@ -171,14 +179,19 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         all.push(row);
     }
     if let Some(out) = &args.out {
-        let text = serde_json::to_vec_pretty(&all).map_err(|e| CliError::Failed(format!("{}: {e}", out.display())))?;
+        let text = serde_json::to_vec_pretty(&all)
+            .map_err(|e| CliError::Failed(format!("{}: {e}", out.display())))?;
         write_atomic(out, |writer| std::io::Write::write_all(writer, &text))?;
         if !args.json {
             output::line(format!("wrote {}", out.display()));
         }
     }
     if let Some(file) = &args.grid {
-        let axis = format!("test accuracy, {} labels of {}", ground.part.draws.first().map_or(0, Vec::len), ground.train.name());
+        let axis = format!(
+            "test accuracy, {} labels of {}",
+            ground.part.draws.first().map_or(0, Vec::len),
+            ground.train.name()
+        );
         grid::save_png(file, &bars(&axis, &shown)?)?;
         if !args.json {
             output::line(format!("wrote {}", file.display()));
@@ -204,7 +217,8 @@ fn ground(args: &Args) -> Result<Ground, CliError> {
     };
     let spec = args.data.as_deref().unwrap_or(args.protocol.data());
     DataSpec::parse(spec)?;
-    let checkpoint = crate::commands::open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
+    let checkpoint =
+        crate::commands::open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let device = args.device.open()?;
     let trained = DiscriminatorFeatures::trained(&checkpoint, &device)?;
     let recipe: &Recipe = trained.recipe();
@@ -214,10 +228,21 @@ fn ground(args: &Args) -> Result<Ground, CliError> {
     Ok(Ground { train, test, part, protocol, trained, device })
 }
 
-fn judge(args: &Args, ground: &Ground, choice: Choice, progress: Progress<'_>) -> Result<(String, usize, Judged), CliError> {
+fn judge(
+    args: &Args,
+    ground: &Ground,
+    choice: Choice,
+    progress: Progress<'_>,
+) -> Result<(String, usize, Judged), CliError> {
     let protocol = Protocol { standardise: choice.standardised(ground), ..ground.protocol.clone() };
     let with = |representation: &dyn Representation, name: &str| {
-        let judged = protocol.judge(representation, (&ground.train, &ground.test), &ground.part, name, progress)?;
+        let judged = protocol.judge(
+            representation,
+            (&ground.train, &ground.test),
+            &ground.part,
+            name,
+            progress,
+        )?;
         Ok((name.to_owned(), representation.width(), judged))
     };
     match choice {
@@ -226,13 +251,18 @@ fn judge(args: &Args, ground: &Ground, choice: Choice, progress: Progress<'_>) -
             with(&ground.trained, "D")
         }
         Choice::RandomD => {
-            let random = DiscriminatorFeatures::random(ground.trained.recipe(), args.seed, &ground.device)?;
+            let random =
+                DiscriminatorFeatures::random(ground.trained.recipe(), args.seed, &ground.device)?;
             random.normalise_by(Statistics::Pictures.into(), &ground.train, progress)?;
             with(&random, "random D")
         }
         Choice::Pixels => with(&Pixels::new(ground.train.shape()), "pixels"),
         Choice::KMeans => {
-            let options = KMeansOptions { centroids: args.centroids as usize, seed: args.seed, ..KMeansOptions::default() };
+            let options = KMeansOptions {
+                centroids: args.centroids as usize,
+                seed: args.seed,
+                ..KMeansOptions::default()
+            };
             with(&KMeans::train(&ground.train, options, progress)?, "K-means")
         }
     }
@@ -243,7 +273,15 @@ fn contrast(args: &Args, ground: &Ground) -> Result<(Value, [f64; 2]), CliError>
     let amount = [args.trials as usize, args.epochs as usize];
     let sets = (&ground.train, &ground.test);
     let found = watched(args.json, |progress| {
-        supervised(ground.trained.recipe(), sets, &ground.part, amount, args.seed, &ground.device, progress)
+        supervised(
+            ground.trained.recipe(),
+            sets,
+            &ground.part,
+            amount,
+            args.seed,
+            &ground.device,
+            progress,
+        )
     })?;
     let Supervised { trial, validation, accuracy, trials } = found;
     let half = share(accuracy, ground.test.len());
@@ -277,7 +315,13 @@ fn contrast(args: &Args, ground: &Ground) -> Result<(Value, [f64; 2]), CliError>
     Ok((row, [accuracy, half]))
 }
 
-fn object(args: &Args, ground: &Ground, choice: Choice, (name, width): (&str, usize), judged: &Judged) -> Value {
+fn object(
+    args: &Args,
+    ground: &Ground,
+    choice: Choice,
+    (name, width): (&str, usize),
+    judged: &Judged,
+) -> Value {
     let [mean, half] = judged.summary();
     json!({
         "representation": name,
@@ -299,7 +343,15 @@ fn object(args: &Args, ground: &Ground, choice: Choice, (name, width): (&str, us
 }
 
 fn print(ground: &Ground, rows: &[(String, usize, Judged, Value)]) {
-    let heads = ["representation", "numbers", "test accuracy", "held-out accuracy", "C (median)", "C widened", "not converged"];
+    let heads = [
+        "representation",
+        "numbers",
+        "test accuracy",
+        "held-out accuracy",
+        "C (median)",
+        "C widened",
+        "not converged",
+    ];
     let mut cells = vec![heads.map(String::from).to_vec()];
     for (name, width, judged, _) in rows {
         let [mean, half] = judged.summary();
@@ -336,7 +388,8 @@ fn print(ground: &Ground, rows: &[(String, usize, Judged, Value)]) {
     {
         // The draws are the same for all: their differences vary less than either.
         for (name, _, judged, _) in others {
-            let differences: Vec<f64> = own.accuracy.iter().zip(&judged.accuracy).map(|(a, b)| 100.0 * (a - b)).collect();
+            let differences: Vec<f64> =
+                own.accuracy.iter().zip(&judged.accuracy).map(|(a, b)| 100.0 * (a - b)).collect();
             let Spread { mean, deviation } = Spread::of(&differences);
             let wins = differences.iter().filter(|difference| **difference > 0.0).count();
             output::line(format!(

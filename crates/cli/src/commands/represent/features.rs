@@ -61,12 +61,16 @@ pub struct Args {
 /// No good checkpoint, no discriminator in it, data, a file that is there already, the device, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
     if args.out.extension().is_none_or(|extension| extension != "safetensors") {
-        return Err(CliError::Usage(format!("--out {}: give it a name that ends in .safetensors", args.out.display())));
+        return Err(CliError::Usage(format!(
+            "--out {}: give it a name that ends in .safetensors",
+            args.out.display()
+        )));
     }
     crate::commands::require_folder("--out", &args.out)?;
     crate::commands::refuse_existing(&args.out, args.force)?;
     args.grid.as_ref().map_or(Ok(()), |grid| crate::commands::require_grid(grid, args.force))?;
-    let checkpoint = crate::commands::open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
+    let checkpoint =
+        crate::commands::open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let device = args.device.open()?;
     let mut features = DiscriminatorFeatures::trained(&checkpoint, &device)?;
     if args.untrained {
@@ -82,17 +86,32 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Ok::<_, CliError>((values, began.elapsed().as_secs_f64()))
     })?;
     if let Some(grid) = &args.grid {
-        let classes = indices.iter().map(|&index| dataset.label(index).map(|label| label as usize)).collect::<Option<Vec<_>>>();
-        super::draw_points(grid, &values, indices.len(), classes.as_deref().map(|of| (of, dataset.class_names())))?;
+        let classes = indices
+            .iter()
+            .map(|&index| dataset.label(index).map(|label| label as usize))
+            .collect::<Option<Vec<_>>>();
+        super::draw_points(
+            grid,
+            &values,
+            indices.len(),
+            classes.as_deref().map(|of| (of, dataset.class_names())),
+        )?;
     }
     write(args, &dataset, &indices, values, features.width())?;
     report(args, &features, indices.len(), seconds);
     Ok(())
 }
 
-fn write(args: &Args, dataset: &Dataset, indices: &[usize], values: Vec<f32>, width: usize) -> Result<(), CliError> {
+fn write(
+    args: &Args,
+    dataset: &Dataset,
+    indices: &[usize],
+    values: Vec<f32>,
+    width: usize,
+) -> Result<(), CliError> {
     let whole = |numbers: Vec<i64>| Array { shape: vec![numbers.len()], data: Data::I64(numbers) };
-    let labels: Option<Vec<i64>> = indices.iter().map(|&index| dataset.label(index).map(i64::from)).collect();
+    let labels: Option<Vec<i64>> =
+        indices.iter().map(|&index| dataset.label(index).map(i64::from)).collect();
     let mut arrays = BTreeMap::from([
         ("features".to_owned(), Array::f32([indices.len(), width], values)),
         ("indices".to_owned(), whole(indices.iter().map(|&index| index as i64).collect())),
@@ -123,11 +142,19 @@ fn report(args: &Args, features: &DiscriminatorFeatures, count: usize, seconds: 
     let mut cells = vec![["layer", "map", "pooled to", "numbers"].map(String::from).to_vec()];
     cells.extend(features.layers().iter().map(|layer| {
         let ([h, w, c], [gh, gw]) = (layer.map, layer.grid);
-        vec![layer.name.clone(), format!("{h}x{w}x{c}"), format!("{gh}x{gw}"), layer.width().to_string()]
+        vec![
+            layer.name.clone(),
+            format!("{h}x{w}x{c}"),
+            format!("{gh}x{gw}"),
+            layer.width().to_string(),
+        ]
     }));
     output::line(table(&cells));
     let width = features.width();
-    output::line(format!("wrote {}: {width} numbers for each of {count} pictures ({speed:.0} pictures/s)", args.out.display()));
+    output::line(format!(
+        "wrote {}: {width} numbers for each of {count} pictures ({speed:.0} pictures/s)",
+        args.out.display()
+    ));
     if let Some(grid) = &args.grid {
         output::line(format!("wrote {}", grid.display()));
     }

@@ -36,12 +36,20 @@ impl From<Statistics> for FeatureStatistics {
 ///
 /// # Errors
 /// The disk.
-pub fn draw_points(file: &Path, rows: &[f32], count: usize, classes: Option<(&[usize], &[String])>) -> Result<(), CliError> {
+pub fn draw_points(
+    file: &Path,
+    rows: &[f32],
+    count: usize,
+    classes: Option<(&[usize], &[String])>,
+) -> Result<(), CliError> {
     let width = rows.len() / count.max(1);
     let shown = spread(count, SHOWN);
-    let points: Vec<f32> = shown.iter().flat_map(|&at| &rows[at * width..][..width]).copied().collect();
-    let classes = classes.map(|(of, names)| (shown.iter().map(|&at| of[at]).collect::<Vec<_>>(), names));
-    let picture = scatter(&points, width, classes.as_ref().map(|(of, names)| Classes { of, names }))?;
+    let points: Vec<f32> =
+        shown.iter().flat_map(|&at| &rows[at * width..][..width]).copied().collect();
+    let classes =
+        classes.map(|(of, names)| (shown.iter().map(|&at| of[at]).collect::<Vec<_>>(), names));
+    let picture =
+        scatter(&points, width, classes.as_ref().map(|(of, names)| Classes { of, names }))?;
     Ok(grid::save_png(file, &picture)?)
 }
 
@@ -58,7 +66,12 @@ const PLAIN: PictureArgs = PictureArgs {
 };
 
 /// Opens the set that `spec` names, its pictures brought to the size of `recipe`, or of the recipe that suits them.
-pub(super) fn open(spec: &str, split: Split, recipe: Option<&Recipe>, json: bool) -> Result<Dataset, CliError> {
+pub(super) fn open(
+    spec: &str,
+    split: Split,
+    recipe: Option<&Recipe>,
+    json: bool,
+) -> Result<Dataset, CliError> {
     let parsed = DataSpec::parse(spec)?;
     let preprocess = match recipe {
         Some(recipe) => PLAIN.preprocess(recipe, &Known::of(&parsed)?)?,
@@ -68,7 +81,12 @@ pub(super) fn open(spec: &str, split: Split, recipe: Option<&Recipe>, json: bool
 }
 
 /// Opens the set that `spec` names, its pictures brought to this shape.
-pub(super) fn open_as(spec: &str, split: Split, preprocess: &Preprocess, json: bool) -> Result<Dataset, CliError> {
+pub(super) fn open_as(
+    spec: &str,
+    split: Split,
+    preprocess: &Preprocess,
+    json: bool,
+) -> Result<Dataset, CliError> {
     watched(json, |progress| {
         let tell = |p: data::Progress| {
             // Opening cannot be stopped half-way.

@@ -154,8 +154,12 @@ enum OptimizerChoice {
 
 impl Args {
     fn rule(&self) -> Result<Rule, CliError> {
-        if let (Some(beta1), OptimizerChoice::Sgd | OptimizerChoice::Rmsprop) = (self.beta1, self.optimizer) {
-            return Err(CliError::Usage(format!("--beta1 {beta1}: only Adam has it; leave it out, or take --optimizer adam")));
+        if let (Some(beta1), OptimizerChoice::Sgd | OptimizerChoice::Rmsprop) =
+            (self.beta1, self.optimizer)
+        {
+            return Err(CliError::Usage(format!(
+                "--beta1 {beta1}: only Adam has it; leave it out, or take --optimizer adam"
+            )));
         }
         Ok(match self.optimizer {
             OptimizerChoice::Adam => Settings::adam(self.beta1.unwrap_or(0.5)),
@@ -165,7 +169,9 @@ impl Args {
     }
 
     fn settings(&self, target: Target) -> Result<Settings, CliError> {
-        let on = |network| self.batch_norm.is_some_and(|chosen| chosen == network || chosen == Networks::Both);
+        let on = |network| {
+            self.batch_norm.is_some_and(|chosen| chosen == network || chosen == Networks::Both)
+        };
         let objective = match self.objective {
             ObjectiveChoice::Minimax => Objective::Minimax,
             ObjectiveChoice::NonSaturating => Objective::NonSaturating,
@@ -213,7 +219,9 @@ impl Args {
 pub fn run(args: &Args, target: Target) -> Result<(), CliError> {
     let settings = args.settings(target)?;
     if args.runs > 1 && args.pictures.needed() > 0 {
-        return Err(CliError::Usage("--runs counts and draws nothing: leave --gif and --png out, or --runs".into()));
+        return Err(CliError::Usage(
+            "--runs counts and draws nothing: leave --gif and --png out, or --runs".into(),
+        ));
     }
     args.pictures.require()?;
     let device = args.device.open()?;
@@ -225,17 +233,26 @@ pub fn run(args: &Args, target: Target) -> Result<(), CliError> {
     render.started(&settings, &device);
     let began = Instant::now();
     if args.runs > 1 {
-        let outcomes = toy::sweep(&settings, args.runs as usize, &device, &|event| render.event(&event, true))?;
+        let outcomes = toy::sweep(&settings, args.runs as usize, &device, &|event| {
+            render.event(&event, true)
+        })?;
         render.swept(&outcomes, began.elapsed());
         return Ok(());
     }
-    let outcome = toy::run(&settings, &device, 10, args.pictures.needed(), &mut |event: Event| render.event(&event, false))?;
+    let outcome = toy::run(&settings, &device, 10, args.pictures.needed(), &mut |event: Event| {
+        render.event(&event, false)
+    })?;
     let written = draw(args, &settings, &outcome)?;
     render.ended(&outcome, &written, began.elapsed());
     Ok(())
 }
 
-fn draw<'a>(args: &'a Args, settings: &Settings, outcome: &Outcome) -> Result<Vec<&'a std::path::Path>, CliError> {
-    let pictures: Result<Vec<_>, _> = outcome.frames.iter().map(|frame| picture::draw(settings, frame)).collect();
+fn draw<'a>(
+    args: &'a Args,
+    settings: &Settings,
+    outcome: &Outcome,
+) -> Result<Vec<&'a std::path::Path>, CliError> {
+    let pictures: Result<Vec<_>, _> =
+        outcome.frames.iter().map(|frame| picture::draw(settings, frame)).collect();
     args.pictures.write(&pictures?)
 }

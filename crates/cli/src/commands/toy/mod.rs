@@ -65,7 +65,10 @@ impl PictureArgs {
 
     fn require_file(&self, flag: &str, path: &Path, ending: &str) -> Result<(), CliError> {
         if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending)) {
-            return Err(CliError::Usage(format!("{flag} {}: give it a name that ends in .{ending}", path.display())));
+            return Err(CliError::Usage(format!(
+                "{flag} {}: give it a name that ends in .{ending}",
+                path.display()
+            )));
         }
         crate::commands::require_folder(flag, path)?;
         crate::commands::refuse_existing(path, self.force)

@@ -17,7 +17,11 @@ pub enum Render {
 impl Render {
     pub fn new(json: bool, settings: &Settings, runs: u64) -> Self {
         let modes = settings.target.mixture().centres.len();
-        if json { Self::Json { modes } } else { Self::Human { bar: counter(settings.steps * runs, "steps"), modes } }
+        if json {
+            Self::Json { modes }
+        } else {
+            Self::Human { bar: counter(settings.steps * runs, "steps"), modes }
+        }
     }
 
     /// What will be trained.
@@ -30,13 +34,18 @@ impl Render {
                     Target::Ring => "on a circle of radius 2",
                     Target::Grid => "on a grid of spacing 2",
                 };
-                output::line(format!("{modes} Gaussians of std {} {what}; device: {device}", mixture.std));
+                output::line(format!(
+                    "{modes} Gaussians of std {} {what}; device: {device}",
+                    mixture.std
+                ));
                 output::line(format!(
                     "G {latent}-{width}-{width}-2, D {}-{width}-{width}-1; {steps} steps of batch {batch}, \
                      rates {lr} and {lr_d}\n",
                     2 * pack
                 ));
-                output::line("   seed    step  D loss  G loss   modes  fair  high quality  reverse KL");
+                output::line(
+                    "   seed    step  D loss  G loss   modes  fair  high quality  reverse KL",
+                );
             }
             Self::Json { modes } => output::json(&json!({
                 "event": "started", "modes": modes, "std": mixture.std, "steps": steps, "batch": batch, "latent": latent,
@@ -50,8 +59,12 @@ impl Render {
         match (event, self) {
             (Event::Stepped { steps }, Self::Human { bar, .. }) => bar.inc(*steps),
             (Event::Stepped { .. }, Self::Json { .. }) => {}
-            (Event::Measured(measured), Self::Human { bar, modes }) => bar.suspend(|| output::line(row(measured, *modes))),
-            (Event::Measured(measured), Self::Json { .. }) if !sweep => output::json(&object("measured", measured)),
+            (Event::Measured(measured), Self::Human { bar, modes }) => {
+                bar.suspend(|| output::line(row(measured, *modes)))
+            }
+            (Event::Measured(measured), Self::Json { .. }) if !sweep => {
+                output::json(&object("measured", measured))
+            }
             (Event::Measured(_), Self::Json { .. }) => {}
         }
     }
@@ -62,7 +75,8 @@ impl Render {
         self.diverged(outcome);
         match self {
             Self::Human { modes, .. } => {
-                let Coverage { modes: found, fair_modes, high_quality, reverse_kl, .. } = &outcome.last.coverage;
+                let Coverage { modes: found, fair_modes, high_quality, reverse_kl, .. } =
+                    &outcome.last.coverage;
                 output::line(format!(
                     "\n{found} of {modes} modes have a sample within 3 std, {fair_modes} a quarter of their fair share; \
                      {:.1} % of all samples are that near; reverse KL {reverse_kl:.3} nats; {:.1} s",
@@ -87,7 +101,9 @@ impl Render {
         self.finish();
         outcomes.iter().for_each(|outcome| self.diverged(outcome));
         let of = |value: fn(&Coverage) -> f64| {
-            mean_and_std(&outcomes.iter().map(|outcome| value(&outcome.last.coverage)).collect::<Vec<_>>())
+            mean_and_std(
+                &outcomes.iter().map(|outcome| value(&outcome.last.coverage)).collect::<Vec<_>>(),
+            )
         };
         let found = of(|c| c.modes as f64);
         let fair = of(|c| c.fair_modes as f64);

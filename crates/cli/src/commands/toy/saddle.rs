@@ -18,7 +18,13 @@ pub struct Args {
     #[arg(long, value_name = "X", default_value_t = 0.1, value_parser = parse::learning_rate, allow_negative_numbers = true, help_heading = "The game")]
     lr: f64,
     /// Adds c/2 · (x² − y²): above 0, each player's own cost draws to the saddle.
-    #[arg(long, value_name = "C", default_value_t = 0.0, allow_negative_numbers = true, help_heading = "The game")]
+    #[arg(
+        long,
+        value_name = "C",
+        default_value_t = 0.0,
+        allow_negative_numbers = true,
+        help_heading = "The game"
+    )]
     curvature: f64,
     /// Where to begin.
     #[arg(long, value_name = "X,Y", default_value = "1,1", value_parser = parse::pair, allow_hyphen_values = true, help_heading = "The game")]
@@ -56,8 +62,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let last = settings.steps;
     let frames = args.pictures.needed().min(last as u64 + 1) as usize;
     let step_of = |frame: usize| if frames == 1 { last } else { frame * last / (frames - 1) };
-    let pictures: Result<Vec<_>, _> =
-        (0..frames).map(|frame| saddle_picture::draw(&trajectories, &settings, step_of(frame))).collect();
+    let pictures: Result<Vec<_>, _> = (0..frames)
+        .map(|frame| saddle_picture::draw(&trajectories, &settings, step_of(frame)))
+        .collect();
     for path in args.pictures.write(&pictures?)? {
         match args.json {
             true => output::json(&json!({ "event": "wrote", "path": path })),
@@ -78,12 +85,20 @@ fn tell(args: &Args, settings: &Settings, trajectories: &[Trajectory]) {
         return;
     }
     let start = settings.start[0].hypot(settings.start[1]);
-    output::line(format!("From distance {}, after {} steps:\n", saddle_picture::distance(start), settings.steps));
+    output::line(format!(
+        "From distance {}, after {} steps:\n",
+        saddle_picture::distance(start),
+        settings.steps
+    ));
     output::line(format!("{:<18} {:>9} {:>9}", "", "distance", "a step"));
     for trajectory in trajectories {
         let (end, factor) = (saddle_picture::distance(trajectory.end()), trajectory.factor());
         let factor = if factor.is_finite() { format!("×{factor:.4}") } else { "-".to_owned() };
-        output::line(format!("{:<18} {end:>9} {factor:>9}  {}", trajectory.method.name(), trajectory.method.why()));
+        output::line(format!(
+            "{:<18} {end:>9} {factor:>9}  {}",
+            trajectory.method.name(),
+            trajectory.method.why()
+        ));
     }
     output::line("");
 }

@@ -93,7 +93,9 @@ impl ConditionArgs {
                 InDiscriminator::Auxiliary => Conditioned::Auxiliary,
             };
         }
-        if let Some(names) = self.condition.as_deref().and_then(attributes).filter(|names| !names.is_empty()) {
+        if let Some(names) =
+            self.condition.as_deref().and_then(attributes).filter(|names| !names.is_empty())
+        {
             (condition.size, condition.names) = (names.len(), names);
         }
         condition.embedding = self.embedding.map_or(condition.embedding, |n| n as usize);
@@ -108,7 +110,8 @@ impl ConditionArgs {
                 "--condition {text:?}: say class, attributes (or attributes:NAME,NAME) or none, or name a file that is there"
             ))),
             Some(text) => {
-                let file = std::path::absolute(text).map_err(|e| CliError::Failed(format!("--condition {text:?}: {e}")))?;
+                let file = std::path::absolute(text)
+                    .map_err(|e| CliError::Failed(format!("--condition {text:?}: {e}")))?;
                 Ok(Some(file))
             }
             None => Ok(None),
@@ -120,14 +123,25 @@ impl ConditionArgs {
 fn attributes(text: &str) -> Option<Vec<String>> {
     let names = text.strip_prefix("attributes")?;
     let names = if names.is_empty() { names } else { names.strip_prefix(':')? };
-    Some(names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    Some(
+        names
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    )
 }
 
 /// Gives the recipe's condition the length and the names that the data have.
 ///
 /// # Errors
 /// Data that do not offer it.
-pub fn measure(recipe: &mut Recipe, dataset: &Dataset, file: Option<&Path>) -> Result<(), CliError> {
+pub fn measure(
+    recipe: &mut Recipe,
+    dataset: &Dataset,
+    file: Option<&Path>,
+) -> Result<(), CliError> {
     if let Some(condition) = &mut recipe.condition {
         (condition.size, condition.names) = offered(condition, dataset, file)?;
     }

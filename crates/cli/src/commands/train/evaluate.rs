@@ -34,7 +34,10 @@ impl EvaluateArgs {
             ("--eval-count", self.eval_count.is_some()),
             ("--eval-features", self.eval_features.is_some()),
         ];
-        flags.into_iter().find(|(_, given)| *given && self.eval_every.is_none()).map(|(flag, _)| flag)
+        flags
+            .into_iter()
+            .find(|(_, given)| *given && self.eval_every.is_none())
+            .map(|(flag, _)| flag)
     }
 
     /// What a new run records.

@@ -38,9 +38,17 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     let preprocess = args.pictures.preprocess(&recipe, &known)?;
     let plan = recipe.plan()?;
     // What can be found out before the pictures are decoded, which may take long.
-    memory::check(&plan, device, "choose a smaller --batch, --width or --image", args.dry_run, &render)?;
+    memory::check(
+        &plan,
+        device,
+        "choose a smaller --batch, --width or --image",
+        args.dry_run,
+        &render,
+    )?;
     if !args.dry_run {
-        args.out.as_ref().map_or_else(|| RunDir::check_base(&args.runs_dir), |out| RunDir::check_at(out))?;
+        args.out
+            .as_ref()
+            .map_or_else(|| RunDir::check_base(&args.runs_dir), |out| RunDir::check_at(out))?;
     }
     let condition_file = args.condition.file(&recipe)?;
     let dataset = open_data(&spec.to_string(), &preprocess, &render)?;
@@ -52,7 +60,9 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     let per_epoch = batches_per_epoch(&dataset, recipe.train.batch)?;
     let steps = match (recipe.train.steps, recipe.train.epochs) {
         (Some(steps), _) => steps,
-        (None, epochs) => steps_of(epochs.unwrap_or(1), per_epoch)?.div_ceil(recipe.train.batches() as u64),
+        (None, epochs) => {
+            steps_of(epochs.unwrap_or(1), per_epoch)?.div_ceil(recipe.train.batches() as u64)
+        }
     };
     if args.dry_run {
         render.plan(&recipe, &plan);
@@ -81,7 +91,9 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     };
     let mut trainer = Trainer::new(settings, device)?;
     if let (Some(checkpoint), Some(path)) = (&init, &args.init_from) {
-        trainer.load_weights(checkpoint).map_err(|e| CliError::Failed(format!("--init-from {}: {e}", path.display())))?;
+        trainer
+            .load_weights(checkpoint)
+            .map_err(|e| CliError::Failed(format!("--init-from {}: {e}", path.display())))?;
     }
     render.plan(&trainer.settings().recipe, &plan);
     render.data(&dataset);
@@ -128,7 +140,8 @@ fn resolve(args: &Args, known: &Known, init: Option<&Checkpoint>) -> Result<Reci
     }
     if let Some(lr) = args.lr {
         let from = chosen.optimizer.lr;
-        chosen.optimizer.lr_discriminator = chosen.optimizer.lr_discriminator.map(|own| own * lr / from);
+        chosen.optimizer.lr_discriminator =
+            chosen.optimizer.lr_discriminator.map(|own| own * lr / from);
         chosen.optimizer.lr = lr;
     }
     if let Some(ema) = args.ema {
@@ -163,10 +176,13 @@ fn resolve(args: &Args, known: &Known, init: Option<&Checkpoint>) -> Result<Reci
 fn idle(tricks: &Tricks, recipe: &Recipe) -> Result<(), CliError> {
     let rule = recipe.optimizer.rule;
     let adam = matches!(rule, RuleName::Adam | RuleName::AdamW);
-    for (key, read, readers) in
-        [("optimizer.beta1", adam, "adam and adamw"), ("optimizer.beta2", rule != RuleName::Sgd, "adam, adamw and rmsprop")]
-    {
-        if let Some((_, value)) = tricks.changes.iter().find(|(own, _)| own == key).filter(|_| !read) {
+    for (key, read, readers) in [
+        ("optimizer.beta1", adam, "adam and adamw"),
+        ("optimizer.beta2", rule != RuleName::Sgd, "adam, adamw and rmsprop"),
+    ] {
+        if let Some((_, value)) =
+            tricks.changes.iter().find(|(own, _)| own == key).filter(|_| !read)
+        {
             return Err(CliError::Usage(format!(
                 "recipe key {key:?} = {value}: is for {readers}, and this recipe has another optimizer.rule; leave it out"
             )));
@@ -178,7 +194,9 @@ fn idle(tricks: &Tricks, recipe: &Recipe) -> Result<(), CliError> {
 /// The data's name as it still means the same when the run is resumed from another folder.
 fn lasting(spec: &DataSpec) -> String {
     let text = spec.to_string();
-    let absolute = spec.path().and_then(|path| Some((path.to_str()?, std::path::absolute(path).ok()?.to_str()?.to_owned())));
+    let absolute = spec.path().and_then(|path| {
+        Some((path.to_str()?, std::path::absolute(path).ok()?.to_str()?.to_owned()))
+    });
     match absolute {
         Some((path, absolute)) => match text.strip_suffix(path) {
             Some(kind) => format!("{kind}{absolute}"),
@@ -197,6 +215,9 @@ mod tests {
         assert_eq!(lasting(&DataSpec::parse("fashion").unwrap()), "fashion");
         let here = std::env::current_dir().unwrap().join("src");
         assert_eq!(lasting(&DataSpec::parse("src").unwrap()), here.to_str().unwrap());
-        assert_eq!(lasting(&DataSpec::parse("folder:src").unwrap()), format!("folder:{}", here.to_str().unwrap()));
+        assert_eq!(
+            lasting(&DataSpec::parse("folder:src").unwrap()),
+            format!("folder:{}", here.to_str().unwrap())
+        );
     }
 }

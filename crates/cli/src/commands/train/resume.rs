@@ -22,7 +22,12 @@ struct Target {
     checkpoint: Option<PathBuf>,
 }
 
-pub fn run(args: &Args, named: Option<&Path>, device: &Device, render: Render) -> Result<ExitCode, CliError> {
+pub fn run(
+    args: &Args,
+    named: Option<&Path>,
+    device: &Device,
+    render: Render,
+) -> Result<ExitCode, CliError> {
     let target = target(args, named)?;
     let path = target.run.as_path();
     let mut dir = RunDir::open(path)?;
@@ -37,8 +42,8 @@ pub fn run(args: &Args, named: Option<&Path>, device: &Device, render: Render) -
     let meta = &found.checkpoint.meta;
     let plan = Recipe::from_toml(&meta.recipe)?.plan()?;
     memory::check(&plan, device, "close other programs", args.dry_run, &render)?;
-    let mut trainer =
-        Trainer::resume(&found.checkpoint, device).map_err(|e| CliError::Failed(format!("{}: {e}", found.path.display())))?;
+    let mut trainer = Trainer::resume(&found.checkpoint, device)
+        .map_err(|e| CliError::Failed(format!("{}: {e}", found.path.display())))?;
     refuse_conflicts(args, trainer.settings())?;
     if let Some(lr) = args.lr {
         trainer.set_learning_rate(lr)?;
@@ -49,7 +54,10 @@ pub fn run(args: &Args, named: Option<&Path>, device: &Device, render: Render) -
     }
     // A run that goes back is not complete, though it may have been.
     let later = match &target.checkpoint {
-        Some(_) => rotation::list(&dir.checkpoints())?.last().map(|(step, _)| *step).filter(|step| *step > meta.step),
+        Some(_) => rotation::list(&dir.checkpoints())?
+            .last()
+            .map(|(step, _)| *step)
+            .filter(|step| *step > meta.step),
         None => None,
     };
     if later.is_none() && args.epochs.is_none() && is_complete(&trainer, &dir) {
@@ -61,7 +69,9 @@ pub fn run(args: &Args, named: Option<&Path>, device: &Device, render: Render) -
     let spec = args.data.clone().unwrap_or_else(|| settings.data.clone());
     let dataset = open_data(&spec, &settings.preprocess, &render).map_err(|error| match error {
         CliError::Data(gone @ DataError::NotFound { .. }) if args.data.is_none() => {
-            CliError::Failed(format!("{gone}; where the run's pictures lie elsewhere now, say so with --data"))
+            CliError::Failed(format!(
+                "{gone}; where the run's pictures lie elsewhere now, say so with --data"
+            ))
         }
         other => other,
     })?;
@@ -90,7 +100,9 @@ pub fn run(args: &Args, named: Option<&Path>, device: &Device, render: Render) -
     let judge = judge(&trainer, &dataset, &render)?;
     if let Some(later) = later {
         let step = meta.step;
-        render.warning(&format!("going back from step {later} to {step}: later checkpoints, rows and grids are dropped"));
+        render.warning(&format!(
+            "going back from step {later} to {step}: later checkpoints, rows and grids are dropped"
+        ));
         rotation::forget_after(&dir.checkpoints(), step)?;
     }
     drop(found);
@@ -99,8 +111,11 @@ pub fn run(args: &Args, named: Option<&Path>, device: &Device, render: Render) -
 
 /// The run that is meant: named with `--resume` (itself, or one of its checkpoints) or `--out`, or the newest.
 fn target(args: &Args, named: Option<&Path>) -> Result<Target, CliError> {
-    let missing =
-        |path: &Path| CliError::Failed(format!("nothing to resume: there is no {path:?}; dcgan runs lists the runs there are"));
+    let missing = |path: &Path| {
+        CliError::Failed(format!(
+            "nothing to resume: there is no {path:?}; dcgan runs lists the runs there are"
+        ))
+    };
     let target = match named {
         Some(path) if path.is_file() => checkpoint_of_run(path)?,
         Some(path) if path.exists() => Target { run: path.to_owned(), checkpoint: None },
@@ -109,7 +124,8 @@ fn target(args: &Args, named: Option<&Path>) -> Result<Target, CliError> {
             let run = match &args.out {
                 Some(out) if out.exists() => out.clone(),
                 Some(out) => return Err(missing(out)),
-                None => runs::newest(&args.runs_dir).map_err(|e| CliError::Failed(format!("nothing to resume: {e}")))?,
+                None => runs::newest(&args.runs_dir)
+                    .map_err(|e| CliError::Failed(format!("nothing to resume: {e}")))?,
             };
             Target { run, checkpoint: None }
         }
@@ -145,7 +161,11 @@ fn checkpoint_of_run(file: &Path) -> Result<Target, CliError> {
 /// The checkpoint to go on from: the one named, as it is, or the newest good one.
 fn find(dir: &RunDir, target: &Target) -> Result<NewestGood, CliError> {
     if let Some(path) = &target.checkpoint {
-        return Ok(NewestGood { path: path.clone(), checkpoint: checkpoint::load(path)?, skipped: Vec::new() });
+        return Ok(NewestGood {
+            path: path.clone(),
+            checkpoint: checkpoint::load(path)?,
+            skipped: Vec::new(),
+        });
     }
     rotation::newest_good(&dir.checkpoints()).map_err(|error| match error {
         ArtefactError::NoCheckpoint { .. } if dir.is_unbegun().unwrap_or(false) => CliError::Failed(format!(
@@ -173,7 +193,8 @@ fn lengthen(trainer: &mut Trainer, steps: u64, flag: &str) -> Result<(), CliErro
 /// Whether nothing is left to do, the pictures of the end included.
 fn is_complete(trainer: &Trainer, dir: &RunDir) -> bool {
     let pictures = ["timelapse.gif", "losses.png"];
-    trainer.steps_done() >= trainer.settings().steps && pictures.iter().all(|name| dir.path().join(name).is_file())
+    trainer.steps_done() >= trainer.settings().steps
+        && pictures.iter().all(|name| dir.path().join(name).is_file())
 }
 
 fn warn_of_other_bits(meta: &Meta, device: &Device, render: &Render) {
@@ -216,8 +237,15 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
         (!metrics.is_empty()).then(|| metrics.join(",")),
         own.map_or_else(String::new, |own| own.metrics.join(",")),
     )?;
-    same("--eval-count", asked.eval_count.map(|count| count as usize), own.map_or(0, |own| own.count))?;
-    let features = asked.settings().filter(|_| asked.eval_features.is_some()).map(|settings| settings.features);
+    same(
+        "--eval-count",
+        asked.eval_count.map(|count| count as usize),
+        own.map_or(0, |own| own.count),
+    )?;
+    let features = asked
+        .settings()
+        .filter(|_| asked.eval_features.is_some())
+        .map(|settings| settings.features);
     same("--eval-features", features, own.map_or_else(String::new, |own| own.features.clone()))?;
     let told = args.condition.condition.is_some().then(|| "--condition".to_owned());
     if let Some(flag) = told.or_else(|| args.tricks.flags.first().cloned()) {
@@ -235,7 +263,11 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
 }
 
 /// The same for what pictures become.
-fn refuse_other_pictures(args: &PictureArgs, recipe: &Recipe, run: &Preprocess) -> Result<(), CliError> {
+fn refuse_other_pictures(
+    args: &PictureArgs,
+    recipe: &Recipe,
+    run: &Preprocess,
+) -> Result<(), CliError> {
     same("--image", args.image.map(sides), sides(recipe.image.size))?;
     same("--channels", args.channels, recipe.image.channels)?;
     same("--fit", args.fit.map(|choice| fit_name(choice.into())), fit_name(run.fit))?;
@@ -245,12 +277,20 @@ fn refuse_other_pictures(args: &PictureArgs, recipe: &Recipe, run: &Preprocess) 
         args.min_side.map(|side| side.to_string()),
         run.min_side.map_or("none".to_owned(), |side| side.to_string()),
     )?;
-    same("--filter", args.filter.map(|choice| filter_name(choice.into())), filter_name(run.filter))?;
+    same(
+        "--filter",
+        args.filter.map(|choice| filter_name(choice.into())),
+        filter_name(run.filter),
+    )?;
     same("--background", args.background.map(hex), hex(run.background))?;
     same("--flip", args.flip, run.flip)
 }
 
-fn same<A: PartialEq<B> + Display, B: Display>(flag: &str, asked: Option<A>, run: B) -> Result<(), CliError> {
+fn same<A: PartialEq<B> + Display, B: Display>(
+    flag: &str,
+    asked: Option<A>,
+    run: B,
+) -> Result<(), CliError> {
     match asked {
         Some(asked) if asked != run => Err(CliError::Usage(format!(
             "{flag} {asked} is not this run's {run}: only --steps, --epochs, --lr, --on-… and where the pictures are (--data) can change on --resume; leave it out, or start a new \

@@ -33,7 +33,13 @@ const ROWS: [(&str, &[Row]); 4] = [
     (
         OBJECTIVE,
         &[
-            ("loss", "objective.loss", Plain, "NAME", "minimax, non-saturating, least-squares, hinge or wasserstein"),
+            (
+                "loss",
+                "objective.loss",
+                Plain,
+                "NAME",
+                "minimax, non-saturating, least-squares, hinge or wasserstein",
+            ),
             (
                 "relativistic",
                 "objective.relativistic",
@@ -48,9 +54,27 @@ const ROWS: [(&str, &[Row]); 4] = [
                 "W",
                 "Weight of the gradient penalty between real and generated pictures; 10 is usual",
             ),
-            ("r1", "objective.r1", Plain, "GAMMA", "Strength of the gradient penalty on real pictures (R1); 1 to 10 is usual"),
-            ("r1-every", "objective.r1_every", Plain, "STEPS", "R1 in every so many steps only, times as strong"),
-            ("clip-weights", "objective.clip", Plain, "BOUND", "Bound of D's weights, for the Wasserstein loss; 0.01 is usual"),
+            (
+                "r1",
+                "objective.r1",
+                Plain,
+                "GAMMA",
+                "Strength of the gradient penalty on real pictures (R1); 1 to 10 is usual",
+            ),
+            (
+                "r1-every",
+                "objective.r1_every",
+                Plain,
+                "STEPS",
+                "R1 in every so many steps only, times as strong",
+            ),
+            (
+                "clip-weights",
+                "objective.clip",
+                Plain,
+                "BOUND",
+                "Bound of D's weights, for the Wasserstein loss; 0.01 is usual",
+            ),
             (
                 "feature-matching",
                 "objective.feature_matching",
@@ -92,14 +116,44 @@ const ROWS: [(&str, &[Row]); 4] = [
                 "P|LOW,HIGH",
                 "What D is told of real pictures: 0.9 for one-sided smoothing, LOW,HIGH for a range",
             ),
-            ("labels-fake", "labels.fake", Range, "P|LOW,HIGH", "What D is told of generated pictures"),
+            (
+                "labels-fake",
+                "labels.fake",
+                Range,
+                "P|LOW,HIGH",
+                "What D is told of generated pictures",
+            ),
             ("label-flip", "labels.flip", Plain, "P", "Share of labels that are wrong on purpose"),
             ("swap-labels", "labels.swap", Switch, "", "Call real pictures 0 and generated ones 1"),
             ("noise", "noise.input", Plain, "STD", "Gaussian noise on all pictures that D sees"),
-            ("noise-layers", "discriminator.noise", Plain, "STD", "Gaussian noise after D's hidden layers"),
-            ("noise-decay", "noise.decay_steps", Plain, "STEPS", "Steps until the noise has fallen to nothing"),
-            ("dropout-d", "discriminator.dropout", Plain, "P", "Share of the numbers dropped after D's hidden layers"),
-            ("dropout-g", "generator.dropout", Plain, "P", "Share of the numbers dropped after G's hidden layers"),
+            (
+                "noise-layers",
+                "discriminator.noise",
+                Plain,
+                "STD",
+                "Gaussian noise after D's hidden layers",
+            ),
+            (
+                "noise-decay",
+                "noise.decay_steps",
+                Plain,
+                "STEPS",
+                "Steps until the noise has fallen to nothing",
+            ),
+            (
+                "dropout-d",
+                "discriminator.dropout",
+                Plain,
+                "P",
+                "Share of the numbers dropped after D's hidden layers",
+            ),
+            (
+                "dropout-g",
+                "generator.dropout",
+                Plain,
+                "P",
+                "Share of the numbers dropped after G's hidden layers",
+            ),
             (
                 "augment",
                 "augment.policy",
@@ -126,23 +180,77 @@ const ROWS: [(&str, &[Row]); 4] = [
     (
         NETWORKS,
         &[
-            ("norm-g", "generator.norm", Plain, "NAME", "batch, instance, layer, virtual-batch or none"),
+            (
+                "norm-g",
+                "generator.norm",
+                Plain,
+                "NAME",
+                "batch, instance, layer, virtual-batch or none",
+            ),
             ("norm-d", "discriminator.norm", Plain, "NAME", "batch, instance, layer or none"),
-            ("weights-g", "generator.weights", Plain, "NAME", "plain, spectral-norm or weight-norm"),
-            ("weights-d", "discriminator.weights", Plain, "NAME", "plain, spectral-norm or weight-norm"),
-            ("attention-g", "generator.attention", Plain, "SIDE", "Self-attention in G at the hidden image of this size"),
-            ("attention-d", "discriminator.attention", Plain, "SIDE", "Self-attention in D at the hidden image of this size"),
-            ("upsample", "generator.upsample", Plain, "NAME", "transposed (convolutions) or nearest (and a convolution)"),
-            ("downsample", "discriminator.downsample", Plain, "NAME", "strided (convolutions), max-pool or average-pool"),
+            (
+                "weights-g",
+                "generator.weights",
+                Plain,
+                "NAME",
+                "plain, spectral-norm or weight-norm",
+            ),
+            (
+                "weights-d",
+                "discriminator.weights",
+                Plain,
+                "NAME",
+                "plain, spectral-norm or weight-norm",
+            ),
+            (
+                "attention-g",
+                "generator.attention",
+                Plain,
+                "SIDE",
+                "Self-attention in G at the hidden image of this size",
+            ),
+            (
+                "attention-d",
+                "discriminator.attention",
+                Plain,
+                "SIDE",
+                "Self-attention in D at the hidden image of this size",
+            ),
+            (
+                "upsample",
+                "generator.upsample",
+                Plain,
+                "NAME",
+                "transposed (convolutions) or nearest (and a convolution)",
+            ),
+            (
+                "downsample",
+                "discriminator.downsample",
+                Plain,
+                "NAME",
+                "strided (convolutions), max-pool or average-pool",
+            ),
             ("head", "discriminator.head", Plain, "NAME", "conv, linear or global-average"),
-            ("init", "init.scheme", Plain, "NAME", "normal, truncated-convolutions, orthogonal or glorot"),
+            (
+                "init",
+                "init.scheme",
+                Plain,
+                "NAME",
+                "normal, truncated-convolutions, orthogonal or glorot",
+            ),
         ],
     ),
     (
         OPTIMISER,
         &[
             ("optimizer", "optimizer.rule", Plain, "NAME", "adam, adamw, sgd or rmsprop"),
-            ("lr-d", "optimizer.lr_discriminator", Plain, "X", "D's own learning rate (two time-scale updates)"),
+            (
+                "lr-d",
+                "optimizer.lr_discriminator",
+                Plain,
+                "X",
+                "D's own learning rate (two time-scale updates)",
+            ),
             ("beta1", "optimizer.beta1", Plain, "X", "Adam's first decay"),
             ("beta2", "optimizer.beta2", Plain, "X", "Adam's second decay, or RMSProp's"),
             ("momentum", "optimizer.momentum", Plain, "X", "Momentum of sgd and rmsprop"),
@@ -155,7 +263,13 @@ const ROWS: [(&str, &[Row]); 4] = [
             ),
             ("nesterov", "optimizer.nesterov", Switch, "", "Nesterov's momentum"),
             ("weight-decay", "optimizer.weight_decay", Plain, "X", "L2 penalty"),
-            ("clip-gradient", "optimizer.clip_gradient", Plain, "NORM", "Largest norm of a network's gradient"),
+            (
+                "clip-gradient",
+                "optimizer.clip_gradient",
+                Plain,
+                "NORM",
+                "Largest norm of a network's gradient",
+            ),
             (
                 "schedule",
                 "optimizer.schedule",
@@ -163,11 +277,35 @@ const ROWS: [(&str, &[Row]); 4] = [
                 "KIND[,KEY=X]",
                 "constant, linear,from=0.5, step,every=1000,factor=0.5 or cosine; each also with warmup=STEPS",
             ),
-            ("d-steps", "train.d_steps", Plain, "N", "Updates of D in a step, each on pictures of its own"),
+            (
+                "d-steps",
+                "train.d_steps",
+                Plain,
+                "N",
+                "Updates of D in a step, each on pictures of its own",
+            ),
             ("g-steps", "train.g_steps", Plain, "N", "Updates of G in a step"),
-            ("first", "train.first", Plain, "PLAYER", "discriminator or generator: which is updated first in a step"),
-            ("fresh-latents", "train.fresh_latents", Switch, "", "Every update draws latent vectors of its own"),
-            ("alternate", "train.alternate", Switch, "", "Every update has pictures of its own, those of G, too"),
+            (
+                "first",
+                "train.first",
+                Plain,
+                "PLAYER",
+                "discriminator or generator: which is updated first in a step",
+            ),
+            (
+                "fresh-latents",
+                "train.fresh_latents",
+                Switch,
+                "",
+                "Every update draws latent vectors of its own",
+            ),
+            (
+                "alternate",
+                "train.alternate",
+                Switch,
+                "",
+                "Every update has pictures of its own, those of G, too",
+            ),
         ],
     ),
 ];
@@ -200,7 +338,8 @@ fn rows() -> impl Iterator<Item = (&'static str, &'static Row)> {
 }
 
 fn value(form: Form, text: &str) -> Result<String, String> {
-    let numbers = || text.split(',').map(|part| part.trim().parse::<f64>()).collect::<Result<Vec<_>, _>>();
+    let numbers =
+        || text.split(',').map(|part| part.trim().parse::<f64>()).collect::<Result<Vec<_>, _>>();
     match form {
         Plain => Ok(text.to_owned()),
         Switch => Ok("true".to_owned()),
@@ -209,7 +348,10 @@ fn value(form: Form, text: &str) -> Result<String, String> {
             Ok([low, high]) => Ok(format!("[{low:?}, {high:?}]")),
             _ => Err("give one number, or two with a comma between them, as in 0.9,1".into()),
         },
-        Words => Ok(format!("{:?}", text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect::<Vec<_>>())),
+        Words => Ok(format!(
+            "{:?}",
+            text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect::<Vec<_>>()
+        )),
         Discrimination => {
             let mut parts = text.split(',').map(str::trim);
             let mut number = || parts.next().and_then(|part| part.parse::<usize>().ok());
@@ -238,14 +380,20 @@ impl Args for Tricks {
         let command = rows().fold(command, |command, (heading, &(flag, _, form, name, help))| {
             let usual = alone(flag);
             let told = usual.map_or_else(String::new, |usual| format!("; alone {usual}"));
-            let arg = Arg::new(flag).long(flag).help(format!("{help}{told} [default: the recipe's]")).help_heading(heading);
+            let arg = Arg::new(flag)
+                .long(flag)
+                .help(format!("{help}{told} [default: the recipe's]"))
+                .help_heading(heading);
             let arg = match usual {
                 Some(usual) => arg.num_args(0..=1).default_missing_value(usual),
                 None => arg,
             };
             command.arg(match form {
                 Switch => arg.action(ArgAction::SetTrue).help(help),
-                _ => arg.value_name(name).allow_negative_numbers(true).value_parser(move |text: &str| value(form, text)),
+                _ => arg
+                    .value_name(name)
+                    .allow_negative_numbers(true)
+                    .value_parser(move |text: &str| value(form, text)),
             })
         });
         command.arg(
@@ -283,7 +431,8 @@ impl FromArgMatches for Tricks {
         }
         for pair in matches.get_many::<String>(SET).into_iter().flatten() {
             let Some((key, text)) = pair.split_once('=') else {
-                let message = format!("--set {pair}: give a key and its value, as in optimizer.eps=1e-7\n");
+                let message =
+                    format!("--set {pair}: give a key and its value, as in optimizer.eps=1e-7\n");
                 return Err(Error::raw(clap::error::ErrorKind::InvalidValue, message));
             };
             self.changes.push((key.trim().to_owned(), text.trim().to_owned()));
@@ -329,7 +478,10 @@ mod tests {
                 let text = value(*form, text).unwrap();
                 match recipe.with(&[((*key).to_owned(), text)]) {
                     Ok(_) => true,
-                    Err(error) => !error.to_string().contains("unknown key") && !error.to_string().contains("invalid type"),
+                    Err(error) => {
+                        !error.to_string().contains("unknown key")
+                            && !error.to_string().contains("invalid type")
+                    }
                 }
             });
             assert!(known, "--{flag}: {key}");
@@ -340,16 +492,30 @@ mod tests {
     #[test]
     fn flags_without_a_value_stand_for_the_usual_one() {
         let parse = |words: &[&str]| {
-            let command = Tricks::augment_args(Command::new("train")).arg(Arg::new("steps").long("steps"));
+            let command =
+                Tricks::augment_args(Command::new("train")).arg(Arg::new("steps").long("steps"));
             let matches = command.try_get_matches_from([&["train"], words].concat()).unwrap();
             Tricks::from_arg_matches(&matches).unwrap().changes
         };
-        let found = parse(&["--label-flip", "--labels-real", "--labels-fake", "--minibatch-discrimination", "--steps", "5"]);
+        let found = parse(&[
+            "--label-flip",
+            "--labels-real",
+            "--labels-fake",
+            "--minibatch-discrimination",
+            "--steps",
+            "5",
+        ]);
         let recipe = Recipe::preset("torch").unwrap().with(&found).unwrap();
         assert_eq!(recipe.labels, Labels::NOISY);
         let own = recipe.discriminator.minibatch_discrimination.unwrap();
-        assert_eq!((own.kernels, own.dims, own.form), (100, 5, nn::layers::MinibatchForm::default()));
-        assert_eq!(parse(&["--label-flip", "0.2", "--steps", "5"]), [("labels.flip".to_owned(), "0.2".to_owned())]);
+        assert_eq!(
+            (own.kernels, own.dims, own.form),
+            (100, 5, nn::layers::MinibatchForm::default())
+        );
+        assert_eq!(
+            parse(&["--label-flip", "0.2", "--steps", "5"]),
+            [("labels.flip".to_owned(), "0.2".to_owned())]
+        );
     }
 
     #[test]
@@ -358,8 +524,13 @@ mod tests {
         assert_eq!(value(Range, "0,0.1").unwrap(), "[0.0, 0.1]");
         assert!(value(Range, "a").is_err() && value(Range, "1,2,3").is_err());
         assert_eq!(value(Discrimination, "100,5").unwrap(), "{ kernels = 100, dims = 5 }");
-        assert_eq!(value(Discrimination, "100,5, mean").unwrap(), "{ kernels = 100, dims = 5, form = \"mean\" }");
-        assert!(value(Discrimination, "100").is_err() && value(Discrimination, "100,5,mean,1").is_err());
+        assert_eq!(
+            value(Discrimination, "100,5, mean").unwrap(),
+            "{ kernels = 100, dims = 5, form = \"mean\" }"
+        );
+        assert!(
+            value(Discrimination, "100").is_err() && value(Discrimination, "100,5,mean,1").is_err()
+        );
         assert_eq!(value(Words, "color, flip").unwrap(), "[\"color\", \"flip\"]");
         assert_eq!(value(Schedule, "linear,from=0.5").unwrap(), "{ kind = \"linear\", from=0.5 }");
         assert!(value(Schedule, "linear,0.5").is_err());

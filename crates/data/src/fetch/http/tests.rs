@@ -49,12 +49,19 @@ pub(in crate::fetch) fn answer(status: &str, headers: &[&str], body: &[u8]) -> V
 /// An honest answer: the part that was asked for, or all of it.
 pub(in crate::fetch) fn honest(content: Vec<u8>) -> Answer {
     Box::new(move |head| {
-        let asked = head.lines().find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+        let asked = head.lines().find_map(|line| {
+            line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
+        });
         match asked {
             None => answer("200 OK", &[&format!("Content-Length: {}", content.len())], &content),
             Some(start) => {
-                let range = format!("Content-Range: bytes {start}-{}/{}", content.len() - 1, content.len());
-                answer("206 Partial Content", &[&format!("Content-Length: {}", content.len() - start), &range], &content[start..])
+                let range =
+                    format!("Content-Range: bytes {start}-{}/{}", content.len() - 1, content.len());
+                answer(
+                    "206 Partial Content",
+                    &[&format!("Content-Length: {}", content.len() - start), &range],
+                    &content[start..],
+                )
             }
         }
     })
@@ -62,7 +69,9 @@ pub(in crate::fetch) fn honest(content: Vec<u8>) -> Answer {
 
 /// A whole answer of which only `count` bytes of the body are sent.
 fn cut(content: Vec<u8>, count: usize) -> Answer {
-    Box::new(move |_| answer("200 OK", &[&format!("Content-Length: {}", content.len())], &content[..count]))
+    Box::new(move |_| {
+        answer("200 OK", &[&format!("Content-Length: {}", content.len())], &content[..count])
+    })
 }
 
 fn fixed(bytes: Vec<u8>) -> Answer {
@@ -79,7 +88,12 @@ pub(in crate::fetch) fn hex(bytes: &[u8]) -> &'static str {
 
 fn described() -> RemoteFile {
     let content = content();
-    RemoteFile { name: "file.bin", bytes: content.len() as u64, sha256: hex(&content), packing: Packing::Plain }
+    RemoteFile {
+        name: "file.bin",
+        bytes: content.len() as u64,
+        sha256: hex(&content),
+        packing: Packing::Plain,
+    }
 }
 
 /// Downloads from a server with these answers into an otherwise empty folder, and gives what is there then.
@@ -138,7 +152,9 @@ fn a_file_comes_whole() {
     outcome.succeeded();
     let request = &outcome.requests[0];
     assert!(
-        request.starts_with("get /file.bin ") && request.contains("user-agent: dcgan/") && !request.contains("range"),
+        request.starts_with("get /file.bin ")
+            && request.contains("user-agent: dcgan/")
+            && !request.contains("range"),
         "{request}"
     );
     assert!(outcome.told.is_sorted() && outcome.told[0] == 0);
@@ -153,7 +169,8 @@ fn a_cut_connection_is_gone_on_with() {
 
 #[test]
 fn a_part_of_an_earlier_day_is_gone_on_with() {
-    let part = |folder: &Path| fs::write(folder.join("file.bin.part"), &content()[..299_999]).unwrap();
+    let part =
+        |folder: &Path| fs::write(folder.join("file.bin.part"), &content()[..299_999]).unwrap();
     let outcome = download_after(part, vec![honest(content())]);
     outcome.succeeded();
     assert!(outcome.requests[0].contains("range: bytes=299999-"), "{}", outcome.requests[0]);
@@ -161,7 +178,9 @@ fn a_part_of_an_earlier_day_is_gone_on_with() {
     let whole = |folder: &Path| fs::write(folder.join("file.bin.part"), content()).unwrap();
     assert!(download_after(whole, vec![]).result.is_ok());
     // One that is too long is none.
-    let long = |folder: &Path| fs::write(folder.join("file.bin.part"), [content(), vec![0]].concat()).unwrap();
+    let long = |folder: &Path| {
+        fs::write(folder.join("file.bin.part"), [content(), vec![0]].concat()).unwrap()
+    };
     let outcome = download_after(long, vec![honest(content())]);
     outcome.succeeded();
     assert!(!outcome.requests[0].contains("range"));
@@ -180,7 +199,10 @@ fn a_server_that_gives_up_is_given_up() {
     let outcome = download((0..6).map(|_| cut(content(), 1000)).collect());
     outcome.failed(&["ended after 1000 of 300000 bytes", "run the same command again"]);
     assert_eq!(outcome.has("file.bin.part").unwrap().len(), 1000, "kept for the next time");
-    let busy = download(vec![fixed(answer("503 Service Unavailable", &["Content-Length: 0"], b"")), honest(content())]);
+    let busy = download(vec![
+        fixed(answer("503 Service Unavailable", &["Content-Length: 0"], b"")),
+        honest(content()),
+    ]);
     busy.succeeded();
 }
 
@@ -205,11 +227,18 @@ fn lengths_that_are_not_the_files_are_refused() {
 #[test]
 fn parts_that_were_not_asked_for_are_refused() {
     let begun = |folder: &Path| fs::write(folder.join("file.bin.part"), &content()[..10]).unwrap();
-    for range in ["bytes 11-299999/300000", "bytes 10-299999/300001", "bytes", "10-299999/300000", "bytes x-9/300000"] {
+    for range in [
+        "bytes 11-299999/300000",
+        "bytes 10-299999/300001",
+        "bytes",
+        "10-299999/300000",
+        "bytes x-9/300000",
+    ] {
         let part = answer("206 Partial Content", &[&format!("Content-Range: {range}")], b"x");
         download_after(begun, vec![fixed(part)]).failed(&["part", range]);
     }
-    let unknown = answer("206 Partial Content", &["Content-Range: bytes 10-299999/*"], &content()[10..]);
+    let unknown =
+        answer("206 Partial Content", &["Content-Range: bytes 10-299999/*"], &content()[10..]);
     download_after(begun, vec![fixed(unknown)]).succeeded();
 }
 
@@ -225,11 +254,16 @@ fn another_content_is_removed() {
 #[test]
 fn redirects_are_followed_and_errors_named() {
     let elsewhere = Server::start(vec![honest(content())]);
-    let moved = answer("302 Found", &[&format!("Location: {}/there.bin", elsewhere.base), "Content-Length: 0"], b"");
+    let moved = answer(
+        "302 Found",
+        &[&format!("Location: {}/there.bin", elsewhere.base), "Content-Length: 0"],
+        b"",
+    );
     download(vec![fixed(moved)]).succeeded();
     assert!(elsewhere.requests()[0].starts_with("get /there.bin "));
-    let circle: Vec<Answer> =
-        (0..=MAX_REDIRECTS).map(|_| fixed(answer("302 Found", &["Location: /file.bin", "Content-Length: 0"], b""))).collect();
+    let circle: Vec<Answer> = (0..=MAX_REDIRECTS)
+        .map(|_| fixed(answer("302 Found", &["Location: /file.bin", "Content-Length: 0"], b"")))
+        .collect();
     download(circle).failed(&["cannot fetch http://127.0.0.1", "redirect"]);
     for status in ["404 Not Found", "403 Forbidden"] {
         let refused = answer(status, &["Content-Length: 4"], b"none");
@@ -242,6 +276,8 @@ fn a_server_that_is_not_there_is_named() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = tempfile::tempdir().unwrap();
     let url = format!("http://127.0.0.1:{port}/file.bin");
-    let error = Client::new(Duration::ZERO).download(&url, &folder.path().join("x"), &described(), &|_| ()).unwrap_err();
+    let error = Client::new(Duration::ZERO)
+        .download(&url, &folder.path().join("x"), &described(), &|_| ())
+        .unwrap_err();
     assert!(error.to_string().contains(&url), "{error}");
 }

@@ -31,7 +31,8 @@ fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut archive = rawzip::ZipArchiveWriter::new(&mut out);
     for (name, data) in files {
-        let (mut entry, config) = archive.new_file(name).compression_method(CompressionMethod::DEFLATE).start().unwrap();
+        let (mut entry, config) =
+            archive.new_file(name).compression_method(CompressionMethod::DEFLATE).start().unwrap();
         let mut writer = config.wrap(DeflateEncoder::new(&mut entry, Compression::fast()));
         writer.write_all(data).unwrap();
         let (encoder, descriptor) = writer.finish().unwrap();
@@ -72,7 +73,9 @@ impl Place {
     /// What there is besides the archive, as sorted relative paths.
     fn found(&self) -> Vec<String> {
         let walk = walkdir::WalkDir::new(self.0.path()).min_depth(1).sort_by_file_name();
-        let relative = walk.into_iter().map(|entry| entry.unwrap().path().strip_prefix(self.0.path()).unwrap().to_owned());
+        let relative = walk
+            .into_iter()
+            .map(|entry| entry.unwrap().path().strip_prefix(self.0.path()).unwrap().to_owned());
         let shown = relative.map(|path| path.to_str().unwrap().replace('\\', "/"));
         shown.filter(|path| path != "inner" && path != "inner/archive").collect()
     }
@@ -94,12 +97,16 @@ fn archives_unpack_and_leave_nothing_else() {
         entry("set/deep/b.bin", EntryType::Regular, &[7; 995]),
         entry("aside.txt", EntryType::Regular, b""),
     ];
-    for (archive, packing) in
-        [tar_of(&entries), zip_of(&[("set/a.bin", b"hello"), ("set/deep/b.bin", &[7; 995]), ("aside.txt", b"")])]
-    {
+    for (archive, packing) in [
+        tar_of(&entries),
+        zip_of(&[("set/a.bin", b"hello"), ("set/deep/b.bin", &[7; 995]), ("aside.txt", b"")]),
+    ] {
         let place = Place::new();
         place.unpack(&archive, packing).unwrap();
-        assert_eq!(place.found(), ["inner/set", "inner/set/a.bin", "inner/set/deep", "inner/set/deep/b.bin"]);
+        assert_eq!(
+            place.found(),
+            ["inner/set", "inner/set/a.bin", "inner/set/deep", "inner/set/deep/b.bin"]
+        );
         assert_eq!(fs::read(place.inner().join("set/a.bin")).unwrap(), b"hello");
         // A second time it is in the way, and stays as it is.
         fs::write(place.inner().join("set/a.bin"), "mine").unwrap();
@@ -149,18 +156,30 @@ fn archives_that_mean_harm_are_refused_and_leave_nothing() {
         ((b"no archive".to_vec(), Packing::Zip(CONTENT)), ""),
     ];
     let long = gz(&[regular("set/a"), vec![0; 3 << 20]]);
-    for ((archive, packing), part) in cases.into_iter().chain([((long, Packing::TarGz(CONTENT)), "goes on after")]) {
+    for ((archive, packing), part) in
+        cases.into_iter().chain([((long, Packing::TarGz(CONTENT)), "goes on after")])
+    {
         let place = Place::new();
         let message = place.unpack(&archive, packing).unwrap_err().to_string();
-        assert!(message.starts_with("cannot unpack") && message.contains(part) && !message.contains('\n'), "{part}: {message}");
+        assert!(
+            message.starts_with("cannot unpack")
+                && message.contains(part)
+                && !message.contains('\n'),
+            "{part}: {message}"
+        );
         assert_eq!(place.found(), Vec::<String>::new(), "{message}");
     }
 }
 
 #[test]
 fn truncated_archives_are_refused() {
-    let entries = [entry("set/a", EntryType::Regular, b"hello"), entry("set/b", EntryType::Regular, &[9; 900])];
-    for (archive, packing) in [tar_of(&entries), zip_of(&[("set/a", b"hello"), ("set/b", &[9; 900])])] {
+    let entries = [
+        entry("set/a", EntryType::Regular, b"hello"),
+        entry("set/b", EntryType::Regular, &[9; 900]),
+    ];
+    for (archive, packing) in
+        [tar_of(&entries), zip_of(&[("set/a", b"hello"), ("set/b", &[9; 900])])]
+    {
         for length in 0..archive.len() {
             let place = Place::new();
             let outcome = place.unpack(&archive[..length], packing);

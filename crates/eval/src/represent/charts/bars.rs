@@ -30,7 +30,10 @@ pub struct Bar {
 /// No bars, or more than a picture holds.
 pub fn bars(axis: &str, bars: &[Bar]) -> Result<DynamicImage, EvalError> {
     let failed = |reason: String| EvalError::Mismatch(format!("cannot draw the bars: {reason}"));
-    let height = u32::try_from(bars.len()).ok().filter(|&count| (1..=1000).contains(&count)).map(|count| count * ROW + AXIS);
+    let height = u32::try_from(bars.len())
+        .ok()
+        .filter(|&count| (1..=1000).contains(&count))
+        .map(|count| count * ROW + AXIS);
     let height = height.ok_or_else(|| failed(format!("{} of them", bars.len())))?;
     let drawn = chart::paint((WIDTH, height), |sheet| draw(axis, bars, sheet));
     drawn.map(DynamicImage::ImageRgb8).map_err(|error| failed(error.to_string()))
@@ -61,7 +64,10 @@ fn draw(axis: &str, bars: &[Bar], sheet: &Area<'_>) -> Result<(), Failure> {
         let (top, middle, bottom) = (row as f64 + 0.2, row as f64 + 0.5, row as f64 + 0.8);
         let end = |share: f64| share.clamp(from, 1.0);
         let (low, high) = (end(bar.share - bar.half), end(bar.share + bar.half));
-        chart.draw_series([Rectangle::new([(from, top), (end(bar.share), bottom)], BLUE.mix(0.6).filled())])?;
+        chart.draw_series([Rectangle::new(
+            [(from, top), (end(bar.share), bottom)],
+            BLUE.mix(0.6).filled(),
+        )])?;
         let line = |points: [(f64, f64); 2]| PathElement::new(points, BLACK.stroke_width(2));
         let caps = [low, high].map(|share| line([(share, middle - 0.12), (share, middle + 0.12)]));
         chart.draw_series(caps.into_iter().chain([line([(low, middle), (high, middle)])]))?;

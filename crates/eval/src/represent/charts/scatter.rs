@@ -38,13 +38,22 @@ pub struct Classes<'a> {
 ///
 /// # Errors
 /// No rows, rows of other lengths than `width`, other than one class for each, or more than a picture shows ([`SHOWN`]).
-pub fn scatter(rows: &[f32], width: usize, classes: Option<Classes<'_>>) -> Result<DynamicImage, EvalError> {
+pub fn scatter(
+    rows: &[f32],
+    width: usize,
+    classes: Option<Classes<'_>>,
+) -> Result<DynamicImage, EvalError> {
     let failed = |reason: String| EvalError::Mismatch(format!("cannot draw the points: {reason}"));
     let count = rows.len() / width.max(1);
     if count == 0 || count > SHOWN || rows.len() != count * width {
-        return Err(failed(format!("{} numbers in rows of {width}: 1 to {SHOWN} rows can be shown", rows.len())));
+        return Err(failed(format!(
+            "{} numbers in rows of {width}: 1 to {SHOWN} rows can be shown",
+            rows.len()
+        )));
     }
-    let wrong = |classes: &Classes<'_>| classes.of.len() != count || classes.of.iter().any(|&class| class >= classes.names.len());
+    let wrong = |classes: &Classes<'_>| {
+        classes.of.len() != count || classes.of.iter().any(|&class| class >= classes.names.len())
+    };
     if classes.as_ref().is_some_and(wrong) {
         return Err(failed(format!("{count} rows, and not one class for each")));
     }
@@ -97,7 +106,11 @@ fn gram(rows: &[f32], width: usize, count: usize) -> DMatrix<f64> {
     for row in rows.chunks_exact(width) {
         mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value) / count as f64);
     }
-    let centred: Vec<f32> = rows.iter().zip(mean.iter().cycle()).map(|(&value, mean)| (f64::from(value) - mean) as f32).collect();
+    let centred: Vec<f32> = rows
+        .iter()
+        .zip(mean.iter().cycle())
+        .map(|(&value, mean)| (f64::from(value) - mean) as f32)
+        .collect();
     let centred = Tensor::from_slice(&centred, [count, width]);
     let products = centred.matmul(&centred, false, true).to_vec();
     DMatrix::from_iterator(count, count, products.into_iter().map(f64::from))
@@ -115,7 +128,9 @@ fn draw(sheet: &Area<'_>, plane: &Plane, classes: Option<Classes<'_>>) -> Result
         .x_label_area_size(52)
         .y_label_area_size(72)
         .build_cartesian_2d(room(|point| point.0), room(|point| point.1))?;
-    let title = |nth: &str, share: f64| format!("{nth} principal component ({:.0} % of the variance)", 100.0 * share);
+    let title = |nth: &str, share: f64| {
+        format!("{nth} principal component ({:.0} % of the variance)", 100.0 * share)
+    };
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -132,7 +147,11 @@ fn draw(sheet: &Area<'_>, plane: &Plane, classes: Option<Classes<'_>>) -> Result
         None => HSLColor(0.0, 0.0, 0.35),
     };
     chart.draw_series(
-        plane.points.iter().enumerate().map(|(row, &point)| Circle::new(point, 3, colour(row).mix(0.75).filled())),
+        plane
+            .points
+            .iter()
+            .enumerate()
+            .map(|(row, &point)| Circle::new(point, 3, colour(row).mix(0.75).filled())),
     )?;
     for (class, name) in classes.iter().flat_map(|classes| classes.names.iter().enumerate()) {
         let y = 30 + LINE * class as i32;
@@ -151,7 +170,11 @@ fn colour(class: usize, count: usize) -> HSLColor {
 /// A name that fits the legend.
 fn shortened(name: &str) -> String {
     const MOST: usize = 17;
-    if name.chars().count() <= MOST { name.to_owned() } else { name.chars().take(MOST - 1).chain(['…']).collect() }
+    if name.chars().count() <= MOST {
+        name.to_owned()
+    } else {
+        name.chars().take(MOST - 1).chain(['…']).collect()
+    }
 }
 
 #[cfg(test)]
@@ -163,35 +186,48 @@ mod tests {
     fn components_are_the_directions_of_most_variance() {
         let count = 400;
         let numbers = Philox::new(1, 0).normal([count, 3], 0.0, 1.0).to_vec();
-        let rows: Vec<f32> =
-            numbers.chunks(3).flat_map(|n| [5.0 + 6.0 * n[0] - 0.8 * n[1], 8.0 * n[0] + 0.6 * n[1], 0.001 * n[2]]).collect();
+        let rows: Vec<f32> = numbers
+            .chunks(3)
+            .flat_map(|n| [5.0 + 6.0 * n[0] - 0.8 * n[1], 8.0 * n[0] + 0.6 * n[1], 0.001 * n[2]])
+            .collect();
         let plane = Plane::of(&rows, 3);
-        let deviation =
-            |of: fn(&(f64, f64)) -> f64| (plane.points.iter().map(|p| of(p).powi(2)).sum::<f64>() / count as f64).sqrt();
+        let deviation = |of: fn(&(f64, f64)) -> f64| {
+            (plane.points.iter().map(|p| of(p).powi(2)).sum::<f64>() / count as f64).sqrt()
+        };
         let (long, short) = (deviation(|p| p.0), deviation(|p| p.1));
         assert!((long - 10.0).abs() < 1.0 && (short - 1.0).abs() < 0.1, "{long} {short}");
-        assert!((plane.shares[0] - 0.99).abs() < 0.01 && (plane.shares.iter().sum::<f64>() - 1.0).abs() < 1e-5);
+        assert!(
+            (plane.shares[0] - 0.99).abs() < 0.01
+                && (plane.shares.iter().sum::<f64>() - 1.0).abs() < 1e-5
+        );
         // A row lies where its numbers say.
         let mean: f64 = numbers.chunks(3).map(|n| f64::from(n[0])).sum::<f64>() / count as f64;
         let sign = (plane.points[0].0 * (f64::from(numbers[0]) - mean)).signum();
         for (point, n) in plane.points.iter().zip(numbers.chunks(3)) {
-            assert!((sign * point.0 - 10.0 * (f64::from(n[0]) - mean)).abs() < 0.6, "{point:?} {n:?}");
+            assert!(
+                (sign * point.0 - 10.0 * (f64::from(n[0]) - mean)).abs() < 0.6,
+                "{point:?} {n:?}"
+            );
         }
     }
 
     #[test]
     fn classes_have_colours() {
-        let rows: Vec<f32> = (0..40).flat_map(|i| [if i % 2 == 0 { 4.0 } else { -4.0 }, (i / 2) as f32 * 0.1, 0.5]).collect();
+        let rows: Vec<f32> = (0..40)
+            .flat_map(|i| [if i % 2 == 0 { 4.0 } else { -4.0 }, (i / 2) as f32 * 0.1, 0.5])
+            .collect();
         let of: Vec<usize> = (0..40).map(|i| i % 2).collect();
         let names = ["even".to_owned(), "odd".to_owned()];
-        let picture = scatter(&rows, 3, Some(Classes { of: &of, names: &names })).unwrap().to_rgb8();
+        let picture =
+            scatter(&rows, 3, Some(Classes { of: &of, names: &names })).unwrap().to_rgb8();
         assert_eq!(picture.dimensions(), SIZE);
         // Of saturated pixels inside the axes: red ones on one side, the others, which are blue-green, on the other.
         let side = |red: bool| {
-            let places = (100..670u32).flat_map(|x| (20..560u32).map(move |y| (x, y))).filter(|&(x, y)| {
-                let [r, g, b] = picture.get_pixel(x, y).0.map(i32::from);
-                (r.max(g).max(b) - r.min(g).min(b) > 90) && (r > b) == red
-            });
+            let places =
+                (100..670u32).flat_map(|x| (20..560u32).map(move |y| (x, y))).filter(|&(x, y)| {
+                    let [r, g, b] = picture.get_pixel(x, y).0.map(i32::from);
+                    (r.max(g).max(b) - r.min(g).min(b) > 90) && (r > b) == red
+                });
             let xs: Vec<u32> = places.map(|(x, _)| x).collect();
             assert!(xs.len() > 100, "{red}: {} pixels", xs.len());
             (xs.iter().copied().min().unwrap(), xs.iter().copied().max().unwrap())
@@ -203,9 +239,11 @@ mod tests {
         assert!(grey.pixels().all(|p| p.0[0].abs_diff(p.0[2]) < 20));
         // All in one place.
         scatter(&[2.0; 6], 3, None).unwrap();
-        for (rows, width, what) in
-            [(&rows[..0], 3, "0 numbers"), (&rows[..4], 3, "rows of 3"), (&vec![0.0; SHOWN + 1][..], 1, "1 to 1000")]
-        {
+        for (rows, width, what) in [
+            (&rows[..0], 3, "0 numbers"),
+            (&rows[..4], 3, "rows of 3"),
+            (&vec![0.0; SHOWN + 1][..], 1, "1 to 1000"),
+        ] {
             let error = scatter(rows, width, None).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
         }

@@ -2,8 +2,8 @@
 
 use super::transforms::{Form, InputMap, KernelMap, Matrices, OutputMap, gather, write};
 use super::{
-    BLOCK_K, BLOCK_N, LANES, MAX_TILES, Plan, Tiles, packed_at, panels, pieces, places, point_stride, square, strips, tap,
-    tile_blocks, tiles_at_once,
+    BLOCK_K, BLOCK_N, LANES, MAX_TILES, Plan, Tiles, packed_at, panels, pieces, places,
+    point_stride, square, strips, tap, tile_blocks, tiles_at_once,
 };
 use crate::cpu::conv::ConvCall;
 use crate::cpu::gemm::run_block;
@@ -30,8 +30,16 @@ pub(super) unsafe fn products(
     for p in 0..points {
         // SAFETY: the caller's promise.
         unsafe {
-            let lhs = Rows { base: lhs.add(p * point_stride(rows * kc)), offsets: &lhs_offsets[..rows], segs: &segs };
-            let out = Out { base: out.add(p * point_stride(rows * n)), offsets: &out_offsets[..rows], add };
+            let lhs = Rows {
+                base: lhs.add(p * point_stride(rows * kc)),
+                offsets: &lhs_offsets[..rows],
+                segs: &segs,
+            };
+            let out = Out {
+                base: out.add(p * point_stride(rows * n)),
+                offsets: &out_offsets[..rows],
+                add,
+            };
             run_block(lhs, rows, kc, rhs.add(p * point_stride(kc * n)), out, 0..n);
         }
     }
@@ -53,9 +61,20 @@ pub(super) unsafe fn transform_input<const M: usize, const T: usize, const R: us
     let stride = point_stride(block.len() * places.len());
     for strip in strips(places, &tiles.call) {
         for (t, tile) in block.clone().enumerate() {
-            let from = tiles.input(tile, strip.phase).pointers(x.as_ptr(), strip.channels.start, zeros.as_ptr());
+            let from = tiles.input(tile, strip.phase).pointers(
+                x.as_ptr(),
+                strip.channels.start,
+                zeros.as_ptr(),
+            );
             // SAFETY: pixels have `cin` channels, `zeros` no fewer; the rest is the caller's promise.
-            unsafe { gather::<InputMap<M, T, R>, T, T>(&from, v.add(t * places.len() + strip.at), stride, strip.channels.len()) }
+            unsafe {
+                gather::<InputMap<M, T, R>, T, T>(
+                    &from,
+                    v.add(t * places.len() + strip.at),
+                    stride,
+                    strip.channels.len(),
+                )
+            }
         }
     }
 }
@@ -78,20 +97,33 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
         for panel in panels(n) {
             for (k, c) in strip.channels.clone().enumerate() {
                 let from = square(|i, j| match tap(&call.geom, [i, j], strip.phase) {
-                    Some(tap) => w[(tap * call.cin + c) * call.cout + columns.start + panel.start..].as_ptr(),
+                    Some(tap) => {
+                        w[(tap * call.cin + c) * call.cout + columns.start + panel.start..].as_ptr()
+                    }
                     None => zeros.as_ptr(),
                 });
                 let at = packed_at(strip.at + k, panel.start, kc, n);
                 // SAFETY: each tap has `cout` numbers, `zeros` no fewer; the rest is the caller's promise.
-                unsafe { gather::<KernelMap<M, T, R>, R, T>(&from, u.add(at), point_stride(kc * n), panel.len()) }
+                unsafe {
+                    gather::<KernelMap<M, T, R>, R, T>(
+                        &from,
+                        u.add(at),
+                        point_stride(kc * n),
+                        panel.len(),
+                    )
+                }
             }
         }
     }
 }
 
 /// [`crate::cpu::conv::conv2d`] with R [`taps`](super::taps) and channels in multiples of [`LANES`], by F(M×M, R×R).
-pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall)
-where
+pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
+    x: &[f32],
+    w: &[f32],
+    y: &mut [f32],
+    call: ConvCall,
+) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
     let ConvCall { batch, cin, cout, .. } = call;
@@ -119,7 +151,14 @@ where
                     let sizes = [rows, places.len(), columns.len()];
                     // SAFETY: so do the others.
                     unsafe {
-                        transform_kernel::<M, T, R>(&call, w, &zeros, places, columns, u.as_mut_ptr());
+                        transform_kernel::<M, T, R>(
+                            &call,
+                            w,
+                            &zeros,
+                            places,
+                            columns,
+                            u.as_mut_ptr(),
+                        );
                         products(points, v.as_ptr(), u.as_ptr(), sums.as_mut_ptr(), sizes, i > 0);
                     }
                 }
@@ -129,7 +168,14 @@ where
                 for (t, tile) in block.clone().enumerate() {
                     let to = tiles.out(tile).places(out.get(), columns.start, nowhere.as_mut_ptr());
                     // SAFETY: each task writes its own images and columns.
-                    unsafe { write::<OutputMap<M, T, R>, T, M>(sums.as_ptr().add(t * n), point_stride(rows * n), &to, n) }
+                    unsafe {
+                        write::<OutputMap<M, T, R>, T, M>(
+                            sums.as_ptr().add(t * n),
+                            point_stride(rows * n),
+                            &to,
+                            n,
+                        )
+                    }
                 }
             }
         }

@@ -1,10 +1,12 @@
 //! dX = B[Σ E⊙U]Bᵀ, the tiles' overlapping squares added in a fixed order.
 
 use super::forward::products;
-use super::transforms::{Form, InputBack, KernelMapBack, Matrices, OutputGradBack, gather, scatter};
+use super::transforms::{
+    Form, InputBack, KernelMapBack, Matrices, OutputGradBack, gather, scatter,
+};
 use super::{
-    BLOCK_K, BLOCK_N, LANES, Plan, Tiles, packed_at, panels, pieces, places, point_stride, square, strips, tap, tile_blocks,
-    tiles_at_once,
+    BLOCK_K, BLOCK_N, LANES, Plan, Tiles, packed_at, panels, pieces, places, point_stride, square,
+    strips, tap, tile_blocks, tiles_at_once,
 };
 use crate::cpu::conv::ConvCall;
 use crate::cpu::gemm::{SIDE, turn};
@@ -28,7 +30,14 @@ unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
     for (t, tile) in block.clone().enumerate() {
         let from = tiles.out(tile).pointers(dy.as_ptr(), channels.start, zeros.as_ptr());
         // SAFETY: pixels have `cout` channels, `zeros` no fewer; the rest is the caller's promise.
-        unsafe { gather::<OutputGradBack<M, T, R>, M, T>(&from, e.add(t * channels.len()), stride, channels.len()) }
+        unsafe {
+            gather::<OutputGradBack<M, T, R>, M, T>(
+                &from,
+                e.add(t * channels.len()),
+                stride,
+                channels.len(),
+            )
+        }
     }
 }
 
@@ -60,7 +69,8 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
         for (i, turned) in turned.chunks_exact_mut(kc * len).enumerate().take(R * R) {
             match tap(&call.geom, [i / R, i % R], strip.phase) {
                 Some(tap) => {
-                    let from = &w[(tap * call.cin + strip.channels.start) * call.cout + channels.start..];
+                    let from =
+                        &w[(tap * call.cin + strip.channels.start) * call.cout + channels.start..];
                     transpose(from, call.cout, turned, len, kc);
                 }
                 None => turned.fill(0.0),
@@ -72,7 +82,9 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
                 continue;
             }
             for k in 0..kc {
-                let from = square(|i, j| turned[((R * i + j) * kc + k) * len + start - strip.at..].as_ptr());
+                let from = square(|i, j| {
+                    turned[((R * i + j) * kc + k) * len + start - strip.at..].as_ptr()
+                });
                 // SAFETY: each row of `turned` has `len` numbers; the rest is the caller's promise.
                 unsafe {
                     gather::<KernelMapBack<M, T, R>, R, T>(
@@ -88,8 +100,12 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
 }
 
 /// [`crate::cpu::conv::conv2d_input_grad`] with R [`taps`](super::taps) and channels in multiples of [`LANES`], by F(M×M, R×R).
-pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall)
-where
+pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
+    dy: &[f32],
+    w: &[f32],
+    dx: &mut [f32],
+    call: ConvCall,
+) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
     let ConvCall { batch, cin, cout, .. } = call;
@@ -112,7 +128,9 @@ where
         if task % plan.shares.len() == 0 {
             for image in range.start / tiles.per_image()..range.end / tiles.per_image() {
                 // SAFETY: no window covers these pixels, so nobody else writes them.
-                tiles.uncovered(image, |at| unsafe { std::slice::from_raw_parts_mut(out.get().add(at), cin) }.fill(0.0));
+                tiles.uncovered(image, |at| {
+                    unsafe { std::slice::from_raw_parts_mut(out.get().add(at), cin) }.fill(0.0)
+                });
             }
         }
         for block in tile_blocks(range) {
@@ -124,7 +142,14 @@ where
                     let sizes = [rows, channels.len(), places.len()];
                     // SAFETY: so do the others.
                     unsafe {
-                        transform_kernel::<M, T, R>(&call, w, channels, places, &mut turned, u.as_mut_ptr());
+                        transform_kernel::<M, T, R>(
+                            &call,
+                            w,
+                            channels,
+                            places,
+                            &mut turned,
+                            u.as_mut_ptr(),
+                        );
                         products(points, e.as_ptr(), u.as_ptr(), sums.as_mut_ptr(), sizes, i > 0);
                     }
                 }
@@ -134,13 +159,20 @@ where
                 for strip in strips(places, &call) {
                     for (t, tile) in block.clone().enumerate() {
                         let window = tiles.covered(tile, strip.phase);
-                        let to = window.places(out.get(), strip.channels.start, nowhere.as_mut_ptr());
+                        let to =
+                            window.places(out.get(), strip.channels.start, nowhere.as_mut_ptr());
                         // The first rows and columns were written by the tiles above and to the left, if there are any.
                         let again = tiles.corner(tile).1.map(|at| if at > 0 { R - 1 } else { 0 });
                         // SAFETY: `sums` holds the tile's points; each task writes its own images and channels of `dx`.
                         unsafe {
                             let from = sums.as_ptr().add(t * n + strip.at);
-                            scatter::<InputBack<M, T, R>, T, T>(from, point_stride(rows * n), again, &to, strip.channels.len());
+                            scatter::<InputBack<M, T, R>, T, T>(
+                                from,
+                                point_stride(rows * n),
+                                again,
+                                &to,
+                                strip.channels.len(),
+                            );
                         }
                     }
                 }

@@ -109,7 +109,8 @@ const KERNELS: [(usize, usize); 3] = [(3, 1), (4, 2), (5, 2)];
 /// R, the taps across the kernel over the space-to-depth image, where [`forward`], [`input_grad`] and [`weight_grad`] serve a geometry.
 pub(crate) fn taps(geom: &ConvGeom) -> Option<usize> {
     let (side, stride) = (geom.kernel[0], stride(geom));
-    let served = geom.kernel == [side; 2] && geom.stride == [stride; 2] && KERNELS.contains(&(side, stride));
+    let served =
+        geom.kernel == [side; 2] && geom.stride == [stride; 2] && KERNELS.contains(&(side, stride));
     served.then(|| side.div_ceil(stride))
 }
 
@@ -169,7 +170,8 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
             std::array::from_fn(|i| {
                 let at = corner[axis] + i;
                 let pixel = (stride * at + phase[axis]).wrapping_sub(geom.pad[axis][0]);
-                let inside = pixel < geom.input[axis] && at < self.output[axis].saturating_add(beyond[axis]);
+                let inside =
+                    pixel < geom.input[axis] && at < self.output[axis].saturating_add(beyond[axis]);
                 if inside { pixel * pitch } else { OUTSIDE }
             })
         };
@@ -181,8 +183,11 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
     fn uncovered(&self, image: usize, mut f: impl FnMut(usize)) {
         let geom = &self.call.geom;
         let [h, w] = geom.input;
-        let end = [0, 1]
-            .map(|i| (stride(geom) * (self.output[i] - 1) + geom.kernel[i]).saturating_sub(geom.pad[i][0]).min(geom.input[i]));
+        let end = [0, 1].map(|i| {
+            (stride(geom) * (self.output[i] - 1) + geom.kernel[i])
+                .saturating_sub(geom.pad[i][0])
+                .min(geom.input[i])
+        });
         for y in 0..h {
             for x in if y < end[0] { end[1]..w } else { 0..w } {
                 f(((image * h + y) * w + x) * self.call.cin);
@@ -194,10 +199,20 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
     fn out(&self, tile: usize) -> Window<M> {
         let (image, corner) = self.corner(tile);
         let axis = |axis: usize, pitch: usize| {
-            std::array::from_fn(|i| if corner[axis] + i < self.output[axis] { (corner[axis] + i) * pitch } else { OUTSIDE })
+            std::array::from_fn(|i| {
+                if corner[axis] + i < self.output[axis] {
+                    (corner[axis] + i) * pitch
+                } else {
+                    OUTSIDE
+                }
+            })
         };
         let pitch = self.output[1] * self.call.cout;
-        Window { image: image * self.output[0] * pitch, rows: axis(0, pitch), columns: axis(1, self.call.cout) }
+        Window {
+            image: image * self.output[0] * pitch,
+            rows: axis(0, pitch),
+            columns: axis(1, self.call.cout),
+        }
     }
 }
 
@@ -214,7 +229,12 @@ struct Window<const N: usize> {
 impl<const N: usize> Window<N> {
     /// Pointers to channel `channel` of the pixels at `base`, to `outside` where there are none.
     #[inline(always)]
-    fn pointers(&self, base: *const f32, channel: usize, outside: *const f32) -> [[*const f32; N]; N] {
+    fn pointers(
+        &self,
+        base: *const f32,
+        channel: usize,
+        outside: *const f32,
+    ) -> [[*const f32; N]; N] {
         let base = base.wrapping_add(self.image + channel);
         std::array::from_fn(|i| {
             std::array::from_fn(|j| {
@@ -254,7 +274,9 @@ impl Plan {
         let groups = batch.div_ceil(images);
         let blocks = pieces(columns, BLOCK_N);
         let shares = Self::MIN_TASKS.div_ceil(groups).min(blocks.len());
-        let shares = (0..shares).map(|s| blocks[blocks.len() * s / shares..blocks.len() * (s + 1) / shares].to_vec()).collect();
+        let shares = (0..shares)
+            .map(|s| blocks[blocks.len() * s / shares..blocks.len() * (s + 1) / shares].to_vec())
+            .collect();
         Self { images, groups, shares }
     }
 

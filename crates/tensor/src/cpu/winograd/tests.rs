@@ -15,7 +15,9 @@ fn reference(x: &[f32], w: &[f32], dy: &[f32], call: &ConvCall) -> [Vec<f64>; 3]
     let [oh, ow] = geom.output();
     let [h, wid] = geom.input;
     let (mut y, mut dx, mut dw) = (vec![0f64; dy.len()], vec![0f64; x.len()], vec![0f64; w.len()]);
-    for (n, oy, ox) in (0..batch).flat_map(|n| (0..oh).flat_map(move |oy| (0..ow).map(move |ox| (n, oy, ox)))) {
+    for (n, oy, ox) in
+        (0..batch).flat_map(|n| (0..oh).flat_map(move |oy| (0..ow).map(move |ox| (n, oy, ox))))
+    {
         let side = geom.kernel[0];
         for (ky, kx) in (0..side).flat_map(|ky| (0..side).map(move |kx| (ky, kx))) {
             let (iy, ix) = (
@@ -81,11 +83,16 @@ fn errors(seed: u64, call: ConvCall, low: [f32; 2]) -> [[f64; 3]; 2] {
     let ours = both(x, w, dy, call);
     // Where windows hold little but padding, the reference is 0 or nearly so; errors are then those of the tile's other pixels, and
     // the usual size of a sum of so many products of U(−1, 1) is the least measure.
-    let least = [geom.kernel[0].pow(2) * cin, 4 * cout, batch * oh * ow].map(|products| (products as f64).sqrt() / 3.0);
+    let least = [geom.kernel[0].pow(2) * cin, 4 * cout, batch * oh * ow]
+        .map(|products| (products as f64).sqrt() / 3.0);
     let error = |ours: &[f32], reference: &[f64], least: f64| {
         let scale = reference.iter().fold(least, |m, v| m.max(v.abs()));
         let differ = |(a, b): (&f32, &f64)| (f64::from(*a) - b).abs();
-        ours.iter().zip(reference).map(differ).fold(0f64, |m, d| if d.is_nan() { f64::INFINITY } else { m.max(d) }) / scale
+        ours.iter()
+            .zip(reference)
+            .map(differ)
+            .fold(0f64, |m, d| if d.is_nan() { f64::INFINITY } else { m.max(d) })
+            / scale
     };
     ours.map(|all| [0, 1, 2].map(|i| error(&all[i], &expected[i], least[i])))
 }
@@ -99,7 +106,12 @@ fn geometry() -> impl Strategy<Value = ConvGeom> {
     let pair = |range: std::ops::RangeInclusive<usize>| [range.clone(), range];
     let kernel = prop::sample::select(KERNELS.to_vec());
     (pair(1..=23), [pair(0..=4), pair(0..=4)], kernel)
-        .prop_map(|(input, pad, (side, stride))| ConvGeom { input, kernel: [side; 2], stride: [stride; 2], pad })
+        .prop_map(|(input, pad, (side, stride))| ConvGeom {
+            input,
+            kernel: [side; 2],
+            stride: [stride; 2],
+            pad,
+        })
         .prop_filter("the kernel fits", |g| g.try_output().is_some())
 }
 
@@ -126,7 +138,15 @@ fn chosen_sizes() {
             (97, 0, [1, 16, 16]),
             (kernel, 0, [300, 32, 16]),
         ] {
-            check(5, ConvCall { geom: ConvGeom::square([side; 2], kernel, stride, pad), batch, cin, cout });
+            check(
+                5,
+                ConvCall {
+                    geom: ConvGeom::square([side; 2], kernel, stride, pad),
+                    batch,
+                    cin,
+                    cout,
+                },
+            );
         }
     }
 }
@@ -135,8 +155,16 @@ fn chosen_sizes() {
 #[test]
 #[ignore = "seconds of f64 loops; run with --nocapture when a transform changes"]
 fn errors_of_large_layers() {
-    let layers = [(32, 16, 64, 128), (16, 16, 128, 256), (8, 16, 256, 512), (8, 128, 64, 64), (8, 2, 512, 1024)];
-    for ((kernel, stride), (side, batch, cin, cout)) in KERNELS.into_iter().flat_map(|k| layers.map(|layer| (k, layer))) {
+    let layers = [
+        (32, 16, 64, 128),
+        (16, 16, 128, 256),
+        (8, 16, 256, 512),
+        (8, 128, 64, 64),
+        (8, 2, 512, 1024),
+    ];
+    for ((kernel, stride), (side, batch, cin, cout)) in
+        KERNELS.into_iter().flat_map(|k| layers.map(|layer| (k, layer)))
+    {
         for low in [[-1.0, -1.0], [0.0, -1.0], [0.0, 0.0]] {
             let geom = ConvGeom::square([side; 2], kernel, stride, (kernel - 1) / 2);
             let e = errors(1, ConvCall { geom, batch, cin, cout }, low);
@@ -153,7 +181,12 @@ fn errors_of_large_layers() {
 #[test]
 fn threads() {
     for (kernel, stride) in KERNELS {
-        let call = ConvCall { geom: ConvGeom::square([12, 16], kernel, stride, 1), batch: 40, cin: 48, cout: 144 };
+        let call = ConvCall {
+            geom: ConvGeom::square([12, 16], kernel, stride, 1),
+            batch: 40,
+            cin: 48,
+            cout: 144,
+        };
         let [oh, ow] = call.geom.output();
         let mut rng = Philox::new(3, 0);
         let x = rng.uniform([call.batch, 12, 16, call.cin], -1.0, 1.0);
@@ -161,7 +194,8 @@ fn threads() {
         let dy = rng.uniform([call.batch, oh, ow, call.cout], -1.0, 1.0);
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let all = pool.install(|| both(x.on_cpu("test"), w.on_cpu("test"), dy.on_cpu("test"), call));
+            let all =
+                pool.install(|| both(x.on_cpu("test"), w.on_cpu("test"), dy.on_cpu("test"), call));
             all.map(|triple| triple.map(|t| t.into_iter().map(f32::to_bits).collect::<Vec<_>>()))
         };
         let alone = run(1);

@@ -39,14 +39,21 @@ impl Matrices<4, 5, 2> for Form<4, 5, 2> {
         [0.0, 1.0, 0.0, -1.0, 0.0],
         [0.0, -2.0, -1.0, 2.0, 1.0],
     ];
-    const G: [[f32; 2]; 5] = [[0.5, 0.0], [-0.5, 0.5], [-1.0 / 6.0, -1.0 / 6.0], [1.0 / 6.0, -1.0 / 3.0], [0.0, -1.0]];
-    const A: [[f32; 4]; 5] =
-        [[1.0, 0.0, 0.0, 0.0], [1.0, -1.0, 1.0, -1.0], [1.0, 1.0, 1.0, 1.0], [1.0, -2.0, 4.0, -8.0], [0.0, 0.0, 0.0, -1.0]];
+    const G: [[f32; 2]; 5] =
+        [[0.5, 0.0], [-0.5, 0.5], [-1.0 / 6.0, -1.0 / 6.0], [1.0 / 6.0, -1.0 / 3.0], [0.0, -1.0]];
+    const A: [[f32; 4]; 5] = [
+        [1.0, 0.0, 0.0, 0.0],
+        [1.0, -1.0, 1.0, -1.0],
+        [1.0, 1.0, 1.0, 1.0],
+        [1.0, -2.0, 4.0, -8.0],
+        [0.0, 0.0, 0.0, -1.0],
+    ];
 }
 
 /// Interpolation points 0, 1, −1, ∞.
 impl Matrices<2, 4, 3> for Form<2, 4, 3> {
-    const BT: [[f32; 4]; 4] = [[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, -1.0, 1.0, 0.0], [0.0, -1.0, 0.0, 1.0]];
+    const BT: [[f32; 4]; 4] =
+        [[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, -1.0, 1.0, 0.0], [0.0, -1.0, 0.0, 1.0]];
     const G: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
     const A: [[f32; 2]; 4] = [[1.0, 0.0], [1.0, 1.0], [1.0, -1.0], [0.0, 1.0]];
 }
@@ -281,7 +288,10 @@ unsafe fn gather_body<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
     while c < len {
         // SAFETY: the caller's promise.
         unsafe {
-            both_sides::<S, F, I, O>(|i, j| S::load(from[i][j].add(c)), |o, q, v| S::store(to.add((o * O + q) * stride + c), v));
+            both_sides::<S, F, I, O>(
+                |i, j| S::load(from[i][j].add(c)),
+                |o, q, v| S::store(to.add((o * O + q) * stride + c), v),
+            );
         }
         c += S::LANES;
     }
@@ -303,7 +313,10 @@ unsafe fn scatter_body<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
                 |i, j| S::load(from.add((i * I + j) * stride + c)),
                 |o, q, v| {
                     let at = to[o][q].add(c);
-                    S::store(at, if o < again[0] || q < again[1] { S::add(S::load(at), v) } else { v });
+                    S::store(
+                        at,
+                        if o < again[0] || q < again[1] { S::add(S::load(at), v) } else { v },
+                    );
                 },
             );
         }
@@ -322,7 +335,10 @@ unsafe fn write_body<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
     while c < len {
         // SAFETY: the caller's promise.
         unsafe {
-            both_sides::<S, F, I, O>(|i, j| S::load(from.add((i * I + j) * stride + c)), |o, q, v| S::store(to[o][q].add(c), v));
+            both_sides::<S, F, I, O>(
+                |i, j| S::load(from.add((i * I + j) * stride + c)),
+                |o, q, v| S::store(to[o][q].add(c), v),
+            );
         }
         c += S::LANES;
     }

@@ -2,7 +2,10 @@
 
 use super::forward::transform_input;
 use super::transforms::{Form, KernelBack, Matrices, OutputGrad, gather, write};
-use super::{LANES, Tiles, packed_at, panels, pieces, places, point_stride, square, strips, tap, tile_blocks, tiles_at_once};
+use super::{
+    LANES, Tiles, packed_at, panels, pieces, places, point_stride, square, strips, tap,
+    tile_blocks, tiles_at_once,
+};
 use crate::cpu::conv::{ConvCall, sum_partials};
 use crate::cpu::gemm::run_block;
 use crate::cpu::kernel::{EvenColumns, Out};
@@ -31,10 +34,18 @@ unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
     let (kc, n) = (block.len(), channels.len());
     for panel in panels(n) {
         for (t, tile) in block.clone().enumerate() {
-            let from = tiles.out(tile).pointers(dy.as_ptr(), channels.start + panel.start, zeros.as_ptr());
+            let from =
+                tiles.out(tile).pointers(dy.as_ptr(), channels.start + panel.start, zeros.as_ptr());
             let at = packed_at(t, panel.start, kc, n);
             // SAFETY: pixels have `cout` channels, `zeros` no fewer; the rest is the caller's promise.
-            unsafe { gather::<OutputGrad<M, T, R>, M, T>(&from, e.add(at), point_stride(kc * n), panel.len()) }
+            unsafe {
+                gather::<OutputGrad<M, T, R>, M, T>(
+                    &from,
+                    e.add(at),
+                    point_stride(kc * n),
+                    panel.len(),
+                )
+            }
         }
     }
 }
@@ -43,8 +54,12 @@ unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
 ///
 /// The transform back is linear: where the tiles are shared out, partial sums are transformed first and added then, a
 /// sixth of the numbers.
-pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(x: &[f32], dy: &[f32], dw: &mut [f32], call: ConvCall)
-where
+pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    call: ConvCall,
+) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
     let ConvCall { batch, cin, cout, .. } = call;
@@ -62,7 +77,8 @@ where
     let points = T * T;
     par_for(splits * squares, |task| {
         let (s, rest) = (task / squares, task % squares);
-        let (places, columns) = (&row_blocks[rest / column_blocks.len()], &column_blocks[rest % column_blocks.len()]);
+        let (places, columns) =
+            (&row_blocks[rest / column_blocks.len()], &column_blocks[rest % column_blocks.len()]);
         let (rows, n) = (places.len(), columns.len());
         let most = all.min(tiles_at_once());
         let mut v = Buffer::uninit(points * point_stride(most * rows));
@@ -71,7 +87,9 @@ where
         let mut nowhere = Buffer::uninit(n);
         let nowhere = nowhere.as_mut_ptr();
         let out_offsets: Vec<usize> = (0..rows).map(|m| m * n).collect();
-        for (i, block) in blocks[blocks.len() * s / splits..blocks.len() * (s + 1) / splits].iter().enumerate() {
+        for (i, block) in
+            blocks[blocks.len() * s / splits..blocks.len() * (s + 1) / splits].iter().enumerate()
+        {
             let kc = block.len();
             // SAFETY: the scratch buffers hold the largest block.
             unsafe {
@@ -81,7 +99,11 @@ where
             for p in 0..points {
                 // SAFETY: as above.
                 unsafe {
-                    let lhs = EvenColumns { base: v.as_ptr().add(p * point_stride(kc * rows)), pitch: rows, kc };
+                    let lhs = EvenColumns {
+                        base: v.as_ptr().add(p * point_stride(kc * rows)),
+                        pitch: rows,
+                        kc,
+                    };
                     let base = sums.as_mut_ptr().add(p * point_stride(rows * n));
                     let out = Out { base, offsets: &out_offsets, add: i > 0 };
                     run_block(lhs, rows, kc, e.as_ptr().add(p * point_stride(kc * n)), out, 0..n);
@@ -93,7 +115,9 @@ where
                 // SAFETY: each task writes its own rows and columns of its own partial sum.
                 unsafe {
                     let to = square(|i, j| match tap(&call.geom, [i, j], strip.phase) {
-                        Some(tap) => target.get().add(s * len + (tap * cin + c) * cout + columns.start),
+                        Some(tap) => {
+                            target.get().add(s * len + (tap * cin + c) * cout + columns.start)
+                        }
                         None => nowhere,
                     });
                     let from = sums.as_ptr().add((strip.at + m) * n);

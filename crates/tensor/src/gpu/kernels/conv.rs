@@ -12,7 +12,11 @@ const THIN: usize = 4;
 
 fn thin_spec(cin: usize, vec: bool) -> Spec {
     let word = Def::Text(if vec { "vec4<f32>" } else { "f32" });
-    Spec::new("thin", "main", &[("CIN", Def::Number(cin as u32)), ("VEC", Def::Flag(vec)), ("WORD", word)])
+    Spec::new(
+        "thin",
+        "main",
+        &[("CIN", Def::Number(cin as u32)), ("VEC", Def::Flag(vec)), ("WORD", word)],
+    )
 }
 
 pub(super) fn specialisations() -> Vec<Spec> {
@@ -24,7 +28,8 @@ fn is_right(gpu: &Gpu, [cin, cout]: [usize; 2]) -> bool {
     let geom = ConvGeom::square([9, 8], 4, 2, 1);
     let [oh, ow] = geom.output();
     let call = ConvCall { geom, batch: 3, cin, cout };
-    let values = |len: usize, step: usize| (0..len).map(|i| (i * step % 7) as f32 - 3.0).collect::<Vec<_>>();
+    let values =
+        |len: usize, step: usize| (0..len).map(|i| (i * step % 7) as f32 - 3.0).collect::<Vec<_>>();
     let x = values(call.batch * 9 * 8 * cin, 5);
     let w = values(16 * cin * cout, 3);
     let dy = values(call.batch * oh * ow * cout, 2);
@@ -41,7 +46,8 @@ fn is_right(gpu: &Gpu, [cin, cout]: [usize; 2]) -> bool {
         conv2d_input_grad(&dy, &w, &call, Gradient::First),
         conv2d_weight_grad(&x, &dy, &call, Gradient::Second),
     ];
-    ours.iter().zip([y, dx, dw]).all(|(ours, reference)| ours.to_vec() == reference) && gpu.check().is_ok()
+    ours.iter().zip([y, dx, dw]).all(|(ours, reference)| ours.to_vec() == reference)
+        && gpu.check().is_ok()
 }
 
 impl Gpu {
@@ -77,12 +83,29 @@ pub(crate) fn conv2d(x: &Array, w: &Array, call: &ConvCall, gradient: Gradient) 
     let ([oh, ow], [kh, kw]) = (call.geom.output(), call.geom.kernel);
     let (m, n, k) = (call.batch * oh * ow, call.cout, kh * kw * call.cin);
     let contiguous = [call.cin, call.cout, call.cout];
-    Product { kind: Kind::Forward, a: x, b: w, m, n, k, depth: 1, len: m * n, contiguous, convolution: sizes(call), gradient }
-        .run()
+    Product {
+        kind: Kind::Forward,
+        a: x,
+        b: w,
+        m,
+        n,
+        k,
+        depth: 1,
+        len: m * n,
+        contiguous,
+        convolution: sizes(call),
+        gradient,
+    }
+    .run()
 }
 
 /// The input's gradient, from the output's and the weight.
-pub(crate) fn conv2d_input_grad(dy: &Array, w: &Array, call: &ConvCall, gradient: Gradient) -> Array {
+pub(crate) fn conv2d_input_grad(
+    dy: &Array,
+    w: &Array,
+    call: &ConvCall,
+    gradient: Gradient,
+) -> Array {
     if call.cin <= THIN {
         return thin_input_grad(dy, w, call);
     }
@@ -93,7 +116,20 @@ pub(crate) fn conv2d_input_grad(dy: &Array, w: &Array, call: &ConvCall, gradient
     let (depth, len) = (g.stride[0] * g.stride[1], call.batch * h * wid * call.cin);
     let contiguous = [call.cout, call.cout, call.cin];
     let convolution = sizes(call);
-    Product { kind: Kind::InputGrad, a: dy, b: w, m, n: call.cin, k, depth, len, contiguous, convolution, gradient }.run()
+    Product {
+        kind: Kind::InputGrad,
+        a: dy,
+        b: w,
+        m,
+        n: call.cin,
+        k,
+        depth,
+        len,
+        contiguous,
+        convolution,
+        gradient,
+    }
+    .run()
 }
 
 fn thin_input_grad(dy: &Array, w: &Array, call: &ConvCall) -> Array {
@@ -113,16 +149,35 @@ fn thin_input_grad(dy: &Array, w: &Array, call: &ConvCall) -> Array {
             .sizes([g.pad[0][0], g.pad[1][0], call.batch]),
         groups: (pixels as u64).div_ceil(super::THREADS),
         depth: (g.stride[0] * g.stride[1]) as u64,
-        work: 2.0 * (out.len() * call.cout * g.kernel[0] * g.kernel[1] / (g.stride[0] * g.stride[1]).max(1)) as f64,
+        work: 2.0
+            * (out.len() * call.cout * g.kernel[0] * g.kernel[1]
+                / (g.stride[0] * g.stride[1]).max(1)) as f64,
     });
     out
 }
 
 /// The weight's gradient, from images and the output's gradient.
-pub(crate) fn conv2d_weight_grad(x: &Array, dy: &Array, call: &ConvCall, gradient: Gradient) -> Array {
+pub(crate) fn conv2d_weight_grad(
+    x: &Array,
+    dy: &Array,
+    call: &ConvCall,
+    gradient: Gradient,
+) -> Array {
     let ([oh, ow], [kh, kw]) = (call.geom.output(), call.geom.kernel);
     let (m, n, k) = (kh * kw * call.cin, call.cout, call.batch * oh * ow);
     let contiguous = [call.cin, call.cout, call.cout];
-    Product { kind: Kind::WeightGrad, a: x, b: dy, m, n, k, depth: 1, len: m * n, contiguous, convolution: sizes(call), gradient }
-        .run()
+    Product {
+        kind: Kind::WeightGrad,
+        a: x,
+        b: dy,
+        m,
+        n,
+        k,
+        depth: 1,
+        len: m * n,
+        contiguous,
+        convolution: sizes(call),
+        gradient,
+    }
+    .run()
 }

@@ -72,8 +72,9 @@ fn binary_spec(expression: &'static str, rank: usize, in_place: bool) -> Spec {
 
 pub(super) fn specialisations() -> Vec<Spec> {
     let unary = Unary::every().into_iter().map(|f| unary_spec(f.expression().0));
-    let binary =
-        Binary::every().into_iter().flat_map(|f| (0..=MAX_RANK).map(move |rank| binary_spec(f.expression().0, rank, false)));
+    let binary = Binary::every()
+        .into_iter()
+        .flat_map(|f| (0..=MAX_RANK).map(move |rank| binary_spec(f.expression().0, rank, false)));
     unary.chain(binary).chain([binary_spec(Binary::Add.expression().0, 0, true)]).collect()
 }
 
@@ -86,7 +87,12 @@ pub(crate) fn unary(x: &Array, f: Unary) -> Array {
 }
 
 /// `f(a, b)`, both broadcast to `shape`.
-pub(crate) fn binary(shape: &Shape, (a, a_shape): (&Array, &Shape), (b, b_shape): (&Array, &Shape), f: Binary) -> Array {
+pub(crate) fn binary(
+    shape: &Shape,
+    (a, a_shape): (&Array, &Shape),
+    (b, b_shape): (&Array, &Shape),
+    f: Binary,
+) -> Array {
     let out = new(a.gpu(), shape.len());
     let (expression, constant) = f.expression();
     if a.len() == out.len() && b.len() == out.len() {
@@ -95,7 +101,9 @@ pub(crate) fn binary(shape: &Shape, (a, a_shape): (&Array, &Shape), (b, b_shape)
         let mut axes = merged_axes(shape, a_shape, b_shape);
         axes.reverse();
         let sizes = axes.iter().flat_map(|&(len, a, b)| [len, a, b]).collect::<Vec<_>>();
-        each(binary_spec(expression, axes.len(), false), &[a, b], &out, 1, |p| p.floats([constant]).sizes(sizes));
+        each(binary_spec(expression, axes.len(), false), &[a, b], &out, 1, |p| {
+            p.floats([constant]).sizes(sizes)
+        });
     }
     out
 }

@@ -144,7 +144,8 @@ fn spec(access: Access, tile: Tile, half: bool) -> Spec {
     let threads = tx * ty;
     // Four numbers at a time, or, along k, blocks of 4 × 4 that are turned on the way.
     let (along_a, along_b) = access.along();
-    let loads = |side: usize, along: bool| (side * tile.k / if along { 16 } else { 4 }).div_ceil(threads);
+    let loads =
+        |side: usize, along: bool| (side * tile.k / if along { 16 } else { 4 }).div_ceil(threads);
     let numbers = [
         ("BM", tile.m),
         ("BN", tile.n),
@@ -164,7 +165,8 @@ fn spec(access: Access, tile: Tile, half: bool) -> Spec {
 
 /// By cooperative matrices of `block` × `block`, 8 or 16: a tile of 4 × 4 of them per subgroup of 32 threads.
 fn coop_spec(access: Access, block: usize) -> Spec {
-    let numbers = [("BLOCK", block), ("LOADS", 4 * block * DEPTH / 4 / 32), ("DEEP", DEPTH / block)];
+    let numbers =
+        [("BLOCK", block), ("LOADS", 4 * block * DEPTH / 4 / 32), ("DEEP", DEPTH / block)];
     let mut defs = access.defs(true);
     defs.extend(numbers.map(|(name, number)| (name, Def::Number(number as u32))));
     Spec::new("coop", "main", &defs)
@@ -177,7 +179,8 @@ fn sum_spec() -> Spec {
 pub(super) fn specialisations() -> Vec<Spec> {
     let mut all = vec![sum_spec()];
     let both = [false, true];
-    let matrices = both.into_iter().flat_map(|trans_a| both.map(|trans_b| Kind::Matrix { trans_a, trans_b }));
+    let matrices =
+        both.into_iter().flat_map(|trans_a| both.map(|trans_b| Kind::Matrix { trans_a, trans_b }));
     for kind in matrices.chain([Kind::Forward, Kind::InputGrad, Kind::WeightGrad]) {
         for (bits, whole_taps) in (0..8).flat_map(|bits| both.map(|whole| (bits, whole))) {
             let vec = [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0];
@@ -208,7 +211,11 @@ fn parts(m: usize, n: usize, k: usize, depth: usize) -> usize {
 impl Product<'_> {
     pub(super) fn run(&self) -> Array {
         let gpu = self.a.gpu();
-        let parts = if self.kind == Kind::InputGrad { 1 } else { parts(self.m, self.n, self.k, self.depth) };
+        let parts = if self.kind == Kind::InputGrad {
+            1
+        } else {
+            parts(self.m, self.n, self.k, self.depth)
+        };
         // Whole tiles of k, so that four numbers along k belong to one part.
         let chunk = self.k.div_ceil(parts).next_multiple_of(DEPTH);
         let parts = self.k.div_ceil(chunk);
@@ -220,12 +227,18 @@ impl Product<'_> {
             Some(block) => Tile { m: 4 * block, n: 4 * block, k: DEPTH, blocks: [1, 1], rate: 1.0 },
             None => Tile::choose(gpu, self.m, self.n, depth),
         };
-        let whole_taps = matches!(self.kind, Kind::Forward | Kind::InputGrad) && self.contiguous[0].is_multiple_of(tile.k);
-        let access = Access { kind: self.kind, vec: self.contiguous.map(|len| len.is_multiple_of(4)), whole_taps };
+        let whole_taps = matches!(self.kind, Kind::Forward | Kind::InputGrad)
+            && self.contiguous[0].is_multiple_of(tile.k);
+        let access = Access {
+            kind: self.kind,
+            vec: self.contiguous.map(|len| len.is_multiple_of(4)),
+            whole_taps,
+        };
         let tiles = tile.count(self.m, self.n);
         let out = new(gpu, if parts == 1 { self.len } else { self.m * self.n * depth });
         let sizes = [self.m, self.n, self.k, tiles, self.n.div_ceil(tile.n), parts, chunk];
-        let scales = [Gradient::First, Gradient::Second].map(|own| if self.gradient == own { GRADIENT_SCALE } else { 1.0 });
+        let scales = [Gradient::First, Gradient::Second]
+            .map(|own| if self.gradient == own { GRADIENT_SCALE } else { 1.0 });
         gpu.run(&Dispatch {
             spec: coop.map_or_else(|| spec(access, tile, half), |block| coop_spec(access, block)),
             inputs: &[self.a, self.b],
@@ -245,7 +258,14 @@ impl Product<'_> {
 }
 
 /// op(a) · op(b) for each of `batch` pairs.
-pub(crate) fn matmul(a: &Array, b: &Array, batch: usize, [m, k, n]: [usize; 3], trans_a: bool, trans_b: bool) -> Array {
+pub(crate) fn matmul(
+    a: &Array,
+    b: &Array,
+    batch: usize,
+    [m, k, n]: [usize; 3],
+    trans_a: bool,
+    trans_b: bool,
+) -> Array {
     let contiguous = [if trans_a { m } else { k }, if trans_b { k } else { n }, n];
     let kind = Kind::Matrix { trans_a, trans_b };
     Product {

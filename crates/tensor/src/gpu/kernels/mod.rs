@@ -18,7 +18,13 @@ use super::{Array, Dispatch, Gpu, Params, Spec};
 const THREADS: u64 = 256;
 
 /// Records a kernel of one thread per `per_thread` numbers of `out`; its parameters begin with the number of threads.
-fn each(spec: Spec, inputs: &[&Array], out: &Array, per_thread: usize, params: impl FnOnce(Params) -> Params) {
+fn each(
+    spec: Spec,
+    inputs: &[&Array],
+    out: &Array,
+    per_thread: usize,
+    params: impl FnOnce(Params) -> Params,
+) {
     let count = out.len().div_ceil(per_thread);
     let params = params(Params::new().sizes([count]));
     let groups = (count as u64).div_ceil(THREADS);

@@ -15,7 +15,11 @@ fn spec(name: &str, rank: usize) -> Spec {
 
 pub(super) fn specialisations() -> Vec<Spec> {
     let copies = (1..=MAX_RANK).map(|rank| spec("COPY", rank));
-    ["FILL", "SELECT", "SELECT_ADD", "SHIFT"].into_iter().map(|name| spec(name, 0)).chain(copies).collect()
+    ["FILL", "SELECT", "SELECT_ADD", "SHIFT"]
+        .into_iter()
+        .map(|name| spec(name, 0))
+        .chain(copies)
+        .collect()
 }
 
 /// `len` times `value`.
@@ -62,7 +66,9 @@ pub(crate) fn copy(axes: &[usize], from: &Array, source: Strided, to: &Array, ta
         spec: spec("COPY", merged.len()),
         inputs: &[from],
         outputs: &[to],
-        params: Params::new().sizes([count, source.offset, target.offset]).sizes(merged.into_iter().flatten()),
+        params: Params::new()
+            .sizes([count, source.offset, target.offset])
+            .sizes(merged.into_iter().flatten()),
         groups: (count as u64).div_ceil(super::THREADS),
         depth: 1,
         work: count as f64 * 10.0,

@@ -5,9 +5,15 @@ use crate::Activation;
 use crate::gpu::{Array, Def, Dispatch, Params, Spec};
 use std::sync::Arc;
 
-const STEPS: [&str; 6] = ["MOMENTS", "STATISTICS", "APPLY", "GRADIENT_SUMS", "GRADIENTS", "GRADIENT"];
-const ACTIVATIONS: [Activation; 5] =
-    [Activation::None, Activation::Relu, Activation::LeakyRelu(0.2), Activation::Tanh, Activation::Sigmoid];
+const STEPS: [&str; 6] =
+    ["MOMENTS", "STATISTICS", "APPLY", "GRADIENT_SUMS", "GRADIENTS", "GRADIENT"];
+const ACTIVATIONS: [Activation; 5] = [
+    Activation::None,
+    Activation::Relu,
+    Activation::LeakyRelu(0.2),
+    Activation::Tanh,
+    Activation::Sigmoid,
+];
 /// Words of channels, and rows, that a workgroup takes at a time.
 const WIDE: usize = 16;
 
@@ -43,7 +49,10 @@ fn spec(step: &str, vec: bool, activation: Activation, affine: Affine) -> Spec {
         ("DERIVED", Def::Flag(step.starts_with("GRADIENT") && step != "GRADIENTS")),
         ("DERIVATIVE", Def::Text(derivative)),
     ]);
-    defs.extend([("PAIR", Def::Flag(affine == Affine::Pair)), ("BIAS", Def::Flag(affine == Affine::Bias))]);
+    defs.extend([
+        ("PAIR", Def::Flag(affine == Affine::Pair)),
+        ("BIAS", Def::Flag(affine == Affine::Bias)),
+    ]);
     Spec::new("norm", "main", &defs)
 }
 
@@ -56,8 +65,14 @@ pub(super) fn specialisations() -> Vec<Spec> {
     for vec in [false, true] {
         all.push(plain("MOMENTS", vec));
         for activation in ACTIVATIONS {
-            all.extend([Affine::Together, Affine::Pair, Affine::Bias].map(|affine| spec("APPLY", vec, activation, affine)));
-            all.extend(["GRADIENT_SUMS", "GRADIENT"].map(|step| spec(step, vec, activation, Affine::Together)));
+            all.extend(
+                [Affine::Together, Affine::Pair, Affine::Bias]
+                    .map(|affine| spec("APPLY", vec, activation, affine)),
+            );
+            all.extend(
+                ["GRADIENT_SUMS", "GRADIENT"]
+                    .map(|step| spec(step, vec, activation, Affine::Together)),
+            );
         }
     }
     all
@@ -127,7 +142,13 @@ pub(crate) fn statistics(x: &Array, gamma: &Array, beta: &Array, eps: f32) -> St
     Statistics { mean: Arc::new(mean), variance: Arc::new(variance), affine }
 }
 
-fn apply(x: &Array, arrays: &[&Array], channels: usize, affine: Affine, activation: Activation) -> Array {
+fn apply(
+    x: &Array,
+    arrays: &[&Array],
+    channels: usize,
+    affine: Affine,
+    activation: Activation,
+) -> Array {
     let vec = channels.is_multiple_of(4);
     let width = if vec { 4 } else { 1 };
     let out = new(x.gpu(), x.len());
@@ -143,7 +164,12 @@ pub(crate) fn normalise(x: &Array, affine: &Array, activation: Activation) -> Ar
 }
 
 /// activation(x · scale + offset), per channel.
-pub(crate) fn scale_shift(x: &Array, scale: &Array, offset: &Array, activation: Activation) -> Array {
+pub(crate) fn scale_shift(
+    x: &Array,
+    scale: &Array,
+    offset: &Array,
+    activation: Activation,
+) -> Array {
     apply(x, &[scale, offset], scale.len(), Affine::Pair, activation)
 }
 
@@ -190,7 +216,9 @@ pub(crate) fn backward(
         let dx = new(gpu, x.len());
         let width = if cut.vec { 4 } else { 1 };
         let spec = spec("GRADIENT", cut.vec, activation, Affine::Together);
-        each(spec, &[x, dy, mean, affine, &linear], &dx, width, |p| p.sizes([cut.words]).floats([slope]));
+        each(spec, &[x, dy, mean, affine, &linear], &dx, width, |p| {
+            p.sizes([cut.words]).floats([slope])
+        });
         dx
     });
     (dx, dgamma, dbeta)

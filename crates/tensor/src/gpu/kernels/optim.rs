@@ -38,7 +38,8 @@ pub(super) fn specialisations() -> Vec<Spec> {
     let sgd = |momentum| Rule::Sgd { momentum, nesterov: false };
     let rms = |momentum| Rule::RmsProp { alpha: 0.0, eps: 0.0, momentum };
     let rules = [adam(false), adam(true), sgd(0.0), sgd(0.5), rms(0.0), rms(0.5)];
-    let parameters = rules.iter().flat_map(|rule| (1..=PARAMETERS).map(|count| update_spec(rule, count)));
+    let parameters =
+        rules.iter().flat_map(|rule| (1..=PARAMETERS).map(|count| update_spec(rule, count)));
     (1..=AVERAGES).map(|count| spec(&["LERP"], count)).chain(parameters).collect()
 }
 
@@ -55,8 +56,10 @@ pub(crate) fn update(slots: &[Slot<'_>], flag: &Array, rule: &Rule, constants: C
     let together = ((flag.gpu().bindings() - 1) / arrays).clamp(1, PARAMETERS);
     for some in slots.chunks(together) {
         let counts: Vec<usize> = some.iter().map(|slot| slot.grad.len().div_ceil(4)).collect();
-        let inputs: Vec<&Array> = std::iter::once(flag).chain(some.iter().map(|slot| slot.grad)).collect();
-        let outputs: Vec<&Array> = some.iter().flat_map(|slot| slot.outputs.iter().copied()).collect();
+        let inputs: Vec<&Array> =
+            std::iter::once(flag).chain(some.iter().map(|slot| slot.grad)).collect();
+        let outputs: Vec<&Array> =
+            some.iter().flat_map(|slot| slot.outputs.iter().copied()).collect();
         let largest = counts.iter().copied().max().unwrap_or(0) as u64;
         flag.gpu().run(&Dispatch {
             spec: update_spec(rule, some.len()),
@@ -76,11 +79,13 @@ pub(crate) type Average<'a> = (&'a Array, &'a Array, [f32; 2]);
 /// `average ← keep · average + (1 − keep) · factor · value` for each.
 pub(crate) fn lerp(averages: &[Average<'_>]) {
     for some in averages.chunks(AVERAGES) {
-        let counts: Vec<usize> = some.iter().map(|(average, ..)| average.len().div_ceil(4)).collect();
+        let counts: Vec<usize> =
+            some.iter().map(|(average, ..)| average.len().div_ceil(4)).collect();
         let inputs: Vec<&Array> = some.iter().map(|(_, value, _)| *value).collect();
         let outputs: Vec<&Array> = some.iter().map(|(average, ..)| *average).collect();
-        let params =
-            some.iter().zip(&counts).fold(Params::new(), |p, ((.., constants), count)| p.sizes([*count]).floats(*constants));
+        let params = some.iter().zip(&counts).fold(Params::new(), |p, ((.., constants), count)| {
+            p.sizes([*count]).floats(*constants)
+        });
         let largest = counts.iter().copied().max().unwrap_or(0) as u64;
         some[0].0.gpu().run(&Dispatch {
             spec: spec(&["LERP"], some.len()),

@@ -10,7 +10,11 @@ fn spec(distribution: Distribution) -> Spec {
         Distribution::Normal { .. } => "NORMAL",
         Distribution::Bernoulli { .. } => "BERNOULLI",
     };
-    Spec::new("random", "main", &["UNIFORM", "NORMAL", "BERNOULLI"].map(|n| (n, Def::Flag(n == name))))
+    Spec::new(
+        "random",
+        "main",
+        &["UNIFORM", "NORMAL", "BERNOULLI"].map(|n| (n, Def::Flag(n == name))),
+    )
 }
 
 pub(super) fn specialisations() -> Vec<Spec> {
@@ -22,7 +26,12 @@ pub(super) fn specialisations() -> Vec<Spec> {
 }
 
 /// `len` numbers of a stream from its block `first` on.
-pub(crate) fn fill(gpu: &Gpu, len: usize, distribution: Distribution, [seed, stream, first]: [u64; 3]) -> Array {
+pub(crate) fn fill(
+    gpu: &Gpu,
+    len: usize,
+    distribution: Distribution,
+    [seed, stream, first]: [u64; 3],
+) -> Array {
     let out = new(gpu, len);
     let [u, v] = match distribution {
         Distribution::Uniform { low, high } => [low, high],
@@ -30,6 +39,8 @@ pub(crate) fn fill(gpu: &Gpu, len: usize, distribution: Distribution, [seed, str
         Distribution::Bernoulli { keep, value } => [keep, value],
     };
     let halves = |v: u64| [v as u32, (v >> 32) as u32];
-    each(spec(distribution), &[], &out, 4, |p| p.words([first, stream, seed].into_iter().flat_map(halves)).floats([u, v]));
+    each(spec(distribution), &[], &out, 4, |p| {
+        p.words([first, stream, seed].into_iter().flat_map(halves)).floats([u, v])
+    });
     out
 }

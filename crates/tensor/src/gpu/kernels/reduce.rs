@@ -36,14 +36,24 @@ pub(crate) fn sum(x: &Array, [outer, reduced, inner]: [usize; 3], factor: f32) -
 
 /// Sums stretches: `[outer, parts, inner]`, times the factor where there is one part.
 fn pass(x: &Array, [outer, reduced, inner]: [usize; 3], factor: f32) -> Array {
-    let (name, chunk, blocks) = if inner == 1 { ("LINES", LINE, 1) } else { ("COLUMNS", COLUMN, inner.div_ceil(WIDE)) };
+    let (name, chunk, blocks) =
+        if inner == 1 { ("LINES", LINE, 1) } else { ("COLUMNS", COLUMN, inner.div_ceil(WIDE)) };
     let parts = reduced.div_ceil(chunk);
     let out = new(x.gpu(), outer * parts * inner);
     let groups = outer * parts * blocks;
-    let params =
-        Params::new().sizes([groups, reduced, parts, chunk, inner, blocks]).floats([if parts == 1 { factor } else { 1.0 }]);
+    let params = Params::new()
+        .sizes([groups, reduced, parts, chunk, inner, blocks])
+        .floats([if parts == 1 { factor } else { 1.0 }]);
     let work = x.len() as f64 * 5.0;
-    x.gpu().run(&Dispatch { spec: spec(name, 0), inputs: &[x], outputs: &[&out], params, groups: groups as u64, depth: 1, work });
+    x.gpu().run(&Dispatch {
+        spec: spec(name, 0),
+        inputs: &[x],
+        outputs: &[&out],
+        params,
+        groups: groups as u64,
+        depth: 1,
+        work,
+    });
     out
 }
 
@@ -51,7 +61,8 @@ fn pass(x: &Array, [outer, reduced, inner]: [usize; 3], factor: f32) -> Array {
 pub(crate) fn mark_unless_finite(arrays: &[&Array], flag: &Array, mark: f32) {
     for some in arrays.chunks(CHECKED) {
         let lens = some.iter().map(|x| x.len());
-        let (largest, total) = (lens.clone().max().unwrap_or(0) as u64, lens.clone().sum::<usize>());
+        let (largest, total) =
+            (lens.clone().max().unwrap_or(0) as u64, lens.clone().sum::<usize>());
         flag.gpu().run(&Dispatch {
             spec: spec("FINITE", some.len()),
             inputs: some,
