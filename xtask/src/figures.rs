@@ -4,10 +4,10 @@ use clap::Args;
 use image::imageops;
 use nn::loss::Objective;
 use plotters::prelude::*;
+use runs::chart::{self, Area, FONT, Failure};
 use std::ops::Range;
 use std::path::PathBuf;
 use tensor::Tensor;
-use train::artefacts::chart::{self, Area, FONT, Failure};
 
 /// Draws docs/losses.png: what the generator minimises, and how strongly it is pulled.
 #[derive(Args)]

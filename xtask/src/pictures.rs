@@ -3,9 +3,9 @@
 use clap::{Args, ValueEnum};
 use data::{Dataset, Preprocess, Split};
 use image::{Rgb, RgbImage, imageops};
+use runs::grid::write_images;
 use std::error::Error;
 use std::path::PathBuf;
-use train::artefacts::grid::write_images;
 
 /// Write single pictures of a set as PNG, each under its number.
 #[derive(Args)]

@@ -3,9 +3,9 @@
 use data::{DataError, FetchError};
 use eval::EvalError;
 use nn::NnError;
+use runs::ArtefactError;
 use std::process::ExitCode;
 use train::TrainError;
-use train::artefacts::ArtefactError;
 
 /// The exit code after Ctrl-C: 128 + SIGINT, as shells have it.
 pub const INTERRUPTED: u8 = 130;

@@ -256,10 +256,7 @@ fn measures_and_experiments_have_the_cpus_numbers() {
             name,
         ];
         place.ok(&[&args, device].concat());
-        train::artefacts::read_state_dict(&place.path(name)).unwrap()["features"]
-            .as_f32()
-            .unwrap()
-            .to_vec()
+        runs::read_state_dict(&place.path(name)).unwrap()["features"].as_f32().unwrap().to_vec()
     };
     let (a, b) = (features("a.safetensors", &["--device", "cpu"]), features("b.safetensors", &GPU));
     let largest = a.iter().fold(0.0f32, |most, v| most.max(v.abs()));

@@ -4,8 +4,8 @@ use crate::pictures::spread;
 use crate::{EvalError, Progress};
 use data::Dataset;
 use nn::{Layer, Network, Recipe};
+use runs::Checkpoint;
 use tensor::{Device, Tensor};
-use train::artefacts::Checkpoint;
 
 /// Statistics of batch norm are the mean over this many batches of this many pictures.
 const CALIBRATION: [usize; 2] = [16, 128];

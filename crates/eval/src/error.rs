@@ -2,9 +2,9 @@
 
 use data::DataError;
 use nn::NnError;
+use runs::ArtefactError;
 use tensor::gpu::GpuError;
 use train::TrainError;
-use train::artefacts::ArtefactError;
 
 /// An error of a metric or an experiment: one line that names the thing, the value and the way out.
 #[derive(Debug, thiserror::Error)]

@@ -6,11 +6,11 @@ use eval::inside::regions::Region;
 use eval::inside::{Generator, Logistic, guided};
 use nn::layers::{BatchNorm, Conv2d, Pool2d, PoolKind, Window};
 use nn::{Activation, Layer, Network, Recipe, StateDict, StateValue};
+use runs::{Array, Checkpoint, Data, Meta, read_state_dict};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
-use train::artefacts::{Array, Checkpoint, Data, Meta, read_state_dict};
 use train::{Sampler, latents};
 
 /// Nobody is told.

@@ -3,9 +3,9 @@
 use data::{Dataset, Preprocess, Split};
 use eval::represent::svm::{self, Options, Rows};
 use eval::represent::{COSTS, Protocol, choose};
+use runs::{Array, read_state_dict};
 use std::path::Path;
 use tensor::rng::Philox;
-use train::artefacts::{Array, read_state_dict};
 
 fn classes_of(labels: &[u32]) -> usize {
     labels.iter().max().map_or(0, |&most| most as usize + 1)

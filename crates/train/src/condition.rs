@@ -1,7 +1,7 @@
 //! What pictures are conditioned on: labels, attributes or vectors as rows of numbers.
 
 use crate::TrainError;
-use crate::artefacts;
+
 use data::{Attribute, AttributeKind, Batch, Dataset};
 use nn::recipe::{Condition, ConditionKind};
 use std::collections::HashMap;
@@ -146,7 +146,7 @@ fn offered_of(
 
 /// The width and numbers of a file's one tensor, `[pictures, width]`.
 fn read(file: &Path, pictures: usize) -> Result<(usize, Vec<f32>), TrainError> {
-    let mut arrays = artefacts::read_state_dict(file)?;
+    let mut arrays = runs::read_state_dict(file)?;
     let array = if arrays.len() == 1 {
         arrays.pop_first().map(|(_, array)| array)
     } else {

@@ -1,8 +1,8 @@
 //! What can go wrong in a run.
 
-use crate::artefacts::ArtefactError;
 use data::DataError;
 use nn::NnError;
+use runs::ArtefactError;
 use tensor::gpu::GpuError;
 
 /// An error of training or sampling: one line that names the thing, the value and the way out.

@@ -1,7 +1,7 @@
 //! Measuring a run's generator while it goes. What measures is the caller's: this crate knows no metrics.
 
 use crate::TrainError;
-use crate::artefacts::Checkpoint;
+use runs::Checkpoint;
 use serde::{Deserialize, Serialize};
 
 /// How often a run is measured, and by what: what `config.toml` records. The loop itself only looks at `every`.

@@ -1,8 +1,8 @@
 //! What a run tells while it goes.
 
-use crate::artefacts::Row;
 use crate::evaluate::Measurement;
 use crate::watchdog::Finding;
+use runs::Row;
 use std::path::PathBuf;
 
 /// Something that happened in a run, in the order it happened.

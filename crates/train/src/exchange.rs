@@ -1,10 +1,10 @@
 //! Weights in and out: state dicts of the PyTorch example, and the paper's authors' own arrays.
 
 use crate::TrainError;
-use crate::artefacts::{self, Array, Checkpoint, Dataset as DatasetMeta};
 use crate::sample::generator;
 use crate::trainer::{meta, section};
 use nn::{Network, Recipe, StateDict, StateValue};
+use runs::{Array, Checkpoint, Dataset as DatasetMeta};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensor::Device;
@@ -13,8 +13,8 @@ use tensor::rng::Philox;
 impl From<StateValue> for Array {
     fn from(value: StateValue) -> Self {
         match value {
-            StateValue::F32 { shape, data } => Self { shape, data: artefacts::Data::F32(data) },
-            StateValue::I64 { shape, data } => Self { shape, data: artefacts::Data::I64(data) },
+            StateValue::F32 { shape, data } => Self { shape, data: runs::Data::F32(data) },
+            StateValue::I64 { shape, data } => Self { shape, data: runs::Data::I64(data) },
         }
     }
 }
@@ -23,8 +23,8 @@ impl From<Array> for StateValue {
     fn from(array: Array) -> Self {
         let shape = array.shape;
         match array.data {
-            artefacts::Data::F32(data) => Self::F32 { shape, data },
-            artefacts::Data::I64(data) => Self::I64 { shape, data },
+            runs::Data::F32(data) => Self::F32 { shape, data },
+            runs::Data::I64(data) => Self::I64 { shape, data },
         }
     }
 }
@@ -34,10 +34,7 @@ fn arrays(state: StateDict) -> BTreeMap<String, Array> {
 }
 
 fn read(path: &Path) -> Result<StateDict, TrainError> {
-    Ok(artefacts::read_state_dict(path)?
-        .into_iter()
-        .map(|(name, array)| (name, array.into()))
-        .collect())
+    Ok(runs::read_state_dict(path)?.into_iter().map(|(name, array)| (name, array.into())).collect())
 }
 
 /// A checkpoint (step 0, no training state) from PyTorch state dicts in safetensors files. Without a discriminator, a fresh one (seed
@@ -67,8 +64,7 @@ pub fn import_newmu_svhn(folder: &Path) -> Result<Checkpoint, TrainError> {
     let arrays = |part: &str, count: usize| -> Result<Vec<StateValue>, TrainError> {
         (1..=count)
             .map(|i| {
-                Ok(artefacts::read_npy(&folder.join(format!("200_{part}_params.jl_{i:02}.npy")))?
-                    .into())
+                Ok(runs::read_npy(&folder.join(format!("200_{part}_params.jl_{i:02}.npy")))?.into())
             })
             .collect()
     };
@@ -114,8 +110,8 @@ pub fn export(
     }
     std::fs::create_dir_all(folder)
         .map_err(|e| TrainError::Setting(format!("cannot create {}: {e}", folder.display())))?;
-    artefacts::write_state_dict(&files[0], &arrays(generator.state_dict()))?;
-    artefacts::write_state_dict(&files[1], &arrays(section(checkpoint, "d.")))?;
+    runs::write_state_dict(&files[0], &arrays(generator.state_dict()))?;
+    runs::write_state_dict(&files[1], &arrays(section(checkpoint, "d.")))?;
     Ok(files)
 }
 
@@ -130,6 +126,6 @@ pub fn export_generator(checkpoint: &Checkpoint, file: &Path) -> Result<(), Trai
         .into_iter()
         .map(|(name, array)| (format!("g.{name}"), array))
         .collect();
-    let meta = artefacts::Meta { state: serde_json::Value::Null, ..checkpoint.meta.clone() };
-    Ok(artefacts::checkpoint::save(file, &Checkpoint { meta, tensors })?)
+    let meta = runs::Meta { state: serde_json::Value::Null, ..checkpoint.meta.clone() };
+    Ok(runs::checkpoint::save(file, &Checkpoint { meta, tensors })?)
 }

@@ -5,13 +5,11 @@
 
 #![forbid(unsafe_code)]
 
-pub mod artefacts;
 pub mod condition;
 mod error;
 mod evaluate;
 mod event;
 mod exchange;
-pub mod models;
 mod run;
 mod sample;
 mod settings;

@@ -1,14 +1,14 @@
 //! The loop around the step: batches in, metrics, grids and checkpoints out.
 
-use crate::artefacts::{
-    ArtefactError, Dataset as DatasetMeta, EventWriter, GridOptions, Keep, MetricsWriter, Row,
-    RunDir, grid, metrics, plot, rotation, timelapse,
-};
 use crate::condition::Conditions;
 use crate::evaluate::{Measure, Measurement, Scored};
 use crate::watchdog::{Finding, GridHealth, OnNan, ROLLBACKS, Watch};
 use crate::{Event, Given, Losses, Measured, TrainError, Trainer};
 use data::{Dataset, Loader};
+use runs::{
+    ArtefactError, Dataset as DatasetMeta, EventWriter, GridOptions, Keep, MetricsWriter, Row,
+    RunDir, grid, metrics, plot, rotation, timelapse,
+};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,10 +1,10 @@
 //! Pictures from a checkpoint's generator.
 
 use crate::TrainError;
-use crate::artefacts::Checkpoint;
 use crate::trainer::section;
 use nn::recipe::{Condition, Conditioned, Distribution};
 use nn::{Layer, Mode, Network, Pass, Recipe, Statistics};
+use runs::Checkpoint;
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};

@@ -1,6 +1,5 @@
 //! The adversarial step and the state it moves.
 
-use crate::artefacts::{Array, Checkpoint, Dataset as DatasetMeta, Meta};
 use crate::condition::Conditions;
 use crate::evaluate::Scored;
 use crate::watchdog::{Finding, Kind, Watch, Watchdog};
@@ -9,6 +8,7 @@ use data::Cursor;
 use nn::loss::{HistoricalAverage, Objective};
 use nn::recipe::{ConditionKind, Conditioned, Player};
 use nn::{Ema, Mode, Network, Optimizer, Pass, Recipe, StateDict, StateValue};
+use runs::{Array, Checkpoint, Dataset as DatasetMeta, Meta};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tensor::rng::Philox;

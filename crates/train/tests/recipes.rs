@@ -5,8 +5,8 @@ mod tricks;
 
 use data::{Batch, Cursor};
 use nn::Recipe;
+use runs::checkpoint;
 use tensor::Device;
-use train::artefacts::checkpoint;
 use train::condition::Conditions;
 use train::{Sampler, latents};
 

@@ -5,11 +5,11 @@ mod tricks;
 
 use data::{Dataset, Fit, Preprocess, Split};
 use nn::Recipe;
+use runs::{RunDir, metrics, rotation};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tensor::Device;
-use train::artefacts::{RunDir, metrics, rotation};
 use train::{Event, Sampler, Settings, TrainError, Trainer, latents, run};
 
 /// A few coloured pictures with structure, in a folder.
@@ -241,8 +241,7 @@ fn a_change_on_resume_survives_a_kill_and_later_pictures_go() {
         .unwrap()
         .1;
     let mut trainer =
-        Trainer::resume(&train::artefacts::checkpoint::load(&older).unwrap(), &Device::Cpu)
-            .unwrap();
+        Trainer::resume(&runs::checkpoint::load(&older).unwrap(), &Device::Cpu).unwrap();
     assert!(run_at.join("samples/step-00000010.png").exists());
     run(&mut trainer, &open(&settings), &run_dir, &AtomicBool::new(true), &mut |_| ()).unwrap();
     assert!(

@@ -2,13 +2,13 @@
 
 use data::{Dataset, Preprocess, Split};
 use nn::Recipe;
+use runs::{RunDir, metrics, rotation};
 use std::f32::consts::TAU;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
-use train::artefacts::{RunDir, metrics, rotation};
 use train::watchdog::{self, Finding, GridHealth, Kind, OnFinding, OnNan, Watch, Watchdog};
 use train::{Event, Losses, Outcome, Settings, TrainError, Trainer, run};
 

@@ -8,10 +8,10 @@ use clap::ValueEnum;
 use eval::latent::{Block, Networks, Told};
 use nn::Recipe;
 use nn::recipe::ConditionKind;
+use runs::builtin_models::MODELS;
+use runs::{Checkpoint, read_state_dict};
 use std::path::{Path, PathBuf};
 use tensor::Tensor;
-use train::artefacts::{Checkpoint, read_state_dict};
-use train::models::MODELS;
 use train::{BatchNormMode, Sampler};
 
 /// What batch norm normalises by.

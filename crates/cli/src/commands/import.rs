@@ -2,8 +2,8 @@
 
 use crate::error::CliError;
 use crate::{output, parse, render};
+use runs::{Checkpoint, RunDir, checkpoint, rotation};
 use std::path::{Path, PathBuf};
-use train::artefacts::{Checkpoint, RunDir, checkpoint, rotation};
 
 /// The recipe whose weights come as a folder of arrays.
 const AUTHORS: &str = "newmu-svhn";

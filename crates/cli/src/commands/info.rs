@@ -5,10 +5,10 @@ use crate::output;
 use crate::render::{size, table};
 use eval::latent::{Block, Networks, Origin};
 use nn::Recipe;
+use runs::checkpoint::Header;
+use runs::{NewestGood, TensorInfo, run_dir};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use train::artefacts::checkpoint::Header;
-use train::artefacts::{NewestGood, TensorInfo, run_dir};
 
 /// Flags of `info`.
 #[derive(clap::Args)]

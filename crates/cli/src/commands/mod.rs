@@ -21,7 +21,7 @@ mod train;
 mod watch;
 
 use crate::error::CliError;
-use ::train::artefacts::{ArtefactError, NewestGood, run_dir};
+use ::runs::{ArtefactError, NewestGood, run_dir};
 use clap::Subcommand;
 use nn::Recipe;
 use std::path::{Path, PathBuf};

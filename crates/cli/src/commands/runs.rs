@@ -4,10 +4,10 @@ use crate::error::CliError;
 use crate::output;
 use crate::render::{clock, size, table};
 use data::DataSpec;
+use runs::{Row, RunDir, RunInfo, run_list};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use train::Settings;
-use train::artefacts::{Row, RunDir, RunInfo, runs};
 
 /// Letters of a name shown in a table; the number in front tells runs apart.
 const LONGEST: usize = 36;
@@ -34,7 +34,7 @@ struct Run {
 /// # Errors
 /// A folder without runs, or that cannot be read.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let runs: Vec<Run> = runs::runs_in(&args.dir)?.into_iter().map(Run::of).collect();
+    let runs: Vec<Run> = run_list::runs_in(&args.dir)?.into_iter().map(Run::of).collect();
     if args.json {
         runs.iter().for_each(|run| output::json(&run.object()));
         return Ok(());

@@ -4,11 +4,11 @@ use super::generator::{ConditionArgs, GeneratorArgs, Opened, Source, command_lin
 use crate::error::CliError;
 use crate::output;
 use eval::latent::{Cell, Drawing, Origin, Told};
+use runs::{Array, GridOptions, grid, write_state_dict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensor::Tensor;
 use train::BatchNormMode;
-use train::artefacts::{Array, GridOptions, grid, write_state_dict};
 
 /// More pictures than these are a typing mistake.
 const MOST: usize = 1_000_000;

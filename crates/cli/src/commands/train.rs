@@ -14,7 +14,7 @@ use crate::error::{CliError, INTERRUPTED, WATCHED};
 use crate::interrupt;
 use crate::parse;
 use crate::render::Render;
-use ::train::artefacts::{Checkpoint, RunDir};
+use ::runs::{Checkpoint, RunDir};
 use ::train::{Event, Measure, Trainer};
 use clap::value_parser;
 use data::{DataError, Dataset, Preprocess, Split};

@@ -4,10 +4,10 @@ use super::{bar, clock};
 use crate::output;
 use data::Dataset;
 use indicatif::ProgressBar;
+use runs::{Row, rotation};
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
 use std::time::Duration;
-use train::artefacts::{Row, rotation};
 use train::{Event, Outcome};
 
 /// Pictures left out that are named one by one.

@@ -1,9 +1,9 @@
 //! Networks that are told what to draw: classes, attributes, vectors; and truncated latents.
 
 use crate::common::{Place, logged_steps, pictures};
+use runs::{Array, read_state_dict, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
-use train::artefacts::{Array, read_state_dict, write_state_dict};
 
 const SHAPE: [usize; 3] = [16, 16, 3];
 const PIXELS: usize = 16 * 16 * 3;

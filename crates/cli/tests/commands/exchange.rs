@@ -1,10 +1,10 @@
 //! `dcgan import` and `export`: weights to and from other programs.
 
 use crate::common::Place;
+use runs::{Array, read_state_dict, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use train::artefacts::{Array, read_state_dict, write_state_dict};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../nn/tests/golden").join(name)

@@ -1,8 +1,8 @@
 //! Experiments in latent space, and pictures that remember how they were drawn.
 
 use crate::common::{Place, files, pictures};
+use runs::read_state_dict;
 use std::fs;
-use train::artefacts::read_state_dict;
 
 /// A run of a tiny generator, conditioned on nothing.
 fn trained() -> Place {
@@ -137,13 +137,12 @@ fn pictures_are_drawn_again_from_what_they_say() {
     assert_eq!(origin["drawing"]["latents"][0]["seed"], 3);
 
     // A pixel that was touched, and a picture that says nothing.
-    let (image, texts) = train::artefacts::grid::read_png(&place.path("grid0.png")).unwrap();
+    let (image, texts) = runs::grid::read_png(&place.path("grid0.png")).unwrap();
     assert!(texts["Software"].starts_with("dcgan "), "{texts:?}");
     let mut touched = image.to_rgb8();
     touched.get_pixel_mut(7, 7).0[0] ^= 1;
     let texts = [("dcgan", texts["dcgan"].clone())];
-    train::artefacts::grid::save_png_with(&place.path("touched.png"), &touched.into(), &texts)
-        .unwrap();
+    runs::grid::save_png_with(&place.path("touched.png"), &touched.into(), &texts).unwrap();
     let ended = place.run(&["again", "touched.png", "--checkpoint", "run", "--grid", "again.png"]);
     assert!(
         ended.code == Some(1) && ended.out.contains(" 1 of ") && ended.out.contains("by 1 of 255"),

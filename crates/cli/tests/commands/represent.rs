@@ -1,8 +1,8 @@
 //! `dcgan features` and `dcgan classify`.
 
 use crate::common::{Place, pictures};
+use runs::read_state_dict;
 use std::fs;
-use train::artefacts::read_state_dict;
 
 /// A tiny trained run, and a labelled set with both parts: pictures of two kinds.
 fn trained() -> Place {

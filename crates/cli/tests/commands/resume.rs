@@ -213,9 +213,8 @@ fn a_run_can_be_lengthened_and_its_rate_changed() {
     // The same command again with --resume and a longer run.
     place.train(&["--resume", "runs/0001-parts", "--steps", "12"]);
     // Only the record of the change tells the two apart.
-    let tensors = |run: &str| {
-        train::artefacts::read_state_dict(place.checkpoints(run).last().unwrap()).unwrap()
-    };
+    let tensors =
+        |run: &str| runs::read_state_dict(place.checkpoints(run).last().unwrap()).unwrap();
     assert!(tensors("whole") == tensors("runs/0001-parts"));
     place.ok(&["train", "--resume", "--epochs", "3", "--lr", "0.0001"]);
     let config = fs::read_to_string(place.path("runs/0001-parts/config.toml")).unwrap();

@@ -1,9 +1,9 @@
 //! `dcgan sample`.
 
 use crate::common::{Place, files};
+use runs::{Array, read_state_dict, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
-use train::artefacts::{Array, read_state_dict, write_state_dict};
 
 fn trained() -> Place {
     let place = Place::new();

@@ -248,7 +248,7 @@ fn a_new_run_starts_from_old_weights() {
         "--checkpoint-every",
         "1",
     ]);
-    let read = |path: &std::path::Path| train::artefacts::read_state_dict(path).unwrap();
+    let read = |path: &std::path::Path| runs::read_state_dict(path).unwrap();
     let old = read(place.checkpoints("old").last().unwrap());
     let first = read(place.checkpoints("new").first().unwrap());
     let name = "g.main.0.weight";

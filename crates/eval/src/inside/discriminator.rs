@@ -6,10 +6,10 @@ use crate::pictures::{images, require_shape};
 use crate::{EvalError, Progress};
 use data::{Batch, Cursor, Dataset};
 use nn::{Mode, Network, Pass, Recipe};
+use runs::Checkpoint;
 use std::sync::Arc;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
-use train::artefacts::Checkpoint;
 use train::condition::Conditions;
 
 /// Philox stream of the weights of a discriminator that is not trained.

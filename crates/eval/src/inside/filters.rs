@@ -5,9 +5,9 @@ use super::sheet::{Sheet, signed};
 use crate::EvalError;
 use nn::recipe::Player;
 use nn::{Layer, Network, Recipe};
+use runs::Checkpoint;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
-use train::artefacts::Checkpoint;
 
 /// A network's filters.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 
 use crate::{EvalError, Progress};
 use nn::{Layer, Mode, Network, Pass, Recipe};
+use runs::Checkpoint;
 use tensor::{Device, Tensor};
-use train::artefacts::Checkpoint;
 
 /// Pictures drawn together.
 const BATCH: usize = 64;

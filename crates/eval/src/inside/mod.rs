@@ -16,7 +16,7 @@ pub use logistic::Logistic;
 pub use sheet::Sheet;
 
 use nn::StateDict;
-use train::artefacts::Checkpoint;
+use runs::Checkpoint;
 
 /// The tensors of a checkpoint whose names begin so, without that.
 fn section(checkpoint: &Checkpoint, prefix: &str) -> StateDict {

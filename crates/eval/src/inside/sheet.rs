@@ -1,7 +1,7 @@
 //! Pictures in rows, with gaps between their columns.
 
+use runs::{ArtefactError, GridOptions, grid};
 use std::path::Path;
-use train::artefacts::{ArtefactError, GridOptions, grid};
 
 /// Rows of small pictures of one shape; what is not there is white.
 pub struct Sheet {

@@ -3,8 +3,8 @@
 use super::{Cell, Origin};
 use crate::{EvalError, Progress};
 use image::DynamicImage;
+use runs::{GridOptions, grid};
 use train::Sampler;
-use train::artefacts::{GridOptions, grid};
 
 /// A picture drawn again, beside the one of the file.
 pub struct Again {

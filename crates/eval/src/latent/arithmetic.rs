@@ -59,7 +59,7 @@ impl Equation {
         cells.push(Cell::Sum(total(0, 1.0).chain(total(1, -1.0)).chain(total(2, 1.0)).collect()));
         let mut latents = base.latents;
         latents.push(Block::Noise { seed: noise.seed, amplitude: noise.amplitude, count: 8 });
-        let grid = train::artefacts::GridOptions { columns: per + 5, ..base.grid };
+        let grid = runs::GridOptions { columns: per + 5, ..base.grid };
         Drawing {
             latents,
             mixes: mixes.into_iter().map(Into::into).collect(),
@@ -94,8 +94,8 @@ impl Equation {
 mod tests {
     use super::*;
     use crate::latent::combine;
+    use runs::GridOptions;
     use tensor::Tensor;
-    use train::artefacts::GridOptions;
 
     fn base(count: usize) -> Drawing {
         Drawing::plain(

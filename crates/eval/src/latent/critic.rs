@@ -3,9 +3,9 @@
 use crate::EvalError;
 use nn::recipe::Conditioned;
 use nn::{Layer, Mode, Network, Pass, Recipe};
+use runs::Checkpoint;
 use tensor::{Tensor, per_image};
 use train::Sampler;
-use train::artefacts::Checkpoint;
 
 /// Batches of generated pictures, and pictures of each, for statistics where the weights came without.
 const CALIBRATION: [usize; 2] = [8, 64];

@@ -4,10 +4,10 @@ use super::mix::{Terms, combine};
 use crate::EvalError;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use nn::Recipe;
+use runs::GridOptions;
 use serde::{Deserialize, Serialize};
 use tensor::Tensor;
 use tensor::rng::Philox;
-use train::artefacts::GridOptions;
 use train::{Sampler, told};
 
 /// Philox stream of the noise around a result of arithmetic.
@@ -255,7 +255,7 @@ impl Drawing {
     }
 
     /// Draws the pictures and puts them into their places, with `given` (each `[H, W, C]`) where those belong: values `[cells, H, W, C]` in [−1, 1] for
-    /// [`grid`](train::artefacts::grid::grid). `progress` hears how many are drawn.
+    /// [`grid`](runs::grid::grid). `progress` hears how many are drawn.
     ///
     /// # Errors
     /// As [`inputs`](Self::inputs) and the sampler's.

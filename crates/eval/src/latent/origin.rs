@@ -3,9 +3,9 @@
 use super::Drawing;
 use crate::EvalError;
 use image::DynamicImage;
+use runs::{Checkpoint, grid};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use train::artefacts::{Checkpoint, grid};
 use train::{BatchNormMode, Sampler};
 
 /// The keyword of the PNG text that holds an [`Origin`] as JSON.

@@ -42,8 +42,8 @@ impl Turn {
 mod tests {
     use super::*;
     use crate::latent::{Block, combine};
+    use runs::GridOptions;
     use tensor::Tensor;
-    use train::artefacts::GridOptions;
 
     #[test]
     fn walkers_move_along_the_difference_of_means() {

@@ -112,7 +112,7 @@ impl Smoothness {
 mod tests {
     use super::*;
     use crate::latent::{Block, combine};
-    use train::artefacts::GridOptions;
+    use runs::GridOptions;
 
     const WALK: Walk = Walk { points: 3, steps: 4, path: Path::Linear };
 

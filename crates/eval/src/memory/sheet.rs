@@ -2,7 +2,7 @@
 
 use crate::EvalError;
 use image::DynamicImage;
-use train::artefacts::{GridOptions, grid};
+use runs::{GridOptions, grid};
 
 /// Pixels of a frame's side, after enlarging.
 const THICK: usize = 3;

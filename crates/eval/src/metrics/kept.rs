@@ -5,10 +5,10 @@ use super::rows::Rows;
 use super::source::Source;
 use crate::network::Extractor;
 use crate::{EvalError, Progress};
+use runs::{Array, read_state_dict, write_state_dict};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
-use train::artefacts::{Array, read_state_dict, write_state_dict};
 
 const FEATURES: &str = "features";
 const CLASSES: &str = "classes";

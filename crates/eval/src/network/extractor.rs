@@ -8,8 +8,8 @@ use crate::{EvalError, Progress};
 use data::Dataset;
 use nn::recipe::Conditioned;
 use nn::{Mode, Network, Recipe};
+use runs::Checkpoint;
 use tensor::{Device, Tensor};
-use train::artefacts::Checkpoint;
 
 /// Where features come from.
 pub enum Extractor {

@@ -4,11 +4,11 @@ use super::{Description, FeatureNetwork, layers};
 use crate::EvalError;
 use nn::Network;
 use nn::{StateDict, StateValue};
+use runs::{Checkpoint, Meta, checkpoint};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use tensor::Device;
 use tensor::rng::Philox;
-use train::artefacts::{Checkpoint, Meta, checkpoint};
 
 /// What the file's metadata say it is, where a checkpoint names its recipe.
 const KIND: &str = "feature-network";

@@ -6,9 +6,9 @@ use crate::pictures::{images, require_shape};
 use crate::{EvalError, Progress};
 use data::Dataset;
 use nn::{Mode, Network, Pass, Recipe};
+use runs::Checkpoint;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
-use train::artefacts::Checkpoint;
 
 /// Philox stream of the weights of a discriminator that is not trained.
 const WEIGHTS: u64 = 0x7264_6e64;

@@ -2,9 +2,9 @@
 
 use super::Picture;
 use super::canvas::palette;
-use crate::artefacts::{ArtefactError, write_atomic};
 use gif::{Encoder, EncodingError, Frame, Repeat};
 use image::imageops::{self, FilterType};
+use runs::{ArtefactError, write_atomic};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;

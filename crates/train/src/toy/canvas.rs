@@ -1,11 +1,11 @@
 //! Painting with few colours, in twice the size of an animation's frames.
 
-use crate::artefacts::chart::{self, FONT};
-pub(super) use crate::artefacts::chart::{Area, Failure};
-use crate::artefacts::{ArtefactError, grid};
 use image::{DynamicImage, RgbImage};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use runs::chart::{self, FONT};
+pub(super) use runs::chart::{Area, Failure};
+use runs::{ArtefactError, grid};
 use std::path::Path;
 
 pub(super) const INK: RGBColor = RGBColor(40, 40, 40);

@@ -2,9 +2,9 @@
 
 use super::canvas::{Anchor, Area, BLUE, Failure, INK, ORANGE, PALE, Panel, diverging, text};
 use super::{Frame, Landscape, Mixture, Picture, Settings};
-use crate::artefacts::ArtefactError;
 use nn::loss::Objective;
 use plotters::prelude::*;
+use runs::ArtefactError;
 
 const WIDTH: u32 = 1400;
 const HEIGHT: u32 = 800;

@@ -3,8 +3,8 @@
 use super::Picture;
 use super::canvas::{Anchor, Area, BLUE, Failure, INK, ORANGE, PALE, Panel, diverging, text};
 use super::saddle::{Settings, Trajectory};
-use crate::artefacts::ArtefactError;
 use plotters::prelude::*;
+use runs::ArtefactError;
 
 const COLUMNS: usize = 5;
 const SIDE: i32 = 300;

@@ -4,11 +4,11 @@
 
 use data::{Batch, Cursor};
 use nn::{Recipe, StateDict, StateValue};
+use runs::{Array, Checkpoint, Data};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::path::Path;
 use tensor::Device;
-use train::artefacts::{Array, Checkpoint, Data};
 use train::{Given, Settings, Trainer};
 
 const SIDE: usize = 16;

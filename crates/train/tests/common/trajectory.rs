@@ -2,11 +2,11 @@
 //! tolerance is three times PyTorch's own float32 drift from its float64 run.
 
 use nn::{Recipe, StateDict, StateValue};
+use runs::{Array, Checkpoint, Data};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::path::Path;
 use tensor::{Device, Tensor};
-use train::artefacts::{Array, Checkpoint, Data};
 use train::{Settings, Trainer};
 
 fn numbers(view: &safetensors::tensor::TensorView<'_>) -> Vec<f64> {

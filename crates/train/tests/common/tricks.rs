@@ -5,12 +5,12 @@
 use data::{Dataset, Fit, Preprocess, Split};
 use nn::Recipe;
 use nn::recipe::Listed;
+use runs::{Array, Row, RunDir, metrics, write_state_dict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tensor::Device;
-use train::artefacts::{Array, Row, RunDir, metrics, write_state_dict};
 use train::{Outcome, Settings, Trainer};
 
 /// What a recipe with the 16×16 networks of `torch` changes, in tables of keys. The three together switch on everything that has

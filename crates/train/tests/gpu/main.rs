@@ -11,9 +11,9 @@ mod tricks;
 
 use data::{Batch, Cursor};
 use nn::Recipe;
+use runs::{Checkpoint, Dataset};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
-use train::artefacts::{Checkpoint, Dataset};
 use train::{BatchNormMode, Sampler, Settings, TrainError, Trainer, latents};
 
 fn main() {

@@ -7,10 +7,10 @@ use crate::error::CliError;
 use crate::output;
 use crate::render::{Render, counter};
 use data::{Cursor, DataSpec, Dataset, Loader};
+use runs::{GridOptions, grid};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use train::artefacts::{GridOptions, grid};
 
 /// Flags of `data preview`.
 #[derive(clap::Args)]

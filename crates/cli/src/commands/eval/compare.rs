@@ -17,13 +17,13 @@ use eval::metrics::{
 };
 use eval::network::{Discriminator, Extractor, FeatureNetwork};
 use nn::Recipe;
+use runs::grid;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensor::Device;
 use train::Settings;
-use train::artefacts::grid;
 
 /// What to measure.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

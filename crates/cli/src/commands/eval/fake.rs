@@ -3,11 +3,11 @@
 use crate::commands::open_checkpoint;
 use crate::error::CliError;
 use crate::output;
+use runs::Checkpoint;
+use runs::builtin_models::MODELS;
 use std::path::Path;
 use tensor::Device;
 use train::Sampler;
-use train::artefacts::Checkpoint;
-use train::models::MODELS;
 
 /// Uniform noise.
 const NOISE: &str = "noise";

@@ -9,10 +9,10 @@ use data::{Dataset, Split};
 use eval::metrics::{Figure, Measured, Metric, Options, Source, Subsets, Told, Training, compare};
 use eval::network::Extractor;
 use eval::{EvalError, Progress};
+use runs::Checkpoint;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tensor::Device;
-use train::artefacts::Checkpoint;
 use train::{Evaluate, Measurement, Sampler, Settings, TrainError};
 
 /// The real pictures' features, and what compares a generator's with them.

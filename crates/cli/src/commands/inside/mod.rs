@@ -6,9 +6,9 @@ pub mod guided;
 
 use crate::error::CliError;
 use crate::output;
+use runs::Checkpoint;
+use runs::builtin_models::MODELS;
 use std::path::{Path, PathBuf};
-use train::artefacts::Checkpoint;
-use train::models::MODELS;
 
 /// Flags that say which networks.
 #[derive(clap::Args)]

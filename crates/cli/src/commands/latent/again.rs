@@ -7,11 +7,11 @@ use crate::error::CliError;
 use crate::output;
 use crate::render::watched;
 use eval::latent::{Networks, Origin, again};
+use runs::grid;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use train::Sampler;
-use train::artefacts::grid;
 
 /// Flags of `again`.
 #[derive(clap::Args)]

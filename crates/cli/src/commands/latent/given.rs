@@ -9,10 +9,10 @@ use crate::{output, parse};
 use clap::value_parser;
 use data::Preprocess;
 use eval::latent::{Block, Descent, Drawing, Start, Told};
+use runs::{Array, GridOptions, write_state_dict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensor::Tensor;
-use train::artefacts::{Array, GridOptions, write_state_dict};
 
 /// How a latent is looked for, and where it is kept.
 #[derive(clap::Args)]

@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::output;
 use crate::render::watched;
 use ::eval::latent::{Drawing, Origin};
-use ::train::artefacts::{GridOptions, grid, timelapse};
+use ::runs::{GridOptions, grid, timelapse};
 use std::path::{Path, PathBuf};
 
 /// Hundredths of a second that a frame of an animation stands.

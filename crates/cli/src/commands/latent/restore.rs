@@ -12,10 +12,10 @@ use eval::latent::{
     Cell, Critic, Damage, Drawing, Origin, Restoration, RestoreOptions, enlarged, poisson, psnr,
     restore,
 };
+use runs::{GridOptions, grid};
 use serde_json::json;
 use std::path::PathBuf;
 use tensor::rng::Philox;
-use train::artefacts::{GridOptions, grid};
 
 /// Philox stream of the noise that --noise adds.
 const NOISE: u64 = 0x6772_6169;

@@ -8,10 +8,10 @@ use crate::render::table;
 use crate::{output, parse};
 use clap::value_parser;
 use eval::latent::{Concept, Drawing, Pick, Rate, Turn, positions};
+use runs::GridOptions;
 use serde_json::json;
 use std::path::PathBuf;
 use tensor::Tensor;
-use train::artefacts::GridOptions;
 
 /// Flags of `turn`.
 #[derive(clap::Args)]

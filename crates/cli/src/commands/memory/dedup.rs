@@ -10,10 +10,10 @@ use clap::value_parser;
 use data::{DataSpec, Dataset, Fit, Preprocess};
 use eval::memory::{Duplicates, Group, Options, Sheet, Training, dedup};
 use eval::pictures::images;
+use runs::{GridOptions, grid, write_atomic};
 use serde_json::json;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use train::artefacts::{GridOptions, grid, write_atomic};
 
 /// Groups that are told one by one.
 const SHOWN: usize = 10;

@@ -10,10 +10,10 @@ use data::{Dataset, Split};
 use eval::memory::{Frame, Neighbour, Sheet, nearest};
 use eval::pictures::images;
 use eval::represent::{DiscriminatorFeatures, FeatureStatistics, Pixels, Representation};
+use runs::{Checkpoint, grid};
 use serde_json::json;
 use std::path::PathBuf;
 use tensor::Tensor;
-use train::artefacts::{Checkpoint, grid};
 use train::{latents, told};
 
 /// The frame around neighbours in pixels: yellow, as in the paper of 2014.

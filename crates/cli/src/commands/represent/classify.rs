@@ -14,10 +14,10 @@ use eval::represent::{
     Representation, Supervised, bars, share, supervised,
 };
 use nn::Recipe;
+use runs::{grid, write_atomic};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tensor::Device;
-use train::artefacts::{grid, write_atomic};
 
 /// How representations are compared.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

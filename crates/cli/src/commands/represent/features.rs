@@ -9,11 +9,11 @@ use crate::render::{table, watched};
 use data::Dataset;
 use eval::pictures::spread;
 use eval::represent::{DiscriminatorFeatures, Representation, extract};
+use runs::{Array, Data, write_state_dict};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
-use train::artefacts::{Array, Data, write_state_dict};
 
 /// Flags of `features`.
 #[derive(clap::Args)]

@@ -11,8 +11,8 @@ use data::{DataSpec, Dataset, Preprocess, Split};
 use eval::pictures::spread;
 use eval::represent::{Classes, FeatureStatistics, SHOWN, scatter};
 use nn::Recipe;
+use runs::grid;
 use std::path::Path;
-use train::artefacts::grid;
 
 /// What batch norm of the discriminator normalises by.
 #[derive(Clone, Copy, ValueEnum)]

@@ -7,7 +7,7 @@ use crate::commands::pictures::Known;
 use crate::error::CliError;
 use crate::memory;
 use crate::render::Render;
-use ::train::artefacts::{Checkpoint, RunDir};
+use ::runs::{Checkpoint, RunDir};
 use ::train::watchdog::Watch;
 use ::train::{Settings, Trainer};
 use data::{DataSpec, Dataset};

@@ -6,7 +6,7 @@ use crate::commands::recipe as recipe_named;
 use crate::error::CliError;
 use crate::memory;
 use crate::render::{Render, quoted};
-use ::train::artefacts::{ArtefactError, Meta, NewestGood, RunDir, checkpoint, rotation, runs};
+use ::runs::{ArtefactError, Meta, NewestGood, RunDir, checkpoint, rotation, run_list};
 use ::train::{Settings, Trainer};
 use data::{DataError, Filter, Fit, Preprocess};
 use nn::Recipe;
@@ -124,7 +124,7 @@ fn target(args: &Args, named: Option<&Path>) -> Result<Target, CliError> {
             let run = match &args.out {
                 Some(out) if out.exists() => out.clone(),
                 Some(out) => return Err(missing(out)),
-                None => runs::newest(&args.runs_dir)
+                None => run_list::newest(&args.runs_dir)
                     .map_err(|e| CliError::Failed(format!("nothing to resume: {e}")))?,
             };
             Target { run, checkpoint: None }

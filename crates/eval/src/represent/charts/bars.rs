@@ -3,7 +3,7 @@
 use crate::EvalError;
 use image::DynamicImage;
 use plotters::prelude::*;
-use train::artefacts::chart::{self, Area, FONT, Failure};
+use runs::chart::{self, Area, FONT, Failure};
 
 const WIDTH: u32 = 900;
 /// Pixels of a bar with its surroundings, and of the axis below.

@@ -4,9 +4,9 @@ use crate::EvalError;
 use image::DynamicImage;
 use nalgebra::{DMatrix, SymmetricEigen};
 use plotters::prelude::*;
+use runs::chart::{self, Area, FONT, Failure};
 use tensor::Tensor;
 use tensor::rng::Philox;
-use train::artefacts::chart::{self, Area, FONT, Failure};
 
 /// The most points that are drawn: more hide each other.
 pub const SHOWN: usize = 1000;

@@ -1,13 +1,13 @@
 use crate::{assert_names, sample};
+use runs::rotation::{file_name, save_rotating};
+use runs::run_dir::resolve_checkpoint;
+use runs::run_list::{newest, runs_in};
+use runs::{ArtefactError, EventWriter, Keep, MetricsWriter, Row, RunDir, checkpoint};
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use train::artefacts::rotation::{file_name, save_rotating};
-use train::artefacts::run_dir::resolve_checkpoint;
-use train::artefacts::runs::{newest, runs_in};
-use train::artefacts::{ArtefactError, EventWriter, Keep, MetricsWriter, Row, RunDir, checkpoint};
 
 const KEEP: Keep = Keep { last: 3, best: None };
 

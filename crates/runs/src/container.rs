@@ -4,7 +4,7 @@
 //! its whole-file buffer, so that a load or save needs no second copy of the weights, and a header that lies about
 //! sizes is refused before anything is allocated for it.
 
-use super::{Array, ArtefactError, Data, write_atomic};
+use crate::{Array, ArtefactError, Data, write_atomic};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo as RawInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! A GIF of a run's sample grids in step order: the fixed latents learning to draw.
 
-use super::{ArtefactError, grid, rotation, write_atomic};
+use crate::{ArtefactError, grid, rotation, write_atomic};
 use gif::{Encoder, EncodingError, Frame, Repeat};
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GenericImageView, RgbImage};

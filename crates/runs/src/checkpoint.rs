@@ -4,8 +4,8 @@
 //! (CRC-32C over names, types, shapes and values of all tensors, and over `schema` and `meta`). Any program that reads
 //! safetensors can read the weights.
 
-use super::container::{self, Container, Fingerprint, TensorInfo};
-use super::{Array, ArtefactError};
+use crate::container::{self, Container, Fingerprint, TensorInfo};
+use crate::{Array, ArtefactError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;

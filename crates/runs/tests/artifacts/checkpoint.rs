@@ -1,8 +1,8 @@
 use crate::{assert_names, sample};
+use runs::checkpoint::{SCHEMA, inspect, load, save};
+use runs::{Array, ArtefactError, read_state_dict, remove_stale, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
-use train::artefacts::checkpoint::{SCHEMA, inspect, load, save};
-use train::artefacts::{Array, ArtefactError, read_state_dict, remove_stale, write_state_dict};
 
 #[test]
 fn comes_back_bit_for_bit() {

@@ -1,6 +1,6 @@
 //! Named numbers as files hold them: a shape and its values in row-major order.
 
-use super::ArtefactError;
+use crate::ArtefactError;
 
 /// The values of an [`Array`].
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! The loss curves of a run as one picture: losses above, the discriminator's beliefs below.
 
-use super::chart::{self, Area, FONT, Failure};
-use super::{ArtefactError, Row, grid};
+use crate::chart::{self, Area, FONT, Failure};
+use crate::{ArtefactError, Row, grid};
 use image::DynamicImage;
 use plotters::prelude::*;
 use std::ops::Range;

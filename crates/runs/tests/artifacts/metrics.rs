@@ -1,8 +1,8 @@
 use crate::assert_names;
+use runs::metrics::read;
+use runs::{MetricsWriter, Row};
 use std::fs;
 use std::io::Write;
-use train::artefacts::metrics::read;
-use train::artefacts::{MetricsWriter, Row};
 
 fn row(step: u64) -> Row {
     let mut row = Row {

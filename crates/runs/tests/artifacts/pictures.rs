@@ -2,11 +2,11 @@
 
 use crate::assert_names;
 use image::{DynamicImage, GenericImageView, GrayImage, Luma, Rgb, RgbImage};
+use runs::grid::{grid, read_png, save_png, save_png_with, write_images};
+use runs::timelapse::{self, Options};
+use runs::{ArtefactError, GridOptions, Row, plot};
 use std::collections::HashSet;
 use std::fs;
-use train::artefacts::grid::{grid, read_png, save_png, save_png_with, write_images};
-use train::artefacts::timelapse::{self, Options};
-use train::artefacts::{ArtefactError, GridOptions, Row, plot};
 
 const PLAIN: GridOptions = GridOptions { columns: 2, padding: 1, scale: 1, background: 255 };
 

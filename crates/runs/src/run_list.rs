@@ -1,7 +1,7 @@
 //! The runs of a folder, to list, compare and resume.
 
-use super::run_dir::{self, RunDir};
-use super::{ArtefactError, Row, container, metrics, rotation};
+use crate::run_dir::{self, RunDir};
+use crate::{ArtefactError, Row, container, metrics, rotation};
 use std::fs;
 use std::path::{Path, PathBuf};
 

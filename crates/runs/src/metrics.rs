@@ -1,6 +1,6 @@
 //! `metrics.jsonl`: one JSON object per logged step, appended as the run goes.
 
-use super::ArtefactError;
+use crate::ArtefactError;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -1,6 +1,6 @@
 //! Files that are complete or absent: temporary name, fsync, rename, fsync of the folder.
 
-use super::ArtefactError;
+use crate::ArtefactError;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 /// The ending of a file that is being written.
-pub(super) const TEMPORARY: &str = ".tmp";
+pub(crate) const TEMPORARY: &str = ".tmp";
 
 /// Writes `path` through `fill`, so that a reader finds the old file or the whole new one, never a part.
 ///

@@ -1,8 +1,8 @@
 //! The checkpoints folder: which file is which step, which are kept, which one to resume from.
 
-use super::ArtefactError;
-use super::atomic::{folder_of, sync_folder};
-use super::checkpoint::{self, Checkpoint};
+use crate::ArtefactError;
+use crate::atomic::{folder_of, sync_folder};
+use crate::checkpoint::{self, Checkpoint};
 use std::fs;
 use std::path::{Path, PathBuf};
 

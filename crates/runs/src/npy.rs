@@ -2,7 +2,7 @@
 //!
 //! Format: numpy.lib.format, versions 1.0 and 2.0 (3.0 differs in the header's encoding only).
 
-use super::{Array, ArtefactError};
+use crate::{Array, ArtefactError};
 use std::fs;
 use std::path::Path;
 

@@ -3,7 +3,7 @@
 //! The range is fixed, -1 is black and 1 is white, so that grids of different steps and runs can be compared; nothing
 //! is stretched to the contrast of a grid.
 
-use super::{ArtefactError, write_atomic};
+use crate::{ArtefactError, write_atomic};
 use image::codecs::png::PngDecoder;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageResult, Limits, RgbImage, RgbaImage};
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,7 @@ pub fn save_png_with(
 }
 
 /// A picture as PNG, with texts.
-pub(super) fn encode(image: &DynamicImage, texts: &[(&str, String)]) -> Result<Vec<u8>, String> {
+pub(crate) fn encode(image: &DynamicImage, texts: &[(&str, String)]) -> Result<Vec<u8>, String> {
     let colour = match image {
         DynamicImage::ImageLuma8(_) => png::ColorType::Grayscale,
         DynamicImage::ImageRgb8(_) => png::ColorType::Rgb,
@@ -184,7 +184,7 @@ pub fn read_png(path: &Path) -> Result<(DynamicImage, BTreeMap<String, String>),
 }
 
 /// A PNG whose picture takes no more than [`LONGEST`] bytes. By its own decoder: a reader that takes any format would be compiled here with all of them.
-pub(super) fn decode(bytes: &[u8]) -> ImageResult<DynamicImage> {
+pub(crate) fn decode(bytes: &[u8]) -> ImageResult<DynamicImage> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(LONGEST);
     let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), limits.clone())?;

@@ -1,9 +1,9 @@
 //! What a run killed before its first checkpoint leaves: folders and files of ours, with nothing in them to go on from.
 
-use super::ArtefactError;
-use super::atomic::TEMPORARY;
-use super::run_dir::LOCK;
-use super::tensorboard;
+use crate::ArtefactError;
+use crate::atomic::TEMPORARY;
+use crate::run_dir::LOCK;
+use crate::tensorboard;
 use std::fs::{self, DirEntry};
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// The folder cannot be listed.
-pub(super) fn is_unbegun(run: &Path) -> Result<bool, ArtefactError> {
+pub(crate) fn is_unbegun(run: &Path) -> Result<bool, ArtefactError> {
     let (mut locked, mut others) = (false, false);
     for entry in fs::read_dir(run).map_err(ArtefactError::read(run))? {
         let entry = entry.map_err(ArtefactError::read(run))?;
@@ -56,7 +56,7 @@ fn is_bare(entry: &DirEntry) -> Result<bool, ArtefactError> {
 ///
 /// # Errors
 /// The disk.
-pub(super) fn clear(run: &Path) -> Result<(), ArtefactError> {
+pub(crate) fn clear(run: &Path) -> Result<(), ArtefactError> {
     for entry in fs::read_dir(run).map_err(ArtefactError::read(run))? {
         let entry = entry.map_err(ArtefactError::read(run))?;
         let path = entry.path();

@@ -3,9 +3,9 @@
 
 use image::GenericImageView;
 use prost::Message;
+use runs::EventWriter;
 use std::fs;
 use std::path::Path;
-use train::artefacts::EventWriter;
 
 #[derive(Clone, PartialEq, Message)]
 struct Event {

@@ -1,15 +1,15 @@
 //! A run's directory: made under a fresh number, held by one process at a time.
 
-use super::ArtefactError;
-use super::atomic::{probe, remove_stale, write_atomic};
-use super::{checkpoint, rotation, skeleton};
+use crate::ArtefactError;
+use crate::atomic::{probe, remove_stale, write_atomic};
+use crate::{checkpoint, rotation, skeleton};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-pub(super) const LOCK: &str = ".lock";
+pub(crate) const LOCK: &str = ".lock";
 const LONGEST_NAME: usize = 60;
 
 /// A run directory. While a locked one lives, no other process (nor another `RunDir` of this one) can lock it.

@@ -2,10 +2,10 @@
 
 use crate::assert_names;
 use half::{bf16, f16};
+use runs::{Array, ArtefactError, read_npy, read_state_dict, write_state_dict};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use train::artefacts::{Array, ArtefactError, read_npy, read_state_dict, write_state_dict};
 
 #[test]
 fn every_float_type_becomes_f32() {

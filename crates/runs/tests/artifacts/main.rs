@@ -10,8 +10,8 @@ mod rotation;
 mod run_dir;
 mod tensorboard;
 
+use runs::{Array, Checkpoint, Dataset, Meta};
 use std::collections::BTreeMap;
-use train::artefacts::{Array, Checkpoint, Dataset, Meta};
 
 /// A small checkpoint with every kind of content.
 fn sample(step: u64) -> Checkpoint {

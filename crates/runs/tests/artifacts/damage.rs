@@ -2,9 +2,9 @@
 
 use crate::{assert_names, sample};
 use proptest::prelude::*;
+use runs::checkpoint::{inspect, load, save};
+use runs::{read_npy, read_state_dict};
 use std::fs;
-use train::artefacts::checkpoint::{inspect, load, save};
-use train::artefacts::{read_npy, read_state_dict};
 
 #[test]
 fn every_truncation_is_an_error() {

@@ -15,8 +15,11 @@
 //!   .lock                   held while a process trains here       run_dir
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod array;
 mod atomic;
+pub mod builtin_models;
 pub mod chart;
 pub mod checkpoint;
 mod container;
@@ -27,7 +30,7 @@ mod npy;
 pub mod plot;
 pub mod rotation;
 pub mod run_dir;
-pub mod runs;
+pub mod run_list;
 mod skeleton;
 mod state_dict;
 pub mod tensorboard;
@@ -43,6 +46,6 @@ pub use metrics::{MetricsWriter, Row};
 pub use npy::read_npy;
 pub use rotation::{Keep, NewestGood};
 pub use run_dir::RunDir;
-pub use runs::RunInfo;
+pub use run_list::RunInfo;
 pub use state_dict::{read_state_dict, write_state_dict};
 pub use tensorboard::EventWriter;

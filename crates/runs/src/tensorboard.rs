@@ -4,8 +4,8 @@
 //! (tensorflow/core/lib/io/record_writer.h). Only the fields of `event.proto` and `summary.proto` that are written here
 //! are declared.
 
-use super::ArtefactError;
-use super::grid::encode;
+use crate::ArtefactError;
+use crate::grid::encode;
 use image::DynamicImage;
 use prost::{Enumeration, Message, Oneof};
 use std::fs::{self, File, OpenOptions};
@@ -83,7 +83,7 @@ enum SessionStatus {
 }
 
 /// How the name of an event file begins; TensorBoard looks for it.
-pub(super) const PREFIX: &str = "events.out.tfevents.";
+pub(crate) const PREFIX: &str = "events.out.tfevents.";
 
 /// Writes one `events.out.tfevents.*` file. A resumed run starts another one beside the first.
 #[derive(Debug)]

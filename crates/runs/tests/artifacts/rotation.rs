@@ -1,10 +1,8 @@
 use crate::{assert_names, sample};
+use runs::rotation::{file_name, forget_after, list, newest_good, save_rotating, step_of};
+use runs::{ArtefactError, Keep};
 use std::fs;
 use std::path::Path;
-use train::artefacts::rotation::{
-    file_name, forget_after, list, newest_good, save_rotating, step_of,
-};
-use train::artefacts::{ArtefactError, Keep};
 
 const LAST_TWO: Keep = Keep { last: 2, best: None };
 

@@ -2,11 +2,11 @@
 #![cfg(unix)]
 
 use crate::{assert_names, sample};
+use runs::rotation::{file_name, newest_good, save_rotating};
+use runs::{Array, Checkpoint, EventWriter, Keep, MetricsWriter, Row, RunDir, metrics};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use train::artefacts::rotation::{file_name, newest_good, save_rotating};
-use train::artefacts::{Array, Checkpoint, EventWriter, Keep, MetricsWriter, Row, RunDir, metrics};
 
 const CHILD: &str = "DCGAN_TEST_FULL_DISK";
 

@@ -1,7 +1,7 @@
 //! Plain safetensors files: weights of other programs, latents, raw images. No metadata, no checksum.
 
-use super::container::{self, Container};
-use super::{Array, ArtefactError};
+use crate::container::{self, Container};
+use crate::{Array, ArtefactError};
 use std::collections::BTreeMap;
 use std::path::Path;
 

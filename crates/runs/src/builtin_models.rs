@@ -1,7 +1,6 @@
 //! Small trained generators that come with the program, so that there is something to draw before any training.
 
-use crate::TrainError;
-use crate::artefacts::{Checkpoint, checkpoint};
+use crate::{ArtefactError, Checkpoint, checkpoint};
 
 /// A generator that comes with the program.
 pub struct Model {
@@ -31,7 +30,7 @@ impl Model {
     ///
     /// # Errors
     /// None that a sound build of this program has.
-    pub fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
-        Ok(checkpoint::load_bytes(self.name, self.bytes)?)
+    pub fn checkpoint(&self) -> Result<Checkpoint, ArtefactError> {
+        checkpoint::load_bytes(self.name, self.bytes)
     }
 }
