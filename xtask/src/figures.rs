@@ -4,7 +4,7 @@ use clap::Args;
 use image::imageops;
 use nn::loss::Objective;
 use plotters::prelude::*;
-use runs::chart::{self, Area, FONT, Failure};
+use runs::plots::{self, Area, FONT, Failure};
 use std::ops::Range;
 use std::path::PathBuf;
 use tensor::Tensor;
@@ -41,7 +41,7 @@ struct Panel {
 /// # Errors
 /// When the file cannot be written.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let large = chart::paint(SIZE.map(|side| side * SCALE).into(), draw)?;
+    let large = plots::paint(SIZE.map(|side| side * SCALE).into(), draw)?;
     let image = imageops::resize(&large, SIZE[0], SIZE[1], imageops::FilterType::Triangle);
     image
         .save(&options.out)

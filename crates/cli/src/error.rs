@@ -3,7 +3,7 @@
 use data::{DataError, FetchError};
 use eval::EvalError;
 use nn::NnError;
-use runs::ArtefactError;
+use runs::ArtifactError;
 use std::process::ExitCode;
 use train::TrainError;
 
@@ -36,7 +36,7 @@ pub enum CliError {
     Nn(#[from] NnError),
     /// From the files of a run.
     #[error(transparent)]
-    Artefact(#[from] ArtefactError),
+    Artifact(#[from] ArtifactError),
     /// From a metric or an experiment.
     #[error(transparent)]
     Eval(#[from] EvalError),

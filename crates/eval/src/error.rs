@@ -2,7 +2,7 @@
 
 use data::DataError;
 use nn::NnError;
-use runs::ArtefactError;
+use runs::ArtifactError;
 use tensor::gpu::GpuError;
 use train::TrainError;
 
@@ -14,7 +14,7 @@ pub enum EvalError {
     Train(Box<TrainError>),
     /// Files that are read or written.
     #[error(transparent)]
-    Artefact(#[from] ArtefactError),
+    Artifact(#[from] ArtifactError),
     /// The data.
     #[error(transparent)]
     Data(#[from] DataError),

@@ -6,7 +6,7 @@ use eval::inside::regions::Region;
 use eval::inside::{Generator, Logistic, guided};
 use nn::layers::{BatchNorm, Conv2d, Pool2d, PoolKind, Window};
 use nn::{Activation, Layer, Network, Recipe, StateDict, StateValue};
-use runs::{Array, Checkpoint, Data, Meta, read_state_dict};
+use runs::{Array, Checkpoint, CheckpointMeta, Data, read_state_dict};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tensor::rng::Philox;
@@ -118,7 +118,10 @@ fn checkpoint(recipe: &Recipe) -> Checkpoint {
     let state: StateDict = generator.state_dict();
     let tensors =
         state.into_iter().map(|(name, value)| (format!("g.{name}"), array(value))).collect();
-    Checkpoint { meta: Meta { recipe: recipe.to_toml(), ..Meta::default() }, tensors }
+    Checkpoint {
+        meta: CheckpointMeta { recipe: recipe.to_toml(), ..CheckpointMeta::default() },
+        tensors,
+    }
 }
 
 fn recipe(changes: &[(&str, &str)]) -> Recipe {

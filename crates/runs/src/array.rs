@@ -1,6 +1,6 @@
 //! Named numbers as files hold them: a shape and its values in row-major order.
 
-use crate::ArtefactError;
+use crate::ArtifactError;
 
 /// The values of an [`Array`].
 #[derive(Clone, Debug, PartialEq)]
@@ -69,13 +69,13 @@ impl Array {
     }
 
     /// Whether the values fill the shape exactly.
-    pub(crate) fn check(&self, name: &str) -> Result<(), ArtefactError> {
+    pub(crate) fn check(&self, name: &str) -> Result<(), ArtifactError> {
         let elements =
             self.shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
         if elements == Some(self.len()) {
             return Ok(());
         }
-        Err(ArtefactError::Shape {
+        Err(ArtifactError::Shape {
             name: name.to_owned(),
             shape: self.shape.clone(),
             len: self.len(),

@@ -1,6 +1,6 @@
 //! Files that are complete or absent: temporary name, fsync, rename, fsync of the folder.
 
-use crate::ArtefactError;
+use crate::ArtifactError;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -17,12 +17,12 @@ pub(crate) const TEMPORARY: &str = ".tmp";
 /// failure the temporary file is removed, an older `path` is left as it was, and the error names `path`.
 ///
 /// # Errors
-/// [`ArtefactError::Write`] for whatever the operating system or `fill` reports.
+/// [`ArtifactError::Write`] for whatever the operating system or `fill` reports.
 pub fn write_atomic(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
-) -> Result<(), ArtefactError> {
-    write(path, fill).map_err(ArtefactError::write(path))
+) -> Result<(), ArtifactError> {
+    write(path, fill).map_err(ArtifactError::write(path))
 }
 
 fn write(
@@ -55,16 +55,16 @@ fn temporary_in(folder: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
 /// Finds out whether `folder` can be made (or is there) and written, and leaves nothing behind.
 ///
 /// # Errors
-/// [`ArtefactError::Write`], which names `folder`.
-pub(crate) fn probe(folder: &Path) -> Result<(), ArtefactError> {
+/// [`ArtifactError::Write`], which names `folder`.
+pub(crate) fn probe(folder: &Path) -> Result<(), ArtifactError> {
     let nearest = folder
         .ancestors()
         .map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
     let there = nearest.into_iter().find(|above| above.exists()).unwrap_or(Path::new("."));
     if !there.is_dir() {
-        return Err(ArtefactError::write(folder)(io::ErrorKind::NotADirectory.into()));
+        return Err(ArtifactError::write(folder)(io::ErrorKind::NotADirectory.into()));
     }
-    temporary_in(there, OsStr::new(".dcgan-probe")).map(drop).map_err(ArtefactError::write(folder))
+    temporary_in(there, OsStr::new(".dcgan-probe")).map(drop).map_err(ArtifactError::write(folder))
 }
 
 /// Removes what killed processes left half-written in `folder`, and returns those paths.
@@ -72,11 +72,11 @@ pub(crate) fn probe(folder: &Path) -> Result<(), ArtefactError> {
 /// Call it only where no other process writes: under the lock of the run.
 ///
 /// # Errors
-/// [`ArtefactError::Read`] if the folder cannot be listed; a temporary file that cannot be removed stays.
-pub fn remove_stale(folder: &Path) -> Result<Vec<PathBuf>, ArtefactError> {
+/// [`ArtifactError::Read`] if the folder cannot be listed; a temporary file that cannot be removed stays.
+pub fn remove_stale(folder: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
     let mut removed = Vec::new();
-    for entry in fs::read_dir(folder).map_err(ArtefactError::read(folder))? {
-        let path = entry.map_err(ArtefactError::read(folder))?.path();
+    for entry in fs::read_dir(folder).map_err(ArtifactError::read(folder))? {
+        let path = entry.map_err(ArtifactError::read(folder))?.path();
         let stale =
             path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(TEMPORARY));
         if stale && fs::remove_file(&path).is_ok() {

@@ -1,6 +1,6 @@
 //! Small trained generators that come with the program, so that there is something to draw before any training.
 
-use crate::{ArtefactError, Checkpoint, checkpoint};
+use crate::{ArtifactError, Checkpoint, checkpoint};
 
 /// A generator that comes with the program.
 pub struct Model {
@@ -30,7 +30,7 @@ impl Model {
     ///
     /// # Errors
     /// None that a sound build of this program has.
-    pub fn checkpoint(&self) -> Result<Checkpoint, ArtefactError> {
+    pub fn checkpoint(&self) -> Result<Checkpoint, ArtifactError> {
         checkpoint::load_bytes(self.name, self.bytes)
     }
 }

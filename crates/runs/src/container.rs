@@ -4,7 +4,7 @@
 //! its whole-file buffer, so that a load or save needs no second copy of the weights, and a header that lies about
 //! sizes is refused before anything is allocated for it.
 
-use crate::{Array, ArtefactError, Data, write_atomic};
+use crate::{Array, ArtifactError, Data, write_atomic};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo as RawInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -44,25 +44,25 @@ pub(crate) struct Container {
 
 impl Container {
     /// Opens a file and reads its header only.
-    pub fn open(path: &Path) -> Result<Self, ArtefactError> {
-        let file = File::open(path).map_err(ArtefactError::read(path))?;
-        let status = file.metadata().map_err(ArtefactError::read(path))?;
+    pub fn open(path: &Path) -> Result<Self, ArtifactError> {
+        let file = File::open(path).map_err(ArtifactError::read(path))?;
+        let status = file.metadata().map_err(ArtifactError::read(path))?;
         if status.is_dir() {
-            return Err(ArtefactError::read(path)(io::ErrorKind::IsADirectory.into()));
+            return Err(ArtifactError::read(path)(io::ErrorKind::IsADirectory.into()));
         }
         Self::read(path, Box::new(file), status.len())
     }
 
     /// Reads the header of `bytes` bytes from `source`, which errors call `path`.
-    pub fn read(path: &Path, source: Source, bytes: u64) -> Result<Self, ArtefactError> {
+    pub fn read(path: &Path, source: Source, bytes: u64) -> Result<Self, ArtifactError> {
         let foreign =
-            |reason: String| ArtefactError::NotSafetensors { path: path.to_owned(), reason };
+            |reason: String| ArtifactError::NotSafetensors { path: path.to_owned(), reason };
         if bytes < 10 {
             return Err(foreign(format!("it has only {bytes} bytes")));
         }
         let mut reader = BufReader::with_capacity(1 << 20, source);
         let mut start = [0; 9];
-        reader.read_exact(&mut start).map_err(ArtefactError::read(path))?;
+        reader.read_exact(&mut start).map_err(ArtifactError::read(path))?;
         let [length @ .., brace] = start;
         let length = u64::from_le_bytes(length);
         if brace != b'{' || length > LONGEST_HEADER {
@@ -70,7 +70,7 @@ impl Container {
         }
         let data_start = 8 + length;
         if data_start > bytes {
-            return Err(ArtefactError::Size {
+            return Err(ArtifactError::Size {
                 path: path.to_owned(),
                 expected: data_start,
                 actual: bytes,
@@ -82,13 +82,13 @@ impl Container {
         }
         reader
             .read_exact(header.get_mut(1..).unwrap_or_default())
-            .map_err(ArtefactError::read(path))?;
+            .map_err(ArtifactError::read(path))?;
         let parsed: Metadata = serde_json::from_slice(&header)
             .map_err(|error| foreign(format!("its header is malformed: {error}")))?;
         drop(header);
         let expected = data_start + parsed.data_len() as u64;
         if expected != bytes {
-            return Err(ArtefactError::Size { path: path.to_owned(), expected, actual: bytes });
+            return Err(ArtifactError::Size { path: path.to_owned(), expected, actual: bytes });
         }
         let metadata = parsed
             .metadata()
@@ -121,7 +121,7 @@ impl Container {
 
     /// Reads every tensor: F32 and I64 as they are and F16, BF16, F64 as F32. Returns them with the fingerprint of
     /// the bytes that were read.
-    pub fn read_tensors(mut self) -> Result<(BTreeMap<String, Array>, Fingerprint), ArtefactError> {
+    pub fn read_tensors(mut self) -> Result<(BTreeMap<String, Array>, Fingerprint), ArtifactError> {
         let mut arrays = BTreeMap::new();
         let mut fingerprint = Fingerprint::default();
         for (name, info) in std::mem::take(&mut self.tensors) {
@@ -134,16 +134,16 @@ impl Container {
     }
 
     /// The fingerprint that [`read_tensors`](Self::read_tensors) would return, from one buffer's worth of memory.
-    pub fn fingerprint(mut self) -> Result<Fingerprint, ArtefactError> {
+    pub fn fingerprint(mut self) -> Result<Fingerprint, ArtifactError> {
         let mut fingerprint = Fingerprint::default();
         for (name, info) in &self.tensors {
             let mut left = info.data_offsets.1 - info.data_offsets.0;
             let mut crc = 0;
             while left > 0 {
-                let buffer = self.reader.fill_buf().map_err(ArtefactError::read(&self.path))?;
+                let buffer = self.reader.fill_buf().map_err(ArtifactError::read(&self.path))?;
                 let part = buffer.get(..left).unwrap_or(buffer);
                 if part.is_empty() {
-                    return Err(ArtefactError::read(&self.path)(
+                    return Err(ArtifactError::read(&self.path)(
                         io::ErrorKind::UnexpectedEof.into(),
                     ));
                 }
@@ -158,7 +158,7 @@ impl Container {
     }
 
     /// One tensor at the reader's position, and the CRC of its bytes.
-    fn read_one(&mut self, name: &str, info: &RawInfo) -> Result<(Data, u32), ArtefactError> {
+    fn read_one(&mut self, name: &str, info: &RawInfo) -> Result<(Data, u32), ArtifactError> {
         let bytes = info.data_offsets.1 - info.data_offsets.0;
         let converted = |bytes: &[u8]| -> Option<Vec<f32>> {
             Some(match info.dtype {
@@ -194,7 +194,7 @@ impl Container {
             dtype => {
                 let mut raw: Vec<u8> = self.zeros(name, bytes)?;
                 let crc = self.fill(&mut raw)?;
-                let values = converted(&raw).ok_or_else(|| ArtefactError::Dtype {
+                let values = converted(&raw).ok_or_else(|| ArtifactError::Dtype {
                     path: self.path.clone(),
                     tensor: name.to_owned(),
                     dtype: format!("{dtype:?}"),
@@ -204,9 +204,9 @@ impl Container {
         }
     }
 
-    fn zeros<T: Copy + Default>(&self, name: &str, len: usize) -> Result<Vec<T>, ArtefactError> {
+    fn zeros<T: Copy + Default>(&self, name: &str, len: usize) -> Result<Vec<T>, ArtifactError> {
         let mut values = Vec::new();
-        values.try_reserve_exact(len).map_err(|_| ArtefactError::Memory {
+        values.try_reserve_exact(len).map_err(|_| ArtifactError::Memory {
             path: self.path.clone(),
             tensor: name.to_owned(),
             bytes: len.saturating_mul(size_of::<T>()),
@@ -215,8 +215,8 @@ impl Container {
         Ok(values)
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<u32, ArtefactError> {
-        self.reader.read_exact(bytes).map_err(ArtefactError::read(&self.path))?;
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<u32, ArtifactError> {
+        self.reader.read_exact(bytes).map_err(ArtifactError::read(&self.path))?;
         Ok(crc32c::crc32c(bytes))
     }
 }
@@ -278,7 +278,7 @@ pub(crate) fn write(
     path: &Path,
     metadata: &BTreeMap<&str, String>,
     arrays: &BTreeMap<String, Array>,
-) -> Result<(), ArtefactError> {
+) -> Result<(), ArtifactError> {
     // Widest type first, as the format asks, so that every tensor stays aligned to its type.
     let (integers, floats): (Vec<_>, Vec<_>) =
         arrays.iter().partition(|(_, array)| matches!(array.data, Data::I64(_)));
@@ -295,12 +295,12 @@ pub(crate) fn write(
         offset = end;
     }
     if tensors.contains_key(METADATA) {
-        return Err(ArtefactError::write(path)(io::Error::other(
+        return Err(ArtifactError::write(path)(io::Error::other(
             "no tensor may be called __metadata__",
         )));
     }
     let mut header = serde_json::to_vec(&FileHeader { metadata, tensors })
-        .map_err(|error| ArtefactError::write(path)(error.into()))?;
+        .map_err(|error| ArtifactError::write(path)(error.into()))?;
     header.resize(header.len().next_multiple_of(8), b' ');
     write_atomic(path, |writer| {
         writer.write_all(&(header.len() as u64).to_le_bytes())?;

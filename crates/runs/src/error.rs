@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Every failure of reading or writing a run's files.
 #[derive(Debug, thiserror::Error)]
-pub enum ArtefactError {
+pub enum ArtifactError {
     /// The operating system refused a write: full disk, no permission, missing folder.
     #[error("cannot write {path:?}: {source} ({}; older files are untouched)", write_hint(.source))]
     Write {
@@ -134,7 +134,7 @@ pub enum ArtefactError {
         /// The folder that was searched.
         dir: PathBuf,
         /// The checkpoints that were found damaged, with the reason.
-        skipped: Vec<(PathBuf, ArtefactError)>,
+        skipped: Vec<(PathBuf, ArtifactError)>,
     },
     /// A new run was to go where something already is.
     #[error("{path:?} exists and is not empty: {}choose another --out", resume_hint(path, *.resumable))]
@@ -196,7 +196,7 @@ pub enum ArtefactError {
     },
 }
 
-impl ArtefactError {
+impl ArtifactError {
     /// For `map_err` on a write.
     pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
@@ -251,7 +251,7 @@ fn pid_text(pid: &Option<u32>) -> String {
     pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
 }
 
-fn skipped_list(skipped: &[(PathBuf, ArtefactError)]) -> String {
+fn skipped_list(skipped: &[(PathBuf, ArtifactError)]) -> String {
     if skipped.is_empty() {
         return String::new();
     }

@@ -3,7 +3,7 @@
 //! The range is fixed, -1 is black and 1 is white, so that grids of different steps and runs can be compared; nothing
 //! is stretched to the contrast of a grid.
 
-use crate::{ArtefactError, write_atomic};
+use crate::{ArtifactError, write_atomic};
 use image::codecs::png::PngDecoder;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageResult, Limits, RgbImage, RgbaImage};
 use serde::{Deserialize, Serialize};
@@ -48,13 +48,13 @@ impl GridOptions {
 /// A value `v` becomes `(v + 1) · 127.5`, rounded and clamped; NaN becomes 0.
 ///
 /// # Errors
-/// [`ArtefactError::Pictures`] for another number of channels, no pictures, a length that does not fit the shape, or a
+/// [`ArtifactError::Pictures`] for another number of channels, no pictures, a length that does not fit the shape, or a
 /// grid too large for one picture.
 pub fn grid(
     images: &[f32],
     shape: [usize; 4],
     options: GridOptions,
-) -> Result<DynamicImage, ArtefactError> {
+) -> Result<DynamicImage, ArtifactError> {
     let [count, height, width, channels] = shape;
     check(images, shape)?;
     let GridOptions { columns, padding, scale, background } = options;
@@ -99,7 +99,7 @@ pub fn grid(
 ///
 /// # Errors
 /// The disk, or a picture that PNG cannot hold.
-pub fn save_png(path: &Path, image: &DynamicImage) -> Result<(), ArtefactError> {
+pub fn save_png(path: &Path, image: &DynamicImage) -> Result<(), ArtifactError> {
     save_png_with(path, image, &[])
 }
 
@@ -112,9 +112,9 @@ pub fn save_png_with(
     path: &Path,
     image: &DynamicImage,
     texts: &[(&str, String)],
-) -> Result<(), ArtefactError> {
+) -> Result<(), ArtifactError> {
     let bytes = encode(image, texts)
-        .map_err(|reason| ArtefactError::Encode { path: path.to_owned(), reason })?;
+        .map_err(|reason| ArtifactError::Encode { path: path.to_owned(), reason })?;
     write_atomic(path, |writer| writer.write_all(&bytes))
 }
 
@@ -160,13 +160,13 @@ const LONGEST: u64 = 256 << 20;
 ///
 /// # Errors
 /// A file that is missing, too large, or no sound PNG.
-pub fn read_png(path: &Path) -> Result<(DynamicImage, BTreeMap<String, String>), ArtefactError> {
-    let bad = |reason: String| ArtefactError::Pictures { what: format!("{path:?} again"), reason };
-    let length = fs::metadata(path).map_err(ArtefactError::read(path))?.len();
+pub fn read_png(path: &Path) -> Result<(DynamicImage, BTreeMap<String, String>), ArtifactError> {
+    let bad = |reason: String| ArtifactError::Pictures { what: format!("{path:?} again"), reason };
+    let length = fs::metadata(path).map_err(ArtifactError::read(path))?.len();
     if length > LONGEST {
         return Err(bad(format!("it has {length} bytes, over {LONGEST}")));
     }
-    let bytes = fs::read(path).map_err(ArtefactError::read(path))?;
+    let bytes = fs::read(path).map_err(ArtifactError::read(path))?;
     let image = decode(&bytes).map_err(|error| bad(format!("it is no sound PNG: {error}")))?;
     let limits = png::Limits { bytes: LONGEST as usize };
     let decoder = png::Decoder::new_with_limits(Cursor::new(&bytes[..]), limits);
@@ -203,7 +203,7 @@ pub fn write_images(
     first: usize,
     images: &[f32],
     shape: [usize; 4],
-) -> Result<Vec<PathBuf>, ArtefactError> {
+) -> Result<Vec<PathBuf>, ArtifactError> {
     write_images_with(dir, first, images, shape, |_| Vec::new())
 }
 
@@ -217,10 +217,10 @@ pub fn write_images_with<'a>(
     images: &[f32],
     shape: [usize; 4],
     texts: impl Fn(usize) -> Vec<(&'a str, String)>,
-) -> Result<Vec<PathBuf>, ArtefactError> {
+) -> Result<Vec<PathBuf>, ArtifactError> {
     let [_, height, width, channels] = shape;
     check(images, shape)?;
-    fs::create_dir_all(dir).map_err(ArtefactError::write(dir))?;
+    fs::create_dir_all(dir).map_err(ArtifactError::write(dir))?;
     images
         .chunks_exact(height * width * channels)
         .enumerate()
@@ -245,7 +245,7 @@ fn repeat(pixel: &[f32], scale: usize) -> impl Iterator<Item = u8> + '_ {
     (0..scale).flat_map(move |_| pixel.iter().map(|&value| byte(value)))
 }
 
-fn check(images: &[f32], shape: [usize; 4]) -> Result<(), ArtefactError> {
+fn check(images: &[f32], shape: [usize; 4]) -> Result<(), ArtifactError> {
     let channels = shape[3];
     if !matches!(channels, 1 | 3 | 4) {
         return Err(pictures(format!(
@@ -270,6 +270,6 @@ fn picture(width: u32, height: u32, channels: usize, pixels: Vec<u8>) -> Option<
     })
 }
 
-fn pictures(reason: String) -> ArtefactError {
-    ArtefactError::Pictures { what: "the samples".to_owned(), reason }
+fn pictures(reason: String) -> ArtifactError {
+    ArtifactError::Pictures { what: "the samples".to_owned(), reason }
 }

@@ -1,6 +1,6 @@
 //! `metrics.jsonl`: one JSON object per logged step, appended as the run goes.
 
-use crate::ArtefactError;
+use crate::ArtifactError;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 ///
 /// A value that is NaN or infinite is written as `null`, JSON having no word for it, and read back as NaN.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct MetricsRow {
     /// Finished training steps.
     pub step: u64,
     /// Discriminator loss, real and fake halves added.
@@ -66,19 +66,19 @@ impl MetricsWriter {
     ///
     /// # Errors
     /// The file cannot be read or written, or a line in the midst of the rows to keep is no row.
-    pub fn resume(path: &Path, step: u64) -> Result<Self, ArtefactError> {
+    pub fn resume(path: &Path, step: u64) -> Result<Self, ArtifactError> {
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(path)
-            .map_err(ArtefactError::write(path))?;
+            .map_err(ArtifactError::write(path))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(ArtefactError::read(path))?;
+        file.read_to_end(&mut bytes).map_err(ArtifactError::read(path))?;
         let mut keep = 0;
         let mut end = 0;
-        let mut bad: Option<ArtefactError> = None;
+        let mut bad: Option<ArtifactError> = None;
         let mut whole = true;
         for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
             end += line.len();
@@ -101,7 +101,7 @@ impl MetricsWriter {
         writer
             .cut()
             .and_then(|()| if whole { Ok(()) } else { writer.put(b"\n") })
-            .map_err(ArtefactError::write(path))?;
+            .map_err(ArtifactError::write(path))?;
         writer.sync()?;
         Ok(writer)
     }
@@ -110,19 +110,19 @@ impl MetricsWriter {
     ///
     /// # Errors
     /// The disk; the file then ends with the row before.
-    pub fn append(&mut self, row: &Row) -> Result<(), ArtefactError> {
+    pub fn append(&mut self, row: &MetricsRow) -> Result<(), ArtifactError> {
         let mut line = serde_json::to_vec(row)
-            .map_err(|error| ArtefactError::write(&self.path)(error.into()))?;
+            .map_err(|error| ArtifactError::write(&self.path)(error.into()))?;
         line.push(b'\n');
-        self.put(&line).map_err(ArtefactError::write(&self.path))
+        self.put(&line).map_err(ArtifactError::write(&self.path))
     }
 
     /// Makes all rows durable; to be called before each checkpoint.
     ///
     /// # Errors
     /// The disk.
-    pub fn sync(&mut self) -> Result<(), ArtefactError> {
-        self.file.sync_all().map_err(ArtefactError::write(&self.path))
+    pub fn sync(&mut self) -> Result<(), ArtifactError> {
+        self.file.sync_all().map_err(ArtifactError::write(&self.path))
     }
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -145,8 +145,8 @@ impl MetricsWriter {
 ///
 /// # Errors
 /// The file cannot be read, or a line before the last is no row.
-pub fn read(path: &Path) -> Result<Vec<Row>, ArtefactError> {
-    let bytes = std::fs::read(path).map_err(ArtefactError::read(path))?;
+pub fn read(path: &Path) -> Result<Vec<MetricsRow>, ArtifactError> {
+    let bytes = std::fs::read(path).map_err(ArtifactError::read(path))?;
     let mut rows = Vec::new();
     let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').enumerate().peekable();
     while let Some((index, line)) = lines.next() {
@@ -160,7 +160,7 @@ pub fn read(path: &Path) -> Result<Vec<Row>, ArtefactError> {
 }
 
 /// The last whole row, read from the end of the file, however long the file is; `None` where there is none.
-pub(crate) fn last(path: &Path) -> Option<Row> {
+pub(crate) fn last(path: &Path) -> Option<MetricsRow> {
     let mut file = File::open(path).ok()?;
     let len = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(len.saturating_sub(64 * 1024))).ok()?;
@@ -170,10 +170,10 @@ pub(crate) fn last(path: &Path) -> Option<Row> {
 }
 
 /// A line as a row; `None` for a blank one.
-fn parse_line(line: &[u8]) -> Result<Option<Row>, serde_json::Error> {
+fn parse_line(line: &[u8]) -> Result<Option<MetricsRow>, serde_json::Error> {
     if line.trim_ascii().is_empty() { Ok(None) } else { serde_json::from_slice(line).map(Some) }
 }
 
-fn bad_line(path: &Path, index: usize, error: serde_json::Error) -> ArtefactError {
-    ArtefactError::Metrics { path: path.to_owned(), line: index + 1, reason: error.to_string() }
+fn bad_line(path: &Path, index: usize, error: serde_json::Error) -> ArtifactError {
+    ArtifactError::Metrics { path: path.to_owned(), line: index + 1, reason: error.to_string() }
 }

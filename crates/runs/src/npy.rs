@@ -2,7 +2,7 @@
 //!
 //! Format: numpy.lib.format, versions 1.0 and 2.0 (3.0 differs in the header's encoding only).
 
-use crate::{Array, ArtefactError};
+use crate::{Array, ArtifactError};
 use std::fs;
 use std::path::Path;
 
@@ -12,9 +12,9 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 ///
 /// # Errors
 /// The file cannot be read, is malformed or truncated, or holds another number type.
-pub fn read_npy(path: &Path) -> Result<Array, ArtefactError> {
-    let bytes = fs::read(path).map_err(ArtefactError::read(path))?;
-    parse(&bytes).map_err(|reason| ArtefactError::Npy { path: path.to_owned(), reason })
+pub fn read_npy(path: &Path) -> Result<Array, ArtifactError> {
+    let bytes = fs::read(path).map_err(ArtifactError::read(path))?;
+    parse(&bytes).map_err(|reason| ArtifactError::Npy { path: path.to_owned(), reason })
 }
 
 fn parse(bytes: &[u8]) -> Result<Array, String> {

@@ -1,8 +1,8 @@
 //! A run's directory: made under a fresh number, held by one process at a time.
 
-use crate::ArtefactError;
+use crate::ArtifactError;
 use crate::atomic::{probe, remove_stale, write_atomic};
-use crate::{checkpoint, rotation, skeleton};
+use crate::{checkpoint, checkpoint_retention, run_dir_init};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -28,12 +28,12 @@ impl RunDir {
     ///
     /// # Errors
     /// The disk, or `base` may not be written.
-    pub fn create(base: &Path, name: &str) -> Result<Self, ArtefactError> {
-        fs::create_dir_all(base).map_err(ArtefactError::write(base))?;
+    pub fn create(base: &Path, name: &str) -> Result<Self, ArtifactError> {
+        fs::create_dir_all(base).map_err(ArtifactError::write(base))?;
         // `create_dir` alone would let 0003-a and 0003-b both succeed: numbering needs the whole folder.
         let guard_path = base.join(LOCK);
         let guard = open_lock(&guard_path)?;
-        guard.lock().map_err(ArtefactError::write(&guard_path))?;
+        guard.lock().map_err(ArtifactError::write(&guard_path))?;
         let name = file_system_name(name);
         let mut number = next_number(base)?;
         loop {
@@ -46,7 +46,7 @@ impl RunDir {
                 }
                 // Somebody without our lock made it in between.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                Err(error) => return Err(ArtefactError::write(&path)(error)),
+                Err(error) => return Err(ArtifactError::write(&path)(error)),
             }
         }
     }
@@ -55,16 +55,16 @@ impl RunDir {
     /// saved anything (that is cleared), and locks it.
     ///
     /// # Errors
-    /// [`ArtefactError::NotEmpty`], [`ArtefactError::Locked`], or the disk. Nothing is written into a folder that is
+    /// [`ArtifactError::NotEmpty`], [`ArtifactError::Locked`], or the disk. Nothing is written into a folder that is
     /// refused.
-    pub fn create_at(path: &Path) -> Result<Self, ArtefactError> {
-        fs::create_dir_all(path).map_err(ArtefactError::write(path))?;
+    pub fn create_at(path: &Path) -> Result<Self, ArtifactError> {
+        fs::create_dir_all(path).map_err(ArtifactError::write(path))?;
         refuse_content(path)?;
         let mut run = Self { path: path.to_owned(), lock: None };
         // Again under the lock: of two processes that both found it empty, one has filled it by now.
         run.hold()?;
         refuse_content(path)?;
-        skeleton::clear(path)?;
+        run_dir_init::clear(path)?;
         run.prepare()?;
         Ok(run)
     }
@@ -73,7 +73,7 @@ impl RunDir {
     ///
     /// # Errors
     /// As [`RunDir::create_at`].
-    pub fn check_at(path: &Path) -> Result<(), ArtefactError> {
+    pub fn check_at(path: &Path) -> Result<(), ArtifactError> {
         probe(path)?;
         if !path.exists() {
             return Ok(());
@@ -87,7 +87,7 @@ impl RunDir {
     ///
     /// # Errors
     /// As [`RunDir::create`].
-    pub fn check_base(base: &Path) -> Result<(), ArtefactError> {
+    pub fn check_base(base: &Path) -> Result<(), ArtifactError> {
         probe(base)
     }
 
@@ -96,22 +96,22 @@ impl RunDir {
     ///
     /// # Errors
     /// The directory cannot be listed.
-    pub fn is_unbegun(&self) -> Result<bool, ArtefactError> {
-        skeleton::is_unbegun(&self.path)
+    pub fn has_no_steps(&self) -> Result<bool, ArtifactError> {
+        run_dir_init::has_no_steps(&self.path)
     }
 
     /// Opens an existing run for reading, without a lock.
     ///
     /// # Errors
-    /// [`ArtefactError::NotARun`] if there is no `checkpoints` folder in it, or [`ArtefactError::Read`] if there is
+    /// [`ArtifactError::NotARun`] if there is no `checkpoints` folder in it, or [`ArtifactError::Read`] if there is
     /// nothing at all.
-    pub fn open(path: &Path) -> Result<Self, ArtefactError> {
-        fs::metadata(path).map_err(ArtefactError::read(path))?;
+    pub fn open(path: &Path) -> Result<Self, ArtifactError> {
+        fs::metadata(path).map_err(ArtifactError::read(path))?;
         let run = Self { path: path.to_owned(), lock: None };
         if run.checkpoints().is_dir() {
             Ok(run)
         } else {
-            Err(ArtefactError::NotARun { path: path.to_owned() })
+            Err(ArtifactError::NotARun { path: path.to_owned() })
         }
     }
 
@@ -119,8 +119,8 @@ impl RunDir {
     /// are missing. The lock is held until the `RunDir` is dropped.
     ///
     /// # Errors
-    /// [`ArtefactError::Locked`] while another process trains here, or the disk.
-    pub fn lock(&mut self) -> Result<(), ArtefactError> {
+    /// [`ArtifactError::Locked`] while another process trains here, or the disk.
+    pub fn lock(&mut self) -> Result<(), ArtifactError> {
         self.hold()?;
         self.prepare()
     }
@@ -166,7 +166,7 @@ impl RunDir {
     ///
     /// # Errors
     /// The disk.
-    pub fn write_config(&self, toml: &str) -> Result<(), ArtefactError> {
+    pub fn write_config(&self, toml: &str) -> Result<(), ArtifactError> {
         write_atomic(&self.config(), |writer| writer.write_all(toml.as_bytes()))
     }
 
@@ -174,11 +174,11 @@ impl RunDir {
     ///
     /// # Errors
     /// It is absent or unreadable.
-    pub fn read_config(&self) -> Result<String, ArtefactError> {
-        fs::read_to_string(self.config()).map_err(ArtefactError::read(&self.config()))
+    pub fn read_config(&self) -> Result<String, ArtifactError> {
+        fs::read_to_string(self.config()).map_err(ArtifactError::read(&self.config()))
     }
 
-    fn hold(&mut self) -> Result<(), ArtefactError> {
+    fn hold(&mut self) -> Result<(), ArtifactError> {
         if self.lock.is_some() {
             return Ok(());
         }
@@ -194,22 +194,22 @@ impl RunDir {
                     return Ok(());
                 }
                 Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(20)),
-                Err(TryLockError::Error(error)) => return Err(ArtefactError::write(&path)(error)),
+                Err(TryLockError::Error(error)) => return Err(ArtifactError::write(&path)(error)),
             }
         }
         Err(self.locked())
     }
 
-    fn locked(&self) -> ArtefactError {
+    fn locked(&self) -> ArtifactError {
         let pid =
             fs::read_to_string(self.path.join(LOCK)).ok().and_then(|text| text.trim().parse().ok());
-        ArtefactError::Locked { path: self.path.clone(), pid }
+        ArtifactError::Locked { path: self.path.clone(), pid }
     }
 
-    fn prepare(&self) -> Result<(), ArtefactError> {
+    fn prepare(&self) -> Result<(), ArtifactError> {
         remove_stale(&self.path)?;
         for folder in [self.samples(), self.checkpoints()] {
-            fs::create_dir_all(&folder).map_err(ArtefactError::write(&folder))?;
+            fs::create_dir_all(&folder).map_err(ArtifactError::write(&folder))?;
             remove_stale(&folder)?;
         }
         Ok(())
@@ -220,8 +220,10 @@ impl RunDir {
 /// folder of checkpoints.
 ///
 /// # Errors
-/// As [`rotation::newest_good`]; [`ArtefactError::Read`] if there is nothing at `path`.
-pub fn resolve_checkpoint(path: &Path) -> Result<rotation::NewestGood, ArtefactError> {
+/// As [`checkpoint_retention::latest_valid`]; [`ArtifactError::Read`] if there is nothing at `path`.
+pub fn resolve_checkpoint(
+    path: &Path,
+) -> Result<checkpoint_retention::LatestValidCheckpoint, ArtifactError> {
     resolve(path, checkpoint::load)
 }
 
@@ -231,19 +233,27 @@ pub fn resolve_checkpoint(path: &Path) -> Result<rotation::NewestGood, ArtefactE
 /// As [`resolve_checkpoint`].
 pub fn resolve_header(
     path: &Path,
-) -> Result<rotation::NewestGood<checkpoint::Header>, ArtefactError> {
+) -> Result<checkpoint_retention::LatestValidCheckpoint<checkpoint::CheckpointHeader>, ArtifactError>
+{
     resolve(path, checkpoint::inspect)
 }
 
 fn resolve<T>(
     path: &Path,
-    read: fn(&Path) -> Result<T, ArtefactError>,
-) -> Result<rotation::NewestGood<T>, ArtefactError> {
-    if fs::metadata(path).map_err(ArtefactError::read(path))?.is_dir() {
+    read: fn(&Path) -> Result<T, ArtifactError>,
+) -> Result<checkpoint_retention::LatestValidCheckpoint<T>, ArtifactError> {
+    if fs::metadata(path).map_err(ArtifactError::read(path))?.is_dir() {
         let inside = path.join("checkpoints");
-        return rotation::newest_good_by(if inside.is_dir() { &inside } else { path }, read);
+        return checkpoint_retention::latest_valid_by(
+            if inside.is_dir() { &inside } else { path },
+            read,
+        );
     }
-    Ok(rotation::NewestGood { path: path.to_owned(), checkpoint: read(path)?, skipped: Vec::new() })
+    Ok(checkpoint_retention::LatestValidCheckpoint {
+        path: path.to_owned(),
+        checkpoint: read(path)?,
+        skipped: Vec::new(),
+    })
 }
 
 /// The number of a run's folder name, `NNNN-name`.
@@ -251,33 +261,34 @@ pub(crate) fn number_of(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
 }
 
-fn next_number(base: &Path) -> Result<u32, ArtefactError> {
+fn next_number(base: &Path) -> Result<u32, ArtifactError> {
     let mut highest = 0;
-    for entry in fs::read_dir(base).map_err(ArtefactError::read(base))? {
-        let path = entry.map_err(ArtefactError::read(base))?.path();
+    for entry in fs::read_dir(base).map_err(ArtifactError::read(base))? {
+        let path = entry.map_err(ArtifactError::read(base))?.path();
         highest = highest.max(number_of(&path).unwrap_or(0));
     }
     Ok(highest.saturating_add(1))
 }
 
-fn open_lock(path: &Path) -> Result<File, ArtefactError> {
+fn open_lock(path: &Path) -> Result<File, ArtifactError> {
     OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .open(path)
-        .map_err(ArtefactError::write(path))
+        .map_err(ArtifactError::write(path))
 }
 
 /// An error if the folder holds anything that must not be lost.
-fn refuse_content(path: &Path) -> Result<(), ArtefactError> {
-    if skeleton::is_unbegun(path)? {
+fn refuse_content(path: &Path) -> Result<(), ArtifactError> {
+    if run_dir_init::has_no_steps(path)? {
         return Ok(());
     }
     let run = RunDir { path: path.to_owned(), lock: None };
-    let resumable = rotation::list(&run.checkpoints()).is_ok_and(|list| !list.is_empty());
-    Err(ArtefactError::NotEmpty { path: path.to_owned(), resumable })
+    let resumable =
+        checkpoint_retention::list(&run.checkpoints()).is_ok_and(|list| !list.is_empty());
+    Err(ArtifactError::NotEmpty { path: path.to_owned(), resumable })
 }
 
 fn file_system_name(name: &str) -> String {

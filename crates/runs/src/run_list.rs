@@ -1,7 +1,7 @@
 //! The runs of a folder, to list, compare and resume.
 
 use crate::run_dir::{self, RunDir};
-use crate::{ArtefactError, Row, container, metrics, rotation};
+use crate::{ArtifactError, MetricsRow, checkpoint_retention, container, metrics};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ pub struct RunInfo {
     /// How many checkpoints it holds, damaged ones included.
     pub checkpoints: usize,
     /// The last row of its metrics.
-    pub last_row: Option<Row>,
+    pub last_row: Option<MetricsRow>,
     /// Bytes of all its files.
     pub bytes: u64,
     /// Whether a process trains in it now.
@@ -27,8 +27,8 @@ pub struct RunInfo {
 /// Lists the runs directly inside `base`, by number and name.
 ///
 /// # Errors
-/// [`ArtefactError::NoRuns`] if there are none, or `base` is absent; [`ArtefactError::Read`] if it cannot be listed.
-pub fn runs_in(base: &Path) -> Result<Vec<RunInfo>, ArtefactError> {
+/// [`ArtifactError::NoRuns`] if there are none, or `base` is absent; [`ArtifactError::Read`] if it cannot be listed.
+pub fn list_runs(base: &Path) -> Result<Vec<RunInfo>, ArtifactError> {
     paths(base)?.iter().map(|path| info(path)).collect()
 }
 
@@ -36,11 +36,11 @@ pub fn runs_in(base: &Path) -> Result<Vec<RunInfo>, ArtefactError> {
 /// the one of the highest number.
 ///
 /// # Errors
-/// As [`runs_in`].
-pub fn newest(base: &Path) -> Result<PathBuf, ArtefactError> {
+/// As [`list_runs`].
+pub fn latest_run(base: &Path) -> Result<PathBuf, ArtifactError> {
     let paths = paths(base)?;
     let has_checkpoint = |path: &&PathBuf| {
-        rotation::list(&path.join("checkpoints")).is_ok_and(|list| !list.is_empty())
+        checkpoint_retention::list(&path.join("checkpoints")).is_ok_and(|list| !list.is_empty())
     };
     paths
         .iter()
@@ -48,31 +48,31 @@ pub fn newest(base: &Path) -> Result<PathBuf, ArtefactError> {
         .find(has_checkpoint)
         .or(paths.last())
         .cloned()
-        .ok_or_else(|| ArtefactError::NoRuns { base: base.to_owned() })
+        .ok_or_else(|| ArtifactError::NoRuns { base: base.to_owned() })
 }
 
-fn paths(base: &Path) -> Result<Vec<PathBuf>, ArtefactError> {
+fn paths(base: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
     if !base.exists() {
-        return Err(ArtefactError::NoRuns { base: base.to_owned() });
+        return Err(ArtifactError::NoRuns { base: base.to_owned() });
     }
     let mut paths = Vec::new();
-    for entry in fs::read_dir(base).map_err(ArtefactError::read(base))? {
-        let path = entry.map_err(ArtefactError::read(base))?.path();
+    for entry in fs::read_dir(base).map_err(ArtifactError::read(base))? {
+        let path = entry.map_err(ArtifactError::read(base))?.path();
         if RunDir::open(&path).is_ok() {
             paths.push(path);
         }
     }
     if paths.is_empty() {
-        return Err(ArtefactError::NoRuns { base: base.to_owned() });
+        return Err(ArtifactError::NoRuns { base: base.to_owned() });
     }
     // By number, not by text: 9999 comes before 10000. Folders without a number come first.
     paths.sort_by_cached_key(|path| (run_dir::number_of(path), path.clone()));
     Ok(paths)
 }
 
-fn info(path: &Path) -> Result<RunInfo, ArtefactError> {
+fn info(path: &Path) -> Result<RunInfo, ArtifactError> {
     let run = RunDir::open(path)?;
-    let checkpoints = rotation::list(&run.checkpoints())?;
+    let checkpoints = checkpoint_retention::list(&run.checkpoints())?;
     let last_row = metrics::last(&run.metrics());
     let saved = checkpoints.last().map(|(step, _)| *step);
     Ok(RunInfo {

@@ -1,7 +1,7 @@
 //! Plain safetensors files: weights of other programs, latents, raw images. No metadata, no checksum.
 
 use crate::container::{self, Container};
-use crate::{Array, ArtefactError};
+use crate::{Array, ArtifactError};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// The file cannot be read, is no safetensors file, is truncated, or holds another number type.
-pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Array>, ArtefactError> {
+pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Array>, ArtifactError> {
     Ok(Container::open(path)?.read_tensors()?.0)
 }
 
@@ -22,6 +22,6 @@ pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Array>, ArtefactE
 pub fn write_state_dict(
     path: &Path,
     arrays: &BTreeMap<String, Array>,
-) -> Result<(), ArtefactError> {
+) -> Result<(), ArtifactError> {
     container::write(path, &BTreeMap::new(), arrays)
 }

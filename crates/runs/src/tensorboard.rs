@@ -4,7 +4,7 @@
 //! (tensorflow/core/lib/io/record_writer.h). Only the fields of `event.proto` and `summary.proto` that are written here
 //! are declared.
 
-use crate::ArtefactError;
+use crate::ArtifactError;
 use crate::grid::encode;
 use image::DynamicImage;
 use prost::{Enumeration, Message, Oneof};
@@ -102,7 +102,7 @@ impl EventWriter {
     ///
     /// # Errors
     /// The disk.
-    pub fn create(dir: &Path, resumed_at: Option<u64>) -> Result<Self, ArtefactError> {
+    pub fn create(dir: &Path, resumed_at: Option<u64>) -> Result<Self, ArtifactError> {
         let mut second =
             now().as_secs().max(newest_second(dir)?.map_or(0, |second| second.saturating_add(1)));
         let (path, file) = loop {
@@ -110,7 +110,7 @@ impl EventWriter {
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => break (path, file),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => second += 1,
-                Err(error) => return Err(ArtefactError::write(&path)(error)),
+                Err(error) => return Err(ArtifactError::write(&path)(error)),
             }
         };
         let mut writer = Self { path, file, len: 0 };
@@ -127,7 +127,7 @@ impl EventWriter {
     ///
     /// # Errors
     /// The disk; the file then ends with the event before.
-    pub fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<(), ArtefactError> {
+    pub fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<(), ArtifactError> {
         let value = scalars
             .iter()
             .map(|(tag, value)| Value {
@@ -147,9 +147,9 @@ impl EventWriter {
         step: u64,
         tag: &str,
         image: &DynamicImage,
-    ) -> Result<(), ArtefactError> {
+    ) -> Result<(), ArtifactError> {
         let encoded = encode(image, &[])
-            .map_err(|reason| ArtefactError::Encode { path: self.path.clone(), reason })?;
+            .map_err(|reason| ArtifactError::Encode { path: self.path.clone(), reason })?;
         let picture = Picture {
             // PNG's own sides are at most 2³¹ − 1.
             height: image.height() as i32,
@@ -165,8 +165,8 @@ impl EventWriter {
     ///
     /// # Errors
     /// The disk.
-    pub fn sync(&mut self) -> Result<(), ArtefactError> {
-        self.file.sync_all().map_err(ArtefactError::write(&self.path))
+    pub fn sync(&mut self) -> Result<(), ArtifactError> {
+        self.file.sync_all().map_err(ArtifactError::write(&self.path))
     }
 
     /// The file.
@@ -174,7 +174,7 @@ impl EventWriter {
         &self.path
     }
 
-    fn put(&mut self, step: u64, what: What) -> Result<(), ArtefactError> {
+    fn put(&mut self, step: u64, what: What) -> Result<(), ArtifactError> {
         let step = i64::try_from(step).unwrap_or(i64::MAX);
         let event = Event { wall_time: now().as_secs_f64(), step, what: Some(what) };
         let record = frame(&event.encode_to_vec());
@@ -184,7 +184,7 @@ impl EventWriter {
                 .file
                 .set_len(self.len)
                 .and_then(|()| self.file.seek(SeekFrom::Start(self.len)));
-            return Err(ArtefactError::write(&self.path)(error));
+            return Err(ArtifactError::write(&self.path)(error));
         }
         self.len += record.len() as u64;
         Ok(())
@@ -211,10 +211,10 @@ fn now() -> std::time::Duration {
 }
 
 /// The latest second among the names of event files in `dir`.
-fn newest_second(dir: &Path) -> Result<Option<u64>, ArtefactError> {
+fn newest_second(dir: &Path) -> Result<Option<u64>, ArtifactError> {
     let mut newest = None;
-    for entry in fs::read_dir(dir).map_err(ArtefactError::read(dir))? {
-        let name = entry.map_err(ArtefactError::read(dir))?.file_name();
+    for entry in fs::read_dir(dir).map_err(ArtifactError::read(dir))? {
+        let name = entry.map_err(ArtifactError::read(dir))?.file_name();
         let second = name
             .to_str()
             .and_then(|name| name.strip_prefix(PREFIX))

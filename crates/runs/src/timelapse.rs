@@ -1,6 +1,6 @@
 //! A GIF of a run's sample grids in step order: the fixed latents learning to draw.
 
-use crate::{ArtefactError, grid, rotation, write_atomic};
+use crate::{ArtifactError, checkpoint_retention, grid, write_atomic};
 use gif::{Encoder, EncodingError, Frame, Repeat};
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GenericImageView, RgbImage};
@@ -42,18 +42,18 @@ pub struct Timelapse {
 ///
 /// # Errors
 /// No grid in `samples` can be decoded, a grid is larger than GIF allows (65535), or the disk.
-pub fn write(path: &Path, samples: &Path, options: Options) -> Result<Timelapse, ArtefactError> {
-    let files = evenly(rotation::steps_in(samples, "png")?, options.frames);
+pub fn write(path: &Path, samples: &Path, options: Options) -> Result<Timelapse, ArtifactError> {
+    let files = evenly(checkpoint_retention::steps_in(samples, "png")?, options.frames);
     let mut skipped = Vec::new();
     // The last picture sets the size, so it is found first; then one picture is in memory at a time.
     let size =
         files.iter().rev().find_map(|(_, file)| decode(file).ok()).map(|image| image.dimensions());
-    let size = size.ok_or_else(|| ArtefactError::Pictures {
+    let size = size.ok_or_else(|| ArtifactError::Pictures {
         what: format!("a time-lapse of {samples:?}"),
         reason: "there is no step-N.png in it that can be decoded; sample more often with --sample-every".to_owned(),
     })?;
     let (Ok(width), Ok(height)) = (u16::try_from(size.0), u16::try_from(size.1)) else {
-        return Err(ArtefactError::Pictures {
+        return Err(ArtifactError::Pictures {
             what: format!("a time-lapse of {samples:?}"),
             reason: format!("its grids are {}x{}, a GIF has sides up to 65535", size.0, size.1),
         });
@@ -90,8 +90,8 @@ pub fn write(path: &Path, samples: &Path, options: Options) -> Result<Timelapse,
 ///
 /// # Errors
 /// No pictures, pictures of several sizes or larger than GIF allows (65535), or the disk.
-pub fn animate(path: &Path, pictures: &[DynamicImage], delay: u16) -> Result<(), ArtefactError> {
-    let failed = |reason: &str| ArtefactError::Pictures {
+pub fn animate(path: &Path, pictures: &[DynamicImage], delay: u16) -> Result<(), ArtifactError> {
+    let failed = |reason: &str| ArtifactError::Pictures {
         what: format!("the animation {path:?}"),
         reason: reason.to_owned(),
     };

@@ -2,7 +2,7 @@
 
 use data::DataError;
 use nn::NnError;
-use runs::ArtefactError;
+use runs::ArtifactError;
 use tensor::gpu::GpuError;
 
 /// An error of training or sampling: one line that names the thing, the value and the way out.
@@ -10,7 +10,7 @@ use tensor::gpu::GpuError;
 pub enum TrainError {
     /// Files of a run.
     #[error(transparent)]
-    Artefact(#[from] ArtefactError),
+    Artifact(#[from] ArtifactError),
     /// The data.
     #[error(transparent)]
     Data(#[from] DataError),

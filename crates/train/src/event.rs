@@ -2,7 +2,7 @@
 
 use crate::evaluate::Measurement;
 use crate::watchdog::Finding;
-use runs::Row;
+use runs::MetricsRow;
 use std::path::PathBuf;
 
 /// Something that happened in a run, in the order it happened.
@@ -23,7 +23,7 @@ pub enum Event {
         step: u64,
     },
     /// A row went into metrics.jsonl.
-    Logged(Row),
+    Logged(MetricsRow),
     /// A grid of the fixed latents was written.
     Sampled {
         /// Finished steps.

@@ -4,7 +4,7 @@ use crate::TrainError;
 use crate::sample::generator;
 use crate::trainer::{meta, section};
 use nn::{Network, Recipe, StateDict, StateValue};
-use runs::{Array, Checkpoint, Dataset as DatasetMeta};
+use runs::{Array, Checkpoint, DatasetId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tensor::Device;
@@ -82,7 +82,7 @@ fn bundle(recipe: &Recipe, (g, d): &(Network, Network)) -> Checkpoint {
     };
     let tensors = prefixed("g.", g.state_dict()).chain(prefixed("d.", d.state_dict())).collect();
     Checkpoint {
-        meta: meta(recipe, 0, DatasetMeta::default(), serde_json::Value::Null, &Device::Cpu),
+        meta: meta(recipe, 0, DatasetId::default(), serde_json::Value::Null, &Device::Cpu),
         tensors,
     }
 }
@@ -126,6 +126,6 @@ pub fn export_generator(checkpoint: &Checkpoint, file: &Path) -> Result<(), Trai
         .into_iter()
         .map(|(name, array)| (format!("g.{name}"), array))
         .collect();
-    let meta = runs::Meta { state: serde_json::Value::Null, ..checkpoint.meta.clone() };
+    let meta = runs::CheckpointMeta { state: serde_json::Value::Null, ..checkpoint.meta.clone() };
     Ok(runs::checkpoint::save(file, &Checkpoint { meta, tensors })?)
 }

@@ -6,8 +6,8 @@ use crate::watchdog::{Finding, GridHealth, OnNan, ROLLBACKS, Watch};
 use crate::{Event, Given, Losses, Measured, TrainError, Trainer};
 use data::{Dataset, Loader};
 use runs::{
-    ArtefactError, Dataset as DatasetMeta, EventWriter, GridOptions, Keep, MetricsWriter, Row,
-    RunDir, grid, metrics, plot, rotation, timelapse,
+    ArtifactError, DatasetId, EventWriter, GridOptions, MetricsRow, MetricsWriter, RetentionPolicy,
+    RunDir, checkpoint_retention, grid, metrics, plots, timelapse,
 };
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ pub struct Outcome {
 /// The files a run writes while it goes.
 struct Output<'a> {
     dir: &'a RunDir,
-    dataset: DatasetMeta,
+    dataset: DatasetId,
     metrics: MetricsWriter,
     board: EventWriter,
     saved: Option<(u64, PathBuf)>,
@@ -114,7 +114,7 @@ fn roll_back(
         let lr = trainer.settings().recipe.optimizer.lr;
         return Err(TrainError::Diverged { step, what, rollbacks, lr });
     }
-    let found = rotation::newest_good(&dir.checkpoints())?;
+    let found = checkpoint_retention::latest_valid(&dir.checkpoints())?;
     for (_, error) in &found.skipped {
         emit(Event::Warning(format!("{error} (skipped; going back to {})", found.path.display())));
     }
@@ -155,7 +155,7 @@ fn go_on(
     let begun = dir.metrics().exists();
     let mut out = Output {
         dir,
-        dataset: DatasetMeta {
+        dataset: DatasetId {
             name: settings.data.clone(),
             fingerprint: dataset.fingerprint().to_string(),
         },
@@ -164,7 +164,7 @@ fn go_on(
         saved: None,
     };
     if begun {
-        out.forget_after(first)?;
+        out.delete_checkpoints_after(first)?;
     }
     // A run killed before its next checkpoint can then be resumed as it is now: one that has just begun, and one whose steps or rate
     // were just changed. A full disk is noticed at once, too.
@@ -345,12 +345,12 @@ impl Clock {
         losses: Losses,
         batch: usize,
         extra: serde_json::Map<String, serde_json::Value>,
-    ) -> Row {
+    ) -> MetricsRow {
         let images_per_second =
             (self.steps * batch as u64) as f64 / self.since_row.as_secs_f64().max(1e-9);
         (self.since_row, self.steps) = (Duration::ZERO, 0);
         let Losses { d_loss, g_loss, d_real, d_fake, .. } = losses;
-        Row {
+        MetricsRow {
             step,
             d_loss: d_loss.into(),
             g_loss: g_loss.into(),
@@ -364,7 +364,7 @@ impl Clock {
 }
 
 impl Output<'_> {
-    fn log(&mut self, row: &Row) -> Result<(), TrainError> {
+    fn log(&mut self, row: &MetricsRow) -> Result<(), TrainError> {
         self.metrics.append(row)?;
         let scalars = [
             ("loss/discriminator", row.d_loss),
@@ -422,15 +422,15 @@ impl Output<'_> {
     }
 
     /// Removes the pictures of steps that will come again, and those of a run's end.
-    fn forget_after(&self, step: u64) -> Result<(), TrainError> {
-        let later = rotation::steps_in(&self.dir.samples(), "png")?
+    fn delete_checkpoints_after(&self, step: u64) -> Result<(), TrainError> {
+        let later = checkpoint_retention::steps_in(&self.dir.samples(), "png")?
             .into_iter()
             .filter(|(at, _)| *at > step)
             .map(|(_, path)| path);
         for path in later.chain([self.dir.path().join(TIMELAPSE), self.dir.path().join(LOSSES)]) {
             match std::fs::remove_file(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(ArtefactError::write(&path)(e).into());
+                    return Err(ArtifactError::write(&path)(e).into());
                 }
                 _ => {}
             }
@@ -443,8 +443,9 @@ impl Output<'_> {
         self.metrics.sync()?;
         self.board.sync()?;
         let checkpoint = trainer.checkpoint(&self.dataset)?;
-        let kept = Keep { last: keep, best: trainer.best().map(|best| best.step) };
-        let path = rotation::save_rotating(&self.dir.checkpoints(), &checkpoint, kept)?;
+        let kept = RetentionPolicy { last: keep, best: trainer.best().map(|best| best.step) };
+        let path =
+            checkpoint_retention::save_and_prune(&self.dir.checkpoints(), &checkpoint, kept)?;
         self.saved = Some((trainer.steps_done(), path.clone()));
         Ok(path)
     }
@@ -459,7 +460,7 @@ impl Output<'_> {
             )));
         }
         let losses = self.dir.path().join(LOSSES);
-        plot::write(&losses, &metrics::read(&self.dir.metrics())?)?;
+        plots::losses::write(&losses, &metrics::read(&self.dir.metrics())?)?;
         Ok(vec![lapse, losses])
     }
 }

@@ -8,7 +8,7 @@ use data::Cursor;
 use nn::loss::{HistoricalAverage, Objective};
 use nn::recipe::{ConditionKind, Conditioned, Player};
 use nn::{Ema, Mode, Network, Optimizer, Pass, Recipe, StateDict, StateValue};
-use runs::{Array, Checkpoint, Dataset as DatasetMeta, Meta};
+use runs::{Array, Checkpoint, CheckpointMeta, DatasetId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tensor::rng::Philox;
@@ -428,7 +428,7 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::NonFinite`] when a weight, statistic or moment is not finite: such a state is not worth keeping. [`TrainError::Gpu`] when
     /// they cannot be read any more.
-    pub fn checkpoint(&self, dataset: &DatasetMeta) -> Result<Checkpoint, TrainError> {
+    pub fn checkpoint(&self, dataset: &DatasetId) -> Result<Checkpoint, TrainError> {
         let (settings, latents, tricks) =
             (self.settings.clone(), self.latents.clone(), Some(self.tricks.clone()));
         let (cursor, watchdog, best) = (self.cursor, self.watchdog.clone(), self.best.clone());
@@ -491,18 +491,18 @@ fn fixed(recipe: &Recipe, seed: u64, device: &Device, conditions: Option<&Tensor
 pub(crate) fn meta(
     recipe: &Recipe,
     step: u64,
-    dataset: DatasetMeta,
+    dataset: DatasetId,
     state: serde_json::Value,
     device: &Device,
-) -> Meta {
-    Meta {
+) -> CheckpointMeta {
+    CheckpointMeta {
         step,
         recipe: recipe.to_toml(),
         recipe_name: recipe.name.clone(),
         dataset,
         state,
-        instruction_set: device.arithmetic(),
-        algorithm_table: tensor::algorithm_table(),
+        numerics_id: device.arithmetic(),
+        numerics_version: tensor::algorithm_table(),
     }
 }
 

@@ -5,7 +5,7 @@ mod tricks;
 
 use data::{Dataset, Fit, Preprocess, Split};
 use nn::Recipe;
-use runs::{RunDir, metrics, rotation};
+use runs::{RunDir, checkpoint_retention, metrics};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,7 +79,7 @@ fn train_with_stops(settings: &Settings, dir: &Path, stops: &[u64]) -> Vec<u8> {
         run_dir = RunDir::open(dir).unwrap();
         run_dir.lock().unwrap();
         trainer = Trainer::resume(
-            &rotation::newest_good(&run_dir.checkpoints()).unwrap().checkpoint,
+            &checkpoint_retention::latest_valid(&run_dir.checkpoints()).unwrap().checkpoint,
             &Device::Cpu,
         )
         .unwrap();
@@ -182,7 +182,8 @@ fn a_picture_depends_on_its_latent_alone() {
     std::fs::create_dir(&data).unwrap();
     let settings = settings(&data, pictures(&data, 14), 3);
     train_with_stops(&settings, &dir.path().join("run"), &[]);
-    let checkpoint = rotation::newest_good(&dir.path().join("run/checkpoints")).unwrap().checkpoint;
+    let checkpoint =
+        checkpoint_retention::latest_valid(&dir.path().join("run/checkpoints")).unwrap().checkpoint;
     for mode in [None, Some(train::BatchNormMode::Recalibrated)] {
         let sampler = Sampler::new(&checkpoint, mode, &Device::Cpu).unwrap();
         let all = sampler.draw(&latents(sampler.recipe(), 5, 9), 9, |_| ()).unwrap().to_vec();
@@ -218,7 +219,8 @@ fn a_change_on_resume_survives_a_kill_and_later_pictures_go() {
     let run_at = dir.path().join("run");
     train_with_stops(&settings, &run_at, &[]);
     assert!(run_at.join("timelapse.gif").exists());
-    let newest = || rotation::newest_good(&run_at.join("checkpoints")).unwrap().checkpoint;
+    let newest =
+        || checkpoint_retention::latest_valid(&run_at.join("checkpoints")).unwrap().checkpoint;
     // Lengthened and slowed down, and then killed before its first step: the end of the closure's life stands for the kill.
     let mut trainer = Trainer::resume(&newest(), &Device::Cpu).unwrap();
     trainer.set_steps(1000);
@@ -234,7 +236,7 @@ fn a_change_on_resume_survives_a_kill_and_later_pictures_go() {
     );
     assert_eq!(resumed.settings().changes.len(), 2);
     // Back to an older step: grids of later ones are not of this run any more.
-    let older = rotation::list(&run_at.join("checkpoints"))
+    let older = checkpoint_retention::list(&run_at.join("checkpoints"))
         .unwrap()
         .into_iter()
         .find(|(step, _)| *step == 9)
@@ -263,7 +265,7 @@ fn weights_that_are_no_numbers_are_not_saved() {
     let error = run(&mut trainer, &open(&settings), &run_dir, &AtomicBool::new(false), &mut |_| ())
         .unwrap_err();
     assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
-    let newest = rotation::newest_good(&run_dir.checkpoints()).unwrap().checkpoint;
+    let newest = checkpoint_retention::latest_valid(&run_dir.checkpoints()).unwrap().checkpoint;
     assert!(
         newest.tensors.values().all(|a| a.as_f32().is_none_or(|v| v.iter().all(|x| x.is_finite())))
     );

@@ -2,7 +2,7 @@
 
 use data::{Dataset, Preprocess, Split};
 use nn::Recipe;
-use runs::{RunDir, metrics, rotation};
+use runs::{RunDir, checkpoint_retention, metrics};
 use std::f32::consts::TAU;
 use std::path::Path;
 use std::sync::Arc;
@@ -326,7 +326,8 @@ fn poison(trainer: &mut Trainer) {
 fn a_run_with_a_nan_goes_back_slower_and_finishes() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), 10);
-    let newest = |dir: &RunDir| rotation::newest_good(&dir.checkpoints()).unwrap().checkpoint;
+    let newest =
+        |dir: &RunDir| checkpoint_retention::latest_valid(&dir.checkpoints()).unwrap().checkpoint;
     let spoilt = RunDir::create_at(&dir.path().join("spoilt")).unwrap();
     let mut trainer =
         Trainer::new(Settings { steps: 5, ..settings.clone() }, &Device::Cpu).unwrap();
@@ -379,7 +380,7 @@ fn a_run_that_diverges_again_and_again_is_given_up() {
     }
     assert_eq!(findings.iter().filter(|finding| finding.kind == Kind::RolledBack).count(), 3);
     // A sound state is there, and it remembers.
-    let checkpoint = rotation::newest_good(&run_dir.checkpoints()).unwrap().checkpoint;
+    let checkpoint = checkpoint_retention::latest_valid(&run_dir.checkpoints()).unwrap().checkpoint;
     let mut again = Trainer::resume(&checkpoint, &Device::Cpu).unwrap();
     assert_eq!(again.settings().recipe.optimizer.lr, 1.25e29);
     assert!(matches!(go(&mut again, &run_dir, false).0, Err(TrainError::Diverged { .. })));
@@ -434,14 +435,14 @@ fn the_watch_is_resumed_exactly_and_stops_where_it_is_asked_to() {
         })
         .unwrap();
         parts = Trainer::resume(
-            &rotation::newest_good(&parts_dir.checkpoints()).unwrap().checkpoint,
+            &checkpoint_retention::latest_valid(&parts_dir.checkpoints()).unwrap().checkpoint,
             &Device::Cpu,
         )
         .unwrap();
     }
     assert_eq!(seen, findings);
     let bytes = |dir: &RunDir| {
-        std::fs::read(rotation::newest_good(&dir.checkpoints()).unwrap().path).unwrap()
+        std::fs::read(checkpoint_retention::latest_valid(&dir.checkpoints()).unwrap().path).unwrap()
     };
     assert!(bytes(&whole_dir) == bytes(&parts_dir));
     let extras = |dir: &RunDir| {
@@ -465,7 +466,7 @@ fn the_watch_is_resumed_exactly_and_stops_where_it_is_asked_to() {
     assert!(outcome.checkpoint.ends_with(format!("step-{won:08}.safetensors")));
     // Who goes on with it has been told.
     let mut on = Trainer::resume(
-        &rotation::newest_good(&stopped_dir.checkpoints()).unwrap().checkpoint,
+        &checkpoint_retention::latest_valid(&stopped_dir.checkpoints()).unwrap().checkpoint,
         &Device::Cpu,
     )
     .unwrap();

@@ -2,7 +2,7 @@
 
 use crate::error::CliError;
 use crate::{output, parse, render};
-use runs::{Checkpoint, RunDir, checkpoint, rotation};
+use runs::{Checkpoint, RunDir, checkpoint, checkpoint_retention};
 use std::path::{Path, PathBuf};
 
 /// The recipe whose weights come as a folder of arrays.
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         }
     };
     let run = RunDir::create_at(&args.out)?;
-    let file = run.checkpoints().join(rotation::file_name(bundle.meta.step));
+    let file = run.checkpoints().join(checkpoint_retention::file_name(bundle.meta.step));
     checkpoint::save(&file, &bundle)?;
     output::line(format!("wrote {}", file.display()));
     output::line(format!(

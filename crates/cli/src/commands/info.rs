@@ -5,8 +5,8 @@ use crate::output;
 use crate::render::{size, table};
 use eval::latent::{Block, Networks, Origin};
 use nn::Recipe;
-use runs::checkpoint::Header;
-use runs::{NewestGood, TensorInfo, run_dir};
+use runs::checkpoint::CheckpointHeader;
+use runs::{LatestValidCheckpoint, TensorInfo, run_dir};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -88,7 +88,7 @@ fn picture(args: &Args) -> Result<(), CliError> {
     Ok(())
 }
 
-fn print(found: &NewestGood<Header>, recipe: &Recipe) -> Result<(), CliError> {
+fn print(found: &LatestValidCheckpoint<CheckpointHeader>, recipe: &Recipe) -> Result<(), CliError> {
     let meta = &found.checkpoint.meta;
     let data = if meta.dataset.name.is_empty() {
         "none (imported weights)".to_owned()
@@ -103,7 +103,7 @@ fn print(found: &NewestGood<Header>, recipe: &Recipe) -> Result<(), CliError> {
         ("recipe", format!("{}: {}", recipe.name, recipe.description)),
         ("data", data),
         ("parameters", plan.parameters.to_string()),
-        ("computed with", format!("{}, algorithms {}", meta.instruction_set, meta.algorithm_table)),
+        ("computed with", format!("{}, algorithms {}", meta.numerics_id, meta.numerics_version)),
         (
             "training state",
             if meta.state.is_null() {
@@ -126,7 +126,10 @@ fn print(found: &NewestGood<Header>, recipe: &Recipe) -> Result<(), CliError> {
     Ok(())
 }
 
-fn print_json(found: &NewestGood<Header>, recipe: &Recipe) -> Result<(), CliError> {
+fn print_json(
+    found: &LatestValidCheckpoint<CheckpointHeader>,
+    recipe: &Recipe,
+) -> Result<(), CliError> {
     let meta = &found.checkpoint.meta;
     let tensor = |tensor: &TensorInfo| json!({ "name": tensor.name, "type": tensor.dtype, "shape": tensor.shape });
     let tensors: Vec<Value> = found.checkpoint.tensors.iter().map(tensor).collect();
@@ -139,8 +142,8 @@ fn print_json(found: &NewestGood<Header>, recipe: &Recipe) -> Result<(), CliErro
         "recipe": serde_json::to_value(recipe).unwrap_or(Value::Null),
         "data": { "name": meta.dataset.name, "fingerprint": meta.dataset.fingerprint },
         "parameters": recipe.plan()?.parameters,
-        "instruction_set": meta.instruction_set,
-        "algorithm_table": meta.algorithm_table,
+        "instruction_set": meta.numerics_id,
+        "algorithm_table": meta.numerics_version,
         "resumable": !meta.state.is_null(),
         "tensors": tensors,
     }));

@@ -21,7 +21,7 @@ mod train;
 mod watch;
 
 use crate::error::CliError;
-use ::runs::{ArtefactError, NewestGood, run_dir};
+use ::runs::{ArtifactError, LatestValidCheckpoint, run_dir};
 use clap::Subcommand;
 use nn::Recipe;
 use std::path::{Path, PathBuf};
@@ -120,7 +120,7 @@ impl Command {
 }
 
 /// The checkpoint that a path means (a run directory: its newest good one), damaged ones on the way named.
-fn open_checkpoint(path: &Path, warn: impl Fn(String)) -> Result<NewestGood, CliError> {
+fn open_checkpoint(path: &Path, warn: impl Fn(String)) -> Result<LatestValidCheckpoint, CliError> {
     let found = run_dir::resolve_checkpoint(path)?;
     if found.checkpoint.meta.recipe.is_empty() {
         let kind = &found.checkpoint.meta.recipe_name;
@@ -132,7 +132,7 @@ fn open_checkpoint(path: &Path, warn: impl Fn(String)) -> Result<NewestGood, Cli
     Ok(found)
 }
 
-fn name_skipped(skipped: &[(PathBuf, ArtefactError)], used: &Path, warn: impl Fn(String)) {
+fn name_skipped(skipped: &[(PathBuf, ArtifactError)], used: &Path, warn: impl Fn(String)) {
     skipped
         .iter()
         .for_each(|(_, error)| warn(format!("{error} (skipped; using {})", used.display())));

@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::output;
 use crate::render::{clock, size, table};
 use data::DataSpec;
-use runs::{Row, RunDir, RunInfo, run_list};
+use runs::{MetricsRow, RunDir, RunInfo, run_list};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use train::Settings;
@@ -34,7 +34,7 @@ struct Run {
 /// # Errors
 /// A folder without runs, or that cannot be read.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let runs: Vec<Run> = run_list::runs_in(&args.dir)?.into_iter().map(Run::of).collect();
+    let runs: Vec<Run> = run_list::list_runs(&args.dir)?.into_iter().map(Run::of).collect();
     if args.json {
         runs.iter().for_each(|run| output::json(&run.object()));
         return Ok(());
@@ -73,8 +73,9 @@ impl Run {
     }
 
     fn progress(&self) -> Vec<String> {
-        let row =
-            |show: &dyn Fn(&Row) -> String| self.info.last_row.as_ref().map_or_else(none, show);
+        let row = |show: &dyn Fn(&MetricsRow) -> String| {
+            self.info.last_row.as_ref().map_or_else(none, show)
+        };
         let step = self.info.last_step.map_or_else(none, |step| step.to_string());
         vec![
             short(&self.info.name),

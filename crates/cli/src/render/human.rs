@@ -4,7 +4,7 @@ use super::{bar, clock};
 use crate::output;
 use data::Dataset;
 use indicatif::ProgressBar;
-use runs::{Row, rotation};
+use runs::{MetricsRow, checkpoint_retention};
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
 use std::time::Duration;
@@ -143,7 +143,8 @@ impl Human {
         }
         output::line(format!("  {:<22}  {}", "checkpoint", outcome.checkpoint.display()));
         if let Some(best) = &outcome.best {
-            let path = outcome.checkpoint.with_file_name(rotation::file_name(best.step));
+            let path =
+                outcome.checkpoint.with_file_name(checkpoint_retention::file_name(best.step));
             output::line(format!("  {:<22}  {}", "best checkpoint", path.display()));
             let last = outcome
                 .last
@@ -156,7 +157,7 @@ impl Human {
         ));
     }
 
-    fn log_line(&self, row: &Row) -> String {
+    fn log_line(&self, row: &MetricsRow) -> String {
         let digits = self.steps.to_string().len();
         let left =
             self.steps.saturating_sub(row.step) as f64 * self.batch as f64 / row.images_per_second;
@@ -181,7 +182,7 @@ pub fn complete(dir: &Path, step: u64) {
 }
 
 /// Losses, D's opinions and the speed.
-fn short(row: &Row) -> String {
+fn short(row: &MetricsRow) -> String {
     format!(
         "D loss {:.3}  G loss {:.3}  D(x) {:.2}  D(G(z)) {:.2}  {:.0} images/s",
         row.d_loss, row.g_loss, row.d_real, row.d_fake, row.images_per_second

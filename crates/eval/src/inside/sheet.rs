@@ -1,6 +1,6 @@
 //! Pictures in rows, with gaps between their columns.
 
-use runs::{ArtefactError, GridOptions, grid};
+use runs::{ArtifactError, GridOptions, grid};
 use std::path::Path;
 
 /// Rows of small pictures of one shape; what is not there is white.
@@ -47,7 +47,7 @@ impl Sheet {
     ///
     /// # Errors
     /// Nothing on it, channels that cannot be drawn, too large a picture, or the disk.
-    pub fn save(&self, path: &Path) -> Result<(), ArtefactError> {
+    pub fn save(&self, path: &Path) -> Result<(), ArtifactError> {
         let [h, w, c] = self.cell;
         let count = self.pixels.len() / (h * w * c).max(1);
         let options = GridOptions { columns: self.columns, ..GridOptions::for_size([h, w]) };

@@ -4,7 +4,7 @@ use super::{Description, FeatureNetwork, layers};
 use crate::EvalError;
 use nn::Network;
 use nn::{StateDict, StateValue};
-use runs::{Checkpoint, Meta, checkpoint};
+use runs::{Checkpoint, CheckpointMeta, checkpoint};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use tensor::Device;
@@ -39,11 +39,11 @@ impl FeatureNetwork {
         let state = serde_json::to_value(&self.description).map_err(|e| {
             EvalError::Mismatch(format!("cannot describe the feature network: {e}"))
         })?;
-        let meta = Meta {
+        let meta = CheckpointMeta {
             recipe_name: KIND.into(),
             state,
-            instruction_set: self.device.arithmetic(),
-            ..Meta::default()
+            numerics_id: self.device.arithmetic(),
+            ..CheckpointMeta::default()
         };
         let tensors = self
             .network

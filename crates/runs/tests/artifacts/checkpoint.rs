@@ -1,6 +1,6 @@
 use crate::{assert_names, sample};
 use runs::checkpoint::{SCHEMA, inspect, load, save};
-use runs::{Array, ArtefactError, read_state_dict, remove_stale, write_state_dict};
+use runs::{Array, ArtifactError, read_state_dict, remove_stale, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -88,10 +88,10 @@ fn an_array_that_does_not_fill_its_shape_is_refused() {
     let path = dir.path().join("a.safetensors");
     let mut checkpoint = sample(1);
     checkpoint.tensors.insert("short".to_owned(), Array::f32([2, 3], vec![0.0; 5]));
-    assert!(matches!(save(&path, &checkpoint), Err(ArtefactError::Shape { len: 5, .. })));
+    assert!(matches!(save(&path, &checkpoint), Err(ArtifactError::Shape { len: 5, .. })));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     let reserved = BTreeMap::from([("__metadata__".to_owned(), Array::scalar_i64(1))]);
-    assert!(matches!(write_state_dict(&path, &reserved), Err(ArtefactError::Write { .. })));
+    assert!(matches!(write_state_dict(&path, &reserved), Err(ArtifactError::Write { .. })));
 }
 
 #[test]
@@ -100,17 +100,17 @@ fn a_plain_safetensors_file_is_told_apart() {
     let path = dir.path().join("a.safetensors");
     write_state_dict(&path, &sample(1).tensors).unwrap();
     let error = load(&path).unwrap_err();
-    assert!(matches!(error, ArtefactError::NotCheckpoint { .. }));
+    assert!(matches!(error, ArtifactError::NotCheckpoint { .. }));
     assert_names(
         &error,
         &path,
         &["is a plain safetensors file, not a checkpoint: use dcgan import"],
     );
-    assert!(matches!(inspect(&path), Err(ArtefactError::NotCheckpoint { .. })));
+    assert!(matches!(inspect(&path), Err(ArtifactError::NotCheckpoint { .. })));
     // PyTorch's exporter writes a metadata of its own.
     let foreign = r#"{"__metadata__":{"format":"pt"}}"#;
     fs::write(&path, [&(foreign.len() as u64).to_le_bytes(), foreign.as_bytes()].concat()).unwrap();
-    assert!(matches!(load(&path), Err(ArtefactError::NotCheckpoint { .. })));
+    assert!(matches!(load(&path), Err(ArtifactError::NotCheckpoint { .. })));
 }
 
 #[test]
@@ -127,9 +127,9 @@ fn a_newer_schema_is_refused() {
         );
     }
     replace(&path, r#""schema":"2""#, r#""schema":"0""#);
-    assert!(matches!(load(&path), Err(ArtefactError::Damaged { .. })));
+    assert!(matches!(load(&path), Err(ArtifactError::Damaged { .. })));
     replace(&path, r#""schema":"0""#, r#""schema":"x""#);
-    assert!(matches!(load(&path), Err(ArtefactError::Damaged { .. })));
+    assert!(matches!(load(&path), Err(ArtifactError::Damaged { .. })));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn each_kind_of_wrong_file_has_its_own_error() {
     for content in [&b""[..], b"{}", b"\x89PNG\r\n\x1a\n and more", &[0; 64], &[0xff; 64]] {
         fs::write(&path, content).unwrap();
         let error = load(&path).unwrap_err();
-        assert!(matches!(error, ArtefactError::NotSafetensors { .. }), "{error}");
+        assert!(matches!(error, ArtifactError::NotSafetensors { .. }), "{error}");
         assert_names(&error, &path, &["is not a safetensors file"]);
     }
     save(&path, &sample(1)).unwrap();
@@ -149,7 +149,7 @@ fn each_kind_of_wrong_file_has_its_own_error() {
     fs::write(&path, &whole[..whole.len() - 1]).unwrap();
     assert_names(&load(&path).unwrap_err(), &path, &["truncated", &whole.len().to_string()]);
     fs::write(&path, [&whole[..], b"x"].concat()).unwrap();
-    assert!(matches!(load(&path), Err(ArtefactError::Size { .. })));
+    assert!(matches!(load(&path), Err(ArtifactError::Size { .. })));
     let mut flipped = whole.clone();
     *flipped.last_mut().unwrap() ^= 1;
     fs::write(&path, flipped).unwrap();
@@ -170,16 +170,16 @@ fn a_header_that_lies_about_sizes_allocates_nothing() {
         r#"{{"w":{{"dtype":"F32","shape":[{huge}],"data_offsets":[0,{}]}}}}"#,
         huge * 4
     ));
-    assert!(matches!(error, ArtefactError::Size { .. }), "{error}");
+    assert!(matches!(error, ArtifactError::Size { .. }), "{error}");
     for shape in
         ["[18446744073709551615,18446744073709551615]", "[4611686018427387905,4]", "[-1]", "[1.5]"]
     {
         let error =
             write(&format!(r#"{{"w":{{"dtype":"F32","shape":{shape},"data_offsets":[0,16]}}}}"#));
-        assert!(matches!(error, ArtefactError::NotSafetensors { .. }), "{error}");
+        assert!(matches!(error, ArtifactError::NotSafetensors { .. }), "{error}");
     }
     fs::write(&path, [&90_000_000u64.to_le_bytes()[..], b"{\"a\":1}"].concat()).unwrap();
-    assert!(matches!(load(&path), Err(ArtefactError::Size { .. })));
+    assert!(matches!(load(&path), Err(ArtifactError::Size { .. })));
 }
 
 #[test]

@@ -2,8 +2,10 @@
 #![cfg(unix)]
 
 use crate::{assert_names, sample};
-use runs::rotation::{file_name, newest_good, save_rotating};
-use runs::{Array, Checkpoint, EventWriter, Keep, MetricsWriter, Row, RunDir, metrics};
+use runs::checkpoint_retention::{file_name, latest_valid, save_and_prune};
+use runs::{
+    Array, Checkpoint, EventWriter, MetricsRow, MetricsWriter, RetentionPolicy, RunDir, metrics,
+};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -28,23 +30,23 @@ fn names(dir: &Path) -> Vec<String> {
 
 /// The old checkpoint survives a save that the disk has no room for, and nothing half-written stays.
 fn save_fails_cleanly(dir: &Path, cause: &str) {
-    let keep = Keep { last: 1, best: None };
-    save_rotating(dir, &sample(1), keep).unwrap();
-    let error = save_rotating(dir, &large(2), keep).unwrap_err();
+    let keep = RetentionPolicy { last: 1, best: None };
+    save_and_prune(dir, &sample(1), keep).unwrap();
+    let error = save_and_prune(dir, &large(2), keep).unwrap_err();
     assert_names(
         &error,
         &dir.join(file_name(2)),
         &[cause, "free some space", "older files are untouched"],
     );
     assert_eq!(names(dir), [file_name(1)]);
-    assert_eq!(newest_good(dir).unwrap().checkpoint, sample(1));
+    assert_eq!(latest_valid(dir).unwrap().checkpoint, sample(1));
 }
 
 /// Rows go on being whole lines though the disk fills in the midst of one.
 fn metrics_fail_cleanly(path: &Path) {
     let mut writer = MetricsWriter::resume(path, 0).unwrap();
     let mut written = 0;
-    let mut row = Row::default();
+    let mut row = MetricsRow::default();
     row.extra.insert("text".to_owned(), "x".repeat(1000).into());
     let error = loop {
         row.step = written + 1;

@@ -2,7 +2,7 @@
 
 use crate::assert_names;
 use half::{bf16, f16};
-use runs::{Array, ArtefactError, read_npy, read_state_dict, write_state_dict};
+use runs::{Array, ArtifactError, read_npy, read_state_dict, write_state_dict};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -129,9 +129,9 @@ fn malformed_npy_is_told() {
     for (bytes, words) in cases {
         fs::write(&path, bytes).unwrap();
         let error = read_npy(&path).unwrap_err();
-        assert!(matches!(error, ArtefactError::Npy { .. }));
+        assert!(matches!(error, ArtifactError::Npy { .. }));
         assert_names(&error, &path, &[words, "numpy.save"]);
     }
     fs::remove_file(&path).unwrap();
-    assert!(matches!(read_npy(&path), Err(ArtefactError::Read { .. })));
+    assert!(matches!(read_npy(&path), Err(ArtifactError::Read { .. })));
 }

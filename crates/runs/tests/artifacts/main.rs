@@ -1,30 +1,30 @@
 //! The files of a run: complete or absent, verified when read, and every failure told in one line.
 
 mod checkpoint;
+mod checkpoint_retention;
 mod damage;
 mod disk;
 mod import;
 mod metrics;
 mod pictures;
-mod rotation;
 mod run_dir;
 mod tensorboard;
 
-use runs::{Array, Checkpoint, Dataset, Meta};
+use runs::{Array, Checkpoint, CheckpointMeta, DatasetId};
 use std::collections::BTreeMap;
 
 /// A small checkpoint with every kind of content.
 fn sample(step: u64) -> Checkpoint {
     let ramp = |len: usize| (0..len).map(|i| (i as f32 - 3.0) * 0.1 + step as f32).collect();
     Checkpoint {
-        meta: Meta {
+        meta: CheckpointMeta {
             step,
             recipe: "name = \"tiny\"\n[image]\nside = 28 # größe\n".to_owned(),
             recipe_name: "tiny".to_owned(),
-            dataset: Dataset { name: "fashion-mnist".to_owned(), fingerprint: "ab12".to_owned() },
+            dataset: DatasetId { name: "fashion-mnist".to_owned(), fingerprint: "ab12".to_owned() },
             state: serde_json::json!({ "seed": u64::MAX, "lr": 0.1 + 0.2, "cursor": { "epoch": 3, "next": -1 } }),
-            instruction_set: "avx2".to_owned(),
-            algorithm_table: "2026-1".to_owned(),
+            numerics_id: "avx2".to_owned(),
+            numerics_version: "2026-1".to_owned(),
         },
         tensors: BTreeMap::from([
             ("generator.main.0.weight".to_owned(), Array::f32([2, 3, 1], ramp(6))),

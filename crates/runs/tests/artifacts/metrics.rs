@@ -1,17 +1,17 @@
 use crate::assert_names;
 use runs::metrics::read;
-use runs::{MetricsWriter, Row};
+use runs::{MetricsRow, MetricsWriter};
 use std::fs;
 use std::io::Write;
 
-fn row(step: u64) -> Row {
-    let mut row = Row {
+fn row(step: u64) -> MetricsRow {
+    let mut row = MetricsRow {
         step,
         d_loss: 1.0 / step as f64,
         g_loss: 0.1 + 0.2,
         d_real: 0.7,
         d_fake: 0.3,
-        ..Row::default()
+        ..MetricsRow::default()
     };
     row.images_per_second = 1234.5;
     row.seconds = step as f64 * 0.1;

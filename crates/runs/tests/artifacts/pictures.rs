@@ -4,7 +4,7 @@ use crate::assert_names;
 use image::{DynamicImage, GenericImageView, GrayImage, Luma, Rgb, RgbImage};
 use runs::grid::{grid, read_png, save_png, save_png_with, write_images};
 use runs::timelapse::{self, Options};
-use runs::{ArtefactError, GridOptions, Row, plot};
+use runs::{ArtifactError, GridOptions, MetricsRow, plots};
 use std::collections::HashSet;
 use std::fs;
 
@@ -61,7 +61,7 @@ fn what_cannot_be_drawn_is_told() {
     for (len, shape, words) in cases {
         let error = grid(&vec![0.0; len], shape, GridOptions { columns: 1, ..PLAIN }).unwrap_err();
         assert!(
-            matches!(&error, ArtefactError::Pictures { .. }) && error.to_string().contains(words),
+            matches!(&error, ArtifactError::Pictures { .. }) && error.to_string().contains(words),
             "{error}"
         );
     }
@@ -218,19 +218,19 @@ fn no_grids_no_time_lapse() {
     assert!(!path.exists());
 }
 
-fn rows(count: u64) -> Vec<Row> {
+fn rows(count: u64) -> Vec<MetricsRow> {
     let noise =
         |step: u64, salt: u64| ((step * 7919 + salt * 104_729) % 1000) as f64 / 1000.0 - 0.5;
     (1..=count)
         .map(|step| {
             let t = step as f64 / count as f64;
-            Row {
+            MetricsRow {
                 step: step * 5,
                 d_loss: 1.4 - 0.6 * t + 0.3 * noise(step, 1),
                 g_loss: 0.8 + 1.5 * t + 0.8 * noise(step, 2),
                 d_real: 0.5 + 0.25 * t + 0.1 * noise(step, 3),
                 d_fake: 0.5 - 0.25 * t + 0.1 * noise(step, 4),
-                ..Row::default()
+                ..MetricsRow::default()
             }
         })
         .collect()
@@ -249,7 +249,7 @@ fn count(image: &DynamicImage, colour: [u8; 3]) -> usize {
 fn the_curves_are_drawn() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("loss.png");
-    plot::write(&path, &rows(1500)).unwrap();
+    plots::losses::write(&path, &rows(1500)).unwrap();
     let image = image::open(&path).unwrap();
     if let Some(keep) = std::env::var_os("DCGAN_TEST_KEEP_PLOT") {
         fs::copy(&path, keep).unwrap();
@@ -267,26 +267,26 @@ fn the_curves_are_drawn() {
 
 #[test]
 fn curves_of_odd_runs() {
-    assert!(matches!(plot::draw(&[]), Err(ArtefactError::Pictures { .. })));
-    let blank = |value: f64| Row {
+    assert!(matches!(plots::losses::draw(&[]), Err(ArtifactError::Pictures { .. })));
+    let blank = |value: f64| MetricsRow {
         step: 7,
         d_loss: value,
         g_loss: value,
         d_real: value,
         d_fake: value,
-        ..Row::default()
+        ..MetricsRow::default()
     };
     for rows in [
         rows(1),
         vec![blank(f64::NAN)],
         vec![blank(0.0); 3],
         vec![blank(-5.0), blank(f64::INFINITY), blank(1e300), blank(-1e300)],
-        vec![Row { step: u64::MAX, ..blank(1.0) }, blank(1.0)],
+        vec![MetricsRow { step: u64::MAX, ..blank(1.0) }, blank(1.0)],
     ] {
-        plot::draw(&rows).unwrap();
+        plots::losses::draw(&rows).unwrap();
     }
-    let single = plot::draw(&rows(1)).unwrap();
-    let empty = plot::draw(&[blank(f64::NAN)]).unwrap();
+    let single = plots::losses::draw(&rows(1)).unwrap();
+    let empty = plots::losses::draw(&[blank(f64::NAN)]).unwrap();
     let colours: HashSet<_> = single.to_rgb8().pixels().map(|pixel| pixel.0).collect();
     assert!(colours.len() > 10);
     assert!(

@@ -1,15 +1,17 @@
 use crate::{assert_names, sample};
-use runs::rotation::{file_name, save_rotating};
+use runs::checkpoint_retention::{file_name, save_and_prune};
 use runs::run_dir::resolve_checkpoint;
-use runs::run_list::{newest, runs_in};
-use runs::{ArtefactError, EventWriter, Keep, MetricsWriter, Row, RunDir, checkpoint};
+use runs::run_list::{latest_run, list_runs};
+use runs::{
+    ArtifactError, EventWriter, MetricsRow, MetricsWriter, RetentionPolicy, RunDir, checkpoint,
+};
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-const KEEP: Keep = Keep { last: 3, best: None };
+const KEEP: RetentionPolicy = RetentionPolicy { last: 3, best: None };
 
 fn name(run: &RunDir) -> &str {
     run.path().file_name().unwrap().to_str().unwrap()
@@ -57,20 +59,20 @@ fn an_existing_folder_with_content_is_refused_and_untouched() {
     fs::create_dir(&path).unwrap();
     fs::write(path.join("thesis.tex"), b"precious").unwrap();
     let error = RunDir::create_at(&path).unwrap_err();
-    assert!(matches!(error, ArtefactError::NotEmpty { .. }));
+    assert!(matches!(error, ArtifactError::NotEmpty { .. }));
     assert_names(&error, &path, &["not empty", "--out"]);
     assert!(!error.to_string().contains("--resume"), "there is no run in it: {error}");
-    assert!(matches!(RunDir::check_at(&path), Err(ArtefactError::NotEmpty { .. })));
+    assert!(matches!(RunDir::check_at(&path), Err(ArtifactError::NotEmpty { .. })));
     assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
     let file = base.path().join("file");
     fs::write(&file, b"x").unwrap();
-    assert!(matches!(RunDir::create_at(&file), Err(ArtefactError::Write { .. })));
-    assert!(matches!(RunDir::create(&file, "x"), Err(ArtefactError::Write { .. })));
+    assert!(matches!(RunDir::create_at(&file), Err(ArtifactError::Write { .. })));
+    assert!(matches!(RunDir::create(&file, "x"), Err(ArtifactError::Write { .. })));
 
     let empty = base.path().join("a/b");
     fs::create_dir_all(&empty).unwrap();
     let run = RunDir::create_at(&empty).unwrap();
-    save_rotating(&run.checkpoints(), &sample(1), KEEP).unwrap();
+    save_and_prune(&run.checkpoints(), &sample(1), KEEP).unwrap();
     drop(run);
     assert_names(
         &RunDir::create_at(&empty).unwrap_err(),
@@ -84,12 +86,12 @@ fn a_run_killed_before_it_saved_anything_does_not_block_its_place() {
     let base = tempfile::tempdir().unwrap();
     let path = base.path().join("run");
     let run = RunDir::create_at(&path).unwrap();
-    assert!(matches!(RunDir::check_at(&path), Err(ArtefactError::Locked { .. })));
+    assert!(matches!(RunDir::check_at(&path), Err(ArtifactError::Locked { .. })));
     run.write_config("steps = 1\n").unwrap();
     drop(MetricsWriter::resume(&run.metrics(), 0).unwrap());
     drop(EventWriter::create(&path, None).unwrap());
     fs::write(run.checkpoints().join("step-00000000.safetensors.a1.tmp"), b"half").unwrap();
-    assert!(run.is_unbegun().unwrap());
+    assert!(run.has_no_steps().unwrap());
     drop(run);
     RunDir::check_at(&path).unwrap();
     let run = RunDir::create_at(&path).unwrap();
@@ -113,7 +115,7 @@ fn a_run_killed_before_it_saved_anything_does_not_block_its_place() {
         assert!(
             matches!(
                 RunDir::create_at(&path),
-                Err(ArtefactError::NotEmpty { resumable: false, .. })
+                Err(ArtifactError::NotEmpty { resumable: false, .. })
             ),
             "{name}"
         );
@@ -124,7 +126,7 @@ fn a_run_killed_before_it_saved_anything_does_not_block_its_place() {
     let other = base.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("config.toml"), "mine").unwrap();
-    assert!(matches!(RunDir::create_at(&other), Err(ArtefactError::NotEmpty { .. })));
+    assert!(matches!(RunDir::create_at(&other), Err(ArtifactError::NotEmpty { .. })));
 }
 
 #[test]
@@ -163,7 +165,7 @@ fn two_handles_never_hold_one_directory() {
     assert!(other.is_running() && !run.is_running());
     let error = other.lock().unwrap_err();
     assert!(
-        matches!(error, ArtefactError::Locked { pid: Some(pid), .. } if pid == std::process::id())
+        matches!(error, ArtifactError::Locked { pid: Some(pid), .. } if pid == std::process::id())
     );
     assert_names(&error, run.path(), &["in use by another training process", "--out"]);
     drop(run);
@@ -218,7 +220,7 @@ fn a_killed_process_frees_its_lock() {
     child.wait().unwrap();
     let child_id = child.id();
     assert!(
-        matches!(held, Err(ArtefactError::Locked { pid: Some(pid), .. }) if pid == child_id),
+        matches!(held, Err(ArtifactError::Locked { pid: Some(pid), .. }) if pid == child_id),
         "{held:?}"
     );
     run.lock().unwrap();
@@ -233,18 +235,19 @@ fn a_killed_process_frees_its_lock() {
 fn runs_are_listed_with_what_they_hold() {
     let base = tempfile::tempdir().unwrap();
     let base = base.path();
-    assert!(matches!(runs_in(base), Err(ArtefactError::NoRuns { .. })));
-    assert!(matches!(newest(&base.join("missing")), Err(ArtefactError::NoRuns { .. })));
+    assert!(matches!(list_runs(base), Err(ArtifactError::NoRuns { .. })));
+    assert!(matches!(latest_run(&base.join("missing")), Err(ArtifactError::NoRuns { .. })));
     let first = RunDir::create(base, "a").unwrap();
     let mut metrics = MetricsWriter::resume(&first.metrics(), 0).unwrap();
-    (1..=900)
-        .for_each(|step| metrics.append(&Row { step, d_loss: 0.5, ..Row::default() }).unwrap());
-    save_rotating(&first.checkpoints(), &sample(800), KEEP).unwrap();
-    save_rotating(&first.checkpoints(), &sample(850), KEEP).unwrap();
+    (1..=900).for_each(|step| {
+        metrics.append(&MetricsRow { step, d_loss: 0.5, ..MetricsRow::default() }).unwrap()
+    });
+    save_and_prune(&first.checkpoints(), &sample(800), KEEP).unwrap();
+    save_and_prune(&first.checkpoints(), &sample(850), KEEP).unwrap();
     drop(RunDir::create(base, "b").unwrap());
     fs::create_dir(base.join("0009-not-a-run")).unwrap();
     fs::write(base.join("notes.txt"), b"x").unwrap();
-    let runs = runs_in(base).unwrap();
+    let runs = list_runs(base).unwrap();
     assert_eq!(runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>(), ["0001-a", "0002-b"]);
     let a = &runs[0];
     assert_eq!((a.last_step, a.checkpoints, a.running), (Some(900), 2, true));
@@ -254,7 +257,7 @@ fn runs_are_listed_with_what_they_hold() {
     assert_eq!((runs[1].last_step, runs[1].checkpoints, runs[1].running), (None, 0, false));
     assert!(runs[1].last_row.is_none());
     // A bare --resume: 0002 was killed before its first checkpoint.
-    assert_eq!(newest(base).unwrap(), first.path());
+    assert_eq!(latest_run(base).unwrap(), first.path());
 }
 
 #[test]
@@ -263,15 +266,15 @@ fn the_newest_run_is_by_number_not_by_text() {
     for run in ["9999-a", "10000-b"] {
         fs::create_dir_all(base.path().join(run).join("checkpoints")).unwrap();
     }
-    assert_eq!(newest(base.path()).unwrap(), base.path().join("10000-b"));
+    assert_eq!(latest_run(base.path()).unwrap(), base.path().join("10000-b"));
 }
 
 #[test]
 fn a_path_means_a_file_or_the_newest_in_a_run() {
     let base = tempfile::tempdir().unwrap();
     let run = RunDir::create(base.path(), "a").unwrap();
-    save_rotating(&run.checkpoints(), &sample(1), KEEP).unwrap();
-    let second = save_rotating(&run.checkpoints(), &sample(2), KEEP).unwrap();
+    save_and_prune(&run.checkpoints(), &sample(1), KEEP).unwrap();
+    let second = save_and_prune(&run.checkpoints(), &sample(2), KEEP).unwrap();
     let step = |path: &Path| resolve_checkpoint(path).map(|found| found.checkpoint.meta.step);
     assert_eq!(step(run.path()).unwrap(), 2);
     assert_eq!(step(&run.checkpoints()).unwrap(), 2);
@@ -279,7 +282,7 @@ fn a_path_means_a_file_or_the_newest_in_a_run() {
     fs::write(&second, b"").unwrap();
     assert_eq!(step(run.path()).unwrap(), 1);
     assert!(step(&second).is_err(), "a file named by the user is not replaced by another");
-    assert!(matches!(step(&base.path().join("none")), Err(ArtefactError::Read { .. })));
+    assert!(matches!(step(&base.path().join("none")), Err(ArtifactError::Read { .. })));
     let copy = base.path().join("copy.safetensors");
     checkpoint::save(&copy, &sample(7)).unwrap();
     assert_eq!(step(&copy).unwrap(), 7);

@@ -4,7 +4,7 @@ use super::Picture;
 use super::canvas::palette;
 use gif::{Encoder, EncodingError, Frame, Repeat};
 use image::imageops::{self, FilterType};
-use runs::{ArtefactError, write_atomic};
+use runs::{ArtifactError, write_atomic};
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
@@ -16,8 +16,8 @@ const DELAY: [u16; 2] = [10, 250];
 ///
 /// # Errors
 /// No pictures, pictures of several sizes or larger than GIF allows, or the disk.
-pub fn write(path: &Path, pictures: &[Picture]) -> Result<(), ArtefactError> {
-    let failed = |reason: &str| ArtefactError::Pictures {
+pub fn write(path: &Path, pictures: &[Picture]) -> Result<(), ArtifactError> {
+    let failed = |reason: &str| ArtifactError::Pictures {
         what: format!("the animation {path:?}"),
         reason: reason.to_owned(),
     };

@@ -3,9 +3,9 @@
 use image::{DynamicImage, RgbImage};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use runs::chart::{self, FONT};
-pub(super) use runs::chart::{Area, Failure};
-use runs::{ArtefactError, grid};
+use runs::plots::{self, FONT};
+pub(super) use runs::plots::{Area, Failure};
+use runs::{ArtifactError, grid};
 use std::path::Path;
 
 pub(super) const INK: RGBColor = RGBColor(40, 40, 40);
@@ -25,12 +25,12 @@ impl Picture {
         width: u32,
         height: u32,
         draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>,
-    ) -> Result<Self, ArtefactError> {
-        let failed = |error: Failure| ArtefactError::Pictures {
+    ) -> Result<Self, ArtifactError> {
+        let failed = |error: Failure| ArtifactError::Pictures {
             what: "the laboratory".to_owned(),
             reason: error.to_string(),
         };
-        chart::paint((width, height), draw).map(Self).map_err(failed)
+        plots::paint((width, height), draw).map(Self).map_err(failed)
     }
 
     /// Width and height in pixels.
@@ -42,7 +42,7 @@ impl Picture {
     ///
     /// # Errors
     /// The disk.
-    pub fn save_png(&self, path: &Path) -> Result<(), ArtefactError> {
+    pub fn save_png(&self, path: &Path) -> Result<(), ArtifactError> {
         grid::save_png(path, &DynamicImage::ImageRgb8(self.0.clone()))
     }
 }

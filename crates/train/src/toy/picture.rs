@@ -4,7 +4,7 @@ use super::canvas::{Anchor, Area, BLUE, Failure, INK, ORANGE, PALE, Panel, diver
 use super::{Frame, Landscape, Mixture, Picture, Settings};
 use nn::loss::Objective;
 use plotters::prelude::*;
-use runs::ArtefactError;
+use runs::ArtifactError;
 
 const WIDTH: u32 = 1400;
 const HEIGHT: u32 = 800;
@@ -71,7 +71,7 @@ fn landscape_at(landscape: &Landscape, extent: f32, [x, y]: [f64; 2]) -> Option<
 ///
 /// # Errors
 /// None but broken fonts.
-pub fn draw(settings: &Settings, frame: &Frame) -> Result<Picture, ArtefactError> {
+pub fn draw(settings: &Settings, frame: &Frame) -> Result<Picture, ArtifactError> {
     let mixture = &settings.target.mixture();
     let scale = Scale::of(settings, mixture, frame);
     let extent = f64::from(mixture.extent);

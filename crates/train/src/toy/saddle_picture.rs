@@ -4,7 +4,7 @@ use super::Picture;
 use super::canvas::{Anchor, Area, BLUE, Failure, INK, ORANGE, PALE, Panel, diverging, text};
 use super::saddle::{Settings, Trajectory};
 use plotters::prelude::*;
-use runs::ArtefactError;
+use runs::ArtifactError;
 
 const COLUMNS: usize = 5;
 const SIDE: i32 = 300;
@@ -20,7 +20,7 @@ pub fn draw(
     trajectories: &[Trajectory],
     settings: &Settings,
     step: usize,
-) -> Result<Picture, ArtefactError> {
+) -> Result<Picture, ArtifactError> {
     let lines = trajectories.len().div_ceil(COLUMNS) as i32;
     let width = COLUMNS as i32 * (SIDE + GAP) + GAP;
     let height = HEADER + lines * (TITLE + SIDE) + GAP;

@@ -5,7 +5,7 @@
 use data::{Dataset, Fit, Preprocess, Split};
 use nn::Recipe;
 use nn::recipe::Listed;
-use runs::{Array, Row, RunDir, metrics, write_state_dict};
+use runs::{Array, MetricsRow, RunDir, metrics, write_state_dict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -154,7 +154,7 @@ pub fn trained(
     places: &(PathBuf, PathBuf),
     at: &Path,
     device: &Device,
-) -> (Outcome, Vec<Row>) {
+) -> (Outcome, Vec<MetricsRow>) {
     let name = &recipe.name;
     let settings = settings(recipe.clone(), places, steps);
     let data = open(&settings);

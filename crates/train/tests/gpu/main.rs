@@ -11,7 +11,7 @@ mod tricks;
 
 use data::{Batch, Cursor};
 use nn::Recipe;
-use runs::{Checkpoint, Dataset};
+use runs::{Checkpoint, DatasetId};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 use train::{BatchNormMode, Sampler, Settings, TrainError, Trainer, latents};
@@ -79,7 +79,7 @@ fn batch(settings: &Settings, number: u64) -> Batch {
 }
 
 fn checkpoint(trainer: &Trainer) -> Checkpoint {
-    trainer.checkpoint(&Dataset::default()).unwrap()
+    trainer.checkpoint(&DatasetId::default()).unwrap()
 }
 
 /// Steps `range` of a run on a device, from a checkpoint where there is one.
@@ -242,5 +242,5 @@ fn a_lost_device_ends_a_step_and_saves_nothing() {
         matches!(error, TrainError::Gpu(_)) && error.to_string().contains("was lost"),
         "{error}"
     );
-    assert!(matches!(trainer.checkpoint(&Dataset::default()), Err(TrainError::Gpu(_))));
+    assert!(matches!(trainer.checkpoint(&DatasetId::default()), Err(TrainError::Gpu(_))));
 }

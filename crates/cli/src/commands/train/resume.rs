@@ -6,7 +6,10 @@ use crate::commands::recipe as recipe_named;
 use crate::error::CliError;
 use crate::memory;
 use crate::render::{Render, quoted};
-use ::runs::{ArtefactError, Meta, NewestGood, RunDir, checkpoint, rotation, run_list};
+use ::runs::{
+    ArtifactError, CheckpointMeta, LatestValidCheckpoint, RunDir, checkpoint, checkpoint_retention,
+    run_list,
+};
 use ::train::{Settings, Trainer};
 use data::{DataError, Filter, Fit, Preprocess};
 use nn::Recipe;
@@ -54,7 +57,7 @@ pub fn run(
     }
     // A run that goes back is not complete, though it may have been.
     let later = match &target.checkpoint {
-        Some(_) => rotation::list(&dir.checkpoints())?
+        Some(_) => checkpoint_retention::list(&dir.checkpoints())?
             .last()
             .map(|(step, _)| *step)
             .filter(|step| *step > meta.step),
@@ -103,7 +106,7 @@ pub fn run(
         render.warning(&format!(
             "going back from step {later} to {step}: later checkpoints, rows and grids are dropped"
         ));
-        rotation::forget_after(&dir.checkpoints(), step)?;
+        checkpoint_retention::delete_checkpoints_after(&dir.checkpoints(), step)?;
     }
     drop(found);
     go(trainer, &dataset, judge.as_ref(), &dir, render)
@@ -124,7 +127,7 @@ fn target(args: &Args, named: Option<&Path>) -> Result<Target, CliError> {
             let run = match &args.out {
                 Some(out) if out.exists() => out.clone(),
                 Some(out) => return Err(missing(out)),
-                None => run_list::newest(&args.runs_dir)
+                None => run_list::latest_run(&args.runs_dir)
                     .map_err(|e| CliError::Failed(format!("nothing to resume: {e}")))?,
             };
             Target { run, checkpoint: None }
@@ -148,7 +151,7 @@ fn checkpoint_of_run(file: &Path) -> Result<Target, CliError> {
     };
     // A file named from inside its folder shows only in full where it lies.
     let run = place(file).or_else(|| place(&std::path::absolute(file).ok()?));
-    match run.filter(|_| rotation::step_of(file, "safetensors").is_some()) {
+    match run.filter(|_| checkpoint_retention::step_of(file, "safetensors").is_some()) {
         Some(run) => Ok(Target { run, checkpoint: Some(file.to_owned()) }),
         None => Err(CliError::Failed(format!(
             "--resume takes a run directory, or a file of its checkpoints folder, which {file:?} is not: start a new run with its weights \
@@ -159,21 +162,21 @@ fn checkpoint_of_run(file: &Path) -> Result<Target, CliError> {
 }
 
 /// The checkpoint to go on from: the one named, as it is, or the newest good one.
-fn find(dir: &RunDir, target: &Target) -> Result<NewestGood, CliError> {
+fn find(dir: &RunDir, target: &Target) -> Result<LatestValidCheckpoint, CliError> {
     if let Some(path) = &target.checkpoint {
-        return Ok(NewestGood {
+        return Ok(LatestValidCheckpoint {
             path: path.clone(),
             checkpoint: checkpoint::load(path)?,
             skipped: Vec::new(),
         });
     }
-    rotation::newest_good(&dir.checkpoints()).map_err(|error| match error {
-        ArtefactError::NoCheckpoint { .. } if dir.is_unbegun().unwrap_or(false) => CliError::Failed(format!(
+    checkpoint_retention::latest_valid(&dir.checkpoints()).map_err(|error| match error {
+        ArtifactError::NoCheckpoint { .. } if dir.has_no_steps().unwrap_or(false) => CliError::Failed(format!(
             "nothing to resume: {:?} has no checkpoint yet, its run ended before the first; start it again with the same command without \
              --resume",
             dir.path()
         )),
-        ArtefactError::NoCheckpoint { .. } => CliError::Failed(format!("{error}, or start a new run without --resume")),
+        ArtifactError::NoCheckpoint { .. } => CliError::Failed(format!("{error}, or start a new run without --resume")),
         other => other.into(),
     })
 }
@@ -197,18 +200,18 @@ fn is_complete(trainer: &Trainer, dir: &RunDir) -> bool {
         && pictures.iter().all(|name| dir.path().join(name).is_file())
 }
 
-fn warn_of_other_bits(meta: &Meta, device: &Device, render: &Render) {
+fn warn_of_other_bits(meta: &CheckpointMeta, device: &Device, render: &Render) {
     let here = device.arithmetic();
-    if meta.instruction_set != here {
+    if meta.numerics_id != here {
         render.warning(&format!(
             "the checkpoint was computed with {}, this goes on with {here}: the result will differ in its last bits",
-            meta.instruction_set
+            meta.numerics_id
         ));
     }
-    if meta.algorithm_table != algorithm_table() {
+    if meta.numerics_version != algorithm_table() {
         render.warning(&format!(
             "the checkpoint was computed with algorithms {}, this run has {}: the result will differ in its last bits",
-            meta.algorithm_table,
+            meta.numerics_version,
             algorithm_table()
         ));
     }

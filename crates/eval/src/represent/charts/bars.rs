@@ -3,7 +3,7 @@
 use crate::EvalError;
 use image::DynamicImage;
 use plotters::prelude::*;
-use runs::chart::{self, Area, FONT, Failure};
+use runs::plots::{self, Area, FONT, Failure};
 
 const WIDTH: u32 = 900;
 /// Pixels of a bar with its surroundings, and of the axis below.
@@ -35,7 +35,7 @@ pub fn bars(axis: &str, bars: &[Bar]) -> Result<DynamicImage, EvalError> {
         .filter(|&count| (1..=1000).contains(&count))
         .map(|count| count * ROW + AXIS);
     let height = height.ok_or_else(|| failed(format!("{} of them", bars.len())))?;
-    let drawn = chart::paint((WIDTH, height), |sheet| draw(axis, bars, sheet));
+    let drawn = plots::paint((WIDTH, height), |sheet| draw(axis, bars, sheet));
     drawn.map(DynamicImage::ImageRgb8).map_err(|error| failed(error.to_string()))
 }
 

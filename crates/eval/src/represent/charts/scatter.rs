@@ -4,7 +4,7 @@ use crate::EvalError;
 use image::DynamicImage;
 use nalgebra::{DMatrix, SymmetricEigen};
 use plotters::prelude::*;
-use runs::chart::{self, Area, FONT, Failure};
+use runs::plots::{self, Area, FONT, Failure};
 use tensor::Tensor;
 use tensor::rng::Philox;
 
@@ -59,7 +59,7 @@ pub fn scatter(
     }
     let plane = Plane::of(rows, width);
     let classes = classes.filter(|classes| classes.names.len() <= COLOURS);
-    let drawn = chart::paint(SIZE, |sheet| draw(sheet, &plane, classes));
+    let drawn = plots::paint(SIZE, |sheet| draw(sheet, &plane, classes));
     drawn.map(DynamicImage::ImageRgb8).map_err(|error| failed(error.to_string()))
 }
 

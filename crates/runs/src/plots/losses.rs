@@ -1,7 +1,7 @@
 //! The loss curves of a run as one picture: losses above, the discriminator's beliefs below.
 
-use crate::chart::{self, Area, FONT, Failure};
-use crate::{ArtefactError, Row, grid};
+use super::{Area, FONT, Failure};
+use crate::{ArtifactError, MetricsRow, grid};
 use image::DynamicImage;
 use plotters::prelude::*;
 use std::ops::Range;
@@ -16,7 +16,7 @@ const POINTS: usize = 500;
 struct Curve {
     name: &'static str,
     colour: RGBColor,
-    value: fn(&Row) -> f64,
+    value: fn(&MetricsRow) -> f64,
 }
 
 const BLUE: RGBColor = RGBColor(31, 119, 180);
@@ -26,16 +26,16 @@ const ORANGE: RGBColor = RGBColor(214, 98, 10);
 /// NaN and infinite values leave gaps.
 ///
 /// # Errors
-/// [`ArtefactError::Pictures`] if there are no rows.
-pub fn draw(rows: &[Row]) -> Result<DynamicImage, ArtefactError> {
+/// [`ArtifactError::Pictures`] if there are no rows.
+pub fn draw(rows: &[MetricsRow]) -> Result<DynamicImage, ArtifactError> {
     let failed =
-        |reason: String| ArtefactError::Pictures { what: "the loss curves".to_owned(), reason };
+        |reason: String| ArtifactError::Pictures { what: "the loss curves".to_owned(), reason };
     if rows.is_empty() {
         return Err(failed(
             "there are no logged steps; log more often with --log-every".to_owned(),
         ));
     }
-    let drawn = chart::paint((WIDTH, HEIGHT), |sheet| panels(rows, sheet));
+    let drawn = super::paint((WIDTH, HEIGHT), |sheet| panels(rows, sheet));
     drawn.map(DynamicImage::ImageRgb8).map_err(|error| failed(error.to_string()))
 }
 
@@ -43,11 +43,11 @@ pub fn draw(rows: &[Row]) -> Result<DynamicImage, ArtefactError> {
 ///
 /// # Errors
 /// As [`draw`], or the disk.
-pub fn write(path: &Path, rows: &[Row]) -> Result<(), ArtefactError> {
+pub fn write(path: &Path, rows: &[MetricsRow]) -> Result<(), ArtifactError> {
     grid::save_png(path, &draw(rows)?)
 }
 
-fn panels(rows: &[Row], sheet: &Area<'_>) -> Result<(), Failure> {
+fn panels(rows: &[MetricsRow], sheet: &Area<'_>) -> Result<(), Failure> {
     let (upper, lower) = sheet.split_vertically(HEIGHT * 11 / 20);
     let losses = [
         Curve { name: "d_loss", colour: BLUE, value: |row| row.d_loss },
@@ -63,7 +63,7 @@ fn panels(rows: &[Row], sheet: &Area<'_>) -> Result<(), Failure> {
 
 fn panel(
     area: &Area,
-    rows: &[Row],
+    rows: &[MetricsRow],
     title: &str,
     curves: &[Curve],
     range: Range<f64>,
@@ -124,7 +124,7 @@ fn legend(area: &Area, curves: &[Curve]) -> Result<(), Failure> {
 
 /// From 0, or below where losses are negative, to the top of 99 % of the values: one spike must not flatten the rest.
 /// What lies outside is drawn along the edge.
-fn loss_range(rows: &[Row], curves: &[Curve]) -> Range<f64> {
+fn loss_range(rows: &[MetricsRow], curves: &[Curve]) -> Range<f64> {
     let mut values: Vec<f64> = curves
         .iter()
         .flat_map(|curve| condensed(rows, curve.value))
@@ -143,11 +143,12 @@ fn loss_range(rows: &[Row], curves: &[Curve]) -> Range<f64> {
 }
 
 /// Step and value, averaged down to about [`POINTS`] points. A bucket with a NaN is NaN: it shows as a gap.
-fn condensed(rows: &[Row], value: fn(&Row) -> f64) -> Vec<(f64, f64)> {
+fn condensed(rows: &[MetricsRow], value: fn(&MetricsRow) -> f64) -> Vec<(f64, f64)> {
     rows.chunks(rows.len().div_ceil(POINTS).max(1))
         .map(|bucket| {
-            let mean =
-                |of: &dyn Fn(&Row) -> f64| bucket.iter().map(of).sum::<f64>() / bucket.len() as f64;
+            let mean = |of: &dyn Fn(&MetricsRow) -> f64| {
+                bucket.iter().map(of).sum::<f64>() / bucket.len() as f64
+            };
             (mean(&|row| row.step as f64), mean(&value))
         })
         .collect()

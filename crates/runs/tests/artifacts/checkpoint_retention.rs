@@ -1,10 +1,12 @@
 use crate::{assert_names, sample};
-use runs::rotation::{file_name, forget_after, list, newest_good, save_rotating, step_of};
-use runs::{ArtefactError, Keep};
+use runs::checkpoint_retention::{
+    delete_checkpoints_after, file_name, latest_valid, list, save_and_prune, step_of,
+};
+use runs::{ArtifactError, RetentionPolicy};
 use std::fs;
 use std::path::Path;
 
-const LAST_TWO: Keep = Keep { last: 2, best: None };
+const LAST_TWO: RetentionPolicy = RetentionPolicy { last: 2, best: None };
 
 fn steps(dir: &Path) -> Vec<u64> {
     list(dir).unwrap().into_iter().map(|(step, _)| step).collect()
@@ -33,13 +35,13 @@ fn the_last_and_the_best_are_kept() {
     let copy = dir.path().join("my-favourite.safetensors");
     fs::write(&copy, b"not ours to delete").unwrap();
     for step in [10, 20, 30, 40, 50] {
-        let keep = Keep { last: 2, best: (step >= 20).then_some(20) };
-        let path = save_rotating(dir.path(), &sample(step), keep).unwrap();
+        let keep = RetentionPolicy { last: 2, best: (step >= 20).then_some(20) };
+        let path = save_and_prune(dir.path(), &sample(step), keep).unwrap();
         assert_eq!(path, dir.path().join(file_name(step)));
     }
     assert_eq!(steps(dir.path()), [20, 40, 50]);
     assert!(copy.exists());
-    save_rotating(dir.path(), &sample(60), Keep { last: 0, best: None }).unwrap();
+    save_and_prune(dir.path(), &sample(60), RetentionPolicy { last: 0, best: None }).unwrap();
     assert_eq!(steps(dir.path()), [60], "0 counts as 1: the new one itself is never deleted");
 }
 
@@ -47,7 +49,7 @@ fn the_last_and_the_best_are_kept() {
 fn a_step_saved_again_replaces_itself_and_deletes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     for step in [10, 20, 20, 20] {
-        save_rotating(dir.path(), &sample(step), LAST_TWO).unwrap();
+        save_and_prune(dir.path(), &sample(step), LAST_TWO).unwrap();
     }
     assert_eq!(steps(dir.path()), [10, 20]);
 }
@@ -56,38 +58,38 @@ fn a_step_saved_again_replaces_itself_and_deletes_nothing() {
 fn a_run_that_went_back_forgets_its_future() {
     let dir = tempfile::tempdir().unwrap();
     for step in [10, 20, 30] {
-        save_rotating(dir.path(), &sample(step), Keep { last: 5, best: None }).unwrap();
+        save_and_prune(dir.path(), &sample(step), RetentionPolicy { last: 5, best: None }).unwrap();
     }
-    save_rotating(dir.path(), &sample(15), Keep { last: 1, best: None }).unwrap();
+    save_and_prune(dir.path(), &sample(15), RetentionPolicy { last: 1, best: None }).unwrap();
     assert_eq!(steps(dir.path()), [15]);
-    assert_eq!(newest_good(dir.path()).unwrap().checkpoint.meta.step, 15);
+    assert_eq!(latest_valid(dir.path()).unwrap().checkpoint.meta.step, 15);
 }
 
 #[test]
 fn going_back_deletes_what_is_later_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     for step in [10, 20, 30] {
-        save_rotating(dir.path(), &sample(step), Keep { last: 5, best: None }).unwrap();
+        save_and_prune(dir.path(), &sample(step), RetentionPolicy { last: 5, best: None }).unwrap();
     }
     let copy = dir.path().join("step-30 (copy).safetensors");
     fs::write(&copy, b"not ours to delete").unwrap();
-    forget_after(dir.path(), 30).unwrap();
+    delete_checkpoints_after(dir.path(), 30).unwrap();
     assert_eq!(steps(dir.path()), [10, 20, 30]);
-    forget_after(dir.path(), 10).unwrap();
+    delete_checkpoints_after(dir.path(), 10).unwrap();
     assert_eq!(steps(dir.path()), [10]);
     assert!(copy.exists());
     let missing = dir.path().join("missing");
-    assert_names(&forget_after(&missing, 0).unwrap_err(), &missing, &["cannot read"]);
+    assert_names(&delete_checkpoints_after(&missing, 0).unwrap_err(), &missing, &["cannot read"]);
 }
 
 #[test]
 fn nothing_is_deleted_when_the_new_one_cannot_be_saved() {
     let dir = tempfile::tempdir().unwrap();
-    save_rotating(dir.path(), &sample(10), LAST_TWO).unwrap();
-    save_rotating(dir.path(), &sample(20), LAST_TWO).unwrap();
+    save_and_prune(dir.path(), &sample(10), LAST_TWO).unwrap();
+    save_and_prune(dir.path(), &sample(20), LAST_TWO).unwrap();
     // A folder in the place of the new file makes the rename fail, after everything was written.
     fs::create_dir(dir.path().join(file_name(30))).unwrap();
-    let error = save_rotating(dir.path(), &sample(30), LAST_TWO).unwrap_err();
+    let error = save_and_prune(dir.path(), &sample(30), LAST_TWO).unwrap_err();
     assert_names(
         &error,
         &dir.path().join(file_name(30)),
@@ -96,31 +98,31 @@ fn nothing_is_deleted_when_the_new_one_cannot_be_saved() {
     let names: Vec<_> =
         fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "a temporary file is left: {names:?}");
-    assert_eq!(newest_good(dir.path()).unwrap().checkpoint, sample(20));
+    assert_eq!(latest_valid(dir.path()).unwrap().checkpoint, sample(20));
 }
 
 #[test]
 fn a_damaged_one_is_named_and_skipped() {
     let dir = tempfile::tempdir().unwrap();
-    let keep = Keep { last: 5, best: None };
-    let paths = [10, 20, 30].map(|step| save_rotating(dir.path(), &sample(step), keep).unwrap());
+    let keep = RetentionPolicy { last: 5, best: None };
+    let paths = [10, 20, 30].map(|step| save_and_prune(dir.path(), &sample(step), keep).unwrap());
     let whole = fs::read(&paths[2]).unwrap();
     fs::write(&paths[2], &whole[..whole.len() / 2]).unwrap();
     let mut flipped = fs::read(&paths[1]).unwrap();
     *flipped.last_mut().unwrap() ^= 0x10;
     fs::write(&paths[1], &flipped).unwrap();
-    let found = newest_good(dir.path()).unwrap();
+    let found = latest_valid(dir.path()).unwrap();
     assert_eq!((found.path.as_path(), found.checkpoint), (paths[0].as_path(), sample(10)));
     let skipped: Vec<_> = found.skipped.iter().map(|(path, _)| path.clone()).collect();
     assert_eq!(skipped, [paths[2].clone(), paths[1].clone()]);
     assert!(matches!(
         found.skipped[0].1,
-        ArtefactError::Size { .. } | ArtefactError::NotSafetensors { .. }
+        ArtifactError::Size { .. } | ArtifactError::NotSafetensors { .. }
     ));
-    assert!(matches!(found.skipped[1].1, ArtefactError::Checksum { .. }));
+    assert!(matches!(found.skipped[1].1, ArtifactError::Checksum { .. }));
 
     fs::write(&paths[0], b"").unwrap();
-    let error = newest_good(dir.path()).unwrap_err();
+    let error = latest_valid(dir.path()).unwrap_err();
     assert_names(&error, dir.path(), &["no checkpoint", "3 damaged", "name a checkpoint file"]);
     assert!(
         !error.to_string().contains("--resume"),
@@ -132,25 +134,25 @@ fn a_damaged_one_is_named_and_skipped() {
 fn an_empty_folder_has_nothing_to_resume() {
     let dir = tempfile::tempdir().unwrap();
     assert_names(
-        &newest_good(dir.path()).unwrap_err(),
+        &latest_valid(dir.path()).unwrap_err(),
         dir.path(),
         &["no checkpoint", "name a checkpoint file"],
     );
     let missing = dir.path().join("missing");
-    assert_names(&newest_good(&missing).unwrap_err(), &missing, &["cannot read"]);
+    assert_names(&latest_valid(&missing).unwrap_err(), &missing, &["cannot read"]);
 }
 
 #[test]
 fn a_newer_version_is_not_damage() {
     let dir = tempfile::tempdir().unwrap();
-    let keep = Keep { last: 5, best: None };
-    save_rotating(dir.path(), &sample(10), keep).unwrap();
-    let newer = save_rotating(dir.path(), &sample(20), keep).unwrap();
+    let keep = RetentionPolicy { last: 5, best: None };
+    save_and_prune(dir.path(), &sample(10), keep).unwrap();
+    let newer = save_and_prune(dir.path(), &sample(20), keep).unwrap();
     let text = fs::read(&newer).unwrap();
     let at = text.windows(12).position(|window| window == br#""schema":"1""#).unwrap();
     let mut text = text;
     text[at + 10] = b'9';
     fs::write(&newer, text).unwrap();
-    let error = newest_good(dir.path()).unwrap_err();
+    let error = latest_valid(dir.path()).unwrap_err();
     assert_names(&error, &newer, &["schema 9", "update dcgan"]);
 }

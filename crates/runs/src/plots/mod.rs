@@ -1,5 +1,7 @@
 //! A white sheet to draw charts on, and a typeface that needs none of the system's.
 
+pub mod losses;
+
 use image::RgbImage;
 use plotters::coord::Shift;
 use plotters::prelude::*;

@@ -1,6 +1,6 @@
 //! The checkpoints folder: which file is which step, which are kept, which one to resume from.
 
-use crate::ArtefactError;
+use crate::ArtifactError;
 use crate::atomic::{folder_of, sync_folder};
 use crate::checkpoint::{self, Checkpoint};
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Which checkpoints outlive a rotation.
 #[derive(Clone, Copy, Debug)]
-pub struct Keep {
+pub struct RetentionPolicy {
     /// How many of the newest; 0 counts as 1.
     pub last: usize,
     /// The step of the best one so far, never deleted. A loop that goes back to an earlier step forgets a best one
@@ -16,15 +16,15 @@ pub struct Keep {
     pub best: Option<u64>,
 }
 
-/// What [`newest_good`] found.
+/// What [`latest_valid`] found.
 #[derive(Debug)]
-pub struct NewestGood<T = Checkpoint> {
+pub struct LatestValidCheckpoint<T = Checkpoint> {
     /// Where it lies.
     pub path: PathBuf,
     /// The newest checkpoint that is sound.
     pub checkpoint: T,
     /// Newer ones that are damaged, newest first, with the reason: to be told to the user.
-    pub skipped: Vec<(PathBuf, ArtefactError)>,
+    pub skipped: Vec<(PathBuf, ArtifactError)>,
 }
 
 /// `step-00001500.safetensors`.
@@ -47,15 +47,15 @@ pub fn step_of(path: &Path, extension: &str) -> Option<u64> {
 ///
 /// # Errors
 /// The folder cannot be listed.
-pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, ArtefactError> {
+pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, ArtifactError> {
     steps_in(dir, "safetensors")
 }
 
 /// Files `step-N.EXTENSION` of a folder by rising step.
-pub(crate) fn steps_in(dir: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>, ArtefactError> {
+pub(crate) fn steps_in(dir: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>, ArtifactError> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(dir).map_err(ArtefactError::read(dir))? {
-        let path = entry.map_err(ArtefactError::read(dir))?.path();
+    for entry in fs::read_dir(dir).map_err(ArtifactError::read(dir))? {
+        let path = entry.map_err(ArtifactError::read(dir))?.path();
         if let Some(step) = step_of(&path, extension) {
             found.push((step, path));
         }
@@ -73,11 +73,11 @@ pub(crate) fn steps_in(dir: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)
 /// # Errors
 /// As [`checkpoint::save`]; nothing is deleted then. An old file that cannot be deleted is no error: it is tried
 /// again at the next rotation.
-pub fn save_rotating(
+pub fn save_and_prune(
     dir: &Path,
     checkpoint: &Checkpoint,
-    keep: Keep,
-) -> Result<PathBuf, ArtefactError> {
+    keep: RetentionPolicy,
+) -> Result<PathBuf, ArtifactError> {
     let step = checkpoint.meta.step;
     let path = dir.join(file_name(step));
     checkpoint::save(&path, checkpoint)?;
@@ -104,39 +104,39 @@ pub fn save_rotating(
 ///
 /// # Errors
 /// The disk.
-pub fn forget_after(dir: &Path, step: u64) -> Result<(), ArtefactError> {
+pub fn delete_checkpoints_after(dir: &Path, step: u64) -> Result<(), ArtifactError> {
     let mut removed = false;
     for (_, path) in list(dir)?.into_iter().rev().take_while(|(other, _)| *other > step) {
-        fs::remove_file(&path).map_err(ArtefactError::write(&path))?;
+        fs::remove_file(&path).map_err(ArtifactError::write(&path))?;
         removed = true;
     }
-    if removed { sync_folder(dir).map_err(ArtefactError::write(dir)) } else { Ok(()) }
+    if removed { sync_folder(dir).map_err(ArtifactError::write(dir)) } else { Ok(()) }
 }
 
 /// Loads the newest checkpoint that is sound; damaged ones on the way are returned by name.
 ///
 /// # Errors
-/// [`ArtefactError::NoCheckpoint`] with every reason if none is sound. A checkpoint of a newer version, or one that
+/// [`ArtifactError::NoCheckpoint`] with every reason if none is sound. A checkpoint of a newer version, or one that
 /// this user may not read, is not damaged: that error is returned rather than an older checkpoint, from which the run
 /// would go on and write over the newer one.
-pub fn newest_good(dir: &Path) -> Result<NewestGood, ArtefactError> {
-    newest_good_by(dir, checkpoint::load)
+pub fn latest_valid(dir: &Path) -> Result<LatestValidCheckpoint, ArtifactError> {
+    latest_valid_by(dir, checkpoint::load)
 }
 
-/// [`newest_good`] by another reader, which must refuse what is damaged.
-pub(crate) fn newest_good_by<T>(
+/// [`latest_valid`] by another reader, which must refuse what is damaged.
+pub(crate) fn latest_valid_by<T>(
     dir: &Path,
-    read: fn(&Path) -> Result<T, ArtefactError>,
-) -> Result<NewestGood<T>, ArtefactError> {
+    read: fn(&Path) -> Result<T, ArtifactError>,
+) -> Result<LatestValidCheckpoint<T>, ArtifactError> {
     let mut skipped = Vec::new();
     for (_, path) in list(dir)?.into_iter().rev() {
         match read(&path) {
             Ok(checkpoint) => {
-                return Ok(NewestGood { path, checkpoint, skipped });
+                return Ok(LatestValidCheckpoint { path, checkpoint, skipped });
             }
             Err(error) if error.is_damage() => skipped.push((path, error)),
             Err(error) => return Err(error),
         }
     }
-    Err(ArtefactError::NoCheckpoint { dir: dir.to_owned(), skipped })
+    Err(ArtifactError::NoCheckpoint { dir: dir.to_owned(), skipped })
 }
