@@ -1,6 +1,7 @@
 //! Named numbers as files hold them: a shape and its values in row-major order.
 
 use crate::ArtifactError;
+use nn::StateValue;
 
 /// The values of an [`Array`].
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +105,25 @@ impl Array {
         match &self.data {
             Data::F32(values) => values.iter().try_for_each(|value| sink(&value.to_le_bytes())),
             Data::I64(values) => values.iter().try_for_each(|value| sink(&value.to_le_bytes())),
+        }
+    }
+}
+
+impl From<StateValue> for Array {
+    fn from(value: StateValue) -> Self {
+        match value {
+            StateValue::F32 { shape, data } => Self { shape, data: Data::F32(data) },
+            StateValue::I64 { shape, data } => Self { shape, data: Data::I64(data) },
+        }
+    }
+}
+
+impl From<Array> for StateValue {
+    fn from(array: Array) -> Self {
+        let shape = array.shape;
+        match array.data {
+            Data::F32(data) => Self::F32 { shape, data },
+            Data::I64(data) => Self::I64 { shape, data },
         }
     }
 }

@@ -52,7 +52,10 @@ pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, ArtifactError> {
 }
 
 /// Files `step-N.EXTENSION` of a folder by rising step.
-pub(crate) fn steps_in(dir: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>, ArtifactError> {
+///
+/// # Errors
+/// Returns an error if the folder cannot be listed.
+pub fn steps_in(dir: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>, ArtifactError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(ArtifactError::read(dir))? {
         let path = entry.map_err(ArtifactError::read(dir))?.path();

@@ -10,25 +10,6 @@ use std::path::{Path, PathBuf};
 use tensor::Device;
 use tensor::rng::Philox;
 
-impl From<StateValue> for Array {
-    fn from(value: StateValue) -> Self {
-        match value {
-            StateValue::F32 { shape, data } => Self { shape, data: runs::Data::F32(data) },
-            StateValue::I64 { shape, data } => Self { shape, data: runs::Data::I64(data) },
-        }
-    }
-}
-
-impl From<Array> for StateValue {
-    fn from(array: Array) -> Self {
-        let shape = array.shape;
-        match array.data {
-            runs::Data::F32(data) => Self::F32 { shape, data },
-            runs::Data::I64(data) => Self::I64 { shape, data },
-        }
-    }
-}
-
 fn arrays(state: StateDict) -> BTreeMap<String, Array> {
     state.into_iter().map(|(name, value)| (name, value.into())).collect()
 }

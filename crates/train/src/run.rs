@@ -164,7 +164,7 @@ fn go_on(
         saved: None,
     };
     if begun {
-        out.delete_checkpoints_after(first)?;
+        out.delete_outputs_after(first)?;
     }
     // A run killed before its next checkpoint can then be resumed as it is now: one that has just begun, and one whose steps or rate
     // were just changed. A full disk is noticed at once, too.
@@ -422,7 +422,7 @@ impl Output<'_> {
     }
 
     /// Removes the pictures of steps that will come again, and those of a run's end.
-    fn delete_checkpoints_after(&self, step: u64) -> Result<(), TrainError> {
+    fn delete_outputs_after(&self, step: u64) -> Result<(), TrainError> {
         let later = checkpoint_retention::steps_in(&self.dir.samples(), "png")?
             .into_iter()
             .filter(|(at, _)| *at > step)
@@ -430,7 +430,7 @@ impl Output<'_> {
         for path in later.chain([self.dir.path().join(TIMELAPSE), self.dir.path().join(LOSSES)]) {
             match std::fs::remove_file(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(ArtifactError::write(&path)(e).into());
+                    return Err(ArtifactError::Write { path, source: e }.into());
                 }
                 _ => {}
             }
