@@ -46,7 +46,7 @@ pub(crate) static NONE: Attributes = Attributes { columns: Vec::new(), values: V
 
 impl Attributes {
     /// The values of one image, as many as there are columns.
-    pub fn row(&self, index: usize) -> &[f32] {
+    pub fn of(&self, index: usize) -> &[f32] {
         let width = self.columns.len();
         &self.values[index * width..][..width]
     }
@@ -98,7 +98,7 @@ pub(crate) fn column(name: &str, cells: &[&str]) -> Result<(Attribute, Vec<f32>)
 }
 
 /// Adds the columns to what identifies a set; nothing where there are none, so that such sets keep their fingerprints.
-pub(crate) fn identify(columns: &[Attribute], hash: &mut Sha256) {
+pub(crate) fn hash_into(columns: &[Attribute], hash: &mut Sha256) {
     if columns.is_empty() {
         return;
     }

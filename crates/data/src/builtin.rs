@@ -10,7 +10,7 @@ pub const DATASETS_VARIABLE: &str = "DCGAN_DATASETS";
 
 /// A set known by name.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BuiltIn {
+pub(crate) struct BuiltInSet {
     pub name: &'static str,
     pub aliases: &'static [&'static str],
     /// Its folder inside the datasets folder.
@@ -21,16 +21,16 @@ pub(crate) struct BuiltIn {
     pub classes: &'static [&'static str],
     /// The colour that suits what is transparent.
     pub background: [u8; 3],
-    /// Whether it is small and its pictures have clean edges and flat colours, which a discriminator learns by heart at once.
-    pub clean: bool,
+    /// Whether it is small and its pictures have small_flat_graphics edges and flat colours, which a discriminator learns by heart at once.
+    pub small_flat_graphics: bool,
     /// What it is, in a few words.
     pub about: &'static str,
     /// Whether it comes with the repository; else it can be fetched.
-    pub ships: bool,
+    pub bundled: bool,
 }
 
-pub(crate) static BUILT_IN: &[BuiltIn] = &[
-    BuiltIn {
+pub(crate) static BUILT_IN: &[BuiltInSet] = &[
+    BuiltInSet {
         name: "fashion-mnist",
         aliases: &["fashion"],
         folder: "fashion-mnist",
@@ -48,11 +48,11 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
             "Ankle boot",
         ],
         background: [0; 3],
-        clean: false,
+        small_flat_graphics: false,
         about: "articles of clothing, 60,000 + 10,000, 28x28 grey, 10 classes",
-        ships: true,
+        bundled: true,
     },
-    BuiltIn {
+    BuiltInSet {
         name: "emoji-people",
         aliases: &["emoji"],
         folder: "emoji-people",
@@ -60,75 +60,75 @@ pub(crate) static BUILT_IN: &[BuiltIn] = &[
         classes: &[],
         // What emoji are drawn for.
         background: [255; 3],
-        clean: true,
+        small_flat_graphics: true,
         about: "people of Noto Emoji, 1,407 + 150, 64x64 colour, 6 classes",
-        ships: true,
+        bundled: true,
     },
-    BuiltIn {
+    BuiltInSet {
         name: "mnist",
         aliases: &[],
         folder: "mnist",
         kind: Kind::Idx,
         classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
         background: [0; 3],
-        clean: false,
+        small_flat_graphics: false,
         about: "handwritten digits, 60,000 + 10,000, 28x28 grey, 10 classes",
-        ships: false,
+        bundled: false,
     },
-    BuiltIn {
+    BuiltInSet {
         name: "cifar-10",
         aliases: &[],
         folder: "cifar-10/cifar-10-batches-bin",
         kind: Kind::Cifar10,
         classes: &[],
         background: [0; 3],
-        clean: false,
+        small_flat_graphics: false,
         about: "small photographs, 50,000 + 10,000, 32x32 colour, 10 classes",
-        ships: false,
+        bundled: false,
     },
-    BuiltIn {
+    BuiltInSet {
         name: "cifar-100",
         aliases: &[],
         folder: "cifar-100/cifar-100-binary",
         kind: Kind::Cifar100,
         classes: &[],
         background: [0; 3],
-        clean: false,
+        small_flat_graphics: false,
         about: "small photographs, 50,000 + 10,000, 32x32 colour, 100 classes",
-        ships: false,
+        bundled: false,
     },
-    BuiltIn {
+    BuiltInSet {
         name: "svhn",
         aliases: &[],
         folder: "svhn",
         kind: Kind::Svhn,
         classes: &[],
         background: [0; 3],
-        clean: false,
+        small_flat_graphics: false,
         about: "house numbers, 73,257 + 26,032, 32x32 colour, 10 classes",
-        ships: false,
+        bundled: false,
     },
-    BuiltIn {
+    BuiltInSet {
         name: "stl-10",
         aliases: &[],
         folder: "stl-10/stl10_binary",
         kind: Kind::Stl10,
         classes: &[],
         background: [0; 3],
-        clean: false,
+        small_flat_graphics: false,
         about: "photographs, 5,000 + 8,000, 96x96 colour, 10 classes",
-        ships: false,
+        bundled: false,
     },
-    BuiltIn {
+    BuiltInSet {
         name: "celeba",
         aliases: &[],
         folder: "celeba",
         kind: Kind::CelebA,
         classes: &[],
         background: [0; 3],
-        clean: false,
+        small_flat_graphics: false,
         about: "famous faces, 162,770 + 19,962, 178x218 colour, 40 attributes",
-        ships: false,
+        bundled: false,
     },
 ];
 
@@ -149,22 +149,22 @@ pub struct KnownSet {
     /// Where it is; `None` if it is not on this machine.
     pub path: Option<PathBuf>,
     /// Whether it comes with the repository; else it can be fetched.
-    pub ships: bool,
+    pub bundled: bool,
 }
 
 /// All sets known by name, here or not.
 pub fn known_sets() -> impl Iterator<Item = KnownSet> {
     BUILT_IN.iter().map(|set| {
-        let BuiltIn { name, aliases, about, ships, .. } = *set;
-        KnownSet { name, aliases, about, path: set.locate().ok(), ships }
+        let BuiltInSet { name, aliases, about, bundled, .. } = *set;
+        KnownSet { name, aliases, about, path: set.locate().ok(), bundled }
     })
 }
 
-pub(crate) fn find(name: &str) -> Option<&'static BuiltIn> {
+pub(crate) fn find(name: &str) -> Option<&'static BuiltInSet> {
     BUILT_IN.iter().find(|set| set.name == name || set.aliases.contains(&name))
 }
 
-impl BuiltIn {
+impl BuiltInSet {
     /// The first existing of: the folder in [`DATASETS_VARIABLE`], `./datasets`, `datasets` of the source tree.
     pub fn locate(&self) -> Result<PathBuf, DataError> {
         self.locate_in(&roots())
@@ -182,7 +182,7 @@ impl BuiltIn {
                     .collect::<Vec<_>>()
                     .join(", "),
                 variable: DATASETS_VARIABLE,
-                get: match self.ships {
+                get: match self.bundled {
                     true => "run this inside the repository, which has it".to_owned(),
                     false => format!("get it with dcgan data fetch {}", self.name),
                 },
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_is_fetched_is_looked_for_where_it_is_put() {
-        for set in BUILT_IN.iter().filter(|set| !set.ships) {
+        for set in BUILT_IN.iter().filter(|set| !set.bundled) {
             let place = crate::remote_set(set.name).unwrap().place(Path::new("datasets"));
             assert_eq!(place, Path::new("datasets").join(set.folder), "{}", set.name);
         }

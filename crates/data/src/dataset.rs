@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::attributes::Attribute;
 use crate::error::{DataError, SkippedImage};
-use crate::fit::fit;
+use crate::fit::fit_image;
 use crate::formats::{self, Source};
-use crate::ingest::{Ingested, Progress, ingest, is_too_many};
 use crate::preprocess::Preprocess;
+use crate::scan::{ScanProgress, ScanResult, is_too_many, scan};
 use crate::spec::{DataSpec, Split};
 
 /// Preprocessed images are kept in memory up to this many bytes (2 GiB: 170,000 images of 64×64×3); larger sets are
@@ -24,7 +24,7 @@ pub struct Dataset {
     source: Box<dyn Source>,
     preprocess: Preprocess,
     /// What of that is not done by the source.
-    remaining: Preprocess,
+    pending_preprocess: Preprocess,
     /// From our numbers to the source's.
     kept: Vec<u32>,
     /// `[len, H, W, C]`.
@@ -52,7 +52,7 @@ impl Dataset {
         spec: &str,
         split: Split,
         preprocess: &Preprocess,
-        progress: &dyn Fn(Progress),
+        progress: &dyn Fn(ScanProgress),
     ) -> Result<Self, DataError> {
         Self::open_within(spec, split, preprocess, CACHE_BYTES, progress)
     }
@@ -66,20 +66,20 @@ impl Dataset {
         split: Split,
         preprocess: &Preprocess,
         cache_bytes: u64,
-        progress: &dyn Fn(Progress),
+        progress: &dyn Fn(ScanProgress),
     ) -> Result<Self, DataError> {
         preprocess.validate()?;
         let spec = DataSpec::parse(spec)?;
         let name = spec.name();
         let mut source = formats::open(&spec, split)?;
-        let Ingested { kept, pixels, skipped, fingerprint } =
-            ingest(source.as_ref(), &name, preprocess, cache_bytes, progress)?;
+        let ScanResult { kept, pixels, skipped, fingerprint } =
+            scan(source.as_ref(), &name, preprocess, cache_bytes, progress)?;
         if pixels.is_some() {
-            source.forget_pixels();
+            source.drop_cache();
         }
         Ok(Self {
             name,
-            remaining: source.remaining(preprocess),
+            pending_preprocess: source.pending_preprocess(preprocess),
             source,
             preprocess: preprocess.clone(),
             kept,
@@ -174,7 +174,7 @@ impl Dataset {
     #[must_use]
     #[track_caller]
     pub fn attributes(&self, index: usize) -> Vec<f32> {
-        self.source.row(self.source_index(index))
+        self.source.attributes_of(self.source_index(index))
     }
 
     /// SHA-256, in hexadecimal, of the images' encoded content, their order, labels and attributes, and the preprocessing.
@@ -186,7 +186,7 @@ impl Dataset {
         &self.fingerprint
     }
 
-    /// The images that could not be decoded when the set was opened, in order.
+    /// The images that could not be decoded when the set was open_database, in order.
     #[must_use]
     pub fn skipped(&self) -> &[SkippedImage] {
         &self.skipped
@@ -234,17 +234,17 @@ impl Dataset {
     }
 
     /// These images will be written soon. Knowing all of a batch lets the disk serve its reads at once and in its own order.
-    pub(crate) fn will_need(&self, indices: &[u32]) {
+    pub(crate) fn prefetch_record(&self, indices: &[u32]) {
         if self.pixels.is_none() {
             indices
                 .iter()
-                .for_each(|&index| self.source.will_need(self.source_index(index as usize)));
+                .for_each(|&index| self.source.prefetch_record(self.source_index(index as usize)));
         }
     }
 
     /// Has the system read these images, and returns when it has; nothing where they are in memory.
     pub(crate) fn read_ahead(&self, indices: &[u32]) {
-        self.will_need(indices);
+        self.prefetch_record(indices);
         indices.iter().for_each(|&index| self.source.read_ahead(self.source_index(index as usize)));
     }
 
@@ -279,7 +279,7 @@ impl Dataset {
             Some(pixels) => self.to_float(&pixels[index * size..][..size], out),
             None => {
                 let mut bytes = vec![0; size];
-                fit(&self.source.load(source_index)?, &self.remaining, &mut bytes)?;
+                fit_image(&self.source.load(source_index)?, &self.pending_preprocess, &mut bytes)?;
                 self.to_float(&bytes, out);
             }
         }

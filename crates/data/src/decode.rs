@@ -1,4 +1,4 @@
-//! Encoded bytes to pixels, within limits: image files come from anywhere.
+//! EncodedStore bytes to pixels, within limits: image files come from anywhere.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -17,7 +17,7 @@ pub const MAX_DECODED_BYTES: u64 = 256 << 20;
 
 /// A decoded picture: 8 bits a channel, interleaved, rows without gaps.
 #[derive(Debug, Clone)]
-pub(crate) struct Picture<'a> {
+pub(crate) struct DecodedImage<'a> {
     pub width: u32,
     pub height: u32,
     /// 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA.
@@ -29,11 +29,11 @@ pub(crate) struct Picture<'a> {
 ///
 /// The first frame of an animation, EXIF orientation applied, 16-bit and float channels reduced to 8 bits. The error is
 /// one line.
-pub(crate) fn decode(bytes: &[u8], name: &Path) -> Result<Picture<'static>, String> {
+pub(crate) fn decode(bytes: &[u8], name: &Path) -> Result<DecodedImage<'static>, String> {
     // The decoders are other people's code reading other people's files: a panic in one is a bad image, not our end.
     let image = catch_unwind(AssertUnwindSafe(|| decode_unguarded(bytes, name)))
         .unwrap_or_else(|_| Err("the decoder panicked".to_owned()))?;
-    Ok(into_picture(image))
+    Ok(into_decoded(image))
 }
 
 /// Checks the header and the limits, without decoding.
@@ -105,7 +105,7 @@ fn decode_unguarded(bytes: &[u8], name: &Path) -> Result<DynamicImage, String> {
     Ok(image)
 }
 
-fn into_picture(image: DynamicImage) -> Picture<'static> {
+fn into_decoded(image: DynamicImage) -> DecodedImage<'static> {
     let (width, height) = (image.width(), image.height());
     let colour = image.color();
     let (channels, pixels) = match (colour.has_color(), colour.has_alpha()) {
@@ -114,7 +114,7 @@ fn into_picture(image: DynamicImage) -> Picture<'static> {
         (true, false) => (3, image.into_rgb8().into_raw()),
         (true, true) => (4, image.into_rgba8().into_raw()),
     };
-    Picture { width, height, channels, pixels: Cow::Owned(pixels) }
+    DecodedImage { width, height, channels, pixels: Cow::Owned(pixels) }
 }
 
 /// A library's message, on one line and of bounded length.

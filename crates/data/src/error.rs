@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Why data could not be opened, decoded or batched. Each message is one line that names the thing, the value and,
+/// Why data could not be open_database, decoded or batched. Each message is one line that names the thing, the value and,
 /// where there is one, the way out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -150,7 +150,7 @@ pub enum DataError {
         /// The first bad one's name and reason.
         first: String,
     },
-    /// An image that was there when the set was opened cannot be decoded (any more).
+    /// An image that was there when the set was open_database cannot be decoded (any more).
     #[error("cannot decode {path:?}: {reason}")]
     Decode {
         /// The file.

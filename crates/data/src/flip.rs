@@ -12,7 +12,7 @@ use crate::dataset::Dataset;
 const FLIP_STREAM: u64 = 0x666c_6970_0000_0000;
 
 /// Mirrors `image` (`[H, W, C]`), number `index` of the set, if the set is to be mirrored and chance has it so.
-pub(crate) fn maybe(dataset: &Dataset, cursor: Cursor, index: u32, image: &mut [f32]) {
+pub(crate) fn maybe_flip(dataset: &Dataset, cursor: Cursor, index: u32, image: &mut [f32]) {
     if dataset.preprocess().flip && is_mirrored(cursor, index) {
         let [_, width, channels] = dataset.shape();
         mirror(image, width, channels);

@@ -29,7 +29,6 @@
 
 #![deny(unsafe_code)]
 
-mod ahead;
 mod attributes;
 mod builtin;
 mod cursor;
@@ -41,15 +40,16 @@ mod fetch;
 mod fit;
 mod flip;
 mod formats;
-mod ingest;
 mod jpeg;
+mod load_image;
 mod loader;
 mod packed;
 mod preprocess;
-mod single;
+mod read_ahead;
+mod scan;
 mod spec;
 mod split;
-mod survey;
+mod stats;
 
 pub use attributes::{Attribute, AttributeKind};
 pub use builtin::{DATASETS_VARIABLE, KnownSet, builtin_names, known_sets};
@@ -57,14 +57,14 @@ pub use cursor::{Cursor, SHARD, order, permutation};
 pub use dataset::{CACHE_BYTES, Dataset};
 pub use decode::{MAX_DECODED_BYTES, MAX_SIDE};
 pub use error::{DataError, IdxProblem, SkippedImage};
-pub use faces::{FaceOptions, Faces, faces};
+pub use faces::{FaceCounts, FaceOptions, extract_faces};
 pub use fetch::{FetchError, FetchProgress, RemoteSet, fetch, remote_set, remote_sets};
-pub use ingest::Progress;
+pub use load_image::load_image;
 pub use loader::{Batch, Loader};
-pub use packed::{Prepared, prepare};
+pub use packed::{PrepareSummary, prepare};
 pub use preprocess::{Fit, Preprocess};
 pub use resample::Filter;
-pub use single::picture;
+pub use scan::ScanProgress;
 pub use spec::{DataSpec, Kind, Split};
-pub use split::{Divided, SplitOptions, select, split};
-pub use survey::{COUNTED, SURVEYED, Survey, Values};
+pub use split::{SplitCounts, SplitOptions, select, split};
+pub use stats::{AttributeStats, DatasetStats, STATS_MAX_COUNTED, STATS_MAX_IMAGES};

@@ -8,11 +8,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::ahead::Ahead;
 use crate::cursor::{Cursor, SHARD, order};
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::flip;
+use crate::read_ahead::ReadAhead;
 
 /// One batch of images.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +39,7 @@ pub struct Batch {
 /// batches: the system's page cache is the buffer.
 #[derive(Debug)]
 pub struct Loader {
-    shared: Arc<Shared>,
+    shared: Arc<LoaderState>,
     receivers: Vec<Receiver<Result<Batch, DataError>>>,
     workers: Vec<JoinHandle<()>>,
     /// The worker that makes the next batch.
@@ -47,7 +47,7 @@ pub struct Loader {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct LoaderState {
     dataset: Arc<Dataset>,
     batch: usize,
     per_epoch: u64,
@@ -57,7 +57,7 @@ struct Shared {
     spare: Mutex<Vec<Vec<f32>>>,
     spare_limit: usize,
     /// Where windows are read before they are shuffled.
-    ahead: Option<Ahead>,
+    read_ahead: Option<ReadAhead>,
     stop: AtomicBool,
 }
 
@@ -91,11 +91,11 @@ impl Loader {
         let count =
             if dataset.is_cached() { 1 } else { rayon::current_num_threads().min(prefetch) };
         let waiting = (prefetch / count).max(1);
-        let ahead = cursor
+        let read_ahead = cursor
             .buffer
             .filter(|_| !dataset.is_cached())
-            .map(|buffer| Ahead::new(cursor, buffer, batch_size, per_epoch));
-        let shared = Arc::new(Shared {
+            .map(|buffer| ReadAhead::new(cursor, buffer, batch_size, per_epoch));
+        let shared = Arc::new(LoaderState {
             dataset,
             batch: batch_size,
             per_epoch,
@@ -105,13 +105,13 @@ impl Loader {
             // All that can be alive at once: waiting in the channels, in the making, and the one in use. With fewer, a
             // buffer would be dropped only to be allocated anew.
             spare_limit: (waiting + 1) * count + 1,
-            ahead,
+            read_ahead,
             stop: AtomicBool::new(false),
         });
         let mut loader = Self { shared, receivers: Vec::new(), workers: Vec::new(), turn: 0 };
-        if loader.shared.ahead.is_some() {
+        if loader.shared.read_ahead.is_some() {
             let shared = Arc::clone(&loader.shared);
-            loader.spawn("data-ahead".to_owned(), move || shared.read_ahead())?;
+            loader.spawn("data-ahead".to_owned(), move || shared.read_windows())?;
         }
         for worker in 0..count {
             let (sender, receiver) = sync_channel(waiting);
@@ -127,7 +127,7 @@ impl Loader {
     /// The next batch; waits for it if it is not ready.
     ///
     /// # Errors
-    /// A file that could be decoded when the set was opened and cannot now is replaced by its neighbour in the set, unless
+    /// A file that could be decoded when the set was open_database and cannot now is replaced by its neighbour in the set, unless
     /// more than 10 % are: [`DataError::TooManyBad`]. [`DataError::Memory`] if a batch does not fit. After an error, every
     /// call fails.
     #[expect(
@@ -181,8 +181,8 @@ impl Loader {
 
     fn stop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(ahead) = &self.shared.ahead {
-            ahead.stop();
+        if let Some(read_ahead) = &self.shared.read_ahead {
+            read_ahead.stop();
         }
         // A worker that waits to send wakes up when nobody can receive.
         self.receivers.clear();
@@ -199,7 +199,7 @@ impl Drop for Loader {
     }
 }
 
-impl Shared {
+impl LoaderState {
     /// Makes every `step`-th batch from the `first` on, until nobody wants them.
     fn work(&self, first: u64, step: u64, sender: &SyncSender<Result<Batch, DataError>>) {
         let mut cursor = self.start.advanced(first, self.per_epoch);
@@ -214,9 +214,9 @@ impl Shared {
     }
 
     /// Reads window after window, until nobody wants them.
-    fn read_ahead(&self) {
-        if let Some(ahead) = &self.ahead {
-            ahead.read(|epoch, range| {
+    fn read_windows(&self) {
+        if let Some(read_ahead) = &self.read_ahead {
+            read_ahead.read(|epoch, range| {
                 let order = self.order(Cursor { epoch, ..self.start });
                 // Ascending: as the images lie.
                 let mut window = order[range.start..range.end.min(order.len())].to_vec();
@@ -232,8 +232,8 @@ impl Shared {
     }
 
     fn make(&self, cursor: Cursor) -> Result<Batch, DataError> {
-        if let Some(ahead) = &self.ahead {
-            ahead.wait_for(cursor);
+        if let Some(read_ahead) = &self.read_ahead {
+            read_ahead.wait_for(cursor);
         }
         let order = self.order(cursor);
         let mut images = self.buffer()?;
@@ -242,13 +242,13 @@ impl Shared {
         let mut indices = Vec::with_capacity(self.batch);
         let image_len = images.len() / self.batch;
         let order = &order[start..start + self.batch];
-        self.dataset.will_need(order);
+        self.dataset.prefetch_record(order);
         for (&index, out) in order.iter().zip(images.chunks_exact_mut(image_len)) {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(DataError::Stopped);
             }
             indices.push(self.dataset.write_or_next(index as usize, out)?);
-            flip::maybe(&self.dataset, cursor, index, out);
+            flip::maybe_flip(&self.dataset, cursor, index, out);
         }
         let labels = indices.iter().map(|&index| self.dataset.label(index)).collect();
         let next = cursor.advanced(1, self.per_epoch);

@@ -128,7 +128,7 @@ impl Preprocess {
     }
 
     /// Adds to what identifies a set all of it but mirroring, which is done to batches, not to the set.
-    pub(crate) fn identify(&self, hash: &mut Sha256) {
+    pub(crate) fn hash_into(&self, hash: &mut Sha256) {
         let Self { size, channels, fit, background, crop, min_side, filter, flip: _ } = self;
         for side in size {
             hash.update(side.to_le_bytes());
@@ -161,7 +161,7 @@ impl Preprocess {
 
     /// Whether pictures become the same by both: all but mirroring, which is done to batches.
     #[must_use]
-    pub fn makes_the_same(&self, other: &Self) -> bool {
+    pub fn is_equivalent(&self, other: &Self) -> bool {
         *self == Self { flip: self.flip, ..other.clone() }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::builtin::{self, BuiltIn};
+use crate::builtin::{self, BuiltInSet};
 use crate::error::DataError;
 use crate::preprocess::Preprocess;
 
@@ -35,7 +35,7 @@ impl Split {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// Found out from the content.
+    /// Detection out from the content.
     Auto,
     /// An idx file of images, or a folder of idx files.
     Idx,
@@ -93,12 +93,12 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataSpec {
     text: String,
-    target: Target,
+    target: DataLocation,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Target {
-    BuiltIn(&'static BuiltIn),
+pub(crate) enum DataLocation {
+    BuiltIn(&'static BuiltInSet),
     Path { kind: Kind, path: PathBuf },
 }
 
@@ -114,12 +114,12 @@ impl DataSpec {
         }
         let of = |target| Ok(Self { text: text.to_owned(), target });
         if let Some(set) = builtin::find(text) {
-            return of(Target::BuiltIn(set));
+            return of(DataLocation::BuiltIn(set));
         }
         let (kind, path) = split_kind(text)?;
         if path.try_exists().unwrap_or(true) {
             // Where existence cannot be known (no permission), reading will give the reason.
-            return of(Target::Path { kind, path });
+            return of(DataLocation::Path { kind, path });
         }
         let hint = match crate::remote_sets().find(|set| set.name == text).map(|set| set.locate()) {
             Some(Some(path)) => format!("; it is at {path:?}"),
@@ -135,8 +135,8 @@ impl DataSpec {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &self.target {
-            Target::BuiltIn(_) => None,
-            Target::Path { path, .. } => Some(path),
+            DataLocation::BuiltIn(_) => None,
+            DataLocation::Path { path, .. } => Some(path),
         }
     }
 
@@ -144,8 +144,8 @@ impl DataSpec {
     #[must_use]
     pub fn name(&self) -> String {
         match &self.target {
-            Target::BuiltIn(set) => set.name.to_owned(),
-            Target::Path { path, .. } => {
+            DataLocation::BuiltIn(set) => set.name.to_owned(),
+            DataLocation::Path { path, .. } => {
                 // `.` and `..` have no last part of their own.
                 let resolved = path.canonicalize().unwrap_or_else(|_| path.clone());
                 resolved
@@ -160,34 +160,34 @@ impl DataSpec {
     ///
     /// # Errors
     /// As opening the set: files that are missing or whose header is damaged.
-    pub fn picture_shape(&self, split: Split) -> Result<Option<[u32; 3]>, DataError> {
-        crate::formats::picture_shape(self, split)
+    pub fn image_shape(&self, split: Split) -> Result<Option<[u32; 3]>, DataError> {
+        crate::formats::image_shape(self, split)
     }
 
     /// How the pictures of a [packed file](crate::prepare) were brought to their shape; `None` for any other set.
     ///
     /// # Errors
     /// As opening the set.
-    pub fn prepared(&self) -> Result<Option<Preprocess>, DataError> {
-        crate::formats::prepared(self)
+    pub fn packed_preprocess(&self) -> Result<Option<Preprocess>, DataError> {
+        crate::formats::packed_preprocess(self)
     }
 
     /// The colour (RGB) that suits what is transparent in a built-in set; `None` for a path, of which nothing is known.
     #[must_use]
     pub fn background(&self) -> Option<[u8; 3]> {
         match &self.target {
-            Target::BuiltIn(set) => Some(set.background),
-            Target::Path { .. } => None,
+            DataLocation::BuiltIn(set) => Some(set.background),
+            DataLocation::Path { .. } => None,
         }
     }
 
     /// Whether this is a built-in set that is small, with clean edges and flat colours: a plain GAN collapses on it.
     #[must_use]
-    pub fn is_clean(&self) -> bool {
-        matches!(&self.target, Target::BuiltIn(set) if set.clean)
+    pub fn is_small_flat_graphics(&self) -> bool {
+        matches!(&self.target, DataLocation::BuiltIn(set) if set.small_flat_graphics)
     }
 
-    pub(crate) fn target(&self) -> &Target {
+    pub(crate) fn target(&self) -> &DataLocation {
         &self.target
     }
 }
@@ -244,17 +244,17 @@ mod tests {
     #[test]
     fn sets_of_one_shape_tell_it() {
         assert_eq!(
-            DataSpec::parse("fashion-mnist").unwrap().picture_shape(Split::Test).unwrap(),
+            DataSpec::parse("fashion-mnist").unwrap().image_shape(Split::Test).unwrap(),
             Some([28, 28, 1])
         );
         let folder = tempfile::tempdir().unwrap();
         let spec = |path: &Path| DataSpec::parse(path.to_str().unwrap()).unwrap();
-        assert_eq!(spec(folder.path()).picture_shape(Split::Train).unwrap(), None);
+        assert_eq!(spec(folder.path()).image_shape(Split::Train).unwrap(), None);
         let file = folder.path().join("some-images-idx3-ubyte");
         std::fs::write(&file, [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 6, 0, 0, 0, 5]).unwrap();
-        assert_eq!(spec(&file).picture_shape(Split::Train).unwrap(), Some([6, 5, 1]));
+        assert_eq!(spec(&file).image_shape(Split::Train).unwrap(), Some([6, 5, 1]));
         std::fs::write(&file, [0, 0, 8, 3, 0]).unwrap();
-        assert!(spec(&file).picture_shape(Split::Train).is_err());
+        assert!(spec(&file).image_shape(Split::Train).is_err());
     }
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
         let path = folder.path().to_str().unwrap();
         for (prefix, wanted) in [("", Kind::Auto), ("idx:", Kind::Idx), ("folder:", Kind::Folder)] {
             let spec = DataSpec::parse(&format!("{prefix}{path}")).unwrap();
-            assert_eq!(spec.target(), &Target::Path { kind: wanted, path: path.into() });
+            assert_eq!(spec.target(), &DataLocation::Path { kind: wanted, path: path.into() });
         }
         let message = DataSpec::parse(&format!("lmbd:{path}")).unwrap_err().to_string();
         assert!(

@@ -8,9 +8,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::dataset::Dataset;
 use crate::error::DataError;
-use crate::formats::table::{Cells, FILE_NAME};
+use crate::formats::table::{CsvTable, FILE_NAME};
 use crate::formats::{self, Source};
-use crate::ingest::Progress;
+use crate::scan::ScanProgress;
 use crate::spec::{DataSpec, Split};
 
 /// How a folder is divided.
@@ -26,7 +26,7 @@ pub struct SplitOptions {
 
 /// The pictures of each part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Divided {
+pub struct SplitCounts {
     /// To be learned from.
     pub train: usize,
     /// Held out.
@@ -47,8 +47,8 @@ pub fn split(
     input: &Path,
     out: &Path,
     options: &SplitOptions,
-    progress: &dyn Fn(Progress),
-) -> Result<Divided, DataError> {
+    progress: &dyn Fn(ScanProgress),
+) -> Result<SplitCounts, DataError> {
     if !(options.test > 0.0 && options.test < 1.0) {
         return Err(DataError::Divide(format!(
             "a share of {}: it must be more than 0 and less than 1",
@@ -75,24 +75,24 @@ pub fn split(
             groups(table.as_ref().ok_or_else(|| no_table(input, column))?, input, column, &names)?
         }
     };
-    let tests = held_out(source.as_ref(), &groups, options);
+    let tests = holdout_split(source.as_ref(), &groups, options);
 
     require_outside(input, out)?;
     make_empty(out)?;
     let (total, mut moved) = (names.len(), HashMap::new());
-    progress(Progress { done: 0, total, skipped: 0 });
+    progress(ScanProgress { done: 0, total, skipped: 0 });
     for (k, name) in names.iter().enumerate() {
         let part = if tests[k] { Split::Test } else { Split::Train };
         let to = out.join(part.name()).join(name);
         link(&input.join(name), &to)?;
         moved.insert(name.as_str(), format!("{}/{name}", part.name()));
-        progress(Progress { done: k + 1, total, skipped: 0 });
+        progress(ScanProgress { done: k + 1, total, skipped: 0 });
     }
     if let Some(table) = &table {
         write_table(table, &out.join(FILE_NAME), &moved)?;
     }
     let test = tests.iter().filter(|held| **held).count();
-    Ok(Divided { train: total - test, test })
+    Ok(SplitCounts { train: total - test, test })
 }
 
 /// Puts these pictures of a set that is a folder into the folder `out`, under their own names and sub-folders, with their rows of its
@@ -185,7 +185,7 @@ pub(crate) fn make_empty(folder: &Path) -> Result<(), DataError> {
 }
 
 /// For each picture whether it is held out.
-fn held_out(source: &dyn Source, groups: &[String], options: &SplitOptions) -> Vec<bool> {
+fn holdout_split(source: &dyn Source, groups: &[String], options: &SplitOptions) -> Vec<bool> {
     // A group counts for the class of its first picture.
     let mut classes: BTreeMap<Option<u32>, Vec<&str>> = BTreeMap::new();
     let mut chosen: HashMap<&str, bool> = HashMap::new();
@@ -214,18 +214,18 @@ fn no_table(input: &Path, column: &str) -> DataError {
 }
 
 /// The table beside the pictures, if there is one.
-fn read_table(folder: &Path) -> Result<Option<Cells>, DataError> {
+fn read_table(folder: &Path) -> Result<Option<CsvTable>, DataError> {
     let path = folder.join(FILE_NAME);
     if !path.is_file() {
         return Ok(None);
     }
     let bytes = fs::read(&path).map_err(|error| DataError::Io { path: path.clone(), error })?;
-    Cells::parse(&path, &bytes).map(Some)
+    CsvTable::parse(&path, &bytes).map(Some)
 }
 
 /// The value of `column` for each picture.
 fn groups(
-    table: &Cells,
+    table: &CsvTable,
     input: &Path,
     column: &str,
     names: &[String],
@@ -248,7 +248,11 @@ fn groups(
 }
 
 /// Writes the rows of the pictures that were put somewhere, with the paths that they have now.
-fn write_table(table: &Cells, path: &Path, moved: &HashMap<&str, String>) -> Result<(), DataError> {
+fn write_table(
+    table: &CsvTable,
+    path: &Path,
+    moved: &HashMap<&str, String>,
+) -> Result<(), DataError> {
     let wrong =
         |error: csv::Error| DataError::Write { path: PathBuf::from(path), error: error.into() };
     let mut writer = csv::Writer::from_path(path).map_err(wrong)?;

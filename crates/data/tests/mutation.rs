@@ -1,7 +1,7 @@
 //! Damaged files of every format: an error or a set, never a panic, and never more memory than the file could hold.
 //!
 //! Each valid file is changed in a few places (bytes, whole numbers, pieces cut out, doubled or moved), checksums that would
-//! stop the reader at the door are made good again, and the set is opened and read to its end. `DCGAN_MUTATIONS=100` tries a hundred
+//! stop the reader at the door are made good again, and the set is open_database and read to its end. `DCGAN_MUTATIONS=100` tries a hundred
 //! times as many.
 
 mod common;
@@ -144,7 +144,7 @@ fn mutate(kind: &str, seed: &[u8], name: &str, allowed: usize, write: impl Fn(&P
     let mut runner =
         TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let folder = tempfile::tempdir().unwrap();
-    let opened = AtomicUsize::new(0);
+    let open_database = AtomicUsize::new(0);
     let result = runner.run(&changes(), |changes| {
         let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut bytes = seed.to_vec();
@@ -156,10 +156,10 @@ fn mutate(kind: &str, seed: &[u8], name: &str, allowed: usize, write: impl Fn(&P
         if let Ok(set) =
             open_as(kind, &folder.path().join(name), Split::Train, &Preprocess::new([2, 2], 3))
         {
-            opened.fetch_add(1, Ordering::Relaxed);
+            open_database.fetch_add(1, Ordering::Relaxed);
             let mut values = [0.0; 12];
             for index in 0..set.len() {
-                // A cached image was decoded when the set was opened; others may turn out bad.
+                // A cached image was decoded when the set was open_database; others may turn out bad.
                 let written = set.write(index, &mut values);
                 prop_assert!(written.is_ok() || !set.is_cached());
                 let classes = set.class_names().len();
@@ -179,7 +179,7 @@ fn mutate(kind: &str, seed: &[u8], name: &str, allowed: usize, write: impl Fn(&P
     println!(
         "{kind} {name}: {} inputs, {} of them still a set",
         CASES * times,
-        opened.into_inner()
+        open_database.into_inner()
     );
     result.unwrap();
 }

@@ -125,8 +125,8 @@ impl Known {
     /// # Errors
     /// Files that are missing or whose header is damaged.
     pub fn of(spec: &DataSpec) -> Result<Self, DataError> {
-        let shape = spec.picture_shape(Split::Train)?.map(|shape| shape.map(|side| side as usize));
-        Ok(Self { spec: spec.clone(), shape, prepared: spec.prepared()? })
+        let shape = spec.image_shape(Split::Train)?.map(|shape| shape.map(|side| side as usize));
+        Ok(Self { spec: spec.clone(), shape, prepared: spec.packed_preprocess()? })
     }
 }
 
@@ -148,7 +148,7 @@ impl PictureArgs {
             (Some(name), ..) => recipe(name)?,
             (None, Some(recipe), _) => recipe,
             // The plain recipes collapse on such sets.
-            (None, None, _) if known.spec.is_clean() => Recipe::preset("modern")?,
+            (None, None, _) if known.spec.is_small_flat_graphics() => Recipe::preset("modern")?,
             (None, None, Some([h, w, _])) if below([h, w]) && self.image.is_none_or(below) => {
                 small([h, w])?
             }

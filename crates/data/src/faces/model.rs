@@ -71,7 +71,7 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Model, DataError> {
 
 /// That it is a model whose numbers the detector can use.
 fn check(bytes: &[u8]) -> Result<(), String> {
-    let mut rest = Rest { bytes, length: bytes.len() };
+    let mut rest = ModelReader { bytes, length: bytes.len() };
     let hierarchies = rest.count("hierarchies", 1, MOST)?;
     let mut first = 0;
     for hierarchy in 0..hierarchies {
@@ -106,7 +106,7 @@ fn check(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-fn boosted(rest: &mut Rest<'_>) -> Result<(), String> {
+fn boosted(rest: &mut ModelReader<'_>) -> Result<(), String> {
     let features = rest.count("boosted features", GROUP, 1 << 20)?;
     if features % GROUP != 0 {
         return Err(format!("it has {features} boosted features, no multiple of {GROUP}"));
@@ -118,7 +118,7 @@ fn boosted(rest: &mut Rest<'_>) -> Result<(), String> {
     rest.reals(features as usize * (1 + BINS as usize + 1))
 }
 
-fn perceptron(rest: &mut Rest<'_>) -> Result<(), String> {
+fn perceptron(rest: &mut ModelReader<'_>) -> Result<(), String> {
     let layers = rest.count("layers", 3, MOST)?;
     let features = rest.count("features", 1, MOST_UNITS / NUMBERS)?;
     for _ in 0..features {
@@ -136,12 +136,12 @@ fn perceptron(rest: &mut Rest<'_>) -> Result<(), String> {
 }
 
 /// What was not looked at yet.
-struct Rest<'a> {
+struct ModelReader<'a> {
     bytes: &'a [u8],
     length: usize,
 }
 
-impl Rest<'_> {
+impl ModelReader<'_> {
     fn number(&mut self, what: &str) -> Result<i32, String> {
         let Some((number, rest)) = self.bytes.split_first_chunk() else {
             return Err(self.truncated(what));

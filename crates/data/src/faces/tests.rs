@@ -27,15 +27,15 @@ fn info(x: i32, y: i32, side: u32, score: f64) -> rustface::FaceInfo {
     info
 }
 
-fn gradient(width: u32, height: u32) -> Picture<'static> {
+fn gradient(width: u32, height: u32) -> DecodedImage<'static> {
     let pixels =
         (0..height).flat_map(|y| (0..width).flat_map(move |x| [x as u8, y as u8, 9])).collect();
-    Picture { width, height, channels: 3, pixels: Cow::Owned(pixels) }
+    DecodedImage { width, height, channels: 3, pixels: Cow::Owned(pixels) }
 }
 
 #[test]
 fn squares_lie_inside_with_as_much_margin_as_there_is() {
-    let found = |x: f64, y: f64, side: f64| Found { x, y, side, score: 9.0 };
+    let found = |x: f64, y: f64, side: f64| Detection { x, y, side, score: 9.0 };
     assert_eq!(square(found(40.0, 50.0, 20.0), [200, 100], 0.0), [40, 50, 20]);
     assert_eq!(square(found(40.0, 50.0, 20.0), [200, 100], 0.5), [30, 40, 40]);
     // At an edge it is moved, and where there is no room it is smaller.
@@ -47,7 +47,7 @@ fn squares_lie_inside_with_as_much_margin_as_there_is() {
 #[test]
 fn boxes_are_scaled_back_sorted_and_sifted() {
     let options = FaceOptions { min_size: 80, min_score: 5.0, margin: 0.0 };
-    // Faces of 80 pixels are looked for at half the size.
+    // FaceCounts of 80 pixels are looked for at half the size.
     let mut detector =
         Always(vec![(60, 5, 40, 6.0), (10, 20, 45, 9.0), (0, 0, 39, 9.0), (0, 0, 50, 4.9)]);
     let picture = gradient(250, 200);

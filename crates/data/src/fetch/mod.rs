@@ -13,7 +13,7 @@ pub use error::FetchError;
 pub use sets::RemoteSet;
 
 use http::{Client, sha256};
-use sets::{Packing, RemoteFile, SETS};
+use sets::{ArchiveKind, RemoteFile, SETS};
 
 use crate::builtin;
 
@@ -52,9 +52,11 @@ impl RemoteSet {
     pub fn place(&self, datasets: &Path) -> PathBuf {
         let folder = datasets.join(self.folder);
         match self.files {
-            [RemoteFile { packing: Packing::TarGz(content) | Packing::Zip(content), .. }] => {
-                folder.join(content.top)
-            }
+            [
+                RemoteFile {
+                    kind: ArchiveKind::TarGz(content) | ArchiveKind::Zip(content), ..
+                },
+            ] => folder.join(content.top),
             _ => folder,
         }
     }
@@ -63,9 +65,11 @@ impl RemoteSet {
     /// source tree.
     #[must_use]
     pub fn locate(&self) -> Option<PathBuf> {
-        let left = |folder: &Path, file: &RemoteFile| match file.packing {
-            Packing::Plain => folder.join(file.name).is_file(),
-            Packing::TarGz(content) | Packing::Zip(content) => folder.join(content.top).is_dir(),
+        let left = |folder: &Path, file: &RemoteFile| match file.kind {
+            ArchiveKind::Plain => folder.join(file.name).is_file(),
+            ArchiveKind::TarGz(content) | ArchiveKind::Zip(content) => {
+                folder.join(content.top).is_dir()
+            }
         };
         let whole =
             |root: &PathBuf| self.files.iter().all(|file| left(&root.join(self.folder), file));
@@ -138,9 +142,9 @@ fn fetch_by(
             };
             client.download(&url, &target, file, &told)?;
         }
-        if file.packing != Packing::Plain {
+        if file.kind != ArchiveKind::Plain {
             progress(FetchProgress::Unpacking { file: file.name });
-            unpack::unpack(&target, file.packing, &folder)?;
+            unpack::unpack(&target, file.kind, &folder)?;
             fs::remove_file(&target).map_err(FetchError::disk(&target))?;
         }
     }
@@ -185,7 +189,7 @@ fn address(
 /// Whether nothing is left to do for a file: it is there, or what was in it.
 fn is_here(folder: &Path, file: &RemoteFile) -> Result<bool, FetchError> {
     let target = folder.join(file.name);
-    if let Packing::TarGz(content) | Packing::Zip(content) = file.packing
+    if let ArchiveKind::TarGz(content) | ArchiveKind::Zip(content) = file.kind
         && folder.join(content.top).is_dir()
     {
         return Ok(true);
@@ -198,7 +202,7 @@ fn is_here(folder: &Path, file: &RemoteFile) -> Result<bool, FetchError> {
         && fs::metadata(&target).map_err(FetchError::disk(&target))?.len() == file.bytes
         && sha256(&target)? == file.sha256;
     match right {
-        true => Ok(file.packing == Packing::Plain),
+        true => Ok(file.kind == ArchiveKind::Plain),
         false => Err(FetchError::InTheWay { path: target }),
     }
 }

@@ -24,23 +24,23 @@ pub(crate) struct RemoteFile {
     pub bytes: u64,
     /// In hexadecimal.
     pub sha256: &'static str,
-    pub packing: Packing,
+    pub kind: ArchiveKind,
 }
 
 /// What is done with a file once it is here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Packing {
+pub(crate) enum ArchiveKind {
     /// It stays as it is.
     Plain,
     /// It is unpacked, and then removed.
-    TarGz(Content),
+    TarGz(ArchiveContent),
     /// It is unpacked, and then removed.
-    Zip(Content),
+    Zip(ArchiveContent),
 }
 
 /// What is in an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Content {
+pub(crate) struct ArchiveContent {
     /// The folder in it that holds everything.
     pub top: &'static str,
     /// It unpacks to so many bytes at most.
@@ -61,7 +61,7 @@ impl RemoteSet {
 }
 
 const fn plain(name: &'static str, bytes: u64, sha256: &'static str) -> RemoteFile {
-    RemoteFile { name, bytes, sha256, packing: Packing::Plain }
+    RemoteFile { name, bytes, sha256, kind: ArchiveKind::Plain }
 }
 
 pub(crate) static SETS: &[RemoteSet] = &[
@@ -130,7 +130,10 @@ pub(crate) static SETS: &[RemoteSet] = &[
             name: "cifar-10-binary.tar.gz",
             bytes: 170_052_171,
             sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-            packing: Packing::TarGz(Content { top: "cifar-10-batches-bin", at_most: 200_000_000 }),
+            kind: ArchiveKind::TarGz(ArchiveContent {
+                top: "cifar-10-batches-bin",
+                at_most: 200_000_000,
+            }),
         }],
     },
     RemoteSet {
@@ -142,7 +145,10 @@ pub(crate) static SETS: &[RemoteSet] = &[
             name: "cifar-100-binary.tar.gz",
             bytes: 168_513_733,
             sha256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
-            packing: Packing::TarGz(Content { top: "cifar-100-binary", at_most: 200_000_000 }),
+            kind: ArchiveKind::TarGz(ArchiveContent {
+                top: "cifar-100-binary",
+                at_most: 200_000_000,
+            }),
         }],
     },
     RemoteSet {
@@ -183,7 +189,10 @@ pub(crate) static SETS: &[RemoteSet] = &[
             name: "stl10_binary.tar.gz",
             bytes: 2_640_397_119,
             sha256: "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866",
-            packing: Packing::TarGz(Content { top: "stl10_binary", at_most: 3_300_000_000 }),
+            kind: ArchiveKind::TarGz(ArchiveContent {
+                top: "stl10_binary",
+                at_most: 3_300_000_000,
+            }),
         }],
     },
     // Kept on a drive that hands large files out to browsers only.
@@ -207,7 +216,10 @@ pub(crate) static SETS: &[RemoteSet] = &[
                 name: "img_align_celeba.zip",
                 bytes: 1_443_490_838,
                 sha256: "46fb89443c578308acf364d7d379fe1b9efb793042c0af734b6112e4fd3a8c74",
-                packing: Packing::Zip(Content { top: "img_align_celeba", at_most: 2_000_000_000 }),
+                kind: ArchiveKind::Zip(ArchiveContent {
+                    top: "img_align_celeba",
+                    at_most: 2_000_000_000,
+                }),
             },
         ],
     },

@@ -13,7 +13,7 @@ fn set_of(files: Vec<RemoteFile>, base: Option<&'static str>) -> RemoteSet {
 }
 
 fn file(name: &'static str, content: &[u8]) -> RemoteFile {
-    RemoteFile { name, bytes: content.len() as u64, sha256: hex(content), packing: Packing::Plain }
+    RemoteFile { name, bytes: content.len() as u64, sha256: hex(content), kind: ArchiveKind::Plain }
 }
 
 fn fetched(
@@ -99,8 +99,8 @@ fn archives_are_unpacked_and_removed() {
     header.set_cksum();
     tar.append_data(&mut header, "inside/a.bin", &b"hello"[..]).unwrap();
     let archive = tar.into_inner().unwrap().finish().unwrap();
-    let packing = Packing::TarGz(sets::Content { top: "inside", at_most: 100 });
-    let set = set_of(vec![RemoteFile { packing, ..file("a.tar.gz", &archive) }], None);
+    let kind = ArchiveKind::TarGz(sets::ArchiveContent { top: "inside", at_most: 100 });
+    let set = set_of(vec![RemoteFile { kind, ..file("a.tar.gz", &archive) }], None);
     let datasets = tempfile::tempdir().unwrap();
     let server = Server::start(vec![honest(archive.clone())]);
     let (outcome, told) = fetched(&set, datasets.path(), Some(&server.base));
@@ -145,8 +145,9 @@ fn sets_without_an_address_say_where_to_get_them() {
 #[test]
 fn a_mirror_without_the_set_is_named() {
     let datasets = tempfile::tempdir().unwrap();
-    let server =
-        Server::start(vec![Box::new(|_| answer("404 Not Found", &["Content-Length: 0"], b""))]);
+    let server = Server::start(vec![Box::new(|_| {
+        answer("404 Not Detection", &["ArchiveContent-Length: 0"], b"")
+    })]);
     let set = set_of(vec![file("a.bin", b"x")], None);
     let message = fetched(&set, datasets.path(), Some(&server.base)).0.unwrap_err().to_string();
     assert!(message.contains("/a.bin") && message.contains("404"), "{message}");

@@ -1,18 +1,18 @@
 use super::*;
 use resample::Filter;
 
-fn picture(width: u32, height: u32, channels: u8, pixels: Vec<u8>) -> Picture<'static> {
+fn picture(width: u32, height: u32, channels: u8, pixels: Vec<u8>) -> DecodedImage<'static> {
     assert_eq!(pixels.len(), (width * height) as usize * usize::from(channels));
-    Picture { width, height, channels, pixels: Cow::Owned(pixels) }
+    DecodedImage { width, height, channels, pixels: Cow::Owned(pixels) }
 }
 
-fn fitted(picture: &Picture<'_>, preprocess: &Preprocess) -> Vec<u8> {
+fn fitted(picture: &DecodedImage<'_>, preprocess: &Preprocess) -> Vec<u8> {
     let mut out = vec![99; preprocess.image_len()];
-    fit(picture, preprocess, &mut out).unwrap();
+    fit_image(picture, preprocess, &mut out).unwrap();
     out
 }
 
-fn counting(width: u32, height: u32, channels: u8) -> Picture<'static> {
+fn counting(width: u32, height: u32, channels: u8) -> DecodedImage<'static> {
     let bytes = width * height * u32::from(channels);
     picture(width, height, channels, (0..bytes).map(|i| (i * 37 % 251) as u8).collect())
 }
@@ -222,7 +222,7 @@ fn every_placement_stays_inside() {
 
 #[test]
 fn filters_do_what_their_names_say() {
-    let by = |filter, source: &Picture<'_>, side| {
+    let by = |filter, source: &DecodedImage<'_>, side| {
         fitted(source, &Preprocess { filter, ..Preprocess::new([side, side], 1) })
     };
     // Two colours, enlarged: only one filter keeps to them.

@@ -6,16 +6,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::classes::Classes;
-use super::table::{self, Table};
-use super::{Encoded, classes, webdataset};
+use super::classes::ClassLabels;
+use super::table::{self, AttributeTable};
+use super::{EncodedStore, classes, webdataset};
 use crate::attributes::{self, Attributes};
 use crate::decode::has_image_extension;
 use crate::error::DataError;
 use crate::spec::Split;
 
 /// How the contents of an archive's files are found.
-pub(super) trait Container: Send + Sync {
+pub(super) trait ArchiveReader: Send + Sync {
     /// What it is, for messages.
     fn format(&self) -> &'static str;
 
@@ -23,12 +23,12 @@ pub(super) trait Container: Send + Sync {
     fn read(&self, number: usize) -> Result<Vec<u8>, String>;
 
     /// Frees what `read` needs.
-    fn forget(&mut self) {}
+    fn drop_cache(&mut self) {}
 }
 
 /// A file in an archive.
 #[derive(Debug)]
-pub(crate) struct Member {
+pub(crate) struct ArchiveMember {
     /// Which of several archives that are one set it is in.
     pub shard: u32,
     pub name: String,
@@ -39,9 +39,9 @@ pub(crate) struct Member {
 /// The images of one split of an archive.
 pub(super) struct ArchiveSource {
     path: PathBuf,
-    container: Box<dyn Container>,
-    images: Vec<Member>,
-    classes: Option<Classes>,
+    container: Box<dyn ArchiveReader>,
+    images: Vec<ArchiveMember>,
+    classes: Option<ClassLabels>,
     attributes: Attributes,
 }
 
@@ -49,8 +49,8 @@ impl ArchiveSource {
     /// Finds the images of `split` among the files, whose names [`checked_name`] made.
     pub fn new(
         path: &Path,
-        container: Box<dyn Container>,
-        mut members: Vec<Member>,
+        container: Box<dyn ArchiveReader>,
+        mut members: Vec<ArchiveMember>,
         split: Split,
     ) -> Result<Self, DataError> {
         members.sort_by(|a, b| (a.shard, &a.name).cmp(&(b.shard, &b.name)));
@@ -67,7 +67,7 @@ impl ArchiveSource {
         members.retain(|member| !is_hidden(&member.name));
         strip_common_folders(&mut members);
         let prefix = split_prefix(path, &members, split)?;
-        let is_table = |member: &Member| {
+        let is_table = |member: &ArchiveMember| {
             [table::FILE_NAME, &format!("{prefix}{}", table::FILE_NAME)]
                 .contains(&member.name.as_str())
         };
@@ -97,7 +97,7 @@ impl ArchiveSource {
     }
 }
 
-impl Encoded for ArchiveSource {
+impl EncodedStore for ArchiveSource {
     fn len(&self) -> usize {
         self.images.len()
     }
@@ -126,8 +126,8 @@ impl Encoded for ArchiveSource {
         &self.attributes
     }
 
-    fn forget_pixels(&mut self) {
-        self.container.forget();
+    fn drop_cache(&mut self) {
+        self.container.drop_cache();
     }
 }
 
@@ -164,8 +164,8 @@ pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, String> {
 /// The content of a member that is text.
 pub(super) fn read_text(
     path: &Path,
-    container: &dyn Container,
-    member: &Member,
+    container: &dyn ArchiveReader,
+    member: &ArchiveMember,
 ) -> Result<Vec<u8>, DataError> {
     let bad = |reason| {
         DataError::bad(container.format(), path, format!("cannot read {:?}: {reason}", member.name))
@@ -175,9 +175,9 @@ pub(super) fn read_text(
 
 fn attributes_of(
     path: &Path,
-    container: &dyn Container,
-    table: &Member,
-    images: &[Member],
+    container: &dyn ArchiveReader,
+    table: &ArchiveMember,
+    images: &[ArchiveMember],
     prefix: &str,
 ) -> Result<Attributes, DataError> {
     let bytes = read_text(path, container, table)?;
@@ -186,7 +186,7 @@ fn attributes_of(
     let prefix = if table.name == table::FILE_NAME { prefix } else { "" };
     let names: Vec<String> = images.iter().map(|image| format!("{prefix}{}", image.name)).collect();
     let elsewhere = |file: &str| !file.starts_with(prefix);
-    Table::parse(&table_path, &bytes)?.match_images(
+    AttributeTable::parse(&table_path, &bytes)?.match_images(
         &table_path,
         names.iter().map(String::as_str),
         elsewhere,
@@ -199,7 +199,7 @@ fn is_hidden(name: &str) -> bool {
 }
 
 /// Leaves out the folders in which everything lies.
-fn strip_common_folders(members: &mut [Member]) {
+fn strip_common_folders(members: &mut [ArchiveMember]) {
     let Some(first) = members.first() else { return };
     let mut common = first.name.rfind('/').map_or(0, |slash| slash + 1);
     for member in members.iter() {
@@ -213,7 +213,7 @@ fn strip_common_folders(members: &mut [Member]) {
 }
 
 /// The folder of the split, with its slash; empty where there are no splits.
-fn split_prefix(path: &Path, members: &[Member], split: Split) -> Result<String, DataError> {
+fn split_prefix(path: &Path, members: &[ArchiveMember], split: Split) -> Result<String, DataError> {
     let mut folders: Vec<&str> =
         members.iter().filter_map(|member| Some(member.name.split_once('/')?.0)).collect();
     folders.dedup();

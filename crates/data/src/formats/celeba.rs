@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::folder::{self, FolderSource};
-use super::table::Table;
+use super::table::AttributeTable;
 use super::{first_file, io};
 use crate::attributes::{Attribute, AttributeKind};
 use crate::error::DataError;
@@ -51,7 +51,7 @@ pub(super) fn open(path: &Path, split: Split) -> Result<FolderSource, DataError>
         crate::attributes::Attributes { columns: all.columns.clone(), values: Vec::new() };
     (0..files.len())
         .filter(chosen)
-        .for_each(|index| attributes.values.extend_from_slice(all.row(index)));
+        .for_each(|index| attributes.values.extend_from_slice(all.of(index)));
     let chosen: Vec<PathBuf> = files
         .iter()
         .enumerate()
@@ -82,7 +82,7 @@ fn read(path: &Path) -> Result<String, DataError> {
 }
 
 /// The number of rows, the attributes' names, and a row for each image: its name and -1 or 1 for each attribute.
-fn attribute_table(path: &Path) -> Result<Table, DataError> {
+fn attribute_table(path: &Path) -> Result<AttributeTable, DataError> {
     let bad = |problem: String| DataError::bad("CelebA list", path, problem);
     let text = read(path)?;
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -123,7 +123,7 @@ fn attribute_table(path: &Path) -> Result<Table, DataError> {
             files.len()
         )));
     }
-    Ok(Table::new(columns, files, values))
+    Ok(AttributeTable::new(columns, files, values))
 }
 
 /// The partition (0, 1 or 2) of each image.

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::planar::{self, Order, Pixels, PlanarSource, RecordFile};
+use super::planar::{self, PixelOrder, PlanarPixels, PlanarSource, RecordFile};
 use super::{first_file, io, read_start};
 use crate::attributes::{Attribute, AttributeKind, Attributes};
 use crate::error::DataError;
@@ -93,12 +93,12 @@ pub(super) fn open(
         _ => Attributes::default(),
     };
     let count = files.iter().map(RecordFile::count).sum();
-    let pixels = Pixels::Files(files);
+    let pixels = PlanarPixels::Files(files);
     Ok(PlanarSource {
         path: path.to_owned(),
         count,
         side: SIDE,
-        order: Order::Rows,
+        order: PixelOrder::Rows,
         pixels,
         labels,
         class_names,
@@ -136,14 +136,14 @@ pub(super) fn kind_of_file(path: &Path) -> Result<Option<Kind>, DataError> {
 }
 
 /// Whether a file is called like one of CIFAR-10's.
-pub(super) fn is_called_so(path: &Path) -> bool {
+pub(super) fn file_name_matches(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.ends_with(".bin")
         && ["data_batch_", "test_batch"].iter().any(|known| name.starts_with(known))
 }
 
 fn is_whole(set: &Cifar, length: u64) -> bool {
-    length > 0 && length.is_multiple_of((set.labels.len() + planar::picture_len(SIDE)) as u64)
+    length > 0 && length.is_multiple_of((set.labels.len() + planar::image_len(SIDE)) as u64)
 }
 
 fn in_folder(set: &Cifar, folder: &Path, split: Split) -> Result<Vec<PathBuf>, DataError> {

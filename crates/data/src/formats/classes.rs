@@ -1,4 +1,4 @@
-//! Classes and splits as folder names tell them, in a folder or in an archive.
+//! ClassLabels and splits as folder names tell them, in a folder or in an archive.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ pub(super) fn sort_key(path: &Path) -> Vec<u8> {
 }
 
 /// The class of each picture.
-pub(super) struct Classes {
+pub(super) struct ClassLabels {
     pub labels: Vec<u32>,
     /// The names of classes 0, 1, ….
     pub names: Vec<String>,
@@ -47,7 +47,7 @@ pub(super) struct Classes {
 pub(super) fn by_folder<'a>(
     root: &Path,
     paths: impl Iterator<Item = &'a Path> + Clone,
-) -> Result<Option<Classes>, DataError> {
+) -> Result<Option<ClassLabels>, DataError> {
     let Some(mut folders) = paths.clone().map(class_of).collect::<Option<Vec<_>>>() else {
         return Ok(None);
     };
@@ -69,7 +69,7 @@ pub(super) fn by_folder<'a>(
     };
     // Every path has a class that is in the list.
     let labels = paths.filter_map(label).map(|label| label as u32).collect();
-    Ok(Some(Classes { labels, names }))
+    Ok(Some(ClassLabels { labels, names }))
 }
 
 /// The first folder, if there is one.

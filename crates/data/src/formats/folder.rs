@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::classes::Classes;
-use super::table::{self, Table};
-use super::{Encoded, classes, io, read_start};
+use super::classes::ClassLabels;
+use super::table::{self, AttributeTable};
+use super::{EncodedStore, classes, io, read_start};
 use crate::attributes::{self, Attributes};
 use crate::decode::{MAX_DECODED_BYTES, has_image_extension, is_image_start, one_line};
 use crate::error::DataError;
@@ -23,7 +23,7 @@ pub(super) struct FolderSource {
     root: PathBuf,
     /// Relative to the root.
     files: Vec<PathBuf>,
-    classes: Option<Classes>,
+    classes: Option<ClassLabels>,
     attributes: Attributes,
 }
 
@@ -50,7 +50,7 @@ impl FolderSource {
     }
 }
 
-impl Encoded for FolderSource {
+impl EncodedStore for FolderSource {
     fn len(&self) -> usize {
         self.files.len()
     }
@@ -95,7 +95,11 @@ fn attributes_of(path: &Path, root: &Path, files: &[PathBuf]) -> Result<Attribut
         .map(|file| String::from_utf8_lossy(&classes::sort_key(&inside.join(file))).into_owned())
         .collect();
     let elsewhere = |file: &str| !Path::new(file).starts_with(inside);
-    Table::parse(path, &bytes)?.match_images(path, names.iter().map(String::as_str), elsewhere)
+    AttributeTable::parse(path, &bytes)?.match_images(
+        path,
+        names.iter().map(String::as_str),
+        elsewhere,
+    )
 }
 
 /// The folder that holds the split.

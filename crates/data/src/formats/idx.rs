@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::idx_files::IdxFiles;
 use super::{Digest, MAX_DEFLATE_RATIO, Source, is_gzip, read_start};
 use crate::dataset::CACHE_BYTES;
-use crate::decode::{MAX_SIDE, Picture, one_line};
+use crate::decode::{DecodedImage, MAX_SIDE, one_line};
 use crate::error::{DataError, IdxProblem};
 
 const UNSIGNED_BYTE: u8 = 8;
@@ -31,14 +31,14 @@ pub(super) struct IdxSource {
     count: usize,
     height: u32,
     width: u32,
-    pixels: Pixels,
+    pixels: IdxPixels,
     /// `[N]`.
     labels: Option<Vec<u8>>,
     class_names: Vec<String>,
 }
 
 /// Where `[N, H, W]` are.
-enum Pixels {
+enum IdxPixels {
     /// Of a gzipped file, which has no places to read from.
     Memory(Vec<u8>),
     /// Read when they are asked for, behind the header.
@@ -53,13 +53,15 @@ impl IdxSource {
                 if packed {
                     let (sides, pixels) =
                         parse::<3>(&mut stream, length, packed, MAX_UNPACKED_BYTES)?;
-                    return Ok((sides, Pixels::Memory(pixels)));
+                    return Ok((sides, IdxPixels::Memory(pixels)));
                 }
                 let sides = parse_header::<3>(&mut stream, packed)?;
                 check_length(elements(&sides), length.saturating_sub(header_bytes(3)))?;
                 Ok((
                     sides,
-                    Pixels::File(FileReader::from(File::open(&files.images).map_err(Failure::Io)?)),
+                    IdxPixels::File(FileReader::from(
+                        File::open(&files.images).map_err(IdxReadError::Io)?,
+                    )),
                 ))
             })?;
         let labels = match &files.labels {
@@ -99,8 +101,8 @@ impl IdxSource {
     fn bytes(&self, index: usize) -> Result<Cow<'_, [u8]>, String> {
         let size = self.height as usize * self.width as usize;
         match &self.pixels {
-            Pixels::Memory(pixels) => Ok(Cow::Borrowed(&pixels[index * size..][..size])),
-            Pixels::File(file) => {
+            IdxPixels::Memory(pixels) => Ok(Cow::Borrowed(&pixels[index * size..][..size])),
+            IdxPixels::File(file) => {
                 let mut bytes = vec![0; size];
                 let start = header_bytes(3) + index as u64 * size as u64;
                 file.read_exact_at(&mut bytes, start).map_err(|error| one_line(&error))?;
@@ -132,8 +134,8 @@ impl Source for IdxSource {
         index.to_string()
     }
 
-    fn load(&self, index: usize) -> Result<Picture<'_>, String> {
-        Ok(Picture {
+    fn load(&self, index: usize) -> Result<DecodedImage<'_>, String> {
+        Ok(DecodedImage {
             width: self.width,
             height: self.height,
             channels: 1,
@@ -141,7 +143,7 @@ impl Source for IdxSource {
         })
     }
 
-    fn load_with_digest(&self, index: usize) -> Result<(Picture<'_>, Digest), String> {
+    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), String> {
         let picture = self.load(index)?;
         let digest = self.digest(&picture.pixels);
         Ok((picture, digest))
@@ -164,8 +166,8 @@ impl Source for IdxSource {
         &self.class_names
     }
 
-    fn forget_pixels(&mut self) {
-        if let Pixels::Memory(pixels) = &mut self.pixels {
+    fn drop_cache(&mut self) {
+        if let IdxPixels::Memory(pixels) = &mut self.pixels {
             *pixels = Vec::new();
         }
     }
@@ -209,7 +211,7 @@ pub(super) fn size(files: &IdxFiles) -> Result<[u32; 2], DataError> {
 /// Calls `f` with a file's content, unpacked, the file's length, and whether it was packed.
 fn with_stream<T>(
     path: &Path,
-    f: impl FnOnce(&mut dyn Read, u64, bool) -> Result<T, Failure>,
+    f: impl FnOnce(&mut dyn Read, u64, bool) -> Result<T, IdxReadError>,
 ) -> Result<T, DataError> {
     let as_io = |error| super::io(path, error);
     let packed = is_gzip(&read_start(path)?);
@@ -220,19 +222,21 @@ fn with_stream<T>(
         if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     let result = f(&mut stream, length, packed);
     result.map_err(|failure| match failure {
-        Failure::Problem(problem) => DataError::Idx { path: path.to_owned(), problem },
-        Failure::Io(error) => as_io(error),
-        Failure::Memory(bytes) => DataError::Memory { what: "the images of an idx file", bytes },
+        IdxReadError::Problem(problem) => DataError::Idx { path: path.to_owned(), problem },
+        IdxReadError::Io(error) => as_io(error),
+        IdxReadError::Memory(bytes) => {
+            DataError::Memory { what: "the images of an idx file", bytes }
+        }
     })
 }
 
-enum Failure {
+enum IdxReadError {
     Problem(IdxProblem),
     Io(io::Error),
     Memory(u64),
 }
 
-impl From<IdxProblem> for Failure {
+impl From<IdxProblem> for IdxReadError {
     fn from(problem: IdxProblem) -> Self {
         Self::Problem(problem)
     }
@@ -244,7 +248,10 @@ const fn header_bytes(dimensions: usize) -> u64 {
 }
 
 /// The sides that a header promises.
-fn parse_header<const D: usize>(mut stream: impl Read, packed: bool) -> Result<[u32; D], Failure> {
+fn parse_header<const D: usize>(
+    mut stream: impl Read,
+    packed: bool,
+) -> Result<[u32; D], IdxReadError> {
     let header_bytes = header_bytes(D);
     let magic: [u8; 4] = read_header_part(&mut stream, header_bytes, packed)?;
     let role = if D == 3 { "images: count, height, width" } else { "labels: count" };
@@ -272,7 +279,7 @@ fn parse<const D: usize>(
     length: u64,
     packed: bool,
     limit: u64,
-) -> Result<([u32; D], Vec<u8>), Failure> {
+) -> Result<([u32; D], Vec<u8>), IdxReadError> {
     let sides = parse_header::<D>(&mut stream, packed)?;
     let expected = elements(&sides);
     let room = if packed {
@@ -289,8 +296,8 @@ fn parse<const D: usize>(
         return Err(IdxProblem::TooLong { bytes: expected, limit }.into());
     }
     let mut data = Vec::new();
-    let size = usize::try_from(expected).map_err(|_| Failure::Memory(expected))?;
-    data.try_reserve_exact(size).map_err(|_| Failure::Memory(expected))?;
+    let size = usize::try_from(expected).map_err(|_| IdxReadError::Memory(expected))?;
+    data.try_reserve_exact(size).map_err(|_| IdxReadError::Memory(expected))?;
     let read = stream.by_ref().take(expected).read_to_end(&mut data);
     read.map_err(|error| read_failure(error, packed))?;
     // Reading on to the end also has gzip verify its checksum.
@@ -305,7 +312,7 @@ fn elements(sides: &[u32]) -> u64 {
 }
 
 /// That a file holds what it promises, and nothing else.
-fn check_length(expected: u64, held: u64) -> Result<(), Failure> {
+fn check_length(expected: u64, held: u64) -> Result<(), IdxReadError> {
     match held.cmp(&expected) {
         Ordering::Less => Err(truncated(expected, format!("holds {held}"))),
         Ordering::Equal => Ok(()),
@@ -326,7 +333,7 @@ fn check_sides<const D: usize>(sides: &[u32; D]) -> Result<(), IdxProblem> {
     }
 }
 
-fn truncated(expected: u64, holds: String) -> Failure {
+fn truncated(expected: u64, holds: String) -> IdxReadError {
     IdxProblem::Truncated { expected: format!("{expected} bytes"), holds }.into()
 }
 
@@ -335,7 +342,7 @@ fn read_header_part(
     stream: &mut impl Read,
     header_bytes: u64,
     packed: bool,
-) -> Result<[u8; 4], Failure> {
+) -> Result<[u8; 4], IdxReadError> {
     let mut part = [0; 4];
     stream.read_exact(&mut part).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof if !packed => {
@@ -347,13 +354,13 @@ fn read_header_part(
     Ok(part)
 }
 
-/// Trouble inside a gzip stream is the file's; other trouble is the system's.
-fn read_failure(error: io::Error, packed: bool) -> Failure {
+/// HttpError inside a gzip stream is the file's; other trouble is the system's.
+fn read_failure(error: io::Error, packed: bool) -> IdxReadError {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     match error.kind() {
         UnexpectedEof if packed => IdxProblem::Gzip("they end early".to_owned()).into(),
         InvalidData | InvalidInput if packed => IdxProblem::Gzip(one_line(&error)).into(),
-        _ => Failure::Io(error),
+        _ => IdxReadError::Io(error),
     }
 }
 
@@ -369,7 +376,7 @@ mod tests {
             parse::<3>(&file[..], 28, true, 12)
                 .is_ok_and(|(sides, pixels)| (sides, pixels) == ([2, 2, 3], vec![7; 12]))
         );
-        let Err(Failure::Problem(problem)) = parse::<3>(&file[..], 28, true, 11) else {
+        let Err(IdxReadError::Problem(problem)) = parse::<3>(&file[..], 28, true, 11) else {
             panic!("12 bytes within 11")
         };
         assert!(problem.to_string().contains("it unpacks to 12 bytes"), "{problem}");

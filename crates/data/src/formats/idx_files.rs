@@ -85,7 +85,7 @@ pub(super) fn image_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 }
 
 /// Whether the name says that the file is an idx one.
-pub(super) fn is_called_idx(path: &Path) -> bool {
+pub(super) fn has_idx_file_name(path: &Path) -> bool {
     let name = file_name(path).to_lowercase();
     ["idx1", "idx3", ".idx"].iter().any(|part| name.contains(part))
 }

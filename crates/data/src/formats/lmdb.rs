@@ -35,7 +35,7 @@ mod page {
 const BIG: u16 = 1;
 
 /// What one of the two meta pages says.
-struct Meta {
+struct MetaPage {
     page_size: usize,
     last_page: u64,
     transaction: u64,
@@ -68,14 +68,14 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     if meta.root == NO_PAGE {
         return Ok(());
     }
-    Tree { file: &file, meta: &meta, seen: 0 }.check(meta.root, 1)
+    TreeChecker { file: &file, meta: &meta, seen: 0 }.check(meta.root, 1)
 }
 
 fn damaged(what: &str) -> String {
     format!("damaged: {what}")
 }
 
-fn meta(file: &FileReader, at: u64, length: u64) -> Result<Meta, String> {
+fn meta(file: &FileReader, at: u64, length: u64) -> Result<MetaPage, String> {
     let mut bytes = [0; META];
     file.read_exact_at(&mut bytes, at)
         .map_err(|_| "truncated: it is shorter than its header".to_owned())?;
@@ -91,7 +91,7 @@ fn meta(file: &FileReader, at: u64, length: u64) -> Result<Meta, String> {
         return Err(format!("it is of version {version}; only version {VERSION} is read"));
     }
     let main = HEAD + 24 + 48;
-    let meta = Meta {
+    let meta = MetaPage {
         page_size: u32_at(&bytes, HEAD + 24) as usize,
         flags: u16_at(&bytes, main + 4),
         root: u64_at(&bytes, main + 40),
@@ -111,14 +111,14 @@ fn meta(file: &FileReader, at: u64, length: u64) -> Result<Meta, String> {
     Ok(meta)
 }
 
-struct Tree<'a> {
+struct TreeChecker<'a> {
     file: &'a FileReader,
-    meta: &'a Meta,
+    meta: &'a MetaPage,
     /// Pages looked at: a tree that leads back to itself has more of them than the file.
     seen: u64,
 }
 
-impl Tree<'_> {
+impl TreeChecker<'_> {
     /// Looks at a page and at those below it.
     fn check(&mut self, number: u64, depth: usize) -> Result<(), String> {
         let bad = |what: &str| damaged(&format!("page {number}: {what}"));

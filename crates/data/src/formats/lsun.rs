@@ -1,6 +1,6 @@
 //! LSUN: an LMDB database for each category and split, whose values are JPEG or WebP files.
 //!
-//! <https://github.com/fyu/lsun>. The database is opened for reading alone and without its lock file, so that it may lie in
+//! <https://github.com/fyu/lsun>. The database is open_database for reading alone and without its lock file, so that it may lie in
 //! a folder that cannot be written; nobody may write to it meanwhile.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 
-use super::{Encoded, io, lmdb};
+use super::{EncodedStore, io, lmdb};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
 use crate::error::DataError;
 use crate::spec::Split;
@@ -23,11 +23,11 @@ const DATA_FILE: &str = "data.mdb";
 /// The images of one database.
 pub(super) struct LsunSource {
     path: PathBuf,
-    database: Arc<Opened>,
+    database: Arc<LsunDatabase>,
     keys: Keys,
 }
 
-struct Opened {
+struct LsunDatabase {
     env: Env<WithoutTls>,
     database: Database<'static, Bytes, Bytes>,
 }
@@ -56,7 +56,7 @@ impl LsunSource {
     pub fn open(path: &Path, split: Split) -> Result<Self, DataError> {
         let path = database_path(path, split)?;
         let bad = |error: heed::Error| DataError::bad(FORMAT, &path, one_line(&error));
-        let database = opened(&path)?;
+        let database = open_database(&path)?;
         let mut keys = Keys::default();
         let transaction = database.env.read_txn().map_err(bad)?;
         for entry in database.database.iter(&transaction).map_err(bad)? {
@@ -70,7 +70,7 @@ impl LsunSource {
     }
 }
 
-impl Encoded for LsunSource {
+impl EncodedStore for LsunSource {
     fn len(&self) -> usize {
         self.keys.ends.len()
     }
@@ -84,7 +84,7 @@ impl Encoded for LsunSource {
     }
 
     fn read(&self, index: usize) -> Result<Vec<u8>, String> {
-        let Opened { env, database } = self.database.as_ref();
+        let LsunDatabase { env, database } = self.database.as_ref();
         let transaction = env.read_txn().map_err(|error| one_line(&error))?;
         match database.get(&transaction, self.keys.get(index)) {
             Ok(Some(value)) if value.len() as u64 <= MAX_DECODED_BYTES => Ok(value.to_vec()),
@@ -150,10 +150,10 @@ fn of_split(folder: &Path, split: Split) -> Vec<PathBuf> {
     found
 }
 
-/// The databases that are open, by their resolved paths: one may be opened but once in a process.
-static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<Opened>>>> = LazyLock::new(Mutex::default);
+/// The databases that are open, by their resolved paths: one may be open_database but once in a process.
+static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<LsunDatabase>>>> = LazyLock::new(Mutex::default);
 
-fn opened(path: &Path) -> Result<Arc<Opened>, DataError> {
+fn open_database(path: &Path) -> Result<Arc<LsunDatabase>, DataError> {
     let resolved = path.canonicalize().map_err(|error| io(path, error))?;
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     open.retain(|_, database| database.strong_count() > 0);
@@ -180,7 +180,7 @@ fn opened(path: &Path) -> Result<Arc<Opened>, DataError> {
     let Some(database) = database else {
         return Err(DataError::bad(FORMAT, path, "it has no main database".to_owned()));
     };
-    let database = Arc::new(Opened { env, database });
+    let database = Arc::new(LsunDatabase { env, database });
     open.insert(resolved, Arc::downgrade(&database));
     Ok(database)
 }
@@ -201,10 +201,10 @@ fn open_env(path: &Path) -> Result<Env<WithoutTls>, heed::Error> {
 fn main_database(
     env: &Env<WithoutTls>,
 ) -> Result<Option<Database<'static, Bytes, Bytes>>, heed::Error> {
-    let opened = env.open_databases_and_commit(env.read_txn()?, |opener, transaction| {
+    let open_database = env.open_databases_and_commit(env.read_txn()?, |opener, transaction| {
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(
             opener.open_database::<Bytes, Bytes>(transaction, None)?,
         ))
     })?;
-    Ok(opened.commit().flatten())
+    Ok(open_database.commit().flatten())
 }

@@ -24,17 +24,17 @@ const COMPRESSED: u32 = 15;
 const MAX_HEAD: u64 = 256;
 
 /// A numeric array, as bytes of its elements' type.
-pub(super) struct Array {
+pub(super) struct MatArray {
     pub name: String,
     /// Column-major: the first side runs fastest.
     pub sides: Vec<u64>,
-    pub element: Element,
+    pub element: ElementType,
     pub data: Vec<u8>,
 }
 
 /// The types of elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Element {
+pub(super) enum ElementType {
     U8,
     I8,
     U16,
@@ -45,7 +45,7 @@ pub(super) enum Element {
     F64,
 }
 
-impl Element {
+impl ElementType {
     fn of(kind: u32) -> Option<Self> {
         Some(match kind {
             1 => Self::I8,
@@ -70,7 +70,7 @@ impl Element {
     }
 }
 
-impl Array {
+impl MatArray {
     /// The elements as numbers.
     pub fn numbers(&self) -> Vec<f64> {
         fn each<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
@@ -78,36 +78,38 @@ impl Array {
         }
         let data = &self.data;
         match self.element {
-            Element::U8 => each(data, |b: [u8; 1]| f64::from(b[0])),
-            Element::I8 => each(data, |b| f64::from(i8::from_le_bytes(b))),
-            Element::U16 => each(data, |b| f64::from(u16::from_le_bytes(b))),
-            Element::I16 => each(data, |b| f64::from(i16::from_le_bytes(b))),
-            Element::U32 => each(data, |b| f64::from(u32::from_le_bytes(b))),
-            Element::I32 => each(data, |b| f64::from(i32::from_le_bytes(b))),
-            Element::F32 => each(data, |b| f64::from(f32::from_le_bytes(b))),
-            Element::F64 => each(data, f64::from_le_bytes),
+            ElementType::U8 => each(data, |b: [u8; 1]| f64::from(b[0])),
+            ElementType::I8 => each(data, |b| f64::from(i8::from_le_bytes(b))),
+            ElementType::U16 => each(data, |b| f64::from(u16::from_le_bytes(b))),
+            ElementType::I16 => each(data, |b| f64::from(i16::from_le_bytes(b))),
+            ElementType::U32 => each(data, |b| f64::from(u32::from_le_bytes(b))),
+            ElementType::I32 => each(data, |b| f64::from(i32::from_le_bytes(b))),
+            ElementType::F32 => each(data, |b| f64::from(f32::from_le_bytes(b))),
+            ElementType::F64 => each(data, f64::from_le_bytes),
         }
     }
 }
 
 /// The numeric arrays of the given names.
-pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<Array>, DataError> {
+pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<MatArray>, DataError> {
     let file = File::open(path).map_err(|error| io_error(path, error))?;
     let length = file.metadata().map_err(|error| io_error(path, error))?.len();
     parse(BufReader::with_capacity(1 << 16, file), length, names).map_err(|failure| match failure {
-        Failure::Problem(problem) => DataError::bad(FORMAT, path, problem),
-        Failure::Memory(bytes) => DataError::Memory { what: "the arrays of a MAT-file", bytes },
-        Failure::Io(error) => io_error(path, error),
+        MatReadError::Problem(problem) => DataError::bad(FORMAT, path, problem),
+        MatReadError::Memory(bytes) => {
+            DataError::Memory { what: "the arrays of a MAT-file", bytes }
+        }
+        MatReadError::Io(error) => io_error(path, error),
     })
 }
 
-enum Failure {
+enum MatReadError {
     Problem(String),
     Memory(u64),
     Io(io::Error),
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for MatReadError {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         match error.kind() {
@@ -120,13 +122,17 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl From<&str> for Failure {
+impl From<&str> for MatReadError {
     fn from(problem: &str) -> Self {
         Self::Problem(problem.to_owned())
     }
 }
 
-fn parse(mut file: impl Read + Seek, length: u64, names: &[&str]) -> Result<Vec<Array>, Failure> {
+fn parse(
+    mut file: impl Read + Seek,
+    length: u64,
+    names: &[&str],
+) -> Result<Vec<MatArray>, MatReadError> {
     let mut header = [0; 128];
     file.read_exact(&mut header)
         .map_err(|_| "it is shorter than a MAT-file's header of 128 bytes")?;
@@ -145,7 +151,7 @@ fn parse(mut file: impl Read + Seek, length: u64, names: &[&str]) -> Result<Vec<
         let Tag { kind, size, .. } = Tag::read(&mut file)?;
         let (start, room) = (at + 8, length.saturating_sub(at + 8));
         if u64::from(size) > room {
-            return Err(Failure::Problem(format!(
+            return Err(MatReadError::Problem(format!(
                 "truncated: an array of {size} bytes is promised where {room} are left"
             )));
         }
@@ -176,7 +182,7 @@ struct Tag {
 }
 
 impl Tag {
-    fn read(stream: &mut impl Read) -> Result<Self, Failure> {
+    fn read(stream: &mut impl Read) -> Result<Self, MatReadError> {
         let mut bytes = [0; 8];
         stream.read_exact(&mut bytes)?;
         let [first, second] =
@@ -192,7 +198,11 @@ impl Tag {
     }
 }
 
-fn read_compressed(stream: impl Read, size: u64, names: &[&str]) -> Result<Option<Array>, Failure> {
+fn read_compressed(
+    stream: impl Read,
+    size: u64,
+    names: &[&str],
+) -> Result<Option<MatArray>, MatReadError> {
     let mut stream = ZlibDecoder::new(stream);
     let tag = Tag::read(&mut stream)?;
     if tag.kind != MATRIX {
@@ -211,7 +221,11 @@ fn read_compressed(stream: impl Read, size: u64, names: &[&str]) -> Result<Optio
 }
 
 /// Reads the elements of an array from a stream that can yield at most `room` bytes; `None` if it is not wanted.
-fn read_array(mut stream: impl Read, room: u64, names: &[&str]) -> Result<Option<Array>, Failure> {
+fn read_array(
+    mut stream: impl Read,
+    room: u64,
+    names: &[&str],
+) -> Result<Option<MatArray>, MatReadError> {
     let stream: &mut dyn Read = &mut stream;
     let _flags = read_element(stream, MAX_HEAD)?;
     let (_, sides) = read_element(stream, MAX_HEAD)?;
@@ -224,37 +238,39 @@ fn read_array(mut stream: impl Read, room: u64, names: &[&str]) -> Result<Option
     for side in sides.as_chunks().0 {
         let side = i32::from_le_bytes(*side);
         lengths.push(
-            u64::try_from(side)
-                .map_err(|_| Failure::Problem(format!("array {name:?} has a side of {side}")))?,
+            u64::try_from(side).map_err(|_| {
+                MatReadError::Problem(format!("array {name:?} has a side of {side}"))
+            })?,
         );
     }
     let (kind, data) = read_element(stream, room)?;
-    let element = Element::of(kind)
-        .ok_or_else(|| Failure::Problem(format!("array {name:?} has elements of type {kind}")))?;
+    let element = ElementType::of(kind).ok_or_else(|| {
+        MatReadError::Problem(format!("array {name:?} has elements of type {kind}"))
+    })?;
     let count = lengths.iter().try_fold(1u64, |product, &side| product.checked_mul(side));
     if count.and_then(|count| count.checked_mul(element.bytes())) != Some(data.len() as u64) {
         let sides = lengths.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
-        return Err(Failure::Problem(format!(
+        return Err(MatReadError::Problem(format!(
             "array {name:?} of {sides} elements has {} bytes",
             data.len()
         )));
     }
-    Ok(Some(Array { name, sides: lengths, element, data }))
+    Ok(Some(MatArray { name, sides: lengths, element, data }))
 }
 
 /// An element's type and its data, of at most `limit` bytes.
-fn read_element(mut stream: &mut dyn Read, limit: u64) -> Result<(u32, Vec<u8>), Failure> {
+fn read_element(mut stream: &mut dyn Read, limit: u64) -> Result<(u32, Vec<u8>), MatReadError> {
     let Tag { kind, size, small } = Tag::read(&mut stream)?;
     if let Some(bytes) = small {
         return Ok((kind, bytes[..size as usize].to_vec()));
     }
     if u64::from(size) > limit {
-        return Err(Failure::Problem(format!(
+        return Err(MatReadError::Problem(format!(
             "an element of {size} bytes is promised where at most {limit} can be"
         )));
     }
     let mut data = Vec::new();
-    data.try_reserve_exact(size as usize).map_err(|_| Failure::Memory(size.into()))?;
+    data.try_reserve_exact(size as usize).map_err(|_| MatReadError::Memory(size.into()))?;
     Read::take(&mut stream, size.into()).read_to_end(&mut data)?;
     if data.len() < size as usize {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());

@@ -1,5 +1,5 @@
 //! The formats, one file each, behind [`Source`]; a new one adds its file, a [`Kind`], and an arm in [`detect_folder`] or [`detect_file`],
-//! [`open`] and [`picture_shape`].
+//! [`open`] and [`image_shape`].
 
 pub(crate) mod archive;
 mod celeba;
@@ -26,11 +26,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::attributes::{self, Attribute, Attributes};
-use crate::decode::{self, Picture};
+use crate::decode::{self, DecodedImage};
 use crate::error::DataError;
 use crate::packed::{self, PackedSource};
 use crate::preprocess::Preprocess;
-use crate::spec::{DataSpec, Kind, Split, Target};
+use crate::spec::{DataLocation, DataSpec, Kind, Split};
 
 /// SHA-256 of what an image is made from.
 pub(crate) type Digest = [u8; 32];
@@ -53,10 +53,10 @@ pub(crate) trait Source: Send + Sync {
     fn name(&self, index: usize) -> String;
 
     /// The picture, decoded.
-    fn load(&self, index: usize) -> Result<Picture<'_>, String>;
+    fn load(&self, index: usize) -> Result<DecodedImage<'_>, String>;
 
     /// The picture with the digest of its encoded form (the same on every machine, which decoders need not be).
-    fn load_with_digest(&self, index: usize) -> Result<(Picture<'_>, Digest), String>;
+    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), String>;
 
     /// The digest, after the cheapest check that the picture can probably be decoded.
     fn check(&self, index: usize) -> Result<Digest, String>;
@@ -73,12 +73,12 @@ pub(crate) trait Source: Send + Sync {
     }
 
     /// A picture's value in each of the columns.
-    fn row(&self, _index: usize) -> Vec<f32> {
+    fn attributes_of(&self, _index: usize) -> Vec<f32> {
         Vec::new()
     }
 
     /// What is left of `preprocess` to be done to what `load` returns.
-    fn remaining(&self, preprocess: &Preprocess) -> Preprocess {
+    fn pending_preprocess(&self, preprocess: &Preprocess) -> Preprocess {
         preprocess.clone()
     }
 
@@ -88,17 +88,17 @@ pub(crate) trait Source: Send + Sync {
     }
 
     /// The picture will be loaded soon: a hint to whatever can read ahead.
-    fn will_need(&self, _index: usize) {}
+    fn prefetch_record(&self, _index: usize) {}
 
     /// Reads what the picture is made of and drops it, so that the system has it in memory when it is loaded.
     fn read_ahead(&self, _index: usize) {}
 
     /// Called once all pictures are kept elsewhere: frees what only `load` needs.
-    fn forget_pixels(&mut self) {}
+    fn drop_cache(&mut self) {}
 }
 
 /// A source of image files: all that differs is where their bytes are.
-pub(crate) trait Encoded: Send + Sync {
+pub(crate) trait EncodedStore: Send + Sync {
     fn len(&self) -> usize;
     fn path(&self) -> &Path;
     fn name(&self, index: usize) -> String;
@@ -118,37 +118,37 @@ pub(crate) trait Encoded: Send + Sync {
         &attributes::NONE
     }
 
-    fn forget_pixels(&mut self) {}
+    fn drop_cache(&mut self) {}
 }
 
-impl<T: Encoded> Source for T {
+impl<T: EncodedStore> Source for T {
     fn len(&self) -> usize {
-        Encoded::len(self)
+        EncodedStore::len(self)
     }
 
     fn path(&self) -> &Path {
-        Encoded::path(self)
+        EncodedStore::path(self)
     }
 
     fn name(&self, index: usize) -> String {
-        Encoded::name(self, index)
+        EncodedStore::name(self, index)
     }
 
-    fn load(&self, index: usize) -> Result<Picture<'_>, String> {
-        decode::decode(&self.read(index)?, Path::new(&Encoded::name(self, index)))
+    fn load(&self, index: usize) -> Result<DecodedImage<'_>, String> {
+        decode::decode(&self.read(index)?, Path::new(&EncodedStore::name(self, index)))
     }
 
-    fn load_with_digest(&self, index: usize) -> Result<(Picture<'_>, Digest), String> {
+    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), String> {
         let bytes = self.read(index)?;
         Ok((
-            decode::decode(&bytes, Path::new(&Encoded::name(self, index)))?,
+            decode::decode(&bytes, Path::new(&EncodedStore::name(self, index)))?,
             Sha256::digest(&bytes).into(),
         ))
     }
 
     fn check(&self, index: usize) -> Result<Digest, String> {
         let bytes = self.read(index)?;
-        decode::check_header(&bytes, Path::new(&Encoded::name(self, index)))?;
+        decode::check_header(&bytes, Path::new(&EncodedStore::name(self, index)))?;
         Ok(Sha256::digest(&bytes).into())
     }
 
@@ -158,23 +158,23 @@ impl<T: Encoded> Source for T {
     }
 
     fn label(&self, index: usize) -> Option<u32> {
-        Encoded::label(self, index)
+        EncodedStore::label(self, index)
     }
 
     fn class_names(&self) -> &[String] {
-        Encoded::class_names(self)
+        EncodedStore::class_names(self)
     }
 
     fn columns(&self) -> &[Attribute] {
         &self.attributes().columns
     }
 
-    fn row(&self, index: usize) -> Vec<f32> {
-        self.attributes().row(index).to_vec()
+    fn attributes_of(&self, index: usize) -> Vec<f32> {
+        self.attributes().of(index).to_vec()
     }
 
-    fn forget_pixels(&mut self) {
-        Encoded::forget_pixels(self);
+    fn drop_cache(&mut self) {
+        EncodedStore::drop_cache(self);
     }
 }
 
@@ -182,8 +182,8 @@ impl<T: Encoded> Source for T {
 pub(crate) fn open(spec: &DataSpec, split: Split) -> Result<Box<dyn Source>, DataError> {
     let (kind, path) = kind_and_path(spec)?;
     let classes = match spec.target() {
-        Target::BuiltIn(set) => Some(set.classes).filter(|classes| !classes.is_empty()),
-        Target::Path { .. } => None,
+        DataLocation::BuiltIn(set) => Some(set.classes).filter(|classes| !classes.is_empty()),
+        DataLocation::Path { .. } => None,
     };
     Ok(match kind {
         Kind::Idx => Box::new(idx::IdxSource::open(&idx_files_at(&path, split)?, classes)?),
@@ -204,7 +204,7 @@ pub(crate) fn open(spec: &DataSpec, split: Split) -> Result<Box<dyn Source>, Dat
 }
 
 /// `[H, W, C]` of a set whose pictures all have it; `None` for a set of any pictures.
-pub(crate) fn picture_shape(spec: &DataSpec, split: Split) -> Result<Option<[u32; 3]>, DataError> {
+pub(crate) fn image_shape(spec: &DataSpec, split: Split) -> Result<Option<[u32; 3]>, DataError> {
     let (kind, path) = kind_and_path(spec)?;
     Ok(match kind {
         Kind::Idx => {
@@ -223,7 +223,7 @@ pub(crate) fn picture_shape(spec: &DataSpec, split: Split) -> Result<Option<[u32
 }
 
 /// How the pictures of a packed file were brought to their shape; `None` for any other set.
-pub(crate) fn prepared(spec: &DataSpec) -> Result<Option<Preprocess>, DataError> {
+pub(crate) fn packed_preprocess(spec: &DataSpec) -> Result<Option<Preprocess>, DataError> {
     let (kind, path) = kind_and_path(spec)?;
     Ok(if kind == Kind::Packed { Some(packed::read_footer(&path)?.1.preprocess) } else { None })
 }
@@ -231,8 +231,8 @@ pub(crate) fn prepared(spec: &DataSpec) -> Result<Option<Preprocess>, DataError>
 /// What there is, and where.
 fn kind_and_path(spec: &DataSpec) -> Result<(Kind, PathBuf), DataError> {
     let (kind, path) = match spec.target() {
-        Target::BuiltIn(set) => (set.kind, set.locate()?),
-        Target::Path { kind, path } => (*kind, path.clone()),
+        DataLocation::BuiltIn(set) => (set.kind, set.locate()?),
+        DataLocation::Path { kind, path } => (*kind, path.clone()),
     };
     let kind = if kind == Kind::Auto { detect(&path)? } else { kind };
     Ok((kind, path))
@@ -285,11 +285,11 @@ fn detect_folder(path: &Path) -> Result<Kind, DataError> {
 
 fn detect_file(path: &Path) -> Result<Kind, DataError> {
     // Before idx, whose mark such a file's first pixels may look like.
-    if cifar::is_called_so(path) {
+    if cifar::file_name_matches(path) {
         return Ok(Kind::Cifar10);
     }
     // A file that is called idx is one, so that a damaged magic number is reported as such.
-    if idx::starts_like_idx(path)? || idx_files::is_called_idx(path) {
+    if idx::starts_like_idx(path)? || idx_files::has_idx_file_name(path) {
         return Ok(Kind::Idx);
     }
     let start = read_start(path)?;
@@ -305,7 +305,7 @@ fn detect_file(path: &Path) -> Result<Kind, DataError> {
     let unpacked = if is_gzip(&start) { unpack_start(&start) } else { start.clone() };
     if unpacked.get(257..262) == Some(b"ustar")
         || has_extension(path, &["tar", "tgz"])
-        || is_called_tar_gz(path)
+        || has_tar_gz_name(path)
     {
         return Ok(Kind::Tar);
     }
@@ -315,7 +315,7 @@ fn detect_file(path: &Path) -> Result<Kind, DataError> {
     if start.get(16..20) == Some(&lmdb::MAGIC) {
         return Ok(Kind::Lsun);
     }
-    if stl10::is_called_so(path) {
+    if stl10::file_name_matches(path) {
         return Ok(Kind::Stl10);
     }
     if let Some(kind) = cifar::kind_of_file(path)? {
@@ -337,7 +337,7 @@ fn has_extension(path: &Path, extensions: &[&str]) -> bool {
         .is_some_and(|found| extensions.iter().any(|wanted| found.eq_ignore_ascii_case(wanted)))
 }
 
-fn is_called_tar_gz(path: &Path) -> bool {
+fn has_tar_gz_name(path: &Path) -> bool {
     has_extension(path, &["gz"])
         && path.file_stem().is_some_and(|stem| has_extension(Path::new(stem), &["tar"]))
 }

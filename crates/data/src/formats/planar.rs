@@ -10,14 +10,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Digest, Source, io};
 use crate::attributes::{Attribute, Attributes};
-use crate::decode::{Picture, one_line};
+use crate::decode::{DecodedImage, one_line};
 use crate::error::DataError;
 
 const CHANNELS: usize = 3;
 
 /// The order of the bytes within a plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum PixelOrder {
     Rows,
     /// As MATLAB has it.
     Columns,
@@ -29,15 +29,15 @@ pub(super) struct PlanarSource {
     pub count: usize,
     /// In pixels.
     pub side: usize,
-    pub order: Order,
-    pub pixels: Pixels,
+    pub order: PixelOrder,
+    pub pixels: PlanarPixels,
     pub labels: Option<Vec<u32>>,
     pub class_names: Vec<String>,
     pub attributes: Attributes,
 }
 
 /// Where the planes are.
-pub(super) enum Pixels {
+pub(super) enum PlanarPixels {
     /// Read when they are asked for.
     Files(Vec<RecordFile>),
     /// `[N, 3, side, side]`.
@@ -54,15 +54,15 @@ pub(super) struct RecordFile {
 }
 
 impl PlanarSource {
-    fn picture_len(&self) -> usize {
-        picture_len(self.side)
+    fn image_len(&self) -> usize {
+        image_len(self.side)
     }
 
     fn planes(&self, index: usize) -> Result<Cow<'_, [u8]>, String> {
-        let size = self.picture_len();
+        let size = self.image_len();
         match &self.pixels {
-            Pixels::Memory(pixels) => Ok(Cow::Borrowed(&pixels[index * size..][..size])),
-            Pixels::Files(files) => {
+            PlanarPixels::Memory(pixels) => Ok(Cow::Borrowed(&pixels[index * size..][..size])),
+            PlanarPixels::Files(files) => {
                 let mut index = index;
                 for part in files {
                     if index < part.count {
@@ -81,16 +81,16 @@ impl PlanarSource {
         }
     }
 
-    fn interleaved(&self, planes: &[u8]) -> Picture<'static> {
+    fn interleaved(&self, planes: &[u8]) -> DecodedImage<'static> {
         let side = self.side;
         let mut pixels = Vec::with_capacity(planes.len());
         for y in 0..side {
             for x in 0..side {
-                let at = if self.order == Order::Rows { y * side + x } else { x * side + y };
+                let at = if self.order == PixelOrder::Rows { y * side + x } else { x * side + y };
                 pixels.extend((0..CHANNELS).map(|c| planes[c * side * side + at]));
             }
         }
-        Picture {
+        DecodedImage {
             width: side as u32,
             height: side as u32,
             channels: CHANNELS as u8,
@@ -112,11 +112,11 @@ impl Source for PlanarSource {
         index.to_string()
     }
 
-    fn load(&self, index: usize) -> Result<Picture<'_>, String> {
+    fn load(&self, index: usize) -> Result<DecodedImage<'_>, String> {
         Ok(self.interleaved(&self.planes(index)?))
     }
 
-    fn load_with_digest(&self, index: usize) -> Result<(Picture<'_>, Digest), String> {
+    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), String> {
         let planes = self.planes(index)?;
         Ok((self.interleaved(&planes), digest(self.side, &planes)))
     }
@@ -142,12 +142,12 @@ impl Source for PlanarSource {
         &self.attributes.columns
     }
 
-    fn row(&self, index: usize) -> Vec<f32> {
-        self.attributes.row(index).to_vec()
+    fn attributes_of(&self, index: usize) -> Vec<f32> {
+        self.attributes.of(index).to_vec()
     }
 
-    fn forget_pixels(&mut self) {
-        if let Pixels::Memory(pixels) = &mut self.pixels {
+    fn drop_cache(&mut self) {
+        if let PlanarPixels::Memory(pixels) = &mut self.pixels {
             *pixels = Vec::new();
         }
     }
@@ -161,7 +161,7 @@ fn digest(side: usize, planes: &[u8]) -> Digest {
 }
 
 /// Bytes of a picture.
-pub(super) fn picture_len(side: usize) -> usize {
+pub(super) fn image_len(side: usize) -> usize {
     CHANNELS * side * side
 }
 
@@ -176,7 +176,7 @@ impl RecordFile {
         let as_io = |error| io(path, error);
         let file = File::open(path).map_err(as_io)?;
         let length = file.metadata().map_err(as_io)?.len();
-        let record = (label_bytes + picture_len(side)) as u64;
+        let record = (label_bytes + image_len(side)) as u64;
         if length == 0 || length % record != 0 {
             let problem = format!(
                 "{length} bytes are not a whole number of records of {record} (pictures of {side}×{side}): truncated, or another format"

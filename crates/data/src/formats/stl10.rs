@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::planar::{self, Order, Pixels, PlanarSource, RecordFile};
+use super::planar::{self, PixelOrder, PlanarPixels, PlanarSource, RecordFile};
 use super::{first_file, io};
 use crate::attributes::Attributes;
 use crate::error::DataError;
@@ -28,12 +28,12 @@ pub(super) fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError>
         Some(_) => planar::names_file(FORMAT, &file.with_file_name("class_names.txt"), CLASSES)?
             .unwrap_or_else(|| (1..=CLASSES).map(|label| label.to_string()).collect()),
     };
-    let (pixels, attributes) = (Pixels::Files(vec![records]), Attributes::default());
+    let (pixels, attributes) = (PlanarPixels::Files(vec![records]), Attributes::default());
     Ok(PlanarSource {
         path: file,
         count,
         side: SIDE,
-        order: Order::Columns,
+        order: PixelOrder::Columns,
         pixels,
         labels,
         class_names,
@@ -47,7 +47,7 @@ pub(super) fn is_at(folder: &Path) -> bool {
 }
 
 /// Whether a file is called like one of pictures.
-pub(super) fn is_called_so(path: &Path) -> bool {
+pub(super) fn file_name_matches(path: &Path) -> bool {
     path.file_name().is_some_and(|name| NAMES.iter().any(|known| name == *known))
 }
 

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use super::first_file;
-use super::mat::{self, Array, Element};
-use super::planar::{Order, Pixels, PlanarSource};
+use super::mat::{self, ElementType, MatArray};
+use super::planar::{PixelOrder, PlanarPixels, PlanarSource};
 use crate::attributes::Attributes;
 use crate::error::DataError;
 use crate::spec::Split;
@@ -28,8 +28,8 @@ pub(super) fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError>
     let (x, y) = (take("X")?, take("y")?);
     // One picture alone has no fourth side.
     let count = match x.sides[..] {
-        [32, 32, 3, count] if count > 0 && x.element == Element::U8 => count,
-        [32, 32, 3] if x.element == Element::U8 => 1,
+        [32, 32, 3, count] if count > 0 && x.element == ElementType::U8 => count,
+        [32, 32, 3] if x.element == ElementType::U8 => 1,
         _ => {
             let sides = x.sides.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
             return Err(bad(format!(
@@ -43,14 +43,14 @@ pub(super) fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError>
         return Err(bad(format!("it has {count} pictures but {} labels", labels.len())));
     }
     let count = labels.len();
-    let (pixels, labels) = (Pixels::Memory(x.data), Some(labels));
+    let (pixels, labels) = (PlanarPixels::Memory(x.data), Some(labels));
     let class_names = (0..10).map(|digit| digit.to_string()).collect();
     let attributes = Attributes::default();
     Ok(PlanarSource {
         path: file,
         count,
         side: SIDE,
-        order: Order::Columns,
+        order: PixelOrder::Columns,
         pixels,
         labels,
         class_names,
@@ -63,7 +63,7 @@ pub(super) fn is_at(folder: &Path) -> bool {
     first_file(folder, &[TRAIN, TEST]).is_some()
 }
 
-fn labels(y: &Array) -> Result<Vec<u32>, String> {
+fn labels(y: &MatArray) -> Result<Vec<u32>, String> {
     let digit = |(index, label): (usize, f64)| match label {
         10.0 => Ok(0),
         label if (1..10).any(|digit| f64::from(digit) == label) => Ok(label as u32),

@@ -16,7 +16,7 @@ pub(crate) const FILE_NAME: &str = "attributes.csv";
 const FORMAT: &str = "table of attributes";
 
 /// A table as it is written.
-pub(crate) struct Cells {
+pub(crate) struct CsvTable {
     pub heads: csv::StringRecord,
     /// As many cells in each as there are heads.
     pub rows: Vec<csv::StringRecord>,
@@ -24,7 +24,7 @@ pub(crate) struct Cells {
     pub file: usize,
 }
 
-impl Cells {
+impl CsvTable {
     /// Parses comma-separated values; `path` is for messages.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
         let bad = |error: csv::Error| DataError::bad(FORMAT, path, one_line(&error));
@@ -48,7 +48,7 @@ impl Cells {
 }
 
 /// The rows of a table, not yet matched with images.
-pub(super) struct Table {
+pub(super) struct AttributeTable {
     columns: Vec<Attribute>,
     /// Which image each row is about.
     files: Vec<String>,
@@ -56,7 +56,7 @@ pub(super) struct Table {
     values: Vec<f32>,
 }
 
-impl Table {
+impl AttributeTable {
     /// Rows that were made by another reader; `values` is `[files, columns]`.
     pub fn new(columns: Vec<Attribute>, files: Vec<String>, values: Vec<f32>) -> Self {
         Self { columns, files, values }
@@ -65,9 +65,9 @@ impl Table {
     /// Parses comma-separated values; `path` is for messages.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
         let bad = |problem: String| DataError::bad(FORMAT, path, problem);
-        let cells = Cells::parse(path, bytes)?;
+        let cells = CsvTable::parse(path, bytes)?;
         let files = cells.files().collect();
-        let Cells { heads, rows: records, file } = cells;
+        let CsvTable { heads, rows: records, file } = cells;
         let mut sorted: Vec<&str> = heads.iter().collect();
         sorted.sort_unstable();
         if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {

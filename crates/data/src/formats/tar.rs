@@ -12,7 +12,7 @@ use flate2::bufread::MultiGzDecoder;
 use rawzip::{FileReader, ReaderAt as _};
 use tar::{Archive, Entry};
 
-use super::archive::{ArchiveSource, Container, Member, checked_name};
+use super::archive::{ArchiveMember, ArchiveReader, ArchiveSource, checked_name};
 use super::{has_extension, io as io_error};
 use crate::dataset::CACHE_BYTES;
 use crate::decode::{MAX_DECODED_BYTES, has_image_extension, one_line};
@@ -29,10 +29,10 @@ const BLOCK: u64 = 512;
 /// Files of plain tars, at their places.
 struct TarFiles {
     shards: Vec<PathBuf>,
-    places: Vec<Place>,
+    places: Vec<TarEntry>,
 }
 
-struct Place {
+struct TarEntry {
     shard: u32,
     start: u64,
     size: u64,
@@ -48,8 +48,8 @@ pub(super) fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError
     let (mut members, mut places) = (Vec::new(), Vec::new());
     for (shard, path) in (0u32..).zip(&shards) {
         for (name, start, size) in read_headers(path)? {
-            members.push(Member { shard, name, number: places.len() });
-            places.push(Place { shard, start, size });
+            members.push(ArchiveMember { shard, name, number: places.len() });
+            places.push(TarEntry { shard, start, size });
         }
     }
     ArchiveSource::new(path, Box::new(TarFiles { shards, places }), members, split)
@@ -147,7 +147,7 @@ fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ArchiveS
     let bad = |error: io::Error| DataError::bad(FORMAT_GZIPPED, path, problem(&error));
     let file = File::open(path).map_err(|error| io_error(path, error))?;
     let stream = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
-    let mut archive = Archive::new(Limited { stream, left: limit, limit });
+    let mut archive = Archive::new(LimitedReader { stream, left: limit, limit });
     let (mut members, mut contents) = (Vec::new(), Vec::new());
     for entry in archive.entries().map_err(bad)? {
         let mut entry = entry.map_err(bad)?;
@@ -155,7 +155,7 @@ fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ArchiveS
             file_name(&entry).map_err(|problem| DataError::bad(FORMAT_GZIPPED, path, problem))?;
         let Some(name) = name else { continue };
         let size = entry.size();
-        members.push(Member { shard: 0, name, number: contents.len() });
+        members.push(ArchiveMember { shard: 0, name, number: contents.len() });
         let kept = size <= MAX_DECODED_BYTES;
         // Grows as it is read, so that a lying size costs nothing.
         let mut content = Vec::new();
@@ -176,13 +176,13 @@ fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ArchiveS
 }
 
 /// A stream that ends in an error where it goes on beyond a limit.
-struct Limited<R> {
+struct LimitedReader<R> {
     stream: R,
     left: u64,
     limit: u64,
 }
 
-impl<R: Read> Read for Limited<R> {
+impl<R: Read> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer)?;
         match self.left.checked_sub(read as u64) {
@@ -229,17 +229,17 @@ fn problem(error: &io::Error) -> String {
     }
 }
 
-impl Container for TarFiles {
+impl ArchiveReader for TarFiles {
     fn format(&self) -> &'static str {
         FORMAT
     }
 
     fn read(&self, number: usize) -> Result<Vec<u8>, String> {
-        let Place { shard, start, size } = self.places[number];
+        let TarEntry { shard, start, size } = self.places[number];
         if size > MAX_DECODED_BYTES {
             return Err(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20));
         }
-        // Opened anew each time: there may be more shards than a process may have files.
+        // LsunDatabase anew each time: there may be more shards than a process may have files.
         let file = FileReader::from(
             File::open(&self.shards[shard as usize]).map_err(|error| one_line(&error))?,
         );
@@ -250,7 +250,7 @@ impl Container for TarFiles {
     }
 }
 
-impl Container for TarContents {
+impl ArchiveReader for TarContents {
     fn format(&self) -> &'static str {
         FORMAT_GZIPPED
     }
@@ -263,7 +263,7 @@ impl Container for TarContents {
         }
     }
 
-    fn forget(&mut self) {
+    fn drop_cache(&mut self) {
         self.0 = Vec::new();
     }
 }

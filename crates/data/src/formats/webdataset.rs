@@ -6,15 +6,15 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::archive::{Container, Member, read_text};
+use super::archive::{ArchiveMember, ArchiveReader, read_text};
 use super::check_labels;
-use super::classes::Classes;
+use super::classes::ClassLabels;
 use crate::decode::one_line;
 use crate::error::DataError;
 
 /// A label as it is written.
 #[derive(Clone, PartialEq)]
-enum Label {
+enum WebDatasetLabel {
     Number(u64),
     Word(String),
 }
@@ -22,12 +22,12 @@ enum Label {
 /// The label of each image and the classes' names, if the archive has labels beside its images.
 pub(super) fn labels(
     path: &Path,
-    container: &dyn Container,
-    images: &[Member],
-    others: &[Member],
-) -> Result<Option<Classes>, DataError> {
+    container: &dyn ArchiveReader,
+    images: &[ArchiveMember],
+    others: &[ArchiveMember],
+) -> Result<Option<ClassLabels>, DataError> {
     let bad = |problem: String| DataError::bad(container.format(), path, problem);
-    let mut found: HashMap<(u32, &str), Label> = HashMap::new();
+    let mut found: HashMap<(u32, &str), WebDatasetLabel> = HashMap::new();
     let mut labelled = 0;
     for member in others {
         let (stem, extension) = split_stem(&member.name);
@@ -67,20 +67,24 @@ pub(super) fn labels(
 }
 
 /// Numbers stay what they are; words are numbered in order.
-fn number(labels: &[&Label]) -> Result<Classes, String> {
+fn number(labels: &[&WebDatasetLabel]) -> Result<ClassLabels, String> {
     let numbers: Option<Vec<u64>> = labels
         .iter()
-        .map(|label| if let Label::Number(n) = label { Some(*n) } else { None })
+        .map(|label| if let WebDatasetLabel::Number(n) = label { Some(*n) } else { None })
         .collect();
     if let Some(numbers) = numbers {
         let largest = numbers.iter().max().copied().unwrap_or(0);
         check_labels(largest)?;
         let names = (0..=largest).map(|n| n.to_string()).collect();
-        return Ok(Classes { labels: numbers.iter().map(|&n| n as u32).collect(), names });
+        return Ok(ClassLabels { labels: numbers.iter().map(|&n| n as u32).collect(), names });
     }
     let words: Option<Vec<&str>> = labels
         .iter()
-        .map(|label| if let Label::Word(word) = label { Some(word.as_str()) } else { None })
+        .map(
+            |label| {
+                if let WebDatasetLabel::Word(word) = label { Some(word.as_str()) } else { None }
+            },
+        )
         .collect();
     let words = words.ok_or("some of its labels are numbers and some are words")?;
     let mut names = words.clone();
@@ -92,7 +96,7 @@ fn number(labels: &[&Label]) -> Result<Classes, String> {
         .filter_map(|word| names.binary_search(word).ok())
         .map(|label| label as u32)
         .collect();
-    Ok(Classes { labels, names: names.into_iter().map(str::to_owned).collect() })
+    Ok(ClassLabels { labels, names: names.into_iter().map(str::to_owned).collect() })
 }
 
 /// The folder and the name up to its first dot, and what follows the dot.
@@ -104,25 +108,25 @@ fn split_stem(name: &str) -> (&str, &str) {
     }
 }
 
-fn parse_number(text: &[u8]) -> Result<Label, String> {
+fn parse_number(text: &[u8]) -> Result<WebDatasetLabel, String> {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
-    number.map(Label::Number).ok_or_else(|| {
+    number.map(WebDatasetLabel::Number).ok_or_else(|| {
         format!("holds {:?}, which is no label: write a number from 0", start_of(text))
     })
 }
 
-fn parse_json(text: &[u8]) -> Result<Option<Label>, String> {
+fn parse_json(text: &[u8]) -> Result<Option<WebDatasetLabel>, String> {
     #[derive(serde::Deserialize)]
-    struct Labelled {
+    struct LabelFile {
         label: Option<serde_json::Value>,
     }
-    let object: Labelled = serde_json::from_slice(text)
+    let object: LabelFile = serde_json::from_slice(text)
         .map_err(|error| format!("is no JSON object: {}", one_line(&error)))?;
     match object.label {
         None | Some(serde_json::Value::Null) => Ok(None),
-        Some(serde_json::Value::String(word)) => Ok(Some(Label::Word(word))),
+        Some(serde_json::Value::String(word)) => Ok(Some(WebDatasetLabel::Word(word))),
         Some(value) => match value.as_u64() {
-            Some(number) => Ok(Some(Label::Number(number))),
+            Some(number) => Ok(Some(WebDatasetLabel::Number(number))),
             None => Err(format!(
                 "has the label {}, which is neither a number from 0 nor a word",
                 one_line(&value)

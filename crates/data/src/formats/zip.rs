@@ -13,7 +13,7 @@ use rawzip::{
     ZipArchiveEntryWayfinder,
 };
 
-use super::archive::{ArchiveSource, Container, Member, checked_name};
+use super::archive::{ArchiveMember, ArchiveReader, ArchiveSource, checked_name};
 use super::{MAX_DEFLATE_RATIO, io};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
 use crate::error::DataError;
@@ -23,11 +23,11 @@ const FORMAT: &str = "zip archive";
 
 pub(crate) struct ZipFiles {
     archive: ZipArchive<FileReader>,
-    files: Vec<Place>,
+    files: Vec<ZipEntry>,
 }
 
 /// Where a file lies and how it is packed.
-struct Place {
+struct ZipEntry {
     entry: ZipArchiveEntryWayfinder,
     method: CompressionMethod,
     encrypted: bool,
@@ -41,7 +41,7 @@ pub(super) fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError
 
 impl ZipFiles {
     /// Reads the table of contents.
-    pub fn open(path: &Path) -> Result<(Self, Vec<Member>), DataError> {
+    pub fn open(path: &Path) -> Result<(Self, Vec<ArchiveMember>), DataError> {
         let bad = |problem: String| DataError::bad(FORMAT, path, problem);
         let of_library = |error: rawzip::Error| match error.into_kind() {
             rawzip::ErrorKind::IO(error) => io(path, error),
@@ -70,9 +70,9 @@ impl ZipFiles {
                 continue;
             }
             total = total.saturating_add(entry.uncompressed_size_hint());
-            members.push(Member { shard: 0, name, number: files.len() });
+            members.push(ArchiveMember { shard: 0, name, number: files.len() });
             let encrypted = entry.flags().is_encrypted();
-            files.push(Place {
+            files.push(ZipEntry {
                 entry: entry.wayfinder(),
                 method: entry.compression_method(),
                 encrypted,
@@ -98,7 +98,7 @@ impl ZipFiles {
         number: usize,
         take: impl FnOnce(&mut dyn Read) -> T,
     ) -> Result<T, String> {
-        let Place { entry: place, method, encrypted } = &self.files[number];
+        let ZipEntry { entry: place, method, encrypted } = &self.files[number];
         if *encrypted {
             return Err("it is encrypted".to_owned());
         }
@@ -118,7 +118,7 @@ impl ZipFiles {
     }
 }
 
-impl Container for ZipFiles {
+impl ArchiveReader for ZipFiles {
     fn format(&self) -> &'static str {
         FORMAT
     }

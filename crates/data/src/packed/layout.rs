@@ -25,13 +25,13 @@ const NO_LABEL: u32 = u32::MAX;
 
 /// Where the parts of a record are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(super) struct RecordLayout {
     pub image: usize,
     pub columns: usize,
 }
 
 /// A record's fields but its pixels.
-pub(super) struct Fields {
+pub(super) struct RecordFields {
     pub digest: Digest,
     /// Its number in the set that was prepared.
     pub number: u32,
@@ -54,14 +54,14 @@ pub(crate) struct Footer {
     pub name_bytes: u64,
 }
 
-impl Layout {
+impl RecordLayout {
     /// Bytes of a record.
     pub fn record(self) -> usize {
         self.image + 32 + 4 + 4 + 4 * self.columns + 4
     }
 
     /// Writes a record after `out`.
-    pub fn push(self, out: &mut Vec<u8>, pixels: &[u8], fields: &Fields) {
+    pub fn push(self, out: &mut Vec<u8>, pixels: &[u8], fields: &RecordFields) {
         let start = out.len();
         out.extend_from_slice(pixels);
         out.extend_from_slice(&fields.digest);
@@ -79,14 +79,14 @@ impl Layout {
     }
 
     /// The fields of a record, whole or not.
-    pub fn fields(self, record: &[u8]) -> Fields {
+    pub fn fields(self, record: &[u8]) -> RecordFields {
         let rest = &record[self.image..];
         let number =
             |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
         let mut digest = [0; 32];
         digest.copy_from_slice(&rest[..32]);
         let attributes = (0..self.columns).map(|k| f32::from_bits(number(40 + 4 * k))).collect();
-        Fields {
+        RecordFields {
             digest,
             number: number(32),
             label: Some(number(36)).filter(|&label| label != NO_LABEL),
@@ -130,8 +130,8 @@ impl Layout {
 }
 
 impl Footer {
-    pub(super) fn layout(&self) -> Layout {
-        Layout { image: self.preprocess.image_len(), columns: self.columns.len() }
+    pub(super) fn layout(&self) -> RecordLayout {
+        RecordLayout { image: self.preprocess.image_len(), columns: self.columns.len() }
     }
 
     /// The footer as it ends a file.
@@ -150,7 +150,7 @@ impl Footer {
             .saturating_add(u64::from(self.images).saturating_mul(self.layout().record() as u64))
     }
 
-    fn is_sound(&self, length: u64) -> bool {
+    fn is_valid(&self, length: u64) -> bool {
         let names = 8 * (u64::from(self.images) + 1);
         self.preprocess.validate().is_ok()
             && self.images > 0
@@ -172,7 +172,7 @@ pub(crate) fn read_footer(path: &Path) -> Result<(File, Footer), DataError> {
         return Err(bad(format!("truncated: {length} bytes are too few for one")));
     }
     reader.read_exact_at(&mut head, 0).map_err(as_io)?;
-    let (layout, _) = Layout::of_head(&head).map_err(bad)?;
+    let (layout, _) = RecordLayout::of_head(&head).map_err(bad)?;
     let mut tail = [0; TAIL as usize];
     reader.read_exact_at(&mut tail, length - TAIL).map_err(as_io)?;
     if &tail[12..] != END {
@@ -191,7 +191,7 @@ pub(crate) fn read_footer(path: &Path) -> Result<(File, Footer), DataError> {
         return Err(bad("its footer is damaged".to_owned()));
     }
     let footer: Footer = serde_json::from_slice(&bytes).map_err(|error| bad(one_line(&error)))?;
-    if !footer.is_sound(length - TAIL - size) || footer.layout() != layout {
+    if !footer.is_valid(length - TAIL - size) || footer.layout() != layout {
         return Err(bad("its footer does not fit its length".to_owned()));
     }
     Ok((reader.into_inner(), footer))

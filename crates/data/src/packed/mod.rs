@@ -16,5 +16,5 @@ mod prepare;
 mod source;
 
 pub(crate) use layout::{FORMAT, MAGIC, read_footer};
-pub use prepare::{Prepared, prepare};
+pub use prepare::{PrepareSummary, prepare};
 pub(crate) use source::PackedSource;

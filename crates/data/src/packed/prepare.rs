@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::layout::{FORMAT, Fields, Footer, HEAD, Layout};
+use super::layout::{FORMAT, Footer, HEAD, RecordFields, RecordLayout};
 use crate::error::{DataError, SkippedImage};
 use crate::formats::{self, Digest, Source};
-use crate::ingest::{self, Identity, Progress};
 use crate::preprocess::Preprocess;
+use crate::scan::{self, FingerprintHasher, ScanProgress};
 use crate::spec::{DataSpec, Split};
 
 /// What [`prepare`] made.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PrepareSummary {
     /// Images in the file.
     pub images: usize,
     /// Of these, how many an earlier, interrupted call had written.
@@ -43,8 +43,8 @@ pub fn prepare(
     preprocess: &Preprocess,
     out: &Path,
     replace: bool,
-    progress: &dyn Fn(Progress),
-) -> Result<Prepared, DataError> {
+    progress: &dyn Fn(ScanProgress),
+) -> Result<PrepareSummary, DataError> {
     preprocess.validate()?;
     let check_free = || match out.symlink_metadata() {
         // Replaced is a file or a link, never a device.
@@ -56,11 +56,11 @@ pub fn prepare(
     check_free()?;
     let spec = DataSpec::parse(spec)?;
     let source = formats::open(&spec, split)?;
-    ingest::check_count(source.as_ref(), &spec.name())?;
-    let mut writer = Writer::open(source.as_ref(), preprocess, out)?;
+    scan::check_count(source.as_ref(), &spec.name())?;
+    let mut writer = PackWriter::open(source.as_ref(), preprocess, out)?;
     let resumed = writer.resume()?;
     writer.write_records(progress)?;
-    ingest::check_share(source.as_ref(), &writer.bad)?;
+    scan::check_share(source.as_ref(), &writer.bad)?;
     let footer = writer.finish()?;
     check_free()?;
     fs::rename(&writer.part, out).map_err(DataError::write(out))?;
@@ -71,8 +71,8 @@ pub fn prepare(
         let _ = folder.sync_all();
     }
     let bytes = writer.file.metadata().map_err(DataError::write(out))?.len();
-    let skipped = ingest::skipped(writer.bad, source.len());
-    Ok(Prepared {
+    let skipped = scan::skipped(writer.bad, source.len());
+    Ok(PrepareSummary {
         images: footer.images as usize,
         resumed,
         skipped,
@@ -82,15 +82,15 @@ pub fn prepare(
 }
 
 /// A packed file in the making.
-struct Writer<'a> {
+struct PackWriter<'a> {
     source: &'a dyn Source,
     preprocess: &'a Preprocess,
     /// What of that is not done by the source.
-    remaining: Preprocess,
-    layout: Layout,
+    pending_preprocess: Preprocess,
+    layout: RecordLayout,
     part: PathBuf,
     file: File,
-    identity: Identity,
+    identity: FingerprintHasher,
     /// Numbers in the source of what is written.
     written: Vec<u32>,
     /// Names and reasons of what cannot be decoded.
@@ -99,7 +99,7 @@ struct Writer<'a> {
     next: usize,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> PackWriter<'a> {
     /// Opens or makes the unfinished file, for this process alone.
     fn open(
         source: &'a dyn Source,
@@ -128,13 +128,14 @@ impl<'a> Writer<'a> {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let layout = Layout { image: preprocess.image_len(), columns: source.columns().len() };
-        let identity = Identity::new(preprocess, source.columns());
-        let remaining = source.remaining(preprocess);
+        let layout =
+            RecordLayout { image: preprocess.image_len(), columns: source.columns().len() };
+        let identity = FingerprintHasher::new(preprocess, source.columns());
+        let pending_preprocess = source.pending_preprocess(preprocess);
         Ok(Self {
             source,
             preprocess,
-            remaining,
+            pending_preprocess,
             layout,
             part,
             file,
@@ -192,7 +193,7 @@ impl<'a> Writer<'a> {
         if !self.layout.is_whole(record) {
             return false;
         }
-        let Fields { digest, number, .. } = self.layout.fields(record);
+        let RecordFields { digest, number, .. } = self.layout.fields(record);
         if !(self.next..self.source.len()).contains(&(number as usize)) {
             return false;
         }
@@ -209,24 +210,25 @@ impl<'a> Writer<'a> {
     }
 
     fn count(&mut self, index: usize, digest: &Digest) {
-        self.identity.add(digest, self.source.label(index), &self.source.row(index));
+        self.identity.add(digest, self.source.label(index), &self.source.attributes_of(index));
         // Their number was checked to fit.
         self.written.push(index as u32);
         self.next = index + 1;
     }
 
     /// Decodes and writes what is not there yet.
-    fn write_records(&mut self, progress: &dyn Fn(Progress)) -> Result<(), DataError> {
+    fn write_records(&mut self, progress: &dyn Fn(ScanProgress)) -> Result<(), DataError> {
         let total = self.source.len();
-        let block = ingest::block_len();
+        let block = scan::block_len();
         let size = self.layout.image;
         let mut pixels = vec![0; block.min(total) * size];
         let mut records = Vec::new();
-        progress(Progress { done: self.next, total, skipped: self.bad.len() });
+        progress(ScanProgress { done: self.next, total, skipped: self.bad.len() });
         while self.next < total {
             let images = self.next..(self.next + block).min(total);
             let pixels = &mut pixels[..images.len() * size];
-            let results = ingest::decode_block(self.source, &self.remaining, images.start, pixels);
+            let results =
+                scan::decode_block(self.source, &self.pending_preprocess, images.start, pixels);
             records.clear();
             for ((index, result), pixels) in
                 images.clone().zip(results).zip(pixels.chunks_exact(size))
@@ -234,8 +236,9 @@ impl<'a> Writer<'a> {
                 match result {
                     Ok(digest) => {
                         let (label, attributes) =
-                            (self.source.label(index), self.source.row(index));
-                        let fields = Fields { digest, number: index as u32, label, attributes };
+                            (self.source.label(index), self.source.attributes_of(index));
+                        let fields =
+                            RecordFields { digest, number: index as u32, label, attributes };
                         self.layout.push(&mut records, pixels, &fields);
                         self.count(index, &digest);
                     }
@@ -244,7 +247,7 @@ impl<'a> Writer<'a> {
             }
             self.next = images.end;
             self.file.write_all(&records).map_err(|error| self.failed(error))?;
-            progress(Progress { done: self.next, total, skipped: self.bad.len() });
+            progress(ScanProgress { done: self.next, total, skipped: self.bad.len() });
         }
         Ok(())
     }
@@ -260,7 +263,8 @@ impl<'a> Writer<'a> {
             bytes.extend_from_slice(&end.to_le_bytes());
         }
         names.iter().for_each(|name| bytes.extend_from_slice(name.as_bytes()));
-        let identity = std::mem::replace(&mut self.identity, Identity::new(self.preprocess, &[]));
+        let identity =
+            std::mem::replace(&mut self.identity, FingerprintHasher::new(self.preprocess, &[]));
         let footer = Footer {
             images: self.written.len() as u32,
             // Mirroring is done to batches: nothing of it is in the file.
@@ -289,15 +293,18 @@ impl<'a> Writer<'a> {
     /// Identifies what is being prepared, as far as that can be told without decoding it.
     fn plan(&self) -> Digest {
         let mut hash = Sha256::new_with_prefix(b"dcgan packed plan 1\0");
-        self.preprocess.identify(&mut hash);
-        crate::attributes::identify(self.source.columns(), &mut hash);
+        self.preprocess.hash_into(&mut hash);
+        crate::attributes::hash_into(self.source.columns(), &mut hash);
         for index in 0..self.source.len() {
             let (name, label) =
                 (self.source.name(index), self.source.label(index).map_or(-1, i64::from));
             hash.update((name.len() as u64).to_le_bytes());
             hash.update(name);
             hash.update(label.to_le_bytes());
-            self.source.row(index).iter().for_each(|value| hash.update(value.to_le_bytes()));
+            self.source
+                .attributes_of(index)
+                .iter()
+                .for_each(|value| hash.update(value.to_le_bytes()));
         }
         hash.finalize().into()
     }

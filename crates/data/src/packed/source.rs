@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use sha2::{Digest as _, Sha256};
 
-use super::layout::{Fields, Footer, HEAD, Layout, read_footer};
+use super::layout::{Footer, HEAD, RecordFields, RecordLayout, read_footer};
 use crate::attributes::Attribute;
-use crate::decode::Picture;
+use crate::decode::DecodedImage;
 use crate::error::DataError;
 use crate::formats::{Digest, Source};
-use crate::ingest::hex;
 use crate::preprocess::Preprocess;
+use crate::scan::hex;
 
 /// The images of a packed file, in the order in which they were prepared.
 pub(crate) struct PackedSource {
     path: PathBuf,
     map: Mmap,
     footer: Footer,
-    layout: Layout,
+    layout: RecordLayout,
 }
 
 impl PackedSource {
@@ -44,7 +44,7 @@ impl PackedSource {
     }
 
     /// The record, if it is what was written.
-    fn whole(&self, index: usize) -> Result<(&[u8], Fields), String> {
+    fn whole(&self, index: usize) -> Result<(&[u8], RecordFields), String> {
         let record = self.record(index);
         if !self.layout.is_whole(record) {
             return Err("the checksum of its record is wrong: the file is damaged".to_owned());
@@ -81,14 +81,14 @@ impl Source for PackedSource {
         name.map_or_else(|| index.to_string(), |name| String::from_utf8_lossy(name).into_owned())
     }
 
-    fn load(&self, index: usize) -> Result<Picture<'_>, String> {
+    fn load(&self, index: usize) -> Result<DecodedImage<'_>, String> {
         Ok(self.load_with_digest(index)?.0)
     }
 
-    fn load_with_digest(&self, index: usize) -> Result<(Picture<'_>, Digest), String> {
+    fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), String> {
         let (pixels, fields) = self.whole(index)?;
         let Preprocess { size: [height, width], channels, .. } = self.footer.preprocess;
-        Ok((Picture { width, height, channels, pixels: Cow::Borrowed(pixels) }, fields.digest))
+        Ok((DecodedImage { width, height, channels, pixels: Cow::Borrowed(pixels) }, fields.digest))
     }
 
     fn check(&self, index: usize) -> Result<Digest, String> {
@@ -109,12 +109,12 @@ impl Source for PackedSource {
         &self.footer.columns
     }
 
-    fn row(&self, index: usize) -> Vec<f32> {
+    fn attributes_of(&self, index: usize) -> Vec<f32> {
         self.layout.fields(self.record(index)).attributes
     }
 
     #[cfg(unix)]
-    fn will_need(&self, index: usize) {
+    fn prefetch_record(&self, index: usize) {
         let length = self.layout.record();
         // Only a hint, so that its failure does no harm.
         let _ = self.map.advise_range(memmap2::Advice::WillNeed, HEAD + index * length, length);
@@ -126,8 +126,8 @@ impl Source for PackedSource {
     }
 
     /// Nothing, where the pictures are to become what they are already.
-    fn remaining(&self, preprocess: &Preprocess) -> Preprocess {
-        match self.footer.preprocess.makes_the_same(preprocess) {
+    fn pending_preprocess(&self, preprocess: &Preprocess) -> Preprocess {
+        match self.footer.preprocess.is_equivalent(preprocess) {
             true => Preprocess::new(preprocess.size, preprocess.channels),
             false => preprocess.clone(),
         }
@@ -136,7 +136,7 @@ impl Source for PackedSource {
     /// The fingerprint of the set that was prepared, as long as its pixels pass through unchanged.
     fn fingerprint(&self, preprocess: &Preprocess) -> Option<String> {
         let Footer { preprocess: prepared, fingerprint, .. } = &self.footer;
-        let Preprocess { size, channels, crop, min_side, .. } = self.remaining(preprocess);
+        let Preprocess { size, channels, crop, min_side, .. } = self.pending_preprocess(preprocess);
         if (prepared.size, prepared.channels) == (size, channels)
             && crop.is_none()
             && min_side.is_none()
@@ -145,7 +145,7 @@ impl Source for PackedSource {
         }
         let mut hash = Sha256::new_with_prefix(b"dcgan packed set 1\0");
         hash.update(fingerprint);
-        preprocess.identify(&mut hash);
+        preprocess.hash_into(&mut hash);
         Some(hex(&hash.finalize()))
     }
 }

@@ -35,7 +35,7 @@ fn both_splits_open_with_the_same_classes() {
         assert!(first[(32 * 64 + 32) * 3..][..3] != [255; 3]);
     }
     assert_eq!(DataSpec::parse("emoji-people").unwrap().background(), Some([255; 3]));
-    assert_eq!(DataSpec::parse("emoji").unwrap().picture_shape(Split::Train).unwrap(), None);
+    assert_eq!(DataSpec::parse("emoji").unwrap().image_shape(Split::Train).unwrap(), None);
 }
 
 #[test]

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::{message, plain, write};
-use data::{DataError, DataSpec, FaceOptions, Faces, faces};
+use data::{DataError, DataSpec, FaceCounts, FaceOptions, extract_faces};
 
 const OPTIONS: FaceOptions = FaceOptions { min_size: 20, min_score: 5.0, margin: 0.25 };
 
-fn run(input: &Path, out: &Path, options: FaceOptions) -> Result<Faces, DataError> {
-    faces(&DataSpec::parse(input.to_str().unwrap()).unwrap(), out, options, None, &|_| ())
+fn run(input: &Path, out: &Path, options: FaceOptions) -> Result<FaceCounts, DataError> {
+    extract_faces(&DataSpec::parse(input.to_str().unwrap()).unwrap(), out, options, None, &|_| ())
 }
 
 /// A folder of emoji of one gesture, a plain picture and a bad one.
@@ -31,9 +31,9 @@ fn faces_are_written_with_their_places() {
     let (input, out) = (input(), tempfile::tempdir().unwrap());
     let out = out.path().join("faces");
     let found = run(input.path(), &out, OPTIONS).unwrap();
-    assert_eq!((found.pictures, found.bad.len()), (164, 1));
+    assert_eq!((found.images, found.bad.len()), (164, 1));
     assert!(found.bad[0].to_string().contains("bad.png"));
-    assert!(found.faces >= 10 && found.without >= 100, "{found:?}");
+    assert!(found.faces >= 10 && found.without_faces >= 100, "{found:?}");
     let table = fs::read_to_string(out.join("faces.csv")).unwrap();
     let rows: Vec<Vec<&str>> =
         table.lines().skip(1).map(|line| line.split(',').collect()).collect();
@@ -78,7 +78,7 @@ fn another_model_may_look_and_a_bad_one_may_not() {
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/seeta_fd_frontal_v1.0.bin");
     let spec = DataSpec::parse(input.path().to_str().unwrap()).unwrap();
     let with = |model: Option<&Path>, to: &str| {
-        faces(&spec, &out.path().join(to), OPTIONS, model, &|_| ())
+        extract_faces(&spec, &out.path().join(to), OPTIONS, model, &|_| ())
     };
     assert_eq!(with(Some(&built_in), "a").unwrap(), with(None, "b").unwrap());
     let (damaged, mut bytes) = (out.path().join("damaged.bin"), fs::read(&built_in).unwrap());

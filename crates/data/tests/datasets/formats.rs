@@ -11,7 +11,7 @@ fn rgb(side: u32) -> Preprocess {
 }
 
 fn shape(path: &Path) -> Option<[u32; 3]> {
-    DataSpec::parse(path.to_str().unwrap()).unwrap().picture_shape(Split::Train).unwrap()
+    DataSpec::parse(path.to_str().unwrap()).unwrap().image_shape(Split::Train).unwrap()
 }
 
 fn assert_pixels(set: &Dataset, pictures: &[usize]) {

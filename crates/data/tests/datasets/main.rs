@@ -15,4 +15,4 @@ mod loader;
 mod mnist;
 mod packed;
 mod split;
-mod survey;
+mod stats;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::common::{bytes, fixture, labels, message, open, open_as, plain, write};
-use data::{Cursor, DataSpec, Fit, Loader, Prepared, Preprocess, Split, prepare};
+use data::{Cursor, DataSpec, Fit, Loader, PrepareSummary, Preprocess, Split, prepare};
 use tempfile::tempdir;
 
 fn small() -> Preprocess {
@@ -26,7 +26,7 @@ fn pictures(folder: &Path) {
     write(folder, "attributes.csv", table.as_bytes());
 }
 
-fn packed(folder: &Path, out: &Path) -> Result<Prepared, data::DataError> {
+fn packed(folder: &Path, out: &Path) -> Result<PrepareSummary, data::DataError> {
     prepare(folder.to_str().unwrap(), Split::Train, &small(), out, false, &|_| ())
 }
 
@@ -69,8 +69,7 @@ fn a_packed_file_is_the_set_it_was_made_of() {
             assert_eq!(packed.image_name(index), set.image_name(index));
         }
     }
-    let shape =
-        DataSpec::parse(out.to_str().unwrap()).unwrap().picture_shape(Split::Train).unwrap();
+    let shape = DataSpec::parse(out.to_str().unwrap()).unwrap().image_shape(Split::Train).unwrap();
     assert_eq!(shape, Some([3, 2, 3]));
     // Another shape is made from the packed pixels, and is another set.
     let resized = open(&out, &Preprocess::new([6, 4], 1)).unwrap();
@@ -119,7 +118,7 @@ fn what_was_done_is_not_done_again() {
         let out = place.path().join(k.to_string());
         prepare(folder.path().to_str().unwrap(), Split::Train, &preprocess, &out, false, &|_| ())
             .unwrap();
-        let prepared = DataSpec::parse(out.to_str().unwrap()).unwrap().prepared().unwrap();
+        let prepared = DataSpec::parse(out.to_str().unwrap()).unwrap().packed_preprocess().unwrap();
         assert_eq!(prepared, Some(Preprocess { flip: false, ..preprocess.clone() }));
         let set = open(folder.path(), &preprocess).unwrap();
         // Mirroring is no part of it; the same shape and no more asks for the pixels as they are.
@@ -296,7 +295,7 @@ fn footer(bytes: &[u8]) -> (String, usize) {
     (String::from_utf8(bytes[tail - length..tail].to_vec()).unwrap(), tail - length)
 }
 
-/// Three million images of 64×64: opened within 50 MiB, and none of them read.
+/// Three million images of 64×64: open_database within 50 MiB, and none of them read.
 #[cfg(target_os = "linux")]
 #[test]
 fn large_files_open_in_little_memory() {

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::common::{message, open, plain, write};
-use data::{DataError, Dataset, Divided, Preprocess, Split, SplitOptions, split};
+use data::{DataError, Dataset, Preprocess, Split, SplitCounts, SplitOptions, split};
 
 fn options(test: f64) -> SplitOptions {
     SplitOptions { test, seed: 0, by: None }
 }
 
-fn run(input: &Path, out: &Path, options: &SplitOptions) -> Result<Divided, DataError> {
+fn run(input: &Path, out: &Path, options: &SplitOptions) -> Result<SplitCounts, DataError> {
     split(input, out, options, &|_| ())
 }
 
@@ -40,7 +40,7 @@ fn names(folder: &Path) -> BTreeSet<PathBuf> {
 fn each_class_gives_its_share() {
     let (pets, place) = (pets(), tempfile::tempdir().unwrap());
     let out = place.path().join("split");
-    assert_eq!(run(pets.path(), &out, &options(0.2)).unwrap(), Divided { train: 20, test: 5 });
+    assert_eq!(run(pets.path(), &out, &options(0.2)).unwrap(), SplitCounts { train: 20, test: 5 });
     let (train, test) = (names(&out.join("train")), names(&out.join("test")));
     assert!(train.is_disjoint(&test));
     let mut all: BTreeSet<_> = train.union(&test).cloned().collect();
@@ -80,7 +80,7 @@ fn groups_stay_together_and_the_table_goes_along() {
     let out = place.path().join("split");
     let by_owner = SplitOptions { by: Some("owner".to_owned()), ..options(0.25) };
     // One of the four owners of cats; the only one of dogs keeps them.
-    assert_eq!(run(pets.path(), &out, &by_owner).unwrap(), Divided { train: 20, test: 5 });
+    assert_eq!(run(pets.path(), &out, &by_owner).unwrap(), SplitCounts { train: 20, test: 5 });
     let mut reader = csv::Reader::from_path(out.join("attributes.csv")).unwrap();
     assert_eq!(reader.headers().unwrap(), vec!["owner", "file", "age"]);
     let mut owners = BTreeMap::<String, BTreeSet<String>>::new();

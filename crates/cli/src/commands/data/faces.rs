@@ -3,7 +3,7 @@
 use crate::error::CliError;
 use crate::output;
 use crate::render::{counter, quoted};
-use data::{DataSpec, FaceOptions, faces};
+use data::{DataSpec, FaceOptions, extract_faces};
 use std::path::PathBuf;
 
 /// Bad pictures that are named one by one.
@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let options =
         FaceOptions { min_size: args.min_size, min_score: args.min_score, margin: args.margin };
     let bar = counter(0, "looking for faces");
-    let found = faces(&spec, &args.out, options, args.model.as_deref(), &|progress| {
+    let found = extract_faces(&spec, &args.out, options, args.model.as_deref(), &|progress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
     });
@@ -55,10 +55,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             found.bad.len() - BAD
         ));
     }
-    let (without, bad) = (found.without, found.bad.len());
+    let (without, bad) = (found.without_faces, found.bad.len());
     output::line(format!(
         "{} faces in {} pictures ({without} without one, {bad} bad)",
-        found.faces, found.pictures
+        found.faces, found.images
     ));
     if found.faces > 0 {
         output::line(format!(

@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let known = known_sets().find(|known| known.name == set.name);
     // What ships is as good as what would be fetched.
     if let (None, Some(path)) =
-        (&args.out, known.as_ref().and_then(|known| known.path.as_ref().filter(|_| known.ships)))
+        (&args.out, known.as_ref().and_then(|known| known.path.as_ref().filter(|_| known.bundled)))
     {
         output::line(format!("{} is here already: {}", set.name, path.display()));
         return Ok(());

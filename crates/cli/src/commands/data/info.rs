@@ -3,7 +3,9 @@
 use crate::error::CliError;
 use crate::output;
 use crate::render::counter;
-use data::{Attribute, AttributeKind, DataError, DataSpec, Preprocess, Split, Survey, Values};
+use data::{
+    Attribute, AttributeKind, AttributeStats, DataError, DataSpec, DatasetStats, Preprocess, Split,
+};
 use serde_json::{Value, json};
 
 /// Sizes, classes and words that are named one by one.
@@ -28,40 +30,39 @@ pub struct Args {
 /// Data that are not there or cannot be read.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(&args.spec)?;
-    let prepared = spec.prepared()?;
-    survey(&spec, Split::Train, args, prepared.as_ref())?;
-    match survey(&spec, Split::Test, args, None) {
+    let prepared = spec.packed_preprocess()?;
+    report(&spec, Split::Train, args, prepared.as_ref())?;
+    match report(&spec, Split::Test, args, None) {
         // Most sets are not divided.
         Err(CliError::Data(DataError::NoSplit { .. })) => Ok(()),
         other => other,
     }
 }
 
-fn survey(
+fn report(
     spec: &DataSpec,
     split: Split,
     args: &Args,
     prepared: Option<&Preprocess>,
 ) -> Result<(), CliError> {
     let bar = counter(0, "looking at images");
-    let survey = Survey::of(spec, split, &|progress| {
+    let stats = DatasetStats::compute(spec, split, &|progress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
     });
     bar.finish_and_clear();
-    let survey = survey?;
+    let stats = stats?;
     if args.json {
-        print_json(spec, split, &survey, prepared);
+        print_json(spec, split, &stats, prepared);
     } else {
-        print(spec, split, &survey, prepared);
+        print(spec, split, &stats, prepared);
     }
     Ok(())
 }
 
-fn print(spec: &DataSpec, split: Split, survey: &Survey, prepared: Option<&Preprocess>) {
-    let Survey { images, looked_at, sizes, channels, classes, attributes, bad } = survey;
-    let of =
-        if looked_at < images { format!(" (of {looked_at} looked at)") } else { String::new() };
+fn print(spec: &DataSpec, split: Split, stats: &DatasetStats, prepared: Option<&Preprocess>) {
+    let DatasetStats { images, examined, sizes, channels, classes, attributes, bad } = stats;
+    let of = if examined < images { format!(" (of {examined} examined)") } else { String::new() };
     output::line(format!("{}, {} split: {images} images", spec.name(), split.name()));
     if let Some(Value::Object(fields)) =
         prepared.and_then(|prepared| serde_json::to_value(prepared).ok())
@@ -89,7 +90,7 @@ fn print(spec: &DataSpec, split: Split, survey: &Survey, prepared: Option<&Prepr
         output::line(format!("  {} classes{of}  {}", classes.len(), listed(shown)));
     }
     for (Attribute { name, kind }, values) in attributes {
-        output::line(format!("  attribute {name}{of}  {}", shown_values(kind, values, *looked_at)));
+        output::line(format!("  attribute {name}{of}  {}", shown_values(kind, values, *examined)));
     }
     bad.iter().take(BAD).for_each(output::warning);
     if bad.len() > BAD {
@@ -98,11 +99,11 @@ fn print(spec: &DataSpec, split: Split, survey: &Survey, prepared: Option<&Prepr
 }
 
 /// The words by how many images have them, or the range of the numbers.
-fn shown_values(kind: &AttributeKind, values: &Values, images: usize) -> String {
+fn shown_values(kind: &AttributeKind, values: &AttributeStats, images: usize) -> String {
     let counts = match values {
-        Values::Number(least, largest) => return format!("{least} to {largest}"),
-        Values::Binary(yes) => return format!("yes: {yes}, no: {}", images - yes),
-        Values::Category(counts) => counts,
+        AttributeStats::Number(least, largest) => return format!("{least} to {largest}"),
+        AttributeStats::Binary(yes) => return format!("yes: {yes}, no: {}", images - yes),
+        AttributeStats::Category(counts) => counts,
     };
     let words = if let AttributeKind::Category(words) = kind { &words[..] } else { &[] };
     let mut found: Vec<_> = counts.iter().zip(words).filter(|(count, _)| **count > 0).collect();
@@ -127,38 +128,35 @@ fn listed(mut parts: Vec<String>) -> String {
     parts.join(", ")
 }
 
-fn print_json(spec: &DataSpec, split: Split, survey: &Survey, prepared: Option<&Preprocess>) {
+fn print_json(spec: &DataSpec, split: Split, stats: &DatasetStats, prepared: Option<&Preprocess>) {
     let bad: Vec<_> =
-        survey.bad.iter().map(|bad| json!({ "name": bad.name, "reason": bad.reason })).collect();
-    let sizes: Vec<_> = survey
+        stats.bad.iter().map(|bad| json!({ "name": bad.name, "reason": bad.reason })).collect();
+    let sizes: Vec<_> = stats
         .sizes
         .iter()
         .map(|([h, w], count)| json!({ "height": h, "width": w, "images": count }))
         .collect();
-    let classes: Vec<_> = survey
+    let classes: Vec<_> = stats
         .classes
         .iter()
         .map(|(name, count)| json!({ "name": name, "images": count }))
         .collect();
-    let channels: Vec<_> = survey
-        .channels
-        .iter()
-        .map(|(n, count)| json!({ "channels": n, "images": count }))
-        .collect();
-    let attributes: Vec<_> = survey
+    let channels: Vec<_> =
+        stats.channels.iter().map(|(n, count)| json!({ "channels": n, "images": count })).collect();
+    let attributes: Vec<_> = stats
         .attributes
         .iter()
         .map(|(attribute, values)| json_attribute(attribute, values))
         .collect();
     output::json(&json!({
-        "name": spec.name(), "split": split.name(), "images": survey.images, "looked_at": survey.looked_at,
+        "name": spec.name(), "split": split.name(), "images": stats.images, "examined": stats.examined,
         "sizes": sizes, "channels": channels, "classes": classes, "attributes": attributes, "bad": bad, "packed_with": prepared,
     }));
 }
 
-fn json_attribute(Attribute { name, kind }: &Attribute, values: &Values) -> Value {
+fn json_attribute(Attribute { name, kind }: &Attribute, values: &AttributeStats) -> Value {
     match (kind, values) {
-        (AttributeKind::Category(words), Values::Category(counts)) => {
+        (AttributeKind::Category(words), AttributeStats::Category(counts)) => {
             let words: Vec<_> = words
                 .iter()
                 .zip(counts)
@@ -166,10 +164,10 @@ fn json_attribute(Attribute { name, kind }: &Attribute, values: &Values) -> Valu
                 .collect();
             json!({ "name": name, "words": words })
         }
-        (_, Values::Number(least, largest)) => {
+        (_, AttributeStats::Number(least, largest)) => {
             json!({ "name": name, "least": least, "largest": largest })
         }
-        (_, Values::Binary(yes)) => json!({ "name": name, "yes": yes }),
-        (_, Values::Category(counts)) => json!({ "name": name, "words": counts }),
+        (_, AttributeStats::Binary(yes)) => json!({ "name": name, "yes": yes }),
+        (_, AttributeStats::Category(counts)) => json!({ "name": name, "words": counts }),
     }
 }

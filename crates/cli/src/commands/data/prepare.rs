@@ -6,7 +6,7 @@ use crate::commands::{refuse_existing, require_folder};
 use crate::error::CliError;
 use crate::output;
 use crate::render::{counter, quoted, size};
-use data::{DataSpec, Prepared, prepare};
+use data::{DataSpec, PrepareSummary, prepare};
 use std::path::PathBuf;
 
 /// Bad pictures that are named one by one.
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             bar.set_position(progress.done as u64);
         });
     bar.finish_and_clear();
-    let Prepared { images, resumed, skipped, bytes, .. } = prepared?;
+    let PrepareSummary { images, resumed, skipped, bytes, .. } = prepared?;
     skipped.iter().take(BAD).for_each(output::warning);
     if skipped.len() > BAD {
         output::warning(format!("{} more images cannot be decoded (skipped)", skipped.len() - BAD));

@@ -3,7 +3,7 @@
 use crate::error::CliError;
 use crate::output;
 use crate::render::{counter, quoted};
-use data::{Divided, SplitOptions, split};
+use data::{SplitCounts, SplitOptions, split};
 use std::path::PathBuf;
 
 /// Flags of `data split`.
@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         bar.set_position(progress.done as u64);
     });
     bar.finish_and_clear();
-    let Divided { train, test } = divided?;
+    let SplitCounts { train, test } = divided?;
     output::line(format!(
         "{train} pictures to learn from and {test} held out in {}",
         args.out.display()

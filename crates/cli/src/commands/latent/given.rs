@@ -65,7 +65,7 @@ impl DescentArgs {
 
     /// Reads a picture and brings it to the generator's shape; with its own height and width.
     pub fn read(&self, path: &Path, shape: [usize; 3]) -> Result<(Vec<f32>, [usize; 2]), CliError> {
-        Ok(data::picture(path, &self.preprocess(shape))?)
+        Ok(data::load_image(path, &self.preprocess(shape))?)
     }
 
     /// Writes the latent, if that is wanted.

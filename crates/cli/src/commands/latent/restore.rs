@@ -176,7 +176,11 @@ fn mask(args: &Args, [h, w]: [usize; 2]) -> Result<Vec<bool>, CliError> {
     if let Some(file) = &args.mask {
         let preprocess =
             Preprocess { filter: data::Filter::Nearest, ..args.descent.preprocess([h, w, 1]) };
-        return Ok(data::picture(file, &preprocess)?.0.iter().map(|value| *value > 0.0).collect());
+        return Ok(data::load_image(file, &preprocess)?
+            .0
+            .iter()
+            .map(|value| *value > 0.0)
+            .collect());
     }
     let [mh, mw] = args.missing.map_or([h / 2, w / 2], |size| size.map(|side| side as usize));
     let inside = |at: usize, side: usize, part: usize| {

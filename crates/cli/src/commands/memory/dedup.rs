@@ -130,7 +130,7 @@ fn whole(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<Datas
     else {
         return Ok(None);
     };
-    let shape = spec.picture_shape(args.split.into())?;
+    let shape = spec.image_shape(args.split.into())?;
     let size = args.image.or(shape.map(|[h, w, _]| [h, w]));
     let Some(size) = size else {
         return Err(CliError::Usage(format!(

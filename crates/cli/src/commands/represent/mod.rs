@@ -88,7 +88,7 @@ pub(super) fn open_as(
     json: bool,
 ) -> Result<Dataset, CliError> {
     watched(json, |progress| {
-        let tell = |p: data::Progress| {
+        let tell = |p: data::ScanProgress| {
             // Opening cannot be stopped half-way.
             let _ = progress.tell("reading images", p.done, p.total);
         };

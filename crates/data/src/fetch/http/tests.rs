@@ -1,5 +1,5 @@
 use super::*;
-use crate::fetch::sets::Packing;
+use crate::fetch::sets::ArchiveKind;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
@@ -53,13 +53,18 @@ pub(in crate::fetch) fn honest(content: Vec<u8>) -> Answer {
             line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
         });
         match asked {
-            None => answer("200 OK", &[&format!("Content-Length: {}", content.len())], &content),
+            None => {
+                answer("200 OK", &[&format!("ArchiveContent-Length: {}", content.len())], &content)
+            }
             Some(start) => {
-                let range =
-                    format!("Content-Range: bytes {start}-{}/{}", content.len() - 1, content.len());
+                let range = format!(
+                    "ArchiveContent-Range: bytes {start}-{}/{}",
+                    content.len() - 1,
+                    content.len()
+                );
                 answer(
-                    "206 Partial Content",
-                    &[&format!("Content-Length: {}", content.len() - start), &range],
+                    "206 Partial ArchiveContent",
+                    &[&format!("ArchiveContent-Length: {}", content.len() - start), &range],
                     &content[start..],
                 )
             }
@@ -70,7 +75,7 @@ pub(in crate::fetch) fn honest(content: Vec<u8>) -> Answer {
 /// A whole answer of which only `count` bytes of the body are sent.
 fn cut(content: Vec<u8>, count: usize) -> Answer {
     Box::new(move |_| {
-        answer("200 OK", &[&format!("Content-Length: {}", content.len())], &content[..count])
+        answer("200 OK", &[&format!("ArchiveContent-Length: {}", content.len())], &content[..count])
     })
 }
 
@@ -92,7 +97,7 @@ fn described() -> RemoteFile {
         name: "file.bin",
         bytes: content.len() as u64,
         sha256: hex(&content),
-        packing: Packing::Plain,
+        kind: ArchiveKind::Plain,
     }
 }
 
@@ -200,7 +205,7 @@ fn a_server_that_gives_up_is_given_up() {
     outcome.failed(&["ended after 1000 of 300000 bytes", "run the same command again"]);
     assert_eq!(outcome.has("file.bin.part").unwrap().len(), 1000, "kept for the next time");
     let busy = download(vec![
-        fixed(answer("503 Service Unavailable", &["Content-Length: 0"], b"")),
+        fixed(answer("503 Service Unavailable", &["ArchiveContent-Length: 0"], b"")),
         honest(content()),
     ]);
     busy.succeeded();
@@ -208,7 +213,7 @@ fn a_server_that_gives_up_is_given_up() {
 
 #[test]
 fn lengths_that_are_not_the_files_are_refused() {
-    let page = answer("200 OK", &["Content-Length: 11"], b"login first");
+    let page = answer("200 OK", &["ArchiveContent-Length: 11"], b"login first");
     let outcome = download(vec![fixed(page)]);
     outcome.failed(&["has 11 bytes where the set has 300000", "--mirror"]);
     assert_eq!(outcome.has("file.bin.part"), None);
@@ -218,7 +223,8 @@ fn lengths_that_are_not_the_files_are_refused() {
     outcome.failed(&["has more bytes where the set has 300000"]);
     assert_eq!(outcome.has("file.bin.part"), None);
     // Says the right length, sends more: the rest is not read.
-    let lying = answer("200 OK", &["Content-Length: 300000"], &[content(), vec![7; 50]].concat());
+    let lying =
+        answer("200 OK", &["ArchiveContent-Length: 300000"], &[content(), vec![7; 50]].concat());
     download(vec![fixed(lying)]).succeeded();
     // Right without a word about its length.
     download(vec![fixed(answer("200 OK", &[], &content()))]).succeeded();
@@ -234,11 +240,18 @@ fn parts_that_were_not_asked_for_are_refused() {
         "10-299999/300000",
         "bytes x-9/300000",
     ] {
-        let part = answer("206 Partial Content", &[&format!("Content-Range: {range}")], b"x");
+        let part = answer(
+            "206 Partial ArchiveContent",
+            &[&format!("ArchiveContent-Range: {range}")],
+            b"x",
+        );
         download_after(begun, vec![fixed(part)]).failed(&["part", range]);
     }
-    let unknown =
-        answer("206 Partial Content", &["Content-Range: bytes 10-299999/*"], &content()[10..]);
+    let unknown = answer(
+        "206 Partial ArchiveContent",
+        &["ArchiveContent-Range: bytes 10-299999/*"],
+        &content()[10..],
+    );
     download_after(begun, vec![fixed(unknown)]).succeeded();
 }
 
@@ -255,18 +268,24 @@ fn another_content_is_removed() {
 fn redirects_are_followed_and_errors_named() {
     let elsewhere = Server::start(vec![honest(content())]);
     let moved = answer(
-        "302 Found",
-        &[&format!("Location: {}/there.bin", elsewhere.base), "Content-Length: 0"],
+        "302 Detection",
+        &[&format!("Location: {}/there.bin", elsewhere.base), "ArchiveContent-Length: 0"],
         b"",
     );
     download(vec![fixed(moved)]).succeeded();
     assert!(elsewhere.requests()[0].starts_with("get /there.bin "));
     let circle: Vec<Answer> = (0..=MAX_REDIRECTS)
-        .map(|_| fixed(answer("302 Found", &["Location: /file.bin", "Content-Length: 0"], b"")))
+        .map(|_| {
+            fixed(answer(
+                "302 Detection",
+                &["Location: /file.bin", "ArchiveContent-Length: 0"],
+                b"",
+            ))
+        })
         .collect();
     download(circle).failed(&["cannot fetch http://127.0.0.1", "redirect"]);
-    for status in ["404 Not Found", "403 Forbidden"] {
-        let refused = answer(status, &["Content-Length: 4"], b"none");
+    for status in ["404 Not Detection", "403 Forbidden"] {
+        let refused = answer(status, &["ArchiveContent-Length: 4"], b"none");
         download(vec![fixed(refused)]).failed(&[&status[..3], "--mirror"]);
     }
 }

@@ -6,7 +6,7 @@ use rawzip::CompressionMethod;
 use std::io::Write;
 use tar::EntryType;
 
-const CONTENT: Content = Content { top: "set", at_most: 1000 };
+const CONTENT: ArchiveContent = ArchiveContent { top: "set", at_most: 1000 };
 
 /// A tar entry with a name as it is, which `tar`'s own writer would refuse.
 fn entry(name: &str, kind: EntryType, data: &[u8]) -> Vec<u8> {
@@ -64,10 +64,10 @@ impl Place {
         self.0.path().join("inner")
     }
 
-    fn unpack(&self, archive: &[u8], packing: Packing) -> Result<(), FetchError> {
+    fn unpack(&self, archive: &[u8], kind: ArchiveKind) -> Result<(), FetchError> {
         let path = self.inner().join("archive");
         fs::write(&path, archive).unwrap();
-        unpack(&path, packing, &self.inner())
+        unpack(&path, kind, &self.inner())
     }
 
     /// What there is besides the archive, as sorted relative paths.
@@ -81,12 +81,12 @@ impl Place {
     }
 }
 
-fn tar_of(entries: &[Vec<u8>]) -> (Vec<u8>, Packing) {
-    (gz(entries), Packing::TarGz(CONTENT))
+fn tar_of(entries: &[Vec<u8>]) -> (Vec<u8>, ArchiveKind) {
+    (gz(entries), ArchiveKind::TarGz(CONTENT))
 }
 
-fn zip_of(files: &[(&str, &[u8])]) -> (Vec<u8>, Packing) {
-    (zipped(files), Packing::Zip(CONTENT))
+fn zip_of(files: &[(&str, &[u8])]) -> (Vec<u8>, ArchiveKind) {
+    (zipped(files), ArchiveKind::Zip(CONTENT))
 }
 
 #[test]
@@ -97,12 +97,12 @@ fn archives_unpack_and_leave_nothing_else() {
         entry("set/deep/b.bin", EntryType::Regular, &[7; 995]),
         entry("aside.txt", EntryType::Regular, b""),
     ];
-    for (archive, packing) in [
+    for (archive, kind) in [
         tar_of(&entries),
         zip_of(&[("set/a.bin", b"hello"), ("set/deep/b.bin", &[7; 995]), ("aside.txt", b"")]),
     ] {
         let place = Place::new();
-        place.unpack(&archive, packing).unwrap();
+        place.unpack(&archive, kind).unwrap();
         assert_eq!(
             place.found(),
             ["inner/set", "inner/set/a.bin", "inner/set/deep", "inner/set/deep/b.bin"]
@@ -110,7 +110,7 @@ fn archives_unpack_and_leave_nothing_else() {
         assert_eq!(fs::read(place.inner().join("set/a.bin")).unwrap(), b"hello");
         // A second time it is in the way, and stays as it is.
         fs::write(place.inner().join("set/a.bin"), "mine").unwrap();
-        assert!(matches!(place.unpack(&archive, packing), Err(FetchError::InTheWay { .. })));
+        assert!(matches!(place.unpack(&archive, kind), Err(FetchError::InTheWay { .. })));
         assert_eq!(fs::read(place.inner().join("set/a.bin")).unwrap(), b"mine");
         assert_eq!(place.found().len(), 4);
     }
@@ -121,8 +121,8 @@ fn what_an_interrupted_try_left_is_cleared() {
     let place = Place::new();
     fs::create_dir(place.inner().join(STAGING)).unwrap();
     fs::write(place.inner().join(STAGING).join("a.bin"), "old").unwrap();
-    let (archive, packing) = zip_of(&[("set/a.bin", b"new")]);
-    place.unpack(&archive, packing).unwrap();
+    let (archive, kind) = zip_of(&[("set/a.bin", b"new")]);
+    place.unpack(&archive, kind).unwrap();
     assert_eq!(place.found(), ["inner/set", "inner/set/a.bin"]);
 }
 
@@ -135,7 +135,7 @@ fn archives_that_mean_harm_are_refused_and_leave_nothing() {
     link.set_link_name("/etc").unwrap();
     link.set_size(0);
     link.set_cksum();
-    let cases: Vec<((Vec<u8>, Packing), &str)> = vec![
+    let cases: Vec<((Vec<u8>, ArchiveKind), &str)> = vec![
         (tar_of(&[regular("set/../../out.txt")]), "leads out"),
         (tar_of(&[regular("/tmp/out.txt")]), "absolute path"),
         (tar_of(&[regular("set/a\\..\\b")]), "leads out"),
@@ -152,15 +152,15 @@ fn archives_that_mean_harm_are_refused_and_leave_nothing() {
         (zip_of(&[("ROOT/out.txt", b"x")]), "absolute path"),
         (zip_of(&[("set/bomb", &[0; 5000])]), "more than the set holds"),
         (zip_of(&[("set/a", b"x"), ("set/a", b"y")]), "two of its files"),
-        ((b"no archive".to_vec(), Packing::TarGz(CONTENT)), ""),
-        ((b"no archive".to_vec(), Packing::Zip(CONTENT)), ""),
+        ((b"no archive".to_vec(), ArchiveKind::TarGz(CONTENT)), ""),
+        ((b"no archive".to_vec(), ArchiveKind::Zip(CONTENT)), ""),
     ];
     let long = gz(&[regular("set/a"), vec![0; 3 << 20]]);
-    for ((archive, packing), part) in
-        cases.into_iter().chain([((long, Packing::TarGz(CONTENT)), "goes on after")])
+    for ((archive, kind), part) in
+        cases.into_iter().chain([((long, ArchiveKind::TarGz(CONTENT)), "goes on after")])
     {
         let place = Place::new();
-        let message = place.unpack(&archive, packing).unwrap_err().to_string();
+        let message = place.unpack(&archive, kind).unwrap_err().to_string();
         assert!(
             message.starts_with("cannot unpack")
                 && message.contains(part)
@@ -177,12 +177,11 @@ fn truncated_archives_are_refused() {
         entry("set/a", EntryType::Regular, b"hello"),
         entry("set/b", EntryType::Regular, &[9; 900]),
     ];
-    for (archive, packing) in
-        [tar_of(&entries), zip_of(&[("set/a", b"hello"), ("set/b", &[9; 900])])]
+    for (archive, kind) in [tar_of(&entries), zip_of(&[("set/a", b"hello"), ("set/b", &[9; 900])])]
     {
         for length in 0..archive.len() {
             let place = Place::new();
-            let outcome = place.unpack(&archive[..length], packing);
+            let outcome = place.unpack(&archive[..length], kind);
             assert!(matches!(outcome, Err(FetchError::Archive { .. })), "{length}: {outcome:?}");
             assert_eq!(place.found(), Vec::<String>::new());
         }
@@ -195,18 +194,18 @@ proptest! {
     #[test]
     fn damaged_archives_never_panic_nor_escape(at in any::<prop::sample::Index>(), byte in any::<u8>(), kind in any::<bool>()) {
         let entries = [entry("set/a", EntryType::Regular, b"hello"), entry("set/b", EntryType::Regular, &[9; 100])];
-        let (mut archive, packing) = if kind { tar_of(&entries) } else { zip_of(&[("set/a", b"hello"), ("set/b", &[9; 100])]) };
+        let (mut archive, kind) = if kind { tar_of(&entries) } else { zip_of(&[("set/a", b"hello"), ("set/b", &[9; 100])]) };
         let at = at.index(archive.len());
         archive[at] = byte;
         let place = Place::new();
-        let _ = place.unpack(&archive, packing);
+        let _ = place.unpack(&archive, kind);
         prop_assert!(place.found().iter().all(|path| path == "inner/set" || path.starts_with("inner/set/")), "{:?}", place.found());
     }
 
     #[test]
     fn no_name_leads_out(name in prop::collection::vec(prop::sample::select(b"a./\\:\0".to_vec()), 0..12)) {
         let place = tempfile::tempdir().unwrap();
-        let mut target = Target { root: place.path().to_owned(), bytes_left: 1, files_left: 1 };
+        let mut target = UnpackTarget { root: place.path().to_owned(), bytes_left: 1, files_left: 1 };
         if let Ok(name) = formats::archive::checked_name(&name)
             && let Ok(path) = target.place(&name)
         {

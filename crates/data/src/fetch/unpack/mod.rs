@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use super::error::FetchError;
-use super::sets::{Content, Packing};
+use super::sets::{ArchiveContent, ArchiveKind};
 use crate::decode::one_line;
 use crate::error::DataError;
 use crate::formats::{self, zip::ZipFiles};
@@ -25,33 +25,33 @@ const MAX_BEHIND: u64 = 1 << 20;
 const MAX_FILES: usize = 300_000;
 
 /// Unpacks `archive` into `folder`, in which its top folder must not be yet.
-pub(super) fn unpack(archive: &Path, packing: Packing, folder: &Path) -> Result<(), FetchError> {
-    let (content, extract): (Content, Extract) = match packing {
-        Packing::Plain => return Ok(()),
-        Packing::TarGz(content) => (content, tar_gz),
-        Packing::Zip(content) => (content, zip),
+pub(super) fn unpack(archive: &Path, kind: ArchiveKind, folder: &Path) -> Result<(), FetchError> {
+    let (content, extract): (ArchiveContent, Extract) = match kind {
+        ArchiveKind::Plain => return Ok(()),
+        ArchiveKind::TarGz(content) => (content, tar_gz),
+        ArchiveKind::Zip(content) => (content, zip),
     };
     let staging = folder.join(STAGING);
     // What an earlier, interrupted try left.
     remove(&staging)?;
     fs::create_dir(&staging).map_err(FetchError::disk(&staging))?;
     let mut target =
-        Target { root: staging.clone(), bytes_left: content.at_most, files_left: MAX_FILES };
+        UnpackTarget { root: staging.clone(), bytes_left: content.at_most, files_left: MAX_FILES };
     let unpacked = extract(archive, &mut target).and_then(|()| {
         if staging.join(content.top).is_dir() {
             Ok(())
         } else {
-            Err(Fault::Archive(format!("there is no {:?} in it", content.top)))
+            Err(UnpackError::Archive(format!("there is no {:?} in it", content.top)))
         }
     });
     let (from, to) = (staging.join(content.top), folder.join(content.top));
     let outcome = match unpacked {
         Ok(()) if to.exists() => Err(FetchError::InTheWay { path: to }),
         Ok(()) => fs::rename(&from, &to).map_err(FetchError::disk(&to)),
-        Err(Fault::Archive(problem)) => {
+        Err(UnpackError::Archive(problem)) => {
             Err(FetchError::Archive { path: archive.to_owned(), problem })
         }
-        Err(Fault::Disk(path, error)) => Err(FetchError::Disk { path, error }),
+        Err(UnpackError::Disk(path, error)) => Err(FetchError::Disk { path, error }),
     };
     remove(&staging)?;
     outcome
@@ -66,29 +66,29 @@ fn remove(folder: &Path) -> Result<(), FetchError> {
     }
 }
 
-type Extract = fn(&Path, &mut Target) -> Result<(), Fault>;
+type Extract = fn(&Path, &mut UnpackTarget) -> Result<(), UnpackError>;
 
 /// Whose fault it is that unpacking ended.
 #[derive(Debug)]
-enum Fault {
+enum UnpackError {
     Archive(String),
     Disk(PathBuf, io::Error),
 }
 
-fn bad(error: impl std::fmt::Display) -> Fault {
-    Fault::Archive(one_line(&error))
+fn bad(error: impl std::fmt::Display) -> UnpackError {
+    UnpackError::Archive(one_line(&error))
 }
 
 /// Where files are written, and how much more may be.
-struct Target {
+struct UnpackTarget {
     root: PathBuf,
     bytes_left: u64,
     files_left: usize,
 }
 
-impl Target {
+impl UnpackTarget {
     /// The path of what the archive calls `name`, which was [checked](formats::archive::checked_name); the folder that it is in is made.
-    fn place(&mut self, name: &str) -> Result<PathBuf, Fault> {
+    fn place(&mut self, name: &str) -> Result<PathBuf, UnpackError> {
         self.files_left = self
             .files_left
             .checked_sub(1)
@@ -101,20 +101,21 @@ impl Target {
         }
         let path = self.root.join(path);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|error| Fault::Disk(folder.to_owned(), error))?;
+            fs::create_dir_all(folder)
+                .map_err(|error| UnpackError::Disk(folder.to_owned(), error))?;
         }
         Ok(path)
     }
 
     /// Writes a file that is not there yet.
-    fn file(&mut self, name: &str, reader: impl Read) -> Result<(), Fault> {
+    fn file(&mut self, name: &str, reader: impl Read) -> Result<(), UnpackError> {
         let path = self.place(name)?;
         let mut out = OpenOptions::new().write(true).create_new(true).open(&path).map_err(
             |error| match error.kind() {
                 io::ErrorKind::AlreadyExists => {
                     bad(format!("two of its files are called {name:?}"))
                 }
-                _ => Fault::Disk(path.clone(), error),
+                _ => UnpackError::Disk(path.clone(), error),
             },
         )?;
         // One more than allowed, for the excess to be seen.
@@ -130,17 +131,17 @@ impl Target {
                 .checked_sub(count as u64)
                 .ok_or_else(|| bad("it unpacks to more than the set holds"))?;
             io::Write::write_all(&mut out, &buffer[..count])
-                .map_err(|error| Fault::Disk(path.clone(), error))?;
+                .map_err(|error| UnpackError::Disk(path.clone(), error))?;
         }
     }
 }
 
-fn tar_gz(archive: &Path, target: &mut Target) -> Result<(), Fault> {
-    let file = File::open(archive).map_err(|error| Fault::Disk(archive.to_owned(), error))?;
+fn tar_gz(archive: &Path, target: &mut UnpackTarget) -> Result<(), UnpackError> {
+    let file = File::open(archive).map_err(|error| UnpackError::Disk(archive.to_owned(), error))?;
     let mut tar = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)));
     for entry in tar.entries().map_err(bad)? {
         let entry = entry.map_err(bad)?;
-        if let Some(name) = formats::tar::file_name(&entry).map_err(Fault::Archive)? {
+        if let Some(name) = formats::tar::file_name(&entry).map_err(UnpackError::Archive)? {
             target.file(&name, entry)?;
         }
     }
@@ -150,10 +151,10 @@ fn tar_gz(archive: &Path, target: &mut Target) -> Result<(), Fault> {
     if behind > MAX_BEHIND { Err(bad("it goes on after its end")) } else { Ok(()) }
 }
 
-fn zip(archive: &Path, target: &mut Target) -> Result<(), Fault> {
+fn zip(archive: &Path, target: &mut UnpackTarget) -> Result<(), UnpackError> {
     let (zip, members) = ZipFiles::open(archive).map_err(|error| match error {
-        DataError::Bad { problem, .. } => Fault::Archive(problem),
-        DataError::Io { path, error } => Fault::Disk(path, error),
+        DataError::Bad { problem, .. } => UnpackError::Archive(problem),
+        DataError::Io { path, error } => UnpackError::Disk(path, error),
         other => bad(other),
     })?;
     members.iter().try_for_each(|member| {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use resample::resample;
 
-use crate::decode::Picture;
+use crate::decode::DecodedImage;
 use crate::preprocess::{Fit, Preprocess};
 
 /// A rectangle of pixels.
@@ -17,8 +17,8 @@ struct Rect {
 }
 
 /// Writes `picture` as `preprocess` asks into `out` (`[H, W, C]` bytes). The error is one line.
-pub(crate) fn fit(
-    picture: &Picture<'_>,
+pub(crate) fn fit_image(
+    picture: &DecodedImage<'_>,
     preprocess: &Preprocess,
     out: &mut [u8],
 ) -> Result<(), String> {
@@ -114,7 +114,11 @@ fn margin(preprocess: &Preprocess) -> [u8; 4] {
 }
 
 /// The pixels of `rect`, composited on the background and converted to the target's channels.
-fn convert<'a>(picture: &'a Picture<'_>, rect: Rect, preprocess: &Preprocess) -> Cow<'a, [u8]> {
+fn convert<'a>(
+    picture: &'a DecodedImage<'_>,
+    rect: Rect,
+    preprocess: &Preprocess,
+) -> Cow<'a, [u8]> {
     let width = picture.width as usize;
     let from = usize::from(picture.channels);
     let whole = rect.width == width && rect.height == picture.height as usize;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::decode::{MAX_DECODED_BYTES, decode, one_line};
 use crate::error::DataError;
-use crate::fit::fit;
+use crate::fit::fit_image;
 use crate::preprocess::Preprocess;
 
 /// Reads an image file and brings it to the shape that `preprocess` asks for. Returns its pixels, `[H, W, C]` in [−1, 1], and the file's own
@@ -13,7 +13,10 @@ use crate::preprocess::Preprocess;
 ///
 /// # Errors
 /// A file that is missing or no picture, or preprocessing out of range.
-pub fn picture(path: &Path, preprocess: &Preprocess) -> Result<(Vec<f32>, [usize; 2]), DataError> {
+pub fn load_image(
+    path: &Path,
+    preprocess: &Preprocess,
+) -> Result<(Vec<f32>, [usize; 2]), DataError> {
     preprocess.validate()?;
     let bad = |reason: String| DataError::Decode { path: path.to_owned(), reason };
     let length = fs::metadata(path).map_err(|error| bad(one_line(&error)))?.len();
@@ -23,7 +26,7 @@ pub fn picture(path: &Path, preprocess: &Preprocess) -> Result<(Vec<f32>, [usize
     let bytes = fs::read(path).map_err(|error| bad(one_line(&error)))?;
     let decoded = decode(&bytes, path).map_err(bad)?;
     let mut pixels = vec![0; preprocess.image_len()];
-    fit(&decoded, preprocess, &mut pixels).map_err(bad)?;
+    fit_image(&decoded, preprocess, &mut pixels).map_err(bad)?;
     let values = pixels.iter().map(|&byte| f32::from(byte) / 127.5 - 1.0).collect();
     Ok((values, [decoded.height as usize, decoded.width as usize]))
 }
@@ -34,18 +37,18 @@ mod tests {
     use image::{Rgb, RgbImage};
 
     #[test]
-    fn a_picture_is_brought_to_its_shape() {
+    fn an_image_is_brought_to_its_shape() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.png");
         RgbImage::from_fn(4, 2, |x, _| Rgb([if !(1..=2).contains(&x) { 9 } else { 255 }, 0, 51]))
             .save(&path)
             .unwrap();
-        let (values, size) = picture(&path, &Preprocess::new([2, 2], 3)).unwrap();
+        let (values, size) = load_image(&path, &Preprocess::new([2, 2], 3)).unwrap();
         assert_eq!(size, [2, 4]);
         assert_eq!(values, [1.0, -1.0, -0.6].repeat(4));
         std::fs::write(&path, "no picture").unwrap();
-        let message = picture(&path, &Preprocess::new([2, 2], 3)).unwrap_err().to_string();
+        let message = load_image(&path, &Preprocess::new([2, 2], 3)).unwrap_err().to_string();
         assert!(message.contains("x.png") && !message.contains('\n'), "{message}");
-        assert!(picture(&folder.path().join("gone.png"), &Preprocess::new([2, 2], 3)).is_err());
+        assert!(load_image(&folder.path().join("gone.png"), &Preprocess::new([2, 2], 3)).is_err());
     }
 }

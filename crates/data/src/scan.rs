@@ -1,4 +1,4 @@
-//! The one pass over all pictures when a set is opened: decode, preprocess, keep, skip what is bad, fingerprint.
+//! The one pass over all pictures when a set is open_database: decode, preprocess, keep, skip what is bad, fingerprint.
 
 use std::ops::Range;
 
@@ -7,13 +7,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::attributes::{self, Attribute};
 use crate::error::{DataError, SkippedImage};
-use crate::fit::fit;
+use crate::fit::fit_image;
 use crate::formats::{Digest, Source};
 use crate::preprocess::Preprocess;
 
 /// How far opening a set has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct ScanProgress {
     /// Images looked at, good and bad.
     pub done: usize,
     /// Images there are.
@@ -23,7 +23,7 @@ pub struct Progress {
 }
 
 /// What the pass brought in.
-pub(crate) struct Ingested {
+pub(crate) struct ScanResult {
     /// The numbers, in the source, of the images that are good.
     pub kept: Vec<u32>,
     /// `[kept, H, W, C]`, unless that is over the budget.
@@ -38,18 +38,18 @@ const BLOCK_PER_THREAD: usize = 64;
 
 /// Reads everything once. Pixels are kept if all of them fit `cache_bytes`; otherwise files are read and their headers
 /// checked, but nothing is decoded yet.
-pub(crate) fn ingest(
+pub(crate) fn scan(
     source: &dyn Source,
     name: &str,
     preprocess: &Preprocess,
     cache_bytes: u64,
-    progress: &dyn Fn(Progress),
-) -> Result<Ingested, DataError> {
+    progress: &dyn Fn(ScanProgress),
+) -> Result<ScanResult, DataError> {
     check_count(source, name)?;
     let total = source.len();
     if let Some(fingerprint) = source.fingerprint(preprocess) {
-        progress(Progress { done: total, total, skipped: 0 });
-        return Ok(Ingested {
+        progress(ScanProgress { done: total, total, skipped: 0 });
+        return Ok(ScanResult {
             kept: (0..total as u32).collect(),
             pixels: None,
             skipped: Vec::new(),
@@ -69,8 +69,8 @@ pub(crate) fn ingest(
 
     let mut kept = Vec::with_capacity(total);
     let mut bad = Vec::new();
-    let mut identity = Identity::new(preprocess, source.columns());
-    progress(Progress { done: 0, total, skipped: 0 });
+    let mut identity = FingerprintHasher::new(preprocess, source.columns());
+    progress(ScanProgress { done: 0, total, skipped: 0 });
     for start in (0..total).step_by(block_len) {
         let block = start..(start + block_len).min(total);
         let results = if cached {
@@ -91,7 +91,7 @@ pub(crate) fn ingest(
                         // Close the gaps that bad images leave.
                         pixels.copy_within(from..from + size, to);
                     }
-                    identity.add(&digest, source.label(index), &source.row(index));
+                    identity.add(&digest, source.label(index), &source.attributes_of(index));
                     kept.push(index as u32);
                 }
                 Err(reason) => bad.push((source.name(index), reason)),
@@ -100,11 +100,11 @@ pub(crate) fn ingest(
         if cached {
             pixels.truncate(kept.len() * size);
         }
-        progress(Progress { done: block.end, total, skipped: bad.len() });
+        progress(ScanProgress { done: block.end, total, skipped: bad.len() });
     }
     check_share(source, &bad)?;
     let (skipped, fingerprint) = (skipped(bad, total), identity.finish());
-    Ok(Ingested { kept, pixels: cached.then_some(pixels), skipped, fingerprint })
+    Ok(ScanResult { kept, pixels: cached.then_some(pixels), skipped, fingerprint })
 }
 
 /// The names and reasons of bad images as they are reported.
@@ -155,7 +155,7 @@ pub(crate) fn decode_block(
 ) -> Vec<Result<Digest, String>> {
     let decode = |(k, out): (usize, &mut [u8])| {
         let (picture, digest) = source.load_with_digest(start + k)?;
-        fit(&picture, preprocess, out)?;
+        fit_image(&picture, preprocess, out)?;
         Ok(digest)
     };
     pixels.par_chunks_mut(preprocess.image_len()).enumerate().map(decode).collect()
@@ -166,13 +166,13 @@ fn check_block(source: &dyn Source, block: Range<usize>) -> Vec<Result<Digest, S
 }
 
 /// What makes two sets the same set: the preprocessing, and each image's digest, label and attributes in order.
-pub(crate) struct Identity(Sha256);
+pub(crate) struct FingerprintHasher(Sha256);
 
-impl Identity {
+impl FingerprintHasher {
     pub fn new(preprocess: &Preprocess, columns: &[Attribute]) -> Self {
         let mut hash = Sha256::new_with_prefix(b"dcgan data set 1\0");
-        preprocess.identify(&mut hash);
-        attributes::identify(columns, &mut hash);
+        preprocess.hash_into(&mut hash);
+        attributes::hash_into(columns, &mut hash);
         Self(hash)
     }
 

@@ -12,33 +12,33 @@ use crate::cursor::Cursor;
 
 /// How far the reading is, and how far it may go.
 #[derive(Debug)]
-pub(crate) struct Ahead {
+pub(crate) struct ReadAhead {
     buffer: u64,
     batch: u64,
     /// Windows of an epoch, without those that no batch reaches.
     windows: u64,
-    state: Mutex<State>,
+    state: Mutex<ReadState>,
     changed: Condvar,
 }
 
 /// An epoch, and a window in it.
-type Place = (u64, u64);
+type WindowId = (u64, u64);
 
 #[derive(Debug)]
-struct State {
+struct ReadState {
     /// The next window to read.
-    next: Place,
+    next: WindowId,
     /// The last window that somebody asked for.
-    wanted: Place,
+    wanted: WindowId,
     stopped: bool,
 }
 
-impl Ahead {
+impl ReadAhead {
     /// For batches of `batch` images from `start` on, `per_epoch` in an epoch.
     pub fn new(start: Cursor, buffer: NonZeroU32, batch: usize, per_epoch: u64) -> Self {
         let (buffer, batch) = (u64::from(buffer.get()), batch as u64);
         let first = (start.epoch, start.batch * batch / buffer);
-        let state = State { next: first, wanted: first, stopped: false };
+        let state = ReadState { next: first, wanted: first, stopped: false };
         Self {
             buffer,
             batch,
@@ -93,16 +93,16 @@ impl Ahead {
         self.changed.notify_all();
     }
 
-    fn after(&self, (epoch, window): Place) -> Place {
+    fn after(&self, (epoch, window): WindowId) -> WindowId {
         if window + 1 < self.windows { (epoch, window + 1) } else { (epoch.saturating_add(1), 0) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ReadState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct StopOnDrop<'a>(&'a Ahead);
+struct StopOnDrop<'a>(&'a ReadAhead);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
@@ -121,7 +121,7 @@ mod tests {
     fn windows_are_read_in_order_and_no_more_than_one_ahead() {
         // 5 batches of 4 in windows of 6: the epoch has windows 0..6, 6..12, 12..18 and 18..24.
         let start = Cursor { batch: 2, ..Cursor::new(0) };
-        let ahead = Arc::new(Ahead::new(start, NonZeroU32::new(6).unwrap(), 4, 5));
+        let ahead = Arc::new(ReadAhead::new(start, NonZeroU32::new(6).unwrap(), 4, 5));
         let read = Arc::new(Mutex::new(Vec::new()));
         let reader = {
             let (ahead, read) = (Arc::clone(&ahead), Arc::clone(&read));

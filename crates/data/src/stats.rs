@@ -7,18 +7,18 @@ use rayon::prelude::*;
 use crate::attributes::{Attribute, AttributeKind};
 use crate::error::{DataError, SkippedImage};
 use crate::formats::{self, Source};
-use crate::ingest::Progress;
+use crate::scan::ScanProgress;
 use crate::spec::{DataSpec, Split};
 
 /// So many pictures are decoded at most; of larger sets, so many that lie evenly spread.
-pub const SURVEYED: usize = 20_000;
+pub const STATS_MAX_IMAGES: usize = 20_000;
 
-/// Classes are counted in sets of at most so many pictures: a larger packed file would be read from end to end for it.
-pub const COUNTED: usize = 1_000_000;
+/// ClassLabels are counted in sets of at most so many pictures: a larger packed file would be read from end to end for it.
+pub const STATS_MAX_COUNTED: usize = 1_000_000;
 
 /// The values of an attribute.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Values {
+pub enum AttributeStats {
     /// How many have 1 (yes).
     Binary(usize),
     /// The least and the largest number.
@@ -32,46 +32,46 @@ const BLOCK: usize = 256;
 
 /// What a split of a set holds.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Survey {
+pub struct DatasetStats {
     /// Pictures there are, good and bad.
     pub images: usize,
-    /// Pictures that were decoded, or tried: all, or [`SURVEYED`] of them.
-    pub looked_at: usize,
+    /// Pictures that were decoded, or tried: all, or [`STATS_MAX_IMAGES`] of them.
+    pub examined: usize,
     /// Height and width, with how many have them: the most frequent first, then the larger.
     pub sizes: Vec<([u32; 2], usize)>,
     /// 1 grey, 2 grey with alpha, 3 RGB, 4 RGBA, with how many have them.
     pub channels: BTreeMap<u8, usize>,
     /// The classes' names, with how many pictures each has (of all, or of those looked at where there are more than
-    /// [`COUNTED`]); empty without labels.
+    /// [`STATS_MAX_COUNTED`]); empty without labels.
     pub classes: Vec<(String, usize)>,
     /// What else is known of the pictures that were looked at.
-    pub attributes: Vec<(Attribute, Values)>,
+    pub attributes: Vec<(Attribute, AttributeStats)>,
     /// Those that cannot be decoded, of the ones looked at.
     pub bad: Vec<SkippedImage>,
 }
 
-impl Survey {
+impl DatasetStats {
     /// Looks at what `spec` names, on all cores, with `progress` called now and then from this thread.
     ///
     /// # Errors
     /// Nothing there, no such split, no images, or a damaged file of many images. Bad pictures are no error.
-    pub fn of(
+    pub fn compute(
         spec: &DataSpec,
         split: Split,
-        progress: &dyn Fn(Progress),
+        progress: &dyn Fn(ScanProgress),
     ) -> Result<Self, DataError> {
         let source = formats::open(spec, split)?;
         let images = source.len();
         let chosen: Vec<usize> = match images {
-            0..=SURVEYED => (0..images).collect(),
-            _ => (0..SURVEYED)
-                .map(|k| (k as u128 * images as u128 / SURVEYED as u128) as usize)
+            0..=STATS_MAX_IMAGES => (0..images).collect(),
+            _ => (0..STATS_MAX_IMAGES)
+                .map(|k| (k as u128 * images as u128 / STATS_MAX_IMAGES as u128) as usize)
                 .collect(),
         };
         let (mut sizes, mut channels, mut bad) =
             (BTreeMap::<[u32; 2], usize>::new(), BTreeMap::new(), Vec::new());
         let mut done = 0;
-        progress(Progress { done, total: chosen.len(), skipped: 0 });
+        progress(ScanProgress { done, total: chosen.len(), skipped: 0 });
         for block in chosen.chunks(BLOCK) {
             let look =
                 |&index: &usize| source.load(index).map(|p| ([p.height, p.width], p.channels));
@@ -89,21 +89,21 @@ impl Survey {
                 }
             }
             done += block.len();
-            progress(Progress { done, total: chosen.len(), skipped: bad.len() });
+            progress(ScanProgress { done, total: chosen.len(), skipped: bad.len() });
         }
         let mut sizes: Vec<_> = sizes.into_iter().collect();
         sizes.sort_by_key(|&([h, w], count)| {
             std::cmp::Reverse((count, u64::from(h) * u64::from(w), h))
         });
         let source = source.as_ref();
-        let classes = if images <= COUNTED {
+        let classes = if images <= STATS_MAX_COUNTED {
             classes(source, 0..images)
         } else {
             classes(source, chosen.iter().copied())
         };
         Ok(Self {
             images,
-            looked_at: chosen.len(),
+            examined: chosen.len(),
             sizes,
             channels,
             classes,
@@ -113,26 +113,26 @@ impl Survey {
     }
 }
 
-fn attributes(source: &dyn Source, chosen: &[usize]) -> Vec<(Attribute, Values)> {
+fn attributes(source: &dyn Source, chosen: &[usize]) -> Vec<(Attribute, AttributeStats)> {
     let columns = source.columns();
     if columns.is_empty() {
         return Vec::new();
     }
     let start = |column: &Attribute| match &column.kind {
-        AttributeKind::Binary => Values::Binary(0),
-        AttributeKind::Number => Values::Number(f32::INFINITY, f32::NEG_INFINITY),
-        AttributeKind::Category(words) => Values::Category(vec![0; words.len()]),
+        AttributeKind::Binary => AttributeStats::Binary(0),
+        AttributeKind::Number => AttributeStats::Number(f32::INFINITY, f32::NEG_INFINITY),
+        AttributeKind::Category(words) => AttributeStats::Category(vec![0; words.len()]),
     };
     let mut found: Vec<_> = columns.iter().map(|column| (column.clone(), start(column))).collect();
     for &index in chosen {
-        for ((_, values), value) in found.iter_mut().zip(source.row(index)) {
+        for ((_, values), value) in found.iter_mut().zip(source.attributes_of(index)) {
             match values {
-                Values::Binary(yes) => *yes += usize::from(value == 1.0),
-                Values::Number(least, largest) => {
+                AttributeStats::Binary(yes) => *yes += usize::from(value == 1.0),
+                AttributeStats::Number(least, largest) => {
                     (*least, *largest) = (least.min(value), largest.max(value))
                 }
                 // A damaged packed file may hold any number.
-                Values::Category(counts) => {
+                AttributeStats::Category(counts) => {
                     if let Some(count) = counts.get_mut(value as usize) {
                         *count += 1;
                     }

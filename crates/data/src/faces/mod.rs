@@ -13,12 +13,12 @@ use image::{ExtendedColorType, ImageEncoder as _};
 use rayon::prelude::*;
 use rustface::{Detector, ImageData, Model};
 
-use crate::decode::{Picture, one_line};
+use crate::decode::{DecodedImage, one_line};
 use crate::error::{DataError, SkippedImage};
-use crate::fit::fit;
+use crate::fit::fit_image;
 use crate::formats;
-use crate::ingest::Progress;
 use crate::preprocess::{Fit, Preprocess};
+use crate::scan::ScanProgress;
 use crate::spec::{DataSpec, Split};
 use crate::split::{make_empty, require_outside};
 
@@ -56,20 +56,20 @@ impl Default for FaceOptions {
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Faces {
+pub struct FaceCounts {
     /// Pictures that were looked at, good and bad.
-    pub pictures: usize,
-    /// Faces that were written.
+    pub images: usize,
+    /// FaceCounts that were written.
     pub faces: usize,
     /// Pictures in which there was none.
-    pub without: usize,
+    pub without_faces: usize,
     /// Pictures that cannot be decoded.
     pub bad: Vec<SkippedImage>,
 }
 
 /// A detected face: a square in the picture's pixels, which may reach over its edges.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Found {
+struct Detection {
     x: f64,
     y: f64,
     side: f64,
@@ -77,8 +77,8 @@ struct Found {
 }
 
 /// A face as it is written.
-struct Face {
-    found: Found,
+struct FaceCrop {
+    found: Detection,
     /// Left, top and side of the part that was cut out.
     cut: [u32; 3],
     png: Vec<u8>,
@@ -91,15 +91,15 @@ struct Face {
 /// The numbers are those of the pictures' order, whatever the number of threads.
 ///
 /// # Errors
-/// Options out of range, data that cannot be opened, a file that is no model, an `out` inside of the data or that holds something already, or the disk. Bad pictures are
+/// Options out of range, data that cannot be open_database, a file that is no model, an `out` inside of the data or that holds something already, or the disk. Bad pictures are
 /// left out and listed.
-pub fn faces(
+pub fn extract_faces(
     spec: &DataSpec,
     out: &Path,
     options: FaceOptions,
     model: Option<&Path>,
-    progress: &dyn Fn(Progress),
-) -> Result<Faces, DataError> {
+    progress: &dyn Fn(ScanProgress),
+) -> Result<FaceCounts, DataError> {
     let FaceOptions { min_size, min_score, margin } = options;
     if min_size < WINDOW
         || !(min_score > 0.0 && min_score.is_finite())
@@ -121,13 +121,13 @@ pub fn faces(
     table.write_record(heads).map_err(|error| table_error(&table_path, error))?;
 
     let total = source.len();
-    let mut faces = Faces { pictures: total, faces: 0, without: 0, bad: Vec::new() };
-    progress(Progress { done: 0, total, skipped: 0 });
+    let mut faces = FaceCounts { images: total, faces: 0, without_faces: 0, bad: Vec::new() };
+    progress(ScanProgress { done: 0, total, skipped: 0 });
     let block_len = rayon::current_num_threads() * BLOCK_PER_THREAD;
     for start in (0..total).step_by(block_len) {
         let block = start..(start + block_len).min(total);
         let with = || detector(&model, options);
-        let results: Vec<Result<Vec<Face>, String>> = block
+        let results: Vec<Result<Vec<FaceCrop>, String>> = block
             .clone()
             .into_par_iter()
             .map_init(with, |detector, i| cut_out(&source.load(i)?, detector.as_mut(), options))
@@ -141,7 +141,7 @@ pub fn faces(
                     continue;
                 }
             };
-            faces.without += usize::from(found.is_empty());
+            faces.without_faces += usize::from(found.is_empty());
             for face in found {
                 let name = format!("{:06}.png", faces.faces);
                 let path = out.join(&name);
@@ -158,13 +158,13 @@ pub fn faces(
             }
         }
         table.flush().map_err(DataError::write(&table_path))?;
-        progress(Progress { done: block.end, total, skipped: faces.bad.len() });
+        progress(ScanProgress { done: block.end, total, skipped: faces.bad.len() });
     }
     Ok(faces)
 }
 
-fn row(file: String, source: String, face: &Face) -> Vec<String> {
-    let Found { x, y, side, score } = face.found;
+fn row(file: String, source: String, face: &FaceCrop) -> Vec<String> {
+    let Detection { x, y, side, score } = face.found;
     let numbers = [score, x, y, side].map(|number| format!("{number:.1}"));
     [file, source]
         .into_iter()
@@ -187,24 +187,24 @@ fn detector(model: &Model, options: FaceOptions) -> Box<dyn Detector> {
 }
 
 fn cut_out(
-    picture: &Picture<'_>,
+    picture: &DecodedImage<'_>,
     detector: &mut dyn Detector,
     options: FaceOptions,
-) -> Result<Vec<Face>, String> {
+) -> Result<Vec<FaceCrop>, String> {
     let found = detect(picture, detector, options)?;
-    let cut = |found: Found| {
+    let cut = |found: Detection| {
         let [left, top, side] = square(found, [picture.width, picture.height], options.margin);
-        Ok(Face { found, cut: [left, top, side], png: encode(picture, left, top, side)? })
+        Ok(FaceCrop { found, cut: [left, top, side], png: encode(picture, left, top, side)? })
     };
     found.into_iter().map(cut).collect()
 }
 
 /// The faces that are large enough, from left to right.
 fn detect(
-    picture: &Picture<'_>,
+    picture: &DecodedImage<'_>,
     detector: &mut dyn Detector,
     options: FaceOptions,
-) -> Result<Vec<Found>, String> {
+) -> Result<Vec<Detection>, String> {
     let scale = f64::from(options.min_size.max(ENOUGH)) / f64::from(ENOUGH);
     let side = |side: u32| ((f64::from(side) / scale).round() as u32).max(1);
     let (width, height) = (side(picture.width), side(picture.height));
@@ -217,7 +217,7 @@ fn detect(
         ..Preprocess::new([height, width], 1)
     };
     let mut grey = vec![0; width as usize * height as usize];
-    fit(picture, &to_grey, &mut grey)?;
+    fit_image(picture, &to_grey, &mut grey)?;
     // Other people's code on other people's pictures, as with decoders: a panic is a bad picture, not our end.
     let faces =
         catch_unwind(AssertUnwindSafe(|| detector.detect(&ImageData::new(&grey, width, height))))
@@ -225,23 +225,23 @@ fn detect(
     let in_picture = |face: &rustface::FaceInfo| {
         let found = face.bbox();
         let [x, y] = [found.x(), found.y()].map(|at| f64::from(at) * scale);
-        Found {
+        Detection {
             x,
             y,
             side: f64::from(found.width().max(found.height())) * scale,
             score: face.score(),
         }
     };
-    let large = |found: &Found| {
+    let large = |found: &Detection| {
         found.side >= f64::from(options.min_size) && found.score >= options.min_score
     };
-    let mut found: Vec<Found> = faces.iter().map(in_picture).filter(large).collect();
+    let mut found: Vec<Detection> = faces.iter().map(in_picture).filter(large).collect();
     found.sort_by(|a, b| a.x.total_cmp(&b.x).then(a.y.total_cmp(&b.y)));
     Ok(found)
 }
 
 /// Left, top and side of the box with its margin, moved and at last made smaller so that it lies inside `[width, height]`.
-fn square(found: Found, [width, height]: [u32; 2], margin: f64) -> [u32; 3] {
+fn square(found: Detection, [width, height]: [u32; 2], margin: f64) -> [u32; 3] {
     let side = (found.side * (1.0 + 2.0 * margin)).round().clamp(1.0, f64::from(width.min(height)));
     let place = |start: f64, extent: u32| {
         (start + found.side / 2.0 - side / 2.0).round().clamp(0.0, f64::from(extent) - side)
@@ -250,7 +250,7 @@ fn square(found: Found, [width, height]: [u32; 2], margin: f64) -> [u32; 3] {
     [place(found.x, width) as u32, place(found.y, height) as u32, side as u32]
 }
 
-fn encode(picture: &Picture<'_>, left: u32, top: u32, side: u32) -> Result<Vec<u8>, String> {
+fn encode(picture: &DecodedImage<'_>, left: u32, top: u32, side: u32) -> Result<Vec<u8>, String> {
     let [left, top, side, width] = [left, top, side, picture.width].map(|number| number as usize);
     let channels = usize::from(picture.channels);
     let rows = (top..top + side)

@@ -1,11 +1,11 @@
 //! What a survey finds.
 
 use crate::common::{idx, plain, small_set, write};
-use data::{DataError, DataSpec, Split, Survey};
+use data::{DataError, DataSpec, DatasetStats, Split};
 use std::path::Path;
 
-fn survey(path: &Path, split: Split) -> Result<Survey, DataError> {
-    Survey::of(&DataSpec::parse(path.to_str().unwrap()).unwrap(), split, &|_| ())
+fn stats(path: &Path, split: Split) -> Result<DatasetStats, DataError> {
+    DatasetStats::compute(&DataSpec::parse(path.to_str().unwrap()).unwrap(), split, &|_| ())
 }
 
 #[test]
@@ -18,14 +18,14 @@ fn folders_are_counted_by_size_channels_and_class() {
     }
     image::GrayImage::new(4, 3).save(path.join("dogs/e.png")).unwrap();
     write(path, "dogs/f.png", b"no picture");
-    let found = survey(path, Split::Train).unwrap();
-    assert_eq!((found.images, found.looked_at), (6, 6));
+    let found = stats(path, Split::Train).unwrap();
+    assert_eq!((found.images, found.examined), (6, 6));
     assert_eq!(found.sizes, [([5, 5], 2), ([9, 9], 1), ([3, 4], 1), ([3, 3], 1)]);
     assert_eq!(Vec::from_iter(found.channels), [(1, 1), (3, 4)]);
     assert_eq!(found.classes, [("cats".to_owned(), 2), ("dogs".to_owned(), 4)]);
     let bad: Vec<String> = found.bad.iter().map(ToString::to_string).collect();
     assert!(bad.len() == 1 && bad[0].contains("f.png") && bad[0].contains("1 of 6"), "{bad:?}");
-    assert!(matches!(survey(path, Split::Test), Err(DataError::NoSplit { .. })));
+    assert!(matches!(stats(path, Split::Test), Err(DataError::NoSplit { .. })));
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn progress_ends_at_the_end() {
     small_set(folder.path());
     let told = std::cell::RefCell::new(Vec::new());
     let spec = DataSpec::parse(folder.path().to_str().unwrap()).unwrap();
-    let found = Survey::of(&spec, Split::Train, &|progress| {
+    let found = DatasetStats::compute(&spec, Split::Train, &|progress| {
         told.borrow_mut().push((progress.done, progress.total))
     })
     .unwrap();
@@ -44,12 +44,12 @@ fn progress_ends_at_the_end() {
 
 #[test]
 fn of_a_large_set_a_part_is_looked_at() {
-    let count = data::SURVEYED + 1000;
+    let count = data::STATS_MAX_IMAGES + 1000;
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "images-idx3-ubyte", &idx(&[count as u32, 1, 1], &vec![0; count]));
-    let found = survey(folder.path(), Split::Train).unwrap();
+    let found = stats(folder.path(), Split::Train).unwrap();
     assert_eq!(
-        (found.images, found.looked_at, found.sizes),
-        (count, data::SURVEYED, vec![([1, 1], data::SURVEYED)])
+        (found.images, found.examined, found.sizes),
+        (count, data::STATS_MAX_IMAGES, vec![([1, 1], data::STATS_MAX_IMAGES)])
     );
 }

@@ -11,7 +11,7 @@ use ureq::{Agent, Body, Error, http::Response};
 use super::error::FetchError;
 use super::sets::RemoteFile;
 use crate::decode::one_line;
-use crate::ingest::hex;
+use crate::scan::hex;
 
 /// Requests in a row that may bring nothing new.
 const TRIES: u32 = 5;
@@ -29,11 +29,11 @@ pub(super) struct Client {
 }
 
 /// Why a request did not bring the rest of the file.
-enum Trouble {
+enum HttpError {
     /// Asking again may help.
-    Lost(String),
+    Retryable(String),
     /// It will not.
-    Final(FetchError),
+    Fatal(FetchError),
 }
 
 impl Client {
@@ -66,8 +66,8 @@ impl Client {
             best = best.max(have);
             match self.request(url, &part, have, file, progress) {
                 Ok(()) => {}
-                Err(Trouble::Final(error)) => return Err(error),
-                Err(Trouble::Lost(reason)) => {
+                Err(HttpError::Fatal(error)) => return Err(error),
+                Err(HttpError::Retryable(reason)) => {
                     let done = length(&part)?;
                     tries = if done > best { TRIES } else { tries - 1 };
                     if tries == 0 && done == 0 {
@@ -102,16 +102,16 @@ impl Client {
         have: u64,
         file: &RemoteFile,
         progress: &dyn Fn(u64),
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), HttpError> {
         // A part that is too long is none.
         let have = if have > file.bytes { 0 } else { have };
         let mut request = self.agent.get(url);
         if have > 0 {
             request = request.header("range", format!("bytes={have}-"));
         }
-        let response = request.call().map_err(|error| trouble(url, &error))?;
+        let response = request.call().map_err(|error| classify_error(url, &error))?;
         let start = start_of(url, &response, have, file)?;
-        let disk = |error| Trouble::Final(FetchError::disk(part)(error));
+        let disk = |error| HttpError::Fatal(FetchError::disk(part)(error));
         let mut out = match start {
             0 => File::create(part),
             _ => OpenOptions::new().append(true).open(part),
@@ -123,7 +123,7 @@ impl Client {
         let mut buffer = vec![0; 1 << 16];
         loop {
             let count =
-                reader.read(&mut buffer).map_err(|error| Trouble::Lost(one_line(&error)))?;
+                reader.read(&mut buffer).map_err(|error| HttpError::Retryable(one_line(&error)))?;
             if count == 0 {
                 break;
             }
@@ -131,7 +131,7 @@ impl Client {
                 drop(out);
                 fs::remove_file(part).map_err(disk)?;
                 let (found, expected) = ("more bytes".to_owned(), file.bytes);
-                return Err(Trouble::Final(FetchError::Length {
+                return Err(HttpError::Fatal(FetchError::Length {
                     url: url.to_owned(),
                     found,
                     expected,
@@ -145,7 +145,7 @@ impl Client {
         if done == file.bytes {
             Ok(())
         } else {
-            Err(Trouble::Lost("the server sent no more".to_owned()))
+            Err(HttpError::Retryable("the server sent no more".to_owned()))
         }
     }
 }
@@ -156,10 +156,10 @@ fn start_of(
     response: &Response<Body>,
     have: u64,
     file: &RemoteFile,
-) -> Result<u64, Trouble> {
+) -> Result<u64, HttpError> {
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     let wrong = |found: String| {
-        Trouble::Final(FetchError::Length { url: url.to_owned(), found, expected: file.bytes })
+        HttpError::Fatal(FetchError::Length { url: url.to_owned(), found, expected: file.bytes })
     };
     let start = match response.status().as_u16() {
         200 => 0,
@@ -173,9 +173,9 @@ fn start_of(
             start
         }
         status @ (408 | 429 | 500..=599) => {
-            return Err(Trouble::Lost(format!("the server answered {status}")));
+            return Err(HttpError::Retryable(format!("the server answered {status}")));
         }
-        status => return Err(Trouble::Final(FetchError::Status { url: url.to_owned(), status })),
+        status => return Err(HttpError::Fatal(FetchError::Status { url: url.to_owned(), status })),
     };
     match header("content-length").and_then(|length| length.parse::<u64>().ok()) {
         Some(length) if length != file.bytes - start => {
@@ -193,13 +193,13 @@ fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     Some((start, total))
 }
 
-fn trouble(url: &str, error: &Error) -> Trouble {
+fn classify_error(url: &str, error: &Error) -> HttpError {
     let reason = one_line(error);
     match error {
         Error::Io(_) | Error::Timeout(_) | Error::ConnectionFailed | Error::Protocol(_) => {
-            Trouble::Lost(reason)
+            HttpError::Retryable(reason)
         }
-        _ => Trouble::Final(FetchError::Address { url: url.to_owned(), reason }),
+        _ => HttpError::Fatal(FetchError::Address { url: url.to_owned(), reason }),
     }
 }
 
