@@ -127,7 +127,7 @@ fn clamp_(x: f32, low: f32, high: f32) -> f32 {
     return select(select(select(x, high, x > high), low, x < low), x, is_nan(x));
 }
 
-fn inside_(x: f32, low: f32, high: f32) -> f32 {
+fn in_range_(x: f32, low: f32, high: f32) -> f32 {
     return select(1.0, 0.0, x < low || x > high);
 }
 
@@ -140,6 +140,6 @@ fn minimum_(a: f32, b: f32) -> f32 {
 }
 
 // The slope of a leaky rectifier.
-fn gate_(x: f32, slope: f32) -> f32 {
+fn leaky_slope_(x: f32, slope: f32) -> f32 {
     return select(slope, 1.0, x > 0.0);
 }

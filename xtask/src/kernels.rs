@@ -5,8 +5,8 @@ use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
 use tensor::{
-    ConvGeom, Device, DeviceChoice, Tensor, conv2d, conv2d_input_grad, conv2d_weight_grad,
-    fma_peak, fma_rate, gpu,
+    ConvGeom, Device, DeviceSpec, Tensor, conv2d, conv2d_input_grad, conv2d_weight_grad, fma_peak,
+    fma_rate, gpu,
     rng::{Distribution, Philox},
 };
 
@@ -17,7 +17,7 @@ use tensor::{
 pub struct Options {
     /// Where to compute, instead of everywhere: cpu, gpu or gpu:NUMBER.
     #[arg(long, value_name = "DEVICE")]
-    device: Option<DeviceChoice>,
+    device: Option<DeviceSpec>,
     /// On a GPU, let convolutions round their operands to half precision.
     #[arg(long)]
     mixed: bool,
@@ -94,7 +94,7 @@ fn time(
 fn devices(options: &Options) -> Result<Vec<Device>, Box<dyn std::error::Error>> {
     let allowed = gpu::Options { allow_software: true, half: options.mixed, ..Default::default() };
     match options.device {
-        Some(choice) => Ok(vec![Device::choose(choice, allowed)?]),
+        Some(choice) => Ok(vec![Device::open(choice, allowed)?]),
         None => {
             let mut all = vec![Device::Cpu];
             match gpu::open(allowed) {

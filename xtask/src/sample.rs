@@ -7,7 +7,7 @@ use nn::{Mode, Recipe};
 use std::path::PathBuf;
 use std::time::Instant;
 use tensor::rng::{Distribution, Philox};
-use tensor::{Device, DeviceChoice, gpu};
+use tensor::{Device, DeviceSpec, gpu};
 
 /// Times drawing pictures, as many batches in a row as make at least 64: median milliseconds of a batch, with batch norm folded into the weights.
 #[derive(Args)]
@@ -29,7 +29,7 @@ pub struct Options {
     threads: Option<usize>,
     /// Where to compute: auto, cpu, gpu or gpu:NUMBER.
     #[arg(long, default_value = "cpu")]
-    device: DeviceChoice,
+    device: DeviceSpec,
     /// Take a software renderer for a graphics processor.
     #[arg(long)]
     allow_software: bool,
@@ -60,7 +60,7 @@ fn measure(
     recipe.image.size = [options.image; 2];
     recipe.image.channels = if options.image >= 48 { 3 } else { 1 };
     let open = gpu::Options { allow_software: options.allow_software, ..Default::default() };
-    let device = Device::choose(options.device, open)?;
+    let device = Device::open(options.device, open)?;
     let mut rng = Philox::new(3, 0);
     let (generator, _) = recipe.build(&mut rng)?;
     let generator = generator.folded();
@@ -85,12 +85,12 @@ fn measure(
             [batch, recipe.generator.latent],
             Distribution::Normal { mean: 0.0, std: 1.0 },
         );
-        device.finish();
+        device.synchronize();
         let start = Instant::now();
         for _ in 0..calls {
-            drop(tensor::per_image(|| generator.forward(&z, Mode::SAMPLE)));
+            drop(tensor::batch_invariant(|| generator.forward(&z, Mode::SAMPLE)));
         }
-        device.finish();
+        device.synchronize();
         let seconds = start.elapsed().as_secs_f64() / calls as f64;
         if repeat >= 3 {
             ours.push(seconds);

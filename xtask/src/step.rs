@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
 use tensor::rng::{Distribution, Philox};
-use tensor::{Device, DeviceChoice, gpu};
+use tensor::{Device, DeviceSpec, gpu};
 use train::{Settings, Trainer};
 
 /// Times a full training step: median seconds and images per second, and peak memory.
@@ -34,7 +34,7 @@ pub struct Options {
     threads: Option<usize>,
     /// Where to compute: auto, cpu, gpu or gpu:NUMBER.
     #[arg(long, default_value = "cpu")]
-    device: DeviceChoice,
+    device: DeviceSpec,
     /// Take a software renderer for a graphics processor.
     #[arg(long)]
     allow_software: bool,
@@ -163,7 +163,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         half: options.mixed,
         ..Default::default()
     };
-    let device = Device::choose(options.device, open)?;
+    let device = Device::open(options.device, open)?;
     let recipe = &settings.recipe;
     let condition = recipe
         .condition
@@ -196,10 +196,10 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
             [options.batch, latent],
             Distribution::Normal { mean: 0.0, std: 1.0 },
         );
-        device.finish();
+        device.synchronize();
         let start = Instant::now();
         trainer.step_on(&real, &z, condition.as_ref()).wait()?;
-        device.finish();
+        device.synchronize();
         let ours = start.elapsed().as_secs_f64();
         for (peer, times) in &mut peers {
             let theirs = peer.step()?;
@@ -212,7 +212,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         }
     }
     let tensors = match &device {
-        Device::Cpu => tensor::memory().1 as u64,
+        Device::Cpu => tensor::memory_stats().1 as u64,
         Device::Gpu(gpu) => gpu.counters().peak_bytes,
     };
     let peak_bytes = peak_resident().unwrap_or(tensors);

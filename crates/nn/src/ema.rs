@@ -6,7 +6,7 @@ use crate::layout::Layout;
 use crate::network::Network;
 use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use std::sync::atomic::Ordering;
-use tensor::{Average, Tensor};
+use tensor::{EmaUpdate, Tensor};
 
 /// average ← decay · average + (1 − decay) · network, for every parameter and running statistic; counters, the vectors of
 /// spectral norm and reference batches are copied. The average of a generator draws steadier pictures than the generator itself.
@@ -73,7 +73,7 @@ impl Ema {
         });
         let mut averages: Vec<_> = moved
             .iter_mut()
-            .map(|(average, value)| Average { average, value, keep, factor: 1.0 })
+            .map(|(average, value)| EmaUpdate { average, value, keep, factor: 1.0 })
             .collect();
         tensor::lerp(&mut averages);
     }

@@ -30,7 +30,7 @@ pub use layers::Layer;
 pub use mode::{Mode, Noise, Pass, Statistics};
 pub use network::Network;
 pub use newmu::newmu_svhn_state;
-pub use optim::{Optimizer, OptimizerOptions, Rule};
+pub use optim::{Optimizer, OptimizerKind, OptimizerOptions};
 pub use param::Param;
 pub use plan::{Plan, Row};
 pub use recipe::Recipe;

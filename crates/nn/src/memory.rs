@@ -36,7 +36,7 @@ pub(crate) fn of_step(recipe: &Recipe, g: &Architecture, d: &Architecture) -> u6
     let pixels = (h * w * recipe.image.channels) as u64;
     let [own_g, own_d] = [(g, recipe.generator.weights), (d, recipe.discriminator.weights)]
         .map(|(made, weights)| parameters(made, weights));
-    let remembered = recipe.optimizer(Player::Generator).rule.memory().len() as u64;
+    let remembered = recipe.optimizer(Player::Generator).rule.state_names().len() as u64;
     // D's gradients of real images wait for those of generated ones.
     let persistent = (1 + remembered) * (own_g + own_d) + own_g.max(2 * own_d);
     let effective = made_anew(recipe.generator.weights) * own_g

@@ -7,7 +7,7 @@ use crate::mode::{Mode, Pass, Statistics};
 use crate::param::{Param, Slot};
 use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use std::sync::atomic::Ordering;
-use tensor::autograd::Key;
+use tensor::autograd::TensorId;
 use tensor::rng::Philox;
 use tensor::{Activation, Device, Tensor, concat};
 
@@ -365,7 +365,7 @@ impl Network {
     }
 
     /// The keys of [`params`](Self::params), in the same order.
-    pub fn keys(&self) -> Vec<Key> {
+    pub fn keys(&self) -> Vec<TensorId> {
         self.params().iter().map(|(_, param)| param.key()).collect()
     }
 

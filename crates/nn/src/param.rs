@@ -1,7 +1,7 @@
 //! Numbers that a network owns and others may read or replace between steps.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tensor::autograd::Key;
+use tensor::autograd::TensorId;
 use tensor::{Device, Tensor};
 
 /// A shared, replaceable tensor outside the graph. A panic elsewhere does not make it unreadable.
@@ -43,14 +43,14 @@ impl Slot {
 
 /// A trainable tensor: values outside the graph, and the key under which every forward pass enters them into it.
 pub struct Param {
-    key: Key,
+    key: TensorId,
     slot: Slot,
 }
 
 impl Param {
     /// A parameter with these initial values.
     pub fn new(value: Tensor) -> Self {
-        Self { key: Key::fresh(), slot: Slot::new(value) }
+        Self { key: TensorId::fresh(), slot: Slot::new(value) }
     }
 
     /// Another parameter with the same values.
@@ -59,7 +59,7 @@ impl Param {
     }
 
     /// What names its gradient in [`tensor::autograd::Gradients`].
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> TensorId {
         self.key
     }
 
@@ -80,7 +80,7 @@ impl Param {
     /// The values for one forward pass: a leaf of the graph, or a plain constant when `track` is false.
     pub fn leaf(&self, track: bool) -> Tensor {
         let value = self.value();
-        if track { value.leaf_with_key(self.key) } else { value }
+        if track { value.leaf_with_id(self.key) } else { value }
     }
 
     pub(crate) fn slot(&self) -> &Slot {

@@ -5,13 +5,14 @@ mod common;
 use common::{Golden, arrays, assert_close, cases, floats};
 use nn::layers::{BatchNorm, Conv2d, ConvTranspose2d, Linear, Pool2d, PoolKind, Window};
 use nn::{
-    Layer, Mode, Network, Optimizer, OptimizerOptions, Rule, StateDict, StateValue, Statistics,
+    Layer, Mode, Network, Optimizer, OptimizerKind, OptimizerOptions, StateDict, StateValue,
+    Statistics,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tensor::autograd::Gradients;
 use tensor::autograd::grad;
-use tensor::{Activation, Device, Guard, Tensor};
+use tensor::{Activation, Device, FiniteCheck, Tensor};
 
 const TOLERANCE: f64 = 5e-6;
 
@@ -77,7 +78,7 @@ fn check(
     let out = net.forward(&x, mode);
     assert_eq!(out.shape()[..], all[&key("out")].shape[..], "{}", key("out"));
     assert_close(&key("out"), &out.to_vec(), &all[&key("out")], TOLERANCE);
-    let mut wanted = vec![x.key().expect("a leaf")];
+    let mut wanted = vec![x.id().expect("a leaf")];
     wanted.extend(net.keys());
     let grads = grad(&[(&out, &all[&key("gout")].tensor())], &wanted, false);
     let [dx, dweight, dbias] = &grads[..] else { panic!("three gradients") };
@@ -191,7 +192,7 @@ fn adam_matches_pytorch() {
         let betas = attrs["betas"].as_array().expect("a list");
         let number = |value: &serde_json::Value| value.as_f64().expect("a number");
         let (beta1, beta2, eps) = (number(&betas[0]), number(&betas[1]), number(&attrs["eps"]));
-        let rule = Rule::Adam { beta1, beta2, eps, decoupled: false };
+        let rule = OptimizerKind::Adam { beta1, beta2, eps, decoupled: false };
         let options = OptimizerOptions {
             rule,
             lr: number(&attrs["lr"]),
@@ -213,7 +214,7 @@ fn adam_matches_pytorch() {
                     Some((owner.key(), grad))
                 })
                 .collect();
-            adam.step(&net, &grads, &Guard::new(&Device::Cpu));
+            adam.step(&net, &grads, &FiniteCheck::new(&Device::Cpu));
             let state = net.state_dict();
             for (key, place) in places {
                 let (after, first) =

@@ -4,13 +4,13 @@ use nn::loss::Objective;
 use nn::recipe::Player;
 use nn::{Mode, Noise, Optimizer, Pass, Recipe};
 use tensor::rng::Philox;
-use tensor::{Device, Guard};
+use tensor::{Device, FiniteCheck};
 
 /// The most bytes of tensors at a time in a step as the trainer takes it: D's losses one after the other, then G's through D.
 fn measured(recipe: &Recipe) -> usize {
     let batch = recipe.train.batch;
     let [h, w] = recipe.image.size;
-    let (alive, _) = tensor::memory();
+    let (alive, _) = tensor::memory_stats();
     let mut rng = Philox::new(1, 0);
     let (g, d) = recipe.build(&mut rng).expect("valid");
     let (mut optimizer_g, mut optimizer_d) = (
@@ -23,7 +23,7 @@ fn measured(recipe: &Recipe) -> usize {
     );
     let pass = |mode| Pass::from(mode).with_noise(&noise).with_condition(condition.as_ref());
     let judge = pass(Mode { track: false, ..Mode::TRAIN });
-    tensor::reset_peak();
+    tensor::reset_peak_memory_stats();
     for _ in 0..2 {
         let real = rng.uniform([batch, h, w, recipe.image.channels], -1.0, 1.0);
         let fake = g.forward(&recipe.latents(&mut rng, batch, &Device::Cpu), pass(Mode::TRAIN));
@@ -34,14 +34,14 @@ fn measured(recipe: &Recipe) -> usize {
                 .fake(&d.forward(&fake.detach(), pass(Mode::TRAIN)), None)
                 .backward(),
         );
-        optimizer_d.step(&d, &grads, &Guard::new(&Device::Cpu));
+        optimizer_d.step(&d, &grads, &FiniteCheck::new(&Device::Cpu));
         drop(grads);
         let loss = Objective::NonSaturating.generator(&d.forward(&fake, judge));
         drop(fake);
         let grads = loss.backward();
-        optimizer_g.step(&g, &grads, &Guard::new(&Device::Cpu));
+        optimizer_g.step(&g, &grads, &FiniteCheck::new(&Device::Cpu));
     }
-    tensor::memory().1 - alive
+    tensor::memory_stats().1 - alive
 }
 
 #[test]

@@ -6,11 +6,12 @@ use common::{floats, values};
 use nn::loss::Objective;
 use nn::recipe::Player;
 use nn::{
-    Ema, Mode, Network, NnError, Optimizer, OptimizerOptions, Recipe, Rule, StateValue, Statistics,
+    Ema, Mode, Network, NnError, Optimizer, OptimizerKind, OptimizerOptions, Recipe, StateValue,
+    Statistics,
 };
 use tensor::autograd::grad;
 use tensor::rng::Philox;
-use tensor::{Activation, Device, Guard, Tensor};
+use tensor::{Activation, Device, FiniteCheck, Tensor};
 
 fn tiny(seed: u64) -> (Recipe, Network, Network, Philox) {
     let mut recipe = Recipe::preset("small").expect("a preset");
@@ -71,11 +72,11 @@ fn step(
     grads.accumulate(
         Objective::NonSaturating.fake(&d.forward(&fake.detach(), Mode::TRAIN), None).backward(),
     );
-    let copies = optimizers[1].step(d, &grads, &Guard::new(&Device::Cpu));
+    let copies = optimizers[1].step(d, &grads, &FiniteCheck::new(&Device::Cpu));
     let grads = Objective::NonSaturating
         .generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN }))
         .backward();
-    copies + optimizers[0].step(g, &grads, &Guard::new(&Device::Cpu))
+    copies + optimizers[0].step(g, &grads, &FiniteCheck::new(&Device::Cpu))
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn an_optimiser_refuses_another_network_s_state() {
     let error = optimizer.load_state(&state).expect_err("a negative count").to_string();
     assert!(error.starts_with("tensor \"steps\" is -1, not a number of steps"), "{error}");
     let sgd = OptimizerOptions {
-        rule: Rule::Sgd { momentum: 0.9, nesterov: false },
+        rule: OptimizerKind::Sgd { momentum: 0.9, nesterov: false },
         ..recipe.optimizer(Player::Generator)
     };
     let error = optimizer

@@ -14,9 +14,9 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Names a leaf (or any node of the graph) when asking for its gradient.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct Key(u64);
+pub struct TensorId(u64);
 
-impl Key {
+impl TensorId {
     /// A key nobody else has.
     pub fn fresh() -> Self {
         Self(NEXT_ID.fetch_add(1, Ordering::Relaxed))
@@ -26,10 +26,10 @@ impl Key {
 /// One gradient per parent; `None` where the parent needs none.
 pub(crate) type ParentGrads = SmallVec<[Option<Tensor>; 3]>;
 
-type BackwardFn = Box<dyn Fn(&Saved<'_>, &Tensor) -> ParentGrads + Send + Sync>;
+type BackwardFn = Box<dyn Fn(&BackwardCtx<'_>, &Tensor) -> ParentGrads + Send + Sync>;
 
 /// What a backward function may need of the forward pass.
-pub(crate) enum Save {
+pub(crate) enum SavedTensor {
     /// An operand, with its node: under `create_graph` gradients flow into it.
     Input(Tensor),
     /// Nothing: no parent that wants a gradient needs it.
@@ -38,12 +38,12 @@ pub(crate) enum Save {
     Output(Storage, Shape),
 }
 
-impl Save {
+impl SavedTensor {
     pub(crate) fn input(t: &Tensor) -> Self {
         Self::Input(t.clone())
     }
     /// `t` when the gradient of `other`, which is made of it, will be wanted.
-    pub(crate) fn for_other(t: &Tensor, other: &Tensor) -> Self {
+    pub(crate) fn if_other_needs_grad(t: &Tensor, other: &Tensor) -> Self {
         if other.is_tracked() { Self::input(t) } else { Self::Nothing }
     }
     pub(crate) fn output(t: &Tensor) -> Self {
@@ -51,12 +51,12 @@ impl Save {
     }
 }
 
-type SaveList = SmallVec<[Save; 4]>;
+type SaveList = SmallVec<[SavedTensor; 4]>;
 
 /// A vertex of the graph.
 pub struct Node {
     id: u64,
-    key: Key,
+    key: TensorId,
     name: &'static str,
     parents: SmallVec<[Option<Arc<Node>>; 3]>,
     saved: Mutex<Option<SaveList>>,
@@ -64,8 +64,8 @@ pub struct Node {
 }
 
 impl Node {
-    pub(crate) fn leaf(key: Key) -> Arc<Self> {
-        let id = Key::fresh().0;
+    pub(crate) fn leaf(key: TensorId) -> Arc<Self> {
+        let id = TensorId::fresh().0;
         Arc::new(Self {
             id,
             key,
@@ -76,18 +76,18 @@ impl Node {
         })
     }
 
-    pub(crate) fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> TensorId {
         self.key
     }
 }
 
 impl Node {
     /// Takes out everything that this node keeps alive.
-    fn orphans(&mut self) -> Vec<Arc<Node>> {
+    fn take_unshared_parents(&mut self) -> Vec<Arc<Node>> {
         let saved = self.saved.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let mut orphans: Vec<Arc<Node>> = self.parents.drain(..).flatten().collect();
         for save in saved.into_iter().flatten() {
-            if let Save::Input(tensor) = save {
+            if let SavedTensor::Input(tensor) = save {
                 orphans.extend(tensor.node);
             }
         }
@@ -98,29 +98,29 @@ impl Node {
 impl Drop for Node {
     /// Frees the graph below without recursion: a chain of a million operations must not overflow the stack.
     fn drop(&mut self) {
-        let mut queue = self.orphans();
+        let mut queue = self.take_unshared_parents();
         while let Some(node) = queue.pop() {
             if let Some(mut last) = Arc::into_inner(node) {
-                queue.append(&mut last.orphans());
+                queue.append(&mut last.take_unshared_parents());
             }
         }
     }
 }
 
 /// What a backward function sees: the saved tensors, and which parents want a gradient.
-pub(crate) struct Saved<'a> {
+pub(crate) struct BackwardCtx<'a> {
     tensors: SmallVec<[Tensor; 4]>,
     needs: &'a [bool],
     create_graph: bool,
 }
 
-impl Saved<'_> {
+impl BackwardCtx<'_> {
     /// The `i`-th saved tensor: tracked only under `create_graph`.
     pub(crate) fn get(&self, i: usize) -> &Tensor {
         &self.tensors[i]
     }
     /// Whether parent `i` wants a gradient.
-    pub(crate) fn needs(&self, i: usize) -> bool {
+    pub(crate) fn needs_input_grad(&self, i: usize) -> bool {
         self.needs[i]
     }
     /// Whether the gradient itself will be differentiated: fused kernels then give way to their composite form.
@@ -142,16 +142,16 @@ pub(crate) fn record<F>(
     backward: F,
 ) -> Tensor
 where
-    F: Fn(&Saved<'_>, &Tensor) -> ParentGrads + Send + Sync + 'static,
+    F: Fn(&BackwardCtx<'_>, &Tensor) -> ParentGrads + Send + Sync + 'static,
 {
     if parents.iter().all(|p| p.node.is_none()) {
         return out;
     }
     let saved = saved(&out);
-    let id = Key::fresh().0;
+    let id = TensorId::fresh().0;
     let node = Node {
         id,
-        key: Key(id),
+        key: TensorId(id),
         name,
         parents: parents.iter().map(|p| p.node.clone()).collect(),
         saved: Mutex::new(Some(saved)),
@@ -162,14 +162,14 @@ where
 
 /// Gradients by leaf.
 #[derive(Default, Debug)]
-pub struct Gradients(HashMap<Key, Tensor>);
+pub struct Gradients(HashMap<TensorId, Tensor>);
 
-impl FromIterator<(Key, Tensor)> for Gradients {
+impl FromIterator<(TensorId, Tensor)> for Gradients {
     /// Gradients from elsewhere; those of one key are added up.
     ///
     /// # Panics
     /// When those of one key have different shapes.
-    fn from_iter<I: IntoIterator<Item = (Key, Tensor)>>(gradients: I) -> Self {
+    fn from_iter<I: IntoIterator<Item = (TensorId, Tensor)>>(gradients: I) -> Self {
         let mut all = HashMap::new();
         gradients.into_iter().for_each(|(key, gradient)| add_into(&mut all, key, gradient, false));
         Self(all)
@@ -178,17 +178,17 @@ impl FromIterator<(Key, Tensor)> for Gradients {
 
 impl Gradients {
     /// The gradient with respect to the leaf (or leaves) of this key; `None` when the loss does not depend on it.
-    pub fn get(&self, key: Key) -> Option<&Tensor> {
+    pub fn get(&self, key: TensorId) -> Option<&Tensor> {
         self.0.get(&key)
     }
 
     /// The gradient with respect to `leaf`.
     pub fn of(&self, leaf: &Tensor) -> Option<&Tensor> {
-        self.get(leaf.key()?)
+        self.get(leaf.id()?)
     }
 
     /// Takes the gradient out.
-    pub fn remove(&mut self, key: Key) -> Option<Tensor> {
+    pub fn remove(&mut self, key: TensorId) -> Option<Tensor> {
         self.0.remove(&key)
     }
 
@@ -210,7 +210,7 @@ impl Gradients {
     }
 
     /// The gradients, in ascending order of key.
-    pub fn iter(&self) -> impl Iterator<Item = (Key, &Tensor)> {
+    pub fn iter(&self) -> impl Iterator<Item = (TensorId, &Tensor)> {
         let mut all: Vec<_> = self.0.iter().map(|(k, t)| (*k, t)).collect();
         all.sort_by_key(|(k, _)| *k);
         all.into_iter()
@@ -237,19 +237,19 @@ fn add_into<K: std::hash::Hash + Eq>(
     }
 }
 
-struct Visit(Arc<Node>);
-impl PartialEq for Visit {
+struct PendingNode(Arc<Node>);
+impl PartialEq for PendingNode {
     fn eq(&self, other: &Self) -> bool {
         self.0.id == other.0.id
     }
 }
-impl Eq for Visit {}
-impl PartialOrd for Visit {
+impl Eq for PendingNode {}
+impl PartialOrd for PendingNode {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
-impl Ord for Visit {
+impl Ord for PendingNode {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.id.cmp(&other.0.id)
     }
@@ -261,7 +261,7 @@ impl Ord for Visit {
 /// When a gradient's shape is not its output's, or part of the graph was consumed before.
 #[track_caller]
 pub fn backward(outputs: &[(&Tensor, &Tensor)]) -> Gradients {
-    Gradients(walk(outputs, None, false))
+    Gradients(run_backward(outputs, None, false))
 }
 
 /// The gradients of Σ ⟨output, gradient⟩ with respect to the nodes named by `wrt`, and nothing else: what only
@@ -273,21 +273,21 @@ pub fn backward(outputs: &[(&Tensor, &Tensor)]) -> Gradients {
 #[track_caller]
 pub fn grad(
     outputs: &[(&Tensor, &Tensor)],
-    wrt: &[Key],
+    wrt: &[TensorId],
     create_graph: bool,
 ) -> Vec<Option<Tensor>> {
-    let found = walk(outputs, Some(wrt), create_graph);
+    let found = run_backward(outputs, Some(wrt), create_graph);
     wrt.iter().map(|key| found.get(key).cloned()).collect()
 }
 
 #[track_caller]
-fn walk(
+fn run_backward(
     outputs: &[(&Tensor, &Tensor)],
-    wrt: Option<&[Key]>,
+    wrt: Option<&[TensorId]>,
     create_graph: bool,
-) -> HashMap<Key, Tensor> {
-    let wanted: HashSet<Key> = wrt.unwrap_or_default().iter().copied().collect();
-    let marked = wrt.map(|_| reaching(outputs, &wanted));
+) -> HashMap<TensorId, Tensor> {
+    let wanted: HashSet<TensorId> = wrt.unwrap_or_default().iter().copied().collect();
+    let marked = wrt.map(|_| mark_nodes_leading_to(outputs, &wanted));
     let useful = |node: &Node| marked.as_ref().is_none_or(|m| m.contains(&node.id));
     let mut result = HashMap::new();
     let mut pending: HashMap<u64, Tensor> = HashMap::new();
@@ -300,12 +300,12 @@ fn walk(
         if let Some(node) = output.node.as_ref().filter(|n| useful(n)) {
             let gradient = if create_graph { (*gradient).clone() } else { gradient.detach() };
             if !pending.contains_key(&node.id) {
-                heap.push(Visit(node.clone()));
+                heap.push(PendingNode(node.clone()));
             }
             add_into(&mut pending, node.id, gradient, create_graph);
         }
     }
-    while let Some(Visit(node)) = heap.pop() {
+    while let Some(PendingNode(node)) = heap.pop() {
         let Some(gradient) = pending.remove(&node.id) else {
             continue;
         };
@@ -320,7 +320,8 @@ fn walk(
         if needs.iter().all(|n| !n) {
             continue;
         }
-        let saved = Saved { tensors: node.open(create_graph), needs: &needs, create_graph };
+        let saved =
+            BackwardCtx { tensors: node.unpack_saved(create_graph), needs: &needs, create_graph };
         let grads = backward(&saved, &gradient);
         drop((saved, gradient));
         debug_assert_eq!(grads.len(), node.parents.len(), "{}: one gradient per parent", node.name);
@@ -329,7 +330,7 @@ fn walk(
                 continue;
             };
             if !pending.contains_key(&parent.id) {
-                heap.push(Visit(parent.clone()));
+                heap.push(PendingNode(parent.clone()));
             }
             add_into(&mut pending, parent.id, grad, create_graph);
         }
@@ -340,7 +341,7 @@ fn walk(
 impl Node {
     /// The saved tensors: tracked copies when the graph is kept, else taken out of it.
     #[track_caller]
-    fn open(self: &Arc<Self>, create_graph: bool) -> SmallVec<[Tensor; 4]> {
+    fn unpack_saved(self: &Arc<Self>, create_graph: bool) -> SmallVec<[Tensor; 4]> {
         let mut guard = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         let consumed = || -> ! {
             panic!(
@@ -352,9 +353,9 @@ impl Node {
             let Some(list) = guard.as_ref() else { consumed() };
             list.iter()
                 .map(|save| match save {
-                    Save::Input(t) => t.clone(),
-                    Save::Nothing => Tensor::zeros([0]),
-                    Save::Output(storage, shape) => {
+                    SavedTensor::Input(t) => t.clone(),
+                    SavedTensor::Nothing => Tensor::zeros([0]),
+                    SavedTensor::Output(storage, shape) => {
                         Tensor { storage: storage.clone(), shape: *shape, node: Some(self.clone()) }
                     }
                 })
@@ -363,9 +364,9 @@ impl Node {
             let Some(list) = guard.take() else { consumed() };
             list.into_iter()
                 .map(|save| match save {
-                    Save::Input(t) => t.detach(),
-                    Save::Nothing => Tensor::zeros([0]),
-                    Save::Output(storage, shape) => Tensor { storage, shape, node: None },
+                    SavedTensor::Input(t) => t.detach(),
+                    SavedTensor::Nothing => Tensor::zeros([0]),
+                    SavedTensor::Output(storage, shape) => Tensor { storage, shape, node: None },
                 })
                 .collect()
         }
@@ -373,7 +374,10 @@ impl Node {
 }
 
 /// The ids of all nodes below `outputs` from which a wanted node can be reached.
-fn reaching(outputs: &[(&Tensor, &Tensor)], wanted: &HashSet<Key>) -> HashSet<u64> {
+fn mark_nodes_leading_to(
+    outputs: &[(&Tensor, &Tensor)],
+    wanted: &HashSet<TensorId>,
+) -> HashSet<u64> {
     // Ascending id is a topological order, so one pass decides every node from its parents.
     let mut nodes: HashMap<u64, Arc<Node>> = HashMap::new();
     let mut stack: Vec<Arc<Node>> = outputs.iter().filter_map(|(o, _)| o.node.clone()).collect();

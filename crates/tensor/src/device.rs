@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// What a user asks for: `auto`, `cpu`, `gpu` or `gpu:NUMBER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceChoice {
+pub enum DeviceSpec {
     /// A real GPU if there is one, else the CPU.
     Auto,
     /// The host processor.
@@ -15,7 +15,7 @@ pub enum DeviceChoice {
     Gpu(Option<usize>),
 }
 
-impl FromStr for DeviceChoice {
+impl FromStr for DeviceSpec {
     type Err = String;
 
     /// # Errors
@@ -49,17 +49,15 @@ impl Device {
     ///
     /// # Errors
     /// No such adapter, a driver that refuses, or half precision where there is none.
-    pub fn choose(choice: DeviceChoice, options: gpu::Options) -> Result<Self, GpuError> {
+    pub fn open(spec: DeviceSpec, options: gpu::Options) -> Result<Self, GpuError> {
         let cpu =
             || if options.half { Err(GpuError::NoHalf("the cpu".into())) } else { Ok(Device::Cpu) };
-        match choice {
-            DeviceChoice::Cpu => cpu(),
-            DeviceChoice::Gpu(index) => {
-                gpu::open(gpu::Options { index, ..options }).map(Device::Gpu)
-            }
+        match spec {
+            DeviceSpec::Cpu => cpu(),
+            DeviceSpec::Gpu(index) => gpu::open(gpu::Options { index, ..options }).map(Device::Gpu),
             // Drivers take their time to look, and complain where there is no display.
-            DeviceChoice::Auto if !options.allow_software && !gpu::is_likely() => cpu(),
-            DeviceChoice::Auto => match gpu::open(gpu::Options { index: None, ..options }) {
+            DeviceSpec::Auto if !options.allow_software && !gpu::has_gpu_device_files() => cpu(),
+            DeviceSpec::Auto => match gpu::open(gpu::Options { index: None, ..options }) {
                 Err(GpuError::None | GpuError::OnlySoftware(_)) => cpu(),
                 opened => opened.map(Device::Gpu),
             },
@@ -78,7 +76,7 @@ impl Device {
     }
 
     /// What decides the last bits of results here: the instruction set, or the adapter and its driver.
-    pub fn arithmetic(&self) -> String {
+    pub fn numerics_id(&self) -> String {
         match self {
             Device::Cpu => crate::cpu::isa().to_string(),
             Device::Gpu(gpu) => {
@@ -108,9 +106,9 @@ impl Device {
     }
 
     /// Waits until all work is done: for timing it.
-    pub fn finish(&self) {
+    pub fn synchronize(&self) {
         if let Device::Gpu(gpu) = self {
-            gpu.finish();
+            gpu.synchronize();
         }
     }
 
@@ -150,14 +148,14 @@ mod tests {
 
     #[test]
     fn choices() {
-        let parse = |text: &str| text.parse::<DeviceChoice>();
-        assert_eq!(parse("gpu:1"), Ok(DeviceChoice::Gpu(Some(1))));
+        let parse = |text: &str| text.parse::<DeviceSpec>();
+        assert_eq!(parse("gpu:1"), Ok(DeviceSpec::Gpu(Some(1))));
         assert_eq!([parse("auto"), parse("cpu"), parse("gpu")].map(Result::unwrap), {
-            [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Gpu(None)]
+            [DeviceSpec::Auto, DeviceSpec::Cpu, DeviceSpec::Gpu(None)]
         });
         assert!(["tpu", "gpu:", "gpu:x", "cpu:0", ""].iter().all(|bad| parse(bad).is_err()));
         assert!(
-            Device::choose(DeviceChoice::Cpu, gpu::Options { half: true, ..Default::default() })
+            Device::open(DeviceSpec::Cpu, gpu::Options { half: true, ..Default::default() })
                 .is_err()
         );
     }

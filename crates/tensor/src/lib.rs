@@ -20,16 +20,19 @@ pub mod rng;
 mod shape;
 mod tensor;
 
-pub use cpu::buffer::{fresh_blocks, memory, reset_peak};
-pub use cpu::choice::{CONV_VARIABLE, algorithm_table, conv_algorithm_from_env, per_image};
-pub use cpu::optim::{Rule, UpdateStep};
+pub use cpu::buffer::{memory_stats, num_allocs, reset_peak_memory_stats};
+pub use cpu::conv_algo::{
+    CONV_VARIABLE, batch_invariant, conv_algorithm_from_env, numerics_version,
+};
+pub use cpu::optim::{OptimizerKind, UpdateStep};
 pub use cpu::peak::{fma_peak, fma_rate};
 pub use cpu::{ISA_VARIABLE, Isa, isa, isa_from_env};
-pub use device::{Device, DeviceChoice};
+pub use device::{Device, DeviceSpec};
 pub use geom::ConvGeom;
 pub use ops::{
-    Activation, Average, BatchNorm, Guard, UpdateSlot, WeightCache, concat, conv_transpose2d,
-    conv_transpose2d_cached, conv2d, conv2d_input_grad, conv2d_weight_grad, lerp, update,
+    Activation, BatchNorm, EmaUpdate, FiniteCheck, ParamUpdate, WeightCache, concat,
+    conv_transpose2d, conv_transpose2d_cached, conv2d, conv2d_input_grad, conv2d_weight_grad, lerp,
+    update,
 };
 pub use shape::{MAX_RANK, Shape};
-pub use tensor::{Reading, Tensor, read_later};
+pub use tensor::{PendingRead, Tensor, read_async};

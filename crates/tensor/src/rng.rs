@@ -127,7 +127,10 @@ impl Philox {
             Device::Gpu(gpu) => gpu,
         };
         let start = [self.seed, self.stream, first];
-        Tensor::from_array(gpu::kernels::random::fill(gpu, shape.len(), distribution, start), shape)
+        Tensor::from_gpu_buffer(
+            gpu::kernels::random::fill(gpu, shape.len(), distribution, start),
+            shape,
+        )
     }
 
     fn fill(&self, first: u64, shape: Shape, distribution: Distribution) -> Tensor {

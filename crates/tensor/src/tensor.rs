@@ -1,8 +1,8 @@
 //! The tensor: shared storage, a shape, and a place in the graph when gradients are wanted.
 
-use crate::autograd::{Gradients, Key, Node};
+use crate::autograd::{Gradients, Node, TensorId};
 use crate::cpu::Buffer;
-use crate::gpu::{Array, Pending, kernels};
+use crate::gpu::{GpuBuffer, StagedRead, kernels};
 use crate::{Device, Shape};
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) enum Storage {
     Cpu(Arc<Buffer>),
-    Gpu(Arc<Array>),
+    Gpu(Arc<GpuBuffer>),
 }
 
 /// `on_device!(name; a, b; cpu => …, gpu => …)`: one of two expressions, in which `a` and `b` are the tensors' numbers on their common device.
@@ -47,13 +47,13 @@ impl Tensor {
         Self { storage: Storage::Cpu(Arc::new(buffer)), shape, node: None }
     }
 
-    pub(crate) fn from_array(array: Array, shape: Shape) -> Self {
+    pub(crate) fn from_gpu_buffer(array: GpuBuffer, shape: Shape) -> Self {
         debug_assert_eq!(array.len(), shape.len());
         Self { storage: Storage::Gpu(Arc::new(array)), shape, node: None }
     }
 
     /// A tensor that shares an array with whoever else holds it.
-    pub(crate) fn share(array: &Arc<Array>, shape: impl Into<Shape>) -> Self {
+    pub(crate) fn from_shared(array: &Arc<GpuBuffer>, shape: impl Into<Shape>) -> Self {
         Self { storage: Storage::Gpu(array.clone()), shape: shape.into(), node: None }
     }
 
@@ -88,7 +88,7 @@ impl Tensor {
                 Self::from_buffer(buffer, shape)
             }
             Device::Gpu(gpu) => {
-                Self::from_array(kernels::movement::full(gpu, shape.len(), value), shape)
+                Self::from_gpu_buffer(kernels::movement::full(gpu, shape.len(), value), shape)
             }
         }
     }
@@ -100,10 +100,10 @@ impl Tensor {
             (Storage::Gpu(array), Device::Gpu(gpu)) if array.gpu() == gpu => self.detach(),
             (_, Device::Cpu) => Self::from_slice(&self.to_vec(), self.shape),
             (Storage::Cpu(buffer), Device::Gpu(gpu)) => {
-                Self::from_array(Array::from_slice(gpu, buffer), self.shape)
+                Self::from_gpu_buffer(GpuBuffer::from_slice(gpu, buffer), self.shape)
             }
             (Storage::Gpu(array), Device::Gpu(gpu)) => {
-                Self::from_array(Array::from_slice(gpu, &array.to_vec()), self.shape)
+                Self::from_gpu_buffer(GpuBuffer::from_slice(gpu, &array.to_vec()), self.shape)
             }
         }
     }
@@ -157,7 +157,7 @@ impl Tensor {
 
     /// The numbers of a tensor that operation `name` needs on a GPU.
     #[track_caller]
-    pub(crate) fn on_gpu(&self, name: &str) -> &Array {
+    pub(crate) fn on_gpu(&self, name: &str) -> &GpuBuffer {
         match &self.storage {
             Storage::Gpu(array) => array,
             Storage::Cpu(_) => panic!("{name}: a tensor on the cpu among tensors on a gpu"),
@@ -187,7 +187,7 @@ impl Tensor {
 
     /// Whether every number is finite: neither NaN nor infinite.
     pub fn all_finite(&self) -> bool {
-        let mut guard = crate::Guard::new(&self.device());
+        let mut guard = crate::FiniteCheck::new(&self.device());
         guard.check(self, 1.0);
         guard.value().item() == 0.0
     }
@@ -199,12 +199,12 @@ impl Tensor {
 
     /// The same numbers as a new leaf of the graph: gradients with respect to it can be asked for by its [`key`](Self::key).
     pub fn leaf(&self) -> Self {
-        self.leaf_with_key(Key::fresh())
+        self.leaf_with_id(TensorId::fresh())
     }
 
     /// [`leaf`](Self::leaf) under a key the caller owns. Gradients of leaves with one key are added up, so a
     /// parameter used in several forward passes has one gradient.
-    pub fn leaf_with_key(&self, key: Key) -> Self {
+    pub fn leaf_with_id(&self, key: TensorId) -> Self {
         Self { storage: self.storage.clone(), shape: self.shape, node: Some(Node::leaf(key)) }
     }
 
@@ -214,7 +214,7 @@ impl Tensor {
     }
 
     /// What names this tensor in [`Gradients`] and [`autograd::grad`](crate::autograd::grad); `None` outside the graph.
-    pub fn key(&self) -> Option<Key> {
+    pub fn id(&self) -> Option<TensorId> {
         self.node.as_ref().map(|node| node.key())
     }
 
@@ -253,7 +253,7 @@ impl Tensor {
             *self = match &self.storage {
                 Storage::Cpu(buffer) => Self::from_buffer(Buffer::from_slice(buffer), self.shape),
                 Storage::Gpu(array) => {
-                    Self::from_array(kernels::movement::duplicate(array), self.shape)
+                    Self::from_gpu_buffer(kernels::movement::duplicate(array), self.shape)
                 }
             };
         }
@@ -277,21 +277,21 @@ impl Tensor {
     }
 }
 
-/// Numbers on their way from a device: what [`read_later`] asked for.
+/// Numbers on their way from a device: what [`read_async`] asked for.
 #[must_use = "the numbers come with `wait`"]
-pub struct Reading(State);
+pub struct PendingRead(ReadState);
 
-enum State {
+enum ReadState {
     Here(Vec<f32>),
-    Pending(Pending),
+    Pending(StagedRead),
 }
 
-impl Reading {
+impl PendingRead {
     /// The numbers of all tensors, one after the other; waits until they are there. NaN if the device failed ([`Device::check`]).
     pub fn wait(self) -> Vec<f32> {
         match self.0 {
-            State::Here(values) => values,
-            State::Pending(pending) => pending.wait(),
+            ReadState::Here(values) => values,
+            ReadState::Pending(pending) => pending.wait(),
         }
     }
 }
@@ -301,8 +301,8 @@ impl Reading {
 /// # Panics
 /// Without tensors, or when they are on different devices.
 #[track_caller]
-pub fn read_later(tensors: &[&Tensor]) -> Reading {
-    let arrays: Vec<&Array> = tensors
+pub fn read_async(tensors: &[&Tensor]) -> PendingRead {
+    let arrays: Vec<&GpuBuffer> = tensors
         .iter()
         .filter_map(|t| match &t.storage {
             Storage::Gpu(array) => Some(&**array),
@@ -310,12 +310,12 @@ pub fn read_later(tensors: &[&Tensor]) -> Reading {
         })
         .collect();
     match arrays.first() {
-        None => Reading(State::Here(tensors.iter().flat_map(|t| t.to_vec()).collect())),
+        None => PendingRead(ReadState::Here(tensors.iter().flat_map(|t| t.to_vec()).collect())),
         Some(first) => {
             let one = arrays.len() == tensors.len()
                 && arrays.iter().all(|array| array.gpu() == first.gpu());
-            assert!(one, "read_later: tensors on different devices");
-            Reading(State::Pending(first.gpu().read_later(&arrays)))
+            assert!(one, "read_async: tensors on different devices");
+            PendingRead(ReadState::Pending(first.gpu().read_async(&arrays)))
         }
     }
 }

@@ -4,11 +4,11 @@ mod common;
 
 use std::hint::black_box;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tensor::autograd::{self, Key};
+use tensor::autograd::{self, TensorId};
 use tensor::rng::Philox;
 use tensor::{
-    Activation, ConvGeom, Device, Guard, Rule, Tensor, UpdateSlot, UpdateStep, conv2d, memory,
-    reset_peak, update,
+    Activation, ConvGeom, Device, FiniteCheck, OptimizerKind, ParamUpdate, Tensor, UpdateStep,
+    conv2d, memory_stats, reset_peak_memory_stats, update,
 };
 
 /// The count of bytes is one for the whole program: tests that read it run alone.
@@ -37,8 +37,8 @@ fn a_leaf_used_twice_adds_its_gradients() {
 #[test]
 fn leaves_of_one_key_add_their_gradients() {
     let _guard = shared();
-    let (value, key) = (vector(&[2.0, -3.0]), Key::fresh());
-    let (a, b) = (value.leaf_with_key(key), value.leaf_with_key(key));
+    let (value, key) = (vector(&[2.0, -3.0]), TensorId::fresh());
+    let (a, b) = (value.leaf_with_id(key), value.leaf_with_id(key));
     let first = a.square().sum_all();
     let second = b.scale(5.0).sum_all();
     let one = Tensor::scalar(1.0);
@@ -70,7 +70,7 @@ fn grad_answers_for_the_keys_asked() {
     let middle = x.mul(&y);
     let loss = middle.square().sum_all();
     let one = Tensor::scalar(1.0);
-    let key = |t: &Tensor| t.key().unwrap();
+    let key = |t: &Tensor| t.id().unwrap();
     let keys = [key(&middle), key(&unused), key(&x), key(&x)];
     let grads = autograd::grad(&[(&loss, &one)], &keys, true);
     let values: Vec<Option<f32>> = grads.iter().map(|g| g.as_ref().map(Tensor::item)).collect();
@@ -87,7 +87,7 @@ fn grad_leaves_other_branches_alone() {
     let other = y.square();
     let loss = x.square().add(&other).sum_all();
     let one = Tensor::scalar(1.0);
-    let by_x = autograd::grad(&[(&loss, &one)], &[x.key().unwrap()], false);
+    let by_x = autograd::grad(&[(&loss, &one)], &[x.id().unwrap()], false);
     assert_eq!(by_x[0].as_ref().unwrap().item(), 4.0);
     assert_eq!(autograd::backward(&[(&other, &vector(&[1.0]))]).of(&y).unwrap().item(), 10.0);
 }
@@ -98,15 +98,15 @@ fn grad_does_not_make_the_others() {
     let _guard = alone();
     const N: usize = 1 << 20;
     let (x, y) = (Tensor::ones([N]).leaf(), Tensor::ones([N]).leaf());
-    let peak = |keys: &[Key]| {
+    let peak = |keys: &[TensorId]| {
         let loss = x.mul(&y);
         let weight = Tensor::ones([N]);
-        reset_peak();
-        let before = memory().0;
+        reset_peak_memory_stats();
+        let before = memory_stats().0;
         drop(autograd::grad(&[(&loss, &weight)], keys, false));
-        memory().1 - before
+        memory_stats().1 - before
     };
-    let (kx, ky) = (x.key().unwrap(), y.key().unwrap());
+    let (kx, ky) = (x.id().unwrap(), y.id().unwrap());
     let (one, both) = (peak(&[kx]), peak(&[kx, ky]));
     assert!(one < both && both - one >= 4 * N - 4096, "{one} and {both} bytes");
 }
@@ -120,7 +120,7 @@ fn third_order_of_the_fourth_power() {
         |x: &Tensor| x.mul(x).mul(x).mul(x),
     ] {
         let x = vector(&[1.5, 2.0]).leaf();
-        let (key, one) = (x.key().unwrap(), Tensor::ones([2]));
+        let (key, one) = (x.id().unwrap(), Tensor::ones([2]));
         let mut y = power(&x);
         for factor in [[4.0 * 3.375, 32.0], [12.0 * 2.25, 48.0], [36.0, 48.0], [24.0, 24.0]] {
             y = autograd::grad(&[(&y, &one)], &[key], true).remove(0).unwrap();
@@ -148,7 +148,7 @@ fn so_does_a_second_order_walk() {
     let x = vector(&[2.0]).leaf();
     let loss = x.square().sum_all();
     drop(loss.backward());
-    autograd::grad(&[(&loss, &Tensor::scalar(1.0))], &[x.key().unwrap()], true);
+    autograd::grad(&[(&loss, &Tensor::scalar(1.0))], &[x.id().unwrap()], true);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_kept_graph_can_be_walked_again() {
     let (loss, one) = (x.square().sum_all(), Tensor::scalar(1.0));
     for _ in 0..2 {
         assert_eq!(
-            autograd::grad(&[(&loss, &one)], &[x.key().unwrap()], true)[0].as_ref().unwrap().item(),
+            autograd::grad(&[(&loss, &one)], &[x.id().unwrap()], true)[0].as_ref().unwrap().item(),
             4.0
         );
     }
@@ -188,7 +188,7 @@ fn a_million_operations_need_no_stack() {
         assert_eq!(y.sum_all().backward().of(&x).unwrap().item(), 1.0);
         drop(y);
         let y = chain(&x, 100_000);
-        let g = autograd::grad(&[(&y, &vector(&[1.0]).leaf())], &[x.key().unwrap()], true)
+        let g = autograd::grad(&[(&y, &vector(&[1.0]).leaf())], &[x.id().unwrap()], true)
             .remove(0)
             .unwrap();
         drop(y);
@@ -213,21 +213,21 @@ fn nothing_leaks() {
     let _guard = alone();
     let mut rng = Philox::new(1, 1);
     let (x, w) = (rng.normal([4, 8, 8, 3], 0.0, 1.0), rng.normal([3, 3, 3, 3], 0.0, 1.0));
-    let baseline = memory().0;
+    let baseline = memory_stats().0;
     drop(forward(&x.leaf(), &w.leaf()));
-    assert_eq!(memory().0, baseline, "forward without backward");
+    assert_eq!(memory_stats().0, baseline, "forward without backward");
     drop(forward(&x.leaf(), &w.leaf()).backward());
-    assert_eq!(memory().0, baseline, "forward and backward");
+    assert_eq!(memory_stats().0, baseline, "forward and backward");
     // First and second order: the graph of the gradients refers to the graph of the values, never back.
     let (x, w) = (x.leaf(), w.leaf());
-    let keys = [x.key().unwrap(), w.key().unwrap()];
+    let keys = [x.id().unwrap(), w.id().unwrap()];
     let loss = forward(&x, &w);
     let grads = autograd::grad(&[(&loss, &Tensor::scalar(1.0))], &keys, true);
     let penalty =
         grads.iter().flatten().map(|g| g.square().sum_all()).reduce(|a, b| a.add(&b)).unwrap();
     assert_eq!(penalty.backward().len(), 4, "x, w, gamma and beta");
     drop((loss, grads, penalty));
-    assert_eq!(memory().0, baseline, "after a gradient penalty");
+    assert_eq!(memory_stats().0, baseline, "after a gradient penalty");
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn memory_falls_during_the_walk() {
     let _guard = alone();
     const N: usize = 1 << 18;
     const BYTES: usize = 4 * N;
-    let baseline = memory().0;
+    let baseline = memory_stats().0;
     let x = Tensor::ones([N]).leaf();
     let mut y = x.clone();
     for _ in 0..20 {
@@ -243,26 +243,30 @@ fn memory_falls_during_the_walk() {
     }
     let loss = y.sum_all();
     drop(y);
-    let full = memory().0 - baseline;
+    let full = memory_stats().0 - baseline;
     assert!(full >= 21 * BYTES, "the results are saved: {full}");
-    reset_peak();
+    reset_peak_memory_stats();
     let grads = loss.backward();
     // The gradient, its successor and the temporaries between them, at the first step; after that it falls.
-    let most = memory().1 - baseline;
+    let most = memory_stats().1 - baseline;
     assert!(most <= full + 5 * BYTES, "gradients outlive their use: {most} bytes over {full}");
     assert!(
-        memory().0 - baseline <= 2 * BYTES + 4096,
+        memory_stats().0 - baseline <= 2 * BYTES + 4096,
         "saved tensors outlive the walk: {}",
-        memory().0 - baseline
+        memory_stats().0 - baseline
     );
     drop((loss, grads, x));
-    assert_eq!(memory().0, baseline);
+    assert_eq!(memory_stats().0, baseline);
 }
 
 fn adam_step(value: &mut Tensor, grad: &Tensor, memory: &mut [Tensor; 2], step: u64) -> usize {
-    let rule = Rule::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8, decoupled: false };
+    let rule = OptimizerKind::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8, decoupled: false };
     let step = UpdateStep { rule, lr: 0.1, weight_decay: 0.0, step };
-    update(&mut [UpdateSlot { value, grad, memory }], &step, &Guard::new(&Device::Cpu))
+    update(
+        &mut [ParamUpdate { value, grad, state: memory }],
+        &step,
+        &FiniteCheck::new(&Device::Cpu),
+    )
 }
 
 #[test]
@@ -272,7 +276,7 @@ fn adam_copies_nothing_in_a_steady_step() {
     for step in 1..=4 {
         let leaf = w.leaf();
         let grads = leaf.square().sum_all().backward();
-        let key = leaf.key().unwrap();
+        let key = leaf.id().unwrap();
         drop(leaf);
         assert_eq!(adam_step(&mut w, grads.get(key).unwrap(), &mut memory, step), 0, "step {step}");
     }
@@ -309,10 +313,10 @@ fn adam_is_adam() {
     let (lr, beta1, beta2, eps, decay) = (0.01, 0.5, 0.999, 1e-3, 0.1);
     for step in 1..=5 {
         let g = rng.normal([n], 0.0, 1.0);
-        let rule = Rule::Adam { beta1, beta2, eps, decoupled: false };
+        let rule = OptimizerKind::Adam { beta1, beta2, eps, decoupled: false };
         let constants = UpdateStep { rule, lr, weight_decay: decay, step };
-        let mut slots = [UpdateSlot { value: &mut w, grad: &g, memory: &mut memory }];
-        update(&mut slots, &constants, &Guard::new(&Device::Cpu));
+        let mut slots = [ParamUpdate { value: &mut w, grad: &g, state: &mut memory }];
+        update(&mut slots, &constants, &FiniteCheck::new(&Device::Cpu));
         let [b1, b2] = [beta1, beta2];
         for (i, g) in wide(&g).into_iter().enumerate() {
             let g = g + decay * we[i];
@@ -369,7 +373,7 @@ fn denormals_are_flushed_inside_kernels_only() {
 #[should_panic(expected = "gradients of one key have different shapes")]
 fn gradients_of_different_shapes_are_not_added() {
     let _guard = shared();
-    let key = Key::fresh();
+    let key = TensorId::fresh();
     let _ = [(key, Tensor::ones([2])), (key, Tensor::ones([3]))]
         .into_iter()
         .collect::<tensor::autograd::Gradients>();

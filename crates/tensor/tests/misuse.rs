@@ -1,8 +1,9 @@
 //! Shape misuse panics, naming the operation and the shapes; empty tensors are no misuse.
 
 use tensor::{
-    Activation, Average, ConvGeom, Device, Guard, Rule, Tensor, UpdateSlot, UpdateStep, autograd,
-    concat, conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad, lerp, update,
+    Activation, ConvGeom, Device, EmaUpdate, FiniteCheck, OptimizerKind, ParamUpdate, Tensor,
+    UpdateStep, autograd, concat, conv_transpose2d, conv2d, conv2d_input_grad, conv2d_weight_grad,
+    lerp, update,
 };
 
 fn zeros(shape: &[usize]) -> Tensor {
@@ -10,17 +11,17 @@ fn zeros(shape: &[usize]) -> Tensor {
 }
 
 /// A step with momentum of a parameter of two numbers.
-fn sgd(grad: &[usize], memory: &mut [Tensor]) {
+fn sgd(grad: &[usize], state: &mut [Tensor]) {
     let step = UpdateStep {
-        rule: Rule::Sgd { momentum: 0.9, nesterov: true },
+        rule: OptimizerKind::Sgd { momentum: 0.9, nesterov: true },
         lr: 0.1,
         weight_decay: 0.0,
         step: 1,
     };
     update(
-        &mut [UpdateSlot { value: &mut zeros(&[2]), grad: &zeros(grad), memory }],
+        &mut [ParamUpdate { value: &mut zeros(&[2]), grad: &zeros(grad), state }],
         &step,
-        &Guard::new(&Device::Cpu),
+        &FiniteCheck::new(&Device::Cpu),
     );
 }
 
@@ -63,9 +64,12 @@ fn messages_name_the_operation_and_the_shapes() {
         (|| zeros(&[2, 3]).permute(&[0, 0]), &["permute", "[0, 0]", "[2, 3]"]),
         (|| zeros(&[2, 3]).narrow(1, 2, 2), &["narrow", "[2, 3]"]),
         (|| zeros(&[2, 3]).narrow(1, usize::MAX, 1), &["narrow", "[2, 3]"]),
-        (|| zeros(&[2, 3]).embed(1, 2, 4), &["embed", "[2, 3]"]),
-        (|| zeros(&[2, 3]).embed(1, usize::MAX - 1, 2), &["embed", "[2, 3]"]),
-        (|| zeros(&[1, 2, 2, 1]).pad2d([[usize::MAX, 1], [0, 0]]), &["embed", "[1, 2, 2, 1]"]),
+        (|| zeros(&[2, 3]).pad_with_zeros(1, 2, 4), &["pad_with_zeros", "[2, 3]"]),
+        (|| zeros(&[2, 3]).pad_with_zeros(1, usize::MAX - 1, 2), &["pad_with_zeros", "[2, 3]"]),
+        (
+            || zeros(&[1, 2, 2, 1]).pad2d([[usize::MAX, 1], [0, 0]]),
+            &["pad_with_zeros", "[1, 2, 2, 1]"],
+        ),
         (|| zeros(&[2, 3]).pad2d([[1, 1], [0, 0]]), &["pad2d", "[2, 3]"]),
         (|| concat(&[&zeros(&[2, 3]), &zeros(&[3, 3])], 1), &["concat", "[2, 3]", "[3, 3]"]),
         (|| concat(&[&zeros(&[2, 3]), &zeros(&[2])], 1), &["concat", "[2, 3]", "[2]"]),
@@ -136,7 +140,7 @@ fn messages_name_the_operation_and_the_shapes() {
         ),
         (
             || {
-                lerp(&mut [Average {
+                lerp(&mut [EmaUpdate {
                     average: &mut zeros(&[2]),
                     value: &zeros(&[3]),
                     keep: 0.9,

@@ -1,4 +1,4 @@
-//! Every specialisation of every shader is valid WGSL and can be translated for every back end, whatever adapters this machine has.
+//! Every specialization of every shader is valid WGSL and can be translated for every back end, whatever adapters this machine has.
 
 use std::collections::HashSet;
 
@@ -35,7 +35,7 @@ fn untranslated(module: &naga::Module, info: &naga::valid::ModuleInfo, name: &st
 
 #[test]
 fn every_specialisation_is_valid() {
-    let all = tensor::gpu::every_specialisation().unwrap();
+    let all = tensor::gpu::all_specializations().unwrap();
     let mut failures = Vec::new();
     for (name, text) in &all {
         let module = match naga::front::wgsl::parse_str(text) {
@@ -91,7 +91,7 @@ fn every_specialisation_is_valid() {
     let names: HashSet<_> = all.iter().map(|(name, _)| name).collect();
     assert!(
         all.len() > 250 && names.len() == all.len(),
-        "{} specialisations, {} names",
+        "{} specializations, {} names",
         all.len(),
         names.len()
     );

@@ -123,7 +123,7 @@ impl Sampler {
             .recipe
             .image
             .range
-            .leave(&tensor::per_image(|| self.generator.forward(latents, pass))))
+            .leave(&tensor::batch_invariant(|| self.generator.forward(latents, pass))))
     }
 
     /// The recipe of the networks.

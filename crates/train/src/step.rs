@@ -10,7 +10,7 @@ use nn::recipe::{ConditionKind, Conditioned, Player, Recipe, Weights};
 use nn::{Mode, Noise, Pass, Statistics};
 use tensor::autograd::Gradients;
 use tensor::rng::Distribution;
-use tensor::{Shape, Tensor, read_later};
+use tensor::{Shape, Tensor, read_async};
 
 /// Real pictures of one update of D, and of G where it has its own.
 pub struct Given<'a> {
@@ -157,7 +157,7 @@ impl Trainer {
         let seen = self.guard.value();
         let mut measured = vec![loss_real, loss_fake, &moved.loss, d_real, d_fake, accuracy, &seen];
         measured.extend(&moved.gradient);
-        let reading = read_later(&measured);
+        let reading = read_async(&measured);
         self.device.flush();
         Measured::new(self.step, &self.device, reading)
     }

@@ -12,7 +12,7 @@ use runs::{Array, Checkpoint, CheckpointMeta, DatasetId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tensor::rng::Philox;
-use tensor::{Device, Guard, Reading, Tensor};
+use tensor::{Device, FiniteCheck, PendingRead, Tensor};
 
 /// Philox streams of a run, under its seed. Shuffling has streams of its own in `data`.
 mod stream {
@@ -77,11 +77,11 @@ pub(crate) mod mark {
 pub struct Measured {
     step: u64,
     device: Device,
-    reading: Reading,
+    reading: PendingRead,
 }
 
 impl Measured {
-    pub(crate) fn new(step: u64, device: &Device, reading: Reading) -> Self {
+    pub(crate) fn new(step: u64, device: &Device, reading: PendingRead) -> Self {
         Self { step, device: device.clone(), reading }
     }
 
@@ -138,7 +138,7 @@ pub struct Trainer {
     pub(crate) cursor: Cursor,
     pub(crate) step: u64,
     pub(crate) device: Device,
-    pub(crate) guard: Guard,
+    pub(crate) guard: FiniteCheck,
     watchdog: Watchdog,
     best: Option<Scored>,
 }
@@ -193,7 +193,7 @@ impl Trainer {
             cursor: Cursor::new(settings.seed).with_buffer(settings.shuffle_buffer),
             step: 0,
             device: device.clone(),
-            guard: Guard::new(device),
+            guard: FiniteCheck::new(device),
             watchdog: Watchdog::default(),
             best: None,
             generator,
@@ -501,8 +501,8 @@ pub(crate) fn meta(
         recipe_name: recipe.name.clone(),
         dataset,
         state,
-        numerics_id: device.arithmetic(),
-        numerics_version: tensor::algorithm_table(),
+        numerics_id: device.numerics_id(),
+        numerics_version: tensor::numerics_version(),
     }
 }
 

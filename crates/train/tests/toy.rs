@@ -153,8 +153,11 @@ fn tricks() -> Vec<Settings> {
         Settings { lr: 1e-2, ..plain() },
         Settings { lr_d: 1e-2, ..plain() },
         Settings { rule: Settings::adam(0.9), ..plain() },
-        Settings { rule: nn::Rule::Sgd { momentum: 0.0, nesterov: false }, ..plain() },
-        Settings { rule: nn::Rule::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.0 }, ..plain() },
+        Settings { rule: nn::OptimizerKind::Sgd { momentum: 0.0, nesterov: false }, ..plain() },
+        Settings {
+            rule: nn::OptimizerKind::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.0 },
+            ..plain()
+        },
     ]
 }
 
@@ -231,7 +234,7 @@ fn a_run_that_diverges_says_where_and_keeps_what_was_finite() {
         lr: 1e30,
         lr_d: 1e30,
         steps: 500,
-        rule: nn::Rule::Sgd { momentum: 0.0, nesterov: false },
+        rule: nn::OptimizerKind::Sgd { momentum: 0.0, nesterov: false },
         objective: Objective::LeastSquares,
         ..short(Target::Ring)
     };

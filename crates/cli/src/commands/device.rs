@@ -2,7 +2,7 @@
 
 use crate::error::CliError;
 use clap::ValueEnum;
-use tensor::{Device, DeviceChoice, gpu};
+use tensor::{Device, DeviceSpec, gpu};
 
 /// How exactly a GPU computes.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -19,7 +19,7 @@ enum Precision {
 pub struct DeviceArgs {
     /// auto (a graphics processor if there is one), cpu, gpu or gpu:NUMBER of `dcgan devices`.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: DeviceChoice,
+    device: DeviceSpec,
     /// Take a software renderer for a graphics processor: for tests, slower than the CPU.
     #[arg(long)]
     allow_software: bool,
@@ -37,6 +37,6 @@ impl DeviceArgs {
         let half = self.precision == Precision::Mixed;
         let options =
             gpu::Options { allow_software: self.allow_software, half, ..Default::default() };
-        Device::choose(self.device, options).map_err(|e| CliError::Failed(e.to_string()))
+        Device::open(self.device, options).map_err(|e| CliError::Failed(e.to_string()))
     }
 }

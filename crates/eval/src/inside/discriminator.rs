@@ -138,7 +138,7 @@ impl Discriminator {
         let (input, condition) = (self.input(pictures)?, self.condition(pictures));
         let pass = Pass::from(Mode::SAMPLE).with_condition(condition.as_ref());
         let (_, mut found) =
-            tensor::per_image(|| self.network.features(&input, pass, &[&self.layer]));
+            tensor::batch_invariant(|| self.network.features(&input, pass, &[&self.layer]));
         Ok(found.swap_remove(0))
     }
 

@@ -141,7 +141,7 @@ impl Generator {
             };
             let told = condition.map(part);
             let pass = Pass::from(self.mode).with_condition(told.as_ref());
-            parts.push(tensor::per_image(|| f(&part(latents), pass)).to_device(&Device::Cpu));
+            parts.push(tensor::batch_invariant(|| f(&part(latents), pass)).to_device(&Device::Cpu));
             self.device.check()?;
             progress.tell(what, (start + BATCH).min(count), count)?;
         }

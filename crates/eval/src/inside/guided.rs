@@ -28,7 +28,7 @@ pub fn gradient(
 ) -> Tensor {
     let input = input.leaf();
     let pass = Pass::from(Mode::SAMPLE).with_condition(condition).with_guidance();
-    tensor::per_image(|| {
+    tensor::batch_invariant(|| {
         let (_, found) = network.features(&input, pass, &[layer]);
         let shape = *found[0].shape();
         let mut seed = vec![0.0; found[0].len()];
@@ -45,7 +45,7 @@ pub fn gradient(
             seed[((i * h + y) * w + x) * k + feature] = 1.0;
         }
         let seed = Tensor::from_slice(&seed, shape).to_device(&input.device());
-        let keys: Vec<_> = input.key().into_iter().collect();
+        let keys: Vec<_> = input.id().into_iter().collect();
         let found =
             autograd::grad(&[(&found[0], &seed)], &keys, false).into_iter().flatten().next();
         // Nothing at all comes back from a layer that does not depend on the input.

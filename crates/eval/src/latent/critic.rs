@@ -4,7 +4,7 @@ use crate::EvalError;
 use nn::recipe::Conditioned;
 use nn::{Layer, Mode, Network, Pass, Recipe};
 use runs::Checkpoint;
-use tensor::{Tensor, per_image};
+use tensor::{Tensor, batch_invariant};
 use train::Sampler;
 
 /// Batches of generated pictures, and pictures of each, for statistics where the weights came without.
@@ -77,7 +77,7 @@ impl Critic {
         let names: Vec<&str> = self.features.iter().map(String::as_str).collect();
         let pass = Pass::from(Mode::SAMPLE).with_condition(self.seen(condition));
         let images = self.recipe.image.range.enter(images);
-        let (said, features) = per_image(|| self.network.features(&images, pass, &names));
+        let (said, features) = batch_invariant(|| self.network.features(&images, pass, &names));
         let count = images.shape()[0];
         let said = said.reshape([count, self.recipe.verdicts()]);
         let logits = match self.recipe.objective.semi_supervised {

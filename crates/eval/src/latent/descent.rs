@@ -2,7 +2,7 @@
 
 use crate::{EvalError, Progress};
 use nn::recipe::Distribution;
-use tensor::{Guard, Rule, Tensor, UpdateSlot, UpdateStep, update};
+use tensor::{FiniteCheck, OptimizerKind, ParamUpdate, Tensor, UpdateStep, update};
 use train::Sampler;
 
 /// How latents are looked for.
@@ -52,8 +52,8 @@ impl Descent {
         let told = conditions.map(|rows| rows.index_select(&of).to_device(device));
         let zeros = || Tensor::full_on(device, *z.shape(), 0.0);
         let mut memory = [zeros(), zeros()];
-        let rule = Rule::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, decoupled: false };
-        let mut guard = Guard::new(device);
+        let rule = OptimizerKind::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, decoupled: false };
+        let mut guard = FiniteCheck::new(device);
         let normal = recipe.generator.distribution == Distribution::Normal;
         for step in 0..self.steps {
             let leaf = z.leaf();
@@ -62,7 +62,7 @@ impl Descent {
                 total = total.add(&leaf.square().mean(&[1], false).scale(self.prior as f32));
             }
             let mut gradients = total.sum_all().backward();
-            let gradient = leaf.key().and_then(|key| gradients.remove(key));
+            let gradient = leaf.id().and_then(|key| gradients.remove(key));
             let Some(grad) = gradient else {
                 return Err(EvalError::Mismatch(
                     "the pictures do not depend on the latents".into(),
@@ -75,7 +75,7 @@ impl Descent {
                 * (1.0 + (std::f64::consts::PI * step as f64 / self.steps as f64).cos());
             let constants = UpdateStep { rule, lr, weight_decay: 0.0, step: step as u64 + 1 };
             update(
-                &mut [UpdateSlot { value: &mut z, grad: &grad, memory: &mut memory }],
+                &mut [ParamUpdate { value: &mut z, grad: &grad, state: &mut memory }],
                 &constants,
                 &guard,
             );

@@ -72,7 +72,7 @@ impl Origin {
             networks,
             batch_norm: sampler.normalised(),
             batch: (sampler.normalised() == BatchNormMode::Batch).then_some(batch),
-            computed_with: sampler.device().arithmetic(),
+            computed_with: sampler.device().numerics_id(),
             drawing,
         }
     }

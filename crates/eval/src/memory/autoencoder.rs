@@ -5,9 +5,11 @@ use crate::pictures::images;
 use crate::{EvalError, Progress};
 use data::{Cursor, Dataset, order};
 use nn::layers::{Dropout, GaussianNoise, Linear};
-use nn::{Activation, Layer, Mode, Network, Noise, Optimizer, OptimizerOptions, Pass, Rule};
+use nn::{
+    Activation, Layer, Mode, Network, Noise, Optimizer, OptimizerKind, OptimizerOptions, Pass,
+};
 use tensor::rng::Philox;
-use tensor::{Device, Guard, Tensor};
+use tensor::{Device, FiniteCheck, Tensor};
 
 /// Philox streams of initial weights and of the noise.
 const WEIGHTS: u64 = 0x6165_6e63;
@@ -77,7 +79,7 @@ impl Autoencoder {
         let mean = mean_picture(dataset, width, progress)?.to_device(device);
         let mut own = Self { network, mean, device: device.clone(), loss: f64::NAN };
         let options = OptimizerOptions {
-            rule: Rule::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, decoupled: false },
+            rule: OptimizerKind::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, decoupled: false },
             lr: training.lr,
             weight_decay: 0.0,
         };
@@ -119,7 +121,7 @@ impl Autoencoder {
                 ));
             }
             sum += f64::from(value) * part.len() as f64;
-            let guard = Guard::new(&self.device);
+            let guard = FiniteCheck::new(&self.device);
             optimizer.step(&self.network, &loss.backward(), &guard);
             progress.tell("training the autoencoder", epoch, training.epochs)?;
         }
@@ -140,8 +142,9 @@ impl Autoencoder {
         let mut codes = Vec::with_capacity(all.len());
         for part in all.chunks(BATCH) {
             let x = self.centred(&images(dataset, part)?);
-            let hidden =
-                tensor::per_image(|| self.network.features_alone(&x, Mode::SAMPLE, &["relu"]));
+            let hidden = tensor::batch_invariant(|| {
+                self.network.features_alone(&x, Mode::SAMPLE, &["relu"])
+            });
             self.device.check()?;
             for row in hidden.iter().flat_map(Tensor::to_vec).collect::<Vec<_>>().chunks(UNITS) {
                 codes.push(row.iter().fold(0, |code, &unit| code << 1 | Code::from(unit > 0.0)));

@@ -32,7 +32,7 @@ impl Source<'_> {
             (Source::Set { dataset, indices }, Some(folder), _) => {
                 let mut digest = Sha256::new();
                 for text in
-                    [&extractor.id(), dataset.fingerprint(), &extractor.device().arithmetic()]
+                    [&extractor.id(), dataset.fingerprint(), &extractor.device().numerics_id()]
                 {
                     digest.update(text.as_bytes());
                     digest.update([0]);

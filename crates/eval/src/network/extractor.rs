@@ -76,8 +76,9 @@ impl Discriminator {
 
     fn features(&self, images: &Tensor) -> Tensor {
         let images = self.recipe.image.range.enter(&images.to_device(&self.device));
-        let (_, mut found) =
-            tensor::per_image(|| self.network.features(&images, Mode::SAMPLE, &[&self.layer]));
+        let (_, mut found) = tensor::batch_invariant(|| {
+            self.network.features(&images, Mode::SAMPLE, &[&self.layer])
+        });
         match found.pop() {
             Some(found) if found.shape().rank() == 4 => found.mean(&[1, 2], false),
             Some(found) => found,

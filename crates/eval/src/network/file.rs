@@ -42,7 +42,7 @@ impl FeatureNetwork {
         let meta = CheckpointMeta {
             recipe_name: KIND.into(),
             state,
-            numerics_id: self.device.arithmetic(),
+            numerics_id: self.device.numerics_id(),
             ..CheckpointMeta::default()
         };
         let tensors = self

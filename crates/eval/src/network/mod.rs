@@ -133,7 +133,7 @@ impl FeatureNetwork {
         let count = images.shape()[0];
         for start in (0..count).step_by(BATCH) {
             let part = images.narrow(0, start, BATCH.min(count - start)).to_device(&self.device);
-            let (logits, hidden) = tensor::per_image(|| {
+            let (logits, hidden) = tensor::batch_invariant(|| {
                 self.folded.features(&part, Mode::SAMPLE, &[layers::FEATURE_LAYER])
             });
             features.extend(hidden.iter().flat_map(Tensor::to_vec));

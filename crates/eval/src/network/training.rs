@@ -6,10 +6,10 @@ use crate::pictures::images;
 use crate::{EvalError, Progress};
 use data::{Dataset, permutation};
 use nn::loss::auxiliary_classifier;
-use nn::{Mode, Network, Noise, Optimizer, OptimizerOptions, Pass, Rule};
+use nn::{Mode, Network, Noise, Optimizer, OptimizerKind, OptimizerOptions, Pass};
 use std::sync::Arc;
 use tensor::rng::Philox;
-use tensor::{Device, Guard, Tensor};
+use tensor::{Device, FiniteCheck, Tensor};
 
 /// Philox streams under the seed.
 const WEIGHTS: u64 = 40;
@@ -125,11 +125,11 @@ pub(super) fn train(
         &mut Philox::new(options.seed, WEIGHTS),
     );
     network.to_device(device);
-    let rule = Rule::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, decoupled: true };
+    let rule = OptimizerKind::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, decoupled: true };
     let mut optimizer =
         Optimizer::new(&network, OptimizerOptions { rule, lr: LEARNING_RATE, weight_decay: 1e-3 });
     let noise = Noise::new(Philox::new(options.seed, DROPOUT), 1.0);
-    let mut guard = Guard::new(device);
+    let mut guard = FiniteCheck::new(device);
     let per_epoch = kept.len() / batch;
     let total = per_epoch * epochs;
     for epoch in 0..epochs {

@@ -158,7 +158,7 @@ impl DiscriminatorFeatures {
         let condition = self.condition(images.shape()[0]);
         let pass = Pass::from(Mode::SAMPLE).with_condition(condition.as_ref());
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        tensor::per_image(|| self.network.features_alone(&self.input(images), pass, &names))
+        tensor::batch_invariant(|| self.network.features_alone(&self.input(images), pass, &names))
     }
 }
 

@@ -6,9 +6,9 @@ use crate::{EvalError, Progress};
 use data::Dataset;
 use nn::loss::{ClassTargets, Labels, auxiliary_classifier};
 use nn::recipe::{Condition, ConditionKind, Conditioned, Objective};
-use nn::{Mode, Network, Noise, Optimizer, OptimizerOptions, Pass, Recipe, Rule};
+use nn::{Mode, Network, Noise, Optimizer, OptimizerKind, OptimizerOptions, Pass, Recipe};
 use tensor::rng::Philox;
-use tensor::{Device, Guard, Tensor};
+use tensor::{Device, FiniteCheck, Tensor};
 
 /// Philox stream of the settings of trials, and, a trial apart, of weights and the order of pictures, and of dropout.
 const SEARCH: u64 = 0x7375_7065;
@@ -156,7 +156,7 @@ impl Ground<'_> {
         own.discriminator.minibatch_discrimination = None;
         let (_, network) = own.build(&mut Philox::new(seed, WEIGHTS + (number << 1)))?;
         network.to_device(self.device);
-        let rule = Rule::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, decoupled: false };
+        let rule = OptimizerKind::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, decoupled: false };
         let options = OptimizerOptions { rule, lr: trial.lr, weight_decay: trial.weight_decay };
         let optimizer = Optimizer::new(&network, options);
         Ok((network, optimizer))
@@ -174,7 +174,7 @@ impl Ground<'_> {
         let size: usize = self.shape.iter().product();
         let mut order: Vec<usize> = (0..self.labels.len()).collect();
         shuffle(&mut order, rng);
-        let guard = Guard::new(self.device);
+        let guard = FiniteCheck::new(self.device);
         // A single picture left over would have no batch statistics.
         for part in order.chunks(batch).filter(|part| part.len() > 1) {
             let pixels: Vec<f32> = part

@@ -5,7 +5,7 @@ use crate::layout::Layout;
 use crate::mode::{Pass, Statistics};
 use crate::param::{Param, Slot};
 use std::sync::atomic::{AtomicI64, Ordering};
-use tensor::{Activation, Average, Tensor};
+use tensor::{Activation, EmaUpdate, Tensor};
 
 /// γ · (x − mean) / √(variance + eps) + β for each position of the last axis, over all others: `[N, F]` or `[N, H, W, C]`.
 pub struct BatchNorm {
@@ -127,8 +127,8 @@ impl BatchNorm {
         let unbiased = (rows as f64 / (rows - 1) as f64) as f32;
         let keep = 1.0 - momentum;
         tensor::lerp(&mut [
-            Average { average: &mut self.running_mean.write(), value: mean, keep, factor: 1.0 },
-            Average {
+            EmaUpdate { average: &mut self.running_mean.write(), value: mean, keep, factor: 1.0 },
+            EmaUpdate {
                 average: &mut self.running_var.write(),
                 value: variance,
                 keep,

@@ -6,7 +6,7 @@ use crate::layout::Layout;
 use crate::network::Network;
 use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use tensor::autograd::Gradients;
-use tensor::{Average, Tensor};
+use tensor::{EmaUpdate, Tensor};
 
 /// The term ‖θ − (1/t) Σ θᵢ‖² of each player's cost (Salimans et al. 2016, section 3.3) for the parameters of one network: it pulls them
 /// towards the mean of all values they have had. Its gradient is 2(θ − mean), the past being constant.
@@ -69,7 +69,7 @@ impl HistoricalAverage {
         let moved = self.means.iter_mut().zip(&values);
         tensor::lerp(
             &mut moved
-                .map(|(m, value)| Average { average: &mut m.value, value, keep, factor: 1.0 })
+                .map(|(m, value)| EmaUpdate { average: &mut m.value, value, keep, factor: 1.0 })
                 .collect::<Vec<_>>(),
         );
     }

@@ -60,7 +60,7 @@ fn squared_norms(critic: &dyn Fn(&Tensor) -> Tensor, images: &Tensor) -> Tensor 
         x.shape()
     );
     let ones = Tensor::full_on(&logits.device(), *logits.shape(), 1.0);
-    let found = x.key().and_then(|key| grad(&[(&logits, &ones)], &[key], true).pop().flatten());
+    let found = x.id().and_then(|key| grad(&[(&logits, &ones)], &[key], true).pop().flatten());
     match found {
         Some(g) => g.reshape([count, x.len() / count.max(1)]).square().sum(&[1], false),
         // A critic that does not look at its input.

@@ -7,4 +7,4 @@ mod schedule;
 pub use clip::{clip_gradients, clip_weights};
 pub use optimizer::{Optimizer, OptimizerOptions};
 pub use schedule::Schedule;
-pub use tensor::Rule;
+pub use tensor::OptimizerKind;

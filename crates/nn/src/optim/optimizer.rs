@@ -6,13 +6,13 @@ use crate::layout::Layout;
 use crate::network::Network;
 use crate::state::{Expected, Loaded, StateDict, StateValue, read};
 use tensor::autograd::Gradients;
-use tensor::{Guard, Rule, Tensor, UpdateSlot, UpdateStep};
+use tensor::{FiniteCheck, OptimizerKind, ParamUpdate, Tensor, UpdateStep};
 
 /// A rule with its rate.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct OptimizerOptions {
     /// How parameters move along their gradients.
-    pub rule: Rule,
+    pub rule: OptimizerKind,
     /// Learning rate, at least 0.
     pub lr: f64,
     /// L2 penalty, added to the gradient unless the rule decouples it.
@@ -29,7 +29,7 @@ pub struct Optimizer {
 struct Parameter {
     name: String,
     layout: Layout,
-    /// What [`Rule::memory`] names.
+    /// What [`OptimizerKind::state_names`] names.
     memory: Vec<Tensor>,
 }
 
@@ -42,7 +42,7 @@ impl Optimizer {
                 Place::Param(param) => {
                     let value = param.value();
                     let zeros = || Tensor::full_on(&value.device(), *value.shape(), 0.0);
-                    let memory = options.rule.memory().iter().map(|_| zeros()).collect();
+                    let memory = options.rule.state_names().iter().map(|_| zeros()).collect();
                     Some(Parameter { name, layout: entry.layout, memory })
                 }
                 Place::Buffer(_) | Place::Copied(_) | Place::Count(_) => None,
@@ -58,7 +58,7 @@ impl Optimizer {
     /// # Panics
     /// When `net` has not the parameters that this optimiser was made for.
     #[track_caller]
-    pub fn step(&mut self, net: &Network, grads: &Gradients, guard: &Guard) -> usize {
+    pub fn step(&mut self, net: &Network, grads: &Gradients, guard: &FiniteCheck) -> usize {
         let params = net.params();
         assert!(
             params.len() == self.parameters.len()
@@ -69,13 +69,13 @@ impl Optimizer {
         let OptimizerOptions { rule, lr, weight_decay } = self.options;
         let step = UpdateStep { rule, lr, weight_decay, step: self.steps };
         let mut guards: Vec<_> = params.iter().map(|(_, param)| param.slot().write()).collect();
-        let mut slots: Vec<UpdateSlot<'_>> = guards
+        let mut slots: Vec<ParamUpdate<'_>> = guards
             .iter_mut()
             .zip(&mut self.parameters)
             .zip(&params)
             .filter_map(|((value, own), (_, param))| {
                 let grad = grads.get(param.key())?;
-                Some(UpdateSlot { value, grad, memory: &mut own.memory })
+                Some(ParamUpdate { value, grad, state: &mut own.memory })
             })
             .collect();
         tensor::update(&mut slots, &step, guard)
@@ -92,7 +92,8 @@ impl Optimizer {
     /// When momentum comes or goes altogether: what is remembered would have to.
     #[track_caller]
     pub fn set_momentum(&mut self, value: f64) {
-        if let Rule::Sgd { momentum, .. } | Rule::RmsProp { momentum, .. } = &mut self.options.rule
+        if let OptimizerKind::Sgd { momentum, .. } | OptimizerKind::RmsProp { momentum, .. } =
+            &mut self.options.rule
         {
             assert_eq!(*momentum == 0.0, value == 0.0, "set_momentum: from {momentum} to {value}");
             *momentum = value;
@@ -109,7 +110,7 @@ impl Optimizer {
         self.steps
     }
 
-    /// The whole state but the constants: for each parameter what [`Rule::memory`] names, `<param>.m` for example, in the layout of the
+    /// The whole state but the constants: for each parameter what [`OptimizerKind::state_names`] names, `<param>.m` for example, in the layout of the
     /// parameter, and `steps`.
     pub fn state(&self) -> StateDict {
         let mut state = StateDict::new();
@@ -127,7 +128,7 @@ impl Optimizer {
 
     /// The names of what is remembered of a parameter.
     fn memories(&self, parameter: &Parameter) -> impl Iterator<Item = String> {
-        self.options.rule.memory().iter().map(|memory| format!("{}.{memory}", parameter.name))
+        self.options.rule.state_names().iter().map(|memory| format!("{}.{memory}", parameter.name))
     }
 
     /// Takes over the state of an optimiser of the same network with the same rule.

@@ -28,7 +28,7 @@ use crate::error::NnError;
 use crate::layers::MinibatchForm;
 use crate::loss::Labels;
 use crate::network::Network;
-use crate::optim::{OptimizerOptions, Rule};
+use crate::optim::{OptimizerKind, OptimizerOptions};
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
@@ -269,10 +269,10 @@ impl Recipe {
             ..
         } = self.optimizer;
         let rule = match rule {
-            RuleName::Adam => Rule::Adam { beta1, beta2, eps, decoupled: false },
-            RuleName::AdamW => Rule::Adam { beta1, beta2, eps, decoupled: true },
-            RuleName::Sgd => Rule::Sgd { momentum, nesterov },
-            RuleName::RmsProp => Rule::RmsProp { alpha: beta2, eps, momentum },
+            RuleName::Adam => OptimizerKind::Adam { beta1, beta2, eps, decoupled: false },
+            RuleName::AdamW => OptimizerKind::Adam { beta1, beta2, eps, decoupled: true },
+            RuleName::Sgd => OptimizerKind::Sgd { momentum, nesterov },
+            RuleName::RmsProp => OptimizerKind::RmsProp { alpha: beta2, eps, momentum },
         };
         let lr = match player {
             Player::Generator => lr,

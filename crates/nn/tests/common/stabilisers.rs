@@ -240,7 +240,7 @@ impl Case<'_> {
         );
         self.assert("out", &out.to_vec(), TOLERANCE);
         self.each("after", &net.state_dict(), TOLERANCE);
-        let mut wanted = vec![x.key().expect("a leaf")];
+        let mut wanted = vec![x.id().expect("a leaf")];
         wanted.extend(net.keys());
         let first = grad(&[(&out, &self.tensor("gout").expect("a gradient"))], &wanted, true);
         let dx = first[0].as_ref().expect("a gradient");

@@ -5,11 +5,13 @@ use nn::augment::{Augmentation, Choice};
 use nn::layers::{BatchNorm, Linear};
 use nn::loss::{self, ClassTargets, HistoricalAverage, Norm, Objective};
 use nn::optim::{clip_gradients, clip_weights};
-use nn::{Layer, Network, Optimizer, OptimizerOptions, Param, Rule, StateDict, StateValue};
+use nn::{
+    Layer, Network, Optimizer, OptimizerKind, OptimizerOptions, Param, StateDict, StateValue,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tensor::autograd::Gradients;
-use tensor::{ConvGeom, Device, Guard, Tensor, conv2d};
+use tensor::{ConvGeom, Device, FiniteCheck, Tensor, conv2d};
 
 const TOLERANCE: f64 = 5e-6;
 
@@ -199,14 +201,16 @@ fn options(case: &Case<'_>) -> OptimizerOptions {
     let flag = |key: &str| case.attrs[key].as_bool().expect("a flag");
     let number = |key: &str| case.number(key);
     let rule = match case.attrs["rule"].as_str() {
-        Some("adam") => Rule::Adam {
+        Some("adam") => OptimizerKind::Adam {
             beta1: number("beta1"),
             beta2: number("beta2"),
             eps: number("eps"),
             decoupled: flag("decoupled"),
         },
-        Some("sgd") => Rule::Sgd { momentum: number("momentum"), nesterov: flag("nesterov") },
-        Some("rms-prop") => Rule::RmsProp {
+        Some("sgd") => {
+            OptimizerKind::Sgd { momentum: number("momentum"), nesterov: flag("nesterov") }
+        }
+        Some("rms-prop") => OptimizerKind::RmsProp {
             alpha: number("alpha"),
             eps: number("eps"),
             momentum: number("momentum"),
@@ -221,7 +225,7 @@ pub fn optimisers(device: &Device) {
         let net = network(device);
         load(&net, case, "param");
         let mut optimiser = Optimizer::new(&net, options(case));
-        let guard = Guard::new(device);
+        let guard = FiniteCheck::new(device);
         let steps = case.attrs["steps"].as_u64().expect("a count");
         for step in 0..steps {
             if step == steps / 2 {
@@ -265,7 +269,7 @@ pub fn optimisers(device: &Device) {
             }
         }
         // A bad gradient moves nothing.
-        let mut guard = Guard::new(device);
+        let mut guard = FiniteCheck::new(device);
         let bad = Tensor::full_on(device, [3], f32::NAN);
         guard.check(&bad, 1.0);
         let (before, key) = (net.state_dict(), param(&net, "b.bias").key());

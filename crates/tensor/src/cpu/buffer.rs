@@ -32,18 +32,18 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 static FRESH: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes of tensors alive now, and the most there have been since [`reset_peak`].
-pub fn memory() -> (usize, usize) {
+/// Bytes of tensors alive now, and the most there have been since [`reset_peak_memory_stats`].
+pub fn memory_stats() -> (usize, usize) {
     (LIVE.load(Ordering::Relaxed), PEAK.load(Ordering::Relaxed))
 }
 
 /// How many blocks of at least a page have ever come from the system because no idle one fitted: in a steady training step, none.
-pub fn fresh_blocks() -> usize {
+pub fn num_allocs() -> usize {
     FRESH.load(Ordering::Relaxed)
 }
 
 /// Starts a new peak at what is alive now.
-pub fn reset_peak() {
+pub fn reset_peak_memory_stats() {
     PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
 }
 

@@ -3,12 +3,12 @@
 //! A task copies the pixels it needs, with their zero border, into a scratch image that stays in its second-level
 //! cache; after that, a window's row is kw·C contiguous numbers and no kernel meets a border.
 
-use super::choice::{Algorithm, Op, algorithm};
+use super::conv_algo::{Algorithm, ConvOp, algorithm};
 use super::gemm::{
     Packed, Rhs, RowTask, TASK_ROWS, k_blocks, packed_columns, rows_times_packed, run_block,
 };
-use super::kernel::{Columns, Out, Seg};
-use super::{Buffer, SendPtr, par_chunks_mut, par_for, thin, winograd};
+use super::microkernel::{Columns, KSegment, Out};
+use super::{Buffer, SendPtr, few_channel_conv, par_chunks_mut, par_for, winograd};
 use crate::ConvGeom;
 
 /// With fewer row tasks than this, the columns are shared out too.
@@ -22,7 +22,7 @@ const MAX_PARTIALS: usize = 4 * 1024 * 1024;
 
 /// The sizes of one call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ConvCall {
+pub(crate) struct ConvParams {
     pub geom: ConvGeom,
     pub batch: usize,
     pub cin: usize,
@@ -105,8 +105,8 @@ fn copy_window(
 }
 
 /// `y[n, oy, ox, co] = Σ x[n, oy·s + kh − p, ox·s + kw − p, ci] · w[kh, kw, ci, co]`.
-pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
-    match algorithm(Op::Forward, &call) {
+pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvParams) {
+    match algorithm(ConvOp::Forward, &call) {
         Algorithm::Direct => {}
         Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => {
             return winograd::forward::<2, 3, 2>(x, w, y, call);
@@ -117,13 +117,13 @@ pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
         Algorithm::F2 => return winograd::forward::<2, 4, 3>(x, w, y, call),
         Algorithm::F4 => return winograd::forward::<4, 6, 3>(x, w, y, call),
     }
-    let ConvCall { geom, batch, cin, cout } = call;
+    let ConvParams { geom, batch, cin, cout } = call;
     let [oh, ow] = geom.output();
     let [kh, kw] = geom.kernel;
     let [sh, sw] = geom.stride;
     let width = (ow - 1) * sw + kw;
     let pitch = width * cin;
-    let segs: Vec<Seg> = (0..kh).map(|i| Seg { off: i * pitch, len: kw * cin }).collect();
+    let segs: Vec<KSegment> = (0..kh).map(|i| KSegment { off: i * pitch, len: kw * cin }).collect();
     let packed = Packed::new(&Rhs { data: w, row: |k| k * cout, stride: 1, n: cout }, &segs);
     let split = Split::new(batch, oh, ow, cout);
     let shares = column_shares(split.tasks(), cout);
@@ -168,7 +168,7 @@ pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvCall) {
 /// The kernel taps along one axis that reach the input pixels `≡ phase (mod stride)`: output pixel `i + shift + t` holds
 /// tap `last − t·stride`, for `t < count`, where the input pixel is `i·stride + phase`.
 #[derive(Clone, Copy)]
-struct Phase {
+struct StridePhase {
     offset: usize,
     shift: isize,
     last: usize,
@@ -176,16 +176,16 @@ struct Phase {
 }
 
 /// One entry for each residue that an axis of `side` pixels has.
-fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> Vec<Phase> {
+fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> Vec<StridePhase> {
     (0..stride.min(side))
         .map(|offset| {
             let first = (offset + pad) % stride;
             if first >= kernel {
-                return Phase { offset, shift: 0, last: 0, count: 0 };
+                return StridePhase { offset, shift: 0, last: 0, count: 0 };
             }
             let count = (kernel - first).div_ceil(stride);
             let last = first + (count - 1) * stride;
-            Phase {
+            StridePhase {
                 offset,
                 shift: ((offset + pad) as isize - last as isize) / stride as isize,
                 last,
@@ -195,8 +195,8 @@ fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> Vec<Phase> {
         .collect()
 }
 
-/// The window of output pixels that all residues together read: first offset and length.
-fn span(all: &[Phase]) -> (isize, usize) {
+/// The window of output pixels that all phases together read: first offset and length.
+fn span(all: &[StridePhase]) -> (isize, usize) {
     let used = || all.iter().filter(|p| p.count > 0);
     let low = used().map(|p| p.shift).min().unwrap_or(0);
     let high = used().map(|p| p.shift + p.count as isize).max().unwrap_or(1);
@@ -204,9 +204,9 @@ fn span(all: &[Phase]) -> (isize, usize) {
 }
 
 /// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]` over oy·s + kh − p = y and likewise for x: the transposed
-/// convolution. Each of the s·s residues of (y, x) is a stride-1 convolution of its own taps: no product by an inserted zero.
-pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvCall) {
-    match algorithm(Op::InputGrad, &call) {
+/// convolution. Each of the s·s phases of (y, x) is a stride-1 convolution of its own taps: no product by an inserted zero.
+pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvParams) {
+    match algorithm(ConvOp::InputGrad, &call) {
         Algorithm::Direct => {}
         Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => {
             return winograd::input_grad::<2, 3, 2>(dy, w, dx, call);
@@ -221,21 +221,21 @@ pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: Con
 }
 
 /// Whether [`conv2d_input_grad`] works by the definition here.
-pub(crate) fn is_direct(call: &ConvCall) -> bool {
-    algorithm(Op::InputGrad, call) == Algorithm::Direct
+pub(crate) fn is_direct(call: &ConvParams) -> bool {
+    algorithm(ConvOp::InputGrad, call) == Algorithm::Direct
 }
 
 /// The weight as the direct input gradient of one geometry wants it.
 pub(crate) enum InputGradWeight {
     /// For images of few channels.
-    Thin(Packed),
-    /// By residues.
-    Residues(Residues),
+    FewChannels(Packed),
+    /// By phases.
+    StridePhases(StridePhases),
 }
 
-/// Residues of the pixels by the stride, and the weights of those that any window covers.
-pub(crate) struct Residues {
-    pairs: Vec<(Phase, Phase)>,
+/// The pixels' phases by the stride, and the weights of those that any window covers.
+pub(crate) struct StridePhases {
+    pairs: Vec<(StridePhase, StridePhase)>,
     packed: Vec<Option<Packed>>,
     /// The first line and column of dy that they read, and how many more than they have themselves.
     corner: [isize; 2],
@@ -243,19 +243,19 @@ pub(crate) struct Residues {
 }
 
 impl InputGradWeight {
-    pub(crate) fn new(w: &[f32], call: &ConvCall) -> Self {
-        if call.cin <= thin::THIN {
-            Self::Thin(thin::pack(w, call))
+    pub(crate) fn new(w: &[f32], call: &ConvParams) -> Self {
+        if call.cin <= few_channel_conv::FEW_CHANNELS {
+            Self::FewChannels(few_channel_conv::pack(w, call))
         } else {
-            Self::Residues(Residues::new(w, call))
+            Self::StridePhases(StridePhases::new(w, call))
         }
     }
 
     /// [`conv2d_input_grad`] by the definition.
-    pub(crate) fn input_grad(&self, dy: &[f32], dx: &mut [f32], call: ConvCall) {
+    pub(crate) fn input_grad(&self, dy: &[f32], dx: &mut [f32], call: ConvParams) {
         match self {
-            Self::Thin(packed) => thin::input_grad(dy, packed, dx, call),
-            Self::Residues(residues) => residues.input_grad(dy, dx, call),
+            Self::FewChannels(packed) => few_channel_conv::input_grad(dy, packed, dx, call),
+            Self::StridePhases(phases) => phases.input_grad(dy, dx, call),
         }
     }
 }
@@ -265,23 +265,23 @@ fn residue_sides(geom: &ConvGeom) -> [usize; 2] {
     [0, 1].map(|axis| geom.input[axis].div_ceil(geom.stride[axis]))
 }
 
-impl Residues {
-    fn new(w: &[f32], call: &ConvCall) -> Self {
-        let ConvCall { geom, cin, cout, .. } = *call;
+impl StridePhases {
+    fn new(w: &[f32], call: &ConvParams) -> Self {
+        let ConvParams { geom, cin, cout, .. } = *call;
         let [sh, sw] = geom.stride;
         let kw = geom.kernel[1];
         let rows_of = phases(geom.input[0], geom.kernel[0], sh, geom.pad[0][0]);
         let columns_of = phases(geom.input[1], kw, sw, geom.pad[1][0]);
         let ((top, tall), (left, broad)) = (span(&rows_of), span(&columns_of));
         let pitch = (residue_sides(&geom)[1] - 1 + broad) * cout;
-        let pairs: Vec<(Phase, Phase)> =
+        let pairs: Vec<(StridePhase, StridePhase)> =
             rows_of.iter().flat_map(|a| columns_of.iter().map(move |b| (*a, *b))).collect();
-        let pack = |&(a, b): &(Phase, Phase)| {
+        let pack = |&(a, b): &(StridePhase, StridePhase)| {
             if a.count * b.count == 0 {
                 return None;
             }
-            let segs: Vec<Seg> = (0..a.count)
-                .map(|t| Seg {
+            let segs: Vec<KSegment> = (0..a.count)
+                .map(|t| KSegment {
                     off: ((a.shift - top) as usize + t) * pitch + (b.shift - left) as usize * cout,
                     len: b.count * cout,
                 })
@@ -297,8 +297,8 @@ impl Residues {
         Self { pairs, packed, corner: [top, left], reach: [tall, broad] }
     }
 
-    fn input_grad(&self, dy: &[f32], dx: &mut [f32], call: ConvCall) {
-        let ConvCall { geom, batch, cin, cout } = call;
+    fn input_grad(&self, dy: &[f32], dx: &mut [f32], call: ConvParams) {
+        let ConvParams { geom, batch, cin, cout } = call;
         let ([h, wid], [oh, ow], [sh, sw]) = (geom.input, geom.output(), geom.stride);
         let Self { pairs, packed, corner: [top, left], reach: [tall, broad] } = self;
         let [lines, columns] = residue_sides(&geom);
@@ -375,8 +375,8 @@ impl Residues {
 /// `dw[kh, kw, ci, co] = Σ x[n, oy·s + kh − p, ox·s + kw − p, ci] · dy[n, oy, ox, co]`: a sum over pixels of outer products of
 /// contiguous rows. Large kernels are shared out by rows of the result; small ones also by images, their partial sums
 /// added in order. All cuts are functions of the shape.
-pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: ConvCall) {
-    match algorithm(Op::WeightGrad, &call) {
+pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: ConvParams) {
+    match algorithm(ConvOp::WeightGrad, &call) {
         Algorithm::Direct => {}
         Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => {
             return winograd::weight_grad::<2, 3, 2>(x, dy, dw, call);
@@ -387,7 +387,7 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: Co
         Algorithm::F2 => return winograd::weight_grad::<2, 4, 3>(x, dy, dw, call),
         Algorithm::F4 => return winograd::weight_grad::<4, 6, 3>(x, dy, dw, call),
     }
-    let ConvCall { geom, batch, cin, cout } = call;
+    let ConvParams { geom, batch, cin, cout } = call;
     let [oh, ow] = geom.output();
     let [kh, kw] = geom.kernel;
     let [sh, sw] = geom.stride;
@@ -413,7 +413,7 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: Co
         let out = unsafe { target.get().add(s * total * cout) };
         let my_groups = groups * s / splits..groups * (s + 1) / splits;
         let mut scratch = Buffer::uninit(group * height * pitch);
-        let blocks = k_blocks(&[Seg { off: 0, len: group * pixels }]);
+        let blocks = k_blocks(&[KSegment { off: 0, len: group * pixels }]);
         let mut panel = Buffer::uninit(blocks.iter().map(|b| b.len).max().unwrap_or(0) * columns);
         let mut add = false;
         for g in my_groups {

@@ -79,7 +79,7 @@ pub(crate) fn unary(x: &[f32], out: &mut [f32], f: Unary) {
                 x
             }
         }),
-        Unary::Inside(low, high) => {
+        Unary::InRange(low, high) => {
             map(x, out, move |x| if x < low || x > high { 0.0 } else { 1.0 })
         }
         Unary::Scale(factor) => map(x, out, move |x| factor * x),
@@ -139,10 +139,10 @@ pub(crate) fn binary(
         Binary::Div => zip(shape, a, b, out, |a, b| a / b),
         Binary::Maximum => zip(shape, a, b, out, |a, b| if a >= b || a.is_nan() { a } else { b }),
         Binary::Minimum => zip(shape, a, b, out, |a, b| if a <= b || a.is_nan() { a } else { b }),
-        Binary::AtLeast => zip(shape, a, b, out, |a, b| if a >= b { 1.0 } else { 0.0 }),
-        Binary::AtMost => zip(shape, a, b, out, |a, b| if a <= b { 1.0 } else { 0.0 }),
-        Binary::Left => zip(shape, a, b, out, |a, _| a),
-        Binary::Gate(slope) => {
+        Binary::Ge => zip(shape, a, b, out, |a, b| if a >= b { 1.0 } else { 0.0 }),
+        Binary::Le => zip(shape, a, b, out, |a, b| if a <= b { 1.0 } else { 0.0 }),
+        Binary::First => zip(shape, a, b, out, |a, _| a),
+        Binary::LeakyReluGrad(slope) => {
             zip(shape, a, b, out, move |a, b| if b > 0.0 { a } else { slope * a })
         }
         Binary::Bce => {

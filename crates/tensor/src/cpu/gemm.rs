@@ -1,6 +1,6 @@
 //! Matrix products: packing of the right operand, blocking of k, and the split into tasks.
 
-use super::kernel::{Lhs, Out, Rows, Seg, Tiled, block};
+use super::microkernel::{KSegment, Lhs, Out, Rows, Tiled, block};
 use super::simd::{Portable, Simd, prefetch};
 use super::{Buffer, Isa, SendPtr, isa, multiversion, par_for};
 use std::ops::Range;
@@ -11,7 +11,7 @@ const KC: usize = 128;
 pub(crate) const TASK_ROWS: usize = 256;
 
 /// How a plain matrix product is cut up; by the instruction set, for the caches of the processors that have it as their best.
-struct Blocking {
+struct BlockSizes {
     /// Target length of a block of k: each costs a pass over the result, and its panel should take half of a first-level cache.
     kc: usize,
     /// Rows of a task, at most.
@@ -22,10 +22,10 @@ struct Blocking {
     copies: bool,
 }
 
-fn blocking() -> Blocking {
+fn block_sizes() -> BlockSizes {
     match isa() {
-        Isa::Avx2 => Blocking { kc: 256, rows: 144, columns: 1024, copies: true },
-        _ => Blocking { kc: KC, rows: TASK_ROWS, columns: 512, copies: false },
+        Isa::Avx2 => BlockSizes { kc: 256, rows: 144, columns: 1024, copies: true },
+        _ => BlockSizes { kc: KC, rows: TASK_ROWS, columns: 512, copies: false },
     }
 }
 
@@ -35,19 +35,19 @@ const MANY_COLUMNS: usize = 256;
 /// A stretch of k that is summed in registers before it is added to memory.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct KBlock {
-    pub segs: Vec<Seg>,
+    pub segs: Vec<KSegment>,
     /// First k of the block, and how many.
     pub start: usize,
     pub len: usize,
 }
 
 /// [`k_blocks_of`] about [`KC`].
-pub(crate) fn k_blocks(segs: &[Seg]) -> Vec<KBlock> {
+pub(crate) fn k_blocks(segs: &[KSegment]) -> Vec<KBlock> {
     k_blocks_of(KC, segs)
 }
 
 /// Cuts the segments of k into blocks of nearly equal length, at most about `longest`. A function of the two alone.
-fn k_blocks_of(longest: usize, segs: &[Seg]) -> Vec<KBlock> {
+fn k_blocks_of(longest: usize, segs: &[KSegment]) -> Vec<KBlock> {
     let total: usize = segs.iter().map(|s| s.len).sum();
     let count = total.div_ceil(longest).max(1);
     let target = total.div_ceil(count);
@@ -64,9 +64,9 @@ fn k_blocks_of(longest: usize, segs: &[Seg]) -> Vec<KBlock> {
                 continue;
             }
             let len = seg.len.min(room);
-            current.segs.push(Seg { off: seg.off, len });
+            current.segs.push(KSegment { off: seg.off, len });
             current.len += len;
-            seg = Seg { off: seg.off + len, len: seg.len - len };
+            seg = KSegment { off: seg.off + len, len: seg.len - len };
         }
     }
     blocks
@@ -112,7 +112,7 @@ pub(crate) const SIDE: usize = 16;
 
 multiversion! {
     /// `to[j · to_pitch + i] = from[i · pitch + j]` for i and j below [`SIDE`].
-    pub(crate) fn turn(from: &[f32], pitch: usize, to: &mut [f32], to_pitch: usize) {
+    pub(crate) fn transpose_tile(from: &[f32], pitch: usize, to: &mut [f32], to_pitch: usize) {
         let mut square = [[0f32; SIDE]; SIDE];
         for (i, line) in square.iter_mut().enumerate() {
             line.copy_from_slice(&from[i * pitch..][..SIDE]);
@@ -224,7 +224,7 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
             for j0 in (0..width).step_by(SIDE) {
                 if aligned && j0 + SIDE <= n {
                     let from = &self.data[at(some.start) + j0 * self.stride..];
-                    turn(from, self.stride, &mut panel[some.start * width + j0..], width);
+                    transpose_tile(from, self.stride, &mut panel[some.start * width + j0..], width);
                     continue;
                 }
                 for k in some.clone() {
@@ -246,7 +246,7 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    pub(crate) fn new<F: Fn(usize) -> usize + Sync>(rhs: &Rhs<'_, F>, segs: &[Seg]) -> Self {
+    pub(crate) fn new<F: Fn(usize) -> usize + Sync>(rhs: &Rhs<'_, F>, segs: &[KSegment]) -> Self {
         Self::in_blocks(rhs, k_blocks(segs))
     }
 
@@ -369,7 +369,7 @@ pub(crate) fn matmul(
 /// `op(b)[k, n]` as a right operand.
 pub(crate) fn pack(b: &[f32], [k, n]: [usize; 2], trans_b: bool) -> Packed {
     let (row_step, stride) = if trans_b { (1, k) } else { (n, 1) };
-    let blocks = k_blocks_of(blocking().kc, &[Seg { off: 0, len: k }]);
+    let blocks = k_blocks_of(block_sizes().kc, &[KSegment { off: 0, len: k }]);
     Packed::in_blocks(&Rhs { data: b, row: |k| k * row_step, stride, n }, blocks)
 }
 
@@ -381,7 +381,7 @@ pub(crate) fn matmul_packed(
     [m, k, n]: [usize; 3],
     trans_a: bool,
 ) {
-    let Blocking { rows, columns, copies, .. } = blocking();
+    let BlockSizes { rows, columns, copies, .. } = block_sizes();
     let tall = tall();
     let most = m.div_ceil(m.div_ceil(rows)).next_multiple_of(tall);
     let columns = columns.next_multiple_of(panel_columns());

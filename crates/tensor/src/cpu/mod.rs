@@ -4,13 +4,14 @@
 //! operations in a fixed order.
 
 pub(crate) mod buffer;
-pub(crate) mod choice;
 pub(crate) mod conv;
+pub(crate) mod conv_algo;
 pub(crate) mod distance;
 pub(crate) mod elementwise;
+pub(crate) mod few_channel_conv;
 pub(crate) mod gemm;
-pub(crate) mod kernel;
 pub(crate) mod math;
+pub(crate) mod microkernel;
 pub(crate) mod movement;
 pub(crate) mod norm;
 pub(crate) mod optim;
@@ -18,7 +19,6 @@ pub(crate) mod peak;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod simd;
-pub(crate) mod thin;
 pub(crate) mod winograd;
 
 pub(crate) use buffer::Buffer;

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 /// How an optimiser moves a parameter along its gradient g, with the semantics and names of `torch.optim`.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Rule {
+pub enum OptimizerKind {
     /// Kingma & Ba 2015, algorithm 1: `Adam`, or `AdamW` (Loshchilov & Hutter 2019) when `decoupled`.
     Adam {
         /// Decay of the first moment, in [0, 1).
@@ -35,16 +35,16 @@ pub enum Rule {
     },
 }
 
-impl Rule {
+impl OptimizerKind {
     /// What is remembered of every parameter, each in its shape and 0 at the start: `m` and `v` are the means of g and g², `momentum` is the last
     /// direction.
-    pub fn memory(&self) -> &'static [&'static str] {
+    pub fn state_names(&self) -> &'static [&'static str] {
         match *self {
-            Rule::Adam { .. } => &["m", "v"],
-            Rule::Sgd { momentum: 0.0, .. } => &[],
-            Rule::Sgd { .. } => &["momentum"],
-            Rule::RmsProp { momentum: 0.0, .. } => &["v"],
-            Rule::RmsProp { .. } => &["v", "momentum"],
+            OptimizerKind::Adam { .. } => &["m", "v"],
+            OptimizerKind::Sgd { momentum: 0.0, .. } => &[],
+            OptimizerKind::Sgd { .. } => &["momentum"],
+            OptimizerKind::RmsProp { momentum: 0.0, .. } => &["v"],
+            OptimizerKind::RmsProp { .. } => &["v", "momentum"],
         }
     }
 }
@@ -53,7 +53,7 @@ impl Rule {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct UpdateStep {
     /// How parameters move.
-    pub rule: Rule,
+    pub rule: OptimizerKind,
     /// Learning rate.
     pub lr: f64,
     /// L2 penalty, added to the gradient unless the rule decouples it.
@@ -71,7 +71,7 @@ impl UpdateStep {
         let UpdateStep { rule, lr, weight_decay, step } = *self;
         let mut all = [0f64; 9];
         match rule {
-            Rule::Adam { beta1, beta2, eps, decoupled } => {
+            OptimizerKind::Adam { beta1, beta2, eps, decoupled } => {
                 let power = |beta: f64| 1.0 - beta.powi(step.min(i32::MAX as u64) as i32);
                 let (decay, remains) =
                     if decoupled { (0.0, 1.0 - lr * weight_decay) } else { (weight_decay, 1.0) };
@@ -79,11 +79,11 @@ impl UpdateStep {
                 all =
                     [step_size, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps, decay, root, remains];
             }
-            Rule::Sgd { momentum, nesterov } => {
+            OptimizerKind::Sgd { momentum, nesterov } => {
                 let [ahead, follow] = if nesterov { [1.0, momentum] } else { [0.0, 1.0] };
                 all[..5].copy_from_slice(&[lr, weight_decay, momentum, ahead, follow]);
             }
-            Rule::RmsProp { alpha, eps, momentum } => {
+            OptimizerKind::RmsProp { alpha, eps, momentum } => {
                 all[..6].copy_from_slice(&[lr, weight_decay, alpha, 1.0 - alpha, eps, momentum]);
             }
         }
@@ -99,7 +99,7 @@ pub(crate) struct UpdateTensor<'a> {
     pub value: &'a mut [f32],
     pub grad: &'a [f32],
     /// As many as the rule remembers.
-    pub memory: SmallVec<[&'a mut [f32]; 2]>,
+    pub state: SmallVec<[&'a mut [f32]; 2]>,
 }
 
 multiversion! {
@@ -166,40 +166,42 @@ multiversion! {
 }
 
 fn lines(
-    rule: &Rule,
+    rule: &OptimizerKind,
     value: &mut [f32],
     grad: &[f32],
-    memory: &mut [&mut [f32]],
+    state: &mut [&mut [f32]],
     constants: Constants,
 ) {
-    match (rule, memory) {
-        (Rule::Adam { .. }, [m, v]) => adam_lines(value, grad, m, v, constants),
-        (Rule::Sgd { .. }, []) => sgd_lines(value, grad, constants),
-        (Rule::Sgd { .. }, [last]) => momentum_lines(value, grad, last, constants),
-        (Rule::RmsProp { .. }, [v]) => rms_lines(value, grad, v, constants),
-        (Rule::RmsProp { .. }, [v, last]) => rms_momentum_lines(value, grad, v, last, constants),
-        (rule, memory) => unreachable!("{rule:?} with {} memories", memory.len()),
+    match (rule, state) {
+        (OptimizerKind::Adam { .. }, [m, v]) => adam_lines(value, grad, m, v, constants),
+        (OptimizerKind::Sgd { .. }, []) => sgd_lines(value, grad, constants),
+        (OptimizerKind::Sgd { .. }, [last]) => momentum_lines(value, grad, last, constants),
+        (OptimizerKind::RmsProp { .. }, [v]) => rms_lines(value, grad, v, constants),
+        (OptimizerKind::RmsProp { .. }, [v, last]) => {
+            rms_momentum_lines(value, grad, v, last, constants)
+        }
+        (rule, state) => unreachable!("{rule:?} with {} state buffers", state.len()),
     }
 }
 
 /// One step of all tensors in a single parallel pass.
-pub(crate) fn update(tensors: &mut [UpdateTensor<'_>], rule: &Rule, constants: Constants) {
+pub(crate) fn update(tensors: &mut [UpdateTensor<'_>], rule: &OptimizerKind, constants: Constants) {
     struct Part<'a> {
         value: SendPtr<f32>,
         grad: &'a [f32],
-        memory: SmallVec<[SendPtr<f32>; 2]>,
+        state: SmallVec<[SendPtr<f32>; 2]>,
     }
     let mut parts = Vec::new();
     for t in tensors {
         let value = t.value.as_mut_ptr();
-        let memory: SmallVec<[*mut f32; 2]> = t.memory.iter_mut().map(|m| m.as_mut_ptr()).collect();
+        let state: SmallVec<[*mut f32; 2]> = t.state.iter_mut().map(|m| m.as_mut_ptr()).collect();
         for (i, grad) in t.grad.chunks(CHUNK).enumerate() {
             // SAFETY: the offset lies within each of the arrays, which have one length.
             let at = |p: *mut f32| SendPtr(unsafe { p.add(i * CHUNK) });
             parts.push(Part {
                 value: at(value),
                 grad,
-                memory: memory.iter().map(|&p| at(p)).collect(),
+                state: state.iter().map(|&p| at(p)).collect(),
             });
         }
     }
@@ -208,8 +210,8 @@ pub(crate) fn update(tensors: &mut [UpdateTensor<'_>], rule: &Rule, constants: C
         // SAFETY: parts are disjoint stretches of exclusively borrowed arrays.
         let own =
             |p: &SendPtr<f32>| unsafe { std::slice::from_raw_parts_mut(p.get(), part.grad.len()) };
-        let mut memory: SmallVec<[&mut [f32]; 2]> = part.memory.iter().map(own).collect();
-        lines(rule, own(&part.value), part.grad, &mut memory, constants);
+        let mut state: SmallVec<[&mut [f32]; 2]> = part.state.iter().map(own).collect();
+        lines(rule, own(&part.value), part.grad, &mut state, constants);
     });
 }
 

@@ -4,13 +4,13 @@ use super::{SendPtr, par_chunks_mut, par_for};
 
 /// Sizes of a pooling call: input `[n, h, w, c]`, output `[n, oh, ow, c]`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PoolCall {
+pub(crate) struct PoolParams {
     pub input: [usize; 4],
     pub kernel: [usize; 2],
     pub stride: [usize; 2],
 }
 
-impl PoolCall {
+impl PoolParams {
     pub(crate) fn output(&self) -> [usize; 4] {
         let [n, h, w, c] = self.input;
         [n, (h - self.kernel[0]) / self.stride[0] + 1, (w - self.kernel[1]) / self.stride[1] + 1, c]
@@ -18,7 +18,7 @@ impl PoolCall {
 }
 
 /// For each output, the index within its image of the window's largest element, the first of equals; a NaN counts as largest.
-pub(crate) fn argmax(x: &[f32], call: PoolCall) -> Vec<u32> {
+pub(crate) fn argmax(x: &[f32], call: PoolParams) -> Vec<u32> {
     let [n, h, w, c] = call.input;
     let [_, oh, ow, _] = call.output();
     let mut out = vec![0u32; n * oh * ow * c];
@@ -74,7 +74,7 @@ pub(crate) fn scatter_add(x: &[f32], index: &[u32], out: &mut [f32], groups: usi
 }
 
 /// Means of windows.
-pub(crate) fn average(x: &[f32], out: &mut [f32], call: PoolCall) {
+pub(crate) fn average(x: &[f32], out: &mut [f32], call: PoolParams) {
     let [_, h, w, c] = call.input;
     let [_, oh, ow, _] = call.output();
     let scale = 1.0 / (call.kernel[0] * call.kernel[1]) as f32;
@@ -94,7 +94,7 @@ pub(crate) fn average(x: &[f32], out: &mut [f32], call: PoolCall) {
 }
 
 /// The adjoint of [`average`]: each window hands its share to its pixels.
-pub(crate) fn average_grad(dy: &[f32], dx: &mut [f32], call: PoolCall) {
+pub(crate) fn average_grad(dy: &[f32], dx: &mut [f32], call: PoolParams) {
     let [_, h, w, c] = call.input;
     let [_, oh, ow, _] = call.output();
     let scale = 1.0 / (call.kernel[0] * call.kernel[1]) as f32;

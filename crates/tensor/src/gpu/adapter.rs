@@ -1,8 +1,8 @@
 //! Which adapters there are, and opening one.
 
 use super::memory::Pool;
+use super::recorder::CommandRecorder;
 use super::shader::Pipelines;
-use super::stream::Stream;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -129,7 +129,7 @@ pub enum GpuError {
     Shader {
         /// Its name.
         adapter: String,
-        /// The shader with its specialisation.
+        /// The shader with its specialization.
         shader: String,
         /// In the compiler's words.
         reason: String,
@@ -190,7 +190,7 @@ pub(super) struct Inner {
     pub timestamps: bool,
     pub failure: Arc<OnceLock<GpuError>>,
     pub pipelines: Mutex<Pipelines>,
-    pub stream: Mutex<Stream>,
+    pub stream: Mutex<CommandRecorder>,
     pub pool: Mutex<Pool>,
 }
 
@@ -213,7 +213,7 @@ impl fmt::Debug for Gpu {
 }
 
 /// The adapters of some back ends, numbered from `first` on.
-fn found(backends: wgpu::Backends, first: usize) -> Vec<(wgpu::Adapter, Adapter)> {
+fn enumerate_adapters(backends: wgpu::Backends, first: usize) -> Vec<(wgpu::Adapter, Adapter)> {
     let wanted = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     let backends = wanted.backends & backends;
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..wanted });
@@ -223,10 +223,12 @@ fn found(backends: wgpu::Backends, first: usize) -> Vec<(wgpu::Adapter, Adapter)
 
 /// Vulkan's, Metal's and DX12's adapters; and behind them GL's, which is only asked where that is not `enough`: its libraries complain on
 /// machines without a display.
-fn find(enough: impl Fn(&[(wgpu::Adapter, Adapter)]) -> bool) -> Vec<(wgpu::Adapter, Adapter)> {
-    let mut all = found(wgpu::Backends::PRIMARY, 0);
+fn enumerate_until(
+    enough: impl Fn(&[(wgpu::Adapter, Adapter)]) -> bool,
+) -> Vec<(wgpu::Adapter, Adapter)> {
+    let mut all = enumerate_adapters(wgpu::Backends::PRIMARY, 0);
     if !enough(&all) {
-        all.extend(found(wgpu::Backends::GL, all.len()));
+        all.extend(enumerate_adapters(wgpu::Backends::GL, all.len()));
     }
     all
 }
@@ -280,7 +282,7 @@ fn describe(index: usize, adapter: wgpu::Adapter) -> (wgpu::Adapter, Adapter) {
 }
 
 /// Whether this machine can have a real adapter, without asking any driver: on Linux, whether there is a device file of one.
-pub fn is_likely() -> bool {
+pub fn has_gpu_device_files() -> bool {
     let files = |folder: &str, prefix: &str| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
@@ -292,7 +294,7 @@ pub fn is_likely() -> bool {
 
 /// All adapters of all back ends; none where there is no graphics driver.
 pub fn adapters() -> Vec<Adapter> {
-    find(|_| false).into_iter().map(|(_, adapter)| adapter).collect()
+    enumerate_until(|_| false).into_iter().map(|(_, adapter)| adapter).collect()
 }
 
 /// Opens an adapter: the one named, or the best (discrete before integrated, GL last).
@@ -301,7 +303,7 @@ pub fn adapters() -> Vec<Adapter> {
 /// None is there, only software renderers are and they are not allowed, or the driver refuses.
 pub fn open(options: Options) -> Result<Gpu, GpuError> {
     let usable = |a: &Adapter| a.compute && (options.allow_software || !a.software);
-    let mut all = find(|all| match options.index {
+    let mut all = enumerate_until(|all| match options.index {
         Some(index) => index < all.len(),
         None => all.iter().any(|(_, a)| usable(a)),
     });
@@ -337,7 +339,7 @@ pub fn open(options: Options) -> Result<Gpu, GpuError> {
     if options.half && described.cooperative.is_some() {
         // Drivers' cooperative matrices are young: they are used where they give the right result, and left alone elsewhere.
         let tried = Gpu::new(&adapter, described.clone(), options, described.cooperative)?;
-        if tried.is_right() {
+        if tried.self_test_passes() {
             return Ok(tried);
         }
     }
@@ -345,7 +347,7 @@ pub fn open(options: Options) -> Result<Gpu, GpuError> {
 }
 
 #[allow(unsafe_code)]
-fn experiments() -> wgpu::ExperimentalFeatures {
+fn unsafe_wgpu_features() -> wgpu::ExperimentalFeatures {
     // SAFETY: the one experimental feature asked for is cooperative matrices. A pipeline with them is made only where the adapter lists
     // their sizes and types, and their results are checked before they are used.
     unsafe { wgpu::ExperimentalFeatures::enabled() }
@@ -365,7 +367,7 @@ impl Gpu {
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if cooperative.is_some() {
             wanted |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-            experimental_features = experiments();
+            experimental_features = unsafe_wgpu_features();
         }
         let features = adapter.features() & wanted;
         let limits = adapter.limits();
@@ -395,7 +397,7 @@ impl Gpu {
                 if message.is_empty() { format!("{reason:?}").to_lowercase() } else { message };
             let _ = kept.set(GpuError::Lost { adapter: name.clone(), reason });
         });
-        let stream = Mutex::new(Stream::new(&described));
+        let stream = Mutex::new(CommandRecorder::new(&described));
         Ok(Self(Arc::new(Inner {
             device,
             queue,

@@ -6,7 +6,7 @@ use super::adapter::{GpuError, lock};
 use std::collections::BTreeMap;
 
 /// Four classes per doubling waste at most a quarter; every size is a multiple of 256 bytes, so kernels may touch whole `vec4`s at the end.
-pub(super) fn class(bytes: u64) -> u64 {
+pub(super) fn size_class(bytes: u64) -> u64 {
     let bytes = bytes.max(256);
     let step = (1u64 << (63 - bytes.leading_zeros())) / 4;
     bytes.next_multiple_of(step.max(256))
@@ -26,12 +26,12 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    fn took(&mut self, bytes: u64) {
+    fn record_alloc(&mut self, bytes: u64) {
         self.live_bytes += bytes;
         self.peak_bytes = self.peak_bytes.max(self.live_bytes);
     }
 
-    fn give(&mut self, bytes: u64, buffer: wgpu::Buffer) {
+    fn recycle(&mut self, bytes: u64, buffer: wgpu::Buffer) {
         self.live_bytes -= bytes;
         // What was alive at different times adds up to more than ever was at once: a steady step finds all it needs.
         if self.idle_bytes + bytes <= (2 * self.peak_bytes).max(IDLE) {
@@ -40,7 +40,7 @@ impl Pool {
         }
     }
 
-    fn take(&mut self, bytes: u64) -> Option<wgpu::Buffer> {
+    fn acquire(&mut self, bytes: u64) -> Option<wgpu::Buffer> {
         let buffer = self.idle.get_mut(&bytes)?.pop()?;
         self.idle_bytes -= bytes;
         Some(buffer)
@@ -53,7 +53,7 @@ impl Pool {
 }
 
 /// 32-bit numbers on a GPU. Its memory goes back to the pool when it is dropped.
-pub(crate) struct Array {
+pub(crate) struct GpuBuffer {
     gpu: Gpu,
     /// `None` on a device that failed.
     buffer: Option<wgpu::Buffer>,
@@ -61,11 +61,11 @@ pub(crate) struct Array {
     bytes: u64,
 }
 
-impl Array {
+impl GpuBuffer {
     /// `len` numbers whose values mean nothing.
     pub(crate) fn uninit(gpu: &Gpu, len: usize) -> Self {
         let wanted = len as u64 * 4;
-        let bytes = class(wanted);
+        let bytes = size_class(wanted);
         let limit = gpu
             .0
             .limits
@@ -85,7 +85,7 @@ impl Array {
         let bytes = bytes.min(limit);
         let buffer = if gpu.failed() { None } else { gpu.allocate(bytes) };
         if buffer.is_some() {
-            lock(&gpu.0.pool).took(bytes);
+            lock(&gpu.0.pool).record_alloc(bytes);
         }
         let array = Self { gpu: gpu.clone(), buffer, len, bytes };
         if gpu.0.poisoned {
@@ -120,7 +120,7 @@ impl Array {
 
     /// The values; NaN on a device that failed. Waits for all work recorded before.
     pub(crate) fn to_vec(&self) -> Vec<f32> {
-        self.gpu.read_later(&[self]).wait()
+        self.gpu.read_async(&[self]).wait()
     }
 
     /// As [`to_vec`](Self::to_vec), as integers; 0 on a device that failed.
@@ -138,24 +138,24 @@ fn bytes_of(values: &[f32]) -> &[u8] {
     bytemuck::cast_slice(values)
 }
 
-impl Drop for Array {
+impl Drop for GpuBuffer {
     fn drop(&mut self) {
         if let Some(buffer) = self.buffer.take() {
-            lock(&self.gpu.0.pool).give(self.bytes, buffer);
+            lock(&self.gpu.0.pool).recycle(self.bytes, buffer);
         }
     }
 }
 
 impl Gpu {
     fn allocate(&self, bytes: u64) -> Option<wgpu::Buffer> {
-        if let Some(buffer) = lock(&self.0.pool).take(bytes) {
+        if let Some(buffer) = lock(&self.0.pool).acquire(bytes) {
             return Some(buffer);
         }
         if let Some(buffer) = self.create(bytes) {
             return Some(buffer);
         }
         // What lies idle may be what is missing, once the work that used it is done.
-        self.finish();
+        self.synchronize();
         lock(&self.0.pool).clear();
         self.wait_idle();
         let made = self.create(bytes);
@@ -188,12 +188,12 @@ impl Gpu {
 
 #[cfg(test)]
 mod tests {
-    use super::class;
+    use super::size_class;
 
     #[test]
     fn classes_hold_their_sizes_and_waste_a_quarter_at_most() {
         for bytes in (1..5000).chain([1 << 20, (1 << 20) + 1, 3_000_000_000]) {
-            let class = class(bytes);
+            let class = size_class(bytes);
             assert!(class >= bytes && class.is_multiple_of(256), "{bytes} in {class}");
             assert!(
                 bytes < 1024 || class as f64 <= bytes as f64 * 1.25 + 256.0,

@@ -13,15 +13,15 @@ pub(crate) const KERNELS: &str = "kernels gpu-1";
 mod adapter;
 pub(crate) mod kernels;
 mod memory;
+mod recorder;
 mod shader;
-mod stream;
 mod timing;
 
-pub use adapter::{Adapter, Gpu, GpuError, Options, adapters, is_likely, open};
+pub use adapter::{Adapter, Gpu, GpuError, Options, adapters, has_gpu_device_files, open};
 pub use kernels::peak::Peak;
-pub use shader::every_specialisation;
-pub use stream::Counters;
+pub use recorder::Counters;
+pub use shader::all_specializations;
 
-pub(crate) use memory::Array;
-pub(crate) use shader::{Def, Spec};
-pub(crate) use stream::{Dispatch, Params, Pending};
+pub(crate) use memory::GpuBuffer;
+pub(crate) use recorder::{Dispatch, Params, StagedRead};
+pub(crate) use shader::{Define, ShaderSpec};

@@ -1,11 +1,11 @@
-//! WGSL templates, their specialisations, and the pipelines made of them.
+//! WGSL templates, their specializations, and the pipelines made of them.
 //!
 //! The files in `shaders/` are WGSL with four kinds of lines for this module, so that register tiles are unrolled and choices made before any
 //! compiler sees the text:
 //!
 //! - `//#include NAME` puts another file here;
-//! - `//#if NAME`, `//#if !NAME`, `//#else`, `//#end` keep or drop lines by a flag of the specialisation;
-//! - `//#for i N` … `//#end` repeats lines for i = 0 … N−1, N a number or a value of the specialisation;
+//! - `//#if NAME`, `//#if !NAME`, `//#else`, `//#end` keep or drop lines by a flag of the specialization;
+//! - `//#for i N` … `//#end` repeats lines for i = 0 … N−1, N a number or a value of the specialization;
 //! - `${NAME}` anywhere is the value of that name.
 
 use super::adapter::{GpuError, lock};
@@ -14,9 +14,9 @@ use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 
-/// A value of a specialisation.
+/// A value of a specialization.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Def {
+pub(crate) enum Define {
     /// For `//#if`.
     Flag(bool),
     /// A number, for `${}` and `//#for`.
@@ -25,30 +25,30 @@ pub(crate) enum Def {
     Text(&'static str),
 }
 
-impl fmt::Display for Def {
+impl fmt::Display for Define {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Def::Flag(value) => write!(f, "{value}"),
-            Def::Number(value) => write!(f, "{value}"),
-            Def::Text(value) => f.write_str(value),
+            Define::Flag(value) => write!(f, "{value}"),
+            Define::Number(value) => write!(f, "{value}"),
+            Define::Text(value) => f.write_str(value),
         }
     }
 }
 
 /// A kernel: a file, its entry point, and the values that complete its text.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Spec {
+pub(crate) struct ShaderSpec {
     pub file: &'static str,
     pub entry: &'static str,
-    pub defs: SmallVec<[(&'static str, Def); 8]>,
+    pub defs: SmallVec<[(&'static str, Define); 8]>,
 }
 
-impl fmt::Display for Spec {
+impl fmt::Display for ShaderSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.wgsl/{}", self.file, self.entry)?;
         self.defs.iter().try_for_each(|(name, value)| match value {
-            Def::Flag(false) => Ok(()),
-            Def::Flag(true) => write!(f, " {name}"),
+            Define::Flag(false) => Ok(()),
+            Define::Flag(true) => write!(f, " {name}"),
             value => write!(f, " {name}={value}"),
         })
     }
@@ -65,13 +65,13 @@ macro_rules! files {
     };
 }
 
-files! { "math" "grid" "operands" "coop" "elementwise" "reduce" "gemm" "norm" "movement" "pool" "distance" "random" "optim" "peak" "thin" }
+files! { "math" "grid" "operands" "coop" "elementwise" "reduce" "gemm" "norm" "movement" "pool" "distance" "random" "optim" "peak" "few_channel_conv" }
 
-impl Spec {
+impl ShaderSpec {
     pub(crate) fn new(
         file: &'static str,
         entry: &'static str,
-        defs: &[(&'static str, Def)],
+        defs: &[(&'static str, Define)],
     ) -> Self {
         Self { file, entry, defs: SmallVec::from_slice(defs) }
     }
@@ -82,7 +82,7 @@ impl Spec {
     /// The line that does not make sense: a mistake in a file of `shaders/`.
     pub(crate) fn text(&self) -> Result<String, String> {
         let mut expander =
-            Expander { values: self.defs.iter().copied().collect(), out: String::new() };
+            Preprocessor { values: self.defs.iter().copied().collect(), out: String::new() };
         let lines = lines(self.file)?;
         expander.block(&lines)?;
         Ok(expander.out)
@@ -102,13 +102,13 @@ fn lines(file: &str) -> Result<Vec<&'static str>, String> {
     Ok(all)
 }
 
-struct Expander {
-    values: HashMap<&'static str, Def>,
+struct Preprocessor {
+    values: HashMap<&'static str, Define>,
     out: String,
 }
 
-impl Expander {
-    fn value(&self, name: &str) -> Result<Def, String> {
+impl Preprocessor {
+    fn value(&self, name: &str) -> Result<Define, String> {
         self.values.get(name).copied().ok_or_else(|| format!("{name} has no value"))
     }
 
@@ -127,7 +127,7 @@ impl Expander {
                 ["if", name] => {
                     let (name, wanted) =
                         name.strip_prefix('!').map_or((name, true), |name| (name, false));
-                    let Def::Flag(value) = self.value(name)? else {
+                    let Define::Flag(value) = self.value(name)? else {
                         return Err(format!("{name} is no flag"));
                     };
                     let stop = middle.unwrap_or(end);
@@ -141,12 +141,12 @@ impl Expander {
                     let count = match count.parse() {
                         Ok(count) => count,
                         Err(_) => match self.value(count)? {
-                            Def::Number(count) => count,
+                            Define::Number(count) => count,
                             _ => return Err(format!("{count} is no number")),
                         },
                     };
                     for i in 0..count {
-                        self.values.insert(variable, Def::Number(i));
+                        self.values.insert(variable, Define::Number(i));
                         self.block(&lines[at + 1..end])?;
                     }
                     self.values.remove(variable);
@@ -165,7 +165,7 @@ impl Expander {
                 after.split_once('}').ok_or_else(|| format!("unclosed ${{ in {line:?}"))?;
             self.out.push_str(before);
             match self.value(name)? {
-                Def::Text(text) => self.out.push_str(text),
+                Define::Text(text) => self.out.push_str(text),
                 value => write!(self.out, "{value}").map_err(|e| e.to_string())?,
             }
             rest = after;
@@ -196,21 +196,21 @@ fn extent(lines: &[&str], start: usize) -> Result<(usize, Option<usize>), String
     Err(format!("{:?} has no //#end", lines[start]))
 }
 
-/// Every specialisation that a kernel may ask for: its name and its WGSL text, for validation.
+/// Every specialization that a kernel may ask for: its name and its WGSL text, for validation.
 ///
 /// # Errors
 /// A template that does not expand.
-pub fn every_specialisation() -> Result<Vec<(String, String)>, String> {
-    let spec = |spec: Spec| {
+pub fn all_specializations() -> Result<Vec<(String, String)>, String> {
+    let spec = |spec: ShaderSpec| {
         spec.text().map(|text| (spec.to_string(), text)).map_err(|e| format!("{spec}: {e}"))
     };
-    kernels::specialisations().into_iter().map(spec).collect()
+    kernels::specializations().into_iter().map(spec).collect()
 }
 
 /// Pipelines made so far, and layouts by their numbers of inputs and outputs.
 #[derive(Default)]
 pub(super) struct Pipelines {
-    made: HashMap<Spec, wgpu::ComputePipeline>,
+    made: HashMap<ShaderSpec, wgpu::ComputePipeline>,
     layouts: HashMap<[usize; 2], (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
 }
 
@@ -221,10 +221,10 @@ impl Pipelines {
 }
 
 impl Gpu {
-    /// The pipeline of a specialisation and the layout of its bindings: parameters at 0, then inputs, then outputs. `None` on a device that failed.
+    /// The pipeline of a specialization and the layout of its bindings: parameters at 0, then inputs, then outputs. `None` on a device that failed.
     pub(super) fn pipeline(
         &self,
-        spec: &Spec,
+        spec: &ShaderSpec,
         bindings: [usize; 2],
     ) -> Option<(wgpu::ComputePipeline, wgpu::BindGroupLayout)> {
         let mut pipelines = lock(&self.0.pipelines);

@@ -31,7 +31,7 @@ impl Timing {
 impl Gpu {
     /// Seconds that the kernels recorded by `f` take: by timestamps, else by the host's clock around them.
     pub fn time(&self, f: impl Fn()) -> f64 {
-        self.finish();
+        self.synchronize();
         if self.0.timestamps {
             let set = self.0.device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: None,
@@ -42,7 +42,7 @@ impl Gpu {
         }
         let start = Instant::now();
         f();
-        self.finish();
+        self.synchronize();
         let elapsed = start.elapsed().as_secs_f64();
         let timing = lock(&self.0.stream).timing.take();
         // More passes than there were timestamps for: the host's clock has seen them all.

@@ -1,9 +1,9 @@
 //! The convolution triple: three partial derivatives of one trilinear form, so that the gradient of each is made of
 //! the other two, to any order.
 
-use crate::autograd::{Save, record};
+use crate::autograd::{SavedTensor, record};
 use crate::cpu::Buffer;
-use crate::cpu::conv::{self as cpu, ConvCall, InputGradWeight};
+use crate::cpu::conv::{self as cpu, ConvParams, InputGradWeight};
 use crate::cpu::gemm::{Packed, matmul_packed, pack};
 use crate::gpu::kernels::conv as gpu;
 use crate::tensor::{Storage, on_device};
@@ -21,7 +21,7 @@ fn check(name: &str, what: &str, t: &Tensor, expected: [Option<usize>; 4]) {
 
 /// The sizes of one call, whose windows' product is known not to wrap: the kernels' pointer arithmetic rests on that.
 #[track_caller]
-fn call_of(name: &str, geom: ConvGeom, batch: usize, [cin, cout]: [usize; 2]) -> ConvCall {
+fn conv_params(name: &str, geom: ConvGeom, batch: usize, [cin, cout]: [usize; 2]) -> ConvParams {
     const MOST: usize = isize::MAX as usize / size_of::<f32>();
     let output = geom.output();
     let covered = |i: usize| (output[i] - 1) * geom.stride[i] + geom.kernel[i];
@@ -31,7 +31,7 @@ fn call_of(name: &str, geom: ConvGeom, batch: usize, [cin, cout]: [usize; 2]) ->
         numbers.is_some_and(|n| n <= MOST),
         "{name}: {batch} images under {geom:?} have more numbers than memory can address"
     );
-    ConvCall { geom, batch, cin, cout }
+    ConvParams { geom, batch, cin, cout }
 }
 
 /// A convolution over the whole input at once is a matrix product; these are its two flat sides.
@@ -47,7 +47,7 @@ fn flat_weight(w: &Tensor) -> Tensor {
 
 /// Which operand is the gradient of a loss: means over a batch make such numbers small, and mixed precision scales them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Gradient {
+pub(crate) enum LossScaledOperand {
     Neither,
     First,
     Second,
@@ -60,11 +60,11 @@ pub(crate) enum Gradient {
 /// When an operand does not fit the geometry.
 #[track_caller]
 pub fn conv2d(x: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
-    forward(x, w, geom, Gradient::Neither)
+    forward(x, w, geom, LossScaledOperand::Neither)
 }
 
 #[track_caller]
-fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> Tensor {
+fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: LossScaledOperand) -> Tensor {
     let g = *geom;
     let [oh, ow] = g.output();
     check("conv2d", "x", x, [None, Some(g.input[0]), Some(g.input[1]), None]);
@@ -75,7 +75,7 @@ fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> Tenso
         return flat(x).matmul(&flat_weight(w), false, false).reshape([batch, 1, 1, cout]);
     }
     let (shape, call) =
-        (Shape::from([batch, oh, ow, cout]), call_of("conv2d", g, batch, [cin, cout]));
+        (Shape::from([batch, oh, ow, cout]), conv_params("conv2d", g, batch, [cin, cout]));
     let out = if shape.is_empty() || cin == 0 {
         Tensor::full_on(&x.device(), shape, 0.0)
     } else {
@@ -85,18 +85,23 @@ fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> Tenso
                 cpu::conv2d(x, w, &mut out, call);
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::conv2d(x, w, &call, gradient), shape)
+            gpu => Tensor::from_gpu_buffer(gpu::conv2d(x, w, &call, gradient), shape)
         )
     };
     record(
         out,
         "conv2d",
         &[x, w],
-        |_| smallvec![Save::for_other(x, w), Save::for_other(w, x)],
+        |_| {
+            smallvec![
+                SavedTensor::if_other_needs_grad(x, w),
+                SavedTensor::if_other_needs_grad(w, x)
+            ]
+        },
         move |saved, dy| {
             smallvec![
-                saved.when(0, || input_grad(dy, saved.get(1), &g, Gradient::First)),
-                saved.when(1, || weight_grad(saved.get(0), dy, &g, Gradient::Second)),
+                saved.when(0, || input_grad(dy, saved.get(1), &g, LossScaledOperand::First)),
+                saved.when(1, || weight_grad(saved.get(0), dy, &g, LossScaledOperand::Second)),
             ]
         },
     )
@@ -109,11 +114,11 @@ fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> Tenso
 /// When an operand does not fit the geometry.
 #[track_caller]
 pub fn conv2d_input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
-    input_grad(dy, w, geom, Gradient::First)
+    input_grad(dy, w, geom, LossScaledOperand::First)
 }
 
 #[track_caller]
-fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> Tensor {
+fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: LossScaledOperand) -> Tensor {
     let g = *geom;
     let [oh, ow] = g.output();
     check("conv2d_input_grad", "w", w, [Some(g.kernel[0]), Some(g.kernel[1]), None, None]);
@@ -126,7 +131,7 @@ fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> T
             .reshape([batch, g.input[0], g.input[1], cin]);
     }
     let shape = Shape::from([batch, g.input[0], g.input[1], cin]);
-    let call = call_of("conv2d_input_grad", g, batch, [cin, cout]);
+    let call = conv_params("conv2d_input_grad", g, batch, [cin, cout]);
     let out = if shape.is_empty() || cout == 0 {
         Tensor::full_on(&dy.device(), shape, 0.0)
     } else {
@@ -136,18 +141,23 @@ fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> T
                 cpu::conv2d_input_grad(dy, w, &mut out, call);
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::conv2d_input_grad(dy, w, &call, gradient), shape)
+            gpu => Tensor::from_gpu_buffer(gpu::conv2d_input_grad(dy, w, &call, gradient), shape)
         )
     };
     record(
         out,
         "conv2d_input_grad",
         &[dy, w],
-        |_| smallvec![Save::for_other(dy, w), Save::for_other(w, dy)],
+        |_| {
+            smallvec![
+                SavedTensor::if_other_needs_grad(dy, w),
+                SavedTensor::if_other_needs_grad(w, dy)
+            ]
+        },
         move |saved, dx| {
             smallvec![
-                saved.when(0, || forward(dx, saved.get(1), &g, Gradient::First)),
-                saved.when(1, || weight_grad(dx, saved.get(0), &g, Gradient::First)),
+                saved.when(0, || forward(dx, saved.get(1), &g, LossScaledOperand::First)),
+                saved.when(1, || weight_grad(dx, saved.get(0), &g, LossScaledOperand::First)),
             ]
         },
     )
@@ -159,11 +169,11 @@ fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: Gradient) -> T
 /// When an operand does not fit the geometry.
 #[track_caller]
 pub fn conv2d_weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom) -> Tensor {
-    weight_grad(x, dy, geom, Gradient::Second)
+    weight_grad(x, dy, geom, LossScaledOperand::Second)
 }
 
 #[track_caller]
-fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, gradient: Gradient) -> Tensor {
+fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, gradient: LossScaledOperand) -> Tensor {
     let g = *geom;
     let [oh, ow] = g.output();
     check("conv2d_weight_grad", "x", x, [None, Some(g.input[0]), Some(g.input[1]), None]);
@@ -174,7 +184,7 @@ fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, gradient: Gradient) -> 
     if g.is_dense() && batch > 0 {
         return flat(x).matmul(&flat(dy), true, false).reshape(shape);
     }
-    let call = call_of("conv2d_weight_grad", g, batch, [cin, cout]);
+    let call = conv_params("conv2d_weight_grad", g, batch, [cin, cout]);
     let out = if batch == 0 || shape.is_empty() {
         Tensor::full_on(&x.device(), shape, 0.0)
     } else {
@@ -184,18 +194,23 @@ fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, gradient: Gradient) -> 
                 cpu::conv2d_weight_grad(x, dy, &mut out, call);
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::conv2d_weight_grad(x, dy, &call, gradient), shape)
+            gpu => Tensor::from_gpu_buffer(gpu::conv2d_weight_grad(x, dy, &call, gradient), shape)
         )
     };
     record(
         out,
         "conv2d_weight_grad",
         &[x, dy],
-        |_| smallvec![Save::for_other(x, dy), Save::for_other(dy, x)],
+        |_| {
+            smallvec![
+                SavedTensor::if_other_needs_grad(x, dy),
+                SavedTensor::if_other_needs_grad(dy, x)
+            ]
+        },
         move |saved, dw| {
             smallvec![
-                saved.when(0, || input_grad(saved.get(1), dw, &g, Gradient::Second)),
-                saved.when(1, || forward(saved.get(0), dw, &g, Gradient::Second)),
+                saved.when(0, || input_grad(saved.get(1), dw, &g, LossScaledOperand::Second)),
+                saved.when(1, || forward(saved.get(0), dw, &g, LossScaledOperand::Second)),
             ]
         },
     )
@@ -215,11 +230,11 @@ pub fn conv_transpose2d(
     pad: [[usize; 2]; 2],
     output_padding: [usize; 2],
 ) -> Tensor {
-    input_grad(x, w, &transposed(x, w, stride, pad, output_padding), Gradient::Neither)
+    input_grad(x, w, &transposed(x, w, stride, pad, output_padding), LossScaledOperand::Neither)
 }
 
 /// [`conv_transpose2d`] with a weight that stays the same from call to call: on a CPU, outside the graph and where the direct algorithm is in use
-/// ([`per_image`](crate::per_image)), what the kernels make of the weight is kept in `cache`. The result has the same bits.
+/// ([`batch_invariant`](crate::batch_invariant)), what the kernels make of the weight is kept in `cache`. The result has the same bits.
 ///
 /// # Panics
 /// As [`conv_transpose2d`].
@@ -236,20 +251,20 @@ pub fn conv_transpose2d_cached(
     let [oh, ow] = geom.output();
     let (batch, cin, cout) = (x.shape()[0], w.shape()[2], w.shape()[3]);
     check("conv_transpose2d", "x", x, [None, Some(oh), Some(ow), Some(cout)]);
-    let call = call_of("conv_transpose2d", geom, batch, [cin, cout]);
+    let call = conv_params("conv_transpose2d", geom, batch, [cin, cout]);
     let shape = Shape::from([batch, geom.input[0], geom.input[1], cin]);
     let (Storage::Cpu(numbers), Storage::Cpu(weight)) = (&x.storage, &w.storage) else {
-        return input_grad(x, w, &geom, Gradient::Neither);
+        return input_grad(x, w, &geom, LossScaledOperand::Neither);
     };
     if x.is_tracked() || w.is_tracked() || shape.is_empty() || cout == 0 || !cpu::is_direct(&call) {
-        return input_grad(x, w, &geom, Gradient::Neither);
+        return input_grad(x, w, &geom, LossScaledOperand::Neither);
     }
     let mut out = Buffer::uninit(shape.len());
     match &*cache.packed(weight, &call) {
-        Packing::Product(packed) => {
+        WeightLayout::Product(packed) => {
             matmul_packed(numbers, packed, &mut out, [batch, cout, shape.len() / batch], false)
         }
-        Packing::Windows(weight) => weight.input_grad(numbers, &mut out, call),
+        WeightLayout::Windows(weight) => weight.input_grad(numbers, &mut out, call),
     }
     Tensor::from_buffer(out, shape)
 }
@@ -272,28 +287,28 @@ fn transposed(
 
 /// What [`conv_transpose2d_cached`] keeps of the last weight it met: another form of it, of the same size, and the weight itself.
 #[derive(Default)]
-pub struct WeightCache(Mutex<Option<Kept>>);
+pub struct WeightCache(Mutex<Option<CacheEntry>>);
 
-struct Kept {
+struct CacheEntry {
     /// Held, so that nobody writes to it.
     weight: Arc<Buffer>,
     geom: ConvGeom,
     /// Which the geometry leaves open, and a weight that was reshaped has others.
     channels: [usize; 2],
-    packing: Arc<Packing>,
+    packing: Arc<WeightLayout>,
 }
 
-enum Packing {
+enum WeightLayout {
     /// A window over the whole output: a matrix product.
     Product(Packed),
     Windows(InputGradWeight),
 }
 
 impl WeightCache {
-    fn packed(&self, weight: &Arc<Buffer>, call: &ConvCall) -> Arc<Packing> {
+    fn packed(&self, weight: &Arc<Buffer>, call: &ConvParams) -> Arc<WeightLayout> {
         let (geom, channels) = (call.geom, [call.cin, call.cout]);
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |kept: &&Kept| {
+        let fits = |kept: &&CacheEntry| {
             Arc::ptr_eq(&kept.weight, weight) && (kept.geom, kept.channels) == (geom, channels)
         };
         if let Some(packing) = kept().as_ref().filter(fits).map(|kept| kept.packing.clone()) {
@@ -301,11 +316,12 @@ impl WeightCache {
         }
         // Without the lock: threads that wait for parallel work take up other work meanwhile, which may be a call with this cache.
         let packing = Arc::new(if call.geom.is_dense() {
-            Packing::Product(pack(weight, [call.cout, weight.len() / call.cout], true))
+            WeightLayout::Product(pack(weight, [call.cout, weight.len() / call.cout], true))
         } else {
-            Packing::Windows(InputGradWeight::new(weight, call))
+            WeightLayout::Windows(InputGradWeight::new(weight, call))
         });
-        *kept() = Some(Kept { weight: weight.clone(), geom, channels, packing: packing.clone() });
+        *kept() =
+            Some(CacheEntry { weight: weight.clone(), geom, channels, packing: packing.clone() });
         packing
     }
 }

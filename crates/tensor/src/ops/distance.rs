@@ -1,8 +1,8 @@
 //! Distances between the rows of a batch.
 
-use super::elementwise::map;
+use super::elementwise::unary;
 use super::function::Unary;
-use crate::autograd::{Save, record};
+use crate::autograd::{SavedTensor, record};
 use crate::cpu::{Buffer, distance as cpu};
 use crate::gpu::kernels::distance as gpu;
 use crate::tensor::on_device;
@@ -26,13 +26,13 @@ impl Tensor {
                 cpu::pairwise_l1(m, &mut out, sizes);
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::pairwise_l1(m, sizes), shape)
+            gpu => Tensor::from_gpu_buffer(gpu::pairwise_l1(m, sizes), shape)
         );
         record(
             out,
             "pairwise_l1",
             &[self],
-            |_| smallvec![Save::input(self)],
+            |_| smallvec![SavedTensor::input(self)],
             |saved, g| smallvec![Some(g.pairwise_l1_grad(&saved.get(0).detach()))],
         )
     }
@@ -48,17 +48,17 @@ impl Tensor {
                 cpu::pairwise_l1_grad(m, g, &mut out, [n, b, c]);
                 Tensor::from_buffer(out, s)
             },
-            gpu => Tensor::from_array(gpu::pairwise_l1_grad(m, g, [n, b, c]), s)
+            gpu => Tensor::from_gpu_buffer(gpu::pairwise_l1_grad(m, g, [n, b, c]), s)
         );
         record(
             out,
             "pairwise_l1_grad",
             &[self],
-            |_| smallvec![Save::input(m)],
+            |_| smallvec![SavedTensor::input(m)],
             move |saved, v| {
                 // The adjoint: dg[i, j, b] = Σ_c (v[i, b, c] − v[j, b, c]) · sign(M[i, b, c] − M[j, b, c]).
                 let difference = |t: &Tensor| t.reshape([n, 1, b, c]).sub(&t.reshape([1, n, b, c]));
-                let sign = map(&difference(saved.get(0)), Unary::Sign);
+                let sign = unary(&difference(saved.get(0)), Unary::Sign);
                 smallvec![Some(difference(v).mul(&sign).sum(&[3], false))]
             },
         )

@@ -1,7 +1,7 @@
 //! Elementwise operations, with NumPy's broadcasting for pairs.
 
 use super::function::{Binary, Unary};
-use crate::autograd::{Save, record};
+use crate::autograd::{SavedTensor, record};
 use crate::cpu::{Buffer, elementwise as cpu};
 use crate::gpu::kernels::elementwise as gpu;
 use crate::tensor::on_device;
@@ -9,7 +9,7 @@ use crate::{Shape, Tensor};
 use smallvec::smallvec;
 
 /// `f` of each number, outside the graph.
-pub(super) fn map(x: &Tensor, f: Unary) -> Tensor {
+pub(super) fn unary(x: &Tensor, f: Unary) -> Tensor {
     let shape = *x.shape();
     on_device!("map"; x;
         cpu => {
@@ -17,13 +17,13 @@ pub(super) fn map(x: &Tensor, f: Unary) -> Tensor {
             cpu::unary(x, &mut out, f);
             Tensor::from_buffer(out, shape)
         },
-        gpu => Tensor::from_array(gpu::unary(x, f), shape)
+        gpu => Tensor::from_gpu_buffer(gpu::unary(x, f), shape)
     )
 }
 
 /// `f` of each pair, broadcast, outside the graph.
 #[track_caller]
-pub(super) fn zip(name: &str, a: &Tensor, b: &Tensor, f: Binary) -> Tensor {
+pub(super) fn binary(name: &str, a: &Tensor, b: &Tensor, f: Binary) -> Tensor {
     let Some(shape) = a.shape().broadcast(b.shape()) else {
         panic!("{name}: shapes {:?} and {:?} do not broadcast", a.shape(), b.shape());
     };
@@ -34,7 +34,7 @@ pub(super) fn zip(name: &str, a: &Tensor, b: &Tensor, f: Binary) -> Tensor {
             cpu::binary(&shape, (a, &sa), (b, &sb), &mut out, f);
             Tensor::from_buffer(out, shape)
         },
-        gpu => Tensor::from_array(gpu::binary(&shape, (a, &sa), (b, &sb), f), shape)
+        gpu => Tensor::from_gpu_buffer(gpu::binary(&shape, (a, &sa), (b, &sb), f), shape)
     )
 }
 
@@ -44,7 +44,7 @@ macro_rules! unary {
         impl Tensor {
             $($(#[$doc])*
             pub fn $name(&self $(, $arg: f32)*) -> Tensor {
-                let out = map(self, $f);
+                let out = unary(self, $f);
                 record(out, stringify!($name), &[self], |_out| smallvec![unary!(@save $which, self, _out)], move |saved, $g| {
                     let $s = saved.get(0);
                     smallvec![Some($grad)]
@@ -52,9 +52,9 @@ macro_rules! unary {
             })*
         }
     };
-    (@save x, $x:expr, $y:expr) => { Save::input($x) };
-    (@save nothing, $x:expr, $y:expr) => { Save::Nothing };
-    (@save y, $x:expr, $y:expr) => { Save::output($y) };
+    (@save x, $x:expr, $y:expr) => { SavedTensor::input($x) };
+    (@save nothing, $x:expr, $y:expr) => { SavedTensor::Nothing };
+    (@save y, $x:expr, $y:expr) => { SavedTensor::output($y) };
 }
 
 unary! {
@@ -73,7 +73,7 @@ unary! {
     /// xᵖ, for x > 0.
     powf(p) = Unary::Powf(p), save x, |x, g| g.mul(&x.powf(p - 1.0)).scale(p);
     /// |x|; derivative 0 at 0.
-    abs() = Unary::Abs, save x, |x, g| g.mul(&map(x, Unary::Sign));
+    abs() = Unary::Abs, save x, |x, g| g.mul(&unary(x, Unary::Sign));
     /// Hyperbolic tangent.
     tanh() = Unary::Tanh, save y, |y, g| g.sub(&g.mul(&y.square()));
     /// 1 / (1 + e⁻ˣ).
@@ -81,14 +81,14 @@ unary! {
     /// ln(1 + eˣ).
     softplus() = Unary::Softplus, save x, |x, g| g.mul(&x.sigmoid());
     /// max(x, 0); derivative 0 at 0, and NaN stays NaN.
-    relu() = Unary::Relu, save y, |y, g| g.gate(y, 0.0);
+    relu() = Unary::Relu, save y, |y, g| g.leaky_relu_backward(y, 0.0);
     /// x for x > 0, else slope · x (Maas et al. 2013).
-    leaky_relu(slope) = Unary::LeakyRelu(slope), save x, |x, g| g.gate(x, slope);
+    leaky_relu(slope) = Unary::LeakyRelu(slope), save x, |x, g| g.leaky_relu_backward(x, slope);
     /// [`leaky_relu`](Self::leaky_relu) whose backward pass is not its derivative but that of guided backpropagation (Springenberg et al. 2015;
     /// for the leaky form Radford et al. 2016, section 6.2): a gradient passes where it is positive and x was, and nowhere else.
-    guided_leaky_relu(slope) = Unary::LeakyRelu(slope), save x, |x, g| g.relu().gate(x, 0.0);
+    guided_leaky_relu(slope) = Unary::LeakyRelu(slope), save x, |x, g| g.relu().leaky_relu_backward(x, 0.0);
     /// x within [low, high], else the bound; derivative 0 outside.
-    clamp(low, high) = Unary::Clamp(low, high), save x, |x, g| g.mul(&map(x, Unary::Inside(low, high)));
+    clamp(low, high) = Unary::Clamp(low, high), save x, |x, g| g.mul(&unary(x, Unary::InRange(low, high)));
     /// factor · x.
     scale(factor) = Unary::Scale(factor), save nothing, |_x, g| g.scale(factor);
     /// x + term.
@@ -104,7 +104,7 @@ impl Tensor {
     pub fn add(&self, other: &Tensor) -> Tensor {
         let (a, b) = (*self.shape(), *other.shape());
         record(
-            zip("add", self, other, Binary::Add),
+            binary("add", self, other, Binary::Add),
             "add",
             &[self, other],
             |_| smallvec![],
@@ -119,7 +119,7 @@ impl Tensor {
     pub fn sub(&self, other: &Tensor) -> Tensor {
         let (a, b) = (*self.shape(), *other.shape());
         record(
-            zip("sub", self, other, Binary::Sub),
+            binary("sub", self, other, Binary::Sub),
             "sub",
             &[self, other],
             |_| smallvec![],
@@ -132,12 +132,12 @@ impl Tensor {
     /// a · b.
     #[track_caller]
     pub fn mul(&self, other: &Tensor) -> Tensor {
-        let out = zip("mul", self, other, Binary::Mul);
+        let out = binary("mul", self, other, Binary::Mul);
         record(
             out,
             "mul",
             &[self, other],
-            |_| smallvec![Save::input(self), Save::input(other)],
+            |_| smallvec![SavedTensor::input(self), SavedTensor::input(other)],
             |saved, g| {
                 let (a, b) = (saved.get(0), saved.get(1));
                 smallvec![
@@ -151,12 +151,12 @@ impl Tensor {
     /// a / b.
     #[track_caller]
     pub fn div(&self, other: &Tensor) -> Tensor {
-        let out = zip("div", self, other, Binary::Div);
+        let out = binary("div", self, other, Binary::Div);
         record(
             out,
             "div",
             &[self, other],
-            |_| smallvec![Save::input(self), Save::input(other)],
+            |_| smallvec![SavedTensor::input(self), SavedTensor::input(other)],
             |saved, g| {
                 let (a, b) = (saved.get(0), saved.get(1));
                 smallvec![
@@ -170,26 +170,26 @@ impl Tensor {
     /// The larger of a and b; where equal, the gradient goes to a.
     #[track_caller]
     pub fn maximum(&self, other: &Tensor) -> Tensor {
-        self.select(other, "maximum", Binary::Maximum, Binary::AtLeast)
+        self.select(other, "maximum", Binary::Maximum, Binary::Ge)
     }
 
     /// The smaller of a and b; where equal, the gradient goes to a.
     #[track_caller]
     pub fn minimum(&self, other: &Tensor) -> Tensor {
-        self.select(other, "minimum", Binary::Minimum, Binary::AtMost)
+        self.select(other, "minimum", Binary::Minimum, Binary::Le)
     }
 
     #[track_caller]
     fn select(&self, other: &Tensor, name: &'static str, f: Binary, first: Binary) -> Tensor {
         record(
-            zip(name, self, other, f),
+            binary(name, self, other, f),
             name,
             &[self, other],
-            |_| smallvec![Save::input(self), Save::input(other)],
+            |_| smallvec![SavedTensor::input(self), SavedTensor::input(other)],
             move |saved, g| {
                 let (a, b) = (saved.get(0), saved.get(1));
                 // 0 or 1; no gradient flows through it.
-                let mask = zip(name, a, b, first);
+                let mask = binary(name, a, b, first);
                 smallvec![
                     saved.when(0, || g.mul(&mask).sum_to(a.shape())),
                     saved.when(1, || g.mul(&mask.neg().add_scalar(1.0)).sum_to(b.shape())),
@@ -200,14 +200,14 @@ impl Tensor {
 
     /// This gradient as a leaky rectifier of `x` passes it on: g where x > 0, else slope · g. Piecewise constant in x.
     #[track_caller]
-    pub(crate) fn gate(&self, x: &Tensor, slope: f32) -> Tensor {
-        let out = zip("gate", self, x, Binary::Gate(slope));
+    pub(crate) fn leaky_relu_backward(&self, x: &Tensor, slope: f32) -> Tensor {
+        let out = binary("leaky_relu_backward", self, x, Binary::LeakyReluGrad(slope));
         record(
             out,
-            "gate",
+            "leaky_relu_backward",
             &[self],
-            |_| smallvec![Save::Input(x.detach())],
-            move |saved, g| smallvec![Some(g.gate(saved.get(0), slope))],
+            |_| smallvec![SavedTensor::Input(x.detach())],
+            move |saved, g| smallvec![Some(g.leaky_relu_backward(saved.get(0), slope))],
         )
     }
 
@@ -232,10 +232,10 @@ impl Tensor {
         let out = on_device!("broadcast_to"; x;
             cpu => {
                 let mut out = Buffer::uninit(shape.len());
-                cpu::binary(&shape, (x, &from), (&[0.0], &unit), &mut out, Binary::Left);
+                cpu::binary(&shape, (x, &from), (&[0.0], &unit), &mut out, Binary::First);
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::broadcast(x, &from, &shape), shape)
+            gpu => Tensor::from_gpu_buffer(gpu::broadcast(x, &from, &shape), shape)
         );
         record(
             out,

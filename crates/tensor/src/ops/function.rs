@@ -21,7 +21,7 @@ pub(crate) enum Unary {
     LeakyRelu(f32),
     Clamp(f32, f32),
     /// 1 within the bounds, else 0.
-    Inside(f32, f32),
+    InRange(f32, f32),
     Scale(f32),
     AddScalar(f32),
 }
@@ -36,13 +36,13 @@ pub(crate) enum Binary {
     Maximum,
     Minimum,
     /// 1 where a ≥ b, else 0.
-    AtLeast,
+    Ge,
     /// 1 where a ≤ b, else 0.
-    AtMost,
+    Le,
     /// a: for broadcasting it.
-    Left,
+    First,
     /// a where b > 0, else slope · a: what a leaky rectifier of b makes of a gradient a.
-    Gate(f32),
+    LeakyReluGrad(f32),
     /// The cross-entropy of a logit a and a target b.
     Bce,
     /// Its derivative by a.
@@ -58,7 +58,7 @@ impl Unary {
             Powf(1.0),
             LeakyRelu(0.2),
             Clamp(0.0, 1.0),
-            Inside(0.0, 1.0),
+            InRange(0.0, 1.0),
             Scale(1.0),
             AddScalar(0.0),
         ];
@@ -70,6 +70,6 @@ impl Binary {
     /// One of each.
     pub(crate) fn every() -> Vec<Self> {
         use Binary::*;
-        vec![Add, Sub, Mul, Div, Maximum, Minimum, AtLeast, AtMost, Left, Gate(0.2), Bce, BceGrad]
+        vec![Add, Sub, Mul, Div, Maximum, Minimum, Ge, Le, First, LeakyReluGrad(0.2), Bce, BceGrad]
     }
 }

@@ -1,9 +1,9 @@
 //! Losses on logits.
 
-use super::elementwise::zip;
+use super::elementwise::binary;
 use super::function::Binary;
 use crate::Tensor;
-use crate::autograd::{Save, record};
+use crate::autograd::{SavedTensor, record};
 use smallvec::smallvec;
 
 impl Tensor {
@@ -15,14 +15,14 @@ impl Tensor {
     #[track_caller]
     pub fn bce_with_logits(&self, targets: &Tensor) -> Tensor {
         let each = record(
-            zip("bce_with_logits", self, targets, Binary::Bce),
+            binary("bce_with_logits", self, targets, Binary::Bce),
             "bce_with_logits",
             &[self, targets],
-            |_| smallvec![Save::input(self), Save::input(targets)],
+            |_| smallvec![SavedTensor::input(self), SavedTensor::input(targets)],
             |saved, g| {
                 let (x, t) = (saved.get(0), saved.get(1));
                 smallvec![
-                    saved.when(0, || g.mul(&x.bce_slope(t)).sum_to(x.shape())),
+                    saved.when(0, || g.mul(&x.bce_with_logits_grad(t)).sum_to(x.shape())),
                     // softplus(−x) − softplus(x) is −x.
                     saved.when(1, || g.mul(x).neg().sum_to(t.shape())),
                 ]
@@ -33,12 +33,12 @@ impl Tensor {
 
     /// (1 − t)·σ(x) − t·σ(−x): the derivative of each term by its logit, without the cancellation of σ(x) − t.
     #[track_caller]
-    fn bce_slope(&self, targets: &Tensor) -> Tensor {
+    fn bce_with_logits_grad(&self, targets: &Tensor) -> Tensor {
         record(
-            zip("bce_with_logits", self, targets, Binary::BceGrad),
-            "bce_slope",
+            binary("bce_with_logits", self, targets, Binary::BceGrad),
+            "bce_with_logits_grad",
             &[self, targets],
-            |_| smallvec![Save::input(self), Save::input(targets)],
+            |_| smallvec![SavedTensor::input(self), SavedTensor::input(targets)],
             |saved, g| {
                 let (x, t) = (saved.get(0), saved.get(1));
                 // σ' is the same at x and −x, and σ(x) + σ(−x) is 1.

@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use crate::autograd::{Save, record};
+use crate::autograd::{SavedTensor, record};
 use crate::cpu::{Buffer, gemm as cpu};
 use crate::gpu::kernels::gemm as gpu;
 use crate::tensor::on_device;
@@ -47,14 +47,19 @@ impl Tensor {
                     }
                     Tensor::from_buffer(out, shape)
                 },
-                gpu => Tensor::from_array(gpu::matmul(x, y, batch, [m, k, n], trans_a, trans_b), shape)
+                gpu => Tensor::from_gpu_buffer(gpu::matmul(x, y, batch, [m, k, n], trans_a, trans_b), shape)
             )
         };
         record(
             out,
             "matmul",
             &[self, other],
-            |_| smallvec![Save::for_other(self, other), Save::for_other(other, self)],
+            |_| {
+                smallvec![
+                    SavedTensor::if_other_needs_grad(self, other),
+                    SavedTensor::if_other_needs_grad(other, self)
+                ]
+            },
             move |saved, g| {
                 let (a, b) = (saved.get(0), saved.get(1));
                 smallvec![

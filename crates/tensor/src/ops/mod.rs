@@ -19,4 +19,4 @@ pub use conv::{
 };
 pub use movement::concat;
 pub use norm::{Activation, BatchNorm};
-pub use optim::{Average, Guard, UpdateSlot, lerp, update};
+pub use optim::{EmaUpdate, FiniteCheck, ParamUpdate, lerp, update};

@@ -1,6 +1,6 @@
 //! Operations that move numbers without changing them.
 
-use crate::autograd::{Save, record};
+use crate::autograd::{SavedTensor, record};
 use crate::cpu::Buffer;
 use crate::cpu::movement::{self as cpu, Strided};
 use crate::gpu::kernels::movement as gpu;
@@ -10,7 +10,7 @@ use crate::{Device, Shape, Tensor};
 use smallvec::smallvec;
 
 /// A copy from one tensor: `to[target] = from[source]` for every index below `axes`.
-struct Part<'a> {
+struct SliceCopy<'a> {
     from: &'a Tensor,
     axes: &'a [usize],
     source: Strided,
@@ -19,7 +19,7 @@ struct Part<'a> {
 
 /// A new tensor out of copies. Where `zeros` is set, what no copy reaches is 0; else every place must be reached.
 #[track_caller]
-fn assemble(parts: &[Part<'_>], shape: Shape, zeros: bool) -> Tensor {
+fn copy_slices(parts: &[SliceCopy<'_>], shape: Shape, zeros: bool) -> Tensor {
     match parts[0].from.device() {
         Device::Cpu => {
             let mut out =
@@ -34,13 +34,13 @@ fn assemble(parts: &[Part<'_>], shape: Shape, zeros: bool) -> Tensor {
             parts
                 .iter()
                 .for_each(|p| gpu::copy(p.axes, p.from.on_gpu("copy"), p.source, &out, p.target));
-            Tensor::from_array(out, shape)
+            Tensor::from_gpu_buffer(out, shape)
         }
     }
 }
 
 /// A whole tensor of this shape, from position `offset` on.
-fn whole(shape: &Shape, offset: usize) -> Strided {
+fn full_slice(shape: &Shape, offset: usize) -> Strided {
     Strided { offset, strides: contiguous(shape) }
 }
 
@@ -85,13 +85,13 @@ impl Tensor {
         let own = from.strides();
         let mut strides = [1; MAX_RANK];
         order.iter().enumerate().for_each(|(i, &a)| strides[i] = own[a]);
-        let part = Part {
+        let part = SliceCopy {
             from: self,
             axes: &axes,
             source: Strided { offset: 0, strides },
-            target: whole(&shape, 0),
+            target: full_slice(&shape, 0),
         };
-        let out = assemble(&[part], shape, false);
+        let out = copy_slices(&[part], shape, false);
         let mut inverse = vec![0; rank];
         order.iter().enumerate().for_each(|(i, &a)| inverse[a] = i);
         record(
@@ -123,9 +123,9 @@ impl Tensor {
         let mut axes = from.to_vec();
         axes[axis] = len;
         let shape = Shape::new(&axes);
-        let source = whole(&from, start * from.strides()[axis]);
-        let out = assemble(
-            &[Part { from: self, axes: &axes, source, target: whole(&shape, 0) }],
+        let source = full_slice(&from, start * from.strides()[axis]);
+        let out = copy_slices(
+            &[SliceCopy { from: self, axes: &axes, source, target: full_slice(&shape, 0) }],
             shape,
             false,
         );
@@ -135,7 +135,7 @@ impl Tensor {
             "narrow",
             &[self],
             |_| smallvec![],
-            move |_, g| smallvec![Some(g.embed(axis, start, total))],
+            move |_, g| smallvec![Some(g.pad_with_zeros(axis, start, total))],
         )
     }
 
@@ -144,24 +144,24 @@ impl Tensor {
     /// # Panics
     /// When it does not fit.
     #[track_caller]
-    pub fn embed(&self, axis: usize, start: usize, total: usize) -> Tensor {
+    pub fn pad_with_zeros(&self, axis: usize, start: usize, total: usize) -> Tensor {
         let from = *self.shape();
         let fits =
             axis < from.rank() && start.checked_add(from[axis]).is_some_and(|end| end <= total);
-        assert!(fits, "embed: axis {axis} at {start} of {total}, shape {from:?}");
+        assert!(fits, "pad_with_zeros: axis {axis} at {start} of {total}, shape {from:?}");
         let len = from[axis];
         let mut axes = from.to_vec();
         axes[axis] = total;
         let shape = Shape::new(&axes);
-        let target = whole(&shape, start * shape.strides()[axis]);
-        let out = assemble(
-            &[Part { from: self, axes: &from, source: whole(&from, 0), target }],
+        let target = full_slice(&shape, start * shape.strides()[axis]);
+        let out = copy_slices(
+            &[SliceCopy { from: self, axes: &from, source: full_slice(&from, 0), target }],
             shape,
             true,
         );
         record(
             out,
-            "embed",
+            "pad_with_zeros",
             &[self],
             |_| smallvec![],
             move |_, g| smallvec![Some(g.narrow(axis, start, len))],
@@ -179,9 +179,13 @@ impl Tensor {
         let tall = if pad[0] == [0, 0] {
             self.clone()
         } else {
-            self.embed(1, pad[0][0], s[1] + pad[0][0] + pad[0][1])
+            self.pad_with_zeros(1, pad[0][0], s[1] + pad[0][0] + pad[0][1])
         };
-        if pad[1] == [0, 0] { tall } else { tall.embed(2, pad[1][0], s[2] + pad[1][0] + pad[1][1]) }
+        if pad[1] == [0, 0] {
+            tall
+        } else {
+            tall.pad_with_zeros(2, pad[1][0], s[2] + pad[1][0] + pad[1][1])
+        }
     }
 
     /// Every picture of `[N, H, W, C]` moved by its own whole pixels: row n of `moves` `[N, 3]` is (down, right, mirror). Where mirror is not 0
@@ -208,13 +212,13 @@ impl Tensor {
                 cpu::shift2d(x, moves, sizes, back, &mut out);
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::shift2d(x, moves, sizes, back), shape)
+            gpu => Tensor::from_gpu_buffer(gpu::shift2d(x, moves, sizes, back), shape)
         );
         record(
             out,
             "shift2d",
             &[self],
-            |_| smallvec![Save::Input(moves.detach())],
+            |_| smallvec![SavedTensor::Input(moves.detach())],
             move |saved, g| smallvec![Some(g.shift2d_by(saved.get(0), !back))],
         )
     }
@@ -242,7 +246,7 @@ impl Tensor {
                 }
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::index_select(x, rows, width), shape)
+            gpu => Tensor::from_gpu_buffer(gpu::index_select(x, rows, width), shape)
         );
         let rows = rows.to_vec();
         record(
@@ -264,7 +268,7 @@ impl Tensor {
                 }
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::index_add(x, rows, width, shape[0]), shape)
+            gpu => Tensor::from_gpu_buffer(gpu::index_add(x, rows, width, shape[0]), shape)
         );
         let rows = rows.to_vec();
         record(
@@ -304,12 +308,17 @@ pub fn concat(tensors: &[&Tensor], axis: usize) -> Tensor {
     let mut parts = Vec::with_capacity(tensors.len());
     let mut start = 0;
     for t in tensors {
-        let target = whole(&shape, start * shape.strides()[axis]);
-        parts.push(Part { from: t, axes: t.shape(), source: whole(t.shape(), 0), target });
+        let target = full_slice(&shape, start * shape.strides()[axis]);
+        parts.push(SliceCopy {
+            from: t,
+            axes: t.shape(),
+            source: full_slice(t.shape(), 0),
+            target,
+        });
         spans.push((start, t.shape()[axis]));
         start += t.shape()[axis];
     }
-    let out = assemble(&parts, shape, false);
+    let out = copy_slices(&parts, shape, false);
     record(
         out,
         "concat",

@@ -1,6 +1,6 @@
 //! Batch normalisation, fused with the activation that follows in both directions, and bias, fused in the forward one.
 
-use crate::autograd::{ParentGrads, Save, Saved, record};
+use crate::autograd::{BackwardCtx, ParentGrads, SavedTensor, record};
 use crate::cpu::{Buffer, norm as cpu};
 use crate::gpu::kernels::norm as gpu;
 use crate::tensor::on_device;
@@ -88,8 +88,13 @@ impl Tensor {
         let (gamma_t, beta_t) = (gamma, beta);
         assert!(!self.is_empty(), "batch_norm: shape {:?} has no rows", self.shape());
         let (shape, x) = (*self.shape(), self);
-        let save =
-            |_: &Tensor| smallvec![Save::input(self), Save::input(gamma_t), Save::input(beta_t)];
+        let save = |_: &Tensor| {
+            smallvec![
+                SavedTensor::input(self),
+                SavedTensor::input(gamma_t),
+                SavedTensor::input(beta_t)
+            ]
+        };
         on_device!("batch_norm"; x, gamma, beta;
             cpu => {
                 let (mean, variance) = cpu::statistics(x, channels);
@@ -101,11 +106,11 @@ impl Tensor {
                 let out = Tensor::from_buffer(out, shape);
                 let [mean_t, variance] = [&mean, &variance].map(|values| Tensor::from_slice(values, [channels]));
                 let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, move |saved, dy| {
-                    composite_or(saved, dy, eps, activation, |x, gamma, beta| {
+                    fused_or_composite(saved, dy, eps, activation, |x, gamma, beta| {
                         let name = "batch_norm";
                         let constants =
                             cpu::Constants { mean: &mean, rstd: &rstd, gamma: gamma.on_cpu(name), beta: beta.on_cpu(name) };
-                        let mut dx = saved.needs(0).then(|| Buffer::uninit(shape.len()));
+                        let mut dx = saved.needs_input_grad(0).then(|| Buffer::uninit(shape.len()));
                         let (x, dy) = (x.on_cpu(name), dy.on_cpu(name));
                         let (dgamma, dbeta) = cpu::backward(x, dy, &constants, activation, dx.as_deref_mut());
                         smallvec![
@@ -119,16 +124,16 @@ impl Tensor {
             },
             gpu => {
                 let statistics = gpu::statistics(x, gamma, beta, eps);
-                let out = Tensor::from_array(gpu::normalise(x, &statistics.affine, activation), shape);
-                let [mean, variance] = [&statistics.mean, &statistics.variance].map(|array| Tensor::share(array, [channels]));
+                let out = Tensor::from_gpu_buffer(gpu::normalize(x, &statistics.affine, activation), shape);
+                let [mean, variance] = [&statistics.mean, &statistics.variance].map(|array| Tensor::from_shared(array, [channels]));
                 let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, move |saved, dy| {
-                    composite_or(saved, dy, eps, activation, |x, _, _| {
+                    fused_or_composite(saved, dy, eps, activation, |x, _, _| {
                         let (x, dy) = (x.on_gpu("batch_norm"), dy.on_gpu("batch_norm"));
-                        let (dx, dgamma, dbeta) = gpu::backward(x, dy, &statistics, eps, activation, saved.needs(0));
+                        let (dx, dgamma, dbeta) = gpu::backward(x, dy, &statistics, eps, activation, saved.needs_input_grad(0));
                         smallvec![
-                            dx.map(|dx| Tensor::from_array(dx, shape)),
-                            saved.when(1, || Tensor::from_array(dgamma, Shape::from([channels]))),
-                            saved.when(2, || Tensor::from_array(dbeta, Shape::from([channels]))),
+                            dx.map(|dx| Tensor::from_gpu_buffer(dx, shape)),
+                            saved.when(1, || Tensor::from_gpu_buffer(dgamma, Shape::from([channels]))),
+                            saved.when(2, || Tensor::from_gpu_buffer(dbeta, Shape::from([channels]))),
                         ]
                     })
                 });
@@ -157,7 +162,7 @@ impl Tensor {
                 cpu::scale_shift(x, scale, offset, activation, &mut out);
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::scale_shift(x, scale, offset, activation), shape)
+            gpu => Tensor::from_gpu_buffer(gpu::scale_shift(x, scale, offset, activation), shape)
         )
     }
 
@@ -177,9 +182,9 @@ impl Tensor {
                 }
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::bias(x, bias, activation), shape)
+            gpu => Tensor::from_gpu_buffer(gpu::bias(x, bias, activation), shape)
         );
-        let save = |_: &Tensor| smallvec![Save::input(self), Save::input(bias)];
+        let save = |_: &Tensor| smallvec![SavedTensor::input(self), SavedTensor::input(bias)];
         record(out, "bias_activation", &[self, bias], save, move |saved, dy| {
             let g = activation_grad(&saved.get(0).add(saved.get(1)), activation, dy);
             let axes: Vec<usize> = (0..g.shape().rank() - 1).collect();
@@ -189,8 +194,8 @@ impl Tensor {
 }
 
 /// The gradients by the fused kernels, or, where they will be differentiated, by operations that can be.
-fn composite_or(
-    saved: &Saved<'_>,
+fn fused_or_composite(
+    saved: &BackwardCtx<'_>,
     dy: &Tensor,
     eps: f32,
     activation: Activation,
@@ -230,8 +235,8 @@ fn composite_grads(
 fn activation_grad(before: &Tensor, activation: Activation, dy: &Tensor) -> Tensor {
     match activation {
         Activation::None => dy.clone(),
-        Activation::Relu => dy.gate(before, 0.0),
-        Activation::LeakyRelu(slope) => dy.gate(before, slope),
+        Activation::Relu => dy.leaky_relu_backward(before, 0.0),
+        Activation::LeakyRelu(slope) => dy.leaky_relu_backward(before, slope),
         Activation::Tanh => dy.sub(&dy.mul(&before.tanh().square())),
         Activation::Sigmoid => {
             let s = before.sigmoid();

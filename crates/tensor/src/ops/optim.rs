@@ -2,27 +2,29 @@
 
 use crate::autograd::Gradients;
 use crate::cpu::optim::{self as cpu, UpdateStep, UpdateTensor};
-use crate::gpu::{Array, kernels};
+use crate::gpu::{GpuBuffer, kernels};
 use crate::tensor::Storage;
 use crate::{Device, Shape, Tensor};
 use std::sync::Arc;
 
 /// Remembers the first number that was not finite, where the numbers are: on a GPU without waiting for it, so that [`update`] leaves parameters
 /// alone from there on even if the host hears of it later.
-pub struct Guard(State);
+pub struct FiniteCheck(CheckState);
 
-enum State {
+enum CheckState {
     Cpu(f32),
     /// One number: 0 while everything was finite.
-    Gpu(Arc<Array>),
+    Gpu(Arc<GpuBuffer>),
 }
 
-impl Guard {
+impl FiniteCheck {
     /// A guard that has seen nothing bad.
     pub fn new(device: &Device) -> Self {
         match device {
-            Device::Cpu => Self(State::Cpu(0.0)),
-            Device::Gpu(gpu) => Self(State::Gpu(Arc::new(kernels::movement::full(gpu, 1, 0.0)))),
+            Device::Cpu => Self(CheckState::Cpu(0.0)),
+            Device::Gpu(gpu) => {
+                Self(CheckState::Gpu(Arc::new(kernels::movement::full(gpu, 1, 0.0))))
+            }
         }
     }
 
@@ -45,38 +47,40 @@ impl Guard {
     #[track_caller]
     fn check_each(&mut self, tensors: &[&Tensor], mark: f32) {
         match &mut self.0 {
-            State::Cpu(seen) => {
+            CheckState::Cpu(seen) => {
                 if *seen == 0.0
-                    && !tensors.iter().all(|t| crate::cpu::reduce::all_finite(t.on_cpu("Guard")))
+                    && !tensors
+                        .iter()
+                        .all(|t| crate::cpu::reduce::all_finite(t.on_cpu("FiniteCheck")))
                 {
                     *seen = mark;
                 }
             }
-            State::Gpu(flag) => {
-                let arrays: Vec<_> = tensors.iter().map(|t| t.on_gpu("Guard")).collect();
+            CheckState::Gpu(flag) => {
+                let arrays: Vec<_> = tensors.iter().map(|t| t.on_gpu("FiniteCheck")).collect();
                 kernels::reduce::mark_unless_finite(&arrays, flag, mark);
             }
         }
     }
 
-    /// The first mark, or 0, as a scalar on the device: to be read at once or by [`read_later`](crate::read_later), since later checks may
+    /// The first mark, or 0, as a scalar on the device: to be read at once or by [`read_async`](crate::read_async), since later checks may
     /// still change it.
     pub fn value(&self) -> Tensor {
         match &self.0 {
-            State::Cpu(seen) => Tensor::scalar(*seen),
-            State::Gpu(flag) => Tensor::share(flag, Shape::new(&[])),
+            CheckState::Cpu(seen) => Tensor::scalar(*seen),
+            CheckState::Gpu(flag) => Tensor::from_shared(flag, Shape::new(&[])),
         }
     }
 }
 
 /// A parameter with its gradient and what the rule remembers of it, all of one shape.
-pub struct UpdateSlot<'a> {
+pub struct ParamUpdate<'a> {
     /// The parameter, updated.
     pub value: &'a mut Tensor,
     /// Its gradient.
     pub grad: &'a Tensor,
-    /// What [`Rule::memory`](crate::Rule::memory) names, in that order, updated.
-    pub memory: &'a mut [Tensor],
+    /// What [`OptimizerKind::state_names`](crate::OptimizerKind::state_names) names, in that order, updated.
+    pub state: &'a mut [Tensor],
 }
 
 /// One step over all slots in a single pass, unless the guard has seen a number that is not finite. A tensor whose storage is shared
@@ -85,33 +89,33 @@ pub struct UpdateSlot<'a> {
 /// # Panics
 /// When the shapes of a slot differ, or the devices, or a slot has not as many memories as the rule needs.
 #[track_caller]
-pub fn update(slots: &mut [UpdateSlot<'_>], step: &UpdateStep, guard: &Guard) -> usize {
-    if let State::Cpu(seen) = guard.0
+pub fn update(slots: &mut [ParamUpdate<'_>], step: &UpdateStep, guard: &FiniteCheck) -> usize {
+    if let CheckState::Cpu(seen) = guard.0
         && seen != 0.0
     {
         return 0;
     }
     let mut copies = 0;
-    let names = step.rule.memory();
+    let names = step.rule.state_names();
     for slot in slots.iter_mut() {
-        assert_eq!(slot.memory.len(), names.len(), "update: {:?} remembers {names:?}", step.rule);
-        for t in std::iter::once(slot.grad).chain(slot.memory.iter()) {
+        assert_eq!(slot.state.len(), names.len(), "update: {:?} remembers {names:?}", step.rule);
+        for t in std::iter::once(slot.grad).chain(slot.state.iter()) {
             assert_eq!(
                 t.shape(),
                 slot.value.shape(),
-                "update: gradient or memory of another shape than its parameter"
+                "update: gradient or state of another shape than its parameter"
             );
         }
-        for t in std::iter::once(&mut *slot.value).chain(slot.memory.iter_mut()) {
+        for t in std::iter::once(&mut *slot.value).chain(slot.state.iter_mut()) {
             copies += usize::from(!t.make_unique());
         }
     }
     match &guard.0 {
-        State::Cpu(_) => {
+        CheckState::Cpu(_) => {
             let mut tensors: Vec<_> = slots.iter_mut().map(numbers).collect();
             cpu::update(&mut tensors, &step.rule, step.constants());
         }
-        State::Gpu(flag) => {
+        CheckState::Gpu(flag) => {
             kernels::optim::update(
                 &slots.iter().map(arrays).collect::<Vec<_>>(),
                 flag,
@@ -124,7 +128,7 @@ pub fn update(slots: &mut [UpdateSlot<'_>], step: &UpdateStep, guard: &Guard) ->
 }
 
 #[track_caller]
-fn numbers<'a>(slot: &'a mut UpdateSlot<'_>) -> UpdateTensor<'a> {
+fn numbers<'a>(slot: &'a mut ParamUpdate<'_>) -> UpdateTensor<'a> {
     #[track_caller]
     fn own(tensor: &mut Tensor) -> &mut [f32] {
         let device = tensor.device();
@@ -133,20 +137,20 @@ fn numbers<'a>(slot: &'a mut UpdateSlot<'_>) -> UpdateTensor<'a> {
             .unwrap_or_else(|| crate::tensor::different_devices("update", &[Device::Cpu, device]))
     }
     let grad = slot.grad.on_cpu("update");
-    UpdateTensor { value: own(slot.value), grad, memory: slot.memory.iter_mut().map(own).collect() }
+    UpdateTensor { value: own(slot.value), grad, state: slot.state.iter_mut().map(own).collect() }
 }
 
 #[track_caller]
-fn arrays<'a>(slot: &'a UpdateSlot<'_>) -> kernels::optim::Slot<'a> {
+fn arrays<'a>(slot: &'a ParamUpdate<'_>) -> kernels::optim::Slot<'a> {
     let outputs = std::iter::once(&*slot.value)
-        .chain(slot.memory.iter())
+        .chain(slot.state.iter())
         .map(|t| t.on_gpu("update"))
         .collect();
     kernels::optim::Slot { grad: slot.grad.on_gpu("update"), outputs }
 }
 
 /// A moving average, for [`lerp`].
-pub struct Average<'a> {
+pub struct EmaUpdate<'a> {
     /// The average, updated.
     pub average: &'a mut Tensor,
     /// What moves it, of the same shape.
@@ -162,7 +166,7 @@ pub struct Average<'a> {
 /// # Panics
 /// When the shapes of one differ, or the devices.
 #[track_caller]
-pub fn lerp(averages: &mut [Average<'_>]) {
+pub fn lerp(averages: &mut [EmaUpdate<'_>]) {
     for a in averages.iter_mut() {
         assert_eq!(a.average.shape(), a.value.shape(), "lerp: shapes differ");
         a.average.make_unique();

@@ -2,8 +2,8 @@
 
 use crate::autograd::record;
 use crate::cpu::Buffer;
-use crate::cpu::pool::{self as cpu, PoolCall};
-use crate::gpu::{Array, kernels::pool as gpu};
+use crate::cpu::pool::{self as cpu, PoolParams};
+use crate::gpu::{GpuBuffer, kernels::pool as gpu};
 use crate::tensor::on_device;
 use crate::{Shape, Tensor};
 use smallvec::smallvec;
@@ -11,45 +11,45 @@ use std::sync::Arc;
 
 /// For each window the position, within its image, of the element that stands for it.
 #[derive(Clone)]
-pub(super) enum Index {
+pub(super) enum WindowIndex {
     Cpu(Arc<Vec<u32>>),
-    Gpu(Arc<Array>),
+    Gpu(Arc<GpuBuffer>),
 }
 
-impl Index {
+impl WindowIndex {
     pub(super) fn to_words(&self) -> Vec<u32> {
         match self {
-            Index::Cpu(index) => index.to_vec(),
-            Index::Gpu(index) => index.to_words(),
+            WindowIndex::Cpu(index) => index.to_vec(),
+            WindowIndex::Gpu(index) => index.to_words(),
         }
     }
 
     fn cpu(&self) -> &[u32] {
         match self {
-            Index::Cpu(index) => index,
-            Index::Gpu(_) => panic!("an index on a gpu for numbers on the cpu"),
+            WindowIndex::Cpu(index) => index,
+            WindowIndex::Gpu(_) => panic!("an index on a gpu for numbers on the cpu"),
         }
     }
 
-    fn gpu(&self) -> &Array {
+    fn gpu(&self) -> &GpuBuffer {
         match self {
-            Index::Gpu(index) => index,
-            Index::Cpu(_) => panic!("an index on the cpu for numbers on a gpu"),
+            WindowIndex::Gpu(index) => index,
+            WindowIndex::Cpu(_) => panic!("an index on the cpu for numbers on a gpu"),
         }
     }
 }
 
 /// Where the largest element of each window is: the first of equals, a NaN counting as largest.
-pub(super) fn argmax(x: &Tensor, call: PoolCall) -> Index {
-    on_device!("argmax"; x; cpu => Index::Cpu(Arc::new(cpu::argmax(x, call))), gpu => Index::Gpu(Arc::new(gpu::argmax(x, call))))
+pub(super) fn argmax(x: &Tensor, call: PoolParams) -> WindowIndex {
+    on_device!("argmax"; x; cpu => WindowIndex::Cpu(Arc::new(cpu::argmax(x, call))), gpu => WindowIndex::Gpu(Arc::new(gpu::argmax(x, call))))
 }
 
 /// The largest element of each window, `call.output()`; the gradient goes to the first of equals.
-pub(super) fn largest(x: &Tensor, call: PoolCall) -> Tensor {
+pub(super) fn max_pool(x: &Tensor, call: PoolParams) -> Tensor {
     gather(x, argmax(x, call), call)
 }
 
-fn gather(x: &Tensor, index: Index, call: PoolCall) -> Tensor {
+fn gather(x: &Tensor, index: WindowIndex, call: PoolParams) -> Tensor {
     let shape = Shape::from(call.output());
     let out = on_device!("gather"; x;
         cpu => {
@@ -59,7 +59,7 @@ fn gather(x: &Tensor, index: Index, call: PoolCall) -> Tensor {
             }
             Tensor::from_buffer(out, shape)
         },
-        gpu => Tensor::from_array(gpu::gather(x, index.gpu(), call), shape)
+        gpu => Tensor::from_gpu_buffer(gpu::gather(x, index.gpu(), call), shape)
     );
     let from = *x.shape();
     record(
@@ -71,7 +71,7 @@ fn gather(x: &Tensor, index: Index, call: PoolCall) -> Tensor {
     )
 }
 
-fn scatter_add(dy: &Tensor, index: Index, call: PoolCall) -> Tensor {
+fn scatter_add(dy: &Tensor, index: WindowIndex, call: PoolParams) -> Tensor {
     let shape = Shape::from(call.input);
     let out = on_device!("scatter_add"; dy;
         cpu => {
@@ -81,7 +81,7 @@ fn scatter_add(dy: &Tensor, index: Index, call: PoolCall) -> Tensor {
             }
             Tensor::from_buffer(out, shape)
         },
-        gpu => Tensor::from_array(gpu::scatter_add(dy, index.gpu(), call), shape)
+        gpu => Tensor::from_gpu_buffer(gpu::scatter_add(dy, index.gpu(), call), shape)
     );
     let from = *dy.shape();
     record(
@@ -94,12 +94,12 @@ fn scatter_add(dy: &Tensor, index: Index, call: PoolCall) -> Tensor {
 }
 
 #[track_caller]
-fn call(name: &str, x: &Tensor, kernel: [usize; 2], stride: [usize; 2]) -> PoolCall {
+fn call(name: &str, x: &Tensor, kernel: [usize; 2], stride: [usize; 2]) -> PoolParams {
     let s = x.shape();
     let fits =
         s.rank() == 4 && (0..2).all(|i| kernel[i] > 0 && stride[i] > 0 && kernel[i] <= s[i + 1]);
     assert!(fits, "{name}: kernel {kernel:?}, stride {stride:?} on shape {s:?}");
-    PoolCall { input: [s[0], s[1], s[2], s[3]], kernel, stride }
+    PoolParams { input: [s[0], s[1], s[2], s[3]], kernel, stride }
 }
 
 impl Tensor {
@@ -111,7 +111,7 @@ impl Tensor {
     #[track_caller]
     pub fn max_pool2d(&self, kernel: [usize; 2], stride: [usize; 2]) -> Tensor {
         let call = call("max_pool2d", self, kernel, stride);
-        largest(self, call)
+        max_pool(self, call)
     }
 
     /// The mean of each `kernel` window of `[N, H, W, C]`.
@@ -128,7 +128,7 @@ impl Tensor {
                 cpu::average(x, &mut out, call);
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::average(x, call), shape)
+            gpu => Tensor::from_gpu_buffer(gpu::average(x, call), shape)
         );
         record(
             out,
@@ -139,7 +139,7 @@ impl Tensor {
         )
     }
 
-    fn avg_pool2d_grad(&self, call: PoolCall) -> Tensor {
+    fn avg_pool2d_grad(&self, call: PoolParams) -> Tensor {
         let (dy, shape) = (self, Shape::from(call.input));
         let out = on_device!("avg_pool2d_grad"; dy;
             cpu => {
@@ -147,7 +147,7 @@ impl Tensor {
                 cpu::average_grad(dy, &mut out, call);
                 Tensor::from_buffer(out, shape)
             },
-            gpu => Tensor::from_array(gpu::average_grad(dy, call), shape)
+            gpu => Tensor::from_gpu_buffer(gpu::average_grad(dy, call), shape)
         );
         record(
             out,

@@ -1,15 +1,15 @@
 //! Sums, means, maxima and the softmax family.
 
 use super::pool;
-use crate::autograd::{Save, record};
-use crate::cpu::{Buffer, pool::PoolCall, reduce as cpu};
+use crate::autograd::{SavedTensor, record};
+use crate::cpu::{Buffer, pool::PoolParams, reduce as cpu};
 use crate::gpu::kernels::{movement, reduce as gpu};
 use crate::tensor::on_device;
 use crate::{Shape, Tensor};
 use smallvec::smallvec;
 
 /// The shape seen as `[outer, reduced, inner]` around the axes `first..=last`.
-fn around(shape: &Shape, first: usize, last: usize) -> [usize; 3] {
+fn outer_axis_inner(shape: &Shape, first: usize, last: usize) -> [usize; 3] {
     [
         shape[..first].iter().product(),
         shape[first..=last].iter().product(),
@@ -18,7 +18,7 @@ fn around(shape: &Shape, first: usize, last: usize) -> [usize; 3] {
 }
 
 /// `out[o, i] = factor · Σ_r x[o, r, i]`, outside the graph.
-fn sum_middle(x: &Tensor, sizes: [usize; 3], shape: Shape, factor: f32) -> Tensor {
+fn sum_axis(x: &Tensor, sizes: [usize; 3], shape: Shape, factor: f32) -> Tensor {
     on_device!("sum"; x;
         cpu => {
             let mut out = Buffer::uninit(shape.len());
@@ -29,15 +29,15 @@ fn sum_middle(x: &Tensor, sizes: [usize; 3], shape: Shape, factor: f32) -> Tenso
         gpu => {
             let empty = sizes[1] == 0 || shape.is_empty();
             let out = if empty { movement::full(x.gpu(), shape.len(), 0.0) } else { gpu::sum(x, sizes, factor) };
-            Tensor::from_array(out, shape)
+            Tensor::from_gpu_buffer(out, shape)
         }
     )
 }
 
 /// Axis `axis` as the rows of one pooling window per column.
-fn window(shape: &Shape, axis: usize) -> PoolCall {
-    let [outer, reduced, inner] = around(shape, axis, axis);
-    PoolCall { input: [outer, reduced, 1, inner], kernel: [reduced, 1], stride: [reduced, 1] }
+fn window(shape: &Shape, axis: usize) -> PoolParams {
+    let [outer, reduced, inner] = outer_axis_inner(shape, axis, axis);
+    PoolParams { input: [outer, reduced, 1, inner], kernel: [reduced, 1], stride: [reduced, 1] }
 }
 
 impl Tensor {
@@ -73,10 +73,10 @@ impl Tensor {
             while axis > 0 && axes.contains(&(axis - 1)) {
                 axis -= 1;
             }
-            let sizes = around(current.shape(), axis, last);
+            let sizes = outer_axis_inner(current.shape(), axis, last);
             let shape = current.shape().reduced(&(axis..=last).collect::<Vec<_>>(), true);
             // The first pass scales: the others add what it made.
-            current = sum_middle(&current, sizes, shape, if scaled { 1.0 } else { factor });
+            current = sum_axis(&current, sizes, shape, if scaled { 1.0 } else { factor });
             scaled = true;
         }
         if !scaled {
@@ -124,7 +124,8 @@ impl Tensor {
     pub fn max(&self, axis: usize, keep: bool) -> Tensor {
         self.check_axis("max", axis);
         assert!(self.shape()[axis] > 0, "max: axis {axis} of shape {:?} is empty", self.shape());
-        pool::largest(self, window(self.shape(), axis)).reshape(self.shape().reduced(&[axis], keep))
+        pool::max_pool(self, window(self.shape(), axis))
+            .reshape(self.shape().reduced(&[axis], keep))
     }
 
     /// The position of the largest element along the last axis.
@@ -166,7 +167,7 @@ impl Tensor {
             out,
             "softmax",
             &[self],
-            |out| smallvec![Save::output(out)],
+            |out| smallvec![SavedTensor::output(out)],
             move |saved, g| {
                 let y = saved.get(0);
                 let gy = g.mul(y);

@@ -77,7 +77,7 @@ pub fn every_operation_equals_pytorch_in_float64(device: &Device) {
         let gout = golden.tensor(&format!("{name}/gout")).leaf();
         let out = run(op, attrs, &inputs);
         check("out", 0, &out, 1e-5);
-        let keys: Vec<_> = differentiable.iter().map(|&i| inputs[i].key().unwrap()).collect();
+        let keys: Vec<_> = differentiable.iter().map(|&i| inputs[i].id().unwrap()).collect();
         // The composite path, kept differentiable; its first order must agree too.
         let grads = autograd::grad(&[(&out, &gout)], &keys, true);
         let grads: Vec<Tensor> = grads
@@ -93,7 +93,7 @@ pub fn every_operation_equals_pytorch_in_float64(device: &Device) {
                 differentiable.iter().map(|i| golden.tensor(&format!("{name}/v{i}"))).collect();
             let outputs: Vec<(&Tensor, &Tensor)> = grads.iter().zip(&directions).collect();
             let mut keys = keys.clone();
-            keys.push(gout.key().unwrap());
+            keys.push(gout.id().unwrap());
             let second = autograd::grad(&outputs, &keys, true);
             for (slot, (g, what)) in second
                 .into_iter()

@@ -93,7 +93,12 @@ fn table() -> Vec<Case> {
         case("reshape", json!({"shape": [6, 2]}), Joint, &[(&[3, 4], Any)]),
         case("permute", json!({"axes": [2, 0, 3, 1]}), Joint, &[(&[2, 3, 4, 2], Any)]),
         case("narrow", json!({"axis": 1, "start": 1, "len": 2}), Joint, &[(&[3, 4, 2], Any)]),
-        case("embed", json!({"axis": 1, "start": 2, "total": 7}), Joint, &[(&[3, 4, 2], Any)]),
+        case(
+            "pad_with_zeros",
+            json!({"axis": 1, "start": 2, "total": 7}),
+            Joint,
+            &[(&[3, 4, 2], Any)],
+        ),
         case(
             "concat",
             json!({"axis": 1}),
@@ -262,7 +267,7 @@ fn norm(a: &Tensor) -> f64 {
 
 /// The gradients of ⟨op(x), y⟩ by x (and, with `create_graph`, differentiable; `x` are then its leaves).
 fn gradients(case: &Case, x: &[Tensor], y: &Tensor, create_graph: bool) -> Vec<Tensor> {
-    let keys: Vec<_> = x.iter().filter_map(Tensor::key).collect();
+    let keys: Vec<_> = x.iter().filter_map(Tensor::id).collect();
     let grads = autograd::grad(&[(&run(case.op, &case.attrs, x), y)], &keys, create_graph);
     grads.into_iter().zip(x).map(|(g, x)| g.unwrap_or_else(|| zeros(x))).collect()
 }
@@ -360,8 +365,8 @@ fn check(case: &Case, rng: &mut Philox, device: &Device) -> Vec<String> {
     let phi = |x: &[Tensor]| {
         gradients(case, &leaves(x), &y, false).iter().zip(&v).map(|(g, v)| dot(g, v)).sum::<f64>()
     };
-    let mut keys: Vec<_> = tracked.iter().filter_map(Tensor::key).collect();
-    keys.extend(weight.key());
+    let mut keys: Vec<_> = tracked.iter().filter_map(Tensor::id).collect();
+    keys.extend(weight.id());
     let outputs: Vec<_> = kept.iter().zip(&v).collect();
     let mut second = autograd::grad(&outputs, &keys, false);
     let by_weight = second.pop().flatten().unwrap_or_else(|| zeros(&y));

@@ -103,7 +103,7 @@ pub fn run(op: &str, attrs: &Value, x: &[Tensor]) -> Tensor {
         "reshape" => x[0].reshape(&list(&attrs["shape"])[..]),
         "permute" => x[0].permute(&list(&attrs["axes"])),
         "narrow" => x[0].narrow(count("axis"), count("start"), count("len")),
-        "embed" => x[0].embed(count("axis"), count("start"), count("total")),
+        "pad_with_zeros" => x[0].pad_with_zeros(count("axis"), count("start"), count("total")),
         "concat" => concat(&x.iter().collect::<Vec<_>>(), count("axis")),
         "pad2d" => x[0].pad2d([pair(&attrs["pad"][0]), pair(&attrs["pad"][1])]),
         "index_select" => x[0].index_select(&list(&attrs["rows"])),

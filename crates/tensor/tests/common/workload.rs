@@ -3,11 +3,11 @@
 
 use super::run;
 use serde_json::{Value, json};
-use tensor::autograd::{self, Key};
+use tensor::autograd::{self, TensorId};
 use tensor::rng::{Distribution, Philox};
 use tensor::{
-    Activation, Average, ConvGeom, Device, Guard, Rule, Tensor, UpdateSlot, UpdateStep,
-    conv_transpose2d, conv2d, lerp, update,
+    Activation, ConvGeom, Device, EmaUpdate, FiniteCheck, OptimizerKind, ParamUpdate, Tensor,
+    UpdateStep, conv_transpose2d, conv2d, lerp, update,
 };
 
 /// An operation of the table, its attributes, the shapes of its inputs.
@@ -133,7 +133,7 @@ pub fn kernels(device: &Device) -> Vec<(String, Tensor)> {
         results.push((format!("{number} {op}"), out.detach()));
         for (i, x) in inputs.iter().enumerate() {
             results.extend(
-                x.key()
+                x.id()
                     .and_then(|key| grads.remove(key))
                     .map(|g| (format!("{number} {op}, gradient {i}"), g)),
             );
@@ -146,19 +146,19 @@ pub fn kernels(device: &Device) -> Vec<(String, Tensor)> {
     ] {
         results.push((format!("{distribution:?}"), rng.draw(device, [50_001], distribution)));
     }
-    results.extend(optimisers(device, &mut rng));
+    results.extend(optimizers(device, &mut rng));
     let grad = rng.normal([100_001], 0.0, 1.0).to_device(device);
     let mut average = rng.uniform([100_001], -1.0, 1.0).to_device(device);
-    lerp(&mut [Average { average: &mut average, value: &grad, keep: 0.99, factor: 1.5 }]);
+    lerp(&mut [EmaUpdate { average: &mut average, value: &grad, keep: 0.99, factor: 1.5 }]);
     results.push(("lerp".into(), average));
     results
 }
 
 /// Every rule.
-pub fn rules() -> [Rule; 8] {
-    let adam = |decoupled| Rule::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8, decoupled };
-    let sgd = |momentum, nesterov| Rule::Sgd { momentum, nesterov };
-    let rms = |momentum| Rule::RmsProp { alpha: 0.99, eps: 1e-8, momentum };
+pub fn rules() -> [OptimizerKind; 8] {
+    let adam = |decoupled| OptimizerKind::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8, decoupled };
+    let sgd = |momentum, nesterov| OptimizerKind::Sgd { momentum, nesterov };
+    let rms = |momentum| OptimizerKind::RmsProp { alpha: 0.99, eps: 1e-8, momentum };
     [
         adam(false),
         adam(true),
@@ -172,28 +172,24 @@ pub fn rules() -> [Rule; 8] {
 }
 
 /// A step of every rule over five parameters: what it wrote.
-fn optimisers(device: &Device, rng: &mut Philox) -> Vec<(String, Tensor)> {
+fn optimizers(device: &Device, rng: &mut Philox) -> Vec<(String, Tensor)> {
     let mut results = Vec::new();
     for rule in rules() {
         let mut draw = |len: usize| rng.uniform([len], 0.1, 1.0).to_device(device);
-        let memory = rule.memory().len();
+        let state = rule.state_names().len();
         let mut parameters = [100_001, 3, 70, 1, 4096]
-            .map(|len| (draw(len), draw(len), (0..memory).map(|_| draw(len)).collect::<Vec<_>>()));
+            .map(|len| (draw(len), draw(len), (0..state).map(|_| draw(len)).collect::<Vec<_>>()));
         let mut slots: Vec<_> = parameters
             .iter_mut()
-            .map(|(value, grad, memory)| UpdateSlot {
-                value,
-                grad: &*grad,
-                memory: &mut memory[..],
-            })
+            .map(|(value, grad, state)| ParamUpdate { value, grad: &*grad, state: &mut state[..] })
             .collect();
         update(
             &mut slots,
             &UpdateStep { rule, lr: 1e-3, weight_decay: 1e-2, step: 3 },
-            &Guard::new(device),
+            &FiniteCheck::new(device),
         );
-        for (i, (value, _, memory)) in parameters.into_iter().enumerate() {
-            let written = std::iter::once(value).chain(memory).enumerate();
+        for (i, (value, _, state)) in parameters.into_iter().enumerate() {
+            let written = std::iter::once(value).chain(state).enumerate();
             results
                 .extend(written.map(|(j, t)| (format!("{rule:?}, parameter {i}, array {j}"), t)));
         }
@@ -219,28 +215,28 @@ pub fn training(device: &Device) -> Vec<(String, Tensor)> {
         [&[4, 4, 24, 40], &[24], &[24], &[4, 4, 3, 24], &[4, 4, 3, 16], &[16], &[16, 16, 16, 1]];
     let mut weights = shapes.map(|s| rng.normal(s, 0.0, 0.1).to_device(device));
     let mut moments = shapes.map(|s| [(); 2].map(|()| Tensor::full_on(device, s, 0.0)));
-    let keys = shapes.map(|_| Key::fresh());
+    let keys = shapes.map(|_| TensorId::fresh());
     let mut results = Vec::new();
     for step in 1..=3 {
         let z = rng.normal([17, 8, 8, 40], 0.0, 1.0).to_device(device);
         let leaves: Vec<Tensor> =
-            weights.iter().zip(&keys).map(|(w, k)| w.leaf_with_key(*k)).collect();
+            weights.iter().zip(&keys).map(|(w, k)| w.leaf_with_id(*k)).collect();
         let loss = loss(&leaves, &z);
         let grads = loss.backward();
         results.push((format!("loss {step}"), loss.detach()));
         drop((loss, leaves));
         let step = UpdateStep { rule: rules()[0], lr: 1e-2, weight_decay: 0.0, step };
-        let mut slots: Vec<UpdateSlot<'_>> = weights
+        let mut slots: Vec<ParamUpdate<'_>> = weights
             .iter_mut()
             .zip(&mut moments)
             .zip(&keys)
-            .map(|((value, memory), key)| UpdateSlot {
+            .map(|((value, state), key)| ParamUpdate {
                 value,
                 grad: grads.get(*key).expect("every weight has a gradient"),
-                memory,
+                state,
             })
             .collect();
-        update(&mut slots, &step, &Guard::new(device));
+        update(&mut slots, &step, &FiniteCheck::new(device));
     }
     results.extend(weights.into_iter().enumerate().map(|(i, w)| (format!("weight {i}"), w)));
     results

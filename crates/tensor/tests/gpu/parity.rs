@@ -175,7 +175,7 @@ pub fn random_pairs_and_sums_equal_the_cpu(device: &Device) {
             let total = out.sum(&sums, false);
             let grads = autograd::grad(
                 &[(&total, &total.detach())],
-                &[a.key().unwrap(), b.key().unwrap()],
+                &[a.id().unwrap(), b.id().unwrap()],
                 false,
             );
             [out.detach(), total.detach()]
@@ -240,7 +240,7 @@ pub fn random_normalisations_equal_the_cpu(device: &Device) {
                 let [x, gamma, beta, dy] =
                     [&x, &gamma, &beta, &dy].map(|t| t.to_device(device).leaf());
                 let result = x.batch_norm(&gamma, &beta, 1e-5, activation);
-                let keys = [&x, &gamma, &beta].map(|t| t.key().unwrap());
+                let keys = [&x, &gamma, &beta].map(|t| t.id().unwrap());
                 let grads = autograd::grad(&[(&result.output, &dy.detach())], &keys, false);
                 let biased = x.detach().bias_activation(&beta.detach(), activation);
                 let scaled = x.detach().scale_shift(&gamma.detach(), &beta.detach(), activation);
@@ -388,7 +388,7 @@ pub fn mixed_precision_is_near() {
             let [x, w, dy] = [&x, &w, &dy].map(|t| t.to_device(device).leaf());
             let y = conv_transpose2d(&x, &w, [2, 2], [[1, 1]; 2], [0, 0]);
             let grads =
-                autograd::grad(&[(&y, &dy.detach())], &[x.key().unwrap(), w.key().unwrap()], false);
+                autograd::grad(&[(&y, &dy.detach())], &[x.id().unwrap(), w.id().unwrap()], false);
             std::iter::once(y.detach()).chain(grads.into_iter().flatten()).collect::<Vec<_>>()
         };
         for (i, (a, b)) in compute(&device).iter().zip(compute(&Device::Cpu)).enumerate() {
@@ -452,11 +452,11 @@ pub fn every_tile_gives_the_same_bits() {
 /// The check that decides about cooperative matrices accepts what is right, in both precisions.
 pub fn the_check_of_convolutions_passes(device: &Device) {
     let Device::Gpu(gpu) = device else { panic!("{device}") };
-    assert!(gpu.is_right());
+    assert!(gpu.self_test_passes());
     if let Ok(Device::Gpu(half)) =
         super::adapter::open_with(gpu::Options { half: true, ..Default::default() })
     {
-        assert!(half.is_right());
+        assert!(half.self_test_passes());
     }
 }
 
@@ -493,7 +493,7 @@ pub fn a_picture_has_the_same_bits_in_any_company(device: &Device) {
     let w = random(2, &[4, 4, 96, 20]).to_device(device);
     let one = |x: &Tensor| conv2d(&x.narrow(0, 0, 1), &w, &g).to_vec();
     let all = |x: &Tensor| conv2d(x, &w, &g).narrow(0, 0, 1).to_vec();
-    let (alone, together) = tensor::per_image(|| (one(&x), all(&x)));
+    let (alone, together) = tensor::batch_invariant(|| (one(&x), all(&x)));
     assert_eq!(alone, together);
     // Otherwise k = 1536 is cut into parts by how many tiles there are: this test can fail.
     let tall = random(3, &[2000, 6, 6, 96]).to_device(device);

@@ -3,7 +3,7 @@
 
 use super::common::workload::{self, rules};
 use tensor::gpu::{Gpu, GpuError};
-use tensor::{Device, Guard, Tensor, UpdateSlot, UpdateStep, read_later, update};
+use tensor::{Device, FiniteCheck, ParamUpdate, Tensor, UpdateStep, read_async, update};
 
 fn own() -> (Device, Gpu) {
     match super::adapter::open() {
@@ -59,7 +59,7 @@ pub fn buffers_are_written_in_order() {
     for i in 0..50 {
         let x = Tensor::full([1000], i as f32).to_device(&device);
         total = total.add(&x);
-        later.push(read_later(&[&total, &x]));
+        later.push(read_async(&[&total, &x]));
     }
     let mut sum = 0.0;
     for (i, reading) in later.into_iter().enumerate() {
@@ -105,16 +105,16 @@ pub fn a_guard_keeps_optimisers_from_bad_gradients() {
     for (rule, bad) in
         rules().into_iter().flat_map(|rule| [(rule, f32::NAN), (rule, f32::INFINITY)])
     {
-        let mut guard = Guard::new(&device);
+        let mut guard = FiniteCheck::new(&device);
         let fine = Tensor::full_on(&device, [300], 0.5);
         let mut value = Tensor::full_on(&device, [300], 1.0);
-        let mut memory: Vec<Tensor> =
-            rule.memory().iter().map(|_| Tensor::full_on(&device, [300], 0.0)).collect();
+        let mut state: Vec<Tensor> =
+            rule.state_names().iter().map(|_| Tensor::full_on(&device, [300], 0.0)).collect();
         let constants = UpdateStep { rule, lr: 0.1, weight_decay: 0.0, step: 1 };
-        let mut step = |grad: &Tensor, guard: &mut Guard, mark: f32| {
+        let mut step = |grad: &Tensor, guard: &mut FiniteCheck, mark: f32| {
             guard.check(grad, mark);
             update(
-                &mut [UpdateSlot { value: &mut value, grad, memory: &mut memory }],
+                &mut [ParamUpdate { value: &mut value, grad, state: &mut state }],
                 &constants,
                 guard,
             );

@@ -107,7 +107,7 @@ proptest! {
     }
 }
 
-/// Sizes that reach the other paths: bands of lines, merged residues, groups of images, several blocks of k, shares of
+/// Sizes that reach the other paths: bands of lines, merged phases, groups of images, several blocks of k, shares of
 /// columns, split sums, kernels as large as the image, and strides beyond the kernel.
 #[test]
 fn the_convolution_triple_at_chosen_sizes() {

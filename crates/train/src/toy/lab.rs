@@ -7,7 +7,7 @@ use nn::loss::{Labels, Norm, feature_matching, gradient_penalty, gradients, r1};
 use nn::optim::clip_weights;
 use nn::{Ema, Mode, Network, Optimizer, OptimizerOptions, Statistics};
 use tensor::rng::{Distribution, Philox};
-use tensor::{Device, Guard, Tensor};
+use tensor::{Device, FiniteCheck, Tensor};
 
 /// Philox streams of a run, under its seed.
 mod stream {
@@ -62,7 +62,7 @@ pub struct Lab {
     fixed: Tensor,
     step: u64,
     device: Device,
-    guard: Guard,
+    guard: FiniteCheck,
 }
 
 impl Lab {
@@ -95,7 +95,7 @@ impl Lab {
             discriminator,
             step: 0,
             device: device.clone(),
-            guard: Guard::new(device),
+            guard: FiniteCheck::new(device),
         };
         device.check()?;
         Ok(lab)

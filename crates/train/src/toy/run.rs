@@ -5,7 +5,7 @@ use super::{Coverage, Frame, Lab, Settings};
 use crate::TrainError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use tensor::{Device, read_later};
+use tensor::{Device, read_async};
 
 /// What a run tells while it goes.
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ fn due(step: u64, steps: u64, count: u64) -> bool {
 }
 
 fn measure(lab: &mut Lab, seed: u64, losses: &Losses) -> Measured {
-    let read = read_later(&[&losses.d, &losses.g]).wait();
+    let read = read_async(&[&losses.d, &losses.g]).wait();
     let loss = |i: usize| read.get(i).copied().unwrap_or(f32::NAN);
     Measured {
         seed,

@@ -2,7 +2,7 @@
 
 use super::Mixture;
 use crate::TrainError;
-use nn::Rule;
+use nn::OptimizerKind;
 use nn::loss::Objective;
 
 /// A mixture by name.
@@ -40,7 +40,7 @@ pub struct Settings {
     /// Length of the latent vector, drawn from N(0, 1), at least 1.
     pub latent: usize,
     /// How both networks move along their gradients.
-    pub rule: Rule,
+    pub rule: OptimizerKind,
     /// G's learning rate, > 0.
     pub lr: f64,
     /// D's learning rate, > 0.
@@ -115,8 +115,8 @@ impl Settings {
     }
 
     /// Adam with this β₁ and β₂ = 0.999.
-    pub fn adam(beta1: f64) -> Rule {
-        Rule::Adam { beta1, beta2: 0.999, eps: 1e-8, decoupled: false }
+    pub fn adam(beta1: f64) -> OptimizerKind {
+        OptimizerKind::Adam { beta1, beta2: 0.999, eps: 1e-8, decoupled: false }
     }
 
     /// Whether D's logit of a point depends on the others of its batch (packs aside).
@@ -150,7 +150,7 @@ impl Settings {
             let wrong = rates.iter().find(|(_, value)| !(value.is_finite() && fits(*value)));
             wrong.map(|(flag, value)| format!("--{flag} {value}: it must be {range}"))
         };
-        let beta1 = if let Rule::Adam { beta1, .. } = self.rule { beta1 } else { 0.0 };
+        let beta1 = if let OptimizerKind::Adam { beta1, .. } = self.rule { beta1 } else { 0.0 };
         let [low, high] = self.smooth.unwrap_or([1.0; 2]);
         let weights = [
             ("gp", self.gp),

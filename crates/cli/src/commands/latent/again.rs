@@ -100,7 +100,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
                 drawn.compared,
                 drawn.largest,
                 origin.computed_with,
-                sampler.device().arithmetic()
+                sampler.device().numerics_id()
             )
         });
     }

@@ -7,7 +7,7 @@ use crate::error::CliError;
 use crate::parse;
 use ::train::toy::{self, Event, Outcome, Settings, Target, picture};
 use clap::{ValueEnum, value_parser};
-use nn::Rule;
+use nn::OptimizerKind;
 use nn::loss::Objective;
 use std::time::Instant;
 
@@ -153,7 +153,7 @@ enum OptimizerChoice {
 }
 
 impl Args {
-    fn rule(&self) -> Result<Rule, CliError> {
+    fn rule(&self) -> Result<OptimizerKind, CliError> {
         if let (Some(beta1), OptimizerChoice::Sgd | OptimizerChoice::Rmsprop) =
             (self.beta1, self.optimizer)
         {
@@ -163,8 +163,10 @@ impl Args {
         }
         Ok(match self.optimizer {
             OptimizerChoice::Adam => Settings::adam(self.beta1.unwrap_or(0.5)),
-            OptimizerChoice::Sgd => Rule::Sgd { momentum: 0.0, nesterov: false },
-            OptimizerChoice::Rmsprop => Rule::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.0 },
+            OptimizerChoice::Sgd => OptimizerKind::Sgd { momentum: 0.0, nesterov: false },
+            OptimizerChoice::Rmsprop => {
+                OptimizerKind::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.0 }
+            }
         })
     }
 

@@ -16,7 +16,7 @@ use nn::Recipe;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tensor::{Device, algorithm_table};
+use tensor::{Device, numerics_version};
 
 /// What `--resume` means.
 struct Target {
@@ -201,18 +201,18 @@ fn is_complete(trainer: &Trainer, dir: &RunDir) -> bool {
 }
 
 fn warn_of_other_bits(meta: &CheckpointMeta, device: &Device, render: &Render) {
-    let here = device.arithmetic();
+    let here = device.numerics_id();
     if meta.numerics_id != here {
         render.warning(&format!(
             "the checkpoint was computed with {}, this goes on with {here}: the result will differ in its last bits",
             meta.numerics_id
         ));
     }
-    if meta.numerics_version != algorithm_table() {
+    if meta.numerics_version != numerics_version() {
         render.warning(&format!(
             "the checkpoint was computed with algorithms {}, this run has {}: the result will differ in its last bits",
             meta.numerics_version,
-            algorithm_table()
+            numerics_version()
         ));
     }
 }

@@ -5,9 +5,9 @@ use super::{
     BLOCK_K, BLOCK_N, LANES, MAX_TILES, Plan, Tiles, packed_at, panels, pieces, places,
     point_stride, square, strips, tap, tile_blocks, tiles_at_once,
 };
-use crate::cpu::conv::ConvCall;
+use crate::cpu::conv::ConvParams;
 use crate::cpu::gemm::run_block;
-use crate::cpu::kernel::{Out, Rows, Seg};
+use crate::cpu::microkernel::{KSegment, Out, Rows};
 use crate::cpu::{Buffer, SendPtr, par_for};
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ pub(super) unsafe fn products(
     for m in 0..rows {
         (lhs_offsets[m], out_offsets[m]) = (m * kc, m * n);
     }
-    let segs = [Seg { off: 0, len: kc }];
+    let segs = [KSegment { off: 0, len: kc }];
     for p in 0..points {
         // SAFETY: the caller's promise.
         unsafe {
@@ -83,7 +83,7 @@ pub(super) unsafe fn transform_input<const M: usize, const T: usize, const R: us
 /// # Safety
 /// `u` must hold it.
 unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
-    call: &ConvCall,
+    call: &ConvParams,
     w: &[f32],
     zeros: &[f32],
     places: &Range<usize>,
@@ -122,11 +122,11 @@ pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
     x: &[f32],
     w: &[f32],
     y: &mut [f32],
-    call: ConvCall,
+    call: ConvParams,
 ) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
-    let ConvCall { batch, cin, cout, .. } = call;
+    let ConvParams { batch, cin, cout, .. } = call;
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
     let tiles = Tiles::<M, T, R>::new(call);
     let plan = Plan::new(batch, tiles.per_image(), cout);

@@ -8,8 +8,8 @@ use super::{
     BLOCK_K, BLOCK_N, LANES, Plan, Tiles, packed_at, panels, pieces, places, point_stride, square,
     strips, tap, tile_blocks, tiles_at_once,
 };
-use crate::cpu::conv::ConvCall;
-use crate::cpu::gemm::{SIDE, turn};
+use crate::cpu::conv::ConvParams;
+use crate::cpu::gemm::{SIDE, transpose_tile};
 use crate::cpu::{Buffer, SendPtr, par_for};
 use std::ops::Range;
 
@@ -45,7 +45,7 @@ unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
 fn transpose(from: &[f32], pitch: usize, to: &mut [f32], rows: usize, columns: usize) {
     for i in (0..rows).step_by(SIDE) {
         for j in (0..columns).step_by(SIDE) {
-            turn(&from[i * pitch + j..], pitch, &mut to[j * rows + i..], rows);
+            transpose_tile(&from[i * pitch + j..], pitch, &mut to[j * rows + i..], rows);
         }
     }
 }
@@ -54,7 +54,7 @@ fn transpose(from: &[f32], pitch: usize, to: &mut [f32], rows: usize, columns: u
 /// # Safety
 /// `u` must hold it.
 unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
-    call: &ConvCall,
+    call: &ConvParams,
     w: &[f32],
     channels: &Range<usize>,
     places: &Range<usize>,
@@ -104,11 +104,11 @@ pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
     dy: &[f32],
     w: &[f32],
     dx: &mut [f32],
-    call: ConvCall,
+    call: ConvParams,
 ) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
-    let ConvCall { batch, cin, cout, .. } = call;
+    let ConvParams { batch, cin, cout, .. } = call;
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
     let tiles = Tiles::<M, T, R>::new(call);
     let plan = Plan::new(batch, tiles.per_image(), places(&call));

@@ -20,7 +20,7 @@ mod tests;
 mod transforms;
 mod weight_grad;
 
-use super::conv::ConvCall;
+use super::conv::ConvParams;
 use super::gemm::panel_columns;
 use super::{Isa, isa};
 use crate::ConvGeom;
@@ -70,12 +70,12 @@ struct Strip {
 }
 
 /// How many places an input has.
-fn places(call: &ConvCall) -> usize {
+fn places(call: &ConvParams) -> usize {
     stride(&call.geom).pow(2) * call.cin
 }
 
 /// The strips of a range of places.
-fn strips(places: &Range<usize>, call: &ConvCall) -> Vec<Strip> {
+fn strips(places: &Range<usize>, call: &ConvParams) -> Vec<Strip> {
     let (cin, stride) = (call.cin, stride(&call.geom));
     (0..stride * stride)
         .filter_map(|q| {
@@ -128,14 +128,14 @@ fn tap(geom: &ConvGeom, [i, j]: [usize; 2], phase: [usize; 2]) -> Option<usize> 
 /// The tiles of a batch: M×M outputs each, those of an image in row-major order.
 #[derive(Clone, Copy)]
 struct Tiles<const M: usize, const T: usize, const R: usize> {
-    call: ConvCall,
+    call: ConvParams,
     output: [usize; 2],
     /// Tiles down and across an image.
     grid: [usize; 2],
 }
 
 impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
-    fn new(call: ConvCall) -> Self {
+    fn new(call: ConvParams) -> Self {
         let output = call.geom.output();
         Self { call, output, grid: output.map(|side| side.div_ceil(M)) }
     }
@@ -164,7 +164,7 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
 
     fn window(&self, tile: usize, phase: [usize; 2], beyond: [usize; 2]) -> Window<T> {
         let (image, corner) = self.corner(tile);
-        let ConvCall { geom, cin, .. } = self.call;
+        let ConvParams { geom, cin, .. } = self.call;
         let stride = stride(&geom);
         let axis = |axis: usize, pitch: usize| {
             std::array::from_fn(|i| {

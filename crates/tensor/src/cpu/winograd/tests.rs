@@ -2,7 +2,7 @@
 
 use super::{KERNELS, forward, input_grad, taps, weight_grad};
 use crate::ConvGeom;
-use crate::cpu::conv::ConvCall;
+use crate::cpu::conv::ConvParams;
 use crate::rng::Philox;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -10,8 +10,8 @@ use proptest::test_runner::RngSeed;
 const BOUND: f64 = 1e-5;
 
 /// y, dx and dw of the trilinear form.
-fn reference(x: &[f32], w: &[f32], dy: &[f32], call: &ConvCall) -> [Vec<f64>; 3] {
-    let ConvCall { geom, batch, cin, cout } = *call;
+fn reference(x: &[f32], w: &[f32], dy: &[f32], call: &ConvParams) -> [Vec<f64>; 3] {
+    let ConvParams { geom, batch, cin, cout } = *call;
     let [oh, ow] = geom.output();
     let [h, wid] = geom.input;
     let (mut y, mut dx, mut dw) = (vec![0f64; dy.len()], vec![0f64; x.len()], vec![0f64; w.len()]);
@@ -44,7 +44,7 @@ fn reference(x: &[f32], w: &[f32], dy: &[f32], call: &ConvCall) -> [Vec<f64>; 3]
 
 /// The triple by tiles of 2×2 and of 4×4 outputs: y, dx and dw of each. The input gradient of 3×3 kernels is always made by tiles of 2×2
 /// (`choice::exact`).
-fn both(x: &[f32], w: &[f32], dy: &[f32], call: ConvCall) -> [[Vec<f32>; 3]; 2] {
+fn both(x: &[f32], w: &[f32], dy: &[f32], call: ConvParams) -> [[Vec<f32>; 3]; 2] {
     let poisoned = || [dy.len(), x.len(), w.len()].map(|len| vec![f32::NAN; len]);
     let ([mut y2, mut dx2, mut dw2], [mut y4, mut dx4, mut dw4]) = (poisoned(), poisoned());
     if taps(&call.geom) == Some(2) {
@@ -71,8 +71,8 @@ fn both(x: &[f32], w: &[f32], dy: &[f32], call: ConvCall) -> [[Vec<f32>; 3]; 2] 
 
 /// The errors of both tiles in forward, input gradient and weight gradient, with images and weights uniform
 /// from `low` to 1.
-fn errors(seed: u64, call: ConvCall, low: [f32; 2]) -> [[f64; 3]; 2] {
-    let ConvCall { geom, batch, cin, cout } = call;
+fn errors(seed: u64, call: ConvParams, low: [f32; 2]) -> [[f64; 3]; 2] {
+    let ConvParams { geom, batch, cin, cout } = call;
     let [oh, ow] = geom.output();
     let mut rng = Philox::new(seed, 0);
     let x = rng.uniform([batch, geom.input[0], geom.input[1], cin], low[0], 1.0);
@@ -97,7 +97,7 @@ fn errors(seed: u64, call: ConvCall, low: [f32; 2]) -> [[f64; 3]; 2] {
     ours.map(|all| [0, 1, 2].map(|i| error(&all[i], &expected[i], least[i])))
 }
 
-fn check(seed: u64, call: ConvCall) {
+fn check(seed: u64, call: ConvParams) {
     let e = errors(seed, call, [-1.0; 2]);
     assert!(e.iter().flatten().all(|&e| e <= BOUND), "{call:?}: errors {e:?}");
 }
@@ -122,7 +122,7 @@ proptest! {
 
     #[test]
     fn random_geometries(geom in geometry(), batch in 1usize..=3, channels in [1usize..=5, 1usize..=5], seed in any::<u32>()) {
-        check(u64::from(seed), ConvCall { geom, batch, cin: 16 * channels[0], cout: 16 * channels[1] });
+        check(u64::from(seed), ConvParams { geom, batch, cin: 16 * channels[0], cout: 16 * channels[1] });
     }
 }
 
@@ -140,7 +140,7 @@ fn chosen_sizes() {
         ] {
             check(
                 5,
-                ConvCall {
+                ConvParams {
                     geom: ConvGeom::square([side; 2], kernel, stride, pad),
                     batch,
                     cin,
@@ -167,7 +167,7 @@ fn errors_of_large_layers() {
     {
         for low in [[-1.0, -1.0], [0.0, -1.0], [0.0, 0.0]] {
             let geom = ConvGeom::square([side; 2], kernel, stride, (kernel - 1) / 2);
-            let e = errors(1, ConvCall { geom, batch, cin, cout }, low);
+            let e = errors(1, ConvParams { geom, batch, cin, cout }, low);
             assert!(e.iter().flatten().all(|&e| e <= BOUND), "{e:?}");
             println!(
                 "{kernel}×{kernel}/{stride}, {side}×{side} {cin} → {cout}, batch {batch}, from {low:?}: {:.1?}",
@@ -181,7 +181,7 @@ fn errors_of_large_layers() {
 #[test]
 fn threads() {
     for (kernel, stride) in KERNELS {
-        let call = ConvCall {
+        let call = ConvParams {
             geom: ConvGeom::square([12, 16], kernel, stride, 1),
             batch: 40,
             cin: 48,

@@ -6,9 +6,9 @@ use super::{
     LANES, Tiles, packed_at, panels, pieces, places, point_stride, square, strips, tap,
     tile_blocks, tiles_at_once,
 };
-use crate::cpu::conv::{ConvCall, sum_partials};
+use crate::cpu::conv::{ConvParams, sum_partials};
 use crate::cpu::gemm::run_block;
-use crate::cpu::kernel::{EvenColumns, Out};
+use crate::cpu::microkernel::{Out, StridedColumns};
 use crate::cpu::{Buffer, SendPtr, par_for};
 use std::ops::Range;
 
@@ -58,11 +58,11 @@ pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
     x: &[f32],
     dy: &[f32],
     dw: &mut [f32],
-    call: ConvCall,
+    call: ConvParams,
 ) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
-    let ConvCall { batch, cin, cout, .. } = call;
+    let ConvParams { batch, cin, cout, .. } = call;
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
     let tiles = Tiles::<M, T, R>::new(call);
     let all = batch * tiles.per_image();
@@ -99,7 +99,7 @@ pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
             for p in 0..points {
                 // SAFETY: as above.
                 unsafe {
-                    let lhs = EvenColumns {
+                    let lhs = StridedColumns {
                         base: v.as_ptr().add(p * point_stride(kc * rows)),
                         pitch: rows,
                         kc,

@@ -2,32 +2,32 @@
 
 use super::gemm::{Kind, Product};
 use crate::ConvGeom;
-use crate::cpu::choice::per_image;
-use crate::cpu::conv::{self as cpu, ConvCall};
-use crate::gpu::{Array, Def, Dispatch, Gpu, Params, Spec};
-use crate::ops::conv::Gradient;
+use crate::cpu::conv::{self as cpu, ConvParams};
+use crate::cpu::conv_algo::batch_invariant;
+use crate::gpu::{Define, Dispatch, Gpu, GpuBuffer, Params, ShaderSpec};
+use crate::ops::conv::LossScaledOperand;
 
 /// Images of so many channels have an input gradient of their own.
-const THIN: usize = 4;
+const FEW_CHANNELS: usize = 4;
 
-fn thin_spec(cin: usize, vec: bool) -> Spec {
-    let word = Def::Text(if vec { "vec4<f32>" } else { "f32" });
-    Spec::new(
-        "thin",
+fn few_channel_spec(cin: usize, vec: bool) -> ShaderSpec {
+    let word = Define::Text(if vec { "vec4<f32>" } else { "f32" });
+    ShaderSpec::new(
+        "few_channel_conv",
         "main",
-        &[("CIN", Def::Number(cin as u32)), ("VEC", Def::Flag(vec)), ("WORD", word)],
+        &[("CIN", Define::Number(cin as u32)), ("VEC", Define::Flag(vec)), ("WORD", word)],
     )
 }
 
-pub(super) fn specialisations() -> Vec<Spec> {
-    (1..=THIN).flat_map(|cin| [false, true].map(|vec| thin_spec(cin, vec))).collect()
+pub(super) fn specializations() -> Vec<ShaderSpec> {
+    (1..=FEW_CHANNELS).flat_map(|cin| [false, true].map(|vec| few_channel_spec(cin, vec))).collect()
 }
 
-/// See [`Gpu::is_right`].
-fn is_right(gpu: &Gpu, [cin, cout]: [usize; 2]) -> bool {
+/// See [`Gpu::self_test_passes`].
+fn self_test_passes(gpu: &Gpu, [cin, cout]: [usize; 2]) -> bool {
     let geom = ConvGeom::square([9, 8], 4, 2, 1);
     let [oh, ow] = geom.output();
-    let call = ConvCall { geom, batch: 3, cin, cout };
+    let call = ConvParams { geom, batch: 3, cin, cout };
     let values =
         |len: usize, step: usize| (0..len).map(|i| (i * step % 7) as f32 - 3.0).collect::<Vec<_>>();
     let x = values(call.batch * 9 * 8 * cin, 5);
@@ -35,16 +35,16 @@ fn is_right(gpu: &Gpu, [cin, cout]: [usize; 2]) -> bool {
     let dy = values(call.batch * oh * ow * cout, 2);
     let [mut y, mut dx, mut dw] = [dy.len(), x.len(), w.len()].map(|len| vec![0f32; len]);
     // By the definition: Winograd's transforms round.
-    per_image(|| {
+    batch_invariant(|| {
         cpu::conv2d(&x, &w, &mut y, call);
         cpu::conv2d_input_grad(&dy, &w, &mut dx, call);
         cpu::conv2d_weight_grad(&x, &dy, &mut dw, call);
     });
-    let [x, w, dy] = [&x, &w, &dy].map(|values| Array::from_slice(gpu, values));
+    let [x, w, dy] = [&x, &w, &dy].map(|values| GpuBuffer::from_slice(gpu, values));
     let ours = [
-        conv2d(&x, &w, &call, Gradient::Neither),
-        conv2d_input_grad(&dy, &w, &call, Gradient::First),
-        conv2d_weight_grad(&x, &dy, &call, Gradient::Second),
+        conv2d(&x, &w, &call, LossScaledOperand::Neither),
+        conv2d_input_grad(&dy, &w, &call, LossScaledOperand::First),
+        conv2d_weight_grad(&x, &dy, &call, LossScaledOperand::Second),
     ];
     ours.iter().zip([y, dx, dw]).all(|(ours, reference)| ours.to_vec() == reference)
         && gpu.check().is_ok()
@@ -52,13 +52,13 @@ fn is_right(gpu: &Gpu, [cin, cout]: [usize; 2]) -> bool {
 
 impl Gpu {
     /// Whether the three convolutions of small whole numbers, which half precision holds exactly, come out exactly: a check of a driver.
-    pub fn is_right(&self) -> bool {
+    pub fn self_test_passes(&self) -> bool {
         // Channels at the edges of tiles, and those that real layers have.
-        [[20, 70], [32, 64], [5, 7]].into_iter().all(|channels| is_right(self, channels))
+        [[20, 70], [32, 64], [5, 7]].into_iter().all(|channels| self_test_passes(self, channels))
     }
 }
 
-fn sizes(call: &ConvCall) -> [usize; 13] {
+fn sizes(call: &ConvParams) -> [usize; 13] {
     let g = call.geom;
     let [oh, ow] = g.output();
     [
@@ -79,7 +79,12 @@ fn sizes(call: &ConvCall) -> [usize; 13] {
 }
 
 /// The output, from images and weight.
-pub(crate) fn conv2d(x: &Array, w: &Array, call: &ConvCall, gradient: Gradient) -> Array {
+pub(crate) fn conv2d(
+    x: &GpuBuffer,
+    w: &GpuBuffer,
+    call: &ConvParams,
+    gradient: LossScaledOperand,
+) -> GpuBuffer {
     let ([oh, ow], [kh, kw]) = (call.geom.output(), call.geom.kernel);
     let (m, n, k) = (call.batch * oh * ow, call.cout, kh * kw * call.cin);
     let contiguous = [call.cin, call.cout, call.cout];
@@ -101,13 +106,13 @@ pub(crate) fn conv2d(x: &Array, w: &Array, call: &ConvCall, gradient: Gradient) 
 
 /// The input's gradient, from the output's and the weight.
 pub(crate) fn conv2d_input_grad(
-    dy: &Array,
-    w: &Array,
-    call: &ConvCall,
-    gradient: Gradient,
-) -> Array {
-    if call.cin <= THIN {
-        return thin_input_grad(dy, w, call);
+    dy: &GpuBuffer,
+    w: &GpuBuffer,
+    call: &ConvParams,
+    gradient: LossScaledOperand,
+) -> GpuBuffer {
+    if call.cin <= FEW_CHANNELS {
+        return few_channel_input_grad(dy, w, call);
     }
     let g = call.geom;
     let [h, wid] = g.input;
@@ -132,14 +137,14 @@ pub(crate) fn conv2d_input_grad(
     .run()
 }
 
-fn thin_input_grad(dy: &Array, w: &Array, call: &ConvCall) -> Array {
+fn few_channel_input_grad(dy: &GpuBuffer, w: &GpuBuffer, call: &ConvParams) -> GpuBuffer {
     let g = call.geom;
     let ([h, wid], [oh, ow]) = (g.input, g.output());
     let vec = call.cout.is_multiple_of(4);
     let pixels = call.batch * h.div_ceil(g.stride[0]) * wid.div_ceil(g.stride[1]);
     let out = super::new(dy.gpu(), call.batch * h * wid * call.cin);
     dy.gpu().run(&Dispatch {
-        spec: thin_spec(call.cin, vec),
+        spec: few_channel_spec(call.cin, vec),
         inputs: &[dy, w],
         outputs: &[&out],
         params: Params::new()
@@ -158,11 +163,11 @@ fn thin_input_grad(dy: &Array, w: &Array, call: &ConvCall) -> Array {
 
 /// The weight's gradient, from images and the output's gradient.
 pub(crate) fn conv2d_weight_grad(
-    x: &Array,
-    dy: &Array,
-    call: &ConvCall,
-    gradient: Gradient,
-) -> Array {
+    x: &GpuBuffer,
+    dy: &GpuBuffer,
+    call: &ConvParams,
+    gradient: LossScaledOperand,
+) -> GpuBuffer {
     let ([oh, ow], [kh, kw]) = (call.geom.output(), call.geom.kernel);
     let (m, n, k) = (kh * kw * call.cin, call.cout, call.batch * oh * ow);
     let contiguous = [call.cin, call.cout, call.cout];

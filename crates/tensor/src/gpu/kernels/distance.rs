@@ -1,25 +1,25 @@
 //! L1 distances between all pairs of rows.
 
 use super::{each, new};
-use crate::gpu::{Array, Def, Spec};
+use crate::gpu::{Define, GpuBuffer, ShaderSpec};
 
-fn spec(forward: bool) -> Spec {
-    Spec::new("distance", "main", &[("FORWARD", Def::Flag(forward))])
+fn spec(forward: bool) -> ShaderSpec {
+    ShaderSpec::new("distance", "main", &[("FORWARD", Define::Flag(forward))])
 }
 
-pub(super) fn specialisations() -> Vec<Spec> {
+pub(super) fn specializations() -> Vec<ShaderSpec> {
     [true, false].map(spec).into()
 }
 
 /// `out[i, j, b] = Σ_c |m[i, b, c] − m[j, b, c]|`.
-pub(crate) fn pairwise_l1(m: &Array, sizes: [usize; 3]) -> Array {
+pub(crate) fn pairwise_l1(m: &GpuBuffer, sizes: [usize; 3]) -> GpuBuffer {
     let out = new(m.gpu(), sizes[0] * sizes[0] * sizes[1]);
     each(spec(true), &[m], &out, 1, |p| p.sizes(sizes));
     out
 }
 
 /// `out[i, b, c] = Σ_j (g[i, j, b] + g[j, i, b]) · sign(m[i, b, c] − m[j, b, c])`.
-pub(crate) fn pairwise_l1_grad(m: &Array, g: &Array, sizes: [usize; 3]) -> Array {
+pub(crate) fn pairwise_l1_grad(m: &GpuBuffer, g: &GpuBuffer, sizes: [usize; 3]) -> GpuBuffer {
     let out = new(m.gpu(), m.len());
     each(spec(false), &[m, g], &out, 1, |p| p.sizes(sizes));
     out

@@ -4,7 +4,7 @@ use super::{each, new};
 use crate::Shape;
 use crate::cpu::elementwise::merged_axes;
 use crate::cpu::movement::Strided;
-use crate::gpu::{Array, Def, Spec};
+use crate::gpu::{Define, GpuBuffer, ShaderSpec};
 use crate::ops::function::{Binary, Unary};
 use crate::shape::MAX_RANK;
 
@@ -27,7 +27,7 @@ impl Unary {
             Unary::Relu => ("relu_(x)", [0.0; 2]),
             Unary::LeakyRelu(slope) => ("leaky_(x, u)", [slope, 0.0]),
             Unary::Clamp(low, high) => ("clamp_(x, u, v)", [low, high]),
-            Unary::Inside(low, high) => ("inside_(x, u, v)", [low, high]),
+            Unary::InRange(low, high) => ("in_range_(x, u, v)", [low, high]),
             Unary::Scale(factor) => ("u * x", [factor, 0.0]),
             Unary::AddScalar(term) => ("x + u", [term, 0.0]),
         }
@@ -44,33 +44,37 @@ impl Binary {
             Binary::Div => ("x / y", 0.0),
             Binary::Maximum => ("maximum_(x, y)", 0.0),
             Binary::Minimum => ("minimum_(x, y)", 0.0),
-            Binary::AtLeast => ("select(0.0, 1.0, x >= y)", 0.0),
-            Binary::AtMost => ("select(0.0, 1.0, x <= y)", 0.0),
-            Binary::Left => ("x", 0.0),
-            Binary::Gate(slope) => ("x * gate_(y, u)", slope),
+            Binary::Ge => ("select(0.0, 1.0, x >= y)", 0.0),
+            Binary::Le => ("select(0.0, 1.0, x <= y)", 0.0),
+            Binary::First => ("x", 0.0),
+            Binary::LeakyReluGrad(slope) => ("x * leaky_slope_(y, u)", slope),
             Binary::Bce => ("softplus_(-x) * y + softplus_(x) * (1.0 - y)", 0.0),
             Binary::BceGrad => ("(1.0 - y) * sigmoid_(x) - y * sigmoid_(-x)", 0.0),
         }
     }
 }
 
-fn unary_spec(expression: &'static str) -> Spec {
-    Spec::new("elementwise", "main", &[("UNARY", Def::Flag(true)), ("EXPR", Def::Text(expression))])
+fn unary_spec(expression: &'static str) -> ShaderSpec {
+    ShaderSpec::new(
+        "elementwise",
+        "main",
+        &[("UNARY", Define::Flag(true)), ("EXPR", Define::Text(expression))],
+    )
 }
 
 /// `rank` 0: both operands have the result's shape.
-fn binary_spec(expression: &'static str, rank: usize, in_place: bool) -> Spec {
+fn binary_spec(expression: &'static str, rank: usize, in_place: bool) -> ShaderSpec {
     let defs = [
-        ("UNARY", Def::Flag(false)),
-        ("EXPR", Def::Text(expression)),
-        ("SAME", Def::Flag(rank == 0)),
-        ("INPLACE", Def::Flag(in_place)),
-        ("RANK", Def::Number(rank as u32)),
+        ("UNARY", Define::Flag(false)),
+        ("EXPR", Define::Text(expression)),
+        ("SAME", Define::Flag(rank == 0)),
+        ("INPLACE", Define::Flag(in_place)),
+        ("RANK", Define::Number(rank as u32)),
     ];
-    Spec::new("elementwise", "main", &defs)
+    ShaderSpec::new("elementwise", "main", &defs)
 }
 
-pub(super) fn specialisations() -> Vec<Spec> {
+pub(super) fn specializations() -> Vec<ShaderSpec> {
     let unary = Unary::every().into_iter().map(|f| unary_spec(f.expression().0));
     let binary = Binary::every()
         .into_iter()
@@ -79,7 +83,7 @@ pub(super) fn specialisations() -> Vec<Spec> {
 }
 
 /// `out[i] = f(x[i])`.
-pub(crate) fn unary(x: &Array, f: Unary) -> Array {
+pub(crate) fn unary(x: &GpuBuffer, f: Unary) -> GpuBuffer {
     let out = new(x.gpu(), x.len());
     let (expression, constants) = f.expression();
     each(unary_spec(expression), &[x], &out, 4, |p| p.floats(constants));
@@ -89,10 +93,10 @@ pub(crate) fn unary(x: &Array, f: Unary) -> Array {
 /// `f(a, b)`, both broadcast to `shape`.
 pub(crate) fn binary(
     shape: &Shape,
-    (a, a_shape): (&Array, &Shape),
-    (b, b_shape): (&Array, &Shape),
+    (a, a_shape): (&GpuBuffer, &Shape),
+    (b, b_shape): (&GpuBuffer, &Shape),
     f: Binary,
-) -> Array {
+) -> GpuBuffer {
     let out = new(a.gpu(), shape.len());
     let (expression, constant) = f.expression();
     if a.len() == out.len() && b.len() == out.len() {
@@ -109,7 +113,7 @@ pub(crate) fn binary(
 }
 
 /// `x` broadcast to `shape`: a copy whose source stands still along repeated axes.
-pub(crate) fn broadcast(x: &Array, from: &Shape, shape: &Shape) -> Array {
+pub(crate) fn broadcast(x: &GpuBuffer, from: &Shape, shape: &Shape) -> GpuBuffer {
     let out = new(x.gpu(), shape.len());
     let axes = merged_axes(shape, from, shape);
     let mut strides = [[1; MAX_RANK]; 2];
@@ -121,7 +125,7 @@ pub(crate) fn broadcast(x: &Array, from: &Shape, shape: &Shape) -> Array {
 }
 
 /// `out[i] += x[i]`.
-pub(crate) fn add_assign(out: &Array, x: &Array) {
+pub(crate) fn add_assign(out: &GpuBuffer, x: &GpuBuffer) {
     let (expression, constant) = Binary::Add.expression();
     each(binary_spec(expression, 0, true), &[x], out, 4, |p| p.floats([constant]));
 }

@@ -1,9 +1,9 @@
 //! The product under `matmul` and the convolutions: tiles, parts of k, and which kernel for which sizes.
 
 use super::new;
-use crate::cpu::choice::is_per_image;
-use crate::gpu::{Array, Def, Dispatch, Gpu, Params, Spec};
-use crate::ops::conv::Gradient;
+use crate::cpu::conv_algo::is_batch_invariant;
+use crate::gpu::{Define, Dispatch, Gpu, GpuBuffer, Params, ShaderSpec};
+use crate::ops::conv::LossScaledOperand;
 
 /// What the operands are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,13 +70,13 @@ impl Tile {
 /// One product of a kind.
 pub(super) struct Product<'a> {
     pub kind: Kind,
-    pub a: &'a Array,
-    pub b: &'a Array,
+    pub a: &'a GpuBuffer,
+    pub b: &'a GpuBuffer,
     /// C is `m × n`, per matrix of the batch or, for the input gradient, per residue (the largest).
     pub m: usize,
     pub n: usize,
     pub k: usize,
-    /// Matrices in the batch, or residues.
+    /// Matrices in the batch, or phases.
     pub depth: usize,
     /// Numbers of C.
     pub len: usize,
@@ -85,14 +85,14 @@ pub(super) struct Product<'a> {
     /// The convolution's sizes, as in the shader's `Params` from `height` on.
     pub convolution: [usize; 13],
     /// Which operand is small for being a gradient.
-    pub gradient: Gradient,
+    pub gradient: LossScaledOperand,
 }
 
 /// What gradients are multiplied by before they are rounded to half precision: a power of two. Means over a batch make them small;
 /// half precision ends at 6e-8 and at 65504.
 const GRADIENT_SCALE: f32 = 1024.0;
 
-/// How a specialisation reads its operands and writes C.
+/// How a specialization reads its operands and writes C.
 #[derive(Clone, Copy)]
 struct Access {
     kind: Kind,
@@ -117,7 +117,7 @@ impl Access {
     }
 
     /// The values that `operands.wgsl` needs.
-    fn defs(&self, half: bool) -> Vec<(&'static str, Def)> {
+    fn defs(&self, half: bool) -> Vec<(&'static str, Define)> {
         let kind = self.kind;
         let ((trans_a, trans_b), (along_a, along_b)) = (self.trans(), self.along());
         let flags = [
@@ -135,11 +135,11 @@ impl Access {
             ("VEC_B", self.vec[1]),
             ("VEC_C", self.vec[2]),
         ];
-        flags.map(|(name, flag)| (name, Def::Flag(flag))).into()
+        flags.map(|(name, flag)| (name, Define::Flag(flag))).into()
     }
 }
 
-fn spec(access: Access, tile: Tile, half: bool) -> Spec {
+fn spec(access: Access, tile: Tile, half: bool) -> ShaderSpec {
     let [tx, ty] = tile.threads();
     let threads = tx * ty;
     // Four numbers at a time, or, along k, blocks of 4 × 4 that are turned on the way.
@@ -158,25 +158,29 @@ fn spec(access: Access, tile: Tile, half: bool) -> Spec {
         ("LOADS_B", loads(tile.n, along_b)),
     ];
     let mut defs = access.defs(half);
-    defs.push(("SUM_PARTS", Def::Flag(false)));
-    defs.extend(numbers.map(|(name, number)| (name, Def::Number(number as u32))));
-    Spec::new("gemm", "main", &defs)
+    defs.push(("SUM_PARTS", Define::Flag(false)));
+    defs.extend(numbers.map(|(name, number)| (name, Define::Number(number as u32))));
+    ShaderSpec::new("gemm", "main", &defs)
 }
 
 /// By cooperative matrices of `block` × `block`, 8 or 16: a tile of 4 × 4 of them per subgroup of 32 threads.
-fn coop_spec(access: Access, block: usize) -> Spec {
+fn coop_spec(access: Access, block: usize) -> ShaderSpec {
     let numbers =
         [("BLOCK", block), ("LOADS", 4 * block * DEPTH / 4 / 32), ("DEEP", DEPTH / block)];
     let mut defs = access.defs(true);
-    defs.extend(numbers.map(|(name, number)| (name, Def::Number(number as u32))));
-    Spec::new("coop", "main", &defs)
+    defs.extend(numbers.map(|(name, number)| (name, Define::Number(number as u32))));
+    ShaderSpec::new("coop", "main", &defs)
 }
 
-fn sum_spec() -> Spec {
-    Spec::new("gemm", "sum_parts", &[("SUM_PARTS", Def::Flag(true)), ("HALF", Def::Flag(false))])
+fn sum_spec() -> ShaderSpec {
+    ShaderSpec::new(
+        "gemm",
+        "sum_parts",
+        &[("SUM_PARTS", Define::Flag(true)), ("HALF", Define::Flag(false))],
+    )
 }
 
-pub(super) fn specialisations() -> Vec<Spec> {
+pub(super) fn specializations() -> Vec<ShaderSpec> {
     let mut all = vec![sum_spec()];
     let both = [false, true];
     let matrices =
@@ -201,7 +205,7 @@ pub(super) fn specialisations() -> Vec<Spec> {
 /// How many parts k is cut into, so that small results occupy an adapter and long sums keep their digits: by the sizes alone.
 fn parts(m: usize, n: usize, k: usize, depth: usize) -> usize {
     let least = k.div_ceil(8192);
-    if is_per_image() {
+    if is_batch_invariant() {
         return least;
     }
     let tiles = m.div_ceil(64) * n.div_ceil(64) * depth;
@@ -209,7 +213,7 @@ fn parts(m: usize, n: usize, k: usize, depth: usize) -> usize {
 }
 
 impl Product<'_> {
-    pub(super) fn run(&self) -> Array {
+    pub(super) fn run(&self) -> GpuBuffer {
         let gpu = self.a.gpu();
         let parts = if self.kind == Kind::InputGrad {
             1
@@ -237,7 +241,7 @@ impl Product<'_> {
         let tiles = tile.count(self.m, self.n);
         let out = new(gpu, if parts == 1 { self.len } else { self.m * self.n * depth });
         let sizes = [self.m, self.n, self.k, tiles, self.n.div_ceil(tile.n), parts, chunk];
-        let scales = [Gradient::First, Gradient::Second]
+        let scales = [LossScaledOperand::First, LossScaledOperand::Second]
             .map(|own| if self.gradient == own { GRADIENT_SCALE } else { 1.0 });
         gpu.run(&Dispatch {
             spec: coop.map_or_else(|| spec(access, tile, half), |block| coop_spec(access, block)),
@@ -259,13 +263,13 @@ impl Product<'_> {
 
 /// op(a) · op(b) for each of `batch` pairs.
 pub(crate) fn matmul(
-    a: &Array,
-    b: &Array,
+    a: &GpuBuffer,
+    b: &GpuBuffer,
     batch: usize,
     [m, k, n]: [usize; 3],
     trans_a: bool,
     trans_b: bool,
-) -> Array {
+) -> GpuBuffer {
     let contiguous = [if trans_a { m } else { k }, if trans_b { k } else { n }, n];
     let kind = Kind::Matrix { trans_a, trans_b };
     Product {
@@ -279,7 +283,7 @@ pub(crate) fn matmul(
         len: batch * m * n,
         contiguous,
         convolution: [0; 13],
-        gradient: Gradient::Neither,
+        gradient: LossScaledOperand::Neither,
     }
     .run()
 }

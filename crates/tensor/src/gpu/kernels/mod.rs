@@ -12,16 +12,16 @@ pub(crate) mod pool;
 pub(crate) mod random;
 pub(crate) mod reduce;
 
-use super::{Array, Dispatch, Gpu, Params, Spec};
+use super::{Dispatch, Gpu, GpuBuffer, Params, ShaderSpec};
 
 /// Invocations of a workgroup in kernels without tiles.
 const THREADS: u64 = 256;
 
 /// Records a kernel of one thread per `per_thread` numbers of `out`; its parameters begin with the number of threads.
 fn each(
-    spec: Spec,
-    inputs: &[&Array],
-    out: &Array,
+    spec: ShaderSpec,
+    inputs: &[&GpuBuffer],
+    out: &GpuBuffer,
     per_thread: usize,
     params: impl FnOnce(Params) -> Params,
 ) {
@@ -34,24 +34,24 @@ fn each(
 }
 
 /// Every kernel that any size, shape or choice can ask for.
-pub(super) fn specialisations() -> Vec<Spec> {
+pub(super) fn specializations() -> Vec<ShaderSpec> {
     let families = [
-        elementwise::specialisations(),
-        reduce::specialisations(),
-        conv::specialisations(),
-        gemm::specialisations(),
-        norm::specialisations(),
-        movement::specialisations(),
-        pool::specialisations(),
-        distance::specialisations(),
-        random::specialisations(),
-        optim::specialisations(),
-        peak::specialisations(),
+        elementwise::specializations(),
+        reduce::specializations(),
+        conv::specializations(),
+        gemm::specializations(),
+        norm::specializations(),
+        movement::specializations(),
+        pool::specializations(),
+        distance::specializations(),
+        random::specializations(),
+        optim::specializations(),
+        peak::specializations(),
     ];
     families.into_iter().flatten().collect()
 }
 
 /// A new array for a result.
-fn new(gpu: &Gpu, len: usize) -> Array {
-    Array::uninit(gpu, len)
+fn new(gpu: &Gpu, len: usize) -> GpuBuffer {
+    GpuBuffer::uninit(gpu, len)
 }

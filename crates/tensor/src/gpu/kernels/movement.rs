@@ -2,18 +2,19 @@
 
 use super::{each, new};
 use crate::cpu::movement::Strided;
-use crate::gpu::{Array, Def, Dispatch, Gpu, Params, Spec};
+use crate::gpu::{Define, Dispatch, Gpu, GpuBuffer, Params, ShaderSpec};
 use crate::shape::MAX_RANK;
 
 const KINDS: [&str; 5] = ["FILL", "COPY", "SELECT", "SELECT_ADD", "SHIFT"];
 
-fn spec(name: &str, rank: usize) -> Spec {
-    let mut spec = Spec::new("movement", "main", &KINDS.map(|n| (n, Def::Flag(n == name))));
-    spec.defs.push(("RANK", Def::Number(rank as u32)));
+fn spec(name: &str, rank: usize) -> ShaderSpec {
+    let mut spec =
+        ShaderSpec::new("movement", "main", &KINDS.map(|n| (n, Define::Flag(n == name))));
+    spec.defs.push(("RANK", Define::Number(rank as u32)));
     spec
 }
 
-pub(super) fn specialisations() -> Vec<Spec> {
+pub(super) fn specializations() -> Vec<ShaderSpec> {
     let copies = (1..=MAX_RANK).map(|rank| spec("COPY", rank));
     ["FILL", "SELECT", "SELECT_ADD", "SHIFT"]
         .into_iter()
@@ -23,24 +24,24 @@ pub(super) fn specialisations() -> Vec<Spec> {
 }
 
 /// `len` times `value`.
-pub(crate) fn full(gpu: &Gpu, len: usize, value: f32) -> Array {
+pub(crate) fn full(gpu: &Gpu, len: usize, value: f32) -> GpuBuffer {
     let out = new(gpu, len);
     fill(&out, value);
     out
 }
 
 /// A result to copy into.
-pub(crate) fn blank(gpu: &Gpu, len: usize, zeros: bool) -> Array {
+pub(crate) fn blank(gpu: &Gpu, len: usize, zeros: bool) -> GpuBuffer {
     if zeros { full(gpu, len, 0.0) } else { new(gpu, len) }
 }
 
 /// `out = value`.
-fn fill(out: &Array, value: f32) {
+fn fill(out: &GpuBuffer, value: f32) {
     each(spec("FILL", 0), &[], out, 4, |p| p.floats([value]));
 }
 
 /// The same numbers in memory of their own.
-pub(crate) fn duplicate(x: &Array) -> Array {
+pub(crate) fn duplicate(x: &GpuBuffer) -> GpuBuffer {
     let out = new(x.gpu(), x.len());
     let line = Strided { offset: 0, strides: [1; MAX_RANK] };
     copy(&[x.len()], x, line, &out, line);
@@ -48,7 +49,13 @@ pub(crate) fn duplicate(x: &Array) -> Array {
 }
 
 /// `to[index] = from[index]` for every index below `axes`.
-pub(crate) fn copy(axes: &[usize], from: &Array, source: Strided, to: &Array, target: Strided) {
+pub(crate) fn copy(
+    axes: &[usize],
+    from: &GpuBuffer,
+    source: Strided,
+    to: &GpuBuffer,
+    target: Strided,
+) {
     let count: usize = axes.iter().product();
     // Innermost first; neighbours that both sides walk without a jump are one axis.
     let mut merged: Vec<[usize; 3]> = Vec::new();
@@ -76,23 +83,28 @@ pub(crate) fn copy(axes: &[usize], from: &Array, source: Strided, to: &Array, ta
 }
 
 /// `out[i] = x[rows[i]]`, rows of `width` numbers.
-pub(crate) fn index_select(x: &Array, rows: &[usize], width: usize) -> Array {
+pub(crate) fn index_select(x: &GpuBuffer, rows: &[usize], width: usize) -> GpuBuffer {
     let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
     let out = new(x.gpu(), rows.len() * width);
-    let rows = Array::from_words(x.gpu(), &rows);
+    let rows = GpuBuffer::from_words(x.gpu(), &rows);
     each(spec("SELECT", 0), &[x, &rows], &out, 1, |p| p.sizes([width]));
     out
 }
 
 /// Pictures of `[h, w, c]`, each mirrored and moved by its own row of `moves`, or `back`.
-pub(crate) fn shift2d(x: &Array, moves: &Array, sizes: [usize; 3], back: bool) -> Array {
+pub(crate) fn shift2d(
+    x: &GpuBuffer,
+    moves: &GpuBuffer,
+    sizes: [usize; 3],
+    back: bool,
+) -> GpuBuffer {
     let out = new(x.gpu(), x.len());
     each(spec("SHIFT", 0), &[x, moves], &out, 1, |p| p.sizes(sizes).sizes([usize::from(back)]));
     out
 }
 
 /// The adjoint of [`index_select`], with `count` rows.
-pub(crate) fn index_add(x: &Array, rows: &[usize], width: usize, count: usize) -> Array {
+pub(crate) fn index_add(x: &GpuBuffer, rows: &[usize], width: usize, count: usize) -> GpuBuffer {
     // Sources sorted by their destination: a counting sort keeps their order.
     let mut owned = vec![0u32; count + 1 + rows.len()];
     rows.iter().for_each(|&row| owned[row + 1] += 1);
@@ -103,7 +115,7 @@ pub(crate) fn index_add(x: &Array, rows: &[usize], width: usize, count: usize) -
         next[row] += 1;
     }
     let out = new(x.gpu(), count * width);
-    let owned = Array::from_words(x.gpu(), &owned);
+    let owned = GpuBuffer::from_words(x.gpu(), &owned);
     each(spec("SELECT_ADD", 0), &[x, &owned], &out, 1, |p| p.sizes([width, count]));
     out
 }

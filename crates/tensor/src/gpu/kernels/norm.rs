@@ -2,7 +2,7 @@
 
 use super::{each, new};
 use crate::Activation;
-use crate::gpu::{Array, Def, Dispatch, Params, Spec};
+use crate::gpu::{Define, Dispatch, GpuBuffer, Params, ShaderSpec};
 use std::sync::Arc;
 
 const STEPS: [&str; 6] =
@@ -20,7 +20,7 @@ const WIDE: usize = 16;
 /// How [`apply`] finds scale and offset.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Affine {
-    Together,
+    FusedAffine,
     Pair,
     Bias,
 }
@@ -28,8 +28,8 @@ enum Affine {
 fn texts(activation: Activation) -> [&'static str; 2] {
     match activation {
         Activation::None => ["x", "1.0"],
-        Activation::Relu => ["relu_(x)", "gate_(x, 0.0)"],
-        Activation::LeakyRelu(_) => ["leaky_(x, slope)", "gate_(x, slope)"],
+        Activation::Relu => ["relu_(x)", "leaky_slope_(x, 0.0)"],
+        Activation::LeakyRelu(_) => ["leaky_(x, slope)", "leaky_slope_(x, slope)"],
         Activation::Tanh => ["tanh_(x)", "1.0 - tanh_(x) * tanh_(x)"],
         Activation::Sigmoid => ["sigmoid_(x)", "sigmoid_(x) * (1.0 - sigmoid_(x))"],
     }
@@ -39,39 +39,42 @@ fn slope(activation: Activation) -> f32 {
     if let Activation::LeakyRelu(slope) = activation { slope } else { 0.0 }
 }
 
-fn spec(step: &str, vec: bool, activation: Activation, affine: Affine) -> Spec {
+fn spec(step: &str, vec: bool, activation: Activation, affine: Affine) -> ShaderSpec {
     let [activate, derivative] = texts(activation);
-    let mut defs: Vec<_> = STEPS.map(|s| (s, Def::Flag(s == step))).into();
+    let mut defs: Vec<_> = STEPS.map(|s| (s, Define::Flag(s == step))).into();
     let word = if vec { "vec4<f32>" } else { "f32" };
-    defs.extend([("VEC", Def::Flag(vec)), ("WORD", Def::Text(word))]);
-    defs.extend([("ACTIVATED", Def::Flag(step == "APPLY")), ("ACTIVATE", Def::Text(activate))]);
+    defs.extend([("VEC", Define::Flag(vec)), ("WORD", Define::Text(word))]);
     defs.extend([
-        ("DERIVED", Def::Flag(step.starts_with("GRADIENT") && step != "GRADIENTS")),
-        ("DERIVATIVE", Def::Text(derivative)),
+        ("ACTIVATED", Define::Flag(step == "APPLY")),
+        ("ACTIVATE", Define::Text(activate)),
     ]);
     defs.extend([
-        ("PAIR", Def::Flag(affine == Affine::Pair)),
-        ("BIAS", Def::Flag(affine == Affine::Bias)),
+        ("DERIVED", Define::Flag(step.starts_with("GRADIENT") && step != "GRADIENTS")),
+        ("DERIVATIVE", Define::Text(derivative)),
     ]);
-    Spec::new("norm", "main", &defs)
+    defs.extend([
+        ("PAIR", Define::Flag(affine == Affine::Pair)),
+        ("BIAS", Define::Flag(affine == Affine::Bias)),
+    ]);
+    ShaderSpec::new("norm", "main", &defs)
 }
 
-fn plain(step: &str, vec: bool) -> Spec {
-    spec(step, vec, Activation::None, Affine::Together)
+fn plain(step: &str, vec: bool) -> ShaderSpec {
+    spec(step, vec, Activation::None, Affine::FusedAffine)
 }
 
-pub(super) fn specialisations() -> Vec<Spec> {
+pub(super) fn specializations() -> Vec<ShaderSpec> {
     let mut all = vec![plain("STATISTICS", false), plain("GRADIENTS", false)];
     for vec in [false, true] {
         all.push(plain("MOMENTS", vec));
         for activation in ACTIVATIONS {
             all.extend(
-                [Affine::Together, Affine::Pair, Affine::Bias]
+                [Affine::FusedAffine, Affine::Pair, Affine::Bias]
                     .map(|affine| spec("APPLY", vec, activation, affine)),
             );
             all.extend(
                 ["GRADIENT_SUMS", "GRADIENT"]
-                    .map(|step| spec(step, vec, activation, Affine::Together)),
+                    .map(|step| spec(step, vec, activation, Affine::FusedAffine)),
             );
         }
     }
@@ -79,7 +82,7 @@ pub(super) fn specialisations() -> Vec<Spec> {
 }
 
 /// How rows are cut into parts, and channels into blocks: by the sizes alone.
-struct Cut {
+struct Partition {
     vec: bool,
     rows: usize,
     words: usize,
@@ -88,7 +91,7 @@ struct Cut {
     blocks: usize,
 }
 
-impl Cut {
+impl Partition {
     fn new(len: usize, channels: usize) -> Self {
         let vec = channels.is_multiple_of(4);
         let (rows, words) = (len / channels, if vec { channels / 4 } else { channels });
@@ -108,16 +111,21 @@ impl Cut {
 
 /// What the forward pass leaves for the backward one, each `[C]` but the last.
 pub(crate) struct Statistics {
-    pub mean: Arc<Array>,
-    pub variance: Arc<Array>,
+    pub mean: Arc<GpuBuffer>,
+    pub variance: Arc<GpuBuffer>,
     /// `[2, C]`: the scale and the offset that turn x into the activation's argument.
-    pub affine: Array,
+    pub affine: GpuBuffer,
 }
 
 /// Mean and biased variance of each channel, and what they and γ, β make of x.
-pub(crate) fn statistics(x: &Array, gamma: &Array, beta: &Array, eps: f32) -> Statistics {
+pub(crate) fn statistics(
+    x: &GpuBuffer,
+    gamma: &GpuBuffer,
+    beta: &GpuBuffer,
+    eps: f32,
+) -> Statistics {
     let (gpu, channels) = (x.gpu(), gamma.len());
-    let cut = Cut::new(x.len(), channels);
+    let cut = Partition::new(x.len(), channels);
     let [means, squares] = [(); 2].map(|()| new(gpu, cut.parts * channels));
     gpu.run(&Dispatch {
         spec: plain("MOMENTS", cut.vec),
@@ -143,57 +151,57 @@ pub(crate) fn statistics(x: &Array, gamma: &Array, beta: &Array, eps: f32) -> St
 }
 
 fn apply(
-    x: &Array,
-    arrays: &[&Array],
+    x: &GpuBuffer,
+    arrays: &[&GpuBuffer],
     channels: usize,
     affine: Affine,
     activation: Activation,
-) -> Array {
+) -> GpuBuffer {
     let vec = channels.is_multiple_of(4);
     let width = if vec { 4 } else { 1 };
     let out = new(x.gpu(), x.len());
-    let inputs: Vec<&Array> = std::iter::once(x).chain(arrays.iter().copied()).collect();
+    let inputs: Vec<&GpuBuffer> = std::iter::once(x).chain(arrays.iter().copied()).collect();
     let spec = spec("APPLY", vec, activation, affine);
     each(spec, &inputs, &out, width, |p| p.sizes([channels / width]).floats([slope(activation)]));
     out
 }
 
 /// activation(x · scale + offset) by the affine pair of [`statistics`].
-pub(crate) fn normalise(x: &Array, affine: &Array, activation: Activation) -> Array {
-    apply(x, &[affine], affine.len() / 2, Affine::Together, activation)
+pub(crate) fn normalize(x: &GpuBuffer, affine: &GpuBuffer, activation: Activation) -> GpuBuffer {
+    apply(x, &[affine], affine.len() / 2, Affine::FusedAffine, activation)
 }
 
 /// activation(x · scale + offset), per channel.
 pub(crate) fn scale_shift(
-    x: &Array,
-    scale: &Array,
-    offset: &Array,
+    x: &GpuBuffer,
+    scale: &GpuBuffer,
+    offset: &GpuBuffer,
     activation: Activation,
-) -> Array {
+) -> GpuBuffer {
     apply(x, &[scale, offset], scale.len(), Affine::Pair, activation)
 }
 
 /// activation(x + bias), per channel.
-pub(crate) fn bias(x: &Array, bias: &Array, activation: Activation) -> Array {
+pub(crate) fn bias(x: &GpuBuffer, bias: &GpuBuffer, activation: Activation) -> GpuBuffer {
     apply(x, &[bias], bias.len(), Affine::Bias, activation)
 }
 
 /// The gradients of batch norm + activation: dx where asked, dγ, dβ.
 pub(crate) fn backward(
-    x: &Array,
-    dy: &Array,
+    x: &GpuBuffer,
+    dy: &GpuBuffer,
     statistics: &Statistics,
     eps: f32,
     activation: Activation,
     wanted: bool,
-) -> (Option<Array>, Array, Array) {
+) -> (Option<GpuBuffer>, GpuBuffer, GpuBuffer) {
     let Statistics { mean, variance, affine } = statistics;
     let (gpu, channels) = (x.gpu(), mean.len());
-    let cut = Cut::new(x.len(), channels);
+    let cut = Partition::new(x.len(), channels);
     let [sums, weighted] = [(); 2].map(|()| new(gpu, cut.parts * channels));
     let slope = slope(activation);
     gpu.run(&Dispatch {
-        spec: spec("GRADIENT_SUMS", cut.vec, activation, Affine::Together),
+        spec: spec("GRADIENT_SUMS", cut.vec, activation, Affine::FusedAffine),
         inputs: &[x, dy, mean, affine],
         outputs: &[&sums, &weighted],
         params: cut.params().floats([slope]),
@@ -215,7 +223,7 @@ pub(crate) fn backward(
     let dx = wanted.then(|| {
         let dx = new(gpu, x.len());
         let width = if cut.vec { 4 } else { 1 };
-        let spec = spec("GRADIENT", cut.vec, activation, Affine::Together);
+        let spec = spec("GRADIENT", cut.vec, activation, Affine::FusedAffine);
         each(spec, &[x, dy, mean, affine, &linear], &dx, width, |p| {
             p.sizes([cut.words]).floats([slope])
         });

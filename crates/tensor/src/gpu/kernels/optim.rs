@@ -1,7 +1,7 @@
 //! Updates in place.
 
-use crate::cpu::optim::{Constants, Rule};
-use crate::gpu::{Array, Def, Dispatch, Params, Spec};
+use crate::cpu::optim::{Constants, OptimizerKind};
+use crate::gpu::{Define, Dispatch, GpuBuffer, Params, ShaderSpec};
 use smallvec::SmallVec;
 
 /// Averages that one dispatch moves: two arrays each, of the eight that every adapter can bind.
@@ -12,31 +12,32 @@ const PARAMETERS: usize = 4;
 /// The flags of the template.
 const FLAGS: [&str; 6] = ["ADAM", "DECOUPLED", "SGD", "RMSPROP", "MOMENTUM", "LERP"];
 
-fn spec(flags: &[&str], count: usize) -> Spec {
-    let mut spec = Spec::new("optim", "main", &FLAGS.map(|n| (n, Def::Flag(flags.contains(&n)))));
-    spec.defs.push(("COUNT", Def::Number(count as u32)));
+fn spec(flags: &[&str], count: usize) -> ShaderSpec {
+    let mut spec =
+        ShaderSpec::new("optim", "main", &FLAGS.map(|n| (n, Define::Flag(flags.contains(&n)))));
+    spec.defs.push(("COUNT", Define::Number(count as u32)));
     spec
 }
 
 /// One step of `count` parameters.
-fn update_spec(rule: &Rule, count: usize) -> Spec {
+fn update_spec(rule: &OptimizerKind, count: usize) -> ShaderSpec {
     let flags: &[&str] = match *rule {
-        Rule::Adam { decoupled: false, .. } => &["ADAM"],
-        Rule::Adam { decoupled: true, .. } => &["ADAM", "DECOUPLED"],
-        Rule::Sgd { momentum: 0.0, .. } => &["SGD"],
-        Rule::Sgd { .. } => &["SGD", "MOMENTUM"],
-        Rule::RmsProp { momentum: 0.0, .. } => &["RMSPROP"],
-        Rule::RmsProp { .. } => &["RMSPROP", "MOMENTUM"],
+        OptimizerKind::Adam { decoupled: false, .. } => &["ADAM"],
+        OptimizerKind::Adam { decoupled: true, .. } => &["ADAM", "DECOUPLED"],
+        OptimizerKind::Sgd { momentum: 0.0, .. } => &["SGD"],
+        OptimizerKind::Sgd { .. } => &["SGD", "MOMENTUM"],
+        OptimizerKind::RmsProp { momentum: 0.0, .. } => &["RMSPROP"],
+        OptimizerKind::RmsProp { .. } => &["RMSPROP", "MOMENTUM"],
     };
     let mut spec = spec(flags, count);
-    spec.defs.push(("ARRAYS", Def::Number(1 + rule.memory().len() as u32)));
+    spec.defs.push(("ARRAYS", Define::Number(1 + rule.state_names().len() as u32)));
     spec
 }
 
-pub(super) fn specialisations() -> Vec<Spec> {
-    let adam = |decoupled| Rule::Adam { beta1: 0.0, beta2: 0.0, eps: 0.0, decoupled };
-    let sgd = |momentum| Rule::Sgd { momentum, nesterov: false };
-    let rms = |momentum| Rule::RmsProp { alpha: 0.0, eps: 0.0, momentum };
+pub(super) fn specializations() -> Vec<ShaderSpec> {
+    let adam = |decoupled| OptimizerKind::Adam { beta1: 0.0, beta2: 0.0, eps: 0.0, decoupled };
+    let sgd = |momentum| OptimizerKind::Sgd { momentum, nesterov: false };
+    let rms = |momentum| OptimizerKind::RmsProp { alpha: 0.0, eps: 0.0, momentum };
     let rules = [adam(false), adam(true), sgd(0.0), sgd(0.5), rms(0.0), rms(0.5)];
     let parameters =
         rules.iter().flat_map(|rule| (1..=PARAMETERS).map(|count| update_spec(rule, count)));
@@ -45,20 +46,25 @@ pub(super) fn specialisations() -> Vec<Spec> {
 
 /// A parameter's gradient, and what a step writes: the parameter and what the rule remembers of it.
 pub(crate) struct Slot<'a> {
-    pub grad: &'a Array,
-    pub outputs: SmallVec<[&'a Array; 3]>,
+    pub grad: &'a GpuBuffer,
+    pub outputs: SmallVec<[&'a GpuBuffer; 3]>,
 }
 
 /// One step of every parameter, unless the flag is set.
-pub(crate) fn update(slots: &[Slot<'_>], flag: &Array, rule: &Rule, constants: Constants) {
+pub(crate) fn update(
+    slots: &[Slot<'_>],
+    flag: &GpuBuffer,
+    rule: &OptimizerKind,
+    constants: Constants,
+) {
     // The gradient, the parameter and its memory, of each; and the flag.
-    let arrays = 2 + rule.memory().len();
+    let arrays = 2 + rule.state_names().len();
     let together = ((flag.gpu().bindings() - 1) / arrays).clamp(1, PARAMETERS);
     for some in slots.chunks(together) {
         let counts: Vec<usize> = some.iter().map(|slot| slot.grad.len().div_ceil(4)).collect();
-        let inputs: Vec<&Array> =
+        let inputs: Vec<&GpuBuffer> =
             std::iter::once(flag).chain(some.iter().map(|slot| slot.grad)).collect();
-        let outputs: Vec<&Array> =
+        let outputs: Vec<&GpuBuffer> =
             some.iter().flat_map(|slot| slot.outputs.iter().copied()).collect();
         let largest = counts.iter().copied().max().unwrap_or(0) as u64;
         flag.gpu().run(&Dispatch {
@@ -74,15 +80,15 @@ pub(crate) fn update(slots: &[Slot<'_>], flag: &Array, rule: &Rule, constants: C
 }
 
 /// An average, what moves it, and the numbers `keep` and `factor` of [`lerp`].
-pub(crate) type Average<'a> = (&'a Array, &'a Array, [f32; 2]);
+pub(crate) type EmaUpdate<'a> = (&'a GpuBuffer, &'a GpuBuffer, [f32; 2]);
 
 /// `average ← keep · average + (1 − keep) · factor · value` for each.
-pub(crate) fn lerp(averages: &[Average<'_>]) {
+pub(crate) fn lerp(averages: &[EmaUpdate<'_>]) {
     for some in averages.chunks(AVERAGES) {
         let counts: Vec<usize> =
             some.iter().map(|(average, ..)| average.len().div_ceil(4)).collect();
-        let inputs: Vec<&Array> = some.iter().map(|(_, value, _)| *value).collect();
-        let outputs: Vec<&Array> = some.iter().map(|(average, ..)| *average).collect();
+        let inputs: Vec<&GpuBuffer> = some.iter().map(|(_, value, _)| *value).collect();
+        let outputs: Vec<&GpuBuffer> = some.iter().map(|(average, ..)| *average).collect();
         let params = some.iter().zip(&counts).fold(Params::new(), |p, ((.., constants), count)| {
             p.sizes([*count]).floats(*constants)
         });

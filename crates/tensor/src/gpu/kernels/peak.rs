@@ -1,16 +1,16 @@
 //! What an adapter can do at best, measured.
 
 use super::new;
-use crate::gpu::{Def, Dispatch, Gpu, Params, Spec};
+use crate::gpu::{Define, Dispatch, Gpu, Params, ShaderSpec};
 
 /// Multiply-adds of a thread in one round: eight repeats of eight chains of four.
 const PER_ROUND: f64 = 256.0;
 
-fn spec(fma: bool) -> Spec {
-    Spec::new("peak", "main", &[("FMA", Def::Flag(fma))])
+fn spec(fma: bool) -> ShaderSpec {
+    ShaderSpec::new("peak", "main", &[("FMA", Define::Flag(fma))])
 }
 
-pub(super) fn specialisations() -> Vec<Spec> {
+pub(super) fn specializations() -> Vec<ShaderSpec> {
     [true, false].map(spec).into()
 }
 

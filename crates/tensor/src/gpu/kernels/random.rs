@@ -1,23 +1,23 @@
 //! Random numbers.
 
 use super::{each, new};
-use crate::gpu::{Array, Def, Gpu, Spec};
+use crate::gpu::{Define, Gpu, GpuBuffer, ShaderSpec};
 use crate::rng::Distribution;
 
-fn spec(distribution: Distribution) -> Spec {
+fn spec(distribution: Distribution) -> ShaderSpec {
     let name = match distribution {
         Distribution::Uniform { .. } => "UNIFORM",
         Distribution::Normal { .. } => "NORMAL",
         Distribution::Bernoulli { .. } => "BERNOULLI",
     };
-    Spec::new(
+    ShaderSpec::new(
         "random",
         "main",
-        &["UNIFORM", "NORMAL", "BERNOULLI"].map(|n| (n, Def::Flag(n == name))),
+        &["UNIFORM", "NORMAL", "BERNOULLI"].map(|n| (n, Define::Flag(n == name))),
     )
 }
 
-pub(super) fn specialisations() -> Vec<Spec> {
+pub(super) fn specializations() -> Vec<ShaderSpec> {
     vec![
         spec(Distribution::Uniform { low: 0.0, high: 1.0 }),
         spec(Distribution::Normal { mean: 0.0, std: 1.0 }),
@@ -31,7 +31,7 @@ pub(crate) fn fill(
     len: usize,
     distribution: Distribution,
     [seed, stream, first]: [u64; 3],
-) -> Array {
+) -> GpuBuffer {
     let out = new(gpu, len);
     let [u, v] = match distribution {
         Distribution::Uniform { low, high } => [low, high],

@@ -1,7 +1,7 @@
 //! Sums and the finite check.
 
 use super::new;
-use crate::gpu::{Array, Def, Dispatch, Params, Spec};
+use crate::gpu::{Define, Dispatch, GpuBuffer, Params, ShaderSpec};
 
 const KINDS: [&str; 3] = ["LINES", "COLUMNS", "FINITE"];
 /// Positions that one workgroup sums: of a line (by 256 threads), of columns (by 8).
@@ -13,19 +13,19 @@ const WIDE: usize = 32;
 /// Arrays that one dispatch checks: with the flag, within the eight that every adapter can bind.
 const CHECKED: usize = 6;
 
-fn spec(name: &str, count: usize) -> Spec {
-    let mut spec = Spec::new("reduce", "main", &KINDS.map(|n| (n, Def::Flag(n == name))));
-    spec.defs.push(("COUNT", Def::Number(count as u32)));
+fn spec(name: &str, count: usize) -> ShaderSpec {
+    let mut spec = ShaderSpec::new("reduce", "main", &KINDS.map(|n| (n, Define::Flag(n == name))));
+    spec.defs.push(("COUNT", Define::Number(count as u32)));
     spec
 }
 
-pub(super) fn specialisations() -> Vec<Spec> {
+pub(super) fn specializations() -> Vec<ShaderSpec> {
     let checks = (1..=CHECKED).map(|count| spec("FINITE", count));
     checks.chain(["LINES", "COLUMNS"].map(|name| spec(name, 0))).collect()
 }
 
 /// `out[o, i] = factor · Σ_r x[o, r, i]`; there must be something to sum.
-pub(crate) fn sum(x: &Array, [outer, reduced, inner]: [usize; 3], factor: f32) -> Array {
+pub(crate) fn sum(x: &GpuBuffer, [outer, reduced, inner]: [usize; 3], factor: f32) -> GpuBuffer {
     let mut parts = pass(x, [outer, reduced, inner], factor);
     while parts.len() > outer * inner {
         let reduced = parts.len() / (outer * inner);
@@ -35,7 +35,7 @@ pub(crate) fn sum(x: &Array, [outer, reduced, inner]: [usize; 3], factor: f32) -
 }
 
 /// Sums stretches: `[outer, parts, inner]`, times the factor where there is one part.
-fn pass(x: &Array, [outer, reduced, inner]: [usize; 3], factor: f32) -> Array {
+fn pass(x: &GpuBuffer, [outer, reduced, inner]: [usize; 3], factor: f32) -> GpuBuffer {
     let (name, chunk, blocks) =
         if inner == 1 { ("LINES", LINE, 1) } else { ("COLUMNS", COLUMN, inner.div_ceil(WIDE)) };
     let parts = reduced.div_ceil(chunk);
@@ -58,7 +58,7 @@ fn pass(x: &Array, [outer, reduced, inner]: [usize; 3], factor: f32) -> Array {
 }
 
 /// Leaves `mark`, a positive number, in `flag` (one zero until then) when a number of the arrays is not finite.
-pub(crate) fn mark_unless_finite(arrays: &[&Array], flag: &Array, mark: f32) {
+pub(crate) fn mark_unless_finite(arrays: &[&GpuBuffer], flag: &GpuBuffer, mark: f32) {
     for some in arrays.chunks(CHECKED) {
         let lens = some.iter().map(|x| x.len());
         let (largest, total) =

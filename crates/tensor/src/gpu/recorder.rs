@@ -3,7 +3,7 @@
 
 use super::adapter::{Adapter, GpuError, lock};
 use super::timing::Timing;
-use super::{Array, Gpu, Spec};
+use super::{Gpu, GpuBuffer, ShaderSpec};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, channel};
@@ -48,9 +48,9 @@ impl Params {
 
 /// One kernel over its arrays.
 pub(crate) struct Dispatch<'a> {
-    pub spec: Spec,
-    pub inputs: &'a [&'a Array],
-    pub outputs: &'a [&'a Array],
+    pub spec: ShaderSpec,
+    pub inputs: &'a [&'a GpuBuffer],
+    pub outputs: &'a [&'a GpuBuffer],
     pub params: Params,
     /// Workgroups, folded into a grid of rows of at most 65535; the kernel leaves those beyond its work at once.
     pub groups: u64,
@@ -76,7 +76,7 @@ pub struct Counters {
 }
 
 /// The command buffer being recorded.
-pub(super) struct Stream {
+pub(super) struct CommandRecorder {
     // Before the encoder, which it locks: fields are dropped in this order.
     pass: Option<wgpu::ComputePass<'static>>,
     encoder: Option<wgpu::CommandEncoder>,
@@ -84,7 +84,7 @@ pub(super) struct Stream {
     params: Option<wgpu::Buffer>,
     work: f64,
     budget: f64,
-    reads: Vec<Read>,
+    reads: Vec<RecordedCopy>,
     /// Staging buffers that nobody reads.
     staging: BTreeMap<u64, Vec<wgpu::Buffer>>,
     dispatches: u64,
@@ -96,7 +96,7 @@ pub(super) struct Stream {
 }
 
 /// A copy that was recorded, to be mapped once it is submitted.
-struct Read {
+struct RecordedCopy {
     buffer: wgpu::Buffer,
     bytes: u64,
     done: std::sync::mpsc::Sender<bool>,
@@ -106,7 +106,7 @@ struct Read {
 /// The submit that a copy went with, once it did: what to wait for, and no more.
 type Submission = Arc<OnceLock<wgpu::SubmissionIndex>>;
 
-impl Stream {
+impl CommandRecorder {
     pub(super) fn new(adapter: &Adapter) -> Self {
         // About 100 ms at a rate that such devices reach: watchdogs of desktops stop what takes seconds.
         let budget = match (adapter.software, adapter.kind.as_str()) {
@@ -132,7 +132,7 @@ impl Stream {
 }
 
 /// Numbers on their way from a GPU.
-pub(crate) struct Pending {
+pub(crate) struct StagedRead {
     gpu: Gpu,
     len: usize,
     bytes: u64,
@@ -141,7 +141,7 @@ pub(crate) struct Pending {
     submission: Submission,
 }
 
-impl Pending {
+impl StagedRead {
     /// The numbers; waits for them. NaN where the device failed.
     pub(crate) fn wait(self) -> Vec<f32> {
         let failed = || vec![f32::NAN; self.len];
@@ -270,7 +270,7 @@ impl Gpu {
         stream.dispatches += 1;
     }
 
-    fn open_pass(&self, stream: &mut Stream) {
+    fn open_pass(&self, stream: &mut CommandRecorder) {
         if stream.pass.is_some() {
             return;
         }
@@ -283,7 +283,7 @@ impl Gpu {
         stream.pass = Some(pass.forget_lifetime());
     }
 
-    fn submit(&self, stream: &mut Stream) {
+    fn submit(&self, stream: &mut CommandRecorder) {
         stream.pass = None;
         stream.work = 0.0;
         stream.written = 0;
@@ -314,7 +314,7 @@ impl Gpu {
     }
 
     /// Submits what was recorded and waits until all of it is done.
-    pub fn finish(&self) {
+    pub fn synchronize(&self) {
         self.flush();
         self.wait_idle();
     }
@@ -338,7 +338,7 @@ impl Gpu {
     }
 
     /// Writes an array's numbers before everything recorded from here on, after everything recorded so far.
-    pub(super) fn upload(&self, array: &Array, bytes: &[u8]) {
+    pub(super) fn upload(&self, array: &GpuBuffer, bytes: &[u8]) {
         let Some(buffer) = array.buffer() else { return };
         if bytes.is_empty() {
             return;
@@ -357,13 +357,14 @@ impl Gpu {
     }
 
     /// Copies the numbers of arrays towards the host, one after the other, without waiting.
-    pub(crate) fn read_later(&self, arrays: &[&Array]) -> Pending {
+    pub(crate) fn read_async(&self, arrays: &[&GpuBuffer]) -> StagedRead {
         let (sender, done) = channel();
         let submission = Submission::default();
         let len: usize = arrays.iter().map(|array| array.len()).sum();
         let wanted = len as u64 * 4;
-        let bytes = super::memory::class(wanted).min(self.0.limits.max_buffer_size).max(wanted);
-        let mut pending = Pending {
+        let bytes =
+            super::memory::size_class(wanted).min(self.0.limits.max_buffer_size).max(wanted);
+        let mut pending = StagedRead {
             gpu: self.clone(),
             len,
             bytes,
@@ -395,7 +396,7 @@ impl Gpu {
             }
             at += bytes;
         }
-        stream.reads.push(Read {
+        stream.reads.push(RecordedCopy {
             buffer: staging.clone(),
             bytes: wanted,
             done: sender,

@@ -3,7 +3,7 @@
 //! Each result is one multiply-add chain in ascending k from zero, then one addition to memory. Tiles of every
 //! size do the same, so rows and columns may be cut anywhere without changing a bit. The left operand is read in
 //! place, one number at a time (a broadcast is free beside the multiply-add): by rows, whose k runs through the
-//! same contiguous [`Seg`]ments from a pointer of its own (pixels of an NHWC image, rows of a matrix), or by
+//! same contiguous [`KSegment`]s from a pointer of its own (pixels of an NHWC image, rows of a matrix), or by
 //! columns, where for each k the tile's rows lie side by side (outer products), or from a copy made tile by tile. The right operand is packed.
 //!
 //! AVX-512: 6 × 64 tiles, 24 accumulators, 10 loads for 24 multiply-adds.
@@ -12,7 +12,7 @@ use super::simd::{Simd, prefetch, prefetch_far};
 
 /// A contiguous stretch of k: `len` numbers from each row's pointer plus `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seg {
+pub(crate) struct KSegment {
     pub off: usize,
     pub len: usize,
 }
@@ -39,7 +39,7 @@ pub(crate) trait Lhs: Copy {
 pub(crate) struct Rows<'a> {
     pub base: *const f32,
     pub offsets: &'a [usize],
-    pub segs: &'a [Seg],
+    pub segs: &'a [KSegment],
 }
 
 /// Columns: for the k-th product, row `m`'s number is at `base + offsets[k] + m`.
@@ -51,7 +51,7 @@ pub(crate) struct Columns<'a> {
 
 /// [`Columns`] at equal distances: for the k-th product, row `m`'s number is at `base + k · pitch + m`.
 #[derive(Clone, Copy)]
-pub(crate) struct EvenColumns {
+pub(crate) struct StridedColumns {
     pub base: *const f32,
     pub pitch: usize,
     /// Length of k.
@@ -122,7 +122,7 @@ impl Lhs for Columns<'_> {
     }
 }
 
-impl Lhs for EvenColumns {
+impl Lhs for StridedColumns {
     #[inline(always)]
     unsafe fn each<const MR: usize>(
         &self,

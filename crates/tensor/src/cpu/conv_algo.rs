@@ -1,7 +1,7 @@
 //! Which algorithm computes a convolution: a function of the operation, its sizes and the instruction set alone, by a table made
 //! from measurements, so that the same training has the same bits on every machine of a kind.
 
-use super::conv::ConvCall;
+use super::conv::ConvParams;
 use super::{Isa, isa, winograd};
 use crate::ConvGeom;
 use std::cell::Cell;
@@ -12,25 +12,25 @@ use std::sync::OnceLock;
 const TABLE: &str = "winograd-6";
 
 thread_local! {
-    static PER_IMAGE: Cell<bool> = const { Cell::new(false) };
+    static BATCH_INVARIANT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Calls `f` with convolution algorithms that do not depend on the batch (so far: the direct one), so that a picture has the same bits
 /// in any company; on a GPU, sums are not cut by the batch. Only calls made on this thread are meant; training, whose batch is fixed, has no need of it.
-pub fn per_image<T>(f: impl FnOnce() -> T) -> T {
+pub fn batch_invariant<T>(f: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {
-            PER_IMAGE.set(self.0);
+            BATCH_INVARIANT.set(self.0);
         }
     }
-    let _restore = Restore(PER_IMAGE.replace(true));
+    let _restore = Restore(BATCH_INVARIANT.replace(true));
     f()
 }
 
-/// Whether [`per_image`] is asking.
-pub(crate) fn is_per_image() -> bool {
-    PER_IMAGE.get()
+/// Whether [`batch_invariant`] is asking.
+pub(crate) fn is_batch_invariant() -> bool {
+    BATCH_INVARIANT.get()
 }
 
 /// The environment variable that overrules the table of convolution algorithms.
@@ -38,7 +38,7 @@ pub const CONV_VARIABLE: &str = "DCGAN_CONV";
 
 /// A member of the convolution triple.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Op {
+pub(crate) enum ConvOp {
     Forward,
     InputGrad,
     WeightGrad,
@@ -90,7 +90,7 @@ pub fn conv_algorithm_from_env() -> Result<String, String> {
 ///
 /// # Panics
 /// Where [`conv_algorithm_from_env`] errs: a program asks that first.
-pub fn algorithm_table() -> String {
+pub fn numerics_version() -> String {
     match conv_algorithm_from_env().unwrap_or_else(|message| panic!("{message}")).as_str() {
         "auto" => TABLE.into(),
         forced => format!("{TABLE}, {CONV_VARIABLE}={forced}"),
@@ -101,12 +101,12 @@ pub fn algorithm_table() -> String {
 ///
 /// # Panics
 /// Where [`conv_algorithm_from_env`] errs: a program asks that first.
-pub(crate) fn algorithm(op: Op, call: &ConvCall) -> Algorithm {
+pub(crate) fn algorithm(op: ConvOp, call: &ConvParams) -> Algorithm {
     static FORCED: OnceLock<Option<Algorithm>> = OnceLock::new();
     let able = winograd::taps(&call.geom).is_some()
         && call.cin.is_multiple_of(winograd::LANES)
         && call.cout.is_multiple_of(winograd::LANES);
-    if !able || PER_IMAGE.get() {
+    if !able || BATCH_INVARIANT.get() {
         return Algorithm::Direct;
     }
     match *FORCED.get_or_init(|| forced().unwrap_or_else(|message| panic!("{message}"))) {
@@ -118,8 +118,8 @@ pub(crate) fn algorithm(op: Op, call: &ConvCall) -> Algorithm {
 
 /// Whether F4 keeps errors below 1e-5 of the largest number. Transposed convolutions of stride 1 draw pictures one after the other, with batch
 /// norm between them: by F4 those of `newmu-imagenet32` were 4e-5 off, by F2 less than 1e-5; and one of 2000 random layers was more than 1e-5 off itself.
-fn exact(op: Op, geom: &ConvGeom) -> bool {
-    op != Op::InputGrad || geom.stride != [1; 2]
+fn exact(op: ConvOp, geom: &ConvGeom) -> bool {
+    op != ConvOp::InputGrad || geom.stride != [1; 2]
 }
 
 /// Below this many channels on either side the numbers of small networks stay those of the direct algorithm.
@@ -132,11 +132,11 @@ const MIN_BATCH: usize = 8;
 /// The table. Measured in CPU time on one AVX-512 core, batches of 8 to 128 of the layers of 28×28, 32×32 and 64×64 networks, 4×4
 /// kernels, 64 to 512 channels: the form with the fewest products won for all three operations alike, but for F4 with few tiles. So it
 /// did for 3×3 kernels of stride 1 on one AVX2 core, from 4×4 to 32×32 and 32 to 512 channels; there the input gradient has F2 for its smaller errors.
-fn table(op: Op, call: &ConvCall, isa: Isa) -> Algorithm {
-    let ConvCall { geom, batch, cin, cout } = *call;
+fn table(op: ConvOp, call: &ConvParams, isa: Isa) -> Algorithm {
+    let ConvParams { geom, batch, cin, cout } = *call;
     // A row for each that was measured: the two with a fused multiply-add.
     let measured = match (op, isa) {
-        (Op::Forward | Op::InputGrad | Op::WeightGrad, Isa::Avx512 | Isa::Avx2) => true,
+        (ConvOp::Forward | ConvOp::InputGrad | ConvOp::WeightGrad, Isa::Avx512 | Isa::Avx2) => true,
         (_, Isa::Neon | Isa::Portable) => false,
     };
     if !measured || cin < MIN_CHANNELS || cout < MIN_CHANNELS || batch < MIN_BATCH {
@@ -165,10 +165,10 @@ mod tests {
     #[test]
     fn the_table() {
         let of = |op, geom, batch, cin, cout| {
-            table(op, &ConvCall { geom, batch, cin, cout }, Isa::Avx512)
+            table(op, &ConvParams { geom, batch, cin, cout }, Isa::Avx512)
         };
         let choose = |side, batch, cin, cout| {
-            of(Op::Forward, ConvGeom::square([side; 2], 4, 2, 1), batch, cin, cout)
+            of(ConvOp::Forward, ConvGeom::square([side; 2], 4, 2, 1), batch, cin, cout)
         };
         assert_eq!(choose(32, 128, 64, 128), Algorithm::F4);
         assert_eq!(choose(14, 16, 64, 128), Algorithm::F4);
@@ -180,11 +180,11 @@ mod tests {
         assert_eq!(choose(32, 1, 64, 128), Algorithm::Direct);
         let three = |op, side| of(op, ConvGeom::square([side; 2], 3, 1, 1), 32, 96, 192);
         assert_eq!(
-            [16, 8, 2].map(|side| three(Op::Forward, side)),
+            [16, 8, 2].map(|side| three(ConvOp::Forward, side)),
             [Algorithm::F4, Algorithm::F4, Algorithm::F2]
         );
         assert_eq!(
-            [Op::InputGrad, Op::WeightGrad].map(|op| three(op, 16)),
+            [ConvOp::InputGrad, ConvOp::WeightGrad].map(|op| three(op, 16)),
             [Algorithm::F2, Algorithm::F4]
         );
     }

@@ -1,9 +1,9 @@
-//! Under `per_image` a picture's bits do not depend on its batch-mates; without it, the algorithm may.
+//! Under `batch_invariant` a picture's bits do not depend on its batch-mates; without it, the algorithm may.
 
 use tensor::rng::Philox;
 use tensor::{
-    ConvGeom, Tensor, WeightCache, conv_transpose2d, conv_transpose2d_cached, conv2d,
-    conv2d_input_grad, per_image,
+    ConvGeom, Tensor, WeightCache, batch_invariant, conv_transpose2d, conv_transpose2d_cached,
+    conv2d, conv2d_input_grad,
 };
 
 #[test]
@@ -16,9 +16,9 @@ fn a_picture_has_the_same_bits_in_any_company() {
         ("conv2d", &x, conv2d as fn(&Tensor, &Tensor, &ConvGeom) -> Tensor),
         ("conv2d_input_grad", &dy, conv2d_input_grad as fn(&Tensor, &Tensor, &ConvGeom) -> Tensor),
     ] {
-        let all = per_image(|| f(operand, &w, &geom)).to_vec();
+        let all = batch_invariant(|| f(operand, &w, &geom)).to_vec();
         for count in [1, 3] {
-            let few = per_image(|| f(&operand.narrow(0, 0, count), &w, &geom)).to_vec();
+            let few = batch_invariant(|| f(&operand.narrow(0, 0, count), &w, &geom)).to_vec();
             assert!(all[..few.len()] == few[..], "{name}, {count} of 16");
         }
         // Where a faster algorithm is in use, it is close but not the same: the scope had an effect and has ended.
@@ -26,7 +26,7 @@ fn a_picture_has_the_same_bits_in_any_company() {
         let scale = all.iter().fold(0f32, |m, v| m.max(v.abs()));
         let error = all.iter().zip(&auto).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale;
         assert!(error < 1e-5, "{name}: {error}");
-        let winograd = tensor::algorithm_table().starts_with("winograd-")
+        let winograd = tensor::numerics_version().starts_with("winograd-")
             && matches!(tensor::isa(), tensor::Isa::Avx512 | tensor::Isa::Avx2);
         assert_eq!(error > 0.0, winograd, "{name}");
     }
@@ -50,8 +50,9 @@ fn a_cache_knows_its_weight_by_more_than_its_numbers() {
         for side in [3, 1] {
             let x = rng.normal([2, side, side, shape[3]], 0.0, 1.0);
             let (stride, none) = ([stride; 2], [[0; 2]; 2]);
-            let with = per_image(|| conv_transpose2d_cached(&x, &w, &cache, stride, none, [0; 2]));
-            let without = per_image(|| conv_transpose2d(&x, &w, stride, none, [0; 2]));
+            let with =
+                batch_invariant(|| conv_transpose2d_cached(&x, &w, &cache, stride, none, [0; 2]));
+            let without = batch_invariant(|| conv_transpose2d(&x, &w, stride, none, [0; 2]));
             assert!(
                 with.shape() == without.shape() && with.to_vec() == without.to_vec(),
                 "{shape:?}, {side}"

@@ -5,26 +5,26 @@
 //! A line of a window is contiguous in the image. Windows of neighbouring pixels overlap, so those that do not are added together, in turns:
 //! no sum is read back while it is still on its way to memory. A line's results stay in the first-level cache, the image in the second.
 
-use super::conv::ConvCall;
+use super::conv::ConvParams;
 use super::gemm::{self, Packed, RowTask, panel_columns, rows_times_packed};
 use super::simd::prefetch_far;
 use super::{Buffer, SendPtr, multiversion, par_for};
 use std::ops::Range;
 
 /// Images of so many channels are thin.
-pub(crate) const THIN: usize = 4;
+pub(crate) const FEW_CHANNELS: usize = 4;
 /// Fewer images than this are cut into as many bands of lines.
 const FEW: usize = 8;
 
 /// The weight as [`input_grad`] wants it.
-pub(super) fn pack(w: &[f32], call: &ConvCall) -> Packed {
+pub(super) fn pack(w: &[f32], call: &ConvParams) -> Packed {
     gemm::pack(w, [call.cout, call.geom.kernel[0] * call.geom.kernel[1] * call.cin], true)
 }
 
 /// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]`, as [`conv2d_input_grad`](super::conv::conv2d_input_grad), for at most
-/// [`THIN`] channels. Each result is a sum over windows in the order of their lines, whatever the batch.
-pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: ConvCall) {
-    let ConvCall { geom, batch, cin, cout } = call;
+/// [`FEW_CHANNELS`] channels. Each result is a sum over windows in the order of their lines, whatever the batch.
+pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: ConvParams) {
+    let ConvParams { geom, batch, cin, cout } = call;
     let ([h, wid], [oh, ow]) = (geom.input, geom.output());
     let ([kh, kw], [sh, sw]) = (geom.kernel, geom.stride);
     let columns = kh * kw * cin;
@@ -42,7 +42,7 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: Conv
         let lines = h * band / bands..h * (band + 1) / bands;
         let mut image = Buffer::zeros(lines.len() * pitch);
         let mut products = Buffer::uninit(ow * columns);
-        for oy in touching(&lines, call) {
+        for oy in overlapping_windows(&lines, call) {
             let line = dy[(n * oh + oy) * ow * cout..].as_ptr();
             let rows = RowTask {
                 lhs: line,
@@ -66,7 +66,7 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: Conv
                 };
                 let line = &mut image[(y - lines.start) * pitch..(y - lines.start + 1) * pitch];
                 for turn in 0..turns {
-                    add_pieces(
+                    col2im_accumulate(
                         &products[tap * piece..],
                         [turn, turns, ow],
                         columns,
@@ -91,7 +91,7 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: Conv
 }
 
 /// The lines of dy whose windows touch these lines of the image.
-fn touching(lines: &Range<usize>, call: ConvCall) -> Range<usize> {
+fn overlapping_windows(lines: &Range<usize>, call: ConvParams) -> Range<usize> {
     let (kernel, stride, pad) = (call.geom.kernel[0], call.geom.stride[0], call.geom.pad[0][0]);
     let first = (lines.start + pad + 1).saturating_sub(kernel).div_ceil(stride);
     let end = (lines.end + pad).div_ceil(stride).min(call.geom.output()[0]);
@@ -100,7 +100,7 @@ fn touching(lines: &Range<usize>, call: ConvCall) -> Range<usize> {
 
 multiversion! {
     /// Adds the piece at `from[i · pitch]` to `line[i · step]`, `len` numbers, for i = first, first + by, … below `end` (`range`).
-    fn add_pieces(from: &[f32], range: [usize; 3], pitch: usize, line: &mut [f32], step: usize, len: usize) {
+    fn col2im_accumulate(from: &[f32], range: [usize; 3], pitch: usize, line: &mut [f32], step: usize, len: usize) {
         match len {
             4 => pieces_of::<4>(from, range, pitch, line, step),
             12 => pieces_of::<12>(from, range, pitch, line, step),
