@@ -53,7 +53,7 @@ fn twenty_steps_have_the_cpus_losses() {
     // Losses of about 1; Adam's first steps amplify rounding.
     assert!(e < 0.02, "{e}");
     let again = place.train(
-        &[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "again", "--json"]].concat(),
+        &[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "reproduce", "--json"]].concat(),
     );
     assert!(again.event("device")["device"].as_str().unwrap().starts_with("gpu:"));
     assert_eq!(difference(&place, "on-gpu", "again"), 0.0, "the same seed, the same bits");
@@ -196,7 +196,7 @@ fn measures_and_experiments_have_the_cpus_numbers() {
             &["selectivity"],
         ),
         (
-            &["neighbours", "--checkpoint", "run", "--count", "2", "--neighbours", "2"],
+            &["nearest", "--checkpoint", "run", "--count", "2", "--neighbours", "2"],
             1,
             &["features", "0", "distance"],
         ),
@@ -210,7 +210,7 @@ fn measures_and_experiments_have_the_cpus_numbers() {
                 "2",
                 "--steps",
                 "5",
-                "--prior",
+                "--latent-l2",
                 "0",
             ],
             0,

@@ -56,7 +56,7 @@ pub struct GeneratorArgs {
 }
 
 /// A generator ready to draw.
-pub struct Opened {
+pub struct LoadedGenerator {
     pub checkpoint: Checkpoint,
     pub networks: Networks,
     pub sampler: Sampler,
@@ -82,10 +82,10 @@ impl GeneratorArgs {
     ///
     /// # Errors
     /// No good checkpoint, or no device.
-    pub fn open(&self) -> Result<Opened, CliError> {
+    pub fn open(&self) -> Result<LoadedGenerator, CliError> {
         let (checkpoint, model) = checkpoint(self.checkpoint.as_deref(), self.model.as_deref())?;
         let sampler = Sampler::new(&checkpoint, self.bn.map(Into::into), &self.device.open()?)?;
-        Ok(Opened {
+        Ok(LoadedGenerator {
             networks: Networks::of(&checkpoint, model),
             checkpoint,
             sampler,
@@ -97,7 +97,7 @@ impl GeneratorArgs {
     ///
     /// # Errors
     /// As there; and --bn batch.
-    pub fn open_alone(&self) -> Result<Opened, CliError> {
+    pub fn open_alone(&self) -> Result<LoadedGenerator, CliError> {
         if self.bn == Some(BatchNorm::Batch) {
             return Err(CliError::Usage(
                 "--bn batch: a picture would depend on those that are drawn with it; choose running or recalibrated".into(),

@@ -8,12 +8,12 @@ mod export;
 mod generator;
 mod import;
 mod info;
-mod inside;
+mod interpret;
 mod latent;
-mod memory;
-mod pictures;
+mod memorization;
+mod preprocess;
 mod recipes;
-mod represent;
+mod representation;
 mod runs;
 mod sample;
 mod toy;
@@ -63,21 +63,21 @@ pub enum Command {
     /// Complete, enlarge or clean a picture by what a generator can draw.
     Restore(latent::restore::Args),
     /// Draw a picture again that says how it was drawn.
-    Again(latent::again::Args),
+    Reproduce(latent::reproduce::Args),
     /// Write a discriminator's features of pictures.
-    Features(represent::features::Args),
+    Features(representation::features::Args),
     /// Compare how well pictures are classified by a discriminator's features, by pixels, and by other baselines.
-    Classify(represent::classify::Args),
+    LinearProbe(representation::linear_probe::Args),
     /// Find pictures that a set holds twice, by the codes of an autoencoder, and leave them out.
-    Dedup(memory::dedup::Args),
+    Dedup(memorization::dedup::Args),
     /// Show generated pictures beside those of the training set that are nearest to them.
-    Neighbours(memory::neighbours::Args),
+    Nearest(memorization::nearest::Args),
     /// Draw the filters that touch pixels.
-    Filters(inside::filters::Args),
+    Filters(interpret::filters::Args),
     /// Show what features of a discriminator answer to, by guided backpropagation.
-    Guided(Box<inside::guided::Args>),
+    Guided(Box<interpret::guided::Args>),
     /// Make a generator forget an object by dropping feature maps.
-    Forget(inside::forget::Args),
+    Forget(interpret::forget::Args),
     /// Play with GANs in the plane: seconds a run, and all of it to see.
     #[command(subcommand)]
     Toy(toy::Command),
@@ -105,14 +105,14 @@ impl Command {
             Self::Turn(args) => latent::turn::run(args)?,
             Self::Invert(args) => latent::invert::run(args)?,
             Self::Restore(args) => latent::restore::run(args)?,
-            Self::Again(args) => return latent::again::run(args),
-            Self::Features(args) => represent::features::run(args)?,
-            Self::Classify(args) => represent::classify::run(args)?,
-            Self::Dedup(args) => memory::dedup::run(args)?,
-            Self::Neighbours(args) => memory::neighbours::run(args)?,
-            Self::Filters(args) => inside::filters::run(args)?,
-            Self::Guided(args) => inside::guided::run(args)?,
-            Self::Forget(args) => inside::forget::run(args)?,
+            Self::Reproduce(args) => return latent::reproduce::run(args),
+            Self::Features(args) => representation::features::run(args)?,
+            Self::LinearProbe(args) => representation::linear_probe::run(args)?,
+            Self::Dedup(args) => memorization::dedup::run(args)?,
+            Self::Nearest(args) => memorization::nearest::run(args)?,
+            Self::Filters(args) => interpret::filters::run(args)?,
+            Self::Guided(args) => interpret::guided::run(args)?,
+            Self::Forget(args) => interpret::forget::run(args)?,
             Self::Toy(command) => toy::run(command)?,
         }
         Ok(ExitCode::SUCCESS)

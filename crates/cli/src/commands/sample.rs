@@ -1,6 +1,6 @@
 //! `dcgan sample`.
 
-use super::generator::{ConditionArgs, GeneratorArgs, Opened, Source, command_line, read};
+use super::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator, Source, command_line, read};
 use crate::error::CliError;
 use crate::output;
 use eval::latent::{Cell, Drawing, Origin, Told};
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             "--count {count} of each class: at most {MOST} pictures are drawn at once"
         )));
     }
-    let (order, told) = conditions.spread(count)?;
+    let (order, told) = conditions.pair_latents_with_conditions(count)?;
     if let Some(folder) = folder {
         (0..order.len()).try_for_each(|i| {
             super::refuse_existing(&folder.join(format!("{i:05}.png")), args.force)
@@ -100,7 +100,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 /// What is drawn.
 struct Drawn<'a> {
-    opened: &'a Opened,
+    opened: &'a LoadedGenerator,
     source: Source,
     order: Vec<usize>,
     drawing: Drawing,

@@ -7,8 +7,8 @@ mod resume;
 mod tricks;
 
 use super::device::DeviceArgs;
-use super::eval::Judge;
-use super::pictures::PictureArgs;
+use super::eval::Evaluator;
+use super::preprocess::PreprocessArgs;
 use super::watch::WatchArgs;
 use crate::error::{CliError, INTERRUPTED, WATCHED};
 use crate::interrupt;
@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "SPEC", help_heading = "What to learn")]
     data: Option<String>,
     #[command(flatten)]
-    pictures: PictureArgs,
+    pictures: PreprocessArgs,
     /// Read the pictures in the order in which they lie, 256 at a time, and shuffle them among N: for spinning disks and network folders
     /// where a set does not fit into memory [default: any order of all pictures].
     #[arg(long, value_name = "N", value_parser = parse::shuffle_buffer, help_heading = "What to learn")]
@@ -203,12 +203,12 @@ fn judge(
     trainer: &Trainer,
     dataset: &Arc<Dataset>,
     render: &Render,
-) -> Result<Option<Judge>, CliError> {
+) -> Result<Option<Evaluator>, CliError> {
     let (settings, json) = (trainer.settings(), matches!(render, Render::Json));
     settings
         .evaluate
         .as_ref()
-        .map(|evaluate| Judge::new(evaluate, settings, dataset, trainer.device(), json))
+        .map(|evaluate| Evaluator::new(evaluate, settings, dataset, trainer.device(), json))
         .transpose()
 }
 
@@ -216,7 +216,7 @@ fn judge(
 fn go(
     mut trainer: Trainer,
     dataset: &Arc<Dataset>,
-    judge: Option<&Judge>,
+    judge: Option<&Evaluator>,
     dir: &RunDir,
     mut render: Render,
 ) -> Result<ExitCode, CliError> {

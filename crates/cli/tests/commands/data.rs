@@ -597,7 +597,7 @@ fn folders_are_divided_into_splits() {
     place.refused(1, &["data", "split", "pictures", "new", "--test", "1"], &["a share of 1"]);
     place.refused(
         1,
-        &["data", "split", "pictures", "new", "--by", "person"],
+        &["data", "split", "pictures", "new", "--group-by", "person"],
         &["attributes.csv", "person"],
     );
     assert!(!place.path("new").exists());

@@ -37,7 +37,7 @@ fn zoo() -> Place {
 
 #[track_caller]
 fn redrawn(place: &Place, image: &str) {
-    let [told] = &place.ok(&["again", image, "--checkpoint", "run", "--json"]).json()[..] else {
+    let [told] = &place.ok(&["reproduce", image, "--checkpoint", "run", "--json"]).json()[..] else {
         panic!("not one object")
     };
     assert_eq!((&told["equal"], &told["differing"]), (&true.into(), &0.into()), "{image}");
@@ -143,7 +143,7 @@ fn pictures_are_drawn_again_from_what_they_say() {
     touched.get_pixel_mut(7, 7).0[0] ^= 1;
     let texts = [("dcgan", texts["dcgan"].clone())];
     runs::grid::save_png_with(&place.path("touched.png"), &touched.into(), &texts).unwrap();
-    let ended = place.run(&["again", "touched.png", "--checkpoint", "run", "--grid", "again.png"]);
+    let ended = place.run(&["reproduce", "touched.png", "--checkpoint", "run", "--grid", "again.png"]);
     assert!(
         ended.code == Some(1) && ended.out.contains(" 1 of ") && ended.out.contains("by 1 of 255"),
         "{}",
@@ -152,15 +152,15 @@ fn pictures_are_drawn_again_from_what_they_say() {
     assert_eq!(image::open(place.path("again.png")).unwrap(), image);
     place.refused(
         1,
-        &["again", "pictures/000.png", "--checkpoint", "run"],
+        &["reproduce", "pictures/000.png", "--checkpoint", "run"],
         &["000.png", "does not say how it was drawn"],
     );
     place.refused(1, &["info", "pictures/000.png"], &["000.png", "does not say"]);
-    place.refused(2, &["again", "grid0.png"], &["--checkpoint", "step 3"]);
+    place.refused(2, &["reproduce", "grid0.png"], &["--checkpoint", "step 3"]);
     fs::write(place.path("broken.png"), "x").unwrap();
     place.refused(
         1,
-        &["again", "broken.png", "--checkpoint", "run"],
+        &["reproduce", "broken.png", "--checkpoint", "run"],
         &["broken.png", "no sound PNG"],
     );
 }
@@ -170,11 +170,11 @@ fn another_checkpoint_draws_again_only_by_force() {
     let place = trained();
     place.train(&["--steps", "3", "--seed", "5", "--out", "other"]);
     place.ok(&["sample", "--checkpoint", "run", "--count", "2", "--grid", "grid.png"]);
-    let again = ["again", "grid.png", "--checkpoint", "other"];
+    let again = ["reproduce", "grid.png", "--checkpoint", "other"];
     place.refused(1, &again, &["another checkpoint", "--force-checkpoint"]);
     let ended = place.ok(&[&again[..], &["--force-checkpoint", "--grid", "new.png"]].concat());
     assert!(ended.out.contains("values differ"), "{}", ended.out);
-    let [now] = &place.ok(&["again", "new.png", "--checkpoint", "other", "--json"]).json()[..]
+    let [now] = &place.ok(&["reproduce", "new.png", "--checkpoint", "other", "--json"]).json()[..]
     else {
         panic!("not one object")
     };
@@ -191,7 +191,7 @@ fn another_checkpoint_draws_again_only_by_force() {
         "--grid",
         "fashion.png",
     ]);
-    assert!(place.ok(&["again", "fashion.png"]).out.contains("all pixels are equal"));
+    assert!(place.ok(&["reproduce", "fashion.png"]).out.contains("all pixels are equal"));
 }
 
 #[test]
@@ -461,7 +461,7 @@ fn the_latent_of_a_drawn_picture_is_found() {
     ];
     let last = error(&found);
     assert!(first > 20.0 && last < 2.0, "{first} {last}");
-    assert!(place.ok(&["again", "pair.png"]).out.contains("all pixels are equal"));
+    assert!(place.ok(&["reproduce", "pair.png"]).out.contains("all pixels are equal"));
     let latent = read_state_dict(&place.path("z.safetensors")).unwrap();
     assert_eq!(
         (&latent["latents"].shape[..1], &latent["condition"].shape[..]),
@@ -494,7 +494,7 @@ fn the_discriminator_s_features_take_part() {
     place.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn"]);
     let error = |features: &'static str| {
         let flags =
-            ["--steps", "40", "--starts", "2", "--prior", "0", "--features", features, "--json"];
+            ["--steps", "40", "--starts", "2", "--latent-l2", "0", "--features", features, "--json"];
         place
             .ok(&[&["invert", "drawn/00000.png", "--checkpoint", "run"], &flags[..]].concat())
             .json()[0]["error"]
@@ -532,7 +532,7 @@ fn pictures_are_completed_enlarged_and_cleaned() {
         told["psnr"]["restored"].as_f64() > told["psnr"]["without a generator"].as_f64()
     };
     assert!(better(&filled), "{filled}");
-    assert!(place.ok(&["again", "filled.png"]).out.contains("all pixels are equal"));
+    assert!(place.ok(&["reproduce", "filled.png"]).out.contains("all pixels are equal"));
     let restored = image::open(place.path("whole.png")).unwrap();
     assert_eq!(restored.crop_imm(0, 0, 28, 7), whole.crop_imm(0, 0, 28, 7), "what is known stays");
     assert_ne!(restored, whole);
@@ -558,7 +558,7 @@ fn pictures_are_completed_enlarged_and_cleaned() {
 
     let clean = told("denoise", &["--noise", "40", "--grid", "clean.png"]);
     assert!(better(&clean), "{clean}");
-    assert!(place.ok(&["again", "clean.png"]).out.contains("all pixels are equal"));
+    assert!(place.ok(&["reproduce", "clean.png"]).out.contains("all pixels are equal"));
     assert_eq!(clean, told("denoise", &["--noise", "40"]), "the same seed");
 }
 

@@ -2,11 +2,11 @@
 
 mod faces;
 mod fetch;
-mod info;
 mod list;
 mod prepare;
 mod preview;
 mod split;
+mod stats;
 
 use crate::error::CliError;
 use clap::{Subcommand, ValueEnum};
@@ -18,7 +18,7 @@ pub enum Command {
     /// List the sets that are known by name, and where they are.
     List(list::Args),
     /// Tell what a set holds: sizes, channels, classes, attributes, bad pictures.
-    Info(info::Args),
+    Info(stats::Args),
     /// Get a set from where it is kept: what is cut is gone on with, and every file's checksum must be right.
     Fetch(fetch::Args),
     /// Cut faces out of pictures: the set of the DCGAN paper, from your own.
@@ -38,7 +38,7 @@ pub enum Command {
 pub fn run(command: &Command) -> Result<(), CliError> {
     match command {
         Command::List(args) => list::run(args),
-        Command::Info(args) => info::run(args),
+        Command::Info(args) => stats::run(args),
         Command::Faces(args) => faces::run(args),
         Command::Fetch(args) => fetch::run(args),
         Command::Prepare(args) => prepare::run(args),

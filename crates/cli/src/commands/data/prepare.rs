@@ -1,7 +1,7 @@
 //! `dcgan data prepare`.
 
 use super::SplitChoice;
-use crate::commands::pictures::PictureArgs;
+use crate::commands::preprocess::PreprocessArgs;
 use crate::commands::{refuse_existing, require_folder};
 use crate::error::CliError;
 use crate::output;
@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    pictures: PictureArgs,
+    pictures: PreprocessArgs,
 }
 
 /// Decodes a set once, into a file that is read without decoding ever after.

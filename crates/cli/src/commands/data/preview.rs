@@ -1,7 +1,7 @@
 //! `dcgan data preview`.
 
 use super::SplitChoice;
-use crate::commands::pictures::PictureArgs;
+use crate::commands::preprocess::PreprocessArgs;
 use crate::commands::require_grid;
 use crate::error::CliError;
 use crate::output;
@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    pictures: PictureArgs,
+    pictures: PreprocessArgs,
 }
 
 /// Writes the first pictures that a run with the same flags learns from.

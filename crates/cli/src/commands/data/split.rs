@@ -23,7 +23,7 @@ pub struct Args {
     seed: u64,
     /// Keep pictures together that have the same value in this column of IN/attributes.csv: those of one person, say.
     #[arg(long, value_name = "COLUMN")]
-    by: Option<String>,
+    group_by: Option<String>,
 }
 
 /// Divides a folder.
@@ -32,7 +32,7 @@ pub struct Args {
 /// A folder that cannot be divided, one that is not empty, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let bar = counter(0, "dividing");
-    let options = SplitOptions { test: args.test, seed: args.seed, by: args.by.clone() };
+    let options = SplitOptions { test: args.test, seed: args.seed, by: args.group_by.clone() };
     let divided = split(&args.input, &args.out, &options, &|progress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);

@@ -1,9 +1,9 @@
 //! `dcgan eval`: two sets, compared.
 
 use super::fake::Fake;
-use super::features::{of_set, open, unmirrored};
-use super::{DeviceArgs, PictureArgs, SplitChoice};
-use crate::commands::pictures::Known;
+use super::train_features::{of_set, open, unmirrored};
+use super::{DeviceArgs, PreprocessArgs, SplitChoice};
+use crate::commands::preprocess::DatasetInfo;
 use crate::commands::{open_checkpoint, require_grid};
 use crate::error::CliError;
 use crate::{cache, output, parse, render};
@@ -140,7 +140,7 @@ pub struct CompareArgs {
     #[arg(long)]
     no_cache: bool,
     #[command(flatten)]
-    pictures: PictureArgs,
+    pictures: PreprocessArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// Draws what was compared: a row of real pictures, one of generated ones, and below each of those, in blue, the real picture whose features are nearest.
@@ -319,7 +319,7 @@ fn recipe(args: &CompareArgs, real: &str, fake: &Fake) -> Result<Recipe, CliErro
     match fake {
         Fake::Generator { sampler, .. } => Ok(sampler.recipe().clone()),
         Fake::Noise | Fake::Set(_) => {
-            args.pictures.recipe(None, &Known::of(&DataSpec::parse(real)?)?, None)
+            args.pictures.recipe(None, &DatasetInfo::of(&DataSpec::parse(real)?)?, None)
         }
     }
 }
@@ -342,7 +342,7 @@ fn preprocess(
 }
 
 fn of_recipe(args: &CompareArgs, spec: &str, recipe: &Recipe) -> Result<Preprocess, CliError> {
-    Ok(unmirrored(args.pictures.preprocess(recipe, &Known::of(&DataSpec::parse(spec)?)?)?))
+    Ok(unmirrored(args.pictures.preprocess(recipe, &DatasetInfo::of(&DataSpec::parse(spec)?)?)?))
 }
 
 /// What `--features` means: `train` is the training split of the set `real`.

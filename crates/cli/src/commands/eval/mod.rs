@@ -1,15 +1,15 @@
 //! `dcgan eval`: metrics.
 
 mod compare;
+mod evaluator;
 mod fake;
-mod features;
-mod judge;
+mod train_features;
 
 pub use compare::MetricChoice;
-pub use judge::Judge;
+pub use evaluator::Evaluator;
 
 use super::device::DeviceArgs;
-use super::pictures::PictureArgs;
+use super::preprocess::PreprocessArgs;
 use crate::error::CliError;
 use clap::{Subcommand, ValueEnum};
 use data::Split;
@@ -28,7 +28,7 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Train the network whose features the metrics compare, on a labelled set.
-    TrainFeatures(Box<features::Args>),
+    TrainFeatures(Box<train_features::Args>),
 }
 
 /// Measures, or trains what measures.
@@ -37,7 +37,7 @@ enum Command {
 /// One line.
 pub fn run(args: &Args) -> Result<(), CliError> {
     match &args.command {
-        Some(Command::TrainFeatures(args)) => features::run(args),
+        Some(Command::TrainFeatures(args)) => train_features::run(args),
         None => compare::run(&args.compare),
     }
 }

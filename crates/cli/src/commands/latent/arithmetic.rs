@@ -1,8 +1,8 @@
 //! `dcgan arithmetic`.
 
-use super::candidates::{CandidateArgs, Candidates, Picked};
+use super::candidates::{CandidateArgs, Candidates, Selection};
 use super::{FileArgs, SeedArgs};
-use crate::commands::generator::{ConditionArgs, GeneratorArgs, Opened};
+use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator};
 use crate::error::CliError;
 use crate::render::table;
 use crate::{output, parse};
@@ -63,7 +63,7 @@ struct Hits {
 }
 
 /// What was found of --expect.
-struct Verdict {
+struct ArithmeticCheck {
     /// What found it.
     by: String,
     /// Of all candidates, and their mean length.
@@ -119,7 +119,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 /// |z| / √latent of each latent that a drawing's pictures are drawn from: about 1 for those that a generator was trained with, where they are normal, and
 /// 0.58 where they are uniform.
-fn lengths(opened: &Opened, drawing: &Drawing) -> Result<Vec<f64>, CliError> {
+fn lengths(opened: &LoadedGenerator, drawing: &Drawing) -> Result<Vec<f64>, CliError> {
     let (latents, _) = drawing.inputs(opened.sampler.recipe())?;
     let width = latents.shape()[1];
     let length = |row: &[f32]| {
@@ -135,13 +135,13 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 
 fn judge(
     args: &Args,
-    opened: &Opened,
+    opened: &LoadedGenerator,
     candidates: &mut Candidates<'_>,
-    picked: &[Picked; 3],
+    picked: &[Selection; 3],
     words: &str,
     figure: &[f32],
     noise: Noise,
-) -> Result<Verdict, CliError> {
+) -> Result<ArithmeticCheck, CliError> {
     let all = candidates.all();
     let (model, scores) = candidates.judged(&args.files)?;
     let concept = Concept::parse(words, model.names())
@@ -179,7 +179,7 @@ fn judge(
         }
     }
     let own = hits(figure)?;
-    Ok(Verdict { by: model.id(), chance, figure: [centre(&own), Rate::count(own)], drawn })
+    Ok(ArithmeticCheck { by: model.id(), chance, figure: [centre(&own), Rate::count(own)], drawn })
 }
 
 /// `61 of 100, 61 % (51 to 70)`.
@@ -190,7 +190,7 @@ fn rate(rate: Rate, interval: Option<[f64; 2]>) -> String {
     format!("{} of {}, {:.0} %{interval}", rate.hits, rate.of, 100.0 * rate.share())
 }
 
-fn print(args: &Args, picked: &[Picked; 3], length: f64, verdict: Option<&Verdict>, count: usize) {
+fn print(args: &Args, picked: &[Selection; 3], length: f64, verdict: Option<&ArithmeticCheck>, count: usize) {
     let mut cells =
         vec![["", "what", "exemplars", "such among the candidates"].map(String::from).to_vec()];
     for (name, own) in ["A", "B", "C"].iter().zip(picked) {
@@ -238,10 +238,10 @@ fn print(args: &Args, picked: &[Picked; 3], length: f64, verdict: Option<&Verdic
     output::line(table(&cells));
 }
 
-fn print_json(picked: &[Picked; 3], length: f64, verdict: Option<&Verdict>) {
+fn print_json(picked: &[Selection; 3], length: f64, verdict: Option<&ArithmeticCheck>) {
     let rate = |rate: Rate, interval: Option<[f64; 2]>| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share(), "interval": interval });
     let single = |own: Rate| rate(own, Some(own.interval()));
-    let concept = |own: &Picked| json!({ "what": own.said, "exemplars": own.names, "such": own.found.as_ref().map(Vec::len) });
+    let concept = |own: &Selection| json!({ "what": own.said, "exemplars": own.names, "such": own.found.as_ref().map(Vec::len) });
     let hits = |own: &Hits| {
         let around = rate(own.around.total, own.around.interval());
         json!({ "exemplars": own.exemplars, "result": single(own.centre), "with_neighbours": around, "length": own.length })

@@ -1,7 +1,7 @@
 //! Latents to pick exemplars from, and what a model sees in their pictures.
 
 use super::{FileArgs, SeedArgs, options};
-use crate::commands::generator::{Conditions, Opened};
+use crate::commands::generator::{Conditions, LoadedGenerator};
 use crate::error::CliError;
 use clap::value_parser;
 use eval::latent::{Block, Concept, Drawing, Pick, PixelScores, Scores, Told};
@@ -39,7 +39,7 @@ const BATCH: usize = 256;
 
 impl Model {
     /// That of a file, for pictures of this shape.
-    fn read(flag: &str, file: &Path, opened: &Opened) -> Result<Self, CliError> {
+    fn read(flag: &str, file: &Path, opened: &LoadedGenerator) -> Result<Self, CliError> {
         let network = FeatureNetwork::load(file, opened.sampler.device())?;
         let (own, wanted) = (opened.sampler.shape(), network.image());
         if own != wanted {
@@ -97,7 +97,7 @@ pub struct Candidate {
 }
 
 /// Exemplars of one concept.
-pub struct Picked {
+pub struct Selection {
     /// How they were asked for.
     pub said: String,
     /// The exemplars.
@@ -110,7 +110,7 @@ pub struct Picked {
 
 /// All candidates.
 pub struct Candidates<'a> {
-    opened: &'a Opened,
+    opened: &'a LoadedGenerator,
     seed: u64,
     truncation: Option<f64>,
     conditions: &'a Conditions,
@@ -119,11 +119,11 @@ pub struct Candidates<'a> {
     /// Of each candidate: its row under the seed, and its condition.
     order: Vec<usize>,
     told: Option<Told>,
-    seen: Option<Seen>,
+    seen: Option<CandidateScores>,
 }
 
 /// What is seen in the candidates.
-struct Seen {
+struct CandidateScores {
     /// By what picks.
     picks: (Model, Scores),
     /// By what judges, where that is another one.
@@ -136,12 +136,12 @@ impl<'a> Candidates<'a> {
     /// # Errors
     /// Conditions that are not as many as candidates; a network that cannot be read, or for pictures of another shape.
     pub fn new(
-        opened: &'a Opened,
+        opened: &'a LoadedGenerator,
         seed: &SeedArgs,
         conditions: &'a Conditions,
         args: &CandidateArgs,
     ) -> Result<Self, CliError> {
-        let (order, told) = conditions.spread(args.candidates as usize)?;
+        let (order, told) = conditions.pair_latents_with_conditions(args.candidates as usize)?;
         let read = |flag, file: &Option<PathBuf>| {
             file.as_ref().map(|file| Model::read(flag, file, opened)).transpose()
         };
@@ -193,7 +193,7 @@ impl<'a> Candidates<'a> {
     }
 
     /// Draws all of them and has the models look at them, once.
-    fn see(&mut self, files: &FileArgs) -> Result<&Seen, CliError> {
+    fn see(&mut self, files: &FileArgs) -> Result<&CandidateScores, CliError> {
         if self.seen.is_none() {
             let images = files.draw(self.opened, "drawing candidates", &self.all())?;
             let [h, w, c] = self.opened.sampler.shape();
@@ -205,7 +205,7 @@ impl<'a> Candidates<'a> {
             let picks = scored(
                 self.network.take().unwrap_or_else(|| Model::Pixels(PixelScores::new(&images))),
             )?;
-            self.seen = Some(Seen { picks, judges: self.judge.take().map(scored).transpose()? });
+            self.seen = Some(CandidateScores { picks, judges: self.judge.take().map(scored).transpose()? });
         }
         self.seen.as_ref().ok_or_else(|| CliError::Failed("the candidates were not drawn".into()))
     }
@@ -220,7 +220,7 @@ impl<'a> Candidates<'a> {
         pick: &Pick,
         per: usize,
         files: &FileArgs,
-    ) -> Result<Picked, CliError> {
+    ) -> Result<Selection, CliError> {
         let usage = |text: String| CliError::Usage(format!("--{flag} {text}"));
         match pick {
             Pick::Rows(rows) => {
@@ -231,7 +231,7 @@ impl<'a> Candidates<'a> {
                     )));
                 }
                 let names = rows.iter().map(usize::to_string).collect();
-                Ok(Picked {
+                Ok(Selection {
                     said: "by number".into(),
                     exemplars: rows.iter().map(|&row| self.candidate(row)).collect(),
                     names,
@@ -247,7 +247,7 @@ impl<'a> Candidates<'a> {
                 }
                 let exemplars =
                     seeds.iter().map(|&seed| Candidate { seed, row: 0, told: 0 }).collect();
-                Ok(Picked {
+                Ok(Selection {
                     said: "by seed".into(),
                     exemplars,
                     names: seeds.iter().map(|seed| format!("seed {seed}")).collect(),
@@ -269,7 +269,7 @@ impl<'a> Candidates<'a> {
                 let best = found[..per].to_vec();
                 let names = best.iter().map(usize::to_string).collect();
                 let exemplars = best.iter().map(|&row| self.candidate(row)).collect();
-                Ok(Picked { said: text.clone(), exemplars, names, found: Some(found) })
+                Ok(Selection { said: text.clone(), exemplars, names, found: Some(found) })
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `dcgan invert`.
 
-use super::given::{DescentArgs, drawing, print_starts};
+use super::inversion_args::{InversionArgs, drawing, print_starts};
 use super::{FileArgs, options};
 use crate::commands::generator::{ConditionArgs, GeneratorArgs};
 use crate::error::CliError;
@@ -22,7 +22,7 @@ pub struct Args {
     #[command(flatten)]
     condition: ConditionArgs,
     #[command(flatten)]
-    descent: DescentArgs,
+    descent: InversionArgs,
     /// Weight of the difference of the discriminator's features beside that of pixels: nearer in what is seen, further in pixels.
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = parse::weight, allow_negative_numbers = true)]
     features: f64,

@@ -1,15 +1,15 @@
 //! The experiments in latent space: walk, arithmetic, turn, invert, restore; and drawing their pictures again.
 
-pub mod again;
 pub mod arithmetic;
 mod candidates;
-mod given;
+mod inversion_args;
 pub mod invert;
+pub mod reproduce;
 pub mod restore;
 pub mod turn;
 pub mod walk;
 
-use super::generator::{Opened, command_line};
+use super::generator::{LoadedGenerator, command_line};
 use crate::error::CliError;
 use crate::output;
 use crate::render::watched;
@@ -74,7 +74,7 @@ impl FileArgs {
     }
 
     /// Draws the pictures of a drawing, `[N, H, W, C]`.
-    fn draw(&self, opened: &Opened, what: &str, drawing: &Drawing) -> Result<Vec<f32>, CliError> {
+    fn draw(&self, opened: &LoadedGenerator, what: &str, drawing: &Drawing) -> Result<Vec<f32>, CliError> {
         let (latents, told) = drawing.inputs(opened.sampler.recipe())?;
         let total = latents.shape()[0];
         let images = watched(self.json, |progress| {
@@ -89,7 +89,7 @@ impl FileArgs {
     /// Draws and writes the grid, if one is wanted, with `given` in the places of pictures from elsewhere.
     fn write_grid(
         &self,
-        opened: &Opened,
+        opened: &LoadedGenerator,
         drawing: Drawing,
         given: &[Vec<f32>],
     ) -> Result<(), CliError> {
@@ -127,13 +127,13 @@ impl FileArgs {
 }
 
 /// The grid for pictures of this generator.
-fn options(opened: &Opened, columns: usize) -> GridOptions {
+fn options(opened: &LoadedGenerator, columns: usize) -> GridOptions {
     let [h, w, _] = opened.sampler.shape();
     GridOptions { columns, ..GridOptions::for_size([h, w]) }
 }
 
 /// A picture alone, enlarged.
-fn shown_alone(opened: &Opened) -> GridOptions {
+fn shown_alone(opened: &LoadedGenerator) -> GridOptions {
     let [h, w, _] = opened.sampler.shape();
     GridOptions { scale: SHOWN.div_ceil(h.max(w)).max(1), ..GridOptions::SINGLE }
 }

@@ -1,8 +1,8 @@
 //! `dcgan restore`.
 
-use super::given::{DescentArgs, drawing, print_starts};
+use super::inversion_args::{InversionArgs, drawing, print_starts};
 use super::{FileArgs, options};
-use crate::commands::generator::{ConditionArgs, Conditions, GeneratorArgs, Opened, command_line};
+use crate::commands::generator::{ConditionArgs, Conditions, GeneratorArgs, LoadedGenerator, command_line};
 use crate::error::CliError;
 use crate::render::{table, watched};
 use crate::{output, parse};
@@ -65,7 +65,7 @@ pub struct Args {
     #[arg(long, value_name = "X", value_parser = parse::weight, allow_negative_numbers = true)]
     critic: Option<f64>,
     #[command(flatten)]
-    descent: DescentArgs,
+    descent: InversionArgs,
     /// Writes the restored picture alone.
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
@@ -74,7 +74,7 @@ pub struct Args {
 }
 
 /// What is known, and the whole picture where it was given.
-struct Given {
+struct RestoreInput {
     damage: Damage,
     known: Vec<f32>,
     whole: Option<Vec<f32>>,
@@ -136,7 +136,7 @@ fn refuse_strays(args: &Args) -> Result<(), CliError> {
 }
 
 /// Brings the picture to its shape and damages it, unless it is as it is wanted already.
-fn read(args: &Args, opened: &Opened) -> Result<Given, CliError> {
+fn read(args: &Args, opened: &LoadedGenerator) -> Result<RestoreInput, CliError> {
     let [h, w, c] = opened.sampler.shape();
     let (whole, own) = args.descent.read(&args.image, [h, w, c])?;
     let damage = match args.task {
@@ -149,9 +149,9 @@ fn read(args: &Args, opened: &Opened) -> Result<Given, CliError> {
     match args.task {
         Task::Superres if own == [small_h, small_w] => {
             let (known, _) = args.descent.read(&args.image, [small_h, small_w, c])?;
-            Ok(Given { damage, known, whole: None })
+            Ok(RestoreInput { damage, known, whole: None })
         }
-        Task::Denoise if noise == 0.0 => Ok(Given { damage, known: whole, whole: None }),
+        Task::Denoise if noise == 0.0 => Ok(RestoreInput { damage, known: whole, whole: None }),
         Task::Denoise => {
             // Grey levels of 255 over a range of 2.
             let noise = Philox::new(args.descent.seed(), NOISE).normal(
@@ -161,13 +161,13 @@ fn read(args: &Args, opened: &Opened) -> Result<Given, CliError> {
             );
             let known =
                 whole.iter().zip(noise.to_vec()).map(|(v, n)| (v + n).clamp(-1.0, 1.0)).collect();
-            Ok(Given { damage, known, whole: Some(whole) })
+            Ok(RestoreInput { damage, known, whole: Some(whole) })
         }
         Task::Inpaint | Task::Superres => {
             let known = damage.apply(&whole, [h, w, c])?;
             // With a mask of one's own the picture is damaged already.
             let whole = args.mask.is_none().then_some(whole);
-            Ok(Given { damage, known, whole })
+            Ok(RestoreInput { damage, known, whole })
         }
     }
 }
@@ -191,7 +191,7 @@ fn mask(args: &Args, [h, w]: [usize; 2]) -> Result<Vec<bool>, CliError> {
 }
 
 /// What is done without any generator: a smooth membrane over the hole, bicubic enlargement, nothing.
-fn simple(given: &Given, shape: [usize; 3]) -> Vec<f32> {
+fn simple(given: &RestoreInput, shape: [usize; 3]) -> Vec<f32> {
     match &given.damage {
         Damage::Missing(mask) => poisson(&given.known, &vec![0.0; given.known.len()], mask, shape),
         Damage::Small { factor } => enlarged(&given.known, shape, *factor),
@@ -201,9 +201,9 @@ fn simple(given: &Given, shape: [usize; 3]) -> Vec<f32> {
 
 fn report(
     args: &Args,
-    opened: &Opened,
+    opened: &LoadedGenerator,
     conditions: &Conditions,
-    given: &Given,
+    given: &RestoreInput,
     found: &Restoration,
     simple: &[f32],
 ) {
@@ -256,8 +256,8 @@ fn report(
 /// The grid: the whole picture where it is known, what is known, what is done without a generator, the generator's picture, the restored one.
 fn write(
     args: &Args,
-    opened: &Opened,
-    given: Given,
+    opened: &LoadedGenerator,
+    given: RestoreInput,
     found: Restoration,
     simple: Vec<f32>,
 ) -> Result<(), CliError> {

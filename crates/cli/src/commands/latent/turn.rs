@@ -1,8 +1,8 @@
 //! `dcgan turn`.
 
-use super::candidates::{CandidateArgs, Candidates, Picked};
+use super::candidates::{CandidateArgs, Candidates, Selection};
 use super::{FileArgs, SeedArgs};
-use crate::commands::generator::{ConditionArgs, GeneratorArgs, Opened};
+use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator};
 use crate::error::CliError;
 use crate::render::table;
 use crate::{output, parse};
@@ -42,7 +42,7 @@ pub struct Args {
     columns: u32,
     /// How far to go to either side, in lengths of the axis mean(A) − mean(B).
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = parse::weight, allow_negative_numbers = true)]
-    reach: f64,
+    scale: f64,
     /// What the model shall see: tells how often it does at each place, over --draws other pictures. Without it, and where a model picks A, that.
     #[arg(long, value_name = "WORDS")]
     expect: Option<String>,
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let a = candidates.pick("a", &args.a, per, &args.files)?;
     let b = candidates.pick("b", &args.b, per, &args.files)?;
     let words = args.expect.clone().or_else(|| a.found.as_ref().map(|_| a.said.clone()));
-    let at = positions(args.columns as usize, args.reach as f32);
+    let at = positions(args.columns as usize, args.scale as f32);
     let rates = match &words {
         Some(words) => Some(measure(args, &opened, &mut candidates, [&a, &b], words, &at)?),
         None => None,
@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     args.files.write_grid(&opened, turn.drawing(base.clone(), &at), &[])?;
     let Some(gif) = &args.gif else { return Ok(()) };
     let frames = args.frames as usize;
-    let drawing = turn.drawing(base, &positions(frames, args.reach as f32));
+    let drawing = turn.drawing(base, &positions(frames, args.scale as f32));
     let images = args.files.draw(&opened, "turning", &drawing)?;
     animate(args, &opened, gif, &images, frames)
 }
@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 /// The turn of `count` pictures that are no candidates, and its latents.
 fn turn(
     candidates: &Candidates<'_>,
-    [a, b]: [&Picked; 2],
+    [a, b]: [&Selection; 2],
     count: usize,
     columns: usize,
 ) -> (Turn, Drawing) {
@@ -118,9 +118,9 @@ struct Seen {
 /// How often the model sees `words` at each place.
 fn measure(
     args: &Args,
-    opened: &Opened,
+    opened: &LoadedGenerator,
     candidates: &mut Candidates<'_>,
-    groups: [&Picked; 2],
+    groups: [&Selection; 2],
     words: &str,
     at: &[f32],
 ) -> Result<Seen, CliError> {
@@ -142,7 +142,7 @@ fn measure(
 /// There and back again, all rows side by side.
 fn animate(
     args: &Args,
-    opened: &Opened,
+    opened: &LoadedGenerator,
     gif: &std::path::Path,
     images: &[f32],
     frames: usize,
@@ -168,7 +168,7 @@ fn animate(
     )
 }
 
-fn print([a, b]: [&Picked; 2], at: &[f32], words: Option<&str>, seen: Option<&Seen>) {
+fn print([a, b]: [&Selection; 2], at: &[f32], words: Option<&str>, seen: Option<&Seen>) {
     output::line(format!(
         "A: {} ({})\nB: {} ({})",
         a.names.join(", "),
@@ -192,7 +192,7 @@ fn print([a, b]: [&Picked; 2], at: &[f32], words: Option<&str>, seen: Option<&Se
     output::line(table(&cells));
 }
 
-fn print_json([a, b]: [&Picked; 2], at: &[f32], seen: Option<&Seen>) {
+fn print_json([a, b]: [&Selection; 2], at: &[f32], seen: Option<&Seen>) {
     let places = at.iter().enumerate().map(|(i, t)| {
         let rate = seen.and_then(|seen| seen.rates.get(i));
         let rate =

@@ -1,7 +1,7 @@
 //! `dcgan walk`.
 
 use super::{FileArgs, SeedArgs, options, shown_alone};
-use crate::commands::generator::{ConditionArgs, GeneratorArgs, Opened, name_of};
+use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator, name_of};
 use crate::error::CliError;
 use crate::output;
 use crate::render::table;
@@ -96,7 +96,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 fn animate(
     args: &Args,
-    opened: &Opened,
+    opened: &LoadedGenerator,
     gif: &std::path::Path,
     images: &[f32],
 ) -> Result<(), CliError> {

@@ -3,7 +3,7 @@
 use super::tricks::Tricks;
 use super::{Args, batches_per_epoch, condition, go, judge, open_data, steps_of};
 use crate::commands::open_checkpoint;
-use crate::commands::pictures::Known;
+use crate::commands::preprocess::DatasetInfo;
 use crate::error::CliError;
 use crate::memory;
 use crate::render::Render;
@@ -33,7 +33,7 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
         Some(path) => Some(open_checkpoint(path, |text| render.warning(&text))?.checkpoint),
         None => None,
     };
-    let known = Known::of(&spec)?;
+    let known = DatasetInfo::of(&spec)?;
     let mut recipe = resolve(args, &known, init.as_ref())?;
     let preprocess = args.pictures.preprocess(&recipe, &known)?;
     let plan = recipe.plan()?;
@@ -132,7 +132,7 @@ fn advise(dataset: &Dataset, recipe: &Recipe, render: &Render) {
 }
 
 /// The recipe with the flags' values in it.
-fn resolve(args: &Args, known: &Known, init: Option<&Checkpoint>) -> Result<Recipe, CliError> {
+fn resolve(args: &Args, known: &DatasetInfo, init: Option<&Checkpoint>) -> Result<Recipe, CliError> {
     let with = init.map(|checkpoint| Recipe::from_toml(&checkpoint.meta.recipe)).transpose()?;
     let mut chosen = args.pictures.recipe(args.recipe.as_deref(), known, with)?;
     if let Some(batch) = args.batch {

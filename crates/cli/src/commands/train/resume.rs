@@ -1,7 +1,7 @@
 //! Going on with a run, where its newest good checkpoint or the one asked for left it.
 
 use super::{Args, batches_per_epoch, go, judge, open_data, steps_of};
-use crate::commands::pictures::PictureArgs;
+use crate::commands::preprocess::PreprocessArgs;
 use crate::commands::recipe as recipe_named;
 use crate::error::CliError;
 use crate::memory;
@@ -267,7 +267,7 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
 
 /// The same for what pictures become.
 fn refuse_other_pictures(
-    args: &PictureArgs,
+    args: &PreprocessArgs,
     recipe: &Recipe,
     run: &Preprocess,
 ) -> Result<(), CliError> {

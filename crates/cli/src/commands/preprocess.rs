@@ -11,7 +11,7 @@ use nn::recipe::{self, DEFAULT};
 /// From this side on, pictures of one size too are learned with the recipe for large ones.
 const LARGE: usize = 48;
 
-/// How pictures of other proportions are brought to the size asked for.
+/// How pictures of other proportions are brought to the size requested for.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum FitChoice {
     /// Cut out the largest centred part of the right proportions.
@@ -61,7 +61,7 @@ impl From<FilterChoice> for Filter {
 
 /// Flags that say what pictures become. What is not given is as the recipe's `[image]` says, if it does.
 #[derive(clap::Args)]
-pub struct PictureArgs {
+pub struct PreprocessArgs {
     /// Height and width of the pictures: each 4 to 15 doubled a few times, such as 28, 32, 64, 96 or 48x64 [default: the pictures' own
     /// where they all have one below 48 or come from a packed file, else the recipe's].
     #[arg(long, value_name = "N|HxW", value_parser = parse::image_size, help_heading = "What to learn")]
@@ -102,7 +102,7 @@ pub struct PictureArgs {
 }
 
 /// What flags ask for, or else the recipe.
-struct Asked {
+struct RequestedPreprocess {
     fit: Option<Fit>,
     background: Option<[u8; 3]>,
     crop: Option<[u32; 2]>,
@@ -111,7 +111,7 @@ struct Asked {
 }
 
 /// What is known of a set before any of it is decoded.
-pub struct Known {
+pub struct DatasetInfo {
     spec: DataSpec,
     /// `[H, W, C]` where all pictures have it.
     shape: Option<[usize; 3]>,
@@ -119,7 +119,7 @@ pub struct Known {
     prepared: Option<Preprocess>,
 }
 
-impl Known {
+impl DatasetInfo {
     /// Looks at headers.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl Known {
     }
 }
 
-impl PictureArgs {
+impl PreprocessArgs {
     /// The recipe that was named, or the one that suits the data, with the size and channels that these flags or the data ask for. A
     /// recipe that comes `with` weights is taken as it is, unless another is named.
     ///
@@ -139,7 +139,7 @@ impl PictureArgs {
     pub fn recipe(
         &self,
         name: Option<&str>,
-        known: &Known,
+        known: &DatasetInfo,
         with: Option<Recipe>,
     ) -> Result<Recipe, CliError> {
         let fixed = with.is_some() && name.is_none();
@@ -171,11 +171,11 @@ impl PictureArgs {
     ///
     /// # Errors
     /// Flags that do not go together, or not with what a packed file's pictures are already.
-    pub fn preprocess(&self, recipe: &Recipe, known: &Known) -> Result<Preprocess, CliError> {
+    pub fn preprocess(&self, recipe: &Recipe, known: &DatasetInfo) -> Result<Preprocess, CliError> {
         let [height, width] = recipe.image.size;
-        let asked = self.asked(&recipe.image);
-        let whole = asked.crop.is_none() && asked.min_side.is_none();
-        let fit = match (asked.fit, known.shape.filter(|_| whole)) {
+        let requested = self.requested(&recipe.image);
+        let whole = requested.crop.is_none() && requested.min_side.is_none();
+        let fit = match (requested.fit, known.shape.filter(|_| whole)) {
             (Some(fit), _) => fit,
             // Enlarging a small picture by a few pixels (28 to 32) blurs it; a margin does not.
             (None, Some([h, w, _]))
@@ -192,10 +192,10 @@ impl PictureArgs {
             size: [height as u32, width as u32],
             channels: recipe.image.channels as u8,
             fit,
-            background: asked.background.or(known.spec.background()).unwrap_or_default(),
-            crop: asked.crop,
-            min_side: asked.min_side,
-            filter: asked.filter.unwrap_or_default(),
+            background: requested.background.or(known.spec.background()).unwrap_or_default(),
+            crop: requested.crop,
+            min_side: requested.min_side,
+            filter: requested.filter.unwrap_or_default(),
             flip: recipe.image.flip,
         };
         // The recipe's own keys go together, so that what does not comes from flags.
@@ -204,7 +204,7 @@ impl PictureArgs {
             Some(prepared)
                 if (prepared.size, prepared.channels) == (preprocess.size, preprocess.channels) =>
             {
-                self.as_prepared(prepared, &asked, recipe.image.flip)
+                self.as_prepared(prepared, &requested, recipe.image.flip)
             }
             _ => Ok(preprocess),
         }
@@ -215,16 +215,16 @@ impl PictureArgs {
     /// # Errors
     /// Data that are missing, a recipe that is unknown, or flags that do not go together.
     pub fn of_recipe(&self, name: Option<&str>, spec: &DataSpec) -> Result<Preprocess, CliError> {
-        let known = Known::of(spec)?;
+        let known = DatasetInfo::of(spec)?;
         let recipe = self.recipe(name, &known, None)?;
         recipe.validate().map_err(|e| CliError::Usage(e.to_string()))?;
         self.preprocess(&recipe, &known)
     }
 
     /// Each key from its flag, or else from the recipe, whose numbers are within the limits of these types.
-    fn asked(&self, image: &recipe::Image) -> Asked {
+    fn requested(&self, image: &recipe::Image) -> RequestedPreprocess {
         let crop = || image.crop.map(|sides| sides.map(|side| side as u32));
-        Asked {
+        RequestedPreprocess {
             fit: self.fit.map(Fit::from).or(image.fit.map(own_fit)),
             background: self.background.or(image.background),
             crop: self.crop.or_else(crop),
@@ -237,34 +237,34 @@ impl PictureArgs {
     fn as_prepared(
         &self,
         prepared: &Preprocess,
-        asked: &Asked,
+        requested: &RequestedPreprocess,
         flip: bool,
     ) -> Result<Preprocess, CliError> {
         let differs = [
-            ("--fit", "fit", self.fit.is_some(), asked.fit.is_some_and(|fit| fit != prepared.fit)),
+            ("--fit", "fit", self.fit.is_some(), requested.fit.is_some_and(|fit| fit != prepared.fit)),
             (
                 "--background",
                 "background",
                 self.background.is_some(),
-                asked.background.is_some_and(|b| b != prepared.background),
+                requested.background.is_some_and(|b| b != prepared.background),
             ),
             (
                 "--crop",
                 "crop",
                 self.crop.is_some(),
-                asked.crop.is_some() && asked.crop != prepared.crop,
+                requested.crop.is_some() && requested.crop != prepared.crop,
             ),
             (
                 "--min-side",
                 "min_side",
                 self.min_side.is_some(),
-                asked.min_side.is_some() && asked.min_side != prepared.min_side,
+                requested.min_side.is_some() && requested.min_side != prepared.min_side,
             ),
             (
                 "--filter",
                 "filter",
                 self.filter.is_some(),
-                asked.filter.is_some_and(|filter| filter != prepared.filter),
+                requested.filter.is_some_and(|filter| filter != prepared.filter),
             ),
         ];
         let was = "the packed file holds pictures that were brought to this size otherwise; prepare another with this";

@@ -1,6 +1,6 @@
-//! `dcgan neighbours`.
+//! `dcgan nearest`.
 
-use crate::commands::generator::{GeneratorArgs, Opened};
+use crate::commands::generator::{GeneratorArgs, LoadedGenerator};
 use crate::commands::{open_checkpoint, require_grid};
 use crate::error::CliError;
 use crate::output;
@@ -24,7 +24,7 @@ const BLUE: Frame = [-0.7, 0.0, 1.0];
 const CAVEAT: &str = "Far neighbours do not prove that nothing was learned by heart: small transforms of a picture (a shift by a pixel or two) fool nearest \
                       neighbours in pixels, and more or less those in features (Radford et al. 2016; Theis et al. 2016).";
 
-/// Flags of `neighbours`.
+/// Flags of `nearest`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -67,7 +67,7 @@ struct Found {
 /// No good checkpoint, data of another size, a file that is there already, the device, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
     require_grid(&args.grid, args.force)?;
-    let Opened { checkpoint, sampler, batch, .. } = args.generator.open_alone()?;
+    let LoadedGenerator { checkpoint, sampler, batch, .. } = args.generator.open_alone()?;
     let spec = match &args.data {
         Some(spec) => spec.clone(),
         None if checkpoint.meta.dataset.name.is_empty() => {
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     let device = sampler.device();
     let dataset =
-        crate::commands::represent::open(&spec, Split::Train, Some(sampler.recipe()), args.json)?;
+        crate::commands::representation::open(&spec, Split::Train, Some(sampler.recipe()), args.json)?;
     let count = args.count as usize;
     let samples = watched(args.json, |progress| {
         let latents = latents(sampler.recipe(), args.seed, count);

@@ -1,4 +1,4 @@
-//! `dcgan again`.
+//! `dcgan reproduce`.
 
 use super::FileArgs;
 use crate::commands::device::DeviceArgs;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use train::Sampler;
 
-/// Flags of `again`.
+/// Flags of `reproduce`.
 #[derive(clap::Args)]
 pub struct Args {
     /// A PNG that sample, walk, arithmetic, turn, invert or restore wrote.

@@ -1,8 +1,8 @@
 //! Pictures from elsewhere that a generator shall draw: flags and reports that invert and restore share.
 
 use super::FileArgs;
-use crate::commands::generator::{Conditions, Opened, name_of};
-use crate::commands::pictures::FitChoice;
+use crate::commands::generator::{Conditions, LoadedGenerator, name_of};
+use crate::commands::preprocess::FitChoice;
 use crate::error::CliError;
 use crate::render::table;
 use crate::{output, parse};
@@ -16,7 +16,7 @@ use tensor::Tensor;
 
 /// How a latent is looked for, and where it is kept.
 #[derive(clap::Args)]
-pub struct DescentArgs {
+pub struct InversionArgs {
     /// Steps of Adam.
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = value_parser!(u32).range(1..=1_000_000))]
     steps: u32,
@@ -31,7 +31,7 @@ pub struct DescentArgs {
     seed: u64,
     /// Weight of the latent's mean square beside the loss, for normal latents (uniform ones stay within [-1, 1]).
     #[arg(long, value_name = "X", default_value_t = 0.001, value_parser = parse::weight, allow_negative_numbers = true)]
-    prior: f64,
+    latent_l2: f64,
     /// How a picture of other proportions is brought to the generator's.
     #[arg(long, value_enum, default_value = "crop")]
     fit: FitChoice,
@@ -40,10 +40,10 @@ pub struct DescentArgs {
     latent: Option<PathBuf>,
 }
 
-impl DescentArgs {
+impl InversionArgs {
     pub fn descent(&self) -> Descent {
-        let Self { steps, lr, starts, seed, prior, .. } = *self;
-        Descent { steps: steps as usize, lr, starts: starts as usize, seed, prior }
+        let Self { steps, lr, starts, seed, latent_l2, .. } = *self;
+        Descent { steps: steps as usize, lr, starts: starts as usize, seed, prior: latent_l2 }
     }
 
     pub fn seed(&self) -> u64 {
@@ -92,7 +92,7 @@ pub fn drawing(latent: &Tensor, told: Option<&Tensor>, grid: GridOptions) -> Dra
 }
 
 /// The starts as a table, the one kept marked.
-pub fn print_starts(opened: &Opened, conditions: &Conditions, starts: &[Start], best: usize) {
+pub fn print_starts(opened: &LoadedGenerator, conditions: &Conditions, starts: &[Start], best: usize) {
     let told = !conditions.rows.is_empty();
     let head = if told { vec!["start", "under", "error", ""] } else { vec!["start", "error", ""] };
     let mut cells = vec![head.into_iter().map(String::from).collect::<Vec<_>>()];

@@ -1,9 +1,9 @@
 //! `dcgan features` and `dcgan classify`: what a discriminator has learned about pictures.
 
-pub mod classify;
 pub mod features;
+pub mod linear_probe;
 
-use super::pictures::{Known, PictureArgs};
+use super::preprocess::{DatasetInfo, PreprocessArgs};
 use crate::error::CliError;
 use crate::render::watched;
 use clap::ValueEnum;
@@ -54,7 +54,7 @@ pub fn draw_points(
 }
 
 /// No flags: a set's pictures become what the recipe's networks were made for.
-const PLAIN: PictureArgs = PictureArgs {
+const PLAIN: PreprocessArgs = PreprocessArgs {
     image: None,
     channels: None,
     fit: None,
@@ -74,7 +74,7 @@ pub(super) fn open(
 ) -> Result<Dataset, CliError> {
     let parsed = DataSpec::parse(spec)?;
     let preprocess = match recipe {
-        Some(recipe) => PLAIN.preprocess(recipe, &Known::of(&parsed)?)?,
+        Some(recipe) => PLAIN.preprocess(recipe, &DatasetInfo::of(&parsed)?)?,
         None => PLAIN.of_recipe(None, &parsed)?,
     };
     open_as(spec, split, &preprocess, json)

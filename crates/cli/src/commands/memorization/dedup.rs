@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         radius: args.radius,
     };
     let dataset =
-        crate::commands::represent::open_as(&args.spec, args.split.into(), &preprocess, args.json)?;
+        crate::commands::representation::open_as(&args.spec, args.split.into(), &preprocess, args.json)?;
     let whole = whole(args, &spec, &dataset)?;
     let found = watched(args.json, |progress| dedup(&dataset, options, &device, progress))?;
     report(args, &dataset, &found);
@@ -145,7 +145,7 @@ fn whole(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<Datas
         ..Preprocess::new(size, channels)
     };
     let whole =
-        crate::commands::represent::open_as(&args.spec, args.split.into(), &preprocess, args.json)?;
+        crate::commands::representation::open_as(&args.spec, args.split.into(), &preprocess, args.json)?;
     match whole.len() == dataset.len() {
         true => Ok(Some(whole)),
         false => Err(CliError::Failed(format!(

@@ -3,7 +3,7 @@
 use super::wrote;
 use crate::commands::data::SplitChoice;
 use crate::commands::device::DeviceArgs;
-use crate::commands::pictures::{Known, PictureArgs};
+use crate::commands::preprocess::{DatasetInfo, PreprocessArgs};
 use crate::error::CliError;
 use crate::{output, render};
 use clap::value_parser;
@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    pictures: PictureArgs,
+    pictures: PreprocessArgs,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 /// The set, as the networks take its pictures.
 fn open(args: &Args, recipe: &Recipe, progress: Progress<'_>) -> Result<Dataset, CliError> {
-    let known = Known::of(&DataSpec::parse(&args.data)?)?;
+    let known = DatasetInfo::of(&DataSpec::parse(&args.data)?)?;
     let asked = args.pictures.recipe(None, &known, Some(recipe.clone()))?;
     if (asked.image.size, asked.image.channels) != (recipe.image.size, recipe.image.channels) {
         let ([h, w], c) = (recipe.image.size, recipe.image.channels);

@@ -1,4 +1,4 @@
-//! `dcgan classify`.
+//! `dcgan linear-probe`.
 
 use super::Statistics;
 use crate::commands::device::DeviceArgs;
@@ -63,12 +63,12 @@ enum Choice {
 
 impl Choice {
     /// Whether each of its features is brought to mean 0 and variance 1: sums of K-means' codes are of very different sizes.
-    fn standardised(self, ground: &Ground) -> bool {
-        ground.protocol.standardise || self == Self::KMeans
+    fn standardised(self, inputs: &ProbeInputs) -> bool {
+        inputs.protocol.standardise || self == Self::KMeans
     }
 }
 
-/// Flags of `classify`.
+/// Flags of `linear-probe`.
 #[derive(clap::Args)]
 pub struct Args {
     /// A checkpoint, or a run directory, which means its newest good checkpoint; it may have learned from other pictures than --data.
@@ -134,7 +134,7 @@ pub struct Args {
 }
 
 /// What representations are made for.
-struct Ground {
+struct ProbeInputs {
     train: Dataset,
     test: Dataset,
     part: Part,
@@ -153,25 +153,25 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         crate::commands::require_folder("--out", out)?;
         crate::commands::refuse_existing(out, args.force)?;
     }
-    let ground = ground(args)?;
+    let inputs = inputs(args)?;
     let mut rows = Vec::new();
     for &choice in &args.features {
         let (name, width, judged) =
-            watched(args.json, |progress| judge(args, &ground, choice, progress))?;
-        let row = object(args, &ground, choice, (&name, width), &judged);
+            watched(args.json, |progress| probe(args, &inputs, choice, progress))?;
+        let row = object(args, &inputs, choice, (&name, width), &judged);
         if args.json {
             output::json(&row);
         }
         rows.push((name, width, judged, row));
     }
     if !args.json {
-        print(&ground, &rows);
+        print(&inputs, &rows);
     }
     let mut shown: Vec<Bar> =
         rows.iter().map(|(name, _, judged, _)| bar(name, judged.summary())).collect();
     let mut all: Vec<Value> = rows.into_iter().map(|(.., row)| row).collect();
     if args.trials > 0 {
-        let (row, summary) = contrast(args, &ground)?;
+        let (row, summary) = supervised_baseline(args, &inputs)?;
         shown.push(bar("labels alone", summary));
         if args.json {
             output::json(&row);
@@ -189,8 +189,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if let Some(file) = &args.grid {
         let axis = format!(
             "test accuracy, {} labels of {}",
-            ground.part.draws.first().map_or(0, Vec::len),
-            ground.train.name()
+            inputs.part.draws.first().map_or(0, Vec::len),
+            inputs.train.name()
         );
         grid::save_png(file, &bars(&axis, &shown)?)?;
         if !args.json {
@@ -204,7 +204,7 @@ fn bar(name: &str, [share, half]: [f64; 2]) -> Bar {
     Bar { name: name.to_owned(), share, half }
 }
 
-fn ground(args: &Args) -> Result<Ground, CliError> {
+fn inputs(args: &Args) -> Result<ProbeInputs, CliError> {
     let default = args.protocol.protocol();
     let count = |given: Option<u32>, own: usize| given.map_or(own, |n| n as usize);
     let protocol = Protocol {
@@ -225,21 +225,21 @@ fn ground(args: &Args) -> Result<Ground, CliError> {
     let train = super::open(spec, Split::Train, Some(recipe), args.json)?;
     let test = super::open(spec, Split::Test, Some(recipe), args.json)?;
     let part = protocol.part(&train)?;
-    Ok(Ground { train, test, part, protocol, trained, device })
+    Ok(ProbeInputs { train, test, part, protocol, trained, device })
 }
 
-fn judge(
+fn probe(
     args: &Args,
-    ground: &Ground,
+    inputs: &ProbeInputs,
     choice: Choice,
     progress: Progress<'_>,
 ) -> Result<(String, usize, Judged), CliError> {
-    let protocol = Protocol { standardise: choice.standardised(ground), ..ground.protocol.clone() };
+    let protocol = Protocol { standardise: choice.standardised(inputs), ..inputs.protocol.clone() };
     let with = |representation: &dyn Representation, name: &str| {
         let judged = protocol.judge(
             representation,
-            (&ground.train, &ground.test),
-            &ground.part,
+            (&inputs.train, &inputs.test),
+            &inputs.part,
             name,
             progress,
         )?;
@@ -247,44 +247,44 @@ fn judge(
     };
     match choice {
         Choice::D => {
-            ground.trained.normalise_by(args.bn.into(), &ground.train, progress)?;
-            with(&ground.trained, "D")
+            inputs.trained.normalise_by(args.bn.into(), &inputs.train, progress)?;
+            with(&inputs.trained, "D")
         }
         Choice::RandomD => {
             let random =
-                DiscriminatorFeatures::random(ground.trained.recipe(), args.seed, &ground.device)?;
-            random.normalise_by(Statistics::Pictures.into(), &ground.train, progress)?;
+                DiscriminatorFeatures::random(inputs.trained.recipe(), args.seed, &inputs.device)?;
+            random.normalise_by(Statistics::Pictures.into(), &inputs.train, progress)?;
             with(&random, "random D")
         }
-        Choice::Pixels => with(&Pixels::new(ground.train.shape()), "pixels"),
+        Choice::Pixels => with(&Pixels::new(inputs.train.shape()), "pixels"),
         Choice::KMeans => {
             let options = KMeansOptions {
                 centroids: args.centroids as usize,
                 seed: args.seed,
                 ..KMeansOptions::default()
             };
-            with(&KMeans::train(&ground.train, options, progress)?, "K-means")
+            with(&KMeans::train(&inputs.train, options, progress)?, "K-means")
         }
     }
 }
 
 /// The network that learns from the labels alone: its row, its accuracy and half of the interval.
-fn contrast(args: &Args, ground: &Ground) -> Result<(Value, [f64; 2]), CliError> {
+fn supervised_baseline(args: &Args, inputs: &ProbeInputs) -> Result<(Value, [f64; 2]), CliError> {
     let amount = [args.trials as usize, args.epochs as usize];
-    let sets = (&ground.train, &ground.test);
+    let sets = (&inputs.train, &inputs.test);
     let found = watched(args.json, |progress| {
         supervised(
-            ground.trained.recipe(),
+            inputs.trained.recipe(),
             sets,
-            &ground.part,
+            &inputs.part,
             amount,
             args.seed,
-            &ground.device,
+            &inputs.device,
             progress,
         )
     })?;
     let Supervised { trial, validation, accuracy, trials } = found;
-    let half = share(accuracy, ground.test.len());
+    let half = share(accuracy, inputs.test.len());
     if !args.json {
         output::line(format!(
             "\nthe same architecture on the labels alone, best of {} trials by held-out pictures: {:.2} ± {:.2} % on the test set, {:.2} % held out \
@@ -317,7 +317,7 @@ fn contrast(args: &Args, ground: &Ground) -> Result<(Value, [f64; 2]), CliError>
 
 fn object(
     args: &Args,
-    ground: &Ground,
+    inputs: &ProbeInputs,
     choice: Choice,
     (name, width): (&str, usize),
     judged: &Judged,
@@ -333,16 +333,16 @@ fn object(
         "costs": judged.costs,
         "widened": judged.widened,
         "unconverged": judged.unconverged,
-        "labels": ground.part.draws.first().map_or(0, Vec::len),
-        "held_out": ground.part.validation.len(),
+        "labels": inputs.part.draws.first().map_or(0, Vec::len),
+        "held_out": inputs.part.validation.len(),
         "tested": judged.tested,
-        "standardised": choice.standardised(ground),
-        "data": ground.train.name(),
+        "standardised": choice.standardised(inputs),
+        "data": inputs.train.name(),
         "seed": args.seed,
     })
 }
 
-fn print(ground: &Ground, rows: &[(String, usize, Judged, Value)]) {
+fn print(inputs: &ProbeInputs, rows: &[(String, usize, Judged, Value)]) {
     let heads = [
         "representation",
         "numbers",
@@ -370,7 +370,7 @@ fn print(ground: &Ground, rows: &[(String, usize, Judged, Value)]) {
         ]);
     }
     output::line(table(&cells));
-    let draws = ground.part.draws.len();
+    let draws = inputs.part.draws.len();
     let interval = if draws == 1 {
         "the 95 % interval of a share".to_owned()
     } else {
@@ -378,10 +378,10 @@ fn print(ground: &Ground, rows: &[(String, usize, Judged, Value)]) {
     };
     output::line(format!(
         "\n{}: {} labels, C by {} held-out pictures, {} test pictures; ± is {interval}",
-        ground.train.name(),
-        ground.part.draws.first().map_or(0, Vec::len),
-        ground.part.validation.len(),
-        ground.test.len(),
+        inputs.train.name(),
+        inputs.part.draws.first().map_or(0, Vec::len),
+        inputs.part.validation.len(),
+        inputs.test.len(),
     ));
     if let [(first, _, own, _), others @ ..] = rows
         && draws > 1

@@ -1,7 +1,7 @@
 //! What measures a run while it goes.
 
 use super::compare::{MetricChoice, extractor};
-use super::features::{open, unmirrored};
+use super::train_features::{open, unmirrored};
 use crate::cache;
 use crate::error::CliError;
 use crate::render;
@@ -16,7 +16,7 @@ use tensor::Device;
 use train::{Evaluate, Measurement, Sampler, Settings, TrainError};
 
 /// The real pictures' features, and what compares a generator's with them.
-pub struct Judge {
+pub struct Evaluator {
     train: Arc<Dataset>,
     extractor: Extractor,
     real: Measured,
@@ -30,9 +30,9 @@ pub struct Judge {
 }
 
 /// Pictures that each metric is tried on before a run begins.
-const REHEARSED: usize = 64;
+const DRY_RUN_IMAGES: usize = 64;
 
-impl Judge {
+impl Evaluator {
     /// Looks at the real pictures of a run that is to be measured; trains the feature network where there is none yet.
     ///
     /// # Errors
@@ -100,15 +100,15 @@ impl Judge {
             device: device.clone(),
             json,
         };
-        judge.rehearse().map_err(|error| {
+        judge.dry_run().map_err(|error| {
             CliError::Failed(format!("--eval-every: the run could not be measured: {error}"))
         })?;
         Ok(judge)
     }
 
     /// Tries each metric on some of the real pictures.
-    fn rehearse(&self) -> Result<(), EvalError> {
-        let some: Vec<usize> = (0..self.real.features.len().min(REHEARSED)).collect();
+    fn dry_run(&self) -> Result<(), EvalError> {
+        let some: Vec<usize> = (0..self.real.features.len().min(DRY_RUN_IMAGES)).collect();
         let some = Measured {
             features: self.real.features.select(&some),
             classes: self.real.classes.as_ref().map(|rows| rows.select(&some)),

@@ -1,4 +1,4 @@
-//! `dcgan features` and `dcgan classify`.
+//! `dcgan features` and `dcgan linear-probe`.
 
 use crate::common::{Place, pictures};
 use runs::read_state_dict;
@@ -97,8 +97,8 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
 #[test]
 fn representations_are_compared_by_draws_of_labels() {
     let place = trained();
-    let classify = [
-        "classify",
+    let probe = [
+        "linear-probe",
         "--checkpoint",
         "run",
         "--data",
@@ -122,12 +122,12 @@ fn representations_are_compared_by_draws_of_labels() {
         "--epochs",
         "4",
     ];
-    let run = |args: &[&str]| place.ok(&[&classify[..], &few, args].concat());
+    let run = |args: &[&str]| place.ok(&[&probe[..], &few, args].concat());
     let rows = run(&["--json", "--out", "all.json", "--grid", "all.png"]).json();
     // Five bars and an axis.
     let bars = image::open(place.path("all.png")).unwrap();
     assert_eq!((bars.width(), bars.height()), (900, 5 * 56 + 74));
-    place.refused(1, &[&classify[..], &["--grid", "all.png"]].concat(), &["all.png", "--force"]);
+    place.refused(1, &[&probe[..], &["--grid", "all.png"]].concat(), &["all.png", "--force"]);
     let names: Vec<&str> = rows.iter().map(|row| row["representation"].as_str().unwrap()).collect();
     assert_eq!(names, ["D", "random D", "pixels", "K-means", "supervised"]);
     assert_eq!(rows[4]["trials"].as_array().unwrap().len(), 2);
@@ -155,7 +155,7 @@ fn representations_are_compared_by_draws_of_labels() {
     );
     // All labels, once.
     let all = place.ok(&[
-        &classify[..5],
+        &probe[..5],
         &["--protocol", "cifar10", "--validation", "40", "--json", "--features", "d"],
     ]
     .concat());
@@ -165,10 +165,10 @@ fn representations_are_compared_by_draws_of_labels() {
 #[test]
 fn what_cannot_be_compared_is_refused() {
     let place = trained();
-    let classify =
-        ["classify", "--checkpoint", "run", "--protocol", "fashion1000", "--device", "cpu"];
+    let probe =
+        ["linear-probe", "--checkpoint", "run", "--protocol", "fashion1000", "--device", "cpu"];
     let refused =
-        |args: &[&str], parts: &[&str]| place.refused(1, &[&classify[..], args].concat(), parts);
+        |args: &[&str], parts: &[&str]| place.refused(1, &[&probe[..], args].concat(), parts);
     refused(
         &["--data", "kinds", "--labels", "21", "--validation", "40"],
         &["--labels 21", "2 classes", "say 20"],

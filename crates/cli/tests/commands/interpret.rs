@@ -199,13 +199,13 @@ fn a_class_is_found_and_judged() {
         "64",
         "--object",
         "bright",
-        "--judge",
+        "--classifier",
         "judge.safetensors",
-        "--marked",
+        "--num-positives",
         "12",
     ];
     let others = [
-        "--against",
+        "--negatives",
         "others",
         "--device",
         "cpu",
@@ -239,7 +239,7 @@ fn a_class_is_found_and_judged() {
         "run",
         "--object",
         "round",
-        "--judge",
+        "--classifier",
         "judge.safetensors",
         "--grid",
         "x.png",
@@ -248,7 +248,7 @@ fn a_class_is_found_and_judged() {
     place.refused(
         2,
         &["forget", "--checkpoint", "run", "--object", "bright", "--grid", "x.png"],
-        &["--judge"],
+        &["--classifier"],
     );
     place.refused(
         1,
@@ -258,7 +258,7 @@ fn a_class_is_found_and_judged() {
             "run",
             "--object",
             "bright",
-            "--judge",
+            "--classifier",
             "gone",
             "--grid",
             "x.png",

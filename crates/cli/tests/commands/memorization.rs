@@ -1,4 +1,4 @@
-//! `dcgan dedup` and `dcgan neighbours`.
+//! `dcgan dedup` and `dcgan nearest`.
 
 use crate::common::{Place, files, pictures};
 use std::fs;
@@ -134,7 +134,7 @@ fn samples_are_shown_beside_their_neighbours() {
     let place = Place::new();
     place.train(&["--steps", "3", "--out", "run"]);
     let command = [
-        "neighbours",
+        "nearest",
         "--checkpoint",
         "run",
         "--count",
@@ -171,7 +171,7 @@ fn samples_are_shown_beside_their_neighbours() {
     // A generator alone has no features.
     place.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
     let alone = [
-        "neighbours",
+        "nearest",
         "--checkpoint",
         "g.safetensors",
         "--data",

@@ -36,8 +36,8 @@ pub struct Args {
         help_heading = "What to forget"
     )]
     boxes: Option<PathBuf>,
-    /// The object, a class or attribute that the network of --judge tells, by name or number. Without --boxes it is looked for in the pictures.
-    #[arg(long, value_name = "NAME", requires = "judge", help_heading = "What to forget")]
+    /// The object, a class or attribute that the network of --classifier tells, by name or number. Without --boxes it is looked for in the pictures.
+    #[arg(long, value_name = "NAME", requires = "classifier", help_heading = "What to forget")]
     object: Option<String>,
     /// What `dcgan eval train-features` wrote: it tells how often the object is seen, and where, by covering parts of the pictures.
     #[arg(
@@ -46,16 +46,16 @@ pub struct Args {
         requires = "object",
         help_heading = "What to forget"
     )]
-    judge: Option<PathBuf>,
+    classifier: Option<PathBuf>,
     /// Pictures with the object in which it is looked for.
     #[arg(long, value_name = "N", default_value_t = 150, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "What to forget")]
-    marked: u32,
+    num_positives: u32,
     /// The layer whose maps are dropped [default: the second highest with maps].
     #[arg(long, value_name = "NAME", help_heading = "What to forget")]
     layer: Option<String>,
     /// What positions with the object are told apart from.
     #[arg(long, value_enum, default_value = "same", help_heading = "What to forget")]
-    against: Against,
+    negatives: Against,
     /// The weight of the data beside that of the penalty in the regression.
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::parse::learning_rate, allow_negative_numbers = true, help_heading = "What to forget")]
     c: f64,
@@ -106,17 +106,17 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let count = args.count as usize;
     let latents = train::latents(generator.recipe(), args.seed, count);
     let condition = condition(args, &generator, count)?;
-    let seer = args
-        .judge
+    let classifier = args
+        .classifier
         .as_deref()
-        .map(|file| Seer::new(file, args.object.as_deref(), &device))
+        .map(|file| ObjectClassifier::new(file, args.object.as_deref(), &device))
         .transpose()?;
     let sees = |pictures: &Tensor| {
-        seer.as_ref().map_or_else(|| Ok(Vec::new()), |seer| seer.look(pictures))
+        classifier.as_ref().map_or_else(|| Ok(Vec::new()), |classifier| classifier.classify_batch(pictures))
     };
-    let judge = seer.as_ref().map(|_| &sees as &Judge<'_>);
+    let judge = classifier.as_ref().map(|_| &sees as &Judge<'_>);
     let options = Options {
-        against: match args.against {
+        against: match args.negatives {
             Against::Same => forget::Against::Same,
             Against::Others => forget::Against::Others,
         },
@@ -134,18 +134,18 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     shown.dedup();
     shown.truncate(args.columns as usize * args.blocks as usize);
     forgotten.sheet(&shown, args.columns as usize).save(&args.grid)?;
-    tell(args, &generator, &regions, seer.as_ref(), &forgotten);
+    tell(args, &generator, &regions, classifier.as_ref(), &forgotten);
     wrote(args.json, &args.grid);
     Ok(())
 }
 
 /// What sees the object.
-struct Seer {
+struct ObjectClassifier {
     network: FeatureNetwork,
     output: usize,
 }
 
-impl Seer {
+impl ObjectClassifier {
     fn new(file: &Path, object: Option<&str>, device: &Device) -> Result<Self, CliError> {
         let network = FeatureNetwork::load(file, device)?;
         let known = network.outputs();
@@ -162,7 +162,7 @@ impl Seer {
     }
 
     /// How likely each picture shows it.
-    fn look(&self, pictures: &Tensor) -> Result<Vec<f32>, EvalError> {
+    fn classify_batch(&self, pictures: &Tensor) -> Result<Vec<f32>, EvalError> {
         let scores = self.network.scores(pictures)?;
         Ok(scores.narrow(1, self.output, 1).to_vec())
     }
@@ -190,7 +190,7 @@ fn regions(
     let pictures = generator.draw(latents, condition, &[], ("drawing", progress))?;
     let scores = judge(&pictures)?;
     let seen: Vec<usize> =
-        (0..scores.len()).filter(|&i| scores[i] > 0.5).take(args.marked as usize).collect();
+        (0..scores.len()).filter(|&i| scores[i] > 0.5).take(args.num_positives as usize).collect();
     let found = regions::find(&pictures, &seen, judge, progress)?;
     match found.is_empty() {
         true => Err(CliError::Failed(format!(
@@ -219,7 +219,7 @@ fn tell(
     args: &Args,
     generator: &Generator,
     regions: &[Region],
-    seer: Option<&Seer>,
+    classifier: Option<&ObjectClassifier>,
     forgotten: &Forgotten,
 ) {
     let Forgotten { dropped, positions, accuracy, effects, rates, .. } = forgotten;
@@ -228,7 +228,7 @@ fn tell(
         output::json(&json!({
             "event": "forgotten", "layer": generator.layer().name, "maps": maps, "dropped": dropped, "boxes": regions.len(),
             "positions": positions, "accuracy": accuracy, "change": effects.map(|e| e.change), "contrast": effects.map(|e| e.contrast),
-            "judge": seer.map(|seer| seer.network.id()), "object": seer.map(Seer::name),
+            "judge": classifier.map(|classifier| classifier.network.id()), "object": classifier.map(ObjectClassifier::name),
             "rates": rates.as_ref().map(|r| json!({ "before": r.before, "after": r.after, "controls": r.controls })),
         }));
         return;
@@ -253,13 +253,13 @@ fn tell(
         );
     }
     output::line(render::table(&rows));
-    if let (Some(rates), Some(seer)) = (rates, seer) {
+    if let (Some(rates), Some(classifier)) = (rates, classifier) {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let random = rates.controls.iter().sum::<f64>() / rates.controls.len().max(1) as f64;
         output::line(format!(
             "\n{} sees {} in {} of {} pictures; without these maps in {}, without as many random ones in {}",
-            seer.network.id(),
-            seer.name(),
+            classifier.network.id(),
+            classifier.name(),
             percent(rates.before),
             args.count,
             percent(rates.after),

@@ -1,7 +1,7 @@
 //! `dcgan eval train-features`, and finding what it made.
 
-use super::{DeviceArgs, PictureArgs};
-use crate::commands::represent::draw_points;
+use super::{DeviceArgs, PreprocessArgs};
+use crate::commands::representation::draw_points;
 use crate::error::CliError;
 use crate::{cache, commands, output, parse, render};
 use data::{DataError, DataSpec, Dataset, Preprocess, Split};
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse::seed)]
     seed: u64,
     #[command(flatten)]
-    pictures: PictureArgs,
+    pictures: PreprocessArgs,
     /// Where to write it [default: a file for this set in the user's cache, where dcgan eval looks for it].
     #[arg(long, value_name = "FILE.safetensors")]
     out: Option<PathBuf>,

@@ -1,4 +1,0 @@
-//! `dcgan dedup` and `dcgan neighbours`: what is in a set twice, and what a generator may have learned by heart.
-
-pub mod dedup;
-pub mod neighbours;
