@@ -53,7 +53,8 @@ fn twenty_steps_have_the_cpus_losses() {
     // Losses of about 1; Adam's first steps amplify rounding.
     assert!(e < 0.02, "{e}");
     let again = place.train(
-        &[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "reproduce", "--json"]].concat(),
+        &[&GPU[..], &["--steps", "20", "--log-every", "1", "--out", "reproduce", "--json"]]
+            .concat(),
     );
     assert!(again.event("device")["device"].as_str().unwrap().starts_with("gpu:"));
     assert_eq!(difference(&place, "on-gpu", "again"), 0.0, "the same seed, the same bits");

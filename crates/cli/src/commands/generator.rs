@@ -136,7 +136,10 @@ impl Conditions {
     ///
     /// # Errors
     /// Neither one condition nor as many as latents.
-    pub fn spread(&self, count: usize) -> Result<(Vec<usize>, Option<Told>), CliError> {
+    pub fn pair_latents_with_conditions(
+        &self,
+        count: usize,
+    ) -> Result<(Vec<usize>, Option<Told>), CliError> {
         let (order, of): (Vec<usize>, Vec<usize>) = match self.rows.len() {
             0 => return Ok(((0..count).collect(), None)),
             known if self.all => (0..known * count).map(|i| (i % count, i / count)).unzip(),

@@ -241,7 +241,12 @@ impl PreprocessArgs {
         flip: bool,
     ) -> Result<Preprocess, CliError> {
         let differs = [
-            ("--fit", "fit", self.fit.is_some(), requested.fit.is_some_and(|fit| fit != prepared.fit)),
+            (
+                "--fit",
+                "fit",
+                self.fit.is_some(),
+                requested.fit.is_some_and(|fit| fit != prepared.fit),
+            ),
             (
                 "--background",
                 "background",

@@ -37,7 +37,8 @@ fn zoo() -> Place {
 
 #[track_caller]
 fn redrawn(place: &Place, image: &str) {
-    let [told] = &place.ok(&["reproduce", image, "--checkpoint", "run", "--json"]).json()[..] else {
+    let [told] = &place.ok(&["reproduce", image, "--checkpoint", "run", "--json"]).json()[..]
+    else {
         panic!("not one object")
     };
     assert_eq!((&told["equal"], &told["differing"]), (&true.into(), &0.into()), "{image}");
@@ -143,7 +144,8 @@ fn pictures_are_drawn_again_from_what_they_say() {
     touched.get_pixel_mut(7, 7).0[0] ^= 1;
     let texts = [("dcgan", texts["dcgan"].clone())];
     runs::grid::save_png_with(&place.path("touched.png"), &touched.into(), &texts).unwrap();
-    let ended = place.run(&["reproduce", "touched.png", "--checkpoint", "run", "--grid", "again.png"]);
+    let ended =
+        place.run(&["reproduce", "touched.png", "--checkpoint", "run", "--grid", "again.png"]);
     assert!(
         ended.code == Some(1) && ended.out.contains(" 1 of ") && ended.out.contains("by 1 of 255"),
         "{}",
@@ -493,8 +495,17 @@ fn the_discriminator_s_features_take_part() {
     let place = trained();
     place.ok(&["sample", "--checkpoint", "run", "--count", "1", "--seed", "4", "--out", "drawn"]);
     let error = |features: &'static str| {
-        let flags =
-            ["--steps", "40", "--starts", "2", "--latent-l2", "0", "--features", features, "--json"];
+        let flags = [
+            "--steps",
+            "40",
+            "--starts",
+            "2",
+            "--latent-l2",
+            "0",
+            "--features",
+            features,
+            "--json",
+        ];
         place
             .ok(&[&["invert", "drawn/00000.png", "--checkpoint", "run"], &flags[..]].concat())
             .json()[0]["error"]

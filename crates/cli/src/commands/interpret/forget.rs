@@ -112,7 +112,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         .map(|file| ObjectClassifier::new(file, args.object.as_deref(), &device))
         .transpose()?;
     let sees = |pictures: &Tensor| {
-        classifier.as_ref().map_or_else(|| Ok(Vec::new()), |classifier| classifier.classify_batch(pictures))
+        classifier
+            .as_ref()
+            .map_or_else(|| Ok(Vec::new()), |classifier| classifier.classify_batch(pictures))
     };
     let judge = classifier.as_ref().map(|_| &sees as &Judge<'_>);
     let options = Options {

@@ -190,7 +190,13 @@ fn rate(rate: Rate, interval: Option<[f64; 2]>) -> String {
     format!("{} of {}, {:.0} %{interval}", rate.hits, rate.of, 100.0 * rate.share())
 }
 
-fn print(args: &Args, picked: &[Selection; 3], length: f64, verdict: Option<&ArithmeticCheck>, count: usize) {
+fn print(
+    args: &Args,
+    picked: &[Selection; 3],
+    length: f64,
+    verdict: Option<&ArithmeticCheck>,
+    count: usize,
+) {
     let mut cells =
         vec![["", "what", "exemplars", "such among the candidates"].map(String::from).to_vec()];
     for (name, own) in ["A", "B", "C"].iter().zip(picked) {

@@ -205,7 +205,8 @@ impl<'a> Candidates<'a> {
             let picks = scored(
                 self.network.take().unwrap_or_else(|| Model::Pixels(PixelScores::new(&images))),
             )?;
-            self.seen = Some(CandidateScores { picks, judges: self.judge.take().map(scored).transpose()? });
+            self.seen =
+                Some(CandidateScores { picks, judges: self.judge.take().map(scored).transpose()? });
         }
         self.seen.as_ref().ok_or_else(|| CliError::Failed("the candidates were not drawn".into()))
     }

@@ -92,7 +92,12 @@ pub fn drawing(latent: &Tensor, told: Option<&Tensor>, grid: GridOptions) -> Dra
 }
 
 /// The starts as a table, the one kept marked.
-pub fn print_starts(opened: &LoadedGenerator, conditions: &Conditions, starts: &[Start], best: usize) {
+pub fn print_starts(
+    opened: &LoadedGenerator,
+    conditions: &Conditions,
+    starts: &[Start],
+    best: usize,
+) {
     let told = !conditions.rows.is_empty();
     let head = if told { vec!["start", "under", "error", ""] } else { vec!["start", "error", ""] };
     let mut cells = vec![head.into_iter().map(String::from).collect::<Vec<_>>()];

@@ -74,7 +74,12 @@ impl FileArgs {
     }
 
     /// Draws the pictures of a drawing, `[N, H, W, C]`.
-    fn draw(&self, opened: &LoadedGenerator, what: &str, drawing: &Drawing) -> Result<Vec<f32>, CliError> {
+    fn draw(
+        &self,
+        opened: &LoadedGenerator,
+        what: &str,
+        drawing: &Drawing,
+    ) -> Result<Vec<f32>, CliError> {
         let (latents, told) = drawing.inputs(opened.sampler.recipe())?;
         let total = latents.shape()[0];
         let images = watched(self.json, |progress| {

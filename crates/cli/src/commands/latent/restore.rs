@@ -2,7 +2,9 @@
 
 use super::inversion_args::{InversionArgs, drawing, print_starts};
 use super::{FileArgs, options};
-use crate::commands::generator::{ConditionArgs, Conditions, GeneratorArgs, LoadedGenerator, command_line};
+use crate::commands::generator::{
+    ConditionArgs, Conditions, GeneratorArgs, LoadedGenerator, command_line,
+};
 use crate::error::CliError;
 use crate::render::{table, watched};
 use crate::{output, parse};

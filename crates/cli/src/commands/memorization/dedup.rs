@@ -81,8 +81,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         training: Training { epochs: args.epochs as usize, seed: args.seed, ..Training::default() },
         radius: args.radius,
     };
-    let dataset =
-        crate::commands::representation::open_as(&args.spec, args.split.into(), &preprocess, args.json)?;
+    let dataset = crate::commands::representation::open_as(
+        &args.spec,
+        args.split.into(),
+        &preprocess,
+        args.json,
+    )?;
     let whole = whole(args, &spec, &dataset)?;
     let found = watched(args.json, |progress| dedup(&dataset, options, &device, progress))?;
     report(args, &dataset, &found);
@@ -144,8 +148,12 @@ fn whole(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<Datas
         background: spec.background().unwrap_or_default(),
         ..Preprocess::new(size, channels)
     };
-    let whole =
-        crate::commands::representation::open_as(&args.spec, args.split.into(), &preprocess, args.json)?;
+    let whole = crate::commands::representation::open_as(
+        &args.spec,
+        args.split.into(),
+        &preprocess,
+        args.json,
+    )?;
     match whole.len() == dataset.len() {
         true => Ok(Some(whole)),
         false => Err(CliError::Failed(format!(

@@ -78,8 +78,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         None => checkpoint.meta.dataset.name.clone(),
     };
     let device = sampler.device();
-    let dataset =
-        crate::commands::representation::open(&spec, Split::Train, Some(sampler.recipe()), args.json)?;
+    let dataset = crate::commands::representation::open(
+        &spec,
+        Split::Train,
+        Some(sampler.recipe()),
+        args.json,
+    )?;
     let count = args.count as usize;
     let samples = watched(args.json, |progress| {
         let latents = latents(sampler.recipe(), args.seed, count);

@@ -132,7 +132,11 @@ fn advise(dataset: &Dataset, recipe: &Recipe, render: &Render) {
 }
 
 /// The recipe with the flags' values in it.
-fn resolve(args: &Args, known: &DatasetInfo, init: Option<&Checkpoint>) -> Result<Recipe, CliError> {
+fn resolve(
+    args: &Args,
+    known: &DatasetInfo,
+    init: Option<&Checkpoint>,
+) -> Result<Recipe, CliError> {
     let with = init.map(|checkpoint| Recipe::from_toml(&checkpoint.meta.recipe)).transpose()?;
     let mut chosen = args.pictures.recipe(args.recipe.as_deref(), known, with)?;
     if let Some(batch) = args.batch {
