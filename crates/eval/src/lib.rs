@@ -4,16 +4,16 @@
 
 #![forbid(unsafe_code)]
 
-mod discriminator;
+mod checkpoint_discriminator;
 mod error;
-pub mod inside;
+pub mod feature_network;
+pub mod images;
+pub mod interpret;
 pub mod latent;
-pub mod memory;
+pub mod memorization;
 pub mod metrics;
-pub mod network;
-pub mod pictures;
 mod progress;
-pub mod represent;
+pub mod representation;
 
 pub use error::EvalError;
 pub use progress::Progress;

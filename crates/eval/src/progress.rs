@@ -14,7 +14,7 @@ impl Progress<'_> {
     ///
     /// # Errors
     /// [`EvalError::Stopped`] when the listener wants no more of it.
-    pub fn tell(self, what: &str, done: usize, total: usize) -> Result<(), EvalError> {
+    pub fn report(self, what: &str, done: usize, total: usize) -> Result<(), EvalError> {
         if (self.0)(what, done as u64, total as u64) { Ok(()) } else { Err(EvalError::Stopped) }
     }
 }

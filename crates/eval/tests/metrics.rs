@@ -1,10 +1,10 @@
 //! Metrics beside torch-fidelity and the authors' formulas (generator: `xtask/golden/metrics.py`), and what they must do whatever the features.
 
 use eval::Progress;
-use eval::metrics::spread::{Spread, interval_of_frechet, interval_of_mean};
+use eval::metrics::mean_std::{MeanStd, interval_of_frechet, interval_of_mean};
 use eval::metrics::{
-    Measured, Metric, Options, Rows, Subsets, Training, compare, frechet, inception, kid, manifold,
-    neighbours,
+    FeatureSet, Features, Metric, Options, Subsets, TrainNeighborIndex, compare, frechet,
+    inception_score, kid, manifold, pairwise,
 };
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -28,7 +28,7 @@ impl Golden {
         )
     }
 
-    fn rows(&self, name: &str) -> Rows {
+    fn rows(&self, name: &str) -> Features {
         let file = SafeTensors::deserialize(&self.0).unwrap();
         let view = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(view.dtype(), Dtype::F32);
@@ -37,7 +37,7 @@ impl Golden {
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
             .collect();
-        Rows::new(view.shape()[1], values)
+        Features::new(view.shape()[1], values)
     }
 
     fn indices(&self, name: &str) -> Vec<Vec<usize>> {
@@ -79,38 +79,38 @@ fn figures_are_those_of_torch_fidelity() {
         // Counts are exact; torch-fidelity takes their mean in single precision.
         near(
             &format!("{name}: precision"),
-            manifold::share(&found.precise),
+            manifold::fraction(&found.precise),
             &expected["precision"],
             1e-7,
         );
         near(
             &format!("{name}: recall"),
-            manifold::share(&found.recalled),
+            manifold::fraction(&found.recalled),
             &expected["recall"],
             1e-7,
         );
         near(
             &format!("{name}: density"),
-            Spread::of(&found.density).mean,
+            MeanStd::of(&found.density).mean,
             &expected["density"],
             1e-12,
         );
         near(
             &format!("{name}: coverage"),
-            manifold::share(&found.covered),
+            manifold::fraction(&found.covered),
             &expected["coverage"],
             1e-12,
         );
-        let found = memorised(&real, &fake);
+        let found = memorization(&real, &fake);
         near(
-            &format!("{name}: memorised"),
-            manifold::share(&found.copied),
+            &format!("{name}: memorization"),
+            manifold::fraction(&found.memorized),
             &expected["memorised"],
             1e-12,
         );
         near(
             &format!("{name}: expected"),
-            manifold::share(&found.expected),
+            manifold::fraction(&found.expected),
             &expected["memorised_expected"],
             1e-12,
         );
@@ -135,9 +135,10 @@ fn the_inception_score_is_that_of_torch_fidelity() {
         let logits = golden.rows(&format!("{name}/logits"));
         let probabilities =
             Tensor::from_slice(logits.values(), [logits.len(), logits.width()]).softmax(1);
-        let probabilities = Rows::new(logits.width(), probabilities.to_vec());
-        let found = Spread::of(
-            &inception::scores(&probabilities, case["splits"].as_u64().unwrap() as usize).unwrap(),
+        let probabilities = Features::new(logits.width(), probabilities.to_vec());
+        let found = MeanStd::of(
+            &inception_score::scores(&probabilities, case["splits"].as_u64().unwrap() as usize)
+                .unwrap(),
         );
         near(name, found.mean, &case["expected"]["inception_score"], 1e-6);
         assert!(
@@ -148,30 +149,30 @@ fn the_inception_score_is_that_of_torch_fidelity() {
     }
 }
 
-fn normal(seed: u64, count: usize, width: usize, mean: f32) -> Rows {
-    Rows::new(width, Philox::new(seed, 1).normal([count, width], mean, 1.0).to_vec())
+fn normal(seed: u64, count: usize, width: usize, mean: f32) -> Features {
+    Features::new(width, Philox::new(seed, 1).normal([count, width], mean, 1.0).to_vec())
 }
 
 fn options(metrics: &[Metric]) -> Options {
     Options {
         metrics: metrics.to_vec(),
-        neighbours: K,
+        neighbors: K,
         subsets: Subsets { count: 5, size: 20 },
         bootstrap: 50,
         seed: 1,
     }
 }
 
-fn training(rows: &Rows) -> Training<'_> {
-    Training::new(Cow::Borrowed(rows), &Device::Cpu, Progress::SILENT).unwrap()
+fn training(rows: &Features) -> TrainNeighborIndex<'_> {
+    TrainNeighborIndex::new(Cow::Borrowed(rows), &Device::Cpu, Progress::SILENT).unwrap()
 }
 
-fn memorised(real: &Rows, fake: &Rows) -> manifold::Memorised {
-    training(real).memorised(fake, &Device::Cpu, Progress::SILENT).unwrap()
+fn memorization(real: &Features, fake: &Features) -> manifold::Memorization {
+    training(real).memorization(fake, &Device::Cpu, Progress::SILENT).unwrap()
 }
 
-fn measured(features: Rows) -> Measured {
-    Measured { features, classes: None }
+fn measured(features: Features) -> FeatureSet {
+    FeatureSet { features, classes: None }
 }
 
 #[test]
@@ -182,22 +183,23 @@ fn a_set_is_at_no_distance_from_itself() {
         manifold::manifold(&rows, &rows.clone(), K, &Device::Cpu, Progress::SILENT).unwrap();
     assert_eq!(
         [
-            manifold::share(&found.precise),
-            manifold::share(&found.recalled),
-            manifold::share(&found.covered)
+            manifold::fraction(&found.precise),
+            manifold::fraction(&found.recalled),
+            manifold::fraction(&found.covered)
         ],
         [1.0; 3]
     );
     // Every copy is nearer to its original than any other row is.
-    assert_eq!(manifold::share(&memorised(&rows, &rows.clone()).copied), 1.0);
+    assert_eq!(manifold::fraction(&memorization(&rows, &rows.clone()).memorized), 1.0);
 }
 
 #[test]
 fn memorisation_of_fresh_pictures_is_what_is_expected() {
     let (training, fresh) = (normal(2, 1500, 6, 0.0), normal(3, 1500, 6, 0.0));
-    let found = memorised(&training, &fresh);
-    let (copied, expected) = (manifold::share(&found.copied), manifold::share(&found.expected));
-    assert!((copied - expected).abs() < 0.05 && expected > 0.2, "{copied} {expected}");
+    let found = memorization(&training, &fresh);
+    let (memorized, expected) =
+        (manifold::fraction(&found.memorized), manifold::fraction(&found.expected));
+    assert!((memorized - expected).abs() < 0.05 && expected > 0.2, "{memorized} {expected}");
 }
 
 #[test]
@@ -205,13 +207,14 @@ fn neighbours_are_exact_where_products_are_not() {
     // Distances of 0.01 at a distance of 1000 from the origin and from the other half of the rows: in single precision |a|² loses all of it.
     let mut values = Philox::new(4, 0).normal([200, 6], 0.0, 0.01).to_vec();
     values.iter_mut().take(600).for_each(|v| *v += 1000.0);
-    let rows = Rows::new(6, values);
-    let found =
-        neighbours::Pair::new(&rows, &rows, &Device::Cpu).nearest(4, Progress::SILENT).unwrap();
+    let rows = Features::new(6, values);
+    let found = pairwise::PairwiseDistances::new(&rows, &rows, &Device::Cpu)
+        .nearest(4, Progress::SILENT)
+        .unwrap();
     for (i, found) in found.iter().enumerate() {
         let mut all: Vec<(f64, usize)> = (0..rows.len())
             .filter(|&j| j != i)
-            .map(|j| (neighbours::squared(rows.row(i), rows.row(j)), j))
+            .map(|j| (pairwise::squared(rows.row(i), rows.row(j)), j))
             .collect();
         all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let wanted: Vec<(f64, usize)> = all.into_iter().take(4).collect();
@@ -251,21 +254,21 @@ fn the_same_seed_gives_the_same_report() {
         || compare(&real, &fake, Some(&training), &all, &Device::Cpu, Progress::SILENT).unwrap();
     let first = report();
     assert_eq!(first, report());
-    let keys: Vec<&str> = first.figures.iter().map(|figure| figure.key).collect();
+    let keys: Vec<&str> = first.values.iter().map(|figure| figure.key).collect();
     assert_eq!(
         keys,
         ["frechet", "kernel", "precision", "recall", "density", "coverage", "memorised"]
     );
     assert!(first.warnings.is_empty(), "{:?}", first.warnings);
     assert!(
-        first.figures.iter().all(|figure| figure.interval.is_some_and(|[low, high]| low <= high))
+        first.values.iter().all(|figure| figure.interval.is_some_and(|[low, high]| low <= high))
     );
 }
 
 #[test]
 fn too_few_pictures_are_told() {
     let few = |count, width| measured(normal(9, count, width, 0.0));
-    let report = |real: &Measured, fake: &Measured, metrics: &[Metric]| {
+    let report = |real: &FeatureSet, fake: &FeatureSet, metrics: &[Metric]| {
         compare(real, fake, None, &options(metrics), &Device::Cpu, Progress::SILENT)
     };
     let warned = report(&few(10, 16), &few(30, 16), &[Metric::Fid, Metric::Kid]).unwrap();
@@ -287,7 +290,7 @@ fn too_few_pictures_are_told() {
     }
     let mut broken = normal(10, 9, 4, 0.0).values().to_vec();
     broken[5] = f32::NAN;
-    let message = report(&measured(Rows::new(4, broken)), &few(9, 4), &[Metric::Fid])
+    let message = report(&measured(Features::new(4, broken)), &few(9, 4), &[Metric::Fid])
         .unwrap_err()
         .to_string();
     assert!(message.contains("not all finite"), "{message}");
@@ -299,13 +302,13 @@ fn the_score_of_real_pictures_is_of_as_many_parts() {
     let classes = |count: usize| {
         let values =
             (0..count).flat_map(|i| if 2 * i < count { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
-        Measured { features: normal(12, count, 3, 0.0), classes: Some(Rows::new(2, values)) }
+        FeatureSet { features: normal(12, count, 3, 0.0), classes: Some(Features::new(2, values)) }
     };
     let set = classes(400);
     let report =
         compare(&set, &set.clone(), None, &options(&[Metric::Is]), &Device::Cpu, Progress::SILENT)
             .unwrap();
-    let figure = report.figure("inception_score").unwrap();
+    let figure = report.get("inception_score").unwrap();
     assert_eq!(figure.expected, Some(figure.value), "the same pictures");
     assert!(figure.value > 1.9 && figure.value < 2.0, "{}", figure.value);
 }
@@ -323,22 +326,22 @@ fn the_listener_can_stop_it() {
 #[test]
 fn few_pictures_of_many_numbers_are_measured_where_they_lie() {
     let (real, fake) = (normal(7, 30, 200, 1000.0), normal(8, 40, 200, 1000.5));
-    let [a, b] = frechet::spanned(&real, &fake).unwrap();
+    let [a, b] = frechet::project_to_row_space(&real, &fake).unwrap();
     assert_eq!([(a.len(), a.width()), (b.len(), b.width())], [(30, 70), (40, 70)]);
-    let statistics = |rows| frechet::Statistics::of(rows).unwrap();
+    let statistics = |rows| frechet::GaussianStats::of(rows).unwrap();
     let full = frechet::Frechet::to(statistics(&real)).distance(&statistics(&fake)).unwrap();
     let ours = frechet::distance(&real, &fake).unwrap();
     assert!((ours / full - 1.0).abs() < 1e-5, "{ours} {full}");
     // As many pictures as numbers stay as they are.
     let enough = normal(9, 170, 200, 0.0);
     assert!(
-        matches!(frechet::spanned(&real, &enough).unwrap(), [Cow::Borrowed(a), Cow::Borrowed(b)] if (a, b) == (&real, &enough))
+        matches!(frechet::project_to_row_space(&real, &enough).unwrap(), [Cow::Borrowed(a), Cow::Borrowed(b)] if (a, b) == (&real, &enough))
     );
-    let broken = Rows::new(200, vec![f32::INFINITY; 400]);
+    let broken = Features::new(200, vec![f32::INFINITY; 400]);
     assert!(frechet::distance(&real, &broken).unwrap_err().to_string().contains("not all finite"));
-    let huge = Rows::new(5000, vec![0.0; 5000 * 4999]);
+    let huge = Features::new(5000, vec![0.0; 5000 * 4999]);
     let message =
-        frechet::distance(&huge, &Rows::new(5000, vec![0.0; 10_000])).unwrap_err().to_string();
+        frechet::distance(&huge, &Features::new(5000, vec![0.0; 10_000])).unwrap_err().to_string();
     assert!(
         message.contains("5001 pictures")
             && message.contains("5000 numbers")

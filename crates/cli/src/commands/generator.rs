@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::output;
 use crate::render::quoted;
 use clap::ValueEnum;
-use eval::latent::{Block, Networks, Told};
+use eval::latent::{ConditionTable, LatentSource, ModelId};
 use nn::Recipe;
 use nn::recipe::ConditionKind;
 use runs::builtin_models::MODELS;
@@ -58,7 +58,7 @@ pub struct GeneratorArgs {
 /// A generator ready to draw.
 pub struct LoadedGenerator {
     pub checkpoint: Checkpoint,
-    pub networks: Networks,
+    pub networks: ModelId,
     pub sampler: Sampler,
     pub batch: usize,
 }
@@ -86,7 +86,7 @@ impl GeneratorArgs {
         let (checkpoint, model) = checkpoint(self.checkpoint.as_deref(), self.model.as_deref())?;
         let sampler = Sampler::new(&checkpoint, self.bn.map(Into::into), &self.device.open()?)?;
         Ok(LoadedGenerator {
-            networks: Networks::of(&checkpoint, model),
+            networks: ModelId::of(&checkpoint, model),
             checkpoint,
             sampler,
             batch: self.batch as usize,
@@ -139,7 +139,7 @@ impl Conditions {
     pub fn pair_latents_with_conditions(
         &self,
         count: usize,
-    ) -> Result<(Vec<usize>, Option<Told>), CliError> {
+    ) -> Result<(Vec<usize>, Option<ConditionTable>), CliError> {
         let (order, of): (Vec<usize>, Vec<usize>) = match self.rows.len() {
             0 => return Ok(((0..count).collect(), None)),
             known if self.all => (0..known * count).map(|i| (i % count, i / count)).unzip(),
@@ -152,7 +152,7 @@ impl Conditions {
                 )));
             }
         };
-        Ok((order, Some(Told { rows: self.rows.clone(), of })))
+        Ok((order, Some(ConditionTable { rows: self.rows.clone(), of })))
     }
 
     /// The rows as a tensor `[M, K]`; none where there are none.
@@ -247,10 +247,10 @@ pub enum Source {
 
 impl Source {
     /// These rows.
-    pub fn block(&self, rows: &[usize]) -> Block {
+    pub fn block(&self, rows: &[usize]) -> LatentSource {
         match self {
-            Self::Seed(seed, truncation) => Block::of_rows(*seed, *truncation, rows),
-            Self::Values(values) => Block::of_values(&values.index_select(rows)),
+            Self::Seed(seed, truncation) => LatentSource::of_rows(*seed, *truncation, rows),
+            Self::Values(values) => LatentSource::of_values(&values.index_select(rows)),
         }
     }
 }

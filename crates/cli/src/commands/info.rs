@@ -3,7 +3,7 @@
 use crate::error::CliError;
 use crate::output;
 use crate::render::{size, table};
-use eval::latent::{Block, Networks, Origin};
+use eval::latent::{LatentSource, ModelId, Provenance};
 use nn::Recipe;
 use runs::checkpoint::CheckpointHeader;
 use runs::{LatestValidCheckpoint, TensorInfo, run_dir};
@@ -37,15 +37,15 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 }
 
 fn picture(args: &Args) -> Result<(), CliError> {
-    let (image, origin) = Origin::read(&args.path)?;
+    let (image, origin) = Provenance::read(&args.path)?;
     if args.json {
         output::json(&serde_json::to_value(&origin).unwrap_or(Value::Null));
         return Ok(());
     }
-    let Networks { identity, recipe, step, model } = &origin.networks;
+    let ModelId { identity, recipe, step, model } = &origin.networks;
     let drawing = &origin.drawing;
     let from = drawing.latents.iter().map(|block| match block {
-        Block::Seed { seed, truncation, rows } => {
+        LatentSource::Seed { seed, truncation, rows } => {
             let spans = rows.iter().map(|[first, count]| {
                 if *count == 1 {
                     first.to_string()
@@ -57,10 +57,10 @@ fn picture(args: &Args) -> Result<(), CliError> {
                 truncation.map_or_else(String::new, |psi| format!(", truncated to ±{psi}"));
             format!("seed {seed}, {}{within}", spans.collect::<Vec<_>>().join(", "))
         }
-        Block::Noise { seed, amplitude, count } => {
+        LatentSource::Noise { seed, amplitude, count } => {
             format!("{count} of noise within ±{amplitude}, seed {seed}")
         }
-        Block::Values { count, .. } => format!("{count} that are in the file"),
+        LatentSource::Values { count, .. } => format!("{count} that are in the file"),
     });
     let pictures = if drawing.mixes.is_empty() { drawing.len() } else { drawing.mixes.len() };
     let conditions = drawing

@@ -3,7 +3,7 @@
 use super::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator, Source, command_line, read};
 use crate::error::CliError;
 use crate::output;
-use eval::latent::{Cell, Drawing, Origin, Told};
+use eval::latent::{Cell, ConditionTable, Provenance, SampleSpec};
 use runs::{Array, GridOptions, grid, write_state_dict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let [height, width, _] = opened.sampler.shape();
     let options =
         GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
-    let drawing = Drawing::plain(vec![source.block(&order)], told, options);
+    let drawing = SampleSpec::plain(vec![source.block(&order)], told, options);
     let (latents, conditions) = drawing.inputs(recipe)?;
     let drawn = Drawn { opened: &opened, source, order, drawing, latents, conditions };
     draw(args, &drawn, raw, folder)
@@ -103,14 +103,14 @@ struct Drawn<'a> {
     opened: &'a LoadedGenerator,
     source: Source,
     order: Vec<usize>,
-    drawing: Drawing,
+    drawing: SampleSpec,
     latents: Tensor,
     conditions: Option<Tensor>,
 }
 
 impl Drawn<'_> {
-    fn origin(&self, drawing: Drawing) -> Origin {
-        Origin::new(
+    fn origin(&self, drawing: SampleSpec) -> Provenance {
+        Provenance::new(
             &self.opened.sampler,
             self.opened.networks.clone(),
             command_line(),
@@ -120,20 +120,20 @@ impl Drawn<'_> {
     }
 
     /// The picture of this number, alone: where it depends on those drawn with it, they are part of what it says.
-    fn single(&self, i: usize) -> Drawing {
+    fn single(&self, i: usize) -> SampleSpec {
         if self.opened.sampler.normalised() == BatchNormMode::Batch {
-            return Drawing {
+            return SampleSpec {
                 cells: vec![Cell::Drawn(i)],
                 grid: GridOptions::SINGLE,
                 ..self.drawing.clone()
             };
         }
-        let own = |told: &Told| {
+        let own = |told: &ConditionTable| {
             let row = told.of.get(i).and_then(|&of| told.rows.get(of)).cloned();
-            Told { rows: row.into_iter().collect(), of: vec![0] }
+            ConditionTable { rows: row.into_iter().collect(), of: vec![0] }
         };
         let row = self.order.get(i).copied().unwrap_or(i);
-        Drawing::plain(
+        SampleSpec::plain(
             vec![self.source.block(&[row])],
             self.drawing.told.as_ref().map(own),
             GridOptions::SINGLE,

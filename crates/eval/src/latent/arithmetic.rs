@@ -1,7 +1,7 @@
 //! A − B + C (Radford et al. 2016, §6.3.2): in latent space, and for comparison in pixels.
 
-use super::drawing::{Block, Cell, Drawing};
-use super::mix::{Terms, mean, sum};
+use super::sample_spec::{Cell, LatentSource, SampleSpec};
+use super::weighted_sum::{Terms, mean, sum};
 
 /// The exemplars of three concepts, as numbers of latents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Equation {
     /// 8 neighbours around it; and below, the same arithmetic with pixels, of each exemplar and of the means. Conditions go through the same sums as latents, without noise.
     ///
     /// The exemplars are equally many, at least 1.
-    pub fn figure(&self, base: Drawing, noise: Noise) -> Drawing {
+    pub fn figure(&self, base: SampleSpec, noise: Noise) -> SampleSpec {
         let per = self.0[0].len();
         let first = base.len();
         let mut mixes: Vec<Terms> =
@@ -58,9 +58,13 @@ impl Equation {
         // What the mean of pictures gives, as against the picture of the mean.
         cells.push(Cell::Sum(total(0, 1.0).chain(total(1, -1.0)).chain(total(2, 1.0)).collect()));
         let mut latents = base.latents;
-        latents.push(Block::Noise { seed: noise.seed, amplitude: noise.amplitude, count: 8 });
+        latents.push(LatentSource::Noise {
+            seed: noise.seed,
+            amplitude: noise.amplitude,
+            count: 8,
+        });
         let grid = runs::GridOptions { columns: per + 5, ..base.grid };
-        Drawing {
+        SampleSpec {
             latents,
             mixes: mixes.into_iter().map(Into::into).collect(),
             cells,
@@ -70,7 +74,7 @@ impl Equation {
     }
 
     /// The result and its 8 neighbours, for each of several equations over one base: `9 · equations` pictures, the result first.
-    pub fn around(equations: &[Self], base: Drawing, noise: Noise) -> Drawing {
+    pub fn around(equations: &[Self], base: SampleSpec, noise: Noise) -> SampleSpec {
         let first = base.len();
         let sums = equations.iter().enumerate().flat_map(|(at, equation)| {
             let result = equation.result();
@@ -81,12 +85,12 @@ impl Equation {
         });
         let mixes = sums.map(Into::into).collect();
         let mut latents = base.latents;
-        latents.push(Block::Noise {
+        latents.push(LatentSource::Noise {
             seed: noise.seed,
             amplitude: noise.amplitude,
             count: 8 * equations.len(),
         });
-        Drawing { latents, mixes, cells: Vec::new(), ..base }
+        SampleSpec { latents, mixes, cells: Vec::new(), ..base }
     }
 }
 
@@ -97,9 +101,9 @@ mod tests {
     use runs::GridOptions;
     use tensor::Tensor;
 
-    fn base(count: usize) -> Drawing {
-        Drawing::plain(
-            vec![Block::of_rows(0, None, &(0..count).collect::<Vec<_>>())],
+    fn base(count: usize) -> SampleSpec {
+        SampleSpec::plain(
+            vec![LatentSource::of_rows(0, None, &(0..count).collect::<Vec<_>>())],
             None,
             GridOptions::default(),
         )

@@ -1,7 +1,7 @@
 //! The latent of a given picture (Creswell & Bharath 2018; Lipton & Tripathi 2017): the one whose picture is nearest.
 
-use super::critic::Critic;
-use super::descent::Descent;
+use super::discriminator_scorer::DiscriminatorScorer;
+use super::projector::LatentOptimizer;
 use super::restore::psnr;
 use crate::{EvalError, Progress};
 use tensor::Tensor;
@@ -11,14 +11,14 @@ use train::Sampler;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct InvertOptions {
     /// How the latent is looked for.
-    pub descent: Descent,
+    pub descent: LatentOptimizer,
     /// Weight of the difference of the discriminator's features, relative to their own size, beside the mean squared difference of pixels.
     pub features: f64,
 }
 
 /// Where one start ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Start {
+pub struct StartResult {
     /// Which of the candidate conditions it had; 0 without conditions.
     pub candidate: usize,
     /// Root mean square of the difference to the picture, in grey levels of 255.
@@ -36,7 +36,7 @@ pub struct Inversion {
     /// Of its picture and the given one, in decibels.
     pub psnr: f64,
     /// All starts; the one kept has the least loss, which is the least error but for the features' part in it.
-    pub starts: Vec<Start>,
+    pub starts: Vec<StartResult>,
     /// Which start was kept.
     pub best: usize,
 }
@@ -47,7 +47,7 @@ pub struct Inversion {
 /// A condition that does not fit, features without a discriminator, a device that fails, or the user's stop.
 pub fn invert(
     sampler: &Sampler,
-    critic: Option<&Critic>,
+    critic: Option<&DiscriminatorScorer>,
     target: &[f32],
     conditions: Option<&Tensor>,
     options: &InvertOptions,
@@ -64,7 +64,7 @@ pub fn invert(
         let pixels = images.sub(&goal).square().mean(&[1, 2, 3], false);
         let Some(critic) = critic.filter(|_| options.features > 0.0) else { return pixels };
         let wanted = goal.index_select(&vec![0; images.shape()[0]]);
-        let (own, wanted) = (critic.judge(images, told).1, critic.judge(&wanted, told).1);
+        let (own, wanted) = (critic.score(images, told).1, critic.score(&wanted, told).1);
         let weight = options.features as f32 / own.len().max(1) as f32;
         own.iter()
             .zip(&wanted)
@@ -75,8 +75,10 @@ pub fn invert(
         .draw_under(&found.latents, found.told.as_ref(), found.losses.len(), |_| ())?
         .to_vec();
     let picture = |i: usize| &images[i * target.len()..][..target.len()];
-    let start =
-        |i: usize| Start { candidate: i / options.descent.starts, error: rms(picture(i), target) };
+    let start = |i: usize| StartResult {
+        candidate: i / options.descent.starts,
+        error: rms(picture(i), target),
+    };
     Ok(Inversion {
         latent: found.latents.narrow(0, found.best, 1),
         told: found.told.map(|rows| rows.narrow(0, found.best, 1)),

@@ -1,9 +1,9 @@
 //! Restoring pictures by what a generator can draw (Yeh et al. 2017, "Semantic image inpainting with deep generative models").
 
-use super::blend::poisson;
-use super::critic::Critic;
-use super::descent::Descent;
-use super::invert::{Start, rms};
+use super::discriminator_scorer::DiscriminatorScorer;
+use super::invert::{StartResult, rms};
+use super::poisson_blend::poisson;
+use super::projector::LatentOptimizer;
 use crate::{EvalError, Progress};
 use image::{ImageBuffer, Luma, imageops};
 use tensor::Tensor;
@@ -14,12 +14,12 @@ const WINDOW: usize = 7;
 
 /// What is wrong with a picture, and what is known of it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Damage {
+pub enum Corruption {
     /// Pixels are missing: true for each that is, `[H · W]`.
     Missing(Vec<bool>),
     /// Each pixel is the mean of `factor` × `factor` of the picture.
     Small {
-        /// By how much the picture is to be enlarged.
+        /// By how much the picture is to be upsample_bicubic.
         factor: usize,
     },
     /// All pixels are there, with noise.
@@ -30,7 +30,7 @@ pub enum Damage {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RestoreOptions {
     /// How the latent is looked for.
-    pub descent: Descent,
+    pub descent: LatentOptimizer,
     /// Weight of the discriminator's loss, −log D, beside the mean absolute difference to what is known.
     pub critic: f64,
 }
@@ -46,7 +46,7 @@ pub struct Restoration {
     /// The result: for missing pixels what is known with the generated picture set into it, else the generated picture.
     pub restored: Vec<f32>,
     /// All starts; errors are of what is known.
-    pub starts: Vec<Start>,
+    pub starts: Vec<StartResult>,
     /// Which start was kept.
     pub best: usize,
 }
@@ -56,7 +56,7 @@ pub fn psnr(a: &[f32], b: &[f32]) -> f64 {
     20.0 * (255.0 / rms(a, b)).log10()
 }
 
-impl Damage {
+impl Corruption {
     /// The shape that a picture with this damage has, where the whole one has `[h, w, c]`.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl Damage {
         })
     }
 
-    /// The mean absolute difference between what is known and what the same damage leaves of `images` `[S, H, W, C]`: `[S]`. Pixels beside missing ones count more (equation 3).
+    /// The mean absolute difference interpolation_weights what is known and what the same damage leaves of `images` `[S, H, W, C]`: `[S]`. Pixels beside missing ones count more (equation 3).
     fn context(&self, images: &Tensor, known: &Tensor, weights: Option<&Tensor>) -> Tensor {
         match (self, weights) {
             (Self::Small { factor }, _) => {
@@ -124,9 +124,9 @@ fn shrink(images: &Tensor, factor: usize) -> Tensor {
 
 /// For each known pixel the share of missing ones among its neighbours, 0 for missing ones (equation 3); scaled to a mean of 1, `[1, H, W, 1]`. Where no window reaches a
 /// missing pixel, a known one counts nothing.
-fn importance(mask: &[bool], [h, w]: [usize; 2]) -> Tensor {
-    let reach = WINDOW / 2;
-    let near = |i: usize, side: usize| i.saturating_sub(reach)..(i + reach + 1).min(side);
+fn context_weights(mask: &[bool], [h, w]: [usize; 2]) -> Tensor {
+    let scale = WINDOW / 2;
+    let near = |i: usize, side: usize| i.saturating_sub(scale)..(i + scale + 1).min(side);
     let weight = |p: usize| {
         let (y, x) = (p / w, p % w);
         let window: Vec<bool> = near(y, h)
@@ -144,15 +144,15 @@ fn importance(mask: &[bool], [h, w]: [usize; 2]) -> Tensor {
     )
 }
 
-/// Restores `known`, which has the shape that [`Damage::shape`] says, under each of `conditions` `[M, K]` where the generator is told one.
+/// Restores `known`, which has the shape that [`Corruption::shape`] says, under each of `conditions` `[M, K]` where the generator is told one.
 ///
 /// # Errors
-/// Damage or condition that does not fit, a weight without a discriminator, a device that fails, or the user's stop.
+/// Corruption or condition that does not fit, a weight without a discriminator, a device that fails, or the user's stop.
 pub fn restore(
     sampler: &Sampler,
-    critic: Option<&Critic>,
+    critic: Option<&DiscriminatorScorer>,
     known: &[f32],
-    damage: &Damage,
+    damage: &Corruption,
     conditions: Option<&Tensor>,
     options: &RestoreOptions,
     progress: Progress<'_>,
@@ -164,8 +164,8 @@ pub fn restore(
     }
     let device = sampler.device();
     let goal = Tensor::from_slice(known, [1, kh, kw, c]).to_device(device);
-    let weights = if let Damage::Missing(mask) = damage {
-        Some(importance(mask, [h, w]).to_device(device))
+    let weights = if let Corruption::Missing(mask) = damage {
+        Some(context_weights(mask, [h, w]).to_device(device))
     } else {
         None
     };
@@ -174,7 +174,7 @@ pub fn restore(
         match critic.filter(|_| options.critic > 0.0) {
             // −log σ(x).
             Some(critic) => context
-                .add(&critic.judge(images, told).0.neg().softplus().scale(options.critic as f32)),
+                .add(&critic.score(images, told).0.neg().softplus().scale(options.critic as f32)),
             None => context,
         }
     };
@@ -183,15 +183,15 @@ pub fn restore(
         sampler.draw_under(&found.latents, found.told.as_ref(), found.losses.len(), |_| ())?;
     let drawn = |i: usize| images.narrow(0, i, 1).to_vec();
     let start = |i: usize| {
-        Ok(Start {
+        Ok(StartResult {
             candidate: i / options.descent.starts,
             error: known_error(damage, &drawn(i), known, [h, w, c])?,
         })
     };
     let generated = drawn(found.best);
     let restored = match damage {
-        Damage::Missing(mask) => poisson(known, &generated, mask, [h, w, c]),
-        Damage::Small { .. } | Damage::Noisy => generated.clone(),
+        Corruption::Missing(mask) => poisson(known, &generated, mask, [h, w, c]),
+        Corruption::Small { .. } | Corruption::Noisy => generated.clone(),
     };
     Ok(Restoration {
         latent: found.latents.narrow(0, found.best, 1),
@@ -203,14 +203,14 @@ pub fn restore(
     })
 }
 
-/// A small picture `[h / factor, w / factor, c]` enlarged to `[h, w, c]` by Catmull-Rom splines: what is done without a generator.
+/// A small picture `[h / factor, w / factor, c]` upsample_bicubic to `[h, w, c]` by Catmull-Rom splines: what is done without a generator.
 ///
 /// # Panics
 /// When it has another length.
 #[track_caller]
-pub fn enlarged(small: &[f32], [h, w, c]: [usize; 3], factor: usize) -> Vec<f32> {
+pub fn upsample_bicubic(small: &[f32], [h, w, c]: [usize; 3], factor: usize) -> Vec<f32> {
     let (sh, sw) = (h / factor, w / factor);
-    assert_eq!(small.len(), sh * sw * c, "enlarged: the picture is not {sh}x{sw}x{c}");
+    assert_eq!(small.len(), sh * sw * c, "upsample_bicubic: the picture is not {sh}x{sw}x{c}");
     let mut out = vec![0.0; h * w * c];
     for channel in 0..c {
         // The resizer works on [0, 1].
@@ -231,13 +231,13 @@ pub fn enlarged(small: &[f32], [h, w, c]: [usize; 3], factor: usize) -> Vec<f32>
 
 /// Root mean square over what is known, in grey levels of 255.
 fn known_error(
-    damage: &Damage,
+    damage: &Corruption,
     generated: &[f32],
     known: &[f32],
     shape: [usize; 3],
 ) -> Result<f64, EvalError> {
     let left = damage.apply(generated, shape)?;
-    let Damage::Missing(mask) = damage else { return Ok(rms(&left, known)) };
+    let Corruption::Missing(mask) = damage else { return Ok(rms(&left, known)) };
     let both = left.iter().zip(known).enumerate().filter(|(i, _)| !mask[i / shape[2]]);
     let (a, b): (Vec<f32>, Vec<f32>) = both.map(|(_, (a, b))| (*a, *b)).unzip();
     Ok(rms(&a, &b))
@@ -251,7 +251,7 @@ mod tests {
     fn known_pixels_count_by_the_missing_ones_around_them() {
         // One missing pixel in the middle of 9 × 9: equal weights in its window of 7 × 7, none beyond. At the edge windows are cut off.
         let mask: Vec<bool> = (0..81).map(|p| p == 40).collect();
-        let weights = importance(&mask, [9, 9]).to_vec();
+        let weights = context_weights(&mask, [9, 9]).to_vec();
         assert_eq!((weights[40], weights[0], weights[8]), (0.0, 0.0, 0.0));
         assert!(weights[41] > 0.0 && weights[10] > weights[41], "a smaller window: one of fewer");
         assert!((weights.iter().sum::<f32>() / 81.0 - 1.0).abs() < 1e-5);
@@ -261,10 +261,10 @@ mod tests {
     #[test]
     fn damage_leaves_what_it_leaves() {
         let whole: Vec<f32> = (0..16).map(|i| i as f32 / 16.0).collect();
-        let small = Damage::Small { factor: 2 }.apply(&whole, [4, 4, 1]).unwrap();
+        let small = Corruption::Small { factor: 2 }.apply(&whole, [4, 4, 1]).unwrap();
         assert_eq!(small, [2.5, 4.5, 10.5, 12.5].map(|v| v / 16.0));
         let mask: Vec<bool> = (0..16).map(|p| p == 3).collect();
-        let missing = Damage::Missing(mask.clone());
+        let missing = Corruption::Missing(mask.clone());
         assert_eq!(missing.apply(&whole, [4, 4, 1]).unwrap()[3], 0.0);
         // What is generated in the hole is no error.
         let mut other = whole.clone();
@@ -273,11 +273,11 @@ mod tests {
         other[4] += 0.1;
         assert!(known_error(&missing, &other, &whole, [4, 4, 1]).unwrap() > 1.0);
         for (damage, part) in [
-            (Damage::Small { factor: 3 }, "--factor 3"),
-            (Damage::Small { factor: 1 }, "--factor 1"),
-            (Damage::Missing(vec![true; 16]), "nothing to go by"),
-            (Damage::Missing(vec![false; 16]), "nothing to restore"),
-            (Damage::Missing(vec![true; 9]), "9 pixels"),
+            (Corruption::Small { factor: 3 }, "--factor 3"),
+            (Corruption::Small { factor: 1 }, "--factor 1"),
+            (Corruption::Missing(vec![true; 16]), "nothing to go by"),
+            (Corruption::Missing(vec![false; 16]), "nothing to restore"),
+            (Corruption::Missing(vec![true; 9]), "9 pixels"),
         ] {
             let message = damage.shape([4, 4, 1]).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn enlarging_keeps_each_channel_s_level() {
         let small = [0.5, -0.5].repeat(4);
-        let large = enlarged(&small, [6, 6, 2], 3);
+        let large = upsample_bicubic(&small, [6, 6, 2], 3);
         assert!(
             large.len() == 72
                 && large.chunks(2).all(|p| (p[0] - 0.5).abs() < 1e-5 && (p[1] + 0.5).abs() < 1e-5),

@@ -1,52 +1,54 @@
-//! A walk in latent space (Radford et al. 2016, §6.1): between random points, one row from each to the next.
+//! A walk in latent space (Radford et al. 2016, §6.1): interpolation_weights random points, one row from each to the next.
 
-use super::drawing::{Cell, Drawing, Mix};
 use super::invert::rms;
-use super::mix::{Path, between};
+use super::sample_spec::{Cell, LatentCombination, SampleSpec};
+use super::weighted_sum::{InterpolationPath, interpolation_weights};
 use tensor::Tensor;
 
-/// A closed walk over points: each leg leads to the next point, the last one back to the first.
+/// A closed walk over points: each segment leads to the next point, the last one back to the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Walk {
-    /// The points, and so the legs; at least 2.
+    /// The points, and so the segments; at least 2.
     pub points: usize,
-    /// Steps of a leg, at least 1.
+    /// Steps of a segment, at least 1.
     pub steps: usize,
-    /// How a leg leads from one point to the next.
-    pub path: Path,
+    /// How a segment leads from one point to the next.
+    pub path: InterpolationPath,
 }
 
 impl Walk {
-    /// What the pictures on leg `leg` are drawn from: `count` of them, at least 2, both ends included. `points` are `[points, latent]`. Conditions are always joined straight.
-    pub fn leg(&self, points: &Tensor, leg: usize, count: usize) -> Vec<Mix> {
-        let (from, to) = (leg % self.points, (leg + 1) % self.points);
+    /// What the pictures on segment `segment` are drawn from: `count` of them, at least 2, both ends included. `points` are `[points, latent]`. Conditions are always joined straight.
+    pub fn segment(&self, points: &Tensor, segment: usize, count: usize) -> Vec<LatentCombination> {
+        let (from, to) = (segment % self.points, (segment + 1) % self.points);
         let (values, width) = (points.to_vec(), points.shape()[1]);
         let row = |i: usize| &values[i * width..][..width];
         let at = |i: usize| {
             let t = i as f64 / (count - 1) as f64;
             let terms = |path| {
-                let [a, b] = between(row(from), row(to), t, path);
+                let [a, b] = interpolation_weights(row(from), row(to), t, path);
                 vec![(from, a), (to, b)]
             };
-            Mix {
+            LatentCombination {
                 of: terms(self.path),
-                told: (self.path == Path::Spherical).then(|| terms(Path::Linear)),
+                told: (self.path == InterpolationPath::Spherical)
+                    .then(|| terms(InterpolationPath::Linear)),
             }
         };
         (0..count).map(at).collect()
     }
 
-    /// The drawing with a row for each leg, of `columns` pictures.
-    pub fn rows(&self, points: &Tensor, columns: usize, base: Drawing) -> Drawing {
-        let mixes: Vec<Mix> =
-            (0..self.points).flat_map(|leg| self.leg(points, leg, columns)).collect();
-        Drawing { cells: (0..mixes.len()).map(Cell::Drawn).collect(), mixes, ..base }
+    /// The drawing with a row for each segment, of `columns` pictures.
+    pub fn rows(&self, points: &Tensor, columns: usize, base: SampleSpec) -> SampleSpec {
+        let mixes: Vec<LatentCombination> =
+            (0..self.points).flat_map(|segment| self.segment(points, segment, columns)).collect();
+        SampleSpec { cells: (0..mixes.len()).map(Cell::Drawn).collect(), mixes, ..base }
     }
 
     /// The drawing of the whole walk, step by step: `points · steps` pictures, of which the last is a step away from the first.
-    pub fn steps(&self, points: &Tensor, base: Drawing) -> Drawing {
-        let leg = |leg| self.leg(points, leg, self.steps + 1).into_iter().take(self.steps);
-        Drawing { mixes: (0..self.points).flat_map(leg).collect(), ..base }
+    pub fn steps(&self, points: &Tensor, base: SampleSpec) -> SampleSpec {
+        let segment =
+            |segment| self.segment(points, segment, self.steps + 1).into_iter().take(self.steps);
+        SampleSpec { mixes: (0..self.points).flat_map(segment).collect(), ..base }
     }
 }
 
@@ -57,12 +59,12 @@ pub struct Smoothness {
     pub mean: f64,
     /// The largest change of a step.
     pub largest: f64,
-    /// The leg, from 0, with the largest change, and the step of it.
+    /// The segment, from 0, with the largest change, and the step of it.
     pub at: [usize; 2],
-    /// The mean difference between the pictures of two points.
+    /// The mean difference interpolation_weights the pictures of two points.
     pub apart: f64,
-    /// Mean and largest change of each leg.
-    pub legs: Vec<[f64; 2]>,
+    /// Mean and largest change of each segment.
+    pub segments: Vec<[f64; 2]>,
 }
 
 impl Smoothness {
@@ -89,16 +91,16 @@ impl Smoothness {
         let pairs = (0..walk.points).flat_map(|i| (0..i).map(move |j| (i, j)));
         let apart: Vec<f64> =
             pairs.map(|(i, j)| rms(picture(i * walk.steps), picture(j * walk.steps))).collect();
-        let legs = changes
+        let segments = changes
             .chunks(walk.steps)
-            .map(|leg| [mean(leg), leg.iter().copied().fold(0.0, f64::max)])
+            .map(|segment| [mean(segment), segment.iter().copied().fold(0.0, f64::max)])
             .collect();
         Self {
             mean: mean(&changes),
             largest,
             at: [top / walk.steps, top % walk.steps],
             apart: mean(&apart),
-            legs,
+            segments,
         }
     }
 
@@ -111,20 +113,24 @@ impl Smoothness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::latent::{Block, combine};
+    use crate::latent::{LatentSource, combine};
     use runs::GridOptions;
 
-    const WALK: Walk = Walk { points: 3, steps: 4, path: Path::Linear };
+    const WALK: Walk = Walk { points: 3, steps: 4, path: InterpolationPath::Linear };
 
     fn points() -> Tensor {
         Tensor::from_slice(&[0.0, 1.0, 2.0, 0.0, -2.0, 0.0], [3, 2])
     }
 
-    fn base() -> Drawing {
-        Drawing::plain(vec![Block::of_rows(0, None, &[0, 1, 2])], None, GridOptions::default())
+    fn base() -> SampleSpec {
+        SampleSpec::plain(
+            vec![LatentSource::of_rows(0, None, &[0, 1, 2])],
+            None,
+            GridOptions::default(),
+        )
     }
 
-    fn latents(mixes: &[Mix]) -> Vec<f32> {
+    fn latents(mixes: &[LatentCombination]) -> Vec<f32> {
         combine(&points(), &mixes.iter().map(|mix| mix.of.clone()).collect::<Vec<_>>()).to_vec()
     }
 
@@ -144,14 +150,14 @@ mod tests {
         assert_eq!(latents(&steps.mixes[..2]), [0.0, 1.0, 0.5, 0.75]);
         assert_eq!(latents(&steps.mixes[11..]), [-0.5, 0.75], "one step before the first");
         // On the circle the latents turn, the conditions do not.
-        let turned = Walk { path: Path::Spherical, ..WALK }.leg(&points(), 0, 3);
+        let turned = Walk { path: InterpolationPath::Spherical, ..WALK }.segment(&points(), 0, 3);
         assert!((turned[1].of[0].1 - 0.5f32.sqrt()).abs() < 1e-6, "{:?}", turned[1]);
         assert_eq!(turned[1].told, Some(vec![(0, 0.5), (1, 0.5)]));
     }
 
     #[test]
     fn a_jump_is_told_from_an_even_walk() {
-        // Pictures of one pixel; the walk goes 0 → 0.8 → 0.4 → 0, evenly within each leg.
+        // Pictures of one pixel; the walk goes 0 → 0.8 → 0.4 → 0, evenly within each segment.
         let even: Vec<f32> =
             [[0.0, 0.2, 0.4, 0.6], [0.8, 0.7, 0.6, 0.5], [0.4, 0.3, 0.2, 0.1]].concat();
         let found = Smoothness::of(&even, &WALK);
@@ -164,7 +170,7 @@ mod tests {
             (found.apart - 127.5 * 1.6 / 3.0).abs() < 1e-3 && found.at[0] == 0 && !found.jumps(),
             "{found:?}"
         );
-        assert!((found.legs[1][0] - 12.75).abs() < 1e-3);
+        assert!((found.segments[1][0] - 12.75).abs() < 1e-3);
         // By heart: the picture of the nearest point, all along.
         let heart: Vec<f32> =
             [[0.0, 0.0, 0.0, 0.8], [0.8, 0.8, 0.4, 0.4], [0.4, 0.4, 0.0, 0.0]].concat();

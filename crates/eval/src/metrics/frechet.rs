@@ -6,20 +6,20 @@
 //!
 //! "FID" is this number under Inception's features; under any others it has another scale and must not be compared with published ones.
 
-use super::rows::{Rows, comparable};
+use super::features::{Features, comparable};
 use crate::EvalError;
 use nalgebra::{DMatrix, DVector};
 use std::borrow::Cow;
 
 /// The largest side of a covariance that is taken apart: that of Inception's features, twice. One of 1728 took 55 s, and the time goes with the third power.
-pub const WIDEST: usize = 4096;
+pub const MAX_DIMENSION: usize = 4096;
 
-/// Rows whose outer products are added at a time.
+/// Features whose outer products are added at a time.
 const BLOCK: usize = 1024;
 
 /// Mean and covariance of features.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Statistics {
+pub struct GaussianStats {
     mean: DVector<f64>,
     /// Unbiased: divided by one less than the number of rows, as `numpy.cov`.
     covariance: DMatrix<f64>,
@@ -27,23 +27,28 @@ pub struct Statistics {
 
 /// Sums of rows and of their outer products, about an origin: what mean and covariance are made of, and what can be added.
 #[derive(Clone, Debug)]
-pub struct Moments {
+pub struct MomentSums {
     origin: DVector<f64>,
     sum: DVector<f64>,
     products: DMatrix<f64>,
     count: usize,
 }
 
-impl Moments {
+impl MomentSums {
     /// Those of `rows` about `origin`, in double precision. Near the mean no digits are lost.
     ///
     /// # Panics
     /// When the origin has another width.
     #[track_caller]
     #[must_use]
-    pub fn of(rows: &Rows, origin: &[f64]) -> Self {
+    pub fn of(rows: &Features, origin: &[f64]) -> Self {
         let width = rows.width();
-        assert_eq!(origin.len(), width, "Moments: rows of {width} numbers about {}", origin.len());
+        assert_eq!(
+            origin.len(),
+            width,
+            "MomentSums: rows of {width} numbers about {}",
+            origin.len()
+        );
         let (mut sum, mut products) = (DVector::zeros(width), DMatrix::zeros(width, width));
         for block in rows.values().chunks(BLOCK * width) {
             let moved = block
@@ -77,24 +82,24 @@ impl Moments {
 
     /// Mean and covariance; `None` of fewer than 2 rows.
     #[must_use]
-    pub fn statistics(&self) -> Option<Statistics> {
+    pub fn statistics(&self) -> Option<GaussianStats> {
         if self.count < 2 {
             return None;
         }
         let count = self.count as f64;
         let shift = &self.sum / count;
         let covariance = (&self.products - &shift * shift.transpose() * count) / (count - 1.0);
-        Some(Statistics { mean: &self.origin + shift, covariance })
+        Some(GaussianStats { mean: &self.origin + shift, covariance })
     }
 }
 
-impl Statistics {
+impl GaussianStats {
     /// Those of a set, in double precision.
     ///
     /// # Errors
     /// Fewer than 2 rows, or a number that is not finite.
-    pub fn of(rows: &Rows) -> Result<Self, EvalError> {
-        let found = Moments::of(rows, &rows.mean()).statistics();
+    pub fn of(rows: &Features) -> Result<Self, EvalError> {
+        let found = MomentSums::of(rows, &rows.mean()).statistics();
         let found = found.ok_or_else(|| {
             EvalError::Mismatch(format!(
                 "a covariance takes at least 2 pictures, not {}",
@@ -121,11 +126,14 @@ fn root(matrix: &DMatrix<f64>) -> DMatrix<f64> {
 /// Lengths and angles are the same there, and so are the distance and that of any of the rows; the time is not, for pixels are many.
 ///
 /// # Errors
-/// Features of different widths, a number that is not finite, or sets of more than [`WIDEST`] features and rows.
-pub fn spanned<'a>(real: &'a Rows, fake: &'a Rows) -> Result<[Cow<'a, Rows>; 2], EvalError> {
+/// Features of different widths, a number that is not finite, or sets of more than [`MAX_DIMENSION`] features and rows.
+pub fn project_to_row_space<'a>(
+    real: &'a Features,
+    fake: &'a Features,
+) -> Result<[Cow<'a, Features>; 2], EvalError> {
     comparable(real, fake, 2, "the Fréchet distance")?;
     let (width, rows) = (real.width(), real.len() + fake.len());
-    if width.min(rows) > WIDEST {
+    if width.min(rows) > MAX_DIMENSION {
         return Err(EvalError::Mismatch(format!(
             "the Fréchet distance of {rows} pictures by features of {width} numbers takes too long, its time goes with the third power: leave fid out of the metrics, or take smaller \
              pictures, fewer of them, or other features"
@@ -152,7 +160,7 @@ pub fn spanned<'a>(real: &'a Rows, fake: &'a Rows) -> Result<[Cow<'a, Rows>; 2],
     let coordinates = DMatrix::from_diagonal(&lengths) * eigen.eigenvectors.transpose();
     let of = |from: usize, count: usize| {
         let values = coordinates.columns(from, count).iter().map(|&value| value as f32).collect();
-        Cow::Owned(Rows::new(rows, values))
+        Cow::Owned(Features::new(rows, values))
     };
     Ok([of(0, real.len()), of(real.len(), fake.len())])
 }
@@ -165,14 +173,14 @@ fn not_finite() -> EvalError {
 
 /// A set that others are compared with: the root of its covariance is computed once.
 pub struct Frechet {
-    statistics: Statistics,
+    statistics: GaussianStats,
     root: DMatrix<f64>,
 }
 
 impl Frechet {
     /// Distances from these statistics.
     #[must_use]
-    pub fn to(statistics: Statistics) -> Self {
+    pub fn to(statistics: GaussianStats) -> Self {
         Self { root: root(&statistics.covariance), statistics }
     }
 
@@ -180,7 +188,7 @@ impl Frechet {
     ///
     /// # Errors
     /// Features of different widths.
-    pub fn distance(&self, other: &Statistics) -> Result<f64, EvalError> {
+    pub fn distance(&self, other: &GaussianStats) -> Result<f64, EvalError> {
         let own = &self.statistics;
         let (a, b) = (own.mean.len(), other.mean.len());
         if a != b {
@@ -200,8 +208,8 @@ impl Frechet {
 /// The Fréchet distance of two sets of features.
 ///
 /// # Errors
-/// As [`spanned`], or fewer than 2 rows.
-pub fn distance(real: &Rows, fake: &Rows) -> Result<f64, EvalError> {
-    let [real, fake] = spanned(real, fake)?;
-    Frechet::to(Statistics::of(&real)?).distance(&Statistics::of(&fake)?)
+/// As [`project_to_row_space`], or fewer than 2 rows.
+pub fn distance(real: &Features, fake: &Features) -> Result<f64, EvalError> {
+    let [real, fake] = project_to_row_space(real, fake)?;
+    Frechet::to(GaussianStats::of(&real)?).distance(&GaussianStats::of(&fake)?)
 }

@@ -1,7 +1,7 @@
 //! The kernel distance (Bińkowski et al. 2018, section 4): the unbiased squared maximum mean discrepancy of features under the cubic kernel
 //! k(x, y) = (x·y / d + 1)³, over random subsets. Under Inception's features it is called KID.
 
-use super::rows::{Rows, comparable};
+use super::features::{Features, comparable};
 use crate::{EvalError, Progress};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
@@ -14,7 +14,7 @@ const SUBSETS: u64 = 50;
 pub struct Subsets {
     /// How many.
     pub count: usize,
-    /// Rows in each, of each set; fewer where a set has no more.
+    /// Features in each, of each set; fewer where a set has no more.
     pub size: usize,
 }
 
@@ -29,8 +29,8 @@ impl Default for Subsets {
 /// # Errors
 /// Features of different widths, fewer than 2 rows, no subsets, the device, or [`EvalError::Stopped`].
 pub fn distances(
-    real: &Rows,
-    fake: &Rows,
+    real: &Features,
+    fake: &Features,
     subsets: Subsets,
     seed: u64,
     device: &Device,
@@ -46,9 +46,9 @@ pub fn distances(
     let mut rng = Philox::new(seed, SUBSETS);
     let mut found = Vec::with_capacity(subsets.count);
     for subset in 0..subsets.count {
-        progress.tell("comparing subsets", subset, subsets.count)?;
-        let x = real.select(&some(real.len(), size, &mut rng));
-        let y = fake.select(&some(fake.len(), size, &mut rng));
+        progress.report("comparing subsets", subset, subsets.count)?;
+        let x = real.select(&sample_without_replacement(real.len(), size, &mut rng));
+        let y = fake.select(&sample_without_replacement(fake.len(), size, &mut rng));
         found.push(mmd(&x, &y, device));
         device.check()?;
     }
@@ -57,9 +57,9 @@ pub fn distances(
 
 /// The unbiased MMD² of two sets of one size.
 #[must_use]
-pub fn mmd(x: &Rows, y: &Rows, device: &Device) -> f64 {
+pub fn mmd(x: &Features, y: &Features, device: &Device) -> f64 {
     let (m, n) = (x.len() as f64, y.len() as f64);
-    let on = |rows: &Rows| rows.tensor(0, rows.len()).to_device(device);
+    let on = |rows: &Features| rows.tensor(0, rows.len()).to_device(device);
     let (x, y) = (on(x), on(y));
     let within = |rows: &Tensor, count: f64| kernel_sum(rows, rows, true) / (count * (count - 1.0));
     within(&x, m) + within(&y, n) - 2.0 * kernel_sum(&x, &y, false) / (m * n)
@@ -81,7 +81,7 @@ fn kernel_sum(x: &Tensor, y: &Tensor, apart: bool) -> f64 {
 }
 
 /// `count` different numbers below `len`, by the first steps of a Fisher–Yates shuffle.
-fn some(len: usize, count: usize, rng: &mut Philox) -> Vec<usize> {
+fn sample_without_replacement(len: usize, count: usize, rng: &mut Philox) -> Vec<usize> {
     let mut all: Vec<usize> = (0..len).collect();
     for i in 0..count.min(len) {
         let left = u32::try_from(len - i).unwrap_or(u32::MAX);

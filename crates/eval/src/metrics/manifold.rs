@@ -1,7 +1,7 @@
-//! Improved precision and recall, density and coverage, and memorisation: what nearest neighbours tell of two sets.
+//! Improved precision and recall, density and coverage, and memorisation: what nearest neighbors tell of two sets.
 
-use super::neighbours::{Neighbour, Pair};
-use super::rows::{Rows, comparable};
+use super::features::{Features, comparable};
+use super::pairwise::{Neighbor, PairwiseDistances};
 use crate::{EvalError, Progress};
 use std::borrow::Cow;
 use tensor::Device;
@@ -21,7 +21,7 @@ pub struct Manifold {
 
 /// The share that is true.
 #[must_use]
-pub fn share(flags: &[bool]) -> f64 {
+pub fn fraction(flags: &[bool]) -> f64 {
     flags.iter().filter(|&&flag| flag).count() as f64 / flags.len().max(1) as f64
 }
 
@@ -30,34 +30,39 @@ pub fn share(flags: &[bool]) -> f64 {
 /// # Errors
 /// Not more than `k` rows, the device, or [`EvalError::Stopped`].
 pub fn radii(
-    rows: &Rows,
+    rows: &Features,
     k: usize,
     device: &Device,
     progress: Progress<'_>,
 ) -> Result<Vec<f64>, EvalError> {
-    let nearest = Pair::new(rows, rows, device).nearest(k, progress)?;
+    let nearest = PairwiseDistances::new(rows, rows, device).nearest(k, progress)?;
     Ok(nearest.iter().map(|found| found.last().map_or(0.0, |last| last.squared)).collect())
 }
 
-/// All four, by the `k` nearest neighbours.
+/// All four, by the `k` nearest neighbors.
 ///
 /// # Errors
 /// Features of different widths, not more than `k` pictures, the device, or [`EvalError::Stopped`].
 pub fn manifold(
-    real: &Rows,
-    fake: &Rows,
+    real: &Features,
+    fake: &Features,
     k: usize,
     device: &Device,
     progress: Progress<'_>,
 ) -> Result<Manifold, EvalError> {
-    comparable(real, fake, k + 1, &format!("precision and recall by {k} neighbours"))?;
+    comparable(real, fake, k + 1, &format!("precision and recall by {k} neighbors"))?;
     let (radii_real, radii_fake) =
         (radii(real, k, device, progress)?, radii(fake, k, device, progress)?);
-    let balls = Pair::new(fake, real, device).each("comparing the sets", progress, |guess| {
-        guess.within(&radii_real).collect::<Vec<usize>>()
-    })?;
-    let recalled = Pair::new(real, fake, device)
-        .each("comparing the sets", progress, |guess| guess.within(&radii_fake).next().is_some())?;
+    let balls = PairwiseDistances::new(fake, real, device).each(
+        "comparing the sets",
+        progress,
+        |guess| guess.within(&radii_real).collect::<Vec<usize>>(),
+    )?;
+    let recalled = PairwiseDistances::new(real, fake, device).each(
+        "comparing the sets",
+        progress,
+        |guess| guess.within(&radii_fake).next().is_some(),
+    )?;
     let mut covered = vec![false; real.len()];
     for index in balls.iter().flatten() {
         if let Some(flag) = covered.get_mut(*index) {
@@ -74,35 +79,35 @@ pub fn manifold(
 
 /// How near generated pictures are to training pictures.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Memorised {
+pub struct Memorization {
     /// Of each generated picture: whether it is nearer to a training picture than that one is to all other training pictures.
-    pub copied: Vec<bool>,
+    pub memorized: Vec<bool>,
     /// Of each training picture: whether it is nearer to another one than that one is to all the rest. It is what to expect of new pictures from the same
     /// distribution, and by no means 0.
     pub expected: Vec<bool>,
     /// Of each generated picture: its nearest training picture.
-    pub nearest: Vec<Neighbour>,
+    pub nearest: Vec<Neighbor>,
 }
 
 /// All pictures that could have been learned by heart, and the nearest ones of each among them: found once, for any number of generated sets.
 #[derive(Clone, Debug)]
-pub struct Training<'a> {
-    rows: Cow<'a, Rows>,
-    own: Vec<Vec<Neighbour>>,
+pub struct TrainNeighborIndex<'a> {
+    rows: Cow<'a, Features>,
+    own: Vec<Vec<Neighbor>>,
 }
 
-impl<'a> Training<'a> {
+impl<'a> TrainNeighborIndex<'a> {
     /// Looks for the two nearest of each.
     ///
     /// # Errors
     /// Fewer than 3 pictures, the device, or [`EvalError::Stopped`].
     pub fn new(
-        rows: Cow<'a, Rows>,
+        rows: Cow<'a, Features>,
         device: &Device,
         progress: Progress<'_>,
     ) -> Result<Self, EvalError> {
         comparable(&rows, &rows, 3, "the memorisation score")?;
-        let own = Pair::new(&rows, &rows, device).nearest(2, progress)?;
+        let own = PairwiseDistances::new(&rows, &rows, device).nearest(2, progress)?;
         Ok(Self { rows, own })
     }
 
@@ -120,17 +125,17 @@ impl<'a> Training<'a> {
     ///
     /// # Errors
     /// Features of different widths, the device, or [`EvalError::Stopped`].
-    pub fn memorised(
+    pub fn memorization(
         &self,
-        fake: &Rows,
+        fake: &Features,
         device: &Device,
         progress: Progress<'_>,
-    ) -> Result<Memorised, EvalError> {
+    ) -> Result<Memorization, EvalError> {
         comparable(&self.rows, fake, 1, "the memorisation score")?;
-        let found = Pair::new(fake, &self.rows, device).nearest(1, progress)?;
-        let nearest: Vec<Neighbour> =
+        let found = PairwiseDistances::new(fake, &self.rows, device).nearest(1, progress)?;
+        let nearest: Vec<Neighbor> =
             found.into_iter().filter_map(|found| found.first().copied()).collect();
-        let copied =
+        let memorized =
             nearest.iter().map(|found| found.squared < self.radius(found.index, None)).collect();
         let first = self.own.iter().map(|found| found.first());
         let expected = first
@@ -139,6 +144,6 @@ impl<'a> Training<'a> {
                 found.is_some_and(|near| near.squared < self.radius(near.index, Some(i)))
             })
             .collect();
-        Ok(Memorised { copied, expected, nearest })
+        Ok(Memorization { memorized, expected, nearest })
     }
 }

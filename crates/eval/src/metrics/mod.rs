@@ -1,21 +1,21 @@
 //! How near generated pictures are to real ones, by numbers.
 //!
-//! Every function takes features, row by row ([`Rows`]), and does not care where they come from; [`Source`] makes them of pictures, with an
-//! [`Extractor`](crate::network::Extractor). docs/eval.md tells what the numbers mean, and what they do not.
+//! Every function takes features, row by row ([`Features`]), and does not care where they come from; [`ImageSource`] makes them of pictures, with an
+//! [`FeatureExtractor`](crate::feature_network::FeatureExtractor). docs/eval.md tells what the numbers mean, and what they do not.
 
+mod feature_cache;
+mod features;
 pub mod frechet;
-pub mod inception;
-mod kept;
+mod image_source;
+pub mod inception_score;
 pub mod kid;
 pub mod manifold;
-pub mod neighbours;
+pub mod mean_std;
+pub mod pairwise;
 mod report;
-mod rows;
-mod source;
-pub mod spread;
 
+pub use features::Features;
+pub use image_source::{ConditionSampling, ImageSource};
 pub use kid::Subsets;
-pub use manifold::Training;
-pub use report::{Better, Figure, Measured, Metric, Options, Report, compare};
-pub use rows::Rows;
-pub use source::{Source, Told};
+pub use manifold::TrainNeighborIndex;
+pub use report::{Direction, FeatureSet, Metric, MetricValue, Options, Report, compare};

@@ -1,11 +1,11 @@
 //! All metrics of two sets at once.
 
-use super::frechet::{Frechet, Statistics, spanned};
-use super::inception;
+use super::features::{Features, comparable};
+use super::frechet::{Frechet, GaussianStats, project_to_row_space};
+use super::inception_score;
 use super::kid::{self, Subsets};
-use super::manifold::{self, Training};
-use super::rows::{Rows, comparable};
-use super::spread::{Spread, interval_of_frechet, interval_of_mean};
+use super::manifold::{self, TrainNeighborIndex};
+use super::mean_std::{MeanStd, interval_of_frechet, interval_of_mean};
 use crate::{EvalError, Progress};
 use data::permutation;
 use tensor::Device;
@@ -16,7 +16,7 @@ const SPLITS: usize = 10;
 const WIDE: usize = 256;
 const SELDOM: usize = 20;
 
-/// A family of figures.
+/// A family of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// The Fréchet distance.
@@ -34,7 +34,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The [key](Figure::key) of its figure, or of the first of two.
+    /// The [key](MetricValue::key) of its figure, or of the first of two.
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
@@ -51,10 +51,10 @@ impl Metric {
 /// What is measured, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Which figures.
+    /// Which values.
     pub metrics: Vec<Metric>,
     /// Neighbours of precision, recall, density and coverage.
-    pub neighbours: usize,
+    pub neighbors: usize,
     /// Subsets of the kernel distance.
     pub subsets: Subsets,
     /// Resamples for intervals; 0 for none.
@@ -65,16 +65,16 @@ pub struct Options {
 
 /// The features of a set, and the probabilities of classes where the network tells them.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub struct FeatureSet {
     /// `[N, features]`.
-    pub features: Rows,
+    pub features: Features,
     /// `[N, classes]`.
-    pub classes: Option<Rows>,
+    pub classes: Option<Features>,
 }
 
 /// One number.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
+pub struct MetricValue {
     /// A short name for programs, such as `frechet`.
     pub key: &'static str,
     /// What it is called.
@@ -88,24 +88,24 @@ pub struct Figure {
     /// The same of the real pictures, where that says what to expect.
     pub expected: Option<f64>,
     /// What is better.
-    pub better: Better,
+    pub better: Direction,
 }
 
-impl Figure {
+impl MetricValue {
     /// A number that tells which of several values of this figure is best: the lower, the better.
     #[must_use]
     pub fn score(&self) -> f64 {
         match (self.better, self.expected) {
-            (Better::Higher, _) => -self.value,
-            (Better::Expected, Some(expected)) => (self.value - expected).abs(),
-            (Better::Lower | Better::Expected, _) => self.value,
+            (Direction::Higher, _) => -self.value,
+            (Direction::Expected, Some(expected)) => (self.value - expected).abs(),
+            (Direction::Lower | Direction::Expected, _) => self.value,
         }
     }
 }
 
 /// Which way a figure gets better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Better {
+pub enum Direction {
     /// The lower.
     Lower,
     /// The higher.
@@ -118,7 +118,7 @@ pub enum Better {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// In a fixed order.
-    pub figures: Vec<Figure>,
+    pub values: Vec<MetricValue>,
     /// One line each.
     pub warnings: Vec<String>,
 }
@@ -126,8 +126,8 @@ pub struct Report {
 impl Report {
     /// The figure with this key, where it was asked for.
     #[must_use]
-    pub fn figure(&self, key: &str) -> Option<&Figure> {
-        self.figures.iter().find(|figure| figure.key == key)
+    pub fn get(&self, key: &str) -> Option<&MetricValue> {
+        self.values.iter().find(|figure| figure.key == key)
     }
 
     fn add(
@@ -135,10 +135,10 @@ impl Report {
         key: &'static str,
         name: &'static str,
         value: f64,
-        better: Better,
-    ) -> &mut Figure {
-        let at = self.figures.len();
-        self.figures.push(Figure {
+        better: Direction,
+    ) -> &mut MetricValue {
+        let at = self.values.len();
+        self.values.push(MetricValue {
             key,
             name,
             value,
@@ -147,7 +147,7 @@ impl Report {
             expected: None,
             better,
         });
-        &mut self.figures[at]
+        &mut self.values[at]
     }
 }
 
@@ -158,9 +158,9 @@ impl Report {
 /// Features of different widths, too few pictures, no probabilities for [`Metric::Is`], no `training` for [`Metric::Nn`], the device, or
 /// [`EvalError::Stopped`].
 pub fn compare(
-    real: &Measured,
-    fake: &Measured,
-    training: Option<&Training<'_>>,
+    real: &FeatureSet,
+    fake: &FeatureSet,
+    training: Option<&TrainNeighborIndex<'_>>,
     options: &Options,
     device: &Device,
     progress: Progress<'_>,
@@ -185,7 +185,7 @@ pub fn compare(
             )
         };
         // A set may lie class by class: parts of it must be drawn by chance.
-        let scores = |measured: &Measured| {
+        let scores = |measured: &FeatureSet| {
             let order = permutation(
                 options.seed,
                 u64::MAX - 4,
@@ -194,12 +194,13 @@ pub fn compare(
             let order: Vec<usize> = order.into_iter().map(|index| index as usize).collect();
             let mixed =
                 measured.classes.as_ref().map(|rows| rows.select(&order)).ok_or_else(missing)?;
-            Ok::<_, EvalError>(Spread::of(&inception::scores(&mixed, SPLITS)?))
+            Ok::<_, EvalError>(MeanStd::of(&inception_score::scores(&mixed, SPLITS)?))
         };
         let found = scores(fake)?;
         // In as many parts: a score of fewer pictures is lower.
         let expected = scores(real)?.mean;
-        let figure = report.add("inception_score", "Inception score", found.mean, Better::Higher);
+        let figure =
+            report.add("inception_score", "Inception score", found.mean, Direction::Higher);
         figure.deviation = Some(found.deviation);
         figure.interval =
             (options.bootstrap > 0).then(|| found.interval(1.0 / (SPLITS as f64).sqrt()));
@@ -209,11 +210,16 @@ pub fn compare(
         let training = training.ok_or_else(|| {
             EvalError::Mismatch("the memorisation score takes the training pictures".into())
         })?;
-        let found = training.memorised(&fake.features, device, progress)?;
-        let figure =
-            report.add("memorised", "Memorised", manifold::share(&found.copied), Better::Expected);
-        figure.interval = interval_of_mean(&flags(&found.copied), options.bootstrap, options.seed);
-        figure.expected = Some(manifold::share(&found.expected));
+        let found = training.memorization(&fake.features, device, progress)?;
+        let figure = report.add(
+            "memorised",
+            "Memorization",
+            manifold::fraction(&found.memorized),
+            Direction::Expected,
+        );
+        figure.interval =
+            interval_of_mean(&flags(&found.memorized), options.bootstrap, options.seed);
+        figure.expected = Some(manifold::fraction(&found.expected));
     }
     Ok(report)
 }
@@ -223,7 +229,7 @@ fn flags(flags: &[bool]) -> Vec<f64> {
 }
 
 fn frechet(
-    sets: [&Rows; 2],
+    sets: [&Features; 2],
     options: &Options,
     report: &mut Report,
     progress: Progress<'_>,
@@ -239,24 +245,24 @@ fn frechet(
             ));
         }
     }
-    let [real, fake] = spanned(real, fake)?;
-    let value = Frechet::to(Statistics::of(&real)?).distance(&Statistics::of(&fake)?)?;
+    let [real, fake] = project_to_row_space(real, fake)?;
+    let value = Frechet::to(GaussianStats::of(&real)?).distance(&GaussianStats::of(&fake)?)?;
     let replicates =
         if real.width() > WIDE { options.bootstrap.min(SELDOM) } else { options.bootstrap };
-    report.add("frechet", "Fréchet distance", value, Better::Lower).interval =
+    report.add("frechet", "Fréchet distance", value, Direction::Lower).interval =
         interval_of_frechet(value, [&real, &fake], replicates, options.seed, progress)?;
     Ok(())
 }
 
 fn kernel(
-    [real, fake]: [&Rows; 2],
+    [real, fake]: [&Features; 2],
     options: &Options,
     device: &Device,
     report: &mut Report,
     progress: Progress<'_>,
 ) -> Result<(), EvalError> {
     let found =
-        Spread::of(&kid::distances(real, fake, options.subsets, options.seed, device, progress)?);
+        MeanStd::of(&kid::distances(real, fake, options.subsets, options.seed, device, progress)?);
     let size = options.subsets.size.min(real.len()).min(fake.len());
     if size < options.subsets.size {
         report.warnings.push(format!(
@@ -264,7 +270,7 @@ fn kernel(
             options.subsets.size
         ));
     }
-    let figure = report.add("kernel", "Kernel distance", found.mean, Better::Lower);
+    let figure = report.add("kernel", "Kernel distance", found.mean, Direction::Lower);
     figure.deviation = Some(found.deviation);
     // A subset of n spreads as 1/√n (the kernel's statistic is asymptotically normal), and all pictures were seen.
     let shrunk = (size as f64 / real.len().min(fake.len()) as f64).sqrt();
@@ -273,16 +279,16 @@ fn kernel(
 }
 
 fn neighbourhood(
-    [real, fake]: [&Rows; 2],
+    [real, fake]: [&Features; 2],
     options: &Options,
     device: &Device,
     report: &mut Report,
     progress: Progress<'_>,
 ) -> Result<(), EvalError> {
-    let found = manifold::manifold(real, fake, options.neighbours, device, progress)?;
+    let found = manifold::manifold(real, fake, options.neighbors, device, progress)?;
     let mut add = |key, name, values: &[f64]| {
         let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-        report.add(key, name, mean, Better::Higher).interval =
+        report.add(key, name, mean, Direction::Higher).interval =
             interval_of_mean(values, options.bootstrap, options.seed);
     };
     if options.metrics.contains(&Metric::Pr) {
@@ -302,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_best_value_has_the_lowest_score() {
-        let figure = |value, better, expected| Figure {
+        let figure = |value, better, expected| MetricValue {
             key: "x",
             name: "x",
             value,
@@ -312,10 +318,10 @@ mod tests {
             better,
         };
         // A kernel distance may be below 0 by chance.
-        assert_eq!(figure(-0.25, Better::Lower, None).score(), -0.25);
-        assert_eq!(figure(0.5, Better::Higher, None).score(), -0.5);
-        let memorised = |value| figure(value, Better::Expected, Some(0.5)).score();
-        assert_eq!(memorised(0.25), memorised(0.75));
-        assert!(memorised(0.5) < memorised(0.25) && memorised(0.25) < memorised(1.0));
+        assert_eq!(figure(-0.25, Direction::Lower, None).score(), -0.25);
+        assert_eq!(figure(0.5, Direction::Higher, None).score(), -0.5);
+        let memorization = |value| figure(value, Direction::Expected, Some(0.5)).score();
+        assert_eq!(memorization(0.25), memorization(0.75));
+        assert!(memorization(0.5) < memorization(0.25) && memorization(0.25) < memorization(1.0));
     }
 }

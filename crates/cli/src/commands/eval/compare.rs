@@ -10,12 +10,13 @@ use crate::{cache, output, parse, render};
 use clap::{ValueEnum, value_parser};
 use data::{DataSpec, Dataset, Preprocess, Split};
 use eval::EvalError;
-use eval::memory::{Frame, Sheet};
-use eval::metrics::neighbours::Pair;
+use eval::feature_network::{DiscriminatorExtractor, FeatureExtractor, FeatureNetwork};
+use eval::memorization::{FrameColor, FramedSheet};
+use eval::metrics::pairwise::PairwiseDistances;
 use eval::metrics::{
-    Better, Figure, Measured, Metric, Options, Report, Source, Subsets, Told, Training, compare,
+    ConditionSampling, Direction, FeatureSet, ImageSource, Metric, MetricValue, Options, Report,
+    Subsets, TrainNeighborIndex, compare,
 };
-use eval::network::{Discriminator, Extractor, FeatureNetwork};
 use nn::Recipe;
 use runs::grid;
 use serde_json::{Value, json};
@@ -97,7 +98,7 @@ enum Classes {
 /// Pictures in a row of the picture.
 const COLUMNS: usize = 12;
 /// Around real pictures that are nearest to generated ones in features, as in `dcgan neighbours`.
-const BLUE: Frame = [-0.7, 0.0, 1.0];
+const BLUE: FrameColor = [-0.7, 0.0, 1.0];
 
 /// Flags of `eval`.
 #[derive(clap::Args)]
@@ -183,27 +184,31 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     let extractor = extractor(&args.features, &real_name, &train, &device, args.json)?;
     let (count, told) = (
         args.count as usize,
-        if matches!(args.classes, Classes::Real) { Told::AsReal } else { Told::Uniform },
+        if matches!(args.classes, Classes::Real) {
+            ConditionSampling::AsReal
+        } else {
+            ConditionSampling::Uniform
+        },
     );
-    let of_real = Source::some_of(&real, count, args.seed);
+    let of_real = ImageSource::from_dataset(&real, count, args.seed);
     let of_fake = match (&fake, &set) {
         (Fake::Generator { sampler, .. }, _) => {
-            Source::generated(sampler, count, args.seed, told, &real)?
+            ImageSource::generated(sampler, count, args.seed, told, &real)?
         }
-        (_, Some(set)) => Source::some_of(set, count, args.seed),
-        _ => Source::Noise { count, shape: real.shape(), seed: args.seed },
+        (_, Some(set)) => ImageSource::from_dataset(set, count, args.seed),
+        _ => ImageSource::Noise { count, shape: real.shape(), seed: args.seed },
     };
     let counts = [of_real.len(), of_fake.len()];
     let options = Options {
         metrics: metrics(args, &extractor),
-        neighbours: args.neighbours as usize,
+        neighbors: args.neighbours as usize,
         subsets: Subsets::default(),
         bootstrap: args.bootstrap as usize,
         seed: args.seed,
     };
     let kept = if args.no_cache { None } else { Some(cache::folder("statistics")?) };
     let (report, sheet) = render::watched(args.json, |progress| {
-        let real = of_real.measure_once(
+        let real = of_real.cached_features(
             &extractor,
             kept.as_deref(),
             "looking at real pictures",
@@ -211,19 +216,19 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         )?;
         let training = match options.metrics.contains(&Metric::Nn) {
             true => {
-                let all = Source::some_of(&train, usize::MAX, args.seed);
-                let all = all.measure_once(
+                let all = ImageSource::from_dataset(&train, usize::MAX, args.seed);
+                let all = all.cached_features(
                     &extractor,
                     kept.as_deref(),
                     "looking at training pictures",
                     progress,
                 )?;
-                Some(Training::new(Cow::Owned(all.features), &device, progress)?)
+                Some(TrainNeighborIndex::new(Cow::Owned(all.features), &device, progress)?)
             }
             false => None,
         };
         let fake =
-            of_fake.measure_once(&extractor, None, "looking at generated pictures", progress)?;
+            of_fake.cached_features(&extractor, None, "looking at generated pictures", progress)?;
         let report = compare(&real, &fake, training.as_ref(), &options, &device, progress)?;
         let sheet = match &args.grid {
             Some(_) => Some(sheet([&of_real, &of_fake], [&real, &fake], &device)?),
@@ -259,19 +264,20 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
 
 /// Real pictures, spread over the set; generated ones; and for each the real picture that is nearest in features.
 fn sheet(
-    sources: [&Source<'_>; 2],
-    [real, fake]: [&Measured; 2],
+    sources: [&ImageSource<'_>; 2],
+    [real, fake]: [&FeatureSet; 2],
     device: &Device,
-) -> Result<Sheet, EvalError> {
+) -> Result<FramedSheet, EvalError> {
     let [of_real, of_fake] = sources;
     let columns = COLUMNS.min(of_real.len()).min(of_fake.len());
     let generated = of_fake.part(0, columns)?;
     let size = generated.len() / columns;
     let shape = [generated.shape()[1], generated.shape()[2], generated.shape()[3]];
     let some = fake.features.select(&(0..columns).collect::<Vec<_>>());
-    let nearest = Pair::new(&some, &real.features, device).nearest(1, eval::Progress::SILENT)?;
-    let mut sheet = Sheet::new(shape, columns);
-    for index in eval::pictures::spread(of_real.len(), columns) {
+    let nearest =
+        PairwiseDistances::new(&some, &real.features, device).nearest(1, eval::Progress::SILENT)?;
+    let mut sheet = FramedSheet::new(shape, columns);
+    for index in eval::images::evenly_spaced(of_real.len(), columns) {
         sheet.add(&of_real.part(index, 1)?.to_vec(), None);
     }
     generated.to_vec().chunks_exact(size).for_each(|picture| sheet.add(picture, None));
@@ -286,15 +292,15 @@ struct Subject<'a> {
     real: String,
     fake: &'a str,
     counts: [usize; 2],
-    told: Option<Told>,
-    extractor: &'a Extractor,
+    told: Option<ConditionSampling>,
+    extractor: &'a FeatureExtractor,
 }
 
-fn metrics(args: &CompareArgs, extractor: &Extractor) -> Vec<Metric> {
+fn metrics(args: &CompareArgs, extractor: &FeatureExtractor) -> Vec<Metric> {
     if args.metrics.is_empty() {
         return USUAL
             .iter()
-            .filter(|choice| extractor.tells_classes() || **choice != MetricChoice::Is)
+            .filter(|choice| extractor.is_classifier() || **choice != MetricChoice::Is)
             .map(|&choice| choice.into())
             .collect();
     }
@@ -355,28 +361,32 @@ pub fn extractor(
     train: &Arc<Dataset>,
     device: &Device,
     json: bool,
-) -> Result<Extractor, CliError> {
+) -> Result<FeatureExtractor, CliError> {
     Ok(match features {
-        "network" => Extractor::Network(Box::new(of_set(real, Arc::clone(train), device, json)?)),
-        "pixels" => Extractor::Pixels(train.shape()),
+        "network" => {
+            FeatureExtractor::Network(Box::new(of_set(real, Arc::clone(train), device, json)?))
+        }
+        "pixels" => FeatureExtractor::Pixels(train.shape()),
         other => match other.strip_prefix("d:") {
             Some(path) => {
                 let checkpoint = open_checkpoint(Path::new(path), output::warning)?.checkpoint;
                 let made = render::watched(json, |progress| {
-                    Discriminator::new(&checkpoint, train, device, progress)
+                    DiscriminatorExtractor::new(&checkpoint, train, device, progress)
                 })?;
-                Extractor::Discriminator(Box::new(made))
+                FeatureExtractor::Discriminator(Box::new(made))
             }
-            None => Extractor::Network(Box::new(FeatureNetwork::load(Path::new(other), device)?)),
+            None => {
+                FeatureExtractor::Network(Box::new(FeatureNetwork::load(Path::new(other), device)?))
+            }
         },
     })
 }
 
-fn conditions(told: Option<Told>) -> &'static str {
+fn conditions(told: Option<ConditionSampling>) -> &'static str {
     match told {
         None => "",
-        Some(Told::AsReal) => ", conditions in the real set's proportions",
-        Some(Told::Uniform) => ", each class equally often",
+        Some(ConditionSampling::AsReal) => ", conditions in the real set's proportions",
+        Some(ConditionSampling::Uniform) => ", each class equally often",
     }
 }
 
@@ -392,18 +402,18 @@ fn print(subject: &Subject<'_>, report: &Report) {
     let mut rows = vec![
         ["metric", "value", "95 % interval", "real pictures", "better"].map(String::from).to_vec(),
     ];
-    rows.extend(report.figures.iter().map(|figure| row(figure, &subject.extractor.id())));
+    rows.extend(report.values.iter().map(|figure| row(figure, &subject.extractor.id())));
     output::line(render::table(&rows));
 }
 
-fn row(figure: &Figure, features: &str) -> Vec<String> {
+fn row(figure: &MetricValue, features: &str) -> Vec<String> {
     let interval = figure
         .interval
         .map_or("-".into(), |[low, high]| format!("{} to {}", number(low), number(high)));
     let better = match figure.better {
-        Better::Lower => "lower",
-        Better::Higher => "higher",
-        Better::Expected => "as real",
+        Direction::Lower => "lower",
+        Direction::Higher => "higher",
+        Direction::Expected => "as real",
     };
     let expected = figure.expected.map_or("-".into(), number);
     vec![
@@ -421,14 +431,15 @@ fn number(value: f64) -> String {
 }
 
 fn print_json(subject: &Subject<'_>, args: &CompareArgs, report: &Report) {
-    let of = |figure: &Figure| {
-        let Figure { name, value, interval, deviation, expected, .. } = figure;
+    let of = |figure: &MetricValue| {
+        let MetricValue { name, value, interval, deviation, expected, .. } = figure;
         json!({ "name": name, "value": value, "interval": interval, "deviation": deviation, "real": expected })
     };
     let figures: serde_json::Map<String, Value> =
-        report.figures.iter().map(|figure| (figure.key.to_owned(), of(figure))).collect();
+        report.values.iter().map(|figure| (figure.key.to_owned(), of(figure))).collect();
     let [real, fake] = subject.counts;
-    let told = subject.told.map(|told| if told == Told::AsReal { "real" } else { "uniform" });
+    let told =
+        subject.told.map(|told| if told == ConditionSampling::AsReal { "real" } else { "uniform" });
     output::json(&json!({
         "features": subject.extractor.id(), "real": subject.real, "fake": subject.fake, "count_real": real, "count_fake": fake,
         "classes": told, "seed": args.seed, "neighbours": args.neighbours, "metrics": figures,

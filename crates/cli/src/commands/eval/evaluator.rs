@@ -6,8 +6,11 @@ use crate::cache;
 use crate::error::CliError;
 use crate::render;
 use data::{Dataset, Split};
-use eval::metrics::{Figure, Measured, Metric, Options, Source, Subsets, Told, Training, compare};
-use eval::network::Extractor;
+use eval::feature_network::FeatureExtractor;
+use eval::metrics::{
+    ConditionSampling, FeatureSet, ImageSource, Metric, MetricValue, Options, Subsets,
+    TrainNeighborIndex, compare,
+};
 use eval::{EvalError, Progress};
 use runs::Checkpoint;
 use std::borrow::Cow;
@@ -18,10 +21,10 @@ use train::{Evaluate, Measurement, Sampler, Settings, TrainError};
 /// The real pictures' features, and what compares a generator's with them.
 pub struct Evaluator {
     train: Arc<Dataset>,
-    extractor: Extractor,
-    real: Measured,
+    extractor: FeatureExtractor,
+    real: FeatureSet,
     /// All training pictures, where it is measured what was learned by heart.
-    training: Option<Training<'static>>,
+    training: Option<TrainNeighborIndex<'static>>,
     options: Options,
     count: usize,
     seed: u64,
@@ -59,7 +62,7 @@ impl Evaluator {
             false => Arc::clone(dataset),
         };
         let extractor = extractor(&evaluate.features, &settings.data, &train, device, json)?;
-        if metrics.contains(&Metric::Is) && !extractor.tells_classes() {
+        if metrics.contains(&Metric::Is) && !extractor.is_classifier() {
             return Err(CliError::Usage(format!(
                 "--eval-metrics is: the inception score takes features of a network that was trained on classes, and {} is none: leave it out, \
                  or give another --eval-features",
@@ -69,10 +72,10 @@ impl Evaluator {
         let kept = cache::folder("statistics")?;
         let (seed, count) = (settings.seed, evaluate.count);
         let options =
-            Options { metrics, neighbours: 3, subsets: Subsets::default(), bootstrap: 0, seed };
+            Options { metrics, neighbors: 3, subsets: Subsets::default(), bootstrap: 0, seed };
         let (real, training) = render::watched(json, |progress| {
             let measured = |count, what| {
-                Source::some_of(&train, count, seed).measure_once(
+                ImageSource::from_dataset(&train, count, seed).cached_features(
                     &extractor,
                     Some(&kept),
                     what,
@@ -83,7 +86,7 @@ impl Evaluator {
             let training = match options.metrics.contains(&Metric::Nn) {
                 true => {
                     let all = measured(usize::MAX, "looking at training pictures")?;
-                    Some(Training::new(Cow::Owned(all.features), device, progress)?)
+                    Some(TrainNeighborIndex::new(Cow::Owned(all.features), device, progress)?)
                 }
                 false => None,
             };
@@ -109,7 +112,7 @@ impl Evaluator {
     /// Tries each metric on some of the real pictures.
     fn dry_run(&self) -> Result<(), EvalError> {
         let some: Vec<usize> = (0..self.real.features.len().min(DRY_RUN_IMAGES)).collect();
-        let some = Measured {
+        let some = FeatureSet {
             features: self.real.features.select(&some),
             classes: self.real.classes.as_ref().map(|rows| rows.select(&some)),
         };
@@ -137,9 +140,15 @@ impl Evaluator {
 
     fn try_measure(&self, checkpoint: &Checkpoint) -> Result<Measurement, EvalError> {
         let sampler = Sampler::new(checkpoint, None, &self.device)?;
-        let source = Source::generated(&sampler, self.count, self.seed, Told::AsReal, &self.train)?;
+        let source = ImageSource::generated(
+            &sampler,
+            self.count,
+            self.seed,
+            ConditionSampling::AsReal,
+            &self.train,
+        )?;
         let report = render::watched(self.json, |progress| {
-            let fake = source.measure_once(
+            let fake = source.cached_features(
                 &self.extractor,
                 None,
                 "looking at generated pictures",
@@ -155,18 +164,18 @@ impl Evaluator {
             )
         })?;
         // Of memorisation too what is expected of new pictures, without which it says nothing.
-        let figures = report.figures.iter().flat_map(|figure| {
+        let figures = report.values.iter().flat_map(|figure| {
             let own = (format!("eval/{}", figure.key), figure.value);
             let expected =
                 figure.expected.map(|expected| (format!("eval/{}_real", figure.key), expected));
             std::iter::once(own).chain(expected)
         });
         // The report has an order of its own.
-        let first = self.options.metrics.first().and_then(|metric| report.figure(metric.key()));
+        let first = self.options.metrics.first().and_then(|metric| report.get(metric.key()));
         let features = self.extractor.id();
         Ok(Measurement {
             figures: figures.collect(),
-            score: first.map_or(f64::NAN, Figure::score),
+            score: first.map_or(f64::NAN, MetricValue::score),
             value: first.map_or(f64::NAN, |figure| figure.value),
             by: first.map_or_else(String::new, |figure| format!("{} ({features})", figure.name)),
             features,

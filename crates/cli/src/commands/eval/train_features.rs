@@ -5,9 +5,9 @@ use crate::commands::representation::draw_points;
 use crate::error::CliError;
 use crate::{cache, commands, output, parse, render};
 use data::{DataError, DataSpec, Dataset, Preprocess, Split};
-use eval::network::{self, FeatureNetwork, Options, Question, Splits, Targets};
-use eval::pictures::{images, spread};
-use eval::represent::SHOWN;
+use eval::feature_network::{self, FeatureNetwork, Options, Splits, TargetHead, Targets};
+use eval::images::{evenly_spaced, load_images};
+use eval::representation::MAX_POINTS;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,12 +89,14 @@ fn finish(
 ) -> Result<(), CliError> {
     if let Some(grid) = &args.grid {
         let splits = splits(&args.data, Arc::clone(train))?;
-        let (_, tested, held) = splits.divide(network.description().seed);
-        let shown: Vec<usize> =
-            spread(held.len(), SHOWN).into_iter().filter_map(|at| held.get(at).copied()).collect();
-        let rows = network.features(&images(tested, &shown)?)?.to_vec();
+        let (_, tested, held) = splits.holdout_split(network.description().seed);
+        let shown: Vec<usize> = evenly_spaced(held.len(), MAX_POINTS)
+            .into_iter()
+            .filter_map(|at| held.get(at).copied())
+            .collect();
+        let rows = network.features(&load_images(tested, &shown)?)?.to_vec();
         let targets = &network.description().targets;
-        let names = targets.questions.first().map_or_else(Vec::new, Question::words);
+        let names = targets.heads.first().map_or_else(Vec::new, TargetHead::words);
         let classes = targets.first(tested, &shown);
         draw_points(grid, &rows, shown.len(), classes.as_deref().map(|of| (of, &names[..])))?;
     }
@@ -138,7 +140,7 @@ fn make(
     let targets = if attributes { Targets::attributes(&train)? } else { Targets::classes(&train)? };
     let splits = splits(spec, train)?;
     Ok(render::watched(json, |progress| {
-        network::train(&splits, targets, options, device, progress)
+        feature_network::train(&splits, targets, options, device, progress)
     })?)
 }
 
@@ -181,7 +183,7 @@ fn cached(train: &Dataset, attributes: bool) -> Result<PathBuf, CliError> {
 
 fn tell(args: &Args, network: &FeatureNetwork, file: &Path) {
     let description = network.description();
-    let questions = description.targets.questions.iter().zip(&description.accuracy);
+    let questions = description.targets.heads.iter().zip(&description.accuracy);
     let (tested, own) = description.tested;
     let on = if own { "test" } else { "held-out" };
     if args.json {

@@ -5,7 +5,7 @@ use crate::commands::device::DeviceArgs;
 use crate::error::CliError;
 use crate::output;
 use clap::{ValueEnum, value_parser};
-use eval::inside::filters::Filters;
+use eval::interpret::filters::Filters;
 use nn::recipe::Player;
 use serde_json::json;
 use std::path::PathBuf;

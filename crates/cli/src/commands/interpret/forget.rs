@@ -5,10 +5,10 @@ use crate::commands::device::DeviceArgs;
 use crate::error::CliError;
 use crate::{output, render};
 use clap::{ValueEnum, value_parser};
-use eval::inside::Generator;
-use eval::inside::forget::{self, Effect, Forgotten, Options};
-use eval::inside::regions::{self, Judge, Region};
-use eval::network::FeatureNetwork;
+use eval::feature_network::FeatureNetwork;
+use eval::interpret::InspectedGenerator;
+use eval::interpret::forget::{self, AblationEffect, AblationResult, Options};
+use eval::interpret::regions::{self, Region, Scorer};
 use eval::{EvalError, Progress};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -101,7 +101,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     crate::commands::require_grid(&args.grid, args.force)?;
     let checkpoint = args.networks.open()?;
     let device = args.device.open()?;
-    let generator = Generator::new(&checkpoint, args.layer.as_deref(), &device)?;
+    let generator = InspectedGenerator::new(&checkpoint, args.layer.as_deref(), &device)?;
     drop(checkpoint);
     let count = args.count as usize;
     let latents = train::latents(generator.recipe(), args.seed, count);
@@ -116,11 +116,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             .as_ref()
             .map_or_else(|| Ok(Vec::new()), |classifier| classifier.classify_batch(pictures))
     };
-    let judge = classifier.as_ref().map(|_| &sees as &Judge<'_>);
+    let judge = classifier.as_ref().map(|_| &sees as &Scorer<'_>);
     let options = Options {
-        against: match args.negatives {
-            Against::Same => forget::Against::Same,
-            Against::Others => forget::Against::Others,
+        negatives: match args.negatives {
+            Against::Same => forget::NegativeSampling::Same,
+            Against::Others => forget::NegativeSampling::Others,
         },
         c: args.c,
         controls: args.controls as usize,
@@ -177,9 +177,9 @@ impl ObjectClassifier {
 /// The boxes of the file, or those that the judge finds.
 fn regions(
     args: &Args,
-    generator: &Generator,
+    generator: &InspectedGenerator,
     (latents, condition): (&Tensor, Option<&Tensor>),
-    judge: Option<&Judge<'_>>,
+    judge: Option<&Scorer<'_>>,
     progress: Progress<'_>,
 ) -> Result<Vec<Region>, CliError> {
     let [h, w, _] = generator.shape();
@@ -187,13 +187,13 @@ fn regions(
         let Some(file) = &args.boxes else {
             return Err(CliError::Usage("--boxes or --object says what to forget".into()));
         };
-        return Ok(regions::read(file, args.count as usize, [h, w])?);
+        return Ok(regions::read_boxes(file, args.count as usize, [h, w])?);
     };
     let pictures = generator.draw(latents, condition, &[], ("drawing", progress))?;
     let scores = judge(&pictures)?;
     let seen: Vec<usize> =
         (0..scores.len()).filter(|&i| scores[i] > 0.5).take(args.num_positives as usize).collect();
-    let found = regions::find(&pictures, &seen, judge, progress)?;
+    let found = regions::find_by_occlusion(&pictures, &seen, judge, progress)?;
     match found.is_empty() {
         true => Err(CliError::Failed(format!(
             "the judge finds the object nowhere in {} pictures: draw more with --count",
@@ -204,7 +204,11 @@ fn regions(
 }
 
 /// What the generator is told of each picture.
-fn condition(args: &Args, generator: &Generator, count: usize) -> Result<Option<Tensor>, CliError> {
+fn condition(
+    args: &Args,
+    generator: &InspectedGenerator,
+    count: usize,
+) -> Result<Option<Tensor>, CliError> {
     match train::told(generator.recipe()) {
         Some(condition) => {
             let row = train::condition::described(condition, args.class.as_deref(), &args.attr)?;
@@ -219,12 +223,12 @@ fn condition(args: &Args, generator: &Generator, count: usize) -> Result<Option<
 
 fn tell(
     args: &Args,
-    generator: &Generator,
+    generator: &InspectedGenerator,
     regions: &[Region],
     classifier: Option<&ObjectClassifier>,
-    forgotten: &Forgotten,
+    forgotten: &AblationResult,
 ) {
-    let Forgotten { dropped, positions, accuracy, effects, rates, .. } = forgotten;
+    let AblationResult { dropped, positions, accuracy, effects, rates, .. } = forgotten;
     let maps = generator.layer().shape[2];
     if args.json {
         output::json(&json!({
@@ -245,7 +249,7 @@ fn tell(
     ));
     let heads = ["", "change in boxes", "elsewhere", "contrast left in boxes", "elsewhere"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    for (name, Effect { change, contrast }) in
+    for (name, AblationEffect { change, contrast }) in
         [("these maps", effects[0]), ("random maps", effects[1])]
     {
         let percent = |share: f64| format!("{:.0} %", 100.0 * share);

@@ -9,8 +9,8 @@ use crate::{output, render};
 use clap::value_parser;
 use data::{DataSpec, Dataset};
 use eval::Progress;
-use eval::inside::Discriminator;
-use eval::inside::guided::{self, Feature, Options};
+use eval::interpret::InspectedDiscriminator;
+use eval::interpret::guided_backprop::{self, Feature, Options};
 use nn::Recipe;
 use serde_json::json;
 use std::path::PathBuf;
@@ -72,11 +72,13 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             top: args.top as usize,
             pictures: args.count as usize,
         };
-        let d = Discriminator::trained(&checkpoint, &dataset, &device, progress)?;
-        let untrained = Discriminator::untrained(&recipe, args.seed, &dataset, &device, progress)?;
-        let features = guided::features(&d, options, "responses, trained", progress)?;
-        let random = guided::features(&untrained, options, "responses, untrained", progress)?;
-        guided::sheet(&d, &random, &features)?.save(&args.grid)?;
+        let d = InspectedDiscriminator::trained(&checkpoint, &dataset, &device, progress)?;
+        let untrained =
+            InspectedDiscriminator::untrained(&recipe, args.seed, &dataset, &device, progress)?;
+        let features = guided_backprop::features(&d, options, "responses, trained", progress)?;
+        let random =
+            guided_backprop::features(&untrained, options, "responses, untrained", progress)?;
+        guided_backprop::sheet(&d, &random, &features)?.save(&args.grid)?;
         Ok::<_, CliError>(((d.layer().to_owned(), features), dataset, random))
     })?;
     let (layer, features) = trained;
@@ -115,7 +117,7 @@ fn open(args: &Args, recipe: &Recipe, progress: Progress<'_>) -> Result<Dataset,
     preprocess.flip = false;
     Ok(Dataset::open(&args.data, args.split.into(), &preprocess, &|p| {
         // It does not stop for anybody.
-        let _ = progress.tell("reading images", p.done, p.total);
+        let _ = progress.report("reading images", p.done, p.total);
     })?)
 }
 

@@ -7,7 +7,10 @@ use crate::error::CliError;
 use crate::render::table;
 use crate::{output, parse};
 use clap::value_parser;
-use eval::latent::{Concept, Drawing, Equation, Grouped, Noise, Pick, Rate, trials};
+use eval::latent::{
+    AttributeQuery, Equation, ExemplarSpec, Noise, SampleSpec, SuccessRate, TrialResults,
+    draw_trials,
+};
 use serde_json::{Value, json};
 use tensor::Tensor;
 use tensor::rng::Philox;
@@ -27,14 +30,14 @@ pub struct Args {
     condition: ConditionArgs,
     /// Exemplars of A in A − B + C: numbers among the candidates (3,17,42), seeds (seed:5,seed:9,seed:11), or what a model shall see in them (light=1,warm=0; score:7 for
     /// what is called 7), which takes those of which it is surest.
-    #[arg(long, value_name = "WHICH", value_parser = Pick::parse)]
-    a: Pick,
+    #[arg(long, value_name = "WHICH", value_parser = ExemplarSpec::parse)]
+    a: ExemplarSpec,
     /// Exemplars of B.
-    #[arg(long, value_name = "WHICH", value_parser = Pick::parse)]
-    b: Pick,
+    #[arg(long, value_name = "WHICH", value_parser = ExemplarSpec::parse)]
+    b: ExemplarSpec,
     /// Exemplars of C.
-    #[arg(long, value_name = "WHICH", value_parser = Pick::parse)]
-    c: Pick,
+    #[arg(long, value_name = "WHICH", value_parser = ExemplarSpec::parse)]
+    c: ExemplarSpec,
     /// Exemplars of each concept where a model picks them. The paper found the mean of 3 stable and a single one not.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..=1000))]
     exemplars: u32,
@@ -56,8 +59,8 @@ pub struct Args {
 /// How often results were what was expected: the result itself, and with its neighbours.
 struct Hits {
     exemplars: usize,
-    centre: Rate,
-    around: Grouped,
+    centre: SuccessRate,
+    around: TrialResults,
     /// Mean length of the results' latents, by √latent.
     length: f64,
 }
@@ -67,9 +70,9 @@ struct ArithmeticCheck {
     /// What found it.
     by: String,
     /// Of all candidates, and their mean length.
-    chance: (Rate, f64),
+    chance: (SuccessRate, f64),
     /// Of the figure's result and its neighbours.
-    figure: [Rate; 2],
+    figure: [SuccessRate; 2],
     /// Over draws.
     drawn: Vec<Hits>,
 }
@@ -87,7 +90,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let conditions = args.condition.read(opened.sampler.recipe())?;
     let mut candidates = Candidates::new(&opened, &args.seed, &conditions, &args.candidates)?;
     let per = args.exemplars as usize;
-    let mut pick = |flag, pick: &Pick| candidates.pick(flag, pick, per, &args.files);
+    let mut pick = |flag, pick: &ExemplarSpec| candidates.pick(flag, pick, per, &args.files);
     let picked = [pick("a", &args.a)?, pick("b", &args.b)?, pick("c", &args.c)?];
     let [a, b, c] = picked.each_ref().map(|own| own.exemplars.len());
     if a != b || b != c {
@@ -119,7 +122,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 /// |z| / √latent of each latent that a drawing's pictures are drawn from: about 1 for those that a generator was trained with, where they are normal, and
 /// 0.58 where they are uniform.
-fn lengths(opened: &LoadedGenerator, drawing: &Drawing) -> Result<Vec<f64>, CliError> {
+fn lengths(opened: &LoadedGenerator, drawing: &SampleSpec) -> Result<Vec<f64>, CliError> {
     let (latents, _) = drawing.inputs(opened.sampler.recipe())?;
     let width = latents.shape()[1];
     let length = |row: &[f32]| {
@@ -144,7 +147,7 @@ fn judge(
 ) -> Result<ArithmeticCheck, CliError> {
     let all = candidates.all();
     let (model, scores) = candidates.judged(&args.files)?;
-    let concept = Concept::parse(words, model.names())
+    let concept = AttributeQuery::parse(words, model.names())
         .map_err(|error| CliError::Usage(format!("--expect {error}")))?;
     let [h, w, c] = opened.sampler.shape();
     // The result first, then its neighbours.
@@ -153,8 +156,8 @@ fn judge(
             model.score(&Tensor::from_slice(images, [images.len() / (h * w * c), h, w, c]))?;
         Ok(scores.rows().map(|row| concept.strength(row) > 0.0).collect())
     };
-    let centre = |hits: &[bool]| Rate::count(hits.iter().step_by(AROUND).copied());
-    let chance = Rate::count(scores.rows().map(|row| concept.strength(row) > 0.0));
+    let centre = |hits: &[bool]| SuccessRate::count(hits.iter().step_by(AROUND).copied());
+    let chance = SuccessRate::count(scores.rows().map(|row| concept.strength(row) > 0.0));
     let chance = (chance, mean(lengths(opened, &all)?.into_iter()));
     let mut drawn = Vec::new();
     if let [Some(a), Some(b), Some(c)] = picked.each_ref().map(|own| own.found.as_deref()) {
@@ -162,7 +165,7 @@ fn judge(
         // One exemplar, and the mean of several beside it.
         let several = if args.exemplars > 1 { args.exemplars as usize } else { 3 };
         for exemplars in [1, several] {
-            let trials = trials([a, b, c], exemplars, args.draws as usize, &mut rng);
+            let trials = draw_trials([a, b, c], exemplars, args.draws as usize, &mut rng);
             if trials.is_empty() {
                 continue;
             }
@@ -173,17 +176,22 @@ fn judge(
             drawn.push(Hits {
                 exemplars,
                 centre: centre(&hits),
-                around: Grouped::count(&hits, AROUND),
+                around: TrialResults::count(&hits, AROUND),
                 length,
             });
         }
     }
     let own = hits(figure)?;
-    Ok(ArithmeticCheck { by: model.id(), chance, figure: [centre(&own), Rate::count(own)], drawn })
+    Ok(ArithmeticCheck {
+        by: model.id(),
+        chance,
+        figure: [centre(&own), SuccessRate::count(own)],
+        drawn,
+    })
 }
 
 /// `61 of 100, 61 % (51 to 70)`.
-fn rate(rate: Rate, interval: Option<[f64; 2]>) -> String {
+fn rate(rate: SuccessRate, interval: Option<[f64; 2]>) -> String {
     let interval = interval.map(|ends| ends.map(|share| 100.0 * share));
     let interval =
         interval.map_or_else(String::new, |[low, high]| format!(" ({low:.0} to {high:.0})"));
@@ -245,8 +253,8 @@ fn print(
 }
 
 fn print_json(picked: &[Selection; 3], length: f64, verdict: Option<&ArithmeticCheck>) {
-    let rate = |rate: Rate, interval: Option<[f64; 2]>| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share(), "interval": interval });
-    let single = |own: Rate| rate(own, Some(own.interval()));
+    let rate = |rate: SuccessRate, interval: Option<[f64; 2]>| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share(), "interval": interval });
+    let single = |own: SuccessRate| rate(own, Some(own.interval()));
     let concept = |own: &Selection| json!({ "what": own.said, "exemplars": own.names, "such": own.found.as_ref().map(Vec::len) });
     let hits = |own: &Hits| {
         let around = rate(own.around.total, own.around.interval());

@@ -4,8 +4,10 @@ use super::{FileArgs, SeedArgs, options};
 use crate::commands::generator::{Conditions, LoadedGenerator};
 use crate::error::CliError;
 use clap::value_parser;
-use eval::latent::{Block, Concept, Drawing, Pick, PixelScores, Scores, Told};
-use eval::network::FeatureNetwork;
+use eval::feature_network::FeatureNetwork;
+use eval::latent::{
+    AttributeQuery, ConditionTable, ExemplarSpec, LatentSource, PixelAttributes, SampleSpec, Scores,
+};
 use std::path::{Path, PathBuf};
 use tensor::Tensor;
 
@@ -29,7 +31,7 @@ pub struct CandidateArgs {
 /// What sees attributes in pictures.
 pub enum Model {
     /// Light, contrast and colours, against the median of the candidates.
-    Pixels(PixelScores),
+    Pixels(PixelAttributes),
     /// A network's logits: of its class against the best other one, or of each attribute against 0.
     Network(Box<FeatureNetwork>, Vec<String>),
 }
@@ -84,7 +86,7 @@ impl Model {
             values.extend(network.logits(&part)?.to_vec());
         }
         let scores = Scores::new(names.len(), values);
-        Ok(if network.tells_classes() { scores.one_of_many() } else { scores })
+        Ok(if network.is_classifier() { scores.one_of_many() } else { scores })
     }
 }
 
@@ -118,7 +120,7 @@ pub struct Candidates<'a> {
     judge: Option<Model>,
     /// Of each candidate: its row under the seed, and its condition.
     order: Vec<usize>,
-    told: Option<Told>,
+    told: Option<ConditionTable>,
     seen: Option<CandidateScores>,
 }
 
@@ -165,9 +167,9 @@ impl<'a> Candidates<'a> {
     }
 
     /// The drawing of all of them.
-    pub fn all(&self) -> Drawing {
-        Drawing::plain(
-            vec![Block::of_rows(self.seed, self.truncation, &self.order)],
+    pub fn all(&self) -> SampleSpec {
+        SampleSpec::plain(
+            vec![LatentSource::of_rows(self.seed, self.truncation, &self.order)],
             self.told.clone(),
             options(self.opened, 8),
         )
@@ -176,7 +178,7 @@ impl<'a> Candidates<'a> {
     /// What the model that picks sees in them.
     ///
     /// # Errors
-    /// Drawing.
+    /// SampleSpec.
     pub fn look(&mut self, files: &FileArgs) -> Result<(&Model, &Scores), CliError> {
         let (model, scores) = &self.see(files)?.picks;
         Ok((model, scores))
@@ -185,7 +187,7 @@ impl<'a> Candidates<'a> {
     /// What the model that judges sees in them.
     ///
     /// # Errors
-    /// Drawing.
+    /// SampleSpec.
     pub fn judged(&mut self, files: &FileArgs) -> Result<(&Model, &Scores), CliError> {
         let seen = self.see(files)?;
         let (model, scores) = seen.judges.as_ref().unwrap_or(&seen.picks);
@@ -203,7 +205,7 @@ impl<'a> Candidates<'a> {
                 Ok::<_, CliError>((model, scores))
             };
             let picks = scored(
-                self.network.take().unwrap_or_else(|| Model::Pixels(PixelScores::new(&images))),
+                self.network.take().unwrap_or_else(|| Model::Pixels(PixelAttributes::new(&images))),
             )?;
             self.seen =
                 Some(CandidateScores { picks, judges: self.judge.take().map(scored).transpose()? });
@@ -218,13 +220,13 @@ impl<'a> Candidates<'a> {
     pub fn pick(
         &mut self,
         flag: &str,
-        pick: &Pick,
+        pick: &ExemplarSpec,
         per: usize,
         files: &FileArgs,
     ) -> Result<Selection, CliError> {
         let usage = |text: String| CliError::Usage(format!("--{flag} {text}"));
         match pick {
-            Pick::Rows(rows) => {
+            ExemplarSpec::Rows(rows) => {
                 if let Some(row) = rows.iter().find(|row| **row >= self.len()) {
                     return Err(usage(format!(
                         "{row}: the candidates are numbered 0 to {}; see --candidates",
@@ -239,7 +241,7 @@ impl<'a> Candidates<'a> {
                     found: None,
                 })
             }
-            Pick::Seeds(seeds) => {
+            ExemplarSpec::Seeds(seeds) => {
                 if self.conditions.rows.len() > 1 {
                     return Err(usage(
                         "seed:…: a seed does not say which class: give one --class, or numbers"
@@ -255,9 +257,9 @@ impl<'a> Candidates<'a> {
                     found: None,
                 })
             }
-            Pick::Described(text) => {
+            ExemplarSpec::Described(text) => {
                 let (model, scores) = self.look(files)?;
-                let concept = Concept::parse(text, model.names())
+                let concept = AttributeQuery::parse(text, model.names())
                     .map_err(|error| usage(error.to_string()))?;
                 let found = concept.ranked(scores);
                 if found.len() < per {
@@ -288,16 +290,16 @@ impl<'a> Candidates<'a> {
     }
 
     /// The drawing of these.
-    pub fn drawing(&self, chosen: &[Candidate], columns: usize) -> Drawing {
-        let mut latents: Vec<Block> = Vec::new();
+    pub fn drawing(&self, chosen: &[Candidate], columns: usize) -> SampleSpec {
+        let mut latents: Vec<LatentSource> = Vec::new();
         for group in chosen.chunk_by(|a, b| a.seed == b.seed) {
             let rows: Vec<usize> = group.iter().map(|candidate| candidate.row).collect();
             let seed = group.first().map_or(self.seed, |candidate| candidate.seed);
-            latents.push(Block::of_rows(seed, self.truncation, &rows));
+            latents.push(LatentSource::of_rows(seed, self.truncation, &rows));
         }
         let of = chosen.iter().map(|candidate| candidate.told).collect();
         let told = (!self.conditions.rows.is_empty())
-            .then(|| Told { rows: self.conditions.rows.clone(), of });
-        Drawing::plain(latents, told, options(self.opened, columns))
+            .then(|| ConditionTable { rows: self.conditions.rows.clone(), of });
+        SampleSpec::plain(latents, told, options(self.opened, columns))
     }
 }

@@ -8,7 +8,7 @@ use crate::render::table;
 use crate::{output, parse};
 use clap::value_parser;
 use data::Preprocess;
-use eval::latent::{Block, Descent, Drawing, Start, Told};
+use eval::latent::{ConditionTable, LatentOptimizer, LatentSource, SampleSpec, StartResult};
 use runs::{Array, GridOptions, write_state_dict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,9 +41,15 @@ pub struct InversionArgs {
 }
 
 impl InversionArgs {
-    pub fn descent(&self) -> Descent {
+    pub fn descent(&self) -> LatentOptimizer {
         let Self { steps, lr, starts, seed, latent_l2, .. } = *self;
-        Descent { steps: steps as usize, lr, starts: starts as usize, seed, prior: latent_l2 }
+        LatentOptimizer {
+            steps: steps as usize,
+            lr,
+            starts: starts as usize,
+            seed,
+            prior: latent_l2,
+        }
     }
 
     pub fn seed(&self) -> u64 {
@@ -86,16 +92,16 @@ impl InversionArgs {
 }
 
 /// The drawing of one latent.
-pub fn drawing(latent: &Tensor, told: Option<&Tensor>, grid: GridOptions) -> Drawing {
-    let told = told.map(|rows| Told { rows: vec![rows.to_vec()], of: vec![0] });
-    Drawing::plain(vec![Block::of_values(latent)], told, grid)
+pub fn drawing(latent: &Tensor, told: Option<&Tensor>, grid: GridOptions) -> SampleSpec {
+    let told = told.map(|rows| ConditionTable { rows: vec![rows.to_vec()], of: vec![0] });
+    SampleSpec::plain(vec![LatentSource::of_values(latent)], told, grid)
 }
 
 /// The starts as a table, the one kept marked.
 pub fn print_starts(
     opened: &LoadedGenerator,
     conditions: &Conditions,
-    starts: &[Start],
+    starts: &[StartResult],
     best: usize,
 ) {
     let told = !conditions.rows.is_empty();

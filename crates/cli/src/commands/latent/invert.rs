@@ -6,7 +6,7 @@ use crate::commands::generator::{ConditionArgs, GeneratorArgs};
 use crate::error::CliError;
 use crate::render::watched;
 use crate::{output, parse};
-use eval::latent::{Cell, Critic, Drawing, InvertOptions, invert};
+use eval::latent::{Cell, DiscriminatorScorer, InvertOptions, SampleSpec, invert};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -40,8 +40,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let opened = args.generator.open_alone()?;
     let conditions = args.condition.read(opened.sampler.recipe())?;
     let (target, _) = args.descent.read(&args.image, opened.sampler.shape())?;
-    let critic =
-        if args.features > 0.0 { Critic::new(&opened.checkpoint, &opened.sampler)? } else { None };
+    let critic = if args.features > 0.0 {
+        DiscriminatorScorer::new(&opened.checkpoint, &opened.sampler)?
+    } else {
+        None
+    };
     let asked = InvertOptions { descent: args.descent.descent(), features: args.features };
     let told = conditions.tensor();
     let found = watched(args.files.json, |progress| {
@@ -68,7 +71,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let base = drawing(&found.latent, found.told.as_ref(), options(&opened, 2));
     args.files.write_grid(
         &opened,
-        Drawing { cells: vec![Cell::Given(0), Cell::Drawn(0)], ..base },
+        SampleSpec { cells: vec![Cell::Given(0), Cell::Drawn(0)], ..base },
         &[target],
     )
 }

@@ -13,13 +13,13 @@ use super::generator::{LoadedGenerator, command_line};
 use crate::error::CliError;
 use crate::output;
 use crate::render::watched;
-use ::eval::latent::{Drawing, Origin};
+use ::eval::latent::{Provenance, SampleSpec};
 use ::runs::{GridOptions, grid, timelapse};
 use std::path::{Path, PathBuf};
 
 /// Hundredths of a second that a frame of an animation stands.
 const DELAY: u16 = 6;
-/// The side that single animated pictures are enlarged to, at least.
+/// The side that single animated pictures are upsample_bicubic to, at least.
 const SHOWN: usize = 128;
 
 /// Which latents.
@@ -78,14 +78,14 @@ impl FileArgs {
         &self,
         opened: &LoadedGenerator,
         what: &str,
-        drawing: &Drawing,
+        drawing: &SampleSpec,
     ) -> Result<Vec<f32>, CliError> {
         let (latents, told) = drawing.inputs(opened.sampler.recipe())?;
         let total = latents.shape()[0];
         let images = watched(self.json, |progress| {
             opened.sampler.draw_under(&latents, told.as_ref(), opened.batch, |done| {
                 // Ctrl-C ends the program: nothing is written before all is drawn.
-                let _ = progress.tell(what, done, total);
+                let _ = progress.report(what, done, total);
             })
         })?;
         Ok(images.to_vec())
@@ -95,13 +95,13 @@ impl FileArgs {
     fn write_grid(
         &self,
         opened: &LoadedGenerator,
-        drawing: Drawing,
+        drawing: SampleSpec,
         given: &[Vec<f32>],
     ) -> Result<(), CliError> {
         let Some(path) = &self.grid else { return Ok(()) };
         let (values, shape) = drawing.draw(&opened.sampler, opened.batch, given, |_| ())?;
         let image = grid::grid(&values, shape, drawing.grid)?;
-        let origin = Origin::new(
+        let origin = Provenance::new(
             &opened.sampler,
             opened.networks.clone(),
             command_line(),

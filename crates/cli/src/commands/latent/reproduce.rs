@@ -6,7 +6,7 @@ use crate::commands::generator::checkpoint;
 use crate::error::CliError;
 use crate::output;
 use crate::render::watched;
-use eval::latent::{Networks, Origin, again};
+use eval::latent::{ModelId, Provenance, reproduce};
 use runs::grid;
 use serde_json::json;
 use std::path::PathBuf;
@@ -37,16 +37,16 @@ pub struct Args {
 /// A picture without an origin, another checkpoint, a file that is there already, the disk.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     args.files.require(None)?;
-    let (old, origin) = Origin::read(&args.image)?;
+    let (old, origin) = Provenance::read(&args.image)?;
     let model = origin.networks.model.as_deref().filter(|_| args.checkpoint.is_none());
     if args.checkpoint.is_none() && model.is_none() {
-        let Networks { recipe, step, identity, .. } = &origin.networks;
+        let ModelId { recipe, step, identity, .. } = &origin.networks;
         return Err(CliError::Usage(format!(
             "--checkpoint: say where the one is that drew it: recipe {recipe}, step {step}, {identity}"
         )));
     }
     let (found, _) = checkpoint(args.checkpoint.as_deref(), model)?;
-    let own = Networks::of(&found, model);
+    let own = ModelId::of(&found, model);
     if own.identity != origin.networks.identity && !args.force_checkpoint {
         return Err(CliError::Failed(format!(
             "{:?} was drawn by another checkpoint: recipe {}, step {}, {}; this one is {}, step {}, {} (--force-checkpoint draws with it all the same)",
@@ -60,9 +60,10 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         )));
     }
     let sampler = Sampler::new(&found, Some(origin.batch_norm), &args.device.open()?)?;
-    let drawn = watched(args.files.json, |progress| again(&origin, &old, &sampler, 64, progress))?;
+    let drawn =
+        watched(args.files.json, |progress| reproduce(&origin, &old, &sampler, 64, progress))?;
     if let Some(path) = &args.files.grid {
-        let now = Origin::new(
+        let now = Provenance::new(
             &sampler,
             own,
             origin.command.clone(),

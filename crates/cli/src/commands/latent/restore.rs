@@ -11,8 +11,8 @@ use crate::{output, parse};
 use clap::ValueEnum;
 use data::Preprocess;
 use eval::latent::{
-    Cell, Critic, Damage, Drawing, Origin, Restoration, RestoreOptions, enlarged, poisson, psnr,
-    restore,
+    Cell, Corruption, DiscriminatorScorer, Provenance, Restoration, RestoreOptions, SampleSpec,
+    poisson, psnr, restore, upsample_bicubic,
 };
 use runs::{GridOptions, grid};
 use serde_json::json;
@@ -77,7 +77,7 @@ pub struct Args {
 
 /// What is known, and the whole picture where it was given.
 struct RestoreInput {
-    damage: Damage,
+    damage: Corruption,
     known: Vec<f32>,
     whole: Option<Vec<f32>>,
 }
@@ -96,8 +96,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let given = read(args, &opened)?;
     let critic = match args.critic {
         Some(0.0) => None,
-        Some(_) => Critic::new(&opened.checkpoint, &opened.sampler)?,
-        None => Critic::new(&opened.checkpoint, &opened.sampler).unwrap_or(None),
+        Some(_) => DiscriminatorScorer::new(&opened.checkpoint, &opened.sampler)?,
+        None => DiscriminatorScorer::new(&opened.checkpoint, &opened.sampler).unwrap_or(None),
     };
     let weight = args.critic.unwrap_or(if critic.is_some() { CRITIC } else { 0.0 });
     let asked = RestoreOptions { descent: args.descent.descent(), critic: weight };
@@ -142,9 +142,9 @@ fn read(args: &Args, opened: &LoadedGenerator) -> Result<RestoreInput, CliError>
     let [h, w, c] = opened.sampler.shape();
     let (whole, own) = args.descent.read(&args.image, [h, w, c])?;
     let damage = match args.task {
-        Task::Inpaint => Damage::Missing(mask(args, [h, w])?),
-        Task::Superres => Damage::Small { factor: args.factor.unwrap_or(4) as usize },
-        Task::Denoise => Damage::Noisy,
+        Task::Inpaint => Corruption::Missing(mask(args, [h, w])?),
+        Task::Superres => Corruption::Small { factor: args.factor.unwrap_or(4) as usize },
+        Task::Denoise => Corruption::Noisy,
     };
     let [small_h, small_w, _] = damage.shape([h, w, c])?;
     let noise = args.noise.unwrap_or(0.0);
@@ -195,9 +195,11 @@ fn mask(args: &Args, [h, w]: [usize; 2]) -> Result<Vec<bool>, CliError> {
 /// What is done without any generator: a smooth membrane over the hole, bicubic enlargement, nothing.
 fn simple(given: &RestoreInput, shape: [usize; 3]) -> Vec<f32> {
     match &given.damage {
-        Damage::Missing(mask) => poisson(&given.known, &vec![0.0; given.known.len()], mask, shape),
-        Damage::Small { factor } => enlarged(&given.known, shape, *factor),
-        Damage::Noisy => given.known.clone(),
+        Corruption::Missing(mask) => {
+            poisson(&given.known, &vec![0.0; given.known.len()], mask, shape)
+        }
+        Corruption::Small { factor } => upsample_bicubic(&given.known, shape, *factor),
+        Corruption::Noisy => given.known.clone(),
     }
 }
 
@@ -213,7 +215,7 @@ fn report(
     let [.., c] = opened.sampler.shape();
     let asked = |values: &[f32]| -> Vec<f32> {
         match &given.damage {
-            Damage::Missing(mask) => {
+            Corruption::Missing(mask) => {
                 values.iter().enumerate().filter(|(i, _)| mask[i / c]).map(|(_, v)| *v).collect()
             }
             _ => values.to_vec(),
@@ -266,9 +268,9 @@ fn write(
     let shape = opened.sampler.shape();
     let base = drawing(&found.latent, found.told.as_ref(), GridOptions::SINGLE);
     if let Some(path) = &args.out {
-        let drawing = Drawing { cells: vec![Cell::Given(0)], ..base.clone() };
+        let drawing = SampleSpec { cells: vec![Cell::Given(0)], ..base.clone() };
         let (values, size) = drawing.lay_out(&[], shape, std::slice::from_ref(&found.restored))?;
-        let origin = Origin::new(
+        let origin = Provenance::new(
             &opened.sampler,
             opened.networks.clone(),
             command_line(),
@@ -279,23 +281,23 @@ fn write(
         args.files.wrote(path);
     }
     let known = match &given.damage {
-        Damage::Small { factor } => pixelated(&given.known, shape, *factor),
-        Damage::Missing(_) | Damage::Noisy => given.known,
+        Corruption::Small { factor } => pixelated(&given.known, shape, *factor),
+        Corruption::Missing(_) | Corruption::Noisy => given.known,
     };
     let mut pictures: Vec<Vec<f32>> = given.whole.into_iter().collect();
-    let noisy = given.damage == Damage::Noisy;
+    let noisy = given.damage == Corruption::Noisy;
     pictures.push(known);
     if !noisy {
         pictures.push(simple);
     }
     let mut cells: Vec<Cell> = (0..pictures.len()).map(Cell::Given).collect();
     cells.push(Cell::Drawn(0));
-    if matches!(given.damage, Damage::Missing(_)) {
+    if matches!(given.damage, Corruption::Missing(_)) {
         cells.push(Cell::Given(pictures.len()));
         pictures.push(found.restored);
     }
     let grid = options(opened, cells.len());
-    args.files.write_grid(opened, Drawing { cells, grid, ..base }, &pictures)
+    args.files.write_grid(opened, SampleSpec { cells, grid, ..base }, &pictures)
 }
 
 /// Every pixel `factor` times across and down.

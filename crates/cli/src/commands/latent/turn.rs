@@ -7,7 +7,7 @@ use crate::error::CliError;
 use crate::render::table;
 use crate::{output, parse};
 use clap::value_parser;
-use eval::latent::{Concept, Drawing, Pick, Rate, Turn, positions};
+use eval::latent::{AttributeQuery, ExemplarSpec, SampleSpec, SuccessRate, TurnVector, positions};
 use runs::GridOptions;
 use serde_json::json;
 use std::path::PathBuf;
@@ -24,11 +24,11 @@ pub struct Args {
     #[command(flatten)]
     condition: ConditionArgs,
     /// The group at the far end: numbers among the candidates (3,17,42), seeds (seed:5,seed:9), or what a model shall see in them (light=1).
-    #[arg(long, value_name = "WHICH", value_parser = Pick::parse)]
-    a: Pick,
+    #[arg(long, value_name = "WHICH", value_parser = ExemplarSpec::parse)]
+    a: ExemplarSpec,
     /// The group at the near end.
-    #[arg(long, value_name = "WHICH", value_parser = Pick::parse)]
-    b: Pick,
+    #[arg(long, value_name = "WHICH", value_parser = ExemplarSpec::parse)]
+    b: ExemplarSpec,
     /// Latents of each group where a model picks them.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u32).range(1..=1000))]
     exemplars: u32,
@@ -97,11 +97,11 @@ fn turn(
     [a, b]: [&Selection; 2],
     count: usize,
     columns: usize,
-) -> (Turn, Drawing) {
+) -> (TurnVector, SampleSpec) {
     let walkers = candidates.others(count);
     let all: Vec<_> = a.exemplars.iter().chain(&b.exemplars).chain(&walkers).copied().collect();
     let (near, far) = (a.exemplars.len(), a.exemplars.len() + b.exemplars.len());
-    let turn = Turn {
+    let turn = TurnVector {
         a: (0..near).collect(),
         b: (near..far).collect(),
         walkers: (far..far + count).collect(),
@@ -112,7 +112,7 @@ fn turn(
 /// How often a model sees what was asked for, at each place.
 struct Seen {
     by: String,
-    rates: Vec<Rate>,
+    rates: Vec<SuccessRate>,
 }
 
 /// How often the model sees `words` at each place.
@@ -127,14 +127,14 @@ fn measure(
     let (turn, base) = turn(candidates, groups, args.draws as usize, 0);
     let images = args.files.draw(opened, "turning", &turn.drawing(base, at))?;
     let (model, _) = candidates.judged(&args.files)?;
-    let concept = Concept::parse(words, model.names())
+    let concept = AttributeQuery::parse(words, model.names())
         .map_err(|error| CliError::Usage(format!("--expect {error}")))?;
     let [h, w, c] = opened.sampler.shape();
     let scores =
         model.score(&Tensor::from_slice(&images, [images.len() / (h * w * c), h, w, c]))?;
     let seen: Vec<bool> = scores.rows().map(|row| concept.strength(row) > 0.0).collect();
     let rates = (0..at.len())
-        .map(|place| Rate::count(seen.iter().skip(place).step_by(at.len()).copied()))
+        .map(|place| SuccessRate::count(seen.iter().skip(place).step_by(at.len()).copied()))
         .collect();
     Ok(Seen { by: model.id(), rates })
 }

@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::output;
 use crate::render::table;
 use clap::{ValueEnum, value_parser};
-use eval::latent::{Block, Drawing, Path, Smoothness, Told, Walk};
+use eval::latent::{ConditionTable, InterpolationPath, LatentSource, SampleSpec, Smoothness, Walk};
 use nn::recipe::Distribution;
 use serde_json::json;
 use std::path::PathBuf;
@@ -58,8 +58,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let opened = args.generator.open_alone()?;
     let recipe = opened.sampler.recipe();
     let path = match (args.path, recipe.generator.distribution) {
-        (Some(PathChoice::Linear), _) | (None, Distribution::Uniform) => Path::Linear,
-        (Some(PathChoice::Spherical), _) | (None, Distribution::Normal) => Path::Spherical,
+        (Some(PathChoice::Linear), _) | (None, Distribution::Uniform) => InterpolationPath::Linear,
+        (Some(PathChoice::Spherical), _) | (None, Distribution::Normal) => {
+            InterpolationPath::Spherical
+        }
     };
     let walk = Walk { points: args.rows as usize, steps: args.steps as usize, path };
     let conditions = args.condition.read(recipe)?;
@@ -76,10 +78,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             walk.points
         )));
     }
-    let told = (known > 0).then(|| Told { rows: conditions.rows.clone(), of: of.clone() });
+    let told =
+        (known > 0).then(|| ConditionTable { rows: conditions.rows.clone(), of: of.clone() });
     let rows: Vec<usize> = (0..walk.points).collect();
-    let block = Block::of_rows(args.seed.seed, args.seed.truncation, &rows);
-    let base = Drawing::plain(vec![block], told, options(&opened, args.columns as usize));
+    let block = LatentSource::of_rows(args.seed.seed, args.seed.truncation, &rows);
+    let base = SampleSpec::plain(vec![block], told, options(&opened, args.columns as usize));
     let (points, _) = base.inputs(recipe)?;
     let images = args.files.draw(&opened, "walking", &walk.steps(&points, base.clone()))?;
     let found = Smoothness::of(&images, &walk);
@@ -117,7 +120,7 @@ fn print(walk: &Walk, found: &Smoothness, names: &[String]) {
             |name| format!("{} {name}", i % walk.points),
         )
     };
-    for (i, [mean, largest]) in found.legs.iter().enumerate() {
+    for (i, [mean, largest]) in found.segments.iter().enumerate() {
         cells.push(vec![
             format!("{} → {}", name(i), name(i + 1)),
             format!("{mean:.2}"),
@@ -154,6 +157,6 @@ fn print_json(walk: &Walk, found: &Smoothness) {
         "apart": found.apart,
         "share": share(found),
         "jumps": found.jumps(),
-        "legs": found.legs.iter().map(|[mean, largest]| json!({ "mean": mean, "largest": largest })).collect::<Vec<_>>(),
+        "legs": found.segments.iter().map(|[mean, largest]| json!({ "mean": mean, "largest": largest })).collect::<Vec<_>>(),
     }));
 }

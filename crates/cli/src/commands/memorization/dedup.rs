@@ -8,8 +8,8 @@ use crate::output;
 use crate::render::{table, watched};
 use clap::value_parser;
 use data::{DataSpec, Dataset, Fit, Preprocess};
-use eval::memory::{Duplicates, Group, Options, Sheet, Training, dedup};
-use eval::pictures::images;
+use eval::images::load_images;
+use eval::memorization::{AutoencoderConfig, Duplicates, FramedSheet, Group, Options, dedup};
 use runs::{GridOptions, grid, write_atomic};
 use serde_json::json;
 use std::collections::HashSet;
@@ -78,7 +78,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         ..Preprocess::new([32, 32], 3)
     };
     let options = Options {
-        training: Training { epochs: args.epochs as usize, seed: args.seed, ..Training::default() },
+        training: AutoencoderConfig {
+            epochs: args.epochs as usize,
+            seed: args.seed,
+            ..AutoencoderConfig::default()
+        },
         radius: args.radius,
     };
     let dataset = crate::commands::representation::open_as(
@@ -176,7 +180,7 @@ fn object(dataset: &Dataset, group: &Group) -> serde_json::Value {
 }
 
 fn report(args: &Args, dataset: &Dataset, found: &Duplicates) {
-    let (left_out, doubtful) = (found.left_out().len(), found.doubtful());
+    let (left_out, doubtful) = (found.to_drop().len(), found.borderline());
     if args.json {
         output::json(&json!({
             "pictures": dataset.len(),
@@ -184,7 +188,7 @@ fn report(args: &Args, dataset: &Dataset, found: &Duplicates) {
             "left_out": left_out,
             "doubtful": doubtful,
             "distinct_codes": found.distinct,
-            "telling_bits": found.telling,
+            "telling_bits": found.informative_bits,
             "loss": found.loss,
             "median_distance": found.median,
             "near_distance": found.near,
@@ -218,7 +222,7 @@ fn report(args: &Args, dataset: &Dataset, found: &Duplicates) {
         "\n{} pictures, {} different codes ({} of 128 bits tell something): {} groups, {left_out} pictures to leave out",
         dataset.len(),
         found.distinct,
-        found.telling,
+        found.informative_bits,
         found.groups.len()
     ));
     if left_out > 0 {
@@ -242,7 +246,7 @@ fn write(
             output::line(format!("wrote {}", path.display()));
         }
     };
-    let left_out: HashSet<usize> = found.left_out().into_iter().collect();
+    let left_out: HashSet<usize> = found.to_drop().into_iter().collect();
     let kept: Vec<usize> = (0..dataset.len()).filter(|i| !left_out.contains(i)).collect();
     if let Some(out) = &args.out {
         if is_list(out) {
@@ -314,10 +318,13 @@ fn write_pictures(
         for (done, &index) in kept.iter().enumerate() {
             let folder = folder_of(index);
             made(&folder)?;
-            let picture =
-                grid::grid(&images(whole, &[index])?.to_vec(), [1, h, w, c], GridOptions::SINGLE)?;
+            let picture = grid::grid(
+                &load_images(whole, &[index])?.to_vec(),
+                [1, h, w, c],
+                GridOptions::SINGLE,
+            )?;
             grid::save_png(&folder.join(format!("{index:06}.png")), &picture)?;
-            progress.tell("writing pictures", done + 1, kept.len())?;
+            progress.report("writing pictures", done + 1, kept.len())?;
         }
         Ok(())
     })
@@ -326,11 +333,11 @@ fn write_pictures(
 fn draw(file: &Path, dataset: &Dataset, found: &Duplicates) -> Result<(), CliError> {
     let [rows, columns] = SHEET;
     let [h, w, c] = dataset.shape();
-    let mut sheet = Sheet::new([h, w, c], columns);
+    let mut sheet = FramedSheet::new([h, w, c], columns);
     let blank = vec![1.0; h * w * c];
     for group in found.groups.iter().take(rows) {
         let shown: Vec<usize> = group.pictures.iter().copied().take(columns).collect();
-        let pictures = images(dataset, &shown)?.to_vec();
+        let pictures = load_images(dataset, &shown)?.to_vec();
         for (k, picture) in pictures.chunks_exact(h * w * c).enumerate() {
             sheet.add(picture, (k > 0).then_some(RED));
         }

@@ -7,9 +7,9 @@ use crate::output;
 use crate::render::{table, watched};
 use clap::value_parser;
 use data::{Dataset, Split};
-use eval::memory::{Frame, Neighbour, Sheet, nearest};
-use eval::pictures::images;
-use eval::represent::{DiscriminatorFeatures, FeatureStatistics, Pixels, Representation};
+use eval::images::load_images;
+use eval::memorization::{FrameColor, FramedSheet, NearestImage, nearest};
+use eval::representation::{BnStatistics, DiscriminatorFeatures, PixelFeatures, Representation};
 use runs::{Checkpoint, grid};
 use serde_json::json;
 use std::path::PathBuf;
@@ -17,9 +17,9 @@ use tensor::Tensor;
 use train::{latents, told};
 
 /// The frame around neighbours in pixels: yellow, as in the paper of 2014.
-const YELLOW: Frame = [1.0, 0.7, -1.0];
+const YELLOW: FrameColor = [1.0, 0.7, -1.0];
 /// The frame around neighbours in features.
-const BLUE: Frame = [-0.7, 0.0, 1.0];
+const BLUE: FrameColor = [-0.7, 0.0, 1.0];
 /// What both papers know of such searches.
 const CAVEAT: &str = "Far neighbours do not prove that nothing was learned by heart: small transforms of a picture (a shift by a pixel or two) fool nearest \
                       neighbours in pixels, and more or less those in features (Radford et al. 2016; Theis et al. 2016).";
@@ -57,8 +57,8 @@ pub struct Args {
 
 /// The neighbours of each sample in pixels, and in features where there are some.
 struct Found {
-    pixels: Vec<Vec<Neighbour>>,
-    features: Option<Vec<Vec<Neighbour>>>,
+    pixels: Vec<Vec<NearestImage>>,
+    features: Option<Vec<Vec<NearestImage>>>,
 }
 
 /// Draws pictures and looks for their nearest neighbours among those that were learned from.
@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let conditions = told(sampler.recipe()).map(|_| sampler.recipe().example_conditions(count));
         sampler.draw_under(&latents, conditions.as_ref(), batch, |done| {
             // Ctrl-C ends the program: nothing is written before all is drawn.
-            let _ = progress.tell("drawing", done, count);
+            let _ = progress.report("drawing", done, count);
         })
     })?;
     let features = match &args.features {
@@ -109,10 +109,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let search = |representation: &dyn Representation, what: &str| {
             nearest(representation, &samples, &dataset, wanted, what, progress)
         };
-        let pixels = search(&Pixels::new(dataset.shape()), "neighbours in pixels")?;
+        let pixels = search(&PixelFeatures::new(dataset.shape()), "neighbours in pixels")?;
         let features = match &features {
             Some(features) => {
-                features.normalise_by(FeatureStatistics::Running, &dataset, progress)?;
+                features.set_bn_statistics(BnStatistics::Running, &dataset, progress)?;
                 Some(search(features, "neighbours in features")?)
             }
             None => None,
@@ -132,13 +132,13 @@ fn draw(args: &Args, samples: &Tensor, dataset: &Dataset, found: &Found) -> Resu
     let shape = dataset.shape();
     let size: usize = shape.iter().product();
     let kinds = 1 + usize::from(found.features.is_some());
-    let mut sheet = Sheet::new(shape, 1 + kinds * args.neighbours as usize);
+    let mut sheet = FramedSheet::new(shape, 1 + kinds * args.neighbours as usize);
     for (k, sample) in samples.to_vec().chunks_exact(size).enumerate() {
         sheet.add(sample, None);
         for (all, frame) in [(Some(&found.pixels), YELLOW), (found.features.as_ref(), BLUE)] {
             let Some(own) = all.and_then(|all| all.get(k)) else { continue };
             let indices: Vec<usize> = own.iter().map(|neighbour| neighbour.index).collect();
-            let pictures = images(dataset, &indices)?.to_vec();
+            let pictures = load_images(dataset, &indices)?.to_vec();
             pictures.chunks_exact(size).for_each(|picture| sheet.add(picture, Some(frame)));
         }
     }
@@ -146,7 +146,7 @@ fn draw(args: &Args, samples: &Tensor, dataset: &Dataset, found: &Found) -> Resu
 }
 
 fn report(args: &Args, dataset: &Dataset, found: &Found) {
-    let of = |own: &[Neighbour]| -> Vec<_> {
+    let of = |own: &[NearestImage]| -> Vec<_> {
         own.iter()
             .map(|one| json!({"index": one.index, "name": dataset.image_name(one.index), "distance": one.distance}))
             .collect()
@@ -166,7 +166,7 @@ fn report(args: &Args, dataset: &Dataset, found: &Found) {
             .to_vec(),
     ];
     for (k, pixels) in found.pixels.iter().enumerate() {
-        let pair = |own: Option<&Neighbour>| match own {
+        let pair = |own: Option<&NearestImage>| match own {
             Some(one) => [dataset.image_name(one.index), format!("{:.3}", one.distance)],
             None => ["-".to_owned(), "-".to_owned()],
         };

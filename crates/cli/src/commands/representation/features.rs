@@ -7,8 +7,8 @@ use crate::error::CliError;
 use crate::output;
 use crate::render::{table, watched};
 use data::Dataset;
-use eval::pictures::spread;
-use eval::represent::{DiscriminatorFeatures, Representation, extract};
+use eval::images::evenly_spaced;
+use eval::representation::{DiscriminatorFeatures, Representation, extract};
 use runs::{Array, Data, write_state_dict};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -78,9 +78,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     drop(checkpoint);
     let dataset = super::open(&args.data, args.split.into(), Some(features.recipe()), args.json)?;
-    let indices = spread(dataset.len(), args.count.map_or(usize::MAX, |count| count as usize));
+    let indices =
+        evenly_spaced(dataset.len(), args.count.map_or(usize::MAX, |count| count as usize));
     let (values, seconds) = watched(args.json, |progress| {
-        features.normalise_by(args.bn.into(), &dataset, progress)?;
+        features.set_bn_statistics(args.bn.into(), &dataset, progress)?;
         let began = Instant::now();
         let values = extract(&features, &dataset, &indices, "features", progress)?;
         Ok::<_, CliError>((values, began.elapsed().as_secs_f64()))

@@ -8,10 +8,10 @@ use crate::render::{table, watched};
 use clap::{ValueEnum, value_parser};
 use data::{DataSpec, Dataset, Split};
 use eval::Progress;
-use eval::metrics::spread::Spread;
-use eval::represent::{
-    Bar, DiscriminatorFeatures, Judged, KMeans, KMeansOptions, Part, Pixels, Protocol,
-    Representation, Supervised, bars, share, supervised,
+use eval::metrics::mean_std::MeanStd;
+use eval::representation::{
+    Bar, DiscriminatorFeatures, KMeans, KMeansOptions, LinearProbeConfig, PixelFeatures,
+    ProbeResult, Representation, SplitIndices, SupervisedResult, bars, share, supervised,
 };
 use nn::Recipe;
 use runs::{grid, write_atomic};
@@ -40,10 +40,10 @@ impl ProtocolChoice {
         }
     }
 
-    fn protocol(self) -> Protocol {
+    fn protocol(self) -> LinearProbeConfig {
         match self {
-            Self::Cifar10 => Protocol::new(None, 10_000, 1),
-            Self::Svhn1000 | Self::Fashion1000 => Protocol::new(Some(1000), 10_000, 100),
+            Self::Cifar10 => LinearProbeConfig::new(None, 10_000, 1),
+            Self::Svhn1000 | Self::Fashion1000 => LinearProbeConfig::new(Some(1000), 10_000, 100),
         }
     }
 }
@@ -55,8 +55,8 @@ enum Choice {
     D,
     /// Those of the same network before any training.
     RandomD,
-    /// Pixels.
-    Pixels,
+    /// PixelFeatures.
+    PixelFeatures,
     /// Single-layer K-means (Coates et al. 2011), standardised as there.
     KMeans,
 }
@@ -64,7 +64,7 @@ enum Choice {
 impl Choice {
     /// Whether each of its features is brought to mean 0 and variance 1: sums of K-means' codes are of very different sizes.
     fn standardised(self, inputs: &ProbeInputs) -> bool {
-        inputs.protocol.standardise || self == Self::KMeans
+        inputs.protocol.standardize || self == Self::KMeans
     }
 }
 
@@ -137,8 +137,8 @@ pub struct Args {
 struct ProbeInputs {
     train: Dataset,
     test: Dataset,
-    part: Part,
-    protocol: Protocol,
+    part: SplitIndices,
+    protocol: LinearProbeConfig,
     trained: DiscriminatorFeatures,
     device: Device,
 }
@@ -207,11 +207,11 @@ fn bar(name: &str, [share, half]: [f64; 2]) -> Bar {
 fn inputs(args: &Args) -> Result<ProbeInputs, CliError> {
     let default = args.protocol.protocol();
     let count = |given: Option<u32>, own: usize| given.map_or(own, |n| n as usize);
-    let protocol = Protocol {
+    let protocol = LinearProbeConfig {
         labels: args.labels.map(|n| n as usize).or(default.labels),
         validation: count(args.validation, default.validation),
         draws: count(args.draws, default.draws),
-        standardise: args.standardise,
+        standardize: args.standardise,
         seed: args.seed,
         ..default
     };
@@ -224,7 +224,7 @@ fn inputs(args: &Args) -> Result<ProbeInputs, CliError> {
     let recipe: &Recipe = trained.recipe();
     let train = super::open(spec, Split::Train, Some(recipe), args.json)?;
     let test = super::open(spec, Split::Test, Some(recipe), args.json)?;
-    let part = protocol.part(&train)?;
+    let part = protocol.split(&train)?;
     Ok(ProbeInputs { train, test, part, protocol, trained, device })
 }
 
@@ -233,10 +233,11 @@ fn probe(
     inputs: &ProbeInputs,
     choice: Choice,
     progress: Progress<'_>,
-) -> Result<(String, usize, Judged), CliError> {
-    let protocol = Protocol { standardise: choice.standardised(inputs), ..inputs.protocol.clone() };
+) -> Result<(String, usize, ProbeResult), CliError> {
+    let protocol =
+        LinearProbeConfig { standardize: choice.standardised(inputs), ..inputs.protocol.clone() };
     let with = |representation: &dyn Representation, name: &str| {
-        let judged = protocol.judge(
+        let judged = protocol.run(
             representation,
             (&inputs.train, &inputs.test),
             &inputs.part,
@@ -247,16 +248,16 @@ fn probe(
     };
     match choice {
         Choice::D => {
-            inputs.trained.normalise_by(args.bn.into(), &inputs.train, progress)?;
+            inputs.trained.set_bn_statistics(args.bn.into(), &inputs.train, progress)?;
             with(&inputs.trained, "D")
         }
         Choice::RandomD => {
             let random =
                 DiscriminatorFeatures::random(inputs.trained.recipe(), args.seed, &inputs.device)?;
-            random.normalise_by(Statistics::Pictures.into(), &inputs.train, progress)?;
+            random.set_bn_statistics(Statistics::Pictures.into(), &inputs.train, progress)?;
             with(&random, "random D")
         }
-        Choice::Pixels => with(&Pixels::new(inputs.train.shape()), "pixels"),
+        Choice::Pixels => with(&PixelFeatures::new(inputs.train.shape()), "pixels"),
         Choice::KMeans => {
             let options = KMeansOptions {
                 centroids: args.centroids as usize,
@@ -283,7 +284,7 @@ fn supervised_baseline(args: &Args, inputs: &ProbeInputs) -> Result<(Value, [f64
             progress,
         )
     })?;
-    let Supervised { trial, validation, accuracy, trials } = found;
+    let SupervisedResult { trial, validation, accuracy, trials } = found;
     let half = share(accuracy, inputs.test.len());
     if !args.json {
         output::line(format!(
@@ -320,7 +321,7 @@ fn object(
     inputs: &ProbeInputs,
     choice: Choice,
     (name, width): (&str, usize),
-    judged: &Judged,
+    judged: &ProbeResult,
 ) -> Value {
     let [mean, half] = judged.summary();
     json!({
@@ -342,7 +343,7 @@ fn object(
     })
 }
 
-fn print(inputs: &ProbeInputs, rows: &[(String, usize, Judged, Value)]) {
+fn print(inputs: &ProbeInputs, rows: &[(String, usize, ProbeResult, Value)]) {
     let heads = [
         "representation",
         "numbers",
@@ -390,7 +391,7 @@ fn print(inputs: &ProbeInputs, rows: &[(String, usize, Judged, Value)]) {
         for (name, _, judged, _) in others {
             let differences: Vec<f64> =
                 own.accuracy.iter().zip(&judged.accuracy).map(|(a, b)| 100.0 * (a - b)).collect();
-            let Spread { mean, deviation } = Spread::of(&differences);
+            let MeanStd { mean, deviation } = MeanStd::of(&differences);
             let wins = differences.iter().filter(|difference| **difference > 0.0).count();
             output::line(format!(
                 "{first} beside {name}: {mean:+.2} ± {:.2} points, draw by draw; better in {wins} of {draws}",

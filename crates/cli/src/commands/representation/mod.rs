@@ -8,8 +8,8 @@ use crate::error::CliError;
 use crate::render::watched;
 use clap::ValueEnum;
 use data::{DataSpec, Dataset, Preprocess, Split};
-use eval::pictures::spread;
-use eval::represent::{Classes, FeatureStatistics, SHOWN, scatter};
+use eval::images::evenly_spaced;
+use eval::representation::{BnStatistics, ClassLabels, MAX_POINTS, scatter};
 use nn::Recipe;
 use runs::grid;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub enum Statistics {
     Pictures,
 }
 
-impl From<Statistics> for FeatureStatistics {
+impl From<Statistics> for BnStatistics {
     fn from(choice: Statistics) -> Self {
         match choice {
             Statistics::Running => Self::Running,
@@ -43,13 +43,13 @@ pub fn draw_points(
     classes: Option<(&[usize], &[String])>,
 ) -> Result<(), CliError> {
     let width = rows.len() / count.max(1);
-    let shown = spread(count, SHOWN);
+    let shown = evenly_spaced(count, MAX_POINTS);
     let points: Vec<f32> =
         shown.iter().flat_map(|&at| &rows[at * width..][..width]).copied().collect();
     let classes =
         classes.map(|(of, names)| (shown.iter().map(|&at| of[at]).collect::<Vec<_>>(), names));
     let picture =
-        scatter(&points, width, classes.as_ref().map(|(of, names)| Classes { of, names }))?;
+        scatter(&points, width, classes.as_ref().map(|(of, names)| ClassLabels { of, names }))?;
     Ok(grid::save_png(file, &picture)?)
 }
 
@@ -90,7 +90,7 @@ pub(super) fn open_as(
     watched(json, |progress| {
         let tell = |p: data::ScanProgress| {
             // Opening cannot be stopped half-way.
-            let _ = progress.tell("reading images", p.done, p.total);
+            let _ = progress.report("reading images", p.done, p.total);
         };
         Ok(Dataset::open(spec, split, preprocess, &tell)?)
     })

@@ -1,0 +1,91 @@
+//! A feature network on disk: one safetensors file with a checksum, like a checkpoint.
+
+use super::{Description, FeatureNetwork, architecture};
+use crate::EvalError;
+use nn::Network;
+use nn::{StateDict, StateValue};
+use runs::{Checkpoint, CheckpointMeta, checkpoint};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use tensor::Device;
+use tensor::rng::Philox;
+
+/// What the file's metadata say it is, where a checkpoint names its recipe.
+const KIND: &str = "feature-network";
+/// The most pixels of a side, as for any picture: a damaged description must not ask for more.
+const MOST_SIDE: usize = data::MAX_SIDE as usize;
+
+/// The first 32 bits of the SHA-256 of all weights and statistics, in hexadecimal.
+pub(super) fn hash(network: &Network) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in network.state_dict() {
+        hash.update(name.as_bytes());
+        hash.update([0]);
+        value.shape().iter().for_each(|&axis| hash.update((axis as u64).to_le_bytes()));
+        match value {
+            StateValue::F32 { data, .. } => data.iter().for_each(|v| hash.update(v.to_le_bytes())),
+            StateValue::I64 { data, .. } => data.iter().for_each(|v| hash.update(v.to_le_bytes())),
+        }
+    }
+    hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl FeatureNetwork {
+    /// Writes it, atomically: the file is the old one or the whole new one.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn save(&self, path: &Path) -> Result<(), EvalError> {
+        let state = serde_json::to_value(&self.description).map_err(|e| {
+            EvalError::Mismatch(format!("cannot describe the feature network: {e}"))
+        })?;
+        let meta = CheckpointMeta {
+            recipe_name: KIND.into(),
+            state,
+            numerics_id: self.device.numerics_id(),
+            ..CheckpointMeta::default()
+        };
+        let tensors = self
+            .network
+            .state_dict()
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
+        Ok(checkpoint::save(path, &Checkpoint { meta, tensors })?)
+    }
+
+    /// Reads one that [`save`](Self::save) wrote, to compute on `device`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, or is something else.
+    pub fn load(path: &Path, device: &Device) -> Result<Self, EvalError> {
+        let Checkpoint { meta, tensors } = checkpoint::load(path)?;
+        let wrong = |what: &str| {
+            EvalError::Mismatch(format!(
+                "{path:?} {what}: give a file that dcgan eval train-features wrote"
+            ))
+        };
+        if meta.recipe_name != KIND {
+            return Err(wrong(
+                "is a checkpoint, no feature network (for a checkpoint's discriminator write d:CHECKPOINT)",
+            ));
+        }
+        let description: Description = serde_json::from_value(meta.state)
+            .map_err(|e| wrong(&format!("has a description that cannot be understood ({e})")))?;
+        let [height, width, channels] = description.preprocess.shape();
+        let outputs = description.targets.outputs();
+        if height.max(width) > MOST_SIDE
+            || height.min(width) < 1
+            || !(1..=4).contains(&channels)
+            || outputs == 0
+        {
+            return Err(wrong(&format!("describes pictures of {height}x{width}x{channels}")));
+        }
+        let network =
+            architecture::build([height, width, channels], outputs, &mut Philox::new(0, 0));
+        let state: StateDict =
+            tensors.into_iter().map(|(name, array)| (name, array.into())).collect();
+        network.load_state_dict(&state)?;
+        Ok(Self::new(description, network, device))
+    }
+}

@@ -1,0 +1,193 @@
+//! A generator whose feature maps can be looked at and dropped.
+
+use crate::{EvalError, Progress};
+use nn::{Layer, Mode, Network, Pass, Recipe};
+use runs::Checkpoint;
+use tensor::{Device, Tensor};
+
+/// Pictures drawn together.
+const BATCH: usize = 64;
+
+/// A generator and one of its layers of feature maps.
+pub struct InspectedGenerator {
+    recipe: Recipe,
+    network: Network,
+    mode: Mode,
+    layers: Vec<MapLayer>,
+    chosen: usize,
+    device: Device,
+}
+
+/// A hidden layer whose numbers are maps.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MapLayer {
+    /// Its name in the network.
+    pub name: String,
+    /// Height, width and number of the maps.
+    pub shape: [usize; 3],
+}
+
+impl InspectedGenerator {
+    /// The generator that [`train::Sampler`] would draw with, and the layer of this name; without a name, the second highest of the
+    /// [layers](Self::layers), as in the paper (section 6.3.1), or the only one.
+    ///
+    /// # Errors
+    /// Weights that are not the recipe's, a generator without maps, or no such layer among them.
+    pub fn new(
+        checkpoint: &Checkpoint,
+        layer: Option<&str>,
+        device: &Device,
+    ) -> Result<Self, EvalError> {
+        let (recipe, network, normalised) = train::generator(checkpoint, None, device)?;
+        let mode = normalised.mode();
+        let layers = map_layers(&recipe, &network, mode, device);
+        let known = || layers.iter().map(MapLayer::to_string).collect::<Vec<_>>().join(", ");
+        let chosen = match layer {
+            Some(name) => layers.iter().position(|layer| layer.name == name),
+            None => layers.len().checked_sub(1).map(|last| last.saturating_sub(1)),
+        };
+        let Some(chosen) = chosen else {
+            return Err(EvalError::Mismatch(match layer {
+                Some(name) if !layers.is_empty() => {
+                    format!(
+                        "no layer {name:?} with feature maps in the generator: it has {}",
+                        known()
+                    )
+                }
+                _ => format!(
+                    "the generator of recipe {} has no layers with feature maps",
+                    recipe.name
+                ),
+            }));
+        };
+        Ok(Self { recipe, network, mode, layers, chosen, device: device.clone() })
+    }
+
+    /// The recipe of the networks.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The hidden layers with maps, from the latent vector to the picture: behind each layer with weights, the last activation or reshape that
+    /// leaves maps of more than one pixel.
+    pub fn layers(&self) -> &[MapLayer] {
+        &self.layers
+    }
+
+    /// The layer whose maps are looked at and dropped.
+    pub fn layer(&self) -> &MapLayer {
+        &self.layers[self.chosen]
+    }
+
+    /// `[H, W, C]` of a picture.
+    pub fn shape(&self) -> [usize; 3] {
+        let [h, w] = self.recipe.image.size;
+        [h, w, self.recipe.image.channels]
+    }
+
+    /// The maps of the layer, `[N, h, w, K]`, for latents `[N, latent]` and their conditions, all on the CPU.
+    ///
+    /// # Errors
+    /// The device, or the user stops it.
+    pub fn maps(
+        &self,
+        latents: &Tensor,
+        condition: Option<&Tensor>,
+        progress: Progress<'_>,
+    ) -> Result<Tensor, EvalError> {
+        let name = self.layer().name.as_str();
+        self.in_parts(latents, condition, ("looking at maps", progress), |z, pass| {
+            self.network.features(z, pass, &[name]).1.swap_remove(0)
+        })
+    }
+
+    /// The pictures, `[N, H, W, C]` in [−1, 1], with these maps of the layer zeroed at all positions, all on the CPU. `what` is told to be done.
+    ///
+    /// # Errors
+    /// The device, or the user stops it.
+    ///
+    /// # Panics
+    /// When there is no such map.
+    #[track_caller]
+    pub fn draw(
+        &self,
+        latents: &Tensor,
+        condition: Option<&Tensor>,
+        dropped: &[usize],
+        told: (&str, Progress<'_>),
+    ) -> Result<Tensor, EvalError> {
+        let MapLayer { name, shape: [.., maps] } = self.layer();
+        let mut kept = vec![1.0; *maps];
+        dropped.iter().for_each(|&map| kept[map] = 0.0);
+        let kept = Tensor::from_slice(&kept, [*maps]).to_device(&self.device);
+        let pictures =
+            |z: &Tensor, pass: Pass<'_>| self.network.edited(z, pass, name, |maps| maps.mul(&kept));
+        let drawn = self.in_parts(latents, condition, told, pictures)?;
+        Ok(self.recipe.image.range.leave(&drawn))
+    }
+
+    fn in_parts(
+        &self,
+        latents: &Tensor,
+        condition: Option<&Tensor>,
+        (what, progress): (&str, Progress<'_>),
+        f: impl Fn(&Tensor, Pass<'_>) -> Tensor,
+    ) -> Result<Tensor, EvalError> {
+        let count = latents.shape()[0];
+        let mut parts = Vec::with_capacity(count.div_ceil(BATCH));
+        for start in (0..count).step_by(BATCH) {
+            let part = |rows: &Tensor| {
+                rows.narrow(0, start, BATCH.min(count - start)).to_device(&self.device)
+            };
+            let told = condition.map(part);
+            let pass = Pass::from(self.mode).with_condition(told.as_ref());
+            parts.push(tensor::batch_invariant(|| f(&part(latents), pass)).to_device(&Device::Cpu));
+            self.device.check()?;
+            progress.report(what, (start + BATCH).min(count), count)?;
+        }
+        Ok(tensor::concat(&parts.iter().collect::<Vec<_>>(), 0))
+    }
+}
+
+impl std::fmt::Display for MapLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [h, w, maps] = self.shape;
+        write!(f, "{} ({maps} maps of {h}x{w})", self.name)
+    }
+}
+
+fn map_layers(recipe: &Recipe, network: &Network, mode: Mode, device: &Device) -> Vec<MapLayer> {
+    let weighted = |layer: &Layer| {
+        matches!(layer, Layer::Linear(_) | Layer::Conv2d(_) | Layer::ConvTranspose2d(_))
+    };
+    let all = network.layers();
+    let first = all.iter().position(|(_, layer)| weighted(layer)).unwrap_or(0);
+    let last = all.iter().rposition(|(_, layer)| weighted(layer)).unwrap_or(0);
+    let hidden = all.get(first..last).unwrap_or_default();
+    let shaping = |layer: &Layer| {
+        matches!(layer, Layer::Activation(_) | Layer::Maxout(_) | Layer::Reshape(_))
+    };
+    let names: Vec<&str> =
+        hidden.iter().filter(|(_, layer)| shaping(layer)).map(|(name, _)| name.as_str()).collect();
+    // What the shapes are, one picture tells.
+    let latent = Tensor::full_on(device, [1, recipe.generator.latent], 0.0);
+    let told =
+        train::told(recipe).map(|condition| Tensor::full_on(device, [1, condition.size], 0.0));
+    let (_, found) =
+        network.features(&latent, Pass::from(mode).with_condition(told.as_ref()), &names);
+    let shape = |name: &str| names.iter().position(|own| *own == name).map(|at| *found[at].shape());
+    let mut layers = Vec::new();
+    let mut open: Option<MapLayer> = None;
+    for (name, layer) in hidden {
+        if weighted(layer) {
+            layers.extend(open.take());
+        }
+        if let Some([1, h, w, maps]) = shape(name).as_deref()
+            && h * w > 1
+        {
+            open = Some(MapLayer { name: name.clone(), shape: [*h, *w, *maps] });
+        }
+    }
+    layers.extend(open);
+    layers
+}
