@@ -56,7 +56,7 @@ enum Choice {
     /// Those of the same network before any training.
     RandomD,
     /// PixelFeatures.
-    PixelFeatures,
+    Pixels,
     /// Single-layer K-means (Coates et al. 2011), standardised as there.
     KMeans,
 }
