@@ -4,7 +4,7 @@ use clap::Args;
 use image::imageops;
 use nn::loss::Objective;
 use plotters::prelude::*;
-use runs::plots::{self, Area, FONT, Failure};
+use runs::plots::{self, Area, DrawError, FONT};
 use std::ops::Range;
 use std::path::PathBuf;
 use tensor::Tensor;
@@ -40,8 +40,8 @@ struct Panel {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn run(options: &Options) -> Result<(), Failure> {
-    let large = plots::paint(SIZE.map(|side| side * SCALE).into(), draw)?;
+pub fn run(options: &Options) -> Result<(), DrawError> {
+    let large = plots::paint("the losses", SIZE.map(|side| side * SCALE).into(), draw)?;
     let image = imageops::resize(&large, SIZE[0], SIZE[1], imageops::FilterType::Triangle);
     image
         .save(&options.out)
@@ -50,7 +50,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-fn draw(sheet: &Area<'_>) -> Result<(), Failure> {
+fn draw(sheet: &Area<'_>) -> Result<(), DrawError> {
     let of_d = "D(G(z))";
     let panels = [
         Panel {
@@ -108,7 +108,7 @@ fn loss(objective: Objective, x: f64) -> (f64, f64) {
 }
 
 impl Panel {
-    fn draw(&self, area: &Area) -> Result<(), Failure> {
+    fn draw(&self, area: &Area) -> Result<(), DrawError> {
         let Range { start, end } = self.y;
         let mut chart = ChartBuilder::on(area)
             .margin(12 * SCALE)

@@ -1,58 +1,59 @@
-//! What can go wrong with a file of a run, each in one line that ends with the way out.
+//! Errors of reading and writing a run's files.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Every failure of reading or writing a run's files.
+/// A failure to read or write a file of a run, or to draw an image of one.
+///
+/// The message names the file and the values that do not fit. It knows no command line: what a user
+/// can do about it depends on the program and is added there.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
     /// The operating system refused a write: full disk, no permission, missing folder.
-    #[error("cannot write {path:?}: {source} ({}; older files are untouched)", write_hint(.source))]
+    #[error("cannot write {path:?}: {source} (older files are untouched)")]
     Write {
-        /// What was to be written.
+        /// The file or folder to be written.
         path: PathBuf,
-        /// The operating system's word.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The operating system refused a read.
-    #[error("cannot read {path:?}: {source} ({})", read_hint(.source))]
+    #[error("cannot read {path:?}: {source}")]
     Read {
-        /// What was to be read.
+        /// The file or folder to be read.
         path: PathBuf,
-        /// The operating system's word.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The file is shorter or longer than its header says.
     #[error(
-        "{path:?} is {actual} bytes where its header says {expected}: the file is truncated or damaged; use an older checkpoint or copy it again"
+        "{path:?} has {actual} bytes where its header says {expected}: it is truncated or damaged"
     )]
     Size {
         /// The file.
         path: PathBuf,
-        /// Bytes that the header promises.
+        /// Length by the header, in bytes.
         expected: u64,
-        /// Bytes that are there.
+        /// Length of the file, in bytes.
         actual: u64,
     },
     /// The file does not start with a safetensors header.
-    #[error(
-        "{path:?} is not a safetensors file: {reason}; give a checkpoint that dcgan wrote, or a run directory"
-    )]
+    #[error("{path:?} is not a safetensors file: {reason}")]
     NotSafetensors {
         /// The file.
         path: PathBuf,
-        /// What in the header does not fit.
+        /// Which part of the header does not fit.
         reason: String,
     },
-    /// A well-formed safetensors file without this program's metadata.
-    #[error("{path:?} is a plain safetensors file, not a checkpoint: use dcgan import")]
+    /// A well-formed safetensors file without a checkpoint's metadata.
+    #[error("{path:?} is a plain safetensors file, not a checkpoint")]
     NotCheckpoint {
         /// The file.
         path: PathBuf,
     },
-    /// Written by a later version of this program.
+    /// The checkpoint was written by a later version of this program.
     #[error(
-        "{path:?} was written by a newer version (schema {found}, this program reads {supported}): update dcgan"
+        "{path:?} was written by a newer version (schema {found}, this program reads {supported})"
     )]
     NewerSchema {
         /// The file.
@@ -63,41 +64,35 @@ pub enum ArtifactError {
         supported: u32,
     },
     /// The bytes are not those that were written.
-    #[error(
-        "{path:?} is damaged: its checksum is {actual}, it was written with {expected}; use an older checkpoint"
-    )]
+    #[error("{path:?} is damaged: its checksum is {actual}, it was written with {expected}")]
     Checksum {
         /// The file.
         path: PathBuf,
         /// The checksum in the file's metadata.
         expected: String,
-        /// The checksum of what is there.
+        /// The checksum of the file's contents.
         actual: String,
     },
-    /// The file's metadata cannot be understood.
-    #[error("{path:?} is damaged: {reason}; use an older checkpoint")]
+    /// The checkpoint's metadata cannot be parsed.
+    #[error("{path:?} is damaged: {reason}")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// Which part of the metadata does not fit.
         reason: String,
     },
-    /// A tensor of a number type that has no place here.
-    #[error(
-        "{path:?} holds {tensor:?} as {dtype}: convert it to F32 (F64, F16, BF16 and I64 are read too)"
-    )]
+    /// A tensor of an element type that is not supported.
+    #[error("{path:?} holds {tensor:?} as {dtype}; F32, F64, F16, BF16 and I64 are supported")]
     Dtype {
         /// The file.
         path: PathBuf,
         /// The tensor's name.
         tensor: String,
-        /// Its number type.
+        /// Its element type.
         dtype: String,
     },
     /// Too little memory for a tensor of the file.
-    #[error(
-        "{path:?} holds {tensor:?} of {bytes} bytes, more than the memory that is free: close other programs"
-    )]
+    #[error("{path:?} holds {tensor:?} of {bytes} bytes, more than the memory that is free")]
     Memory {
         /// The file.
         path: PathBuf,
@@ -106,38 +101,34 @@ pub enum ArtifactError {
         /// Bytes it takes in memory.
         bytes: usize,
     },
-    /// An array whose data does not fill its shape.
-    #[error(
-        "{name:?} has {len} values for shape {shape:?}: give one value per element of the shape"
-    )]
+    /// A tensor whose values do not fill its shape.
+    #[error("{name:?} has {len} values for shape {shape:?}")]
     Shape {
-        /// The array's name.
+        /// The tensor's name.
         name: String,
         /// Its shape.
         shape: Vec<usize>,
-        /// The values it has.
+        /// The number of its values.
         len: usize,
     },
-    /// A `.npy` file that is malformed or of an unread kind.
-    #[error(
-        "cannot read {path:?} as .npy: {reason}; save it again with numpy.save as little-endian float32"
-    )]
+    /// A `.npy` file that is malformed or of a kind that is not supported.
+    #[error("cannot read {path:?} as .npy: {reason}")]
     Npy {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// Which part does not fit.
         reason: String,
     },
     /// A folder in which no checkpoint can be loaded.
-    #[error("no checkpoint to load in {dir:?}{}: name a checkpoint file, or the directory of another run", skipped_list(.skipped))]
+    #[error("no checkpoint to load in {dir:?}{}", skipped_list(.skipped))]
     NoCheckpoint {
         /// The folder that was searched.
         dir: PathBuf,
         /// The checkpoints that were found damaged, with the reason.
         skipped: Vec<(PathBuf, ArtifactError)>,
     },
-    /// A new run was to go where something already is.
-    #[error("{path:?} exists and is not empty: {}choose another --out", resume_hint(path, *.resumable))]
+    /// A new run was to go into a folder that holds other files.
+    #[error("{path:?} exists and is not empty")]
     NotEmpty {
         /// The folder.
         path: PathBuf,
@@ -145,7 +136,7 @@ pub enum ArtifactError {
         resumable: bool,
     },
     /// Another process trains in this directory.
-    #[error("{path:?} is in use by another training process{}: wait for it to end, or choose another --out", pid_text(.pid))]
+    #[error("{path:?} is in use by another training process{}", pid_text(.pid))]
     Locked {
         /// The run directory.
         path: PathBuf,
@@ -153,46 +144,113 @@ pub enum ArtifactError {
         pid: Option<u32>,
     },
     /// The path is not a run directory.
-    #[error(
-        "{path:?} is not a run directory (no checkpoints folder in it): give one that dcgan train made"
-    )]
+    #[error("{path:?} is not a run directory (no checkpoints folder in it)")]
     NotARun {
         /// The path.
         path: PathBuf,
     },
     /// A base folder without runs.
-    #[error(
-        "no runs in {base:?}: start one with dcgan train, or name the folder that holds them (of one run, dcgan info tells more)"
-    )]
+    #[error("no runs in {base:?}")]
     NoRuns {
         /// The folder.
         base: PathBuf,
     },
     /// A line of `metrics.jsonl` that is not a row, with rows after it.
-    #[error("{path:?} line {line} is not a metrics row: {reason}; delete that line to go on")]
+    #[error("{path:?} line {line} is not a metrics row: {reason}")]
     Metrics {
         /// The file.
         path: PathBuf,
         /// One-based line number.
         line: usize,
-        /// What does not fit.
+        /// The JSON error.
         reason: String,
     },
-    /// Pictures that cannot be drawn, such as 2 channels or none at all.
-    #[error("cannot draw {what}: {reason}")]
-    Pictures {
-        /// What was to be drawn.
-        what: String,
-        /// Why not, and what would do.
+    /// A plot without data.
+    #[error("cannot draw {plot}: there are no rows")]
+    NoRows {
+        /// The plot.
+        plot: &'static str,
+    },
+    /// A plot that could not be drawn.
+    #[error("cannot draw {plot}: {reason}")]
+    Plot {
+        /// The plot.
+        plot: &'static str,
+        /// The error of the drawing library.
         reason: String,
     },
-    /// An encoder refused a picture.
+    /// Images of a number of channels that no image file holds.
+    #[error(
+        "cannot draw images of {channels} channels; 1 (gray), 3 (RGB) and 4 (RGBA) are supported"
+    )]
+    Channels {
+        /// The number of channels.
+        channels: usize,
+    },
+    /// Values that do not fill the shape of the images, or no images at all.
+    #[error("cannot draw images: {len} values do not fill shape {shape:?}")]
+    ImageShape {
+        /// The number of values.
+        len: usize,
+        /// The shape, `[N, H, W, C]`.
+        shape: [usize; 4],
+    },
+    /// A grid with a side of more than 65535 pixels.
+    #[error("cannot draw a grid of {count} images of {}x{}: it would be too large", .size[0], .size[1])]
+    GridSize {
+        /// The number of images.
+        count: usize,
+        /// Height and width of each.
+        size: [usize; 2],
+    },
+    /// A folder without a sample grid that can be decoded.
+    #[error("cannot draw a time-lapse of {dir:?}: it holds no step-N.png that can be decoded")]
+    NoSamples {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Frames that no GIF holds.
+    #[error("cannot draw the animation {path:?}: {reason}")]
+    Frames {
+        /// The file to be written.
+        path: PathBuf,
+        /// Which frames do not fit.
+        reason: FrameProblem,
+    },
+    /// A file that is not a valid PNG, or a PNG that is too large.
+    #[error("cannot read {path:?} as PNG: {reason}")]
+    Png {
+        /// The file.
+        path: PathBuf,
+        /// The error of the decoder.
+        reason: String,
+    },
+    /// An encoder refused an image.
     #[error("cannot encode {path:?}: {reason}")]
     Encode {
-        /// The picture's file.
+        /// The file to be written.
         path: PathBuf,
-        /// The encoder's word.
+        /// The error of the encoder.
         reason: String,
+    },
+}
+
+/// Why frames make no GIF.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FrameProblem {
+    /// There are no frames.
+    #[error("there are no frames")]
+    None,
+    /// The frames are not all of one size.
+    #[error("its frames have several sizes")]
+    SeveralSizes,
+    /// A side exceeds the format's limit.
+    #[error("its frames are {width}x{height}, a GIF has sides up to 65535")]
+    TooLarge {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
     },
 }
 
@@ -209,8 +267,9 @@ impl ArtifactError {
         move |source| Self::Read { path, source }
     }
 
-    /// Whether another checkpoint of the same folder may be taken instead. Not so for a newer schema or a file
-    /// this user may not read: those are good, and going on from an older one would write over them.
+    /// Whether an older checkpoint of the same folder may be used instead. Not so for a newer schema
+    /// or a file this user may not read: those are intact, and a run resumed from an older one would
+    /// write over them.
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             Self::NewerSchema { .. } | Self::Memory { .. } => false,
@@ -218,33 +277,6 @@ impl ArtifactError {
             _ => true,
         }
     }
-}
-
-fn write_hint(error: &io::Error) -> &'static str {
-    use io::ErrorKind::*;
-    match error.kind() {
-        StorageFull | QuotaExceeded | FileTooLarge | WriteZero => {
-            "free some space, or choose another disk"
-        }
-        PermissionDenied | ReadOnlyFilesystem => "choose a folder you may write to",
-        NotFound => "its folder is missing; make it, or choose another",
-        NotADirectory => "a file is where a folder should be; choose another place",
-        _ => "choose another place",
-    }
-}
-
-fn read_hint(error: &io::Error) -> &'static str {
-    use io::ErrorKind::*;
-    match error.kind() {
-        NotFound | NotADirectory => "check the path",
-        PermissionDenied => "ask for permission to read it",
-        IsADirectory => "give a file",
-        _ => "check the disk",
-    }
-}
-
-fn resume_hint(path: &Path, resumable: bool) -> String {
-    if resumable { format!("continue it with --resume {path:?}, or ") } else { String::new() }
 }
 
 fn pid_text(pid: &Option<u32>) -> String {

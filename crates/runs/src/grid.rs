@@ -1,7 +1,25 @@
-//! Pictures of samples: a grid in one file, or one file each.
+//! Sample images as PNG: a grid in one file, or one file per image.
 //!
-//! The range is fixed, -1 is black and 1 is white, so that grids of different steps and runs can be compared; nothing
-//! is stretched to the contrast of a grid.
+//! The range is fixed, -1 is black and 1 is white, so that grids of different steps and runs can be
+//! compared; the contrast of a grid is never stretched.
+//!
+//! ```
+//! use runs::GridOptions;
+//! use runs::grid::{grid, read_png, save_png_with};
+//!
+//! // Three gray images of 2×2 pixels: black, gray and white.
+//! let images = [[-1.0f32; 4], [0.0; 4], [1.0; 4]].concat();
+//! let options = GridOptions { columns: 2, padding: 1, scale: 1, background: 255 };
+//! let image = grid(&images, [3, 2, 2, 1], options).unwrap();
+//! assert_eq!((image.width(), image.height()), (7, 7));
+//!
+//! let dir = tempfile::tempdir().unwrap();
+//! let path = dir.path().join("grid.png");
+//! save_png_with(&path, &image, &[("Software", "example".to_owned())]).unwrap();
+//! let (read, texts) = read_png(&path).unwrap();
+//! assert_eq!(read, image);
+//! assert_eq!(texts["Software"], "example");
+//! ```
 
 use crate::{ArtifactError, write_atomic};
 use image::codecs::png::PngDecoder;
@@ -12,16 +30,16 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
-/// How a grid is laid out.
+/// Layout of a grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GridOptions {
-    /// Pictures per row, at least 1.
+    /// Images per row, at least 1.
     pub columns: usize,
-    /// Pixels between pictures and around them, not enlarged.
+    /// Pixels between images and around them, not enlarged.
     pub padding: usize,
     /// Each pixel becomes `scale` × `scale`, at least 1.
     pub scale: usize,
-    /// The value between pictures and in cells that have none: 255 is white.
+    /// The value between images and in empty cells: 255 is white.
     pub background: u8,
 }
 
@@ -33,23 +51,25 @@ impl Default for GridOptions {
 }
 
 impl GridOptions {
-    /// A picture alone, as it is.
+    /// One image without padding.
     pub const SINGLE: Self = Self { columns: 1, padding: 0, scale: 1, background: 0 };
 
-    /// The default, with pictures of `[height, width]` enlarged so that the longer side has about 64 pixels: 28 is
-    /// doubled, 64 is left.
+    /// The default, with images of `[height, width]` enlarged so that the longer side has about 64
+    /// pixels: 28 is doubled, 64 is kept.
     pub fn for_size([height, width]: [usize; 2]) -> Self {
         Self { scale: (64 / height.max(width).max(1)).max(1), ..Self::default() }
     }
 }
 
-/// Lays `images`, `[N, H, W, C]` in [-1, 1] with C of 1 (grey), 3 (RGB) or 4 (RGBA), out in a grid, row by row.
+/// Lays out `images`, `[N, H, W, C]` in [-1, 1] with C of 1 (gray), 3 (RGB) or 4 (RGBA), in a grid,
+/// row by row.
 ///
 /// A value `v` becomes `(v + 1) · 127.5`, rounded and clamped; NaN becomes 0.
 ///
 /// # Errors
-/// [`ArtifactError::Pictures`] for another number of channels, no pictures, a length that does not fit the shape, or a
-/// grid too large for one picture.
+/// Returns [`ArtifactError::Channels`] for another number of channels, [`ArtifactError::ImageShape`]
+/// if the values do not fill the shape or there are none, and [`ArtifactError::GridSize`] if a side
+/// would exceed 65535 pixels.
 pub fn grid(
     images: &[f32],
     shape: [usize; 4],
@@ -65,9 +85,7 @@ pub fn grid(
         let cell = extent.checked_mul(scale)?.checked_add(padding)?;
         u32::try_from(cells.checked_mul(cell)?.checked_add(padding)?).ok()
     };
-    let too_large = || {
-        pictures(format!("{count} pictures of {height}x{width} make too large a grid: take fewer"))
-    };
+    let too_large = || ArtifactError::GridSize { count, size: [height, width] };
     let (grid_width, grid_height) = side(columns, width)
         .zip(side(rows, height))
         .filter(|&(w, h)| w <= 65_535 && h <= 65_535)
@@ -77,11 +95,10 @@ pub fn grid(
     if channels == 4 {
         pixels.chunks_exact_mut(4).for_each(|pixel| pixel[3] = 255);
     }
-    let picture_len = height * width * channels;
-    for (index, picture) in images.chunks_exact(picture_len).enumerate() {
+    for (index, image) in images.chunks_exact(height * width * channels).enumerate() {
         let top = padding + index / columns * (height * scale + padding);
         let left = padding + index % columns * (width * scale + padding);
-        for (y, line) in picture.chunks_exact(width * channels).enumerate() {
+        for (y, line) in image.chunks_exact(width * channels).enumerate() {
             let line: Vec<u8> =
                 line.chunks_exact(channels).flat_map(|pixel| repeat(pixel, scale)).collect();
             for row in 0..scale {
@@ -92,19 +109,21 @@ pub fn grid(
             }
         }
     }
-    picture(grid_width, grid_height, channels, pixels).ok_or_else(too_large)
+    from_pixels(grid_width, grid_height, channels, pixels).ok_or_else(too_large)
 }
 
-/// Writes a picture as PNG, atomically.
+/// Writes an image as PNG, atomically.
 ///
 /// # Errors
-/// The disk, or a picture that PNG cannot hold.
+/// Returns an error if the file cannot be written, or the image is not 8-bit gray, RGB or RGBA.
 pub fn save_png(path: &Path, image: &DynamicImage) -> Result<(), ArtifactError> {
     save_png_with(path, image, &[])
 }
 
-/// [`save_png`] with texts in the file, each under a keyword of 1 to 79 Latin letters: one that is short and plain stays readable to any program that shows such
-/// texts (tEXt), others are compressed (iTXt).
+/// [`save_png`] with metadata texts, each under a keyword of 1 to 79 Latin letters.
+///
+/// A short ASCII text is stored uncompressed (tEXt), so that any program that shows such texts can
+/// read it; others are compressed UTF-8 (iTXt).
 ///
 /// # Errors
 /// As [`save_png`].
@@ -118,20 +137,20 @@ pub fn save_png_with(
     write_atomic(path, |writer| writer.write_all(&bytes))
 }
 
-/// A picture as PNG, with texts.
+/// Encodes an image as PNG with texts.
 pub(crate) fn encode(image: &DynamicImage, texts: &[(&str, String)]) -> Result<Vec<u8>, String> {
-    let colour = match image {
+    let color = match image {
         DynamicImage::ImageLuma8(_) => png::ColorType::Grayscale,
         DynamicImage::ImageRgb8(_) => png::ColorType::Rgb,
         DynamicImage::ImageRgba8(_) => png::ColorType::Rgba,
         other => {
-            return Err(format!("{:?} is no kind of picture that is written here", other.color()));
+            return Err(format!("pixels of type {:?} are not supported", other.color()));
         }
     };
     let mut bytes = Vec::new();
     let mut write = || -> Result<(), png::EncodingError> {
         let mut encoder = png::Encoder::new(&mut bytes, image.width(), image.height());
-        encoder.set_color(colour);
+        encoder.set_color(color);
         encoder.set_depth(png::BitDepth::Eight);
         let mut writer = encoder.write_header()?;
         for (keyword, text) in texts {
@@ -153,48 +172,51 @@ pub(crate) fn encode(image: &DynamicImage, texts: &[(&str, String)]) -> Result<V
     Ok(bytes)
 }
 
-/// Longest PNG file, and longest decoded picture and texts, that are read, in bytes.
-const LONGEST: u64 = 256 << 20;
+/// Most bytes of a PNG file, of its decoded image and of its texts.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// Reads a PNG and its texts by keyword (tEXt and iTXt).
 ///
 /// # Errors
-/// A file that is missing, too large, or no sound PNG.
+/// Returns [`ArtifactError::Read`] if the file cannot be read, and [`ArtifactError::Png`] if it is
+/// not a valid PNG or has more than 256 MiB.
 pub fn read_png(path: &Path) -> Result<(DynamicImage, BTreeMap<String, String>), ArtifactError> {
-    let bad = |reason: String| ArtifactError::Pictures { what: format!("{path:?} again"), reason };
+    let invalid = |reason: String| ArtifactError::Png { path: path.to_owned(), reason };
     let length = fs::metadata(path).map_err(ArtifactError::read(path))?.len();
-    if length > LONGEST {
-        return Err(bad(format!("it has {length} bytes, over {LONGEST}")));
+    if length > MAX_BYTES {
+        return Err(invalid(format!("it has {length} bytes, over {MAX_BYTES}")));
     }
     let bytes = fs::read(path).map_err(ArtifactError::read(path))?;
-    let image = decode(&bytes).map_err(|error| bad(format!("it is no sound PNG: {error}")))?;
-    let limits = png::Limits { bytes: LONGEST as usize };
+    let image = decode(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let limits = png::Limits { bytes: MAX_BYTES as usize };
     let decoder = png::Decoder::new_with_limits(Cursor::new(&bytes[..]), limits);
-    let info = decoder.read_info().map_err(|error| bad(format!("it is no sound PNG: {error}")))?;
+    let info = decoder.read_info().map_err(|error| invalid(error.to_string()))?;
     let info = info.info();
     let plain = info
         .uncompressed_latin1_text
         .iter()
         .map(|chunk| (chunk.keyword.clone(), chunk.text.clone()));
     let long = info.utf8_text.iter().cloned().filter_map(|mut chunk| {
-        chunk.decompress_text_with_limit(LONGEST as usize).ok()?;
+        chunk.decompress_text_with_limit(MAX_BYTES as usize).ok()?;
         Some((chunk.keyword.clone(), chunk.get_text().ok()?))
     });
     Ok((image, plain.chain(long).collect()))
 }
 
-/// A PNG whose picture takes no more than [`LONGEST`] bytes. By its own decoder: a reader that takes any format would be compiled here with all of them.
+/// Decodes a PNG whose image takes no more than [`MAX_BYTES`] bytes.
+///
+/// By its own decoder: a reader for any format would compile all of them into this crate.
 pub(crate) fn decode(bytes: &[u8]) -> ImageResult<DynamicImage> {
     let mut limits = Limits::default();
-    limits.max_alloc = Some(LONGEST);
+    limits.max_alloc = Some(MAX_BYTES);
     let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), limits.clone())?;
     limits.reserve(decoder.total_bytes())?;
     decoder.set_limits(limits)?;
     DynamicImage::from_decoder(decoder)
 }
 
-/// Writes each of `images`, `[N, H, W, C]` in [-1, 1], as `dir/NNNNN.png` counting from `first`, and returns the paths.
-/// Makes `dir` if it is missing; each file that is there already is replaced.
+/// Writes each of `images`, `[N, H, W, C]` in [-1, 1], as `dir/NNNNN.png` counting from `first`, and
+/// returns the paths. Creates `dir` if it is missing and replaces files of the same name.
 ///
 /// # Errors
 /// As [`grid`] and [`save_png`].
@@ -207,7 +229,7 @@ pub fn write_images(
     write_images_with(dir, first, images, shape, |_| Vec::new())
 }
 
-/// [`write_images`] with the texts that `texts` gives for each number.
+/// [`write_images`] with metadata: `texts` is called with each image's number.
 ///
 /// # Errors
 /// As [`write_images`].
@@ -236,7 +258,7 @@ pub fn write_images_with<'a>(
         .collect()
 }
 
-/// A value of [-1, 1] as a byte. The cast saturates and takes NaN to 0.
+/// Maps [-1, 1] to a byte. The cast saturates and maps NaN to 0.
 fn byte(value: f32) -> u8 {
     ((value + 1.0) * 127.5).round() as u8
 }
@@ -248,28 +270,19 @@ fn repeat(pixel: &[f32], scale: usize) -> impl Iterator<Item = u8> + '_ {
 fn check(images: &[f32], shape: [usize; 4]) -> Result<(), ArtifactError> {
     let channels = shape[3];
     if !matches!(channels, 1 | 3 | 4) {
-        return Err(pictures(format!(
-            "{channels} channels; 1 (grey), 3 (RGB) or 4 (RGBA) can be drawn"
-        )));
+        return Err(ArtifactError::Channels { channels });
     }
     let elements = shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent));
     if elements.is_none_or(|elements| elements == 0 || elements != images.len()) {
-        return Err(pictures(format!(
-            "{} values do not make pictures of shape {shape:?}",
-            images.len()
-        )));
+        return Err(ArtifactError::ImageShape { len: images.len(), shape });
     }
     Ok(())
 }
 
-fn picture(width: u32, height: u32, channels: usize, pixels: Vec<u8>) -> Option<DynamicImage> {
+fn from_pixels(width: u32, height: u32, channels: usize, pixels: Vec<u8>) -> Option<DynamicImage> {
     Some(match channels {
         1 => DynamicImage::ImageLuma8(GrayImage::from_raw(width, height, pixels)?),
         3 => DynamicImage::ImageRgb8(RgbImage::from_raw(width, height, pixels)?),
         _ => DynamicImage::ImageRgba8(RgbaImage::from_raw(width, height, pixels)?),
     })
-}
-
-fn pictures(reason: String) -> ArtifactError {
-    ArtifactError::Pictures { what: "the samples".to_owned(), reason }
 }

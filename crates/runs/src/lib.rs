@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod animation;
 mod array;
 mod atomic;
 pub mod builtin_models;
@@ -40,7 +41,7 @@ pub use atomic::{remove_stale, write_atomic};
 pub use checkpoint::{Checkpoint, CheckpointHeader, CheckpointMeta, DatasetId};
 pub use checkpoint_retention::{LatestValidCheckpoint, RetentionPolicy};
 pub use container::TensorInfo;
-pub use error::ArtifactError;
+pub use error::{ArtifactError, FrameProblem};
 pub use grid::GridOptions;
 pub use metrics::{MetricsRow, MetricsWriter};
 pub use npy::read_npy;

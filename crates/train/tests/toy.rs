@@ -1,13 +1,15 @@
 //! The laboratory in the plane: counting, the games, and runs of seconds.
 
 use nn::loss::Objective;
+use runs::grid::save_png;
+use runs::plots::animate;
 use std::fs;
 use tensor::Device;
 use tensor::rng::Philox;
 use train::toy::saddle::{self, Method, Trajectory};
 use train::toy::{
-    Coverage, Event, Mixture, Outcome, SAMPLES, Settings, Target, animation, picture, run,
-    saddle_picture, sweep,
+    Coverage, Event, Mixture, Outcome, SAMPLES, Settings, Target, picture, run, saddle_picture,
+    sweep,
 };
 
 /// `count` points at a centre, `off` standard deviations to its right.
@@ -322,20 +324,21 @@ fn pictures_show_all_kinds_of_landscapes() {
         let pictures: Vec<_> =
             outcome.frames.iter().map(|frame| picture::draw(settings, frame).unwrap()).collect();
         let path = folder.path().join(format!("{i}.gif"));
-        animation::write(&path, &pictures).unwrap();
+        animate(&path, &pictures).unwrap();
         assert_eq!(frames(&path), (3, 700, 400));
     }
     let settings = saddle::Settings::default();
     let trajectories = saddle::play(&settings).unwrap();
     let path = folder.path().join("saddle.png");
-    saddle_picture::draw(&trajectories, &settings, 300).unwrap().save_png(&path).unwrap();
+    let drawn = saddle_picture::draw(&trajectories, &settings, 300).unwrap();
+    save_png(&path, &drawn.into()).unwrap();
     assert_eq!(image::open(&path).unwrap().width(), 1644);
     // Even one that runs off to infinity.
     let wild = saddle::Settings { lr: 50.0, steps: 400, ..Default::default() };
     let trajectories = saddle::play(&wild).unwrap();
     assert!(!trajectories[0].end().is_finite());
     saddle_picture::draw(&trajectories, &wild, 400).unwrap();
-    assert!(animation::write(&path, &[]).is_err());
+    assert!(animate(&path, &[]).is_err());
 }
 
 /// Frames, width and height of a GIF.

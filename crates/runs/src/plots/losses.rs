@@ -1,6 +1,16 @@
-//! The loss curves of a run as one picture: losses above, the discriminator's beliefs below.
+//! The loss curves of a run as one image: losses above, D(x) and D(G(z)) below.
+//!
+//! ```
+//! use runs::MetricsRow;
+//! use runs::plots::losses;
+//!
+//! let row = |step: u64| MetricsRow { step, d_loss: 1.4, g_loss: 0.7, ..MetricsRow::default() };
+//! let image = losses::draw(&[row(100), row(200)]).unwrap();
+//! assert_eq!((image.width(), image.height()), (1000, 800));
+//! assert!(losses::draw(&[]).is_err());
+//! ```
 
-use super::{Area, FONT, Failure};
+use super::{Area, BLUE, DrawError, FONT, GRID, ORANGE, paint};
 use crate::{ArtifactError, MetricsRow, grid};
 use image::DynamicImage;
 use plotters::prelude::*;
@@ -9,56 +19,49 @@ use std::path::Path;
 
 const WIDTH: u32 = 1000;
 const HEIGHT: u32 = 800;
-/// More points than pixels only cost time.
-const POINTS: usize = 500;
+/// Most points of a curve: more than its pixels only cost time.
+const MAX_POINTS: usize = 500;
 
 /// One curve of a panel.
 struct Curve {
     name: &'static str,
-    colour: RGBColor,
+    color: RGBColor,
     value: fn(&MetricsRow) -> f64,
 }
 
-const BLUE: RGBColor = RGBColor(31, 119, 180);
-const ORANGE: RGBColor = RGBColor(214, 98, 10);
-
-/// Draws the losses, D(x) and D(G(z)) of `rows` over the steps: 1000 × 800 pixels, faint as logged and bold smoothed.
-/// NaN and infinite values leave gaps.
+/// Draws the losses, D(x) and D(G(z)) of `rows` over the steps on 1000 × 800 pixels: faint as logged,
+/// bold smoothed. NaN and infinite values leave gaps.
 ///
 /// # Errors
-/// [`ArtifactError::Pictures`] if there are no rows.
+/// Returns [`ArtifactError::NoRows`] if there are no rows.
 pub fn draw(rows: &[MetricsRow]) -> Result<DynamicImage, ArtifactError> {
-    let failed =
-        |reason: String| ArtifactError::Pictures { what: "the loss curves".to_owned(), reason };
+    const PLOT: &str = "the loss curves";
     if rows.is_empty() {
-        return Err(failed(
-            "there are no logged steps; log more often with --log-every".to_owned(),
-        ));
+        return Err(ArtifactError::NoRows { plot: PLOT });
     }
-    let drawn = super::paint((WIDTH, HEIGHT), |sheet| panels(rows, sheet));
-    drawn.map(DynamicImage::ImageRgb8).map_err(|error| failed(error.to_string()))
+    paint(PLOT, (WIDTH, HEIGHT), |sheet| panels(rows, sheet)).map(DynamicImage::ImageRgb8)
 }
 
-/// [`draw`]s and writes a PNG, atomically.
+/// Draws the curves as [`draw`] does and writes them as PNG, atomically.
 ///
 /// # Errors
-/// As [`draw`], or the disk.
+/// Returns an error if there are no rows or the file cannot be written.
 pub fn write(path: &Path, rows: &[MetricsRow]) -> Result<(), ArtifactError> {
     grid::save_png(path, &draw(rows)?)
 }
 
-fn panels(rows: &[MetricsRow], sheet: &Area<'_>) -> Result<(), Failure> {
+fn panels(rows: &[MetricsRow], sheet: &Area<'_>) -> Result<(), DrawError> {
     let (upper, lower) = sheet.split_vertically(HEIGHT * 11 / 20);
     let losses = [
-        Curve { name: "d_loss", colour: BLUE, value: |row| row.d_loss },
-        Curve { name: "g_loss", colour: ORANGE, value: |row| row.g_loss },
+        Curve { name: "d_loss", color: BLUE, value: |row| row.d_loss },
+        Curve { name: "g_loss", color: ORANGE, value: |row| row.g_loss },
     ];
-    let beliefs = [
-        Curve { name: "D(x)", colour: BLUE, value: |row| row.d_real },
-        Curve { name: "D(G(z))", colour: ORANGE, value: |row| row.d_fake },
+    let probabilities = [
+        Curve { name: "D(x)", color: BLUE, value: |row| row.d_real },
+        Curve { name: "D(G(z))", color: ORANGE, value: |row| row.d_fake },
     ];
     panel(&upper, rows, "loss", &losses, loss_range(rows, &losses))?;
-    panel(&lower, rows, "probability of real", &beliefs, 0.0..1.0)
+    panel(&lower, rows, "probability of real", &probabilities, 0.0..1.0)
 }
 
 fn panel(
@@ -67,7 +70,7 @@ fn panel(
     title: &str,
     curves: &[Curve],
     range: Range<f64>,
-) -> Result<(), Failure> {
+) -> Result<(), DrawError> {
     let first = rows.iter().map(|row| row.step).min().unwrap_or(0) as f64;
     let last = rows.iter().map(|row| row.step).max().unwrap_or(0) as f64;
     let mut chart = ChartBuilder::on(area)
@@ -81,7 +84,7 @@ fn panel(
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
-        .bold_line_style(RGBColor(225, 225, 225))
+        .bold_line_style(GRID)
         .label_style((FONT, 16))
         .axis_desc_style((FONT, 18))
         .x_desc("step")
@@ -95,35 +98,35 @@ fn panel(
         let points = condensed(rows, curve.value);
         let clip = |(step, value): (f64, f64)| (step, value.clamp(range.start, range.end));
         for segment in segments(&points) {
-            let faint = curve.colour.mix(0.3).stroke_width(1);
+            let faint = curve.color.mix(0.3).stroke_width(1);
             chart.draw_series(LineSeries::new(segment.iter().copied().map(clip), faint))?;
         }
         let smooth = smoothed(&points);
         for segment in segments(&smooth) {
             let line = segment.iter().copied().map(clip);
-            chart.draw_series(LineSeries::new(line.clone(), curve.colour.stroke_width(2)))?;
+            chart.draw_series(LineSeries::new(line.clone(), curve.color.stroke_width(2)))?;
             if let ([_], Some(point)) = (segment, line.clone().next()) {
                 // A line of one point is invisible.
-                chart.draw_series([Circle::new(point, 3, curve.colour.filled())])?;
+                chart.draw_series([Circle::new(point, 3, curve.color.filled())])?;
             }
         }
     }
     legend(area, curves)
 }
 
-/// Above the panel, where it hides no curve.
-fn legend(area: &Area, curves: &[Curve]) -> Result<(), Failure> {
+/// Draws the legend above the panel, where it hides no curve.
+fn legend(area: &Area, curves: &[Curve]) -> Result<(), DrawError> {
     let mut x = 90;
     for curve in curves {
-        area.draw(&PathElement::new([(x, 17), (x + 28, 17)], curve.colour.stroke_width(3)))?;
+        area.draw(&PathElement::new([(x, 17), (x + 28, 17)], curve.color.stroke_width(3)))?;
         area.draw(&Text::new(curve.name, (x + 36, 12), (FONT, 18).into_font()))?;
         x += 150;
     }
     Ok(())
 }
 
-/// From 0, or below where losses are negative, to the top of 99 % of the values: one spike must not flatten the rest.
-/// What lies outside is drawn along the edge.
+/// The range of the loss axis: from 0, or from the 1st percentile if that is negative, to the 99th
+/// percentile, so that one spike does not flatten the rest. Values outside are drawn along the edge.
 fn loss_range(rows: &[MetricsRow], curves: &[Curve]) -> Range<f64> {
     let mut values: Vec<f64> = curves
         .iter()
@@ -137,14 +140,15 @@ fn loss_range(rows: &[MetricsRow], curves: &[Curve]) -> Range<f64> {
     };
     let low = at(0.01).unwrap_or(0.0).min(0.0) * 1.1;
     let high = at(0.99).unwrap_or(1.0).max(0.0) * 1.1;
-    // Steps of the axis below a float's resolution never end.
+    // Tick marks closer than a float's resolution would make plotters loop forever.
     let (low, high) = (low.max(-1e30), high.min(1e30));
     if high - low < 1e-6 { low..low + 1.0 } else { low..high }
 }
 
-/// Step and value, averaged down to about [`POINTS`] points. A bucket with a NaN is NaN: it shows as a gap.
+/// Steps and values, averaged down to about [`MAX_POINTS`] points. A bucket with a NaN is NaN and shows
+/// as a gap.
 fn condensed(rows: &[MetricsRow], value: fn(&MetricsRow) -> f64) -> Vec<(f64, f64)> {
-    rows.chunks(rows.len().div_ceil(POINTS).max(1))
+    rows.chunks(rows.len().div_ceil(MAX_POINTS).max(1))
         .map(|bucket| {
             let mean = |of: &dyn Fn(&MetricsRow) -> f64| {
                 bucket.iter().map(of).sum::<f64>() / bucket.len() as f64
@@ -154,7 +158,7 @@ fn condensed(rows: &[MetricsRow], value: fn(&MetricsRow) -> f64) -> Vec<(f64, f6
         .collect()
 }
 
-/// A centred moving average over about a twentieth of the curve; gaps stay gaps.
+/// Centered moving average over about a twentieth of the curve; gaps stay gaps.
 fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let reach = points.len() / 40;
     points
@@ -181,7 +185,7 @@ fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// The stretches between values that are not finite.
+/// The segments between values that are not finite.
 fn segments(points: &[(f64, f64)]) -> impl Iterator<Item = &[(f64, f64)]> {
     points.split(|point| !point.1.is_finite()).filter(|segment| !segment.is_empty())
 }

@@ -1,6 +1,6 @@
 //! Files of other programs: state dicts and .npy.
 
-use crate::assert_names;
+use crate::assert_error;
 use half::{bf16, f16};
 use runs::{Array, ArtifactError, read_npy, read_state_dict, write_state_dict};
 use safetensors::tensor::{Dtype, TensorView, serialize};
@@ -37,7 +37,9 @@ fn every_float_type_becomes_f32() {
         serialize([("mask", TensorView::new(Dtype::U8, vec![3], &[1, 2, 3]).unwrap())], None)
             .unwrap();
     fs::write(&path, bytes).unwrap();
-    assert_names(&read_state_dict(&path).unwrap_err(), &path, &["mask", "U8", "convert it to F32"]);
+    let error = read_state_dict(&path).unwrap_err();
+    assert_error!(error, &path, ArtifactError::Dtype { tensor, dtype, .. }
+        if tensor == "mask" && dtype == "U8");
 }
 
 #[test]
@@ -129,8 +131,7 @@ fn malformed_npy_is_told() {
     for (bytes, words) in cases {
         fs::write(&path, bytes).unwrap();
         let error = read_npy(&path).unwrap_err();
-        assert!(matches!(error, ArtifactError::Npy { .. }));
-        assert_names(&error, &path, &[words, "numpy.save"]);
+        assert_error!(error, &path, ArtifactError::Npy { reason, .. } if reason.contains(words));
     }
     fs::remove_file(&path).unwrap();
     assert!(matches!(read_npy(&path), Err(ArtifactError::Read { .. })));

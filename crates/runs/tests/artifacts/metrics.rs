@@ -1,6 +1,6 @@
-use crate::assert_names;
+use crate::assert_error;
 use runs::metrics::read;
-use runs::{MetricsRow, MetricsWriter};
+use runs::{ArtifactError, MetricsRow, MetricsWriter};
 use std::fs;
 use std::io::Write;
 
@@ -118,8 +118,8 @@ fn garbage_between_rows_is_told_with_its_line() {
     let text = format!("{}\n\u{0}\u{0}oops\n{}\n", line(1), line(2));
     fs::write(&path, &text).unwrap();
     let error = MetricsWriter::resume(&path, 9).unwrap_err();
-    assert_names(&error, &path, &["line 2", "delete that line"]);
-    assert_names(&read(&path).unwrap_err(), &path, &["line 2"]);
+    assert_error!(error, &path, ArtifactError::Metrics { line: 2, .. });
+    assert_error!(read(&path).unwrap_err(), &path, ArtifactError::Metrics { line: 2, .. });
     assert_eq!(fs::read_to_string(&path).unwrap(), text, "nothing was cut");
     // Behind the rows to keep, garbage is part of what is cut.
     MetricsWriter::resume(&path, 1).unwrap();

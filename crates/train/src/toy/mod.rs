@@ -4,8 +4,6 @@
 //! pictures; it counts the modes found ([`Coverage`]) and takes [`Frame`]s, which [`picture`] draws. [`saddle`] plays x·y by
 //! every way of stepping there is.
 
-pub mod animation;
-mod canvas;
 mod coverage;
 mod lab;
 mod landscape;
@@ -17,7 +15,6 @@ pub mod saddle;
 pub mod saddle_picture;
 mod settings;
 
-pub use canvas::Picture;
 pub use coverage::{Coverage, SAMPLES};
 pub use lab::{Frame, Lab};
 pub use landscape::Landscape;

@@ -1,10 +1,13 @@
 //! A frame: generated points over real ones, and beside them what D thinks of the plane.
 
-use super::canvas::{Anchor, Area, BLUE, Failure, INK, ORANGE, PALE, Panel, diverging, text};
-use super::{Frame, Landscape, Mixture, Picture, Settings};
+use super::{Frame, Landscape, Mixture, Settings};
+use image::RgbImage;
 use nn::loss::Objective;
 use plotters::prelude::*;
 use runs::ArtifactError;
+use runs::plots::{
+    Anchor, Area, BLUE, DrawError, INK, ORANGE, PALE, PlanePanel, diverging, paint, text,
+};
 
 const WIDTH: u32 = 1400;
 const HEIGHT: u32 = 800;
@@ -71,30 +74,30 @@ fn landscape_at(landscape: &Landscape, extent: f32, [x, y]: [f64; 2]) -> Option<
 ///
 /// # Errors
 /// None but broken fonts.
-pub fn draw(settings: &Settings, frame: &Frame) -> Result<Picture, ArtifactError> {
+pub fn draw(settings: &Settings, frame: &Frame) -> Result<RgbImage, ArtifactError> {
     let mixture = &settings.target.mixture();
     let scale = Scale::of(settings, mixture, frame);
     let extent = f64::from(mixture.extent);
-    let points = Panel { left: 72, top: 76, side: 612, extent };
-    let plane = Panel { left: 764, ..points };
-    Picture::paint(WIDTH, HEIGHT, |area| {
+    let points = PlanePanel { left: 72, top: 76, side: 612, extent };
+    let plane = PlanePanel { left: 764, ..points };
+    paint("the toy", (WIDTH, HEIGHT), |area| {
         samples(area, &points, mixture, frame)?;
         landscape(area, &plane, mixture, frame, scale)
     })
 }
 
 /// The even coordinates inside.
-fn ticks(panel: &Panel) -> Vec<i32> {
+fn ticks(panel: &PlanePanel) -> Vec<i32> {
     let last = (panel.extent / 2.0).floor() as i32;
     (-last..=last).map(|tick| 2 * tick).collect()
 }
 
 fn samples(
     area: &Area<'_>,
-    panel: &Panel,
+    panel: &PlanePanel,
     mixture: &Mixture,
     frame: &Frame,
-) -> Result<(), Failure> {
+) -> Result<(), DrawError> {
     let coverage = &frame.coverage;
     text(area, &format!("step {}", frame.step), (panel.left, 40), 26, INK, Anchor::Left)?;
     let (modes, near) = (mixture.centres.len(), 100.0 * coverage.high_quality);
@@ -114,7 +117,7 @@ fn samples(
     }
     for point in frame.samples.chunks_exact(2).take(POINTS) {
         let point = [f64::from(point[0]), f64::from(point[1])];
-        if panel.holds(point) {
+        if panel.contains(point) {
             area.draw(&Circle::new(panel.at(point), 3, BLUE.mix(0.6).filled()))?;
         }
     }
@@ -127,17 +130,17 @@ fn samples(
 }
 
 /// Three standard deviations.
-fn radius(panel: &Panel, mixture: &Mixture) -> i32 {
+fn radius(panel: &PlanePanel, mixture: &Mixture) -> i32 {
     (3.0 * f64::from(mixture.std) * f64::from(panel.side) / (2.0 * panel.extent)).round() as i32
 }
 
 fn landscape(
     area: &Area<'_>,
-    panel: &Panel,
+    panel: &PlanePanel,
     mixture: &Mixture,
     frame: &Frame,
     scale: Scale,
-) -> Result<(), Failure> {
+) -> Result<(), DrawError> {
     text(area, "what D takes for real", (panel.left, 40), 26, INK, Anchor::Left)?;
     let value = |x: i32, y: i32| {
         (f64::from(bilinear(&frame.landscape, panel, x, y)) - scale.neutral) / scale.full
@@ -156,7 +159,7 @@ fn landscape(
 }
 
 /// The landscape at a pixel of the panel, between the centres of its cells.
-fn bilinear(landscape: &Landscape, panel: &Panel, x: i32, y: i32) -> f32 {
+fn bilinear(landscape: &Landscape, panel: &PlanePanel, x: i32, y: i32) -> f32 {
     let last = landscape.side - 1;
     let place = |pixel: i32| {
         let cell = ((f64::from(pixel) + 0.5) / f64::from(panel.side) * landscape.side as f64 - 0.5)
@@ -175,7 +178,7 @@ fn bilinear(landscape: &Landscape, panel: &Panel, x: i32, y: i32) -> f32 {
     line(row) * (1.0 - down) + line(row + 1) * down
 }
 
-fn colour_bar(area: &Area<'_>, panel: &Panel, y: i32) -> Result<(), Failure> {
+fn colour_bar(area: &Area<'_>, panel: &PlanePanel, y: i32) -> Result<(), DrawError> {
     let (left, width) = (panel.left + 206, 200);
     for x in 0..width {
         let colour = diverging((f64::from(x) + 0.5) / f64::from(width) * 2.0 - 1.0);

@@ -1,10 +1,12 @@
 //! Every way of stepping, in a panel of its own, over the same saddle.
 
-use super::Picture;
-use super::canvas::{Anchor, Area, BLUE, Failure, INK, ORANGE, PALE, Panel, diverging, text};
 use super::saddle::{Settings, Trajectory};
+use image::RgbImage;
 use plotters::prelude::*;
 use runs::ArtifactError;
+use runs::plots::{
+    Anchor, Area, BLUE, DrawError, INK, ORANGE, PALE, PlanePanel, diverging, paint, text,
+};
 
 const COLUMNS: usize = 5;
 const SIDE: i32 = 300;
@@ -20,23 +22,23 @@ pub fn draw(
     trajectories: &[Trajectory],
     settings: &Settings,
     step: usize,
-) -> Result<Picture, ArtifactError> {
+) -> Result<RgbImage, ArtifactError> {
     let lines = trajectories.len().div_ceil(COLUMNS) as i32;
     let width = COLUMNS as i32 * (SIDE + GAP) + GAP;
     let height = HEADER + lines * (TITLE + SIDE) + GAP;
     // Two circles of the start fit.
     let extent = 2.0 * settings.start[0].hypot(settings.start[1]);
-    Picture::paint(width as u32, height as u32, |area| {
+    paint("the saddle", (width as u32, height as u32), |area| {
         header(area, settings, step, width)?;
         trajectories.iter().enumerate().try_for_each(|(i, trajectory)| {
             let (column, line) = ((i % COLUMNS) as i32, (i / COLUMNS) as i32);
             let (left, top) = (GAP + column * (SIDE + GAP), HEADER + TITLE + line * (TITLE + SIDE));
-            panel(area, &Panel { left, top, side: SIDE, extent }, trajectory, settings, step)
+            panel(area, &PlanePanel { left, top, side: SIDE, extent }, trajectory, settings, step)
         })
     })
 }
 
-fn header(area: &Area<'_>, settings: &Settings, step: usize, width: i32) -> Result<(), Failure> {
+fn header(area: &Area<'_>, settings: &Settings, step: usize, width: i32) -> Result<(), DrawError> {
     let Settings { lr, curvature, .. } = settings;
     let game = match curvature {
         0.0 => "min over x, max over y of x·y".to_owned(),
@@ -48,11 +50,11 @@ fn header(area: &Area<'_>, settings: &Settings, step: usize, width: i32) -> Resu
 
 fn panel(
     area: &Area<'_>,
-    panel: &Panel,
+    panel: &PlanePanel,
     trajectory: &Trajectory,
     settings: &Settings,
     step: usize,
-) -> Result<(), Failure> {
+) -> Result<(), DrawError> {
     let (left, top) = (panel.left, panel.top);
     text(area, trajectory.method.name(), (left, top - 48), 26, INK, Anchor::Left)?;
     let now = format!("distance {}", distance(trajectory.distance(step)));
@@ -63,14 +65,14 @@ fn panel(
         area.draw(&PathElement::new(ends, PALE.stroke_width(2)))?;
     }
     let points = trajectory.points.get(..=step).unwrap_or(&trajectory.points);
-    for [a, b] in points.windows(2).filter_map(|line| panel.inside(line[0], line[1])) {
+    for [a, b] in points.windows(2).filter_map(|line| panel.clip(line[0], line[1])) {
         area.draw(&PathElement::new([panel.at(a), panel.at(b)], BLUE.stroke_width(2)))?;
     }
-    for point in points.iter().filter(|point| panel.holds(**point)) {
+    for point in points.iter().filter(|point| panel.contains(**point)) {
         area.draw(&Circle::new(panel.at(*point), 4, BLUE.filled()))?;
     }
     area.draw(&Circle::new(panel.at(settings.start), 7, ORANGE.filled()))?;
-    if let Some(last) = points.last().filter(|last| panel.holds(**last)) {
+    if let Some(last) = points.last().filter(|last| panel.contains(**last)) {
         area.draw(&Circle::new(panel.at(*last), 7, INK.filled()))?;
     }
     let (x, y) = panel.at([0.0; 2]);
@@ -79,7 +81,7 @@ fn panel(
 }
 
 /// The game's value, pale.
-fn saddle(area: &Area<'_>, panel: &Panel, curvature: f64) -> Result<(), Failure> {
+fn saddle(area: &Area<'_>, panel: &PlanePanel, curvature: f64) -> Result<(), DrawError> {
     let coordinate = |pixel: i32| (f64::from(pixel) + 0.5) / f64::from(panel.side) * 2.0 - 1.0;
     for py in 0..panel.side {
         for px in 0..panel.side {

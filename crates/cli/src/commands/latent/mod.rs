@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::output;
 use crate::render::watched;
 use ::eval::latent::{Provenance, SampleSpec};
-use ::runs::{GridOptions, grid, timelapse};
+use ::runs::{GridOptions, animation, grid};
 use std::path::{Path, PathBuf};
 
 /// Hundredths of a second that a frame of an animation stands.
@@ -125,7 +125,7 @@ impl FileArgs {
             grid::grid(values, [values.len() / (h * w * c).max(1), h, w, c], options)
         };
         let pictures = frames.iter().map(picture).collect::<Result<Vec<_>, _>>()?;
-        timelapse::animate(path, &pictures, DELAY)?;
+        animation::write(path, &pictures, DELAY)?;
         self.wrote(path);
         Ok(())
     }

@@ -5,6 +5,7 @@ mod render;
 mod saddle;
 
 use crate::error::CliError;
+use ::runs::{grid, plots};
 use ::train::toy::Target;
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
@@ -84,14 +85,14 @@ impl PictureArgs {
     }
 
     /// Writes what was asked for and returns what was written.
-    fn write(&self, pictures: &[::train::toy::Picture]) -> Result<Vec<&Path>, CliError> {
+    fn write(&self, pictures: &[plots::RgbImage]) -> Result<Vec<&Path>, CliError> {
         let mut written = Vec::new();
         if let Some(path) = &self.gif {
-            ::train::toy::animation::write(path, pictures)?;
+            plots::animate(path, pictures)?;
             written.push(path.as_path());
         }
         if let (Some(path), Some(last)) = (&self.png, pictures.last()) {
-            last.save_png(path)?;
+            grid::save_png(path, &last.clone().into())?;
             written.push(path.as_path());
         }
         Ok(written)

@@ -3,7 +3,7 @@
 use crate::EvalError;
 use image::DynamicImage;
 use plotters::prelude::*;
-use runs::plots::{self, Area, FONT, Failure};
+use runs::plots::{self, Area, DrawError, FONT};
 
 const WIDTH: u32 = 900;
 /// PixelFeatures of a bar with its surroundings, and of the axis below.
@@ -35,11 +35,11 @@ pub fn bars(axis: &str, bars: &[Bar]) -> Result<DynamicImage, EvalError> {
         .filter(|&count| (1..=1000).contains(&count))
         .map(|count| count * ROW + AXIS);
     let height = height.ok_or_else(|| failed(format!("{} of them", bars.len())))?;
-    let drawn = plots::paint((WIDTH, height), |sheet| draw(axis, bars, sheet));
-    drawn.map(DynamicImage::ImageRgb8).map_err(|error| failed(error.to_string()))
+    let drawn = plots::paint("the bars", (WIDTH, height), |sheet| draw(axis, bars, sheet));
+    Ok(drawn.map(DynamicImage::ImageRgb8)?)
 }
 
-fn draw(axis: &str, bars: &[Bar], sheet: &Area<'_>) -> Result<(), Failure> {
+fn draw(axis: &str, bars: &[Bar], sheet: &Area<'_>) -> Result<(), DrawError> {
     let least = bars.iter().map(|bar| bar.share - bar.half).fold(1.0, f64::min);
     let from = ((least * 10.0).floor() / 10.0).clamp(0.0, 0.9);
     let mut chart = ChartBuilder::on(sheet)

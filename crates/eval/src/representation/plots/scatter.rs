@@ -4,7 +4,7 @@ use crate::EvalError;
 use image::DynamicImage;
 use nalgebra::{DMatrix, SymmetricEigen};
 use plotters::prelude::*;
-use runs::plots::{self, Area, FONT, Failure};
+use runs::plots::{self, Area, DrawError, FONT};
 use tensor::Tensor;
 use tensor::rng::Philox;
 
@@ -59,8 +59,8 @@ pub fn scatter(
     }
     let plane = Plane::of(rows, width);
     let classes = classes.filter(|classes| classes.names.len() <= COLOURS);
-    let drawn = plots::paint(SIZE, |sheet| draw(sheet, &plane, classes));
-    drawn.map(DynamicImage::ImageRgb8).map_err(|error| failed(error.to_string()))
+    let drawn = plots::paint("the points", SIZE, |sheet| draw(sheet, &plane, classes));
+    Ok(drawn.map(DynamicImage::ImageRgb8)?)
 }
 
 /// Points in the plane of the two principal components.
@@ -116,7 +116,11 @@ fn gram(rows: &[f32], width: usize, count: usize) -> DMatrix<f64> {
     DMatrix::from_iterator(count, count, products.into_iter().map(f64::from))
 }
 
-fn draw(sheet: &Area<'_>, plane: &Plane, classes: Option<ClassLabels<'_>>) -> Result<(), Failure> {
+fn draw(
+    sheet: &Area<'_>,
+    plane: &Plane,
+    classes: Option<ClassLabels<'_>>,
+) -> Result<(), DrawError> {
     let room = |of: fn(&(f64, f64)) -> f64| {
         let most = plane.points.iter().map(|point| of(point).abs()).fold(0.0, f64::max);
         let most = if most > 0.0 { 1.05 * most } else { 1.0 };
