@@ -1,56 +1,72 @@
-//! What ends a command, and the exit code it ends with.
+//! Errors of commands, and their exit codes.
 
+use crate::hints;
 use data::{DataError, FetchError};
 use eval::EvalError;
 use nn::NnError;
 use runs::ArtifactError;
+use std::fmt::Display;
 use std::process::ExitCode;
+use tensor::gpu::GpuError;
 use train::TrainError;
 
-/// The exit code after Ctrl-C: 128 + SIGINT, as shells have it.
-pub const INTERRUPTED: u8 = 130;
+/// The exit code after Ctrl-C: 128 + SIGINT, as shells report it.
+pub const EXIT_INTERRUPTED: u8 = 130;
 
-/// The exit code of a run that the watchdog ended.
-pub const WATCHED: u8 = 3;
+/// The exit code of a run that the training monitor stopped.
+pub const EXIT_STOPPED_BY_MONITOR: u8 = 3;
 
-/// An error of a command, in one line.
+/// An error of a command. It is displayed in one line: `message: hint`.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// A flag's value, or flags together, that make no sense: exit code 2.
+    /// A flag's value, or a combination of flags, is invalid: exit code 2.
     #[error("{0}")]
     Usage(String),
-    /// Anything else found out here: exit code 1.
+    /// Any other failure found by the command itself: exit code 1.
     #[error("{0}")]
     Failed(String),
-    /// From the run or its files.
-    #[error(transparent)]
+    /// Training or sampling.
+    #[error("{}", hints::compose(.0, hints::train(.0)))]
     Train(#[from] TrainError),
-    /// From the data.
-    #[error(transparent)]
+    /// A dataset.
+    #[error("{}", hints::compose(.0, hints::data(.0)))]
     Data(#[from] DataError),
-    /// From fetching data.
-    #[error(transparent)]
+    /// A download.
+    #[error("{}", hints::compose(.0, hints::fetch(.0)))]
     Fetch(#[from] FetchError),
-    /// From a recipe or weights.
-    #[error(transparent)]
+    /// A recipe or a state dict.
+    #[error("{}", hints::compose(.0, hints::nn(.0)))]
     Nn(#[from] NnError),
-    /// From the files of a run.
-    #[error(transparent)]
+    /// A file of a run.
+    #[error("{}", hints::compose(.0, hints::artifact(.0)))]
     Artifact(#[from] ArtifactError),
-    /// From a metric or an experiment.
-    #[error(transparent)]
+    /// A device.
+    #[error("{}", hints::compose(.0, hints::gpu(.0)))]
+    Gpu(#[from] GpuError),
+    /// A metric or an experiment.
+    #[error("{}", hints::compose(.0, hints::eval(.0)))]
     Eval(#[from] EvalError),
 }
 
 impl CliError {
-    /// 2 for usage, 3 for training that has diverged, 130 for what the user stopped, 1 otherwise.
+    /// `context: message: hint`, such as the flag or file in which the error occurred.
+    pub fn in_context(context: impl Display, error: impl Into<Self>) -> Self {
+        Self::Failed(format!("{context}: {}", error.into()))
+    }
+
+    /// The same message and hint with exit code 2, for a library's error that a flag's value caused.
+    pub fn usage(error: impl Into<Self>) -> Self {
+        Self::Usage(error.into().to_string())
+    }
+
+    /// 2 for invalid usage, 3 for training that diverged, 130 after Ctrl-C, 1 otherwise.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Train(TrainError::NonFinite { .. } | TrainError::Diverged { .. }) => {
-                ExitCode::from(WATCHED)
+                ExitCode::from(EXIT_STOPPED_BY_MONITOR)
             }
-            Self::Eval(EvalError::Stopped) => ExitCode::from(INTERRUPTED),
+            Self::Eval(EvalError::Stopped) => ExitCode::from(EXIT_INTERRUPTED),
             _ => ExitCode::FAILURE,
         }
     }

@@ -1,7 +1,7 @@
 //! Ctrl-C (and a polite `kill`): while training, the first lets the step finish and the run save, a second one later ends the program
 //! at once. Before training there is nothing to save, and the first ends it.
 
-use crate::error::{CliError, INTERRUPTED};
+use crate::error::{CliError, EXIT_INTERRUPTED};
 use crate::output;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,13 +20,13 @@ const ECHO: Duration = Duration::from_millis(200);
 pub fn watch() -> Result<(), CliError> {
     ctrlc::set_handler(|| {
         if !GRACEFUL.load(Ordering::SeqCst) {
-            std::process::exit(i32::from(INTERRUPTED));
+            std::process::exit(i32::from(EXIT_INTERRUPTED));
         }
         let first = FIRST.get_or_init(Instant::now);
         if !STOP.swap(true, Ordering::SeqCst) {
             output::note("\nfinishing the step, then saving; once more to quit at once");
         } else if first.elapsed() >= ECHO {
-            std::process::exit(i32::from(INTERRUPTED));
+            std::process::exit(i32::from(EXIT_INTERRUPTED));
         }
     })
     .map_err(|e| CliError::Failed(format!("cannot watch for Ctrl-C: {e}")))

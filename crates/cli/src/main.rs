@@ -1,28 +1,32 @@
-//! `dcgan`: train, sample, inspect and exchange deep convolutional GANs. The only crate that prints.
+//! `dcgan`: trains, samples, inspects and exchanges deep convolutional GANs. The only crate that
+//! prints.
 
 #![forbid(unsafe_code)]
 
 mod cache;
 mod commands;
+mod environment;
 mod error;
+mod hints;
 mod interrupt;
-mod memory;
+mod memory_estimate;
 mod output;
 mod parse;
 mod render;
 mod usage;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use commands::Command;
 use std::process::ExitCode;
 
-/// Trains deep convolutional GANs (Radford et al. 2016) on this computer, and draws pictures with them.
+/// Trains deep convolutional GANs (Radford et al. 2016) on this computer, and generates images.
 #[derive(Parser)]
 #[command(
     name = "dcgan",
     version,
     arg_required_else_help = true,
-    after_help = "Start with `dcgan train`: it learns Fashion-MNIST, which comes along, and puts pictures into runs/."
+    after_help = "Start with `dcgan train`: it trains on Fashion-MNIST, which is built in, and writes images \
+                  to runs/. `dcgan COMMAND -h` shows the flags of a command."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -30,7 +34,8 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let matches = commands::with_help(Cli::command()).try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error),
     };
@@ -44,8 +49,6 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> Result<ExitCode, error::CliError> {
-    // The first kernel would panic on a bad name.
-    tensor::isa_from_env().map_err(error::CliError::Failed)?;
-    tensor::conv_algorithm_from_env().map_err(error::CliError::Failed)?;
+    environment::configure_kernels()?;
     command.run()
 }

@@ -15,7 +15,7 @@ enum Precision {
 
 /// Flags that choose a device.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Where to compute")]
+#[command(next_help_heading = "Device")]
 pub struct DeviceArgs {
     /// auto (a graphics processor if there is one), cpu, gpu or gpu:NUMBER of `dcgan devices`.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
@@ -37,6 +37,6 @@ impl DeviceArgs {
         let half = self.precision == Precision::Mixed;
         let options =
             gpu::Options { allow_software: self.allow_software, half, ..Default::default() };
-        Device::open(self.device, options).map_err(|e| CliError::Failed(e.to_string()))
+        Ok(Device::open(self.device, options)?)
     }
 }

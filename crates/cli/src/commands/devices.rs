@@ -1,5 +1,6 @@
 //! `dcgan devices`.
 
+use crate::error::CliError;
 use crate::output;
 use serde_json::json;
 use std::thread::available_parallelism;
@@ -14,7 +15,7 @@ pub struct Args {
 }
 
 /// Lists the devices.
-pub fn run(args: &Args) {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let threads = available_parallelism().map_or(1, usize::from);
     let set = tensor::isa().to_string();
     let name = cpu_name();
@@ -30,7 +31,7 @@ pub fn run(args: &Args) {
                 "f16": a.f16, "subgroups": a.subgroups, "timestamps": a.timestamps, "software": a.software, "usable": a.compute,
             }));
         }
-        return;
+        return Ok(());
     }
     output::line(format!(
         "cpu    {}: {threads} threads, instruction set {set}",
@@ -59,6 +60,7 @@ pub fn run(args: &Args) {
             "software renderers are slower than the cpu: commands take one only with --allow-software",
         );
     }
+    Ok(())
 }
 
 /// The processor's own name, where the system tells it.

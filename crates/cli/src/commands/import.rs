@@ -85,7 +85,7 @@ fn authors(folder: &Path) -> Result<Checkpoint, CliError> {
 }
 
 fn state_dicts(args: &Args, generator: &Path) -> Result<Checkpoint, CliError> {
-    let mut recipe = super::recipe(&args.recipe)?;
+    let mut recipe = super::recipes::load(&args.recipe)?;
     if let Some(size) = args.image {
         recipe.image.size = size;
     }
@@ -99,6 +99,6 @@ fn state_dicts(args: &Args, generator: &Path) -> Result<Checkpoint, CliError> {
     if let Some(latent) = args.latent {
         recipe.generator.latent = latent as usize;
     }
-    recipe.validate().map_err(|e| CliError::Usage(e.to_string()))?;
+    recipe.validate().map_err(CliError::usage)?;
     Ok(train::import(&recipe, generator, args.discriminator.as_deref())?)
 }

@@ -30,9 +30,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         return picture(args);
     }
     let found = run_dir::resolve_header(&args.path)?;
-    super::name_skipped(&found.skipped, &found.path, output::warning);
+    super::warn_skipped(&found.skipped, &found.path, output::warning);
     let recipe = Recipe::from_toml(&found.checkpoint.meta.recipe)
-        .map_err(|e| CliError::Failed(format!("{}: {e}", found.path.display())))?;
+        .map_err(|e| CliError::in_context(found.path.display(), e))?;
     if args.json { print_json(&found, &recipe) } else { print(&found, &recipe) }
 }
 

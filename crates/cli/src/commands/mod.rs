@@ -1,16 +1,20 @@
-//! The commands, one file each: its flags and what it does.
+//! The commands. Each is a file with its `Args` and a function `run`; the list below registers it.
 
+mod checkpoint;
 mod data;
 mod device;
 mod devices;
 mod eval;
 mod export;
+mod files;
+mod flags;
 mod generator;
 mod import;
 mod info;
 mod interpret;
 mod latent;
 mod memorization;
+mod monitor;
 mod preprocess;
 mod recipes;
 mod representation;
@@ -18,175 +22,130 @@ mod runs;
 mod sample;
 mod toy;
 mod train;
-mod watch;
 
 use crate::error::CliError;
-use ::runs::{ArtifactError, LatestValidCheckpoint, run_dir};
+use checkpoint::{open_checkpoint, warn_skipped};
 use clap::Subcommand;
-use nn::Recipe;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use files::{refuse_existing, require_file, require_folder, require_grid};
+use std::process::{ExitCode, Termination};
 
-/// What to do.
-#[derive(Subcommand)]
-pub enum Command {
-    /// Train a generator and a discriminator on pictures.
-    #[command(after_long_help = train::EXAMPLES)]
-    Train(Box<train::Args>),
-    /// Draw pictures with a trained generator.
-    Sample(sample::Args),
-    /// See what there is to learn from, and get more.
-    #[command(subcommand)]
-    Data(data::Command),
-    /// Tell what a checkpoint holds.
-    Info(info::Args),
-    /// List what this computer can compute with.
-    Devices(devices::Args),
-    /// List and compare the runs of a folder.
-    Runs(runs::Args),
-    /// List the built-in recipes, or show one in full.
-    Recipes(recipes::Args),
-    /// Make a run directory from weights of another program.
-    Import(import::Args),
-    /// Write a checkpoint's networks as PyTorch state dicts.
-    Export(export::Args),
-    /// Measure how near generated pictures are to real ones.
-    Eval(Box<eval::Args>),
-    /// Walk through latent space: does the generator know a world, or pictures by heart?
-    Walk(latent::walk::Args),
-    /// Compute with pictures: what is A − B + C?
-    Arithmetic(latent::arithmetic::Args),
-    /// Turn pictures along the difference between two groups.
-    Turn(latent::turn::Args),
-    /// Find the latent vector of a picture.
-    Invert(latent::invert::Args),
-    /// Complete, enlarge or clean a picture by what a generator can draw.
-    Restore(latent::restore::Args),
-    /// Draw a picture again that says how it was drawn.
-    Reproduce(latent::reproduce::Args),
-    /// Write a discriminator's features of pictures.
-    Features(representation::features::Args),
-    /// Compare how well pictures are classified by a discriminator's features, by pixels, and by other baselines.
-    LinearProbe(representation::linear_probe::Args),
-    /// Find pictures that a set holds twice, by the codes of an autoencoder, and leave them out.
-    Dedup(memorization::dedup::Args),
-    /// Show generated pictures beside those of the training set that are nearest to them.
-    Nearest(memorization::nearest::Args),
-    /// Draw the filters that touch pixels.
-    Filters(interpret::filters::Args),
-    /// Show what features of a discriminator answer to, by guided backpropagation.
-    Guided(Box<interpret::guided::Args>),
-    /// Make a generator forget an object by dropping feature maps.
-    Forget(interpret::forget::Args),
-    /// Play with GANs in the plane: seconds a run, and all of it to see.
-    #[command(subcommand)]
-    Toy(toy::Command),
-}
-
-impl Command {
-    /// Does it; the code is that of an end that is no error.
-    ///
-    /// # Errors
-    /// One line.
-    pub fn run(&self) -> Result<ExitCode, CliError> {
-        match self {
-            Self::Train(args) => return train::run(args),
-            Self::Sample(args) => sample::run(args)?,
-            Self::Data(command) => data::run(command)?,
-            Self::Info(args) => info::run(args)?,
-            Self::Devices(args) => devices::run(args),
-            Self::Runs(args) => runs::run(args)?,
-            Self::Recipes(args) => recipes::run(args)?,
-            Self::Import(args) => import::run(args)?,
-            Self::Export(args) => export::run(args)?,
-            Self::Eval(args) => eval::run(args)?,
-            Self::Walk(args) => latent::walk::run(args)?,
-            Self::Arithmetic(args) => latent::arithmetic::run(args)?,
-            Self::Turn(args) => latent::turn::run(args)?,
-            Self::Invert(args) => latent::invert::run(args)?,
-            Self::Restore(args) => latent::restore::run(args)?,
-            Self::Reproduce(args) => return latent::reproduce::run(args),
-            Self::Features(args) => representation::features::run(args)?,
-            Self::LinearProbe(args) => representation::linear_probe::run(args)?,
-            Self::Dedup(args) => memorization::dedup::run(args)?,
-            Self::Nearest(args) => memorization::nearest::run(args)?,
-            Self::Filters(args) => interpret::filters::run(args)?,
-            Self::Guided(args) => interpret::guided::run(args)?,
-            Self::Forget(args) => interpret::forget::run(args)?,
-            Self::Toy(command) => toy::run(command)?,
+/// Declares the commands by task: `"Task": { /// Help. Name(module), … }`, where `module` has
+/// `Args` and `run(&Args) -> Result<impl Termination, CliError>`.
+macro_rules! commands {
+    ($($task:literal: { $($(#[$attribute:meta])* $name:ident($($module:ident)::+),)+ })+) => {
+        /// A command with its flags.
+        #[derive(Subcommand)]
+        pub enum Command {
+            $($($(#[$attribute])* $name(Box<$($module)::+::Args>),)+)+
         }
-        Ok(ExitCode::SUCCESS)
-    }
-}
 
-/// The checkpoint that a path means (a run directory: its newest good one), damaged ones on the way named.
-fn open_checkpoint(path: &Path, warn: impl Fn(String)) -> Result<LatestValidCheckpoint, CliError> {
-    let found = run_dir::resolve_checkpoint(path)?;
-    if found.checkpoint.meta.recipe.is_empty() {
-        let kind = &found.checkpoint.meta.recipe_name;
-        return Err(CliError::Failed(format!(
-            "{path:?} is no checkpoint of a GAN but a {kind}: give a checkpoint or run directory (--features takes networks of features)"
-        )));
-    }
-    name_skipped(&found.skipped, &found.path, warn);
-    Ok(found)
-}
+        impl Command {
+            /// Runs the command and returns its exit code.
+            ///
+            /// # Errors
+            /// Returns an error whose message is one line.
+            pub fn run(&self) -> Result<ExitCode, CliError> {
+                Ok(match self {
+                    $($(Self::$name(args) => $($module)::+::run(args)?.report(),)+)+
+                })
+            }
+        }
 
-fn name_skipped(skipped: &[(PathBuf, ArtifactError)], used: &Path, warn: impl Fn(String)) {
-    skipped
-        .iter()
-        .for_each(|(_, error)| warn(format!("{error} (skipped; using {})", used.display())));
-}
-
-/// The recipe that `--recipe` means: a preset's name, or a TOML file.
-fn recipe(name: &str) -> Result<Recipe, CliError> {
-    if Recipe::names().any(|known| known == name) {
-        return Ok(Recipe::preset(name)?);
-    }
-    let path = Path::new(name);
-    let is_path = path.extension().is_some_and(|extension| extension == "toml")
-        || path.components().count() > 1
-        || path.is_file();
-    if !is_path {
-        let unknown =
-            Recipe::preset(name).err().map_or_else(String::new, |error| error.to_string());
-        return Err(CliError::Usage(format!("{unknown}, or the path of a .toml file")));
-    }
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| CliError::Failed(format!("cannot read recipe {path:?}: {e}")))?;
-    Recipe::from_toml(&text).map_err(|e| CliError::Failed(format!("{}: {e}", path.display())))
-}
-
-/// Refuses a file in a folder that is not there, before the work is done that would be lost.
-fn require_folder(flag: &str, path: &Path) -> Result<(), CliError> {
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let wrong = match folder.metadata() {
-        Ok(found) if found.is_dir() => return Ok(()),
-        Ok(_) => format!("{folder:?} is not a folder: choose another place"),
-        Err(_) => format!("there is no folder {folder:?}: make it, or choose another place"),
+        /// Tasks, each with the number of its commands, in the order of the list.
+        const TASKS: &[(&str, usize)] = &[$(($task, [$(stringify!($name)),+].len())),+];
     };
-    Err(CliError::Failed(format!("{flag} {}: {wrong}", path.display())))
 }
 
-/// Refuses a grid that could not be written, before the work is done.
-fn require_grid(grid: &Path, force: bool) -> Result<(), CliError> {
-    if !grid.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
-        return Err(CliError::Usage(format!(
-            "--grid {}: grids are PNG files: give it a name that ends in .png",
-            grid.display()
-        )));
+commands! {
+    "Train": {
+        /// Train a generator and a discriminator on images.
+        #[command(after_long_help = train::EXAMPLES)]
+        Train(train),
+        /// List and compare the runs of a folder.
+        Runs(runs),
+        /// Show what a checkpoint contains, or how an image was generated.
+        Info(info),
+        /// List the built-in recipes, or print one in full.
+        Recipes(recipes),
+        /// List the CPU and the GPUs that can be used.
+        Devices(devices),
     }
-    require_folder("--grid", grid)?;
-    refuse_existing(grid, force)
+    "Look": {
+        /// Generate images with a trained generator.
+        Sample(sample),
+        /// Interpolate in latent space (memorization check).
+        Walk(latent::walk),
+        /// Latent vector arithmetic: generate A − B + C.
+        Arithmetic(latent::arithmetic),
+        /// Move images along a direction in latent space (turn vector).
+        Turn(latent::turn),
+        /// Find the latent vector of an image.
+        Invert(latent::invert),
+        /// Inpaint, enlarge or denoise an image with a generator as the prior.
+        Restore(latent::restore),
+        /// Reproduce an image from the metadata in its PNG.
+        Reproduce(latent::reproduce),
+    }
+    "Measure": {
+        /// Compute FID, KID, precision and recall between generated and real images.
+        Eval(eval),
+        /// Train a linear SVM on a discriminator's features and compare it with baselines.
+        LinearProbe(representation::linear_probe),
+        /// Find the training images nearest to generated ones.
+        Nearest(memorization::nearest),
+    }
+    "Study": {
+        /// Draw the first-layer filters of a network.
+        Filters(interpret::filters),
+        /// Show what discriminator features respond to, by guided backpropagation.
+        Guided(interpret::guided),
+        /// Remove an object from generated images by dropping feature maps.
+        Forget(interpret::forget),
+        /// Write a discriminator's features of images to a file.
+        Features(representation::features),
+        /// Train GANs on 2-D data in seconds, with every step drawn.
+        Toy(toy),
+    }
+    "Data": {
+        /// Inspect, fetch and prepare datasets.
+        Data(data),
+        /// Find and remove duplicate images, with the codes of an autoencoder.
+        Dedup(memorization::dedup),
+    }
+    "Share": {
+        /// Write a checkpoint's networks as PyTorch state dicts.
+        Export(export),
+        /// Make a run directory from weights of another program.
+        Import(import),
+    }
 }
 
-/// Refuses to write over what is there, unless `force`.
-fn refuse_existing(path: &Path, force: bool) -> Result<(), CliError> {
-    if !force && path.exists() {
-        return Err(CliError::Failed(format!(
-            "{path:?} is there already: choose another name, or write over it with --force"
-        )));
+/// Adapts the help: `dcgan --help` lists the commands by task, where clap has one flat list, and
+/// `dcgan train -h` shows the flags for a first run.
+pub fn with_help(command: clap::Command) -> clap::Command {
+    let command = command.mut_subcommand("train", |train| {
+        train.mut_args(|arg| {
+            let hidden = !train::SHORT_HELP.contains(&arg.get_id().as_str());
+            arg.hide_short_help(hidden)
+        })
+    });
+    let template = help_template(&command);
+    command.help_template(template)
+}
+
+fn help_template(command: &clap::Command) -> String {
+    let styles = command.get_styles();
+    let (header, literal) = (styles.get_header(), styles.get_literal());
+    let width = command.get_subcommands().map(|command| command.get_name().len()).max();
+    let width = width.unwrap_or(0);
+    let mut commands = command.get_subcommands();
+    let mut template = String::from("{about}\n\n{usage-heading} {usage}\n");
+    for (task, count) in TASKS {
+        template += &format!("\n{header}{task}:{header:#}\n");
+        for command in commands.by_ref().take(*count) {
+            let about = command.get_about().cloned().unwrap_or_default();
+            template += &format!("  {literal}{:<width$}{literal:#}  {about}\n", command.get_name());
+        }
     }
-    Ok(())
+    template + &format!("\n{header}Options:{header:#}\n{{options}}{{after-help}}")
 }

@@ -1,6 +1,6 @@
 //! What pictures become before a network sees them: flags and defaults that `train` and `data preview` share.
 
-use super::recipe;
+use super::recipes;
 use crate::error::CliError;
 use crate::parse;
 use clap::ValueEnum;
@@ -64,29 +64,29 @@ impl From<FilterChoice> for Filter {
 pub struct PreprocessArgs {
     /// Height and width of the pictures: each 4 to 15 doubled a few times, such as 28, 32, 64, 96 or 48x64 [default: the pictures' own
     /// where they all have one below 48 or come from a packed file, else the recipe's].
-    #[arg(long, value_name = "N|HxW", value_parser = parse::image_size, help_heading = "What to learn")]
+    #[arg(long, value_name = "N|HxW", value_parser = parse::image_size, help_heading = "Data")]
     pub image: Option<[usize; 2]>,
     /// 1 for grey, 3 for colour, 4 with transparency [default: the pictures' own in sets of one shape such as MNIST and CIFAR,
     /// else the recipe's].
-    #[arg(long, value_name = "1|3|4", value_parser = parse::channels, help_heading = "What to learn")]
+    #[arg(long, value_name = "1|3|4", value_parser = parse::channels, help_heading = "Data")]
     pub channels: Option<usize>,
     /// How pictures of another size are brought to --image [default: the recipe's, else pad for sets of one size up to a sixth
     /// smaller than that (28 in 32), else crop].
-    #[arg(long, value_enum, help_heading = "What to learn")]
+    #[arg(long, value_enum, help_heading = "Data")]
     pub fit: Option<FitChoice>,
     /// Cut this much out of the centre first, in the pictures' own pixels: 108, 140 or 160 for CelebA [default: the recipe's, else
     /// nothing is cut].
-    #[arg(long, value_name = "N|HxW", value_parser = parse::size, help_heading = "What to learn")]
+    #[arg(long, value_name = "N|HxW", value_parser = parse::size, help_heading = "Data")]
     pub crop: Option<[u32; 2]>,
     /// Bring the shorter side to N pixels and take the centre of that [default: the recipe's, else as much as fits is taken].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(data::MAX_SIDE)), help_heading = "What to learn")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(data::MAX_SIDE)), help_heading = "Data")]
     pub min_side: Option<u32>,
     /// What resizes [default: the recipe's, else lanczos3].
-    #[arg(long, value_enum, help_heading = "What to learn")]
+    #[arg(long, value_enum, help_heading = "Data")]
     pub filter: Option<FilterChoice>,
     /// The colour behind transparent and around padded pictures: RRGGBB, black, white or grey (808080, the middle of the range)
     /// [default: the recipe's, else the set's own (white for emoji), else black].
-    #[arg(long, value_name = "COLOUR", value_parser = parse::colour, help_heading = "What to learn")]
+    #[arg(long, value_name = "COLOUR", value_parser = parse::colour, help_heading = "Data")]
     pub background: Option<[u8; 3]>,
     /// Mirror every second picture, by chance: twice as much to learn from where left and right mean the same [default: the recipe's,
     /// which is false where it does not say].
@@ -96,7 +96,7 @@ pub struct PreprocessArgs {
         num_args = 0..=1,
         default_missing_value = "true",
         require_equals = true,
-        help_heading = "What to learn"
+        help_heading = "Data"
     )]
     pub flip: Option<bool>,
 }
@@ -145,7 +145,7 @@ impl PreprocessArgs {
         let fixed = with.is_some() && name.is_none();
         let below = |size: [usize; 2]| size.iter().all(|&side| side < LARGE);
         let mut chosen = match (name, with, known.shape) {
-            (Some(name), ..) => recipe(name)?,
+            (Some(name), ..) => recipes::load(name)?,
             (None, Some(recipe), _) => recipe,
             // The plain recipes collapse on such sets.
             (None, None, _) if known.spec.is_small_flat_graphics() => Recipe::preset("modern")?,
@@ -199,7 +199,7 @@ impl PreprocessArgs {
             flip: recipe.image.flip,
         };
         // The recipe's own keys go together, so that what does not comes from flags.
-        preprocess.validate().map_err(|e| CliError::Usage(e.to_string()))?;
+        preprocess.validate().map_err(CliError::usage)?;
         match &known.prepared {
             Some(prepared)
                 if (prepared.size, prepared.channels) == (preprocess.size, preprocess.channels) =>
@@ -217,7 +217,7 @@ impl PreprocessArgs {
     pub fn of_recipe(&self, name: Option<&str>, spec: &DataSpec) -> Result<Preprocess, CliError> {
         let known = DatasetInfo::of(spec)?;
         let recipe = self.recipe(name, &known, None)?;
-        recipe.validate().map_err(|e| CliError::Usage(e.to_string()))?;
+        recipe.validate().map_err(CliError::usage)?;
         self.preprocess(&recipe, &known)
     }
 

@@ -3,6 +3,7 @@
 use crate::error::CliError;
 use crate::output;
 use nn::Recipe;
+use std::path::Path;
 
 /// Flags of `recipes`.
 #[derive(clap::Args)]
@@ -23,11 +24,33 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         }
         return Ok(());
     };
-    let recipe = super::recipe(name)?;
+    let recipe = load(name)?;
     output::line(recipe.to_toml());
     // As comments, so that the whole output is a recipe.
     for line in recipe.plan()?.to_string().lines() {
         output::line(format!("# {line}").trim_end());
     }
     Ok(())
+}
+
+/// The recipe that `--recipe` names: a preset, or a TOML file.
+///
+/// # Errors
+/// Returns an error if the name is unknown, or the file cannot be read or is not a valid recipe.
+pub fn load(name: &str) -> Result<Recipe, CliError> {
+    if Recipe::names().any(|known| known == name) {
+        return Ok(Recipe::preset(name)?);
+    }
+    let path = Path::new(name);
+    let is_path = path.extension().is_some_and(|extension| extension == "toml")
+        || path.components().count() > 1
+        || path.is_file();
+    if !is_path {
+        let unknown =
+            Recipe::preset(name).err().map_or_else(String::new, |error| error.to_string());
+        return Err(CliError::Usage(format!("{unknown}, or the path of a .toml file")));
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| CliError::Failed(format!("cannot read recipe {path:?}: {e}")))?;
+    Recipe::from_toml(&text).map_err(|e| CliError::in_context(path.display(), e))
 }

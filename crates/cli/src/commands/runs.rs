@@ -1,5 +1,6 @@
 //! `dcgan runs`.
 
+use super::flags::JsonArg;
 use crate::error::CliError;
 use crate::output;
 use crate::render::{clock, size, table};
@@ -15,12 +16,18 @@ const LONGEST: usize = 36;
 /// Flags of `runs`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The folder that holds the run directories.
-    #[arg(value_name = "DIR", default_value = "runs")]
-    dir: PathBuf,
-    /// One JSON object per run on standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    runs_dir: RunsDirArg,
+    #[command(flatten)]
+    json: JsonArg,
+}
+
+/// The flag that names the folder of runs.
+#[derive(clap::Args)]
+pub struct RunsDirArg {
+    /// Folder of the numbered run directories.
+    #[arg(long, value_name = "DIR", default_value = "runs", help_heading = "Output")]
+    pub runs_dir: PathBuf,
 }
 
 /// A run, with its settings where it has sound ones (imported weights have none).
@@ -34,8 +41,9 @@ struct Run {
 /// # Errors
 /// A folder without runs, or that cannot be read.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let runs: Vec<Run> = run_list::list_runs(&args.dir)?.into_iter().map(Run::of).collect();
-    if args.json {
+    let runs: Vec<Run> =
+        run_list::list_runs(&args.runs_dir.runs_dir)?.into_iter().map(Run::of).collect();
+    if args.json.json {
         runs.iter().for_each(|run| output::json(&run.object()));
         return Ok(());
     }

@@ -1,38 +1,38 @@
 //! How things look: tables, sizes, bars, and the events of a run for people (`human`) and programs (`json`).
 
-mod human;
 mod json;
+mod text;
 
 use crate::output;
 use data::Dataset;
 use eval::Progress;
-use human::Human;
-pub use human::quoted;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use nn::{Plan, Recipe};
 use std::path::Path;
 use std::sync::LazyLock;
 use tensor::Device;
+use text::TextRenderer;
+pub use text::quoted;
 use train::{Event, Outcome};
 
 /// A training run as it is shown.
-pub enum Render {
+pub enum Renderer {
     /// To people.
-    Human(Human),
+    Text(TextRenderer),
     /// To programs: JSON lines on standard output and nothing else there.
     Json,
 }
 
-impl Render {
+impl Renderer {
     /// For programs if `json`.
     pub fn new(json: bool) -> Self {
-        if json { Self::Json } else { Self::Human(Human::new()) }
+        if json { Self::Json } else { Self::Text(TextRenderer::new()) }
     }
 
     /// The layers that will be trained.
     pub fn plan(&self, recipe: &Recipe, plan: &Plan) {
         match self {
-            Self::Human(_) => {
+            Self::Text(_) => {
                 output::line(format!("Recipe {}: {}\n\n{plan}", recipe.name, recipe.description))
             }
             Self::Json => json::plan(recipe, plan),
@@ -42,7 +42,7 @@ impl Render {
     /// A bar for opening `total` images, invisible where it would disturb.
     pub fn opening(&self) -> ProgressBar {
         match self {
-            Self::Human(_) => counter(0, "reading images"),
+            Self::Text(_) => counter(0, "reading images"),
             Self::Json => ProgressBar::hidden(),
         }
     }
@@ -50,7 +50,7 @@ impl Render {
     /// What will be learned from.
     pub fn data(&self, dataset: &Dataset) {
         match self {
-            Self::Human(human) => human.data(dataset),
+            Self::Text(text) => text.data(dataset),
             Self::Json => json::data(dataset),
         }
     }
@@ -58,7 +58,7 @@ impl Render {
     /// What computes.
     pub fn device(&self, device: &Device) {
         match self {
-            Self::Human(_) => output::line(format!("Device: {device}")),
+            Self::Text(_) => output::line(format!("Device: {device}")),
             Self::Json => json::device(device),
         }
     }
@@ -66,7 +66,7 @@ impl Render {
     /// Where the run is kept.
     pub fn directory(&self, path: &Path) {
         match self {
-            Self::Human(_) => output::line(format!("Run directory: {}\n", path.display())),
+            Self::Text(_) => output::line(format!("Run directory: {}\n", path.display())),
             Self::Json => json::directory(path),
         }
     }
@@ -74,7 +74,7 @@ impl Render {
     /// That nothing was done.
     pub fn dry_run(&self, steps: u64) {
         match self {
-            Self::Human(_) => {
+            Self::Text(_) => {
                 output::line(format!("Dry run: would train {steps} steps; nothing was written"))
             }
             Self::Json => json::dry_run(steps),
@@ -84,7 +84,7 @@ impl Render {
     /// That the run was finished before.
     pub fn complete(&self, dir: &Path, step: u64) {
         match self {
-            Self::Human(_) => human::complete(dir, step),
+            Self::Text(_) => text::complete(dir, step),
             Self::Json => json::complete(dir, step),
         }
     }
@@ -92,7 +92,7 @@ impl Render {
     /// What to expect, and what to try.
     pub fn advice(&self, text: &str) {
         match self {
-            Self::Human(_) => output::line(text),
+            Self::Text(_) => output::line(text),
             Self::Json => json::advice(text),
         }
     }
@@ -100,37 +100,37 @@ impl Render {
     /// Something to know.
     pub fn warning(&self, text: &str) {
         match self {
-            Self::Human(human) => human.warning(text),
+            Self::Text(renderer) => renderer.warning(text),
             Self::Json => json::warning(text),
         }
     }
 
     /// The loop begins, with batches of this size.
     pub fn starts(&mut self, batch: usize) {
-        if let Self::Human(human) = self {
-            human.starts(batch);
+        if let Self::Text(text) = self {
+            text.starts(batch);
         }
     }
 
     /// Something happened in the loop.
     pub fn event(&mut self, event: &Event) {
         match self {
-            Self::Human(human) => human.event(event),
+            Self::Text(text) => text.event(event),
             Self::Json => json::event(event),
         }
     }
 
     /// The loop failed; its error is printed elsewhere.
     pub fn failed(&mut self) {
-        if let Self::Human(human) = self {
-            human.stops();
+        if let Self::Text(text) = self {
+            text.stops();
         }
     }
 
     /// The loop ended.
     pub fn ended(&mut self, dir: &Path, outcome: &Outcome) {
         match self {
-            Self::Human(human) => human.ended(dir, outcome),
+            Self::Text(text) => text.ended(dir, outcome),
             Self::Json => json::ended(outcome),
         }
     }
@@ -186,7 +186,7 @@ pub fn counter(total: u64, what: &'static str) -> ProgressBar {
 }
 
 /// Does work that tells its progress, under a bar that shows it (none with `--json`, or where standard error is no terminal).
-pub fn watched<T>(json: bool, work: impl FnOnce(Progress<'_>) -> T) -> T {
+pub fn with_progress<T>(json: bool, work: impl FnOnce(Progress<'_>) -> T) -> T {
     let bar = if json { ProgressBar::hidden() } else { bar(0, "{msg} {wide_bar} {pos}/{len}") };
     let result = work(Progress(&|what, done, total| {
         if bar.message() != what {

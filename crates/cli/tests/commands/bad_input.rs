@@ -67,7 +67,7 @@ fn flags_out_of_range_are_usage() {
             &["--minibatch-discrimination", "5,3,median"],
             &["minibatch_discrimination", "median", "mean"],
         ),
-        (&["--labelled", "100"], &["objective.labelled", "semi_supervised"]),
+        (&["--num-labels", "100"], &["objective.labelled", "semi_supervised"]),
     ];
     for (args, parts) in cases {
         place.refused(2, &[&["train", "--data", "pictures"], *args].concat(), parts);
@@ -305,7 +305,7 @@ fn nothing_to_resume() {
     resume(&["copy.safetensors"], &["copy.safetensors", "--init-from copy.safetensors"]);
     fs::write(place.path("runs/0001-x/checkpoints/mine.safetensors"), "x").unwrap();
     resume(&["runs/0001-x/checkpoints/mine.safetensors"], &["mine.safetensors", "--init-from"]);
-    place.refused(1, &["runs", "gone"], &["no runs in \"gone\""]);
+    place.refused(1, &["runs", "--runs-dir", "gone"], &["no runs in \"gone\""]);
 }
 
 #[test]

@@ -272,7 +272,7 @@ fn a_run_that_goes_on_keeps_its_tricks() {
     place.train(&["--steps", "2", "--loss", "hinge", "--out", "run"]);
     for flags in [
         &["--loss", "hinge"][..],
-        &["--weights-d", "spectral-norm"],
+        &["--parametrization-d", "spectral-norm"],
         &["--augment", "color"],
         &["--relativistic"],
         &["--set", "optimizer.eps=1e-7"],
@@ -283,8 +283,8 @@ fn a_run_that_goes_on_keeps_its_tricks() {
     }
     place.refused(
         2,
-        &["train", "--resume", "run", "--force-augment"],
-        &["--force-augment", "--resume"],
+        &["train", "--resume", "run", "--allow-augment"],
+        &["--allow-augment", "--resume"],
     );
     assert_eq!(logged_steps(&place.path("run")), [2]);
 }
@@ -299,7 +299,7 @@ fn the_paper_s_recipe_is_augmented_only_by_force() {
     place.ok(&paper(&[]));
     for flags in [&["--augment", "color"][..], &["--flip"]] {
         place.refused(2, &paper(flags), &["augment.forbidden", "images as they are"]);
-        place.ok(&paper(&[flags, &["--force-augment"]].concat()));
+        place.ok(&paper(&[flags, &["--allow-augment"]].concat()));
     }
 }
 

@@ -87,7 +87,7 @@ fn a_preview_shows_what_a_run_would_see() {
     place.refused(
         1,
         &["data", "preview", "emoji", "--grid", "emoji.png"],
-        &["\"emoji.png\" is there already", "--force"],
+        &["\"emoji.png\" exists already", "--force"],
     );
     preview(&[
         "emoji",
@@ -236,7 +236,7 @@ fn a_prepared_file_is_learned_like_what_it_was_made_of() {
     let cut = ["train", "--data", "set.dcgan", "--image", "16", "--crop", "10"];
     place.refused(2, &cut, &["--crop: the packed file", "prepare another"]);
     place.refused(2, &prepare(&["--flip", "--force"]), &["--flip: ", "dcgan train"]);
-    place.refused(1, &prepare(&flags), &["\"set.dcgan\" is there already", "--force"]);
+    place.refused(1, &prepare(&flags), &["\"set.dcgan\" exists already", "--force"]);
     let before = fs::read(place.path("set.dcgan")).unwrap();
     place.ok(&prepare(&["--image", "16", "--force"]));
     assert!(fs::read(place.path("set.dcgan")).unwrap() != before);

@@ -64,7 +64,7 @@ fn runs_are_listed_and_compared() {
             "{line}: {text}"
         );
     }
-    let objects = place.ok(&["runs", "runs", "--json"]).json();
+    let objects = place.ok(&["runs", "--runs-dir", "runs", "--json"]).json();
     let steps: Vec<u64> = objects.iter().map(|run| run["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [2, 3]);
     assert!(objects.iter().all(|run| run["running"] == false && run["last"]["d_loss"].is_number()));

@@ -95,8 +95,8 @@ fn epochs_are_passes_over_the_pictures() {
     place.ok(&["train", "--resume", "run", "--epochs", "2"]);
     assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5]);
     place.train(&[
-        "--alternate",
-        "--fresh-latents",
+        "--separate-batches",
+        "--resample-z",
         "--epochs",
         "2",
         "--out",
@@ -378,7 +378,7 @@ fn two_processes_cannot_train_in_one_directory() {
         &["\"run\" is in use by another training process"],
     );
     place.refused(1, &Place::training(&["--out", "run"]), &["\"run\""]);
-    let listed = place.ok(&["runs", ".", "--json"]).json();
+    let listed = place.ok(&["runs", "--runs-dir", ".", "--json"]).json();
     assert_eq!(listed[0]["running"], true);
     child.kill().unwrap();
     child.wait().unwrap();

@@ -12,9 +12,16 @@ use crate::error::CliError;
 use clap::{Subcommand, ValueEnum};
 use data::Split;
 
+/// Flags of `data`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
 /// What to do with data.
 #[derive(Subcommand)]
-pub enum Command {
+enum Command {
     /// List the sets that are known by name, and where they are.
     List(list::Args),
     /// Tell what a set holds: sizes, channels, classes, attributes, bad pictures.
@@ -35,8 +42,8 @@ pub enum Command {
 ///
 /// # Errors
 /// One line.
-pub fn run(command: &Command) -> Result<(), CliError> {
-    match command {
+pub fn run(args: &Args) -> Result<(), CliError> {
+    match &args.command {
         Command::List(args) => list::run(args),
         Command::Info(args) => stats::run(args),
         Command::Faces(args) => faces::run(args),

@@ -5,7 +5,7 @@ use crate::commands::preprocess::PreprocessArgs;
 use crate::commands::require_grid;
 use crate::error::CliError;
 use crate::output;
-use crate::render::{Render, counter};
+use crate::render::{Renderer, counter};
 use data::{Cursor, DataSpec, Dataset, Loader};
 use runs::{GridOptions, grid};
 use std::num::NonZeroU32;
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     });
     bar.finish_and_clear();
     let dataset = Arc::new(dataset?);
-    Render::new(false).data(&dataset);
+    Renderer::new(false).data(&dataset);
     // The order of an epoch and what is mirrored in it do not depend on the size of the batches.
     let count = dataset.len().min(args.count as usize);
     let cursor = Cursor::new(args.seed).with_buffer(args.shuffle_buffer);

@@ -207,7 +207,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         seed: args.seed,
     };
     let kept = if args.no_cache { None } else { Some(cache::folder("statistics")?) };
-    let (report, sheet) = render::watched(args.json, |progress| {
+    let (report, sheet) = render::with_progress(args.json, |progress| {
         let real = of_real.cached_features(
             &extractor,
             kept.as_deref(),
@@ -370,7 +370,7 @@ pub fn extractor(
         other => match other.strip_prefix("d:") {
             Some(path) => {
                 let checkpoint = open_checkpoint(Path::new(path), output::warning)?.checkpoint;
-                let made = render::watched(json, |progress| {
+                let made = render::with_progress(json, |progress| {
                     DiscriminatorExtractor::new(&checkpoint, train, device, progress)
                 })?;
                 FeatureExtractor::Discriminator(Box::new(made))

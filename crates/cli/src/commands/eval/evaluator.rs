@@ -73,7 +73,7 @@ impl Evaluator {
         let (seed, count) = (settings.seed, evaluate.count);
         let options =
             Options { metrics, neighbors: 3, subsets: Subsets::default(), bootstrap: 0, seed };
-        let (real, training) = render::watched(json, |progress| {
+        let (real, training) = render::with_progress(json, |progress| {
             let measured = |count, what| {
                 ImageSource::from_dataset(&train, count, seed).cached_features(
                     &extractor,
@@ -147,7 +147,7 @@ impl Evaluator {
             ConditionSampling::AsReal,
             &self.train,
         )?;
-        let report = render::watched(self.json, |progress| {
+        let report = render::with_progress(self.json, |progress| {
             let fake = source.cached_features(
                 &self.extractor,
                 None,

@@ -139,7 +139,7 @@ fn make(
 ) -> Result<FeatureNetwork, CliError> {
     let targets = if attributes { Targets::attributes(&train)? } else { Targets::classes(&train)? };
     let splits = splits(spec, train)?;
-    Ok(render::watched(json, |progress| {
+    Ok(render::with_progress(json, |progress| {
         feature_network::train(&splits, targets, options, device, progress)
     })?)
 }

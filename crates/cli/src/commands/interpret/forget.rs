@@ -33,31 +33,26 @@ pub struct Args {
         long,
         value_name = "FILE.csv",
         required_unless_present = "object",
-        help_heading = "What to forget"
+        help_heading = "Evaluation"
     )]
     boxes: Option<PathBuf>,
     /// The object, a class or attribute that the network of --classifier tells, by name or number. Without --boxes it is looked for in the pictures.
-    #[arg(long, value_name = "NAME", requires = "classifier", help_heading = "What to forget")]
+    #[arg(long, value_name = "NAME", requires = "classifier", help_heading = "Evaluation")]
     object: Option<String>,
     /// What `dcgan eval train-features` wrote: it tells how often the object is seen, and where, by covering parts of the pictures.
-    #[arg(
-        long,
-        value_name = "FILE.safetensors",
-        requires = "object",
-        help_heading = "What to forget"
-    )]
+    #[arg(long, value_name = "FILE.safetensors", requires = "object", help_heading = "Evaluation")]
     classifier: Option<PathBuf>,
     /// Pictures with the object in which it is looked for.
-    #[arg(long, value_name = "N", default_value_t = 150, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "What to forget")]
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "Evaluation")]
     num_positives: u32,
     /// The layer whose maps are dropped [default: the second highest with maps].
-    #[arg(long, value_name = "NAME", help_heading = "What to forget")]
+    #[arg(long, value_name = "NAME", help_heading = "Evaluation")]
     layer: Option<String>,
     /// What positions with the object are told apart from.
-    #[arg(long, value_enum, default_value = "same", help_heading = "What to forget")]
+    #[arg(long, value_enum, default_value = "same", help_heading = "Evaluation")]
     negatives: Against,
     /// The weight of the data beside that of the penalty in the regression.
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::parse::learning_rate, allow_negative_numbers = true, help_heading = "What to forget")]
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::parse::learning_rate, allow_negative_numbers = true, help_heading = "Evaluation")]
     c: f64,
     /// Pictures that are drawn, and drawn again without the maps.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=1_000_000))]
@@ -126,7 +121,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         controls: args.controls as usize,
         seed: args.seed,
     };
-    let (regions, forgotten) = render::watched(args.json, |progress| {
+    let (regions, forgotten) = render::with_progress(args.json, |progress| {
         let drawn = (&latents, condition.as_ref());
         let regions = regions(args, &generator, drawn, judge, progress)?;
         let forgotten = forget::forget(&generator, drawn, &regions, options, judge, progress)?;

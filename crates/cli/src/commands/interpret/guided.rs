@@ -23,13 +23,13 @@ pub struct Args {
     #[arg(long, value_name = "PATH|RUNDIR")]
     checkpoint: PathBuf,
     /// The pictures that the discriminator is shown: what `dcgan train --data` takes.
-    #[arg(long, value_name = "SPEC", help_heading = "What to look at")]
+    #[arg(long, value_name = "SPEC", help_heading = "Data")]
     data: String,
     /// Which part of the set.
-    #[arg(long, value_enum, default_value = "train", help_heading = "What to look at")]
+    #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
     split: SplitChoice,
     /// At most so many of its pictures, spread evenly over it.
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..), help_heading = "What to look at")]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..), help_heading = "Data")]
     count: u32,
     /// The first N features of the last convolution.
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = value_parser!(u32).range(1..=65_536))]
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         crate::commands::open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
     let device = args.device.open()?;
-    let (trained, dataset, random) = render::watched(args.json, |progress| {
+    let (trained, dataset, random) = render::with_progress(args.json, |progress| {
         let dataset = Arc::new(open(args, &recipe, progress)?);
         let options = Options {
             maps: args.maps as usize,

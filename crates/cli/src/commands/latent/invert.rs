@@ -4,7 +4,7 @@ use super::inversion_args::{InversionArgs, drawing, print_starts};
 use super::{FileArgs, options};
 use crate::commands::generator::{ConditionArgs, GeneratorArgs};
 use crate::error::CliError;
-use crate::render::watched;
+use crate::render::with_progress;
 use crate::{output, parse};
 use eval::latent::{Cell, DiscriminatorScorer, InvertOptions, SampleSpec, invert};
 use serde_json::json;
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     let asked = InvertOptions { descent: args.descent.descent(), features: args.features };
     let told = conditions.tensor();
-    let found = watched(args.files.json, |progress| {
+    let found = with_progress(args.files.json, |progress| {
         invert(&opened.sampler, critic.as_ref(), &target, told.as_ref(), &asked, progress)
     })?;
     let error = found.starts.get(found.best).map_or(f64::NAN, |start| start.error);

@@ -12,7 +12,7 @@ pub mod walk;
 use super::generator::{LoadedGenerator, command_line};
 use crate::error::CliError;
 use crate::output;
-use crate::render::watched;
+use crate::render::with_progress;
 use ::eval::latent::{Provenance, SampleSpec};
 use ::runs::{GridOptions, animation, grid};
 use std::path::{Path, PathBuf};
@@ -56,14 +56,7 @@ impl FileArgs {
 
     /// Refuses a file of another kind than `ending`, or that could not be written.
     fn require_file(&self, flag: &str, path: &Path, ending: &str) -> Result<(), CliError> {
-        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending)) {
-            return Err(CliError::Usage(format!(
-                "{flag} {}: give it a name that ends in .{ending}",
-                path.display()
-            )));
-        }
-        super::require_folder(flag, path)?;
-        super::refuse_existing(path, self.force)
+        super::require_file(flag, path, ending, self.force)
     }
 
     /// Says that a file was written, to people.
@@ -82,7 +75,7 @@ impl FileArgs {
     ) -> Result<Vec<f32>, CliError> {
         let (latents, told) = drawing.inputs(opened.sampler.recipe())?;
         let total = latents.shape()[0];
-        let images = watched(self.json, |progress| {
+        let images = with_progress(self.json, |progress| {
             opened.sampler.draw_under(&latents, told.as_ref(), opened.batch, |done| {
                 // Ctrl-C ends the program: nothing is written before all is drawn.
                 let _ = progress.report(what, done, total);

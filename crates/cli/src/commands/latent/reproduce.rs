@@ -5,7 +5,7 @@ use crate::commands::device::DeviceArgs;
 use crate::commands::generator::checkpoint;
 use crate::error::CliError;
 use crate::output;
-use crate::render::watched;
+use crate::render::with_progress;
 use eval::latent::{ModelId, Provenance, reproduce};
 use runs::grid;
 use serde_json::json;
@@ -60,8 +60,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
         )));
     }
     let sampler = Sampler::new(&found, Some(origin.batch_norm), &args.device.open()?)?;
-    let drawn =
-        watched(args.files.json, |progress| reproduce(&origin, &old, &sampler, 64, progress))?;
+    let drawn = with_progress(args.files.json, |progress| {
+        reproduce(&origin, &old, &sampler, 64, progress)
+    })?;
     if let Some(path) = &args.files.grid {
         let now = Provenance::new(
             &sampler,

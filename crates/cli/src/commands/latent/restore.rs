@@ -6,7 +6,7 @@ use crate::commands::generator::{
     ConditionArgs, Conditions, GeneratorArgs, LoadedGenerator, command_line,
 };
 use crate::error::CliError;
-use crate::render::{table, watched};
+use crate::render::{table, with_progress};
 use crate::{output, parse};
 use clap::ValueEnum;
 use data::Preprocess;
@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let weight = args.critic.unwrap_or(if critic.is_some() { CRITIC } else { 0.0 });
     let asked = RestoreOptions { descent: args.descent.descent(), critic: weight };
     let told = conditions.tensor();
-    let found = watched(args.files.json, |progress| {
+    let found = with_progress(args.files.json, |progress| {
         restore(
             &opened.sampler,
             critic.as_ref(),

@@ -5,7 +5,7 @@ use crate::commands::device::DeviceArgs;
 use crate::commands::{refuse_existing, require_folder, require_grid};
 use crate::error::CliError;
 use crate::output;
-use crate::render::{table, watched};
+use crate::render::{table, with_progress};
 use clap::value_parser;
 use data::{DataSpec, Dataset, Fit, Preprocess};
 use eval::images::load_images;
@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         args.json,
     )?;
     let whole = whole(args, &spec, &dataset)?;
-    let found = watched(args.json, |progress| dedup(&dataset, options, &device, progress))?;
+    let found = with_progress(args.json, |progress| dedup(&dataset, options, &device, progress))?;
     report(args, &dataset, &found);
     write(args, &dataset, whole.as_ref(), &found)
 }
@@ -314,7 +314,7 @@ fn write_pictures(
             .map_err(|e| CliError::Failed(format!("cannot make {}: {e}", folder.display())))
     };
     made(out)?;
-    watched(args.json, |progress| {
+    with_progress(args.json, |progress| {
         for (done, &index) in kept.iter().enumerate() {
             let folder = folder_of(index);
             made(&folder)?;

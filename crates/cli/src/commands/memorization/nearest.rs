@@ -4,7 +4,7 @@ use crate::commands::generator::{GeneratorArgs, LoadedGenerator};
 use crate::commands::{open_checkpoint, require_grid};
 use crate::error::CliError;
 use crate::output;
-use crate::render::{table, watched};
+use crate::render::{table, with_progress};
 use clap::value_parser;
 use data::{Dataset, Split};
 use eval::images::load_images;
@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         args.json,
     )?;
     let count = args.count as usize;
-    let samples = watched(args.json, |progress| {
+    let samples = with_progress(args.json, |progress| {
         let latents = latents(sampler.recipe(), args.seed, count);
         let conditions = told(sampler.recipe()).map(|_| sampler.recipe().example_conditions(count));
         sampler.draw_under(&latents, conditions.as_ref(), batch, |done| {
@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         None => None,
     };
     drop(checkpoint);
-    let found = watched(args.json, |progress| {
+    let found = with_progress(args.json, |progress| {
         let wanted = args.neighbours as usize;
         let search = |representation: &dyn Representation, what: &str| {
             nearest(representation, &samples, &dataset, wanted, what, progress)

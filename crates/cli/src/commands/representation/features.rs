@@ -5,7 +5,7 @@ use crate::commands::data::SplitChoice;
 use crate::commands::device::DeviceArgs;
 use crate::error::CliError;
 use crate::output;
-use crate::render::{table, watched};
+use crate::render::{table, with_progress};
 use data::Dataset;
 use eval::images::evenly_spaced;
 use eval::representation::{DiscriminatorFeatures, Representation, extract};
@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let dataset = super::open(&args.data, args.split.into(), Some(features.recipe()), args.json)?;
     let indices =
         evenly_spaced(dataset.len(), args.count.map_or(usize::MAX, |count| count as usize));
-    let (values, seconds) = watched(args.json, |progress| {
+    let (values, seconds) = with_progress(args.json, |progress| {
         features.set_bn_statistics(args.bn.into(), &dataset, progress)?;
         let began = Instant::now();
         let values = extract(&features, &dataset, &indices, "features", progress)?;

@@ -4,7 +4,7 @@ use super::Statistics;
 use crate::commands::device::DeviceArgs;
 use crate::error::CliError;
 use crate::output;
-use crate::render::{table, watched};
+use crate::render::{table, with_progress};
 use clap::{ValueEnum, value_parser};
 use data::{DataSpec, Dataset, Split};
 use eval::Progress;
@@ -157,7 +157,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let mut rows = Vec::new();
     for &choice in &args.features {
         let (name, width, judged) =
-            watched(args.json, |progress| probe(args, &inputs, choice, progress))?;
+            with_progress(args.json, |progress| probe(args, &inputs, choice, progress))?;
         let row = object(args, &inputs, choice, (&name, width), &judged);
         if args.json {
             output::json(&row);
@@ -273,7 +273,7 @@ fn probe(
 fn supervised_baseline(args: &Args, inputs: &ProbeInputs) -> Result<(Value, [f64; 2]), CliError> {
     let amount = [args.trials as usize, args.epochs as usize];
     let sets = (&inputs.train, &inputs.test);
-    let found = watched(args.json, |progress| {
+    let found = with_progress(args.json, |progress| {
         supervised(
             inputs.trained.recipe(),
             sets,

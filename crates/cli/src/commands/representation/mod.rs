@@ -5,7 +5,7 @@ pub mod linear_probe;
 
 use super::preprocess::{DatasetInfo, PreprocessArgs};
 use crate::error::CliError;
-use crate::render::watched;
+use crate::render::with_progress;
 use clap::ValueEnum;
 use data::{DataSpec, Dataset, Preprocess, Split};
 use eval::images::evenly_spaced;
@@ -87,7 +87,7 @@ pub(super) fn open_as(
     preprocess: &Preprocess,
     json: bool,
 ) -> Result<Dataset, CliError> {
-    watched(json, |progress| {
+    with_progress(json, |progress| {
         let tell = |p: data::ScanProgress| {
             // Opening cannot be stopped half-way.
             let _ = progress.report("reading images", p.done, p.total);

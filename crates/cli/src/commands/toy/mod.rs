@@ -10,9 +10,16 @@ use ::train::toy::Target;
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
 
+/// Flags of `toy`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
 /// What to play with.
 #[derive(Subcommand)]
-pub enum Command {
+enum Command {
     /// Train a small GAN on 8 Gaussians on a circle, in seconds.
     #[command(after_long_help = gaussians::EXAMPLES)]
     Ring(Box<gaussians::Args>),
@@ -27,8 +34,8 @@ pub enum Command {
 ///
 /// # Errors
 /// One line.
-pub fn run(command: &Command) -> Result<(), CliError> {
-    match command {
+pub fn run(args: &Args) -> Result<(), CliError> {
+    match &args.command {
         Command::Ring(args) => gaussians::run(args, Target::Ring),
         Command::Grid(args) => gaussians::run(args, Target::Grid),
         Command::Saddle(args) => saddle::run(args),
@@ -37,7 +44,7 @@ pub fn run(command: &Command) -> Result<(), CliError> {
 
 /// Pictures to write.
 #[derive(clap::Args)]
-#[command(next_help_heading = "What to draw")]
+#[command(next_help_heading = "Output")]
 struct PictureArgs {
     /// Writes an animation.
     #[arg(long, value_name = "FILE.gif")]
@@ -65,14 +72,7 @@ impl PictureArgs {
     }
 
     fn require_file(&self, flag: &str, path: &Path, ending: &str) -> Result<(), CliError> {
-        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending)) {
-            return Err(CliError::Usage(format!(
-                "{flag} {}: give it a name that ends in .{ending}",
-                path.display()
-            )));
-        }
-        crate::commands::require_folder(flag, path)?;
-        crate::commands::refuse_existing(path, self.force)
+        crate::commands::require_file(flag, path, ending, self.force)
     }
 
     /// How many frames are needed for these files.

@@ -12,10 +12,10 @@ use serde_json::json;
 #[derive(clap::Args)]
 pub struct Args {
     /// Steps of each method.
-    #[arg(long, value_name = "N", default_value_t = 300, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "The game")]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "Training")]
     steps: u32,
     /// Learning rate of both players.
-    #[arg(long, value_name = "X", default_value_t = 0.1, value_parser = parse::learning_rate, allow_negative_numbers = true, help_heading = "The game")]
+    #[arg(long, value_name = "X", default_value_t = 0.1, value_parser = parse::learning_rate, allow_negative_numbers = true, help_heading = "Training")]
     lr: f64,
     /// Adds c/2 · (x² − y²): above 0, each player's own cost draws to the saddle.
     #[arg(
@@ -23,17 +23,17 @@ pub struct Args {
         value_name = "C",
         default_value_t = 0.0,
         allow_negative_numbers = true,
-        help_heading = "The game"
+        help_heading = "Training"
     )]
     curvature: f64,
     /// Where to begin.
-    #[arg(long, value_name = "X,Y", default_value = "1,1", value_parser = parse::pair, allow_hyphen_values = true, help_heading = "The game")]
+    #[arg(long, value_name = "X,Y", default_value = "1,1", value_parser = parse::pair, allow_hyphen_values = true, help_heading = "Training")]
     start: [f64; 2],
     /// β of momentum and Nesterov; negative momentum has −β.
-    #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = parse::decay, allow_negative_numbers = true, help_heading = "The game")]
+    #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = parse::decay, allow_negative_numbers = true, help_heading = "Training")]
     momentum: f64,
     /// Adam's β₁; optimistic Adam has 0.
-    #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = parse::decay, allow_negative_numbers = true, help_heading = "The game")]
+    #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = parse::decay, allow_negative_numbers = true, help_heading = "Training")]
     beta1: f64,
     #[command(flatten)]
     pictures: PictureArgs,
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         momentum: args.momentum,
         beta1: args.beta1,
     };
-    settings.validate().map_err(|e| CliError::Usage(e.to_string()))?;
+    settings.validate().map_err(CliError::usage)?;
     args.pictures.require()?;
     let trajectories = saddle::play(&settings)?;
     tell(args, &settings, &trajectories);

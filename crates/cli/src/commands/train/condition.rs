@@ -8,7 +8,7 @@ use nn::Recipe;
 use nn::recipe::{Condition, ConditionKind, Conditioned};
 use std::path::{Path, PathBuf};
 
-const HEADING: &str = "What they are told beside pictures";
+const HEADING: &str = "Conditioning";
 
 /// Flags of conditions.
 #[derive(clap::Args)]

@@ -10,10 +10,10 @@ const COUNT: u32 = 5000;
 
 /// Flags of the measuring.
 #[derive(clap::Args)]
-#[command(next_help_heading = "How to measure")]
+#[command(next_help_heading = "Evaluation")]
 pub struct EvaluateArgs {
     /// Measure how near the pictures are to real ones every so many steps and at the end, and keep the best checkpoint beside the newest.
-    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=super::MOST))]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=super::MAX_STEPS))]
     pub eval_every: Option<u64>,
     /// What to measure, as in dcgan eval, separated by commas: the first decides which checkpoint is best [default: fid,pr].
     #[arg(long, value_name = "METRIC,…", value_enum, value_delimiter = ',')]
@@ -28,7 +28,7 @@ pub struct EvaluateArgs {
 
 impl EvaluateArgs {
     /// The flag that asks for details of a measuring that was not asked for.
-    pub fn stray(&self) -> Option<&'static str> {
+    pub fn unused_flag(&self) -> Option<&'static str> {
         let flags = [
             ("--eval-metrics", !self.eval_metrics.is_empty()),
             ("--eval-count", self.eval_count.is_some()),
@@ -48,13 +48,16 @@ impl EvaluateArgs {
             every: self.eval_every?,
             metrics: metrics.iter().map(|metric| metric.name().to_owned()).collect(),
             count: self.eval_count.unwrap_or(COUNT) as usize,
-            features: self.eval_features.as_deref().map_or_else(|| "network".to_owned(), lasting),
+            features: self
+                .eval_features
+                .as_deref()
+                .map_or_else(|| "network".to_owned(), absolute_spec),
         })
     }
 }
 
 /// Where features come from, as it still means the same when the run is resumed from another folder.
-fn lasting(features: &str) -> String {
+fn absolute_spec(features: &str) -> String {
     let (prefix, path) = features.strip_prefix("d:").map_or(("", features), |path| ("d:", path));
     let known = prefix.is_empty() && ["network", "pixels"].contains(&path);
     let absolute = std::path::absolute(Path::new(path)).ok().filter(|_| !known);

@@ -1,11 +1,11 @@
 //! Going on with a run, where its newest good checkpoint or the one asked for left it.
 
-use super::{Args, batches_per_epoch, go, judge, open_data, steps_of};
+use super::{Args, batches_per_epoch, judge, open_data, run_training, steps_of};
 use crate::commands::preprocess::PreprocessArgs;
-use crate::commands::recipe as recipe_named;
+use crate::commands::recipes;
 use crate::error::CliError;
-use crate::memory;
-use crate::render::{Render, quoted};
+use crate::memory_estimate;
+use crate::render::{Renderer, quoted};
 use ::runs::{
     ArtifactError, CheckpointMeta, LatestValidCheckpoint, RunDir, checkpoint, checkpoint_retention,
     run_list,
@@ -29,7 +29,7 @@ pub fn run(
     args: &Args,
     named: Option<&Path>,
     device: &Device,
-    render: Render,
+    render: Renderer,
 ) -> Result<ExitCode, CliError> {
     let target = target(args, named)?;
     let path = target.run.as_path();
@@ -44,16 +44,16 @@ pub fn run(
     }
     let meta = &found.checkpoint.meta;
     let plan = Recipe::from_toml(&meta.recipe)?.plan()?;
-    memory::check(&plan, device, "close other programs", args.dry_run, &render)?;
+    memory_estimate::check(&plan, device, "close other programs", args.dry_run, &render)?;
     let mut trainer = Trainer::resume(&found.checkpoint, device)
-        .map_err(|e| CliError::Failed(format!("{}: {e}", found.path.display())))?;
+        .map_err(|e| CliError::in_context(found.path.display(), e))?;
     refuse_conflicts(args, trainer.settings())?;
     if let Some(lr) = args.lr {
         trainer.set_learning_rate(lr)?;
     }
-    trainer.set_watch(args.watch.onto(trainer.settings().watch));
+    trainer.set_watch(args.monitor.onto(trainer.settings().watch));
     if let Some(steps) = args.steps {
-        lengthen(&mut trainer, steps, "--steps")?;
+        override_steps(&mut trainer, steps, "--steps")?;
     }
     // A run that goes back is not complete, though it may have been.
     let later = match &target.checkpoint {
@@ -88,7 +88,7 @@ pub fn run(
     let per_epoch = batches_per_epoch(&dataset, settings.recipe.train.batch)?;
     if let Some(epochs) = args.epochs {
         let batches = trainer.settings().recipe.train.batches() as u64;
-        lengthen(&mut trainer, steps_of(epochs, per_epoch)?.div_ceil(batches), "--epochs")?;
+        override_steps(&mut trainer, steps_of(epochs, per_epoch)?.div_ceil(batches), "--epochs")?;
         if later.is_none() && is_complete(&trainer, &dir) {
             render.complete(dir.path(), trainer.steps_done());
             return Ok(ExitCode::SUCCESS);
@@ -109,7 +109,7 @@ pub fn run(
         checkpoint_retention::delete_checkpoints_after(&dir.checkpoints(), step)?;
     }
     drop(found);
-    go(trainer, &dataset, judge.as_ref(), &dir, render)
+    run_training(trainer, &dataset, judge.as_ref(), &dir, render)
 }
 
 /// The run that is meant: named with `--resume` (itself, or one of its checkpoints) or `--out`, or the newest.
@@ -127,8 +127,8 @@ fn target(args: &Args, named: Option<&Path>) -> Result<Target, CliError> {
             let run = match &args.out {
                 Some(out) if out.exists() => out.clone(),
                 Some(out) => return Err(missing(out)),
-                None => run_list::latest_run(&args.runs_dir)
-                    .map_err(|e| CliError::Failed(format!("nothing to resume: {e}")))?,
+                None => run_list::latest_run(&args.runs_dir.runs_dir)
+                    .map_err(|e| CliError::in_context("nothing to resume", e))?,
             };
             Target { run, checkpoint: None }
         }
@@ -182,7 +182,7 @@ fn find(dir: &RunDir, target: &Target) -> Result<LatestValidCheckpoint, CliError
 }
 
 /// Another length, which must not lie behind the run.
-fn lengthen(trainer: &mut Trainer, steps: u64, flag: &str) -> Result<(), CliError> {
+fn override_steps(trainer: &mut Trainer, steps: u64, flag: &str) -> Result<(), CliError> {
     let done = trainer.steps_done();
     if steps < done {
         return Err(CliError::Usage(format!(
@@ -200,7 +200,7 @@ fn is_complete(trainer: &Trainer, dir: &RunDir) -> bool {
         && pictures.iter().all(|name| dir.path().join(name).is_file())
 }
 
-fn warn_of_other_bits(meta: &CheckpointMeta, device: &Device, render: &Render) {
+fn warn_of_other_bits(meta: &CheckpointMeta, device: &Device, render: &Renderer) {
     let here = device.numerics_id();
     if meta.numerics_id != here {
         render.warning(&format!(
@@ -222,25 +222,25 @@ fn warn_of_other_bits(meta: &CheckpointMeta, device: &Device, render: &Render) {
 fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
     let recipe = &run.recipe;
     refuse_other_pictures(&args.pictures, recipe, &run.preprocess)?;
-    same("--batch", args.batch.map(|batch| batch as usize), recipe.train.batch)?;
-    same("--width", args.width.map(|width| width as usize), recipe.generator.width)?;
-    same("--width", args.width.map(|width| width as usize), recipe.discriminator.width)?;
-    same("--ema", args.ema, recipe.train.ema)?;
-    same("--seed", args.seed, run.seed)?;
+    require_same("--batch", args.batch.map(|batch| batch as usize), recipe.train.batch)?;
+    require_same("--width", args.width.map(|width| width as usize), recipe.generator.width)?;
+    require_same("--width", args.width.map(|width| width as usize), recipe.discriminator.width)?;
+    require_same("--ema", args.ema, recipe.train.ema)?;
+    require_same("--seed", args.seed, run.seed)?;
     let buffer = run.shuffle_buffer.map_or_else(|| "none".to_owned(), |buffer| buffer.to_string());
-    same("--shuffle-buffer", args.shuffle_buffer.map(|buffer| buffer.to_string()), buffer)?;
-    same("--log-every", args.log_every, run.log_every)?;
-    same("--sample-every", args.sample_every, run.sample_every)?;
-    same("--checkpoint-every", args.checkpoint_every, run.checkpoint_every)?;
+    require_same("--shuffle-buffer", args.shuffle_buffer.map(|buffer| buffer.to_string()), buffer)?;
+    require_same("--log-every", args.log_every, run.log_every)?;
+    require_same("--sample-every", args.sample_every, run.sample_every)?;
+    require_same("--checkpoint-every", args.checkpoint_every, run.checkpoint_every)?;
     let (asked, own) = (&args.evaluate, run.evaluate.as_ref());
-    same("--eval-every", asked.eval_every, own.map_or(0, |own| own.every))?;
+    require_same("--eval-every", asked.eval_every, own.map_or(0, |own| own.every))?;
     let metrics: Vec<_> = asked.eval_metrics.iter().map(|metric| metric.name()).collect();
-    same(
+    require_same(
         "--eval-metrics",
         (!metrics.is_empty()).then(|| metrics.join(",")),
         own.map_or_else(String::new, |own| own.metrics.join(",")),
     )?;
-    same(
+    require_same(
         "--eval-count",
         asked.eval_count.map(|count| count as usize),
         own.map_or(0, |own| own.count),
@@ -249,18 +249,24 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
         .settings()
         .filter(|_| asked.eval_features.is_some())
         .map(|settings| settings.features);
-    same("--eval-features", features, own.map_or_else(String::new, |own| own.features.clone()))?;
+    require_same(
+        "--eval-features",
+        features,
+        own.map_or_else(String::new, |own| own.features.clone()),
+    )?;
     let told = args.condition.condition.is_some().then(|| "--condition".to_owned());
-    if let Some(flag) = told.or_else(|| args.tricks.flags.first().cloned()) {
+    if let Some(flag) = told.or_else(|| args.recipe_flags.flags.first().cloned()) {
         return Err(CliError::Usage(format!(
             "{flag} cannot change in a run that goes on: leave it out, or start a new run with --init-from"
         )));
     }
-    same("--keep", args.keep.map(|keep| keep as usize), run.keep)?;
+    require_same("--keep", args.keep.map(|keep| keep as usize), run.keep)?;
     match &args.recipe {
-        Some(name) if !is_from(recipe, &recipe_named(name)?) => {
-            same("--recipe", Some(name.as_str()), format!("{} (as it was then)", recipe.name))
-        }
+        Some(name) if !is_from(recipe, &recipes::load(name)?) => require_same(
+            "--recipe",
+            Some(name.as_str()),
+            format!("{} (as it was then)", recipe.name),
+        ),
         _ => Ok(()),
     }
 }
@@ -271,25 +277,29 @@ fn refuse_other_pictures(
     recipe: &Recipe,
     run: &Preprocess,
 ) -> Result<(), CliError> {
-    same("--image", args.image.map(sides), sides(recipe.image.size))?;
-    same("--channels", args.channels, recipe.image.channels)?;
-    same("--fit", args.fit.map(|choice| fit_name(choice.into())), fit_name(run.fit))?;
-    same("--crop", args.crop.map(sides), run.crop.map_or_else(|| "none".to_owned(), sides))?;
-    same(
+    require_same("--image", args.image.map(sides), sides(recipe.image.size))?;
+    require_same("--channels", args.channels, recipe.image.channels)?;
+    require_same("--fit", args.fit.map(|choice| fit_name(choice.into())), fit_name(run.fit))?;
+    require_same(
+        "--crop",
+        args.crop.map(sides),
+        run.crop.map_or_else(|| "none".to_owned(), sides),
+    )?;
+    require_same(
         "--min-side",
         args.min_side.map(|side| side.to_string()),
         run.min_side.map_or("none".to_owned(), |side| side.to_string()),
     )?;
-    same(
+    require_same(
         "--filter",
         args.filter.map(|choice| filter_name(choice.into())),
         filter_name(run.filter),
     )?;
-    same("--background", args.background.map(hex), hex(run.background))?;
-    same("--flip", args.flip, run.flip)
+    require_same("--background", args.background.map(hex), hex(run.background))?;
+    require_same("--flip", args.flip, run.flip)
 }
 
-fn same<A: PartialEq<B> + Display, B: Display>(
+fn require_same<A: PartialEq<B> + Display, B: Display>(
     flag: &str,
     asked: Option<A>,
     run: B,

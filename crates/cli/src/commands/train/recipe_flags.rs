@@ -24,14 +24,14 @@ type Row = (&'static str, &'static str, Form, &'static str, &'static str);
 
 use Form::{Discrimination, Plain, Range, Schedule, Switch, Words};
 
-const OBJECTIVE: &str = "What the networks play for";
-const TRICKS: &str = "What steadies them";
-const NETWORKS: &str = "How the networks are made";
-const OPTIMISER: &str = "How they are moved";
+const LOSS: &str = "Loss";
+const REGULARIZATION: &str = "Regularization";
+const MODEL: &str = "Model";
+const OPTIMIZER: &str = "Optimizer";
 
 const ROWS: [(&str, &[Row]); 4] = [
     (
-        OBJECTIVE,
+        LOSS,
         &[
             (
                 "loss",
@@ -98,7 +98,7 @@ const ROWS: [(&str, &[Row]); 4] = [
                 "D learns the labels, too: K classes, and generated pictures as one more",
             ),
             (
-                "labelled",
+                "num-labels",
                 "objective.labelled",
                 Plain,
                 "N",
@@ -107,7 +107,7 @@ const ROWS: [(&str, &[Row]); 4] = [
         ],
     ),
     (
-        TRICKS,
+        REGULARIZATION,
         &[
             (
                 "labels-real",
@@ -178,7 +178,7 @@ const ROWS: [(&str, &[Row]); 4] = [
         ],
     ),
     (
-        NETWORKS,
+        MODEL,
         &[
             (
                 "norm-g",
@@ -189,14 +189,14 @@ const ROWS: [(&str, &[Row]); 4] = [
             ),
             ("norm-d", "discriminator.norm", Plain, "NAME", "batch, instance, layer or none"),
             (
-                "weights-g",
+                "parametrization-g",
                 "generator.weights",
                 Plain,
                 "NAME",
                 "plain, spectral-norm or weight-norm",
             ),
             (
-                "weights-d",
+                "parametrization-d",
                 "discriminator.weights",
                 Plain,
                 "NAME",
@@ -241,7 +241,7 @@ const ROWS: [(&str, &[Row]); 4] = [
         ],
     ),
     (
-        OPTIMISER,
+        OPTIMIZER,
         &[
             ("optimizer", "optimizer.rule", Plain, "NAME", "adam, adamw, sgd or rmsprop"),
             (
@@ -286,21 +286,21 @@ const ROWS: [(&str, &[Row]); 4] = [
             ),
             ("g-steps", "train.g_steps", Plain, "N", "Updates of G in a step"),
             (
-                "first",
+                "update-order",
                 "train.first",
                 Plain,
                 "PLAYER",
                 "discriminator or generator: which is updated first in a step",
             ),
             (
-                "fresh-latents",
+                "resample-z",
                 "train.fresh_latents",
                 Switch,
                 "",
                 "Every update draws latent vectors of its own",
             ),
             (
-                "alternate",
+                "separate-batches",
                 "train.alternate",
                 Switch,
                 "",
@@ -315,7 +315,7 @@ const SET: &str = "set";
 
 /// What the flags change: keys of the recipe with the TOML of their values, in the order of the table, `--set` last.
 #[derive(Debug, Default)]
-pub struct Tricks {
+pub struct RecipeFlags {
     /// Key and value.
     pub changes: Vec<(String, String)>,
     /// The flags that were given.
@@ -323,7 +323,7 @@ pub struct Tricks {
 }
 
 /// What a flag stands for where it has no value: the usual one of its source.
-fn alone(flag: &str) -> Option<&'static str> {
+fn value_without_argument(flag: &str) -> Option<&'static str> {
     match flag {
         "labels-real" => Some("0.9,1"),
         "labels-fake" => Some("0,0.1"),
@@ -375,10 +375,10 @@ fn value(form: Form, text: &str) -> Result<String, String> {
     }
 }
 
-impl Args for Tricks {
+impl Args for RecipeFlags {
     fn augment_args(command: Command) -> Command {
         let command = rows().fold(command, |command, (heading, &(flag, _, form, name, help))| {
-            let usual = alone(flag);
+            let usual = value_without_argument(flag);
             let told = usual.map_or_else(String::new, |usual| format!("; alone {usual}"));
             let arg = Arg::new(flag)
                 .long(flag)
@@ -402,7 +402,7 @@ impl Args for Tricks {
                 .value_name("KEY=VALUE")
                 .action(ArgAction::Append)
                 .help("Any key of the recipe, such as optimizer.eps=1e-7; dcgan recipes NAME shows them")
-                .help_heading("How to learn"),
+                .help_heading("Training"),
         )
     }
 
@@ -411,11 +411,11 @@ impl Args for Tricks {
     }
 }
 
-impl FromArgMatches for Tricks {
+impl FromArgMatches for RecipeFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let mut tricks = Self::default();
-        tricks.update_from_arg_matches(matches)?;
-        Ok(tricks)
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
@@ -492,10 +492,10 @@ mod tests {
     #[test]
     fn flags_without_a_value_stand_for_the_usual_one() {
         let parse = |words: &[&str]| {
-            let command =
-                Tricks::augment_args(Command::new("train")).arg(Arg::new("steps").long("steps"));
+            let command = RecipeFlags::augment_args(Command::new("train"))
+                .arg(Arg::new("steps").long("steps"));
             let matches = command.try_get_matches_from([&["train"], words].concat()).unwrap();
-            Tricks::from_arg_matches(&matches).unwrap().changes
+            RecipeFlags::from_arg_matches(&matches).unwrap().changes
         };
         let found = parse(&[
             "--label-flip",

@@ -1,7 +1,7 @@
 //! Whether a training step fits the memory, told before anything is allocated for it.
 
 use crate::error::CliError;
-use crate::render::{Render, size};
+use crate::render::{Renderer, size};
 use nn::Plan;
 use tensor::Device;
 
@@ -14,7 +14,7 @@ pub fn check(
     device: &Device,
     way_out: &str,
     dry_run: bool,
-    render: &Render,
+    render: &Renderer,
 ) -> Result<(), CliError> {
     // A GPU's own memory is not told before it is asked for; what does not fit it is an error of its own.
     if let Device::Gpu(_) = device {

@@ -1,12 +1,12 @@
 //! A new run: settings from flags, recipe and a look at the data.
 
-use super::tricks::Tricks;
-use super::{Args, batches_per_epoch, condition, go, judge, open_data, steps_of};
+use super::recipe_flags::RecipeFlags;
+use super::{Args, batches_per_epoch, condition, judge, open_data, run_training, steps_of};
 use crate::commands::open_checkpoint;
 use crate::commands::preprocess::DatasetInfo;
 use crate::error::CliError;
-use crate::memory;
-use crate::render::Render;
+use crate::memory_estimate;
+use crate::render::Renderer;
 use ::runs::{Checkpoint, RunDir};
 use ::train::watchdog::Watch;
 use ::train::{Settings, Trainer};
@@ -27,7 +27,7 @@ const LOG_EVERY: u64 = 10;
 const CHECKPOINT_EVERY: u64 = 500;
 const KEEP: u32 = 3;
 
-pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, CliError> {
+pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, CliError> {
     let spec = DataSpec::parse(args.data.as_deref().unwrap_or(DATA))?;
     let init = match &args.init_from {
         Some(path) => Some(open_checkpoint(path, |text| render.warning(&text))?.checkpoint),
@@ -38,7 +38,7 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     let preprocess = args.pictures.preprocess(&recipe, &known)?;
     let plan = recipe.plan()?;
     // What can be found out before the pictures are decoded, which may take long.
-    memory::check(
+    memory_estimate::check(
         &plan,
         device,
         "choose a smaller --batch, --width or --image",
@@ -46,9 +46,10 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
         &render,
     )?;
     if !args.dry_run {
-        args.out
-            .as_ref()
-            .map_or_else(|| RunDir::check_base(&args.runs_dir), |out| RunDir::check_at(out))?;
+        args.out.as_ref().map_or_else(
+            || RunDir::check_base(&args.runs_dir.runs_dir),
+            |out| RunDir::check_at(out),
+        )?;
     }
     let condition_file = args.condition.file(&recipe)?;
     let dataset = open_data(&spec.to_string(), &preprocess, &render)?;
@@ -67,13 +68,13 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     if args.dry_run {
         render.plan(&recipe, &plan);
         render.data(&dataset);
-        advise(&dataset, &recipe, &render);
+        warn_small_dataset(&dataset, &recipe, &render);
         render.dry_run(steps);
         return Ok(ExitCode::SUCCESS);
     }
     let name = args.name.clone().unwrap_or_else(|| format!("{}-{}", dataset.name(), recipe.name));
     let settings = Settings {
-        data: lasting(&spec),
+        data: absolute_spec(&spec),
         seed: args.seed.unwrap_or(0),
         steps,
         log_every: args.log_every.unwrap_or(LOG_EVERY),
@@ -82,7 +83,7 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
         checkpoint_every: args.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
         keep: args.keep.unwrap_or(KEEP) as usize,
         shuffle_buffer: args.shuffle_buffer,
-        watch: args.watch.onto(Watch::default()),
+        watch: args.monitor.onto(Watch::default()),
         evaluate: args.evaluate.settings(),
         preprocess,
         condition_file,
@@ -93,21 +94,21 @@ pub fn run(args: &Args, device: &Device, render: Render) -> Result<ExitCode, Cli
     if let (Some(checkpoint), Some(path)) = (&init, &args.init_from) {
         trainer
             .load_weights(checkpoint)
-            .map_err(|e| CliError::Failed(format!("--init-from {}: {e}", path.display())))?;
+            .map_err(|e| CliError::in_context(format!("--init-from {}", path.display()), e))?;
     }
     render.plan(&trainer.settings().recipe, &plan);
     render.data(&dataset);
-    advise(&dataset, &trainer.settings().recipe, &render);
+    warn_small_dataset(&dataset, &trainer.settings().recipe, &render);
     let judge = judge(&trainer, &dataset, &render)?;
     let dir = match &args.out {
         Some(out) => RunDir::create_at(out)?,
-        None => RunDir::create(&args.runs_dir, &name)?,
+        None => RunDir::create(&args.runs_dir.runs_dir, &name)?,
     };
-    go(trainer, &dataset, judge.as_ref(), &dir, render)
+    run_training(trainer, &dataset, judge.as_ref(), &dir, render)
 }
 
 /// What to expect of few pictures, and what helps.
-fn advise(dataset: &Dataset, recipe: &Recipe, render: &Render) {
+fn warn_small_dataset(dataset: &Dataset, recipe: &Recipe, render: &Renderer) {
     if dataset.len() >= FEW {
         return;
     }
@@ -154,7 +155,7 @@ fn resolve(
     if args.steps.is_some() || args.epochs.is_some() {
         (chosen.train.steps, chosen.train.epochs) = (args.steps, args.epochs);
     }
-    if args.force_augment {
+    if args.allow_augment {
         chosen.augment.forbidden = false;
     }
     args.condition.apply(&mut chosen);
@@ -169,15 +170,15 @@ fn resolve(
         let keys = derived.iter().filter(|(_, derived)| *derived || none);
         changes.extend(keys.map(|(key, _)| ((*key).to_owned(), width.to_string())));
     }
-    changes.extend_from_slice(&args.tricks.changes);
+    changes.extend_from_slice(&args.recipe_flags.changes);
     // It was sound as it came, so what is wrong now is a flag.
-    let recipe = chosen.with(&changes).map_err(|e| CliError::Usage(e.to_string()))?;
-    idle(&args.tricks, &recipe)?;
+    let recipe = chosen.with(&changes).map_err(CliError::usage)?;
+    reject_unused_optimizer_keys(&args.recipe_flags, &recipe)?;
     Ok(recipe)
 }
 
 /// Refuses constants of an optimiser that the recipe does not have.
-fn idle(tricks: &Tricks, recipe: &Recipe) -> Result<(), CliError> {
+fn reject_unused_optimizer_keys(tricks: &RecipeFlags, recipe: &Recipe) -> Result<(), CliError> {
     let rule = recipe.optimizer.rule;
     let adam = matches!(rule, RuleName::Adam | RuleName::AdamW);
     for (key, read, readers) in [
@@ -196,7 +197,7 @@ fn idle(tricks: &Tricks, recipe: &Recipe) -> Result<(), CliError> {
 }
 
 /// The data's name as it still means the same when the run is resumed from another folder.
-fn lasting(spec: &DataSpec) -> String {
+fn absolute_spec(spec: &DataSpec) -> String {
     let text = spec.to_string();
     let absolute = spec.path().and_then(|path| {
         Some((path.to_str()?, std::path::absolute(path).ok()?.to_str()?.to_owned()))
@@ -216,11 +217,11 @@ mod tests {
 
     #[test]
     fn data_paths_become_absolute_and_keep_their_kind() {
-        assert_eq!(lasting(&DataSpec::parse("fashion").unwrap()), "fashion");
+        assert_eq!(absolute_spec(&DataSpec::parse("fashion").unwrap()), "fashion");
         let here = std::env::current_dir().unwrap().join("src");
-        assert_eq!(lasting(&DataSpec::parse("src").unwrap()), here.to_str().unwrap());
+        assert_eq!(absolute_spec(&DataSpec::parse("src").unwrap()), here.to_str().unwrap());
         assert_eq!(
-            lasting(&DataSpec::parse("folder:src").unwrap()),
+            absolute_spec(&DataSpec::parse("folder:src").unwrap()),
             format!("folder:{}", here.to_str().unwrap())
         );
     }

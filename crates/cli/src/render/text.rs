@@ -14,7 +14,7 @@ use train::{Event, Outcome};
 const NAMED: usize = 5;
 
 /// What a run looks like.
-pub struct Human {
+pub struct TextRenderer {
     /// The run's progress; there while it goes on a terminal.
     bar: Option<ProgressBar>,
     batch: usize,
@@ -22,7 +22,7 @@ pub struct Human {
     shown_pictures: bool,
 }
 
-impl Human {
+impl TextRenderer {
     pub fn new() -> Self {
         Self { bar: None, batch: 1, steps: 0, shown_pictures: false }
     }

@@ -32,20 +32,20 @@ impl From<Choice> for OnFinding {
 
 /// Flags of the watch.
 #[derive(clap::Args)]
-pub struct WatchArgs {
+pub struct MonitorArgs {
     /// When a loss, gradient or weight is no number: go back to the newest good checkpoint with half the learning rate (at most three
     /// times), or end [default: rollback].
-    #[arg(long, value_enum, help_heading = "When it goes wrong")]
+    #[arg(long, value_enum, help_heading = "Monitoring")]
     on_nan: Option<NanChoice>,
     /// When the pictures become all alike, or one pattern [default: warn].
-    #[arg(long, value_enum, help_heading = "When it goes wrong")]
+    #[arg(long, value_enum, help_heading = "Monitoring")]
     on_collapse: Option<Choice>,
     /// When the discriminator is hardly ever wrong any more, or the generator's gradient has vanished [default: warn].
-    #[arg(long, value_enum, help_heading = "When it goes wrong")]
-    on_d_win: Option<Choice>,
+    #[arg(long, value_enum, help_heading = "Monitoring")]
+    on_d_dominance: Option<Choice>,
 }
 
-impl WatchArgs {
+impl MonitorArgs {
     /// These flags, and what was set before where there are none.
     pub fn onto(&self, before: Watch) -> Watch {
         let on_nan = self.on_nan.map_or(before.on_nan, |choice| match choice {
@@ -55,7 +55,7 @@ impl WatchArgs {
         Watch {
             on_nan,
             on_collapse: self.on_collapse.map_or(before.on_collapse, OnFinding::from),
-            on_d_win: self.on_d_win.map_or(before.on_d_win, OnFinding::from),
+            on_d_win: self.on_d_dominance.map_or(before.on_d_win, OnFinding::from),
         }
     }
 }

@@ -1,0 +1,44 @@
+//! Checks of output files before the work starts whose results would be lost.
+
+use crate::error::CliError;
+use std::path::Path;
+
+/// Refuses a path whose parent folder does not exist.
+pub fn require_folder(flag: &str, path: &Path) -> Result<(), CliError> {
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wrong = match folder.metadata() {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => format!("{folder:?} is not a folder: choose another path"),
+        Err(_) => format!("there is no folder {folder:?}: make it, or choose another path"),
+    };
+    Err(CliError::Failed(format!("{flag} {}: {wrong}", path.display())))
+}
+
+/// Refuses a file whose name does not end in `.extension`, that cannot be written, or that exists
+/// (unless `force`).
+pub fn require_file(flag: &str, path: &Path, extension: &str, force: bool) -> Result<(), CliError> {
+    if !path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension)) {
+        return Err(CliError::Usage(format!(
+            "{flag} {}: give it a name that ends in .{extension}",
+            path.display()
+        )));
+    }
+    require_folder(flag, path)?;
+    refuse_existing(path, force)
+}
+
+/// Refuses a `--grid` that cannot be written.
+pub fn require_grid(grid: &Path, force: bool) -> Result<(), CliError> {
+    require_file("--grid", grid, "png", force)
+}
+
+/// Refuses to overwrite a file, unless `force`.
+pub fn refuse_existing(path: &Path, force: bool) -> Result<(), CliError> {
+    if !force && path.exists() {
+        return Err(CliError::Failed(format!(
+            "{path:?} exists already: choose another name, or overwrite it with --force"
+        )));
+    }
+    Ok(())
+}

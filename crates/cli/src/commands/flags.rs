@@ -1,0 +1,69 @@
+//! Flags that several commands have. One flag has one name, one kind of value and one meaning in
+//! every command (a test in `commands/tests.rs` compares them all).
+
+use crate::error::CliError;
+use clap::value_parser;
+
+/// `--data SPEC` and positional datasets.
+pub const DATA: &str =
+    "Dataset: a name (see `dcgan data list`), a folder or archive of images, or a dataset file";
+/// `--recipe NAME|FILE.toml`.
+pub const RECIPE: &str = "Recipe: a name (see `dcgan recipes`) or a .toml file";
+/// `--count N`.
+pub const COUNT: &str = "Number of images";
+/// `--batch N`.
+pub const BATCH: &str = "Images per batch";
+/// `--out PATH`; each command adds what it writes.
+pub const OUT: &str = "Output path";
+/// `--grid FILE.png`.
+pub const GRID: &str = "Write the images as one PNG";
+
+/// The flag that allows overwriting.
+#[derive(clap::Args)]
+pub struct ForceArg {
+    /// Overwrite existing files.
+    #[arg(long, help_heading = "Output")]
+    pub force: bool,
+}
+
+/// The flag that asks for JSON.
+#[derive(clap::Args)]
+pub struct JsonArg {
+    /// Print JSON on standard output, and nothing else there.
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// The random seed.
+#[derive(clap::Args)]
+pub struct SeedArg {
+    /// Random seed: the same seed gives the same result, bit by bit, on the same kind of device.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
+    pub seed: u64,
+}
+
+/// The number of CPU threads.
+#[derive(clap::Args)]
+pub struct ThreadsArg {
+    /// CPU threads for computing and decoding; the result does not depend on it [default: one per
+    /// core].
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(1..=1024),
+        help_heading = "Device"
+    )]
+    threads: Option<u32>,
+}
+
+impl ThreadsArg {
+    /// Makes the global thread pool of that size.
+    ///
+    /// # Errors
+    /// Returns an error if the system refuses the threads.
+    pub fn apply(&self) -> Result<(), CliError> {
+        let Some(threads) = self.threads else { return Ok(()) };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize).build_global();
+        pool.map_err(|e| CliError::Failed(format!("--threads {threads}: {e}")))
+    }
+}

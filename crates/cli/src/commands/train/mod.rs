@@ -1,0 +1,343 @@
+//! `dcgan train`: its flags, and what a new and a resumed run have in common.
+
+mod condition;
+mod defaults;
+mod evaluate;
+mod new_run;
+mod recipe_flags;
+mod resume;
+
+use super::device::DeviceArgs;
+use super::eval::Evaluator;
+use super::flags::{JsonArg, ThreadsArg};
+use super::monitor::MonitorArgs;
+use super::preprocess::PreprocessArgs;
+use super::runs::RunsDirArg;
+use crate::error::{CliError, EXIT_INTERRUPTED, EXIT_STOPPED_BY_MONITOR};
+use crate::interrupt;
+use crate::parse;
+use crate::render::Renderer;
+use ::runs::{Checkpoint, RunDir};
+use ::train::{Event, Measure, Trainer};
+use clap::value_parser;
+use data::{DataError, Dataset, Preprocess, Split};
+use defaults::with_default;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Shown below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  dcgan train                                     Fashion-MNIST, a few minutes
+  dcgan train --data emoji                        people of emoji, 64x64 in colour
+  dcgan train --data photos/ --image 64           a folder of pictures, in 64x64
+  dcgan train --data photos/ --dry-run            only show the networks and the data
+  dcgan train --resume                            go on with the newest run
+  dcgan train --resume runs/0003-x --steps 9000   the same run, longer";
+
+/// The flags that `-h` shows: those for a first run. `--help` shows all.
+pub const SHORT_HELP: [&str; 20] = [
+    "data",
+    "image",
+    "flip",
+    "recipe",
+    "steps",
+    "epochs",
+    "batch",
+    "ema",
+    "seed",
+    "width",
+    "lr",
+    "augment",
+    "condition",
+    "out",
+    "resume",
+    "sample_every",
+    "eval_every",
+    "device",
+    "threads",
+    "dry_run",
+];
+
+/// Upper limit of steps and epochs, to catch typing mistakes (recipes have the same one).
+const MAX_STEPS: u64 = 1_000_000_000_000;
+
+/// Flags of `train`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Dataset: a name, a folder or archive of images, or a dataset file [default: fashion-mnist].
+    ///
+    /// A name is one of `dcgan data list`. A path is a folder of images, a .zip or .tar of them, the
+    /// files of MNIST, CIFAR-10, CIFAR-100, SVHN, STL-10, LSUN or CelebA, or a file that `dcgan data
+    /// prepare` wrote. The format is detected from the contents; a prefix forces it: idx:, folder:,
+    /// zip:, tar:, cifar10:, cifar100:, svhn:, stl10:, lsun:, celeba: or packed:.
+    #[arg(long, value_name = "SPEC", help_heading = "Data")]
+    data: Option<String>,
+    #[command(flatten)]
+    pictures: PreprocessArgs,
+    /// Shuffle among N images instead of all, reading 256 neighboring ones at a time: for spinning
+    /// disks and network folders, where a dataset does not fit into memory (from 256).
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = parse::shuffle_buffer,
+        help_heading = "Data"
+    )]
+    shuffle_buffer: Option<NonZeroU32>,
+
+    /// Recipe: a name (see `dcgan recipes`) or a .toml file [default: chosen by the dataset].
+    ///
+    /// The default is modern for emoji, small for datasets of one image size below 48 pixels, and
+    /// torch for all others.
+    #[arg(long, value_name = "NAME|FILE.toml", help_heading = "Training")]
+    recipe: Option<String>,
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = value_parser!(u64).range(1..=MAX_STEPS),
+        conflicts_with = "epochs",
+        help_heading = "Training",
+        help = with_default("Number of steps, one batch each", "train.steps")
+    )]
+    steps: Option<u64>,
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = value_parser!(u64).range(1..=MAX_STEPS),
+        help_heading = "Training",
+        help = with_default("Number of passes over the dataset", "train.epochs")
+    )]
+    epochs: Option<u64>,
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(1..=65536),
+        help_heading = "Training",
+        help = with_default("Images per batch", "train.batch")
+    )]
+    batch: Option<u32>,
+    #[arg(
+        long,
+        value_name = "X",
+        value_parser = parse::learning_rate,
+        allow_negative_numbers = true,
+        help_heading = "Optimizer",
+        help = with_default("Learning rate of both networks", "optimizer.lr")
+    )]
+    lr: Option<f64>,
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(1..=65536),
+        help_heading = "Model",
+        help = with_default("Channels at full resolution, doubled with each halving", "generator.width")
+    )]
+    width: Option<u32>,
+    #[arg(
+        long,
+        value_name = "X",
+        value_parser = parse::decay,
+        allow_negative_numbers = true,
+        help_heading = "Training",
+        help = with_default("Decay of the EMA of the generator's weights, 0 for none", "train.ema")
+    )]
+    ema: Option<f64>,
+    /// Random seed: the same seed gives the same networks, bit by bit [default: 0].
+    #[arg(long, value_name = "N", value_parser = parse::seed, help_heading = "Training")]
+    seed: Option<u64>,
+    /// Allow augmentation and flips under a recipe that excludes them (paper).
+    #[arg(long, conflicts_with = "resume", help_heading = "Regularization")]
+    allow_augment: bool,
+    #[command(flatten)]
+    condition: condition::ConditionArgs,
+    #[command(flatten)]
+    recipe_flags: recipe_flags::RecipeFlags,
+    /// Start a new run from the weights of a checkpoint or run directory, and with its recipe unless
+    /// --recipe is given.
+    #[arg(long, value_name = "PATH|RUNDIR", conflicts_with = "resume", help_heading = "Training")]
+    init_from: Option<PathBuf>,
+
+    /// Output path: the run directory to create [default: numbered, in --runs-dir].
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
+    out: Option<PathBuf>,
+    /// Name of the run directory, after its number [default: dataset and recipe].
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["out", "resume"],
+        help_heading = "Output"
+    )]
+    name: Option<String>,
+    #[command(flatten)]
+    runs_dir: RunsDirArg,
+    /// Resume a run: the named one, or the newest in --runs-dir.
+    ///
+    /// A checkpoint of a run rolls it back to that step and deletes what came after. Only --steps,
+    /// --epochs, --lr and --on-... can change a run.
+    #[arg(long, value_name = "RUNDIR|CHECKPOINT", num_args = 0..=1, help_heading = "Output")]
+    resume: Option<Option<PathBuf>>,
+    /// Log losses and speed every N steps [default: 10].
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = value_parser!(u64).range(1..=MAX_STEPS),
+        help_heading = "Output"
+    )]
+    log_every: Option<u64>,
+    /// Write a grid of 64 fixed samples every N steps [default: 1/20 of the run, 25 to 500].
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = value_parser!(u64).range(1..=MAX_STEPS),
+        help_heading = "Output"
+    )]
+    sample_every: Option<u64>,
+    /// Save a checkpoint every N steps [default: 500].
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = value_parser!(u64).range(1..=MAX_STEPS),
+        help_heading = "Output"
+    )]
+    checkpoint_every: Option<u64>,
+    /// Number of newest checkpoints to keep [default: 3].
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(1..),
+        help_heading = "Output"
+    )]
+    keep: Option<u32>,
+
+    #[command(flatten)]
+    evaluate: evaluate::EvaluateArgs,
+    #[command(flatten)]
+    monitor: MonitorArgs,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    threads: ThreadsArg,
+    /// Show the networks and the dataset, and stop before anything is written.
+    #[arg(long, help_heading = "Output")]
+    dry_run: bool,
+    #[command(flatten)]
+    json: JsonArg,
+}
+
+/// Trains.
+///
+/// # Errors
+/// Flags that do not fit together, data, disk, checkpoints.
+pub fn run(args: &Args) -> Result<ExitCode, CliError> {
+    if let Some(flag) = args.evaluate.unused_flag().filter(|_| args.resume.is_none()) {
+        return Err(CliError::Usage(format!(
+            "{flag} says how to measure: add --eval-every N, which says when"
+        )));
+    }
+    let device = args.device.open()?;
+    interrupt::watch()?;
+    args.threads.apply()?;
+    let render = Renderer::new(args.json.json);
+    match &args.resume {
+        Some(dir) => resume::run(args, dir.as_deref(), &device, render),
+        None => new_run::run(args, &device, render),
+    }
+}
+
+/// Opens the pictures, with a bar; what was found is shown later, below the networks.
+fn open_data(
+    spec: &str,
+    preprocess: &Preprocess,
+    render: &Renderer,
+) -> Result<Arc<Dataset>, CliError> {
+    let bar = render.opening();
+    let dataset = Dataset::open(spec, Split::Train, preprocess, &|progress| {
+        bar.set_length(progress.total as u64);
+        bar.set_position(progress.done as u64);
+    });
+    bar.finish_and_clear();
+    Ok(Arc::new(dataset?))
+}
+
+/// Whole batches in an epoch, at least 1.
+fn batches_per_epoch(dataset: &Dataset, batch: usize) -> Result<u64, CliError> {
+    match dataset.len().checked_div(batch) {
+        Some(0) | None => Err(DataError::SmallerThanBatch {
+            name: dataset.name().to_owned(),
+            images: dataset.len(),
+            batch,
+        }
+        .into()),
+        Some(batches) => Ok(batches as u64),
+    }
+}
+
+/// The steps of this many epochs.
+fn steps_of(epochs: u64, per_epoch: u64) -> Result<u64, CliError> {
+    let steps = epochs.checked_mul(per_epoch).filter(|steps| *steps <= MAX_STEPS);
+    steps.ok_or_else(|| {
+        CliError::Usage(format!(
+            "--epochs {epochs}: with {per_epoch} batches in an epoch that is over {MAX_STEPS} steps"
+        ))
+    })
+}
+
+/// What measures the run, where its settings say so.
+fn judge(
+    trainer: &Trainer,
+    dataset: &Arc<Dataset>,
+    render: &Renderer,
+) -> Result<Option<Evaluator>, CliError> {
+    let (settings, json) = (trainer.settings(), matches!(render, Renderer::Json));
+    settings
+        .evaluate
+        .as_ref()
+        .map(|evaluate| Evaluator::new(evaluate, settings, dataset, trainer.device(), json))
+        .transpose()
+}
+
+/// Runs the loop to its end or to an interrupt.
+fn run_training(
+    mut trainer: Trainer,
+    dataset: &Arc<Dataset>,
+    judge: Option<&Evaluator>,
+    dir: &RunDir,
+    mut render: Renderer,
+) -> Result<ExitCode, CliError> {
+    render.device(trainer.device());
+    render.directory(dir.path());
+    render.starts(trainer.settings().recipe.train.batch);
+    let stop = interrupt::graceful();
+    let mut measure = judge.map(|judge| |checkpoint: &Checkpoint| judge.measure(checkpoint));
+    let measure = measure.as_mut().map(|measure| measure as &mut Measure<'_>);
+    let outcome = ::train::run_measured(
+        &mut trainer,
+        dataset,
+        dir,
+        stop,
+        &mut |event: Event| render.event(&event),
+        measure,
+    );
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            render.failed();
+            return Err(error.into());
+        }
+    };
+    let failed = dataset.failed().len();
+    if failed > 0 {
+        render.warning(&format!(
+            "{failed} images could not be decoded any more and were replaced by others"
+        ));
+    }
+    render.ended(dir.path(), &outcome);
+    Ok(match (&outcome.stopped_by, outcome.finished) {
+        (Some(_), _) => ExitCode::from(EXIT_STOPPED_BY_MONITOR),
+        (None, true) => ExitCode::SUCCESS,
+        (None, false) => ExitCode::from(EXIT_INTERRUPTED),
+    })
+}
