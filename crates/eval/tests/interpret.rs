@@ -5,12 +5,12 @@ use eval::interpret::forget::{NegativeSampling, Options, forget};
 use eval::interpret::regions::Region;
 use eval::interpret::{InspectedGenerator, LogisticRegression, guided_backprop};
 use nn::layers::{BatchNorm, Conv2d, Pool2d, PoolKind, Window};
-use nn::{Activation, Layer, Network, Recipe, StateDict, StateValue};
+use nn::{Activation, Layer, Network, Recipe, StateDict};
 use runs::{Array, Checkpoint, CheckpointMeta, Data, read_state_dict};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tensor::rng::Philox;
-use tensor::{Device, Tensor};
+use tensor::{Device, HostTensor, Tensor, TensorData};
 use train::{Sampler, latents};
 
 /// Nobody is told.
@@ -117,9 +117,9 @@ fn logistic_regression_equals_pytorch() {
 
 fn checkpoint(recipe: &Recipe) -> Checkpoint {
     let (generator, _) = recipe.build(&mut Philox::new(7, 0)).unwrap();
-    let array = |value: StateValue| match value {
-        StateValue::F32 { shape, data } => Array::f32(shape, data),
-        StateValue::I64 { shape, data } => Array { shape, data: Data::I64(data) },
+    let array = |value: HostTensor| match value {
+        HostTensor { shape, data: TensorData::F32(data) } => Array::f32(shape, data),
+        HostTensor { shape, data: TensorData::I64(data) } => Array { shape, data: Data::I64(data) },
     };
     let state: StateDict = generator.state_dict();
     let tensors =

@@ -4,9 +4,9 @@ use crate::error::NnError;
 use crate::layers::Place;
 use crate::layout::Layout;
 use crate::network::Network;
-use crate::state::{Expected, Loaded, StateDict, StateValue, read};
+use crate::state::{Expected, Loaded, StateDict, read};
 use std::sync::atomic::Ordering;
-use tensor::{EmaUpdate, Tensor};
+use tensor::{EmaUpdate, HostTensor, Tensor};
 
 /// average ← decay · average + (1 − decay) · network, for every parameter and running statistic; counters, the vectors of
 /// spectral norm and reference batches are copied. The average of a generator draws steadier pictures than the generator itself.
@@ -114,10 +114,8 @@ impl Ema {
             .iter()
             .map(|(name, value)| {
                 let value = match value {
-                    Value::Average(layout, own) | Value::Copied(layout, own) => {
-                        StateValue::of(layout, own)
-                    }
-                    Value::Count(count) => StateValue::count(*count),
+                    Value::Average(layout, own) | Value::Copied(layout, own) => layout.to_host(own),
+                    Value::Count(count) => HostTensor::scalar_i64(*count),
                 };
                 (name.clone(), value)
             })

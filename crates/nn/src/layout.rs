@@ -1,6 +1,6 @@
 //! How a tensor lies here and in a PyTorch state dict.
 
-use tensor::{Device, Tensor};
+use tensor::{Device, HostTensor, Tensor};
 
 /// The permutation between a tensor here (channels last) and there (channels first).
 #[derive(Clone, Debug)]
@@ -104,6 +104,11 @@ impl Layout {
     /// The numbers in the order of a state dict.
     pub(crate) fn export(&self, value: &Tensor) -> Vec<f32> {
         value.to_device(&Device::Cpu).reshape(&self.axes[..]).permute(&self.order).to_vec()
+    }
+
+    /// The entry of a state dict for `value`.
+    pub(crate) fn to_host(&self, value: &Tensor) -> HostTensor {
+        HostTensor::f32(&self.outer[..], self.export(value))
     }
 
     /// The tensor of a state dict's numbers, of which there must be as many as the shape has.

@@ -34,5 +34,5 @@ pub use optim::{Optimizer, OptimizerKind, OptimizerOptions};
 pub use param::Param;
 pub use plan::{Plan, Row};
 pub use recipe::Recipe;
-pub use state::{StateDict, StateValue};
+pub use state::StateDict;
 pub use tensor::Activation;

@@ -5,11 +5,11 @@ use crate::layers::{Entry, Layer, Place};
 use crate::layout::Layout;
 use crate::mode::{Mode, Pass, Statistics};
 use crate::param::{Param, Slot};
-use crate::state::{Expected, Loaded, StateDict, StateValue, read};
+use crate::state::{Expected, Loaded, StateDict, read};
 use std::sync::atomic::Ordering;
 use tensor::autograd::TensorId;
 use tensor::rng::Philox;
-use tensor::{Activation, Device, Tensor, concat};
+use tensor::{Activation, Device, HostTensor, Tensor, concat};
 
 /// Layers applied one after another, with names like PyTorch's (`main.0`, `main.1`, …).
 pub struct Network {
@@ -379,11 +379,9 @@ impl Network {
         self.entries()
             .map(|(name, entry)| {
                 let value = match entry.place {
-                    Place::Param(param) => StateValue::of(&entry.layout, &param.value()),
-                    Place::Buffer(slot) | Place::Copied(slot) => {
-                        StateValue::of(&entry.layout, &slot.get())
-                    }
-                    Place::Count(count) => StateValue::count(count.load(Ordering::Relaxed)),
+                    Place::Param(param) => entry.layout.to_host(&param.value()),
+                    Place::Buffer(slot) | Place::Copied(slot) => entry.layout.to_host(&slot.get()),
+                    Place::Count(count) => HostTensor::scalar_i64(count.load(Ordering::Relaxed)),
                 };
                 (name, value)
             })

@@ -1,7 +1,8 @@
 //! The networks that the authors of the paper released, as state dicts of recipe `newmu-svhn`.
 
 use crate::error::NnError;
-use crate::state::{StateDict, StateValue};
+use crate::state::StateDict;
+use tensor::HostTensor;
 
 /// How an array of the release differs from the tensor of a state dict.
 #[derive(Clone, Copy)]
@@ -48,8 +49,8 @@ const DISCRIMINATOR: [(&str, Kind, &[usize]); 8] = [
 /// # Errors
 /// When the number of arrays, a shape, or the kind of number is not that of the release.
 pub fn newmu_svhn_state(
-    gen_arrays: &[StateValue],
-    discrim_arrays: &[StateValue],
+    gen_arrays: &[HostTensor],
+    discrim_arrays: &[HostTensor],
 ) -> Result<(StateDict, StateDict), NnError> {
     Ok((
         convert("gen_params", &GENERATOR, gen_arrays)?,
@@ -60,14 +61,14 @@ pub fn newmu_svhn_state(
 fn convert(
     file: &str,
     table: &[(&str, Kind, &[usize])],
-    arrays: &[StateValue],
+    arrays: &[HostTensor],
 ) -> Result<StateDict, NnError> {
     let mut state = StateDict::new();
     if let Some(extra) = arrays.get(table.len()) {
         let name = format!("{file}_{:02}", table.len() + 1);
         return Err(NnError::UnexpectedTensor {
             name,
-            shape: extra.shape().into(),
+            shape: extra.shape.clone(),
             hint: String::new(),
         });
     }
@@ -76,7 +77,7 @@ fn convert(
         let Some(value) = arrays.get(i) else {
             return Err(NnError::MissingTensor { name: array, shape: expected.into() });
         };
-        let StateValue::F32 { shape, data } = value else {
+        let (shape, Some(data)) = (&value.shape, value.as_f32()) else {
             return Err(NnError::BadTensor {
                 name: array,
                 problem: "holds I64 where F32 belongs".into(),
@@ -95,29 +96,28 @@ fn convert(
         }
         state.insert(name.into(), to_pytorch(kind, shape, data));
         if let Some(layer) = name.strip_suffix(".bias") {
-            let filled =
-                |value| StateValue::F32 { shape: shape.clone(), data: vec![value; data.len()] };
+            let filled = |value| HostTensor::f32(shape.clone(), vec![value; data.len()]);
             state.insert(format!("{layer}.running_mean"), filled(0.0));
             state.insert(format!("{layer}.running_var"), filled(1.0));
-            state.insert(format!("{layer}.num_batches_tracked"), StateValue::count(0));
+            state.insert(format!("{layer}.num_batches_tracked"), HostTensor::scalar_i64(0));
         }
     }
     Ok(state)
 }
 
-fn to_pytorch(kind: Kind, shape: &[usize], data: &[f32]) -> StateValue {
+fn to_pytorch(kind: Kind, shape: &[usize], data: &[f32]) -> HostTensor {
     match (kind, shape) {
         (Matrix, &[rows, columns]) => {
             let transposed =
                 (0..rows * columns).map(|i| data[i % rows * columns + i / rows]).collect();
-            StateValue::F32 { shape: vec![columns, rows], data: transposed }
+            HostTensor::f32(vec![columns, rows], transposed)
         }
         (Kernel, &[.., kh, kw]) => {
             // Reversing a plane row-major reverses both of its axes.
             let flipped =
                 data.chunks_exact(kh * kw).flat_map(|plane| plane.iter().rev().copied()).collect();
-            StateValue::F32 { shape: shape.into(), data: flipped }
+            HostTensor::f32(shape, flipped)
         }
-        _ => StateValue::F32 { shape: shape.into(), data: data.into() },
+        _ => HostTensor::f32(shape, data.into()),
     }
 }

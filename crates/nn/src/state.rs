@@ -3,47 +3,10 @@
 use crate::error::{NnError, nearest};
 use crate::layout::Layout;
 use std::collections::BTreeMap;
-use tensor::Tensor;
-
-/// One tensor of a state dict, row-major.
-#[derive(Clone, Debug, PartialEq)]
-pub enum StateValue {
-    /// Floating-point numbers.
-    F32 {
-        /// Lengths of the axes.
-        shape: Vec<usize>,
-        /// As many numbers as the shape has.
-        data: Vec<f32>,
-    },
-    /// Integers: counters.
-    I64 {
-        /// Lengths of the axes.
-        shape: Vec<usize>,
-        /// As many numbers as the shape has.
-        data: Vec<i64>,
-    },
-}
+use tensor::{HostTensor, Tensor, TensorData};
 
 /// Tensors by name.
-pub type StateDict = BTreeMap<String, StateValue>;
-
-impl StateValue {
-    /// A rank-0 integer.
-    pub fn count(value: i64) -> Self {
-        Self::I64 { shape: Vec::new(), data: vec![value] }
-    }
-
-    /// The lengths of the axes.
-    pub fn shape(&self) -> &[usize] {
-        match self {
-            Self::F32 { shape, .. } | Self::I64 { shape, .. } => shape,
-        }
-    }
-
-    pub(crate) fn of(layout: &Layout, value: &Tensor) -> Self {
-        Self::F32 { shape: layout.outer().into(), data: layout.export(value) }
-    }
-}
+pub type StateDict = BTreeMap<String, HostTensor>;
 
 /// What a name must hold.
 pub(crate) enum Expected {
@@ -82,38 +45,34 @@ pub(crate) fn read(
         let hint = near.map_or_else(String::new, |n| format!(", which has \"{n}\""));
         return Err(NnError::UnexpectedTensor {
             name: name.clone(),
-            shape: value.shape().to_vec(),
+            shape: value.shape.clone(),
             hint,
         });
     }
     Ok(loaded)
 }
 
-fn read_one(name: &str, what: &Expected, value: &StateValue) -> Result<Loaded, NnError> {
+fn read_one(name: &str, what: &Expected, value: &HostTensor) -> Result<Loaded, NnError> {
     let bad = |problem: String| Err(NnError::BadTensor { name: name.into(), problem });
     let wrong = |expected: &[usize]| {
         Err(NnError::WrongShape {
             name: name.into(),
             expected: expected.into(),
-            found: value.shape().into(),
+            found: value.shape.clone(),
         })
     };
-    match (what, value) {
-        (Expected::F32(layout), StateValue::F32 { shape, .. }) if shape != layout.outer() => {
-            wrong(layout.outer())
+    let expected = match what {
+        Expected::F32(layout) => layout.outer(),
+        Expected::Count => &[],
+    };
+    match (what, &value.data) {
+        (Expected::F32(_), TensorData::I64(_)) => bad("holds I64 where F32 belongs".into()),
+        (Expected::Count, TensorData::F32(_)) => bad("holds F32 where I64 belongs".into()),
+        _ if value.shape != expected => wrong(expected),
+        _ if !value.fills_shape() => {
+            bad(format!("has {} elements for shape {:?}", value.len(), value.shape))
         }
-        (Expected::Count, StateValue::I64 { shape, .. }) if !shape.is_empty() => wrong(&[]),
-        (Expected::F32(layout), StateValue::F32 { shape, data }) => {
-            if data.len() != shape.iter().product::<usize>() {
-                return bad(format!("has {} numbers for shape {shape:?}", data.len()));
-            }
-            Ok(Loaded::F32(layout.import(data)))
-        }
-        (Expected::Count, StateValue::I64 { data, .. }) => match data[..] {
-            [count] => Ok(Loaded::Count(count)),
-            _ => bad(format!("has {} numbers for shape []", data.len())),
-        },
-        (Expected::F32(_), StateValue::I64 { .. }) => bad("holds I64 where F32 belongs".into()),
-        (Expected::Count, StateValue::F32 { .. }) => bad("holds F32 where I64 belongs".into()),
+        (Expected::F32(layout), TensorData::F32(data)) => Ok(Loaded::F32(layout.import(data))),
+        (Expected::Count, TensorData::I64(data)) => Ok(Loaded::Count(data[0])),
     }
 }

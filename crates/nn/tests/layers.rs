@@ -4,15 +4,11 @@ mod common;
 
 use common::{Golden, arrays, assert_close, cases, floats};
 use nn::layers::{BatchNorm, Conv2d, ConvTranspose2d, Linear, Pool2d, PoolKind, Window};
-use nn::{
-    Layer, Mode, Network, Optimizer, OptimizerKind, OptimizerOptions, StateDict, StateValue,
-    Statistics,
-};
+use nn::{Layer, Mode, Network, Optimizer, OptimizerKind, OptimizerOptions, StateDict, Statistics};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tensor::autograd::Gradients;
-use tensor::autograd::grad;
-use tensor::{Activation, Device, FiniteCheck, Tensor};
+use tensor::autograd::{Gradients, grad};
+use tensor::{Activation, Device, FiniteCheck, HostTensor, Tensor, TensorData};
 
 const TOLERANCE: f64 = 5e-6;
 
@@ -24,11 +20,8 @@ fn real(attrs: &Value, key: &str) -> f32 {
     attrs[key].as_f64().expect("a number") as f32
 }
 
-fn f32s(golden: &Golden) -> StateValue {
-    StateValue::F32 {
-        shape: golden.shape.clone(),
-        data: golden.data.iter().map(|&x| x as f32).collect(),
-    }
+fn f32s(golden: &Golden) -> HostTensor {
+    HostTensor::f32(golden.shape.clone(), golden.data.iter().map(|&x| x as f32).collect())
 }
 
 fn layer(kind: &str, attrs: &Value, weight: &[usize]) -> Layer {
@@ -148,7 +141,7 @@ fn batch_norm_matches_pytorch() {
         let before = net.state_dict();
         assert_eq!(
             before["bn.num_batches_tracked"],
-            StateValue::count(all[&at("num_batches_tracked")].data[0] as i64)
+            HostTensor::scalar_i64(all[&at("num_batches_tracked")].data[0] as i64)
         );
         check(
             &net,
@@ -181,7 +174,9 @@ fn adam_matches_pytorch() {
         ]);
         let places = [("weight", "a.weight"), ("bias", "b.bias"), ("scalar", "c.bias")];
         let reshaped = |golden: &Golden| match (golden.shape.is_empty(), f32s(golden)) {
-            (true, StateValue::F32 { data, .. }) => StateValue::F32 { shape: vec![1], data },
+            (true, HostTensor { data: TensorData::F32(data), .. }) => {
+                HostTensor::f32(vec![1], data)
+            }
             (_, value) => value,
         };
         let mut state = net.state_dict();
@@ -251,7 +246,7 @@ fn adam_matches_pytorch() {
                 );
             }
         }
-        assert_eq!(moments["steps"], StateValue::count(10));
+        assert_eq!(moments["steps"], HostTensor::scalar_i64(10));
     }
 }
 

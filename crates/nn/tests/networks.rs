@@ -3,7 +3,8 @@
 mod common;
 
 use common::{arrays, assert_close, cases, state_dict, values};
-use nn::{Mode, Network, NnError, Recipe, StateValue};
+use nn::{Mode, Network, NnError, Recipe};
+use tensor::HostTensor;
 use tensor::rng::Philox;
 
 /// The networks of a golden case with PyTorch's weights.
@@ -106,13 +107,13 @@ fn the_linear_stem_flattens_as_pytorch_does() {
     let units = sh * sw * channels;
     let mut weight = vec![0.0; units * 2];
     weight[(c * sh * sw + h * sw + w) * 2] = 1.0;
-    state.insert("main.0.weight".into(), StateValue::F32 { shape: vec![units, 2], data: weight });
+    state.insert("main.0.weight".into(), HostTensor::f32(vec![units, 2], weight));
     let mut kernel = vec![0.0; channels * 3 * 25];
     // The centre tap from channel c to red.
     kernel[(c * 3) * 25 + 12] = 1.0;
     let last = "main.4.weight";
-    assert_eq!(state[last].shape(), [channels, 3, 5, 5]);
-    state.insert(last.into(), StateValue::F32 { shape: vec![channels, 3, 5, 5], data: kernel });
+    assert_eq!(state[last].shape, [channels, 3, 5, 5]);
+    state.insert(last.into(), HostTensor::f32(vec![channels, 3, 5, 5], kernel));
     g.load_state_dict(&state).expect("the same shapes");
     let z = tensor::Tensor::from_slice(&[1.0, 0.0], [1, 2]);
     let image = g.forward(&z, Mode::SAMPLE).to_vec();
@@ -122,12 +123,12 @@ fn the_linear_stem_flattens_as_pytorch_does() {
     // And the head reads them in the same order.
     let mut state = d.state_dict();
     let head = "main.3.weight";
-    assert_eq!(state[head].shape(), [1, units]);
+    assert_eq!(state[head].shape, [1, units]);
     let ramp: Vec<f32> = (0..units).map(|i| i as f32).collect();
-    state.insert(head.into(), StateValue::F32 { shape: vec![1, units], data: ramp });
+    state.insert(head.into(), HostTensor::f32(vec![1, units], ramp));
     let mut kernel = vec![0.0; 3 * 3 * 25];
     kernel[(c * 3) * 25 + 12] = 1.0;
-    state.insert("main.0.weight".into(), StateValue::F32 { shape: vec![3, 3, 5, 5], data: kernel });
+    state.insert("main.0.weight".into(), HostTensor::f32(vec![3, 3, 5, 5], kernel));
     d.load_state_dict(&state).expect("the same shapes");
     let mut picture = vec![0.0; 8 * 14 * 3];
     picture[(2 * h * 14 + 2 * w) * 3] = 1.0;
@@ -154,47 +155,34 @@ fn a_state_dict_that_does_not_fit_is_refused_whole() {
             "tensor \"main.1.biass\" [4] does not belong to this network, which has \"main.1.bias\"",
         ),
         (
-            |s| {
-                drop(s.insert(
-                    "main.1.bias".into(),
-                    StateValue::F32 { shape: vec![5], data: vec![0.0; 5] },
-                ))
-            },
+            |s| drop(s.insert("main.1.bias".into(), HostTensor::f32(vec![5], vec![0.0; 5]))),
             "tensor \"main.1.bias\" has shape [5] where the network has [4]",
         ),
         (
             |s| {
                 drop(s.insert(
                     "main.3.weight".into(),
-                    StateValue::F32 { shape: vec![2, 4, 4, 4], data: vec![0.0; 128] },
+                    HostTensor::f32(vec![2, 4, 4, 4], vec![0.0; 128]),
                 ))
             },
             "tensor \"main.3.weight\" has shape [2, 4, 4, 4] where the network has [4, 2, 4, 4]",
         ),
         (
-            |s| {
-                drop(s.insert(
-                    "main.1.bias".into(),
-                    StateValue::F32 { shape: vec![4], data: vec![0.0; 3] },
-                ))
-            },
+            |s| drop(s.insert("main.1.bias".into(), HostTensor::f32(vec![4], vec![0.0; 3]))),
             "tensor \"main.1.bias\" has 3 numbers for shape [4]",
         ),
         (
-            |s| {
-                drop(s.insert(
-                    "main.1.bias".into(),
-                    StateValue::I64 { shape: vec![4], data: vec![0; 4] },
-                ))
-            },
+            |s| drop(s.insert("main.1.bias".into(), HostTensor::i64(vec![4], vec![0; 4]))),
             "tensor \"main.1.bias\" holds I64 where F32 belongs",
         ),
         (
             |s| {
-                drop(s.insert(
-                    "main.1.num_batches_tracked".into(),
-                    StateValue::I64 { shape: vec![1], data: vec![0] },
-                ))
+                drop(
+                    s.insert(
+                        "main.1.num_batches_tracked".into(),
+                        HostTensor::i64(vec![1], vec![0]),
+                    ),
+                )
             },
             "tensor \"main.1.num_batches_tracked\" has shape [1] where the network has []",
         ),
@@ -204,7 +192,7 @@ fn a_state_dict_that_does_not_fit_is_refused_whole() {
         let mut state = good.clone();
         state.insert(
             "main.0.weight".into(),
-            StateValue::F32 { shape: vec![100, 4, 7, 7], data: vec![9.0; 100 * 4 * 49] },
+            HostTensor::f32(vec![100, 4, 7, 7], vec![9.0; 100 * 4 * 49]),
         );
         change(&mut state);
         let error: NnError = g.load_state_dict(&state).expect_err(expected);

@@ -2,10 +2,10 @@
 
 mod common;
 
-use nn::{Mode, Network, Recipe, StateValue, newmu_svhn_state};
+use nn::{Mode, Network, Recipe, newmu_svhn_state};
 use std::path::{Path, PathBuf};
 use tensor::rng::Philox;
-use tensor::{Device, Tensor};
+use tensor::{Device, HostTensor, Tensor, TensorData};
 
 const GEN: [&[usize]; 10] = [
     &[100, 4096],
@@ -31,10 +31,12 @@ const DISCRIM: [&[usize]; 8] = [
 ];
 
 /// Arrays of the release's shapes, counting up.
-fn counting(shapes: &[&[usize]]) -> Vec<StateValue> {
-    let value = |shape: &&[usize]| StateValue::F32 {
-        shape: shape.to_vec(),
-        data: (0..shape.iter().product::<usize>()).map(|i| i as f32).collect(),
+fn counting(shapes: &[&[usize]]) -> Vec<HostTensor> {
+    let value = |shape: &&[usize]| {
+        HostTensor::f32(
+            shape.to_vec(),
+            (0..shape.iter().product::<usize>()).map(|i| i as f32).collect(),
+        )
     };
     shapes.iter().map(value).collect()
 }
@@ -61,13 +63,13 @@ fn arrays_become_the_recipe_s_state_dicts() {
         "both axes flipped, plane by plane"
     );
     assert_eq!(common::floats(&d_state, "main.3.running_var"), [1.0; 128]);
-    assert_eq!(d_state["main.6.num_batches_tracked"], StateValue::count(0));
+    assert_eq!(d_state["main.6.num_batches_tracked"], HostTensor::scalar_i64(0));
 }
 
 #[test]
 fn arrays_that_do_not_fit_are_named() {
     let (gen_arrays, discrim) = (counting(&GEN), counting(&DISCRIM));
-    let text = |g: &[StateValue], d: &[StateValue]| {
+    let text = |g: &[HostTensor], d: &[HostTensor]| {
         newmu_svhn_state(g, d).expect_err("does not fit").to_string()
     };
     assert!(
@@ -84,12 +86,12 @@ fn arrays_that_do_not_fit_are_named() {
         "tensor \"gen_params_04\" has shape [128, 64, 5, 5] where the network has [256, 128, 5, 5]"
     ));
     let mut short = discrim.clone();
-    short[3] = StateValue::F32 { shape: vec![128], data: vec![0.0; 127] };
+    short[3] = HostTensor::f32(vec![128], vec![0.0; 127]);
     assert!(text(&gen_arrays, &short).starts_with("tensor \"discrim_params_04\" has 127 numbers"));
 }
 
 /// A little-endian f32 .npy file, row-major.
-fn npy(path: &Path) -> StateValue {
+fn npy(path: &Path) -> HostTensor {
     let bytes = std::fs::read(path).expect("a readable file");
     assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00", "{path:?}");
     let end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
@@ -100,15 +102,15 @@ fn npy(path: &Path) -> StateValue {
         .and_then(|(_, rest)| rest.split_once(')'))
         .expect("a shape")
         .0;
-    let shape = axes.split(',').filter_map(|n| n.trim().parse().ok()).collect();
+    let shape: Vec<usize> = axes.split(',').filter_map(|n| n.trim().parse().ok()).collect();
     let data = bytes[end..]
         .chunks_exact(4)
         .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
         .collect();
-    StateValue::F32 { shape, data }
+    HostTensor::f32(shape, data)
 }
 
-fn released() -> Option<(Vec<StateValue>, Vec<StateValue>)> {
+fn released() -> Option<(Vec<HostTensor>, Vec<HostTensor>)> {
     let folder: PathBuf =
         [env!("CARGO_MANIFEST_DIR"), "..", "..", "..", "shared", "newmu-svhn"].iter().collect();
     if !folder.is_dir() {
@@ -164,7 +166,7 @@ fn the_authors_generator_draws_house_numbers() {
     assert!(logits > noise + 5.0, "logits of images {logits}, of noise {noise}");
     let mut unflipped = g_state;
     for value in unflipped.values_mut() {
-        if let StateValue::F32 { shape, data } = value
+        if let HostTensor { shape, data: TensorData::F32(data) } = value
             && shape.len() == 4
         {
             data.chunks_mut(25).for_each(<[f32]>::reverse);

@@ -4,11 +4,11 @@
 mod common;
 
 use common::{Golden, arrays, assert_close, cases};
-use nn::{Mode, Network, Pass, Recipe, StateDict, StateValue};
+use nn::{Mode, Network, Pass, Recipe, StateDict};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tensor::Tensor;
 use tensor::rng::Philox;
+use tensor::{HostTensor, Tensor, TensorData};
 
 /// The numbers of the formula, in [−1, 1).
 fn uniform(name: &str, count: usize) -> Vec<f32> {
@@ -33,8 +33,10 @@ fn number(value: &Value) -> f64 {
 fn filled(prefix: &str, net: &Network, table: &Value) -> StateDict {
     let table = table.as_object().expect("tensors");
     let state = net.state_dict();
-    let floats: BTreeMap<_, _> =
-        state.iter().filter(|(_, value)| matches!(value, StateValue::F32 { .. })).collect();
+    let floats: BTreeMap<_, _> = state
+        .iter()
+        .filter(|(_, value)| matches!(value, HostTensor { data: TensorData::F32(_), .. }))
+        .collect();
     assert!(
         floats.keys().copied().eq(table.keys()),
         "{prefix}: {:?} beside {:?}",
@@ -45,11 +47,11 @@ fn filled(prefix: &str, net: &Network, table: &Value) -> StateDict {
     for (name, told) in table {
         let shape: Vec<usize> =
             told[0].as_array().expect("a shape").iter().map(|n| number(n) as usize).collect();
-        assert_eq!(state[name].shape(), shape, "{prefix}/{name}");
+        assert_eq!(state[name].shape, shape, "{prefix}/{name}");
         let (scale, offset) = (number(&told[1]) as f32, number(&told[2]) as f32);
         let data = uniform(&format!("{prefix}/{name}"), shape.iter().product());
         let data = data.iter().map(|u| u * scale + offset).collect();
-        filled.insert(name.clone(), StateValue::F32 { shape, data });
+        filled.insert(name.clone(), HostTensor::f32(shape, data));
     }
     filled
 }
@@ -57,8 +59,8 @@ fn filled(prefix: &str, net: &Network, table: &Value) -> StateDict {
 /// Norm and projection of a tensor beside those told, relative to its norm or, where it is as good as zero (a bias before batch
 /// norm), to a hundredth of the largest norm in the network.
 #[track_caller]
-fn assert_two_numbers(name: &str, value: &StateValue, told: &Value, largest: f64) {
-    let StateValue::F32 { data, .. } = value else { panic!("{name} is I64") };
+fn assert_two_numbers(name: &str, value: &HostTensor, told: &Value, largest: f64) {
+    let HostTensor { data: TensorData::F32(data), .. } = value else { panic!("{name} is I64") };
     let (norm, projection) = (number(&told[0]), number(&told[1]));
     let project = uniform(&format!("{name}/project"), data.len());
     let found_norm = data.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();

@@ -3,8 +3,8 @@
 use nn::recipe::{Conditioned, DEFAULT, Range};
 use nn::{Activation, Mode, NnError, Pass, Recipe};
 use proptest::prelude::*;
-use tensor::Device;
 use tensor::rng::Philox;
+use tensor::{Device, HostTensor, TensorData};
 
 fn preset(name: &str) -> Recipe {
     Recipe::preset(name).expect("a preset")
@@ -282,7 +282,7 @@ fn initial_weights_have_the_recipe_s_deviations() {
     let (g, _) = recipe.build(&mut Philox::new(1, 0)).expect("valid");
     let state = g.state_dict();
     let moments = |name: &str| {
-        let nn::StateValue::F32 { data, .. } = &state[name] else { panic!("{name}") };
+        let HostTensor { data: TensorData::F32(data), .. } = &state[name] else { panic!("{name}") };
         let mean = data.iter().map(|&x| f64::from(x)).sum::<f64>() / data.len() as f64;
         (
             mean,

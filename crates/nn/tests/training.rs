@@ -6,12 +6,11 @@ use common::{floats, values};
 use nn::loss::Objective;
 use nn::recipe::Player;
 use nn::{
-    Ema, Mode, Network, NnError, Optimizer, OptimizerKind, OptimizerOptions, Recipe, StateValue,
-    Statistics,
+    Ema, Mode, Network, NnError, Optimizer, OptimizerKind, OptimizerOptions, Recipe, Statistics,
 };
 use tensor::autograd::grad;
 use tensor::rng::Philox;
-use tensor::{Activation, Device, FiniteCheck, Tensor};
+use tensor::{Activation, Device, FiniteCheck, HostTensor, Tensor, TensorData};
 
 fn tiny(seed: u64) -> (Recipe, Network, Network, Philox) {
     let mut recipe = Recipe::preset("small").expect("a preset");
@@ -149,7 +148,7 @@ fn an_optimiser_refuses_another_network_s_state() {
         .expect_err("another network");
     assert!(matches!(error, NnError::MissingTensor { .. } | NnError::WrongShape { .. }), "{error}");
     let mut state = optimizer.state();
-    state.insert("steps".into(), StateValue::count(-1));
+    state.insert("steps".into(), HostTensor::scalar_i64(-1));
     let error = optimizer.load_state(&state).expect_err("a negative count").to_string();
     assert!(error.starts_with("tensor \"steps\" is -1, not a number of steps"), "{error}");
     let sgd = OptimizerOptions {
@@ -175,8 +174,10 @@ fn the_average_follows_by_its_decay() {
         param.set(rng.normal(*param.value().shape(), 0.0, 1.0));
     }
     let mut end = g.state_dict();
-    end.insert("main.1.num_batches_tracked".into(), StateValue::count(7));
-    let StateValue::F32 { data, .. } = end.get_mut("main.1.running_mean").expect("a buffer") else {
+    end.insert("main.1.num_batches_tracked".into(), HostTensor::scalar_i64(7));
+    let HostTensor { data: TensorData::F32(data), .. } =
+        end.get_mut("main.1.running_mean").expect("a buffer")
+    else {
         panic!("F32")
     };
     data.fill(4.0);
@@ -190,7 +191,7 @@ fn the_average_follows_by_its_decay() {
             assert!((0.75 * a + 0.25 * b - found).abs() < 1e-6, "{name}");
         }
     }
-    assert_eq!(average["main.1.num_batches_tracked"], StateValue::count(7));
+    assert_eq!(average["main.1.num_batches_tracked"], HostTensor::scalar_i64(7));
     assert_eq!(g.state_dict(), end, "the network itself is untouched");
 
     ema.swap(&g);
@@ -223,7 +224,7 @@ fn recalibrated_statistics_are_the_average_over_the_batches() {
     // Means 2, 10 and 7, 2; unbiased variances 2, 0 and 8, 8.
     assert_eq!(floats(&state, "n.running_mean"), [4.5, 6.0]);
     assert_eq!(floats(&state, "n.running_var"), [5.0, 4.0]);
-    assert_eq!(state["n.num_batches_tracked"], StateValue::count(2));
+    assert_eq!(state["n.num_batches_tracked"], HostTensor::scalar_i64(2));
     net.recalibrate([]);
     assert_eq!(net.state_dict(), state);
 }

@@ -1,7 +1,7 @@
 //! Named numbers as files hold them: a shape and its values in row-major order.
 
 use crate::ArtifactError;
-use nn::StateValue;
+use tensor::{HostTensor, TensorData};
 
 /// The values of an [`Array`].
 #[derive(Clone, Debug, PartialEq)]
@@ -109,21 +109,22 @@ impl Array {
     }
 }
 
-impl From<StateValue> for Array {
-    fn from(value: StateValue) -> Self {
-        match value {
-            StateValue::F32 { shape, data } => Self { shape, data: Data::F32(data) },
-            StateValue::I64 { shape, data } => Self { shape, data: Data::I64(data) },
-        }
+impl From<HostTensor> for Array {
+    fn from(HostTensor { shape, data }: HostTensor) -> Self {
+        let data = match data {
+            TensorData::F32(data) => Data::F32(data),
+            TensorData::I64(data) => Data::I64(data),
+        };
+        Self { shape, data }
     }
 }
 
-impl From<Array> for StateValue {
-    fn from(array: Array) -> Self {
-        let shape = array.shape;
-        match array.data {
-            Data::F32(data) => Self::F32 { shape, data },
-            Data::I64(data) => Self::I64 { shape, data },
-        }
+impl From<Array> for HostTensor {
+    fn from(Array { shape, data }: Array) -> Self {
+        let data = match data {
+            Data::F32(data) => TensorData::F32(data),
+            Data::I64(data) => TensorData::I64(data),
+        };
+        Self { shape, data }
     }
 }

@@ -15,6 +15,7 @@ mod cpu;
 mod device;
 mod geom;
 pub mod gpu;
+mod host_tensor;
 mod ops;
 pub mod rng;
 mod shape;
@@ -29,6 +30,7 @@ pub use cpu::peak::{fma_peak, fma_rate};
 pub use cpu::{ISA_VARIABLE, Isa, isa, isa_from_env};
 pub use device::{Device, DeviceSpec};
 pub use geom::ConvGeom;
+pub use host_tensor::{HostTensor, TensorData};
 pub use ops::{
     Activation, BatchNorm, EmaUpdate, FiniteCheck, ParamUpdate, WeightCache, concat,
     conv_transpose2d, conv_transpose2d_cached, conv2d, conv2d_input_grad, conv2d_weight_grad, lerp,

@@ -3,12 +3,12 @@
 use crate::TrainError;
 use crate::sample::generator;
 use crate::trainer::{meta, section};
-use nn::{Network, Recipe, StateDict, StateValue};
+use nn::{Network, Recipe, StateDict};
 use runs::{Array, Checkpoint, DatasetId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tensor::Device;
 use tensor::rng::Philox;
+use tensor::{Device, HostTensor};
 
 fn arrays(state: StateDict) -> BTreeMap<String, Array> {
     state.into_iter().map(|(name, value)| (name, value.into())).collect()
@@ -42,7 +42,7 @@ pub fn import(
 /// # Errors
 /// Files that are missing, damaged or of other shapes.
 pub fn import_newmu_svhn(folder: &Path) -> Result<Checkpoint, TrainError> {
-    let arrays = |part: &str, count: usize| -> Result<Vec<StateValue>, TrainError> {
+    let arrays = |part: &str, count: usize| -> Result<Vec<HostTensor>, TrainError> {
         (1..=count)
             .map(|i| {
                 Ok(runs::read_npy(&folder.join(format!("200_{part}_params.jl_{i:02}.npy")))?.into())

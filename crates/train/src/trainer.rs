@@ -7,12 +7,12 @@ use crate::{Settings, TrainError};
 use data::Cursor;
 use nn::loss::{HistoricalAverage, Objective};
 use nn::recipe::{ConditionKind, Conditioned, Player};
-use nn::{Ema, Mode, Network, Optimizer, Pass, Recipe, StateDict, StateValue};
+use nn::{Ema, Mode, Network, Optimizer, Pass, Recipe, StateDict};
 use runs::{Array, Checkpoint, CheckpointMeta, DatasetId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tensor::rng::Philox;
-use tensor::{Device, FiniteCheck, PendingRead, Tensor};
+use tensor::{Device, FiniteCheck, HostTensor, PendingRead, Tensor};
 
 /// Philox streams of a run, under its seed. Shuffling has streams of its own in `data`.
 mod stream {
@@ -509,7 +509,7 @@ pub(crate) fn meta(
 /// The arrays whose names begin with `prefix`, without it.
 pub(crate) fn section(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
     let strip = |(name, array): (&String, &Array)| {
-        Some((name.strip_prefix(prefix)?.to_string(), StateValue::from(array.clone())))
+        Some((name.strip_prefix(prefix)?.to_string(), HostTensor::from(array.clone())))
     };
     checkpoint.tensors.iter().filter_map(strip).collect()
 }

@@ -2,13 +2,12 @@
 
 use super::{Description, FeatureNetwork, architecture};
 use crate::EvalError;
-use nn::Network;
-use nn::{StateDict, StateValue};
+use nn::{Network, StateDict};
 use runs::{Checkpoint, CheckpointMeta, checkpoint};
 use sha2::{Digest, Sha256};
 use std::path::Path;
-use tensor::Device;
 use tensor::rng::Philox;
+use tensor::{Device, HostTensor, TensorData};
 
 /// What the file's metadata say it is, where a checkpoint names its recipe.
 const KIND: &str = "feature-network";
@@ -21,10 +20,14 @@ pub(super) fn hash(network: &Network) -> String {
     for (name, value) in network.state_dict() {
         hash.update(name.as_bytes());
         hash.update([0]);
-        value.shape().iter().for_each(|&axis| hash.update((axis as u64).to_le_bytes()));
+        value.shape.iter().for_each(|&axis| hash.update((axis as u64).to_le_bytes()));
         match value {
-            StateValue::F32 { data, .. } => data.iter().for_each(|v| hash.update(v.to_le_bytes())),
-            StateValue::I64 { data, .. } => data.iter().for_each(|v| hash.update(v.to_le_bytes())),
+            HostTensor { data: TensorData::F32(data), .. } => {
+                data.iter().for_each(|v| hash.update(v.to_le_bytes()))
+            }
+            HostTensor { data: TensorData::I64(data), .. } => {
+                data.iter().for_each(|v| hash.update(v.to_le_bytes()))
+            }
         }
     }
     hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect()

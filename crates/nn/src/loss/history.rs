@@ -4,9 +4,9 @@ use crate::error::NnError;
 use crate::layers::Place;
 use crate::layout::Layout;
 use crate::network::Network;
-use crate::state::{Expected, Loaded, StateDict, StateValue, read};
+use crate::state::{Expected, Loaded, StateDict, read};
 use tensor::autograd::Gradients;
-use tensor::{EmaUpdate, Tensor};
+use tensor::{EmaUpdate, HostTensor, Tensor};
 
 /// The term ‖θ − (1/t) Σ θᵢ‖² of each player's cost (Salimans et al. 2016, section 3.3) for the parameters of one network: it pulls them
 /// towards the mean of all values they have had. Its gradient is 2(θ − mean), the past being constant.
@@ -87,11 +87,11 @@ impl HistoricalAverage {
         let mut state: StateDict = self
             .means
             .iter()
-            .map(|m| (format!("{}.mean", m.name), StateValue::of(&m.layout, &m.value)))
+            .map(|m| (format!("{}.mean", m.name), m.layout.to_host(&m.value)))
             .collect();
         state.insert(
             "count".into(),
-            StateValue::count(i64::try_from(self.count).unwrap_or(i64::MAX)),
+            HostTensor::scalar_i64(i64::try_from(self.count).unwrap_or(i64::MAX)),
         );
         state
     }

@@ -4,9 +4,9 @@ use crate::error::NnError;
 use crate::layers::Place;
 use crate::layout::Layout;
 use crate::network::Network;
-use crate::state::{Expected, Loaded, StateDict, StateValue, read};
+use crate::state::{Expected, Loaded, StateDict, read};
 use tensor::autograd::Gradients;
-use tensor::{FiniteCheck, OptimizerKind, ParamUpdate, Tensor, UpdateStep};
+use tensor::{FiniteCheck, HostTensor, OptimizerKind, ParamUpdate, Tensor, UpdateStep};
 
 /// A rule with its rate.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -116,12 +116,12 @@ impl Optimizer {
         let mut state = StateDict::new();
         for own in &self.parameters {
             for (name, value) in self.memories(own).zip(&own.memory) {
-                state.insert(name, StateValue::of(&own.layout, value));
+                state.insert(name, own.layout.to_host(value));
             }
         }
         state.insert(
             "steps".into(),
-            StateValue::count(i64::try_from(self.steps).unwrap_or(i64::MAX)),
+            HostTensor::scalar_i64(i64::try_from(self.steps).unwrap_or(i64::MAX)),
         );
         state
     }

@@ -1,11 +1,11 @@
 //! What the golden tests share. Each test binary uses its own part of it.
 #![allow(dead_code)]
 
-use nn::{Network, StateDict, StateValue};
+use nn::{Network, StateDict};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::path::Path;
-use tensor::Tensor;
+use tensor::{HostTensor, Tensor, TensorData};
 
 /// A golden array: its shape and its numbers as f64.
 pub struct Golden {
@@ -59,12 +59,8 @@ pub fn state_dict(name: &str) -> StateDict {
         .map(|(name, view)| {
             let shape = view.shape().to_vec();
             let value = match view.dtype() {
-                Dtype::F32 => {
-                    StateValue::F32 { shape, data: numbers(view.data(), f32::from_le_bytes) }
-                }
-                Dtype::I64 => {
-                    StateValue::I64 { shape, data: numbers(view.data(), i64::from_le_bytes) }
-                }
+                Dtype::F32 => HostTensor::f32(shape, numbers(view.data(), f32::from_le_bytes)),
+                Dtype::I64 => HostTensor::i64(shape, numbers(view.data(), i64::from_le_bytes)),
                 other => panic!("{name}: {other:?}"),
             };
             (name.to_string(), value)
@@ -92,8 +88,8 @@ pub fn assert_close(what: &str, found: &[f32], expected: &Golden, tolerance: f64
 #[track_caller]
 pub fn floats<'a>(state: &'a StateDict, name: &str) -> &'a [f32] {
     match &state[name] {
-        StateValue::F32 { data, .. } => data,
-        StateValue::I64 { .. } => panic!("{name} is I64"),
+        HostTensor { data: TensorData::F32(data), .. } => data,
+        HostTensor { data: TensorData::I64(_), .. } => panic!("{name} is I64"),
     }
 }
 

@@ -7,11 +7,11 @@ use nn::layers::{
     MinibatchDiscrimination, MinibatchStdDev, ProjectionHead, SelfAttention, VirtualBatchNorm,
     Window,
 };
-use nn::{Activation, Layer, Mode, Network, Pass, StateDict, StateValue};
+use nn::{Activation, Layer, Mode, Network, Pass, StateDict};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tensor::autograd::grad;
-use tensor::{Device, Tensor};
+use tensor::{Device, HostTensor, Tensor};
 
 const TOLERANCE: f64 = 1e-5;
 const SECOND: f64 = 4e-5;
@@ -150,11 +150,8 @@ fn network(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, x: &[us
     }
 }
 
-fn f32s(golden: &Golden) -> StateValue {
-    StateValue::F32 {
-        shape: golden.shape.clone(),
-        data: golden.data.iter().map(|&x| x as f32).collect(),
-    }
+fn f32s(golden: &Golden) -> HostTensor {
+    HostTensor::f32(golden.shape.clone(), golden.data.iter().map(|&x| x as f32).collect())
 }
 
 /// Parameters by name, `gradients` in their place, in the layouts of a state dict.

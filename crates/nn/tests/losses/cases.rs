@@ -5,13 +5,11 @@ use nn::augment::{Augmentation, Choice};
 use nn::layers::{BatchNorm, Linear};
 use nn::loss::{self, ClassTargets, HistoricalAverage, Norm, Objective};
 use nn::optim::{clip_gradients, clip_weights};
-use nn::{
-    Layer, Network, Optimizer, OptimizerKind, OptimizerOptions, Param, StateDict, StateValue,
-};
+use nn::{Layer, Network, Optimizer, OptimizerKind, OptimizerOptions, Param, StateDict};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tensor::autograd::Gradients;
-use tensor::{ConvGeom, Device, FiniteCheck, Tensor, conv2d};
+use tensor::{ConvGeom, Device, FiniteCheck, HostTensor, Tensor, conv2d};
 
 const TOLERANCE: f64 = 5e-6;
 
@@ -170,7 +168,7 @@ fn load(net: &Network, case: &Case<'_>, prefix: &str) {
     for (key, place) in PLACES {
         let golden = case.golden(&format!("{prefix}/{key}"));
         let data = golden.data.iter().map(|&x| x as f32).collect();
-        state.insert(place.into(), StateValue::F32 { shape: golden.shape.clone(), data });
+        state.insert(place.into(), HostTensor::f32(golden.shape.clone(), data));
     }
     net.load_state_dict(&state).expect("shapes that fit");
 }
@@ -335,7 +333,7 @@ pub fn histories(device: &Device) {
         case.close("grad/bias", &found("b.bias").add_scalar(-2.0));
         assert_eq!(found("b.weight").to_vec(), [0.0; 3], "γ stood still");
         let mut state = history.state();
-        state.insert("count".into(), StateValue::count(-1));
+        state.insert("count".into(), HostTensor::scalar_i64(-1));
         let error = history.load_state(&state).expect_err("a negative count").to_string();
         assert!(error.starts_with("tensor \"count\" is -1"), "{error}");
     });

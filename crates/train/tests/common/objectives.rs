@@ -3,12 +3,12 @@
 //! may be small by luck.
 
 use data::{Batch, Cursor};
-use nn::{Recipe, StateDict, StateValue};
+use nn::{Recipe, StateDict};
 use runs::{Array, Checkpoint, Data};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::path::Path;
-use tensor::Device;
+use tensor::{Device, HostTensor, TensorData};
 use train::{Given, Settings, Trainer};
 
 const SIDE: usize = 16;
@@ -152,10 +152,10 @@ fn compare(name: &str, part: &str, state: &StateDict, file: &SafeTensors<'_>, dr
     assert_eq!(expected.len(), state.len(), "{name}");
     for (key, array) in expected {
         match (&state[&key], &array.data) {
-            (StateValue::I64 { data, .. }, Data::I64(reference)) => {
+            (HostTensor { data: TensorData::I64(data), .. }, Data::I64(reference)) => {
                 assert_eq!(data, reference, "{name}: {part}/{key}")
             }
-            (StateValue::F32 { data, .. }, Data::F32(reference)) => {
+            (HostTensor { data: TensorData::F32(data), .. }, Data::F32(reference)) => {
                 assert_eq!(data.len(), reference.len(), "{name}: {part}/{key}");
                 let scale = reference.iter().fold(0f32, |m, v| m.max(v.abs()));
                 let error =

@@ -1,12 +1,12 @@
 //! Ten full training steps beside PyTorch, from the same weights, pictures and latents (generator: `xtask/golden/trajectory.py`). The
 //! tolerance is three times PyTorch's own float32 drift from its float64 run.
 
-use nn::{Recipe, StateDict, StateValue};
+use nn::{Recipe, StateDict};
 use runs::{Array, Checkpoint, Data};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::path::Path;
-use tensor::{Device, Tensor};
+use tensor::{Device, HostTensor, Tensor, TensorData};
 use train::{Settings, Trainer};
 
 fn numbers(view: &safetensors::tensor::TensorView<'_>) -> Vec<f64> {
@@ -127,8 +127,10 @@ fn compare(
         let reference = numbers(&file.tensor(&format!("final_{prefix}/{name}")).unwrap());
         let full = format!("{prefix}/{name}");
         match value {
-            StateValue::I64 { data, .. } => assert_eq!(data[0] as f64, reference[0], "{full}"),
-            StateValue::F32 { data, .. } => {
+            HostTensor { data: TensorData::I64(data), .. } => {
+                assert_eq!(data[0] as f64, reference[0], "{full}")
+            }
+            HostTensor { data: TensorData::F32(data), .. } => {
                 let scale = reference.iter().fold(0f64, |m, v| m.max(v.abs()));
                 let error = data
                     .iter()
