@@ -1,25 +1,11 @@
 //! How pictures of any size become images of one shape.
 
-use resample::Filter;
+use imaging::{Fit, ResizeFilter};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::decode::MAX_SIDE;
 use crate::error::DataError;
-
-/// How a picture whose shape is not the target's is brought to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Fit {
-    /// Cut the largest centred part of the target's aspect ratio, then resize it.
-    #[default]
-    Crop,
-    /// Scale down if larger than the target (never up), then centre on the background. With 4 channels the margin is
-    /// transparent.
-    Pad,
-    /// Resize, whatever that does to the proportions.
-    Stretch,
-}
 
 /// What is done to each picture: composite, cut, crop or pad, resize, convert.
 ///
@@ -53,7 +39,7 @@ pub struct Preprocess {
     pub min_side: Option<u32>,
     /// What resizes.
     #[serde(default)]
-    pub filter: Filter,
+    pub filter: ResizeFilter,
     /// Whether every second image of a batch, by chance, is mirrored left to right. The choice is a function of the
     /// cursor's seed and epoch and the image's number; the set itself, and its fingerprint, stay as they are.
     #[serde(default)]
@@ -72,7 +58,7 @@ impl Preprocess {
             background: [0; 3],
             crop,
             min_side,
-            filter: Filter::Lanczos3,
+            filter: ResizeFilter::Lanczos3,
             flip: false,
         }
     }
@@ -133,12 +119,7 @@ impl Preprocess {
         for side in size {
             hash.update(side.to_le_bytes());
         }
-        let fit = match fit {
-            Fit::Crop => 0,
-            Fit::Pad => 1,
-            Fit::Stretch => 2,
-        };
-        hash.update([*channels, fit]);
+        hash.update([*channels, *fit as u8]);
         hash.update(background);
         // What is as it always was adds nothing, so that older runs still know their data.
         if let Some([height, width]) = crop {
@@ -147,15 +128,8 @@ impl Preprocess {
         if let Some(side) = min_side {
             hash.update([&b"min-side"[..], &side.to_le_bytes()].concat());
         }
-        let filter = match filter {
-            Filter::Lanczos3 => None,
-            Filter::Bicubic => Some(1),
-            Filter::Bilinear => Some(2),
-            Filter::Box => Some(3),
-            Filter::Nearest => Some(4),
-        };
-        if let Some(filter) = filter {
-            hash.update([&b"filter"[..], &[filter]].concat());
+        if *filter != ResizeFilter::default() {
+            hash.update([&b"filter"[..], &[*filter as u8]].concat());
         }
     }
 
@@ -205,7 +179,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Preprocess>(old).unwrap(), wanted);
         let new = Preprocess {
             crop: Some([108, 90]),
-            filter: Filter::Bicubic,
+            filter: ResizeFilter::Bicubic,
             flip: true,
             ..Preprocess::new([8, 8], 1)
         };

@@ -1,7 +1,16 @@
-//! Pictures of bytes made smaller or larger.
+//! Resizing of 8-bit images with 1, 3 or 4 channels.
 //!
-//! A crate of its own for one reason: the library compiles every filter for every kind of pixel where it is called, minutes of a build
-//! that no change elsewhere should cost again.
+//! A crate of its own, because the resizing library compiles every filter for every pixel type in
+//! the crate that calls it: minutes of build time that no change elsewhere should cost again.
+//!
+//! ```
+//! use resample::{ResizeFilter, resample};
+//!
+//! let mut mean = [0];
+//! resample(&[10, 20, 30, 40], [2, 2], &mut mean, [1, 1], 1, ResizeFilter::Box)?;
+//! assert_eq!(mean, [25]);
+//! # Ok::<(), resample::ResampleError>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -11,24 +20,31 @@ use fast_image_resize as fir;
 use fir::images::{TypedImage, TypedImageRef};
 use fir::pixels::{U8, U8x3, U8x4};
 use fir::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
-use serde::{Deserialize, Serialize};
+pub use imaging::ResizeFilter;
 
-/// How the colours of new pixels are made of old ones. All but [`Nearest`](Self::Nearest) are antialiased: where a
-/// picture shrinks, the filter widens with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Filter {
-    /// The sharpest; halos of a few percent at hard edges.
-    #[default]
-    Lanczos3,
-    /// Catmull–Rom (a = −0.5), as Pillow's `BICUBIC`.
-    Bicubic,
-    /// A triangle, as torchvision's default with antialiasing.
-    Bilinear,
-    /// The mean of the area that a new pixel covers.
-    Box,
-    /// One old pixel for each new one: for pixel art that is enlarged.
-    Nearest,
+/// Why an image could not be resized, in one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResampleError {
+    /// A buffer's length does not match its size, or is 0.
+    #[error(
+        "cannot resize: {pixels} and {out} bytes for {from:?} and {to:?} pixels of {channels} channels"
+    )]
+    Lengths {
+        /// Bytes of the source.
+        pixels: usize,
+        /// Bytes of the target.
+        out: usize,
+        /// Height and width of the source.
+        from: [usize; 2],
+        /// Height and width of the target.
+        to: [usize; 2],
+        /// Channels of both.
+        channels: usize,
+    },
+    /// The resizing library rejected the sizes.
+    #[error("cannot resize: {0}")]
+    Library(String),
 }
 
 thread_local! {
@@ -36,54 +52,57 @@ thread_local! {
     static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
 }
 
-/// Resizes `pixels` (`[height, width, channels]` bytes, of `from`'s height and width) into `out` (of `to`'s); equal sizes are copied. Four channels
-/// are taken for colours and alpha, and resized as premultiplied colours.
+/// Resizes `pixels` (`[height, width, channels]` bytes, `from` = height and width) into `out` (of
+/// size `to`). Equal sizes are copied. The fourth of 4 channels is alpha; colors are premultiplied
+/// with it for the resizing.
 ///
 /// # Errors
-/// One line, where a length is not what the sizes ask for, or a side is 0 or beyond what the library takes.
+/// Returns [`ResampleError`] if a length does not match its size, or if a side is 0 or beyond the
+/// library's limit.
 ///
 /// # Panics
-/// If `channels` is not 1, 3 or 4.
+/// Panics if `channels` is not 1, 3 or 4.
 pub fn resample(
     pixels: &[u8],
     from: [usize; 2],
     out: &mut [u8],
     to: [usize; 2],
     channels: usize,
-    filter: Filter,
-) -> Result<(), String> {
+    filter: ResizeFilter,
+) -> Result<(), ResampleError> {
     let wanted = |[height, width]: [usize; 2]| height * width * channels;
     if (pixels.len(), out.len()) != (wanted(from), wanted(to))
         || pixels.is_empty()
         || out.is_empty()
     {
-        let lengths =
-            format!("{} and {} bytes for {from:?} and {to:?} pixels", pixels.len(), out.len());
-        return Err(format!("cannot resize: {lengths} of {channels} channels"));
+        let (pixels, out) = (pixels.len(), out.len());
+        return Err(ResampleError::Lengths { pixels, out, from, to, channels });
     }
     if from == to {
         out.copy_from_slice(pixels);
         return Ok(());
     }
     let algorithm = match filter {
-        Filter::Lanczos3 => ResizeAlg::Convolution(FilterType::Lanczos3),
-        Filter::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
-        Filter::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
-        Filter::Box => ResizeAlg::Convolution(FilterType::Box),
-        Filter::Nearest => ResizeAlg::Nearest,
+        ResizeFilter::Lanczos3 => ResizeAlg::Convolution(FilterType::Lanczos3),
+        ResizeFilter::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
+        ResizeFilter::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
+        ResizeFilter::Box => ResizeAlg::Convolution(FilterType::Box),
+        ResizeFilter::Nearest => ResizeAlg::Nearest,
     };
     let options = ResizeOptions::new().resize_alg(algorithm);
-    let resample = match channels {
-        1 => typed::<U8>,
-        3 => typed::<U8x3>,
-        4 => typed::<U8x4>,
-        other => panic!("pictures of {other} channels: 1, 3 and 4 can be resized"),
+    let resize = match channels {
+        1 => resize_typed::<U8>,
+        3 => resize_typed::<U8x3>,
+        4 => resize_typed::<U8x4>,
+        other => panic!("resample: images of {other} channels; 1, 3 and 4 can be resized"),
     };
-    resample(pixels, from, out, to, &options).map_err(|error| format!("cannot resize: {error}"))
+    resize(pixels, from, out, to, &options)
+        .map_err(|error| ResampleError::Library(error.to_string()))
 }
 
-/// By the kind of pixels: the library's own choice would compile every filter for all the kinds that it knows.
-fn typed<P: PixelTrait>(
+/// Resizes one pixel type. The library's own dispatch would compile every filter for all the pixel
+/// types that it supports.
+fn resize_typed<P: PixelTrait>(
     pixels: &[u8],
     from: [usize; 2],
     out: &mut [u8],

@@ -3,61 +3,12 @@
 use super::recipes;
 use crate::error::CliError;
 use crate::parse;
-use clap::ValueEnum;
-use data::{DataError, DataSpec, Filter, Fit, Preprocess, Split};
+use data::{DataError, DataSpec, Fit, Preprocess, ResizeFilter, Split};
 use nn::Recipe;
 use nn::recipe::{self, DEFAULT};
 
 /// From this side on, pictures of one size too are learned with the recipe for large ones.
 const LARGE: usize = 48;
-
-/// How pictures of other proportions are brought to the size requested for.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum FitChoice {
-    /// Cut out the largest centred part of the right proportions.
-    Crop,
-    /// Put the whole picture on a background.
-    Pad,
-    /// Distort.
-    Stretch,
-}
-
-impl From<FitChoice> for Fit {
-    fn from(choice: FitChoice) -> Self {
-        match choice {
-            FitChoice::Crop => Self::Crop,
-            FitChoice::Pad => Self::Pad,
-            FitChoice::Stretch => Self::Stretch,
-        }
-    }
-}
-
-/// What resizes.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum FilterChoice {
-    /// The sharpest.
-    Lanczos3,
-    /// Catmull-Rom, as Pillow has it.
-    Bicubic,
-    /// A triangle, as torchvision has it by default.
-    Bilinear,
-    /// The mean of an area.
-    Box,
-    /// One old pixel for each new one: for pixel art.
-    Nearest,
-}
-
-impl From<FilterChoice> for Filter {
-    fn from(choice: FilterChoice) -> Self {
-        match choice {
-            FilterChoice::Lanczos3 => Self::Lanczos3,
-            FilterChoice::Bicubic => Self::Bicubic,
-            FilterChoice::Bilinear => Self::Bilinear,
-            FilterChoice::Box => Self::Box,
-            FilterChoice::Nearest => Self::Nearest,
-        }
-    }
-}
 
 /// Flags that say what pictures become. What is not given is as the recipe's `[image]` says, if it does.
 #[derive(clap::Args)]
@@ -73,7 +24,7 @@ pub struct PreprocessArgs {
     /// How pictures of another size are brought to --image [default: the recipe's, else pad for sets of one size up to a sixth
     /// smaller than that (28 in 32), else crop].
     #[arg(long, value_enum, help_heading = "Data")]
-    pub fit: Option<FitChoice>,
+    pub fit: Option<Fit>,
     /// Cut this much out of the centre first, in the pictures' own pixels: 108, 140 or 160 for CelebA [default: the recipe's, else
     /// nothing is cut].
     #[arg(long, value_name = "N|HxW", value_parser = parse::size, help_heading = "Data")]
@@ -83,7 +34,7 @@ pub struct PreprocessArgs {
     pub min_side: Option<u32>,
     /// What resizes [default: the recipe's, else lanczos3].
     #[arg(long, value_enum, help_heading = "Data")]
-    pub filter: Option<FilterChoice>,
+    pub filter: Option<ResizeFilter>,
     /// The colour behind transparent and around padded pictures: RRGGBB, black, white or grey (808080, the middle of the range)
     /// [default: the recipe's, else the set's own (white for emoji), else black].
     #[arg(long, value_name = "COLOUR", value_parser = parse::colour, help_heading = "Data")]
@@ -107,7 +58,7 @@ struct RequestedPreprocess {
     background: Option<[u8; 3]>,
     crop: Option<[u32; 2]>,
     min_side: Option<u32>,
-    filter: Option<Filter>,
+    filter: Option<ResizeFilter>,
 }
 
 /// What is known of a set before any of it is decoded.
@@ -225,11 +176,11 @@ impl PreprocessArgs {
     fn requested(&self, image: &recipe::Image) -> RequestedPreprocess {
         let crop = || image.crop.map(|sides| sides.map(|side| side as u32));
         RequestedPreprocess {
-            fit: self.fit.map(Fit::from).or(image.fit.map(own_fit)),
+            fit: self.fit.or(image.fit),
             background: self.background.or(image.background),
             crop: self.crop.or_else(crop),
             min_side: self.min_side.or(image.min_side.map(|side| side as u32)),
-            filter: self.filter.map(Filter::from).or(image.filter.map(own_filter)),
+            filter: self.filter.or(image.filter),
         }
     }
 
@@ -280,26 +231,6 @@ impl PreprocessArgs {
             ))),
             None => Ok(Preprocess { flip, ..prepared.clone() }),
         }
-    }
-}
-
-/// What a recipe calls so.
-fn own_fit(fit: recipe::Fit) -> Fit {
-    match fit {
-        recipe::Fit::Crop => Fit::Crop,
-        recipe::Fit::Pad => Fit::Pad,
-        recipe::Fit::Stretch => Fit::Stretch,
-    }
-}
-
-/// What a recipe calls so.
-fn own_filter(filter: recipe::Filter) -> Filter {
-    match filter {
-        recipe::Filter::Lanczos3 => Filter::Lanczos3,
-        recipe::Filter::Bicubic => Filter::Bicubic,
-        recipe::Filter::Bilinear => Filter::Bilinear,
-        recipe::Filter::Box => Filter::Box,
-        recipe::Filter::Nearest => Filter::Nearest,
     }
 }
 

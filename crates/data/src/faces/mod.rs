@@ -10,6 +10,7 @@ use std::path::Path;
 
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder as _};
+use imaging::Fit;
 use rayon::prelude::*;
 use rustface::{Detector, ImageData, Model};
 
@@ -17,7 +18,7 @@ use crate::decode::{DecodedImage, one_line};
 use crate::error::{DataError, SkippedImage};
 use crate::fit::fit_image;
 use crate::formats;
-use crate::preprocess::{Fit, Preprocess};
+use crate::preprocess::Preprocess;
 use crate::scan::ScanProgress;
 use crate::spec::{DataSpec, Split};
 use crate::split::{make_empty, require_outside};

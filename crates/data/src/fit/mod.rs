@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use imaging::Fit;
 use resample::resample;
 
 use crate::decode::DecodedImage;
-use crate::preprocess::{Fit, Preprocess};
+use crate::preprocess::Preprocess;
 
 /// A rectangle of pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +28,16 @@ pub(crate) fn fit_image(
     let pixels = convert(picture, source, preprocess);
     let (from, to) = ([source.height, source.width], [target.height, target.width]);
     if target == (Rect { x: 0, y: 0, width, height }) {
-        return resample(&pixels, from, out, to, channels, preprocess.filter);
+        return resample(&pixels, from, out, to, channels, preprocess.filter)
+            .map_err(|error| error.to_string());
     }
     let background = margin(preprocess);
     for pixel in out.chunks_exact_mut(channels) {
         pixel.copy_from_slice(&background[..channels]);
     }
     let mut inner = vec![0; target.width * target.height * channels];
-    resample(&pixels, from, &mut inner, to, channels, preprocess.filter)?;
+    resample(&pixels, from, &mut inner, to, channels, preprocess.filter)
+        .map_err(|error| error.to_string())?;
     for (y, row) in inner.chunks_exact(target.width * channels).enumerate() {
         let start = ((target.y + y) * width + target.x) * channels;
         out[start..start + row.len()].copy_from_slice(row);

@@ -1,5 +1,5 @@
 use super::*;
-use resample::Filter;
+use imaging::ResizeFilter;
 
 fn picture(width: u32, height: u32, channels: u8, pixels: Vec<u8>) -> DecodedImage<'static> {
     assert_eq!(pixels.len(), (width * height) as usize * usize::from(channels));
@@ -229,24 +229,26 @@ fn filters_do_what_their_names_say() {
     let board = picture(2, 2, 1, vec![0, 255, 255, 0]);
     let colours = |filter| by(filter, &board, 4).iter().filter(|&&v| v != 0 && v != 255).count();
     assert_eq!(
-        by(Filter::Nearest, &board, 4),
+        by(ResizeFilter::Nearest, &board, 4),
         [0, 0, 255, 255, 0, 0, 255, 255, 255, 255, 0, 0, 255, 255, 0, 0]
     );
     assert!(
-        [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos3]
+        [ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos3]
             .into_iter()
             .all(|filter| colours(filter) > 0)
     );
     // Halved: a box is the mean of four.
     let small = picture(4, 4, 1, vec![0, 4, 100, 100, 8, 12, 100, 100, 1, 1, 7, 9, 1, 1, 9, 7]);
-    assert_eq!(by(Filter::Box, &small, 2), [6, 100, 1, 8]);
+    assert_eq!(by(ResizeFilter::Box, &small, 2), [6, 100, 1, 8]);
     let fine = (0..64 * 64).map(|i| if (i / 64 + i % 64) % 2 == 0 { 255 } else { 0 }).collect();
     let fine = picture(64, 64, 1, fine);
-    for filter in [Filter::Lanczos3, Filter::Bicubic, Filter::Bilinear, Filter::Box] {
+    for filter in
+        [ResizeFilter::Lanczos3, ResizeFilter::Bicubic, ResizeFilter::Bilinear, ResizeFilter::Box]
+    {
         assert!(
             by(filter, &fine, 8).iter().all(|&v| (118..=138).contains(&v)),
             "{filter:?} is antialiased"
         );
     }
-    assert!(by(Filter::Nearest, &fine, 8).iter().all(|&v| v == 0 || v == 255));
+    assert!(by(ResizeFilter::Nearest, &fine, 8).iter().all(|&v| v == 0 || v == 255));
 }

@@ -3,6 +3,7 @@
 use super::check::bad;
 use super::is_default;
 use crate::error::NnError;
+use imaging::{Fit, ResizeFilter};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tensor::Tensor;
 
@@ -29,7 +30,7 @@ pub struct Image {
     pub min_side: Option<usize>,
     /// What resizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub filter: Option<Filter>,
+    pub filter: Option<ResizeFilter>,
     /// The colour (RGB) behind transparent and around padded pictures. Written as `"black"`, `"white"`, `"grey"` or `"ff8000"`.
     #[serde(
         default,
@@ -44,34 +45,6 @@ pub struct Image {
     /// What the networks take for black and white.
     #[serde(default, skip_serializing_if = "is_default")]
     pub range: Range,
-}
-
-/// How pictures of other proportions become images.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fit {
-    /// The largest centred part of the right proportions is cut out.
-    Crop,
-    /// The whole picture is put on the background.
-    Pad,
-    /// It is distorted.
-    Stretch,
-}
-
-/// What resizes; all but the last antialias.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Filter {
-    /// The sharpest.
-    Lanczos3,
-    /// Catmull–Rom.
-    Bicubic,
-    /// A triangle.
-    Bilinear,
-    /// The mean of an area.
-    Box,
-    /// One old pixel for each new one.
-    Nearest,
 }
 
 /// The values of pixels inside the networks; outside they are always in [−1, 1].
@@ -206,13 +179,15 @@ mod tests {
         .unwrap();
         let Image { crop, fit, min_side, filter, background, .. } = &recipe.image;
         assert_eq!((*crop, *fit, *min_side), (Some([108, 108]), Some(Fit::Crop), Some(96)));
-        assert_eq!((*filter, *background), (Some(Filter::Box), Some([128; 3])));
+        assert_eq!((*filter, *background), (Some(ResizeFilter::Box), Some([128; 3])));
         assert_eq!(Recipe::from_toml(&recipe.to_toml()).unwrap(), recipe);
         for crop in ["[140, 108]", "\"140x108\""] {
             assert_eq!(read(&format!("crop = {crop}")).unwrap().image.crop, Some([140, 108]));
         }
         assert_eq!(read("background = \"#ff8000\"").unwrap().image.background, Some([255, 128, 0]));
-        for (text, filter) in [("lanczos3", Filter::Lanczos3), ("nearest", Filter::Nearest)] {
+        for (text, filter) in
+            [("lanczos3", ResizeFilter::Lanczos3), ("nearest", ResizeFilter::Nearest)]
+        {
             assert_eq!(read(&format!("filter = \"{text}\"")).unwrap().image.filter, Some(filter));
         }
         let changed = plain

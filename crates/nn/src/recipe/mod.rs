@@ -10,7 +10,8 @@ mod preset;
 mod size;
 mod training;
 
-pub use image::{Filter, Fit, Image, Range, colour};
+pub use image::{Image, Range, colour};
+pub use imaging::{Fit, ResizeFilter};
 pub use listed::{Listed, NamedPad, Pad, Sides};
 pub use networks::{
     Discrimination, Discriminator, Distribution, Downsample, Generator, Head, NormKind, Output,

@@ -2,7 +2,6 @@
 
 use super::FileArgs;
 use crate::commands::generator::{Conditions, LoadedGenerator, name_of};
-use crate::commands::preprocess::FitChoice;
 use crate::error::CliError;
 use crate::render::table;
 use crate::{output, parse};
@@ -34,7 +33,7 @@ pub struct InversionArgs {
     latent_l2: f64,
     /// How a picture of other proportions is brought to the generator's.
     #[arg(long, value_enum, default_value = "crop")]
-    fit: FitChoice,
+    fit: data::Fit,
     /// Writes the latent as "latents" [1, latent], with its "condition" [1, K] where there is one: dcgan sample --latents takes it.
     #[arg(long, value_name = "FILE.safetensors")]
     latent: Option<PathBuf>,
@@ -66,7 +65,7 @@ impl InversionArgs {
     /// How pictures are brought to `[h, w]` with `c` channels.
     pub fn preprocess(&self, [h, w, c]: [usize; 3]) -> Preprocess {
         // Recipes were checked to be far below the limits of these types.
-        Preprocess { fit: self.fit.into(), ..Preprocess::new([h as u32, w as u32], c as u8) }
+        Preprocess { fit: self.fit, ..Preprocess::new([h as u32, w as u32], c as u8) }
     }
 
     /// Reads a picture and brings it to the generator's shape; with its own height and width.

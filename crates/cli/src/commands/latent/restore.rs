@@ -176,8 +176,10 @@ fn read(args: &Args, opened: &LoadedGenerator) -> Result<RestoreInput, CliError>
 
 fn mask(args: &Args, [h, w]: [usize; 2]) -> Result<Vec<bool>, CliError> {
     if let Some(file) = &args.mask {
-        let preprocess =
-            Preprocess { filter: data::Filter::Nearest, ..args.descent.preprocess([h, w, 1]) };
+        let preprocess = Preprocess {
+            filter: data::ResizeFilter::Nearest,
+            ..args.descent.preprocess([h, w, 1])
+        };
         return Ok(data::load_image(file, &preprocess)?
             .0
             .iter()

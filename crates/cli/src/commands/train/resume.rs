@@ -11,7 +11,7 @@ use ::runs::{
     run_list,
 };
 use ::train::{Settings, Trainer};
-use data::{DataError, Filter, Fit, Preprocess};
+use data::{DataError, Preprocess};
 use nn::Recipe;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -279,7 +279,7 @@ fn refuse_other_pictures(
 ) -> Result<(), CliError> {
     require_same("--image", args.image.map(sides), sides(recipe.image.size))?;
     require_same("--channels", args.channels, recipe.image.channels)?;
-    require_same("--fit", args.fit.map(|choice| fit_name(choice.into())), fit_name(run.fit))?;
+    require_same("--fit", args.fit, run.fit)?;
     require_same(
         "--crop",
         args.crop.map(sides),
@@ -290,11 +290,7 @@ fn refuse_other_pictures(
         args.min_side.map(|side| side.to_string()),
         run.min_side.map_or("none".to_owned(), |side| side.to_string()),
     )?;
-    require_same(
-        "--filter",
-        args.filter.map(|choice| filter_name(choice.into())),
-        filter_name(run.filter),
-    )?;
+    require_same("--filter", args.filter, run.filter)?;
     require_same("--background", args.background.map(hex), hex(run.background))?;
     require_same("--flip", args.flip, run.flip)
 }
@@ -330,22 +326,4 @@ fn sides<T: Display>([height, width]: [T; 2]) -> String {
 
 fn hex([red, green, blue]: [u8; 3]) -> String {
     format!("{red:02x}{green:02x}{blue:02x}")
-}
-
-fn fit_name(fit: Fit) -> &'static str {
-    match fit {
-        Fit::Crop => "crop",
-        Fit::Pad => "pad",
-        Fit::Stretch => "stretch",
-    }
-}
-
-fn filter_name(filter: Filter) -> &'static str {
-    match filter {
-        Filter::Lanczos3 => "lanczos3",
-        Filter::Bicubic => "bicubic",
-        Filter::Bilinear => "bilinear",
-        Filter::Box => "box",
-        Filter::Nearest => "nearest",
-    }
 }
