@@ -64,11 +64,11 @@ pub fn order(cursor: Cursor, len: u32) -> Vec<u32> {
     let Cursor { seed, epoch, buffer, .. } = cursor;
     let Some(buffer) = buffer else { return permutation(seed, epoch, len) };
     let mut shards: Vec<u32> = (0..len.div_ceil(SHARD)).collect();
-    shuffle(&mut shards, &mut Philox::new(seed, SHARD_STREAM.wrapping_add(epoch)));
+    Philox::new(seed, SHARD_STREAM.wrapping_add(epoch)).shuffle(&mut shards);
     let images = |shard: u32| shard * SHARD..(shard * SHARD).saturating_add(SHARD).min(len);
     let mut order: Vec<u32> = shards.into_iter().flat_map(images).collect();
     let mut random = Philox::new(seed, SHUFFLE_STREAM.wrapping_add(epoch));
-    order.chunks_mut(buffer.get() as usize).for_each(|window| shuffle(window, &mut random));
+    order.chunks_mut(buffer.get() as usize).for_each(|window| random.shuffle(window));
     order
 }
 
@@ -76,16 +76,8 @@ pub fn order(cursor: Cursor, len: u32) -> Vec<u32> {
 #[must_use]
 pub fn permutation(seed: u64, epoch: u64, len: u32) -> Vec<u32> {
     let mut order: Vec<u32> = (0..len).collect();
-    shuffle(&mut order, &mut Philox::new(seed, SHUFFLE_STREAM.wrapping_add(epoch)));
+    Philox::new(seed, SHUFFLE_STREAM.wrapping_add(epoch)).shuffle(&mut order);
     order
-}
-
-/// Fisher–Yates.
-fn shuffle(items: &mut [u32], random: &mut Philox) {
-    for last in (1..items.len()).rev() {
-        // At most as many items as there are 32-bit numbers.
-        items.swap(last, random.below(last as u32 + 1) as usize);
-    }
 }
 
 #[cfg(test)]

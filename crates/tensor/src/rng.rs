@@ -95,6 +95,44 @@ impl Philox {
         }
     }
 
+    /// Shuffles `items` uniformly (Fisher-Yates, from the last item down).
+    ///
+    /// # Panics
+    /// Panics if there are more items than 32 bits can count.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        assert!(u32::try_from(items.len()).is_ok(), "Philox::shuffle: {} items", items.len());
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last as u32 + 1) as usize);
+        }
+    }
+
+    /// Moves `count` items, sampled uniformly without replacement, to the front of `items` in random
+    /// order (the first `count` steps of a Fisher-Yates shuffle). With `count` beyond the length all
+    /// items are shuffled.
+    pub fn partial_shuffle<T>(&mut self, items: &mut [T], count: usize) {
+        for i in 0..count.min(items.len()) {
+            let left = u32::try_from(items.len() - i).unwrap_or(u32::MAX);
+            items.swap(i, i + self.below(left) as usize);
+        }
+    }
+
+    /// `count` different indices below `len` in random order; all of them if `len` is at most
+    /// `count`.
+    ///
+    /// ```
+    /// let mut rng = tensor::rng::Philox::new(7, 0);
+    /// let mut sample = rng.sample_without_replacement(10, 4);
+    /// sample.sort_unstable();
+    /// sample.dedup();
+    /// assert!(sample.len() == 4 && sample.iter().all(|&index| index < 10));
+    /// ```
+    pub fn sample_without_replacement(&mut self, len: usize, count: usize) -> Vec<usize> {
+        let mut all: Vec<usize> = (0..len).collect();
+        self.partial_shuffle(&mut all, count);
+        all.truncate(count);
+        all
+    }
+
     /// A tensor of independent U(low, high) values on the CPU; `high` is excluded but for rounding.
     pub fn uniform(&mut self, shape: impl Into<Shape>, low: f32, high: f32) -> Tensor {
         self.draw(&Device::Cpu, shape, Distribution::Uniform { low, high })
