@@ -152,10 +152,10 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         preprocess,
         recipe,
         condition_file: None,
-        watch: Default::default(),
-        evaluate: None,
+        monitor: train::monitor::MonitorConfig::default(),
+        eval: None,
         shuffle_buffer: None,
-        changes: Vec::new(),
+        overrides: Vec::new(),
     };
     let latent = settings.recipe.generator.latent;
     let open = gpu::Options {
@@ -198,7 +198,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         );
         device.synchronize();
         let start = Instant::now();
-        trainer.step_on(&real, &z, condition.as_ref()).wait()?;
+        trainer.train_step_on(&real, &z, condition.as_ref()).wait()?;
         device.synchronize();
         let ours = start.elapsed().as_secs_f64();
         for (peer, times) in &mut peers {

@@ -18,7 +18,7 @@ pub fn trained(
     checkpoint: &Checkpoint,
     device: &Device,
 ) -> Result<(Recipe, Network, bool), EvalError> {
-    train::discriminator(checkpoint, device)?.ok_or_else(|| {
+    train::load_discriminator(checkpoint, device)?.ok_or_else(|| {
         let text = "the checkpoint holds a generator alone: give one of training, which has a discriminator";
         EvalError::Mismatch(text.into())
     })

@@ -176,7 +176,7 @@ fn pictures_without_dropped_maps_are_those_of_the_sampler() {
         let z = latents(&recipe, 1, 70);
         let told = recipe.condition.as_ref().map(|_| recipe.example_conditions(70));
         let sampler = Sampler::new(&checkpoint, None, &Device::Cpu).unwrap();
-        let expected = sampler.draw_under(&z, told.as_ref(), 64, |_| ()).unwrap();
+        let expected = sampler.sample(&z, told.as_ref(), 64, |_| ()).unwrap();
         let generator = InspectedGenerator::new(&checkpoint, None, &Device::Cpu).unwrap();
         let drawn = generator.draw(&z, told.as_ref(), &[], SILENT).unwrap();
         assert!(error(&drawn.to_vec(), &expected.to_vec()) < 1e-5);

@@ -32,21 +32,23 @@ pub struct Conditions {
 ///
 /// # Errors
 /// A set without labels, or without attributes, or without those named; a file of vectors that is not one row for each picture.
-pub fn offered(
+pub fn condition_schema(
     condition: &Condition,
     dataset: &Dataset,
     vectors: Option<&Path>,
 ) -> Result<(usize, Vec<String>), TrainError> {
     let chosen = match condition.kind {
-        ConditionKind::Attributes if condition.names.is_empty() => telling(dataset),
-        ConditionKind::Attributes => named(&condition.names, dataset)?,
+        ConditionKind::Attributes if condition.names.is_empty() => {
+            default_condition_columns(dataset)
+        }
+        ConditionKind::Attributes => columns_by_name(&condition.names, dataset)?,
         ConditionKind::Class | ConditionKind::Vector => Vec::new(),
     };
-    offered_of(condition.kind, &chosen, dataset, vectors)
+    schema_of_columns(condition.kind, &chosen, dataset, vectors)
 }
 
 /// The columns of attributes that are told unless some are named.
-fn telling(dataset: &Dataset) -> Vec<usize> {
+fn default_condition_columns(dataset: &Dataset) -> Vec<usize> {
     let columns = dataset.attribute_columns();
     let mut counts: Vec<HashMap<u32, u32>> = vec![HashMap::new(); columns.len()];
     for index in 0..dataset.len() {
@@ -64,7 +66,7 @@ fn telling(dataset: &Dataset) -> Vec<usize> {
 }
 
 /// The columns of attributes with these names, or with numbers of these names, in the table's order.
-fn named(names: &[String], dataset: &Dataset) -> Result<Vec<usize>, TrainError> {
+fn columns_by_name(names: &[String], dataset: &Dataset) -> Result<Vec<usize>, TrainError> {
     let columns = dataset.attribute_columns();
     let of = |name: &String| {
         let own = |column: &Attribute| {
@@ -88,7 +90,7 @@ fn named(names: &[String], dataset: &Dataset) -> Result<Vec<usize>, TrainError> 
 }
 
 /// The same, of these columns of attributes.
-fn offered_of(
+fn schema_of_columns(
     kind: ConditionKind,
     chosen: &[usize],
     dataset: &Dataset,
@@ -183,10 +185,10 @@ impl Conditions {
         vectors: Option<&Path>,
     ) -> Result<Self, TrainError> {
         let columns = match (condition.kind, condition.names.is_empty()) {
-            (ConditionKind::Attributes, false) => named(&condition.names, dataset)?,
+            (ConditionKind::Attributes, false) => columns_by_name(&condition.names, dataset)?,
             _ => (0..dataset.attribute_columns().len()).collect(),
         };
-        let (size, names) = offered_of(condition.kind, &columns, dataset, vectors)?;
+        let (size, names) = schema_of_columns(condition.kind, &columns, dataset, vectors)?;
         if size != condition.size || !condition.names.is_empty() && names != condition.names {
             return Err(TrainError::Mismatch(format!(
                 "the networks are conditioned on {} numbers, {:?} offers {size} or calls them otherwise: use the set they were made for",
@@ -220,7 +222,7 @@ impl Conditions {
             if let Some(class) =
                 self.dataset.label(index).and_then(|label| classes.get_mut(label as usize))
             {
-                class.push((scattered(index as u64), index));
+                class.push((splitmix64(index as u64), index));
             }
         }
         classes.iter_mut().for_each(|class| class.sort_unstable());
@@ -279,7 +281,7 @@ impl Conditions {
 }
 
 /// A number that says nothing of `index`, of which each is another (the last steps of SplitMix64).
-fn scattered(index: u64) -> u64 {
+fn splitmix64(index: u64) -> u64 {
     let mixed = (index ^ (index >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
@@ -294,7 +296,7 @@ fn one_of(count: usize, at: usize) -> Vec<f32> {
 ///
 /// # Errors
 /// A name that the networks do not know, with those they know.
-pub fn described(
+pub fn parse_condition(
     condition: &Condition,
     class: Option<&str>,
     attributes: &[String],

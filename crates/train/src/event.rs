@@ -1,7 +1,7 @@
 //! What a run tells while it goes.
 
-use crate::evaluate::Measurement;
-use crate::watchdog::Finding;
+use crate::evaluate::EvalResult;
+use crate::monitor::Alert;
 use runs::MetricsRow;
 use std::path::PathBuf;
 
@@ -36,7 +36,7 @@ pub enum Event {
         /// Finished steps.
         step: u64,
         /// What was found.
-        measurement: Measurement,
+        measurement: EvalResult,
         /// Whether it is the best so far.
         best: bool,
     },
@@ -55,7 +55,7 @@ pub enum Event {
         step: u64,
     },
     /// Something goes wrong in the training; told once until it has gone away.
-    Found(Finding),
+    Alert(Alert),
     /// Something the user should know that does not stop the run.
     Warning(String),
 }

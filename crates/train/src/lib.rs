@@ -9,21 +9,24 @@ pub mod condition;
 mod error;
 mod evaluate;
 mod event;
-mod exchange;
+mod import_export;
+pub mod monitor;
 mod run;
-mod sample;
+mod sampler;
 mod settings;
 mod step;
 pub mod toy;
 mod trainer;
-pub mod watchdog;
 
 pub use error::TrainError;
-pub use evaluate::{Evaluate, Measure, Measurement, Scored};
+pub use evaluate::{CheckpointScore, EvalConfig, EvalFn, EvalResult};
 pub use event::Event;
-pub use exchange::{export, export_generator, import, import_newmu_svhn};
-pub use run::{Outcome, run, run_measured};
-pub use sample::{BatchNormMode, Sampler, discriminator, generator, latents, told, truncate};
-pub use settings::{Change, Settings};
-pub use step::Given;
-pub use trainer::{Losses, Measured, Trainer};
+pub use import_export::{export, export_generator, import, import_newmu_svhn};
+pub use run::{RunOutcome, run, run_with_eval};
+pub use sampler::{
+    BatchNormMode, Sampler, generator_condition, latents, load_discriminator, load_generator,
+    truncate,
+};
+pub use settings::{ResumeOverride, Settings};
+pub use step::RealBatch;
+pub use trainer::{PendingMetrics, StepMetrics, Trainer};

@@ -1,9 +1,9 @@
 //! The loop around the step: batches in, metrics, grids and checkpoints out.
 
 use crate::condition::Conditions;
-use crate::evaluate::{Measure, Measurement, Scored};
-use crate::watchdog::{Finding, GridHealth, OnNan, ROLLBACKS, Watch};
-use crate::{Event, Given, Losses, Measured, TrainError, Trainer};
+use crate::evaluate::{CheckpointScore, EvalFn, EvalResult};
+use crate::monitor::{Alert, MAX_ROLLBACKS, MonitorConfig, NanAction, SampleStats};
+use crate::{Event, PendingMetrics, RealBatch, StepMetrics, TrainError, Trainer};
 use data::{Dataset, Loader};
 use runs::{
     ArtifactError, DatasetId, EventWriter, GridOptions, MetricsRow, MetricsWriter, RetentionPolicy,
@@ -19,18 +19,18 @@ use tensor::Device;
 /// Batches decoded ahead of the step.
 const PREFETCH: usize = 4;
 /// Epochs after which a grid is always written: those of the paper's figures 2 and 3.
-const NAMED_EPOCHS: [u64; 2] = [1, 5];
+const PAPER_EPOCHS: [u64; 2] = [1, 5];
 
 /// What a finished run leaves beside its grids.
 const TIMELAPSE: &str = "timelapse.gif";
 const LOSSES: &str = "losses.png";
 
 /// Steps that a GPU may be behind: it goes on while the host prepares the next batch, and is never more than this far from stopping.
-const BEHIND: usize = 2;
+const MAX_STEPS_IN_FLIGHT: usize = 2;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct RunOutcome {
     /// Finished steps.
     pub step: u64,
     /// Whether that is all of them; otherwise the run was stopped and can be resumed.
@@ -38,19 +38,19 @@ pub struct Outcome {
     /// The newest checkpoint.
     pub checkpoint: PathBuf,
     /// What was found to go wrong, the earliest first.
-    pub findings: Vec<Finding>,
+    pub alerts: Vec<Alert>,
     /// The one that ended the run, where the settings have it so.
-    pub stopped_by: Option<Finding>,
+    pub stopped_by: Option<Alert>,
     /// The time-lapse of the fixed latents and the loss curve, of a finished run.
-    pub pictures: Vec<PathBuf>,
+    pub images: Vec<PathBuf>,
     /// The best checkpoint that was measured, in a run that is.
-    pub best: Option<Scored>,
+    pub best: Option<CheckpointScore>,
     /// The last one, where it was measured just now.
-    pub last: Option<Scored>,
+    pub last: Option<CheckpointScore>,
 }
 
 /// The files a run writes while it goes.
-struct Output<'a> {
+struct RunWriter<'a> {
     dir: &'a RunDir,
     dataset: DatasetId,
     metrics: MetricsWriter,
@@ -61,7 +61,7 @@ struct Output<'a> {
 /// Trains until the settings' last step or until `stop` is set, which finishes the step, saves and returns. A trainer that has
 /// finished steps already goes on in the directory: later rows of its metrics are cut off, since they come again.
 ///
-/// When a number is not finite, it goes on from the newest good checkpoint with half the learning rate, at most [`ROLLBACKS`] times, unless
+/// When a number is not finite, it goes on from the newest good checkpoint with half the learning rate, at most [`MAX_ROLLBACKS`] times, unless
 /// the settings say otherwise.
 ///
 /// # Errors
@@ -72,8 +72,8 @@ pub fn run(
     dir: &RunDir,
     stop: &AtomicBool,
     emit: &mut dyn FnMut(Event),
-) -> Result<Outcome, TrainError> {
-    run_measured(trainer, dataset, dir, stop, emit, None)
+) -> Result<RunOutcome, TrainError> {
+    run_with_eval(trainer, dataset, dir, stop, emit, None)
 }
 
 /// [`run`], where the settings say so with the generator measured on the way. The best checkpoint is kept beside the newest ones. What measures must be a
@@ -81,18 +81,18 @@ pub fn run(
 ///
 /// # Errors
 /// As [`run`], and what measuring returns.
-pub fn run_measured(
+pub fn run_with_eval(
     trainer: &mut Trainer,
     dataset: &Arc<Dataset>,
     dir: &RunDir,
     stop: &AtomicBool,
     emit: &mut dyn FnMut(Event),
-    mut measure: Option<&mut Measure<'_>>,
-) -> Result<Outcome, TrainError> {
+    mut measure: Option<&mut EvalFn<'_>>,
+) -> Result<RunOutcome, TrainError> {
     loop {
-        match go_on(trainer, dataset, dir, stop, emit, measure.as_deref_mut()) {
+        match train_loop(trainer, dataset, dir, stop, emit, measure.as_deref_mut()) {
             Err(TrainError::NonFinite { step, what })
-                if trainer.settings().watch.on_nan == OnNan::Rollback =>
+                if trainer.settings().monitor.on_nan == NanAction::Rollback =>
             {
                 roll_back(trainer, dir, step, what, emit)?;
             }
@@ -110,7 +110,7 @@ fn roll_back(
     emit: &mut dyn FnMut(Event),
 ) -> Result<(), TrainError> {
     let rollbacks = trainer.rollbacks();
-    if rollbacks >= ROLLBACKS {
+    if rollbacks >= MAX_ROLLBACKS {
         let lr = trainer.settings().recipe.optimizer.lr;
         return Err(TrainError::Diverged { step, what, rollbacks, lr });
     }
@@ -118,24 +118,24 @@ fn roll_back(
     for (_, error) in &found.skipped {
         emit(Event::Warning(format!("{error} (skipped; going back to {})", found.path.display())));
     }
-    let (back, finding) = trainer.roll_back(&found.checkpoint, step, &what)?;
+    let (back, alert) = trainer.roll_back(&found.checkpoint, step, &what)?;
     *trainer = back;
-    emit(Event::Found(finding));
+    emit(Event::Alert(alert));
     Ok(())
 }
 
 /// Trains from where the trainer stands.
-fn go_on(
+fn train_loop(
     trainer: &mut Trainer,
     dataset: &Arc<Dataset>,
     dir: &RunDir,
     stop: &AtomicBool,
     emit: &mut dyn FnMut(Event),
-    mut measure: Option<&mut Measure<'_>>,
-) -> Result<Outcome, TrainError> {
+    mut measure: Option<&mut EvalFn<'_>>,
+) -> Result<RunOutcome, TrainError> {
     let settings = trainer.settings().clone();
     let evaluate_every =
-        settings.evaluate.as_ref().filter(|_| measure.is_some()).map(|evaluate| evaluate.every);
+        settings.eval.as_ref().filter(|_| measure.is_some()).map(|evaluate| evaluate.every);
     let mut scored = None;
     let first = trainer.steps_done();
     let mut loader =
@@ -149,11 +149,11 @@ fn go_on(
         None => None,
     };
     if let Some(conditions) = &conditions {
-        trainer.show(conditions);
+        trainer.init_fixed_conditions(conditions);
     }
     dir.write_config(&settings.to_toml()?)?;
     let begun = dir.metrics().exists();
-    let mut out = Output {
+    let mut out = RunWriter {
         dir,
         dataset: DatasetId {
             name: settings.data.clone(),
@@ -168,7 +168,7 @@ fn go_on(
     }
     // A run killed before its next checkpoint can then be resumed as it is now: one that has just begun, and one whose steps or rate
     // were just changed. A full disk is noticed at once, too.
-    if first == 0 || settings.changes.iter().any(|change| change.step == first) {
+    if first == 0 || settings.overrides.iter().any(|change| change.step == first) {
         let path = out.save(trainer, settings.keep)?;
         emit(Event::Saved { step: first, path });
     }
@@ -179,28 +179,28 @@ fn go_on(
         since_row: Duration::ZERO,
         steps: 0,
     };
-    let behind = if matches!(trainer.device(), Device::Cpu) { 0 } else { BEHIND };
-    let mut pending: VecDeque<Measured> = VecDeque::new();
-    if trainer.watchdog().wants_real()
-        && let Some(real) = GridHealth::of_dataset(dataset)
+    let behind = if matches!(trainer.device(), Device::Cpu) { 0 } else { MAX_STEPS_IN_FLIGHT };
+    let mut pending: VecDeque<PendingMetrics> = VecDeque::new();
+    if trainer.monitor().needs_reference()
+        && let Some(real) = SampleStats::of_dataset(dataset)
     {
-        trainer.watchdog_mut().compare_with(real);
+        trainer.monitor_mut().set_reference(real);
     }
-    let mut watch = Watching { watch: settings.watch, stopped_by: None };
+    let mut monitor = MonitorState { config: settings.monitor, stopped_by: None };
     while trainer.steps_done() < settings.steps
         && !stop.load(Ordering::Relaxed)
-        && watch.stopped_by.is_none()
+        && monitor.stopped_by.is_none()
     {
         let start = Instant::now();
         // Every update of D sees pictures of its own.
         let batches = (0..settings.recipe.train.batches())
             .map(|_| loader.next())
             .collect::<Result<Vec<_>, _>>()?;
-        let given: Vec<Given<'_>> = batches
+        let given: Vec<RealBatch<'_>> = batches
             .iter()
-            .map(|batch| Given { batch, condition: conditions.as_ref().map(|c| c.of(batch)) })
+            .map(|batch| RealBatch { batch, condition: conditions.as_ref().map(|c| c.of(batch)) })
             .collect();
-        pending.push_back(trainer.step_with(&given));
+        pending.push_back(trainer.train_step(&given));
         let epoch_end = batches.iter().any(|batch| batch.epoch_end);
         batches.into_iter().for_each(|batch| loader.recycle(batch.images));
         let step = trainer.steps_done();
@@ -210,7 +210,7 @@ fn go_on(
         let logs = step.is_multiple_of(settings.log_every) || last || evaluates;
         let samples = step.is_multiple_of(settings.sample_every)
             || last
-            || (epoch_end && NAMED_EPOCHS.contains(&epoch));
+            || (epoch_end && PAPER_EPOCHS.contains(&epoch));
         let saves =
             step.is_multiple_of(settings.checkpoint_every) || last || stop.load(Ordering::Relaxed);
         // What is written must be of steps that are known to be sound.
@@ -219,24 +219,24 @@ fn go_on(
         while pending.len() > allowed
             && let Some(measured) = pending.pop_front()
         {
-            newest = Some(watch.step(trainer, measured, emit)?);
+            newest = Some(monitor.step(trainer, measured, emit)?);
         }
         clock.tick(start.elapsed());
         emit(Event::Stepped { step });
         if samples {
             let (path, health) = out.sample(trainer, step)?;
             emit(Event::Sampled { step, path });
-            watch.grid(trainer, health, emit);
+            monitor.grid(trainer, health, emit);
         }
         let measured = match &mut measure {
             Some(measure) if evaluates => Some(out.evaluate(trainer, measure, emit)?),
             _ => None,
         };
         if let Some(losses) = newest.filter(|_| logs) {
-            let mut extra = trainer.watchdog_mut().row(&losses);
+            let mut extra = trainer.monitor_mut().metrics(&losses);
             if let Some((measurement, _)) = &measured {
                 extra.extend(
-                    measurement.figures.iter().map(|(name, v)| (name.clone(), (*v).into())),
+                    measurement.metrics.iter().map(|(name, v)| (name.clone(), (*v).into())),
                 );
                 // A figure means something only beside those of the same features.
                 extra.insert("eval/by".to_owned(), measurement.features.clone().into());
@@ -260,7 +260,7 @@ fn go_on(
     }
     // Stopped between two steps.
     for measured in pending {
-        watch.step(trainer, measured, emit)?;
+        monitor.step(trainer, measured, emit)?;
     }
     let step = trainer.steps_done();
     let checkpoint = match &out.saved {
@@ -272,55 +272,55 @@ fn go_on(
         }
     };
     let finished = step >= settings.steps;
-    let pictures = if finished { out.pictures(emit)? } else { Vec::new() };
-    let findings = trainer.watchdog().findings().to_vec();
+    let images = if finished { out.final_images(emit)? } else { Vec::new() };
+    let alerts = trainer.monitor().alerts().to_vec();
     let (best, last) = (trainer.best().cloned(), scored.filter(|scored| scored.step == step));
-    Ok(Outcome {
+    Ok(RunOutcome {
         step,
         finished,
         checkpoint,
-        findings,
-        stopped_by: watch.stopped_by,
-        pictures,
+        alerts,
+        stopped_by: monitor.stopped_by,
+        images,
         best,
         last,
     })
 }
 
 /// Tells what the trainer's watchdog finds.
-struct Watching {
-    watch: Watch,
-    stopped_by: Option<Finding>,
+struct MonitorState {
+    config: MonitorConfig,
+    stopped_by: Option<Alert>,
 }
 
-impl Watching {
+impl MonitorState {
     /// Waits for what a step measured.
     fn step(
         &mut self,
         trainer: &mut Trainer,
-        measured: Measured,
+        measured: PendingMetrics,
         emit: &mut dyn FnMut(Event),
-    ) -> Result<Losses, TrainError> {
+    ) -> Result<StepMetrics, TrainError> {
         let step = measured.step();
         let losses = measured.wait()?;
-        let judges = trainer.judges();
-        let found = trainer.watchdog_mut().step(step, &losses, judges);
-        self.tell(found, emit);
+        let d_can_win = trainer.d_can_win();
+        let found = trainer.monitor_mut().observe_step(step, &losses, d_can_win);
+        self.report(found, emit);
         Ok(losses)
     }
 
-    fn grid(&mut self, trainer: &mut Trainer, health: GridHealth, emit: &mut dyn FnMut(Event)) {
+    fn grid(&mut self, trainer: &mut Trainer, health: SampleStats, emit: &mut dyn FnMut(Event)) {
         let step = trainer.steps_done();
-        let found = trainer.watchdog_mut().grid(step, health);
-        self.tell(found, emit);
+        let found = trainer.monitor_mut().observe_grid(step, health);
+        self.report(found, emit);
     }
 
-    fn tell(&mut self, found: Vec<Finding>, emit: &mut dyn FnMut(Event)) {
-        for finding in found {
-            if self.stopped_by.is_none() && self.watch.stops(finding.kind) {
-                self.stopped_by = Some(finding.clone());
+    fn report(&mut self, found: Vec<Alert>, emit: &mut dyn FnMut(Event)) {
+        for alert in found {
+            if self.stopped_by.is_none() && self.config.stops(alert.kind) {
+                self.stopped_by = Some(alert.clone());
             }
-            emit(Event::Found(finding));
+            emit(Event::Alert(alert));
         }
     }
 }
@@ -342,14 +342,14 @@ impl Clock {
     fn row(
         &mut self,
         step: u64,
-        losses: Losses,
+        losses: StepMetrics,
         batch: usize,
         extra: serde_json::Map<String, serde_json::Value>,
     ) -> MetricsRow {
         let images_per_second =
             (self.steps * batch as u64) as f64 / self.since_row.as_secs_f64().max(1e-9);
         (self.since_row, self.steps) = (Duration::ZERO, 0);
-        let Losses { d_loss, g_loss, d_real, d_fake, .. } = losses;
+        let StepMetrics { d_loss, g_loss, d_real, d_fake, .. } = losses;
         MetricsRow {
             step,
             d_loss: d_loss.into(),
@@ -363,7 +363,7 @@ impl Clock {
     }
 }
 
-impl Output<'_> {
+impl RunWriter<'_> {
     fn log(&mut self, row: &MetricsRow) -> Result<(), TrainError> {
         self.metrics.append(row)?;
         let scalars = [
@@ -382,7 +382,7 @@ impl Output<'_> {
         &mut self,
         trainer: &mut Trainer,
         step: u64,
-    ) -> Result<(PathBuf, GridHealth), TrainError> {
+    ) -> Result<(PathBuf, SampleStats), TrainError> {
         let images = trainer.fixed_samples();
         let shape = [images.shape()[0], images.shape()[1], images.shape()[2], images.shape()[3]];
         let picture =
@@ -390,32 +390,33 @@ impl Output<'_> {
         let path = self.dir.sample(step);
         grid::save_png(&path, &picture)?;
         self.board.image(step, "samples", &picture)?;
-        Ok((path, GridHealth::of(&images)))
+        Ok((path, SampleStats::of(&images)))
     }
 
     /// Measures the generator, and remembers it where it is the best so far.
     fn evaluate(
         &mut self,
         trainer: &mut Trainer,
-        measure: &mut Measure<'_>,
+        measure: &mut EvalFn<'_>,
         emit: &mut dyn FnMut(Event),
-    ) -> Result<(Measurement, Scored), TrainError> {
+    ) -> Result<(EvalResult, CheckpointScore), TrainError> {
         let step = trainer.steps_done();
         let measurement = measure(&trainer.checkpoint(&self.dataset)?)?;
-        let Measurement { score, value, .. } = measurement;
-        let scored = Scored { step, score, value: Some(value), by: measurement.by.clone() };
+        let EvalResult { score, value, .. } = measurement;
+        let scored =
+            CheckpointScore { step, score, value: Some(value), by: measurement.by.clone() };
         if let Some(before) = trainer.best().filter(|best| best.by != scored.by) {
             let (old, new) = (&before.by, &scored.by);
             emit(Event::Warning(format!(
                 "the run was measured by {old} before, and is by {new} now: the best is looked for anew"
             )));
         }
-        let best = scored.beats(trainer.best());
+        let best = scored.is_better_than(trainer.best());
         if best {
             trainer.set_best(scored.clone());
         }
         let figures: Vec<_> =
-            measurement.figures.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            measurement.metrics.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         self.board.scalars(step, &figures)?;
         emit(Event::Evaluated { step, measurement: measurement.clone(), best });
         Ok((measurement, scored))
@@ -450,7 +451,7 @@ impl Output<'_> {
         Ok(path)
     }
 
-    fn pictures(&self, emit: &mut dyn FnMut(Event)) -> Result<Vec<PathBuf>, TrainError> {
+    fn final_images(&self, emit: &mut dyn FnMut(Event)) -> Result<Vec<PathBuf>, TrainError> {
         let lapse = self.dir.path().join(TIMELAPSE);
         let made = timelapse::write(&lapse, &self.dir.samples(), timelapse::Options::default())?;
         for (path, reason) in made.skipped {

@@ -1,8 +1,8 @@
 //! Everything that decides how a run goes, resolved: what `config.toml` and each checkpoint record.
 
 use crate::TrainError;
-use crate::evaluate::Evaluate;
-use crate::watchdog::Watch;
+use crate::evaluate::EvalConfig;
+use crate::monitor::MonitorConfig;
 use data::Preprocess;
 use nn::Recipe;
 use serde::{Deserialize, Serialize};
@@ -31,11 +31,11 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shuffle_buffer: Option<NonZeroU32>,
     /// What is done about what goes wrong.
-    #[serde(default)]
-    pub watch: Watch,
+    #[serde(default, alias = "watch")]
+    pub monitor: MonitorConfig,
     /// How the run is measured while it goes, where it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub evaluate: Option<Evaluate>,
+    #[serde(default, alias = "evaluate", skip_serializing_if = "Option::is_none")]
+    pub eval: Option<EvalConfig>,
     /// How pictures become the network's input.
     pub preprocess: Preprocess,
     /// The file of vectors that pictures are conditioned on, where the recipe wants some.
@@ -44,14 +44,14 @@ pub struct Settings {
     /// The networks and how they are trained.
     pub recipe: Recipe,
     /// What was changed when the run was resumed, or went back.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub changes: Vec<Change>,
+    #[serde(default, alias = "changes", skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<ResumeOverride>,
 }
 
 /// A setting changed on `--resume`, or when the run went back after a number that was not finite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
+pub struct ResumeOverride {
     /// Finished steps when it was changed.
     pub step: u64,
     /// The setting.
@@ -75,7 +75,7 @@ impl Settings {
             ("sample-every", self.sample_every),
             ("checkpoint-every", self.checkpoint_every),
             ("keep", self.keep as u64),
-            ("eval-every", self.evaluate.as_ref().map_or(1, |evaluate| evaluate.every)),
+            ("eval-every", self.eval.as_ref().map_or(1, |evaluate| evaluate.every)),
         ];
         match zero.iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => {
@@ -95,8 +95,14 @@ impl Settings {
     }
 
     /// Records a change of the steps or the learning rate on resume.
-    pub fn change(&mut self, step: u64, setting: &str, from: impl ToString, to: impl ToString) {
-        self.changes.push(Change {
+    pub fn record_override(
+        &mut self,
+        step: u64,
+        setting: &str,
+        from: impl ToString,
+        to: impl ToString,
+    ) {
+        self.overrides.push(ResumeOverride {
             step,
             setting: setting.into(),
             from: from.to_string(),

@@ -1,8 +1,8 @@
 //! The adversarial step: what each network is shown, what it minimises, and how it is moved.
 
 use crate::Trainer;
-use crate::trainer::{Measured, mark};
-use crate::watchdog;
+use crate::monitor;
+use crate::trainer::{PendingMetrics, non_finite_source};
 use data::Batch;
 use nn::augment::Augmentation;
 use nn::loss::{self, ClassTargets};
@@ -13,11 +13,17 @@ use tensor::rng::Distribution;
 use tensor::{Shape, Tensor, read_async};
 
 /// Real pictures of one update of D, and of G where it has its own.
-pub struct Given<'a> {
+pub struct RealBatch<'a> {
     /// The pictures, and where the next ones are.
     pub batch: &'a Batch,
     /// What they are conditioned on, `[N, K]`, row after row, where the recipe wants it.
     pub condition: Option<Vec<f32>>,
+}
+
+impl<'a> From<&'a Batch> for RealBatch<'a> {
+    fn from(batch: &'a Batch) -> Self {
+        Self { batch, condition: None }
+    }
 }
 
 /// The same on the device.
@@ -61,17 +67,12 @@ const CONSTANT: Mode = Mode { track: false, ..Mode::TRAIN };
 const PENALTY: Mode = Mode { statistics: Statistics::Batch { update: false }, track: true };
 
 impl Trainer {
-    /// One step on a batch, for a recipe with one update of D in a step and no condition. A GPU may still be at it when this returns.
-    pub fn step(&mut self, batch: &Batch) -> Measured {
-        self.step_with(&[Given { batch, condition: None }])
-    }
-
     /// One step: as many updates of both networks as the recipe says, on as many [batches](nn::recipe::Train::batches), in the order of the updates. A GPU may
     /// still be at it when this returns.
     ///
     /// # Panics
     /// Without a batch, or when the recipe wants a condition and there is none.
-    pub fn step_with(&mut self, given: &[Given<'_>]) -> Measured {
+    pub fn train_step(&mut self, given: &[RealBatch<'_>]) -> PendingMetrics {
         let recipe = self.settings.recipe.clone();
         let [h, w] = recipe.image.size;
         let count = recipe.train.batch;
@@ -129,7 +130,12 @@ impl Trainer {
     ///
     /// # Panics
     /// When the recipe wants a condition and there is none.
-    pub fn step_on(&mut self, real: &Tensor, z: &Tensor, condition: Option<&Tensor>) -> Measured {
+    pub fn train_step_on(
+        &mut self,
+        real: &Tensor,
+        z: &Tensor,
+        condition: Option<&Tensor>,
+    ) -> PendingMetrics {
         let recipe = self.settings.recipe.clone();
         let known = condition.map_or(0, |condition| condition.shape()[0]);
         self.play(
@@ -140,10 +146,10 @@ impl Trainer {
     }
 
     fn draw(&mut self, recipe: &Recipe) -> Tensor {
-        recipe.latents(&mut self.latents, recipe.train.batch, &self.device)
+        recipe.latents(&mut self.latent_rng, recipe.train.batch, &self.device)
     }
 
-    fn play(&mut self, recipe: &Recipe, reals: &[Real], z: &Tensor) -> Measured {
+    fn play(&mut self, recipe: &Recipe, reals: &[Real], z: &Tensor) -> PendingMetrics {
         self.set_rates(recipe);
         let (judged, moved) = match recipe.train.first {
             Player::Discriminator => self.discriminator_first(recipe, reals, z),
@@ -159,7 +165,7 @@ impl Trainer {
         measured.extend(&moved.gradient);
         let reading = read_async(&measured);
         self.device.flush();
-        Measured::new(self.step, &self.device, reading)
+        PendingMetrics::new(self.step, &self.device, reading)
     }
 
     fn discriminator_first(
@@ -239,9 +245,9 @@ impl Trainer {
 
     /// Runs `f` with the run's stream of randomness for layers.
     fn with_noise<T>(&mut self, scale: f32, f: impl FnOnce(&Self, &Noise) -> T) -> T {
-        let noise = Noise::new(self.tricks.clone(), scale);
+        let noise = Noise::new(self.step_rng.clone(), scale);
         let result = f(self, &noise);
-        self.tricks = noise.state();
+        self.step_rng = noise.state();
         result
     }
 
@@ -285,7 +291,7 @@ impl Trainer {
         if !policy.is_none() {
             seen = Augmentation::draw(
                 &policy,
-                &mut self.tricks,
+                &mut self.step_rng,
                 s[0],
                 [s[1], s[2], s[3]],
                 &self.device,
@@ -294,7 +300,7 @@ impl Trainer {
         }
         let std = recipe.noise.input as f32 * self.noise_scale(recipe);
         if std > 0.0 {
-            seen = seen.add(&self.tricks.draw(
+            seen = seen.add(&self.step_rng.draw(
                 &self.device,
                 s,
                 Distribution::Normal { mean: 0.0, std },
@@ -329,8 +335,8 @@ impl Trainer {
         if recipe.optimizer.clip_gradient > 0.0 {
             nn::optim::clip_gradients(&mut gradients, recipe.optimizer.clip_gradient);
         }
-        self.guard.check(&judged.loss_real.add(&judged.loss_fake), mark::D_LOSS);
-        self.guard.check_all(&gradients, mark::D_GRADIENT);
+        self.guard.check(&judged.loss_real.add(&judged.loss_fake), non_finite_source::D_LOSS);
+        self.guard.check_all(&gradients, non_finite_source::D_GRADIENT);
         self.optimizer_d.step(&self.discriminator, &gradients, &self.guard);
         drop(gradients);
         if recipe.objective.clip > 0.0 {
@@ -414,7 +420,7 @@ impl Trainer {
 
     /// What D is taught to say.
     fn targets(&mut self, recipe: &Recipe, count: usize) -> (Option<Tensor>, Option<Tensor>) {
-        recipe.labels.draw(&mut self.tricks, count, &self.device)
+        recipe.labels.draw(&mut self.step_rng, count, &self.device)
     }
 
     /// What keeps D smooth, added to its gradients.
@@ -429,7 +435,7 @@ impl Trainer {
         let o = &recipe.objective;
         if o.gradient_penalty > 0.0 {
             let shape = Shape::new(&[real.images.shape()[0], 1, 1, 1]);
-            let mix = self.tricks.draw(
+            let mix = self.step_rng.draw(
                 &self.device,
                 shape,
                 Distribution::Uniform { low: 0.0, high: 1.0 },
@@ -527,9 +533,10 @@ impl Trainer {
         if recipe.optimizer.clip_gradient > 0.0 {
             nn::optim::clip_gradients(&mut gradients, recipe.optimizer.clip_gradient);
         }
-        self.guard.check(&loss_g, mark::G_LOSS);
-        self.guard.check_all(&gradients, mark::G_GRADIENT);
-        let gradient = if self.logs_next() { watchdog::gradient_norm(&gradients) } else { None };
+        self.guard.check(&loss_g, non_finite_source::G_LOSS);
+        self.guard.check_all(&gradients, non_finite_source::G_GRADIENT);
+        let gradient =
+            if self.should_log_next() { monitor::gradient_norm(&gradients) } else { None };
         self.optimizer_g.step(&self.generator, &gradients, &self.guard);
         drop(gradients);
         if let Some(history) = &mut self.history_g {
@@ -559,7 +566,7 @@ fn shares<'a>(recipe: &Recipe, reals: &'a [Real]) -> (&'a [Real], Vec<&'a Real>)
 /// The share of pictures about which D is right, which is the other side where labels are swapped.
 fn accuracy(recipe: &Recipe, real: &Tensor, fake: &Tensor) -> Tensor {
     let (real, fake) = if recipe.labels.swap { (fake, real) } else { (real, fake) };
-    watchdog::accuracy(recipe.objective.loss, recipe.objective.relativistic, real, fake)
+    monitor::accuracy(recipe.objective.loss, recipe.objective.relativistic, real, fake)
 }
 
 /// D's numbers taken apart: `[N]`, `[N, 1 + K]` or `[N, K]`.

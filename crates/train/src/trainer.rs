@@ -1,8 +1,8 @@
 //! The adversarial step and the state it moves.
 
 use crate::condition::Conditions;
-use crate::evaluate::Scored;
-use crate::watchdog::{Finding, Kind, Watch, Watchdog};
+use crate::evaluate::CheckpointScore;
+use crate::monitor::{Alert, AlertKind, MonitorConfig, TrainingMonitor};
 use crate::{Settings, TrainError};
 use data::Cursor;
 use nn::loss::{HistoricalAverage, Objective};
@@ -20,7 +20,7 @@ mod stream {
     pub const LATENTS: u64 = 2;
     pub const FIXED_LATENTS: u64 = 3;
     /// Targets, noise, dropout, augmentation, penalties.
-    pub const TRICKS: u64 = 6;
+    pub const STEP: u64 = 6;
 }
 
 /// What a return to an earlier step is called among the changes of the settings.
@@ -40,7 +40,7 @@ const HISTORY_D: &str = "history_d.";
 
 /// What a step measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Losses {
+pub struct StepMetrics {
     /// −log D(x) − log(1 − D(G(z))), means over the batch.
     pub d_loss: f32,
     /// −log D(G(z)) after D's update.
@@ -52,11 +52,11 @@ pub struct Losses {
     /// The share of real and generated pictures about which D was right before its update, in [0, 1].
     pub d_accuracy: f32,
     /// The norm of G's gradient, in steps that are logged.
-    pub g_gradient: Option<f32>,
+    pub g_grad_norm: Option<f32>,
 }
 
 /// What the guard remembers: the first thing of a step that was not finite. The optimisers stand still from there on.
-pub(crate) mod mark {
+pub(crate) mod non_finite_source {
     pub const D_LOSS: f32 = 1.0;
     pub const D_GRADIENT: f32 = 2.0;
     pub const G_LOSS: f32 = 3.0;
@@ -74,13 +74,13 @@ pub(crate) mod mark {
 
 /// What a step measured, on its way from the device: a GPU goes on with the next step meanwhile.
 #[must_use = "what went wrong in a step is only known after `wait`"]
-pub struct Measured {
+pub struct PendingMetrics {
     step: u64,
     device: Device,
     reading: PendingRead,
 }
 
-impl Measured {
+impl PendingMetrics {
     pub(crate) fn new(step: u64, device: &Device, reading: PendingRead) -> Self {
         Self { step, device: device.clone(), reading }
     }
@@ -95,7 +95,7 @@ impl Measured {
     /// # Errors
     /// [`TrainError::NonFinite`], where the optimisers have not seen the step's gradients of the network named, nor any later ones; or
     /// [`TrainError::Gpu`].
-    pub fn wait(self) -> Result<Losses, TrainError> {
+    pub fn wait(self) -> Result<StepMetrics, TrainError> {
         let values = self.reading.wait();
         self.device.check()?;
         let [real, fake, g_loss, d_real, d_fake, d_accuracy, seen, ref gradient @ ..] = values[..]
@@ -106,15 +106,18 @@ impl Measured {
             )));
         };
         if seen != 0.0 {
-            return Err(TrainError::NonFinite { step: self.step, what: mark::name(seen).into() });
+            return Err(TrainError::NonFinite {
+                step: self.step,
+                what: non_finite_source::name(seen).into(),
+            });
         }
-        Ok(Losses {
+        Ok(StepMetrics {
             d_loss: real + fake,
             g_loss,
             d_real,
             d_fake,
             d_accuracy,
-            g_gradient: gradient.first().copied(),
+            g_grad_norm: gradient.first().copied(),
         })
     }
 }
@@ -129,41 +132,42 @@ pub struct Trainer {
     pub(crate) ema: Option<Ema>,
     pub(crate) history_g: Option<HistoricalAverage>,
     pub(crate) history_d: Option<HistoricalAverage>,
-    pub(crate) latents: Philox,
+    pub(crate) latent_rng: Philox,
     /// Randomness of everything in a step but latents.
-    pub(crate) tricks: Philox,
+    pub(crate) step_rng: Philox,
     /// The layers of D whose features are matched.
     pub(crate) feature_layers: Vec<String>,
-    fixed: Fixed,
+    fixed: FixedLatents,
     pub(crate) cursor: Cursor,
     pub(crate) step: u64,
     pub(crate) device: Device,
     pub(crate) guard: FiniteCheck,
-    watchdog: Watchdog,
-    best: Option<Scored>,
+    monitor: TrainingMonitor,
+    best: Option<CheckpointScore>,
 }
 
 /// What the same pictures are drawn of again and again.
-struct Fixed {
+struct FixedLatents {
     latents: Tensor,
     condition: Option<Tensor>,
 }
 
 /// The part of a checkpoint's state that is not tensors.
 #[derive(Serialize, Deserialize)]
-struct State {
+struct CheckpointState {
     settings: Settings,
-    latents: Philox,
+    #[serde(alias = "latents")]
+    latent_rng: Philox,
     /// Absent in the oldest checkpoints, whose recipes had no use for it.
-    #[serde(default)]
-    tricks: Option<Philox>,
+    #[serde(default, alias = "tricks")]
+    step_rng: Option<Philox>,
     cursor: Cursor,
     /// Absent in the oldest checkpoints.
-    #[serde(default)]
-    watchdog: Watchdog,
+    #[serde(default, alias = "watchdog")]
+    monitor: TrainingMonitor,
     /// The best measured checkpoint so far, of runs that are measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    best: Option<Scored>,
+    best: Option<CheckpointScore>,
 }
 
 impl Trainer {
@@ -187,14 +191,14 @@ impl Trainer {
         let fixed = fixed(recipe, settings.seed, device, None);
         device.check()?;
         Ok(Self {
-            latents: Philox::new(settings.seed, stream::LATENTS),
-            tricks: Philox::new(settings.seed, stream::TRICKS),
+            latent_rng: Philox::new(settings.seed, stream::LATENTS),
+            step_rng: Philox::new(settings.seed, stream::STEP),
             feature_layers: recipe.feature_layers(),
             cursor: Cursor::new(settings.seed).with_buffer(settings.shuffle_buffer),
             step: 0,
             device: device.clone(),
             guard: FiniteCheck::new(device),
-            watchdog: Watchdog::default(),
+            monitor: TrainingMonitor::default(),
             best: None,
             generator,
             discriminator,
@@ -218,31 +222,32 @@ impl Trainer {
                 "the checkpoint holds no training state, it was imported: use train --init-from, or sample".into(),
             ));
         }
-        let state: State = serde_json::from_value(checkpoint.meta.state.clone()).map_err(|e| {
-            TrainError::Mismatch(format!(
-                "the checkpoint's training state is of another version ({e})"
-            ))
-        })?;
+        let state: CheckpointState = serde_json::from_value(checkpoint.meta.state.clone())
+            .map_err(|e| {
+                TrainError::Mismatch(format!(
+                    "the checkpoint's training state is of another version ({e})"
+                ))
+            })?;
         let mut trainer = Self::new(state.settings, device)?;
         trainer.load_weights(checkpoint)?;
-        trainer.optimizer_g.load_state(&section(checkpoint, OPTIMIZER_G))?;
-        trainer.optimizer_d.load_state(&section(checkpoint, OPTIMIZER_D))?;
+        trainer.optimizer_g.load_state(&strip_prefix(checkpoint, OPTIMIZER_G))?;
+        trainer.optimizer_d.load_state(&strip_prefix(checkpoint, OPTIMIZER_D))?;
         for (history, prefix) in
             [(&mut trainer.history_g, HISTORY_G), (&mut trainer.history_d, HISTORY_D)]
         {
             history
                 .as_mut()
-                .map_or(Ok(()), |history| history.load_state(&section(checkpoint, prefix)))?;
+                .map_or(Ok(()), |history| history.load_state(&strip_prefix(checkpoint, prefix)))?;
         }
         if let Some(ema) = &mut trainer.ema {
-            ema.load_state_dict(&section(checkpoint, "ema."))?;
+            ema.load_state_dict(&strip_prefix(checkpoint, "ema."))?;
         }
-        trainer.latents = state.latents;
-        if let Some(tricks) = state.tricks {
-            trainer.tricks = tricks;
+        trainer.latent_rng = state.latent_rng;
+        if let Some(step_rng) = state.step_rng {
+            trainer.step_rng = step_rng;
         }
         trainer.cursor = state.cursor;
-        trainer.watchdog = state.watchdog;
+        trainer.monitor = state.monitor;
         trainer.best = state.best;
         trainer.step = checkpoint.meta.step;
         Ok(trainer)
@@ -253,8 +258,8 @@ impl Trainer {
     /// # Errors
     /// Names or shapes that are not this recipe's.
     pub fn load_weights(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-        self.generator.load_state_dict(&section(checkpoint, "g."))?;
-        self.discriminator.load_state_dict(&section(checkpoint, "d."))?;
+        self.generator.load_state_dict(&strip_prefix(checkpoint, "g."))?;
+        self.discriminator.load_state_dict(&strip_prefix(checkpoint, "d."))?;
         if let Some(ema) = &mut self.ema {
             *ema = Ema::new(&self.generator, self.settings.recipe.train.ema as f32);
         }
@@ -262,41 +267,41 @@ impl Trainer {
     }
 
     /// Whether the step that comes next is written into the metrics.
-    pub(crate) fn logs_next(&self) -> bool {
+    pub(crate) fn should_log_next(&self) -> bool {
         let next = self.step + 1;
         next.is_multiple_of(self.settings.log_every) || next == self.settings.steps
     }
 
     /// What was found to go wrong so far.
-    pub fn watchdog(&self) -> &Watchdog {
-        &self.watchdog
+    pub fn monitor(&self) -> &TrainingMonitor {
+        &self.monitor
     }
 
     /// The same, to be fed.
-    pub(crate) fn watchdog_mut(&mut self) -> &mut Watchdog {
-        &mut self.watchdog
+    pub(crate) fn monitor_mut(&mut self) -> &mut TrainingMonitor {
+        &mut self.monitor
     }
 
     /// The best checkpoint that was measured so far.
-    pub fn best(&self) -> Option<&Scored> {
+    pub fn best(&self) -> Option<&CheckpointScore> {
         self.best.as_ref()
     }
 
     /// Remembers a better one.
-    pub(crate) fn set_best(&mut self, best: Scored) {
+    pub(crate) fn set_best(&mut self, best: CheckpointScore) {
         self.best = Some(best);
     }
 
     /// Whether D can win: a Wasserstein critic's loss has no lower bound, and its sign says nothing.
-    pub(crate) fn judges(&self) -> bool {
+    pub(crate) fn d_can_win(&self) -> bool {
         self.settings.recipe.objective.loss != Objective::Wasserstein
     }
 
     /// Other answers to what is found, recorded in the settings.
-    pub fn set_watch(&mut self, watch: Watch) {
-        let from = std::mem::replace(&mut self.settings.watch, watch);
-        for (setting, from, to) in from.differences(&watch) {
-            self.settings.change(self.step, setting, from, to);
+    pub fn set_monitor_config(&mut self, config: MonitorConfig) {
+        let from = std::mem::replace(&mut self.settings.monitor, config);
+        for (setting, from, to) in from.differences(&config) {
+            self.settings.record_override(self.step, setting, from, to);
         }
     }
 
@@ -309,10 +314,10 @@ impl Trainer {
         checkpoint: &Checkpoint,
         step: u64,
         what: &str,
-    ) -> Result<(Self, Finding), TrainError> {
+    ) -> Result<(Self, Alert), TrainError> {
         let mut back = Self::resume(checkpoint, &self.device)?;
-        back.settings.watch = self.settings.watch;
-        back.settings.change(
+        back.settings.monitor = self.settings.monitor;
+        back.settings.record_override(
             back.step,
             ROLLBACK,
             format!("step {step}: {what}"),
@@ -320,19 +325,19 @@ impl Trainer {
         );
         let lr = back.settings.recipe.optimizer.lr / 2.0;
         back.set_learning_rate(lr)?;
-        let finding = Finding {
-            kind: Kind::RolledBack,
+        let alert = Alert {
+            kind: AlertKind::RolledBack,
             step,
-            saw: format!("{what} is not finite: training has diverged"),
-            advice: format!("going on from step {} with half the learning rate, {lr:e}", back.step),
+            message: format!("{what} is not finite: training has diverged"),
+            hint: format!("going on from step {} with half the learning rate, {lr:e}", back.step),
         };
-        back.watchdog.rolled_back(finding.clone());
-        Ok((back, finding))
+        back.monitor.record_rollback(alert.clone());
+        Ok((back, alert))
     }
 
     /// How often the run went back.
     pub(crate) fn rollbacks(&self) -> usize {
-        self.settings.changes.iter().filter(|change| change.setting == ROLLBACK).count()
+        self.settings.overrides.iter().filter(|change| change.setting == ROLLBACK).count()
     }
 
     /// Where this trainer computes.
@@ -358,7 +363,7 @@ impl Trainer {
     /// Makes the run longer or shorter, recorded in its settings.
     pub fn set_steps(&mut self, steps: u64) {
         if steps != self.settings.steps {
-            self.settings.change(self.step, "steps", self.settings.steps, steps);
+            self.settings.record_override(self.step, "steps", self.settings.steps, steps);
             self.settings.steps = steps;
         }
     }
@@ -376,7 +381,7 @@ impl Trainer {
             recipe.optimizer.lr = lr;
             recipe.validate()?;
             self.settings.recipe = recipe;
-            self.settings.change(self.step, "lr", from, lr);
+            self.settings.record_override(self.step, "lr", from, lr);
         }
         Ok(())
     }
@@ -387,7 +392,7 @@ impl Trainer {
     }
 
     /// Draws the fixed latents under conditions that the data have, where the recipe cannot make them up: attributes and vectors.
-    pub fn show(&mut self, conditions: &Conditions) {
+    pub fn init_fixed_conditions(&mut self, conditions: &Conditions) {
         let recipe = &self.settings.recipe;
         let made_up = recipe
             .condition
@@ -429,10 +434,10 @@ impl Trainer {
     /// [`TrainError::NonFinite`] when a weight, statistic or moment is not finite: such a state is not worth keeping. [`TrainError::Gpu`] when
     /// they cannot be read any more.
     pub fn checkpoint(&self, dataset: &DatasetId) -> Result<Checkpoint, TrainError> {
-        let (settings, latents, tricks) =
-            (self.settings.clone(), self.latents.clone(), Some(self.tricks.clone()));
-        let (cursor, watchdog, best) = (self.cursor, self.watchdog.clone(), self.best.clone());
-        let state = State { settings, latents, tricks, cursor, watchdog, best };
+        let (settings, latent_rng, step_rng) =
+            (self.settings.clone(), self.latent_rng.clone(), Some(self.step_rng.clone()));
+        let (cursor, monitor, best) = (self.cursor, self.monitor.clone(), self.best.clone());
+        let state = CheckpointState { settings, latent_rng, step_rng, cursor, monitor, best };
         let state = serde_json::to_value(state)
             .map_err(|e| TrainError::Mismatch(format!("cannot write the training state: {e}")))?;
         let mut tensors = BTreeMap::new();
@@ -470,18 +475,18 @@ impl Trainer {
 }
 
 /// Latents, and conditions where the generator is told one: each condition has a row, under the latents of the first row.
-fn fixed(recipe: &Recipe, seed: u64, device: &Device, conditions: Option<&Tensor>) -> Fixed {
+fn fixed(recipe: &Recipe, seed: u64, device: &Device, conditions: Option<&Tensor>) -> FixedLatents {
     let mut rng = Philox::new(seed, stream::FIXED_LATENTS);
     let latents = recipe.latents(&mut rng, FIXED, device);
     let Some(c) = recipe.condition.as_ref().filter(|c| c.generator != Conditioned::None) else {
-        return Fixed { latents, condition: None };
+        return FixedLatents { latents, condition: None };
     };
     let conditions =
         conditions.cloned().unwrap_or_else(|| recipe.example_conditions(c.size.min(MOST_ROWS)));
     let rows = conditions.shape()[0];
     let column: Vec<usize> = (0..rows * ROW).map(|i| i % ROW).collect();
     let row: Vec<usize> = (0..rows * ROW).map(|i| i / ROW).collect();
-    Fixed {
+    FixedLatents {
         latents: latents.index_select(&column),
         condition: Some(conditions.to_device(device).index_select(&row)),
     }
@@ -507,7 +512,7 @@ pub(crate) fn meta(
 }
 
 /// The arrays whose names begin with `prefix`, without it.
-pub(crate) fn section(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
+pub(crate) fn strip_prefix(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
     let strip = |(name, array): (&String, &Array)| {
         Some((name.strip_prefix(prefix)?.to_string(), HostTensor::from(array.clone())))
     };

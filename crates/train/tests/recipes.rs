@@ -1,7 +1,7 @@
 //! Every preset trains, on a small labelled set.
 
-#[path = "common/tricks.rs"]
-mod tricks;
+#[path = "common/fixtures.rs"]
+mod fixtures;
 
 use data::{Batch, Cursor};
 use nn::Recipe;
@@ -13,11 +13,11 @@ use train::{Sampler, latents};
 #[test]
 fn every_preset_trains_twenty_steps_and_draws() {
     let dir = tempfile::tempdir().unwrap();
-    let places = tricks::labelled(dir.path());
-    for recipe in Recipe::names().map(tricks::small).chain(tricks::everything()) {
+    let places = fixtures::labelled(dir.path());
+    for recipe in Recipe::names().map(fixtures::small).chain(fixtures::everything()) {
         let name = recipe.name.clone();
         let (outcome, rows) =
-            tricks::trained(&recipe, 20, &places, &dir.path().join(&name), &Device::Cpu);
+            fixtures::trained(&recipe, 20, &places, &dir.path().join(&name), &Device::Cpu);
         assert!(
             rows[0].d_loss != rows[1].d_loss && rows[1].g_loss != rows[2].g_loss,
             "{name}: nothing moves"
@@ -26,10 +26,11 @@ fn every_preset_trains_twenty_steps_and_draws() {
         let sampler =
             Sampler::new(&checkpoint::load(&outcome.checkpoint).unwrap(), None, &Device::Cpu)
                 .unwrap();
-        let told =
-            train::told(sampler.recipe()).is_some().then(|| sampler.recipe().example_conditions(2));
+        let told = train::generator_condition(sampler.recipe())
+            .is_some()
+            .then(|| sampler.recipe().example_conditions(2));
         let images =
-            sampler.draw_under(&latents(sampler.recipe(), 1, 2), told.as_ref(), 2, |_| ()).unwrap();
+            sampler.sample(&latents(sampler.recipe(), 1, 2), told.as_ref(), 2, |_| ()).unwrap();
         assert!(images.to_vec().iter().all(|pixel| (-1.0..=1.0).contains(pixel)), "{name}");
     }
 }
@@ -38,7 +39,7 @@ fn every_preset_trains_twenty_steps_and_draws() {
 #[test]
 fn some_labels_are_learned_and_the_others_hidden() {
     let dir = tempfile::tempdir().unwrap();
-    let places = tricks::labelled(dir.path());
+    let places = fixtures::labelled(dir.path());
     let keys = [
         ("image.size", "[16, 16]"),
         ("train.batch", "4"),
@@ -49,11 +50,11 @@ fn some_labels_are_learned_and_the_others_hidden() {
         ("objective.semi_supervised", "true"),
         ("objective.labelled", "13"),
     ];
-    let recipe = tricks::small("torch")
+    let recipe = fixtures::small("torch")
         .with(&keys.map(|(key, value)| (key.to_owned(), value.to_owned())))
         .unwrap();
-    let settings = tricks::settings(recipe.clone(), &places, 3);
-    let set = tricks::open(&settings);
+    let settings = fixtures::settings(recipe.clone(), &places, 3);
+    let set = fixtures::open(&settings);
     let of = |count: usize| -> Vec<f32> {
         let conditions = Conditions::new(recipe.condition.as_ref().unwrap(), &set, None)
             .unwrap()
@@ -77,5 +78,5 @@ fn some_labels_are_learned_and_the_others_hidden() {
     assert_eq!(known(&some).iter().sum::<f32>(), 13.0);
     assert!(known(&some).iter().all(|count| [1.0, 2.0].contains(count)));
     assert!(some.iter().zip(of(0)).all(|(&some, all)| some <= all), "no label is another");
-    tricks::trained(&recipe, 3, &places, &dir.path().join("run"), &Device::Cpu);
+    fixtures::trained(&recipe, 3, &places, &dir.path().join("run"), &Device::Cpu);
 }

@@ -1,7 +1,7 @@
 //! The same bits whatever interrupts the run, and on however many threads.
 
-#[path = "common/tricks.rs"]
-mod tricks;
+#[path = "common/fixtures.rs"]
+mod fixtures;
 
 use data::{Dataset, Fit, Preprocess, Split};
 use nn::Recipe;
@@ -40,12 +40,12 @@ fn settings(data: &Path, preprocess: Preprocess, steps: u64) -> Settings {
         checkpoint_every: 3,
         keep: 2,
         shuffle_buffer: None,
-        watch: train::watchdog::Watch::default(),
-        evaluate: None,
+        monitor: train::monitor::MonitorConfig::default(),
+        eval: None,
         preprocess,
         recipe,
         condition_file: None,
-        changes: Vec::new(),
+        overrides: Vec::new(),
     }
 }
 
@@ -71,7 +71,7 @@ fn train_with_stops(settings: &Settings, dir: &Path, stops: &[u64]) -> Vec<u8> {
         })
         .unwrap();
         if outcome.finished {
-            assert!(outcome.pictures.iter().all(|p| p.exists()));
+            assert!(outcome.images.iter().all(|p| p.exists()));
             return std::fs::read(outcome.checkpoint).unwrap();
         }
         assert_eq!(Some(outcome.step), at);
@@ -114,10 +114,10 @@ fn interrupted_runs_and_other_thread_counts_end_with_the_same_bytes() {
 #[test]
 fn with_every_stabiliser_on_a_resumed_run_ends_with_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    let places = tricks::labelled(dir.path());
-    for recipe in tricks::everything() {
+    let places = fixtures::labelled(dir.path());
+    for recipe in fixtures::everything() {
         let name = recipe.name.clone();
-        let settings = tricks::settings(recipe, &places, 8);
+        let settings = fixtures::settings(recipe, &places, 8);
         let trained = |place: &str, stops: &[u64]| {
             train_with_stops(&settings, &dir.path().join(format!("{name}-{place}")), stops)
         };
@@ -163,7 +163,7 @@ fn a_loss_that_is_no_number_stops_before_any_weight_moves() {
     let before = trainer.networks().1.state_dict()["main.0.weight"].clone();
     let real = tensor::Tensor::full([4, 16, 16, 3], f32::NAN);
     let z = tensor::Tensor::zeros([4, 6]);
-    match trainer.step_on(&real, &z, None).wait() {
+    match trainer.train_step_on(&real, &z, None).wait() {
         Err(TrainError::NonFinite { step: 1, what }) => {
             assert!(what.contains("discriminator"), "{what}")
         }
@@ -171,7 +171,9 @@ fn a_loss_that_is_no_number_stops_before_any_weight_moves() {
     }
     assert_eq!(trainer.networks().1.state_dict()["main.0.weight"], before);
     // Nor do later steps move one.
-    assert!(trainer.step_on(&tensor::Tensor::zeros([4, 16, 16, 3]), &z, None).wait().is_err());
+    assert!(
+        trainer.train_step_on(&tensor::Tensor::zeros([4, 16, 16, 3]), &z, None).wait().is_err()
+    );
     assert_eq!(trainer.networks().1.state_dict()["main.0.weight"], before);
 }
 
@@ -186,26 +188,35 @@ fn a_picture_depends_on_its_latent_alone() {
         checkpoint_retention::latest_valid(&dir.path().join("run/checkpoints")).unwrap().checkpoint;
     for mode in [None, Some(train::BatchNormMode::Recalibrated)] {
         let sampler = Sampler::new(&checkpoint, mode, &Device::Cpu).unwrap();
-        let all = sampler.draw(&latents(sampler.recipe(), 5, 9), 9, |_| ()).unwrap().to_vec();
+        let all =
+            sampler.sample(&latents(sampler.recipe(), 5, 9), None, 9, |_| ()).unwrap().to_vec();
         let mut seen = Vec::new();
-        let parts =
-            sampler.draw(&latents(sampler.recipe(), 5, 9), 2, |n| seen.push(n)).unwrap().to_vec();
+        let parts = sampler
+            .sample(&latents(sampler.recipe(), 5, 9), None, 2, |n| seen.push(n))
+            .unwrap()
+            .to_vec();
         assert!(all == parts, "{mode:?}");
         assert_eq!(seen, [1, 3, 5, 7, 9]);
-        let fewer = sampler.draw(&latents(sampler.recipe(), 5, 4), 4, |_| ()).unwrap().to_vec();
+        let fewer =
+            sampler.sample(&latents(sampler.recipe(), 5, 4), None, 4, |_| ()).unwrap().to_vec();
         assert_eq!(all[..fewer.len()], fewer[..]);
-        assert!(sampler.draw(&tensor::Tensor::zeros([1, 7]), 1, |_| ()).is_err());
+        assert!(sampler.sample(&tensor::Tensor::zeros([1, 7]), None, 1, |_| ()).is_err());
     }
     let by_batch =
         Sampler::new(&checkpoint, Some(train::BatchNormMode::Batch), &Device::Cpu).unwrap();
     let z = latents(by_batch.recipe(), 5, 8);
     assert_ne!(
-        by_batch.draw(&z, 8, |_| ()).unwrap().to_vec(),
-        by_batch.draw(&z, 2, |_| ()).unwrap().to_vec()
+        by_batch.sample(&z, None, 8, |_| ()).unwrap().to_vec(),
+        by_batch.sample(&z, None, 2, |_| ()).unwrap().to_vec()
     );
-    assert_eq!(by_batch.draw(&z, 7, |_| ()).unwrap().shape()[0], 8, "7 and 1 become 4 and 4");
+    assert_eq!(
+        by_batch.sample(&z, None, 7, |_| ()).unwrap().shape()[0],
+        8,
+        "7 and 1 become 4 and 4"
+    );
     for (count, batch) in [(1, 8), (8, 1), (3, 2)] {
-        let message = by_batch.draw(&z.narrow(0, 0, count), batch, |_| ()).unwrap_err().to_string();
+        let message =
+            by_batch.sample(&z.narrow(0, 0, count), None, batch, |_| ()).unwrap_err().to_string();
         assert!(message.contains("at least 2"), "{message}");
     }
 }
@@ -234,7 +245,7 @@ fn a_change_on_resume_survives_a_kill_and_later_pictures_go() {
         (resumed.steps_done(), resumed.settings().steps, resumed.settings().recipe.optimizer.lr),
         (10, 1000, 1e-5)
     );
-    assert_eq!(resumed.settings().changes.len(), 2);
+    assert_eq!(resumed.settings().overrides.len(), 2);
     // Back to an older step: grids of later ones are not of this run any more.
     let older = checkpoint_retention::list(&run_at.join("checkpoints"))
         .unwrap()

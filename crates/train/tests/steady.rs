@@ -19,12 +19,12 @@ fn a_steady_step_takes_no_memory_from_the_system() {
         checkpoint_every: 8,
         keep: 1,
         shuffle_buffer: None,
-        watch: train::watchdog::Watch::default(),
-        evaluate: None,
+        monitor: train::monitor::MonitorConfig::default(),
+        eval: None,
         preprocess: data::Preprocess::new([64, 64], 3),
         recipe,
         condition_file: None,
-        changes: Vec::new(),
+        overrides: Vec::new(),
     };
     // On one thread: on more, how many tasks hold scratch memory at a time is a matter of luck.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
@@ -34,7 +34,7 @@ fn a_steady_step_takes_no_memory_from_the_system() {
         let real = rng.uniform([16, 64, 64, 3], -1.0, 1.0);
         let step = |_| {
             let z = rng.normal([16, latent], 0.0, 1.0);
-            trainer.step_on(&real, &z, None).wait().unwrap();
+            trainer.train_step_on(&real, &z, None).wait().unwrap();
             tensor::num_allocs()
         };
         (0..8).map(step).collect::<Vec<_>>()

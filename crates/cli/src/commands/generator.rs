@@ -179,7 +179,7 @@ impl ConditionArgs {
             self.class.as_ref().map(|_| "--class")
         };
         let asked = asked.or_else(|| (!self.attr.is_empty()).then_some("--attr"));
-        let Some(condition) = train::told(recipe) else {
+        let Some(condition) = train::generator_condition(recipe) else {
             return match asked {
                 Some(flag) => Err(CliError::Usage(format!(
                     "{flag}: this generator was trained without a condition"
@@ -191,7 +191,9 @@ impl ConditionArgs {
         let rows = match &self.condition {
             Some(file) => read(file, "condition", condition.size)?,
             None if all => recipe.example_conditions(condition.size),
-            None => train::condition::described(condition, self.class.as_deref(), &self.attr)?,
+            None => {
+                train::condition::parse_condition(condition, self.class.as_deref(), &self.attr)?
+            }
         };
         let rows = rows.to_vec().chunks(condition.size.max(1)).map(<[f32]>::to_vec).collect();
         Ok(Conditions { rows, all, file: self.condition.clone() })
@@ -203,7 +205,7 @@ pub fn name_of(recipe: &Recipe, row: &[f32]) -> String {
     let one = (row.iter().filter(|v| **v != 0.0).count() == 1)
         .then(|| row.iter().position(|v| *v == 1.0))
         .flatten();
-    let names = train::told(recipe).map_or(&[][..], |c| &c.names);
+    let names = train::generator_condition(recipe).map_or(&[][..], |c| &c.names);
     match one {
         Some(at) => names.get(at).cloned().unwrap_or_else(|| at.to_string()),
         None => format!("{row:?}"),

@@ -1,7 +1,7 @@
 //! What `train` does about what goes wrong: flags.
 
 use clap::ValueEnum;
-use train::watchdog::{OnFinding, OnNan, Watch};
+use train::monitor::{AlertAction, MonitorConfig, NanAction};
 
 /// When a number is not finite.
 #[derive(Clone, Copy, ValueEnum)]
@@ -21,7 +21,7 @@ pub enum Choice {
     Stop,
 }
 
-impl From<Choice> for OnFinding {
+impl From<Choice> for AlertAction {
     fn from(choice: Choice) -> Self {
         match choice {
             Choice::Warn => Self::Warn,
@@ -47,15 +47,15 @@ pub struct MonitorArgs {
 
 impl MonitorArgs {
     /// These flags, and what was set before where there are none.
-    pub fn onto(&self, before: Watch) -> Watch {
+    pub fn onto(&self, before: MonitorConfig) -> MonitorConfig {
         let on_nan = self.on_nan.map_or(before.on_nan, |choice| match choice {
-            NanChoice::Rollback => OnNan::Rollback,
-            NanChoice::Stop => OnNan::Stop,
+            NanChoice::Rollback => NanAction::Rollback,
+            NanChoice::Stop => NanAction::Stop,
         });
-        Watch {
+        MonitorConfig {
             on_nan,
-            on_collapse: self.on_collapse.map_or(before.on_collapse, OnFinding::from),
-            on_d_win: self.on_d_dominance.map_or(before.on_d_win, OnFinding::from),
+            on_collapse: self.on_collapse.map_or(before.on_collapse, AlertAction::from),
+            on_d_dominance: self.on_d_dominance.map_or(before.on_d_dominance, AlertAction::from),
         }
     }
 }

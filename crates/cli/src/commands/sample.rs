@@ -121,7 +121,7 @@ impl Drawn<'_> {
 
     /// The picture of this number, alone: where it depends on those drawn with it, they are part of what it says.
     fn single(&self, i: usize) -> SampleSpec {
-        if self.opened.sampler.normalised() == BatchNormMode::Batch {
+        if self.opened.sampler.batch_norm() == BatchNormMode::Batch {
             return SampleSpec {
                 cells: vec![Cell::Drawn(i)],
                 grid: GridOptions::SINGLE,
@@ -170,7 +170,7 @@ fn draw(
         let part = count * (i + 1) / parts - start;
         let told = drawn.conditions.as_ref().map(|rows| rows.narrow(0, start, part));
         let images = sampler
-            .draw_under(&drawn.latents.narrow(0, start, part), told.as_ref(), part, |_| ())?
+            .sample(&drawn.latents.narrow(0, start, part), told.as_ref(), part, |_| ())?
             .to_vec();
         if let Some(folder) = folder {
             let texts = |i: usize| drawn.origin(drawn.single(i)).texts();

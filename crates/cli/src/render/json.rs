@@ -6,8 +6,8 @@ use nn::{Plan, Recipe, Row};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use tensor::Device;
-use train::watchdog::Finding;
-use train::{Event, Outcome};
+use train::monitor::Alert;
+use train::{Event, RunOutcome};
 
 pub fn plan(recipe: &Recipe, plan: &Plan) {
     let rows = |rows: &[Row]| -> Vec<Value> {
@@ -81,39 +81,39 @@ pub fn event(event: &Event) {
         }
         Event::Sampled { step, path } => json!({ "event": "sampled", "step": step, "path": path }),
         Event::Evaluated { step, measurement, best } => {
-            let figures: Map<String, Value> = measurement
-                .figures
+            let metrics: Map<String, Value> = measurement
+                .metrics
                 .iter()
                 .map(|(name, value)| (name.clone(), json!(value)))
                 .collect();
             let features = &measurement.features;
             json!({
-                "event": "evaluated", "step": step, "figures": figures, "features": features, "by": measurement.by, "best": best,
+                "event": "evaluated", "step": step, "metrics": metrics, "features": features, "by": measurement.by, "best": best,
             })
         }
         Event::Saved { step, path } => json!({ "event": "saved", "step": step, "path": path }),
         Event::Epoch { epoch, step } => json!({ "event": "epoch", "epoch": epoch, "step": step }),
-        Event::Found(finding) => found(finding),
+        Event::Alert(event) => alert(event),
         Event::Warning(text) => return warning(text),
     };
     output::json(&object);
 }
 
-fn found(finding: &Finding) -> Value {
-    let Finding { kind, step, saw, advice } = finding;
-    json!({ "event": "found", "kind": kind, "step": step, "saw": saw, "advice": advice })
+fn alert(alert: &Alert) -> Value {
+    let Alert { kind, step, message, hint } = alert;
+    json!({ "event": "alert", "kind": kind, "step": step, "message": message, "hint": hint })
 }
 
-pub fn ended(outcome: &Outcome) {
+pub fn ended(outcome: &RunOutcome) {
     let event = if outcome.finished { "finished" } else { "stopped" };
     output::json(&json!({
         "event": event,
         "step": outcome.step,
         "checkpoint": outcome.checkpoint,
-        "pictures": outcome.pictures,
-        "findings": outcome.findings,
+        "images": outcome.images,
+        "alerts": outcome.alerts,
         "best": outcome.best,
         "last": outcome.last,
-        "stopped_by": outcome.stopped_by.as_ref().map(|finding| finding.kind),
+        "stopped_by": outcome.stopped_by.as_ref().map(|alert| alert.kind),
     }));
 }

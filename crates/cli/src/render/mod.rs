@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use tensor::Device;
 use text::TextRenderer;
 pub use text::quoted;
-use train::{Event, Outcome};
+use train::{Event, RunOutcome};
 
 /// A training run as it is shown.
 pub enum Renderer {
@@ -128,7 +128,7 @@ impl Renderer {
     }
 
     /// The loop ended.
-    pub fn ended(&mut self, dir: &Path, outcome: &Outcome) {
+    pub fn ended(&mut self, dir: &Path, outcome: &RunOutcome) {
         match self {
             Self::Text(text) => text.ended(dir, outcome),
             Self::Json => json::ended(outcome),

@@ -8,7 +8,7 @@ use runs::{MetricsRow, checkpoint_retention};
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
 use std::time::Duration;
-use train::{Event, Outcome};
+use train::{Event, RunOutcome};
 
 /// Pictures left out that are named one by one.
 const NAMED: usize = 5;
@@ -90,7 +90,7 @@ impl TextRenderer {
             Event::Sampled { .. } | Event::Saved { .. } | Event::Epoch { .. } => {}
             Event::Evaluated { step, measurement, best } => {
                 let figures =
-                    measurement.figures.iter().map(|(name, value)| format!("{name} {value:.4}"));
+                    measurement.metrics.iter().map(|(name, value)| format!("{name} {value:.4}"));
                 let figures = figures.collect::<Vec<_>>().join("  ");
                 let best = if *best { "  (best so far)" } else { "" };
                 self.beside_bar(|| {
@@ -100,7 +100,7 @@ impl TextRenderer {
                     ))
                 });
             }
-            Event::Found(finding) => self.warning(&finding.to_string()),
+            Event::Alert(alert) => self.warning(&alert.to_string()),
             Event::Warning(text) => self.warning(text),
         }
     }
@@ -112,14 +112,14 @@ impl TextRenderer {
         }
     }
 
-    pub fn ended(&mut self, dir: &Path, outcome: &Outcome) {
+    pub fn ended(&mut self, dir: &Path, outcome: &RunOutcome) {
         self.stops();
         let shown = quoted(dir);
         if !outcome.finished {
             let why = outcome
                 .stopped_by
                 .as_ref()
-                .map_or(String::new(), |finding| format!(", since {}", finding.saw));
+                .map_or(String::new(), |alert| format!(", since {}", alert.message));
             output::line(format!(
                 "stopped after step {}{why}; saved {}",
                 outcome.step,
@@ -129,11 +129,11 @@ impl TextRenderer {
             return;
         }
         output::line(format!("finished {} steps", outcome.step));
-        for finding in &outcome.findings {
-            output::line(format!("  at step {:<14}  {}", finding.step, finding.saw));
+        for alert in &outcome.alerts {
+            output::line(format!("  at step {:<14}  {}", alert.step, alert.message));
         }
         output::line(format!("  grids of fixed latents  {}", dir.join("samples").display()));
-        for path in &outcome.pictures {
+        for path in &outcome.images {
             let what = if path.extension().is_some_and(|extension| extension == "gif") {
                 "their time-lapse"
             } else {

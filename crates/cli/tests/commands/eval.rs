@@ -320,7 +320,7 @@ fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
     let evaluated: Vec<Value> =
         run.json().into_iter().filter(|event| event["event"] == "evaluated").collect();
     assert_eq!(evaluated.len(), 2);
-    let of = |event: &Value, name: &str| event["figures"][name].as_f64().unwrap();
+    let of = |event: &Value, name: &str| event["metrics"][name].as_f64().unwrap();
     // The best is the one nearest to what is expected of new pictures.
     let off =
         |event: &Value| (of(event, "eval/memorised") - of(event, "eval/memorised_real")).abs();
@@ -332,7 +332,7 @@ fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
         "{best}"
     );
     assert!(
-        evaluated.iter().any(|event| best["value"] == event["figures"]["eval/memorised"]),
+        evaluated.iter().any(|event| best["value"] == event["metrics"]["eval/memorised"]),
         "{best}"
     );
     // Every figure with its features.
@@ -450,7 +450,7 @@ fn a_measured_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
         evaluated.iter().map(|e| e["step"].as_u64().unwrap()).collect::<Vec<_>>(),
         [2, 4, 6, 8]
     );
-    let distance = |event: &Value| event["figures"]["eval/frechet"].as_f64().unwrap();
+    let distance = |event: &Value| event["metrics"]["eval/frechet"].as_f64().unwrap();
     let best = evaluated.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap();
     let finished = whole.event("finished");
     assert_eq!((&finished["best"]["step"], &finished["last"]["step"]), (&best["step"], &8.into()));

@@ -32,7 +32,7 @@ fn an_interrupt_finishes_the_step_saves_and_says_how_to_go_on() {
         assert_eq!(logged_steps(&place.path(run)), (1..=done + 3).collect::<Vec<_>>());
         let config = fs::read_to_string(place.path(run).join("config.toml")).unwrap();
         assert!(
-            config.contains("[[changes]]") && config.contains("from = \"1000000\""),
+            config.contains("[[overrides]]") && config.contains("from = \"1000000\""),
             "{config}"
         );
     }

@@ -355,5 +355,5 @@ fn what_goes_wrong_has_an_exit_code_of_its_own() {
         "{config}"
     );
     let row = &rows(&place.path("sound"))[0];
-    assert!(row["d_accuracy"].is_number() && row["g_gradient"].is_number(), "{row}");
+    assert!(row["d_accuracy"].is_number() && row["g_grad_norm"].is_number(), "{row}");
 }

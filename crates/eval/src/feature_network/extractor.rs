@@ -48,7 +48,7 @@ impl DiscriminatorExtractor {
                 "{what}: use features of a network (dcgan eval train-features) or pixels"
             )))
         };
-        let Some((recipe, network, sound)) = train::discriminator(checkpoint, device)? else {
+        let Some((recipe, network, sound)) = train::load_discriminator(checkpoint, device)? else {
             return wrong("the checkpoint holds no discriminator");
         };
         if recipe

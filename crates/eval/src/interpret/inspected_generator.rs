@@ -38,7 +38,7 @@ impl InspectedGenerator {
         layer: Option<&str>,
         device: &Device,
     ) -> Result<Self, EvalError> {
-        let (recipe, network, normalised) = train::generator(checkpoint, None, device)?;
+        let (recipe, network, normalised) = train::load_generator(checkpoint, None, device)?;
         let mode = normalised.mode();
         let layers = map_layers(&recipe, &network, mode, device);
         let known = || layers.iter().map(MapLayer::to_string).collect::<Vec<_>>().join(", ");
@@ -171,8 +171,8 @@ fn map_layers(recipe: &Recipe, network: &Network, mode: Mode, device: &Device) -
         hidden.iter().filter(|(_, layer)| shaping(layer)).map(|(name, _)| name.as_str()).collect();
     // What the shapes are, one picture tells.
     let latent = Tensor::full_on(device, [1, recipe.generator.latent], 0.0);
-    let told =
-        train::told(recipe).map(|condition| Tensor::full_on(device, [1, condition.size], 0.0));
+    let told = train::generator_condition(recipe)
+        .map(|condition| Tensor::full_on(device, [1, condition.size], 0.0));
     let (_, found) =
         network.features(&latent, Pass::from(mode).with_condition(told.as_ref()), &names);
     let shape = |name: &str| names.iter().position(|own| *own == name).map(|at| *found[at].shape());

@@ -24,7 +24,8 @@ impl DiscriminatorScorer {
     /// # Errors
     /// Weights that are not its recipe's; a discriminator that compares pictures with each other, which says nothing of one alone.
     pub fn new(checkpoint: &Checkpoint, sampler: &Sampler) -> Result<Option<Self>, EvalError> {
-        let Some((recipe, network, sound)) = train::discriminator(checkpoint, sampler.device())?
+        let Some((recipe, network, sound)) =
+            train::load_discriminator(checkpoint, sampler.device())?
         else {
             return Ok(None);
         };
@@ -48,8 +49,8 @@ impl DiscriminatorScorer {
         let latents = train::latents(&self.recipe, 0, batches * size);
         let conditions =
             self.recipe.condition.is_some().then(|| self.recipe.example_conditions(batches * size));
-        let told = train::told(&self.recipe).and(conditions.as_ref());
-        let images = sampler.draw_under(&latents, told, size, |_| ())?;
+        let told = train::generator_condition(&self.recipe).and(conditions.as_ref());
+        let images = sampler.sample(&latents, told, size, |_| ())?;
         let device = sampler.device();
         let batch = |i: usize| {
             let images =

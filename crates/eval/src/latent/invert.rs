@@ -71,9 +71,8 @@ pub fn invert(
             .fold(pixels, |sum, (own, wanted)| sum.add(&distance(own, wanted).scale(weight)))
     };
     let found = options.descent.run(sampler, conditions, loss, progress)?;
-    let images = sampler
-        .draw_under(&found.latents, found.told.as_ref(), found.losses.len(), |_| ())?
-        .to_vec();
+    let images =
+        sampler.sample(&found.latents, found.told.as_ref(), found.losses.len(), |_| ())?.to_vec();
     let picture = |i: usize| &images[i * target.len()..][..target.len()];
     let start = |i: usize| StartResult {
         candidate: i / options.descent.starts,

@@ -70,8 +70,8 @@ impl Provenance {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             command,
             networks,
-            batch_norm: sampler.normalised(),
-            batch: (sampler.normalised() == BatchNormMode::Batch).then_some(batch),
+            batch_norm: sampler.batch_norm(),
+            batch: (sampler.batch_norm() == BatchNormMode::Batch).then_some(batch),
             computed_with: sampler.device().numerics_id(),
             drawing,
         }

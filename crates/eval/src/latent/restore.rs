@@ -179,8 +179,7 @@ pub fn restore(
         }
     };
     let found = options.descent.run(sampler, conditions, loss, progress)?;
-    let images =
-        sampler.draw_under(&found.latents, found.told.as_ref(), found.losses.len(), |_| ())?;
+    let images = sampler.sample(&found.latents, found.told.as_ref(), found.losses.len(), |_| ())?;
     let drawn = |i: usize| images.narrow(0, i, 1).to_vec();
     let start = |i: usize| {
         Ok(StartResult {

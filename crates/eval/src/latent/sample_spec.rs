@@ -8,7 +8,7 @@ use runs::GridOptions;
 use serde::{Deserialize, Serialize};
 use tensor::Tensor;
 use tensor::rng::Philox;
-use train::{Sampler, told};
+use train::{Sampler, generator_condition};
 
 /// Philox stream of the noise around a result of arithmetic.
 const NOISE: u64 = 0x6e6f_6973;
@@ -241,7 +241,9 @@ impl SampleSpec {
     }
 
     fn conditions(&self, recipe: &Recipe, count: usize) -> Result<Option<Tensor>, EvalError> {
-        let (Some(told), Some(condition)) = (&self.told, told(recipe)) else { return Ok(None) };
+        let (Some(told), Some(condition)) = (&self.told, generator_condition(recipe)) else {
+            return Ok(None);
+        };
         let mut values = vec![0.0; count * condition.size];
         for (row, &of) in values.chunks_exact_mut(condition.size.max(1)).zip(&told.of) {
             match told.rows.get(of) {
@@ -271,7 +273,7 @@ impl SampleSpec {
         progress: impl FnMut(usize),
     ) -> Result<(Vec<f32>, [usize; 4]), EvalError> {
         let (latents, told) = self.inputs(sampler.recipe())?;
-        let images = sampler.draw_under(&latents, told.as_ref(), batch, progress)?.to_vec();
+        let images = sampler.sample(&latents, told.as_ref(), batch, progress)?.to_vec();
         self.lay_out(&images, sampler.shape(), given)
     }
 

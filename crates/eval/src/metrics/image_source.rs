@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tensor::Tensor;
 use tensor::rng::Philox;
 use train::condition::Conditions;
-use train::{Sampler, latents, told};
+use train::{Sampler, generator_condition, latents};
 
 /// Pictures measured at a time.
 const BATCH: usize = 256;
@@ -74,7 +74,7 @@ impl<'a> ImageSource<'a> {
         chosen: ConditionSampling,
         real: &Arc<Dataset>,
     ) -> Result<Self, EvalError> {
-        let conditions = match (told(sampler.recipe()), chosen) {
+        let conditions = match (generator_condition(sampler.recipe()), chosen) {
             (None, _) => None,
             (Some(_), ConditionSampling::Uniform) => {
                 Some(sampler.recipe().example_conditions(count))
@@ -124,7 +124,7 @@ impl<'a> ImageSource<'a> {
             }
             Self::Generated { sampler, latents, conditions } => {
                 let conditions = conditions.as_ref().map(|rows| rows.narrow(0, start, count));
-                Ok(sampler.draw_under(
+                Ok(sampler.sample(
                     &latents.narrow(0, start, count),
                     conditions.as_ref(),
                     count.max(1),

@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::path::Path;
 use tensor::{Device, HostTensor, TensorData};
-use train::{Given, Settings, Trainer};
+use train::{RealBatch, Settings, Trainer};
 
 const SIDE: usize = 16;
 const BATCH: usize = 4;
@@ -20,7 +20,7 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 }
 
 /// The tensors of a golden state dict, `CASE/PART/…`.
-fn section(file: &SafeTensors<'_>, prefix: &str) -> Vec<(String, Array)> {
+fn strip_prefix(file: &SafeTensors<'_>, prefix: &str) -> Vec<(String, Array)> {
     let array = |view: safetensors::tensor::TensorView<'_>| {
         let data = match view.dtype() {
             Dtype::F32 => Data::F32(floats(view.data())),
@@ -74,15 +74,15 @@ fn trainer(name: &str, recipe: Recipe, file: &SafeTensors<'_>, device: &Device) 
         preprocess: data::Preprocess::new([SIDE as u32; 2], 1),
         recipe,
         condition_file: None,
-        watch: Default::default(),
-        evaluate: None,
+        monitor: Default::default(),
+        eval: None,
         shuffle_buffer: None,
-        changes: Vec::new(),
+        overrides: Vec::new(),
     };
     let mut trainer = Trainer::new(settings, device).unwrap();
     let mut start = Checkpoint::default();
     for part in ["g", "d"] {
-        let tensors = section(file, &format!("{name}/{part}/"));
+        let tensors = strip_prefix(file, &format!("{name}/{part}/"));
         start
             .tensors
             .extend(tensors.into_iter().map(|(key, array)| (format!("{part}.{key}"), array)));
@@ -124,12 +124,12 @@ pub fn games_follow_pytorch(device: &Device) {
             let numbers = step * count..(step + 1) * count;
             let batches: Vec<_> = numbers.clone().map(|number| batch(&file, number)).collect();
             let given: Vec<_> = (numbers.zip(&batches))
-                .map(|(number, batch)| Given {
+                .map(|(number, batch)| RealBatch {
                     batch,
                     condition: (classes > 0).then(|| told(number, classes)),
                 })
                 .collect();
-            let losses = trainer.step_with(&given).wait().unwrap();
+            let losses = trainer.train_step(&given).wait().unwrap();
             for (what, ours) in [("d_loss", losses.d_loss), ("g_loss", losses.g_loss)] {
                 let reference = case[what][step].as_f64().unwrap();
                 let error = (f64::from(ours) - reference).abs();
@@ -148,7 +148,7 @@ pub fn games_follow_pytorch(device: &Device) {
 }
 
 fn compare(name: &str, part: &str, state: &StateDict, file: &SafeTensors<'_>, drift: &Value) {
-    let expected = section(file, &format!("{name}/final_{part}/"));
+    let expected = strip_prefix(file, &format!("{name}/final_{part}/"));
     assert_eq!(expected.len(), state.len(), "{name}");
     for (key, array) in expected {
         match (&state[&key], &array.data) {

@@ -56,12 +56,12 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
         checkpoint_every: 10,
         keep: 1,
         shuffle_buffer: None,
-        watch: train::watchdog::Watch::default(),
-        evaluate: None,
+        monitor: train::monitor::MonitorConfig::default(),
+        eval: None,
         preprocess: data::Preprocess::new([64, 64], 3),
         recipe,
         condition_file: None,
-        changes: Vec::new(),
+        overrides: Vec::new(),
     };
     let mut trainer = Trainer::new(settings, device).unwrap();
     let mut start = Checkpoint::default();
@@ -91,7 +91,7 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
             z.shape(),
         );
         let real = Tensor::from_slice(&real, shape).to_device(device);
-        let losses = trainer.step_on(&real, &z.to_device(device), None).wait().unwrap();
+        let losses = trainer.train_step_on(&real, &z.to_device(device), None).wait().unwrap();
         for (what, ours) in [
             ("d_loss", losses.d_loss),
             ("g_loss", losses.g_loss),

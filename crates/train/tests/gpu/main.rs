@@ -2,12 +2,12 @@
 
 #[path = "../../../tensor/tests/common/adapter.rs"]
 mod adapter;
+#[path = "../common/fixtures.rs"]
+mod fixtures;
 #[path = "../common/objectives.rs"]
 mod objectives;
 #[path = "../common/trajectory.rs"]
 mod trajectory;
-#[path = "../common/tricks.rs"]
-mod tricks;
 
 use data::{Batch, Cursor};
 use nn::Recipe;
@@ -60,12 +60,12 @@ fn settings(side: usize, width: usize, batch: usize) -> Settings {
         checkpoint_every: 100,
         keep: 1,
         shuffle_buffer: None,
-        watch: train::watchdog::Watch::default(),
-        evaluate: None,
+        monitor: train::monitor::MonitorConfig::default(),
+        eval: None,
         preprocess: data::Preprocess::new([side as u32; 2], 3),
         recipe,
         condition_file: None,
-        changes: Vec::new(),
+        overrides: Vec::new(),
     }
 }
 
@@ -90,7 +90,7 @@ fn steps(device: &Device, from: Option<&Checkpoint>, range: std::ops::Range<u64>
         None => Trainer::new(settings.clone(), device).unwrap(),
     };
     for number in range {
-        trainer.step(&batch(&settings, number)).wait().unwrap();
+        trainer.train_step(&[(&batch(&settings, number)).into()]).wait().unwrap();
     }
     checkpoint(&trainer)
 }
@@ -142,11 +142,11 @@ fn a_picture_depends_on_its_latent_alone(device: &Device) {
         let [ours, reference] =
             [device, &Device::Cpu].map(|device| Sampler::new(&checkpoint, mode, device).unwrap());
         let z = latents(ours.recipe(), 5, 9);
-        let all = ours.draw(&z, 9, |_| ()).unwrap();
+        let all = ours.sample(&z, None, 9, |_| ()).unwrap();
         assert_eq!(all.device(), Device::Cpu);
         let all = all.to_vec();
-        assert!(all == ours.draw(&z, 2, |_| ()).unwrap().to_vec(), "{mode:?}");
-        let expected = reference.draw(&z, 9, |_| ()).unwrap().to_vec();
+        assert!(all == ours.sample(&z, None, 2, |_| ()).unwrap().to_vec(), "{mode:?}");
+        let expected = reference.sample(&z, None, 9, |_| ()).unwrap().to_vec();
         let worst = all.iter().zip(&expected).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
         assert!(worst < 1e-4, "{mode:?}: {worst}");
     }
@@ -155,13 +155,14 @@ fn a_picture_depends_on_its_latent_alone(device: &Device) {
 /// Every preset, and those that have every stabiliser on.
 fn recipes_train_as_on_the_cpu(device: &Device) {
     let dir = tempfile::tempdir().unwrap();
-    let places = tricks::labelled(dir.path());
-    let presets = Recipe::names().map(|name| (tricks::small(name), 20));
-    for (recipe, steps) in presets.chain(tricks::everything().into_iter().map(|recipe| (recipe, 3)))
+    let places = fixtures::labelled(dir.path());
+    let presets = Recipe::names().map(|name| (fixtures::small(name), 20));
+    for (recipe, steps) in
+        presets.chain(fixtures::everything().into_iter().map(|recipe| (recipe, 3)))
     {
         let name = recipe.name.clone();
         let rows = |device: &Device, steps: u64, place: &str| {
-            tricks::trained(
+            fixtures::trained(
                 &recipe,
                 steps,
                 &places,
@@ -189,7 +190,7 @@ fn a_steady_step_is_lean() {
     let mut trainer = Trainer::new(settings.clone(), &device).unwrap();
     let mut counters = Vec::new();
     for number in 0..6 {
-        let measured = trainer.step(&batch(&settings, number));
+        let measured = trainer.train_step(&[(&batch(&settings, number)).into()]);
         counters.push(gpu.counters());
         measured.wait().unwrap();
     }
@@ -208,7 +209,7 @@ fn a_loss_that_is_no_number_stops_every_weight() {
     let device = own();
     let settings = settings(16, 8, 4);
     let mut trainer = Trainer::new(settings.clone(), &device).unwrap();
-    trainer.step(&batch(&settings, 0)).wait().unwrap();
+    trainer.train_step(&[(&batch(&settings, 0)).into()]).wait().unwrap();
     let weights = |trainer: &Trainer| {
         let (g, d) = trainer.networks();
         [g.state_dict()["main.0.weight"].clone(), d.state_dict()["main.0.weight"].clone()]
@@ -216,9 +217,9 @@ fn a_loss_that_is_no_number_stops_every_weight() {
     let before = weights(&trainer);
     let real = Tensor::full_on(&device, [4, 16, 16, 3], f32::NAN);
     let z = Tensor::full_on(&device, [4, 6], 0.5);
-    let bad = trainer.step_on(&real, &z, None);
+    let bad = trainer.train_step_on(&real, &z, None);
     // The host has not looked yet, and goes on.
-    let later = trainer.step(&batch(&settings, 1));
+    let later = trainer.train_step(&[(&batch(&settings, 1)).into()]);
     match bad.wait() {
         Err(TrainError::NonFinite { step: 2, what }) => {
             assert!(what.contains("discriminator's loss"), "{what}")
@@ -233,11 +234,11 @@ fn a_lost_device_ends_a_step_and_saves_nothing() {
     let device = own();
     let settings = settings(16, 8, 4);
     let mut trainer = Trainer::new(settings.clone(), &device).unwrap();
-    trainer.step(&batch(&settings, 0)).wait().unwrap();
+    trainer.train_step(&[(&batch(&settings, 0)).into()]).wait().unwrap();
     if let Device::Gpu(gpu) = &device {
         gpu.destroy();
     }
-    let error = trainer.step(&batch(&settings, 1)).wait().unwrap_err();
+    let error = trainer.train_step(&[(&batch(&settings, 1)).into()]).wait().unwrap_err();
     assert!(
         matches!(error, TrainError::Gpu(_)) && error.to_string().contains("was lost"),
         "{error}"

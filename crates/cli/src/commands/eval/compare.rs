@@ -238,7 +238,9 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     })?;
     report.warnings.iter().for_each(output::warning);
     let told = match &fake {
-        Fake::Generator { sampler, .. } => train::told(sampler.recipe()).map(|_| told),
+        Fake::Generator { sampler, .. } => {
+            train::generator_condition(sampler.recipe()).map(|_| told)
+        }
         _ => None,
     };
     let subject = Subject {

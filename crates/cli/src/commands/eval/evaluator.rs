@@ -16,7 +16,7 @@ use runs::Checkpoint;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tensor::Device;
-use train::{Evaluate, Measurement, Sampler, Settings, TrainError};
+use train::{EvalConfig, EvalResult, Sampler, Settings, TrainError};
 
 /// The real pictures' features, and what compares a generator's with them.
 pub struct Evaluator {
@@ -41,7 +41,7 @@ impl Evaluator {
     /// # Errors
     /// Metrics or features that are unknown, or do not fit the data or each other: all that would otherwise end the run when it is first measured.
     pub fn new(
-        evaluate: &Evaluate,
+        evaluate: &EvalConfig,
         settings: &Settings,
         dataset: &Arc<Dataset>,
         device: &Device,
@@ -131,14 +131,14 @@ impl Evaluator {
     ///
     /// # Errors
     /// The generator, or the device.
-    pub fn measure(&self, checkpoint: &Checkpoint) -> Result<Measurement, TrainError> {
+    pub fn measure(&self, checkpoint: &Checkpoint) -> Result<EvalResult, TrainError> {
         self.try_measure(checkpoint).map_err(|error| match error {
             EvalError::Train(error) => *error,
             other => TrainError::Mismatch(format!("cannot measure the generator: {other}")),
         })
     }
 
-    fn try_measure(&self, checkpoint: &Checkpoint) -> Result<Measurement, EvalError> {
+    fn try_measure(&self, checkpoint: &Checkpoint) -> Result<EvalResult, EvalError> {
         let sampler = Sampler::new(checkpoint, None, &self.device)?;
         let source = ImageSource::generated(
             &sampler,
@@ -173,8 +173,8 @@ impl Evaluator {
         // The report has an order of its own.
         let first = self.options.metrics.first().and_then(|metric| report.get(metric.key()));
         let features = self.extractor.id();
-        Ok(Measurement {
-            figures: figures.collect(),
+        Ok(EvalResult {
+            metrics: figures.collect(),
             score: first.map_or(f64::NAN, MetricValue::score),
             value: first.map_or(f64::NAN, |figure| figure.value),
             by: first.map_or_else(String::new, |figure| format!("{} ({features})", figure.name)),

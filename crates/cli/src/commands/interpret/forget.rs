@@ -204,9 +204,10 @@ fn condition(
     generator: &InspectedGenerator,
     count: usize,
 ) -> Result<Option<Tensor>, CliError> {
-    match train::told(generator.recipe()) {
+    match train::generator_condition(generator.recipe()) {
         Some(condition) => {
-            let row = train::condition::described(condition, args.class.as_deref(), &args.attr)?;
+            let row =
+                train::condition::parse_condition(condition, args.class.as_deref(), &args.attr)?;
             Ok(Some(row.index_select(&vec![0; count])))
         }
         None if args.class.is_some() || !args.attr.is_empty() => Err(CliError::Usage(

@@ -76,7 +76,7 @@ impl FileArgs {
         let (latents, told) = drawing.inputs(opened.sampler.recipe())?;
         let total = latents.shape()[0];
         let images = with_progress(self.json, |progress| {
-            opened.sampler.draw_under(&latents, told.as_ref(), opened.batch, |done| {
+            opened.sampler.sample(&latents, told.as_ref(), opened.batch, |done| {
                 // Ctrl-C ends the program: nothing is written before all is drawn.
                 let _ = progress.report(what, done, total);
             })

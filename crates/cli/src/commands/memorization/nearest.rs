@@ -14,7 +14,7 @@ use runs::{Checkpoint, grid};
 use serde_json::json;
 use std::path::PathBuf;
 use tensor::Tensor;
-use train::{latents, told};
+use train::{generator_condition, latents};
 
 /// The frame around neighbours in pixels: yellow, as in the paper of 2014.
 const YELLOW: FrameColor = [1.0, 0.7, -1.0];
@@ -87,8 +87,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let count = args.count as usize;
     let samples = with_progress(args.json, |progress| {
         let latents = latents(sampler.recipe(), args.seed, count);
-        let conditions = told(sampler.recipe()).map(|_| sampler.recipe().example_conditions(count));
-        sampler.draw_under(&latents, conditions.as_ref(), batch, |done| {
+        let conditions = generator_condition(sampler.recipe())
+            .map(|_| sampler.recipe().example_conditions(count));
+        sampler.sample(&latents, conditions.as_ref(), batch, |done| {
             // Ctrl-C ends the program: nothing is written before all is drawn.
             let _ = progress.report("drawing", done, count);
         })

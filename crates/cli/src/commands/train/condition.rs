@@ -1,7 +1,7 @@
 //! The flags of `train` that say what the networks are told beside pictures.
 
 use crate::error::CliError;
-use ::train::condition::offered;
+use ::train::condition::condition_schema;
 use clap::ValueEnum;
 use data::Dataset;
 use nn::Recipe;
@@ -143,7 +143,7 @@ pub fn measure(
     file: Option<&Path>,
 ) -> Result<(), CliError> {
     if let Some(condition) = &mut recipe.condition {
-        (condition.size, condition.names) = offered(condition, dataset, file)?;
+        (condition.size, condition.names) = condition_schema(condition, dataset, file)?;
     }
     Ok(())
 }

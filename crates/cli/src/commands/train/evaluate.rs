@@ -3,7 +3,7 @@
 use crate::commands::eval::MetricChoice;
 use clap::value_parser;
 use std::path::Path;
-use train::Evaluate;
+use train::EvalConfig;
 
 /// Pictures of each side, where nothing else is asked for: enough to tell checkpoints apart, and a few seconds' work.
 const COUNT: u32 = 5000;
@@ -41,10 +41,10 @@ impl EvaluateArgs {
     }
 
     /// What a new run records.
-    pub fn settings(&self) -> Option<Evaluate> {
+    pub fn settings(&self) -> Option<EvalConfig> {
         let usual = [MetricChoice::Fid, MetricChoice::Pr];
         let metrics = if self.eval_metrics.is_empty() { &usual[..] } else { &self.eval_metrics };
-        Some(Evaluate {
+        Some(EvalConfig {
             every: self.eval_every?,
             metrics: metrics.iter().map(|metric| metric.name().to_owned()).collect(),
             count: self.eval_count.unwrap_or(COUNT) as usize,

@@ -18,7 +18,7 @@ use crate::interrupt;
 use crate::parse;
 use crate::render::Renderer;
 use ::runs::{Checkpoint, RunDir};
-use ::train::{Event, Measure, Trainer};
+use ::train::{EvalFn, Event, Trainer};
 use clap::value_parser;
 use data::{DataError, Dataset, Preprocess, Split};
 use defaults::with_default;
@@ -293,7 +293,7 @@ fn judge(
 ) -> Result<Option<Evaluator>, CliError> {
     let (settings, json) = (trainer.settings(), matches!(render, Renderer::Json));
     settings
-        .evaluate
+        .eval
         .as_ref()
         .map(|evaluate| Evaluator::new(evaluate, settings, dataset, trainer.device(), json))
         .transpose()
@@ -312,8 +312,8 @@ fn run_training(
     render.starts(trainer.settings().recipe.train.batch);
     let stop = interrupt::graceful();
     let mut measure = judge.map(|judge| |checkpoint: &Checkpoint| judge.measure(checkpoint));
-    let measure = measure.as_mut().map(|measure| measure as &mut Measure<'_>);
-    let outcome = ::train::run_measured(
+    let measure = measure.as_mut().map(|measure| measure as &mut EvalFn<'_>);
+    let outcome = ::train::run_with_eval(
         &mut trainer,
         dataset,
         dir,

@@ -8,7 +8,7 @@ use crate::error::CliError;
 use crate::memory_estimate;
 use crate::render::Renderer;
 use ::runs::{Checkpoint, RunDir};
-use ::train::watchdog::Watch;
+use ::train::monitor::MonitorConfig;
 use ::train::{Settings, Trainer};
 use data::{DataSpec, Dataset};
 use nn::Recipe;
@@ -83,12 +83,12 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
         checkpoint_every: args.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
         keep: args.keep.unwrap_or(KEEP) as usize,
         shuffle_buffer: args.shuffle_buffer,
-        watch: args.monitor.onto(Watch::default()),
-        evaluate: args.evaluate.settings(),
+        monitor: args.monitor.onto(MonitorConfig::default()),
+        eval: args.evaluate.settings(),
         preprocess,
         condition_file,
         recipe,
-        changes: Vec::new(),
+        overrides: Vec::new(),
     };
     let mut trainer = Trainer::new(settings, device)?;
     if let (Some(checkpoint), Some(path)) = (&init, &args.init_from) {

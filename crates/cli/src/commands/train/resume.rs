@@ -51,7 +51,7 @@ pub fn run(
     if let Some(lr) = args.lr {
         trainer.set_learning_rate(lr)?;
     }
-    trainer.set_watch(args.monitor.onto(trainer.settings().watch));
+    trainer.set_monitor_config(args.monitor.onto(trainer.settings().monitor));
     if let Some(steps) = args.steps {
         override_steps(&mut trainer, steps, "--steps")?;
     }
@@ -232,7 +232,7 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
     require_same("--log-every", args.log_every, run.log_every)?;
     require_same("--sample-every", args.sample_every, run.sample_every)?;
     require_same("--checkpoint-every", args.checkpoint_every, run.checkpoint_every)?;
-    let (asked, own) = (&args.evaluate, run.evaluate.as_ref());
+    let (asked, own) = (&args.evaluate, run.eval.as_ref());
     require_same("--eval-every", asked.eval_every, own.map_or(0, |own| own.every))?;
     let metrics: Vec<_> = asked.eval_metrics.iter().map(|metric| metric.name()).collect();
     require_same(

@@ -1,7 +1,7 @@
 //! Pictures from a checkpoint's generator.
 
 use crate::TrainError;
-use crate::trainer::section;
+use crate::trainer::strip_prefix;
 use nn::recipe::{Condition, Conditioned, Distribution};
 use nn::{Layer, Mode, Network, Pass, Recipe, Statistics};
 use runs::Checkpoint;
@@ -39,7 +39,7 @@ pub struct Sampler {
     recipe: Recipe,
     generator: Network,
     mode: Mode,
-    normalised: BatchNormMode,
+    batch_norm: BatchNormMode,
     device: Device,
 }
 
@@ -88,17 +88,17 @@ impl Sampler {
         mode: Option<BatchNormMode>,
         device: &Device,
     ) -> Result<Self, TrainError> {
-        let (recipe, mut generator, normalised) = generator(checkpoint, mode, device)?;
-        let mode = normalised.mode();
+        let (recipe, mut generator, batch_norm) = load_generator(checkpoint, mode, device)?;
+        let mode = batch_norm.mode();
         if mode == Mode::SAMPLE {
             generator = generator.folded();
         }
-        Ok(Self { recipe, generator, mode, normalised, device: device.clone() })
+        Ok(Self { recipe, generator, mode, batch_norm, device: device.clone() })
     }
 
     /// What batch norm normalises by.
-    pub fn normalised(&self) -> BatchNormMode {
-        self.normalised
+    pub fn batch_norm(&self) -> BatchNormMode {
+        self.batch_norm
     }
 
     /// Where it computes.
@@ -107,10 +107,10 @@ impl Sampler {
     }
 
     /// The pictures of `latents` `[N, latent]` under conditions `[N, K]`, `[N, H, W, C]` in [−1, 1], all on the sampler's device and all at once: gradients flow
-    /// to what is tracked of latents and conditions. A picture has the bits that [`draw_under`](Self::draw_under) gives it.
+    /// to what is tracked of latents and conditions. A picture has the bits that [`sample`](Self::sample) gives it.
     ///
     /// # Errors
-    /// As [`draw_under`](Self::draw_under), but that a device's failure shows in the numbers.
+    /// As [`sample`](Self::sample), but that a device's failure shows in the numbers.
     pub fn forward(
         &self,
         latents: &Tensor,
@@ -143,20 +143,7 @@ impl Sampler {
     /// # Errors
     /// Latents of another width than the recipe's, a batch of 0, or a part of one picture under [`BatchNormMode::Batch`], whose statistics
     /// would be of a single value. [`TrainError::Gpu`] when the device fails.
-    pub fn draw(
-        &self,
-        latents: &Tensor,
-        batch: usize,
-        progress: impl FnMut(usize),
-    ) -> Result<Tensor, TrainError> {
-        self.draw_under(latents, None, batch, progress)
-    }
-
-    /// [`draw`](Self::draw) of a generator that is told a condition, `[N, K]` on the CPU.
-    ///
-    /// # Errors
-    /// As [`draw`](Self::draw); and a condition that is missing, of another shape, or not wanted.
-    pub fn draw_under(
+    pub fn sample(
         &self,
         latents: &Tensor,
         condition: Option<&Tensor>,
@@ -210,7 +197,7 @@ impl Sampler {
 
     fn check_condition(&self, condition: Option<&Tensor>, count: usize) -> Result<(), TrainError> {
         let bad = |text: String| Err(TrainError::Mismatch(text));
-        match (told(&self.recipe), condition) {
+        match (generator_condition(&self.recipe), condition) {
             (None, None) => Ok(()),
             (None, Some(_)) => {
                 bad("this generator takes no condition: it was trained without".into())
@@ -230,7 +217,7 @@ impl Sampler {
 }
 
 /// The condition that the generator of `recipe` is told, if it is told one.
-pub fn told(recipe: &Recipe) -> Option<&Condition> {
+pub fn generator_condition(recipe: &Recipe) -> Option<&Condition> {
     recipe.condition.as_ref().filter(|c| c.generator != Conditioned::None)
 }
 
@@ -238,19 +225,19 @@ pub fn told(recipe: &Recipe) -> Option<&Condition> {
 ///
 /// # Errors
 /// A recipe this program does not know, or weights that are not its generator's.
-pub fn generator(
+pub fn load_generator(
     checkpoint: &Checkpoint,
     mode: Option<BatchNormMode>,
     device: &Device,
 ) -> Result<(Recipe, Network, BatchNormMode), TrainError> {
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
     let (generator, _) = recipe.build(&mut Philox::new(0, 0))?;
-    let averaged = section(checkpoint, "ema.");
+    let averaged = strip_prefix(checkpoint, "ema.");
     let normalises =
         generator.layers().iter().any(|(_, layer)| matches!(layer, Layer::BatchNorm(_)));
     let sound = !normalises || averaged.is_empty() && has_statistics(checkpoint, "g.");
     generator.load_state_dict(&if averaged.is_empty() {
-        section(checkpoint, "g.")
+        strip_prefix(checkpoint, "g.")
     } else {
         averaged
     })?;
@@ -260,7 +247,8 @@ pub fn generator(
     if mode == BatchNormMode::Recalibrated {
         let mut rng = Philox::new(0, CALIBRATION);
         let [batches, size] = CALIBRATION_BATCHES;
-        let condition = told(&recipe).map(|_| recipe.example_conditions(size).to_device(device));
+        let condition =
+            generator_condition(&recipe).map(|_| recipe.example_conditions(size).to_device(device));
         generator.recalibrate_under(
             (0..batches).map(|_| (recipe.latents(&mut rng, size, device), condition.clone())),
         );
@@ -273,11 +261,11 @@ pub fn generator(
 ///
 /// # Errors
 /// A recipe this program does not know, or weights that are not its discriminator's.
-pub fn discriminator(
+pub fn load_discriminator(
     checkpoint: &Checkpoint,
     device: &Device,
 ) -> Result<Option<(Recipe, Network, bool)>, TrainError> {
-    let state = section(checkpoint, "d.");
+    let state = strip_prefix(checkpoint, "d.");
     if state.is_empty() {
         return Ok(None);
     }

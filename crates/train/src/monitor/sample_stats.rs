@@ -1,6 +1,6 @@
 //! What a grid of pictures looks like as a whole: how different they are, how many are twins, and whether one wave lies over them.
 
-use super::spectrum;
+use super::spectral_peak;
 use data::Dataset;
 use serde::{Deserialize, Serialize};
 use tensor::Tensor;
@@ -10,24 +10,25 @@ const LOOKED_AT: usize = 64;
 /// Distances are taken of pictures shrunk to at most this many pixels a side: what differs in fine noise alone is one picture.
 const SHRUNK: usize = 32;
 /// Pictures closer than this (root mean square, pixels in [−1, 1]: two and a half of 255 levels) are twins to the eye.
-const TWIN: f64 = 0.02;
+const DUPLICATE_THRESHOLD: f64 = 0.02;
 
 /// A grid, in numbers.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub struct GridHealth {
+pub struct SampleStats {
     /// The mean distance between two pictures: root mean square of the difference, in [0, 2].
     pub diversity: f32,
     /// The share of pictures that have a twin, in [0, 1].
     pub duplicates: f32,
     /// The share of all waves of at most 6 pixels that the strongest has, in [0, 1].
-    pub oscillation: f32,
+    #[serde(alias = "oscillation")]
+    pub spectral_peak: f32,
     /// The strongest one's root mean square, pixels being in [−1, 1].
     pub amplitude: f32,
     /// Its length in pixels.
     pub period: f32,
 }
 
-impl GridHealth {
+impl SampleStats {
     /// Measures pictures `[N, H, W, C]` in [−1, 1]; all 0 for fewer than two.
     pub fn of(images: &Tensor) -> Self {
         let shape = [images.shape()[0], images.shape()[1], images.shape()[2], images.shape()[3]];
@@ -55,11 +56,11 @@ impl GridHealth {
         let small: Vec<Vec<f32>> =
             pictures.iter().map(|picture| shrink(picture, [h, w, c])).collect();
         let (diversity, duplicates) = distances(&small);
-        let wave = spectrum::strongest(&pictures, [h, w, c]);
+        let wave = spectral_peak::strongest(&pictures, [h, w, c]);
         Self {
             diversity: diversity as f32,
             duplicates: duplicates as f32,
-            oscillation: wave.share as f32,
+            spectral_peak: wave.share as f32,
             amplitude: wave.amplitude as f32,
             period: wave.period as f32,
         }
@@ -97,6 +98,6 @@ fn distances(pictures: &[Vec<f32>]) -> (f64, f64) {
             nearest[j] = nearest[j].min(distance);
         }
     }
-    let twins = nearest.iter().filter(|distance| **distance < TWIN).count();
+    let twins = nearest.iter().filter(|distance| **distance < DUPLICATE_THRESHOLD).count();
     (sum / (n * (n - 1) / 2) as f64, twins as f64 / n as f64)
 }

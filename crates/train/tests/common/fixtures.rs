@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tensor::Device;
-use train::{Outcome, Settings, Trainer};
+use train::{RunOutcome, Settings, Trainer};
 
 /// What a recipe with the 16×16 networks of `torch` changes, in tables of keys. The three together switch on everything that has
 /// a state or draws random numbers.
@@ -154,7 +154,7 @@ pub fn trained(
     places: &(PathBuf, PathBuf),
     at: &Path,
     device: &Device,
-) -> (Outcome, Vec<MetricsRow>) {
+) -> (RunOutcome, Vec<MetricsRow>) {
     let name = &recipe.name;
     let settings = settings(recipe.clone(), places, steps);
     let data = open(&settings);
@@ -216,11 +216,11 @@ pub fn settings(recipe: Recipe, (data, vectors): &(PathBuf, PathBuf), steps: u64
         keep: 2,
         preprocess,
         recipe,
-        watch: train::watchdog::Watch::default(),
-        evaluate: None,
+        monitor: train::monitor::MonitorConfig::default(),
+        eval: None,
         condition_file: vector.then(|| vectors.clone()),
         shuffle_buffer: None,
-        changes: Vec::new(),
+        overrides: Vec::new(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Weights in and out: state dicts of the PyTorch example, and the paper's authors' own arrays.
 
 use crate::TrainError;
-use crate::sample::generator;
-use crate::trainer::{meta, section};
+use crate::sampler::load_generator;
+use crate::trainer::{meta, strip_prefix};
 use nn::{Network, Recipe, StateDict};
 use runs::{Array, Checkpoint, DatasetId};
 use std::collections::BTreeMap;
@@ -29,11 +29,11 @@ pub fn import(
     discriminator: Option<&Path>,
 ) -> Result<Checkpoint, TrainError> {
     let networks = recipe.build(&mut Philox::new(0, 0))?;
-    named(generator, networks.0.load_state_dict(&read(generator)?))?;
+    with_path_context(generator, networks.0.load_state_dict(&read(generator)?))?;
     if let Some(path) = discriminator {
-        named(path, networks.1.load_state_dict(&read(path)?))?;
+        with_path_context(path, networks.1.load_state_dict(&read(path)?))?;
     }
-    Ok(bundle(recipe, &networks))
+    Ok(checkpoint_from_networks(recipe, &networks))
 }
 
 /// The checkpoint of the SVHN networks that the DCGAN authors released, from a folder of `200_gen_params.jl_NN.npy` and
@@ -54,10 +54,10 @@ pub fn import_newmu_svhn(folder: &Path) -> Result<Checkpoint, TrainError> {
     let networks = recipe.build(&mut Philox::new(0, 0))?;
     networks.0.load_state_dict(&g)?;
     networks.1.load_state_dict(&d)?;
-    Ok(bundle(&recipe, &networks))
+    Ok(checkpoint_from_networks(&recipe, &networks))
 }
 
-fn bundle(recipe: &Recipe, (g, d): &(Network, Network)) -> Checkpoint {
+fn checkpoint_from_networks(recipe: &Recipe, (g, d): &(Network, Network)) -> Checkpoint {
     let prefixed = |prefix: &'static str, state| {
         arrays(state).into_iter().map(move |(name, array)| (format!("{prefix}{name}"), array))
     };
@@ -68,7 +68,7 @@ fn bundle(recipe: &Recipe, (g, d): &(Network, Network)) -> Checkpoint {
     }
 }
 
-fn named(path: &Path, result: Result<(), nn::NnError>) -> Result<(), TrainError> {
+fn with_path_context(path: &Path, result: Result<(), nn::NnError>) -> Result<(), TrainError> {
     result.map_err(|e| TrainError::Mismatch(format!("{}: {e}", path.display())))
 }
 
@@ -82,7 +82,7 @@ pub fn export(
     folder: &Path,
     force: bool,
 ) -> Result<[PathBuf; 2], TrainError> {
-    let (_, generator, _) = generator(checkpoint, None, &Device::Cpu)?;
+    let (_, generator, _) = load_generator(checkpoint, None, &Device::Cpu)?;
     let files = [folder.join("generator.safetensors"), folder.join("discriminator.safetensors")];
     if let Some(there) = files.iter().find(|f| f.exists() && !force) {
         return Err(TrainError::Setting(format!(
@@ -92,7 +92,7 @@ pub fn export(
     std::fs::create_dir_all(folder)
         .map_err(|e| TrainError::Setting(format!("cannot create {}: {e}", folder.display())))?;
     runs::write_state_dict(&files[0], &arrays(generator.state_dict()))?;
-    runs::write_state_dict(&files[1], &arrays(section(checkpoint, "d.")))?;
+    runs::write_state_dict(&files[1], &arrays(strip_prefix(checkpoint, "d.")))?;
     Ok(files)
 }
 
@@ -102,7 +102,7 @@ pub fn export(
 /// # Errors
 /// The disk.
 pub fn export_generator(checkpoint: &Checkpoint, file: &Path) -> Result<(), TrainError> {
-    let (_, generator, _) = generator(checkpoint, None, &Device::Cpu)?;
+    let (_, generator, _) = load_generator(checkpoint, None, &Device::Cpu)?;
     let tensors = arrays(generator.state_dict())
         .into_iter()
         .map(|(name, array)| (format!("g.{name}"), array))

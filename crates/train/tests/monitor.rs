@@ -9,130 +9,156 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
-use train::watchdog::{self, Finding, GridHealth, Kind, OnFinding, OnNan, Watch, Watchdog};
-use train::{Event, Losses, Outcome, Settings, TrainError, Trainer, run};
+use train::monitor::{
+    self, Alert, AlertAction, AlertKind, MonitorConfig, NanAction, SampleStats, TrainingMonitor,
+};
+use train::{Event, RunOutcome, Settings, StepMetrics, TrainError, Trainer, run};
 
-const CALM: Losses = Losses {
+const CALM: StepMetrics = StepMetrics {
     d_loss: 1.1,
     g_loss: 1.0,
     d_real: 0.6,
     d_fake: 0.4,
     d_accuracy: 0.8,
-    g_gradient: None,
+    g_grad_norm: None,
 };
-const WON: Losses = Losses {
+const WON: StepMetrics = StepMetrics {
     d_loss: 0.01,
     g_loss: 9.0,
     d_real: 1.0,
     d_fake: 0.0,
     d_accuracy: 1.0,
-    g_gradient: None,
+    g_grad_norm: None,
 };
-const GOOD: GridHealth =
-    GridHealth { diversity: 0.5, duplicates: 0.0, oscillation: 0.1, amplitude: 0.05, period: 6.0 };
+const GOOD: SampleStats = SampleStats {
+    diversity: 0.5,
+    duplicates: 0.0,
+    spectral_peak: 0.1,
+    amplitude: 0.05,
+    period: 6.0,
+};
 
-fn feed(dog: &mut Watchdog, steps: std::ops::Range<u64>, losses: Losses) -> Vec<(Kind, u64)> {
+fn feed(
+    monitor: &mut TrainingMonitor,
+    steps: std::ops::Range<u64>,
+    losses: StepMetrics,
+) -> Vec<(AlertKind, u64)> {
     steps
-        .flat_map(|step| dog.step(step, &losses, true))
-        .map(|finding| (finding.kind, finding.step))
+        .flat_map(|step| monitor.observe_step(step, &losses, true))
+        .map(|alert| (alert.kind, alert.step))
         .collect()
 }
 
-fn grids(dog: &mut Watchdog, steps: &[u64], health: GridHealth) -> Vec<(Kind, u64)> {
+fn grids(
+    monitor: &mut TrainingMonitor,
+    steps: &[u64],
+    health: SampleStats,
+) -> Vec<(AlertKind, u64)> {
     steps
         .iter()
-        .flat_map(|&step| dog.grid(step, health))
-        .map(|finding| (finding.kind, finding.step))
+        .flat_map(|&step| monitor.observe_grid(step, health))
+        .map(|alert| (alert.kind, alert.step))
         .collect()
 }
 
 #[test]
 fn a_loss_that_is_flat_or_restless_is_no_finding() {
-    let mut dog = Watchdog::default();
-    let coin =
-        Losses { d_loss: 1.386, g_loss: 0.693, d_accuracy: 0.5, g_gradient: Some(0.3), ..CALM };
-    assert_eq!(feed(&mut dog, 1..20_000, coin), []);
+    let mut monitor = TrainingMonitor::default();
+    let coin = StepMetrics {
+        d_loss: 1.386,
+        g_loss: 0.693,
+        d_accuracy: 0.5,
+        g_grad_norm: Some(0.3),
+        ..CALM
+    };
+    assert_eq!(feed(&mut monitor, 1..20_000, coin), []);
     // Three of four steps won, in any order.
     let mut random = Philox::new(1, 1);
     for step in 20_000..60_000 {
         let losses = if random.below(4) < 3 { WON } else { CALM };
-        let losses = Losses { g_gradient: Some(0.01 + random.below(1000) as f32), ..losses };
-        assert_eq!(dog.step(step, &losses, true), [], "step {step}");
+        let losses = StepMetrics { g_grad_norm: Some(0.01 + random.below(1000) as f32), ..losses };
+        assert_eq!(monitor.observe_step(step, &losses, true), [], "step {step}");
     }
 }
 
 #[test]
 fn a_discriminator_that_wins_for_long_is_told_once_until_it_loses() {
-    let mut dog = Watchdog::default();
-    assert_eq!(feed(&mut dog, 1..2000, WON), [(Kind::DWins, 300)]);
-    assert_eq!(dog.row(&WON)["findings"], serde_json::json!(["d-wins"]));
+    let mut monitor = TrainingMonitor::default();
+    assert_eq!(feed(&mut monitor, 1..2000, WON), [(AlertKind::DDominance, 300)]);
+    assert_eq!(monitor.metrics(&WON)["alerts"], serde_json::json!(["d-dominance"]));
     // 300 steps won are 60 lost.
-    assert_eq!(feed(&mut dog, 2000..2059, CALM), []);
-    assert_eq!(feed(&mut dog, 2059..2500, WON), [], "it had not gone away");
-    assert_eq!(feed(&mut dog, 2500..2560, CALM), []);
-    assert!(!dog.row(&CALM).contains_key("findings"));
-    assert_eq!(feed(&mut dog, 3000..3400, WON), [(Kind::DWins, 3299)]);
-    let [first, _] = dog.findings() else { panic!("{:?}", dog.findings()) };
+    assert_eq!(feed(&mut monitor, 2000..2059, CALM), []);
+    assert_eq!(feed(&mut monitor, 2059..2500, WON), [], "it had not gone away");
+    assert_eq!(feed(&mut monitor, 2500..2560, CALM), []);
+    assert!(!monitor.metrics(&CALM).contains_key("alerts"));
+    assert_eq!(feed(&mut monitor, 3000..3400, WON), [(AlertKind::DDominance, 3299)]);
+    let [first, _] = monitor.alerts() else { panic!("{:?}", monitor.alerts()) };
     assert!(
         first.to_string().contains("step 300: ")
-            && first.saw.contains("0.0100")
-            && first.saw.contains("100 %"),
+            && first.message.contains("0.0100")
+            && first.message.contains("100 %"),
         "{first}"
     );
     // A critic does not win.
-    let mut dog = Watchdog::default();
-    assert!((1..1000).all(|step| dog.step(step, &WON, false).is_empty()));
+    let mut monitor = TrainingMonitor::default();
+    assert!((1..1000).all(|step| monitor.observe_step(step, &WON, false).is_empty()));
 }
 
 #[test]
 fn a_gradient_that_vanishes_is_told() {
-    let mut dog = Watchdog::default();
-    let norm = |norm| Losses { g_gradient: Some(norm), ..CALM };
-    assert_eq!(feed(&mut dog, 1..50, norm(2.0)), []);
-    assert_eq!(feed(&mut dog, 50..90, norm(0.01)), [], "weak, but there");
-    assert_eq!(feed(&mut dog, 90..94, norm(0.0019)), []);
+    let mut monitor = TrainingMonitor::default();
+    let norm = |norm| StepMetrics { g_grad_norm: Some(norm), ..CALM };
+    assert_eq!(feed(&mut monitor, 1..50, norm(2.0)), []);
+    assert_eq!(feed(&mut monitor, 50..90, norm(0.01)), [], "weak, but there");
+    assert_eq!(feed(&mut monitor, 90..94, norm(0.0019)), []);
     // Steps that are not logged say nothing.
-    assert_eq!(feed(&mut dog, 94..200, CALM), []);
-    assert_eq!(feed(&mut dog, 200..300, norm(0.0)), [(Kind::GradientVanishes, 200)]);
-    assert_eq!(feed(&mut dog, 300..301, norm(0.5)), []);
-    assert_eq!(feed(&mut dog, 301..320, norm(0.001)), [(Kind::GradientVanishes, 305)]);
+    assert_eq!(feed(&mut monitor, 94..200, CALM), []);
+    assert_eq!(feed(&mut monitor, 200..300, norm(0.0)), [(AlertKind::VanishingGradient, 200)]);
+    assert_eq!(feed(&mut monitor, 300..301, norm(0.5)), []);
+    assert_eq!(feed(&mut monitor, 301..320, norm(0.001)), [(AlertKind::VanishingGradient, 305)]);
 }
 
 #[test]
 fn collapses_of_grids_are_told_when_the_next_one_shows_them_too() {
     let fresh = || {
-        let mut dog = Watchdog::default();
-        dog.compare_with(GOOD);
-        dog
+        let mut monitor = TrainingMonitor::default();
+        monitor.set_reference(GOOD);
+        monitor
     };
-    let mut dog = fresh();
+    let mut monitor = fresh();
     // A young generator's pictures are alike, and twins.
-    let young = GridHealth { diversity: 0.02, duplicates: 1.0, ..GOOD };
-    assert_eq!(grids(&mut dog, &[25, 50, 75, 100], young), []);
-    assert_eq!(grids(&mut dog, &[200, 400, 600], GOOD), []);
-    let alike = GridHealth { diversity: 0.2, ..GOOD };
-    assert_eq!(grids(&mut dog, &[700], alike), []);
-    assert_eq!(grids(&mut dog, &[800], GOOD), []);
-    assert_eq!(grids(&mut dog, &[900, 950, 1000], alike), [(Kind::DiversityCollapses, 950)]);
-    let twins = GridHealth { duplicates: 0.6, ..GOOD };
-    assert_eq!(grids(&mut dog, &[1100, 1200, 1300], twins), [(Kind::Duplicates, 1200)]);
-    let wave = GridHealth { oscillation: 0.6, amplitude: 0.2, ..GOOD };
-    assert_eq!(grids(&mut dog, &[1400, 1500, 1600], wave), [(Kind::Oscillates, 1500)]);
-    let faint = GridHealth { amplitude: 0.01, ..wave };
-    assert_eq!(grids(&mut dog, &[1700, 1800], faint), []);
+    let young = SampleStats { diversity: 0.02, duplicates: 1.0, ..GOOD };
+    assert_eq!(grids(&mut monitor, &[25, 50, 75, 100], young), []);
+    assert_eq!(grids(&mut monitor, &[200, 400, 600], GOOD), []);
+    let alike = SampleStats { diversity: 0.2, ..GOOD };
+    assert_eq!(grids(&mut monitor, &[700], alike), []);
+    assert_eq!(grids(&mut monitor, &[800], GOOD), []);
+    assert_eq!(grids(&mut monitor, &[900, 950, 1000], alike), [(AlertKind::ModeCollapse, 950)]);
+    let twins = SampleStats { duplicates: 0.6, ..GOOD };
+    assert_eq!(
+        grids(&mut monitor, &[1100, 1200, 1300], twins),
+        [(AlertKind::NearDuplicates, 1200)]
+    );
+    let wave = SampleStats { spectral_peak: 0.6, amplitude: 0.2, ..GOOD };
+    assert_eq!(
+        grids(&mut monitor, &[1400, 1500, 1600], wave),
+        [(AlertKind::PeriodicArtifact, 1500)]
+    );
+    let faint = SampleStats { amplitude: 0.01, ..wave };
+    assert_eq!(grids(&mut monitor, &[1700, 1800], faint), []);
     // One that never began.
     assert_eq!(
         grids(&mut fresh(), &[500, 1000, 1500], young),
-        [(Kind::DiversityCollapses, 1500), (Kind::Duplicates, 1500)]
+        [(AlertKind::ModeCollapse, 1500), (AlertKind::NearDuplicates, 1500)]
     );
     // Where the real ones are striped, or twins, so may the others be.
-    let mut dog = Watchdog::default();
-    dog.compare_with(GridHealth { oscillation: 0.5, duplicates: 0.9, ..GOOD });
+    let mut monitor = TrainingMonitor::default();
+    monitor.set_reference(SampleStats { spectral_peak: 0.5, duplicates: 0.9, ..GOOD });
     assert_eq!(
         grids(
-            &mut dog,
+            &mut monitor,
             &[2000, 3000],
-            GridHealth { oscillation: 0.7, amplitude: 0.3, duplicates: 0.95, ..GOOD }
+            SampleStats { spectral_peak: 0.7, amplitude: 0.3, duplicates: 0.95, ..GOOD }
         ),
         []
     );
@@ -140,29 +166,31 @@ fn collapses_of_grids_are_told_when_the_next_one_shows_them_too() {
 
 #[test]
 fn it_goes_on_from_its_saved_state() {
-    let feed = |dog: &mut Watchdog, step: u64| {
+    let feed = |monitor: &mut TrainingMonitor, step: u64| {
         let phase = (step / 350).is_multiple_of(2);
-        let losses =
-            Losses { g_gradient: Some(1.0 / 3.0 + step as f32), ..if phase { WON } else { CALM } };
-        let mut found = dog.step(step, &losses, true);
+        let losses = StepMetrics {
+            g_grad_norm: Some(1.0 / 3.0 + step as f32),
+            ..if phase { WON } else { CALM }
+        };
+        let mut found = monitor.observe_step(step, &losses, true);
         if step.is_multiple_of(40) {
-            found.extend(dog.grid(
+            found.extend(monitor.observe_grid(
                 step,
-                GridHealth { diversity: if phase { 0.7 / 3.0 } else { 0.01 }, ..GOOD },
+                SampleStats { diversity: if phase { 0.7 / 3.0 } else { 0.01 }, ..GOOD },
             ));
         }
         if step.is_multiple_of(10) {
-            found.extend(dog.row(&losses).contains_key("diversity").then(|| Finding {
-                kind: Kind::RolledBack,
+            found.extend(monitor.metrics(&losses).contains_key("diversity").then(|| Alert {
+                kind: AlertKind::RolledBack,
                 step,
-                saw: String::new(),
-                advice: String::new(),
+                message: String::new(),
+                hint: String::new(),
             }));
         }
         found
     };
-    let mut whole = Watchdog::default();
-    let mut parts = Watchdog::default();
+    let mut whole = TrainingMonitor::default();
+    let mut parts = TrainingMonitor::default();
     let mut count = 0;
     for step in 1..4000 {
         let found = feed(&mut whole, step);
@@ -204,27 +232,31 @@ fn real_pictures_are_sound_and_spoilt_ones_are_not() {
             Dataset::open("emoji", Split::Train, &Preprocess::new([64, 64], 3), &|_| ()).unwrap(),
         ),
     ] {
-        let real = GridHealth::of_dataset(&dataset).unwrap();
+        let real = SampleStats::of_dataset(&dataset).unwrap();
         println!("{} {real:?}", dataset.name());
         let fresh = || {
-            let mut dog = Watchdog::default();
-            dog.compare_with(real);
-            dog
+            let mut monitor = TrainingMonitor::default();
+            monitor.set_reference(real);
+            monitor
         };
-        let mut dog = fresh();
+        let mut monitor = fresh();
         for first in (0..dataset.len() - 64).step_by(dataset.len() / 20) {
-            let health = GridHealth::of(&pictures(&dataset, first, |_, _| 0.0));
+            let health = SampleStats::of(&pictures(&dataset, first, |_, _| 0.0));
             println!("{health:?}");
-            assert_eq!(dog.grid(2000, health), [], "{first}: {health:?}, all: {real:?}");
+            assert_eq!(
+                monitor.observe_grid(2000, health),
+                [],
+                "{first}: {health:?}, all: {real:?}"
+            );
         }
         // The same wave in all of them, of several lengths.
         for (fy, fx) in [(0.0, 0.25), (0.5, 0.5), (0.2, 0.13)] {
             let waves =
                 pictures(&dataset, 0, |y, x| 0.5 * (TAU * (fy * y as f32 + fx * x as f32)).cos());
-            let health = GridHealth::of(&waves);
+            let health = SampleStats::of(&waves);
             assert_eq!(
                 grids(&mut fresh(), &[100, 200], health),
-                [(Kind::Oscillates, 200)],
+                [(AlertKind::PeriodicArtifact, 200)],
                 "{health:?}"
             );
             let period = 1.0 / fy.hypot(fx);
@@ -234,16 +266,16 @@ fn real_pictures_are_sound_and_spoilt_ones_are_not() {
         let one = pictures(&dataset, 3, |_, _| 0.0)
             .narrow(0, 0, 1)
             .broadcast_to(*pictures(&dataset, 0, |_, _| 0.0).shape());
-        let health = GridHealth::of(&one.add(&Philox::new(1, 1).normal(*one.shape(), 0.0, 0.01)));
-        let found = grids(&mut dog, &[2100, 2200], health);
+        let health = SampleStats::of(&one.add(&Philox::new(1, 1).normal(*one.shape(), 0.0, 0.01)));
+        let found = grids(&mut monitor, &[2100, 2200], health);
         assert_eq!(
             found,
-            [(Kind::DiversityCollapses, 2200), (Kind::Duplicates, 2200)],
+            [(AlertKind::ModeCollapse, 2200), (AlertKind::NearDuplicates, 2200)],
             "{health:?}"
         );
     }
-    assert_eq!(GridHealth::of(&Tensor::zeros([1, 8, 8, 3])), GridHealth::default());
-    assert_eq!(GridHealth::of(&Tensor::zeros([4, 8, 12, 1])).duplicates, 1.0);
+    assert_eq!(SampleStats::of(&Tensor::zeros([1, 8, 8, 3])), SampleStats::default());
+    assert_eq!(SampleStats::of(&Tensor::zeros([4, 8, 12, 1])).duplicates, 1.0);
 }
 
 #[test]
@@ -252,7 +284,7 @@ fn accuracy_and_norm_are_what_they_are_called() {
     let logits = |values: &[f32]| Tensor::from_slice(values, [values.len(), 1]);
     let (real, fake) = (logits(&[3.0, 0.7, -0.2, 1e30]), logits(&[-1e-3, 0.2, 0.6, -1e30]));
     let accuracy =
-        |objective, relative| watchdog::accuracy(objective, relative, &real, &fake).item();
+        |objective, relative| monitor::accuracy(objective, relative, &real, &fake).item();
     assert_eq!(accuracy(Objective::NonSaturating, false), 5.0 / 8.0);
     assert_eq!(accuracy(Objective::LeastSquares, false), 6.0 / 8.0);
     // Compared with one another, real ones are to be 1 and generated ones -1.
@@ -261,7 +293,7 @@ fn accuracy_and_norm_are_what_they_are_called() {
     let (a, b) =
         (Tensor::from_slice(&[1.0, 2.0], [2]).leaf(), Tensor::from_slice(&[2.0], [1]).leaf());
     let gradients = a.square().sum_all().add(&b.sum_all().scale(4.0)).backward();
-    assert_eq!(watchdog::gradient_norm(&gradients).unwrap().item(), 6.0);
+    assert_eq!(monitor::gradient_norm(&gradients).unwrap().item(), 6.0);
 }
 
 /// A run on the pictures of `dir/data`, made here.
@@ -287,12 +319,12 @@ fn settings(dir: &Path, steps: u64) -> Settings {
         checkpoint_every: 3,
         keep: 2,
         shuffle_buffer: None,
-        watch: Watch::default(),
-        evaluate: None,
+        monitor: MonitorConfig::default(),
+        eval: None,
         condition_file: None,
         preprocess: Preprocess::new([16, 16], 3),
         recipe,
-        changes: Vec::new(),
+        overrides: Vec::new(),
     }
 }
 
@@ -300,26 +332,26 @@ fn open(settings: &Settings) -> Arc<Dataset> {
     Arc::new(Dataset::open(&settings.data, Split::Train, &settings.preprocess, &|_| ()).unwrap())
 }
 
-/// Runs to the end, or to where `stop` is; with all findings.
+/// Runs to the end, or to where `stop` is; with all alerts.
 fn go(
     trainer: &mut Trainer,
     dir: &RunDir,
     stop: bool,
-) -> (Result<Outcome, TrainError>, Vec<Finding>) {
-    let mut findings = Vec::new();
+) -> (Result<RunOutcome, TrainError>, Vec<Alert>) {
+    let mut alerts = Vec::new();
     let data = open(trainer.settings());
     let outcome = run(trainer, &data, dir, &AtomicBool::new(stop), &mut |event| {
-        if let Event::Found(finding) = event {
-            findings.push(finding);
+        if let Event::Alert(alert) = event {
+            alerts.push(alert);
         }
     });
-    (outcome, findings)
+    (outcome, alerts)
 }
 
 /// A trainer that has seen a number that is none: every later step fails.
 fn poison(trainer: &mut Trainer) {
     let nan = Tensor::full([4, 16, 16, 3], f32::NAN);
-    assert!(trainer.step_on(&nan, &Tensor::zeros([4, 6]), None).wait().is_err());
+    assert!(trainer.train_step_on(&nan, &Tensor::zeros([4, 6]), None).wait().is_err());
 }
 
 #[test]
@@ -335,17 +367,17 @@ fn a_run_with_a_nan_goes_back_slower_and_finishes() {
     trainer.set_steps(10);
     go(&mut trainer, &spoilt, true).0.unwrap();
     poison(&mut trainer);
-    let (outcome, findings) = go(&mut trainer, &spoilt, false);
+    let (outcome, alerts) = go(&mut trainer, &spoilt, false);
     let outcome = outcome.unwrap();
     assert!(outcome.finished && outcome.stopped_by.is_none());
-    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    let [alert] = &alerts[..] else { panic!("{alerts:?}") };
     assert_eq!(
-        (finding.kind, finding.step, outcome.findings.contains(finding)),
-        (Kind::RolledBack, 7, true)
+        (alert.kind, alert.step, outcome.alerts.contains(alert)),
+        (AlertKind::RolledBack, 7, true)
     );
-    assert!(finding.saw.contains("the discriminator's loss is not finite"), "{finding}");
-    assert!(finding.advice.contains("from step 5 with half the learning rate, 1e-4"), "{finding}");
-    let changes = &trainer.settings().changes;
+    assert!(alert.message.contains("the discriminator's loss is not finite"), "{alert}");
+    assert!(alert.hint.contains("from step 5 with half the learning rate, 1e-4"), "{alert}");
+    let changes = &trainer.settings().overrides;
     assert_eq!(
         changes.iter().map(|change| change.setting.as_str()).collect::<Vec<_>>(),
         ["steps", "rollback", "lr"]
@@ -371,25 +403,24 @@ fn a_run_that_diverges_again_and_again_is_given_up() {
     settings.recipe.optimizer.lr = 1e30;
     let run_dir = RunDir::create_at(&dir.path().join("run")).unwrap();
     let mut trainer = Trainer::new(settings.clone(), &Device::Cpu).unwrap();
-    let (outcome, findings) = go(&mut trainer, &run_dir, false);
+    let (outcome, alerts) = go(&mut trainer, &run_dir, false);
     match outcome {
         Err(error @ TrainError::Diverged { rollbacks: 3, lr: 1.25e29, .. }) => {
             assert!(error.to_string().contains("after 3 returns"), "{error}");
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(findings.iter().filter(|finding| finding.kind == Kind::RolledBack).count(), 3);
+    assert_eq!(alerts.iter().filter(|alert| alert.kind == AlertKind::RolledBack).count(), 3);
     // A sound state is there, and it remembers.
     let checkpoint = checkpoint_retention::latest_valid(&run_dir.checkpoints()).unwrap().checkpoint;
     let mut again = Trainer::resume(&checkpoint, &Device::Cpu).unwrap();
     assert_eq!(again.settings().recipe.optimizer.lr, 1.25e29);
     assert!(matches!(go(&mut again, &run_dir, false).0, Err(TrainError::Diverged { .. })));
     // Or at once.
-    settings.watch.on_nan = OnNan::Stop;
+    settings.monitor.on_nan = NanAction::Stop;
     let run_dir = RunDir::create_at(&dir.path().join("stop")).unwrap();
-    let (outcome, findings) =
-        go(&mut Trainer::new(settings, &Device::Cpu).unwrap(), &run_dir, false);
-    assert!(matches!(outcome, Err(TrainError::NonFinite { .. })) && findings.is_empty());
+    let (outcome, alerts) = go(&mut Trainer::new(settings, &Device::Cpu).unwrap(), &run_dir, false);
+    assert!(matches!(outcome, Err(TrainError::NonFinite { .. })) && alerts.is_empty());
 }
 
 /// Pictures of noise: a generator cannot learn them, and a discriminator knows them at once.
@@ -412,12 +443,12 @@ fn the_watch_is_resumed_exactly_and_stops_where_it_is_asked_to() {
     let data = open(&settings);
     let whole_dir = RunDir::create_at(&dir.path().join("whole")).unwrap();
     let mut whole = Trainer::new(settings.clone(), &Device::Cpu).unwrap();
-    let (outcome, findings) = go(&mut whole, &whole_dir, false);
+    let (outcome, alerts) = go(&mut whole, &whole_dir, false);
     assert!(outcome.unwrap().stopped_by.is_none());
-    let won = findings
+    let won = alerts
         .iter()
-        .find(|finding| finding.kind == Kind::DWins)
-        .unwrap_or_else(|| panic!("{findings:?}"))
+        .find(|alert| alert.kind == AlertKind::DDominance)
+        .unwrap_or_else(|| panic!("{alerts:?}"))
         .step;
     assert!(won < 890, "{won}");
 
@@ -430,7 +461,7 @@ fn the_watch_is_resumed_exactly_and_stops_where_it_is_asked_to() {
             Event::Stepped { step } if step == end => {
                 stop.store(true, std::sync::atomic::Ordering::Relaxed)
             }
-            Event::Found(finding) => seen.push(finding),
+            Event::Alert(alert) => seen.push(alert),
             _ => {}
         })
         .unwrap();
@@ -440,7 +471,7 @@ fn the_watch_is_resumed_exactly_and_stops_where_it_is_asked_to() {
         )
         .unwrap();
     }
-    assert_eq!(seen, findings);
+    assert_eq!(seen, alerts);
     let bytes = |dir: &RunDir| {
         std::fs::read(checkpoint_retention::latest_valid(&dir.checkpoints()).unwrap().path).unwrap()
     };
@@ -451,18 +482,18 @@ fn the_watch_is_resumed_exactly_and_stops_where_it_is_asked_to() {
     assert_eq!(extras(&whole_dir), extras(&parts_dir));
     let last = extras(&whole_dir).pop().unwrap();
     assert!(
-        ["d_accuracy", "g_gradient", "diversity", "findings"]
+        ["d_accuracy", "g_grad_norm", "diversity", "alerts"]
             .iter()
             .all(|name| last.contains_key(*name)),
         "{last:?}"
     );
 
     let stopped_dir = RunDir::create_at(&dir.path().join("stopped")).unwrap();
-    let watch = Watch { on_d_win: OnFinding::Stop, ..Watch::default() };
-    let mut stopped = Trainer::new(Settings { watch, ..settings }, &Device::Cpu).unwrap();
+    let watch = MonitorConfig { on_d_dominance: AlertAction::Stop, ..MonitorConfig::default() };
+    let mut stopped = Trainer::new(Settings { monitor: watch, ..settings }, &Device::Cpu).unwrap();
     let outcome = go(&mut stopped, &stopped_dir, false).0.unwrap();
     assert_eq!((outcome.step, outcome.finished), (won, false));
-    assert_eq!(outcome.stopped_by.map(|finding| finding.kind), Some(Kind::DWins));
+    assert_eq!(outcome.stopped_by.map(|alert| alert.kind), Some(AlertKind::DDominance));
     assert!(outcome.checkpoint.ends_with(format!("step-{won:08}.safetensors")));
     // Who goes on with it has been told.
     let mut on = Trainer::resume(
@@ -489,13 +520,12 @@ fn a_healthy_young_run_is_left_alone() {
         ..settings(dir.path(), 240)
     };
     let run_dir = RunDir::create_at(&dir.path().join("run")).unwrap();
-    let (outcome, findings) =
-        go(&mut Trainer::new(settings, &Device::Cpu).unwrap(), &run_dir, false);
+    let (outcome, alerts) = go(&mut Trainer::new(settings, &Device::Cpu).unwrap(), &run_dir, false);
     assert!(outcome.unwrap().finished);
     for row in
         metrics::read(&run_dir.metrics()).unwrap().iter().filter(|row| row.step.is_multiple_of(20))
     {
         println!("{} {:.3} {}", row.step, row.d_loss, serde_json::Value::Object(row.extra.clone()));
     }
-    assert_eq!(findings, []);
+    assert_eq!(alerts, []);
 }
