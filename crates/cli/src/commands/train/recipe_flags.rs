@@ -1,5 +1,6 @@
-//! The flags of `train` that are keys of the recipe: one table says both.
+//! The flags of `train` that set keys of the recipe, in one table.
 
+use super::defaults::with_default;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// How a flag's text becomes a recipe's value.
@@ -7,334 +8,172 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 enum Form {
     /// As TOML reads it: a number, or a name.
     Plain,
-    /// There or not.
+    /// Present or absent.
     Switch,
-    /// One number, or two with a comma: a range.
+    /// One number, or two separated by a comma: a range.
     Range,
-    /// Words with commas.
+    /// Words separated by commas.
     Words,
-    /// `B,C` of minibatch discrimination, and behind it which form.
+    /// `B,C` of minibatch discrimination, then optionally its form.
     Discrimination,
-    /// A kind of schedule, and `key=value` pairs behind it, with commas.
+    /// A kind of schedule, then `key=value` pairs, separated by commas.
     Schedule,
 }
 
-/// Flag, key, form, what stands for the value in the help, and the help.
-type Row = (&'static str, &'static str, Form, &'static str, &'static str);
+/// A flag that sets a key of the recipe.
+struct Flag {
+    name: &'static str,
+    key: &'static str,
+    form: Form,
+    value_name: &'static str,
+    help: &'static str,
+    /// What the flag stands for without a value: the usual value of its source.
+    without_value: Option<&'static str>,
+}
 
 use Form::{Discrimination, Plain, Range, Schedule, Switch, Words};
 
-const LOSS: &str = "Loss";
-const REGULARIZATION: &str = "Regularization";
-const MODEL: &str = "Model";
-const OPTIMIZER: &str = "Optimizer";
+/// Declares the table: help heading, then for each flag its help, name, recipe key, form, the name
+/// of its value, and what it stands for without a value, if it may have none.
+macro_rules! flags {
+    ($($heading:literal: { $(
+        $(#[doc = $help:literal])+
+        $name:literal => $key:literal, $form:ident($value:literal $(or $without:literal)?);
+    )+ })+) => {
+        const FLAGS: &[(&str, &[Flag])] = &[$(($heading, &[$(Flag {
+            name: $name,
+            key: $key,
+            form: $form,
+            value_name: $value,
+            help: concat!($($help),+),
+            without_value: [$(Some($without),)? None][0],
+        }),+])),+];
+    };
+}
 
-const ROWS: [(&str, &[Row]); 4] = [
-    (
-        LOSS,
-        &[
-            (
-                "loss",
-                "objective.loss",
-                Plain,
-                "NAME",
-                "minimax, non-saturating, least-squares, hinge or wasserstein",
-            ),
-            (
-                "relativistic",
-                "objective.relativistic",
-                Switch,
-                "",
-                "Compare each logit with the mean of the other kind (relativistic average)",
-            ),
-            (
-                "gradient-penalty",
-                "objective.gradient_penalty",
-                Plain,
-                "W",
-                "Weight of the gradient penalty between real and generated pictures; 10 is usual",
-            ),
-            (
-                "r1",
-                "objective.r1",
-                Plain,
-                "GAMMA",
-                "Strength of the gradient penalty on real pictures (R1); 1 to 10 is usual",
-            ),
-            (
-                "r1-every",
-                "objective.r1_every",
-                Plain,
-                "STEPS",
-                "R1 in every so many steps only, times as strong",
-            ),
-            (
-                "clip-weights",
-                "objective.clip",
-                Plain,
-                "BOUND",
-                "Bound of D's weights, for the Wasserstein loss; 0.01 is usual",
-            ),
-            (
-                "feature-matching",
-                "objective.feature_matching",
-                Plain,
-                "W",
-                "G matches the mean features of D, in place of its adversarial loss",
-            ),
-            ("feature-norm", "objective.feature_norm", Plain, "l1|l2", "How features are compared"),
-            (
-                "historical-averaging",
-                "objective.historical_averaging",
-                Plain,
-                "W",
-                "Weight of the distance of both networks from the mean of their past",
-            ),
-            (
-                "semi-supervised",
-                "objective.semi_supervised",
-                Switch,
-                "",
-                "D learns the labels, too: K classes, and generated pictures as one more",
-            ),
-            (
-                "num-labels",
-                "objective.labelled",
-                Plain,
-                "N",
-                "The labels of so many pictures only, of each class as many, for --semi-supervised; 0 is all",
-            ),
-        ],
-    ),
-    (
-        REGULARIZATION,
-        &[
-            (
-                "labels-real",
-                "labels.real",
-                Range,
-                "P|LOW,HIGH",
-                "What D is told of real pictures: 0.9 for one-sided smoothing, LOW,HIGH for a range",
-            ),
-            (
-                "labels-fake",
-                "labels.fake",
-                Range,
-                "P|LOW,HIGH",
-                "What D is told of generated pictures",
-            ),
-            ("label-flip", "labels.flip", Plain, "P", "Share of labels that are wrong on purpose"),
-            ("swap-labels", "labels.swap", Switch, "", "Call real pictures 0 and generated ones 1"),
-            ("noise", "noise.input", Plain, "STD", "Gaussian noise on all pictures that D sees"),
-            (
-                "noise-layers",
-                "discriminator.noise",
-                Plain,
-                "STD",
-                "Gaussian noise after D's hidden layers",
-            ),
-            (
-                "noise-decay",
-                "noise.decay_steps",
-                Plain,
-                "STEPS",
-                "Steps until the noise has fallen to nothing",
-            ),
-            (
-                "dropout-d",
-                "discriminator.dropout",
-                Plain,
-                "P",
-                "Share of the numbers dropped after D's hidden layers",
-            ),
-            (
-                "dropout-g",
-                "generator.dropout",
-                Plain,
-                "P",
-                "Share of the numbers dropped after G's hidden layers",
-            ),
-            (
-                "augment",
-                "augment.policy",
-                Words,
-                "LIST",
-                "Changes to all pictures that D sees, real or generated: color,translation,cutout,flip",
-            ),
-            (
-                "minibatch-stddev",
-                "discriminator.minibatch_stddev",
-                Plain,
-                "GROUP",
-                "Show D how far the pictures of a group differ; 4 is usual",
-            ),
-            (
-                "minibatch-discrimination",
-                "discriminator.minibatch_discrimination",
-                Discrimination,
-                "B,C[,FORM]",
-                "Show D how near pictures of a batch are to one another, in the form paper, mean or code",
-            ),
-        ],
-    ),
-    (
-        MODEL,
-        &[
-            (
-                "norm-g",
-                "generator.norm",
-                Plain,
-                "NAME",
-                "batch, instance, layer, virtual-batch or none",
-            ),
-            ("norm-d", "discriminator.norm", Plain, "NAME", "batch, instance, layer or none"),
-            (
-                "parametrization-g",
-                "generator.weights",
-                Plain,
-                "NAME",
-                "plain, spectral-norm or weight-norm",
-            ),
-            (
-                "parametrization-d",
-                "discriminator.weights",
-                Plain,
-                "NAME",
-                "plain, spectral-norm or weight-norm",
-            ),
-            (
-                "attention-g",
-                "generator.attention",
-                Plain,
-                "SIDE",
-                "Self-attention in G at the hidden image of this size",
-            ),
-            (
-                "attention-d",
-                "discriminator.attention",
-                Plain,
-                "SIDE",
-                "Self-attention in D at the hidden image of this size",
-            ),
-            (
-                "upsample",
-                "generator.upsample",
-                Plain,
-                "NAME",
-                "transposed (convolutions) or nearest (and a convolution)",
-            ),
-            (
-                "downsample",
-                "discriminator.downsample",
-                Plain,
-                "NAME",
-                "strided (convolutions), max-pool or average-pool",
-            ),
-            ("head", "discriminator.head", Plain, "NAME", "conv, linear or global-average"),
-            (
-                "init",
-                "init.scheme",
-                Plain,
-                "NAME",
-                "normal, truncated-convolutions, orthogonal or glorot",
-            ),
-        ],
-    ),
-    (
-        OPTIMIZER,
-        &[
-            ("optimizer", "optimizer.rule", Plain, "NAME", "adam, adamw, sgd or rmsprop"),
-            (
-                "lr-d",
-                "optimizer.lr_discriminator",
-                Plain,
-                "X",
-                "D's own learning rate (two time-scale updates)",
-            ),
-            ("beta1", "optimizer.beta1", Plain, "X", "Adam's first decay"),
-            ("beta2", "optimizer.beta2", Plain, "X", "Adam's second decay, or RMSProp's"),
-            ("momentum", "optimizer.momentum", Plain, "X", "Momentum of sgd and rmsprop"),
-            (
-                "momentum-end",
-                "optimizer.momentum_end",
-                Plain,
-                "X",
-                "What momentum becomes by the end of the run, in a straight line",
-            ),
-            ("nesterov", "optimizer.nesterov", Switch, "", "Nesterov's momentum"),
-            ("weight-decay", "optimizer.weight_decay", Plain, "X", "L2 penalty"),
-            (
-                "clip-gradient",
-                "optimizer.clip_gradient",
-                Plain,
-                "NORM",
-                "Largest norm of a network's gradient",
-            ),
-            (
-                "schedule",
-                "optimizer.schedule",
-                Schedule,
-                "KIND[,KEY=X]",
-                "constant, linear,from=0.5, step,every=1000,factor=0.5 or cosine; each also with warmup=STEPS",
-            ),
-            (
-                "d-steps",
-                "train.d_steps",
-                Plain,
-                "N",
-                "Updates of D in a step, each on pictures of its own",
-            ),
-            ("g-steps", "train.g_steps", Plain, "N", "Updates of G in a step"),
-            (
-                "update-order",
-                "train.first",
-                Plain,
-                "PLAYER",
-                "discriminator or generator: which is updated first in a step",
-            ),
-            (
-                "resample-z",
-                "train.fresh_latents",
-                Switch,
-                "",
-                "Every update draws latent vectors of its own",
-            ),
-            (
-                "separate-batches",
-                "train.alternate",
-                Switch,
-                "",
-                "Every update has pictures of its own, those of G, too",
-            ),
-        ],
-    ),
-];
+flags! {
+    "Loss": {
+        /// Adversarial loss: minimax, non-saturating, least-squares, hinge or wasserstein
+        "loss" => "objective.loss", Plain("NAME");
+        /// Relativistic average loss: compare each logit with the mean logit of the other kind
+        "relativistic" => "objective.relativistic", Switch("");
+        /// Weight of the WGAN-GP gradient penalty, from 0; 10 is usual
+        "gradient-penalty" => "objective.gradient_penalty", Plain("W");
+        /// Weight of the R1 penalty (gradient on real images), from 0; 1 to 10 is usual
+        "r1" => "objective.r1", Plain("GAMMA");
+        /// Apply R1 every N steps only, N times as strong (lazy regularization)
+        "r1-every" => "objective.r1_every", Plain("STEPS");
+        /// Clip D's weights to ±BOUND (WGAN), 0 for no clipping; 0.01 is usual
+        "clip-weights" => "objective.clip", Plain("BOUND");
+        /// Weight of feature matching, which replaces G's adversarial loss; from 0
+        "feature-matching" => "objective.feature_matching", Plain("W");
+        /// Norm of the feature-matching distance
+        "feature-norm" => "objective.feature_norm", Plain("l1|l2");
+        /// Weight of the distance of both networks' weights from their past mean, from 0
+        "historical-averaging" => "objective.historical_averaging", Plain("W");
+        /// Semi-supervised learning: D also classifies real images into their K classes
+        "semi-supervised" => "objective.semi_supervised", Switch("");
+        /// Number of labeled images for --semi-supervised, balanced over the classes; 0 for all
+        "num-labels" => "objective.labelled", Plain("N");
+    }
+    "Regularization": {
+        /// Target label for real images, from 0 to 1: 0.9 for one-sided label smoothing, or a range
+        "labels-real" => "labels.real", Range("P|LOW,HIGH" or "0.9,1");
+        /// Target label for generated images, from 0 to 1, or a range
+        "labels-fake" => "labels.fake", Range("P|LOW,HIGH" or "0,0.1");
+        /// Fraction of D's labels that are flipped, from 0 to 1
+        "label-flip" => "labels.flip", Plain("P" or "0.05");
+        /// Label real images 0 and generated ones 1
+        "swap-labels" => "labels.swap", Switch("");
+        /// Standard deviation of Gaussian noise on D's input images (range -1 to 1), from 0
+        "noise" => "noise.input", Plain("STD");
+        /// Standard deviation of Gaussian noise after D's hidden layers, from 0
+        "noise-layers" => "discriminator.noise", Plain("STD");
+        /// Number of steps over which the noise decays to 0; 0 for constant noise
+        "noise-decay" => "noise.decay_steps", Plain("STEPS");
+        /// Dropout probability after D's hidden layers, from 0 to 1
+        "dropout-d" => "discriminator.dropout", Plain("P");
+        /// Dropout probability after G's hidden layers, from 0 to 1
+        "dropout-g" => "generator.dropout", Plain("P");
+        /// DiffAugment of D's inputs: any of color,translation,cutout,flip
+        "augment" => "augment.policy", Words("LIST");
+        /// Group size of D's minibatch standard deviation layer, 0 for none; 4 is usual
+        "minibatch-stddev" => "discriminator.minibatch_stddev", Plain("GROUP");
+        /// Minibatch discrimination with B kernels of C dimensions; FORM is paper, mean or code
+        "minibatch-discrimination" => "discriminator.minibatch_discrimination", Discrimination("B,C[,FORM]" or "100,5");
+    }
+    "Model": {
+        /// Normalization in G: batch, instance, layer, virtual-batch or none
+        "norm-g" => "generator.norm", Plain("NAME");
+        /// Normalization in D: batch, instance, layer or none
+        "norm-d" => "discriminator.norm", Plain("NAME");
+        /// Weight parametrization in G: plain, spectral-norm or weight-norm
+        "parametrization-g" => "generator.weights", Plain("NAME");
+        /// Weight parametrization in D: plain, spectral-norm or weight-norm
+        "parametrization-d" => "discriminator.weights", Plain("NAME");
+        /// Self-attention in G at the feature map of SIDE pixels, 0 for none
+        "attention-g" => "generator.attention", Plain("SIDE");
+        /// Self-attention in D at the feature map of SIDE pixels, 0 for none
+        "attention-d" => "discriminator.attention", Plain("SIDE");
+        /// Upsampling in G: transposed (convolutions) or nearest (neighbor, then a convolution)
+        "upsample" => "generator.upsample", Plain("NAME");
+        /// Downsampling in D: strided (convolutions), max-pool or average-pool
+        "downsample" => "discriminator.downsample", Plain("NAME");
+        /// Output layer of D: conv, linear or global-average
+        "head" => "discriminator.head", Plain("NAME");
+        /// Weight initialization: normal, truncated-convolutions, orthogonal or glorot
+        "init" => "init.scheme", Plain("NAME");
+    }
+    "Optimizer": {
+        /// Optimizer: adam, adamw, sgd or rmsprop
+        "optimizer" => "optimizer.rule", Plain("NAME");
+        /// Learning rate of D, if it differs from --lr (TTUR)
+        "lr-d" => "optimizer.lr_discriminator", Plain("X");
+        /// Adam's decay of the first moment, from 0 to 1
+        "beta1" => "optimizer.beta1", Plain("X");
+        /// Decay of the second moment in Adam and RMSProp, from 0 to 1
+        "beta2" => "optimizer.beta2", Plain("X");
+        /// Momentum of SGD and RMSProp, from 0 to 1
+        "momentum" => "optimizer.momentum", Plain("X");
+        /// Momentum at the end of the run, reached linearly, from 0 to 1
+        "momentum-end" => "optimizer.momentum_end", Plain("X");
+        /// Nesterov momentum
+        "nesterov" => "optimizer.nesterov", Switch("");
+        /// Weight decay, from 0: an L2 penalty, decoupled in adamw
+        "weight-decay" => "optimizer.weight_decay", Plain("X");
+        /// Maximum norm of each network's gradient, 0 for no clipping
+        "clip-gradient" => "optimizer.clip_gradient", Plain("NORM");
+        /// Learning rate schedule: constant, linear,from=0.5, step,every=1000,factor=0.5 or cosine,
+        /// each also with warmup=STEPS
+        "schedule" => "optimizer.schedule", Schedule("KIND[,KEY=X]");
+        /// Updates of D per step, each on its own batch, from 1
+        "d-steps" => "train.d_steps", Plain("N");
+        /// Updates of G per step, from 1
+        "g-steps" => "train.g_steps", Plain("N");
+        /// Which network is updated first in a step: discriminator or generator
+        "update-order" => "train.first", Plain("ORDER");
+        /// Draw new latent vectors z for every update instead of every step
+        "resample-z" => "train.fresh_latents", Switch("");
+        /// Use a separate batch for every update, those of G included
+        "separate-batches" => "train.alternate", Switch("");
+    }
+}
 
-/// Any key by its name.
+/// The flag that sets any key by its name.
 const SET: &str = "set";
 
-/// What the flags change: keys of the recipe with the TOML of their values, in the order of the table, `--set` last.
+/// The recipe keys that the flags set, with the TOML of their values: in the order of the table,
+/// `--set` last.
 #[derive(Debug, Default)]
 pub struct RecipeFlags {
     /// Key and value.
     pub changes: Vec<(String, String)>,
-    /// The flags that were given.
+    /// The flags on the command line.
     pub flags: Vec<String>,
 }
 
-/// What a flag stands for where it has no value: the usual one of its source.
-fn value_without_argument(flag: &str) -> Option<&'static str> {
-    match flag {
-        "labels-real" => Some("0.9,1"),
-        "labels-fake" => Some("0,0.1"),
-        "label-flip" => Some("0.05"),
-        "minibatch-discrimination" => Some("100,5"),
-        _ => None,
-    }
-}
-
-fn rows() -> impl Iterator<Item = (&'static str, &'static Row)> {
-    ROWS.iter().flat_map(|(heading, rows)| rows.iter().map(move |row| (*heading, row)))
+fn flags() -> impl Iterator<Item = (&'static str, &'static Flag)> {
+    FLAGS.iter().flat_map(|(heading, flags)| flags.iter().map(move |flag| (*heading, flag)))
 }
 
 fn value(form: Form, text: &str) -> Result<String, String> {
@@ -377,31 +216,33 @@ fn value(form: Form, text: &str) -> Result<String, String> {
 
 impl Args for RecipeFlags {
     fn augment_args(command: Command) -> Command {
-        let command = rows().fold(command, |command, (heading, &(flag, _, form, name, help))| {
-            let usual = value_without_argument(flag);
-            let told = usual.map_or_else(String::new, |usual| format!("; alone {usual}"));
-            let arg = Arg::new(flag)
-                .long(flag)
-                .help(format!("{help}{told} [default: the recipe's]"))
-                .help_heading(heading);
-            let arg = match usual {
-                Some(usual) => arg.num_args(0..=1).default_missing_value(usual),
-                None => arg,
+        let command = flags().fold(command, |command, (heading, flag)| {
+            let form = flag.form;
+            let arg = Arg::new(flag.name).long(flag.name).help_heading(heading);
+            if let Switch = form {
+                return command.arg(arg.action(ArgAction::SetTrue).help(flag.help.trim_start()));
+            }
+            let (arg, without) = match flag.without_value {
+                Some(value) => (
+                    arg.num_args(0..=1).default_missing_value(value),
+                    format!("; without a value {value}"),
+                ),
+                None => (arg, String::new()),
             };
-            command.arg(match form {
-                Switch => arg.action(ArgAction::SetTrue).help(help),
-                _ => arg
-                    .value_name(name)
-                    .allow_negative_numbers(true)
-                    .value_parser(move |text: &str| value(form, text)),
-            })
+            let arg = arg
+                .value_name(flag.value_name)
+                .allow_negative_numbers(true)
+                .value_parser(move |text: &str| value(form, text));
+            command.arg(
+                arg.help(with_default(&format!("{}{without}", flag.help.trim_start()), flag.key)),
+            )
         });
         command.arg(
             Arg::new(SET)
                 .long(SET)
                 .value_name("KEY=VALUE")
                 .action(ArgAction::Append)
-                .help("Any key of the recipe, such as optimizer.eps=1e-7; dcgan recipes NAME shows them")
+                .help("Set any key of the recipe, such as optimizer.eps=1e-7 (repeatable)")
                 .help_heading("Training"),
         )
     }
@@ -413,20 +254,20 @@ impl Args for RecipeFlags {
 
 impl FromArgMatches for RecipeFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let mut flags = Self::default();
-        flags.update_from_arg_matches(matches)?;
-        Ok(flags)
+        let mut parsed = Self::default();
+        parsed.update_from_arg_matches(matches)?;
+        Ok(parsed)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
-        for (_, &(flag, key, form, ..)) in rows() {
-            let given = match form {
-                Switch => matches.get_flag(flag).then(|| "true".to_owned()),
-                _ => matches.get_one::<String>(flag).cloned(),
+        for (_, flag) in flags() {
+            let text = match flag.form {
+                Switch => matches.get_flag(flag.name).then(|| "true".to_owned()),
+                _ => matches.get_one::<String>(flag.name).cloned(),
             };
-            if let Some(text) = given {
-                self.changes.push((key.to_owned(), text));
-                self.flags.push(format!("--{flag}"));
+            if let Some(text) = text {
+                self.changes.push((flag.key.to_owned(), text));
+                self.flags.push(format!("--{}", flag.name));
             }
         }
         for pair in matches.get_many::<String>(SET).into_iter().flatten() {
@@ -451,7 +292,7 @@ mod tests {
     #[test]
     fn every_flag_is_a_key_of_the_recipe() {
         let recipe = Recipe::preset("torch").unwrap();
-        for (_, (flag, key, form, ..)) in rows() {
+        for (_, Flag { name, key, form, .. }) in flags() {
             let examples: &[&str] = match form {
                 Plain => &[
                     "1",
@@ -484,7 +325,7 @@ mod tests {
                     }
                 }
             });
-            assert!(known, "--{flag}: {key}");
+            assert!(known, "--{name}: {key}");
         }
         assert!(recipe.with(&[("objective.nothing".to_owned(), "1".to_owned())]).is_err());
     }
