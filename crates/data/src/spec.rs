@@ -12,6 +12,7 @@ use crate::preprocess::Preprocess;
 /// Which part of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Split {
     /// The training part; everything, where a set is not divided.
     #[default]

@@ -18,6 +18,7 @@ const CALIBRATION_BATCHES: [usize; 2] = [16, 128];
 /// What batch norm normalises by when sampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum BatchNormMode {
     /// The running statistics of training.
     Running,

@@ -105,6 +105,7 @@ pub enum ConditionKind {
 /// How a network sees the condition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Conditioned {
     /// Not at all.
     None,

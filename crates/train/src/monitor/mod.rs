@@ -67,6 +67,7 @@ pub struct MonitorConfig {
 /// What to do when a number is not finite.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum NanAction {
     /// Back to the newest good checkpoint with half the learning rate, at most [`MAX_ROLLBACKS`] times.
     #[default]
@@ -78,6 +79,7 @@ pub enum NanAction {
 /// What to do about any other alert.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum AlertAction {
     /// Tell, and go on.
     #[default]

@@ -1,61 +1,49 @@
-//! The flags of `train` that say what the networks are told beside pictures.
+//! The flags of `train` for conditioning on classes, attributes or vectors.
 
 use crate::error::CliError;
 use ::train::condition::condition_schema;
-use clap::ValueEnum;
 use data::Dataset;
 use nn::Recipe;
 use nn::recipe::{Condition, ConditionKind, Conditioned};
 use std::path::{Path, PathBuf};
 
-const HEADING: &str = "Conditioning";
-
-/// Flags of conditions.
+/// Flags of conditioning.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Conditioning")]
 pub struct ConditionArgs {
-    /// class; attributes (those that do not tell every picture from all others, or attributes:NAME,NAME); none; or a file with a vector for each
-    /// picture: a safetensors file of one tensor [pictures, K], such as embeddings of texts [default: the recipe's].
-    #[arg(long, value_name = "KIND|FILE.safetensors", help_heading = HEADING)]
+    /// Condition both networks on class, on attributes, or on vectors of a file [default: none].
+    ///
+    /// class: the label. attributes: those that are shared by several images, or
+    /// attributes:NAME,NAME. A file: a safetensors file of one tensor [images, K] with one vector per
+    /// image, such as text embeddings. none: no condition, under a recipe that has one.
+    #[arg(long, value_name = "KIND|FILE.safetensors")]
     pub condition: Option<String>,
-    /// Where the generator sees it [default: input].
-    #[arg(long, value_enum, requires = "condition", help_heading = HEADING)]
-    pub condition_g: Option<InGenerator>,
-    /// How the discriminator sees it [default: input].
-    #[arg(long, value_enum, requires = "condition", help_heading = HEADING)]
-    pub condition_d: Option<InDiscriminator>,
-    /// Length of a learned embedding that stands for it where it is appended; 0 appends it as it is [default: 0].
-    #[arg(long, value_name = "N", requires = "condition", value_parser = clap::value_parser!(u32).range(0..=65536), help_heading = HEADING)]
+    /// How the generator is conditioned: none, input or every-layer [default: input].
+    #[arg(
+        long,
+        value_name = "METHOD",
+        value_enum,
+        requires = "condition",
+        hide_possible_values = true
+    )]
+    pub condition_g: Option<Conditioned>,
+    /// How the discriminator is conditioned [default: input].
+    #[arg(long, value_name = "METHOD", value_enum, requires = "condition")]
+    pub condition_d: Option<Conditioned>,
+    /// Length of a learned embedding of the condition, up to 65536; 0 appends the condition itself
+    /// [default: 0].
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "condition",
+        value_parser = clap::value_parser!(u32).range(0..=65536)
+    )]
     pub embedding: Option<u32>,
 }
 
-/// Where the generator sees a condition.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum InGenerator {
-    /// Not at all, for semi-supervised learning.
-    None,
-    /// Beside the latent vector.
-    Input,
-    /// Beside the input of every layer.
-    EveryLayer,
-}
-
-/// How the discriminator sees a condition.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum InDiscriminator {
-    /// Not at all, for semi-supervised learning.
-    None,
-    /// As channels of the picture.
-    Input,
-    /// As channels of every layer's input.
-    EveryLayer,
-    /// As its product with the features, in the logit.
-    Projection,
-    /// As what it has to tell of a picture (an auxiliary classifier).
-    Auxiliary,
-}
-
 impl ConditionArgs {
-    /// The recipe with the condition that the flags ask for, or without; its length is not known before the data are.
+    /// Sets the recipe's condition from the flags; its size is set later by [`set_size`], which
+    /// needs the dataset.
     pub fn apply(&self, recipe: &mut Recipe) {
         let kind = match self.condition.as_deref() {
             None => return,
@@ -77,22 +65,8 @@ impl ConditionArgs {
             embedding: 0,
             auxiliary_weight: 1.0,
         });
-        if let Some(place) = self.condition_g {
-            condition.generator = match place {
-                InGenerator::None => Conditioned::None,
-                InGenerator::Input => Conditioned::Input,
-                InGenerator::EveryLayer => Conditioned::EveryLayer,
-            };
-        }
-        if let Some(place) = self.condition_d {
-            condition.discriminator = match place {
-                InDiscriminator::None => Conditioned::None,
-                InDiscriminator::Input => Conditioned::Input,
-                InDiscriminator::EveryLayer => Conditioned::EveryLayer,
-                InDiscriminator::Projection => Conditioned::Projection,
-                InDiscriminator::Auxiliary => Conditioned::Auxiliary,
-            };
-        }
+        condition.generator = self.condition_g.unwrap_or(condition.generator);
+        condition.discriminator = self.condition_d.unwrap_or(condition.discriminator);
         if let Some(names) =
             self.condition.as_deref().and_then(attributes).filter(|names| !names.is_empty())
         {
@@ -102,12 +76,14 @@ impl ConditionArgs {
         recipe.condition = Some(condition);
     }
 
-    /// The file of vectors, as it still means the same from another folder.
+    /// The absolute path of the file of vectors, if the condition is one: a resumed run may start in
+    /// another folder.
     pub fn file(&self, recipe: &Recipe) -> Result<Option<PathBuf>, CliError> {
         let vectors = recipe.condition.as_ref().is_some_and(|c| c.kind == ConditionKind::Vector);
         match self.condition.as_deref().filter(|_| vectors) {
             Some(text) if !Path::new(text).is_file() => Err(CliError::Usage(format!(
-                "--condition {text:?}: say class, attributes (or attributes:NAME,NAME) or none, or name a file that is there"
+                "--condition {text:?}: choose class, attributes (or attributes:NAME,NAME) or none, or \
+                 name an existing file"
             ))),
             Some(text) => {
                 let file = std::path::absolute(text)
@@ -119,7 +95,7 @@ impl ConditionArgs {
     }
 }
 
-/// The attributes that `attributes:NAME,NAME` names, none where it is `attributes` alone; nothing for other texts.
+/// The names in `attributes:NAME,NAME` (none in `attributes`), or `None` for any other text.
 fn attributes(text: &str) -> Option<Vec<String>> {
     let names = text.strip_prefix("attributes")?;
     let names = if names.is_empty() { names } else { names.strip_prefix(':')? };
@@ -133,11 +109,11 @@ fn attributes(text: &str) -> Option<Vec<String>> {
     )
 }
 
-/// Gives the recipe's condition the length and the names that the data have.
+/// Sets the size and the names of the recipe's condition from the dataset.
 ///
 /// # Errors
-/// Data that do not offer it.
-pub fn measure(
+/// Returns an error if the dataset lacks the labels, attributes or vectors.
+pub fn set_size(
     recipe: &mut Recipe,
     dataset: &Dataset,
     file: Option<&Path>,

@@ -53,7 +53,7 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
     }
     let condition_file = args.condition.file(&recipe)?;
     let dataset = open_data(&spec.to_string(), &preprocess, &render)?;
-    condition::measure(&mut recipe, &dataset, condition_file.as_deref())?;
+    condition::set_size(&mut recipe, &dataset, condition_file.as_deref())?;
     if args.batch.is_none() && (LEAST_BATCH..recipe.train.batch).contains(&dataset.len()) {
         recipe.train.batch = dataset.len();
     }
@@ -83,7 +83,7 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
         checkpoint_every: args.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
         keep: args.keep.unwrap_or(KEEP) as usize,
         shuffle_buffer: args.shuffle_buffer,
-        monitor: args.monitor.onto(MonitorConfig::default()),
+        monitor: args.monitor.apply(MonitorConfig::default()),
         eval: args.evaluate.settings(),
         preprocess,
         condition_file,

@@ -51,7 +51,7 @@ pub fn run(
     if let Some(lr) = args.lr {
         trainer.set_learning_rate(lr)?;
     }
-    trainer.set_monitor_config(args.monitor.onto(trainer.settings().monitor));
+    trainer.set_monitor_config(args.monitor.apply(trainer.settings().monitor));
     if let Some(steps) = args.steps {
         override_steps(&mut trainer, steps, "--steps")?;
     }
