@@ -132,7 +132,7 @@ def unary():
     ]
     table += [("powf", {"p": p}, positive, lambda x, p=p: x**p) for p in (2.0, 3.0, 0.5, -1.5)]
     clamp_inputs = lambda rng, shape: away_from(normal(rng, shape), [-0.5, 0.75])
-    table.append(("clamp", {"lo": -0.5, "hi": 0.75}, clamp_inputs, lambda x: torch.clamp(x, -0.5, 0.75)))
+    table.append(("clamp", {"low": -0.5, "high": 0.75}, clamp_inputs, lambda x: torch.clamp(x, -0.5, 0.75)))
     for op, attrs, draw, function in table:
         suffix = "".join(f".p{p}" for p in attrs.values()) if op == "powf" else ""
         for shape in [(19,), (2, 3, 2)]:

@@ -38,8 +38,22 @@ enum Task {
     Ci(tasks::Ci),
 }
 
-fn main() -> std::process::ExitCode {
-    let result = match Task::parse() {
+/// Hands `DCGAN_SIMD` and `DCGAN_CONV` to the kernels, as the `dcgan` command does.
+fn configure_kernels() -> Result<(), String> {
+    if let Ok(name) = std::env::var("DCGAN_SIMD") {
+        name.parse().and_then(tensor::set_isa).map_err(|e| format!("DCGAN_SIMD: {e}"))?;
+    }
+    if let Ok(name) = std::env::var("DCGAN_CONV") {
+        name.parse()
+            .and_then(tensor::set_conv_algorithm)
+            .map_err(|e| format!("DCGAN_CONV: {e}"))?;
+    }
+    Ok(())
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
+    configure_kernels()?;
+    match Task::parse() {
         Task::BenchKernels(options) => kernels::run(&options),
         Task::BenchStep(options) => step::run(&options),
         Task::BenchSample(options) => sample::run(&options),
@@ -53,8 +67,11 @@ fn main() -> std::process::ExitCode {
         Task::Pictures(options) => pictures::run(&options),
         Task::Stack(options) => pictures::stack(&options),
         Task::Ci(_) => tasks::ci(),
-    };
-    match result {
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    match run() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

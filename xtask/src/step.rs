@@ -212,7 +212,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         }
     }
     let tensors = match &device {
-        Device::Cpu => tensor::memory_stats().1 as u64,
+        Device::Cpu => tensor::memory_stats().peak as u64,
         Device::Gpu(gpu) => gpu.counters().peak_bytes,
     };
     let peak_bytes = peak_resident().unwrap_or(tensors);

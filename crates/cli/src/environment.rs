@@ -1,14 +1,38 @@
 //! The environment variables that choose kernels. Libraries read none; they are handed the values.
 
 use crate::error::CliError;
+use std::fmt::Display;
+use std::str::FromStr;
+use tensor::{ConvAlgorithm, ConvAlgorithmError, Isa, IsaError, set_conv_algorithm, set_isa};
 
-/// Checks `DCGAN_SIMD` (instruction set of the CPU kernels) and `DCGAN_CONV` (convolution
-/// algorithm) before the first kernel runs.
+/// Hands `DCGAN_SIMD` (instruction set of the CPU kernels) and `DCGAN_CONV` (convolution
+/// algorithm) to the kernels before the first one runs.
 ///
 /// # Errors
 /// Returns an error if a value is unknown or this processor lacks the instruction set.
 pub fn configure_kernels() -> Result<(), CliError> {
-    tensor::isa_from_env().map_err(CliError::Failed)?;
-    tensor::conv_algorithm_from_env().map_err(CliError::Failed)?;
-    Ok(())
+    let available = |error: &IsaError| match error {
+        IsaError::Unavailable { available, .. } => join(available),
+        IsaError::InUse { used } => used.to_string(),
+    };
+    configure::<Isa, _>("DCGAN_SIMD", set_isa, available)?;
+    let algorithms = |_: &ConvAlgorithmError| join(&ConvAlgorithm::ALL);
+    configure("DCGAN_CONV", set_conv_algorithm, algorithms)
+}
+
+/// Parses a variable, if it is set, and hands it to `set`; an error lists the values that `values` returns.
+fn configure<T: FromStr<Err = E>, E: Display>(
+    variable: &str,
+    set: fn(T) -> Result<(), E>,
+    values: impl Fn(&E) -> String,
+) -> Result<(), CliError> {
+    let Ok(value) = std::env::var(variable) else { return Ok(()) };
+    value.parse().and_then(set).map_err(|error| {
+        let values = values(&error);
+        CliError::Failed(format!("{variable}={value}: {error}: use one of {values}, or unset it"))
+    })
+}
+
+fn join<T: ToString>(values: &[T]) -> String {
+    values.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -19,8 +19,30 @@ pub fn compose(message: impl Display, hint: Option<String>) -> String {
 }
 
 /// Hints for devices that cannot be opened, run out of memory or fail.
-pub fn gpu(_error: &GpuError) -> Option<String> {
-    None
+pub fn gpu(error: &GpuError) -> Option<String> {
+    Some(match error {
+        GpuError::None => {
+            "install its Vulkan driver (on Linux also libvulkan1), or use --device cpu".into()
+        }
+        GpuError::OnlySoftware(_) => "add --allow-software to use one, or use --device cpu".into(),
+        GpuError::Software(..) => "add --allow-software to use it, or use --device cpu".into(),
+        GpuError::NoHalf(_) => "use --precision f32, or another device of `dcgan devices`".into(),
+        GpuError::NoSuch { .. } => "`dcgan devices` lists them".into(),
+        GpuError::Open { .. } | GpuError::NoCompute(_) => {
+            "try another device of `dcgan devices`, or --device cpu".into()
+        }
+        GpuError::Memory { .. } | GpuError::Exhausted { .. } | GpuError::TooLarge { .. } => {
+            "try a smaller batch (--batch) or narrower networks (--width)".into()
+        }
+        GpuError::Grid { .. } => "try a smaller batch (--batch)".into(),
+        GpuError::Shader { .. } => "use --device cpu".into(),
+        GpuError::Lost { .. } => "the last checkpoint is valid, resume from it with --resume; \
+                                  try a smaller batch if it happens again"
+            .into(),
+        GpuError::Failed { .. } => {
+            "the last checkpoint is valid, resume from it with --resume --device cpu".into()
+        }
+    })
 }
 
 /// Hints for recipes and state dicts.

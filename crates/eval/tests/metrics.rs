@@ -1,5 +1,8 @@
 //! Metrics beside torch-fidelity and the authors' formulas (generator: `xtask/golden/metrics.py`), and what they must do whatever the features.
 
+#[path = "../../tensor/tests/common/numerics_env.rs"]
+mod numerics_env;
+
 use eval::Progress;
 use eval::metrics::mean_std::{MeanStd, interval_of_frechet, interval_of_mean};
 use eval::metrics::{
@@ -11,7 +14,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::path::Path;
 use tensor::rng::Philox;
-use tensor::{Device, Tensor};
+use tensor::{Device, Tensor, set_conv_algorithm, set_isa};
 
 /// Neighbours in the golden files.
 const K: usize = 3;

@@ -10,7 +10,7 @@ use tensor::{Device, FiniteCheck};
 fn measured(recipe: &Recipe) -> usize {
     let batch = recipe.train.batch;
     let [h, w] = recipe.image.size;
-    let (alive, _) = tensor::memory_stats();
+    let alive = tensor::memory_stats().allocated;
     let mut rng = Philox::new(1, 0);
     let (g, d) = recipe.build(&mut rng).expect("valid");
     let (mut optimizer_g, mut optimizer_d) = (
@@ -41,7 +41,7 @@ fn measured(recipe: &Recipe) -> usize {
         let grads = loss.backward();
         optimizer_g.step(&g, &grads, &FiniteCheck::new(&Device::Cpu));
     }
-    tensor::memory_stats().1 - alive
+    tensor::memory_stats().peak - alive
 }
 
 #[test]

@@ -1,17 +1,25 @@
-//! Where tensors live and kernels run.
+//! Devices: where tensors are stored and kernels run.
+//!
+//! ```
+//! use tensor::{Device, DeviceSpec, gpu};
+//! let spec: DeviceSpec = "cpu".parse().unwrap();
+//! let device = Device::open(spec, gpu::Options::default()).unwrap();
+//! assert_eq!(device, Device::Cpu);
+//! ```
 
+use crate::cpu::isa::isa;
 use crate::gpu::{self, Gpu, GpuError};
 use std::fmt;
 use std::str::FromStr;
 
-/// What a user asks for: `auto`, `cpu`, `gpu` or `gpu:NUMBER`.
+/// The name of a device: `auto`, `cpu`, `gpu` or `gpu:NUMBER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceSpec {
-    /// A real GPU if there is one, else the CPU.
+    /// A hardware GPU if there is one, else the CPU.
     Auto,
     /// The host processor.
     Cpu,
-    /// A graphics processor, by its number in [`gpu::adapters`] where one is given.
+    /// A GPU, by its number in [`gpu::adapters`] if one is given, else the best one.
     Gpu(Option<usize>),
 }
 
@@ -19,7 +27,7 @@ impl FromStr for DeviceSpec {
     type Err = String;
 
     /// # Errors
-    /// One line that names what can be chosen.
+    /// Returns one line that lists the possible names.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "auto" => Ok(Self::Auto),
@@ -34,28 +42,28 @@ impl FromStr for DeviceSpec {
     }
 }
 
-/// A back end. Two closed arms and a `match` per operation need no generic parameter.
+/// A back end. An enum with a `match` per operation needs no generic parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Device {
     /// The host processor: rayon threads and the widest SIMD instruction set it has.
     Cpu,
-    /// A graphics processor, by wgpu.
+    /// A GPU, by wgpu.
     Gpu(Gpu),
 }
 
 impl Device {
-    /// The device that a user asked for. `options.index` is not used. `Auto` takes the CPU where there is no graphics adapter, or only
-    /// software renderers that are not allowed; an adapter that is there and cannot be opened is an error.
+    /// Opens a device; `options.index` is not used. `Auto` takes the CPU if there is no graphics adapter, or only software renderers
+    /// that are not allowed; an adapter that exists and cannot be opened is an error.
     ///
     /// # Errors
-    /// No such adapter, a driver that refuses, or half precision where there is none.
+    /// Returns an error if the adapter does not exist, its driver refuses, or it lacks the half precision that was asked for.
     pub fn open(spec: DeviceSpec, options: gpu::Options) -> Result<Self, GpuError> {
         let cpu =
             || if options.half { Err(GpuError::NoHalf("the cpu".into())) } else { Ok(Device::Cpu) };
         match spec {
             DeviceSpec::Cpu => cpu(),
             DeviceSpec::Gpu(index) => gpu::open(gpu::Options { index, ..options }).map(Device::Gpu),
-            // Drivers take their time to look, and complain where there is no display.
+            // Enumerating adapters takes seconds, and drivers print complaints on machines without a display.
             DeviceSpec::Auto if !options.allow_software && !gpu::has_gpu_device_files() => cpu(),
             DeviceSpec::Auto => match gpu::open(gpu::Options { index: None, ..options }) {
                 Err(GpuError::None | GpuError::OnlySoftware(_)) => cpu(),
@@ -64,10 +72,11 @@ impl Device {
         }
     }
 
-    /// Whether the device still works. Operations cannot fail one by one: after the first failure of a GPU, what is read from it is NaN.
+    /// Whether the device still works. Operations do not return errors: after the first failure of a GPU, all values read from it are
+    /// NaN.
     ///
     /// # Errors
-    /// Its first failure: out of memory, a tensor too large to bind, a shader that does not compile, a lost device.
+    /// Returns the first failure: out of memory, a tensor too large to bind, a shader that does not compile, a lost device.
     pub fn check(&self) -> Result<(), GpuError> {
         match self {
             Device::Cpu => Ok(()),
@@ -75,10 +84,11 @@ impl Device {
         }
     }
 
-    /// What decides the last bits of results here: the instruction set, or the adapter and its driver.
+    /// Identifies the numerics of this device: the instruction set, or adapter, driver, precision and kernel version. Results
+    /// are bit-identical between devices with equal ids.
     pub fn numerics_id(&self) -> String {
         match self {
-            Device::Cpu => crate::cpu::isa().to_string(),
+            Device::Cpu => isa().to_string(),
             Device::Gpu(gpu) => {
                 let adapter = gpu.adapter();
                 let precision = match (gpu.is_half(), gpu.cooperative()) {
@@ -98,21 +108,21 @@ impl Device {
         }
     }
 
-    /// Hands over the work recorded so far, without waiting for it: at the end of a training step, for one.
+    /// Submits the work recorded so far without waiting for it, for example at the end of a training step.
     pub fn flush(&self) {
         if let Device::Gpu(gpu) = self {
             gpu.flush();
         }
     }
 
-    /// Waits until all work is done: for timing it.
+    /// Waits until all work is done, as `torch.cuda.synchronize` does.
     pub fn synchronize(&self) {
         if let Device::Gpu(gpu) = self {
             gpu.synchronize();
         }
     }
 
-    /// Seconds that the work of `f` takes here: on a GPU by its own clock, where it has one.
+    /// Seconds that the work of `f` takes: on a GPU by its own clock, if it has one.
     pub fn time(&self, f: impl Fn()) -> f64 {
         match self {
             Device::Gpu(gpu) => gpu.time(f),
@@ -128,7 +138,7 @@ impl Device {
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Device::Cpu => write!(f, "cpu ({})", crate::cpu::isa()),
+            Device::Cpu => write!(f, "cpu ({})", isa()),
             Device::Gpu(gpu) => {
                 let adapter = gpu.adapter();
                 let precision = if gpu.is_half() { ", mixed precision" } else { "" };

@@ -1,9 +1,22 @@
 //! Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as
 //! 1, 2, 3" (SC 2011): the word at a position is a pure function of (seed, stream, position), so a
 //! stream can be filled by any number of threads, continued from three saved integers, and repeated on a GPU.
+//!
+//! ```
+//! use tensor::rng::Philox;
+//! let mut rng = Philox::new(42, 0);
+//! let mut copy = rng.clone();
+//! assert_eq!(rng.normal([4], 0.0, 1.0).to_vec(), copy.normal([4], 0.0, 1.0).to_vec());
+//! ```
 
+use crate::cpu::buffer::Buffer;
 use crate::cpu::math;
-use crate::{Device, Shape, Tensor, cpu, gpu};
+use crate::cpu::parallel::par_chunks_mut;
+use crate::device::Device;
+use crate::gpu::kernels::random;
+use crate::shape::Shape;
+pub use crate::spec::Distribution;
+use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
@@ -25,33 +38,7 @@ pub fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
-/// What independent numbers are drawn from.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Distribution {
-    /// U(low, high); `high` is excluded but for rounding.
-    Uniform {
-        /// The least value.
-        low: f32,
-        /// The bound above.
-        high: f32,
-    },
-    /// N(mean, std²), by Box–Muller on pairs of words.
-    Normal {
-        /// The mean.
-        mean: f32,
-        /// The standard deviation.
-        std: f32,
-    },
-    /// `value` with probability `keep`, else 0: a dropout mask when `value = 1 / keep`.
-    Bernoulli {
-        /// The probability of `value`.
-        keep: f32,
-        /// What is not 0.
-        value: f32,
-    },
-}
-
-/// A random stream: three integers, all of its state. Cloning it repeats the stream.
+/// A random stream, whose state is three integers. A clone repeats the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Philox {
     seed: u64,
@@ -83,7 +70,7 @@ impl Philox {
     /// An unbiased integer in `[0, n)` (Lemire's rejection method).
     ///
     /// # Panics
-    /// When `n` is 0.
+    /// Panics if `n` is 0.
     pub fn below(&mut self, n: u32) -> u32 {
         assert!(n > 0, "Philox::below: the range is empty");
         let threshold = n.wrapping_neg() % n;
@@ -143,14 +130,9 @@ impl Philox {
         self.draw(&Device::Cpu, shape, Distribution::Normal { mean, std })
     }
 
-    /// A tensor on the CPU that is `value` with probability `keep`, else 0.
-    pub fn bernoulli(&mut self, shape: impl Into<Shape>, keep: f32, value: f32) -> Tensor {
-        self.draw(&Device::Cpu, shape, Distribution::Bernoulli { keep, value })
-    }
-
-    /// A tensor of independent numbers. The stream is the same on every device: the words are, and the numbers made of them to the last
-    /// bits of a division or a logarithm. Every call starts on a fresh block of four words, so element `i` is a function of the position
-    /// and `i` alone.
+    /// A tensor of independent values. The stream is the same on every device: its words are equal, and the values computed from them agree
+    /// but for the last bits of a division or a logarithm. Every call starts at a new block of four words, so element `i` is a function
+    /// of the position and `i` alone.
     pub fn draw(
         &mut self,
         device: &Device,
@@ -165,10 +147,7 @@ impl Philox {
             Device::Gpu(gpu) => gpu,
         };
         let start = [self.seed, self.stream, first];
-        Tensor::from_gpu_buffer(
-            gpu::kernels::random::fill(gpu, shape.len(), distribution, start),
-            shape,
-        )
+        Tensor::from_gpu_buffer(random::fill(gpu, shape.len(), distribution, start), shape)
     }
 
     fn fill(&self, first: u64, shape: Shape, distribution: Distribution) -> Tensor {
@@ -192,9 +171,9 @@ impl Philox {
         shape: Shape,
         f: impl Fn([u32; 4]) -> [f32; 4] + Sync,
     ) -> Tensor {
-        let mut out = cpu::Buffer::uninit(shape.len());
+        let mut out = Buffer::uninit(shape.len());
         const CHUNK: usize = 4096;
-        cpu::par_chunks_mut(&mut out, CHUNK, |chunk, values| {
+        par_chunks_mut(&mut out, CHUNK, |chunk, values| {
             for (i, four) in values.chunks_mut(4).enumerate() {
                 let block = f(self.block(first + (chunk * CHUNK / 4 + i) as u64));
                 four.copy_from_slice(&block[..four.len()]);
@@ -204,12 +183,12 @@ impl Philox {
     }
 }
 
-/// 24 random bits as a number in `[0, 1)`.
+/// 24 random bits as a float in `[0, 1)`.
 fn unit(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-/// Two independent N(0, 1) numbers from two words (Box & Muller 1958), in f32 and by our own functions: the same bits on every machine.
+/// Two independent N(0, 1) values from two words (Box & Muller 1958), in f32 and by `cpu/math.rs`: the same bits on every machine.
 fn box_muller(a: u32, b: u32) -> [f32; 2] {
     // (a + 1) / 2^32 lies in (0, 1]: the logarithm is finite.
     let radius = (-2.0 * math::ln((a as f32 + 1.0) * (1.0 / 4_294_967_296.0))).sqrt();
@@ -255,7 +234,8 @@ mod tests {
         assert!((mean - 1.0).abs() < 0.02 && (var - 4.0).abs() < 0.05, "normal: {mean} {var}");
         let (mean, var) = moments(rng.uniform([n], -1.0, 1.0));
         assert!(mean.abs() < 0.01 && (var - 1.0 / 3.0).abs() < 0.005, "uniform: {mean} {var}");
-        let (mean, _) = moments(rng.bernoulli([n], 0.8, 1.25));
+        let mask = Distribution::Bernoulli { keep: 0.8, value: 1.25 };
+        let (mean, _) = moments(rng.draw(&Device::Cpu, [n], mask));
         assert!((mean - 1.0).abs() < 0.01, "dropout mask: {mean}");
     }
 

@@ -102,9 +102,9 @@ fn grad_does_not_make_the_others() {
         let loss = x.mul(&y);
         let weight = Tensor::ones([N]);
         reset_peak_memory_stats();
-        let before = memory_stats().0;
+        let before = memory_stats().allocated;
         drop(autograd::grad(&[(&loss, &weight)], keys, false));
-        memory_stats().1 - before
+        memory_stats().peak - before
     };
     let (kx, ky) = (x.id().unwrap(), y.id().unwrap());
     let (one, both) = (peak(&[kx]), peak(&[kx, ky]));
@@ -132,7 +132,7 @@ fn third_order_of_the_fourth_power() {
 }
 
 #[test]
-#[should_panic(expected = "backward: the graph at `mul` was consumed by an earlier walk")]
+#[should_panic(expected = "backward: the graph at `mul` was consumed by an earlier backward pass")]
 fn a_second_walk_over_a_consumed_graph_names_the_operation() {
     let _guard = shared();
     let x = vector(&[2.0]).leaf();
@@ -142,7 +142,7 @@ fn a_second_walk_over_a_consumed_graph_names_the_operation() {
 }
 
 #[test]
-#[should_panic(expected = "backward: the graph at `sum` was consumed by an earlier walk")]
+#[should_panic(expected = "backward: the graph at `sum` was consumed by an earlier backward pass")]
 fn so_does_a_second_order_walk() {
     let _guard = shared();
     let x = vector(&[2.0]).leaf();
@@ -213,11 +213,11 @@ fn nothing_leaks() {
     let _guard = alone();
     let mut rng = Philox::new(1, 1);
     let (x, w) = (rng.normal([4, 8, 8, 3], 0.0, 1.0), rng.normal([3, 3, 3, 3], 0.0, 1.0));
-    let baseline = memory_stats().0;
+    let baseline = memory_stats().allocated;
     drop(forward(&x.leaf(), &w.leaf()));
-    assert_eq!(memory_stats().0, baseline, "forward without backward");
+    assert_eq!(memory_stats().allocated, baseline, "forward without backward");
     drop(forward(&x.leaf(), &w.leaf()).backward());
-    assert_eq!(memory_stats().0, baseline, "forward and backward");
+    assert_eq!(memory_stats().allocated, baseline, "forward and backward");
     // First and second order: the graph of the gradients refers to the graph of the values, never back.
     let (x, w) = (x.leaf(), w.leaf());
     let keys = [x.id().unwrap(), w.id().unwrap()];
@@ -227,7 +227,7 @@ fn nothing_leaks() {
         grads.iter().flatten().map(|g| g.square().sum_all()).reduce(|a, b| a.add(&b)).unwrap();
     assert_eq!(penalty.backward().len(), 4, "x, w, gamma and beta");
     drop((loss, grads, penalty));
-    assert_eq!(memory_stats().0, baseline, "after a gradient penalty");
+    assert_eq!(memory_stats().allocated, baseline, "after a gradient penalty");
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn memory_falls_during_the_walk() {
     let _guard = alone();
     const N: usize = 1 << 18;
     const BYTES: usize = 4 * N;
-    let baseline = memory_stats().0;
+    let baseline = memory_stats().allocated;
     let x = Tensor::ones([N]).leaf();
     let mut y = x.clone();
     for _ in 0..20 {
@@ -243,20 +243,20 @@ fn memory_falls_during_the_walk() {
     }
     let loss = y.sum_all();
     drop(y);
-    let full = memory_stats().0 - baseline;
+    let full = memory_stats().allocated - baseline;
     assert!(full >= 21 * BYTES, "the results are saved: {full}");
     reset_peak_memory_stats();
     let grads = loss.backward();
     // The gradient, its successor and the temporaries between them, at the first step; after that it falls.
-    let most = memory_stats().1 - baseline;
+    let most = memory_stats().peak - baseline;
     assert!(most <= full + 5 * BYTES, "gradients outlive their use: {most} bytes over {full}");
     assert!(
-        memory_stats().0 - baseline <= 2 * BYTES + 4096,
+        memory_stats().allocated - baseline <= 2 * BYTES + 4096,
         "saved tensors outlive the walk: {}",
-        memory_stats().0 - baseline
+        memory_stats().allocated - baseline
     );
     drop((loss, grads, x));
-    assert_eq!(memory_stats().0, baseline);
+    assert_eq!(memory_stats().allocated, baseline);
 }
 
 fn adam_step(value: &mut Tensor, grad: &Tensor, memory: &mut [Tensor; 2], step: u64) -> usize {
@@ -370,7 +370,7 @@ fn denormals_are_flushed_inside_kernels_only() {
 }
 
 #[test]
-#[should_panic(expected = "gradients of one key have different shapes")]
+#[should_panic(expected = "gradients of one tensor have different shapes")]
 fn gradients_of_different_shapes_are_not_added() {
     let _guard = shared();
     let key = TensorId::fresh();

@@ -1,38 +1,35 @@
-//! The same results in every instruction set that this processor has. The choice is fixed at a program's first use, so
-//! each one runs in a process of its own: this test program again, told by environment variables what to do.
+//! Every instruction set of this processor gives the same results. A process uses one, so each runs in a process of its own: this test
+//! program again, with environment variables that say what to do.
 
 mod common;
 
-use common::{error, workload};
+use common::{error, numerics_env, workload};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tensor::{Device, ISA_VARIABLE, isa, isa_from_env};
+use tensor::{Device, Isa, IsaError, isa, set_isa};
 
-/// Where a child writes its results.
+/// The file that a child writes its results to.
 const OUT: &str = "TENSOR_TEST_OUT";
 
-/// The part that children play; alone, nothing.
+/// The test that children run; without the variable it does nothing.
 #[test]
 fn child() {
     let Some(out) = std::env::var_os(OUT) else { return };
-    let bytes = match isa_from_env() {
-        Err(message) => message.into_bytes(),
-        Ok(_) => {
-            let results = workload::kernels(&Device::Cpu);
-            let numbers = results.iter().flat_map(|(_, t)| t.to_vec()).flat_map(f32::to_le_bytes);
-            isa().to_string().into_bytes().into_iter().chain([b'\n']).chain(numbers).collect()
-        }
-    };
+    numerics_env::apply().unwrap();
+    let results = workload::kernels(&Device::Cpu);
+    let values = results.iter().flat_map(|(_, t)| t.to_vec()).flat_map(f32::to_le_bytes);
+    let bytes: Vec<u8> =
+        isa().to_string().into_bytes().into_iter().chain([b'\n']).chain(values).collect();
     std::fs::write(out, bytes).unwrap();
 }
 
-/// What a child under `DCGAN_SIMD=name` writes.
+/// The results of a child with `DCGAN_SIMD=name`.
 fn run_child(name: &str) -> Vec<u8> {
     let out: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("instruction-set-{}-{name}", std::process::id()));
     let run = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--test-threads", "1"])
-        .env(ISA_VARIABLE, name)
+        .env("DCGAN_SIMD", name)
         .env(OUT, &out)
         .output()
         .unwrap();
@@ -42,18 +39,25 @@ fn run_child(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// The names that the error offers.
-fn offered(message: &str) -> Vec<String> {
-    let rest = message.strip_prefix("DCGAN_SIMD=mmx is not available here: use one of ");
-    let names = rest
-        .and_then(|r| r.strip_suffix(", or unset it"))
-        .unwrap_or_else(|| panic!("error text: {message}"));
-    names.split(", ").map(str::to_string).collect()
+fn available() -> Vec<Isa> {
+    match "mmx".parse::<Isa>() {
+        Err(IsaError::Unavailable { name, available }) if name == "mmx" => available,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_instruction_set_in_use_cannot_be_replaced() {
+    let used = isa();
+    assert_eq!(set_isa(used), Ok(()));
+    for other in available().into_iter().filter(|other| *other != used) {
+        assert_eq!(set_isa(other), Err(IsaError::InUse { used }));
+    }
 }
 
 #[test]
 fn all_instruction_sets_agree() {
-    let names = offered(&String::from_utf8(run_child("mmx")).unwrap());
+    let names: Vec<String> = available().iter().map(Isa::to_string).collect();
     assert!(
         names.contains(&"portable".to_string()) && names.contains(&isa().to_string()),
         "{names:?}"
@@ -62,11 +66,7 @@ fn all_instruction_sets_agree() {
     for name in &names {
         let bytes = run_child(name);
         let line = bytes.iter().position(|b| *b == b'\n').unwrap();
-        assert_eq!(
-            &bytes[..line],
-            name.as_bytes(),
-            "the child did not run in the instruction set it was told"
-        );
+        assert_eq!(&bytes[..line], name.as_bytes(), "the child used another instruction set");
         let theirs: Vec<f32> = bytes[line + 1..]
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes(b.try_into().unwrap()))

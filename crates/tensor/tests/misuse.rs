@@ -219,15 +219,15 @@ fn convolutions_name_the_operand_that_does_not_fit() {
         // The windows of eight images under this one are 2⁶⁷ numbers, which is 0 in 64 bits.
         (
             || conv2d(&zeros(&[8, 1, 1, 1]), &zeros(&[1, 1, 1, 1]), &FAR),
-            &["conv2d: 8 images", "more numbers than memory"],
+            &["conv2d: 8 images", "more elements than memory"],
         ),
         (
             || conv2d_weight_grad(&zeros(&[8, 1, 1, 1]), &zeros(&[8, 2, 2, 1]), &FAR),
-            &["conv2d_weight_grad: 8 images", "more numbers than memory"],
+            &["conv2d_weight_grad: 8 images", "more elements than memory"],
         ),
         (
             || conv2d_input_grad(&zeros(&[8, 2, 2, 1]), &zeros(&[1, 1, 1, 1]), &FAR),
-            &["conv2d_input_grad: 8 images", "more numbers than memory"],
+            &["conv2d_input_grad: 8 images", "more elements than memory"],
         ),
         (
             || {
@@ -344,7 +344,7 @@ fn other_operations_over_nothing() {
     all_zero("shift2d of nothing", &[&[0, 3, 3, 1]], &[0, 3, 3, 1], |t| {
         t[0].shift2d(&zeros(&[0, 3]))
     });
-    all_zero("shift2d of pictures without width", &[&[2, 3, 0, 1]], &[2, 3, 0, 1], |t| {
+    all_zero("shift2d of images without width", &[&[2, 3, 0, 1]], &[2, 3, 0, 1], |t| {
         t[0].shift2d(&zeros(&[2, 3]))
     });
     all_zero("index_select of no row", &[&[3, 2]], &[0, 2], |t| t[0].index_select(&[]));

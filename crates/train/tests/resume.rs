@@ -2,6 +2,8 @@
 
 #[path = "common/fixtures.rs"]
 mod fixtures;
+#[path = "../../tensor/tests/common/numerics_env.rs"]
+mod numerics_env;
 
 use data::{Dataset, Fit, Preprocess, Split};
 use nn::Recipe;
@@ -9,7 +11,7 @@ use runs::{RunDir, checkpoint_retention, metrics};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tensor::Device;
+use tensor::{Device, set_conv_algorithm, set_isa};
 use train::{Event, Sampler, Settings, TrainError, Trainer, latents, run};
 
 /// A few coloured pictures with structure, in a folder.

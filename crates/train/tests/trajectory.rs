@@ -1,9 +1,13 @@
 //! Ten full training steps beside PyTorch, on the CPU: of the default recipe, and of other games.
 
+#[path = "../../tensor/tests/common/numerics_env.rs"]
+mod numerics_env;
 #[path = "common/objectives.rs"]
 mod objectives;
 #[path = "common/trajectory.rs"]
 mod trajectory;
+
+use tensor::{set_conv_algorithm, set_isa};
 
 #[test]
 fn ten_steps_follow_pytorch() {

@@ -1,11 +1,14 @@
 //! What the golden tests share. Each test binary uses its own part of it.
 #![allow(dead_code)]
 
+#[path = "../../../tensor/tests/common/numerics_env.rs"]
+mod numerics_env;
+
 use nn::{Network, StateDict};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::path::Path;
-use tensor::{HostTensor, Tensor, TensorData};
+use tensor::{HostTensor, Tensor, TensorData, set_conv_algorithm, set_isa};
 
 /// A golden array: its shape and its numbers as f64.
 pub struct Golden {

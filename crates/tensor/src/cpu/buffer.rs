@@ -1,11 +1,11 @@
 //! Aligned storage, recycled: a training step asks for the same sizes again and again, and fresh pages from the
 //! system cost more than the arithmetic of a small operation.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 const ALIGN: usize = 64;
 /// Smaller blocks go straight to the system allocator.
@@ -32,17 +32,34 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 static FRESH: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes of tensors alive now, and the most there have been since [`reset_peak_memory_stats`].
-pub fn memory_stats() -> (usize, usize) {
-    (LIVE.load(Ordering::Relaxed), PEAK.load(Ordering::Relaxed))
+/// The memory of all tensors on the CPU, as in PyTorch's `torch.cuda.memory_stats`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemoryStats {
+    /// Bytes allocated now.
+    pub allocated: usize,
+    /// The most bytes allocated at a time since [`reset_peak_memory_stats`].
+    pub peak: usize,
+    /// Blocks of at least a page that ever came from the system because no idle one fitted: in a steady training step, none.
+    pub num_allocs: usize,
 }
 
-/// How many blocks of at least a page have ever come from the system because no idle one fitted: in a steady training step, none.
-pub fn num_allocs() -> usize {
-    FRESH.load(Ordering::Relaxed)
+/// The memory of all tensors on the CPU.
+///
+/// ```
+/// let before = tensor::memory_stats().allocated;
+/// let x = tensor::Tensor::zeros([1000]);
+/// assert!(tensor::memory_stats().allocated >= before + 4000);
+/// # drop(x);
+/// ```
+pub fn memory_stats() -> MemoryStats {
+    MemoryStats {
+        allocated: LIVE.load(Ordering::Relaxed),
+        peak: PEAK.load(Ordering::Relaxed),
+        num_allocs: FRESH.load(Ordering::Relaxed),
+    }
 }
 
-/// Starts a new peak at what is alive now.
+/// Starts a new peak at the bytes allocated now.
 pub fn reset_peak_memory_stats() {
     PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
 }
@@ -125,7 +142,7 @@ fn take(bytes: usize) -> Option<(NonNull<f32>, usize)> {
     if bytes < POOLED {
         return None;
     }
-    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pool = POOL.lock();
     let (&capacity, blocks) = pool.idle.range_mut(bytes..=bytes * FIT.0 / FIT.1).next()?;
     let block = blocks.pop();
     if blocks.is_empty() {
@@ -139,7 +156,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         LIVE.fetch_sub(self.capacity, Ordering::Relaxed);
         if self.capacity >= POOLED {
-            let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pool = POOL.lock();
             if pool.idle_bytes + self.capacity <= MAX_IDLE {
                 pool.idle_bytes += self.capacity;
                 pool.idle.entry(self.capacity).or_default().push(Block(self.block));

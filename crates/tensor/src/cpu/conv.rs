@@ -3,13 +3,16 @@
 //! A task copies the pixels it needs, with their zero border, into a scratch image that stays in its second-level
 //! cache; after that, a window's row is kw·C contiguous numbers and no kernel meets a border.
 
-use super::conv_algo::{Algorithm, ConvOp, algorithm};
+use super::buffer::Buffer;
+use super::conv_algo::{ConvAlgorithm, ConvOp, algorithm};
 use super::gemm::{
     Packed, Rhs, RowTask, TASK_ROWS, k_blocks, packed_columns, rows_times_packed, run_block,
 };
 use super::microkernel::{Columns, KSegment, Out};
-use super::{Buffer, SendPtr, few_channel_conv, par_chunks_mut, par_for, winograd};
-use crate::ConvGeom;
+use super::parallel::{SendPtr, par_for};
+use super::reduce::sum_partials;
+use super::{few_channel_conv, winograd};
+use crate::spec::{ConvGeom, ConvParams};
 
 /// With fewer row tasks than this, the columns are shared out too.
 const MIN_TASKS: usize = 8;
@@ -19,15 +22,6 @@ const SHARE: usize = 64;
 const GRAD_TILE: usize = 256 * 1024;
 /// Splitting the sum over images keeps at most this many partial results.
 const MAX_PARTIALS: usize = 4 * 1024 * 1024;
-
-/// The sizes of one call.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ConvParams {
-    pub geom: ConvGeom,
-    pub batch: usize,
-    pub cin: usize,
-    pub cout: usize,
-}
 
 /// How the rows of a result are shared out: groups of whole images, or bands of one.
 struct Split {
@@ -104,20 +98,23 @@ fn copy_window(
     }
 }
 
+/// Computes the call by Winograd and returns, where the algorithm's table says so; else goes on to the direct algorithm.
+macro_rules! winograd_or_continue {
+    ($op:expr, $params:ident, $f:ident($($operand:expr),+)) => {
+        match (algorithm($op, &$params), winograd::taps(&$params.geom)) {
+            (ConvAlgorithm::F2, Some(2)) => return winograd::$f::<2, 3, 2>($($operand),+),
+            (ConvAlgorithm::F4, Some(2)) => return winograd::$f::<4, 5, 2>($($operand),+),
+            (ConvAlgorithm::F2, _) => return winograd::$f::<2, 4, 3>($($operand),+),
+            (ConvAlgorithm::F4, _) => return winograd::$f::<4, 6, 3>($($operand),+),
+            (ConvAlgorithm::Auto | ConvAlgorithm::Direct, _) => {}
+        }
+    };
+}
+
 /// `y[n, oy, ox, co] = Σ x[n, oy·s + kh − p, ox·s + kw − p, ci] · w[kh, kw, ci, co]`.
-pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], call: ConvParams) {
-    match algorithm(ConvOp::Forward, &call) {
-        Algorithm::Direct => {}
-        Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => {
-            return winograd::forward::<2, 3, 2>(x, w, y, call);
-        }
-        Algorithm::F4 if winograd::taps(&call.geom) == Some(2) => {
-            return winograd::forward::<4, 5, 2>(x, w, y, call);
-        }
-        Algorithm::F2 => return winograd::forward::<2, 4, 3>(x, w, y, call),
-        Algorithm::F4 => return winograd::forward::<4, 6, 3>(x, w, y, call),
-    }
-    let ConvParams { geom, batch, cin, cout } = call;
+pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], params: ConvParams) {
+    winograd_or_continue!(ConvOp::Forward, params, forward(x, w, y, params));
+    let ConvParams { geom, batch, cin, cout } = params;
     let [oh, ow] = geom.output();
     let [kh, kw] = geom.kernel;
     let [sh, sw] = geom.stride;
@@ -205,24 +202,14 @@ fn span(all: &[StridePhase]) -> (isize, usize) {
 
 /// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]` over oy·s + kh − p = y and likewise for x: the transposed
 /// convolution. Each of the s·s phases of (y, x) is a stride-1 convolution of its own taps: no product by an inserted zero.
-pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], call: ConvParams) {
-    match algorithm(ConvOp::InputGrad, &call) {
-        Algorithm::Direct => {}
-        Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => {
-            return winograd::input_grad::<2, 3, 2>(dy, w, dx, call);
-        }
-        Algorithm::F4 if winograd::taps(&call.geom) == Some(2) => {
-            return winograd::input_grad::<4, 5, 2>(dy, w, dx, call);
-        }
-        Algorithm::F2 => return winograd::input_grad::<2, 4, 3>(dy, w, dx, call),
-        Algorithm::F4 => return winograd::input_grad::<4, 6, 3>(dy, w, dx, call),
-    }
-    InputGradWeight::new(w, &call).input_grad(dy, dx, call);
+pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], params: ConvParams) {
+    winograd_or_continue!(ConvOp::InputGrad, params, input_grad(dy, w, dx, params));
+    InputGradWeight::new(w, &params).input_grad(dy, dx, params);
 }
 
 /// Whether [`conv2d_input_grad`] works by the definition here.
-pub(crate) fn is_direct(call: &ConvParams) -> bool {
-    algorithm(ConvOp::InputGrad, call) == Algorithm::Direct
+pub(crate) fn is_direct(params: &ConvParams) -> bool {
+    algorithm(ConvOp::InputGrad, params) == ConvAlgorithm::Direct
 }
 
 /// The weight as the direct input gradient of one geometry wants it.
@@ -243,19 +230,19 @@ pub(crate) struct StridePhases {
 }
 
 impl InputGradWeight {
-    pub(crate) fn new(w: &[f32], call: &ConvParams) -> Self {
-        if call.cin <= few_channel_conv::FEW_CHANNELS {
-            Self::FewChannels(few_channel_conv::pack(w, call))
+    pub(crate) fn new(w: &[f32], params: &ConvParams) -> Self {
+        if params.cin <= few_channel_conv::FEW_CHANNELS {
+            Self::FewChannels(few_channel_conv::pack(w, params))
         } else {
-            Self::StridePhases(StridePhases::new(w, call))
+            Self::StridePhases(StridePhases::new(w, params))
         }
     }
 
     /// [`conv2d_input_grad`] by the definition.
-    pub(crate) fn input_grad(&self, dy: &[f32], dx: &mut [f32], call: ConvParams) {
+    pub(crate) fn input_grad(&self, dy: &[f32], dx: &mut [f32], params: ConvParams) {
         match self {
-            Self::FewChannels(packed) => few_channel_conv::input_grad(dy, packed, dx, call),
-            Self::StridePhases(phases) => phases.input_grad(dy, dx, call),
+            Self::FewChannels(packed) => few_channel_conv::input_grad(dy, packed, dx, params),
+            Self::StridePhases(phases) => phases.input_grad(dy, dx, params),
         }
     }
 }
@@ -266,8 +253,8 @@ fn residue_sides(geom: &ConvGeom) -> [usize; 2] {
 }
 
 impl StridePhases {
-    fn new(w: &[f32], call: &ConvParams) -> Self {
-        let ConvParams { geom, cin, cout, .. } = *call;
+    fn new(w: &[f32], params: &ConvParams) -> Self {
+        let ConvParams { geom, cin, cout, .. } = *params;
         let [sh, sw] = geom.stride;
         let kw = geom.kernel[1];
         let rows_of = phases(geom.input[0], geom.kernel[0], sh, geom.pad[0][0]);
@@ -297,8 +284,8 @@ impl StridePhases {
         Self { pairs, packed, corner: [top, left], reach: [tall, broad] }
     }
 
-    fn input_grad(&self, dy: &[f32], dx: &mut [f32], call: ConvParams) {
-        let ConvParams { geom, batch, cin, cout } = call;
+    fn input_grad(&self, dy: &[f32], dx: &mut [f32], params: ConvParams) {
+        let ConvParams { geom, batch, cin, cout } = params;
         let ([h, wid], [oh, ow], [sh, sw]) = (geom.input, geom.output(), geom.stride);
         let Self { pairs, packed, corner: [top, left], reach: [tall, broad] } = self;
         let [lines, columns] = residue_sides(&geom);
@@ -375,19 +362,9 @@ impl StridePhases {
 /// `dw[kh, kw, ci, co] = Σ x[n, oy·s + kh − p, ox·s + kw − p, ci] · dy[n, oy, ox, co]`: a sum over pixels of outer products of
 /// contiguous rows. Large kernels are shared out by rows of the result; small ones also by images, their partial sums
 /// added in order. All cuts are functions of the shape.
-pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: ConvParams) {
-    match algorithm(ConvOp::WeightGrad, &call) {
-        Algorithm::Direct => {}
-        Algorithm::F2 if winograd::taps(&call.geom) == Some(2) => {
-            return winograd::weight_grad::<2, 3, 2>(x, dy, dw, call);
-        }
-        Algorithm::F4 if winograd::taps(&call.geom) == Some(2) => {
-            return winograd::weight_grad::<4, 5, 2>(x, dy, dw, call);
-        }
-        Algorithm::F2 => return winograd::weight_grad::<2, 4, 3>(x, dy, dw, call),
-        Algorithm::F4 => return winograd::weight_grad::<4, 6, 3>(x, dy, dw, call),
-    }
-    let ConvParams { geom, batch, cin, cout } = call;
+pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], params: ConvParams) {
+    winograd_or_continue!(ConvOp::WeightGrad, params, weight_grad(x, dy, dw, params));
+    let ConvParams { geom, batch, cin, cout } = params;
     let [oh, ow] = geom.output();
     let [kh, kw] = geom.kernel;
     let [sh, sw] = geom.stride;
@@ -466,16 +443,4 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], call: Co
     if let Some(partials) = &partials {
         sum_partials(partials, dw);
     }
-}
-
-/// The sum of the partial results that lie one after another in `partials`, in order.
-pub(crate) fn sum_partials(partials: &[f32], out: &mut [f32]) {
-    let len = out.len();
-    par_chunks_mut(out, super::CHUNK / 4, |chunk, out| {
-        let start = chunk * super::CHUNK / 4;
-        out.copy_from_slice(&partials[start..start + out.len()]);
-        for part in partials[len..].chunks_exact(len) {
-            out.iter_mut().zip(&part[start..]).for_each(|(o, p)| *o += p);
-        }
-    });
 }

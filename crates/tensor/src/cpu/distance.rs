@@ -3,7 +3,8 @@
 //! Neighbours in memory of the result are kernels, and a kernel's dimensions are neighbours in the operand: it is turned first,
 //! so that the innermost loops run along the kernels of one row.
 
-use super::{multiversion, par_chunks_mut};
+use super::isa::multiversion;
+use super::parallel::par_chunks_mut;
 
 /// `out[i, j, b] = Σ_c |m[i, b, c] − m[j, b, c]|`.
 pub(crate) fn pairwise_l1(m: &[f32], out: &mut [f32], [n, b, c]: [usize; 3]) {

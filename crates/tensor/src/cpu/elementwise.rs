@@ -1,9 +1,10 @@
 //! Elementwise kernels: one loop for each arity, over closures.
 
+use super::isa::multiversion;
 use super::math;
-use super::{CHUNK, multiversion, par_chunks_mut};
+use super::parallel::{CHUNK, par_chunks_mut};
 use crate::Shape;
-use crate::ops::function::{Binary, Unary};
+use crate::spec::{Binary, Unary, binary_table, merged_axes, unary_table};
 
 multiversion! {
     fn map1<F: Fn(f32) -> f32>(x: &[f32], out: &mut [f32], f: &F) {
@@ -45,47 +46,29 @@ multiversion! {
     }
 }
 
-/// `out[i] = f(x[i])`.
-pub(crate) fn unary(x: &[f32], out: &mut [f32], f: Unary) {
-    match f {
-        Unary::Neg => map(x, out, |x| -x),
-        Unary::Exp => map(x, out, math::exp),
-        Unary::Log => map(x, out, math::ln),
-        Unary::Sqrt => map(x, out, f32::sqrt),
-        Unary::Recip => map(x, out, |x| 1.0 / x),
-        Unary::Square => map(x, out, |x| x * x),
-        Unary::Powf(p) => map(x, out, move |x| x.powf(p)),
-        Unary::Abs => map(x, out, f32::abs),
-        Unary::Sign => map(x, out, |x| {
-            if x > 0.0 {
-                1.0
-            } else if x < 0.0 {
-                -1.0
-            } else {
-                0.0
+macro_rules! unary_kernels {
+    (
+        methods {$($(#[$doc:meta])* $name:ident $(($($arg:ident),+))? = $variant:ident {
+            test: $domain:ident $samples:expr,
+            cpu: |$x:ident| $cpu:expr,
+            wgsl: $wgsl:literal,
+            save: $save:ident, grad: |$($p:ident),+| $grad:expr,
+        })+}
+        internal {$($(#[$more:meta])* $other:ident $(($($own:ident),+))? {
+            cpu: |$y:ident| $kernel:expr,
+            wgsl: $text:literal,
+        })+}
+    ) => {
+        /// `out[i] = f(x[i])`. Each function is a closure of its own, so that each loop is compiled and vectorized for it.
+        pub(crate) fn unary(x: &[f32], out: &mut [f32], f: Unary) {
+            match f {
+                $(Unary::$variant $({ $($arg),+ })? => map(x, out, move |$x: f32| $cpu),)+
+                $(Unary::$other $({ $($own),+ })? => map(x, out, move |$y: f32| $kernel),)+
             }
-        }),
-        Unary::Tanh => map(x, out, math::tanh),
-        Unary::Sigmoid => map(x, out, math::sigmoid),
-        Unary::Softplus => map(x, out, math::softplus),
-        Unary::Relu => map(x, out, |x| if x < 0.0 { 0.0 } else { x }),
-        Unary::LeakyRelu(slope) => map(x, out, move |x| if x > 0.0 { x } else { slope * x }),
-        Unary::Clamp(low, high) => map(x, out, move |x| {
-            if x < low {
-                low
-            } else if x > high {
-                high
-            } else {
-                x
-            }
-        }),
-        Unary::InRange(low, high) => {
-            map(x, out, move |x| if x < low || x > high { 0.0 } else { 1.0 })
         }
-        Unary::Scale(factor) => map(x, out, move |x| factor * x),
-        Unary::AddScalar(term) => map(x, out, move |x| x + term),
-    }
+    };
 }
+unary_table!(unary_kernels);
 
 fn map(x: &[f32], out: &mut [f32], f: impl Fn(f32) -> f32 + Sync + Send) {
     par_chunks_mut(out, CHUNK, |i, out| map1(&x[i * CHUNK..i * CHUNK + out.len()], out, &f));
@@ -96,63 +79,23 @@ pub(crate) fn add_assign(out: &mut [f32], x: &[f32]) {
     par_chunks_mut(out, CHUNK, |i, out| accumulate(out, &x[i * CHUNK..i * CHUNK + out.len()]));
 }
 
-/// The axes of a broadcast pair, neighbours merged where both operands allow it, outermost first: length and the two strides.
-pub(crate) fn merged_axes(shape: &Shape, a: &Shape, b: &Shape) -> Vec<(usize, usize, usize)> {
-    let strides = |operand: &Shape| -> Vec<usize> {
-        let own = operand.strides();
-        let lead = shape.rank() - operand.rank();
-        (0..shape.rank())
-            .map(|i| if i < lead || operand[i - lead] == 1 { 0 } else { own[i - lead] })
-            .collect()
-    };
-    let (sa, sb) = (strides(a), strides(b));
-    let mut axes: Vec<(usize, usize, usize)> = Vec::new();
-    for i in 0..shape.rank() {
-        if shape[i] == 1 {
-            continue;
-        }
-        match axes.last_mut() {
-            Some(last) if last.1 == sa[i] * shape[i] && last.2 == sb[i] * shape[i] => {
-                *last = (last.0 * shape[i], sa[i], sb[i])
+macro_rules! binary_kernels {
+    ($($(#[$doc:meta])* $variant:ident $(($arg:ident))? { cpu: |$a:ident, $b:ident| $cpu:expr, wgsl: $wgsl:literal })+) => {
+        /// `out = f(a, b)` with `a` and `b` broadcast to `shape`.
+        pub(crate) fn binary(
+            shape: &Shape,
+            a: (&[f32], &Shape),
+            b: (&[f32], &Shape),
+            out: &mut [f32],
+            f: Binary,
+        ) {
+            match f {
+                $(Binary::$variant $({ $arg })? => zip(shape, a, b, out, move |$a: f32, $b: f32| $cpu),)+
             }
-            _ => axes.push((shape[i], sa[i], sb[i])),
         }
-    }
-    if axes.is_empty() {
-        axes.push((1, 1, 1));
-    }
-    axes
+    };
 }
-
-/// `out = f(a, b)` with `a` and `b` broadcast to `shape`.
-pub(crate) fn binary(
-    shape: &Shape,
-    a: (&[f32], &Shape),
-    b: (&[f32], &Shape),
-    out: &mut [f32],
-    f: Binary,
-) {
-    match f {
-        Binary::Add => zip(shape, a, b, out, |a, b| a + b),
-        Binary::Sub => zip(shape, a, b, out, |a, b| a - b),
-        Binary::Mul => zip(shape, a, b, out, |a, b| a * b),
-        Binary::Div => zip(shape, a, b, out, |a, b| a / b),
-        Binary::Maximum => zip(shape, a, b, out, |a, b| if a >= b || a.is_nan() { a } else { b }),
-        Binary::Minimum => zip(shape, a, b, out, |a, b| if a <= b || a.is_nan() { a } else { b }),
-        Binary::Ge => zip(shape, a, b, out, |a, b| if a >= b { 1.0 } else { 0.0 }),
-        Binary::Le => zip(shape, a, b, out, |a, b| if a <= b { 1.0 } else { 0.0 }),
-        Binary::First => zip(shape, a, b, out, |a, _| a),
-        Binary::LeakyReluGrad(slope) => {
-            zip(shape, a, b, out, move |a, b| if b > 0.0 { a } else { slope * a })
-        }
-        Binary::Bce => {
-            zip(shape, a, b, out, |a, b| math::softplus(-a) * b + math::softplus(a) * (1.0 - b))
-        }
-        Binary::BceGrad => {
-            zip(shape, a, b, out, |a, b| (1.0 - b) * math::sigmoid(a) - b * math::sigmoid(-a))
-        }
-    }
-}
+binary_table!(binary_kernels);
 
 fn zip(
     shape: &Shape,

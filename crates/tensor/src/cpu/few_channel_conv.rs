@@ -5,10 +5,12 @@
 //! A line of a window is contiguous in the image. Windows of neighbouring pixels overlap, so those that do not are added together, in turns:
 //! no sum is read back while it is still on its way to memory. A line's results stay in the first-level cache, the image in the second.
 
-use super::conv::ConvParams;
+use super::buffer::Buffer;
 use super::gemm::{self, Packed, RowTask, panel_columns, rows_times_packed};
+use super::isa::multiversion;
+use super::parallel::{SendPtr, par_for};
 use super::simd::prefetch_far;
-use super::{Buffer, SendPtr, multiversion, par_for};
+use crate::spec::ConvParams;
 use std::ops::Range;
 
 /// Images of so many channels are thin.
@@ -17,14 +19,14 @@ pub(crate) const FEW_CHANNELS: usize = 4;
 const FEW: usize = 8;
 
 /// The weight as [`input_grad`] wants it.
-pub(super) fn pack(w: &[f32], call: &ConvParams) -> Packed {
-    gemm::pack(w, [call.cout, call.geom.kernel[0] * call.geom.kernel[1] * call.cin], true)
+pub(super) fn pack(w: &[f32], params: &ConvParams) -> Packed {
+    gemm::pack(w, [params.cout, params.geom.kernel[0] * params.geom.kernel[1] * params.cin], true)
 }
 
 /// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]`, as [`conv2d_input_grad`](super::conv::conv2d_input_grad), for at most
 /// [`FEW_CHANNELS`] channels. Each result is a sum over windows in the order of their lines, whatever the batch.
-pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: ConvParams) {
-    let ConvParams { geom, batch, cin, cout } = call;
+pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], params: ConvParams) {
+    let ConvParams { geom, batch, cin, cout } = params;
     let ([h, wid], [oh, ow]) = (geom.input, geom.output());
     let ([kh, kw], [sh, sw]) = (geom.kernel, geom.stride);
     let columns = kh * kw * cin;
@@ -42,7 +44,7 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: Conv
         let lines = h * band / bands..h * (band + 1) / bands;
         let mut image = Buffer::zeros(lines.len() * pitch);
         let mut products = Buffer::uninit(ow * columns);
-        for oy in overlapping_windows(&lines, call) {
+        for oy in overlapping_windows(&lines, params) {
             let line = dy[(n * oh + oy) * ow * cout..].as_ptr();
             let rows = RowTask {
                 lhs: line,
@@ -91,10 +93,11 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], call: Conv
 }
 
 /// The lines of dy whose windows touch these lines of the image.
-fn overlapping_windows(lines: &Range<usize>, call: ConvParams) -> Range<usize> {
-    let (kernel, stride, pad) = (call.geom.kernel[0], call.geom.stride[0], call.geom.pad[0][0]);
+fn overlapping_windows(lines: &Range<usize>, params: ConvParams) -> Range<usize> {
+    let (kernel, stride, pad) =
+        (params.geom.kernel[0], params.geom.stride[0], params.geom.pad[0][0]);
     let first = (lines.start + pad + 1).saturating_sub(kernel).div_ceil(stride);
-    let end = (lines.end + pad).div_ceil(stride).min(call.geom.output()[0]);
+    let end = (lines.end + pad).div_ceil(stride).min(params.geom.output()[0]);
     first..end.max(first)
 }
 

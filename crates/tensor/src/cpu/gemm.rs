@@ -1,8 +1,10 @@
 //! Matrix products: packing of the right operand, blocking of k, and the split into tasks.
 
+use super::buffer::Buffer;
+use super::isa::{Isa, isa, multiversion};
 use super::microkernel::{KSegment, Lhs, Out, Rows, Tiled, block};
-use super::simd::{Portable, Simd, prefetch};
-use super::{Buffer, Isa, SendPtr, isa, multiversion, par_for};
+use super::parallel::{SendPtr, par_for};
+use super::simd::{prefetch, simd_const, simd_dispatch};
 use std::ops::Range;
 
 /// Target length of a block of k of a convolution: a panel of 64 columns then fills two thirds of a 48 KiB first-level cache.
@@ -72,39 +74,24 @@ fn k_blocks_of(longest: usize, segs: &[KSegment]) -> Vec<KBlock> {
     blocks
 }
 
-fn lanes() -> (usize, usize) {
-    match isa() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => (super::simd::x86::Avx512::LANES, super::simd::x86::Avx512::WIDE),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => (super::simd::x86::Avx2::LANES, super::simd::x86::Avx2::WIDE),
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => (super::simd::arm::Neon::LANES, super::simd::arm::Neon::WIDE),
-        _ => (Portable::LANES, Portable::WIDE),
-    }
+/// Floats per register.
+fn lanes() -> usize {
+    simd_const!(LANES)
 }
 
 /// Rows of the tallest tile.
 fn tall() -> usize {
-    match isa() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => super::simd::x86::Avx512::TALL,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => super::simd::x86::Avx2::TALL,
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => super::simd::arm::Neon::TALL,
-        _ => Portable::TALL,
-    }
+    simd_const!(TALL)
 }
 
 /// Columns of a full packed panel.
 pub(crate) fn panel_columns() -> usize {
-    lanes().0 * lanes().1
+    lanes() * simd_const!(WIDE)
 }
 
 /// Columns rounded up to whole registers: the length of a packed row.
 pub(crate) fn packed_columns(n: usize) -> usize {
-    n.next_multiple_of(lanes().0)
+    n.next_multiple_of(lanes())
 }
 
 /// Side of the squares that are transposed in registers.
@@ -142,19 +129,19 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
     ///
     /// A few rows go to all panels before the next ones, for the columns of many rows would evict each other.
     pub(crate) fn pack_block(&self, ks: Range<usize>, out: &mut [f32]) {
-        let (lanes, wide) = lanes();
+        let (lanes, panel) = (lanes(), panel_columns());
         let kc = ks.len();
         for k0 in (0..kc).step_by(SIDE) {
             let some = k0..kc.min(k0 + SIDE);
-            for column in (0..self.n).step_by(lanes * wide) {
-                let n = (lanes * wide).min(self.n - column);
+            for column in (0..self.n).step_by(panel) {
+                let n = (panel).min(self.n - column);
                 let width = n.next_multiple_of(lanes);
-                let next = column + AHEAD * lanes * wide;
+                let next = column + AHEAD * panel;
                 if next < self.n {
                     self.prefetch_panel(
                         ks.start,
                         some.clone(),
-                        next..self.n.min(next + lanes * wide),
+                        next..self.n.min(next + panel),
                         &out[next * kc..],
                     );
                 }
@@ -297,55 +284,18 @@ pub(crate) unsafe fn rows_times_packed(task: &RowTask<'_>, packed: &Packed, colu
     }
 }
 
-/// [`block`] in the instruction set in use.
-/// # Safety
-/// As for [`block`].
-pub(crate) unsafe fn run_block<L: Lhs>(
-    lhs: L,
-    rows: usize,
-    kc: usize,
-    rhs: *const f32,
-    out: Out<'_>,
-    columns: Range<usize>,
-) {
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-    unsafe fn avx512<L: Lhs>(
+simd_dispatch! {
+    /// [`block`] in the instruction set in use.
+    /// # Safety
+    /// As for [`block`].
+    pub(crate) unsafe fn run_block[L: Lhs](
         lhs: L,
         rows: usize,
         kc: usize,
         rhs: *const f32,
         out: Out<'_>,
         columns: Range<usize>,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { block::<super::simd::x86::Avx512, L>(lhs, rows, kc, rhs, out, columns) }
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2<L: Lhs>(
-        lhs: L,
-        rows: usize,
-        kc: usize,
-        rhs: *const f32,
-        out: Out<'_>,
-        columns: Range<usize>,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { block::<super::simd::x86::Avx2, L>(lhs, rows, kc, rhs, out, columns) }
-    }
-    // SAFETY: the caller's promise; `isa()` names only what this processor has.
-    unsafe {
-        match isa() {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512(lhs, rows, kc, rhs, out, columns),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2(lhs, rows, kc, rhs, out, columns),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => block::<super::simd::arm::Neon, L>(lhs, rows, kc, rhs, out, columns),
-            _ => block::<Portable, L>(lhs, rows, kc, rhs, out, columns),
-        }
-    }
+    ) = block[L]
 }
 
 /// `out[m, n] = op(a)[m, k] · op(b)[k, n]`, all row-major; `op` transposes where asked.

@@ -1,14 +1,7 @@
 //! Copies between shapes.
 
-use super::{CHUNK, SendPtr, par_chunks_mut, par_for};
-use crate::shape::MAX_RANK;
-
-/// One side of a strided copy: where element 0 is, and the step along each axis.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Strided {
-    pub offset: usize,
-    pub strides: [usize; MAX_RANK],
-}
+use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for};
+use crate::spec::Strided;
 
 /// `to[index] = from[index]` for every index below `axes`.
 pub(crate) fn copy(axes: &[usize], from: &[f32], source: Strided, to: &mut [f32], target: Strided) {

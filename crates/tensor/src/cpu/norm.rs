@@ -1,8 +1,10 @@
 //! Batch normalisation over the last axis: x is `[rows, channels]`. Forward: one pass for the statistics, one that
 //! normalises and activates. Backward: one reduction, one apply.
 
-use super::{Buffer, CHUNK, SendPtr, multiversion, par_chunks_mut, par_for};
-use crate::Activation;
+use super::buffer::Buffer;
+use super::isa::multiversion;
+use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for};
+use crate::spec::Activation;
 
 /// Rows added in f32 before the block joins the f64 total.
 const BLOCK: usize = 32;

@@ -1,7 +1,6 @@
 //! The machine's own limits, measured: what benchmarks are held against.
 
-use super::simd::{Portable, Simd};
-use super::{Isa, isa};
+use super::simd::{Simd, simd_const, simd_dispatch};
 use std::time::Instant;
 
 /// Independent chains: enough to fill two pipelines of latency 4 in any of the instruction sets.
@@ -27,34 +26,11 @@ unsafe fn chains<S: Simd>() -> f32 {
     }
 }
 
-/// One short run; its work is [`flops`].
-fn run() {
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-    fn avx512() -> f32 {
-        // SAFETY: compiled for, and called only with, this instruction set.
-        unsafe { chains::<super::simd::x86::Avx512>() }
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2() -> f32 {
-        // SAFETY: as above.
-        unsafe { chains::<super::simd::x86::Avx2>() }
-    }
-    let value = match isa() {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `isa()` names only what this processor has.
-        Isa::Avx512 => unsafe { avx512() },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Isa::Avx2 => unsafe { avx2() },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above.
-        Isa::Neon => unsafe { chains::<super::simd::arm::Neon>() },
-        // SAFETY: needs nothing.
-        _ => unsafe { chains::<Portable>() },
-    };
-    std::hint::black_box(value);
+simd_dispatch! {
+    /// One short run; its work is [`flops`].
+    /// # Safety
+    /// None: the registers are those of the instruction set in use.
+    unsafe fn run[]() -> f32 = chains[]
 }
 
 /// Repeats of [`run`] in one measurement: some milliseconds, in which a thread's waking does not count.
@@ -65,7 +41,12 @@ const REPEATS: usize = 300;
 pub fn fma_rate() -> f64 {
     let start = Instant::now();
     // Each thread has its own share: shared-out tasks could all be taken by one that woke first.
-    rayon::broadcast(|_| (0..REPEATS).for_each(|_| run()));
+    rayon::broadcast(|_| {
+        for _ in 0..REPEATS {
+            // SAFETY: `run` has no precondition.
+            std::hint::black_box(unsafe { run() });
+        }
+    });
     (rayon::current_num_threads() * REPEATS * flops()) as f64 / start.elapsed().as_secs_f64()
 }
 
@@ -74,11 +55,7 @@ pub fn fma_peak() -> f64 {
     (0..12).map(|_| fma_rate()).fold(0.0, f64::max)
 }
 
+/// The floating-point operations of one [`run`], a multiply-add being two.
 fn flops() -> usize {
-    let lanes = match isa() {
-        Isa::Avx512 => 16,
-        Isa::Avx2 => 8,
-        _ => 4,
-    };
-    2 * CHAINS * ROUNDS * lanes
+    2 * CHAINS * ROUNDS * simd_const!(LANES)
 }

@@ -1,26 +1,12 @@
 //! Pooling windows over NHWC images.
 
-use super::{SendPtr, par_chunks_mut, par_for};
-
-/// Sizes of a pooling call: input `[n, h, w, c]`, output `[n, oh, ow, c]`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PoolParams {
-    pub input: [usize; 4],
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-}
-
-impl PoolParams {
-    pub(crate) fn output(&self) -> [usize; 4] {
-        let [n, h, w, c] = self.input;
-        [n, (h - self.kernel[0]) / self.stride[0] + 1, (w - self.kernel[1]) / self.stride[1] + 1, c]
-    }
-}
+use super::parallel::{SendPtr, par_chunks_mut, par_for};
+use crate::spec::PoolParams;
 
 /// For each output, the index within its image of the window's largest element, the first of equals; a NaN counts as largest.
-pub(crate) fn argmax(x: &[f32], call: PoolParams) -> Vec<u32> {
-    let [n, h, w, c] = call.input;
-    let [_, oh, ow, _] = call.output();
+pub(crate) fn argmax(x: &[f32], params: PoolParams) -> Vec<u32> {
+    let [n, h, w, c] = params.input;
+    let [_, oh, ow, _] = params.output();
     let mut out = vec![0u32; n * oh * ow * c];
     let numbers = x.len() / n.max(1);
     assert!(
@@ -36,10 +22,11 @@ pub(crate) fn argmax(x: &[f32], call: PoolParams) -> Vec<u32> {
         };
         for (i, slot) in out.iter_mut().enumerate() {
             let (oy, ox, ch) = (i / (ow * c), i / c % ow, i % c);
-            let mut best = (oy * call.stride[0] * w + ox * call.stride[1]) * c + ch;
-            for ky in 0..call.kernel[0] {
-                for kx in 0..call.kernel[1] {
-                    let at = ((oy * call.stride[0] + ky) * w + ox * call.stride[1] + kx) * c + ch;
+            let mut best = (oy * params.stride[0] * w + ox * params.stride[1]) * c + ch;
+            for ky in 0..params.kernel[0] {
+                for kx in 0..params.kernel[1] {
+                    let at =
+                        ((oy * params.stride[0] + ky) * w + ox * params.stride[1] + kx) * c + ch;
                     if x[at] > x[best] || (x[at].is_nan() && !x[best].is_nan()) {
                         best = at;
                     }
@@ -74,18 +61,18 @@ pub(crate) fn scatter_add(x: &[f32], index: &[u32], out: &mut [f32], groups: usi
 }
 
 /// Means of windows.
-pub(crate) fn average(x: &[f32], out: &mut [f32], call: PoolParams) {
-    let [_, h, w, c] = call.input;
-    let [_, oh, ow, _] = call.output();
-    let scale = 1.0 / (call.kernel[0] * call.kernel[1]) as f32;
+pub(crate) fn average(x: &[f32], out: &mut [f32], params: PoolParams) {
+    let [_, h, w, c] = params.input;
+    let [_, oh, ow, _] = params.output();
+    let scale = 1.0 / (params.kernel[0] * params.kernel[1]) as f32;
     par_chunks_mut(out, oh * ow * c, |image, out| {
         let x = &x[image * h * w * c..(image + 1) * h * w * c];
         for (i, slot) in out.chunks_exact_mut(c).enumerate() {
             slot.fill(0.0);
-            for ky in 0..call.kernel[0] {
-                for kx in 0..call.kernel[1] {
+            for ky in 0..params.kernel[0] {
+                for kx in 0..params.kernel[1] {
                     let at =
-                        ((i / ow * call.stride[0] + ky) * w + i % ow * call.stride[1] + kx) * c;
+                        ((i / ow * params.stride[0] + ky) * w + i % ow * params.stride[1] + kx) * c;
                     slot.iter_mut().zip(&x[at..at + c]).for_each(|(s, v)| *s += v * scale);
                 }
             }
@@ -94,19 +81,19 @@ pub(crate) fn average(x: &[f32], out: &mut [f32], call: PoolParams) {
 }
 
 /// The adjoint of [`average`]: each window hands its share to its pixels.
-pub(crate) fn average_grad(dy: &[f32], dx: &mut [f32], call: PoolParams) {
-    let [_, h, w, c] = call.input;
-    let [_, oh, ow, _] = call.output();
-    let scale = 1.0 / (call.kernel[0] * call.kernel[1]) as f32;
+pub(crate) fn average_grad(dy: &[f32], dx: &mut [f32], params: PoolParams) {
+    let [_, h, w, c] = params.input;
+    let [_, oh, ow, _] = params.output();
+    let scale = 1.0 / (params.kernel[0] * params.kernel[1]) as f32;
     par_chunks_mut(dx, h * w * c, |image, dx| {
         dx.fill(0.0);
         for (i, dy) in
             dy[image * oh * ow * c..(image + 1) * oh * ow * c].chunks_exact(c).enumerate()
         {
-            for ky in 0..call.kernel[0] {
-                for kx in 0..call.kernel[1] {
+            for ky in 0..params.kernel[0] {
+                for kx in 0..params.kernel[1] {
                     let at =
-                        ((i / ow * call.stride[0] + ky) * w + i % ow * call.stride[1] + kx) * c;
+                        ((i / ow * params.stride[0] + ky) * w + i % ow * params.stride[1] + kx) * c;
                     dx[at..at + c].iter_mut().zip(dy).for_each(|(d, v)| *d += v * scale);
                 }
             }

@@ -3,7 +3,9 @@
 //! Sums run in f32 over short blocks of fixed virtual lanes, and in f64 over the blocks, so that a sum of
 //! millions keeps f32's accuracy.
 
-use super::{Buffer, CHUNK, SendPtr, multiversion, par_chunks_mut, par_for};
+use super::buffer::Buffer;
+use super::isa::multiversion;
+use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for};
 
 /// Virtual lanes of a sum along contiguous memory.
 const LANES: usize = 16;
@@ -120,4 +122,16 @@ pub(crate) fn all_finite(x: &[f32]) -> bool {
         }
     });
     !bad.into_inner()
+}
+
+/// The sum of the partial results that lie one after another in `partials`, in order.
+pub(crate) fn sum_partials(partials: &[f32], out: &mut [f32]) {
+    let len = out.len();
+    par_chunks_mut(out, CHUNK / 4, |chunk, out| {
+        let start = chunk * CHUNK / 4;
+        out.copy_from_slice(&partials[start..start + out.len()]);
+        for part in partials[len..].chunks_exact(len) {
+            out.iter_mut().zip(&part[start..]).for_each(|(o, p)| *o += p);
+        }
+    });
 }

@@ -197,3 +197,60 @@ impl Simd for Portable {
         std::array::from_fn(|i| a[i] + b[i])
     }
 }
+
+/// A constant of the registers in use: `simd_const!(LANES)`.
+macro_rules! simd_const {
+    ($name:ident) => {{
+        use $crate::cpu::{isa::Isa, simd, simd::Simd};
+        match $crate::cpu::isa::isa() {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => simd::x86::Avx512::$name,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => simd::x86::Avx2::$name,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => simd::arm::Neon::$name,
+            _ => simd::Portable::$name,
+        }
+    }};
+}
+pub(crate) use simd_const;
+
+/// Compiles `$body::<S, …>` for the registers `S` of each instruction set and calls the one in use. The generic parameters other than
+/// `S` stand in brackets, once with their bounds and once without.
+macro_rules! simd_dispatch {
+    (
+        $(#[$meta:meta])*
+        $vis:vis unsafe fn $name:ident[$($params:tt)*]($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?
+        = $body:ident[$($generic:tt)*]
+    ) => {
+        $(#[$meta])*
+        $vis unsafe fn $name<$($params)*>($($arg: $ty),*) $(-> $ret)? {
+            use $crate::cpu::{isa::Isa, simd};
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            unsafe fn avx512<$($params)*>($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: the caller's promise.
+                unsafe { $body::<simd::x86::Avx512, $($generic)*>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2<$($params)*>($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: the caller's promise.
+                unsafe { $body::<simd::x86::Avx2, $($generic)*>($($arg),*) }
+            }
+            // SAFETY: the caller's promise; `isa()` names only what this processor has.
+            unsafe {
+                match $crate::cpu::isa::isa() {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => avx512::<$($generic)*>($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => avx2::<$($generic)*>($($arg),*),
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => $body::<simd::arm::Neon, $($generic)*>($($arg),*),
+                    _ => $body::<simd::Portable, $($generic)*>($($arg),*),
+                }
+            }
+        }
+    };
+}
+pub(crate) use simd_dispatch;

@@ -1,27 +1,41 @@
-//! The GPU back end: wgpu (Vulkan, Metal, DX12, GL) under kernels written in WGSL (`shaders/` at the repository's root).
+//! The GPU back end: wgpu (Vulkan, Metal, DX12, GL) under kernels written in WGSL (`shaders/` in the repository's root).
 //!
-//! [`adapter`] finds and opens one, [`memory`] recycles its buffers, [`shader`] makes pipelines from the WGSL templates, [`stream`] records
-//! dispatches into few submits, and [`kernels`] has one module per kernel family, the same as `cpu/`.
+//! `adapter` lists adapters and `open` opens one; `memory` recycles its buffers; `shader` expands the WGSL templates and `pipeline` compiles
+//! them; `dispatch` records kernels into few submits; `kernels` has one module per kernel family, as `cpu/` has.
 //!
-//! Operations cannot fail one by one: the first failure of a device (out of memory, lost, a shader that does not compile) stays, everything
-//! recorded after it is dropped, numbers read from it are NaN, and [`Device::check`](crate::Device::check) tells.
+//! Operations do not return errors: the first failure of a device (out of memory, device lost, a shader that does not compile) is kept, work
+//! recorded after it is dropped, values read from the device are NaN, and [`Device::check`](crate::Device::check) returns the failure.
+//!
+//! ```
+//! use tensor::gpu::{self, GpuError, Options};
+//! // There is no machine with a thousand adapters.
+//! let missing = gpu::open(Options { index: Some(1000), allow_software: true, ..Options::default() });
+//! assert!(matches!(missing, Err(GpuError::None | GpuError::NoSuch { index: 1000, .. })));
+//! ```
 
-/// Names the kernels whose choice decides the last bits of a result: how sums are cut, and which kernel serves which sizes. It changes
+/// Names the kernels whose choice decides the last bits of a result: how sums are split, and which kernel computes which sizes. It changes
 /// whenever one of them does.
 pub(crate) const KERNELS: &str = "kernels gpu-1";
 
 mod adapter;
+mod buffer;
+mod context;
+mod dispatch;
+mod error;
 pub(crate) mod kernels;
 mod memory;
+mod open;
+mod pipeline;
 mod recorder;
 mod shader;
 mod timing;
 
-pub use adapter::{Adapter, Gpu, GpuError, Options, adapters, has_gpu_device_files, open};
-pub use kernels::peak::Peak;
-pub use recorder::Counters;
-pub use shader::all_specializations;
+pub use adapter::{Adapter, adapters, has_gpu_device_files};
+pub use context::{Gpu, Options};
+pub use dispatch::Counters;
+pub use error::GpuError;
+pub use kernels::{all_specializations, peak::Peak};
+pub use open::open;
 
-pub(crate) use memory::GpuBuffer;
-pub(crate) use recorder::{Dispatch, Params, StagedRead};
-pub(crate) use shader::{Define, ShaderSpec};
+pub(crate) use buffer::GpuBuffer;
+pub(crate) use dispatch::StagedRead;

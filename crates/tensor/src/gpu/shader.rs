@@ -1,27 +1,25 @@
-//! WGSL templates, their specializations, and the pipelines made of them.
+//! WGSL templates and their specializations.
 //!
-//! The files in `shaders/` are WGSL with four kinds of lines for this module, so that register tiles are unrolled and choices made before any
-//! compiler sees the text:
+//! The files in `shaders/` are WGSL with four kinds of lines for this preprocessor, so register tiles are unrolled and choices are made
+//! before any compiler sees the text:
 //!
-//! - `//#include NAME` puts another file here;
+//! - `//#include NAME` inserts another file;
 //! - `//#if NAME`, `//#if !NAME`, `//#else`, `//#end` keep or drop lines by a flag of the specialization;
 //! - `//#for i N` … `//#end` repeats lines for i = 0 … N−1, N a number or a value of the specialization;
-//! - `${NAME}` anywhere is the value of that name.
+//! - `${NAME}` anywhere is the value of that name; `${BUILTINS}` is the parameter list of every entry point.
 
-use super::adapter::{GpuError, lock};
-use super::{Gpu, kernels};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 
-/// A value of a specialization.
+/// The value of a template variable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Define {
     /// For `//#if`.
     Flag(bool),
-    /// A number, for `${}` and `//#for`.
+    /// For `${}` and `//#for`.
     Number(u32),
-    /// Text, for `${}`.
+    /// For `${}`.
     Text(&'static str),
 }
 
@@ -35,18 +33,18 @@ impl fmt::Display for Define {
     }
 }
 
-/// A kernel: a file, its entry point, and the values that complete its text.
+/// A kernel: a file, its entry point, and the values of its template variables.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct ShaderSpec {
     pub file: &'static str,
     pub entry: &'static str,
-    pub defs: SmallVec<[(&'static str, Define); 8]>,
+    defines: SmallVec<[(&'static str, Define); 8]>,
 }
 
 impl fmt::Display for ShaderSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.wgsl/{}", self.file, self.entry)?;
-        self.defs.iter().try_for_each(|(name, value)| match value {
+        self.defines.iter().try_for_each(|(name, value)| match value {
             Define::Flag(false) => Ok(()),
             Define::Flag(true) => write!(f, " {name}"),
             value => write!(f, " {name}={value}"),
@@ -56,7 +54,7 @@ impl fmt::Display for ShaderSpec {
 
 macro_rules! files {
     ($($name:literal)*) => {
-        fn source(file: &str) -> Option<&'static str> {
+        fn file_text(file: &str) -> Option<&'static str> {
             match file {
                 $($name => Some(include_str!(concat!("../../../../shaders/", $name, ".wgsl"))),)*
                 _ => None,
@@ -68,30 +66,57 @@ macro_rules! files {
 files! { "math" "grid" "operands" "coop" "elementwise" "reduce" "gemm" "norm" "movement" "pool" "distance" "random" "optim" "peak" "few_channel_conv" }
 
 impl ShaderSpec {
-    pub(crate) fn new(
-        file: &'static str,
-        entry: &'static str,
-        defs: &[(&'static str, Define)],
-    ) -> Self {
-        Self { file, entry, defs: SmallVec::from_slice(defs) }
+    /// The kernel `main` of a file, without values.
+    pub(crate) fn new(file: &'static str) -> Self {
+        Self { file, entry: "main", defines: SmallVec::new() }
+    }
+
+    /// The same file's kernel `entry`.
+    pub(crate) fn entry(self, entry: &'static str) -> Self {
+        Self { entry, ..self }
+    }
+
+    pub(crate) fn flag(self, name: &'static str, value: bool) -> Self {
+        self.define(name, Define::Flag(value))
+    }
+
+    pub(crate) fn number(self, name: &'static str, value: usize) -> Self {
+        self.define(name, Define::Number(value as u32))
+    }
+
+    pub(crate) fn text(self, name: &'static str, value: &'static str) -> Self {
+        self.define(name, Define::Text(value))
+    }
+
+    /// A flag for each name, set for those in `chosen`.
+    pub(crate) fn flags<const N: usize>(self, names: [&'static str; N], chosen: &[&str]) -> Self {
+        names.into_iter().fold(self, |spec, name| spec.flag(name, chosen.contains(&name)))
+    }
+
+    fn define(mut self, name: &'static str, value: Define) -> Self {
+        self.defines.push((name, value));
+        self
     }
 
     /// The WGSL text.
     ///
     /// # Errors
-    /// The line that does not make sense: a mistake in a file of `shaders/`.
-    pub(crate) fn text(&self) -> Result<String, String> {
-        let mut expander =
-            Preprocessor { values: self.defs.iter().copied().collect(), out: String::new() };
-        let lines = lines(self.file)?;
-        expander.block(&lines)?;
-        Ok(expander.out)
+    /// Returns the line that the preprocessor does not understand: a mistake in a file of `shaders/`.
+    pub(crate) fn source(&self) -> Result<String, String> {
+        let values = self.defines.iter().copied().chain([("BUILTINS", Define::Text(BUILTINS))]);
+        let mut preprocessor = Preprocessor { values: values.collect(), out: String::new() };
+        preprocessor.block(&lines(self.file)?)?;
+        Ok(preprocessor.out)
     }
 }
 
+/// The parameters of every entry point.
+const BUILTINS: &str = "@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, \
+                        @builtin(local_invocation_index) lane: u32";
+
 /// The lines of a file with its includes.
 fn lines(file: &str) -> Result<Vec<&'static str>, String> {
-    let text = source(file).ok_or_else(|| format!("there is no shader file {file}"))?;
+    let text = file_text(file).ok_or_else(|| format!("there is no shader file {file}"))?;
     let mut all = Vec::new();
     for line in text.lines() {
         match line.trim().strip_prefix("//#include ") {
@@ -196,122 +221,15 @@ fn extent(lines: &[&str], start: usize) -> Result<(usize, Option<usize>), String
     Err(format!("{:?} has no //#end", lines[start]))
 }
 
-/// Every specialization that a kernel may ask for: its name and its WGSL text, for validation.
-///
-/// # Errors
-/// A template that does not expand.
-pub fn all_specializations() -> Result<Vec<(String, String)>, String> {
-    let spec = |spec: ShaderSpec| {
-        spec.text().map(|text| (spec.to_string(), text)).map_err(|e| format!("{spec}: {e}"))
-    };
-    kernels::specializations().into_iter().map(spec).collect()
-}
-
-/// Pipelines made so far, and layouts by their numbers of inputs and outputs.
+/// The compiled pipelines, and the layouts by their number of inputs and outputs.
 #[derive(Default)]
 pub(super) struct Pipelines {
-    made: HashMap<ShaderSpec, wgpu::ComputePipeline>,
-    layouts: HashMap<[usize; 2], (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
+    pub made: HashMap<ShaderSpec, wgpu::ComputePipeline>,
+    pub layouts: HashMap<[usize; 2], (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
 }
 
 impl Pipelines {
     pub fn count(&self) -> u64 {
         self.made.len() as u64
-    }
-}
-
-impl Gpu {
-    /// The pipeline of a specialization and the layout of its bindings: parameters at 0, then inputs, then outputs. `None` on a device that failed.
-    pub(super) fn pipeline(
-        &self,
-        spec: &ShaderSpec,
-        bindings: [usize; 2],
-    ) -> Option<(wgpu::ComputePipeline, wgpu::BindGroupLayout)> {
-        let mut pipelines = lock(&self.0.pipelines);
-        let (group, layout) =
-            pipelines.layouts.entry(bindings).or_insert_with(|| self.layout(bindings)).clone();
-        if let Some(pipeline) = pipelines.made.get(spec) {
-            return Some((pipeline.clone(), group));
-        }
-        let name = spec.to_string();
-        let fail = |reason: String| {
-            self.fail(GpuError::Shader {
-                adapter: self.0.adapter.name.clone(),
-                shader: name.clone(),
-                reason,
-            });
-        };
-        let text = spec.text().map_err(fail).ok()?;
-        let validation = self.0.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let internal = self.0.device.push_error_scope(wgpu::ErrorFilter::Internal);
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(&name),
-            source: wgpu::ShaderSource::Wgsl(text.into()),
-        };
-        let module = if self.0.checked {
-            self.0.device.create_shader_module(descriptor)
-        } else {
-            self.trusted(descriptor)
-        };
-        let pipeline = self.0.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&name),
-            layout: Some(&layout),
-            module: &module,
-            entry_point: Some(spec.entry),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                // Every kernel writes its shared memory before it reads it; clearing it first costs seconds on GL.
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: None,
-        });
-        let errors = [pollster::block_on(internal.pop()), pollster::block_on(validation.pop())];
-        if let Some(error) = errors.into_iter().flatten().next() {
-            fail(error.to_string());
-            return None;
-        }
-        pipelines.made.insert(spec.clone(), pipeline.clone());
-        Some((pipeline, group))
-    }
-
-    #[allow(unsafe_code)]
-    fn trusted(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
-        let checks = wgpu::ShaderRuntimeChecks::unchecked();
-        // SAFETY: the text is ours. Kernels compare every index with the sizes that the host computed from shapes, and their loops end; the
-        // tests run them with these checks off over memory filled with NaN, which would show what is read or left beyond its end.
-        unsafe { self.0.device.create_shader_module_trusted(descriptor, checks) }
-    }
-
-    fn layout(
-        &self,
-        [inputs, outputs]: [usize; 2],
-    ) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
-        let entry = |binding: usize, ty: wgpu::BufferBindingType, dynamic: bool| {
-            wgpu::BindGroupLayoutEntry {
-                binding: binding as u32,
-                visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer {
-                    ty,
-                    has_dynamic_offset: dynamic,
-                    min_binding_size: None,
-                },
-                count: None,
-            }
-        };
-        let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
-        let entries: Vec<_> = std::iter::once(entry(0, wgpu::BufferBindingType::Uniform, true))
-            .chain((0..inputs).map(|i| entry(1 + i, storage(true), false)))
-            .chain((0..outputs).map(|i| entry(1 + inputs + i, storage(false), false)))
-            .collect();
-        let group = self.0.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: None,
-            entries: &entries,
-        });
-        let pipeline = self.0.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: None,
-            bind_group_layouts: &[Some(&group)],
-            immediate_size: 0,
-        });
-        (group, pipeline)
     }
 }

@@ -1,35 +1,11 @@
-//! How long kernels take, by the adapter's own clock where it has one.
+//! The time that kernels take.
 
-use super::Gpu;
-use super::adapter::lock;
+use super::context::Gpu;
+use super::recorder::{PASSES, Timing};
 use std::time::Instant;
 
-/// Passes that one measurement can hold.
-const PASSES: u32 = 64;
-
-/// Two timestamps for each pass since a measurement began.
-pub(super) struct Timing {
-    set: wgpu::QuerySet,
-    used: u32,
-}
-
-impl Timing {
-    /// Where the next pass writes its timestamps.
-    pub(super) fn next(&mut self) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
-        if self.used == 2 * PASSES {
-            return None;
-        }
-        self.used += 2;
-        Some(wgpu::ComputePassTimestampWrites {
-            query_set: &self.set,
-            beginning_of_pass_write_index: Some(self.used - 2),
-            end_of_pass_write_index: Some(self.used - 1),
-        })
-    }
-}
-
 impl Gpu {
-    /// Seconds that the kernels recorded by `f` take: by timestamps, else by the host's clock around them.
+    /// Seconds that the kernels recorded by `f` take: by timestamps if the adapter has them, else by the host's clock.
     pub fn time(&self, f: impl Fn()) -> f64 {
         self.synchronize();
         if self.0.timestamps {
@@ -38,19 +14,19 @@ impl Gpu {
                 ty: wgpu::QueryType::Timestamp,
                 count: 2 * PASSES,
             });
-            lock(&self.0.stream).timing = Some(Timing { set, used: 0 });
+            self.0.recorder.lock().timing = Some(Timing { set, used: 0 });
         }
         let start = Instant::now();
         f();
         self.synchronize();
         let elapsed = start.elapsed().as_secs_f64();
-        let timing = lock(&self.0.stream).timing.take();
-        // More passes than there were timestamps for: the host's clock has seen them all.
+        let timing = self.0.recorder.lock().timing.take();
+        // With more passes than timestamps, only the host's clock covers all of them.
         let timed = timing.filter(|timing| timing.used > 0 && timing.used < 2 * PASSES);
         timed.and_then(|timing| self.resolve(&timing)).unwrap_or(elapsed)
     }
 
-    /// The sum of all passes.
+    /// The sum of the times of all passes, in seconds.
     fn resolve(&self, timing: &Timing) -> Option<f64> {
         let size = u64::from(timing.used) * 8;
         let buffer = |usage| {

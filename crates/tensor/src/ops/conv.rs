@@ -1,15 +1,19 @@
-//! The convolution triple: three partial derivatives of one trilinear form, so that the gradient of each is made of
-//! the other two, to any order.
+//! The convolution triple (output, input gradient, weight gradient): the three partial derivatives of one trilinear form, so the
+//! gradient of each is computed from the other two, to any order.
 
-use crate::autograd::{SavedTensor, record};
-use crate::cpu::Buffer;
-use crate::cpu::conv::{self as cpu, ConvParams, InputGradWeight};
+use super::kernel;
+use crate::cpu::buffer::Buffer;
+use crate::cpu::conv::{self as cpu, InputGradWeight};
 use crate::cpu::gemm::{Packed, matmul_packed, pack};
 use crate::gpu::kernels::conv as gpu;
-use crate::tensor::{Storage, on_device};
-use crate::{ConvGeom, Shape, Tensor};
+use crate::shape::Shape;
+use crate::spec::{ConvGeom, ConvParams, LossScaledOperand};
+use crate::storage::Storage;
+use crate::tensor::Tensor;
+use crate::tensor::autograd::{SavedTensor, record};
+use parking_lot::Mutex;
 use smallvec::smallvec;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 #[track_caller]
 fn check(name: &str, what: &str, t: &Tensor, expected: [Option<usize>; 4]) {
@@ -19,52 +23,45 @@ fn check(name: &str, what: &str, t: &Tensor, expected: [Option<usize>; 4]) {
     assert!(fits, "{name}: {what} has shape {:?}, not [{show}]", t.shape());
 }
 
-/// The sizes of one call, whose windows' product is known not to wrap: the kernels' pointer arithmetic rests on that.
+/// The sizes of one call. The product of its windows' sizes must not overflow: the kernels' pointer arithmetic relies on that.
 #[track_caller]
 fn conv_params(name: &str, geom: ConvGeom, batch: usize, [cin, cout]: [usize; 2]) -> ConvParams {
     const MOST: usize = isize::MAX as usize / size_of::<f32>();
     let output = geom.output();
     let covered = |i: usize| (output[i] - 1) * geom.stride[i] + geom.kernel[i];
-    let numbers =
+    let elements =
         [covered(0), covered(1), cin.max(cout)].into_iter().try_fold(batch, usize::checked_mul);
     assert!(
-        numbers.is_some_and(|n| n <= MOST),
-        "{name}: {batch} images under {geom:?} have more numbers than memory can address"
+        elements.is_some_and(|n| n <= MOST),
+        "{name}: {batch} images under {geom:?} have more elements than memory can address"
     );
     ConvParams { geom, batch, cin, cout }
 }
 
-/// A convolution over the whole input at once is a matrix product; these are its two flat sides.
+/// `[N, …]` as a matrix `[N, features]`: a convolution over the whole input is a matrix product.
 fn flat(t: &Tensor) -> Tensor {
     let n = t.shape()[0];
     t.reshape([n, t.len() / n.max(1)])
 }
 
+/// `[kh, kw, Cin, Cout]` as the matrix `[features, Cout]` of that product.
 fn flat_weight(w: &Tensor) -> Tensor {
     let s = w.shape();
     w.reshape([s[0] * s[1] * s[2], s[3]])
-}
-
-/// Which operand is the gradient of a loss: means over a batch make such numbers small, and mixed precision scales them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum LossScaledOperand {
-    Neither,
-    First,
-    Second,
 }
 
 /// The convolution of images `x` `[N, H, W, Cin]` with `w` `[kh, kw, Cin, Cout]` (cross-correlation, as in every deep-learning
 /// library): `[N, OH, OW, Cout]`.
 ///
 /// # Panics
-/// When an operand does not fit the geometry.
+/// Panics if an operand does not fit the geometry.
 #[track_caller]
 pub fn conv2d(x: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
     forward(x, w, geom, LossScaledOperand::Neither)
 }
 
 #[track_caller]
-fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: LossScaledOperand) -> Tensor {
+fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, scaled: LossScaledOperand) -> Tensor {
     let g = *geom;
     let [oh, ow] = g.output();
     check("conv2d", "x", x, [None, Some(g.input[0]), Some(g.input[1]), None]);
@@ -74,18 +71,14 @@ fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: LossScaledOperand)
     if g.is_dense() && batch > 0 {
         return flat(x).matmul(&flat_weight(w), false, false).reshape([batch, 1, 1, cout]);
     }
-    let (shape, call) =
+    let (shape, params) =
         (Shape::from([batch, oh, ow, cout]), conv_params("conv2d", g, batch, [cin, cout]));
     let out = if shape.is_empty() || cin == 0 {
         Tensor::full_on(&x.device(), shape, 0.0)
     } else {
-        on_device!("conv2d"; x, w;
-            cpu => {
-                let mut out = Buffer::uninit(shape.len());
-                cpu::conv2d(x, w, &mut out, call);
-                Tensor::from_buffer(out, shape)
-            },
-            gpu => Tensor::from_gpu_buffer(gpu::conv2d(x, w, &call, gradient), shape)
+        kernel!("conv2d", shape; x, w;
+            cpu |out| cpu::conv2d(x, w, out, params),
+            gpu gpu::conv2d(x, w, &params, scaled)
         )
     };
     record(
@@ -98,27 +91,37 @@ fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: LossScaledOperand)
                 SavedTensor::if_other_needs_grad(w, x)
             ]
         },
-        move |saved, dy| {
+        move |ctx, dy| {
             smallvec![
-                saved.when(0, || input_grad(dy, saved.get(1), &g, LossScaledOperand::First)),
-                saved.when(1, || weight_grad(saved.get(0), dy, &g, LossScaledOperand::Second)),
+                ctx.needs_input_grad(0).then(|| input_grad(
+                    dy,
+                    ctx.saved(1),
+                    &g,
+                    LossScaledOperand::First
+                )),
+                ctx.needs_input_grad(1).then(|| weight_grad(
+                    ctx.saved(0),
+                    dy,
+                    &g,
+                    LossScaledOperand::Second
+                )),
             ]
         },
     )
 }
 
-/// The gradient of [`conv2d`] with respect to its input, `[N, H, W, Cin]`, from `dy` `[N, OH, OW, Cout]`; every pixel is written, also
-/// those no window covers.
+/// The gradient of [`conv2d`] with respect to its input, `[N, H, W, Cin]`, from `dy` `[N, OH, OW, Cout]`; pixels that no window covers
+/// get 0.
 ///
 /// # Panics
-/// When an operand does not fit the geometry.
+/// Panics if an operand does not fit the geometry.
 #[track_caller]
 pub fn conv2d_input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom) -> Tensor {
     input_grad(dy, w, geom, LossScaledOperand::First)
 }
 
 #[track_caller]
-fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: LossScaledOperand) -> Tensor {
+fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, scaled: LossScaledOperand) -> Tensor {
     let g = *geom;
     let [oh, ow] = g.output();
     check("conv2d_input_grad", "w", w, [Some(g.kernel[0]), Some(g.kernel[1]), None, None]);
@@ -131,17 +134,13 @@ fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: LossScaledOper
             .reshape([batch, g.input[0], g.input[1], cin]);
     }
     let shape = Shape::from([batch, g.input[0], g.input[1], cin]);
-    let call = conv_params("conv2d_input_grad", g, batch, [cin, cout]);
+    let params = conv_params("conv2d_input_grad", g, batch, [cin, cout]);
     let out = if shape.is_empty() || cout == 0 {
         Tensor::full_on(&dy.device(), shape, 0.0)
     } else {
-        on_device!("conv2d_input_grad"; dy, w;
-            cpu => {
-                let mut out = Buffer::uninit(shape.len());
-                cpu::conv2d_input_grad(dy, w, &mut out, call);
-                Tensor::from_buffer(out, shape)
-            },
-            gpu => Tensor::from_gpu_buffer(gpu::conv2d_input_grad(dy, w, &call, gradient), shape)
+        kernel!("conv2d_input_grad", shape; dy, w;
+            cpu |out| cpu::conv2d_input_grad(dy, w, out, params),
+            gpu gpu::conv2d_input_grad(dy, w, &params, scaled)
         )
     };
     record(
@@ -154,10 +153,20 @@ fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: LossScaledOper
                 SavedTensor::if_other_needs_grad(w, dy)
             ]
         },
-        move |saved, dx| {
+        move |ctx, dx| {
             smallvec![
-                saved.when(0, || forward(dx, saved.get(1), &g, LossScaledOperand::First)),
-                saved.when(1, || weight_grad(dx, saved.get(0), &g, LossScaledOperand::First)),
+                ctx.needs_input_grad(0).then(|| forward(
+                    dx,
+                    ctx.saved(1),
+                    &g,
+                    LossScaledOperand::First
+                )),
+                ctx.needs_input_grad(1).then(|| weight_grad(
+                    dx,
+                    ctx.saved(0),
+                    &g,
+                    LossScaledOperand::First
+                )),
             ]
         },
     )
@@ -166,14 +175,14 @@ fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, gradient: LossScaledOper
 /// The gradient of [`conv2d`] with respect to its weight, `[kh, kw, Cin, Cout]`, from `x` `[N, H, W, Cin]` and `dy` `[N, OH, OW, Cout]`.
 ///
 /// # Panics
-/// When an operand does not fit the geometry.
+/// Panics if an operand does not fit the geometry.
 #[track_caller]
 pub fn conv2d_weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom) -> Tensor {
     weight_grad(x, dy, geom, LossScaledOperand::Second)
 }
 
 #[track_caller]
-fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, gradient: LossScaledOperand) -> Tensor {
+fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, scaled: LossScaledOperand) -> Tensor {
     let g = *geom;
     let [oh, ow] = g.output();
     check("conv2d_weight_grad", "x", x, [None, Some(g.input[0]), Some(g.input[1]), None]);
@@ -184,17 +193,17 @@ fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, gradient: LossScaledOpe
     if g.is_dense() && batch > 0 {
         return flat(x).matmul(&flat(dy), true, false).reshape(shape);
     }
-    let call = conv_params("conv2d_weight_grad", g, batch, [cin, cout]);
+    let params = conv_params("conv2d_weight_grad", g, batch, [cin, cout]);
     let out = if batch == 0 || shape.is_empty() {
         Tensor::full_on(&x.device(), shape, 0.0)
     } else {
-        on_device!("conv2d_weight_grad"; x, dy;
-            cpu => {
-                let mut out = Buffer::zeros(shape.len());
-                cpu::conv2d_weight_grad(x, dy, &mut out, call);
-                Tensor::from_buffer(out, shape)
+        kernel!("conv2d_weight_grad", shape; x, dy;
+            cpu |out| {
+                // The kernel adds the images' partial sums.
+                out.fill(0.0);
+                cpu::conv2d_weight_grad(x, dy, out, params)
             },
-            gpu => Tensor::from_gpu_buffer(gpu::conv2d_weight_grad(x, dy, &call, gradient), shape)
+            gpu gpu::conv2d_weight_grad(x, dy, &params, scaled)
         )
     };
     record(
@@ -207,10 +216,20 @@ fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, gradient: LossScaledOpe
                 SavedTensor::if_other_needs_grad(dy, x)
             ]
         },
-        move |saved, dw| {
+        move |ctx, dw| {
             smallvec![
-                saved.when(0, || input_grad(saved.get(1), dw, &g, LossScaledOperand::Second)),
-                saved.when(1, || forward(saved.get(0), dw, &g, LossScaledOperand::Second)),
+                ctx.needs_input_grad(0).then(|| input_grad(
+                    ctx.saved(1),
+                    dw,
+                    &g,
+                    LossScaledOperand::Second
+                )),
+                ctx.needs_input_grad(1).then(|| forward(
+                    ctx.saved(0),
+                    dw,
+                    &g,
+                    LossScaledOperand::Second
+                )),
             ]
         },
     )
@@ -221,7 +240,7 @@ fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, gradient: LossScaledOpe
 /// H = (h − 1)·stride + kernel − padding + output_padding.
 ///
 /// # Panics
-/// When the geometry is impossible ([`ConvGeom::transposed`]) or an operand does not fit.
+/// Panics if the geometry is impossible ([`ConvGeom::transposed`]) or an operand does not fit.
 #[track_caller]
 pub fn conv_transpose2d(
     x: &Tensor,
@@ -233,11 +252,11 @@ pub fn conv_transpose2d(
     input_grad(x, w, &transposed(x, w, stride, pad, output_padding), LossScaledOperand::Neither)
 }
 
-/// [`conv_transpose2d`] with a weight that stays the same from call to call: on a CPU, outside the graph and where the direct algorithm is in use
-/// ([`batch_invariant`](crate::batch_invariant)), what the kernels make of the weight is kept in `cache`. The result has the same bits.
+/// [`conv_transpose2d`] with a weight that stays the same from call to call. On a CPU, outside the graph and where the direct algorithm is
+/// used ([`batch_invariant`](crate::batch_invariant)), `cache` keeps the packed weight. The result has the same bits.
 ///
 /// # Panics
-/// As [`conv_transpose2d`].
+/// Panics as [`conv_transpose2d`].
 #[track_caller]
 pub fn conv_transpose2d_cached(
     x: &Tensor,
@@ -251,20 +270,21 @@ pub fn conv_transpose2d_cached(
     let [oh, ow] = geom.output();
     let (batch, cin, cout) = (x.shape()[0], w.shape()[2], w.shape()[3]);
     check("conv_transpose2d", "x", x, [None, Some(oh), Some(ow), Some(cout)]);
-    let call = conv_params("conv_transpose2d", geom, batch, [cin, cout]);
+    let params = conv_params("conv_transpose2d", geom, batch, [cin, cout]);
     let shape = Shape::from([batch, geom.input[0], geom.input[1], cin]);
-    let (Storage::Cpu(numbers), Storage::Cpu(weight)) = (&x.storage, &w.storage) else {
+    let (Storage::Cpu(data), Storage::Cpu(weight)) = (&x.storage, &w.storage) else {
         return input_grad(x, w, &geom, LossScaledOperand::Neither);
     };
-    if x.is_tracked() || w.is_tracked() || shape.is_empty() || cout == 0 || !cpu::is_direct(&call) {
+    if x.is_tracked() || w.is_tracked() || shape.is_empty() || cout == 0 || !cpu::is_direct(&params)
+    {
         return input_grad(x, w, &geom, LossScaledOperand::Neither);
     }
     let mut out = Buffer::uninit(shape.len());
-    match &*cache.packed(weight, &call) {
+    match &*cache.packed(weight, &params) {
         WeightLayout::Product(packed) => {
-            matmul_packed(numbers, packed, &mut out, [batch, cout, shape.len() / batch], false)
+            matmul_packed(data, packed, &mut out, [batch, cout, shape.len() / batch], false)
         }
-        WeightLayout::Windows(weight) => weight.input_grad(numbers, &mut out, call),
+        WeightLayout::Windows(weight) => weight.input_grad(data, &mut out, params),
     }
     Tensor::from_buffer(out, shape)
 }
@@ -285,17 +305,17 @@ fn transposed(
         .unwrap_or_else(|message| panic!("{message}"))
 }
 
-/// What [`conv_transpose2d_cached`] keeps of the last weight it met: another form of it, of the same size, and the weight itself.
+/// The packed form of the last weight that [`conv_transpose2d_cached`] was called with: of the weight's size, and the weight itself.
 #[derive(Default)]
 pub struct WeightCache(Mutex<Option<CacheEntry>>);
 
 struct CacheEntry {
-    /// Held, so that nobody writes to it.
+    /// An owner of the weight, so that nobody can write to it.
     weight: Arc<Buffer>,
     geom: ConvGeom,
-    /// Which the geometry leaves open, and a weight that was reshaped has others.
+    /// The geometry does not determine them: a reshaped weight has others.
     channels: [usize; 2],
-    packing: Arc<WeightLayout>,
+    layout: Arc<WeightLayout>,
 }
 
 enum WeightLayout {
@@ -305,23 +325,23 @@ enum WeightLayout {
 }
 
 impl WeightCache {
-    fn packed(&self, weight: &Arc<Buffer>, call: &ConvParams) -> Arc<WeightLayout> {
-        let (geom, channels) = (call.geom, [call.cin, call.cout]);
-        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |kept: &&CacheEntry| {
-            Arc::ptr_eq(&kept.weight, weight) && (kept.geom, kept.channels) == (geom, channels)
+    fn packed(&self, weight: &Arc<Buffer>, params: &ConvParams) -> Arc<WeightLayout> {
+        let (geom, channels) = (params.geom, [params.cin, params.cout]);
+        let fits = |entry: &&CacheEntry| {
+            Arc::ptr_eq(&entry.weight, weight) && (entry.geom, entry.channels) == (geom, channels)
         };
-        if let Some(packing) = kept().as_ref().filter(fits).map(|kept| kept.packing.clone()) {
-            return packing;
+        if let Some(entry) = self.0.lock().as_ref().filter(fits) {
+            return entry.layout.clone();
         }
-        // Without the lock: threads that wait for parallel work take up other work meanwhile, which may be a call with this cache.
-        let packing = Arc::new(if call.geom.is_dense() {
-            WeightLayout::Product(pack(weight, [call.cout, weight.len() / call.cout], true))
+        // Packing runs without the lock: a thread that waits for parallel work takes up other work meanwhile, which may be a call
+        // with this cache.
+        let layout = Arc::new(if params.geom.is_dense() {
+            WeightLayout::Product(pack(weight, [params.cout, weight.len() / params.cout], true))
         } else {
-            WeightLayout::Windows(InputGradWeight::new(weight, call))
+            WeightLayout::Windows(InputGradWeight::new(weight, params))
         });
-        *kept() =
-            Some(CacheEntry { weight: weight.clone(), geom, channels, packing: packing.clone() });
-        packing
+        *self.0.lock() =
+            Some(CacheEntry { weight: weight.clone(), geom, channels, layout: layout.clone() });
+        layout
     }
 }

@@ -1,12 +1,13 @@
 //! Distances between the rows of a batch.
 
 use super::elementwise::unary;
-use super::function::Unary;
-use crate::autograd::{SavedTensor, record};
-use crate::cpu::{Buffer, distance as cpu};
+use super::kernel;
+use crate::cpu::distance as cpu;
 use crate::gpu::kernels::distance as gpu;
-use crate::tensor::on_device;
-use crate::{Shape, Tensor};
+use crate::shape::Shape;
+use crate::spec::Unary;
+use crate::tensor::Tensor;
+use crate::tensor::autograd::{SavedTensor, record};
 use smallvec::smallvec;
 
 impl Tensor {
@@ -14,26 +15,22 @@ impl Tensor {
     /// discrimination, Salimans et al. 2016). By broadcasting it would need an `[N, N, B, C]` temporary.
     ///
     /// # Panics
-    /// When the rank is not 3.
+    /// Panics unless the rank is 3.
     #[track_caller]
     pub fn pairwise_l1(&self) -> Tensor {
         let s = *self.shape();
         assert_eq!(s.rank(), 3, "pairwise_l1: shape {s:?} is not [N, B, C]");
         let (m, sizes, shape) = (self, [s[0], s[1], s[2]], Shape::from([s[0], s[0], s[1]]));
-        let out = on_device!("pairwise_l1"; m;
-            cpu => {
-                let mut out = Buffer::uninit(shape.len());
-                cpu::pairwise_l1(m, &mut out, sizes);
-                Tensor::from_buffer(out, shape)
-            },
-            gpu => Tensor::from_gpu_buffer(gpu::pairwise_l1(m, sizes), shape)
+        let out = kernel!("pairwise_l1", shape; m;
+            cpu |out| cpu::pairwise_l1(m, out, sizes),
+            gpu gpu::pairwise_l1(m, sizes)
         );
         record(
             out,
             "pairwise_l1",
             &[self],
             |_| smallvec![SavedTensor::input(self)],
-            |saved, g| smallvec![Some(g.pairwise_l1_grad(&saved.get(0).detach()))],
+            |ctx, g| smallvec![Some(g.pairwise_l1_grad(&ctx.saved(0).detach()))],
         )
     }
 
@@ -42,23 +39,19 @@ impl Tensor {
         let s = *m.shape();
         let (n, b, c) = (s[0], s[1], s[2]);
         let g = self;
-        let out = on_device!("pairwise_l1_grad"; m, g;
-            cpu => {
-                let mut out = Buffer::uninit(s.len());
-                cpu::pairwise_l1_grad(m, g, &mut out, [n, b, c]);
-                Tensor::from_buffer(out, s)
-            },
-            gpu => Tensor::from_gpu_buffer(gpu::pairwise_l1_grad(m, g, [n, b, c]), s)
+        let out = kernel!("pairwise_l1_grad", s; m, g;
+            cpu |out| cpu::pairwise_l1_grad(m, g, out, [n, b, c]),
+            gpu gpu::pairwise_l1_grad(m, g, [n, b, c])
         );
         record(
             out,
             "pairwise_l1_grad",
             &[self],
             |_| smallvec![SavedTensor::input(m)],
-            move |saved, v| {
+            move |ctx, v| {
                 // The adjoint: dg[i, j, b] = Σ_c (v[i, b, c] − v[j, b, c]) · sign(M[i, b, c] − M[j, b, c]).
                 let difference = |t: &Tensor| t.reshape([n, 1, b, c]).sub(&t.reshape([1, n, b, c]));
-                let sign = unary(&difference(saved.get(0)), Unary::Sign);
+                let sign = unary(&difference(ctx.saved(0)), Unary::Sign);
                 smallvec![Some(difference(v).mul(&sign).sum(&[3], false))]
             },
         )

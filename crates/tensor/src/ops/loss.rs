@@ -1,9 +1,9 @@
 //! Losses on logits.
 
 use super::elementwise::binary;
-use super::function::Binary;
-use crate::Tensor;
-use crate::autograd::{SavedTensor, record};
+use crate::spec::Binary;
+use crate::tensor::Tensor;
+use crate::tensor::autograd::{SavedTensor, record};
 use smallvec::smallvec;
 
 impl Tensor {
@@ -11,7 +11,7 @@ impl Tensor {
     /// t·softplus(−x) + (1 − t)·softplus(x): it never overflows, and keeps its relative accuracy where a classifier is sure. A scalar.
     ///
     /// # Panics
-    /// When the shapes do not broadcast.
+    /// Panics if the shapes do not broadcast.
     #[track_caller]
     pub fn bce_with_logits(&self, targets: &Tensor) -> Tensor {
         let each = record(
@@ -19,12 +19,13 @@ impl Tensor {
             "bce_with_logits",
             &[self, targets],
             |_| smallvec![SavedTensor::input(self), SavedTensor::input(targets)],
-            |saved, g| {
-                let (x, t) = (saved.get(0), saved.get(1));
+            |ctx, g| {
+                let (x, t) = (ctx.saved(0), ctx.saved(1));
                 smallvec![
-                    saved.when(0, || g.mul(&x.bce_with_logits_grad(t)).sum_to(x.shape())),
+                    ctx.needs_input_grad(0)
+                        .then(|| g.mul(&x.bce_with_logits_grad(t)).sum_to(x.shape())),
                     // softplus(−x) − softplus(x) is −x.
-                    saved.when(1, || g.mul(x).neg().sum_to(t.shape())),
+                    ctx.needs_input_grad(1).then(|| g.mul(x).neg().sum_to(t.shape())),
                 ]
             },
         );
@@ -39,13 +40,13 @@ impl Tensor {
             "bce_with_logits_grad",
             &[self, targets],
             |_| smallvec![SavedTensor::input(self), SavedTensor::input(targets)],
-            |saved, g| {
-                let (x, t) = (saved.get(0), saved.get(1));
+            |ctx, g| {
+                let (x, t) = (ctx.saved(0), ctx.saved(1));
                 // σ' is the same at x and −x, and σ(x) + σ(−x) is 1.
                 let curve = || x.sigmoid().mul(&x.neg().sigmoid());
                 smallvec![
-                    saved.when(0, || g.mul(&curve()).sum_to(x.shape())),
-                    saved.when(1, || g.neg().sum_to(t.shape()))
+                    ctx.needs_input_grad(0).then(|| g.mul(&curve()).sum_to(x.shape())),
+                    ctx.needs_input_grad(1).then(|| g.neg().sum_to(t.shape()))
                 ]
             },
         )

@@ -1,10 +1,11 @@
 //! Matrix products.
 
-use crate::autograd::{SavedTensor, record};
-use crate::cpu::{Buffer, gemm as cpu};
+use super::kernel;
+use crate::cpu::gemm as cpu;
 use crate::gpu::kernels::gemm as gpu;
-use crate::tensor::on_device;
-use crate::{Shape, Tensor};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+use crate::tensor::autograd::{SavedTensor, record};
 use smallvec::smallvec;
 
 /// Rows and columns of `t`'s last two axes after the optional transposition.
@@ -18,7 +19,7 @@ impl Tensor {
     /// `[b, m, k] · [b, k, n]` of equal length on both sides.
     ///
     /// # Panics
-    /// When the ranks are not both 2 or both 3, or inner sides or batches differ.
+    /// Panics if the ranks are not both 2 or both 3, or inner sides or batches differ.
     #[track_caller]
     pub fn matmul(&self, other: &Tensor, trans_a: bool, trans_b: bool) -> Tensor {
         let (sa, sb) = (*self.shape(), *other.shape());
@@ -38,16 +39,12 @@ impl Tensor {
         let out = if shape.is_empty() || k == 0 {
             Tensor::full_on(&x.device(), shape, 0.0)
         } else {
-            on_device!("matmul"; x, y;
-                cpu => {
-                    let mut out = Buffer::uninit(shape.len());
-                    for b in 0..batch {
-                        let (x, y) = (&x[b * m * k..(b + 1) * m * k], &y[b * k * n..(b + 1) * k * n]);
-                        cpu::matmul(x, y, &mut out[b * m * n..(b + 1) * m * n], [m, k, n], trans_a, trans_b);
-                    }
-                    Tensor::from_buffer(out, shape)
+            kernel!("matmul", shape; x, y;
+                cpu |out| for b in 0..batch {
+                    let (x, y) = (&x[b * m * k..(b + 1) * m * k], &y[b * k * n..(b + 1) * k * n]);
+                    cpu::matmul(x, y, &mut out[b * m * n..(b + 1) * m * n], [m, k, n], trans_a, trans_b);
                 },
-                gpu => Tensor::from_gpu_buffer(gpu::matmul(x, y, batch, [m, k, n], trans_a, trans_b), shape)
+                gpu gpu::matmul(x, y, batch, [m, k, n], trans_a, trans_b)
             )
         };
         record(
@@ -60,18 +57,23 @@ impl Tensor {
                     SavedTensor::if_other_needs_grad(other, self)
                 ]
             },
-            move |saved, g| {
-                let (a, b) = (saved.get(0), saved.get(1));
+            move |ctx, g| {
                 smallvec![
-                    saved.when(0, || if trans_a {
-                        b.matmul(g, trans_b, true)
-                    } else {
-                        g.matmul(b, false, !trans_b)
+                    ctx.needs_input_grad(0).then(|| {
+                        let b = ctx.saved(1);
+                        if trans_a {
+                            b.matmul(g, trans_b, true)
+                        } else {
+                            g.matmul(b, false, !trans_b)
+                        }
                     }),
-                    saved.when(1, || if trans_b {
-                        g.matmul(a, true, trans_a)
-                    } else {
-                        a.matmul(g, !trans_a, false)
+                    ctx.needs_input_grad(1).then(|| {
+                        let a = ctx.saved(0);
+                        if trans_b {
+                            g.matmul(a, true, trans_a)
+                        } else {
+                            a.matmul(g, !trans_a, false)
+                        }
                     }),
                 ]
             },

@@ -1,15 +1,17 @@
-//! Operations that move numbers without changing them.
+//! Operations that copy elements without changing them.
 
-use crate::autograd::{SavedTensor, record};
-use crate::cpu::Buffer;
-use crate::cpu::movement::{self as cpu, Strided};
+use super::kernel;
+use crate::cpu::buffer::Buffer;
+use crate::cpu::movement as cpu;
+use crate::device::Device;
 use crate::gpu::kernels::movement as gpu;
-use crate::shape::MAX_RANK;
-use crate::tensor::on_device;
-use crate::{Device, Shape, Tensor};
+use crate::shape::{MAX_RANK, Shape};
+use crate::spec::Strided;
+use crate::tensor::Tensor;
+use crate::tensor::autograd::{SavedTensor, record};
 use smallvec::smallvec;
 
-/// A copy from one tensor: `to[target] = from[source]` for every index below `axes`.
+/// A copy of a slice of one tensor: `to[target] = from[source]` for every index below `axes`.
 struct SliceCopy<'a> {
     from: &'a Tensor,
     axes: &'a [usize],
@@ -17,7 +19,7 @@ struct SliceCopy<'a> {
     target: Strided,
 }
 
-/// A new tensor out of copies. Where `zeros` is set, what no copy reaches is 0; else every place must be reached.
+/// A new tensor from copied slices. If `zeros` is set, elements that no slice covers are 0; else the slices must cover all.
 #[track_caller]
 fn copy_slices(parts: &[SliceCopy<'_>], shape: Shape, zeros: bool) -> Tensor {
     match parts[0].from.device() {
@@ -39,16 +41,16 @@ fn copy_slices(parts: &[SliceCopy<'_>], shape: Shape, zeros: bool) -> Tensor {
     }
 }
 
-/// A whole tensor of this shape, from position `offset` on.
+/// The slice that covers a contiguous tensor of this shape, from index `offset` on.
 fn full_slice(shape: &Shape, offset: usize) -> Strided {
     Strided { offset, strides: contiguous(shape) }
 }
 
 impl Tensor {
-    /// The same numbers in another shape; free.
+    /// The same elements in another shape, without a copy.
     ///
     /// # Panics
-    /// When the number of elements differs.
+    /// Panics if the number of elements differs.
     #[track_caller]
     pub fn reshape(&self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
@@ -71,7 +73,7 @@ impl Tensor {
     /// Axis `i` of the result is axis `order[i]` of this tensor; copies.
     ///
     /// # Panics
-    /// When `order` is not a permutation of the axes.
+    /// Panics unless `order` is a permutation of the axes.
     #[track_caller]
     pub fn permute(&self, order: &[usize]) -> Tensor {
         let from = *self.shape();
@@ -103,16 +105,16 @@ impl Tensor {
         )
     }
 
-    /// The two axes of a matrix exchanged; copies.
+    /// The transposed matrix; copies.
     #[track_caller]
     pub fn transpose(&self) -> Tensor {
         self.permute(&[1, 0])
     }
 
-    /// `len` positions of `axis` from `start` on; copies.
+    /// `len` indices of `axis` from `start` on; copies.
     ///
     /// # Panics
-    /// When the range exceeds the axis.
+    /// Panics if the range exceeds the axis.
     #[track_caller]
     pub fn narrow(&self, axis: usize, start: usize, len: usize) -> Tensor {
         let from = *self.shape();
@@ -139,10 +141,11 @@ impl Tensor {
         )
     }
 
-    /// The adjoint of [`narrow`](Self::narrow): this tensor at `start` of an axis of `total` zeros.
+    /// Zero-pads an axis, the adjoint of [`narrow`](Self::narrow): this tensor at index `start` of an axis of length `total`, zeros
+    /// elsewhere.
     ///
     /// # Panics
-    /// When it does not fit.
+    /// Panics if the tensor does not fit.
     #[track_caller]
     pub fn pad_with_zeros(&self, axis: usize, start: usize, total: usize) -> Tensor {
         let from = *self.shape();
@@ -168,10 +171,10 @@ impl Tensor {
         )
     }
 
-    /// Zeros around the pixels of `[N, H, W, C]`: `pad` is `[[top, bottom], [left, right]]`.
+    /// Zero-pads the images of `[N, H, W, C]`: `pad` is `[[top, bottom], [left, right]]`.
     ///
     /// # Panics
-    /// When the rank is not 4.
+    /// Panics unless the rank is 4.
     #[track_caller]
     pub fn pad2d(&self, pad: [[usize; 2]; 2]) -> Tensor {
         let s = *self.shape();
@@ -188,65 +191,57 @@ impl Tensor {
         }
     }
 
-    /// Every picture of `[N, H, W, C]` moved by its own whole pixels: row n of `moves` `[N, 3]` is (down, right, mirror). Where mirror is not 0
-    /// the picture is first turned left to right. Zeros enter, what leaves is lost. No gradient flows to `moves`.
+    /// Flips and translates each image of `[N, H, W, C]` by whole pixels: row n of `moves` `[N, 3]` is (down, right, mirror). If mirror is
+    /// not 0, the image is first flipped left to right. Zeros enter at the border. No gradient flows to `moves`.
     ///
     /// # Panics
-    /// When the shapes do not fit.
+    /// Panics if the shapes do not fit.
     #[track_caller]
     pub fn shift2d(&self, moves: &Tensor) -> Tensor {
         self.shift2d_by(moves, false)
     }
 
-    /// [`shift2d`](Self::shift2d), or its adjoint: back, then turned.
+    /// [`shift2d`](Self::shift2d), or its adjoint: translated back, then flipped.
     #[track_caller]
     fn shift2d_by(&self, moves: &Tensor, back: bool) -> Tensor {
         let shape = *self.shape();
         let fits = shape.rank() == 4 && moves.shape()[..] == [shape[0], 3];
-        assert!(fits, "shift2d: moves {:?} for pictures {shape:?}", moves.shape());
+        assert!(fits, "shift2d: moves {:?} for images {shape:?}", moves.shape());
         let sizes = [shape[1], shape[2], shape[3]];
         let x = self;
-        let out = on_device!("shift2d"; x, moves;
-            cpu => {
-                let mut out = Buffer::uninit(shape.len());
-                cpu::shift2d(x, moves, sizes, back, &mut out);
-                Tensor::from_buffer(out, shape)
-            },
-            gpu => Tensor::from_gpu_buffer(gpu::shift2d(x, moves, sizes, back), shape)
+        let out = kernel!("shift2d", shape; x, moves;
+            cpu |out| cpu::shift2d(x, moves, sizes, back, out),
+            gpu gpu::shift2d(x, moves, sizes, back)
         );
         record(
             out,
             "shift2d",
             &[self],
-            |_| smallvec![SavedTensor::Input(moves.detach())],
-            move |saved, g| smallvec![Some(g.shift2d_by(saved.get(0), !back))],
+            |_| smallvec![SavedTensor::constant(moves)],
+            move |ctx, g| smallvec![Some(g.shift2d_by(ctx.saved(0), !back))],
         )
     }
 
-    /// The rows (positions of axis 0) with these numbers, in this order; a row may repeat.
+    /// The rows (along axis 0) with these indices, in this order; an index may repeat.
     ///
     /// # Panics
-    /// On a scalar, or when a row does not exist.
+    /// Panics on a scalar, or if an index is out of range.
     #[track_caller]
     pub fn index_select(&self, rows: &[usize]) -> Tensor {
         let from = *self.shape();
         assert!(
             from.rank() > 0 && rows.iter().all(|&r| r < from[0]),
-            "index_select: a row beyond shape {from:?}"
+            "index_select: an index out of range of shape {from:?}"
         );
         let mut axes = from.to_vec();
         axes[0] = rows.len();
         let shape = Shape::new(&axes);
         let (x, width) = (self, from[1..].iter().product());
-        let out = on_device!("index_select"; x;
-            cpu => {
-                let mut out = Buffer::uninit(shape.len());
-                if !out.is_empty() {
-                    cpu::index_select(x, rows, width, &mut out);
-                }
-                Tensor::from_buffer(out, shape)
+        let out = kernel!("index_select", shape; x;
+            cpu |out| if !out.is_empty() {
+                cpu::index_select(x, rows, width, out)
             },
-            gpu => Tensor::from_gpu_buffer(gpu::index_select(x, rows, width), shape)
+            gpu gpu::index_select(x, rows, width)
         );
         let rows = rows.to_vec();
         record(
@@ -260,15 +255,11 @@ impl Tensor {
 
     fn index_add(&self, rows: &[usize], shape: Shape) -> Tensor {
         let (x, width) = (self, shape[1..].iter().product());
-        let out = on_device!("index_add"; x;
-            cpu => {
-                let mut out = Buffer::uninit(shape.len());
-                if !out.is_empty() {
-                    cpu::index_add(x, rows, width, &mut out);
-                }
-                Tensor::from_buffer(out, shape)
+        let out = kernel!("index_add", shape; x;
+            cpu |out| if !out.is_empty() {
+                cpu::index_add(x, rows, width, out)
             },
-            gpu => Tensor::from_gpu_buffer(gpu::index_add(x, rows, width, shape[0]), shape)
+            gpu gpu::index_add(x, rows, width, shape[0])
         );
         let rows = rows.to_vec();
         record(
@@ -281,17 +272,17 @@ impl Tensor {
     }
 }
 
-/// Row-major strides, 1 where there is no axis.
+/// Row-major strides, padded with 1.
 fn contiguous(shape: &Shape) -> [usize; MAX_RANK] {
     let mut strides = shape.strides();
     strides[shape.rank()..].fill(1);
     strides
 }
 
-/// The tensors one after another along `axis`.
+/// Concatenates tensors along `axis`.
 ///
 /// # Panics
-/// When there is none, or they differ in another axis.
+/// Panics if there is none, or they differ in another axis.
 #[track_caller]
 pub fn concat(tensors: &[&Tensor], axis: usize) -> Tensor {
     let Some(first) = tensors.first() else { panic!("concat: no tensors") };
@@ -300,7 +291,7 @@ pub fn concat(tensors: &[&Tensor], axis: usize) -> Tensor {
     for t in tensors {
         let alike = t.shape().rank() == axes.len()
             && (0..axes.len()).all(|i| i == axis || t.shape()[i] == axes[i]);
-        assert!(alike, "concat: {:?} beside {:?} along axis {axis}", t.shape(), first.shape());
+        assert!(alike, "concat: {:?} and {:?} along axis {axis}", t.shape(), first.shape());
     }
     axes[axis] = tensors.iter().map(|t| t.shape()[axis]).sum();
     let shape = Shape::new(&axes);
@@ -324,11 +315,13 @@ pub fn concat(tensors: &[&Tensor], axis: usize) -> Tensor {
         "concat",
         tensors,
         |_| smallvec![],
-        move |saved, g| {
+        move |ctx, g| {
             spans
                 .iter()
                 .enumerate()
-                .map(|(i, &(start, len))| saved.when(i, || g.narrow(axis, start, len)))
+                .map(|(i, &(start, len))| {
+                    ctx.needs_input_grad(i).then(|| g.narrow(axis, start, len))
+                })
                 .collect()
         },
     )

@@ -1,28 +1,16 @@
-//! Batch normalisation, fused with the activation that follows in both directions, and bias, fused in the forward one.
+//! Batch normalization, fused with the activation that follows in the forward and backward pass, and bias, fused in the forward
+//! pass.
 
-use crate::autograd::{BackwardCtx, ParentGrads, SavedTensor, record};
-use crate::cpu::{Buffer, norm as cpu};
+use super::kernel;
+use crate::cpu::buffer::Buffer;
+use crate::cpu::norm as cpu;
 use crate::gpu::kernels::norm as gpu;
-use crate::tensor::on_device;
-use crate::{Shape, Tensor};
-use serde::{Deserialize, Serialize};
+use crate::shape::Shape;
+use crate::spec::Activation;
+use crate::storage::on_device;
+use crate::tensor::Tensor;
+use crate::tensor::autograd::{BackwardCtx, ParentGrads, SavedTensor, record};
 use smallvec::smallvec;
-
-/// An elementwise function that a normalisation or a bias applies on the way out.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// x.
-    None,
-    /// max(x, 0).
-    Relu,
-    /// x for x > 0, else slope · x.
-    LeakyRelu(f32),
-    /// Hyperbolic tangent.
-    Tanh,
-    /// 1 / (1 + e⁻ˣ).
-    Sigmoid,
-}
 
 impl Activation {
     /// The function applied to `x`.
@@ -48,7 +36,7 @@ impl Activation {
 
 /// The result of [`Tensor::batch_norm`].
 pub struct BatchNorm {
-    /// The normalised and activated tensor, of the input's shape.
+    /// The normalized and activated tensor, of the input's shape.
     pub output: Tensor,
     /// The batch mean of each channel, `[C]`; no gradient flows through it.
     pub mean: Tensor,
@@ -63,7 +51,7 @@ fn check(name: &str, x: &Tensor, per_channel: &[(&str, &Tensor)]) -> usize {
         assert_eq!(
             t.shape()[..],
             [channels],
-            "{name}: {what} has shape {:?} beside x {:?}",
+            "{name}: {what} has shape {:?} for x {:?}",
             t.shape(),
             x.shape()
         );
@@ -75,7 +63,7 @@ impl Tensor {
     /// activation(γ · (x − mean) / √(variance + eps) + β) with the statistics of this batch over all axes but the last (Ioffe & Szegedy 2015).
     ///
     /// # Panics
-    /// When γ or β is not `[C]`, or there is no row.
+    /// Panics if γ or β is not `[C]`, or there is no row.
     #[track_caller]
     pub fn batch_norm(
         &self,
@@ -105,18 +93,18 @@ impl Tensor {
                 cpu::scale_shift(x, &scale, &offset, activation, &mut out);
                 let out = Tensor::from_buffer(out, shape);
                 let [mean_t, variance] = [&mean, &variance].map(|values| Tensor::from_slice(values, [channels]));
-                let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, move |saved, dy| {
-                    fused_or_composite(saved, dy, eps, activation, |x, gamma, beta| {
+                let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, move |ctx, dy| {
+                    fused_or_composite(ctx, dy, eps, activation, |x, gamma, beta| {
                         let name = "batch_norm";
                         let constants =
                             cpu::Constants { mean: &mean, rstd: &rstd, gamma: gamma.on_cpu(name), beta: beta.on_cpu(name) };
-                        let mut dx = saved.needs_input_grad(0).then(|| Buffer::uninit(shape.len()));
+                        let mut dx = ctx.needs_input_grad(0).then(|| Buffer::uninit(shape.len()));
                         let (x, dy) = (x.on_cpu(name), dy.on_cpu(name));
                         let (dgamma, dbeta) = cpu::backward(x, dy, &constants, activation, dx.as_deref_mut());
                         smallvec![
                             dx.map(|dx| Tensor::from_buffer(dx, shape)),
-                            saved.when(1, || Tensor::from_slice(&dgamma, [channels])),
-                            saved.when(2, || Tensor::from_slice(&dbeta, [channels])),
+                            ctx.needs_input_grad(1).then(|| Tensor::from_slice(&dgamma, [channels])),
+                            ctx.needs_input_grad(2).then(|| Tensor::from_slice(&dbeta, [channels])),
                         ]
                     })
                 });
@@ -126,14 +114,14 @@ impl Tensor {
                 let statistics = gpu::statistics(x, gamma, beta, eps);
                 let out = Tensor::from_gpu_buffer(gpu::normalize(x, &statistics.affine, activation), shape);
                 let [mean, variance] = [&statistics.mean, &statistics.variance].map(|array| Tensor::from_shared(array, [channels]));
-                let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, move |saved, dy| {
-                    fused_or_composite(saved, dy, eps, activation, |x, _, _| {
+                let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, move |ctx, dy| {
+                    fused_or_composite(ctx, dy, eps, activation, |x, _, _| {
                         let (x, dy) = (x.on_gpu("batch_norm"), dy.on_gpu("batch_norm"));
-                        let (dx, dgamma, dbeta) = gpu::backward(x, dy, &statistics, eps, activation, saved.needs_input_grad(0));
+                        let (dx, dgamma, dbeta) = gpu::backward(x, dy, &statistics, eps, activation, ctx.needs_input_grad(0));
                         smallvec![
                             dx.map(|dx| Tensor::from_gpu_buffer(dx, shape)),
-                            saved.when(1, || Tensor::from_gpu_buffer(dgamma, Shape::from([channels]))),
-                            saved.when(2, || Tensor::from_gpu_buffer(dbeta, Shape::from([channels]))),
+                            ctx.needs_input_grad(1).then(|| Tensor::from_gpu_buffer(dgamma, Shape::from([channels]))),
+                            ctx.needs_input_grad(2).then(|| Tensor::from_gpu_buffer(dbeta, Shape::from([channels]))),
                         ]
                     })
                 });
@@ -145,7 +133,7 @@ impl Tensor {
     /// activation(x · scale + offset), `scale` and `offset` `[C]` over the last axis: batch norm with known statistics.
     ///
     /// # Panics
-    /// When scale or offset is not `[C]`.
+    /// Panics unless scale and offset are `[C]`.
     #[track_caller]
     pub fn scale_shift(&self, scale: &Tensor, offset: &Tensor, activation: Activation) -> Tensor {
         check("scale_shift", self, &[("scale", scale), ("offset", offset)]);
@@ -156,61 +144,56 @@ impl Tensor {
             return self.detach();
         }
         let (x, shape) = (self, *self.shape());
-        on_device!("scale_shift"; x, scale, offset;
-            cpu => {
-                let mut out = Buffer::uninit(shape.len());
-                cpu::scale_shift(x, scale, offset, activation, &mut out);
-                Tensor::from_buffer(out, shape)
-            },
-            gpu => Tensor::from_gpu_buffer(gpu::scale_shift(x, scale, offset, activation), shape)
+        kernel!("scale_shift", shape; x, scale, offset;
+            cpu |out| cpu::scale_shift(x, scale, offset, activation, out),
+            gpu gpu::scale_shift(x, scale, offset, activation)
         )
     }
 
     /// activation(x + bias), `bias` `[C]` over the last axis.
     ///
     /// # Panics
-    /// When the bias is not `[C]`.
+    /// Panics unless the bias is `[C]`.
     #[track_caller]
     pub fn bias_activation(&self, bias: &Tensor, activation: Activation) -> Tensor {
         let channels = check("bias_activation", self, &[("bias", bias)]);
         let (x, shape) = (self, *self.shape());
-        let out = on_device!("bias_activation"; x, bias;
-            cpu => {
-                let mut out = Buffer::uninit(shape.len());
-                if !out.is_empty() {
-                    cpu::scale_shift(x, &vec![1.0; channels], bias, activation, &mut out);
-                }
-                Tensor::from_buffer(out, shape)
+        let out = kernel!("bias_activation", shape; x, bias;
+            cpu |out| if !out.is_empty() {
+                cpu::scale_shift(x, &vec![1.0; channels], bias, activation, out)
             },
-            gpu => Tensor::from_gpu_buffer(gpu::bias(x, bias, activation), shape)
+            gpu gpu::bias(x, bias, activation)
         );
         let save = |_: &Tensor| smallvec![SavedTensor::input(self), SavedTensor::input(bias)];
-        record(out, "bias_activation", &[self, bias], save, move |saved, dy| {
-            let g = activation_grad(&saved.get(0).add(saved.get(1)), activation, dy);
+        record(out, "bias_activation", &[self, bias], save, move |ctx, dy| {
+            let g = activation_grad(&ctx.saved(0).add(ctx.saved(1)), activation, dy);
             let axes: Vec<usize> = (0..g.shape().rank() - 1).collect();
-            smallvec![saved.when(0, || g.clone()), saved.when(1, || g.sum(&axes, false))]
+            smallvec![
+                ctx.needs_input_grad(0).then(|| g.clone()),
+                ctx.needs_input_grad(1).then(|| g.sum(&axes, false))
+            ]
         })
     }
 }
 
-/// The gradients by the fused kernels, or, where they will be differentiated, by operations that can be.
+/// The gradients of batch norm: by the fused kernels, or by differentiable operations if they will be differentiated.
 fn fused_or_composite(
-    saved: &BackwardCtx<'_>,
+    ctx: &BackwardCtx<'_>,
     dy: &Tensor,
     eps: f32,
     activation: Activation,
     fused: impl FnOnce(&Tensor, &Tensor, &Tensor) -> ParentGrads,
 ) -> ParentGrads {
-    let (x, gamma, beta) = (saved.get(0), saved.get(1), saved.get(2));
-    if saved.create_graph() {
+    let (x, gamma, beta) = (ctx.saved(0), ctx.saved(1), ctx.saved(2));
+    if ctx.create_graph() {
         composite_grads(x, gamma, beta, eps, activation, dy)
     } else {
         fused(x, gamma, beta)
     }
 }
 
-/// The gradients of batch norm in differentiable operations. Mean and variance are recomputed from x, so that the second
-/// order sees that they depend on it.
+/// The gradients of batch norm in differentiable operations. Mean and variance are recomputed from x, so that second-order
+/// gradients include their dependence on it.
 fn composite_grads(
     x: &Tensor,
     gamma: &Tensor,
@@ -220,9 +203,9 @@ fn composite_grads(
     dy: &Tensor,
 ) -> ParentGrads {
     let axes: Vec<usize> = (0..x.shape().rank() - 1).collect();
-    let centred = x.sub(&x.mean(&axes, true));
-    let rstd = centred.square().mean(&axes, true).add_scalar(eps).sqrt().recip();
-    let normal = centred.mul(&rstd);
+    let centered = x.sub(&x.mean(&axes, true));
+    let rstd = centered.square().mean(&axes, true).add_scalar(eps).sqrt().recip();
+    let normal = centered.mul(&rstd);
     let before = normal.mul(gamma).add(beta);
     let g = activation_grad(&before, activation, dy);
     let gn = g.mul(&normal);
@@ -231,7 +214,7 @@ fn composite_grads(
     smallvec![Some(dx), Some(gn.sum(&axes, false)), Some(g.sum(&axes, false))]
 }
 
-/// dy times the activation's derivative at its argument, in differentiable operations.
+/// dy times the derivative of the activation at `before`, in differentiable operations.
 fn activation_grad(before: &Tensor, activation: Activation, dy: &Tensor) -> Tensor {
     match activation {
         Activation::None => dy.clone(),

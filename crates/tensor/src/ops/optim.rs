@@ -1,24 +1,38 @@
-//! Updates of parameters, outside the graph.
+//! Optimizer steps and exponential moving averages, outside the graph, and the check for NaN and infinity before them.
+//!
+//! ```
+//! use tensor::{Device, FiniteCheck, OptimizerKind, ParamUpdate, Tensor, UpdateStep, update};
+//! let (mut weight, grad) = (Tensor::ones([2]), Tensor::from_slice(&[1.0, -1.0], [2]));
+//! let rule = OptimizerKind::Sgd { momentum: 0.0, nesterov: false };
+//! let step = UpdateStep { rule, lr: 0.5, weight_decay: 0.0, step: 1 };
+//! let mut params = [ParamUpdate { value: &mut weight, grad: &grad, state: &mut [] }];
+//! update(&mut params, &step, &FiniteCheck::new(&Device::Cpu));
+//! assert_eq!(weight.to_vec(), [0.5, 1.5]);
+//! ```
 
-use crate::autograd::Gradients;
-use crate::cpu::optim::{self as cpu, UpdateStep, UpdateTensor};
+use crate::cpu::optim::{self as cpu, UpdateTensor};
+use crate::cpu::reduce::all_finite;
+use crate::device::Device;
 use crate::gpu::{GpuBuffer, kernels};
-use crate::tensor::Storage;
-use crate::{Device, Shape, Tensor};
+use crate::shape::Shape;
+use crate::spec::UpdateStep;
+use crate::storage::{Storage, different_devices};
+use crate::tensor::Tensor;
+use crate::tensor::autograd::Gradients;
 use std::sync::Arc;
 
-/// Remembers the first number that was not finite, where the numbers are: on a GPU without waiting for it, so that [`update`] leaves parameters
-/// alone from there on even if the host hears of it later.
+/// Records the first loss or gradient that holds NaN or infinity, like the `found_inf` of PyTorch's `GradScaler`. On a GPU the record stays
+/// there and nothing waits for it, so [`update`] skips all later steps even before the host learns of it.
 pub struct FiniteCheck(CheckState);
 
 enum CheckState {
     Cpu(f32),
-    /// One number: 0 while everything was finite.
+    /// One value: 0 while everything was finite.
     Gpu(Arc<GpuBuffer>),
 }
 
 impl FiniteCheck {
-    /// A guard that has seen nothing bad.
+    /// A check that has found everything finite so far.
     pub fn new(device: &Device) -> Self {
         match device {
             Device::Cpu => Self(CheckState::Cpu(0.0)),
@@ -28,150 +42,160 @@ impl FiniteCheck {
         }
     }
 
-    /// Remembers `mark` (a positive number that says what was checked) if a number of the tensor is NaN or infinite and nothing bad was
-    /// seen before.
+    /// Records `code` (a positive number that identifies the tensor) if an element is NaN or infinite and no code was recorded before.
     ///
     /// # Panics
-    /// When the tensor is on another device.
+    /// Panics if the tensor is on another device.
     #[track_caller]
-    pub fn check(&mut self, tensor: &Tensor, mark: f32) {
-        self.check_each(&[tensor], mark);
+    pub fn check(&mut self, tensor: &Tensor, code: f32) {
+        self.check_each(&[tensor], code);
     }
 
     /// [`check`](Self::check) of every gradient.
     #[track_caller]
-    pub fn check_all(&mut self, gradients: &Gradients, mark: f32) {
-        self.check_each(&gradients.iter().map(|(_, gradient)| gradient).collect::<Vec<_>>(), mark);
+    pub fn check_all(&mut self, gradients: &Gradients, code: f32) {
+        self.check_each(&gradients.iter().map(|(_, gradient)| gradient).collect::<Vec<_>>(), code);
     }
 
     #[track_caller]
-    fn check_each(&mut self, tensors: &[&Tensor], mark: f32) {
+    fn check_each(&mut self, tensors: &[&Tensor], code: f32) {
         match &mut self.0 {
-            CheckState::Cpu(seen) => {
-                if *seen == 0.0
-                    && !tensors
-                        .iter()
-                        .all(|t| crate::cpu::reduce::all_finite(t.on_cpu("FiniteCheck")))
+            CheckState::Cpu(recorded) => {
+                if *recorded == 0.0 && !tensors.iter().all(|t| all_finite(t.on_cpu("FiniteCheck")))
                 {
-                    *seen = mark;
+                    *recorded = code;
                 }
             }
-            CheckState::Gpu(flag) => {
-                let arrays: Vec<_> = tensors.iter().map(|t| t.on_gpu("FiniteCheck")).collect();
-                kernels::reduce::mark_unless_finite(&arrays, flag, mark);
+            CheckState::Gpu(recorded) => {
+                let buffers: Vec<_> = tensors.iter().map(|t| t.on_gpu("FiniteCheck")).collect();
+                kernels::reduce::record_unless_finite(&buffers, recorded, code);
             }
         }
     }
 
-    /// The first mark, or 0, as a scalar on the device: to be read at once or by [`read_async`](crate::read_async), since later checks may
-    /// still change it.
+    /// The first code recorded, or 0, as a scalar on the device. Later checks may still change it, so read it at once or by
+    /// [`read_async`](crate::read_async).
     pub fn value(&self) -> Tensor {
         match &self.0 {
-            CheckState::Cpu(seen) => Tensor::scalar(*seen),
-            CheckState::Gpu(flag) => Tensor::from_shared(flag, Shape::new(&[])),
+            CheckState::Cpu(recorded) => Tensor::scalar(*recorded),
+            CheckState::Gpu(recorded) => Tensor::from_shared(recorded, Shape::new(&[])),
         }
     }
 }
 
-/// A parameter with its gradient and what the rule remembers of it, all of one shape.
+impl Tensor {
+    /// Whether every element is finite: neither NaN nor infinite.
+    pub fn all_finite(&self) -> bool {
+        let mut check = FiniteCheck::new(&self.device());
+        check.check(self, 1.0);
+        check.value().item() == 0.0
+    }
+}
+
+/// A parameter with its gradient and optimizer state, all of one shape.
 pub struct ParamUpdate<'a> {
     /// The parameter, updated.
     pub value: &'a mut Tensor,
     /// Its gradient.
     pub grad: &'a Tensor,
-    /// What [`OptimizerKind::state_names`](crate::OptimizerKind::state_names) names, in that order, updated.
+    /// The tensors that [`OptimizerKind::state_names`](crate::OptimizerKind::state_names) lists, in that order, updated.
     pub state: &'a mut [Tensor],
 }
 
-/// One step over all slots in a single pass, unless the guard has seen a number that is not finite. A tensor whose storage is shared
-/// gets new storage, so graphs keep the old values; returns how many needed that (a steady training step: none).
+/// One optimizer step of all parameters in a single pass; skipped if the check has recorded NaN or infinity. A tensor whose storage is
+/// shared gets new storage, so graphs keep the old values; returns how many needed that (in a steady training step, none).
 ///
 /// # Panics
-/// When the shapes of a slot differ, or the devices, or a slot has not as many memories as the rule needs.
+/// Panics if the shapes of a parameter, its gradient and state differ, or their devices, or the rule needs another number of state
+/// tensors.
 #[track_caller]
-pub fn update(slots: &mut [ParamUpdate<'_>], step: &UpdateStep, guard: &FiniteCheck) -> usize {
-    if let CheckState::Cpu(seen) = guard.0
-        && seen != 0.0
+pub fn update(params: &mut [ParamUpdate<'_>], step: &UpdateStep, check: &FiniteCheck) -> usize {
+    if let CheckState::Cpu(recorded) = check.0
+        && recorded != 0.0
     {
         return 0;
     }
     let mut copies = 0;
     let names = step.rule.state_names();
-    for slot in slots.iter_mut() {
-        assert_eq!(slot.state.len(), names.len(), "update: {:?} remembers {names:?}", step.rule);
-        for t in std::iter::once(slot.grad).chain(slot.state.iter()) {
+    for param in params.iter_mut() {
+        assert_eq!(
+            param.state.len(),
+            names.len(),
+            "update: the state of {:?} is {names:?}",
+            step.rule
+        );
+        for t in std::iter::once(param.grad).chain(param.state.iter()) {
             assert_eq!(
                 t.shape(),
-                slot.value.shape(),
+                param.value.shape(),
                 "update: gradient or state of another shape than its parameter"
             );
         }
-        for t in std::iter::once(&mut *slot.value).chain(slot.state.iter_mut()) {
+        for t in std::iter::once(&mut *param.value).chain(param.state.iter_mut()) {
             copies += usize::from(!t.make_unique());
         }
     }
-    match &guard.0 {
+    match &check.0 {
         CheckState::Cpu(_) => {
-            let mut tensors: Vec<_> = slots.iter_mut().map(numbers).collect();
+            let mut tensors: Vec<_> = params.iter_mut().map(on_cpu).collect();
             cpu::update(&mut tensors, &step.rule, step.constants());
         }
-        CheckState::Gpu(flag) => {
-            kernels::optim::update(
-                &slots.iter().map(arrays).collect::<Vec<_>>(),
-                flag,
-                &step.rule,
-                step.constants(),
-            );
+        CheckState::Gpu(recorded) => {
+            let params: Vec<_> = params.iter().map(on_gpu).collect();
+            kernels::optim::update(&params, recorded, &step.rule, step.constants());
         }
     }
     copies
 }
 
 #[track_caller]
-fn numbers<'a>(slot: &'a mut ParamUpdate<'_>) -> UpdateTensor<'a> {
+fn on_cpu<'a>(param: &'a mut ParamUpdate<'_>) -> UpdateTensor<'a> {
     #[track_caller]
-    fn own(tensor: &mut Tensor) -> &mut [f32] {
+    fn data(tensor: &mut Tensor) -> &mut [f32] {
         let device = tensor.device();
-        tensor
-            .data_mut()
-            .unwrap_or_else(|| crate::tensor::different_devices("update", &[Device::Cpu, device]))
+        // `make_unique` left no other owner, so only a device can be in the way.
+        tensor.data_mut().unwrap_or_else(|| different_devices("update", &[Device::Cpu, device]))
     }
-    let grad = slot.grad.on_cpu("update");
-    UpdateTensor { value: own(slot.value), grad, state: slot.state.iter_mut().map(own).collect() }
+    let grad = param.grad.on_cpu("update");
+    UpdateTensor {
+        value: data(param.value),
+        grad,
+        state: param.state.iter_mut().map(data).collect(),
+    }
 }
 
 #[track_caller]
-fn arrays<'a>(slot: &'a ParamUpdate<'_>) -> kernels::optim::Slot<'a> {
-    let outputs = std::iter::once(&*slot.value)
-        .chain(slot.state.iter())
-        .map(|t| t.on_gpu("update"))
-        .collect();
-    kernels::optim::Slot { grad: slot.grad.on_gpu("update"), outputs }
+fn on_gpu<'a>(param: &'a ParamUpdate<'_>) -> kernels::optim::UpdateBuffers<'a> {
+    let outputs = std::iter::once(&*param.value).chain(param.state.iter());
+    kernels::optim::UpdateBuffers {
+        grad: param.grad.on_gpu("update"),
+        outputs: outputs.map(|t| t.on_gpu("update")).collect(),
+    }
 }
 
-/// A moving average, for [`lerp`].
+/// An exponential moving average (EMA), for [`lerp`].
 pub struct EmaUpdate<'a> {
     /// The average, updated.
     pub average: &'a mut Tensor,
-    /// What moves it, of the same shape.
+    /// The new value, of the same shape.
     pub value: &'a Tensor,
-    /// How much of the average stays, in [0, 1].
+    /// The decay: the weight of the old average, in [0, 1].
     pub keep: f32,
-    /// What the value is multiplied by.
+    /// The factor of the value.
     pub factor: f32,
 }
 
 /// `average ← keep · average + (1 − keep) · factor · value` for each: exponential moving averages of weights and statistics.
 ///
 /// # Panics
-/// When the shapes of one differ, or the devices.
+/// Panics if the shapes of an average and its value differ, or their devices.
 #[track_caller]
 pub fn lerp(averages: &mut [EmaUpdate<'_>]) {
     for a in averages.iter_mut() {
         assert_eq!(a.average.shape(), a.value.shape(), "lerp: shapes differ");
         a.average.make_unique();
-        if let Some(own) = a.average.data_mut() {
-            cpu::lerp(own, a.value.on_cpu("lerp"), a.keep, a.factor);
+        if let Some(data) = a.average.data_mut() {
+            cpu::lerp(data, a.value.on_cpu("lerp"), a.keep, a.factor);
         }
     }
     let on_gpu = averages.iter().filter(|a| matches!(a.average.storage, Storage::Gpu(_)));

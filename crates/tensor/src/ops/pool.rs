@@ -1,15 +1,17 @@
 //! Pooling and upsampling of NHWC images.
 
-use crate::autograd::record;
-use crate::cpu::Buffer;
-use crate::cpu::pool::{self as cpu, PoolParams};
+use super::kernel;
+use crate::cpu::pool as cpu;
 use crate::gpu::{GpuBuffer, kernels::pool as gpu};
-use crate::tensor::on_device;
-use crate::{Shape, Tensor};
+use crate::shape::Shape;
+use crate::spec::PoolParams;
+use crate::storage::on_device;
+use crate::tensor::Tensor;
+use crate::tensor::autograd::record;
 use smallvec::smallvec;
 use std::sync::Arc;
 
-/// For each window the position, within its image, of the element that stands for it.
+/// For each pooling window, the index of its largest element within its image.
 #[derive(Clone)]
 pub(super) enum WindowIndex {
     Cpu(Arc<Vec<u32>>),
@@ -27,39 +29,35 @@ impl WindowIndex {
     fn cpu(&self) -> &[u32] {
         match self {
             WindowIndex::Cpu(index) => index,
-            WindowIndex::Gpu(_) => panic!("an index on a gpu for numbers on the cpu"),
+            WindowIndex::Gpu(_) => panic!("window indices on a gpu for a tensor on the cpu"),
         }
     }
 
     fn gpu(&self) -> &GpuBuffer {
         match self {
             WindowIndex::Gpu(index) => index,
-            WindowIndex::Cpu(_) => panic!("an index on the cpu for numbers on a gpu"),
+            WindowIndex::Cpu(_) => panic!("window indices on the cpu for a tensor on a gpu"),
         }
     }
 }
 
-/// Where the largest element of each window is: the first of equals, a NaN counting as largest.
-pub(super) fn argmax(x: &Tensor, call: PoolParams) -> WindowIndex {
-    on_device!("argmax"; x; cpu => WindowIndex::Cpu(Arc::new(cpu::argmax(x, call))), gpu => WindowIndex::Gpu(Arc::new(gpu::argmax(x, call))))
+/// The index of the largest element of each window: the first of equals; a NaN counts as the largest.
+pub(super) fn argmax(x: &Tensor, params: PoolParams) -> WindowIndex {
+    on_device!("argmax"; x; cpu => WindowIndex::Cpu(Arc::new(cpu::argmax(x, params))), gpu => WindowIndex::Gpu(Arc::new(gpu::argmax(x, params))))
 }
 
-/// The largest element of each window, `call.output()`; the gradient goes to the first of equals.
-pub(super) fn max_pool(x: &Tensor, call: PoolParams) -> Tensor {
-    gather(x, argmax(x, call), call)
+/// The largest element of each window, in the shape `params.output()`; the gradient goes to the first of equals.
+pub(super) fn max_pool(x: &Tensor, params: PoolParams) -> Tensor {
+    gather(x, argmax(x, params), params)
 }
 
-fn gather(x: &Tensor, index: WindowIndex, call: PoolParams) -> Tensor {
-    let shape = Shape::from(call.output());
-    let out = on_device!("gather"; x;
-        cpu => {
-            let mut out = Buffer::uninit(shape.len());
-            if !out.is_empty() {
-                cpu::gather(x, index.cpu(), &mut out, call.input[0]);
-            }
-            Tensor::from_buffer(out, shape)
+fn gather(x: &Tensor, index: WindowIndex, params: PoolParams) -> Tensor {
+    let shape = Shape::from(params.output());
+    let out = kernel!("gather", shape; x;
+        cpu |out| if !out.is_empty() {
+            cpu::gather(x, index.cpu(), out, params.input[0])
         },
-        gpu => Tensor::from_gpu_buffer(gpu::gather(x, index.gpu(), call), shape)
+        gpu gpu::gather(x, index.gpu(), params)
     );
     let from = *x.shape();
     record(
@@ -67,21 +65,17 @@ fn gather(x: &Tensor, index: WindowIndex, call: PoolParams) -> Tensor {
         "gather",
         &[x],
         |_| smallvec![],
-        move |_, g| smallvec![Some(scatter_add(g, index.clone(), call).reshape(from))],
+        move |_, g| smallvec![Some(scatter_add(g, index.clone(), params).reshape(from))],
     )
 }
 
-fn scatter_add(dy: &Tensor, index: WindowIndex, call: PoolParams) -> Tensor {
-    let shape = Shape::from(call.input);
-    let out = on_device!("scatter_add"; dy;
-        cpu => {
-            let mut out = Buffer::uninit(shape.len());
-            if !out.is_empty() {
-                cpu::scatter_add(dy, index.cpu(), &mut out, call.input[0]);
-            }
-            Tensor::from_buffer(out, shape)
+fn scatter_add(dy: &Tensor, index: WindowIndex, params: PoolParams) -> Tensor {
+    let shape = Shape::from(params.input);
+    let out = kernel!("scatter_add", shape; dy;
+        cpu |out| if !out.is_empty() {
+            cpu::scatter_add(dy, index.cpu(), out, params.input[0])
         },
-        gpu => Tensor::from_gpu_buffer(gpu::scatter_add(dy, index.gpu(), call), shape)
+        gpu gpu::scatter_add(dy, index.gpu(), params)
     );
     let from = *dy.shape();
     record(
@@ -89,12 +83,12 @@ fn scatter_add(dy: &Tensor, index: WindowIndex, call: PoolParams) -> Tensor {
         "scatter_add",
         &[dy],
         |_| smallvec![],
-        move |_, g| smallvec![Some(gather(g, index.clone(), call).reshape(from))],
+        move |_, g| smallvec![Some(gather(g, index.clone(), params).reshape(from))],
     )
 }
 
 #[track_caller]
-fn call(name: &str, x: &Tensor, kernel: [usize; 2], stride: [usize; 2]) -> PoolParams {
+fn pool_params(name: &str, x: &Tensor, kernel: [usize; 2], stride: [usize; 2]) -> PoolParams {
     let s = x.shape();
     let fits =
         s.rank() == 4 && (0..2).all(|i| kernel[i] > 0 && stride[i] > 0 && kernel[i] <= s[i + 1]);
@@ -107,61 +101,53 @@ impl Tensor {
     /// gradient goes to the first of equals.
     ///
     /// # Panics
-    /// When the rank is not 4, a size is 0, or the kernel exceeds the image.
+    /// Panics if the rank is not 4, a size is 0, or the kernel exceeds the image.
     #[track_caller]
     pub fn max_pool2d(&self, kernel: [usize; 2], stride: [usize; 2]) -> Tensor {
-        let call = call("max_pool2d", self, kernel, stride);
-        max_pool(self, call)
+        let params = pool_params("max_pool2d", self, kernel, stride);
+        max_pool(self, params)
     }
 
     /// The mean of each `kernel` window of `[N, H, W, C]`.
     ///
     /// # Panics
-    /// As [`max_pool2d`](Self::max_pool2d).
+    /// Panics as [`max_pool2d`](Self::max_pool2d).
     #[track_caller]
     pub fn avg_pool2d(&self, kernel: [usize; 2], stride: [usize; 2]) -> Tensor {
-        let call = call("avg_pool2d", self, kernel, stride);
-        let (x, shape) = (self, Shape::from(call.output()));
-        let out = on_device!("avg_pool2d"; x;
-            cpu => {
-                let mut out = Buffer::uninit(shape.len());
-                cpu::average(x, &mut out, call);
-                Tensor::from_buffer(out, shape)
-            },
-            gpu => Tensor::from_gpu_buffer(gpu::average(x, call), shape)
+        let params = pool_params("avg_pool2d", self, kernel, stride);
+        let (x, shape) = (self, Shape::from(params.output()));
+        let out = kernel!("avg_pool2d", shape; x;
+            cpu |out| cpu::average(x, out, params),
+            gpu gpu::average(x, params)
         );
         record(
             out,
             "avg_pool2d",
             &[self],
             |_| smallvec![],
-            move |_, g| smallvec![Some(g.avg_pool2d_grad(call))],
+            move |_, g| smallvec![Some(g.avg_pool2d_grad(params))],
         )
     }
 
-    fn avg_pool2d_grad(&self, call: PoolParams) -> Tensor {
-        let (dy, shape) = (self, Shape::from(call.input));
-        let out = on_device!("avg_pool2d_grad"; dy;
-            cpu => {
-                let mut out = Buffer::uninit(shape.len());
-                cpu::average_grad(dy, &mut out, call);
-                Tensor::from_buffer(out, shape)
-            },
-            gpu => Tensor::from_gpu_buffer(gpu::average_grad(dy, call), shape)
+    fn avg_pool2d_grad(&self, params: PoolParams) -> Tensor {
+        let (dy, shape) = (self, Shape::from(params.input));
+        let out = kernel!("avg_pool2d_grad", shape; dy;
+            cpu |out| cpu::average_grad(dy, out, params),
+            gpu gpu::average_grad(dy, params)
         );
         record(
             out,
             "avg_pool2d_grad",
             &[self],
             |_| smallvec![],
-            move |_, g| smallvec![Some(g.avg_pool2d(call.kernel, call.stride))],
+            move |_, g| smallvec![Some(g.avg_pool2d(params.kernel, params.stride))],
         )
     }
 
     /// Repeats every pixel of `[N, H, W, C]` `scale[0]` times down and `scale[1]` times across.
     ///
     /// # Panics
-    /// When the rank is not 4.
+    /// Panics unless the rank is 4.
     #[track_caller]
     pub fn upsample_nearest2d(&self, scale: [usize; 2]) -> Tensor {
         let s = *self.shape();

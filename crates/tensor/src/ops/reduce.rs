@@ -1,14 +1,15 @@
 //! Sums, means, maxima and the softmax family.
 
-use super::pool;
-use crate::autograd::{SavedTensor, record};
-use crate::cpu::{Buffer, pool::PoolParams, reduce as cpu};
+use super::{kernel, pool};
+use crate::cpu::reduce as cpu;
 use crate::gpu::kernels::{movement, reduce as gpu};
-use crate::tensor::on_device;
-use crate::{Shape, Tensor};
+use crate::shape::Shape;
+use crate::spec::PoolParams;
+use crate::tensor::Tensor;
+use crate::tensor::autograd::{SavedTensor, record};
 use smallvec::smallvec;
 
-/// The shape seen as `[outer, reduced, inner]` around the axes `first..=last`.
+/// The lengths `[outer, reduced, inner]` of a shape before, in and after the axes `first..=last`.
 fn outer_axis_inner(shape: &Shape, first: usize, last: usize) -> [usize; 3] {
     [
         shape[..first].iter().product(),
@@ -19,22 +20,20 @@ fn outer_axis_inner(shape: &Shape, first: usize, last: usize) -> [usize; 3] {
 
 /// `out[o, i] = factor · Σ_r x[o, r, i]`, outside the graph.
 fn sum_axis(x: &Tensor, sizes: [usize; 3], shape: Shape, factor: f32) -> Tensor {
-    on_device!("sum"; x;
-        cpu => {
-            let mut out = Buffer::uninit(shape.len());
-            cpu::sum(x, &mut out, sizes);
+    kernel!("sum", shape; x;
+        cpu |out| {
+            cpu::sum(x, out, sizes);
             out.iter_mut().for_each(|v| *v *= factor);
-            Tensor::from_buffer(out, shape)
         },
-        gpu => {
-            let empty = sizes[1] == 0 || shape.is_empty();
-            let out = if empty { movement::full(x.gpu(), shape.len(), 0.0) } else { gpu::sum(x, sizes, factor) };
-            Tensor::from_gpu_buffer(out, shape)
+        gpu if sizes[1] == 0 || shape.is_empty() {
+            movement::full(x.gpu(), shape.len(), 0.0)
+        } else {
+            gpu::sum(x, sizes, factor)
         }
     )
 }
 
-/// Axis `axis` as the rows of one pooling window per column.
+/// Axis `axis` as one pooling window per column.
 fn window(shape: &Shape, axis: usize) -> PoolParams {
     let [outer, reduced, inner] = outer_axis_inner(shape, axis, axis);
     PoolParams { input: [outer, reduced, 1, inner], kernel: [reduced, 1], stride: [reduced, 1] }
@@ -46,10 +45,10 @@ impl Tensor {
         assert!(axis < self.shape().rank(), "{name}: axis {axis} of shape {:?}", self.shape());
     }
 
-    /// The sum over `axes`, which stay with length 1 where `keep` is set.
+    /// The sum over `axes`, which keep length 1 if `keep` is set.
     ///
     /// # Panics
-    /// When an axis does not exist.
+    /// Panics if an axis does not exist.
     #[track_caller]
     pub fn sum(&self, axes: &[usize], keep: bool) -> Tensor {
         axes.iter().for_each(|&a| self.check_axis("sum", a));
@@ -61,7 +60,7 @@ impl Tensor {
         let from = *self.shape();
         let kept = from.reduced(axes, true);
         let mut current = self.detach();
-        // Runs of neighbouring axes, last first, each one pass; axes of length 1 cost nothing.
+        // One pass per run of adjacent axes, the last run first; axes of length 1 cost nothing.
         let mut axis = from.rank();
         let mut scaled = factor == 1.0;
         while axis > 0 {
@@ -75,7 +74,7 @@ impl Tensor {
             }
             let sizes = outer_axis_inner(current.shape(), axis, last);
             let shape = current.shape().reduced(&(axis..=last).collect::<Vec<_>>(), true);
-            // The first pass scales: the others add what it made.
+            // The first pass scales; the others add scaled sums.
             current = sum_axis(&current, sizes, shape, if scaled { 1.0 } else { factor });
             scaled = true;
         }
@@ -119,7 +118,7 @@ impl Tensor {
     /// The largest element along `axis`; the gradient goes to the first of equals.
     ///
     /// # Panics
-    /// When the axis does not exist or is empty.
+    /// Panics if the axis does not exist or is empty.
     #[track_caller]
     pub fn max(&self, axis: usize, keep: bool) -> Tensor {
         self.check_axis("max", axis);
@@ -128,10 +127,10 @@ impl Tensor {
             .reshape(self.shape().reduced(&[axis], keep))
     }
 
-    /// The position of the largest element along the last axis.
+    /// The index of the largest element along the last axis.
     ///
     /// # Panics
-    /// On a scalar, or when the last axis is empty.
+    /// Panics on a scalar, or if the last axis is empty.
     #[track_caller]
     pub fn argmax_last(&self) -> Vec<usize> {
         let axis = self
@@ -168,8 +167,8 @@ impl Tensor {
             "softmax",
             &[self],
             |out| smallvec![SavedTensor::output(out)],
-            move |saved, g| {
-                let y = saved.get(0);
+            move |ctx, g| {
+                let y = ctx.saved(0);
                 let gy = g.mul(y);
                 smallvec![Some(gy.sub(&y.mul(&gy.sum(&[axis], true))))]
             },

@@ -1,26 +1,27 @@
 //! An adapter for tests, and the report where there is none.
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use tensor::gpu::GpuError;
 use tensor::{Device, gpu};
 
 /// A test on a device that others use too.
 type Shared = fn(&Device);
 
 /// An adapter with every check switched on.
-pub fn open() -> Result<Device, String> {
+pub fn open() -> Result<Device, GpuError> {
     open_with(gpu::Options::default())
 }
 
 /// The same, with other options.
-pub fn open_with(options: gpu::Options) -> Result<Device, String> {
+pub fn open_with(options: gpu::Options) -> Result<Device, GpuError> {
     open_as(gpu::Options { checked: true, ..options })
 }
 
 /// With these options as they are, but for the adapter.
-pub fn open_as(options: gpu::Options) -> Result<Device, String> {
+pub fn open_as(options: gpu::Options) -> Result<Device, GpuError> {
     let index = std::env::var("DCGAN_TEST_GPU").ok().and_then(|index| index.parse().ok());
     let options = gpu::Options { index, allow_software: true, ..options };
-    gpu::open(options).map(Device::Gpu).map_err(|e| e.to_string())
+    gpu::open(options).map(Device::Gpu)
 }
 
 /// Runs tests that share one device, and others that open their own. Without an adapter every one reports itself as ignored, or, with

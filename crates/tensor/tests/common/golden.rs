@@ -4,6 +4,7 @@
 use super::{error, run};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::Path;
 use tensor::{Device, Tensor, autograd};
 
@@ -35,14 +36,23 @@ impl Golden<'_> {
     }
 }
 
+fn cases() -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ops.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// The operations with golden vectors.
+pub fn operations() -> BTreeSet<String> {
+    cases().iter().map(|case| case["op"].as_str().unwrap().to_string()).collect()
+}
+
 /// # Panics
-/// When a comparison on this device is out of bounds.
+/// Panics if a comparison on this device is out of bounds.
 pub fn every_operation_equals_pytorch_in_float64(device: &Device) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let bytes = std::fs::read(dir.join("ops.safetensors")).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ops.safetensors");
+    let bytes = std::fs::read(path).unwrap();
     let golden = Golden(SafeTensors::deserialize(&bytes).unwrap(), device);
-    let cases: Vec<Value> =
-        serde_json::from_slice(&std::fs::read(dir.join("ops.json")).unwrap()).unwrap();
+    let cases = cases();
     assert!(cases.len() > 300, "the table shrank to {}", cases.len());
     let mut failures = Vec::new();
     let mut compared = [0usize; 3];

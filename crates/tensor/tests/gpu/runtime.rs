@@ -80,10 +80,6 @@ pub fn a_lost_device_says_so() {
     assert!(Tensor::ones([3]).to_device(&device).to_vec().iter().all(|v| v.is_nan()));
     let error = device.check().unwrap_err();
     assert!(matches!(error, GpuError::Lost { .. }), "{error:?}");
-    assert!(
-        error.to_string().contains("was lost") && error.to_string().contains("--resume"),
-        "{error}"
-    );
 }
 
 pub fn a_tensor_beyond_the_binding_limit_is_refused() {
@@ -94,7 +90,6 @@ pub fn a_tensor_beyond_the_binding_limit_is_refused() {
     assert!(y.narrow(0, 0, 1).item().is_nan());
     let error = device.check().unwrap_err();
     assert!(matches!(&error, GpuError::TooLarge { bytes, .. } if *bytes > limit), "{error:?}");
-    assert!(error.to_string().contains("smaller batch"), "{error}");
     // Another device of the same adapter is not affected.
     let (other, _) = own();
     assert_eq!(Tensor::full_on(&other, [3], 2.0).sum_all().item(), 6.0);

@@ -1,14 +1,15 @@
 //! y = Aᵀ[Σ V⊙U]A.
 
-use super::transforms::{Form, InputMap, KernelMap, Matrices, OutputMap, gather, write};
-use super::{
+use super::tiling::{
     BLOCK_K, BLOCK_N, LANES, MAX_TILES, Plan, Tiles, packed_at, panels, pieces, places,
     point_stride, square, strips, tap, tile_blocks, tiles_at_once,
 };
-use crate::cpu::conv::ConvParams;
+use super::transforms::{Form, InputMap, KernelMap, Matrices, OutputMap, gather, write};
+use crate::cpu::buffer::Buffer;
 use crate::cpu::gemm::run_block;
 use crate::cpu::microkernel::{KSegment, Out, Rows};
-use crate::cpu::{Buffer, SendPtr, par_for};
+use crate::cpu::parallel::{SendPtr, par_for};
+use crate::spec::ConvParams;
 use std::ops::Range;
 
 /// The products of a block of tiles with one block of weights, point by point: `out[p] (+)= lhs[p] · rhs[p]`.
@@ -59,7 +60,7 @@ pub(super) unsafe fn transform_input<const M: usize, const T: usize, const R: us
     Form<M, T, R>: Matrices<M, T, R>,
 {
     let stride = point_stride(block.len() * places.len());
-    for strip in strips(places, &tiles.call) {
+    for strip in strips(places, &tiles.params) {
         for (t, tile) in block.clone().enumerate() {
             let from = tiles.input(tile, strip.phase).pointers(
                 x.as_ptr(),
@@ -83,7 +84,7 @@ pub(super) unsafe fn transform_input<const M: usize, const T: usize, const R: us
 /// # Safety
 /// `u` must hold it.
 unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
-    call: &ConvParams,
+    params: &ConvParams,
     w: &[f32],
     zeros: &[f32],
     places: &Range<usize>,
@@ -93,13 +94,13 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     Form<M, T, R>: Matrices<M, T, R>,
 {
     let (kc, n) = (places.len(), columns.len());
-    for strip in strips(places, call) {
+    for strip in strips(places, params) {
         for panel in panels(n) {
             for (k, c) in strip.channels.clone().enumerate() {
-                let from = square(|i, j| match tap(&call.geom, [i, j], strip.phase) {
-                    Some(tap) => {
-                        w[(tap * call.cin + c) * call.cout + columns.start + panel.start..].as_ptr()
-                    }
+                let from = square(|i, j| match tap(&params.geom, [i, j], strip.phase) {
+                    Some(tap) => w
+                        [(tap * params.cin + c) * params.cout + columns.start + panel.start..]
+                        .as_ptr(),
                     None => zeros.as_ptr(),
                 });
                 let at = packed_at(strip.at + k, panel.start, kc, n);
@@ -122,15 +123,15 @@ pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
     x: &[f32],
     w: &[f32],
     y: &mut [f32],
-    call: ConvParams,
+    params: ConvParams,
 ) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
-    let ConvParams { batch, cin, cout, .. } = call;
+    let ConvParams { batch, cin, cout, .. } = params;
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
-    let tiles = Tiles::<M, T, R>::new(call);
+    let tiles = Tiles::<M, T, R>::new(params);
     let plan = Plan::new(batch, tiles.per_image(), cout);
-    let blocks_k = pieces(places(&call), BLOCK_K);
+    let blocks_k = pieces(places(&params), BLOCK_K);
     let zeros = Buffer::zeros(cin.max(cout));
     let points = T * T;
     let out = SendPtr(y.as_mut_ptr());
@@ -152,7 +153,7 @@ pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
                     // SAFETY: so do the others.
                     unsafe {
                         transform_kernel::<M, T, R>(
-                            &call,
+                            &params,
                             w,
                             &zeros,
                             places,

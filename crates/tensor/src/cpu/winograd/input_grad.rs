@@ -1,16 +1,17 @@
 //! dX = B[Σ E⊙U]Bᵀ, the tiles' overlapping squares added in a fixed order.
 
 use super::forward::products;
-use super::transforms::{
-    Form, InputBack, KernelMapBack, Matrices, OutputGradBack, gather, scatter,
-};
-use super::{
+use super::tiling::{
     BLOCK_K, BLOCK_N, LANES, Plan, Tiles, packed_at, panels, pieces, places, point_stride, square,
     strips, tap, tile_blocks, tiles_at_once,
 };
-use crate::cpu::conv::ConvParams;
+use super::transforms::{
+    Form, InputBack, KernelMapBack, Matrices, OutputGradBack, gather, scatter,
+};
+use crate::cpu::buffer::Buffer;
 use crate::cpu::gemm::{SIDE, transpose_tile};
-use crate::cpu::{Buffer, SendPtr, par_for};
+use crate::cpu::parallel::{SendPtr, par_for};
+use crate::spec::ConvParams;
 use std::ops::Range;
 
 /// E of a block of tiles for some output channels: `[point][tile][channel]`.
@@ -54,7 +55,7 @@ fn transpose(from: &[f32], pitch: usize, to: &mut [f32], rows: usize, columns: u
 /// # Safety
 /// `u` must hold it.
 unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
-    call: &ConvParams,
+    params: &ConvParams,
     w: &[f32],
     channels: &Range<usize>,
     places: &Range<usize>,
@@ -64,14 +65,14 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     Form<M, T, R>: Matrices<M, T, R>,
 {
     let (kc, n) = (channels.len(), places.len());
-    for strip in strips(places, call) {
+    for strip in strips(places, params) {
         let len = strip.channels.len();
         for (i, turned) in turned.chunks_exact_mut(kc * len).enumerate().take(R * R) {
-            match tap(&call.geom, [i / R, i % R], strip.phase) {
+            match tap(&params.geom, [i / R, i % R], strip.phase) {
                 Some(tap) => {
-                    let from =
-                        &w[(tap * call.cin + strip.channels.start) * call.cout + channels.start..];
-                    transpose(from, call.cout, turned, len, kc);
+                    let from = &w[(tap * params.cin + strip.channels.start) * params.cout
+                        + channels.start..];
+                    transpose(from, params.cout, turned, len, kc);
                 }
                 None => turned.fill(0.0),
             }
@@ -104,14 +105,14 @@ pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
     dy: &[f32],
     w: &[f32],
     dx: &mut [f32],
-    call: ConvParams,
+    params: ConvParams,
 ) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
-    let ConvParams { batch, cin, cout, .. } = call;
+    let ConvParams { batch, cin, cout, .. } = params;
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
-    let tiles = Tiles::<M, T, R>::new(call);
-    let plan = Plan::new(batch, tiles.per_image(), places(&call));
+    let tiles = Tiles::<M, T, R>::new(params);
+    let plan = Plan::new(batch, tiles.per_image(), places(&params));
     let blocks_k = pieces(cout, BLOCK_K);
     let zeros = Buffer::zeros(cin.max(cout));
     let points = T * T;
@@ -143,7 +144,7 @@ pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
                     // SAFETY: so do the others.
                     unsafe {
                         transform_kernel::<M, T, R>(
-                            &call,
+                            &params,
                             w,
                             channels,
                             places,
@@ -156,7 +157,7 @@ pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
             }
             for (places, sums) in shares.iter().zip(sums.chunks_exact(sums_len)) {
                 let n = places.len();
-                for strip in strips(places, &call) {
+                for strip in strips(places, &params) {
                     for (t, tile) in block.clone().enumerate() {
                         let window = tiles.covered(tile, strip.phase);
                         let to =

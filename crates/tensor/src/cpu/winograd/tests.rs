@@ -1,9 +1,9 @@
 //! The Winograd forms beside plain loops in f64.
 
-use super::{KERNELS, forward, input_grad, taps, weight_grad};
-use crate::ConvGeom;
-use crate::cpu::conv::ConvParams;
+use super::tiling::KERNELS;
+use super::{forward, input_grad, taps, weight_grad};
 use crate::rng::Philox;
+use crate::spec::{ConvGeom, ConvParams};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -43,7 +43,7 @@ fn reference(x: &[f32], w: &[f32], dy: &[f32], call: &ConvParams) -> [Vec<f64>; 
 }
 
 /// The triple by tiles of 2×2 and of 4×4 outputs: y, dx and dw of each. The input gradient of 3×3 kernels is always made by tiles of 2×2
-/// (`choice::exact`).
+/// (`conv_algo::exact`).
 fn both(x: &[f32], w: &[f32], dy: &[f32], call: ConvParams) -> [[Vec<f32>; 3]; 2] {
     let poisoned = || [dy.len(), x.len(), w.len()].map(|len| vec![f32::NAN; len]);
     let ([mut y2, mut dx2, mut dw2], [mut y4, mut dx4, mut dw4]) = (poisoned(), poisoned());

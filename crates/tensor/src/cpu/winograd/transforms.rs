@@ -1,7 +1,6 @@
 //! The linear maps of a Winograd convolution, applied on both sides of small square tiles, a register of channels at a time.
 
-use crate::cpu::simd::{Portable, Simd};
-use crate::cpu::{Isa, isa};
+use crate::cpu::simd::{Simd, simd_dispatch};
 
 /// The matrices of F(M×M, R×R): M×M outputs from T×T inputs (T = M + R − 1) with T² products instead of R²·M².
 pub(crate) trait Matrices<const M: usize, const T: usize, const R: usize> {
@@ -244,39 +243,6 @@ unsafe fn both_sides<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
     }
 }
 
-/// Runs a body in the instruction set in use; inside, `S` names its registers.
-macro_rules! dispatch {
-    ($(#[$meta:meta])* unsafe fn $name:ident<$F:ident, $I:ident, $O:ident>($($arg:ident: $ty:ty),* $(,)?) { $body:ident }) => {
-        $(#[$meta])*
-        pub(crate) unsafe fn $name<$F: Map<$I, $O>, const $I: usize, const $O: usize>($($arg: $ty),*) {
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-            unsafe fn avx512<$F: Map<$I, $O>, const $I: usize, const $O: usize>($($arg: $ty),*) {
-                // SAFETY: the caller's promise.
-                unsafe { $body::<crate::cpu::simd::x86::Avx512, $F, $I, $O>($($arg),*) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            unsafe fn avx2<$F: Map<$I, $O>, const $I: usize, const $O: usize>($($arg: $ty),*) {
-                // SAFETY: the caller's promise.
-                unsafe { $body::<crate::cpu::simd::x86::Avx2, $F, $I, $O>($($arg),*) }
-            }
-            // SAFETY: the caller's promise; `isa()` names only what this processor has.
-            unsafe {
-                match isa() {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => avx512::<$F, $I, $O>($($arg),*),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => avx2::<$F, $I, $O>($($arg),*),
-                    #[cfg(target_arch = "aarch64")]
-                    Isa::Neon => $body::<crate::cpu::simd::arm::Neon, $F, $I, $O>($($arg),*),
-                    _ => $body::<Portable, $F, $I, $O>($($arg),*),
-                }
-            }
-        }
-    };
-}
-
 #[inline(always)]
 unsafe fn gather_body<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
     from: &[[*const f32; I]; I],
@@ -344,29 +310,29 @@ unsafe fn write_body<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
     }
 }
 
-dispatch! {
+simd_dispatch! {
     /// Maps the tile whose pixel (i, j) is `len` channels at `from[i][j]`; point p of the result goes to `to + p · stride`.
     /// # Safety
     /// All of that must be readable and writable; `len` is a multiple of 16.
-    unsafe fn gather<F, I, O>(from: &[[*const f32; I]; I], to: *mut f32, stride: usize, len: usize) { gather_body }
+    pub(crate) unsafe fn gather[F: Map<I, O>, const I: usize, const O: usize](from: &[[*const f32; I]; I], to: *mut f32, stride: usize, len: usize) = gather_body[F, I, O]
 }
 
-dispatch! {
+simd_dispatch! {
     /// Maps the tile whose point p is `len` channels at `from + p · stride`, and writes pixel (i, j) to `to[i][j]`.
     /// # Safety
     /// As for [`gather`].
-    unsafe fn write<F, I, O>(from: *const f32, stride: usize, to: &[[*mut f32; O]; O], len: usize) { write_body }
+    pub(crate) unsafe fn write[F: Map<I, O>, const I: usize, const O: usize](from: *const f32, stride: usize, to: &[[*mut f32; O]; O], len: usize) = write_body[F, I, O]
 }
 
-dispatch! {
+simd_dispatch! {
     /// [`write`], but adds to the first `again[0]` rows of pixels, and to the first `again[1]` columns.
     /// # Safety
     /// As for [`gather`].
-    unsafe fn scatter<F, I, O>(
+    pub(crate) unsafe fn scatter[F: Map<I, O>, const I: usize, const O: usize](
         from: *const f32,
         stride: usize,
         again: [usize; 2],
         to: &[[*mut f32; O]; O],
         len: usize,
-    ) { scatter_body }
+    ) = scatter_body[F, I, O]
 }

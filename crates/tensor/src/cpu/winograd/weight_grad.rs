@@ -1,15 +1,17 @@
 //! dg = Gᵀ[Σ V⊙E]G.
 
 use super::forward::transform_input;
-use super::transforms::{Form, KernelBack, Matrices, OutputGrad, gather, write};
-use super::{
+use super::tiling::{
     LANES, Tiles, packed_at, panels, pieces, places, point_stride, square, strips, tap,
     tile_blocks, tiles_at_once,
 };
-use crate::cpu::conv::{ConvParams, sum_partials};
+use super::transforms::{Form, KernelBack, Matrices, OutputGrad, gather, write};
+use crate::cpu::buffer::Buffer;
 use crate::cpu::gemm::run_block;
 use crate::cpu::microkernel::{Out, StridedColumns};
-use crate::cpu::{Buffer, SendPtr, par_for};
+use crate::cpu::parallel::{SendPtr, par_for};
+use crate::cpu::reduce::sum_partials;
+use crate::spec::ConvParams;
 use std::ops::Range;
 
 /// Places and output channels of a task: its T² sums are added to again and again, and stay in a near cache.
@@ -58,15 +60,15 @@ pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
     x: &[f32],
     dy: &[f32],
     dw: &mut [f32],
-    call: ConvParams,
+    params: ConvParams,
 ) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
-    let ConvParams { batch, cin, cout, .. } = call;
+    let ConvParams { batch, cin, cout, .. } = params;
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
-    let tiles = Tiles::<M, T, R>::new(call);
+    let tiles = Tiles::<M, T, R>::new(params);
     let all = batch * tiles.per_image();
-    let (row_blocks, column_blocks) = (pieces(places(&call), ROWS), pieces(cout, COLUMNS));
+    let (row_blocks, column_blocks) = (pieces(places(&params), ROWS), pieces(cout, COLUMNS));
     let squares = row_blocks.len() * column_blocks.len();
     let blocks: Vec<Range<usize>> = tile_blocks(0..all).collect();
     let splits = TASKS.div_ceil(squares).min(blocks.len());
@@ -110,11 +112,11 @@ pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
                 }
             }
         }
-        for strip in strips(places, &call) {
+        for strip in strips(places, &params) {
             for (m, c) in strip.channels.clone().enumerate() {
                 // SAFETY: each task writes its own rows and columns of its own partial sum.
                 unsafe {
-                    let to = square(|i, j| match tap(&call.geom, [i, j], strip.phase) {
+                    let to = square(|i, j| match tap(&params.geom, [i, j], strip.phase) {
                         Some(tap) => {
                             target.get().add(s * len + (tap * cin + c) * cout + columns.start)
                         }

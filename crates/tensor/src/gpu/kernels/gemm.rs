@@ -1,9 +1,11 @@
 //! The product under `matmul` and the convolutions: tiles, parts of k, and which kernel for which sizes.
 
-use super::new;
-use crate::cpu::conv_algo::is_batch_invariant;
-use crate::gpu::{Define, Dispatch, Gpu, GpuBuffer, Params, ShaderSpec};
-use crate::ops::conv::LossScaledOperand;
+use super::launch::each;
+use crate::gpu::buffer::GpuBuffer;
+use crate::gpu::context::Gpu;
+use crate::gpu::dispatch::{Dispatch, Params};
+use crate::gpu::shader::ShaderSpec;
+use crate::spec::{LossScaledOperand, is_batch_invariant};
 
 /// What the operands are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,12 +87,12 @@ pub(super) struct Product<'a> {
     /// The convolution's sizes, as in the shader's `Params` from `height` on.
     pub convolution: [usize; 13],
     /// Which operand is small for being a gradient.
-    pub gradient: LossScaledOperand,
+    pub scaled: LossScaledOperand,
 }
 
 /// What gradients are multiplied by before they are rounded to half precision: a power of two. Means over a batch make them small;
 /// half precision ends at 6e-8 and at 65504.
-const GRADIENT_SCALE: f32 = 1024.0;
+const LOSS_SCALE: f32 = 1024.0;
 
 /// How a specialization reads its operands and writes C.
 #[derive(Clone, Copy)]
@@ -116,68 +118,59 @@ impl Access {
         (!trans_a && self.kind != Kind::WeightGrad, trans_b || self.kind == Kind::InputGrad)
     }
 
-    /// The values that `operands.wgsl` needs.
-    fn defs(&self, half: bool) -> Vec<(&'static str, Define)> {
+    /// The kernel `file` with the values that `operands.wgsl` needs.
+    fn spec(&self, file: &'static str, half: bool) -> ShaderSpec {
         let kind = self.kind;
         let ((trans_a, trans_b), (along_a, along_b)) = (self.trans(), self.along());
-        let flags = [
-            ("HALF", half),
-            ("WHOLE_TAPS", self.whole_taps),
-            ("MATRIX", matches!(kind, Kind::Matrix { .. })),
-            ("FORWARD", kind == Kind::Forward),
-            ("INPUT_GRAD", kind == Kind::InputGrad),
-            ("WEIGHT_GRAD", kind == Kind::WeightGrad),
-            ("TRANS_A", trans_a),
-            ("TRANS_B", trans_b),
-            ("ALONG_K_A", along_a),
-            ("ALONG_K_B", along_b),
-            ("VEC_A", self.vec[0]),
-            ("VEC_B", self.vec[1]),
-            ("VEC_C", self.vec[2]),
-        ];
-        flags.map(|(name, flag)| (name, Define::Flag(flag))).into()
+        ShaderSpec::new(file)
+            .flag("HALF", half)
+            .flag("WHOLE_TAPS", self.whole_taps)
+            .flag("MATRIX", matches!(kind, Kind::Matrix { .. }))
+            .flag("FORWARD", kind == Kind::Forward)
+            .flag("INPUT_GRAD", kind == Kind::InputGrad)
+            .flag("WEIGHT_GRAD", kind == Kind::WeightGrad)
+            .flag("TRANS_A", trans_a)
+            .flag("TRANS_B", trans_b)
+            .flag("ALONG_K_A", along_a)
+            .flag("ALONG_K_B", along_b)
+            .flag("VEC_A", self.vec[0])
+            .flag("VEC_B", self.vec[1])
+            .flag("VEC_C", self.vec[2])
     }
 }
 
 fn spec(access: Access, tile: Tile, half: bool) -> ShaderSpec {
     let [tx, ty] = tile.threads();
     let threads = tx * ty;
-    // Four numbers at a time, or, along k, blocks of 4 × 4 that are turned on the way.
+    // Four elements at a time, or, along k, blocks of 4 × 4 that are transposed in registers.
     let (along_a, along_b) = access.along();
     let loads =
         |side: usize, along: bool| (side * tile.k / if along { 16 } else { 4 }).div_ceil(threads);
-    let numbers = [
-        ("BM", tile.m),
-        ("BN", tile.n),
-        ("BK", tile.k),
-        ("TX", tx),
-        ("THREADS", threads),
-        ("RM", tile.blocks[0]),
-        ("RN", tile.blocks[1]),
-        ("LOADS_A", loads(tile.m, along_a)),
-        ("LOADS_B", loads(tile.n, along_b)),
-    ];
-    let mut defs = access.defs(half);
-    defs.push(("SUM_PARTS", Define::Flag(false)));
-    defs.extend(numbers.map(|(name, number)| (name, Define::Number(number as u32))));
-    ShaderSpec::new("gemm", "main", &defs)
+    access
+        .spec("gemm", half)
+        .flag("SUM_PARTS", false)
+        .number("BM", tile.m)
+        .number("BN", tile.n)
+        .number("BK", tile.k)
+        .number("TX", tx)
+        .number("THREADS", threads)
+        .number("RM", tile.blocks[0])
+        .number("RN", tile.blocks[1])
+        .number("LOADS_A", loads(tile.m, along_a))
+        .number("LOADS_B", loads(tile.n, along_b))
 }
 
 /// By cooperative matrices of `block` × `block`, 8 or 16: a tile of 4 × 4 of them per subgroup of 32 threads.
 fn coop_spec(access: Access, block: usize) -> ShaderSpec {
-    let numbers =
-        [("BLOCK", block), ("LOADS", 4 * block * DEPTH / 4 / 32), ("DEEP", DEPTH / block)];
-    let mut defs = access.defs(true);
-    defs.extend(numbers.map(|(name, number)| (name, Define::Number(number as u32))));
-    ShaderSpec::new("coop", "main", &defs)
+    access
+        .spec("coop", true)
+        .number("BLOCK", block)
+        .number("LOADS", 4 * block * DEPTH / 4 / 32)
+        .number("DEEP", DEPTH / block)
 }
 
 fn sum_spec() -> ShaderSpec {
-    ShaderSpec::new(
-        "gemm",
-        "sum_parts",
-        &[("SUM_PARTS", Define::Flag(true)), ("HALF", Define::Flag(false))],
-    )
+    ShaderSpec::new("gemm").entry("sum_parts").flag("SUM_PARTS", true).flag("HALF", false)
 }
 
 pub(super) fn specializations() -> Vec<ShaderSpec> {
@@ -239,10 +232,11 @@ impl Product<'_> {
             whole_taps,
         };
         let tiles = tile.count(self.m, self.n);
-        let out = new(gpu, if parts == 1 { self.len } else { self.m * self.n * depth });
+        let out =
+            GpuBuffer::uninit(gpu, if parts == 1 { self.len } else { self.m * self.n * depth });
         let sizes = [self.m, self.n, self.k, tiles, self.n.div_ceil(tile.n), parts, chunk];
         let scales = [LossScaledOperand::First, LossScaledOperand::Second]
-            .map(|own| if self.gradient == own { GRADIENT_SCALE } else { 1.0 });
+            .map(|own| if self.scaled == own { LOSS_SCALE } else { 1.0 });
         gpu.run(&Dispatch {
             spec: coop.map_or_else(|| spec(access, tile, half), |block| coop_spec(access, block)),
             inputs: &[self.a, self.b],
@@ -255,8 +249,8 @@ impl Product<'_> {
         if parts == 1 {
             return out;
         }
-        let sum = new(gpu, self.len);
-        super::each(sum_spec(), &[&out], &sum, 1, |p| p.sizes([parts, self.m * self.n]));
+        let sum = GpuBuffer::uninit(gpu, self.len);
+        each(sum_spec(), &[&out], &sum, 1, |p| p.sizes([parts, self.m * self.n]));
         sum
     }
 }
@@ -283,7 +277,7 @@ pub(crate) fn matmul(
         len: batch * m * n,
         contiguous,
         convolution: [0; 13],
-        gradient: LossScaledOperand::Neither,
+        scaled: LossScaledOperand::Neither,
     }
     .run()
 }

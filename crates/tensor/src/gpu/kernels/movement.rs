@@ -1,17 +1,17 @@
 //! Copies between shapes.
 
-use super::{each, new};
-use crate::cpu::movement::Strided;
-use crate::gpu::{Define, Dispatch, Gpu, GpuBuffer, Params, ShaderSpec};
+use super::launch::{THREADS, each};
+use crate::gpu::buffer::GpuBuffer;
+use crate::gpu::context::Gpu;
+use crate::gpu::dispatch::{Dispatch, Params};
+use crate::gpu::shader::ShaderSpec;
 use crate::shape::MAX_RANK;
+use crate::spec::Strided;
 
 const KINDS: [&str; 5] = ["FILL", "COPY", "SELECT", "SELECT_ADD", "SHIFT"];
 
 fn spec(name: &str, rank: usize) -> ShaderSpec {
-    let mut spec =
-        ShaderSpec::new("movement", "main", &KINDS.map(|n| (n, Define::Flag(n == name))));
-    spec.defs.push(("RANK", Define::Number(rank as u32)));
-    spec
+    ShaderSpec::new("movement").flags(KINDS, &[name]).number("RANK", rank)
 }
 
 pub(super) fn specializations() -> Vec<ShaderSpec> {
@@ -23,16 +23,16 @@ pub(super) fn specializations() -> Vec<ShaderSpec> {
         .collect()
 }
 
-/// `len` times `value`.
+/// A buffer of `len` times `value`.
 pub(crate) fn full(gpu: &Gpu, len: usize, value: f32) -> GpuBuffer {
-    let out = new(gpu, len);
+    let out = GpuBuffer::uninit(gpu, len);
     fill(&out, value);
     out
 }
 
-/// A result to copy into.
+/// A buffer to copy into, of zeros if asked for.
 pub(crate) fn blank(gpu: &Gpu, len: usize, zeros: bool) -> GpuBuffer {
-    if zeros { full(gpu, len, 0.0) } else { new(gpu, len) }
+    if zeros { full(gpu, len, 0.0) } else { GpuBuffer::uninit(gpu, len) }
 }
 
 /// `out = value`.
@@ -40,9 +40,9 @@ fn fill(out: &GpuBuffer, value: f32) {
     each(spec("FILL", 0), &[], out, 4, |p| p.floats([value]));
 }
 
-/// The same numbers in memory of their own.
+/// A copy in new memory.
 pub(crate) fn duplicate(x: &GpuBuffer) -> GpuBuffer {
-    let out = new(x.gpu(), x.len());
+    let out = GpuBuffer::uninit(x.gpu(), x.len());
     let line = Strided { offset: 0, strides: [1; MAX_RANK] };
     copy(&[x.len()], x, line, &out, line);
     out
@@ -57,7 +57,7 @@ pub(crate) fn copy(
     target: Strided,
 ) {
     let count: usize = axes.iter().product();
-    // Innermost first; neighbours that both sides walk without a jump are one axis.
+    // Innermost first; adjacent axes that both sides traverse contiguously are merged.
     let mut merged: Vec<[usize; 3]> = Vec::new();
     for (axis, &len) in axes.iter().enumerate().rev().filter(|(_, len)| **len != 1) {
         let (a, b) = (source.strides[axis], target.strides[axis]);
@@ -76,29 +76,29 @@ pub(crate) fn copy(
         params: Params::new()
             .sizes([count, source.offset, target.offset])
             .sizes(merged.into_iter().flatten()),
-        groups: (count as u64).div_ceil(super::THREADS),
+        groups: (count as u64).div_ceil(THREADS),
         depth: 1,
         work: count as f64 * 10.0,
     });
 }
 
-/// `out[i] = x[rows[i]]`, rows of `width` numbers.
+/// `out[i] = x[rows[i]]`, rows of `width` elements.
 pub(crate) fn index_select(x: &GpuBuffer, rows: &[usize], width: usize) -> GpuBuffer {
     let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
-    let out = new(x.gpu(), rows.len() * width);
+    let out = GpuBuffer::uninit(x.gpu(), rows.len() * width);
     let rows = GpuBuffer::from_words(x.gpu(), &rows);
     each(spec("SELECT", 0), &[x, &rows], &out, 1, |p| p.sizes([width]));
     out
 }
 
-/// Pictures of `[h, w, c]`, each mirrored and moved by its own row of `moves`, or `back`.
+/// Images `[h, w, c]`, each flipped and translated by its row of `moves`, or the adjoint (`back`).
 pub(crate) fn shift2d(
     x: &GpuBuffer,
     moves: &GpuBuffer,
     sizes: [usize; 3],
     back: bool,
 ) -> GpuBuffer {
-    let out = new(x.gpu(), x.len());
+    let out = GpuBuffer::uninit(x.gpu(), x.len());
     each(spec("SHIFT", 0), &[x, moves], &out, 1, |p| p.sizes(sizes).sizes([usize::from(back)]));
     out
 }
@@ -114,7 +114,7 @@ pub(crate) fn index_add(x: &GpuBuffer, rows: &[usize], width: usize, count: usiz
         owned[count + 1 + next[row] as usize] = source as u32;
         next[row] += 1;
     }
-    let out = new(x.gpu(), count * width);
+    let out = GpuBuffer::uninit(x.gpu(), count * width);
     let owned = GpuBuffer::from_words(x.gpu(), &owned);
     each(spec("SELECT_ADD", 0), &[x, &owned], &out, 1, |p| p.sizes([width, count]));
     out

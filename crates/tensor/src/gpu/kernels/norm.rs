@@ -1,8 +1,10 @@
-//! Batch normalisation with the activation that follows.
+//! Batch normalization with the activation that follows.
 
-use super::{each, new};
-use crate::Activation;
-use crate::gpu::{Define, Dispatch, GpuBuffer, Params, ShaderSpec};
+use super::launch::each;
+use crate::gpu::buffer::GpuBuffer;
+use crate::gpu::dispatch::{Dispatch, Params};
+use crate::gpu::shader::ShaderSpec;
+use crate::spec::Activation;
 use std::sync::Arc;
 
 const STEPS: [&str; 6] =
@@ -14,74 +16,82 @@ const ACTIVATIONS: [Activation; 5] = [
     Activation::Tanh,
     Activation::Sigmoid,
 ];
-/// Words of channels, and rows, that a workgroup takes at a time.
+/// Words of channels, and rows, that a workgroup processes at a time.
 const WIDE: usize = 16;
 
-/// How [`apply`] finds scale and offset.
+/// Where [`apply`] reads scale and offset.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Affine {
-    FusedAffine,
+    /// Both from one buffer.
+    Fused,
+    /// Each from its own buffer.
     Pair,
+    /// The scale is 1.
     Bias,
-}
-
-fn texts(activation: Activation) -> [&'static str; 2] {
-    match activation {
-        Activation::None => ["x", "1.0"],
-        Activation::Relu => ["relu_(x)", "leaky_slope_(x, 0.0)"],
-        Activation::LeakyRelu(_) => ["leaky_(x, slope)", "leaky_slope_(x, slope)"],
-        Activation::Tanh => ["tanh_(x)", "1.0 - tanh_(x) * tanh_(x)"],
-        Activation::Sigmoid => ["sigmoid_(x)", "sigmoid_(x) * (1.0 - sigmoid_(x))"],
-    }
 }
 
 fn slope(activation: Activation) -> f32 {
     if let Activation::LeakyRelu(slope) = activation { slope } else { 0.0 }
 }
 
-fn spec(step: &str, vec: bool, activation: Activation, affine: Affine) -> ShaderSpec {
-    let [activate, derivative] = texts(activation);
-    let mut defs: Vec<_> = STEPS.map(|s| (s, Define::Flag(s == step))).into();
-    let word = if vec { "vec4<f32>" } else { "f32" };
-    defs.extend([("VEC", Define::Flag(vec)), ("WORD", Define::Text(word))]);
-    defs.extend([
-        ("ACTIVATED", Define::Flag(step == "APPLY")),
-        ("ACTIVATE", Define::Text(activate)),
-    ]);
-    defs.extend([
-        ("DERIVED", Define::Flag(step.starts_with("GRADIENT") && step != "GRADIENTS")),
-        ("DERIVATIVE", Define::Text(derivative)),
-    ]);
-    defs.extend([
-        ("PAIR", Define::Flag(affine == Affine::Pair)),
-        ("BIAS", Define::Flag(affine == Affine::Bias)),
-    ]);
-    ShaderSpec::new("norm", "main", &defs)
+/// The choices that make a kernel of `norm.wgsl`.
+#[derive(Clone, Copy)]
+struct Variant {
+    step: &'static str,
+    /// Whether the channels are read four at a time.
+    vec: bool,
+    activation: Activation,
+    affine: Affine,
 }
 
-fn plain(step: &str, vec: bool) -> ShaderSpec {
-    spec(step, vec, Activation::None, Affine::FusedAffine)
+impl Variant {
+    fn new(step: &'static str, vec: bool) -> Self {
+        Self { step, vec, activation: Activation::None, affine: Affine::Fused }
+    }
+
+    fn spec(self) -> ShaderSpec {
+        // The activation and its derivative, as WGSL expressions of x and slope.
+        let [activate, derivative] = match self.activation {
+            Activation::None => ["x", "1.0"],
+            Activation::Relu => ["relu_(x)", "leaky_slope_(x, 0.0)"],
+            Activation::LeakyRelu(_) => ["leaky_(x, slope)", "leaky_slope_(x, slope)"],
+            Activation::Tanh => ["tanh_(x)", "1.0 - tanh_(x) * tanh_(x)"],
+            Activation::Sigmoid => ["sigmoid_(x)", "sigmoid_(x) * (1.0 - sigmoid_(x))"],
+        };
+        ShaderSpec::new("norm")
+            .flags(STEPS, &[self.step])
+            .flag("VEC", self.vec)
+            .text("WORD", if self.vec { "vec4<f32>" } else { "f32" })
+            .flag("ACTIVATED", self.step == "APPLY")
+            .text("ACTIVATE", activate)
+            .flag("DERIVED", ["GRADIENT_SUMS", "GRADIENT"].contains(&self.step))
+            .text("DERIVATIVE", derivative)
+            .flag("PAIR", self.affine == Affine::Pair)
+            .flag("BIAS", self.affine == Affine::Bias)
+    }
 }
 
 pub(super) fn specializations() -> Vec<ShaderSpec> {
-    let mut all = vec![plain("STATISTICS", false), plain("GRADIENTS", false)];
+    let mut all = vec![Variant::new("STATISTICS", false), Variant::new("GRADIENTS", false)];
     for vec in [false, true] {
-        all.push(plain("MOMENTS", vec));
+        all.push(Variant::new("MOMENTS", vec));
         for activation in ACTIVATIONS {
-            all.extend(
-                [Affine::FusedAffine, Affine::Pair, Affine::Bias]
-                    .map(|affine| spec("APPLY", vec, activation, affine)),
-            );
+            let apply = [Affine::Fused, Affine::Pair, Affine::Bias];
+            all.extend(apply.map(|affine| Variant {
+                activation,
+                affine,
+                ..Variant::new("APPLY", vec)
+            }));
             all.extend(
                 ["GRADIENT_SUMS", "GRADIENT"]
-                    .map(|step| spec(step, vec, activation, Affine::FusedAffine)),
+                    .map(|step| Variant { activation, ..Variant::new(step, vec) }),
             );
         }
     }
-    all
+    all.into_iter().map(Variant::spec).collect()
 }
 
-/// How rows are cut into parts, and channels into blocks: by the sizes alone.
+/// The split of rows into parts, and of channels into blocks: by the sizes alone.
 struct Partition {
     vec: bool,
     rows: usize,
@@ -95,7 +105,7 @@ impl Partition {
     fn new(len: usize, channels: usize) -> Self {
         let vec = channels.is_multiple_of(4);
         let (rows, words) = (len / channels, if vec { channels / 4 } else { channels });
-        // At least 8 rows for each of a workgroup's 16, and no more than 64 parts, which one thread per channel adds.
+        // At least 8 rows for each of the 16 rows of a workgroup, and at most 64 parts, which one thread per channel adds.
         let chunk = rows.div_ceil(64).max(128).next_multiple_of(16);
         Self { vec, rows, words, parts: rows.div_ceil(chunk), chunk, blocks: words.div_ceil(WIDE) }
     }
@@ -109,7 +119,7 @@ impl Partition {
     }
 }
 
-/// What the forward pass leaves for the backward one, each `[C]` but the last.
+/// The statistics that the forward pass keeps for the backward pass, each `[C]` but the last.
 pub(crate) struct Statistics {
     pub mean: Arc<GpuBuffer>,
     pub variance: Arc<GpuBuffer>,
@@ -117,7 +127,7 @@ pub(crate) struct Statistics {
     pub affine: GpuBuffer,
 }
 
-/// Mean and biased variance of each channel, and what they and γ, β make of x.
+/// Mean and biased variance of each channel, and the scale and offset that these and γ, β apply to x.
 pub(crate) fn statistics(
     x: &GpuBuffer,
     gamma: &GpuBuffer,
@@ -125,50 +135,52 @@ pub(crate) fn statistics(
     eps: f32,
 ) -> Statistics {
     let (gpu, channels) = (x.gpu(), gamma.len());
-    let cut = Partition::new(x.len(), channels);
-    let [means, squares] = [(); 2].map(|()| new(gpu, cut.parts * channels));
+    let split = Partition::new(x.len(), channels);
+    let [means, squares] = [(); 2].map(|()| GpuBuffer::uninit(gpu, split.parts * channels));
     gpu.run(&Dispatch {
-        spec: plain("MOMENTS", cut.vec),
+        spec: Variant::new("MOMENTS", split.vec).spec(),
         inputs: &[x],
         outputs: &[&means, &squares],
-        params: cut.params(),
-        groups: cut.groups(),
+        params: split.params(),
+        groups: split.groups(),
         depth: 1,
         work: x.len() as f64 * 10.0,
     });
-    let [mean, variance] = [(); 2].map(|()| new(gpu, channels));
-    let affine = new(gpu, 2 * channels);
+    let [mean, variance] = [(); 2].map(|()| GpuBuffer::uninit(gpu, channels));
+    let affine = GpuBuffer::uninit(gpu, 2 * channels);
     gpu.run(&Dispatch {
-        spec: plain("STATISTICS", false),
+        spec: Variant::new("STATISTICS", false).spec(),
         inputs: &[&means, &squares, gamma, beta],
         outputs: &[&mean, &variance, &affine],
-        params: Params::new().sizes([channels, cut.rows, cut.parts, cut.chunk]).floats([eps]),
+        params: Params::new().sizes([channels, split.rows, split.parts, split.chunk]).floats([eps]),
         groups: (channels as u64).div_ceil(64),
         depth: 1,
-        work: (cut.parts * channels) as f64 * 10.0,
+        work: (split.parts * channels) as f64 * 10.0,
     });
     Statistics { mean: Arc::new(mean), variance: Arc::new(variance), affine }
 }
 
 fn apply(
     x: &GpuBuffer,
-    arrays: &[&GpuBuffer],
+    buffers: &[&GpuBuffer],
     channels: usize,
     affine: Affine,
     activation: Activation,
 ) -> GpuBuffer {
     let vec = channels.is_multiple_of(4);
     let width = if vec { 4 } else { 1 };
-    let out = new(x.gpu(), x.len());
-    let inputs: Vec<&GpuBuffer> = std::iter::once(x).chain(arrays.iter().copied()).collect();
-    let spec = spec("APPLY", vec, activation, affine);
-    each(spec, &inputs, &out, width, |p| p.sizes([channels / width]).floats([slope(activation)]));
+    let out = GpuBuffer::uninit(x.gpu(), x.len());
+    let inputs: Vec<&GpuBuffer> = std::iter::once(x).chain(buffers.iter().copied()).collect();
+    let variant = Variant { activation, affine, ..Variant::new("APPLY", vec) };
+    each(variant.spec(), &inputs, &out, width, |p| {
+        p.sizes([channels / width]).floats([slope(activation)])
+    });
     out
 }
 
-/// activation(x · scale + offset) by the affine pair of [`statistics`].
+/// activation(x · scale + offset), by the scale and offset of [`statistics`].
 pub(crate) fn normalize(x: &GpuBuffer, affine: &GpuBuffer, activation: Activation) -> GpuBuffer {
-    apply(x, &[affine], affine.len() / 2, Affine::FusedAffine, activation)
+    apply(x, &[affine], affine.len() / 2, Affine::Fused, activation)
 }
 
 /// activation(x · scale + offset), per channel.
@@ -186,7 +198,7 @@ pub(crate) fn bias(x: &GpuBuffer, bias: &GpuBuffer, activation: Activation) -> G
     apply(x, &[bias], bias.len(), Affine::Bias, activation)
 }
 
-/// The gradients of batch norm + activation: dx where asked, dγ, dβ.
+/// The gradients of batch norm + activation: dx if `wanted`, dγ, dβ.
 pub(crate) fn backward(
     x: &GpuBuffer,
     dy: &GpuBuffer,
@@ -197,35 +209,35 @@ pub(crate) fn backward(
 ) -> (Option<GpuBuffer>, GpuBuffer, GpuBuffer) {
     let Statistics { mean, variance, affine } = statistics;
     let (gpu, channels) = (x.gpu(), mean.len());
-    let cut = Partition::new(x.len(), channels);
-    let [sums, weighted] = [(); 2].map(|()| new(gpu, cut.parts * channels));
+    let split = Partition::new(x.len(), channels);
+    let [sums, weighted] = [(); 2].map(|()| GpuBuffer::uninit(gpu, split.parts * channels));
     let slope = slope(activation);
     gpu.run(&Dispatch {
-        spec: spec("GRADIENT_SUMS", cut.vec, activation, Affine::FusedAffine),
+        spec: Variant { activation, ..Variant::new("GRADIENT_SUMS", split.vec) }.spec(),
         inputs: &[x, dy, mean, affine],
         outputs: &[&sums, &weighted],
-        params: cut.params().floats([slope]),
-        groups: cut.groups(),
+        params: split.params().floats([slope]),
+        groups: split.groups(),
         depth: 1,
         work: x.len() as f64 * 20.0,
     });
-    let [dgamma, dbeta] = [(); 2].map(|()| new(gpu, channels));
-    let linear = new(gpu, 2 * channels);
+    let [dgamma, dbeta] = [(); 2].map(|()| GpuBuffer::uninit(gpu, channels));
+    let linear = GpuBuffer::uninit(gpu, 2 * channels);
     gpu.run(&Dispatch {
-        spec: plain("GRADIENTS", false),
+        spec: Variant::new("GRADIENTS", false).spec(),
         inputs: &[&sums, &weighted, mean, variance, affine],
         outputs: &[&dgamma, &dbeta, &linear],
-        params: Params::new().sizes([channels, cut.rows, cut.parts]).floats([eps]),
+        params: Params::new().sizes([channels, split.rows, split.parts]).floats([eps]),
         groups: (channels as u64).div_ceil(64),
         depth: 1,
-        work: (cut.parts * channels) as f64 * 10.0,
+        work: (split.parts * channels) as f64 * 10.0,
     });
     let dx = wanted.then(|| {
-        let dx = new(gpu, x.len());
-        let width = if cut.vec { 4 } else { 1 };
-        let spec = spec("GRADIENT", cut.vec, activation, Affine::FusedAffine);
-        each(spec, &[x, dy, mean, affine, &linear], &dx, width, |p| {
-            p.sizes([cut.words]).floats([slope])
+        let dx = GpuBuffer::uninit(gpu, x.len());
+        let width = if split.vec { 4 } else { 1 };
+        let variant = Variant { activation, ..Variant::new("GRADIENT", split.vec) };
+        each(variant.spec(), &[x, dy, mean, affine, &linear], &dx, width, |p| {
+            p.sizes([split.words]).floats([slope])
         });
         dx
     });

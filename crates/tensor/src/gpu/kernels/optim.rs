@@ -1,22 +1,22 @@
-//! Updates in place.
+//! Optimizer steps and moving averages, in place.
 
-use crate::cpu::optim::{Constants, OptimizerKind};
-use crate::gpu::{Define, Dispatch, GpuBuffer, Params, ShaderSpec};
+use super::launch::THREADS;
+use crate::gpu::buffer::GpuBuffer;
+use crate::gpu::dispatch::{Dispatch, Params};
+use crate::gpu::shader::ShaderSpec;
+use crate::spec::{OptimizerKind, StepConstants};
 use smallvec::SmallVec;
 
-/// Averages that one dispatch moves: two arrays each, of the eight that every adapter can bind.
+/// Averages that one dispatch updates: two buffers each, of the eight that every adapter can bind.
 const AVERAGES: usize = 4;
-/// Parameters that one dispatch moves, where an adapter can bind as many arrays.
+/// Parameters that one dispatch updates, if the adapter can bind so many buffers.
 const PARAMETERS: usize = 4;
 
 /// The flags of the template.
 const FLAGS: [&str; 6] = ["ADAM", "DECOUPLED", "SGD", "RMSPROP", "MOMENTUM", "LERP"];
 
 fn spec(flags: &[&str], count: usize) -> ShaderSpec {
-    let mut spec =
-        ShaderSpec::new("optim", "main", &FLAGS.map(|n| (n, Define::Flag(flags.contains(&n)))));
-    spec.defs.push(("COUNT", Define::Number(count as u32)));
-    spec
+    ShaderSpec::new("optim").flags(FLAGS, flags).number("COUNT", count)
 }
 
 /// One step of `count` parameters.
@@ -29,9 +29,7 @@ fn update_spec(rule: &OptimizerKind, count: usize) -> ShaderSpec {
         OptimizerKind::RmsProp { momentum: 0.0, .. } => &["RMSPROP"],
         OptimizerKind::RmsProp { .. } => &["RMSPROP", "MOMENTUM"],
     };
-    let mut spec = spec(flags, count);
-    spec.defs.push(("ARRAYS", Define::Number(1 + rule.state_names().len() as u32)));
-    spec
+    spec(flags, count).number("ARRAYS", 1 + rule.state_names().len())
 }
 
 pub(super) fn specializations() -> Vec<ShaderSpec> {
@@ -44,46 +42,46 @@ pub(super) fn specializations() -> Vec<ShaderSpec> {
     (1..=AVERAGES).map(|count| spec(&["LERP"], count)).chain(parameters).collect()
 }
 
-/// A parameter's gradient, and what a step writes: the parameter and what the rule remembers of it.
-pub(crate) struct Slot<'a> {
+/// The gradient of a parameter, and the buffers that a step writes: the parameter and its optimizer state.
+pub(crate) struct UpdateBuffers<'a> {
     pub grad: &'a GpuBuffer,
     pub outputs: SmallVec<[&'a GpuBuffer; 3]>,
 }
 
-/// One step of every parameter, unless the flag is set.
+/// One step of every parameter, skipped if `recorded` is not 0.
 pub(crate) fn update(
-    slots: &[Slot<'_>],
-    flag: &GpuBuffer,
+    params: &[UpdateBuffers<'_>],
+    recorded: &GpuBuffer,
     rule: &OptimizerKind,
-    constants: Constants,
+    constants: StepConstants,
 ) {
-    // The gradient, the parameter and its memory, of each; and the flag.
+    // Per parameter its gradient, value and state; and the record of NaN and infinity.
     let arrays = 2 + rule.state_names().len();
-    let together = ((flag.gpu().bindings() - 1) / arrays).clamp(1, PARAMETERS);
-    for some in slots.chunks(together) {
-        let counts: Vec<usize> = some.iter().map(|slot| slot.grad.len().div_ceil(4)).collect();
+    let together = ((recorded.gpu().bindings() - 1) / arrays).clamp(1, PARAMETERS);
+    for some in params.chunks(together) {
+        let counts: Vec<usize> = some.iter().map(|param| param.grad.len().div_ceil(4)).collect();
         let inputs: Vec<&GpuBuffer> =
-            std::iter::once(flag).chain(some.iter().map(|slot| slot.grad)).collect();
+            std::iter::once(recorded).chain(some.iter().map(|param| param.grad)).collect();
         let outputs: Vec<&GpuBuffer> =
-            some.iter().flat_map(|slot| slot.outputs.iter().copied()).collect();
+            some.iter().flat_map(|param| param.outputs.iter().copied()).collect();
         let largest = counts.iter().copied().max().unwrap_or(0) as u64;
-        flag.gpu().run(&Dispatch {
+        recorded.gpu().run(&Dispatch {
             spec: update_spec(rule, some.len()),
             inputs: &inputs,
             outputs: &outputs,
             work: counts.iter().sum::<usize>() as f64 * 20.0 * arrays as f64,
             params: Params::new().floats(constants).sizes(counts),
-            groups: largest.div_ceil(super::THREADS),
+            groups: largest.div_ceil(THREADS),
             depth: 1,
         });
     }
 }
 
-/// An average, what moves it, and the numbers `keep` and `factor` of [`lerp`].
-pub(crate) type EmaUpdate<'a> = (&'a GpuBuffer, &'a GpuBuffer, [f32; 2]);
+/// An average, the new value, and `keep` and `factor` of [`lerp`].
+pub(crate) type EmaBuffers<'a> = (&'a GpuBuffer, &'a GpuBuffer, [f32; 2]);
 
 /// `average ← keep · average + (1 − keep) · factor · value` for each.
-pub(crate) fn lerp(averages: &[EmaUpdate<'_>]) {
+pub(crate) fn lerp(averages: &[EmaBuffers<'_>]) {
     for some in averages.chunks(AVERAGES) {
         let counts: Vec<usize> =
             some.iter().map(|(average, ..)| average.len().div_ceil(4)).collect();
@@ -98,7 +96,7 @@ pub(crate) fn lerp(averages: &[EmaUpdate<'_>]) {
             inputs: &inputs,
             outputs: &outputs,
             params,
-            groups: largest.div_ceil(super::THREADS),
+            groups: largest.div_ceil(THREADS),
             depth: 1,
             work: counts.iter().sum::<usize>() as f64 * 40.0,
         });

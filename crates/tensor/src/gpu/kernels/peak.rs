@@ -1,13 +1,17 @@
-//! What an adapter can do at best, measured.
+//! The measured peak rates of an adapter.
 
-use super::new;
-use crate::gpu::{Define, Dispatch, Gpu, Params, ShaderSpec};
+use super::launch::each;
+use super::movement::full;
+use crate::gpu::buffer::GpuBuffer;
+use crate::gpu::context::Gpu;
+use crate::gpu::dispatch::{Dispatch, Params};
+use crate::gpu::shader::ShaderSpec;
 
 /// Multiply-adds of a thread in one round: eight repeats of eight chains of four.
 const PER_ROUND: f64 = 256.0;
 
 fn spec(fma: bool) -> ShaderSpec {
-    ShaderSpec::new("peak", "main", &[("FMA", Define::Flag(fma))])
+    ShaderSpec::new("peak").flag("FMA", fma)
 }
 
 pub(super) fn specializations() -> Vec<ShaderSpec> {
@@ -28,7 +32,7 @@ impl Gpu {
     pub fn peak(&self) -> Peak {
         let software = self.adapter().software;
         let (groups, rounds) = if software { (64, 64) } else { (8192, 512) };
-        let out = new(self, groups * 256 * 4);
+        let out = GpuBuffer::uninit(self, groups * 256 * 4);
         let fma = || {
             self.run(&Dispatch {
                 spec: spec(true),
@@ -43,8 +47,8 @@ impl Gpu {
         let flops = 2.0 * PER_ROUND * (groups * 256 * rounds) as f64;
         // Within what every adapter can bind.
         let len = if software { 4 << 20 } else { 32 << 20 };
-        let (from, to) = (super::movement::full(self, len, 1.0), new(self, len));
-        let copy = || super::each(spec(false), &[&from], &to, 4, |p| p);
+        let (from, to) = (full(self, len, 1.0), GpuBuffer::uninit(self, len));
+        let copy = || each(spec(false), &[&from], &to, 4, |p| p);
         let best = |f: &dyn Fn()| (0..5).map(|_| self.time(f)).fold(f64::INFINITY, f64::min);
         fma();
         copy();

@@ -1,8 +1,10 @@
 //! Random numbers.
 
-use super::{each, new};
-use crate::gpu::{Define, Gpu, GpuBuffer, ShaderSpec};
-use crate::rng::Distribution;
+use super::launch::each;
+use crate::gpu::buffer::GpuBuffer;
+use crate::gpu::context::Gpu;
+use crate::gpu::shader::ShaderSpec;
+use crate::spec::Distribution;
 
 fn spec(distribution: Distribution) -> ShaderSpec {
     let name = match distribution {
@@ -10,11 +12,7 @@ fn spec(distribution: Distribution) -> ShaderSpec {
         Distribution::Normal { .. } => "NORMAL",
         Distribution::Bernoulli { .. } => "BERNOULLI",
     };
-    ShaderSpec::new(
-        "random",
-        "main",
-        &["UNIFORM", "NORMAL", "BERNOULLI"].map(|n| (n, Define::Flag(n == name))),
-    )
+    ShaderSpec::new("random").flags(["UNIFORM", "NORMAL", "BERNOULLI"], &[name])
 }
 
 pub(super) fn specializations() -> Vec<ShaderSpec> {
@@ -25,14 +23,14 @@ pub(super) fn specializations() -> Vec<ShaderSpec> {
     ]
 }
 
-/// `len` numbers of a stream from its block `first` on.
+/// `len` values of a stream from its block `first` on.
 pub(crate) fn fill(
     gpu: &Gpu,
     len: usize,
     distribution: Distribution,
     [seed, stream, first]: [u64; 3],
 ) -> GpuBuffer {
-    let out = new(gpu, len);
+    let out = GpuBuffer::uninit(gpu, len);
     let [u, v] = match distribution {
         Distribution::Uniform { low, high } => [low, high],
         Distribution::Normal { mean, std } => [mean, std],

@@ -1,22 +1,22 @@
 //! Sums and the finite check.
 
-use super::new;
-use crate::gpu::{Define, Dispatch, GpuBuffer, Params, ShaderSpec};
+use super::launch::THREADS;
+use crate::gpu::buffer::GpuBuffer;
+use crate::gpu::dispatch::{Dispatch, Params};
+use crate::gpu::shader::ShaderSpec;
 
 const KINDS: [&str; 3] = ["LINES", "COLUMNS", "FINITE"];
-/// Positions that one workgroup sums: of a line (by 256 threads), of columns (by 8).
+/// Elements that one workgroup sums: of a line (by 256 threads), of a column (by 8).
 const LINE: usize = 8192;
 const COLUMN: usize = 512;
 /// Columns that one workgroup sums.
 const WIDE: usize = 32;
 
-/// Arrays that one dispatch checks: with the flag, within the eight that every adapter can bind.
+/// Buffers that one dispatch checks: with the record, within the eight that every adapter can bind.
 const CHECKED: usize = 6;
 
 fn spec(name: &str, count: usize) -> ShaderSpec {
-    let mut spec = ShaderSpec::new("reduce", "main", &KINDS.map(|n| (n, Define::Flag(n == name))));
-    spec.defs.push(("COUNT", Define::Number(count as u32)));
-    spec
+    ShaderSpec::new("reduce").flags(KINDS, &[name]).number("COUNT", count)
 }
 
 pub(super) fn specializations() -> Vec<ShaderSpec> {
@@ -34,12 +34,12 @@ pub(crate) fn sum(x: &GpuBuffer, [outer, reduced, inner]: [usize; 3], factor: f3
     parts
 }
 
-/// Sums stretches: `[outer, parts, inner]`, times the factor where there is one part.
+/// Sums chunks: `[outer, parts, inner]`, times the factor if there is one part.
 fn pass(x: &GpuBuffer, [outer, reduced, inner]: [usize; 3], factor: f32) -> GpuBuffer {
     let (name, chunk, blocks) =
         if inner == 1 { ("LINES", LINE, 1) } else { ("COLUMNS", COLUMN, inner.div_ceil(WIDE)) };
     let parts = reduced.div_ceil(chunk);
-    let out = new(x.gpu(), outer * parts * inner);
+    let out = GpuBuffer::uninit(x.gpu(), outer * parts * inner);
     let groups = outer * parts * blocks;
     let params = Params::new()
         .sizes([groups, reduced, parts, chunk, inner, blocks])
@@ -57,19 +57,19 @@ fn pass(x: &GpuBuffer, [outer, reduced, inner]: [usize; 3], factor: f32) -> GpuB
     out
 }
 
-/// Leaves `mark`, a positive number, in `flag` (one zero until then) when a number of the arrays is not finite.
-pub(crate) fn mark_unless_finite(arrays: &[&GpuBuffer], flag: &GpuBuffer, mark: f32) {
-    for some in arrays.chunks(CHECKED) {
+/// Writes `code`, a positive number, to `recorded` (one value, 0 before) if an element of the buffers is NaN or infinite.
+pub(crate) fn record_unless_finite(buffers: &[&GpuBuffer], recorded: &GpuBuffer, code: f32) {
+    for some in buffers.chunks(CHECKED) {
         let lens = some.iter().map(|x| x.len());
         let (largest, total) =
             (lens.clone().max().unwrap_or(0) as u64, lens.clone().sum::<usize>());
-        flag.gpu().run(&Dispatch {
+        recorded.gpu().run(&Dispatch {
             spec: spec("FINITE", some.len()),
             inputs: some,
-            outputs: &[flag],
-            params: Params::new().words([mark.to_bits()]).sizes(lens),
-            // A few numbers per thread; the grid strides over the rest.
-            groups: largest.div_ceil(super::THREADS * 16).min(1024),
+            outputs: &[recorded],
+            params: Params::new().words([code.to_bits()]).sizes(lens),
+            // A few elements per thread; the grid strides over the rest.
+            groups: largest.div_ceil(THREADS * 16).min(1024),
             depth: 1,
             work: total as f64 * 5.0,
         });

@@ -88,3 +88,21 @@ impl ConvGeom {
         self.kernel == self.input && self.pad == [[0; 2]; 2]
     }
 }
+
+/// The sizes of one call of a convolution or of its derivatives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConvParams {
+    pub geom: ConvGeom,
+    pub batch: usize,
+    pub cin: usize,
+    pub cout: usize,
+}
+
+/// The operand of a product that is the gradient of a loss. A mean over a batch makes gradients small, so mixed precision scales
+/// this operand before rounding it to half precision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LossScaledOperand {
+    Neither,
+    First,
+    Second,
+}

@@ -1,39 +1,25 @@
-//! The tensor: shared storage, a shape, and a place in the graph when gradients are wanted.
+//! The tensor: shared storage, a shape, and a node of the autograd graph if it is tracked.
 
-use crate::autograd::{Gradients, Node, TensorId};
-use crate::cpu::Buffer;
+pub mod autograd;
+
+use crate::cpu::buffer::Buffer;
+use crate::device::Device;
 use crate::gpu::{GpuBuffer, StagedRead, kernels};
-use crate::{Device, Shape};
+use crate::shape::Shape;
+use crate::storage::{Storage, different_devices};
+use autograd::{Gradients, Node, TensorId};
 use std::fmt;
 use std::sync::Arc;
 
-/// Where a tensor's numbers are.
-#[derive(Clone)]
-pub(crate) enum Storage {
-    Cpu(Arc<Buffer>),
-    Gpu(Arc<GpuBuffer>),
-}
-
-/// `on_device!(name; a, b; cpu => …, gpu => …)`: one of two expressions, in which `a` and `b` are the tensors' numbers on their common device.
-macro_rules! on_device {
-    ($name:expr; $($x:ident),+; cpu => $cpu:expr, gpu => $gpu:expr) => {
-        match ($(&$x.storage,)+) {
-            ($($crate::tensor::Storage::Cpu($x),)+) => $cpu,
-            ($($crate::tensor::Storage::Gpu($x),)+) => $gpu,
-            #[allow(unreachable_patterns, reason = "with one tensor there is nothing to differ")]
-            _ => $crate::tensor::different_devices($name, &[$($x.device()),+]),
-        }
-    };
-}
-pub(crate) use on_device;
-
-#[track_caller]
-pub(crate) fn different_devices(name: &str, devices: &[Device]) -> ! {
-    let devices: Vec<_> = devices.iter().map(ToString::to_string).collect();
-    panic!("{name}: tensors on different devices: {}", devices.join(" and "))
-}
-
 /// A contiguous, row-major array of `f32`. Cloning is cheap: storage and graph node are shared.
+///
+/// ```
+/// use tensor::Tensor;
+/// let x = Tensor::from_slice(&[1.0, 2.0, 3.0, 4.0], [2, 2]).leaf();
+/// let loss = x.square().sum_all();
+/// assert_eq!(loss.item(), 30.0);
+/// assert_eq!(loss.backward().of(&x).unwrap().to_vec(), [2.0, 4.0, 6.0, 8.0]);
+/// ```
 #[derive(Clone)]
 pub struct Tensor {
     pub(crate) storage: Storage,
@@ -47,20 +33,20 @@ impl Tensor {
         Self { storage: Storage::Cpu(Arc::new(buffer)), shape, node: None }
     }
 
-    pub(crate) fn from_gpu_buffer(array: GpuBuffer, shape: Shape) -> Self {
-        debug_assert_eq!(array.len(), shape.len());
-        Self { storage: Storage::Gpu(Arc::new(array)), shape, node: None }
+    pub(crate) fn from_gpu_buffer(buffer: GpuBuffer, shape: Shape) -> Self {
+        debug_assert_eq!(buffer.len(), shape.len());
+        Self { storage: Storage::Gpu(Arc::new(buffer)), shape, node: None }
     }
 
-    /// A tensor that shares an array with whoever else holds it.
-    pub(crate) fn from_shared(array: &Arc<GpuBuffer>, shape: impl Into<Shape>) -> Self {
-        Self { storage: Storage::Gpu(array.clone()), shape: shape.into(), node: None }
+    /// A tensor on the memory of a buffer that has other owners.
+    pub(crate) fn from_shared(buffer: &Arc<GpuBuffer>, shape: impl Into<Shape>) -> Self {
+        Self { storage: Storage::Gpu(buffer.clone()), shape: shape.into(), node: None }
     }
 
     /// A tensor on the CPU holding `values` in row-major order.
     ///
     /// # Panics
-    /// When the number of values is not that of the shape.
+    /// Panics if the number of values is not that of the shape.
     #[track_caller]
     pub fn from_slice(values: &[f32], shape: impl Into<Shape>) -> Self {
         let shape = shape.into();
@@ -93,17 +79,17 @@ impl Tensor {
         }
     }
 
-    /// The same numbers on `device`, outside the graph. To the device it is on it costs nothing.
+    /// The same values on `device`, outside the graph. It costs nothing if the tensor is there already.
     pub fn to_device(&self, device: &Device) -> Self {
         match (&self.storage, device) {
             (Storage::Cpu(_), Device::Cpu) => self.detach(),
-            (Storage::Gpu(array), Device::Gpu(gpu)) if array.gpu() == gpu => self.detach(),
+            (Storage::Gpu(buffer), Device::Gpu(gpu)) if buffer.gpu() == gpu => self.detach(),
             (_, Device::Cpu) => Self::from_slice(&self.to_vec(), self.shape),
             (Storage::Cpu(buffer), Device::Gpu(gpu)) => {
                 Self::from_gpu_buffer(GpuBuffer::from_slice(gpu, buffer), self.shape)
             }
-            (Storage::Gpu(array), Device::Gpu(gpu)) => {
-                Self::from_gpu_buffer(GpuBuffer::from_slice(gpu, &array.to_vec()), self.shape)
+            (Storage::Gpu(buffer), Device::Gpu(gpu)) => {
+                Self::from_gpu_buffer(GpuBuffer::from_slice(gpu, &buffer.to_vec()), self.shape)
             }
         }
     }
@@ -138,15 +124,15 @@ impl Tensor {
         self.len() == 0
     }
 
-    /// The device that holds the numbers.
+    /// The device that holds the elements.
     pub fn device(&self) -> Device {
         match &self.storage {
             Storage::Cpu(_) => Device::Cpu,
-            Storage::Gpu(array) => Device::Gpu(array.gpu().clone()),
+            Storage::Gpu(buffer) => Device::Gpu(buffer.gpu().clone()),
         }
     }
 
-    /// The numbers of a tensor that operation `name` needs on the CPU.
+    /// The elements of a tensor that operation `name` needs on the CPU.
     #[track_caller]
     pub(crate) fn on_cpu(&self, name: &str) -> &[f32] {
         match &self.storage {
@@ -155,57 +141,50 @@ impl Tensor {
         }
     }
 
-    /// The numbers of a tensor that operation `name` needs on a GPU.
+    /// The buffer of a tensor that operation `name` needs on a GPU.
     #[track_caller]
     pub(crate) fn on_gpu(&self, name: &str) -> &GpuBuffer {
         match &self.storage {
-            Storage::Gpu(array) => array,
+            Storage::Gpu(buffer) => buffer,
             Storage::Cpu(_) => panic!("{name}: a tensor on the cpu among tensors on a gpu"),
         }
     }
 
-    /// A copy of the numbers in row-major order. From a GPU: waits for all work before; NaN if it failed ([`Device::check`]).
+    /// A copy of the elements in row-major order. From a GPU it waits for all work recorded before; the values are NaN if the device failed ([`Device::check`]).
     pub fn to_vec(&self) -> Vec<f32> {
         match &self.storage {
             Storage::Cpu(buffer) => buffer.to_vec(),
-            Storage::Gpu(array) => array.to_vec(),
+            Storage::Gpu(buffer) => buffer.to_vec(),
         }
     }
 
-    /// The one number of a tensor with a single element.
+    /// The value of a tensor with a single element.
     ///
     /// # Panics
-    /// When there is not exactly one element.
+    /// Panics unless there is exactly one element.
     #[track_caller]
     pub fn item(&self) -> f32 {
         assert_eq!(self.len(), 1, "item: a tensor of shape {:?} has no single value", self.shape);
         match &self.storage {
             Storage::Cpu(buffer) => buffer[0],
-            Storage::Gpu(array) => array.to_vec()[0],
+            Storage::Gpu(buffer) => buffer.to_vec()[0],
         }
     }
 
-    /// Whether every number is finite: neither NaN nor infinite.
-    pub fn all_finite(&self) -> bool {
-        let mut guard = crate::FiniteCheck::new(&self.device());
-        guard.check(self, 1.0);
-        guard.value().item() == 0.0
-    }
-
-    /// The same numbers outside the graph: no gradient flows through the result.
+    /// The same values outside the graph: no gradient flows through the result.
     pub fn detach(&self) -> Self {
         Self { storage: self.storage.clone(), shape: self.shape, node: None }
     }
 
-    /// The same numbers as a new leaf of the graph: gradients with respect to it can be asked for by its [`key`](Self::key).
+    /// The same values as a new leaf of the graph: gradients with respect to it can be asked for by its [`id`](Self::id).
     pub fn leaf(&self) -> Self {
         self.leaf_with_id(TensorId::fresh())
     }
 
-    /// [`leaf`](Self::leaf) under a key the caller owns. Gradients of leaves with one key are added up, so a
+    /// [`leaf`](Self::leaf) with an id that the caller keeps. Gradients of leaves with one id are added up, so a
     /// parameter used in several forward passes has one gradient.
-    pub fn leaf_with_id(&self, key: TensorId) -> Self {
-        Self { storage: self.storage.clone(), shape: self.shape, node: Some(Node::leaf(key)) }
+    pub fn leaf_with_id(&self, id: TensorId) -> Self {
+        Self { storage: self.storage.clone(), shape: self.shape, node: Some(Node::leaf(id)) }
     }
 
     /// Whether a gradient flows through this tensor.
@@ -213,16 +192,16 @@ impl Tensor {
         self.node.is_some()
     }
 
-    /// What names this tensor in [`Gradients`] and [`autograd::grad`](crate::autograd::grad); `None` outside the graph.
+    /// The id of this tensor in [`Gradients`] and [`autograd::grad`]; `None` outside the graph.
     pub fn id(&self) -> Option<TensorId> {
-        self.node.as_ref().map(|node| node.key())
+        self.node.as_ref().map(|node| node.id())
     }
 
-    /// The gradients of this one-element tensor with respect to every leaf it depends on. The graph is
-    /// consumed: memory falls as the walk goes.
+    /// The gradients of this one-element tensor with respect to every leaf it depends on. The graph is consumed: memory
+    /// falls during the backward pass.
     ///
     /// # Panics
-    /// When the tensor has more than one element, or its graph was consumed before.
+    /// Panics if the tensor has more than one element, or its graph was consumed before.
     #[track_caller]
     pub fn backward(&self) -> Gradients {
         assert_eq!(
@@ -231,10 +210,10 @@ impl Tensor {
             "backward: the loss must have one element, not shape {:?}",
             self.shape
         );
-        crate::autograd::backward(&[(self, &Tensor::full_on(&self.device(), self.shape, 1.0))])
+        autograd::backward(&[(self, &Tensor::full_on(&self.device(), self.shape, 1.0))])
     }
 
-    /// The numbers, for writing, of a tensor on the CPU whose storage is nobody else's.
+    /// The elements, for writing, of a tensor on the CPU whose storage has no other owner.
     pub(crate) fn data_mut(&mut self) -> Option<&mut [f32]> {
         match &mut self.storage {
             Storage::Cpu(buffer) => Arc::get_mut(buffer).map(|b| &mut b[..]),
@@ -242,25 +221,25 @@ impl Tensor {
         }
     }
 
-    /// Makes this storage nobody else's, by a copy where it is shared, so that graphs that still hold the old values keep them.
-    /// Returns whether it was so already.
+    /// Makes this tensor the only owner of its storage, by a copy if it is shared, so that graphs that still hold the old values keep
+    /// them. Returns whether it was the only owner before.
     pub(crate) fn make_unique(&mut self) -> bool {
         let unshared = match &mut self.storage {
             Storage::Cpu(buffer) => Arc::get_mut(buffer).is_some(),
-            Storage::Gpu(array) => Arc::get_mut(array).is_some(),
+            Storage::Gpu(buffer) => Arc::get_mut(buffer).is_some(),
         };
         if !unshared {
             *self = match &self.storage {
                 Storage::Cpu(buffer) => Self::from_buffer(Buffer::from_slice(buffer), self.shape),
-                Storage::Gpu(array) => {
-                    Self::from_gpu_buffer(kernels::movement::duplicate(array), self.shape)
+                Storage::Gpu(buffer) => {
+                    Self::from_gpu_buffer(kernels::movement::duplicate(buffer), self.shape)
                 }
             };
         }
         unshared
     }
 
-    /// `self += other`, of one shape, in this storage if it is nobody else's; returns whether it was.
+    /// `self += other`, of one shape, in place if the storage has no other owner; returns whether it had none.
     pub(crate) fn add_in_place(&mut self, other: &Tensor) -> bool {
         match (&mut self.storage, &other.storage) {
             (Storage::Cpu(own), Storage::Cpu(other)) => match Arc::get_mut(own) {
@@ -277,45 +256,42 @@ impl Tensor {
     }
 }
 
-/// Numbers on their way from a device: what [`read_async`] asked for.
-#[must_use = "the numbers come with `wait`"]
+/// Values on their way from a device, which [`read_async`] asked for.
+#[must_use = "`wait` returns the values"]
 pub struct PendingRead(ReadState);
 
 enum ReadState {
-    Here(Vec<f32>),
+    Ready(Vec<f32>),
     Pending(StagedRead),
 }
 
 impl PendingRead {
-    /// The numbers of all tensors, one after the other; waits until they are there. NaN if the device failed ([`Device::check`]).
+    /// The values of all tensors, one after the other; waits until they have arrived. NaN if the device failed ([`Device::check`]).
     pub fn wait(self) -> Vec<f32> {
         match self.0 {
-            ReadState::Here(values) => values,
-            ReadState::Pending(pending) => pending.wait(),
+            ReadState::Ready(values) => values,
+            ReadState::Pending(read) => read.wait(),
         }
     }
 }
 
-/// Reads tensors of one device without waiting for it: the numbers they have now, whatever is written to them later.
+/// Reads tensors of one device without waiting for it: the values they have now, whatever is written to them later.
 ///
 /// # Panics
-/// Without tensors, or when they are on different devices.
+/// Panics if the tensors are on different devices.
 #[track_caller]
 pub fn read_async(tensors: &[&Tensor]) -> PendingRead {
-    let arrays: Vec<&GpuBuffer> = tensors
-        .iter()
-        .filter_map(|t| match &t.storage {
-            Storage::Gpu(array) => Some(&**array),
-            Storage::Cpu(_) => None,
-        })
-        .collect();
-    match arrays.first() {
-        None => PendingRead(ReadState::Here(tensors.iter().flat_map(|t| t.to_vec()).collect())),
+    let on_gpu = |t: &&Tensor| matches!(t.storage, Storage::Gpu(_));
+    match tensors.iter().find(|t| on_gpu(t)) {
+        None => PendingRead(ReadState::Ready(tensors.iter().flat_map(|t| t.to_vec()).collect())),
         Some(first) => {
-            let one = arrays.len() == tensors.len()
-                && arrays.iter().all(|array| array.gpu() == first.gpu());
-            assert!(one, "read_async: tensors on different devices");
-            PendingRead(ReadState::Pending(first.gpu().read_async(&arrays)))
+            let buffers: Vec<&GpuBuffer> = tensors.iter().map(|t| t.on_gpu("read_async")).collect();
+            let gpu = first.on_gpu("read_async").gpu();
+            assert!(
+                buffers.iter().all(|buffer| buffer.gpu() == gpu),
+                "read_async: tensors on different devices"
+            );
+            PendingRead(ReadState::Pending(gpu.read_async(&buffers)))
         }
     }
 }

@@ -1,0 +1,285 @@
+//! How a convolution is split into tiles, blocks and tasks, and where a tile's pixels are in memory.
+
+use crate::cpu::gemm::panel_columns;
+use crate::cpu::isa::{Isa, isa};
+use crate::spec::{ConvGeom, ConvParams};
+use std::ops::Range;
+
+/// Channels must be a multiple of every instruction set's register.
+pub(in crate::cpu) const LANES: usize = 16;
+
+/// The largest number of tiles transformed at once, in any instruction set.
+pub(super) const MAX_TILES: usize = 128;
+
+/// The largest number of tiles transformed at once: more share the transformed weights, fewer leave room in the second-level cache,
+/// which is half a megabyte or one where AVX2 is the best there is, and two beside AVX-512.
+pub(super) fn tiles_at_once() -> usize {
+    match isa() {
+        Isa::Avx2 => 64,
+        _ => MAX_TILES,
+    }
+}
+
+/// Length of a block of k, and columns of a block of products.
+pub(super) const BLOCK_K: usize = 128;
+pub(super) const BLOCK_N: usize = 64;
+
+/// The distance between the points of a transformed block of `len` numbers: an odd number of cache lines, for the T²
+/// streams that a transform writes would otherwise fall into the same set of the cache.
+pub(super) fn point_stride(len: usize) -> usize {
+    (len.div_ceil(16) | 1) * 16
+}
+
+/// Cuts `0..n` into pieces of at most `step`, nearly equal multiples of [`LANES`].
+pub(super) fn pieces(n: usize, step: usize) -> Vec<Range<usize>> {
+    let count = n.div_ceil(step).max(1);
+    let step = n.div_ceil(count).next_multiple_of(LANES);
+    (0..n).step_by(step).map(|start| start..n.min(start + step)).collect()
+}
+
+/// Part of a range of places of one phase: channels `channels`, the first of them number `at` of the range.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Strip {
+    pub(super) phase: [usize; 2],
+    pub(super) channels: Range<usize>,
+    pub(super) at: usize,
+}
+
+/// How many places an input has.
+pub(super) fn places(params: &ConvParams) -> usize {
+    stride(&params.geom).pow(2) * params.cin
+}
+
+/// The strips of a range of places.
+pub(super) fn strips(places: &Range<usize>, params: &ConvParams) -> Vec<Strip> {
+    let (cin, stride) = (params.cin, stride(&params.geom));
+    (0..stride * stride)
+        .filter_map(|q| {
+            let (start, end) = (places.start.max(q * cin), places.end.min((q + 1) * cin));
+            (start < end).then(|| Strip {
+                phase: [q / stride, q % stride],
+                channels: start - q * cin..end - q * cin,
+                at: start - places.start,
+            })
+        })
+        .collect()
+}
+
+/// Where a packed right operand of `n` columns and `kc` rows holds element (k, column).
+pub(super) fn packed_at(k: usize, column: usize, kc: usize, n: usize) -> usize {
+    let wide = panel_columns();
+    let panel = column / wide * wide;
+    panel * kc + k * wide.min(n - panel) + column - panel
+}
+
+/// The pieces of `0..n` that lie in one panel each.
+pub(super) fn panels(n: usize) -> impl Iterator<Item = Range<usize>> {
+    let wide = panel_columns();
+    (0..n).step_by(wide).map(move |start| start..n.min(start + wide))
+}
+
+/// Sides and strides of the kernels that are served. Of 3×3 in strides of 2, F(4×4, 2×2) saves less than a third of the products: in most
+/// layers its transforms cost more (docs/performance.md).
+pub(super) const KERNELS: [(usize, usize); 3] = [(3, 1), (4, 2), (5, 2)];
+
+/// R, the taps across the kernel over the space-to-depth image, where [`forward`], [`input_grad`] and [`weight_grad`] serve a geometry.
+pub(in crate::cpu) fn taps(geom: &ConvGeom) -> Option<usize> {
+    let (side, stride) = (geom.kernel[0], stride(geom));
+    let served =
+        geom.kernel == [side; 2] && geom.stride == [stride; 2] && KERNELS.contains(&(side, stride));
+    served.then(|| side.div_ceil(stride))
+}
+
+pub(super) fn stride(geom: &ConvGeom) -> usize {
+    geom.stride[0]
+}
+
+/// The number of a tap in the kernel, from its place in the space-to-depth kernel and the phase; `None` for the last ones of 5×5 kernels.
+pub(super) fn tap(geom: &ConvGeom, [i, j]: [usize; 2], phase: [usize; 2]) -> Option<usize> {
+    let (side, stride) = (geom.kernel[0], stride(geom));
+    let (y, x) = (stride * i + phase[0], stride * j + phase[1]);
+    (y < side && x < side).then_some(y * side + x)
+}
+
+/// The tiles of a batch: M×M outputs each, those of an image in row-major order.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles<const M: usize, const T: usize, const R: usize> {
+    pub(super) params: ConvParams,
+    output: [usize; 2],
+    /// Tiles down and across an image.
+    grid: [usize; 2],
+}
+
+impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
+    pub(super) fn new(params: ConvParams) -> Self {
+        let output = params.geom.output();
+        Self { params, output, grid: output.map(|side| side.div_ceil(M)) }
+    }
+
+    pub(super) fn per_image(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+
+    /// Image, and top left output pixel of a tile.
+    pub(super) fn corner(&self, tile: usize) -> (usize, [usize; 2]) {
+        let (image, at) = (tile / self.per_image(), tile % self.per_image());
+        (image, [at / self.grid[1] * M, at % self.grid[1] * M])
+    }
+
+    /// The places in `[N, H, W, Cin]` of a tile's inputs of one phase, as far as they lie in the image.
+    pub(super) fn input(&self, tile: usize, phase: [usize; 2]) -> Window<T> {
+        self.window(tile, phase, [usize::MAX; 2])
+    }
+
+    /// [`input`](Self::input), as far as a window covers them.
+    pub(super) fn covered(&self, tile: usize, phase: [usize; 2]) -> Window<T> {
+        // Of R taps in the space-to-depth kernel, a 5×5 kernel has one less in the second phase.
+        let geom = &self.params.geom;
+        self.window(tile, phase, phase.map(|p| (geom.kernel[0] - p).div_ceil(stride(geom)) - 1))
+    }
+
+    pub(super) fn window(&self, tile: usize, phase: [usize; 2], beyond: [usize; 2]) -> Window<T> {
+        let (image, corner) = self.corner(tile);
+        let ConvParams { geom, cin, .. } = self.params;
+        let stride = stride(&geom);
+        let axis = |axis: usize, pitch: usize| {
+            std::array::from_fn(|i| {
+                let at = corner[axis] + i;
+                let pixel = (stride * at + phase[axis]).wrapping_sub(geom.pad[axis][0]);
+                let inside =
+                    pixel < geom.input[axis] && at < self.output[axis].saturating_add(beyond[axis]);
+                if inside { pixel * pitch } else { OUTSIDE }
+            })
+        };
+        let pitch = geom.input[1] * cin;
+        Window { image: image * geom.input[0] * pitch, rows: axis(0, pitch), columns: axis(1, cin) }
+    }
+
+    /// Calls `f` with the place of each pixel of an image that no window covers.
+    pub(super) fn uncovered(&self, image: usize, mut f: impl FnMut(usize)) {
+        let geom = &self.params.geom;
+        let [h, w] = geom.input;
+        let end = [0, 1].map(|i| {
+            (stride(geom) * (self.output[i] - 1) + geom.kernel[i])
+                .saturating_sub(geom.pad[i][0])
+                .min(geom.input[i])
+        });
+        for y in 0..h {
+            for x in if y < end[0] { end[1]..w } else { 0..w } {
+                f(((image * h + y) * w + x) * self.params.cin);
+            }
+        }
+    }
+
+    /// The places in `[N, OH, OW, Cout]` of a tile's outputs, as far as there are any.
+    pub(super) fn out(&self, tile: usize) -> Window<M> {
+        let (image, corner) = self.corner(tile);
+        let axis = |axis: usize, pitch: usize| {
+            std::array::from_fn(|i| {
+                if corner[axis] + i < self.output[axis] {
+                    (corner[axis] + i) * pitch
+                } else {
+                    OUTSIDE
+                }
+            })
+        };
+        let pitch = self.output[1] * self.params.cout;
+        Window {
+            image: image * self.output[0] * pitch,
+            rows: axis(0, pitch),
+            columns: axis(1, self.params.cout),
+        }
+    }
+}
+
+/// In place of a row's or column's offset: larger than any, and their sum too.
+pub(super) const OUTSIDE: usize = 1 << (usize::BITS - 2);
+
+/// Where the pixels of a tile start in memory.
+pub(super) struct Window<const N: usize> {
+    image: usize,
+    rows: [usize; N],
+    columns: [usize; N],
+}
+
+impl<const N: usize> Window<N> {
+    /// Pointers to channel `channel` of the pixels at `base`, to `outside` where there are none.
+    #[inline(always)]
+    pub(super) fn pointers(
+        &self,
+        base: *const f32,
+        channel: usize,
+        outside: *const f32,
+    ) -> [[*const f32; N]; N] {
+        let base = base.wrapping_add(self.image + channel);
+        std::array::from_fn(|i| {
+            std::array::from_fn(|j| {
+                let at = self.rows[i] + self.columns[j];
+                if at < OUTSIDE { base.wrapping_add(at) } else { outside }
+            })
+        })
+    }
+
+    /// [`pointers`](Self::pointers) to write to.
+    #[inline(always)]
+    pub(super) fn places(
+        &self,
+        base: *mut f32,
+        channel: usize,
+        outside: *mut f32,
+    ) -> [[*mut f32; N]; N] {
+        self.pointers(base, channel, outside).map(|row| row.map(<*const f32>::cast_mut))
+    }
+}
+
+/// A square of values made by position.
+pub(super) fn square<V, const N: usize>(mut f: impl FnMut(usize, usize) -> V) -> [[V; N]; N] {
+    std::array::from_fn(|i| std::array::from_fn(|j| f(i, j)))
+}
+
+/// How many groups of images there are, how many images a group has, and the shares of column blocks; all by shape alone.
+pub(super) struct Plan {
+    images: usize,
+    groups: usize,
+    pub(super) shares: Vec<Vec<Range<usize>>>,
+}
+
+impl Plan {
+    /// With fewer groups than this, the columns are shared out too; each share transforms the images anew.
+    pub(super) const MIN_TASKS: usize = 4;
+
+    pub(super) fn new(batch: usize, tiles_per_image: usize, columns: usize) -> Self {
+        let most = (tiles_at_once() / tiles_per_image).max(1);
+        let groups = batch.div_ceil(most);
+        let images = batch.div_ceil(groups);
+        let groups = batch.div_ceil(images);
+        let blocks = pieces(columns, BLOCK_N);
+        let shares = Self::MIN_TASKS.div_ceil(groups).min(blocks.len());
+        let shares = (0..shares)
+            .map(|s| blocks[blocks.len() * s / shares..blocks.len() * (s + 1) / shares].to_vec())
+            .collect();
+        Self { images, groups, shares }
+    }
+
+    pub(super) fn tasks(&self) -> usize {
+        self.groups * self.shares.len()
+    }
+
+    /// The tiles of a task, in blocks, and its blocks of columns.
+    pub(super) fn task(
+        &self,
+        task: usize,
+        batch: usize,
+        per_image: usize,
+    ) -> (Range<usize>, &[Range<usize>]) {
+        let first = task / self.shares.len() * self.images;
+        let images = first..batch.min(first + self.images);
+        (images.start * per_image..images.end * per_image, &self.shares[task % self.shares.len()])
+    }
+}
+
+/// `range` in blocks of at most [`tiles_at_once`].
+pub(super) fn tile_blocks(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let (end, most) = (range.end, tiles_at_once());
+    range.step_by(most).map(move |start| start..end.min(start + most))
+}
