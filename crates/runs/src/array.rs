@@ -91,7 +91,8 @@ impl Array {
         }
     }
 
-    /// The values as little-endian bytes, handed to `sink` in pieces that need no second copy of the whole.
+    /// The values as little-endian bytes, handed to `sink` in pieces that need no second copy of
+    /// the whole.
     pub(crate) fn write_le<E>(
         &self,
         mut sink: impl FnMut(&[u8]) -> Result<(), E>,

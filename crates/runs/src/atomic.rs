@@ -1,4 +1,5 @@
-//! Files that are complete or absent: temporary name, fsync, rename, fsync of the folder.
+//! Atomic writes: a file is complete or absent (temporary name, fsync, rename, fsync of the
+//! folder).
 
 use crate::ArtifactError;
 use std::ffi::OsStr;
@@ -7,17 +8,32 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// The ending of a file that is being written.
+/// The suffix of a file that is being written.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
-/// Writes `path` through `fill`, so that a reader finds the old file or the whole new one, never a part.
+/// Writes `path` through `fill`, so that a reader finds the old file or the whole new one.
 ///
-/// The bytes go to a temporary file in the same folder (a rename is atomic only within one file system), are
-/// fsynced and renamed over `path`; the folder is fsynced so that the new name survives a power cut. On any
-/// failure the temporary file is removed, an older `path` is left as it was, and the error names `path`.
+/// The bytes go to a temporary file in the same folder (a rename is atomic only within one file
+/// system), are fsynced and renamed over `path`; the folder is fsynced so that the new name
+/// survives a power cut. On any failure the temporary file is removed, an older `path` is left as
+/// it was, and the error names `path`.
+///
+/// ```
+/// use std::io::Write;
+///
+/// let dir = tempfile::tempdir().unwrap();
+/// let path = dir.path().join("note.txt");
+/// runs::write_atomic(&path, |file| file.write_all(b"old")).unwrap();
+/// let failed = runs::write_atomic(&path, |file| {
+///     file.write_all(b"ne")?;
+///     Err(std::io::Error::other("interrupted"))
+/// });
+/// assert!(failed.is_err());
+/// assert_eq!(std::fs::read(&path).unwrap(), b"old");
+/// ```
 ///
 /// # Errors
-/// [`ArtifactError::Write`] for whatever the operating system or `fill` reports.
+/// Returns [`ArtifactError::Write`] with the error of the operating system or of `fill`.
 pub fn write_atomic(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
@@ -42,21 +58,21 @@ fn write(
     sync_folder(folder)
 }
 
-/// A fresh file in `folder` that is removed when dropped.
+/// Creates a new file in `folder` that is removed when dropped.
 fn temporary_in(folder: &Path, name: &OsStr) -> io::Result<NamedTempFile> {
     let mut prefix = name.to_os_string();
     prefix.push(".");
-    // Opened here, not by the crate: its files have mode 0600, right for secrets, where the umask should decide; and its errors name
-    // the temporary file, which says nothing to the user.
+    // Opened here, not by the crate: its files have mode 0600, right for secrets, where the umask
+    // should decide; and its errors name the temporary file, which a user does not know.
     let open = |path: &Path| File::options().read(true).write(true).create_new(true).open(path);
     tempfile::Builder::new().prefix(&prefix).suffix(TEMPORARY).make_in(folder, open)
 }
 
-/// Finds out whether `folder` can be made (or is there) and written, and leaves nothing behind.
+/// Checks that `folder` exists or could be created, and is writable. Leaves nothing behind.
 ///
 /// # Errors
-/// [`ArtifactError::Write`], which names `folder`.
-pub(crate) fn probe(folder: &Path) -> Result<(), ArtifactError> {
+/// Returns [`ArtifactError::Write`] for `folder` if it is not.
+pub(crate) fn check_writable(folder: &Path) -> Result<(), ArtifactError> {
     let nearest = folder
         .ancestors()
         .map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
@@ -67,12 +83,13 @@ pub(crate) fn probe(folder: &Path) -> Result<(), ArtifactError> {
     temporary_in(there, OsStr::new(".dcgan-probe")).map(drop).map_err(ArtifactError::write(folder))
 }
 
-/// Removes what killed processes left half-written in `folder`, and returns those paths.
+/// Removes the temporary files that killed processes left in `folder`, and returns their paths.
 ///
-/// Call it only where no other process writes: under the lock of the run.
+/// Must be called under the lock of the run: a temporary file may belong to another process.
 ///
 /// # Errors
-/// [`ArtifactError::Read`] if the folder cannot be listed; a temporary file that cannot be removed stays.
+/// Returns [`ArtifactError::Read`] if the folder cannot be listed. A temporary file that cannot be
+/// removed stays.
 pub fn remove_stale(folder: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
     let mut removed = Vec::new();
     for entry in fs::read_dir(folder).map_err(ArtifactError::read(folder))? {
@@ -86,7 +103,7 @@ pub fn remove_stale(folder: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
     Ok(removed)
 }
 
-/// The folder a file lies in; `.` for a bare name.
+/// The folder of a file; `.` for a bare name.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

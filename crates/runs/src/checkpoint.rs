@@ -1,8 +1,24 @@
-//! A checkpoint: one safetensors file with the run's whole state, and its checksum.
+//! Checkpoints: one safetensors file with the complete state of a run, and its checksum.
 //!
-//! `__metadata__` holds three strings: `schema` (this layout's version), `meta` ([`CheckpointMeta`] as JSON) and `checksum`
-//! (CRC-32C over names, types, shapes and values of all tensors, and over `schema` and `meta`). Any program that reads
-//! safetensors can read the weights.
+//! `__metadata__` holds three strings: `schema` (the version of this layout), `meta`
+//! ([`CheckpointMeta`] as JSON) and `checksum` (CRC-32C over names, types, shapes and values of all
+//! tensors, and over `schema` and `meta`). Any program that reads safetensors can read the weights.
+//!
+//! ```
+//! use runs::{ArtifactError, Checkpoint, CheckpointMeta, checkpoint};
+//!
+//! let dir = tempfile::tempdir().unwrap();
+//! let path = dir.path().join("step-00000100.safetensors");
+//! let meta = CheckpointMeta { step: 100, ..CheckpointMeta::default() };
+//! let saved = Checkpoint { meta, ..Checkpoint::default() };
+//! checkpoint::save(&path, &saved).unwrap();
+//! assert_eq!(checkpoint::load(&path).unwrap(), saved);
+//!
+//! // A single changed byte is noticed.
+//! let text = String::from_utf8(std::fs::read(&path).unwrap()).unwrap();
+//! std::fs::write(&path, text.replace("100", "101")).unwrap();
+//! assert!(matches!(checkpoint::load(&path), Err(ArtifactError::Checksum { .. })));
+//! ```
 
 use crate::container::{self, Container, Fingerprint, TensorInfo};
 use crate::{Array, ArtifactError};
@@ -10,19 +26,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The version of the layout that this program writes, and the newest it reads.
+/// The version of the layout that this program writes, and the newest that it reads.
 pub const SCHEMA: u32 = 1;
 
-/// The data that a run learns from.
+/// Identifies the dataset that a run is trained on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetId {
-    /// What the user gave as `--data`.
+    /// The dataset's name or path, as the user gave it.
     pub name: String,
-    /// A digest of the content, to notice other data under the same name.
+    /// A digest of the contents, to detect other data under the same name.
     pub fingerprint: String,
 }
 
-/// Everything of a checkpoint that is not a tensor.
+/// The metadata of a checkpoint: everything that is not a tensor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointMeta {
     /// Finished training steps.
@@ -31,12 +47,13 @@ pub struct CheckpointMeta {
     pub recipe: String,
     /// The recipe's name.
     pub recipe_name: String,
-    /// What was trained on.
+    /// The training set.
     pub dataset: DatasetId,
-    /// Data cursor, RNG counters, update schedule and whatever else the loop needs to go on. Numbers come back
-    /// bit-exactly (finite `f64`, `u64`, `i64`); JSON has no NaN or infinity.
+    /// Data cursor, RNG counters and the rest of the loop's state. Finite `f64`, `u64` and `i64`
+    /// are read back bit-exactly; JSON has no NaN or infinity.
     pub state: serde_json::Value,
-    /// The numerics of the device that computed the run: its instruction set, or adapter, driver and precision.
+    /// The numerics of the device that computed the run: its instruction set, or adapter, driver
+    /// and precision.
     #[serde(rename = "instruction_set")]
     pub numerics_id: String,
     /// The version of the kernels that computed the run.
@@ -44,40 +61,41 @@ pub struct CheckpointMeta {
     pub numerics_version: String,
 }
 
-/// A run's whole state: what `--resume` needs.
+/// The complete state of a run: what resuming needs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
-    /// Everything that is not a tensor.
+    /// The metadata.
     pub meta: CheckpointMeta,
-    /// Weights, buffers, moments, averages, by name.
+    /// Weights, buffers, optimizer state and averages, by name.
     pub tensors: BTreeMap<String, Array>,
 }
 
 impl Checkpoint {
-    /// What tells these networks from others: CRC-32C over the recipe and over names, types, shapes and values of all tensors. Nothing else of the
-    /// file counts.
+    /// Identifies the networks: CRC-32C over the recipe and over names, types, shapes and values of
+    /// all tensors, and nothing else of the file.
     pub fn identity(&self) -> String {
         Fingerprint::of(&self.tensors).checksum(&self.meta.recipe)
     }
 }
 
-/// What a checkpoint holds, short of the tensors' values.
+/// The contents of a checkpoint without the tensors' values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckpointHeader {
     /// The layout version of the file.
     pub schema: u32,
-    /// Everything that is not a tensor.
+    /// The metadata.
     pub meta: CheckpointMeta,
     /// Names, types and shapes, sorted by name.
     pub tensors: Vec<TensorInfo>,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub bytes: u64,
 }
 
 /// Writes a checkpoint atomically: `path` is the old file or the whole new one, whatever happens.
 ///
 /// # Errors
-/// An array that does not fill its shape, or the disk; then nothing of the new file is left behind.
+/// Returns an error if a tensor does not fill its shape or the file cannot be written; nothing of
+/// the new file is left then.
 pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<(), ArtifactError> {
     let meta = serde_json::to_string(&checkpoint.meta)
         .map_err(|error| ArtifactError::write(path)(error.into()))?;
@@ -87,11 +105,11 @@ pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<(), ArtifactError> {
     container::write(path, &metadata, &checkpoint.tensors)
 }
 
-/// Reads a checkpoint and verifies every byte that matters.
+/// Reads a checkpoint and verifies its checksum. Allocates no more than the size of the file.
 ///
 /// # Errors
-/// Each its own: cannot be read; no safetensors file; truncated; a safetensors file that is no checkpoint; written by
-/// a newer version; damaged. Nothing is allocated beyond the size of the file.
+/// Returns an error, with a variant for each, if the file cannot be read, is not a safetensors
+/// file, is truncated, is not a checkpoint, was written by a newer version, or is damaged.
 pub fn load(path: &Path) -> Result<Checkpoint, ArtifactError> {
     read(Container::open(path)?, path)
 }
@@ -109,7 +127,8 @@ fn read(container: Container, path: &Path) -> Result<Checkpoint, ArtifactError> 
     Ok(Checkpoint { meta: envelope.parse_meta(path)?, tensors })
 }
 
-/// Reads the header and verifies the whole file as [`load`] does, but keeps no tensor: little memory, however large the networks.
+/// Reads the header and verifies the whole file as [`load`] does, but keeps no tensor: the memory
+/// does not depend on the size of the networks.
 ///
 /// # Errors
 /// As [`load`].
@@ -130,7 +149,7 @@ fn checksum(tensors: &Fingerprint, schema: u32, meta: &str) -> String {
     tensors.checksum(&format!("{schema}\n{meta}"))
 }
 
-/// The three strings of the metadata, as found.
+/// The three strings of the metadata.
 struct Envelope {
     schema: u32,
     meta: String,
@@ -142,8 +161,8 @@ impl Envelope {
         let damaged = |reason: String| ArtifactError::Damaged { path: path.to_owned(), reason };
         let text = |key: &str| container.metadata.get(key).cloned();
         let (schema, meta, checksum) = (text("schema"), text("meta"), text("checksum"));
-        // Many programs write a `format` or even a `schema` of their own; all three together are ours. With one
-        // of them missing the header was damaged.
+        // Many programs write a `format` or even a `schema` of their own, but not these three
+        // together. If only one of them is missing, the header was damaged.
         let (schema, meta, checksum) = match (schema, meta, checksum) {
             (Some(schema), Some(meta), Some(checksum)) => (schema, meta, checksum),
             (None, None, _) | (None, _, None) | (_, None, None) => {
@@ -157,7 +176,7 @@ impl Envelope {
         };
         let schema: u32 = schema
             .parse()
-            .map_err(|_| damaged(format!("its schema is {schema:?}, which is no number")))?;
+            .map_err(|_| damaged(format!("its schema {schema:?} is not an integer")))?;
         if schema > SCHEMA {
             return Err(ArtifactError::NewerSchema {
                 path: path.to_owned(),
@@ -166,7 +185,7 @@ impl Envelope {
             });
         }
         if schema == 0 {
-            return Err(damaged("its schema is 0, which no version wrote".to_owned()));
+            return Err(damaged("its schema is 0, which no version writes".to_owned()));
         }
         Ok(Self { schema, meta, checksum })
     }
@@ -186,7 +205,7 @@ impl Envelope {
     fn parse_meta(&self, path: &Path) -> Result<CheckpointMeta, ArtifactError> {
         serde_json::from_str(&self.meta).map_err(|error| ArtifactError::Damaged {
             path: path.to_owned(),
-            reason: format!("its metadata cannot be understood: {error}"),
+            reason: format!("its metadata cannot be parsed: {error}"),
         })
     }
 }

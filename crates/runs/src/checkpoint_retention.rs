@@ -1,4 +1,20 @@
-//! The checkpoints folder: which file is which step, which are kept, which one to resume from.
+//! The folder of checkpoints: file names by step, which checkpoints are kept, and which one to
+//! resume from.
+//!
+//! ```
+//! use runs::checkpoint_retention::{latest_valid, list, save_and_prune};
+//! use runs::{Checkpoint, CheckpointMeta, RetentionPolicy};
+//!
+//! let dir = tempfile::tempdir().unwrap();
+//! let policy = RetentionPolicy { last: 2, best: Some(100) };
+//! for step in [100, 200, 300, 400] {
+//!     let meta = CheckpointMeta { step, ..CheckpointMeta::default() };
+//!     save_and_prune(dir.path(), &Checkpoint { meta, ..Checkpoint::default() }, policy).unwrap();
+//! }
+//! let steps: Vec<_> = list(dir.path()).unwrap().into_iter().map(|(step, _)| step).collect();
+//! assert_eq!(steps, [100, 300, 400]);
+//! assert_eq!(latest_valid(dir.path()).unwrap().checkpoint.meta.step, 400);
+//! ```
 
 use crate::ArtifactError;
 use crate::atomic::{folder_of, sync_folder};
@@ -6,28 +22,28 @@ use crate::checkpoint::{self, Checkpoint};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Which checkpoints outlive a rotation.
+/// Which checkpoints are kept when a new one is saved.
 #[derive(Clone, Copy, Debug)]
 pub struct RetentionPolicy {
-    /// How many of the newest; 0 counts as 1.
+    /// Number of the newest that are kept; 0 counts as 1.
     pub last: usize,
-    /// The step of the best one so far, never deleted. A loop that goes back to an earlier step forgets a best one
-    /// of a later step, or the next resume starts from that.
+    /// The step of the best one so far, which is never deleted. A loop that rolls back must clear a
+    /// best one of a later step, or the next resume would start from it.
     pub best: Option<u64>,
 }
 
-/// What [`latest_valid`] found.
+/// The newest checkpoint of a folder that is not damaged.
 #[derive(Debug)]
 pub struct LatestValidCheckpoint<T = Checkpoint> {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// The newest checkpoint that is sound.
+    /// The checkpoint.
     pub checkpoint: T,
-    /// Newer ones that are damaged, newest first, with the reason: to be told to the user.
+    /// Newer ones that are damaged, newest first, with the reason: to be reported to the user.
     pub skipped: Vec<(PathBuf, ArtifactError)>,
 }
 
-/// `step-00001500.safetensors`.
+/// The file name of a step, such as `step-00001500.safetensors`.
 pub fn file_name(step: u64) -> String {
     format!("step-{step:08}.safetensors")
 }
@@ -43,10 +59,10 @@ pub fn step_of(path: &Path, extension: &str) -> Option<u64> {
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
-/// Checkpoints of a folder by rising step. Files of other names, such as a copy the user made, are not among them.
+/// Checkpoints of a folder by rising step. Files of other names, such as a copy, are ignored.
 ///
 /// # Errors
-/// The folder cannot be listed.
+/// Returns an error if the folder cannot be listed.
 pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, ArtifactError> {
     steps_in(dir, "safetensors")
 }
@@ -67,19 +83,20 @@ pub fn steps_in(dir: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>, Arti
     Ok(found)
 }
 
-/// Saves a checkpoint under the name of its step, then, the new one safely on the disk, deletes what `keep` lets go.
+/// Saves a checkpoint under the name of its step and then, with the new one safely on the disk,
+/// deletes those that `policy` does not keep.
 ///
-/// Kept are the new one, the `keep.last - 1` before it, and `keep.best`. Checkpoints of *later* steps belong to a
-/// future that the run has gone back from (after NaN, or a damaged checkpoint); they are deleted too, or a resume
-/// would return to it. Files of other names are never touched.
+/// Kept are the new one, the `policy.last - 1` before it, and `policy.best`. Checkpoints of *later*
+/// steps, from which the run has rolled back (after NaN, or a damaged checkpoint), are deleted too,
+/// or a resume would return to them. Files of other names are never touched.
 ///
 /// # Errors
-/// As [`checkpoint::save`]; nothing is deleted then. An old file that cannot be deleted is no error: it is tried
-/// again at the next rotation.
+/// As [`checkpoint::save`]; nothing is deleted then. An old file that cannot be deleted is not an
+/// error: the next call tries again.
 pub fn save_and_prune(
     dir: &Path,
     checkpoint: &Checkpoint,
-    keep: RetentionPolicy,
+    policy: RetentionPolicy,
 ) -> Result<PathBuf, ArtifactError> {
     let step = checkpoint.meta.step;
     let path = dir.join(file_name(step));
@@ -88,10 +105,10 @@ pub fn save_and_prune(
         .into_iter()
         .filter(|(other, _)| *other != step)
         .partition(|(other, _)| *other < step);
-    let surplus = (earlier.len() + 1).saturating_sub(keep.last.max(1));
+    let surplus = (earlier.len() + 1).saturating_sub(policy.last.max(1));
     let mut removed = false;
     for (other, old) in earlier.into_iter().take(surplus).chain(later) {
-        if keep.best != Some(other) {
+        if policy.best != Some(other) {
             removed |= fs::remove_file(old).is_ok();
         }
     }
@@ -102,11 +119,12 @@ pub fn save_and_prune(
     Ok(path)
 }
 
-/// Deletes the checkpoints of later steps, newest first: a run that goes back to `step` has none. To be called before
-/// anything else of the later steps is given up, so that a kill at any instant leaves a run that is whole.
+/// Deletes the checkpoints of steps after `step`, newest first, when a run rolls back. Must be
+/// called before other files of the later steps are deleted, so that a kill at any instant leaves a
+/// complete run.
 ///
 /// # Errors
-/// The disk.
+/// Returns an error if a file cannot be deleted.
 pub fn delete_checkpoints_after(dir: &Path, step: u64) -> Result<(), ArtifactError> {
     let mut removed = false;
     for (_, path) in list(dir)?.into_iter().rev().take_while(|(other, _)| *other > step) {
@@ -116,17 +134,18 @@ pub fn delete_checkpoints_after(dir: &Path, step: u64) -> Result<(), ArtifactErr
     if removed { sync_folder(dir).map_err(ArtifactError::write(dir)) } else { Ok(()) }
 }
 
-/// Loads the newest checkpoint that is sound; damaged ones on the way are returned by name.
+/// Loads the newest checkpoint that is not damaged, and lists the damaged ones that are newer.
 ///
 /// # Errors
-/// [`ArtifactError::NoCheckpoint`] with every reason if none is sound. A checkpoint of a newer version, or one that
-/// this user may not read, is not damaged: that error is returned rather than an older checkpoint, from which the run
-/// would go on and write over the newer one.
+/// Returns [`ArtifactError::NoCheckpoint`] with every reason if none is valid. A checkpoint of a
+/// newer version, or one that this user may not read, is not damaged: that error is returned rather
+/// than an older checkpoint, because a run resumed from the older one would overwrite the newer
+/// one.
 pub fn latest_valid(dir: &Path) -> Result<LatestValidCheckpoint, ArtifactError> {
     latest_valid_by(dir, checkpoint::load)
 }
 
-/// [`latest_valid`] by another reader, which must refuse what is damaged.
+/// [`latest_valid`] by another reader, which must return an error for a damaged file.
 pub(crate) fn latest_valid_by<T>(
     dir: &Path,
     read: fn(&Path) -> Result<T, ArtifactError>,

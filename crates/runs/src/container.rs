@@ -1,8 +1,8 @@
 //! The safetensors container: eight bytes of header length, a JSON header, then the raw tensors.
 //!
-//! The header is parsed and validated by the `safetensors` crate. The tensors are streamed here rather than through
-//! its whole-file buffer, so that a load or save needs no second copy of the weights, and a header that lies about
-//! sizes is refused before anything is allocated for it.
+//! The header is parsed and validated by the `safetensors` crate. The tensors are streamed here
+//! rather than through its whole-file buffer, so that a load or save needs no second copy of the
+//! weights, and a header with false sizes is rejected before anything is allocated for it.
 
 use crate::{Array, ArtifactError, Data, write_atomic};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo as RawInfo};
@@ -12,8 +12,8 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The crate's own bound on a header; a longer one is garbage read as a length.
-const LONGEST_HEADER: u64 = 100_000_000;
+/// The limit of the `safetensors` crate for a header; a longer one is garbage read as a length.
+const MAX_HEADER: u64 = 100_000_000;
 const METADATA: &str = "__metadata__";
 
 /// One tensor of a file's header.
@@ -21,24 +21,24 @@ const METADATA: &str = "__metadata__";
 pub struct TensorInfo {
     /// Its name, such as `generator.main.0.weight`.
     pub name: String,
-    /// Its number type as safetensors spells it: `F32`, `I64`, ...
+    /// Its element type as safetensors spells it: `F32`, `I64`, …
     pub dtype: String,
     /// Its shape, outermost extent first.
     pub shape: Vec<usize>,
 }
 
-/// Where a container's bytes come from: a file, or this program.
-type Source = Box<dyn Read + Send>;
+/// The bytes of a container: a file, or a slice compiled into this program.
+type ByteSource = Box<dyn Read + Send>;
 
-/// An open file whose header was found sound and whose length is what the header says.
+/// An open file whose header is valid and whose length is what the header says.
 pub(crate) struct Container {
     path: PathBuf,
-    reader: BufReader<Source>,
+    reader: BufReader<ByteSource>,
     /// The `__metadata__` strings; empty where there are none.
     pub metadata: BTreeMap<String, String>,
     /// Name and header entry, in file order.
     tensors: Vec<(String, RawInfo)>,
-    /// Bytes of the whole file.
+    /// Size of the whole file in bytes.
     pub bytes: u64,
 }
 
@@ -54,7 +54,7 @@ impl Container {
     }
 
     /// Reads the header of `bytes` bytes from `source`, which errors call `path`.
-    pub fn read(path: &Path, source: Source, bytes: u64) -> Result<Self, ArtifactError> {
+    pub fn read(path: &Path, source: ByteSource, bytes: u64) -> Result<Self, ArtifactError> {
         let foreign =
             |reason: String| ArtifactError::NotSafetensors { path: path.to_owned(), reason };
         if bytes < 10 {
@@ -65,7 +65,7 @@ impl Container {
         reader.read_exact(&mut start).map_err(ArtifactError::read(path))?;
         let [length @ .., brace] = start;
         let length = u64::from_le_bytes(length);
-        if brace != b'{' || length > LONGEST_HEADER {
+        if brace != b'{' || length > MAX_HEADER {
             return Err(foreign("it does not begin with a header".to_owned()));
         }
         let data_start = 8 + length;
@@ -119,8 +119,8 @@ impl Container {
         infos
     }
 
-    /// Reads every tensor: F32 and I64 as they are and F16, BF16, F64 as F32. Returns them with the fingerprint of
-    /// the bytes that were read.
+    /// Reads every tensor: F32 and I64 unchanged, F16, BF16 and F64 as F32. Returns them with the
+    /// fingerprint of the bytes that were read.
     pub fn read_tensors(mut self) -> Result<(BTreeMap<String, Array>, Fingerprint), ArtifactError> {
         let mut arrays = BTreeMap::new();
         let mut fingerprint = Fingerprint::default();
@@ -133,7 +133,8 @@ impl Container {
         Ok((arrays, fingerprint))
     }
 
-    /// The fingerprint that [`read_tensors`](Self::read_tensors) would return, from one buffer's worth of memory.
+    /// The fingerprint that [`read_tensors`](Self::read_tensors) would return, in the memory of one
+    /// buffer.
     pub fn fingerprint(mut self) -> Result<Fingerprint, ArtifactError> {
         let mut fingerprint = Fingerprint::default();
         for (name, info) in &self.tensors {
@@ -157,7 +158,7 @@ impl Container {
         Ok(fingerprint)
     }
 
-    /// One tensor at the reader's position, and the CRC of its bytes.
+    /// Reads one tensor at the reader's position, and computes the CRC of its bytes.
     fn read_one(&mut self, name: &str, info: &RawInfo) -> Result<(Data, u32), ArtifactError> {
         let bytes = info.data_offsets.1 - info.data_offsets.0;
         let converted = |bytes: &[u8]| -> Option<Vec<f32>> {
@@ -225,7 +226,8 @@ fn le_chunks<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_
     bytes.as_chunks::<N>().0.iter().copied()
 }
 
-/// What the checksum is made of: each tensor's name, type, shape and CRC, whatever the order in the file.
+/// The input of the checksum: each tensor's name, type, shape and CRC, independent of the order in
+/// the file.
 #[derive(Default)]
 pub(crate) struct Fingerprint(BTreeMap<String, (bool, Vec<usize>, u32)>);
 
@@ -253,7 +255,7 @@ impl Fingerprint {
         let mut crc = crc32c::crc32c(text.as_bytes());
         let mut add = |bytes: &[u8]| crc = crc32c::crc32c_append(crc, bytes);
         for (name, (integer, shape, tensor)) in &self.0 {
-            // Lengths go in first, so that no two different lists give the same bytes.
+            // Lengths are included, so that no two different lists give the same bytes.
             add(&(name.len() as u64).to_le_bytes());
             add(name.as_bytes());
             add(&[u8::from(*integer)]);
@@ -273,13 +275,13 @@ struct FileHeader<'a> {
     tensors: BTreeMap<&'a str, RawInfo>,
 }
 
-/// Writes a container atomically. The same content always gives the same bytes.
+/// Writes a container atomically. Equal contents give equal bytes.
 pub(crate) fn write(
     path: &Path,
     metadata: &BTreeMap<&str, String>,
     arrays: &BTreeMap<String, Array>,
 ) -> Result<(), ArtifactError> {
-    // Widest type first, as the format asks, so that every tensor stays aligned to its type.
+    // Widest type first, as the format requires, so that every tensor is aligned to its type.
     let (integers, floats): (Vec<_>, Vec<_>) =
         arrays.iter().partition(|(_, array)| matches!(array.data, Data::I64(_)));
     let mut offset = 0;
@@ -296,7 +298,7 @@ pub(crate) fn write(
     }
     if tensors.contains_key(METADATA) {
         return Err(ArtifactError::write(path)(io::Error::other(
-            "no tensor may be called __metadata__",
+            "no tensor may be named __metadata__",
         )));
     }
     let mut header = serde_json::to_vec(&FileHeader { metadata, tensors })
@@ -312,7 +314,7 @@ pub(crate) fn write(
     })
 }
 
-/// Bytes of a file, 0 where it cannot be told.
+/// Size of a file in bytes, 0 if it cannot be read.
 pub(crate) fn file_bytes(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |status| status.len())
 }

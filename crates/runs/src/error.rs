@@ -196,7 +196,7 @@ pub enum ArtifactError {
         shape: [usize; 4],
     },
     /// A grid with a side of more than 65535 pixels.
-    #[error("cannot draw a grid of {count} images of {}x{}: it would be too large", .size[0], .size[1])]
+    #[error("cannot draw {count} images of {}x{} as one grid: too large", .size[0], .size[1])]
     GridSize {
         /// The number of images.
         count: usize,
@@ -267,9 +267,9 @@ impl ArtifactError {
         move |source| Self::Read { path, source }
     }
 
-    /// Whether an older checkpoint of the same folder may be used instead. Not so for a newer schema
-    /// or a file this user may not read: those are intact, and a run resumed from an older one would
-    /// write over them.
+    /// Whether an older checkpoint of the same folder may be used instead. Not so for a newer
+    /// schema or a file this user may not read: those are intact, and a run resumed from an older
+    /// one would write over them.
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             Self::NewerSchema { .. } | Self::Memory { .. } => false,

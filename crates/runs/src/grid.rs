@@ -67,9 +67,9 @@ impl GridOptions {
 /// A value `v` becomes `(v + 1) · 127.5`, rounded and clamped; NaN becomes 0.
 ///
 /// # Errors
-/// Returns [`ArtifactError::Channels`] for another number of channels, [`ArtifactError::ImageShape`]
-/// if the values do not fill the shape or there are none, and [`ArtifactError::GridSize`] if a side
-/// would exceed 65535 pixels.
+/// Returns [`ArtifactError::Channels`] for another number of channels,
+/// [`ArtifactError::ImageShape`] if the values do not fill the shape or there are none, and
+/// [`ArtifactError::GridSize`] if a side would exceed 65535 pixels.
 pub fn grid(
     images: &[f32],
     shape: [usize; 4],
@@ -215,8 +215,8 @@ pub(crate) fn decode(bytes: &[u8]) -> ImageResult<DynamicImage> {
     DynamicImage::from_decoder(decoder)
 }
 
-/// Writes each of `images`, `[N, H, W, C]` in [-1, 1], as `dir/NNNNN.png` counting from `first`, and
-/// returns the paths. Creates `dir` if it is missing and replaces files of the same name.
+/// Writes each of `images`, `[N, H, W, C]` in [-1, 1], as `dir/NNNNN.png` counting from `first`,
+/// and returns the paths. Creates `dir` if it is missing and replaces files of the same name.
 ///
 /// # Errors
 /// As [`grid`] and [`save_png`].

@@ -1,8 +1,9 @@
 //! The files that a training run leaves on disk, and the readers for them.
 //!
-//! No network is built here: weights are named arrays, images are `[N, H, W, C]` slices in [-1, 1]. One rule holds
-//! throughout: a file is complete or absent. Whatever replaces an older file is written under a temporary name, flushed
-//! to the disk and renamed (`atomic`), so a full disk or a kill at any instant leaves the older files as they were.
+//! No network is built here: weights are named arrays, images are `[N, H, W, C]` slices in [-1, 1].
+//! One rule holds throughout: a file is complete or absent. Whatever replaces an older file is
+//! written under a temporary name, flushed to the disk and renamed (`atomic`), so a full disk or a
+//! kill at any instant leaves the older files as they were.
 //!
 //! ```text
 //! runs/0007-paper/
@@ -10,7 +11,7 @@
 //!   metrics.jsonl           one object per logged step             metrics
 //!   events.out.tfevents.*   the same for TensorBoard               tensorboard
 //!   samples/step-*.png      grids of the fixed latents             grid, timelapse
-//!   checkpoints/step-*.safetensors                                 checkpoint, checkpoint_retention
+//!   checkpoints/step-*.safetensors             checkpoint, checkpoint_retention
 //!   losses.png              the loss curves                        plots::losses
 //!   .lock                   held while a process trains here       run_dir
 //! ```

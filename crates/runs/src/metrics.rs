@@ -1,4 +1,18 @@
-//! `metrics.jsonl`: one JSON object per logged step, appended as the run goes.
+//! `metrics.jsonl`: one JSON object per logged step, appended during the run.
+//!
+//! ```
+//! use runs::{MetricsRow, MetricsWriter, metrics};
+//!
+//! let dir = tempfile::tempdir().unwrap();
+//! let path = dir.path().join("metrics.jsonl");
+//! let row = |step| MetricsRow { step, d_loss: 1.4, ..MetricsRow::default() };
+//! let mut writer = MetricsWriter::resume(&path, 0).unwrap();
+//! (1..=3).for_each(|step| writer.append(&row(step)).unwrap());
+//!
+//! // Resuming from the checkpoint of step 2 cuts off the row of step 3.
+//! MetricsWriter::resume(&path, 2).unwrap();
+//! assert_eq!(metrics::read(&path).unwrap(), [row(1), row(2)]);
+//! ```
 
 use crate::ArtifactError;
 use serde::{Deserialize, Serialize};
@@ -8,30 +22,30 @@ use std::path::{Path, PathBuf};
 
 /// One logged step.
 ///
-/// A value that is NaN or infinite is written as `null`, JSON having no word for it, and read back as NaN.
+/// NaN and infinity are written as `null`, because JSON cannot express them, and read back as NaN.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MetricsRow {
     /// Finished training steps.
     pub step: u64,
-    /// Discriminator loss, real and fake halves added.
+    /// Discriminator loss, the sum of the losses on real and generated images.
     #[serde(with = "nullable")]
     pub d_loss: f64,
     /// Generator loss.
     #[serde(with = "nullable")]
     pub g_loss: f64,
-    /// Mean of D(x) over the real batch, in [0, 1].
+    /// Mean of D(x) over the batch of real images, in [0, 1].
     #[serde(with = "nullable")]
     pub d_real: f64,
-    /// Mean of D(G(z)) over the fake batch, in [0, 1].
+    /// Mean of D(G(z)) over the batch of generated images, in [0, 1].
     #[serde(with = "nullable")]
     pub d_fake: f64,
-    /// Real images consumed per second since the row before.
+    /// Real images consumed per second since the previous row.
     #[serde(with = "nullable")]
     pub images_per_second: f64,
-    /// Seconds of training so far, over all resumes.
+    /// Seconds of training so far, summed over all resumes.
     #[serde(with = "nullable")]
     pub seconds: f64,
-    /// Whatever else a stabiliser or metric logs.
+    /// Other logged values by name.
     #[serde(flatten)]
     pub extra: serde_json::Map<String, serde_json::Value>,
 }
@@ -48,24 +62,26 @@ mod nullable {
     }
 }
 
-/// Appends rows. Each goes out in one write, so a reader that follows the file sees whole lines.
+/// Appends rows. Each is one write, so that a reader that follows the file sees whole lines.
 #[derive(Debug)]
 pub struct MetricsWriter {
     path: PathBuf,
     file: File,
-    /// Bytes of whole rows; a failed append is cut back to here.
+    /// Bytes of complete rows; a failed append is truncated to this length.
     len: u64,
 }
 
 impl MetricsWriter {
-    /// Goes on behind the rows up to and including `step`, the step of the checkpoint that training resumes from.
+    /// Continues after the rows up to and including `step`, the step of the checkpoint that
+    /// training resumes from.
     ///
-    /// Rows of later steps will be computed again and are cut off, as is a last line that a kill left unfinished. With
-    /// [`MetricsWriter::sync`] called before each checkpoint, no row is lost and none is there twice. A missing file
-    /// is started.
+    /// Rows of later steps will be computed again and are cut off, as is a last line that a kill
+    /// left incomplete. With [`MetricsWriter::sync`] called before each checkpoint, no row is lost
+    /// or doubled. A missing file is created.
     ///
     /// # Errors
-    /// The file cannot be read or written, or a line in the midst of the rows to keep is no row.
+    /// Returns an error if the file cannot be read or written, or a line before the last row to
+    /// keep is not a row.
     pub fn resume(path: &Path, step: u64) -> Result<Self, ArtifactError> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -109,7 +125,7 @@ impl MetricsWriter {
     /// Appends one row.
     ///
     /// # Errors
-    /// The disk; the file then ends with the row before.
+    /// Returns an error if the row cannot be written; the file then ends with the previous row.
     pub fn append(&mut self, row: &MetricsRow) -> Result<(), ArtifactError> {
         let mut line = serde_json::to_vec(row)
             .map_err(|error| ArtifactError::write(&self.path)(error.into()))?;
@@ -117,17 +133,18 @@ impl MetricsWriter {
         self.put(&line).map_err(ArtifactError::write(&self.path))
     }
 
-    /// Makes all rows durable; to be called before each checkpoint.
+    /// Flushes all rows to the disk (fsync). Must be called before each checkpoint.
     ///
     /// # Errors
-    /// The disk.
+    /// Returns an error if the file cannot be synced.
     pub fn sync(&mut self) -> Result<(), ArtifactError> {
         self.file.sync_all().map_err(ArtifactError::write(&self.path))
     }
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Err(error) = self.file.write_all(bytes) {
-            // Half a row would swallow the next one. If even cutting fails, `resume` cuts it.
+            // The next row would be appended to a partial one. If truncating fails too, `resume`
+            // cuts it.
             let _ = self.cut();
             return Err(error);
         }
@@ -141,10 +158,10 @@ impl MetricsWriter {
     }
 }
 
-/// Reads all rows; a last line that is being written, or that a kill left unfinished, is passed over.
+/// Reads all rows. A last line that is being written, or that a kill left incomplete, is skipped.
 ///
 /// # Errors
-/// The file cannot be read, or a line before the last is no row.
+/// Returns an error if the file cannot be read, or a line before the last is not a row.
 pub fn read(path: &Path) -> Result<Vec<MetricsRow>, ArtifactError> {
     let bytes = std::fs::read(path).map_err(ArtifactError::read(path))?;
     let mut rows = Vec::new();
@@ -159,7 +176,7 @@ pub fn read(path: &Path) -> Result<Vec<MetricsRow>, ArtifactError> {
     Ok(rows)
 }
 
-/// The last whole row, read from the end of the file, however long the file is; `None` where there is none.
+/// The last complete row, if there is one. Reads only the end of the file, however long it is.
 pub(crate) fn last(path: &Path) -> Option<MetricsRow> {
     let mut file = File::open(path).ok()?;
     let len = file.metadata().ok()?.len();
@@ -169,7 +186,7 @@ pub(crate) fn last(path: &Path) -> Option<MetricsRow> {
     tail.split(|&byte| byte == b'\n').rev().find_map(|line| parse_line(line).ok().flatten())
 }
 
-/// A line as a row; `None` for a blank one.
+/// Parses a line; `None` for a blank one.
 fn parse_line(line: &[u8]) -> Result<Option<MetricsRow>, serde_json::Error> {
     if line.trim_ascii().is_empty() { Ok(None) } else { serde_json::from_slice(line).map(Some) }
 }

@@ -1,4 +1,4 @@
-//! NumPy's `.npy`: magic, version, a Python dict literal as header, then the raw values.
+//! NumPy's `.npy` files: magic, version, a Python dict literal as header, then the raw values.
 //!
 //! Format: numpy.lib.format, versions 1.0 and 2.0 (3.0 differs in the header's encoding only).
 
@@ -8,10 +8,12 @@ use std::path::Path;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Reads a little-endian float32 or float64 array of any rank, in C or Fortran order, as row-major F32.
+/// Reads a little-endian float32 or float64 array of any rank, in C or Fortran order, as row-major
+/// F32.
 ///
 /// # Errors
-/// The file cannot be read, is malformed or truncated, or holds another number type.
+/// Returns an error if the file cannot be read, is malformed or truncated, or holds another element
+/// type.
 pub fn read_npy(path: &Path) -> Result<Array, ArtifactError> {
     let bytes = fs::read(path).map_err(ArtifactError::read(path))?;
     parse(&bytes).map_err(|reason| ArtifactError::Npy { path: path.to_owned(), reason })
@@ -33,7 +35,7 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
     }
     .ok_or("it ends inside the header")?;
     let (header, data) = rest.split_at_checked(length).ok_or("it ends inside the header")?;
-    let header = std::str::from_utf8(header).map_err(|_| "its header is no text")?;
+    let header = std::str::from_utf8(header).map_err(|_| "its header is not UTF-8")?;
 
     let kind =
         value_of(header, "descr").and_then(quoted).ok_or("its header has no type (descr)")?;
@@ -69,7 +71,7 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
     Ok(Array::f32(shape, values))
 }
 
-/// The text behind `'key':` in a dict literal.
+/// The text after `'key':` in a dict literal.
 fn value_of<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     let (_, rest) = header
         .split_once(&format!("'{key}'"))
@@ -92,7 +94,7 @@ fn tuple(text: &str) -> Option<Vec<usize>> {
     extents.into_iter().map(|extent| extent.trim_end_matches('L').parse().ok()).collect()
 }
 
-/// First extent fastest → last extent fastest.
+/// Reorders values from Fortran order (first axis fastest) to C order (last axis fastest).
 fn row_major(values: &[f32], shape: &[usize]) -> Vec<f32> {
     let mut strides = Vec::with_capacity(shape.len());
     let mut stride = 1;

@@ -1,18 +1,31 @@
-//! A run's directory: made under a fresh number, held by one process at a time.
+//! Run directories: created under a new number, locked by one process at a time.
+//!
+//! ```
+//! use runs::{ArtifactError, RunDir};
+//!
+//! let base = tempfile::tempdir().unwrap();
+//! let run = RunDir::create(base.path(), "my set").unwrap();
+//! assert_eq!(run.path(), base.path().join("0001-my-set"));
+//! run.write_config("seed = 7").unwrap();
+//!
+//! let mut other = RunDir::open(run.path()).unwrap();
+//! assert_eq!(other.read_config().unwrap(), "seed = 7");
+//! assert!(matches!(other.lock(), Err(ArtifactError::Locked { .. })));
+//! ```
 
-use crate::ArtifactError;
-use crate::atomic::{probe, remove_stale, write_atomic};
-use crate::{checkpoint, checkpoint_retention, run_dir_init};
+use crate::atomic::{check_writable, remove_stale, write_atomic};
+use crate::run_dir_init::{self, LOCK};
+use crate::{ArtifactError, LatestValidCheckpoint, checkpoint, checkpoint_retention};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-pub(crate) const LOCK: &str = ".lock";
-const LONGEST_NAME: usize = 60;
+const MAX_NAME: usize = 60;
 
-/// A run directory. While a locked one lives, no other process (nor another `RunDir` of this one) can lock it.
+/// A run directory. While it is locked, no other process (nor another `RunDir` of this one) can
+/// lock it.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -21,20 +34,21 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes `base/NNNN-name` under the next free number, with its subfolders, and locks it.
+    /// Creates `base/NNNN-name` under the next free number, with its subfolders, and locks it.
     ///
-    /// Characters of `name` that a file system may refuse become `-`. Processes and threads that create at once get
-    /// different numbers.
+    /// Characters of `name` that a file system may reject become `-`. Processes and threads that
+    /// create at the same time get different numbers.
     ///
     /// # Errors
-    /// The disk, or `base` may not be written.
+    /// Returns an error if `base` cannot be written.
     pub fn create(base: &Path, name: &str) -> Result<Self, ArtifactError> {
         fs::create_dir_all(base).map_err(ArtifactError::write(base))?;
-        // `create_dir` alone would let 0003-a and 0003-b both succeed: numbering needs the whole folder.
+        // `create_dir` alone would let 0003-a and 0003-b both succeed, so the whole folder is
+        // locked.
         let guard_path = base.join(LOCK);
         let guard = open_lock(&guard_path)?;
         guard.lock().map_err(ArtifactError::write(&guard_path))?;
-        let name = file_system_name(name);
+        let name = sanitized_name(name);
         let mut number = next_number(base)?;
         loop {
             let path = base.join(format!("{number:04}-{name}"));
@@ -44,58 +58,59 @@ impl RunDir {
                     run.lock()?;
                     return Ok(run);
                 }
-                // Somebody without our lock made it in between.
+                // Another program, which does not take the lock, created it in between.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(ArtifactError::write(&path)(error)),
             }
         }
     }
 
-    /// Makes a run at exactly `path`, which must be absent, an empty folder, or one in which a run was killed before it
-    /// saved anything (that is cleared), and locks it.
+    /// Creates a run at exactly `path` and locks it. `path` must be absent, an empty folder, or the
+    /// directory of a run that was killed before it saved anything, which is cleared.
     ///
     /// # Errors
-    /// [`ArtifactError::NotEmpty`], [`ArtifactError::Locked`], or the disk. Nothing is written into a folder that is
-    /// refused.
+    /// Returns [`ArtifactError::NotEmpty`], [`ArtifactError::Locked`], or an error of the file
+    /// system. Nothing is written into a folder that is refused.
     pub fn create_at(path: &Path) -> Result<Self, ArtifactError> {
         fs::create_dir_all(path).map_err(ArtifactError::write(path))?;
-        refuse_content(path)?;
+        require_empty(path)?;
         let mut run = Self { path: path.to_owned(), lock: None };
-        // Again under the lock: of two processes that both found it empty, one has filled it by now.
-        run.hold()?;
-        refuse_content(path)?;
+        run.acquire_lock()?;
+        // Again under the lock: another process that found it empty may have filled it meanwhile.
+        require_empty(path)?;
         run_dir_init::clear(path)?;
-        run.prepare()?;
+        run.create_subdirs()?;
         Ok(run)
     }
 
-    /// Finds what [`RunDir::create_at`] would refuse, and makes nothing: to be called before work that would be lost.
+    /// Checks that [`RunDir::create_at`] would succeed, without creating anything: to be called
+    /// before work that would be lost.
     ///
     /// # Errors
     /// As [`RunDir::create_at`].
     pub fn check_at(path: &Path) -> Result<(), ArtifactError> {
-        probe(path)?;
+        check_writable(path)?;
         if !path.exists() {
             return Ok(());
         }
-        refuse_content(path)?;
+        require_empty(path)?;
         let run = Self { path: path.to_owned(), lock: None };
         if run.is_running() { Err(run.locked()) } else { Ok(()) }
     }
 
-    /// The same for [`RunDir::create`].
+    /// Checks that [`RunDir::create`] would succeed, without creating anything.
     ///
     /// # Errors
     /// As [`RunDir::create`].
     pub fn check_base(base: &Path) -> Result<(), ArtifactError> {
-        probe(base)
+        check_writable(base)
     }
 
-    /// Whether nothing was ever saved here: no checkpoint, no row, no picture, and nothing of anybody else's. Such a
-    /// directory can be given to [`RunDir::create_at`] again.
+    /// Whether the run never saved anything: no checkpoint, no metrics row, no image, and no file
+    /// of another program. [`RunDir::create_at`] accepts such a directory.
     ///
     /// # Errors
-    /// The directory cannot be listed.
+    /// Returns an error if the directory cannot be listed.
     pub fn has_no_steps(&self) -> Result<bool, ArtifactError> {
         run_dir_init::has_no_steps(&self.path)
     }
@@ -103,8 +118,8 @@ impl RunDir {
     /// Opens an existing run for reading, without a lock.
     ///
     /// # Errors
-    /// [`ArtifactError::NotARun`] if there is no `checkpoints` folder in it, or [`ArtifactError::Read`] if there is
-    /// nothing at all.
+    /// Returns [`ArtifactError::NotARun`] if there is no `checkpoints` folder in it, and
+    /// [`ArtifactError::Read`] if the path does not exist.
     pub fn open(path: &Path) -> Result<Self, ArtifactError> {
         fs::metadata(path).map_err(ArtifactError::read(path))?;
         let run = Self { path: path.to_owned(), lock: None };
@@ -115,17 +130,18 @@ impl RunDir {
         }
     }
 
-    /// Locks the directory for training, removes what killed processes left half-written, and makes subfolders that
-    /// are missing. The lock is held until the `RunDir` is dropped.
+    /// Locks the directory for training, removes the temporary files of killed processes, and
+    /// creates missing subfolders. The lock is held until the `RunDir` is dropped.
     ///
     /// # Errors
-    /// [`ArtifactError::Locked`] while another process trains here, or the disk.
+    /// Returns [`ArtifactError::Locked`] while another process trains here, or an error of the file
+    /// system.
     pub fn lock(&mut self) -> Result<(), ArtifactError> {
-        self.hold()?;
-        self.prepare()
+        self.acquire_lock()?;
+        self.create_subdirs()
     }
 
-    /// Whether another `RunDir`, mostly of another process, trains in this directory now.
+    /// Whether another `RunDir`, usually of another process, holds the lock now.
     pub fn is_running(&self) -> bool {
         self.lock.is_none()
             && File::open(self.path.join(LOCK))
@@ -137,12 +153,12 @@ impl RunDir {
         &self.path
     }
 
-    /// `config.toml`.
+    /// The path of `config.toml`.
     pub fn config(&self) -> PathBuf {
         self.path.join("config.toml")
     }
 
-    /// `metrics.jsonl`.
+    /// The path of `metrics.jsonl`.
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
@@ -165,7 +181,7 @@ impl RunDir {
     /// Writes `config.toml` atomically.
     ///
     /// # Errors
-    /// The disk.
+    /// Returns an error if the file cannot be written.
     pub fn write_config(&self, toml: &str) -> Result<(), ArtifactError> {
         write_atomic(&self.config(), |writer| writer.write_all(toml.as_bytes()))
     }
@@ -173,22 +189,23 @@ impl RunDir {
     /// Reads `config.toml`.
     ///
     /// # Errors
-    /// It is absent or unreadable.
+    /// Returns an error if the file is absent or cannot be read.
     pub fn read_config(&self) -> Result<String, ArtifactError> {
         fs::read_to_string(self.config()).map_err(ArtifactError::read(&self.config()))
     }
 
-    fn hold(&mut self) -> Result<(), ArtifactError> {
+    fn acquire_lock(&mut self) -> Result<(), ArtifactError> {
         if self.lock.is_some() {
             return Ok(());
         }
         let path = self.path.join(LOCK);
         let mut file = open_lock(&path)?;
-        // A listing (`is_running`) holds it shared for a moment; a training process holds it for good.
+        // `is_running` of a listing holds the lock for a moment, a training process for good: a few
+        // retries tell the two apart.
         for _ in 0..10 {
             match file.try_lock() {
                 Ok(()) => {
-                    // For the other's message only, so a failure is no reason to stop.
+                    // The process id only improves another process's message: a failure is ignored.
                     let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
                     self.lock = Some(file);
                     return Ok(());
@@ -206,7 +223,7 @@ impl RunDir {
         ArtifactError::Locked { path: self.path.clone(), pid }
     }
 
-    fn prepare(&self) -> Result<(), ArtifactError> {
+    fn create_subdirs(&self) -> Result<(), ArtifactError> {
         remove_stale(&self.path)?;
         for folder in [self.samples(), self.checkpoints()] {
             fs::create_dir_all(&folder).map_err(ArtifactError::write(&folder))?;
@@ -216,32 +233,30 @@ impl RunDir {
     }
 }
 
-/// The file whose newest checkpoint a path means: itself for a file, the newest good one for a run directory or a
-/// folder of checkpoints.
+/// Loads the checkpoint that a path stands for: the file itself, or the latest valid checkpoint of
+/// a run directory or a folder of checkpoints.
 ///
 /// # Errors
-/// As [`checkpoint_retention::latest_valid`]; [`ArtifactError::Read`] if there is nothing at `path`.
-pub fn resolve_checkpoint(
-    path: &Path,
-) -> Result<checkpoint_retention::LatestValidCheckpoint, ArtifactError> {
+/// As [`checkpoint_retention::latest_valid`]; [`ArtifactError::Read`] if `path` does not exist.
+pub fn resolve_checkpoint(path: &Path) -> Result<LatestValidCheckpoint, ArtifactError> {
     resolve(path, checkpoint::load)
 }
 
-/// [`resolve_checkpoint`], with [`checkpoint::inspect`] in place of loading: just as sure, without the memory.
+/// [`resolve_checkpoint`] by [`checkpoint::inspect`]: verifies as much, without loading the
+/// tensors.
 ///
 /// # Errors
 /// As [`resolve_checkpoint`].
 pub fn resolve_header(
     path: &Path,
-) -> Result<checkpoint_retention::LatestValidCheckpoint<checkpoint::CheckpointHeader>, ArtifactError>
-{
+) -> Result<LatestValidCheckpoint<checkpoint::CheckpointHeader>, ArtifactError> {
     resolve(path, checkpoint::inspect)
 }
 
 fn resolve<T>(
     path: &Path,
     read: fn(&Path) -> Result<T, ArtifactError>,
-) -> Result<checkpoint_retention::LatestValidCheckpoint<T>, ArtifactError> {
+) -> Result<LatestValidCheckpoint<T>, ArtifactError> {
     if fs::metadata(path).map_err(ArtifactError::read(path))?.is_dir() {
         let inside = path.join("checkpoints");
         return checkpoint_retention::latest_valid_by(
@@ -249,15 +264,15 @@ fn resolve<T>(
             read,
         );
     }
-    Ok(checkpoint_retention::LatestValidCheckpoint {
+    Ok(LatestValidCheckpoint {
         path: path.to_owned(),
         checkpoint: read(path)?,
         skipped: Vec::new(),
     })
 }
 
-/// The number of a run's folder name, `NNNN-name`.
-pub(crate) fn number_of(path: &Path) -> Option<u32> {
+/// The number in a run's folder name, `NNNN-name`.
+pub(crate) fn run_number(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
 }
 
@@ -265,7 +280,7 @@ fn next_number(base: &Path) -> Result<u32, ArtifactError> {
     let mut highest = 0;
     for entry in fs::read_dir(base).map_err(ArtifactError::read(base))? {
         let path = entry.map_err(ArtifactError::read(base))?.path();
-        highest = highest.max(number_of(&path).unwrap_or(0));
+        highest = highest.max(run_number(&path).unwrap_or(0));
     }
     Ok(highest.saturating_add(1))
 }
@@ -280,8 +295,8 @@ fn open_lock(path: &Path) -> Result<File, ArtifactError> {
         .map_err(ArtifactError::write(path))
 }
 
-/// An error if the folder holds anything that must not be lost.
-fn refuse_content(path: &Path) -> Result<(), ArtifactError> {
+/// Returns an error if the folder holds files that must not be lost.
+fn require_empty(path: &Path) -> Result<(), ArtifactError> {
     if run_dir_init::has_no_steps(path)? {
         return Ok(());
     }
@@ -291,11 +306,11 @@ fn refuse_content(path: &Path) -> Result<(), ArtifactError> {
     Err(ArtifactError::NotEmpty { path: path.to_owned(), resumable })
 }
 
-fn file_system_name(name: &str) -> String {
+fn sanitized_name(name: &str) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }
     };
-    let name: String = name.chars().map(plain).take(LONGEST_NAME).collect();
+    let name: String = name.chars().map(plain).take(MAX_NAME).collect();
     let name = name.trim_matches(['-', '.']);
     if name.is_empty() { "run".to_owned() } else { name.to_owned() }
 }

@@ -1,16 +1,19 @@
-//! What a run killed before its first checkpoint leaves: folders and files of ours, with nothing in them to go on from.
+//! The files that a run creates before its first step, which a new run may replace.
 
 use crate::ArtifactError;
 use crate::atomic::TEMPORARY;
-use crate::run_dir::LOCK;
 use crate::tensorboard;
 use std::fs::{self, DirEntry};
 use std::path::Path;
 
-/// Whether the folder is empty or holds only what a run makes before it saves anything: no checkpoint, no row, no picture.
+/// The file that is locked while a process trains in the run directory.
+pub(crate) const LOCK: &str = ".lock";
+
+/// Whether the folder is empty or holds only the files that a run creates before its first step: no
+/// checkpoint, no metrics row, no image, and no file of another origin.
 ///
 /// # Errors
-/// The folder cannot be listed.
+/// Returns an error if the folder cannot be listed.
 pub(crate) fn has_no_steps(run: &Path) -> Result<bool, ArtifactError> {
     let (mut locked, mut others) = (false, false);
     for entry in fs::read_dir(run).map_err(ArtifactError::read(run))? {
@@ -23,7 +26,7 @@ pub(crate) fn has_no_steps(run: &Path) -> Result<bool, ArtifactError> {
             return Ok(false);
         }
     }
-    // The lock is made before all else, so without it they are not ours.
+    // A run creates the lock first: without it, the files belong to another program.
     Ok(locked || !others)
 }
 
@@ -52,10 +55,10 @@ fn is_initial_entry(entry: &DirEntry) -> Result<bool, ArtifactError> {
     Ok(true)
 }
 
-/// Removes what [`has_no_steps`] lets pass but the lock and the empty folders. To be called under the lock.
+/// Removes the files that [`has_no_steps`] accepts, except the lock. Must be called under the lock.
 ///
 /// # Errors
-/// The disk.
+/// Returns an error if a file cannot be removed.
 pub(crate) fn clear(run: &Path) -> Result<(), ArtifactError> {
     for entry in fs::read_dir(run).map_err(ArtifactError::read(run))? {
         let entry = entry.map_err(ArtifactError::read(run))?;

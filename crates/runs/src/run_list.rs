@@ -1,24 +1,36 @@
-//! The runs of a folder, to list, compare and resume.
+//! The runs in a folder, to list, compare and resume.
+//!
+//! ```
+//! use runs::RunDir;
+//! use runs::run_list::{latest_run, list_runs};
+//!
+//! let base = tempfile::tempdir().unwrap();
+//! drop(RunDir::create(base.path(), "first").unwrap());
+//! drop(RunDir::create(base.path(), "second").unwrap());
+//! let names: Vec<_> = list_runs(base.path()).unwrap().into_iter().map(|run| run.name).collect();
+//! assert_eq!(names, ["0001-first", "0002-second"]);
+//! assert_eq!(latest_run(base.path()).unwrap(), base.path().join("0002-second"));
+//! ```
 
 use crate::run_dir::{self, RunDir};
 use crate::{ArtifactError, MetricsRow, checkpoint_retention, container, metrics};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a listing shows of a run.
+/// Summary of a run for a listing.
 #[derive(Clone, Debug)]
 pub struct RunInfo {
     /// The run directory.
     pub path: PathBuf,
     /// Its folder name, such as `0007-paper`.
     pub name: String,
-    /// The furthest step of its checkpoints and metrics.
+    /// The last step of its checkpoints and metrics.
     pub last_step: Option<u64>,
-    /// How many checkpoints it holds, damaged ones included.
+    /// Number of checkpoints, with damaged ones.
     pub checkpoints: usize,
     /// The last row of its metrics.
     pub last_row: Option<MetricsRow>,
-    /// Bytes of all its files.
+    /// Size of all its files in bytes.
     pub bytes: u64,
     /// Whether a process trains in it now.
     pub running: bool,
@@ -27,13 +39,14 @@ pub struct RunInfo {
 /// Lists the runs directly inside `base`, by number and name.
 ///
 /// # Errors
-/// [`ArtifactError::NoRuns`] if there are none, or `base` is absent; [`ArtifactError::Read`] if it cannot be listed.
+/// Returns [`ArtifactError::NoRuns`] if there are none or `base` is absent, and
+/// [`ArtifactError::Read`] if it cannot be listed.
 pub fn list_runs(base: &Path) -> Result<Vec<RunInfo>, ArtifactError> {
     paths(base)?.iter().map(|path| info(path)).collect()
 }
 
-/// The run that a bare `--resume` means: of the runs with a checkpoint the one of the highest number; if none has one,
-/// the one of the highest number.
+/// The run to resume by default: the one of the highest number that has a checkpoint, or the one of
+/// the highest number if none has.
 ///
 /// # Errors
 /// As [`list_runs`].
@@ -65,8 +78,8 @@ fn paths(base: &Path) -> Result<Vec<PathBuf>, ArtifactError> {
     if paths.is_empty() {
         return Err(ArtifactError::NoRuns { base: base.to_owned() });
     }
-    // By number, not by text: 9999 comes before 10000. Folders without a number come first.
-    paths.sort_by_cached_key(|path| (run_dir::number_of(path), path.clone()));
+    // By number, not by text, so that 9999 comes before 10000. Folders without a number come first.
+    paths.sort_by_cached_key(|path| (run_dir::run_number(path), path.clone()));
     Ok(paths)
 }
 
@@ -86,7 +99,8 @@ fn info(path: &Path) -> Result<RunInfo, ArtifactError> {
     })
 }
 
-/// Bytes of all files below a folder. Links are not followed, and what cannot be read counts nothing: it is a listing.
+/// Size of all files below a folder in bytes. Links are not followed, and files that cannot be read
+/// count nothing: a listing must not fail on them.
 fn bytes_in(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;

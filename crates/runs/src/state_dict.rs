@@ -1,16 +1,18 @@
-//! Plain safetensors files: weights of other programs, latents, raw images. No metadata, no checksum.
+//! State dicts: plain safetensors files without metadata or checksum, for weights of other
+//! programs, latents and raw images.
 
 use crate::container::{self, Container};
 use crate::{Array, ArtifactError};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Reads every tensor of a safetensors file, also of a checkpoint of ours.
+/// Reads every tensor of a safetensors file, also of a checkpoint.
 ///
 /// F32 and I64 are kept; F64, F16 and BF16 become F32 (F64 rounds to nearest).
 ///
 /// # Errors
-/// The file cannot be read, is no safetensors file, is truncated, or holds another number type.
+/// Returns an error if the file cannot be read, is not a safetensors file, is truncated, or holds
+/// another element type.
 pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Array>, ArtifactError> {
     Ok(Container::open(path)?.read_tensors()?.0)
 }
@@ -18,7 +20,7 @@ pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Array>, ArtifactE
 /// Writes a plain safetensors file, atomically; PyTorch's `safetensors.torch.load_file` reads it.
 ///
 /// # Errors
-/// An array that does not fill its shape, or the disk.
+/// Returns an error if a tensor does not fill its shape, or the file cannot be written.
 pub fn write_state_dict(
     path: &Path,
     arrays: &BTreeMap<String, Array>,

@@ -1,8 +1,19 @@
-//! Event files that TensorBoard reads: protobuf messages in TFRecord frames.
+//! TensorBoard event files: protobuf messages in TFRecord frames.
 //!
-//! A frame is length (u64), masked CRC of the length (u32), message, masked CRC of the message (u32), little-endian
-//! (tensorflow/core/lib/io/record_writer.h). Only the fields of `event.proto` and `summary.proto` that are written here
-//! are declared.
+//! ```
+//! use runs::EventWriter;
+//!
+//! let dir = tempfile::tempdir().unwrap();
+//! let mut events = EventWriter::create(dir.path(), None).unwrap();
+//! events.scalars(100, &[("loss/d", 1.38), ("loss/g", 0.69)]).unwrap();
+//! events.sync().unwrap();
+//! let name = events.path().file_name().unwrap().to_str().unwrap();
+//! assert!(name.starts_with("events.out.tfevents."));
+//! ```
+//!
+//! A frame is length (u64), masked CRC of the length (u32), message, masked CRC of the message
+//! (u32), little-endian (tensorflow/core/lib/io/record_writer.h). Only the fields of `event.proto`
+//! and `summary.proto` that are written here are declared.
 
 use crate::ArtifactError;
 use crate::grid::encode;
@@ -53,11 +64,11 @@ enum Content {
     #[prost(float, tag = "2")]
     SimpleValue(f32),
     #[prost(message, tag = "4")]
-    Image(Picture),
+    Image(ProtoImage),
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Picture {
+struct ProtoImage {
     #[prost(int32, tag = "1")]
     height: i32,
     #[prost(int32, tag = "2")]
@@ -82,26 +93,27 @@ enum SessionStatus {
     Start = 1,
 }
 
-/// How the name of an event file begins; TensorBoard looks for it.
+/// The prefix by which TensorBoard finds event files.
 pub(crate) const PREFIX: &str = "events.out.tfevents.";
 
-/// Writes one `events.out.tfevents.*` file. A resumed run starts another one beside the first.
+/// Writes one `events.out.tfevents.*` file. A resumed run adds another one to the first.
 #[derive(Debug)]
 pub struct EventWriter {
     path: PathBuf,
     file: File,
-    /// Bytes of whole frames; a failed write is cut back to here.
+    /// Bytes of complete frames; a failed write is truncated to this length.
     len: u64,
 }
 
 impl EventWriter {
-    /// Starts an event file in `dir`, named to sort behind those that are there: TensorBoard reads them in that order.
+    /// Creates an event file in `dir`, named to sort after the existing ones: TensorBoard reads
+    /// them in that order.
     ///
-    /// `resumed_at` is the step of the checkpoint that training goes on from; TensorBoard then forgets what earlier
-    /// files hold of later steps.
+    /// `resumed_at` is the step of the checkpoint that training resumes from; TensorBoard then
+    /// drops the events of later steps in earlier files.
     ///
     /// # Errors
-    /// The disk.
+    /// Returns an error if the file cannot be created or written.
     pub fn create(dir: &Path, resumed_at: Option<u64>) -> Result<Self, ArtifactError> {
         let mut second =
             now().as_secs().max(newest_second(dir)?.map_or(0, |second| second.saturating_add(1)));
@@ -115,8 +127,9 @@ impl EventWriter {
         };
         let mut writer = Self { path, file, len: 0 };
         writer.put(0, What::FileVersion("brain.Event:2".to_owned()))?;
-        // TensorBoard takes the first START it sees for the beginning, and at each later one drops the events of its
-        // step and beyond. So a fresh run says START too, and a resumed one names the first step that comes again.
+        // TensorBoard takes the first START for the beginning, and at each later one drops the
+        // events from its step on. So a new run writes START too, and a resumed one names the first
+        // step that is computed again.
         let first_step = resumed_at.map_or(0, |step| step.saturating_add(1));
         let status = SessionStatus::Start.into();
         writer.put(first_step, What::SessionLog(SessionLog { status }))?;
@@ -126,7 +139,7 @@ impl EventWriter {
     /// Writes scalars of one step, such as `("loss/d", 1.38)`.
     ///
     /// # Errors
-    /// The disk; the file then ends with the event before.
+    /// Returns an error if the event cannot be written; the file then ends with the previous event.
     pub fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<(), ArtifactError> {
         let value = scalars
             .iter()
@@ -138,10 +151,10 @@ impl EventWriter {
         self.put(step, What::Summary(Summary { value }))
     }
 
-    /// Writes a picture of one step, such as the grid of samples under `samples`.
+    /// Writes an image of one step, such as the grid of samples under the tag `samples`.
     ///
     /// # Errors
-    /// The disk, or the picture cannot be encoded as PNG.
+    /// Returns an error if the image cannot be encoded as PNG or the event cannot be written.
     pub fn image(
         &mut self,
         step: u64,
@@ -150,26 +163,26 @@ impl EventWriter {
     ) -> Result<(), ArtifactError> {
         let encoded = encode(image, &[])
             .map_err(|reason| ArtifactError::Encode { path: self.path.clone(), reason })?;
-        let picture = Picture {
-            // PNG's own sides are at most 2³¹ − 1.
+        let image = ProtoImage {
+            // The sides of a PNG are at most 2³¹ − 1.
             height: image.height() as i32,
             width: image.width() as i32,
             colorspace: i32::from(image.color().channel_count()),
             encoded,
         };
-        let value = vec![Value { tag: tag.to_owned(), content: Some(Content::Image(picture)) }];
+        let value = vec![Value { tag: tag.to_owned(), content: Some(Content::Image(image)) }];
         self.put(step, What::Summary(Summary { value }))
     }
 
-    /// Makes all events durable.
+    /// Flushes all events to the disk (fsync).
     ///
     /// # Errors
-    /// The disk.
+    /// Returns an error if the file cannot be synced.
     pub fn sync(&mut self) -> Result<(), ArtifactError> {
         self.file.sync_all().map_err(ArtifactError::write(&self.path))
     }
 
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -179,7 +192,7 @@ impl EventWriter {
         let event = Event { wall_time: now().as_secs_f64(), step, what: Some(what) };
         let record = frame(&event.encode_to_vec());
         if let Err(error) = self.file.write_all(&record) {
-            // A reader stops at half a frame, and would never see what comes behind it.
+            // A reader stops at a partial frame and would never see the events after it.
             let _ = self
                 .file
                 .set_len(self.len)
@@ -201,7 +214,7 @@ fn frame(message: &[u8]) -> Vec<u8> {
     record
 }
 
-/// CRC-32C, rotated and shifted so that a CRC over data that holds CRCs stays strong.
+/// CRC-32C, rotated and offset so that a CRC over data that contains CRCs stays strong.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -210,7 +223,7 @@ fn now() -> std::time::Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The latest second among the names of event files in `dir`.
+/// The latest second in the names of event files in `dir`.
 fn newest_second(dir: &Path) -> Result<Option<u64>, ArtifactError> {
     let mut newest = None;
     for entry in fs::read_dir(dir).map_err(ArtifactError::read(dir))? {

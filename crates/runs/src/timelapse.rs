@@ -69,8 +69,8 @@ pub fn write(path: &Path, samples: &Path, options: Options) -> Result<Timelapse,
     let sides = gif_sides(path, size)?;
     let (mut steps, mut skipped) = (Vec::new(), Vec::new());
     write_gif(path, sides, &[], |encoder| {
-        // A frame is written once the next is known to be valid, so that the last valid one gets the
-        // long delay.
+        // A frame is written once the next is known to be valid, so that the last valid one gets
+        // the long delay.
         let mut pending: Option<Frame<'static>> = None;
         for (step, file) in &files {
             let image = match decode(file) {

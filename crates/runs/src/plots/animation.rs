@@ -14,8 +14,8 @@ const DELAY: [u16; 2] = [10, 250];
 
 /// Writes plots as a looping GIF of half their size, atomically.
 ///
-/// All frames share the colors of this module, and a pixel that does not change is transparent: both
-/// make the file small.
+/// All frames share the colors of this module, and a pixel that does not change is transparent:
+/// both make the file small.
 ///
 /// # Errors
 /// Returns [`ArtifactError::Frames`] if there are no plots, plots of several sizes or a side over

@@ -29,8 +29,8 @@ struct Curve {
     value: fn(&MetricsRow) -> f64,
 }
 
-/// Draws the losses, D(x) and D(G(z)) of `rows` over the steps on 1000 × 800 pixels: faint as logged,
-/// bold smoothed. NaN and infinite values leave gaps.
+/// Draws the losses, D(x) and D(G(z)) of `rows` over the steps on 1000 × 800 pixels: faint as
+/// logged, bold smoothed. NaN and infinite values leave gaps.
 ///
 /// # Errors
 /// Returns [`ArtifactError::NoRows`] if there are no rows.
@@ -126,7 +126,8 @@ fn legend(area: &Area, curves: &[Curve]) -> Result<(), DrawError> {
 }
 
 /// The range of the loss axis: from 0, or from the 1st percentile if that is negative, to the 99th
-/// percentile, so that one spike does not flatten the rest. Values outside are drawn along the edge.
+/// percentile, so that one spike does not flatten the rest. Values outside are drawn along the
+/// edge.
 fn loss_range(rows: &[MetricsRow], curves: &[Curve]) -> Range<f64> {
     let mut values: Vec<f64> = curves
         .iter()
@@ -145,8 +146,8 @@ fn loss_range(rows: &[MetricsRow], curves: &[Curve]) -> Range<f64> {
     if high - low < 1e-6 { low..low + 1.0 } else { low..high }
 }
 
-/// Steps and values, averaged down to about [`MAX_POINTS`] points. A bucket with a NaN is NaN and shows
-/// as a gap.
+/// Steps and values, averaged down to about [`MAX_POINTS`] points. A bucket with a NaN is NaN and
+/// shows as a gap.
 fn condensed(rows: &[MetricsRow], value: fn(&MetricsRow) -> f64) -> Vec<(f64, f64)> {
     rows.chunks(rows.len().div_ceil(MAX_POINTS).max(1))
         .map(|bucket| {

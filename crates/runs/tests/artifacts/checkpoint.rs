@@ -27,7 +27,8 @@ fn every_float_of_the_state_comes_back_exactly() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
     let mut checkpoint = sample(1);
-    // A multiplicative walk over many exponents; a parser without exact rounding misses about a third of these.
+    // A multiplicative walk over many exponents; a parser without exact rounding misses about a
+    // third of these.
     let floats: Vec<f64> =
         (0..2000u32).map(|i| 1.000_123_f64.powi(i as i32 * 37) / 3.0 * 1e-9).collect();
     checkpoint.meta.state = serde_json::json!(floats);

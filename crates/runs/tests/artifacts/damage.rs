@@ -27,7 +27,8 @@ fn every_flipped_bit_is_an_error() {
     save(&path, &sample(5)).unwrap();
     let mut bytes = fs::read(&path).unwrap();
     for index in 0..bytes.len() {
-        // One bit of each byte, another one each time: all 8 positions are met in every part of the file.
+        // One bit of each byte, another one each time: all 8 positions are met in every part of the
+        // file.
         let bit = 1 << ((index + index / 8) % 8);
         bytes[index] ^= bit;
         fs::write(&path, &bytes).unwrap();

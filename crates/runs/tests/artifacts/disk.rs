@@ -1,4 +1,5 @@
-//! A disk that is full, by two real means: a limit on the size of files (any Unix), and a small tmpfs (as root).
+//! A disk that is full, by two real means: a limit on the size of files (any Unix), and a small
+//! tmpfs (as root).
 #![cfg(unix)]
 
 use crate::{assert_error, sample};
@@ -34,7 +35,8 @@ fn is_full(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::FileTooLarge | ErrorKind::StorageFull)
 }
 
-/// The old checkpoint survives a save that the disk has no room for, and nothing half-written stays.
+/// The old checkpoint survives a save that the disk has no room for, and nothing half-written
+/// stays.
 fn save_fails_cleanly(dir: &Path, cause: ErrorKind) {
     let keep = RetentionPolicy { last: 1, best: None };
     save_and_prune(dir, &sample(1), keep).unwrap();
@@ -88,8 +90,8 @@ fn a_limit_on_file_size() {
         events.scalars(2, &[("loss", 1.0)]).unwrap();
         return;
     }
-    // The limit holds for a process, so the test runs itself again under it: 64 blocks of 512 or 1024 bytes. The
-    // signal that would kill is ignored, so that the write fails as on a full disk.
+    // The limit holds for a process, so the test runs itself again under it: 64 blocks of 512 or
+    // 1024 bytes. The signal that would kill is ignored, so that the write fails as on a full disk.
     let output = Command::new("sh")
         .args(["-c", r#"trap '' XFSZ; ulimit -f 64; exec "$0" --exact disk::a_limit_on_file_size --nocapture"#])
         .arg(std::env::current_exe().unwrap())

@@ -94,7 +94,8 @@ fn a_kill_at_any_byte_loses_and_repeats_no_row() {
     let ends: Vec<usize> =
         whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
     for cut in ends[1]..=whole.len() {
-        // Rows 1 and 2 are durable, their checkpoint was written; the file ends anywhere behind them.
+        // Rows 1 and 2 are durable, their checkpoint was written; the file ends anywhere behind
+        // them.
         fs::write(&path, &whole[..cut]).unwrap();
         let mut writer = MetricsWriter::resume(&path, 2).unwrap();
         (3..=4).for_each(|step| writer.append(&row(step)).unwrap());

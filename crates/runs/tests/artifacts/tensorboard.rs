@@ -1,5 +1,5 @@
-//! Event files read back by a second, independent reading of the formats: frames with their CRCs here, messages by
-//! field number.
+//! Event files read back by a second, independent reading of the formats: frames with their CRCs
+//! here, messages by field number.
 
 use image::GenericImageView;
 use prost::Message;
