@@ -7,6 +7,7 @@ use eval::EvalError;
 use nn::NnError;
 use runs::ArtifactError;
 use std::fmt::Display;
+use std::io::ErrorKind;
 use tensor::gpu::GpuError;
 use train::TrainError;
 
@@ -61,8 +62,63 @@ pub fn fetch(_error: &FetchError) -> Option<String> {
 }
 
 /// Hints for the files of a run: checkpoints, metrics, images.
-pub fn artifact(_error: &ArtifactError) -> Option<String> {
-    None
+pub fn artifact(error: &ArtifactError) -> Option<String> {
+    let hint = match error {
+        ArtifactError::Write { source, .. } => write_hint(source.kind()),
+        ArtifactError::Read { source, .. } => read_hint(source.kind()),
+        ArtifactError::Size { .. } => "use an older checkpoint, or copy it again",
+        ArtifactError::NotSafetensors { .. } => {
+            "give a checkpoint that dcgan wrote, or a run directory"
+        }
+        ArtifactError::NotCheckpoint { .. } => "use dcgan import",
+        ArtifactError::NewerSchema { .. } => "update dcgan",
+        ArtifactError::Checksum { .. } | ArtifactError::Damaged { .. } => "use an older checkpoint",
+        ArtifactError::Dtype { .. } => "convert it to F32",
+        ArtifactError::Memory { .. } => "close other programs",
+        ArtifactError::Npy { .. } => "save it again with numpy.save as little-endian float32",
+        ArtifactError::NoCheckpoint { .. } => {
+            "name a checkpoint file, or the directory of another run"
+        }
+        ArtifactError::NotEmpty { path, resumable: true } => {
+            return Some(format!("continue it with --resume {path:?}, or choose another --out"));
+        }
+        ArtifactError::NotEmpty { resumable: false, .. } => "choose another --out",
+        ArtifactError::Locked { .. } => "wait for it to end, or choose another --out",
+        ArtifactError::NotARun { .. } => "give a directory that dcgan train made",
+        ArtifactError::NoRuns { .. } => {
+            "start one with dcgan train, or name the folder that holds runs \
+             (dcgan info shows one run)"
+        }
+        ArtifactError::Metrics { .. } => "delete that line to continue",
+        ArtifactError::NoRows { .. } => "log more often with --log-every",
+        ArtifactError::NoSamples { .. } => "sample more often with --sample-every",
+        ArtifactError::GridSize { .. } => "draw fewer images",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn write_hint(kind: ErrorKind) -> &'static str {
+    use ErrorKind::*;
+    match kind {
+        StorageFull | QuotaExceeded | FileTooLarge | WriteZero => {
+            "free some space, or choose another disk"
+        }
+        PermissionDenied | ReadOnlyFilesystem => "choose a folder you may write to",
+        NotFound => "its folder is missing; create it, or choose another",
+        NotADirectory => "a file is where a folder should be; choose another path",
+        _ => "choose another path",
+    }
+}
+
+fn read_hint(kind: ErrorKind) -> &'static str {
+    use ErrorKind::*;
+    match kind {
+        NotFound | NotADirectory => "check the path",
+        PermissionDenied => "ask for permission to read it",
+        IsADirectory => "give a file",
+        _ => "check the disk",
+    }
 }
 
 /// Hints for training and sampling.
@@ -91,6 +147,7 @@ pub fn eval(error: &EvalError) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     #[test]
     fn a_hint_follows_the_message() {
@@ -99,5 +156,26 @@ mod tests {
             "no device: use --device cpu"
         );
         assert_eq!(compose("no device", None), "no device");
+    }
+
+    #[test]
+    fn errors_of_run_files_have_a_way_out() {
+        let path = PathBuf::from("run");
+        let line = |error: ArtifactError| compose(&error, artifact(&error));
+        for (kind, hint) in [
+            (ErrorKind::StorageFull, "free some space"),
+            (ErrorKind::NotFound, "its folder is missing"),
+            (ErrorKind::NotADirectory, "a file is where a folder should be"),
+        ] {
+            let text = line(ArtifactError::Write { path: path.clone(), source: kind.into() });
+            assert!(text.contains("older files are untouched") && text.contains(hint), "{text}");
+        }
+        let full = |resumable| line(ArtifactError::NotEmpty { path: path.clone(), resumable });
+        assert!(full(true).contains("--resume \"run\", or choose another --out"));
+        assert!(!full(false).contains("--resume") && full(false).contains("--out"));
+        let newer = ArtifactError::NewerSchema { path: path.clone(), found: 9, supported: 1 };
+        assert!(line(newer).ends_with("update dcgan"));
+        let plain = ArtifactError::NotCheckpoint { path };
+        assert!(line(plain).ends_with("not a checkpoint: use dcgan import"));
     }
 }

@@ -6,22 +6,22 @@ use eval::interpret::regions::Region;
 use eval::interpret::{InspectedGenerator, LogisticRegression, guided_backprop};
 use nn::layers::{BatchNorm, Conv2d, Pool2d, PoolKind, Window};
 use nn::{Activation, Layer, Network, Recipe, StateDict};
-use runs::{Array, Checkpoint, CheckpointMeta, Data, read_state_dict};
+use runs::{Checkpoint, CheckpointMeta, read_state_dict};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tensor::rng::Philox;
-use tensor::{Device, HostTensor, Tensor, TensorData};
+use tensor::{Device, HostTensor, Tensor};
 use train::{Sampler, latents};
 
 /// Nobody is told.
 const SILENT: (&str, Progress<'static>) = ("drawing", Progress::SILENT);
 
-fn golden() -> BTreeMap<String, Array> {
+fn golden() -> BTreeMap<String, HostTensor> {
     read_state_dict(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/inside.safetensors"))
         .unwrap()
 }
 
-fn floats(array: &Array) -> &[f32] {
+fn floats(array: &HostTensor) -> &[f32] {
     array.as_f32().unwrap()
 }
 
@@ -117,13 +117,8 @@ fn logistic_regression_equals_pytorch() {
 
 fn checkpoint(recipe: &Recipe) -> Checkpoint {
     let (generator, _) = recipe.build(&mut Philox::new(7, 0)).unwrap();
-    let array = |value: HostTensor| match value {
-        HostTensor { shape, data: TensorData::F32(data) } => Array::f32(shape, data),
-        HostTensor { shape, data: TensorData::I64(data) } => Array { shape, data: Data::I64(data) },
-    };
     let state: StateDict = generator.state_dict();
-    let tensors =
-        state.into_iter().map(|(name, value)| (format!("g.{name}"), array(value))).collect();
+    let tensors = state.into_iter().map(|(name, value)| (format!("g.{name}"), value)).collect();
     Checkpoint {
         meta: CheckpointMeta { recipe: recipe.to_toml(), ..CheckpointMeta::default() },
         tensors,
@@ -214,7 +209,7 @@ fn squares() -> Checkpoint {
         ("g.main.0.bias", vec![64], bias.collect()),
         ("g.main.3.weight", vec![4, 1, 2, 2], paint.collect::<Vec<f32>>()),
     ] {
-        let old = made.tensors.insert(name.into(), Array::f32(shape.clone(), values));
+        let old = made.tensors.insert(name.into(), HostTensor::f32(shape.clone(), values));
         assert_eq!(old.map(|array| array.shape), Some(shape), "{name}");
     }
     made

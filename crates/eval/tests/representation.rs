@@ -3,15 +3,16 @@
 use data::{Dataset, Preprocess, Split};
 use eval::representation::svm::{self, Options, SvmRows};
 use eval::representation::{C_GRID, LinearProbeConfig, select_cost};
-use runs::{Array, read_state_dict};
+use runs::read_state_dict;
 use std::path::Path;
+use tensor::HostTensor;
 use tensor::rng::Philox;
 
 fn classes_of(labels: &[u32]) -> usize {
     labels.iter().max().map_or(0, |&most| most as usize + 1)
 }
 
-fn f32s(array: &Array) -> &[f32] {
+fn f32s(array: &HostTensor) -> &[f32] {
     array.as_f32().unwrap()
 }
 

@@ -20,11 +20,12 @@
 //! assert!(matches!(checkpoint::load(&path), Err(ArtifactError::Checksum { .. })));
 //! ```
 
+use crate::ArtifactError;
 use crate::container::{self, Container, Fingerprint, TensorInfo};
-use crate::{Array, ArtifactError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+use tensor::HostTensor;
 
 /// The version of the layout that this program writes, and the newest that it reads.
 pub const SCHEMA: u32 = 1;
@@ -67,7 +68,7 @@ pub struct Checkpoint {
     /// The metadata.
     pub meta: CheckpointMeta,
     /// Weights, buffers, optimizer state and averages, by name.
-    pub tensors: BTreeMap<String, Array>,
+    pub tensors: BTreeMap<String, HostTensor>,
 }
 
 impl Checkpoint {

@@ -4,13 +4,14 @@
 //! rather than through its whole-file buffer, so that a load or save needs no second copy of the
 //! weights, and a header with false sizes is rejected before anything is allocated for it.
 
-use crate::{Array, ArtifactError, Data, write_atomic};
+use crate::{ArtifactError, write_atomic};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo as RawInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use tensor::{HostTensor, TensorData};
 
 /// The limit of the `safetensors` crate for a header; a longer one is garbage read as a length.
 const MAX_HEADER: u64 = 100_000_000;
@@ -121,13 +122,15 @@ impl Container {
 
     /// Reads every tensor: F32 and I64 unchanged, F16, BF16 and F64 as F32. Returns them with the
     /// fingerprint of the bytes that were read.
-    pub fn read_tensors(mut self) -> Result<(BTreeMap<String, Array>, Fingerprint), ArtifactError> {
+    pub fn read_tensors(
+        mut self,
+    ) -> Result<(BTreeMap<String, HostTensor>, Fingerprint), ArtifactError> {
         let mut arrays = BTreeMap::new();
         let mut fingerprint = Fingerprint::default();
         for (name, info) in std::mem::take(&mut self.tensors) {
             let (data, crc) = self.read_one(&name, &info)?;
-            let array = Array { shape: info.shape, data };
-            fingerprint.add(&name, matches!(array.data, Data::I64(_)), &array.shape, crc);
+            let array = HostTensor { shape: info.shape, data };
+            fingerprint.add(&name, matches!(array.data, TensorData::I64(_)), &array.shape, crc);
             arrays.insert(name, array);
         }
         Ok((arrays, fingerprint))
@@ -159,7 +162,7 @@ impl Container {
     }
 
     /// Reads one tensor at the reader's position, and computes the CRC of its bytes.
-    fn read_one(&mut self, name: &str, info: &RawInfo) -> Result<(Data, u32), ArtifactError> {
+    fn read_one(&mut self, name: &str, info: &RawInfo) -> Result<(TensorData, u32), ArtifactError> {
         let bytes = info.data_offsets.1 - info.data_offsets.0;
         let converted = |bytes: &[u8]| -> Option<Vec<f32>> {
             Some(match info.dtype {
@@ -182,7 +185,7 @@ impl Container {
                         .iter_mut()
                         .for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
                 }
-                Ok((Data::F32(values), crc))
+                Ok((TensorData::F32(values), crc))
             }
             Dtype::I64 => {
                 let mut values: Vec<i64> = self.zeros(name, bytes / 8)?;
@@ -190,7 +193,7 @@ impl Container {
                 if cfg!(target_endian = "big") {
                     values.iter_mut().for_each(|value| *value = value.swap_bytes());
                 }
-                Ok((Data::I64(values), crc))
+                Ok((TensorData::I64(values), crc))
             }
             dtype => {
                 let mut raw: Vec<u8> = self.zeros(name, bytes)?;
@@ -200,7 +203,7 @@ impl Container {
                     tensor: name.to_owned(),
                     dtype: format!("{dtype:?}"),
                 })?;
-                Ok((Data::F32(values), crc))
+                Ok((TensorData::F32(values), crc))
             }
         }
     }
@@ -237,15 +240,15 @@ impl Fingerprint {
     }
 
     /// The fingerprint of arrays in memory.
-    pub fn of(arrays: &BTreeMap<String, Array>) -> Self {
+    pub fn of(arrays: &BTreeMap<String, HostTensor>) -> Self {
         let mut fingerprint = Self::default();
         for (name, array) in arrays {
             let mut crc = 0;
-            let Ok(()) = array.write_le::<std::convert::Infallible>(|bytes| {
+            let Ok(()) = write_le::<std::convert::Infallible>(array, |bytes| {
                 crc = crc32c::crc32c_append(crc, bytes);
                 Ok(())
             });
-            fingerprint.add(name, matches!(array.data, Data::I64(_)), &array.shape, crc);
+            fingerprint.add(name, matches!(array.data, TensorData::I64(_)), &array.shape, crc);
         }
         fingerprint
     }
@@ -279,17 +282,17 @@ struct FileHeader<'a> {
 pub(crate) fn write(
     path: &Path,
     metadata: &BTreeMap<&str, String>,
-    arrays: &BTreeMap<String, Array>,
+    arrays: &BTreeMap<String, HostTensor>,
 ) -> Result<(), ArtifactError> {
     // Widest type first, as the format requires, so that every tensor is aligned to its type.
     let (integers, floats): (Vec<_>, Vec<_>) =
-        arrays.iter().partition(|(_, array)| matches!(array.data, Data::I64(_)));
+        arrays.iter().partition(|(_, array)| matches!(array.data, TensorData::I64(_)));
     let mut offset = 0;
     let mut tensors = BTreeMap::new();
     for (name, array) in integers.iter().chain(&floats) {
-        array.check(name)?;
-        let end = offset + array.bytes();
-        let dtype = if matches!(array.data, Data::I64(_)) { Dtype::I64 } else { Dtype::F32 };
+        check_shape(name, array)?;
+        let end = offset + array.num_bytes();
+        let dtype = if matches!(array.data, TensorData::I64(_)) { Dtype::I64 } else { Dtype::F32 };
         tensors.insert(
             name.as_str(),
             RawInfo { dtype, shape: array.shape.clone(), data_offsets: (offset, end) },
@@ -310,8 +313,34 @@ pub(crate) fn write(
         integers
             .iter()
             .chain(&floats)
-            .try_for_each(|(_, array)| array.write_le(|bytes| writer.write_all(bytes)))
+            .try_for_each(|(_, array)| write_le(array, |bytes| writer.write_all(bytes)))
     })
+}
+
+/// Checks that the values fill the shape exactly.
+fn check_shape(name: &str, tensor: &HostTensor) -> Result<(), ArtifactError> {
+    if tensor.fills_shape() {
+        return Ok(());
+    }
+    Err(ArtifactError::Shape {
+        name: name.to_owned(),
+        shape: tensor.shape.clone(),
+        len: tensor.len(),
+    })
+}
+
+/// Passes the values as little-endian bytes to `sink`, without a second copy of the whole.
+fn write_le<E>(tensor: &HostTensor, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    match &tensor.data {
+        TensorData::F32(values) if cfg!(target_endian = "little") => {
+            sink(bytemuck::cast_slice(values))
+        }
+        TensorData::I64(values) if cfg!(target_endian = "little") => {
+            sink(bytemuck::cast_slice(values))
+        }
+        TensorData::F32(values) => values.iter().try_for_each(|value| sink(&value.to_le_bytes())),
+        TensorData::I64(values) => values.iter().try_for_each(|value| sink(&value.to_le_bytes())),
+    }
 }
 
 /// Size of a file in bytes, 0 if it cannot be read.

@@ -19,7 +19,6 @@
 #![forbid(unsafe_code)]
 
 pub mod animation;
-mod array;
 mod atomic;
 pub mod builtin_models;
 pub mod checkpoint;
@@ -37,7 +36,6 @@ mod state_dict;
 pub mod tensorboard;
 pub mod timelapse;
 
-pub use array::{Array, Data};
 pub use atomic::{remove_stale, write_atomic};
 pub use checkpoint::{Checkpoint, CheckpointHeader, CheckpointMeta, DatasetId};
 pub use checkpoint_retention::{LatestValidCheckpoint, RetentionPolicy};

@@ -2,9 +2,10 @@
 //!
 //! Format: numpy.lib.format, versions 1.0 and 2.0 (3.0 differs in the header's encoding only).
 
-use crate::{Array, ArtifactError};
+use crate::ArtifactError;
 use std::fs;
 use std::path::Path;
+use tensor::HostTensor;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -14,12 +15,12 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 /// # Errors
 /// Returns an error if the file cannot be read, is malformed or truncated, or holds another element
 /// type.
-pub fn read_npy(path: &Path) -> Result<Array, ArtifactError> {
+pub fn read_npy(path: &Path) -> Result<HostTensor, ArtifactError> {
     let bytes = fs::read(path).map_err(ArtifactError::read(path))?;
     parse(&bytes).map_err(|reason| ArtifactError::Npy { path: path.to_owned(), reason })
 }
 
-fn parse(bytes: &[u8]) -> Result<Array, String> {
+fn parse(bytes: &[u8]) -> Result<HostTensor, String> {
     let rest = bytes.strip_prefix(MAGIC).ok_or("it does not start with the .npy magic")?;
     let (version, rest) = rest.split_first_chunk::<2>().ok_or("it ends inside the header")?;
     let (length, rest) = match version {
@@ -68,7 +69,7 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
         data.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32).collect()
     };
     let values = if fortran { row_major(&values, &shape) } else { values };
-    Ok(Array::f32(shape, values))
+    Ok(HostTensor::f32(shape, values))
 }
 
 /// The text after `'key':` in a dict literal.

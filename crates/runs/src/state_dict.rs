@@ -1,10 +1,11 @@
 //! State dicts: plain safetensors files without metadata or checksum, for weights of other
 //! programs, latents and raw images.
 
+use crate::ArtifactError;
 use crate::container::{self, Container};
-use crate::{Array, ArtifactError};
 use std::collections::BTreeMap;
 use std::path::Path;
+use tensor::HostTensor;
 
 /// Reads every tensor of a safetensors file, also of a checkpoint.
 ///
@@ -13,7 +14,7 @@ use std::path::Path;
 /// # Errors
 /// Returns an error if the file cannot be read, is not a safetensors file, is truncated, or holds
 /// another element type.
-pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Array>, ArtifactError> {
+pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, HostTensor>, ArtifactError> {
     Ok(Container::open(path)?.read_tensors()?.0)
 }
 
@@ -23,7 +24,7 @@ pub fn read_state_dict(path: &Path) -> Result<BTreeMap<String, Array>, ArtifactE
 /// Returns an error if a tensor does not fill its shape, or the file cannot be written.
 pub fn write_state_dict(
     path: &Path,
-    arrays: &BTreeMap<String, Array>,
+    arrays: &BTreeMap<String, HostTensor>,
 ) -> Result<(), ArtifactError> {
     container::write(path, &BTreeMap::new(), arrays)
 }

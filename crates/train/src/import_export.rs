@@ -4,19 +4,10 @@ use crate::TrainError;
 use crate::sampler::load_generator;
 use crate::trainer::{meta, strip_prefix};
 use nn::{Network, Recipe, StateDict};
-use runs::{Array, Checkpoint, DatasetId};
-use std::collections::BTreeMap;
+use runs::{Checkpoint, DatasetId};
 use std::path::{Path, PathBuf};
 use tensor::rng::Philox;
 use tensor::{Device, HostTensor};
-
-fn arrays(state: StateDict) -> BTreeMap<String, Array> {
-    state.into_iter().map(|(name, value)| (name, value.into())).collect()
-}
-
-fn read(path: &Path) -> Result<StateDict, TrainError> {
-    Ok(runs::read_state_dict(path)?.into_iter().map(|(name, array)| (name, array.into())).collect())
-}
 
 /// A checkpoint (step 0, no training state) from PyTorch state dicts in safetensors files. Without a discriminator, a fresh one (seed
 /// 0) stands in for it.
@@ -29,9 +20,9 @@ pub fn import(
     discriminator: Option<&Path>,
 ) -> Result<Checkpoint, TrainError> {
     let networks = recipe.build(&mut Philox::new(0, 0))?;
-    with_path_context(generator, networks.0.load_state_dict(&read(generator)?))?;
+    with_path_context(generator, networks.0.load_state_dict(&runs::read_state_dict(generator)?))?;
     if let Some(path) = discriminator {
-        with_path_context(path, networks.1.load_state_dict(&read(path)?))?;
+        with_path_context(path, networks.1.load_state_dict(&runs::read_state_dict(path)?))?;
     }
     Ok(checkpoint_from_networks(recipe, &networks))
 }
@@ -44,9 +35,7 @@ pub fn import(
 pub fn import_newmu_svhn(folder: &Path) -> Result<Checkpoint, TrainError> {
     let arrays = |part: &str, count: usize| -> Result<Vec<HostTensor>, TrainError> {
         (1..=count)
-            .map(|i| {
-                Ok(runs::read_npy(&folder.join(format!("200_{part}_params.jl_{i:02}.npy")))?.into())
-            })
+            .map(|i| Ok(runs::read_npy(&folder.join(format!("200_{part}_params.jl_{i:02}.npy")))?))
             .collect()
     };
     let (g, d) = nn::newmu_svhn_state(&arrays("gen", 10)?, &arrays("discrim", 8)?)?;
@@ -58,8 +47,8 @@ pub fn import_newmu_svhn(folder: &Path) -> Result<Checkpoint, TrainError> {
 }
 
 fn checkpoint_from_networks(recipe: &Recipe, (g, d): &(Network, Network)) -> Checkpoint {
-    let prefixed = |prefix: &'static str, state| {
-        arrays(state).into_iter().map(move |(name, array)| (format!("{prefix}{name}"), array))
+    let prefixed = |prefix: &'static str, state: StateDict| {
+        state.into_iter().map(move |(name, array)| (format!("{prefix}{name}"), array))
     };
     let tensors = prefixed("g.", g.state_dict()).chain(prefixed("d.", d.state_dict())).collect();
     Checkpoint {
@@ -91,8 +80,8 @@ pub fn export(
     }
     std::fs::create_dir_all(folder)
         .map_err(|e| TrainError::Setting(format!("cannot create {}: {e}", folder.display())))?;
-    runs::write_state_dict(&files[0], &arrays(generator.state_dict()))?;
-    runs::write_state_dict(&files[1], &arrays(strip_prefix(checkpoint, "d.")))?;
+    runs::write_state_dict(&files[0], &generator.state_dict())?;
+    runs::write_state_dict(&files[1], &strip_prefix(checkpoint, "d."))?;
     Ok(files)
 }
 
@@ -103,7 +92,8 @@ pub fn export(
 /// The disk.
 pub fn export_generator(checkpoint: &Checkpoint, file: &Path) -> Result<(), TrainError> {
     let (_, generator, _) = load_generator(checkpoint, None, &Device::Cpu)?;
-    let tensors = arrays(generator.state_dict())
+    let tensors = generator
+        .state_dict()
         .into_iter()
         .map(|(name, array)| (format!("g.{name}"), array))
         .collect();

@@ -8,7 +8,7 @@ use data::Cursor;
 use nn::loss::{HistoricalAverage, Objective};
 use nn::recipe::{ConditionKind, Conditioned, Player};
 use nn::{Ema, Mode, Network, Optimizer, Pass, Recipe, StateDict};
-use runs::{Array, Checkpoint, CheckpointMeta, DatasetId};
+use runs::{Checkpoint, CheckpointMeta, DatasetId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tensor::rng::Philox;
@@ -442,11 +442,8 @@ impl Trainer {
             .map_err(|e| TrainError::Mismatch(format!("cannot write the training state: {e}")))?;
         let mut tensors = BTreeMap::new();
         let mut put = |prefix: &str, values: StateDict| {
-            tensors.extend(
-                values
-                    .into_iter()
-                    .map(|(name, value)| (format!("{prefix}{name}"), Array::from(value))),
-            );
+            tensors
+                .extend(values.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value)));
         };
         put("g.", self.generator.state_dict());
         put("d.", self.discriminator.state_dict());
@@ -461,7 +458,7 @@ impl Trainer {
             put("ema.", ema.state_dict());
         }
         self.device.check()?;
-        let sound = |array: &Array| {
+        let sound = |array: &HostTensor| {
             array.as_f32().is_none_or(|values| values.iter().all(|v| v.is_finite()))
         };
         if let Some((name, _)) = tensors.iter().find(|(_, array)| !sound(array)) {
@@ -513,8 +510,8 @@ pub(crate) fn meta(
 
 /// The arrays whose names begin with `prefix`, without it.
 pub(crate) fn strip_prefix(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
-    let strip = |(name, array): (&String, &Array)| {
-        Some((name.strip_prefix(prefix)?.to_string(), HostTensor::from(array.clone())))
+    let strip = |(name, array): (&String, &HostTensor)| {
+        Some((name.strip_prefix(prefix)?.to_string(), array.clone()))
     };
     checkpoint.tensors.iter().filter_map(strip).collect()
 }

@@ -4,10 +4,10 @@ use super::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator, Source, co
 use crate::error::CliError;
 use crate::output;
 use eval::latent::{Cell, ConditionTable, Provenance, SampleSpec};
-use runs::{Array, GridOptions, grid, write_state_dict};
+use runs::{GridOptions, grid, write_state_dict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tensor::Tensor;
+use tensor::{HostTensor, Tensor};
 use train::BatchNormMode;
 
 /// More pictures than these are a typing mistake.
@@ -198,9 +198,9 @@ fn draw(
         output::line(format!("wrote {}", file.display()));
     }
     if let Some(file) = raw {
-        let latents = Array::f32(drawn.latents.shape().to_vec(), drawn.latents.to_vec());
+        let latents = HostTensor::f32(drawn.latents.shape().to_vec(), drawn.latents.to_vec());
         let arrays = BTreeMap::from([
-            ("images".to_owned(), Array::f32(shape, all)),
+            ("images".to_owned(), HostTensor::f32(shape, all)),
             ("latents".to_owned(), latents),
         ]);
         write_state_dict(file, &arrays)?;

@@ -1,9 +1,10 @@
 //! Networks that are told what to draw: classes, attributes, vectors; and truncated latents.
 
 use crate::common::{Place, logged_steps, pictures};
-use runs::{Array, read_state_dict, write_state_dict};
+use runs::{read_state_dict, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
+use tensor::HostTensor;
 
 const SHAPE: [usize; 3] = [16, 16, 3];
 const PIXELS: usize = 16 * 16 * 3;
@@ -42,7 +43,7 @@ fn vectors(place: &Place, name: &str, shape: [usize; 2]) {
     let values = (0..shape[0] * shape[1]).map(|i| (i as f32 * 0.7).sin()).collect();
     write_state_dict(
         &place.path(name),
-        &BTreeMap::from([("condition".to_owned(), Array::f32(shape, values))]),
+        &BTreeMap::from([("condition".to_owned(), HostTensor::f32(shape, values))]),
     )
     .unwrap();
 }

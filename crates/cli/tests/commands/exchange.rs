@@ -1,10 +1,11 @@
 //! `dcgan import` and `export`: weights to and from other programs.
 
 use crate::common::Place;
-use runs::{Array, read_state_dict, write_state_dict};
+use runs::{read_state_dict, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use tensor::HostTensor;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../nn/tests/golden").join(name)
@@ -29,7 +30,7 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
     let networks = read_state_dict(&golden("networks.safetensors")).unwrap();
     let latents = networks["torch64/z"].clone();
     let count = latents.shape[0];
-    let flat = Array::f32([count, 8], latents.into_f32().unwrap());
+    let flat = HostTensor::f32([count, 8], latents.into_f32().unwrap());
     write_state_dict(&place.path("z.safetensors"), &BTreeMap::from([("z".to_owned(), flat)]))
         .unwrap();
     let sample = [

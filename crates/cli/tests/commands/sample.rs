@@ -1,9 +1,10 @@
 //! `dcgan sample`.
 
 use crate::common::{Place, files};
-use runs::{Array, read_state_dict, write_state_dict};
+use runs::{read_state_dict, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
+use tensor::HostTensor;
 
 fn trained() -> Place {
     let place = Place::new();
@@ -117,8 +118,8 @@ fn batch_statistics_never_come_from_a_picture_alone() {
 #[test]
 fn latents_of_another_shape_are_refused() {
     let place = trained();
-    let write = |arrays: &[(&str, Array)]| {
-        let arrays: BTreeMap<String, Array> =
+    let write = |arrays: &[(&str, HostTensor)]| {
+        let arrays: BTreeMap<String, HostTensor> =
             arrays.iter().map(|(name, array)| ((*name).to_owned(), array.clone())).collect();
         write_state_dict(&place.path("z.safetensors"), &arrays).unwrap();
     };
@@ -127,17 +128,17 @@ fn latents_of_another_shape_are_refused() {
             ["sample", "--checkpoint", "run", "--latents", "z.safetensors", "--grid", "x.png"];
         place.refused(1, &args, &[&["z.safetensors", "[N, 100]"], parts].concat());
     };
-    write(&[("z", Array::f32([2, 99], vec![0.0; 198]))]);
+    write(&[("z", HostTensor::f32([2, 99], vec![0.0; 198]))]);
     refused(&["[2, 99]"]);
-    write(&[("z", Array::f32([0, 100], vec![]))]);
+    write(&[("z", HostTensor::f32([0, 100], vec![]))]);
     refused(&["[0, 100]"]);
-    write(&[("z", Array::scalar_i64(3))]);
+    write(&[("z", HostTensor::scalar_i64(3))]);
     refused(&["whole numbers"]);
-    write(&[("z", Array::f32([1, 100], vec![f32::NAN; 100]))]);
+    write(&[("z", HostTensor::f32([1, 100], vec![f32::NAN; 100]))]);
     refused(&["NaN"]);
     write(&[
-        ("a", Array::f32([1, 100], vec![0.0; 100])),
-        ("b", Array::f32([1, 100], vec![0.0; 100])),
+        ("a", HostTensor::f32([1, 100], vec![0.0; 100])),
+        ("b", HostTensor::f32([1, 100], vec![0.0; 100])),
     ]);
     refused(&["2 tensors"]);
     place.refused(

@@ -2,7 +2,7 @@
 
 use super::{Description, FeatureNetwork, architecture};
 use crate::EvalError;
-use nn::{Network, StateDict};
+use nn::Network;
 use runs::{Checkpoint, CheckpointMeta, checkpoint};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -48,12 +48,7 @@ impl FeatureNetwork {
             numerics_id: self.device.numerics_id(),
             ..CheckpointMeta::default()
         };
-        let tensors = self
-            .network
-            .state_dict()
-            .into_iter()
-            .map(|(name, value)| (name, value.into()))
-            .collect();
+        let tensors = self.network.state_dict();
         Ok(checkpoint::save(path, &Checkpoint { meta, tensors })?)
     }
 
@@ -86,9 +81,7 @@ impl FeatureNetwork {
         }
         let network =
             architecture::build([height, width, channels], outputs, &mut Philox::new(0, 0));
-        let state: StateDict =
-            tensors.into_iter().map(|(name, array)| (name, array.into())).collect();
-        network.load_state_dict(&state)?;
+        network.load_state_dict(&tensors)?;
         Ok(Self::new(description, network, device))
     }
 }

@@ -24,5 +24,5 @@ fn section(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
         .tensors
         .iter()
         .filter_map(|(name, array)| Some((name.strip_prefix(prefix)?, array)));
-    own.map(|(name, array)| (name.to_owned(), array.clone().into())).collect()
+    own.map(|(name, array)| (name.to_owned(), array.clone())).collect()
 }

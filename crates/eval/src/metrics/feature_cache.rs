@@ -5,10 +5,11 @@ use super::image_source::ImageSource;
 use super::report::FeatureSet;
 use crate::feature_network::FeatureExtractor;
 use crate::{EvalError, Progress};
-use runs::{Array, read_state_dict, write_state_dict};
+use runs::{read_state_dict, write_state_dict};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
+use tensor::HostTensor;
 
 const FEATURES: &str = "features";
 const CLASSES: &str = "classes";
@@ -57,8 +58,9 @@ impl ImageSource<'_> {
     }
 }
 
-fn arrays(measured: &FeatureSet) -> BTreeMap<String, Array> {
-    let array = |rows: &Features| Array::f32([rows.len(), rows.width()], rows.values().to_vec());
+fn arrays(measured: &FeatureSet) -> BTreeMap<String, HostTensor> {
+    let array =
+        |rows: &Features| HostTensor::f32([rows.len(), rows.width()], rows.values().to_vec());
     let classes = measured.classes.as_ref().map(|rows| (CLASSES.to_owned(), array(rows)));
     [(FEATURES.to_owned(), array(&measured.features))].into_iter().chain(classes).collect()
 }

@@ -1,9 +1,10 @@
 use crate::{assert_error, sample};
 use runs::checkpoint::{SCHEMA, inspect, load, save};
-use runs::{Array, ArtifactError, read_state_dict, remove_stale, write_state_dict};
+use runs::{ArtifactError, read_state_dict, remove_stale, write_state_dict};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use tensor::HostTensor;
 
 #[test]
 fn comes_back_bit_for_bit() {
@@ -11,7 +12,7 @@ fn comes_back_bit_for_bit() {
     let path = dir.path().join("a.safetensors");
     let mut checkpoint = sample(12);
     let odd = vec![f32::NAN, -0.0, f32::MIN_POSITIVE / 8.0, f32::NEG_INFINITY];
-    checkpoint.tensors.insert("odd".to_owned(), Array::f32([4], odd.clone()));
+    checkpoint.tensors.insert("odd".to_owned(), HostTensor::f32([4], odd.clone()));
     save(&path, &checkpoint).unwrap();
     let mut loaded = load(&path).unwrap();
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
@@ -89,10 +90,10 @@ fn an_array_that_does_not_fill_its_shape_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
     let mut checkpoint = sample(1);
-    checkpoint.tensors.insert("short".to_owned(), Array::f32([2, 3], vec![0.0; 5]));
+    checkpoint.tensors.insert("short".to_owned(), HostTensor::f32([2, 3], vec![0.0; 5]));
     assert!(matches!(save(&path, &checkpoint), Err(ArtifactError::Shape { len: 5, .. })));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-    let reserved = BTreeMap::from([("__metadata__".to_owned(), Array::scalar_i64(1))]);
+    let reserved = BTreeMap::from([("__metadata__".to_owned(), HostTensor::scalar_i64(1))]);
     assert!(matches!(write_state_dict(&path, &reserved), Err(ArtifactError::Write { .. })));
 }
 

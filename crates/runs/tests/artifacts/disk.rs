@@ -5,20 +5,21 @@
 use crate::{assert_error, sample};
 use runs::checkpoint_retention::{file_name, latest_valid, save_and_prune};
 use runs::{
-    Array, ArtifactError, Checkpoint, EventWriter, MetricsRow, MetricsWriter, RetentionPolicy,
-    RunDir, metrics,
+    ArtifactError, Checkpoint, EventWriter, MetricsRow, MetricsWriter, RetentionPolicy, RunDir,
+    metrics,
 };
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
+use tensor::HostTensor;
 
 const CHILD: &str = "DCGAN_TEST_FULL_DISK";
 
 /// 400 KB, more than either limit.
 fn large(step: u64) -> Checkpoint {
     let mut checkpoint = sample(step);
-    checkpoint.tensors.insert("large".to_owned(), Array::f32([100_000], vec![1.0; 100_000]));
+    checkpoint.tensors.insert("large".to_owned(), HostTensor::f32([100_000], vec![1.0; 100_000]));
     checkpoint
 }
 

@@ -2,10 +2,11 @@
 
 use crate::assert_error;
 use half::{bf16, f16};
-use runs::{Array, ArtifactError, read_npy, read_state_dict, write_state_dict};
+use runs::{ArtifactError, read_npy, read_state_dict, write_state_dict};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use std::collections::BTreeMap;
 use std::fs;
+use tensor::HostTensor;
 
 #[test]
 fn every_float_type_becomes_f32() {
@@ -27,10 +28,10 @@ fn every_float_type_becomes_f32() {
     ];
     fs::write(&path, serialize(views, None).unwrap()).unwrap();
     let dict = read_state_dict(&path).unwrap();
-    assert_eq!(dict["double"], Array::f32([2, 2], values.to_vec()));
-    assert_eq!(dict["half"], Array::f32([4], values.to_vec()));
+    assert_eq!(dict["double"], HostTensor::f32([2, 2], values.to_vec()));
+    assert_eq!(dict["half"], HostTensor::f32([4], values.to_vec()));
     let rounded = values.iter().map(|&value| bf16::from_f32(value).to_f32()).collect();
-    assert_eq!(dict["brain"], Array::f32([4, 1], rounded));
+    assert_eq!(dict["brain"], HostTensor::f32([4, 1], rounded));
     assert_eq!(dict["count"].as_i64(), Some(&[-5, i64::MAX][..]));
 
     let bytes =
@@ -47,8 +48,11 @@ fn a_state_dict_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.safetensors");
     let dict = BTreeMap::from([
-        ("main.0.weight".to_owned(), Array::f32([2, 1, 2, 2], (0..8).map(|i| i as f32).collect())),
-        ("main.1.num_batches_tracked".to_owned(), Array::scalar_i64(3)),
+        (
+            "main.0.weight".to_owned(),
+            HostTensor::f32([2, 1, 2, 2], (0..8).map(|i| i as f32).collect()),
+        ),
+        ("main.1.num_batches_tracked".to_owned(), HostTensor::scalar_i64(3)),
     ]);
     write_state_dict(&path, &dict).unwrap();
     assert_eq!(read_state_dict(&path).unwrap(), dict);
@@ -82,26 +86,26 @@ fn npy_in_both_orders_and_both_widths() {
         read_npy(&path).unwrap()
     };
     let c = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n";
-    assert_eq!(read(npy(1, c, &floats(6))), Array::f32([2, 3], vec![0., 1., 2., 3., 4., 5.]));
+    assert_eq!(read(npy(1, c, &floats(6))), HostTensor::f32([2, 3], vec![0., 1., 2., 3., 4., 5.]));
     let fortran = c.replace("False", "True");
     // numpy: np.arange(6, dtype='f4').reshape(2, 3, order='F').ravel() is 0 2 4 1 3 5.
     assert_eq!(
         read(npy(2, &fortran, &floats(6))),
-        Array::f32([2, 3], vec![0., 2., 4., 1., 3., 5.])
+        HostTensor::f32([2, 3], vec![0., 2., 4., 1., 3., 5.])
     );
     // np.arange(8).reshape(2, 2, 2, order='F').ravel() is 0 4 2 6 1 5 3 7.
     let cube = fortran.replace("(2, 3)", "(2, 2, 2)");
     assert_eq!(
         read(npy(1, &cube, &floats(8))),
-        Array::f32([2, 2, 2], vec![0., 4., 2., 6., 1., 5., 3., 7.])
+        HostTensor::f32([2, 2, 2], vec![0., 4., 2., 6., 1., 5., 3., 7.])
     );
     let double = r#"{"shape": (2L,), "fortran_order": False, "descr": "<f8"}"#;
     let data: Vec<u8> = [0.1f64, -2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
-    assert_eq!(read(npy(1, double, &data)), Array::f32([2], vec![0.1, -2.0]));
+    assert_eq!(read(npy(1, double, &data)), HostTensor::f32([2], vec![0.1, -2.0]));
     let scalar = c.replace("(2, 3)", "()");
-    assert_eq!(read(npy(1, &scalar, &floats(1))), Array::f32(Vec::new(), vec![0.0]));
+    assert_eq!(read(npy(1, &scalar, &floats(1))), HostTensor::f32(Vec::new(), vec![0.0]));
     let empty = fortran.replace("(2, 3)", "(4, 0, 9)");
-    assert_eq!(read(npy(1, &empty, &[])), Array::f32([4, 0, 9], vec![]));
+    assert_eq!(read(npy(1, &empty, &[])), HostTensor::f32([4, 0, 9], vec![]));
 }
 
 #[test]

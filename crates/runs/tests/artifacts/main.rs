@@ -10,8 +10,9 @@ mod pictures;
 mod run_dir;
 mod tensorboard;
 
-use runs::{Array, Checkpoint, CheckpointMeta, DatasetId};
+use runs::{Checkpoint, CheckpointMeta, DatasetId};
 use std::collections::BTreeMap;
+use tensor::HostTensor;
 
 /// A small checkpoint with every kind of content.
 fn sample(step: u64) -> Checkpoint {
@@ -27,10 +28,10 @@ fn sample(step: u64) -> Checkpoint {
             numerics_version: "2026-1".to_owned(),
         },
         tensors: BTreeMap::from([
-            ("generator.main.0.weight".to_owned(), Array::f32([2, 3, 1], ramp(6))),
-            ("generator.main.1.bias".to_owned(), Array::f32([5], ramp(5))),
-            ("generator.main.1.num_batches_tracked".to_owned(), Array::scalar_i64(-7)),
-            ("empty".to_owned(), Array::f32([0, 4], Vec::new())),
+            ("generator.main.0.weight".to_owned(), HostTensor::f32([2, 3, 1], ramp(6))),
+            ("generator.main.1.bias".to_owned(), HostTensor::f32([5], ramp(5))),
+            ("generator.main.1.num_batches_tracked".to_owned(), HostTensor::scalar_i64(-7)),
+            ("empty".to_owned(), HostTensor::f32([0, 4], Vec::new())),
         ]),
     }
 }

@@ -5,12 +5,12 @@
 use data::{Dataset, Fit, Preprocess, Split};
 use nn::Recipe;
 use nn::recipe::Listed;
-use runs::{Array, MetricsRow, RunDir, metrics, write_state_dict};
+use runs::{MetricsRow, RunDir, metrics, write_state_dict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use tensor::Device;
+use tensor::{Device, HostTensor};
 use train::{RunOutcome, Settings, Trainer};
 
 /// What a recipe with the 16×16 networks of `torch` changes, in tables of keys. The three together switch on everything that has
@@ -193,7 +193,7 @@ pub fn labelled(dir: &Path) -> (PathBuf, PathBuf) {
     let numbers = tensor::rng::Philox::new(3, 0).normal([20, 6], 0.0, 1.0).to_vec();
     write_state_dict(
         &vectors,
-        &BTreeMap::from([("condition".to_owned(), Array::f32([20, 6], numbers))]),
+        &BTreeMap::from([("condition".to_owned(), HostTensor::f32([20, 6], numbers))]),
     )
     .unwrap();
     (data, vectors)

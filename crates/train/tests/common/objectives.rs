@@ -4,7 +4,7 @@
 
 use data::{Batch, Cursor};
 use nn::{Recipe, StateDict};
-use runs::{Array, Checkpoint, Data};
+use runs::Checkpoint;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::path::Path;
@@ -20,11 +20,11 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 }
 
 /// The tensors of a golden state dict, `CASE/PART/…`.
-fn strip_prefix(file: &SafeTensors<'_>, prefix: &str) -> Vec<(String, Array)> {
+fn strip_prefix(file: &SafeTensors<'_>, prefix: &str) -> Vec<(String, HostTensor)> {
     let array = |view: safetensors::tensor::TensorView<'_>| {
         let data = match view.dtype() {
-            Dtype::F32 => Data::F32(floats(view.data())),
-            Dtype::I64 => Data::I64(
+            Dtype::F32 => TensorData::F32(floats(view.data())),
+            Dtype::I64 => TensorData::I64(
                 view.data()
                     .chunks_exact(8)
                     .map(|b| i64::from_le_bytes(b.try_into().unwrap()))
@@ -32,7 +32,7 @@ fn strip_prefix(file: &SafeTensors<'_>, prefix: &str) -> Vec<(String, Array)> {
             ),
             other => panic!("{other:?}"),
         };
-        Array { shape: view.shape().to_vec(), data }
+        HostTensor { shape: view.shape().to_vec(), data }
     };
     file.iter()
         .filter_map(|(name, view)| Some((name.strip_prefix(prefix)?.to_owned(), array(view))))
@@ -152,10 +152,10 @@ fn compare(name: &str, part: &str, state: &StateDict, file: &SafeTensors<'_>, dr
     assert_eq!(expected.len(), state.len(), "{name}");
     for (key, array) in expected {
         match (&state[&key], &array.data) {
-            (HostTensor { data: TensorData::I64(data), .. }, Data::I64(reference)) => {
+            (HostTensor { data: TensorData::I64(data), .. }, TensorData::I64(reference)) => {
                 assert_eq!(data, reference, "{name}: {part}/{key}")
             }
-            (HostTensor { data: TensorData::F32(data), .. }, Data::F32(reference)) => {
+            (HostTensor { data: TensorData::F32(data), .. }, TensorData::F32(reference)) => {
                 assert_eq!(data.len(), reference.len(), "{name}: {part}/{key}");
                 let scale = reference.iter().fold(0f32, |m, v| m.max(v.abs()));
                 let error =

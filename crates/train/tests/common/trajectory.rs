@@ -2,7 +2,7 @@
 //! tolerance is three times PyTorch's own float32 drift from its float64 run.
 
 use nn::{Recipe, StateDict};
-use runs::{Array, Checkpoint, Data};
+use runs::Checkpoint;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::path::Path;
@@ -70,12 +70,12 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
     {
         let values = numbers(&view);
         let data = match view.dtype() {
-            Dtype::I64 => Data::I64(values.iter().map(|&v| v as i64).collect()),
-            _ => Data::F32(values.iter().map(|&v| v as f32).collect()),
+            Dtype::I64 => TensorData::I64(values.iter().map(|&v| v as i64).collect()),
+            _ => TensorData::F32(values.iter().map(|&v| v as f32).collect()),
         };
         start
             .tensors
-            .insert(name.replacen('/', ".", 1), Array { shape: view.shape().to_vec(), data });
+            .insert(name.replacen('/', ".", 1), HostTensor { shape: view.shape().to_vec(), data });
     }
     trainer.load_weights(&start).unwrap();
 

@@ -8,10 +8,10 @@ use crate::{output, parse};
 use clap::value_parser;
 use data::Preprocess;
 use eval::latent::{ConditionTable, LatentOptimizer, LatentSource, SampleSpec, StartResult};
-use runs::{Array, GridOptions, write_state_dict};
+use runs::{GridOptions, write_state_dict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tensor::Tensor;
+use tensor::{HostTensor, Tensor};
 
 /// How a latent is looked for, and where it is kept.
 #[derive(clap::Args)]
@@ -81,7 +81,7 @@ impl InversionArgs {
         told: Option<&Tensor>,
     ) -> Result<(), CliError> {
         let Some(path) = &self.latent else { return Ok(()) };
-        let array = |tensor: &Tensor| Array::f32(tensor.shape().to_vec(), tensor.to_vec());
+        let array = |tensor: &Tensor| HostTensor::f32(tensor.shape().to_vec(), tensor.to_vec());
         let mut arrays = BTreeMap::from([("latents".to_owned(), array(latent))]);
         arrays.extend(told.map(|rows| ("condition".to_owned(), array(rows))));
         write_state_dict(path, &arrays)?;

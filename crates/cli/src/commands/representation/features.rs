@@ -9,11 +9,12 @@ use crate::render::{table, with_progress};
 use data::Dataset;
 use eval::images::evenly_spaced;
 use eval::representation::{DiscriminatorFeatures, Representation, extract};
-use runs::{Array, Data, write_state_dict};
+use runs::write_state_dict;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
+use tensor::{HostTensor, TensorData};
 
 /// Flags of `features`.
 #[derive(clap::Args)]
@@ -110,11 +111,14 @@ fn write(
     values: Vec<f32>,
     width: usize,
 ) -> Result<(), CliError> {
-    let whole = |numbers: Vec<i64>| Array { shape: vec![numbers.len()], data: Data::I64(numbers) };
+    let whole = |numbers: Vec<i64>| HostTensor {
+        shape: vec![numbers.len()],
+        data: TensorData::I64(numbers),
+    };
     let labels: Option<Vec<i64>> =
         indices.iter().map(|&index| dataset.label(index).map(i64::from)).collect();
     let mut arrays = BTreeMap::from([
-        ("features".to_owned(), Array::f32([indices.len(), width], values)),
+        ("features".to_owned(), HostTensor::f32([indices.len(), width], values)),
         ("indices".to_owned(), whole(indices.iter().map(|&index| index as i64).collect())),
     ]);
     if let Some(labels) = labels {

@@ -176,7 +176,10 @@ fn find(dir: &RunDir, target: &Target) -> Result<LatestValidCheckpoint, CliError
              --resume",
             dir.path()
         )),
-        ArtifactError::NoCheckpoint { .. } => CliError::Failed(format!("{error}, or start a new run without --resume")),
+        ArtifactError::NoCheckpoint { .. } => CliError::Failed(format!(
+            "{}, or start a new run without --resume",
+            CliError::from(error)
+        )),
         other => other.into(),
     })
 }
