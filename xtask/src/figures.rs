@@ -2,7 +2,7 @@
 
 use clap::Args;
 use image::imageops;
-use nn::loss::Objective;
+use nn::loss::GanLoss;
 use plotters::prelude::*;
 use runs::plots::{self, Area, DrawError, FONT};
 use std::ops::Range;
@@ -22,9 +22,9 @@ const SIZE: [u32; 2] = [1200, 400];
 const SCALE: u32 = 3;
 const POINTS: usize = 400;
 
-const CURVES: [(&str, Objective, RGBColor); 2] = [
-    ("log(1 − D), minimax", Objective::Minimax, RGBColor(31, 119, 180)),
-    ("−log D, non-saturating", Objective::NonSaturating, RGBColor(214, 98, 10)),
+const CURVES: [(&str, GanLoss, RGBColor); 2] = [
+    ("log(1 − D), minimax", GanLoss::Minimax, RGBColor(31, 119, 180)),
+    ("−log D, non-saturating", GanLoss::NonSaturating, RGBColor(214, 98, 10)),
 ];
 
 /// One of the three drawings side by side: axes, and what is drawn at an x.
@@ -33,7 +33,7 @@ struct Panel {
     up: &'static str,
     x: Range<f64>,
     y: Range<f64>,
-    value: fn(Objective, f64) -> f64,
+    value: fn(GanLoss, f64) -> f64,
 }
 
 /// Draws the figures.
@@ -100,7 +100,7 @@ fn logit(d: f64) -> f64 {
 }
 
 /// The generator's loss where the discriminator's logit is `x`, and its derivative by it.
-fn loss(objective: Objective, x: f64) -> (f64, f64) {
+fn loss(objective: GanLoss, x: f64) -> (f64, f64) {
     let x = Tensor::from_slice(&[x as f32], [1]).leaf();
     let value = objective.generator(&x);
     let item = f64::from(value.item());

@@ -3,7 +3,7 @@
 use crate::peer::{Peer, Shape, Work};
 use clap::{Args, Parser};
 use nn::Recipe;
-use nn::recipe::Player;
+use nn::recipe::NetworkRole;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -138,7 +138,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
     recipe.train.batch = options.batch;
     // The peer does it in this order, whatever the source of the recipe did.
     (recipe.train.first, recipe.train.alternate, recipe.train.fresh_latents) =
-        (Player::Discriminator, false, false);
+        (NetworkRole::Discriminator, false, false);
     let channels = recipe.image.channels;
     let preprocess = data::Preprocess::new([options.image as u32; 2], channels as u8);
     let settings = Settings {

@@ -2,7 +2,7 @@
 
 use crate::error::CliError;
 use crate::render::{Renderer, size};
-use nn::Plan;
+use nn::ModelSummary;
 use tensor::Device;
 
 /// Compares the plan with the memory that is available: too little is an error that ends with `way_out`, or under `dry_run` a warning.
@@ -10,7 +10,7 @@ use tensor::Device;
 /// # Errors
 /// Both numbers, and the way out.
 pub fn check(
-    plan: &Plan,
+    plan: &ModelSummary,
     device: &Device,
     way_out: &str,
     dry_run: bool,

@@ -104,7 +104,7 @@ pub fn counts(text: &str) -> Result<[usize; 2], String> {
 /// A colour, `RRGGBB`, black, white or grey.
 pub fn colour(text: &str) -> Result<[u8; 3], String> {
     let hint = "give black, white, grey, or six hexadecimal digits, as in ff8000 for orange";
-    nn::recipe::colour(text).ok_or_else(|| hint.into())
+    nn::recipe::parse_color(text).ok_or_else(|| hint.into())
 }
 
 /// 1, 3 or 4.

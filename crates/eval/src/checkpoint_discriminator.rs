@@ -55,7 +55,7 @@ pub fn recalibrate(
         inputs.push(input(&part)?);
         progress.report("normalising", k + 1, count)?;
     }
-    network.recalibrate_under(inputs);
+    network.recalibrate_bn_with_condition(inputs);
     Ok(())
 }
 

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor, concat};
 
-/// Which changes are made to images. The paper's are [`Policy::ALL`]; for small sets it advises all three.
+/// Which changes are made to images. The paper's are [`AugmentPolicy::ALL`]; for small sets it advises all three.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Policy {
+pub struct AugmentPolicy {
     /// Brightness by U(−0.5, 0.5), saturation by a factor of U(0, 2), contrast by one of U(0.5, 1.5). Alpha stays as it is, and grey has no
     /// saturation.
-    pub colour: bool,
+    pub color: bool,
     /// The longest way down, up, right or left, as a share of the side, in [0, 1]; zeros enter. 0 is off.
     pub translation: f64,
     /// The side of the rectangle of zeros as a share of the image's, in [0, 1]. 0 is off.
@@ -20,9 +20,9 @@ pub struct Policy {
     pub flip: bool,
 }
 
-impl Policy {
+impl AugmentPolicy {
     /// Colour, translation by up to an eighth and cutout of half the side.
-    pub const ALL: Self = Self { colour: true, translation: 0.125, cutout: 0.5, flip: false };
+    pub const ALL: Self = Self { color: true, translation: 0.125, cutout: 0.5, flip: false };
 
     /// Whether images stay as they are.
     pub fn is_none(&self) -> bool {
@@ -30,10 +30,10 @@ impl Policy {
     }
 
     /// The choices for one image of height and width `size`. Of what is off nothing is drawn.
-    fn draw(&self, rng: &mut Philox, size: [usize; 2]) -> Choice {
-        let mut choice = Choice::default();
+    fn draw(&self, rng: &mut Philox, size: [usize; 2]) -> AugmentParams {
+        let mut choice = AugmentParams::default();
         let mut uniform = |low, high| rng.uniform([], low, high).item();
-        if self.colour {
+        if self.color {
             (choice.brightness, choice.saturation, choice.contrast) =
                 (uniform(-0.5, 0.5), uniform(0.0, 2.0), uniform(0.5, 1.5));
         }
@@ -59,7 +59,7 @@ impl Policy {
 
 /// What happens to one image.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Choice {
+pub struct AugmentParams {
     /// What is added to every colour.
     pub brightness: f32,
     /// What the distance of a pixel's colours from their mean is multiplied by.
@@ -74,7 +74,7 @@ pub struct Choice {
     pub flip: bool,
 }
 
-impl Default for Choice {
+impl Default for AugmentParams {
     /// Nothing.
     fn default() -> Self {
         Self {
@@ -91,7 +91,7 @@ impl Default for Choice {
 /// What happens to the images of one batch: constants on the device where the images are.
 pub struct Augmentation {
     shape: [usize; 4],
-    colour: Option<Colour>,
+    colour: Option<ColorJitter>,
     /// `[N, 3]`: see [`Tensor::shift2d`].
     moves: Option<Tensor>,
     /// `[N, H, W, 1]`: 0 in the rectangle, else 1.
@@ -100,7 +100,7 @@ pub struct Augmentation {
 
 /// Brightness b, then saturation s, then contrast c come to s·c·x + c·(1 − s)·(mean of the pixel) + (1 − c)·(mean of the image) + b; without
 /// saturation the second term is none and s is 1. Each is `[N, 1, 1, 1]`.
-struct Colour {
+struct ColorJitter {
     own: Tensor,
     pixel: Option<Tensor>,
     image: Tensor,
@@ -111,40 +111,42 @@ impl Augmentation {
     /// Draws the changes of `n` images of `[height, width, channels]`. On a GPU the best place for it is before a step's first kernel: it
     /// uploads a few numbers.
     pub fn draw(
-        policy: &Policy,
+        policy: &AugmentPolicy,
         rng: &mut Philox,
         n: usize,
         size: [usize; 3],
         device: &Device,
     ) -> Self {
-        let choices: Vec<Choice> = (0..n).map(|_| policy.draw(rng, [size[0], size[1]])).collect();
+        let choices: Vec<AugmentParams> =
+            (0..n).map(|_| policy.draw(rng, [size[0], size[1]])).collect();
         Self::new(&choices, size, device)
     }
 
     /// These changes of images of `[height, width, channels]`, one choice for each.
-    pub fn new(choices: &[Choice], size: [usize; 3], device: &Device) -> Self {
+    pub fn new(choices: &[AugmentParams], size: [usize; 3], device: &Device) -> Self {
         let [h, w, channels] = size;
         let n = choices.len();
-        let plain = Choice::default();
+        let plain = AugmentParams::default();
         let upload = |values: Vec<f32>, shape: &[usize]| {
             Tensor::from_slice(&values, shape).to_device(device)
         };
-        let each =
-            |f: &dyn Fn(&Choice) -> f32| upload(choices.iter().map(f).collect(), &[n, 1, 1, 1]);
-        let coloured = |c: &Choice| {
+        let each = |f: &dyn Fn(&AugmentParams) -> f32| {
+            upload(choices.iter().map(f).collect(), &[n, 1, 1, 1])
+        };
+        let coloured = |c: &AugmentParams| {
             [c.brightness, c.saturation, c.contrast]
                 != [plain.brightness, plain.saturation, plain.contrast]
         };
         let colour = choices.iter().any(coloured).then(|| {
             let grey = channels == 1;
-            Colour {
+            ColorJitter {
                 own: each(&|c| if grey { c.contrast } else { c.saturation * c.contrast }),
                 pixel: (!grey).then(|| each(&|c| c.contrast * (1.0 - c.saturation))),
                 image: each(&|c| 1.0 - c.contrast),
                 offset: each(&|c| c.brightness),
             }
         });
-        let moved = |c: &Choice| c.flip || c.shift != plain.shift;
+        let moved = |c: &AugmentParams| c.flip || c.shift != plain.shift;
         let moves = choices.iter().any(moved).then(|| {
             let rows = choices
                 .iter()
@@ -154,7 +156,7 @@ impl Augmentation {
         let keep = choices.iter().any(|c| c.cutout != plain.cutout).then(|| {
             // 1 in the rectangle's span of one axis.
             let span = |axis: usize, side: usize| -> Vec<f32> {
-                let inside = move |c: &Choice, at: usize| {
+                let inside = move |c: &AugmentParams, at: usize| {
                     (0..c.cutout[axis][1]).contains(&(at as i32 - c.cutout[axis][0]))
                 };
                 choices
@@ -194,7 +196,7 @@ impl Augmentation {
     }
 }
 
-impl Colour {
+impl ColorJitter {
     fn apply(&self, x: &Tensor) -> Tensor {
         let pixel = x.mean(&[3], true);
         let image = pixel.mean(&[1, 2], true).mul(&self.image).add(&self.offset);
@@ -210,15 +212,15 @@ impl Colour {
 mod tests {
     use super::*;
 
-    fn choices(policy: Policy, n: usize) -> Vec<Choice> {
+    fn choices(policy: AugmentPolicy, n: usize) -> Vec<AugmentParams> {
         let mut rng = Philox::new(4, 4);
         (0..n).map(|_| policy.draw(&mut rng, [9, 16])).collect()
     }
 
     #[test]
     fn choices_are_in_their_ranges() {
-        let all = choices(Policy { flip: true, ..Policy::ALL }, 2000);
-        let range = |f: &dyn Fn(&Choice) -> f32| {
+        let all = choices(AugmentPolicy { flip: true, ..AugmentPolicy::ALL }, 2000);
+        let range = |f: &dyn Fn(&AugmentParams) -> f32| {
             let values = all.iter().map(f);
             [values.clone().fold(f32::MAX, f32::min), values.fold(f32::MIN, f32::max)]
         };
@@ -246,19 +248,22 @@ mod tests {
 
     #[test]
     fn what_is_off_changes_nothing() {
-        assert!(choices(Policy::default(), 3).iter().all(|c| *c == Choice::default()));
-        assert!(Policy::default().is_none() && !Policy::ALL.is_none());
+        assert!(
+            choices(AugmentPolicy::default(), 3).iter().all(|c| *c == AugmentParams::default())
+        );
+        assert!(AugmentPolicy::default().is_none() && !AugmentPolicy::ALL.is_none());
         let mut rng = Philox::new(1, 1);
         let before = rng.clone();
         let x = Philox::new(2, 2).uniform([3, 4, 4, 3], -1.0, 1.0);
-        let none = Augmentation::draw(&Policy::default(), &mut rng, 3, [4, 4, 3], &Device::Cpu);
+        let none =
+            Augmentation::draw(&AugmentPolicy::default(), &mut rng, 3, [4, 4, 3], &Device::Cpu);
         assert_eq!((none.apply(&x).to_vec(), rng), (x.to_vec(), before));
     }
 
     #[test]
     fn alpha_keeps_its_value() {
         let x = Philox::new(2, 2).uniform([5, 4, 4, 4], -1.0, 1.0);
-        let policy = Policy { colour: true, ..Policy::default() };
+        let policy = AugmentPolicy { color: true, ..AugmentPolicy::default() };
         let y = Augmentation::draw(&policy, &mut Philox::new(1, 1), 5, [4, 4, 4], &Device::Cpu)
             .apply(&x);
         assert_eq!(y.narrow(3, 3, 1).to_vec(), x.narrow(3, 3, 1).to_vec());

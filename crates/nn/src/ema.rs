@@ -1,10 +1,10 @@
 //! An exponential moving average of a network.
 
 use crate::error::NnError;
-use crate::layers::Place;
+use crate::layers::TensorRole;
 use crate::layout::Layout;
 use crate::network::Network;
-use crate::state::{Expected, Loaded, StateDict, read};
+use crate::state::{StateDict, StateTensor, TensorSpec, read_state};
 use std::sync::atomic::Ordering;
 use tensor::{EmaUpdate, HostTensor, Tensor};
 
@@ -12,10 +12,10 @@ use tensor::{EmaUpdate, HostTensor, Tensor};
 /// spectral norm and reference batches are copied. The average of a generator draws steadier pictures than the generator itself.
 pub struct Ema {
     decay: f32,
-    values: Vec<(String, Value)>,
+    values: Vec<(String, EmaValue)>,
 }
 
-enum Value {
+enum EmaValue {
     Average(Layout, Tensor),
     Copied(Layout, Tensor),
     Count(i64),
@@ -26,13 +26,13 @@ impl Ema {
     /// about 1 / (1 − decay) updates.
     pub fn new(net: &Network, decay: f32) -> Self {
         let values = net
-            .entries()
+            .named_tensors()
             .map(|(name, entry)| {
-                let value = match entry.place {
-                    Place::Param(param) => Value::Average(entry.layout, param.value()),
-                    Place::Buffer(slot) => Value::Average(entry.layout, slot.get()),
-                    Place::Copied(slot) => Value::Copied(entry.layout, slot.get()),
-                    Place::Count(count) => Value::Count(count.load(Ordering::Relaxed)),
+                let value = match entry.role {
+                    TensorRole::Param(param) => EmaValue::Average(entry.layout, param.value()),
+                    TensorRole::Buffer(slot) => EmaValue::Average(entry.layout, slot.get()),
+                    TensorRole::Copied(slot) => EmaValue::Copied(entry.layout, slot.get()),
+                    TensorRole::Count(count) => EmaValue::Count(count.load(Ordering::Relaxed)),
                 };
                 (name, value)
             })
@@ -46,7 +46,7 @@ impl Ema {
     /// When `net` has not the tensors that this average was made for.
     #[track_caller]
     pub fn update(&mut self, net: &Network) {
-        self.follow(net, self.decay);
+        self.blend(net, self.decay);
     }
 
     /// [`update`](Self::update) after the `step`-th training step, counted from 1: until about 10 / (1 − decay) steps the memory is shorter, (1 + step) / (10 + step),
@@ -56,19 +56,23 @@ impl Ema {
     /// As [`update`](Self::update).
     #[track_caller]
     pub fn update_at(&mut self, net: &Network, step: u64) {
-        self.follow(net, self.decay.min(((1 + step) as f64 / (10 + step) as f64) as f32));
+        self.blend(net, self.decay.min(((1 + step) as f64 / (10 + step) as f64) as f32));
     }
 
     #[track_caller]
-    fn follow(&mut self, net: &Network, keep: f32) {
+    fn blend(&mut self, net: &Network, keep: f32) {
         let mut moved = Vec::new();
         self.with(net, |own, place| match (own, place) {
-            (Value::Average(_, average), Place::Param(param)) => {
+            (EmaValue::Average(_, average), TensorRole::Param(param)) => {
                 moved.push((average, param.value()))
             }
-            (Value::Average(_, average), Place::Buffer(slot)) => moved.push((average, slot.get())),
-            (Value::Copied(_, own), Place::Copied(slot)) => *own = slot.get(),
-            (Value::Count(own), Place::Count(count)) => *own = count.load(Ordering::Relaxed),
+            (EmaValue::Average(_, average), TensorRole::Buffer(slot)) => {
+                moved.push((average, slot.get()))
+            }
+            (EmaValue::Copied(_, own), TensorRole::Copied(slot)) => *own = slot.get(),
+            (EmaValue::Count(own), TensorRole::Count(count)) => {
+                *own = count.load(Ordering::Relaxed)
+            }
             _ => panic!("Ema: made for another network"),
         });
         let mut averages: Vec<_> = moved
@@ -85,26 +89,28 @@ impl Ema {
     #[track_caller]
     pub fn swap(&mut self, net: &Network) {
         self.with(net, |own, place| match (own, place) {
-            (Value::Average(_, average), Place::Param(param)) => {
-                std::mem::swap(average, &mut *param.slot().write())
+            (EmaValue::Average(_, average), TensorRole::Param(param)) => {
+                std::mem::swap(average, &mut *param.shared().write())
             }
-            (Value::Average(_, own), Place::Buffer(slot))
-            | (Value::Copied(_, own), Place::Copied(slot)) => {
+            (EmaValue::Average(_, own), TensorRole::Buffer(slot))
+            | (EmaValue::Copied(_, own), TensorRole::Copied(slot)) => {
                 std::mem::swap(own, &mut *slot.write());
             }
-            (Value::Count(own), Place::Count(count)) => *own = count.swap(*own, Ordering::Relaxed),
+            (EmaValue::Count(own), TensorRole::Count(count)) => {
+                *own = count.swap(*own, Ordering::Relaxed)
+            }
             _ => panic!("Ema: made for another network"),
         });
     }
 
     #[track_caller]
-    fn with<'a>(&'a mut self, net: &Network, mut f: impl FnMut(&'a mut Value, Place<'_>)) {
-        let entries: Vec<_> = net.entries().collect();
+    fn with<'a>(&'a mut self, net: &Network, mut f: impl FnMut(&'a mut EmaValue, TensorRole<'_>)) {
+        let entries: Vec<_> = net.named_tensors().collect();
         let same = entries.len() == self.values.len()
             && entries.iter().zip(&self.values).all(|((a, _), (b, _))| a == b);
         assert!(same, "Ema: made for another network");
         for ((_, own), (_, entry)) in self.values.iter_mut().zip(&entries) {
-            f(own, entry.place);
+            f(own, entry.role);
         }
     }
 
@@ -114,8 +120,10 @@ impl Ema {
             .iter()
             .map(|(name, value)| {
                 let value = match value {
-                    Value::Average(layout, own) | Value::Copied(layout, own) => layout.to_host(own),
-                    Value::Count(count) => HostTensor::scalar_i64(*count),
+                    EmaValue::Average(layout, own) | EmaValue::Copied(layout, own) => {
+                        layout.to_host(own)
+                    }
+                    EmaValue::Count(count) => HostTensor::scalar_i64(*count),
                 };
                 (name.clone(), value)
             })
@@ -127,25 +135,25 @@ impl Ema {
     /// # Errors
     /// As [`Network::load_state_dict`]; nothing is changed then.
     pub fn load_state_dict(&mut self, state: &StateDict) -> Result<(), NnError> {
-        let expected: Vec<(String, Expected)> = self
+        let expected: Vec<(String, TensorSpec)> = self
             .values
             .iter()
             .map(|(name, value)| {
                 let what = match value {
-                    Value::Average(layout, _) | Value::Copied(layout, _) => {
-                        Expected::F32(layout.clone())
+                    EmaValue::Average(layout, _) | EmaValue::Copied(layout, _) => {
+                        TensorSpec::F32(layout.clone())
                     }
-                    Value::Count(_) => Expected::Count,
+                    EmaValue::Count(_) => TensorSpec::Count,
                 };
                 (name.clone(), what)
             })
             .collect();
-        for ((_, own), value) in self.values.iter_mut().zip(read(&expected, state)?) {
+        for ((_, own), value) in self.values.iter_mut().zip(read_state(&expected, state)?) {
             match (own, value) {
-                (Value::Average(_, own) | Value::Copied(_, own), Loaded::F32(value)) => {
+                (EmaValue::Average(_, own) | EmaValue::Copied(_, own), StateTensor::F32(value)) => {
                     *own = value.to_device(&own.device())
                 }
-                (Value::Count(own), Loaded::Count(value)) => *own = value,
+                (EmaValue::Count(own), StateTensor::Count(value)) => *own = value,
                 _ => unreachable!("`read` returns what was expected"),
             }
         }

@@ -1,9 +1,9 @@
 //! Batch norm with known statistics, folded into the weights before it: what a generator that only draws needs no pass for.
 
 use crate::layers::Layer;
-use crate::mode::{Mode, Pass};
+use crate::mode::{ForwardCtx, Mode};
 use crate::network::Network;
-use crate::param::Slot;
+use crate::param::SharedTensor;
 use tensor::Activation;
 
 impl Network {
@@ -19,18 +19,21 @@ impl Network {
         let mut layers: Vec<(String, Layer)> = Vec::new();
         let reference = self.reference().filter(|_| self.needs_reference());
         let mut trace = reference.map(|reference| reference.x.get());
-        let condition = reference.and_then(|reference| reference.condition.as_ref()).map(Slot::get);
-        let pass =
-            Pass { reference: trace.as_ref().map_or(0, |x| x.shape()[0]), ..Mode::SAMPLE.into() };
+        let condition =
+            reference.and_then(|reference| reference.condition.as_ref()).map(SharedTensor::get);
+        let pass = ForwardCtx {
+            reference: trace.as_ref().map_or(0, |x| x.shape()[0]),
+            ..Mode::SAMPLE.into()
+        };
         for (name, layer) in self.layers() {
             let drawn = match (layer, layers.last_mut()) {
                 (Layer::BatchNorm(norm), Some((_, before))) => {
                     let (scale, offset) = norm.affine();
-                    if let Some(folded) = before.scaled(&scale, &offset) {
+                    if let Some(folded) = before.fold_affine(&scale, &offset) {
                         *before = folded;
                         continue;
                     }
-                    layer.duplicate()
+                    layer.deep_clone()
                 }
                 (Layer::VirtualBatchNorm(norm), _) if norm.needs_reference() => match &trace {
                     Some(x) => Layer::VirtualBatchNorm(norm.knowing(x)),
@@ -38,7 +41,7 @@ impl Network {
                         panic!("folded: virtual batch norm without a reference (set_reference)")
                     }
                 },
-                _ => layer.duplicate(),
+                _ => layer.deep_clone(),
             };
             trace = trace.map(|x| {
                 layer.forward(&x, pass.with_condition(condition.as_ref()), Activation::None)

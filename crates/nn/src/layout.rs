@@ -86,8 +86,8 @@ impl Layout {
     }
 
     /// The same, but of another shape there.
-    pub(crate) fn seen_as(self, outer: &[usize]) -> Self {
-        debug_assert_eq!(outer.iter().product::<usize>(), self.outer.iter().product());
+    pub(crate) fn with_outer_shape(self, outer: &[usize]) -> Self {
+        debug_assert_eq!(outer.iter().product::<usize>(), self.outer.iter().product::<usize>());
         Self { outer: outer.into(), ..self }
     }
 
@@ -140,7 +140,7 @@ mod tests {
             Layout::units([2, 3, 4]),
             Layout::image(&[2, 3, 4]),
             Layout::image(&[5, 2, 3, 4]),
-            Layout::plain(&[6]).seen_as(&[1, 6, 1, 1]),
+            Layout::plain(&[6]).with_outer_shape(&[1, 6, 1, 1]),
         ] {
             let data = counting(layout.outer().iter().product());
             let value = layout.import(&data);

@@ -8,7 +8,7 @@ use tensor::rng::{Distribution, Philox};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mode {
     /// What batch norm normalises by.
-    pub statistics: Statistics,
+    pub statistics: BatchNormStats,
     /// Whether parameters join the graph. When not they are plain constants: gradients can still flow through the network to a
     /// tracked input, but none is computed for its parameters.
     pub track: bool,
@@ -16,7 +16,7 @@ pub struct Mode {
 
 /// What batch norm normalises by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Statistics {
+pub enum BatchNormStats {
     /// The mean and variance of this batch.
     Batch {
         /// Whether they also move the running ones.
@@ -28,22 +28,24 @@ pub enum Statistics {
 
 impl Mode {
     /// Training: batch statistics, which move the running ones; parameters join the graph.
-    pub const TRAIN: Self = Self { statistics: Statistics::Batch { update: true }, track: true };
+    pub const TRAIN: Self =
+        Self { statistics: BatchNormStats::Batch { update: true }, track: true };
     /// Sampling: running statistics, no graph.
-    pub const SAMPLE: Self = Self { statistics: Statistics::Running, track: false };
+    pub const SAMPLE: Self = Self { statistics: BatchNormStats::Running, track: false };
     /// Sampling by the statistics of the batch itself, no graph, nothing updated.
-    pub const BATCH: Self = Self { statistics: Statistics::Batch { update: false }, track: false };
+    pub const BATCH: Self =
+        Self { statistics: BatchNormStats::Batch { update: false }, track: false };
 }
 
 /// What a forward pass is given beside its input. A [`Mode`] alone is one without condition and noise.
 #[derive(Clone, Copy)]
-pub struct Pass<'a> {
+pub struct ForwardCtx<'a> {
     /// How it treats batch statistics and the graph.
     pub mode: Mode,
     /// What the pictures are conditioned on, `[N, K]`.
     pub condition: Option<&'a Tensor>,
     /// Randomness of dropout and noise layers; without it they do nothing, as in sampling.
-    pub noise: Option<&'a Noise>,
+    pub noise: Option<&'a NoiseRng>,
     /// Whether gradients go back through rectifiers by the rule of guided backpropagation
     /// ([`Tensor::guided_leaky_relu`]): for pictures of what a feature sees, not for training.
     pub guided: bool,
@@ -53,13 +55,13 @@ pub struct Pass<'a> {
     pub(crate) reference: usize,
 }
 
-impl From<Mode> for Pass<'_> {
+impl From<Mode> for ForwardCtx<'_> {
     fn from(mode: Mode) -> Self {
         Self { mode, condition: None, noise: None, guided: false, momentum: None, reference: 0 }
     }
 }
 
-impl<'a> Pass<'a> {
+impl<'a> ForwardCtx<'a> {
     /// This pass in another mode.
     pub fn with_mode(self, mode: Mode) -> Self {
         Self { mode, ..self }
@@ -71,7 +73,7 @@ impl<'a> Pass<'a> {
     }
 
     /// This pass with randomness, or without.
-    pub fn with_noise(self, noise: impl Into<Option<&'a Noise>>) -> Self {
+    pub fn with_rng(self, noise: impl Into<Option<&'a NoiseRng>>) -> Self {
         Self { noise: noise.into(), ..self }
     }
 
@@ -83,17 +85,17 @@ impl<'a> Pass<'a> {
     /// Whether the running numbers of layers move with this pass: those of a training step, not those of a recalibration.
     pub(crate) fn trains(&self) -> bool {
         self.momentum.is_none()
-            && matches!(self.mode.statistics, Statistics::Batch { update: true })
+            && matches!(self.mode.statistics, BatchNormStats::Batch { update: true })
     }
 }
 
 /// A random stream that dropout and noise layers draw from, pass after pass.
-pub struct Noise {
+pub struct NoiseRng {
     rng: Mutex<Philox>,
     scale: f32,
 }
 
-impl Noise {
+impl NoiseRng {
     /// Randomness from `rng`. `scale` multiplies the standard deviation of Gaussian noise layers, so that it can decay over
     /// training; dropout keeps its rate.
     pub fn new(rng: Philox, scale: f32) -> Self {

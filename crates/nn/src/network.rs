@@ -1,11 +1,11 @@
 //! A network: named layers in sequence.
 
 use crate::error::NnError;
-use crate::layers::{Entry, Layer, Place};
+use crate::layers::{Layer, NamedTensor, TensorRole};
 use crate::layout::Layout;
-use crate::mode::{Mode, Pass, Statistics};
-use crate::param::{Param, Slot};
-use crate::state::{Expected, Loaded, StateDict, read};
+use crate::mode::{BatchNormStats, ForwardCtx, Mode};
+use crate::param::{Param, SharedTensor};
+use crate::state::{StateDict, StateTensor, TensorSpec, read_state};
 use std::sync::atomic::Ordering;
 use tensor::autograd::TensorId;
 use tensor::rng::Philox;
@@ -14,13 +14,13 @@ use tensor::{Activation, Device, HostTensor, Tensor, concat};
 /// Layers applied one after another, with names like PyTorch's (`main.0`, `main.1`, …).
 pub struct Network {
     layers: Vec<(String, Layer)>,
-    reference: Option<Reference>,
+    reference: Option<VirtualBatchNormBatch>,
 }
 
 /// The batch that virtual batch norm refers to, and its condition.
-pub(crate) struct Reference {
-    pub x: Slot,
-    pub condition: Option<Slot>,
+pub(crate) struct VirtualBatchNormBatch {
+    pub x: SharedTensor,
+    pub condition: Option<SharedTensor>,
 }
 
 impl Network {
@@ -33,7 +33,8 @@ impl Network {
     pub fn new(layers: Vec<(String, Layer)>) -> Self {
         let network = Self { layers, reference: None };
         if network.needs_reference()
-            && let Some(other) = network.layers.iter().find_map(|(_, layer)| layer.mixes_samples())
+            && let Some(other) =
+                network.layers.iter().find_map(|(_, layer)| layer.batch_dependence())
         {
             panic!(
                 "Network: {other} beside VirtualBatchNorm would see the reference batch as part of its own"
@@ -64,10 +65,13 @@ impl Network {
             let (c, s) = (condition.shape(), x.shape());
             assert!(c.rank() == 2 && c[0] == rows, "set_reference: a condition {c:?} beside {s:?}");
         }
-        self.reference = Some(Reference { x: Slot::new(x), condition: condition.map(Slot::new) });
+        self.reference = Some(VirtualBatchNormBatch {
+            x: SharedTensor::new(x),
+            condition: condition.map(SharedTensor::new),
+        });
     }
 
-    pub(crate) fn reference(&self) -> Option<&Reference> {
+    pub(crate) fn reference(&self) -> Option<&VirtualBatchNormBatch> {
         self.reference.as_ref()
     }
 
@@ -76,8 +80,8 @@ impl Network {
     fn with_reference<R>(
         &self,
         x: &Tensor,
-        pass: Pass<'_>,
-        f: impl FnOnce(&Tensor, Pass<'_>) -> R,
+        pass: ForwardCtx<'_>,
+        f: impl FnOnce(&Tensor, ForwardCtx<'_>) -> R,
     ) -> R {
         if !self.needs_reference() {
             return f(x, pass);
@@ -98,7 +102,7 @@ impl Network {
         };
         f(
             &concat(&[&head, x], 0),
-            Pass { condition: condition.as_ref(), reference: head.shape()[0], ..pass },
+            ForwardCtx { condition: condition.as_ref(), reference: head.shape()[0], ..pass },
         )
     }
 
@@ -112,7 +116,7 @@ impl Network {
     /// # Panics
     /// When `x` has not the shape of the first layer's input.
     #[track_caller]
-    pub fn forward<'a>(&self, x: &Tensor, pass: impl Into<Pass<'a>>) -> Tensor {
+    pub fn forward<'a>(&self, x: &Tensor, pass: impl Into<ForwardCtx<'a>>) -> Tensor {
         self.features(x, pass, &[]).0
     }
 
@@ -125,10 +129,10 @@ impl Network {
     pub fn features<'a>(
         &self,
         x: &Tensor,
-        pass: impl Into<Pass<'a>>,
+        pass: impl Into<ForwardCtx<'a>>,
         names: &[&str],
     ) -> (Tensor, Vec<Tensor>) {
-        self.walk(x, pass.into(), names, self.layers.len())
+        self.run_layers(x, pass.into(), names, self.layers.len())
     }
 
     /// What [`features`](Self::features) finds on the way, without the layers behind the last of them.
@@ -136,29 +140,29 @@ impl Network {
     /// # Panics
     /// As [`features`](Self::features).
     #[track_caller]
-    pub fn features_alone<'a>(
+    pub fn forward_features<'a>(
         &self,
         x: &Tensor,
-        pass: impl Into<Pass<'a>>,
+        pass: impl Into<ForwardCtx<'a>>,
         names: &[&str],
     ) -> Vec<Tensor> {
         let last = self.layers.iter().rposition(|(name, _)| names.contains(&name.as_str()));
-        self.walk(x, pass.into(), names, last.map_or(0, |last| last + 1)).1
+        self.run_layers(x, pass.into(), names, last.map_or(0, |last| last + 1)).1
     }
 
     /// The first `count` layers applied to `x`, and what those of these names put out.
     #[track_caller]
-    fn walk(
+    fn run_layers(
         &self,
         x: &Tensor,
-        pass: Pass<'_>,
+        pass: ForwardCtx<'_>,
         names: &[&str],
         count: usize,
     ) -> (Tensor, Vec<Tensor>) {
         self.with_reference(x, pass, |x, pass| {
             let mut x = x.clone();
             let mut found = vec![None; names.len()];
-            for (name, layer, activation) in Self::steps(&self.layers[..count], names) {
+            for (name, layer, activation) in Self::fused_steps(&self.layers[..count], names) {
                 x = layer.forward(&x, pass, activation);
                 names
                     .iter()
@@ -185,10 +189,10 @@ impl Network {
     /// # Panics
     /// As [`features`](Self::features).
     #[track_caller]
-    pub fn edited<'a>(
+    pub fn forward_with_hook<'a>(
         &self,
         x: &Tensor,
-        pass: impl Into<Pass<'a>>,
+        pass: impl Into<ForwardCtx<'a>>,
         name: &str,
         edit: impl FnOnce(&Tensor) -> Tensor,
     ) -> Tensor {
@@ -198,7 +202,7 @@ impl Network {
                 if head == 0 { all.clone() } else { all.narrow(0, head, all.shape()[0] - head) }
             };
             let (mut x, mut edit) = (x.clone(), Some(edit));
-            for (at, layer, activation) in Self::steps(&self.layers, &[name]) {
+            for (at, layer, activation) in Self::fused_steps(&self.layers, &[name]) {
                 x = layer.forward(&x, pass, activation);
                 if at == name
                     && let Some(edit) = edit.take()
@@ -218,7 +222,7 @@ impl Network {
 
     /// The layers with the activation that each is fused with, under the name of the last of the two. What the layers called
     /// `apart` put out is not activated.
-    fn steps<'l>(
+    fn fused_steps<'l>(
         layers: &'l [(String, Layer)],
         apart: &[&str],
     ) -> Vec<(&'l str, &'l Layer, Activation)> {
@@ -243,7 +247,7 @@ impl Network {
     /// As [`forward`](Self::forward), and when a batch leaves batch norm a single value per channel.
     #[track_caller]
     pub fn recalibrate(&self, batches: impl IntoIterator<Item = Tensor>) {
-        self.recalibrate_under(batches.into_iter().map(|batch| (batch, None)));
+        self.recalibrate_bn_with_condition(batches.into_iter().map(|batch| (batch, None)));
     }
 
     /// [`recalibrate`](Self::recalibrate) with a condition beside each batch.
@@ -251,8 +255,11 @@ impl Network {
     /// # Panics
     /// As [`recalibrate`](Self::recalibrate).
     #[track_caller]
-    pub fn recalibrate_under(&self, batches: impl IntoIterator<Item = (Tensor, Option<Tensor>)>) {
-        let mode = Mode { statistics: Statistics::Batch { update: true }, track: false };
+    pub fn recalibrate_bn_with_condition(
+        &self,
+        batches: impl IntoIterator<Item = (Tensor, Option<Tensor>)>,
+    ) {
+        let mode = Mode { statistics: BatchNormStats::Batch { update: true }, track: false };
         for (i, (batch, condition)) in batches.into_iter().enumerate() {
             if i == 0 {
                 self.layers.iter().for_each(|(_, layer)| {
@@ -261,7 +268,7 @@ impl Network {
                     }
                 });
             }
-            let pass = Pass { momentum: Some(1.0 / (i + 1) as f32), ..mode.into() };
+            let pass = ForwardCtx { momentum: Some(1.0 / (i + 1) as f32), ..mode.into() };
             self.forward(&batch, pass.with_condition(condition.as_ref()));
         }
     }
@@ -269,17 +276,17 @@ impl Network {
     /// Draws all weights from N(0, std²) and γ of normalisations from N(1, gamma_std²), in the order of the layers. Under weight
     /// norm the drawn weight is the one in effect; under spectral norm it is divided by its largest singular value. Biases, β,
     /// the γ of attention and the scales of minibatch discrimination stay as they are.
-    pub fn initialise(&self, std: f32, gamma_std: f32, rng: &mut Philox) {
-        self.initialise_normal(std, gamma_std, |_| false, rng);
+    pub fn init_normal(&self, std: f32, gamma_std: f32, rng: &mut Philox) {
+        self.init_normal_weights(std, gamma_std, |_| false, rng);
     }
 
-    /// [`initialise`](Self::initialise), but the weights of convolutions, transposed ones not, are drawn anew while they lie beyond 2 · std:
+    /// [`init_normal`](Self::init_normal), but the weights of convolutions, transposed ones not, are drawn anew while they lie beyond 2 · std:
     /// TensorFlow's truncated normal distribution, whose standard deviation is 0.88 · std.
-    pub fn initialise_truncated(&self, std: f32, gamma_std: f32, rng: &mut Philox) {
-        self.initialise_normal(std, gamma_std, |layer| matches!(layer, Layer::Conv2d(_)), rng);
+    pub fn init_truncated_normal(&self, std: f32, gamma_std: f32, rng: &mut Philox) {
+        self.init_normal_weights(std, gamma_std, |layer| matches!(layer, Layer::Conv2d(_)), rng);
     }
 
-    fn initialise_normal(
+    fn init_normal_weights(
         &self,
         std: f32,
         gamma_std: f32,
@@ -288,9 +295,9 @@ impl Network {
     ) {
         for (_, layer) in &self.layers {
             let bound = truncated(layer).then_some(2.0);
-            layer.weights().into_iter().for_each(|weight| weight.initialise(std, bound, rng));
+            layer.weights().into_iter().for_each(|weight| weight.init_normal(std, bound, rng));
             if let Some(gamma) = layer.gamma() {
-                let shape = *gamma.slot().read().shape();
+                let shape = *gamma.shared().read().shape();
                 gamma.set(rng.normal(shape, 1.0, gamma_std));
             }
         }
@@ -298,17 +305,17 @@ impl Network {
 
     /// Draws all weights as orthogonal matrices times `gain` (Saxe et al. 2014): each, seen as `[out, everything that one output
     /// sums over]`, has orthogonal rows, or columns where they are fewer. All else stays as it is.
-    pub fn initialise_orthogonal(&self, gain: f32, rng: &mut Philox) {
+    pub fn init_orthogonal(&self, gain: f32, rng: &mut Philox) {
         let weights = self.layers.iter().flat_map(|(_, layer)| layer.weights());
-        weights.for_each(|weight| weight.initialise_orthogonal(gain, rng));
+        weights.for_each(|weight| weight.init_orthogonal(gain, rng));
     }
 
     /// Draws all weights uniformly so that signals keep their size (Glorot & Bengio 2010), as Keras does. All else stays as it is.
-    pub fn initialise_glorot(&self, rng: &mut Philox) {
+    pub fn init_glorot(&self, rng: &mut Philox) {
         self.layers
             .iter()
             .flat_map(|(_, layer)| layer.weights())
-            .for_each(|weight| weight.initialise_glorot(rng));
+            .for_each(|weight| weight.init_glorot(rng));
     }
 
     /// The data-dependent start, in one pass over a batch: under weight norm each output of a linear layer or a convolution is
@@ -318,13 +325,13 @@ impl Network {
     /// # Panics
     /// As [`forward`](Self::forward), and with a single sample for minibatch discrimination.
     #[track_caller]
-    pub fn initialise_from_data<'a>(&self, batch: &Tensor, pass: impl Into<Pass<'a>>) {
+    pub fn data_dependent_init<'a>(&self, batch: &Tensor, pass: impl Into<ForwardCtx<'a>>) {
         let pass = pass.into();
         let mode = Mode { track: false, ..pass.mode };
-        self.with_reference(batch, Pass { mode, ..pass }, |x, pass| {
+        self.with_reference(batch, ForwardCtx { mode, ..pass }, |x, pass| {
             let mut x = x.clone();
-            for (_, layer, activation) in Self::steps(&self.layers, &[]) {
-                layer.adapt(&x, pass);
+            for (_, layer, activation) in Self::fused_steps(&self.layers, &[]) {
+                layer.data_dependent_init(&x, pass);
                 x = layer.forward(&x, pass, activation);
             }
         });
@@ -336,52 +343,58 @@ impl Network {
             .iter()
             .flat_map(|(_, layer)| layer.constants())
             .for_each(|slot| slot.move_to(device));
-        for (_, entry) in self.entries() {
-            match entry.place {
-                Place::Param(param) => param.slot().move_to(device),
-                Place::Buffer(slot) | Place::Copied(slot) => slot.move_to(device),
-                Place::Count(_) => {}
+        for (_, entry) in self.named_tensors() {
+            match entry.role {
+                TensorRole::Param(param) => param.shared().move_to(device),
+                TensorRole::Buffer(slot) | TensorRole::Copied(slot) => slot.move_to(device),
+                TensorRole::Count(_) => {}
             }
         }
     }
 
     /// Everything the layers own, under full names.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (String, Entry<'_>)> {
+    pub(crate) fn named_tensors(&self) -> impl Iterator<Item = (String, NamedTensor<'_>)> {
         let own = self.layers.iter();
         let own = own.flat_map(|(layer, l)| {
-            l.entries().into_iter().map(move |entry| (format!("{layer}.{}", entry.name), entry))
+            l.named_tensors()
+                .into_iter()
+                .map(move |entry| (format!("{layer}.{}", entry.name), entry))
         });
-        own.chain(self.reference.iter().flat_map(Reference::entries))
+        own.chain(self.reference.iter().flat_map(VirtualBatchNormBatch::entries))
     }
 
     /// The trainable tensors with their names, in the order of the layers.
     pub fn params(&self) -> Vec<(String, &Param)> {
-        self.entries()
-            .filter_map(|(name, entry)| match entry.place {
-                Place::Param(param) => Some((name, param)),
-                Place::Buffer(_) | Place::Copied(_) | Place::Count(_) => None,
+        self.named_tensors()
+            .filter_map(|(name, entry)| match entry.role {
+                TensorRole::Param(param) => Some((name, param)),
+                TensorRole::Buffer(_) | TensorRole::Copied(_) | TensorRole::Count(_) => None,
             })
             .collect()
     }
 
     /// The keys of [`params`](Self::params), in the same order.
-    pub fn keys(&self) -> Vec<TensorId> {
+    pub fn param_ids(&self) -> Vec<TensorId> {
         self.params().iter().map(|(_, param)| param.key()).collect()
     }
 
     /// The number of trainable numbers.
     pub fn num_parameters(&self) -> usize {
-        self.params().iter().map(|(_, param)| param.slot().read().len()).sum()
+        self.params().iter().map(|(_, param)| param.shared().read().len()).sum()
     }
 
     /// Parameters and buffers under PyTorch's names, in PyTorch's layouts.
     pub fn state_dict(&self) -> StateDict {
-        self.entries()
+        self.named_tensors()
             .map(|(name, entry)| {
-                let value = match entry.place {
-                    Place::Param(param) => entry.layout.to_host(&param.value()),
-                    Place::Buffer(slot) | Place::Copied(slot) => entry.layout.to_host(&slot.get()),
-                    Place::Count(count) => HostTensor::scalar_i64(count.load(Ordering::Relaxed)),
+                let value = match entry.role {
+                    TensorRole::Param(param) => entry.layout.to_host(&param.value()),
+                    TensorRole::Buffer(slot) | TensorRole::Copied(slot) => {
+                        entry.layout.to_host(&slot.get())
+                    }
+                    TensorRole::Count(count) => {
+                        HostTensor::scalar_i64(count.load(Ordering::Relaxed))
+                    }
                 };
                 (name, value)
             })
@@ -393,12 +406,14 @@ impl Network {
     /// # Errors
     /// When a tensor is missing, does not belong here, or has another shape or kind of number; the network is then unchanged.
     pub fn load_state_dict(&self, state: &StateDict) -> Result<(), NnError> {
-        let loaded = read(&self.expected(), state)?;
-        for ((_, entry), value) in self.entries().zip(loaded) {
-            match (entry.place, value) {
-                (Place::Param(param), Loaded::F32(value)) => param.set(value),
-                (Place::Buffer(slot) | Place::Copied(slot), Loaded::F32(value)) => slot.set(value),
-                (Place::Count(count), Loaded::Count(value)) => {
+        let loaded = read_state(&self.tensor_specs(), state)?;
+        for ((_, entry), value) in self.named_tensors().zip(loaded) {
+            match (entry.role, value) {
+                (TensorRole::Param(param), StateTensor::F32(value)) => param.set(value),
+                (TensorRole::Buffer(slot) | TensorRole::Copied(slot), StateTensor::F32(value)) => {
+                    slot.set(value)
+                }
+                (TensorRole::Count(count), StateTensor::Count(value)) => {
                     count.store(value, Ordering::Relaxed)
                 }
                 _ => unreachable!("`read` returns what was expected"),
@@ -408,14 +423,14 @@ impl Network {
     }
 
     /// What a state dict of this network holds.
-    pub(crate) fn expected(&self) -> Vec<(String, Expected)> {
-        self.entries()
+    pub(crate) fn tensor_specs(&self) -> Vec<(String, TensorSpec)> {
+        self.named_tensors()
             .map(|(name, entry)| {
-                let what = match entry.place {
-                    Place::Param(_) | Place::Buffer(_) | Place::Copied(_) => {
-                        Expected::F32(entry.layout)
+                let what = match entry.role {
+                    TensorRole::Param(_) | TensorRole::Buffer(_) | TensorRole::Copied(_) => {
+                        TensorSpec::F32(entry.layout)
                     }
-                    Place::Count(_) => Expected::Count,
+                    TensorRole::Count(_) => TensorSpec::Count,
                 };
                 (name, what)
             })
@@ -423,20 +438,23 @@ impl Network {
     }
 }
 
-impl Reference {
-    fn entries(&self) -> Vec<(String, Entry<'_>)> {
+impl VirtualBatchNormBatch {
+    fn entries(&self) -> Vec<(String, NamedTensor<'_>)> {
         let named = |name: &str, slot| {
             let layout = match &slot_shape(slot)[..] {
                 shape @ [_, _, _, _] => Layout::image(shape),
                 shape => Layout::plain(shape),
             };
-            (name.to_string(), Entry { name: name.into(), layout, place: Place::Copied(slot) })
+            (
+                name.to_string(),
+                NamedTensor { name: name.into(), layout, role: TensorRole::Copied(slot) },
+            )
         };
         let condition = self.condition.as_ref().map(|slot| named("reference_condition", slot));
         std::iter::once(named("reference", &self.x)).chain(condition).collect()
     }
 }
 
-fn slot_shape(slot: &Slot) -> tensor::Shape {
+fn slot_shape(slot: &SharedTensor) -> tensor::Shape {
     *slot.read().shape()
 }

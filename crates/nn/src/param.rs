@@ -5,9 +5,9 @@ use tensor::autograd::TensorId;
 use tensor::{Device, Tensor};
 
 /// A shared, replaceable tensor outside the graph. A panic elsewhere does not make it unreadable.
-pub(crate) struct Slot(RwLock<Tensor>);
+pub(crate) struct SharedTensor(RwLock<Tensor>);
 
-impl Slot {
+impl SharedTensor {
     pub(crate) fn new(value: Tensor) -> Self {
         Self(RwLock::new(value.detach()))
     }
@@ -44,17 +44,17 @@ impl Slot {
 /// A trainable tensor: values outside the graph, and the key under which every forward pass enters them into it.
 pub struct Param {
     key: TensorId,
-    slot: Slot,
+    slot: SharedTensor,
 }
 
 impl Param {
     /// A parameter with these initial values.
     pub fn new(value: Tensor) -> Self {
-        Self { key: TensorId::fresh(), slot: Slot::new(value) }
+        Self { key: TensorId::fresh(), slot: SharedTensor::new(value) }
     }
 
     /// Another parameter with the same values.
-    pub(crate) fn duplicate(&self) -> Self {
+    pub(crate) fn deep_clone(&self) -> Self {
         Self::new(self.value())
     }
 
@@ -83,7 +83,7 @@ impl Param {
         if track { value.leaf_with_id(self.key) } else { value }
     }
 
-    pub(crate) fn slot(&self) -> &Slot {
+    pub(crate) fn shared(&self) -> &SharedTensor {
         &self.slot
     }
 }

@@ -9,7 +9,7 @@ use tensor::{HostTensor, Tensor, TensorData};
 pub type StateDict = BTreeMap<String, HostTensor>;
 
 /// What a name must hold.
-pub(crate) enum Expected {
+pub(crate) enum TensorSpec {
     /// Floating-point numbers in this layout.
     F32(Layout),
     /// A rank-0 integer.
@@ -17,22 +17,22 @@ pub(crate) enum Expected {
 }
 
 /// What a name held.
-pub(crate) enum Loaded {
+pub(crate) enum StateTensor {
     F32(Tensor),
     Count(i64),
 }
 
 /// Reads exactly the `expected` names, in their order, or changes nothing: an error means that none was used.
-pub(crate) fn read(
-    expected: &[(String, Expected)],
+pub(crate) fn read_state(
+    expected: &[(String, TensorSpec)],
     given: &StateDict,
-) -> Result<Vec<Loaded>, NnError> {
+) -> Result<Vec<StateTensor>, NnError> {
     let mut loaded = Vec::with_capacity(expected.len());
     for (name, what) in expected {
         let Some(value) = given.get(name) else {
             let shape = match what {
-                Expected::F32(layout) => layout.outer().to_vec(),
-                Expected::Count => Vec::new(),
+                TensorSpec::F32(layout) => layout.outer().to_vec(),
+                TensorSpec::Count => Vec::new(),
             };
             return Err(NnError::MissingTensor { name: name.clone(), shape });
         };
@@ -52,7 +52,7 @@ pub(crate) fn read(
     Ok(loaded)
 }
 
-fn read_one(name: &str, what: &Expected, value: &HostTensor) -> Result<Loaded, NnError> {
+fn read_one(name: &str, what: &TensorSpec, value: &HostTensor) -> Result<StateTensor, NnError> {
     let bad = |problem: String| Err(NnError::BadTensor { name: name.into(), problem });
     let wrong = |expected: &[usize]| {
         Err(NnError::WrongShape {
@@ -62,17 +62,19 @@ fn read_one(name: &str, what: &Expected, value: &HostTensor) -> Result<Loaded, N
         })
     };
     let expected = match what {
-        Expected::F32(layout) => layout.outer(),
-        Expected::Count => &[],
+        TensorSpec::F32(layout) => layout.outer(),
+        TensorSpec::Count => &[],
     };
     match (what, &value.data) {
-        (Expected::F32(_), TensorData::I64(_)) => bad("holds I64 where F32 belongs".into()),
-        (Expected::Count, TensorData::F32(_)) => bad("holds F32 where I64 belongs".into()),
+        (TensorSpec::F32(_), TensorData::I64(_)) => bad("holds I64 where F32 belongs".into()),
+        (TensorSpec::Count, TensorData::F32(_)) => bad("holds F32 where I64 belongs".into()),
         _ if value.shape != expected => wrong(expected),
         _ if !value.fills_shape() => {
             bad(format!("has {} elements for shape {:?}", value.len(), value.shape))
         }
-        (Expected::F32(layout), TensorData::F32(data)) => Ok(Loaded::F32(layout.import(data))),
-        (Expected::Count, TensorData::I64(data)) => Ok(Loaded::Count(data[0])),
+        (TensorSpec::F32(layout), TensorData::F32(data)) => {
+            Ok(StateTensor::F32(layout.import(data)))
+        }
+        (TensorSpec::Count, TensorData::I64(data)) => Ok(StateTensor::Count(data[0])),
     }
 }

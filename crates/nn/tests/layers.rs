@@ -4,7 +4,9 @@ mod common;
 
 use common::{Golden, arrays, assert_close, cases, floats};
 use nn::layers::{BatchNorm, Conv2d, ConvTranspose2d, Linear, Pool2d, PoolKind, Window};
-use nn::{Layer, Mode, Network, Optimizer, OptimizerKind, OptimizerOptions, StateDict, Statistics};
+use nn::{
+    BatchNormStats, Layer, Mode, Network, Optimizer, OptimizerKind, OptimizerOptions, StateDict,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tensor::autograd::{Gradients, grad};
@@ -72,7 +74,7 @@ fn check(
     assert_eq!(out.shape()[..], all[&key("out")].shape[..], "{}", key("out"));
     assert_close(&key("out"), &out.to_vec(), &all[&key("out")], TOLERANCE);
     let mut wanted = vec![x.id().expect("a leaf")];
-    wanted.extend(net.keys());
+    wanted.extend(net.param_ids());
     let grads = grad(&[(&out, &all[&key("gout")].tensor())], &wanted, false);
     let [dx, dweight, dbias] = &grads[..] else { panic!("three gradients") };
     for (name, value) in [("dx", dx), ("dbias", dbias)] {
@@ -146,7 +148,7 @@ fn batch_norm_matches_pytorch() {
         check(
             &net,
             "batch_norm2d",
-            Mode { statistics: Statistics::Running, track: true },
+            Mode { statistics: BatchNormStats::Running, track: true },
             &all,
             |key| at(&format!("eval/{key}")),
         );

@@ -5,7 +5,7 @@ use nn::layers::{
     Conv2d, Dropout, Embed, GaussianNoise, GlobalPool, InstanceNorm, LayerNorm, Linear, Maxout,
     MinibatchStdDev, ProjectionHead, SelfAttention, VirtualBatchNorm, Window,
 };
-use nn::{Activation, Layer, Mode, Network, Noise, Pass};
+use nn::{Activation, ForwardCtx, Layer, Mode, Network, NoiseRng};
 use tensor::autograd::grad;
 use tensor::rng::{Distribution, Philox};
 use tensor::{Device, Tensor};
@@ -40,16 +40,16 @@ fn a_steady_step_leaves_nothing_behind() {
         Layer::ProjectionHead(ProjectionHead::new(12, 2)),
     ]);
     let mut rng = Philox::new(3, 0);
-    g.initialise(0.1, 0.02, &mut rng);
-    d.initialise(0.1, 0.02, &mut rng);
+    g.init_normal(0.1, 0.02, &mut rng);
+    d.init_normal(0.1, 0.02, &mut rng);
     let coin = Distribution::Bernoulli { keep: 0.5, value: 1.0 };
     let condition = rng.draw(&Device::Cpu, [8, 2], coin);
     g.set_reference(rng.normal([4, 6], 0.0, 1.0), Some(condition.narrow(0, 0, 4)));
-    let noise = Noise::new(Philox::new(3, 1), 1.0);
+    let noise = NoiseRng::new(Philox::new(3, 1), 1.0);
     let z = rng.normal([8, 6], 0.0, 1.0);
     let mut held = Vec::new();
     for _ in 0..6 {
-        let pass = Pass::from(Mode::TRAIN).with_condition(&condition).with_noise(&noise);
+        let pass = ForwardCtx::from(Mode::TRAIN).with_condition(&condition).with_rng(&noise);
         let fake = g.forward(&z, pass);
         let point = fake.leaf();
         let out = d.forward(&point, pass);
@@ -58,10 +58,10 @@ fn a_steady_step_leaves_nothing_behind() {
             .remove(0)
             .expect("a gradient");
         let gradients = out.mean_all().add(&slope.square().mean_all()).backward();
-        assert!(gradients.len() > d.keys().len() / 2);
+        assert!(gradients.len() > d.param_ids().len() / 2);
         drop((out, point, slope, gradients));
         let judged = d.forward(&fake, pass.with_mode(Mode { track: false, ..Mode::TRAIN }));
-        let gradients = grad(&[(&judged, &Tensor::ones(*judged.shape()))], &g.keys(), false);
+        let gradients = grad(&[(&judged, &Tensor::ones(*judged.shape()))], &g.param_ids(), false);
         assert!(gradients.iter().all(Option::is_some));
         drop((judged, gradients, fake));
         held.push(tensor::memory_stats().allocated);

@@ -1,8 +1,8 @@
 //! The plan's estimate of memory beside a real training step. Alone in its binary: the counters are global.
 
-use nn::loss::Objective;
-use nn::recipe::Player;
-use nn::{Mode, Noise, Optimizer, Pass, Recipe};
+use nn::loss::GanLoss;
+use nn::recipe::NetworkRole;
+use nn::{ForwardCtx, Mode, NoiseRng, Optimizer, Recipe};
 use tensor::rng::Philox;
 use tensor::{Device, FiniteCheck};
 
@@ -14,29 +14,29 @@ fn measured(recipe: &Recipe) -> usize {
     let mut rng = Philox::new(1, 0);
     let (g, d) = recipe.build(&mut rng).expect("valid");
     let (mut optimizer_g, mut optimizer_d) = (
-        Optimizer::new(&g, recipe.optimizer(Player::Generator)),
-        Optimizer::new(&d, recipe.optimizer(Player::Discriminator)),
+        Optimizer::new(&g, recipe.optimizer(NetworkRole::Generator)),
+        Optimizer::new(&d, recipe.optimizer(NetworkRole::Discriminator)),
     );
     let (noise, condition) = (
-        Noise::new(Philox::new(2, 0), 1.0),
+        NoiseRng::new(Philox::new(2, 0), 1.0),
         recipe.condition.as_ref().map(|_| recipe.example_conditions(batch)),
     );
-    let pass = |mode| Pass::from(mode).with_noise(&noise).with_condition(condition.as_ref());
+    let pass = |mode| ForwardCtx::from(mode).with_rng(&noise).with_condition(condition.as_ref());
     let judge = pass(Mode { track: false, ..Mode::TRAIN });
     tensor::reset_peak_memory_stats();
     for _ in 0..2 {
         let real = rng.uniform([batch, h, w, recipe.image.channels], -1.0, 1.0);
-        let fake = g.forward(&recipe.latents(&mut rng, batch, &Device::Cpu), pass(Mode::TRAIN));
+        let fake = g.forward(&recipe.sample_z(&mut rng, batch, &Device::Cpu), pass(Mode::TRAIN));
         let mut grads =
-            Objective::NonSaturating.real(&d.forward(&real, pass(Mode::TRAIN)), None).backward();
+            GanLoss::NonSaturating.real(&d.forward(&real, pass(Mode::TRAIN)), None).backward();
         grads.accumulate(
-            Objective::NonSaturating
+            GanLoss::NonSaturating
                 .fake(&d.forward(&fake.detach(), pass(Mode::TRAIN)), None)
                 .backward(),
         );
         optimizer_d.step(&d, &grads, &FiniteCheck::new(&Device::Cpu));
         drop(grads);
-        let loss = Objective::NonSaturating.generator(&d.forward(&fake, judge));
+        let loss = GanLoss::NonSaturating.generator(&d.forward(&fake, judge));
         drop(fake);
         let grads = loss.backward();
         optimizer_g.step(&g, &grads, &FiniteCheck::new(&Device::Cpu));
@@ -117,7 +117,8 @@ fn the_estimate_is_near_the_measured_peak() {
         let changes: Vec<_> =
             changes.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         let recipe = Recipe::preset(preset).expect("a preset").with(&changes).expect("valid");
-        let (estimate, measured) = (recipe.plan().expect("valid").memory_bytes, measured(&recipe));
+        let (estimate, measured) =
+            (recipe.summary().expect("valid").memory_bytes, measured(&recipe));
         let ratio = estimate as f64 / measured as f64;
         let line = format!(
             "{preset} {changes:?}: estimated {estimate} bytes, measured {measured}: {ratio:.2}"

@@ -100,7 +100,7 @@ fn the_linear_stem_flattens_as_pytorch_does() {
     recipe.image.size = [8, 14];
     (recipe.generator.width, recipe.generator.latent, recipe.discriminator.width) = (3, 2, 3);
     let (g, d) = recipe.build(&mut Philox::new(1, 0)).expect("a valid recipe");
-    let (sh, sw) = (recipe.seed()[0], recipe.seed()[1]);
+    let (sh, sw) = (recipe.base_size()[0], recipe.base_size()[1]);
     let channels = 3 << (recipe.levels() - 1);
     let (c, h, w) = (1, sh - 1, 2);
     let mut state = g.state_dict();

@@ -152,7 +152,7 @@ fn the_authors_generator_draws_house_numbers() {
     g.load_state_dict(&g_state).expect("the recipe's names and shapes");
     d.load_state_dict(&d_state).expect("the recipe's names and shapes");
     let mut rng = Philox::new(7, 0);
-    let z = recipe.latents(&mut rng, 64, &Device::Cpu);
+    let z = recipe.sample_z(&mut rng, 64, &Device::Cpu);
     let images = g.forward(&z, Mode::BATCH);
     assert_eq!(images.shape()[..], [64, 32, 32, 3]);
     let (correlation, deviation) = smoothness(&images);

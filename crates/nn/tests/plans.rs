@@ -19,7 +19,7 @@ fn the_torch_recipe_has_the_parameters_of_the_example() {
     let (generator, discriminator) = recipe.build(&mut Philox::new(1, 0)).expect("valid");
     assert_eq!(generator.num_parameters(), g);
     assert_eq!(discriminator.num_parameters(), d);
-    assert_eq!(recipe.plan().expect("valid").parameters, g + d);
+    assert_eq!(recipe.summary().expect("valid").parameters, g + d);
     let names: Vec<String> = generator.state_dict().into_keys().collect();
     for name in ["main.0.weight", "main.1.running_mean", "main.12.weight"] {
         assert!(names.iter().any(|n| n == name), "{names:?}");
@@ -32,14 +32,14 @@ fn the_torch_step_costs_what_was_counted_elsewhere() {
     // About 292 GFLOP at batch 128, D's weight gradients in the generator's step not counted.
     let mut recipe = preset("torch");
     recipe.train.batch = 128;
-    let plan = recipe.plan().expect("valid");
+    let plan = recipe.summary().expect("valid");
     assert!((plan.flops_per_step / 292e9 - 1.0).abs() < 0.01, "{}", plan.flops_per_step);
 }
 
 #[test]
 fn the_paper_recipe_is_the_published_network() {
-    let plan = preset("paper").plan().expect("valid");
-    let rows = |rows: &[nn::Row]| -> Vec<(String, String, Vec<usize>)> {
+    let plan = preset("paper").summary().expect("valid");
+    let rows = |rows: &[nn::LayerSummary]| -> Vec<(String, String, Vec<usize>)> {
         rows.iter().map(|r| (r.name.clone(), r.kind.clone(), r.output.clone())).collect()
     };
     let row = |name: &str, kind: &str, output: &[usize]| {
@@ -69,14 +69,14 @@ fn the_paper_recipe_is_the_published_network() {
     assert_eq!(d[d.len() - 2], row("main.12", "Linear 16384 -> 1", &[1]));
     assert_eq!(d.iter().filter(|r| r.1 == "BatchNorm").count(), 3);
     let recipe = preset("paper");
-    assert_eq!(recipe.generator.distribution, nn::recipe::Distribution::Uniform);
-    let z = recipe.latents(&mut Philox::new(1, 0), 50, &Device::Cpu).to_vec();
+    assert_eq!(recipe.generator.distribution, nn::recipe::LatentDistribution::Uniform);
+    let z = recipe.sample_z(&mut Philox::new(1, 0), 50, &Device::Cpu).to_vec();
     assert!(z.iter().all(|z| (-1.0..=1.0).contains(z)) && z.iter().any(|z| z.abs() > 0.9));
 }
 
 #[test]
 fn the_plan_reads_as_two_aligned_tables() {
-    let text = preset("small").plan().expect("valid").to_string();
+    let text = preset("small").summary().expect("valid").to_string();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "Generator: latent vector 100 -> image 28x28x1");
     assert!(lines.iter().any(|l| l.contains("main.0")
@@ -100,7 +100,7 @@ fn an_embedding_is_a_layer_also_of_the_size_of_the_condition() {
         let keys = format!(
             "base = \"small\"\n[condition]\nkind = \"class\"\nsize = 5\nembedding = {embedding}\n"
         );
-        let plan = Recipe::from_toml(&keys).expect("valid").plan().expect("valid");
+        let plan = Recipe::from_toml(&keys).expect("valid").summary().expect("valid");
         (plan.generator[0].kind.clone(), plan.generator[0].parameters)
     };
     assert_eq!(appended(0), ("Condition, 5 appended".to_string(), 0));

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Golden, arrays, assert_close, cases};
-use nn::{Mode, Network, Pass, Recipe, StateDict};
+use nn::{ForwardCtx, Mode, Network, Recipe, StateDict};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tensor::rng::Philox;
@@ -104,7 +104,7 @@ fn compare(
         assert_close(&key, &kept, &all[&key], 1e-5);
     };
 
-    let out = net.forward(x, Pass::from(Mode::TRAIN).with_condition(condition));
+    let out = net.forward(x, ForwardCtx::from(Mode::TRAIN).with_condition(condition));
     outputs_match(&out, "train");
     let weights =
         Tensor::from_slice(&uniform(&format!("{recipe}/d{what}"), out.len()), *out.shape());
@@ -116,7 +116,7 @@ fn compare(
         assert_two_numbers(&format!("{prefix}/{name}"), &after[*name], two, largest)
     });
 
-    let out = net.forward(x, Pass::from(Mode::SAMPLE).with_condition(condition));
+    let out = net.forward(x, ForwardCtx::from(Mode::SAMPLE).with_condition(condition));
     outputs_match(&out, "eval");
 
     // As parameters of the network, gradients come out in PyTorch's layouts.
@@ -159,7 +159,7 @@ fn every_preset_matches_a_twin_of_its_source() {
             &uniform(&salted("x"), n_d * h * w * channels),
             [n_d, h, w, channels],
         );
-        let x = recipe.image.range.enter(&x);
+        let x = recipe.image.range.to_network_range(&x);
         let told = recipe.condition.as_ref().filter(|_| !recipe.objective.semi_supervised);
         let condition = |n| told.map(|_| recipe.example_conditions(n));
         compare(case, &all, "g", &g, &z, condition(n_g).as_ref());

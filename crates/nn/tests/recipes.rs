@@ -1,7 +1,7 @@
 //! Recipes: presets, reading, refusing, and what is built from them.
 
-use nn::recipe::{Conditioned, DEFAULT, Range};
-use nn::{Activation, Mode, NnError, Pass, Recipe};
+use nn::recipe::{ConditioningMethod, DEFAULT, Range};
+use nn::{Activation, ForwardCtx, Mode, NnError, Recipe};
 use proptest::prelude::*;
 use tensor::rng::Philox;
 use tensor::{Device, HostTensor, TensorData};
@@ -253,7 +253,7 @@ fn networks_have_the_right_shapes_at_many_sizes() {
                     (recipe.discriminator.width, recipe.discriminator.kernel) = (2, kernel);
                     let mut rng = Philox::new(1, 0);
                     let (g, d) = recipe.build(&mut rng).expect("valid");
-                    let image = g.forward(&recipe.latents(&mut rng, 2, &Device::Cpu), Mode::BATCH);
+                    let image = g.forward(&recipe.sample_z(&mut rng, 2, &Device::Cpu), Mode::BATCH);
                     assert_eq!(
                         image.shape()[..],
                         [2, size[0], size[1], channels],
@@ -262,7 +262,7 @@ fn networks_have_the_right_shapes_at_many_sizes() {
                     assert!(image.to_vec().iter().all(|p| p.abs() < 1.0), "{name} {size:?}");
                     let logits = d.forward(&image, Mode::BATCH);
                     assert_eq!(logits.shape()[..], [2], "{name} {size:?} {kernel}");
-                    let plan = recipe.plan().expect("valid");
+                    let plan = recipe.summary().expect("valid");
                     assert_eq!(plan.parameters, g.num_parameters() + d.num_parameters());
                     assert_eq!(
                         plan.generator.last().map(|row| &row.output[..]),
@@ -317,18 +317,18 @@ fn run(recipe: &Recipe, count: usize) -> (tensor::Tensor, tensor::Tensor) {
     let mut rng = Philox::new(7, 0);
     let (g, d) = recipe.build(&mut rng).expect("valid");
     let condition = recipe.condition.as_ref().map(|_| recipe.example_conditions(count));
-    let told = |place: Conditioned| {
-        let told = !matches!(place, Conditioned::None | Conditioned::Auxiliary);
+    let told = |place: ConditioningMethod| {
+        let told = !matches!(place, ConditioningMethod::None | ConditioningMethod::Auxiliary);
         condition.as_ref().filter(|_| told)
     };
     let c = recipe.condition.as_ref();
     let to_g = c.and_then(|c| told(c.generator));
     let to_d = c.and_then(|c| told(c.discriminator));
-    let z = recipe.latents(&mut rng, count, &Device::Cpu);
-    let image = g.forward(&z, Pass::from(Mode::BATCH).with_condition(to_g));
-    let verdict = d.forward(&image, Pass::from(Mode::BATCH).with_condition(to_d));
+    let z = recipe.sample_z(&mut rng, count, &Device::Cpu);
+    let image = g.forward(&z, ForwardCtx::from(Mode::BATCH).with_condition(to_g));
+    let verdict = d.forward(&image, ForwardCtx::from(Mode::BATCH).with_condition(to_d));
     assert_eq!(
-        recipe.plan().expect("valid").parameters,
+        recipe.summary().expect("valid").parameters,
         g.num_parameters() + d.num_parameters(),
         "{}",
         recipe.name
@@ -347,7 +347,7 @@ fn every_preset_makes_images_and_verdicts() {
         assert_eq!(image.shape()[..], [4, h, w, recipe.image.channels], "{name}");
         let low = if recipe.image.range == Range::Unit { 0.0 } else { -1.0 };
         assert!(image.to_vec().iter().all(|p| (low..=1.0).contains(p)), "{name}");
-        match recipe.verdicts() {
+        match recipe.num_d_outputs() {
             1 => assert_eq!(verdict.shape()[..], [4], "{name}"),
             n => assert_eq!(verdict.shape()[..], [4, n], "{name}"),
         }
@@ -405,8 +405,8 @@ fn presets_have_the_parameters_of_their_sources() {
         ("gans-in-action-dense", 101 * 128 + 129 * 784, 785 * 128 + 129),
         ("gan2014", 101 * 1200 + 1201 * 1200 + 1201 * 784, 785 * 1200 + 241 * 1200 + 241),
     ] {
-        let plan = preset(name).plan().expect("valid");
-        let sum = |rows: &[nn::Row]| rows.iter().map(|row| row.parameters).sum::<usize>();
+        let plan = preset(name).summary().expect("valid");
+        let sum = |rows: &[nn::LayerSummary]| rows.iter().map(|row| row.parameters).sum::<usize>();
         assert_eq!((sum(&plan.generator), sum(&plan.discriminator)), (g, d), "{name}");
     }
 }
@@ -677,7 +677,7 @@ fn keys_change_one_by_one() {
     let recipe = recipe.expect("valid");
     assert_eq!(
         (recipe.objective.loss, recipe.train.steps, recipe.train.epochs),
-        (nn::loss::Objective::Hinge, Some(7), None)
+        (nn::loss::GanLoss::Hinge, Some(7), None)
     );
     let error = preset("small")
         .with(&changes(&[("objective.los", "hinge")]))

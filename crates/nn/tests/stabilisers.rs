@@ -11,7 +11,7 @@ use nn::layers::{
     LayerNorm, Linear, MinibatchDiscrimination, MinibatchForm, MinibatchStdDev, ProjectionHead,
     SelfAttention, VirtualBatchNorm, Window,
 };
-use nn::{Activation, Ema, Layer, Mode, Network, Noise, Pass};
+use nn::{Activation, Ema, ForwardCtx, Layer, Mode, Network, NoiseRng};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 
@@ -59,7 +59,7 @@ fn virtual_generator() -> Network {
         ("tanh", Layer::Activation(Activation::Tanh)),
     ]);
     let mut rng = rng();
-    net.initialise(0.3, 0.1, &mut rng);
+    net.init_normal(0.3, 0.1, &mut rng);
     net.set_reference(rng.normal([5, 4], 0.0, 1.0), Some(rng.normal([5, 2], 0.0, 1.0)));
     let gamma = net
         .params()
@@ -77,7 +77,7 @@ fn a_picture_under_virtual_batch_norm_depends_on_itself_alone() {
     let mut rng = Philox::new(2, 0);
     let (z, y) = (rng.normal([6, 4], 0.0, 1.0), rng.normal([6, 2], 0.0, 1.0));
     let draw = |z: &Tensor, y: &Tensor| {
-        tensor::batch_invariant(|| net.forward(z, Pass::from(Mode::SAMPLE).with_condition(y)))
+        tensor::batch_invariant(|| net.forward(z, ForwardCtx::from(Mode::SAMPLE).with_condition(y)))
     };
     let all = draw(&z, &y);
     assert_eq!(all.shape()[..], [6, 3, 3, 3]);
@@ -89,7 +89,8 @@ fn a_picture_under_virtual_batch_norm_depends_on_itself_alone() {
     let mut other = virtual_generator();
     other.set_reference(rng.normal([5, 4], 0.0, 1.0), Some(rng.normal([5, 2], 0.0, 1.0)));
     assert!(
-        difference(&other.forward(&z, Pass::from(Mode::SAMPLE).with_condition(&y)), &all) > 0.01
+        difference(&other.forward(&z, ForwardCtx::from(Mode::SAMPLE).with_condition(&y)), &all)
+            > 0.01
     );
 }
 
@@ -98,7 +99,7 @@ fn a_folded_network_draws_the_same() {
     let net = virtual_generator();
     let mut rng = Philox::new(2, 0);
     let (z, y) = (rng.normal([6, 4], 0.0, 1.0), rng.normal([6, 2], 0.0, 1.0));
-    let pass = Pass::from(Mode::SAMPLE).with_condition(&y);
+    let pass = ForwardCtx::from(Mode::SAMPLE).with_condition(&y);
     let folded = net.folded();
     assert!(!folded.needs_reference());
     assert!(difference(&folded.forward(&z, pass), &net.forward(&z, pass)) < 1e-5);
@@ -129,7 +130,7 @@ fn a_folded_network_draws_the_same() {
         ),
         ("cn", norm()),
     ]);
-    net.initialise(0.3, 0.1, &mut rng);
+    net.init_normal(0.3, 0.1, &mut rng);
     let x = rng.normal([3, 4, 4, 4], 0.0, 1.0);
     net.forward(&x, Mode::TRAIN);
     let folded = net.folded();
@@ -142,9 +143,9 @@ fn a_state_dict_holds_everything() {
     let (from, to) = (virtual_generator(), virtual_generator());
     let mut rng = Philox::new(8, 0);
     let (z, y) = (rng.normal([2, 4], 0.0, 1.0), rng.normal([2, 2], 0.0, 1.0));
-    let pass = |mode: Mode| Pass::from(mode).with_condition(&y);
+    let pass = |mode: Mode| ForwardCtx::from(mode).with_condition(&y);
     from.forward(&z, pass(Mode::TRAIN));
-    to.initialise(1.0, 1.0, &mut rng);
+    to.init_normal(1.0, 1.0, &mut rng);
     let state = from.state_dict();
     for name in [
         "reference",
@@ -167,7 +168,7 @@ fn a_state_dict_holds_everything() {
     );
     assert_eq!(to.state_dict(), state, "sampling moves nothing");
     // A recalibration is no training step: it leaves the vectors of spectral norm alone.
-    from.recalibrate_under([(z.clone(), Some(y.clone()))]);
+    from.recalibrate_bn_with_condition([(z.clone(), Some(y.clone()))]);
     assert_eq!(from.state_dict(), state);
     from.forward(&z, pass(Mode::TRAIN));
     assert_ne!(floats(&from.state_dict(), "up.weight_u"), floats(&state, "up.weight_u"));
@@ -179,7 +180,7 @@ fn an_average_copies_what_is_no_average() {
     let mut rng = Philox::new(8, 0);
     let mut ema = Ema::new(&net, 0.75);
     let before = net.state_dict();
-    net.initialise(0.5, 0.2, &mut rng);
+    net.init_normal(0.5, 0.2, &mut rng);
     ema.update(&net);
     let (now, average) = (net.state_dict(), ema.state_dict());
     for name in ["up.weight_u", "attention.f.weight_v", "reference", "reference_condition"] {
@@ -209,7 +210,7 @@ fn named_features_are_what_flows_there() {
         ("relu", Layer::Activation(Activation::Relu)),
         ("b", Layer::Linear(Linear::new(4, 2, true))),
     ]);
-    net.initialise(1.0, 0.0, &mut rng());
+    net.init_normal(1.0, 0.0, &mut rng());
     net.params()[1].1.set(Tensor::from_slice(&[0.5, -0.5, 1.0, -2.0], [4]));
     let x = rng().normal([5, 3], 0.0, 1.0);
     let (out, features) = net.features(&x, Mode::TRAIN, &["relu", "a", "b"]);
@@ -224,7 +225,8 @@ fn named_features_are_what_flows_there() {
     // Without the reference's rows.
     let net = virtual_generator();
     let (z, y) = (rng().normal([2, 4], 0.0, 1.0), rng().normal([2, 2], 0.0, 1.0));
-    let (_, features) = net.features(&z, Pass::from(Mode::SAMPLE).with_condition(&y), &["vbn2"]);
+    let (_, features) =
+        net.features(&z, ForwardCtx::from(Mode::SAMPLE).with_condition(&y), &["vbn2"]);
     assert_eq!(features[0].shape()[..], [2, 3, 3, 6]);
 }
 
@@ -236,9 +238,10 @@ fn noise_is_of_the_stream_and_only_where_asked_for() {
     ]);
     let x = Tensor::ones([40_000]);
     assert_eq!(net.forward(&x, Mode::TRAIN).to_vec(), x.to_vec());
-    let noise = |scale| Noise::new(Philox::new(4, 2), scale);
+    let noise = |scale| NoiseRng::new(Philox::new(4, 2), scale);
     let (still, loud) = (noise(0.0), noise(2.0));
-    let draw = |noise: &Noise| net.forward(&x, Pass::from(Mode::TRAIN).with_noise(noise)).to_vec();
+    let draw =
+        |noise: &NoiseRng| net.forward(&x, ForwardCtx::from(Mode::TRAIN).with_rng(noise)).to_vec();
     let dropped = draw(&still);
     let kept = dropped.iter().filter(|&&v| v != 0.0).count() as f64 / 40_000.0;
     assert!((kept - 0.8).abs() < 0.01, "{kept}");
@@ -249,7 +252,7 @@ fn noise_is_of_the_stream_and_only_where_asked_for() {
     let std = (added.iter().map(|v| v * v).sum::<f64>() / 40_000.0).sqrt();
     assert!((std - 1.0).abs() < 0.02, "{std}");
     // The stream goes on, and can be taken up where it stands.
-    let resumed = Noise::new(loud.state(), loud.scale());
+    let resumed = NoiseRng::new(loud.state(), loud.scale());
     let next = draw(&loud);
     assert_ne!(next, noisy);
     assert_eq!(draw(&resumed), next);
@@ -258,7 +261,7 @@ fn noise_is_of_the_stream_and_only_where_asked_for() {
 #[test]
 fn spectral_norm_finds_the_largest_singular_value() {
     let net = network(vec![("l", Layer::Linear(Linear::new(6, 4, false).with_spectral_norm()))]);
-    net.initialise_orthogonal(3.0, &mut rng());
+    net.init_orthogonal(3.0, &mut rng());
     // All singular values are 3, whatever u and v are: each vector's length stays.
     let x = rng().normal([5, 4], 0.0, 1.0);
     let weight = net.params()[0].1.value();
@@ -290,9 +293,9 @@ fn a_start_from_data_normalises_every_layer() {
         ("out", Layer::Conv2d(Conv2d::new(4, 3, SQUARE, true).with_weight_norm())),
         ("tanh", Layer::Activation(Activation::Tanh)),
     ]);
-    net.initialise(0.05, 0.0, &mut rng());
+    net.init_normal(0.05, 0.0, &mut rng());
     let x = rng().normal([64, 5], 0.3, 2.0);
-    net.initialise_from_data(&x, Mode::TRAIN);
+    net.data_dependent_init(&x, Mode::TRAIN);
     let (_, results) = net.features(&x, Mode::SAMPLE, &["stem", "up", "out"]);
     for result in results {
         let rows = result.reshape([
@@ -322,7 +325,7 @@ fn convolutions_start_within_two_deviations() {
             )),
         ),
     ]);
-    net.initialise_truncated(0.02, 0.0, &mut rng());
+    net.init_truncated_normal(0.02, 0.0, &mut rng());
     let values = values(&net);
     for (name, variance, most) in [("conv.weight", 0.7737, 2.0), ("up.weight", 1.0, 6.0)] {
         let drawn: Vec<f64> = values[name].iter().map(|w| f64::from(*w) / 0.02).collect();
@@ -374,18 +377,18 @@ fn initialisers_reach_every_weight() {
     };
     let net = discriminator();
     let new = values(&net);
-    net.initialise(0.02, 0.02, &mut rng());
+    net.init_normal(0.02, 0.02, &mut rng());
     for (name, value) in values(&net) {
         assert_eq!(fixed(&name), value == new[&name], "{name}");
     }
     let out = net.forward(
         &rng().normal([4, 4, 4, 3], 0.0, 1.0),
-        Pass::from(Mode::TRAIN).with_condition(&Tensor::ones([4, 4])),
+        ForwardCtx::from(Mode::TRAIN).with_condition(&Tensor::ones([4, 4])),
     );
     assert_eq!(out.shape()[..], [4, 1]);
     assert!(out.all_finite());
     let net = discriminator();
-    net.initialise_orthogonal(1.5, &mut rng());
+    net.init_orthogonal(1.5, &mut rng());
     for (name, value) in values(&net) {
         let drawn = !fixed(&name) && !name.starts_with("norm.");
         assert_eq!(drawn, value != new[&name], "{name}");
@@ -424,7 +427,7 @@ fn misuse_is_named() {
     let run = |layer: Layer, x: &Tensor| drop(network(vec![("l", layer)]).forward(x, Mode::TRAIN));
     let virtual_norm = || Layer::VirtualBatchNorm(VirtualBatchNorm::new(4, 1e-5));
     let forwarded = |net: &Network, condition: Option<&Tensor>| {
-        drop(net.forward(&x, Pass::from(Mode::TRAIN).with_condition(condition)))
+        drop(net.forward(&x, ForwardCtx::from(Mode::TRAIN).with_condition(condition)))
     };
     let with_reference = |condition: Option<Tensor>| {
         let mut net = network(vec![("l", virtual_norm())]);

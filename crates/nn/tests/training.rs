@@ -3,10 +3,10 @@
 mod common;
 
 use common::{floats, values};
-use nn::loss::Objective;
-use nn::recipe::Player;
+use nn::loss::GanLoss;
+use nn::recipe::NetworkRole;
 use nn::{
-    Ema, Mode, Network, NnError, Optimizer, OptimizerKind, OptimizerOptions, Recipe, Statistics,
+    BatchNormStats, Ema, Mode, Network, NnError, Optimizer, OptimizerKind, OptimizerOptions, Recipe,
 };
 use tensor::autograd::grad;
 use tensor::rng::Philox;
@@ -24,38 +24,38 @@ fn tiny(seed: u64) -> (Recipe, Network, Network, Philox) {
 #[test]
 fn nothing_is_recorded_without_tracking() {
     let (recipe, g, d, mut rng) = tiny(1);
-    let z = recipe.latents(&mut rng, 3, &Device::Cpu);
+    let z = recipe.sample_z(&mut rng, 3, &Device::Cpu);
     for mode in [Mode::SAMPLE, Mode::BATCH] {
         let image = g.forward(&z, mode);
         assert!(!image.is_tracked());
         assert!(!d.forward(&image, mode).is_tracked());
     }
     assert!(g.forward(&z, Mode::TRAIN).is_tracked());
-    assert!(g.forward(&z, Mode { statistics: Statistics::Running, track: true }).is_tracked());
+    assert!(g.forward(&z, Mode { statistics: BatchNormStats::Running, track: true }).is_tracked());
 }
 
 #[test]
 fn the_generator_s_step_computes_no_gradient_for_the_discriminator() {
     let (recipe, g, d, mut rng) = tiny(1);
-    let z = recipe.latents(&mut rng, 3, &Device::Cpu);
+    let z = recipe.sample_z(&mut rng, 3, &Device::Cpu);
     // Asked for by key, through a discriminator whose parameters are in the graph.
     let logits =
-        Objective::NonSaturating.generator(&d.forward(&g.forward(&z, Mode::TRAIN), Mode::TRAIN));
-    let by_key = grad(&[(&logits, &Tensor::scalar(1.0))], &g.keys(), false);
+        GanLoss::NonSaturating.generator(&d.forward(&g.forward(&z, Mode::TRAIN), Mode::TRAIN));
+    let by_key = grad(&[(&logits, &Tensor::scalar(1.0))], &g.param_ids(), false);
     assert!(by_key.iter().all(Option::is_some));
     // Or through one whose parameters are constants.
     let frozen = Mode { track: false, ..Mode::TRAIN };
-    let gradients = Objective::NonSaturating
+    let gradients = GanLoss::NonSaturating
         .generator(&d.forward(&g.forward(&z, Mode::TRAIN), frozen))
         .backward();
     assert_eq!(gradients.len(), g.params().len());
-    for (key, expected) in g.keys().iter().zip(by_key) {
+    for (key, expected) in g.param_ids().iter().zip(by_key) {
         let found = gradients.get(*key).expect("a gradient").to_vec();
         let expected = expected.expect("a gradient").to_vec();
         let largest = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));
         assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-5 * largest));
     }
-    assert!(d.keys().iter().all(|key| gradients.get(*key).is_none()));
+    assert!(d.param_ids().iter().all(|key| gradients.get(*key).is_none()));
 }
 
 /// One adversarial step; how many tensors the optimisers had to copy.
@@ -66,13 +66,13 @@ fn step(
     rng: &mut Philox,
 ) -> usize {
     let real = rng.uniform([4, 16, 16, 1], -1.0, 1.0);
-    let fake = g.forward(&recipe.latents(rng, 4, &Device::Cpu), Mode::TRAIN);
-    let mut grads = Objective::NonSaturating.real(&d.forward(&real, Mode::TRAIN), None).backward();
+    let fake = g.forward(&recipe.sample_z(rng, 4, &Device::Cpu), Mode::TRAIN);
+    let mut grads = GanLoss::NonSaturating.real(&d.forward(&real, Mode::TRAIN), None).backward();
     grads.accumulate(
-        Objective::NonSaturating.fake(&d.forward(&fake.detach(), Mode::TRAIN), None).backward(),
+        GanLoss::NonSaturating.fake(&d.forward(&fake.detach(), Mode::TRAIN), None).backward(),
     );
     let copies = optimizers[1].step(d, &grads, &FiniteCheck::new(&Device::Cpu));
-    let grads = Objective::NonSaturating
+    let grads = GanLoss::NonSaturating
         .generator(&d.forward(&fake, Mode { track: false, ..Mode::TRAIN }))
         .backward();
     copies + optimizers[0].step(g, &grads, &FiniteCheck::new(&Device::Cpu))
@@ -82,8 +82,8 @@ fn step(
 fn a_steady_step_copies_nothing() {
     let (recipe, g, d, mut rng) = tiny(1);
     let mut optimizers = [
-        Optimizer::new(&g, recipe.optimizer(Player::Generator)),
-        Optimizer::new(&d, recipe.optimizer(Player::Generator)),
+        Optimizer::new(&g, recipe.optimizer(NetworkRole::Generator)),
+        Optimizer::new(&d, recipe.optimizer(NetworkRole::Generator)),
     ];
     let mut ema = Ema::new(&g, 0.9);
     let before = (values(&g), values(&d));
@@ -112,8 +112,8 @@ fn a_steady_step_copies_nothing() {
 fn saved_optimisers_and_networks_go_on_bit_for_bit() {
     let (recipe, g, d, mut rng) = tiny(1);
     let mut optimizers = [
-        Optimizer::new(&g, recipe.optimizer(Player::Generator)),
-        Optimizer::new(&d, recipe.optimizer(Player::Generator)),
+        Optimizer::new(&g, recipe.optimizer(NetworkRole::Generator)),
+        Optimizer::new(&d, recipe.optimizer(NetworkRole::Generator)),
     ];
     for _ in 0..2 {
         step(&recipe, (&g, &d), &mut optimizers, &mut rng);
@@ -122,8 +122,8 @@ fn saved_optimisers_and_networks_go_on_bit_for_bit() {
     g2.load_state_dict(&g.state_dict()).expect("the same recipe");
     d2.load_state_dict(&d.state_dict()).expect("the same recipe");
     let mut optimizers2 = [
-        Optimizer::new(&g2, recipe.optimizer(Player::Generator)),
-        Optimizer::new(&d2, recipe.optimizer(Player::Generator)),
+        Optimizer::new(&g2, recipe.optimizer(NetworkRole::Generator)),
+        Optimizer::new(&d2, recipe.optimizer(NetworkRole::Generator)),
     ];
     for (to, from) in optimizers2.iter_mut().zip(&optimizers) {
         to.load_state(&from.state()).expect("the same recipe");
@@ -142,9 +142,9 @@ fn saved_optimisers_and_networks_go_on_bit_for_bit() {
 #[test]
 fn an_optimiser_refuses_another_network_s_state() {
     let (recipe, g, d, _) = tiny(1);
-    let mut optimizer = Optimizer::new(&g, recipe.optimizer(Player::Generator));
+    let mut optimizer = Optimizer::new(&g, recipe.optimizer(NetworkRole::Generator));
     let error = optimizer
-        .load_state(&Optimizer::new(&d, recipe.optimizer(Player::Generator)).state())
+        .load_state(&Optimizer::new(&d, recipe.optimizer(NetworkRole::Generator)).state())
         .expect_err("another network");
     assert!(matches!(error, NnError::MissingTensor { .. } | NnError::WrongShape { .. }), "{error}");
     let mut state = optimizer.state();
@@ -153,7 +153,7 @@ fn an_optimiser_refuses_another_network_s_state() {
     assert!(error.starts_with("tensor \"steps\" is -1, not a number of steps"), "{error}");
     let sgd = OptimizerOptions {
         rule: OptimizerKind::Sgd { momentum: 0.9, nesterov: false },
-        ..recipe.optimizer(Player::Generator)
+        ..recipe.optimizer(NetworkRole::Generator)
     };
     let error = optimizer
         .load_state(&Optimizer::new(&g, sgd).state())
@@ -232,9 +232,9 @@ fn recalibrated_statistics_are_the_average_over_the_batches() {
 #[test]
 fn an_image_does_not_depend_on_its_batch_mates_under_running_statistics() {
     let (recipe, g, _, mut rng) = tiny(3);
-    let batches: Vec<Tensor> = (0..3).map(|_| recipe.latents(&mut rng, 8, &Device::Cpu)).collect();
+    let batches: Vec<Tensor> = (0..3).map(|_| recipe.sample_z(&mut rng, 8, &Device::Cpu)).collect();
     g.recalibrate(batches);
-    let z = recipe.latents(&mut rng, 5, &Device::Cpu);
+    let z = recipe.sample_z(&mut rng, 5, &Device::Cpu);
     let all = g.forward(&z, Mode::SAMPLE);
     let alone = g.forward(&z.narrow(0, 3, 1), Mode::SAMPLE);
     assert_eq!(all.narrow(0, 3, 1).to_vec(), alone.to_vec());

@@ -3,7 +3,7 @@
 use crate::TrainError;
 
 use data::{Attribute, AttributeKind, Batch, Dataset};
-use nn::recipe::{Condition, ConditionKind};
+use nn::recipe::{ConditionConfig, ConditionKind};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Conditions {
 /// # Errors
 /// A set without labels, or without attributes, or without those named; a file of vectors that is not one row for each picture.
 pub fn condition_schema(
-    condition: &Condition,
+    condition: &ConditionConfig,
     dataset: &Dataset,
     vectors: Option<&Path>,
 ) -> Result<(usize, Vec<String>), TrainError> {
@@ -180,7 +180,7 @@ impl Conditions {
     /// # Errors
     /// A set or file that does not offer what the recipe was made for.
     pub fn new(
-        condition: &Condition,
+        condition: &ConditionConfig,
         dataset: &Arc<Dataset>,
         vectors: Option<&Path>,
     ) -> Result<Self, TrainError> {
@@ -297,7 +297,7 @@ fn one_of(count: usize, at: usize) -> Vec<f32> {
 /// # Errors
 /// A name that the networks do not know, with those they know.
 pub fn parse_condition(
-    condition: &Condition,
+    condition: &ConditionConfig,
     class: Option<&str>,
     attributes: &[String],
 ) -> Result<Tensor, TrainError> {

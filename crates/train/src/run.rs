@@ -193,7 +193,7 @@ fn train_loop(
     {
         let start = Instant::now();
         // Every update of D sees pictures of its own.
-        let batches = (0..settings.recipe.train.batches())
+        let batches = (0..settings.recipe.train.batches_per_step())
             .map(|_| loader.next())
             .collect::<Result<Vec<_>, _>>()?;
         let given: Vec<RealBatch<'_>> = batches
@@ -205,7 +205,7 @@ fn train_loop(
         batches.into_iter().for_each(|batch| loader.recycle(batch.images));
         let step = trainer.steps_done();
         let last = step == settings.steps;
-        let epoch = step * settings.recipe.train.batches() as u64 / per_epoch;
+        let epoch = step * settings.recipe.train.batches_per_step() as u64 / per_epoch;
         let evaluates = evaluate_every.is_some_and(|every| step.is_multiple_of(every) || last);
         let logs = step.is_multiple_of(settings.log_every) || last || evaluates;
         let samples = step.is_multiple_of(settings.sample_every)

@@ -2,8 +2,8 @@
 
 use crate::TrainError;
 use crate::trainer::strip_prefix;
-use nn::recipe::{Condition, Conditioned, Distribution};
-use nn::{Layer, Mode, Network, Pass, Recipe, Statistics};
+use nn::recipe::{ConditionConfig, ConditioningMethod, LatentDistribution};
+use nn::{BatchNormStats, ForwardCtx, Layer, Mode, Network, Recipe};
 use runs::Checkpoint;
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
@@ -46,15 +46,15 @@ pub struct Sampler {
 
 /// `count` latents under `seed`, `[count, latent]` on the CPU: row `i` is the same whatever the count.
 pub fn latents(recipe: &Recipe, seed: u64, count: usize) -> Tensor {
-    recipe.latents(&mut Philox::new(seed, LATENTS), count, &Device::Cpu)
+    recipe.sample_z(&mut Philox::new(seed, LATENTS), count, &Device::Cpu)
 }
 
 /// Latents nearer to the middle of their distribution: fewer kinds of pictures, each more typical (Brock et al. 2019). N(0, 1) becomes N(0, 1)
 /// between −ψ and ψ, U(−1, 1) becomes U(−ψ, ψ); each number keeps its place in the order, so that a picture stays the same one, tamer. ψ > 0.
 pub fn truncate(recipe: &Recipe, latents: &Tensor, psi: f64) -> Tensor {
     let values: Vec<f32> = match recipe.generator.distribution {
-        Distribution::Uniform => latents.to_vec().iter().map(|z| z * psi as f32).collect(),
-        Distribution::Normal => {
+        LatentDistribution::Uniform => latents.to_vec().iter().map(|z| z * psi as f32).collect(),
+        LatentDistribution::Normal => {
             // P(|Z| < ψ); a normal number's share of it is the same before and after.
             let inside = libm::erf(psi / std::f64::consts::SQRT_2);
             latents.to_vec().iter().map(|&z| truncated(f64::from(z), psi, inside) as f32).collect()
@@ -119,12 +119,12 @@ impl Sampler {
     ) -> Result<Tensor, TrainError> {
         self.check_latents(latents)?;
         self.check_condition(condition, latents.shape()[0])?;
-        let pass = Pass::from(self.mode).with_condition(condition);
+        let pass = ForwardCtx::from(self.mode).with_condition(condition);
         Ok(self
             .recipe
             .image
             .range
-            .leave(&tensor::batch_invariant(|| self.generator.forward(latents, pass))))
+            .from_network_range(&tensor::batch_invariant(|| self.generator.forward(latents, pass))))
     }
 
     /// The recipe of the networks.
@@ -158,7 +158,7 @@ impl Sampler {
         let count = latents.shape()[0];
         self.check_condition(condition, count)?;
         let split = count.div_ceil(batch);
-        if matches!(self.mode.statistics, Statistics::Batch { .. })
+        if matches!(self.mode.statistics, BatchNormStats::Batch { .. })
             && count > 0
             && count / split < 2
         {
@@ -218,8 +218,8 @@ impl Sampler {
 }
 
 /// The condition that the generator of `recipe` is told, if it is told one.
-pub fn generator_condition(recipe: &Recipe) -> Option<&Condition> {
-    recipe.condition.as_ref().filter(|c| c.generator != Conditioned::None)
+pub fn generator_condition(recipe: &Recipe) -> Option<&ConditionConfig> {
+    recipe.condition.as_ref().filter(|c| c.generator != ConditioningMethod::None)
 }
 
 /// The generator that [`Sampler::new`] draws with, before anything is folded, and how.
@@ -250,8 +250,8 @@ pub fn load_generator(
         let [batches, size] = CALIBRATION_BATCHES;
         let condition =
             generator_condition(&recipe).map(|_| recipe.example_conditions(size).to_device(device));
-        generator.recalibrate_under(
-            (0..batches).map(|_| (recipe.latents(&mut rng, size, device), condition.clone())),
+        generator.recalibrate_bn_with_condition(
+            (0..batches).map(|_| (recipe.sample_z(&mut rng, size, device), condition.clone())),
         );
     }
     Ok((recipe, generator, mode))

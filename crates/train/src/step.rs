@@ -6,8 +6,8 @@ use crate::trainer::{PendingMetrics, non_finite_source};
 use data::Batch;
 use nn::augment::Augmentation;
 use nn::loss::{self, ClassTargets};
-use nn::recipe::{ConditionKind, Conditioned, Player, Recipe, Weights};
-use nn::{Mode, Noise, Pass, Statistics};
+use nn::recipe::{ConditionKind, ConditioningMethod, NetworkRole, Parametrization, Recipe};
+use nn::{BatchNormStats, ForwardCtx, Mode, NoiseRng};
 use tensor::autograd::Gradients;
 use tensor::rng::Distribution;
 use tensor::{Shape, Tensor, read_async};
@@ -64,7 +64,7 @@ struct Moved {
 /// No graph for parameters, but D's own statistics move as in any pass of training.
 const CONSTANT: Mode = Mode { track: false, ..Mode::TRAIN };
 /// A pass that leaves no trace, for penalties.
-const PENALTY: Mode = Mode { statistics: Statistics::Batch { update: false }, track: true };
+const PENALTY: Mode = Mode { statistics: BatchNormStats::Batch { update: false }, track: true };
 
 impl Trainer {
     /// One step: as many updates of both networks as the recipe says, on as many [batches](nn::recipe::Train::batches), in the order of the updates. A GPU may
@@ -83,10 +83,10 @@ impl Trainer {
         let reals: Vec<Real> = given
             .iter()
             .map(|one| Real {
-                images: recipe
-                    .image
-                    .range
-                    .enter(&upload(&one.batch.images, &[count, h, w, recipe.image.channels])),
+                images: recipe.image.range.to_network_range(&upload(
+                    &one.batch.images,
+                    &[count, h, w, recipe.image.channels],
+                )),
                 condition: one
                     .condition
                     .as_ref()
@@ -113,15 +113,19 @@ impl Trainer {
 
     /// Before the first step, what starts from data: weight norm, and minibatch discrimination in the form of its code.
     fn adapt(&mut self, recipe: &Recipe, real: &Real, z: &Tensor) {
-        if recipe.generator.weights == Weights::WeightNorm {
+        if recipe.generator.weights == Parametrization::WeightNorm {
             let condition = real.condition.as_ref().filter(|_| self.generator_is_told());
             self.generator
-                .initialise_from_data(z, Pass::from(Mode::BATCH).with_condition(condition));
+                .data_dependent_init(z, ForwardCtx::from(Mode::BATCH).with_condition(condition));
         }
-        if recipe.discriminator.weights == Weights::WeightNorm || recipe.discriminates_by_code() {
+        if recipe.discriminator.weights == Parametrization::WeightNorm
+            || recipe.uses_minibatch_code_form()
+        {
             let told = self.told(recipe, real);
-            self.discriminator
-                .initialise_from_data(&real.images, Pass::from(Mode::BATCH).with_condition(told));
+            self.discriminator.data_dependent_init(
+                &real.images,
+                ForwardCtx::from(Mode::BATCH).with_condition(told),
+            );
         }
     }
 
@@ -146,14 +150,14 @@ impl Trainer {
     }
 
     fn draw(&mut self, recipe: &Recipe) -> Tensor {
-        recipe.latents(&mut self.latent_rng, recipe.train.batch, &self.device)
+        recipe.sample_z(&mut self.latent_rng, recipe.train.batch, &self.device)
     }
 
     fn play(&mut self, recipe: &Recipe, reals: &[Real], z: &Tensor) -> PendingMetrics {
         self.set_rates(recipe);
         let (judged, moved) = match recipe.train.first {
-            Player::Discriminator => self.discriminator_first(recipe, reals, z),
-            Player::Generator => self.generator_first(recipe, reals, z),
+            NetworkRole::Discriminator => self.discriminator_first(recipe, reals, z),
+            NetworkRole::Generator => self.generator_first(recipe, reals, z),
         };
         self.step += 1;
         if let Some(ema) = &mut self.ema {
@@ -225,8 +229,8 @@ impl Trainer {
     /// The learning rates and the momentum of this step, by the recipe's schedules.
     fn set_rates(&mut self, recipe: &Recipe) {
         let factor = recipe.optimizer.schedule.factor(self.step, self.settings.steps);
-        self.optimizer_g.set_lr(recipe.optimizer(Player::Generator).lr * factor);
-        self.optimizer_d.set_lr(recipe.optimizer(Player::Discriminator).lr * factor);
+        self.optimizer_g.set_lr(recipe.optimizer(NetworkRole::Generator).lr * factor);
+        self.optimizer_d.set_lr(recipe.optimizer(NetworkRole::Discriminator).lr * factor);
         let momentum = recipe.optimizer.momentum_at(self.step, self.settings.steps);
         self.optimizer_g.set_momentum(momentum);
         self.optimizer_d.set_momentum(momentum);
@@ -235,17 +239,22 @@ impl Trainer {
     fn generate(&mut self, real: &Real, z: &Tensor, mode: Mode) -> Tensor {
         let condition = real.condition.as_ref().filter(|_| self.generator_is_told());
         self.with_noise(1.0, |own, noise| {
-            own.generator.forward(z, Pass::from(mode).with_condition(condition).with_noise(noise))
+            own.generator
+                .forward(z, ForwardCtx::from(mode).with_condition(condition).with_rng(noise))
         })
     }
 
     fn generator_is_told(&self) -> bool {
-        self.settings.recipe.condition.as_ref().is_some_and(|c| c.generator != Conditioned::None)
+        self.settings
+            .recipe
+            .condition
+            .as_ref()
+            .is_some_and(|c| c.generator != ConditioningMethod::None)
     }
 
     /// Runs `f` with the run's stream of randomness for layers.
-    fn with_noise<T>(&mut self, scale: f32, f: impl FnOnce(&Self, &Noise) -> T) -> T {
-        let noise = Noise::new(self.step_rng.clone(), scale);
+    fn with_noise<T>(&mut self, scale: f32, f: impl FnOnce(&Self, &NoiseRng) -> T) -> T {
+        let noise = NoiseRng::new(self.step_rng.clone(), scale);
         let result = f(self, &noise);
         self.step_rng = noise.state();
         result
@@ -277,7 +286,7 @@ impl Trainer {
         };
         let names: Vec<String> = names.into_iter().map(String::from).collect();
         self.with_noise(scale, |own, noise| {
-            let pass = Pass::from(mode).with_condition(condition).with_noise(noise);
+            let pass = ForwardCtx::from(mode).with_condition(condition).with_rng(noise);
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let (out, features) = own.discriminator.features(&seen, pass, &names);
             verdict(recipe, out, features)
@@ -312,9 +321,9 @@ impl Trainer {
     /// What D is told beside pictures.
     fn told<'a>(&self, recipe: &Recipe, real: &'a Real) -> Option<&'a Tensor> {
         let c = recipe.condition.as_ref()?;
-        real.condition
-            .as_ref()
-            .filter(|_| !matches!(c.discriminator, Conditioned::None | Conditioned::Auxiliary))
+        real.condition.as_ref().filter(|_| {
+            !matches!(c.discriminator, ConditioningMethod::None | ConditioningMethod::Auxiliary)
+        })
     }
 
     fn update_discriminator(&mut self, recipe: &Recipe, real: &Real, fake: &Tensor) -> Judged {
@@ -455,7 +464,8 @@ impl Trainer {
 
     /// D without noise and augmentation, whose slope is penalised.
     fn penalised(&self, recipe: &Recipe, images: &Tensor, told: Option<&Tensor>) -> Tensor {
-        let out = self.discriminator.forward(images, Pass::from(PENALTY).with_condition(told));
+        let out =
+            self.discriminator.forward(images, ForwardCtx::from(PENALTY).with_condition(told));
         verdict(recipe, out, Vec::new()).logits
     }
 
@@ -468,7 +478,7 @@ impl Trainer {
         real: &Real,
     ) -> Tensor {
         let Some(c) =
-            recipe.condition.as_ref().filter(|c| c.discriminator == Conditioned::Auxiliary)
+            recipe.condition.as_ref().filter(|c| c.discriminator == ConditioningMethod::Auxiliary)
         else {
             return loss;
         };
@@ -494,8 +504,8 @@ impl Trainer {
             .unwrap_or_else(|| panic!("step: a semi-supervised recipe without labels"));
         let unlabelled = self.settings.recipe.objective.loss.real(logits, None).scale(0.5);
         let supervised = match self.settings.recipe.objective.labelled {
-            0 => loss::labelled(classes, labels),
-            _ => loss::labelled_some(classes, labels, real.known),
+            0 => loss::supervised_class_loss(classes, labels),
+            _ => loss::supervised_class_loss_of_labeled(classes, labels, real.known),
         };
         supervised.add(&unlabelled)
     }
@@ -549,13 +559,13 @@ impl Trainer {
 /// The pictures of D's updates, and those of G's: the first ones of D where a step has no others.
 fn shares<'a>(recipe: &Recipe, reals: &'a [Real]) -> (&'a [Real], Vec<&'a Real>) {
     let t = &recipe.train;
-    if !t.alternate || reals.len() < t.batches() {
+    if !t.alternate || reals.len() < t.batches_per_step() {
         let [first, ..] = reals else { panic!("step: no batch was given") };
         return (reals, vec![first; t.g_steps]);
     }
     let (for_d, for_g) = match t.first {
-        Player::Discriminator => reals.split_at(t.d_steps),
-        Player::Generator => {
+        NetworkRole::Discriminator => reals.split_at(t.d_steps),
+        NetworkRole::Generator => {
             let (for_g, for_d) = reals.split_at(t.g_steps);
             (for_d, for_g)
         }
@@ -575,7 +585,7 @@ fn verdict(recipe: &Recipe, out: Tensor, features: Vec<Tensor>) -> Verdict {
     if recipe.objective.semi_supervised {
         return Verdict { logits: out.log_sum_exp(1, false), classes: Some(out), features };
     }
-    match recipe.verdicts() {
+    match recipe.num_d_outputs() {
         1 => Verdict { logits: out, classes: None, features },
         n => Verdict {
             logits: out.narrow(1, 0, 1).reshape([count]),

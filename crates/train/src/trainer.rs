@@ -5,9 +5,9 @@ use crate::evaluate::CheckpointScore;
 use crate::monitor::{Alert, AlertKind, MonitorConfig, TrainingMonitor};
 use crate::{Settings, TrainError};
 use data::Cursor;
-use nn::loss::{HistoricalAverage, Objective};
-use nn::recipe::{ConditionKind, Conditioned, Player};
-use nn::{Ema, Mode, Network, Optimizer, Pass, Recipe, StateDict};
+use nn::loss::{GanLoss, HistoricalAverage};
+use nn::recipe::{ConditionKind, ConditioningMethod, NetworkRole};
+use nn::{Ema, ForwardCtx, Mode, Network, Optimizer, Recipe, StateDict};
 use runs::{Checkpoint, CheckpointMeta, DatasetId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -181,8 +181,9 @@ impl Trainer {
         let (generator, discriminator) =
             recipe.build(&mut Philox::new(settings.seed, stream::WEIGHTS))?;
         [&generator, &discriminator].into_iter().for_each(|network| network.to_device(device));
-        let optimizer_g = Optimizer::new(&generator, recipe.optimizer(Player::Generator));
-        let optimizer_d = Optimizer::new(&discriminator, recipe.optimizer(Player::Discriminator));
+        let optimizer_g = Optimizer::new(&generator, recipe.optimizer(NetworkRole::Generator));
+        let optimizer_d =
+            Optimizer::new(&discriminator, recipe.optimizer(NetworkRole::Discriminator));
         let history = |net| {
             (recipe.objective.historical_averaging > 0.0).then(|| HistoricalAverage::new(net))
         };
@@ -294,7 +295,7 @@ impl Trainer {
 
     /// Whether D can win: a Wasserstein critic's loss has no lower bound, and its sign says nothing.
     pub(crate) fn d_can_win(&self) -> bool {
-        self.settings.recipe.objective.loss != Objective::Wasserstein
+        self.settings.recipe.objective.loss != GanLoss::Wasserstein
     }
 
     /// Other answers to what is found, recorded in the settings.
@@ -394,10 +395,9 @@ impl Trainer {
     /// Draws the fixed latents under conditions that the data have, where the recipe cannot make them up: attributes and vectors.
     pub fn init_fixed_conditions(&mut self, conditions: &Conditions) {
         let recipe = &self.settings.recipe;
-        let made_up = recipe
-            .condition
-            .as_ref()
-            .is_some_and(|c| c.generator != Conditioned::None && c.kind != ConditionKind::Class);
+        let made_up = recipe.condition.as_ref().is_some_and(|c| {
+            c.generator != ConditioningMethod::None && c.kind != ConditionKind::Class
+        });
         if made_up {
             self.fixed =
                 fixed(recipe, self.settings.seed, &self.device, Some(&conditions.examples(ROW)));
@@ -416,13 +416,13 @@ impl Trainer {
         };
         swap(&mut self.ema, &self.generator);
         let mode = if self.ema.is_some() { Mode::BATCH } else { Mode::SAMPLE };
-        let pass = Pass::from(mode).with_condition(self.fixed.condition.as_ref());
+        let pass = ForwardCtx::from(mode).with_condition(self.fixed.condition.as_ref());
         let images = self
             .settings
             .recipe
             .image
             .range
-            .leave(&self.generator.forward(&self.fixed.latents, pass))
+            .from_network_range(&self.generator.forward(&self.fixed.latents, pass))
             .to_device(&Device::Cpu);
         swap(&mut self.ema, &self.generator);
         images
@@ -474,8 +474,9 @@ impl Trainer {
 /// Latents, and conditions where the generator is told one: each condition has a row, under the latents of the first row.
 fn fixed(recipe: &Recipe, seed: u64, device: &Device, conditions: Option<&Tensor>) -> FixedLatents {
     let mut rng = Philox::new(seed, stream::FIXED_LATENTS);
-    let latents = recipe.latents(&mut rng, FIXED, device);
-    let Some(c) = recipe.condition.as_ref().filter(|c| c.generator != Conditioned::None) else {
+    let latents = recipe.sample_z(&mut rng, FIXED, device);
+    let Some(c) = recipe.condition.as_ref().filter(|c| c.generator != ConditioningMethod::None)
+    else {
         return FixedLatents { latents, condition: None };
     };
     let conditions =

@@ -280,16 +280,16 @@ fn real_pictures_are_sound_and_spoilt_ones_are_not() {
 
 #[test]
 fn accuracy_and_norm_are_what_they_are_called() {
-    use nn::loss::Objective;
+    use nn::loss::GanLoss;
     let logits = |values: &[f32]| Tensor::from_slice(values, [values.len(), 1]);
     let (real, fake) = (logits(&[3.0, 0.7, -0.2, 1e30]), logits(&[-1e-3, 0.2, 0.6, -1e30]));
     let accuracy =
         |objective, relative| monitor::accuracy(objective, relative, &real, &fake).item();
-    assert_eq!(accuracy(Objective::NonSaturating, false), 5.0 / 8.0);
-    assert_eq!(accuracy(Objective::LeastSquares, false), 6.0 / 8.0);
+    assert_eq!(accuracy(GanLoss::NonSaturating, false), 5.0 / 8.0);
+    assert_eq!(accuracy(GanLoss::LeastSquares, false), 6.0 / 8.0);
     // Compared with one another, real ones are to be 1 and generated ones -1.
-    assert_eq!(accuracy(Objective::LeastSquares, true), 5.0 / 8.0);
-    assert_eq!(accuracy(Objective::NonSaturating, true), 5.0 / 8.0);
+    assert_eq!(accuracy(GanLoss::LeastSquares, true), 5.0 / 8.0);
+    assert_eq!(accuracy(GanLoss::NonSaturating, true), 5.0 / 8.0);
     let (a, b) =
         (Tensor::from_slice(&[1.0, 2.0], [2]).leaf(), Tensor::from_slice(&[2.0], [1]).leaf());
     let gradients = a.square().sum_all().add(&b.sum_all().scale(4.0)).backward();

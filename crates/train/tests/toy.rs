@@ -1,6 +1,6 @@
 //! The laboratory in the plane: counting, the games, and runs of seconds.
 
-use nn::loss::Objective;
+use nn::loss::GanLoss;
 use runs::grid::save_png;
 use runs::plots::animate;
 use std::fs;
@@ -131,11 +131,11 @@ fn runs(settings: &Settings) -> Outcome {
 fn tricks() -> Vec<Settings> {
     let plain = || short(Target::Grid);
     vec![
-        Settings { objective: Objective::Minimax, ..plain() },
-        Settings { objective: Objective::LeastSquares, ..plain() },
-        Settings { objective: Objective::Hinge, ..plain() },
-        Settings { objective: Objective::Wasserstein, gp: 10.0, ..plain() },
-        Settings { objective: Objective::Wasserstein, clip: 0.01, ..plain() },
+        Settings { objective: GanLoss::Minimax, ..plain() },
+        Settings { objective: GanLoss::LeastSquares, ..plain() },
+        Settings { objective: GanLoss::Hinge, ..plain() },
+        Settings { objective: GanLoss::Wasserstein, gp: 10.0, ..plain() },
+        Settings { objective: GanLoss::Wasserstein, clip: 0.01, ..plain() },
         Settings { relativistic: true, ..plain() },
         Settings { r1: 1.0, ..plain() },
         Settings { gp: 1.0, ..plain() },
@@ -237,7 +237,7 @@ fn a_run_that_diverges_says_where_and_keeps_what_was_finite() {
         lr_d: 1e30,
         steps: 500,
         rule: nn::OptimizerKind::Sgd { momentum: 0.0, nesterov: false },
-        objective: Objective::LeastSquares,
+        objective: GanLoss::LeastSquares,
         ..short(Target::Ring)
     };
     let outcome = run(&settings, &Device::Cpu, 1, 1, &mut |_| ()).unwrap();
@@ -250,15 +250,15 @@ fn settings_that_make_no_sense_are_refused_with_a_reason() {
     let plain = || Settings::new(Target::Grid);
     for (settings, parts) in [
         (
-            Settings { objective: Objective::Wasserstein, ..plain() },
+            Settings { objective: GanLoss::Wasserstein, ..plain() },
             &["--objective wasserstein", "--gp 10"][..],
         ),
         (
-            Settings { objective: Objective::Hinge, smooth: Some([0.9; 2]), ..plain() },
+            Settings { objective: GanLoss::Hinge, smooth: Some([0.9; 2]), ..plain() },
             &["--smooth", "hinge"],
         ),
         (
-            Settings { objective: Objective::Wasserstein, gp: 10.0, relativistic: true, ..plain() },
+            Settings { objective: GanLoss::Wasserstein, gp: 10.0, relativistic: true, ..plain() },
             &["--relativistic"],
         ),
         (Settings { gp: 1.0, batch_norm_d: true, ..plain() }, &["--gp", "--batch-norm"]),
@@ -304,7 +304,7 @@ fn pictures_show_all_kinds_of_landscapes() {
         Settings {
             pack: 2,
             minibatch_stddev: true,
-            objective: Objective::Wasserstein,
+            objective: GanLoss::Wasserstein,
             r1: 1.0,
             ..short(Target::Grid)
         },

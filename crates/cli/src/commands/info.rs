@@ -95,7 +95,7 @@ fn print(found: &LatestValidCheckpoint<CheckpointHeader>, recipe: &Recipe) -> Re
     } else {
         format!("{} (fingerprint {:.16})", meta.dataset.name, meta.dataset.fingerprint)
     };
-    let plan = recipe.plan()?;
+    let plan = recipe.summary()?;
     let facts = [
         ("checkpoint", found.path.display().to_string()),
         ("size", size(found.checkpoint.bytes)),
@@ -141,7 +141,7 @@ fn print_json(
         "recipe_name": meta.recipe_name,
         "recipe": serde_json::to_value(recipe).unwrap_or(Value::Null),
         "data": { "name": meta.dataset.name, "fingerprint": meta.dataset.fingerprint },
-        "parameters": recipe.plan()?.parameters,
+        "parameters": recipe.summary()?.parameters,
         "instruction_set": meta.numerics_id,
         "algorithm_table": meta.numerics_version,
         "resumable": !meta.state.is_null(),

@@ -173,7 +173,7 @@ impl PreprocessArgs {
     }
 
     /// Each key from its flag, or else from the recipe, whose numbers are within the limits of these types.
-    fn requested(&self, image: &recipe::Image) -> RequestedPreprocess {
+    fn requested(&self, image: &recipe::ImageConfig) -> RequestedPreprocess {
         let crop = || image.crop.map(|sides| sides.map(|side| side as u32));
         RequestedPreprocess {
             fit: self.fit.or(image.fit),

@@ -27,7 +27,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let recipe = load(name)?;
     output::line(recipe.to_toml());
     // As comments, so that the whole output is a recipe.
-    for line in recipe.plan()?.to_string().lines() {
+    for line in recipe.summary()?.to_string().lines() {
         output::line(format!("# {line}").trim_end());
     }
     Ok(())

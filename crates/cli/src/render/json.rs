@@ -2,15 +2,15 @@
 
 use crate::output;
 use data::Dataset;
-use nn::{Plan, Recipe, Row};
+use nn::{LayerSummary, ModelSummary, Recipe};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use tensor::Device;
 use train::monitor::Alert;
 use train::{Event, RunOutcome};
 
-pub fn plan(recipe: &Recipe, plan: &Plan) {
-    let rows = |rows: &[Row]| -> Vec<Value> {
+pub fn plan(recipe: &Recipe, plan: &ModelSummary) {
+    let rows = |rows: &[LayerSummary]| -> Vec<Value> {
         rows.iter().map(|r| json!({ "name": r.name, "kind": r.kind, "output": r.output, "parameters": r.parameters })).collect()
     };
     output::json(&json!({

@@ -7,7 +7,7 @@ use crate::output;
 use data::Dataset;
 use eval::Progress;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use nn::{Plan, Recipe};
+use nn::{ModelSummary, Recipe};
 use std::path::Path;
 use std::sync::LazyLock;
 use tensor::Device;
@@ -30,7 +30,7 @@ impl Renderer {
     }
 
     /// The layers that will be trained.
-    pub fn plan(&self, recipe: &Recipe, plan: &Plan) {
+    pub fn plan(&self, recipe: &Recipe, plan: &ModelSummary) {
         match self {
             Self::Text(_) => {
                 output::line(format!("Recipe {}: {}\n\n{plan}", recipe.name, recipe.description))

@@ -6,7 +6,7 @@ use crate::images::{load_images, require_shape};
 use crate::metrics::Features;
 use crate::{EvalError, Progress};
 use data::Dataset;
-use nn::recipe::Conditioned;
+use nn::recipe::ConditioningMethod;
 use nn::{Mode, Network, Recipe};
 use runs::Checkpoint;
 use tensor::{Device, Tensor};
@@ -51,18 +51,22 @@ impl DiscriminatorExtractor {
         let Some((recipe, network, sound)) = train::load_discriminator(checkpoint, device)? else {
             return wrong("the checkpoint holds no discriminator");
         };
-        if recipe
-            .condition
-            .as_ref()
-            .is_some_and(|c| !matches!(c.discriminator, Conditioned::None | Conditioned::Auxiliary))
-        {
+        if recipe.condition.as_ref().is_some_and(|c| {
+            !matches!(c.discriminator, ConditioningMethod::None | ConditioningMethod::Auxiliary)
+        }) {
             return wrong("the checkpoint's discriminator judges pictures under a condition");
         }
         if !sound {
             let [h, w] = recipe.image.size;
             require_shape(dataset, [h, w, recipe.image.channels])?;
             let input = |part: &[usize]| {
-                Ok((recipe.image.range.enter(&load_images(dataset, part)?.to_device(device)), None))
+                Ok((
+                    recipe
+                        .image
+                        .range
+                        .to_network_range(&load_images(dataset, part)?.to_device(device)),
+                    None,
+                ))
             };
             recalibrate(&network, dataset, input, progress)?;
             device.check()?;
@@ -79,7 +83,7 @@ impl DiscriminatorExtractor {
     }
 
     fn features(&self, images: &Tensor) -> Tensor {
-        let images = self.recipe.image.range.enter(&images.to_device(&self.device));
+        let images = self.recipe.image.range.to_network_range(&images.to_device(&self.device));
         let (_, mut found) = tensor::batch_invariant(|| {
             self.network.features(&images, Mode::SAMPLE, &[&self.layer])
         });

@@ -6,7 +6,7 @@ use crate::images::load_images;
 use crate::{EvalError, Progress};
 use data::{Dataset, permutation};
 use nn::loss::auxiliary_classifier;
-use nn::{Mode, Network, Noise, Optimizer, OptimizerKind, OptimizerOptions, Pass};
+use nn::{ForwardCtx, Mode, Network, NoiseRng, Optimizer, OptimizerKind, OptimizerOptions};
 use std::sync::Arc;
 use tensor::rng::Philox;
 use tensor::{Device, FiniteCheck, Tensor};
@@ -128,7 +128,7 @@ pub(super) fn train(
     let rule = OptimizerKind::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, decoupled: true };
     let mut optimizer =
         Optimizer::new(&network, OptimizerOptions { rule, lr: LEARNING_RATE, weight_decay: 1e-3 });
-    let noise = Noise::new(Philox::new(options.seed, DROPOUT), 1.0);
+    let noise = NoiseRng::new(Philox::new(options.seed, DROPOUT), 1.0);
     let mut guard = FiniteCheck::new(device);
     let per_epoch = kept.len() / batch;
     let total = per_epoch * epochs;
@@ -141,7 +141,7 @@ pub(super) fn train(
                 places.iter().filter_map(|&place| kept.get(place).copied()).collect();
             let images = load_images(&splits.train, &indices)?.to_device(device);
             let wanted = targets.rows(&splits.train, &indices).to_device(device);
-            let logits = network.forward(&images, Pass::from(Mode::TRAIN).with_noise(&noise));
+            let logits = network.forward(&images, ForwardCtx::from(Mode::TRAIN).with_rng(&noise));
             let gradients = auxiliary_classifier(&logits, &wanted, targets.kind).backward();
             guard.check_all(&gradients, 1.0);
             optimizer.set_lr(LEARNING_RATE * rate(step as f64 / total as f64));

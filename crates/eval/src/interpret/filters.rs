@@ -3,7 +3,7 @@
 use super::image_sheet::{ImageSheet, signed};
 use super::section;
 use crate::EvalError;
-use nn::recipe::Player;
+use nn::recipe::NetworkRole;
 use nn::{Layer, Network, Recipe};
 use runs::Checkpoint;
 use tensor::rng::Philox;
@@ -27,7 +27,11 @@ impl Filters {
     ///
     /// # Errors
     /// A checkpoint without that network, a layer whose weights are no pictures, or the device, which measures them.
-    pub fn of(checkpoint: &Checkpoint, player: Player, device: &Device) -> Result<Self, EvalError> {
+    pub fn of(
+        checkpoint: &Checkpoint,
+        player: NetworkRole,
+        device: &Device,
+    ) -> Result<Self, EvalError> {
         let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
         let network = network(&recipe, checkpoint, player)?;
         let weighted = |layer: &Layer| {
@@ -35,7 +39,7 @@ impl Filters {
         };
         let mut layers = network.layers().iter().filter(|(_, layer)| weighted(layer));
         let found =
-            if player == Player::Discriminator { layers.next() } else { layers.next_back() };
+            if player == NetworkRole::Discriminator { layers.next() } else { layers.next_back() };
         let Some((name, layer)) = found else {
             return Err(EvalError::Mismatch(format!(
                 "the network of recipe {} has no layer with weights",
@@ -71,11 +75,15 @@ impl Filters {
     }
 }
 
-fn network(recipe: &Recipe, checkpoint: &Checkpoint, player: Player) -> Result<Network, EvalError> {
+fn network(
+    recipe: &Recipe,
+    checkpoint: &Checkpoint,
+    player: NetworkRole,
+) -> Result<Network, EvalError> {
     let (generator, discriminator) = recipe.build(&mut Philox::new(0, 0))?;
     let (network, prefixes, name) = match player {
-        Player::Discriminator => (discriminator, &["d."][..], "discriminator"),
-        Player::Generator => (generator, &["ema.", "g."][..], "generator"),
+        NetworkRole::Discriminator => (discriminator, &["d."][..], "discriminator"),
+        NetworkRole::Generator => (generator, &["ema.", "g."][..], "generator"),
     };
     let state =
         prefixes.iter().map(|prefix| section(checkpoint, prefix)).find(|state| !state.is_empty());
@@ -87,27 +95,27 @@ fn network(recipe: &Recipe, checkpoint: &Checkpoint, player: Player) -> Result<N
 }
 
 /// The weights as `[N, h, w, C]`.
-fn pictures(layer: &Layer, player: Player, image: [usize; 3]) -> Option<Tensor> {
+fn pictures(layer: &Layer, player: NetworkRole, image: [usize; 3]) -> Option<Tensor> {
     let [h, w, c] = image;
     let axes = |weight: &Tensor| weight.shape().to_vec();
     let first = |kernels: Tensor| (kernels.shape()[3] >= c).then(|| kernels.narrow(3, 0, c));
     match (layer, player) {
-        (Layer::Conv2d(l), Player::Discriminator) => {
+        (Layer::Conv2d(l), NetworkRole::Discriminator) => {
             first(l.weight().value().permute(&[3, 0, 1, 2]))
         }
         // What a feature paints is its kernel: turned half around where a convolution gathers, as it is where a transposed one scatters.
-        (Layer::Conv2d(l), Player::Generator) => {
+        (Layer::Conv2d(l), NetworkRole::Generator) => {
             first(turned(&l.weight().value().permute(&[2, 0, 1, 3])))
         }
-        (Layer::ConvTranspose2d(l), Player::Generator) => {
+        (Layer::ConvTranspose2d(l), NetworkRole::Generator) => {
             first(l.weight().value().permute(&[3, 0, 1, 2]))
         }
-        (Layer::Linear(l), Player::Discriminator) => {
+        (Layer::Linear(l), NetworkRole::Discriminator) => {
             let weight = l.weight().value();
             let [inputs, outputs] = axes(&weight)[..] else { return None };
             (inputs == h * w * c).then(|| weight.transpose().reshape([outputs, h, w, c]))
         }
-        (Layer::Linear(l), Player::Generator) => {
+        (Layer::Linear(l), NetworkRole::Generator) => {
             let weight = l.weight().value();
             let [inputs, outputs] = axes(&weight)[..] else { return None };
             (outputs == h * w * c).then(|| weight.reshape([inputs, h, w, c]))

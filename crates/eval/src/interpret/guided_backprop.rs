@@ -6,7 +6,7 @@ use super::inspected_discriminator::InspectedDiscriminator;
 use crate::images::evenly_spaced;
 use crate::{EvalError, Progress};
 use data::Dataset;
-use nn::{Mode, Network, Pass};
+use nn::{ForwardCtx, Mode, Network};
 use std::cmp::Ordering;
 use tensor::{Tensor, autograd};
 
@@ -27,7 +27,7 @@ pub fn guided_gradient(
     units: &[[usize; 3]],
 ) -> Tensor {
     let input = input.leaf();
-    let pass = Pass::from(Mode::SAMPLE).with_condition(condition).with_guidance();
+    let pass = ForwardCtx::from(Mode::SAMPLE).with_condition(condition).with_guidance();
     tensor::batch_invariant(|| {
         let (_, found) = network.features(&input, pass, &[layer]);
         let shape = *found[0].shape();

@@ -5,7 +5,7 @@ use crate::checkpoint_discriminator::{convolutions, recalibrate, trained};
 use crate::images::{load_images, require_shape};
 use crate::{EvalError, Progress};
 use data::{Batch, Cursor, Dataset};
-use nn::{Mode, Network, Pass, Recipe};
+use nn::{ForwardCtx, Mode, Network, Recipe};
 use runs::Checkpoint;
 use std::sync::Arc;
 use tensor::rng::Philox;
@@ -110,7 +110,7 @@ impl InspectedDiscriminator {
     /// These pictures of the set as the network has them, `[N, H, W, C]`.
     fn input(&self, pictures: &[usize]) -> Result<Tensor, EvalError> {
         let images = load_images(&self.dataset, pictures)?.to_device(&self.device);
-        Ok(self.recipe.image.range.enter(&images))
+        Ok(self.recipe.image.range.to_network_range(&images))
     }
 
     /// What the network is told of these pictures.
@@ -136,7 +136,7 @@ impl InspectedDiscriminator {
     /// A picture that cannot be decoded any more.
     pub fn features(&self, pictures: &[usize]) -> Result<Tensor, EvalError> {
         let (input, condition) = (self.input(pictures)?, self.condition(pictures));
-        let pass = Pass::from(Mode::SAMPLE).with_condition(condition.as_ref());
+        let pass = ForwardCtx::from(Mode::SAMPLE).with_condition(condition.as_ref());
         let (_, mut found) =
             tensor::batch_invariant(|| self.network.features(&input, pass, &[&self.layer]));
         Ok(found.swap_remove(0))

@@ -1,7 +1,7 @@
 //! A generator whose feature maps can be looked at and dropped.
 
 use crate::{EvalError, Progress};
-use nn::{Layer, Mode, Network, Pass, Recipe};
+use nn::{ForwardCtx, Layer, Mode, Network, Recipe};
 use runs::Checkpoint;
 use tensor::{Device, Tensor};
 
@@ -120,10 +120,11 @@ impl InspectedGenerator {
         let mut kept = vec![1.0; *maps];
         dropped.iter().for_each(|&map| kept[map] = 0.0);
         let kept = Tensor::from_slice(&kept, [*maps]).to_device(&self.device);
-        let pictures =
-            |z: &Tensor, pass: Pass<'_>| self.network.edited(z, pass, name, |maps| maps.mul(&kept));
+        let pictures = |z: &Tensor, pass: ForwardCtx<'_>| {
+            self.network.forward_with_hook(z, pass, name, |maps| maps.mul(&kept))
+        };
         let drawn = self.in_parts(latents, condition, told, pictures)?;
-        Ok(self.recipe.image.range.leave(&drawn))
+        Ok(self.recipe.image.range.from_network_range(&drawn))
     }
 
     fn in_parts(
@@ -131,7 +132,7 @@ impl InspectedGenerator {
         latents: &Tensor,
         condition: Option<&Tensor>,
         (what, progress): (&str, Progress<'_>),
-        f: impl Fn(&Tensor, Pass<'_>) -> Tensor,
+        f: impl Fn(&Tensor, ForwardCtx<'_>) -> Tensor,
     ) -> Result<Tensor, EvalError> {
         let count = latents.shape()[0];
         let mut parts = Vec::with_capacity(count.div_ceil(BATCH));
@@ -140,7 +141,7 @@ impl InspectedGenerator {
                 rows.narrow(0, start, BATCH.min(count - start)).to_device(&self.device)
             };
             let told = condition.map(part);
-            let pass = Pass::from(self.mode).with_condition(told.as_ref());
+            let pass = ForwardCtx::from(self.mode).with_condition(told.as_ref());
             parts.push(tensor::batch_invariant(|| f(&part(latents), pass)).to_device(&Device::Cpu));
             self.device.check()?;
             progress.report(what, (start + BATCH).min(count), count)?;
@@ -174,7 +175,7 @@ fn map_layers(recipe: &Recipe, network: &Network, mode: Mode, device: &Device) -
     let told = train::generator_condition(recipe)
         .map(|condition| Tensor::full_on(device, [1, condition.size], 0.0));
     let (_, found) =
-        network.features(&latent, Pass::from(mode).with_condition(told.as_ref()), &names);
+        network.features(&latent, ForwardCtx::from(mode).with_condition(told.as_ref()), &names);
     let shape = |name: &str| names.iter().position(|own| *own == name).map(|at| *found[at].shape());
     let mut layers = Vec::new();
     let mut open: Option<MapLayer> = None;

@@ -1,8 +1,8 @@
 //! A checkpoint's discriminator, as judge of pictures that are still being changed.
 
 use crate::EvalError;
-use nn::recipe::Conditioned;
-use nn::{Layer, Mode, Network, Pass, Recipe};
+use nn::recipe::ConditioningMethod;
+use nn::{ForwardCtx, Layer, Mode, Network, Recipe};
 use runs::Checkpoint;
 use tensor::{Tensor, batch_invariant};
 use train::Sampler;
@@ -53,22 +53,26 @@ impl DiscriminatorScorer {
         let images = sampler.sample(&latents, told, size, |_| ())?;
         let device = sampler.device();
         let batch = |i: usize| {
-            let images =
-                self.recipe.image.range.enter(&images.narrow(0, i * size, size)).to_device(device);
+            let images = self
+                .recipe
+                .image
+                .range
+                .to_network_range(&images.narrow(0, i * size, size))
+                .to_device(device);
             (
                 images,
                 self.seen(conditions.as_ref())
                     .map(|rows| rows.narrow(0, i * size, size).to_device(device)),
             )
         };
-        self.network.recalibrate_under((0..batches).map(batch));
+        self.network.recalibrate_bn_with_condition((0..batches).map(batch));
         Ok(())
     }
 
     /// The condition, where this discriminator is told it.
     fn seen<'a>(&self, condition: Option<&'a Tensor>) -> Option<&'a Tensor> {
-        let told = |c: &nn::recipe::Condition| {
-            !matches!(c.discriminator, Conditioned::None | Conditioned::Auxiliary)
+        let told = |c: &nn::recipe::ConditionConfig| {
+            !matches!(c.discriminator, ConditioningMethod::None | ConditioningMethod::Auxiliary)
         };
         condition.filter(|_| self.recipe.condition.as_ref().is_some_and(told))
     }
@@ -76,11 +80,11 @@ impl DiscriminatorScorer {
     /// The logit of each picture being real, `[N]`, and its features, of pictures `[N, H, W, C]` in [−1, 1] under conditions `[N, K]`. Gradients flow to the pictures.
     pub fn score(&self, images: &Tensor, condition: Option<&Tensor>) -> (Tensor, Vec<Tensor>) {
         let names: Vec<&str> = self.features.iter().map(String::as_str).collect();
-        let pass = Pass::from(Mode::SAMPLE).with_condition(self.seen(condition));
-        let images = self.recipe.image.range.enter(images);
+        let pass = ForwardCtx::from(Mode::SAMPLE).with_condition(self.seen(condition));
+        let images = self.recipe.image.range.to_network_range(images);
         let (said, features) = batch_invariant(|| self.network.features(&images, pass, &names));
         let count = images.shape()[0];
-        let said = said.reshape([count, self.recipe.verdicts()]);
+        let said = said.reshape([count, self.recipe.num_d_outputs()]);
         let logits = match self.recipe.objective.semi_supervised {
             true => said.log_sum_exp(1, false),
             false => said.narrow(1, 0, 1).reshape([count]),

@@ -1,7 +1,7 @@
 //! Latents by gradient descent: several random starts, by Adam (Kingma & Ba 2015), all at once.
 
 use crate::{EvalError, Progress};
-use nn::recipe::Distribution;
+use nn::recipe::LatentDistribution;
 use tensor::{FiniteCheck, OptimizerKind, ParamUpdate, Tensor, UpdateStep, update};
 use train::Sampler;
 
@@ -54,7 +54,7 @@ impl LatentOptimizer {
         let mut memory = [zeros(), zeros()];
         let rule = OptimizerKind::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, decoupled: false };
         let mut guard = FiniteCheck::new(device);
-        let normal = recipe.generator.distribution == Distribution::Normal;
+        let normal = recipe.generator.distribution == LatentDistribution::Normal;
         for step in 0..self.steps {
             let leaf = z.leaf();
             let mut total = loss(&sampler.forward(&leaf, told.as_ref())?, told.as_ref());

@@ -6,7 +6,8 @@ use crate::{EvalError, Progress};
 use data::{Cursor, Dataset, order};
 use nn::layers::{Dropout, GaussianNoise, Linear};
 use nn::{
-    Activation, Layer, Mode, Network, Noise, Optimizer, OptimizerKind, OptimizerOptions, Pass,
+    Activation, ForwardCtx, Layer, Mode, Network, NoiseRng, Optimizer, OptimizerKind,
+    OptimizerOptions,
 };
 use tensor::rng::Philox;
 use tensor::{Device, FiniteCheck, Tensor};
@@ -74,7 +75,7 @@ impl Autoencoder {
             named("dropout", Layer::Dropout(Dropout::new(training.dropout))),
             named("decode", Layer::Linear(Linear::new(UNITS, width, true))),
         ]);
-        network.initialise_glorot(&mut Philox::new(training.seed, WEIGHTS));
+        network.init_glorot(&mut Philox::new(training.seed, WEIGHTS));
         network.to_device(device);
         let mean = mean_picture(dataset, width, progress)?.to_device(device);
         let mut own = Self { network, mean, device: device.clone(), loss: f64::NAN };
@@ -84,7 +85,7 @@ impl Autoencoder {
             weight_decay: 0.0,
         };
         let mut optimizer = Optimizer::new(&own.network, options);
-        let noise = Noise::new(Philox::new(training.seed, NOISE), 1.0);
+        let noise = NoiseRng::new(Philox::new(training.seed, NOISE), 1.0);
         for epoch in 0..training.epochs {
             progress.report("training the autoencoder", epoch, training.epochs)?;
             own.loss = own.epoch(dataset, training, epoch, &mut optimizer, &noise, progress)?;
@@ -99,7 +100,7 @@ impl Autoencoder {
         training: AutoencoderConfig,
         epoch: usize,
         optimizer: &mut Optimizer,
-        noise: &Noise,
+        noise: &NoiseRng,
         progress: Progress<'_>,
     ) -> Result<f64, EvalError> {
         // Opening a set checks that its length fits.
@@ -111,7 +112,7 @@ impl Autoencoder {
         for part in order.chunks(training.batch) {
             let part: Vec<usize> = part.iter().map(|&index| index as usize).collect();
             let x = self.centred(&load_images(dataset, &part)?);
-            let pass = Pass::from(Mode::TRAIN).with_noise(noise);
+            let pass = ForwardCtx::from(Mode::TRAIN).with_rng(noise);
             let loss = self.network.forward(&x, pass).sub(&x).square().mean_all();
             let value = loss.item();
             self.device.check()?;
@@ -143,7 +144,7 @@ impl Autoencoder {
         for part in all.chunks(BATCH) {
             let x = self.centred(&load_images(dataset, part)?);
             let hidden = tensor::batch_invariant(|| {
-                self.network.features_alone(&x, Mode::SAMPLE, &["relu"])
+                self.network.forward_features(&x, Mode::SAMPLE, &["relu"])
             });
             self.device.check()?;
             for row in hidden.iter().flat_map(Tensor::to_vec).collect::<Vec<_>>().chunks(UNITS) {

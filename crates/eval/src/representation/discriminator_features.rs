@@ -5,7 +5,7 @@ use crate::checkpoint_discriminator::{convolutions, recalibrate, trained};
 use crate::images::{load_images, require_shape};
 use crate::{EvalError, Progress};
 use data::Dataset;
-use nn::{Mode, Network, Pass, Recipe};
+use nn::{ForwardCtx, Mode, Network, Recipe};
 use runs::Checkpoint;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
@@ -147,7 +147,7 @@ impl DiscriminatorFeatures {
     }
 
     fn input(&self, images: &Tensor) -> Tensor {
-        self.recipe.image.range.enter(&images.to_device(&self.device))
+        self.recipe.image.range.to_network_range(&images.to_device(&self.device))
     }
 
     fn condition(&self, count: usize) -> Option<Tensor> {
@@ -157,9 +157,9 @@ impl DiscriminatorFeatures {
 
     fn maps(&self, images: &Tensor, names: &[String]) -> Vec<Tensor> {
         let condition = self.condition(images.shape()[0]);
-        let pass = Pass::from(Mode::SAMPLE).with_condition(condition.as_ref());
+        let pass = ForwardCtx::from(Mode::SAMPLE).with_condition(condition.as_ref());
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        tensor::batch_invariant(|| self.network.features_alone(&self.input(images), pass, &names))
+        tensor::batch_invariant(|| self.network.forward_features(&self.input(images), pass, &names))
     }
 }
 

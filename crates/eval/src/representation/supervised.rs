@@ -5,8 +5,8 @@ use crate::images::load_images;
 use crate::{EvalError, Progress};
 use data::Dataset;
 use nn::loss::{ClassTargets, Labels, auxiliary_classifier};
-use nn::recipe::{Condition, ConditionKind, Conditioned, Objective};
-use nn::{Mode, Network, Noise, Optimizer, OptimizerKind, OptimizerOptions, Pass, Recipe};
+use nn::recipe::{ConditionConfig, ConditionKind, ConditioningMethod, ObjectiveConfig};
+use nn::{ForwardCtx, Mode, Network, NoiseRng, Optimizer, OptimizerKind, OptimizerOptions, Recipe};
 use tensor::rng::Philox;
 use tensor::{Device, FiniteCheck, Tensor};
 
@@ -81,7 +81,7 @@ pub fn supervised(
         progress.report("supervised trials", number, trials)?;
         let mut trial = TrialSettings::draw(&mut search);
         let (network, mut optimizer) = ground.network(recipe, trial, [seed, number as u64])?;
-        let noise = Noise::new(Philox::new(seed, NOISE + number as u64), 1.0);
+        let noise = NoiseRng::new(Philox::new(seed, NOISE + number as u64), 1.0);
         let mut rng = Philox::new(seed, WEIGHTS + ((number as u64) << 1) + 1);
         let mut own = 0.0f64;
         let mut done = 0;
@@ -145,14 +145,14 @@ impl TrainData<'_> {
     ) -> Result<(Network, Optimizer), EvalError> {
         let mut own = recipe.clone();
         // The head of K classes that a semi-supervised discriminator has, for whose loss there is a place only without these.
-        own.objective = Objective { semi_supervised: true, ..Objective::default() };
+        own.objective = ObjectiveConfig { semi_supervised: true, ..ObjectiveConfig::default() };
         own.labels = Labels::default();
-        own.condition = Some(Condition {
+        own.condition = Some(ConditionConfig {
             kind: ConditionKind::Class,
             size: self.classes,
             names: Vec::new(),
-            generator: Conditioned::None,
-            discriminator: Conditioned::None,
+            generator: ConditioningMethod::None,
+            discriminator: ConditioningMethod::None,
             embedding: 0,
             auxiliary_weight: 1.0,
         });
@@ -173,7 +173,7 @@ impl TrainData<'_> {
         network: &Network,
         optimizer: &mut Optimizer,
         batch: usize,
-        noise: &Noise,
+        noise: &NoiseRng,
         rng: &mut Philox,
     ) -> Result<(), EvalError> {
         let size: usize = self.shape.iter().product();
@@ -192,13 +192,12 @@ impl TrainData<'_> {
                 .enumerate()
                 .for_each(|(at, &i)| targets[at * self.classes + self.labels[i] as usize] = 1.0);
             let [h, w, c] = self.shape;
-            let x = recipe
-                .image
-                .range
-                .enter(&Tensor::from_slice(&pixels, [part.len(), h, w, c]).to_device(self.device));
+            let x = recipe.image.range.to_network_range(
+                &Tensor::from_slice(&pixels, [part.len(), h, w, c]).to_device(self.device),
+            );
             let targets =
                 Tensor::from_slice(&targets, [part.len(), self.classes]).to_device(self.device);
-            let logits = network.forward(&x, Pass::from(Mode::TRAIN).with_noise(noise));
+            let logits = network.forward(&x, ForwardCtx::from(Mode::TRAIN).with_rng(noise));
             let loss = auxiliary_classifier(&logits, &targets, ClassTargets::OneHot);
             // A trial whose numbers overflow is not stopped: it loses.
             optimizer.step(network, &loss.backward(), &guard);
@@ -215,7 +214,10 @@ impl TrainData<'_> {
     ) -> Result<f64, EvalError> {
         let mut right = 0;
         for part in indices.chunks(BATCH) {
-            let x = recipe.image.range.enter(&load_images(dataset, part)?.to_device(self.device));
+            let x = recipe
+                .image
+                .range
+                .to_network_range(&load_images(dataset, part)?.to_device(self.device));
             let said = network.forward(&x, Mode::SAMPLE).to_device(&Device::Cpu).argmax_last();
             self.device.check()?;
             let wanted = labels(dataset, part, self.classes)?;

@@ -1,8 +1,8 @@
 //! The layers of a DCGAN by its rule: the seed doubled to the image, the image halved to the seed.
 
 use crate::recipe::{
-    Condition, Conditioned, Discriminator, Downsample, Generator, Head, Listed, NamedPad, NormKind,
-    Output, Pad, Recipe, Sides, Stem, Upsample,
+    ConditionConfig, ConditioningMethod, DiscriminatorConfig, DownsampleMethod, GeneratorConfig,
+    Head, HeightWidth, Listed, NormKind, Output, Pad, PaddingMode, Recipe, Stem, UpsampleMethod,
 };
 use tensor::Activation;
 
@@ -27,8 +27,11 @@ fn activation(activation: Activation) -> Option<Listed> {
 }
 
 /// Where in a network the condition is appended.
-fn condition(recipe: &Recipe, of: impl Fn(&Condition) -> Conditioned) -> Conditioned {
-    recipe.condition.as_ref().map_or(Conditioned::None, of)
+fn condition(
+    recipe: &Recipe,
+    of: impl Fn(&ConditionConfig) -> ConditioningMethod,
+) -> ConditioningMethod {
+    recipe.condition.as_ref().map_or(ConditioningMethod::None, of)
 }
 
 /// The padding under which a convolution of stride 2 halves every even side exactly. The transposed convolution needs, for odd kernels, one
@@ -41,19 +44,19 @@ fn halving(kernel: usize) -> (Pad, usize) {
 pub(super) fn generator(recipe: &Recipe) -> Vec<Listed> {
     let g = &recipe.generator;
     let where_to = condition(recipe, |c| c.generator);
-    let (levels, seed) = (recipe.levels(), recipe.seed());
+    let (levels, seed) = (recipe.levels(), recipe.base_size());
     let mut channels = g.width << levels.saturating_sub(1);
     let mut layers = Vec::new();
-    if where_to != Conditioned::None {
+    if where_to != ConditioningMethod::None {
         layers.push(Listed::Condition {});
     }
     let [h, w] = seed;
     match g.stem {
         Stem::Conv => {
-            let inputs =
-                g.latent + if where_to == Conditioned::None { 0 } else { recipe.condition_width() };
+            let inputs = g.latent
+                + if where_to == ConditioningMethod::None { 0 } else { recipe.condition_width() };
             layers.push(Listed::Reshape { shape: [1, 1, inputs] });
-            let kernel = Sides::Both(seed);
+            let kernel = HeightWidth::Both(seed);
             layers.push(Listed::ConvTranspose {
                 channels,
                 kernel,
@@ -81,7 +84,7 @@ pub(super) fn generator(recipe: &Recipe) -> Vec<Listed> {
     for level in 1..=levels {
         let last = level == levels;
         channels = if last { recipe.image.channels } else { channels / 2 };
-        if where_to == Conditioned::EveryLayer {
+        if where_to == ConditioningMethod::EveryLayer {
             layers.push(Listed::Condition {});
         }
         double(&mut layers, g, channels);
@@ -98,10 +101,10 @@ pub(super) fn generator(recipe: &Recipe) -> Vec<Listed> {
     layers
 }
 
-fn double(layers: &mut Vec<Listed>, g: &Generator, channels: usize) {
-    let kernel = Sides::Square(g.kernel);
+fn double(layers: &mut Vec<Listed>, g: &GeneratorConfig, channels: usize) {
+    let kernel = HeightWidth::Square(g.kernel);
     match g.upsample {
-        Upsample::Transposed => {
+        UpsampleMethod::Transposed => {
             let (pad, output_padding) = halving(g.kernel);
             layers.push(Listed::ConvTranspose {
                 channels,
@@ -112,13 +115,13 @@ fn double(layers: &mut Vec<Listed>, g: &Generator, channels: usize) {
                 bias: g.bias,
             });
         }
-        Upsample::Nearest => {
+        UpsampleMethod::Nearest => {
             layers.push(Listed::Upsample { scale: 2 });
             layers.push(Listed::Conv {
                 channels,
                 kernel,
                 stride: 1,
-                pad: Pad::Named(NamedPad::Same),
+                pad: Pad::Named(PaddingMode::Same),
                 bias: g.bias,
             });
         }
@@ -126,7 +129,7 @@ fn double(layers: &mut Vec<Listed>, g: &Generator, channels: usize) {
 }
 
 /// What follows a hidden layer of the generator.
-fn hidden(layers: &mut Vec<Listed>, g: &Generator) {
+fn hidden(layers: &mut Vec<Listed>, g: &GeneratorConfig) {
     layers.extend(norm(g.norm));
     layers.extend(activation(g.activation));
     if g.dropout > 0.0 {
@@ -150,8 +153,8 @@ pub(super) fn discriminator(recipe: &Recipe, outputs: usize) -> Vec<Listed> {
     let mut layers = Vec::new();
     for level in 0..levels {
         let appended = match where_to {
-            Conditioned::Input => level == 0,
-            Conditioned::EveryLayer => true,
+            ConditioningMethod::Input => level == 0,
+            ConditioningMethod::EveryLayer => true,
             _ => false,
         };
         if appended {
@@ -177,28 +180,28 @@ pub(super) fn discriminator(recipe: &Recipe, outputs: usize) -> Vec<Listed> {
     layers
 }
 
-fn halve(layers: &mut Vec<Listed>, d: &Discriminator, channels: usize) {
-    let kernel = Sides::Square(d.kernel);
+fn halve(layers: &mut Vec<Listed>, d: &DiscriminatorConfig, channels: usize) {
+    let kernel = HeightWidth::Square(d.kernel);
     let pooled = |pool| {
-        let pad = Pad::Named(NamedPad::Same);
+        let pad = Pad::Named(PaddingMode::Same);
         [Listed::Conv { channels, kernel, stride: 1, pad, bias: d.bias }, pool]
     };
     match d.downsample {
-        Downsample::Strided => {
+        DownsampleMethod::Strided => {
             let (pad, _) = halving(d.kernel);
             layers.push(Listed::Conv { channels, kernel, stride: 2, pad, bias: d.bias });
         }
-        Downsample::MaxPool => layers.extend(pooled(Listed::MaxPool { size: 2 })),
-        Downsample::AveragePool => layers.extend(pooled(Listed::AveragePool { size: 2 })),
+        DownsampleMethod::MaxPool => layers.extend(pooled(Listed::MaxPool { size: 2 })),
+        DownsampleMethod::AveragePool => layers.extend(pooled(Listed::AveragePool { size: 2 })),
     }
 }
 
-fn head(layers: &mut Vec<Listed>, recipe: &Recipe, where_to: Conditioned, outputs: usize) {
+fn head(layers: &mut Vec<Listed>, recipe: &Recipe, where_to: ConditioningMethod, outputs: usize) {
     let d = &recipe.discriminator;
-    if where_to == Conditioned::EveryLayer {
+    if where_to == ConditioningMethod::EveryLayer {
         layers.push(Listed::Condition {});
     }
-    if where_to == Conditioned::Projection {
+    if where_to == ConditioningMethod::Projection {
         layers.extend([Listed::GlobalSum {}, Listed::Projection {}]);
         return;
     }
@@ -215,7 +218,7 @@ fn head(layers: &mut Vec<Listed>, recipe: &Recipe, where_to: Conditioned, output
     }
     match d.head {
         Head::Conv => {
-            let kernel = Sides::Both(recipe.seed());
+            let kernel = HeightWidth::Both(recipe.base_size());
             layers.push(Listed::Conv {
                 channels: outputs,
                 kernel,

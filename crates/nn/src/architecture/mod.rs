@@ -48,7 +48,7 @@ pub(crate) fn generator(recipe: &Recipe) -> Result<Architecture, NnError> {
     walk.through(layers, &[h, w, recipe.image.channels])
 }
 
-/// The layers of the discriminator, `[H, W, C]` to its [verdicts](Recipe::verdicts).
+/// The layers of the discriminator, `[H, W, C]` to its [verdicts](Recipe::num_d_outputs).
 ///
 /// # Errors
 /// As [`generator`].
@@ -56,14 +56,14 @@ pub(crate) fn discriminator(recipe: &Recipe) -> Result<Architecture, NnError> {
     let listed = &recipe.discriminator.layers;
     let derived;
     let layers = if listed.is_empty() {
-        derived = derive::discriminator(recipe, recipe.verdicts());
+        derived = derive::discriminator(recipe, recipe.num_d_outputs());
         &derived
     } else {
         listed
     };
     let [h, w] = recipe.image.size;
     let walk = Walk::new(recipe, "discriminator", vec![h, w, recipe.image.channels]);
-    let verdicts: &[usize] = match recipe.verdicts() {
+    let verdicts: &[usize] = match recipe.num_d_outputs() {
         1 => &[],
         n => &[n],
     };

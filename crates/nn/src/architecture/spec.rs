@@ -5,7 +5,7 @@ use crate::layers::{
     Layer, LayerNorm, Linear, Maxout, MinibatchDiscrimination, MinibatchForm, MinibatchStdDev,
     Pool2d, ProjectionHead, SelfAttention, VirtualBatchNorm, Window,
 };
-use crate::recipe::Weights;
+use crate::recipe::Parametrization;
 use tensor::{Activation, ConvGeom};
 
 /// A layer before it has numbers.
@@ -96,8 +96,8 @@ pub(crate) enum Spec {
 
 impl Spec {
     /// The layer, with weights 0 and γ 1.
-    pub(crate) fn layer(&self, weights: Weights) -> Layer {
-        let spectral = weights == Weights::SpectralNorm;
+    pub(crate) fn layer(&self, weights: Parametrization) -> Layer {
+        let spectral = weights == Parametrization::SpectralNorm;
         match *self {
             Self::Linear { inputs, outputs, from, to, bias } => {
                 let linear = match (from, to) {
@@ -107,25 +107,25 @@ impl Spec {
                 };
                 let linear = if bias { linear.with_bias() } else { linear };
                 Layer::Linear(match weights {
-                    Weights::Plain => linear,
-                    Weights::SpectralNorm => linear.with_spectral_norm(),
-                    Weights::WeightNorm => linear.with_weight_norm(),
+                    Parametrization::Plain => linear,
+                    Parametrization::SpectralNorm => linear.with_spectral_norm(),
+                    Parametrization::WeightNorm => linear.with_weight_norm(),
                 })
             }
             Self::Conv2d { inputs, outputs, window, bias } => {
                 let conv = Conv2d::new(inputs, outputs, window, bias);
                 Layer::Conv2d(match weights {
-                    Weights::Plain => conv,
-                    Weights::SpectralNorm => conv.with_spectral_norm(),
-                    Weights::WeightNorm => conv.with_weight_norm(),
+                    Parametrization::Plain => conv,
+                    Parametrization::SpectralNorm => conv.with_spectral_norm(),
+                    Parametrization::WeightNorm => conv.with_weight_norm(),
                 })
             }
             Self::ConvTranspose2d { inputs, outputs, window, output_padding, bias } => {
                 let conv = ConvTranspose2d::new(inputs, outputs, window, output_padding, bias);
                 Layer::ConvTranspose2d(match weights {
-                    Weights::Plain => conv,
-                    Weights::SpectralNorm => conv.with_spectral_norm(),
-                    Weights::WeightNorm => conv.with_weight_norm(),
+                    Parametrization::Plain => conv,
+                    Parametrization::SpectralNorm => conv.with_spectral_norm(),
+                    Parametrization::WeightNorm => conv.with_weight_norm(),
                 })
             }
             Self::BatchNorm { features, units, eps, momentum, affine } => {
@@ -179,11 +179,12 @@ impl Spec {
     }
 
     /// The number of trainable numbers; 128 bits, since a recipe that is too large is refused by this number.
-    pub(crate) fn parameters(&self, weights: Weights) -> u128 {
+    pub(crate) fn parameters(&self, weights: Parametrization) -> u128 {
         let product = |axes: &[usize]| axes.iter().map(|&n| n as u128).product::<u128>();
         // Weight norm has a length for each output beside the direction.
         let each = |outputs: usize, bias: bool| {
-            (u128::from(bias) + u128::from(weights == Weights::WeightNorm)) * outputs as u128
+            (u128::from(bias) + u128::from(weights == Parametrization::WeightNorm))
+                * outputs as u128
         };
         match self {
             Self::Linear { inputs, outputs, bias, .. } => {

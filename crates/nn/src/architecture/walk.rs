@@ -4,7 +4,7 @@ use super::Architecture;
 use super::spec::{Spec, convolved, transposed};
 use crate::error::NnError;
 use crate::layers::{GlobalPool, Pool2d, PoolKind, Window};
-use crate::recipe::{Listed, NamedPad, Pad, Recipe, Sides};
+use crate::recipe::{HeightWidth, Listed, Pad, PaddingMode, Recipe};
 use tensor::Activation;
 
 /// The largest number of one layer's channels, and of a kernel's or window's side: beyond them are typing mistakes, and overflow.
@@ -304,7 +304,7 @@ fn reshaped(rest: &[Listed]) -> Option<[usize; 3]> {
     None
 }
 
-fn window(kernel: Sides, stride: usize, pad: Pad, [h, w]: [usize; 2]) -> Window {
+fn window(kernel: HeightWidth, stride: usize, pad: Pad, [h, w]: [usize; 2]) -> Window {
     let kernel = kernel.get();
     let same = |side: usize, kernel: usize| {
         let total =
@@ -314,8 +314,8 @@ fn window(kernel: Sides, stride: usize, pad: Pad, [h, w]: [usize; 2]) -> Window 
     let pad = match pad {
         Pad::All(pad) => [[pad; 2]; 2],
         Pad::Sides(pad) => pad,
-        Pad::Named(NamedPad::Valid) => [[0; 2]; 2],
-        Pad::Named(NamedPad::Same) => [same(h, kernel[0]), same(w, kernel[1])],
+        Pad::Named(PaddingMode::Valid) => [[0; 2]; 2],
+        Pad::Named(PaddingMode::Same) => [same(h, kernel[0]), same(w, kernel[1])],
     };
     Window { kernel, stride: [stride; 2], pad }
 }

@@ -1,9 +1,9 @@
 //! Self-attention between the positions of an image (SAGAN: Zhang et al. 2019).
 
 use super::weight::Weight;
-use super::{Conv2d, Entry, Place, Window, under};
+use super::{Conv2d, NamedTensor, TensorRole, Window, with_prefix};
 use crate::layout::Layout;
-use crate::mode::Pass;
+use crate::mode::ForwardCtx;
 use crate::param::Param;
 use tensor::{Activation, Tensor};
 
@@ -43,7 +43,7 @@ impl SelfAttention {
     /// # Panics
     /// When `x` is not `[N, H, W, C]`.
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, pass: ForwardCtx<'_>) -> Tensor {
         let s = *x.shape();
         assert_eq!(s.rank(), 4, "SelfAttention: shape {s:?} is not [N, H, W, C]");
         let [f, g, h] = self.convs.each_ref().map(|conv| {
@@ -66,18 +66,18 @@ impl SelfAttention {
     pub(super) fn duplicate(&self) -> Self {
         Self {
             convs: Box::new(self.convs.each_ref().map(Conv2d::duplicate)),
-            gamma: self.gamma.duplicate(),
+            gamma: self.gamma.deep_clone(),
         }
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
+    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
         let convs = ["f", "g", "h"].into_iter().zip(&*self.convs);
         let mut entries: Vec<_> =
-            convs.flat_map(|(name, conv)| under(name, conv.entries())).collect();
-        entries.push(Entry {
+            convs.flat_map(|(name, conv)| with_prefix(name, conv.entries())).collect();
+        entries.push(NamedTensor {
             name: "gamma".into(),
             layout: Layout::plain(&[1]),
-            place: Place::Param(&self.gamma),
+            role: TensorRole::Param(&self.gamma),
         });
         entries
     }

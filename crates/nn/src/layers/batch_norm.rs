@@ -1,9 +1,9 @@
 //! Batch normalisation (Ioffe & Szegedy 2015) with running statistics as PyTorch keeps them.
 
-use super::{Entry, Place};
+use super::{NamedTensor, TensorRole};
 use crate::layout::Layout;
-use crate::mode::{Pass, Statistics};
-use crate::param::{Param, Slot};
+use crate::mode::{BatchNormStats, ForwardCtx};
+use crate::param::{Param, SharedTensor};
 use std::sync::atomic::{AtomicI64, Ordering};
 use tensor::{Activation, EmaUpdate, Tensor};
 
@@ -11,8 +11,8 @@ use tensor::{Activation, EmaUpdate, Tensor};
 pub struct BatchNorm {
     gamma: Param,
     beta: Param,
-    running_mean: Slot,
-    running_var: Slot,
+    running_mean: SharedTensor,
+    running_var: SharedTensor,
     batches: AtomicI64,
     eps: f32,
     momentum: f32,
@@ -26,8 +26,8 @@ impl BatchNorm {
         Self {
             gamma: Param::new(Tensor::ones([features])),
             beta: Param::new(Tensor::zeros([features])),
-            running_mean: Slot::new(Tensor::zeros([features])),
-            running_var: Slot::new(Tensor::ones([features])),
+            running_mean: SharedTensor::new(Tensor::zeros([features])),
+            running_var: SharedTensor::new(Tensor::ones([features])),
             batches: AtomicI64::new(0),
             eps,
             momentum,
@@ -58,8 +58,8 @@ impl BatchNorm {
     }
 
     /// γ and β where they are not trained: nobody's parameters, but on the network's device like all else.
-    pub(super) fn constants(&self) -> Vec<&Slot> {
-        if self.affine { Vec::new() } else { vec![self.gamma.slot(), self.beta.slot()] }
+    pub(super) fn constants(&self) -> Vec<&SharedTensor> {
+        if self.affine { Vec::new() } else { vec![self.gamma.shared(), self.beta.shared()] }
     }
 
     /// γ, `[F]`.
@@ -68,15 +68,20 @@ impl BatchNorm {
     }
 
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        pass: ForwardCtx<'_>,
+        activation: Activation,
+    ) -> Tensor {
         let track = pass.mode.track && self.affine;
         let (gamma, beta) = (self.gamma.leaf(track), self.beta.leaf(track));
         match pass.mode.statistics {
-            Statistics::Batch { update } => {
+            BatchNormStats::Batch { update } => {
                 let result = x.batch_norm(&gamma, &beta, self.eps, activation);
                 if update {
                     let rows = x.len() / gamma.len().max(1);
-                    self.follow(
+                    self.update_running_stats(
                         &result.mean,
                         &result.variance,
                         rows,
@@ -85,7 +90,7 @@ impl BatchNorm {
                 }
                 result.output
             }
-            Statistics::Running => {
+            BatchNormStats::Running => {
                 let (scale, offset) = self.affine_of(&gamma, &beta);
                 x.scale_shift(&scale, &offset, activation)
             }
@@ -106,10 +111,10 @@ impl BatchNorm {
     /// Another layer with the same values.
     pub(super) fn duplicate(&self) -> Self {
         Self {
-            gamma: self.gamma.duplicate(),
-            beta: self.beta.duplicate(),
-            running_mean: Slot::new(self.running_mean.get()),
-            running_var: Slot::new(self.running_var.get()),
+            gamma: self.gamma.deep_clone(),
+            beta: self.beta.deep_clone(),
+            running_mean: SharedTensor::new(self.running_mean.get()),
+            running_var: SharedTensor::new(self.running_var.get()),
             batches: AtomicI64::new(self.batches.load(Ordering::Relaxed)),
             layout: self.layout.clone(),
             ..*self
@@ -119,7 +124,7 @@ impl BatchNorm {
     /// # Panics
     /// With a single row, whose unbiased variance does not exist ([`Recipe::validate`](crate::Recipe::validate) refuses such batches).
     #[track_caller]
-    fn follow(&self, mean: &Tensor, variance: &Tensor, rows: usize, momentum: f32) {
+    fn update_running_stats(&self, mean: &Tensor, variance: &Tensor, rows: usize, momentum: f32) {
         assert!(
             rows > 1,
             "BatchNorm: running statistics need more than a single value per channel"
@@ -140,26 +145,29 @@ impl BatchNorm {
 
     /// Running statistics as before the first batch.
     pub(crate) fn reset_statistics(&self) {
-        let shape = *self.gamma.slot().read().shape();
+        let shape = *self.gamma.shared().read().shape();
         self.running_mean.set(Tensor::zeros(shape));
         self.running_var.set(Tensor::ones(shape));
         self.batches.store(0, Ordering::Relaxed);
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        let entry =
-            |name: &str, place| Entry { name: name.into(), layout: self.layout.clone(), place };
+    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
+        let entry = |name: &str, place| NamedTensor {
+            name: name.into(),
+            layout: self.layout.clone(),
+            role: place,
+        };
         let mut entries = Vec::new();
         if self.affine {
             entries.extend([
-                entry("weight", Place::Param(&self.gamma)),
-                entry("bias", Place::Param(&self.beta)),
+                entry("weight", TensorRole::Param(&self.gamma)),
+                entry("bias", TensorRole::Param(&self.beta)),
             ]);
         }
         entries.extend([
-            entry("running_mean", Place::Buffer(&self.running_mean)),
-            entry("running_var", Place::Buffer(&self.running_var)),
-            entry("num_batches_tracked", Place::Count(&self.batches)),
+            entry("running_mean", TensorRole::Buffer(&self.running_mean)),
+            entry("running_var", TensorRole::Buffer(&self.running_var)),
+            entry("num_batches_tracked", TensorRole::Count(&self.batches)),
         ]);
         entries
     }

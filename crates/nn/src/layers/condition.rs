@@ -1,20 +1,21 @@
 //! Layers that read what the pictures are conditioned on.
 
 use super::weight::Weight;
-use super::{Entry, Linear, under};
-use crate::mode::Pass;
+use super::{Linear, NamedTensor, with_prefix};
+use crate::mode::ForwardCtx;
 use tensor::{Activation, Tensor, concat};
 
 /// The condition of the pass, `[N, K]`.
 #[track_caller]
-fn condition<'a>(layer: &str, pass: Pass<'a>) -> &'a Tensor {
-    pass.condition
-        .unwrap_or_else(|| panic!("{layer}: the pass has no condition (Pass::with_condition)"))
+fn condition<'a>(layer: &str, pass: ForwardCtx<'a>) -> &'a Tensor {
+    pass.condition.unwrap_or_else(|| {
+        panic!("{layer}: the pass has no condition (ForwardCtx::with_condition)")
+    })
 }
 
 /// `[N, F]` with `[N, K]` to `[N, F + K]`, or `[N, H, W, C]` to `[N, H, W, C + K]` with the same at every pixel.
 #[track_caller]
-pub(super) fn concat_condition(layer: &str, x: &Tensor, pass: Pass<'_>) -> Tensor {
+pub(super) fn concat_condition(layer: &str, x: &Tensor, pass: ForwardCtx<'_>) -> Tensor {
     append(layer, x, condition(layer, pass))
 }
 
@@ -54,7 +55,7 @@ impl Embed {
     }
 
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, pass: ForwardCtx<'_>) -> Tensor {
         append("Embed", x, &self.map.forward(condition("Embed", pass), pass, Activation::None))
     }
 
@@ -66,7 +67,7 @@ impl Embed {
         Self { map: self.map.duplicate() }
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
+    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
         self.map.entries()
     }
 }
@@ -97,7 +98,7 @@ impl ProjectionHead {
     }
 
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, pass: ForwardCtx<'_>) -> Tensor {
         let [linear, embed] = &*self.maps;
         let embedded = embed.forward(condition("ProjectionHead", pass), pass, Activation::None);
         assert_eq!(
@@ -116,11 +117,11 @@ impl ProjectionHead {
         Self { maps: Box::new(self.maps.each_ref().map(Linear::duplicate)) }
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
+    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
         ["linear", "embed"]
             .into_iter()
             .zip(&*self.maps)
-            .flat_map(|(name, map)| under(name, map.entries()))
+            .flat_map(|(name, map)| with_prefix(name, map.entries()))
             .collect()
     }
 }

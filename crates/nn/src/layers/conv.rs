@@ -1,9 +1,9 @@
 //! The convolution and the transposed convolution.
 
-use super::{Entry, bias_entry, finish, scaled_bias};
+use super::{NamedTensor, add_bias_and_activate, bias_tensor, fold_bias};
 use crate::layers::weight::Weight;
 use crate::layout::Layout;
-use crate::mode::Pass;
+use crate::mode::ForwardCtx;
 use crate::param::Param;
 use tensor::{Activation, ConvGeom, Tensor, WeightCache};
 
@@ -75,10 +75,15 @@ impl Conv2d {
     }
 
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        pass: ForwardCtx<'_>,
+        activation: Activation,
+    ) -> Tensor {
         assert_eq!(x.shape().rank(), 4, "Conv2d: shape {:?} is not [N, H, W, C]", x.shape());
         let geom = self.window.geometry([x.shape()[1], x.shape()[2]]);
-        finish(
+        add_bias_and_activate(
             tensor::conv2d(x, &self.weight.leaf(pass), &geom),
             self.bias.as_ref(),
             pass,
@@ -87,30 +92,31 @@ impl Conv2d {
     }
 
     #[track_caller]
-    pub(super) fn adapt(&self, x: &Tensor, pass: Pass<'_>) {
-        self.weight.adapt(self.bias.as_ref(), || self.forward(x, pass, Activation::None));
+    pub(super) fn adapt(&self, x: &Tensor, pass: ForwardCtx<'_>) {
+        self.weight
+            .data_dependent_init(self.bias.as_ref(), || self.forward(x, pass, Activation::None));
     }
 
     /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
     pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
         Self {
-            weight: self.weight.scaled(scale),
-            bias: scaled_bias(self.bias.as_ref(), scale, offset),
+            weight: self.weight.scale_outputs(scale),
+            bias: fold_bias(self.bias.as_ref(), scale, offset),
             window: self.window,
         }
     }
 
     pub(super) fn duplicate(&self) -> Self {
         Self {
-            weight: self.weight.duplicate(),
-            bias: self.bias.as_ref().map(Param::duplicate),
+            weight: self.weight.deep_clone(),
+            bias: self.bias.as_ref().map(Param::deep_clone),
             window: self.window,
         }
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        let mut entries = self.weight.entries("weight");
-        entries.extend(bias_entry(self.bias.as_ref(), self.weight.outputs()));
+    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
+        let mut entries = self.weight.named_tensors("weight");
+        entries.extend(bias_tensor(self.bias.as_ref(), self.weight.outputs()));
         entries
     }
 }
@@ -173,7 +179,12 @@ impl ConvTranspose2d {
     }
 
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        pass: ForwardCtx<'_>,
+        activation: Activation,
+    ) -> Tensor {
         let (weight, Window { stride, pad, .. }) = (self.weight.leaf(pass), self.window);
         let out = match &self.cache {
             Some(cache) => {
@@ -181,30 +192,31 @@ impl ConvTranspose2d {
             }
             None => tensor::conv_transpose2d(x, &weight, stride, pad, self.output_padding),
         };
-        finish(out, self.bias.as_ref(), pass, activation)
+        add_bias_and_activate(out, self.bias.as_ref(), pass, activation)
     }
 
     #[track_caller]
-    pub(super) fn adapt(&self, x: &Tensor, pass: Pass<'_>) {
-        self.weight.adapt(self.bias.as_ref(), || self.forward(x, pass, Activation::None));
+    pub(super) fn adapt(&self, x: &Tensor, pass: ForwardCtx<'_>) {
+        self.weight
+            .data_dependent_init(self.bias.as_ref(), || self.forward(x, pass, Activation::None));
     }
 
     /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
     pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
         let (weight, bias) =
-            (self.weight.scaled(scale), scaled_bias(self.bias.as_ref(), scale, offset));
+            (self.weight.scale_outputs(scale), fold_bias(self.bias.as_ref(), scale, offset));
         Self { weight, bias, cache: Some(WeightCache::default()), ..*self }
     }
 
     /// Another layer with the same values, for drawing alone.
     pub(super) fn duplicate(&self) -> Self {
-        let (weight, bias) = (self.weight.duplicate(), self.bias.as_ref().map(Param::duplicate));
+        let (weight, bias) = (self.weight.deep_clone(), self.bias.as_ref().map(Param::deep_clone));
         Self { weight, bias, cache: Some(WeightCache::default()), ..*self }
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        let mut entries = self.weight.entries("weight");
-        entries.extend(bias_entry(self.bias.as_ref(), self.weight.outputs()));
+    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
+        let mut entries = self.weight.named_tensors("weight");
+        entries.extend(bias_tensor(self.bias.as_ref(), self.weight.outputs()));
         entries
     }
 }

@@ -1,8 +1,8 @@
 //! Instance normalisation (Ulyanov et al. 2016).
 
-use super::{Entry, gamma_and_beta};
+use super::{NamedTensor, affine_tensors};
 use crate::layout::Layout;
-use crate::mode::Pass;
+use crate::mode::ForwardCtx;
 use crate::param::Param;
 use tensor::{Activation, Tensor};
 
@@ -27,7 +27,12 @@ impl InstanceNorm {
     /// # Panics
     /// When `x` is not `[N, H, W, C]` with more than one pixel: a single one has no variance.
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        pass: ForwardCtx<'_>,
+        activation: Activation,
+    ) -> Tensor {
         let s = *x.shape();
         assert!(
             s.rank() == 4 && s[1] * s[2] > 1,
@@ -45,10 +50,10 @@ impl InstanceNorm {
     }
 
     pub(super) fn duplicate(&self) -> Self {
-        Self { gamma: self.gamma.duplicate(), beta: self.beta.duplicate(), eps: self.eps }
+        Self { gamma: self.gamma.deep_clone(), beta: self.beta.deep_clone(), eps: self.eps }
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        gamma_and_beta(&self.gamma, &self.beta, &Layout::plain(self.gamma.slot().read().shape()))
+    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
+        affine_tensors(&self.gamma, &self.beta, &Layout::plain(self.gamma.shared().read().shape()))
     }
 }

@@ -1,8 +1,8 @@
 //! Layer normalisation (Ba et al. 2016).
 
-use super::{Entry, gamma_and_beta};
+use super::{NamedTensor, affine_tensors};
 use crate::layout::Layout;
-use crate::mode::Pass;
+use crate::mode::ForwardCtx;
 use crate::param::Param;
 use tensor::{Activation, Tensor};
 
@@ -38,7 +38,12 @@ impl LayerNorm {
     /// # Panics
     /// When the samples of `x` have another shape.
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        pass: ForwardCtx<'_>,
+        activation: Activation,
+    ) -> Tensor {
         let (s, shape) = (*x.shape(), self.layout.inner());
         assert!(s.rank() > 0 && s[1..] == *shape, "LayerNorm: samples of {s:?} are not {shape:?}");
         let (gamma, beta) = (self.gamma.leaf(pass.mode.track), self.beta.leaf(pass.mode.track));
@@ -52,12 +57,12 @@ impl LayerNorm {
     }
 
     pub(super) fn duplicate(&self) -> Self {
-        let (gamma, beta) = (self.gamma.duplicate(), self.beta.duplicate());
+        let (gamma, beta) = (self.gamma.deep_clone(), self.beta.deep_clone());
         Self { gamma, beta, eps: self.eps, layout: self.layout.clone() }
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        gamma_and_beta(&self.gamma, &self.beta, &self.layout)
+    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
+        affine_tensors(&self.gamma, &self.beta, &self.layout)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The fully connected layer.
 
-use super::{Entry, bias_entry, finish, scaled_bias};
+use super::{NamedTensor, add_bias_and_activate, bias_tensor, fold_bias};
 use crate::layers::weight::Weight;
 use crate::layout::Layout;
-use crate::mode::Pass;
+use crate::mode::ForwardCtx;
 use crate::param::Param;
 use tensor::{Activation, Tensor};
 
@@ -62,7 +62,7 @@ impl Linear {
 
     /// The layer with the vector of each output split into length and direction (Salimans & Kingma 2016); names and numbers as in
     /// `torch.nn.utils.weight_norm`. A weight of zeros gives NaN. See
-    /// [`Network::initialise_from_data`](crate::Network::initialise_from_data).
+    /// [`Network::data_dependent_init`](crate::Network::initialise_from_data).
     ///
     /// # Panics
     /// When the weight is reparametrised already.
@@ -81,8 +81,13 @@ impl Linear {
     }
 
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
-        finish(
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        pass: ForwardCtx<'_>,
+        activation: Activation,
+    ) -> Tensor {
+        add_bias_and_activate(
             x.matmul(&self.weight.leaf(pass), false, false),
             self.bias.as_ref(),
             pass,
@@ -91,25 +96,26 @@ impl Linear {
     }
 
     #[track_caller]
-    pub(super) fn adapt(&self, x: &Tensor, pass: Pass<'_>) {
-        self.weight.adapt(self.bias.as_ref(), || self.forward(x, pass, Activation::None));
+    pub(super) fn adapt(&self, x: &Tensor, pass: ForwardCtx<'_>) {
+        self.weight
+            .data_dependent_init(self.bias.as_ref(), || self.forward(x, pass, Activation::None));
     }
 
     /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
     pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
         Self {
-            weight: self.weight.scaled(scale),
-            bias: scaled_bias(self.bias.as_ref(), scale, offset),
+            weight: self.weight.scale_outputs(scale),
+            bias: fold_bias(self.bias.as_ref(), scale, offset),
         }
     }
 
     pub(super) fn duplicate(&self) -> Self {
-        Self { weight: self.weight.duplicate(), bias: self.bias.as_ref().map(Param::duplicate) }
+        Self { weight: self.weight.deep_clone(), bias: self.bias.as_ref().map(Param::deep_clone) }
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        let mut entries = self.weight.entries("weight");
-        entries.extend(bias_entry(self.bias.as_ref(), self.weight.outputs()));
+    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
+        let mut entries = self.weight.named_tensors("weight");
+        entries.extend(bias_tensor(self.bias.as_ref(), self.weight.outputs()));
         entries
     }
 }

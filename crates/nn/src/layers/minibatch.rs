@@ -1,9 +1,9 @@
 //! Layers that let a discriminator see a batch as a whole.
 
 use super::weight::Weight;
-use super::{Entry, Place};
+use super::{NamedTensor, TensorRole};
 use crate::layout::Layout;
-use crate::mode::Pass;
+use crate::mode::ForwardCtx;
 use crate::param::Param;
 use serde::{Deserialize, Serialize};
 use tensor::{Tensor, concat};
@@ -83,7 +83,7 @@ impl MinibatchDiscrimination {
     /// A layer of `inputs` features with T = 0, to be initialised; `kernels` is B and `dims` C.
     pub fn new(inputs: usize, kernels: usize, dims: usize, form: MinibatchForm) -> Self {
         let columns = kernels * dims;
-        let layout = Layout::plain(&[inputs, columns]).seen_as(&[inputs, kernels, dims]);
+        let layout = Layout::plain(&[inputs, columns]).with_outer_shape(&[inputs, kernels, dims]);
         let weight =
             Weight::new(layout, Layout::plain(&[inputs]), Layout::plain(&[columns]), false);
         let code =
@@ -94,7 +94,7 @@ impl MinibatchDiscrimination {
     /// # Panics
     /// When `x` is not `[N, A]`.
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, pass: ForwardCtx<'_>) -> Tensor {
         // A sample is at distance 0 from itself.
         let near = self.distances(x, pass).neg().exp().sum(&[1], false).add_scalar(-1.0);
         let near = match &self.code {
@@ -109,7 +109,7 @@ impl MinibatchDiscrimination {
 
     /// ‖M_ib − M_jb‖₁, `[N, N, B]`.
     #[track_caller]
-    fn distances(&self, x: &Tensor, pass: Pass<'_>) -> Tensor {
+    fn distances(&self, x: &Tensor, pass: ForwardCtx<'_>) -> Tensor {
         assert_eq!(
             x.shape().rank(),
             2,
@@ -133,7 +133,7 @@ impl MinibatchDiscrimination {
     /// # Panics
     /// With fewer than two samples.
     #[track_caller]
-    pub(super) fn adapt(&self, x: &Tensor, pass: Pass<'_>) {
+    pub(super) fn adapt(&self, x: &Tensor, pass: ForwardCtx<'_>) {
         let Some((scale, bias)) = &self.code else { return };
         let (n, kernels) = (x.shape()[0], self.kernels);
         assert!(n > 1, "MinibatchDiscrimination: {n} samples have no neighbours to start from");
@@ -159,20 +159,21 @@ impl MinibatchDiscrimination {
     }
 
     pub(super) fn duplicate(&self) -> Self {
-        let code = self.code.as_ref().map(|(scale, bias)| (scale.duplicate(), bias.duplicate()));
-        Self { weight: self.weight.duplicate(), code, ..*self }
+        let code = self.code.as_ref().map(|(scale, bias)| (scale.deep_clone(), bias.deep_clone()));
+        Self { weight: self.weight.deep_clone(), code, ..*self }
     }
 
     /// `T`, or `theta`, `log_weight_scale` and `b` as in the code.
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        let Some((scale, bias)) = &self.code else { return self.weight.entries("T") };
-        let scales = Layout::plain(&[self.kernels * self.dims]).seen_as(&[self.kernels, self.dims]);
-        let entry = |name: &str, layout, param| Entry {
+    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
+        let Some((scale, bias)) = &self.code else { return self.weight.named_tensors("T") };
+        let scales =
+            Layout::plain(&[self.kernels * self.dims]).with_outer_shape(&[self.kernels, self.dims]);
+        let entry = |name: &str, layout, param| NamedTensor {
             name: name.into(),
             layout,
-            place: Place::Param(param),
+            role: TensorRole::Param(param),
         };
-        let mut entries = self.weight.entries("theta");
+        let mut entries = self.weight.named_tensors("theta");
         entries.push(entry("log_weight_scale", scales, scale));
         entries.push(entry("b", Layout::plain(&[self.kernels]), bias));
         entries

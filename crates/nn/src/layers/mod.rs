@@ -29,8 +29,8 @@ pub use pool::{GlobalPool, Pool2d, PoolKind};
 pub use virtual_batch_norm::VirtualBatchNorm;
 
 use crate::layout::Layout;
-use crate::mode::Pass;
-use crate::param::{Param, Slot};
+use crate::mode::ForwardCtx;
+use crate::param::{Param, SharedTensor};
 use std::sync::atomic::AtomicI64;
 use tensor::{Activation, Tensor};
 use weight::Weight;
@@ -82,27 +82,32 @@ pub enum Layer {
 }
 
 /// A tensor that a layer owns: its name within the layer, its layout in a state dict, and where it lies.
-pub(crate) struct Entry<'a> {
+pub(crate) struct NamedTensor<'a> {
     pub name: String,
     pub layout: Layout,
-    pub place: Place<'a>,
+    pub role: TensorRole<'a>,
 }
 
 /// Where a layer's numbers are.
 #[derive(Clone, Copy)]
-pub(crate) enum Place<'a> {
+pub(crate) enum TensorRole<'a> {
     Param(&'a Param),
     /// A running average; an average of networks averages it too.
-    Buffer(&'a Slot),
+    Buffer(&'a SharedTensor),
     /// What an average of networks takes as it is: a vector of spectral norm, a reference batch.
-    Copied(&'a Slot),
+    Copied(&'a SharedTensor),
     Count(&'a AtomicI64),
 }
 
 impl Layer {
     /// The layer applied to `x`, then `activation`.
     #[track_caller]
-    pub(crate) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        pass: ForwardCtx<'_>,
+        activation: Activation,
+    ) -> Tensor {
         // The fused kernels know only derivatives.
         if pass.guided && activation != Activation::None {
             return activation.guided(&self.forward(x, pass, Activation::None));
@@ -140,7 +145,7 @@ impl Layer {
 
     /// The layer whose results are this one's, times `scale`, plus `offset` (both `[features]`); `None` where it has no weights
     /// to scale.
-    pub(crate) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Option<Self> {
+    pub(crate) fn fold_affine(&self, scale: &Tensor, offset: &Tensor) -> Option<Self> {
         Some(match self {
             Self::Linear(l) => Self::Linear(l.scaled(scale, offset)),
             Self::Conv2d(l) => Self::Conv2d(l.scaled(scale, offset)),
@@ -150,7 +155,7 @@ impl Layer {
     }
 
     /// Another layer with the same values, for drawing alone.
-    pub(crate) fn duplicate(&self) -> Self {
+    pub(crate) fn deep_clone(&self) -> Self {
         match self {
             Self::Linear(l) => Self::Linear(l.duplicate()),
             Self::Conv2d(l) => Self::Conv2d(l.duplicate()),
@@ -177,7 +182,7 @@ impl Layer {
     }
 
     /// What the layer owns, in PyTorch's order.
-    pub(crate) fn entries(&self) -> Vec<Entry<'_>> {
+    pub(crate) fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
         match self {
             Self::Linear(l) => l.entries(),
             Self::Conv2d(l) => l.entries(),
@@ -229,7 +234,7 @@ impl Layer {
     }
 
     /// Numbers that are neither trained nor saved.
-    pub(crate) fn constants(&self) -> Vec<&Slot> {
+    pub(crate) fn constants(&self) -> Vec<&SharedTensor> {
         match self {
             Self::BatchNorm(l) => l.constants(),
             _ => Vec::new(),
@@ -238,7 +243,7 @@ impl Layer {
 
     /// The data-dependent start of the layers that have one.
     #[track_caller]
-    pub(crate) fn adapt(&self, x: &Tensor, pass: Pass<'_>) {
+    pub(crate) fn data_dependent_init(&self, x: &Tensor, pass: ForwardCtx<'_>) {
         match self {
             Self::Linear(l) => l.adapt(x, pass),
             Self::Conv2d(l) => l.adapt(x, pass),
@@ -249,7 +254,7 @@ impl Layer {
     }
 
     /// The name of a layer in which samples of one batch see each other.
-    pub(crate) fn mixes_samples(&self) -> Option<&'static str> {
+    pub(crate) fn batch_dependence(&self) -> Option<&'static str> {
         match self {
             Self::BatchNorm(_) => Some("BatchNorm"),
             Self::MinibatchStdDev(_) => Some("MinibatchStdDev"),
@@ -261,7 +266,12 @@ impl Layer {
 
 /// `x`, plus the bias where there is one, then the activation.
 #[track_caller]
-fn finish(x: Tensor, bias: Option<&Param>, pass: Pass<'_>, activation: Activation) -> Tensor {
+fn add_bias_and_activate(
+    x: Tensor,
+    bias: Option<&Param>,
+    pass: ForwardCtx<'_>,
+    activation: Activation,
+) -> Tensor {
     match bias {
         Some(bias) => x.bias_activation(&bias.leaf(pass.mode.track), activation),
         None => activation.apply(&x),
@@ -269,34 +279,34 @@ fn finish(x: Tensor, bias: Option<&Param>, pass: Pass<'_>, activation: Activatio
 }
 
 /// The bias of a layer whose results are multiplied by `scale` and have `offset` added.
-fn scaled_bias(bias: Option<&Param>, scale: &Tensor, offset: &Tensor) -> Option<Param> {
+fn fold_bias(bias: Option<&Param>, scale: &Tensor, offset: &Tensor) -> Option<Param> {
     Some(Param::new(match bias {
         Some(bias) => bias.value().mul(scale).add(offset),
         None => offset.clone(),
     }))
 }
 
-fn bias_entry<'a>(bias: Option<&'a Param>, outputs: &Layout) -> Option<Entry<'a>> {
-    bias.map(|bias| Entry {
+fn bias_tensor<'a>(bias: Option<&'a Param>, outputs: &Layout) -> Option<NamedTensor<'a>> {
+    bias.map(|bias| NamedTensor {
         name: "bias".into(),
         layout: outputs.clone(),
-        place: Place::Param(bias),
+        role: TensorRole::Param(bias),
     })
 }
 
-fn gamma_and_beta<'a>(gamma: &'a Param, beta: &'a Param, layout: &Layout) -> Vec<Entry<'a>> {
-    let entry = |name: &str, param| Entry {
+fn affine_tensors<'a>(gamma: &'a Param, beta: &'a Param, layout: &Layout) -> Vec<NamedTensor<'a>> {
+    let entry = |name: &str, param| NamedTensor {
         name: name.into(),
         layout: layout.clone(),
-        place: Place::Param(param),
+        role: TensorRole::Param(param),
     };
     vec![entry("weight", gamma), entry("bias", beta)]
 }
 
 /// The entries of a part of a layer.
-fn under<'a>(part: &str, entries: Vec<Entry<'a>>) -> Vec<Entry<'a>> {
+fn with_prefix<'a>(part: &str, entries: Vec<NamedTensor<'a>>) -> Vec<NamedTensor<'a>> {
     entries
         .into_iter()
-        .map(|entry| Entry { name: format!("{part}.{}", entry.name), ..entry })
+        .map(|entry| NamedTensor { name: format!("{part}.{}", entry.name), ..entry })
         .collect()
 }

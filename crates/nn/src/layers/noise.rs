@@ -1,6 +1,6 @@
 //! Layers that are random in training, and do nothing in a pass without noise.
 
-use crate::mode::Pass;
+use crate::mode::ForwardCtx;
 use tensor::Tensor;
 use tensor::rng::Distribution;
 
@@ -22,7 +22,7 @@ impl Dropout {
         Self { p }
     }
 
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, pass: ForwardCtx<'_>) -> Tensor {
         let keep = 1.0 - self.p;
         match pass.noise {
             Some(noise) if self.p > 0.0 => {
@@ -33,7 +33,7 @@ impl Dropout {
     }
 }
 
-/// x + N(0, (std · scale)²), with the scale of the pass's [`Noise`](crate::Noise). Any shape.
+/// x + N(0, (std · scale)²), with the scale of the pass's [`NoiseRng`](crate::NoiseRng). Any shape.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct GaussianNoise {
     std: f32,
@@ -53,7 +53,7 @@ impl GaussianNoise {
         Self { std }
     }
 
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, pass: ForwardCtx<'_>) -> Tensor {
         let Some(noise) = pass.noise else { return x.clone() };
         let std = self.std * noise.scale();
         if std == 0.0 {

@@ -1,8 +1,8 @@
 //! Virtual batch normalisation (Salimans et al. 2016, section 3.5).
 
-use super::{Entry, gamma_and_beta};
+use super::{NamedTensor, affine_tensors};
 use crate::layout::Layout;
-use crate::mode::Pass;
+use crate::mode::ForwardCtx;
 use crate::param::Param;
 use tensor::{Activation, Tensor, concat};
 
@@ -39,7 +39,12 @@ impl VirtualBatchNorm {
     }
 
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: Pass<'_>, activation: Activation) -> Tensor {
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        pass: ForwardCtx<'_>,
+        activation: Activation,
+    ) -> Tensor {
         let (gamma, beta) = (self.gamma.leaf(pass.mode.track), self.beta.leaf(pass.mode.track));
         let (means, variances) = moments_of_rows(x);
         let head = if self.known.is_some() { 0 } else { pass.reference };
@@ -84,11 +89,11 @@ impl VirtualBatchNorm {
             variance: m.variance.clone(),
             rows: m.rows,
         });
-        Self { gamma: self.gamma.duplicate(), beta: self.beta.duplicate(), eps: self.eps, known }
+        Self { gamma: self.gamma.deep_clone(), beta: self.beta.deep_clone(), eps: self.eps, known }
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        gamma_and_beta(&self.gamma, &self.beta, &Layout::plain(self.gamma.slot().read().shape()))
+    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
+        affine_tensors(&self.gamma, &self.beta, &Layout::plain(self.gamma.shared().read().shape()))
     }
 }
 

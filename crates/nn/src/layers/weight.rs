@@ -1,17 +1,17 @@
 //! The weight of a linear layer or a convolution: trained itself, or a function of what is trained.
 
 use super::orthogonal::orthogonal;
-use super::{Entry, Place};
+use super::{NamedTensor, TensorRole};
 use crate::layout::Layout;
-use crate::mode::Pass;
-use crate::param::{Param, Slot};
+use crate::mode::ForwardCtx;
+use crate::param::{Param, SharedTensor};
 use tensor::Tensor;
 use tensor::rng::Philox;
 
 /// A weight whose outputs lie along its last axis, or, in a transposed convolution, along the one before.
 pub(crate) struct Weight {
     param: Param,
-    form: Form,
+    parametrization: ParametrizationState,
     transposed: bool,
     layout: Layout,
     inputs: Layout,
@@ -19,11 +19,11 @@ pub(crate) struct Weight {
 }
 
 /// What the weight W is made of; V is the trained tensor of its shape.
-enum Form {
+enum ParametrizationState {
     /// W = V.
     Plain,
     /// W = V / σ, σ = uᵀVv, where V is a matrix from all that one output sums over, `v`, to the outputs, `u`.
-    Spectral { u: Slot, v: Slot },
+    Spectral { u: SharedTensor, v: SharedTensor },
     /// W = g · V / ‖V‖ for each output.
     Norm { g: Param },
 }
@@ -37,7 +37,14 @@ impl Weight {
     /// A weight of zeros. `inputs` is the layout of what one output sums over, `outputs` that of a number per output.
     pub(super) fn new(layout: Layout, inputs: Layout, outputs: Layout, transposed: bool) -> Self {
         let param = Param::new(Tensor::zeros(layout.inner()));
-        Self { param, form: Form::Plain, transposed, layout, inputs, outputs }
+        Self {
+            param,
+            parametrization: ParametrizationState::Plain,
+            transposed,
+            layout,
+            inputs,
+            outputs,
+        }
     }
 
     /// Divided by its largest singular value (Miyato et al. 2018, algorithm 1).
@@ -47,11 +54,17 @@ impl Weight {
     #[track_caller]
     pub(super) fn with_spectral_norm(self) -> Self {
         assert!(
-            matches!(self.form, Form::Plain),
+            matches!(self.parametrization, ParametrizationState::Plain),
             "with_spectral_norm: the weight is reparametrised already"
         );
-        let unit = |layout: &Layout| Slot::new(unit(&Tensor::ones(layout.inner())));
-        Self { form: Form::Spectral { u: unit(&self.outputs), v: unit(&self.inputs) }, ..self }
+        let unit = |layout: &Layout| SharedTensor::new(unit(&Tensor::ones(layout.inner())));
+        Self {
+            parametrization: ParametrizationState::Spectral {
+                u: unit(&self.outputs),
+                v: unit(&self.inputs),
+            },
+            ..self
+        }
     }
 
     /// Split into length and direction (Salimans & Kingma 2016, equation 2).
@@ -61,11 +74,11 @@ impl Weight {
     #[track_caller]
     pub(super) fn with_weight_norm(self) -> Self {
         assert!(
-            matches!(self.form, Form::Plain),
+            matches!(self.parametrization, ParametrizationState::Plain),
             "with_weight_norm: the weight is reparametrised already"
         );
-        let g = Param::new(self.lengths(&self.param.value()).reshape(self.outputs.inner()));
-        Self { form: Form::Norm { g }, ..self }
+        let g = Param::new(self.norms(&self.param.value()).reshape(self.outputs.inner()));
+        Self { parametrization: ParametrizationState::Norm { g }, ..self }
     }
 
     /// The trained tensor of the weight's shape.
@@ -79,35 +92,35 @@ impl Weight {
     }
 
     /// The weight for one forward pass. That of a training step is also one power iteration.
-    pub(super) fn leaf(&self, pass: Pass<'_>) -> Tensor {
+    pub(super) fn leaf(&self, pass: ForwardCtx<'_>) -> Tensor {
         if pass.trains() {
-            self.iterate();
+            self.power_iteration();
         }
         let track = pass.mode.track;
-        let g = match &self.form {
-            Form::Norm { g } => Some(g.leaf(track)),
-            Form::Plain | Form::Spectral { .. } => None,
+        let g = match &self.parametrization {
+            ParametrizationState::Norm { g } => Some(g.leaf(track)),
+            ParametrizationState::Plain | ParametrizationState::Spectral { .. } => None,
         };
-        self.made_of(&self.param.leaf(track), g.as_ref())
+        self.compute_weight(&self.param.leaf(track), g.as_ref())
     }
 
     /// The weight that the present numbers make, outside the graph.
     pub(super) fn value(&self) -> Tensor {
-        let g = match &self.form {
-            Form::Norm { g } => Some(g.value()),
-            Form::Plain | Form::Spectral { .. } => None,
+        let g = match &self.parametrization {
+            ParametrizationState::Norm { g } => Some(g.value()),
+            ParametrizationState::Plain | ParametrizationState::Spectral { .. } => None,
         };
-        self.made_of(&self.param.value(), g.as_ref())
+        self.compute_weight(&self.param.value(), g.as_ref())
     }
 
-    fn made_of(&self, value: &Tensor, g: Option<&Tensor>) -> Tensor {
-        match (&self.form, g) {
-            (Form::Spectral { u, v }, _) => {
-                let sigma = self.ahead(&self.matrices(value), &v.get()).mul(&u.get()).sum_all();
+    fn compute_weight(&self, value: &Tensor, g: Option<&Tensor>) -> Tensor {
+        match (&self.parametrization, g) {
+            (ParametrizationState::Spectral { u, v }, _) => {
+                let sigma = self.matvec(&self.matrices(value), &v.get()).mul(&u.get()).sum_all();
                 value.mul(&sigma.recip())
             }
-            (Form::Norm { .. }, Some(g)) => {
-                value.mul(&self.per_output(g).div(&self.lengths(value)))
+            (ParametrizationState::Norm { .. }, Some(g)) => {
+                value.mul(&self.per_output(g).div(&self.norms(value)))
             }
             _ => value.clone(),
         }
@@ -119,7 +132,7 @@ impl Weight {
     }
 
     /// The length of each output's vector, shaped to be broadcast over the weight.
-    fn lengths(&self, value: &Tensor) -> Tensor {
+    fn norms(&self, value: &Tensor) -> Tensor {
         let rank = value.shape().rank();
         let own = rank - 1 - usize::from(self.transposed);
         let others: Vec<usize> = (0..rank).filter(|&axis| axis != own).collect();
@@ -135,7 +148,7 @@ impl Weight {
     }
 
     /// Vv, a number per output.
-    fn ahead(&self, matrices: &Tensor, v: &Tensor) -> Tensor {
+    fn matvec(&self, matrices: &Tensor, v: &Tensor) -> Tensor {
         let taps = matrices.shape()[0];
         let v = v.reshape([taps, v.len() / taps, 1]);
         let parts = matrices.matmul(&v, !self.transposed, false);
@@ -143,20 +156,20 @@ impl Weight {
     }
 
     /// Vᵀu, a number per input.
-    fn back(&self, matrices: &Tensor, u: &Tensor) -> Tensor {
+    fn matvec_t(&self, matrices: &Tensor, u: &Tensor) -> Tensor {
         let u = u.reshape([1, u.len(), 1]).broadcast_to([matrices.shape()[0], u.len(), 1]);
         matrices.matmul(&u, self.transposed, false).reshape(self.inputs.inner())
     }
 
-    fn iterate(&self) {
-        let Form::Spectral { u, v } = &self.form else { return };
+    fn power_iteration(&self) {
+        let ParametrizationState::Spectral { u, v } = &self.parametrization else { return };
         let matrices = self.matrices(&self.param.value());
-        v.set(unit(&self.back(&matrices, &u.get())));
-        u.set(unit(&self.ahead(&matrices, &v.get())));
+        v.set(unit(&self.matvec_t(&matrices, &u.get())));
+        u.set(unit(&self.matvec(&matrices, &v.get())));
     }
 
     /// Draws the weight from N(0, std²), what lies beyond `bound` · std anew.
-    pub(crate) fn initialise(&self, std: f32, bound: Option<f32>, rng: &mut Philox) {
+    pub(crate) fn init_normal(&self, std: f32, bound: Option<f32>, rng: &mut Philox) {
         let mut values = rng.normal(self.layout.inner(), 0.0, std).to_vec();
         while let Some(bound) = bound {
             let beyond: Vec<&mut f32> =
@@ -168,12 +181,12 @@ impl Weight {
             beyond.into_iter().zip(drawn).for_each(|(value, new)| *value = new);
         }
         self.param.set(Tensor::from_slice(&values, self.layout.inner()));
-        self.settle(rng);
+        self.refit_parametrization(rng);
     }
 
     /// Draws the weight as a matrix `[out, rest]` whose rows, or columns where they are fewer, are orthogonal and of length
     /// `gain` (Saxe et al. 2014).
-    pub(crate) fn initialise_orthogonal(&self, gain: f32, rng: &mut Philox) {
+    pub(crate) fn init_orthogonal(&self, gain: f32, rng: &mut Philox) {
         let len: usize = self.layout.inner().iter().product();
         let outputs: usize = self.outputs.inner().iter().product();
         let rest = len / outputs;
@@ -185,37 +198,41 @@ impl Weight {
             Tensor::from_slice(&matrix, [outputs, rest]).transpose()
         };
         self.param.set(value.reshape(self.layout.inner()));
-        self.settle(rng);
+        self.refit_parametrization(rng);
     }
 
     /// Draws the weight from U(−a, a), a = √(6 / (inputs + outputs)) (Glorot & Bengio 2010, equation 16), both counted with the kernel's area.
-    pub(crate) fn initialise_glorot(&self, rng: &mut Philox) {
+    pub(crate) fn init_glorot(&self, rng: &mut Philox) {
         let shape = self.layout.inner();
         let (area, ends) = shape.split_at(shape.len().saturating_sub(2));
         let fans = area.iter().product::<usize>() * ends.iter().sum::<usize>();
         let bound = (6.0 / fans as f64).sqrt() as f32;
         self.param.set(rng.uniform(shape, -bound, bound));
-        self.settle(rng);
+        self.refit_parametrization(rng);
     }
 
     /// Makes the other numbers fit a new V: g so that W = V, u and v near V's first singular vectors.
-    fn settle(&self, rng: &mut Philox) {
-        match &self.form {
-            Form::Plain => {}
-            Form::Norm { g } => {
-                g.set(self.lengths(&self.param.value()).reshape(self.outputs.inner()))
+    fn refit_parametrization(&self, rng: &mut Philox) {
+        match &self.parametrization {
+            ParametrizationState::Plain => {}
+            ParametrizationState::Norm { g } => {
+                g.set(self.norms(&self.param.value()).reshape(self.outputs.inner()))
             }
-            Form::Spectral { u, .. } => {
+            ParametrizationState::Spectral { u, .. } => {
                 u.set(unit(&rng.normal(self.outputs.inner(), 0.0, 1.0)));
-                (0..FIRST_ITERATIONS).for_each(|_| self.iterate());
+                (0..FIRST_ITERATIONS).for_each(|_| self.power_iteration());
             }
         }
     }
 
     /// Under weight norm, changes g and the bias so that each output of `results`, which this layer gave, has mean 0 and variance
     /// 1 (Salimans & Kingma 2016, equation 6).
-    pub(super) fn adapt(&self, bias: Option<&Param>, results: impl FnOnce() -> Tensor) {
-        let Form::Norm { g } = &self.form else { return };
+    pub(super) fn data_dependent_init(
+        &self,
+        bias: Option<&Param>,
+        results: impl FnOnce() -> Tensor,
+    ) {
+        let ParametrizationState::Norm { g } = &self.parametrization else { return };
         let results = results();
         let axes: Vec<usize> = (0..results.shape().rank() - 1).collect();
         let mean = results.mean(&axes, true);
@@ -234,7 +251,7 @@ impl Weight {
             [&self.layout, &self.inputs, &self.outputs].map(Layout::clone);
         Self {
             param: Param::new(value),
-            form: Form::Plain,
+            parametrization: ParametrizationState::Plain,
             transposed: self.transposed,
             layout,
             inputs,
@@ -243,36 +260,43 @@ impl Weight {
     }
 
     /// A plain weight of the same values, for drawing alone.
-    pub(super) fn duplicate(&self) -> Self {
+    pub(super) fn deep_clone(&self) -> Self {
         self.plain(self.value())
     }
 
     /// A plain weight whose results are this one's, times `scale` (`[out]`).
-    pub(super) fn scaled(&self, scale: &Tensor) -> Self {
+    pub(super) fn scale_outputs(&self, scale: &Tensor) -> Self {
         self.plain(self.value().mul(&self.per_output(scale)))
     }
 
     /// What belongs to the weight, under PyTorch's names for a tensor `name`.
-    pub(super) fn entries(&self, name: &str) -> Vec<Entry<'_>> {
-        let entry = |suffix: &str, layout: &Layout, place| Entry {
+    pub(super) fn named_tensors(&self, name: &str) -> Vec<NamedTensor<'_>> {
+        let entry = |suffix: &str, layout: &Layout, place| NamedTensor {
             name: format!("{name}{suffix}"),
             layout: layout.clone(),
-            place,
+            role: place,
         };
-        let own = |suffix| entry(suffix, &self.layout, Place::Param(&self.param));
-        match &self.form {
-            Form::Plain => vec![own("")],
-            Form::Spectral { u, v } => {
+        let own = |suffix| entry(suffix, &self.layout, TensorRole::Param(&self.param));
+        match &self.parametrization {
+            ParametrizationState::Plain => vec![own("")],
+            ParametrizationState::Spectral { u, v } => {
                 vec![
                     own("_orig"),
-                    entry("_u", &self.outputs, Place::Copied(u)),
-                    entry("_v", &self.inputs, Place::Copied(v)),
+                    entry("_u", &self.outputs, TensorRole::Copied(u)),
+                    entry("_v", &self.inputs, TensorRole::Copied(v)),
                 ]
             }
-            Form::Norm { g } => {
+            ParametrizationState::Norm { g } => {
                 let mut axes = vec![1; self.layout.outer().len()];
                 axes[usize::from(self.transposed)] = self.outputs.inner().iter().product();
-                vec![entry("_g", &self.outputs.clone().seen_as(&axes), Place::Param(g)), own("_v")]
+                vec![
+                    entry(
+                        "_g",
+                        &self.outputs.clone().with_outer_shape(&axes),
+                        TensorRole::Param(g),
+                    ),
+                    own("_v"),
+                ]
             }
         }
     }

@@ -11,7 +11,7 @@ use tensor::Tensor;
 /// # Panics
 /// When the shapes differ.
 #[track_caller]
-pub fn labelled(logits: &Tensor, one_hot: &Tensor) -> Tensor {
+pub fn supervised_class_loss(logits: &Tensor, one_hot: &Tensor) -> Tensor {
     auxiliary_classifier(logits, one_hot, ClassTargets::OneHot)
 }
 
@@ -20,7 +20,7 @@ pub fn labelled(logits: &Tensor, one_hot: &Tensor) -> Tensor {
 /// # Panics
 /// When the shapes differ.
 #[track_caller]
-pub fn labelled_some(logits: &Tensor, one_hot: &Tensor, known: usize) -> Tensor {
+pub fn supervised_class_loss_of_labeled(logits: &Tensor, one_hot: &Tensor, known: usize) -> Tensor {
     let (x, t) = (logits.shape(), one_hot.shape());
     assert!(x == t && x.rank() == 2, "class logits {x:?} and targets {t:?} are not both [N, K]");
     let own = logits.mul(one_hot).sum(&[1], false);
@@ -91,8 +91,10 @@ mod tests {
             Tensor::from_slice(&[0.3, -1.0, 2.0, 0.5, 0.1, -0.7, 1.5, -0.2, 0.9], [3, 3]).leaf();
         let one_hot = Tensor::from_slice(&[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0], [3, 3]);
         let known = |t: &Tensor| t.index_select(&[0, 2]);
-        let (some, alone) =
-            (labelled_some(&logits, &one_hot, 2), labelled(&known(&logits), &known(&one_hot)));
+        let (some, alone) = (
+            supervised_class_loss_of_labeled(&logits, &one_hot, 2),
+            supervised_class_loss(&known(&logits), &known(&one_hot)),
+        );
         assert!((some.item() - alone.item()).abs() < 1e-6, "{} {}", some.item(), alone.item());
         let gradients = some.backward();
         let gradient = gradients.of(&logits).map(Tensor::to_vec).unwrap_or_default();
@@ -100,6 +102,9 @@ mod tests {
             gradient[3..6].iter().all(|&g| g == 0.0) && gradient[0] > 0.0 && gradient[1] < 0.0,
             "{gradient:?}"
         );
-        assert_eq!(labelled_some(&logits, &Tensor::zeros([3, 3]), 0).item(), 0.0);
+        assert_eq!(
+            supervised_class_loss_of_labeled(&logits, &Tensor::zeros([3, 3]), 0).item(),
+            0.0
+        );
     }
 }

@@ -6,7 +6,7 @@ use tensor::Tensor;
 /// How far apart two means are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Norm {
+pub enum FeatureNorm {
     /// The mean of the absolute differences, as in the code for CIFAR-10 and SVHN.
     L1,
     /// The sum of the squared differences, as in the paper.
@@ -20,7 +20,11 @@ pub enum Norm {
 /// # Panics
 /// Without layers, or when real and generated features differ in number or shape.
 #[track_caller]
-pub fn feature_matching(real_features: &[Tensor], fake_features: &[Tensor], norm: Norm) -> Tensor {
+pub fn feature_matching(
+    real_features: &[Tensor],
+    fake_features: &[Tensor],
+    norm: FeatureNorm,
+) -> Tensor {
     assert_eq!(
         real_features.len(),
         fake_features.len(),
@@ -34,8 +38,8 @@ pub fn feature_matching(real_features: &[Tensor], fake_features: &[Tensor], norm
         );
         let difference = fake.mean(&[0], false).sub(&real.detach().mean(&[0], false));
         match norm {
-            Norm::L1 => difference.abs().mean_all(),
-            Norm::L2 => difference.square().sum_all(),
+            FeatureNorm::L1 => difference.abs().mean_all(),
+            FeatureNorm::L2 => difference.square().sum_all(),
         }
     });
     distances.reduce(|a, b| a.add(&b)).unwrap_or_else(|| panic!("feature_matching: no layers"))

@@ -1,10 +1,10 @@
 //! Historical averaging.
 
 use crate::error::NnError;
-use crate::layers::Place;
+use crate::layers::TensorRole;
 use crate::layout::Layout;
 use crate::network::Network;
-use crate::state::{Expected, Loaded, StateDict, read};
+use crate::state::{StateDict, StateTensor, TensorSpec, read_state};
 use tensor::autograd::Gradients;
 use tensor::{EmaUpdate, HostTensor, Tensor};
 
@@ -25,12 +25,12 @@ impl HistoricalAverage {
     /// A history of the parameters of `net` without any values yet.
     pub fn new(net: &Network) -> Self {
         let means = net
-            .entries()
-            .filter_map(|(name, entry)| match entry.place {
-                Place::Param(param) => {
+            .named_tensors()
+            .filter_map(|(name, entry)| match entry.role {
+                TensorRole::Param(param) => {
                     Some(Mean { name, layout: entry.layout, value: param.value() })
                 }
-                Place::Buffer(_) | Place::Copied(_) | Place::Count(_) => None,
+                TensorRole::Buffer(_) | TensorRole::Copied(_) | TensorRole::Count(_) => None,
             })
             .collect();
         Self { count: 0, means }
@@ -101,21 +101,21 @@ impl HistoricalAverage {
     /// # Errors
     /// As [`Network::load_state_dict`]; nothing is changed then.
     pub fn load_state(&mut self, state: &StateDict) -> Result<(), NnError> {
-        let mut expected: Vec<(String, Expected)> = vec![("count".into(), Expected::Count)];
+        let mut expected: Vec<(String, TensorSpec)> = vec![("count".into(), TensorSpec::Count)];
         expected.extend(
             self.means
                 .iter()
-                .map(|m| (format!("{}.mean", m.name), Expected::F32(m.layout.clone()))),
+                .map(|m| (format!("{}.mean", m.name), TensorSpec::F32(m.layout.clone()))),
         );
-        let mut loaded = read(&expected, state)?.into_iter();
-        if let Some(Loaded::Count(count)) = loaded.next() {
+        let mut loaded = read_state(&expected, state)?.into_iter();
+        if let Some(StateTensor::Count(count)) = loaded.next() {
             self.count = u64::try_from(count).map_err(|_| NnError::BadTensor {
                 name: "count".into(),
                 problem: format!("is {count}, not a number of values"),
             })?;
         }
         for (own, value) in self.means.iter_mut().zip(loaded) {
-            if let Loaded::F32(value) = value {
+            if let StateTensor::F32(value) = value {
                 own.value = value.to_device(&own.value.device());
             }
         }

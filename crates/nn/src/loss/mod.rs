@@ -4,16 +4,17 @@
 
 mod classes;
 mod features;
+mod gan_loss;
 mod history;
 mod labels;
-mod objective;
 mod penalty;
 
 pub use classes::{
-    ClassTargets, auxiliary_classifier, labelled, labelled_some, real_logit, unlabelled,
+    ClassTargets, auxiliary_classifier, real_logit, supervised_class_loss,
+    supervised_class_loss_of_labeled, unlabelled,
 };
-pub use features::{Norm, feature_matching};
+pub use features::{FeatureNorm, feature_matching};
+pub use gan_loss::GanLoss;
 pub use history::HistoricalAverage;
 pub use labels::Labels;
-pub use objective::Objective;
 pub use penalty::{gradient_penalty, gradients, r1};

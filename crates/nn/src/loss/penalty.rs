@@ -80,7 +80,7 @@ pub fn gradients(loss: &Tensor, net: &Network) -> Gradients {
         "gradients: the loss must have one element, not shape {:?}",
         loss.shape()
     );
-    let keys = net.keys();
+    let keys = net.param_ids();
     let one = Tensor::full_on(&loss.device(), *loss.shape(), 1.0);
     let found = grad(&[(loss, &one)], &keys, false);
     keys.into_iter().zip(found).filter_map(|(key, gradient)| Some((key, gradient?))).collect()

@@ -1,10 +1,10 @@
 //! An optimiser over a whole network at once.
 
 use crate::error::NnError;
-use crate::layers::Place;
+use crate::layers::TensorRole;
 use crate::layout::Layout;
 use crate::network::Network;
-use crate::state::{Expected, Loaded, StateDict, read};
+use crate::state::{StateDict, StateTensor, TensorSpec, read_state};
 use tensor::autograd::Gradients;
 use tensor::{FiniteCheck, HostTensor, OptimizerKind, ParamUpdate, Tensor, UpdateStep};
 
@@ -37,15 +37,15 @@ impl Optimizer {
     /// An optimiser for the parameters of `net`, which remembers zeros on the same device.
     pub fn new(net: &Network, options: OptimizerOptions) -> Self {
         let parameters = net
-            .entries()
-            .filter_map(|(name, entry)| match entry.place {
-                Place::Param(param) => {
+            .named_tensors()
+            .filter_map(|(name, entry)| match entry.role {
+                TensorRole::Param(param) => {
                     let value = param.value();
                     let zeros = || Tensor::full_on(&value.device(), *value.shape(), 0.0);
                     let memory = options.rule.state_names().iter().map(|_| zeros()).collect();
                     Some(Parameter { name, layout: entry.layout, memory })
                 }
-                Place::Buffer(_) | Place::Copied(_) | Place::Count(_) => None,
+                TensorRole::Buffer(_) | TensorRole::Copied(_) | TensorRole::Count(_) => None,
             })
             .collect();
         Self { options, steps: 0, parameters }
@@ -68,7 +68,7 @@ impl Optimizer {
         self.steps += 1;
         let OptimizerOptions { rule, lr, weight_decay } = self.options;
         let step = UpdateStep { rule, lr, weight_decay, step: self.steps };
-        let mut guards: Vec<_> = params.iter().map(|(_, param)| param.slot().write()).collect();
+        let mut guards: Vec<_> = params.iter().map(|(_, param)| param.shared().write()).collect();
         let mut slots: Vec<ParamUpdate<'_>> = guards
             .iter_mut()
             .zip(&mut self.parameters)
@@ -136,20 +136,20 @@ impl Optimizer {
     /// # Errors
     /// As [`Network::load_state_dict`]; nothing is changed then.
     pub fn load_state(&mut self, state: &StateDict) -> Result<(), NnError> {
-        let mut expected: Vec<(String, Expected)> = vec![("steps".into(), Expected::Count)];
+        let mut expected: Vec<(String, TensorSpec)> = vec![("steps".into(), TensorSpec::Count)];
         for own in &self.parameters {
             expected
-                .extend(self.memories(own).map(|name| (name, Expected::F32(own.layout.clone()))));
+                .extend(self.memories(own).map(|name| (name, TensorSpec::F32(own.layout.clone()))));
         }
-        let mut loaded = read(&expected, state)?.into_iter();
-        if let Some(Loaded::Count(steps)) = loaded.next() {
+        let mut loaded = read_state(&expected, state)?.into_iter();
+        if let Some(StateTensor::Count(steps)) = loaded.next() {
             self.steps = u64::try_from(steps).map_err(|_| NnError::BadTensor {
                 name: "steps".into(),
                 problem: format!("is {steps}, not a number of steps"),
             })?;
         }
         for (own, value) in self.parameters.iter_mut().flat_map(|p| &mut p.memory).zip(loaded) {
-            if let Loaded::F32(value) = value {
+            if let StateTensor::F32(value) = value {
                 *own = value.to_device(&own.device());
             }
         }

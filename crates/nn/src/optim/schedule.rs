@@ -53,13 +53,14 @@ impl Schedule {
             Self::Constant { warmup } => (warmup, 1.0),
             Self::Linear { from, warmup } => {
                 let start = if from < 1.0 { from * steps as f64 } else { from };
-                (warmup, 1.0 - share(step as f64 - start, steps as f64 - start))
+                (warmup, 1.0 - progress_fraction(step as f64 - start, steps as f64 - start))
             }
             Self::Step { every, factor, warmup } => {
                 (warmup, factor.powi(i32::try_from(step / every.max(1)).unwrap_or(i32::MAX)))
             }
             Self::Cosine { warmup } => {
-                let done = share(step as f64 - warmup as f64, steps as f64 - warmup as f64);
+                let done =
+                    progress_fraction(step as f64 - warmup as f64, steps as f64 - warmup as f64);
                 (warmup, 0.5 * (1.0 + (PI * done).cos()))
             }
         };
@@ -83,7 +84,7 @@ impl Schedule {
 }
 
 /// How much of `whole` is over, in [0, 1]. Of nothing, everything is, but not before it begins.
-fn share(done: f64, whole: f64) -> f64 {
+fn progress_fraction(done: f64, whole: f64) -> f64 {
     if done <= 0.0 {
         0.0
     } else if done >= whole {

@@ -1,7 +1,7 @@
 //! What a recipe says of its images: their shape, and how pictures of any size are brought to it.
 
-use super::check::bad;
 use super::is_default;
+use super::validate::bad;
 use crate::error::NnError;
 use imaging::{Fit, ResizeFilter};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -13,7 +13,7 @@ const LARGEST_PICTURE: usize = 16_384;
 /// The images, and what is done to pictures to make them. All that is optional is left to the program, and to who runs it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Image {
+pub struct ImageConfig {
     /// Height and width in pixels: each a seed (the smaller of 4 to 15 pixels), doubled the same number of times, unless both networks list
     /// their layers.
     pub size: [usize; 2],
@@ -60,7 +60,7 @@ pub enum Range {
 
 impl Range {
     /// Pixels in [−1, 1] as the networks have them.
-    pub fn enter(self, images: &Tensor) -> Tensor {
+    pub fn to_network_range(self, images: &Tensor) -> Tensor {
         match self {
             Self::Signed => images.clone(),
             Self::Unit => images.scale(0.5).add_scalar(0.5),
@@ -68,7 +68,7 @@ impl Range {
     }
 
     /// The networks' pixels in [−1, 1].
-    pub fn leave(self, images: &Tensor) -> Tensor {
+    pub fn from_network_range(self, images: &Tensor) -> Tensor {
         match self {
             Self::Signed => images.clone(),
             Self::Unit => images.scale(2.0).add_scalar(-1.0),
@@ -77,7 +77,7 @@ impl Range {
 }
 
 /// Checks what is done to pictures; the size was checked before.
-pub(super) fn validate(image: &Image) -> Result<(), NnError> {
+pub(super) fn validate(image: &ImageConfig) -> Result<(), NnError> {
     let fits = |side: &usize| (1..=LARGEST_PICTURE).contains(side);
     if let Some([h, w]) = image.crop.filter(|sides| !sides.iter().all(fits)) {
         return Err(bad(
@@ -130,7 +130,7 @@ fn sides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[usize; 2]
 fn read_colour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 3]>, D::Error> {
     const HOW: &str = "give \"black\", \"white\", \"grey\", or six hexadecimal digits, as in \"ff8000\" for orange";
     let text = String::deserialize(deserializer).map_err(|_| de::Error::custom(HOW))?;
-    colour(&text).map(Some).ok_or_else(|| de::Error::custom(HOW))
+    parse_color(&text).map(Some).ok_or_else(|| de::Error::custom(HOW))
 }
 
 fn write_colour<S: Serializer>(colour: &Option<[u8; 3]>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -139,7 +139,7 @@ fn write_colour<S: Serializer>(colour: &Option<[u8; 3]>, serializer: S) -> Resul
 }
 
 /// A colour by name (black, white, grey) or by its digits, `RRGGBB`; `None` for anything else.
-pub fn colour(text: &str) -> Option<[u8; 3]> {
+pub fn parse_color(text: &str) -> Option<[u8; 3]> {
     match text {
         "black" => return Some([0; 3]),
         "white" => return Some([255; 3]),
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn what_pictures_become_is_read_and_written() {
         let plain = read("").unwrap();
-        let Image { crop, fit, min_side, filter, background, .. } = &plain.image;
+        let ImageConfig { crop, fit, min_side, filter, background, .. } = &plain.image;
         assert_eq!((*crop, *fit, *min_side, *filter, *background), (None, None, None, None, None));
         assert!(
             ["crop", "fit", "min_side", "filter", "background"]
@@ -177,7 +177,7 @@ mod tests {
             "crop = 108\nfit = \"crop\"\nmin_side = 96\nfilter = \"box\"\nbackground = \"grey\"",
         )
         .unwrap();
-        let Image { crop, fit, min_side, filter, background, .. } = &recipe.image;
+        let ImageConfig { crop, fit, min_side, filter, background, .. } = &recipe.image;
         assert_eq!((*crop, *fit, *min_side), (Some([108, 108]), Some(Fit::Crop), Some(96)));
         assert_eq!((*filter, *background), (Some(ResizeFilter::Box), Some([128; 3])));
         assert_eq!(Recipe::from_toml(&recipe.to_toml()).unwrap(), recipe);

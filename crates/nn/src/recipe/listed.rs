@@ -1,7 +1,7 @@
 //! Layers listed one by one, for networks that no rule of doubling and halving makes.
 
 use super::is_default;
-use super::networks::Discrimination;
+use super::network_config::MinibatchDiscriminationConfig;
 use crate::layers::MinibatchForm;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ pub enum Listed {
         /// Channels after it; 0 stands for the image's.
         channels: usize,
         /// The kernel's side, or height and width.
-        kernel: Sides,
+        kernel: HeightWidth,
         /// Steps down and across.
         #[serde(default = "one", skip_serializing_if = "is_one")]
         stride: usize,
@@ -45,7 +45,7 @@ pub enum Listed {
         /// Channels after it; 0 stands for the image's.
         channels: usize,
         /// The kernel's side, or height and width.
-        kernel: Sides,
+        kernel: HeightWidth,
         /// Steps down and across.
         #[serde(default = "one", skip_serializing_if = "is_one")]
         stride: usize,
@@ -141,7 +141,7 @@ pub enum Listed {
 
 impl Listed {
     /// The keys of minibatch discrimination as a network section has them.
-    pub(crate) fn discrimination(d: Discrimination) -> Self {
+    pub(crate) fn discrimination(d: MinibatchDiscriminationConfig) -> Self {
         Self::MinibatchDiscrimination { kernels: d.kernels, dims: d.dims, form: d.form }
     }
 }
@@ -149,14 +149,14 @@ impl Listed {
 /// A square's side, or height and width.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Sides {
+pub enum HeightWidth {
     /// Both.
     Square(usize),
     /// Height and width.
     Both([usize; 2]),
 }
 
-impl Sides {
+impl HeightWidth {
     /// Height and width.
     pub fn get(self) -> [usize; 2] {
         match self {
@@ -173,7 +173,7 @@ pub enum Pad {
     /// As many on every side.
     All(usize),
     /// By name.
-    Named(NamedPad),
+    Named(PaddingMode),
     /// `[[top, bottom], [left, right]]`.
     Sides([[usize; 2]; 2]),
 }
@@ -181,7 +181,7 @@ pub enum Pad {
 /// The paddings of TensorFlow and Keras.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum NamedPad {
+pub enum PaddingMode {
     /// None.
     Valid,
     /// So many that ⌈side / stride⌉ pixels remain (a transposed convolution: side · stride); the odd one at the bottom and right.

@@ -1,27 +1,28 @@
 //! Recipes: everything that decides what is trained and how.
 
-mod check;
-mod combine;
 mod image;
 mod listed;
-mod networks;
+mod network_config;
 mod parse;
 mod preset;
 mod size;
-mod training;
+mod train_config;
+mod validate;
+mod validate_combinations;
 
-pub use image::{Image, Range, colour};
+pub use image::{ImageConfig, Range, parse_color};
 pub use imaging::{Fit, ResizeFilter};
-pub use listed::{Listed, NamedPad, Pad, Sides};
-pub use networks::{
-    Discrimination, Discriminator, Distribution, Downsample, Generator, Head, NormKind, Output,
-    Stem, Upsample, Weights,
+pub use listed::{HeightWidth, Listed, Pad, PaddingMode};
+pub use network_config::{
+    DiscriminatorConfig, DownsampleMethod, GeneratorConfig, Head, LatentDistribution,
+    MinibatchDiscriminationConfig, NormKind, Output, Parametrization, Stem, UpsampleMethod,
 };
 pub use preset::DEFAULT;
 pub use size::{halvings, nearest_sizes};
-pub use training::{
-    Augment, Change, Condition, ConditionKind, Conditioned, Init, Noise, Objective, Optimizer,
-    Player, RuleName, Scheme, Train,
+pub use train_config::{
+    AugmentConfig, AugmentOp, ConditionConfig, ConditionKind, ConditioningMethod, InitConfig,
+    NetworkRole, NoiseConfig, ObjectiveConfig, OptimizerConfig, OptimizerType, TrainConfig,
+    WeightInit,
 };
 
 use crate::architecture::{self, Architecture, Spec};
@@ -30,7 +31,7 @@ use crate::layers::MinibatchForm;
 use crate::loss::Labels;
 use crate::network::Network;
 use crate::optim::{OptimizerKind, OptimizerOptions};
-use crate::plan::Plan;
+use crate::summary::ModelSummary;
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor, rng};
@@ -45,34 +46,34 @@ pub struct Recipe {
     /// One sentence on where it comes from and what it is for.
     pub description: String,
     /// The images.
-    pub image: Image,
+    pub image: ImageConfig,
     /// The generator.
-    pub generator: Generator,
+    pub generator: GeneratorConfig,
     /// The discriminator.
-    pub discriminator: Discriminator,
+    pub discriminator: DiscriminatorConfig,
     /// Batch normalisation, in both networks.
-    pub batch_norm: Norm,
+    pub batch_norm: BatchNormConfig,
     /// Initial weights, in both networks.
-    pub init: Init,
+    pub init: InitConfig,
     /// What the networks play for.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub objective: Objective,
+    pub objective: ObjectiveConfig,
     /// What D is told of images, real and generated, in D's own step.
     #[serde(default, skip_serializing_if = "is_default")]
     pub labels: Labels,
     /// Noise on what D sees.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub noise: Noise,
+    pub noise: NoiseConfig,
     /// Random changes to what D sees.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub augment: Augment,
+    pub augment: AugmentConfig,
     /// What the networks are told beside images and latents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub condition: Option<Condition>,
+    pub condition: Option<ConditionConfig>,
     /// The optimisers.
-    pub optimizer: Optimizer,
+    pub optimizer: OptimizerConfig,
     /// The schedule.
-    pub train: Train,
+    pub train: TrainConfig,
 }
 
 /// Whether a key need not be written.
@@ -83,7 +84,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 /// Batch normalisation.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Norm {
+pub struct BatchNormConfig {
     /// Added to the variance.
     pub eps: f64,
     /// How far each batch moves the running statistics, in (0, 1].
@@ -143,16 +144,16 @@ impl Recipe {
     /// # Errors
     /// The first key that is out of range, with what would be right; for the image size, with the nearest valid sizes.
     pub fn validate(&self) -> Result<(), NnError> {
-        check::validate(self)
+        validate::validate(self)
     }
 
-    /// How often the image is halved down to the [seed](Self::seed); 0 for a size that cannot be made.
+    /// How often the image is halved down to the [seed](Self::base_size); 0 for a size that cannot be made.
     pub fn levels(&self) -> usize {
         halvings(self.image.size).unwrap_or(0)
     }
 
     /// Height and width of the smallest image inside the networks.
-    pub fn seed(&self) -> [usize; 2] {
+    pub fn base_size(&self) -> [usize; 2] {
         self.image.size.map(|side| side >> self.levels())
     }
 
@@ -160,13 +161,13 @@ impl Recipe {
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
-    pub fn plan(&self) -> Result<Plan, NnError> {
+    pub fn summary(&self) -> Result<ModelSummary, NnError> {
         self.validate()?;
-        Plan::new(self)
+        ModelSummary::new(self)
     }
 
     /// Generator and discriminator with fresh weights. The generator maps `[N, latent]` to images `[N, H, W, C]` in [`Range`], the
-    /// discriminator images to logits `[N]`, or to [more](Self::verdicts) numbers, `[N, …]`.
+    /// discriminator images to logits `[N]`, or to [more](Self::num_d_outputs) numbers, `[N, …]`.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
@@ -177,26 +178,27 @@ impl Recipe {
         let discriminator =
             self.network(architecture::discriminator(self)?, self.discriminator.weights, rng);
         if generator.needs_reference() {
-            let reference = self.latents(rng, self.generator.reference, &Device::Cpu);
-            let told = self.condition.as_ref().is_some_and(|c| c.generator != Conditioned::None);
+            let reference = self.sample_z(rng, self.generator.reference, &Device::Cpu);
+            let told =
+                self.condition.as_ref().is_some_and(|c| c.generator != ConditioningMethod::None);
             let condition = told.then(|| self.example_conditions(self.generator.reference));
             generator.set_reference(reference, condition);
         }
         Ok((generator, discriminator))
     }
 
-    fn network(&self, made: Architecture, weights: Weights, rng: &mut Philox) -> Network {
+    fn network(&self, made: Architecture, weights: Parametrization, rng: &mut Philox) -> Network {
         let net = Network::new(
             made.layers.into_iter().map(|(name, spec)| (name, spec.layer(weights))).collect(),
         );
-        let Init { scheme, std, gamma_std } = self.init;
+        let InitConfig { scheme, std, gamma_std } = self.init;
         match scheme {
-            Scheme::Normal => net.initialise(std as f32, gamma_std as f32, rng),
-            Scheme::TruncatedConvolutions => {
-                net.initialise_truncated(std as f32, gamma_std as f32, rng)
+            WeightInit::Normal => net.init_normal(std as f32, gamma_std as f32, rng),
+            WeightInit::TruncatedConvolutions => {
+                net.init_truncated_normal(std as f32, gamma_std as f32, rng)
             }
-            Scheme::Orthogonal => net.initialise_orthogonal(1.0, rng),
-            Scheme::Glorot => net.initialise_glorot(rng),
+            WeightInit::Orthogonal => net.init_orthogonal(1.0, rng),
+            WeightInit::Glorot => net.init_glorot(rng),
         }
         net
     }
@@ -221,7 +223,7 @@ impl Recipe {
     }
 
     /// Whether D has minibatch discrimination in the form of its authors' code, which starts from data.
-    pub fn discriminates_by_code(&self) -> bool {
+    pub fn uses_minibatch_code_form(&self) -> bool {
         let listed = |layer: &Listed| {
             matches!(layer, Listed::MinibatchDiscrimination { form: MinibatchForm::Code, .. })
         };
@@ -247,17 +249,17 @@ impl Recipe {
     }
 
     /// `count` latent vectors, `[count, latent]`, on `device`.
-    pub fn latents(&self, rng: &mut Philox, count: usize, device: &Device) -> Tensor {
+    pub fn sample_z(&self, rng: &mut Philox, count: usize, device: &Device) -> Tensor {
         let distribution = match self.generator.distribution {
-            Distribution::Normal => rng::Distribution::Normal { mean: 0.0, std: 1.0 },
-            Distribution::Uniform => rng::Distribution::Uniform { low: -1.0, high: 1.0 },
+            LatentDistribution::Normal => rng::Distribution::Normal { mean: 0.0, std: 1.0 },
+            LatentDistribution::Uniform => rng::Distribution::Uniform { low: -1.0, high: 1.0 },
         };
         rng.draw(device, [count, self.generator.latent], distribution)
     }
 
     /// The options of the generator's optimiser, or the discriminator's.
-    pub fn optimizer(&self, player: Player) -> OptimizerOptions {
-        let Optimizer {
+    pub fn optimizer(&self, player: NetworkRole) -> OptimizerOptions {
+        let OptimizerConfig {
             rule,
             lr,
             lr_discriminator,
@@ -270,14 +272,14 @@ impl Recipe {
             ..
         } = self.optimizer;
         let rule = match rule {
-            RuleName::Adam => OptimizerKind::Adam { beta1, beta2, eps, decoupled: false },
-            RuleName::AdamW => OptimizerKind::Adam { beta1, beta2, eps, decoupled: true },
-            RuleName::Sgd => OptimizerKind::Sgd { momentum, nesterov },
-            RuleName::RmsProp => OptimizerKind::RmsProp { alpha: beta2, eps, momentum },
+            OptimizerType::Adam => OptimizerKind::Adam { beta1, beta2, eps, decoupled: false },
+            OptimizerType::AdamW => OptimizerKind::Adam { beta1, beta2, eps, decoupled: true },
+            OptimizerType::Sgd => OptimizerKind::Sgd { momentum, nesterov },
+            OptimizerType::RmsProp => OptimizerKind::RmsProp { alpha: beta2, eps, momentum },
         };
         let lr = match player {
-            Player::Generator => lr,
-            Player::Discriminator => lr_discriminator.unwrap_or(lr),
+            NetworkRole::Generator => lr,
+            NetworkRole::Discriminator => lr_discriminator.unwrap_or(lr),
         };
         OptimizerOptions { rule, lr, weight_decay }
     }
@@ -298,10 +300,10 @@ impl Recipe {
 
     /// Numbers that the discriminator says of an image: a logit; before the classes where it is an auxiliary classifier, too; or classes alone,
     /// whose log-sum-exp is the logit, where it is semi-supervised.
-    pub fn verdicts(&self) -> usize {
+    pub fn num_d_outputs(&self) -> usize {
         match &self.condition {
             Some(c) if self.objective.semi_supervised => c.size,
-            Some(c) if c.discriminator == Conditioned::Auxiliary => 1 + c.size,
+            Some(c) if c.discriminator == ConditioningMethod::Auxiliary => 1 + c.size,
             _ => 1,
         }
     }

@@ -7,7 +7,7 @@ use nn::layers::{
     MinibatchDiscrimination, MinibatchStdDev, ProjectionHead, SelfAttention, VirtualBatchNorm,
     Window,
 };
-use nn::{Activation, Layer, Mode, Network, Pass, StateDict};
+use nn::{Activation, ForwardCtx, Layer, Mode, Network, StateDict};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tensor::autograd::grad;
@@ -211,7 +211,7 @@ impl Case<'_> {
         assert_eq!(net.state_dict(), state, "{}", self.name);
         self.gradients(&net, &x);
         if self.all.keys().any(|key| key.starts_with(&format!("{}/start/", self.name))) {
-            net.initialise_from_data(&x.detach(), Mode::TRAIN);
+            net.data_dependent_init(&x.detach(), Mode::TRAIN);
             self.each("start", &net.state_dict(), TOLERANCE);
         }
     }
@@ -228,7 +228,7 @@ impl Case<'_> {
 
     fn gradients(&self, net: &Network, x: &Tensor) {
         let condition = self.tensor("condition");
-        let out = net.forward(x, Pass::from(Mode::TRAIN).with_condition(condition.as_ref()));
+        let out = net.forward(x, ForwardCtx::from(Mode::TRAIN).with_condition(condition.as_ref()));
         assert_eq!(
             out.shape()[..],
             self.golden("out").expect("an output").shape[..],
@@ -238,7 +238,7 @@ impl Case<'_> {
         self.assert("out", &out.to_vec(), TOLERANCE);
         self.each("after", &net.state_dict(), TOLERANCE);
         let mut wanted = vec![x.id().expect("a leaf")];
-        wanted.extend(net.keys());
+        wanted.extend(net.param_ids());
         let first = grad(&[(&out, &self.tensor("gout").expect("a gradient"))], &wanted, true);
         let dx = first[0].as_ref().expect("a gradient");
         self.assert("dx", &dx.to_vec(), TOLERANCE);

@@ -1,9 +1,9 @@
 //! The golden cases, on any device.
 
 use crate::common::{Golden, arrays, assert_close, cases, floats};
-use nn::augment::{Augmentation, Choice};
+use nn::augment::{AugmentParams, Augmentation};
 use nn::layers::{BatchNorm, Linear};
-use nn::loss::{self, ClassTargets, HistoricalAverage, Norm, Objective};
+use nn::loss::{self, ClassTargets, FeatureNorm, GanLoss, HistoricalAverage};
 use nn::optim::{clip_gradients, clip_weights};
 use nn::{Layer, Network, Optimizer, OptimizerKind, OptimizerOptions, Param, StateDict};
 use serde_json::Value;
@@ -66,7 +66,7 @@ fn each(kind: &str, count: usize, device: &Device, test: impl Fn(&Case<'_>)) {
 
 pub fn objectives(device: &Device) {
     each("objective", 5, device, |case| {
-        let objective: Objective =
+        let objective: GanLoss =
             serde_json::from_value(case.attrs["objective"].clone()).expect("an objective");
         let (real, fake) = (case.tensor("real").leaf(), case.tensor("fake").leaf());
         let by = [("real", &real), ("fake", &fake)];
@@ -123,11 +123,11 @@ pub fn features_and_classes(device: &Device) {
         let real = [case.tensor("real/0"), case.tensor("real/1").leaf()];
         let fake = [case.tensor("fake/0").leaf(), case.tensor("fake/1").leaf()];
         let by = [("fake/0", &fake[0]), ("fake/1", &fake[1])];
-        case.loss("l1", &loss::feature_matching(&real, &fake, Norm::L1), &by);
-        let l2 = loss::feature_matching(&real, &fake, Norm::L2);
+        case.loss("l1", &loss::feature_matching(&real, &fake, FeatureNorm::L1), &by);
+        let l2 = loss::feature_matching(&real, &fake, FeatureNorm::L2);
         case.loss("l2", &l2, &by);
         assert!(
-            loss::feature_matching(&real, &fake, Norm::L2).backward().of(&real[1]).is_none(),
+            loss::feature_matching(&real, &fake, FeatureNorm::L2).backward().of(&real[1]).is_none(),
             "real features are constants"
         );
     });
@@ -135,7 +135,11 @@ pub fn features_and_classes(device: &Device) {
         let names = ["labelled_logits", "real_logits", "fake_logits"];
         let [labelled, real, fake] = names.map(|name| case.tensor(name).leaf());
         let by = [(names[0], &labelled), (names[1], &real), (names[2], &fake)];
-        case.loss("labelled", &loss::labelled(&labelled, &case.tensor("one_hot")), &by);
+        case.loss(
+            "labelled",
+            &loss::supervised_class_loss(&labelled, &case.tensor("one_hot")),
+            &by,
+        );
         case.loss("unlabelled", &loss::unlabelled(&real, &fake), &by);
         case.loss("real_logit", &loss::real_logit(&real).mul(&case.tensor("gout")).sum_all(), &by);
     });
@@ -341,7 +345,7 @@ pub fn histories(device: &Device) {
 
 pub fn augmentation(device: &Device) {
     each("augment", 3, device, |case| {
-        let choices: Vec<Choice> =
+        let choices: Vec<AugmentParams> =
             serde_json::from_value(case.attrs["choices"].clone()).expect("choices");
         let x = case.tensor("x").leaf();
         let [_, h, w, c] = x.shape()[..] else { panic!("[N, H, W, C]") };

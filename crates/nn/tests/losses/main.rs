@@ -35,13 +35,13 @@ fn gradients_are_those_of_one_network() {
         ("d".into(), Layer::Reshape(vec![])),
     ]);
     let mut rng = Philox::new(1, 1);
-    net.initialise(0.5, 0.0, &mut rng);
+    net.init_normal(0.5, 0.0, &mut rng);
     let [real, fake] = [(); 2].map(|()| rng.uniform([3, 6, 6, 1], -1.0, 1.0));
     let mix = rng.uniform([3, 1, 1, 1], 0.0, 1.0);
     let penalty = || loss::gradient_penalty(&|x| net.forward(x, Mode::TRAIN), &real, &fake, &mix);
     let (all, own) = (penalty().backward(), loss::gradients(&penalty(), &net));
     let keys: Vec<_> = own.iter().map(|(key, _)| key).collect();
-    assert_eq!(keys, net.keys());
+    assert_eq!(keys, net.param_ids());
     assert_eq!(all.len(), own.len() + 1);
     for key in keys {
         let found = own.get(key).map(tensor::Tensor::to_vec).unwrap_or_default();

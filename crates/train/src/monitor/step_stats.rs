@@ -1,6 +1,6 @@
 //! What a step adds to its losses for the watch, on its own device: nothing is read back, and nothing of the run depends on it.
 
-use nn::loss::Objective;
+use nn::loss::GanLoss;
 use tensor::Tensor;
 use tensor::autograd::Gradients;
 
@@ -9,8 +9,8 @@ const SHARP: f32 = 1e6;
 
 /// The share of pictures about which D is right, a scalar in [0, 1]: its logits of real ones lie above the objective's boundary, those of
 /// generated ones below. That is 0, and ½ for least squares, whose targets are 0 and 1 unless its logits are `relative`: then they are −1 and 1.
-pub fn accuracy(objective: Objective, relative: bool, real: &Tensor, fake: &Tensor) -> Tensor {
-    let boundary = if objective == Objective::LeastSquares && !relative { 0.5 } else { 0.0 };
+pub fn accuracy(objective: GanLoss, relative: bool, real: &Tensor, fake: &Tensor) -> Tensor {
+    let boundary = if objective == GanLoss::LeastSquares && !relative { 0.5 } else { 0.0 };
     let share = |logits: &Tensor, sign: f32| {
         logits.detach().add_scalar(-boundary).scale(sign * SHARP).clamp(0.0, 1.0).mean_all()
     };

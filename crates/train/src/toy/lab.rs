@@ -3,9 +3,9 @@
 use super::networks::{discriminator, features, generator};
 use super::{Coverage, Landscape, Mixture, SAMPLES, Settings};
 use crate::TrainError;
-use nn::loss::{Labels, Norm, feature_matching, gradient_penalty, gradients, r1};
+use nn::loss::{FeatureNorm, Labels, feature_matching, gradient_penalty, gradients, r1};
 use nn::optim::clip_weights;
-use nn::{Ema, Mode, Network, Optimizer, OptimizerOptions, Statistics};
+use nn::{BatchNormStats, Ema, Mode, Network, Optimizer, OptimizerOptions};
 use tensor::rng::{Distribution, Philox};
 use tensor::{Device, FiniteCheck, Tensor};
 
@@ -24,7 +24,7 @@ mod stream {
 /// D in G's step: its parameters are constants.
 const JUDGE: Mode = Mode { track: false, ..Mode::TRAIN };
 /// D in a penalty, a second look in the same step: nothing but gradients moves.
-const PENALISE: Mode = Mode { statistics: Statistics::Batch { update: false }, track: true };
+const PENALISE: Mode = Mode { statistics: BatchNormStats::Batch { update: false }, track: true };
 
 /// What a step measured, where it was computed.
 pub(super) struct Losses {
@@ -186,7 +186,7 @@ impl Lab {
             };
             match matching > 0.0 {
                 true => loss.add(
-                    &feature_matching(&real_features, &fake_features, Norm::L2)
+                    &feature_matching(&real_features, &fake_features, FeatureNorm::L2)
                         .scale(matching as f32),
                 ),
                 false => loss,

@@ -71,7 +71,7 @@ fn network(layers: Vec<Layer>, rng: &mut Philox) -> Network {
     let network = Network::new(
         layers.into_iter().enumerate().map(|(i, layer)| (format!("main.{i}"), layer)).collect(),
     );
-    network.initialise(SPREAD, 0.0, rng);
+    network.init_normal(SPREAD, 0.0, rng);
     let last = network.layers().len() - 1;
     for (i, (_, layer)) in network.layers().iter().enumerate() {
         if let Layer::Linear(layer) = layer {

@@ -2,7 +2,7 @@
 
 use super::{Frame, Landscape, Mixture, Settings};
 use image::RgbImage;
-use nn::loss::Objective;
+use nn::loss::GanLoss;
 use plotters::prelude::*;
 use runs::ArtifactError;
 use runs::plots::{
@@ -29,10 +29,10 @@ impl Scale {
     fn of(settings: &Settings, mixture: &Mixture, frame: &Frame) -> Self {
         match settings.objective {
             _ if settings.relativistic => Self::between(mixture, frame),
-            Objective::Minimax | Objective::NonSaturating => Self { neutral: 0.0, full: 4.0 },
-            Objective::LeastSquares => Self { neutral: 0.5, full: 0.5 },
-            Objective::Hinge => Self { neutral: 0.0, full: 1.5 },
-            Objective::Wasserstein => Self::between(mixture, frame),
+            GanLoss::Minimax | GanLoss::NonSaturating => Self { neutral: 0.0, full: 4.0 },
+            GanLoss::LeastSquares => Self { neutral: 0.5, full: 0.5 },
+            GanLoss::Hinge => Self { neutral: 0.0, full: 1.5 },
+            GanLoss::Wasserstein => Self::between(mixture, frame),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Mixture;
 use crate::TrainError;
 use nn::OptimizerKind;
-use nn::loss::Objective;
+use nn::loss::GanLoss;
 
 /// A mixture by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +50,7 @@ pub struct Settings {
     /// Updates of G per step, each on fresh latents.
     pub g_steps: u32,
     /// What the networks minimise.
-    pub objective: Objective,
+    pub objective: GanLoss,
     /// Whether each logit is compared with the mean of the other kind (Jolicoeur-Martineau 2019).
     pub relativistic: bool,
     /// λ of the gradient penalty between real and generated points (Gulrajani et al. 2017).
@@ -96,7 +96,7 @@ impl Settings {
             lr_d: 1e-3,
             d_steps: 1,
             g_steps: 1,
-            objective: Objective::NonSaturating,
+            objective: GanLoss::NonSaturating,
             relativistic: false,
             gp: 0.0,
             r1: 0.0,
@@ -192,7 +192,7 @@ impl Settings {
 
     /// Combinations that make no sense.
     fn conflict(&self) -> Option<String> {
-        let wasserstein = self.objective == Objective::Wasserstein;
+        let wasserstein = self.objective == GanLoss::Wasserstein;
         let penalty = if self.gp > 0.0 { "--gp" } else { "--r1" };
         let penalised = self.gp > 0.0 || self.r1 > 0.0;
         let bounded = penalised || self.clip > 0.0 || self.spectral_norm;
@@ -242,11 +242,11 @@ impl Settings {
     /// The objective, as its flag has it.
     pub fn objective_name(&self) -> &'static str {
         match self.objective {
-            Objective::Minimax => "minimax",
-            Objective::NonSaturating => "non-saturating",
-            Objective::LeastSquares => "least-squares",
-            Objective::Hinge => "hinge",
-            Objective::Wasserstein => "wasserstein",
+            GanLoss::Minimax => "minimax",
+            GanLoss::NonSaturating => "non-saturating",
+            GanLoss::LeastSquares => "least-squares",
+            GanLoss::Hinge => "hinge",
+            GanLoss::Wasserstein => "wasserstein",
         }
     }
 }

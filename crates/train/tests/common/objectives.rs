@@ -118,7 +118,7 @@ pub fn games_follow_pytorch(device: &Device) {
     for case in &cases {
         let name = case["case"].as_str().unwrap();
         let recipe = recipe(case);
-        let (count, classes) = (recipe.train.batches(), recipe.condition_size());
+        let (count, classes) = (recipe.train.batches_per_step(), recipe.condition_size());
         let mut trainer = trainer(name, recipe, &file, device);
         for step in 0..10 {
             let numbers = step * count..(step + 1) * count;

@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::output;
 use clap::{ValueEnum, value_parser};
 use eval::interpret::filters::Filters;
-use nn::recipe::Player;
+use nn::recipe::NetworkRole;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -53,8 +53,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     crate::commands::require_grid(&args.grid, args.force)?;
     let player = match args.network {
-        Which::Discriminator => Player::Discriminator,
-        Which::Generator => Player::Generator,
+        Which::Discriminator => NetworkRole::Discriminator,
+        Which::Generator => NetworkRole::Generator,
     };
     let filters = Filters::of(&args.networks.open()?, player, &args.device.open()?)?;
     filters.sheet(args.columns as usize, args.each).save(&args.grid)?;

@@ -7,7 +7,7 @@ use crate::output;
 use crate::render::table;
 use clap::{ValueEnum, value_parser};
 use eval::latent::{ConditionTable, InterpolationPath, LatentSource, SampleSpec, Smoothness, Walk};
-use nn::recipe::Distribution;
+use nn::recipe::LatentDistribution;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -58,8 +58,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let opened = args.generator.open_alone()?;
     let recipe = opened.sampler.recipe();
     let path = match (args.path, recipe.generator.distribution) {
-        (Some(PathChoice::Linear), _) | (None, Distribution::Uniform) => InterpolationPath::Linear,
-        (Some(PathChoice::Spherical), _) | (None, Distribution::Normal) => {
+        (Some(PathChoice::Linear), _) | (None, LatentDistribution::Uniform) => {
+            InterpolationPath::Linear
+        }
+        (Some(PathChoice::Spherical), _) | (None, LatentDistribution::Normal) => {
             InterpolationPath::Spherical
         }
     };

@@ -8,7 +8,7 @@ use crate::parse;
 use ::train::toy::{self, Event, Outcome, Settings, Target, picture};
 use clap::{ValueEnum, value_parser};
 use nn::OptimizerKind;
-use nn::loss::Objective;
+use nn::loss::GanLoss;
 use std::time::Instant;
 
 /// Shown below the help.
@@ -175,11 +175,11 @@ impl Args {
             self.batch_norm.is_some_and(|chosen| chosen == network || chosen == Networks::Both)
         };
         let objective = match self.objective {
-            ObjectiveChoice::Minimax => Objective::Minimax,
-            ObjectiveChoice::NonSaturating => Objective::NonSaturating,
-            ObjectiveChoice::LeastSquares => Objective::LeastSquares,
-            ObjectiveChoice::Hinge => Objective::Hinge,
-            ObjectiveChoice::Wasserstein => Objective::Wasserstein,
+            ObjectiveChoice::Minimax => GanLoss::Minimax,
+            ObjectiveChoice::NonSaturating => GanLoss::NonSaturating,
+            ObjectiveChoice::LeastSquares => GanLoss::LeastSquares,
+            ObjectiveChoice::Hinge => GanLoss::Hinge,
+            ObjectiveChoice::Wasserstein => GanLoss::Wasserstein,
         };
         let settings = Settings {
             target,

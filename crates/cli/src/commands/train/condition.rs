@@ -4,7 +4,7 @@ use crate::error::CliError;
 use ::train::condition::condition_schema;
 use data::Dataset;
 use nn::Recipe;
-use nn::recipe::{Condition, ConditionKind, Conditioned};
+use nn::recipe::{ConditionConfig, ConditionKind, ConditioningMethod};
 use std::path::{Path, PathBuf};
 
 /// Flags of conditioning.
@@ -26,10 +26,10 @@ pub struct ConditionArgs {
         requires = "condition",
         hide_possible_values = true
     )]
-    pub condition_g: Option<Conditioned>,
+    pub condition_g: Option<ConditioningMethod>,
     /// How the discriminator is conditioned [default: input].
     #[arg(long, value_name = "METHOD", value_enum, requires = "condition")]
-    pub condition_d: Option<Conditioned>,
+    pub condition_d: Option<ConditioningMethod>,
     /// Length of a learned embedding of the condition, up to 65536; 0 appends the condition itself
     /// [default: 0].
     #[arg(
@@ -56,12 +56,12 @@ impl ConditionArgs {
             Some(_) => ConditionKind::Vector,
         };
         let same = recipe.condition.take().filter(|own| own.kind == kind);
-        let mut condition = same.unwrap_or(Condition {
+        let mut condition = same.unwrap_or(ConditionConfig {
             kind,
             size: 1,
             names: Vec::new(),
-            generator: Conditioned::Input,
-            discriminator: Conditioned::Input,
+            generator: ConditioningMethod::Input,
+            discriminator: ConditioningMethod::Input,
             embedding: 0,
             auxiliary_weight: 1.0,
         });

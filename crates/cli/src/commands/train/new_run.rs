@@ -12,7 +12,7 @@ use ::train::monitor::MonitorConfig;
 use ::train::{Settings, Trainer};
 use data::{DataSpec, Dataset};
 use nn::Recipe;
-use nn::recipe::RuleName;
+use nn::recipe::OptimizerType;
 use std::process::ExitCode;
 use tensor::Device;
 
@@ -36,7 +36,7 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
     let known = DatasetInfo::of(&spec)?;
     let mut recipe = resolve(args, &known, init.as_ref())?;
     let preprocess = args.pictures.preprocess(&recipe, &known)?;
-    let plan = recipe.plan()?;
+    let plan = recipe.summary()?;
     // What can be found out before the pictures are decoded, which may take long.
     memory_estimate::check(
         &plan,
@@ -57,13 +57,12 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
     if args.batch.is_none() && (LEAST_BATCH..recipe.train.batch).contains(&dataset.len()) {
         recipe.train.batch = dataset.len();
     }
-    let plan = recipe.plan()?;
+    let plan = recipe.summary()?;
     let per_epoch = batches_per_epoch(&dataset, recipe.train.batch)?;
     let steps = match (recipe.train.steps, recipe.train.epochs) {
         (Some(steps), _) => steps,
-        (None, epochs) => {
-            steps_of(epochs.unwrap_or(1), per_epoch)?.div_ceil(recipe.train.batches() as u64)
-        }
+        (None, epochs) => steps_of(epochs.unwrap_or(1), per_epoch)?
+            .div_ceil(recipe.train.batches_per_step() as u64),
     };
     if args.dry_run {
         render.plan(&recipe, &plan);
@@ -180,10 +179,10 @@ fn resolve(
 /// Refuses constants of an optimiser that the recipe does not have.
 fn reject_unused_optimizer_keys(tricks: &RecipeFlags, recipe: &Recipe) -> Result<(), CliError> {
     let rule = recipe.optimizer.rule;
-    let adam = matches!(rule, RuleName::Adam | RuleName::AdamW);
+    let adam = matches!(rule, OptimizerType::Adam | OptimizerType::AdamW);
     for (key, read, readers) in [
         ("optimizer.beta1", adam, "adam and adamw"),
-        ("optimizer.beta2", rule != RuleName::Sgd, "adam, adamw and rmsprop"),
+        ("optimizer.beta2", rule != OptimizerType::Sgd, "adam, adamw and rmsprop"),
     ] {
         if let Some((_, value)) =
             tricks.changes.iter().find(|(own, _)| own == key).filter(|_| !read)

@@ -43,7 +43,7 @@ pub fn run(
         render.warning(&format!("{error} (skipped; going on from {})", found.path.display()));
     }
     let meta = &found.checkpoint.meta;
-    let plan = Recipe::from_toml(&meta.recipe)?.plan()?;
+    let plan = Recipe::from_toml(&meta.recipe)?.summary()?;
     memory_estimate::check(&plan, device, "close other programs", args.dry_run, &render)?;
     let mut trainer = Trainer::resume(&found.checkpoint, device)
         .map_err(|e| CliError::in_context(found.path.display(), e))?;
@@ -87,7 +87,7 @@ pub fn run(
     }
     let per_epoch = batches_per_epoch(&dataset, settings.recipe.train.batch)?;
     if let Some(epochs) = args.epochs {
-        let batches = trainer.settings().recipe.train.batches() as u64;
+        let batches = trainer.settings().recipe.train.batches_per_step() as u64;
         override_steps(&mut trainer, steps_of(epochs, per_epoch)?.div_ceil(batches), "--epochs")?;
         if later.is_none() && is_complete(&trainer, &dir) {
             render.complete(dir.path(), trainer.steps_done());

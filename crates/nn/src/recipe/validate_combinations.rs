@@ -1,16 +1,19 @@
 //! Combinations of keys that make no sense, each with the reason.
 
-use super::check::bad;
-use super::{ConditionKind, Conditioned, Listed, NormKind, Range, Recipe, RuleName, Weights};
+use super::validate::bad;
+use super::{
+    ConditionKind, ConditioningMethod, Listed, NormKind, OptimizerType, Parametrization, Range,
+    Recipe,
+};
 use crate::architecture;
 use crate::error::NnError;
-use crate::loss::{Labels, Norm as FeatureNorm, Objective as Loss};
+use crate::loss::{FeatureNorm, GanLoss as Loss, Labels};
 use serde::Serialize;
 
 type Check = Result<(), NnError>;
 
 /// Refuses when `wrong`: the key, its value, and why.
-fn refuse(wrong: bool, key: &str, value: impl std::fmt::Display, why: &str) -> Check {
+fn reject(wrong: bool, key: &str, value: impl std::fmt::Display, why: &str) -> Check {
     if wrong { Err(bad(key, value, why)) } else { Ok(()) }
 }
 
@@ -31,30 +34,30 @@ pub(super) fn validate(recipe: &Recipe) -> Check {
     schedule(recipe)?;
     let augmented = !recipe.augment.policy.is_empty() || recipe.image.flip;
     let why = "this recipe stands for a source that trains on images as they are; set augment.forbidden = false to do it all the same";
-    refuse(recipe.augment.forbidden && augmented, "augment.forbidden", true, why)
+    reject(recipe.augment.forbidden && augmented, "augment.forbidden", true, why)
 }
 
 fn objective(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
     let name = written(o.loss);
     let told = recipe.labels != Labels::default();
-    refuse(
+    reject(
         told && !o.loss.takes_targets(),
         "objective.loss",
         &name,
         "has no targets that section [labels] could change",
     )?;
-    refuse(
+    reject(
         o.loss == Loss::Wasserstein
             && o.clip == 0.0
             && o.gradient_penalty == 0.0
             && o.r1 == 0.0
-            && recipe.discriminator.weights != Weights::SpectralNorm,
+            && recipe.discriminator.weights != Parametrization::SpectralNorm,
         "objective.loss",
         &name,
         "without a bound the critic's loss runs away; set objective.clip, objective.gradient_penalty or discriminator.weights = \"spectral-norm\"",
     )?;
-    refuse(
+    reject(
         o.relativistic && o.loss == Loss::Wasserstein,
         "objective.relativistic",
         true,
@@ -72,40 +75,40 @@ fn penalties(recipe: &Recipe) -> Check {
         ("objective.gradient_penalty", o.gradient_penalty, "\"layer\", \"instance\" or \"none\""),
         ("objective.r1", o.r1, "\"none\""),
     ] {
-        refuse(
+        reject(
             weight > 0.0 && has(recipe, NormKind::Batch),
             key,
             weight,
             &format!("{mixed}{norms}"),
         )?;
-        refuse(weight > 0.0 && discriminates(recipe), key, weight, company)?;
+        reject(weight > 0.0 && discriminates(recipe), key, weight, company)?;
     }
-    refuse(
+    reject(
         o.r1 > 0.0 && o.gradient_penalty > 0.0,
         "objective.r1",
         o.r1,
         "asks for slope 0 at real images, gradient_penalty for slope 1 beside them; keep one",
     )?;
-    refuse(
+    reject(
         o.r1_every != 1 && o.r1 == 0.0,
         "objective.r1_every",
         o.r1_every,
         "needs objective.r1 to begin with, such as 1.0",
     )?;
-    refuse(
+    reject(
         o.clip > 0.0 && o.loss != Loss::Wasserstein,
         "objective.clip",
         o.clip,
         "keeps a Wasserstein critic's slope bounded; it does nothing good for other losses: use objective.loss = \"wasserstein\"",
     )?;
-    refuse(
+    reject(
         o.clip > 0.0 && o.gradient_penalty > 0.0,
         "objective.clip",
         o.clip,
         "and gradient_penalty are two ways to the same end; keep one",
     )?;
-    refuse(
-        o.clip > 0.0 && recipe.discriminator.weights == Weights::SpectralNorm,
+    reject(
+        o.clip > 0.0 && recipe.discriminator.weights == Parametrization::SpectralNorm,
         "objective.clip",
         o.clip,
         "and spectral norm are two ways to the same end, and the norm scales up again what was clipped; keep one",
@@ -115,45 +118,45 @@ fn penalties(recipe: &Recipe) -> Check {
 fn semi_supervised(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
     let only = "says of how many images a semi-supervised D learns the labels; set objective.semi_supervised = true";
-    refuse(o.labelled > 0 && !o.semi_supervised, "objective.labelled", o.labelled, only)?;
+    reject(o.labelled > 0 && !o.semi_supervised, "objective.labelled", o.labelled, only)?;
     if !o.semi_supervised {
         return Ok(());
     }
-    refuse(
+    reject(
         o.loss != Loss::NonSaturating,
         "objective.loss",
         written(o.loss),
         "has no form for K+1 classes; use \"non-saturating\" with semi_supervised",
     )?;
-    refuse(o.relativistic, "objective.relativistic", true, "has no form for K+1 classes")?;
-    refuse(
+    reject(o.relativistic, "objective.relativistic", true, "has no form for K+1 classes")?;
+    reject(
         recipe.labels != Labels::default(),
         "objective.semi_supervised",
         true,
         "its targets are the classes, which section [labels] does not change",
     )?;
     let Some(c) = &recipe.condition else {
-        return refuse(
+        return reject(
             true,
             "objective.semi_supervised",
             true,
             "needs a section [condition] with kind = \"class\"",
         );
     };
-    refuse(
-        c.kind != ConditionKind::Class || c.discriminator != Conditioned::None,
+    reject(
+        c.kind != ConditionKind::Class || c.discriminator != ConditioningMethod::None,
         "objective.semi_supervised",
         true,
         "needs condition.kind = \"class\" and condition.discriminator = \"none\": the class is what D is to find",
     )?;
-    refuse(
-        o.labelled > 0 && c.generator != Conditioned::None,
+    reject(
+        o.labelled > 0 && c.generator != ConditioningMethod::None,
         "objective.labelled",
         o.labelled,
         "hides labels that G would be told; use condition.generator = \"none\"",
     )?;
     let fewer = format!("is fewer than one of each of {} classes", c.size);
-    refuse(o.labelled > 0 && o.labelled < c.size, "objective.labelled", o.labelled, &fewer)
+    reject(o.labelled > 0 && o.labelled < c.size, "objective.labelled", o.labelled, &fewer)
 }
 
 /// Feature matching, and the keys that only it reads.
@@ -161,19 +164,19 @@ fn matching(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
     let needs = "needs objective.feature_matching to begin with, such as 1.0";
     let off = o.feature_matching == 0.0;
-    refuse(
+    reject(
         off && o.feature_norm != FeatureNorm::L2,
         "objective.feature_norm",
         written(o.feature_norm),
         needs,
     )?;
-    refuse(
+    reject(
         off && !o.feature_layers.is_empty(),
         "objective.feature_layers",
         format!("{:?}", o.feature_layers),
         needs,
     )?;
-    refuse(
+    reject(
         o.relativistic && !off,
         "objective.feature_matching",
         o.feature_matching,
@@ -185,7 +188,7 @@ fn matching(recipe: &Recipe) -> Check {
     let made = architecture::discriminator(recipe)?;
     for layer in &recipe.objective.feature_layers {
         let there = made.layers.iter().any(|(name, _)| name == layer);
-        refuse(
+        reject(
             !there,
             "objective.feature_layers",
             format!("{layer:?}"),
@@ -224,7 +227,7 @@ fn discriminator(recipe: &Recipe) -> Check {
     let listed = |wanted: fn(&Listed) -> bool| d.layers.iter().any(wanted);
     let spread = listed(|l| matches!(l, Listed::MinibatchStddev { .. }))
         || d.layers.is_empty() && d.minibatch_stddev > 0;
-    refuse(
+    reject(
         spread && discriminates(recipe),
         "discriminator.minibatch_stddev",
         d.minibatch_stddev,
@@ -235,16 +238,16 @@ fn discriminator(recipe: &Recipe) -> Check {
         || d.layers.is_empty() && d.noise > 0.0;
     let steps = recipe.noise.decay_steps;
     let none = "there is no noise that could fall; set noise.input or discriminator.noise";
-    refuse(steps > 0 && !noisy, "noise.decay_steps", steps, none)
+    reject(steps > 0 && !noisy, "noise.decay_steps", steps, none)
 }
 
 fn networks(recipe: &Recipe) -> Check {
     let (g, d) = (&recipe.generator, &recipe.discriminator);
     let why = "is for generators: D sees real and generated images in batches apart, for which there is no one reference";
-    refuse(has(recipe, NormKind::VirtualBatch), "discriminator.norm", "\"virtual-batch\"", why)?;
+    reject(has(recipe, NormKind::VirtualBatch), "discriminator.norm", "\"virtual-batch\"", why)?;
     let both = g.layers.iter().any(|l| matches!(l, Listed::VirtualBatchNorm {}))
         && g.layers.iter().any(|l| matches!(l, Listed::BatchNorm { .. }));
-    refuse(
+    reject(
         both,
         "generator.layers",
         "[…]",
@@ -254,7 +257,7 @@ fn networks(recipe: &Recipe) -> Check {
         ("generator.norm_everywhere", g.norm_everywhere, g.norm),
         ("discriminator.norm_everywhere", d.norm_everywhere, d.norm),
     ] {
-        refuse(everywhere && norm == NormKind::None, key, true, "there is no norm to put there")?;
+        reject(everywhere && norm == NormKind::None, key, true, "there is no norm to put there")?;
     }
     let [h, w] = recipe.image.size;
     let sides: Vec<usize> =
@@ -265,18 +268,18 @@ fn networks(recipe: &Recipe) -> Check {
     ] {
         let known = sides.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         let why = format!("there is no hidden image with that smaller side: there are {known}");
-        refuse(listed.is_empty() && side > 0 && !sides.contains(&side), key, side, &why)?;
+        reject(listed.is_empty() && side > 0 && !sides.contains(&side), key, side, &why)?;
     }
     let unit = recipe.image.range == Range::Unit;
     let sigmoid = matches!(g.layers.last(), Some(Listed::Sigmoid {}));
     let tanh = g.layers.is_empty() || matches!(g.layers.last(), Some(Listed::Tanh {}));
-    refuse(
+    reject(
         unit && tanh,
         "image.range",
         "\"unit\"",
         "the generator ends in tanh, whose pixels are in [-1, 1]; use \"signed\"",
     )?;
-    refuse(
+    reject(
         !unit && sigmoid,
         "image.range",
         "\"signed\"",
@@ -286,30 +289,31 @@ fn networks(recipe: &Recipe) -> Check {
 
 fn condition(recipe: &Recipe) -> Check {
     let Some(c) = &recipe.condition else { return Ok(()) };
-    let only_d =
-        |place: Conditioned| matches!(place, Conditioned::Projection | Conditioned::Auxiliary);
-    refuse(
+    let only_d = |place: ConditioningMethod| {
+        matches!(place, ConditioningMethod::Projection | ConditioningMethod::Auxiliary)
+    };
+    reject(
         only_d(c.generator),
         "condition.generator",
         written(c.generator),
         "is something that a discriminator does; use \"input\" or \"every-layer\"",
     )?;
-    refuse(
+    reject(
         !c.names.is_empty() && c.names.len() != c.size,
         "condition.names",
         format!("{} names", c.names.len()),
         &format!("condition.size is {}", c.size),
     )?;
-    refuse(
-        c.kind == ConditionKind::Vector && c.discriminator == Conditioned::Auxiliary,
+    reject(
+        c.kind == ConditionKind::Vector && c.discriminator == ConditioningMethod::Auxiliary,
         "condition.discriminator",
         "\"auxiliary\"",
         "there are no classes in a vector of numbers; use \"input\" or \"projection\"",
     )?;
-    let nowhere = c.generator == Conditioned::None
-        && c.discriminator == Conditioned::None
+    let nowhere = c.generator == ConditioningMethod::None
+        && c.discriminator == ConditioningMethod::None
         && !recipe.objective.semi_supervised;
-    refuse(
+    reject(
         nowhere,
         "condition.generator",
         "\"none\"",
@@ -318,18 +322,18 @@ fn condition(recipe: &Recipe) -> Check {
     let (g, d) = (&recipe.generator, &recipe.discriminator);
     placed("condition.generator", c.generator, "generator.layers", &g.layers)?;
     placed("condition.discriminator", c.discriminator, "discriminator.layers", &d.layers)?;
-    let appends = |place: Conditioned, layers: &[Listed]| match layers {
-        [] => matches!(place, Conditioned::Input | Conditioned::EveryLayer),
+    let appends = |place: ConditioningMethod, layers: &[Listed]| match layers {
+        [] => matches!(place, ConditioningMethod::Input | ConditioningMethod::EveryLayer),
         _ => layers.contains(&Listed::Condition {}),
     };
-    refuse(
+    reject(
         c.embedding > 0 && !appends(c.generator, &g.layers) && !appends(c.discriminator, &d.layers),
         "condition.embedding",
         c.embedding,
         "stands for the condition where it is appended, which it is nowhere; use condition.generator = \"input\"",
     )?;
-    refuse(
-        c.discriminator == Conditioned::Projection
+    reject(
+        c.discriminator == ConditioningMethod::Projection
             && d.minibatch_discrimination.is_some()
             && d.layers.is_empty(),
         "condition.discriminator",
@@ -339,45 +343,45 @@ fn condition(recipe: &Recipe) -> Check {
 }
 
 /// Refuses listed layers that read a condition which their network is not given, and a condition that none of them reads.
-fn placed(key: &str, place: Conditioned, list: &str, layers: &[Listed]) -> Check {
+fn placed(key: &str, place: ConditioningMethod, list: &str, layers: &[Listed]) -> Check {
     if layers.is_empty() {
         return Ok(());
     }
     let read =
         layers.iter().any(|layer| matches!(layer, Listed::Condition {} | Listed::Projection {}));
-    let given = !matches!(place, Conditioned::None | Conditioned::Auxiliary);
+    let given = !matches!(place, ConditioningMethod::None | ConditioningMethod::Auxiliary);
     let blind =
         format!("{list} has layers that read the condition; use \"input\", or take them out");
-    refuse(read && !given, key, written(place), &blind)?;
+    reject(read && !given, key, written(place), &blind)?;
     let deaf = format!(
         "no layer of {list} reads it; add {{ layer = \"condition\" }} there, or use \"none\""
     );
-    refuse(given && !read, key, written(place), &deaf)
+    reject(given && !read, key, written(place), &deaf)
 }
 
 fn optimizer(recipe: &Recipe) -> Check {
     let o = &recipe.optimizer;
-    let adam = matches!(o.rule, RuleName::Adam | RuleName::AdamW);
-    refuse(
+    let adam = matches!(o.rule, OptimizerType::Adam | OptimizerType::AdamW);
+    reject(
         adam && o.momentum > 0.0,
         "optimizer.momentum",
         o.momentum,
         "is for sgd and rmsprop; Adam's is optimizer.beta1",
     )?;
     let end = o.momentum_end.unwrap_or_default();
-    refuse(
+    reject(
         o.momentum_end.is_some() && o.momentum == 0.0,
         "optimizer.momentum_end",
         end,
         "needs optimizer.momentum to begin with, such as 0.5",
     )?;
-    refuse(
-        o.nesterov && o.rule != RuleName::Sgd,
+    reject(
+        o.nesterov && o.rule != OptimizerType::Sgd,
         "optimizer.nesterov",
         true,
         "is for optimizer.rule = \"sgd\"",
     )?;
-    refuse(
+    reject(
         o.nesterov && o.momentum == 0.0,
         "optimizer.nesterov",
         true,
@@ -388,5 +392,5 @@ fn optimizer(recipe: &Recipe) -> Check {
 fn schedule(recipe: &Recipe) -> Check {
     let t = &recipe.train;
     let why = "gives every update pictures of its own, and so latents of its own: set train.fresh_latents = true";
-    refuse(t.alternate && !t.fresh_latents, "train.alternate", true, why)
+    reject(t.alternate && !t.fresh_latents, "train.alternate", true, why)
 }

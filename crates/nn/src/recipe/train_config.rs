@@ -1,15 +1,15 @@
 //! The sections of a recipe that say how the networks are trained.
 
 use super::is_default;
-use crate::augment::Policy;
-use crate::loss::{Norm as FeatureNorm, Objective as Loss};
+use crate::augment::AugmentPolicy;
+use crate::loss::{FeatureNorm, GanLoss as Loss};
 use crate::optim::Schedule;
 use serde::{Deserialize, Serialize};
 
 /// What the two networks play for.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Objective {
+pub struct ObjectiveConfig {
     /// Which loss.
     pub loss: Loss,
     /// Whether each logit is taken relative to the mean of the other kind (Jolicoeur-Martineau 2019).
@@ -36,7 +36,7 @@ pub struct Objective {
     pub labelled: usize,
 }
 
-impl Default for Objective {
+impl Default for ObjectiveConfig {
     fn default() -> Self {
         Self {
             loss: Loss::NonSaturating,
@@ -58,7 +58,7 @@ impl Default for Objective {
 /// What the networks are told beside images and latents.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Condition {
+pub struct ConditionConfig {
     /// Where it comes from.
     pub kind: ConditionKind,
     /// Its length: classes, attributes, or numbers of a vector.
@@ -69,11 +69,11 @@ pub struct Condition {
     #[serde(default, skip_serializing_if = "is_default")]
     pub names: Vec<String>,
     /// Where the generator sees it.
-    #[serde(default = "Conditioned::input")]
-    pub generator: Conditioned,
+    #[serde(default = "ConditioningMethod::input")]
+    pub generator: ConditioningMethod,
     /// Where the discriminator sees it.
-    #[serde(default = "Conditioned::input")]
-    pub discriminator: Conditioned,
+    #[serde(default = "ConditioningMethod::input")]
+    pub discriminator: ConditioningMethod,
     /// Length of a learned embedding that stands for it where it is appended; 0 appends it as it is.
     #[serde(default, skip_serializing_if = "is_default")]
     pub embedding: usize,
@@ -106,7 +106,7 @@ pub enum ConditionKind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
-pub enum Conditioned {
+pub enum ConditioningMethod {
     /// Not at all.
     None,
     /// Appended to its input (to an image: as channels that are the same everywhere; Mirza & Osindero 2014).
@@ -119,7 +119,7 @@ pub enum Conditioned {
     Auxiliary,
 }
 
-impl Conditioned {
+impl ConditioningMethod {
     fn input() -> Self {
         Self::Input
     }
@@ -128,7 +128,7 @@ impl Conditioned {
 /// Noise on what the discriminator sees.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Noise {
+pub struct NoiseConfig {
     /// Standard deviation of Gaussian noise added to its images, real and generated (Sønderby et al. 2017).
     pub input: f64,
     /// Steps after which this noise and that on its layers has fallen linearly to 0; 0 keeps it.
@@ -138,9 +138,9 @@ pub struct Noise {
 /// What is done at random to every image that D sees, real or generated (Zhao et al. 2020).
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Augment {
+pub struct AugmentConfig {
     /// Which changes.
-    pub policy: Vec<Change>,
+    pub policy: Vec<AugmentOp>,
     /// Whether the recipe stands for a source that did nothing to its images: then neither `policy` nor `image.flip` is accepted.
     pub forbidden: bool,
 }
@@ -148,7 +148,7 @@ pub struct Augment {
 /// A random change to images.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub enum AugmentOp {
     /// Brightness, saturation and contrast.
     #[serde(alias = "colour")]
     Color,
@@ -160,16 +160,16 @@ pub enum Change {
     Flip,
 }
 
-impl Augment {
+impl AugmentConfig {
     /// The changes with the ratios of the paper.
-    pub fn policy(&self) -> Policy {
+    pub fn policy(&self) -> AugmentPolicy {
         let has = |change| self.policy.contains(&change);
         let ratio = |change, of_paper: f64| if has(change) { of_paper } else { 0.0 };
-        Policy {
-            colour: has(Change::Color),
-            translation: ratio(Change::Translation, Policy::ALL.translation),
-            cutout: ratio(Change::Cutout, Policy::ALL.cutout),
-            flip: has(Change::Flip),
+        AugmentPolicy {
+            color: has(AugmentOp::Color),
+            translation: ratio(AugmentOp::Translation, AugmentPolicy::ALL.translation),
+            cutout: ratio(AugmentOp::Cutout, AugmentPolicy::ALL.cutout),
+            flip: has(AugmentOp::Flip),
         }
     }
 }
@@ -177,10 +177,10 @@ impl Augment {
 /// Initial weights.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Init {
+pub struct InitConfig {
     /// Where weights come from.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub scheme: Scheme,
+    pub scheme: WeightInit,
     /// Standard deviation of weights, around 0, under schemes `normal` and `truncated-convolutions`.
     pub std: f64,
     /// Standard deviation of batch norm's γ, around 1.
@@ -190,7 +190,7 @@ pub struct Init {
 /// Where weights come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Scheme {
+pub enum WeightInit {
     /// N(0, std²), as in the paper.
     #[default]
     Normal,
@@ -205,10 +205,10 @@ pub enum Scheme {
 /// The optimisers, one for each network.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Optimizer {
+pub struct OptimizerConfig {
     /// Which one.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub rule: RuleName,
+    pub rule: OptimizerType,
     /// Learning rate.
     pub lr: f64,
     /// D's learning rate, where it is not that of G (Heusel et al. 2017).
@@ -239,7 +239,7 @@ pub struct Optimizer {
     pub schedule: Schedule,
 }
 
-impl Optimizer {
+impl OptimizerConfig {
     /// The momentum of the step that follows `step` finished ones in a run of `steps`; beyond the end that of the end.
     pub fn momentum_at(&self, step: u64, steps: u64) -> f64 {
         let done = (step as f64 / steps.max(1) as f64).min(1.0);
@@ -250,7 +250,7 @@ impl Optimizer {
 /// Which optimiser.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum RuleName {
+pub enum OptimizerType {
     /// Adam (Kingma & Ba 2015).
     #[default]
     Adam,
@@ -265,7 +265,7 @@ pub enum RuleName {
 /// The schedule.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Train {
+pub struct TrainConfig {
     /// Images per step.
     pub batch: usize,
     /// Length in passes over the data; exactly one of this and `steps`.
@@ -284,7 +284,7 @@ pub struct Train {
     pub g_steps: usize,
     /// Which network is updated first in a step.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub first: Player,
+    pub first: NetworkRole,
     /// Whether every update draws latent vectors of its own, or all of a step share theirs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fresh_latents: bool,
@@ -294,9 +294,9 @@ pub struct Train {
     pub alternate: bool,
 }
 
-impl Train {
+impl TrainConfig {
     /// Batches of real images in a step.
-    pub fn batches(&self) -> usize {
+    pub fn batches_per_step(&self) -> usize {
         self.d_steps + if self.alternate { self.g_steps } else { 0 }
     }
 }
@@ -312,7 +312,7 @@ fn is_once(count: &usize) -> bool {
 /// One of the two networks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Player {
+pub enum NetworkRole {
     /// D.
     #[default]
     Discriminator,

@@ -8,11 +8,11 @@ use tensor::Activation;
 /// The generator: a stem makes a seed image from the latent vector, layers that double it make the full size. Or the layers listed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Generator {
+pub struct GeneratorConfig {
     /// Length of the latent vector.
     pub latent: usize,
     /// What the latent vector is drawn from.
-    pub distribution: Distribution,
+    pub distribution: LatentDistribution,
     /// Channels at the last hidden resolution (half the image); each halving doubles them.
     #[serde(default = "width")]
     pub width: usize,
@@ -30,7 +30,7 @@ pub struct Generator {
     pub output: Output,
     /// How images are doubled.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub upsample: Upsample,
+    pub upsample: UpsampleMethod,
     /// What normalises the hidden layers.
     #[serde(default, skip_serializing_if = "is_default")]
     pub norm: NormKind,
@@ -39,7 +39,7 @@ pub struct Generator {
     pub norm_everywhere: bool,
     /// How the weights of linear layers and convolutions are parametrised.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub weights: Weights,
+    pub weights: Parametrization,
     /// Whether linear layers and convolutions have a bias.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bias: bool,
@@ -60,7 +60,7 @@ pub struct Generator {
 /// The discriminator: layers that halve the image to the seed, a head makes one logit of it. Or the layers listed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Discriminator {
+pub struct DiscriminatorConfig {
     /// Channels at the first hidden resolution (half the image); each halving doubles them.
     #[serde(default = "width")]
     pub width: usize,
@@ -75,7 +75,7 @@ pub struct Discriminator {
     pub head: Head,
     /// How images are halved.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub downsample: Downsample,
+    pub downsample: DownsampleMethod,
     /// What normalises the hidden layers but the first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub norm: NormKind,
@@ -84,7 +84,7 @@ pub struct Discriminator {
     pub norm_everywhere: bool,
     /// How the weights of linear layers and convolutions are parametrised.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub weights: Weights,
+    pub weights: Parametrization,
     /// Whether linear layers and convolutions have a bias.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bias: bool,
@@ -102,7 +102,7 @@ pub struct Discriminator {
     pub minibatch_stddev: usize,
     /// Before the head, minibatch discrimination (Salimans et al. 2016).
     #[serde(default, skip_serializing_if = "is_default")]
-    pub minibatch_discrimination: Option<Discrimination>,
+    pub minibatch_discrimination: Option<MinibatchDiscriminationConfig>,
     /// The layers, one by one, in place of those that the other keys make.
     #[serde(default, skip_serializing_if = "is_default")]
     pub layers: Vec<Listed>,
@@ -135,7 +135,7 @@ fn is_reference(size: &usize) -> bool {
 /// Where latent vectors come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Distribution {
+pub enum LatentDistribution {
     /// N(0, 1).
     Normal,
     /// U(−1, 1).
@@ -178,7 +178,7 @@ pub enum Head {
 /// How the generator doubles its images.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Upsample {
+pub enum UpsampleMethod {
     /// Transposed convolutions of stride 2.
     #[default]
     Transposed,
@@ -189,7 +189,7 @@ pub enum Upsample {
 /// How the discriminator halves its images.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Downsample {
+pub enum DownsampleMethod {
     /// Convolutions of stride 2.
     #[default]
     Strided,
@@ -219,7 +219,7 @@ pub enum NormKind {
 /// How weights are parametrised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Weights {
+pub enum Parametrization {
     /// As they are.
     #[default]
     Plain,
@@ -232,7 +232,7 @@ pub enum Weights {
 /// Minibatch discrimination: what tells a batch of equal pictures from a batch of different ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Discrimination {
+pub struct MinibatchDiscriminationConfig {
     /// Numbers added to the features, B.
     pub kernels: usize,
     /// Length of the vectors compared, C.

@@ -1,7 +1,7 @@
 //! How much memory a training step takes: what its graph keeps, layer by layer, and what a backward pass needs at a time.
 
 use crate::architecture::{Architecture, Spec};
-use crate::recipe::{Player, Recipe, Weights};
+use crate::recipe::{NetworkRole, Parametrization, Recipe};
 use tensor::Activation;
 
 /// What kernels and gradients on the way need besides, as a factor: measured over the recipes of crates/nn/tests/memory.rs.
@@ -9,7 +9,7 @@ const SCRATCH: f64 = 1.15;
 
 /// What a layer keeps of a sample for its backward pass, in numbers.
 #[derive(Default)]
-struct Keeps {
+struct ActivationMemory {
     /// Whether it keeps its input.
     input: bool,
     /// Whether it keeps its result.
@@ -21,7 +21,7 @@ struct Keeps {
 }
 
 /// What a network's graph takes for a sample, in numbers.
-struct Graph {
+struct GraphMemory {
     /// All that is kept when the forward pass is over.
     kept: u64,
     /// The most at a time in a backward pass, which frees what is above it.
@@ -36,7 +36,7 @@ pub(crate) fn of_step(recipe: &Recipe, g: &Architecture, d: &Architecture) -> u6
     let pixels = (h * w * recipe.image.channels) as u64;
     let [own_g, own_d] = [(g, recipe.generator.weights), (d, recipe.discriminator.weights)]
         .map(|(made, weights)| parameters(made, weights));
-    let remembered = recipe.optimizer(Player::Generator).rule.state_names().len() as u64;
+    let remembered = recipe.optimizer(NetworkRole::Generator).rule.state_names().len() as u64;
     // D's gradients of real images wait for those of generated ones.
     let persistent = (1 + remembered) * (own_g + own_d) + own_g.max(2 * own_d);
     let effective = made_anew(recipe.generator.weights) * own_g
@@ -46,31 +46,31 @@ pub(crate) fn of_step(recipe: &Recipe, g: &Architecture, d: &Architecture) -> u6
     4 * (persistent + effective + graphs as u64)
 }
 
-fn parameters(made: &Architecture, weights: Weights) -> u64 {
+fn parameters(made: &Architecture, weights: Parametrization) -> u64 {
     made.shapes()
         .map(|(_, spec, ..)| u64::try_from(spec.parameters(weights)).unwrap_or(u64::MAX))
         .sum()
 }
 
 /// How many tensors of a weight's size a pass makes of it.
-fn made_anew(weights: Weights) -> u64 {
+fn made_anew(weights: Parametrization) -> u64 {
     match weights {
-        Weights::Plain => 0,
-        Weights::SpectralNorm | Weights::WeightNorm => 2,
+        Parametrization::Plain => 0,
+        Parametrization::SpectralNorm | Parametrization::WeightNorm => 2,
     }
 }
 
-fn graph(made: &Architecture, batch: u64) -> Graph {
+fn graph(made: &Architecture, batch: u64) -> GraphMemory {
     let layers: Vec<_> =
         made.shapes().map(|(_, spec, input, output)| (spec, count(input), count(output))).collect();
     let fused = |i: usize| {
         matches!(layers[i].0, Spec::Activation(_)) && i > 0 && takes_activation(layers[i - 1].0)
     };
-    let keeps: Vec<Keeps> = (0..layers.len())
-        .map(|i| if fused(i) { Keeps::default() } else { keeps(layers[i], batch) })
+    let keeps: Vec<ActivationMemory> = (0..layers.len())
+        .map(|i| if fused(i) { ActivationMemory::default() } else { keeps(layers[i], batch) })
         .collect();
     // A tensor is kept once, whoever wants it; reshapes are other names of the same one, and inside a fused pair there is none.
-    let mut graph = Graph { kept: 0, peak: 0 };
+    let mut graph = GraphMemory { kept: 0, peak: 0 };
     let mut wanted = false;
     for (i, (spec, input, output)) in layers.iter().enumerate() {
         let transparent = matches!(spec, Spec::Reshape(_));
@@ -103,32 +103,32 @@ fn takes_activation(spec: &Spec) -> bool {
     }
 }
 
-fn keeps((spec, input, output): (&Spec, u64, u64), batch: u64) -> Keeps {
-    let of_input = Keeps { input: true, ..Keeps::default() };
+fn keeps((spec, input, output): (&Spec, u64, u64), batch: u64) -> ActivationMemory {
+    let of_input = ActivationMemory { input: true, ..ActivationMemory::default() };
     match *spec {
         // What the bias is added to.
         Spec::Linear { bias, .. }
         | Spec::Conv2d { bias, .. }
         | Spec::ConvTranspose2d { bias, .. } => {
-            Keeps { inside: if bias { output } else { 0 }, ..of_input }
+            ActivationMemory { inside: if bias { output } else { 0 }, ..of_input }
         }
         Spec::BatchNorm { .. } | Spec::Activation(Activation::LeakyRelu(_)) => of_input,
-        Spec::Activation(Activation::None) => Keeps::default(),
-        Spec::Activation(_) => Keeps { output: true, ..Keeps::default() },
+        Spec::Activation(Activation::None) => ActivationMemory::default(),
+        Spec::Activation(_) => ActivationMemory { output: true, ..ActivationMemory::default() },
         // Centred and scaled.
         Spec::InstanceNorm { .. } | Spec::LayerNorm { .. } | Spec::VirtualBatchNorm { .. } => {
-            Keeps { inside: 2 * input, busy: 2 * input, ..Keeps::default() }
+            ActivationMemory { inside: 2 * input, busy: 2 * input, ..ActivationMemory::default() }
         }
         // The mask.
-        Spec::Dropout { .. } => Keeps { inside: input, ..of_input },
+        Spec::Dropout { .. } => ActivationMemory { inside: input, ..of_input },
         Spec::MinibatchStddev { .. } => {
-            Keeps { inside: input, busy: 2 * input, ..Keeps::default() }
+            ActivationMemory { inside: input, busy: 2 * input, ..ActivationMemory::default() }
         }
         Spec::Attention { channels } => {
             let positions = input / channels as u64;
             let between = positions * positions;
             let narrow = (channels as u64 / 8).max(1);
-            Keeps {
+            ActivationMemory {
                 inside: between + positions * 2 * narrow + 2 * input,
                 busy: 3 * between,
                 ..of_input
@@ -136,14 +136,20 @@ fn keeps((spec, input, output): (&Spec, u64, u64), batch: u64) -> Keeps {
         }
         Spec::MinibatchDiscrimination { kernels, dims, .. } => {
             let between = batch * kernels as u64;
-            Keeps { inside: between + (kernels * dims) as u64, busy: between, ..of_input }
+            ActivationMemory {
+                inside: between + (kernels * dims) as u64,
+                busy: between,
+                ..of_input
+            }
         }
-        Spec::Projection { inputs, .. } => Keeps { inside: inputs as u64, ..of_input },
+        Spec::Projection { inputs, .. } => ActivationMemory { inside: inputs as u64, ..of_input },
         // Which of them was the largest, at most.
-        Spec::Maxout { .. } | Spec::Pool(_) => Keeps { inside: output, ..Keeps::default() },
-        Spec::Reshape(_) | Spec::Noise { .. } | Spec::GlobalPool(_) | Spec::Upsample { .. } => {
-            Keeps::default()
+        Spec::Maxout { .. } | Spec::Pool(_) => {
+            ActivationMemory { inside: output, ..ActivationMemory::default() }
         }
-        Spec::Condition { .. } | Spec::Embed { .. } => Keeps::default(),
+        Spec::Reshape(_) | Spec::Noise { .. } | Spec::GlobalPool(_) | Spec::Upsample { .. } => {
+            ActivationMemory::default()
+        }
+        Spec::Condition { .. } | Spec::Embed { .. } => ActivationMemory::default(),
     }
 }

@@ -3,14 +3,14 @@
 use crate::architecture::{self, Architecture, Spec};
 use crate::error::NnError;
 use crate::layers::{GlobalPool, Pool2d, PoolKind, Window};
-use crate::memory;
-use crate::recipe::{Recipe, Weights};
+use crate::memory_estimate;
+use crate::recipe::{Parametrization, Recipe};
 use std::fmt;
 use tensor::Activation;
 
-/// One layer of a [`Plan`].
+/// One layer of a [`ModelSummary`].
 #[derive(Clone, PartialEq, Debug)]
-pub struct Row {
+pub struct LayerSummary {
     /// The layer's name, that of its tensors in a state dict.
     pub name: String,
     /// What it is, in words.
@@ -25,11 +25,11 @@ pub struct Row {
 
 /// The layers of both networks and what a training step costs. Its `Display` is two aligned tables and a summary.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Plan {
+pub struct ModelSummary {
     /// The generator's layers.
-    pub generator: Vec<Row>,
+    pub generator: Vec<LayerSummary>,
     /// The discriminator's layers.
-    pub discriminator: Vec<Row>,
+    pub discriminator: Vec<LayerSummary>,
     /// Length of the latent vector.
     pub latent: usize,
     /// Numbers that the discriminator says of an image.
@@ -48,7 +48,7 @@ pub struct Plan {
     pub flops_per_step: f64,
 }
 
-impl Plan {
+impl ModelSummary {
     /// The plan of a valid recipe.
     pub(crate) fn new(recipe: &Recipe) -> Result<Self, NnError> {
         let (g, d) = (architecture::generator(recipe)?, architecture::discriminator(recipe)?);
@@ -58,16 +58,16 @@ impl Plan {
         let [h, w] = recipe.image.size;
         let image = [h, w, recipe.image.channels];
         let batch = recipe.train.batch;
-        let memory_bytes = memory::of_step(recipe, &g, &d);
+        let memory_bytes = memory_estimate::of_step(recipe, &g, &d);
         let multiplications = generator_work(&g) + discriminator_work(&d);
         let flops_per_step = 2.0 * batch as f64 * multiplications;
         let latent = recipe.generator.latent;
-        let verdicts = recipe.verdicts();
+        let d_outputs = recipe.num_d_outputs();
         Ok(Self {
             generator,
             discriminator,
             latent,
-            verdicts,
+            verdicts: d_outputs,
             image,
             batch,
             parameters,
@@ -77,12 +77,12 @@ impl Plan {
     }
 }
 
-fn rows(made: &Architecture, weights: Weights) -> Vec<Row> {
+fn rows(made: &Architecture, weights: Parametrization) -> Vec<LayerSummary> {
     made.shapes()
         .map(|(name, spec, _, output)| {
             // Validation keeps this far below usize::MAX.
             let parameters = usize::try_from(spec.parameters(weights)).unwrap_or(usize::MAX);
-            Row {
+            LayerSummary {
                 name: name.into(),
                 kind: kind(spec, weights),
                 output: output.to_vec(),
@@ -113,11 +113,11 @@ fn discriminator_work(made: &Architecture) -> f64 {
     8.0 * work.iter().sum::<f64>() - 2.0 * work.first().unwrap_or(&0.0)
 }
 
-fn kind(spec: &Spec, weights: Weights) -> String {
+fn kind(spec: &Spec, weights: Parametrization) -> String {
     let how = match weights {
-        Weights::Plain => "",
-        Weights::SpectralNorm => ", spectral norm",
-        Weights::WeightNorm => ", weight norm",
+        Parametrization::Plain => "",
+        Parametrization::SpectralNorm => ", spectral norm",
+        Parametrization::WeightNorm => ", weight norm",
     };
     match spec {
         Spec::Linear { inputs, outputs, .. } => format!("Linear {inputs} -> {outputs}{how}"),
@@ -170,7 +170,7 @@ fn describe(window: &Window) -> String {
     format!("{kh}x{kw}, stride {stride}, padding {pad}")
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for ModelSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let image = shape(&self.image);
         table(
@@ -195,7 +195,7 @@ impl fmt::Display for Plan {
     }
 }
 
-fn table(f: &mut fmt::Formatter<'_>, title: &str, rows: &[Row]) -> fmt::Result {
+fn table(f: &mut fmt::Formatter<'_>, title: &str, rows: &[LayerSummary]) -> fmt::Result {
     let heads = ["layer", "what it does", "output", "parameters"];
     let total: usize = rows.iter().map(|row| row.parameters).sum();
     let count = |n: usize| if n == 0 { "-".to_string() } else { grouped(n) };

@@ -1,6 +1,9 @@
 //! The range of every value of a recipe.
 
-use super::{Discriminator, Generator, Recipe, combine, halvings, image, nearest_sizes};
+use super::{
+    DiscriminatorConfig, GeneratorConfig, Recipe, halvings, image, nearest_sizes,
+    validate_combinations,
+};
 use crate::architecture::{self, Spec};
 use crate::error::NnError;
 use std::fmt::Display;
@@ -98,11 +101,11 @@ pub(super) fn validate(recipe: &Recipe) -> Result<(), NnError> {
         "at least 0 (off) and less than 1; 0.999 is usual",
     )?;
     length(train.epochs, train.steps)?;
-    combine::validate(recipe)?;
+    validate_combinations::validate(recipe)?;
     networks(recipe)
 }
 
-fn of_generator(g: &Generator) -> Result<(), NnError> {
+fn of_generator(g: &GeneratorConfig) -> Result<(), NnError> {
     whole("generator.width", g.width, 1, LARGEST_COUNT)?;
     whole("generator.kernel", g.kernel, 2, LARGEST_KERNEL)?;
     if let Activation::LeakyRelu(slope) = g.activation {
@@ -122,7 +125,7 @@ fn of_generator(g: &Generator) -> Result<(), NnError> {
     whole("generator.reference", g.reference, 2, LARGEST_COUNT)
 }
 
-fn of_discriminator(d: &Discriminator) -> Result<(), NnError> {
+fn of_discriminator(d: &DiscriminatorConfig) -> Result<(), NnError> {
     whole("discriminator.width", d.width, 1, LARGEST_COUNT)?;
     whole("discriminator.kernel", d.kernel, 2, LARGEST_KERNEL)?;
     real("discriminator.slope", d.slope, |s| (0.0..=1.0).contains(&s), "from 0 to 1")?;

@@ -9,7 +9,7 @@ use tensor::Tensor;
 /// Targets t are what D should say of each picture, in [0, 1], in the shape of the logits or broadcast to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Objective {
+pub enum GanLoss {
     /// Goodfellow et al. 2014, equation 1: D minimises −t·log σ(x) − (1 − t)·log(1 − σ(x)), G the mean of log(1 − σ(x)), whose gradient
     /// vanishes where D is sure.
     Minimax,
@@ -25,7 +25,7 @@ pub enum Objective {
     Wasserstein,
 }
 
-impl Objective {
+impl GanLoss {
     /// Whether D's losses take targets: cross-entropies and squares do, margins and differences do not.
     pub fn takes_targets(self) -> bool {
         matches!(self, Self::Minimax | Self::NonSaturating | Self::LeastSquares)
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn cross_entropies_do_not_overflow() {
-        let loss = Objective::NonSaturating;
+        let loss = GanLoss::NonSaturating;
         let logits = Tensor::from_slice(&[-2.0, 0.0, 3.0, 200.0], [4]).leaf();
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
         let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
@@ -186,12 +186,12 @@ mod tests {
     #[should_panic(expected = "Hinge takes no targets")]
     fn margins_have_no_targets() {
         let x = Tensor::zeros([2]);
-        let _ = Objective::Hinge.real(&x, Some(&x));
+        let _ = GanLoss::Hinge.real(&x, Some(&x));
     }
 
     #[test]
     #[should_panic(expected = "targets [2] do not broadcast to the logits [2, 1]")]
     fn targets_do_not_widen_the_logits() {
-        let _ = Objective::LeastSquares.real(&Tensor::zeros([2, 1]), Some(&Tensor::zeros([2])));
+        let _ = GanLoss::LeastSquares.real(&Tensor::zeros([2, 1]), Some(&Tensor::zeros([2])));
     }
 }
