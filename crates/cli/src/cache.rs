@@ -1,20 +1,21 @@
-//! Where results that take minutes to compute are kept for the next time.
+//! The cache folder, for results that take minutes to compute.
 
 use crate::error::CliError;
 use std::env::var_os;
 use std::path::{Path, PathBuf};
 
-/// The environment variable that names the folder.
+/// The environment variable that names the cache folder.
 pub const CACHE_VARIABLE: &str = "DCGAN_CACHE";
 
-/// A folder of this name in the user's cache: in `DCGAN_CACHE` where it is set, else where the system keeps caches. It is made where it is not there.
+/// The folder `name` in the cache, created if it is missing: in `DCGAN_CACHE` if that is set, else
+/// in the user's cache folder.
 ///
 /// # Errors
-/// No home, or the disk.
+/// Returns an error if there is no home directory or the folder cannot be created.
 pub fn folder(name: &str) -> Result<PathBuf, CliError> {
     let root = root().ok_or_else(|| {
         CliError::Failed(format!(
-            "there is no home directory to keep results in: set {CACHE_VARIABLE} to a folder"
+            "there is no home directory for the cache: set {CACHE_VARIABLE} to a folder"
         ))
     })?;
     let folder = root.join(name);

@@ -1,5 +1,5 @@
-//! Ctrl-C (and a polite `kill`): while training, the first lets the step finish and the run save, a second one later ends the program
-//! at once. Before training there is nothing to save, and the first ends it.
+//! Ctrl-C and SIGTERM. While training, the first one lets the step finish and the run save, and a
+//! second one ends the program at once. Before training, the first one ends it.
 
 use crate::error::{CliError, EXIT_INTERRUPTED};
 use crate::output;
@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 static GRACEFUL: AtomicBool = AtomicBool::new(false);
 static STOP: AtomicBool = AtomicBool::new(false);
 static FIRST: OnceLock<Instant> = OnceLock::new();
-/// What comes so soon after the first is the same wish told twice: `timeout`, for one, signals the program and then its group.
+/// Signals this soon after the first are the same one: `timeout`, for example, signals the program
+/// and then its process group.
 const ECHO: Duration = Duration::from_millis(200);
 
-/// Makes interrupts end the program with exit code 130 from now on.
+/// Installs the handler: from now on an interrupt ends the program with exit code 130.
 ///
 /// # Errors
-/// When the system refuses the handler.
+/// Returns an error if the system refuses the handler.
 pub fn watch() -> Result<(), CliError> {
     ctrlc::set_handler(|| {
         if !GRACEFUL.load(Ordering::SeqCst) {
@@ -32,7 +33,7 @@ pub fn watch() -> Result<(), CliError> {
     .map_err(|e| CliError::Failed(format!("cannot watch for Ctrl-C: {e}")))
 }
 
-/// From now on the first interrupt only sets the flag that is returned.
+/// Makes the first interrupt set the returned flag instead of ending the program.
 pub fn graceful() -> &'static AtomicBool {
     GRACEFUL.store(true, Ordering::SeqCst);
     &STOP

@@ -1,22 +1,24 @@
-//! Whether a training step fits the memory, told before anything is allocated for it.
+//! Compares the memory estimate of a training step with the available memory, before anything is
+//! allocated.
 
 use crate::error::CliError;
-use crate::render::{Renderer, size};
+use crate::render::Renderer;
+use indicatif::HumanBytes;
 use nn::ModelSummary;
 use tensor::Device;
 
-/// Compares the plan with the memory that is available: too little is an error that ends with `way_out`, or under `dry_run` a warning.
+/// Checks that a training step fits into memory. `hint` ends the message.
 ///
 /// # Errors
-/// Both numbers, and the way out.
+/// Returns an error if it does not fit; with `dry_run` this is a warning.
 pub fn check(
     plan: &ModelSummary,
     device: &Device,
-    way_out: &str,
+    hint: &str,
     dry_run: bool,
     render: &Renderer,
 ) -> Result<(), CliError> {
-    // A GPU's own memory is not told before it is asked for; what does not fit it is an error of its own.
+    // A GPU does not report its free memory; an allocation that fails there is an error of its own.
     if let Device::Gpu(_) = device {
         return Ok(());
     }
@@ -24,10 +26,10 @@ pub fn check(
         return Ok(());
     };
     let text = format!(
-        "a training step on {} images takes about {}, and {} of memory are available: {way_out}",
+        "a training step on {} images takes about {}, and {} are available: {hint}",
         plan.batch,
-        size(plan.memory_bytes),
-        size(available)
+        HumanBytes(plan.memory_bytes),
+        HumanBytes(available)
     );
     if !dry_run {
         return Err(CliError::Failed(text));
@@ -36,7 +38,7 @@ pub fn check(
     Ok(())
 }
 
-/// Bytes that programs can still get without swapping, where the system tells (Linux).
+/// Memory available without swapping, in bytes (Linux only).
 fn available() -> Option<u64> {
     parse(&std::fs::read_to_string("/proc/meminfo").ok()?)
 }

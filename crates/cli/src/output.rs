@@ -1,34 +1,34 @@
-//! Writing to the terminal. A reader that has gone away (`dcgan … | head`) must not end a training run, so nothing here fails.
+//! Printing. A closed output (`dcgan … | head`) must not end a training run, so nothing here fails.
 
 use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
 
-/// A line on standard output.
+/// Prints a line on standard output.
 pub fn line(text: impl Display) {
     let _ = writeln!(stdout(), "{text}");
 }
 
-/// `warning: …` on standard error.
+/// Prints `warning: …` on standard error.
 pub fn warning(text: impl Display) {
     let _ = writeln!(stderr(), "warning: {}", one_line(text));
 }
 
-/// `error: …` on standard error.
+/// Prints `error: …` on standard error.
 pub fn error(text: impl Display) {
     let _ = writeln!(stderr(), "error: {}", one_line(text));
 }
 
-/// A remark on standard error.
+/// Prints a line on standard error.
 pub fn note(text: impl Display) {
     let _ = writeln!(stderr(), "{text}");
 }
 
-/// A JSON object as one line on standard output.
+/// Prints a JSON object as one line on standard output.
 pub fn json(value: &serde_json::Value) {
     line(value);
 }
 
-/// Messages of libraries may have several lines; ours are promised to have one.
+/// Messages of other libraries may have several lines; a message of this program has one.
 fn one_line(text: impl Display) -> String {
     text.to_string()
         .lines()

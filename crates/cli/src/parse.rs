@@ -1,9 +1,9 @@
-//! Values of flags: what each may be. clap reports what is refused here, with exit code 2.
+//! Parsers of flag values. clap reports their errors, with exit code 2.
 
 use nn::recipe::{halvings, nearest_sizes};
 use std::num::NonZeroU32;
 
-/// `N` or `HxW`, a size that the networks can make.
+/// `N` or `HxW`: an image size that the networks can have.
 pub fn image_size(text: &str) -> Result<[usize; 2], String> {
     let side = |text: &str| text.parse::<usize>().ok().filter(|&side| side > 0);
     let size = match text.split_once(['x', '×']) {
@@ -21,14 +21,14 @@ pub fn image_size(text: &str) -> Result<[usize; 2], String> {
         let nearest: Vec<String> =
             nearest_sizes(size).iter().map(|[height, width]| format!("{height}x{width}")).collect();
         return Err(format!(
-            "each side must be a seed of 4 to 15 pixels, doubled at least once; the nearest sizes that can be made: {}",
+            "each side must be 4 to 15 pixels, doubled at least once; the nearest valid sizes: {}",
             nearest.join(", ")
         ));
     }
     Ok(size)
 }
 
-/// `N` or `HxW`, any size of a picture.
+/// `N` or `HxW`: any image size.
 pub fn size(text: &str) -> Result<[u32; 2], String> {
     let side = |text: &str| text.parse().ok().filter(|side| (1..=data::MAX_SIDE).contains(side));
     let size = match text.split_once(['x', '×']) {
@@ -49,26 +49,26 @@ pub fn size(text: &str) -> Result<[u32; 2], String> {
 pub fn learning_rate(text: &str) -> Result<f64, String> {
     let hint = "must be a number greater than 0, such as 0.0002";
     let rate: f64 = text.parse().map_err(|_| hint)?;
-    // What counts is the 32-bit number that it becomes.
+    // The optimizer uses it as f32.
     let used = rate as f32;
     if used.is_finite() && used > 0.0 { Ok(rate) } else { Err(hint.into()) }
 }
 
-/// The decay of an average of weights.
+/// The decay of an EMA of weights, in [0, 1).
 pub fn decay(text: &str) -> Result<f64, String> {
-    let hint = "must be a number from 0 (no average) to less than 1, such as 0.999";
+    let hint = "must be a number from 0 (no EMA) to less than 1, such as 0.999";
     let decay: f64 = text.parse().map_err(|_| hint)?;
     if (0.0..1.0).contains(&(decay as f32)) { Ok(decay) } else { Err(hint.into()) }
 }
 
-/// How far from the middle latents may be.
+/// The truncation bound of latents, above 0.
 pub fn truncation(text: &str) -> Result<f64, String> {
     let hint = "must be a number greater than 0, such as 0.7";
     let psi: f64 = text.parse().map_err(|_| hint)?;
     if psi.is_finite() && psi > 0.0 { Ok(psi) } else { Err(hint.into()) }
 }
 
-/// A weight or a width: a number from 0.
+/// A weight or a width, at least 0.
 pub fn weight(text: &str) -> Result<f64, String> {
     let weight: Option<f64> =
         text.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight >= 0.0);
@@ -101,9 +101,9 @@ pub fn counts(text: &str) -> Result<[usize; 2], String> {
         .ok_or_else(|| "give two whole numbers from 1 to 4096, as in 16,4".into())
 }
 
-/// A colour, `RRGGBB`, black, white or grey.
-pub fn colour(text: &str) -> Result<[u8; 3], String> {
-    let hint = "give black, white, grey, or six hexadecimal digits, as in ff8000 for orange";
+/// A color: `RRGGBB`, black, white or gray.
+pub fn color(text: &str) -> Result<[u8; 3], String> {
+    let hint = "give black, white, gray, or six hexadecimal digits, as in ff8000 for orange";
     nn::recipe::parse_color(text).ok_or_else(|| hint.into())
 }
 
@@ -113,20 +113,20 @@ pub fn channels(text: &str) -> Result<usize, String> {
         "1" => Ok(1),
         "3" => Ok(3),
         "4" => Ok(4),
-        _ => Err("choose 1 (grey), 3 (RGB) or 4 (RGBA)".into()),
+        _ => Err("choose 1 (gray), 3 (RGB) or 4 (RGBA)".into()),
     }
 }
 
-/// Pictures to shuffle among: with fewer than are read together, batches would be what lies side by side.
+/// The window of shuffling: with fewer images than a shard, batches would be neighboring images.
 pub fn shuffle_buffer(text: &str) -> Result<NonZeroU32, String> {
     let buffer = text.parse().ok().filter(|buffer: &NonZeroU32| buffer.get() >= data::SHARD);
-    let what = "so many are read together; a few thousand mix well";
+    let what = "a shard has that many images; a few thousand mix well";
     buffer.ok_or_else(|| {
         format!("must be a whole number from {} to {}: {what}", data::SHARD, u32::MAX)
     })
 }
 
-/// A seed. Run files keep it as a signed 64-bit number.
+/// A random seed. TOML, in which runs keep it, has signed 64-bit integers.
 pub fn seed(text: &str) -> Result<u64, String> {
     let seed: Option<i64> = text.parse().ok().filter(|seed| *seed >= 0);
     seed.map(i64::unsigned_abs)
@@ -186,9 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn colours_channels_buffers_and_seeds() {
-        assert_eq!([colour("#ff8000"), colour("grey")], [Ok([255, 128, 0]), Ok([128; 3])]);
-        assert!(["fff", "gggggg", "+12345", "ffffff0"].iter().all(|bad| colour(bad).is_err()));
+    fn colors_channels_buffers_and_seeds() {
+        assert_eq!([color("#ff8000"), color("grey")], [Ok([255, 128, 0]), Ok([128; 3])]);
+        assert!(["fff", "gggggg", "+12345", "ffffff0"].iter().all(|bad| color(bad).is_err()));
         assert!(["0", "2", "5", "rgb"].iter().all(|bad| channels(bad).is_err()));
         assert_eq!(shuffle_buffer("256").map(NonZeroU32::get), Ok(256));
         assert!(

@@ -1,16 +1,17 @@
-//! Errors of the command line itself, in one line like all others.
+//! Usage errors, in one line like all other errors.
 
 use crate::output;
 use clap::error::ErrorKind;
 use std::process::ExitCode;
 
-/// Prints what clap found (help and version as they are) and gives the exit code: 0 for help that was asked for, else 2.
+/// Prints clap's message (help and version unchanged) and returns the exit code: 0 for requested
+/// help, else 2.
 pub fn report(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            // Only a closed output can fail it, and then nobody reads.
+            // It fails only if the output is closed, and then nobody reads it.
             let _ = error.print();
         }
         _ => output::error(one_line(&error.to_string())),
@@ -18,7 +19,7 @@ pub fn report(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
-/// Message and tips without the usage text below them.
+/// The message and tips, without the usage text below them.
 fn one_line(text: &str) -> String {
     let shown =
         text.trim_start_matches("error: ").lines().take_while(|line| !line.starts_with("Usage:"));

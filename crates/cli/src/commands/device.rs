@@ -1,15 +1,15 @@
-//! Where to compute: flags that several commands have.
+//! The flags that choose a device.
 
 use crate::error::CliError;
 use clap::ValueEnum;
 use tensor::{Device, DeviceSpec, gpu};
 
-/// How exactly a GPU computes.
+/// Precision of a GPU's convolutions.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Precision {
-    /// Everything in single precision.
+    /// Single precision.
     F32,
-    /// Convolutions round their operands to half precision; sums, weights and all else stay in single.
+    /// Half-precision operands of convolutions; sums, weights and everything else in single.
     Mixed,
 }
 
@@ -17,22 +17,22 @@ enum Precision {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Device")]
 pub struct DeviceArgs {
-    /// auto (a graphics processor if there is one), cpu, gpu or gpu:NUMBER of `dcgan devices`.
+    /// Device: auto (a GPU if there is one), cpu, gpu or gpu:N.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: DeviceSpec,
-    /// Take a software renderer for a graphics processor: for tests, slower than the CPU.
+    /// Accept a software renderer as a GPU: for tests, slower than the CPU.
     #[arg(long)]
     allow_software: bool,
-    /// Precision of convolutions on a graphics processor.
+    /// Precision of convolutions on a GPU.
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
 }
 
 impl DeviceArgs {
-    /// The device.
+    /// Opens the device.
     ///
     /// # Errors
-    /// It is not there, or does not open.
+    /// Returns an error if there is no such device or it cannot be opened.
     pub fn open(&self) -> Result<Device, CliError> {
         let half = self.precision == Precision::Mixed;
         let options =

@@ -1,5 +1,6 @@
 //! `dcgan devices`.
 
+use super::flags::JsonArg;
 use crate::error::CliError;
 use crate::output;
 use serde_json::json;
@@ -9,18 +10,20 @@ use tensor::gpu;
 /// Flags of `devices`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// One JSON object per device on standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonArg,
 }
 
-/// Lists the devices.
+/// Lists the CPU and the GPUs.
+///
+/// # Errors
+/// Never returns an error.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let threads = available_parallelism().map_or(1, usize::from);
     let set = tensor::isa().to_string();
     let name = cpu_name();
     let adapters = gpu::adapters();
-    if args.json {
+    if args.json.json {
         output::json(
             &json!({ "device": "cpu", "name": name, "threads": threads, "instruction_set": set, "usable": true }),
         );
@@ -35,7 +38,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     output::line(format!(
         "cpu    {}: {threads} threads, instruction set {set}",
-        name.as_deref().unwrap_or("this computer's processor")
+        name.as_deref().unwrap_or("unknown processor")
     ));
     for (i, a) in adapters.iter().enumerate() {
         let yes = |flag| if flag { "yes" } else { "no" };
@@ -52,18 +55,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         ));
     }
     if adapters.is_empty() {
-        output::line(
-            "no graphics adapter found: install its Vulkan driver (on Linux also libvulkan1) to compute with it",
-        );
+        output::line("no GPU found: install its Vulkan driver (on Linux also libvulkan1)");
     } else if adapters.iter().all(|a| a.software) {
         output::line(
-            "software renderers are slower than the cpu: commands take one only with --allow-software",
+            "software renderers are slower than the CPU: they are used only with --allow-software",
         );
     }
     Ok(())
 }
 
-/// The processor's own name, where the system tells it.
+/// The processor's name (Linux only).
 fn cpu_name() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let (_, name) = text.lines().find(|line| line.starts_with("model name"))?.split_once(':')?;

@@ -1,5 +1,7 @@
 //! `dcgan export`.
 
+use super::checkpoint::CheckpointArgs;
+use super::flags::ForceArg;
 use crate::error::CliError;
 use crate::output;
 use std::path::PathBuf;
@@ -8,38 +10,38 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("what").args(["out", "generator"]).required(true).multiple(true)))]
 pub struct Args {
-    /// A checkpoint, or a run directory, which means its newest good checkpoint.
-    #[arg(long, value_name = "PATH|RUNDIR")]
-    checkpoint: PathBuf,
-    /// The folder for generator.safetensors and discriminator.safetensors, with the names and layouts of the PyTorch DCGAN example.
-    #[arg(long, value_name = "DIR")]
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
+    /// Output path: a folder for generator.safetensors and discriminator.safetensors, with the tensor
+    /// names and layouts of the PyTorch DCGAN example.
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// A small file with the generator alone, which sample takes as --checkpoint: to give away.
-    #[arg(long, value_name = "FILE.safetensors")]
+    /// Generator's weights: writes a small file of the generator alone, which `dcgan sample
+    /// --checkpoint` takes.
+    #[arg(long, value_name = "FILE.safetensors", help_heading = "Output")]
     generator: Option<PathBuf>,
-    /// Write over files that are there.
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArg,
 }
 
 /// Writes the state dicts.
 ///
 /// # Errors
-/// No good checkpoint, files that are there already, or the disk.
+/// Returns an error if there is no valid checkpoint, or a file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let found = super::open_checkpoint(&args.checkpoint, output::warning)?;
+    let (checkpoint, _) = args.checkpoint.open()?;
     if let Some(file) = &args.generator {
         super::require_folder("--generator", file)?;
-        super::refuse_existing(file, args.force)?;
+        super::refuse_existing(file, args.force.force)?;
     }
-    // The folder first: what is in it is refused before anything is written.
+    // The folder first: existing files in it are refused before anything is written.
     if let Some(folder) = &args.out {
-        for file in train::export(&found.checkpoint, folder, args.force)? {
+        for file in train::export(&checkpoint, folder, args.force.force)? {
             output::line(format!("wrote {}", file.display()));
         }
     }
     if let Some(file) = &args.generator {
-        train::export_generator(&found.checkpoint, file)?;
+        train::export_generator(&checkpoint, file)?;
         output::line(format!("wrote {}", file.display()));
     }
     Ok(())

@@ -45,8 +45,7 @@ pub struct SeedArg {
 /// The number of CPU threads.
 #[derive(clap::Args)]
 pub struct ThreadsArg {
-    /// CPU threads for computing and decoding; the result does not depend on it [default: one per
-    /// core].
+    /// CPU threads; the result does not depend on it [default: one per core].
     #[arg(
         long,
         value_name = "N",

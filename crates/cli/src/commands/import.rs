@@ -1,11 +1,12 @@
 //! `dcgan import`.
 
+use super::train::with_default;
 use crate::error::CliError;
 use crate::{output, parse, render};
 use runs::{Checkpoint, RunDir, checkpoint, checkpoint_retention};
 use std::path::{Path, PathBuf};
 
-/// The recipe whose weights come as a folder of arrays.
+/// The recipe whose weights are a folder of .npy files.
 const AUTHORS: &str = "newmu-svhn";
 
 /// Flags of `import`.
@@ -14,36 +15,80 @@ pub struct Args {
     /// With --recipe newmu-svhn: the folder of .npy files that the paper's authors released.
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// What the networks are: torch (the PyTorch DCGAN example), newmu-svhn, another recipe's name, or a .toml file.
-    #[arg(long, value_name = "NAME|FILE.toml")]
+    /// Recipe: torch (the PyTorch DCGAN example), newmu-svhn, another name (see `dcgan recipes`) or a
+    /// .toml file.
+    #[arg(long, value_name = "NAME|FILE.toml", help_heading = "Model")]
     recipe: String,
-    /// The generator's state dict.
-    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "folder")]
+    /// Generator's weights: a state dict.
+    #[arg(
+        long,
+        value_name = "FILE.safetensors",
+        conflicts_with = "folder",
+        help_heading = "Model"
+    )]
     generator: Option<PathBuf>,
-    /// The discriminator's state dict; without it the run gets a fresh one.
-    #[arg(long, value_name = "FILE.safetensors", requires = "generator")]
+    /// Discriminator's weights: a state dict [default: new weights].
+    #[arg(long, value_name = "FILE.safetensors", requires = "generator", help_heading = "Model")]
     discriminator: Option<PathBuf>,
-    /// The run directory to make.
-    #[arg(long, value_name = "DIR")]
+    /// Output path: the run directory to create.
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: PathBuf,
-    /// Size of the pictures, where it is not the recipe's.
-    #[arg(long, value_name = "N|HxW", value_parser = parse::image_size, conflicts_with = "folder")]
+    #[command(flatten)]
+    shape: ShapeArgs,
+}
+
+/// Flags of the networks' shape, if it is not the recipe's own.
+#[derive(clap::Args)]
+struct ShapeArgs {
+    #[arg(
+        long,
+        value_name = "N|HxW",
+        value_parser = parse::image_size,
+        conflicts_with = "folder",
+        help_heading = "Data",
+        help = with_default("Image size", "image.size")
+    )]
     image: Option<[usize; 2]>,
-    /// Channels at the resolution next to the picture (ngf and ndf of the PyTorch example), where they are not the recipe's.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536), conflicts_with = "folder")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=65536),
+        conflicts_with = "folder",
+        help_heading = "Model",
+        help = with_default(
+            "Channels at full resolution (ngf and ndf of the PyTorch example)",
+            "generator.width"
+        )
+    )]
     width: Option<u32>,
-    /// Channels of the pictures, where they are not the recipe's.
-    #[arg(long, value_name = "1|3|4", value_parser = parse::channels, conflicts_with = "folder")]
+    #[arg(
+        long,
+        value_name = "1|3|4",
+        value_parser = parse::channels,
+        conflicts_with = "folder",
+        help_heading = "Data",
+        help = with_default("Image channels: 1 (gray), 3 (RGB) or 4 (RGBA)", "image.channels")
+    )]
     channels: Option<usize>,
-    /// Length of the latent vector (nz of the PyTorch example), where it is not the recipe's.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536), conflicts_with = "folder")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=65536),
+        conflicts_with = "folder",
+        help_heading = "Model",
+        help = with_default(
+            "Length of the latent vector z (nz of the PyTorch example)",
+            "generator.latent"
+        )
+    )]
     latent: Option<u32>,
 }
 
 /// Makes a run directory with one checkpoint of step 0.
 ///
 /// # Errors
-/// Files that cannot be read, weights that are not the recipe's, or a directory that is not empty.
+/// Returns an error if a file cannot be read, the weights do not fit the recipe, or the directory is
+/// not empty.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let bundle = match (&args.folder, &args.generator) {
         (Some(folder), _) if args.recipe == AUTHORS => authors(folder)?,
@@ -69,7 +114,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     checkpoint::save(&file, &bundle)?;
     output::line(format!("wrote {}", file.display()));
     output::line(format!(
-        "draw with it: dcgan sample --checkpoint {} --grid samples.png",
+        "generate images with: dcgan sample --checkpoint {} --grid samples.png",
         render::quoted(&args.out)
     ));
     Ok(())
@@ -86,17 +131,17 @@ fn authors(folder: &Path) -> Result<Checkpoint, CliError> {
 
 fn state_dicts(args: &Args, generator: &Path) -> Result<Checkpoint, CliError> {
     let mut recipe = super::recipes::load(&args.recipe)?;
-    if let Some(size) = args.image {
+    if let Some(size) = args.shape.image {
         recipe.image.size = size;
     }
-    if let Some(channels) = args.channels {
+    if let Some(channels) = args.shape.channels {
         recipe.image.channels = channels;
     }
-    if let Some(width) = args.width {
+    if let Some(width) = args.shape.width {
         recipe.generator.width = width as usize;
         recipe.discriminator.width = width as usize;
     }
-    if let Some(latent) = args.latent {
+    if let Some(latent) = args.shape.latent {
         recipe.generator.latent = latent as usize;
     }
     recipe.validate().map_err(CliError::usage)?;

@@ -2,8 +2,9 @@
 
 use crate::error::CliError;
 use crate::output;
-use crate::render::{size, table};
+use crate::render::table;
 use eval::latent::{LatentSource, ModelId, Provenance};
+use indicatif::HumanBytes;
 use nn::Recipe;
 use runs::checkpoint::CheckpointHeader;
 use runs::{LatestValidCheckpoint, TensorInfo, run_dir};
@@ -98,7 +99,7 @@ fn print(found: &LatestValidCheckpoint<CheckpointHeader>, recipe: &Recipe) -> Re
     let plan = recipe.summary()?;
     let facts = [
         ("checkpoint", found.path.display().to_string()),
-        ("size", size(found.checkpoint.bytes)),
+        ("size", HumanBytes(found.checkpoint.bytes).to_string()),
         ("step", meta.step.to_string()),
         ("recipe", format!("{}: {}", recipe.name, recipe.description)),
         ("data", data),

@@ -20,6 +20,8 @@ mod recipes;
 mod representation;
 mod runs;
 mod sample;
+#[cfg(test)]
+mod tests;
 mod toy;
 mod train;
 
@@ -123,14 +125,15 @@ commands! {
 /// Adapts the help: `dcgan --help` lists the commands by task, where clap has one flat list, and
 /// `dcgan train -h` shows the flags for a first run.
 pub fn with_help(command: clap::Command) -> clap::Command {
-    let command = command.mut_subcommand("train", |train| {
+    // `mut_subcommand` moves its command to the end of the list, so the template comes first.
+    let template = help_template(&command);
+    let command = command.help_template(template);
+    command.mut_subcommand("train", |train| {
         train.mut_args(|arg| {
             let hidden = !train::SHORT_HELP.contains(&arg.get_id().as_str());
             arg.hide_short_help(hidden)
         })
-    });
-    let template = help_template(&command);
-    command.help_template(template)
+    })
 }
 
 fn help_template(command: &clap::Command) -> String {

@@ -37,7 +37,7 @@ pub struct PreprocessArgs {
     pub filter: Option<ResizeFilter>,
     /// The colour behind transparent and around padded pictures: RRGGBB, black, white or grey (808080, the middle of the range)
     /// [default: the recipe's, else the set's own (white for emoji), else black].
-    #[arg(long, value_name = "COLOUR", value_parser = parse::colour, help_heading = "Data")]
+    #[arg(long, value_name = "COLOR", value_parser = parse::color, help_heading = "Data")]
     pub background: Option<[u8; 3]>,
     /// Mirror every second picture, by chance: twice as much to learn from where left and right mean the same [default: the recipe's,
     /// which is false where it does not say].

@@ -8,15 +8,16 @@ use std::path::Path;
 /// Flags of `recipes`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The recipe to show in full, with its layers: a built-in name or a .toml file. Its text is a good start for one of your own.
+    /// Recipe to print in full, with its layers: a name or a .toml file. The output is a valid recipe
+    /// file.
     #[arg(value_name = "NAME|FILE.toml")]
     name: Option<String>,
 }
 
-/// Lists the presets, or prints one and its plan.
+/// Lists the presets, or prints one with its layers.
 ///
 /// # Errors
-/// A recipe that is unknown or faulty.
+/// Returns an error if the recipe is unknown or invalid.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let Some(name) = &args.name else {
         for name in Recipe::names() {

@@ -3,8 +3,9 @@
 use super::flags::JsonArg;
 use crate::error::CliError;
 use crate::output;
-use crate::render::{clock, size, table};
+use crate::render::{clock, table};
 use data::DataSpec;
+use indicatif::HumanBytes;
 use runs::{MetricsRow, RunDir, RunInfo, run_list};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -91,7 +92,7 @@ impl Run {
             self.settings
                 .as_ref()
                 .map_or_else(|| step.clone(), |settings| format!("{step}/{}", settings.steps)),
-            row(&|row| clock(row.seconds)),
+            row(&|row| clock(row.seconds).to_string()),
             row(&|row| format!("{:.0}", row.images_per_second)),
             row(&|row| format!("{:.3}", row.d_loss)),
             row(&|row| format!("{:.3}", row.g_loss)),
@@ -119,7 +120,7 @@ impl Run {
             of(&|settings| settings.recipe.train.batch.to_string()),
             of(&|settings| settings.recipe.optimizer.lr.to_string()),
             self.info.checkpoints.to_string(),
-            size(self.info.bytes),
+            HumanBytes(self.info.bytes).to_string(),
         ]
     }
 

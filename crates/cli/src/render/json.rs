@@ -1,4 +1,4 @@
-//! A run for programs: one JSON object per line, told apart by `event`.
+//! A training run as JSON: one object per line, distinguished by `event`.
 
 use crate::output;
 use data::Dataset;
@@ -57,15 +57,15 @@ pub fn complete(path: &Path, step: u64) {
     output::json(&json!({ "event": "complete", "path": path, "step": step }));
 }
 
-pub fn advice(text: &str) {
-    output::json(&json!({ "event": "advice", "message": text }));
+pub fn hint(text: &str) {
+    output::json(&json!({ "event": "hint", "message": text }));
 }
 
 pub fn warning(text: &str) {
     output::json(&json!({ "event": "warning", "message": text }));
 }
 
-/// Every event but the mere passing of a step, which the logged ones tell often enough.
+/// Prints every event except `Stepped`: the logged rows report steps often enough.
 pub fn event(event: &Event) {
     let object = match event {
         Event::Stepped { .. } => return,

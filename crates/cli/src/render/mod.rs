@@ -1,4 +1,4 @@
-//! How things look: tables, sizes, bars, and the events of a run for people (`human`) and programs (`json`).
+//! Output of a training run as text (`text`) or JSON lines (`json`), progress bars and tables.
 
 mod json;
 mod text;
@@ -6,30 +6,31 @@ mod text;
 use crate::output;
 use data::Dataset;
 use eval::Progress;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{FormattedDuration, MultiProgress, ProgressBar, ProgressStyle};
 use nn::{ModelSummary, Recipe};
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::Duration;
 use tensor::Device;
 use text::TextRenderer;
 pub use text::quoted;
 use train::{Event, RunOutcome};
 
-/// A training run as it is shown.
+/// Shows a training run.
 pub enum Renderer {
-    /// To people.
+    /// As text.
     Text(TextRenderer),
-    /// To programs: JSON lines on standard output and nothing else there.
+    /// As JSON lines on standard output, with nothing else there.
     Json,
 }
 
 impl Renderer {
-    /// For programs if `json`.
+    /// A renderer of JSON lines if `json`, else of text.
     pub fn new(json: bool) -> Self {
         if json { Self::Json } else { Self::Text(TextRenderer::new()) }
     }
 
-    /// The layers that will be trained.
+    /// Shows the layers of both networks.
     pub fn plan(&self, recipe: &Recipe, plan: &ModelSummary) {
         match self {
             Self::Text(_) => {
@@ -39,7 +40,7 @@ impl Renderer {
         }
     }
 
-    /// A bar for opening `total` images, invisible where it would disturb.
+    /// A progress bar for opening a dataset, hidden with JSON.
     pub fn opening(&self) -> ProgressBar {
         match self {
             Self::Text(_) => counter(0, "reading images"),
@@ -47,7 +48,7 @@ impl Renderer {
         }
     }
 
-    /// What will be learned from.
+    /// Shows the dataset.
     pub fn data(&self, dataset: &Dataset) {
         match self {
             Self::Text(text) => text.data(dataset),
@@ -55,7 +56,7 @@ impl Renderer {
         }
     }
 
-    /// What computes.
+    /// Shows the device.
     pub fn device(&self, device: &Device) {
         match self {
             Self::Text(_) => output::line(format!("Device: {device}")),
@@ -63,7 +64,7 @@ impl Renderer {
         }
     }
 
-    /// Where the run is kept.
+    /// Shows the run directory.
     pub fn directory(&self, path: &Path) {
         match self {
             Self::Text(_) => output::line(format!("Run directory: {}\n", path.display())),
@@ -71,7 +72,7 @@ impl Renderer {
         }
     }
 
-    /// That nothing was done.
+    /// Reports the end of a dry run.
     pub fn dry_run(&self, steps: u64) {
         match self {
             Self::Text(_) => {
@@ -81,7 +82,7 @@ impl Renderer {
         }
     }
 
-    /// That the run was finished before.
+    /// Reports that the run was already finished.
     pub fn complete(&self, dir: &Path, step: u64) {
         match self {
             Self::Text(_) => text::complete(dir, step),
@@ -89,15 +90,15 @@ impl Renderer {
         }
     }
 
-    /// What to expect, and what to try.
-    pub fn advice(&self, text: &str) {
+    /// Shows what to expect and what to try.
+    pub fn hint(&self, text: &str) {
         match self {
             Self::Text(_) => output::line(text),
-            Self::Json => json::advice(text),
+            Self::Json => json::hint(text),
         }
     }
 
-    /// Something to know.
+    /// Shows a warning.
     pub fn warning(&self, text: &str) {
         match self {
             Self::Text(renderer) => renderer.warning(text),
@@ -105,14 +106,14 @@ impl Renderer {
         }
     }
 
-    /// The loop begins, with batches of this size.
+    /// Prepares for the training loop with batches of this size.
     pub fn starts(&mut self, batch: usize) {
         if let Self::Text(text) = self {
             text.starts(batch);
         }
     }
 
-    /// Something happened in the loop.
+    /// Shows an event of the training loop.
     pub fn event(&mut self, event: &Event) {
         match self {
             Self::Text(text) => text.event(event),
@@ -120,14 +121,14 @@ impl Renderer {
         }
     }
 
-    /// The loop failed; its error is printed elsewhere.
+    /// Removes the progress bar after an error, which is printed elsewhere.
     pub fn failed(&mut self) {
         if let Self::Text(text) = self {
             text.stops();
         }
     }
 
-    /// The loop ended.
+    /// Shows how the run ended.
     pub fn ended(&mut self, dir: &Path, outcome: &RunOutcome) {
         match self {
             Self::Text(text) => text.ended(dir, outcome),
@@ -154,38 +155,18 @@ pub fn table(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Bytes as people read them: `3.4 MiB`.
-pub fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut units = ["bytes", "KiB", "MiB", "GiB", "TiB"].into_iter();
-    let mut unit = units.next().unwrap_or_default();
-    for next in units {
-        if value < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, next);
-    }
-    if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
+/// Seconds as `hh:mm:ss`; 0 for NaN, infinity and negative ones.
+pub fn clock(seconds: f64) -> FormattedDuration {
+    FormattedDuration(Duration::try_from_secs_f64(seconds.round()).unwrap_or_default())
 }
 
-/// Seconds as `m:ss` or `h:mm:ss`.
-pub fn clock(seconds: f64) -> String {
-    // The cast saturates, and takes NaN to 0.
-    let seconds = seconds.round() as u64;
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 {
-        format!("{hours}:{minutes:02}:{seconds:02}")
-    } else {
-        format!("{minutes}:{seconds:02}")
-    }
-}
-
-/// A bar that counts things; invisible where standard error is no terminal.
+/// A progress bar that counts items; hidden if standard error is not a terminal.
 pub fn counter(total: u64, what: &'static str) -> ProgressBar {
     bar(total, "{msg} {wide_bar} {pos}/{len}").with_message(what)
 }
 
-/// Does work that tells its progress, under a bar that shows it (none with `--json`, or where standard error is no terminal).
+/// Runs `work` under a progress bar, which is hidden with `json` or if standard error is not a
+/// terminal.
 pub fn with_progress<T>(json: bool, work: impl FnOnce(Progress<'_>) -> T) -> T {
     let bar = if json { ProgressBar::hidden() } else { bar(0, "{msg} {wide_bar} {pos}/{len}") };
     let result = work(Progress(&|what, done, total| {
@@ -200,12 +181,12 @@ pub fn with_progress<T>(json: bool, work: impl FnOnce(Progress<'_>) -> T) -> T {
     result
 }
 
-/// A bar that counts bytes.
+/// A progress bar that counts bytes.
 pub fn byte_counter(total: u64) -> ProgressBar {
     bar(total, "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  ETA {eta}")
 }
 
-/// All bars, so that one that comes while another is there (a run is measured) stands below it.
+/// All bars: one that starts while another is shown (an evaluation during training) goes below it.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 fn bar(total: u64, template: &str) -> ProgressBar {
@@ -221,17 +202,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_have_a_readable_unit() {
-        assert_eq!(
-            [0, 1023, 1024, 3_565_158].map(size),
-            ["0 bytes", "1023 bytes", "1.0 KiB", "3.4 MiB"]
-        );
-        assert_eq!(size(u64::MAX), "16777216.0 TiB");
-    }
-
-    #[test]
-    fn times_have_hours_only_when_needed() {
-        assert_eq!([0.4, 65.0, 3600.0, f64::NAN].map(clock), ["0:00", "1:05", "1:00:00", "0:00"]);
+    fn times_never_panic() {
+        let shown = [0.4, 65.0, 3600.0, f64::NAN, -1.0].map(|seconds| clock(seconds).to_string());
+        assert_eq!(shown, ["00:00:00", "00:01:05", "01:00:00", "00:00:00", "00:00:00"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A run for people: a bar where standard error is a terminal, else a line per logged step.
+//! A training run as text: a progress bar on a terminal, else a line per logged step.
 
 use super::{bar, clock};
 use crate::output;
@@ -10,21 +10,21 @@ use std::path::Path;
 use std::time::Duration;
 use train::{Event, RunOutcome};
 
-/// Pictures left out that are named one by one.
-const NAMED: usize = 5;
+/// Skipped images that are named one by one.
+const MAX_NAMED: usize = 5;
 
-/// What a run looks like.
+/// The state of the text output.
 pub struct TextRenderer {
-    /// The run's progress; there while it goes on a terminal.
+    /// The progress bar, while the run trains on a terminal.
     bar: Option<ProgressBar>,
     batch: usize,
     steps: u64,
-    shown_pictures: bool,
+    first_grid_shown: bool,
 }
 
 impl TextRenderer {
     pub fn new() -> Self {
-        Self { bar: None, batch: 1, steps: 0, shown_pictures: false }
+        Self { bar: None, batch: 1, steps: 0, first_grid_shown: false }
     }
 
     pub fn data(&self, dataset: &Dataset) {
@@ -37,16 +37,16 @@ impl TextRenderer {
             names => format!(", {} classes", names.len()),
         };
         output::line(format!(
-            "\nData: {}, {} images brought to {height}x{width}x{channels}{classes}",
+            "\nData: {}, {} images at {height}x{width}x{channels}{classes}",
             dataset.name(),
             dataset.len()
         ));
         let skipped = dataset.skipped();
-        skipped.iter().take(NAMED).for_each(output::warning);
-        if skipped.len() > NAMED {
+        skipped.iter().take(MAX_NAMED).for_each(output::warning);
+        if skipped.len() > MAX_NAMED {
             output::warning(format!(
                 "{} more images cannot be decoded (skipped)",
-                skipped.len() - NAMED
+                skipped.len() - MAX_NAMED
             ));
         }
     }
@@ -56,7 +56,7 @@ impl TextRenderer {
     }
 
     pub fn warning(&self, text: &str) {
-        self.beside_bar(|| output::warning(text));
+        self.above_bar(|| output::warning(text));
     }
 
     pub fn event(&mut self, event: &Event) {
@@ -66,7 +66,7 @@ impl TextRenderer {
                 if stderr().is_terminal() {
                     let bar = bar(*steps, "{wide_bar} {pos}/{len}  {msg}  ETA {eta}")
                         .with_position(*step);
-                    // The steps of earlier sessions say nothing about the speed of this one.
+                    // Steps of earlier sessions must not count in this session's speed.
                     bar.reset_eta();
                     bar.enable_steady_tick(Duration::from_secs(1));
                     self.bar = Some(bar);
@@ -81,10 +81,10 @@ impl TextRenderer {
                 Some(bar) => bar.set_message(short(row)),
                 None => output::line(self.log_line(row)),
             },
-            Event::Sampled { step, path } if !self.shown_pictures => {
-                self.shown_pictures = true;
-                self.beside_bar(|| {
-                    output::line(format!("first pictures, after step {step}: {}", path.display()))
+            Event::Sampled { step, path } if !self.first_grid_shown => {
+                self.first_grid_shown = true;
+                self.above_bar(|| {
+                    output::line(format!("first images, after step {step}: {}", path.display()))
                 });
             }
             Event::Sampled { .. } | Event::Saved { .. } | Event::Epoch { .. } => {}
@@ -93,7 +93,7 @@ impl TextRenderer {
                     measurement.metrics.iter().map(|(name, value)| format!("{name} {value:.4}"));
                 let figures = figures.collect::<Vec<_>>().join("  ");
                 let best = if *best { "  (best so far)" } else { "" };
-                self.beside_bar(|| {
+                self.above_bar(|| {
                     output::line(format!(
                         "step {step}  {figures}  by {}{best}",
                         measurement.features
@@ -105,7 +105,7 @@ impl TextRenderer {
         }
     }
 
-    /// Takes the bar away, also after an error.
+    /// Removes the progress bar, also after an error.
     pub fn stops(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -125,7 +125,7 @@ impl TextRenderer {
                 outcome.step,
                 outcome.checkpoint.display()
             ));
-            output::line(format!("go on with: dcgan train --resume {shown}"));
+            output::line(format!("resume with: dcgan train --resume {shown}"));
             return;
         }
         output::line(format!("finished {} steps", outcome.step));
@@ -135,7 +135,7 @@ impl TextRenderer {
         output::line(format!("  grids of fixed latents  {}", dir.join("samples").display()));
         for path in &outcome.images {
             let what = if path.extension().is_some_and(|extension| extension == "gif") {
-                "their time-lapse"
+                "time-lapse"
             } else {
                 "loss curves"
             };
@@ -153,7 +153,7 @@ impl TextRenderer {
             output::line(format!("  {}: {:.4} at step {}{last}", best.by, best.shown(), best.step));
         }
         output::line(format!(
-            "draw new pictures with: dcgan sample --checkpoint {shown} --grid samples.png"
+            "generate images with: dcgan sample --checkpoint {shown} --grid samples.png"
         ));
     }
 
@@ -164,7 +164,7 @@ impl TextRenderer {
         format!("step {:>digits$}/{}  {}  ETA {}", row.step, self.steps, short(row), clock(left))
     }
 
-    fn beside_bar(&self, print: impl FnOnce()) {
+    fn above_bar(&self, print: impl FnOnce()) {
         match &self.bar {
             Some(bar) => bar.suspend(print),
             None => print(),
@@ -181,7 +181,7 @@ pub fn complete(dir: &Path, step: u64) {
     ));
 }
 
-/// Losses, D's opinions and the speed.
+/// Losses, mean D outputs and speed.
 fn short(row: &MetricsRow) -> String {
     format!(
         "D loss {:.3}  G loss {:.3}  D(x) {:.2}  D(G(z)) {:.2}  {:.0} images/s",
@@ -189,7 +189,7 @@ fn short(row: &MetricsRow) -> String {
     )
 }
 
-/// A path as a shell takes it.
+/// A path quoted for a shell.
 pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+:@\\".contains(c);

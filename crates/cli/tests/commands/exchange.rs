@@ -63,7 +63,7 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
     }
     let both =
         ["export", "--checkpoint", "run", "--out", "back", "--generator", "alone.safetensors"];
-    place.refused(1, &both, &["generator.safetensors", "there already", "--force"]);
+    place.refused(1, &both, &["generator.safetensors", "exists already", "--force"]);
     assert!(!place.path("alone.safetensors").exists(), "what is refused leaves nothing behind");
     let old = fs::read(place.path("back/generator.safetensors")).unwrap();
     fs::write(place.path("back/generator.safetensors"), "old").unwrap();

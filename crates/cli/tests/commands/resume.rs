@@ -258,13 +258,13 @@ fn other_data_is_noticed_and_moved_data_found() {
     place.train(&["--steps", "3", "--out", "run"]);
     fs::rename(place.path("pictures"), place.path("moved")).unwrap();
     let resume = ["train", "--resume", "run", "--steps", "4"];
-    place.refused(1, &resume, &["no data at", "pictures", "say so with --data"]);
+    place.refused(1, &resume, &["no data at", "pictures", "new location with --data"]);
     place.ok(&[&resume[..], &["--data", "moved"]].concat());
     fs::remove_file(place.path("moved/007.png")).unwrap();
     place.refused(
         1,
         &["train", "--resume", "run", "--steps", "9", "--data", "moved"],
-        &["moved", "not those", "--data"],
+        &["moved", "does not match", "--data"],
     );
 }
 
@@ -316,7 +316,7 @@ fn a_named_checkpoint_is_gone_back_to() {
     place.refused(2, &["train", "--resume", file, "--steps", "3"], &["--steps", "4"]);
     assert_eq!(count(), 5);
     let ended = place.ok(&["train", "--resume", file, "--out", "run"]);
-    assert!(ended.err.contains("going back from step 8 to 4"), "{}", ended.err);
+    assert!(ended.err.contains("rolling back from step 8 to 4"), "{}", ended.err);
     assert!(ended.out.contains("step 5/8") && !ended.out.contains("step 4/8"), "{}", ended.out);
     assert!(last_checkpoint(&place, "run") == whole, "the same steps to the same end");
     assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -364,7 +364,7 @@ fn other_arithmetic_is_warned_of() {
     let ended = Ended::of(resumed.env("DCGAN_SIMD", "portable").output().unwrap());
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     let portable = place.ok(&["devices"]).out.contains("portable");
-    assert_eq!(ended.err.contains("goes on with portable"), !portable, "{}", ended.err);
+    assert_eq!(ended.err.contains("resumes with portable"), !portable, "{}", ended.err);
 }
 
 #[test]

@@ -295,16 +295,16 @@ fn few_pictures_are_learned_in_smaller_batches_with_advice() {
     let flags = ["train", "--data", "pictures", "--image", "16", "--width", "2", "--steps", "1"];
     let ended = place.ok(&[&flags[..], &["--out", "run"]].concat());
     let helps = ["--recipe modern", "--augment color,translation", "--flip", "--width 32", "--ema"];
-    for part in [&["40 pictures, in batches of 40, are few"][..], &helps].concat() {
+    for part in [&["only 40 images (batch 40)"][..], &helps].concat() {
         assert!(ended.out.contains(part), "{part:?} is not in {}", ended.out);
     }
     assert!(fs::read_to_string(place.path("run/config.toml")).unwrap().contains("batch = 40"));
     let ended = place.ok(&[&flags[..], &["--flip", "--json", "--dry-run"]].concat());
-    let advice = ended.event("advice")["message"].as_str().unwrap().to_owned();
-    assert!(advice.contains("40 pictures") && !advice.contains("--flip"), "{advice}");
+    let advice = ended.event("hint")["message"].as_str().unwrap().to_owned();
+    assert!(advice.contains("40 images") && !advice.contains("--flip"), "{advice}");
     // What is done already is not advised.
     let ended = place.ok(&[&flags[..], &["--recipe", "modern", "--json", "--dry-run"]].concat());
-    let advice = ended.event("advice")["message"].as_str().unwrap().to_owned();
+    let advice = ended.event("hint")["message"].as_str().unwrap().to_owned();
     assert!(
         helps[..2].iter().all(|part| !advice.contains(part)) && !advice.contains("--ema"),
         "{advice}"

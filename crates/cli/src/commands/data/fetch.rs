@@ -2,9 +2,9 @@
 
 use crate::error::CliError;
 use crate::output;
-use crate::render::{byte_counter, quoted, size};
+use crate::render::{byte_counter, quoted};
 use data::{DATASETS_VARIABLE, FetchProgress, fetch, known_sets, remote_set};
-use indicatif::ProgressBar;
+use indicatif::{HumanBytes, ProgressBar};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     output::line(format!(
         "{}: {} from {} (see {})",
         set.name,
-        size(set.bytes()),
+        HumanBytes(set.bytes()),
         home(args, set),
         set.page
     ));
@@ -91,7 +91,7 @@ impl Shown {
                 let (_, bar) = match &mut *bar {
                     Some(shown) if shown.0 == file => shown,
                     other => {
-                        output::line(format!("fetching {file}, {}", size(total)));
+                        output::line(format!("fetching {file}, {}", HumanBytes(total)));
                         // What an earlier day brought says nothing about today's speed.
                         let fresh = byte_counter(total).with_position(done);
                         fresh.reset_eta();

@@ -2,8 +2,9 @@
 
 use crate::error::CliError;
 use crate::output;
-use crate::render::{size, table};
+use crate::render::table;
 use data::{KnownSet, RemoteSet, known_sets, remote_sets};
+use indicatif::HumanBytes;
 use serde_json::json;
 
 /// Flags of `data list`.
@@ -45,7 +46,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         };
         rows.push(vec![
             set.name.to_owned(),
-            format!("see {} ({})", set.page, size(set.bytes())),
+            format!("see {} ({})", set.page, HumanBytes(set.bytes())),
             place,
         ]);
     }

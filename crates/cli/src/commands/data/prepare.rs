@@ -5,8 +5,9 @@ use crate::commands::preprocess::PreprocessArgs;
 use crate::commands::{refuse_existing, require_folder};
 use crate::error::CliError;
 use crate::output;
-use crate::render::{counter, quoted, size};
+use crate::render::{counter, quoted};
 use data::{DataSpec, PrepareSummary, prepare};
+use indicatif::HumanBytes;
 use std::path::PathBuf;
 
 /// Bad pictures that are named one by one.
@@ -66,7 +67,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     output::line(format!(
         "wrote {}: {images} images of {height}x{width}x{channels} ({}){earlier}",
         args.out.display(),
-        size(bytes)
+        HumanBytes(bytes)
     ));
     output::line(format!("learn them with: dcgan train --data {}", quoted(&args.out)));
     Ok(())

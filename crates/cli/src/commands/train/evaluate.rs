@@ -1,33 +1,34 @@
-//! Measuring a run while it goes: flags.
+//! The flags of `train` for evaluating a run while it trains.
 
 use crate::commands::eval::MetricChoice;
 use clap::value_parser;
 use std::path::Path;
 use train::EvalConfig;
 
-/// Pictures of each side, where nothing else is asked for: enough to tell checkpoints apart, and a few seconds' work.
+/// Default of `--eval-count`: enough to rank checkpoints, and a few seconds of work.
 const COUNT: u32 = 5000;
 
-/// Flags of the measuring.
+/// Flags of the evaluation.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct EvaluateArgs {
-    /// Measure how near the pictures are to real ones every so many steps and at the end, and keep the best checkpoint beside the newest.
+    /// Compute metrics every N steps and at the end, and keep the best checkpoint.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=super::MAX_STEPS))]
     pub eval_every: Option<u64>,
-    /// What to measure, as in dcgan eval, separated by commas: the first decides which checkpoint is best [default: fid,pr].
+    /// Metrics, as in `dcgan eval`, separated by commas; the first one ranks the checkpoints [default:
+    /// fid,pr].
     #[arg(long, value_name = "METRIC,…", value_enum, value_delimiter = ',')]
     pub eval_metrics: Vec<MetricChoice>,
-    /// Pictures of each side [default: 5000].
+    /// Number of real and of generated images, from 10 [default: 5000].
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(10..=1_000_000))]
     pub eval_count: Option<u32>,
-    /// What numbers stand for a picture, as --features of dcgan eval [default: network].
+    /// Features to compare, as --features of `dcgan eval` [default: network].
     #[arg(long, value_name = "network|FILE|d:CHECKPOINT|pixels")]
     pub eval_features: Option<String>,
 }
 
 impl EvaluateArgs {
-    /// The flag that asks for details of a measuring that was not asked for.
+    /// A flag that has no effect because `--eval-every` is missing.
     pub fn unused_flag(&self) -> Option<&'static str> {
         let flags = [
             ("--eval-metrics", !self.eval_metrics.is_empty()),
@@ -40,7 +41,7 @@ impl EvaluateArgs {
             .map(|(flag, _)| flag)
     }
 
-    /// What a new run records.
+    /// The settings of a new run; `None` without `--eval-every`.
     pub fn settings(&self) -> Option<EvalConfig> {
         let usual = [MetricChoice::Fid, MetricChoice::Pr];
         let metrics = if self.eval_metrics.is_empty() { &usual[..] } else { &self.eval_metrics };
@@ -51,13 +52,13 @@ impl EvaluateArgs {
             features: self
                 .eval_features
                 .as_deref()
-                .map_or_else(|| "network".to_owned(), absolute_spec),
+                .map_or_else(|| "network".to_owned(), absolute_features),
         })
     }
 }
 
-/// Where features come from, as it still means the same when the run is resumed from another folder.
-fn absolute_spec(features: &str) -> String {
+/// The features' source with an absolute path: a resumed run may start in another folder.
+fn absolute_features(features: &str) -> String {
     let (prefix, path) = features.strip_prefix("d:").map_or(("", features), |path| ("d:", path));
     let known = prefix.is_empty() && ["network", "pixels"].contains(&path);
     let absolute = std::path::absolute(Path::new(path)).ok().filter(|_| !known);

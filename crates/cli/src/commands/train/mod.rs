@@ -1,4 +1,4 @@
-//! `dcgan train`: its flags, and what a new and a resumed run have in common.
+//! `dcgan train`: the flags, and what new and resumed runs share.
 
 mod condition;
 mod defaults;
@@ -21,20 +21,20 @@ use ::runs::{Checkpoint, RunDir};
 use ::train::{EvalFn, Event, Trainer};
 use clap::value_parser;
 use data::{DataError, Dataset, Preprocess, Split};
-use defaults::with_default;
+pub use defaults::with_default;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Shown below the help.
+/// Examples below the long help.
 pub const EXAMPLES: &str = "\
 Examples:
   dcgan train                                     Fashion-MNIST, a few minutes
-  dcgan train --data emoji                        people of emoji, 64x64 in colour
-  dcgan train --data photos/ --image 64           a folder of pictures, in 64x64
-  dcgan train --data photos/ --dry-run            only show the networks and the data
-  dcgan train --resume                            go on with the newest run
+  dcgan train --data emoji                        emoji of people, 64x64 in color
+  dcgan train --data photos/ --image 64           a folder of images, at 64x64
+  dcgan train --data photos/ --dry-run            only show the networks and the dataset
+  dcgan train --resume                            resume the newest run
   dcgan train --resume runs/0003-x --steps 9000   the same run, longer";
 
 /// The flags that `-h` shows: those for a first run. `--help` shows all.
@@ -67,7 +67,7 @@ const MAX_STEPS: u64 = 1_000_000_000_000;
 /// Flags of `train`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Dataset: a name, a folder or archive of images, or a dataset file [default: fashion-mnist].
+    /// Dataset: a name, folder, archive or file [default: fashion-mnist].
     ///
     /// A name is one of `dcgan data list`. A path is a folder of images, a .zip or .tar of them, the
     /// files of MNIST, CIFAR-10, CIFAR-100, SVHN, STL-10, LSUN or CelebA, or a file that `dcgan data
@@ -87,9 +87,9 @@ pub struct Args {
     )]
     shuffle_buffer: Option<NonZeroU32>,
 
-    /// Recipe: a name (see `dcgan recipes`) or a .toml file [default: chosen by the dataset].
+    /// Recipe: a name or a .toml file [default: depends on the dataset].
     ///
-    /// The default is modern for emoji, small for datasets of one image size below 48 pixels, and
+    /// `dcgan recipes` lists the names. The default is modern for emoji, small for datasets of one image size below 48 pixels, and
     /// torch for all others.
     #[arg(long, value_name = "NAME|FILE.toml", help_heading = "Training")]
     recipe: Option<String>,
@@ -107,7 +107,7 @@ pub struct Args {
         value_name = "N",
         value_parser = value_parser!(u64).range(1..=MAX_STEPS),
         help_heading = "Training",
-        help = with_default("Number of passes over the dataset", "train.epochs")
+        help = with_default("Passes over the dataset", "train.epochs")
     )]
     epochs: Option<u64>,
     #[arg(
@@ -141,10 +141,10 @@ pub struct Args {
         value_parser = parse::decay,
         allow_negative_numbers = true,
         help_heading = "Training",
-        help = with_default("Decay of the EMA of the generator's weights, 0 for none", "train.ema")
+        help = with_default("Decay of the EMA of G's weights, 0 for none", "train.ema")
     )]
     ema: Option<f64>,
-    /// Random seed: the same seed gives the same networks, bit by bit [default: 0].
+    /// Random seed: the same seed gives the same networks [default: 0].
     #[arg(long, value_name = "N", value_parser = parse::seed, help_heading = "Training")]
     seed: Option<u64>,
     /// Allow augmentation and flips under a recipe that excludes them (paper).
@@ -159,7 +159,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH|RUNDIR", conflicts_with = "resume", help_heading = "Training")]
     init_from: Option<PathBuf>,
 
-    /// Output path: the run directory to create [default: numbered, in --runs-dir].
+    /// Output path: the run directory [default: numbered, in --runs-dir].
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
     /// Name of the run directory, after its number [default: dataset and recipe].
@@ -186,7 +186,9 @@ pub struct Args {
         help_heading = "Output"
     )]
     log_every: Option<u64>,
-    /// Write a grid of 64 fixed samples every N steps [default: 1/20 of the run, 25 to 500].
+    /// Write a grid of 64 fixed samples every N steps.
+    ///
+    /// The default is a 20th of the run, from 25 to 500 steps.
     #[arg(
         long,
         value_name = "N",
@@ -220,22 +222,21 @@ pub struct Args {
     device: DeviceArgs,
     #[command(flatten)]
     threads: ThreadsArg,
-    /// Show the networks and the dataset, and stop before anything is written.
+    /// Show the networks and the dataset, write nothing.
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
     #[command(flatten)]
     json: JsonArg,
 }
 
-/// Trains.
+/// Trains a new run, or resumes one.
 ///
 /// # Errors
-/// Flags that do not fit together, data, disk, checkpoints.
+/// Returns an error if flags conflict, the dataset or a checkpoint cannot be read, a file cannot be
+/// written, or training diverges.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if let Some(flag) = args.evaluate.unused_flag().filter(|_| args.resume.is_none()) {
-        return Err(CliError::Usage(format!(
-            "{flag} says how to measure: add --eval-every N, which says when"
-        )));
+        return Err(CliError::Usage(format!("{flag} needs --eval-every N")));
     }
     let device = args.device.open()?;
     interrupt::watch()?;
@@ -247,7 +248,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     }
 }
 
-/// Opens the pictures, with a bar; what was found is shown later, below the networks.
+/// Opens the dataset under a progress bar; its summary is printed later, below the networks.
 fn open_data(
     spec: &str,
     preprocess: &Preprocess,
@@ -262,7 +263,7 @@ fn open_data(
     Ok(Arc::new(dataset?))
 }
 
-/// Whole batches in an epoch, at least 1.
+/// Whole batches per epoch, at least 1.
 fn batches_per_epoch(dataset: &Dataset, batch: usize) -> Result<u64, CliError> {
     match dataset.len().checked_div(batch) {
         Some(0) | None => Err(DataError::SmallerThanBatch {
@@ -275,18 +276,18 @@ fn batches_per_epoch(dataset: &Dataset, batch: usize) -> Result<u64, CliError> {
     }
 }
 
-/// The steps of this many epochs.
+/// The number of batches in `epochs` epochs.
 fn steps_of(epochs: u64, per_epoch: u64) -> Result<u64, CliError> {
     let steps = epochs.checked_mul(per_epoch).filter(|steps| *steps <= MAX_STEPS);
     steps.ok_or_else(|| {
         CliError::Usage(format!(
-            "--epochs {epochs}: with {per_epoch} batches in an epoch that is over {MAX_STEPS} steps"
+            "--epochs {epochs}: with {per_epoch} batches per epoch that is over {MAX_STEPS} steps"
         ))
     })
 }
 
-/// What measures the run, where its settings say so.
-fn judge(
+/// The evaluator of the run, if its settings ask for one.
+fn evaluator(
     trainer: &Trainer,
     dataset: &Arc<Dataset>,
     render: &Renderer,
@@ -299,11 +300,14 @@ fn judge(
         .transpose()
 }
 
-/// Runs the loop to its end or to an interrupt.
+/// Runs the training loop to its end, or until Ctrl-C or the monitor stops it.
+///
+/// # Errors
+/// Returns an error if a file cannot be written or training diverges.
 fn run_training(
     mut trainer: Trainer,
     dataset: &Arc<Dataset>,
-    judge: Option<&Evaluator>,
+    evaluator: Option<&Evaluator>,
     dir: &RunDir,
     mut render: Renderer,
 ) -> Result<ExitCode, CliError> {
@@ -311,7 +315,7 @@ fn run_training(
     render.directory(dir.path());
     render.starts(trainer.settings().recipe.train.batch);
     let stop = interrupt::graceful();
-    let mut measure = judge.map(|judge| |checkpoint: &Checkpoint| judge.measure(checkpoint));
+    let mut measure = evaluator.map(|e| |checkpoint: &Checkpoint| e.measure(checkpoint));
     let measure = measure.as_mut().map(|measure| measure as &mut EvalFn<'_>);
     let outcome = ::train::run_with_eval(
         &mut trainer,
@@ -331,7 +335,7 @@ fn run_training(
     let failed = dataset.failed().len();
     if failed > 0 {
         render.warning(&format!(
-            "{failed} images could not be decoded any more and were replaced by others"
+            "{failed} images could no longer be decoded and were replaced by others"
         ));
     }
     render.ended(dir.path(), &outcome);

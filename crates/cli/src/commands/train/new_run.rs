@@ -1,7 +1,7 @@
-//! A new run: settings from flags, recipe and a look at the data.
+//! A new run: its settings from the flags, the recipe and the dataset.
 
 use super::recipe_flags::RecipeFlags;
-use super::{Args, batches_per_epoch, condition, judge, open_data, run_training, steps_of};
+use super::{Args, batches_per_epoch, condition, evaluator, open_data, run_training, steps_of};
 use crate::commands::open_checkpoint;
 use crate::commands::preprocess::DatasetInfo;
 use crate::error::CliError;
@@ -17,12 +17,12 @@ use std::process::ExitCode;
 use tensor::Device;
 
 const DATA: &str = "fashion-mnist";
-/// The recipe for few pictures.
+/// The recipe for small datasets.
 const MODERN: &str = "modern";
-/// Sets of fewer pictures are learned by heart sooner than understood.
-const FEW: usize = 1000;
-/// Smaller batches than this are made only where they are asked for: their statistics say nothing.
-const LEAST_BATCH: usize = 8;
+/// Smaller datasets are memorized.
+const SMALL_DATASET: usize = 1000;
+/// A batch is not made smaller than this without `--batch`: its statistics would be too noisy.
+const MIN_BATCH: usize = 8;
 const LOG_EVERY: u64 = 10;
 const CHECKPOINT_EVERY: u64 = 500;
 const KEEP: u32 = 3;
@@ -34,10 +34,10 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
         None => None,
     };
     let known = DatasetInfo::of(&spec)?;
-    let mut recipe = resolve(args, &known, init.as_ref())?;
+    let mut recipe = resolve_recipe(args, &known, init.as_ref())?;
     let preprocess = args.pictures.preprocess(&recipe, &known)?;
     let plan = recipe.summary()?;
-    // What can be found out before the pictures are decoded, which may take long.
+    // Checked before the images are decoded, which may take long.
     memory_estimate::check(
         &plan,
         device,
@@ -54,7 +54,7 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
     let condition_file = args.condition.file(&recipe)?;
     let dataset = open_data(&spec.to_string(), &preprocess, &render)?;
     condition::set_size(&mut recipe, &dataset, condition_file.as_deref())?;
-    if args.batch.is_none() && (LEAST_BATCH..recipe.train.batch).contains(&dataset.len()) {
+    if args.batch.is_none() && (MIN_BATCH..recipe.train.batch).contains(&dataset.len()) {
         recipe.train.batch = dataset.len();
     }
     let plan = recipe.summary()?;
@@ -77,7 +77,7 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
         seed: args.seed.unwrap_or(0),
         steps,
         log_every: args.log_every.unwrap_or(LOG_EVERY),
-        // The first grid should not be long in coming, nor the last ones all look the same.
+        // The first grid comes early, and the last ones still differ.
         sample_every: args.sample_every.unwrap_or((steps / 20).clamp(25, 500)),
         checkpoint_every: args.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
         keep: args.keep.unwrap_or(KEEP) as usize,
@@ -98,41 +98,41 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
     render.plan(&trainer.settings().recipe, &plan);
     render.data(&dataset);
     warn_small_dataset(&dataset, &trainer.settings().recipe, &render);
-    let judge = judge(&trainer, &dataset, &render)?;
+    let evaluator = evaluator(&trainer, &dataset, &render)?;
     let dir = match &args.out {
         Some(out) => RunDir::create_at(out)?,
         None => RunDir::create(&args.runs_dir.runs_dir, &name)?,
     };
-    run_training(trainer, &dataset, judge.as_ref(), &dir, render)
+    run_training(trainer, &dataset, evaluator.as_ref(), &dir, render)
 }
 
-/// What to expect of few pictures, and what helps.
+/// Warns that a small dataset will be memorized, and names what helps.
 fn warn_small_dataset(dataset: &Dataset, recipe: &Recipe, render: &Renderer) {
-    if dataset.len() >= FEW {
+    if dataset.len() >= SMALL_DATASET {
         return;
     }
     let augments = !recipe.augment.policy.is_empty();
     let help = [
         (recipe.name != MODERN, "--recipe modern"),
-        // Which the other recipe does of itself, and this one may not want.
+        // Recipe modern augments by itself, and recipe paper excludes augmentation.
         (!augments && !recipe.augment.forbidden, "--augment color,translation"),
-        (!dataset.preprocess().flip, "--flip (where left and right mean the same)"),
+        (!dataset.preprocess().flip, "--flip (if left and right are equivalent)"),
         (recipe.generator.layers.is_empty(), "--width 32"),
         (recipe.train.ema == 0.0, "--ema 0.999"),
         (true, "stopping early"),
     ];
     let help: Vec<_> = help.into_iter().filter_map(|(helps, what)| helps.then_some(what)).collect();
-    render.advice(&format!(
-        "{} pictures, in batches of {}, are few: they are learned by heart, so expect mixtures and copies of them, and a discriminator that \
-         wins early. What helps: {}, and above all more pictures",
+    render.hint(&format!(
+        "only {} images (batch {}): the model will memorize them; expect blends and copies, and an \
+         early-saturating discriminator. What helps: {}, and above all more images",
         dataset.len(),
         recipe.train.batch,
         help.join(", ")
     ));
 }
 
-/// The recipe with the flags' values in it.
-fn resolve(
+/// The recipe with the flags applied.
+fn resolve_recipe(
     args: &Args,
     known: &DatasetInfo,
     init: Option<&Checkpoint>,
@@ -164,38 +164,39 @@ fn resolve(
             ("generator.width", chosen.generator.layers.is_empty()),
             ("discriminator.width", chosen.discriminator.layers.is_empty()),
         ];
-        // Where one network lists its layers, the other has a width all the same; where both do, the first refusal is the answer.
+        // A network that lists its layers takes no width. If both do, both keys are set, so that the
+        // recipe's own error explains it.
         let none = derived.iter().all(|(_, derived)| !derived);
         let keys = derived.iter().filter(|(_, derived)| *derived || none);
         changes.extend(keys.map(|(key, _)| ((*key).to_owned(), width.to_string())));
     }
     changes.extend_from_slice(&args.recipe_flags.changes);
-    // It was sound as it came, so what is wrong now is a flag.
+    // The recipe was valid before, so an error is a flag's.
     let recipe = chosen.with(&changes).map_err(CliError::usage)?;
     reject_unused_optimizer_keys(&args.recipe_flags, &recipe)?;
     Ok(recipe)
 }
 
-/// Refuses constants of an optimiser that the recipe does not have.
-fn reject_unused_optimizer_keys(tricks: &RecipeFlags, recipe: &Recipe) -> Result<(), CliError> {
+/// Refuses constants of an optimizer that the recipe does not use.
+fn reject_unused_optimizer_keys(flags: &RecipeFlags, recipe: &Recipe) -> Result<(), CliError> {
     let rule = recipe.optimizer.rule;
     let adam = matches!(rule, OptimizerType::Adam | OptimizerType::AdamW);
     for (key, read, readers) in [
         ("optimizer.beta1", adam, "adam and adamw"),
         ("optimizer.beta2", rule != OptimizerType::Sgd, "adam, adamw and rmsprop"),
     ] {
-        if let Some((_, value)) =
-            tricks.changes.iter().find(|(own, _)| own == key).filter(|_| !read)
+        if let Some((_, value)) = flags.changes.iter().find(|(own, _)| own == key).filter(|_| !read)
         {
             return Err(CliError::Usage(format!(
-                "recipe key {key:?} = {value}: is for {readers}, and this recipe has another optimizer.rule; leave it out"
+                "recipe key {key:?} = {value}: is for {readers}, and this recipe has another optimizer; \
+                 leave it out"
             )));
         }
     }
     Ok(())
 }
 
-/// The data's name as it still means the same when the run is resumed from another folder.
+/// The dataset with an absolute path: a resumed run may start in another folder.
 fn absolute_spec(spec: &DataSpec) -> String {
     let text = spec.to_string();
     let absolute = spec.path().and_then(|path| {

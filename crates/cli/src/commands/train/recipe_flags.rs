@@ -95,7 +95,7 @@ flags! {
         "dropout-d" => "discriminator.dropout", Plain("P");
         /// Dropout probability after G's hidden layers, from 0 to 1
         "dropout-g" => "generator.dropout", Plain("P");
-        /// DiffAugment of D's inputs: any of color,translation,cutout,flip
+        /// DiffAugment of D's inputs: color,translation,cutout,flip
         "augment" => "augment.policy", Words("LIST");
         /// Group size of D's minibatch standard deviation layer, 0 for none; 4 is usual
         "minibatch-stddev" => "discriminator.minibatch_stddev", Plain("GROUP");

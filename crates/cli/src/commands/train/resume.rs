@@ -1,7 +1,6 @@
-//! Going on with a run, where its newest good checkpoint or the one asked for left it.
+//! Resuming a run from its newest valid checkpoint, or from the one that was named.
 
-use super::{Args, batches_per_epoch, judge, open_data, run_training, steps_of};
-use crate::commands::preprocess::PreprocessArgs;
+use super::{Args, batches_per_epoch, evaluator, open_data, run_training, steps_of};
 use crate::commands::recipes;
 use crate::error::CliError;
 use crate::memory_estimate;
@@ -11,17 +10,17 @@ use ::runs::{
     run_list,
 };
 use ::train::{Settings, Trainer};
-use data::{DataError, Preprocess};
+use data::DataError;
 use nn::Recipe;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tensor::{Device, numerics_version};
 
-/// What `--resume` means.
-struct Target {
+/// What `--resume` names.
+struct ResumePoint {
     run: PathBuf,
-    /// The checkpoint to go back to, where one was named.
+    /// The checkpoint to roll back to, if one was named.
     checkpoint: Option<PathBuf>,
 }
 
@@ -31,16 +30,16 @@ pub fn run(
     device: &Device,
     render: Renderer,
 ) -> Result<ExitCode, CliError> {
-    let target = target(args, named)?;
-    let path = target.run.as_path();
+    let point = resume_point(args, named)?;
+    let path = point.run.as_path();
     let mut dir = RunDir::open(path)?;
     if !args.dry_run {
-        // Before anything is read, so that two processes cannot both go on.
+        // Locked before anything is read, so that two processes cannot resume the same run.
         dir.lock()?;
     }
-    let found = find(&dir, &target)?;
+    let found = load_checkpoint(&dir, &point)?;
     for (_, error) in &found.skipped {
-        render.warning(&format!("{error} (skipped; going on from {})", found.path.display()));
+        render.warning(&format!("{error} (skipped; resuming from {})", found.path.display()));
     }
     let meta = &found.checkpoint.meta;
     let plan = Recipe::from_toml(&meta.recipe)?.summary()?;
@@ -55,8 +54,8 @@ pub fn run(
     if let Some(steps) = args.steps {
         override_steps(&mut trainer, steps, "--steps")?;
     }
-    // A run that goes back is not complete, though it may have been.
-    let later = match &target.checkpoint {
+    // A run that is rolled back is not complete, even if it was.
+    let later = match &point.checkpoint {
         Some(_) => checkpoint_retention::list(&dir.checkpoints())?
             .last()
             .map(|(step, _)| *step)
@@ -67,21 +66,21 @@ pub fn run(
         render.complete(dir.path(), trainer.steps_done());
         return Ok(ExitCode::SUCCESS);
     }
-    warn_of_other_bits(meta, device, &render);
+    warn_of_other_numerics(meta, device, &render);
     let settings = trainer.settings();
     let spec = args.data.clone().unwrap_or_else(|| settings.data.clone());
     let dataset = open_data(&spec, &settings.preprocess, &render).map_err(|error| match error {
         CliError::Data(gone @ DataError::NotFound { .. }) if args.data.is_none() => {
             CliError::Failed(format!(
-                "{gone}; where the run's pictures lie elsewhere now, say so with --data"
+                "{gone}; if the run's dataset has moved, pass its new location with --data"
             ))
         }
         other => other,
     })?;
     if dataset.fingerprint() != meta.dataset.fingerprint {
         return Err(CliError::Failed(format!(
-            "the images of {spec:?} are not those that the run learned from: bring them back, name where they are with --data, or start \
-             a new run with --init-from {}",
+            "dataset {spec:?} does not match the one this run was trained on: restore it, pass its \
+             new location with --data, or start a new run with --init-from {}",
             path.display()
         )));
     }
@@ -100,28 +99,28 @@ pub fn run(
         render.dry_run(trainer.settings().steps.saturating_sub(trainer.steps_done()));
         return Ok(ExitCode::SUCCESS);
     }
-    let judge = judge(&trainer, &dataset, &render)?;
+    let evaluator = evaluator(&trainer, &dataset, &render)?;
     if let Some(later) = later {
         let step = meta.step;
         render.warning(&format!(
-            "going back from step {later} to {step}: later checkpoints, rows and grids are dropped"
+            "rolling back from step {later} to {step}: later checkpoints, metrics and grids are deleted"
         ));
         checkpoint_retention::delete_checkpoints_after(&dir.checkpoints(), step)?;
     }
     drop(found);
-    run_training(trainer, &dataset, judge.as_ref(), &dir, render)
+    run_training(trainer, &dataset, evaluator.as_ref(), &dir, render)
 }
 
-/// The run that is meant: named with `--resume` (itself, or one of its checkpoints) or `--out`, or the newest.
-fn target(args: &Args, named: Option<&Path>) -> Result<Target, CliError> {
+/// The run that `--resume` names (itself, or one of its checkpoints), or `--out`, or the newest one.
+fn resume_point(args: &Args, named: Option<&Path>) -> Result<ResumePoint, CliError> {
     let missing = |path: &Path| {
         CliError::Failed(format!(
-            "nothing to resume: there is no {path:?}; dcgan runs lists the runs there are"
+            "nothing to resume: there is no {path:?}; dcgan runs lists the runs"
         ))
     };
-    let target = match named {
+    let point = match named {
         Some(path) if path.is_file() => checkpoint_of_run(path)?,
-        Some(path) if path.exists() => Target { run: path.to_owned(), checkpoint: None },
+        Some(path) if path.exists() => ResumePoint { run: path.to_owned(), checkpoint: None },
         Some(path) => return Err(missing(path)),
         None => {
             let run = match &args.out {
@@ -130,40 +129,40 @@ fn target(args: &Args, named: Option<&Path>) -> Result<Target, CliError> {
                 None => run_list::latest_run(&args.runs_dir.runs_dir)
                     .map_err(|e| CliError::in_context("nothing to resume", e))?,
             };
-            Target { run, checkpoint: None }
+            ResumePoint { run, checkpoint: None }
         }
     };
     match &args.out {
-        Some(out) if *out != target.run => Err(CliError::Usage(format!(
+        Some(out) if *out != point.run => Err(CliError::Usage(format!(
             "--resume {:?} and --out {out:?} name two runs: leave one of them out",
-            named.unwrap_or(&target.run)
+            named.unwrap_or(&point.run)
         ))),
-        _ => Ok(target),
+        _ => Ok(point),
     }
 }
 
-/// The run that a file is a checkpoint of, by where it lies: `RUN/checkpoints/step-N.safetensors`.
-fn checkpoint_of_run(file: &Path) -> Result<Target, CliError> {
-    let place = |file: &Path| {
+/// The run that a checkpoint belongs to, by its path `RUN/checkpoints/step-N.safetensors`.
+fn checkpoint_of_run(file: &Path) -> Result<ResumePoint, CliError> {
+    let run_of = |file: &Path| {
         let folder = file.parent().filter(|folder| folder.ends_with("checkpoints"))?;
         let run = folder.parent()?;
         Some(if run.as_os_str().is_empty() { PathBuf::from(".") } else { run.to_owned() })
     };
-    // A file named from inside its folder shows only in full where it lies.
-    let run = place(file).or_else(|| place(&std::path::absolute(file).ok()?));
+    // A path relative to the checkpoints folder shows the run only when it is absolute.
+    let run = run_of(file).or_else(|| run_of(&std::path::absolute(file).ok()?));
     match run.filter(|_| checkpoint_retention::step_of(file, "safetensors").is_some()) {
-        Some(run) => Ok(Target { run, checkpoint: Some(file.to_owned()) }),
+        Some(run) => Ok(ResumePoint { run, checkpoint: Some(file.to_owned()) }),
         None => Err(CliError::Failed(format!(
-            "--resume takes a run directory, or a file of its checkpoints folder, which {file:?} is not: start a new run with its weights \
-             by --init-from {}",
+            "--resume takes a run directory or a checkpoint in one, and {file:?} is neither: start a \
+             new run from its weights with --init-from {}",
             quoted(file)
         ))),
     }
 }
 
-/// The checkpoint to go on from: the one named, as it is, or the newest good one.
-fn find(dir: &RunDir, target: &Target) -> Result<LatestValidCheckpoint, CliError> {
-    if let Some(path) = &target.checkpoint {
+/// Loads the checkpoint to resume from: the named one, or the newest valid one.
+fn load_checkpoint(dir: &RunDir, point: &ResumePoint) -> Result<LatestValidCheckpoint, CliError> {
+    if let Some(path) = &point.checkpoint {
         return Ok(LatestValidCheckpoint {
             path: path.clone(),
             checkpoint: checkpoint::load(path)?,
@@ -171,11 +170,13 @@ fn find(dir: &RunDir, target: &Target) -> Result<LatestValidCheckpoint, CliError
         });
     }
     checkpoint_retention::latest_valid(&dir.checkpoints()).map_err(|error| match error {
-        ArtifactError::NoCheckpoint { .. } if dir.has_no_steps().unwrap_or(false) => CliError::Failed(format!(
-            "nothing to resume: {:?} has no checkpoint yet, its run ended before the first; start it again with the same command without \
-             --resume",
-            dir.path()
-        )),
+        ArtifactError::NoCheckpoint { .. } if dir.has_no_steps().unwrap_or(false) => {
+            CliError::Failed(format!(
+                "nothing to resume: {:?} has no checkpoint yet, its run ended before the first; start \
+                 it again with the same command without --resume",
+                dir.path()
+            ))
+        }
         ArtifactError::NoCheckpoint { .. } => CliError::Failed(format!(
             "{}, or start a new run without --resume",
             CliError::from(error)
@@ -184,7 +185,7 @@ fn find(dir: &RunDir, target: &Target) -> Result<LatestValidCheckpoint, CliError
     })
 }
 
-/// Another length, which must not lie behind the run.
+/// Sets another length of the run, which must not be shorter than the steps already done.
 fn override_steps(trainer: &mut Trainer, steps: u64, flag: &str) -> Result<(), CliError> {
     let done = trainer.steps_done();
     if steps < done {
@@ -196,123 +197,105 @@ fn override_steps(trainer: &mut Trainer, steps: u64, flag: &str) -> Result<(), C
     Ok(())
 }
 
-/// Whether nothing is left to do, the pictures of the end included.
+/// Whether all steps are done and the images of the end are written.
 fn is_complete(trainer: &Trainer, dir: &RunDir) -> bool {
-    let pictures = ["timelapse.gif", "losses.png"];
+    let images = ["timelapse.gif", "losses.png"];
     trainer.steps_done() >= trainer.settings().steps
-        && pictures.iter().all(|name| dir.path().join(name).is_file())
+        && images.iter().all(|name| dir.path().join(name).is_file())
 }
 
-fn warn_of_other_bits(meta: &CheckpointMeta, device: &Device, render: &Renderer) {
-    let here = device.numerics_id();
-    if meta.numerics_id != here {
+fn warn_of_other_numerics(meta: &CheckpointMeta, device: &Device, render: &Renderer) {
+    let (id, version) = (device.numerics_id(), numerics_version());
+    if meta.numerics_id != id {
         render.warning(&format!(
-            "the checkpoint was computed with {}, this goes on with {here}: the result will differ in its last bits",
+            "the checkpoint was computed with {}, this run resumes with {id}: results will differ in \
+             their last bits",
             meta.numerics_id
         ));
     }
-    if meta.numerics_version != numerics_version() {
+    if meta.numerics_version != version {
         render.warning(&format!(
-            "the checkpoint was computed with algorithms {}, this run has {}: the result will differ in its last bits",
-            meta.numerics_version,
-            numerics_version()
+            "the checkpoint was computed with algorithms {}, this run has {version}: results will \
+             differ in their last bits",
+            meta.numerics_version
         ));
     }
 }
 
-/// Refuses flags that ask for another run than this one. The same values again are fine, so that a command can be repeated with
-/// `--resume` added.
+/// Refuses flags that would change the run. Equal values pass, so that a command can be repeated
+/// with `--resume` added.
 fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
-    let recipe = &run.recipe;
-    refuse_other_pictures(&args.pictures, recipe, &run.preprocess)?;
-    require_same("--batch", args.batch.map(|batch| batch as usize), recipe.train.batch)?;
-    require_same("--width", args.width.map(|width| width as usize), recipe.generator.width)?;
-    require_same("--width", args.width.map(|width| width as usize), recipe.discriminator.width)?;
-    require_same("--ema", args.ema, recipe.train.ema)?;
-    require_same("--seed", args.seed, run.seed)?;
-    let buffer = run.shuffle_buffer.map_or_else(|| "none".to_owned(), |buffer| buffer.to_string());
-    require_same("--shuffle-buffer", args.shuffle_buffer.map(|buffer| buffer.to_string()), buffer)?;
-    require_same("--log-every", args.log_every, run.log_every)?;
-    require_same("--sample-every", args.sample_every, run.sample_every)?;
-    require_same("--checkpoint-every", args.checkpoint_every, run.checkpoint_every)?;
-    let (asked, own) = (&args.evaluate, run.eval.as_ref());
-    require_same("--eval-every", asked.eval_every, own.map_or(0, |own| own.every))?;
-    let metrics: Vec<_> = asked.eval_metrics.iter().map(|metric| metric.name()).collect();
-    require_same(
-        "--eval-metrics",
-        (!metrics.is_empty()).then(|| metrics.join(",")),
-        own.map_or_else(String::new, |own| own.metrics.join(",")),
-    )?;
-    require_same(
-        "--eval-count",
-        asked.eval_count.map(|count| count as usize),
-        own.map_or(0, |own| own.count),
-    )?;
-    let features = asked
-        .settings()
-        .filter(|_| asked.eval_features.is_some())
-        .map(|settings| settings.features);
-    require_same(
-        "--eval-features",
-        features,
-        own.map_or_else(String::new, |own| own.features.clone()),
-    )?;
-    let told = args.condition.condition.is_some().then(|| "--condition".to_owned());
-    if let Some(flag) = told.or_else(|| args.recipe_flags.flags.first().cloned()) {
+    let (recipe, preprocess) = (&run.recipe, &run.preprocess);
+    let (eval, metrics) = (run.eval.as_ref(), &args.evaluate.eval_metrics);
+    let metrics: Vec<_> = metrics.iter().map(|metric| metric.name()).collect();
+    let features = args.evaluate.settings().filter(|_| args.evaluate.eval_features.is_some());
+    let flags = [
+        ("--image", args.pictures.image.map(sides), sides(recipe.image.size)),
+        ("--channels", text(args.pictures.channels), recipe.image.channels.to_string()),
+        ("--fit", text(args.pictures.fit), preprocess.fit.to_string()),
+        ("--crop", args.pictures.crop.map(sides), or_none(preprocess.crop.map(sides))),
+        ("--min-side", text(args.pictures.min_side), or_none(text(preprocess.min_side))),
+        ("--filter", text(args.pictures.filter), preprocess.filter.to_string()),
+        ("--background", args.pictures.background.map(hex), hex(preprocess.background)),
+        ("--flip", text(args.pictures.flip), preprocess.flip.to_string()),
+        ("--batch", text(args.batch), recipe.train.batch.to_string()),
+        ("--width", text(args.width), recipe.generator.width.to_string()),
+        ("--width", text(args.width), recipe.discriminator.width.to_string()),
+        ("--ema", text(args.ema), recipe.train.ema.to_string()),
+        ("--seed", text(args.seed), run.seed.to_string()),
+        ("--shuffle-buffer", text(args.shuffle_buffer), or_none(text(run.shuffle_buffer))),
+        ("--log-every", text(args.log_every), run.log_every.to_string()),
+        ("--sample-every", text(args.sample_every), run.sample_every.to_string()),
+        ("--checkpoint-every", text(args.checkpoint_every), run.checkpoint_every.to_string()),
+        ("--eval-every", text(args.evaluate.eval_every), or_none(text(eval.map(|e| e.every)))),
+        (
+            "--eval-metrics",
+            (!metrics.is_empty()).then(|| metrics.join(",")),
+            or_none(eval.map(|eval| eval.metrics.join(","))),
+        ),
+        ("--eval-count", text(args.evaluate.eval_count), or_none(text(eval.map(|e| e.count)))),
+        (
+            "--eval-features",
+            features.map(|settings| settings.features),
+            or_none(eval.map(|eval| eval.features.clone())),
+        ),
+        ("--keep", text(args.keep), run.keep.to_string()),
+    ];
+    let changed = flags.into_iter().find_map(|(flag, asked, own)| {
+        asked.filter(|asked| *asked != own).map(|asked| (flag, asked, own))
+    });
+    let condition = args.condition.condition.is_some().then_some("--condition");
+    let changes_recipe = condition.or(args.recipe_flags.flags.first().map(String::as_str));
+    let other_recipe = match &args.recipe {
+        Some(name) if !is_from(recipe, &recipes::load(name)?) => {
+            Some(("--recipe", name.clone(), format!("{} (as it was then)", recipe.name)))
+        }
+        _ => None,
+    };
+    if let Some((flag, asked, own)) = changed.or(other_recipe) {
         return Err(CliError::Usage(format!(
-            "{flag} cannot change in a run that goes on: leave it out, or start a new run with --init-from"
+            "{flag} {asked} differs from this run's {own}: only --steps, --epochs, --lr, --on-… and \
+             the dataset's location (--data) can change on --resume; leave it out, or start a new run \
+             with --init-from"
         )));
     }
-    require_same("--keep", args.keep.map(|keep| keep as usize), run.keep)?;
-    match &args.recipe {
-        Some(name) if !is_from(recipe, &recipes::load(name)?) => require_same(
-            "--recipe",
-            Some(name.as_str()),
-            format!("{} (as it was then)", recipe.name),
-        ),
-        _ => Ok(()),
-    }
-}
-
-/// The same for what pictures become.
-fn refuse_other_pictures(
-    args: &PreprocessArgs,
-    recipe: &Recipe,
-    run: &Preprocess,
-) -> Result<(), CliError> {
-    require_same("--image", args.image.map(sides), sides(recipe.image.size))?;
-    require_same("--channels", args.channels, recipe.image.channels)?;
-    require_same("--fit", args.fit, run.fit)?;
-    require_same(
-        "--crop",
-        args.crop.map(sides),
-        run.crop.map_or_else(|| "none".to_owned(), sides),
-    )?;
-    require_same(
-        "--min-side",
-        args.min_side.map(|side| side.to_string()),
-        run.min_side.map_or("none".to_owned(), |side| side.to_string()),
-    )?;
-    require_same("--filter", args.filter, run.filter)?;
-    require_same("--background", args.background.map(hex), hex(run.background))?;
-    require_same("--flip", args.flip, run.flip)
-}
-
-fn require_same<A: PartialEq<B> + Display, B: Display>(
-    flag: &str,
-    asked: Option<A>,
-    run: B,
-) -> Result<(), CliError> {
-    match asked {
-        Some(asked) if asked != run => Err(CliError::Usage(format!(
-            "{flag} {asked} is not this run's {run}: only --steps, --epochs, --lr, --on-… and where the pictures are (--data) can change on --resume; leave it out, or start a new \
-             run with --init-from"
+    match changes_recipe {
+        Some(flag) => Err(CliError::Usage(format!(
+            "{flag} cannot change in a resumed run: leave it out, or start a new run with --init-from"
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
-/// Whether a run's recipe is this one but for what flags can set.
+fn text(value: Option<impl Display>) -> Option<String> {
+    value.map(|value| value.to_string())
+}
+
+fn or_none(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "none".to_owned())
+}
+
+/// Whether a run's recipe equals `given` except for what flags can set.
 fn is_from(run: &Recipe, given: &Recipe) -> bool {
     let mut given = given.clone();
     given.image = run.image.clone();

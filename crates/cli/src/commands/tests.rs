@@ -1,0 +1,246 @@
+//! All commands compared: one flag means one thing, and the help is complete.
+
+use crate::Cli;
+use clap::{Arg, ArgAction, Command, CommandFactory};
+use std::any::TypeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// The headings that `--help` may have.
+const HEADINGS: [&str; 11] = [
+    "Data",
+    "Training",
+    "Model",
+    "Loss",
+    "Regularization",
+    "Optimizer",
+    "Conditioning",
+    "Output",
+    "Evaluation",
+    "Monitoring",
+    "Device",
+];
+
+/// Commands that must have a flag.
+const REQUIRED: [(&str, &[&str]); 8] = [
+    (
+        "model",
+        &[
+            "sample",
+            "walk",
+            "arithmetic",
+            "turn",
+            "invert",
+            "restore",
+            "reproduce",
+            "eval",
+            "nearest",
+            "filters",
+            "forget",
+            "export",
+        ],
+    ),
+    (
+        "checkpoint",
+        &[
+            "sample",
+            "walk",
+            "arithmetic",
+            "turn",
+            "invert",
+            "restore",
+            "reproduce",
+            "eval",
+            "linear-probe",
+            "nearest",
+            "filters",
+            "guided",
+            "forget",
+            "features",
+            "export",
+        ],
+    ),
+    ("data", &["train", "linear-probe", "nearest", "guided", "features", "eval train-features"]),
+    (
+        "out",
+        &[
+            "train",
+            "sample",
+            "reproduce",
+            "restore",
+            "features",
+            "dedup",
+            "export",
+            "import",
+            "data prepare",
+            "data fetch",
+        ],
+    ),
+    (
+        "grid",
+        &[
+            "sample",
+            "walk",
+            "arithmetic",
+            "turn",
+            "invert",
+            "restore",
+            "reproduce",
+            "nearest",
+            "filters",
+            "guided",
+            "forget",
+            "data preview",
+        ],
+    ),
+    (
+        "device",
+        &[
+            "train",
+            "sample",
+            "walk",
+            "arithmetic",
+            "turn",
+            "invert",
+            "restore",
+            "reproduce",
+            "eval",
+            "linear-probe",
+            "nearest",
+            "guided",
+            "forget",
+            "features",
+            "dedup",
+        ],
+    ),
+    (
+        "seed",
+        &["train", "sample", "walk", "arithmetic", "turn", "invert", "restore", "eval", "nearest"],
+    ),
+    ("count", &["sample", "eval", "nearest", "features", "guided", "data preview"]),
+];
+
+fn all_commands() -> Vec<(String, Command)> {
+    fn collect(path: &str, command: &Command, found: &mut Vec<(String, Command)>) {
+        for sub in command.get_subcommands() {
+            let path = format!("{path} {}", sub.get_name()).trim().to_owned();
+            collect(&path, sub, found);
+            found.push((path, sub.clone()));
+        }
+    }
+    let mut found = Vec::new();
+    collect("", &Cli::command(), &mut found);
+    found
+}
+
+fn long_flags(command: &Command) -> impl Iterator<Item = (&str, &Arg)> {
+    command.get_arguments().filter_map(|arg| Some((arg.get_long()?, arg)))
+}
+
+/// The help up to its first punctuation: what the flag is, without what a command adds.
+fn opening(arg: &Arg) -> String {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    help.split([':', ';', ',', '(', '[', '.']).next().unwrap_or_default().trim().to_owned()
+}
+
+fn kind(arg: &Arg) -> String {
+    let id = arg.get_value_parser().type_id();
+    if let ArgAction::SetTrue = arg.get_action() {
+        return "switch".into();
+    }
+    let kinds = [
+        (TypeId::of::<u32>(), "integer"),
+        (TypeId::of::<u64>(), "integer"),
+        (TypeId::of::<usize>(), "integer"),
+        (TypeId::of::<f64>(), "number"),
+        (TypeId::of::<String>(), "text"),
+        (TypeId::of::<PathBuf>(), "path"),
+    ];
+    kinds
+        .iter()
+        .find(|(known, _)| id == *known)
+        .map_or_else(|| format!("{id:?}"), |(_, kind)| (*kind).to_owned())
+}
+
+#[test]
+fn a_flag_means_the_same_in_every_command() {
+    let commands = all_commands();
+    let mut meanings: BTreeMap<&str, BTreeMap<_, Vec<&str>>> = BTreeMap::new();
+    for (path, command) in &commands {
+        for (name, arg) in long_flags(command) {
+            let value = arg.get_value_names().map(<[_]>::to_vec);
+            let meaning = (value.map(|v| v[0].to_string()), kind(arg), opening(arg));
+            meanings.entry(name).or_default().entry(meaning).or_default().push(path);
+        }
+    }
+    assert!(meanings.len() > 100);
+    meanings.retain(|_, meanings| meanings.len() > 1);
+    assert!(meanings.is_empty(), "{meanings:#?}");
+}
+
+#[test]
+fn commands_have_the_flags_that_make_sense() {
+    let commands: BTreeMap<String, Command> = all_commands().into_iter().collect();
+    let mut missing = Vec::new();
+    for (flag, paths) in REQUIRED {
+        for path in paths {
+            let command = commands.get(*path).unwrap_or_else(|| panic!("no command {path}"));
+            if !long_flags(command).any(|(name, _)| name == flag) {
+                missing.push(format!("dcgan {path} --{flag}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn help_is_complete_and_has_the_known_headings() {
+    for (path, command) in all_commands() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        assert!(about.len() > 10 && about.len() < 90, "dcgan {path}: {about:?}");
+        for arg in command.get_arguments() {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.len() > 5, "dcgan {path} {}: {help:?}", arg.get_id());
+            assert!(!help.contains("the recipe's"), "dcgan {path} {}: {help}", arg.get_id());
+            if let Some(heading) = arg.get_help_heading() {
+                assert!(HEADINGS.contains(&heading), "dcgan {path} {}: {heading}", arg.get_id());
+            }
+        }
+    }
+}
+
+#[test]
+fn short_help_of_train_shows_twenty_flags() {
+    let mut command = super::with_help(Cli::command());
+    let train = command.find_subcommand_mut("train").unwrap();
+    let shown: BTreeSet<_> = long_flags(train)
+        .filter(|(_, arg)| !arg.is_hide_short_help_set())
+        .map(|(_, arg)| arg.get_id().to_string())
+        .collect();
+    assert_eq!(shown, super::train::SHORT_HELP.map(String::from).into());
+    let lines = train.render_help().to_string().lines().count();
+    assert!(lines <= 60, "{lines} lines");
+}
+
+#[test]
+fn top_level_help_lists_every_command_under_its_task() {
+    let help = super::with_help(Cli::command()).render_help().to_string();
+    let listed: Vec<&str> = help
+        .lines()
+        .take_while(|line| *line != "Options:")
+        .filter(|line| !line.is_empty())
+        .collect();
+    let command = Cli::command();
+    let mut commands = command.get_subcommands();
+    let mut expected = Vec::new();
+    for (task, count) in super::TASKS {
+        expected.push(format!("{task}:"));
+        let lines = commands.by_ref().take(*count).map(|command| {
+            format!("  {:<12}  {}", command.get_name(), command.get_about().unwrap())
+        });
+        expected.extend(lines);
+    }
+    assert!(commands.next().is_none());
+    assert_eq!(listed[2..], expected);
+    assert!(help.contains("\nTrain:\n  train         Train a generator"), "{help}");
+}
