@@ -2,12 +2,12 @@
 
 Needs torch-fidelity: `pip install --no-deps torch-fidelity`. Its functions on features are called as they are; of torchvision, which it imports
 for its own feature extractors, nothing is used, so that an empty module stands in where it is not installed. Density and coverage follow the code of
-their authors (github.com/clovaai/generative-evaluation-prdc, prdc.py) in numpy, with exact differences; so does the memorisation score.
+their authors (github.com/clovaai/generative-evaluation-prdc, prdc.py) in numpy, with exact differences; so does the memorization score.
 
 Writes crates/eval/tests/golden/metrics.safetensors and metrics.json ({"case", "kind", "expected"}).
 
   features: real [N, D], fake [M, D]; subsets_real, subsets_fake [S, n], the rows that torch-fidelity drew. Expected: frechet, kernel (per subset),
-    precision, recall, density, coverage with 3 neighbours; memorised, memorised_expected.
+    precision, recall, density, coverage with 3 neighbors; memorized, memorized_expected.
   scores: logits [N, K]. Expected: inception_score (of attrs.splits parts, in order), deviation.
 """
 
@@ -65,7 +65,7 @@ def features(case, real, fake, subsets, size):
     density = (across <= radii[:, None]).sum(axis=0).mean() / K
     coverage = (across.min(axis=1) <= radii).mean()
     nearest = across.argmin(axis=0)
-    memorised = (across.min(axis=0) < np.sort(own, axis=1)[nearest, 0]).mean()
+    memorized = (across.min(axis=0) < np.sort(own, axis=1)[nearest, 0]).mean()
     expected = []
     for i in range(len(r)):
         near = own[i].argmin()
@@ -82,8 +82,8 @@ def features(case, real, fake, subsets, size):
         "recall": prc["recall"],
         "density": float(density),
         "coverage": float(coverage),
-        "memorised": float(memorised),
-        "memorised_expected": float(np.mean(expected)),
+        "memorized": float(memorized),
+        "memorized_expected": float(np.mean(expected)),
     }
     cases.append({"case": case, "kind": "features", "expected": expected})
 

@@ -46,7 +46,7 @@ pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
         "trajectory",
         "objectives",
         "metrics",
-        "inside",
+        "interpret",
         "svm",
     ];
     scripts

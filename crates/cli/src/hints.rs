@@ -134,14 +134,76 @@ pub fn train(error: &TrainError) -> Option<String> {
 
 /// Hints for metrics and experiments.
 pub fn eval(error: &EvalError) -> Option<String> {
-    match error {
-        EvalError::Train(error) => train(error),
-        EvalError::Artifact(error) => artifact(error),
-        EvalError::Data(error) => data(error),
-        EvalError::Nn(error) => nn(error),
-        EvalError::Gpu(error) => gpu(error),
-        _ => None,
-    }
+    let hint = match error {
+        EvalError::Train(error) => return train(error),
+        EvalError::Artifact(error) => return artifact(error),
+        EvalError::Data(error) => return data(error),
+        EvalError::Nn(error) => return nn(error),
+        EvalError::Gpu(error) => return gpu(error),
+        EvalError::TooFewImages { .. } => "give more images",
+        EvalError::ImageShape { .. } => {
+            "resize them with --image and --channels, or train a network for theirs with dcgan eval \
+             train-features"
+        }
+        EvalError::OutOfMemory { .. } => "use fewer images",
+        EvalError::FeatureWidths { .. } => "extract both by the same network",
+        EvalError::NonFiniteFeature { .. } | EvalError::NonFiniteFeatures => {
+            "the images or the feature network are damaged"
+        }
+        EvalError::FrechetTooLarge { .. } => {
+            "its time grows with the third power: leave fid out of --metrics, or use smaller images, \
+             fewer of them, or other --features"
+        }
+        EvalError::NeedsClassProbabilities { metric } => {
+            return Some(format!("leave {metric} out of --metrics, or give other --features"));
+        }
+        EvalError::Diverged { model: "autoencoder", .. } => "give a lower --lr",
+        EvalError::Diverged { .. } => "try another --seed",
+        EvalError::CheckpointAsFeatureNetwork { .. } => {
+            "for the features of its discriminator write d:CHECKPOINT"
+        }
+        EvalError::FeatureNetworkFile { .. } => "give a file that dcgan eval train-features wrote",
+        EvalError::NoLabels { .. } => {
+            "use features of a checkpoint (d:CHECKPOINT) or pixels, or a network trained on another \
+             dataset"
+        }
+        EvalError::NoAttributes { .. } => "leave --attributes out to learn its classes",
+        EvalError::NoDiscriminator => {
+            "give a checkpoint that dcgan train wrote (without a discriminator invert needs \
+             --features 0, restore --critic 0)"
+        }
+        EvalError::ConditionalDiscriminator | EvalError::NoHiddenActivations => {
+            "use features of a network (dcgan eval train-features) or pixels"
+        }
+        EvalError::BatchDependentDiscriminator => "set the weight of its loss to 0",
+        EvalError::NoProvenance { .. } => {
+            "PNGs of dcgan sample, walk, arithmetic, turn, invert and restore have, unless another \
+             program rewrote them"
+        }
+        EvalError::Provenance { .. } => "it may be of a newer version",
+        EvalError::ReproducedSize { .. } => "it was changed since, or is of other networks",
+        EvalError::NonFiniteLatentGradient { .. } => "give a lower --lr",
+        EvalError::ResizeFactor { .. } => "give another --factor",
+        EvalError::EmptyMask | EvalError::FullMask => "mark what is missing in white",
+        EvalError::UnknownAttribute { .. } => "write NAME=1 or NAME=0, several with commas",
+        EvalError::ExemplarSpec { .. } => {
+            "write indices (3,17,42), seeds (seed:5,seed:9) or attributes"
+        }
+        EvalError::ValidationCount { .. } => "give another --validation",
+        EvalError::LabelCount { labels, classes, .. } => {
+            let divisible = (labels / classes).max(1) * classes;
+            return Some(format!("--labels {divisible} would do"));
+        }
+        EvalError::SmallClass { .. } => "give fewer --labels, or a smaller --validation",
+        EvalError::MissingNetwork { .. } => "choose the other one with --network",
+        EvalError::UselessMaps { .. } | EvalError::NoPositionInBoxes { .. } => {
+            "choose another --layer"
+        }
+        EvalError::BoxesFillImages => "give --negatives others, or smaller boxes",
+        EvalError::NoBoxes { .. } => "write lines sample,x0,y0,x1,y1",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Parsers of flag values. clap reports their errors, with exit code 2.
 
+use crate::hints;
+use eval::latent::ExemplarSpec;
 use nn::recipe::{halvings, nearest_sizes};
 use std::num::NonZeroU32;
 
@@ -26,6 +28,11 @@ pub fn image_size(text: &str) -> Result<[usize; 2], String> {
         ));
     }
     Ok(size)
+}
+
+/// Exemplars of vector arithmetic: indices, seeds, or attributes.
+pub fn exemplars(text: &str) -> Result<ExemplarSpec, String> {
+    ExemplarSpec::parse(text).map_err(|error| hints::compose(&error, hints::eval(&error)))
 }
 
 /// `N` or `HxW`: any image size.

@@ -1,12 +1,15 @@
-//! Metrics, and the DCGAN paper's experiments on trained networks.
+//! Evaluation of GANs: metrics (FID, KID, precision and recall, …) and the DCGAN paper's
+//! experiments on trained networks.
 //!
-//! Nothing here prints: long work tells how far it is through [`Progress`], which can also stop it.
+//! Nothing here prints. Long work reports to a [`Progress`], which can also cancel it.
 
 #![forbid(unsafe_code)]
 
-mod checkpoint_discriminator;
+pub mod checkpoint_discriminator;
 mod error;
 pub mod feature_network;
+pub mod features;
+pub mod image_sheet;
 pub mod images;
 pub mod interpret;
 pub mod latent;
@@ -14,6 +17,7 @@ pub mod memorization;
 pub mod metrics;
 mod progress;
 pub mod representation;
+pub mod stats;
 
-pub use error::EvalError;
+pub use error::{BoxProblem, EvalError};
 pub use progress::Progress;

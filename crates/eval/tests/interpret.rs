@@ -1,9 +1,10 @@
-//! Guided backpropagation and logistic regression beside PyTorch in float64 (xtask/golden/inside.py); dropping maps of a generator.
+//! Guided backpropagation and logistic regression against PyTorch in float64
+//! (xtask/golden/interpret.py); dropping feature maps of a generator.
 
-use eval::Progress;
 use eval::interpret::forget::{NegativeSampling, Options, forget};
 use eval::interpret::regions::Region;
-use eval::interpret::{InspectedGenerator, LogisticRegression, guided_backprop};
+use eval::interpret::{InspectedGenerator, LogisticRegression, guided_gradient};
+use eval::{EvalError, Progress};
 use nn::layers::{BatchNorm, Conv2d, Pool2d, PoolKind, Window};
 use nn::{Activation, Layer, Network, Recipe, StateDict};
 use runs::{Checkpoint, CheckpointMeta, read_state_dict};
@@ -13,12 +14,14 @@ use tensor::rng::Philox;
 use tensor::{Device, HostTensor, Tensor};
 use train::{Sampler, latents};
 
-/// Nobody is told.
-const SILENT: (&str, Progress<'static>) = ("drawing", Progress::SILENT);
+/// Progress reported to nobody.
+const SILENT: (&str, Progress<'static>) = ("generating", Progress::SILENT);
 
 fn golden() -> BTreeMap<String, HostTensor> {
-    read_state_dict(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/inside.safetensors"))
-        .unwrap()
+    read_state_dict(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/interpret.safetensors"),
+    )
+    .unwrap()
 }
 
 fn floats(array: &HostTensor) -> &[f32] {
@@ -88,8 +91,7 @@ fn guided_gradients_equal_pytorch() {
         let units: Vec<[usize; 3]> =
             units.chunks_exact(3).map(|unit| [0, 1, 2].map(|i| unit[i] as usize)).collect();
         let input = Tensor::from_slice(floats(x), &x.shape[..]);
-        let found =
-            guided_backprop::guided_gradient(&network, &input, None, &last, &units).to_vec();
+        let found = guided_gradient(&network, &input, None, &last, &units).to_vec();
         let wrong = error(&found, floats(&golden[&format!("{name}/gradient")]));
         assert!(wrong < 1e-5, "{name}: {wrong:e}");
     }
@@ -99,12 +101,12 @@ fn guided_gradients_equal_pytorch() {
 fn logistic_regression_equals_pytorch() {
     let golden = golden();
     let own = |key: &str| &golden[&format!("logistic/{key}")];
-    let truths: Vec<bool> =
-        own("truths").as_i64().unwrap().iter().map(|truth| *truth == 1).collect();
+    let labels: Vec<bool> =
+        own("truths").as_i64().unwrap().iter().map(|label| *label == 1).collect();
     let width = own("rows").shape[1];
     let fitted = LogisticRegression::fit(
         floats(own("rows")),
-        &truths,
+        &labels,
         width,
         f64::from(floats(own("c"))[0]),
     );
@@ -112,7 +114,7 @@ fn logistic_regression_equals_pytorch() {
         fitted.weights.iter().chain([&fitted.bias]).map(|value| *value as f32).collect();
     let expected = [floats(own("weights")), floats(own("bias"))].concat();
     assert!(error(&found, &expected) < 1e-6, "{found:?} {expected:?}");
-    assert!(fitted.accuracy(floats(own("rows")), &truths) > 0.8);
+    assert!(fitted.accuracy(floats(own("rows")), &labels) > 0.8);
 }
 
 fn checkpoint(recipe: &Recipe) -> Checkpoint {
@@ -134,7 +136,7 @@ fn recipe(changes: &[(&str, &str)]) -> Recipe {
 const TINY: [(&str, &str); 2] = [("image.size", "[32, 32]"), ("generator.width", "4")];
 
 #[test]
-fn the_layers_with_maps_are_those_behind_weights() {
+fn map_layers_are_behind_weights() {
     let layers = |recipe: &Recipe| -> Vec<[usize; 3]> {
         let generator = InspectedGenerator::new(&checkpoint(recipe), None, &Device::Cpu).unwrap();
         generator.layers().iter().map(|layer| layer.shape).collect()
@@ -155,13 +157,17 @@ fn the_layers_with_maps_are_those_behind_weights() {
     let chosen = |layer| InspectedGenerator::new(&checkpoint(&recipe(&TINY)), layer, &Device::Cpu);
     assert_eq!(chosen(None).unwrap().layer().shape, [8, 8, 8]);
     assert_eq!(chosen(Some("main.2")).unwrap().layer().shape, [4, 4, 16]);
-    let refused = chosen(Some("main.0")).err().unwrap().to_string();
-    assert!(refused.contains("main.0") && refused.contains("main.5 (8 maps of 8x8)"), "{refused}");
+    let error = chosen(Some("main.0")).err().unwrap();
+    assert!(
+        matches!(&error, EvalError::UnknownLayer { name, known } if name == "main.0"
+            && known[1] == "main.5 (8 maps of 8x8)"),
+        "{error}"
+    );
 }
 
 #[test]
-fn pictures_without_dropped_maps_are_those_of_the_sampler() {
-    // Statistics of a reference batch, a condition: all that a pass may carry.
+fn images_with_all_maps_equal_those_of_the_sampler() {
+    // Statistics of a reference batch, and a condition.
     let more = [
         ("generator.norm", "\"virtual-batch\""),
         ("condition", "{ kind = \"class\", size = 3, generator = \"every-layer\" }"),
@@ -169,33 +175,40 @@ fn pictures_without_dropped_maps_are_those_of_the_sampler() {
     for recipe in [recipe(&TINY), recipe(&[&TINY[..], &more].concat())] {
         let checkpoint = checkpoint(&recipe);
         let z = latents(&recipe, 1, 70);
-        let told = recipe.condition.as_ref().map(|_| recipe.example_conditions(70));
+        let condition = recipe.condition.as_ref().map(|_| recipe.example_conditions(70));
         let sampler = Sampler::new(&checkpoint, None, &Device::Cpu).unwrap();
-        let expected = sampler.sample(&z, told.as_ref(), 64, |_| ()).unwrap();
+        let expected = sampler.sample(&z, condition.as_ref(), 64, |_| ()).unwrap();
         let generator = InspectedGenerator::new(&checkpoint, None, &Device::Cpu).unwrap();
-        let drawn = generator.draw(&z, told.as_ref(), &[], SILENT).unwrap();
-        assert!(error(&drawn.to_vec(), &expected.to_vec()) < 1e-5);
-        // Without its maps, the layer tells nothing of z.
+        let images = generator.generate(&z, condition.as_ref(), &[], SILENT).unwrap();
+        assert!(error(&images.to_vec(), &expected.to_vec()) < 1e-5);
+        // Without any map of the layer, images do not depend on z.
         let all: Vec<usize> = (0..generator.layer().shape[2]).collect();
-        let blank = generator.draw(&z, told.as_ref(), &all, SILENT).unwrap().to_vec();
+        let blank = generator.generate(&z, condition.as_ref(), &all, SILENT).unwrap().to_vec();
         let size = blank.len() / 70;
         assert_eq!(blank[..size], blank[3 * size..4 * size]);
-        assert_ne!(drawn.to_vec()[..size], drawn.to_vec()[3 * size..4 * size]);
+        assert_ne!(images.to_vec()[..size], images.to_vec()[3 * size..4 * size]);
     }
 }
 
-/// A generator that paints a bright square of 2×2 pixels wherever a number of z is above 0.4: map 0 tells where, the three others tell where it is
-/// dark.
+/// A generator that paints a bright square of 2×2 pixels wherever a value of z is above 0.4: map 0
+/// is positive there, the three others elsewhere.
 fn squares() -> Checkpoint {
-    let layers = "[{ layer = \"linear\", units = 64, bias = true }, { layer = \"reshape\", shape = [4, 4, 4] }, { layer = \"relu\" }, \
-                  { layer = \"conv-transpose\", channels = 0, kernel = 2, stride = 2, pad = 0, bias = false }, { layer = \"tanh\" }]";
+    let layers = [
+        "{ layer = \"linear\", units = 64, bias = true }",
+        "{ layer = \"reshape\", shape = [4, 4, 4] }",
+        "{ layer = \"relu\" }",
+        "{ layer = \"conv-transpose\", channels = 0, kernel = 2, stride = 2, pad = 0, bias = false }",
+        "{ layer = \"tanh\" }",
+    ];
+    let layers = format!("[{}]", layers.join(", "));
     let changes = [
         ("image.size", "[8, 8]"),
         ("image.channels", "1"),
         ("generator.latent", "16"),
         ("generator.distribution", "\"uniform\""),
     ];
-    let mut made = checkpoint(&recipe(&[&changes[..], &[("generator.layers", layers)]].concat()));
+    let mut made =
+        checkpoint(&recipe(&[&changes[..], &[("generator.layers", layers.as_str())]].concat()));
     let object = |unit: usize| unit < 16;
     let weight = (0..64 * 16).map(|at| match (at / 16, at % 16) {
         (unit, z) if unit % 16 != z => 0.0,
@@ -216,7 +229,7 @@ fn squares() -> Checkpoint {
 }
 
 #[test]
-fn an_object_is_forgotten() {
+fn objects_are_forgotten() {
     let generator = InspectedGenerator::new(&squares(), None, &Device::Cpu).unwrap();
     assert_eq!(generator.layer().shape, [4, 4, 4]);
     let z = latents(generator.recipe(), 2, 100);
@@ -225,25 +238,25 @@ fn an_object_is_forgotten() {
     let marked = (0..40 * 16).filter(|&i| values[i] > 0.5);
     let regions: Vec<Region> =
         marked.map(|i| Region { sample: i / 16, x: cell(i % 4), y: cell(i % 16 / 4) }).collect();
-    let scorer = |pictures: &Tensor| {
-        let brightest = |picture: &[f32]| picture.iter().copied().fold(-1.0, f32::max);
-        Ok(pictures
+    let scorer = |images: &Tensor| {
+        let brightest = |image: &[f32]| image.iter().copied().fold(-1.0, f32::max);
+        Ok(images
             .to_vec()
             .chunks_exact(64)
-            .map(|picture| f32::from(u8::from(brightest(picture) > 0.3)))
+            .map(|image| f32::from(u8::from(brightest(image) > 0.3)))
             .collect())
     };
     let found = |negatives| {
         let options = Options { negatives, c: 1.0, controls: 8, seed: 0 };
         forget(&generator, (&z, None), &regions, options, Some(&scorer), Progress::SILENT)
     };
-    let forgotten = found(NegativeSampling::Same).unwrap();
+    let forgotten = found(NegativeSampling::SameImages).unwrap();
     assert_eq!(forgotten.dropped, [0]);
     assert_eq!(forgotten.positions, [regions.len(); 2]);
     assert!(forgotten.accuracy > 0.9, "{}", forgotten.accuracy);
     let rates = forgotten.rates.clone().unwrap();
     assert!(rates.before > 0.9 && rates.after == 0.0, "{rates:?}");
-    // Another map is not what they are made of.
+    // Without another map the squares are still there.
     assert!(
         rates.controls.len() == 8 && rates.controls.iter().any(|rate| *rate >= rates.before),
         "{rates:?}"
@@ -255,17 +268,17 @@ fn an_object_is_forgotten() {
         forgotten.effects
     );
     assert_eq!(
-        forgotten.pictures[1].to_vec(),
-        generator.draw(&z, None, &[0], SILENT).unwrap().to_vec()
+        forgotten.images[1].to_vec(),
+        generator.generate(&z, None, &[0], SILENT).unwrap().to_vec()
     );
-    let again = found(NegativeSampling::Same).unwrap();
+    let again = found(NegativeSampling::SameImages).unwrap();
     assert_eq!(
         (again.dropped, again.effects, again.rates),
         (forgotten.dropped, forgotten.effects, forgotten.rates)
     );
-    // Nearly all pictures have a square somewhere, but not in the same place.
-    match found(NegativeSampling::Others) {
+    // Nearly all images have a square somewhere, but not at the same position.
+    match found(NegativeSampling::OtherImages) {
         Ok(others) => assert_eq!(others.dropped, [0]),
-        Err(error) => assert!(error.to_string().contains("without the object"), "{error}"),
+        Err(error) => assert!(matches!(error, EvalError::NoNegativeImages), "{error}"),
     }
 }

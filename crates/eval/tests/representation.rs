@@ -1,6 +1,7 @@
-//! Representations, and the svms on top of them.
+//! Linear probes: SVMs against liblinear, choice of C, draws of labels.
 
 use data::{Dataset, Preprocess, Split};
+use eval::EvalError;
 use eval::representation::svm::{self, Options, SvmRows};
 use eval::representation::{C_GRID, LinearProbeConfig, select_cost};
 use runs::read_state_dict;
@@ -16,9 +17,10 @@ fn f32s(array: &HostTensor) -> &[f32] {
     array.as_f32().unwrap()
 }
 
-/// Beside liblinear, solved to 1e-9: more rows than features, fewer, and features of different scales.
+/// Against liblinear, solved to 1e-9: more rows than features, fewer, and features of different
+/// scales.
 #[test]
-fn machines_say_what_liblinears_do() {
+fn svms_equal_liblinear() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/svm.safetensors");
     let arrays = read_state_dict(&file).unwrap();
     let mut compared = 0;
@@ -64,11 +66,11 @@ fn noisy(count: usize, width: usize, stream: u64) -> (Vec<f32>, Vec<u32>) {
 }
 
 #[test]
-fn threads_do_not_change_a_bit_and_the_tolerance_is_enough() {
+fn svms_are_deterministic_and_converged() {
     for width in [4, 200] {
         let (values, labels) = noisy(90, width, 0);
         let (test, _) = noisy(60, width, 1);
-        let said = |threads: usize, options: Options| {
+        let decisions = |threads: usize, options: Options| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 svm::train(&SvmRows::new(&values, width), &labels, 3, &C_GRID, options)
@@ -76,22 +78,22 @@ fn threads_do_not_change_a_bit_and_the_tolerance_is_enough() {
                     .to_vec()
             })
         };
-        let one = said(1, Options::default());
-        assert_eq!(one, said(3, Options::default()));
-        let exact = said(1, Options { tolerance: 1e-9, sweeps: 100_000, seed: 8 });
+        let one = decisions(1, Options::default());
+        assert_eq!(one, decisions(3, Options::default()));
+        let exact = decisions(1, Options { tolerance: 1e-9, sweeps: 100_000, seed: 8 });
         let error = one.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(error < 1e-3 && error > 0.0, "{error}");
     }
 }
 
 #[test]
-fn the_choice_is_widened_where_the_edge_wins() {
-    // Few rows, many features: svms that follow every row do worse.
+fn cost_search_widens_at_the_edge() {
+    // Few rows, many features: SVMs that overfit do worse.
     let (values, labels) = noisy(60, 40, 2);
-    let (held_out, their_labels) = noisy(600, 40, 3);
+    let (held_out, held_out_labels) = noisy(600, 40, 3);
     let rows = SvmRows::new(&values, 40);
     let pick = |costs: &[f64]| {
-        select_cost(&rows, &labels, 3, costs, (&held_out, &their_labels), Options::default())
+        select_cost(&rows, &labels, 3, costs, (&held_out, &held_out_labels), Options::default())
     };
     let far = pick(&[10.0, 30.0]);
     assert!(far.widened && far.cost < 10.0, "{}", far.cost);
@@ -103,17 +105,17 @@ fn the_choice_is_widened_where_the_edge_wins() {
         near.correct,
         far.correct
     );
-    assert_eq!(near.svms.correct(&held_out, &their_labels), [near.correct]);
+    assert_eq!(near.svms.correct(&held_out, &held_out_labels), [near.correct]);
 }
 
 #[test]
-fn draws_have_as_many_of_each_class_and_nothing_that_is_held_out() {
+fn draws_are_balanced_and_not_held_out() {
     let set = Dataset::open("fashion-mnist", Split::Test, &Preprocess::new([28, 28], 1), &|_| ())
         .unwrap();
-    let part = |seed: u64| {
+    let split = |seed: u64| {
         LinearProbeConfig { seed, ..LinearProbeConfig::new(Some(100), 500, 3) }.split(&set).unwrap()
     };
-    let (one, other) = (part(0), part(1));
+    let (one, other) = (split(0), split(1));
     assert_eq!((one.validation.len(), one.draws.len()), (500, 3));
     for draw in &one.draws {
         assert!(draw.len() == 100 && draw.windows(2).all(|pair| pair[0] < pair[1]));
@@ -124,14 +126,19 @@ fn draws_have_as_many_of_each_class_and_nothing_that_is_held_out() {
     }
     assert_ne!(one.draws[0], one.draws[1]);
     assert_ne!((&one.validation, &one.draws), (&other.validation, &other.draws));
-    let again = part(0);
+    let again = split(0);
     assert_eq!((one.validation, one.draws), (again.validation, again.draws));
-    assert!(LinearProbeConfig::new(Some(105), 500, 3).split(&set).is_err());
-    assert!(LinearProbeConfig::new(Some(100), 10_000, 3).split(&set).is_err());
+    let refused = |labels, validation| {
+        LinearProbeConfig::new(Some(labels), validation, 3).split(&set).err().unwrap()
+    };
+    let error = refused(105, 500);
+    assert!(matches!(error, EvalError::LabelCount { labels: 105, classes: 10, .. }), "{error}");
+    let error = refused(100, 10_000);
+    assert!(matches!(error, EvalError::ValidationCount { validation: 10_000, .. }), "{error}");
 }
 
 #[test]
-fn machines_of_scaled_features_can_be_had_for_the_features_themselves() {
+fn svms_of_standardized_features_are_unscaled() {
     let (values, labels) = noisy(60, 5, 4);
     let (mean, scale) = ([0.5, -1.0, 0.0, 2.0, 0.1], [2.0, 0.5, 1.0, 3.0, 0.25]);
     let scaled: Vec<f32> = values

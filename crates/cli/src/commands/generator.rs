@@ -152,7 +152,7 @@ impl Conditions {
                 )));
             }
         };
-        Ok((order, Some(ConditionTable { rows: self.rows.clone(), of })))
+        Ok((order, Some(ConditionTable { rows: self.rows.clone(), indices: of })))
     }
 
     /// The rows as a tensor `[M, K]`; none where there are none.

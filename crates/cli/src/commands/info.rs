@@ -44,7 +44,7 @@ fn picture(args: &Args) -> Result<(), CliError> {
         return Ok(());
     }
     let ModelId { identity, recipe, step, model } = &origin.networks;
-    let drawing = &origin.drawing;
+    let drawing = &origin.samples;
     let from = drawing.latents.iter().map(|block| match block {
         LatentSource::Seed { seed, truncation, rows } => {
             let spans = rows.iter().map(|[first, count]| {
@@ -63,9 +63,9 @@ fn picture(args: &Args) -> Result<(), CliError> {
         }
         LatentSource::Values { count, .. } => format!("{count} that are in the file"),
     });
-    let pictures = if drawing.mixes.is_empty() { drawing.len() } else { drawing.mixes.len() };
+    let pictures = drawing.images();
     let conditions = drawing
-        .told
+        .conditions
         .as_ref()
         .map_or_else(|| "none".into(), |told| format!("{} different ones", told.rows.len()));
     let facts = [

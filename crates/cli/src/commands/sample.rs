@@ -123,19 +123,19 @@ impl Drawn<'_> {
     fn single(&self, i: usize) -> SampleSpec {
         if self.opened.sampler.batch_norm() == BatchNormMode::Batch {
             return SampleSpec {
-                cells: vec![Cell::Drawn(i)],
+                cells: vec![Cell::Image(i)],
                 grid: GridOptions::SINGLE,
                 ..self.drawing.clone()
             };
         }
         let own = |told: &ConditionTable| {
-            let row = told.of.get(i).and_then(|&of| told.rows.get(of)).cloned();
-            ConditionTable { rows: row.into_iter().collect(), of: vec![0] }
+            let row = told.indices.get(i).and_then(|&of| told.rows.get(of)).cloned();
+            ConditionTable { rows: row.into_iter().collect(), indices: vec![0] }
         };
         let row = self.order.get(i).copied().unwrap_or(i);
         SampleSpec::plain(
             vec![self.source.block(&[row])],
-            self.drawing.told.as_ref().map(own),
+            self.drawing.conditions.as_ref().map(own),
             GridOptions::SINGLE,
         )
     }

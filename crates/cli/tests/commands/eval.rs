@@ -139,7 +139,7 @@ fn a_feature_network_learns_is_kept_and_measures() {
     assert!(
         value(&same, "frechet") < 1e-6
             && value(&same, "precision") == 1.0
-            && value(&same, "memorised") == 1.0,
+            && value(&same, "memorized") == 1.0,
         "{same}"
     );
     assert!(value(&same, "inception_score") > 1.1, "{same}");
@@ -195,7 +195,7 @@ fn attributes_are_learned_too() {
     lab.refused(
         1,
         &[&["eval", "--image", "16"], &args[..], &["--metrics", "is"]].concat(),
-        &["inception score", "trained on classes"],
+        &["metric is", "trained on classes"],
     );
 }
 
@@ -323,7 +323,7 @@ fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
     let of = |event: &Value, name: &str| event["metrics"][name].as_f64().unwrap();
     // The best is the one nearest to what is expected of new pictures.
     let off =
-        |event: &Value| (of(event, "eval/memorised") - of(event, "eval/memorised_real")).abs();
+        |event: &Value| (of(event, "eval/memorized") - of(event, "eval/memorized_real")).abs();
     let best = &run.event("finished")["best"];
     assert!(
         (best["score"].as_f64().unwrap() - evaluated.iter().map(off).fold(f64::INFINITY, f64::min))
@@ -332,7 +332,7 @@ fn memorisation_is_measured_on_the_way_and_figures_keep_their_sign() {
         "{best}"
     );
     assert!(
-        evaluated.iter().any(|event| best["value"] == event["metrics"]["eval/memorised"]),
+        evaluated.iter().any(|event| best["value"] == event["metrics"]["eval/memorized"]),
         "{best}"
     );
     // Every figure with its features.
@@ -377,7 +377,7 @@ fn what_cannot_be_measured_is_told_in_a_line() {
     lab.refused(
         1,
         &["eval", "train-features", "--data", "pictures", "--image", "16", "--attributes"],
-        &["has no attributes"],
+        &["no binary attributes", "--attributes"],
     );
     lab.refused(2, &["eval", "--fake", "noise"], &["--real says what to compare with"]);
     lab.refused(
@@ -390,7 +390,7 @@ fn what_cannot_be_measured_is_told_in_a_line() {
     lab.refused(
         1,
         &["eval", "--fake", "run", "--features", checkpoint.to_str().unwrap()],
-        &["no feature network", "d:CHECKPOINT"],
+        &["not a feature network", "d:CHECKPOINT"],
     );
     lab.ok(&[
         "eval",
@@ -415,11 +415,11 @@ fn what_cannot_be_measured_is_told_in_a_line() {
         "--features",
         "f.safetensors",
     ];
-    lab.refused(1, &other, &["[32, 32, 3]", "[16, 16, 3]", "--image"]);
+    lab.refused(1, &other, &["32x32x3", "16x16x3", "--image"]);
     lab.refused(
         1,
         &["eval", "--fake", "run", "--features", "pixels", "--metrics", "pr", "--count", "3"],
-        &["at least 4 pictures"],
+        &["at least 4 images"],
     );
     lab.refused(
         2,

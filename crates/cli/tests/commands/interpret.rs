@@ -40,7 +40,7 @@ fn filters_of_both_networks_are_drawn() {
     place.refused(
         1,
         &["filters", "--model", "fashion", "--grid", "x.png"],
-        &["holds no discriminator"],
+        &["no discriminator", "--network"],
     );
     place.ok(&["filters", "--model", "fashion", "--network", "generator", "--grid", "fashion.png"]);
     place.refused(2, &["filters", "--grid", "x.png"], &["--checkpoint"]);

@@ -155,9 +155,9 @@ fn pictures_are_drawn_again_from_what_they_say() {
     place.refused(
         1,
         &["reproduce", "pictures/000.png", "--checkpoint", "run"],
-        &["000.png", "does not say how it was drawn"],
+        &["000.png", "no metadata that say how it was generated"],
     );
-    place.refused(1, &["info", "pictures/000.png"], &["000.png", "does not say"]);
+    place.refused(1, &["info", "pictures/000.png"], &["000.png", "no metadata"]);
     place.refused(2, &["reproduce", "grid0.png"], &["--checkpoint", "step 3"]);
     fs::write(place.path("broken.png"), "x").unwrap();
     place.refused(
@@ -553,7 +553,11 @@ fn pictures_are_completed_enlarged_and_cleaned() {
     mask.save(place.path("mask.png")).unwrap();
     assert!(told("inpaint", &["--mask", "mask.png"])["psnr"]["restored"].is_null());
     image::GrayImage::from_pixel(28, 28, image::Luma([255])).save(place.path("mask.png")).unwrap();
-    place.refused(1, &restore("inpaint", &["--mask", "mask.png"]), &["nothing to go by"]);
+    place.refused(
+        1,
+        &restore("inpaint", &["--mask", "mask.png"]),
+        &["all pixels as missing", "white"],
+    );
     place.refused(2, &restore("inpaint", &["--factor", "2"]), &["--factor is for --task superres"]);
 
     let large = told("superres", &["--factor", "4", "--critic", "0", "--grid", "large.png"]);
@@ -564,7 +568,7 @@ fn pictures_are_completed_enlarged_and_cleaned() {
         .save(place.path("drawn/00000.png"))
         .unwrap();
     assert!(told("superres", &["--factor", "4"])["psnr"]["restored"].is_null());
-    place.refused(1, &restore("superres", &["--factor", "3"]), &["--factor 3", "28x28"]);
+    place.refused(1, &restore("superres", &["--factor", "3"]), &["factor 3", "28x28", "--factor"]);
     whole.save(place.path("drawn/00000.png")).unwrap();
 
     let clean = told("denoise", &["--noise", "40", "--grid", "clean.png"]);

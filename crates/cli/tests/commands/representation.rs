@@ -171,13 +171,13 @@ fn what_cannot_be_compared_is_refused() {
         |args: &[&str], parts: &[&str]| place.refused(1, &[&probe[..], args].concat(), parts);
     refused(
         &["--data", "kinds", "--labels", "21", "--validation", "40"],
-        &["--labels 21", "2 classes", "say 20"],
+        &["21 labels", "2 classes", "--labels 20"],
     );
     refused(
         &["--data", "kinds", "--labels", "200", "--validation", "40"],
-        &["--labels 200", "\"plain\""],
+        &["\"plain\"", "--labels"],
     );
-    refused(&["--data", "kinds"], &["--validation 10000", "120"]);
+    refused(&["--data", "kinds"], &["10000", "120", "--validation"]);
     refused(&["--data", "pictures"], &["test"]);
     pictures(&place.path("bare/train"), 12);
     pictures(&place.path("bare/test"), 12);
@@ -185,5 +185,5 @@ fn what_cannot_be_compared_is_refused() {
     place.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
     let features =
         ["features", "--checkpoint", "g.safetensors", "--data", "kinds", "--out", "x.safetensors"];
-    place.refused(1, &features, &["generator alone"]);
+    place.refused(1, &features, &["no discriminator"]);
 }

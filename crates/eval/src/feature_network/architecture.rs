@@ -1,26 +1,27 @@
-//! What a feature network is made of.
+//! The layers of a feature network.
 
 use nn::layers::{BatchNorm, Conv2d, Dropout, Linear, Window};
 use nn::{Activation, Layer, Network};
 use tensor::Tensor;
 use tensor::rng::Philox;
 
-/// Numbers that stand for a picture.
+/// Values in a feature vector.
 pub(super) const FEATURES: usize = 128;
-/// The layer whose activated results they are.
+/// The layer whose activations are the features.
 pub(super) const FEATURE_LAYER: &str = "features.relu";
 
-/// The channels of the first convolution, doubled with each halving up to the most.
+/// Channels of the first convolution, doubled by each halving up to the most.
 const WIDTH: usize = 32;
-const MOST_CHANNELS: usize = 128;
-/// Pictures are halved until no side is longer.
+const MAX_CHANNELS: usize = 128;
+/// Images are halved until no side is longer.
 const LAST_SIDE: usize = 4;
-/// Of the features, while the last layer learns.
-const DROPPED: f32 = 0.3;
+/// Dropout probability of the features in front of the head.
+const DROPOUT: f32 = 0.3;
 
-/// A network for pictures `[H, W, C]`: halving convolutions (4×4, stride 2) with batch norm and ReLU, a 3×3 one after the second halving, then
-/// [`FEATURES`] units and a linear head of `outputs` logits. Weights are drawn from N(0, 2 / fan-in) (He et al. 2015, equation 10), the head's
-/// from a tenth of that deviation.
+/// A network for images `[H, W, C]`: halving convolutions (4×4, stride 2) with batch norm and ReLU,
+/// a 3×3 convolution after the second halving, then [`FEATURES`] units and a linear head with
+/// `outputs` logits. Weights are drawn from N(0, 2 / fan-in) (He et al. 2015, equation 10), the
+/// head's with a tenth of that standard deviation.
 pub(super) fn build(image: [usize; 3], outputs: usize, rng: &mut Philox) -> Network {
     let [mut height, mut width, mut channels] = image;
     let mut layers = Vec::new();
@@ -35,19 +36,19 @@ pub(super) fn build(image: [usize; 3], outputs: usize, rng: &mut Philox) -> Netw
             let same = Window { kernel: [3; 2], stride: [1; 2], pad: [[1; 2]; 2] };
             convolution(&mut layers, "same", same, [channels; 2], rng);
         }
-        wide = (wide * 2).min(MOST_CHANNELS);
+        wide = (wide * 2).min(MAX_CHANNELS);
     }
     let units = height * width * channels;
     let flat = Linear::from_image([height, width, channels], FEATURES);
-    flat.weight().set(he(flat.weight().value(), units, 1.0, rng));
+    flat.weight().set(he_normal(flat.weight().value(), units, 1.0, rng));
     let head = Linear::new(FEATURES, outputs, true);
-    head.weight().set(he(head.weight().value(), FEATURES, 0.1, rng));
+    head.weight().set(he_normal(head.weight().value(), FEATURES, 0.1, rng));
     layers.extend([
         ("flat".into(), Layer::Reshape(vec![units])),
         ("features.linear".into(), Layer::Linear(flat)),
         ("features.norm".into(), norm(FEATURES)),
         (FEATURE_LAYER.into(), Layer::Activation(Activation::Relu)),
-        ("dropout".into(), Layer::Dropout(Dropout::new(DROPPED))),
+        ("dropout".into(), Layer::Dropout(Dropout::new(DROPOUT))),
         ("head".into(), Layer::Linear(head)),
     ]);
     Network::new(layers)
@@ -61,7 +62,7 @@ fn convolution(
     rng: &mut Philox,
 ) {
     let conv = Conv2d::new(inputs, outputs, window, false);
-    conv.weight().set(he(
+    conv.weight().set(he_normal(
         conv.weight().value(),
         window.kernel[0] * window.kernel[1] * inputs,
         1.0,
@@ -78,6 +79,6 @@ fn norm(features: usize) -> Layer {
     Layer::BatchNorm(BatchNorm::new(features, 1e-5, 0.1))
 }
 
-fn he(like: Tensor, fan_in: usize, gain: f64, rng: &mut Philox) -> Tensor {
+fn he_normal(like: Tensor, fan_in: usize, gain: f64, rng: &mut Philox) -> Tensor {
     rng.normal(*like.shape(), 0.0, (gain * (2.0 / fan_in as f64).sqrt()) as f32)
 }

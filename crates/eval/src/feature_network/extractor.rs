@@ -1,102 +1,69 @@
-//! What numbers stand for a picture.
+//! Feature extractors: what turns an image into a feature vector for metrics.
 
 use super::{BATCH, FeatureNetwork, Predictions, weights_file};
-use crate::checkpoint_discriminator::recalibrate;
-use crate::images::{load_images, require_shape};
-use crate::metrics::Features;
+use crate::checkpoint_discriminator::CheckpointDiscriminator;
+use crate::features::Features;
+use crate::images::require_batch;
 use crate::{EvalError, Progress};
 use data::Dataset;
-use nn::recipe::ConditioningMethod;
-use nn::{Mode, Network, Recipe};
 use runs::Checkpoint;
 use tensor::{Device, Tensor};
 
-/// Where features come from.
+/// A feature extractor.
 pub enum FeatureExtractor {
-    /// A network trained on labels.
+    /// A feature network trained on labels.
     Network(Box<FeatureNetwork>),
     /// A discriminator's last hidden activations.
     Discriminator(Box<DiscriminatorExtractor>),
-    /// The pictures themselves, `[H, W, C]`.
+    /// The pixels of images `[H, W, C]`.
     Pixels([usize; 3]),
 }
 
-/// The discriminator of a checkpoint: the activations of its last hidden layer, averaged over all positions.
+/// The last hidden activations of a checkpoint's discriminator, averaged over all positions.
 pub struct DiscriminatorExtractor {
-    recipe: Recipe,
-    network: Network,
+    discriminator: CheckpointDiscriminator,
     layer: String,
     id: String,
-    device: Device,
 }
 
 impl DiscriminatorExtractor {
-    /// That of a checkpoint, on `device`. Where its batch norm came without running statistics, they become those of the pictures of `dataset`, up to 2048 of
-    /// them, as for [`DiscriminatorFeatures`](crate::representation::DiscriminatorFeatures).
+    /// The discriminator of a checkpoint. If its batch norm has no running statistics, they are
+    /// computed from up to 2048 images of `dataset`.
     ///
     /// # Errors
-    /// A checkpoint without a discriminator, or with one that needs a condition, or has no hidden layer; a set of other pictures, where one is needed; or the
-    /// user stops it.
+    /// Returns an error if the checkpoint has no discriminator, or one that is conditional or has
+    /// no hidden activations; if statistics are needed and the dataset has images of another
+    /// shape; [`EvalError::Stopped`] if `progress` cancels.
     pub fn new(
         checkpoint: &Checkpoint,
         dataset: &Dataset,
         device: &Device,
         progress: Progress<'_>,
     ) -> Result<Self, EvalError> {
-        let wrong = |what: &str| {
-            Err(EvalError::Mismatch(format!(
-                "{what}: use features of a network (dcgan eval train-features) or pixels"
-            )))
-        };
-        let Some((recipe, network, sound)) = train::load_discriminator(checkpoint, device)? else {
-            return wrong("the checkpoint holds no discriminator");
-        };
-        if recipe.condition.as_ref().is_some_and(|c| {
-            !matches!(c.discriminator, ConditioningMethod::None | ConditioningMethod::Auxiliary)
-        }) {
-            return wrong("the checkpoint's discriminator judges pictures under a condition");
+        let discriminator = CheckpointDiscriminator::require(checkpoint, device)?;
+        if discriminator.is_conditional() {
+            return Err(EvalError::ConditionalDiscriminator);
         }
-        if !sound {
-            let [h, w] = recipe.image.size;
-            require_shape(dataset, [h, w, recipe.image.channels])?;
-            let input = |part: &[usize]| {
-                Ok((
-                    recipe
-                        .image
-                        .range
-                        .to_network_range(&load_images(dataset, part)?.to_device(device)),
-                    None,
-                ))
-            };
-            recalibrate(&network, dataset, input, progress)?;
-            device.check()?;
+        if !discriminator.has_running_stats() {
+            discriminator.recalibrate(dataset, |_| None, progress)?;
         }
-        let Some(layer) = recipe.feature_layers().into_iter().next() else {
-            return wrong("the checkpoint's discriminator has no hidden activations");
+        let Some(layer) = discriminator.recipe().feature_layers().into_iter().next() else {
+            return Err(EvalError::NoHiddenActivations);
         };
-        let id = format!(
-            "{}-discriminator {}",
-            checkpoint.meta.recipe_name,
-            weights_file::hash(&network)
-        );
-        Ok(Self { id, recipe, network, layer, device: device.clone() })
+        let hash = weights_file::hash(discriminator.network());
+        let id = format!("{}-discriminator {hash}", checkpoint.meta.recipe_name);
+        Ok(Self { discriminator, layer, id })
     }
 
     fn features(&self, images: &Tensor) -> Tensor {
-        let images = self.recipe.image.range.to_network_range(&images.to_device(&self.device));
-        let (_, mut found) = tensor::batch_invariant(|| {
-            self.network.features(&images, Mode::SAMPLE, &[&self.layer])
-        });
-        match found.pop() {
-            Some(found) if found.shape().rank() == 4 => found.mean(&[1, 2], false),
-            Some(found) => found,
-            None => images,
-        }
+        let mut found = self.discriminator.features(images, None, &[&self.layer]);
+        let found = found.swap_remove(0);
+        if found.shape().rank() == 4 { found.mean(&[1, 2], false) } else { found }
     }
 }
 
 impl FeatureExtractor {
-    /// What to print beside every figure: the network's name and the hash of its weights.
+    /// The extractor's name and the hash of its weights, to be reported with every metric.
     #[must_use]
     pub fn id(&self) -> String {
         match self {
@@ -106,20 +73,18 @@ impl FeatureExtractor {
         }
     }
 
-    /// Whether it tells classes that exclude each other, as the inception score takes them.
+    /// Whether it also predicts mutually exclusive classes, as the inception score needs.
     #[must_use]
     pub fn is_classifier(&self) -> bool {
         matches!(self, Self::Network(network) if network.is_classifier())
     }
 
-    /// `[H, W, C]` of the pictures it takes.
+    /// `[H, W, C]` of the images it takes.
     #[must_use]
     pub fn image(&self) -> [usize; 3] {
         match self {
             Self::Network(network) => network.image(),
-            Self::Discriminator(own) => {
-                [own.recipe.image.size[0], own.recipe.image.size[1], own.recipe.image.channels]
-            }
+            Self::Discriminator(own) => own.discriminator.image_shape(),
             Self::Pixels(shape) => *shape,
         }
     }
@@ -129,41 +94,33 @@ impl FeatureExtractor {
     pub fn device(&self) -> &Device {
         match self {
             Self::Network(network) => network.device(),
-            Self::Discriminator(own) => &own.device,
+            Self::Discriminator(own) => own.discriminator.device(),
             Self::Pixels(_) => &Device::Cpu,
         }
     }
 
-    /// Features of pictures `[N, H, W, C]` in [−1, 1], and the probabilities of classes where the network was trained on classes.
+    /// The features of images `[N, H, W, C]` in [−1, 1], with class probabilities `[N, K]` if it
+    /// is a [classifier](Self::is_classifier).
     ///
     /// # Errors
-    /// Pictures of another size, or the device.
+    /// Returns an error if the images have another size or the device fails.
     pub fn extract(&self, images: &Tensor) -> Result<(Features, Option<Features>), EvalError> {
-        let shape = images.shape();
-        if shape.rank() != 4 || shape[1..] != self.image() {
-            return Err(EvalError::Mismatch(format!(
-                "pictures of shape {:?}, and features ({}) that take {:?}: bring the pictures to that size with --image and --channels",
-                shape.get(1..).unwrap_or_default(),
-                self.id(),
-                self.image()
-            )));
-        }
+        require_batch(images, self.image())?;
+        let count = images.shape()[0];
         match self {
             Self::Network(network) => {
                 let Predictions { features, scores } = network.predict(images)?;
-                let classes = network.is_classifier().then(|| rows(&scores));
-                Ok((rows(&features), classes))
+                let classes = network.is_classifier().then(|| matrix(&scores));
+                Ok((matrix(&features), classes))
             }
             Self::Discriminator(own) => {
                 let mut values = Vec::new();
-                for start in (0..shape[0]).step_by(BATCH) {
-                    values.extend(
-                        own.features(&images.narrow(0, start, BATCH.min(shape[0] - start)))
-                            .to_vec(),
-                    );
-                    own.device.check()?;
+                for start in (0..count).step_by(BATCH) {
+                    let part = images.narrow(0, start, BATCH.min(count - start));
+                    values.extend(own.features(&part).to_vec());
+                    own.discriminator.device().check()?;
                 }
-                Ok((Features::new((values.len() / shape[0].max(1)).max(1), values), None))
+                Ok((Features::new((values.len() / count.max(1)).max(1), values), None))
             }
             Self::Pixels(_) => {
                 Ok((Features::new(self.image().iter().product(), images.to_vec()), None))
@@ -172,6 +129,6 @@ impl FeatureExtractor {
     }
 }
 
-fn rows(tensor: &Tensor) -> Features {
+fn matrix(tensor: &Tensor) -> Features {
     Features::new(tensor.shape()[1], tensor.to_vec())
 }

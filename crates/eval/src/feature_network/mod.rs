@@ -1,5 +1,26 @@
-//! A feature network: a small classifier trained here on a labelled set, whose last hidden layer stands for a picture in metrics, and whose
-//! outputs tell classes or attributes.
+//! Feature network: a small classifier trained on a labeled dataset, whose last hidden layer gives
+//! the features for metrics (in place of Inception), and whose outputs predict classes or
+//! attributes.
+//!
+//! ```
+//! use data::{Dataset, Preprocess, Split};
+//! use eval::Progress;
+//! use eval::feature_network::{Options, Splits, Targets, train};
+//! use eval::images::load_images;
+//! use std::sync::Arc;
+//! use tensor::Device;
+//!
+//! let size = Preprocess::new([8, 8], 1);
+//! let dataset = Arc::new(Dataset::open("fashion-mnist", Split::Test, &size, &|_| ())?);
+//! let targets = Targets::classes(&dataset)?;
+//! let splits = Splits::new(Arc::clone(&dataset), None)?;
+//! let options = Options { epochs: Some(1), ..Options::default() };
+//! let network = train(&splits, targets, &options, &Device::Cpu, Progress::SILENT)?;
+//! let predictions = network.predict(&load_images(&dataset, &[0, 1])?)?;
+//! assert_eq!(predictions.features.shape()[..], [2, 128]);
+//! assert_eq!(predictions.scores.shape()[..], [2, 10]);
+//! # Ok::<(), eval::EvalError>(())
+//! ```
 
 mod architecture;
 mod extractor;
@@ -9,37 +30,38 @@ mod weights_file;
 
 pub use extractor::{DiscriminatorExtractor, FeatureExtractor};
 pub use targets::{TargetHead, Targets};
-pub use training::{Options, Splits};
+pub use training::{Options, Splits, train};
 
-use crate::{EvalError, Progress};
+use crate::EvalError;
+use crate::images::require_batch;
 use data::Preprocess;
 use nn::loss::ClassTargets;
 use nn::{Mode, Network};
 use serde::{Deserialize, Serialize};
 use tensor::{Device, Tensor};
 
-/// Pictures that go through a network together. A picture's numbers do not depend on its company.
+/// Images in a forward pass. The kernels are batch-invariant, so it changes no result.
 pub(crate) const BATCH: usize = 256;
 
-/// What a feature network is and how it was made: all of it but the weights.
+/// Everything about a feature network but its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
-    /// The set it learned from.
+    /// The dataset it was trained on.
     pub dataset: String,
-    /// The fingerprint of that set's training pictures.
+    /// The fingerprint of that dataset's training images.
     pub fingerprint: String,
-    /// How pictures become its input.
+    /// How images are resized to its input.
     pub preprocess: Preprocess,
-    /// What its outputs mean.
+    /// The meaning of its outputs.
     pub targets: Targets,
-    /// Passes over the training pictures.
+    /// Passes over the training images.
     pub epochs: usize,
     /// Seed of weights, order and dropout.
     pub seed: u64,
-    /// The share of held-out pictures that each head is answered right for.
+    /// The accuracy of each head on held-out images, in [0, 1].
     pub accuracy: Vec<f64>,
-    /// How many pictures were held out, and whether they are the set's own test split.
+    /// The number of held-out images, and whether they are the dataset's own test split.
     pub tested: (usize, bool),
 }
 
@@ -47,16 +69,16 @@ pub struct Description {
 pub struct FeatureNetwork {
     description: Description,
     hash: String,
-    /// As it was trained, to be differentiated through.
+    /// As trained, for gradients.
     network: Network,
-    /// The same with batch norm folded into the weights, to be computed with.
+    /// The same with batch norm folded into the weights, for inference.
     folded: Network,
     device: Device,
 }
 
-/// What a feature network says of pictures.
+/// What a feature network computes for images.
 pub struct Predictions {
-    /// `[N, features]`, of at least 0.
+    /// `[N, 128]`, at least 0.
     pub features: Tensor,
     /// `[N, outputs]` probabilities.
     pub scores: Tensor,
@@ -67,74 +89,55 @@ impl FeatureNetwork {
         network.to_device(device);
         let folded = network.folded();
         folded.to_device(device);
-        Self {
-            hash: weights_file::hash(&network),
-            description,
-            network,
-            folded,
-            device: device.clone(),
-        }
+        let hash = weights_file::hash(&network);
+        Self { hash, description, network, folded, device: device.clone() }
     }
 
-    /// What it is and how it was made.
+    /// Everything about it but its weights.
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.description
     }
 
-    /// What names it: the set it learned from, and the first 32 bits of its weights' SHA-256, as `fashion-mnist-cnn 1a2b3c4d`.
+    /// Its name: the dataset it was trained on and the first 32 bits of its weights' SHA-256, such
+    /// as `fashion-mnist-cnn 1a2b3c4d`.
     #[must_use]
     pub fn id(&self) -> String {
-        let about = if self.is_classifier() { "cnn" } else { "attributes" };
-        format!("{}-{about} {}", self.description.dataset, self.hash)
+        let kind = if self.is_classifier() { "cnn" } else { "attributes" };
+        format!("{}-{kind} {}", self.description.dataset, self.hash)
     }
 
-    /// `[H, W, C]` of the pictures it takes.
+    /// `[H, W, C]` of the images it takes.
     #[must_use]
     pub fn image(&self) -> [usize; 3] {
         self.description.preprocess.shape()
     }
 
-    /// What each output is called: classes, or `column=word`.
+    /// The name of each output: a class, or `column=word`.
     #[must_use]
     pub fn outputs(&self) -> Vec<String> {
         self.description.targets.names()
     }
 
-    /// Whether its outputs are classes that exclude each other.
+    /// Whether its outputs are mutually exclusive classes.
     #[must_use]
     pub fn is_classifier(&self) -> bool {
         self.description.targets.kind == ClassTargets::OneHot
     }
 
-    /// How many numbers stand for a picture.
+    /// The number of values in a feature vector.
     #[must_use]
     pub fn width(&self) -> usize {
         architecture::FEATURES
     }
 
-    /// The features of pictures `[N, H, W, C]` in [−1, 1], `[N, 128]` on the CPU.
+    /// Features and output probabilities of images `[N, H, W, C]` in [−1, 1], on the CPU.
+    /// Probabilities of classes sum to 1, those of attributes are independent.
     ///
     /// # Errors
-    /// Pictures of another size, or the device.
-    pub fn features(&self, images: &Tensor) -> Result<Tensor, EvalError> {
-        Ok(self.predict(images)?.features)
-    }
-
-    /// The probability of each output, `[N, outputs]` on the CPU: of classes they sum to 1, of attributes each is its own.
-    ///
-    /// # Errors
-    /// Pictures of another size, or the device.
-    pub fn scores(&self, images: &Tensor) -> Result<Tensor, EvalError> {
-        Ok(self.predict(images)?.scores)
-    }
-
-    /// Both at once.
-    ///
-    /// # Errors
-    /// Pictures of another size, or the device.
+    /// Returns an error if the images have another size or the device fails.
     pub fn predict(&self, images: &Tensor) -> Result<Predictions, EvalError> {
-        self.check(images)?;
+        require_batch(images, self.image())?;
         let (mut features, mut scores) = (Vec::new(), Vec::new());
         let count = images.shape()[0];
         for start in (0..count).step_by(BATCH) {
@@ -153,13 +156,14 @@ impl FeatureNetwork {
         })
     }
 
-    /// The logits of pictures on this network's device, `[N, outputs]`, in the graph: for pictures that are to be changed until the network
-    /// sees something in them. Its own weights stay out of the graph.
+    /// The logits `[N, outputs]` of images `[N, H, W, C]` on this network's device, in the graph:
+    /// for images that are optimized until the network recognizes something in them. Its own
+    /// weights stay out of the graph.
     ///
     /// # Errors
-    /// Pictures of another size.
+    /// Returns an error if the images have another size.
     pub fn logits(&self, images: &Tensor) -> Result<Tensor, EvalError> {
-        self.check(images)?;
+        require_batch(images, self.image())?;
         Ok(self.network.forward(images, Mode::SAMPLE))
     }
 
@@ -175,32 +179,4 @@ impl FeatureNetwork {
             ClassTargets::Attributes => logits.sigmoid(),
         }
     }
-
-    fn check(&self, images: &Tensor) -> Result<(), EvalError> {
-        let (shape, own) = (images.shape(), self.image());
-        if shape.rank() == 4 && shape[1..] == own {
-            return Ok(());
-        }
-        Err(EvalError::Mismatch(format!(
-            "pictures of shape {:?} for the feature network {}, which takes {own:?}: bring them to that size with --image and --channels, or \
-             train a network for theirs with dcgan eval train-features",
-            shape.get(1..).unwrap_or_default(),
-            self.id()
-        )))
-    }
-}
-
-/// Trains a feature network on `splits`, deterministic by the options' seed.
-///
-/// # Errors
-/// Pictures that are too small or too few, cannot be decoded, a loss that is no number, or a device that fails.
-/// [`EvalError::Stopped`] when `progress` says so.
-pub fn train(
-    splits: &Splits,
-    targets: Targets,
-    options: &Options,
-    device: &Device,
-    progress: Progress<'_>,
-) -> Result<FeatureNetwork, EvalError> {
-    training::train(splits, targets, options, device, progress)
 }

@@ -1,56 +1,53 @@
-//! The filters that touch pixels: those of the discriminator's first layer and of the generator's last.
+//! Filters at the pixels: those of a discriminator's first layer and of a generator's last.
 
-use super::image_sheet::{ImageSheet, signed};
-use super::section;
+use super::{max_abs, signed_image};
 use crate::EvalError;
+use crate::image_sheet::ImageSheet;
 use nn::recipe::NetworkRole;
-use nn::{Layer, Network, Recipe};
+use nn::{Layer, Network, Recipe, StateDict};
 use runs::Checkpoint;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 
-/// A network's filters.
+/// The filters of one layer.
 #[derive(Clone, Debug)]
 pub struct Filters {
     /// The layer's name in the network.
     pub layer: String,
-    /// `[N, h, w, C]`: one filter for each feature that the layer makes (the discriminator's) or takes (the generator's), in the orientation of
-    /// pictures.
+    /// `[N, h, w, C]`: one filter for each output feature (discriminator) or input feature
+    /// (generator), in the orientation of images.
     pub weights: Tensor,
-    /// √Σw² of each.
+    /// The L2 norm √Σw² of each filter.
     pub norms: Vec<f32>,
 }
 
 impl Filters {
-    /// The filters of the discriminator's first layer with weights or of the generator's last (its average's, where the checkpoint has one). Of
-    /// planes that tell a condition, appended to a picture, nothing is shown; reparametrised weights are shown as they are stored.
+    /// The filters of the discriminator's first layer with weights or of the generator's last (of
+    /// its EMA weights, if the checkpoint has some). Filters for the condition channels are
+    /// omitted; reparametrized weights are shown as they are stored.
     ///
     /// # Errors
-    /// A checkpoint without that network, a layer whose weights are no pictures, or the device, which measures them.
+    /// Returns an error if the checkpoint lacks that network, the layer's weights are not images,
+    /// or the device fails.
     pub fn of(
         checkpoint: &Checkpoint,
-        player: NetworkRole,
+        role: NetworkRole,
         device: &Device,
     ) -> Result<Self, EvalError> {
         let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
-        let network = network(&recipe, checkpoint, player)?;
+        let network = network(&recipe, checkpoint, role)?;
         let weighted = |layer: &Layer| {
             matches!(layer, Layer::Linear(_) | Layer::Conv2d(_) | Layer::ConvTranspose2d(_))
         };
         let mut layers = network.layers().iter().filter(|(_, layer)| weighted(layer));
         let found =
-            if player == NetworkRole::Discriminator { layers.next() } else { layers.next_back() };
+            if role == NetworkRole::Discriminator { layers.next() } else { layers.next_back() };
         let Some((name, layer)) = found else {
-            return Err(EvalError::Mismatch(format!(
-                "the network of recipe {} has no layer with weights",
-                recipe.name
-            )));
+            return Err(EvalError::NoWeightedLayer { recipe: recipe.name });
         };
         let [h, w] = recipe.image.size;
-        let Some(weights) = pictures(layer, player, [h, w, recipe.image.channels]) else {
-            return Err(EvalError::Mismatch(format!(
-                "the weights of layer {name} are no pictures: it does not touch pixels"
-            )));
+        let Some(weights) = filter_images(layer, role, [h, w, recipe.image.channels]) else {
+            return Err(EvalError::WeightsNotImages { layer: name.clone() });
         };
         let squares = weights.to_device(device).square().sum(&[1, 2, 3], false).to_vec();
         let norms = squares.into_iter().map(f32::sqrt).collect();
@@ -58,16 +55,16 @@ impl Filters {
         Ok(Self { layer: name.clone(), weights, norms })
     }
 
-    /// The filters in so many columns; 0 is middle grey. One scale serves all, the largest weight being black or white, or each has its own.
-    pub fn sheet(&self, columns: usize, each: bool) -> ImageSheet {
+    /// A sheet of the filters; 0 is middle gray. They share a scale, in which the largest weight is
+    /// black or white, or each has its own.
+    pub fn sheet(&self, columns: usize, own_scale: bool) -> ImageSheet {
         let shape = self.weights.shape();
         let cell = [shape[1], shape[2], shape[3]];
         let values = self.weights.to_vec();
-        let largest =
-            (!each).then(|| values.iter().fold(0.0, |most: f32, value| most.max(value.abs())));
+        let largest = (!own_scale).then(|| max_abs(&values));
         let shown: Vec<Vec<f32>> = values
             .chunks_exact(cell.iter().product())
-            .map(|filter| signed(filter, largest))
+            .map(|filter| signed_image(filter, largest))
             .collect();
         let mut sheet = ImageSheet::new(cell, columns.min(shown.len()));
         shown.chunks(columns).for_each(|row| sheet.row(row.iter().map(|filter| Some(&filter[..]))));
@@ -78,34 +75,41 @@ impl Filters {
 fn network(
     recipe: &Recipe,
     checkpoint: &Checkpoint,
-    player: NetworkRole,
+    role: NetworkRole,
 ) -> Result<Network, EvalError> {
     let (generator, discriminator) = recipe.build(&mut Philox::new(0, 0))?;
-    let (network, prefixes, name) = match player {
-        NetworkRole::Discriminator => (discriminator, &["d."][..], "discriminator"),
-        NetworkRole::Generator => (generator, &["ema.", "g."][..], "generator"),
+    let (network, prefixes) = match role {
+        NetworkRole::Discriminator => (discriminator, &["d."][..]),
+        NetworkRole::Generator => (generator, &["ema.", "g."][..]),
     };
     let state =
         prefixes.iter().map(|prefix| section(checkpoint, prefix)).find(|state| !state.is_empty());
-    let state = state.ok_or_else(|| {
-        EvalError::Mismatch(format!("the checkpoint holds no {name}: choose the other network"))
-    })?;
-    network.load_state_dict(&state)?;
+    network.load_state_dict(&state.ok_or(EvalError::MissingNetwork { role })?)?;
     Ok(network)
 }
 
-/// The weights as `[N, h, w, C]`.
-fn pictures(layer: &Layer, player: NetworkRole, image: [usize; 3]) -> Option<Tensor> {
+/// The tensors of a checkpoint whose names have this prefix, without it.
+fn section(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
+    let own = checkpoint
+        .tensors
+        .iter()
+        .filter_map(|(name, array)| Some((name.strip_prefix(prefix)?, array)));
+    own.map(|(name, array)| (name.to_owned(), array.clone())).collect()
+}
+
+/// The weights as images `[N, h, w, C]`; `None` if they are not.
+fn filter_images(layer: &Layer, role: NetworkRole, image: [usize; 3]) -> Option<Tensor> {
     let [h, w, c] = image;
     let axes = |weight: &Tensor| weight.shape().to_vec();
     let first = |kernels: Tensor| (kernels.shape()[3] >= c).then(|| kernels.narrow(3, 0, c));
-    match (layer, player) {
+    match (layer, role) {
         (Layer::Conv2d(l), NetworkRole::Discriminator) => {
             first(l.weight().value().permute(&[3, 0, 1, 2]))
         }
-        // What a feature paints is its kernel: turned half around where a convolution gathers, as it is where a transposed one scatters.
+        // The image of a feature is its kernel: rotated by 180° for a convolution, which gathers,
+        // and as it is for a transposed one, which scatters.
         (Layer::Conv2d(l), NetworkRole::Generator) => {
-            first(turned(&l.weight().value().permute(&[2, 0, 1, 3])))
+            first(rotated(&l.weight().value().permute(&[2, 0, 1, 3])))
         }
         (Layer::ConvTranspose2d(l), NetworkRole::Generator) => {
             first(l.weight().value().permute(&[3, 0, 1, 2]))
@@ -124,8 +128,8 @@ fn pictures(layer: &Layer, player: NetworkRole, image: [usize; 3]) -> Option<Ten
     }
 }
 
-/// `[N, h, w, C]` with both spatial axes backwards.
-fn turned(kernels: &Tensor) -> Tensor {
+/// `[N, h, w, C]` with both spatial axes reversed.
+fn rotated(kernels: &Tensor) -> Tensor {
     let shape = *kernels.shape();
     let [n, h, w, c] = shape[..] else { return kernels.clone() };
     let order: Vec<usize> =

@@ -1,74 +1,55 @@
-//! What single features of a discriminator answer to: the pictures of a set with the strongest responses, and their guided gradients
-//! (Springenberg et al. 2015; figure 5 of Radford et al. 2016).
+//! What single features of a discriminator respond to: the images of a dataset with the strongest
+//! responses, and their guided gradients (guided backpropagation; Springenberg et al. 2015; figure
+//! 5 of Radford et al. 2016).
+//!
+//! ```
+//! use data::{Dataset, Preprocess, Split};
+//! use eval::Progress;
+//! use eval::interpret::InspectedDiscriminator;
+//! use eval::interpret::guided_backprop::{Options, features};
+//! use nn::Recipe;
+//! use std::sync::Arc;
+//! use tensor::Device;
+//!
+//! let size = Preprocess::new([28, 28], 1);
+//! let dataset = Arc::new(Dataset::open("fashion-mnist", Split::Test, &size, &|_| ())?);
+//! let (recipe, silent) = (Recipe::preset("small")?, Progress::SILENT);
+//! let d = InspectedDiscriminator::untrained(&recipe, 0, &dataset, &Device::Cpu, silent)?;
+//! let found = features(&d, Options { maps: 2, top: 3, images: 20 }, "searching", silent)?;
+//! assert_eq!((found.len(), found[0].top.len()), (2, 3));
+//! assert!(found[0].top[0].value >= found[0].top[1].value);
+//! # Ok::<(), eval::EvalError>(())
+//! ```
 
-use super::image_sheet::{ImageSheet, signed};
 use super::inspected_discriminator::InspectedDiscriminator;
+use super::signed_image;
+use crate::image_sheet::ImageSheet;
 use crate::images::evenly_spaced;
+use crate::stats::MeanStd;
 use crate::{EvalError, Progress};
 use data::Dataset;
-use nn::{ForwardCtx, Mode, Network};
 use std::cmp::Ordering;
-use tensor::{Tensor, autograd};
 
-/// Pictures that go through the network together.
+/// Images in a forward pass.
 const BATCH: usize = 128;
 
-/// The guided gradient of one unit `[y, x, feature]` of `layer`, whose results are maps, for each of the inputs `[N, H, W, C]`, of the same shape:
-/// what goes back from a 1 at the unit, through rectifiers only where it is positive and their input was.
-///
-/// # Panics
-/// When there is no such layer or unit.
-#[track_caller]
-pub fn guided_gradient(
-    network: &Network,
-    input: &Tensor,
-    condition: Option<&Tensor>,
-    layer: &str,
-    units: &[[usize; 3]],
-) -> Tensor {
-    let input = input.leaf();
-    let pass = ForwardCtx::from(Mode::SAMPLE).with_condition(condition).with_guidance();
-    tensor::batch_invariant(|| {
-        let (_, found) = network.features(&input, pass, &[layer]);
-        let shape = *found[0].shape();
-        let mut seed = vec![0.0; found[0].len()];
-        let [_, h, w, k] = shape[..] else {
-            panic!("guided: features of shape {shape:?} are no maps")
-        };
-        for (i, &[y, x, feature]) in units.iter().enumerate() {
-            assert!(
-                y < h && x < w && feature < k,
-                "guided: no unit {:?} in maps {:?}",
-                [y, x, feature],
-                [h, w, k]
-            );
-            seed[((i * h + y) * w + x) * k + feature] = 1.0;
-        }
-        let seed = Tensor::from_slice(&seed, shape).to_device(&input.device());
-        let keys: Vec<_> = input.id().into_iter().collect();
-        let found =
-            autograd::grad(&[(&found[0], &seed)], &keys, false).into_iter().flatten().next();
-        // Nothing at all comes back from a layer that does not depend on the input.
-        found.unwrap_or_else(|| input.detach().scale(0.0))
-    })
-}
-
-/// What of a set is looked at.
+/// Which features and images are searched.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The first so many features, as the paper has it: an axis of the space of features each, not a direction in it.
+    /// The number of features, from the first: axes of the feature space, as in the paper, not
+    /// directions in it.
     pub maps: usize,
-    /// So many pictures with the strongest responses, each picture once.
+    /// The number of strongest responses of each feature, at most one in each image.
     pub top: usize,
-    /// At most so many pictures, spread evenly over the set.
-    pub pictures: usize,
+    /// The most images that are searched, evenly spaced in the dataset.
+    pub images: usize,
 }
 
-/// A feature's strongest response in one picture.
+/// A feature's strongest response in one image.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// The picture's number in the set.
-    pub picture: usize,
+    /// The image's index in the dataset.
+    pub image: usize,
     /// Row and column in the map.
     pub at: [usize; 2],
     /// The activation.
@@ -77,65 +58,66 @@ pub struct Response {
     pub gradient: Vec<f32>,
 }
 
-/// A feature.
+/// A feature and its strongest responses.
 #[derive(Clone, Debug)]
 pub struct Feature {
-    /// Its number among the maps.
+    /// Its index among the maps.
     pub index: usize,
-    /// The strongest responses, strongest first; of equal ones the earlier picture's.
+    /// The strongest responses, strongest first; equal ones in the order of the images.
     pub top: Vec<Response>,
-    /// Mean and standard deviation of the strongest response in each picture.
-    pub spread: [f64; 2],
+    /// Mean and standard deviation of the strongest response in each image.
+    pub responses: MeanStd,
 }
 
 impl Feature {
-    /// How many standard deviations the mean of the strongest responses lies above that of all pictures; 0 for a dead feature.
+    /// The number of standard deviations by which the mean of the strongest responses is above the
+    /// mean over all images; 0 for a dead feature.
     pub fn selectivity(&self) -> f64 {
-        let mean = self.top.iter().map(|response| f64::from(response.value)).sum::<f64>()
-            / self.top.len().max(1) as f64;
-        if self.spread[1] > 0.0 { (mean - self.spread[0]) / self.spread[1] } else { 0.0 }
+        let values: Vec<f64> = self.top.iter().map(|response| f64::from(response.value)).collect();
+        let MeanStd { mean, std } = self.responses;
+        if std > 0.0 { (crate::stats::mean(&values) - mean) / std } else { 0.0 }
     }
 
-    /// The most frequent class among the pictures with the strongest responses, and how many are of it; `None` without labels.
+    /// The most frequent class among the images with the strongest responses, and their number;
+    /// `None` without labels.
     pub fn class(&self, dataset: &Dataset) -> Option<(u32, usize)> {
         let labels: Vec<u32> =
-            self.top.iter().filter_map(|response| dataset.label(response.picture)).collect();
+            self.top.iter().filter_map(|response| dataset.label(response.image)).collect();
         let count = |label: u32| labels.iter().filter(|other| **other == label).count();
-        // Of equally frequent ones the first.
+        // `max_by_key` takes the last of equally frequent ones: here the first.
         labels.iter().rev().map(|&label| (label, count(label))).max_by_key(|&(_, count)| count)
     }
 }
 
-/// The features of a discriminator, with the gradients of their strongest responses.
+/// The first features of a discriminator, with their strongest responses and guided gradients.
 ///
 /// # Errors
-/// More features than there are, or none; pictures that cannot be decoded; the device; or the user stops it.
+/// Returns an error if there are not as many features, an image cannot be decoded, or the device
+/// fails; [`EvalError::Stopped`] if `progress` cancels.
 pub fn features(
     d: &InspectedDiscriminator,
     options: Options,
-    what: &str,
+    task: &str,
     progress: Progress<'_>,
 ) -> Result<Vec<Feature>, EvalError> {
-    let Options { maps, top, pictures } = options;
-    let chosen = evenly_spaced(d.dataset().len(), pictures);
-    let mut found: Vec<Vec<Strongest>> = vec![Vec::with_capacity(chosen.len()); maps];
+    let Options { maps, top, images } = options;
+    let chosen = evenly_spaced(d.dataset().len(), images);
+    let mut found: Vec<Vec<PeakResponse>> = vec![Vec::with_capacity(chosen.len()); maps];
     for (k, part) in chosen.chunks(BATCH).enumerate() {
         let responses = d.features(part)?;
         let channels = responses.shape()[3];
         if !(1..=channels).contains(&maps) {
-            return Err(EvalError::Setting(format!(
-                "{maps} features were asked for: layer {} of the discriminator has {channels}",
-                d.layer()
-            )));
+            let layer = d.layer().to_owned();
+            return Err(EvalError::FeatureCount { layer, wanted: maps, channels });
         }
         let (shape, values) = (*responses.shape(), responses.narrow(3, 0, maps).to_vec());
         let size = shape[1] * shape[2] * maps;
-        for (&picture, map) in part.iter().zip(values.chunks_exact(size)) {
+        for (&image, map) in part.iter().zip(values.chunks_exact(size)) {
             for (feature, all) in found.iter_mut().enumerate() {
-                all.push(Strongest::of(picture, map.iter().copied().skip(feature).step_by(maps)));
+                all.push(PeakResponse::of(image, map.iter().copied().skip(feature).step_by(maps)));
             }
         }
-        progress.report(what, k * BATCH + part.len(), chosen.len())?;
+        progress.report(task, k * BATCH + part.len(), chosen.len())?;
     }
     let width = d.features(&chosen[..1])?.shape()[2];
     found.into_iter().enumerate().map(|(index, all)| feature(d, index, all, width, top)).collect()
@@ -143,97 +125,97 @@ pub fn features(
 
 /// The strongest response of a map.
 #[derive(Clone, Copy)]
-struct Strongest {
-    picture: usize,
+struct PeakResponse {
+    image: usize,
     position: usize,
     value: f32,
 }
 
-impl Strongest {
-    fn of(picture: usize, map: impl Iterator<Item = f32>) -> Self {
-        let first = Self { picture, position: 0, value: f32::NEG_INFINITY };
+impl PeakResponse {
+    fn of(image: usize, map: impl Iterator<Item = f32>) -> Self {
+        let first = Self { image, position: 0, value: f32::NEG_INFINITY };
         map.enumerate().fold(first, |best, (position, value)| {
             if value > best.value { Self { position, value, ..best } } else { best }
         })
     }
 
     fn order(&self, other: &Self) -> Ordering {
-        other.value.total_cmp(&self.value).then(self.picture.cmp(&other.picture))
+        other.value.total_cmp(&self.value).then(self.image.cmp(&other.image))
     }
 }
 
 fn feature(
     d: &InspectedDiscriminator,
     index: usize,
-    mut all: Vec<Strongest>,
+    mut all: Vec<PeakResponse>,
     width: usize,
     top: usize,
 ) -> Result<Feature, EvalError> {
-    let n = all.len() as f64;
-    let mean = all.iter().map(|s| f64::from(s.value)).sum::<f64>() / n;
-    let variance = all.iter().map(|s| (f64::from(s.value) - mean).powi(2)).sum::<f64>() / n;
-    all.sort_unstable_by(Strongest::order);
+    let responses = MeanStd::of(&all.iter().map(|peak| f64::from(peak.value)).collect::<Vec<_>>());
+    all.sort_unstable_by(PeakResponse::order);
     all.truncate(top);
-    let at = |s: &Strongest| [s.position / width, s.position % width];
-    let pictures: Vec<usize> = all.iter().map(|s| s.picture).collect();
-    let units: Vec<[usize; 3]> = all.iter().map(|s| [at(s)[0], at(s)[1], index]).collect();
-    let gradients = d.guided(&pictures, &units)?.to_vec();
+    let at = |peak: &PeakResponse| [peak.position / width, peak.position % width];
+    let images: Vec<usize> = all.iter().map(|peak| peak.image).collect();
+    let units: Vec<[usize; 3]> = all.iter().map(|peak| [at(peak)[0], at(peak)[1], index]).collect();
+    let gradients = d.guided(&images, &units)?.to_vec();
     let size = gradients.len() / all.len().max(1);
-    let response = |(s, gradient): (&Strongest, &[f32])| Response {
-        picture: s.picture,
-        at: at(s),
-        value: s.value,
+    let response = |(peak, gradient): (&PeakResponse, &[f32])| Response {
+        image: peak.image,
+        at: at(peak),
+        value: peak.value,
         gradient: gradient.to_vec(),
     };
     let top = all.iter().zip(gradients.chunks_exact(size)).map(response).collect();
-    Ok(Feature { index, top, spread: [mean, variance.sqrt()] })
+    Ok(Feature { index, top, responses })
 }
 
-/// For each feature a row of what its strongest responses see and one of their guided gradients, left of the untrained network, right of the
-/// trained one. All are cut to the part that gradients reach; each gradient has its own scale, 0 being middle grey.
+/// A sheet with two rows for each feature: the receptive fields of its strongest responses, and
+/// their guided gradients; on the left for the untrained discriminator, on the right for the
+/// trained one. All are cropped to the region that gradients reach; each gradient has its own
+/// scale, with 0 as middle gray.
 ///
 /// # Errors
-/// A picture that cannot be decoded any more.
+/// Returns an error if an image cannot be decoded.
 pub fn sheet(
     d: &InspectedDiscriminator,
     untrained: &[Feature],
     trained: &[Feature],
 ) -> Result<ImageSheet, EvalError> {
-    let image = d.dataset().shape();
-    let size = reach(image, untrained.iter().chain(trained).flat_map(|feature| &feature.top));
-    let top = untrained.iter().chain(trained).map(|feature| feature.top.len()).max().unwrap_or(0);
-    let mut sheet = ImageSheet::new([size[0], size[1], image[2]], 2 * top + 1);
-    let mut pixels = vec![0.0; image.iter().product()];
+    let shape = d.dataset().shape();
+    let all = || untrained.iter().chain(trained);
+    let size = receptive_field(shape, all().flat_map(|feature| &feature.top));
+    let top = all().map(|feature| feature.top.len()).max().unwrap_or(0);
+    let mut sheet = ImageSheet::new([size[0], size[1], shape[2]], 2 * top + 1);
+    let mut pixels = vec![0.0; shape.iter().product()];
     for pair in untrained.iter().zip(trained) {
-        let (mut seen, mut gradients) = (Vec::new(), Vec::new());
+        let (mut images, mut gradients) = (Vec::new(), Vec::new());
         for (side, feature) in [pair.0, pair.1].into_iter().enumerate() {
             for response in &feature.top {
-                let corner = corner(image, size, &response.gradient);
-                d.dataset().write(response.picture, &mut pixels)?;
-                seen.push(Some(cut(&pixels, image, corner, size)));
-                gradients.push(Some(signed(&cut(&response.gradient, image, corner, size), None)));
+                let corner = corner(shape, size, &response.gradient);
+                d.dataset().write(response.image, &mut pixels)?;
+                let gradient = crop(&response.gradient, shape, corner, size);
+                images.push(Some(crop(&pixels, shape, corner, size)));
+                gradients.push(Some(signed_image(&gradient, None)));
             }
-            // A gap between the two halves, and before it what a half lacks.
+            // A gap between the two halves, and in front of it the cells that a half lacks.
             let filled = if side == 0 { top + 1 } else { 2 * top + 1 };
-            seen.resize(filled, None);
+            images.resize(filled, None);
             gradients.resize(filled, None);
         }
-        for row in [&seen, &gradients] {
+        for row in [&images, &gradients] {
             sheet.row(row.iter().map(Option::as_deref));
         }
     }
     Ok(sheet)
 }
 
-/// First and last row and column of a picture `[H, W, C]` that are not 0 throughout: `[[top, bottom], [left, right]]`.
-fn bounds(image: [usize; 3], gradient: &[f32]) -> Option<[[usize; 2]; 2]> {
-    let [_, w, c] = image;
+/// The bounding box of the pixels of `[H, W, C]` that are not 0: `[[top, bottom], [left, right]]`,
+/// inclusive.
+fn bounds(shape: [usize; 3], gradient: &[f32]) -> Option<[[usize; 2]; 2]> {
+    let [_, w, c] = shape;
+    let nonzero = |(_, pixel): &(usize, &[f32])| pixel.iter().any(|value| *value != 0.0);
     let mut found: Option<[[usize; 2]; 2]> = None;
-    for (p, _) in gradient
-        .chunks_exact(c)
-        .enumerate()
-        .filter(|(_, pixel)| pixel.iter().any(|value| *value != 0.0))
-    {
+    for (p, _) in gradient.chunks_exact(c).enumerate().filter(nonzero) {
         let at = [p / w, p % w];
         let so_far = found.unwrap_or([[at[0]; 2], [at[1]; 2]]);
         found = Some([0, 1].map(|i| [so_far[i][0].min(at[i]), so_far[i][1].max(at[i])]));
@@ -241,31 +223,36 @@ fn bounds(image: [usize; 3], gradient: &[f32]) -> Option<[[usize; 2]; 2]> {
     found
 }
 
-/// Height and width of the largest part of a picture that one of the gradients reaches; of the whole where there is none.
-fn reach<'a>(image: [usize; 3], responses: impl Iterator<Item = &'a Response>) -> [usize; 2] {
+/// The largest height and width of the gradients' bounding boxes; those of the image if there are
+/// none.
+fn receptive_field<'a>(
+    shape: [usize; 3],
+    responses: impl Iterator<Item = &'a Response>,
+) -> [usize; 2] {
     let mut sizes = [0, 0];
-    for [rows, columns] in responses.filter_map(|response| bounds(image, &response.gradient)) {
+    for [rows, columns] in responses.filter_map(|response| bounds(shape, &response.gradient)) {
         sizes = [sizes[0].max(rows[1] + 1 - rows[0]), sizes[1].max(columns[1] + 1 - columns[0])];
     }
-    if sizes == [0, 0] { [image[0], image[1]] } else { sizes }
+    if sizes == [0, 0] { [shape[0], shape[1]] } else { sizes }
 }
 
-/// Where the part of this size begins that has a gradient in its middle, within the picture.
-fn corner(image: [usize; 3], size: [usize; 2], gradient: &[f32]) -> [usize; 2] {
-    let ends = bounds(image, gradient).unwrap_or([[0, image[0] - 1], [0, image[1] - 1]]);
+/// The upper left corner of the region of this size, within the image, whose center is that of the
+/// gradient.
+fn corner(shape: [usize; 3], size: [usize; 2], gradient: &[f32]) -> [usize; 2] {
+    let ends = bounds(shape, gradient).unwrap_or([[0, shape[0] - 1], [0, shape[1] - 1]]);
     [0, 1].map(|i| {
-        ((ends[i][0] + ends[i][1] + 1).saturating_sub(size[i]) / 2).min(image[i] - size[i])
+        ((ends[i][0] + ends[i][1] + 1).saturating_sub(size[i]) / 2).min(shape[i] - size[i])
     })
 }
 
-fn cut(
-    picture: &[f32],
+fn crop(
+    image: &[f32],
     [_, w, c]: [usize; 3],
     [top, left]: [usize; 2],
     [height, width]: [usize; 2],
 ) -> Vec<f32> {
     (top..top + height)
-        .flat_map(|y| picture[(y * w + left) * c..][..width * c].iter().copied())
+        .flat_map(|y| image[(y * w + left) * c..][..width * c].iter().copied())
         .collect()
 }
 
@@ -274,32 +261,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gradients_are_cut_out_with_a_margin_that_fits() {
-        let image = [4, 5, 1];
+    fn gradients_are_cropped_to_one_size() {
+        let shape = [4, 5, 1];
         let mut gradient = vec![0.0; 20];
         (gradient[7], gradient[13]) = (1.0, -1.0);
-        assert_eq!(bounds(image, &gradient), Some([[1, 2], [2, 3]]));
-        let response =
-            |gradient: Vec<f32>| Response { picture: 0, at: [0, 0], value: 1.0, gradient };
-        let mut corner_one = vec![0.0; 20];
-        corner_one[19] = 2.0;
+        assert_eq!(bounds(shape, &gradient), Some([[1, 2], [2, 3]]));
+        let response = |gradient: Vec<f32>| Response { image: 0, at: [0, 0], value: 1.0, gradient };
+        let mut last_pixel = vec![0.0; 20];
+        last_pixel[19] = 2.0;
         let all =
-            [response(gradient.clone()), response(corner_one.clone()), response(vec![0.0; 20])];
-        assert_eq!(reach(image, all.iter()), [2, 2]);
+            [response(gradient.clone()), response(last_pixel.clone()), response(vec![0.0; 20])];
+        assert_eq!(receptive_field(shape, all.iter()), [2, 2]);
         assert_eq!(
-            [corner(image, [2, 2], &gradient), corner(image, [2, 2], &corner_one)],
+            [corner(shape, [2, 2], &gradient), corner(shape, [2, 2], &last_pixel)],
             [[1, 2], [2, 3]]
         );
-        assert_eq!(cut(&gradient, image, [1, 2], [2, 2]), [1.0, 0.0, 0.0, -1.0]);
-        assert_eq!(reach(image, all[2..].iter()), [4, 5]);
-        assert_eq!(corner(image, [4, 5], &all[2].gradient), [0, 0]);
+        assert_eq!(crop(&gradient, shape, [1, 2], [2, 2]), [1.0, 0.0, 0.0, -1.0]);
+        assert_eq!(receptive_field(shape, all[2..].iter()), [4, 5]);
+        assert_eq!(corner(shape, [4, 5], &all[2].gradient), [0, 0]);
     }
 
     #[test]
-    fn the_strongest_come_first_and_of_equals_the_earlier() {
-        let map = |picture, values: [f32; 3]| Strongest::of(picture, values.into_iter());
+    fn strongest_responses_come_first() {
+        let map = |image, values: [f32; 3]| PeakResponse::of(image, values.into_iter());
         let mut all = [map(0, [0.0, 2.0, 2.0]), map(1, [3.0, 1.0, 0.0]), map(2, [-1.0, -2.0, 2.0])];
-        all.sort_unstable_by(Strongest::order);
-        assert_eq!(all.map(|s| (s.picture, s.position)), [(1, 0), (0, 1), (2, 2)]);
+        all.sort_unstable_by(PeakResponse::order);
+        assert_eq!(all.map(|peak| (peak.image, peak.position)), [(1, 0), (0, 1), (2, 2)]);
     }
 }

@@ -1,51 +1,51 @@
-//! A discriminator whose last convolution's features are looked at.
+//! A discriminator together with the dataset whose images its features are inspected on.
 
-use super::guided_backprop::guided_gradient;
-use crate::checkpoint_discriminator::{convolutions, recalibrate, trained};
+use super::guided_gradient::guided_gradient;
+use crate::checkpoint_discriminator::CheckpointDiscriminator;
 use crate::images::{load_images, require_shape};
+use crate::metrics::conditions_of;
 use crate::{EvalError, Progress};
-use data::{Batch, Cursor, Dataset};
-use nn::{ForwardCtx, Mode, Network, Recipe};
+use data::Dataset;
+use nn::Recipe;
 use runs::Checkpoint;
 use std::sync::Arc;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 use train::condition::Conditions;
 
-/// Philox stream of the weights of a discriminator that is not trained.
+/// Philox stream of the weights of an untrained discriminator.
 const WEIGHTS: u64 = 0x696e_7364;
 
-/// A discriminator, the set whose pictures it looks at, and the activation of its last convolution.
+/// A discriminator, a dataset, and the activation behind the last convolution.
 pub struct InspectedDiscriminator {
-    recipe: Recipe,
-    network: Network,
+    discriminator: CheckpointDiscriminator,
     layer: String,
     dataset: Arc<Dataset>,
     conditions: Option<Conditions>,
-    device: Device,
 }
 
 impl InspectedDiscriminator {
-    /// The discriminator of a checkpoint. Batch norm takes its statistics from pictures of the set, as it did in training, where the real
-    /// pictures of a step were normalised among themselves; running statistics would mix in those of generated ones.
+    /// The discriminator of a checkpoint. Batch norm uses statistics of the dataset's images, as in
+    /// training, where the real images of a step are normalized by their own statistics; running
+    /// statistics would include generated images.
     ///
     /// # Errors
-    /// A checkpoint of a generator alone; a set of other pictures, or without the labels that the networks are told; the device; or the user
-    /// stops it.
+    /// Returns an error if the checkpoint has no discriminator, the dataset has images of another
+    /// shape or lacks the conditions, or the device fails; [`EvalError::Stopped`] if `progress`
+    /// cancels.
     pub fn trained(
         checkpoint: &Checkpoint,
         dataset: &Arc<Dataset>,
         device: &Device,
         progress: Progress<'_>,
     ) -> Result<Self, EvalError> {
-        let (recipe, network, _) = trained(checkpoint, device)?;
-        Self::of(recipe, network, dataset, device, progress)
+        Self::of(CheckpointDiscriminator::require(checkpoint, device)?, dataset, progress)
     }
 
-    /// A discriminator of the same architecture with the weights it would start training with.
+    /// A discriminator with the same architecture and initial weights.
     ///
     /// # Errors
-    /// As [`trained`](Self::trained).
+    /// Returns the errors of [`trained`](Self::trained).
     pub fn untrained(
         recipe: &Recipe,
         seed: u64,
@@ -53,110 +53,78 @@ impl InspectedDiscriminator {
         device: &Device,
         progress: Progress<'_>,
     ) -> Result<Self, EvalError> {
-        let (_, network) = recipe.build(&mut Philox::new(seed, WEIGHTS))?;
-        Self::of(recipe.clone(), network, dataset, device, progress)
+        let mut rng = Philox::new(seed, WEIGHTS);
+        Self::of(CheckpointDiscriminator::untrained(recipe, &mut rng, device)?, dataset, progress)
     }
 
     fn of(
-        recipe: Recipe,
-        network: Network,
+        discriminator: CheckpointDiscriminator,
         dataset: &Arc<Dataset>,
-        device: &Device,
         progress: Progress<'_>,
     ) -> Result<Self, EvalError> {
-        let [h, w] = recipe.image.size;
-        require_shape(dataset, [h, w, recipe.image.channels])?;
-        let Some(layer) = convolutions(&network).pop() else {
-            return Err(EvalError::Mismatch(format!(
-                "the discriminator of recipe {} has no convolution with an activation behind it",
-                recipe.name
-            )));
+        require_shape(dataset, discriminator.image_shape())?;
+        let recipe = discriminator.recipe();
+        let Some(layer) = discriminator.conv_activations().pop() else {
+            return Err(EvalError::NoConvolution { recipe: recipe.name.clone() });
         };
         let conditions = recipe
             .condition
             .as_ref()
             .map(|condition| Conditions::new(condition, dataset, None))
             .transpose()?;
-        network.to_device(device);
-        let made = Self {
-            recipe,
-            network,
-            layer,
-            dataset: Arc::clone(dataset),
-            conditions,
-            device: device.clone(),
-        };
-        let input = |part: &[usize]| Ok((made.input(part)?, made.condition(part)));
-        recalibrate(&made.network, dataset, input, progress)?;
-        device.check()?;
-        Ok(made)
+        let own = Self { discriminator, layer, dataset: Arc::clone(dataset), conditions };
+        own.discriminator.recalibrate(dataset, |part| own.condition(part), progress)?;
+        Ok(own)
     }
 
     /// The recipe of the networks.
     pub fn recipe(&self) -> &Recipe {
-        &self.recipe
+        self.discriminator.recipe()
     }
 
-    /// The activation whose numbers are the features.
+    /// The activation whose outputs are the features.
     pub fn layer(&self) -> &str {
         &self.layer
     }
 
-    /// The set.
+    /// The dataset.
     pub fn dataset(&self) -> &Dataset {
         &self.dataset
     }
 
-    /// These pictures of the set as the network has them, `[N, H, W, C]`.
-    fn input(&self, pictures: &[usize]) -> Result<Tensor, EvalError> {
-        let images = load_images(&self.dataset, pictures)?.to_device(&self.device);
-        Ok(self.recipe.image.range.to_network_range(&images))
+    /// The conditions of these images, `[N, K]` on the device.
+    fn condition(&self, images: &[usize]) -> Option<Tensor> {
+        let rows = conditions_of(self.conditions.as_ref()?, self.recipe().condition_size(), images);
+        Some(rows.to_device(self.discriminator.device()))
     }
 
-    /// What the network is told of these pictures.
-    fn condition(&self, pictures: &[usize]) -> Option<Tensor> {
-        let conditions = self.conditions.as_ref()?;
-        let size = self.recipe.condition_size();
-        let batch = Batch {
-            images: Vec::new(),
-            labels: None,
-            indices: pictures.to_vec(),
-            cursor: Cursor::new(0),
-            epoch_end: false,
-        };
-        Some(
-            Tensor::from_slice(&conditions.of(&batch), [pictures.len(), size])
-                .to_device(&self.device),
-        )
-    }
-
-    /// The features of these pictures of the set, `[N, h, w, K]` on the device.
+    /// The features of these images of the dataset, `[N, h, w, K]` on the device.
     ///
     /// # Errors
-    /// A picture that cannot be decoded any more.
-    pub fn features(&self, pictures: &[usize]) -> Result<Tensor, EvalError> {
-        let (input, condition) = (self.input(pictures)?, self.condition(pictures));
-        let pass = ForwardCtx::from(Mode::SAMPLE).with_condition(condition.as_ref());
-        let (_, mut found) =
-            tensor::batch_invariant(|| self.network.features(&input, pass, &[&self.layer]));
+    /// Returns an error if an image cannot be decoded.
+    pub fn features(&self, images: &[usize]) -> Result<Tensor, EvalError> {
+        let pixels = load_images(&self.dataset, images)?;
+        let condition = self.condition(images);
+        let mut found = self.discriminator.features(&pixels, condition.as_ref(), &[&self.layer]);
         Ok(found.swap_remove(0))
     }
 
-    /// The guided gradient of one unit `[y, x, feature]` for each picture, `[N, H, W, C]` on the CPU: what goes back from a 1 at the unit through
-    /// rectifiers only where it is positive and their input was.
+    /// The [`guided_gradient`] of one unit `[y, x, feature]` for each image, `[N, H, W, C]` on the
+    /// CPU.
     ///
     /// # Errors
-    /// A picture that cannot be decoded any more, or the device.
+    /// Returns an error if an image cannot be decoded or the device fails.
     ///
     /// # Panics
-    /// When there is not one unit for each picture, or a unit that does not exist.
+    /// Panics if there is not one unit for each image, or a unit does not exist.
     #[track_caller]
-    pub fn guided(&self, pictures: &[usize], units: &[[usize; 3]]) -> Result<Tensor, EvalError> {
-        assert_eq!(pictures.len(), units.len(), "guided: one unit for each picture");
-        let (input, condition) = (self.input(pictures)?, self.condition(pictures));
-        let gradient =
-            guided_gradient(&self.network, &input, condition.as_ref(), &self.layer, units);
-        self.device.check()?;
+    pub fn guided(&self, images: &[usize], units: &[[usize; 3]]) -> Result<Tensor, EvalError> {
+        assert_eq!(images.len(), units.len(), "guided: one unit for each image");
+        let d = &self.discriminator;
+        let input = d.input(&load_images(&self.dataset, images)?);
+        let condition = self.condition(images);
+        let gradient = guided_gradient(d.network(), &input, condition.as_ref(), &self.layer, units);
+        d.device().check()?;
         Ok(gradient.to_device(&Device::Cpu))
     }
 }

@@ -1,11 +1,11 @@
-//! A generator whose feature maps can be looked at and dropped.
+//! A generator whose feature maps can be read and dropped.
 
 use crate::{EvalError, Progress};
 use nn::{ForwardCtx, Layer, Mode, Network, Recipe};
 use runs::Checkpoint;
 use tensor::{Device, Tensor};
 
-/// Pictures drawn together.
+/// Images in a forward pass.
 const BATCH: usize = 64;
 
 /// A generator and one of its layers of feature maps.
@@ -18,7 +18,7 @@ pub struct InspectedGenerator {
     device: Device,
 }
 
-/// A hidden layer whose numbers are maps.
+/// A hidden layer whose outputs are feature maps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MapLayer {
     /// Its name in the network.
@@ -28,11 +28,13 @@ pub struct MapLayer {
 }
 
 impl InspectedGenerator {
-    /// The generator that [`train::Sampler`] would draw with, and the layer of this name; without a name, the second highest of the
-    /// [layers](Self::layers), as in the paper (section 6.3.1), or the only one.
+    /// The generator of a checkpoint, as [`train::Sampler`] uses it, and the layer with this name;
+    /// without a name, the second highest of the [layers](Self::layers), as in the paper (section
+    /// 6.3.1), or the only one.
     ///
     /// # Errors
-    /// Weights that are not the recipe's, a generator without maps, or no such layer among them.
+    /// Returns an error if the weights do not fit the recipe, the generator has no feature maps, or
+    /// no layer with maps has this name.
     pub fn new(
         checkpoint: &Checkpoint,
         layer: Option<&str>,
@@ -41,24 +43,15 @@ impl InspectedGenerator {
         let (recipe, network, normalised) = train::load_generator(checkpoint, None, device)?;
         let mode = normalised.mode();
         let layers = map_layers(&recipe, &network, mode, device);
-        let known = || layers.iter().map(MapLayer::to_string).collect::<Vec<_>>().join(", ");
+        if layers.is_empty() {
+            return Err(EvalError::NoFeatureMaps { recipe: recipe.name });
+        }
         let chosen = match layer {
-            Some(name) => layers.iter().position(|layer| layer.name == name),
-            None => layers.len().checked_sub(1).map(|last| last.saturating_sub(1)),
-        };
-        let Some(chosen) = chosen else {
-            return Err(EvalError::Mismatch(match layer {
-                Some(name) if !layers.is_empty() => {
-                    format!(
-                        "no layer {name:?} with feature maps in the generator: it has {}",
-                        known()
-                    )
-                }
-                _ => format!(
-                    "the generator of recipe {} has no layers with feature maps",
-                    recipe.name
-                ),
-            }));
+            Some(name) => layers.iter().position(|layer| layer.name == name).ok_or_else(|| {
+                let known = layers.iter().map(MapLayer::to_string).collect();
+                EvalError::UnknownLayer { name: name.to_owned(), known }
+            })?,
+            None => layers.len().saturating_sub(2),
         };
         Ok(Self { recipe, network, mode, layers, chosen, device: device.clone() })
     }
@@ -68,27 +61,28 @@ impl InspectedGenerator {
         &self.recipe
     }
 
-    /// The hidden layers with maps, from the latent vector to the picture: behind each layer with weights, the last activation or reshape that
-    /// leaves maps of more than one pixel.
+    /// The hidden layers with maps, from the latent to the image: behind each layer with weights,
+    /// the last activation or reshape whose maps have more than one pixel.
     pub fn layers(&self) -> &[MapLayer] {
         &self.layers
     }
 
-    /// The layer whose maps are looked at and dropped.
+    /// The layer whose maps are read and dropped.
     pub fn layer(&self) -> &MapLayer {
         &self.layers[self.chosen]
     }
 
-    /// `[H, W, C]` of a picture.
+    /// `[H, W, C]` of an image.
     pub fn shape(&self) -> [usize; 3] {
         let [h, w] = self.recipe.image.size;
         [h, w, self.recipe.image.channels]
     }
 
-    /// The maps of the layer, `[N, h, w, K]`, for latents `[N, latent]` and their conditions, all on the CPU.
+    /// The maps of the layer, `[N, h, w, K]`, for latents `[N, latent]` and their conditions, all
+    /// on the CPU.
     ///
     /// # Errors
-    /// The device, or the user stops it.
+    /// Returns an error if the device fails; [`EvalError::Stopped`] if `progress` cancels.
     pub fn maps(
         &self,
         latents: &Tensor,
@@ -96,42 +90,42 @@ impl InspectedGenerator {
         progress: Progress<'_>,
     ) -> Result<Tensor, EvalError> {
         let name = self.layer().name.as_str();
-        self.in_parts(latents, condition, ("looking at maps", progress), |z, pass| {
+        self.in_batches(latents, condition, ("reading feature maps", progress), |z, pass| {
             self.network.features(z, pass, &[name]).1.swap_remove(0)
         })
     }
 
-    /// The pictures, `[N, H, W, C]` in [−1, 1], with these maps of the layer zeroed at all positions, all on the CPU. `what` is told to be done.
+    /// The images, `[N, H, W, C]` in [−1, 1], with the `dropped` maps of the layer set to zero at
+    /// all positions, all on the CPU. Progress is reported as `task`.
     ///
     /// # Errors
-    /// The device, or the user stops it.
+    /// Returns an error if the device fails; [`EvalError::Stopped`] if `progress` cancels.
     ///
     /// # Panics
-    /// When there is no such map.
+    /// Panics if there is no such map.
     #[track_caller]
-    pub fn draw(
+    pub fn generate(
         &self,
         latents: &Tensor,
         condition: Option<&Tensor>,
         dropped: &[usize],
-        told: (&str, Progress<'_>),
+        (task, progress): (&str, Progress<'_>),
     ) -> Result<Tensor, EvalError> {
         let MapLayer { name, shape: [.., maps] } = self.layer();
-        let mut kept = vec![1.0; *maps];
-        dropped.iter().for_each(|&map| kept[map] = 0.0);
-        let kept = Tensor::from_slice(&kept, [*maps]).to_device(&self.device);
-        let pictures = |z: &Tensor, pass: ForwardCtx<'_>| {
-            self.network.forward_with_hook(z, pass, name, |maps| maps.mul(&kept))
-        };
-        let drawn = self.in_parts(latents, condition, told, pictures)?;
-        Ok(self.recipe.image.range.from_network_range(&drawn))
+        let mut mask = vec![1.0; *maps];
+        dropped.iter().for_each(|&map| mask[map] = 0.0);
+        let mask = Tensor::from_slice(&mask, [*maps]).to_device(&self.device);
+        let images = self.in_batches(latents, condition, (task, progress), |z, pass| {
+            self.network.forward_with_hook(z, pass, name, |maps| maps.mul(&mask))
+        })?;
+        Ok(self.recipe.image.range.from_network_range(&images))
     }
 
-    fn in_parts(
+    fn in_batches(
         &self,
         latents: &Tensor,
         condition: Option<&Tensor>,
-        (what, progress): (&str, Progress<'_>),
+        (task, progress): (&str, Progress<'_>),
         f: impl Fn(&Tensor, ForwardCtx<'_>) -> Tensor,
     ) -> Result<Tensor, EvalError> {
         let count = latents.shape()[0];
@@ -140,11 +134,11 @@ impl InspectedGenerator {
             let part = |rows: &Tensor| {
                 rows.narrow(0, start, BATCH.min(count - start)).to_device(&self.device)
             };
-            let told = condition.map(part);
-            let pass = ForwardCtx::from(self.mode).with_condition(told.as_ref());
+            let condition = condition.map(part);
+            let pass = ForwardCtx::from(self.mode).with_condition(condition.as_ref());
             parts.push(tensor::batch_invariant(|| f(&part(latents), pass)).to_device(&Device::Cpu));
             self.device.check()?;
-            progress.report(what, (start + BATCH).min(count), count)?;
+            progress.report(task, (start + BATCH).min(count), count)?;
         }
         Ok(tensor::concat(&parts.iter().collect::<Vec<_>>(), 0))
     }
@@ -170,12 +164,12 @@ fn map_layers(recipe: &Recipe, network: &Network, mode: Mode, device: &Device) -
     };
     let names: Vec<&str> =
         hidden.iter().filter(|(_, layer)| shaping(layer)).map(|(name, _)| name.as_str()).collect();
-    // What the shapes are, one picture tells.
+    // The shapes of the maps, from one image.
     let latent = Tensor::full_on(device, [1, recipe.generator.latent], 0.0);
-    let told = train::generator_condition(recipe)
+    let condition = train::generator_condition(recipe)
         .map(|condition| Tensor::full_on(device, [1, condition.size], 0.0));
-    let (_, found) =
-        network.features(&latent, ForwardCtx::from(mode).with_condition(told.as_ref()), &names);
+    let pass = ForwardCtx::from(mode).with_condition(condition.as_ref());
+    let (_, found) = network.features(&latent, pass, &names);
     let shape = |name: &str| names.iter().position(|own| *own == name).map(|at| *found[at].shape());
     let mut layers = Vec::new();
     let mut open: Option<MapLayer> = None;

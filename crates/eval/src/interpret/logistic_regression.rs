@@ -1,55 +1,57 @@
-//! LogisticRegression regression by Newton's method.
+//! L2-regularized logistic regression by Newton's method.
 
 use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
-/// Steps of Newton's method; from zero it takes about ten.
+/// The most Newton steps; about ten suffice from zero.
 const STEPS: usize = 100;
-/// Rows that are summed one after the other: parts are summed in order, whatever the threads.
+/// Rows of one partial sum. Partial sums are added in order, so the number of threads changes no
+/// bit.
 const PART: usize = 512;
 
-/// What minimises ½ |w|² + c · Σᵢ ln(1 + exp(−yᵢ (w · xᵢ + b))) with yᵢ = ±1: the logistic regression of liblinear and scikit-learn, whose
-/// intercept b is not penalised.
+/// Logistic regression: w and b minimize ½ |w|² + c · Σᵢ ln(1 + exp(−yᵢ (w · xᵢ + b))) with yᵢ =
+/// ±1, as in liblinear and scikit-learn; the intercept b is not penalized.
 #[derive(Clone, Debug)]
 pub struct LogisticRegression {
-    /// w.
+    /// The weights w.
     pub weights: Vec<f64>,
-    /// b.
+    /// The intercept b.
     pub bias: f64,
 }
 
-/// Value, gradient and upper triangle of the Hessian, of the weights and, last, the bias.
-struct Local {
+/// Value, gradient and upper triangle of the Hessian at one point; the last variable is the bias.
+struct SecondOrder {
     value: f64,
     gradient: Vec<f64>,
     hessian: Vec<f64>,
 }
 
 impl LogisticRegression {
-    /// The minimum, to about ten digits, for `rows` of `width` numbers and as many truths. It is unique where both truths occur and c > 0.
+    /// Fits `rows` of `width` values and as many labels, to about ten digits. The minimum is unique
+    /// if both labels occur and c > 0.
     ///
     /// # Panics
-    /// When there are not `width` numbers for each truth.
+    /// Panics if there are not `width` values for each label.
     #[track_caller]
-    pub fn fit(rows: &[f32], truths: &[bool], width: usize, c: f64) -> Self {
+    pub fn fit(rows: &[f32], labels: &[bool], width: usize, c: f64) -> Self {
         assert_eq!(
             rows.len(),
-            truths.len() * width,
-            "LogisticRegression::fit: rows of {width} numbers"
+            labels.len() * width,
+            "LogisticRegression::fit: rows of {width} values"
         );
         let mut at = vec![0.0; width + 1];
-        let mut local = Local::of(&at, rows, truths, c);
+        let mut local = SecondOrder::of(&at, rows, labels, c);
         for _ in 0..STEPS {
             let step = solve(&local.hessian, &local.gradient);
             let slope: f64 = step.iter().zip(&local.gradient).map(|(s, g)| s * g).sum();
-            // What the quadratic model still promises; rounding allows no more.
+            // The decrease that the quadratic model predicts. Below this, rounding errors dominate.
             if slope <= 1e-12 * local.value.abs().max(1e-300) {
                 break;
             }
             let mut length = 1.0;
             let next = loop {
                 let there: Vec<f64> = at.iter().zip(&step).map(|(x, s)| x - length * s).collect();
-                if objective(&there, rows, truths, c) <= local.value - 1e-4 * length * slope {
+                if objective(&there, rows, labels, c) <= local.value - 1e-4 * length * slope {
                     break Some(there);
                 }
                 length *= 0.5;
@@ -59,32 +61,32 @@ impl LogisticRegression {
             };
             let Some(next) = next else { break };
             at = next;
-            local = Local::of(&at, rows, truths, c);
+            local = SecondOrder::of(&at, rows, labels, c);
         }
         let bias = at.pop().unwrap_or(0.0);
         Self { weights: at, bias }
     }
 
-    /// w · x + b: above 0 where the truth is more likely than not.
+    /// w · x + b: above 0 if the label is more likely true than false.
     pub fn score(&self, row: &[f32]) -> f64 {
         self.bias + self.weights.iter().zip(row).map(|(w, x)| w * f64::from(*x)).sum::<f64>()
     }
 
-    /// The share of rows whose truth the sign of the score tells.
-    pub fn accuracy(&self, rows: &[f32], truths: &[bool]) -> f64 {
+    /// The fraction of rows whose label is the sign of the score.
+    pub fn accuracy(&self, rows: &[f32], labels: &[bool]) -> f64 {
         let right = rows
             .chunks_exact(self.weights.len())
-            .zip(truths)
-            .filter(|(row, truth)| (self.score(row) > 0.0) == **truth);
-        right.count() as f64 / truths.len().max(1) as f64
+            .zip(labels)
+            .filter(|(row, label)| (self.score(row) > 0.0) == **label);
+        right.count() as f64 / labels.len().max(1) as f64
     }
 }
 
-/// ±(w · x + b), the sign being the truth's.
-fn margin(at: &[f64], row: &[f32], truth: bool) -> f64 {
+/// The margin y (w · x + b) with y = ±1.
+fn margin(at: &[f64], row: &[f32], label: bool) -> f64 {
     let (bias, weights) = at.split_last().unwrap_or((&0.0, &[]));
     let score = bias + weights.iter().zip(row).map(|(w, x)| w * f64::from(*x)).sum::<f64>();
-    if truth { score } else { -score }
+    if label { score } else { -score }
 }
 
 /// ln(1 + e⁻ᵐ) without overflow.
@@ -96,24 +98,24 @@ fn penalty(at: &[f64]) -> f64 {
     0.5 * at[..at.len() - 1].iter().map(|w| w * w).sum::<f64>()
 }
 
-fn objective(at: &[f64], rows: &[f32], truths: &[bool], c: f64) -> f64 {
-    let rows = rows.chunks_exact(at.len() - 1).zip(truths);
-    penalty(at) + c * rows.map(|(row, &truth)| loss(margin(at, row, truth))).sum::<f64>()
+fn objective(at: &[f64], rows: &[f32], labels: &[bool], c: f64) -> f64 {
+    let rows = rows.chunks_exact(at.len() - 1).zip(labels);
+    penalty(at) + c * rows.map(|(row, &label)| loss(margin(at, row, label))).sum::<f64>()
 }
 
-impl Local {
-    fn of(at: &[f64], rows: &[f32], truths: &[bool], c: f64) -> Self {
+impl SecondOrder {
+    fn of(at: &[f64], rows: &[f32], labels: &[bool], c: f64) -> Self {
         let (n, width) = (at.len(), at.len() - 1);
-        let part = |(rows, truths): (&[f32], &[bool])| {
+        let part = |(rows, labels): (&[f32], &[bool])| {
             let mut sum = Self { value: 0.0, gradient: vec![0.0; n], hessian: vec![0.0; n * n] };
             let mut x = vec![1.0; n];
-            for (row, &truth) in rows.chunks_exact(width).zip(truths) {
+            for (row, &label) in rows.chunks_exact(width).zip(labels) {
                 x.iter_mut().zip(row).for_each(|(x, value)| *x = f64::from(*value));
-                let m = margin(at, row, truth);
-                // σ(−m): the derivative's size, at most 1.
+                let m = margin(at, row, label);
+                // σ(−m), the magnitude of the derivative, without overflow.
                 let wrong =
                     if m > 0.0 { (-m).exp() / (1.0 + (-m).exp()) } else { 1.0 / (1.0 + m.exp()) };
-                let (slope, curve) = (if truth { -wrong } else { wrong }, wrong * (1.0 - wrong));
+                let (slope, curve) = (if label { -wrong } else { wrong }, wrong * (1.0 - wrong));
                 sum.value += loss(m);
                 for i in 0..n {
                     sum.gradient[i] += slope * x[i];
@@ -127,7 +129,7 @@ impl Local {
             sum
         };
         let parts: Vec<Self> =
-            rows.par_chunks(PART * width).zip(truths.par_chunks(PART)).map(part).collect();
+            rows.par_chunks(PART * width).zip(labels.par_chunks(PART)).map(part).collect();
         let mut total =
             Self { value: penalty(at), gradient: at.to_vec(), hessian: vec![0.0; n * n] };
         total.gradient[width] = 0.0;
@@ -141,13 +143,13 @@ impl Local {
     }
 }
 
-/// The x of A x = b for a positive definite A, of which only the upper triangle is given, row by row.
+/// Solves A x = b for a positive definite A, of which the upper triangle is given, row by row.
 fn solve(a: &[f64], b: &[f64]) -> Vec<f64> {
-    // Column by column it is the lower one, and that is what the decomposition reads.
+    // Read column by column it is the lower triangle, which is the one that Cholesky reads.
     let matrix = DMatrix::from_column_slice(b.len(), b.len(), a);
     match matrix.cholesky() {
         Some(root) => root.solve(&DVector::from_column_slice(b)).as_slice().to_vec(),
-        // Rounding has made it indefinite: no step, and so the end.
+        // Rounding has made A indefinite: a zero step ends the iteration.
         None => vec![0.0; b.len()],
     }
 }
@@ -157,15 +159,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_system_is_solved() {
+    fn systems_are_solved() {
         // [[4, 2], [2, 3]] · [1, -2] = [0, -4]
         let x = solve(&[4.0, 2.0, 0.0, 3.0], &[0.0, -4.0]);
         assert!((x[0] - 1.0).abs() < 1e-14 && (x[1] + 2.0).abs() < 1e-14, "{x:?}");
     }
 
-    /// A single number that separates the truths: without a penalty there would be no minimum. By symmetry b = 0, and w solves w = 2c σ(−w).
+    /// A single value that separates the labels: without a penalty there would be no minimum. By
+    /// symmetry b = 0, and w solves w = 2c σ(−w).
     #[test]
-    fn what_separates_has_a_finite_weight() {
+    fn separable_labels_have_a_finite_weight() {
         let fitted = LogisticRegression::fit(&[1.0, -1.0], &[true, false], 1, 1.0);
         let w = fitted.weights[0];
         assert!(fitted.bias.abs() < 1e-9 && (w - 2.0 / (1.0 + w.exp())).abs() < 1e-9, "{fitted:?}");

@@ -1,18 +1,19 @@
-//! What exemplars are picked by: their number, a seed, or what a model sees in them.
+//! Queries for exemplars: by index, by seed, or by the attributes that a model recognizes.
 
 use crate::EvalError;
 
-/// What a model says of pictures: for each a number per name, above 0 for yes, and the larger the surer.
+/// A model's scores of images: one value per image and attribute, above 0 if the image has the
+/// attribute, and the larger the more certain.
 pub struct Scores {
     names: usize,
     values: Vec<f32>,
 }
 
 impl Scores {
-    /// `values` are `[pictures, names]`.
+    /// `values` are `[images, names]`.
     ///
     /// # Panics
-    /// When they are no such table.
+    /// Panics if the values do not fill the last row.
     #[track_caller]
     pub fn new(names: usize, values: Vec<f32>) -> Self {
         assert!(
@@ -23,14 +24,15 @@ impl Scores {
         Self { names, values }
     }
 
-    /// The numbers of each picture.
+    /// The scores of each image.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.values.chunks_exact(self.names)
     }
 
-    /// One of several classes becomes yes or no for each: by how much its logit is above the best other one.
+    /// Turns class logits into a score for each class: the margin of its logit over the largest
+    /// other one.
     #[must_use]
-    pub fn one_of_many(self) -> Self {
+    pub fn class_margins(self) -> Self {
         let margins = self.rows().flat_map(|row| {
             (0..row.len()).map(move |k| {
                 let other = row
@@ -47,15 +49,15 @@ impl Scores {
     }
 }
 
-/// Some names that shall be seen, and some that shall not.
+/// Attributes that an image must have (true) or must not have (false), by index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttributeQuery(pub Vec<(usize, bool)>);
 
 impl AttributeQuery {
-    /// `glasses=1,man=0`, or `Sneaker` for `Sneaker=1`.
+    /// Parses `glasses=1,man=0`, or `Sneaker` for `Sneaker=1`.
     ///
     /// # Errors
-    /// A name that is not among `names`, with those that are.
+    /// Returns an error if a name is not among `names`.
     pub fn parse(text: &str, names: &[String]) -> Result<Self, EvalError> {
         let position = |name: &str| names.iter().position(|known| known.eq_ignore_ascii_case(name));
         let term = |part: &str| match (position(part), part.rsplit_once('=')) {
@@ -65,18 +67,15 @@ impl AttributeQuery {
             _ => None,
         };
         let terms = text.split(',').map(str::trim).map(|part| {
-            let unknown = || {
-                format!(
-                    "{part:?}: the model knows {}; say NAME=1 or NAME=0, several with commas",
-                    names.join(", ")
-                )
-            };
-            term(part).ok_or_else(|| EvalError::Setting(unknown()))
+            let unknown =
+                || EvalError::UnknownAttribute { term: part.to_owned(), known: names.to_vec() };
+            term(part).ok_or_else(unknown)
         });
         terms.collect::<Result<_, _>>().map(Self)
     }
 
-    /// How surely a picture with these scores is one: the least sure of its terms. Above 0 it is.
+    /// The certainty that an image with these scores matches: that of its least certain term, above
+    /// 0 for a match.
     pub fn strength(&self, scores: &[f32]) -> f32 {
         let term = |&(at, wanted): &(usize, bool)| {
             scores.get(at).map_or(f32::NEG_INFINITY, |s| if wanted { *s } else { -s })
@@ -84,7 +83,7 @@ impl AttributeQuery {
         self.0.iter().map(term).fold(f32::INFINITY, f32::min)
     }
 
-    /// The pictures that are one, the surest first; of equals the one that came first.
+    /// The indices of matching images, the most certain first; equal ones in their order.
     pub fn ranked(&self, scores: &Scores) -> Vec<usize> {
         let strengths: Vec<f32> = scores.rows().map(|row| self.strength(row)).collect();
         let mut found: Vec<usize> = (0..strengths.len()).filter(|&i| strengths[i] > 0.0).collect();
@@ -93,36 +92,33 @@ impl AttributeQuery {
     }
 }
 
-/// How exemplars are picked.
+/// Which exemplars are chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExemplarSpec {
-    /// By their numbers among the candidates.
-    Rows(Vec<usize>),
+    /// Candidates by index.
+    Indices(Vec<usize>),
     /// The first latent of each seed.
     Seeds(Vec<u64>),
-    /// The candidates that a model takes for it most surely.
-    Described(String),
+    /// The candidates that match an [`AttributeQuery`] with the highest certainty.
+    Query(String),
 }
 
 impl ExemplarSpec {
-    /// `3,17,42`; `seed:5,seed:9`; anything else describes what a model shall see, with `score:` in front where it would be a number.
+    /// Parses `3,17,42` (indices), `seed:5,seed:9` (seeds), or a query; `score:7` is a query for
+    /// the attribute named 7.
     ///
     /// # Errors
-    /// Seeds that are no numbers.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Returns an error if the text is empty or a seed is not a number.
+    pub fn parse(text: &str) -> Result<Self, EvalError> {
         let parts = || text.split(',').map(str::trim);
-        if let Some(described) = text.strip_prefix("score:") {
-            return Ok(Self::Described(described.to_owned()));
+        if let Some(query) = text.strip_prefix("score:") {
+            return Ok(Self::Query(query.to_owned()));
         }
-        if let Ok(rows) = parts().map(str::parse).collect::<Result<Vec<usize>, _>>() {
-            return Ok(Self::Rows(rows));
+        if let Ok(indices) = parts().map(str::parse).collect::<Result<Vec<usize>, _>>() {
+            return Ok(Self::Indices(indices));
         }
-        if !text.contains("seed:") {
-            return if text.is_empty() {
-                Err("say which: 3,17,42".into())
-            } else {
-                Ok(Self::Described(text.to_owned()))
-            };
+        if !text.is_empty() && !text.contains("seed:") {
+            return Ok(Self::Query(text.to_owned()));
         }
         let seed = |part: &str| {
             part.strip_prefix("seed:")
@@ -130,7 +126,7 @@ impl ExemplarSpec {
                 .filter(|n| i64::try_from(*n).is_ok())
         };
         let seeds: Option<Vec<u64>> = parts().map(seed).collect();
-        seeds.map(Self::Seeds).ok_or_else(|| "seeds are given as in seed:5,seed:9".into())
+        seeds.map(Self::Seeds).ok_or_else(|| EvalError::ExemplarSpec { text: text.to_owned() })
     }
 }
 
@@ -143,34 +139,35 @@ mod tests {
     }
 
     #[test]
-    fn concepts_are_read_by_name() {
+    fn queries_are_parsed_by_name() {
         let parse = |text: &str| AttributeQuery::parse(text, &names());
         assert_eq!(parse("glasses=1,man=0").unwrap().0, [(0, true), (1, false)]);
         assert_eq!(
             parse("Man, fur=brown, fur=brown=0").unwrap().0,
             [(1, true), (2, true), (2, false)]
         );
-        for bad in ["hat", "man=2", "", "man,,glasses"] {
-            let message = parse(bad).unwrap_err().to_string();
-            assert!(message.contains("glasses, man, fur=brown"), "{message}");
+        for (text, wrong) in [("hat", "hat"), ("man=2", "man=2"), ("", ""), ("man,,glasses", "")] {
+            let error = parse(text).unwrap_err();
+            let EvalError::UnknownAttribute { term, known } = &error else { panic!("{error}") };
+            assert_eq!((term.as_str(), known), (wrong, &names()));
         }
     }
 
     #[test]
-    fn the_surest_come_first() {
+    fn most_certain_come_first() {
         let scores = Scores::new(
             3,
             [[0.5, -1.0, 0.0], [2.0, -0.5, 0.0], [3.0, 0.1, 0.0], [0.5, -2.0, 0.0]].concat(),
         );
-        let concept = AttributeQuery(vec![(0, true), (1, false)]);
-        assert_eq!(concept.ranked(&scores), [0, 1, 3]);
-        assert_eq!(AttributeQuery(vec![(2, true)]).ranked(&scores), [0usize; 0], "0 is no yes");
-        assert_eq!(concept.strength(&[1.0]), f32::NEG_INFINITY);
+        let query = AttributeQuery(vec![(0, true), (1, false)]);
+        assert_eq!(query.ranked(&scores), [0, 1, 3]);
+        assert_eq!(AttributeQuery(vec![(2, true)]).ranked(&scores), [0usize; 0], "0 is no match");
+        assert_eq!(query.strength(&[1.0]), f32::NEG_INFINITY);
     }
 
     #[test]
-    fn of_several_classes_one_is_seen() {
-        let scores = Scores::new(3, vec![1.0, 4.0, 2.0, -1.0, -3.0, -1.5]).one_of_many();
+    fn margins_are_positive_for_one_class() {
+        let scores = Scores::new(3, vec![1.0, 4.0, 2.0, -1.0, -3.0, -1.5]).class_margins();
         assert_eq!(
             scores.rows().map(<[f32]>::to_vec).collect::<Vec<_>>(),
             [[-3.0, 2.0, -2.0], [0.5, -2.0, -0.5]]
@@ -178,13 +175,15 @@ mod tests {
     }
 
     #[test]
-    fn picks_are_numbers_seeds_or_words() {
-        assert_eq!(ExemplarSpec::parse("3, 17,42"), Ok(ExemplarSpec::Rows(vec![3, 17, 42])));
-        assert_eq!(ExemplarSpec::parse("seed:5,seed:9"), Ok(ExemplarSpec::Seeds(vec![5, 9])));
-        assert_eq!(ExemplarSpec::parse("man=1"), Ok(ExemplarSpec::Described("man=1".into())));
-        assert_eq!(ExemplarSpec::parse("score:7"), Ok(ExemplarSpec::Described("7".into())));
+    fn exemplars_are_indices_seeds_or_a_query() {
+        let parse = |text: &str| ExemplarSpec::parse(text).unwrap();
+        assert_eq!(parse("3, 17,42"), ExemplarSpec::Indices(vec![3, 17, 42]));
+        assert_eq!(parse("seed:5,seed:9"), ExemplarSpec::Seeds(vec![5, 9]));
+        assert_eq!(parse("man=1"), ExemplarSpec::Query("man=1".into()));
+        assert_eq!(parse("score:7"), ExemplarSpec::Query("7".into()));
         for bad in ["", "seed:x", "seed:1,2", "seed:99999999999999999999"] {
-            assert!(ExemplarSpec::parse(bad).is_err(), "{bad}");
+            let error = ExemplarSpec::parse(bad).unwrap_err();
+            assert!(matches!(&error, EvalError::ExemplarSpec { text } if text == bad), "{error}");
         }
     }
 }

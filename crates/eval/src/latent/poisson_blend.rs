@@ -1,10 +1,12 @@
-//! Poisson blending (Pérez et al. 2003): a part of one picture set into another without a seam.
+//! Poisson blending (Pérez et al. 2003): pastes a region of one image into another without a
+//! visible seam.
 
-/// `generated` where `missing`, `known` elsewhere, both `[H, W, C]`; the part set in keeps its own gradients, and the difference at its border is spread over it: it is shifted by the
-/// membrane that solves Laplace's equation with that difference on the border.
+/// `generated` where `missing`, `known` elsewhere, both `[H, W, C]` in [−1, 1]. The pasted region
+/// keeps its own gradients: it is shifted by the solution of Laplace's equation whose values on the
+/// border are the differences there.
 ///
 /// # Panics
-/// When lengths and shape differ.
+/// Panics if lengths and shape differ.
 #[track_caller]
 pub fn poisson(
     known: &[f32],
@@ -28,7 +30,7 @@ pub fn poisson(
         .into_iter()
         .flatten()
     };
-    // The relaxation that is best for a square of this side (Young 1954).
+    // Successive over-relaxation with the optimal factor for a square of this side (Young 1954).
     let relaxation = 2.0 / (1.0 + (std::f64::consts::PI / (h.max(w) + 1) as f64).sin());
     let mut out = known.to_vec();
     for channel in 0..c {
@@ -69,8 +71,8 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_by_a_plane_fits_exactly() {
-        // A plane solves Laplace's equation, so the seam disappears and the picture is whole again.
+    fn difference_by_a_plane_is_removed_exactly() {
+        // A plane solves Laplace's equation, so the seam disappears and the image is whole again.
         let known: Vec<f32> = (0..126).map(|i| ((i * 37 % 50) as f32 / 50.0 - 0.5) * 0.8).collect();
         let plane =
             |i: usize| 0.01 * (i / 14) as f32 - 0.02 * (i / 2 % 7) as f32 + 0.05 * (i % 2) as f32;
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_stays_and_nothing_known_leaves_the_generated() {
+    fn known_pixels_stay_unchanged() {
         let known = vec![0.9; 126];
         let generated: Vec<f32> = (0..126).map(|i| (i as f32 * 0.3).sin() * 0.5).collect();
         let blended = poisson(&known, &generated, &hole(), SHAPE);

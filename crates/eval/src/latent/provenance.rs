@@ -1,4 +1,4 @@
-//! What a picture file says of its origin.
+//! Provenance of an image file: the metadata in a PNG that say how it was generated.
 
 use super::SampleSpec;
 use crate::EvalError;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use train::{BatchNormMode, Sampler};
 
-/// The keyword of the PNG text that holds an [`Provenance`] as JSON.
+/// The keyword of the PNG text chunk that holds a [`Provenance`] as JSON.
 pub const KEYWORD: &str = "dcgan";
 
-/// Which networks drew it.
+/// Identifies the networks of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelId {
     /// [`Checkpoint::identity`].
@@ -20,13 +20,13 @@ pub struct ModelId {
     pub recipe: String,
     /// Training steps.
     pub step: u64,
-    /// The name of a generator that comes with the program.
+    /// The name of a built-in model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }
 
 impl ModelId {
-    /// Those of a checkpoint.
+    /// The identity of a checkpoint.
     pub fn of(checkpoint: &Checkpoint, model: Option<&str>) -> Self {
         Self {
             identity: checkpoint.identity(),
@@ -37,34 +37,35 @@ impl ModelId {
     }
 }
 
-/// All that drawing a picture again takes, and by which command it was drawn.
+/// Everything that reproducing an image takes, and the command that generated it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// The program's version.
     pub version: String,
     /// The command line.
     pub command: String,
-    /// Which networks drew it.
+    /// The networks that generated it.
     pub networks: ModelId,
-    /// What batch norm normalised by.
+    /// The statistics that batch norm used.
     pub batch_norm: BatchNormMode,
-    /// Pictures drawn at a time, where they depend on it (batch norm by the batch itself).
+    /// Images generated at a time, if they depend on it (batch norm by batch statistics).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
-    /// Instruction set or graphics processor: another one may round otherwise.
+    /// The device's numerics: another one may round differently.
     pub computed_with: String,
-    /// What was drawn.
-    pub drawing: SampleSpec,
+    /// The images.
+    #[serde(alias = "drawing")]
+    pub samples: SampleSpec,
 }
 
 impl Provenance {
-    /// The origin of what this sampler draws, `batch` pictures at a time.
+    /// The provenance of images that this sampler generates, `batch` at a time.
     pub fn new(
         sampler: &Sampler,
         networks: ModelId,
         command: String,
         batch: usize,
-        drawing: SampleSpec,
+        samples: SampleSpec,
     ) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -73,42 +74,34 @@ impl Provenance {
             batch_norm: sampler.batch_norm(),
             batch: (sampler.batch_norm() == BatchNormMode::Batch).then_some(batch),
             computed_with: sampler.device().numerics_id(),
-            drawing,
+            samples,
         }
     }
 
-    /// The same for another drawing.
-    pub fn with(&self, drawing: SampleSpec) -> Self {
-        Self { drawing, ..self.clone() }
-    }
-
-    /// The texts for [`grid::save_png_with`].
+    /// The text chunks for [`grid::save_png_with`].
     ///
     /// # Panics
-    /// Never: it holds nothing that JSON lacks.
+    /// Never: every value can be represented in JSON.
     pub fn texts(&self) -> Vec<(&'static str, String)> {
         let json =
             serde_json::to_string(self).unwrap_or_else(|error| panic!("Provenance: {error}"));
         vec![("Software", format!("dcgan {}", self.version)), (KEYWORD, json)]
     }
 
-    /// A PNG and its origin.
+    /// Reads a PNG and its provenance.
     ///
     /// # Errors
-    /// A file that is missing, no PNG, without an origin, or with one that this version does not understand.
+    /// Returns an error if the file is missing or not a PNG, or its provenance is missing or of
+    /// another version.
     pub fn read(path: &Path) -> Result<(DynamicImage, Self), EvalError> {
         let (image, mut texts) = grid::read_png(path)?;
         let Some(text) = texts.remove(KEYWORD) else {
-            return Err(EvalError::Mismatch(format!(
-                "{path:?} does not say how it was drawn: PNGs of dcgan sample, walk, arithmetic, turn, invert and restore do, unless another program wrote \
-                 them anew"
-            )));
+            return Err(EvalError::NoProvenance { path: path.into() });
         };
-        let origin = serde_json::from_str(&text).map_err(|error| {
-            EvalError::Mismatch(format!(
-                "what {path:?} says of its origin cannot be understood ({error}): is it of a newer version?"
-            ))
+        let provenance = serde_json::from_str(&text).map_err(|error| EvalError::Provenance {
+            path: path.into(),
+            problem: error.to_string(),
         })?;
-        Ok((image, origin))
+        Ok((image, provenance))
     }
 }

@@ -1,4 +1,4 @@
-//! SampleSpec a picture again.
+//! Reproduces an image from its provenance, and compares it with the file.
 
 use super::{Cell, Provenance};
 use crate::{EvalError, Progress};
@@ -6,96 +6,86 @@ use image::DynamicImage;
 use runs::{GridOptions, grid};
 use train::Sampler;
 
-/// A picture drawn again, beside the one of the file.
+/// A reproduced image, compared with the file.
 pub struct Reproduction {
-    /// As it comes out now.
+    /// The image as it is generated now.
     pub image: DynamicImage,
-    /// Numbers (pixels times channels) that were compared.
+    /// The number of compared values (pixels times channels).
     pub compared: usize,
-    /// How many of them differ.
+    /// The number of different values.
     pub differing: usize,
     /// The largest difference, of 255.
     pub largest: u8,
-    /// Places of the grid that no generator drew; they were copied.
-    pub given: usize,
+    /// The number of cells that were not generated, but copied from the file.
+    pub copied: usize,
 }
 
-/// Draws the picture of `origin` again and compares it with `old`.
+/// Generates the image of `provenance` again and compares it with `old`. `batch` images are
+/// generated at a time, unless the image depends on that.
 ///
 /// # Errors
-/// An origin that does not fit the networks, or a picture of another size than it says.
+/// Returns an error if the provenance does not fit the networks, or the image has another size than
+/// it says; [`EvalError::Stopped`] if `progress` cancels.
 pub fn reproduce(
-    origin: &Provenance,
+    provenance: &Provenance,
     old: &DynamicImage,
     sampler: &Sampler,
     batch: usize,
     progress: Progress<'_>,
 ) -> Result<Reproduction, EvalError> {
-    let drawing = &origin.drawing;
-    let shape = sampler.shape();
-    let given: Vec<usize> = drawing
-        .cells
-        .iter()
-        .filter_map(|cell| if let Cell::Given(i) = cell { Some(*i) } else { None })
-        .collect();
-    let mut pictures =
-        vec![
-            Vec::new();
-            given.iter().max().map_or(0, |last| last.saturating_add(1).min(drawing.cells.len()))
-        ];
-    for (place, cell) in drawing.cells.iter().enumerate() {
-        if let Cell::Given(i) = cell
-            && let Some(slot) = pictures.get_mut(*i)
-        {
-            *slot = cut(old, drawing.grid, drawing.cells.len(), place, shape).ok_or_else(|| {
-                EvalError::Mismatch("the picture has not the size that it says it has".into())
-            })?;
+    let samples = &provenance.samples;
+    let cells = samples.cells.iter().enumerate().filter_map(|(at, cell)| match cell {
+        Cell::External(i) => Some((at, *i)),
+        _ => None,
+    });
+    let copied: Vec<(usize, usize)> = cells.collect();
+    let last = copied.iter().map(|(_, i)| *i).max();
+    // An index of a damaged file may be anything.
+    let count = last.map_or(0, |last| last.saturating_add(1).min(samples.cells.len()));
+    let mut external = vec![Vec::new(); count];
+    for &(at, i) in &copied {
+        if let Some(image) = external.get_mut(i) {
+            *image = crop(old, samples.grid, samples.cells.len(), at, sampler.shape())
+                .ok_or(EvalError::CroppedImage)?;
         }
     }
-    let total = if drawing.mixes.is_empty() { drawing.len() } else { drawing.mixes.len() };
-    let mut told = Ok(());
-    let batch = origin.batch.unwrap_or(batch);
-    let (values, shape) = drawing.draw(sampler, batch, &pictures, |done| {
-        told = told
-            .as_ref()
-            .map_or_else(|_| Err(EvalError::Stopped), |()| progress.report("drawing", done, total));
+    let total = samples.images();
+    let mut reported = Ok(());
+    let batch = provenance.batch.unwrap_or(batch);
+    let (values, shape) = samples.generate(sampler, batch, &external, |done| {
+        if reported.is_ok() {
+            reported = progress.report("generating", done, total);
+        }
     })?;
-    told?;
-    let image = grid::grid(&values, shape, drawing.grid)?;
+    reported?;
+    let image = grid::grid(&values, shape, samples.grid)?;
     if (image.width(), image.height(), image.color()) != (old.width(), old.height(), old.color()) {
-        return Err(EvalError::Mismatch(format!(
-            "drawn again the picture is {}x{}, the file's is {}x{}: it was changed since, or is of other networks",
-            image.width(),
-            image.height(),
-            old.width(),
-            old.height()
-        )));
+        return Err(EvalError::ReproducedSize {
+            reproduced: [image.width(), image.height()],
+            file: [old.width(), old.height()],
+        });
     }
     let differences = image.as_bytes().iter().zip(old.as_bytes()).map(|(a, b)| a.abs_diff(*b));
     let (differing, largest) =
         differences.fold((0, 0), |(n, most), d| (n + usize::from(d > 0), most.max(d)));
-    Ok(Reproduction {
-        compared: image.as_bytes().len(),
-        image,
-        differing,
-        largest,
-        given: given.len(),
-    })
+    let compared = image.as_bytes().len();
+    Ok(Reproduction { image, compared, differing, largest, copied: copied.len() })
 }
 
-/// The pixels of a place of a grid, `[H, W, C]` in [−1, 1].
-fn cut(
+/// The pixels of cell `at` of a grid, `[H, W, C]` in [−1, 1]; `None` if the grid has no such cell.
+fn crop(
     image: &DynamicImage,
     options: GridOptions,
     cells: usize,
-    place: usize,
+    at: usize,
     [h, w, c]: [usize; 3],
 ) -> Option<Vec<f32>> {
     let GridOptions { columns, padding, scale, .. } = options;
     let (columns, scale) = (columns.clamp(1, cells), scale.max(1));
+    // Checked, because the options of a damaged file may be anything.
     let cell = |extent: usize| extent.checked_mul(scale)?.checked_add(padding);
-    let top = padding.checked_add((place / columns).checked_mul(cell(h)?)?)?;
-    let left = padding.checked_add((place % columns).checked_mul(cell(w)?)?)?;
+    let top = padding.checked_add((at / columns).checked_mul(cell(h)?)?)?;
+    let left = padding.checked_add((at % columns).checked_mul(cell(w)?)?)?;
     let (bytes, stride) = (image.as_bytes(), image.width() as usize * c);
     if usize::from(image.color().channel_count()) != c
         || bytes.len() != stride * image.height() as usize
@@ -108,13 +98,8 @@ fn cut(
             let start =
                 (top + y * scale).checked_mul(stride)?.checked_add((left + x * scale) * c)?;
             let inside = left + x * scale < image.width() as usize;
-            out.extend(
-                bytes
-                    .get(start..start + c)
-                    .filter(|_| inside)?
-                    .iter()
-                    .map(|&byte| f32::from(byte) / 127.5 - 1.0),
-            );
+            let pixel = bytes.get(start..start + c).filter(|_| inside)?;
+            out.extend(pixel.iter().map(|&byte| f32::from(byte) / 127.5 - 1.0));
         }
     }
     Some(out)
@@ -125,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_cut_out_of_a_grid_is_what_was_put_there() {
+    fn cells_are_cropped_out_of_a_grid() {
         let values: Vec<f32> =
             (0..5 * 2 * 3 * 3).map(|i| f32::from(i as u8) / 127.5 - 1.0).collect();
         for options in [
@@ -133,16 +118,14 @@ mod tests {
             GridOptions { columns: 9, ..GridOptions::SINGLE },
         ] {
             let image = grid::grid(&values, [5, 2, 3, 3], options).unwrap();
-            for place in 0..5 {
-                let cut = cut(&image, options, 5, place, [2, 3, 3]).unwrap();
-                assert!(
-                    cut.iter().zip(&values[place * 18..]).all(|(a, b)| (a - b).abs() < 1e-6),
-                    "{place}"
-                );
+            for at in 0..5 {
+                let cell = crop(&image, options, 5, at, [2, 3, 3]).unwrap();
+                let expected = &values[at * 18..];
+                assert!(cell.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{at}");
             }
-            assert!(cut(&image, options, 5, 6, [2, 3, 3]).is_none());
-            assert!(cut(&image, options, 5, 0, [2, 3, 1]).is_none());
-            assert!(cut(&image, options, 5, usize::MAX, [2, 3, 3]).is_none());
+            assert!(crop(&image, options, 5, 6, [2, 3, 3]).is_none());
+            assert!(crop(&image, options, 5, 0, [2, 3, 1]).is_none());
+            assert!(crop(&image, options, 5, usize::MAX, [2, 3, 3]).is_none());
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What pictures are drawn from, and how they are laid out: everything but the networks.
+//! Sample specification: which latents and conditions images are generated from, and how the
+//! images are laid out in a grid. Everything that reproducing them takes but the generator.
 
 use super::weighted_sum::{Terms, combine};
 use crate::EvalError;
@@ -12,103 +13,107 @@ use train::{Sampler, generator_condition};
 
 /// Philox stream of the noise around a result of arithmetic.
 const NOISE: u64 = 0x6e6f_6973;
-/// The most latents, and pictures, of one drawing.
-const MOST: usize = 1_000_000;
+/// The most latents, and images, of one specification.
+const MAX_COUNT: usize = 1_000_000;
 
-/// Consecutive latents under a seed: the first, and how many.
+/// Consecutive latents of a seed: the index of the first, and their number.
 pub type Span = [usize; 2];
 
-/// Latents, and where they come from.
+/// Where latents come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "from", rename_all = "lowercase")]
 pub enum LatentSource {
-    /// Rows of those that `sample --seed` draws.
+    /// Rows of the latents that a seed gives.
     Seed {
         /// The seed.
         seed: u64,
-        /// How near to the middle they were brought.
+        /// The truncation ψ, if they are truncated.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         truncation: Option<f64>,
-        /// Which rows.
+        /// The rows.
         rows: Vec<Span>,
     },
-    /// Independent numbers of U(−amplitude, amplitude).
+    /// Independent values of U(−amplitude, amplitude).
     Noise {
         /// The seed.
         seed: u64,
-        /// The largest.
+        /// The amplitude.
         amplitude: f32,
-        /// How many rows.
+        /// The number of rows.
         count: usize,
     },
-    /// Numbers that nothing else gives, such as latents of a file or found by descent.
+    /// Values that cannot be drawn again, such as latents of a file or of a projection.
     Values {
-        /// How many rows.
+        /// The number of rows.
         count: usize,
-        /// Their little-endian 32-bit numbers in base64.
+        /// Their values as little-endian f32 in base64.
         base64: String,
     },
 }
 
-/// What the generator is told with each latent, where it is told something. Latents beyond the list are told zeros.
+/// The conditions of a conditional generator. Latents beyond the list have all-zero conditions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConditionTable {
-    /// The different conditions.
+    /// The different conditions, K values each.
     pub rows: Vec<Vec<f32>>,
-    /// Which of them each latent has.
-    pub of: Vec<usize>,
+    /// The row of each latent.
+    #[serde(alias = "of")]
+    pub indices: Vec<usize>,
 }
 
-/// What a picture is drawn from.
+/// What one image is generated from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatentCombination {
-    /// The sum of latents.
-    pub of: Terms,
-    /// The sum of conditions, where it is another.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<Terms>,
+    /// The weighted sum of latents.
+    #[serde(alias = "of")]
+    pub latent: Terms,
+    /// The weighted sum of conditions, if it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "told")]
+    pub condition: Option<Terms>,
 }
 
 impl From<Terms> for LatentCombination {
-    fn from(of: Terms) -> Self {
-        Self { of, told: None }
+    fn from(latent: Terms) -> Self {
+        Self { latent, condition: None }
     }
 }
 
-/// What is in a place of the grid.
+/// What a cell of the grid shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cell {
-    /// The picture of this number.
-    Drawn(usize),
-    /// A sum of pictures, pixel by pixel.
+    /// The generated image with this index.
+    #[serde(alias = "drawn")]
+    Image(usize),
+    /// A weighted sum of generated images, pixel by pixel.
     Sum(Terms),
-    /// Pixels from elsewhere: this number of those given.
-    Given(usize),
-    /// Nothing.
+    /// An image that is not generated: the one with this index of those supplied.
+    #[serde(alias = "given")]
+    External(usize),
+    /// The background.
     Empty,
 }
 
-/// Latents, the sums of them that are drawn, and the grid of the pictures.
+/// Latents, their sums that images are generated from, and the grid of the images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SampleSpec {
-    /// The latents, all rows of a block after those of the block before.
+    /// The latents: the rows of all sources, one after the other.
     pub latents: Vec<LatentSource>,
-    /// What the generator is told with each.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<ConditionTable>,
-    /// The pictures; none: one for each latent.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mixes: Vec<LatentCombination>,
-    /// The places of the grid, row by row; none: one for each picture.
+    /// Their conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "told")]
+    pub conditions: Option<ConditionTable>,
+    /// The images; empty for one image per latent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", alias = "mixes")]
+    pub combinations: Vec<LatentCombination>,
+    /// The cells of the grid, row by row; empty for one cell per image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<Cell>,
-    /// Columns, lines and enlargement.
+    /// Columns, padding and scale of the grid.
     pub grid: GridOptions,
 }
 
 impl LatentSource {
-    /// Rows of a seed, in this order; neighbours are written together.
+    /// Rows of a seed, in this order; consecutive ones are stored together.
     pub fn of_rows(seed: u64, truncation: Option<f64>, rows: &[usize]) -> Self {
         let mut spans: Vec<Span> = Vec::new();
         for &row in rows {
@@ -120,13 +125,13 @@ impl LatentSource {
         Self::Seed { seed, truncation, rows: spans }
     }
 
-    /// Rows `[N, latent]` as numbers.
+    /// Latents `[N, latent]` by their values.
     pub fn of_values(rows: &Tensor) -> Self {
         let bytes: Vec<u8> = rows.to_vec().iter().flat_map(|value| value.to_le_bytes()).collect();
         Self::Values { count: rows.shape()[0], base64: BASE64_STANDARD.encode(bytes) }
     }
 
-    /// How many rows, as far as it can be.
+    /// The number of rows, saturating.
     fn count(&self) -> usize {
         match self {
             Self::Seed { rows, .. } => {
@@ -145,10 +150,9 @@ impl LatentSource {
                     .map(|[first, count]| first.saturating_add(*count))
                     .max()
                     .unwrap_or(0);
-                if end > MOST || truncation.is_some_and(|psi| !(psi.is_finite() && psi > 0.0)) {
-                    return Err(invalid(format!(
-                        "rows up to {end} under truncation {truncation:?}"
-                    )));
+                if end > MAX_COUNT || truncation.is_some_and(|psi| !(psi.is_finite() && psi > 0.0))
+                {
+                    return Err(invalid(format!("rows up to {end}, truncation {truncation:?}")));
                 }
                 let all = train::latents(recipe, *seed, end);
                 let indices: Vec<usize> =
@@ -165,7 +169,7 @@ impl LatentSource {
             Self::Values { count, base64 } => {
                 let bytes = BASE64_STANDARD
                     .decode(base64)
-                    .map_err(|e| invalid(format!("latents that are no base64: {e}")))?;
+                    .map_err(|e| invalid(format!("latents that are not base64: {e}")))?;
                 let values: Vec<f32> = bytes
                     .as_chunks::<4>()
                     .0
@@ -176,10 +180,8 @@ impl LatentSource {
                     || bytes.len() % 4 != 0
                     || values.iter().any(|v| !v.is_finite())
                 {
-                    return Err(invalid(format!(
-                        "{} numbers as {count} latents of {width}",
-                        values.len()
-                    )));
+                    let len = values.len();
+                    return Err(invalid(format!("{len} values as {count} latents of {width}")));
                 }
                 Ok(Tensor::from_slice(&values, [*count, width]))
             }
@@ -188,48 +190,55 @@ impl LatentSource {
 }
 
 impl SampleSpec {
-    /// The pictures of these latents in a grid, one after the other.
+    /// One image per latent, in a grid, one after the other.
     pub fn plain(
         latents: Vec<LatentSource>,
-        told: Option<ConditionTable>,
+        conditions: Option<ConditionTable>,
         grid: GridOptions,
     ) -> Self {
-        Self { latents, told, mixes: Vec::new(), cells: Vec::new(), grid }
+        Self { latents, conditions, combinations: Vec::new(), cells: Vec::new(), grid }
     }
 
     /// The number of latents.
     pub fn len(&self) -> usize {
-        self.latents.iter().fold(0, |sum, block| sum.saturating_add(block.count()))
+        self.latents.iter().fold(0, |sum, source| sum.saturating_add(source.count()))
     }
 
-    /// Whether there is nothing to draw.
+    /// Whether there are no latents.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The latents and conditions of the pictures, `[N, latent]` and `[N, K]`, on the CPU.
+    /// The number of generated images.
+    pub fn images(&self) -> usize {
+        if self.combinations.is_empty() { self.len() } else { self.combinations.len() }
+    }
+
+    /// The latents `[N, latent]` and conditions `[N, K]` of the images, on the CPU.
     ///
     /// # Errors
-    /// A drawing that is out of range, or not of this recipe's networks: those read from files may be anything.
+    /// Returns an error if the specification is out of range or does not fit the recipe: one that
+    /// was read from a file may be anything.
     pub fn inputs(&self, recipe: &Recipe) -> Result<(Tensor, Option<Tensor>), EvalError> {
-        let count = self.len();
-        if count == 0 || count > MOST || self.mixes.len() > MOST || self.cells.len() > MOST {
-            return Err(invalid(format!("{count} latents, {} pictures", self.mixes.len())));
+        let (count, images) = (self.len(), self.combinations.len());
+        if count == 0 || [count, images, self.cells.len()].iter().any(|&n| n > MAX_COUNT) {
+            return Err(invalid(format!("{count} latents, {images} images")));
         }
-        let blocks =
-            self.latents.iter().map(|block| block.rows(recipe)).collect::<Result<Vec<_>, _>>()?;
-        let base = tensor::concat(&blocks.iter().collect::<Vec<_>>(), 0);
-        let told = self.conditions(recipe, count)?;
-        if self.mixes.is_empty() {
-            return Ok((base, told));
+        let rows =
+            self.latents.iter().map(|source| source.rows(recipe)).collect::<Result<Vec<_>, _>>()?;
+        let base = tensor::concat(&rows.iter().collect::<Vec<_>>(), 0);
+        let conditions = self.condition_rows(recipe, count)?;
+        if self.combinations.is_empty() {
+            return Ok((base, conditions));
         }
-        let sums: Vec<Terms> = self.mixes.iter().map(|mix| mix.of.clone()).collect();
+        let of_latents: Vec<Terms> =
+            self.combinations.iter().map(|own| own.latent.clone()).collect();
         let of_conditions: Vec<Terms> = self
-            .mixes
+            .combinations
             .iter()
-            .map(|mix| mix.told.clone().unwrap_or_else(|| mix.of.clone()))
+            .map(|own| own.condition.clone().unwrap_or_else(|| own.latent.clone()))
             .collect();
-        if let Some((row, weight)) = sums
+        if let Some((row, weight)) = of_latents
             .iter()
             .chain(&of_conditions)
             .flatten()
@@ -237,88 +246,81 @@ impl SampleSpec {
         {
             return Err(invalid(format!("{weight} times latent {row} of {count}")));
         }
-        Ok((combine(&base, &sums), told.map(|rows| combine(&rows, &of_conditions))))
+        let latents = combine(&base, &of_latents);
+        Ok((latents, conditions.map(|rows| combine(&rows, &of_conditions))))
     }
 
-    fn conditions(&self, recipe: &Recipe, count: usize) -> Result<Option<Tensor>, EvalError> {
-        let (Some(told), Some(condition)) = (&self.told, generator_condition(recipe)) else {
+    fn condition_rows(&self, recipe: &Recipe, count: usize) -> Result<Option<Tensor>, EvalError> {
+        let (Some(table), Some(condition)) = (&self.conditions, generator_condition(recipe)) else {
             return Ok(None);
         };
-        let mut values = vec![0.0; count * condition.size];
-        for (row, &of) in values.chunks_exact_mut(condition.size.max(1)).zip(&told.of) {
-            match told.rows.get(of) {
-                Some(known) if known.len() == condition.size => row.copy_from_slice(known),
+        let size = condition.size;
+        let mut values = vec![0.0; count * size];
+        for (row, &index) in values.chunks_exact_mut(size.max(1)).zip(&table.indices) {
+            match table.rows.get(index) {
+                Some(known) if known.len() == size => row.copy_from_slice(known),
                 _ => {
-                    return Err(invalid(format!(
-                        "condition {of} of {}, each of {} numbers",
-                        told.rows.len(),
-                        condition.size
-                    )));
+                    let rows = table.rows.len();
+                    return Err(invalid(format!("condition {index} of {rows}, of {size} values")));
                 }
             }
         }
-        Ok(Some(Tensor::from_slice(&values, [count, condition.size])))
+        Ok(Some(Tensor::from_slice(&values, [count, size])))
     }
 
-    /// Draws the pictures and puts them into their places, with `given` (each `[H, W, C]`) where those belong: values `[cells, H, W, C]` in [−1, 1] for
-    /// [`grid`](runs::grid::grid). `progress` hears how many are drawn.
+    /// Generates the images and lays them out, with the `external` images, each `[H, W, C]`, in
+    /// their cells: values `[cells, H, W, C]` in [−1, 1] for [`grid`](runs::grid::grid).
+    /// `progress` receives the number of images generated so far.
     ///
     /// # Errors
-    /// As [`inputs`](Self::inputs) and the sampler's.
-    pub fn draw(
+    /// Returns the errors of [`inputs`](Self::inputs) and of the sampler.
+    pub fn generate(
         &self,
         sampler: &Sampler,
         batch: usize,
-        given: &[Vec<f32>],
+        external: &[Vec<f32>],
         progress: impl FnMut(usize),
     ) -> Result<(Vec<f32>, [usize; 4]), EvalError> {
-        let (latents, told) = self.inputs(sampler.recipe())?;
-        let images = sampler.sample(&latents, told.as_ref(), batch, progress)?.to_vec();
-        self.lay_out(&images, sampler.shape(), given)
+        let (latents, conditions) = self.inputs(sampler.recipe())?;
+        let images = sampler.sample(&latents, conditions.as_ref(), batch, progress)?.to_vec();
+        self.lay_out(&images, sampler.shape(), external)
     }
 
-    /// The places of the grid from pictures that are drawn already, `[N, H, W, C]`.
+    /// The cells of the grid, from generated images `[N, H, W, C]`.
     ///
     /// # Errors
-    /// A place for a picture that there is not.
+    /// Returns an error if a cell has an image that does not exist.
     pub fn lay_out(
         &self,
         images: &[f32],
         [h, w, c]: [usize; 3],
-        given: &[Vec<f32>],
+        external: &[Vec<f32>],
     ) -> Result<(Vec<f32>, [usize; 4]), EvalError> {
         let len = h * w * c;
         let count = images.len() / len.max(1);
         if self.cells.is_empty() {
             return Ok((images.to_vec(), [count, h, w, c]));
         }
-        let missing = |what: &str, i: usize| invalid(format!("{what} {i} in a place of the grid"));
-        let picture =
-            |i: usize| images.get(i * len..(i + 1) * len).ok_or_else(|| missing("picture", i));
+        let missing = |i: usize| invalid(format!("a cell shows image {i}, which does not exist"));
+        let image = |i: usize| match i < count {
+            true => images.get(i * len..(i + 1) * len).ok_or_else(|| missing(i)),
+            false => Err(missing(i)),
+        };
         let mut out = Vec::with_capacity(self.cells.len() * len);
         for cell in &self.cells {
             match cell {
-                Cell::Drawn(i) if *i < count => out.extend(picture(*i)?),
-                Cell::Drawn(i) => return Err(missing("picture", *i)),
+                Cell::Image(i) => out.extend(image(*i)?),
                 Cell::Sum(terms) => {
                     let mut total = vec![0.0; len];
                     for &(i, weight) in terms {
-                        let part = if i < count {
-                            picture(i)?
-                        } else {
-                            return Err(missing("picture", i));
-                        };
-                        total.iter_mut().zip(part).for_each(|(sum, value)| *sum += weight * value);
+                        let own = image(i)?;
+                        total.iter_mut().zip(own).for_each(|(sum, value)| *sum += weight * value);
                     }
                     out.extend(total.iter().map(|value| value.clamp(-1.0, 1.0)));
                 }
-                Cell::Given(i) => {
-                    out.extend(
-                        given
-                            .get(*i)
-                            .filter(|own| own.len() == len)
-                            .ok_or_else(|| missing("given picture", *i))?,
-                    );
+                Cell::External(i) => {
+                    let own = external.get(*i).filter(|own| own.len() == len);
+                    out.extend(own.ok_or_else(|| missing(*i))?);
                 }
                 Cell::Empty => {
                     let paper = f32::from(self.grid.background) / 127.5 - 1.0;
@@ -331,8 +333,8 @@ impl SampleSpec {
     }
 }
 
-fn invalid(what: String) -> EvalError {
-    EvalError::Mismatch(format!("the picture cannot be drawn as it says: {what}"))
+fn invalid(problem: String) -> EvalError {
+    EvalError::SampleSpec { problem }
 }
 
 #[cfg(test)]
@@ -344,24 +346,20 @@ mod tests {
     }
 
     #[test]
-    fn blocks_give_the_rows_they_name() {
+    fn sources_give_their_rows() {
         let recipe = recipe();
         let width = recipe.generator.latent;
         let all = train::latents(&recipe, 7, 9).to_vec();
-        let block = LatentSource::of_rows(7, None, &[2, 3, 8, 0]);
-        assert_eq!(
-            block,
-            LatentSource::Seed { seed: 7, truncation: None, rows: vec![[2, 2], [8, 1], [0, 1]] }
-        );
-        let rows = block.rows(&recipe).unwrap();
+        let source = LatentSource::of_rows(7, None, &[2, 3, 8, 0]);
+        let spans = vec![[2, 2], [8, 1], [0, 1]];
+        assert_eq!(source, LatentSource::Seed { seed: 7, truncation: None, rows: spans });
+        let rows = source.rows(&recipe).unwrap();
         let expected: Vec<f32> =
             [2, 3, 8, 0].iter().flat_map(|row| &all[row * width..][..width]).copied().collect();
         assert_eq!(rows.to_vec(), expected);
         assert_eq!(LatentSource::of_values(&rows).rows(&recipe).unwrap().to_vec(), expected);
-        let noise = LatentSource::Noise { seed: 1, amplitude: 0.25, count: 8 }
-            .rows(&recipe)
-            .unwrap()
-            .to_vec();
+        let noise = LatentSource::Noise { seed: 1, amplitude: 0.25, count: 8 };
+        let noise = noise.rows(&recipe).unwrap().to_vec();
         assert!(
             noise.len() == 8 * width
                 && noise.iter().all(|v| v.abs() <= 0.25)
@@ -369,74 +367,85 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_drawing_comes_back_from_its_text() {
-        let mixes = vec![
-            LatentCombination { of: vec![(0, 0.1), (3, -1.0 / 3.0)], told: Some(vec![(0, 1.0)]) },
-            vec![(1, 1.0)].into(),
-        ];
-        let drawing = SampleSpec {
+    fn example() -> SampleSpec {
+        let first = vec![(0, 0.1), (3, -1.0 / 3.0)];
+        SampleSpec {
             latents: vec![
                 LatentSource::of_rows(5, Some(0.7), &[0, 1]),
                 LatentSource::Noise { seed: 5, amplitude: 0.25, count: 2 },
             ],
-            told: Some(ConditionTable { rows: vec![vec![0.0, 1.0]], of: vec![0, 0] }),
-            mixes,
-            cells: vec![Cell::Drawn(1), Cell::Empty, Cell::Sum(vec![(0, 0.5)]), Cell::Given(0)],
+            conditions: Some(ConditionTable { rows: vec![vec![0.0, 1.0]], indices: vec![0, 0] }),
+            combinations: vec![
+                LatentCombination { latent: first, condition: Some(vec![(0, 1.0)]) },
+                vec![(1, 1.0)].into(),
+            ],
+            cells: vec![Cell::Image(1), Cell::Empty, Cell::Sum(vec![(0, 0.5)]), Cell::External(0)],
             grid: GridOptions::default(),
-        };
-        let text = serde_json::to_string(&drawing).unwrap();
-        assert_eq!(serde_json::from_str::<SampleSpec>(&text).unwrap(), drawing, "{text}");
+        }
     }
 
     #[test]
-    fn what_a_damaged_file_says_is_refused() {
+    fn json_round_trip() {
+        let text = serde_json::to_string(&example()).unwrap();
+        assert_eq!(serde_json::from_str::<SampleSpec>(&text).unwrap(), example(), "{text}");
+    }
+
+    #[test]
+    fn old_names_are_read() {
+        let grid = serde_json::to_string(&GridOptions::default()).unwrap();
+        let text = format!(
+            r#"{{"latents":[{{"from":"seed","seed":5,"truncation":0.7,"rows":[[0,2]]}},
+            {{"from":"noise","seed":5,"amplitude":0.25,"count":2}}],
+            "told":{{"rows":[[0.0,1.0]],"of":[0,0]}},
+            "mixes":[{{"of":[[0,0.1],[3,-0.33333334]],"told":[[0,1.0]]}},{{"of":[[1,1.0]]}}],
+            "cells":[{{"drawn":1}},"empty",{{"sum":[[0,0.5]]}},{{"given":0}}],"grid":{grid}}}"#
+        );
+        assert_eq!(serde_json::from_str::<SampleSpec>(&text).unwrap(), example());
+    }
+
+    #[test]
+    fn invalid_specs_are_refused() {
         let recipe = recipe();
-        let plain = |block| SampleSpec::plain(vec![block], None, GridOptions::default());
+        let plain = |source| SampleSpec::plain(vec![source], None, GridOptions::default());
+        let seed = |truncation, rows| LatentSource::Seed { seed: 0, truncation, rows };
         let good = plain(LatentSource::of_rows(0, None, &[0, 1]));
         good.inputs(&recipe).unwrap();
-        let refused = |drawing: &SampleSpec| {
-            let message = drawing.inputs(&recipe).unwrap_err().to_string();
-            assert!(message.contains("cannot be drawn") && !message.contains('\n'), "{message}");
+        let refused = |spec: &SampleSpec| {
+            let error = spec.inputs(&recipe).unwrap_err();
+            assert!(matches!(error, EvalError::SampleSpec { .. }), "{error}");
+            assert!(!error.to_string().contains('\n'), "{error}");
         };
-        refused(&SampleSpec { mixes: vec![vec![(2, 1.0)].into()], ..good.clone() });
-        refused(&SampleSpec { mixes: vec![vec![(0, f32::NAN)].into()], ..good.clone() });
-        refused(&plain(LatentSource::Seed {
-            seed: 0,
-            truncation: None,
-            rows: vec![[usize::MAX, 2]],
-        }));
-        refused(&plain(LatentSource::Seed { seed: 0, truncation: Some(-1.0), rows: vec![[0, 1]] }));
-        refused(&plain(LatentSource::Seed { seed: 0, truncation: None, rows: vec![] }));
+        refused(&SampleSpec { combinations: vec![vec![(2, 1.0)].into()], ..good.clone() });
+        refused(&SampleSpec { combinations: vec![vec![(0, f32::NAN)].into()], ..good.clone() });
+        refused(&plain(seed(None, vec![[usize::MAX, 2]])));
+        refused(&plain(seed(Some(-1.0), vec![[0, 1]])));
+        refused(&plain(seed(None, vec![])));
         refused(&plain(LatentSource::Noise { seed: 0, amplitude: f32::NAN, count: 1 }));
         refused(&plain(LatentSource::Noise { seed: 0, amplitude: 1.0, count: usize::MAX }));
         refused(&plain(LatentSource::Values { count: 1, base64: "AAAA".into() }));
         refused(&plain(LatentSource::Values { count: 1, base64: "!".into() }));
         for cell in
-            [Cell::Drawn(2), Cell::Drawn(usize::MAX), Cell::Sum(vec![(9, 1.0)]), Cell::Given(0)]
+            [Cell::Image(2), Cell::Image(usize::MAX), Cell::Sum(vec![(9, 1.0)]), Cell::External(0)]
         {
-            let drawing = SampleSpec { cells: vec![cell], ..good.clone() };
-            assert!(drawing.lay_out(&[0.0; 2 * 12], [2, 2, 3], &[]).is_err());
+            let spec = SampleSpec { cells: vec![cell], ..good.clone() };
+            assert!(spec.lay_out(&[0.0; 2 * 12], [2, 2, 3], &[]).is_err());
         }
     }
 
     #[test]
-    fn places_hold_pictures_sums_and_nothing() {
-        let cells =
-            vec![Cell::Drawn(1), Cell::Sum(vec![(0, 1.0), (1, 2.0)]), Cell::Empty, Cell::Given(0)];
-        let drawing = SampleSpec {
-            cells,
-            ..SampleSpec::plain(
-                vec![LatentSource::of_rows(0, None, &[0, 1])],
-                None,
-                GridOptions { background: 255, ..GridOptions::default() },
-            )
-        };
+    fn cells_show_images_sums_and_background() {
+        let cells = vec![
+            Cell::Image(1),
+            Cell::Sum(vec![(0, 1.0), (1, 2.0)]),
+            Cell::Empty,
+            Cell::External(0),
+        ];
+        let latents = vec![LatentSource::of_rows(0, None, &[0, 1])];
+        let white = GridOptions { background: 255, ..GridOptions::default() };
+        let spec = SampleSpec { cells, ..SampleSpec::plain(latents, None, white) };
         let (values, shape) =
-            drawing.lay_out(&[0.25, 0.5, -0.25, 0.75], [1, 2, 1], &[vec![0.1, 0.2]]).unwrap();
-        assert_eq!(
-            (values, shape),
-            (vec![-0.25, 0.75, -0.25, 1.0, 1.0, 1.0, 0.1, 0.2], [4, 1, 2, 1])
-        );
+            spec.lay_out(&[0.25, 0.5, -0.25, 0.75], [1, 2, 1], &[vec![0.1, 0.2]]).unwrap();
+        let expected = vec![-0.25, 0.75, -0.25, 1.0, 1.0, 1.0, 0.1, 0.2];
+        assert_eq!((values, shape), (expected, [4, 1, 2, 1]));
     }
 }

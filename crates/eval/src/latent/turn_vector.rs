@@ -1,40 +1,45 @@
-//! A direction in latent space (Radford et al. 2016, figure 8): the mean of one group less the mean of another, added to other latents.
+//! Turn vectors (Radford et al. 2016, figure 8): a direction in latent space, the mean of one
+//! group minus the mean of another, added to other latents.
 
 use super::sample_spec::{Cell, LatentCombination, SampleSpec};
 use super::weighted_sum::{mean, sum};
 
-/// An axis interpolation_weights two groups of latents, and the latents that walk along it, all as numbers of latents.
+/// A direction between two groups of latents, and the latents that are moved along it, all as
+/// indices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TurnVector {
-    /// The group at the far end.
+    /// The group that the direction points to.
     pub a: Vec<usize>,
-    /// The group at the near end.
+    /// The group that the direction starts from.
     pub b: Vec<usize>,
-    /// Who walks.
-    pub walkers: Vec<usize>,
+    /// The latents that are moved.
+    pub bases: Vec<usize>,
 }
 
-/// `count` places from −scale to scale, at least 2; with an odd count the middle is 0 exactly.
+/// `count` positions from −scale to scale, at least 2; with an odd count the middle one is exactly
+/// 0.
 pub fn positions(count: usize, scale: f32) -> Vec<f32> {
     let last = count.max(2) - 1;
     (0..=last).map(|i| scale * (2.0 * i as f32 - last as f32) / last as f32).collect()
 }
 
 impl TurnVector {
-    /// walker + t · (mean(A) − mean(B)) for every walker at every t, walker by walker. Conditions stay the walker's own.
-    pub fn drawing(&self, base: SampleSpec, positions: &[f32]) -> SampleSpec {
+    /// base + t · (mean(A) − mean(B)) for every base at every position t, base by base. Each base
+    /// keeps its own condition.
+    pub fn samples(&self, spec: SampleSpec, positions: &[f32]) -> SampleSpec {
         let (a, b) = (mean(&self.a), mean(&self.b));
-        let at = |walker: usize, t: f32| {
-            let own = vec![(walker, 1.0)];
-            let of = if t == 0.0 { own.clone() } else { sum([(1.0, &own), (t, &a), (-t, &b)]) };
-            LatentCombination { of, told: Some(own) }
+        let at = |base: usize, t: f32| {
+            let own = vec![(base, 1.0)];
+            let latent = if t == 0.0 { own.clone() } else { sum([(1.0, &own), (t, &a), (-t, &b)]) };
+            LatentCombination { latent, condition: Some(own) }
         };
-        let mixes: Vec<LatentCombination> = self
-            .walkers
+        let combinations: Vec<LatentCombination> = self
+            .bases
             .iter()
-            .flat_map(|&walker| positions.iter().map(move |&t| at(walker, t)))
+            .flat_map(|&base| positions.iter().map(move |&t| at(base, t)))
             .collect();
-        SampleSpec { cells: (0..mixes.len()).map(Cell::Drawn).collect(), mixes, ..base }
+        let cells = (0..combinations.len()).map(Cell::Image).collect();
+        SampleSpec { cells, combinations, ..spec }
     }
 }
 
@@ -46,19 +51,17 @@ mod tests {
     use tensor::Tensor;
 
     #[test]
-    fn walkers_move_along_the_difference_of_means() {
+    fn bases_move_along_the_difference_of_means() {
         assert_eq!(positions(5, 1.0), [-1.0, -0.5, 0.0, 0.5, 1.0]);
         let rows = Tensor::from_slice(&[1.0, 3.0, 10.0, 20.0, 100.0, 200.0], [6, 1]);
-        let turn = TurnVector { a: vec![0, 1], b: vec![2, 3], walkers: vec![4, 5] };
-        let base = SampleSpec::plain(
-            vec![LatentSource::of_rows(0, None, &[0, 1, 2, 3, 4, 5])],
-            None,
-            GridOptions::default(),
-        );
-        let drawing = turn.drawing(base, &positions(3, 2.0));
-        let sums: Vec<_> = drawing.mixes.iter().map(|mix| mix.of.clone()).collect();
-        // The axis is 2 − 15.
+        let turn = TurnVector { a: vec![0, 1], b: vec![2, 3], bases: vec![4, 5] };
+        let latents = vec![LatentSource::of_rows(0, None, &[0, 1, 2, 3, 4, 5])];
+        let base = SampleSpec::plain(latents, None, GridOptions::default());
+        let samples = turn.samples(base, &positions(3, 2.0));
+        let sums: Vec<_> = samples.combinations.iter().map(|own| own.latent.clone()).collect();
+        // The direction is 2 − 15.
         assert_eq!(combine(&rows, &sums).to_vec(), [126.0, 100.0, 74.0, 226.0, 200.0, 174.0]);
-        assert_eq!((&sums[1], &drawing.mixes[0].told), (&vec![(4, 1.0)], &Some(vec![(4, 1.0)])));
+        let condition = &samples.combinations[0].condition;
+        assert_eq!((&sums[1], condition), (&vec![(4, 1.0)], &Some(vec![(4, 1.0)])));
     }
 }

@@ -1,27 +1,30 @@
-//! Weighted sums of latents.
+//! Weighted sums of latents: interpolation weights, means, linear combinations.
 
 use serde::{Deserialize, Serialize};
 use tensor::Tensor;
 
-/// A weighted sum of rows: their numbers, and what each is multiplied by.
+/// A weighted sum of rows: the index and the weight of each.
 pub type Terms = Vec<(usize, f32)>;
 
-/// How to get from one latent to another.
+/// How latents are interpolated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum InterpolationPath {
-    /// Straight, as in the DCGAN paper.
+    /// Along a straight line, as in the DCGAN paper.
     Linear,
-    /// Along the great circle (Shoemake 1985; for latents White 2016): normal latents lie near a sphere, and the straight line leaves it.
+    /// Along a great circle (slerp; Shoemake 1985; for latents White 2016): normal latents lie near
+    /// a sphere, which the straight line leaves.
     Spherical,
 }
 
-/// The weights of `a` and `b` at `t` of the way from one to the other; [1, 0] at 0 and [0, 1] at 1, exactly. Vectors that are (nearly) parallel or opposite have no
-/// circle of their own and are joined straight.
+/// The weights of `a` and `b` at the fraction `t` of the way from one to the other; exactly [1, 0]
+/// at 0 and [0, 1] at 1. Vectors that are (nearly) parallel or opposite have no great circle, and
+/// are interpolated linearly.
 pub fn interpolation_weights(a: &[f32], b: &[f32], t: f64, path: InterpolationPath) -> [f32; 2] {
-    let straight = [(1.0 - t) as f32, t as f32];
+    let linear = [(1.0 - t) as f32, t as f32];
     if path == InterpolationPath::Linear || t <= 0.0 || t >= 1.0 {
-        return straight;
+        return linear;
     }
     let dot = |x: &[f32], y: &[f32]| {
         x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>()
@@ -30,7 +33,7 @@ pub fn interpolation_weights(a: &[f32], b: &[f32], t: f64, path: InterpolationPa
     let angle = (dot(a, b) / lengths).clamp(-1.0, 1.0).acos();
     let sine = angle.sin();
     if sine.is_nan() || sine < 1e-4 {
-        return straight;
+        return linear;
     }
     [((1.0 - t) * angle).sin() / sine, (t * angle).sin() / sine].map(|weight| weight as f32)
 }
@@ -49,10 +52,11 @@ pub fn sum<'a>(parts: impl IntoIterator<Item = (f32, &'a Terms)>) -> Terms {
         .collect()
 }
 
-/// The sums of rows of `[N, W]`, `[sums, W]`, on the CPU. Terms are added in their order, so that the same sums of the same rows have the same bits.
+/// Sums of the rows of `[N, W]`, `[sums, W]`, on the CPU. Terms are added in their order, so that
+/// the same sums of the same rows have the same bits.
 ///
 /// # Panics
-/// When a sum names a row that is not there.
+/// Panics if a sum has an index that is not below N.
 #[track_caller]
 pub fn combine(rows: &Tensor, sums: &[Terms]) -> Tensor {
     let [count, width] = [rows.shape()[0], rows.shape()[1]];
@@ -63,7 +67,7 @@ pub fn combine(rows: &Tensor, sums: &[Terms]) -> Tensor {
         for (i, &(row, weight)) in terms.iter().enumerate() {
             assert!(row < count, "combine: row {row} of {count}");
             let values = &values[row * width..][..width];
-            // The first one is not added to 0, which would turn -0 into 0.
+            // The first term is not added to 0, which would turn −0 into 0.
             let add = |(total, value): (&mut f32, &f32)| {
                 *total = if i == 0 { weight * value } else { *total + weight * value }
             };
@@ -79,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_great_circle_keeps_the_length_and_halves_the_angle() {
+    fn great_circle_keeps_the_length() {
         let (a, b) = ([3.0f32, 0.0, 4.0], [0.0f32, 5.0, 0.0]);
         let at = |t: f64, path| {
             let [wa, wb] = interpolation_weights(&a, &b, t, path);
@@ -92,10 +96,8 @@ mod tests {
             let (length, height) = at(t, InterpolationPath::Spherical);
             assert!((length - 5.0).abs() < 1e-5, "{t}: {length}");
             // The vectors are orthogonal: the height over a is the sine of t right angles.
-            assert!(
-                (height - 5.0 * (t * std::f64::consts::FRAC_PI_2).sin()).abs() < 1e-5,
-                "{t}: {height}"
-            );
+            let expected = 5.0 * (t * std::f64::consts::FRAC_PI_2).sin();
+            assert!((height - expected).abs() < 1e-5, "{t}: {height}");
         }
         assert!(
             (at(0.5, InterpolationPath::Linear).0 - 5.0 / 2f64.sqrt()).abs() < 1e-5,
@@ -106,12 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn vectors_without_a_circle_are_joined_straight() {
+    fn parallel_vectors_are_interpolated_linearly() {
         for b in [[2.0f32, 4.0], [-1.0, -2.0], [0.0, 0.0]] {
-            assert_eq!(
-                interpolation_weights(&[1.0, 2.0], &b, 0.25, InterpolationPath::Spherical),
-                [0.75, 0.25]
-            );
+            let weights =
+                interpolation_weights(&[1.0, 2.0], &b, 0.25, InterpolationPath::Spherical);
+            assert_eq!(weights, [0.75, 0.25]);
         }
     }
 

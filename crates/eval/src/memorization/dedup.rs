@@ -1,68 +1,74 @@
-//! Duplicates of a set, by the codes of an autoencoder.
+//! Near-duplicates of a dataset, by the hash codes of a denoising autoencoder (Radford et al. 2016,
+//! section 4.1).
 
 use super::autoencoder::{Autoencoder, AutoencoderConfig};
-use super::hash_codes::{Code, groups};
-use crate::images::load_images;
+use super::hash_codes::{Code, hash_groups};
+use crate::images::{load_images, require_shape};
+use crate::metrics::pairwise::squared_distance;
 use crate::{EvalError, Progress};
 use data::Dataset;
 use std::collections::HashSet;
 use tensor::Device;
 use tensor::rng::Philox;
 
-/// Philox stream of the pairs that are no duplicates, presumably.
+/// Shape of the images that the paper hashes.
+const SHAPE: [usize; 3] = [32, 32, 3];
+/// Philox stream of random pairs, which are presumably not duplicates.
 const PAIRS: u64 = 0x7061_6972;
-/// How many of those.
+/// The number of random pairs.
 const RANDOM_PAIRS: usize = 2000;
-/// Of their distances, this share is smaller than that from which a duplicate is borderline.
+/// The quantile of random pairs' distances beyond which a duplicate is borderline.
 const NEAR: f64 = 0.01;
 
 /// What counts as a duplicate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Options {
-    /// How the autoencoder learns.
+    /// How the autoencoder is trained.
     pub training: AutoencoderConfig,
-    /// How many bits of two codes may differ: 0 in the paper.
+    /// The number of bits by which two codes may differ: 0 in the paper.
     pub radius: u32,
 }
 
-/// Pictures that are alike.
+/// A group of near-duplicates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// Their numbers, ascending; the first is kept.
-    pub pictures: Vec<usize>,
-    /// Root mean square difference of each of the others to the first, over pixels from −1 to 1.
+    /// Indices of the images, ascending; the first is kept.
+    pub images: Vec<usize>,
+    /// Root mean square difference of each other image to the first, for pixels in [−1, 1].
     pub distances: Vec<f64>,
 }
 
-/// What was found.
+/// The near-duplicates of a dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Duplicates {
-    /// In the order of their first pictures.
+    /// The groups, in the order of their first images.
     pub groups: Vec<Group>,
-    /// How many different codes there are.
+    /// The number of different codes.
     pub distinct: usize,
-    /// Hidden units that are above 0 for some pictures and not for others, of 128: the rest tells nothing.
+    /// The number of bits, of 128, that differ between some images. The others carry no
+    /// information.
     pub informative_bits: u32,
-    /// The autoencoder's mean squared error per pixel, with noise and dropout on.
+    /// The autoencoder's mean squared error per pixel, with noise and dropout.
     pub loss: f64,
-    /// The median distance of pairs drawn by chance, and what 1 % of them stay below.
+    /// The median distance of random pairs.
     pub median: f64,
-    /// See `median`.
+    /// The 1 % quantile of the distances of random pairs.
     pub near: f64,
 }
 
 impl Duplicates {
-    /// Numbers of the pictures that would be left out.
+    /// Indices of the images to drop, ascending.
     #[must_use]
     pub fn to_drop(&self) -> Vec<usize> {
         let mut all: Vec<usize> =
-            self.groups.iter().flat_map(|group| group.pictures.iter().skip(1).copied()).collect();
+            self.groups.iter().flat_map(|group| group.images.iter().skip(1).copied()).collect();
         all.sort_unstable();
         all
     }
 
-    /// How many of those lie as far from the picture that stands for them as 99 % of pairs drawn by chance: false positives, as far as pixels can
-    /// tell. The authors looked at collisions and put theirs at less than 1 in 100.
+    /// The number of images to drop that are as far from the image that is kept as 99 % of random
+    /// pairs: false positives, as far as pixels can show. The DCGAN authors estimated theirs, by
+    /// visual inspection, as less than 1 in 100.
     #[must_use]
     pub fn borderline(&self) -> usize {
         self.groups
@@ -73,51 +79,44 @@ impl Duplicates {
     }
 }
 
-/// Finds the duplicates of a set whose pictures are 32×32×3, in linear time for a radius of 0.
+/// Finds the near-duplicates of a dataset with images of 32×32×3, in linear time for a radius of 0.
 ///
 /// # Errors
-/// Pictures of another size or that cannot be decoded, the device, or the user stops it.
+/// Returns an error if the images have another size or cannot be decoded, the autoencoder diverges,
+/// or the device fails; [`EvalError::Stopped`] if `progress` cancels.
 pub fn dedup(
     dataset: &Dataset,
     options: Options,
     device: &Device,
     progress: Progress<'_>,
 ) -> Result<Duplicates, EvalError> {
-    if dataset.shape() != [32, 32, 3] {
-        let [h, w, c] = dataset.shape();
-        return Err(EvalError::Mismatch(format!(
-            "{}: pictures of {h}x{w}x{c}; codes are made of 32x32x3",
-            dataset.name()
-        )));
-    }
+    require_shape(dataset, SHAPE)?;
     let autoencoder = Autoencoder::train(dataset, options.training, device, progress)?;
     let codes = autoencoder.codes(dataset, progress)?;
-    let (ever, always) =
-        codes.iter().fold((0, Code::MAX), |(ever, always), code| (ever | code, always & code));
-    let found = groups(&codes, options.radius);
-    let mut measured = Vec::with_capacity(found.len());
-    for (k, pictures) in found.iter().enumerate() {
-        let mut distances = Vec::with_capacity(pictures.len());
-        for other in pictures.iter().skip(1) {
-            distances.push(distance(dataset, pictures[0], *other)?);
+    let (any, all) = codes.iter().fold((0, Code::MAX), |(any, all), code| (any | code, all & code));
+    let found = hash_groups(&codes, options.radius);
+    let mut groups = Vec::with_capacity(found.len());
+    for (k, images) in found.iter().enumerate() {
+        let mut distances = Vec::with_capacity(images.len());
+        for other in images.iter().skip(1) {
+            distances.push(rms_difference(dataset, images[0], *other)?);
         }
-        measured.push(Group { pictures: pictures.clone(), distances });
+        groups.push(Group { images: images.clone(), distances });
         progress.report("measuring groups", k + 1, found.len())?;
     }
-    let chance = random_pair_distances(dataset, options.training.seed)?;
-    let at =
-        |share: f64| chance.get((chance.len() as f64 * share) as usize).copied().unwrap_or(0.0);
+    let random = random_pair_distances(dataset, options.training.seed)?;
+    let quantile = |q: f64| random.get((random.len() as f64 * q) as usize).copied().unwrap_or(0.0);
     Ok(Duplicates {
-        groups: measured,
+        groups,
         distinct: codes.iter().collect::<HashSet<_>>().len(),
-        informative_bits: (ever & !always).count_ones(),
+        informative_bits: (any & !all).count_ones(),
         loss: autoencoder.loss,
-        median: at(0.5),
-        near: at(NEAR),
+        median: quantile(0.5),
+        near: quantile(NEAR),
     })
 }
 
-/// Distances of pairs drawn by chance, ascending.
+/// Distances of random pairs, ascending.
 fn random_pair_distances(dataset: &Dataset, seed: u64) -> Result<Vec<f64>, EvalError> {
     let len = dataset.len() as u32;
     let mut rng = Philox::new(seed, PAIRS);
@@ -126,17 +125,16 @@ fn random_pair_distances(dataset: &Dataset, seed: u64) -> Result<Vec<f64>, EvalE
         for _ in 0..RANDOM_PAIRS {
             let a = rng.below(len);
             let b = (a + 1 + rng.below(len - 1)) % len;
-            distances.push(distance(dataset, a as usize, b as usize)?);
+            distances.push(rms_difference(dataset, a as usize, b as usize)?);
         }
     }
     distances.sort_by(f64::total_cmp);
     Ok(distances)
 }
 
-/// The root mean square difference of two pictures.
-fn distance(dataset: &Dataset, a: usize, b: usize) -> Result<f64, EvalError> {
+/// The root mean square difference of two images.
+fn rms_difference(dataset: &Dataset, a: usize, b: usize) -> Result<f64, EvalError> {
     let values = load_images(dataset, &[a, b])?.to_vec();
     let (a, b) = values.split_at(values.len() / 2);
-    let sum: f64 = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
-    Ok((sum / a.len() as f64).sqrt())
+    Ok((squared_distance(a, b) / a.len() as f64).sqrt())
 }

@@ -1,44 +1,49 @@
-//! Binary codes, and which of them are alike.
+//! Hash codes of images, and groups of near ones (multi-index hashing).
 
 use std::collections::HashMap;
 
-/// 128 bits.
+/// A hash code of 128 bits.
 pub type Code = u128;
 
-/// The groups of codes that can be reached from one another by steps of at most `radius` bits, each of two or more, in ascending order, as are the
-/// numbers in them.
+/// The connected groups, of two or more codes each, of the graph in which codes with a Hamming
+/// distance of at most `radius` are adjacent; groups and the indices in them are ascending.
 ///
-/// A hash table finds equal codes in linear time. Within a radius r, two codes agree in at least one of r + 1 parts (Norouzi et al. 2012,
-/// multi-index hashing), so only codes that share a part are compared, each distinct code once.
+/// A hash table finds equal codes in linear time. Within a radius r, two codes agree in at least
+/// one of r + 1 parts (multi-index hashing; Norouzi et al. 2012), so only codes that share a part
+/// are compared, each distinct code once.
 ///
 /// # Panics
-/// When the radius is 128 or more.
+/// Panics if the radius is 128 or more.
 #[track_caller]
 #[must_use]
-pub fn groups(codes: &[Code], radius: u32) -> Vec<Vec<usize>> {
-    assert!(radius < Code::BITS, "groups: a radius of {radius} in codes of {} bits", Code::BITS);
+pub fn hash_groups(codes: &[Code], radius: u32) -> Vec<Vec<usize>> {
+    assert!(
+        radius < Code::BITS,
+        "hash_groups: a radius of {radius} in codes of {} bits",
+        Code::BITS
+    );
     let mut firsts: HashMap<Code, usize> = HashMap::new();
-    let mut links = UnionFind((0..codes.len()).collect());
+    let mut sets = UnionFind((0..codes.len()).collect());
     let mut distinct: Vec<usize> = Vec::new();
     for (i, &code) in codes.iter().enumerate() {
         let first = *firsts.entry(code).or_insert_with(|| {
             distinct.push(i);
             i
         });
-        links.join(first, i);
+        sets.join(first, i);
     }
     if radius > 0 {
-        join_near(codes, &distinct, radius, &mut links);
+        join_near(codes, &distinct, radius, &mut sets);
     }
     let mut members: HashMap<usize, Vec<usize>> = HashMap::new();
-    (0..codes.len()).for_each(|i| members.entry(links.root(i)).or_default().push(i));
+    (0..codes.len()).for_each(|i| members.entry(sets.root(i)).or_default().push(i));
     let mut groups: Vec<Vec<usize>> =
         members.into_values().filter(|group| group.len() > 1).collect();
     groups.sort();
     groups
 }
 
-fn join_near(codes: &[Code], distinct: &[usize], radius: u32, links: &mut UnionFind) {
+fn join_near(codes: &[Code], distinct: &[usize], radius: u32, sets: &mut UnionFind) {
     let parts = radius + 1;
     for part in 0..parts {
         let (start, end) = (Code::BITS * part / parts, Code::BITS * (part + 1) / parts);
@@ -48,7 +53,7 @@ fn join_near(codes: &[Code], distinct: &[usize], radius: u32, links: &mut UnionF
             let bucket = tables.entry(codes[i] >> start & mask).or_default();
             for &other in bucket.iter() {
                 if (codes[i] ^ codes[other]).count_ones() <= radius {
-                    links.join(other, i);
+                    sets.join(other, i);
                 }
             }
             bucket.push(i);
@@ -56,12 +61,14 @@ fn join_near(codes: &[Code], distinct: &[usize], radius: u32, links: &mut UnionF
     }
 }
 
-/// Which numbers belong together: each points towards the smallest of its group.
+/// Disjoint sets of indices. Each index points towards the smallest of its set.
 struct UnionFind(Vec<usize>);
 
 impl UnionFind {
+    /// The smallest index of the set of `i`.
     fn root(&mut self, mut i: usize) -> usize {
         while self.0[i] != i {
+            // Path halving keeps the trees flat.
             self.0[i] = self.0[self.0[i]];
             i = self.0[i];
         }
@@ -80,34 +87,34 @@ mod tests {
     use tensor::rng::Philox;
 
     #[test]
-    fn near_codes_are_those_that_comparing_all_finds() {
+    fn groups_equal_those_of_comparing_all_pairs() {
         let mut rng = Philox::new(4, 0);
         let mut word = || (0..4).fold(0, |code, _| code << 32 | Code::from(rng.next_u32()));
         let mut codes: Vec<Code> = (0..60).map(|_| word()).collect();
         for i in 0..60 {
-            // Near ones, 0 to 5 bits away, all over the code.
+            // Near codes, 0 to 5 bits away, all over the code.
             let near = (0..i % 6).fold(codes[i], |code, bit| code ^ 1 << ((bit * 23 + i) % 128));
             codes.push(near);
         }
         for radius in [0, 1, 3, 5] {
-            let mut links = UnionFind((0..codes.len()).collect());
+            let mut sets = UnionFind((0..codes.len()).collect());
             for i in 0..codes.len() {
                 (0..i)
                     .filter(|&j| (codes[i] ^ codes[j]).count_ones() <= radius)
-                    .for_each(|j| links.join(j, i));
+                    .for_each(|j| sets.join(j, i));
             }
-            let found = groups(&codes, radius);
+            let found = hash_groups(&codes, radius);
             let joined: usize = found.iter().map(|group| group.len() - 1).sum();
             assert_eq!(
                 joined,
-                (0..codes.len()).filter(|&i| links.root(i) != i).count(),
+                (0..codes.len()).filter(|&i| sets.root(i) != i).count(),
                 "radius {radius}"
             );
             for group in &found {
-                assert!(group.iter().all(|&i| links.root(i) == group[0]));
+                assert!(group.iter().all(|&i| sets.root(i) == group[0]));
             }
         }
-        assert_eq!(groups(&[5, 7, 5, 5, 9, 7], 0), [vec![0, 2, 3], vec![1, 5]]);
-        assert!(groups(&[1], 0).is_empty() && groups(&[], 2).is_empty());
+        assert_eq!(hash_groups(&[5, 7, 5, 5, 9, 7], 0), [vec![0, 2, 3], vec![1, 5]]);
+        assert!(hash_groups(&[1], 0).is_empty() && hash_groups(&[], 2).is_empty());
     }
 }

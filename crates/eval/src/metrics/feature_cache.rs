@@ -1,68 +1,72 @@
-//! Features of sets, kept for the next time.
+//! Cache of a dataset's features on disk.
 
-use super::features::Features;
 use super::image_source::ImageSource;
-use super::report::FeatureSet;
+use super::metric::FeatureSet;
 use crate::feature_network::FeatureExtractor;
+use crate::features::Features;
 use crate::{EvalError, Progress};
 use runs::{read_state_dict, write_state_dict};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tensor::HostTensor;
 
+/// Names of the tensors in a cache file.
 const FEATURES: &str = "features";
 const CLASSES: &str = "classes";
 
 impl ImageSource<'_> {
-    /// [`extract_features`](Self::extract_features), or what it gave before: the features of a set's pictures are kept in `folder`, under a digest of all that they depend
-    /// on. A file that cannot be read is made again, one that cannot be written is done without.
+    /// [`extract_features`](Self::extract_features), or its cached result: features of a dataset
+    /// are stored in `folder`, in a file named by a hash of all that they depend on. A file that
+    /// cannot be read is computed again, a file that cannot be written is not an error.
     ///
     /// # Errors
-    /// As [`extract_features`](Self::extract_features).
+    /// Returns the errors of [`extract_features`](Self::extract_features).
     pub fn cached_features(
         &self,
         extractor: &FeatureExtractor,
         folder: Option<&Path>,
-        what: &str,
+        task: &str,
         progress: Progress<'_>,
     ) -> Result<FeatureSet, EvalError> {
-        let path = match (self, folder, extractor) {
-            // Pixels are read as fast as what would be kept of them.
-            (_, _, FeatureExtractor::Pixels(_)) => None,
-            (ImageSource::Set { dataset, indices }, Some(folder), _) => {
-                let mut digest = Sha256::new();
-                for text in
-                    [&extractor.id(), dataset.fingerprint(), &extractor.device().numerics_id()]
-                {
-                    digest.update(text.as_bytes());
-                    digest.update([0]);
-                }
-                indices.iter().for_each(|&index| digest.update((index as u64).to_le_bytes()));
-                let name: String =
-                    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-                Some(folder.join(format!("{name}.safetensors")))
-            }
-            _ => None,
-        };
-        if let Some(kept) = path.as_deref().and_then(|path| read(path, self.len())) {
-            return Ok(kept);
+        let path = folder.and_then(|folder| self.cache_path(extractor, folder));
+        if let Some(cached) = path.as_deref().and_then(|path| read(path, self.len())) {
+            return Ok(cached);
         }
-        let (features, classes) = self.extract_features(extractor, what, progress)?;
-        let measured = FeatureSet { features, classes };
+        let features = self.extract_features(extractor, task, progress)?;
         if let Some(path) = path {
-            // Without it, it only takes as long the next time.
-            let _ = write_state_dict(&path, &arrays(&measured));
+            // Without the file the next run only takes as long again.
+            let _ = write_state_dict(&path, &arrays(&features));
         }
-        Ok(measured)
+        Ok(features)
+    }
+
+    /// The cache file; `None` if the features are not cached: pixels are read as fast as their
+    /// cache would be, and generated images are compared once.
+    fn cache_path(&self, extractor: &FeatureExtractor, folder: &Path) -> Option<PathBuf> {
+        let (Self::Dataset { dataset, indices }, false) =
+            (self, matches!(extractor, FeatureExtractor::Pixels(_)))
+        else {
+            return None;
+        };
+        let mut digest = Sha256::new();
+        // The last bits of features depend on the device.
+        for text in [&extractor.id(), dataset.fingerprint(), &extractor.device().numerics_id()] {
+            digest.update(text.as_bytes());
+            digest.update([0]);
+        }
+        indices.iter().for_each(|&index| digest.update((index as u64).to_le_bytes()));
+        let name: String =
+            digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Some(folder.join(format!("{name}.safetensors")))
     }
 }
 
-fn arrays(measured: &FeatureSet) -> BTreeMap<String, HostTensor> {
+fn arrays(set: &FeatureSet) -> BTreeMap<String, HostTensor> {
     let array =
         |rows: &Features| HostTensor::f32([rows.len(), rows.width()], rows.values().to_vec());
-    let classes = measured.classes.as_ref().map(|rows| (CLASSES.to_owned(), array(rows)));
-    [(FEATURES.to_owned(), array(&measured.features))].into_iter().chain(classes).collect()
+    let classes = set.classes.as_ref().map(|rows| (CLASSES.to_owned(), array(rows)));
+    [(FEATURES.to_owned(), array(&set.features))].into_iter().chain(classes).collect()
 }
 
 fn read(path: &Path, count: usize) -> Option<FeatureSet> {

@@ -1,7 +1,8 @@
-//! Where the pictures come from that are measured.
+//! Sources of images to evaluate: a dataset, a generator, or uniform noise.
 
-use super::features::Features;
+use super::metric::FeatureSet;
 use crate::feature_network::FeatureExtractor;
+use crate::features::Features;
 use crate::images::load_images;
 use crate::{EvalError, Progress};
 use data::{Batch, Cursor, Dataset, permutation};
@@ -11,115 +12,111 @@ use tensor::rng::Philox;
 use train::condition::Conditions;
 use train::{Sampler, generator_condition, latents};
 
-/// Pictures measured at a time.
+/// Images whose features are extracted together.
 const BATCH: usize = 256;
-/// Philox streams under the seed, and the epoch number whose order chooses pictures.
-const CHOICE: u64 = u64::MAX - 1;
+/// The epoch number whose permutation chooses images of a dataset.
+const SELECTION: u64 = u64::MAX - 1;
+/// Philox streams of conditions and of noise images.
 const CONDITIONS: u64 = 44;
 const NOISE: u64 = 45;
 
-/// Pictures to measure, by number.
+/// A source of images, by index.
 pub enum ImageSource<'a> {
-    /// Some of a set's.
-    Set {
-        /// The set.
+    /// Images of a dataset.
+    Dataset {
+        /// The dataset.
         dataset: &'a Dataset,
-        /// Which of its pictures.
+        /// The indices of its images.
         indices: Vec<usize>,
     },
-    /// Drawn by a generator.
+    /// Images of a generator.
     Generated {
-        /// It.
+        /// The generator.
         sampler: &'a Sampler,
         /// `[N, latent]`.
         latents: Tensor,
-        /// `[N, K]` where the generator is told one.
+        /// `[N, K]`, if the generator is conditional.
         conditions: Option<Tensor>,
     },
-    /// Uniform noise: what the worst generator would draw.
+    /// Uniform noise: what the worst generator would produce.
     Noise {
-        /// How many.
+        /// The number of images.
         count: usize,
         /// `[H, W, C]`.
         shape: [usize; 3],
-        /// The same seed, the same pictures.
+        /// The seed of the pixels.
         seed: u64,
     },
 }
 
-/// How the conditions of a conditional generator are chosen.
+/// How the conditions of a conditional generator are sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConditionSampling {
-    /// Those of pictures of the real set, by chance: classes in its proportions, attributes that go together.
-    AsReal,
+    /// The conditions of random images of the real set: classes in its proportions, attributes in
+    /// its combinations.
+    FromRealSet,
     /// Each class equally often.
     Uniform,
 }
 
 impl<'a> ImageSource<'a> {
-    /// `count` pictures of a set, by chance under `seed` without repetition; all of it, in its order, where it has no more.
+    /// `count` random images of a dataset without repetition, in ascending order of their indices;
+    /// all images if it has no more.
     #[must_use]
     pub fn from_dataset(dataset: &'a Dataset, count: usize, seed: u64) -> Self {
-        Self::Set { dataset, indices: choice(dataset.len(), count, seed) }
+        Self::Dataset { dataset, indices: random_indices(dataset.len(), count, seed) }
     }
 
-    /// `count` pictures of a generator, under latents of `seed` and conditions `chosen`.
+    /// `count` images of a generator, with latents and conditions drawn under `seed`.
     ///
     /// # Errors
-    /// A generator that is told vectors, or what the real set does not offer.
+    /// Returns an error if the real set does not have the conditions that the generator takes.
     pub fn generated(
         sampler: &'a Sampler,
         count: usize,
         seed: u64,
-        chosen: ConditionSampling,
+        sampling: ConditionSampling,
         real: &Arc<Dataset>,
     ) -> Result<Self, EvalError> {
-        let conditions = match (generator_condition(sampler.recipe()), chosen) {
+        let conditions = match (generator_condition(sampler.recipe()), sampling) {
             (None, _) => None,
             (Some(_), ConditionSampling::Uniform) => {
                 Some(sampler.recipe().example_conditions(count))
             }
-            (Some(condition), ConditionSampling::AsReal) => {
+            (Some(condition), ConditionSampling::FromRealSet) => {
                 let mut rng = Philox::new(seed, CONDITIONS);
                 let len = u32::try_from(real.len()).unwrap_or(u32::MAX);
-                let indices = (0..count).map(|_| rng.below(len) as usize).collect();
-                let batch = Batch {
-                    images: Vec::new(),
-                    labels: None,
-                    indices,
-                    cursor: Cursor::default(),
-                    epoch_end: false,
-                };
-                let rows = Conditions::new(condition, real, None)?.of(&batch);
-                Some(Tensor::from_slice(&rows, [count, condition.size]))
+                let indices: Vec<usize> = (0..count).map(|_| rng.below(len) as usize).collect();
+                let conditions = Conditions::new(condition, real, None)?;
+                Some(conditions_of(&conditions, condition.size, &indices))
             }
         };
         Ok(Self::Generated { sampler, latents: latents(sampler.recipe(), seed, count), conditions })
     }
 
-    /// How many pictures there are.
+    /// The number of images.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
-            Self::Set { indices, .. } => indices.len(),
+            Self::Dataset { indices, .. } => indices.len(),
             Self::Generated { latents, .. } => latents.shape()[0],
             Self::Noise { count, .. } => *count,
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no images.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Pictures `start` to `start + count`, `[count, H, W, C]` in [−1, 1] on the CPU.
+    /// Images `start..start + count`, `[count, H, W, C]` in [−1, 1] on the CPU.
     ///
     /// # Errors
-    /// Pictures that cannot be decoded, or the generator.
-    pub fn part(&self, start: usize, count: usize) -> Result<Tensor, EvalError> {
+    /// Returns an error if an image cannot be decoded or the generator fails.
+    pub fn images(&self, start: usize, count: usize) -> Result<Tensor, EvalError> {
         match self {
-            Self::Set { dataset, indices } => {
+            Self::Dataset { dataset, indices } => {
                 load_images(dataset, indices.get(start..start + count).unwrap_or_default())
             }
             Self::Generated { sampler, latents, conditions } => {
@@ -132,58 +129,71 @@ impl<'a> ImageSource<'a> {
                 )?)
             }
             Self::Noise { shape: [h, w, c], seed, .. } => {
-                // A stream for each part: any part can be drawn without those before it.
-                Ok(Philox::new(*seed, NOISE + ((start as u64) << 8)).uniform(
-                    [count, *h, *w, *c],
-                    -1.0,
-                    1.0,
-                ))
+                // A stream for each part, so that any part can be drawn without those before it.
+                let mut rng = Philox::new(*seed, NOISE + ((start as u64) << 8));
+                Ok(rng.uniform([count, *h, *w, *c], -1.0, 1.0))
             }
         }
     }
 
-    /// The features of all pictures, and the probabilities of classes where the extractor tells them.
+    /// The features of all images, with class probabilities if the extractor is a classifier.
     ///
     /// # Errors
-    /// Pictures of another size than the extractor's, the data, the device, or [`EvalError::Stopped`].
+    /// Returns an error if there are no images, they have another size than the extractor takes,
+    /// one cannot be decoded, a feature is NaN or infinite, or the device fails;
+    /// [`EvalError::Stopped`] if `progress` cancels.
     pub fn extract_features(
         &self,
         extractor: &FeatureExtractor,
-        what: &str,
+        task: &str,
         progress: Progress<'_>,
-    ) -> Result<(Features, Option<Features>), EvalError> {
+    ) -> Result<FeatureSet, EvalError> {
         let mut features = Vec::new();
-        let mut scores = Vec::new();
+        let mut probabilities = Vec::new();
         let (mut width, mut classes) = (0, 0);
         for start in (0..self.len()).step_by(BATCH) {
-            progress.report(what, start, self.len())?;
-            let (part, told) =
-                extractor.extract(&self.part(start, BATCH.min(self.len() - start))?)?;
+            progress.report(task, start, self.len())?;
+            let images = self.images(start, BATCH.min(self.len() - start))?;
+            let (part, part_classes) = extractor.extract(&images)?;
             width = part.width();
             features.extend_from_slice(part.values());
-            if let Some(told) = told {
-                classes = told.width();
-                scores.extend_from_slice(told.values());
+            if let Some(part_classes) = part_classes {
+                classes = part_classes.width();
+                probabilities.extend_from_slice(part_classes.values());
             }
         }
         if features.is_empty() {
-            return Err(EvalError::Mismatch("no pictures to measure".into()));
+            return Err(EvalError::NoImages);
         }
-        let rows = Features::new(width, features);
-        rows.check(what)?;
-        Ok((rows, (classes > 0).then(|| Features::new(classes, scores))))
+        let features = Features::new(width, features);
+        features.check_finite(task)?;
+        let classes = (classes > 0).then(|| Features::new(classes, probabilities));
+        Ok(FeatureSet { features, classes })
     }
 }
 
-/// `count` of `len` numbers by chance; all of them in order where there are no more.
-fn choice(len: usize, count: usize, seed: u64) -> Vec<usize> {
+/// The conditions `[N, size]` of these images of a dataset, on the CPU.
+pub(crate) fn conditions_of(conditions: &Conditions, size: usize, indices: &[usize]) -> Tensor {
+    let batch = Batch {
+        images: Vec::new(),
+        labels: None,
+        indices: indices.to_vec(),
+        cursor: Cursor::default(),
+        epoch_end: false,
+    };
+    Tensor::from_slice(&conditions.of(&batch), [indices.len(), size])
+}
+
+/// `count` random indices below `len`; all of them if there are no more.
+fn random_indices(len: usize, count: usize, seed: u64) -> Vec<usize> {
     if count >= len {
         return (0..len).collect();
     }
-    let order = permutation(seed, CHOICE, u32::try_from(len).unwrap_or(u32::MAX));
+    let order = permutation(seed, SELECTION, u32::try_from(len).unwrap_or(u32::MAX));
     let mut chosen: Vec<usize> =
         order.into_iter().take(count).map(|index| index as usize).collect();
-    // In the order in which they lie: sets that are not in memory are read faster, and the metrics do not mind.
+    // Ascending, because datasets that are not in memory are read faster in their order, and the
+    // metrics do not depend on it.
     chosen.sort_unstable();
     chosen
 }

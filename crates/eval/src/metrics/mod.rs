@@ -1,21 +1,102 @@
-//! How near generated pictures are to real ones, by numbers.
+//! Metrics of generated images: FID (Fréchet distance), KID, precision and recall, density and
+//! coverage, inception score, memorization.
 //!
-//! Every function takes features, row by row ([`Features`]), and does not care where they come from; [`ImageSource`] makes them of pictures, with an
-//! [`FeatureExtractor`](crate::feature_network::FeatureExtractor). docs/eval.md tells what the numbers mean, and what they do not.
+//! Each metric is a [`Metric`] in a file of its own, and [`METRICS`] lists all of them. Metrics
+//! compare [features](crate::features::Features), whatever they were extracted by; [`ImageSource`]
+//! extracts them from images with a
+//! [`FeatureExtractor`](crate::feature_network::FeatureExtractor). docs/eval.md explains what the
+//! values mean and what they do not.
+//!
+//! ```
+//! use eval::Progress;
+//! use eval::features::Features;
+//! use eval::metrics::{FeatureSet, Options, Subsets, compare, find};
+//! use tensor::{Device, rng::Philox};
+//!
+//! let set = |seed| FeatureSet {
+//!     features: Features::new(4, Philox::new(seed, 0).normal([50, 4], 0.0, 1.0).to_vec()),
+//!     classes: None,
+//! };
+//! let options = Options {
+//!     metrics: vec![find("fid").unwrap(), find("pr").unwrap()],
+//!     neighbors: 3,
+//!     subsets: Subsets::default(),
+//!     bootstrap: 0,
+//!     seed: 0,
+//! };
+//! let report = compare(&set(1), &set(2), None, &options, &Device::Cpu, Progress::SILENT)?;
+//! assert!(report.get("frechet").unwrap().value < 1.0);
+//! assert!(report.get("precision").unwrap().value > 0.5);
+//! # Ok::<(), eval::EvalError>(())
+//! ```
 
-mod feature_cache;
-mod features;
+pub mod density_coverage;
 pub mod frechet;
-mod image_source;
 pub mod inception_score;
 pub mod kid;
-pub mod manifold;
-pub mod mean_std;
-pub mod pairwise;
-mod report;
+pub mod memorization_score;
+pub mod precision_recall;
 
-pub use features::Features;
+mod feature_cache;
+mod image_source;
+mod metric;
+mod train_neighbors;
+
+pub mod manifold;
+pub mod pairwise;
+
+pub(crate) use image_source::conditions_of;
 pub use image_source::{ConditionSampling, ImageSource};
-pub use kid::Subsets;
-pub use manifold::TrainNeighborIndex;
-pub use report::{Direction, FeatureSet, Metric, MetricValue, Options, Report, compare};
+pub use metric::{
+    Direction, FeatureSet, Metric, MetricInputs, MetricReport, MetricValue, MetricWarning, Needs,
+    Options, Subsets,
+};
+pub use train_neighbors::{Memorization, TrainNeighborIndex};
+
+use crate::features::require_comparable;
+use crate::{EvalError, Progress};
+use std::cell::OnceCell;
+use tensor::Device;
+
+/// All metrics, in the order of reports.
+pub static METRICS: &[&Metric] = &[
+    &frechet::METRIC,
+    &kid::METRIC,
+    &precision_recall::METRIC,
+    &density_coverage::METRIC,
+    &inception_score::METRIC,
+    &memorization_score::METRIC,
+];
+
+/// The metric with this short name, such as `fid`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Metric> {
+    METRICS.iter().find(|metric| metric.name == name).copied()
+}
+
+/// Computes the metrics of a generated set against a real one. `train` indexes all training
+/// images, for metrics with [`Needs::TrainSet`].
+///
+/// # Errors
+/// Returns an error if the features have different widths, a set has too few images, a metric
+/// lacks the class probabilities or the training set it needs, or the device fails;
+/// [`EvalError::Stopped`] if `progress` cancels.
+pub fn compare(
+    real: &FeatureSet,
+    fake: &FeatureSet,
+    train: Option<&TrainNeighborIndex<'_>>,
+    options: &Options,
+    device: &Device,
+    progress: Progress<'_>,
+) -> Result<MetricReport, EvalError> {
+    require_comparable(&real.features, &fake.features, 2, "a comparison")?;
+    let inputs =
+        MetricInputs { real, fake, train, options, device, progress, manifold: OnceCell::new() };
+    let mut report = MetricReport::default();
+    for metric in METRICS.iter().filter(|metric| options.metrics.contains(metric)) {
+        let own = (metric.compute)(&inputs)?;
+        report.values.extend(own.values);
+        report.warnings.extend(own.warnings);
+    }
+    Ok(report)
+}

@@ -1,38 +1,40 @@
-//! C by validation.
+//! Choice of an SVM's regularization parameter C by validation.
 
 use super::svm::{self, LinearSvms, SvmRows};
 
-/// The costs that the original code chooses from: 1e-4 to 1e-2, half a power of ten apart.
+/// The values of C that the DCGAN authors' code chooses from: 1e-4 to 1e-2, half a power of ten
+/// apart.
 pub const C_GRID: [f64; 5] = [1e-4, 3.162_277_66e-4, 1e-3, 3.162_277_66e-3, 1e-2];
-/// How far the choice is widened.
+/// Bounds of the widened search.
 const LIMITS: [f64; 2] = [1e-9, 1e4];
-/// Costs added at a time where the edge wins.
+/// Values of C added at a time if the edge of the grid is best.
 const WIDEN: usize = 2;
 
-/// The svms that do best on the validation rows.
+/// The SVMs that do best on validation rows.
 pub struct SelectedSvm {
-    /// The svms.
+    /// The SVMs.
     pub svms: LinearSvms,
     /// Their C.
     pub cost: f64,
-    /// How many validation rows they are right about.
+    /// The number of correctly classified validation rows.
     pub correct: usize,
-    /// Whether this C lies outside the costs that were given.
+    /// Whether this C is outside the given grid.
     pub widened: bool,
 }
 
-/// Trains for each of `costs` (ascending), and further, by half powers of ten, while the smallest or the largest wins. Of equals the smallest of `costs`;
-/// those beyond have to do better.
+/// Trains SVMs for each C of `costs` (ascending), and further, by half powers of ten, as long as
+/// the smallest or the largest C is best. Of equally good ones the smallest C of `costs` wins;
+/// those beyond have to be better.
 ///
 /// # Panics
-/// Without costs, or as [`svm::train`] and [`LinearSvms::correct`].
+/// Panics without costs, and as [`svm::train`] and [`LinearSvms::correct`] do.
 #[track_caller]
 pub fn select_cost(
     rows: &SvmRows<'_>,
     labels: &[u32],
     classes: usize,
     costs: &[f64],
-    (held_out, their_labels): (&[f32], &[u32]),
+    (validation, validation_labels): (&[f32], &[u32]),
     options: svm::Options,
 ) -> SelectedSvm {
     let mut tried: Vec<f64> = costs.to_vec();
@@ -40,15 +42,14 @@ pub fn select_cost(
     let mut new = tried.clone();
     loop {
         let svms = svm::train(rows, labels, classes, &new, options);
-        for (k, (&cost, correct)) in
-            new.iter().zip(svms.correct(held_out, their_labels)).enumerate()
-        {
+        let correct = svms.correct(validation, validation_labels);
+        for (k, (&cost, correct)) in new.iter().zip(correct).enumerate() {
             if best.as_ref().is_none_or(|best| correct > best.correct) {
                 let widened = !costs.contains(&cost);
                 best = Some(SelectedSvm { svms: svms.only(k), cost, correct, widened });
             }
         }
-        let Some(found) = best.take() else { panic!("svm::select_cost: no costs") };
+        let Some(found) = best.take() else { panic!("select_cost: no costs") };
         let step = 10f64.sqrt();
         new = match (tried.first(), tried.last()) {
             (Some(&low), _) if found.cost <= low && low > LIMITS[0] => {

@@ -1,144 +1,130 @@
-//! The features of a discriminator.
+//! Discriminator features: max-pooled activations of all convolutions of a DCGAN discriminator.
 
 use super::Representation;
-use crate::checkpoint_discriminator::{convolutions, recalibrate, trained};
-use crate::images::{load_images, require_shape};
+use crate::checkpoint_discriminator::CheckpointDiscriminator;
 use crate::{EvalError, Progress};
 use data::Dataset;
-use nn::{ForwardCtx, Mode, Network, Recipe};
+use nn::Recipe;
 use runs::Checkpoint;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 
-/// Philox stream of the weights of a discriminator that is not trained.
+/// Philox stream of the weights of an untrained discriminator.
 const WEIGHTS: u64 = 0x7264_6e64;
-/// Side of the grid that maps are pooled to.
+/// Side of the grid that feature maps are pooled to.
 const GRID: usize = 4;
 
-/// The activations of all convolutions of a discriminator, each max-pooled to a 4×4 grid, flattened and concatenated (Radford et al. 2016,
-/// section 5.1): the numbers of a layer are `[4, 4, C]`, row-major, layer after layer. A convolution that ends the network as its head, without
-/// an activation, is left out.
+/// The activations of all convolutions of a discriminator, each max-pooled to a 4×4 grid, flattened
+/// and concatenated (Radford et al. 2016, section 5.1): the values of a layer are `[4, 4, C]`,
+/// row-major, layer after layer. A convolution that is the network's head, without an activation,
+/// is left out.
 ///
-/// Maps whose sides are no multiples of 4 are pooled by windows that overlap or meet, from ⌊i·H/4⌋ to ⌈(i+1)·H/4⌉; of smaller maps every pixel
-/// stays. A discriminator that is told a condition is told zeros: nothing, as far as it can be.
+/// Maps whose sides are not multiples of 4 are pooled by windows from ⌊i·H/4⌋ to ⌈(i+1)·H/4⌉, which
+/// may overlap (PyTorch's `adaptive_max_pool2d`); smaller maps are not pooled. A conditional
+/// discriminator gets an all-zero condition.
 pub struct DiscriminatorFeatures {
-    recipe: Recipe,
-    network: Network,
+    discriminator: CheckpointDiscriminator,
     layers: Vec<FeatureLayer>,
-    /// Whether batch norm, if there is any, has running statistics that were ever moved.
-    sound: bool,
-    device: Device,
 }
 
-/// A layer's share of the features.
+/// The features of one layer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FeatureLayer {
     /// The activation's name in the network.
     pub name: String,
     /// Height, width and channels of its maps.
     pub map: [usize; 3],
-    /// Height and width after pooling: 4, or that of a smaller map.
+    /// Height and width after pooling: 4, or those of a smaller map.
     pub grid: [usize; 2],
 }
 
 impl FeatureLayer {
-    /// How many numbers of the features are this layer's.
+    /// The number of its features.
     pub fn width(&self) -> usize {
         self.grid[0] * self.grid[1] * self.map[2]
     }
 }
 
-/// What batch norm of the discriminator normalises by.
+/// The statistics that the discriminator's batch norm uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum BnStatistics {
-    /// The running statistics of training, which are of real and of generated pictures by turns; where the weights came without, those of the
-    /// pictures.
+    /// The running statistics of training, which are of real and generated images in turn; those of
+    /// the images if there are none.
     Running,
-    /// Averaged over batches of the pictures that are looked at.
-    OfPictures,
+    /// Averaged over batches of the images that are represented.
+    #[cfg_attr(feature = "clap", value(name = "images"))]
+    OfImages,
 }
 
 impl DiscriminatorFeatures {
     /// The discriminator of a checkpoint.
     ///
     /// # Errors
-    /// A checkpoint without one, weights that are not the recipe's, or a discriminator without convolutions.
+    /// Returns an error if the checkpoint has no discriminator, the weights do not fit the recipe,
+    /// or the discriminator has no convolutions.
     pub fn trained(checkpoint: &Checkpoint, device: &Device) -> Result<Self, EvalError> {
-        let (recipe, network, sound) = trained(checkpoint, device)?;
-        Self::of(recipe, network, sound, device)
+        Self::of(CheckpointDiscriminator::require(checkpoint, device)?)
     }
 
-    /// A discriminator of this recipe as it is before training.
+    /// An untrained discriminator of a recipe.
     ///
     /// # Errors
-    /// A faulty recipe, or a discriminator without convolutions.
+    /// Returns an error if the recipe is invalid or its discriminator has no convolutions.
     pub fn random(recipe: &Recipe, seed: u64, device: &Device) -> Result<Self, EvalError> {
-        let (_, network) = recipe.build(&mut Philox::new(seed, WEIGHTS))?;
-        Self::of(recipe.clone(), network, false, device)
+        let mut rng = Philox::new(seed, WEIGHTS);
+        Self::of(CheckpointDiscriminator::untrained(recipe, &mut rng, device)?)
     }
 
-    fn of(
-        recipe: Recipe,
-        network: Network,
-        sound: bool,
-        device: &Device,
-    ) -> Result<Self, EvalError> {
-        let names = convolutions(&network);
+    fn of(discriminator: CheckpointDiscriminator) -> Result<Self, EvalError> {
+        let names = discriminator.conv_activations();
         if names.is_empty() {
-            return Err(EvalError::Mismatch(format!(
-                "the discriminator of recipe {} has no convolutions to take features of",
-                recipe.name
-            )));
+            let recipe = discriminator.recipe().name.clone();
+            return Err(EvalError::NoConvolution { recipe });
         }
-        network.to_device(device);
-        let mut made = Self { recipe, network, layers: Vec::new(), sound, device: device.clone() };
-        let [h, w, c] = made.shape();
-        let maps = made.maps(&Tensor::zeros([1, h, w, c]), &names);
-        made.layers = names
+        let [h, w, c] = discriminator.image_shape();
+        let mut own = Self { discriminator, layers: Vec::new() };
+        // The shapes of the maps, from one image.
+        let maps = own.maps(&Tensor::zeros([1, h, w, c]), &names);
+        own.layers = names
             .into_iter()
             .zip(&maps)
             .map(|(name, map)| {
                 let s = map.shape();
-                FeatureLayer {
-                    name,
-                    map: [s[1], s[2], s[3]],
-                    grid: [s[1].min(GRID), s[2].min(GRID)],
-                }
+                let grid = [s[1].min(GRID), s[2].min(GRID)];
+                FeatureLayer { name, map: [s[1], s[2], s[3]], grid }
             })
             .collect();
-        Ok(made)
+        Ok(own)
     }
 
-    /// Makes batch norm normalise by these statistics, those of pictures being averaged over up to 2048 that are spread evenly over the set.
+    /// Makes batch norm use these statistics; those of images are averaged over up to 2048 that are
+    /// evenly spaced in the dataset.
     ///
     /// # Errors
-    /// Pictures of another shape, that cannot be decoded, or fewer than two; the device; or the user stops it.
+    /// Returns the errors of [`CheckpointDiscriminator::recalibrate`].
     pub fn set_bn_statistics(
         &self,
         statistics: BnStatistics,
         dataset: &Dataset,
         progress: Progress<'_>,
     ) -> Result<(), EvalError> {
-        require_shape(dataset, self.shape())?;
-        if statistics == BnStatistics::Running && self.sound {
+        let d = &self.discriminator;
+        crate::images::require_shape(dataset, d.image_shape())?;
+        if statistics == BnStatistics::Running && d.has_running_stats() {
             return Ok(());
         }
-        let input = |part: &[usize]| {
-            Ok((self.input(&load_images(dataset, part)?), self.condition(part.len())))
-        };
-        recalibrate(&self.network, dataset, input, progress)?;
-        self.check()
+        d.recalibrate(dataset, |part| d.zero_condition(part.len()), progress)
     }
 
     /// The recipe of the networks.
     pub fn recipe(&self) -> &Recipe {
-        &self.recipe
+        self.discriminator.recipe()
     }
 
-    /// `[H, W, C]` of the pictures it looks at.
+    /// `[H, W, C]` of its images.
     pub fn shape(&self) -> [usize; 3] {
-        let [h, w] = self.recipe.image.size;
-        [h, w, self.recipe.image.channels]
+        self.discriminator.image_shape()
     }
 
     /// The layers, in the order of the features.
@@ -146,20 +132,10 @@ impl DiscriminatorFeatures {
         &self.layers
     }
 
-    fn input(&self, images: &Tensor) -> Tensor {
-        self.recipe.image.range.to_network_range(&images.to_device(&self.device))
-    }
-
-    fn condition(&self, count: usize) -> Option<Tensor> {
-        let size = self.recipe.condition_size();
-        (size > 0).then(|| Tensor::full_on(&self.device, [count, size], 0.0))
-    }
-
     fn maps(&self, images: &Tensor, names: &[String]) -> Vec<Tensor> {
-        let condition = self.condition(images.shape()[0]);
-        let pass = ForwardCtx::from(Mode::SAMPLE).with_condition(condition.as_ref());
+        let condition = self.discriminator.zero_condition(images.shape()[0]);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        tensor::batch_invariant(|| self.network.forward_features(&self.input(images), pass, &names))
+        self.discriminator.features(images, condition.as_ref(), &names)
     }
 }
 
@@ -172,7 +148,7 @@ impl Representation for DiscriminatorFeatures {
         let names: Vec<String> = self.layers.iter().map(|layer| layer.name.clone()).collect();
         let n = images.shape()[0];
         let flat = |(map, layer): (&Tensor, &FeatureLayer)| {
-            pooled(map, layer.grid).reshape([n, layer.width()])
+            adaptive_max_pool(map, layer.grid).reshape([n, layer.width()])
         };
         let parts: Vec<Tensor> =
             self.maps(images, &names).iter().zip(&self.layers).map(flat).collect();
@@ -180,18 +156,20 @@ impl Representation for DiscriminatorFeatures {
     }
 
     fn check(&self) -> Result<(), EvalError> {
-        Ok(self.device.check()?)
+        Ok(self.discriminator.device().check()?)
     }
 }
 
-/// The largest of each window of `[N, H, W, C]`, `[N, grid, C]`; windows from ⌊i·H/g⌋ to ⌈(i+1)·H/g⌉ along each axis.
-fn pooled(map: &Tensor, grid: [usize; 2]) -> Tensor {
+/// Max-pools `[N, H, W, C]` to `[N, grid, C]` by windows from ⌊i·H/g⌋ to ⌈(i+1)·H/g⌉ along each
+/// axis.
+fn adaptive_max_pool(map: &Tensor, grid: [usize; 2]) -> Tensor {
     let s = map.shape();
     let [h, w] = [s[1], s[2]];
     if h % grid[0] == 0 && w % grid[1] == 0 {
         let window = [h / grid[0], w / grid[1]];
         return map.max_pool2d(window, window);
     }
+    // A maximum over a rectangle is one over rows of maxima: one axis at a time.
     let along = |x: &Tensor, axis: usize, parts: usize| {
         let side = x.shape()[axis];
         let window = |i: usize| {
@@ -215,17 +193,17 @@ mod tests {
     }
 
     #[test]
-    fn the_published_widths() {
-        // 128, 128, 256, 256, 512, 512 channels on 4×4 (section 5.1: 28672); 64, 128, 256 of the SVHN networks.
+    fn widths_are_those_published() {
+        // 128, 128, 256, 256, 512, 512 channels on 4×4 (section 5.1: 28672); 64, 128, 256 of the
+        // SVHN networks.
         assert_eq!(features("newmu-imagenet32").width(), 28_672);
         assert_eq!(features("newmu-svhn").width(), 16 * 448);
         let small = features("small");
         let maps: Vec<_> = small.layers().iter().map(|layer| (layer.map, layer.grid)).collect();
         assert_eq!(maps, [([14, 14, 64], [4, 4]), ([7, 7, 128], [4, 4])]);
-        assert!(
-            DiscriminatorFeatures::random(&Recipe::preset("gan2014").unwrap(), 0, &Device::Cpu)
-                .is_err()
-        );
+        let dense = Recipe::preset("gan2014").unwrap();
+        let error = DiscriminatorFeatures::random(&dense, 0, &Device::Cpu).err().unwrap();
+        assert!(matches!(error, EvalError::NoConvolution { .. }), "{error}");
     }
 
     /// The rule of PyTorch's `adaptive_max_pool2d`, window by window.
@@ -235,7 +213,7 @@ mod tests {
             [([14, 7], [4, 4]), ([8, 16], [4, 4]), ([5, 3], [4, 3]), ([2, 1], [2, 1])]
         {
             let map = Philox::new(1, sides[0] as u64).normal([2, sides[0], sides[1], 3], 0.0, 1.0);
-            let (x, out) = (map.to_vec(), pooled(&map, grid));
+            let (x, out) = (map.to_vec(), adaptive_max_pool(&map, grid));
             assert_eq!(out.shape()[..], [2, grid[0], grid[1], 3]);
             let range = |i: usize, side: usize, parts: usize| {
                 i * side / parts..((i + 1) * side).div_ceil(parts)
@@ -260,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_does_not_depend_on_its_company() {
+    fn rows_are_batch_invariant() {
         let features = features("small");
         let images = Philox::new(2, 0).uniform([5, 28, 28, 1], -1.0, 1.0);
         let all = features.rows(&images).to_vec();

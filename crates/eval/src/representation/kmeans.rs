@@ -1,7 +1,7 @@
-//! The single-layer K-means of Coates, Lee & Ng 2011 ("An analysis of single-layer networks in unsupervised feature learning"), the paper's baseline.
+//! Single-layer K-means features (Coates, Lee & Ng 2011, "An analysis of single-layer networks in
+//! unsupervised feature learning"): the DCGAN paper's baseline.
 
 use super::Representation;
-use super::linear_probe::shuffle;
 use crate::images::load_images;
 use crate::{EvalError, Progress};
 use data::Dataset;
@@ -10,29 +10,30 @@ use rayon::prelude::*;
 use tensor::Tensor;
 use tensor::rng::Philox;
 
-/// Philox stream of patches and first centroids.
+/// Philox stream of patches and initial centroids.
 const PATCHES: u64 = 0x6b6d_6561;
-/// Added to the variance of a patch before it is divided by: 10 of 255² there, pixels here ranging from −1 to 1.
+/// Added to the variance of a patch before normalization: 10 for pixels up to 255 in the paper,
+/// here for pixels in [−1, 1].
 const CONTRAST: f64 = 10.0 / (127.5 * 127.5);
-/// Added to the variances of the whitening.
+/// Added to the eigenvalues of the covariance in whitening.
 const WHITENING: f64 = 0.1;
-/// Pictures encoded at a time.
+/// Images encoded by one task.
 const BATCH: usize = 16;
 /// Patches compared with the centroids at a time.
 const BLOCK: usize = 4096;
 
-/// What is learned, and of how much.
+/// Options of K-means features. The paper's values are much larger and take hours.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KMeansOptions {
-    /// Side of a patch: 6 there.
+    /// Side of a patch: 6 in the paper.
     pub patch: usize,
-    /// Number of centroids: up to 4000 there.
+    /// The number of centroids: up to 4000 in the paper.
     pub centroids: usize,
-    /// Patches learned from: 400,000 there.
+    /// Training patches: 400,000 in the paper.
     pub patches: usize,
-    /// Passes over them.
+    /// Lloyd iterations.
     pub iterations: usize,
-    /// Of the patches.
+    /// Seed of patches and initial centroids.
     pub seed: u64,
 }
 
@@ -42,8 +43,9 @@ impl Default for KMeansOptions {
     }
 }
 
-/// Patches at every position, each brought to mean 0 and variance 1 and whitened (ZCA); of its distances z_k to the centroids, max(0, mean z − z_k)
-/// ("triangle"); their sums over the four quadrants of the picture: `[4, centroids]`, row-major.
+/// K-means features: every patch is normalized to mean 0 and variance 1 and whitened (ZCA); its
+/// distances z_k to the centroids become max(0, mean z − z_k) ("triangle" activation); these are
+/// summed over the four quadrants of the image: `[4, centroids]`, row-major.
 pub struct KMeans {
     shape: [usize; 3],
     patch: usize,
@@ -55,10 +57,12 @@ pub struct KMeans {
 }
 
 impl KMeans {
-    /// Learns from pictures of a set. The same seed gives the same bits, whatever the number of threads.
+    /// Learns centroids from images of a dataset. The same seed gives the same bits, whatever the
+    /// number of threads.
     ///
     /// # Errors
-    /// Patches larger than the pictures, fewer patches than centroids, pictures that cannot be decoded, or the user stops it.
+    /// Returns an error if patches are not smaller than the images, there are fewer patches than
+    /// centroids, or an image cannot be decoded; [`EvalError::Stopped`] if `progress` cancels.
     pub fn train(
         dataset: &Dataset,
         options: KMeansOptions,
@@ -67,46 +71,42 @@ impl KMeans {
         let (shape, KMeansOptions { patch, centroids, .. }) = (dataset.shape(), options);
         let [h, w, c] = shape;
         if patch < 2 || patch + 1 > h.min(w) {
-            return Err(EvalError::Setting(format!(
-                "patches of {patch}x{patch}: between 2 and less than a side of {h}x{w} pictures"
-            )));
+            return Err(EvalError::PatchSize { patch, height: h, width: w });
         }
         if centroids == 0 || options.patches < centroids {
-            return Err(EvalError::Setting(format!(
-                "{centroids} centroids of {} patches: at least 1, and at most as many",
-                options.patches
-            )));
+            return Err(EvalError::CentroidCount { centroids, patches: options.patches });
         }
         let mut rng = Philox::new(options.seed, PATCHES);
         let width = patch * patch * c;
-        let mut values = sample(dataset, options, &mut rng, progress)?;
-        let (mean, whitening) = whiten(&values, width);
+        let mut values = sample_patches(dataset, options, &mut rng, progress)?;
+        let (mean, whitening) = zca(&values, width);
         let mut own =
             Self { shape, patch, mean, whitening, centroids: Tensor::zeros([centroids, width]) };
         for block in values.chunks_mut(BLOCK * width) {
-            let white = own.white(block).to_vec();
+            let white = own.whiten(block).to_vec();
             block.copy_from_slice(&white);
         }
         own.centroids = lloyd(&values, width, options, &mut rng, progress)?;
         Ok(own)
     }
 
-    /// Patches `[N, F]`, whitened.
-    fn white(&self, patches: &[f32]) -> Tensor {
+    /// Whitens patches `[N, F]`.
+    fn whiten(&self, patches: &[f32]) -> Tensor {
         let width = self.mean.len();
         let rows = Tensor::from_slice(patches, [patches.len() / width, width]);
         rows.sub(&Tensor::from_slice(&self.mean, [1, width])).matmul(&self.whitening, false, false)
     }
 
-    /// The features of one picture of `[H, W, C]`.
-    fn encode(&self, picture: &[f32]) -> Vec<f32> {
+    /// The features of one image `[H, W, C]`.
+    fn encode(&self, image: &[f32]) -> Vec<f32> {
         let [h, w, c] = self.shape;
         let [down, across] = [h - self.patch + 1, w - self.patch + 1];
         let mut patches = Vec::with_capacity(down * across * self.mean.len());
         for y in 0..down {
-            (0..across).for_each(|x| patches.extend(cut(picture, [w, c], [y, x], self.patch)));
+            (0..across)
+                .for_each(|x| patches.extend(normalized_patch(image, [w, c], [y, x], self.patch)));
         }
-        let distances = distances(&self.white(&patches), &self.centroids).to_vec();
+        let distances = distances(&self.whiten(&patches), &self.centroids).to_vec();
         let count = self.centroids.shape()[0];
         let mut sums = vec![0.0; 4 * count];
         for (at, row) in distances.chunks_exact(count).enumerate() {
@@ -137,9 +137,14 @@ impl Representation for KMeans {
     }
 }
 
-/// The patch at `[y, x]`, with mean 0 and variance 1.
-fn cut(picture: &[f32], [w, c]: [usize; 2], [y, x]: [usize; 2], side: usize) -> Vec<f32> {
-    let lines = (y..y + side).flat_map(|y| picture[(y * w + x) * c..].iter().take(side * c));
+/// The patch at `[y, x]`, normalized to mean 0 and variance 1.
+fn normalized_patch(
+    image: &[f32],
+    [w, c]: [usize; 2],
+    [y, x]: [usize; 2],
+    side: usize,
+) -> Vec<f32> {
+    let lines = (y..y + side).flat_map(|y| image[(y * w + x) * c..].iter().take(side * c));
     let mut patch: Vec<f32> = lines.copied().collect();
     let n = patch.len() as f64;
     let mean = patch.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
@@ -149,8 +154,8 @@ fn cut(picture: &[f32], [w, c]: [usize; 2], [y, x]: [usize; 2], side: usize) -> 
     patch
 }
 
-/// Patches at random places of random pictures, one after the other.
-fn sample(
+/// Random patches of random images, one after the other.
+fn sample_patches(
     dataset: &Dataset,
     options: KMeansOptions,
     rng: &mut Philox,
@@ -159,28 +164,28 @@ fn sample(
     let [h, w, c] = dataset.shape();
     let side = options.patch;
     let mut values = Vec::with_capacity(options.patches * side * side * c);
-    // A few patches of each picture, so that many sets need not be decoded whole more than once.
+    // A few patches of each image, so that most datasets are decoded only once.
     let each = 10.min(options.patches);
     let mut order: Vec<usize> = (0..dataset.len()).collect();
-    shuffle(&mut order, rng);
-    let mut pictures = order.into_iter().cycle();
+    rng.shuffle(&mut order);
+    let mut images = order.into_iter().cycle();
     while values.len() < options.patches * side * side * c {
-        let Some(index) = pictures.next() else { break };
-        let picture = load_images(dataset, &[index])?.to_vec();
+        let Some(index) = images.next() else { break };
+        let image = load_images(dataset, &[index])?.to_vec();
         for _ in 0..each {
             let at = [
                 rng.below((h - side + 1) as u32) as usize,
                 rng.below((w - side + 1) as u32) as usize,
             ];
-            values.extend(cut(&picture, [w, c], at, side));
+            values.extend(normalized_patch(&image, [w, c], at, side));
         }
-        progress.report("cutting patches", values.len() / (side * side * c), options.patches)?;
+        progress.report("sampling patches", values.len() / (side * side * c), options.patches)?;
     }
     Ok(values)
 }
 
-/// The mean of the rows and the matrix that makes them white, V (D + ε)^(−1/2) Vᵀ.
-fn whiten(values: &[f32], width: usize) -> (Vec<f32>, Tensor) {
+/// The mean of the rows and the ZCA whitening matrix V (D + ε)^(−1/2) Vᵀ of their covariance.
+fn zca(values: &[f32], width: usize) -> (Vec<f32>, Tensor) {
     let count = (values.len() / width) as f64;
     let mut mean = vec![0.0f64; width];
     for row in values.chunks_exact(width) {
@@ -188,20 +193,20 @@ fn whiten(values: &[f32], width: usize) -> (Vec<f32>, Tensor) {
     }
     let mut covariance = DMatrix::<f64>::zeros(width, width);
     for row in values.chunks_exact(width) {
-        let moved =
+        let centered =
             DVector::from_iterator(width, row.iter().zip(&mean).map(|(&v, m)| f64::from(v) - m));
-        covariance.ger(1.0 / count, &moved, &moved, 1.0);
+        covariance.ger(1.0 / count, &centered, &centered, 1.0);
     }
     let eigen = SymmetricEigen::new(covariance);
     let scale =
         DMatrix::from_diagonal(&eigen.eigenvalues.map(|d| (d.max(0.0) + WHITENING).sqrt().recip()));
     let matrix = &eigen.eigenvectors * scale * eigen.eigenvectors.transpose();
-    // It is symmetric: column-major is row-major.
+    // The matrix is symmetric, so column-major is row-major.
     let matrix: Vec<f32> = matrix.iter().map(|&v| v as f32).collect();
     (mean.into_iter().map(|m| m as f32).collect(), Tensor::from_slice(&matrix, [width, width]))
 }
 
-/// Distances `[N, K]` of rows to centroids.
+/// Distances `[N, K]` of rows `[N, F]` to centroids `[K, F]`.
 fn distances(rows: &Tensor, centroids: &Tensor) -> Tensor {
     let norms = centroids.square().sum(&[1], false);
     let squared = rows
@@ -209,10 +214,11 @@ fn distances(rows: &Tensor, centroids: &Tensor) -> Tensor {
         .scale(-2.0)
         .add(&norms)
         .add(&rows.square().sum(&[1], true));
+    // Rounding may make the distance to an equal row negative.
     squared.maximum(&Tensor::zeros([1, 1])).sqrt()
 }
 
-/// Lloyd's iterations from random rows. Centroids that nothing is nearest to stay where they are.
+/// Lloyd's algorithm from random rows. A centroid without nearest rows stays unchanged.
 fn lloyd(
     values: &[f32],
     width: usize,
@@ -222,7 +228,7 @@ fn lloyd(
 ) -> Result<Tensor, EvalError> {
     let count = options.centroids;
     let mut order: Vec<usize> = (0..values.len() / width).collect();
-    shuffle(&mut order, rng);
+    rng.shuffle(&mut order);
     let first: Vec<f32> = order
         .iter()
         .take(count)

@@ -1,88 +1,86 @@
-//! How representations are compared: labels drawn from a training set, C by validation, accuracy on a test set.
+//! Linear probe: compares representations by the accuracy of linear SVMs on a test set, with labels
+//! drawn from a training set and C chosen by validation.
 
-use super::Representation;
 use super::cost_search::{C_GRID, select_cost};
-use super::extract;
 use super::svm::{Options, SvmRows};
+use super::{Representation, extract};
+use crate::stats::repeated_proportion;
 use crate::{EvalError, Progress};
 use data::Dataset;
-use tensor::Tensor;
 use tensor::rng::Philox;
 
-/// Philox stream of what is held out, and of the draws of labels.
+/// Philox stream of the held-out images and of the draws of labels.
 const DRAWS: u64 = 0x6472_6177;
-/// z of a 95 % interval.
-const Z: f64 = 1.96;
 
-/// A comparison.
+/// Options of a linear probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearProbeConfig {
-    /// Labelled pictures of a draw, as many of each class; all but the held-out ones where it is `None`.
+    /// Labeled images of a draw, equally many of each class; `None` for all but the held-out ones.
     pub labels: Option<usize>,
-    /// Pictures of the training set that are held out to select_cost C by.
+    /// Images of the training set that are held out to choose C.
     pub validation: usize,
-    /// How often labels are drawn.
+    /// The number of draws.
     pub draws: usize,
-    /// C to select_cost from, ascending.
+    /// Values of C to choose from, ascending.
     pub costs: Vec<f64>,
-    /// Whether each feature is brought to mean 0 and variance 1 over the labelled pictures first.
+    /// Whether each feature is standardized (mean 0, variance 1 over the labeled images).
     pub standardize: bool,
-    /// Of what is held out and drawn, and of the solver.
+    /// Seed of the held-out images, the draws and the solver.
     pub seed: u64,
 }
 
-/// Which pictures of a training set are for what.
+/// Indices of a training set's images, by their use.
 pub struct SplitIndices {
-    /// Held out, in order.
+    /// The held-out images, ascending.
     pub validation: Vec<usize>,
-    /// The labelled ones of each draw, in order.
+    /// The labeled images of each draw, ascending.
     pub draws: Vec<Vec<usize>>,
 }
 
-/// How a representation did.
+/// The results of a linear probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeResult {
-    /// Share of the test set that is classified right, for each draw.
+    /// Accuracy on the test set, for each draw.
     pub accuracy: Vec<f64>,
-    /// Share of the held-out pictures.
+    /// Accuracy on the held-out images.
     pub validation: Vec<f64>,
-    /// The C that was chosen.
+    /// The chosen C.
     pub costs: Vec<f64>,
-    /// In how many draws it lay outside the costs of the protocol.
+    /// The number of draws whose C is outside the given grid.
     pub widened: usize,
-    /// In how many draws the solver ran out of sweeps at that C.
+    /// The number of draws whose solver did not converge at the chosen C.
     pub unconverged: usize,
-    /// Pictures of the test set.
+    /// Images of the test set.
     pub tested: usize,
 }
 
 impl LinearProbeConfig {
-    /// `labels` drawn `draws` times (all, once, for `None`), `validation` held out, the costs of the original code, no standardisation, seed 0.
+    /// `labels` drawn `draws` times (all of them, once, for `None`), `validation` images held out,
+    /// the authors' grid of C, no standardization, seed 0.
     pub fn new(labels: Option<usize>, validation: usize, draws: usize) -> Self {
         Self { labels, validation, draws, costs: C_GRID.to_vec(), standardize: false, seed: 0 }
     }
 
-    /// Holds pictures out and draws labels from the others.
+    /// Holds images out and draws labels from the others.
     ///
     /// # Errors
-    /// A set without labels, with too few pictures, or labels that are not as many for each class.
+    /// Returns an error if the dataset has no labels or too few images, or the labels are not
+    /// equally many for each class.
     pub fn split(&self, dataset: &Dataset) -> Result<SplitIndices, EvalError> {
-        let (name, classes) = (dataset.name(), dataset.class_names().len());
+        let (name, classes) = (|| dataset.name().to_owned(), dataset.class_names().len());
         if classes < 2 {
-            return Err(EvalError::Mismatch(format!(
-                "{name} has {classes} classes: a classifier needs labels of two or more"
-            )));
+            return Err(EvalError::TooFewClasses { dataset: name(), classes });
         }
         if self.validation == 0 || self.validation >= dataset.len() {
-            return Err(EvalError::Setting(format!(
-                "--validation {}: of the {} training pictures of {name} at least 1 must be held out, and 1 left",
-                self.validation,
-                dataset.len()
-            )));
+            return Err(EvalError::ValidationCount {
+                dataset: name(),
+                validation: self.validation,
+                images: dataset.len(),
+            });
         }
         let mut rng = Philox::new(self.seed, DRAWS);
         let mut order: Vec<usize> = (0..dataset.len()).collect();
-        shuffle(&mut order, &mut rng);
+        rng.shuffle(&mut order);
         let mut validation = order[..self.validation].to_vec();
         validation.sort_unstable();
         let mut rest = order[self.validation..].to_vec();
@@ -91,36 +89,30 @@ impl LinearProbeConfig {
             return Ok(SplitIndices { validation, draws: vec![rest; self.draws] });
         };
         if labels == 0 || labels % classes != 0 {
-            let wanted = (labels / classes).max(1) * classes;
-            return Err(EvalError::Setting(format!(
-                "--labels {labels}: {name} has {classes} classes, and draws have as many of each: say {wanted}"
-            )));
+            return Err(EvalError::LabelCount { dataset: name(), labels, classes });
         }
         let mut by_class = vec![Vec::new(); classes];
         for &index in &rest {
-            if let Some(own) =
-                dataset.label(index).and_then(|label| by_class.get_mut(label as usize))
-            {
+            let label = dataset.label(index);
+            if let Some(own) = label.and_then(|label| by_class.get_mut(label as usize)) {
                 own.push(index);
             }
         }
         let each = labels / classes;
         if let Some((class, own)) = by_class.iter().enumerate().find(|(_, own)| own.len() < each) {
-            let class = &dataset.class_names()[class];
-            return Err(EvalError::Setting(format!(
-                "--labels {labels}: beside what is held out, {name} has {} pictures of class {class:?}, and a draw takes {each}",
-                own.len()
-            )));
+            return Err(EvalError::SmallClass {
+                dataset: name(),
+                class: dataset.class_names()[class].clone(),
+                images: own.len(),
+                needed: each,
+            });
         }
         let mut draws = Vec::with_capacity(self.draws);
         for _ in 0..self.draws {
             let mut draw = Vec::with_capacity(labels);
             for own in &mut by_class {
-                // The first of a shuffled class; what is behind them need not be.
-                for i in 0..each {
-                    let other = i + rng.below((own.len() - i) as u32) as usize;
-                    own.swap(i, other);
-                }
+                // Each draw shuffles on from the order of the last, which is as uniform.
+                rng.partial_shuffle(own, each);
                 draw.extend_from_slice(&own[..each]);
             }
             draw.sort_unstable();
@@ -129,32 +121,29 @@ impl LinearProbeConfig {
         Ok(SplitIndices { validation, draws })
     }
 
-    /// Trains svms on `representation` for each draw and tests them.
+    /// Trains SVMs on `representation` for each draw and tests them.
     ///
     /// # Errors
-    /// A picture that cannot be decoded, a test set with other classes, not enough memory, the device, or the user stops it.
+    /// Returns an error if an image cannot be decoded, the test set has other classes, the memory
+    /// does not suffice, or the device fails; [`EvalError::Stopped`] if `progress` cancels.
     pub fn run(
         &self,
         representation: &dyn Representation,
         (train, test): (&Dataset, &Dataset),
-        part: &SplitIndices,
+        split: &SplitIndices,
         name: &str,
         progress: Progress<'_>,
     ) -> Result<ProbeResult, EvalError> {
         let classes = train.class_names().len();
         let all: Vec<usize> = (0..test.len()).collect();
         let test_labels = labels(test, &all, classes)?;
-        let held_labels = labels(train, &part.validation, classes)?;
-        let held_out = extract(
-            representation,
-            train,
-            &part.validation,
-            &format!("{name}: held-out pictures"),
-            progress,
-        )?;
-        let tests =
-            extract(representation, test, &all, &format!("{name}: test pictures"), progress)?;
-        let mut judged = ProbeResult {
+        let validation_labels = labels(train, &split.validation, classes)?;
+        let rows = |dataset, indices: &[usize], what, progress| {
+            extract(representation, dataset, indices, &format!("{name}: {what} images"), progress)
+        };
+        let validation = rows(train, &split.validation, "held-out", progress)?;
+        let tests = rows(test, &all, "test", progress)?;
+        let mut result = ProbeResult {
             accuracy: vec![],
             validation: vec![],
             costs: vec![],
@@ -162,92 +151,64 @@ impl LinearProbeConfig {
             unconverged: 0,
             tested: all.len(),
         };
-        let what = format!("{name}: draws");
-        for (k, draw) in part.draws.iter().enumerate() {
+        let task = format!("{name}: draws");
+        for (k, draw) in split.draws.iter().enumerate() {
             let width = representation.width();
-            // One long draw tells how far its features are; of many short ones, their number says it.
-            let inner = if part.draws.len() == 1 { progress } else { Progress::SILENT };
-            let mut values =
-                extract(representation, train, draw, &format!("{name}: labelled pictures"), inner)?;
+            // A single draw is long and reports its features; many short ones report their number.
+            let inner = if split.draws.len() == 1 { progress } else { Progress::SILENT };
+            let mut values = rows(train, draw, "labeled", inner)?;
             let scaling = self.standardize.then(|| standardize(&mut values, width));
-            progress.report(&what, k, part.draws.len())?;
-            let held: Vec<f32>;
-            let held_rows = match &scaling {
-                Some((mean, scale)) => {
-                    held = scaled(&held_out, mean, scale);
-                    &held
-                }
-                None => &held_out,
-            };
+            progress.report(&task, k, split.draws.len())?;
+            let scaled_validation =
+                scaling.as_ref().map(|(mean, scale)| scaled(&validation, mean, scale));
             let options = Options { seed: self.seed, ..Options::default() };
-            let rows = SvmRows::new(&values, width);
-            let chosen = select_cost(
-                &rows,
+            let selected = select_cost(
+                &SvmRows::new(&values, width),
                 &labels(train, draw, classes)?,
                 classes,
                 &self.costs,
-                (held_rows, &held_labels),
+                (scaled_validation.as_ref().unwrap_or(&validation), &validation_labels),
                 options,
             );
+            // The test rows are many: the SVMs are adapted to them, not the rows to the SVMs.
             let svms = match &scaling {
-                Some((mean, scale)) => chosen.svms.unscaled(mean, scale),
-                None => chosen.svms,
+                Some((mean, scale)) => selected.svms.unscaled(mean, scale),
+                None => selected.svms,
             };
-            let right = svms.correct(&tests, &test_labels)[0];
-            judged.accuracy.push(right as f64 / all.len() as f64);
-            judged.validation.push(chosen.correct as f64 / held_labels.len() as f64);
-            judged.costs.push(chosen.cost);
-            judged.widened += usize::from(chosen.widened);
-            judged.unconverged += usize::from(!svms.converged[0]);
-            progress.report(&what, k + 1, part.draws.len())?;
+            let correct = svms.correct(&tests, &test_labels)[0];
+            result.accuracy.push(correct as f64 / all.len() as f64);
+            result.validation.push(selected.correct as f64 / validation_labels.len() as f64);
+            result.costs.push(selected.cost);
+            result.widened += usize::from(selected.widened);
+            result.unconverged += usize::from(!svms.converged[0]);
+            progress.report(&task, k + 1, split.draws.len())?;
         }
-        Ok(judged)
+        Ok(result)
     }
 }
 
 impl ProbeResult {
-    /// Mean accuracy on the test set, and half the width of its interval: 1.96 standard deviations over the draws, as in the original code; or,
-    /// of a single draw, the 95 % interval of a share of so many pictures.
+    /// Mean accuracy on the test set, and half the width of its 95 % interval: 1.96 standard
+    /// deviations over the draws, as in the authors' code; for a single draw the interval of a
+    /// proportion of the test images.
     pub fn summary(&self) -> [f64; 2] {
-        interval(&self.accuracy, self.tested)
+        repeated_proportion(&self.accuracy, self.tested)
     }
 }
 
-/// Half of the 95 % interval of a share of `count` things.
-#[must_use]
-pub fn share(of: f64, count: usize) -> f64 {
-    Z * (of * (1.0 - of) / count as f64).sqrt()
-}
-
-/// Mean, and half of an interval, of shares of `count` things.
-fn interval(shares: &[f64], count: usize) -> [f64; 2] {
-    let n = shares.len() as f64;
-    let mean = shares.iter().sum::<f64>() / n;
-    let half = match shares.len() {
-        1 => share(mean, count),
-        _ => {
-            Z * (shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt()
-        }
-    };
-    [mean, half]
-}
-
-/// The labels of these pictures, below `classes`.
-pub(crate) fn labels(
+/// The labels of these images, below `classes`.
+pub(super) fn labels(
     dataset: &Dataset,
     indices: &[usize],
     classes: usize,
 ) -> Result<Vec<u32>, EvalError> {
     let label = |&index: &usize| dataset.label(index).filter(|&label| (label as usize) < classes);
-    indices.iter().map(label).collect::<Option<_>>().ok_or_else(|| {
-        EvalError::Mismatch(format!(
-            "{}: not all pictures have a label of the {classes} classes trained on",
-            dataset.name()
-        ))
-    })
+    let unlabeled = || EvalError::UnlabeledImages { dataset: dataset.name().to_owned(), classes };
+    indices.iter().map(label).collect::<Option<_>>().ok_or_else(unlabeled)
 }
 
-/// Brings each of `width` features to mean 0 and variance 1 and returns what did it; those that never change are only moved.
+/// Standardizes each of `width` features to mean 0 and variance 1 and returns the means and
+/// standard deviations. Constant features are only shifted.
 fn standardize(values: &mut [f32], width: usize) -> (Vec<f32>, Vec<f32>) {
     let count = (values.len() / width.max(1)) as f64;
     let mut sums = vec![[0.0f64; 2]; width];
@@ -260,11 +221,10 @@ fn standardize(values: &mut [f32], width: usize) -> (Vec<f32>, Vec<f32>) {
             .for_each(|(sum, &x)| sum[1] += (f64::from(x) - sum[0] / count).powi(2));
     }
     let mean: Vec<f32> = sums.iter().map(|sum| (sum[0] / count) as f32).collect();
-    let deviation = |sum: &[f64; 2]| (sum[1] / count).sqrt() as f32;
-    let scale: Vec<f32> =
-        sums.iter().map(deviation).map(|s| if s > 1e-6 { s } else { 1.0 }).collect();
-    let moved = scaled(values, &mean, &scale);
-    values.copy_from_slice(&moved);
+    let std = |sum: &[f64; 2]| (sum[1] / count).sqrt() as f32;
+    let scale: Vec<f32> = sums.iter().map(std).map(|s| if s > 1e-6 { s } else { 1.0 }).collect();
+    let standardized = scaled(values, &mean, &scale);
+    values.copy_from_slice(&standardized);
     (mean, scale)
 }
 
@@ -273,32 +233,4 @@ fn scaled(values: &[f32], mean: &[f32], scale: &[f32]) -> Vec<f32> {
         row.iter().zip(mean.iter().zip(scale)).map(|(x, (m, s))| (x - m) / s).collect::<Vec<_>>()
     };
     values.chunks_exact(mean.len()).flat_map(row).collect()
-}
-
-pub(crate) fn shuffle<T>(values: &mut [T], rng: &mut Philox) {
-    for i in (1..values.len()).rev() {
-        values.swap(i, rng.below(i as u32 + 1) as usize);
-    }
-}
-
-/// PixelFeatures as they are, in [−1, 1].
-pub struct PixelFeatures {
-    shape: [usize; 3],
-}
-
-impl PixelFeatures {
-    /// Of pictures `[H, W, C]`.
-    pub fn new(shape: [usize; 3]) -> Self {
-        Self { shape }
-    }
-}
-
-impl Representation for PixelFeatures {
-    fn width(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    fn rows(&self, images: &Tensor) -> Tensor {
-        images.reshape([images.shape()[0], self.width()])
-    }
 }

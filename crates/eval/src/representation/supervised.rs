@@ -1,6 +1,7 @@
-//! The contrast of section 5.2: the discriminator's architecture, trained on the labels alone, with random search over what it is trained with.
+//! Supervised baseline (Radford et al. 2016, section 5.2): the discriminator's architecture trained
+//! on the labels alone, with random search over its hyperparameters.
 
-use super::linear_probe::{SplitIndices, labels, shuffle};
+use super::linear_probe::{SplitIndices, labels};
 use crate::images::load_images;
 use crate::{EvalError, Progress};
 use data::Dataset;
@@ -10,63 +11,67 @@ use nn::{ForwardCtx, Mode, Network, NoiseRng, Optimizer, OptimizerKind, Optimize
 use tensor::rng::Philox;
 use tensor::{Device, FiniteCheck, Tensor};
 
-/// Philox stream of the settings of trials, and, a trial apart, of weights and the order of pictures, and of dropout.
+/// Philox stream of the hyperparameters; the first of the streams, two for each trial, of weights
+/// and of the order of images; and the first of those, one for each trial, of dropout.
 const SEARCH: u64 = 0x7375_7065;
 const WEIGHTS: u64 = 0x7375_0000_0000;
 const NOISE: u64 = 0x7375_8000_0000;
-/// How often a trial is judged by the held-out pictures, its last epoch included: stopping early is a choice, too.
-const JUDGED: usize = 4;
-/// Pictures judged together.
+/// How often a trial is validated, its last epoch included: early stopping is part of the search.
+const VALIDATIONS: usize = 4;
+/// Images in a forward pass of validation and test.
 const BATCH: usize = 256;
 
-/// What a trial is trained with.
+/// The hyperparameters of a trial.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrialSettings {
-    /// Adam's rate, 1e-4 to 1e-2, log-uniform.
+    /// Adam's learning rate, 1e-4 to 1e-2, log-uniform.
     pub lr: f64,
     /// L2 penalty, 1e-6 to 1e-2, log-uniform.
     pub weight_decay: f64,
-    /// Of numbers after hidden activations: 0, 0.25 or 0.5.
+    /// Dropout probability after hidden activations: 0, 0.25 or 0.5.
     pub dropout: f64,
-    /// Pictures of a step: 32, 64 or 128.
+    /// Images in a step: 32, 64 or 128.
     pub batch: usize,
-    /// Passes over the labelled pictures until the best verdict.
+    /// Passes over the labeled images until the best validation.
     pub epochs: usize,
 }
 
-/// The best of all trials by the held-out pictures.
+/// The best trial by validation accuracy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SupervisedResult {
-    /// What it was trained with.
+    /// Its hyperparameters.
     pub trial: TrialSettings,
-    /// Its accuracy on the held-out pictures, by which it was chosen.
+    /// Its accuracy on the held-out images, by which it was chosen.
     pub validation: f64,
     /// Its accuracy on the test set.
     pub accuracy: f64,
-    /// The best accuracy of each trial on the held-out pictures.
+    /// The best validation accuracy of each trial.
     pub trials: Vec<f64>,
 }
 
-/// Trains `trials` networks of the discriminator of `recipe`, with a class each for a head, for up to `epochs` passes over the labelled pictures of the
-/// first draw, and tests the best.
+/// Trains `trials` networks with the architecture of the discriminator of `recipe` and a head of
+/// one output for each class, for up to `epochs` passes over the labeled images of the first draw,
+/// and tests the best.
 ///
 /// # Errors
-/// No trials or epochs, a discriminator that lists its layers (its head has one number), data, the device, or the user stops it.
+/// Returns an error if there are no draws, trials or epochs, the discriminator lists its layers
+/// (its head has one output), an image cannot be decoded, or the device fails;
+/// [`EvalError::Stopped`] if `progress` cancels.
 pub fn supervised(
     recipe: &Recipe,
     (train, test): (&Dataset, &Dataset),
-    part: &SplitIndices,
+    split: &SplitIndices,
     [trials, epochs]: [usize; 2],
     seed: u64,
     device: &Device,
     progress: Progress<'_>,
 ) -> Result<SupervisedResult, EvalError> {
-    let Some(draw) = part.draws.first().filter(|_| trials > 0 && epochs > 0) else {
-        return Err(EvalError::Setting(
-            "the supervised contrast needs labels, at least one trial and one epoch".into(),
-        ));
+    let Some(draw) = split.draws.first().filter(|_| trials > 0 && epochs > 0) else {
+        let draws = split.draws.len();
+        return Err(EvalError::SupervisedTraining { draws, trials, epochs });
     };
-    let ground = TrainData {
+    let data = TrainData {
+        recipe,
         classes: train.class_names().len(),
         images: load_images(train, draw)?.to_vec(),
         labels: labels(train, draw, train.class_names().len())?,
@@ -79,43 +84,38 @@ pub fn supervised(
     let mut scores = Vec::with_capacity(trials);
     for number in 0..trials {
         progress.report("supervised trials", number, trials)?;
-        let mut trial = TrialSettings::draw(&mut search);
-        let (network, mut optimizer) = ground.network(recipe, trial, [seed, number as u64])?;
+        let mut trial = TrialSettings::sample(&mut search);
+        let (network, mut optimizer) = data.network(trial, [seed, number as u64])?;
         let noise = NoiseRng::new(Philox::new(seed, NOISE + number as u64), 1.0);
         let mut rng = Philox::new(seed, WEIGHTS + ((number as u64) << 1) + 1);
         let mut own = 0.0f64;
         let mut done = 0;
-        for k in 1..=JUDGED.min(epochs) {
-            let until = epochs * k / JUDGED.min(epochs);
+        for k in 1..=VALIDATIONS.min(epochs) {
+            let until = epochs * k / VALIDATIONS.min(epochs);
             for _ in done..until {
-                ground.epoch(recipe, &network, &mut optimizer, trial.batch, &noise, &mut rng)?;
+                data.epoch(&network, &mut optimizer, trial.batch, &noise, &mut rng)?;
                 progress.report("supervised trials", number, trials)?;
             }
             done = until;
-            let score = ground.accuracy(recipe, &network, train, &part.validation)?;
+            let score = data.accuracy(&network, train, &split.validation)?;
             own = own.max(score);
             if best.as_ref().is_none_or(|best| score > best.validation) {
                 trial.epochs = until;
-                let accuracy = ground.accuracy(recipe, &network, test, &all)?;
-                best = Some(SupervisedResult {
-                    trial,
-                    validation: score,
-                    accuracy,
-                    trials: Vec::new(),
-                });
+                let accuracy = data.accuracy(&network, test, &all)?;
+                let trials = Vec::new();
+                best = Some(SupervisedResult { trial, validation: score, accuracy, trials });
             }
         }
         scores.push(own);
     }
     progress.report("supervised trials", trials, trials)?;
-    match best {
-        Some(best) => Ok(SupervisedResult { trials: scores, ..best }),
-        None => Err(EvalError::Setting("no supervised trial was judged".into())),
-    }
+    // NaN accuracies do not occur, so the first validation is better than none.
+    let best = best.ok_or(EvalError::SupervisedTraining { draws: 1, trials, epochs })?;
+    Ok(SupervisedResult { trials: scores, ..best })
 }
 
 impl TrialSettings {
-    fn draw(rng: &mut Philox) -> Self {
+    fn sample(rng: &mut Philox) -> Self {
         let mut exponent = |low: f64, high: f64| {
             low + (high - low) * f64::from(rng.next_u32()) / f64::from(u32::MAX)
         };
@@ -127,11 +127,14 @@ impl TrialSettings {
     }
 }
 
-/// What all trials learn from.
+/// The labeled images and everything that all trials share.
 struct TrainData<'a> {
+    recipe: &'a Recipe,
     classes: usize,
+    /// `[N, H, W, C]` in [−1, 1].
     images: Vec<f32>,
     labels: Vec<u32>,
+    /// `[H, W, C]`.
     shape: [usize; 3],
     device: &'a Device,
 }
@@ -139,12 +142,12 @@ struct TrainData<'a> {
 impl TrainData<'_> {
     fn network(
         &self,
-        recipe: &Recipe,
         trial: TrialSettings,
         [seed, number]: [u64; 2],
     ) -> Result<(Network, Optimizer), EvalError> {
-        let mut own = recipe.clone();
-        // The head of K classes that a semi-supervised discriminator has, for whose loss there is a place only without these.
+        let mut own = self.recipe.clone();
+        // A head of K outputs is that of a semi-supervised discriminator, whose loss excludes the
+        // recipe's other options.
         own.objective = ObjectiveConfig { semi_supervised: true, ..ObjectiveConfig::default() };
         own.labels = Labels::default();
         own.condition = Some(ConditionConfig {
@@ -169,18 +172,18 @@ impl TrainData<'_> {
 
     fn epoch(
         &self,
-        recipe: &Recipe,
         network: &Network,
         optimizer: &mut Optimizer,
         batch: usize,
         noise: &NoiseRng,
         rng: &mut Philox,
     ) -> Result<(), EvalError> {
-        let size: usize = self.shape.iter().product();
+        let [h, w, c] = self.shape;
+        let size = h * w * c;
         let mut order: Vec<usize> = (0..self.labels.len()).collect();
-        shuffle(&mut order, rng);
+        rng.shuffle(&mut order);
         let guard = FiniteCheck::new(self.device);
-        // A single picture left over would have no batch statistics.
+        // Batch statistics of a single left-over image would be undefined.
         for part in order.chunks(batch).filter(|part| part.len() > 1) {
             let pixels: Vec<f32> = part
                 .iter()
@@ -191,15 +194,14 @@ impl TrainData<'_> {
             part.iter()
                 .enumerate()
                 .for_each(|(at, &i)| targets[at * self.classes + self.labels[i] as usize] = 1.0);
-            let [h, w, c] = self.shape;
-            let x = recipe.image.range.to_network_range(
-                &Tensor::from_slice(&pixels, [part.len(), h, w, c]).to_device(self.device),
-            );
-            let targets =
-                Tensor::from_slice(&targets, [part.len(), self.classes]).to_device(self.device);
+            let on = |values: &[f32], shape: &[usize]| {
+                Tensor::from_slice(values, shape).to_device(self.device)
+            };
+            let x = self.recipe.image.range.to_network_range(&on(&pixels, &[part.len(), h, w, c]));
+            let targets = on(&targets, &[part.len(), self.classes]);
             let logits = network.forward(&x, ForwardCtx::from(Mode::TRAIN).with_rng(noise));
             let loss = auxiliary_classifier(&logits, &targets, ClassTargets::OneHot);
-            // A trial whose numbers overflow is not stopped: it loses.
+            // A trial that diverges is not an error: it has a low accuracy.
             optimizer.step(network, &loss.backward(), &guard);
         }
         Ok(self.device.check()?)
@@ -207,26 +209,20 @@ impl TrainData<'_> {
 
     fn accuracy(
         &self,
-        recipe: &Recipe,
         network: &Network,
         dataset: &Dataset,
         indices: &[usize],
     ) -> Result<f64, EvalError> {
-        let mut right = 0;
+        let mut correct = 0;
         for part in indices.chunks(BATCH) {
-            let x = recipe
-                .image
-                .range
-                .to_network_range(&load_images(dataset, part)?.to_device(self.device));
-            let said = network.forward(&x, Mode::SAMPLE).to_device(&Device::Cpu).argmax_last();
+            let images = load_images(dataset, part)?.to_device(self.device);
+            let x = self.recipe.image.range.to_network_range(&images);
+            let logits = network.forward(&x, Mode::SAMPLE).to_device(&Device::Cpu);
             self.device.check()?;
             let wanted = labels(dataset, part, self.classes)?;
-            right += said
-                .iter()
-                .zip(&wanted)
-                .filter(|(said, wanted)| **said == **wanted as usize)
-                .count();
+            let predicted = logits.argmax_last();
+            correct += predicted.iter().zip(&wanted).filter(|(a, b)| **a == **b as usize).count();
         }
-        Ok(right as f64 / indices.len() as f64)
+        Ok(correct as f64 / indices.len() as f64)
     }
 }

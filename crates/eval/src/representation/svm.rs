@@ -1,40 +1,51 @@
-//! The linear support vector machine with squared hinge loss, as liblinear solves it.
+//! Linear SVM with squared hinge loss, one-vs-rest, with liblinear's solution.
 //!
-//! min over w of ½‖w‖² + C Σ max(0, 1 − y_i wᵀx_i)², the bias being the weight of one more feature that is always 1 (and so regularised, as in
-//! liblinear and scikit-learn's `LinearSVC`). Solved in the dual by coordinate descent with shrinking (Hsieh et al. 2008, algorithm 3 of the L2-loss
-//! form): min over α ≥ 0 of ½ αᵀQ̄α − Σα, Q̄ = (y_i y_j x_iᵀx_j) + I / 2C.
+//! min over w of ½‖w‖² + C Σ max(0, 1 − y_i wᵀx_i)². The bias is the weight of one more feature
+//! that is always 1 (and so regularized, as in liblinear and scikit-learn's `LinearSVC`). The
+//! problem is solved in the dual by coordinate descent with shrinking (Hsieh et al. 2008, algorithm
+//! 3, L2-loss form): min over α ≥ 0 of ½ αᵀQ̄α − Σα, Q̄ = (y_i y_j x_iᵀx_j) + I / 2C.
 //!
-//! The rows are dense. With fewer rows than features the products of all pairs are made first, after which a step costs as many operations as there
-//! are rows.
+//! Rows are dense. With fewer rows than features the Gram matrix is computed first, after which a
+//! step costs N operations in place of D.
+//!
+//! ```
+//! use eval::representation::svm::{Options, SvmRows, train};
+//!
+//! let values = [1.0, 0.9, -1.0, -1.1];
+//! let svms = train(&SvmRows::new(&values, 1), &[0, 0, 1, 1], 2, &[1.0], Options::default());
+//! assert!(svms.converged[0]);
+//! assert_eq!(svms.correct(&[2.0, -3.0], &[0, 1]), [2]);
+//! ```
 
 use rayon::prelude::*;
 use tensor::Tensor;
 use tensor::rng::Philox;
 
-/// Philox streams of the order in which coordinates are visited: one for each class, from here on.
+/// The first of the Philox streams, one for each class, of the order in which coordinates are
+/// visited.
 const ORDER: u64 = 0x7376_6d00;
-/// Numbers that a sum runs over side by side.
+/// Accumulators of a dot product.
 const LANES: usize = 8;
 
 /// SvmRows `[N, width]` that svms are trained on.
 pub struct SvmRows<'a> {
     values: &'a [f32],
     width: usize,
-    /// Squared norms, the constant feature among them.
+    /// Squared norms, the constant feature included.
     norms: Vec<f64>,
-    /// `[N, N]`, products of all pairs, where that is less work.
-    products: Option<Vec<f32>>,
+    /// The Gram matrix `[N, N]`, if there are at most as many rows as features.
+    gram: Option<Vec<f32>>,
 }
 
-/// When to stop.
+/// Options of the solver.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// When the largest and the smallest projected gradient of a sweep over all coordinates differ by no more than this (liblinear: 0.1;
-    /// scikit-learn: 1e-4).
+    /// The solver has converged if the largest and the smallest projected gradient of a sweep over
+    /// all coordinates differ by at most this (liblinear: 0.1; scikit-learn: 1e-4).
     pub tolerance: f64,
-    /// Or after this many sweeps.
+    /// The most sweeps.
     pub sweeps: usize,
-    /// Of the order of the coordinates.
+    /// Seed of the order of the coordinates.
     pub seed: u64,
 }
 
@@ -44,18 +55,20 @@ impl Default for Options {
     }
 }
 
-/// One machine for each class, for several costs.
+/// Linear SVMs, one for each class, for several values of C.
 pub struct LinearSvms {
-    /// `[width + 1, costs · classes]`: the svms of the first cost first; the last row is the bias.
+    /// `[D + 1, costs · classes]`: the SVMs of the first C first; the last row is the bias.
     weights: Tensor,
     classes: usize,
-    /// For each cost whether all of its svms met the tolerance.
+    /// For each C whether all of its SVMs converged.
     pub converged: Vec<bool>,
 }
 
 impl<'a> SvmRows<'a> {
+    /// Rows of `width` values.
+    ///
     /// # Panics
-    /// When `values` are not whole rows.
+    /// Panics if the values do not fill the last row.
     #[track_caller]
     pub fn new(values: &'a [f32], width: usize) -> Self {
         assert!(
@@ -68,19 +81,19 @@ impl<'a> SvmRows<'a> {
             .par_chunks(width)
             .map(|row| 1.0 + row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>())
             .collect();
-        let products = (count <= width).then(|| {
+        let gram = (count <= width).then(|| {
             let rows = Tensor::from_slice(values, [count, width]);
             rows.matmul(&rows, false, true).add_scalar(1.0).to_vec()
         });
-        Self { values, width, norms, products }
+        Self { values, width, norms, gram }
     }
 
-    /// How many rows there are.
+    /// The number of rows N.
     pub fn len(&self) -> usize {
         self.norms.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.norms.is_empty()
     }
@@ -90,11 +103,11 @@ impl<'a> SvmRows<'a> {
     }
 }
 
-/// Trains one-vs-rest svms of `classes` classes for each of `costs` (C), each cost starting from the solution of the one before. The same seed
-/// gives the same bits, whatever the number of threads.
+/// Trains one-vs-rest SVMs of `classes` classes for each C of `costs`, each starting from the
+/// solution of the one before. The same seed gives the same bits, whatever the number of threads.
 ///
 /// # Panics
-/// When there are not as many labels as rows, or a label is not below `classes`.
+/// Panics if there are not as many labels as rows, or a label is not below `classes`.
 #[track_caller]
 pub fn train(
     rows: &SvmRows<'_>,
@@ -120,9 +133,9 @@ pub fn train(
             costs
                 .iter()
                 .map(|&cost| {
-                    let converged = match &rows.products {
-                        Some(products) => descend(
-                            &mut ByPairs::new(products, rows.len()),
+                    let converged = match &rows.gram {
+                        Some(gram) => coordinate_descent(
+                            &mut GramMargins::new(gram, rows.len()),
                             rows,
                             &signs,
                             cost,
@@ -130,8 +143,8 @@ pub fn train(
                             options,
                             &mut rng,
                         ),
-                        None => descend(
-                            &mut ByWeights::new(rows),
+                        None => coordinate_descent(
+                            &mut PrimalMargins::new(rows),
                             rows,
                             &signs,
                             cost,
@@ -160,20 +173,21 @@ pub fn train(
 }
 
 impl LinearSvms {
-    /// The svms of the `k`-th cost alone.
+    /// The SVMs of the `k`-th C alone.
     ///
     /// # Panics
-    /// When there are not so many costs.
+    /// Panics if there are not so many.
     #[track_caller]
     pub fn only(&self, k: usize) -> Self {
         let weights = self.weights.narrow(1, k * self.classes, self.classes);
         Self { weights, classes: self.classes, converged: vec![self.converged[k]] }
     }
 
-    /// Of svms trained on (x − mean) / scale, those that say the same of x. Both have a number for each feature.
+    /// For SVMs trained on standardized rows (x − mean) / scale, the equivalent SVMs for x. Both
+    /// `mean` and `scale` have D values.
     ///
     /// # Panics
-    /// When they have not.
+    /// Panics if they have another number of values.
     #[track_caller]
     pub fn unscaled(&self, mean: &[f32], scale: &[f32]) -> Self {
         let inputs = self.weights.shape()[0] - 1;
@@ -190,10 +204,10 @@ impl LinearSvms {
         Self { weights, classes: self.classes, converged: self.converged.clone() }
     }
 
-    /// What the svms of every cost say of rows `[N, width]`: `[N, costs · classes]`.
+    /// The decision values `[N, costs · classes]` of rows `[N, D]`.
     ///
     /// # Panics
-    /// When the rows have another width.
+    /// Panics if the values do not fill the last row.
     #[track_caller]
     pub fn decisions(&self, rows: &[f32]) -> Tensor {
         let [inputs, outputs] = [self.weights.shape()[0] - 1, self.weights.shape()[1]];
@@ -207,24 +221,24 @@ impl LinearSvms {
             .add(&self.weights.narrow(0, inputs, 1).reshape([outputs]))
     }
 
-    /// For each cost, of how many rows the machine that says most is the label's.
+    /// For each C the number of rows whose largest decision value is the label's.
     ///
     /// # Panics
-    /// When the rows have another width, or there are not as many labels.
+    /// Panics if there are not D values for each label.
     #[track_caller]
     pub fn correct(&self, rows: &[f32], labels: &[u32]) -> Vec<usize> {
         let costs = self.converged.len();
         let width = self.weights.shape()[0] - 1;
         let mut correct = vec![0; costs];
-        // In parts, so that rows are not all copied at once.
+        // In parts, because each part is copied into a tensor.
         for (rows, labels) in rows.chunks(width * 1024).zip(labels.chunks(1024)) {
             assert_eq!(rows.len(), labels.len() * width, "LinearSvms: rows and labels");
-            let said =
+            let predicted =
                 self.decisions(rows).reshape([labels.len() * costs, self.classes]).argmax_last();
-            for (said, &label) in said.chunks(costs).zip(labels) {
+            for (predicted, &label) in predicted.chunks(costs).zip(labels) {
                 correct
                     .iter_mut()
-                    .zip(said)
+                    .zip(predicted)
                     .for_each(|(n, &class)| *n += usize::from(class == label as usize));
             }
         }
@@ -238,7 +252,7 @@ struct Solution {
     converged: bool,
 }
 
-/// What coordinate descent asks of w.
+/// The weights w, as coordinate descent uses them.
 trait Margins {
     /// wᵀx_i.
     fn margin(&self, i: usize) -> f64;
@@ -247,20 +261,20 @@ trait Margins {
     fn step(&mut self, i: usize, delta: f64);
 }
 
-/// By the weights themselves.
-struct ByWeights<'a> {
+/// The weights themselves: D operations a step.
+struct PrimalMargins<'a> {
     rows: &'a SvmRows<'a>,
     weights: Vec<f32>,
     bias: f64,
 }
 
-impl<'a> ByWeights<'a> {
+impl<'a> PrimalMargins<'a> {
     fn new(rows: &'a SvmRows<'a>) -> Self {
         Self { rows, weights: vec![0.0; rows.width], bias: 0.0 }
     }
 }
 
-impl Margins for ByWeights<'_> {
+impl Margins for PrimalMargins<'_> {
     fn margin(&self, i: usize) -> f64 {
         self.bias + f64::from(dot(&self.weights, self.rows.row(i)))
     }
@@ -272,19 +286,19 @@ impl Margins for ByWeights<'_> {
     }
 }
 
-/// By the margins of all rows.
-struct ByPairs<'a> {
-    products: &'a [f32],
+/// The margins of all rows, updated by the Gram matrix: N operations a step.
+struct GramMargins<'a> {
+    gram: &'a [f32],
     margins: Vec<f64>,
 }
 
-impl<'a> ByPairs<'a> {
-    fn new(products: &'a [f32], count: usize) -> Self {
-        Self { products, margins: vec![0.0; count] }
+impl<'a> GramMargins<'a> {
+    fn new(gram: &'a [f32], count: usize) -> Self {
+        Self { gram, margins: vec![0.0; count] }
     }
 }
 
-impl Margins for ByPairs<'_> {
+impl Margins for GramMargins<'_> {
     fn margin(&self, i: usize) -> f64 {
         self.margins[i]
     }
@@ -293,12 +307,13 @@ impl Margins for ByPairs<'_> {
         let n = self.margins.len();
         self.margins
             .iter_mut()
-            .zip(&self.products[i * n..(i + 1) * n])
+            .zip(&self.gram[i * n..(i + 1) * n])
             .for_each(|(m, &p)| *m += delta * f64::from(p));
     }
 }
 
-/// The dot product, in lanes.
+/// The dot product. Independent accumulators let the compiler use SIMD, and the order of the
+/// additions is fixed.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a_lanes, a_rest) = a.as_chunks::<LANES>();
     let (b_lanes, b_rest) = b.as_chunks::<LANES>();
@@ -309,8 +324,9 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
-/// Minimises over α from where it is; `w` is that of α = 0. Whether the tolerance was met.
-fn descend(
+/// Minimizes over α from its present value, with `w` initially 0. Returns whether the tolerance was
+/// met.
+fn coordinate_descent(
     w: &mut impl Margins,
     rows: &SvmRows<'_>,
     signs: &[f64],
@@ -323,20 +339,18 @@ fn descend(
     (0..alpha.len()).filter(|&i| alpha[i] > 0.0).for_each(|i| w.step(i, alpha[i] * signs[i]));
     let mut order: Vec<usize> = (0..alpha.len()).collect();
     let mut active = order.len();
-    // Bounds of the projected gradients of the sweep before, by which coordinates are left out.
+    // The largest projected gradient of the last sweep, by which coordinates are shrunk away.
     let mut bound = f64::INFINITY;
     for _ in 0..options.sweeps {
         let (mut largest, mut smallest) = (f64::NEG_INFINITY, f64::INFINITY);
-        for i in 0..active {
-            let other = i + rng.below((active - i) as u32) as usize;
-            order.swap(i, other);
-        }
+        rng.partial_shuffle(&mut order[..active], active);
         let mut s = 0;
         while s < active {
             let i = order[s];
             let gradient = signs[i] * w.margin(i) - 1.0 + diagonal * alpha[i];
             if alpha[i] == 0.0 && gradient > bound {
-                // It will stay 0, as far as can be told.
+                // Shrinking: the coordinate will most likely stay 0, so it is skipped until the
+                // end.
                 active -= 1;
                 order.swap(s, active);
                 continue;
@@ -355,7 +369,7 @@ fn descend(
             if active == order.len() {
                 return true;
             }
-            // Met by those that were looked at: now by all.
+            // Met by the active coordinates; now all are checked.
             (active, bound) = (order.len(), f64::INFINITY);
             continue;
         }

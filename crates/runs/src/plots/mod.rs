@@ -15,11 +15,13 @@
 //! ```
 
 mod animation;
+mod bars;
 mod diverging;
 pub mod losses;
 mod plane;
 
 pub use animation::animate;
+pub use bars::{Bar, bars};
 pub use diverging::diverging;
 pub use plane::PlanePanel;
 

@@ -7,15 +7,16 @@ use crate::commands::preprocess::DatasetInfo;
 use crate::commands::{open_checkpoint, require_grid};
 use crate::error::CliError;
 use crate::{cache, output, parse, render};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ValueEnum, value_parser};
 use data::{DataSpec, Dataset, Preprocess, Split};
 use eval::EvalError;
 use eval::feature_network::{DiscriminatorExtractor, FeatureExtractor, FeatureNetwork};
-use eval::memorization::{FrameColor, FramedSheet};
+use eval::image_sheet::{FrameColor, ImageSheet};
 use eval::metrics::pairwise::PairwiseDistances;
 use eval::metrics::{
-    ConditionSampling, Direction, FeatureSet, ImageSource, Metric, MetricValue, Options, Report,
-    Subsets, TrainNeighborIndex, compare,
+    self, ConditionSampling, Direction, FeatureSet, ImageSource, METRICS, Metric, MetricReport,
+    MetricValue, Needs, Options, Subsets, TrainNeighborIndex, compare,
 };
 use nn::Recipe;
 use runs::grid;
@@ -26,64 +27,19 @@ use std::sync::Arc;
 use tensor::Device;
 use train::Settings;
 
-/// What to measure.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum MetricChoice {
-    /// The Fréchet distance (under Inception's features: FID).
-    Fid,
-    /// The kernel distance (under Inception's features: KID), over 100 subsets of 1000.
-    Kid,
-    /// Improved precision and recall.
-    Pr,
-    /// Density and coverage.
-    Dc,
-    /// The inception score by the feature network, in 10 parts.
-    Is,
-    /// Memorisation: the share nearer to a training picture than any other training picture is. Looks at the whole training split.
-    Nn,
+/// Parses the name of a registered metric: adding one to the library adds it to the flags.
+pub fn metric_parser() -> impl TypedValueParser<Value = &'static Metric> {
+    let names = METRICS.iter().map(|metric| PossibleValue::new(metric.name).help(metric.help));
+    PossibleValuesParser::new(names).try_map(|name| metric_named(&name))
 }
 
-/// What is measured unless something else is asked for: what is quick, and fits the features.
-const USUAL: [MetricChoice; 5] =
-    [MetricChoice::Fid, MetricChoice::Kid, MetricChoice::Pr, MetricChoice::Dc, MetricChoice::Is];
-
-impl MetricChoice {
-    /// What flags and settings call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fid => "fid",
-            Self::Kid => "kid",
-            Self::Pr => "pr",
-            Self::Dc => "dc",
-            Self::Is => "is",
-            Self::Nn => "nn",
-        }
-    }
-
-    /// The one of this name.
-    ///
-    /// # Errors
-    /// A name of none.
-    pub fn named(name: &str) -> Result<Self, CliError> {
-        <Self as ValueEnum>::from_str(name, false).map_err(|_| {
-            CliError::Failed(format!(
-                "the run's settings name the metric {name:?}, which this program does not know"
-            ))
-        })
-    }
-}
-
-impl From<MetricChoice> for Metric {
-    fn from(choice: MetricChoice) -> Self {
-        match choice {
-            MetricChoice::Fid => Self::Fid,
-            MetricChoice::Kid => Self::Kid,
-            MetricChoice::Pr => Self::Pr,
-            MetricChoice::Dc => Self::Dc,
-            MetricChoice::Is => Self::Is,
-            MetricChoice::Nn => Self::Nn,
-        }
-    }
+/// The metric with this name.
+///
+/// # Errors
+/// Returns an error if there is none: a run's settings may be from another version.
+pub fn metric_named(name: &str) -> Result<&'static Metric, CliError> {
+    metrics::find(name)
+        .ok_or_else(|| CliError::Failed(format!("this version has no metric {name:?}")))
 }
 
 /// How conditions are drawn.
@@ -116,8 +72,8 @@ pub struct CompareArgs {
     #[arg(long, value_enum, default_value = "train")]
     fake_split: SplitChoice,
     /// What to measure, separated by commas [default: fid,kid,pr,dc, and is where the features come from a network of classes].
-    #[arg(long, value_name = "METRIC,…", value_enum, value_delimiter = ',')]
-    metrics: Vec<MetricChoice>,
+    #[arg(long, value_name = "METRIC,…", value_parser = metric_parser(), value_delimiter = ',')]
+    metrics: Vec<&'static Metric>,
     /// Pictures of each side, drawn by chance from a set that has more.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(2..=1_000_000))]
     count: u32,
@@ -185,7 +141,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     let (count, told) = (
         args.count as usize,
         if matches!(args.classes, Classes::Real) {
-            ConditionSampling::AsReal
+            ConditionSampling::FromRealSet
         } else {
             ConditionSampling::Uniform
         },
@@ -214,7 +170,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
             "looking at real pictures",
             progress,
         )?;
-        let training = match options.metrics.contains(&Metric::Nn) {
+        let training = match options.metrics.iter().any(|metric| metric.needs == Needs::TrainSet) {
             true => {
                 let all = ImageSource::from_dataset(&train, usize::MAX, args.seed);
                 let all = all.cached_features(
@@ -269,22 +225,22 @@ fn sheet(
     sources: [&ImageSource<'_>; 2],
     [real, fake]: [&FeatureSet; 2],
     device: &Device,
-) -> Result<FramedSheet, EvalError> {
+) -> Result<ImageSheet, EvalError> {
     let [of_real, of_fake] = sources;
     let columns = COLUMNS.min(of_real.len()).min(of_fake.len());
-    let generated = of_fake.part(0, columns)?;
+    let generated = of_fake.images(0, columns)?;
     let size = generated.len() / columns;
     let shape = [generated.shape()[1], generated.shape()[2], generated.shape()[3]];
     let some = fake.features.select(&(0..columns).collect::<Vec<_>>());
     let nearest =
         PairwiseDistances::new(&some, &real.features, device).nearest(1, eval::Progress::SILENT)?;
-    let mut sheet = FramedSheet::new(shape, columns);
+    let mut sheet = ImageSheet::framed(shape, columns);
     for index in eval::images::evenly_spaced(of_real.len(), columns) {
-        sheet.add(&of_real.part(index, 1)?.to_vec(), None);
+        sheet.add(&of_real.images(index, 1)?.to_vec(), None);
     }
     generated.to_vec().chunks_exact(size).for_each(|picture| sheet.add(picture, None));
     for found in nearest.iter().filter_map(|found| found.first()) {
-        sheet.add(&of_real.part(found.index, 1)?.to_vec(), Some(BLUE));
+        sheet.add(&of_real.images(found.index, 1)?.to_vec(), Some(BLUE));
     }
     Ok(sheet)
 }
@@ -298,15 +254,14 @@ struct Subject<'a> {
     extractor: &'a FeatureExtractor,
 }
 
-fn metrics(args: &CompareArgs, extractor: &FeatureExtractor) -> Vec<Metric> {
+fn metrics(args: &CompareArgs, extractor: &FeatureExtractor) -> Vec<&'static Metric> {
     if args.metrics.is_empty() {
-        return USUAL
-            .iter()
-            .filter(|choice| extractor.is_classifier() || **choice != MetricChoice::Is)
-            .map(|&choice| choice.into())
-            .collect();
+        let fits = |metric: &Metric| {
+            metric.needs != Needs::ClassProbabilities || extractor.is_classifier()
+        };
+        return METRICS.iter().copied().filter(|metric| metric.default && fits(metric)).collect();
     }
-    args.metrics.iter().map(|&choice| choice.into()).collect()
+    args.metrics.clone()
 }
 
 fn real_name(args: &CompareArgs, fake: &Fake) -> Result<String, CliError> {
@@ -387,12 +342,12 @@ pub fn extractor(
 fn conditions(told: Option<ConditionSampling>) -> &'static str {
     match told {
         None => "",
-        Some(ConditionSampling::AsReal) => ", conditions in the real set's proportions",
+        Some(ConditionSampling::FromRealSet) => ", conditions in the real set's proportions",
         Some(ConditionSampling::Uniform) => ", each class equally often",
     }
 }
 
-fn print(subject: &Subject<'_>, report: &Report) {
+fn print(subject: &Subject<'_>, report: &MetricReport) {
     let [real, fake] = subject.counts;
     output::line(format!("Real: {real} pictures of {}", subject.real));
     output::line(format!(
@@ -432,7 +387,7 @@ fn number(value: f64) -> String {
     if value.abs() >= 100.0 { format!("{value:.1}") } else { format!("{value:.4}") }
 }
 
-fn print_json(subject: &Subject<'_>, args: &CompareArgs, report: &Report) {
+fn print_json(subject: &Subject<'_>, args: &CompareArgs, report: &MetricReport) {
     let of = |figure: &MetricValue| {
         let MetricValue { name, value, interval, deviation, expected, .. } = figure;
         json!({ "name": name, "value": value, "interval": interval, "deviation": deviation, "real": expected })
@@ -440,8 +395,9 @@ fn print_json(subject: &Subject<'_>, args: &CompareArgs, report: &Report) {
     let figures: serde_json::Map<String, Value> =
         report.values.iter().map(|figure| (figure.key.to_owned(), of(figure))).collect();
     let [real, fake] = subject.counts;
-    let told =
-        subject.told.map(|told| if told == ConditionSampling::AsReal { "real" } else { "uniform" });
+    let told = subject
+        .told
+        .map(|told| if told == ConditionSampling::FromRealSet { "real" } else { "uniform" });
     output::json(&json!({
         "features": subject.extractor.id(), "real": subject.real, "fake": subject.fake, "count_real": real, "count_fake": fake,
         "classes": told, "seed": args.seed, "neighbours": args.neighbours, "metrics": figures,

@@ -1,6 +1,6 @@
 //! What measures a run while it goes.
 
-use super::compare::{MetricChoice, extractor};
+use super::compare::{extractor, metric_named};
 use super::train_features::{open, unmirrored};
 use crate::cache;
 use crate::error::CliError;
@@ -8,7 +8,7 @@ use crate::render;
 use data::{Dataset, Split};
 use eval::feature_network::FeatureExtractor;
 use eval::metrics::{
-    ConditionSampling, FeatureSet, ImageSource, Metric, MetricValue, Options, Subsets,
+    ConditionSampling, FeatureSet, ImageSource, Metric, MetricValue, Needs, Options, Subsets,
     TrainNeighborIndex, compare,
 };
 use eval::{EvalError, Progress};
@@ -47,11 +47,8 @@ impl Evaluator {
         device: &Device,
         json: bool,
     ) -> Result<Self, CliError> {
-        let metrics: Vec<Metric> = evaluate
-            .metrics
-            .iter()
-            .map(|name| MetricChoice::named(name).map(Metric::from))
-            .collect::<Result<_, _>>()?;
+        let metrics: Vec<&'static Metric> =
+            evaluate.metrics.iter().map(|name| metric_named(name)).collect::<Result<_, _>>()?;
         // Features know pictures as they are: a set that is mirrored is another one.
         let train = match dataset.preprocess().flip {
             true => Arc::new(open(
@@ -62,10 +59,12 @@ impl Evaluator {
             false => Arc::clone(dataset),
         };
         let extractor = extractor(&evaluate.features, &settings.data, &train, device, json)?;
-        if metrics.contains(&Metric::Is) && !extractor.is_classifier() {
+        let unfit = |metric: &&&Metric| metric.needs == Needs::ClassProbabilities;
+        if let Some(metric) = metrics.iter().find(unfit).filter(|_| !extractor.is_classifier()) {
             return Err(CliError::Usage(format!(
-                "--eval-metrics is: the inception score takes features of a network that was trained on classes, and {} is none: leave it out, \
-                 or give another --eval-features",
+                "--eval-metrics {}: it needs features of a network that was trained on classes, \
+                 not {}: leave it out, or give other --eval-features",
+                metric.name,
                 extractor.id()
             )));
         }
@@ -83,13 +82,14 @@ impl Evaluator {
                 )
             };
             let real = measured(count, "looking at real pictures")?;
-            let training = match options.metrics.contains(&Metric::Nn) {
-                true => {
-                    let all = measured(usize::MAX, "looking at training pictures")?;
-                    Some(TrainNeighborIndex::new(Cow::Owned(all.features), device, progress)?)
-                }
-                false => None,
-            };
+            let training =
+                match options.metrics.iter().any(|metric| metric.needs == Needs::TrainSet) {
+                    true => {
+                        let all = measured(usize::MAX, "looking at training pictures")?;
+                        Some(TrainNeighborIndex::new(Cow::Owned(all.features), device, progress)?)
+                    }
+                    false => None,
+                };
             Ok::<_, EvalError>((real, training))
         })?;
         let judge = Self {
@@ -144,7 +144,7 @@ impl Evaluator {
             &sampler,
             self.count,
             self.seed,
-            ConditionSampling::AsReal,
+            ConditionSampling::FromRealSet,
             &self.train,
         )?;
         let report = render::with_progress(self.json, |progress| {
@@ -171,7 +171,7 @@ impl Evaluator {
             std::iter::once(own).chain(expected)
         });
         // The report has an order of its own.
-        let first = self.options.metrics.first().and_then(|metric| report.get(metric.key()));
+        let first = self.options.metrics.first().and_then(|metric| report.get(metric.key));
         let features = self.extractor.id();
         Ok(EvalResult {
             metrics: figures.collect(),

@@ -94,10 +94,10 @@ fn finish(
             .into_iter()
             .filter_map(|at| held.get(at).copied())
             .collect();
-        let rows = network.features(&load_images(tested, &shown)?)?.to_vec();
+        let rows = network.predict(&load_images(tested, &shown)?)?.features.to_vec();
         let targets = &network.description().targets;
-        let names = targets.heads.first().map_or_else(Vec::new, TargetHead::words);
-        let classes = targets.first(tested, &shown);
+        let names = targets.heads.first().map_or_else(Vec::new, TargetHead::answer_names);
+        let classes = targets.first_answers(tested, &shown);
         draw_points(grid, &rows, shown.len(), classes.as_deref().map(|of| (of, &names[..])))?;
     }
     tell(args, network, file);

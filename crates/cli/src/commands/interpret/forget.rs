@@ -4,24 +4,15 @@ use super::{NetworkArgs, wrote};
 use crate::commands::device::DeviceArgs;
 use crate::error::CliError;
 use crate::{output, render};
-use clap::{ValueEnum, value_parser};
+use clap::value_parser;
 use eval::feature_network::FeatureNetwork;
 use eval::interpret::InspectedGenerator;
-use eval::interpret::forget::{self, AblationEffect, AblationResult, Options};
+use eval::interpret::forget::{self, AblationEffect, AblationResult, NegativeSampling, Options};
 use eval::interpret::regions::{self, Region, Scorer};
 use eval::{EvalError, Progress};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tensor::{Device, Tensor};
-
-/// What positions with the object are told apart from.
-#[derive(Clone, Copy, ValueEnum)]
-enum Against {
-    /// Random positions of the same pictures, outside the boxes.
-    Same,
-    /// The same positions of pictures without the object.
-    Others,
-}
 
 /// Flags of `forget`.
 #[derive(clap::Args)]
@@ -50,7 +41,7 @@ pub struct Args {
     layer: Option<String>,
     /// What positions with the object are told apart from.
     #[arg(long, value_enum, default_value = "same", help_heading = "Evaluation")]
-    negatives: Against,
+    negatives: NegativeSampling,
     /// The weight of the data beside that of the penalty in the regression.
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::parse::learning_rate, allow_negative_numbers = true, help_heading = "Evaluation")]
     c: f64,
@@ -113,10 +104,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     let judge = classifier.as_ref().map(|_| &sees as &Scorer<'_>);
     let options = Options {
-        negatives: match args.negatives {
-            Against::Same => forget::NegativeSampling::Same,
-            Against::Others => forget::NegativeSampling::Others,
-        },
+        negatives: args.negatives,
         c: args.c,
         controls: args.controls as usize,
         seed: args.seed,
@@ -160,7 +148,7 @@ impl ObjectClassifier {
 
     /// How likely each picture shows it.
     fn classify_batch(&self, pictures: &Tensor) -> Result<Vec<f32>, EvalError> {
-        let scores = self.network.scores(pictures)?;
+        let scores = self.network.predict(pictures)?.scores;
         Ok(scores.narrow(1, self.output, 1).to_vec())
     }
 
@@ -184,7 +172,7 @@ fn regions(
         };
         return Ok(regions::read_boxes(file, args.count as usize, [h, w])?);
     };
-    let pictures = generator.draw(latents, condition, &[], ("drawing", progress))?;
+    let pictures = generator.generate(latents, condition, &[], ("drawing", progress))?;
     let scores = judge(&pictures)?;
     let seen: Vec<usize> =
         (0..scores.len()).filter(|&i| scores[i] > 0.5).take(args.num_positives as usize).collect();

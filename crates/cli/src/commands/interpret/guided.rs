@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let options = Options {
             maps: args.maps as usize,
             top: args.top as usize,
-            pictures: args.count as usize,
+            images: args.count as usize,
         };
         let d = InspectedDiscriminator::trained(&checkpoint, &dataset, &device, progress)?;
         let untrained =
@@ -125,11 +125,11 @@ fn told(network: &str, feature: &Feature, dataset: &Dataset) -> serde_json::Valu
     let top: Vec<_> = feature
         .top
         .iter()
-        .map(|r| json!({ "picture": r.picture, "at": r.at, "response": r.value, "label": dataset.label(r.picture) }))
+        .map(|r| json!({ "picture": r.image, "at": r.at, "response": r.value, "label": dataset.label(r.image) }))
         .collect();
     json!({
         "event": "feature", "network": network, "feature": feature.index, "selectivity": feature.selectivity(),
-        "mean": feature.spread[0], "std": feature.spread[1], "top": top,
+        "mean": feature.responses.mean, "std": feature.responses.std, "top": top,
     })
 }
 

@@ -5,10 +5,10 @@ use super::{FileArgs, SeedArgs};
 use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator};
 use crate::error::CliError;
 use crate::render::table;
-use crate::{output, parse};
+use crate::{hints, output, parse};
 use clap::value_parser;
 use eval::latent::{
-    AttributeQuery, Equation, ExemplarSpec, Noise, SampleSpec, SuccessRate, TrialResults,
+    AttributeQuery, Equation, ExemplarSpec, ResultNoise, SampleSpec, SuccessRate, TrialResults,
     draw_trials,
 };
 use serde_json::{Value, json};
@@ -30,13 +30,13 @@ pub struct Args {
     condition: ConditionArgs,
     /// Exemplars of A in A − B + C: numbers among the candidates (3,17,42), seeds (seed:5,seed:9,seed:11), or what a model shall see in them (light=1,warm=0; score:7 for
     /// what is called 7), which takes those of which it is surest.
-    #[arg(long, value_name = "WHICH", value_parser = ExemplarSpec::parse)]
+    #[arg(long, value_name = "WHICH", value_parser = parse::exemplars)]
     a: ExemplarSpec,
     /// Exemplars of B.
-    #[arg(long, value_name = "WHICH", value_parser = ExemplarSpec::parse)]
+    #[arg(long, value_name = "WHICH", value_parser = parse::exemplars)]
     b: ExemplarSpec,
     /// Exemplars of C.
-    #[arg(long, value_name = "WHICH", value_parser = ExemplarSpec::parse)]
+    #[arg(long, value_name = "WHICH", value_parser = parse::exemplars)]
     c: ExemplarSpec,
     /// Exemplars of each concept where a model picks them. The paper found the mean of 3 stable and a single one not.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..=1000))]
@@ -101,9 +101,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let exemplars: Vec<_> = picked.iter().flat_map(|own| own.exemplars.iter().copied()).collect();
     let rows: Vec<usize> = (0..exemplars.len()).collect();
     let equation = Equation([0, 1, 2].map(|concept| rows[concept * a..(concept + 1) * a].to_vec()));
-    let noise = Noise { seed: args.seed.seed, amplitude: args.noise as f32 };
+    let noise = ResultNoise { seed: args.seed.seed, amplitude: args.noise as f32 };
     let base = candidates.drawing(&exemplars, 0);
-    let result = Equation::around(std::slice::from_ref(&equation), base.clone(), noise);
+    let result = Equation::results(std::slice::from_ref(&equation), base.clone(), noise);
     let length = lengths(&opened, &result)?.first().copied().unwrap_or(0.0);
     let verdict = match &args.expect {
         Some(words) => {
@@ -143,12 +143,13 @@ fn judge(
     picked: &[Selection; 3],
     words: &str,
     figure: &[f32],
-    noise: Noise,
+    noise: ResultNoise,
 ) -> Result<ArithmeticCheck, CliError> {
     let all = candidates.all();
     let (model, scores) = candidates.judged(&args.files)?;
-    let concept = AttributeQuery::parse(words, model.names())
-        .map_err(|error| CliError::Usage(format!("--expect {error}")))?;
+    let concept = AttributeQuery::parse(words, model.names()).map_err(|error| {
+        CliError::Usage(format!("--expect {}", hints::compose(&error, hints::eval(&error))))
+    })?;
     let [h, w, c] = opened.sampler.shape();
     // The result first, then its neighbours.
     let hits = |images: &[f32]| -> Result<Vec<bool>, CliError> {
@@ -170,7 +171,7 @@ fn judge(
                 continue;
             }
             let equations: Vec<Equation> = trials.into_iter().map(Equation).collect();
-            let around = Equation::around(&equations, all.clone(), noise);
+            let around = Equation::results(&equations, all.clone(), noise);
             let hits = hits(&args.files.draw(opened, "drawing results", &around)?)?;
             let length = mean(lengths(opened, &around)?.into_iter().step_by(AROUND));
             drawn.push(Hits {

@@ -3,6 +3,7 @@
 use super::{FileArgs, SeedArgs, options};
 use crate::commands::generator::{Conditions, LoadedGenerator};
 use crate::error::CliError;
+use crate::hints;
 use clap::value_parser;
 use eval::feature_network::FeatureNetwork;
 use eval::latent::{
@@ -86,7 +87,7 @@ impl Model {
             values.extend(network.logits(&part)?.to_vec());
         }
         let scores = Scores::new(names.len(), values);
-        Ok(if network.is_classifier() { scores.one_of_many() } else { scores })
+        Ok(if network.is_classifier() { scores.class_margins() } else { scores })
     }
 }
 
@@ -226,7 +227,7 @@ impl<'a> Candidates<'a> {
     ) -> Result<Selection, CliError> {
         let usage = |text: String| CliError::Usage(format!("--{flag} {text}"));
         match pick {
-            ExemplarSpec::Rows(rows) => {
+            ExemplarSpec::Indices(rows) => {
                 if let Some(row) = rows.iter().find(|row| **row >= self.len()) {
                     return Err(usage(format!(
                         "{row}: the candidates are numbered 0 to {}; see --candidates",
@@ -257,10 +258,10 @@ impl<'a> Candidates<'a> {
                     found: None,
                 })
             }
-            ExemplarSpec::Described(text) => {
+            ExemplarSpec::Query(text) => {
                 let (model, scores) = self.look(files)?;
                 let concept = AttributeQuery::parse(text, model.names())
-                    .map_err(|error| usage(error.to_string()))?;
+                    .map_err(|error| usage(hints::compose(&error, hints::eval(&error))))?;
                 let found = concept.ranked(scores);
                 if found.len() < per {
                     return Err(CliError::Failed(format!(
@@ -278,7 +279,7 @@ impl<'a> Candidates<'a> {
     }
 
     fn candidate(&self, i: usize) -> Candidate {
-        let told = self.told.as_ref().and_then(|told| told.of.get(i)).copied().unwrap_or(0);
+        let told = self.told.as_ref().and_then(|told| told.indices.get(i)).copied().unwrap_or(0);
         Candidate { seed: self.seed, row: self.order.get(i).copied().unwrap_or(0), told }
     }
 
@@ -299,7 +300,7 @@ impl<'a> Candidates<'a> {
         }
         let of = chosen.iter().map(|candidate| candidate.told).collect();
         let told = (!self.conditions.rows.is_empty())
-            .then(|| ConditionTable { rows: self.conditions.rows.clone(), of });
+            .then(|| ConditionTable { rows: self.conditions.rows.clone(), indices: of });
         SampleSpec::plain(latents, told, options(self.opened, columns))
     }
 }

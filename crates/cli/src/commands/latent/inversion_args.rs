@@ -42,13 +42,7 @@ pub struct InversionArgs {
 impl InversionArgs {
     pub fn descent(&self) -> LatentOptimizer {
         let Self { steps, lr, starts, seed, latent_l2, .. } = *self;
-        LatentOptimizer {
-            steps: steps as usize,
-            lr,
-            starts: starts as usize,
-            seed,
-            prior: latent_l2,
-        }
+        LatentOptimizer { steps: steps as usize, lr, starts: starts as usize, seed, latent_l2 }
     }
 
     pub fn seed(&self) -> u64 {
@@ -92,7 +86,7 @@ impl InversionArgs {
 
 /// The drawing of one latent.
 pub fn drawing(latent: &Tensor, told: Option<&Tensor>, grid: GridOptions) -> SampleSpec {
-    let told = told.map(|rows| ConditionTable { rows: vec![rows.to_vec()], of: vec![0] });
+    let told = told.map(|rows| ConditionTable { rows: vec![rows.to_vec()], indices: vec![0] });
     SampleSpec::plain(vec![LatentSource::of_values(latent)], told, grid)
 }
 

@@ -6,7 +6,8 @@ use crate::commands::generator::{ConditionArgs, GeneratorArgs};
 use crate::error::CliError;
 use crate::render::with_progress;
 use crate::{output, parse};
-use eval::latent::{Cell, DiscriminatorScorer, InvertOptions, SampleSpec, invert};
+use eval::checkpoint_discriminator::CheckpointDiscriminator;
+use eval::latent::{Cell, InvertOptions, SampleSpec, invert};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -41,11 +42,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let conditions = args.condition.read(opened.sampler.recipe())?;
     let (target, _) = args.descent.read(&args.image, opened.sampler.shape())?;
     let critic = if args.features > 0.0 {
-        DiscriminatorScorer::new(&opened.checkpoint, &opened.sampler)?
+        CheckpointDiscriminator::for_sampler(&opened.checkpoint, &opened.sampler)?
     } else {
         None
     };
-    let asked = InvertOptions { descent: args.descent.descent(), features: args.features };
+    let asked = InvertOptions { optimizer: args.descent.descent(), features: args.features };
     let told = conditions.tensor();
     let found = with_progress(args.files.json, |progress| {
         invert(&opened.sampler, critic.as_ref(), &target, told.as_ref(), &asked, progress)
@@ -67,11 +68,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             found.psnr
         ));
     }
-    args.descent.write(&args.files, &found.latent, found.told.as_ref())?;
-    let base = drawing(&found.latent, found.told.as_ref(), options(&opened, 2));
+    args.descent.write(&args.files, &found.latent, found.condition.as_ref())?;
+    let base = drawing(&found.latent, found.condition.as_ref(), options(&opened, 2));
     args.files.write_grid(
         &opened,
-        SampleSpec { cells: vec![Cell::Given(0), Cell::Drawn(0)], ..base },
+        SampleSpec { cells: vec![Cell::External(0), Cell::Image(0)], ..base },
         &[target],
     )
 }

@@ -92,7 +92,7 @@ impl FileArgs {
         given: &[Vec<f32>],
     ) -> Result<(), CliError> {
         let Some(path) = &self.grid else { return Ok(()) };
-        let (values, shape) = drawing.draw(&opened.sampler, opened.batch, given, |_| ())?;
+        let (values, shape) = drawing.generate(&opened.sampler, opened.batch, given, |_| ())?;
         let image = grid::grid(&values, shape, drawing.grid)?;
         let origin = Provenance::new(
             &opened.sampler,

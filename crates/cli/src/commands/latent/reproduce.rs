@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             own,
             origin.command.clone(),
             origin.batch.unwrap_or(64),
-            origin.drawing.clone(),
+            origin.samples.clone(),
         );
         grid::save_png_with(path, &drawn.image, &now.texts())?;
         args.files.wrote(path);
@@ -81,16 +81,16 @@ pub fn run(args: &Args) -> Result<ExitCode, CliError> {
             "compared": drawn.compared,
             "differing": drawn.differing,
             "largest": drawn.largest,
-            "copied": drawn.given,
+            "copied": drawn.copied,
             "command": origin.command,
             "computed_with": origin.computed_with,
         }));
     } else {
         output::line(format!("drawn by: {}", origin.command));
-        if drawn.given > 0 {
+        if drawn.copied > 0 {
             output::line(format!(
                 "{} of its pictures were not drawn by the generator: they are copied, not compared",
-                drawn.given
+                drawn.copied
             ));
         }
         output::line(if equal {

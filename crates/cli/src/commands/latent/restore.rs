@@ -10,9 +10,10 @@ use crate::render::{table, with_progress};
 use crate::{output, parse};
 use clap::ValueEnum;
 use data::Preprocess;
+use eval::checkpoint_discriminator::CheckpointDiscriminator;
 use eval::latent::{
-    Cell, Corruption, DiscriminatorScorer, Provenance, Restoration, RestoreOptions, SampleSpec,
-    poisson, psnr, restore, upsample_bicubic,
+    Cell, Corruption, Provenance, Restoration, RestoreOptions, SampleSpec, poisson, psnr, restore,
+    upsample_bicubic,
 };
 use runs::{GridOptions, grid};
 use serde_json::json;
@@ -96,11 +97,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let given = read(args, &opened)?;
     let critic = match args.critic {
         Some(0.0) => None,
-        Some(_) => DiscriminatorScorer::new(&opened.checkpoint, &opened.sampler)?,
-        None => DiscriminatorScorer::new(&opened.checkpoint, &opened.sampler).unwrap_or(None),
+        Some(_) => CheckpointDiscriminator::for_sampler(&opened.checkpoint, &opened.sampler)?,
+        None => CheckpointDiscriminator::for_sampler(&opened.checkpoint, &opened.sampler)
+            .unwrap_or(None),
     };
     let weight = args.critic.unwrap_or(if critic.is_some() { CRITIC } else { 0.0 });
-    let asked = RestoreOptions { descent: args.descent.descent(), critic: weight };
+    let asked = RestoreOptions { optimizer: args.descent.descent(), prior: weight };
     let told = conditions.tensor();
     let found = with_progress(args.files.json, |progress| {
         restore(
@@ -116,7 +118,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let shape = opened.sampler.shape();
     let simple = simple(&given, shape);
     report(args, &opened, &conditions, &given, &found, &simple);
-    args.descent.write(&args.files, &found.latent, found.told.as_ref())?;
+    args.descent.write(&args.files, &found.latent, found.condition.as_ref())?;
     write(args, &opened, given, found, simple)
 }
 
@@ -142,9 +144,9 @@ fn read(args: &Args, opened: &LoadedGenerator) -> Result<RestoreInput, CliError>
     let [h, w, c] = opened.sampler.shape();
     let (whole, own) = args.descent.read(&args.image, [h, w, c])?;
     let damage = match args.task {
-        Task::Inpaint => Corruption::Missing(mask(args, [h, w])?),
-        Task::Superres => Corruption::Small { factor: args.factor.unwrap_or(4) as usize },
-        Task::Denoise => Corruption::Noisy,
+        Task::Inpaint => Corruption::Mask(mask(args, [h, w])?),
+        Task::Superres => Corruption::Downsampled { factor: args.factor.unwrap_or(4) as usize },
+        Task::Denoise => Corruption::Noise,
     };
     let [small_h, small_w, _] = damage.shape([h, w, c])?;
     let noise = args.noise.unwrap_or(0.0);
@@ -197,11 +199,9 @@ fn mask(args: &Args, [h, w]: [usize; 2]) -> Result<Vec<bool>, CliError> {
 /// What is done without any generator: a smooth membrane over the hole, bicubic enlargement, nothing.
 fn simple(given: &RestoreInput, shape: [usize; 3]) -> Vec<f32> {
     match &given.damage {
-        Corruption::Missing(mask) => {
-            poisson(&given.known, &vec![0.0; given.known.len()], mask, shape)
-        }
-        Corruption::Small { factor } => upsample_bicubic(&given.known, shape, *factor),
-        Corruption::Noisy => given.known.clone(),
+        Corruption::Mask(mask) => poisson(&given.known, &vec![0.0; given.known.len()], mask, shape),
+        Corruption::Downsampled { factor } => upsample_bicubic(&given.known, shape, *factor),
+        Corruption::Noise => given.known.clone(),
     }
 }
 
@@ -217,7 +217,7 @@ fn report(
     let [.., c] = opened.sampler.shape();
     let asked = |values: &[f32]| -> Vec<f32> {
         match &given.damage {
-            Corruption::Missing(mask) => {
+            Corruption::Mask(mask) => {
                 values.iter().enumerate().filter(|(i, _)| mask[i / c]).map(|(_, v)| *v).collect()
             }
             _ => values.to_vec(),
@@ -268,9 +268,9 @@ fn write(
     simple: Vec<f32>,
 ) -> Result<(), CliError> {
     let shape = opened.sampler.shape();
-    let base = drawing(&found.latent, found.told.as_ref(), GridOptions::SINGLE);
+    let base = drawing(&found.latent, found.condition.as_ref(), GridOptions::SINGLE);
     if let Some(path) = &args.out {
-        let drawing = SampleSpec { cells: vec![Cell::Given(0)], ..base.clone() };
+        let drawing = SampleSpec { cells: vec![Cell::External(0)], ..base.clone() };
         let (values, size) = drawing.lay_out(&[], shape, std::slice::from_ref(&found.restored))?;
         let origin = Provenance::new(
             &opened.sampler,
@@ -283,19 +283,19 @@ fn write(
         args.files.wrote(path);
     }
     let known = match &given.damage {
-        Corruption::Small { factor } => pixelated(&given.known, shape, *factor),
-        Corruption::Missing(_) | Corruption::Noisy => given.known,
+        Corruption::Downsampled { factor } => pixelated(&given.known, shape, *factor),
+        Corruption::Mask(_) | Corruption::Noise => given.known,
     };
     let mut pictures: Vec<Vec<f32>> = given.whole.into_iter().collect();
-    let noisy = given.damage == Corruption::Noisy;
+    let noisy = given.damage == Corruption::Noise;
     pictures.push(known);
     if !noisy {
         pictures.push(simple);
     }
-    let mut cells: Vec<Cell> = (0..pictures.len()).map(Cell::Given).collect();
-    cells.push(Cell::Drawn(0));
-    if matches!(given.damage, Corruption::Missing(_)) {
-        cells.push(Cell::Given(pictures.len()));
+    let mut cells: Vec<Cell> = (0..pictures.len()).map(Cell::External).collect();
+    cells.push(Cell::Image(0));
+    if matches!(given.damage, Corruption::Mask(_)) {
+        cells.push(Cell::External(pictures.len()));
         pictures.push(found.restored);
     }
     let grid = options(opened, cells.len());

@@ -5,7 +5,7 @@ use super::{FileArgs, SeedArgs};
 use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator};
 use crate::error::CliError;
 use crate::render::table;
-use crate::{output, parse};
+use crate::{hints, output, parse};
 use clap::value_parser;
 use eval::latent::{AttributeQuery, ExemplarSpec, SampleSpec, SuccessRate, TurnVector, positions};
 use runs::GridOptions;
@@ -24,10 +24,10 @@ pub struct Args {
     #[command(flatten)]
     condition: ConditionArgs,
     /// The group at the far end: numbers among the candidates (3,17,42), seeds (seed:5,seed:9), or what a model shall see in them (light=1).
-    #[arg(long, value_name = "WHICH", value_parser = ExemplarSpec::parse)]
+    #[arg(long, value_name = "WHICH", value_parser = parse::exemplars)]
     a: ExemplarSpec,
     /// The group at the near end.
-    #[arg(long, value_name = "WHICH", value_parser = ExemplarSpec::parse)]
+    #[arg(long, value_name = "WHICH", value_parser = parse::exemplars)]
     b: ExemplarSpec,
     /// Latents of each group where a model picks them.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u32).range(1..=1000))]
@@ -83,10 +83,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         print([&a, &b], &at, words.as_deref(), rates.as_ref())
     }
     let (turn, base) = turn(&candidates, [&a, &b], args.rows as usize, args.columns as usize);
-    args.files.write_grid(&opened, turn.drawing(base.clone(), &at), &[])?;
+    args.files.write_grid(&opened, turn.samples(base.clone(), &at), &[])?;
     let Some(gif) = &args.gif else { return Ok(()) };
     let frames = args.frames as usize;
-    let drawing = turn.drawing(base, &positions(frames, args.scale as f32));
+    let drawing = turn.samples(base, &positions(frames, args.scale as f32));
     let images = args.files.draw(&opened, "turning", &drawing)?;
     animate(args, &opened, gif, &images, frames)
 }
@@ -104,7 +104,7 @@ fn turn(
     let turn = TurnVector {
         a: (0..near).collect(),
         b: (near..far).collect(),
-        walkers: (far..far + count).collect(),
+        bases: (far..far + count).collect(),
     };
     (turn, candidates.drawing(&all, columns))
 }
@@ -125,10 +125,11 @@ fn measure(
     at: &[f32],
 ) -> Result<Seen, CliError> {
     let (turn, base) = turn(candidates, groups, args.draws as usize, 0);
-    let images = args.files.draw(opened, "turning", &turn.drawing(base, at))?;
+    let images = args.files.draw(opened, "turning", &turn.samples(base, at))?;
     let (model, _) = candidates.judged(&args.files)?;
-    let concept = AttributeQuery::parse(words, model.names())
-        .map_err(|error| CliError::Usage(format!("--expect {error}")))?;
+    let concept = AttributeQuery::parse(words, model.names()).map_err(|error| {
+        CliError::Usage(format!("--expect {}", hints::compose(&error, hints::eval(&error))))
+    })?;
     let [h, w, c] = opened.sampler.shape();
     let scores =
         model.score(&Tensor::from_slice(&images, [images.len() / (h * w * c), h, w, c]))?;

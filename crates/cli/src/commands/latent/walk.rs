@@ -5,20 +5,11 @@ use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator, 
 use crate::error::CliError;
 use crate::output;
 use crate::render::table;
-use clap::{ValueEnum, value_parser};
+use clap::value_parser;
 use eval::latent::{ConditionTable, InterpolationPath, LatentSource, SampleSpec, Smoothness, Walk};
 use nn::recipe::LatentDistribution;
 use serde_json::json;
 use std::path::PathBuf;
-
-/// How to get from one point to the next.
-#[derive(Clone, Copy, ValueEnum)]
-enum PathChoice {
-    /// Straight.
-    Linear,
-    /// Along the great circle.
-    Spherical,
-}
 
 /// Flags of `walk`.
 #[derive(clap::Args)]
@@ -41,7 +32,7 @@ pub struct Args {
     steps: u32,
     /// Straight, or around the origin, near which normal latents never are [default: linear for uniform latents, spherical for normal ones].
     #[arg(long, value_enum)]
-    path: Option<PathChoice>,
+    path: Option<InterpolationPath>,
     /// Writes the walk as an animation that comes back to its beginning.
     #[arg(long, value_name = "FILE.gif")]
     gif: Option<PathBuf>,
@@ -57,14 +48,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     args.files.require(args.gif.as_deref())?;
     let opened = args.generator.open_alone()?;
     let recipe = opened.sampler.recipe();
-    let path = match (args.path, recipe.generator.distribution) {
-        (Some(PathChoice::Linear), _) | (None, LatentDistribution::Uniform) => {
-            InterpolationPath::Linear
-        }
-        (Some(PathChoice::Spherical), _) | (None, LatentDistribution::Normal) => {
-            InterpolationPath::Spherical
-        }
-    };
+    let path = args.path.unwrap_or(match recipe.generator.distribution {
+        LatentDistribution::Uniform => InterpolationPath::Linear,
+        LatentDistribution::Normal => InterpolationPath::Spherical,
+    });
     let walk = Walk { points: args.rows as usize, steps: args.steps as usize, path };
     let conditions = args.condition.read(recipe)?;
     // A point has one condition: the next class for the next point.
@@ -81,7 +68,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         )));
     }
     let told =
-        (known > 0).then(|| ConditionTable { rows: conditions.rows.clone(), of: of.clone() });
+        (known > 0).then(|| ConditionTable { rows: conditions.rows.clone(), indices: of.clone() });
     let rows: Vec<usize> = (0..walk.points).collect();
     let block = LatentSource::of_rows(args.seed.seed, args.seed.truncation, &rows);
     let base = SampleSpec::plain(vec![block], told, options(&opened, args.columns as usize));
@@ -111,7 +98,7 @@ fn animate(
 }
 
 fn share(found: &Smoothness) -> f64 {
-    found.largest / found.apart.max(1e-9)
+    found.largest / found.point_distance.max(1e-9)
 }
 
 fn print(walk: &Walk, found: &Smoothness, names: &[String]) {
@@ -134,7 +121,7 @@ fn print(walk: &Walk, found: &Smoothness, names: &[String]) {
     let [leg, step] = found.at;
     output::line(format!(
         "\nroot mean squares in grey levels of 255, over {} steps a leg; the pictures of two points are {:.2} apart",
-        walk.steps, found.apart
+        walk.steps, found.point_distance
     ));
     let seen = if found.jumps() {
         "a jump: a generator that knows pictures by heart jumps from one to the next (with more --steps a smooth one does not)"
@@ -156,7 +143,7 @@ fn print_json(walk: &Walk, found: &Smoothness) {
         "mean": found.mean,
         "largest": found.largest,
         "largest_at": { "leg": found.at[0], "step": found.at[1] },
-        "apart": found.apart,
+        "apart": found.point_distance,
         "share": share(found),
         "jumps": found.jumps(),
         "legs": found.segments.iter().map(|[mean, largest]| json!({ "mean": mean, "largest": largest })).collect::<Vec<_>>(),

@@ -8,8 +8,9 @@ use crate::output;
 use crate::render::{table, with_progress};
 use clap::value_parser;
 use data::{DataSpec, Dataset, Fit, Preprocess};
+use eval::image_sheet::ImageSheet;
 use eval::images::load_images;
-use eval::memorization::{AutoencoderConfig, Duplicates, FramedSheet, Group, Options, dedup};
+use eval::memorization::{AutoencoderConfig, Duplicates, Group, Options, dedup};
 use runs::{GridOptions, grid, write_atomic};
 use serde_json::json;
 use std::collections::HashSet;
@@ -175,7 +176,7 @@ fn is_list(out: &Path) -> bool {
 
 fn object(dataset: &Dataset, group: &Group) -> serde_json::Value {
     let names: Vec<String> =
-        group.pictures.iter().map(|&picture| dataset.image_name(picture)).collect();
+        group.images.iter().map(|&picture| dataset.image_name(picture)).collect();
     json!({"kept": names.first(), "left_out": names.get(1..), "distances": group.distances})
 }
 
@@ -199,17 +200,17 @@ fn report(args: &Args, dataset: &Dataset, found: &Duplicates) {
     let mut cells = vec![["kept", "left out", "farthest"].map(String::from).to_vec()];
     for group in found.groups.iter().take(SHOWN) {
         let names: Vec<String> = group
-            .pictures
+            .images
             .iter()
             .skip(1)
             .take(3)
             .map(|&picture| dataset.image_name(picture))
             .collect();
-        let more = group.pictures.len().saturating_sub(4);
+        let more = group.images.len().saturating_sub(4);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let farthest = group.distances.iter().copied().fold(0.0, f64::max);
         let kept =
-            group.pictures.first().map_or_else(String::new, |&picture| dataset.image_name(picture));
+            group.images.first().map_or_else(String::new, |&picture| dataset.image_name(picture));
         cells.push(vec![kept, format!("{}{more}", names.join(", ")), format!("{farthest:.3}")]);
     }
     if !found.groups.is_empty() {
@@ -333,10 +334,10 @@ fn write_pictures(
 fn draw(file: &Path, dataset: &Dataset, found: &Duplicates) -> Result<(), CliError> {
     let [rows, columns] = SHEET;
     let [h, w, c] = dataset.shape();
-    let mut sheet = FramedSheet::new([h, w, c], columns);
+    let mut sheet = ImageSheet::framed([h, w, c], columns);
     let blank = vec![1.0; h * w * c];
     for group in found.groups.iter().take(rows) {
-        let shown: Vec<usize> = group.pictures.iter().copied().take(columns).collect();
+        let shown: Vec<usize> = group.images.iter().copied().take(columns).collect();
         let pictures = load_images(dataset, &shown)?.to_vec();
         for (k, picture) in pictures.chunks_exact(h * w * c).enumerate() {
             sheet.add(picture, (k > 0).then_some(RED));

@@ -7,8 +7,9 @@ use crate::output;
 use crate::render::{table, with_progress};
 use clap::value_parser;
 use data::{Dataset, Split};
+use eval::image_sheet::{FrameColor, ImageSheet};
 use eval::images::load_images;
-use eval::memorization::{FrameColor, FramedSheet, NearestImage, nearest};
+use eval::memorization::{NearestImage, nearest};
 use eval::representation::{BnStatistics, DiscriminatorFeatures, PixelFeatures, Representation};
 use runs::{Checkpoint, grid};
 use serde_json::json;
@@ -133,7 +134,7 @@ fn draw(args: &Args, samples: &Tensor, dataset: &Dataset, found: &Found) -> Resu
     let shape = dataset.shape();
     let size: usize = shape.iter().product();
     let kinds = 1 + usize::from(found.features.is_some());
-    let mut sheet = FramedSheet::new(shape, 1 + kinds * args.neighbours as usize);
+    let mut sheet = ImageSheet::framed(shape, 1 + kinds * args.neighbours as usize);
     for (k, sample) in samples.to_vec().chunks_exact(size).enumerate() {
         sheet.add(sample, None);
         for (all, frame) in [(Some(&found.pixels), YELLOW), (found.features.as_ref(), BLUE)] {

@@ -1,6 +1,5 @@
 //! `dcgan features`.
 
-use super::Statistics;
 use crate::commands::data::SplitChoice;
 use crate::commands::device::DeviceArgs;
 use crate::error::CliError;
@@ -8,7 +7,7 @@ use crate::output;
 use crate::render::{table, with_progress};
 use data::Dataset;
 use eval::images::evenly_spaced;
-use eval::representation::{DiscriminatorFeatures, Representation, extract};
+use eval::representation::{BnStatistics, DiscriminatorFeatures, Representation, extract};
 use runs::write_state_dict;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -39,7 +38,7 @@ pub struct Args {
     grid: Option<PathBuf>,
     /// What batch norm uses.
     #[arg(long, value_enum, default_value = "running")]
-    bn: Statistics,
+    bn: BnStatistics,
     /// Take the same network with fresh weights instead of the trained ones: what the shape alone does.
     #[arg(long)]
     untrained: bool,
@@ -82,7 +81,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let indices =
         evenly_spaced(dataset.len(), args.count.map_or(usize::MAX, |count| count as usize));
     let (values, seconds) = with_progress(args.json, |progress| {
-        features.set_bn_statistics(args.bn.into(), &dataset, progress)?;
+        features.set_bn_statistics(args.bn, &dataset, progress)?;
         let began = Instant::now();
         let values = extract(&features, &dataset, &indices, "features", progress)?;
         Ok::<_, CliError>((values, began.elapsed().as_secs_f64()))

@@ -1,6 +1,5 @@
 //! `dcgan linear-probe`.
 
-use super::Statistics;
 use crate::commands::device::DeviceArgs;
 use crate::error::CliError;
 use crate::output;
@@ -8,12 +7,13 @@ use crate::render::{table, with_progress};
 use clap::{ValueEnum, value_parser};
 use data::{DataSpec, Dataset, Split};
 use eval::Progress;
-use eval::metrics::mean_std::MeanStd;
 use eval::representation::{
-    Bar, DiscriminatorFeatures, KMeans, KMeansOptions, LinearProbeConfig, PixelFeatures,
-    ProbeResult, Representation, SplitIndices, SupervisedResult, bars, share, supervised,
+    BnStatistics, DiscriminatorFeatures, KMeans, KMeansOptions, LinearProbeConfig, PixelFeatures,
+    ProbeResult, Representation, SplitIndices, SupervisedResult, supervised,
 };
+use eval::stats::{MeanStd, binomial_half_width};
 use nn::Recipe;
+use runs::plots::{Bar, bars};
 use runs::{grid, write_atomic};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -113,7 +113,7 @@ pub struct Args {
     epochs: u32,
     /// What batch norm of the trained discriminator uses; of one that is not trained it is always the pictures.
     #[arg(long, value_enum, default_value = "running")]
-    bn: Statistics,
+    bn: BnStatistics,
     /// Of the draws, of what is held out, and of fresh weights.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
     seed: u64,
@@ -200,8 +200,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     Ok(())
 }
 
-fn bar(name: &str, [share, half]: [f64; 2]) -> Bar {
-    Bar { name: name.to_owned(), share, half }
+fn bar(name: &str, [value, half]: [f64; 2]) -> Bar {
+    Bar { name: name.to_owned(), value, half }
 }
 
 fn inputs(args: &Args) -> Result<ProbeInputs, CliError> {
@@ -248,13 +248,13 @@ fn probe(
     };
     match choice {
         Choice::D => {
-            inputs.trained.set_bn_statistics(args.bn.into(), &inputs.train, progress)?;
+            inputs.trained.set_bn_statistics(args.bn, &inputs.train, progress)?;
             with(&inputs.trained, "D")
         }
         Choice::RandomD => {
             let random =
                 DiscriminatorFeatures::random(inputs.trained.recipe(), args.seed, &inputs.device)?;
-            random.set_bn_statistics(Statistics::Pictures.into(), &inputs.train, progress)?;
+            random.set_bn_statistics(BnStatistics::OfImages, &inputs.train, progress)?;
             with(&random, "random D")
         }
         Choice::Pixels => with(&PixelFeatures::new(inputs.train.shape()), "pixels"),
@@ -285,7 +285,7 @@ fn supervised_baseline(args: &Args, inputs: &ProbeInputs) -> Result<(Value, [f64
         )
     })?;
     let SupervisedResult { trial, validation, accuracy, trials } = found;
-    let half = share(accuracy, inputs.test.len());
+    let half = binomial_half_width(accuracy, inputs.test.len());
     if !args.json {
         output::line(format!(
             "\nthe same architecture on the labels alone, best of {} trials by held-out pictures: {:.2} ± {:.2} % on the test set, {:.2} % held out \
@@ -391,11 +391,11 @@ fn print(inputs: &ProbeInputs, rows: &[(String, usize, ProbeResult, Value)]) {
         for (name, _, judged, _) in others {
             let differences: Vec<f64> =
                 own.accuracy.iter().zip(&judged.accuracy).map(|(a, b)| 100.0 * (a - b)).collect();
-            let MeanStd { mean, deviation } = MeanStd::of(&differences);
+            let MeanStd { mean, std } = MeanStd::of(&differences);
             let wins = differences.iter().filter(|difference| **difference > 0.0).count();
             output::line(format!(
                 "{first} beside {name}: {mean:+.2} ± {:.2} points, draw by draw; better in {wins} of {draws}",
-                1.96 * deviation
+                1.96 * std
             ));
         }
     }

@@ -6,31 +6,12 @@ pub mod linear_probe;
 use super::preprocess::{DatasetInfo, PreprocessArgs};
 use crate::error::CliError;
 use crate::render::with_progress;
-use clap::ValueEnum;
 use data::{DataSpec, Dataset, Preprocess, Split};
 use eval::images::evenly_spaced;
-use eval::representation::{BnStatistics, ClassLabels, MAX_POINTS, scatter};
+use eval::representation::{ClassLabels, MAX_POINTS, scatter};
 use nn::Recipe;
 use runs::grid;
 use std::path::Path;
-
-/// What batch norm of the discriminator normalises by.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum Statistics {
-    /// The running statistics of training, of real and generated pictures by turns; where the weights have none, those of the pictures.
-    Running,
-    /// Averaged over the pictures that are looked at, up to 2048 of them.
-    Pictures,
-}
-
-impl From<Statistics> for BnStatistics {
-    fn from(choice: Statistics) -> Self {
-        match choice {
-            Statistics::Running => Self::Running,
-            Statistics::Pictures => Self::OfPictures,
-        }
-    }
-}
 
 /// Draws rows of features, as many numbers for each of the pictures, as points of the plane; `classes` are those of the rows, where they have any.
 ///

@@ -1,7 +1,8 @@
 //! The flags of `train` for evaluating a run while it trains.
 
-use crate::commands::eval::MetricChoice;
+use crate::commands::eval::metric_parser;
 use clap::value_parser;
+use eval::metrics::{Metric, frechet, precision_recall};
 use std::path::Path;
 use train::EvalConfig;
 
@@ -17,8 +18,8 @@ pub struct EvaluateArgs {
     pub eval_every: Option<u64>,
     /// Metrics, as in `dcgan eval`, separated by commas; the first one ranks the checkpoints [default:
     /// fid,pr].
-    #[arg(long, value_name = "METRIC,…", value_enum, value_delimiter = ',')]
-    pub eval_metrics: Vec<MetricChoice>,
+    #[arg(long, value_name = "METRIC,…", value_parser = metric_parser(), value_delimiter = ',')]
+    pub eval_metrics: Vec<&'static Metric>,
     /// Number of real and of generated images, from 10 [default: 5000].
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(10..=1_000_000))]
     pub eval_count: Option<u32>,
@@ -43,11 +44,11 @@ impl EvaluateArgs {
 
     /// The settings of a new run; `None` without `--eval-every`.
     pub fn settings(&self) -> Option<EvalConfig> {
-        let usual = [MetricChoice::Fid, MetricChoice::Pr];
-        let metrics = if self.eval_metrics.is_empty() { &usual[..] } else { &self.eval_metrics };
+        let default = [&frechet::METRIC, &precision_recall::METRIC];
+        let metrics = if self.eval_metrics.is_empty() { &default[..] } else { &self.eval_metrics };
         Some(EvalConfig {
             every: self.eval_every?,
-            metrics: metrics.iter().map(|metric| metric.name().to_owned()).collect(),
+            metrics: metrics.iter().map(|metric| metric.name.to_owned()).collect(),
             count: self.eval_count.unwrap_or(COUNT) as usize,
             features: self
                 .eval_features

@@ -227,7 +227,7 @@ fn warn_of_other_numerics(meta: &CheckpointMeta, device: &Device, render: &Rende
 fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
     let (recipe, preprocess) = (&run.recipe, &run.preprocess);
     let (eval, metrics) = (run.eval.as_ref(), &args.evaluate.eval_metrics);
-    let metrics: Vec<_> = metrics.iter().map(|metric| metric.name()).collect();
+    let metrics: Vec<_> = metrics.iter().map(|metric| metric.name).collect();
     let features = args.evaluate.settings().filter(|_| args.evaluate.eval_features.is_some());
     let flags = [
         ("--image", args.pictures.image.map(sides), sides(recipe.image.size)),

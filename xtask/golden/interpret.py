@@ -1,8 +1,8 @@
 """Golden guided gradients and a logistic regression, in float64.
 
-Writes crates/eval/tests/golden/inside.safetensors (F32, expectations rounded once). Images NHWC.
+Writes crates/eval/tests/golden/interpret.safetensors (F32, expectations rounded once). Images NHWC.
   NAME/state/KEY: parameters and buffers in PyTorch's layouts; NAME/x [N, H, W, C]; NAME/units [N, 3] I64 (row, column, feature), in each
-    picture the strongest unit of a feature; NAME/gradient [N, H, W, C]: guided backpropagation of a 1 at each unit, whose rectifiers pass
+    image the strongest unit of a feature; NAME/gradient [N, H, W, C]: guided backpropagation of a 1 at each unit, whose rectifiers pass
     max(g, 0) where their input was positive (Springenberg et al. 2015; Radford et al. 2016 for the leaky ones).
   logistic/rows [n, k], logistic/truths [n] I64, logistic/c, logistic/weights [k], logistic/bias: the minimum of
     0.5 |w|^2 + c sum ln(1 + exp(-y (w x + b))), found by PyTorch's derivatives down to a gradient of 1e-12.
@@ -44,7 +44,7 @@ class Rectifier(nn.Module):
 
 
 def case(name, layers):
-    """The units are those of the last layer, features 0, 1, ... picture by picture."""
+    """The units are those of the last layer, features 0, 1, ... image by image."""
     rng = rng_for(name)
     net = nn.Sequential(*layers).double().eval()
     state = {}
@@ -105,4 +105,4 @@ case("pooled", [
     nn.Conv2d(4, 4, 3, 1, 1), Rectifier(0.0),
 ])  # fmt: skip
 logistic()
-write_tensors("crates/eval/tests/golden/inside.safetensors", tensors)
+write_tensors("crates/eval/tests/golden/interpret.safetensors", tensors)
