@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use tensor::HostTensor;
 
 #[test]
-fn comes_back_bit_for_bit() {
+fn checkpoint_roundtrip_is_bit_exact() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
     let mut checkpoint = sample(12);
@@ -24,11 +24,11 @@ fn comes_back_bit_for_bit() {
 }
 
 #[test]
-fn every_float_of_the_state_comes_back_exactly() {
+fn state_floats_roundtrip_exactly() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
     let mut checkpoint = sample(1);
-    // A multiplicative walk over many exponents; a parser without exact rounding misses about a
+    // Multiplication visits many exponents; a parser without exact rounding misses about a
     // third of these.
     let floats: Vec<f64> =
         (0..2000u32).map(|i| 1.000_123_f64.powi(i as i32 * 37) / 3.0 * 1e-9).collect();
@@ -38,7 +38,7 @@ fn every_float_of_the_state_comes_back_exactly() {
 }
 
 #[test]
-fn the_same_content_gives_the_same_bytes() {
+fn equal_contents_give_equal_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
     save(&a, &sample(3)).unwrap();
@@ -47,7 +47,7 @@ fn the_same_content_gives_the_same_bytes() {
 }
 
 #[test]
-fn other_readers_of_the_format_accept_it() {
+fn safetensors_crate_reads_a_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
     save(&path, &sample(3)).unwrap();
@@ -65,7 +65,7 @@ fn other_readers_of_the_format_accept_it() {
 }
 
 #[test]
-fn a_look_tells_all_but_the_values_and_finds_damage() {
+fn inspect_lists_tensors_and_detects_damage() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
     save(&path, &sample(40)).unwrap();
@@ -86,7 +86,7 @@ fn a_look_tells_all_but_the_values_and_finds_damage() {
 }
 
 #[test]
-fn an_array_that_does_not_fill_its_shape_is_refused() {
+fn tensor_with_wrong_length_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
     let mut checkpoint = sample(1);
@@ -98,7 +98,7 @@ fn an_array_that_does_not_fill_its_shape_is_refused() {
 }
 
 #[test]
-fn a_plain_safetensors_file_is_told_apart() {
+fn plain_safetensors_is_not_a_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
     write_state_dict(&path, &sample(1).tensors).unwrap();
@@ -112,7 +112,7 @@ fn a_plain_safetensors_file_is_told_apart() {
 }
 
 #[test]
-fn a_newer_schema_is_refused() {
+fn newer_schema_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
     save(&path, &sample(1)).unwrap();
@@ -127,7 +127,7 @@ fn a_newer_schema_is_refused() {
 }
 
 #[test]
-fn each_kind_of_wrong_file_has_its_own_error() {
+fn invalid_files_have_distinct_errors() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.safetensors");
     for (path, kind) in
@@ -157,7 +157,7 @@ fn each_kind_of_wrong_file_has_its_own_error() {
 }
 
 #[test]
-fn a_header_that_lies_about_sizes_allocates_nothing() {
+fn false_sizes_allocate_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.safetensors");
     let write = |header: &str| {
@@ -183,7 +183,7 @@ fn a_header_that_lies_about_sizes_allocates_nothing() {
 }
 
 #[test]
-fn half_written_files_of_a_killed_run_are_removed_and_others_stay() {
+fn stale_temporary_files_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let good = dir.path().join("step-00000001.safetensors");
     let stale = dir.path().join("step-00000002.safetensors.Xy12.tmp");
@@ -194,7 +194,7 @@ fn half_written_files_of_a_killed_run_are_removed_and_others_stay() {
 }
 
 #[test]
-fn a_write_that_fails_names_the_target_and_not_the_temporary_file() {
+fn failed_write_names_the_target_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("missing/a.safetensors");
     let error = save(&path, &sample(1)).unwrap_err();
@@ -205,7 +205,7 @@ fn a_write_that_fails_names_the_target_and_not_the_temporary_file() {
 
 #[cfg(unix)]
 #[test]
-fn permissions_are_those_of_an_ordinary_file() {
+fn permissions_follow_the_umask() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let [ours, ordinary] = ["a", "b"].map(|name| dir.path().join(name));

@@ -13,7 +13,7 @@ fn steps(dir: &Path) -> Vec<u64> {
 }
 
 #[test]
-fn names_and_steps_agree() {
+fn file_names_encode_steps() {
     assert_eq!(file_name(1500), "step-00001500.safetensors");
     for step in [0, 7, 1500, 123_456_789_012] {
         assert_eq!(step_of(Path::new(&file_name(step)), "safetensors"), Some(step));
@@ -30,7 +30,7 @@ fn names_and_steps_agree() {
 }
 
 #[test]
-fn the_last_and_the_best_are_kept() {
+fn last_and_best_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("my-favourite.safetensors");
     fs::write(&copy, b"not ours to delete").unwrap();
@@ -46,7 +46,7 @@ fn the_last_and_the_best_are_kept() {
 }
 
 #[test]
-fn a_step_saved_again_replaces_itself_and_deletes_nothing() {
+fn saving_a_step_again_deletes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     for step in [10, 20, 20, 20] {
         save_and_prune(dir.path(), &sample(step), LAST_TWO).unwrap();
@@ -55,7 +55,7 @@ fn a_step_saved_again_replaces_itself_and_deletes_nothing() {
 }
 
 #[test]
-fn a_run_that_went_back_forgets_its_future() {
+fn save_after_rollback_deletes_later_steps() {
     let dir = tempfile::tempdir().unwrap();
     for step in [10, 20, 30] {
         save_and_prune(dir.path(), &sample(step), RetentionPolicy { last: 5, best: None }).unwrap();
@@ -66,7 +66,7 @@ fn a_run_that_went_back_forgets_its_future() {
 }
 
 #[test]
-fn going_back_deletes_what_is_later_and_nothing_else() {
+fn rollback_deletes_only_later_steps() {
     let dir = tempfile::tempdir().unwrap();
     for step in [10, 20, 30] {
         save_and_prune(dir.path(), &sample(step), RetentionPolicy { last: 5, best: None }).unwrap();
@@ -84,7 +84,7 @@ fn going_back_deletes_what_is_later_and_nothing_else() {
 }
 
 #[test]
-fn nothing_is_deleted_when_the_new_one_cannot_be_saved() {
+fn failed_save_deletes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     save_and_prune(dir.path(), &sample(10), LAST_TWO).unwrap();
     save_and_prune(dir.path(), &sample(20), LAST_TWO).unwrap();
@@ -99,7 +99,7 @@ fn nothing_is_deleted_when_the_new_one_cannot_be_saved() {
 }
 
 #[test]
-fn a_damaged_one_is_named_and_skipped() {
+fn damaged_checkpoints_are_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let keep = RetentionPolicy { last: 5, best: None };
     let paths = [10, 20, 30].map(|step| save_and_prune(dir.path(), &sample(step), keep).unwrap());
@@ -125,7 +125,7 @@ fn a_damaged_one_is_named_and_skipped() {
 }
 
 #[test]
-fn an_empty_folder_has_nothing_to_resume() {
+fn empty_folder_has_no_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let error = latest_valid(dir.path()).unwrap_err();
     assert_error!(error, dir.path(), ArtifactError::NoCheckpoint { skipped, .. }
@@ -135,7 +135,7 @@ fn an_empty_folder_has_nothing_to_resume() {
 }
 
 #[test]
-fn a_newer_version_is_not_damage() {
+fn newer_schema_is_not_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let keep = RetentionPolicy { last: 5, best: None };
     save_and_prune(dir.path(), &sample(10), keep).unwrap();

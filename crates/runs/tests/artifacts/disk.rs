@@ -1,5 +1,4 @@
-//! A disk that is full, by two real means: a limit on the size of files (any Unix), and a small
-//! tmpfs (as root).
+//! A full disk, simulated by a limit on the size of files (any Unix) and by a small tmpfs (as root).
 #![cfg(unix)]
 
 use crate::{assert_error, sample};
@@ -36,8 +35,7 @@ fn is_full(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::FileTooLarge | ErrorKind::StorageFull)
 }
 
-/// The old checkpoint survives a save that the disk has no room for, and nothing half-written
-/// stays.
+/// The old checkpoint survives a save that the disk has no room for, and no partial file is left.
 fn save_fails_cleanly(dir: &Path, cause: ErrorKind) {
     let keep = RetentionPolicy { last: 1, best: None };
     save_and_prune(dir, &sample(1), keep).unwrap();
@@ -48,7 +46,7 @@ fn save_fails_cleanly(dir: &Path, cause: ErrorKind) {
     assert_eq!(latest_valid(dir).unwrap().checkpoint, sample(1));
 }
 
-/// Rows go on being whole lines though the disk fills in the midst of one.
+/// Rows stay complete lines although the disk fills up within one.
 fn metrics_fail_cleanly(path: &Path) {
     let mut writer = MetricsWriter::resume(path, 0).unwrap();
     let mut written = 0;
@@ -69,7 +67,7 @@ fn metrics_fail_cleanly(path: &Path) {
 }
 
 #[test]
-fn a_limit_on_file_size() {
+fn file_size_limit() {
     if std::env::var_os(CHILD).is_some() {
         let dir = tempfile::tempdir().unwrap();
         save_fails_cleanly(dir.path(), ErrorKind::FileTooLarge);
@@ -85,16 +83,16 @@ fn a_limit_on_file_size() {
             (state >> 24) as u8
         };
         let noise: Vec<u8> = (0..300_000).map(|_| next()).collect();
-        let picture = image::RgbImage::from_raw(500, 200, noise).unwrap().into();
-        assert!(events.image(1, "samples", &picture).is_err());
+        let image = image::RgbImage::from_raw(500, 200, noise).unwrap().into();
+        assert!(events.image(1, "samples", &image).is_err());
         assert_eq!(fs::metadata(events.path()).unwrap().len(), whole, "half an event is left");
         events.scalars(2, &[("loss", 1.0)]).unwrap();
         return;
     }
-    // The limit holds for a process, so the test runs itself again under it: 64 blocks of 512 or
+    // The limit applies to a process, so the test runs itself again under it: 64 blocks of 512 or
     // 1024 bytes. The signal that would kill is ignored, so that the write fails as on a full disk.
     let output = Command::new("sh")
-        .args(["-c", r#"trap '' XFSZ; ulimit -f 64; exec "$0" --exact disk::a_limit_on_file_size --nocapture"#])
+        .args(["-c", r#"trap '' XFSZ; ulimit -f 64; exec "$0" --exact disk::file_size_limit --nocapture"#])
         .arg(std::env::current_exe().unwrap())
         .env(CHILD, "1")
         .output()
@@ -103,7 +101,7 @@ fn a_limit_on_file_size() {
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
-/// Unmounts however the test ends.
+/// Unmounts when dropped, also if the test fails.
 struct Mount<'a>(&'a Path);
 
 impl Drop for Mount<'_> {
@@ -113,7 +111,7 @@ impl Drop for Mount<'_> {
 }
 
 #[test]
-fn a_full_file_system() {
+fn full_file_system() {
     let dir = tempfile::tempdir().unwrap();
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=128k", "tmpfs"])
@@ -121,7 +119,7 @@ fn a_full_file_system() {
         .output();
     if !mounted.is_ok_and(|output| output.status.success()) {
         eprintln!(
-            "skipped: mounting a tmpfs needs root; a_limit_on_file_size covers the same code"
+            "skipped: mounting a tmpfs needs root; file_size_limit covers the same code"
         );
         return;
     }
@@ -130,7 +128,7 @@ fn a_full_file_system() {
     fs::create_dir(&checkpoints).unwrap();
     save_fails_cleanly(&checkpoints, ErrorKind::StorageFull);
     metrics_fail_cleanly(&dir.path().join("metrics.jsonl"));
-    // Now that it is full to the brim, a new run cannot even write its configuration.
+    // On the full disk a new run cannot even write its configuration.
     let run = RunDir::create_at(&dir.path().join("new"));
     let error = match run {
         Ok(run) => run.write_config(&"x".repeat(1 << 20)).unwrap_err(),

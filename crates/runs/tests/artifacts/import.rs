@@ -9,7 +9,7 @@ use std::fs;
 use tensor::HostTensor;
 
 #[test]
-fn every_float_type_becomes_f32() {
+fn float_types_become_f32() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("other.safetensors");
     let values = [1.5f32, -0.25, 3.0, 65504.0];
@@ -44,7 +44,7 @@ fn every_float_type_becomes_f32() {
 }
 
 #[test]
-fn a_state_dict_comes_back() {
+fn state_dict_roundtrip() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("out.safetensors");
     let dict = BTreeMap::from([
@@ -78,7 +78,7 @@ fn floats(len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn npy_in_both_orders_and_both_widths() {
+fn npy_reads_both_orders_and_widths() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.npy");
     let read = |bytes: Vec<u8>| {
@@ -109,7 +109,7 @@ fn npy_in_both_orders_and_both_widths() {
 }
 
 #[test]
-fn malformed_npy_is_told() {
+fn malformed_npy_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.npy");
     let dict = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }";

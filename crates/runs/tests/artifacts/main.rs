@@ -4,9 +4,9 @@ mod checkpoint;
 mod checkpoint_retention;
 mod damage;
 mod disk;
+mod images;
 mod import;
 mod metrics;
-mod pictures;
 mod run_dir;
 mod tensorboard;
 

@@ -24,7 +24,7 @@ fn steps(path: &std::path::Path) -> Vec<u64> {
 }
 
 #[test]
-fn rows_are_flat_json_lines_and_come_back() {
+fn rows_roundtrip_as_flat_json_lines() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metrics.jsonl");
     let mut writer = MetricsWriter::resume(&path, 0).unwrap();
@@ -44,7 +44,7 @@ fn rows_are_flat_json_lines_and_come_back() {
 }
 
 #[test]
-fn nan_is_null_and_comes_back_as_nan() {
+fn nan_roundtrips_as_null() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metrics.jsonl");
     let mut bad = row(1);
@@ -57,7 +57,7 @@ fn nan_is_null_and_comes_back_as_nan() {
 }
 
 #[test]
-fn resume_cuts_later_rows_and_a_torn_line() {
+fn resume_truncates_later_and_partial_rows() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metrics.jsonl");
     let mut writer = MetricsWriter::resume(&path, 0).unwrap();
@@ -85,7 +85,7 @@ fn resume_cuts_later_rows_and_a_torn_line() {
 }
 
 #[test]
-fn a_kill_at_any_byte_loses_and_repeats_no_row() {
+fn kill_at_any_byte_loses_no_row() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metrics.jsonl");
     let mut writer = MetricsWriter::resume(&path, 0).unwrap();
@@ -104,7 +104,7 @@ fn a_kill_at_any_byte_loses_and_repeats_no_row() {
 }
 
 #[test]
-fn a_missing_file_is_started() {
+fn missing_metrics_file_is_created() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metrics.jsonl");
     MetricsWriter::resume(&path, 5).unwrap().append(&row(6)).unwrap();
@@ -112,7 +112,7 @@ fn a_missing_file_is_started() {
 }
 
 #[test]
-fn garbage_between_rows_is_told_with_its_line() {
+fn garbage_between_rows_names_its_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("metrics.jsonl");
     let line = |step| serde_json::to_string(&row(step)).unwrap();
@@ -122,7 +122,7 @@ fn garbage_between_rows_is_told_with_its_line() {
     assert_error!(error, &path, ArtifactError::Metrics { line: 2, .. });
     assert_error!(read(&path).unwrap_err(), &path, ArtifactError::Metrics { line: 2, .. });
     assert_eq!(fs::read_to_string(&path).unwrap(), text, "nothing was cut");
-    // Behind the rows to keep, garbage is part of what is cut.
+    // Garbage after the rows to keep is cut off with the later rows.
     MetricsWriter::resume(&path, 1).unwrap();
     assert_eq!(steps(&path), [1]);
 }

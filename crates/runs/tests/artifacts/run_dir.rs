@@ -19,7 +19,7 @@ fn name(run: &RunDir) -> &str {
 }
 
 #[test]
-fn runs_are_numbered_and_laid_out() {
+fn runs_are_numbered() {
     let base = tempfile::tempdir().unwrap();
     let base = base.path().join("runs");
     let first = RunDir::create(&base, "paper").unwrap();
@@ -28,7 +28,7 @@ fn runs_are_numbered_and_laid_out() {
     assert_eq!(first.sample(1500), first.path().join("samples/step-00001500.png"));
     first.write_config("side = 28\n").unwrap();
     assert_eq!(first.read_config().unwrap(), "side = 28\n");
-    // Numbers go on behind the highest, gaps are not filled, other names do not count.
+    // Numbers continue after the highest, gaps are not filled, other names are ignored.
     fs::create_dir(base.join("0041-x")).unwrap();
     fs::create_dir(base.join("notes")).unwrap();
     assert_eq!(name(&RunDir::create(&base, "../my run/é").unwrap()), "0042-my-run");
@@ -36,7 +36,7 @@ fn runs_are_numbered_and_laid_out() {
 }
 
 #[test]
-fn threads_that_create_at_once_get_different_numbers() {
+fn concurrent_threads_get_distinct_numbers() {
     let base = tempfile::tempdir().unwrap();
     let runs: Vec<RunDir> = thread::scope(|scope| {
         let threads: Vec<_> = (0..16)
@@ -54,7 +54,7 @@ fn threads_that_create_at_once_get_different_numbers() {
 }
 
 #[test]
-fn an_existing_folder_with_content_is_refused_and_untouched() {
+fn nonempty_folder_is_rejected_and_untouched() {
     let base = tempfile::tempdir().unwrap();
     let path = base.path().join("out");
     fs::create_dir(&path).unwrap();
@@ -78,7 +78,7 @@ fn an_existing_folder_with_content_is_refused_and_untouched() {
 }
 
 #[test]
-fn a_run_killed_before_it_saved_anything_does_not_block_its_place() {
+fn run_without_steps_is_replaced() {
     let base = tempfile::tempdir().unwrap();
     let path = base.path().join("run");
     let run = RunDir::create_at(&path).unwrap();
@@ -100,7 +100,7 @@ fn a_run_killed_before_it_saved_anything_does_not_block_its_place() {
     );
     assert_eq!(fs::read_dir(run.checkpoints()).unwrap().count(), 0);
     drop(run);
-    // Anything that was saved, or that is not ours, keeps the place.
+    // A saved file, or a file of another program, prevents replacing.
     for (name, content) in [
         ("metrics.jsonl", "{}\n"),
         ("samples/step-00000001.png", "x"),
@@ -118,7 +118,7 @@ fn a_run_killed_before_it_saved_anything_does_not_block_its_place() {
         assert_eq!(fs::read_to_string(path.join(name)).unwrap(), content);
         fs::remove_file(path.join(name)).unwrap();
     }
-    // Nor is a lone file of the same name ours.
+    // A file of the same name without a lock belongs to another program.
     let other = base.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("config.toml"), "mine").unwrap();
@@ -126,7 +126,7 @@ fn a_run_killed_before_it_saved_anything_does_not_block_its_place() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_found_without_making_anything() {
+fn checks_create_nothing() {
     let base = tempfile::tempdir().unwrap();
     let deep = base.path().join("a/b/run");
     RunDir::check_at(&deep).unwrap();
@@ -143,7 +143,7 @@ fn a_place_that_cannot_be_written_is_found_without_making_anything() {
 }
 
 #[test]
-fn only_runs_are_opened() {
+fn open_requires_a_run() {
     let base = tempfile::tempdir().unwrap();
     let error = RunDir::open(base.path()).unwrap_err();
     assert_error!(error, base.path(), ArtifactError::NotARun { .. });
@@ -152,7 +152,7 @@ fn only_runs_are_opened() {
 }
 
 #[test]
-fn two_handles_never_hold_one_directory() {
+fn lock_is_exclusive() {
     let base = tempfile::tempdir().unwrap();
     let run = RunDir::create(base.path(), "x").unwrap();
     let mut other = RunDir::open(run.path()).unwrap();
@@ -167,7 +167,7 @@ fn two_handles_never_hold_one_directory() {
 }
 
 #[test]
-fn of_processes_that_create_one_path_at_once_one_wins() {
+fn one_of_concurrent_creators_wins() {
     let base = tempfile::tempdir().unwrap();
     let path = base.path().join("same");
     let results: Vec<_> = thread::scope(|scope| {
@@ -181,7 +181,7 @@ const CHILD: &str = "DCGAN_TEST_LOCK";
 
 /// Two processes: the other one holds the lock until it is killed, and the lock goes with it.
 #[test]
-fn a_killed_process_frees_its_lock() {
+fn kill_releases_the_lock() {
     if let Some(path) = std::env::var_os(CHILD) {
         let mut run = RunDir::open(Path::new(&path)).unwrap();
         run.lock().unwrap();
@@ -194,7 +194,7 @@ fn a_killed_process_frees_its_lock() {
     let path = run.path().to_owned();
     drop(run);
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "run_dir::a_killed_process_frees_its_lock"])
+        .args(["--exact", "run_dir::kill_releases_the_lock"])
         .env(CHILD, &path)
         .stdout(Stdio::null())
         .spawn()
@@ -224,7 +224,7 @@ fn a_killed_process_frees_its_lock() {
 }
 
 #[test]
-fn runs_are_listed_with_what_they_hold() {
+fn runs_are_listed_with_summaries() {
     let base = tempfile::tempdir().unwrap();
     let base = base.path();
     assert!(matches!(list_runs(base), Err(ArtifactError::NoRuns { .. })));
@@ -248,12 +248,12 @@ fn runs_are_listed_with_what_they_hold() {
     assert!(a.bytes > metrics_bytes && a.bytes < metrics_bytes + 10_000);
     assert_eq!((runs[1].last_step, runs[1].checkpoints, runs[1].running), (None, 0, false));
     assert!(runs[1].last_row.is_none());
-    // A bare --resume: 0002 was killed before its first checkpoint.
+    // 0002 was killed before its first checkpoint.
     assert_eq!(latest_run(base).unwrap(), first.path());
 }
 
 #[test]
-fn the_newest_run_is_by_number_not_by_text() {
+fn latest_run_is_by_number() {
     let base = tempfile::tempdir().unwrap();
     for run in ["9999-a", "10000-b"] {
         fs::create_dir_all(base.path().join(run).join("checkpoints")).unwrap();
@@ -262,7 +262,7 @@ fn the_newest_run_is_by_number_not_by_text() {
 }
 
 #[test]
-fn a_path_means_a_file_or_the_newest_in_a_run() {
+fn paths_resolve_to_checkpoints() {
     let base = tempfile::tempdir().unwrap();
     let run = RunDir::create(base.path(), "a").unwrap();
     save_and_prune(&run.checkpoints(), &sample(1), KEEP).unwrap();

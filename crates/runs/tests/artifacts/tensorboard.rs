@@ -1,5 +1,5 @@
-//! Event files read back by a second, independent reading of the formats: frames with their CRCs
-//! here, messages by field number.
+//! Event files are read back by an independent parser: frames with their CRCs here, messages by field
+//! number.
 
 use image::GenericImageView;
 use prost::Message;
@@ -84,18 +84,18 @@ fn events(path: &Path) -> Vec<Event> {
 }
 
 #[test]
-fn the_reference_crc_is_right() {
+fn crc_matches_rfc_3720() {
     // RFC 3720, B.4: 32 bytes of zeros have the CRC 8a9136aa.
     assert_eq!(masked_crc(&[0; 32]).wrapping_sub(0xa282_ead8).rotate_left(15), 0x8a91_36aa);
 }
 
 #[test]
-fn scalars_and_pictures_come_back() {
+fn scalars_and_images_roundtrip() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = EventWriter::create(dir.path(), None).unwrap();
     writer.scalars(10, &[("loss/d", 1.5), ("loss/g", 0.0)]).unwrap();
-    let picture = image::RgbImage::from_fn(5, 3, |x, y| image::Rgb([x as u8, y as u8, 9])).into();
-    writer.image(20, "samples", &picture).unwrap();
+    let image = image::RgbImage::from_fn(5, 3, |x, y| image::Rgb([x as u8, y as u8, 9])).into();
+    writer.image(20, "samples", &image).unwrap();
     writer.sync().unwrap();
     let name = writer.path().file_name().unwrap().to_str().unwrap().to_owned();
     assert!(name.starts_with("events.out.tfevents."), "{name}");
@@ -117,11 +117,11 @@ fn scalars_and_pictures_come_back() {
     assert_eq!((events[3].step, value.tag.as_str()), (20, "samples"));
     assert_eq!((back.height, back.width, back.colorspace), (3, 5, 3));
     assert_eq!(image::load_from_memory(&back.encoded).unwrap().dimensions(), (5, 3));
-    assert_eq!(image::load_from_memory(&back.encoded).unwrap(), picture);
+    assert_eq!(image::load_from_memory(&back.encoded).unwrap(), image);
 }
 
 #[test]
-fn a_resume_starts_a_later_file_that_purges_what_comes_again() {
+fn resume_purges_recomputed_events() {
     let dir = tempfile::tempdir().unwrap();
     let first = EventWriter::create(dir.path(), None).unwrap();
     let second = EventWriter::create(dir.path(), Some(100)).unwrap();
@@ -140,7 +140,7 @@ fn a_resume_starts_a_later_file_that_purges_what_comes_again() {
 }
 
 #[test]
-fn a_missing_folder_is_told() {
+fn missing_folder_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing");
     let error = EventWriter::create(&missing, None).unwrap_err();

@@ -1,4 +1,4 @@
-//! Grids, single pictures, the time-lapse and the loss curves.
+//! Grids, single images, the time-lapse and the loss curves.
 
 use crate::assert_error;
 use image::{DynamicImage, GenericImageView, GrayImage, Luma, Rgb, RgbImage};
@@ -12,11 +12,11 @@ use std::fs;
 const PLAIN: GridOptions = GridOptions { columns: 2, padding: 1, scale: 1, background: 255 };
 
 #[test]
-fn a_grid_has_a_fixed_range_and_lines_between() {
-    // Three 1x2 pictures in two columns; the fourth cell stays empty.
+fn grid_has_fixed_range_and_padding() {
+    // Three 1x2 images in two columns; the fourth cell stays empty.
     let values = [-1.0, 1.0, 0.0, 0.5, -7.0, f32::NAN];
     let image = grid(&values, [3, 1, 2, 1], PLAIN).unwrap();
-    let DynamicImage::ImageLuma8(grey) = image else { panic!("grey stays grey") };
+    let DynamicImage::ImageLuma8(gray) = image else { panic!("gray stays gray") };
     let w = 255;
     #[rustfmt::skip]
     let expected = [
@@ -26,14 +26,14 @@ fn a_grid_has_a_fixed_range_and_lines_between() {
         w, 0, 0,   w, w,   w,   w,
         w, w, w,   w, w,   w,   w,
     ];
-    assert_eq!((grey.dimensions(), grey.as_raw().as_slice()), ((7, 5), &expected[..]));
-    // No contrast of the grid's own: a lone dim picture stays dim.
+    assert_eq!((gray.dimensions(), gray.as_raw().as_slice()), ((7, 5), &expected[..]));
+    // The contrast is not stretched: a single dim image stays dim.
     let dim = grid(&[-0.9, -0.7], [1, 1, 2, 1], GridOptions { padding: 0, ..PLAIN }).unwrap();
     assert_eq!(dim.as_bytes(), [13, 38]);
 }
 
 #[test]
-fn colours_and_enlargement() {
+fn grid_colors_and_scale() {
     let pixel = [1.0, -1.0, 0.0];
     let options = GridOptions { columns: 1, padding: 0, scale: 3, background: 0 };
     let rgb = grid(&pixel, [1, 1, 1, 3], options).unwrap();
@@ -51,7 +51,7 @@ fn colours_and_enlargement() {
 }
 
 #[test]
-fn shapes_that_cannot_be_drawn_are_refused() {
+fn invalid_image_shapes_are_rejected() {
     let draw = |len: usize, shape: [usize; 4]| {
         grid(&vec![0.0; len], shape, GridOptions { columns: 1, ..PLAIN }).unwrap_err()
     };
@@ -67,7 +67,7 @@ fn shapes_that_cannot_be_drawn_are_refused() {
 }
 
 #[test]
-fn pictures_one_by_one() {
+fn one_file_per_image() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let paths = write_images(&out, 99, &[-1.0, 1.0, 0.0, 0.0], [2, 1, 2, 1]).unwrap();
@@ -87,7 +87,7 @@ fn pictures_one_by_one() {
 }
 
 #[test]
-fn a_picture_keeps_its_texts() {
+fn png_texts_roundtrip() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.png");
     let long = "°".repeat(5000);
@@ -100,7 +100,7 @@ fn a_picture_keeps_its_texts() {
         (&image, 2, &long, "dcgan")
     );
     for (name, image) in
-        [("grey", DynamicImage::new_luma8(2, 2)), ("rgba", DynamicImage::new_rgba8(2, 2))]
+        [("gray", DynamicImage::new_luma8(2, 2)), ("rgba", DynamicImage::new_rgba8(2, 2))]
     {
         let path = dir.path().join(name);
         save_png(&path, &image).unwrap();
@@ -114,12 +114,12 @@ fn a_picture_keeps_its_texts() {
 }
 
 #[test]
-fn an_animation_shows_every_picture() {
+fn animation_shows_every_frame() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.gif");
-    let pictures: Vec<DynamicImage> =
+    let images: Vec<DynamicImage> =
         (0..3u8).map(|i| GrayImage::from_pixel(4, 2, Luma([i * 100])).into()).collect();
-    animation::write(&path, &pictures, 7).unwrap();
+    animation::write(&path, &images, 7).unwrap();
     let shown = frames(&path);
     assert_eq!(
         shown.iter().map(|(delay, pixels)| (*delay, pixels[0])).collect::<Vec<_>>(),
@@ -144,7 +144,7 @@ fn frames(path: &std::path::Path) -> Vec<(u16, Vec<u8>)> {
 }
 
 #[test]
-fn a_time_lapse_shows_the_grids_in_step_order() {
+fn timelapse_is_in_step_order() {
     let dir = tempfile::tempdir().unwrap();
     let samples = dir.path().join("samples");
     fs::create_dir(&samples).unwrap();
@@ -178,7 +178,7 @@ fn a_time_lapse_shows_the_grids_in_step_order() {
 }
 
 #[test]
-fn a_time_lapse_in_colour_of_changing_sizes() {
+fn timelapse_of_color_grids_of_several_sizes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("timelapse.gif");
     let photo =
@@ -199,11 +199,11 @@ fn a_time_lapse_in_colour_of_changing_sizes() {
         .flat_map(|(shown, pixel)| (0..3).map(move |c| f64::from(shown[c].abs_diff(pixel.0[c]))))
         .sum::<f64>()
         / (64.0 * 48.0 * 3.0);
-    assert!(error < 6.0, "256 colours miss by {error} on average");
+    assert!(error < 6.0, "256 colors miss by {error} on average");
 }
 
 #[test]
-fn no_grids_no_time_lapse() {
+fn timelapse_without_grids_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("step-1.png"), b"garbage").unwrap();
     let path = dir.path().join("timelapse.gif");
@@ -230,17 +230,17 @@ fn rows(count: u64) -> Vec<MetricsRow> {
         .collect()
 }
 
-/// How many pixels are near a colour.
-fn count(image: &DynamicImage, colour: [u8; 3]) -> usize {
+/// The number of pixels near a color.
+fn count(image: &DynamicImage, color: [u8; 3]) -> usize {
     image
         .to_rgb8()
         .pixels()
-        .filter(|pixel| pixel.0.iter().zip(colour).all(|(&a, b)| a.abs_diff(b) < 12))
+        .filter(|pixel| pixel.0.iter().zip(color).all(|(&a, b)| a.abs_diff(b) < 12))
         .count()
 }
 
 #[test]
-fn the_curves_are_drawn() {
+fn loss_curves_are_drawn() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("loss.png");
     plots::losses::write(&path, &rows(1500)).unwrap();
@@ -260,7 +260,7 @@ fn the_curves_are_drawn() {
 }
 
 #[test]
-fn curves_of_odd_runs() {
+fn loss_curves_of_unusual_runs() {
     assert!(matches!(plots::losses::draw(&[]), Err(ArtifactError::NoRows { .. })));
     let blank = |value: f64| MetricsRow {
         step: 7,
@@ -281,8 +281,8 @@ fn curves_of_odd_runs() {
     }
     let single = plots::losses::draw(&rows(1)).unwrap();
     let empty = plots::losses::draw(&[blank(f64::NAN)]).unwrap();
-    let colours: HashSet<_> = single.to_rgb8().pixels().map(|pixel| pixel.0).collect();
-    assert!(colours.len() > 10);
+    let colors: HashSet<_> = single.to_rgb8().pixels().map(|pixel| pixel.0).collect();
+    assert!(colors.len() > 10);
     assert!(
         count(&single, [31, 119, 180]) > count(&empty, [31, 119, 180]) + 20,
         "one row is drawn as a dot"
