@@ -186,9 +186,22 @@ pub(crate) fn last(path: &Path) -> Option<MetricsRow> {
     tail.split(|&byte| byte == b'\n').rev().find_map(|line| parse_line(line).ok().flatten())
 }
 
+/// Names of values in rows of earlier versions, and the present ones.
+const RENAMED: [(&str, &str); 3] =
+    [("g_gradient", "g_grad_norm"), ("oscillation", "spectral_peak"), ("findings", "alerts")];
+
 /// Parses a line; `None` for a blank one.
 fn parse_line(line: &[u8]) -> Result<Option<MetricsRow>, serde_json::Error> {
-    if line.trim_ascii().is_empty() { Ok(None) } else { serde_json::from_slice(line).map(Some) }
+    if line.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let mut row: MetricsRow = serde_json::from_slice(line)?;
+    for (old, new) in RENAMED {
+        if let Some(value) = row.extra.remove(old) {
+            row.extra.insert(new.to_owned(), value);
+        }
+    }
+    Ok(Some(row))
 }
 
 fn bad_line(path: &Path, index: usize, error: serde_json::Error) -> ArtifactError {

@@ -92,7 +92,10 @@ fn file_size_limit() {
     // The limit applies to a process, so the test runs itself again under it: 64 blocks of 512 or
     // 1024 bytes. The signal that would kill is ignored, so that the write fails as on a full disk.
     let output = Command::new("sh")
-        .args(["-c", r#"trap '' XFSZ; ulimit -f 64; exec "$0" --exact disk::file_size_limit --nocapture"#])
+        .args([
+            "-c",
+            r#"trap '' XFSZ; ulimit -f 64; exec "$0" --exact disk::file_size_limit --nocapture"#,
+        ])
         .arg(std::env::current_exe().unwrap())
         .env(CHILD, "1")
         .output()
@@ -118,9 +121,7 @@ fn full_file_system() {
         .arg(dir.path())
         .output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!(
-            "skipped: mounting a tmpfs needs root; file_size_limit covers the same code"
-        );
+        eprintln!("skipped: mounting a tmpfs needs root; file_size_limit covers the same code");
         return;
     }
     let _mount = Mount(dir.path());

@@ -7,6 +7,7 @@ mod disk;
 mod images;
 mod import;
 mod metrics;
+mod old_run;
 mod run_dir;
 mod tensorboard;
 
