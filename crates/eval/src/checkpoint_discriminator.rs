@@ -18,8 +18,7 @@
 use crate::images::{evenly_spaced, load_images, require_shape};
 use crate::{EvalError, Progress};
 use data::Dataset;
-use nn::recipe::ConditioningMethod;
-use nn::{ForwardCtx, Layer, Mode, Network, Recipe};
+use nn::{DiscriminatorOutput, ForwardCtx, Layer, Mode, Network, Recipe};
 use runs::Checkpoint;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor, batch_invariant};
@@ -135,9 +134,7 @@ impl CheckpointDiscriminator {
     /// Whether its output depends on a condition.
     #[must_use]
     pub fn is_conditional(&self) -> bool {
-        self.recipe.condition.as_ref().is_some_and(|c| {
-            !matches!(c.discriminator, ConditioningMethod::None | ConditioningMethod::Auxiliary)
-        })
+        self.recipe.d_conditional()
     }
 
     /// Whether its output for an image depends on the other images of the batch.
@@ -214,13 +211,8 @@ impl CheckpointDiscriminator {
         let pass = ForwardCtx::from(Mode::SAMPLE).with_condition(self.own_condition(condition));
         let images = self.recipe.image.range.to_network_range(images);
         let (output, features) = batch_invariant(|| self.network.features(&images, pass, names));
-        let count = images.shape()[0];
-        let output = output.reshape([count, self.recipe.num_d_outputs()]);
-        let logits = match self.recipe.objective.semi_supervised {
-            true => output.log_sum_exp(1, false),
-            false => output.narrow(1, 0, 1).reshape([count]),
-        };
-        (logits, features)
+        let output = DiscriminatorOutput::split(&self.recipe, output, features);
+        (output.logits, output.features)
     }
 
     /// The condition if D takes one: generators may be conditional where discriminators are not.

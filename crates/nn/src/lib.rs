@@ -8,6 +8,7 @@
 
 mod architecture;
 pub mod augment;
+mod d_output;
 mod ema;
 mod error;
 mod fold;
@@ -24,6 +25,7 @@ pub mod recipe;
 mod state;
 mod summary;
 
+pub use d_output::DiscriminatorOutput;
 pub use ema::Ema;
 pub use error::NnError;
 pub use layers::Layer;

@@ -378,8 +378,7 @@ impl Trainer {
         let on_fake = self.judge(recipe, fake, told.as_ref(), Mode::TRAIN, false);
         let d_fake = on_fake.logits.detach().sigmoid().mean_all();
         let mut loss_fake = match recipe.objective.semi_supervised {
-            // ½ E[softplus(LSE l)].
-            true => objective.fake(&on_fake.logits, None).scale(0.5),
+            true => loss::semi_supervised_fake_loss(&on_fake.logits),
             false => objective.fake(&on_fake.logits, targets.1.as_ref()),
         };
         loss_fake = self.with_classes(recipe, loss_fake, &on_fake, real);
@@ -502,12 +501,8 @@ impl Trainer {
             .condition
             .as_ref()
             .unwrap_or_else(|| panic!("step: a semi-supervised recipe without labels"));
-        let unlabelled = self.settings.recipe.objective.loss.real(logits, None).scale(0.5);
-        let supervised = match self.settings.recipe.objective.labelled {
-            0 => loss::supervised_class_loss(classes, labels),
-            _ => loss::supervised_class_loss_of_labeled(classes, labels, real.known),
-        };
-        supervised.add(&unlabelled)
+        let num_labels = (self.settings.recipe.objective.labelled > 0).then_some(real.known);
+        loss::semi_supervised_real_loss(classes, logits, labels, num_labels)
     }
 
     /// A step of G through D, whose weights' gradients are not computed.

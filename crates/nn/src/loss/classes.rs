@@ -3,40 +3,58 @@
 //! The semi-supervised one of Salimans et al. 2016, section 5, has K + 1 classes, the last of which is "generated"; its logit is fixed at 0,
 //! which loses nothing, so the network makes K logits l `[N, K]` and D(x) = Z / (Z + 1) with Z = Σ eˡ.
 
+use super::GanLoss;
 use serde::{Deserialize, Serialize};
 use tensor::Tensor;
 
-/// L_lab = E[LSE(l) − l_y]: the cross-entropy of the classes of labelled real images, `one_hot` being `[N, K]`.
+/// L_lab = E[LSE(l) − l_y], the class loss of a semi-supervised D: the cross-entropy of the classes
+/// of labeled real images, where `one_hot` is `[N, K]`.
+///
+/// With `num_labels`, only so many of the images have a label: the rows of the others are zeros and
+/// the mean is over the labeled ones. It is 0 if no image has a label.
 ///
 /// # Panics
-/// When the shapes differ.
+/// Panics if the shapes differ.
 #[track_caller]
-pub fn supervised_class_loss(logits: &Tensor, one_hot: &Tensor) -> Tensor {
-    auxiliary_classifier(logits, one_hot, ClassTargets::OneHot)
-}
-
-/// [`labelled`] where only `known` of the images have a label: the mean over them; the rows of the others are zeros. 0 where none has.
-///
-/// # Panics
-/// When the shapes differ.
-#[track_caller]
-pub fn supervised_class_loss_of_labeled(logits: &Tensor, one_hot: &Tensor, known: usize) -> Tensor {
-    let (x, t) = (logits.shape(), one_hot.shape());
-    assert!(x == t && x.rank() == 2, "class logits {x:?} and targets {t:?} are not both [N, K]");
+pub fn supervised_class_loss(
+    logits: &Tensor,
+    one_hot: &Tensor,
+    num_labels: Option<usize>,
+) -> Tensor {
+    let Some(num_labels) = num_labels else {
+        return auxiliary_classifier(logits, one_hot, ClassTargets::OneHot);
+    };
+    require_class_targets(logits, one_hot);
     let own = logits.mul(one_hot).sum(&[1], false);
     real_logit(logits)
         .mul(&one_hot.sum(&[1], false))
         .sub(&own)
         .sum_all()
-        .scale(1.0 / known.max(1) as f32)
+        .scale(1.0 / num_labels.max(1) as f32)
 }
 
-/// L_unl = −½E[LSE l] + ½E[softplus(LSE l)] + ½E[softplus(LSE l')] over the logits l `[N, K]` of unlabelled real images and l' of generated
-/// ones. The first two terms are computed as ½E[softplus(−LSE l)], which does not cancel.
+/// The loss of a semi-supervised D on real images: L_lab of [`supervised_class_loss`] plus the real
+/// half of L_unl, −½E[LSE l] + ½E[softplus(LSE l)]. That half is computed as ½E[softplus(−LSE l)],
+/// which has no cancellation.
+///
+/// `class_logits` and `one_hot` are `[N, K]`; `real_logits` `[N]` is the [`real_logit`] of the
+/// former; `num_labels` as in [`supervised_class_loss`].
 #[track_caller]
-pub fn unlabelled(real_logits: &Tensor, fake_logits: &Tensor) -> Tensor {
-    let real = real_logit(real_logits).neg().softplus().mean_all();
-    real.add(&real_logit(fake_logits).softplus().mean_all()).scale(0.5)
+pub fn semi_supervised_real_loss(
+    class_logits: &Tensor,
+    real_logits: &Tensor,
+    one_hot: &Tensor,
+    num_labels: Option<usize>,
+) -> Tensor {
+    let unsupervised = GanLoss::NonSaturating.real(real_logits, None).scale(0.5);
+    supervised_class_loss(class_logits, one_hot, num_labels).add(&unsupervised)
+}
+
+/// The loss of a semi-supervised D on generated images: the generated half of L_unl,
+/// ½E[softplus(LSE l)] of `fake_logits` LSE l, `[N]`.
+#[track_caller]
+pub fn semi_supervised_fake_loss(fake_logits: &Tensor) -> Tensor {
+    GanLoss::NonSaturating.fake(fake_logits, None).scale(0.5)
 }
 
 /// The logit of D(x), "this image is real": LSE(l) = ln Σ eˡ, `[N]`, of class logits `[N, K]`.
@@ -71,14 +89,19 @@ pub enum ClassTargets {
 /// When the shapes differ or are not `[N, K]`.
 #[track_caller]
 pub fn auxiliary_classifier(logits: &Tensor, targets: &Tensor, kind: ClassTargets) -> Tensor {
-    let (x, t) = (logits.shape(), targets.shape());
-    assert!(x == t && x.rank() == 2, "class logits {x:?} and targets {t:?} are not both [N, K]");
+    require_class_targets(logits, targets);
     match kind {
         ClassTargets::OneHot => {
             real_logit(logits).sub(&logits.mul(targets).sum(&[1], false)).mean_all()
         }
         ClassTargets::Attributes => logits.bce_with_logits(targets),
     }
+}
+
+#[track_caller]
+fn require_class_targets(logits: &Tensor, targets: &Tensor) {
+    let (x, t) = (logits.shape(), targets.shape());
+    assert!(x == t && x.rank() == 2, "class logits {x:?} and targets {t:?} are not both [N, K]");
 }
 
 #[cfg(test)]
@@ -91,10 +114,8 @@ mod tests {
             Tensor::from_slice(&[0.3, -1.0, 2.0, 0.5, 0.1, -0.7, 1.5, -0.2, 0.9], [3, 3]).leaf();
         let one_hot = Tensor::from_slice(&[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0], [3, 3]);
         let known = |t: &Tensor| t.index_select(&[0, 2]);
-        let (some, alone) = (
-            supervised_class_loss_of_labeled(&logits, &one_hot, 2),
-            supervised_class_loss(&known(&logits), &known(&one_hot)),
-        );
+        let some = supervised_class_loss(&logits, &one_hot, Some(2));
+        let alone = supervised_class_loss(&known(&logits), &known(&one_hot), None);
         assert!((some.item() - alone.item()).abs() < 1e-6, "{} {}", some.item(), alone.item());
         let gradients = some.backward();
         let gradient = gradients.of(&logits).map(Tensor::to_vec).unwrap_or_default();
@@ -102,9 +123,6 @@ mod tests {
             gradient[3..6].iter().all(|&g| g == 0.0) && gradient[0] > 0.0 && gradient[1] < 0.0,
             "{gradient:?}"
         );
-        assert_eq!(
-            supervised_class_loss_of_labeled(&logits, &Tensor::zeros([3, 3]), 0).item(),
-            0.0
-        );
+        assert_eq!(supervised_class_loss(&logits, &Tensor::zeros([3, 3]), Some(0)).item(), 0.0);
     }
 }

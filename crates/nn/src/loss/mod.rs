@@ -10,8 +10,8 @@ mod labels;
 mod penalty;
 
 pub use classes::{
-    ClassTargets, auxiliary_classifier, real_logit, supervised_class_loss,
-    supervised_class_loss_of_labeled, unlabelled,
+    ClassTargets, auxiliary_classifier, real_logit, semi_supervised_fake_loss,
+    semi_supervised_real_loss, supervised_class_loss,
 };
 pub use features::{FeatureNorm, feature_matching};
 pub use gan_loss::GanLoss;

@@ -179,9 +179,8 @@ impl Recipe {
             self.network(architecture::discriminator(self)?, self.discriminator.weights, rng);
         if generator.needs_reference() {
             let reference = self.sample_z(rng, self.generator.reference, &Device::Cpu);
-            let told =
-                self.condition.as_ref().is_some_and(|c| c.generator != ConditioningMethod::None);
-            let condition = told.then(|| self.example_conditions(self.generator.reference));
+            let condition =
+                self.g_conditional().then(|| self.example_conditions(self.generator.reference));
             generator.set_reference(reference, condition);
         }
         Ok((generator, discriminator))
@@ -282,6 +281,19 @@ impl Recipe {
             NetworkRole::Discriminator => lr_discriminator.unwrap_or(lr),
         };
         OptimizerOptions { rule, lr, weight_decay }
+    }
+
+    /// Whether G takes a condition as an input.
+    pub fn g_conditional(&self) -> bool {
+        self.condition.as_ref().is_some_and(|c| c.generator != ConditioningMethod::None)
+    }
+
+    /// Whether D takes a condition as an input. An auxiliary classifier outputs classes and takes
+    /// none.
+    pub fn d_conditional(&self) -> bool {
+        self.condition.as_ref().is_some_and(|c| {
+            !matches!(c.discriminator, ConditioningMethod::None | ConditioningMethod::Auxiliary)
+        })
     }
 
     /// Length of the condition as the networks take it: 0 without one.

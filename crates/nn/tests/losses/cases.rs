@@ -137,10 +137,15 @@ pub fn features_and_classes(device: &Device) {
         let by = [(names[0], &labelled), (names[1], &real), (names[2], &fake)];
         case.loss(
             "labelled",
-            &loss::supervised_class_loss(&labelled, &case.tensor("one_hot")),
+            &loss::supervised_class_loss(&labelled, &case.tensor("one_hot"), None),
             &by,
         );
-        case.loss("unlabelled", &loss::unlabelled(&real, &fake), &by);
+        // L_unl is the sum of the two halves; without labels L_lab is 0.
+        let [on_real, on_fake] = [&real, &fake].map(loss::real_logit);
+        let no_labels = Tensor::zeros(*real.shape());
+        let unlabeled = loss::semi_supervised_real_loss(&real, &on_real, &no_labels, Some(0))
+            .add(&loss::semi_supervised_fake_loss(&on_fake));
+        case.loss("unlabelled", &unlabeled, &by);
         case.loss("real_logit", &loss::real_logit(&real).mul(&case.tensor("gout")).sum_all(), &by);
     });
     each("auxiliary", 2, device, |case| {
