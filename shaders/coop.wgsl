@@ -1,5 +1,6 @@
-// The convolutions of `gemm.wgsl` in mixed precision by cooperative matrices: a workgroup is one subgroup, which keeps 4 × 4 blocks of
-// BLOCK × BLOCK results. Operands are gathered as there and rounded into shared memory as [k][m] and [k][n].
+// The convolutions of `gemm.wgsl` in mixed precision by cooperative matrices: a workgroup is one
+// subgroup, which keeps 4 × 4 blocks of BLOCK × BLOCK results in registers. Operands are gathered
+// as in `gemm.wgsl` and rounded into shared memory as [k][m] and [k][n].
 enable f16;
 enable wgpu_cooperative_matrix;
 //#include grid
@@ -8,7 +9,7 @@ enable wgpu_cooperative_matrix;
 const TILE: u32 = 4u * ${BLOCK}u;
 const BK: u32 = 16u;
 const THREADS: u32 = 32u;
-// Lines are a little longer than the tile, against bank conflicts, and keep every block aligned.
+// Lines are 8 elements longer than the tile: fewer bank conflicts, and every block stays aligned.
 const LINE: u32 = TILE + 8u;
 
 var<workgroup> tile_a: array<f16, 16 * (4 * ${BLOCK} + 8)>;
@@ -16,8 +17,9 @@ var<workgroup> tile_b: array<f16, 16 * (4 * ${BLOCK} + 8)>;
 var<workgroup> tile_c: array<f32, ${BLOCK} * 4 * ${BLOCK}>;
 
 @compute @workgroup_size(32)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    // Workgroups beyond the last tile find no rows and store nothing: leaving early would not be uniform control flow to every compiler.
+fn main(${BUILTINS}) {
+    // Workgroups beyond the last tile have no rows and store nothing. They must not return early,
+    // which not every compiler accepts as uniform control flow before a barrier.
     let tile = group_number(group, groups);
     let z = group.z;
     let first_m = tile / params.tiles_n * TILE;
@@ -130,7 +132,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 //#end
     }
 
-    // Through shared memory, a row of blocks at a time, since a matrix cannot be stored beyond an edge.
+    // Results pass through shared memory, a row of blocks at a time, since a cooperative matrix
+    // cannot be stored partly at an edge.
 //#for r 4
     workgroupBarrier();
 //#for s 4

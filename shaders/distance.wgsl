@@ -1,4 +1,5 @@
-// L1 distances between all pairs of rows of m [n, b, c], and their gradient; one thread per number of the result.
+// L1 distances between all pairs of rows of m [n, b, c], and their gradient; one thread per element
+// of the result.
 //#include math
 //#include grid
 
@@ -38,7 +39,7 @@ fn distance_of(at: u32) -> f32 {
 //#end
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         result[i] = distance_of(i);

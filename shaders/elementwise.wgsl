@@ -1,4 +1,5 @@
-// One thread per four numbers (or one, where an operand is broadcast). EXPR is the function's text, of x (and y), u and v.
+// One thread per four elements (or one, if an operand is broadcast). EXPR is the function, an
+// expression of x (and y), u and v.
 //#include math
 //#include grid
 
@@ -14,9 +15,10 @@ fn f(x: f32) -> f32 {
     return ${EXPR};
 }
 
-// Buffers are whole multiples of four numbers; what stands behind the last one is never read.
+// Buffers are multiples of four elements; the elements beyond the last one are computed and never
+// read.
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         let x = source[i];
@@ -41,7 +43,7 @@ struct Params { count: u32, u: f32 }
 //#end
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
 //#if INPLACE
@@ -55,7 +57,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
 }
 //#else
-// Axes innermost first, neighbours merged; a broadcast operand has steps of 0.
+// Axes innermost first, adjacent ones merged; a broadcast operand has stride 0.
 struct Params {
     count: u32,
     u: f32,
@@ -71,7 +73,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> result: array<f32>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         var rest = i;

@@ -1,12 +1,13 @@
-// The convolution's input gradient for images of CIN ≤ 4 channels, where a tile of a product would be nearly empty: one thread per pixel,
-// all its channels. The grid's third axis counts the residues of pixels by the stride, so that neighbouring threads read the same weights.
+// The input gradient of a convolution on images of CIN ≤ 4 channels, for which a tile of the
+// product would be nearly empty: one thread per pixel computes all channels. The third axis of the
+// grid counts the stride phases of the pixels, so adjacent threads read the same weights.
 //#include grid
 
 struct Params {
-    pixels: u32,  // of the largest residue, of all images
+    pixels: u32,  // of the largest phase, of all images
     height: u32, width: u32,
     oh: u32, ow: u32,
-    words: u32,   // of the output's channels
+    words: u32,   // of the output channels
     kernel_h: u32, kernel_w: u32,
     stride_h: u32, stride_w: u32,
     pad_top: u32, pad_left: u32,
@@ -18,9 +19,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let rest = vec2<u32>(group.z / params.stride_w, group.z % params.stride_w);
-    // Pixels of this residue down and across.
+    // Pixels of this phase down and across.
     let down = (max(params.height, rest.x) - rest.x + params.stride_h - 1u) / params.stride_h;
     let across = (max(params.width, rest.y) - rest.y + params.stride_w - 1u) / params.stride_w;
     let pixel = group_number(group, groups) * 256u + lane;
@@ -33,7 +34,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 //#for c CIN
     var sum_${c} = ${WORD}();
 //#end
-    // The taps that reach this pixel, and above and left of which outputs they come from; beyond the border the numbers wrap and are large.
+    // The taps that reach this pixel, and the output pixels that they belong to; beyond the border
+    // the indices wrap to large values.
     var oy = (iy + params.pad_top) / params.stride_h;
     for (var ky = (iy + params.pad_top) % params.stride_h; ky < params.kernel_h; ky += params.stride_h) {
         var ox = (ix + params.pad_left) / params.stride_w;

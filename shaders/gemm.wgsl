@@ -1,13 +1,17 @@
-// C[m, n] = Σ_k A[m, k] · B[k, n] by tiles, for matrix products and for the three convolutions, whose A is gathered from the images where
-// they lie (no patch matrix). The third axis of the grid counts the matrices of a batch times the parts of k, or
-// the residues of a strided input gradient.
+// C[m, n] = Σ_k A[m, k] · B[k, n] by tiles, for matrix products and for the three convolutions,
+// whose A is gathered from the images (no patch matrix). The third axis of the grid counts the
+// matrices of a batch times the parts of k, or the stride phases of an input gradient.
 //
-// Each number of C is one chain of fused multiply-adds over ascending k of its part, whatever the tile; parts are added by `sum_parts`, in order.
+// Each element of C is one chain of fused multiply-adds over ascending k of its part, whatever the
+// tile, so the choice of the tile changes no bit. `sum_parts` adds the parts in order.
 //
-// A workgroup computes BM × BN numbers; each of its TX × TY threads RM × RN blocks of 4 × 4 of them. Both operands pass through shared memory
-// as [k][m] and [k][n], BK deep, with one unused vector behind each k against bank conflicts; the next tile is fetched into registers while this one is multiplied.
+// A workgroup computes BM × BN elements; each of its TX × TY threads RM × RN blocks of 4 × 4
+// elements. Both operands pass through shared memory as [k][m] and [k][n], BK deep, with one unused
+// vector after each k against bank conflicts; the next tile is fetched into registers while this
+// one is multiplied.
 //
-// HALF: the tiles are rounded to half precision, gradients times a power of two so that small ones are not lost; sums stay in single.
+// HALF: the tiles are rounded to half precision, gradients after scaling by a power of two so that
+// small ones do not underflow; sums stay in single precision.
 //#if HALF
 enable f16;
 //#end
@@ -20,7 +24,7 @@ struct Params { count: u32, parts: u32, len: u32 }
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
 
 @compute @workgroup_size(256)
-fn sum_parts(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn sum_parts(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         let base = i / params.len * params.parts * params.len + i % params.len;
@@ -42,17 +46,17 @@ const LINE_B: u32 = BN / 4u + 1u;
 const TX: u32 = ${TX}u;
 const THREADS: u32 = ${THREADS}u;
 
-// A number as the tiles keep it.
+// Four elements as the tiles store them.
 //#if HALF
 alias Four = vec4<f16>;
 
-fn kept(x: vec4<f32>, scale: f32) -> Four {
+fn rounded(x: vec4<f32>, scale: f32) -> Four {
     return halved(x, scale);
 }
 //#else
 alias Four = vec4<f32>;
 
-fn kept(x: vec4<f32>, scale: f32) -> Four {
+fn rounded(x: vec4<f32>, scale: f32) -> Four {
     return x;
 }
 //#end
@@ -61,7 +65,7 @@ var<workgroup> tile_a: array<Four, ${BK} * (${BM} / 4 + 1)>;
 var<workgroup> tile_b: array<Four, ${BK} * (${BN} / 4 + 1)>;
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let tile = group_number(group, groups);
     if (tile >= params.tiles) {
         return;
@@ -81,8 +85,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let end = min(begin + params.chunk, params.k);
 //#end
 
-    // What this thread fetches of each tile: four numbers, or, where the operand is contiguous along k, a block of 4 × 4. Threads beyond the
-    // last block fetch nothing. B's blocks begin with other threads than A's, so that few have both.
+    // This thread fetches four elements of each tile, or, if the operand is contiguous along k, a
+    // block of 4 × 4. Threads beyond the last block fetch nothing. B's blocks begin with other
+    // threads than A's, so few threads fetch both.
 //#for l LOADS_A
 //#if ALONG_K_A
     let block_a_${l} = lane + ${l}u * THREADS;
@@ -136,7 +141,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         tile_tap = divide(next);
         tile_start = next;
 //#end
-        // Fetch the tile at `next`; past the end it is all zeros and not used.
+        // Fetches the tile at `next`; past the end it is all zeros and not used.
 //#for l LOADS_A
 //#if ALONG_K_A
 //#for i 4
@@ -180,7 +185,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 //#end
 //#end
 
-        // Multiply the tile before it (there is none in the first round, whose sums stay zero).
+        // Multiplies the previous tile (there is none in the first round, whose sums stay zero).
         if (next > begin) {
             for (var kk = 0u; kk < BK; kk += 1u) {
 //#for r RM
@@ -202,29 +207,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             break;
         }
         workgroupBarrier();
-        // Whole vectors: threads that write different parts of one vector would race where it is read, changed and written back.
+        // Threads write whole vectors: a write to a part of a vector may be a read-modify-write,
+        // which would race.
 //#for l LOADS_A
 //#if ALONG_K_A
         if (has_a_${l}) {
 //#for i 4
-            tile_a[(ka_${l} + ${i}u) * LINE_A + ma_${l} / 4u] = kept(
+            tile_a[(ka_${l} + ${i}u) * LINE_A + ma_${l} / 4u] = rounded(
                 vec4<f32>(fetched_a_${l}_0[${i}], fetched_a_${l}_1[${i}], fetched_a_${l}_2[${i}], fetched_a_${l}_3[${i}]), params.scale_a);
 //#end
         }
 //#else
-        tile_a[ka_${l} * LINE_A + ma_${l} / 4u] = kept(fetched_a_${l}, params.scale_a);
+        tile_a[ka_${l} * LINE_A + ma_${l} / 4u] = rounded(fetched_a_${l}, params.scale_a);
 //#end
 //#end
 //#for l LOADS_B
 //#if ALONG_K_B
         if (has_b_${l}) {
 //#for i 4
-            tile_b[(kb_${l} + ${i}u) * LINE_B + nb_${l} / 4u] = kept(
+            tile_b[(kb_${l} + ${i}u) * LINE_B + nb_${l} / 4u] = rounded(
                 vec4<f32>(fetched_b_${l}_0[${i}], fetched_b_${l}_1[${i}], fetched_b_${l}_2[${i}], fetched_b_${l}_3[${i}]), params.scale_b);
 //#end
         }
 //#else
-        tile_b[kb_${l} * LINE_B + nb_${l} / 4u] = kept(fetched_b_${l}, params.scale_b);
+        tile_b[kb_${l} * LINE_B + nb_${l} / 4u] = rounded(fetched_b_${l}, params.scale_b);
 //#end
 //#end
         workgroupBarrier();

@@ -1,5 +1,6 @@
-// exp, log, tanh and their kin, the same formulas as crates/tensor/src/cpu/math.rs: WGSL's own may be off by hundreds of units in
-// the last place. Infinity and NaN are made at run time, since WGSL has no constants of them and compilers may assume there are none.
+// exp, log, tanh and related functions, by the formulas of crates/tensor/src/cpu/math.rs: WGSL's
+// own may be off by hundreds of units in the last place. Infinity and NaN are computed at run time,
+// since WGSL has no constants for them and compilers may assume that they do not occur.
 
 const LOG2_E: f32 = 1.4426950408889634;
 
@@ -77,7 +78,8 @@ fn tanh_(x: f32) -> f32 {
     p = p * z + 1.33314422036e-1;
     p = p * z - 3.33332819422e-1;
     let small = p * z * x + x;
-    // From 20 on it is 1 to every digit; no infinity is needed.
+    // From 20 on the result is 1 in every digit, so the argument is bounded and exp does not
+    // overflow.
     let large = 1.0 - 2.0 / (exp_(2.0 * min(a, 20.0)) + 1.0);
     let result = select(select(large, -large, x < 0.0), small, a < 0.625);
     return select(result, x, is_nan(x));
@@ -88,8 +90,8 @@ fn sigmoid_(x: f32) -> f32 {
     return select(select(result, 0.0, x < -87.3), x, is_nan(x));
 }
 
-// ln(1 + t) of t in [0, 1]: a series where 1 + t would lose t's digits. (The usual correction by (1 + t) − 1 is what fast-math compilers take
-// away.)
+// ln(1 + t) for t in [0, 1]: a series where 1 + t would lose digits of t. (Fast-math compilers
+// remove the usual correction by (1 + t) − 1.)
 fn log1p_(t: f32) -> f32 {
     var p = -0.125;
     p = p * t + 0.14285714;
@@ -114,7 +116,7 @@ fn sign_(x: f32) -> f32 {
     return select(select(0.0, -1.0, x < 0.0), 1.0, x > 0.0);
 }
 
-// NaN by its bits: compilers may make a maximum of the comparison, which loses it.
+// Tests for NaN by its bits: compilers may turn the comparison into a maximum, which loses NaN.
 fn relu_(x: f32) -> f32 {
     return select(select(x, 0.0, x < 0.0), x, is_nan(x));
 }

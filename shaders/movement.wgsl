@@ -7,7 +7,7 @@ struct Params { count: u32, value: f32 }
 @group(0) @binding(1) var<storage, read_write> result: array<vec4<f32>>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         result[i] = vec4<f32>(params.value);
@@ -31,7 +31,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         var rest = i;
@@ -54,7 +54,7 @@ struct Params { count: u32, width: u32 }
 @group(0) @binding(3) var<storage, read_write> result: array<f32>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         result[i] = source[rows[i / params.width] * params.width + i % params.width];
@@ -62,7 +62,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 //#end
 //#if SELECT_ADD
-// The adjoint of SELECT. Row r of the result owns the sources order[starts[r] .. starts[r + 1]], where order follows starts in one array.
+// The adjoint of SELECT. Row r of the result is the sum of the sources order[starts[r] .. starts[r
+// + 1]]; `owned` is starts followed by order.
 struct Params { count: u32, width: u32, rows: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> source: array<f32>;
@@ -70,7 +71,7 @@ struct Params { count: u32, width: u32, rows: u32 }
 @group(0) @binding(3) var<storage, read_write> result: array<f32>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         let row = i / params.width;
@@ -83,7 +84,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 //#end
 //#if SHIFT
-// Each picture mirrored where its third move is not 0, then moved down and right by the first two; or `back`, in the other order.
+// Flips each image left to right if its third move is not 0, then translates it down and right by
+// the first two; with `back` the adjoint, in the opposite order.
 struct Params { count: u32, height: u32, width: u32, channels: u32, back: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> source: array<f32>;
@@ -91,14 +93,14 @@ struct Params { count: u32, height: u32, width: u32, channels: u32, back: u32 }
 @group(0) @binding(3) var<storage, read_write> result: array<f32>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         let pixel = i / params.channels;
-        let picture = pixel / (params.width * params.height);
-        let down = i32(round(moves[picture * 3u]));
-        let right = i32(round(moves[picture * 3u + 1u]));
-        let mirror = moves[picture * 3u + 2u] != 0.0;
+        let image = pixel / (params.width * params.height);
+        let down = i32(round(moves[image * 3u]));
+        let right = i32(round(moves[image * 3u + 1u]));
+        let mirror = moves[image * 3u + 2u] != 0.0;
         var row = i32(pixel / params.width % params.height);
         var column = i32(pixel % params.width);
         let last = i32(params.width) - 1;
@@ -112,7 +114,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
         var value = 0.0;
         if (row >= 0 && row < i32(params.height) && column >= 0 && column <= last) {
-            value = source[((picture * params.height + u32(row)) * params.width + u32(column)) * params.channels + i % params.channels];
+            value = source[((image * params.height + u32(row)) * params.width + u32(column)) * params.channels + i % params.channels];
         }
         result[i] = value;
     }

@@ -1,5 +1,5 @@
-// Batch normalisation over the last axis: x is [rows, channels]. Statistics and gradient sums are taken in two passes: parts of the rows, then
-// over the parts in order, channel by channel.
+// Batch normalization over the last axis: x is [rows, channels]. Statistics and gradient sums take
+// two passes: over parts of the rows, then over the parts in order, channel by channel.
 //#include math
 //#include grid
 
@@ -18,8 +18,9 @@ fn derivative(x: f32) -> f32 {
 //#end
 
 //#if MOMENTS
-// Count, mean and sum of squared deviations of a stretch of rows: each thread about its own first row, then merged by the formula of Chan,
-// Golub and LeVeque (1979), which keeps the variance of a far mean. A workgroup has 16 words of channels and 16 rows at a time.
+// Count, mean and sum of squared deviations of a part of the rows: each thread about its first row,
+// then merged by the formula of Chan, Golub and LeVeque (1979), which keeps the digits of the
+// variance when the mean is large. A workgroup has 16 words of channels and 16 rows at a time.
 struct Params { rows: u32, words: u32, parts: u32, chunk: u32, blocks: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<${WORD}>;
@@ -31,7 +32,7 @@ var<workgroup> shared_square: array<${WORD}, 256>;
 var<workgroup> shared_count: array<f32, 256>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let number = group_number(group, groups);
     if (number >= params.parts * params.blocks) {
         return;
@@ -77,7 +78,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 //#end
 //#if STATISTICS
-// Merges the parts of each channel: mean, biased variance, and the scale and offset that normalise. result is [4, channels].
+// Merges the parts of each channel: mean, biased variance, and the scale and offset that normalize.
 struct Params { channels: u32, rows: u32, parts: u32, chunk: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> means: array<f32>;
@@ -89,7 +90,7 @@ struct Params { channels: u32, rows: u32, parts: u32, chunk: u32, eps: f32 }
 @group(0) @binding(7) var<storage, read_write> affine: array<f32>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let c = group_number(group, groups) * 64u + lane;
     if (c >= params.channels) {
         return;
@@ -113,7 +114,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 //#end
 //#if APPLY
-// activation(x · scale + offset). PAIR: scale and offset are two arrays; else one after the other; BIAS: offset alone.
+// activation(x · scale + offset). PAIR: scale and offset are two buffers; BIAS: the offset alone;
+// else one buffer has the scale, then the offset.
 struct Params { count: u32, words: u32, slope: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<${WORD}>;
@@ -126,7 +128,7 @@ struct Params { count: u32, words: u32, slope: f32 }
 //#end
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i >= params.count) {
         return;
@@ -149,7 +151,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 //#end
 //#if GRADIENT_SUMS
-// Σ g and Σ g · (x − mean) of a stretch of rows, g = dy · activation'(x · scale + offset).
+// Σ g and Σ g · (x − mean) of a part of the rows, g = dy · activation'(x · scale + offset).
 struct Params { rows: u32, words: u32, parts: u32, chunk: u32, blocks: u32, slope: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<${WORD}>;
@@ -163,7 +165,7 @@ var<workgroup> shared_sum: array<${WORD}, 256>;
 var<workgroup> shared_weighted: array<${WORD}, 256>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let number = group_number(group, groups);
     if (number >= params.parts * params.blocks) {
         return;
@@ -207,7 +209,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 //#end
 //#if GRADIENTS
-// Adds the parts of each channel: dγ, dβ, and what dx is made of: dx = scale · g + slope · (x − mean) + constant, slope and constant in `linear`.
+// Adds the parts of each channel: dγ, dβ, and slope and constant (in `linear`) of dx = scale · g
+// + slope · (x − mean) + constant.
 struct Params { channels: u32, rows: u32, parts: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> sums: array<f32>;
@@ -220,7 +223,7 @@ struct Params { channels: u32, rows: u32, parts: u32, eps: f32 }
 @group(0) @binding(8) var<storage, read_write> linear: array<f32>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let c = group_number(group, groups) * 64u + lane;
     if (c >= params.channels) {
         return;
@@ -252,7 +255,7 @@ struct Params { count: u32, words: u32, slope: f32 }
 @group(0) @binding(6) var<storage, read_write> dx: array<${WORD}>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i >= params.count) {
         return;

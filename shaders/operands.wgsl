@@ -1,11 +1,13 @@
-// The operands of a product, gathered where they lie, and where its results go: for `gemm.wgsl` and `coop.wgsl`.
+// The operands of a product and the address of its results, for `gemm.wgsl` and `coop.wgsl`:
+// elements are gathered from images and weights in place.
 struct Params {
     m: u32, n: u32, k: u32,
     tiles: u32,       // tiles of C in one matrix
-    tiles_n: u32,     // of them, side by side
-    parts: u32,       // of k
-    chunk: u32,       // of k, in one part
-    // The convolution from images [images, height, width, cin] to [images, oh, ow, cout]; 0 for matrices.
+    tiles_n: u32,     // tiles of C along n
+    parts: u32,       // parts of k
+    chunk: u32,       // length of a part of k
+    // The convolution from images [images, height, width, cin] to [images, oh, ow, cout]; 0 for
+    // matrices.
     height: u32, width: u32, cin: u32,
     oh: u32, ow: u32, cout: u32,
     kernel_h: u32, kernel_w: u32,
@@ -34,7 +36,8 @@ struct Params {
 
 const NONE: u32 = 0xffffffffu;
 //#if HALF
-// What half precision can hold: its largest number for what is beyond, but infinity and NaN as they are, so that they are noticed.
+// Rounds to half precision. Finite values beyond its range become its largest value; infinity and
+// NaN stay, so that the finite check finds them.
 fn halved(x: vec4<f32>, scale: f32) -> vec4<f16> {
     let v = x * scale;
     let finite = (bitcast<vec4<u32>>(v) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
@@ -42,14 +45,15 @@ fn halved(x: vec4<f32>, scale: f32) -> vec4<f16> {
 }
 //#end
 
-// A position along k of a convolution: its tap, down and across, and its channel.
+// An index along k of a convolution: its tap, down and across, and its channel.
 struct Tap { y: u32, x: u32, channel: u32 }
 //#if INPUT_GRAD
 var<private> taps_across: u32;
 //#end
 
 //#if WHOLE_TAPS
-// The channels are a multiple of BK, so that a tile of k has one tap, which is found once for all threads.
+// The number of channels is a multiple of BK, so a tile of k has one tap, which is computed once
+// for all threads.
 var<private> tile_tap: Tap;
 var<private> tile_start: u32;
 
@@ -74,11 +78,13 @@ fn divide(k: u32) -> Tap {
     return Tap(tap / across, tap % across, k % channels);
 }
 
-// What is known of a row of A (or of C, where they share it) before k is: meaning by kind.
+// The part of the address of a row of A that does not depend on k; its meaning depends on the kind
+// of product.
 struct Row { base: u32, y: u32, x: u32 }
 
 //#if MATRIX
-// batch: the matrix of this workgroup. A is [m, k] (or [k, m] under TRANS_A), B is [k, n] (or [n, k] under TRANS_B).
+// batch: the matrix of this workgroup. A is [m, k] (or [k, m] under TRANS_A), B is [k, n] (or [n,
+// k] under TRANS_B).
 fn row_of(m: u32, z: u32) -> Row {
     return Row(select(NONE, m, m < params.m), z / params.parts, 0u);
 }
@@ -103,7 +109,7 @@ fn index_b(k: u32, n: u32, end: u32, z: u32) -> u32 {
 //#end
 
 //#if FORWARD
-// m: a pixel of the output; k: (ky, kx, ci); the weight is B as it lies.
+// m: a pixel of the output; k: (ky, kx, ci); B is the weight, in place.
 fn row_of(m: u32, z: u32) -> Row {
     let pixels = params.oh * params.ow;
     let image = m / pixels;
@@ -127,14 +133,14 @@ fn index_b(k: u32, n: u32, end: u32, z: u32) -> u32 {
 //#end
 
 //#if INPUT_GRAD
-// z: a residue of the input's rows and columns by the stride, each a convolution of stride 1 with the taps that reach it. m: a pixel of
-// that residue; k: (tap down, tap across, co).
-fn residue(z: u32) -> vec2<u32> {
+// z: a stride phase of the input's rows and columns, each a convolution of stride 1 with the taps
+// that reach it. m: a pixel of that phase; k: (tap down, tap across, co).
+fn phase(z: u32) -> vec2<u32> {
     return vec2<u32>(z / params.stride_w, z % params.stride_w);
 }
 
 fn first_tap(z: u32) -> vec2<u32> {
-    let r = residue(z);
+    let r = phase(z);
     return vec2<u32>((r.x + params.pad_top) % params.stride_h, (r.y + params.pad_left) % params.stride_w);
 }
 
@@ -147,19 +153,20 @@ fn taps(z: u32) -> vec2<u32> {
 }
 
 fn pixels(z: u32) -> vec2<u32> {
-    let r = residue(z);
+    let r = phase(z);
     let stride = vec2<u32>(params.stride_h, params.stride_w);
     let size = vec2<u32>(params.height, params.width);
     return (max(size, r) - r + stride - 1u) / stride;
 }
 
-// base: the first pixel of the image in dy; y, x: the output row and column that the first tap of this pixel reads.
+// base: the first pixel of the image in dy; y, x: the output row and column that the first tap of
+// this pixel reads.
 fn row_of(m: u32, z: u32) -> Row {
     let size = pixels(z);
     let per_image = max(size.x * size.y, 1u);
     let image = m / per_image;
     let pixel = m % per_image;
-    let r = residue(z);
+    let r = phase(z);
     let iy = pixel / max(size.y, 1u) * params.stride_h + r.x;
     let ix = pixel % max(size.y, 1u) * params.stride_w + r.y;
     let inside = image < params.images && size.x * size.y > 0u;
@@ -186,7 +193,7 @@ fn index_b(k: u32, n: u32, end: u32, z: u32) -> u32 {
 //#end
 
 //#if WEIGHT_GRAD
-// m: (ky, kx, ci); k: a pixel of dy, which is B as it lies.
+// m: (ky, kx, ci); k: a pixel of dy, which is B, in place.
 fn row_of(m: u32, z: u32) -> Row {
     let tap = m / params.cin;
     let base = m % params.cin;
@@ -207,7 +214,7 @@ fn index_b(k: u32, n: u32, end: u32, z: u32) -> u32 {
 }
 //#end
 
-// One number, or four along the operand's contiguous axis; zero where there is none.
+// One element, or four along the operand's contiguous axis; zero outside the operand.
 //#if VEC_A
 fn four_a(row: Row, k: u32, end: u32) -> vec4<f32> {
     let at = index_a(row, k, end);
@@ -243,7 +250,7 @@ fn one_b(k: u32, n: u32, end: u32, z: u32) -> f32 {
 }
 //#end
 
-// Where row m of C begins.
+// The index of the first element of row m of C.
 //#if INPUT_GRAD
 fn row_of_c(m: u32, z: u32) -> u32 {
     let size = pixels(z);
@@ -251,7 +258,7 @@ fn row_of_c(m: u32, z: u32) -> u32 {
     if (per_image == 0u || m >= params.images * per_image) {
         return NONE;
     }
-    let r = residue(z);
+    let r = phase(z);
     let pixel = m % per_image;
     let iy = pixel / size.y * params.stride_h + r.x;
     let ix = pixel % size.y * params.stride_w + r.y;

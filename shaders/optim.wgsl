@@ -1,8 +1,9 @@
-// Updates of parameters in place, four numbers per thread.
+// Optimizer steps in place, four elements per thread.
 //#include grid
 
 //#if !LERP
-// One step of COUNT parameters; `UpdateStep::constants` names the numbers. Nothing happens once the flag is set: a gradient was not finite.
+// One step of COUNT parameters; `UpdateStep::constants` documents the constants. The step is
+// skipped if `recorded` is not 0: a gradient was NaN or infinite.
 struct Params {
 //#if ADAM
     step_size: f32, beta1: f32, rest1: f32, beta2: f32, rest2: f32, eps: f32, decay: f32, root: f32, remains: f32,
@@ -18,7 +19,7 @@ struct Params {
 //#end
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> flag: array<u32>;
+@group(0) @binding(1) var<storage, read> recorded: array<u32>;
 //#for t COUNT
 @group(0) @binding(2 + ${t}) var<storage, read> gradient_${t}: array<vec4<f32>>;
 @group(0) @binding(2 + ${COUNT} + ${ARRAYS} * ${t}) var<storage, read_write> value_${t}: array<vec4<f32>>;
@@ -30,15 +31,15 @@ struct Params {
 @group(0) @binding(3 + ${COUNT} + ${ARRAYS} * ${t}) var<storage, read_write> second_${t}: array<vec4<f32>>;
 //#end
 //#if MOMENTUM
-// The last of the parameter's arrays.
+// The last of the parameter's buffers.
 @group(0) @binding(1 + ${COUNT} + ${ARRAYS} * ${t} + ${ARRAYS}) var<storage, read_write> last_${t}: array<vec4<f32>>;
 //#end
 //#end
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
-    if (flag[0] != 0u) {
+    if (recorded[0] != 0u) {
         return;
     }
 //#for t COUNT
@@ -95,7 +96,7 @@ struct Params {
 //#end
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
 //#for t COUNT
     if (i < params.count_${t}) {

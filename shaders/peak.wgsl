@@ -1,4 +1,5 @@
-// What an adapter can do at best, for benchmarks to divide by: chains of fused multiply-adds in registers, and a copy.
+// The peak rates of an adapter, with which benchmarks compare kernels: chains of fused
+// multiply-adds in registers, and a copy.
 //#include grid
 
 //#if FMA
@@ -6,9 +7,9 @@ struct Params { rounds: u32, factor: f32, term: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> result: array<vec4<f32>>;
 
-// Eight chains of four: enough to cover a multiply-add's latency.
+// Eight chains of four lanes: enough to hide the latency of a multiply-add.
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     let factor = vec4<f32>(params.factor);
     let term = vec4<f32>(params.term);
@@ -35,7 +36,7 @@ struct Params { count: u32 }
 @group(0) @binding(2) var<storage, read_write> result: array<vec4<f32>>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         result[i] = source[i];

@@ -1,4 +1,5 @@
-// Pooling windows over NHWC images, one thread per number of the result. Indices are positions within their own image.
+// Pooling windows over NHWC images, one thread per element of the result. Indices are relative to
+// their image.
 //#include math
 //#include grid
 
@@ -11,7 +12,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 
-// The windows that cover a position: first and one past the last, along one axis.
+// The windows that cover an index along one axis: the first, and one past the last.
 fn windows(at: u32, kernel: u32, stride: u32, count: u32) -> vec2<u32> {
     let first = (max(at + 1u, kernel) - kernel + stride - 1u) / stride;
     return vec2<u32>(first, min(at / stride + 1u, count));
@@ -21,7 +22,7 @@ fn windows(at: u32, kernel: u32, stride: u32, count: u32) -> vec2<u32> {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> result: array<u32>;
 
-// The first of equals; a NaN counts as largest.
+// The first of equals; a NaN counts as the largest.
 fn pooled(i: u32) -> u32 {
     let c = i % params.channels;
     let ox = i / params.channels % params.ow;
@@ -57,7 +58,7 @@ fn pooled(i: u32) -> f32 {
 @group(0) @binding(2) var<storage, read> index: array<u32>;
 @group(0) @binding(3) var<storage, read_write> result: array<f32>;
 
-// The adjoint of GATHER: each pixel asks the windows over it, in order, whether they chose it.
+// The adjoint of GATHER: each pixel adds, in order, the gradients of the windows that chose it.
 fn pooled(i: u32) -> f32 {
     let c = i % params.channels;
     let size = params.height * params.width * params.channels;
@@ -113,7 +114,7 @@ fn pooled(i: u32) -> f32 {
 //#end
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         result[i] = pooled(i);

@@ -1,4 +1,5 @@
-// Philox4x32-10 (Salmon et al. 2011), the same stream as crates/tensor/src/rng.rs: one thread per block of four words.
+// Philox4x32-10 (Salmon et al. 2011), the same stream as crates/tensor/src/rng.rs: one thread per
+// block of four words.
 //#include math
 //#include grid
 
@@ -32,7 +33,7 @@ fn philox(start: vec4<u32>, key_start: vec2<u32>) -> vec4<u32> {
     return counter;
 }
 
-// 24 random bits as a number in [0, 1).
+// 24 random bits as a float in [0, 1).
 fn unit(word: u32) -> f32 {
     return f32(word >> 8u) * (1.0 / 16777216.0);
 }
@@ -52,15 +53,15 @@ fn sin_cos_turn(turn: u32) -> vec2<f32> {
     }
 }
 
-// Two independent N(0, 1) numbers (Box and Muller 1958).
+// Two independent N(0, 1) values (Box and Muller 1958).
 fn box_muller(a: u32, b: u32) -> vec2<f32> {
     let radius = sqrt(-2.0 * log_((f32(a) + 1.0) * (1.0 / 4294967296.0)));
     let turn = sin_cos_turn(b);
     return vec2<f32>(radius * turn.y, radius * turn.x);
 }
 
-// u, v: low and high; mean and deviation; probability and value.
-fn numbers(words: vec4<u32>) -> vec4<f32> {
+// u and v are low and high, mean and standard deviation, or probability and value.
+fn values(words: vec4<u32>) -> vec4<f32> {
     let u = params.u;
     let v = params.v;
 //#if UNIFORM
@@ -76,12 +77,12 @@ fn numbers(words: vec4<u32>) -> vec4<f32> {
 }
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
     if (i < params.count) {
         let low = params.block_low + i;
         let high = params.block_high + select(0u, 1u, low < i);
         let counter = vec4<u32>(low, high, params.stream_low, params.stream_high);
-        result[i] = numbers(philox(counter, vec2<u32>(params.seed_low, params.seed_high)));
+        result[i] = values(philox(counter, vec2<u32>(params.seed_low, params.seed_high)));
     }
 }

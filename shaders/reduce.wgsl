@@ -1,9 +1,10 @@
-// Sums over the middle axis of [outer, reduced, inner], CHUNK positions of it per workgroup; a second pass adds the parts. The order is
-// fixed by the shape: each thread adds its positions in ascending order, then a tree adds the threads.
+// Sums over the middle axis of [outer, reduced, inner], `chunk` indices of it per workgroup; a
+// second pass adds the parts. The order of additions depends on the shape alone: each thread adds
+// its elements in ascending order, then a tree adds the threads.
 //#include grid
 
 //#if LINES
-// inner = 1: a workgroup sums a stretch of one line.
+// inner = 1: a workgroup sums a chunk of one line.
 struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32, inner: u32, blocks: u32, factor: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> source: array<f32>;
@@ -12,7 +13,7 @@ struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32, inner: u32, b
 var<workgroup> shared_sums: array<f32, 256>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let number = group_number(group, groups);
     if (number >= params.groups) {
         return;
@@ -37,7 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 //#end
 //#if COLUMNS
-// A workgroup sums a stretch of 32 neighbouring columns, 8 rows at a time.
+// A workgroup sums a chunk of 32 adjacent columns, 8 rows at a time.
 struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32, inner: u32, blocks: u32, factor: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> source: array<f32>;
@@ -46,7 +47,7 @@ struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32, inner: u32, b
 var<workgroup> shared_sums: array<f32, 256>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let number = group_number(group, groups);
     if (number >= params.groups) {
         return;
@@ -75,10 +76,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 //#end
 //#if FINITE
-// Leaves `mark` in the flag, unless an earlier mark is there, when a number of COUNT arrays is NaN or infinite: by its exponent bits, since
-// compilers may assume that x != x is never true.
+// Stores `code` in `recorded`, unless an earlier code is there, if an element of COUNT buffers is
+// NaN or infinite. The test uses the exponent bits, since compilers may assume that x != x is never
+// true.
 struct Params {
-    mark: u32,
+    code: u32,
 //#for t COUNT
     count_${t}: u32,
 //#end
@@ -87,10 +89,10 @@ struct Params {
 //#for t COUNT
 @group(0) @binding(1 + ${t}) var<storage, read> source_${t}: array<u32>;
 //#end
-@group(0) @binding(1 + ${COUNT}) var<storage, read_write> flag: atomic<u32>;
+@group(0) @binding(1 + ${COUNT}) var<storage, read_write> recorded: atomic<u32>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(${BUILTINS}) {
     let step = groups.x * groups.y * 256u;
     let first = group_number(group, groups) * 256u + lane;
     var bad = false;
@@ -99,8 +101,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         bad = bad || (source_${t}[i] & 0x7f800000u) == 0x7f800000u;
     }
 //#end
-    if (bad && atomicLoad(&flag) == 0u) {
-        atomicStore(&flag, params.mark);
+    if (bad && atomicLoad(&recorded) == 0u) {
+        atomicStore(&recorded, params.code);
     }
 }
 //#end

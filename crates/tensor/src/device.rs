@@ -52,18 +52,21 @@ pub enum Device {
 }
 
 impl Device {
-    /// Opens a device; `options.index` is not used. `Auto` takes the CPU if there is no graphics adapter, or only software renderers
-    /// that are not allowed; an adapter that exists and cannot be opened is an error.
+    /// Opens a device; `options.index` is not used. `Auto` takes the CPU if there is no graphics
+    /// adapter, or only software renderers that are not allowed; an adapter that exists and cannot
+    /// be opened is an error.
     ///
     /// # Errors
-    /// Returns an error if the adapter does not exist, its driver refuses, or it lacks the half precision that was asked for.
+    /// Returns an error if the adapter does not exist, its driver refuses, or it lacks the half
+    /// precision that was asked for.
     pub fn open(spec: DeviceSpec, options: gpu::Options) -> Result<Self, GpuError> {
         let cpu =
             || if options.half { Err(GpuError::NoHalf("the cpu".into())) } else { Ok(Device::Cpu) };
         match spec {
             DeviceSpec::Cpu => cpu(),
             DeviceSpec::Gpu(index) => gpu::open(gpu::Options { index, ..options }).map(Device::Gpu),
-            // Enumerating adapters takes seconds, and drivers print complaints on machines without a display.
+            // Enumerating adapters takes seconds, and drivers print complaints on machines without
+            // a display.
             DeviceSpec::Auto if !options.allow_software && !gpu::has_gpu_device_files() => cpu(),
             DeviceSpec::Auto => match gpu::open(gpu::Options { index: None, ..options }) {
                 Err(GpuError::None | GpuError::OnlySoftware(_)) => cpu(),
@@ -72,11 +75,12 @@ impl Device {
         }
     }
 
-    /// Whether the device still works. Operations do not return errors: after the first failure of a GPU, all values read from it are
-    /// NaN.
+    /// Whether the device still works. Operations do not return errors: after the first failure of
+    /// a GPU, all values read from it are NaN.
     ///
     /// # Errors
-    /// Returns the first failure: out of memory, a tensor too large to bind, a shader that does not compile, a lost device.
+    /// Returns the first failure: out of memory, a tensor too large to bind, a shader that does not
+    /// compile, a lost device.
     pub fn check(&self) -> Result<(), GpuError> {
         match self {
             Device::Cpu => Ok(()),
@@ -84,8 +88,8 @@ impl Device {
         }
     }
 
-    /// Identifies the numerics of this device: the instruction set, or adapter, driver, precision and kernel version. Results
-    /// are bit-identical between devices with equal ids.
+    /// Identifies the numerics of this device: the instruction set, or adapter, driver, precision
+    /// and kernel version. Results are bit-identical between devices with equal ids.
     pub fn numerics_id(&self) -> String {
         match self {
             Device::Cpu => isa().to_string(),
@@ -108,7 +112,8 @@ impl Device {
         }
     }
 
-    /// Submits the work recorded so far without waiting for it, for example at the end of a training step.
+    /// Submits the work recorded so far without waiting for it, for example at the end of a
+    /// training step.
     pub fn flush(&self) {
         if let Device::Gpu(gpu) = self {
             gpu.flush();

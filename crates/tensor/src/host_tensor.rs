@@ -19,7 +19,8 @@ pub enum TensorData {
     I64(Vec<i64>),
 }
 
-/// A tensor in host memory, row-major and outside the graph: one entry of a state dict or of a file.
+/// A tensor in host memory, row-major and outside the graph: one entry of a state dict or of a
+/// file.
 ///
 /// Half-precision files are widened to `f32` when they are read, so two element types suffice.
 #[derive(Clone, Debug, PartialEq)]

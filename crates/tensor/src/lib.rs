@@ -1,8 +1,9 @@
 //! Tensors with reverse-mode differentiation, for convolutional GANs.
 //!
-//! A [`Tensor`] is a contiguous, row-major array of `f32` with at most five axes; images are `[N, H, W, C]`. Operations are methods
-//! (`x.relu()`, `a.add(&b)`) or, for the convolution family, functions that take a [`ConvGeom`]. An operation on tensors made by
-//! [`Tensor::leaf`] joins the graph of [`autograd`]; gradients are themselves differentiable.
+//! A [`Tensor`] is a contiguous, row-major array of `f32` with at most five axes; images are
+//! `[N, H, W, C]`. Operations are methods (`x.relu()`, `a.add(&b)`) or, for the convolution family,
+//! functions that take a [`ConvGeom`]. An operation on tensors made by [`Tensor::leaf`] joins the
+//! graph of [`autograd`]; gradients are themselves differentiable.
 //!
 //! Shape misuse is a programmer's bug: operations panic with their name and the shapes.
 //!
@@ -16,8 +17,8 @@
 //! assert_eq!(gradients.of(&weight).unwrap().to_vec(), [4.0; 9]);
 //! ```
 //!
-//! The modules form floors; each imports only modules to its right: `rng` and `ops` → `tensor` → `storage` → `device` → `cpu` and
-//! `gpu` → `spec` → `shape`.
+//! The modules form floors; each imports only modules to its right: `rng` and `ops` → `tensor`
+//! → `storage` → `device` → `cpu` and `gpu` → `spec` → `shape`.
 
 #![deny(unsafe_code)]
 

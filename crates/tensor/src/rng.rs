@@ -1,6 +1,7 @@
-//! Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as
-//! 1, 2, 3" (SC 2011): the word at a position is a pure function of (seed, stream, position), so a
-//! stream can be filled by any number of threads, continued from three saved integers, and repeated on a GPU.
+//! Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy
+//! as 1, 2, 3" (SC 2011): the word at a position is a pure function of (seed, stream, position), so
+//! a stream can be filled by any number of threads, continued from three saved integers, and
+//! repeated on a GPU.
 //!
 //! ```
 //! use tensor::rng::Philox;
@@ -48,7 +49,7 @@ pub struct Philox {
 }
 
 impl Philox {
-    /// The start of stream number `stream` under `seed`. Streams of one seed are independent.
+    /// The start of stream `stream` of `seed`. Streams of one seed are independent.
     pub fn new(seed: u64, stream: u64) -> Self {
         Self { seed, stream, position: 0 }
     }
@@ -93,9 +94,9 @@ impl Philox {
         }
     }
 
-    /// Moves `count` items, sampled uniformly without replacement, to the front of `items` in random
-    /// order (the first `count` steps of a Fisher-Yates shuffle). With `count` beyond the length all
-    /// items are shuffled.
+    /// Moves `count` items, sampled uniformly without replacement, to the front of `items` in
+    /// random order (the first `count` steps of a Fisher-Yates shuffle). With `count` beyond the
+    /// length all items are shuffled.
     pub fn partial_shuffle<T>(&mut self, items: &mut [T], count: usize) {
         for i in 0..count.min(items.len()) {
             let left = u32::try_from(items.len() - i).unwrap_or(u32::MAX);
@@ -130,9 +131,10 @@ impl Philox {
         self.draw(&Device::Cpu, shape, Distribution::Normal { mean, std })
     }
 
-    /// A tensor of independent values. The stream is the same on every device: its words are equal, and the values computed from them agree
-    /// but for the last bits of a division or a logarithm. Every call starts at a new block of four words, so element `i` is a function
-    /// of the position and `i` alone.
+    /// A tensor of independent values. The stream is the same on every device: its words are equal,
+    /// and the values computed from them agree but for the last bits of a division or a logarithm.
+    /// Every call starts at a new block of four words, so element `i` is a function of the position
+    /// and `i` alone.
     pub fn draw(
         &mut self,
         device: &Device,
@@ -188,9 +190,10 @@ fn unit(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-/// Two independent N(0, 1) values from two words (Box & Muller 1958), in f32 and by `cpu/math.rs`: the same bits on every machine.
+/// Two independent N(0, 1) values from two words (Box & Muller 1958), in f32 and by `cpu/math.rs`:
+/// the same bits on every machine.
 fn box_muller(a: u32, b: u32) -> [f32; 2] {
-    // (a + 1) / 2^32 lies in (0, 1]: the logarithm is finite.
+    // (a + 1) / 2^32 is in (0, 1], so the logarithm is finite.
     let radius = (-2.0 * math::ln((a as f32 + 1.0) * (1.0 / 4_294_967_296.0))).sqrt();
     let (sin, cos) = math::sin_cos_turn(b);
     [radius * cos, radius * sin]

@@ -1,4 +1,11 @@
-//! Shapes: up to five axes, row-major, held without allocation.
+//! Shapes: up to five axes, row-major, stored without allocation.
+//!
+//! ```
+//! use tensor::Shape;
+//! let batch = Shape::from([16, 32, 32, 3]);
+//! assert_eq!((batch.rank(), batch.len(), batch[3]), (4, 49152, 3));
+//! assert_eq!(batch.broadcast(&Shape::from([3])), Some(batch));
+//! ```
 
 use std::fmt;
 use std::ops::Deref;
@@ -17,7 +24,7 @@ impl Shape {
     /// A shape with these axes.
     ///
     /// # Panics
-    /// With more than [`MAX_RANK`] axes, or more elements than memory can address.
+    /// Panics with more than [`MAX_RANK`] axes, or more elements than memory can address.
     #[track_caller]
     pub fn new(axes: &[usize]) -> Self {
         assert!(axes.len() <= MAX_RANK, "shape {axes:?} has more than {MAX_RANK} axes");
@@ -26,7 +33,8 @@ impl Shape {
         Self { axes: all, rank: axes.len() }.bounded()
     }
 
-    /// This shape, its product known not to wrap: the kernels' pointer arithmetic rests on that.
+    /// This shape, if its product does not overflow: the kernels' pointer arithmetic relies on
+    /// that.
     #[track_caller]
     fn bounded(self) -> Self {
         const MOST: usize = isize::MAX as usize / size_of::<f32>();
@@ -53,7 +61,7 @@ impl Shape {
         self.rank
     }
 
-    /// The distance in elements between neighbours along each axis.
+    /// The distance in elements between neighbors along each axis.
     pub fn strides(&self) -> [usize; MAX_RANK] {
         let mut strides = [0; MAX_RANK];
         let mut step = 1;
@@ -77,10 +85,11 @@ impl Shape {
         Self::new(&out)
     }
 
-    /// The shape two operands broadcast to by NumPy's rule, or `None` where they do not agree.
+    /// The shape that two operands broadcast to by NumPy's rule, or `None` if they are
+    /// incompatible.
     ///
     /// # Panics
-    /// When the result has more elements than memory can address.
+    /// Panics if the result has more elements than memory can address.
     #[track_caller]
     pub fn broadcast(&self, other: &Self) -> Option<Self> {
         let rank = self.rank.max(other.rank);

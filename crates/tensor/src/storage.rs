@@ -12,8 +12,8 @@ pub(crate) enum Storage {
     Gpu(Arc<GpuBuffer>),
 }
 
-/// `on_device!(name; a, b; cpu => …, gpu => …)`: one of two expressions, in which `a` and `b` are the tensors' elements on their common
-/// device.
+/// `on_device!(name; a, b; cpu => …, gpu => …)`: one of two expressions, in which `a` and `b`
+/// are the tensors' elements on their common device.
 macro_rules! on_device {
     ($name:expr; $($x:ident),+; cpu => $cpu:expr, gpu => $gpu:expr) => {
         match ($(&$x.storage,)+) {

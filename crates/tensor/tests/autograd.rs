@@ -49,7 +49,8 @@ fn leaves_of_one_key_add_their_gradients() {
     assert_eq!(sum.get(key).unwrap().to_vec(), [9.0, -1.0]);
 }
 
-/// `add` hands one gradient to both parents and `reshape` shares storage: adding in place there would change the other's.
+/// `add` hands one gradient to both parents and `reshape` shares storage: adding in place there
+/// would change the other's.
 #[test]
 fn shared_gradients_are_not_added_to_in_place() {
     let _guard = shared();
@@ -172,7 +173,8 @@ fn a_million_operations_need_no_stack() {
     let chain = |x: &Tensor, n: usize| {
         let mut y = x.clone();
         for i in 0..n {
-            // One that saves nothing but its parent, one that saves its operand, one that saves its result.
+            // One that saves nothing but its parent, one that saves its operand, one that saves its
+            // result.
             y = match i % 3 {
                 0 => y.reshape([1]),
                 1 => y.scale(1.0),
@@ -218,7 +220,8 @@ fn nothing_leaks() {
     assert_eq!(memory_stats().allocated, baseline, "forward without backward");
     drop(forward(&x.leaf(), &w.leaf()).backward());
     assert_eq!(memory_stats().allocated, baseline, "forward and backward");
-    // First and second order: the graph of the gradients refers to the graph of the values, never back.
+    // First and second order: the graph of the gradients refers to the graph of the values, never
+    // back.
     let (x, w) = (x.leaf(), w.leaf());
     let keys = [x.id().unwrap(), w.id().unwrap()];
     let loss = forward(&x, &w);
@@ -247,7 +250,8 @@ fn memory_falls_during_the_walk() {
     assert!(full >= 21 * BYTES, "the results are saved: {full}");
     reset_peak_memory_stats();
     let grads = loss.backward();
-    // The gradient, its successor and the temporaries between them, at the first step; after that it falls.
+    // The gradient, its successor and the temporaries between them, at the first step; after that
+    // it falls.
     let most = memory_stats().peak - baseline;
     assert!(most <= full + 5 * BYTES, "gradients outlive their use: {most} bytes over {full}");
     assert!(

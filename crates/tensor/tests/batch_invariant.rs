@@ -1,4 +1,5 @@
-//! Under `batch_invariant` a picture's bits do not depend on its batch-mates; without it, the algorithm may.
+//! Under `batch_invariant` a picture's bits do not depend on its batch-mates; without it, the
+//! algorithm may.
 
 use tensor::rng::Philox;
 use tensor::{
@@ -21,7 +22,8 @@ fn a_picture_has_the_same_bits_in_any_company() {
             let few = batch_invariant(|| f(&operand.narrow(0, 0, count), &w, &geom)).to_vec();
             assert!(all[..few.len()] == few[..], "{name}, {count} of 16");
         }
-        // Where a faster algorithm is in use, it is close but not the same: the scope had an effect and has ended.
+        // Where a faster algorithm is in use, it is close but not the same: the scope had an effect
+        // and has ended.
         let auto = f(operand, &w, &geom).to_vec();
         let scale = all.iter().fold(0f32, |m, v| m.max(v.abs()));
         let error = all.iter().zip(&auto).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale;
@@ -32,7 +34,8 @@ fn a_picture_has_the_same_bits_in_any_company() {
     }
 }
 
-/// One cache, weights of the same numbers in other shapes and geometries in turns: each call has the bits of one without it.
+/// One cache, weights of the same numbers in other shapes and geometries in turns: each call has
+/// the bits of one without it.
 #[test]
 fn a_cache_knows_its_weight_by_more_than_its_numbers() {
     let mut rng = Philox::new(6, 0);

@@ -11,7 +11,8 @@ fn every_operation_equals_pytorch_in_float64() {
     golden::every_operation_equals_pytorch_in_float64(&Device::Cpu);
 }
 
-/// Operations without a golden case: one multiplication or addition each, which the others' gradients use.
+/// Operations without a golden case: one multiplication or addition each, which the others'
+/// gradients use.
 const NO_GOLDEN: [&str; 2] = ["scale", "add_scalar"];
 
 #[test]

@@ -1,5 +1,6 @@
-//! Every instruction set of this processor gives the same results. A process uses one, so each runs in a process of its own: this test
-//! program again, with environment variables that say what to do.
+//! Every instruction set of this processor gives the same results. A process uses one, so each runs
+//! in a process of its own: this test program again, with environment variables that say what to
+//! do.
 
 mod common;
 

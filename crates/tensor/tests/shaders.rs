@@ -1,8 +1,10 @@
-//! Every specialization of every shader is valid WGSL and can be translated for every back end, whatever adapters this machine has.
+//! Every specialization of every shader is valid WGSL and can be translated for every back end,
+//! whatever adapters this machine has.
 
 use std::collections::HashSet;
 
-/// The back ends that a module has no translation for: Vulkan's, Metal's, DX12's. (GL's is seen at run time, by the tests on a GPU.)
+/// The back ends that a module has no translation for: Vulkan's, Metal's, DX12's. (GL's is seen at
+/// run time, by the tests on a GPU.)
 fn untranslated(module: &naga::Module, info: &naga::valid::ModuleInfo, name: &str) -> Vec<String> {
     use naga::back::{hlsl, msl, spv};
     let spirv = spv::write_vec(module, info, &spv::Options::default(), None)
@@ -69,7 +71,8 @@ fn every_specialisation_is_valid() {
             .iter()
             .filter(|(_, v)| matches!(v.space, naga::AddressSpace::Storage { .. }))
             .count();
-        // Optimisers take several parameters at a time only where an adapter can bind as many arrays.
+        // Optimisers take several parameters at a time only where an adapter can bind as many
+        // arrays.
         let several = name.starts_with("optim.wgsl") && !name.contains("COUNT=1");
         if storage > 8 && !several {
             failures.push(format!("{name}: {storage} storage buffers"));

@@ -1,5 +1,5 @@
-//! Aligned storage, recycled: a training step asks for the same sizes again and again, and fresh pages from the
-//! system cost more than the arithmetic of a small operation.
+//! Aligned buffers, recycled: a training step allocates the same sizes repeatedly, and new pages
+//! from the system cost more than the arithmetic of a small operation.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const ALIGN: usize = 64;
 /// Smaller blocks go straight to the system allocator.
 const POOLED: usize = 4096;
-/// Idle memory is given back beyond this many bytes.
+/// Idle memory beyond this many bytes is returned to the system.
 const MAX_IDLE: usize = 1 << 30;
 /// A block serves a request of at least this fraction (4/5) of its size.
 const FIT: (usize, usize) = (5, 4);
-/// A block of at least this size lies on pages of this size where the system has them (Linux on x86-64 and Arm): addresses of ordinary
-/// pages, of 4 KiB, cost a look-up that packing for a matrix product spends as much time on as on copying.
+/// A block of at least this size requests transparent huge pages of this size where the system has
+/// them (Linux on x86-64 and Arm). With ordinary pages of 4 KiB, packing for a matrix product
+/// spends as much time on TLB misses as on copying.
 const HUGE_PAGE: usize = 2 << 20;
 
 struct Pool {
@@ -24,7 +25,7 @@ struct Pool {
 }
 
 struct Block(NonNull<f32>);
-// SAFETY: an idle block belongs to nobody.
+// SAFETY: an idle block has no owner but the pool.
 unsafe impl Send for Block {}
 
 static POOL: Mutex<Pool> = Mutex::new(Pool { idle: BTreeMap::new(), idle_bytes: 0 });
@@ -39,7 +40,8 @@ pub struct MemoryStats {
     pub allocated: usize,
     /// The most bytes allocated at a time since [`reset_peak_memory_stats`].
     pub peak: usize,
-    /// Blocks of at least a page that ever came from the system because no idle one fitted: in a steady training step, none.
+    /// Blocks of at least a page that ever came from the system because no idle one fitted: in a
+    /// steady training step, none.
     pub num_allocs: usize,
 }
 
@@ -64,7 +66,7 @@ pub fn reset_peak_memory_stats() {
     PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
 }
 
-/// A fixed number of `f32`s, aligned to a cache line.
+/// A fixed number of `f32` elements, aligned to a cache line.
 pub(crate) struct Buffer {
     block: NonNull<f32>,
     len: usize,
@@ -85,17 +87,19 @@ fn layout(bytes: usize) -> std::alloc::Layout {
     }
 }
 
-/// A block from the system. Zeros keep its numbers initialised in the language's sense.
+/// A block from the system, zeroed because a `&mut [f32]` to uninitialized memory is undefined
+/// behavior.
 fn allocate(bytes: usize) -> NonNull<f32> {
     let layout = layout(bytes);
-    // SAFETY: the size is not zero; what is advised and filled is the new block alone.
+    // SAFETY: the size is not zero; `madvise` and `write_bytes` stay within the new block.
     let raw = unsafe {
         if layout.align() == ALIGN {
             std::alloc::alloc_zeroed(layout)
         } else {
             let raw = std::alloc::alloc(layout);
             if !raw.is_null() {
-                // Whole pages alone: the block takes no more memory than without them. A system that refuses changes nothing but the speed.
+                // Whole huge pages only, so the block takes no more memory than without them. A
+                // refusal only affects the speed.
                 #[cfg(target_os = "linux")]
                 libc::madvise(raw.cast(), bytes / HUGE_PAGE * HUGE_PAGE, libc::MADV_HUGEPAGE);
                 raw.write_bytes(0, bytes);
@@ -107,7 +111,7 @@ fn allocate(bytes: usize) -> NonNull<f32> {
 }
 
 impl Buffer {
-    /// `len` numbers whose values mean nothing: the caller writes all of them before any is read.
+    /// `len` elements with unspecified values: the caller writes all of them before any is read.
     pub(crate) fn uninit(len: usize) -> Self {
         let bytes =
             len.saturating_mul(4).clamp(1, isize::MAX as usize - ALIGN).next_multiple_of(ALIGN);
@@ -171,7 +175,8 @@ impl Drop for Buffer {
 impl Deref for Buffer {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        // SAFETY: `len` initialised numbers (zeroed or written before) that live as long as `self`.
+        // SAFETY: `len` initialized elements (zeroed or written before) that live as long as
+        // `self`.
         unsafe { std::slice::from_raw_parts(self.block.as_ptr(), self.len) }
     }
 }

@@ -1,7 +1,8 @@
 //! The convolution triple as implicit matrix products: no patch matrix is ever written.
 //!
-//! A task copies the pixels it needs, with their zero border, into a scratch image that stays in its second-level
-//! cache; after that, a window's row is kw·C contiguous numbers and no kernel meets a border.
+//! A task copies the pixels it needs, with their zero padding, into a scratch image that stays in
+//! the L2 cache. After that, a row of a window is kw·C contiguous elements, which the micro-kernel
+//! reads in place, and no inner loop tests for the border.
 
 use super::buffer::Buffer;
 use super::conv_algo::{ConvAlgorithm, ConvOp, algorithm};
@@ -14,16 +15,17 @@ use super::reduce::sum_partials;
 use super::{few_channel_conv, winograd};
 use crate::spec::{ConvGeom, ConvParams};
 
-/// With fewer row tasks than this, the columns are shared out too.
+/// With fewer row tasks than this, the columns are split into tasks too.
 const MIN_TASKS: usize = 8;
-/// Columns are shared out in multiples of this, one of every instruction set's panel.
+/// Columns are split in multiples of this, which is a multiple of every instruction set's panel.
 const SHARE: usize = 64;
-/// A weight-gradient task adds into at most this many numbers, which stay in its second-level cache.
+/// A weight-gradient task accumulates at most this many elements, which stay in the L2 cache.
 const GRAD_TILE: usize = 256 * 1024;
 /// Splitting the sum over images keeps at most this many partial results.
 const MAX_PARTIALS: usize = 4 * 1024 * 1024;
 
-/// How the rows of a result are shared out: groups of whole images, or bands of one.
+/// The split of the rows of a result into tasks: groups of whole images, or bands of lines of one
+/// image.
 struct Split {
     images: usize,
     lines: usize,
@@ -35,7 +37,7 @@ impl Split {
     /// `batch` images of `lines` lines with `width` result rows of `columns` each.
     fn new(batch: usize, lines: usize, width: usize, columns: usize) -> Self {
         let rows = lines * width;
-        // Few images are cut up until there are enough tasks, in which the columns help.
+        // Few images are split into bands until there are enough tasks, counting those by columns.
         let few = MIN_TASKS.div_ceil(batch.max(1) * columns.div_ceil(SHARE)).min(lines);
         if rows >= 2 * TASK_ROWS || few > 1 {
             let band = (TASK_ROWS / width).min(lines.div_ceil(few)).max(1);
@@ -62,7 +64,8 @@ impl Split {
     }
 }
 
-/// The columns of a result in panel-aligned shares: one, unless there are too few row tasks to go round.
+/// The columns of a result in panel-aligned shares: one share, unless there are too few row tasks
+/// for all threads.
 fn column_shares(row_tasks: usize, n: usize) -> Vec<std::ops::Range<usize>> {
     let shares = if row_tasks >= MIN_TASKS {
         1
@@ -73,7 +76,8 @@ fn column_shares(row_tasks: usize, n: usize) -> Vec<std::ops::Range<usize>> {
     (0..n).step_by(step).map(|start| start..n.min(start + step)).collect()
 }
 
-/// Copies the `size` window at (`top`, `left`) (which may lie partly outside) of an `[h, w, c]` image, zeros outside.
+/// Copies the `size` window at (`top`, `left`) of an `[h, w, c]` image; pixels outside the image
+/// are zeros.
 fn copy_window(
     image: &[f32],
     [h, w]: [usize; 2],
@@ -98,7 +102,8 @@ fn copy_window(
     }
 }
 
-/// Computes the call by Winograd and returns, where the algorithm's table says so; else goes on to the direct algorithm.
+/// Computes the call by Winograd and returns if the table of algorithms says so; else execution
+/// continues with the direct algorithm.
 macro_rules! winograd_or_continue {
     ($op:expr, $params:ident, $f:ident($($operand:expr),+)) => {
         match (algorithm($op, &$params), winograd::taps(&$params.geom)) {
@@ -157,13 +162,15 @@ pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], params: ConvParams) {
             out: out.get(),
             out_offsets: &out_offsets,
         };
-        // SAFETY: every window lies in the scratch image; tasks write different output rows or columns.
+        // SAFETY: every window is inside the scratch image; tasks write different output rows or
+        // columns.
         unsafe { rows_times_packed(&rows, &packed, shares[task % shares.len()].clone()) }
     });
 }
 
-/// The kernel taps along one axis that reach the input pixels `≡ phase (mod stride)`: output pixel `i + shift + t` holds
-/// tap `last − t·stride`, for `t < count`, where the input pixel is `i·stride + phase`.
+/// The kernel taps along one axis that reach the input pixels `≡ phase (mod stride)`: output
+/// pixel `i + shift + t` holds tap `last − t·stride`, for `t < count`, where the input pixel is
+/// `i·stride + phase`.
 #[derive(Clone, Copy)]
 struct StridePhase {
     offset: usize,
@@ -172,7 +179,7 @@ struct StridePhase {
     count: usize,
 }
 
-/// One entry for each residue that an axis of `side` pixels has.
+/// The stride phases of an axis of `side` pixels.
 fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> Vec<StridePhase> {
     (0..stride.min(side))
         .map(|offset| {
@@ -192,7 +199,7 @@ fn phases(side: usize, kernel: usize, stride: usize, pad: usize) -> Vec<StridePh
         .collect()
 }
 
-/// The window of output pixels that all phases together read: first offset and length.
+/// The window of output pixels that all phases together read: its first offset and length.
 fn span(all: &[StridePhase]) -> (isize, usize) {
     let used = || all.iter().filter(|p| p.count > 0);
     let low = used().map(|p| p.shift).min().unwrap_or(0);
@@ -200,31 +207,34 @@ fn span(all: &[StridePhase]) -> (isize, usize) {
     (low, (high - low) as usize)
 }
 
-/// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]` over oy·s + kh − p = y and likewise for x: the transposed
-/// convolution. Each of the s·s phases of (y, x) is a stride-1 convolution of its own taps: no product by an inserted zero.
+/// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]` over oy·s + kh − p = y and
+/// likewise for x: the transposed convolution. Each of the s·s stride phases of (y, x) is a
+/// stride-1 convolution with its own taps (sub-pixel decomposition), so no multiplication by an
+/// inserted zero occurs.
 pub(crate) fn conv2d_input_grad(dy: &[f32], w: &[f32], dx: &mut [f32], params: ConvParams) {
     winograd_or_continue!(ConvOp::InputGrad, params, input_grad(dy, w, dx, params));
     InputGradWeight::new(w, &params).input_grad(dy, dx, params);
 }
 
-/// Whether [`conv2d_input_grad`] works by the definition here.
+/// Whether [`conv2d_input_grad`] uses the direct algorithm here.
 pub(crate) fn is_direct(params: &ConvParams) -> bool {
     algorithm(ConvOp::InputGrad, params) == ConvAlgorithm::Direct
 }
 
-/// The weight as the direct input gradient of one geometry wants it.
+/// The weight, packed for the direct input gradient of one geometry.
 pub(crate) enum InputGradWeight {
     /// For images of few channels.
     FewChannels(Packed),
-    /// By phases.
+    /// By stride phases.
     StridePhases(StridePhases),
 }
 
-/// The pixels' phases by the stride, and the weights of those that any window covers.
+/// The stride phases of the pixels, and the packed weights of the phases that a window covers.
 pub(crate) struct StridePhases {
     pairs: Vec<(StridePhase, StridePhase)>,
     packed: Vec<Option<Packed>>,
-    /// The first line and column of dy that they read, and how many more than they have themselves.
+    /// The first line and column of dy that the phases read, and by how many lines and columns that
+    /// window exceeds a phase.
     corner: [isize; 2],
     reach: [usize; 2],
 }
@@ -247,8 +257,8 @@ impl InputGradWeight {
     }
 }
 
-/// The lines and columns of a residue, at most.
-fn residue_sides(geom: &ConvGeom) -> [usize; 2] {
+/// The lines and columns of the largest phase.
+fn phase_sides(geom: &ConvGeom) -> [usize; 2] {
     [0, 1].map(|axis| geom.input[axis].div_ceil(geom.stride[axis]))
 }
 
@@ -260,7 +270,7 @@ impl StridePhases {
         let rows_of = phases(geom.input[0], geom.kernel[0], sh, geom.pad[0][0]);
         let columns_of = phases(geom.input[1], kw, sw, geom.pad[1][0]);
         let ((top, tall), (left, broad)) = (span(&rows_of), span(&columns_of));
-        let pitch = (residue_sides(&geom)[1] - 1 + broad) * cout;
+        let pitch = (phase_sides(&geom)[1] - 1 + broad) * cout;
         let pairs: Vec<(StridePhase, StridePhase)> =
             rows_of.iter().flat_map(|a| columns_of.iter().map(move |b| (*a, *b))).collect();
         let pack = |&(a, b): &(StridePhase, StridePhase)| {
@@ -288,7 +298,7 @@ impl StridePhases {
         let ConvParams { geom, batch, cin, cout } = params;
         let ([h, wid], [oh, ow], [sh, sw]) = (geom.input, geom.output(), geom.stride);
         let Self { pairs, packed, corner: [top, left], reach: [tall, broad] } = self;
-        let [lines, columns] = residue_sides(&geom);
+        let [lines, columns] = phase_sides(&geom);
         let width = columns - 1 + broad;
         let pitch = width * cout;
         let split = Split::new(batch, lines, columns, cin);
@@ -338,12 +348,13 @@ impl StridePhases {
                             out: out.get(),
                             out_offsets: &out_offsets,
                         };
-                        // SAFETY: every window lies in the scratch image; tasks write different pixels or channels.
+                        // SAFETY: every window is inside the scratch image; tasks write different
+                        // pixels or channels.
                         unsafe { rows_times_packed(&rows, packed, share.clone()) }
                     }
                     None => {
                         for &at in &out_offsets {
-                            // SAFETY: as above: this task alone writes these channels of this pixel.
+                            // SAFETY: only this task writes these channels of this pixel.
                             unsafe {
                                 std::slice::from_raw_parts_mut(
                                     out.get().add(at + share.start),
@@ -359,9 +370,10 @@ impl StridePhases {
     }
 }
 
-/// `dw[kh, kw, ci, co] = Σ x[n, oy·s + kh − p, ox·s + kw − p, ci] · dy[n, oy, ox, co]`: a sum over pixels of outer products of
-/// contiguous rows. Large kernels are shared out by rows of the result; small ones also by images, their partial sums
-/// added in order. All cuts are functions of the shape.
+/// `dw[kh, kw, ci, co] = Σ x[n, oy·s + kh − p, ox·s + kw − p, ci] · dy[n, oy, ox, co]`: a
+/// sum over pixels of outer products of contiguous rows. Large results are split into tasks by
+/// their rows; small ones also by images, and the partial sums are added in order. All splits are
+/// functions of the shape.
 pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], params: ConvParams) {
     winograd_or_continue!(ConvOp::WeightGrad, params, weight_grad(x, dy, dw, params));
     let ConvParams { geom, batch, cin, cout } = params;
@@ -372,7 +384,7 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], params: 
     let (height, width) = ((oh - 1) * sh + kh, (ow - 1) * sw + kw);
     let pitch = width * cin;
     let total = kh * kw * cin;
-    // Images whose pixels fill at least one block of k are summed together.
+    // So many images that their pixels fill at least one block of k are summed together.
     let group = 128usize.div_ceil(pixels).min(batch).max(1);
     let groups = batch.div_ceil(group);
     let tile = (GRAD_TILE / cout).max(64).min(total);
@@ -386,7 +398,7 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], params: 
     par_for(splits * row_tasks, |task| {
         let (s, r) = (task / row_tasks, task % row_tasks);
         let rows = r * tile..total.min((r + 1) * tile);
-        // SAFETY: within the partial results; tasks of one split write different rows.
+        // SAFETY: inside the partial results; tasks of one split write different rows.
         let out = unsafe { target.get().add(s * total * cout) };
         let my_groups = groups * s / splits..groups * (s + 1) / splits;
         let mut scratch = Buffer::uninit(group * height * pitch);
@@ -425,7 +437,8 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], params: 
                 while m < rows.end {
                     let (line, at) = (m / (kw * cin), m % (kw * cin));
                     let count = (kw * cin - at).min(rows.end - m);
-                    // SAFETY: line `line` of every window holds kw·cin numbers from its pixel on; the task alone writes its rows.
+                    // SAFETY: line `line` of every window has kw·cin elements from its pixel on;
+                    // only this task writes its rows.
                     unsafe {
                         let lhs = Columns {
                             base: scratch.as_ptr().add(line * pitch + at),

@@ -1,5 +1,6 @@
-//! Which algorithm computes a convolution: a function of the operation, its sizes and the instruction set alone, by a table that
-//! measurements gave, so the same training has the same bits on every machine of a kind.
+//! Which algorithm computes a convolution: a function of the operation, its sizes and the
+//! instruction set alone, by a table that measurements gave, so the same training has the same bits
+//! on every machine of a kind.
 
 use super::isa::{Isa, isa};
 use super::winograd;
@@ -8,8 +9,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-/// Names the algorithms whose choice decides the last bits of a result: block lengths, splits of sums, and which kernel computes
-/// which shape. It changes whenever one of them does.
+/// Names the algorithms whose choice decides the last bits of a result: block lengths, splits of
+/// sums, and which kernel computes which shape. It changes whenever one of them does.
 const TABLE: &str = "winograd-6";
 
 /// A member of the convolution triple.
@@ -29,7 +30,8 @@ pub enum ConvAlgorithm {
     Direct,
     /// By Winograd's F(2×2, 2×2) or F(2×2, 3×3): tiles of 2×2 outputs.
     F2,
-    /// By Winograd's F(4×4, 2×2) or F(4×4, 3×3): tiles of 4×4 outputs, with fewer multiplications.
+    /// By Winograd's F(4×4, 2×2) or F(4×4, 3×3): tiles of 4×4 outputs, with fewer
+    /// multiplications.
     F4,
 }
 
@@ -73,8 +75,8 @@ pub enum ConvAlgorithmError {
 
 static ALGORITHM: OnceLock<ConvAlgorithm> = OnceLock::new();
 
-/// Makes convolutions use `algorithm` wherever it is able to compute them (F2 where F4 is not accurate enough): before the first
-/// convolution.
+/// Makes convolutions use `algorithm` wherever it is able to compute them (F2 where F4 is not
+/// accurate enough): before the first convolution.
 ///
 /// # Errors
 /// Returns an error if another algorithm is in use already.
@@ -89,7 +91,8 @@ fn conv_algorithm() -> ConvAlgorithm {
     *ALGORITHM.get_or_init(|| ConvAlgorithm::Auto)
 }
 
-/// Names the CPU algorithms in use, for checkpoints: two runs with one name and one instruction set have the same bits.
+/// Names the CPU algorithms in use, for checkpoints: two runs with one name and one instruction set
+/// have the same bits.
 pub fn numerics_version() -> String {
     match conv_algorithm() {
         ConvAlgorithm::Auto => TABLE.into(),
@@ -112,25 +115,31 @@ pub(crate) fn algorithm(op: ConvOp, call: &ConvParams) -> ConvAlgorithm {
     }
 }
 
-/// Whether F4 keeps errors below 1e-5 of the largest number. Transposed convolutions of stride 1 draw pictures one after the other, with batch
-/// norm between them: by F4 those of `newmu-imagenet32` were 4e-5 off, by F2 less than 1e-5; and one of 2000 random layers was more than 1e-5 off itself.
+/// Whether F4 keeps errors below 1e-5 of the largest element. Generators chain transposed
+/// convolutions of stride 1 with batch norm between them: with F4 the images of `newmu-imagenet32`
+/// were off by 4e-5, with F2 by less than 1e-5; and one of 2000 random layers alone was off by more
+/// than 1e-5.
 fn exact(op: ConvOp, geom: &ConvGeom) -> bool {
     op != ConvOp::InputGrad || geom.stride != [1; 2]
 }
 
-/// Below this many channels on either side the numbers of small networks stay those of the direct algorithm.
+/// Layers with fewer channels on either side use the direct algorithm, so small networks keep its
+/// results.
 const MIN_CHANNELS: usize = 32;
-/// Below this many tiles of 4×4 outputs in a batch, transforming the weights costs more than F4 saves over F2.
+/// Below this many tiles of 4×4 outputs in a batch, transforming the weights costs more than F4
+/// saves over F2.
 const MIN_TILES: usize = 16;
-/// Below this many images nothing was measured to win by much.
+/// Below this many images no other algorithm was measurably faster.
 const MIN_BATCH: usize = 8;
 
-/// The table. Measured in CPU time on one AVX-512 core, batches of 8 to 128 of the layers of 28×28, 32×32 and 64×64 networks, 4×4
-/// kernels, 64 to 512 channels: the form with the fewest products won for all three operations alike, but for F4 with few tiles. So it
-/// did for 3×3 kernels of stride 1 on one AVX2 core, from 4×4 to 32×32 and 32 to 512 channels; there the input gradient has F2 for its smaller errors.
+/// The table. Measured in CPU time on one AVX-512 core, batches of 8 to 128 of the layers of
+/// 28×28, 32×32 and 64×64 networks, 4×4 kernels, 64 to 512 channels: the form with the fewest
+/// multiplications was fastest for all three operations, except F4 with few tiles. The same holds
+/// for 3×3 kernels of stride 1 on one AVX2 core, from 4×4 to 32×32 and 32 to 512 channels; there
+/// the input gradient uses F2 for its smaller errors.
 fn table(op: ConvOp, call: &ConvParams, isa: Isa) -> ConvAlgorithm {
     let ConvParams { geom, batch, cin, cout } = *call;
-    // A row for each that was measured: the two with a fused multiply-add.
+    // Measured for the two instruction sets with fused multiply-add.
     let measured = match (op, isa) {
         (ConvOp::Forward | ConvOp::InputGrad | ConvOp::WeightGrad, Isa::Avx512 | Isa::Avx2) => true,
         (_, Isa::Neon | Isa::Portable) => false,
@@ -140,7 +149,7 @@ fn table(op: ConvOp, call: &ConvParams, isa: Isa) -> ConvAlgorithm {
     }
     let [oh, ow] = geom.output();
     let tiles = |m: usize| oh.div_ceil(m) * ow.div_ceil(m);
-    // Products of an image for each pair of channels; partial tiles count in full.
+    // Multiplications of an image per pair of channels; partial tiles count in full.
     let products = |m: usize| {
         (geom.stride[0] * (m + geom.kernel[0].div_ceil(geom.stride[0]) - 1)).pow(2) * tiles(m)
     };

@@ -59,7 +59,8 @@ macro_rules! unary_kernels {
             wgsl: $text:literal,
         })+}
     ) => {
-        /// `out[i] = f(x[i])`. Each function is a closure of its own, so that each loop is compiled and vectorized for it.
+        /// `out[i] = f(x[i])`. Each function is a closure of its own, so that each loop is compiled
+        /// and vectorized for it.
         pub(crate) fn unary(x: &[f32], out: &mut [f32], f: Unary) {
             match f {
                 $(Unary::$variant $({ $($arg),+ })? => map(x, out, move |$x: f32| $cpu),)+
@@ -80,7 +81,9 @@ pub(crate) fn add_assign(out: &mut [f32], x: &[f32]) {
 }
 
 macro_rules! binary_kernels {
-    ($($(#[$doc:meta])* $variant:ident $(($arg:ident))? { cpu: |$a:ident, $b:ident| $cpu:expr, wgsl: $wgsl:literal })+) => {
+    ($($(#[$doc:meta])* $variant:ident $(($arg:ident))? {
+        cpu: |$a:ident, $b:ident| $cpu:expr, wgsl: $wgsl:literal
+    })+) => {
         /// `out = f(a, b)` with `a` and `b` broadcast to `shape`.
         pub(crate) fn binary(
             shape: &Shape,
@@ -90,7 +93,9 @@ macro_rules! binary_kernels {
             f: Binary,
         ) {
             match f {
-                $(Binary::$variant $({ $arg })? => zip(shape, a, b, out, move |$a: f32, $b: f32| $cpu),)+
+                $(Binary::$variant $({ $arg })? => {
+                    zip(shape, a, b, out, move |$a: f32, $b: f32| $cpu)
+                })+
             }
         }
     };

@@ -1,9 +1,12 @@
-//! The convolution's input gradient for images of up to four channels (the picture's end of every network), where a product with one column
-//! per channel would leave most of a register empty: here all taps of all channels are columns of one product, dy · Wᵀ with kh·kw·cin columns (48
-//! for a 4×4 kernel and three channels), and each pixel's row of results is added to the window of the image that it came from.
+//! The input gradient of convolutions on images of up to four channels (the image side of every
+//! network). A product with one column per channel would leave most of a register empty. Here all
+//! taps of all channels are columns of one product, dy · Wᵀ with kh·kw·cin columns (48 for a
+//! 4×4 kernel and three channels), and the row of results of each output pixel is added to its
+//! window of the image (col2im).
 //!
-//! A line of a window is contiguous in the image. Windows of neighbouring pixels overlap, so those that do not are added together, in turns:
-//! no sum is read back while it is still on its way to memory. A line's results stay in the first-level cache, the image in the second.
+//! A line of a window is contiguous in the image. Windows of adjacent pixels overlap, so windows
+//! that do not are added in one pass, and the others in later passes: no sum is loaded while its
+//! store is still in flight. The results of a line stay in the L1 cache, the image in L2.
 
 use super::buffer::Buffer;
 use super::gemm::{self, Packed, RowTask, panel_columns, rows_times_packed};
@@ -13,29 +16,30 @@ use super::simd::prefetch_far;
 use crate::spec::ConvParams;
 use std::ops::Range;
 
-/// Images of so many channels are thin.
+/// The largest number of channels that this module handles.
 pub(crate) const FEW_CHANNELS: usize = 4;
-/// Fewer images than this are cut into as many bands of lines.
+/// Batches smaller than this are split into this many bands of lines per image.
 const FEW: usize = 8;
 
-/// The weight as [`input_grad`] wants it.
+/// The weight, packed for [`input_grad`].
 pub(super) fn pack(w: &[f32], params: &ConvParams) -> Packed {
     gemm::pack(w, [params.cout, params.geom.kernel[0] * params.geom.kernel[1] * params.cin], true)
 }
 
-/// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]`, as [`conv2d_input_grad`](super::conv::conv2d_input_grad), for at most
-/// [`FEW_CHANNELS`] channels. Each result is a sum over windows in the order of their lines, whatever the batch.
+/// `dx[n, y, x, ci] = Σ dy[n, oy, ox, co] · w[kh, kw, ci, co]`, as
+/// [`conv2d_input_grad`](super::conv::conv2d_input_grad), for at most [`FEW_CHANNELS`] channels.
+/// Each result is a sum over windows in the order of their lines, whatever the batch size.
 pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], params: ConvParams) {
     let ConvParams { geom, batch, cin, cout } = params;
     let ([h, wid], [oh, ow]) = (geom.input, geom.output());
     let ([kh, kw], [sh, sw]) = (geom.kernel, geom.stride);
     let columns = kh * kw * cin;
-    // The image with its border, as far as windows reach.
+    // The width of the image with its padding, as far as windows reach.
     let pitch = ((ow - 1) * sw + kw).max(geom.pad[1][0] + wid) * cin;
     let bands = if batch < FEW { FEW.min(h) } else { 1 };
     let lhs_offsets: Vec<usize> = (0..ow).map(|x| x * cout).collect();
     let out_offsets: Vec<usize> = (0..ow).map(|x| x * columns).collect();
-    let (turns, piece) = (kw.div_ceil(sw), kw * cin);
+    let (passes, piece) = (kw.div_ceil(sw), kw * cin);
     let panel = panel_columns();
     let part = (ow * cout).div_ceil(columns.div_ceil(panel)).next_multiple_of(16);
     let out = SendPtr(dx.as_mut_ptr());
@@ -53,11 +57,13 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], params: Co
                 out_offsets: &out_offsets,
             };
             for (i, start) in (0..columns).step_by(panel).enumerate() {
-                // The next line of dy, in equal parts before the panels: it is read too fast for a processor to foresee.
+                // Prefetches the next line of dy in equal parts before the panels: the product
+                // reads it faster than the hardware prefetcher runs ahead.
                 for at in (i * part..(i + 1) * part).step_by(16) {
                     prefetch_far(line.wrapping_add(ow * cout + at));
                 }
-                // SAFETY: a line of dy has `ow` pixels of `cout` numbers, `products` as many of `columns`.
+                // SAFETY: a line of dy has `ow` pixels of `cout` elements, `products` has `ow` rows
+                // of `columns`.
                 unsafe { rows_times_packed(&rows, packed, start..columns.min(start + panel)) }
             }
             for tap in 0..kh {
@@ -67,10 +73,10 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], params: Co
                     continue;
                 };
                 let line = &mut image[(y - lines.start) * pitch..(y - lines.start + 1) * pitch];
-                for turn in 0..turns {
+                for pass in 0..passes {
                     col2im_accumulate(
                         &products[tap * piece..],
-                        [turn, turns, ow],
+                        [pass, passes, ow],
                         columns,
                         line,
                         sw * cin,
@@ -79,7 +85,7 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], params: Co
                 }
             }
         }
-        // SAFETY: the lines of a band are its task's alone.
+        // SAFETY: only this task writes the lines of its band.
         let dx = unsafe {
             std::slice::from_raw_parts_mut(
                 out.get().add((n * h + lines.start) * wid * cin),
@@ -92,7 +98,7 @@ pub(super) fn input_grad(dy: &[f32], packed: &Packed, dx: &mut [f32], params: Co
     });
 }
 
-/// The lines of dy whose windows touch these lines of the image.
+/// The lines of dy whose windows overlap these lines of the image.
 fn overlapping_windows(lines: &Range<usize>, params: ConvParams) -> Range<usize> {
     let (kernel, stride, pad) =
         (params.geom.kernel[0], params.geom.stride[0], params.geom.pad[0][0]);
@@ -102,12 +108,20 @@ fn overlapping_windows(lines: &Range<usize>, params: ConvParams) -> Range<usize>
 }
 
 multiversion! {
-    /// Adds the piece at `from[i · pitch]` to `line[i · step]`, `len` numbers, for i = first, first + by, … below `end` (`range`).
-    fn col2im_accumulate(from: &[f32], range: [usize; 3], pitch: usize, line: &mut [f32], step: usize, len: usize) {
+    /// Adds the `len` elements at `from[i · pitch]` to those at `line[i · step]`, for i = first,
+    /// first + by, … below `end` (`range`).
+    fn col2im_accumulate(
+        from: &[f32],
+        range: [usize; 3],
+        pitch: usize,
+        line: &mut [f32],
+        step: usize,
+        len: usize,
+    ) {
         match len {
-            4 => pieces_of::<4>(from, range, pitch, line, step),
-            12 => pieces_of::<12>(from, range, pitch, line, step),
-            15 => pieces_of::<15>(from, range, pitch, line, step),
+            4 => accumulate_of::<4>(from, range, pitch, line, step),
+            12 => accumulate_of::<12>(from, range, pitch, line, step),
+            15 => accumulate_of::<15>(from, range, pitch, line, step),
             _ => {
                 let [first, by, end] = range;
                 for i in (first..end).step_by(by) {
@@ -119,9 +133,9 @@ multiversion! {
     }
 }
 
-/// Pieces of a length known to the compiler: those of the common kernels.
+/// [`col2im_accumulate`] of a length known to the compiler, for the common kernels.
 #[inline(always)]
-fn pieces_of<const LEN: usize>(
+fn accumulate_of<const LEN: usize>(
     from: &[f32],
     [first, by, end]: [usize; 3],
     pitch: usize,

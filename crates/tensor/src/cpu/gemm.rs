@@ -7,20 +7,24 @@ use super::parallel::{SendPtr, par_for};
 use super::simd::{prefetch, simd_const, simd_dispatch};
 use std::ops::Range;
 
-/// Target length of a block of k of a convolution: a panel of 64 columns then fills two thirds of a 48 KiB first-level cache.
+/// Target length of a block of k of a convolution: a panel of 64 columns then fills two thirds of a
+/// 48 KiB L1 cache.
 const KC: usize = 128;
-/// Rows of a task: a block of the left operand (KC · 4 bytes a row) stays in the second-level cache.
+/// Rows of a task: a block of the left operand (KC · 4 bytes per row) stays in the L2 cache.
 pub(crate) const TASK_ROWS: usize = 256;
 
-/// How a plain matrix product is cut up; by the instruction set, for the caches of the processors that have it as their best.
+/// The block sizes of a plain matrix product, by instruction set: for the caches of the processors
+/// that have it as their best.
 struct BlockSizes {
-    /// Target length of a block of k: each costs a pass over the result, and its panel should take half of a first-level cache.
+    /// Target length of a block of k: each block costs a pass over the result, and its panel should
+    /// take half of the L1 cache.
     kc: usize,
-    /// Rows of a task, at most.
+    /// The most rows of a task.
     rows: usize,
     /// Columns of a task.
     columns: usize,
-    /// Whether a task copies its block of the left operand, even if it lies in rows already: rows a power of two apart evict each other.
+    /// Whether a task copies its block of the left operand even if its rows are contiguous: rows at
+    /// distances of a power of two evict each other from the cache.
     copies: bool,
 }
 
@@ -34,7 +38,7 @@ fn block_sizes() -> BlockSizes {
 /// With fewer columns, copying the left operand costs more than it gains.
 const MANY_COLUMNS: usize = 256;
 
-/// A stretch of k that is summed in registers before it is added to memory.
+/// A range of k that is summed in registers before it is added to memory.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct KBlock {
     pub segs: Vec<KSegment>,
@@ -43,12 +47,13 @@ pub(crate) struct KBlock {
     pub len: usize,
 }
 
-/// [`k_blocks_of`] about [`KC`].
+/// The blocks of k of a convolution: [`k_blocks_of`] with [`KC`].
 pub(crate) fn k_blocks(segs: &[KSegment]) -> Vec<KBlock> {
     k_blocks_of(KC, segs)
 }
 
-/// Cuts the segments of k into blocks of nearly equal length, at most about `longest`. A function of the two alone.
+/// Splits the segments of k into blocks of nearly equal length, at most about `longest`: a function
+/// of the two arguments alone, since the split decides the last bits of a result.
 fn k_blocks_of(longest: usize, segs: &[KSegment]) -> Vec<KBlock> {
     let total: usize = segs.iter().map(|s| s.len).sum();
     let count = total.div_ceil(longest).max(1);
@@ -113,10 +118,10 @@ multiversion! {
     }
 }
 
-/// How many panels ahead of the one that is packed memory is asked for.
+/// How many panels ahead of the packed one the prefetch runs.
 const AHEAD: usize = 2;
 
-/// Where element (k, n) of the right operand is: at `row(k) + n · stride`.
+/// A right operand in memory: element (k, n) is at `row(k) + n · stride`.
 pub(crate) struct Rhs<'a, F: Fn(usize) -> usize + Sync> {
     pub data: &'a [f32],
     pub row: F,
@@ -125,9 +130,11 @@ pub(crate) struct Rhs<'a, F: Fn(usize) -> usize + Sync> {
 }
 
 impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
-    /// Packs rows `ks` into `out` (`ks.len() · packed_columns(n)` numbers), panel after panel, zeros beyond column n.
+    /// Packs rows `ks` into `out` (`ks.len() · packed_columns(n)` elements), panel after panel,
+    /// with zeros beyond column n.
     ///
-    /// A few rows go to all panels before the next ones, for the columns of many rows would evict each other.
+    /// [`SIDE`] rows are packed into all panels before the next rows, because the columns of many
+    /// rows would evict each other from the cache.
     pub(crate) fn pack_block(&self, ks: Range<usize>, out: &mut [f32]) {
         let (lanes, panel) = (lanes(), panel_columns());
         let kc = ks.len();
@@ -156,7 +163,8 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
         }
     }
 
-    /// Asks for what [`pack_panel`](Self::pack_panel) will read and write: lines so far apart are not foreseen by a processor.
+    /// Prefetches what [`pack_panel`](Self::pack_panel) reads and writes next; the stride defeats
+    /// the hardware prefetcher.
     fn prefetch_panel(
         &self,
         first: usize,
@@ -164,13 +172,13 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
         columns: Range<usize>,
         panel: &[f32],
     ) {
-        let ask = |k: usize, j: usize| {
+        let prefetch_at = |k: usize, j: usize| {
             prefetch(self.data.as_ptr().wrapping_add((self.row)(first + k) + j * self.stride))
         };
         if self.stride == 1 {
-            some.clone().for_each(|k| columns.clone().step_by(16).for_each(|j| ask(k, j)));
+            some.clone().for_each(|k| columns.clone().step_by(16).for_each(|j| prefetch_at(k, j)));
         } else {
-            columns.clone().for_each(|j| ask(some.start, j));
+            columns.clone().for_each(|j| prefetch_at(some.start, j));
         }
         let width = packed_columns(columns.len());
         (some.start * width..some.end * width)
@@ -178,7 +186,8 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
             .for_each(|i| prefetch(panel.as_ptr().wrapping_add(i)));
     }
 
-    /// Rows `some` (at most [`SIDE`], counted from `first` on) of one panel, which has rows of `width`.
+    /// Rows `some` (at most [`SIDE`], counted from `first` on) of one panel, which has rows of
+    /// `width`.
     fn pack_panel(
         &self,
         first: usize,
@@ -192,7 +201,7 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
         if self.stride == 1 && n.is_multiple_of(SIDE) {
             for k in some {
                 let (from, to) = (&self.data[at(k)..][..n], &mut panel[k * width..][..n]);
-                // Each of a known length: a few instructions in place of a call.
+                // Copies of a known length compile to a few instructions instead of a call.
                 for (to, from) in
                     to.as_chunks_mut::<SIDE>().0.iter_mut().zip(from.as_chunks::<SIDE>().0)
                 {
@@ -254,7 +263,7 @@ impl Packed {
     }
 }
 
-/// Rows of a result and where they come from, as offsets from two base pointers.
+/// Rows of a result and of the left operand, as offsets from two base pointers.
 pub(crate) struct RowTask<'a> {
     pub lhs: *const f32,
     pub lhs_offsets: &'a [usize],
@@ -262,15 +271,17 @@ pub(crate) struct RowTask<'a> {
     pub out_offsets: &'a [usize],
 }
 
-/// `out[m] = Σ_k lhs[m][k] · rhs[k]` for the rows of a task and the given columns (starting on a panel).
+/// `out[m] = Σ_k lhs[m][k] · rhs[k]` for the rows of a task and the given columns (starting on a
+/// panel).
 /// # Safety
-/// Each row must be readable over all segments of the blocks, and writable over the columns; no other task writes there.
+/// Each row must be readable over all segments of the blocks, and writable over the columns; no
+/// other task writes there.
 pub(crate) unsafe fn rows_times_packed(task: &RowTask<'_>, packed: &Packed, columns: Range<usize>) {
     let width = packed_columns(packed.n);
     for (i, b) in packed.blocks.iter().enumerate() {
         let lhs = Rows { base: task.lhs, offsets: task.lhs_offsets, segs: &b.segs };
         let out = Out { base: task.out, offsets: task.out_offsets, add: i > 0 };
-        // SAFETY: the caller's promise; the packed block has `b.len` rows of `width` numbers.
+        // SAFETY: the caller's promise; the packed block has `b.len` rows of `width` elements.
         unsafe {
             run_block(
                 lhs,
@@ -298,7 +309,7 @@ simd_dispatch! {
     ) = block[L]
 }
 
-/// `out[m, n] = op(a)[m, k] · op(b)[k, n]`, all row-major; `op` transposes where asked.
+/// `out[m, n] = op(a)[m, k] · op(b)[k, n]`, all row-major; `op` transposes if the flag is set.
 pub(crate) fn matmul(
     a: &[f32],
     b: &[f32],
@@ -323,7 +334,7 @@ pub(crate) fn pack(b: &[f32], [k, n]: [usize; 2], trans_b: bool) -> Packed {
     Packed::in_blocks(&Rhs { data: b, row: |k| k * row_step, stride, n }, blocks)
 }
 
-/// [`matmul`] with the right operand packed before; no side is 0.
+/// [`matmul`] with a packed right operand; no side is 0.
 pub(crate) fn matmul_packed(
     a: &[f32],
     packed: &Packed,
@@ -360,7 +371,7 @@ pub(crate) fn matmul_packed(
                     (rows.start * k + b.start, [k, 1])
                 };
                 let sizes = [rows.len(), b.len];
-                // SAFETY: `copy` is as long as all tiles; the task alone writes its rows and columns.
+                // SAFETY: `copy` holds all tiles; only this task writes its rows and columns.
                 unsafe {
                     match tall {
                         6 => tiled_block::<6>(
@@ -385,7 +396,8 @@ pub(crate) fn matmul_packed(
                 }
             } else {
                 let lhs = Rows { base: a.as_ptr(), offsets: &lhs_offsets, segs: &b.segs };
-                // SAFETY: the rows of `a` have k numbers each; the task alone writes its rows and columns.
+                // SAFETY: the rows of `a` have k elements each; only this task writes its rows and
+                // columns.
                 unsafe { run_block(lhs, rows.len(), b.len, rhs, out, columns.clone()) }
             }
         }
@@ -409,7 +421,8 @@ unsafe fn tiled_block<const TALL: usize>(
     unsafe { run_block(Tiled::<TALL> { base: copy.as_ptr(), kc }, rows, kc, rhs, out, columns) }
 }
 
-/// Copies `rows` rows of `kc` numbers, element (i, k) at `from[i · across + k · along]`, for [`Tiled`].
+/// Copies `rows` rows of `kc` elements, element (i, k) at `from[i · across + k · along]`, for
+/// [`Tiled`].
 fn tile_rows<const TALL: usize>(
     from: &[f32],
     [across, along]: [usize; 2],
@@ -430,7 +443,8 @@ fn tile_rows<const TALL: usize>(
                 to.copy_from_slice(&from[k * along..][..TALL]);
             }
         } else {
-            // The next tile is on its way while this one is copied: short stretches of many rows are not foreseen by a processor.
+            // Prefetches the next tile while this one is copied: the hardware prefetcher does not
+            // follow short runs of many rows.
             for i in TALL..2 * TALL {
                 (0..kc)
                     .step_by(16)

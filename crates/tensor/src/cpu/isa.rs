@@ -13,7 +13,7 @@ pub enum Isa {
     Avx2,
     /// 64-bit Arm: 4 lanes, 32 registers.
     Neon,
-    /// What every processor has.
+    /// Scalar code for every processor.
     Portable,
 }
 
@@ -32,7 +32,8 @@ impl FromStr for Isa {
     type Err = IsaError;
 
     /// # Errors
-    /// Returns [`IsaError::Unavailable`] unless `name` is an instruction set that this processor has.
+    /// Returns [`IsaError::Unavailable`] unless `name` is an instruction set that this processor
+    /// has.
     fn from_str(name: &str) -> Result<Self, IsaError> {
         let available = available();
         let found = available.iter().copied().find(|isa| isa.to_string() == name);
@@ -87,7 +88,8 @@ fn available() -> Vec<Isa> {
 
 static ISA: OnceLock<Isa> = OnceLock::new();
 
-/// Makes kernels use `isa` instead of the best instruction set of the processor: before the first operation.
+/// Makes kernels use `isa` instead of the best instruction set of the processor: before the first
+/// operation.
 ///
 /// # Errors
 /// Returns an error if the processor lacks `isa`, or another instruction set is in use already.
@@ -102,15 +104,21 @@ pub fn set_isa(isa: Isa) -> Result<(), IsaError> {
     }
 }
 
-/// The instruction set in use: the best one of the processor, or the one given to [`set_isa`]. The first call fixes it.
+/// The instruction set in use: the best one of the processor, or the one given to [`set_isa`]. The
+/// first call fixes it.
 pub fn isa() -> Isa {
     *ISA.get_or_init(|| available()[0])
 }
 
-/// Compiles a function once per instruction set and calls the one in use. The body is ordinary code that the
-/// compiler vectorises; without reassociation it computes the same bits everywhere.
+/// Compiles a function once per instruction set and calls the version in use. The body is scalar
+/// code that the compiler vectorizes; since it may not reassociate floating-point operations, every
+/// version computes the same bits.
 macro_rules! multiversion {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($g:ident: $bound:path),+>)? ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+    (
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident $(<$($g:ident: $bound:path),+>)?
+        ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
+    ) => {
         $(#[$meta])*
         $vis fn $name $(<$($g: $bound),+>)? ($($arg: $ty),*) $(-> $ret)? {
             #[inline(always)]

@@ -1,5 +1,6 @@
-//! exp, log, tanh and their kin: branch-free, so that loops over them vectorise, and ours, so that the bits do not
-//! depend on the system's mathematical library. Errors are relative, measured over the range by the tests below.
+//! exp, log, tanh and related functions. They are branch-free, so loops over them vectorize, and do
+//! not use the system's math library, so the bits are the same on every system. The tests below
+//! measure their relative errors.
 
 /// e^x, within 2 units in the last place; overflows to infinity, underflows to 0, keeps NaN.
 #[inline(always)]
@@ -89,7 +90,8 @@ pub(crate) fn softplus(x: f32) -> f32 {
     (if x > 0.0 { x } else { 0.0 }) + log1p
 }
 
-/// Sine and cosine of `turn / 2³²` of a full turn: the quadrant is exact, the rest a polynomial on [−π/4, π/4].
+/// Sine and cosine of `turn / 2³²` of a full turn: the quadrant is exact, the rest a polynomial
+/// on [−π/4, π/4].
 #[inline(always)]
 pub(crate) fn sin_cos_turn(turn: u32) -> (f32, f32) {
     let quadrant = turn.wrapping_add(1 << 29) >> 30;

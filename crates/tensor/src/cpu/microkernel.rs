@@ -1,30 +1,34 @@
-//! The micro-kernels: a tile of MR rows × NV registers of the result stays in registers while k runs over a block.
+//! The micro-kernels of the matrix product: a tile of MR rows × NV registers of the result stays
+//! in registers while k runs over a block.
 //!
-//! Each result is one multiply-add chain in ascending k from zero, then one addition to memory. Tiles of every
-//! size do the same, so rows and columns may be cut anywhere without changing a bit. The left operand is read in
-//! place, one number at a time (a broadcast is free beside the multiply-add): by rows, whose k runs through the
-//! same contiguous [`KSegment`]s from a pointer of its own (pixels of an NHWC image, rows of a matrix), or by
-//! columns, where for each k the tile's rows lie side by side (outer products), or from a copy made tile by tile. The right operand is packed.
+//! Each result is one multiply-add chain in ascending k from zero, then one addition to memory.
+//! Tiles of every size do the same, so rows and columns may be split anywhere without changing a
+//! bit. The left operand is read in place, one element at a time (the broadcast costs nothing next
+//! to the multiply-add): by rows, each with its own pointer and the same contiguous [`KSegment`]s
+//! of k (pixels of an NHWC image, rows of a matrix); by columns, where for each k the rows of the
+//! tile are contiguous (outer products); or from a copy made tile by tile. The right operand is
+//! packed.
 //!
 //! AVX-512: 6 × 64 tiles, 24 accumulators, 10 loads for 24 multiply-adds.
 
 use super::simd::{Simd, prefetch, prefetch_far};
 
-/// A contiguous stretch of k: `len` numbers from each row's pointer plus `off`.
+/// A contiguous range of k: `len` elements from each row's pointer plus `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KSegment {
     pub off: usize,
     pub len: usize,
 }
 
-/// Where a tile's left operand is.
+/// The left operand of a tile.
 pub(crate) trait Lhs: Copy {
-    /// Whether a tile may have more rows than [`Simd::TALL`], where there are registers to spare.
+    /// Whether a tile may have more rows than [`Simd::TALL`] when there are registers left.
     const ANY_HEIGHT: bool = true;
-    /// Whether stretches of k are long as a rule, so that more products written out one after another make the loop cheaper.
+    /// Whether ranges of k are usually long, so that unrolling more products makes the loop
+    /// cheaper.
     const LONG: bool = true;
-    /// Calls `step(rows, stride, count)` for stretches of k in order: the tile's row `m + i` has its `count` numbers at `rows[i]`,
-    /// `stride` apart.
+    /// Calls `step(rows, stride, count)` for ranges of k in order: row `m + i` of the tile has its
+    /// `count` elements at `rows[i]`, `stride` apart.
     /// # Safety
     /// All addresses reached must be readable.
     unsafe fn each<const MR: usize>(
@@ -42,14 +46,14 @@ pub(crate) struct Rows<'a> {
     pub segs: &'a [KSegment],
 }
 
-/// Columns: for the k-th product, row `m`'s number is at `base + offsets[k] + m`.
+/// Columns: element (m, k) is at `base + offsets[k] + m`.
 #[derive(Clone, Copy)]
 pub(crate) struct Columns<'a> {
     pub base: *const f32,
     pub offsets: &'a [usize],
 }
 
-/// [`Columns`] at equal distances: for the k-th product, row `m`'s number is at `base + k · pitch + m`.
+/// [`Columns`] at equal distances: element (m, k) is at `base + k · pitch + m`.
 #[derive(Clone, Copy)]
 pub(crate) struct StridedColumns {
     pub base: *const f32,
@@ -58,7 +62,8 @@ pub(crate) struct StridedColumns {
     pub kc: usize,
 }
 
-/// Rows that were copied tile by tile: the numbers of `TALL` rows, which is [`Simd::TALL`], lie side by side for each k.
+/// Rows that were copied tile by tile: for each k the elements of `TALL` rows, which is
+/// [`Simd::TALL`], are contiguous.
 #[derive(Clone, Copy)]
 pub(crate) struct Tiled<const TALL: usize> {
     pub base: *const f32,
@@ -85,7 +90,7 @@ impl<const TALL: usize> Lhs for Tiled<TALL> {
 }
 
 impl Lhs for Rows<'_> {
-    // A line of a window of three channels has 12 numbers.
+    // A line of a window of three channels has 12 elements.
     const LONG: bool = false;
 
     #[inline(always)]
@@ -135,7 +140,7 @@ impl Lhs for StridedColumns {
     }
 }
 
-/// Where a tile's result goes: row `m` at `base + offsets[m]`, `n` of its columns, added to or overwritten.
+/// The result of a tile: row `m` is at `base + offsets[m]`; it is added to or overwritten.
 #[derive(Clone, Copy)]
 pub(crate) struct Out<'a> {
     pub base: *mut f32,
@@ -143,9 +148,9 @@ pub(crate) struct Out<'a> {
     pub add: bool,
 }
 
-/// `acc[i] += lhs[i][k] · rhs[k]` for the next `K` numbers of each row of a tile.
+/// `acc[i] += lhs[i][k] · rhs[k]` for the next `K` elements of each row of a tile.
 /// # Safety
-/// They must be readable, and so must `K` packed rows of `NV` registers.
+/// These elements and `K` packed rows of `NV` registers must be readable.
 #[inline(always)]
 unsafe fn products<S: Simd, const MR: usize, const NV: usize, const K: usize>(
     acc: &mut [[S::V; NV]; MR],
@@ -179,14 +184,15 @@ unsafe fn tile<S: Simd, L: Lhs, const MR: usize, const NV: usize>(
     // SAFETY: the caller of `panel` promises valid operands; the rest is register arithmetic.
     unsafe {
         let mut acc = [[S::zero(); NV]; MR];
-        // On their way while the products are made.
+        // The result's cache lines arrive while the products are computed.
         for i in 0..MR {
             let c = out.base.add(*out.offsets.get_unchecked(m + i) + column);
             for j in (0..NV * S::LANES).step_by(16) {
                 prefetch(c.wrapping_add(j));
             }
         }
-        // One call alone of this closure: a second would keep it from being compiled in the instruction set around it.
+        // A second call of this closure would keep it from being inlined, and it would not be
+        // compiled for the instruction set.
         lhs.each::<MR>(m, |mut rows, stride, mut count| {
             macro_rules! while_at_least {
                 ($k:literal) => {
@@ -226,7 +232,8 @@ unsafe fn tile<S: Simd, L: Lhs, const MR: usize, const NV: usize>(
 
 /// All rows `0..rows` of one packed panel of `kc` rows and `n ≤ NV · LANES` columns.
 /// # Safety
-/// `lhs`, `rhs` and `out` must be valid for that many rows, the panel's k and `n` columns from `column` on.
+/// `lhs`, `rhs` and `out` must be valid for that many rows, the panel's k and `n` columns from
+/// `column` on.
 #[inline(always)]
 unsafe fn panel<S: Simd, L: Lhs, const NV: usize>(
     lhs: L,
@@ -237,7 +244,8 @@ unsafe fn panel<S: Simd, L: Lhs, const NV: usize>(
     n: usize,
 ) {
     let mut m = 0;
-    // The panel behind this one, in equal parts of whole cache lines (16 numbers) in front of the tiles. With few of them everything is near anyway.
+    // Prefetches the next panel, in equal parts of whole cache lines (16 elements) before each
+    // tile. With few tiles it is in a near cache anyway.
     let len = NV * S::LANES * kc;
     let mut next = rhs.wrapping_add(len);
     let lines = if rows < 8 * S::TALL { 0 } else { (len / 16).div_ceil(rows / S::TALL) };
@@ -272,8 +280,9 @@ unsafe fn panel<S: Simd, L: Lhs, const NV: usize>(
     }
 }
 
-/// One block of k over all rows and the packed columns `columns` (panel-aligned start): for each panel, all tiles of rows.
-/// `rhs` is the block's packed right operand, whose panels of `WIDE · LANES` columns lie one after another.
+/// One block of k over all rows and the packed columns `columns` (panel-aligned start): for each
+/// panel, all tiles of rows. `rhs` is the packed right operand of the block, one panel of
+/// `WIDE · LANES` columns after another.
 /// # Safety
 /// As for [`panel`], for every column.
 #[inline(always)]
@@ -289,12 +298,13 @@ pub(crate) unsafe fn block<S: Simd, L: Lhs>(
     let mut column = columns.start;
     while column < columns.end {
         let n = wide.min(columns.end - column);
-        // SAFETY: panels before this one take `kc` rows of `wide` numbers each; the rest is the caller's promise.
+        // SAFETY: the panels before this one take `kc` rows of `wide` elements each; the rest is
+        // the caller's promise.
         unsafe {
             let rhs = rhs.add(column * kc);
             match n.div_ceil(S::LANES) {
                 1 => panel::<S, L, 1>(lhs, [rows, kc], rhs, out, column, n),
-                // Not compiled where no tile is so wide.
+                // Not compiled for instruction sets without such wide tiles.
                 3 if S::WIDE > 2 => panel::<S, L, 3>(lhs, [rows, kc], rhs, out, column, n),
                 4 if S::WIDE > 2 => panel::<S, L, 4>(lhs, [rows, kc], rhs, out, column, n),
                 _ => panel::<S, L, 2>(lhs, [rows, kc], rhs, out, column, n),

@@ -1,7 +1,7 @@
 //! The CPU back end: rayon over tiles, SIMD inside.
 //!
-//! Results never depend on the number of threads: work is split by the shape alone, and every output is one chain of
-//! operations in a fixed order.
+//! Results never depend on the number of threads: work is split by the shape alone, and every
+//! output is one chain of operations in a fixed order.
 
 pub(crate) mod buffer;
 pub(crate) mod conv;

@@ -26,7 +26,8 @@ pub(crate) fn copy(axes: &[usize], from: &[f32], source: Strided, to: &mut [f32]
                 rest /= len;
             }
             if step_from == 1 && step_to == 1 {
-                // SAFETY: the target's elements are distinct and in bounds (callers derive both from shapes); lines do not overlap.
+                // SAFETY: the target's elements are distinct and in bounds (callers derive both
+                // from shapes), and lines do not overlap.
                 unsafe { std::slice::from_raw_parts_mut(to.get().add(b), inner) }
                     .copy_from_slice(&from[a..a + inner]);
             } else {
@@ -39,7 +40,7 @@ pub(crate) fn copy(axes: &[usize], from: &[f32], source: Strided, to: &mut [f32]
     });
 }
 
-/// `out[i] = x[rows[i]]`, rows of `width` numbers.
+/// `out[i] = x[rows[i]]`, rows of `width` elements.
 pub(crate) fn index_select(x: &[f32], rows: &[usize], width: usize, out: &mut [f32]) {
     let per_task = (CHUNK / width.max(1)).max(1);
     par_chunks_mut(out, (per_task * width).max(1), |task, out| {
@@ -49,8 +50,8 @@ pub(crate) fn index_select(x: &[f32], rows: &[usize], width: usize, out: &mut [f
     });
 }
 
-/// Pictures of `[h, w, c]`, each mirrored (where its third move is not 0) and then moved down and right by its first two; or `back` first and
-/// mirrored then.
+/// Images `[h, w, c]`, each flipped left to right if its third move is not 0 and then translated
+/// down and right by the first two; with `back` the adjoint, translated back and then flipped.
 pub(crate) fn shift2d(
     x: &[f32],
     moves: &[f32],
@@ -62,8 +63,8 @@ pub(crate) fn shift2d(
     let per_task = (CHUNK / line.max(1)).max(1);
     par_chunks_mut(out, per_task * line, |task, out| {
         for (i, out) in out.chunks_exact_mut(line).enumerate() {
-            let (picture, y) = ((task * per_task + i) / h, (task * per_task + i) % h);
-            let own = &moves[picture * 3..][..3];
+            let (image, y) = ((task * per_task + i) / h, (task * per_task + i) % h);
+            let own = &moves[image * 3..][..3];
             let sign = if back { 1 } else { -1 };
             let [down, right] = [own[0], own[1]].map(|m| sign * i64::from(m.round() as i32));
             let (row, mirror) = (y as i64 + down, own[2] != 0.0);
@@ -71,11 +72,11 @@ pub(crate) fn shift2d(
             if !(0..h as i64).contains(&row) {
                 continue;
             }
-            let source = &x[(picture * h + row as usize) * line..][..line];
+            let source = &x[(image * h + row as usize) * line..][..line];
             for (column, pixel) in out.chunks_exact_mut(c).enumerate() {
-                let turned = |column: i64| if mirror { w as i64 - 1 - column } else { column };
+                let flipped = |column: i64| if mirror { w as i64 - 1 - column } else { column };
                 let column = column as i64;
-                let from = if back { turned(column) + right } else { turned(column + right) };
+                let from = if back { flipped(column) + right } else { flipped(column + right) };
                 if (0..w as i64).contains(&from) {
                     pixel.copy_from_slice(&source[from as usize * c..][..c]);
                 }
@@ -84,7 +85,7 @@ pub(crate) fn shift2d(
     });
 }
 
-/// The adjoint of [`index_select`]: each destination row has one owner, which adds its sources in order.
+/// The adjoint of [`index_select`]: one task per destination row adds its sources in order.
 pub(crate) fn index_add(x: &[f32], rows: &[usize], width: usize, out: &mut [f32]) {
     let mut sources: Vec<Vec<usize>> = vec![Vec::new(); out.len() / width.max(1)];
     for (source, &row) in rows.iter().enumerate() {

@@ -1,5 +1,6 @@
-//! Batch normalisation over the last axis: x is `[rows, channels]`. Forward: one pass for the statistics, one that
-//! normalises and activates. Backward: one reduction, one apply.
+//! Batch normalization over the last axis: x is `[rows, channels]`. The forward pass reads x twice,
+//! for the statistics and to normalize and activate; the backward pass too, for the sums and for
+//! dx.
 
 use super::buffer::Buffer;
 use super::isa::multiversion;
@@ -9,7 +10,8 @@ use crate::spec::Activation;
 /// Rows added in f32 before the block joins the f64 total.
 const BLOCK: usize = 32;
 
-/// Narrow images are read as rows of several pixels, so that vectors are full; the sums are folded at the end.
+/// How many pixels of a narrow image form one row, so that vector registers are full; the sums are
+/// folded at the end.
 fn fold(rows: usize, channels: usize) -> usize {
     [32, 16, 8, 4, 2]
         .into_iter()
@@ -18,7 +20,8 @@ fn fold(rows: usize, channels: usize) -> usize {
 }
 
 multiversion! {
-    /// Adds Σ x − s and Σ (x − s)² of each column to `totals[..width]` and `totals[width..]`.
+    /// Adds Σ x − s and Σ (x − s)² of each column to `totals[..width]` and
+    /// `totals[width..]`.
     fn moments(rows: &[f32], shift: &[f32], totals: &mut [f64], lanes: &mut [f32]) {
         let width = shift.len();
         let (first, second) = lanes.split_at_mut(width);
@@ -26,7 +29,8 @@ multiversion! {
             first.fill(0.0);
             second.fill(0.0);
             for row in block.chunks_exact(width) {
-                for (((a, b), &v), &s) in first.iter_mut().zip(second.iter_mut()).zip(row).zip(shift) {
+                let sums = first.iter_mut().zip(second.iter_mut());
+                for (((a, b), &v), &s) in sums.zip(row).zip(shift) {
                     let d = v - s;
                     *a += d;
                     *b += d * d;
@@ -39,7 +43,8 @@ multiversion! {
     }
 }
 
-/// Sums a task function's `2 · width` column totals over row tasks cut by the shape, in order, and folds them to `channels`.
+/// Splits the rows into tasks by the shape, adds the `2 · width` column totals that `f` computes
+/// for each, in order, and folds them to `channels`.
 fn column_totals(
     rows: usize,
     channels: usize,
@@ -52,7 +57,7 @@ fn column_totals(
     let mut parts = vec![0f64; tasks * 2 * width];
     let base = SendPtr(parts.as_mut_ptr());
     par_for(tasks, |t| {
-        // SAFETY: task `t` alone writes its totals.
+        // SAFETY: only task `t` writes its totals.
         let totals =
             unsafe { std::slice::from_raw_parts_mut(base.get().add(t * 2 * width), 2 * width) };
         f(t * step * width..rows.min((t + 1) * step) * width, width, totals);
@@ -72,8 +77,8 @@ fn repeat(values: &[f32], width: usize) -> Vec<f32> {
     values.iter().copied().cycle().take(width).collect()
 }
 
-/// The mean of a few rows spread over all: near enough to the mean of all for the sums about it to keep their digits, and
-/// no single row, which may be an outlier, decides it.
+/// The mean of a few evenly spaced rows. It is near enough to the mean of all rows for sums about
+/// it to keep their digits, and does not depend on a single row, which may be an outlier.
 fn rough_mean(x: &[f32], channels: usize) -> Vec<f32> {
     let step = (x.len() / channels).div_ceil(32);
     let mut totals = vec![0f64; channels];
@@ -84,7 +89,8 @@ fn rough_mean(x: &[f32], channels: usize) -> Vec<f32> {
     totals.iter().map(|t| (t / count) as f32).collect()
 }
 
-/// Mean and biased variance of each channel. Sums are taken about a rough mean, which keeps the variance of a far mean.
+/// Mean and biased variance of each channel. Sums are taken about a rough mean, so the variance
+/// keeps its digits when the mean is large.
 pub(crate) fn statistics(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
     let rows = x.len() / channels;
     let shift = rough_mean(x, channels);
@@ -95,7 +101,8 @@ pub(crate) fn statistics(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
     let n = rows as f64;
     let mean = |c: usize| totals[c] / n;
     let means = (0..channels).map(|c| (f64::from(shift[c]) + mean(c)) as f32).collect();
-    // Of rounding a variance may come out below 0; of NaN it stays NaN, which `max` would make 0.
+    // Rounding may give a variance below 0. `max` would turn NaN into 0, so this comparison keeps
+    // NaN.
     let variance = |c: usize| match totals[channels + c] / n - mean(c) * mean(c) {
         v if v < 0.0 => 0.0,
         v => v as f32,
@@ -105,7 +112,13 @@ pub(crate) fn statistics(x: &[f32], channels: usize) -> (Vec<f32>, Vec<f32>) {
 }
 
 multiversion! {
-    fn apply_lines<F: Fn(f32) -> f32>(x: &[f32], scale: &[f32], offset: &[f32], out: &mut [f32], f: &F) {
+    fn apply_lines<F: Fn(f32) -> f32>(
+        x: &[f32],
+        scale: &[f32],
+        offset: &[f32],
+        out: &mut [f32],
+        f: &F,
+    ) {
         let width = scale.len();
         for (out, x) in out.chunks_mut(width).zip(x.chunks(width)) {
             for (((o, &x), &s), &b) in out.iter_mut().zip(x).zip(scale).zip(offset) {
@@ -115,7 +128,8 @@ multiversion! {
     }
 }
 
-/// Calls `$body` with `$f` bound to the activation as a closure, so that each loop is compiled for its own function.
+/// Runs `$body` with `$f` bound to the activation as a closure, so each loop is compiled for its
+/// own function.
 macro_rules! with_activation {
     ($activation:expr, $f:ident => $body:expr) => {
         match $activation {
@@ -143,7 +157,7 @@ macro_rules! with_activation {
     };
 }
 
-/// Calls `$body` with `$f` bound to the activation's derivative as a function of its argument.
+/// Runs `$body` with `$f` bound to the activation's derivative as a function of its argument.
 macro_rules! with_derivative {
     ($activation:expr, $f:ident => $body:expr) => {
         match $activation {
@@ -195,7 +209,14 @@ pub(crate) fn scale_shift(
 }
 
 multiversion! {
-    fn gradient_sums<F: Fn(f32) -> f32>(x: &[f32], dy: &[f32], constants: [&[f32]; 3], totals: &mut [f64], lanes: &mut [f32], derivative: &F) {
+    fn gradient_sums<F: Fn(f32) -> f32>(
+        x: &[f32],
+        dy: &[f32],
+        constants: [&[f32]; 3],
+        totals: &mut [f64],
+        lanes: &mut [f32],
+        derivative: &F,
+    ) {
         let [scale, offset, mean] = constants;
         let width = scale.len();
         let (first, second) = lanes.split_at_mut(width);
@@ -217,10 +238,17 @@ multiversion! {
 }
 
 multiversion! {
-    fn gradient_lines<F: Fn(f32) -> f32>(x: &[f32], dy: &[f32], constants: [&[f32]; 4], out: &mut [f32], derivative: &F) {
+    fn gradient_lines<F: Fn(f32) -> f32>(
+        x: &[f32],
+        dy: &[f32],
+        constants: [&[f32]; 4],
+        out: &mut [f32],
+        derivative: &F,
+    ) {
         let [scale, offset, slope, constant] = constants;
         let width = scale.len();
-        for ((out, x), dy) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(dy.chunks_exact(width)) {
+        let lines = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
+        for ((out, x), dy) in lines.zip(dy.chunks_exact(width)) {
             for i in 0..width {
                 let g = dy[i] * derivative(x[i] * scale[i] + offset[i]);
                 out[i] = scale[i] * g + slope[i] * x[i] + constant[i];
@@ -229,7 +257,7 @@ multiversion! {
     }
 }
 
-/// What the backward pass needs of the forward one, per channel.
+/// The per-channel values of the forward pass that the backward pass needs.
 pub(crate) struct Constants<'a> {
     pub mean: &'a [f32],
     /// 1 / √(variance + eps).
@@ -248,7 +276,8 @@ impl Constants<'_> {
     }
 }
 
-/// The gradients of batch norm + activation: dx where asked, dγ, dβ (Ioffe & Szegedy 2015, section 3).
+/// The gradients of batch norm + activation: dx if its slice is given, dγ, dβ (Ioffe & Szegedy
+/// 2015, section 3).
 pub(crate) fn backward(
     x: &[f32],
     dy: &[f32],
@@ -263,7 +292,8 @@ pub(crate) fn backward(
         let mut lanes = Buffer::uninit(2 * width);
         let wide = [&scale, &offset, &constants.mean.to_vec()].map(|v| repeat(v, width));
         let wide = [&wide[0][..], &wide[1], &wide[2]];
-        with_derivative!(activation, f => gradient_sums(&x[range.clone()], &dy[range], wide, totals, &mut lanes, &f));
+        let (x, dy) = (&x[range.clone()], &dy[range]);
+        with_derivative!(activation, f => gradient_sums(x, dy, wide, totals, &mut lanes, &f));
     });
     let (sums, weighted) = totals.split_at(channels);
     if let Some(dx) = dx {

@@ -5,16 +5,22 @@ use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for};
 use crate::spec::{OptimizerKind, StepConstants};
 use smallvec::SmallVec;
 
-/// One parameter's numbers for [`update`].
+/// The slices of one parameter for [`update`].
 pub(crate) struct UpdateTensor<'a> {
     pub value: &'a mut [f32],
     pub grad: &'a [f32],
-    /// As many as the rule remembers.
+    /// One slice per state tensor of the rule.
     pub state: SmallVec<[&'a mut [f32]; 2]>,
 }
 
 multiversion! {
-    fn adam_lines(value: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], constants: StepConstants) {
+    fn adam_lines(
+        value: &mut [f32],
+        grad: &[f32],
+        m: &mut [f32],
+        v: &mut [f32],
+        constants: StepConstants,
+    ) {
         let [step_size, beta1, rest1, beta2, rest2, eps, decay, root, remains] = constants;
         let n = value.len();
         let (grad, m, v) = (&grad[..n], &mut m[..n], &mut v[..n]);
@@ -63,7 +69,13 @@ multiversion! {
 }
 
 multiversion! {
-    fn rms_momentum_lines(value: &mut [f32], grad: &[f32], v: &mut [f32], last: &mut [f32], constants: StepConstants) {
+    fn rms_momentum_lines(
+        value: &mut [f32],
+        grad: &[f32],
+        v: &mut [f32],
+        last: &mut [f32],
+        constants: StepConstants,
+    ) {
         let [lr, decay, alpha, rest, eps, momentum, ..] = constants;
         let n = value.len();
         let (grad, v, last) = (&grad[..n], &mut v[..n], &mut last[..n]);
@@ -91,7 +103,7 @@ fn lines(
         (OptimizerKind::RmsProp { .. }, [v, last]) => {
             rms_momentum_lines(value, grad, v, last, constants)
         }
-        (rule, state) => unreachable!("{rule:?} with {} state buffers", state.len()),
+        (rule, state) => unreachable!("{rule:?} with {} state tensors", state.len()),
     }
 }
 
@@ -111,7 +123,7 @@ pub(crate) fn update(
         let value = t.value.as_mut_ptr();
         let state: SmallVec<[*mut f32; 2]> = t.state.iter_mut().map(|m| m.as_mut_ptr()).collect();
         for (i, grad) in t.grad.chunks(CHUNK).enumerate() {
-            // SAFETY: the offset lies within each of the arrays, which have one length.
+            // SAFETY: the offset is within each slice; all have one length.
             let at = |p: *mut f32| SendPtr(unsafe { p.add(i * CHUNK) });
             parts.push(Part {
                 value: at(value),
@@ -122,7 +134,7 @@ pub(crate) fn update(
     }
     par_for(parts.len(), |i| {
         let part = &parts[i];
-        // SAFETY: parts are disjoint stretches of exclusively borrowed arrays.
+        // SAFETY: parts are disjoint ranges of exclusively borrowed slices.
         let own =
             |p: &SendPtr<f32>| unsafe { std::slice::from_raw_parts_mut(p.get(), part.grad.len()) };
         let mut state: SmallVec<[&mut [f32]; 2]> = part.state.iter().map(own).collect();

@@ -1,11 +1,13 @@
 //! Parallel tasks on the current rayon pool, with denormals flushed to zero.
 //!
-//! Work is split by the shape alone, never by the number of threads, so results do not depend on it.
+//! Work is split by the shape alone, never by the number of threads, so results do not depend on
+//! it.
 
 use rayon::prelude::*;
 
-/// Flushes denormals to zero on this thread while it lives, and restores the mode when dropped (also on unwind).
-/// A saturated discriminator fills gradients with denormals, which are about 79 times slower than normal numbers.
+/// Flushes denormals to zero on this thread while it lives, and restores the mode when dropped
+/// (also on unwind). When the discriminator saturates, gradients are full of denormals, on which
+/// arithmetic is about 79 times slower.
 struct FlushDenormals {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     saved: u64,
@@ -17,10 +19,11 @@ impl FlushDenormals {
         #[cfg(target_arch = "x86_64")]
         {
             let mut saved = 0u32;
-            // SAFETY: reads and writes this thread's MXCSR; only FTZ (bit 15) and DAZ (bit 6) change, and no code
-            // between here and `drop` relies on gradual underflow. Rust reserves these bits, and there is no sanctioned way to flush
-            // denormals: what the optimiser may do in their name is to move or fold an operation across the switch, whose denormals are
-            // then kept or flushed. The results here are no different for it beyond numbers below 1.2e-38.
+            // SAFETY: reads and writes this thread's MXCSR; only FTZ (bit 15) and DAZ (bit 6)
+            // change, and no code between here and `drop` relies on gradual underflow. Rust assumes
+            // the default mode, and has no official way to flush denormals: the compiler may move
+            // or fold an operation across the switch, which keeps or flushes its denormals. That
+            // changes results by less than 1.2e-38.
             unsafe {
                 std::arch::asm!("stmxcsr [{}]", in(reg) &mut saved, options(nostack));
                 let flush = saved | 0x8040;
@@ -49,11 +52,11 @@ impl Drop for FlushDenormals {
         #[cfg(target_arch = "x86_64")]
         {
             let saved = self.saved as u32;
-            // SAFETY: puts back the mode read in `new`.
+            // SAFETY: restores the mode read in `new`.
             unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &saved, options(nostack, readonly)) }
         }
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: puts back the mode read in `new`.
+        // SAFETY: restores the mode read in `new`.
         unsafe {
             std::arch::asm!("msr fpcr, {}", in(reg) self.saved, options(nomem, nostack))
         }
@@ -73,7 +76,8 @@ pub(crate) fn par_for(tasks: usize, f: impl Fn(usize) + Sync + Send) {
     }
 }
 
-/// Elements of an elementwise task: large enough to hide the hand-over, small enough to balance.
+/// Elements of an elementwise task: large enough to hide the cost of a task, small enough to
+/// balance the load.
 pub(crate) const CHUNK: usize = 32 * 1024;
 
 /// Runs `f(i, chunk)` over the chunks of `out`, in parallel.
@@ -89,7 +93,8 @@ pub(crate) fn par_chunks_mut(
     let base = SendPtr(out.as_mut_ptr());
     par_for(len.div_ceil(chunk), |i| {
         let start = i * chunk;
-        // SAFETY: the ranges of different tasks do not overlap and lie within `out`, which outlives the call.
+        // SAFETY: the ranges of different tasks are disjoint parts of `out`, which outlives the
+        // call.
         let part = unsafe {
             std::slice::from_raw_parts_mut(base.get().add(start), chunk.min(len - start))
         };
@@ -97,10 +102,10 @@ pub(crate) fn par_chunks_mut(
     });
 }
 
-/// A pointer that tasks writing disjoint places may share.
+/// A pointer that tasks share to write disjoint elements.
 #[derive(Clone, Copy)]
 pub(crate) struct SendPtr<T>(pub *mut T);
-// SAFETY: whoever shares it promises, at each use, that tasks touch disjoint elements.
+// SAFETY: each use states why its tasks access disjoint elements.
 unsafe impl<T> Send for SendPtr<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for SendPtr<T> {}

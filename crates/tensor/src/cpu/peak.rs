@@ -1,4 +1,4 @@
-//! The machine's own limits, measured: what benchmarks are held against.
+//! The measured peak rate of multiply-adds, with which benchmarks compare kernels.
 
 use super::simd::{Simd, simd_const, simd_dispatch};
 use std::time::Instant;
@@ -10,7 +10,7 @@ const ROUNDS: usize = 4096;
 #[inline(always)]
 unsafe fn chains<S: Simd>() -> f32 {
     let (a, b) = ([0.999_f32; 16], [1e-3f32; 16]);
-    // SAFETY: the caller's promise about the instruction set; the arrays hold a whole register.
+    // SAFETY: the caller promises the instruction set; the arrays hold a whole register.
     unsafe {
         let (a, b) = (S::load(a.as_ptr()), S::load(b.as_ptr()));
         let mut acc = [b; CHAINS];
@@ -33,14 +33,16 @@ simd_dispatch! {
     unsafe fn run[]() -> f32 = chains[]
 }
 
-/// Repeats of [`run`] in one measurement: some milliseconds, in which a thread's waking does not count.
+/// Repeats of [`run`] in one measurement: some milliseconds, so that the time to wake a thread is
+/// negligible.
 const REPEATS: usize = 300;
 
-/// The multiply-add rate of the current rayon pool in FLOP/s at this moment, in the instruction set in use. On a machine that is shared
-/// with others it changes from one moment to the next: a kernel is held against what was measured right before and after it.
+/// The multiply-add rate of the current rayon pool in FLOP/s at this moment, in the instruction set
+/// in use. On a shared machine the rate varies, so compare a kernel with rates measured right
+/// before and after it.
 pub fn fma_rate() -> f64 {
     let start = Instant::now();
-    // Each thread has its own share: shared-out tasks could all be taken by one that woke first.
+    // One share per thread: tasks from a queue could all be taken by the thread that wakes first.
     rayon::broadcast(|_| {
         for _ in 0..REPEATS {
             // SAFETY: `run` has no precondition.

@@ -3,20 +3,21 @@
 use super::parallel::{SendPtr, par_chunks_mut, par_for};
 use crate::spec::PoolParams;
 
-/// For each output, the index within its image of the window's largest element, the first of equals; a NaN counts as largest.
+/// For each output, the index within its image of the window's largest element, the first of
+/// equals; a NaN counts as largest.
 pub(crate) fn argmax(x: &[f32], params: PoolParams) -> Vec<u32> {
     let [n, h, w, c] = params.input;
     let [_, oh, ow, _] = params.output();
     let mut out = vec![0u32; n * oh * ow * c];
-    let numbers = x.len() / n.max(1);
+    let elements = x.len() / n.max(1);
     assert!(
-        u32::try_from(numbers).is_ok(),
-        "max: {numbers} numbers in one image or group, and places are 32-bit numbers"
+        u32::try_from(elements).is_ok(),
+        "max: {elements} elements in one image or group, and indices have 32 bits"
     );
     let base = SendPtr(out.as_mut_ptr());
     par_for(n, |image| {
         let x = &x[image * h * w * c..(image + 1) * h * w * c];
-        // SAFETY: task `image` alone writes its image's indices.
+        // SAFETY: only task `image` writes the indices of its image.
         let out = unsafe {
             std::slice::from_raw_parts_mut(base.get().add(image * oh * ow * c), oh * ow * c)
         };
@@ -49,7 +50,8 @@ pub(crate) fn gather(x: &[f32], index: &[u32], out: &mut [f32], groups: usize) {
     });
 }
 
-/// The adjoint of [`gather`]: `out[g, j] = Σ x[g, i]` over the i with `index[g, i] = j`, in order; one task owns a group.
+/// The adjoint of [`gather`]: `out[g, j] = Σ x[g, i]` over the i with `index[g, i] = j`, in order;
+/// one task per group.
 pub(crate) fn scatter_add(x: &[f32], index: &[u32], out: &mut [f32], groups: usize) {
     let (from, to) = (x.len() / groups, out.len() / groups);
     par_chunks_mut(out, to, |g, out| {
@@ -60,7 +62,7 @@ pub(crate) fn scatter_add(x: &[f32], index: &[u32], out: &mut [f32], groups: usi
     });
 }
 
-/// Means of windows.
+/// The mean of each window.
 pub(crate) fn average(x: &[f32], out: &mut [f32], params: PoolParams) {
     let [_, h, w, c] = params.input;
     let [_, oh, ow, _] = params.output();
@@ -80,7 +82,7 @@ pub(crate) fn average(x: &[f32], out: &mut [f32], params: PoolParams) {
     });
 }
 
-/// The adjoint of [`average`]: each window hands its share to its pixels.
+/// The adjoint of [`average`]: each window adds its share to its pixels.
 pub(crate) fn average_grad(dy: &[f32], dx: &mut [f32], params: PoolParams) {
     let [_, h, w, c] = params.input;
     let [_, oh, ow, _] = params.output();

@@ -1,7 +1,7 @@
 //! Reductions over one axis group of `[outer, reduced, inner]`, in an order fixed by the shape.
 //!
-//! Sums run in f32 over short blocks of fixed virtual lanes, and in f64 over the blocks, so that a sum of
-//! millions keeps f32's accuracy.
+//! Sums run in f32 over short blocks of fixed virtual lanes and in f64 over the blocks, so a sum of
+//! millions of elements keeps the accuracy of f32.
 
 use super::buffer::Buffer;
 use super::isa::multiversion;
@@ -9,11 +9,11 @@ use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for};
 
 /// Virtual lanes of a sum along contiguous memory.
 const LANES: usize = 16;
-/// Numbers added in f32 before the block joins the f64 total, per lane.
+/// Elements that a lane adds in f32 before the block is added to the f64 total.
 const BLOCK: usize = 32;
 
 multiversion! {
-    /// The sum of a contiguous stretch.
+    /// The sum of a slice.
     pub(crate) fn sum_line(x: &[f32]) -> f64 {
         let mut total = 0f64;
         for block in x.chunks(LANES * BLOCK) {
@@ -34,7 +34,7 @@ multiversion! {
 }
 
 multiversion! {
-    /// Adds the columns of `rows` (lines of `totals.len()` numbers) to `totals`.
+    /// Adds the columns of `rows` (of `totals.len()` elements each) to `totals`.
     fn sum_columns(rows: &[f32], totals: &mut [f64], lane: &mut [f32]) {
         let width = totals.len();
         for block in rows.chunks(width * BLOCK) {
@@ -51,7 +51,7 @@ multiversion! {
     }
 }
 
-/// Rows that one task sums: by the shape alone.
+/// The rows that one task sums: a function of the shape alone.
 fn rows_per_task(rows: usize, width: usize) -> usize {
     (CHUNK / width.max(1)).max(BLOCK).max(rows.div_ceil(256))
 }
@@ -68,7 +68,7 @@ pub(crate) fn sum(x: &[f32], out: &mut [f32], [outer, reduced, inner]: [usize; 3
             let base = SendPtr(parts.as_mut_ptr());
             par_for(reduced.div_ceil(CHUNK), |i| {
                 let part = sum_line(&x[i * CHUNK..reduced.min((i + 1) * CHUNK)]);
-                // SAFETY: task `i` alone writes part `i`.
+                // SAFETY: only task `i` writes part `i`.
                 unsafe { *base.get().add(i) = part };
             });
             out[0] = parts.iter().sum::<f64>() as f32;
@@ -90,7 +90,7 @@ pub(crate) fn sum(x: &[f32], out: &mut [f32], [outer, reduced, inner]: [usize; 3
     par_for(outer * tasks, |task| {
         let (o, t) = (task / tasks, task % tasks);
         let range = t * rows..reduced.min((t + 1) * rows);
-        // SAFETY: task `task` alone writes its `inner` totals.
+        // SAFETY: only task `task` writes its `inner` totals.
         let totals = unsafe { std::slice::from_raw_parts_mut(base.get().add(task * inner), inner) };
         let mut lane = Buffer::uninit(inner);
         sum_columns(
@@ -107,13 +107,14 @@ pub(crate) fn sum(x: &[f32], out: &mut [f32], [outer, reduced, inner]: [usize; 3
 }
 
 multiversion! {
-    /// Whether a number of `x` is NaN or infinite, by its exponent bits.
+    /// Whether an element of `x` is NaN or infinite, by its exponent bits.
     fn any_not_finite(x: &[f32]) -> bool {
-        x.iter().fold(0u32, |found, v| found | u32::from(v.to_bits() & 0x7f80_0000 == 0x7f80_0000)) != 0
+        let not_finite = |v: &f32| u32::from(v.to_bits() & 0x7f80_0000 == 0x7f80_0000);
+        x.iter().fold(0u32, |found, v| found | not_finite(v)) != 0
     }
 }
 
-/// Whether all numbers are finite.
+/// Whether all elements are finite.
 pub(crate) fn all_finite(x: &[f32]) -> bool {
     let bad = std::sync::atomic::AtomicBool::new(false);
     par_for(x.len().div_ceil(CHUNK), |i| {
@@ -124,7 +125,7 @@ pub(crate) fn all_finite(x: &[f32]) -> bool {
     !bad.into_inner()
 }
 
-/// The sum of the partial results that lie one after another in `partials`, in order.
+/// Adds the partial results in `partials`, which have the length of `out`, in order.
 pub(crate) fn sum_partials(partials: &[f32], out: &mut [f32]) {
     let len = out.len();
     par_chunks_mut(out, CHUNK / 4, |chunk, out| {

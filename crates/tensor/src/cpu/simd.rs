@@ -1,10 +1,12 @@
-//! The vector registers that the matrix kernels are written in, one implementation per instruction set.
+//! The vector registers that the matrix kernels are written in, one implementation per instruction
+//! set.
 
-/// A register of `LANES` floats. All functions must be called from code compiled for the instruction set.
+/// A register of `LANES` floats. All functions must be called from code compiled for the
+/// instruction set.
 pub(crate) trait Simd: Copy {
     /// Floats per register.
     const LANES: usize;
-    /// Registers per row of the widest tile: with its rows, what fills the register file.
+    /// Registers per row of the widest tile, which fills the register file.
     const WIDE: usize;
     /// Rows of the widest tile.
     const TALL: usize;
@@ -30,13 +32,13 @@ pub(crate) trait Simd: Copy {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
 }
 
-/// Asks for the cache line at `p`, which is about to be read or written. Any address will do; only x86-64 listens.
+/// Prefetches the cache line at `p` into the L1 cache, on x86-64. Any address is allowed.
 #[inline(always)]
 pub(crate) fn prefetch(p: *const f32) {
     hint::<false>(p);
 }
 
-/// [`prefetch`] as near as the second-level cache, of what will be read a while later.
+/// [`prefetch`] into the L2 cache, for data that is read later.
 #[inline(always)]
 pub(crate) fn prefetch_far(p: *const f32) {
     hint::<true>(p);
@@ -45,7 +47,7 @@ pub(crate) fn prefetch_far(p: *const f32) {
 #[inline(always)]
 fn hint<const FAR: bool>(p: *const f32) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which reads nothing; every x86-64 has it.
+    // SAFETY: the hint does not access memory, and every x86-64 processor has it.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
         if FAR {
@@ -63,9 +65,12 @@ pub(crate) mod x86 {
     use super::Simd;
     use std::arch::x86_64::*;
 
-    /// A register file of sixteen (AVX2) or thirty-two (AVX-512), with the instructions of the same names.
+    /// Implements [`Simd`] by the intrinsics of AVX2 (sixteen registers) or AVX-512 (thirty-two).
     macro_rules! registers {
-        ($name:ident, $lanes:literal lanes, $wide:literal wide, $v:ident, $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident) => {
+        (
+            $name:ident, $lanes:literal lanes, $wide:literal wide, $v:ident,
+            $zero:ident, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident
+        ) => {
             #[derive(Clone, Copy)]
             pub(crate) struct $name;
             impl Simd for $name {
@@ -108,10 +113,14 @@ pub(crate) mod x86 {
     }
 
     registers!(
-        Avx512, 16 lanes, 4 wide, __m512, _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps
+        Avx512, 16 lanes, 4 wide, __m512,
+        _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps,
+        _mm512_add_ps
     );
     registers!(
-        Avx2, 8 lanes, 2 wide, __m256, _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps
+        Avx2, 8 lanes, 2 wide, __m256,
+        _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps,
+        _mm256_add_ps
     );
 }
 
@@ -160,7 +169,7 @@ pub(crate) mod arm {
     }
 }
 
-/// Four lanes of ordinary arithmetic, which any compiler maps to whatever the processor has.
+/// Four lanes of scalar arithmetic, which the compiler vectorizes for any processor.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
 
@@ -215,8 +224,9 @@ macro_rules! simd_const {
 }
 pub(crate) use simd_const;
 
-/// Compiles `$body::<S, …>` for the registers `S` of each instruction set and calls the one in use. The generic parameters other than
-/// `S` stand in brackets, once with their bounds and once without.
+/// Compiles `$body::<S, …>` for the registers `S` of each instruction set and calls the one in
+/// use. The generic parameters other than `S` stand in brackets, once with their bounds and once
+/// without.
 macro_rules! simd_dispatch {
     (
         $(#[$meta:meta])*

@@ -23,7 +23,8 @@ pub struct Adapter {
     pub subgroups: bool,
     /// Whether the adapter has timestamp queries.
     pub timestamps: bool,
-    /// The side of its cooperative matrices with half-precision operands and single-precision sums: 8 or 16.
+    /// The side of its cooperative matrices with half-precision operands and single-precision sums:
+    /// 8 or 16.
     pub cooperative: Option<usize>,
     /// Whether it is a software renderer, which computes on the CPU.
     pub software: bool,
@@ -42,8 +43,8 @@ fn enumerate_adapters(backends: wgpu::Backends, first: usize) -> Vec<(wgpu::Adap
     found.into_iter().enumerate().map(|(i, adapter)| describe(first + i, adapter)).collect()
 }
 
-/// The adapters of Vulkan, Metal and DX12, followed by those of GL unless that is `enough`: GL's libraries print complaints on machines
-/// without a display.
+/// The adapters of Vulkan, Metal and DX12, followed by those of GL unless that is `enough`: GL's
+/// libraries print complaints on machines without a display.
 pub(super) fn enumerate_until(
     enough: impl Fn(&[(wgpu::Adapter, Adapter)]) -> bool,
 ) -> Vec<(wgpu::Adapter, Adapter)> {
@@ -102,7 +103,8 @@ fn describe(index: usize, adapter: wgpu::Adapter) -> (wgpu::Adapter, Adapter) {
     (adapter, described)
 }
 
-/// Whether the machine can have a hardware adapter, without loading a driver: on Linux, whether there is a device file of one.
+/// Whether the machine can have a hardware adapter, without loading a driver: on Linux, whether
+/// there is a device file of one.
 pub fn has_gpu_device_files() -> bool {
     let files = |folder: &str, prefix: &str| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

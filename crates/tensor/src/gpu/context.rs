@@ -18,11 +18,14 @@ pub struct Options {
     pub allow_software: bool,
     /// Whether shaders check every index and bound every loop; kernels are slower. For tests.
     pub checked: bool,
-    /// Whether convolutions may round their operands to half precision (mixed precision); sums and results stay in single.
+    /// Whether convolutions may round their operands to half precision (mixed precision); sums and
+    /// results stay in single.
     pub half: bool,
-    /// The tile that products use, by its number, instead of the fastest one. No tile changes a bit. For tests and measurements.
+    /// The tile that products use, by its number, instead of the fastest one. No tile changes a
+    /// bit. For tests and measurements.
     pub tile: Option<usize>,
-    /// Whether the whole memory of new tensors is filled with NaN, which reveals elements that a kernel does not write. For tests.
+    /// Whether the whole memory of new tensors is filled with NaN, which reveals elements that a
+    /// kernel does not write. For tests.
     pub poisoned: bool,
 }
 
@@ -62,8 +65,9 @@ impl fmt::Debug for Gpu {
 
 #[allow(unsafe_code)]
 fn unsafe_wgpu_features() -> wgpu::ExperimentalFeatures {
-    // SAFETY: the one experimental feature asked for is cooperative matrices. A pipeline with them is made only where the adapter lists
-    // their sizes and types, and their results are checked before they are used.
+    // SAFETY: the one experimental feature asked for is cooperative matrices. A pipeline with them
+    // is made only where the adapter lists their sizes and types, and their results are checked
+    // before they are used.
     unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 

@@ -1,7 +1,7 @@
 //! Recording, submitting and reading.
 //!
-//! Dispatches gather in one compute pass of one command buffer, which is submitted when a value is read, when a step ends, or when it holds
-//! as much work as the watchdog of a desktop tolerates.
+//! Dispatches gather in one compute pass of one command buffer, which is submitted when a value is
+//! read, when a step ends, or when it holds as much work as the watchdog of a desktop tolerates.
 
 use super::buffer::GpuBuffer;
 use super::context::Gpu;
@@ -55,7 +55,8 @@ pub(crate) struct Dispatch<'a> {
     pub inputs: &'a [&'a GpuBuffer],
     pub outputs: &'a [&'a GpuBuffer],
     pub params: Params,
-    /// Workgroups, folded into a grid with rows of at most 65535; surplus workgroups return at once.
+    /// Workgroups, folded into a grid with rows of at most 65535; surplus workgroups return at
+    /// once.
     pub groups: u64,
     /// The grid's third axis.
     pub depth: u64,
@@ -268,7 +269,8 @@ impl Gpu {
     /// Waits for a submit and those before it, or for all; returns whether the device still works.
     fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> bool {
         let poll = || self.0.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
-        // wgpu panics here if the device is lost. This thread holds no lock then, and the device is not used again.
+        // wgpu panics here if the device is lost. This thread holds no lock then, and the device is
+        // not used again.
         let reason = match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(Ok(_)) => return !self.failed(),
             Ok(Err(error)) => error.to_string(),
@@ -285,7 +287,8 @@ impl Gpu {
             return;
         }
         let mut recorder = self.0.recorder.lock();
-        // The queue executes the write before the whole open command buffer, which may still use this memory for its last owner.
+        // The queue executes the write before the whole open command buffer, which may still use
+        // this memory for its last owner.
         if recorder.encoder.is_some() {
             self.submit(&mut recorder);
         }

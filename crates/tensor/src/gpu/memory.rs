@@ -1,9 +1,11 @@
-//! The pool that recycles buffers by size class. Work runs in the order of submission on one queue, so a buffer may be reused as soon as
-//! its last owner drops it, even while recorded work still uses it.
+//! The pool that recycles buffers by size class. Work runs in the order of submission on one queue,
+//! so a buffer may be reused as soon as its last owner drops it, even while recorded work still
+//! uses it.
 
 use std::collections::BTreeMap;
 
-/// Four classes per doubling waste at most a quarter; every size is a multiple of 256 bytes, so kernels may touch whole `vec4`s at the end.
+/// Four classes per doubling waste at most a quarter; every size is a multiple of 256 bytes, so
+/// kernels may touch whole `vec4`s at the end.
 pub(super) fn size_class(bytes: u64) -> u64 {
     let bytes = bytes.max(256);
     let step = (1u64 << (63 - bytes.leading_zeros())) / 4;
@@ -31,7 +33,8 @@ impl Pool {
 
     pub(super) fn recycle(&mut self, bytes: u64, buffer: wgpu::Buffer) {
         self.live_bytes -= bytes;
-        // Buffers that were live at different times add up to more than the peak; with twice the peak, a steady step finds all it needs.
+        // Buffers that were live at different times add up to more than the peak; with twice the
+        // peak, a steady step finds all it needs.
         if self.idle_bytes + bytes <= (2 * self.peak_bytes).max(IDLE) {
             self.idle_bytes += bytes;
             self.idle.entry(bytes).or_default().push(buffer);

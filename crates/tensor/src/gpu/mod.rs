@@ -1,20 +1,24 @@
-//! The GPU back end: wgpu (Vulkan, Metal, DX12, GL) under kernels written in WGSL (`shaders/` in the repository's root).
+//! The GPU back end: wgpu (Vulkan, Metal, DX12, GL) under kernels written in WGSL (`shaders/` in
+//! the repository's root).
 //!
-//! `adapter` lists adapters and `open` opens one; `memory` recycles its buffers; `shader` expands the WGSL templates and `pipeline` compiles
-//! them; `dispatch` records kernels into few submits; `kernels` has one module per kernel family, as `cpu/` has.
+//! `adapter` lists adapters and `open` opens one; `memory` recycles its buffers; `shader` expands
+//! the WGSL templates and `pipeline` compiles them; `dispatch` records kernels into few submits;
+//! `kernels` has one module per kernel family, as `cpu/` has.
 //!
-//! Operations do not return errors: the first failure of a device (out of memory, device lost, a shader that does not compile) is kept, work
-//! recorded after it is dropped, values read from the device are NaN, and [`Device::check`](crate::Device::check) returns the failure.
+//! Operations do not return errors: the first failure of a device (out of memory, device lost, a
+//! shader that does not compile) is kept, work recorded after it is dropped, values read from the
+//! device are NaN, and [`Device::check`](crate::Device::check) returns the failure.
 //!
 //! ```
 //! use tensor::gpu::{self, GpuError, Options};
 //! // There is no machine with a thousand adapters.
-//! let missing = gpu::open(Options { index: Some(1000), allow_software: true, ..Options::default() });
+//! let options = Options { index: Some(1000), allow_software: true, ..Options::default() };
+//! let missing = gpu::open(options);
 //! assert!(matches!(missing, Err(GpuError::None | GpuError::NoSuch { index: 1000, .. })));
 //! ```
 
-/// Names the kernels whose choice decides the last bits of a result: how sums are split, and which kernel computes which sizes. It changes
-/// whenever one of them does.
+/// Names the kernels whose choice decides the last bits of a result: how sums are split, and which
+/// kernel computes which sizes. It changes whenever one of them does.
 pub(crate) const KERNELS: &str = "kernels gpu-1";
 
 mod adapter;

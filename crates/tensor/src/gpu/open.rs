@@ -7,7 +7,8 @@ use super::error::GpuError;
 /// Opens an adapter: the one named, or the best (discrete before integrated, GL last).
 ///
 /// # Errors
-/// Returns an error if there is no adapter, if there are only software renderers and they are not allowed, or if the driver refuses.
+/// Returns an error if there is no adapter, if there are only software renderers and they are not
+/// allowed, or if the driver refuses.
 pub fn open(options: Options) -> Result<Gpu, GpuError> {
     let usable = |a: &Adapter| a.compute && (options.allow_software || !a.software);
     let mut all = enumerate_until(|all| match options.index {
@@ -44,7 +45,8 @@ pub fn open(options: Options) -> Result<Gpu, GpuError> {
     };
     let (adapter, described) = all.swap_remove(chosen);
     if options.half && described.cooperative.is_some() {
-        // Drivers' cooperative matrices are new, so they are used only if they compute the right result.
+        // Drivers' cooperative matrices are new, so they are used only if they compute the right
+        // result.
         let tried = Gpu::new(&adapter, described.clone(), options, described.cooperative)?;
         if tried.self_test_passes() {
             return Ok(tried);

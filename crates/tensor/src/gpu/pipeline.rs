@@ -5,8 +5,8 @@ use super::error::GpuError;
 use super::shader::ShaderSpec;
 
 impl Gpu {
-    /// The pipeline of a kernel and the layout of its bindings: parameters at 0, then inputs, then outputs. `None` on a device that
-    /// failed.
+    /// The pipeline of a kernel and the layout of its bindings: parameters at 0, then inputs, then
+    /// outputs. `None` on a device that failed.
     pub(super) fn pipeline(
         &self,
         spec: &ShaderSpec,
@@ -44,7 +44,8 @@ impl Gpu {
             module: &module,
             entry_point: Some(spec.entry),
             compilation_options: wgpu::PipelineCompilationOptions {
-                // Every kernel writes its shared memory before reading it; clearing it takes seconds on GL.
+                // Every kernel writes its shared memory before reading it; clearing it takes
+                // seconds on GL.
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
@@ -62,9 +63,10 @@ impl Gpu {
     #[allow(unsafe_code)]
     fn trusted(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
         let checks = wgpu::ShaderRuntimeChecks::unchecked();
-        // SAFETY: the text comes from `shaders/`. Kernels compare every index with the sizes that the host computed from shapes, and
-        // their loops end. Tests run all of them without these checks over memory filled with NaN, which reveals reads beyond an
-        // end and elements that are not written.
+        // SAFETY: the text comes from `shaders/`. Kernels compare every index with the sizes that
+        // the host computed from shapes, and their loops end. Tests run all of them without these
+        // checks over memory filled with NaN, which reveals reads beyond an end and elements that
+        // are not written.
         unsafe { self.0.device.create_shader_module_trusted(descriptor, checks) }
     }
 

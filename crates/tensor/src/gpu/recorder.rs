@@ -1,4 +1,5 @@
-//! The state of recording: one compute pass of one command buffer, the parameters of its dispatches, and the reads that wait for it.
+//! The state of recording: one compute pass of one command buffer, the parameters of its
+//! dispatches, and the reads that wait for it.
 
 use super::adapter::Adapter;
 use std::collections::BTreeMap;
@@ -38,7 +39,8 @@ pub(super) type Submission = Arc<OnceLock<wgpu::SubmissionIndex>>;
 
 impl CommandRecorder {
     pub(super) fn new(adapter: &Adapter) -> Self {
-        // About 100 ms at the rate that such devices reach: the watchdog of a desktop resets a GPU that is busy for seconds.
+        // About 100 ms at the rate that such devices reach: the watchdog of a desktop resets a GPU
+        // that is busy for seconds.
         let budget = match (adapter.software, adapter.kind.as_str()) {
             (true, _) => 2e9,
             (_, "DiscreteGpu") => 2e11,

@@ -1,12 +1,15 @@
 //! WGSL templates and their specializations.
 //!
-//! The files in `shaders/` are WGSL with four kinds of lines for this preprocessor, so register tiles are unrolled and choices are made
-//! before any compiler sees the text:
+//! The files in `shaders/` are WGSL with four kinds of lines for this preprocessor, so register
+//! tiles are unrolled and choices are made before any compiler sees the text:
 //!
 //! - `//#include NAME` inserts another file;
-//! - `//#if NAME`, `//#if !NAME`, `//#else`, `//#end` keep or drop lines by a flag of the specialization;
-//! - `//#for i N` … `//#end` repeats lines for i = 0 … N−1, N a number or a value of the specialization;
-//! - `${NAME}` anywhere is the value of that name; `${BUILTINS}` is the parameter list of every entry point.
+//! - `//#if NAME`, `//#if !NAME`, `//#else`, `//#end` keep or drop lines by a flag of the
+//!   specialization;
+//! - `//#for i N` … `//#end` repeats lines for i = 0 … N−1, N a literal or the value of a
+//!   name;
+//! - `${NAME}` anywhere is the value of that name; `${BUILTINS}` is the parameter list of every
+//!   entry point.
 
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -63,7 +66,10 @@ macro_rules! files {
     };
 }
 
-files! { "math" "grid" "operands" "coop" "elementwise" "reduce" "gemm" "norm" "movement" "pool" "distance" "random" "optim" "peak" "few_channel_conv" }
+files! {
+    "math" "grid" "operands" "coop" "elementwise" "reduce" "gemm" "norm" "movement" "pool" "distance"
+    "random" "optim" "peak" "few_channel_conv"
+}
 
 impl ShaderSpec {
     /// The kernel `main` of a file, without values.
@@ -101,7 +107,8 @@ impl ShaderSpec {
     /// The WGSL text.
     ///
     /// # Errors
-    /// Returns the line that the preprocessor does not understand: a mistake in a file of `shaders/`.
+    /// Returns the line that the preprocessor does not understand: a mistake in a file of
+    /// `shaders/`.
     pub(crate) fn source(&self) -> Result<String, String> {
         let values = self.defines.iter().copied().chain([("BUILTINS", Define::Text(BUILTINS))]);
         let mut preprocessor = Preprocessor { values: values.collect(), out: String::new() };
@@ -111,7 +118,8 @@ impl ShaderSpec {
 }
 
 /// The parameters of every entry point.
-const BUILTINS: &str = "@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, \
+const BUILTINS: &str = "@builtin(workgroup_id) group: vec3<u32>, \
+                        @builtin(num_workgroups) groups: vec3<u32>, \
                         @builtin(local_invocation_index) lane: u32";
 
 /// The lines of a file with its includes.
@@ -153,7 +161,7 @@ impl Preprocessor {
                     let (name, wanted) =
                         name.strip_prefix('!').map_or((name, true), |name| (name, false));
                     let Define::Flag(value) = self.value(name)? else {
-                        return Err(format!("{name} is no flag"));
+                        return Err(format!("{name} is not a flag"));
                     };
                     let stop = middle.unwrap_or(end);
                     if value == wanted {
@@ -167,7 +175,7 @@ impl Preprocessor {
                         Ok(count) => count,
                         Err(_) => match self.value(count)? {
                             Define::Number(count) => count,
-                            _ => return Err(format!("{count} is no number")),
+                            _ => return Err(format!("{count} is not a number")),
                         },
                     };
                     for i in 0..count {
@@ -201,7 +209,7 @@ impl Preprocessor {
     }
 }
 
-/// The lines that end the directive at `start`, and its `//#else`.
+/// The indices of the lines that end the directive at `start`, and of its `//#else`.
 fn extent(lines: &[&str], start: usize) -> Result<(usize, Option<usize>), String> {
     let (mut depth, mut middle) = (0, None);
     for (i, line) in lines.iter().enumerate().skip(start) {

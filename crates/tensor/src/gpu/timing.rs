@@ -5,7 +5,8 @@ use super::recorder::{PASSES, Timing};
 use std::time::Instant;
 
 impl Gpu {
-    /// Seconds that the kernels recorded by `f` take: by timestamps if the adapter has them, else by the host's clock.
+    /// Seconds that the kernels recorded by `f` take: by timestamps if the adapter has them, else
+    /// by the host's clock.
     pub fn time(&self, f: impl Fn()) -> f64 {
         self.synchronize();
         if self.0.timestamps {

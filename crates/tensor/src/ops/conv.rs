@@ -1,5 +1,5 @@
-//! The convolution triple (output, input gradient, weight gradient): the three partial derivatives of one trilinear form, so the
-//! gradient of each is computed from the other two, to any order.
+//! The convolution triple (output, input gradient, weight gradient): the three partial derivatives
+//! of one trilinear form, so the gradient of each is computed from the other two, to any order.
 
 use super::kernel;
 use crate::cpu::buffer::Buffer;
@@ -23,7 +23,8 @@ fn check(name: &str, what: &str, t: &Tensor, expected: [Option<usize>; 4]) {
     assert!(fits, "{name}: {what} has shape {:?}, not [{show}]", t.shape());
 }
 
-/// The sizes of one call. The product of its windows' sizes must not overflow: the kernels' pointer arithmetic relies on that.
+/// The sizes of one call. The product of its windows' sizes must not overflow: the kernels' pointer
+/// arithmetic relies on that.
 #[track_caller]
 fn conv_params(name: &str, geom: ConvGeom, batch: usize, [cin, cout]: [usize; 2]) -> ConvParams {
     const MOST: usize = isize::MAX as usize / size_of::<f32>();
@@ -50,8 +51,8 @@ fn flat_weight(w: &Tensor) -> Tensor {
     w.reshape([s[0] * s[1] * s[2], s[3]])
 }
 
-/// The convolution of images `x` `[N, H, W, Cin]` with `w` `[kh, kw, Cin, Cout]` (cross-correlation, as in every deep-learning
-/// library): `[N, OH, OW, Cout]`.
+/// The convolution of images `x` `[N, H, W, Cin]` with `w` `[kh, kw, Cin, Cout]`
+/// (cross-correlation, as in every deep-learning library): `[N, OH, OW, Cout]`.
 ///
 /// # Panics
 /// Panics if an operand does not fit the geometry.
@@ -110,8 +111,8 @@ fn forward(x: &Tensor, w: &Tensor, geom: &ConvGeom, scaled: LossScaledOperand) -
     )
 }
 
-/// The gradient of [`conv2d`] with respect to its input, `[N, H, W, Cin]`, from `dy` `[N, OH, OW, Cout]`; pixels that no window covers
-/// get 0.
+/// The gradient of [`conv2d`] with respect to its input, `[N, H, W, Cin]`, from `dy`
+/// `[N, OH, OW, Cout]`; pixels that no window covers get 0.
 ///
 /// # Panics
 /// Panics if an operand does not fit the geometry.
@@ -172,7 +173,8 @@ fn input_grad(dy: &Tensor, w: &Tensor, geom: &ConvGeom, scaled: LossScaledOperan
     )
 }
 
-/// The gradient of [`conv2d`] with respect to its weight, `[kh, kw, Cin, Cout]`, from `x` `[N, H, W, Cin]` and `dy` `[N, OH, OW, Cout]`.
+/// The gradient of [`conv2d`] with respect to its weight, `[kh, kw, Cin, Cout]`, from `x`
+/// `[N, H, W, Cin]` and `dy` `[N, OH, OW, Cout]`.
 ///
 /// # Panics
 /// Panics if an operand does not fit the geometry.
@@ -235,9 +237,10 @@ fn weight_grad(x: &Tensor, dy: &Tensor, geom: &ConvGeom, scaled: LossScaledOpera
     )
 }
 
-/// The transposed ("fractionally strided") convolution of `x` `[N, h, w, Cin]`: the input gradient of a convolution. The weight is
-/// `[kh, kw, Cout, Cin]`, that of the convolution which maps the result back; the result is `[N, H, W, Cout]` with
-/// H = (h − 1)·stride + kernel − padding + output_padding.
+/// The transposed ("fractionally strided") convolution of `x` `[N, h, w, Cin]`: the input gradient
+/// of a convolution. The weight is `[kh, kw, Cout, Cin]`, that of the convolution which maps the
+/// result back; the result is `[N, H, W, Cout]` with H = (h − 1)·stride + kernel − padding +
+/// output_padding.
 ///
 /// # Panics
 /// Panics if the geometry is impossible ([`ConvGeom::transposed`]) or an operand does not fit.
@@ -252,8 +255,9 @@ pub fn conv_transpose2d(
     input_grad(x, w, &transposed(x, w, stride, pad, output_padding), LossScaledOperand::Neither)
 }
 
-/// [`conv_transpose2d`] with a weight that stays the same from call to call. On a CPU, outside the graph and where the direct algorithm is
-/// used ([`batch_invariant`](crate::batch_invariant)), `cache` keeps the packed weight. The result has the same bits.
+/// [`conv_transpose2d`] with a weight that stays the same from call to call. On a CPU, outside the
+/// graph and where the direct algorithm is used ([`batch_invariant`](crate::batch_invariant)),
+/// `cache` keeps the packed weight. The result has the same bits.
 ///
 /// # Panics
 /// Panics as [`conv_transpose2d`].
@@ -305,12 +309,13 @@ fn transposed(
         .unwrap_or_else(|message| panic!("{message}"))
 }
 
-/// The packed form of the last weight that [`conv_transpose2d_cached`] was called with: of the weight's size, and the weight itself.
+/// The packed form of the last weight that [`conv_transpose2d_cached`] was called with: of the
+/// weight's size, and the weight itself.
 #[derive(Default)]
 pub struct WeightCache(Mutex<Option<CacheEntry>>);
 
 struct CacheEntry {
-    /// An owner of the weight, so that nobody can write to it.
+    /// An owner of the weight, so that no other owner can write to it.
     weight: Arc<Buffer>,
     geom: ConvGeom,
     /// The geometry does not determine them: a reshaped weight has others.
@@ -333,8 +338,8 @@ impl WeightCache {
         if let Some(entry) = self.0.lock().as_ref().filter(fits) {
             return entry.layout.clone();
         }
-        // Packing runs without the lock: a thread that waits for parallel work takes up other work meanwhile, which may be a call
-        // with this cache.
+        // Packing runs without the lock: a thread that waits for parallel work takes up other work
+        // meanwhile, which may be a call with this cache.
         let layout = Arc::new(if params.geom.is_dense() {
             WeightLayout::Product(pack(weight, [params.cout, weight.len() / params.cout], true))
         } else {

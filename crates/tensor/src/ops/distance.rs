@@ -11,8 +11,9 @@ use crate::tensor::autograd::{SavedTensor, record};
 use smallvec::smallvec;
 
 impl Tensor {
-    /// L1 distances between the rows of each kernel: from `[N, B, C]`, `out[i, j, b] = Σ_c |M[i, b, c] − M[j, b, c]|`, `[N, N, B]` (minibatch
-    /// discrimination, Salimans et al. 2016). By broadcasting it would need an `[N, N, B, C]` temporary.
+    /// L1 distances between the rows of each kernel: from `[N, B, C]`,
+    /// `out[i, j, b] = Σ_c |M[i, b, c] − M[j, b, c]|`, `[N, N, B]` (minibatch discrimination,
+    /// Salimans et al. 2016). By broadcasting it would need an `[N, N, B, C]` temporary.
     ///
     /// # Panics
     /// Panics unless the rank is 3.
@@ -34,7 +35,8 @@ impl Tensor {
         )
     }
 
-    /// `dM[i, b, c] = Σ_j (g[i, j, b] + g[j, i, b]) · sign(M[i, b, c] − M[j, b, c])`; linear in g, and constant in M almost everywhere.
+    /// `dM[i, b, c] = Σ_j (g[i, j, b] + g[j, i, b]) · sign(M[i, b, c] − M[j, b, c])`; linear in
+    /// g, and constant in M almost everywhere.
     fn pairwise_l1_grad(&self, m: &Tensor) -> Tensor {
         let s = *m.shape();
         let (n, b, c) = (s[0], s[1], s[2]);
@@ -49,7 +51,8 @@ impl Tensor {
             &[self],
             |_| smallvec![SavedTensor::input(m)],
             move |ctx, v| {
-                // The adjoint: dg[i, j, b] = Σ_c (v[i, b, c] − v[j, b, c]) · sign(M[i, b, c] − M[j, b, c]).
+                // The adjoint: dg[i, j, b] = Σ_c (v[i, b, c] − v[j, b, c]) · sign(M[i, b, c]
+                // − M[j, b, c]).
                 let difference = |t: &Tensor| t.reshape([n, 1, b, c]).sub(&t.reshape([1, n, b, c]));
                 let sign = unary(&difference(ctx.saved(0)), Unary::Sign);
                 smallvec![Some(difference(v).mul(&sign).sum(&[3], false))]

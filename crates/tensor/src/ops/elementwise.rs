@@ -40,7 +40,8 @@ pub enum Domain {
     Kinked,
 }
 
-/// An operation of the table of functions of one element, for the tests that go through all of them.
+/// An operation of the table of functions of one element, for the tests that go through all of
+/// them.
 #[derive(Clone, Copy, Debug)]
 pub struct UnaryOp {
     /// The name of the method.
@@ -83,7 +84,9 @@ macro_rules! unary_methods {
                 samples: &$samples,
                 domain: unary_methods!(@domain $domain),
                 apply: |x, _arguments| {
-                    $(let [$($arg),+] = _arguments else { panic!("{}: {_arguments:?}", stringify!($name)) };)?
+                    $(let [$($arg),+] = _arguments else {
+                        panic!("{}: {_arguments:?}", stringify!($name))
+                    };)?
                     x.$name($($(*$arg),+)?)
                 },
             },
@@ -98,7 +101,10 @@ macro_rules! unary_methods {
     (@record y, $out:expr, $name:expr, $x:expr, |$s:ident, $g:ident| $grad:expr) => {
         unary_methods!(@saving |out| SavedTensor::output(out), $out, $name, $x, |$s, $g| $grad)
     };
-    (@saving |$of:pat_param| $saved:expr, $out:expr, $name:expr, $x:expr, |$s:ident, $g:ident| $grad:expr) => {
+    (
+        @saving |$of:pat_param| $saved:expr,
+        $out:expr, $name:expr, $x:expr, |$s:ident, $g:ident| $grad:expr
+    ) => {
         record($out, $name, &[$x], |$of| smallvec![$saved], move |ctx, $g| {
             let $s = ctx.saved(0);
             smallvec![Some($grad)]
@@ -112,8 +118,9 @@ macro_rules! unary_methods {
 unary_table!(unary_methods);
 
 impl Tensor {
-    /// [`leaky_relu`](Self::leaky_relu) whose backward pass is not its derivative but guided backpropagation (Springenberg et al. 2015;
-    /// for the leaky form Radford et al. 2016, section 6.2): a gradient passes where both it and x are positive, and nowhere else.
+    /// [`leaky_relu`](Self::leaky_relu) whose backward pass is not its derivative but guided
+    /// backpropagation (Springenberg et al. 2015; for the leaky form Radford et al. 2016, section
+    /// 6.2): a gradient passes where both it and x are positive, and nowhere else.
     pub fn guided_leaky_relu(&self, slope: f32) -> Tensor {
         record(
             unary(self, Unary::LeakyRelu { slope }),
@@ -235,8 +242,8 @@ impl Tensor {
         )
     }
 
-    /// The gradient of [`leaky_relu`](Self::leaky_relu) at `x` for this output gradient: g where x > 0, else slope · g. Piecewise
-    /// constant in x, so no gradient flows to it.
+    /// The gradient of [`leaky_relu`](Self::leaky_relu) at `x` for this output gradient: g where x
+    /// > 0, else slope · g. Piecewise constant in x, so no gradient flows to it.
     #[track_caller]
     pub(crate) fn leaky_relu_backward(&self, x: &Tensor, slope: f32) -> Tensor {
         record(

@@ -7,8 +7,10 @@ use crate::tensor::autograd::{SavedTensor, record};
 use smallvec::smallvec;
 
 impl Tensor {
-    /// The mean binary cross-entropy of logits x against targets t in [0, 1] (the loss of Goodfellow et al. 2014, equation 1, in logits), as
-    /// t·softplus(−x) + (1 − t)·softplus(x): it never overflows, and keeps its relative accuracy where a classifier is sure. A scalar.
+    /// The mean binary cross-entropy of logits x against targets t in [0, 1] (the loss of
+    /// Goodfellow et al. 2014, equation 1, in logits), as t·softplus(−x) + (1 −
+    /// t)·softplus(x): it never overflows, and keeps its relative accuracy where a classifier is
+    /// sure. A scalar.
     ///
     /// # Panics
     /// Panics if the shapes do not broadcast.
@@ -32,7 +34,8 @@ impl Tensor {
         each.mean_all()
     }
 
-    /// (1 − t)·σ(x) − t·σ(−x): the derivative of each term by its logit, without the cancellation of σ(x) − t.
+    /// (1 − t)·σ(x) − t·σ(−x): the derivative of each term by its logit, without the
+    /// cancellation of σ(x) − t.
     #[track_caller]
     fn bce_with_logits_grad(&self, targets: &Tensor) -> Tensor {
         record(

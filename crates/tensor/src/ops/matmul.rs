@@ -15,8 +15,8 @@ fn sides(t: &Tensor, trans: bool) -> (usize, usize) {
 }
 
 impl Tensor {
-    /// op(a) · op(b), where `op` transposes the last two axes if the flag is set: `[m, k] · [k, n]`, or a batch
-    /// `[b, m, k] · [b, k, n]` of equal length on both sides.
+    /// op(a) · op(b), where `op` transposes the last two axes if the flag is set:
+    /// `[m, k] · [k, n]`, or a batch `[b, m, k] · [b, k, n]` of equal length on both sides.
     ///
     /// # Panics
     /// Panics if the ranks are not both 2 or both 3, or inner sides or batches differ.
@@ -42,7 +42,8 @@ impl Tensor {
             kernel!("matmul", shape; x, y;
                 cpu |out| for b in 0..batch {
                     let (x, y) = (&x[b * m * k..(b + 1) * m * k], &y[b * k * n..(b + 1) * k * n]);
-                    cpu::matmul(x, y, &mut out[b * m * n..(b + 1) * m * n], [m, k, n], trans_a, trans_b);
+                    let out = &mut out[b * m * n..(b + 1) * m * n];
+                    cpu::matmul(x, y, out, [m, k, n], trans_a, trans_b);
                 },
                 gpu gpu::matmul(x, y, batch, [m, k, n], trans_a, trans_b)
             )

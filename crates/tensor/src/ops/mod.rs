@@ -1,4 +1,5 @@
-//! The operations: shape checks, the choice of a kernel, and the gradient, written in operations again.
+//! The operations: shape checks, the choice of a kernel, and the gradient, written in operations
+//! again.
 //!
 //! docs/architecture.md lists the places that a new operation takes.
 
@@ -22,8 +23,8 @@ pub use movement::concat;
 pub use norm::BatchNorm;
 pub use optim::{EmaUpdate, FiniteCheck, ParamUpdate, lerp, update};
 
-/// `kernel!(name, shape; a, b; cpu |out| …, gpu …)`: a tensor of `shape` outside the graph. The CPU expression writes all elements of
-/// the slice `out`; the GPU expression returns a buffer.
+/// `kernel!(name, shape; a, b; cpu |out| …, gpu …)`: a tensor of `shape` outside the graph. The
+/// CPU expression writes all elements of the slice `out`; the GPU expression returns a buffer.
 macro_rules! kernel {
     ($name:expr, $shape:expr; $($x:ident),+; cpu |$out:ident| $cpu:expr, gpu $gpu:expr) => {{
         let shape: $crate::Shape = $shape;

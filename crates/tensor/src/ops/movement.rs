@@ -19,7 +19,8 @@ struct SliceCopy<'a> {
     target: Strided,
 }
 
-/// A new tensor from copied slices. If `zeros` is set, elements that no slice covers are 0; else the slices must cover all.
+/// A new tensor from copied slices. If `zeros` is set, elements that no slice covers are 0; else
+/// the slices must cover all.
 #[track_caller]
 fn copy_slices(parts: &[SliceCopy<'_>], shape: Shape, zeros: bool) -> Tensor {
     match parts[0].from.device() {
@@ -141,8 +142,8 @@ impl Tensor {
         )
     }
 
-    /// Zero-pads an axis, the adjoint of [`narrow`](Self::narrow): this tensor at index `start` of an axis of length `total`, zeros
-    /// elsewhere.
+    /// Zero-pads an axis, the adjoint of [`narrow`](Self::narrow): this tensor at index `start` of
+    /// an axis of length `total`, zeros elsewhere.
     ///
     /// # Panics
     /// Panics if the tensor does not fit.
@@ -191,8 +192,9 @@ impl Tensor {
         }
     }
 
-    /// Flips and translates each image of `[N, H, W, C]` by whole pixels: row n of `moves` `[N, 3]` is (down, right, mirror). If mirror is
-    /// not 0, the image is first flipped left to right. Zeros enter at the border. No gradient flows to `moves`.
+    /// Flips and translates each image of `[N, H, W, C]` by whole pixels: row n of `moves` `[N, 3]`
+    /// is (down, right, mirror). If mirror is not 0, the image is first flipped left to right.
+    /// Zeros enter at the border. No gradient flows to `moves`.
     ///
     /// # Panics
     /// Panics if the shapes do not fit.

@@ -1,5 +1,5 @@
-//! Batch normalization, fused with the activation that follows in the forward and backward pass, and bias, fused in the forward
-//! pass.
+//! Batch normalization, fused with the activation that follows in the forward and backward pass,
+//! and bias, fused in the forward pass.
 
 use super::kernel;
 use crate::cpu::buffer::Buffer;
@@ -24,7 +24,8 @@ impl Activation {
         }
     }
 
-    /// The function applied to `x`, rectifiers with the backward pass of [guided backpropagation](Tensor::guided_leaky_relu).
+    /// The function applied to `x`, rectifiers with the backward pass of [guided
+    /// backpropagation](Tensor::guided_leaky_relu).
     pub fn guided(self, x: &Tensor) -> Tensor {
         match self {
             Activation::Relu => x.guided_leaky_relu(0.0),
@@ -60,7 +61,8 @@ fn check(name: &str, x: &Tensor, per_channel: &[(&str, &Tensor)]) -> usize {
 }
 
 impl Tensor {
-    /// activation(γ · (x − mean) / √(variance + eps) + β) with the statistics of this batch over all axes but the last (Ioffe & Szegedy 2015).
+    /// activation(γ · (x − mean) / √(variance + eps) + β) with the statistics of this batch
+    /// over all axes but the last (Ioffe & Szegedy 2015).
     ///
     /// # Panics
     /// Panics if γ or β is not `[C]`, or there is no row.
@@ -86,51 +88,59 @@ impl Tensor {
         on_device!("batch_norm"; x, gamma, beta;
             cpu => {
                 let (mean, variance) = cpu::statistics(x, channels);
-                let rstd: Vec<f32> = variance.iter().map(|v| (1.0 / (f64::from(*v) + f64::from(eps)).sqrt()) as f32).collect();
+                let rstd = |v: &f32| (1.0 / (f64::from(*v) + f64::from(eps)).sqrt()) as f32;
+                let rstd: Vec<f32> = variance.iter().map(rstd).collect();
                 let constants = cpu::Constants { mean: &mean, rstd: &rstd, gamma, beta };
                 let (scale, offset) = constants.affine();
                 let mut out = Buffer::uninit(shape.len());
                 cpu::scale_shift(x, &scale, &offset, activation, &mut out);
                 let out = Tensor::from_buffer(out, shape);
-                let [mean_t, variance] = [&mean, &variance].map(|values| Tensor::from_slice(values, [channels]));
-                let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, move |ctx, dy| {
+                let [mean_t, variance] = [&mean, &variance].map(|v| Tensor::from_slice(v, [channels]));
+                let backward = move |ctx: &BackwardCtx<'_>, dy: &Tensor| {
                     fused_or_composite(ctx, dy, eps, activation, |x, gamma, beta| {
-                        let name = "batch_norm";
-                        let constants =
-                            cpu::Constants { mean: &mean, rstd: &rstd, gamma: gamma.on_cpu(name), beta: beta.on_cpu(name) };
+                        let [x, dy, gamma, beta] = [x, dy, gamma, beta].map(|t| t.on_cpu("batch_norm"));
+                        let constants = cpu::Constants { mean: &mean, rstd: &rstd, gamma, beta };
                         let mut dx = ctx.needs_input_grad(0).then(|| Buffer::uninit(shape.len()));
-                        let (x, dy) = (x.on_cpu(name), dy.on_cpu(name));
-                        let (dgamma, dbeta) = cpu::backward(x, dy, &constants, activation, dx.as_deref_mut());
+                        let (dgamma, dbeta) =
+                            cpu::backward(x, dy, &constants, activation, dx.as_deref_mut());
+                        let per_channel = |values: &[f32]| Tensor::from_slice(values, [channels]);
                         smallvec![
                             dx.map(|dx| Tensor::from_buffer(dx, shape)),
-                            ctx.needs_input_grad(1).then(|| Tensor::from_slice(&dgamma, [channels])),
-                            ctx.needs_input_grad(2).then(|| Tensor::from_slice(&dbeta, [channels])),
+                            ctx.needs_input_grad(1).then(|| per_channel(&dgamma)),
+                            ctx.needs_input_grad(2).then(|| per_channel(&dbeta)),
                         ]
                     })
-                });
+                };
+                let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, backward);
                 BatchNorm { output, mean: mean_t, variance }
             },
             gpu => {
                 let statistics = gpu::statistics(x, gamma, beta, eps);
-                let out = Tensor::from_gpu_buffer(gpu::normalize(x, &statistics.affine, activation), shape);
-                let [mean, variance] = [&statistics.mean, &statistics.variance].map(|array| Tensor::from_shared(array, [channels]));
-                let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, move |ctx, dy| {
+                let out = gpu::normalize(x, &statistics.affine, activation);
+                let out = Tensor::from_gpu_buffer(out, shape);
+                let [mean, variance] = [&statistics.mean, &statistics.variance]
+                    .map(|buffer| Tensor::from_shared(buffer, [channels]));
+                let backward = move |ctx: &BackwardCtx<'_>, dy: &Tensor| {
                     fused_or_composite(ctx, dy, eps, activation, |x, _, _| {
-                        let (x, dy) = (x.on_gpu("batch_norm"), dy.on_gpu("batch_norm"));
-                        let (dx, dgamma, dbeta) = gpu::backward(x, dy, &statistics, eps, activation, ctx.needs_input_grad(0));
+                        let [x, dy] = [x, dy].map(|t| t.on_gpu("batch_norm"));
+                        let (dx, dgamma, dbeta) =
+                            gpu::backward(x, dy, &statistics, eps, activation, ctx.needs_input_grad(0));
+                        let per_channel = |b| Tensor::from_gpu_buffer(b, Shape::from([channels]));
                         smallvec![
                             dx.map(|dx| Tensor::from_gpu_buffer(dx, shape)),
-                            ctx.needs_input_grad(1).then(|| Tensor::from_gpu_buffer(dgamma, Shape::from([channels]))),
-                            ctx.needs_input_grad(2).then(|| Tensor::from_gpu_buffer(dbeta, Shape::from([channels]))),
+                            ctx.needs_input_grad(1).then(|| per_channel(dgamma)),
+                            ctx.needs_input_grad(2).then(|| per_channel(dbeta)),
                         ]
                     })
-                });
+                };
+                let output = record(out, "batch_norm", &[self, gamma_t, beta_t], save, backward);
                 BatchNorm { output, mean, variance }
             }
         )
     }
 
-    /// activation(x · scale + offset), `scale` and `offset` `[C]` over the last axis: batch norm with known statistics.
+    /// activation(x · scale + offset), `scale` and `offset` `[C]` over the last axis: batch norm
+    /// with known statistics.
     ///
     /// # Panics
     /// Panics unless scale and offset are `[C]`.
@@ -176,7 +186,8 @@ impl Tensor {
     }
 }
 
-/// The gradients of batch norm: by the fused kernels, or by differentiable operations if they will be differentiated.
+/// The gradients of batch norm: by the fused kernels, or by differentiable operations if they will
+/// be differentiated.
 fn fused_or_composite(
     ctx: &BackwardCtx<'_>,
     dy: &Tensor,
@@ -192,8 +203,8 @@ fn fused_or_composite(
     }
 }
 
-/// The gradients of batch norm in differentiable operations. Mean and variance are recomputed from x, so that second-order
-/// gradients include their dependence on it.
+/// The gradients of batch norm in differentiable operations. Mean and variance are recomputed from
+/// x, so that second-order gradients include their dependence on it.
 fn composite_grads(
     x: &Tensor,
     gamma: &Tensor,

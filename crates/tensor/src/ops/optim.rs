@@ -1,4 +1,5 @@
-//! Optimizer steps and exponential moving averages, outside the graph, and the check for NaN and infinity before them.
+//! Optimizer steps and exponential moving averages, outside the graph, and the check for NaN and
+//! infinity before them.
 //!
 //! ```
 //! use tensor::{Device, FiniteCheck, OptimizerKind, ParamUpdate, Tensor, UpdateStep, update};
@@ -21,8 +22,9 @@ use crate::tensor::Tensor;
 use crate::tensor::autograd::Gradients;
 use std::sync::Arc;
 
-/// Records the first loss or gradient that holds NaN or infinity, like the `found_inf` of PyTorch's `GradScaler`. On a GPU the record stays
-/// there and nothing waits for it, so [`update`] skips all later steps even before the host learns of it.
+/// Records the first loss or gradient that holds NaN or infinity, like the `found_inf` of PyTorch's
+/// `GradScaler`. On a GPU the record stays there and nothing waits for it, so [`update`] skips all
+/// later steps even before the host learns of it.
 pub struct FiniteCheck(CheckState);
 
 enum CheckState {
@@ -42,7 +44,8 @@ impl FiniteCheck {
         }
     }
 
-    /// Records `code` (a positive number that identifies the tensor) if an element is NaN or infinite and no code was recorded before.
+    /// Records `code` (a positive number that identifies the tensor) if an element is NaN or
+    /// infinite and no code was recorded before.
     ///
     /// # Panics
     /// Panics if the tensor is on another device.
@@ -73,8 +76,8 @@ impl FiniteCheck {
         }
     }
 
-    /// The first code recorded, or 0, as a scalar on the device. Later checks may still change it, so read it at once or by
-    /// [`read_async`](crate::read_async).
+    /// The first code recorded, or 0, as a scalar on the device. Later checks may still change it,
+    /// so read it at once or by [`read_async`](crate::read_async).
     pub fn value(&self) -> Tensor {
         match &self.0 {
             CheckState::Cpu(recorded) => Tensor::scalar(*recorded),
@@ -98,16 +101,18 @@ pub struct ParamUpdate<'a> {
     pub value: &'a mut Tensor,
     /// Its gradient.
     pub grad: &'a Tensor,
-    /// The tensors that [`OptimizerKind::state_names`](crate::OptimizerKind::state_names) lists, in that order, updated.
+    /// The tensors that [`OptimizerKind::state_names`](crate::OptimizerKind::state_names) lists, in
+    /// that order, updated.
     pub state: &'a mut [Tensor],
 }
 
-/// One optimizer step of all parameters in a single pass; skipped if the check has recorded NaN or infinity. A tensor whose storage is
-/// shared gets new storage, so graphs keep the old values; returns how many needed that (in a steady training step, none).
+/// One optimizer step of all parameters in a single pass; skipped if the check has recorded NaN or
+/// infinity. A tensor whose storage is shared gets new storage, so graphs keep the old values;
+/// returns how many needed that (in a steady training step, none).
 ///
 /// # Panics
-/// Panics if the shapes of a parameter, its gradient and state differ, or their devices, or the rule needs another number of state
-/// tensors.
+/// Panics if the shapes of a parameter, its gradient and state differ, or their devices, or the
+/// rule needs another number of state tensors.
 #[track_caller]
 pub fn update(params: &mut [ParamUpdate<'_>], step: &UpdateStep, check: &FiniteCheck) -> usize {
     if let CheckState::Cpu(recorded) = check.0
@@ -185,7 +190,8 @@ pub struct EmaUpdate<'a> {
     pub factor: f32,
 }
 
-/// `average ← keep · average + (1 − keep) · factor · value` for each: exponential moving averages of weights and statistics.
+/// `average ← keep · average + (1 − keep) · factor · value` for each: exponential moving
+/// averages of weights and statistics.
 ///
 /// # Panics
 /// Panics if the shapes of an average and its value differ, or their devices.

@@ -41,12 +41,17 @@ impl WindowIndex {
     }
 }
 
-/// The index of the largest element of each window: the first of equals; a NaN counts as the largest.
+/// The index of the largest element of each window: the first of equals; a NaN counts as the
+/// largest.
 pub(super) fn argmax(x: &Tensor, params: PoolParams) -> WindowIndex {
-    on_device!("argmax"; x; cpu => WindowIndex::Cpu(Arc::new(cpu::argmax(x, params))), gpu => WindowIndex::Gpu(Arc::new(gpu::argmax(x, params))))
+    on_device!("argmax"; x;
+        cpu => WindowIndex::Cpu(Arc::new(cpu::argmax(x, params))),
+        gpu => WindowIndex::Gpu(Arc::new(gpu::argmax(x, params)))
+    )
 }
 
-/// The largest element of each window, in the shape `params.output()`; the gradient goes to the first of equals.
+/// The largest element of each window, in the shape `params.output()`; the gradient goes to the
+/// first of equals.
 pub(super) fn max_pool(x: &Tensor, params: PoolParams) -> Tensor {
     gather(x, argmax(x, params), params)
 }
@@ -97,8 +102,8 @@ fn pool_params(name: &str, x: &Tensor, kernel: [usize; 2], stride: [usize; 2]) -
 }
 
 impl Tensor {
-    /// The largest element of each `kernel` window of `[N, H, W, C]`, windows `stride` apart, none beyond the border; the
-    /// gradient goes to the first of equals.
+    /// The largest element of each `kernel` window of `[N, H, W, C]`, windows `stride` apart, none
+    /// beyond the border; the gradient goes to the first of equals.
     ///
     /// # Panics
     /// Panics if the rank is not 4, a size is 0, or the kernel exceeds the image.

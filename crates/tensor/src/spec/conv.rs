@@ -1,27 +1,35 @@
 //! The geometry of a strided convolution, shared by it and its two derivatives.
 
-/// Input size, kernel, stride and padding of a two-dimensional convolution. One geometry serves the convolution, its
-/// input gradient (which is the transposed convolution) and its weight gradient: the output size is derived, never given.
+/// Input size, kernel, stride and padding of a two-dimensional convolution, from which the output
+/// size follows. The same geometry describes the convolution, its input gradient (which is the
+/// transposed convolution) and its weight gradient.
+///
+/// ```
+/// use tensor::ConvGeom;
+/// // The DCGAN's layers: 4×4 kernels of stride 2 halve the image.
+/// assert_eq!(ConvGeom::square([64, 64], 4, 2, 1).output(), [32, 32]);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct ConvGeom {
     /// Height and width of the convolution's input, in pixels.
     pub input: [usize; 2],
     /// Height and width of the kernel.
     pub kernel: [usize; 2],
-    /// Steps of the window.
+    /// The stride of the window, down and across.
     pub stride: [usize; 2],
-    /// Zeros around the input: `[[top, bottom], [left, right]]`.
+    /// Zero padding: `[[top, bottom], [left, right]]`.
     pub pad: [[usize; 2]; 2],
 }
 
 impl ConvGeom {
-    /// A geometry with the same kernel, stride and padding on every side.
+    /// A geometry with a square kernel, and the same stride and padding on every side.
     pub fn square(input: [usize; 2], kernel: usize, stride: usize, pad: usize) -> Self {
         Self { input, kernel: [kernel; 2], stride: [stride; 2], pad: [[pad; 2]; 2] }
     }
 
-    /// Height and width of the output: ⌊(input + padding − kernel) / stride⌋ + 1 (Dumoulin & Visin 2016, relationship 6);
-    /// `None` where the kernel is larger than the padded input, or kernel or stride is 0.
+    /// Height and width of the output: ⌊(input + padding − kernel) / stride⌋ + 1 (Dumoulin &
+    /// Visin 2016, relationship 6); `None` if the kernel is larger than the padded input, or kernel
+    /// or stride is 0.
     pub fn try_output(&self) -> Option<[usize; 2]> {
         let side = |i: usize| {
             let padded = self.input[i].checked_add(self.pad[i][0])?.checked_add(self.pad[i][1])?;
@@ -34,7 +42,7 @@ impl ConvGeom {
     /// [`try_output`](Self::try_output) of a valid geometry.
     ///
     /// # Panics
-    /// Where there is none.
+    /// Panics if there is none.
     #[track_caller]
     pub fn output(&self) -> [usize; 2] {
         self.try_output().unwrap_or_else(|| {
@@ -42,11 +50,13 @@ impl ConvGeom {
         })
     }
 
-    /// The geometry whose input gradient is the transposed convolution from `input` pixels with this kernel, stride, padding
-    /// and `output_padding`: its `input` is (input − 1)·stride + kernel − padding + output_padding.
+    /// The geometry whose input gradient is the transposed convolution from `input` pixels with
+    /// this kernel, stride, padding and `output_padding`: its `input` is (input − 1)·stride +
+    /// kernel − padding + output_padding.
     ///
     /// # Errors
-    /// One line, where `output_padding ≥ stride` (the size would belong to a larger input) or no pixel is left.
+    /// Returns one line if `output_padding ≥ stride` (the size would be that of a larger input)
+    /// or no pixel is left.
     pub fn transposed(
         input: [usize; 2],
         kernel: [usize; 2],
@@ -58,20 +68,26 @@ impl ConvGeom {
         for i in 0..2 {
             if stride[i] == 0 || kernel[i] == 0 || input[i] == 0 {
                 return Err(format!(
-                    "conv_transpose2d: input {input:?}, kernel {kernel:?} and stride {stride:?} must not hold a 0"
+                    "conv_transpose2d: input {input:?}, kernel {kernel:?} and stride {stride:?} \
+                     must not contain a 0"
                 ));
             }
             if output_padding[i] >= stride[i] {
                 return Err(format!(
-                    "conv_transpose2d: output_padding {output_padding:?} must be smaller than stride {stride:?}"
+                    "conv_transpose2d: output_padding {output_padding:?} must be smaller than \
+                     stride {stride:?}"
                 ));
             }
             let grown = (input[i] - 1)
                 .saturating_mul(stride[i])
                 .saturating_add(kernel[i])
                 .saturating_add(output_padding[i]);
-            output[i] = grown.checked_sub(pad[i][0].saturating_add(pad[i][1])).filter(|&o| o > 0).ok_or_else(|| {
-                format!("conv_transpose2d: padding {pad:?} leaves nothing of {input:?} pixels under kernel {kernel:?}")
+            let cropped = grown.checked_sub(pad[i][0].saturating_add(pad[i][1]));
+            output[i] = cropped.filter(|&o| o > 0).ok_or_else(|| {
+                format!(
+                    "conv_transpose2d: padding {pad:?} leaves nothing of {input:?} pixels with \
+                     kernel {kernel:?}"
+                )
             })?;
         }
         let geom = Self { input: output, kernel, stride, pad };
@@ -83,7 +99,8 @@ impl ConvGeom {
         }
     }
 
-    /// Whether the kernel covers the whole unpadded input once: the convolution is then a plain matrix product.
+    /// Whether the kernel covers the whole unpadded input once, so the convolution is a matrix
+    /// product.
     pub(crate) fn is_dense(&self) -> bool {
         self.kernel == self.input && self.pad == [[0; 2]; 2]
     }
@@ -98,8 +115,8 @@ pub(crate) struct ConvParams {
     pub cout: usize,
 }
 
-/// The operand of a product that is the gradient of a loss. A mean over a batch makes gradients small, so mixed precision scales
-/// this operand before rounding it to half precision.
+/// The operand of a product that is the gradient of a loss. A mean over a batch makes gradients
+/// small, so mixed precision scales this operand before rounding it to half precision.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LossScaledOperand {
     Neither,

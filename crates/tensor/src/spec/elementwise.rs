@@ -1,9 +1,10 @@
 //! The elementwise operations: one table per arity drives everything that the crate knows of them.
 //!
-//! A row of [`unary_table`] becomes a variant of [`Unary`], a method of `Tensor` with its derivative (`ops/elementwise.rs`), a CPU
-//! loop (`cpu/elementwise.rs`), a WGSL kernel (`gpu/kernels/elementwise.rs`) and a case of every test (`op_table`). The derivative
-//! names operations on tensors, which this module does not know: a row is only text until the module that needs a part of it
-//! expands the table.
+//! A row of [`unary_table`] becomes a variant of [`Unary`], a method of `Tensor` with its
+//! derivative (`ops/elementwise.rs`), a CPU loop (`cpu/elementwise.rs`), a WGSL kernel
+//! (`gpu/kernels/elementwise.rs`) and a case of every test (`op_table`). The derivative names
+//! operations on tensors, which this module does not know: a row is only text until the module that
+//! needs a part of it expands the table.
 
 use crate::Shape;
 
@@ -12,10 +13,11 @@ use crate::Shape;
 /// ```text
 /// /// The method's doc comment.
 /// method(arguments) = Variant {
-///     test: domain [sample arguments],   // `op_table::Domain` of x in the tests
-///     cpu: |x| …,                        // f32 → f32, by `cpu/math.rs`
-///     wgsl: "…",                         // the same of x, u and v (the arguments), by `shaders/math.wgsl`
-///     save: which, grad: |saved, g| …,   // g times the derivative; saved is the input x, the result y, or nothing
+///     test: domain [sample arguments],  // `op_table::Domain` of x in the tests
+///     cpu: |x| …,                       // f32 → f32, by `cpu/math.rs`
+///     wgsl: "…",                        // of x, u and v (the arguments), by `shaders/math.wgsl`
+///     save: which,                      // for the gradient: the input x, the result y, or nothing
+///     grad: |saved, g| …,               // g times the derivative
 /// }
 /// ```
 ///
@@ -154,8 +156,8 @@ macro_rules! unary_table {
 }
 pub(crate) use unary_table;
 
-/// Expands `$callback!` with the functions of two elements. Their methods and derivatives are in `ops/elementwise.rs` and
-/// `ops/loss.rs`: most have none, because only other operations use them.
+/// Expands `$callback!` with the functions of two elements. Their methods and derivatives are in
+/// `ops/elementwise.rs` and `ops/loss.rs`: most have none, because only other operations use them.
 macro_rules! binary_table {
     ($callback:ident) => {
         $callback! {
@@ -234,7 +236,9 @@ macro_rules! unary_enum {
 unary_table!(unary_enum);
 
 macro_rules! binary_enum {
-    ($($(#[$doc:meta])* $variant:ident $(($arg:ident))? { cpu: |$a:ident, $b:ident| $cpu:expr, wgsl: $wgsl:literal })+) => {
+    ($($(#[$doc:meta])* $variant:ident $(($arg:ident))? {
+        cpu: |$a:ident, $b:ident| $cpu:expr, wgsl: $wgsl:literal
+    })+) => {
         /// A function of two elements, with its argument.
         #[derive(Clone, Copy, PartialEq, Debug)]
         pub(crate) enum Binary {
@@ -261,7 +265,8 @@ fn constants<const N: usize>(arguments: [f32; N]) -> [f32; 2] {
     std::array::from_fn(|i| arguments.get(i).copied().unwrap_or(0.0))
 }
 
-/// An axis of a broadcast pair: its length and the distance between neighbors in either operand, 0 where that is repeated.
+/// An axis of a broadcast pair: its length and the distance between neighbors in either operand, 0
+/// where that is repeated.
 pub(crate) type BroadcastAxis = (usize, usize, usize);
 
 /// The axes of a broadcast pair, outermost first, neighbors merged where both operands allow it.

@@ -1,5 +1,6 @@
-//! What an operation is, without the tensors and kernels that compute it: geometries, functions, optimizers and random
-//! distributions. Both back ends and the operations above them share these descriptions; this module imports shapes alone.
+//! Descriptions of operations without tensors or kernels: geometries, elementwise functions,
+//! optimizers and random distributions. Both back ends and the operations share them; this module
+//! imports only shapes.
 
 mod conv;
 mod elementwise;
@@ -83,11 +84,12 @@ thread_local! {
     static BATCH_INVARIANT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls `f` with batch-invariant kernels: each image's result is bit-identical whatever else is in its batch.
+/// Calls `f` with batch-invariant kernels: each image's result is bit-identical whatever else is in
+/// its batch.
 ///
-/// On the CPU, convolutions use the direct algorithm, whose order of additions does not depend on the batch size; on a GPU, sums
-/// are not split by the batch size. Only operations called on this thread are affected. Training, whose batch size is fixed,
-/// does not need it.
+/// On the CPU, convolutions use the direct algorithm, whose order of additions does not depend on
+/// the batch size; on a GPU, sums are not split by the batch size. Only operations called on this
+/// thread are affected. Training, whose batch size is fixed, does not need it.
 ///
 /// ```
 /// use tensor::{ConvGeom, Tensor, batch_invariant, conv2d};

@@ -11,14 +11,16 @@ pub enum OptimizerKind {
         beta2: f64,
         /// Added to the square root of the second moment, outside the bias correction.
         eps: f64,
-        /// Whether weight decay shrinks the parameter directly instead of being added to the gradient.
+        /// Whether weight decay shrinks the parameter directly instead of being added to the
+        /// gradient.
         decoupled: bool,
     },
     /// SGD, without dampening.
     Sgd {
         /// Decay of the momentum buffer, in [0, 1).
         momentum: f64,
-        /// Nesterov momentum (Nesterov 1983, as Sutskever et al. 2013 write it). Without momentum it changes nothing.
+        /// Nesterov momentum (Nesterov 1983, as Sutskever et al. 2013 write it). Without momentum
+        /// it changes nothing.
         nesterov: bool,
     },
     /// RMSprop, not centered (Tieleman & Hinton 2012).
@@ -33,8 +35,8 @@ pub enum OptimizerKind {
 }
 
 impl OptimizerKind {
-    /// The names of the state tensors of each parameter, which have its shape and start at 0: `m` and `v` are the running means
-    /// of g and g², `momentum` is the momentum buffer.
+    /// The names of the state tensors of each parameter, which have its shape and start at 0: `m`
+    /// and `v` are the running means of g and g², `momentum` is the momentum buffer.
     pub fn state_names(&self) -> &'static [&'static str] {
         match *self {
             OptimizerKind::Adam { .. } => &["m", "v"],
@@ -61,9 +63,10 @@ pub struct UpdateStep {
 
 impl UpdateStep {
     /// The constants that kernels take, in f64 until here, since 1 − 0.999 in f32 is off by 1e-5:
-    /// - Adam: step size, β₁, 1 − β₁, β₂, 1 − β₂, eps, weight decay, 1 / √(1 − β₂ᵗ), and the factor that decoupled decay
-    ///   multiplies a parameter by;
-    /// - SGD: rate, weight decay, momentum, the weights of g and of the momentum buffer in the step;
+    /// - Adam: step size, β₁, 1 − β₁, β₂, 1 − β₂, eps, weight decay, 1 / √(1 −
+    ///   β₂ᵗ), and the factor that decoupled decay multiplies a parameter by;
+    /// - SGD: rate, weight decay, momentum, the weights of g and of the momentum buffer in the
+    ///   step;
     /// - RMSprop: rate, weight decay, α, 1 − α, eps, momentum.
     pub(crate) fn constants(&self) -> StepConstants {
         let UpdateStep { rule, lr, weight_decay, step } = *self;

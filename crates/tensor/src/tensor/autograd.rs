@@ -1,8 +1,9 @@
 //! Reverse-mode automatic differentiation, define-by-run.
 //!
-//! Every operation on a tracked tensor makes a [`Node`] that knows its parents, what it saved for the backward pass, and a backward
-//! function written in differentiable operations, so gradients of gradients need no further code. Node ids ascend with time;
-//! visiting nodes in descending order of id visits each one after all of its users.
+//! Every operation on a tracked tensor makes a [`Node`] that knows its parents, what it saved for
+//! the backward pass, and a backward function written in differentiable operations, so gradients of
+//! gradients need no further code. Node ids ascend with time; visiting nodes in descending order of
+//! id visits each one after all of its users.
 //!
 //! ```
 //! use tensor::{Tensor, autograd};
@@ -70,7 +71,8 @@ impl SavedTensor {
     }
 }
 
-/// The saved tensors of an operation; `None` where no gradient that can be asked for needs the tensor.
+/// The saved tensors of an operation; `None` where no gradient that can be asked for needs the
+/// tensor.
 pub(crate) type SaveList = SmallVec<[Option<SavedTensor>; 4]>;
 
 /// A vertex of the graph.
@@ -118,7 +120,8 @@ impl Node {
         let mut saved = self.saved.lock();
         let consumed = || -> ! {
             panic!(
-                "backward: the graph at `{}` was consumed by an earlier backward pass; use `grad(…, create_graph = true)` to keep it",
+                "backward: the graph at `{}` was consumed by an earlier backward pass; \
+                 use `grad(…, create_graph = true)` to keep it",
                 self.name
             )
         };
@@ -143,7 +146,8 @@ impl Node {
 }
 
 impl Drop for Node {
-    /// Frees the graph below without recursion: a chain of a million operations must not overflow the stack.
+    /// Frees the graph below without recursion: a chain of a million operations must not overflow
+    /// the stack.
     fn drop(&mut self) {
         let mut queue = self.take_unshared_parents();
         while let Some(node) = queue.pop() {
@@ -155,7 +159,8 @@ impl Drop for Node {
     }
 }
 
-/// The context of a backward function, like PyTorch's `ctx`: the saved tensors, and which parents need a gradient.
+/// The context of a backward function, like PyTorch's `ctx`: the saved tensors, and which parents
+/// need a gradient.
 pub(crate) struct BackwardCtx<'a> {
     saved: SmallVec<[Option<Tensor>; 4]>,
     needs: &'a [bool],
@@ -173,13 +178,15 @@ impl BackwardCtx<'_> {
         self.needs[i]
     }
 
-    /// Whether the gradient itself will be differentiated: fused kernels then give way to their composite form.
+    /// Whether the gradient itself will be differentiated: fused kernels then give way to their
+    /// composite form.
     pub(crate) fn create_graph(&self) -> bool {
         self.create_graph
     }
 }
 
-/// Adds `out`, the untracked result of operation `name` on `parents`, to the graph if a parent is in it.
+/// Adds `out`, the untracked result of operation `name` on `parents`, to the graph if a parent is
+/// in it.
 pub(crate) fn record<F>(
     out: Tensor,
     name: &'static str,
@@ -223,7 +230,8 @@ impl FromIterator<(TensorId, Tensor)> for Gradients {
 }
 
 impl Gradients {
-    /// The gradient with respect to the leaf (or leaves) of this id; `None` if the loss does not depend on it.
+    /// The gradient with respect to the leaf (or leaves) of this id; `None` if the loss does not
+    /// depend on it.
     pub fn get(&self, id: TensorId) -> Option<&Tensor> {
         self.0.get(&id)
     }
@@ -312,9 +320,9 @@ pub fn backward(outputs: &[(&Tensor, &Tensor)]) -> Gradients {
     Gradients(run_backward(outputs, None, false))
 }
 
-/// The gradients of Σ ⟨output, gradient⟩ with respect to the tensors `wrt`, and nothing else: gradients that lead only to other
-/// leaves are not computed. With `create_graph` the results are themselves differentiable and the graph is kept; without, it is
-/// consumed.
+/// The gradients of Σ ⟨output, gradient⟩ with respect to the tensors `wrt`, and nothing else:
+/// gradients that lead only to other leaves are not computed. With `create_graph` the results are
+/// themselves differentiable and the graph is kept; without, it is consumed.
 ///
 /// # Panics
 /// Panics as [`backward`].
@@ -371,7 +379,8 @@ fn run_backward(
         let ctx =
             BackwardCtx { saved: node.unpack_saved(create_graph), needs: &needs, create_graph };
         let grads = backward(&ctx, &gradient);
-        // Frees what the node saved before its parents' gradients are added up: the peak of a training step depends on it.
+        // Frees what the node saved before its parents' gradients are added up: the peak of a
+        // training step depends on it.
         drop((ctx, gradient));
         debug_assert_eq!(grads.len(), node.parents.len(), "{}: one gradient per parent", node.name);
         for ((parent, grad), needed) in node.parents.iter().zip(grads).zip(&needs) {

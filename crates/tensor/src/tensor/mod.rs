@@ -79,7 +79,8 @@ impl Tensor {
         }
     }
 
-    /// The same values on `device`, outside the graph. It costs nothing if the tensor is there already.
+    /// The same values on `device`, outside the graph. It costs nothing if the tensor is there
+    /// already.
     pub fn to_device(&self, device: &Device) -> Self {
         match (&self.storage, device) {
             (Storage::Cpu(_), Device::Cpu) => self.detach(),
@@ -150,7 +151,8 @@ impl Tensor {
         }
     }
 
-    /// A copy of the elements in row-major order. From a GPU it waits for all work recorded before; the values are NaN if the device failed ([`Device::check`]).
+    /// A copy of the elements in row-major order. From a GPU it waits for all work recorded before;
+    /// the values are NaN if the device failed ([`Device::check`]).
     pub fn to_vec(&self) -> Vec<f32> {
         match &self.storage {
             Storage::Cpu(buffer) => buffer.to_vec(),
@@ -176,13 +178,14 @@ impl Tensor {
         Self { storage: self.storage.clone(), shape: self.shape, node: None }
     }
 
-    /// The same values as a new leaf of the graph: gradients with respect to it can be asked for by its [`id`](Self::id).
+    /// The same values as a new leaf of the graph: gradients with respect to it can be asked for by
+    /// its [`id`](Self::id).
     pub fn leaf(&self) -> Self {
         self.leaf_with_id(TensorId::fresh())
     }
 
-    /// [`leaf`](Self::leaf) with an id that the caller keeps. Gradients of leaves with one id are added up, so a
-    /// parameter used in several forward passes has one gradient.
+    /// [`leaf`](Self::leaf) with an id that the caller keeps. Gradients of leaves with one id are
+    /// added up, so a parameter used in several forward passes has one gradient.
     pub fn leaf_with_id(&self, id: TensorId) -> Self {
         Self { storage: self.storage.clone(), shape: self.shape, node: Some(Node::leaf(id)) }
     }
@@ -197,8 +200,8 @@ impl Tensor {
         self.node.as_ref().map(|node| node.id())
     }
 
-    /// The gradients of this one-element tensor with respect to every leaf it depends on. The graph is consumed: memory
-    /// falls during the backward pass.
+    /// The gradients of this one-element tensor with respect to every leaf it depends on. The graph
+    /// is consumed: memory falls during the backward pass.
     ///
     /// # Panics
     /// Panics if the tensor has more than one element, or its graph was consumed before.
@@ -221,8 +224,8 @@ impl Tensor {
         }
     }
 
-    /// Makes this tensor the only owner of its storage, by a copy if it is shared, so that graphs that still hold the old values keep
-    /// them. Returns whether it was the only owner before.
+    /// Makes this tensor the only owner of its storage, by a copy if it is shared, so that graphs
+    /// that still hold the old values keep them. Returns whether it was the only owner before.
     pub(crate) fn make_unique(&mut self) -> bool {
         let unshared = match &mut self.storage {
             Storage::Cpu(buffer) => Arc::get_mut(buffer).is_some(),
@@ -239,7 +242,8 @@ impl Tensor {
         unshared
     }
 
-    /// `self += other`, of one shape, in place if the storage has no other owner; returns whether it had none.
+    /// `self += other`, of one shape, in place if the storage has no other owner; returns whether
+    /// it had none.
     pub(crate) fn add_in_place(&mut self, other: &Tensor) -> bool {
         match (&mut self.storage, &other.storage) {
             (Storage::Cpu(own), Storage::Cpu(other)) => match Arc::get_mut(own) {
@@ -266,7 +270,8 @@ enum ReadState {
 }
 
 impl PendingRead {
-    /// The values of all tensors, one after the other; waits until they have arrived. NaN if the device failed ([`Device::check`]).
+    /// The values of all tensors, one after the other; waits until they have arrived. NaN if the
+    /// device failed ([`Device::check`]).
     pub fn wait(self) -> Vec<f32> {
         match self.0 {
             ReadState::Ready(values) => values,
@@ -275,7 +280,8 @@ impl PendingRead {
     }
 }
 
-/// Reads tensors of one device without waiting for it: the values they have now, whatever is written to them later.
+/// Reads tensors of one device without waiting for it: the values they have now, whatever is
+/// written to them later.
 ///
 /// # Panics
 /// Panics if the tensors are on different devices.

@@ -24,8 +24,8 @@ pub fn open_as(options: gpu::Options) -> Result<Device, GpuError> {
     gpu::open(options).map(Device::Gpu)
 }
 
-/// Runs tests that share one device, and others that open their own. Without an adapter every one reports itself as ignored, or, with
-/// `DCGAN_REQUIRE_GPU=1`, the program fails.
+/// Runs tests that share one device, and others that open their own. Without an adapter every one
+/// reports itself as ignored, or, with `DCGAN_REQUIRE_GPU=1`, the program fails.
 pub fn run(shared: &[(&'static str, Shared)], own: &[(&'static str, fn())]) -> ! {
     let arguments = Arguments::from_args();
     let found = open();

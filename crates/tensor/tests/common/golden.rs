@@ -1,5 +1,5 @@
-//! Every operation beside PyTorch in float64: value, first-order and second-order gradients (generator:
-//! `xtask/golden/ops.py`). The error is max|a − b| / max|reference| per tensor.
+//! Every operation beside PyTorch in float64: value, first-order and second-order gradients
+//! (generator: `xtask/golden/ops.py`). The error is max|a − b| / max|reference| per tensor.
 
 use super::{error, run};
 use safetensors::{Dtype, SafeTensors};

@@ -1,6 +1,7 @@
-//! The gradient of every operation of the table, to second order. Linear operations pass the adjoint dot-product test
-//! ⟨A x, y⟩ = ⟨x, Aᵀ y⟩; the others, and all second derivatives, are held against directional central differences of a
-//! loss summed in f64. The fused gradients and the differentiable ones are compared with each other too.
+//! The gradient of every operation of the table, to second order. Linear operations pass the
+//! adjoint dot-product test ⟨A x, y⟩ = ⟨x, Aᵀ y⟩; the others, and all second derivatives,
+//! are held against directional central differences of a loss summed in f64. The fused gradients
+//! and the differentiable ones are compared with each other too.
 
 use super::run;
 use serde_json::{Value, json};
@@ -9,7 +10,8 @@ use tensor::op_table::{Domain, UNARY_OPS};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor, autograd};
 
-/// Step of the differences: truncation is of the order of h², rounding of 1e-7 / h; both stay far below the bound of 1e-2.
+/// Step of the differences: truncation is of the order of h², rounding of 1e-7 / h; both stay far
+/// below the bound of 1e-2.
 const H: f64 = 1e-2;
 const DIFFERENCE_BOUND: f64 = 1e-2;
 const ADJOINT_BOUND: f64 = 1e-5;
@@ -22,7 +24,8 @@ enum Fill {
     Any,
     /// U(0.4, 2).
     Positive,
-    /// A shuffled grid, odd multiples of 0.035: no two values, and no value and a multiple of 0.07, come near each other.
+    /// A shuffled grid, odd multiples of 0.035: no two values, and no value and a multiple of 0.07,
+    /// come near each other.
     Distinct,
 }
 use Fill::{Any, Distinct, Positive};
@@ -43,7 +46,8 @@ struct Case {
     attrs: Value,
     kind: Kind,
     inputs: Vec<(Vec<usize>, Fill)>,
-    /// What must keep clear of 0 (the argument of an activation), as an operation of the same inputs.
+    /// What must keep clear of 0 (the argument of an activation), as an operation of the same
+    /// inputs.
     kink: Option<(&'static str, Value)>,
 }
 
@@ -157,8 +161,9 @@ fn table() -> Vec<Case> {
 }
 
 fn convolutions(all: &mut Vec<Case>) {
-    // Input, kernel, stride, padding, channels: even and odd sizes, four-sided padding, pixels no window covers, a kernel as
-    // large as the image, and channel counts on both sides of the merged and the phase-split input gradient.
+    // Input, kernel, stride, padding, channels: even and odd sizes, four-sided padding, pixels no
+    // window covers, a kernel as large as the image, and channel counts on both sides of the merged
+    // and the phase-split input gradient.
     type Geometry = ([usize; 2], [usize; 2], [usize; 2], [[usize; 2]; 2], usize, usize);
     let geometries: [Geometry; 7] = [
         ([6, 6], [4, 4], [2, 2], [[1, 1], [1, 1]], 3, 5),
@@ -263,7 +268,8 @@ fn norm(a: &Tensor) -> f64 {
     dot(a, a).sqrt()
 }
 
-/// The gradients of ⟨op(x), y⟩ by x (and, with `create_graph`, differentiable; `x` are then its leaves).
+/// The gradients of ⟨op(x), y⟩ by x (and, with `create_graph`, differentiable; `x` are then its
+/// leaves).
 fn gradients(case: &Case, x: &[Tensor], y: &Tensor, create_graph: bool) -> Vec<Tensor> {
     let keys: Vec<_> = x.iter().filter_map(Tensor::id).collect();
     let grads = autograd::grad(&[(&run(case.op, &case.attrs, x), y)], &keys, create_graph);
@@ -291,7 +297,8 @@ fn difference(x: &[Tensor], i: usize, v: &Tensor, f: impl Fn(&[Tensor]) -> f64) 
     ((f(&plus) - f(&minus)) / (2.0 * H), taken)
 }
 
-/// Compares the gradient `g` of `f` by input `i` with differences along a random direction and along itself.
+/// Compares the gradient `g` of `f` by input `i` with differences along a random direction and
+/// along itself.
 fn check_differences(
     x: &[Tensor],
     i: usize,
@@ -410,7 +417,8 @@ pub fn operations() -> BTreeSet<&'static str> {
     table().iter().map(|c| c.op).collect()
 }
 
-/// Whether the harness notices a wrong gradient: that of 3 ln x for 2 ln x, and not that of 3 ln x for itself.
+/// Whether the harness notices a wrong gradient: that of 3 ln x for 2 ln x, and not that of 3 ln x
+/// for itself.
 pub fn a_wrong_gradient_is_noticed() -> bool {
     let mut rng = Philox::new(1, 0);
     let x = [rng.uniform([5], 0.5, 2.0)];

@@ -1,5 +1,5 @@
-//! The table of operations: how each one is called from a name, attributes and inputs. Golden vectors, gradient checks and
-//! (on machines with a GPU) the comparison with the CPU all use it.
+//! The table of operations: how each one is called from a name, attributes and inputs. Golden
+//! vectors, gradient checks and (on machines with a GPU) the comparison with the CPU all use it.
 
 // Each test program uses a part of this module.
 #![allow(dead_code)]

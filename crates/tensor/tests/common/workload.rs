@@ -1,5 +1,5 @@
-//! Every kernel family on shapes that are cut into many tasks, and a small network trained for a few steps: what must not
-//! depend on the number of threads, and hardly on the instruction set.
+//! Every kernel family on shapes that are cut into many tasks, and a small network trained for a
+//! few steps: what must not depend on the number of threads, and hardly on the instruction set.
 
 use super::run;
 use serde_json::{Value, json};
@@ -197,7 +197,8 @@ fn optimizers(device: &Device, rng: &mut Philox) -> Vec<(String, Tensor)> {
     results
 }
 
-/// The loss of a small network: a transposed convolution up, a convolution down, batch norm between, logits at the end.
+/// The loss of a small network: a transposed convolution up, a convolution down, batch norm
+/// between, logits at the end.
 fn loss(w: &[Tensor], z: &Tensor) -> Tensor {
     let up = conv_transpose2d(z, &w[0], [2, 2], [[1, 1]; 2], [0, 0]);
     let up = up.batch_norm(&w[1], &w[2], 1e-5, Activation::Relu).output;

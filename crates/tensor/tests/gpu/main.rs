@@ -1,5 +1,6 @@
-//! The GPU back end beside the CPU's and beside PyTorch. Where there is no adapter every test reports itself as ignored; with
-//! `DCGAN_REQUIRE_GPU=1` that is a failure. `DCGAN_TEST_GPU=1` names an adapter by its number; software renderers will do.
+//! The GPU back end beside the CPU's and beside PyTorch. Where there is no adapter every test
+//! reports itself as ignored; with `DCGAN_REQUIRE_GPU=1` that is a failure. `DCGAN_TEST_GPU=1`
+//! names an adapter by its number; software renderers will do.
 
 #[path = "../common/adapter.rs"]
 mod adapter;

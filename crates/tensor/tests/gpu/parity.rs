@@ -61,7 +61,8 @@ fn run<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result<(
         max_global_rejects: 100_000,
         ..ProptestConfig::default()
     };
-    // The same cases every time: at a rectifier's kink, where the two sides may part, a rare one would fail some day.
+    // The same cases every time: at a rectifier's kink, where the two sides may part, a rare one
+    // would fail some day.
     let rng = TestRng::deterministic_rng(config.rng_algorithm);
     if let Err(failure) = TestRunner::new_with_rng(config, rng).run(&strategy, test) {
         panic!("{failure}");
@@ -252,12 +253,14 @@ pub fn random_normalisations_equal_the_cpu(device: &Device) {
                     .collect::<Vec<_>>()
             };
             let (ours, reference) = (compute(device), compute(&Device::Cpu));
-            // A far mean costs both sides digits of x − mean, and two rows leave next to nothing of dx.
+            // A far mean costs both sides digits of x − mean, and two rows leave next to nothing
+            // of dx.
             let digits = 1.0 + f64::from(mean.abs());
             let kinked = matches!(activation, Activation::Relu | Activation::LeakyRelu(_));
             for (i, (a, b)) in ours.iter().zip(&reference).enumerate() {
                 prop_assert_eq!(a.shape(), b.shape());
-                // At a rectifier's kink the two sides may fall on different slopes: a few gradients then differ as a whole.
+                // At a rectifier's kink the two sides may fall on different slopes: a few gradients
+                // then differ as a whole.
                 let (e, bound) = if kinked && i >= 5 {
                     (root_mean_square(a, b), 1e-2 + 4.0 / (b.len() as f64).sqrt())
                 } else {
@@ -279,7 +282,8 @@ pub fn random_normalisations_equal_the_cpu(device: &Device) {
     );
 }
 
-/// Infinity, NaN, zeros and the smallest normal values, as arguments of every function of one element.
+/// Infinity, NaN, zeros and the smallest normal values, as arguments of every function of one
+/// element.
 pub fn special_numbers_equal_the_cpu(device: &Device) {
     let values = [
         0.0,
@@ -358,14 +362,16 @@ pub fn mixed_precision_is_near() {
         let ours = triple(&x.to_device(&device), &w.to_device(&device), &dy.to_device(&device));
         for (i, (a, b)) in ours.iter().zip(triple(&x, &w, &dy)).enumerate() {
             let e = distance(a, &b, 0.0);
-            // Near, and really rounded, but for the input gradient of thin images, which has no tiles.
+            // Near, and really rounded, but for the input gradient of thin images, which has no
+            // tiles.
             assert!(
                 e <= 1e-2 && (e > 1e-6 || (i == 1 && cin <= 4)),
                 "{side} {cin} {cout}, result {i}: {e:.1e}"
             );
         }
     }
-    // A generator's layer: large activations forward, small gradients back, of both operands; and numbers beyond half precision.
+    // A generator's layer: large activations forward, small gradients back, of both operands; and
+    // numbers beyond half precision.
     for (size, slope) in [(100.0, 1e-6), (1e5, 1.0)] {
         let x = random(4, &[3, 5, 5, 24]).scale(size);
         let (w, dy) =
@@ -379,7 +385,8 @@ pub fn mixed_precision_is_near() {
         };
         for (i, (a, b)) in compute(&device).iter().zip(compute(&Device::Cpu)).enumerate() {
             let e = distance(a, &b, 0.0);
-            // What is beyond half precision's largest number becomes it: wrong by a third here, but a number.
+            // What is beyond half precision's largest number becomes it: wrong by a third here, but
+            // a number.
             let bound = if size > 65504.0 && i != 1 { 0.5 } else { 1e-2 };
             assert!(e <= bound, "activations of {size}, gradients of {slope}, result {i}: {e:.1e}");
         }
@@ -446,7 +453,8 @@ pub fn the_check_of_convolutions_passes(device: &Device) {
     }
 }
 
-/// The kernels as releases run them, without checks, over memory that is filled with NaN: what they read or leave beyond an end would show.
+/// The kernels as releases run them, without checks, over memory that is filled with NaN: what they
+/// read or leave beyond an end would show.
 pub fn unchecked_kernels_leave_nothing_out() {
     let options = gpu::Options { poisoned: true, ..Default::default() };
     let device = super::adapter::open_as(options).unwrap();

@@ -1,5 +1,5 @@
-//! What the runtime promises: the same bits every time, no new buffers or pipelines in a steady step, writes in order, and failures that say
-//! what failed.
+//! What the runtime promises: the same bits every time, no new buffers or pipelines in a steady
+//! step, writes in order, and failures that say what failed.
 
 use super::common::workload::{self, rules};
 use tensor::gpu::{Gpu, GpuError};

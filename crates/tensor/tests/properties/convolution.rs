@@ -107,8 +107,9 @@ proptest! {
     }
 }
 
-/// Sizes that reach the other paths: bands of lines, merged phases, groups of images, several blocks of k, shares of
-/// columns, split sums, kernels as large as the image, and strides beyond the kernel.
+/// Sizes that reach the other paths: bands of lines, merged phases, groups of images, several
+/// blocks of k, shares of columns, split sums, kernels as large as the image, and strides beyond
+/// the kernel.
 #[test]
 fn the_convolution_triple_at_chosen_sizes() {
     let square = ConvGeom::square;
@@ -151,7 +152,8 @@ fn the_convolution_triple_at_chosen_sizes() {
 proptest! {
     #![proptest_config(config(1000))]
 
-    /// The transposed convolution scatters: pixel (i, j) of x adds x · w at (i, j) · stride − padding.
+    /// The transposed convolution scatters: pixel (i, j) of x adds x · w at (i, j) · stride −
+    /// padding.
     #[test]
     fn conv_transpose2d_is_a_scatter(
         input in pair(1..=6), kernel in pair(1..=6), stride in pair(1..=3), pad in [pair(0..=2), pair(0..=2)],

@@ -1,5 +1,6 @@
-//! Random shapes beside plain loops in f64. Errors are max|a − b| / max|reference| per tensor; where the reference may cancel
-//! to almost nothing (a lone sum of random signs), its usual size is the least measure.
+//! Random shapes beside plain loops in f64. Errors are max|a − b| / max|reference| per tensor;
+//! where the reference may cancel to almost nothing (a lone sum of random signs), its usual size is
+//! the least measure.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -47,7 +48,8 @@ fn indices(axes: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
     })
 }
 
-/// The row-major position of `index`; axes of length 1 stand still, missing leading axes are left out.
+/// The row-major position of `index`; axes of length 1 stand still, missing leading axes are left
+/// out.
 fn position(index: &[usize], axes: &[usize]) -> usize {
     let index = &index[index.len() - axes.len()..];
     index.iter().zip(axes).fold(0, |at, (&i, &len)| at * len + if len == 1 { 0 } else { i })

@@ -8,7 +8,8 @@ use tensor::{Activation, Tensor};
 proptest! {
     #![proptest_config(config(1000))]
 
-    /// Narrow channels are folded into wide rows when the number of rows allows it: both sides of every such edge.
+    /// Narrow channels are folded into wide rows when the number of rows allows it: both sides of
+    /// every such edge.
     #[test]
     fn batch_norm_of_any_size(
         rows in prop_oneof![4 => 2usize..=70, 1 => 500usize..=900], channels in prop_oneof![6 => 1usize..=5, 3 => 6usize..=40, 1 => 63usize..=65],
@@ -110,8 +111,8 @@ fn check_batch_norm(
     let leaves = [&x, &gamma, &beta].map(Tensor::leaf);
     let result = leaves[0].batch_norm(&leaves[1], &leaves[2], EPS, activation);
     let grads = tensor::autograd::backward(&[(&result.output, &dy)]);
-    // Few rows cancel almost entirely in dx: the measure is what is cancelled. And x · scale + offset keeps as many digits
-    // as |mean| / σ leaves of an f32.
+    // Few rows cancel almost entirely in dx: the measure is what is cancelled. And x · scale +
+    // offset keeps as many digits as |mean| / σ leaves of an f32.
     let rstd: Vec<f64> =
         expected.variance.iter().map(|v| 1.0 / (v + f64::from(EPS)).sqrt()).collect();
     let cancelled = rstd.iter().copied().fold(0f64, f64::max);

@@ -1,7 +1,7 @@
-//! y = Aᵀ[Σ V⊙U]A.
+//! The forward pass: y = Aᵀ[Σ V⊙U]A.
 
 use super::tiling::{
-    BLOCK_K, BLOCK_N, LANES, MAX_TILES, Plan, Tiles, packed_at, panels, pieces, places,
+    BLOCK_K, BLOCK_N, LANES, MAX_TILES, Plan, Tiles, packed_at, panels, phase_channels, pieces,
     point_stride, square, strips, tap, tile_blocks, tiles_at_once,
 };
 use super::transforms::{Form, InputMap, KernelMap, Matrices, OutputMap, gather, write};
@@ -12,9 +12,11 @@ use crate::cpu::parallel::{SendPtr, par_for};
 use crate::spec::ConvParams;
 use std::ops::Range;
 
-/// The products of a block of tiles with one block of weights, point by point: `out[p] (+)= lhs[p] · rhs[p]`.
+/// The products of a block of tiles with one block of weights, point by point:
+/// `out[p] (+)= lhs[p] · rhs[p]`.
 /// # Safety
-/// `lhs` holds T² matrices `[rows, kc]`, `rhs` packed `[kc, n]`, `out` `[rows, n]`, [`point_stride`]s apart.
+/// `lhs` holds T² matrices `[rows, kc]`, `rhs` packed `[kc, n]`, `out` `[rows, n]`,
+/// [`point_stride`]s apart.
 pub(super) unsafe fn products(
     points: usize,
     lhs: *const f32,
@@ -46,32 +48,33 @@ pub(super) unsafe fn products(
     }
 }
 
-/// V of a block of tiles for some places: `[point][tile][place]`.
+/// V of a block of tiles for some phase channels: `[point][tile][phase channel]`.
 /// # Safety
-/// `v` must hold it.
+/// `v` must have room for it.
 pub(super) unsafe fn transform_input<const M: usize, const T: usize, const R: usize>(
     tiles: &Tiles<M, T, R>,
     block: &Range<usize>,
     x: &[f32],
     zeros: &[f32],
-    places: &Range<usize>,
+    phase_channels: &Range<usize>,
     v: *mut f32,
 ) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
-    let stride = point_stride(block.len() * places.len());
-    for strip in strips(places, &tiles.params) {
+    let stride = point_stride(block.len() * phase_channels.len());
+    for strip in strips(phase_channels, &tiles.params) {
         for (t, tile) in block.clone().enumerate() {
             let from = tiles.input(tile, strip.phase).pointers(
                 x.as_ptr(),
                 strip.channels.start,
                 zeros.as_ptr(),
             );
-            // SAFETY: pixels have `cin` channels, `zeros` no fewer; the rest is the caller's promise.
+            // SAFETY: pixels have `cin` channels, `zeros` at least as many; the rest is the
+            // caller's promise.
             unsafe {
                 gather::<InputMap<M, T, R>, T, T>(
                     &from,
-                    v.add(t * places.len() + strip.at),
+                    v.add(t * phase_channels.len() + strip.at),
                     stride,
                     strip.channels.len(),
                 )
@@ -80,21 +83,21 @@ pub(super) unsafe fn transform_input<const M: usize, const T: usize, const R: us
     }
 }
 
-/// U of a block of weights, packed: rows are places, columns output channels.
+/// U of a block of weights, packed: rows are phase channels, columns output channels.
 /// # Safety
-/// `u` must hold it.
+/// `u` must have room for it.
 unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     params: &ConvParams,
     w: &[f32],
     zeros: &[f32],
-    places: &Range<usize>,
+    phase_channels: &Range<usize>,
     columns: &Range<usize>,
     u: *mut f32,
 ) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
-    let (kc, n) = (places.len(), columns.len());
-    for strip in strips(places, params) {
+    let (kc, n) = (phase_channels.len(), columns.len());
+    for strip in strips(phase_channels, params) {
         for panel in panels(n) {
             for (k, c) in strip.channels.clone().enumerate() {
                 let from = square(|i, j| match tap(&params.geom, [i, j], strip.phase) {
@@ -104,7 +107,8 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
                     None => zeros.as_ptr(),
                 });
                 let at = packed_at(strip.at + k, panel.start, kc, n);
-                // SAFETY: each tap has `cout` numbers, `zeros` no fewer; the rest is the caller's promise.
+                // SAFETY: each tap has `cout` elements, `zeros` at least as many; the rest is the
+                // caller's promise.
                 unsafe {
                     gather::<KernelMap<M, T, R>, R, T>(
                         &from,
@@ -118,7 +122,8 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     }
 }
 
-/// [`crate::cpu::conv::conv2d`] with R [`taps`](super::taps) and channels in multiples of [`LANES`], by F(M×M, R×R).
+/// [`crate::cpu::conv::conv2d`] with R [`taps`](super::taps) and channels in multiples of
+/// [`LANES`], by F(M×M, R×R).
 pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
     x: &[f32],
     w: &[f32],
@@ -131,7 +136,7 @@ pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
     let tiles = Tiles::<M, T, R>::new(params);
     let plan = Plan::new(batch, tiles.per_image(), cout);
-    let blocks_k = pieces(places(&params), BLOCK_K);
+    let blocks_k = pieces(phase_channels(&params), BLOCK_K);
     let zeros = Buffer::zeros(cin.max(cout));
     let points = T * T;
     let out = SendPtr(y.as_mut_ptr());
@@ -142,21 +147,23 @@ pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
         let mut u = Buffer::uninit(points * point_stride(BLOCK_K * BLOCK_N));
         let sums_len = points * point_stride(most * BLOCK_N);
         let mut sums = Buffer::uninit(shares.len() * sums_len);
-        let mut nowhere = Buffer::uninit(BLOCK_N);
+        let mut sink = Buffer::uninit(BLOCK_N);
         for block in tile_blocks(range) {
             let rows = block.len();
-            for (i, places) in blocks_k.iter().enumerate() {
-                // SAFETY: `v` holds the largest block.
-                unsafe { transform_input(&tiles, &block, x, &zeros, places, v.as_mut_ptr()) }
+            for (i, phase_channels) in blocks_k.iter().enumerate() {
+                // SAFETY: `v` has room for the largest block.
+                unsafe {
+                    transform_input(&tiles, &block, x, &zeros, phase_channels, v.as_mut_ptr())
+                }
                 for (columns, sums) in shares.iter().zip(sums.chunks_exact_mut(sums_len)) {
-                    let sizes = [rows, places.len(), columns.len()];
-                    // SAFETY: so do the others.
+                    let sizes = [rows, phase_channels.len(), columns.len()];
+                    // SAFETY: so have the others.
                     unsafe {
                         transform_kernel::<M, T, R>(
                             &params,
                             w,
                             &zeros,
-                            places,
+                            phase_channels,
                             columns,
                             u.as_mut_ptr(),
                         );
@@ -167,7 +174,8 @@ pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
             for (columns, sums) in shares.iter().zip(sums.chunks_exact(sums_len)) {
                 let n = columns.len();
                 for (t, tile) in block.clone().enumerate() {
-                    let to = tiles.out(tile).places(out.get(), columns.start, nowhere.as_mut_ptr());
+                    let to =
+                        tiles.out(tile).pointers_mut(out.get(), columns.start, sink.as_mut_ptr());
                     // SAFETY: each task writes its own images and columns.
                     unsafe {
                         write::<OutputMap<M, T, R>, T, M>(

@@ -1,9 +1,10 @@
-//! dX = B[Σ E⊙U]Bᵀ, the tiles' overlapping squares added in a fixed order.
+//! The input gradient: dX = B[Σ E⊙U]Bᵀ, with the overlapping squares of the tiles added in a
+//! fixed order.
 
 use super::forward::products;
 use super::tiling::{
-    BLOCK_K, BLOCK_N, LANES, Plan, Tiles, packed_at, panels, pieces, places, point_stride, square,
-    strips, tap, tile_blocks, tiles_at_once,
+    BLOCK_K, BLOCK_N, LANES, Plan, Tiles, packed_at, panels, phase_channels, pieces, point_stride,
+    square, strips, tap, tile_blocks, tiles_at_once,
 };
 use super::transforms::{
     Form, InputBack, KernelMapBack, Matrices, OutputGradBack, gather, scatter,
@@ -16,7 +17,7 @@ use std::ops::Range;
 
 /// E of a block of tiles for some output channels: `[point][tile][channel]`.
 /// # Safety
-/// `e` must hold it.
+/// `e` must have room for it.
 unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
     tiles: &Tiles<M, T, R>,
     block: &Range<usize>,
@@ -30,7 +31,8 @@ unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
     let stride = point_stride(block.len() * channels.len());
     for (t, tile) in block.clone().enumerate() {
         let from = tiles.out(tile).pointers(dy.as_ptr(), channels.start, zeros.as_ptr());
-        // SAFETY: pixels have `cout` channels, `zeros` no fewer; the rest is the caller's promise.
+        // SAFETY: pixels have `cout` channels, `zeros` at least as many; the rest is the caller's
+        // promise.
         unsafe {
             gather::<OutputGradBack<M, T, R>, M, T>(
                 &from,
@@ -42,7 +44,8 @@ unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
     }
 }
 
-/// `to[j][i] = from[i · pitch + j]` for `rows` rows of `columns` numbers, both multiples of [`SIDE`].
+/// `to[j][i] = from[i · pitch + j]` for `rows` rows of `columns` elements, both multiples of
+/// [`SIDE`].
 fn transpose(from: &[f32], pitch: usize, to: &mut [f32], rows: usize, columns: usize) {
     for i in (0..rows).step_by(SIDE) {
         for j in (0..columns).step_by(SIDE) {
@@ -51,30 +54,31 @@ fn transpose(from: &[f32], pitch: usize, to: &mut [f32], rows: usize, columns: u
     }
 }
 
-/// U of a block of weights, packed: rows are output channels, columns places. `turned` holds R² taps of a block.
+/// U of a block of weights, packed: rows are output channels, columns phase channels. `transposed`
+/// is scratch for the R² taps of a block.
 /// # Safety
-/// `u` must hold it.
+/// `u` must have room for it.
 unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     params: &ConvParams,
     w: &[f32],
     channels: &Range<usize>,
-    places: &Range<usize>,
-    turned: &mut [f32],
+    phase_channels: &Range<usize>,
+    transposed: &mut [f32],
     u: *mut f32,
 ) where
     Form<M, T, R>: Matrices<M, T, R>,
 {
-    let (kc, n) = (channels.len(), places.len());
-    for strip in strips(places, params) {
+    let (kc, n) = (channels.len(), phase_channels.len());
+    for strip in strips(phase_channels, params) {
         let len = strip.channels.len();
-        for (i, turned) in turned.chunks_exact_mut(kc * len).enumerate().take(R * R) {
+        for (i, transposed) in transposed.chunks_exact_mut(kc * len).enumerate().take(R * R) {
             match tap(&params.geom, [i / R, i % R], strip.phase) {
                 Some(tap) => {
                     let from = &w[(tap * params.cin + strip.channels.start) * params.cout
                         + channels.start..];
-                    transpose(from, params.cout, turned, len, kc);
+                    transpose(from, params.cout, transposed, len, kc);
                 }
-                None => turned.fill(0.0),
+                None => transposed.fill(0.0),
             }
         }
         for panel in panels(n) {
@@ -84,9 +88,10 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
             }
             for k in 0..kc {
                 let from = square(|i, j| {
-                    turned[((R * i + j) * kc + k) * len + start - strip.at..].as_ptr()
+                    transposed[((R * i + j) * kc + k) * len + start - strip.at..].as_ptr()
                 });
-                // SAFETY: each row of `turned` has `len` numbers; the rest is the caller's promise.
+                // SAFETY: each row of `transposed` has `len` elements; the rest is the caller's
+                // promise.
                 unsafe {
                     gather::<KernelMapBack<M, T, R>, R, T>(
                         &from,
@@ -100,7 +105,8 @@ unsafe fn transform_kernel<const M: usize, const T: usize, const R: usize>(
     }
 }
 
-/// [`crate::cpu::conv::conv2d_input_grad`] with R [`taps`](super::taps) and channels in multiples of [`LANES`], by F(M×M, R×R).
+/// [`crate::cpu::conv::conv2d_input_grad`] with R [`taps`](super::taps) and channels in multiples
+/// of [`LANES`], by F(M×M, R×R).
 pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
     dy: &[f32],
     w: &[f32],
@@ -112,7 +118,7 @@ pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
     let ConvParams { batch, cin, cout, .. } = params;
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
     let tiles = Tiles::<M, T, R>::new(params);
-    let plan = Plan::new(batch, tiles.per_image(), places(&params));
+    let plan = Plan::new(batch, tiles.per_image(), phase_channels(&params));
     let blocks_k = pieces(cout, BLOCK_K);
     let zeros = Buffer::zeros(cin.max(cout));
     let points = T * T;
@@ -122,13 +128,13 @@ pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
         let most = range.len().min(tiles_at_once());
         let mut e = Buffer::uninit(points * point_stride(most * BLOCK_K));
         let mut u = Buffer::uninit(points * point_stride(BLOCK_K * BLOCK_N));
-        let mut turned = Buffer::uninit(R * R * BLOCK_K * BLOCK_N);
+        let mut transposed = Buffer::uninit(R * R * BLOCK_K * BLOCK_N);
         let sums_len = points * point_stride(most * BLOCK_N);
         let mut sums = Buffer::uninit(shares.len() * sums_len);
-        let mut nowhere = Buffer::uninit(BLOCK_N);
+        let mut sink = Buffer::uninit(BLOCK_N);
         if task % plan.shares.len() == 0 {
             for image in range.start / tiles.per_image()..range.end / tiles.per_image() {
-                // SAFETY: no window covers these pixels, so nobody else writes them.
+                // SAFETY: no window covers these pixels, so no other code writes them.
                 tiles.uncovered(image, |at| {
                     unsafe { std::slice::from_raw_parts_mut(out.get().add(at), cin) }.fill(0.0)
                 });
@@ -137,40 +143,42 @@ pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
         for block in tile_blocks(range) {
             let rows = block.len();
             for (i, channels) in blocks_k.iter().enumerate() {
-                // SAFETY: `e` holds the largest block.
+                // SAFETY: `e` has room for the largest block.
                 unsafe { transform_grad(&tiles, &block, dy, &zeros, channels, e.as_mut_ptr()) }
-                for (places, sums) in shares.iter().zip(sums.chunks_exact_mut(sums_len)) {
-                    let sizes = [rows, channels.len(), places.len()];
-                    // SAFETY: so do the others.
+                for (phase_channels, sums) in shares.iter().zip(sums.chunks_exact_mut(sums_len)) {
+                    let sizes = [rows, channels.len(), phase_channels.len()];
+                    // SAFETY: so have the others.
                     unsafe {
                         transform_kernel::<M, T, R>(
                             &params,
                             w,
                             channels,
-                            places,
-                            &mut turned,
+                            phase_channels,
+                            &mut transposed,
                             u.as_mut_ptr(),
                         );
                         products(points, e.as_ptr(), u.as_ptr(), sums.as_mut_ptr(), sizes, i > 0);
                     }
                 }
             }
-            for (places, sums) in shares.iter().zip(sums.chunks_exact(sums_len)) {
-                let n = places.len();
-                for strip in strips(places, &params) {
+            for (phase_channels, sums) in shares.iter().zip(sums.chunks_exact(sums_len)) {
+                let n = phase_channels.len();
+                for strip in strips(phase_channels, &params) {
                     for (t, tile) in block.clone().enumerate() {
                         let window = tiles.covered(tile, strip.phase);
                         let to =
-                            window.places(out.get(), strip.channels.start, nowhere.as_mut_ptr());
-                        // The first rows and columns were written by the tiles above and to the left, if there are any.
-                        let again = tiles.corner(tile).1.map(|at| if at > 0 { R - 1 } else { 0 });
-                        // SAFETY: `sums` holds the tile's points; each task writes its own images and channels of `dx`.
+                            window.pointers_mut(out.get(), strip.channels.start, sink.as_mut_ptr());
+                        // The tiles above and to the left, if any, have written the first rows and
+                        // columns already.
+                        let overlap = tiles.corner(tile).1.map(|at| if at > 0 { R - 1 } else { 0 });
+                        // SAFETY: `sums` has the points of the tile; each task writes its own
+                        // images and channels of `dx`.
                         unsafe {
                             let from = sums.as_ptr().add(t * n + strip.at);
                             scatter::<InputBack<M, T, R>, T, T>(
                                 from,
                                 point_stride(rows * n),
-                                again,
+                                overlap,
                                 &to,
                                 strip.channels.len(),
                             );

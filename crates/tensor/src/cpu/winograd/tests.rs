@@ -1,4 +1,4 @@
-//! The Winograd forms beside plain loops in f64.
+//! The Winograd forms compared with plain loops in f64.
 
 use super::tiling::KERNELS;
 use super::{forward, input_grad, taps, weight_grad};
@@ -42,8 +42,8 @@ fn reference(x: &[f32], w: &[f32], dy: &[f32], call: &ConvParams) -> [Vec<f64>; 
     [y, dx, dw]
 }
 
-/// The triple by tiles of 2×2 and of 4×4 outputs: y, dx and dw of each. The input gradient of 3×3 kernels is always made by tiles of 2×2
-/// (`conv_algo::exact`).
+/// The triple by tiles of 2×2 and of 4×4 outputs: y, dx and dw of each. The input gradient of
+/// 3×3 kernels always uses tiles of 2×2 (`conv_algo::exact`).
 fn both(x: &[f32], w: &[f32], dy: &[f32], call: ConvParams) -> [[Vec<f32>; 3]; 2] {
     let poisoned = || [dy.len(), x.len(), w.len()].map(|len| vec![f32::NAN; len]);
     let ([mut y2, mut dx2, mut dw2], [mut y4, mut dx4, mut dw4]) = (poisoned(), poisoned());
@@ -69,8 +69,8 @@ fn both(x: &[f32], w: &[f32], dy: &[f32], call: ConvParams) -> [[Vec<f32>; 3]; 2
     [[y2, dx2, dw2], [y4, dx4, dw4]]
 }
 
-/// The errors of both tiles in forward, input gradient and weight gradient, with images and weights uniform
-/// from `low` to 1.
+/// The errors of both tiles in forward, input gradient and weight gradient, with images and weights
+/// uniform from `low` to 1.
 fn errors(seed: u64, call: ConvParams, low: [f32; 2]) -> [[f64; 3]; 2] {
     let ConvParams { geom, batch, cin, cout } = call;
     let [oh, ow] = geom.output();
@@ -81,8 +81,9 @@ fn errors(seed: u64, call: ConvParams, low: [f32; 2]) -> [[f64; 3]; 2] {
     let (x, w, dy) = (x.on_cpu("test"), w.on_cpu("test"), dy.on_cpu("test"));
     let expected = reference(x, w, dy, &call);
     let ours = both(x, w, dy, call);
-    // Where windows hold little but padding, the reference is 0 or nearly so; errors are then those of the tile's other pixels, and
-    // the usual size of a sum of so many products of U(−1, 1) is the least measure.
+    // If windows cover little but padding, the reference is almost 0 and the errors come from the
+    // other pixels of the tile: the scale is at least the usual size of a sum of so many products
+    // of U(−1, 1).
     let least = [geom.kernel[0].pow(2) * cin, 4 * cout, batch * oh * ow]
         .map(|products| (products as f64).sqrt() / 3.0);
     let error = |ours: &[f32], reference: &[f64], least: f64| {
@@ -116,13 +117,25 @@ fn geometry() -> impl Strategy<Value = ConvGeom> {
 }
 
 proptest! {
-    // Errors of rounding have a tail: of 6000 layers drawn like these the worst error was 8.5e-6. The seed is fixed so that no run of the tests is the
-    // one that meets 1e-5; give another, and more cases, when a transform changes.
-    #![proptest_config(ProptestConfig { cases: 300, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
+    // Rounding errors have a long tail: the worst error of 6000 layers drawn like these was 8.5e-6.
+    // The seed is fixed so that no run of the tests meets 1e-5 by chance; use another seed and more
+    // cases when a transform changes.
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        rng_seed: RngSeed::Fixed(1),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn random_geometries(geom in geometry(), batch in 1usize..=3, channels in [1usize..=5, 1usize..=5], seed in any::<u32>()) {
-        check(u64::from(seed), ConvParams { geom, batch, cin: 16 * channels[0], cout: 16 * channels[1] });
+    fn random_geometries(
+        geom in geometry(),
+        batch in 1usize..=3,
+        channels in [1usize..=5, 1usize..=5],
+        seed in any::<u32>(),
+    ) {
+        let [cin, cout] = channels.map(|c| 16 * c);
+        check(u64::from(seed), ConvParams { geom, batch, cin, cout });
     }
 }
 
@@ -151,7 +164,7 @@ fn chosen_sizes() {
     }
 }
 
-/// What long sums do to the error, in the largest layers of the networks here.
+/// The errors of long sums, in the largest layers of the networks here.
 #[test]
 #[ignore = "seconds of f64 loops; run with --nocapture when a transform changes"]
 fn errors_of_large_layers() {
@@ -170,7 +183,8 @@ fn errors_of_large_layers() {
             let e = errors(1, ConvParams { geom, batch, cin, cout }, low);
             assert!(e.iter().flatten().all(|&e| e <= BOUND), "{e:?}");
             println!(
-                "{kernel}×{kernel}/{stride}, {side}×{side} {cin} → {cout}, batch {batch}, from {low:?}: {:.1?}",
+                "{kernel}×{kernel}/{stride}, {side}×{side} {cin} → {cout}, batch {batch}, \
+                 from {low:?}: {:.1?}",
                 e.map(|r| r.map(|e| e * 1e6))
             );
         }

@@ -1,18 +1,20 @@
-//! How a convolution is split into tiles, blocks and tasks, and where a tile's pixels are in memory.
+//! How a convolution is split into tiles, blocks and tasks, and where a tile's pixels are in
+//! memory.
 
 use crate::cpu::gemm::panel_columns;
 use crate::cpu::isa::{Isa, isa};
 use crate::spec::{ConvGeom, ConvParams};
 use std::ops::Range;
 
-/// Channels must be a multiple of every instruction set's register.
+/// Channels must be a multiple of this, and so of every instruction set's register.
 pub(in crate::cpu) const LANES: usize = 16;
 
 /// The largest number of tiles transformed at once, in any instruction set.
 pub(super) const MAX_TILES: usize = 128;
 
-/// The largest number of tiles transformed at once: more share the transformed weights, fewer leave room in the second-level cache,
-/// which is half a megabyte or one where AVX2 is the best there is, and two beside AVX-512.
+/// The largest number of tiles transformed at once. More tiles share the transformed weights; fewer
+/// leave room in the L2 cache, which has half a megabyte or one on processors with AVX2, and two on
+/// those with AVX-512.
 pub(super) fn tiles_at_once() -> usize {
     match isa() {
         Isa::Avx2 => 64,
@@ -20,24 +22,27 @@ pub(super) fn tiles_at_once() -> usize {
     }
 }
 
-/// Length of a block of k, and columns of a block of products.
+/// Length of a block of k.
 pub(super) const BLOCK_K: usize = 128;
+/// Columns of a block of products.
 pub(super) const BLOCK_N: usize = 64;
 
-/// The distance between the points of a transformed block of `len` numbers: an odd number of cache lines, for the T²
-/// streams that a transform writes would otherwise fall into the same set of the cache.
+/// The distance between the points of a transformed block of `len` elements: an odd number of cache
+/// lines, because the T² streams that a transform writes would otherwise map to the same set of
+/// the cache.
 pub(super) fn point_stride(len: usize) -> usize {
     (len.div_ceil(16) | 1) * 16
 }
 
-/// Cuts `0..n` into pieces of at most `step`, nearly equal multiples of [`LANES`].
+/// Splits `0..n` into ranges of at most `step`, nearly equal multiples of [`LANES`].
 pub(super) fn pieces(n: usize, step: usize) -> Vec<Range<usize>> {
     let count = n.div_ceil(step).max(1);
     let step = n.div_ceil(count).next_multiple_of(LANES);
     (0..n).step_by(step).map(|start| start..n.min(start + step)).collect()
 }
 
-/// Part of a range of places of one phase: channels `channels`, the first of them number `at` of the range.
+/// The part of a range of phase channels that belongs to one phase: its channels, which begin at
+/// index `at` of the range.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Strip {
     pub(super) phase: [usize; 2],
@@ -45,63 +50,66 @@ pub(super) struct Strip {
     pub(super) at: usize,
 }
 
-/// How many places an input has.
-pub(super) fn places(params: &ConvParams) -> usize {
+/// The number of phase channels of the input.
+pub(super) fn phase_channels(params: &ConvParams) -> usize {
     stride(&params.geom).pow(2) * params.cin
 }
 
-/// The strips of a range of places.
-pub(super) fn strips(places: &Range<usize>, params: &ConvParams) -> Vec<Strip> {
+/// A range of phase channels, phase by phase.
+pub(super) fn strips(phase_channels: &Range<usize>, params: &ConvParams) -> Vec<Strip> {
     let (cin, stride) = (params.cin, stride(&params.geom));
     (0..stride * stride)
         .filter_map(|q| {
-            let (start, end) = (places.start.max(q * cin), places.end.min((q + 1) * cin));
+            let (start, end) =
+                (phase_channels.start.max(q * cin), phase_channels.end.min((q + 1) * cin));
             (start < end).then(|| Strip {
                 phase: [q / stride, q % stride],
                 channels: start - q * cin..end - q * cin,
-                at: start - places.start,
+                at: start - phase_channels.start,
             })
         })
         .collect()
 }
 
-/// Where a packed right operand of `n` columns and `kc` rows holds element (k, column).
+/// The index of element (k, column) in a packed right operand of `n` columns and `kc` rows.
 pub(super) fn packed_at(k: usize, column: usize, kc: usize, n: usize) -> usize {
     let wide = panel_columns();
     let panel = column / wide * wide;
     panel * kc + k * wide.min(n - panel) + column - panel
 }
 
-/// The pieces of `0..n` that lie in one panel each.
+/// `0..n`, panel by panel.
 pub(super) fn panels(n: usize) -> impl Iterator<Item = Range<usize>> {
     let wide = panel_columns();
     (0..n).step_by(wide).map(move |start| start..n.min(start + wide))
 }
 
-/// Sides and strides of the kernels that are served. Of 3×3 in strides of 2, F(4×4, 2×2) saves less than a third of the products: in most
-/// layers its transforms cost more (docs/performance.md).
+/// Sizes and strides of the kernels that have a form. For 3×3 kernels of stride 2, F(4×4, 2×2)
+/// saves less than a third of the multiplications, and in most layers its transforms cost more
+/// (docs/performance.md).
 pub(super) const KERNELS: [(usize, usize); 3] = [(3, 1), (4, 2), (5, 2)];
 
-/// R, the taps across the kernel over the space-to-depth image, where [`forward`], [`input_grad`] and [`weight_grad`] serve a geometry.
+/// R, the taps across the kernel over the space-to-depth image, if a geometry has a Winograd form.
 pub(in crate::cpu) fn taps(geom: &ConvGeom) -> Option<usize> {
     let (side, stride) = (geom.kernel[0], stride(geom));
-    let served =
+    let has_form =
         geom.kernel == [side; 2] && geom.stride == [stride; 2] && KERNELS.contains(&(side, stride));
-    served.then(|| side.div_ceil(stride))
+    has_form.then(|| side.div_ceil(stride))
 }
 
 pub(super) fn stride(geom: &ConvGeom) -> usize {
     geom.stride[0]
 }
 
-/// The number of a tap in the kernel, from its place in the space-to-depth kernel and the phase; `None` for the last ones of 5×5 kernels.
+/// The index of a tap in the kernel, from its indices in the space-to-depth kernel and the phase;
+/// `None` for the sixth taps of 5×5 kernels.
 pub(super) fn tap(geom: &ConvGeom, [i, j]: [usize; 2], phase: [usize; 2]) -> Option<usize> {
     let (side, stride) = (geom.kernel[0], stride(geom));
     let (y, x) = (stride * i + phase[0], stride * j + phase[1]);
     (y < side && x < side).then_some(y * side + x)
 }
 
-/// The tiles of a batch: M×M outputs each, those of an image in row-major order.
+/// The tiles of a batch, with M×M outputs each; the tiles of an image are in row-major order.
 #[derive(Clone, Copy)]
 pub(super) struct Tiles<const M: usize, const T: usize, const R: usize> {
     pub(super) params: ConvParams,
@@ -126,14 +134,15 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
         (image, [at / self.grid[1] * M, at % self.grid[1] * M])
     }
 
-    /// The places in `[N, H, W, Cin]` of a tile's inputs of one phase, as far as they lie in the image.
+    /// The offsets in `[N, H, W, Cin]` of a tile's inputs of one phase, as far as they are inside
+    /// the image.
     pub(super) fn input(&self, tile: usize, phase: [usize; 2]) -> Window<T> {
         self.window(tile, phase, [usize::MAX; 2])
     }
 
-    /// [`input`](Self::input), as far as a window covers them.
+    /// [`input`](Self::input), as far as a window covers the pixels.
     pub(super) fn covered(&self, tile: usize, phase: [usize; 2]) -> Window<T> {
-        // Of R taps in the space-to-depth kernel, a 5×5 kernel has one less in the second phase.
+        // In the second phase, a 5×5 kernel has one tap less than R.
         let geom = &self.params.geom;
         self.window(tile, phase, phase.map(|p| (geom.kernel[0] - p).div_ceil(stride(geom)) - 1))
     }
@@ -155,7 +164,7 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
         Window { image: image * geom.input[0] * pitch, rows: axis(0, pitch), columns: axis(1, cin) }
     }
 
-    /// Calls `f` with the place of each pixel of an image that no window covers.
+    /// Calls `f` with the offset of each pixel of an image that no window covers.
     pub(super) fn uncovered(&self, image: usize, mut f: impl FnMut(usize)) {
         let geom = &self.params.geom;
         let [h, w] = geom.input;
@@ -171,7 +180,7 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
         }
     }
 
-    /// The places in `[N, OH, OW, Cout]` of a tile's outputs, as far as there are any.
+    /// The offsets in `[N, OH, OW, Cout]` of a tile's outputs, as far as they exist.
     pub(super) fn out(&self, tile: usize) -> Window<M> {
         let (image, corner) = self.corner(tile);
         let axis = |axis: usize, pitch: usize| {
@@ -192,10 +201,11 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
     }
 }
 
-/// In place of a row's or column's offset: larger than any, and their sum too.
+/// The offset of a row or column outside the image: larger than any valid offset, and so is a sum
+/// with one.
 pub(super) const OUTSIDE: usize = 1 << (usize::BITS - 2);
 
-/// Where the pixels of a tile start in memory.
+/// The offsets in memory of the pixels of a tile.
 pub(super) struct Window<const N: usize> {
     image: usize,
     rows: [usize; N],
@@ -203,7 +213,8 @@ pub(super) struct Window<const N: usize> {
 }
 
 impl<const N: usize> Window<N> {
-    /// Pointers to channel `channel` of the pixels at `base`, to `outside` where there are none.
+    /// Pointers to channel `channel` of the pixels of `base`, and to `outside` for pixels outside
+    /// the image.
     #[inline(always)]
     pub(super) fn pointers(
         &self,
@@ -220,9 +231,9 @@ impl<const N: usize> Window<N> {
         })
     }
 
-    /// [`pointers`](Self::pointers) to write to.
+    /// [`pointers`](Self::pointers) for writing.
     #[inline(always)]
-    pub(super) fn places(
+    pub(super) fn pointers_mut(
         &self,
         base: *mut f32,
         channel: usize,
@@ -232,12 +243,12 @@ impl<const N: usize> Window<N> {
     }
 }
 
-/// A square of values made by position.
+/// A square of the values of `f` by row and column.
 pub(super) fn square<V, const N: usize>(mut f: impl FnMut(usize, usize) -> V) -> [[V; N]; N] {
     std::array::from_fn(|i| std::array::from_fn(|j| f(i, j)))
 }
 
-/// How many groups of images there are, how many images a group has, and the shares of column blocks; all by shape alone.
+/// The split into tasks: groups of images times shares of column blocks, by the shape alone.
 pub(super) struct Plan {
     images: usize,
     groups: usize,
@@ -245,7 +256,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// With fewer groups than this, the columns are shared out too; each share transforms the images anew.
+    /// With fewer groups than this, the columns are split too; each share transforms the images
+    /// again.
     pub(super) const MIN_TASKS: usize = 4;
 
     pub(super) fn new(batch: usize, tiles_per_image: usize, columns: usize) -> Self {
@@ -265,7 +277,7 @@ impl Plan {
         self.groups * self.shares.len()
     }
 
-    /// The tiles of a task, in blocks, and its blocks of columns.
+    /// The tiles of a task, and its blocks of columns.
     pub(super) fn task(
         &self,
         task: usize,

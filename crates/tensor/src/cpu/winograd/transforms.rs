@@ -1,8 +1,10 @@
-//! The linear maps of a Winograd convolution, applied on both sides of small square tiles, a register of channels at a time.
+//! The linear maps of a Winograd convolution, applied on both sides of small square tiles, a
+//! register of channels at a time.
 
 use crate::cpu::simd::{Simd, simd_dispatch};
 
-/// The matrices of F(M×M, R×R): M×M outputs from T×T inputs (T = M + R − 1) with T² products instead of R²·M².
+/// The matrices of F(M×M, R×R): M×M outputs from T×T inputs (T = M + R − 1) with T² products
+/// instead of R²·M².
 pub(crate) trait Matrices<const M: usize, const T: usize, const R: usize> {
     /// To the transformed input: V = Bᵀ X B.
     const BT: [[f32; T]; T];
@@ -10,11 +12,12 @@ pub(crate) trait Matrices<const M: usize, const T: usize, const R: usize> {
     const G: [[f32; R]; T];
     /// From an output's gradient: E = A dy Aᵀ; transposed, from the products to the output.
     const A: [[f32; M]; T];
-    /// The same for the input gradient, where other interpolation points may lose fewer digits.
+    /// [`BT`](Self::BT) of the input gradient, where other interpolation points may lose fewer
+    /// digits.
     const BACK_BT: [[f32; T]; T] = Self::BT;
-    /// As above.
+    /// [`G`](Self::G) of the input gradient.
     const BACK_G: [[f32; R]; T] = Self::G;
-    /// As above.
+    /// [`A`](Self::A) of the input gradient.
     const BACK_A: [[f32; M]; T] = Self::A;
 }
 
@@ -27,9 +30,10 @@ impl Matrices<2, 3, 2> for Form<2, 3, 2> {
     const A: [[f32; 2]; 3] = [[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]];
 }
 
-/// Interpolation points 0, −1, 1, −2, ∞. With 2 in place of −2 the row of A would be 1 2 4 8, and an output's gradient of one sign
-/// (the generator's images after a ReLU, which go through here as well) would grow 225-fold and cancel again: errors of the
-/// input gradient were 1–2 · 10⁻⁵ then.
+/// Interpolation points 0, −1, 1, −2, ∞. With 2 instead of −2 the row of A would be 1 2 4
+/// 8, and an output gradient of one sign (or the generator's activations after a ReLU, which take
+/// this path in a transposed convolution) would grow 225-fold and cancel: the errors of the input
+/// gradient were 1–2 · 10⁻⁵ then.
 impl Matrices<4, 5, 2> for Form<4, 5, 2> {
     const BT: [[f32; 5]; 5] = [
         [2.0, 1.0, -2.0, -1.0, 0.0],
@@ -57,8 +61,10 @@ impl Matrices<2, 4, 3> for Form<2, 4, 3> {
     const A: [[f32; 2]; 4] = [[1.0, 0.0], [1.0, 1.0], [1.0, -1.0], [0.0, 1.0]];
 }
 
-/// Interpolation points 0, 1, −1, ½, −2, ∞; for the input gradient 0, 1, −1, −½, −2, ∞. Of the sets tried each has the smallest worst error for its
-/// operations, with numbers of either sign and of one: at most 4 and 6 · 10⁻⁶ in the layers here, where either set in the other's place has 9 and 11.
+/// Interpolation points 0, 1, −1, ½, −2, ∞; for the input gradient 0, 1, −1, −½, −2,
+/// ∞. Of the sets tried, each has the smallest worst error for its operations, with operands of
+/// both signs and of one sign: at most 4 and 6 · 10⁻⁶ in the layers here, where either set
+/// used for the other operations has 9 and 11.
 impl Matrices<4, 6, 3> for Form<4, 6, 3> {
     const BT: [[f32; 6]; 6] = [
         [1.0, -1.5, -2.0, 1.5, 1.0, 0.0],
@@ -120,7 +126,8 @@ const fn transpose<const I: usize, const O: usize>(m: [[f32; I]; O]) -> [[f32; O
     t
 }
 
-/// A map of I×I tiles to O×O tiles, X ↦ M X Mᵀ. A type and no value, so that zeros and ones of M cost nothing.
+/// A map of I×I tiles to O×O tiles, X ↦ M X Mᵀ. M is a constant of a type, so its zeros and
+/// ones cost no multiplications.
 pub(crate) trait Map<const I: usize, const O: usize> {
     const M: [[f32; I]; O];
 }
@@ -129,7 +136,10 @@ macro_rules! maps {
     ($($(#[$meta:meta])* $name:ident: $i:ident to $o:ident = $matrix:expr;)+) => {$(
         $(#[$meta])*
         pub(crate) struct $name<const M: usize, const T: usize, const R: usize>;
-        impl<const M: usize, const T: usize, const R: usize> Map<$i, $o> for $name<M, T, R> where Form<M, T, R>: Matrices<M, T, R> {
+        impl<const M: usize, const T: usize, const R: usize> Map<$i, $o> for $name<M, T, R>
+        where
+            Form<M, T, R>: Matrices<M, T, R>,
+        {
             const M: [[f32; $i]; $o] = $matrix;
         }
     )+};
@@ -142,7 +152,7 @@ maps! {
     InputBack: T to T = transpose(Form::<M, T, R>::BACK_BT);
     /// dy ↦ A dy Aᵀ.
     OutputGrad: M to T = Form::<M, T, R>::A;
-    /// The same for the input gradient.
+    /// dy ↦ A dy Aᵀ of the input gradient.
     OutputGradBack: M to T = Form::<M, T, R>::BACK_A;
     /// Its transpose, for the output.
     OutputMap: T to M = transpose(Form::<M, T, R>::A);
@@ -157,7 +167,7 @@ where
     const M: [[f32; R]; T] = Form::<M, T, R>::G;
 }
 
-/// The same for the input gradient.
+/// g ↦ G g Gᵀ of the input gradient.
 pub(crate) struct KernelMapBack<const M: usize, const T: usize, const R: usize>;
 impl<const M: usize, const T: usize, const R: usize> Map<R, T> for KernelMapBack<M, T, R>
 where
@@ -175,8 +185,8 @@ where
     const M: [[f32; T]; R] = transpose(Form::<M, T, R>::G);
 }
 
-/// A loop over `0..n`, n ≤ 6, written out: the compiler leaves loops around registers this large as they are, and the
-/// registers then in memory.
+/// An unrolled loop over `0..n`, n ≤ 6: the compiler does not unroll loops over so many
+/// registers, and would keep the registers in memory.
 macro_rules! unroll {
     ($i:ident < $n:expr, $body:expr) => {
         unroll!(@ $i < $n, $body; 0 1 2 3 4 5)
@@ -194,7 +204,7 @@ macro_rules! unroll {
 /// The instruction set must be present.
 #[inline(always)]
 unsafe fn apply<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(x: [S::V; I]) -> [S::V; O] {
-    // SAFETY: the caller's promise; constants are readable.
+    // SAFETY: the caller's promise; the constants are readable.
     unsafe {
         let mut out = [S::zero(); O];
         unroll!(o < O, {
@@ -221,7 +231,7 @@ unsafe fn apply<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(x: [S::V;
 
 /// M X Mᵀ for one register of channels.
 /// # Safety
-/// The instruction set must be present, and the functions must accept all positions of their tiles.
+/// The instruction set must be present, and the functions must accept all indices of their tiles.
 #[inline(always)]
 unsafe fn both_sides<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
     load: impl Fn(usize, usize) -> S::V,
@@ -267,7 +277,7 @@ unsafe fn gather_body<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
 unsafe fn scatter_body<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
     from: *const f32,
     stride: usize,
-    again: [usize; 2],
+    overlap: [usize; 2],
     to: &[[*mut f32; O]; O],
     len: usize,
 ) {
@@ -281,7 +291,7 @@ unsafe fn scatter_body<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
                     let at = to[o][q].add(c);
                     S::store(
                         at,
-                        if o < again[0] || q < again[1] { S::add(S::load(at), v) } else { v },
+                        if o < overlap[0] || q < overlap[1] { S::add(S::load(at), v) } else { v },
                     );
                 },
             );
@@ -311,27 +321,40 @@ unsafe fn write_body<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
 }
 
 simd_dispatch! {
-    /// Maps the tile whose pixel (i, j) is `len` channels at `from[i][j]`; point p of the result goes to `to + p · stride`.
+    /// Maps the tile whose pixel (i, j) is `len` channels at `from[i][j]`; point p of the result
+    /// goes to `to + p · stride`.
     /// # Safety
     /// All of that must be readable and writable; `len` is a multiple of 16.
-    pub(crate) unsafe fn gather[F: Map<I, O>, const I: usize, const O: usize](from: &[[*const f32; I]; I], to: *mut f32, stride: usize, len: usize) = gather_body[F, I, O]
+    pub(crate) unsafe fn gather[F: Map<I, O>, const I: usize, const O: usize](
+        from: &[[*const f32; I]; I],
+        to: *mut f32,
+        stride: usize,
+        len: usize,
+    ) = gather_body[F, I, O]
 }
 
 simd_dispatch! {
-    /// Maps the tile whose point p is `len` channels at `from + p · stride`, and writes pixel (i, j) to `to[i][j]`.
+    /// Maps the tile whose point p is `len` channels at `from + p · stride`, and writes pixel (i,
+    /// j) to `to[i][j]`.
     /// # Safety
     /// As for [`gather`].
-    pub(crate) unsafe fn write[F: Map<I, O>, const I: usize, const O: usize](from: *const f32, stride: usize, to: &[[*mut f32; O]; O], len: usize) = write_body[F, I, O]
+    pub(crate) unsafe fn write[F: Map<I, O>, const I: usize, const O: usize](
+        from: *const f32,
+        stride: usize,
+        to: &[[*mut f32; O]; O],
+        len: usize,
+    ) = write_body[F, I, O]
 }
 
 simd_dispatch! {
-    /// [`write`], but adds to the first `again[0]` rows of pixels, and to the first `again[1]` columns.
+    /// [`write`], but adds to the first `overlap[0]` rows of pixels and to the first `overlap[1]`
+    /// columns.
     /// # Safety
     /// As for [`gather`].
     pub(crate) unsafe fn scatter[F: Map<I, O>, const I: usize, const O: usize](
         from: *const f32,
         stride: usize,
-        again: [usize; 2],
+        overlap: [usize; 2],
         to: &[[*mut f32; O]; O],
         len: usize,
     ) = scatter_body[F, I, O]

@@ -1,8 +1,8 @@
-//! dg = Gᵀ[Σ V⊙E]G.
+//! The weight gradient: dg = Gᵀ[Σ V⊙E]G.
 
 use super::forward::transform_input;
 use super::tiling::{
-    LANES, Tiles, packed_at, panels, pieces, places, point_stride, square, strips, tap,
+    LANES, Tiles, packed_at, panels, phase_channels, pieces, point_stride, square, strips, tap,
     tile_blocks, tiles_at_once,
 };
 use super::transforms::{Form, KernelBack, Matrices, OutputGrad, gather, write};
@@ -14,15 +14,17 @@ use crate::cpu::reduce::sum_partials;
 use crate::spec::ConvParams;
 use std::ops::Range;
 
-/// Places and output channels of a task: its T² sums are added to again and again, and stay in a near cache.
+/// Phase channels of a task. Its T² sums are added to for every block of tiles, so they must stay
+/// in a near cache.
 const ROWS: usize = 128;
+/// Output channels of a task.
 const COLUMNS: usize = 128;
-/// Wanted tasks: with fewer, the tiles are shared out too.
+/// The smallest number of tasks: with fewer, the tiles are split into tasks too.
 const TASKS: usize = 8;
 
 /// E of a block of tiles for some output channels, packed: rows are tiles, columns channels.
 /// # Safety
-/// `e` must hold it.
+/// `e` must have room for it.
 unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
     tiles: &Tiles<M, T, R>,
     block: &Range<usize>,
@@ -39,7 +41,8 @@ unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
             let from =
                 tiles.out(tile).pointers(dy.as_ptr(), channels.start + panel.start, zeros.as_ptr());
             let at = packed_at(t, panel.start, kc, n);
-            // SAFETY: pixels have `cout` channels, `zeros` no fewer; the rest is the caller's promise.
+            // SAFETY: pixels have `cout` channels, `zeros` at least as many; the rest is the
+            // caller's promise.
             unsafe {
                 gather::<OutputGrad<M, T, R>, M, T>(
                     &from,
@@ -52,10 +55,11 @@ unsafe fn transform_grad<const M: usize, const T: usize, const R: usize>(
     }
 }
 
-/// [`crate::cpu::conv::conv2d_weight_grad`] with R [`taps`](super::taps) and channels in multiples of [`LANES`], by F(M×M, R×R).
+/// [`crate::cpu::conv::conv2d_weight_grad`] with R [`taps`](super::taps) and channels in multiples
+/// of [`LANES`], by F(M×M, R×R).
 ///
-/// The transform back is linear: where the tiles are shared out, partial sums are transformed first and added then, a
-/// sixth of the numbers.
+/// The inverse transform is linear: if the tiles are split into tasks, partial sums are transformed
+/// before they are added, which leaves a sixth of the elements to add.
 pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
     x: &[f32],
     dy: &[f32],
@@ -68,7 +72,8 @@ pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
     debug_assert!(cin % LANES == 0 && cout % LANES == 0);
     let tiles = Tiles::<M, T, R>::new(params);
     let all = batch * tiles.per_image();
-    let (row_blocks, column_blocks) = (pieces(places(&params), ROWS), pieces(cout, COLUMNS));
+    let (row_blocks, column_blocks) =
+        (pieces(phase_channels(&params), ROWS), pieces(cout, COLUMNS));
     let squares = row_blocks.len() * column_blocks.len();
     let blocks: Vec<Range<usize>> = tile_blocks(0..all).collect();
     let splits = TASKS.div_ceil(squares).min(blocks.len());
@@ -79,23 +84,23 @@ pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
     let points = T * T;
     par_for(splits * squares, |task| {
         let (s, rest) = (task / squares, task % squares);
-        let (places, columns) =
+        let (phase_channels, columns) =
             (&row_blocks[rest / column_blocks.len()], &column_blocks[rest % column_blocks.len()]);
-        let (rows, n) = (places.len(), columns.len());
+        let (rows, n) = (phase_channels.len(), columns.len());
         let most = all.min(tiles_at_once());
         let mut v = Buffer::uninit(points * point_stride(most * rows));
         let mut e = Buffer::uninit(points * point_stride(most * n));
         let mut sums = Buffer::uninit(points * point_stride(rows * n));
-        let mut nowhere = Buffer::uninit(n);
-        let nowhere = nowhere.as_mut_ptr();
+        let mut sink = Buffer::uninit(n);
+        let sink = sink.as_mut_ptr();
         let out_offsets: Vec<usize> = (0..rows).map(|m| m * n).collect();
         for (i, block) in
             blocks[blocks.len() * s / splits..blocks.len() * (s + 1) / splits].iter().enumerate()
         {
             let kc = block.len();
-            // SAFETY: the scratch buffers hold the largest block.
+            // SAFETY: the scratch buffers have room for the largest block.
             unsafe {
-                transform_input(&tiles, block, x, &zeros, places, v.as_mut_ptr());
+                transform_input(&tiles, block, x, &zeros, phase_channels, v.as_mut_ptr());
                 transform_grad(&tiles, block, dy, &zeros, columns, e.as_mut_ptr());
             }
             for p in 0..points {
@@ -112,7 +117,7 @@ pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
                 }
             }
         }
-        for strip in strips(places, &params) {
+        for strip in strips(phase_channels, &params) {
             for (m, c) in strip.channels.clone().enumerate() {
                 // SAFETY: each task writes its own rows and columns of its own partial sum.
                 unsafe {
@@ -120,7 +125,7 @@ pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
                         Some(tap) => {
                             target.get().add(s * len + (tap * cin + c) * cout + columns.start)
                         }
-                        None => nowhere,
+                        None => sink,
                     });
                     let from = sums.as_ptr().add((strip.at + m) * n);
                     write::<KernelBack<M, T, R>, T, R>(from, point_stride(rows * n), &to, n);

@@ -8,7 +8,8 @@ use crate::gpu::dispatch::{Dispatch, Params};
 use crate::gpu::shader::ShaderSpec;
 use crate::spec::{ConvGeom, ConvParams, LossScaledOperand};
 
-/// Images of up to so many channels have an input-gradient kernel of their own, `few_channel_conv.wgsl`.
+/// Images of up to so many channels have an input-gradient kernel of their own,
+/// `few_channel_conv.wgsl`.
 const FEW_CHANNELS: usize = 4;
 
 fn few_channel_spec(cin: usize, vec: bool) -> ShaderSpec {
@@ -23,8 +24,8 @@ pub(super) fn specializations() -> Vec<ShaderSpec> {
 }
 
 impl Gpu {
-    /// Whether the three convolutions compute exact results from small integers, which half precision represents exactly: a test of the
-    /// driver.
+    /// Whether the three convolutions compute exact results from small integers, which half
+    /// precision represents exactly: a test of the driver.
     pub fn self_test_passes(&self) -> bool {
         // Channels at the edges of tiles, and those of real layers.
         [[20, 70], [32, 64], [5, 7]].into_iter().all(|channels| self_test(self, channels))
@@ -52,7 +53,8 @@ fn self_test(gpu: &Gpu, [cin, cout]: [usize; 2]) -> bool {
         && gpu.check().is_ok()
 }
 
-/// Output, input gradient and weight gradient by the definition. Sums of small integers are exact in any order.
+/// Output, input gradient and weight gradient by the definition. Sums of small integers are exact
+/// in any order.
 fn definition(x: &[f32], w: &[f32], dy: &[f32], params: &ConvParams) -> [Vec<f32>; 3] {
     let ConvParams { geom, batch, cin, cout } = *params;
     let ([h, wid], [oh, ow], [kh, kw]) = (geom.input, geom.output(), geom.kernel);
@@ -126,7 +128,7 @@ pub(crate) fn conv2d(
     .run()
 }
 
-/// The input's gradient, from the output's and the weight.
+/// The input gradient, from the output gradient and the weight.
 pub(crate) fn conv2d_input_grad(
     dy: &GpuBuffer,
     w: &GpuBuffer,
@@ -183,7 +185,7 @@ fn few_channel_input_grad(dy: &GpuBuffer, w: &GpuBuffer, params: &ConvParams) ->
     out
 }
 
-/// The weight's gradient, from images and the output's gradient.
+/// The weight gradient, from images and the output gradient.
 pub(crate) fn conv2d_weight_grad(
     x: &GpuBuffer,
     dy: &GpuBuffer,

@@ -1,4 +1,5 @@
-//! The product under `matmul` and the convolutions: tiles, parts of k, and which kernel for which sizes.
+//! The matrix product under `matmul` and the convolutions: tiles, the split of k (split-k), and
+//! which kernel computes which sizes.
 
 use super::launch::each;
 use crate::gpu::buffer::GpuBuffer;
@@ -7,33 +8,33 @@ use crate::gpu::dispatch::{Dispatch, Params};
 use crate::gpu::shader::ShaderSpec;
 use crate::spec::{LossScaledOperand, is_batch_invariant};
 
-/// What the operands are.
+/// The operands of a product.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// Matrices, transposed or not.
     Matrix { trans_a: bool, trans_b: bool },
     /// Patches of images by a weight.
     Forward,
-    /// Output gradients by a weight, for each residue of the input's pixels.
+    /// Output gradients by a weight, for each stride phase of the input's pixels.
     InputGrad,
     /// Patches of images, transposed, by output gradients.
     WeightGrad,
 }
 
-/// Sizes of a workgroup's share of C. Which one is used changes no result.
+/// The sizes of the part of C that a workgroup computes. The choice changes no bit of a result.
 #[derive(Clone, Copy, Debug)]
 struct Tile {
     m: usize,
     n: usize,
-    /// How deep in k it is: less where more is computed with it.
+    /// Its depth in k: larger tiles are less deep, to fit into shared memory.
     k: usize,
     /// Blocks of 4 × 4 per thread, down and across.
     blocks: [usize; 2],
-    /// Speed beside the fastest where all are full.
+    /// Speed relative to the fastest tile when all tiles are full.
     rate: f64,
 }
 
-/// Parts of k are whole multiples of this, which every tile's depth divides.
+/// Parts of k are multiples of this, which is a multiple of every tile's depth.
 const DEPTH: usize = 16;
 const TILES: [Tile; 3] = [
     Tile { m: 128, n: 128, k: 8, blocks: [2, 2], rate: 1.0 },
@@ -50,7 +51,7 @@ impl Tile {
         m.div_ceil(self.m) * n.div_ceil(self.n)
     }
 
-    /// The one that wastes least on C's edges and on idle processors.
+    /// The tile that wastes least on the edges of C and on idle processors.
     fn choose(gpu: &Gpu, m: usize, n: usize, depth: usize) -> Self {
         if let Some(tile) = gpu.tile().and_then(|tile| TILES.get(tile)) {
             return *tile;
@@ -69,38 +70,39 @@ impl Tile {
     }
 }
 
-/// One product of a kind.
+/// One product.
 pub(super) struct Product<'a> {
     pub kind: Kind,
     pub a: &'a GpuBuffer,
     pub b: &'a GpuBuffer,
-    /// C is `m × n`, per matrix of the batch or, for the input gradient, per residue (the largest).
+    /// C is `m × n`, per matrix of the batch or, for the input gradient, per stride phase (the
+    /// largest).
     pub m: usize,
     pub n: usize,
     pub k: usize,
-    /// Matrices in the batch, or phases.
+    /// Matrices in the batch, or stride phases.
     pub depth: usize,
-    /// Numbers of C.
+    /// Elements of C.
     pub len: usize,
     /// The length of the axis along which each operand and C are contiguous.
     pub contiguous: [usize; 3],
     /// The convolution's sizes, as in the shader's `Params` from `height` on.
     pub convolution: [usize; 13],
-    /// Which operand is small for being a gradient.
+    /// The operand that is a gradient and therefore small.
     pub scaled: LossScaledOperand,
 }
 
-/// What gradients are multiplied by before they are rounded to half precision: a power of two. Means over a batch make them small;
-/// half precision ends at 6e-8 and at 65504.
+/// The factor of gradients before they are rounded to half precision (loss scaling), a power of
+/// two. Means over a batch make gradients small, and half precision ranges from 6e-8 to 65504.
 const LOSS_SCALE: f32 = 1024.0;
 
-/// How a specialization reads its operands and writes C.
+/// How a kernel reads its operands and writes C.
 #[derive(Clone, Copy)]
 struct Access {
     kind: Kind,
-    /// Whether A, B and C are read and written four numbers at a time.
+    /// Whether A, B and C are read and written four elements at a time.
     vec: [bool; 3],
-    /// Whether a tile of k lies in one tap of the kernel.
+    /// Whether a tile of k is inside one tap of the convolution's kernel.
     whole_taps: bool,
 }
 
@@ -160,7 +162,8 @@ fn spec(access: Access, tile: Tile, half: bool) -> ShaderSpec {
         .number("LOADS_B", loads(tile.n, along_b))
 }
 
-/// By cooperative matrices of `block` × `block`, 8 or 16: a tile of 4 × 4 of them per subgroup of 32 threads.
+/// By cooperative matrices of `block` × `block`, 8 or 16: a tile of 4 × 4 of them per subgroup of
+/// 32 threads.
 fn coop_spec(access: Access, block: usize) -> ShaderSpec {
     access
         .spec("coop", true)
@@ -195,7 +198,8 @@ pub(super) fn specializations() -> Vec<ShaderSpec> {
     all
 }
 
-/// How many parts k is cut into, so that small results occupy an adapter and long sums keep their digits: by the sizes alone.
+/// The number of parts that k is split into, so that small results occupy the adapter and long sums
+/// keep their digits: a function of the sizes alone.
 fn parts(m: usize, n: usize, k: usize, depth: usize) -> usize {
     let least = k.div_ceil(8192);
     if is_batch_invariant() {
@@ -213,11 +217,12 @@ impl Product<'_> {
         } else {
             parts(self.m, self.n, self.k, self.depth)
         };
-        // Whole tiles of k, so that four numbers along k belong to one part.
+        // Parts are whole tiles of k, so a vector of four along k belongs to one part.
         let chunk = self.k.div_ceil(parts).next_multiple_of(DEPTH);
         let parts = self.k.div_ceil(chunk);
         let depth = self.depth * parts;
-        // The few plain products (a generator's first layer, a discriminator's last) cost little and keep their precision.
+        // Plain products (a generator's first layer, a discriminator's last) take little time and
+        // keep single precision.
         let half = gpu.is_half() && !matches!(self.kind, Kind::Matrix { .. });
         let coop = gpu.cooperative().filter(|_| half);
         let tile = match coop {

@@ -7,7 +7,8 @@ use crate::gpu::shader::ShaderSpec;
 /// Threads of a workgroup in kernels without tiles.
 pub(super) const THREADS: u64 = 256;
 
-/// Records a kernel of one thread per `per_thread` elements of `out`; its parameters begin with the number of threads.
+/// Records a kernel of one thread per `per_thread` elements of `out`; its parameters begin with the
+/// number of threads.
 pub(super) fn each(
     spec: ShaderSpec,
     inputs: &[&GpuBuffer],

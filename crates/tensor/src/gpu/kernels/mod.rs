@@ -1,4 +1,5 @@
-//! One module per kernel family, as in `cpu/`: each turns sizes into dispatches of its file in `shaders/`.
+//! One module per kernel family, as in `cpu/`: each turns sizes into dispatches of its file in
+//! `shaders/`.
 
 pub(crate) mod conv;
 pub(crate) mod distance;
@@ -13,7 +14,8 @@ pub(crate) mod pool;
 pub(crate) mod random;
 pub(crate) mod reduce;
 
-/// Every kernel that any size, shape or option can ask for: its name and its WGSL text, for validation by tests.
+/// Every kernel that any size, shape or option can ask for: its name and its WGSL text, for
+/// validation by tests.
 ///
 /// # Errors
 /// Returns the template that does not expand.

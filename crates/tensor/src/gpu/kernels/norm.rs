@@ -105,7 +105,8 @@ impl Partition {
     fn new(len: usize, channels: usize) -> Self {
         let vec = channels.is_multiple_of(4);
         let (rows, words) = (len / channels, if vec { channels / 4 } else { channels });
-        // At least 8 rows for each of the 16 rows of a workgroup, and at most 64 parts, which one thread per channel adds.
+        // At least 8 rows for each of the 16 rows of a workgroup, and at most 64 parts, which one
+        // thread per channel adds.
         let chunk = rows.div_ceil(64).max(128).next_multiple_of(16);
         Self { vec, rows, words, parts: rows.div_ceil(chunk), chunk, blocks: words.div_ceil(WIDE) }
     }
@@ -127,7 +128,8 @@ pub(crate) struct Statistics {
     pub affine: GpuBuffer,
 }
 
-/// Mean and biased variance of each channel, and the scale and offset that these and γ, β apply to x.
+/// Mean and biased variance of each channel, and the scale and offset that these and γ, β apply
+/// to x.
 pub(crate) fn statistics(
     x: &GpuBuffer,
     gamma: &GpuBuffer,

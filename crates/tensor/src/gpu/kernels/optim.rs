@@ -42,7 +42,8 @@ pub(super) fn specializations() -> Vec<ShaderSpec> {
     (1..=AVERAGES).map(|count| spec(&["LERP"], count)).chain(parameters).collect()
 }
 
-/// The gradient of a parameter, and the buffers that a step writes: the parameter and its optimizer state.
+/// The gradient of a parameter, and the buffers that a step writes: the parameter and its optimizer
+/// state.
 pub(crate) struct UpdateBuffers<'a> {
     pub grad: &'a GpuBuffer,
     pub outputs: SmallVec<[&'a GpuBuffer; 3]>,

@@ -7,7 +7,7 @@ use crate::gpu::context::Gpu;
 use crate::gpu::dispatch::{Dispatch, Params};
 use crate::gpu::shader::ShaderSpec;
 
-/// Multiply-adds of a thread in one round: eight repeats of eight chains of four.
+/// Multiply-adds of a thread in one round: eight repeats of eight chains of four lanes.
 const PER_ROUND: f64 = 256.0;
 
 fn spec(fma: bool) -> ShaderSpec {
@@ -45,7 +45,7 @@ impl Gpu {
             });
         };
         let flops = 2.0 * PER_ROUND * (groups * 256 * rounds) as f64;
-        // Within what every adapter can bind.
+        // Small enough for every adapter to bind.
         let len = if software { 4 << 20 } else { 32 << 20 };
         let (from, to) = (full(self, len, 1.0), GpuBuffer::uninit(self, len));
         let copy = || each(spec(false), &[&from], &to, 4, |p| p);

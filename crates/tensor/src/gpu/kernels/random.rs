@@ -1,4 +1,4 @@
-//! Random numbers.
+//! Random values.
 
 use super::launch::each;
 use crate::gpu::buffer::GpuBuffer;

@@ -57,7 +57,8 @@ fn pass(x: &GpuBuffer, [outer, reduced, inner]: [usize; 3], factor: f32) -> GpuB
     out
 }
 
-/// Writes `code`, a positive number, to `recorded` (one value, 0 before) if an element of the buffers is NaN or infinite.
+/// Writes `code`, a positive number, to `recorded` (one value, 0 before) if an element of the
+/// buffers is NaN or infinite.
 pub(crate) fn record_unless_finite(buffers: &[&GpuBuffer], recorded: &GpuBuffer, code: f32) {
     for some in buffers.chunks(CHECKED) {
         let lens = some.iter().map(|x| x.len());
