@@ -1,4 +1,5 @@
-//! The graph: what accumulates, what is kept, what is freed, and that none of it overflows a stack.
+//! The autograd graph: accumulation of gradients, lifetime of saved tensors, and deep graphs that
+//! must not overflow the stack.
 
 mod common;
 
@@ -11,7 +12,7 @@ use tensor::{
     conv2d, memory_stats, reset_peak_memory_stats, update,
 };
 
-/// The count of bytes is one for the whole program: tests that read it run alone.
+/// The memory statistics cover the whole process, so tests that read them run alone.
 static MEMORY: RwLock<()> = RwLock::new(());
 
 fn shared() -> RwLockReadGuard<'static, ()> {
@@ -35,7 +36,7 @@ fn a_leaf_used_twice_adds_its_gradients() {
 }
 
 #[test]
-fn leaves_of_one_key_add_their_gradients() {
+fn leaves_with_one_id_add_their_gradients() {
     let _guard = shared();
     let (value, key) = (vector(&[2.0, -3.0]), TensorId::fresh());
     let (a, b) = (value.leaf_with_id(key), value.leaf_with_id(key));
@@ -49,8 +50,8 @@ fn leaves_of_one_key_add_their_gradients() {
     assert_eq!(sum.get(key).unwrap().to_vec(), [9.0, -1.0]);
 }
 
-/// `add` hands one gradient to both parents and `reshape` shares storage: adding in place there
-/// would change the other's.
+/// `add` returns one gradient for both parents and `reshape` shares storage, so adding in place
+/// would change another gradient.
 #[test]
 fn shared_gradients_are_not_added_to_in_place() {
     let _guard = shared();
@@ -61,11 +62,11 @@ fn shared_gradients_are_not_added_to_in_place() {
     let grads = autograd::backward(&[(&loss, &outer), (&loss, &outer)]);
     assert_eq!(grads.of(&x).unwrap().to_vec(), [18.0, 18.0]);
     assert_eq!(grads.of(&y).unwrap().to_vec(), [4.0, 4.0]);
-    assert_eq!(outer.item(), 1.0, "the caller's gradient is the caller's");
+    assert_eq!(outer.item(), 1.0, "the gradient of the caller is unchanged");
 }
 
 #[test]
-fn grad_answers_for_the_keys_asked() {
+fn grad_returns_one_gradient_per_id() {
     let _guard = shared();
     let (x, y, unused) = (vector(&[2.0]).leaf(), vector(&[5.0]).leaf(), vector(&[1.0]).leaf());
     let middle = x.mul(&y);
@@ -80,7 +81,7 @@ fn grad_answers_for_the_keys_asked() {
     assert!(autograd::backward(&[(&constant, &one)]).is_empty());
 }
 
-/// What leads only to other leaves is not walked: it can still be walked afterwards.
+/// A branch that leads only to other leaves is not consumed: its backward pass can still run.
 #[test]
 fn grad_leaves_other_branches_alone() {
     let _guard = shared();
@@ -93,9 +94,10 @@ fn grad_leaves_other_branches_alone() {
     assert_eq!(autograd::backward(&[(&other, &vector(&[1.0]))]).of(&y).unwrap().item(), 10.0);
 }
 
-/// Nor, at an operation on both, is the other's gradient made: it would need this much more memory.
+/// At an operation on both, the gradient of the other leaf is not computed: it would need this much
+/// more memory.
 #[test]
-fn grad_does_not_make_the_others() {
+fn grad_does_not_compute_other_gradients() {
     let _guard = alone();
     const N: usize = 1 << 20;
     let (x, y) = (Tensor::ones([N]).leaf(), Tensor::ones([N]).leaf());
@@ -134,7 +136,7 @@ fn third_order_of_the_fourth_power() {
 
 #[test]
 #[should_panic(expected = "backward: the graph at `mul` was consumed by an earlier backward pass")]
-fn a_second_walk_over_a_consumed_graph_names_the_operation() {
+fn a_second_backward_pass_names_the_operation() {
     let _guard = shared();
     let x = vector(&[2.0]).leaf();
     let product = x.mul(&x);
@@ -144,7 +146,7 @@ fn a_second_walk_over_a_consumed_graph_names_the_operation() {
 
 #[test]
 #[should_panic(expected = "backward: the graph at `sum` was consumed by an earlier backward pass")]
-fn so_does_a_second_order_walk() {
+fn a_second_order_pass_over_a_consumed_graph_names_it_too() {
     let _guard = shared();
     let x = vector(&[2.0]).leaf();
     let loss = x.square().sum_all();
@@ -153,7 +155,7 @@ fn so_does_a_second_order_walk() {
 }
 
 #[test]
-fn a_kept_graph_can_be_walked_again() {
+fn a_kept_graph_allows_another_backward_pass() {
     let _guard = shared();
     let x = vector(&[2.0]).leaf();
     let (loss, one) = (x.square().sum_all(), Tensor::scalar(1.0));
@@ -166,15 +168,14 @@ fn a_kept_graph_can_be_walked_again() {
     assert_eq!(loss.backward().of(&x).unwrap().item(), 4.0);
 }
 
-/// On 128 KiB of stack: a recursion over a million nodes needs a hundred times that.
+/// With 128 KiB of stack: a recursion over a million nodes would need a hundred times that.
 #[test]
 fn a_million_operations_need_no_stack() {
     let _guard = alone();
     let chain = |x: &Tensor, n: usize| {
         let mut y = x.clone();
         for i in 0..n {
-            // One that saves nothing but its parent, one that saves its operand, one that saves its
-            // result.
+            // Operations that save nothing, their operand, and their result.
             y = match i % 3 {
                 0 => y.reshape([1]),
                 1 => y.scale(1.0),
@@ -199,7 +200,7 @@ fn a_million_operations_need_no_stack() {
     std::thread::Builder::new().stack_size(128 * 1024).spawn(work).unwrap().join().unwrap();
 }
 
-/// One forward pass through operations that save inputs, results and constants.
+/// A forward pass through operations that save inputs, results and constants.
 fn forward(x: &Tensor, w: &Tensor) -> Tensor {
     let c = vector(&[1.0, 0.5, 2.0]);
     let y = conv2d(x, w, &ConvGeom::square([8, 8], 3, 1, 1));
@@ -221,7 +222,7 @@ fn nothing_leaks() {
     drop(forward(&x.leaf(), &w.leaf()).backward());
     assert_eq!(memory_stats().allocated, baseline, "forward and backward");
     // First and second order: the graph of the gradients refers to the graph of the values, never
-    // back.
+    // the other way round.
     let (x, w) = (x.leaf(), w.leaf());
     let keys = [x.id().unwrap(), w.id().unwrap()];
     let loss = forward(&x, &w);
@@ -234,7 +235,7 @@ fn nothing_leaks() {
 }
 
 #[test]
-fn memory_falls_during_the_walk() {
+fn memory_falls_during_the_backward_pass() {
     let _guard = alone();
     const N: usize = 1 << 18;
     const BYTES: usize = 4 * N;
@@ -250,13 +251,12 @@ fn memory_falls_during_the_walk() {
     assert!(full >= 21 * BYTES, "the results are saved: {full}");
     reset_peak_memory_stats();
     let grads = loss.backward();
-    // The gradient, its successor and the temporaries between them, at the first step; after that
-    // it falls.
+    // The first step adds the gradient, the next one and temporaries; after that memory falls.
     let most = memory_stats().peak - baseline;
     assert!(most <= full + 5 * BYTES, "gradients outlive their use: {most} bytes over {full}");
     assert!(
         memory_stats().allocated - baseline <= 2 * BYTES + 4096,
-        "saved tensors outlive the walk: {}",
+        "saved tensors outlive the backward pass: {}",
         memory_stats().allocated - baseline
     );
     drop((loss, grads, x));
@@ -284,7 +284,7 @@ fn adam_copies_nothing_in_a_steady_step() {
         drop(leaf);
         assert_eq!(adam_step(&mut w, grads.get(key).unwrap(), &mut memory, step), 0, "step {step}");
     }
-    // Whatever its size, a gradient of constant sign moves a weight by about the rate.
+    // A gradient of constant sign moves a weight by about the learning rate, whatever its size.
     assert!((w.to_vec()[0] - 0.6).abs() < 0.02 && (w.to_vec()[1] + 1.6).abs() < 0.02, "{w:?}");
 }
 
@@ -305,9 +305,9 @@ fn adam_leaves_graphs_their_old_values() {
     assert_eq!(same.item(), 3.0);
 }
 
-/// Adam beside its definition (Kingma & Ba 2015, algorithm 1) in f64.
+/// Adam compared with its definition (Kingma & Ba 2015, algorithm 1) in f64.
 #[test]
-fn adam_is_adam() {
+fn adam_follows_its_definition() {
     let _guard = shared();
     let mut rng = Philox::new(3, 3);
     let n = 40_000;
@@ -344,7 +344,8 @@ fn gradual_underflow() -> bool {
     black_box(f32::MIN_POSITIVE) * black_box(0.5) > 0.0
 }
 
-/// Kernels flush denormals; the caller's arithmetic is as it was, on this thread and on the pool's.
+/// Kernels flush denormals; arithmetic outside them does not, on this thread and on those of the
+/// pool.
 #[test]
 fn denormals_are_flushed_inside_kernels_only() {
     let _guard = shared();
@@ -384,7 +385,7 @@ fn gradients_of_different_shapes_are_not_added() {
 }
 
 #[test]
-fn the_variance_of_no_number_is_none() {
+fn the_variance_of_nan_is_nan() {
     let _guard = shared();
     let x = Tensor::from_slice(&[f32::NAN, 1.0, f32::INFINITY, 1.0, 1.0, 3.0], [2, 3]);
     let variance = x

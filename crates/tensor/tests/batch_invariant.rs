@@ -1,4 +1,4 @@
-//! Under `batch_invariant` a picture's bits do not depend on its batch-mates; without it, the
+//! With `batch_invariant` the bits of an image do not depend on its batch; without it, the
 //! algorithm may.
 
 use tensor::rng::Philox;
@@ -8,7 +8,7 @@ use tensor::{
 };
 
 #[test]
-fn a_picture_has_the_same_bits_in_any_company() {
+fn results_do_not_depend_on_the_batch() {
     let geom = ConvGeom::square([32; 2], 4, 2, 1);
     let mut rng = Philox::new(5, 0);
     let (x, dy) = (rng.normal([16, 32, 32, 64], 0.0, 1.0), rng.normal([16, 16, 16, 64], 0.0, 1.0));
@@ -22,8 +22,8 @@ fn a_picture_has_the_same_bits_in_any_company() {
             let few = batch_invariant(|| f(&operand.narrow(0, 0, count), &w, &geom)).to_vec();
             assert!(all[..few.len()] == few[..], "{name}, {count} of 16");
         }
-        // Where a faster algorithm is in use, it is close but not the same: the scope had an effect
-        // and has ended.
+        // A faster algorithm gives close but different results, which shows that the scope had an
+        // effect and has ended.
         let auto = f(operand, &w, &geom).to_vec();
         let scale = all.iter().fold(0f32, |m, v| m.max(v.abs()));
         let error = all.iter().zip(&auto).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale;
@@ -34,10 +34,10 @@ fn a_picture_has_the_same_bits_in_any_company() {
     }
 }
 
-/// One cache, weights of the same numbers in other shapes and geometries in turns: each call has
-/// the bits of one without it.
+/// One cache with weights of the same values in alternating shapes and geometries: each call has
+/// the bits of a call without a cache.
 #[test]
-fn a_cache_knows_its_weight_by_more_than_its_numbers() {
+fn a_cache_distinguishes_shapes_and_geometries() {
     let mut rng = Philox::new(6, 0);
     let w = rng.normal([2, 2, 8, 32], 0.0, 0.1);
     let cache = WeightCache::default();
@@ -49,7 +49,7 @@ fn a_cache_knows_its_weight_by_more_than_its_numbers() {
         ([4, 4, 2, 32], 2),
     ] {
         let w = w.reshape(shape);
-        // From one pixel, the window covers the whole output, which is another packing.
+        // From one pixel the window covers the whole output, which has another layout.
         for side in [3, 1] {
             let x = rng.normal([2, side, side, shape[3]], 0.0, 1.0);
             let (stride, none) = ([stride; 2], [[0; 2]; 2]);

@@ -1,4 +1,4 @@
-//! Every operation beside PyTorch in float64, on the CPU.
+//! Every operation compared with PyTorch in float64, on the CPU.
 
 mod common;
 

@@ -8,8 +8,8 @@ use tensor::Device;
 use tensor::op_table::UNARY_OPS;
 
 #[test]
-fn every_gradient_of_the_table() {
-    gradients::every_gradient_of_the_table(&Device::Cpu);
+fn every_gradient_is_right() {
+    gradients::every_gradient_is_right(&Device::Cpu);
 }
 
 /// Their backward pass is not the derivative, on purpose; golden vectors check it.

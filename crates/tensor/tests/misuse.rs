@@ -1,4 +1,4 @@
-//! Shape misuse panics, naming the operation and the shapes; empty tensors are no misuse.
+//! Shape misuse panics with the operation and the shapes; empty tensors are not misuse.
 
 use tensor::{
     Activation, ConvGeom, Device, EmaUpdate, FiniteCheck, OptimizerKind, ParamUpdate, Tensor,
@@ -10,7 +10,7 @@ fn zeros(shape: &[usize]) -> Tensor {
     Tensor::zeros(shape)
 }
 
-/// A step with momentum of a parameter of two numbers.
+/// A step with momentum of a parameter with two elements.
 fn sgd(grad: &[usize], state: &mut [Tensor]) {
     let step = UpdateStep {
         rule: OptimizerKind::Sgd { momentum: 0.9, nesterov: true },
@@ -25,7 +25,7 @@ fn sgd(grad: &[usize], state: &mut [Tensor]) {
     );
 }
 
-/// The message of the panic that `f` must end in.
+/// The panic message of `f`, which must panic.
 fn message(f: impl FnOnce() -> Tensor + std::panic::UnwindSafe) -> String {
     let payload = match std::panic::catch_unwind(f) {
         Ok(t) => return format!("no panic but {t:?}"),
@@ -216,7 +216,7 @@ fn convolutions_name_the_operand_that_does_not_fit() {
             },
             &["conv2d"],
         ),
-        // The windows of eight images under this one are 2⁶⁷ numbers, which is 0 in 64 bits.
+        // The windows of eight images have 2⁶⁷ elements here, which is 0 in 64 bits.
         (
             || conv2d(&zeros(&[8, 1, 1, 1]), &zeros(&[1, 1, 1, 1]), &FAR),
             &["conv2d: 8 images", "more elements than memory"],

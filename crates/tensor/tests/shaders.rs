@@ -1,10 +1,10 @@
-//! Every specialization of every shader is valid WGSL and can be translated for every back end,
-//! whatever adapters this machine has.
+//! Every specialization of every shader is valid WGSL and can be translated for every back end.
+//! This needs no adapter.
 
 use std::collections::HashSet;
 
-/// The back ends that a module has no translation for: Vulkan's, Metal's, DX12's. (GL's is seen at
-/// run time, by the tests on a GPU.)
+/// The back ends among Vulkan, Metal and DX12 that a module cannot be translated for. (The GPU
+/// tests cover GL.)
 fn untranslated(module: &naga::Module, info: &naga::valid::ModuleInfo, name: &str) -> Vec<String> {
     use naga::back::{hlsl, msl, spv};
     let spirv = spv::write_vec(module, info, &spv::Options::default(), None)
@@ -20,7 +20,7 @@ fn untranslated(module: &naga::Module, info: &naga::valid::ModuleInfo, name: &st
         ..Default::default()
     };
     let direct = if name.starts_with("coop.wgsl") {
-        // DX12 lists no cooperative matrices.
+        // DX12 has no cooperative matrices.
         Ok(())
     } else {
         let (mut text, stages) = (String::new(), Default::default());
@@ -36,7 +36,7 @@ fn untranslated(module: &naga::Module, info: &naga::valid::ModuleInfo, name: &st
 }
 
 #[test]
-fn every_specialisation_is_valid() {
+fn every_specialization_is_valid() {
     let all = tensor::gpu::all_specializations().unwrap();
     let mut failures = Vec::new();
     for (name, text) in &all {
@@ -48,7 +48,7 @@ fn every_specialisation_is_valid() {
             }
         };
         let flags = naga::valid::ValidationFlags::all();
-        // Only the tiles of mixed precision ask for more than every adapter has.
+        // Only mixed precision needs features that some adapters lack.
         let half = name.contains(" HALF");
         let mut capabilities = naga::valid::Capabilities::empty();
         capabilities.set(naga::valid::Capabilities::SHADER_FLOAT16, half);
@@ -71,8 +71,8 @@ fn every_specialisation_is_valid() {
             .iter()
             .filter(|(_, v)| matches!(v.space, naga::AddressSpace::Storage { .. }))
             .count();
-        // Optimisers take several parameters at a time only where an adapter can bind as many
-        // arrays.
+        // Optimizers update several parameters at a time only if the adapter can bind so many
+        // buffers.
         let several = name.starts_with("optim.wgsl") && !name.contains("COUNT=1");
         if storage > 8 && !several {
             failures.push(format!("{name}: {storage} storage buffers"));
@@ -87,7 +87,7 @@ fn every_specialisation_is_valid() {
             failures.push(format!("{name}: {shared} bytes of workgroup memory"));
         }
         if text.contains("enable ") != half || text.contains("${") || text.contains("//#") {
-            failures.push(format!("{name}: an extension, or a directive that was left"));
+            failures.push(format!("{name}: an unexpected extension, or an unexpanded directive"));
         }
     }
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), all.len(), failures.join("\n"));

@@ -31,7 +31,7 @@ fn compare(f: impl Fn() -> Results + Send + Copy) {
             assert_eq!(
                 differ,
                 0,
-                "{name}: {differ} of {} numbers differ between 1 and {threads} threads",
+                "{name}: {differ} of {} elements differ between 1 and {threads} threads",
                 a.len()
             );
         }

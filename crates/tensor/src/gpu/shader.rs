@@ -67,8 +67,8 @@ macro_rules! files {
 }
 
 files! {
-    "math" "grid" "operands" "coop" "elementwise" "reduce" "gemm" "norm" "movement" "pool" "distance"
-    "random" "optim" "peak" "few_channel_conv"
+    "math" "grid" "operands" "coop" "elementwise" "reduce" "gemm" "norm" "movement" "pool"
+    "distance" "random" "optim" "peak" "few_channel_conv"
 }
 
 impl ShaderSpec {

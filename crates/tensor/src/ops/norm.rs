@@ -95,10 +95,12 @@ impl Tensor {
                 let mut out = Buffer::uninit(shape.len());
                 cpu::scale_shift(x, &scale, &offset, activation, &mut out);
                 let out = Tensor::from_buffer(out, shape);
-                let [mean_t, variance] = [&mean, &variance].map(|v| Tensor::from_slice(v, [channels]));
+                let [mean_t, variance] =
+                    [&mean, &variance].map(|values| Tensor::from_slice(values, [channels]));
                 let backward = move |ctx: &BackwardCtx<'_>, dy: &Tensor| {
                     fused_or_composite(ctx, dy, eps, activation, |x, gamma, beta| {
-                        let [x, dy, gamma, beta] = [x, dy, gamma, beta].map(|t| t.on_cpu("batch_norm"));
+                        let [x, dy, gamma, beta] =
+                            [x, dy, gamma, beta].map(|t| t.on_cpu("batch_norm"));
                         let constants = cpu::Constants { mean: &mean, rstd: &rstd, gamma, beta };
                         let mut dx = ctx.needs_input_grad(0).then(|| Buffer::uninit(shape.len()));
                         let (dgamma, dbeta) =
@@ -123,8 +125,9 @@ impl Tensor {
                 let backward = move |ctx: &BackwardCtx<'_>, dy: &Tensor| {
                     fused_or_composite(ctx, dy, eps, activation, |x, _, _| {
                         let [x, dy] = [x, dy].map(|t| t.on_gpu("batch_norm"));
+                        let wants_dx = ctx.needs_input_grad(0);
                         let (dx, dgamma, dbeta) =
-                            gpu::backward(x, dy, &statistics, eps, activation, ctx.needs_input_grad(0));
+                            gpu::backward(x, dy, &statistics, eps, activation, wants_dx);
                         let per_channel = |b| Tensor::from_gpu_buffer(b, Shape::from([channels]));
                         smallvec![
                             dx.map(|dx| Tensor::from_gpu_buffer(dx, shape)),

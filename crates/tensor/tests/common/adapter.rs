@@ -1,4 +1,4 @@
-//! An adapter for tests, and the report where there is none.
+//! An adapter for tests, and the report if there is none.
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use tensor::gpu::GpuError;
@@ -17,15 +17,15 @@ pub fn open_with(options: gpu::Options) -> Result<Device, GpuError> {
     open_as(gpu::Options { checked: true, ..options })
 }
 
-/// With these options as they are, but for the adapter.
+/// With exactly these options but for the adapter.
 pub fn open_as(options: gpu::Options) -> Result<Device, GpuError> {
     let index = std::env::var("DCGAN_TEST_GPU").ok().and_then(|index| index.parse().ok());
     let options = gpu::Options { index, allow_software: true, ..options };
     gpu::open(options).map(Device::Gpu)
 }
 
-/// Runs tests that share one device, and others that open their own. Without an adapter every one
-/// reports itself as ignored, or, with `DCGAN_REQUIRE_GPU=1`, the program fails.
+/// Runs tests that share one device, and others that open their own. Without an adapter they are
+/// reported as ignored, or, with `DCGAN_REQUIRE_GPU=1`, the program fails.
 pub fn run(shared: &[(&'static str, Shared)], own: &[(&'static str, fn())]) -> ! {
     let arguments = Arguments::from_args();
     let found = open();
@@ -43,7 +43,7 @@ pub fn run(shared: &[(&'static str, Shared)], own: &[(&'static str, fn())]) -> !
         let device = device.clone();
         Trial::test(name, move || {
             let result = caught(|| test(&device));
-            // What a device fails of says more than the numbers that are missing then.
+            // The failure of a device explains more than the NaNs that follow from it.
             device.check()?;
             result
         })

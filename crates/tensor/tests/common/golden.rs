@@ -1,4 +1,4 @@
-//! Every operation beside PyTorch in float64: value, first-order and second-order gradients
+//! Every operation compared with PyTorch in float64: value, first-order and second-order gradients
 //! (generator: `xtask/golden/ops.py`). The error is max|a − b| / max|reference| per tensor.
 
 use super::{error, run};

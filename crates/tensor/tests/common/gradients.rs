@@ -1,6 +1,6 @@
 //! The gradient of every operation of the table, to second order. Linear operations pass the
 //! adjoint dot-product test ⟨A x, y⟩ = ⟨x, Aᵀ y⟩; the others, and all second derivatives,
-//! are held against directional central differences of a loss summed in f64. The fused gradients
+//! are compared with directional central differences of a loss summed in f64. The fused gradients
 //! and the differentiable ones are compared with each other too.
 
 use super::run;
@@ -15,7 +15,7 @@ use tensor::{Device, Tensor, autograd};
 const H: f64 = 1e-2;
 const DIFFERENCE_BOUND: f64 = 1e-2;
 const ADJOINT_BOUND: f64 = 1e-5;
-/// No kink lies this near to a value: further than a step can move it.
+/// The distance of every value from a kink: further than a step can move it.
 const CLEAR: f32 = 0.03;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -34,7 +34,7 @@ use Fill::{Any, Distinct, Positive};
 enum Kind {
     /// Linear in all inputs together.
     Joint,
-    /// Linear in each input while the others stand still.
+    /// Linear in each input while the others are constant.
     Each,
     /// Neither.
     Curved,
@@ -46,8 +46,8 @@ struct Case {
     attrs: Value,
     kind: Kind,
     inputs: Vec<(Vec<usize>, Fill)>,
-    /// What must keep clear of 0 (the argument of an activation), as an operation of the same
-    /// inputs.
+    /// An operation of the same inputs (the argument of an activation) whose result must keep away
+    /// from 0.
     kink: Option<(&'static str, Value)>,
 }
 
@@ -64,7 +64,7 @@ fn case(op: &'static str, attrs: Value, kind: Kind, inputs: &[(&[usize], Fill)])
 fn table() -> Vec<Case> {
     let none = || json!({});
     let mut all = vec![
-        // A shift by 0 is linear, which the table of elementwise operations does not say.
+        // Linear with this argument only, so it is not in the table of elementwise operations.
         case("add_scalar", json!({"term": 0.0}), Joint, &[(&[3, 4], Any)]),
         case("broadcast_to", json!({"shape": [2, 3, 4]}), Joint, &[(&[3, 1], Any)]),
         case("broadcast_to", json!({"shape": [2, 3]}), Joint, &[(&[], Any)]),
@@ -220,7 +220,7 @@ fn activations(all: &mut Vec<Case>) {
 }
 
 fn fill(case: &Case, rng: &mut Philox) -> Vec<Tensor> {
-    // One grid for all inputs, so that they keep clear of each other too.
+    // One grid for all inputs, so their values keep away from each other too.
     let total: usize = case.inputs.iter().map(|(s, _)| s.iter().product::<usize>()).sum();
     let mut grid: Vec<f32> =
         (0..total).map(|i| (i as f32 - (total / 2) as f32) * 0.07 + 0.035).collect();
@@ -240,7 +240,7 @@ fn fill(case: &Case, rng: &mut Philox) -> Vec<Tensor> {
         .collect()
 }
 
-/// Inputs that keep clear of the case's kinks.
+/// Inputs that keep away from the kinks of the case.
 fn inputs(case: &Case, rng: &mut Philox, device: &Device) -> Vec<Tensor> {
     for _ in 0..1000 {
         let inputs = fill(case, rng);
@@ -259,7 +259,7 @@ fn dot(a: &Tensor, b: &Tensor) -> f64 {
     a.to_vec().iter().zip(b.to_vec()).map(|(a, b)| f64::from(*a) * f64::from(b)).sum()
 }
 
-/// Whether an error exceeds its bound, or is none at all.
+/// Whether an error exceeds its bound or is NaN.
 fn beyond(error: f64, bound: f64) -> bool {
     error.is_nan() || error > bound
 }
@@ -276,7 +276,7 @@ fn gradients(case: &Case, x: &[Tensor], y: &Tensor, create_graph: bool) -> Vec<T
     grads.into_iter().zip(x).map(|(g, x)| g.unwrap_or_else(|| zeros(x))).collect()
 }
 
-/// As many zeros as `x`, beside it.
+/// Zeros of the shape and on the device of `x`.
 fn zeros(x: &Tensor) -> Tensor {
     Tensor::full_on(&x.device(), *x.shape(), 0.0)
 }
@@ -312,13 +312,13 @@ fn check_differences(
     for (name, v) in [("random", random), ("gradient", along)] {
         let (measured, taken) = difference(x, i, &v, &f);
         let claimed = dot(g, &taken);
-        // A random direction may happen to be nearly level: then its usual slope is the measure.
+        // A random direction may have almost no slope by chance: the scale is then its usual slope.
         let usual = norm(g) * norm(&taken) / (g.len().max(1) as f64).sqrt();
         let scale = measured.abs().max(0.3 * usual);
         let wrong = (measured - claimed).abs();
         if beyond(wrong, DIFFERENCE_BOUND * scale + 1e-6) {
             return Some(format!(
-                "input {i}, {name} direction: gradient says {claimed}, difference {measured}"
+                "input {i}, {name} direction: gradient {claimed}, difference {measured}"
             ));
         }
     }
@@ -396,7 +396,7 @@ fn check(case: &Case, rng: &mut Philox, device: &Device) -> Vec<String> {
 
 /// # Panics
 /// When a gradient on this device is wrong.
-pub fn every_gradient_of_the_table(device: &Device) {
+pub fn every_gradient_is_right(device: &Device) {
     let mut rng = Philox::new(20, 0);
     let mut failures = Vec::new();
     for case in table() {
@@ -412,7 +412,7 @@ pub fn every_gradient_of_the_table(device: &Device) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Operations whose gradients are checked.
+/// The operations whose gradients are checked.
 pub fn operations() -> BTreeSet<&'static str> {
     table().iter().map(|c| c.op).collect()
 }

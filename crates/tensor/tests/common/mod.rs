@@ -71,7 +71,8 @@ macro_rules! operations {
         pub fn run(op: &str, attrs: &Value, $x: &[Tensor]) -> Tensor {
             let $a = Attrs(attrs);
             if let Some(unary) = UNARY_OPS.iter().find(|unary| unary.name == op) {
-                let arguments: Vec<f32> = unary.arguments.iter().map(|name| $a.number(name)).collect();
+                let arguments = unary.arguments.iter().map(|name| $a.number(name));
+                let arguments: Vec<f32> = arguments.collect();
                 return (unary.apply)(&$x[0], &arguments);
             }
             match op {

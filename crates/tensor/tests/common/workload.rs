@@ -1,5 +1,6 @@
-//! Every kernel family on shapes that are cut into many tasks, and a small network trained for a
-//! few steps: what must not depend on the number of threads, and hardly on the instruction set.
+//! Every kernel family on shapes that are split into many tasks, and a small network trained for a
+//! few steps: their results must not depend on the number of threads, and hardly on the instruction
+//! set.
 
 use super::run;
 use serde_json::{Value, json};
@@ -154,7 +155,7 @@ pub fn kernels(device: &Device) -> Vec<(String, Tensor)> {
     results
 }
 
-/// Every rule.
+/// Every update rule of the optimizers.
 pub fn rules() -> [OptimizerKind; 8] {
     let adam = |decoupled| OptimizerKind::Adam { beta1: 0.5, beta2: 0.999, eps: 1e-8, decoupled };
     let sgd = |momentum, nesterov| OptimizerKind::Sgd { momentum, nesterov };
@@ -171,7 +172,7 @@ pub fn rules() -> [OptimizerKind; 8] {
     ]
 }
 
-/// A step of every rule over five parameters: what it wrote.
+/// The parameters and state after a step of every rule over five parameters.
 fn optimizers(device: &Device, rng: &mut Philox) -> Vec<(String, Tensor)> {
     let mut results = Vec::new();
     for rule in rules() {

@@ -1,4 +1,4 @@
-//! The same numbers as on the CPU, to 1e-5 of the largest.
+//! The results of the CPU, to 1e-5 of the largest element.
 
 use super::common::{error, workload};
 use proptest::prelude::*;
@@ -61,8 +61,8 @@ fn run<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Result<(
         max_global_rejects: 100_000,
         ..ProptestConfig::default()
     };
-    // The same cases every time: at a rectifier's kink, where the two sides may part, a rare one
-    // would fail some day.
+    // The same cases every time: at the kink of a rectifier, where the two sides may differ, a rare
+    // case would fail some day.
     let rng = TestRng::deterministic_rng(config.rng_algorithm);
     if let Err(failure) = TestRunner::new_with_rng(config, rng).run(&strategy, test) {
         panic!("{failure}");
@@ -77,9 +77,15 @@ fn pair(range: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = [usize;
     [range.clone(), range]
 }
 
-/// Of few channels, of a few vectors, about a tile, and of an odd number.
+/// Few channels, a few vectors, about a tile, and an odd number.
 fn channels() -> impl Strategy<Value = usize> {
-    prop_oneof![3 => 1usize..=9, 2 => (1usize..=5).prop_map(|n| 4 * n), 1 => 31usize..=34, 1 => 63usize..=66, 1 => Just(74usize)]
+    prop_oneof![
+        3 => 1usize..=9,
+        2 => (1usize..=5).prop_map(|n| 4 * n),
+        1 => 31usize..=34,
+        1 => 63usize..=66,
+        1 => Just(74usize),
+    ]
 }
 
 /// A tenth of the usual size of a sum of so many products of U(−1, 1).
@@ -204,7 +210,8 @@ pub fn random_pairs_and_sums_equal_the_cpu(device: &Device) {
         }
         Ok(())
     });
-    // Long sums, in several passes; and one of more lines than a row of the grid has workgroups.
+    // Long sums, in several passes; and a sum with more lines than a row of the grid has
+    // workgroups.
     let lines = random(8, &[70_000, 2]);
     assert!(
         distance(&lines.to_device(device).sum(&[1], false), &lines.sum(&[1], false), 0.0) <= BOUND
@@ -221,7 +228,7 @@ pub fn random_pairs_and_sums_equal_the_cpu(device: &Device) {
     }
 }
 
-pub fn random_normalisations_equal_the_cpu(device: &Device) {
+pub fn random_normalizations_equal_the_cpu(device: &Device) {
     let activation = prop_oneof![
         Just(Activation::None),
         Just(Activation::Relu),
@@ -229,7 +236,7 @@ pub fn random_normalisations_equal_the_cpu(device: &Device) {
         Just(Activation::Tanh),
         Just(Activation::Sigmoid)
     ];
-    // Of two or three rows next to nothing of dx is left: golden vectors cover those.
+    // Two or three rows leave almost nothing of dx: golden vectors cover those.
     let rows = prop_oneof![8usize..=40, 100usize..=400, Just(3000usize)];
     run(
         150,
@@ -253,14 +260,14 @@ pub fn random_normalisations_equal_the_cpu(device: &Device) {
                     .collect::<Vec<_>>()
             };
             let (ours, reference) = (compute(device), compute(&Device::Cpu));
-            // A far mean costs both sides digits of x − mean, and two rows leave next to nothing
+            // A large mean costs both sides digits of x − mean, and two rows leave almost nothing
             // of dx.
             let digits = 1.0 + f64::from(mean.abs());
             let kinked = matches!(activation, Activation::Relu | Activation::LeakyRelu(_));
             for (i, (a, b)) in ours.iter().zip(&reference).enumerate() {
                 prop_assert_eq!(a.shape(), b.shape());
-                // At a rectifier's kink the two sides may fall on different slopes: a few gradients
-                // then differ as a whole.
+                // At the kink of a rectifier the two sides may use different slopes: a few
+                // gradients then differ entirely.
                 let (e, bound) = if kinked && i >= 5 {
                     (root_mean_square(a, b), 1e-2 + 4.0 / (b.len() as f64).sqrt())
                 } else {
@@ -284,7 +291,7 @@ pub fn random_normalisations_equal_the_cpu(device: &Device) {
 
 /// Infinity, NaN, zeros and the smallest normal values, as arguments of every function of one
 /// element.
-pub fn special_numbers_equal_the_cpu(device: &Device) {
+pub fn special_values_equal_the_cpu(device: &Device) {
     let values = [
         0.0,
         -0.0,
@@ -324,7 +331,7 @@ pub fn special_numbers_equal_the_cpu(device: &Device) {
     assert_eq!(x.to_device(device).argmax_last(), x.argmax_last());
 }
 
-pub fn the_random_words_are_the_cpus(device: &Device) {
+pub fn random_words_equal_the_cpu(device: &Device) {
     for (seed, stream) in [(0, 0), (u64::MAX, 3), (0x0123_4567_89ab_cdef, u64::MAX)] {
         let (mut ours, mut reference) = (Philox::new(seed, stream), Philox::new(seed, stream));
         for len in [1, 7, 4099] {
@@ -347,7 +354,7 @@ pub fn mixed_precision_is_near() {
     let device = match super::adapter::open_with(gpu::Options { half: true, ..Default::default() })
     {
         Ok(device) => device,
-        // An adapter without half precision says so.
+        // The adapter has no half precision.
         Err(error) => return assert!(matches!(error, GpuError::NoHalf(_)), "{error}"),
     };
     for (side, cin, cout, size) in [(16, 3, 64, 1.0), (8, 64, 34, 1e-6), (5, 33, 8, 1e-3)] {
@@ -362,8 +369,8 @@ pub fn mixed_precision_is_near() {
         let ours = triple(&x.to_device(&device), &w.to_device(&device), &dy.to_device(&device));
         for (i, (a, b)) in ours.iter().zip(triple(&x, &w, &dy)).enumerate() {
             let e = distance(a, &b, 0.0);
-            // Near, and really rounded, but for the input gradient of thin images, which has no
-            // tiles.
+            // Close, but rounded; except the input gradient of images with few channels, which uses
+            // no tiles.
             assert!(
                 e <= 1e-2 && (e > 1e-6 || (i == 1 && cin <= 4)),
                 "{side} {cin} {cout}, result {i}: {e:.1e}"
@@ -371,7 +378,7 @@ pub fn mixed_precision_is_near() {
         }
     }
     // A generator's layer: large activations forward, small gradients back, of both operands; and
-    // numbers beyond half precision.
+    // values beyond half precision.
     for (size, slope) in [(100.0, 1e-6), (1e5, 1.0)] {
         let x = random(4, &[3, 5, 5, 24]).scale(size);
         let (w, dy) =
@@ -385,8 +392,8 @@ pub fn mixed_precision_is_near() {
         };
         for (i, (a, b)) in compute(&device).iter().zip(compute(&Device::Cpu)).enumerate() {
             let e = distance(a, &b, 0.0);
-            // What is beyond half precision's largest number becomes it: wrong by a third here, but
-            // a number.
+            // Values beyond the range of half precision become its largest value: wrong by a third
+            // here, but finite.
             let bound = if size > 65504.0 && i != 1 { 0.5 } else { 1e-2 };
             assert!(e <= bound, "activations of {size}, gradients of {slope}, result {i}: {e:.1e}");
         }
@@ -394,7 +401,7 @@ pub fn mixed_precision_is_near() {
     device.check().unwrap();
 }
 
-/// Which tile computes a product is a matter of speed alone.
+/// The choice of the tile affects only speed.
 pub fn every_tile_gives_the_same_bits() {
     let results = |tile: usize| {
         let device =
@@ -435,15 +442,15 @@ pub fn every_tile_gives_the_same_bits() {
             assert_eq!(
                 differ,
                 0,
-                "result {i}: {differ} of {} numbers differ between tile 0 and tile {tile}",
+                "result {i}: {differ} of {} elements differ between tile 0 and tile {tile}",
                 a.len()
             );
         }
     }
 }
 
-/// The check that decides about cooperative matrices accepts what is right, in both precisions.
-pub fn the_check_of_convolutions_passes(device: &Device) {
+/// The self-test that decides about cooperative matrices passes in both precisions.
+pub fn the_self_test_passes(device: &Device) {
     let Device::Gpu(gpu) = device else { panic!("{device}") };
     assert!(gpu.self_test_passes());
     if let Ok(Device::Gpu(half)) =
@@ -453,8 +460,8 @@ pub fn the_check_of_convolutions_passes(device: &Device) {
     }
 }
 
-/// The kernels as releases run them, without checks, over memory that is filled with NaN: what they
-/// read or leave beyond an end would show.
+/// The kernels without runtime checks, as in releases, over memory that is filled with NaN, which
+/// reveals reads beyond an end and elements that are not written.
 pub fn unchecked_kernels_leave_nothing_out() {
     let options = gpu::Options { poisoned: true, ..Default::default() };
     let device = super::adapter::open_as(options).unwrap();
@@ -462,11 +469,11 @@ pub fn unchecked_kernels_leave_nothing_out() {
     every_kernel_family_equals_the_cpu(&device);
     random_products_equal_the_cpu(&device);
     random_convolutions_equal_the_cpu(&device);
-    random_normalisations_equal_the_cpu(&device);
+    random_normalizations_equal_the_cpu(&device);
     device.check().unwrap();
 }
 
-/// A grid of several rows, in a kernel of one number per thread.
+/// A grid of several rows, in a kernel with one element per thread.
 pub fn a_copy_beyond_a_row_of_workgroups(device: &Device) {
     let (rows, width) = (17_000, 1001);
     let x = Philox::new(1, 1).draw(
@@ -480,8 +487,8 @@ pub fn a_copy_beyond_a_row_of_workgroups(device: &Device) {
     assert_eq!(turned.transpose().sub(&x).abs().sum_all().item(), 0.0);
 }
 
-/// Where a picture must not depend on its batch, sums are not cut by the batch.
-pub fn a_picture_has_the_same_bits_in_any_company(device: &Device) {
+/// With `batch_invariant` the batch size does not change the split of sums.
+pub fn results_do_not_depend_on_the_batch(device: &Device) {
     let g = ConvGeom::square([6, 6], 4, 2, 1);
     let x = random(1, &[16, 6, 6, 96]).to_device(device);
     let w = random(2, &[4, 4, 96, 20]).to_device(device);
@@ -489,7 +496,8 @@ pub fn a_picture_has_the_same_bits_in_any_company(device: &Device) {
     let all = |x: &Tensor| conv2d(x, &w, &g).narrow(0, 0, 1).to_vec();
     let (alone, together) = tensor::batch_invariant(|| (one(&x), all(&x)));
     assert_eq!(alone, together);
-    // Otherwise k = 1536 is cut into parts by how many tiles there are: this test can fail.
+    // Otherwise k = 1536 is split depending on the number of tiles, which shows that this test can
+    // fail.
     let tall = random(3, &[2000, 6, 6, 96]).to_device(device);
     assert_ne!(one(&tall), all(&tall));
 }

@@ -1,5 +1,5 @@
-//! What the runtime promises: the same bits every time, no new buffers or pipelines in a steady
-//! step, writes in order, and failures that say what failed.
+//! Guarantees of the GPU runtime: the same bits every time, no new buffers or pipelines in a steady
+//! step, writes in order, and failures that identify their cause.
 
 use super::common::workload::{self, rules};
 use tensor::gpu::{Gpu, GpuError};
@@ -23,11 +23,11 @@ pub fn twice_the_same_bits() {
     let (a, b) = (results(), results());
     for ((name, a), (_, b)) in a.iter().zip(&b) {
         let differ = a.iter().zip(b).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
-        assert_eq!(differ, 0, "{name}: {differ} of {} numbers differ", a.len());
+        assert_eq!(differ, 0, "{name}: {differ} of {} elements differ", a.len());
     }
 }
 
-pub fn a_steady_step_makes_nothing_new() {
+pub fn a_steady_step_allocates_nothing() {
     let (device, gpu) = own();
     let step = || {
         let x = Tensor::full_on(&device, [64, 33], 0.5).leaf();
@@ -65,7 +65,7 @@ pub fn buffers_are_written_in_order() {
     for (i, reading) in later.into_iter().enumerate() {
         sum += i as f32;
         let values = reading.wait();
-        assert!(values[..1000].iter().all(|v| *v == sum), "{i}: {} beside {sum}", values[0]);
+        assert!(values[..1000].iter().all(|v| *v == sum), "{i}: {}, expected {sum}", values[0]);
         assert!(values[1000..].iter().all(|v| *v == i as f32), "{i}: {}", values[1000]);
     }
 }
@@ -95,7 +95,7 @@ pub fn a_tensor_beyond_the_binding_limit_is_refused() {
     assert_eq!(Tensor::full_on(&other, [3], 2.0).sum_all().item(), 6.0);
 }
 
-pub fn a_guard_keeps_optimisers_from_bad_gradients() {
+pub fn updates_are_skipped_after_a_non_finite_gradient() {
     let (device, _) = own();
     for (rule, bad) in
         rules().into_iter().flat_map(|rule| [(rule, f32::NAN), (rule, f32::INFINITY)])
@@ -121,7 +121,7 @@ pub fn a_guard_keeps_optimisers_from_bad_gradients() {
         values[299] = bad;
         let grad = Tensor::from_slice(&values, [300]).to_device(&device);
         assert_eq!(step(&grad, &mut guard, 2.0), moved);
-        // It stays shut, and remembers the first mark.
+        // Later updates are skipped too, and the first code is kept.
         assert_eq!(step(&fine, &mut guard, 3.0), moved);
         assert_eq!(step(&grad, &mut guard, 4.0), moved);
         assert_eq!(guard.value().item(), 2.0);

@@ -156,11 +156,15 @@ proptest! {
     /// padding.
     #[test]
     fn conv_transpose2d_is_a_scatter(
-        input in pair(1..=6), kernel in pair(1..=6), stride in pair(1..=3), pad in [pair(0..=2), pair(0..=2)],
+        input in pair(1..=6), kernel in pair(1..=6), stride in pair(1..=3),
+        pad in [pair(0..=2), pair(0..=2)],
         extra in pair(0..=2), sizes in [1usize..=2, 1..=9, 1..=9], seed in any::<u32>(),
     ) {
         let extra = [extra[0] % stride[0], extra[1] % stride[1]];
-        let side = |i: usize| ((input[i] - 1) * stride[i] + kernel[i] + extra[i]).checked_sub(pad[i][0] + pad[i][1]).filter(|&n| n > 0);
+        let side = |i: usize| {
+            let grown = (input[i] - 1) * stride[i] + kernel[i] + extra[i];
+            grown.checked_sub(pad[i][0] + pad[i][1]).filter(|&n| n > 0)
+        };
         let [batch, cin, cout] = sizes;
         let (Some(h), Some(wid)) = (side(0), side(1)) else {
             prop_assert!(ConvGeom::transposed(input, kernel, stride, pad, extra).is_err());
@@ -172,10 +176,12 @@ proptest! {
         let mut expected = vec![0f64; batch * h * wid * cout];
         for at in indices(&[batch, input[0], input[1], kernel[0], kernel[1], cout, cin]) {
             let [n, i, j, ky, kx, co, ci] = at[..] else { unreachable!() };
-            let (y, x) = ((i * stride[0] + ky).wrapping_sub(pad[0][0]), (j * stride[1] + kx).wrapping_sub(pad[1][0]));
+            let y = (i * stride[0] + ky).wrapping_sub(pad[0][0]);
+            let x = (j * stride[1] + kx).wrapping_sub(pad[1][0]);
             if y < h && x < wid {
                 expected[((n * h + y) * wid + x) * cout + co] +=
-                    xs[((n * input[0] + i) * input[1] + j) * cin + ci] * ws[((ky * kernel[1] + kx) * cout + co) * cin + ci];
+                    xs[((n * input[0] + i) * input[1] + j) * cin + ci]
+                        * ws[((ky * kernel[1] + kx) * cout + co) * cin + ci];
             }
         }
         let ours = conv_transpose2d(&x, &w, stride, pad, extra);

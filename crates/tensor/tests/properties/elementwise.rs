@@ -9,14 +9,18 @@ use tensor::{Activation, ConvGeom, Tensor, conv2d};
 proptest! {
     #![proptest_config(config(1000))]
 
-    /// Elementwise results are exact: each is one operation on two numbers.
+    /// Elementwise results are exact: each is one operation on two elements.
     #[test]
     fn pairs_broadcast(
         shape in proptest::collection::vec(prop_oneof![1 => Just(0usize), 12 => 1usize..=5], 0..=5),
-        ones in proptest::collection::vec((any::<bool>(), any::<bool>()), 5), drop in (0usize..=5, any::<bool>()), seed in any::<u32>(),
+        ones in proptest::collection::vec((any::<bool>(), any::<bool>()), 5),
+        drop in (0usize..=5, any::<bool>()), seed in any::<u32>(),
     ) {
         let side = |first: bool| -> Vec<usize> {
-            let masked: Vec<usize> = shape.iter().zip(&ones).map(|(&n, &(a, b))| if (first && a) || (!first && b && !a) { 1 } else { n }).collect();
+            let masked = shape.iter().zip(&ones).map(|(&n, &(a, b))| {
+                if (first && a) || (!first && b && !a) { 1 } else { n }
+            });
+            let masked: Vec<usize> = masked.collect();
             let lead = if first == drop.1 { drop.0.min(shape.len()) } else { 0 };
             masked[lead..].to_vec()
         };

@@ -1,6 +1,6 @@
-//! Random shapes beside plain loops in f64. Errors are max|a − b| / max|reference| per tensor;
-//! where the reference may cancel to almost nothing (a lone sum of random signs), its usual size is
-//! the least measure.
+//! Random shapes compared with plain loops in f64. Errors are max|a − b| / max|reference| per
+//! tensor; if the reference may cancel to almost nothing (a single sum of random signs), the
+//! divisor is at least its usual size.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -48,8 +48,7 @@ fn indices(axes: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
     })
 }
 
-/// The row-major position of `index`; axes of length 1 stand still, missing leading axes are left
-/// out.
+/// The row-major offset of `index` in a tensor that is broadcast to it.
 fn position(index: &[usize], axes: &[usize]) -> usize {
     let index = &index[index.len() - axes.len()..];
     index.iter().zip(axes).fold(0, |at, (&i, &len)| at * len + if len == 1 { 0 } else { i })
@@ -60,7 +59,7 @@ fn pair(range: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = [usize;
 }
 
 fn config(cases: u32) -> ProptestConfig {
-    // Failures shrink to a printed case; no file is left behind.
+    // A failure is shrunk and printed; no file is written.
     ProptestConfig {
         cases,
         failure_persistence: None,

@@ -10,9 +10,11 @@ proptest! {
     fn matmul_of_any_sides(
         [m, k, n] in {
             let side = || prop_oneof![
-                2 => 0usize..=8, 2 => 15usize..=17, 2 => 63usize..=65, 2 => 127usize..=129, 1 => 255usize..=257, 1 => 511usize..=520, 3 => 1usize..=40,
+                2 => 0usize..=8, 2 => 15usize..=17, 2 => 63usize..=65, 2 => 127usize..=129,
+                1 => 255usize..=257, 1 => 511usize..=520, 3 => 1usize..=40,
             ];
-            [side(), side(), side()].prop_filter("small", |s| s.iter().product::<usize>() <= 2_500_000)
+            [side(), side(), side()]
+                .prop_filter("small", |s| s.iter().product::<usize>() <= 2_500_000)
         },
         batch in prop_oneof![4 => Just(None), 1 => (0usize..=3).prop_map(Some)],
         trans_a: bool, trans_b: bool, seed in any::<u32>(),

@@ -9,8 +9,10 @@ proptest! {
 
     #[test]
     fn movements(
-        shape in proptest::collection::vec(1usize..=6, 1..=5), keys in proptest::collection::vec(any::<u32>(), 5),
-        axis in 0usize..5, cuts in (0usize..=6, 0usize..=6), pad in [pair(0..=2), pair(0..=2)], seed in any::<u32>(),
+        shape in proptest::collection::vec(1usize..=6, 1..=5),
+        keys in proptest::collection::vec(any::<u32>(), 5),
+        axis in 0usize..5, cuts in (0usize..=6, 0usize..=6),
+        pad in [pair(0..=2), pair(0..=2)], seed in any::<u32>(),
     ) {
         let x = random(u64::from(seed), &shape);
         let xs = x.to_vec();
@@ -27,8 +29,10 @@ proptest! {
         prop_assert_eq!(moved.permute(&inverse).to_vec(), xs.clone());
 
         let axis = axis % shape.len();
-        let (low, high) = (cuts.0.min(cuts.1).min(shape[axis]), cuts.0.max(cuts.1).min(shape[axis]));
-        let parts = [x.narrow(axis, 0, low), x.narrow(axis, low, high - low), x.narrow(axis, high, shape[axis] - high)];
+        let [low, high] =
+            [cuts.0.min(cuts.1), cuts.0.max(cuts.1)].map(|cut| cut.min(shape[axis]));
+        let parts = [(0, low), (low, high), (high, shape[axis])]
+            .map(|(start, end)| x.narrow(axis, start, end - start));
         for (index, value) in indices(&parts[1].shape()[..]).zip(parts[1].to_vec()) {
             let mut source = index;
             source[axis] += low;
@@ -43,14 +47,18 @@ proptest! {
 
         if let [n, h, w, c] = shape[..] {
             let padded = x.pad2d(pad);
-            prop_assert_eq!(&padded.shape()[..], &[n, h + pad[0][0] + pad[0][1], w + pad[1][0] + pad[1][1], c][..]);
-            prop_assert_eq!(padded.narrow(1, pad[0][0], h).narrow(2, pad[1][0], w).to_vec(), xs.clone());
-            let outside = wide(&padded).iter().map(|v| v.abs()).sum::<f64>() - wide(&x).iter().map(|v| v.abs()).sum::<f64>();
+            let [tall, broad] = [h + pad[0][0] + pad[0][1], w + pad[1][0] + pad[1][1]];
+            prop_assert_eq!(&padded.shape()[..], &[n, tall, broad, c][..]);
+            let inside = padded.narrow(1, pad[0][0], h).narrow(2, pad[1][0], w);
+            prop_assert_eq!(inside.to_vec(), xs.clone());
+            let total = |t: &tensor::Tensor| wide(t).iter().map(|v| v.abs()).sum::<f64>();
+            let outside = total(&padded) - total(&x);
             prop_assert!(outside.abs() < 1e-9, "the border holds zeros");
         }
         let rows: Vec<usize> = keys.iter().map(|&k| k as usize % shape[0]).collect();
         let width = xs.len() / shape[0];
-        let expected: Vec<f32> = rows.iter().flat_map(|r| xs[r * width..(r + 1) * width].to_vec()).collect();
+        let expected: Vec<f32> =
+            rows.iter().flat_map(|r| xs[r * width..(r + 1) * width].to_vec()).collect();
         prop_assert_eq!(x.index_select(&rows).to_vec(), expected);
     }
 }

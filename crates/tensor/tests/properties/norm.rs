@@ -12,10 +12,17 @@ proptest! {
     /// every such edge.
     #[test]
     fn batch_norm_of_any_size(
-        rows in prop_oneof![4 => 2usize..=70, 1 => 500usize..=900], channels in prop_oneof![6 => 1usize..=5, 3 => 6usize..=40, 1 => 63usize..=65],
+        rows in prop_oneof![4 => 2usize..=70, 1 => 500usize..=900],
+        channels in prop_oneof![6 => 1usize..=5, 3 => 6usize..=40, 1 => 63usize..=65],
         activation in 0usize..5, offset in -3f32..3.0, seed in any::<u32>(),
     ) {
-        let activation = [Activation::None, Activation::Relu, Activation::LeakyRelu(0.2), Activation::Tanh, Activation::Sigmoid][activation];
+        let activation = [
+            Activation::None,
+            Activation::Relu,
+            Activation::LeakyRelu(0.2),
+            Activation::Tanh,
+            Activation::Sigmoid,
+        ][activation];
         check_batch_norm(u64::from(seed), rows, channels, activation, offset)?;
     }
 }
@@ -99,7 +106,8 @@ fn check_batch_norm(
     let dy = rng.uniform([rows, channels], -1.0, 1.0);
     let gamma = rng.uniform([channels], 0.5, 1.5);
     let beta = rng.uniform([channels], -0.5, 0.5);
-    // A rectifier's argument within rounding of its kink has no one derivative: draw again.
+    // If the argument of a rectifier is within rounding of its kink, the derivative is not unique:
+    // draw again.
     let (x, expected) = loop {
         let x = rng.normal([rows, channels], offset, 1.0);
         let run =
@@ -156,7 +164,8 @@ fn batch_norm_of_many_tasks() {
     }
 }
 
-/// The statistics are taken about some row; that row may be the odd one out.
+/// The statistics are computed about a rough mean, which an outlier in the first row must not
+/// spoil.
 #[test]
 fn batch_norm_with_an_outlier_in_front() {
     let (rows, channels) = (4096, 3);
@@ -172,7 +181,7 @@ fn batch_norm_with_an_outlier_in_front() {
     assert!(error(&ours.output, &expected.out, 0.0) <= BOUND);
 }
 
-/// A mean a thousand deviations from 0 leaves the variance its accuracy.
+/// With a mean a thousand deviations from 0 the variance keeps its accuracy.
 #[test]
 fn batch_norm_far_from_zero() {
     let x = Philox::new(6, 0).normal([3000, 2], 1000.0, 1.0);
