@@ -77,11 +77,13 @@ fn main(${BUILTINS}) {
 //#if ALONG_K_A
             let four = halved(vec4<f32>(
                 one_a(row_${l}, next + ka_${l}, end), one_a(row_${l}, next + ka_${l} + 1u, end),
-                one_a(row_${l}, next + ka_${l} + 2u, end), one_a(row_${l}, next + ka_${l} + 3u, end)), params.scale_a);
+                one_a(row_${l}, next + ka_${l} + 2u, end),
+                one_a(row_${l}, next + ka_${l} + 3u, end)), params.scale_a);
 //#else
             let four = halved(vec4<f32>(
                 one_a(row_${l}, next + ka_${l}, end), one_a(row1_${l}, next + ka_${l}, end),
-                one_a(row2_${l}, next + ka_${l}, end), one_a(row3_${l}, next + ka_${l}, end)), params.scale_a);
+                one_a(row2_${l}, next + ka_${l}, end),
+                one_a(row3_${l}, next + ka_${l}, end)), params.scale_a);
 //#end
 //#end
 //#for i 4
@@ -98,12 +100,16 @@ fn main(${BUILTINS}) {
 //#else
 //#if ALONG_K_B
             let four = halved(vec4<f32>(
-                one_b(next + kb_${l}, first_n + nb_${l}, end, z), one_b(next + kb_${l} + 1u, first_n + nb_${l}, end, z),
-                one_b(next + kb_${l} + 2u, first_n + nb_${l}, end, z), one_b(next + kb_${l} + 3u, first_n + nb_${l}, end, z)), params.scale_b);
+                one_b(next + kb_${l}, first_n + nb_${l}, end, z),
+                one_b(next + kb_${l} + 1u, first_n + nb_${l}, end, z),
+                one_b(next + kb_${l} + 2u, first_n + nb_${l}, end, z),
+                one_b(next + kb_${l} + 3u, first_n + nb_${l}, end, z)), params.scale_b);
 //#else
             let four = halved(vec4<f32>(
-                one_b(next + kb_${l}, first_n + nb_${l}, end, z), one_b(next + kb_${l}, first_n + nb_${l} + 1u, end, z),
-                one_b(next + kb_${l}, first_n + nb_${l} + 2u, end, z), one_b(next + kb_${l}, first_n + nb_${l} + 3u, end, z)), params.scale_b);
+                one_b(next + kb_${l}, first_n + nb_${l}, end, z),
+                one_b(next + kb_${l}, first_n + nb_${l} + 1u, end, z),
+                one_b(next + kb_${l}, first_n + nb_${l} + 2u, end, z),
+                one_b(next + kb_${l}, first_n + nb_${l} + 3u, end, z)), params.scale_b);
 //#end
 //#end
 //#for i 4
@@ -120,10 +126,12 @@ fn main(${BUILTINS}) {
         {
             let from_k = ${d}u * ${BLOCK}u * LINE;
 //#for s 4
-            let b_${s} = coopLoadT<coop_mat${BLOCK}x${BLOCK}<f16, B>>(&tile_b[from_k + ${s}u * ${BLOCK}u], LINE);
+            let b_${s} = coopLoadT<coop_mat${BLOCK}x${BLOCK}<f16, B>>(
+                &tile_b[from_k + ${s}u * ${BLOCK}u], LINE);
 //#end
 //#for r 4
-            let a_${r} = coopLoad<coop_mat${BLOCK}x${BLOCK}<f16, A>>(&tile_a[from_k + ${r}u * ${BLOCK}u], LINE);
+            let a_${r} = coopLoad<coop_mat${BLOCK}x${BLOCK}<f16, A>>(
+                &tile_a[from_k + ${r}u * ${BLOCK}u], LINE);
 //#for s 4
             sum_${r}_${s} = coopMultiplyAdd(a_${r}, b_${s}, sum_${r}_${s});
 //#end

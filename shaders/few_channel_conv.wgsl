@@ -37,9 +37,11 @@ fn main(${BUILTINS}) {
     // The taps that reach this pixel, and the output pixels that they belong to; beyond the border
     // the indices wrap to large values.
     var oy = (iy + params.pad_top) / params.stride_h;
-    for (var ky = (iy + params.pad_top) % params.stride_h; ky < params.kernel_h; ky += params.stride_h) {
+    for (var ky = (iy + params.pad_top) % params.stride_h; ky < params.kernel_h;
+        ky += params.stride_h) {
         var ox = (ix + params.pad_left) / params.stride_w;
-        for (var kx = (ix + params.pad_left) % params.stride_w; kx < params.kernel_w; kx += params.stride_w) {
+        for (var kx = (ix + params.pad_left) % params.stride_w; kx < params.kernel_w;
+            kx += params.stride_w) {
             if (oy < params.oh && ox < params.ow) {
                 let from_dy = ((image * params.oh + oy) * params.ow + ox) * params.words;
                 let from_weight = (ky * params.kernel_w + kx) * ${CIN}u * params.words;

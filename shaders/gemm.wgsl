@@ -149,8 +149,10 @@ fn main(${BUILTINS}) {
         fetched_a_${l}_${i} = four_a(row_${l}_${i}, next + ka_${l}, end);
 //#else
         fetched_a_${l}_${i} = vec4<f32>(
-            one_a(row_${l}_${i}, next + ka_${l}, end), one_a(row_${l}_${i}, next + ka_${l} + 1u, end),
-            one_a(row_${l}_${i}, next + ka_${l} + 2u, end), one_a(row_${l}_${i}, next + ka_${l} + 3u, end));
+            one_a(row_${l}_${i}, next + ka_${l}, end),
+            one_a(row_${l}_${i}, next + ka_${l} + 1u, end),
+            one_a(row_${l}_${i}, next + ka_${l} + 2u, end),
+            one_a(row_${l}_${i}, next + ka_${l} + 3u, end));
 //#end
 //#end
 //#else
@@ -170,8 +172,10 @@ fn main(${BUILTINS}) {
         fetched_b_${l}_${i} = four_b(next + kb_${l}, column_${l}_${i}, end, z);
 //#else
         fetched_b_${l}_${i} = vec4<f32>(
-            one_b(next + kb_${l}, column_${l}_${i}, end, z), one_b(next + kb_${l} + 1u, column_${l}_${i}, end, z),
-            one_b(next + kb_${l} + 2u, column_${l}_${i}, end, z), one_b(next + kb_${l} + 3u, column_${l}_${i}, end, z));
+            one_b(next + kb_${l}, column_${l}_${i}, end, z),
+            one_b(next + kb_${l} + 1u, column_${l}_${i}, end, z),
+            one_b(next + kb_${l} + 2u, column_${l}_${i}, end, z),
+            one_b(next + kb_${l} + 3u, column_${l}_${i}, end, z));
 //#end
 //#end
 //#else
@@ -179,8 +183,10 @@ fn main(${BUILTINS}) {
         fetched_b_${l} = four_b(next + kb_${l}, first_n + nb_${l}, end, z);
 //#else
         fetched_b_${l} = vec4<f32>(
-            one_b(next + kb_${l}, first_n + nb_${l}, end, z), one_b(next + kb_${l}, first_n + nb_${l} + 1u, end, z),
-            one_b(next + kb_${l}, first_n + nb_${l} + 2u, end, z), one_b(next + kb_${l}, first_n + nb_${l} + 3u, end, z));
+            one_b(next + kb_${l}, first_n + nb_${l}, end, z),
+            one_b(next + kb_${l}, first_n + nb_${l} + 1u, end, z),
+            one_b(next + kb_${l}, first_n + nb_${l} + 2u, end, z),
+            one_b(next + kb_${l}, first_n + nb_${l} + 3u, end, z));
 //#end
 //#end
 //#end
@@ -214,7 +220,8 @@ fn main(${BUILTINS}) {
         if (has_a_${l}) {
 //#for i 4
             tile_a[(ka_${l} + ${i}u) * LINE_A + ma_${l} / 4u] = rounded(
-                vec4<f32>(fetched_a_${l}_0[${i}], fetched_a_${l}_1[${i}], fetched_a_${l}_2[${i}], fetched_a_${l}_3[${i}]), params.scale_a);
+                vec4<f32>(fetched_a_${l}_0[${i}], fetched_a_${l}_1[${i}], fetched_a_${l}_2[${i}],
+                    fetched_a_${l}_3[${i}]), params.scale_a);
 //#end
         }
 //#else
@@ -226,7 +233,8 @@ fn main(${BUILTINS}) {
         if (has_b_${l}) {
 //#for i 4
             tile_b[(kb_${l} + ${i}u) * LINE_B + nb_${l} / 4u] = rounded(
-                vec4<f32>(fetched_b_${l}_0[${i}], fetched_b_${l}_1[${i}], fetched_b_${l}_2[${i}], fetched_b_${l}_3[${i}]), params.scale_b);
+                vec4<f32>(fetched_b_${l}_0[${i}], fetched_b_${l}_1[${i}], fetched_b_${l}_2[${i}],
+                    fetched_b_${l}_3[${i}]), params.scale_b);
 //#end
         }
 //#else
@@ -240,7 +248,8 @@ fn main(${BUILTINS}) {
 //#for r RM
 //#for i 4
 //#for s RN
-    store(first_m + ${r}u * (BM / ${RM}u) + ty * 4u + ${i}u, first_n + ${s}u * (BN / ${RN}u) + tx * 4u, z, sum_${r}_${i}_${s});
+    store(first_m + ${r}u * (BM / ${RM}u) + ty * 4u + ${i}u,
+        first_n + ${s}u * (BN / ${RN}u) + tx * 4u, z, sum_${r}_${i}_${s});
 //#end
 //#end
 //#end

@@ -114,7 +114,8 @@ fn main(${BUILTINS}) {
         }
         var value = 0.0;
         if (row >= 0 && row < i32(params.height) && column >= 0 && column <= last) {
-            value = source[((image * params.height + u32(row)) * params.width + u32(column)) * params.channels + i % params.channels];
+            value = source[((image * params.height + u32(row)) * params.width + u32(column))
+                * params.channels + i % params.channels];
         }
         result[i] = value;
     }

@@ -184,7 +184,8 @@ fn main(${BUILTINS}) {
             let v = x[row * params.words + word];
             let before = v * scale + offset;
 //#if VEC
-            let slopes = vec4<f32>(derivative(before.x), derivative(before.y), derivative(before.z), derivative(before.w));
+            let slopes = vec4<f32>(derivative(before.x), derivative(before.y),
+                derivative(before.z), derivative(before.w));
 //#else
             let slopes = derivative(before);
 //#end
@@ -264,7 +265,8 @@ fn main(${BUILTINS}) {
     let v = x[i];
     let before = v * affine[c] + affine[params.words + c];
 //#if VEC
-    let slopes = vec4<f32>(derivative(before.x), derivative(before.y), derivative(before.z), derivative(before.w));
+    let slopes = vec4<f32>(derivative(before.x), derivative(before.y), derivative(before.z),
+        derivative(before.w));
 //#else
     let slopes = derivative(before);
 //#end

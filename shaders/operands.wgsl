@@ -115,7 +115,8 @@ fn row_of(m: u32, z: u32) -> Row {
     let image = m / pixels;
     let pixel = m % pixels;
     let base = image * params.height * params.width;
-    return Row(select(NONE, base, m < params.m), pixel / params.ow * params.stride_h, pixel % params.ow * params.stride_w);
+    return Row(select(NONE, base, m < params.m), pixel / params.ow * params.stride_h,
+        pixel % params.ow * params.stride_w);
 }
 
 fn index_a(row: Row, k: u32, end: u32) -> u32 {
@@ -141,7 +142,8 @@ fn phase(z: u32) -> vec2<u32> {
 
 fn first_tap(z: u32) -> vec2<u32> {
     let r = phase(z);
-    return vec2<u32>((r.x + params.pad_top) % params.stride_h, (r.y + params.pad_left) % params.stride_w);
+    return vec2<u32>((r.x + params.pad_top) % params.stride_h,
+        (r.y + params.pad_left) % params.stride_w);
 }
 
 // Taps first, first + stride, … below the kernel's size.
@@ -171,7 +173,8 @@ fn row_of(m: u32, z: u32) -> Row {
     let ix = pixel % max(size.y, 1u) * params.stride_w + r.y;
     let inside = image < params.images && size.x * size.y > 0u;
     let base = image * params.oh * params.ow;
-    return Row(select(NONE, base, inside), (iy + params.pad_top) / params.stride_h, (ix + params.pad_left) / params.stride_w);
+    return Row(select(NONE, base, inside), (iy + params.pad_top) / params.stride_h,
+        (ix + params.pad_left) / params.stride_w);
 }
 
 fn index_a(row: Row, k: u32, end: u32) -> u32 {
@@ -206,7 +209,8 @@ fn index_a(row: Row, k: u32, end: u32) -> u32 {
     let y = pixel / params.ow * params.stride_h + row.y - params.pad_top;
     let x = pixel % params.ow * params.stride_w + row.x - params.pad_left;
     let outside = row.base == NONE || k >= end || y >= params.height || x >= params.width;
-    return select(((k / per_image * params.height + y) * params.width + x) * params.cin + row.base, NONE, outside);
+    return select(((k / per_image * params.height + y) * params.width + x) * params.cin + row.base,
+        NONE, outside);
 }
 
 fn index_b(k: u32, n: u32, end: u32, z: u32) -> u32 {

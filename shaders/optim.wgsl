@@ -6,13 +6,16 @@
 // skipped if `recorded` is not 0: a gradient was NaN or infinite.
 struct Params {
 //#if ADAM
-    step_size: f32, beta1: f32, rest1: f32, beta2: f32, rest2: f32, eps: f32, decay: f32, root: f32, remains: f32,
+    step_size: f32, beta1: f32, rest1: f32, beta2: f32, rest2: f32, eps: f32, decay: f32,
+    root: f32, remains: f32,
 //#end
 //#if SGD
-    lr: f32, decay: f32, momentum: f32, ahead: f32, follow: f32, unused0: f32, unused1: f32, unused2: f32, unused3: f32,
+    lr: f32, decay: f32, momentum: f32, ahead: f32, follow: f32, unused0: f32, unused1: f32,
+    unused2: f32, unused3: f32,
 //#end
 //#if RMSPROP
-    lr: f32, decay: f32, alpha: f32, rest: f32, eps: f32, momentum: f32, unused0: f32, unused1: f32, unused2: f32,
+    lr: f32, decay: f32, alpha: f32, rest: f32, eps: f32, momentum: f32, unused0: f32,
+    unused1: f32, unused2: f32,
 //#end
 //#for t COUNT
     count_${t}: u32,
@@ -22,17 +25,22 @@ struct Params {
 @group(0) @binding(1) var<storage, read> recorded: array<u32>;
 //#for t COUNT
 @group(0) @binding(2 + ${t}) var<storage, read> gradient_${t}: array<vec4<f32>>;
-@group(0) @binding(2 + ${COUNT} + ${ARRAYS} * ${t}) var<storage, read_write> value_${t}: array<vec4<f32>>;
+@group(0) @binding(2 + ${COUNT} + ${ARRAYS} * ${t})
+    var<storage, read_write> value_${t}: array<vec4<f32>>;
 //#if ADAM
-@group(0) @binding(3 + ${COUNT} + ${ARRAYS} * ${t}) var<storage, read_write> first_${t}: array<vec4<f32>>;
-@group(0) @binding(4 + ${COUNT} + ${ARRAYS} * ${t}) var<storage, read_write> second_${t}: array<vec4<f32>>;
+@group(0) @binding(3 + ${COUNT} + ${ARRAYS} * ${t})
+    var<storage, read_write> first_${t}: array<vec4<f32>>;
+@group(0) @binding(4 + ${COUNT} + ${ARRAYS} * ${t})
+    var<storage, read_write> second_${t}: array<vec4<f32>>;
 //#end
 //#if RMSPROP
-@group(0) @binding(3 + ${COUNT} + ${ARRAYS} * ${t}) var<storage, read_write> second_${t}: array<vec4<f32>>;
+@group(0) @binding(3 + ${COUNT} + ${ARRAYS} * ${t})
+    var<storage, read_write> second_${t}: array<vec4<f32>>;
 //#end
 //#if MOMENTUM
 // The last of the parameter's buffers.
-@group(0) @binding(1 + ${COUNT} + ${ARRAYS} * ${t} + ${ARRAYS}) var<storage, read_write> last_${t}: array<vec4<f32>>;
+@group(0) @binding(1 + ${COUNT} + ${ARRAYS} * ${t} + ${ARRAYS})
+    var<storage, read_write> last_${t}: array<vec4<f32>>;
 //#end
 //#end
 
@@ -100,7 +108,8 @@ fn main(${BUILTINS}) {
     let i = group_number(group, groups) * 256u + lane;
 //#for t COUNT
     if (i < params.count_${t}) {
-        average_${t}[i] = params.keep_${t} * average_${t}[i] + (1.0 - params.keep_${t}) * (params.factor_${t} * value_${t}[i]);
+        average_${t}[i] = params.keep_${t} * average_${t}[i] + (1.0 - params.keep_${t})
+            * (params.factor_${t} * value_${t}[i]);
     }
 //#end
 }

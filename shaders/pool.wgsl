@@ -27,12 +27,14 @@ fn pooled(i: u32) -> u32 {
     let c = i % params.channels;
     let ox = i / params.channels % params.ow;
     let oy = i / (params.channels * params.ow) % params.oh;
-    let image = i / (params.channels * params.ow * params.oh) * params.height * params.width * params.channels;
+    let image = i / (params.channels * params.ow * params.oh) * params.height * params.width
+        * params.channels;
     var best = (oy * params.stride_h * params.width + ox * params.stride_w) * params.channels + c;
     var largest = x[image + best];
     for (var ky = 0u; ky < params.kernel_h; ky += 1u) {
         for (var kx = 0u; kx < params.kernel_w; kx += 1u) {
-            let at = ((oy * params.stride_h + ky) * params.width + ox * params.stride_w + kx) * params.channels + c;
+            let at = ((oy * params.stride_h + ky) * params.width + ox * params.stride_w + kx)
+                * params.channels + c;
             let v = x[image + at];
             if (v > largest || (is_nan(v) && !is_nan(largest))) {
                 best = at;
@@ -49,7 +51,8 @@ fn pooled(i: u32) -> u32 {
 @group(0) @binding(3) var<storage, read_write> result: array<f32>;
 
 fn pooled(i: u32) -> f32 {
-    let image = i / (params.channels * params.ow * params.oh) * params.height * params.width * params.channels;
+    let image = i / (params.channels * params.ow * params.oh) * params.height * params.width
+        * params.channels;
     return x[image + index[i]];
 }
 //#end
@@ -63,8 +66,10 @@ fn pooled(i: u32) -> f32 {
     let c = i % params.channels;
     let size = params.height * params.width * params.channels;
     let own = i % size;
-    let rows = windows(own / params.channels / params.width, params.kernel_h, params.stride_h, params.oh);
-    let columns = windows(own / params.channels % params.width, params.kernel_w, params.stride_w, params.ow);
+    let rows = windows(own / params.channels / params.width, params.kernel_h, params.stride_h,
+        params.oh);
+    let columns = windows(own / params.channels % params.width, params.kernel_w, params.stride_w,
+        params.ow);
     var sum = 0.0;
     for (var oy = rows.x; oy < rows.y; oy += 1u) {
         for (var ox = columns.x; ox < columns.y; ox += 1u) {
@@ -87,7 +92,8 @@ fn pooled(i: u32) -> f32 {
     var sum = 0.0;
     for (var ky = 0u; ky < params.kernel_h; ky += 1u) {
         for (var kx = 0u; kx < params.kernel_w; kx += 1u) {
-            sum += x[((image + oy * params.stride_h + ky) * params.width + ox * params.stride_w + kx) * params.channels + c];
+            sum += x[((image + oy * params.stride_h + ky) * params.width + ox * params.stride_w
+                + kx) * params.channels + c];
         }
     }
     return sum / f32(params.kernel_h * params.kernel_w);
@@ -101,8 +107,10 @@ fn pooled(i: u32) -> f32 {
     let c = i % params.channels;
     let size = params.height * params.width * params.channels;
     let own = i % size;
-    let rows = windows(own / params.channels / params.width, params.kernel_h, params.stride_h, params.oh);
-    let columns = windows(own / params.channels % params.width, params.kernel_w, params.stride_w, params.ow);
+    let rows = windows(own / params.channels / params.width, params.kernel_h, params.stride_h,
+        params.oh);
+    let columns = windows(own / params.channels % params.width, params.kernel_w, params.stride_w,
+        params.ow);
     var sum = 0.0;
     for (var oy = rows.x; oy < rows.y; oy += 1u) {
         for (var ox = columns.x; ox < columns.y; ox += 1u) {

@@ -3,7 +3,8 @@
 //#include math
 //#include grid
 
-struct Params { count: u32, block_low: u32, block_high: u32, stream_low: u32, stream_high: u32, seed_low: u32, seed_high: u32, u: f32, v: f32 }
+struct Params { count: u32, block_low: u32, block_high: u32, stream_low: u32, stream_high: u32,
+    seed_low: u32, seed_high: u32, u: f32, v: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> result: array<vec4<f32>>;
 
@@ -44,7 +45,8 @@ fn sin_cos_turn(turn: u32) -> vec2<f32> {
     let x = f32(bitcast<i32>(turn - (quadrant << 30u))) * (6.283185307179586 / 4294967296.0);
     let z = x * x;
     let sine = ((-1.9515295891e-4 * z + 8.3321608736e-3) * z - 1.6666654611e-1) * z * x + x;
-    let cosine = ((2.443315711809948e-5 * z - 1.388731625493765e-3) * z + 4.166664568298827e-2) * z * z - 0.5 * z + 1.0;
+    let cosine = ((2.443315711809948e-5 * z - 1.388731625493765e-3) * z + 4.166664568298827e-2)
+        * z * z - 0.5 * z + 1.0;
     switch quadrant & 3u {
         case 0u: { return vec2<f32>(sine, cosine); }
         case 1u: { return vec2<f32>(cosine, -sine); }
@@ -71,7 +73,8 @@ fn values(words: vec4<u32>) -> vec4<f32> {
     return u + v * vec4<f32>(box_muller(words.x, words.y), box_muller(words.z, words.w));
 //#end
 //#if BERNOULLI
-    let kept = vec4<bool>(unit(words.x) < u, unit(words.y) < u, unit(words.z) < u, unit(words.w) < u);
+    let kept = vec4<bool>(unit(words.x) < u, unit(words.y) < u, unit(words.z) < u,
+        unit(words.w) < u);
     return select(vec4<f32>(), vec4<f32>(v), kept);
 //#end
 }

@@ -5,7 +5,8 @@
 
 //#if LINES
 // inner = 1: a workgroup sums a chunk of one line.
-struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32, inner: u32, blocks: u32, factor: f32 }
+struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32, inner: u32, blocks: u32,
+    factor: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> source: array<f32>;
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
@@ -39,7 +40,8 @@ fn main(${BUILTINS}) {
 //#end
 //#if COLUMNS
 // A workgroup sums a chunk of 32 adjacent columns, 8 rows at a time.
-struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32, inner: u32, blocks: u32, factor: f32 }
+struct Params { groups: u32, reduced: u32, parts: u32, chunk: u32, inner: u32, blocks: u32,
+    factor: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> source: array<f32>;
 @group(0) @binding(2) var<storage, read_write> result: array<f32>;
