@@ -18,20 +18,20 @@
 //! ```
 //!
 //! The modules form floors; each imports only modules to its right: `rng` and `ops` → `tensor`
-//! → `storage` → `device` → `cpu` and `gpu` → `spec` → `shape`.
+//! → `storage` → `device` → `cpu` and `gpu` → `descriptors` → `shape`.
 
 #![deny(unsafe_code)]
 
 // SIMD, aligned storage, and tasks that write disjoint parts of one result.
 #[allow(unsafe_code)]
 mod cpu;
+mod descriptors;
 mod device;
 pub mod gpu;
 mod host_tensor;
 mod ops;
 pub mod rng;
 mod shape;
-mod spec;
 mod storage;
 mod tensor;
 
@@ -40,6 +40,7 @@ pub use cpu::buffer::{MemoryStats, memory_stats, reset_peak_memory_stats};
 pub use cpu::conv_algo::{ConvAlgorithm, ConvAlgorithmError, numerics_version, set_conv_algorithm};
 pub use cpu::isa::{Isa, IsaError, isa, set_isa};
 pub use cpu::peak::{fma_peak, fma_rate};
+pub use descriptors::{Activation, ConvGeom, OptimizerKind, UpdateStep, batch_invariant};
 pub use device::{Device, DeviceSpec};
 pub use host_tensor::{HostTensor, TensorData};
 pub use ops::{
@@ -47,7 +48,6 @@ pub use ops::{
     conv_transpose2d_cached, conv2d, conv2d_input_grad, conv2d_weight_grad, lerp, update,
 };
 pub use shape::{MAX_RANK, Shape};
-pub use spec::{Activation, ConvGeom, OptimizerKind, UpdateStep, batch_invariant};
 
 /// The table of elementwise operations, for the tests of this crate.
 #[doc(hidden)]

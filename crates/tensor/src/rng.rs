@@ -13,10 +13,10 @@
 use crate::cpu::buffer::Buffer;
 use crate::cpu::math;
 use crate::cpu::parallel::par_chunks_mut;
+pub use crate::descriptors::Distribution;
 use crate::device::Device;
 use crate::gpu::kernels::random;
 use crate::shape::Shape;
-pub use crate::spec::Distribution;
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 

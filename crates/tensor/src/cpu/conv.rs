@@ -13,7 +13,7 @@ use super::microkernel::{Columns, KSegment, Out};
 use super::parallel::{SendPtr, par_for};
 use super::reduce::sum_partials;
 use super::{few_channel_conv, winograd};
-use crate::spec::{ConvGeom, ConvParams};
+use crate::descriptors::{ConvGeom, ConvParams};
 
 /// With fewer row tasks than this, the columns are split into tasks too.
 const MIN_TASKS: usize = 8;

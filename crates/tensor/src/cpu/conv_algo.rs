@@ -4,7 +4,7 @@
 
 use super::isa::{Isa, isa};
 use super::winograd;
-use crate::spec::{ConvGeom, ConvParams, is_batch_invariant};
+use crate::descriptors::{ConvGeom, ConvParams, is_batch_invariant};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;

@@ -13,7 +13,7 @@ use super::gemm::{self, Packed, RowTask, panel_columns, rows_times_packed};
 use super::isa::multiversion;
 use super::parallel::{SendPtr, par_for};
 use super::simd::prefetch_far;
-use crate::spec::ConvParams;
+use crate::descriptors::ConvParams;
 use std::ops::Range;
 
 /// The largest number of channels that this module handles.

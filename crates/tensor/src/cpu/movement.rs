@@ -1,7 +1,7 @@
 //! Copies between shapes.
 
 use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for};
-use crate::spec::Strided;
+use crate::descriptors::Strided;
 
 /// `to[index] = from[index]` for every index below `axes`.
 pub(crate) fn copy(axes: &[usize], from: &[f32], source: Strided, to: &mut [f32], target: Strided) {

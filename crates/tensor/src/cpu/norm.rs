@@ -5,7 +5,7 @@
 use super::buffer::Buffer;
 use super::isa::multiversion;
 use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for};
-use crate::spec::Activation;
+use crate::descriptors::Activation;
 
 /// Rows added in f32 before the block joins the f64 total.
 const BLOCK: usize = 32;

@@ -2,7 +2,7 @@
 
 use super::isa::multiversion;
 use super::parallel::{CHUNK, SendPtr, par_chunks_mut, par_for};
-use crate::spec::{OptimizerKind, StepConstants};
+use crate::descriptors::{OptimizerKind, StepConstants};
 use smallvec::SmallVec;
 
 /// The slices of one parameter for [`update`].

@@ -1,7 +1,7 @@
 //! Pooling windows over NHWC images.
 
 use super::parallel::{SendPtr, par_chunks_mut, par_for};
-use crate::spec::PoolParams;
+use crate::descriptors::PoolParams;
 
 /// For each output, the index within its image of the window's largest element, the first of
 /// equals; a NaN counts as largest.

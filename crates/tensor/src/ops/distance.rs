@@ -3,9 +3,9 @@
 use super::elementwise::unary;
 use super::kernel;
 use crate::cpu::distance as cpu;
+use crate::descriptors::Unary;
 use crate::gpu::kernels::distance as gpu;
 use crate::shape::Shape;
-use crate::spec::Unary;
 use crate::tensor::Tensor;
 use crate::tensor::autograd::{SavedTensor, record};
 use smallvec::smallvec;

@@ -2,9 +2,9 @@
 
 use super::kernel;
 use crate::cpu::elementwise as cpu;
+use crate::descriptors::{Binary, Unary, unary_table};
 use crate::gpu::kernels::elementwise as gpu;
 use crate::shape::Shape;
-use crate::spec::{Binary, Unary, unary_table};
 use crate::tensor::Tensor;
 use crate::tensor::autograd::{SavedTensor, record};
 use smallvec::smallvec;

@@ -1,7 +1,7 @@
 //! Losses on logits.
 
 use super::elementwise::binary;
-use crate::spec::Binary;
+use crate::descriptors::Binary;
 use crate::tensor::Tensor;
 use crate::tensor::autograd::{SavedTensor, record};
 use smallvec::smallvec;

@@ -3,10 +3,10 @@
 use super::kernel;
 use crate::cpu::buffer::Buffer;
 use crate::cpu::movement as cpu;
+use crate::descriptors::Strided;
 use crate::device::Device;
 use crate::gpu::kernels::movement as gpu;
 use crate::shape::{MAX_RANK, Shape};
-use crate::spec::Strided;
 use crate::tensor::Tensor;
 use crate::tensor::autograd::{SavedTensor, record};
 use smallvec::smallvec;

@@ -4,9 +4,9 @@
 use super::kernel;
 use crate::cpu::buffer::Buffer;
 use crate::cpu::norm as cpu;
+use crate::descriptors::Activation;
 use crate::gpu::kernels::norm as gpu;
 use crate::shape::Shape;
-use crate::spec::Activation;
 use crate::storage::on_device;
 use crate::tensor::Tensor;
 use crate::tensor::autograd::{BackwardCtx, ParentGrads, SavedTensor, record};

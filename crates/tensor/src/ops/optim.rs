@@ -13,10 +13,10 @@
 
 use crate::cpu::optim::{self as cpu, UpdateTensor};
 use crate::cpu::reduce::all_finite;
+use crate::descriptors::UpdateStep;
 use crate::device::Device;
 use crate::gpu::{GpuBuffer, kernels};
 use crate::shape::Shape;
-use crate::spec::UpdateStep;
 use crate::storage::{Storage, different_devices};
 use crate::tensor::Tensor;
 use crate::tensor::autograd::Gradients;

@@ -2,9 +2,9 @@
 
 use super::kernel;
 use crate::cpu::pool as cpu;
+use crate::descriptors::PoolParams;
 use crate::gpu::{GpuBuffer, kernels::pool as gpu};
 use crate::shape::Shape;
-use crate::spec::PoolParams;
 use crate::storage::on_device;
 use crate::tensor::Tensor;
 use crate::tensor::autograd::record;

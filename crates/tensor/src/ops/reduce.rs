@@ -2,9 +2,9 @@
 
 use super::{kernel, pool};
 use crate::cpu::reduce as cpu;
+use crate::descriptors::PoolParams;
 use crate::gpu::kernels::{movement, reduce as gpu};
 use crate::shape::Shape;
-use crate::spec::PoolParams;
 use crate::tensor::Tensor;
 use crate::tensor::autograd::{SavedTensor, record};
 use smallvec::smallvec;

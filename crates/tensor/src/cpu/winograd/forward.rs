@@ -9,7 +9,7 @@ use crate::cpu::buffer::Buffer;
 use crate::cpu::gemm::run_block;
 use crate::cpu::microkernel::{KSegment, Out, Rows};
 use crate::cpu::parallel::{SendPtr, par_for};
-use crate::spec::ConvParams;
+use crate::descriptors::ConvParams;
 use std::ops::Range;
 
 /// The products of a block of tiles with one block of weights, point by point:

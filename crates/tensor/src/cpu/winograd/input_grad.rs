@@ -12,7 +12,7 @@ use super::transforms::{
 use crate::cpu::buffer::Buffer;
 use crate::cpu::gemm::{SIDE, transpose_tile};
 use crate::cpu::parallel::{SendPtr, par_for};
-use crate::spec::ConvParams;
+use crate::descriptors::ConvParams;
 use std::ops::Range;
 
 /// E of a block of tiles for some output channels: `[point][tile][channel]`.

@@ -2,8 +2,8 @@
 
 use super::tiling::KERNELS;
 use super::{forward, input_grad, taps, weight_grad};
+use crate::descriptors::{ConvGeom, ConvParams};
 use crate::rng::Philox;
-use crate::spec::{ConvGeom, ConvParams};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 

@@ -3,7 +3,7 @@
 
 use crate::cpu::gemm::panel_columns;
 use crate::cpu::isa::{Isa, isa};
-use crate::spec::{ConvGeom, ConvParams};
+use crate::descriptors::{ConvGeom, ConvParams};
 use std::ops::Range;
 
 /// Channels must be a multiple of this, and so of every instruction set's register.

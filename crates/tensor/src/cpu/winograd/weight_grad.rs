@@ -11,7 +11,7 @@ use crate::cpu::gemm::run_block;
 use crate::cpu::microkernel::{Out, StridedColumns};
 use crate::cpu::parallel::{SendPtr, par_for};
 use crate::cpu::reduce::sum_partials;
-use crate::spec::ConvParams;
+use crate::descriptors::ConvParams;
 use std::ops::Range;
 
 /// Phase channels of a task. Its T² sums are added to for every block of tiles, so they must stay

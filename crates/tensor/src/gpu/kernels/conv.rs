@@ -2,11 +2,11 @@
 
 use super::gemm::{Kind, Product};
 use super::launch::THREADS;
+use crate::descriptors::{ConvGeom, ConvParams, LossScaledOperand};
 use crate::gpu::buffer::GpuBuffer;
 use crate::gpu::context::Gpu;
 use crate::gpu::dispatch::{Dispatch, Params};
 use crate::gpu::shader::ShaderSpec;
-use crate::spec::{ConvGeom, ConvParams, LossScaledOperand};
 
 /// Images of up to so many channels have an input-gradient kernel of their own,
 /// `few_channel_conv.wgsl`.

@@ -1,10 +1,10 @@
 //! Elementwise functions, with broadcasting for pairs.
 
 use super::launch::each;
+use crate::descriptors::{Binary, Strided, Unary, merged_axes};
 use crate::gpu::buffer::GpuBuffer;
 use crate::gpu::shader::ShaderSpec;
 use crate::shape::{MAX_RANK, Shape};
-use crate::spec::{Binary, Strided, Unary, merged_axes};
 
 fn unary_spec(expression: &'static str) -> ShaderSpec {
     ShaderSpec::new("elementwise").flag("UNARY", true).text("EXPR", expression)

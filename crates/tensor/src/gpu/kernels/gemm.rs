@@ -2,11 +2,11 @@
 //! which kernel computes which sizes.
 
 use super::launch::each;
+use crate::descriptors::{LossScaledOperand, is_batch_invariant};
 use crate::gpu::buffer::GpuBuffer;
 use crate::gpu::context::Gpu;
 use crate::gpu::dispatch::{Dispatch, Params};
 use crate::gpu::shader::ShaderSpec;
-use crate::spec::{LossScaledOperand, is_batch_invariant};
 
 /// The operands of a product.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,12 +1,12 @@
 //! Copies between shapes.
 
 use super::launch::{THREADS, each};
+use crate::descriptors::Strided;
 use crate::gpu::buffer::GpuBuffer;
 use crate::gpu::context::Gpu;
 use crate::gpu::dispatch::{Dispatch, Params};
 use crate::gpu::shader::ShaderSpec;
 use crate::shape::MAX_RANK;
-use crate::spec::Strided;
 
 const KINDS: [&str; 5] = ["FILL", "COPY", "SELECT", "SELECT_ADD", "SHIFT"];
 

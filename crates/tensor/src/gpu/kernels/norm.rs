@@ -1,10 +1,10 @@
 //! Batch normalization with the activation that follows.
 
 use super::launch::each;
+use crate::descriptors::Activation;
 use crate::gpu::buffer::GpuBuffer;
 use crate::gpu::dispatch::{Dispatch, Params};
 use crate::gpu::shader::ShaderSpec;
-use crate::spec::Activation;
 use std::sync::Arc;
 
 const STEPS: [&str; 6] =

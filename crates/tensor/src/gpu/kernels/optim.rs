@@ -1,10 +1,10 @@
 //! Optimizer steps and moving averages, in place.
 
 use super::launch::THREADS;
+use crate::descriptors::{OptimizerKind, StepConstants};
 use crate::gpu::buffer::GpuBuffer;
 use crate::gpu::dispatch::{Dispatch, Params};
 use crate::gpu::shader::ShaderSpec;
-use crate::spec::{OptimizerKind, StepConstants};
 use smallvec::SmallVec;
 
 /// Averages that one dispatch updates: two buffers each, of the eight that every adapter can bind.

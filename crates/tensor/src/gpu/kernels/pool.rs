@@ -1,10 +1,10 @@
 //! Pooling windows.
 
 use super::launch::each;
+use crate::descriptors::PoolParams;
 use crate::gpu::buffer::GpuBuffer;
 use crate::gpu::dispatch::Params;
 use crate::gpu::shader::ShaderSpec;
-use crate::spec::PoolParams;
 
 const KINDS: [&str; 5] = ["ARGMAX", "GATHER", "SCATTER", "AVERAGE", "AVERAGE_GRAD"];
 

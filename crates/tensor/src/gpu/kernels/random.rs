@@ -1,10 +1,10 @@
 //! Random values.
 
 use super::launch::each;
+use crate::descriptors::Distribution;
 use crate::gpu::buffer::GpuBuffer;
 use crate::gpu::context::Gpu;
 use crate::gpu::shader::ShaderSpec;
-use crate::spec::Distribution;
 
 fn spec(distribution: Distribution) -> ShaderSpec {
     let name = match distribution {
