@@ -3,7 +3,7 @@
 use super::isa::multiversion;
 use super::math;
 use super::parallel::{CHUNK, par_chunks_mut};
-use crate::Shape;
+use crate::shape::Shape;
 use crate::descriptors::{Binary, Unary, binary_table, merged_axes, unary_table};
 
 multiversion! {

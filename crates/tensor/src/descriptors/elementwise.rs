@@ -6,7 +6,7 @@
 //! operations on tensors, which this module does not know: a row is only text until the module that
 //! needs a part of it expands the table.
 
-use crate::Shape;
+use crate::shape::Shape;
 
 /// Expands `$callback!` with the functions of one element. A row is
 ///

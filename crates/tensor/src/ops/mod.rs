@@ -27,15 +27,15 @@ pub use optim::{EmaUpdate, FiniteCheck, ParamUpdate, lerp, update};
 /// CPU expression writes all elements of the slice `out`; the GPU expression returns a buffer.
 macro_rules! kernel {
     ($name:expr, $shape:expr; $($x:ident),+; cpu |$out:ident| $cpu:expr, gpu $gpu:expr) => {{
-        let shape: $crate::Shape = $shape;
+        let shape: $crate::shape::Shape = $shape;
         $crate::storage::on_device!($name; $($x),+;
             cpu => {
                 let mut buffer = $crate::cpu::buffer::Buffer::uninit(shape.len());
                 let $out = &mut buffer[..];
                 $cpu;
-                $crate::Tensor::from_buffer(buffer, shape)
+                $crate::tensor::Tensor::from_buffer(buffer, shape)
             },
-            gpu => $crate::Tensor::from_gpu_buffer($gpu, shape)
+            gpu => $crate::tensor::Tensor::from_gpu_buffer($gpu, shape)
         )
     }};
 }
