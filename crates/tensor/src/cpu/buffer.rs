@@ -12,7 +12,7 @@ const ALIGN: usize = 64;
 const POOLED: usize = 4096;
 /// Idle memory beyond this many bytes is returned to the system.
 const MAX_IDLE: usize = 1 << 30;
-/// A block serves a request of at least this fraction (4/5) of its size.
+/// A block is reused for requests of at least this fraction (4/5) of its size.
 const FIT: (usize, usize) = (5, 4);
 /// A block of at least this size requests transparent huge pages of this size where the system has
 /// them (Linux on x86-64 and Arm). With ordinary pages of 4 KiB, packing for a matrix product

@@ -253,7 +253,7 @@ impl Packed {
         let base = SendPtr(data.as_mut_ptr());
         par_for(blocks.len(), |i| {
             let b = &blocks[i];
-            // SAFETY: blocks are disjoint stretches of `data`.
+            // SAFETY: blocks are disjoint ranges of `data`.
             let out = unsafe {
                 std::slice::from_raw_parts_mut(base.get().add(b.start * width), b.len * width)
             };

@@ -15,13 +15,13 @@ pub(crate) trait Simd: Copy {
     /// The instruction set must be present.
     unsafe fn zero() -> Self::V;
     /// # Safety
-    /// As above, and `p` must be readable.
+    /// The instruction set must be present, and `p` readable.
     unsafe fn splat(p: *const f32) -> Self::V;
     /// # Safety
-    /// As above, for `LANES` floats.
+    /// The instruction set must be present, and `LANES` floats at `p` readable.
     unsafe fn load(p: *const f32) -> Self::V;
     /// # Safety
-    /// As above, writable.
+    /// The instruction set must be present, and `LANES` floats at `p` writable.
     unsafe fn store(p: *mut f32, v: Self::V);
     /// `a · b + c`; fused where the instruction set has it.
     /// # Safety
