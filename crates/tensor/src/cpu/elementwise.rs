@@ -3,8 +3,8 @@
 use super::isa::multiversion;
 use super::math;
 use super::parallel::{CHUNK, par_chunks_mut};
-use crate::shape::Shape;
 use crate::descriptors::{Binary, Unary, binary_table, merged_axes, unary_table};
+use crate::shape::Shape;
 
 multiversion! {
     fn map1<F: Fn(f32) -> f32>(x: &[f32], out: &mut [f32], f: &F) {
