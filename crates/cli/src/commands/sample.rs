@@ -1,5 +1,6 @@
 //! `dcgan sample`.
 
+use super::flags::ForceArg;
 use super::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator, Source, command_line, read};
 use crate::error::CliError;
 use crate::output;
@@ -10,8 +11,8 @@ use std::path::{Path, PathBuf};
 use tensor::{HostTensor, Tensor};
 use train::BatchNormMode;
 
-/// More pictures than these are a typing mistake.
-const MOST: usize = 1_000_000;
+/// Upper limit of images, to catch typing mistakes.
+const MAX_IMAGES: usize = 1_000_000;
 
 /// Flags of `sample`.
 #[derive(clap::Args)]
@@ -19,58 +20,84 @@ const MOST: usize = 1_000_000;
 pub struct Args {
     #[command(flatten)]
     generator: GeneratorArgs,
-    /// How many pictures [default: 64].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), conflicts_with = "latents")]
+    /// Number of images; with --class all, of each class [default: 64; --columns with --class all].
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        conflicts_with = "latents",
+        help_heading = "Model"
+    )]
     count: Option<u32>,
-    /// The same seed draws the same pictures, whatever --count and --batch [default: 0].
-    #[arg(long, value_name = "N", value_parser = crate::parse::seed, conflicts_with = "latents")]
+    /// Random seed: the same seed gives the same images, whatever --count and --batch [default: 0].
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = crate::parse::seed,
+        conflicts_with = "latents",
+        help_heading = "Model"
+    )]
     seed: Option<u64>,
-    /// Latent vectors to draw, a tensor [N, latent] (called "latents" where there are several).
-    #[arg(long, value_name = "FILE.safetensors")]
+    /// Latent vectors: a file with a tensor [N, latent], named "latents" if there are several.
+    #[arg(long, value_name = "FILE.safetensors", help_heading = "Model")]
     latents: Option<PathBuf>,
     #[command(flatten)]
     condition: ConditionArgs,
-    /// Draw latent vectors from the middle of their distribution, within ±X: fewer kinds of pictures, each more typical.
-    #[arg(long, value_name = "X", value_parser = crate::parse::truncation, allow_negative_numbers = true, conflicts_with = "latents")]
+    /// Truncation: sample latents within ±X, for less varied and more typical images.
+    #[arg(
+        long,
+        value_name = "X",
+        value_parser = crate::parse::truncation,
+        allow_negative_numbers = true,
+        conflicts_with = "latents",
+        help_heading = "Model"
+    )]
     truncation: Option<f64>,
-    /// Writes all pictures side by side into one PNG.
-    #[arg(long, value_name = "FILE.png")]
+    /// Write the images as one PNG.
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
-    /// Pictures in a row of the grid.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Images per row of the grid.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 8,
+        value_parser = clap::value_parser!(u32).range(1..=10_000),
+        help_heading = "Output"
+    )]
     columns: u32,
-    /// Writes DIR/00000.png, 00001.png, …; or, with a name that ends in .safetensors, the raw numbers: "images" [N, H, W, C] in [-1, 1] and
-    /// "latents" [N, latent].
-    #[arg(long, value_name = "DIR|FILE.safetensors")]
+    /// Output path: a folder for 00000.png, 00001.png, …, or FILE.safetensors for the values.
+    ///
+    /// The file holds "images" [N, H, W, C] in [-1, 1] and "latents" [N, latent].
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Write over files that are there.
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArg,
 }
 
-/// Draws and writes pictures.
+/// Generates images and writes them.
 ///
 /// # Errors
-/// No good checkpoint, latents of another shape, outputs that are there already, or the disk.
+/// Returns an error if there is no valid checkpoint, the latents have another shape, or an output
+/// exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let raw = args
         .out
         .as_deref()
         .filter(|out| out.extension().is_some_and(|extension| extension == "safetensors"));
     let folder = args.out.as_deref().filter(|_| raw.is_none());
-    // Before the work, not after it.
-    args.grid.as_ref().map_or(Ok(()), |grid| super::require_grid(grid, args.force))?;
+    // Outputs are checked before the work.
+    args.grid.as_ref().map_or(Ok(()), |grid| super::require_grid(grid, args.force.force))?;
     args.out.as_ref().map_or(Ok(()), |out| super::require_folder("--out", out))?;
-    raw.map_or(Ok(()), |file| super::refuse_existing(file, args.force))?;
-    let opened = args.generator.open()?;
-    let recipe = opened.sampler.recipe();
+    raw.map_or(Ok(()), |file| super::refuse_existing(file, args.force.force))?;
+    let generator = args.generator.open()?;
+    let recipe = generator.sampler.recipe();
     let (source, count) = match &args.latents {
         Some(file) => {
             let rows = read(file, "latents", recipe.generator.latent)?;
             let count = rows.shape()[0];
             (Source::Values(rows), count)
         }
-        // A row of each class has as many pictures as the grid has columns.
+        // With --class all, each class fills one row of the grid.
         None => {
             let count =
                 args.count.unwrap_or(if args.condition.is_all() { args.columns } else { 64 });
@@ -78,29 +105,29 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         }
     };
     let conditions = args.condition.read(recipe)?;
-    if count * conditions.rows.len().max(1) > MOST && conditions.all {
+    if count * conditions.rows.len().max(1) > MAX_IMAGES && conditions.all {
         return Err(CliError::Usage(format!(
-            "--count {count} of each class: at most {MOST} pictures are drawn at once"
+            "--count {count} of each class: at most {MAX_IMAGES} images are generated at once"
         )));
     }
     let (order, told) = conditions.pair_latents_with_conditions(count)?;
     if let Some(folder) = folder {
         (0..order.len()).try_for_each(|i| {
-            super::refuse_existing(&folder.join(format!("{i:05}.png")), args.force)
+            super::refuse_existing(&folder.join(format!("{i:05}.png")), args.force.force)
         })?;
     }
-    let [height, width, _] = opened.sampler.shape();
+    let [height, width, _] = generator.sampler.shape();
     let options =
         GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
     let drawing = SampleSpec::plain(vec![source.block(&order)], told, options);
     let (latents, conditions) = drawing.inputs(recipe)?;
-    let drawn = Drawn { opened: &opened, source, order, drawing, latents, conditions };
-    draw(args, &drawn, raw, folder)
+    let job = SampleJob { generator: &generator, source, order, drawing, latents, conditions };
+    generate(args, &job, raw, folder)
 }
 
-/// What is drawn.
-struct Drawn<'a> {
-    opened: &'a LoadedGenerator,
+/// The images to generate.
+struct SampleJob<'a> {
+    generator: &'a LoadedGenerator,
     source: Source,
     order: Vec<usize>,
     drawing: SampleSpec,
@@ -108,20 +135,21 @@ struct Drawn<'a> {
     conditions: Option<Tensor>,
 }
 
-impl Drawn<'_> {
-    fn origin(&self, drawing: SampleSpec) -> Provenance {
+impl SampleJob<'_> {
+    fn provenance(&self, drawing: SampleSpec) -> Provenance {
         Provenance::new(
-            &self.opened.sampler,
-            self.opened.networks.clone(),
+            &self.generator.sampler,
+            self.generator.networks.clone(),
             command_line(),
-            self.opened.batch,
+            self.generator.batch,
             drawing,
         )
     }
 
-    /// The picture of this number, alone: where it depends on those drawn with it, they are part of what it says.
+    /// The spec of image `i` alone. With batch statistics, an image depends on the others in its batch,
+    /// so the spec keeps them.
     fn single(&self, i: usize) -> SampleSpec {
-        if self.opened.sampler.batch_norm() == BatchNormMode::Batch {
+        if self.generator.sampler.batch_norm() == BatchNormMode::Batch {
             return SampleSpec {
                 cells: vec![Cell::Image(i)],
                 grid: GridOptions::SINGLE,
@@ -141,15 +169,15 @@ impl Drawn<'_> {
     }
 }
 
-/// Batch by batch: for separate files, only one of them is ever in memory.
-fn draw(
+/// Generates batch by batch: with separate files, only one batch is in memory at a time.
+fn generate(
     args: &Args,
-    drawn: &Drawn<'_>,
+    job: &SampleJob<'_>,
     raw: Option<&Path>,
     folder: Option<&Path>,
 ) -> Result<(), CliError> {
-    let sampler = &drawn.opened.sampler;
-    let (count, batch) = (drawn.order.len(), drawn.opened.batch);
+    let sampler = &job.generator.sampler;
+    let (count, batch) = (job.order.len(), job.generator.batch);
     let [height, width, channels] = sampler.shape();
     let keep = args.grid.is_some() || raw.is_some();
     let mut all = Vec::new();
@@ -157,23 +185,23 @@ fn draw(
         let values = count * height * width * channels;
         all.try_reserve_exact(values).map_err(|_| {
             CliError::Failed(format!(
-                "--count {count}: {} bytes of pictures do not fit the memory",
+                "--count {count}: {} bytes of images do not fit into memory",
                 values * 4
             ))
         })?;
     }
-    let bar = crate::render::counter(count as u64, "drawing");
-    // Nearly equal parts, as the sampler makes them: a last one of a single picture would have no batch statistics.
+    let bar = crate::render::counter(count as u64, "generating");
+    // Nearly equal parts, as in the sampler: a last batch of one image would have no batch statistics.
     let parts = count.div_ceil(batch);
     for i in 0..parts {
         let start = count * i / parts;
         let part = count * (i + 1) / parts - start;
-        let told = drawn.conditions.as_ref().map(|rows| rows.narrow(0, start, part));
+        let told = job.conditions.as_ref().map(|rows| rows.narrow(0, start, part));
         let images = sampler
-            .sample(&drawn.latents.narrow(0, start, part), told.as_ref(), part, |_| ())?
+            .sample(&job.latents.narrow(0, start, part), told.as_ref(), part, |_| ())?
             .to_vec();
         if let Some(folder) = folder {
-            let texts = |i: usize| drawn.origin(drawn.single(i)).texts();
+            let texts = |i: usize| job.provenance(job.single(i)).texts();
             grid::write_images_with(
                 folder,
                 start,
@@ -190,15 +218,15 @@ fn draw(
     bar.finish_and_clear();
     let shape = [count, height, width, channels];
     if let Some(folder) = folder {
-        output::line(format!("wrote {count} pictures into {}", folder.display()));
+        output::line(format!("wrote {count} images to {}", folder.display()));
     }
     if let Some(file) = &args.grid {
-        let texts = drawn.origin(drawn.drawing.clone()).texts();
-        grid::save_png_with(file, &grid::grid(&all, shape, drawn.drawing.grid)?, &texts)?;
+        let texts = job.provenance(job.drawing.clone()).texts();
+        grid::save_png_with(file, &grid::grid(&all, shape, job.drawing.grid)?, &texts)?;
         output::line(format!("wrote {}", file.display()));
     }
     if let Some(file) = raw {
-        let latents = HostTensor::f32(drawn.latents.shape().to_vec(), drawn.latents.to_vec());
+        let latents = HostTensor::f32(job.latents.shape().to_vec(), job.latents.to_vec());
         let arrays = BTreeMap::from([
             ("images".to_owned(), HostTensor::f32(shape, all)),
             ("latents".to_owned(), latents),

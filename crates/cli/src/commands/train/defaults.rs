@@ -10,7 +10,8 @@ const USUAL: &str = "torch";
 const OTHERS: [&str; 3] = ["small", "modern", "paper"];
 
 static TABLES: LazyLock<Vec<(&str, Table)>> = LazyLock::new(|| {
-    let table = |name| Recipe::preset(name).ok()?.to_toml().parse().ok().map(|table| (name, table));
+    // Not `to_toml`, which omits optional keys at their default.
+    let table = |name| Some((name, Table::try_from(Recipe::preset(name).ok()?).ok()?));
     std::iter::once(USUAL).chain(OTHERS).filter_map(table).collect()
 });
 
