@@ -1,7 +1,9 @@
-//! The environment variables that choose kernels. Libraries read none; they are handed the values.
+//! The environment variables that choose kernels and the datasets folder. Libraries read none; they
+//! are handed the values.
 
 use crate::error::CliError;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::str::FromStr;
 use tensor::{ConvAlgorithm, ConvAlgorithmError, Isa, IsaError, set_conv_algorithm, set_isa};
 
@@ -18,6 +20,14 @@ pub fn configure_kernels() -> Result<(), CliError> {
     configure::<Isa, _>("DCGAN_SIMD", set_isa, available)?;
     let algorithms = |_: &ConvAlgorithmError| join(&ConvAlgorithm::ALL);
     configure("DCGAN_CONV", set_conv_algorithm, algorithms)
+}
+
+/// The environment variable that names the folder in which datasets are searched first.
+pub const DATASETS_VARIABLE: &str = "DCGAN_DATASETS";
+
+/// The folder that [`DATASETS_VARIABLE`] names.
+pub fn datasets_folder() -> Option<PathBuf> {
+    std::env::var_os(DATASETS_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 
 /// Parses a variable, if it is set, and hands it to `set`; an error lists the values that `values` returns.

@@ -2,11 +2,13 @@
 //! wrong and the values; each function here matches an error's variants and returns the text that
 //! the user reads after the message: `message: hint`.
 
+use crate::environment::DATASETS_VARIABLE;
 use data::{DataError, FetchError};
 use eval::EvalError;
 use nn::NnError;
 use runs::ArtifactError;
 use std::fmt::Display;
+use std::path::Path;
 use std::io::ErrorKind;
 use tensor::gpu::GpuError;
 use train::TrainError;
@@ -52,13 +54,69 @@ pub fn nn(_error: &NnError) -> Option<String> {
 }
 
 /// Hints for datasets.
-pub fn data(_error: &DataError) -> Option<String> {
-    None
+pub fn data(error: &DataError) -> Option<String> {
+    let built_in = || data::builtin_names().collect::<Vec<_>>().join(", ");
+    Some(match error {
+        DataError::EmptySpec => format!(
+            "name a built-in dataset ({}), a folder or an archive of images, or a dataset's file",
+            built_in()
+        ),
+        DataError::NotFound { fetched: Some(path), .. } => format!("it is at {path:?}"),
+        DataError::NotFound { spec, fetchable: true, .. } => {
+            format!("get it with dcgan data fetch {spec}")
+        }
+        DataError::NotFound { similar: Some(name), .. } => format!("did you mean {name:?}?"),
+        DataError::NotFound { .. } => format!("built-in are {}", built_in()),
+        DataError::UnknownFormat { .. } => {
+            let names: Vec<_> = data::formats().map(|(name, _)| name).collect();
+            format!("known formats are {}", names.join(", "))
+        }
+        DataError::BuiltInMissing { name, folder, bundled, .. } => {
+            let get = match bundled {
+                true => "run this inside the repository, which has it".to_owned(),
+                false => format!("get it with dcgan data fetch {name}"),
+            };
+            let path = match Path::new(name).exists() {
+                true => format!("; the path of that name is ./{name}"),
+                false => String::new(),
+            };
+            format!("{get}, or set {DATASETS_VARIABLE} to the folder that holds {folder:?}{path}")
+        }
+        DataError::Ambiguous { .. } => "name one of them".to_owned(),
+        DataError::SingleImage { .. } => "name the folder that it is in".to_owned(),
+        DataError::UnknownContents { .. } => {
+            let names: Vec<_> = data::formats().map(|(name, _)| name).collect();
+            format!("say which it is with FORMAT:PATH ({})", names.join(", "))
+        }
+        DataError::Exists { .. } => "choose another name, or delete it first".to_owned(),
+        DataError::NotEmpty { .. } => "choose another folder, or empty it".to_owned(),
+        DataError::OutputInsideInput { .. } => "choose another folder".to_owned(),
+        DataError::SmallerThanBatch { images, .. } => {
+            format!("choose a batch of {images} or fewer, or more images")
+        }
+        DataError::EmptyBatch => "choose a batch of 1 or more".to_owned(),
+        _ => return None,
+    })
 }
 
 /// Hints for downloads.
-pub fn fetch(_error: &FetchError) -> Option<String> {
-    None
+pub fn fetch(error: &FetchError) -> Option<String> {
+    Some(match error {
+        FetchError::NoAddress { files, page, folder, .. } => format!(
+            "get {files} from {page} by hand, put them into {folder:?} and run this again to check \
+             and unpack them, or name a server that has them with --mirror URL"
+        ),
+        FetchError::Address { .. } | FetchError::Status { .. } | FetchError::Length { .. } => {
+            "name another server with --mirror URL".to_owned()
+        }
+        FetchError::Cut { .. } => "run the same command again to continue from there".to_owned(),
+        FetchError::Checksum { .. } => "it was removed, fetch it again".to_owned(),
+        FetchError::InTheWay { .. } => {
+            "move it away, or fetch into another folder with --out".to_owned()
+        }
+        FetchError::Busy { .. } => "wait for it, or fetch into another folder with --out".to_owned(),
+        _ => return None,
+    })
 }
 
 /// Hints for the files of a run: checkpoints, metrics, images.

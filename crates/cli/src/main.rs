@@ -50,5 +50,6 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<ExitCode, error::CliError> {
     environment::configure_kernels()?;
+    data::set_datasets_folder(environment::datasets_folder());
     command.run()
 }

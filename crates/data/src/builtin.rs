@@ -1,31 +1,31 @@
-//! The sets that are known by name, and where their files are found.
+//! The datasets that are known by name, and the folders in which their files are searched.
 
 use std::path::{Path, PathBuf};
 
+use parking_lot::RwLock;
+
 use crate::error::DataError;
-use crate::spec::Kind;
+use crate::formats::{self, Format, celeba, cifar, idx, stl10, svhn};
 
-/// The environment variable that names the folder in which built-in sets are looked for first.
-pub const DATASETS_VARIABLE: &str = "DCGAN_DATASETS";
-
-/// A set known by name.
+/// A dataset known by name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BuiltInSet {
     pub name: &'static str,
     pub aliases: &'static [&'static str],
     /// Its folder inside the datasets folder.
     pub folder: &'static str,
-    /// How that folder is read.
-    pub kind: Kind,
-    /// The names of labels 0, 1, …, where the files do not tell.
+    /// The format of that folder.
+    pub format: &'static Format,
+    /// The names of labels 0, 1, …, where the files do not contain them.
     pub classes: &'static [&'static str],
-    /// The colour that suits what is transparent.
+    /// The background color (RGB) for transparent pixels.
     pub background: [u8; 3],
-    /// Whether it is small and its pictures have small_flat_graphics edges and flat colours, which a discriminator learns by heart at once.
+    /// Whether it has few images with clean edges and flat colors, which a discriminator memorizes
+    /// within a few epochs.
     pub small_flat_graphics: bool,
-    /// What it is, in a few words.
+    /// A description in a few words.
     pub about: &'static str,
-    /// Whether it comes with the repository; else it can be fetched.
+    /// Whether the repository contains it; otherwise it can be fetched.
     pub bundled: bool,
 }
 
@@ -34,7 +34,7 @@ pub(crate) static BUILT_IN: &[BuiltInSet] = &[
         name: "fashion-mnist",
         aliases: &["fashion"],
         folder: "fashion-mnist",
-        kind: Kind::Idx,
+        format: &idx::FORMAT,
         classes: &[
             "T-shirt/top",
             "Trouser",
@@ -49,110 +49,114 @@ pub(crate) static BUILT_IN: &[BuiltInSet] = &[
         ],
         background: [0; 3],
         small_flat_graphics: false,
-        about: "articles of clothing, 60,000 + 10,000, 28x28 grey, 10 classes",
+        about: "articles of clothing, 60,000 + 10,000, 28x28 gray, 10 classes",
         bundled: true,
     },
     BuiltInSet {
         name: "emoji-people",
         aliases: &["emoji"],
         folder: "emoji-people",
-        kind: Kind::Folder,
+        format: &formats::FOLDER,
         classes: &[],
-        // What emoji are drawn for.
+        // Emoji are drawn for a white background.
         background: [255; 3],
         small_flat_graphics: true,
-        about: "people of Noto Emoji, 1,407 + 150, 64x64 colour, 6 classes",
+        about: "people of Noto Emoji, 1,407 + 150, 64x64 color, 6 classes",
         bundled: true,
     },
     BuiltInSet {
         name: "mnist",
         aliases: &[],
         folder: "mnist",
-        kind: Kind::Idx,
+        format: &idx::FORMAT,
         classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
         background: [0; 3],
         small_flat_graphics: false,
-        about: "handwritten digits, 60,000 + 10,000, 28x28 grey, 10 classes",
+        about: "handwritten digits, 60,000 + 10,000, 28x28 gray, 10 classes",
         bundled: false,
     },
     BuiltInSet {
         name: "cifar-10",
         aliases: &[],
         folder: "cifar-10/cifar-10-batches-bin",
-        kind: Kind::Cifar10,
+        format: &cifar::FORMAT10,
         classes: &[],
         background: [0; 3],
         small_flat_graphics: false,
-        about: "small photographs, 50,000 + 10,000, 32x32 colour, 10 classes",
+        about: "small photographs, 50,000 + 10,000, 32x32 color, 10 classes",
         bundled: false,
     },
     BuiltInSet {
         name: "cifar-100",
         aliases: &[],
         folder: "cifar-100/cifar-100-binary",
-        kind: Kind::Cifar100,
+        format: &cifar::FORMAT100,
         classes: &[],
         background: [0; 3],
         small_flat_graphics: false,
-        about: "small photographs, 50,000 + 10,000, 32x32 colour, 100 classes",
+        about: "small photographs, 50,000 + 10,000, 32x32 color, 100 classes",
         bundled: false,
     },
     BuiltInSet {
         name: "svhn",
         aliases: &[],
         folder: "svhn",
-        kind: Kind::Svhn,
+        format: &svhn::FORMAT,
         classes: &[],
         background: [0; 3],
         small_flat_graphics: false,
-        about: "house numbers, 73,257 + 26,032, 32x32 colour, 10 classes",
+        about: "house numbers, 73,257 + 26,032, 32x32 color, 10 classes",
         bundled: false,
     },
     BuiltInSet {
         name: "stl-10",
         aliases: &[],
         folder: "stl-10/stl10_binary",
-        kind: Kind::Stl10,
+        format: &stl10::FORMAT,
         classes: &[],
         background: [0; 3],
         small_flat_graphics: false,
-        about: "photographs, 5,000 + 8,000, 96x96 colour, 10 classes",
+        about: "photographs, 5,000 + 8,000, 96x96 color, 10 classes",
         bundled: false,
     },
     BuiltInSet {
         name: "celeba",
         aliases: &[],
         folder: "celeba",
-        kind: Kind::CelebA,
+        format: &celeba::FORMAT,
         classes: &[],
         background: [0; 3],
         small_flat_graphics: false,
-        about: "famous faces, 162,770 + 19,962, 178x218 colour, 40 attributes",
+        about: "famous faces, 162,770 + 19,962, 178x218 color, 40 attributes",
         bundled: false,
     },
 ];
 
-/// The names that `--data` knows without a path, aliases left out.
+/// The names of the built-in datasets, without aliases.
+///
+/// ```
+/// assert!(data::builtin_names().any(|name| name == "fashion-mnist"));
+/// ```
 pub fn builtin_names() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|set| set.name)
 }
 
-/// A set that `--data` knows by name.
+/// A dataset known by name, on this machine or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownSet {
     /// Its name.
     pub name: &'static str,
     /// Other names.
     pub aliases: &'static [&'static str],
-    /// What it is, in a few words.
+    /// A description in a few words.
     pub about: &'static str,
-    /// Where it is; `None` if it is not on this machine.
+    /// Its folder; `None` if it is not on this machine.
     pub path: Option<PathBuf>,
-    /// Whether it comes with the repository; else it can be fetched.
+    /// Whether the repository contains it; otherwise it can be fetched.
     pub bundled: bool,
 }
 
-/// All sets known by name, here or not.
+/// All datasets known by name, on this machine or not.
 pub fn known_sets() -> impl Iterator<Item = KnownSet> {
     BUILT_IN.iter().map(|set| {
         let BuiltInSet { name, aliases, about, bundled, .. } = *set;
@@ -165,7 +169,7 @@ pub(crate) fn find(name: &str) -> Option<&'static BuiltInSet> {
 }
 
 impl BuiltInSet {
-    /// The first existing of: the folder in [`DATASETS_VARIABLE`], `./datasets`, `datasets` of the source tree.
+    /// The first existing folder of the dataset in the [`roots`].
     pub fn locate(&self) -> Result<PathBuf, DataError> {
         self.locate_in(&roots())
     }
@@ -173,44 +177,37 @@ impl BuiltInSet {
     fn locate_in(&self, roots: &[PathBuf]) -> Result<PathBuf, DataError> {
         let folders: Vec<PathBuf> = roots.iter().map(|root| root.join(self.folder)).collect();
         folders.iter().find(|folder| is_filled(folder)).cloned().ok_or_else(|| {
-            DataError::BuiltInMissing {
-                name: self.name,
-                folder: self.folder,
-                looked: folders
-                    .iter()
-                    .map(|folder| folder.display().to_string())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                variable: DATASETS_VARIABLE,
-                get: match self.bundled {
-                    true => "run this inside the repository, which has it".to_owned(),
-                    false => format!("get it with dcgan data fetch {}", self.name),
-                },
-                hint: match Path::new(self.name).exists() {
-                    true => format!("; what is here under that name is ./{}", self.name),
-                    false => String::new(),
-                },
-            }
+            let (name, folder, bundled) = (self.name, self.folder, self.bundled);
+            DataError::BuiltInMissing { name, folder, searched: folders.clone(), bundled }
         })
     }
 }
 
-/// Whether a folder holds more than what a fetch that did not end leaves there. Of one that cannot be read the reader will say why.
+/// Whether a folder holds more than the files that an unfinished fetch leaves in it.
 fn is_filled(folder: &Path) -> bool {
-    let begun = |name: &str| name.starts_with('.') || name.ends_with(".part");
+    let unfinished = |name: &str| name.starts_with('.') || name.ends_with(".part");
     match folder.read_dir() {
-        Ok(entries) => entries.flatten().any(|entry| !begun(&entry.file_name().to_string_lossy())),
+        Ok(entries) => {
+            entries.flatten().any(|entry| !unfinished(&entry.file_name().to_string_lossy()))
+        }
+        // If the folder cannot be read, opening it reports the reason.
         Err(_) => folder.is_dir(),
     }
 }
 
-/// Where sets are looked for.
+static FIRST_ROOT: RwLock<Option<PathBuf>> = RwLock::new(None);
+
+/// Sets the folder in which built-in and fetched datasets are searched first, for this process.
+pub fn set_datasets_folder(folder: Option<PathBuf>) {
+    *FIRST_ROOT.write() = folder;
+}
+
+/// The folders in which datasets are searched: the one [set](set_datasets_folder) by the program,
+/// `./datasets`, `datasets` of the source tree.
 pub(crate) fn roots() -> Vec<PathBuf> {
     let source_tree = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-    let named =
-        std::env::var_os(DATASETS_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let datasets = [Path::new("")].into_iter().chain(source_tree).map(|root| root.join("datasets"));
-    named.into_iter().chain(datasets).collect()
+    FIRST_ROOT.read().clone().into_iter().chain(datasets).collect()
 }
 
 #[cfg(test)]
@@ -218,11 +215,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_root_that_has_the_folder_wins() {
+    fn first_root_with_the_folder_wins() {
         let [empty, full] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         std::fs::create_dir(full.path().join("fashion-mnist")).unwrap();
         std::fs::write(full.path().join("fashion-mnist/t10k-labels-idx1-ubyte"), "").unwrap();
-        // A fetch that did not end.
+        // The files of an unfinished fetch.
         std::fs::create_dir(empty.path().join("fashion-mnist")).unwrap();
         for name in [".lock", "t10k-labels-idx1-ubyte.gz.part"] {
             std::fs::write(empty.path().join("fashion-mnist").join(name), "").unwrap();
@@ -230,16 +227,11 @@ mod tests {
         let set = find("fashion").unwrap();
         let roots = [empty.path().to_owned(), full.path().to_owned()];
         assert_eq!(set.locate_in(&roots).unwrap(), full.path().join("fashion-mnist"));
-        let message = set.locate_in(&roots[..1]).unwrap_err().to_string();
-        assert!(message.contains("cannot find the set \"fashion-mnist\""), "{message}");
-        assert!(message.contains(DATASETS_VARIABLE), "{message}");
-    }
-
-    #[test]
-    fn what_is_fetched_is_looked_for_where_it_is_put() {
-        for set in BUILT_IN.iter().filter(|set| !set.bundled) {
-            let place = crate::remote_set(set.name).unwrap().place(Path::new("datasets"));
-            assert_eq!(place, Path::new("datasets").join(set.folder), "{}", set.name);
-        }
+        let error = set.locate_in(&roots[..1]).unwrap_err();
+        assert!(matches!(
+            error,
+            DataError::BuiltInMissing { name: "fashion-mnist", bundled: true, searched, .. }
+                if searched == [empty.path().join("fashion-mnist")]
+        ));
     }
 }

@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::attributes::Attribute;
 use crate::error::{DataError, SkippedImage};
-use crate::fit::fit_image;
-use crate::formats::{self, Source};
+use crate::fit::{fit_image, to_float};
 use crate::preprocess::Preprocess;
 use crate::scan::{ScanProgress, ScanResult, is_too_many, scan};
-use crate::spec::{DataSpec, Split};
+use crate::source::{Source, Split};
+use crate::spec::DataSpec;
 
 /// Preprocessed images are kept in memory up to this many bytes (2 GiB: 170,000 images of 64×64×3); larger sets are
 /// decoded again in each epoch, by the loader's threads.
@@ -33,8 +34,6 @@ pub struct Dataset {
     /// Numbers of images that turned out bad only when they were decoded; sorted.
     failed: Mutex<Vec<usize>>,
     fingerprint: String,
-    /// Byte to `[-1, 1]`.
-    scale: [f32; 256],
 }
 
 impl Dataset {
@@ -71,7 +70,7 @@ impl Dataset {
         preprocess.validate()?;
         let spec = DataSpec::parse(spec)?;
         let name = spec.name();
-        let mut source = formats::open(&spec, split)?;
+        let mut source = spec.open(split)?;
         let ScanResult { kept, pixels, skipped, fingerprint } =
             scan(source.as_ref(), &name, preprocess, cache_bytes, progress)?;
         if pixels.is_some() {
@@ -87,7 +86,6 @@ impl Dataset {
             skipped,
             failed: Mutex::default(),
             fingerprint,
-            scale: std::array::from_fn(|byte| byte as f32 / 127.5 - 1.0),
         })
     }
 
@@ -161,11 +159,6 @@ impl Dataset {
         self.source.columns()
     }
 
-    /// The attributes' names.
-    pub fn attribute_names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.attribute_columns().iter().map(|column| column.name.as_str())
-    }
-
     /// The attributes of an image, a value for each of the [columns](Self::attribute_columns): 0 or 1, a number, or the
     /// number of a word.
     ///
@@ -201,7 +194,7 @@ impl Dataset {
     /// The images found bad after opening (only where the set is not cached), in order of their numbers.
     #[must_use]
     pub fn failed(&self) -> Vec<usize> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.failed.lock().clone()
     }
 
     /// Writes an image, `[H, W, C]`, into `out`: each byte x as x / 127.5 − 1, so in `[-1, 1]`.
@@ -234,22 +227,22 @@ impl Dataset {
     }
 
     /// These images will be written soon. Knowing all of a batch lets the disk serve its reads at once and in its own order.
-    pub(crate) fn prefetch_record(&self, indices: &[u32]) {
+    pub(crate) fn prefetch(&self, indices: &[u32]) {
         if self.pixels.is_none() {
             indices
                 .iter()
-                .for_each(|&index| self.source.prefetch_record(self.source_index(index as usize)));
+                .for_each(|&index| self.source.prefetch(self.source_index(index as usize)));
         }
     }
 
     /// Has the system read these images, and returns when it has; nothing where they are in memory.
     pub(crate) fn read_ahead(&self, indices: &[u32]) {
-        self.prefetch_record(indices);
+        self.prefetch(indices);
         indices.iter().for_each(|&index| self.source.read_ahead(self.source_index(index as usize)));
     }
 
     fn note_failure(&self, index: usize, reason: &str) -> Result<(), DataError> {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.failed.lock();
         if let Err(place) = failed.binary_search(&index) {
             failed.insert(place, index);
         }
@@ -276,20 +269,14 @@ impl Dataset {
         );
         let source_index = self.source_index(index);
         match &self.pixels {
-            Some(pixels) => self.to_float(&pixels[index * size..][..size], out),
+            Some(pixels) => to_float(&pixels[index * size..][..size], out),
             None => {
                 let mut bytes = vec![0; size];
                 fit_image(&self.source.load(source_index)?, &self.pending_preprocess, &mut bytes)?;
-                self.to_float(&bytes, out);
+                to_float(&bytes, out);
             }
         }
         Ok(())
-    }
-
-    fn to_float(&self, bytes: &[u8], out: &mut [f32]) {
-        for (value, &byte) in out.iter_mut().zip(bytes) {
-            *value = self.scale[usize::from(byte)];
-        }
     }
 
     #[track_caller]

@@ -1,58 +1,53 @@
-//! Everything that can go wrong with data, in one line each.
+//! The errors of this crate, each one line that names the thing and the value.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Why data could not be open_database, decoded or batched. Each message is one line that names the thing, the value and,
-/// where there is one, the way out.
+/// Why data could not be opened, decoded or batched.
+///
+/// ```
+/// use data::{DataError, DataSpec};
+///
+/// let error = DataSpec::parse("fashon-mnist").unwrap_err();
+/// assert!(matches!(error, DataError::NotFound { similar: Some("fashion-mnist"), .. }));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// The `--data` string is empty.
-    #[error(
-        "no data given: name a built-in set ({known}), a folder of images, an archive of them or a data set's file"
-    )]
-    EmptySpec {
-        /// The built-in names.
-        known: String,
-    },
-    /// The `--data` string is neither a built-in name nor an existing path.
-    #[error("no data at {spec:?}: no such file or folder, and not a built-in set ({known}){hint}")]
+    /// The dataset spec is an empty string.
+    #[error("no dataset given")]
+    EmptySpec,
+    /// The dataset spec is neither the name of a built-in dataset nor an existing path.
+    #[error("no data at {spec:?}: no such file or folder, and not a built-in dataset")]
     NotFound {
-        /// What was asked for.
+        /// The spec.
         spec: String,
-        /// The built-in names.
-        known: String,
-        /// Empty, or behind a semicolon what else may be meant, or how to get it.
-        hint: String,
+        /// The built-in name that is most similar to it, if one is.
+        similar: Option<&'static str>,
+        /// Whether a dataset of this name can be fetched.
+        fetchable: bool,
+        /// The folder of the dataset of this name, if it was fetched.
+        fetched: Option<PathBuf>,
     },
-    /// The `kind:` before the path is not a known one.
-    #[error("unknown kind {kind:?} in data {spec:?} (known kinds: {known})")]
-    UnknownKind {
+    /// The prefix before the path is not the name of a format.
+    #[error("unknown format {prefix:?} in dataset {spec:?}")]
+    UnknownFormat {
         /// The part before the colon.
-        kind: String,
-        /// The whole string.
+        prefix: String,
+        /// The whole spec.
         spec: String,
-        /// The known kinds.
-        known: String,
     },
-    /// The files of a built-in set are not on this machine.
-    #[error(
-        "cannot find the set {name:?} (looked in {looked}); {get}, or set {variable} to the folder that holds {folder:?}{hint}"
-    )]
+    /// The files of a built-in dataset are not on this machine.
+    #[error("cannot find the dataset {name:?} (searched {})", display_list(.searched))]
     BuiltInMissing {
         /// Its name.
         name: &'static str,
-        /// Its folder's name.
+        /// The name of its folder.
         folder: &'static str,
-        /// Where it was looked for.
-        looked: String,
-        /// The environment variable that names another place.
-        variable: &'static str,
-        /// How to get it.
-        get: String,
-        /// Empty, or how a path of that name is written.
-        hint: String,
+        /// The folders in which it was searched.
+        searched: Vec<PathBuf>,
+        /// Whether the repository contains it; otherwise it can be fetched.
+        bundled: bool,
     },
     /// The data have no such split.
     #[error("{path:?} has no {split} split ({wanted})")]
@@ -61,101 +56,105 @@ pub enum DataError {
         path: PathBuf,
         /// `train` or `test`.
         split: &'static str,
-        /// What would have counted as one.
+        /// The files or folders that would have been the split.
         wanted: String,
     },
-    /// Several files could be meant.
-    #[error("several sets in {path:?} could be meant ({files}); name one of them")]
+    /// A folder holds several datasets.
+    #[error("several datasets in {path:?} could be meant ({files})")]
     Ambiguous {
         /// The folder.
         path: PathBuf,
         /// The candidates' names.
         files: String,
     },
-    /// Of no known format.
-    #[error("cannot tell what {path:?} is: {why}")]
-    Unrecognised {
+    /// A file is a single image where a dataset is wanted.
+    #[error("{path:?} is a single image, not a dataset")]
+    SingleImage {
         /// The file.
         path: PathBuf,
-        /// What it looks like, and what to do.
-        why: String,
+    },
+    /// A file has no known format.
+    #[error("{path:?} has no known dataset format")]
+    UnknownContents {
+        /// The file.
+        path: PathBuf,
     },
     /// A file or folder could not be read.
     #[error("cannot read {path:?}: {error}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         error: std::io::Error,
     },
     /// A file would be overwritten.
-    #[error("{path:?} exists already: choose another name, or delete it first")]
+    #[error("{path:?} exists already")]
     Exists {
         /// The file.
         path: PathBuf,
     },
-    /// An idx file is not what its header says, or not an idx file.
+    /// An idx file whose header, length or compressed data are invalid.
     #[error("bad idx file {path:?}: {problem}")]
     Idx {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         problem: IdxProblem,
     },
-    /// A file is not what its format says, or not of that format.
+    /// A file violates its format.
     #[error("bad {format} {path:?}: {problem}")]
-    Bad {
-        /// What it is read as.
+    Malformed {
+        /// The format's name.
         format: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect, in one line.
         problem: String,
     },
-    /// Images and labels are not equally many.
+    /// The numbers of images and labels differ.
     #[error(
         "{images} images in {images_path:?} but {labels} labels in {labels_path:?}: the two files do not belong together"
     )]
     LabelCount {
-        /// The images file.
+        /// The file of images.
         images_path: PathBuf,
         /// Its number of images.
         images: usize,
-        /// The labels file.
+        /// The file of labels.
         labels_path: PathBuf,
         /// Its number of labels.
         labels: usize,
     },
-    /// A folder holds no image at all.
+    /// A folder or archive holds no image.
     #[error(
         "no images in {path:?} ({files} other files found; known formats: png, jpeg, gif, bmp, webp, tiff, pnm, tga, qoi)"
     )]
     NoImages {
-        /// The folder.
+        /// The folder or archive.
         path: PathBuf,
-        /// How many files it holds that are not images.
+        /// The number of its files, none of which is an image.
         files: usize,
     },
-    /// More than a tenth of the images cannot be decoded.
+    /// More than 10 % of the images cannot be decoded.
     #[error(
         "{bad} of {total} images in {path:?} cannot be decoded (at most 10 % may be bad), the first being {first}"
     )]
     TooManyBad {
-        /// The folder.
+        /// The file or folder.
         path: PathBuf,
-        /// How many cannot be decoded.
+        /// The number of images that cannot be decoded.
         bad: usize,
-        /// How many there are.
+        /// The number of images.
         total: usize,
-        /// The first bad one's name and reason.
+        /// The first bad image's name and the reason.
         first: String,
     },
-    /// An image that was there when the set was open_database cannot be decoded (any more).
+    /// One image cannot be decoded, or no longer.
     #[error("cannot decode {path:?}: {reason}")]
     Decode {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason, in one line.
         reason: String,
     },
     /// A file or folder could not be written.
@@ -163,45 +162,57 @@ pub enum DataError {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         error: std::io::Error,
     },
-    /// Files are to be written into a folder that holds some already.
-    #[error("{path:?} is not empty: choose another folder, or empty it")]
+    /// The output folder holds files already.
+    #[error("{path:?} is not empty")]
     NotEmpty {
         /// The folder.
         path: PathBuf,
     },
-    /// Files are to be written among those that are read.
-    #[error("{path:?} is inside {input:?}, which stays as it is: choose another place")]
-    Inside {
-        /// The folder to be made.
+    /// The output folder is inside the folder that is read.
+    #[error("{path:?} is inside {input:?}, which stays as it is")]
+    OutputInsideInput {
+        /// The output folder.
         path: PathBuf,
-        /// The folder that is read.
+        /// The input folder.
         input: PathBuf,
     },
-    /// A folder cannot be divided into splits.
+    /// A folder cannot be divided into splits, or images of it selected.
     #[error("cannot divide: {0}")]
-    Divide(String),
-    /// The preprocessing asked for makes no sense.
+    Split(#[from] SplitProblem),
+    /// A preprocessing option is out of range.
     #[error("bad preprocessing: {0}")]
-    Preprocess(String),
-    /// The set has fewer images than one batch.
+    Preprocess(#[from] PreprocessProblem),
+    /// An option of face extraction is out of range.
     #[error(
-        "{name:?} has {images} images, fewer than one batch of {batch}: choose a batch of {images} or fewer, or more images"
+        "bad face options: a size of {min_size} pixels, a score of {min_score}, a margin of {margin} (the size must be at least {least}, the score above 0, the margin from 0 to 10)"
     )]
+    FaceOptions {
+        /// The smallest box.
+        min_size: u32,
+        /// The smallest size that the detector can find.
+        least: u32,
+        /// The lowest score.
+        min_score: f64,
+        /// The margin.
+        margin: f64,
+    },
+    /// The dataset has fewer images than one batch.
+    #[error("{name:?} has {images} images, fewer than one batch of {batch}")]
     SmallerThanBatch {
-        /// The set.
+        /// The dataset.
         name: String,
         /// Its number of images.
         images: usize,
-        /// The batch size asked for.
+        /// The batch size.
         batch: usize,
     },
-    /// A batch of no images was asked for.
-    #[error("a batch of 0 images: choose a batch of 1 or more")]
+    /// The batch size is 0.
+    #[error("a batch of 0 images")]
     EmptyBatch,
-    /// A saved cursor does not fit the data.
+    /// A saved cursor does not fit the dataset.
     #[error(
         "the saved position is batch {batch} of an epoch of {batches} batches: the data or the batch size changed since it was saved"
     )]
@@ -211,10 +222,10 @@ pub enum DataError {
         /// The number of batches in an epoch.
         batches: u64,
     },
-    /// More images than can be numbered.
-    #[error("{name:?} has {images} images, more than the {} this program can number", u32::MAX)]
+    /// The dataset has more images than 32-bit indices.
+    #[error("{name:?} has {images} images, more than the {} that can be indexed", u32::MAX)]
     TooManyImages {
-        /// The set.
+        /// The dataset.
         name: String,
         /// Its number of images.
         images: usize,
@@ -222,15 +233,15 @@ pub enum DataError {
     /// There is not enough memory.
     #[error("not enough memory for {what} ({bytes} bytes)")]
     Memory {
-        /// What it was for.
+        /// The purpose of the memory.
         what: &'static str,
-        /// How much was asked for.
+        /// The number of bytes requested.
         bytes: u64,
     },
-    /// The system refused to start a thread.
+    /// The operating system refused to start a thread.
     #[error("cannot start the threads that decode images: {0}")]
     Threads(String),
-    /// [`Loader::next`](crate::Loader::next) was called again after it had failed.
+    /// [`Loader::next`](crate::Loader::next) was called again after an error.
     #[error("the loader has stopped after an earlier error")]
     Stopped,
 }
@@ -241,23 +252,125 @@ impl DataError {
         |error| Self::Write { path, error }
     }
 
-    pub(crate) fn bad(format: &'static str, path: &Path, problem: String) -> Self {
-        Self::Bad { format, path: path.to_owned(), problem }
+    pub(crate) fn malformed(format: &'static str, path: &Path, problem: String) -> Self {
+        Self::Malformed { format, path: path.to_owned(), problem }
     }
 }
 
-/// What is wrong with an idx file.
+fn display_list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a folder cannot be divided into splits, or images of it selected.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SplitProblem {
+    /// The held-out fraction is not between 0 and 1.
+    #[error("a share of {0}: it must be more than 0 and less than 1")]
+    Fraction(f64),
+    /// The dataset is not a folder of image files.
+    #[error("{0:?} is not a folder of images")]
+    NotAFolder(PathBuf),
+    /// The folder has a training and a held-out split already.
+    #[error("{0:?} has folders of both splits already")]
+    AlreadySplit(PathBuf),
+    /// The name of a file is not UTF-8.
+    #[error("the name of {name:?} in {folder:?} is not UTF-8: rename it")]
+    NotUtf8 {
+        /// The name, with replacement characters.
+        name: String,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder has no attribute table, where images are to be grouped by a column of it.
+    #[error("there is no attributes.csv in {folder:?} that could have a column {column:?}")]
+    NoTable {
+        /// The folder.
+        folder: PathBuf,
+        /// The column to group by.
+        column: String,
+    },
+    /// The attribute table has no such column.
+    #[error("attributes.csv in {folder:?} has no column {column:?} (it has {known})")]
+    NoColumn {
+        /// The folder.
+        folder: PathBuf,
+        /// The column to group by.
+        column: String,
+        /// The columns of the table.
+        known: String,
+    },
+    /// The attribute table has no row for an image.
+    #[error("attributes.csv in {folder:?} has no row for {name:?}")]
+    NoRow {
+        /// The folder.
+        folder: PathBuf,
+        /// The image's name.
+        name: String,
+    },
+}
+
+/// Which preprocessing option is out of range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PreprocessProblem {
+    /// A side of the target size.
+    #[error("images of {height}×{width} pixels: each side must be from 1 to {largest}")]
+    Size {
+        /// The target height.
+        height: u32,
+        /// The target width.
+        width: u32,
+        /// The largest side allowed.
+        largest: u32,
+    },
+    /// The number of channels.
+    #[error("{0} channels: choose 1 (gray), 3 (RGB) or 4 (RGBA)")]
+    Channels(u8),
+    /// A side of the center crop.
+    #[error("a crop of {height}×{width} pixels: each side must be from 1 to {largest}")]
+    Crop {
+        /// The crop's height.
+        height: u32,
+        /// The crop's width.
+        width: u32,
+        /// The largest side allowed.
+        largest: u32,
+    },
+    /// The length that the shorter side is resized to.
+    #[error(
+        "a shorter side of {side} pixels: it must be from {least}, the images' larger side, to {largest}"
+    )]
+    MinSide {
+        /// The length.
+        side: u32,
+        /// The smallest length allowed: the larger side of the target size.
+        least: u32,
+        /// The largest length allowed.
+        largest: u32,
+    },
+    /// A length for the shorter side without cropping.
+    #[error(
+        "a shorter side of {side} pixels without cropping: the center of a larger image is taken only where images are cropped"
+    )]
+    MinSideWithoutCrop {
+        /// The length.
+        side: u32,
+    },
+}
+
+/// The defect of an idx file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdxProblem {
     /// A gzipped file that is too long to be unpacked into memory.
     #[error(
-        "it unpacks to {bytes} bytes, more than {limit}: gunzip it, since a plain file is read from where it lies"
+        "it unpacks to {bytes} bytes, more than {limit}: gunzip it, since a plain file is read in place"
     )]
     TooLong {
-        /// Its elements.
+        /// The number of its elements.
         bytes: u64,
-        /// The most there may be.
+        /// The largest number allowed.
         limit: u64,
     },
     /// The first four bytes are not an idx magic number.
@@ -268,20 +381,20 @@ pub enum IdxProblem {
     /// The elements are not unsigned bytes.
     #[error("its elements are of type 0x{0:02x}; only unsigned bytes (0x08) are known")]
     ElementType(u8),
-    /// Images where labels are wanted, or the reverse.
+    /// The file has images where labels are wanted, or the reverse.
     #[error("it has {found} dimensions where {wanted} are wanted ({role})")]
     Dimensions {
-        /// The header's number.
+        /// The number of dimensions in the header.
         found: u8,
         /// The number wanted.
         wanted: u8,
         /// What the file should hold.
         role: &'static str,
     },
-    /// The header says that there are no images, or images without pixels.
+    /// The header declares no images, or images without pixels.
     #[error("its header says {0}: there is nothing in it")]
     Empty(String),
-    /// An image side over the limit.
+    /// An image side is over the limit.
     #[error("its header says {height}×{width} pixels; at most {limit} a side are read")]
     TooLarge {
         /// The header's height.
@@ -291,15 +404,15 @@ pub enum IdxProblem {
         /// The limit.
         limit: u32,
     },
-    /// The file ends before what its header promises.
+    /// The file ends before the length that its header declares.
     #[error("truncated: {expected} promised, but it {holds}")]
     Truncated {
-        /// What the header promises, or the header itself.
+        /// The declared length, or the header itself.
         expected: String,
-        /// What there is.
+        /// The length found.
         holds: String,
     },
-    /// The file goes on after what its header promises.
+    /// The file continues after the length that its header declares.
     #[error("it goes on after the {0} bytes that its header promises")]
     Trailing(u64),
     /// The gzip stream is damaged.
@@ -307,16 +420,16 @@ pub enum IdxProblem {
     Gzip(String),
 }
 
-/// An image that could not be decoded and is left out.
+/// An image that could not be decoded and is left out of the dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedImage {
-    /// Its path inside the data set.
+    /// Its path inside the dataset.
     pub name: String,
-    /// Why it could not be decoded, in one line.
+    /// The reason, in one line.
     pub reason: String,
-    /// It is the `ordinal`-th one skipped, counted from 1.
+    /// Its position among the skipped images, counted from 1.
     pub ordinal: usize,
-    /// Out of so many images found.
+    /// The number of images in the dataset, good and bad.
     pub found: usize,
 }
 

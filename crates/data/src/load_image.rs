@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::decode::{MAX_DECODED_BYTES, decode, one_line};
 use crate::error::DataError;
-use crate::fit::fit_image;
+use crate::fit::{fit_image, to_float};
 use crate::preprocess::Preprocess;
 
 /// Reads an image file and brings it to the shape that `preprocess` asks for. Returns its pixels, `[H, W, C]` in [−1, 1], and the file's own
@@ -27,7 +27,8 @@ pub fn load_image(
     let decoded = decode(&bytes, path).map_err(bad)?;
     let mut pixels = vec![0; preprocess.image_len()];
     fit_image(&decoded, preprocess, &mut pixels).map_err(bad)?;
-    let values = pixels.iter().map(|&byte| f32::from(byte) / 127.5 - 1.0).collect();
+    let mut values = vec![0.0; pixels.len()];
+    to_float(&pixels, &mut values);
     Ok((values, [decoded.height as usize, decoded.width as usize]))
 }
 

@@ -3,10 +3,12 @@
 //! Batch n of a run is made by worker n mod W and fetched from that worker's own bounded channel, so the order needs no
 //! sorting and does not depend on which worker is faster.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
 
 use crate::cursor::{Cursor, SHARD, order};
 use crate::dataset::Dataset;
@@ -154,7 +156,7 @@ impl Loader {
 
     /// Takes back a batch's `images` when they are no longer needed, to spare an allocation.
     pub fn recycle(&mut self, images: Vec<f32>) {
-        let mut spare = lock(&self.shared.spare);
+        let mut spare = self.shared.spare.lock();
         if images.len() == self.shared.image_values() && spare.len() < self.shared.spare_limit {
             spare.push(images);
         }
@@ -242,7 +244,7 @@ impl LoaderState {
         let mut indices = Vec::with_capacity(self.batch);
         let image_len = images.len() / self.batch;
         let order = &order[start..start + self.batch];
-        self.dataset.prefetch_record(order);
+        self.dataset.prefetch(order);
         for (&index, out) in order.iter().zip(images.chunks_exact_mut(image_len)) {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(DataError::Stopped);
@@ -257,7 +259,7 @@ impl LoaderState {
 
     /// The order of the cursor's epoch, made once for all workers.
     fn order(&self, cursor: Cursor) -> Arc<Vec<u32>> {
-        let mut orders = lock(&self.orders);
+        let mut orders = self.orders.lock();
         if let Some((_, order)) = orders.iter().find(|(epoch, _)| *epoch == cursor.epoch) {
             return Arc::clone(order);
         }
@@ -272,7 +274,7 @@ impl LoaderState {
 
     /// A buffer for a batch, with anything in it.
     fn buffer(&self) -> Result<Vec<f32>, DataError> {
-        if let Some(buffer) = lock(&self.spare).pop() {
+        if let Some(buffer) = self.spare.lock().pop() {
             return Ok(buffer);
         }
         let values = self.image_values();
@@ -289,9 +291,4 @@ impl LoaderState {
     fn image_values(&self) -> usize {
         self.batch * self.dataset.shape().iter().product::<usize>()
     }
-}
-
-/// What the lock guards is whole after each statement, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::decode::MAX_SIDE;
-use crate::error::DataError;
+use crate::error::{DataError, PreprocessProblem};
 
 /// What is done to each picture: composite, cut, crop or pad, resize, convert.
 ///
@@ -69,45 +69,31 @@ impl Preprocess {
         [self.size[0] as usize, self.size[1] as usize, usize::from(self.channels)]
     }
 
-    /// Checks the ranges of all numbers, and that they go together.
+    /// Checks each value's range, and that the values go together.
     ///
     /// # Errors
-    /// [`DataError::Preprocess`] names the value that is out of range.
+    /// Returns [`DataError::Preprocess`] with the value that is out of range.
     pub fn validate(&self) -> Result<(), DataError> {
         let [height, width] = self.size;
-        if !(1..=MAX_SIDE).contains(&height) || !(1..=MAX_SIDE).contains(&width) {
-            return Err(DataError::Preprocess(format!(
-                "images of {height}×{width} pixels: each side must be from 1 to {MAX_SIDE}"
-            )));
+        let (largest, range) = (MAX_SIDE, 1..=MAX_SIDE);
+        if !range.contains(&height) || !range.contains(&width) {
+            return Err(PreprocessProblem::Size { height, width, largest }.into());
         }
         if !matches!(self.channels, 1 | 3 | 4) {
-            return Err(DataError::Preprocess(format!(
-                "{} channels: choose 1 (grey), 3 (RGB) or 4 (RGBA)",
-                self.channels
-            )));
+            return Err(PreprocessProblem::Channels(self.channels).into());
         }
         if let Some([height, width]) = self.crop
-            && !((1..=MAX_SIDE).contains(&height) && (1..=MAX_SIDE).contains(&width))
+            && !(range.contains(&height) && range.contains(&width))
         {
-            let range = format!("each side must be from 1 to {MAX_SIDE}");
-            return Err(DataError::Preprocess(format!(
-                "a crop of {height}×{width} pixels: {range}"
-            )));
+            return Err(PreprocessProblem::Crop { height, width, largest }.into());
         }
         if let Some(side) = self.min_side {
             let least = height.max(width);
-            if !(least..=MAX_SIDE).contains(&side) {
-                let range =
-                    format!("it must be from {least}, the images' larger side, to {MAX_SIDE}");
-                return Err(DataError::Preprocess(format!(
-                    "a shorter side of {side} pixels: {range}"
-                )));
+            if !(least..=largest).contains(&side) {
+                return Err(PreprocessProblem::MinSide { side, least, largest }.into());
             }
             if self.fit != Fit::Crop {
-                let why = "the centre of a larger picture is taken only where pictures are cropped";
-                return Err(DataError::Preprocess(format!(
-                    "a shorter side of {side} pixels without cropping: {why}"
-                )));
+                return Err(PreprocessProblem::MinSideWithoutCrop { side }.into());
             }
         }
         Ok(())
@@ -150,24 +136,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_that_make_no_sense_are_named() {
+    fn values_out_of_range_are_errors() {
+        use PreprocessProblem::{Channels, Crop, MinSide, MinSideWithoutCrop, Size};
         let plain = Preprocess::new([64, 48], 3);
         plain.validate().unwrap();
         let side = |min_side, fit| Preprocess { min_side: Some(min_side), fit, ..plain.clone() };
+        let crop = |crop| Preprocess { crop: Some(crop), ..plain.clone() };
         side(64, Fit::Crop).validate().unwrap();
-        for (bad, part) in [
-            (Preprocess::new([0, 1], 3), "0×1"),
-            (Preprocess::new([1, MAX_SIDE + 1], 3), "16385"),
-            (Preprocess::new([1, 1], 2), "2 channels"),
-            (Preprocess { crop: Some([0, 9]), ..plain.clone() }, "a crop of 0×9"),
-            (Preprocess { crop: Some([9, MAX_SIDE + 1]), ..plain.clone() }, "a crop of 9×16385"),
-            (side(63, Fit::Crop), "from 64"),
-            (side(MAX_SIDE + 1, Fit::Crop), "16384"),
-            (side(64, Fit::Pad), "without cropping"),
-            (side(64, Fit::Stretch), "without cropping"),
+        let (largest, beyond) = (MAX_SIDE, MAX_SIDE + 1);
+        for (bad, wanted) in [
+            (Preprocess::new([0, 1], 3), Size { height: 0, width: 1, largest }),
+            (Preprocess::new([1, beyond], 3), Size { height: 1, width: beyond, largest }),
+            (Preprocess::new([1, 1], 2), Channels(2)),
+            (crop([0, 9]), Crop { height: 0, width: 9, largest }),
+            (crop([9, beyond]), Crop { height: 9, width: beyond, largest }),
+            (side(63, Fit::Crop), MinSide { side: 63, least: 64, largest }),
+            (side(beyond, Fit::Crop), MinSide { side: beyond, least: 64, largest }),
+            (side(64, Fit::Pad), MinSideWithoutCrop { side: 64 }),
+            (side(64, Fit::Stretch), MinSideWithoutCrop { side: 64 }),
         ] {
-            let message = bad.validate().unwrap_err().to_string();
-            assert!(message.contains(part) && !message.contains('\n'), "{message}");
+            let error = bad.validate().unwrap_err();
+            assert!(!error.to_string().contains('\n'), "{error}");
+            assert!(matches!(error, DataError::Preprocess(found) if found == wanted));
         }
     }
 

@@ -6,7 +6,8 @@
 
 use std::num::NonZeroU32;
 use std::ops::Range;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::cursor::Cursor;
 
@@ -55,13 +56,13 @@ impl ReadAhead {
         if cursor.epoch == u64::MAX {
             return;
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if last > state.wanted {
             state.wanted = last;
             self.changed.notify_all();
         }
         while state.next <= last && !state.stopped {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut state);
         }
     }
 
@@ -71,9 +72,9 @@ impl ReadAhead {
         // Nobody shall wait for a thread that has died.
         let _stop = StopOnDrop(self);
         loop {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             while state.next > self.after(state.wanted) && !state.stopped {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                self.changed.wait(&mut state);
             }
             if state.stopped {
                 return;
@@ -82,23 +83,19 @@ impl ReadAhead {
             drop(state);
             let start = number * self.buffer;
             window(epoch, start as usize..(start + self.buffer) as usize);
-            self.lock().next = self.after((epoch, number));
+            self.state.lock().next = self.after((epoch, number));
             self.changed.notify_all();
         }
     }
 
     /// Wakes up everybody, for good.
     pub fn stop(&self) {
-        self.lock().stopped = true;
+        self.state.lock().stopped = true;
         self.changed.notify_all();
     }
 
     fn after(&self, (epoch, window): WindowId) -> WindowId {
         if window + 1 < self.windows { (epoch, window + 1) } else { (epoch.saturating_add(1), 0) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ReadState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,21 +122,19 @@ mod tests {
         let read = Arc::new(Mutex::new(Vec::new()));
         let reader = {
             let (ahead, read) = (Arc::clone(&ahead), Arc::clone(&read));
-            thread::spawn(move || {
-                ahead.read(|epoch, range| read.lock().unwrap().push((epoch, range)))
-            })
+            thread::spawn(move || ahead.read(|epoch, range| read.lock().push((epoch, range))))
         };
         let all = [(0, 6..12), (0, 12..18), (0, 18..24), (1, 0..6), (1, 6..12)];
         let settled = |count| {
             for _ in 0..200 {
-                if read.lock().unwrap().len() >= count {
+                if read.lock().len() >= count {
                     // Time for one too many.
                     thread::sleep(Duration::from_millis(10));
                     break;
                 }
                 thread::sleep(Duration::from_millis(5));
             }
-            assert_eq!(*read.lock().unwrap(), all[..count]);
+            assert_eq!(*read.lock(), all[..count]);
         };
         settled(2);
         // Pictures 8 to 11, then 12 to 15, then 16 to 19, which lie in two windows.

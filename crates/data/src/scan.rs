@@ -3,13 +3,12 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
 
-use crate::attributes::{self, Attribute};
 use crate::error::{DataError, SkippedImage};
+use crate::fingerprint::FingerprintHasher;
 use crate::fit::fit_image;
-use crate::formats::{Digest, Source};
 use crate::preprocess::Preprocess;
+use crate::source::{Digest, Source};
 
 /// How far opening a set has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,33 +162,4 @@ pub(crate) fn decode_block(
 
 fn check_block(source: &dyn Source, block: Range<usize>) -> Vec<Result<Digest, String>> {
     block.into_par_iter().map(|index| source.check(index)).collect()
-}
-
-/// What makes two sets the same set: the preprocessing, and each image's digest, label and attributes in order.
-pub(crate) struct FingerprintHasher(Sha256);
-
-impl FingerprintHasher {
-    pub fn new(preprocess: &Preprocess, columns: &[Attribute]) -> Self {
-        let mut hash = Sha256::new_with_prefix(b"dcgan data set 1\0");
-        preprocess.hash_into(&mut hash);
-        attributes::hash_into(columns, &mut hash);
-        Self(hash)
-    }
-
-    pub fn add(&mut self, digest: &Digest, label: Option<u32>, attributes: &[f32]) {
-        self.0.update(digest);
-        let label = label.map_or(-1, i64::from);
-        self.0.update(label.to_le_bytes());
-        for value in attributes {
-            self.0.update(value.to_le_bytes());
-        }
-    }
-
-    pub fn finish(self) -> String {
-        hex(&self.0.finalize())
-    }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,14 +1,16 @@
-//! What a `--data` string means.
+//! The dataset spec: a string that names a dataset, parsed into its location and format.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::builtin::{self, BuiltInSet};
 use crate::error::DataError;
+use crate::fetch::remote_sets;
+use crate::formats::{self, Format, packed};
 use crate::preprocess::Preprocess;
+use crate::source::{Source, Split};
 
+<<<<<<< HEAD
 /// Which part of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -84,70 +86,85 @@ impl Kind {
 }
 
 /// A parsed `--data` string.
+=======
+/// A parsed dataset spec.
+>>>>>>> f02f682 (Register dataset formats in one table; type the data errors)
 ///
-/// - a built-in name: `fashion-mnist` (or `fashion`), `emoji-people` (or `emoji`), and `mnist`, `cifar-10`, `celeba` … once they are
-///   fetched; a folder of that name is `./mnist`;
-/// - a path: a folder or an archive of images, an idx file (`.gz` or not; labels are found beside it by the usual names), the
-///   files of CIFAR, SVHN, STL-10, LSUN or CelebA, or a file that [`prepare`](crate::prepare) wrote; which of them (see [`Kind`]) is
-///   found out from the content;
-/// - `KIND:PATH`, such as `lsun:PATH`, to say which.
+/// - the name of a built-in dataset: `fashion-mnist` (or `fashion`), `emoji-people` (or `emoji`),
+///   and `mnist`, `cifar-10`, `celeba` … once they are fetched; a folder of that name is `./mnist`;
+/// - a path: a folder or an archive of images, an idx file (`.gz` or not; labels are found next to
+///   it by the usual names), the files of CIFAR, SVHN, STL-10, LSUN or CelebA, or a file that
+///   [`prepare`](crate::prepare) wrote; the format is detected from the contents;
+/// - `FORMAT:PATH`, such as `lsun:PATH`, to force one of the [`formats`](crate::formats()).
+///
+/// ```
+/// use data::{DataSpec, Split};
+///
+/// let spec = DataSpec::parse("fashion")?;
+/// assert_eq!(spec.name(), "fashion-mnist");
+/// assert_eq!(spec.image_shape(Split::Train)?, Some([28, 28, 1]));
+/// # Ok::<(), data::DataError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataSpec {
     text: String,
-    target: DataLocation,
+    location: DataLocation,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum DataLocation {
+enum DataLocation {
     BuiltIn(&'static BuiltInSet),
-    Path { kind: Kind, path: PathBuf },
+    /// `format` is detected if it is `None`.
+    Path {
+        format: Option<&'static Format>,
+        path: PathBuf,
+    },
 }
 
 impl DataSpec {
-    /// Parses `text`; that a path exists is checked, what is in it is not.
+    /// Parses `text`. The path must exist; its contents are not read.
     ///
     /// # Errors
-    /// [`DataError::EmptySpec`], [`DataError::UnknownKind`], or [`DataError::NotFound`] with the nearest built-in name.
+    /// Returns [`DataError::EmptySpec`], [`DataError::UnknownFormat`], or [`DataError::NotFound`]
+    /// with the most similar built-in name.
     pub fn parse(text: &str) -> Result<Self, DataError> {
-        let known = || builtin::builtin_names().collect::<Vec<_>>().join(", ");
         if text.is_empty() {
-            return Err(DataError::EmptySpec { known: known() });
+            return Err(DataError::EmptySpec);
         }
-        let of = |target| Ok(Self { text: text.to_owned(), target });
+        let at = |location| Ok(Self { text: text.to_owned(), location });
         if let Some(set) = builtin::find(text) {
-            return of(DataLocation::BuiltIn(set));
+            return at(DataLocation::BuiltIn(set));
         }
-        let (kind, path) = split_kind(text)?;
+        let (format, path) = split_prefix(text)?;
+        // Where existence cannot be known (no permission), reading will give the reason.
         if path.try_exists().unwrap_or(true) {
-            // Where existence cannot be known (no permission), reading will give the reason.
-            return of(DataLocation::Path { kind, path });
+            return at(DataLocation::Path { format, path });
         }
-        let hint = match crate::remote_sets().find(|set| set.name == text).map(|set| set.locate()) {
-            Some(Some(path)) => format!("; it is at {path:?}"),
-            Some(None) => format!("; get it with dcgan data fetch {text}"),
-            None => {
-                nearest(text).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
-            }
-        };
-        Err(DataError::NotFound { spec: text.to_owned(), known: known(), hint })
+        let remote = remote_sets().find(|set| set.name == text);
+        Err(DataError::NotFound {
+            spec: text.to_owned(),
+            similar: if remote.is_some() { None } else { most_similar(text) },
+            fetchable: remote.is_some(),
+            fetched: remote.and_then(|set| set.locate()),
+        })
     }
 
-    /// The path, unless it is a built-in set.
+    /// The path, unless it is a built-in dataset.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
-        match &self.target {
+        match &self.location {
             DataLocation::BuiltIn(_) => None,
             DataLocation::Path { path, .. } => Some(path),
         }
     }
 
-    /// A short name for messages and run folders: the built-in name, or the path's last part.
+    /// A short name for messages and run folders: the built-in name, or the path's last component.
     #[must_use]
     pub fn name(&self) -> String {
-        match &self.target {
+        match &self.location {
             DataLocation::BuiltIn(set) => set.name.to_owned(),
             DataLocation::Path { path, .. } => {
-                // `.` and `..` have no last part of their own.
+                // `.` and `..` have no last component of their own.
                 let resolved = path.canonicalize().unwrap_or_else(|_| path.clone());
                 resolved
                     .file_name()
@@ -156,40 +173,63 @@ impl DataSpec {
         }
     }
 
-    /// `[H, W, C]` of the pictures where all have it (idx, CIFAR, SVHN, STL-10, packed files), from the format or a file's header alone; `None` for a
-    /// set of any pictures. What defaults are chosen by, before anything is decoded.
+    /// `[H, W, C]` of the images where all have the same shape (idx, CIFAR, SVHN, STL-10, packed
+    /// files), from the format or a file's header alone; `None` for images of any size.
     ///
     /// # Errors
-    /// As opening the set: files that are missing or whose header is damaged.
+    /// Returns the error of opening the dataset if files are missing or a header is damaged.
     pub fn image_shape(&self, split: Split) -> Result<Option<[u32; 3]>, DataError> {
-        crate::formats::image_shape(self, split)
+        let (format, path) = self.resolve()?;
+        (format.image_shape)(&path, split)
     }
 
-    /// How the pictures of a [packed file](crate::prepare) were brought to their shape; `None` for any other set.
+    /// The preprocessing that was applied to the images of a [packed file](crate::prepare); `None`
+    /// for any other dataset.
     ///
     /// # Errors
-    /// As opening the set.
+    /// Returns the error of opening the dataset.
     pub fn packed_preprocess(&self) -> Result<Option<Preprocess>, DataError> {
-        crate::formats::packed_preprocess(self)
+        let (format, path) = self.resolve()?;
+        if *format != packed::FORMAT {
+            return Ok(None);
+        }
+        Ok(Some(packed::layout::read_footer(&path)?.1.preprocess))
     }
 
-    /// The colour (RGB) that suits what is transparent in a built-in set; `None` for a path, of which nothing is known.
+    /// The background color (RGB) for the transparent pixels of a built-in dataset; `None` for a
+    /// path.
     #[must_use]
     pub fn background(&self) -> Option<[u8; 3]> {
-        match &self.target {
+        match &self.location {
             DataLocation::BuiltIn(set) => Some(set.background),
             DataLocation::Path { .. } => None,
         }
     }
 
-    /// Whether this is a built-in set that is small, with clean edges and flat colours: a plain GAN collapses on it.
+    /// Whether this is a built-in dataset of few images with clean edges and flat colors, on which
+    /// a plain GAN collapses.
     #[must_use]
     pub fn is_small_flat_graphics(&self) -> bool {
-        matches!(&self.target, DataLocation::BuiltIn(set) if set.small_flat_graphics)
+        matches!(&self.location, DataLocation::BuiltIn(set) if set.small_flat_graphics)
     }
 
-    pub(crate) fn target(&self) -> &DataLocation {
-        &self.target
+    /// Opens one split.
+    pub(crate) fn open(&self, split: Split) -> Result<Box<dyn Source>, DataError> {
+        let (format, path) = self.resolve()?;
+        let class_names = match &self.location {
+            DataLocation::BuiltIn(set) => Some(set.classes).filter(|names| !names.is_empty()),
+            DataLocation::Path { .. } => None,
+        };
+        (format.open)(&path, split, class_names)
+    }
+
+    /// The format and the path of the files.
+    fn resolve(&self) -> Result<(&'static Format, PathBuf), DataError> {
+        match &self.location {
+            DataLocation::BuiltIn(set) => Ok((set.format, set.locate()?)),
+            DataLocation::Path { format: Some(format), path } => Ok((format, path.clone())),
+            DataLocation::Path { format: None, path } => Ok((formats::detect(path)?, path.clone())),
+        }
     }
 }
 
@@ -200,26 +240,25 @@ impl fmt::Display for DataSpec {
     }
 }
 
-fn split_kind(text: &str) -> Result<(Kind, PathBuf), DataError> {
+/// The format of the prefix, if there is one, and the path.
+fn split_prefix(text: &str) -> Result<(Option<&'static Format>, PathBuf), DataError> {
     if let Some((prefix, path)) = text.split_once(':') {
-        if let Some(&(_, kind)) = Kind::NAMED.iter().find(|(name, _)| *name == prefix) {
-            return Ok((kind, PathBuf::from(path)));
+        if let Some(format) = formats::find(prefix) {
+            return Ok((Some(format), PathBuf::from(path)));
         }
         // A single letter is a Windows drive; a colon may also be part of an existing file's name.
         let word =
             prefix.len() > 1 && prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         if word && !Path::new(text).exists() {
-            return Err(DataError::UnknownKind {
-                kind: prefix.to_owned(),
-                spec: text.to_owned(),
-                known: Kind::known(),
-            });
+            let (prefix, spec) = (prefix.to_owned(), text.to_owned());
+            return Err(DataError::UnknownFormat { prefix, spec });
         }
     }
-    Ok((Kind::Auto, PathBuf::from(text)))
+    Ok((None, PathBuf::from(text)))
 }
 
-fn nearest(text: &str) -> Option<&'static str> {
+/// The built-in name or alias at the least edit distance, if at most a third of it differs.
+fn most_similar(text: &str) -> Option<&'static str> {
     let names =
         builtin::BUILT_IN.iter().flat_map(|set| set.aliases.iter().copied().chain([set.name]));
     names
@@ -243,11 +282,9 @@ mod tests {
     }
 
     #[test]
-    fn sets_of_one_shape_tell_it() {
-        assert_eq!(
-            DataSpec::parse("fashion-mnist").unwrap().image_shape(Split::Test).unwrap(),
-            Some([28, 28, 1])
-        );
+    fn image_shape_is_read_from_headers() {
+        let fashion = DataSpec::parse("fashion-mnist").unwrap();
+        assert_eq!(fashion.image_shape(Split::Test).unwrap(), Some([28, 28, 1]));
         let folder = tempfile::tempdir().unwrap();
         let spec = |path: &Path| DataSpec::parse(path.to_str().unwrap()).unwrap();
         assert_eq!(spec(folder.path()).image_shape(Split::Train).unwrap(), None);
@@ -259,31 +296,32 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_split_off() {
+    fn prefix_selects_the_format() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
-        for (prefix, wanted) in [("", Kind::Auto), ("idx:", Kind::Idx), ("folder:", Kind::Folder)] {
+        for (prefix, wanted) in [("", None), ("idx:", Some("idx")), ("folder:", Some("folder"))] {
             let spec = DataSpec::parse(&format!("{prefix}{path}")).unwrap();
-            assert_eq!(spec.target(), &DataLocation::Path { kind: wanted, path: path.into() });
+            let format = wanted.and_then(formats::find);
+            assert_eq!(spec.location, DataLocation::Path { format, path: path.into() });
         }
-        let message = DataSpec::parse(&format!("lmbd:{path}")).unwrap_err().to_string();
-        assert!(
-            message.contains("unknown kind \"lmbd\"") && message.contains("idx, folder"),
-            "{message}"
-        );
+        let error = DataSpec::parse(&format!("lmbd:{path}")).unwrap_err();
+        assert!(matches!(error, DataError::UnknownFormat { prefix, .. } if prefix == "lmbd"));
     }
 
     #[test]
-    fn what_is_missing_is_named_with_the_nearest_name() {
-        let message = DataSpec::parse("fashon-mnist").unwrap_err().to_string();
-        assert!(message.contains("did you mean \"fashion-mnist\"?"), "{message}");
-        let message = DataSpec::parse("svhn-extra").unwrap_err().to_string();
-        assert!(message.ends_with("; get it with dcgan data fetch svhn-extra"), "{message}");
-        let message = DataSpec::parse("no/such/place").unwrap_err().to_string();
-        assert!(
-            message.contains("no data at \"no/such/place\"") && !message.contains("did you mean"),
-            "{message}"
-        );
-        assert!(matches!(DataSpec::parse(""), Err(DataError::EmptySpec { .. })));
+    fn unknown_names_get_the_most_similar_one() {
+        let parse = |text: &str| DataSpec::parse(text).unwrap_err();
+        assert!(matches!(
+            parse("fashon-mnist"),
+            DataError::NotFound { similar: Some("fashion-mnist"), fetchable: false, .. }
+        ));
+        assert!(matches!(
+            parse("svhn-extra"),
+            DataError::NotFound { similar: None, fetchable: true, fetched: None, .. }
+        ));
+        let error = parse("no/such/place");
+        assert!(error.to_string().contains("no data at \"no/such/place\""), "{error}");
+        assert!(matches!(error, DataError::NotFound { similar: None, fetchable: false, .. }));
+        assert!(matches!(parse(""), DataError::EmptySpec));
     }
 }

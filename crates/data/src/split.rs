@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::dataset::Dataset;
-use crate::error::DataError;
+use crate::error::{DataError, SplitProblem};
 use crate::formats::table::{CsvTable, FILE_NAME};
-use crate::formats::{self, Source};
 use crate::scan::ScanProgress;
-use crate::spec::{DataSpec, Split};
+use crate::source::{Source, Split};
+use crate::spec::DataSpec;
 
 /// How a folder is divided.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +21,7 @@ pub struct SplitOptions {
     /// Another seed holds out others.
     pub seed: u64,
     /// The column of `attributes.csv` whose values stay together: pictures that share one are in one part.
-    pub by: Option<String>,
+    pub group_by: Option<String>,
 }
 
 /// The pictures of each part.
@@ -50,29 +50,27 @@ pub fn split(
     progress: &dyn Fn(ScanProgress),
 ) -> Result<SplitCounts, DataError> {
     if !(options.test > 0.0 && options.test < 1.0) {
-        return Err(DataError::Divide(format!(
-            "a share of {}: it must be more than 0 and less than 1",
-            options.test
-        )));
+        return Err(SplitProblem::Fraction(options.test).into());
     }
     if !input.is_dir() {
-        return Err(DataError::Divide(format!(
-            "{input:?} is no folder of pictures: only those are divided"
-        )));
+        return Err(SplitProblem::NotAFolder(input.to_owned()).into());
     }
     let spec = DataSpec::parse(&format!("folder:{}", input.display()))?;
-    if formats::open(&spec, Split::Test).is_ok() {
-        return Err(DataError::Divide(format!("{input:?} has folders of both splits already")));
+    if spec.open(Split::Test).is_ok() {
+        return Err(SplitProblem::AlreadySplit(input.to_owned()).into());
     }
-    let source = formats::open(&spec, Split::Train)?;
+    let source = spec.open(Split::Train)?;
     let names: Vec<String> =
         (0..source.len()).map(|index| source.name(index).replace('\\', "/")).collect();
     require_utf8(input, &names)?;
     let table = read_table(input)?;
-    let groups = match &options.by {
+    let groups = match &options.group_by {
         None => names.clone(),
         Some(column) => {
-            groups(table.as_ref().ok_or_else(|| no_table(input, column))?, input, column, &names)?
+            let (folder, wanted) = (input.to_owned(), column.clone());
+            let table = table.as_ref();
+            let table = table.ok_or(SplitProblem::NoTable { folder, column: wanted })?;
+            groups(table, input, column, &names)?
         }
     };
     let tests = holdout_split(source.as_ref(), &groups, options);
@@ -104,13 +102,7 @@ pub fn split(
 /// # Panics
 /// When an index is not below the set's length.
 pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), DataError> {
-    let no_folder = || {
-        DataError::Divide(format!(
-            "{} is no folder of pictures, whose files could be taken along",
-            dataset.name()
-        ))
-    };
-    let folder = dataset.folder().ok_or_else(no_folder)?;
+    let folder = dataset.folder().ok_or_else(|| SplitProblem::NotAFolder(dataset.name().into()))?;
     let names: Vec<String> =
         indices.iter().map(|&index| dataset.image_name(index).replace('\\', "/")).collect();
     require_utf8(&folder, &names)?;
@@ -141,9 +133,10 @@ fn require_utf8(folder: &Path, names: &[String]) -> Result<(), DataError> {
     };
     match names.iter().find(changed) {
         None => Ok(()),
-        Some(name) => Err(DataError::Divide(format!(
-            "the name of {name:?} in {folder:?} is not UTF-8: rename it"
-        ))),
+        Some(name) => {
+            let (name, folder) = (name.clone(), folder.to_owned());
+            Err(SplitProblem::NotUtf8 { name, folder }.into())
+        }
     }
 }
 
@@ -169,7 +162,7 @@ pub(crate) fn require_outside(input: &Path, out: &Path) -> Result<(), DataError>
     };
     match real(input).zip(real(out)) {
         Some((above, below)) if below.starts_with(&above) => {
-            Err(DataError::Inside { path: out.to_owned(), input: input.to_owned() })
+            Err(DataError::OutputInsideInput { path: out.to_owned(), input: input.to_owned() })
         }
         _ => Ok(()),
     }
@@ -207,12 +200,6 @@ fn holdout_split(source: &dyn Source, groups: &[String], options: &SplitOptions)
     groups.iter().map(|group| chosen[group.as_str()]).collect()
 }
 
-fn no_table(input: &Path, column: &str) -> DataError {
-    DataError::Divide(format!(
-        "there is no {FILE_NAME} in {input:?} that could have a column {column:?}"
-    ))
-}
-
 /// The table beside the pictures, if there is one.
 fn read_table(folder: &Path) -> Result<Option<CsvTable>, DataError> {
     let path = folder.join(FILE_NAME);
@@ -232,16 +219,14 @@ fn groups(
 ) -> Result<Vec<String>, DataError> {
     let at = table.heads.iter().position(|head| head == column).ok_or_else(|| {
         let known = table.heads.iter().collect::<Vec<_>>().join(", ");
-        DataError::Divide(format!(
-            "{FILE_NAME} in {input:?} has no column {column:?} (it has {known})"
-        ))
+        SplitProblem::NoColumn { folder: input.to_owned(), column: column.to_owned(), known }
     })?;
     let values: HashMap<String, &str> =
         table.files().zip(table.rows.iter().map(|row| &row[at])).collect();
     let value = |name: &String| {
         let found = values.get(name).map(|value| (*value).to_owned());
         found.ok_or_else(|| {
-            DataError::Divide(format!("{FILE_NAME} in {input:?} has no row for {name:?}"))
+            SplitProblem::NoRow { folder: input.to_owned(), name: name.clone() }.into()
         })
     };
     names.iter().map(value).collect()

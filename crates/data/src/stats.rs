@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use crate::attributes::{Attribute, AttributeKind};
 use crate::error::{DataError, SkippedImage};
-use crate::formats::{self, Source};
 use crate::scan::ScanProgress;
-use crate::spec::{DataSpec, Split};
+use crate::source::{Source, Split};
+use crate::spec::DataSpec;
 
 /// So many pictures are decoded at most; of larger sets, so many that lie evenly spread.
 pub const STATS_MAX_IMAGES: usize = 20_000;
@@ -60,7 +60,7 @@ impl DatasetStats {
         split: Split,
         progress: &dyn Fn(ScanProgress),
     ) -> Result<Self, DataError> {
-        let source = formats::open(spec, split)?;
+        let source = spec.open(split)?;
         let images = source.len();
         let chosen: Vec<usize> = match images {
             0..=STATS_MAX_IMAGES => (0..images).collect(),

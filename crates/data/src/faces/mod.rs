@@ -17,10 +17,10 @@ use rustface::{Detector, ImageData, Model};
 use crate::decode::{DecodedImage, one_line};
 use crate::error::{DataError, SkippedImage};
 use crate::fit::fit_image;
-use crate::formats;
 use crate::preprocess::Preprocess;
 use crate::scan::ScanProgress;
-use crate::spec::{DataSpec, Split};
+use crate::source::Split;
+use crate::spec::DataSpec;
 use crate::split::{make_empty, require_outside};
 
 mod model;
@@ -106,13 +106,10 @@ pub fn extract_faces(
         || !(min_score > 0.0 && min_score.is_finite())
         || !(0.0..=10.0).contains(&margin)
     {
-        return Err(DataError::Preprocess(format!(
-            "faces of at least {min_size} pixels, a score of {min_score} and a margin of {margin}: the size must be at least \
-             {WINDOW}, the score above 0, and the margin from 0 to 10"
-        )));
+        return Err(DataError::FaceOptions { min_size, least: WINDOW, min_score, margin });
     }
     let model = model::read(model)?;
-    let source = formats::open(spec, Split::Train)?;
+    let source = spec.open(Split::Train)?;
     require_outside(source.path(), out)?;
     make_empty(out)?;
     let table_path = out.join(TABLE);

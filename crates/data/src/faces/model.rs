@@ -20,7 +20,7 @@ use crate::error::DataError;
 
 static BUILT_IN: &[u8] = include_bytes!("../../models/seeta_fd_frontal_v1.0.bin");
 
-const FORMAT: &str = "face detector";
+const FORMAT_NAME: &str = "face detector";
 
 /// The built-in one has 1.2 MB.
 const MOST_BYTES: u64 = 64 << 20;
@@ -46,8 +46,8 @@ pub(super) fn read(path: Option<&Path>) -> Result<Model, DataError> {
     let Some(path) = path else { return parse(BUILT_IN, Path::new("built in")) };
     let io = |error| DataError::Io { path: path.to_owned(), error };
     if fs::metadata(path).map_err(io)?.len() > MOST_BYTES {
-        return Err(DataError::bad(
-            FORMAT,
+        return Err(DataError::malformed(
+            FORMAT_NAME,
             path,
             format!("it has more than {} MiB", MOST_BYTES >> 20),
         ));
@@ -57,8 +57,8 @@ pub(super) fn read(path: Option<&Path>) -> Result<Model, DataError> {
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Model, DataError> {
     let bad = |problem: String| {
-        DataError::bad(
-            FORMAT,
+        DataError::malformed(
+            FORMAT_NAME,
             path,
             format!("{problem} (wanted is a model of SeetaFace's detector)"),
         )

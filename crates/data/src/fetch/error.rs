@@ -1,118 +1,105 @@
-//! What can go wrong with fetching, in one line each.
+//! The errors of downloads, each one line that names the thing and the value.
 
 use std::path::PathBuf;
 
-/// Why a set could not be fetched.
+/// Why a dataset could not be fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// No set of this name can be fetched.
-    #[error("cannot fetch {name:?}: known are {known}")]
+    /// No dataset of this name can be fetched.
+    #[error("cannot fetch {name:?}: known datasets are {known}")]
     Unknown {
         /// The name.
         name: String,
-        /// The names that are known.
+        /// The names that can be fetched.
         known: String,
     },
-    /// The set's home has no plain address.
-    #[error(
-        "{name} has no plain address to fetch it from: get {files} from {page} by hand, put them into {folder:?} and run this again to \
-         check and unpack them, or name a server that has them with --mirror URL"
-    )]
+    /// The dataset's home page offers no address to download from.
+    #[error("{name} has no plain address to fetch it from")]
     NoAddress {
-        /// The set.
+        /// The dataset.
         name: &'static str,
-        /// Its files.
+        /// The names of its files.
         files: String,
-        /// Where people get them.
+        /// The page on which people get them.
         page: &'static str,
-        /// Where they belong.
+        /// The folder in which they belong.
         folder: PathBuf,
     },
-    /// The address cannot be used.
-    #[error("cannot fetch {url}: {reason}; name another server with --mirror URL")]
+    /// The address is invalid or unreachable.
+    #[error("cannot fetch {url}: {reason}")]
     Address {
         /// The address.
         url: String,
-        /// Why not.
+        /// The reason, in one line.
         reason: String,
     },
     /// The server answered with an error.
-    #[error("cannot fetch {url}: the server answered {status}; name another one with --mirror URL")]
+    #[error("cannot fetch {url}: the server answered {status}")]
     Status {
         /// The address.
         url: String,
         /// The HTTP status, such as 404.
         status: u16,
     },
-    /// The server's file has another length than the set's.
-    #[error(
-        "{url} is not the file wanted: the server has {found} where the set has {expected} bytes; name another one with --mirror URL"
-    )]
+    /// The server's file has another length than the dataset's.
+    #[error("{url} is not the file wanted: the server has {found} where the set has {expected} bytes")]
     Length {
         /// The address.
         url: String,
-        /// What the server announced or sent.
+        /// The length announced or sent.
         found: String,
         /// The right length.
         expected: u64,
     },
-    /// The connection was lost, again and again.
-    #[error(
-        "{url} ended after {done} of {total} bytes: {reason}; run the same command again to go on from there"
-    )]
+    /// The connection was lost repeatedly.
+    #[error("{url} ended after {done} of {total} bytes: {reason}")]
     Cut {
         /// The address.
         url: String,
-        /// What is here.
+        /// The bytes that are on disk.
         done: u64,
-        /// What should be.
+        /// The file's length.
         total: u64,
-        /// What happened to the connection.
+        /// The error of the connection.
         reason: String,
     },
-    /// What came is not the set's file.
-    #[error(
-        "what came from {url} is damaged or another file: its SHA-256 is {found}, not {expected}; it was removed, fetch it again"
-    )]
+    /// The downloaded file has another checksum than the dataset's.
+    #[error("what came from {url} is damaged or another file: its SHA-256 is {found}, not {expected}")]
     Checksum {
         /// The address.
         url: String,
-        /// Of what came.
+        /// The checksum of the download.
         found: String,
-        /// Of the set's file.
+        /// The checksum of the dataset's file.
         expected: &'static str,
     },
-    /// Something else is where the file belongs.
-    #[error(
-        "{path:?} is there already and is not the set's file: move it away, or fetch into another folder with --out"
-    )]
+    /// Another file is at the path where the dataset's file belongs.
+    #[error("{path:?} is there already and is not the set's file")]
     InTheWay {
-        /// What is there.
+        /// The path.
         path: PathBuf,
     },
-    /// Another program is fetching the same set.
-    #[error(
-        "{folder:?} is being filled by another program: wait for it, or fetch into another folder with --out"
-    )]
+    /// Another process is fetching the same dataset.
+    #[error("{folder:?} is being filled by another program")]
     Busy {
-        /// The set's folder.
+        /// The dataset's folder.
         folder: PathBuf,
     },
-    /// An archive that must not be unpacked, or cannot be.
+    /// An archive is damaged, or holds files that must not be unpacked.
     #[error("cannot unpack {path:?}: {problem}")]
     Archive {
         /// The archive.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect, in one line.
         problem: String,
     },
-    /// The disk.
+    /// A file or folder could not be written.
     #[error("cannot write {path:?}: {error}")]
     Disk {
         /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The operating system's error.
         error: std::io::Error,
     },
 }

@@ -1,6 +1,7 @@
 //! One picture, of any size and channels, into one image of the target's shape.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use imaging::Fit;
 use resample::resample;
@@ -43,6 +44,18 @@ pub(crate) fn fit_image(
         out[start..start + row.len()].copy_from_slice(row);
     }
     Ok(())
+}
+
+/// The value of each byte b: b / 127.5 - 1, so in `[-1, 1]`.
+static TO_FLOAT: LazyLock<[f32; 256]> =
+    LazyLock::new(|| std::array::from_fn(|byte| byte as f32 / 127.5 - 1.0));
+
+/// Scales bytes to `[-1, 1]`.
+pub(crate) fn to_float(bytes: &[u8], out: &mut [f32]) {
+    let table = &*TO_FLOAT;
+    for (value, &byte) in out.iter_mut().zip(bytes) {
+        *value = table[usize::from(byte)];
+    }
 }
 
 /// Which part of a picture of `[h, w]` goes to which part of the image.

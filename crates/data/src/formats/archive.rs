@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use super::classes::ClassLabels;
 use super::table::{self, AttributeTable};
-use super::{EncodedStore, classes, webdataset};
+use super::{classes, webdataset};
 use crate::attributes::{self, Attributes};
 use crate::decode::has_image_extension;
 use crate::error::DataError;
-use crate::spec::Split;
+use crate::source::{EncodedStore, Split};
 
 /// How the contents of an archive's files are found.
 pub(super) trait ArchiveReader: Send + Sync {
@@ -62,7 +62,7 @@ impl ArchiveSource {
                 "two of its files are called {:?}: pack it anew, each file once",
                 pair[0].name
             );
-            return Err(DataError::bad(container.format(), path, problem));
+            return Err(DataError::malformed(container.format(), path, problem));
         }
         members.retain(|member| !is_hidden(&member.name));
         strip_common_folders(&mut members);
@@ -168,7 +168,11 @@ pub(super) fn read_text(
     member: &ArchiveMember,
 ) -> Result<Vec<u8>, DataError> {
     let bad = |reason| {
-        DataError::bad(container.format(), path, format!("cannot read {:?}: {reason}", member.name))
+        DataError::malformed(
+            container.format(),
+            path,
+            format!("cannot read {:?}: {reason}", member.name),
+        )
     };
     container.read(member.number).map_err(bad)
 }

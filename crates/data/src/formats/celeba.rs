@@ -9,23 +9,32 @@ use std::path::{Path, PathBuf};
 
 use super::folder::{self, FolderSource};
 use super::table::AttributeTable;
-use super::{first_file, io};
+use super::{Candidate, Confidence, Format, any_shape, first_file, io, no_split};
 use crate::attributes::{Attribute, AttributeKind};
 use crate::error::DataError;
-use crate::spec::Split;
+use crate::source::Split;
 
 const ATTRIBUTES: [&str; 2] = ["list_attr_celeba.txt", "Anno/list_attr_celeba.txt"];
 const PARTITION: [&str; 2] = ["list_eval_partition.txt", "Eval/list_eval_partition.txt"];
 const IMAGES: [&str; 2] = ["img_align_celeba", "Img/img_align_celeba"];
 
-/// Whether a folder holds the list of attributes.
-pub(super) fn is_at(folder: &Path) -> bool {
-    first_file(folder, &ATTRIBUTES).is_some()
+pub(crate) static FORMAT: Format = Format {
+    name: "celeba",
+    about: "CelebA: the folder with img_align_celeba and list_attr_celeba.txt",
+    detect,
+    open: |path, split, _| Ok(Box::new(open(path, split)?)),
+    image_shape: any_shape,
+};
+
+fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
+    let list = candidate.folder().and_then(|folder| first_file(folder, &ATTRIBUTES));
+    Ok(Confidence::Certain.when(list.is_some()))
 }
 
 /// Opens the folder that holds lists and images.
-pub(super) fn open(path: &Path, split: Split) -> Result<FolderSource, DataError> {
-    let no = |wanted: &str| DataError::bad("CelebA folder", path, format!("it has no {wanted}"));
+fn open(path: &Path, split: Split) -> Result<FolderSource, DataError> {
+    let no =
+        |wanted: &str| DataError::malformed("CelebA folder", path, format!("it has no {wanted}"));
     let list = first_file(path, &ATTRIBUTES).ok_or_else(|| no(ATTRIBUTES[0]))?;
     let root = IMAGES
         .iter()
@@ -41,8 +50,7 @@ pub(super) fn open(path: &Path, split: Split) -> Result<FolderSource, DataError>
         Some(file) => partition(&file, &names)?,
         None if split == Split::Train => vec![0; files.len()],
         None => {
-            let wanted = format!("looked for {}", PARTITION[0]);
-            return Err(DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted });
+            return Err(no_split(path, split, format!("looked for {}", PARTITION[0])));
         }
     };
     let wanted = if split == Split::Train { 0 } else { 2 };
@@ -59,8 +67,7 @@ pub(super) fn open(path: &Path, split: Split) -> Result<FolderSource, DataError>
         .map(|(_, file)| file.clone())
         .collect();
     if chosen.is_empty() {
-        let wanted = format!("no image is of partition {wanted}");
-        return Err(DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted });
+        return Err(no_split(path, split, format!("no image is of partition {wanted}")));
     }
     Ok(FolderSource::of_files(root, chosen, attributes))
 }
@@ -68,9 +75,11 @@ pub(super) fn open(path: &Path, split: Split) -> Result<FolderSource, DataError>
 fn names(files: &[PathBuf], root: &Path) -> Result<Vec<String>, DataError> {
     let name = |file: &PathBuf| match file.to_str() {
         Some(name) => Ok(name.replace('\\', "/")),
-        None => {
-            Err(DataError::bad("CelebA folder", root, format!("the name of {file:?} is not UTF-8")))
-        }
+        None => Err(DataError::malformed(
+            "CelebA folder",
+            root,
+            format!("the name of {file:?} is not UTF-8"),
+        )),
     };
     files.iter().map(name).collect()
 }
@@ -78,12 +87,12 @@ fn names(files: &[PathBuf], root: &Path) -> Result<Vec<String>, DataError> {
 fn read(path: &Path) -> Result<String, DataError> {
     let bytes = std::fs::read(path).map_err(|error| io(path, error))?;
     String::from_utf8(bytes)
-        .map_err(|_| DataError::bad("CelebA list", path, "it is not UTF-8".to_owned()))
+        .map_err(|_| DataError::malformed("CelebA list", path, "it is not UTF-8".to_owned()))
 }
 
 /// The number of rows, the attributes' names, and a row for each image: its name and -1 or 1 for each attribute.
 fn attribute_table(path: &Path) -> Result<AttributeTable, DataError> {
-    let bad = |problem: String| DataError::bad("CelebA list", path, problem);
+    let bad = |problem: String| DataError::malformed("CelebA list", path, problem);
     let text = read(path)?;
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let promised: usize = lines
@@ -128,7 +137,7 @@ fn attribute_table(path: &Path) -> Result<AttributeTable, DataError> {
 
 /// The partition (0, 1 or 2) of each image.
 fn partition(path: &Path, names: &[String]) -> Result<Vec<u8>, DataError> {
-    let bad = |problem: String| DataError::bad("CelebA list", path, problem);
+    let bad = |problem: String| DataError::malformed("CelebA list", path, problem);
     let text = read(path)?;
     let mut of = HashMap::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {

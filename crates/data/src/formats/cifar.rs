@@ -7,15 +7,15 @@
 use std::path::{Path, PathBuf};
 
 use super::planar::{self, PixelOrder, PlanarPixels, PlanarSource, RecordFile};
-use super::{first_file, io, read_start};
+use super::{Candidate, Confidence, Format, first_file, has_extension, io, no_split};
 use crate::attributes::{Attribute, AttributeKind, Attributes};
 use crate::error::DataError;
-use crate::spec::{Kind, Split};
+use crate::source::Split;
 
 const SIDE: usize = 32;
 
 /// One of the two sets.
-pub(super) struct Cifar {
+struct Cifar {
     name: &'static str,
     /// The largest value of each label byte of a record; the last is the class.
     labels: &'static [u8],
@@ -26,7 +26,7 @@ pub(super) struct Cifar {
     test: &'static str,
 }
 
-pub(super) static CIFAR10: Cifar = Cifar {
+static CIFAR10: Cifar = Cifar {
     name: "CIFAR-10 file",
     labels: &[9],
     names: &["batches.meta.txt"],
@@ -45,7 +45,7 @@ pub(super) static CIFAR10: Cifar = Cifar {
     test: "test_batch.bin",
 };
 
-pub(super) static CIFAR100: Cifar = Cifar {
+static CIFAR100: Cifar = Cifar {
     name: "CIFAR-100 file",
     labels: &[19, 99],
     names: &["coarse_label_names.txt", "fine_label_names.txt"],
@@ -53,12 +53,43 @@ pub(super) static CIFAR100: Cifar = Cifar {
     test: "test.bin",
 };
 
+pub(crate) static FORMAT10: Format = Format {
+    name: "cifar10",
+    about: "CIFAR-10's binary version: its folder, or one of its files",
+    detect: |candidate| match candidate.folder() {
+        Some(folder) => {
+            let file = first_file(folder, &["data_batch_1.bin", CIFAR10.test]);
+            Ok(Confidence::Certain.when(file.is_some()))
+        }
+        // The first pixels of such a file may look like the signature of another format.
+        None if file_name_matches(candidate.path) => Ok(Some(Confidence::Certain)),
+        None => detect_file(&CIFAR10, candidate),
+    },
+    open: |path, split, _| Ok(Box::new(open(&CIFAR10, path, split)?)),
+    image_shape: |_, _| Ok(Some([SIDE as u32, SIDE as u32, 3])),
+};
+
+pub(crate) static FORMAT100: Format = Format {
+    name: "cifar100",
+    about: "CIFAR-100's binary version: its folder, or one of its files",
+    detect: |candidate| match candidate.folder() {
+        Some(folder) => {
+            let Some(file) = first_file(folder, &["train.bin", CIFAR100.test]) else {
+                return Ok(None);
+            };
+            // `train.bin` is a common name: the class names or the length must agree.
+            let fits = || file.metadata().is_ok_and(|data| is_whole(&CIFAR100, data.len()));
+            let named = folder.join(CIFAR100.names[1]).is_file();
+            Ok(Confidence::Certain.when(named || fits()))
+        }
+        None => detect_file(&CIFAR100, candidate),
+    },
+    open: |path, split, _| Ok(Box::new(open(&CIFAR100, path, split)?)),
+    image_shape: |_, _| Ok(Some([SIDE as u32, SIDE as u32, 3])),
+};
+
 /// Opens a folder of files, or one file.
-pub(super) fn open(
-    set: &'static Cifar,
-    path: &Path,
-    split: Split,
-) -> Result<PlanarSource, DataError> {
+fn open(set: &'static Cifar, path: &Path, split: Split) -> Result<PlanarSource, DataError> {
     let paths =
         if path.is_dir() { in_folder(set, path, split)? } else { vec![of_file(set, path, split)?] };
     let width = set.labels.len();
@@ -106,37 +137,20 @@ pub(super) fn open(
     })
 }
 
-/// Which of the two a folder holds, by the names of its files and their lengths.
-pub(super) fn kind_of_folder(folder: &Path) -> Option<Kind> {
-    if first_file(folder, &["data_batch_1.bin", CIFAR10.test]).is_some() {
-        return Some(Kind::Cifar10);
-    }
-    let file = first_file(folder, &["train.bin", CIFAR100.test])?;
-    let named = folder.join(CIFAR100.names[1]).is_file();
-    (named || is_whole(&CIFAR100, file.metadata().ok()?.len())).then_some(Kind::Cifar100)
-}
-
-/// Which of the two a `.bin` file is, by its length and the labels of its first records.
-pub(super) fn kind_of_file(path: &Path) -> Result<Option<Kind>, DataError> {
-    if !super::has_extension(path, &["bin"]) {
+/// A `.bin` file of whole records, the first of which has labels in range.
+fn detect_file(set: &Cifar, candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
+    let path = candidate.path;
+    if !has_extension(path, &["bin"]) {
         return Ok(None);
     }
     let length = path.metadata().map_err(|error| io(path, error))?.len();
-    let start = read_start(path)?;
-    let fits = |set: &Cifar| {
-        is_whole(set, length) && start.iter().zip(set.labels).all(|(label, most)| label <= most)
-    };
-    Ok(if fits(&CIFAR10) {
-        Some(Kind::Cifar10)
-    } else if fits(&CIFAR100) {
-        Some(Kind::Cifar100)
-    } else {
-        None
-    })
+    let mut labels = candidate.start.iter().flatten().zip(set.labels);
+    let fits = is_whole(set, length) && labels.all(|(label, most)| label <= most);
+    Ok(Confidence::Possible.when(fits))
 }
 
-/// Whether a file is called like one of CIFAR-10's.
-pub(super) fn file_name_matches(path: &Path) -> bool {
+/// Whether a file has the name of one of CIFAR-10's.
+fn file_name_matches(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.ends_with(".bin")
         && ["data_batch_", "test_batch"].iter().any(|known| name.starts_with(known))
@@ -148,11 +162,7 @@ fn is_whole(set: &Cifar, length: u64) -> bool {
 
 fn in_folder(set: &Cifar, folder: &Path, split: Split) -> Result<Vec<PathBuf>, DataError> {
     let test = folder.join(set.test);
-    let none = |wanted: &str| DataError::NoSplit {
-        path: folder.to_owned(),
-        split: split.name(),
-        wanted: format!("looked for {wanted}"),
-    };
+    let none = |wanted: &str| no_split(folder, split, format!("looked for {wanted}"));
     if split == Split::Test {
         return if test.is_file() { Ok(vec![test]) } else { Err(none(set.test)) };
     }
@@ -179,10 +189,6 @@ fn of_file(set: &Cifar, file: &Path, split: Split) -> Result<PathBuf, DataError>
         return Ok(file.to_owned());
     }
     let test = file.with_file_name(set.test);
-    let wanted = format!("looked for {} beside it", set.test);
-    if test.is_file() {
-        Ok(test)
-    } else {
-        Err(DataError::NoSplit { path: file.to_owned(), split: split.name(), wanted })
-    }
+    let missing = || no_split(file, split, format!("looked for {} beside it", set.test));
+    if test.is_file() { Ok(test) } else { Err(missing()) }
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::no_split;
 use crate::error::DataError;
-use crate::spec::Split;
+use crate::source::Split;
 
 /// Folder names of a held-out part, in order of preference.
 const TEST_NAMES: &[&str] = &["test", "val", "valid", "validation"];
@@ -22,11 +23,11 @@ pub(super) fn split_folder<'a>(
         (Split::Train, Some(train), Some(_)) => Ok(Some(train)),
         (Split::Train, ..) => Ok(None),
         (Split::Test, Some(_), Some(test)) => Ok(Some(test)),
-        (Split::Test, ..) => Err(DataError::NoSplit {
-            path: root.to_owned(),
-            split: split.name(),
-            wanted: format!("looked for a folder `train` beside one of {}", TEST_NAMES.join(", ")),
-        }),
+        (Split::Test, ..) => {
+            let wanted =
+                format!("looked for a folder `train` beside one of {}", TEST_NAMES.join(", "));
+            Err(no_split(root, split, wanted))
+        }
     }
 }
 
@@ -61,7 +62,7 @@ pub(super) fn by_folder<'a>(
             "two of its folders read {:?} once what is not UTF-8 is replaced: rename one",
             pair[0]
         );
-        return Err(DataError::bad("folder", root, problem));
+        return Err(DataError::malformed("folder", root, problem));
     }
     let label = |path| {
         let class = class_of(path)?.to_string_lossy();

@@ -12,11 +12,19 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::classes::ClassLabels;
 use super::table::{self, AttributeTable};
-use super::{EncodedStore, classes, io, read_start};
+use super::{Confidence, Format, any_shape, classes, io, read_start};
 use crate::attributes::{self, Attributes};
 use crate::decode::{MAX_DECODED_BYTES, has_image_extension, is_image_start, one_line};
 use crate::error::DataError;
-use crate::spec::Split;
+use crate::source::{EncodedStore, Split};
+
+pub(crate) static FORMAT: Format = Format {
+    name: "folder",
+    about: "a folder of images, whose first sub-folders are classes",
+    detect: |candidate| Ok(Confidence::Possible.when(candidate.folder().is_some())),
+    open: |path, split, _| Ok(Box::new(FolderSource::open(path, split)?)),
+    image_shape: any_shape,
+};
 
 /// The image files of a folder; each is read when it is asked for.
 pub(super) struct FolderSource {

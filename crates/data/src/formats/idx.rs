@@ -14,19 +14,40 @@ use flate2::bufread::MultiGzDecoder;
 use rawzip::{FileReader, ReaderAt as _};
 use sha2::{Digest as _, Sha256};
 
-use super::idx_files::IdxFiles;
-use super::{Digest, MAX_DEFLATE_RATIO, Source, is_gzip, read_start};
-use crate::dataset::CACHE_BYTES;
+use super::idx_files::{self, IdxFiles};
+use super::{
+    Candidate, Confidence, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, is_gzip, read_start,
+};
 use crate::decode::{DecodedImage, MAX_SIDE, one_line};
 use crate::error::{DataError, IdxProblem};
+use crate::source::{Digest, Source};
 
 const UNSIGNED_BYTE: u8 = 8;
 
-/// A gzipped file may unpack to so much.
-const MAX_UNPACKED_BYTES: u64 = CACHE_BYTES;
+pub(crate) static FORMAT: Format = Format {
+    name: "idx",
+    about: "an idx file of images (MNIST), gzipped or not, or a folder of idx files",
+    detect,
+    open: |path, split, classes| {
+        Ok(Box::new(IdxSource::open(&idx_files::find(path, split)?, classes)?))
+    },
+    image_shape: |path, split| {
+        let [height, width] = size(&idx_files::find(path, split)?)?;
+        Ok(Some([height, width, 1]))
+    },
+};
+
+fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
+    let found = match &candidate.start {
+        None => !idx_files::image_files(candidate.path)?.is_empty(),
+        // A file named idx is one, so that a damaged magic number is reported as such.
+        Some(start) => starts_like_idx(start) || idx_files::has_idx_file_name(candidate.path),
+    };
+    Ok(Confidence::Likely.when(found))
+}
 
 /// Images of one size, with labels where there are some.
-pub(super) struct IdxSource {
+struct IdxSource {
     path: PathBuf,
     count: usize,
     height: u32,
@@ -47,7 +68,7 @@ enum IdxPixels {
 
 impl IdxSource {
     /// Reads the files; `classes` names the labels, which otherwise are named by their numbers.
-    pub fn open(files: &IdxFiles, classes: Option<&[&str]>) -> Result<Self, DataError> {
+    fn open(files: &IdxFiles, classes: Option<&[&str]>) -> Result<Self, DataError> {
         let ([count, height, width], pixels) =
             with_stream(&files.images, |mut stream, length, packed| {
                 if packed {
@@ -174,9 +195,8 @@ impl Source for IdxSource {
 }
 
 /// Whether the (unpacked) file starts with an idx magic number of any element type and 1 to 4 dimensions.
-pub(super) fn starts_like_idx(path: &Path) -> Result<bool, DataError> {
-    let magic = unpacked_magic(&read_start(path)?);
-    Ok(matches!(magic, Some([0, 0, 0x08 | 0x09 | 0x0B..=0x0E, 1..=4])))
+fn starts_like_idx(start: &[u8]) -> bool {
+    matches!(unpacked_magic(start), Some([0, 0, 0x08 | 0x09 | 0x0B..=0x0E, 1..=4]))
 }
 
 /// Whether the (unpacked) file starts with the magic number of images.
@@ -202,7 +222,7 @@ fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
 }
 
 /// Height and width of the pictures, from the header alone.
-pub(super) fn size(files: &IdxFiles) -> Result<[u32; 2], DataError> {
+fn size(files: &IdxFiles) -> Result<[u32; 2], DataError> {
     let [_, height, width] =
         with_stream(&files.images, |mut stream, _, packed| parse_header::<3>(&mut stream, packed))?;
     Ok([height, width])

@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{idx, io};
+use super::{idx, io, no_split};
 use crate::decode::has_image_extension;
 use crate::error::DataError;
-use crate::spec::Split;
+use crate::source::Split;
 
 /// How many files of a folder, other than images by their names, are looked into.
 const LOOKED_INTO: usize = 64;
@@ -20,8 +20,13 @@ pub(super) struct IdxFiles {
     pub labels: Option<PathBuf>,
 }
 
+/// The files of `split` in a folder, or for a file that was named.
+pub(super) fn find(path: &Path, split: Split) -> Result<IdxFiles, DataError> {
+    if path.is_dir() { in_folder(path, split) } else { for_file(path, split) }
+}
+
 /// The files of `split` in a folder.
-pub(super) fn in_folder(folder: &Path, split: Split) -> Result<IdxFiles, DataError> {
+fn in_folder(folder: &Path, split: Split) -> Result<IdxFiles, DataError> {
     let files = image_files(folder)?;
     let of = |wanted: Option<Split>| {
         files.iter().filter(move |file| split_of(file) == wanted).collect::<Vec<_>>()
@@ -34,7 +39,7 @@ pub(super) fn in_folder(folder: &Path, split: Split) -> Result<IdxFiles, DataErr
     chosen.dedup_by(|b, a| without_gz(a) == without_gz(b));
     match chosen.as_slice() {
         [file] => Ok(with_labels(file)),
-        [] => Err(no_split(folder, split)),
+        [] => Err(missing(folder, split)),
         several => {
             let files = several.iter().map(|file| file_name(file)).collect::<Vec<_>>().join(", ");
             Err(DataError::Ambiguous { path: folder.to_owned(), files })
@@ -43,7 +48,7 @@ pub(super) fn in_folder(folder: &Path, split: Split) -> Result<IdxFiles, DataErr
 }
 
 /// The file that was named; for the test split, the one beside a training file.
-pub(super) fn for_file(file: &Path, split: Split) -> Result<IdxFiles, DataError> {
+fn for_file(file: &Path, split: Split) -> Result<IdxFiles, DataError> {
     if split == Split::Train || split_of(file) == Some(Split::Test) {
         return Ok(with_labels(file));
     }
@@ -54,7 +59,7 @@ pub(super) fn for_file(file: &Path, split: Split) -> Result<IdxFiles, DataError>
         .filter(|other| *other != name)
         .find_map(|other| existing(&file.with_file_name(other)))
         .map(|found| with_labels(&found))
-        .ok_or_else(|| no_split(file, split))
+        .ok_or_else(|| missing(file, split))
 }
 
 /// The idx files of images directly in a folder, sorted by name.
@@ -131,14 +136,10 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn no_split(path: &Path, split: Split) -> DataError {
+fn missing(path: &Path, split: Split) -> DataError {
     let wanted = match split {
         Split::Train => "an idx file with `train` in its name, or with neither `t10k` nor `test`",
         Split::Test => "an idx file with `t10k` or `test` in its name",
     };
-    DataError::NoSplit {
-        path: path.to_owned(),
-        split: split.name(),
-        wanted: format!("looked for {wanted}"),
-    }
+    no_split(path, split, format!("looked for {wanted}"))
 }

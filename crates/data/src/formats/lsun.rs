@@ -5,23 +5,37 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::thread;
 use std::time::Duration;
 
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
+use parking_lot::Mutex;
 
-use super::{EncodedStore, io, lmdb};
+use super::{Confidence, Format, any_shape, io, lmdb, no_split};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
 use crate::error::DataError;
-use crate::spec::Split;
+use crate::source::{EncodedStore, Split};
 
-const FORMAT: &str = "LMDB database";
+const FORMAT_NAME: &str = "LMDB database";
 const DATA_FILE: &str = "data.mdb";
 
+pub(crate) static FORMAT: Format = Format {
+    name: "lsun",
+    about: "LSUN: a category's LMDB folder, or the folder with its ..._train_lmdb and ..._val_lmdb",
+    detect: |candidate| {
+        Ok(match &candidate.start {
+            None => Confidence::Certain.when(is_database_folder(candidate.path)),
+            Some(start) => Confidence::Likely.when(start.get(16..20) == Some(&lmdb::MAGIC)),
+        })
+    },
+    open: |path, split, _| Ok(Box::new(LsunSource::open(path, split)?)),
+    image_shape: any_shape,
+};
+
 /// The images of one database.
-pub(super) struct LsunSource {
+struct LsunSource {
     path: PathBuf,
     database: Arc<LsunDatabase>,
     keys: Keys,
@@ -53,9 +67,9 @@ impl Keys {
 
 impl LsunSource {
     /// Opens the database at `path` (its folder or its file), or the one of `split` inside `path`, and reads its keys.
-    pub fn open(path: &Path, split: Split) -> Result<Self, DataError> {
+    fn open(path: &Path, split: Split) -> Result<Self, DataError> {
         let path = database_path(path, split)?;
-        let bad = |error: heed::Error| DataError::bad(FORMAT, &path, one_line(&error));
+        let bad = |error: heed::Error| DataError::malformed(FORMAT_NAME, &path, one_line(&error));
         let database = open_database(&path)?;
         let mut keys = Keys::default();
         let transaction = database.env.read_txn().map_err(bad)?;
@@ -96,7 +110,7 @@ impl EncodedStore for LsunSource {
 }
 
 /// Whether a folder is a database, or holds those of LSUN.
-pub(super) fn is_at(folder: &Path) -> bool {
+fn is_database_folder(folder: &Path) -> bool {
     folder.join(DATA_FILE).is_file()
         || [Split::Train, Split::Test].iter().any(|&split| !of_split(folder, split).is_empty())
 }
@@ -117,9 +131,9 @@ fn database_path(path: &Path, split: Split) -> Result<PathBuf, DataError> {
     match found.as_slice() {
         [one] => Ok(one.clone()),
         [] => {
-            let wanted =
-                format!("looked for {DATA_FILE} and for a folder …_{}_lmdb", split_name(split));
-            Err(DataError::NoSplit { path: path.to_owned(), split: split.name(), wanted })
+            let suffix = split_name(split);
+            let wanted = format!("looked for {DATA_FILE} and for a folder …_{suffix}_lmdb");
+            Err(no_split(path, split, wanted))
         }
         several => {
             let name = |path: &PathBuf| {
@@ -155,13 +169,13 @@ static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<LsunDatabase>>>> = LazyLock::n
 
 fn open_database(path: &Path) -> Result<Arc<LsunDatabase>, DataError> {
     let resolved = path.canonicalize().map_err(|error| io(path, error))?;
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut open = OPEN.lock();
     open.retain(|_, database| database.strong_count() > 0);
     if let Some(database) = open.get(&resolved).and_then(Weak::upgrade) {
         return Ok(database);
     }
     let file = if resolved.is_dir() { resolved.join(DATA_FILE) } else { resolved.clone() };
-    lmdb::check(&file).map_err(|problem| DataError::bad(FORMAT, &file, problem))?;
+    lmdb::check(&file).map_err(|problem| DataError::malformed(FORMAT_NAME, &file, problem))?;
     let mut patience = 1000;
     let env = loop {
         match open_env(&resolved) {
@@ -171,14 +185,15 @@ fn open_database(path: &Path) -> Result<Arc<LsunDatabase>, DataError> {
                 thread::sleep(Duration::from_millis(1));
             }
             result => {
-                break result.map_err(|error| DataError::bad(FORMAT, path, one_line(&error)))?;
+                break result
+                    .map_err(|error| DataError::malformed(FORMAT_NAME, path, one_line(&error)))?;
             }
         }
     };
-    let database =
-        main_database(&env).map_err(|error| DataError::bad(FORMAT, path, one_line(&error)))?;
+    let database = main_database(&env)
+        .map_err(|error| DataError::malformed(FORMAT_NAME, path, one_line(&error)))?;
     let Some(database) = database else {
-        return Err(DataError::bad(FORMAT, path, "it has no main database".to_owned()));
+        return Err(DataError::malformed(FORMAT_NAME, path, "it has no main database".to_owned()));
     };
     let database = Arc::new(LsunDatabase { env, database });
     open.insert(resolved, Arc::downgrade(&database));

@@ -17,7 +17,7 @@ use crate::error::DataError;
 /// What files of this level start with.
 pub(super) const MAGIC: &[u8] = b"MATLAB 5.0 MAT-file";
 
-const FORMAT: &str = "MAT-file";
+const FORMAT_NAME: &str = "MAT-file";
 const MATRIX: u32 = 14;
 const COMPRESSED: u32 = 15;
 /// More dimensions or longer names than any array here has.
@@ -95,7 +95,7 @@ pub(super) fn read(path: &Path, names: &[&str]) -> Result<Vec<MatArray>, DataErr
     let file = File::open(path).map_err(|error| io_error(path, error))?;
     let length = file.metadata().map_err(|error| io_error(path, error))?.len();
     parse(BufReader::with_capacity(1 << 16, file), length, names).map_err(|failure| match failure {
-        MatReadError::Problem(problem) => DataError::bad(FORMAT, path, problem),
+        MatReadError::Problem(problem) => DataError::malformed(FORMAT_NAME, path, problem),
         MatReadError::Memory(bytes) => {
             DataError::Memory { what: "the arrays of a MAT-file", bytes }
         }

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use rawzip::{FileReader, ReaderAt as _};
 use sha2::{Digest as _, Sha256};
 
-use super::{Digest, Source, io};
+use super::io;
 use crate::attributes::{Attribute, Attributes};
 use crate::decode::{DecodedImage, one_line};
 use crate::error::DataError;
+use crate::source::{Digest, Source};
 
 const CHANNELS: usize = 3;
 
@@ -181,7 +182,7 @@ impl RecordFile {
             let problem = format!(
                 "{length} bytes are not a whole number of records of {record} (pictures of {side}×{side}): truncated, or another format"
             );
-            return Err(DataError::bad(format, path, problem));
+            return Err(DataError::malformed(format, path, problem));
         }
         let count = usize::try_from(length / record)
             .map_err(|_| DataError::Memory { what: "labels", bytes: length })?;
@@ -219,7 +220,7 @@ pub(super) fn labels_within(
             range.start(),
             range.end()
         );
-        Err(DataError::bad(format, path, problem))
+        Err(DataError::malformed(format, path, problem))
     };
     labels.enumerate().map(check).collect()
 }
@@ -235,7 +236,7 @@ pub(super) fn names_file(
     }
     let bytes = std::fs::read(path).map_err(|error| io(path, error))?;
     let Ok(text) = std::str::from_utf8(&bytes) else {
-        return Err(DataError::bad(
+        return Err(DataError::malformed(
             format,
             path,
             "the names of its classes are not UTF-8".to_owned(),
@@ -244,7 +245,7 @@ pub(super) fn names_file(
     let names: Vec<String> =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     if names.len() != count {
-        return Err(DataError::bad(
+        return Err(DataError::malformed(
             format,
             path,
             format!("it names {} classes where there are {count}", names.len()),

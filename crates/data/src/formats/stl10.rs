@@ -7,26 +7,42 @@
 use std::path::{Path, PathBuf};
 
 use super::planar::{self, PixelOrder, PlanarPixels, PlanarSource, RecordFile};
-use super::{first_file, io};
+use super::{Confidence, Format, first_file, io, no_split};
 use crate::attributes::Attributes;
 use crate::error::DataError;
-use crate::spec::Split;
+use crate::source::Split;
 
-const FORMAT: &str = "STL-10 file";
+const FORMAT_NAME: &str = "STL-10 file";
 const SIDE: usize = 96;
 const CLASSES: usize = 10;
 const NAMES: [&str; 3] = ["train_X.bin", "unlabeled_X.bin", "test_X.bin"];
 
-/// Opens a folder of files, or one file of pictures.
-pub(super) fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError> {
+pub(crate) static FORMAT: Format = Format {
+    name: "stl10",
+    about: "STL-10's binary version: its folder, or one of its files of images",
+    detect: |candidate| {
+        let name = candidate.path.file_name();
+        Ok(Confidence::Certain.when(match candidate.folder() {
+            Some(folder) => first_file(folder, &NAMES).is_some(),
+            None => NAMES.iter().any(|known| name.is_some_and(|name| name == *known)),
+        }))
+    },
+    open: |path, split, _| Ok(Box::new(open(path, split)?)),
+    image_shape: |_, _| Ok(Some([SIDE as u32, SIDE as u32, 3])),
+};
+
+/// Opens a folder of files, or one file of images.
+fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError> {
     let file = images_file(path, split)?;
-    let (records, _) = RecordFile::open(FORMAT, &file, 0, SIDE)?;
+    let (records, _) = RecordFile::open(FORMAT_NAME, &file, 0, SIDE)?;
     let count = records.count();
     let labels = labels(&file, count)?;
     let class_names = match &labels {
         None => Vec::new(),
-        Some(_) => planar::names_file(FORMAT, &file.with_file_name("class_names.txt"), CLASSES)?
-            .unwrap_or_else(|| (1..=CLASSES).map(|label| label.to_string()).collect()),
+        Some(_) => {
+            planar::names_file(FORMAT_NAME, &file.with_file_name("class_names.txt"), CLASSES)?
+                .unwrap_or_else(|| (1..=CLASSES).map(|label| label.to_string()).collect())
+        }
     };
     let (pixels, attributes) = (PlanarPixels::Files(vec![records]), Attributes::default());
     Ok(PlanarSource {
@@ -41,32 +57,14 @@ pub(super) fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError>
     })
 }
 
-/// Whether a folder holds such files.
-pub(super) fn is_at(folder: &Path) -> bool {
-    first_file(folder, &NAMES).is_some()
-}
-
-/// Whether a file is called like one of pictures.
-pub(super) fn file_name_matches(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| NAMES.iter().any(|known| name == *known))
-}
-
 fn images_file(path: &Path, split: Split) -> Result<PathBuf, DataError> {
-    let test = || DataError::NoSplit {
-        path: path.to_owned(),
-        split: split.name(),
-        wanted: "looked for test_X.bin".to_owned(),
-    };
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-    match split {
-        Split::Test => first_file(folder, &NAMES[2..]).ok_or_else(test),
-        Split::Train if !path.is_dir() => Ok(path.to_owned()),
-        Split::Train => first_file(folder, &NAMES[..2]).ok_or_else(|| DataError::NoSplit {
-            path: path.to_owned(),
-            split: split.name(),
-            wanted: "looked for train_X.bin and unlabeled_X.bin".to_owned(),
-        }),
-    }
+    let (names, wanted) = match split {
+        Split::Test => (&NAMES[2..], "looked for test_X.bin"),
+        Split::Train if !path.is_dir() => return Ok(path.to_owned()),
+        Split::Train => (&NAMES[..2], "looked for train_X.bin and unlabeled_X.bin"),
+    };
+    first_file(folder, names).ok_or_else(|| no_split(path, split, wanted))
 }
 
 /// The labels beside a file of pictures, from 0.
@@ -87,6 +85,6 @@ fn labels(images: &Path, count: usize) -> Result<Option<Vec<u32>>, DataError> {
         });
     }
     let bytes = std::fs::read(&path).map_err(|error| io(&path, error))?;
-    let labels = planar::labels_within(FORMAT, &path, bytes.into_iter(), 1..=CLASSES as u8)?;
+    let labels = planar::labels_within(FORMAT_NAME, &path, bytes.into_iter(), 1..=CLASSES as u8)?;
     Ok(Some(labels.into_iter().map(|label| label - 1).collect()))
 }

@@ -4,22 +4,35 @@
 
 use std::path::{Path, PathBuf};
 
-use super::first_file;
 use super::mat::{self, ElementType, MatArray};
 use super::planar::{PixelOrder, PlanarPixels, PlanarSource};
+use super::{Confidence, Format, first_file, no_split};
 use crate::attributes::Attributes;
 use crate::error::DataError;
-use crate::spec::Split;
+use crate::source::Split;
 
-const FORMAT: &str = "SVHN file";
+const FORMAT_NAME: &str = "SVHN file";
 const SIDE: usize = 32;
 const TRAIN: &str = "train_32x32.mat";
 const TEST: &str = "test_32x32.mat";
 
+pub(crate) static FORMAT: Format = Format {
+    name: "svhn",
+    about: "SVHN's cropped digits: a .mat file, or the folder with it",
+    detect: |candidate| {
+        Ok(match &candidate.start {
+            None => Confidence::Certain.when(first_file(candidate.path, &[TRAIN, TEST]).is_some()),
+            Some(start) => Confidence::Likely.when(start.starts_with(mat::MAGIC)),
+        })
+    },
+    open: |path, split, _| Ok(Box::new(open(path, split)?)),
+    image_shape: |_, _| Ok(Some([SIDE as u32, SIDE as u32, 3])),
+};
+
 /// Opens a folder of files, or one file.
-pub(super) fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError> {
+fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError> {
     let file = mat_file(path, split)?;
-    let bad = |problem: String| DataError::bad(FORMAT, &file, problem);
+    let bad = |problem: String| DataError::malformed(FORMAT_NAME, &file, problem);
     let mut arrays = mat::read(&file, &["X", "y"])?;
     let mut take = |name: &str| {
         let at = arrays.iter().position(|array| array.name == name);
@@ -58,11 +71,6 @@ pub(super) fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError>
     })
 }
 
-/// Whether a folder holds such files.
-pub(super) fn is_at(folder: &Path) -> bool {
-    first_file(folder, &[TRAIN, TEST]).is_some()
-}
-
 fn labels(y: &MatArray) -> Result<Vec<u32>, String> {
     let digit = |(index, label): (usize, f64)| match label {
         10.0 => Ok(0),
@@ -75,11 +83,7 @@ fn labels(y: &MatArray) -> Result<Vec<u32>, String> {
 }
 
 fn mat_file(path: &Path, split: Split) -> Result<PathBuf, DataError> {
-    let none = |wanted: &str| DataError::NoSplit {
-        path: path.to_owned(),
-        split: split.name(),
-        wanted: format!("looked for {wanted}"),
-    };
+    let none = |wanted: &str| no_split(path, split, format!("looked for {wanted}"));
     let wanted = if split == Split::Train { TRAIN } else { TEST };
     if path.is_dir() {
         return first_file(path, &[wanted]).ok_or_else(|| none(wanted));

@@ -13,7 +13,7 @@ use crate::error::DataError;
 /// The table's name beside the images.
 pub(crate) const FILE_NAME: &str = "attributes.csv";
 
-const FORMAT: &str = "table of attributes";
+const FORMAT_NAME: &str = "table of attributes";
 
 /// A table as it is written.
 pub(crate) struct CsvTable {
@@ -27,7 +27,7 @@ pub(crate) struct CsvTable {
 impl CsvTable {
     /// Parses comma-separated values; `path` is for messages.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
-        let bad = |error: csv::Error| DataError::bad(FORMAT, path, one_line(&error));
+        let bad = |error: csv::Error| DataError::malformed(FORMAT_NAME, path, one_line(&error));
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
         let heads = reader.headers().map_err(bad)?.clone();
@@ -35,7 +35,7 @@ impl CsvTable {
             let problem =
                 "it has no attribute: its first line must name a column `file` and one or more others, with commas between"
                     .to_owned();
-            return Err(DataError::bad(FORMAT, path, problem));
+            return Err(DataError::malformed(FORMAT_NAME, path, problem));
         }
         let file = heads.iter().position(|head| head.eq_ignore_ascii_case("file")).unwrap_or(0);
         Ok(Self { heads, rows: reader.records().collect::<Result<_, _>>().map_err(bad)?, file })
@@ -64,7 +64,7 @@ impl AttributeTable {
 
     /// Parses comma-separated values; `path` is for messages.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
-        let bad = |problem: String| DataError::bad(FORMAT, path, problem);
+        let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
         let cells = CsvTable::parse(path, bytes)?;
         let files = cells.files().collect();
         let CsvTable { heads, rows: records, file } = cells;
@@ -98,7 +98,7 @@ impl AttributeTable {
         images: impl ExactSizeIterator<Item = &'a str>,
         elsewhere: impl Fn(&str) -> bool,
     ) -> Result<Attributes, DataError> {
-        let bad = |problem: String| DataError::bad(FORMAT, path, problem);
+        let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
         let mut rows = HashMap::with_capacity(self.files.len());
         for (row, file) in self.files.iter().enumerate() {
             if rows.insert(file.as_str(), row).is_some() {

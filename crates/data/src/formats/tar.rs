@@ -13,18 +13,49 @@ use rawzip::{FileReader, ReaderAt as _};
 use tar::{Archive, Entry};
 
 use super::archive::{ArchiveMember, ArchiveReader, ArchiveSource, checked_name};
-use super::{has_extension, io as io_error};
-use crate::dataset::CACHE_BYTES;
+use super::{
+    Candidate, Confidence, Format, MAX_UNPACKED_BYTES, any_shape, has_extension, io as io_error,
+    is_gzip, no_split,
+};
 use crate::decode::{MAX_DECODED_BYTES, has_image_extension, one_line};
 use crate::error::DataError;
-use crate::spec::Split;
+use crate::source::Split;
 
-/// A gzipped archive may unpack to so much.
-const MAX_UNPACKED_BYTES: u64 = CACHE_BYTES;
-
-const FORMAT: &str = "tar archive";
-const FORMAT_GZIPPED: &str = "tar.gz archive";
+const FORMAT_NAME: &str = "tar archive";
+const GZIPPED_FORMAT_NAME: &str = "tar.gz archive";
 const BLOCK: u64 = 512;
+
+pub(crate) static FORMAT: Format = Format {
+    name: "tar",
+    about: "a tar archive of images, gzipped or not, or a folder of plain ones (WebDataset)",
+    detect,
+    open: |path, split, _| {
+        let gzipped = !path.is_dir() && is_gzip(&super::read_start(path)?);
+        let source = if gzipped { open_gzipped(path, split)? } else { open(path, split)? };
+        Ok(Box::new(source))
+    },
+    image_shape: any_shape,
+};
+
+fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
+    let path = candidate.path;
+    let Some(start) = &candidate.start else {
+        return Ok(Confidence::Likely.when(holds_only_shards(path)?));
+    };
+    let named = has_extension(path, &["tar", "tgz"])
+        || has_extension(path, &["gz"])
+            && path.file_stem().is_some_and(|stem| has_extension(Path::new(stem), &["tar"]));
+    let unpacked = if is_gzip(start) { unpack_start(start) } else { start.clone() };
+    Ok(Confidence::Likely.when(named || unpacked.get(257..262) == Some(b"ustar")))
+}
+
+/// The content that a gzip stream's first bytes yield, at most a tar header.
+fn unpack_start(start: &[u8]) -> Vec<u8> {
+    let mut unpacked = Vec::new();
+    // The bytes before an error, such as the end of `start`, are kept.
+    let _ = MultiGzDecoder::new(start).take(512).read_to_end(&mut unpacked);
+    unpacked
+}
 
 /// Files of plain tars, at their places.
 struct TarFiles {
@@ -42,7 +73,7 @@ struct TarEntry {
 struct TarContents(Vec<Option<Vec<u8>>>);
 
 /// Opens the images of `split` in a tar archive, or in the archives of a folder.
-pub(super) fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError> {
+fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError> {
     let (shards, split) =
         if path.is_dir() { shards(path, split)? } else { (vec![path.to_owned()], split) };
     let (mut members, mut places) = (Vec::new(), Vec::new());
@@ -56,7 +87,7 @@ pub(super) fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError
 }
 
 /// Whether a folder holds archives and nothing else that could be meant.
-pub(super) fn is_at(folder: &Path) -> Result<bool, DataError> {
+fn holds_only_shards(folder: &Path) -> Result<bool, DataError> {
     let paths = entries(folder)?;
     Ok(paths.iter().any(|path| is_shard(path))
         && !paths.iter().any(|path| path.is_dir() || has_image_extension(path)))
@@ -94,8 +125,7 @@ fn shards(folder: &Path, split: Split) -> Result<(Vec<PathBuf>, Split), DataErro
         (Split::Train, false, _) => Ok((train, split)),
         (Split::Test, false, _) => Ok((test, Split::Train)),
         (Split::Train, true, _) => {
-            let wanted = "all its archives are called test or val".to_owned();
-            Err(DataError::NoSplit { path: folder.to_owned(), split: split.name(), wanted })
+            Err(no_split(folder, split, "all its archives are named test or val"))
         }
         (Split::Test, true, _) => Ok((test, Split::Train)),
     }
@@ -104,7 +134,7 @@ fn shards(folder: &Path, split: Split) -> Result<(Vec<PathBuf>, Split), DataErro
 /// Name, start and length of each file in an archive.
 fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
     let as_io = |error| io_error(path, error);
-    let bad = |problem: String| DataError::bad(FORMAT, path, problem);
+    let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
     let file = File::open(path).map_err(as_io)?;
     let length = file.metadata().map_err(as_io)?.len();
     if length % BLOCK != 0 {
@@ -139,20 +169,20 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
 }
 
 /// Opens the images of `split` in a gzipped tar archive.
-pub(super) fn open_gzipped(path: &Path, split: Split) -> Result<ArchiveSource, DataError> {
+fn open_gzipped(path: &Path, split: Split) -> Result<ArchiveSource, DataError> {
     open_gzipped_within(path, split, MAX_UNPACKED_BYTES)
 }
 
 fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ArchiveSource, DataError> {
-    let bad = |error: io::Error| DataError::bad(FORMAT_GZIPPED, path, problem(&error));
+    let bad = |error: io::Error| DataError::malformed(GZIPPED_FORMAT_NAME, path, problem(&error));
     let file = File::open(path).map_err(|error| io_error(path, error))?;
     let stream = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
     let mut archive = Archive::new(LimitedReader { stream, left: limit, limit });
     let (mut members, mut contents) = (Vec::new(), Vec::new());
     for entry in archive.entries().map_err(bad)? {
         let mut entry = entry.map_err(bad)?;
-        let name =
-            file_name(&entry).map_err(|problem| DataError::bad(FORMAT_GZIPPED, path, problem))?;
+        let name = file_name(&entry)
+            .map_err(|problem| DataError::malformed(GZIPPED_FORMAT_NAME, path, problem))?;
         let Some(name) = name else { continue };
         let size = entry.size();
         members.push(ArchiveMember { shard: 0, name, number: contents.len() });
@@ -231,7 +261,7 @@ fn problem(error: &io::Error) -> String {
 
 impl ArchiveReader for TarFiles {
     fn format(&self) -> &'static str {
-        FORMAT
+        FORMAT_NAME
     }
 
     fn read(&self, number: usize) -> Result<Vec<u8>, String> {
@@ -252,7 +282,7 @@ impl ArchiveReader for TarFiles {
 
 impl ArchiveReader for TarContents {
     fn format(&self) -> &'static str {
-        FORMAT_GZIPPED
+        GZIPPED_FORMAT_NAME
     }
 
     fn read(&self, number: usize) -> Result<Vec<u8>, String> {

@@ -26,7 +26,7 @@ pub(super) fn labels(
     images: &[ArchiveMember],
     others: &[ArchiveMember],
 ) -> Result<Option<ClassLabels>, DataError> {
-    let bad = |problem: String| DataError::bad(container.format(), path, problem);
+    let bad = |problem: String| DataError::malformed(container.format(), path, problem);
     let mut found: HashMap<(u32, &str), WebDatasetLabel> = HashMap::new();
     let mut labelled = 0;
     for member in others {

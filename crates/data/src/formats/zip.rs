@@ -14,12 +14,26 @@ use rawzip::{
 };
 
 use super::archive::{ArchiveMember, ArchiveReader, ArchiveSource, checked_name};
-use super::{MAX_DEFLATE_RATIO, io};
+use super::{Confidence, Format, MAX_DEFLATE_RATIO, any_shape, has_extension, io};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
 use crate::error::DataError;
-use crate::spec::Split;
 
-const FORMAT: &str = "zip archive";
+const FORMAT_NAME: &str = "zip archive";
+
+pub(crate) static FORMAT: Format = Format {
+    name: "zip",
+    about: "a zip archive of images",
+    detect: |candidate| {
+        let Some(start) = &candidate.start else { return Ok(None) };
+        let signature = [&b"PK\x03\x04"[..], b"PK\x05\x06"].iter().any(|s| start.starts_with(s));
+        Ok(Confidence::Likely.when(signature || has_extension(candidate.path, &["zip"])))
+    },
+    open: |path, split, _| {
+        let (files, members) = ZipFiles::open(path)?;
+        Ok(Box::new(ArchiveSource::new(path, Box::new(files), members, split)?))
+    },
+    image_shape: any_shape,
+};
 
 pub(crate) struct ZipFiles {
     archive: ZipArchive<FileReader>,
@@ -33,16 +47,10 @@ struct ZipEntry {
     encrypted: bool,
 }
 
-/// Opens the images of `split` in a zip archive.
-pub(super) fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError> {
-    let (files, members) = ZipFiles::open(path)?;
-    ArchiveSource::new(path, Box::new(files), members, split)
-}
-
 impl ZipFiles {
     /// Reads the table of contents.
     pub fn open(path: &Path) -> Result<(Self, Vec<ArchiveMember>), DataError> {
-        let bad = |problem: String| DataError::bad(FORMAT, path, problem);
+        let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
         let of_library = |error: rawzip::Error| match error.into_kind() {
             rawzip::ErrorKind::IO(error) => io(path, error),
             rawzip::ErrorKind::MissingEndOfCentralDirectory => {
@@ -120,7 +128,7 @@ impl ZipFiles {
 
 impl ArchiveReader for ZipFiles {
     fn format(&self) -> &'static str {
-        FORMAT
+        FORMAT_NAME
     }
 
     fn read(&self, number: usize) -> Result<Vec<u8>, String> {

@@ -51,6 +51,11 @@ pub fn labels(set: &Dataset) -> Vec<u32> {
     (0..set.len()).map(|index| set.label(index).unwrap()).collect()
 }
 
+/// The names of the attributes' columns.
+pub fn column_names(set: &Dataset) -> Vec<&str> {
+    set.attribute_columns().iter().map(|column| column.name.as_str()).collect()
+}
+
 /// An idx header of unsigned bytes, and what follows it.
 pub fn idx(sides: &[u32], data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 8, sides.len() as u8];

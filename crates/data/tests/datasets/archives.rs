@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{bytes, fixture, gzip, labels, message, open, open_as, pixels, plain, write};
+use crate::common::{bytes, column_names, fixture, gzip, labels, message, open, open_as, pixels, plain, write};
 use data::{AttributeKind, Dataset, Preprocess, Split};
 use tempfile::tempdir;
 
@@ -37,7 +37,7 @@ fn assert_tree(set: &Dataset) {
     for index in 0..3 {
         assert_eq!(bytes(set, index), pixels(index, 4));
     }
-    assert_eq!(set.attribute_names().collect::<Vec<_>>(), ["age", "hair"]);
+    assert_eq!(column_names(set), ["age", "hair"]);
     assert_eq!(set.attribute_columns()[0].kind, AttributeKind::Number);
     assert_eq!(
         set.attribute_columns()[1].kind,

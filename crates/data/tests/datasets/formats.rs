@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{bytes, copied, fixture, labels, message, open, open_as, pixels, write};
+use crate::common::{bytes, column_names, copied, fixture, labels, message, open, open_as, pixels, write};
 use data::{AttributeKind, DataSpec, Dataset, Preprocess, Split};
 
 fn rgb(side: u32) -> Preprocess {
@@ -40,7 +40,7 @@ fn cifar10() {
         test.fingerprint(),
         open_as("", &folder, Split::Test, &rgb(32)).unwrap().fingerprint()
     );
-    assert_eq!((shape(&folder), train.attribute_names().len()), (Some([32, 32, 3]), 0));
+    assert_eq!((shape(&folder), column_names(&train).len()), (Some([32, 32, 3]), 0));
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn cifar100() {
     let set = open(&fixture("cifar100"), &rgb(32)).unwrap();
     assert_pixels(&set, &[0, 1]);
     assert_eq!((labels(&set), set.class_names()[99].as_str()), (vec![99, 0], "fine_99"));
-    assert_eq!(set.attribute_names().collect::<Vec<_>>(), ["superclass"]);
+    assert_eq!(column_names(&set), ["superclass"]);
     let AttributeKind::Category(words) = &set.attribute_columns()[0].kind else {
         panic!("not words")
     };
@@ -282,7 +282,7 @@ fn celeba() {
     let of = |split| open_as("", folder.path(), split, &rgb(8));
     let train = of(Split::Train).unwrap();
     assert_eq!((train.len(), train.image_name(2)), (3, "000003.jpg".to_owned()));
-    assert_eq!(train.attribute_names().collect::<Vec<_>>(), ["Bald", "Male", "Smiling"]);
+    assert_eq!(column_names(&train), ["Bald", "Male", "Smiling"]);
     assert_eq!(
         (train.attributes(0), train.attributes(1)),
         (vec![1.0, 0.0, 1.0], vec![0.0, 0.0, 1.0])

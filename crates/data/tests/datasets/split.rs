@@ -8,7 +8,7 @@ use crate::common::{message, open, plain, write};
 use data::{DataError, Dataset, Preprocess, Split, SplitCounts, SplitOptions, split};
 
 fn options(test: f64) -> SplitOptions {
-    SplitOptions { test, seed: 0, by: None }
+    SplitOptions { test, seed: 0, group_by: None }
 }
 
 fn run(input: &Path, out: &Path, options: &SplitOptions) -> Result<SplitCounts, DataError> {
@@ -78,7 +78,7 @@ fn each_class_gives_its_share() {
 fn groups_stay_together_and_the_table_goes_along() {
     let (pets, place) = (pets(), tempfile::tempdir().unwrap());
     let out = place.path().join("split");
-    let by_owner = SplitOptions { by: Some("owner".to_owned()), ..options(0.25) };
+    let by_owner = SplitOptions { group_by: Some("owner".to_owned()), ..options(0.25) };
     // One of the four owners of cats; the only one of dogs keeps them.
     assert_eq!(run(pets.path(), &out, &by_owner).unwrap(), SplitCounts { train: 20, test: 5 });
     let mut reader = csv::Reader::from_path(out.join("attributes.csv")).unwrap();
@@ -109,7 +109,7 @@ fn what_cannot_be_divided_is_named() {
                 .contains("more than 0 and less than 1")
         );
     }
-    let by = |column: &str| SplitOptions { by: Some(column.to_owned()), ..options(0.5) };
+    let by = |column: &str| SplitOptions { group_by: Some(column.to_owned()), ..options(0.5) };
     assert!(
         message(run(pets.path(), &out, &by("colour")))
             .contains("no column \"colour\" (it has owner, file, age)")

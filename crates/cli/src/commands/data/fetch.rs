@@ -1,9 +1,10 @@
 //! `dcgan data fetch`.
 
+use crate::environment;
 use crate::error::CliError;
 use crate::output;
 use crate::render::{byte_counter, quoted};
-use data::{DATASETS_VARIABLE, FetchProgress, fetch, known_sets, remote_set};
+use data::{FetchProgress, fetch, known_sets, remote_set};
 use indicatif::{HumanBytes, ProgressBar};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -28,9 +29,6 @@ pub struct Args {
 /// A set that is not known, the network, or files that are not the set's.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let set = remote_set(&args.name)?;
-    let named = || {
-        std::env::var_os(DATASETS_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from)
-    };
     let known = known_sets().find(|known| known.name == set.name);
     // What ships is as good as what would be fetched.
     if let (None, Some(path)) =
@@ -39,7 +37,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         output::line(format!("{} is here already: {}", set.name, path.display()));
         return Ok(());
     }
-    let datasets = args.out.clone().or_else(named).unwrap_or_else(|| PathBuf::from("datasets"));
+    let datasets = args.out.clone().or_else(environment::datasets_folder).unwrap_or_else(|| PathBuf::from("datasets"));
     output::line(format!(
         "{}: {} from {} (see {})",
         set.name,

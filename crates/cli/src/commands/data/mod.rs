@@ -10,7 +10,6 @@ mod stats;
 
 use crate::error::CliError;
 use clap::{Subcommand, ValueEnum};
-use data::Split;
 
 /// Flags of `data`.
 #[derive(clap::Args)]
@@ -54,20 +53,3 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
 }
 
-/// Which part of a set.
-#[derive(Clone, Copy, ValueEnum)]
-pub(super) enum SplitChoice {
-    /// What is learned from.
-    Train,
-    /// What is held out.
-    Test,
-}
-
-impl From<SplitChoice> for Split {
-    fn from(choice: SplitChoice) -> Self {
-        match choice {
-            SplitChoice::Train => Self::Train,
-            SplitChoice::Test => Self::Test,
-        }
-    }
-}

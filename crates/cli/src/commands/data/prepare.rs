@@ -1,12 +1,11 @@
 //! `dcgan data prepare`.
 
-use super::SplitChoice;
 use crate::commands::preprocess::PreprocessArgs;
 use crate::commands::{refuse_existing, require_folder};
 use crate::error::CliError;
 use crate::output;
 use crate::render::{counter, quoted};
-use data::{DataSpec, PrepareSummary, prepare};
+use data::{DataSpec, PrepareSummary, Split, prepare};
 use indicatif::HumanBytes;
 use std::path::PathBuf;
 
@@ -27,7 +26,7 @@ pub struct Args {
     recipe: Option<String>,
     /// Which part of the set.
     #[arg(long, value_enum, default_value = "train")]
-    split: SplitChoice,
+    split: Split,
     /// Write over a file that is there.
     #[arg(long)]
     force: bool,
@@ -51,7 +50,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let preprocess = args.pictures.of_recipe(args.recipe.as_deref(), &spec)?;
     let bar = counter(0, "preparing images");
     let prepared =
-        prepare(&args.spec, args.split.into(), &preprocess, &args.out, args.force, &|progress| {
+        prepare(&args.spec, args.split, &preprocess, &args.out, args.force, &|progress| {
             bar.set_length(progress.total as u64);
             bar.set_position(progress.done as u64);
         });

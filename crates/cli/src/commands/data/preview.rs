@@ -1,12 +1,11 @@
 //! `dcgan data preview`.
 
-use super::SplitChoice;
 use crate::commands::preprocess::PreprocessArgs;
 use crate::commands::require_grid;
 use crate::error::CliError;
 use crate::output;
 use crate::render::{Renderer, counter};
-use data::{Cursor, DataSpec, Dataset, Loader};
+use data::{Cursor, DataSpec, Dataset, Loader, Split};
 use runs::{GridOptions, grid};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -26,7 +25,7 @@ pub struct Args {
     recipe: Option<String>,
     /// Which part of the set.
     #[arg(long, value_enum, default_value = "train")]
-    split: SplitChoice,
+    split: Split,
     /// How many pictures, at most as many as there are.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
@@ -55,7 +54,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(&args.spec)?;
     let preprocess = args.pictures.of_recipe(args.recipe.as_deref(), &spec)?;
     let bar = counter(0, "reading images");
-    let dataset = Dataset::open(&args.spec, args.split.into(), &preprocess, &|progress| {
+    let dataset = Dataset::open(&args.spec, args.split, &preprocess, &|progress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
     });

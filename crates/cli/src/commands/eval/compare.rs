@@ -2,7 +2,7 @@
 
 use super::fake::Fake;
 use super::train_features::{of_set, open, unmirrored};
-use super::{DeviceArgs, PreprocessArgs, SplitChoice};
+use super::{DeviceArgs, PreprocessArgs};
 use crate::commands::preprocess::DatasetInfo;
 use crate::commands::{open_checkpoint, require_grid};
 use crate::error::CliError;
@@ -67,10 +67,10 @@ pub struct CompareArgs {
     fake: Option<String>,
     /// The part of the real set.
     #[arg(long, value_enum, default_value = "train")]
-    split: SplitChoice,
+    split: Split,
     /// The part of the set under --fake.
     #[arg(long, value_enum, default_value = "train")]
-    fake_split: SplitChoice,
+    fake_split: Split,
     /// What to measure, separated by commas [default: fid,kid,pr,dc, and is where the features come from a network of classes].
     #[arg(long, value_name = "METRIC,…", value_parser = metric_parser(), value_delimiter = ',')]
     metrics: Vec<&'static Metric>,
@@ -127,13 +127,13 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     let preprocess = preprocess(args, &real_name, &recipe, &fake)?;
     let train = Arc::new(open(&real_name, Split::Train, &preprocess)?);
     let real = match args.split {
-        SplitChoice::Train => Arc::clone(&train),
-        SplitChoice::Test => Arc::new(open(&real_name, Split::Test, &preprocess)?),
+        Split::Train => Arc::clone(&train),
+        Split::Test => Arc::new(open(&real_name, Split::Test, &preprocess)?),
     };
     // Before the feature network, which may have to learn for minutes.
     let set = match &fake {
         Fake::Set(spec) => {
-            Some(open(spec, args.fake_split.into(), &of_recipe(args, spec, &recipe)?)?)
+            Some(open(spec, args.fake_split, &of_recipe(args, spec, &recipe)?)?)
         }
         _ => None,
     };
@@ -200,7 +200,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
         _ => None,
     };
     let subject = Subject {
-        real: format!("{real_name} ({})", Split::from(args.split).name()),
+        real: format!("{real_name} ({})", args.split.name()),
         fake: fake_name,
         counts,
         told,

@@ -12,7 +12,6 @@ use super::device::DeviceArgs;
 use super::preprocess::PreprocessArgs;
 use crate::error::CliError;
 use clap::{Subcommand, ValueEnum};
-use data::Split;
 
 /// Flags of `eval`.
 #[derive(clap::Args)]
@@ -42,20 +41,3 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
 }
 
-/// Which part of a set.
-#[derive(Clone, Copy, ValueEnum)]
-enum SplitChoice {
-    /// What networks learn from.
-    Train,
-    /// What is held out.
-    Test,
-}
-
-impl From<SplitChoice> for Split {
-    fn from(choice: SplitChoice) -> Self {
-        match choice {
-            SplitChoice::Train => Self::Train,
-            SplitChoice::Test => Self::Test,
-        }
-    }
-}

@@ -1,13 +1,12 @@
 //! `dcgan guided`.
 
 use super::wrote;
-use crate::commands::data::SplitChoice;
 use crate::commands::device::DeviceArgs;
 use crate::commands::preprocess::{DatasetInfo, PreprocessArgs};
 use crate::error::CliError;
 use crate::{output, render};
 use clap::value_parser;
-use data::{DataSpec, Dataset};
+use data::{DataSpec, Dataset, Split};
 use eval::Progress;
 use eval::interpret::InspectedDiscriminator;
 use eval::interpret::guided_backprop::{self, Feature, Options};
@@ -27,7 +26,7 @@ pub struct Args {
     data: String,
     /// Which part of the set.
     #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
-    split: SplitChoice,
+    split: Split,
     /// At most so many of its pictures, spread evenly over it.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..), help_heading = "Data")]
     count: u32,
@@ -115,7 +114,7 @@ fn open(args: &Args, recipe: &Recipe, progress: Progress<'_>) -> Result<Dataset,
     }
     let mut preprocess = args.pictures.preprocess(&asked, &known)?;
     preprocess.flip = false;
-    Ok(Dataset::open(&args.data, args.split.into(), &preprocess, &|p| {
+    Ok(Dataset::open(&args.data, args.split, &preprocess, &|p| {
         // It does not stop for anybody.
         let _ = progress.report("reading images", p.done, p.total);
     })?)

@@ -1,13 +1,12 @@
 //! `dcgan dedup`.
 
-use crate::commands::data::SplitChoice;
 use crate::commands::device::DeviceArgs;
 use crate::commands::{refuse_existing, require_folder, require_grid};
 use crate::error::CliError;
 use crate::output;
 use crate::render::{table, with_progress};
 use clap::value_parser;
-use data::{DataSpec, Dataset, Fit, Preprocess};
+use data::{DataSpec, Dataset, Fit, Preprocess, Split};
 use eval::image_sheet::ImageSheet;
 use eval::images::load_images;
 use eval::memorization::{AutoencoderConfig, Duplicates, Group, Options, dedup};
@@ -31,7 +30,7 @@ pub struct Args {
     spec: String,
     /// Which part of the set.
     #[arg(long, value_enum, default_value = "train")]
-    split: SplitChoice,
+    split: Split,
     /// How many of their 128 bits the codes of duplicates may differ in; 0, as in the paper, means equal codes.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(0..=32))]
     radius: u32,
@@ -88,7 +87,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     let dataset = crate::commands::representation::open_as(
         &args.spec,
-        args.split.into(),
+        args.split,
         &preprocess,
         args.json,
     )?;
@@ -139,7 +138,7 @@ fn whole(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<Datas
     else {
         return Ok(None);
     };
-    let shape = spec.image_shape(args.split.into())?;
+    let shape = spec.image_shape(args.split)?;
     let size = args.image.or(shape.map(|[h, w, _]| [h, w]));
     let Some(size) = size else {
         return Err(CliError::Usage(format!(
@@ -155,7 +154,7 @@ fn whole(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<Datas
     };
     let whole = crate::commands::representation::open_as(
         &args.spec,
-        args.split.into(),
+        args.split,
         &preprocess,
         args.json,
     )?;

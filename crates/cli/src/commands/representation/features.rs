@@ -1,11 +1,10 @@
 //! `dcgan features`.
 
-use crate::commands::data::SplitChoice;
 use crate::commands::device::DeviceArgs;
 use crate::error::CliError;
 use crate::output;
 use crate::render::{table, with_progress};
-use data::Dataset;
+use data::{Dataset, Split};
 use eval::images::evenly_spaced;
 use eval::representation::{BnStatistics, DiscriminatorFeatures, Representation, extract};
 use runs::write_state_dict;
@@ -26,7 +25,7 @@ pub struct Args {
     data: String,
     /// Which part of the set.
     #[arg(long, value_enum, default_value = "train")]
-    split: SplitChoice,
+    split: Split,
     /// How many pictures, evenly spread over the set [default: all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     count: Option<u32>,
@@ -77,7 +76,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         features = DiscriminatorFeatures::random(features.recipe(), args.seed, &device)?;
     }
     drop(checkpoint);
-    let dataset = super::open(&args.data, args.split.into(), Some(features.recipe()), args.json)?;
+    let dataset = super::open(&args.data, args.split, Some(features.recipe()), args.json)?;
     let indices =
         evenly_spaced(dataset.len(), args.count.map_or(usize::MAX, |count| count as usize));
     let (values, seconds) = with_progress(args.json, |progress| {

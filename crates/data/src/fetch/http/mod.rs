@@ -11,7 +11,6 @@ use ureq::{Agent, Body, Error, http::Response};
 use super::error::FetchError;
 use super::sets::RemoteFile;
 use crate::decode::one_line;
-use crate::scan::hex;
 
 /// Requests in a row that may bring nothing new.
 const TRIES: u32 = 5;
@@ -226,7 +225,7 @@ pub(super) fn sha256(path: &Path) -> Result<String, FetchError> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer).map_err(FetchError::disk(path))? {
-            0 => return Ok(hex(&hash.finalize())),
+            0 => return Ok(hex::encode(hash.finalize())),
             count => hash.update(&buffer[..count]),
         }
     }

@@ -153,7 +153,7 @@ fn tar_gz(archive: &Path, target: &mut UnpackTarget) -> Result<(), UnpackError> 
 
 fn zip(archive: &Path, target: &mut UnpackTarget) -> Result<(), UnpackError> {
     let (zip, members) = ZipFiles::open(archive).map_err(|error| match error {
-        DataError::Bad { problem, .. } => UnpackError::Archive(problem),
+        DataError::Malformed { problem, .. } => UnpackError::Archive(problem),
         DataError::Io { path, error } => UnpackError::Disk(path, error),
         other => bad(other),
     })?;

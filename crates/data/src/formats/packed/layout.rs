@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::attributes::Attribute;
 use crate::decode::one_line;
 use crate::error::DataError;
-use crate::formats::Digest;
 use crate::preprocess::Preprocess;
+use crate::source::Digest;
 
-pub(crate) const FORMAT: &str = "packed file";
+pub(crate) const FORMAT_NAME: &str = "packed file";
 /// What a packed file starts with; its last letter is the version.
 pub(crate) const MAGIC: &[u8; 8] = b"DCGANPK1";
-pub(super) const HEAD: usize = 64;
+pub(crate) const HEAD: usize = 64;
 
 const END: &[u8; 8] = b"DCGANEND";
 /// Length, checksum and mark behind the footer.
@@ -25,13 +25,13 @@ const NO_LABEL: u32 = u32::MAX;
 
 /// Where the parts of a record are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RecordLayout {
+pub(crate) struct RecordLayout {
     pub image: usize,
     pub columns: usize,
 }
 
 /// A record's fields but its pixels.
-pub(super) struct RecordFields {
+pub(crate) struct RecordFields {
     pub digest: Digest,
     /// Its number in the set that was prepared.
     pub number: u32,
@@ -130,12 +130,12 @@ impl RecordLayout {
 }
 
 impl Footer {
-    pub(super) fn layout(&self) -> RecordLayout {
+    pub fn layout(&self) -> RecordLayout {
         RecordLayout { image: self.preprocess.image_len(), columns: self.columns.len() }
     }
 
     /// The footer as it ends a file.
-    pub(super) fn encode(&self) -> Result<Vec<u8>, String> {
+    pub fn encode(&self) -> Result<Vec<u8>, String> {
         let mut bytes = serde_json::to_vec(self).map_err(|error| one_line(&error))?;
         let (length, sum) = (bytes.len() as u64, crc32c::crc32c(&bytes));
         bytes.extend_from_slice(&length.to_le_bytes());
@@ -145,7 +145,7 @@ impl Footer {
     }
 
     /// Where the names begin: behind the records.
-    pub(super) fn names_at(&self) -> u64 {
+    pub fn names_at(&self) -> u64 {
         (HEAD as u64)
             .saturating_add(u64::from(self.images).saturating_mul(self.layout().record() as u64))
     }
@@ -162,7 +162,7 @@ impl Footer {
 
 /// Opens a finished packed file and reads its footer.
 pub(crate) fn read_footer(path: &Path) -> Result<(File, Footer), DataError> {
-    let bad = |problem: String| DataError::bad(FORMAT, path, problem);
+    let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
     let as_io = |error| DataError::Io { path: path.to_owned(), error };
     let file = File::open(path).map_err(as_io)?;
     let length = file.metadata().map_err(as_io)?.len();

@@ -10,9 +10,8 @@ use super::layout::{Footer, HEAD, RecordFields, RecordLayout, read_footer};
 use crate::attributes::Attribute;
 use crate::decode::DecodedImage;
 use crate::error::DataError;
-use crate::formats::{Digest, Source};
 use crate::preprocess::Preprocess;
-use crate::scan::hex;
+use crate::source::{Digest, Source};
 
 /// The images of a packed file, in the order in which they were prepared.
 pub(crate) struct PackedSource {
@@ -114,7 +113,7 @@ impl Source for PackedSource {
     }
 
     #[cfg(unix)]
-    fn prefetch_record(&self, index: usize) {
+    fn prefetch(&self, index: usize) {
         let length = self.layout.record();
         // Only a hint, so that its failure does no harm.
         let _ = self.map.advise_range(memmap2::Advice::WillNeed, HEAD + index * length, length);
@@ -146,6 +145,6 @@ impl Source for PackedSource {
         let mut hash = Sha256::new_with_prefix(b"dcgan packed set 1\0");
         hash.update(fingerprint);
         preprocess.hash_into(&mut hash);
-        Some(hex(&hash.finalize()))
+        Some(hex::encode(hash.finalize()))
     }
 }

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::layout::{FORMAT, Footer, HEAD, RecordFields, RecordLayout};
+use crate::attributes;
 use crate::error::{DataError, SkippedImage};
-use crate::formats::{self, Digest, Source};
+use crate::fingerprint::FingerprintHasher;
+use crate::formats::packed::layout::{FORMAT_NAME, Footer, HEAD, RecordFields, RecordLayout};
 use crate::preprocess::Preprocess;
-use crate::scan::{self, FingerprintHasher, ScanProgress};
-use crate::spec::{DataSpec, Split};
+use crate::scan::{self, ScanProgress};
+use crate::source::{Digest, Source, Split};
+use crate::spec::DataSpec;
 
 /// What [`prepare`] made.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ pub fn prepare(
     };
     check_free()?;
     let spec = DataSpec::parse(spec)?;
-    let source = formats::open(&spec, split)?;
+    let source = spec.open(split)?;
     scan::check_count(source.as_ref(), &spec.name())?;
     let mut writer = PackWriter::open(source.as_ref(), preprocess, out)?;
     let resumed = writer.resume()?;
@@ -120,8 +122,8 @@ impl<'a> PackWriter<'a> {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(DataError::bad(
-                    FORMAT,
+                return Err(DataError::malformed(
+                    FORMAT_NAME,
                     &part,
                     "another process is writing it".to_owned(),
                 ));
@@ -173,7 +175,7 @@ impl<'a> PackWriter<'a> {
                 .map_err(|error| self.failed(error))?;
             if found != head {
                 let problem = "it was begun from other images or for another shape: delete it, or choose another name".to_owned();
-                return Err(DataError::bad(FORMAT, &self.part, problem));
+                return Err(DataError::malformed(FORMAT_NAME, &self.part, problem));
             }
             let mut record = vec![0; self.layout.record()];
             while stream.read_exact(&mut record).is_ok() && self.take_over(&record) {
@@ -281,7 +283,9 @@ impl<'a> PackWriter<'a> {
             name_bytes: end,
         };
         bytes.extend(
-            footer.encode().map_err(|problem| DataError::bad(FORMAT, &self.part, problem))?,
+            footer
+                .encode()
+                .map_err(|problem| DataError::malformed(FORMAT_NAME, &self.part, problem))?,
         );
         self.file
             .write_all(&bytes)
@@ -294,7 +298,7 @@ impl<'a> PackWriter<'a> {
     fn plan(&self) -> Digest {
         let mut hash = Sha256::new_with_prefix(b"dcgan packed plan 1\0");
         self.preprocess.hash_into(&mut hash);
-        crate::attributes::hash_into(self.source.columns(), &mut hash);
+        attributes::hash_into(self.source.columns(), &mut hash);
         for index in 0..self.source.len() {
             let (name, label) =
                 (self.source.name(index), self.source.label(index).map_or(-1, i64::from));
