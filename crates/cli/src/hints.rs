@@ -8,8 +8,8 @@ use eval::EvalError;
 use nn::NnError;
 use runs::ArtifactError;
 use std::fmt::Display;
-use std::path::Path;
 use std::io::ErrorKind;
+use std::path::Path;
 use tensor::gpu::GpuError;
 use train::TrainError;
 
@@ -114,7 +114,9 @@ pub fn fetch(error: &FetchError) -> Option<String> {
         FetchError::InTheWay { .. } => {
             "move it away, or fetch into another folder with --out".to_owned()
         }
-        FetchError::Busy { .. } => "wait for it, or fetch into another folder with --out".to_owned(),
+        FetchError::Busy { .. } => {
+            "wait for it, or fetch into another folder with --out".to_owned()
+        }
         _ => return None,
     })
 }

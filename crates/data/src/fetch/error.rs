@@ -43,7 +43,9 @@ pub enum FetchError {
         status: u16,
     },
     /// The server's file has another length than the dataset's.
-    #[error("{url} is not the file wanted: the server has {found} where the set has {expected} bytes")]
+    #[error(
+        "{url} is not the file wanted: the server has {found} where the set has {expected} bytes"
+    )]
     Length {
         /// The address.
         url: String,
@@ -65,7 +67,9 @@ pub enum FetchError {
         reason: String,
     },
     /// The downloaded file has another checksum than the dataset's.
-    #[error("what came from {url} is damaged or another file: its SHA-256 is {found}, not {expected}")]
+    #[error(
+        "what came from {url} is damaged or another file: its SHA-256 is {found}, not {expected}"
+    )]
     Checksum {
         /// The address.
         url: String,

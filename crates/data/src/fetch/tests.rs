@@ -137,22 +137,17 @@ fn missing_addresses_are_errors() {
     ));
     assert_eq!(remote_set("fashion").unwrap().name, "fashion-mnist");
     let error = fetched(celeba, datasets.path(), Some("ftp://host")).0.unwrap_err();
-    assert!(
-        matches!(error, FetchError::Address { url, .. } if url.starts_with("ftp://host"))
-    );
+    assert!(matches!(error, FetchError::Address { url, .. } if url.starts_with("ftp://host")));
 }
 
 #[test]
 fn mirror_without_the_file() {
     let datasets = tempfile::tempdir().unwrap();
-    let server = Server::start(vec![Box::new(|_| {
-        answer("404 Not Found", &["Content-Length: 0"], b"")
-    })]);
+    let server =
+        Server::start(vec![Box::new(|_| answer("404 Not Found", &["Content-Length: 0"], b""))]);
     let set = set_of(vec![file("a.bin", b"x")], None);
     let error = fetched(&set, datasets.path(), Some(&server.base)).0.unwrap_err();
-    assert!(
-        matches!(error, FetchError::Status { url, status: 404 } if url.ends_with("/a.bin"))
-    );
+    assert!(matches!(error, FetchError::Status { url, status: 404 } if url.ends_with("/a.bin")));
 }
 
 #[test]

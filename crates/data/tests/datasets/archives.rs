@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{bytes, column_names, fixture, gzip, labels, message, open, open_as, pixels, plain, write};
+use crate::common::{
+    bytes, column_names, fixture, gzip, labels, message, open, open_as, pixels, plain, write,
+};
 use data::{AttributeKind, Dataset, Preprocess, Split};
 use tempfile::tempdir;
 

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{bytes, column_names, copied, fixture, labels, message, open, open_as, pixels, write};
+use crate::common::{
+    bytes, column_names, copied, fixture, labels, message, open, open_as, pixels, write,
+};
 use data::{AttributeKind, DataSpec, Dataset, Preprocess, Split};
 
 fn rgb(side: u32) -> Preprocess {

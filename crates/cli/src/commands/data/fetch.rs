@@ -37,7 +37,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         output::line(format!("{} is here already: {}", set.name, path.display()));
         return Ok(());
     }
-    let datasets = args.out.clone().or_else(environment::datasets_folder).unwrap_or_else(|| PathBuf::from("datasets"));
+    let datasets = args
+        .out
+        .clone()
+        .or_else(environment::datasets_folder)
+        .unwrap_or_else(|| PathBuf::from("datasets"));
     output::line(format!(
         "{}: {} from {} (see {})",
         set.name,

@@ -9,7 +9,7 @@ mod split;
 mod stats;
 
 use crate::error::CliError;
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
 /// Flags of `data`.
 #[derive(clap::Args)]
@@ -52,4 +52,3 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Command::Split(args) => split::run(args),
     }
 }
-

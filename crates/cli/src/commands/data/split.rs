@@ -32,7 +32,8 @@ pub struct Args {
 /// A folder that cannot be divided, one that is not empty, or the disk.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let bar = counter(0, "dividing");
-    let options = SplitOptions { test: args.test, seed: args.seed, by: args.group_by.clone() };
+    let options =
+        SplitOptions { test: args.test, seed: args.seed, group_by: args.group_by.clone() };
     let divided = split(&args.input, &args.out, &options, &|progress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);

@@ -132,9 +132,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     };
     // Before the feature network, which may have to learn for minutes.
     let set = match &fake {
-        Fake::Set(spec) => {
-            Some(open(spec, args.fake_split, &of_recipe(args, spec, &recipe)?)?)
-        }
+        Fake::Set(spec) => Some(open(spec, args.fake_split, &of_recipe(args, spec, &recipe)?)?),
         _ => None,
     };
     let extractor = extractor(&args.features, &real_name, &train, &device, args.json)?;

@@ -11,7 +11,7 @@ pub use evaluator::Evaluator;
 use super::device::DeviceArgs;
 use super::preprocess::PreprocessArgs;
 use crate::error::CliError;
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
 /// Flags of `eval`.
 #[derive(clap::Args)]
@@ -40,4 +40,3 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         None => compare::run(&args.compare),
     }
 }
-

@@ -85,12 +85,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         },
         radius: args.radius,
     };
-    let dataset = crate::commands::representation::open_as(
-        &args.spec,
-        args.split,
-        &preprocess,
-        args.json,
-    )?;
+    let dataset =
+        crate::commands::representation::open_as(&args.spec, args.split, &preprocess, args.json)?;
     let whole = whole(args, &spec, &dataset)?;
     let found = with_progress(args.json, |progress| dedup(&dataset, options, &device, progress))?;
     report(args, &dataset, &found);
@@ -152,12 +148,8 @@ fn whole(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<Datas
         background: spec.background().unwrap_or_default(),
         ..Preprocess::new(size, channels)
     };
-    let whole = crate::commands::representation::open_as(
-        &args.spec,
-        args.split,
-        &preprocess,
-        args.json,
-    )?;
+    let whole =
+        crate::commands::representation::open_as(&args.spec, args.split, &preprocess, args.json)?;
     match whole.len() == dataset.len() {
         true => Ok(Some(whole)),
         false => Err(CliError::Failed(format!(

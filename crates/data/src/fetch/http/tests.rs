@@ -53,15 +53,10 @@ pub(in crate::fetch) fn honest(content: Vec<u8>) -> Answer {
             line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
         });
         match asked {
-            None => {
-                answer("200 OK", &[&format!("Content-Length: {}", content.len())], &content)
-            }
+            None => answer("200 OK", &[&format!("Content-Length: {}", content.len())], &content),
             Some(start) => {
-                let range = format!(
-                    "Content-Range: bytes {start}-{}/{}",
-                    content.len() - 1,
-                    content.len()
-                );
+                let range =
+                    format!("Content-Range: bytes {start}-{}/{}", content.len() - 1, content.len());
                 answer(
                     "206 Partial Content",
                     &[&format!("Content-Length: {}", content.len() - start), &range],
@@ -229,8 +224,7 @@ fn wrong_lengths_are_refused() {
     outcome.failed_with_length("more bytes");
     assert_eq!(outcome.has("file.bin.part"), None);
     // Says the right length, sends more: the rest is not read.
-    let lying =
-        answer("200 OK", &["Content-Length: 300000"], &[content(), vec![7; 50]].concat());
+    let lying = answer("200 OK", &["Content-Length: 300000"], &[content(), vec![7; 50]].concat());
     download(vec![fixed(lying)]).succeeded();
     // Right without a word about its length.
     download(vec![fixed(answer("200 OK", &[], &content()))]).succeeded();
@@ -246,18 +240,11 @@ fn wrong_ranges_are_refused() {
         "10-299999/300000",
         "bytes x-9/300000",
     ] {
-        let part = answer(
-            "206 Partial Content",
-            &[&format!("Content-Range: {range}")],
-            b"x",
-        );
+        let part = answer("206 Partial Content", &[&format!("Content-Range: {range}")], b"x");
         download_after(begun, vec![fixed(part)]).failed_with_length(range);
     }
-    let unknown = answer(
-        "206 Partial Content",
-        &["Content-Range: bytes 10-299999/*"],
-        &content()[10..],
-    );
+    let unknown =
+        answer("206 Partial Content", &["Content-Range: bytes 10-299999/*"], &content()[10..]);
     download_after(begun, vec![fixed(unknown)]).succeeded();
 }
 
@@ -284,17 +271,11 @@ fn redirects_and_http_errors() {
     download(vec![fixed(moved)]).succeeded();
     assert!(elsewhere.requests()[0].starts_with("get /there.bin "));
     let circle: Vec<Answer> = (0..=MAX_REDIRECTS)
-        .map(|_| {
-            fixed(answer(
-                "302 Found",
-                &["Location: /file.bin", "Content-Length: 0"],
-                b"",
-            ))
-        })
+        .map(|_| fixed(answer("302 Found", &["Location: /file.bin", "Content-Length: 0"], b"")))
         .collect();
-    download(circle).failed(|error| {
-        matches!(error, FetchError::Address { reason, .. } if reason.contains("redirect"))
-    });
+    download(circle).failed(
+        |error| matches!(error, FetchError::Address { reason, .. } if reason.contains("redirect")),
+    );
     for (line, status) in [("404 Not Found", 404), ("403 Forbidden", 403)] {
         let refused = answer(line, &["Content-Length: 4"], b"none");
         download(vec![fixed(refused)]).failed(
