@@ -77,6 +77,14 @@ impl Checkpoint {
     pub fn identity(&self) -> String {
         Fingerprint::of(&self.tensors).checksum(&self.meta.recipe)
     }
+
+    /// The tensors whose names have this prefix, such as `g.`, without it: a state dict.
+    pub fn section(&self, prefix: &str) -> BTreeMap<String, HostTensor> {
+        let own = self.tensors.iter().filter_map(|(name, tensor)| {
+            Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()))
+        });
+        own.collect()
+    }
 }
 
 /// The contents of a checkpoint without the tensors' values.

@@ -4,7 +4,7 @@ use super::{max_abs, signed_image};
 use crate::EvalError;
 use crate::image_sheet::ImageSheet;
 use nn::recipe::NetworkRole;
-use nn::{Layer, Network, Recipe, StateDict};
+use nn::{Layer, Network, Recipe};
 use runs::Checkpoint;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
@@ -83,18 +83,9 @@ fn network(
         NetworkRole::Generator => (generator, &["ema.", "g."][..]),
     };
     let state =
-        prefixes.iter().map(|prefix| section(checkpoint, prefix)).find(|state| !state.is_empty());
+        prefixes.iter().map(|prefix| checkpoint.section(prefix)).find(|state| !state.is_empty());
     network.load_state_dict(&state.ok_or(EvalError::MissingNetwork { role })?)?;
     Ok(network)
-}
-
-/// The tensors of a checkpoint whose names have this prefix, without it.
-fn section(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
-    let own = checkpoint
-        .tensors
-        .iter()
-        .filter_map(|(name, array)| Some((name.strip_prefix(prefix)?, array)));
-    own.map(|(name, array)| (name.to_owned(), array.clone())).collect()
 }
 
 /// The weights as images `[N, h, w, C]`; `None` if they are not.
