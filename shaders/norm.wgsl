@@ -179,7 +179,7 @@ fn main(${BUILTINS}) {
     if (word < params.words) {
         let scale = affine[word];
         let offset = affine[params.words + word];
-        let centre = mean[word];
+        let center = mean[word];
         for (var row = start; row < end; row += 16u) {
             let v = x[row * params.words + word];
             let before = v * scale + offset;
@@ -191,7 +191,7 @@ fn main(${BUILTINS}) {
 //#end
             let g = dy[row * params.words + word] * slopes;
             sum += g;
-            weight += g * (v - centre);
+            weight += g * (v - center);
         }
     }
     shared_sum[lane] = sum;

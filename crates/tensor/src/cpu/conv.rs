@@ -86,6 +86,7 @@ fn copy_window(
     size: [usize; 2],
     out: &mut [f32],
 ) {
+    // The columns `before..end` of the window are inside the image.
     let before = (-left).clamp(0, size[1] as isize) as usize;
     let end = (w as isize - left).clamp(before as isize, size[1] as isize) as usize;
     for (i, line) in out.chunks_exact_mut(size[1] * c).enumerate() {
@@ -125,6 +126,7 @@ pub(crate) fn conv2d(x: &[f32], w: &[f32], y: &mut [f32], params: ConvParams) {
     let [sh, sw] = geom.stride;
     let width = (ow - 1) * sw + kw;
     let pitch = width * cin;
+    // A row of a window is contiguous in the scratch image: one segment of k per kernel row.
     let segs: Vec<KSegment> = (0..kh).map(|i| KSegment { off: i * pitch, len: kw * cin }).collect();
     let packed = Packed::new(&Rhs { data: w, row: |k| k * cout, stride: 1, n: cout }, &segs);
     let split = Split::new(batch, oh, ow, cout);
@@ -274,6 +276,7 @@ impl StridePhases {
         let pairs: Vec<(StridePhase, StridePhase)> =
             rows_of.iter().flat_map(|a| columns_of.iter().map(move |b| (*a, *b))).collect();
         let pack = |&(a, b): &(StridePhase, StridePhase)| {
+            // No tap reaches these pixels, as the stride exceeds the kernel: their gradient is 0.
             if a.count * b.count == 0 {
                 return None;
             }
@@ -322,6 +325,7 @@ impl StridePhases {
                     window,
                 );
             }
+            // All phases read the same scratch window; each writes its own pixels.
             for (&(a, b), packed) in pairs.iter().zip(packed) {
                 let mut lhs_offsets = Vec::with_capacity(images.len() * band.len() * columns);
                 let mut out_offsets = Vec::with_capacity(lhs_offsets.capacity());
@@ -389,6 +393,7 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], params: 
     let groups = batch.div_ceil(group);
     let tile = (GRAD_TILE / cout).max(64).min(total);
     let row_tasks = total.div_ceil(tile);
+    // Enough tasks for the threads even where dw is small.
     let wanted = 16usize.div_ceil(row_tasks).min(groups);
     let splits = wanted.min(MAX_PARTIALS / (total * cout)).max(1);
     let mut partials = (splits > 1).then(|| Buffer::uninit(splits * total * cout));
@@ -433,6 +438,8 @@ pub(crate) fn conv2d_weight_grad(x: &[f32], dy: &[f32], dw: &mut [f32], params: 
                 }
                 Rhs { data: dy, row: |k| (first + k) * cout, stride: 1, n: cout }
                     .pack_block(ks.clone(), &mut panel);
+                // Rows of dw within one kernel row have pixels at the same offsets, so they form
+                // one block.
                 let mut m = rows.start;
                 while m < rows.end {
                     let (line, at) = (m / (kw * cin), m % (kw * cin));

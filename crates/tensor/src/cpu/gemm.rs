@@ -215,6 +215,8 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
                 row[n..].fill(0.0);
             }
         } else {
+            // Along a transposed operand, 16 consecutive k are adjacent in memory: squares of 16 ×
+            // 16 are transposed in registers.
             let aligned =
                 some.len() == SIDE && at(some.end - 1).wrapping_sub(at(some.start)) == SIDE - 1;
             for j0 in (0..width).step_by(SIDE) {
@@ -344,6 +346,7 @@ pub(crate) fn matmul_packed(
 ) {
     let BlockSizes { rows, columns, copies, .. } = block_sizes();
     let tall = tall();
+    // Tasks of equal height, in whole tiles: a low last task would leave threads idle.
     let most = m.div_ceil(m.div_ceil(rows)).next_multiple_of(tall);
     let columns = columns.next_multiple_of(panel_columns());
     let (row_tasks, column_tasks) = (m.div_ceil(most), n.div_ceil(columns));
@@ -432,6 +435,7 @@ fn tile_rows<const TALL: usize>(
     for (tile, to) in to.chunks_mut(TALL * kc).enumerate().take(rows.div_ceil(TALL)) {
         let from = &from[tile * TALL * across..];
         let height = TALL.min(rows - tile * TALL);
+        // The last tile is lower: the micro-kernel reads only the rows that there are.
         if height < TALL {
             for (k, to) in to.chunks_exact_mut(TALL).enumerate() {
                 for (i, to) in to[..height].iter_mut().enumerate() {

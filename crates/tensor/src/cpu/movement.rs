@@ -66,6 +66,7 @@ pub(crate) fn shift2d(
             let (image, y) = ((task * per_task + i) / h, (task * per_task + i) % h);
             let own = &moves[image * 3..][..3];
             let sign = if back { 1 } else { -1 };
+            // `as` saturates, so a move of any size, infinite or NaN, stays in range.
             let [down, right] = [own[0], own[1]].map(|m| sign * i64::from(m.round() as i32));
             let (row, mirror) = (y as i64 + down, own[2] != 0.0);
             out.fill(0.0);
@@ -87,6 +88,7 @@ pub(crate) fn shift2d(
 
 /// The adjoint of [`index_select`]: one task per destination row adds its sources in order.
 pub(crate) fn index_add(x: &[f32], rows: &[usize], width: usize, out: &mut [f32]) {
+    // Grouped by destination, so that the order of the sums does not depend on the threads.
     let mut sources: Vec<Vec<usize>> = vec![Vec::new(); out.len() / width.max(1)];
     for (source, &row) in rows.iter().enumerate() {
         sources[row].push(source);

@@ -25,6 +25,8 @@ multiversion! {
     fn moments(rows: &[f32], shift: &[f32], totals: &mut [f64], lanes: &mut [f32]) {
         let width = shift.len();
         let (first, second) = lanes.split_at_mut(width);
+        // f32 fills the registers with twice the elements of f64; 32 rows are too few to lose
+        // digits.
         for block in rows.chunks(width * BLOCK) {
             first.fill(0.0);
             second.fill(0.0);
@@ -52,6 +54,8 @@ fn column_totals(
 ) -> Vec<f64> {
     let fold = fold(rows, channels);
     let (rows, width) = (rows / fold, channels * fold);
+    // By the shape alone, so the number of threads does not change the bits; at most 256 tasks,
+    // because one thread adds up their totals.
     let step = (CHUNK / width).max(BLOCK).max(rows.div_ceil(256));
     let tasks = rows.div_ceil(step);
     let mut parts = vec![0f64; tasks * 2 * width];
@@ -63,6 +67,7 @@ fn column_totals(
         f(t * step * width..rows.min((t + 1) * step) * width, width, totals);
     });
     let mut out = vec![0f64; 2 * channels];
+    // In the order of the tasks. Column i of a folded row belongs to channel i mod C.
     for part in parts.chunks_exact(2 * width) {
         for half in 0..2 {
             for (i, v) in part[half * width..(half + 1) * width].iter().enumerate() {
@@ -202,6 +207,7 @@ pub(crate) fn scale_shift(
     let channels = scale.len();
     let fold = fold(x.len() / channels, channels);
     let (scale, offset) = (repeat(scale, channels * fold), repeat(offset, channels * fold));
+    // Whole rows, so that every chunk begins with channel 0.
     let chunk = (CHUNK / scale.len()).max(1) * scale.len();
     with_activation!(activation, f => par_chunks_mut(out, chunk, |i, out| {
         apply_lines(&x[i * chunk..i * chunk + out.len()], &scale, &offset, out, &f);
@@ -225,6 +231,8 @@ multiversion! {
             second.fill(0.0);
             for (x, dy) in x.chunks_exact(width).zip(dy.chunks_exact(width)) {
                 for i in 0..width {
+                    // The activation's argument is recomputed from x: nothing of the size of x is
+                    // kept for it.
                     let g = dy[i] * derivative(x[i] * scale[i] + offset[i]);
                     first[i] += g;
                     second[i] += g * (x[i] - mean[i]);
@@ -303,6 +311,8 @@ pub(crate) fn backward(
         for c in 0..channels {
             let (s, r, m) =
                 (f64::from(scale[c]), f64::from(constants.rstd[c]), f64::from(constants.mean[c]));
+            // dx = s · (g − Σg / n − x̂ · Σ(g · x̂) / n) with x̂ = (x − m) · r, sorted by
+            // powers of x: each element then costs two multiply-adds after g.
             let k = -s * r * r * weighted[c] / n;
             slope[c] = k as f32;
             constant[c] = (-s * sums[c] / n - k * m) as f32;

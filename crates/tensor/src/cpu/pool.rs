@@ -28,6 +28,7 @@ pub(crate) fn argmax(x: &[f32], params: PoolParams) -> Vec<u32> {
                 for kx in 0..params.kernel[1] {
                     let at =
                         ((oy * params.stride[0] + ky) * w + ox * params.stride[1] + kx) * c + ch;
+                    // A comparison with NaN is false, so NaN needs its own.
                     if x[at] > x[best] || (x[at].is_nan() && !x[best].is_nan()) {
                         best = at;
                     }
@@ -87,6 +88,7 @@ pub(crate) fn average_grad(dy: &[f32], dx: &mut [f32], params: PoolParams) {
     let [_, h, w, c] = params.input;
     let [_, oh, ow, _] = params.output();
     let scale = 1.0 / (params.kernel[0] * params.kernel[1]) as f32;
+    // Windows may overlap, so one task adds up all windows of an image.
     par_chunks_mut(dx, h * w * c, |image, dx| {
         dx.fill(0.0);
         for (i, dy) in

@@ -168,6 +168,8 @@ impl Gpu {
             return;
         };
         let mut recorder = self.0.recorder.lock();
+        // The parameters are written once per submit, into one slot per dispatch; and the desktop's
+        // watchdog would stop a submit that runs too long.
         let full = recorder.slots.len() == SLOTS * SLOT;
         if full || (recorder.work > 0.0 && recorder.work + dispatch.work > recorder.budget) {
             self.submit(&mut recorder);
@@ -198,6 +200,7 @@ impl Gpu {
             layout: &layout,
             entries: &entries,
         });
+        // Ends the borrow of the recorder.
         drop(entries);
         let offset = recorder.slots.len();
         recorder.slots.extend_from_slice(bytemuck::cast_slice(&dispatch.params.0));
@@ -295,6 +298,7 @@ impl Gpu {
         self.0.queue.write_buffer(buffer, 0, bytes);
         recorder.written += bytes.len() as u64;
         if recorder.written > AHEAD {
+            // An empty submit executes the writes and frees their copies.
             self.0.queue.submit([]);
             recorder.written = 0;
         }
@@ -327,6 +331,7 @@ impl Gpu {
                 mapped_at_creation: false,
             })
         });
+        // A copy cannot be recorded within a pass.
         recorder.pass = None;
         let encoder = recorder
             .encoder

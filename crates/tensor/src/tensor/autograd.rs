@@ -89,6 +89,7 @@ pub struct Node {
 impl Node {
     pub(crate) fn leaf(id: TensorId) -> Arc<Self> {
         Arc::new(Self {
+            // Leaves may share an id, so the position in time is a number of its own.
             order: TensorId::fresh().0,
             id,
             name: "leaf",
@@ -129,6 +130,7 @@ impl Node {
             let Some(list) = saved.as_ref() else { consumed() };
             let keep = |save: &SavedTensor| match save {
                 SavedTensor::Input(t) => t.clone(),
+                // The result was saved without its node; gradients of gradients need it.
                 SavedTensor::Output(storage, shape) => {
                     Tensor { storage: storage.clone(), shape: *shape, node: Some(self.clone()) }
                 }
@@ -354,6 +356,7 @@ fn run_backward(
             "backward: the gradient has another shape than its output"
         );
         if let Some(node) = output.node.as_ref().filter(|n| useful(n)) {
+            // Without `create_graph`, no operation on the given gradient may be recorded.
             let gradient = if create_graph { (*gradient).clone() } else { gradient.detach() };
             if !pending.contains_key(&node.order) {
                 heap.push(PendingNode(node.clone()));
@@ -361,6 +364,7 @@ fn run_backward(
             add_into(&mut pending, node.order, gradient, create_graph);
         }
     }
+    // All users of the latest node left have been visited, so its gradient is complete.
     while let Some(PendingNode(node)) = heap.pop() {
         let Some(gradient) = pending.remove(&node.order) else {
             continue;
@@ -373,6 +377,7 @@ fn run_backward(
         };
         let needs: SmallVec<[bool; 3]> =
             node.parents.iter().map(|p| p.as_ref().is_some_and(|p| useful(p))).collect();
+        // What the node saved stays for another pass.
         if needs.iter().all(|n| !n) {
             continue;
         }

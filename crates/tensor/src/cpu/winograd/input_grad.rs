@@ -134,8 +134,8 @@ pub(crate) fn input_grad<const M: usize, const T: usize, const R: usize>(
         let mut sink = Buffer::uninit(BLOCK_N);
         if task % plan.shares.len() == 0 {
             for image in range.start / tiles.per_image()..range.end / tiles.per_image() {
-                // SAFETY: no window covers these pixels, so no other code writes them.
                 tiles.uncovered(image, |at| {
+                    // SAFETY: no window covers these pixels, so no other code writes them.
                     unsafe { std::slice::from_raw_parts_mut(out.get().add(at), cin) }.fill(0.0)
                 });
             }

@@ -154,6 +154,8 @@ impl<const M: usize, const T: usize, const R: usize> Tiles<M, T, R> {
         let axis = |axis: usize, pitch: usize| {
             std::array::from_fn(|i| {
                 let at = corner[axis] + i;
+                // A pixel before the image wraps to a huge index: one comparison excludes both
+                // sides.
                 let pixel = (stride * at + phase[axis]).wrapping_sub(geom.pad[axis][0]);
                 let inside =
                     pixel < geom.input[axis] && at < self.output[axis].saturating_add(beyond[axis]);
@@ -262,6 +264,7 @@ impl Plan {
 
     pub(super) fn new(batch: usize, tiles_per_image: usize, columns: usize) -> Self {
         let most = (tiles_at_once() / tiles_per_image).max(1);
+        // As few groups as possible, of nearly equal numbers of images.
         let groups = batch.div_ceil(most);
         let images = batch.div_ceil(groups);
         let groups = batch.div_ceil(images);

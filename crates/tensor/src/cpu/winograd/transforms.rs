@@ -213,6 +213,8 @@ unsafe fn apply<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(x: [S::V;
             let mut empty = true;
             unroll!(i < I, {
                 let factor = row[i];
+                // `row` is a constant, so the compiler removes the branches and the terms with
+                // zeros.
                 if factor != 0.0 {
                     sum = match (empty, factor == 1.0) {
                         (true, true) => x[i],
@@ -239,6 +241,7 @@ unsafe fn both_sides<S: Simd, F: Map<I, O>, const I: usize, const O: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
+        // First M X, column by column, then (M X) Mᵀ, row by row.
         let mut half = [[S::zero(); I]; O];
         unroll!(j < I, {
             let mut column = [S::zero(); I];
@@ -347,7 +350,7 @@ simd_dispatch! {
 }
 
 simd_dispatch! {
-    /// [`write`], but adds to the first `overlap[0]` rows of pixels and to the first `overlap[1]`
+    /// [`write()`], but adds to the first `overlap[0]` rows of pixels and to the first `overlap[1]`
     /// columns.
     /// # Safety
     /// As for [`gather`].
