@@ -230,7 +230,7 @@ pub fn eval(error: &EvalError) -> Option<String> {
         EvalError::NoAttributes { .. } => "leave --attributes out to learn its classes",
         EvalError::NoDiscriminator => {
             "give a checkpoint that dcgan train wrote (without a discriminator invert needs \
-             --features 0, restore --critic 0)"
+             --feature-weight 0, restore --discriminator-weight 0)"
         }
         EvalError::ConditionalDiscriminator | EvalError::NoHiddenActivations => {
             "use features of a network (dcgan eval train-features) or pixels"
@@ -252,9 +252,9 @@ pub fn eval(error: &EvalError) -> Option<String> {
         EvalError::ValidationCount { .. } => "give another --validation",
         EvalError::LabelCount { labels, classes, .. } => {
             let divisible = (labels / classes).max(1) * classes;
-            return Some(format!("--labels {divisible} would do"));
+            return Some(format!("--num-labels {divisible} would do"));
         }
-        EvalError::SmallClass { .. } => "give fewer --labels, or a smaller --validation",
+        EvalError::SmallClass { .. } => "give fewer --num-labels, or a smaller --validation",
         EvalError::MissingNetwork { .. } => "choose the other one with --network",
         EvalError::UselessMaps { .. } | EvalError::NoPositionInBoxes { .. } => {
             "choose another --layer"

@@ -13,6 +13,7 @@ mod memory_estimate;
 mod output;
 mod parse;
 mod render;
+mod report;
 mod usage;
 
 use clap::{CommandFactory, FromArgMatches, Parser};

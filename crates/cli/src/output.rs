@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
+use std::path::Path;
 
 /// Prints a line on standard output.
 pub fn line(text: impl Display) {
@@ -23,7 +24,14 @@ pub fn note(text: impl Display) {
     let _ = writeln!(stderr(), "{text}");
 }
 
-/// Prints a JSON object as one line on standard output.
+/// `wrote PATH`, unless the output is JSON.
+pub fn wrote(path: &Path, json: bool) {
+    if !json {
+        line(format!("wrote {}", path.display()));
+    }
+}
+
+/// A JSON object as one line on standard output.
 pub fn json(value: &serde_json::Value) {
     line(value);
 }

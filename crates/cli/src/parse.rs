@@ -140,6 +140,11 @@ pub fn seed(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("must be a whole number from 0 to {}", i64::MAX))
 }
 
+/// The name of an enum's value, as flags take it.
+pub fn value_name<T: clap::ValueEnum>(value: T) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,7 +199,7 @@ mod tests {
 
     #[test]
     fn colors_channels_buffers_and_seeds() {
-        assert_eq!([color("#ff8000"), color("grey")], [Ok([255, 128, 0]), Ok([128; 3])]);
+        assert_eq!([color("#ff8000"), color("gray")], [Ok([255, 128, 0]), Ok([128; 3])]);
         assert!(["fff", "gggggg", "+12345", "ffffff0"].iter().all(|bad| color(bad).is_err()));
         assert!(["0", "2", "5", "rgb"].iter().all(|bad| channels(bad).is_err()));
         assert_eq!(shuffle_buffer("256").map(NonZeroU32::get), Ok(256));

@@ -197,7 +197,7 @@ fn measures_and_experiments_have_the_cpus_numbers() {
             &["selectivity"],
         ),
         (
-            &["nearest", "--checkpoint", "run", "--count", "2", "--neighbours", "2"],
+            &["nearest", "--checkpoint", "run", "--count", "2", "--neighbors", "2"],
             1,
             &["features", "0", "distance"],
         ),

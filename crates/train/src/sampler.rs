@@ -15,16 +15,17 @@ const CALIBRATION: u64 = 5;
 /// Recalibrated statistics are the mean over this many batches of this many latents.
 const CALIBRATION_BATCHES: [usize; 2] = [16, 128];
 
-/// What batch norm normalises by when sampling.
+/// Batch norm statistics of a generator that samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum BatchNormMode {
     /// The running statistics of training.
     Running,
-    /// Those of the pictures drawn together: a picture depends on its batch-mates.
+    /// The statistics of each batch: an image depends on the others in its batch.
     Batch,
-    /// Statistics averaged over a fixed set of latents (seed 0): for weights without running ones, or that they lag behind.
+    /// Statistics recomputed over 2048 latents of a fixed seed, for weights without (current)
+    /// running statistics.
     Recalibrated,
 }
 

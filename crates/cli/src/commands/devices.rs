@@ -2,8 +2,8 @@
 
 use super::flags::JsonArg;
 use crate::error::CliError;
-use crate::output;
-use serde_json::json;
+use crate::report::{self, Report};
+use serde::Serialize;
 use std::thread::available_parallelism;
 use tensor::gpu;
 
@@ -19,52 +19,124 @@ pub struct Args {
 /// # Errors
 /// Never returns an error.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let threads = available_parallelism().map_or(1, usize::from);
-    let set = tensor::isa().to_string();
-    let name = cpu_name();
-    let adapters = gpu::adapters();
-    if args.json.json {
-        output::json(
-            &json!({ "device": "cpu", "name": name, "threads": threads, "instruction_set": set, "usable": true }),
-        );
-        for (i, a) in adapters.iter().enumerate() {
-            output::json(&json!({
-                "device": format!("gpu:{i}"), "name": a.name, "backend": a.backend, "kind": a.kind, "driver": a.driver,
-                "max_buffer_size": a.max_buffer_size, "max_binding_size": a.max_binding_size,
-                "f16": a.f16, "subgroups": a.subgroups, "timestamps": a.timestamps, "software": a.software, "usable": a.compute,
-            }));
-        }
-        return Ok(());
-    }
-    output::line(format!(
-        "cpu    {}: {threads} threads, instruction set {set}",
-        name.as_deref().unwrap_or("unknown processor")
-    ));
-    for (i, a) in adapters.iter().enumerate() {
-        let yes = |flag| if flag { "yes" } else { "no" };
-        output::line(format!(
-            "gpu:{i}  {} ({}{}, driver {}): buffers to {} MiB, bindings to {} MiB, f16 {}, subgroups {}",
-            a.name,
-            a.backend,
-            if a.software { ", software" } else { "" },
-            if a.driver.is_empty() { "unknown" } else { &a.driver },
-            a.max_buffer_size >> 20,
-            a.max_binding_size >> 20,
-            yes(a.f16),
-            yes(a.subgroups)
-        ));
-    }
-    if adapters.is_empty() {
-        output::line("no GPU found: install its Vulkan driver (on Linux also libvulkan1)");
-    } else if adapters.iter().all(|a| a.software) {
-        output::line(
-            "software renderers are slower than the CPU: they are used only with --allow-software",
-        );
-    }
+    report::print(&DeviceList::new(), args.json.json);
     Ok(())
 }
 
-/// The processor's name (Linux only).
+/// The CPU, then the graphics adapters.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct DeviceList(Vec<DeviceReport>);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum DeviceReport {
+    Cpu {
+        device: &'static str,
+        name: Option<String>,
+        threads: usize,
+        instruction_set: String,
+        usable: bool,
+    },
+    Gpu {
+        device: String,
+        name: String,
+        backend: String,
+        kind: String,
+        driver: String,
+        max_buffer_size: u64,
+        max_binding_size: u64,
+        f16: bool,
+        subgroups: bool,
+        timestamps: bool,
+        software: bool,
+        usable: bool,
+    },
+}
+
+impl DeviceList {
+    fn new() -> Self {
+        let cpu = DeviceReport::Cpu {
+            device: "cpu",
+            name: cpu_name(),
+            threads: available_parallelism().map_or(1, usize::from),
+            instruction_set: tensor::isa().to_string(),
+            usable: true,
+        };
+        let gpu = |(i, adapter): (usize, gpu::Adapter)| DeviceReport::Gpu {
+            device: format!("gpu:{i}"),
+            name: adapter.name,
+            backend: adapter.backend,
+            kind: adapter.kind,
+            driver: adapter.driver,
+            max_buffer_size: adapter.max_buffer_size,
+            max_binding_size: adapter.max_binding_size,
+            f16: adapter.f16,
+            subgroups: adapter.subgroups,
+            timestamps: adapter.timestamps,
+            software: adapter.software,
+            usable: adapter.compute,
+        };
+        Self([cpu].into_iter().chain(gpu::adapters().into_iter().enumerate().map(gpu)).collect())
+    }
+}
+
+impl Report for DeviceList {
+    fn text(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.0.iter().map(DeviceReport::line).collect();
+        let is_software =
+            |device: &DeviceReport| matches!(device, DeviceReport::Gpu { software: true, .. });
+        lines.extend(match &self.0[1..] {
+            [] => Some(
+                "no graphics adapter found: install its Vulkan driver (on Linux also libvulkan1) to \
+                 compute with it"
+                    .to_owned(),
+            ),
+            gpus if gpus.iter().all(is_software) => Some(
+                "software renderers are slower than the cpu: commands take one only with \
+                 --allow-software"
+                    .to_owned(),
+            ),
+            _ => None,
+        });
+        lines
+    }
+}
+
+impl DeviceReport {
+    fn line(&self) -> String {
+        let yes = |flag: &bool| if *flag { "yes" } else { "no" };
+        match self {
+            Self::Cpu { device, name, threads, instruction_set, .. } => {
+                let name = name.as_deref().unwrap_or("this computer's processor");
+                format!("{device}    {name}: {threads} threads, instruction set {instruction_set}")
+            }
+            Self::Gpu {
+                device,
+                name,
+                backend,
+                driver,
+                max_buffer_size,
+                max_binding_size,
+                f16,
+                subgroups,
+                software,
+                ..
+            } => format!(
+                "{device}  {name} ({backend}{}, driver {}): buffers to {} MiB, bindings to {} MiB, \
+                 f16 {}, subgroups {}",
+                if *software { ", software" } else { "" },
+                if driver.is_empty() { "unknown" } else { driver },
+                max_buffer_size >> 20,
+                max_binding_size >> 20,
+                yes(f16),
+                yes(subgroups)
+            ),
+        }
+    }
+}
+
+/// The processor's name, if the system reports it.
 fn cpu_name() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let (_, name) = text.lines().find(|line| line.starts_with("model name"))?.split_once(':')?;

@@ -28,6 +28,27 @@ pub fn require_file(flag: &str, path: &Path, extension: &str, force: bool) -> Re
     refuse_existing(path, force)
 }
 
+/// An output file: its flag, its value and the extension that the name must have (`""`: any).
+pub type OutputFile<'a> = (&'a str, Option<&'a Path>, &'a str);
+
+/// Refuses output files as [`require_file`] does; a flag without a value is fine.
+pub fn require_files<'a>(
+    force: bool,
+    files: impl IntoIterator<Item = OutputFile<'a>>,
+) -> Result<(), CliError> {
+    for (flag, path, extension) in files {
+        match path {
+            Some(path) if extension.is_empty() => {
+                require_folder(flag, path)?;
+                refuse_existing(path, force)?;
+            }
+            Some(path) => require_file(flag, path, extension, force)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a `--grid` that cannot be written.
 pub fn require_grid(grid: &Path, force: bool) -> Result<(), CliError> {
     require_file("--grid", grid, "png", force)

@@ -1,61 +1,35 @@
-//! What draws, and under which condition: flags that several commands have.
+//! The generator of a command, and its conditions: flags that several commands share.
 
+use super::checkpoint::CheckpointArgs;
 use super::device::DeviceArgs;
 use crate::error::CliError;
-use crate::output;
 use crate::render::quoted;
-use clap::ValueEnum;
 use eval::latent::{ConditionTable, LatentSource, ModelId};
 use nn::Recipe;
 use nn::recipe::ConditionKind;
-use runs::builtin_models::MODELS;
 use runs::{Checkpoint, read_state_dict};
 use std::path::{Path, PathBuf};
 use tensor::Tensor;
 use train::{BatchNormMode, Sampler};
 
-/// What batch norm normalises by.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum BatchNorm {
-    /// The running statistics of training.
-    Running,
-    /// The statistics of the pictures that are drawn together: they then depend on --batch.
-    Batch,
-    /// Statistics measured anew over 2048 latents, for weights that came without running ones.
-    Recalibrated,
-}
-
-impl From<BatchNorm> for BatchNormMode {
-    fn from(choice: BatchNorm) -> Self {
-        match choice {
-            BatchNorm::Running => Self::Running,
-            BatchNorm::Batch => Self::Batch,
-            BatchNorm::Recalibrated => Self::Recalibrated,
-        }
-    }
-}
-
-/// Flags that choose a generator, and where it draws.
+/// Flags that choose a generator and its device.
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("networks").args(["checkpoint", "model"]).required(true)))]
+#[command(next_help_heading = "Model")]
 pub struct GeneratorArgs {
-    /// A checkpoint, or a run directory, which means its newest good checkpoint.
-    #[arg(long, value_name = "PATH|RUNDIR")]
-    checkpoint: Option<PathBuf>,
-    /// A small generator that comes with this program: fashion (garments, by --class) or emoji (people).
-    #[arg(long, value_name = "NAME", value_parser = MODELS.map(|model| model.name))]
-    model: Option<String>,
-    /// What batch norm uses: running statistics unless the weights have none.
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
+    /// Batch norm statistics [default: running; recalibrated if the weights have none].
     #[arg(long, value_enum)]
-    bn: Option<BatchNorm>,
-    /// Pictures drawn at a time.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    bn: Option<BatchNormMode>,
+    /// Images per batch.
+    #[arg(long, value_name = "N", default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: u32,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
-/// A generator ready to draw.
+/// A generator that is ready to sample.
 pub struct LoadedGenerator {
     pub checkpoint: Checkpoint,
     pub networks: ModelId,
@@ -63,28 +37,14 @@ pub struct LoadedGenerator {
     pub batch: usize,
 }
 
-/// The checkpoint that --checkpoint or --model means, with the name of the model.
-pub fn checkpoint<'a>(
-    path: Option<&Path>,
-    model: Option<&'a str>,
-) -> Result<(Checkpoint, Option<&'a str>), CliError> {
-    match (path, model.and_then(|name| MODELS.iter().find(|model| name == model.name))) {
-        (Some(path), _) => Ok((super::open_checkpoint(path, output::warning)?.checkpoint, None)),
-        (None, Some(known)) => Ok((known.checkpoint()?, model)),
-        (None, None) => {
-            Err(CliError::Usage("--checkpoint or --model says what to draw with".into()))
-        }
-    }
-}
-
 impl GeneratorArgs {
-    /// Opens it.
+    /// Loads the generator.
     ///
     /// # Errors
-    /// No good checkpoint, or no device.
+    /// Returns an error if there is no valid checkpoint or no such device.
     pub fn open(&self) -> Result<LoadedGenerator, CliError> {
-        let (checkpoint, model) = checkpoint(self.checkpoint.as_deref(), self.model.as_deref())?;
-        let sampler = Sampler::new(&checkpoint, self.bn.map(Into::into), &self.device.open()?)?;
+        let (checkpoint, model) = self.checkpoint.open()?;
+        let sampler = Sampler::new(&checkpoint, self.bn, &self.device.open()?)?;
         Ok(LoadedGenerator {
             networks: ModelId::of(&checkpoint, model),
             checkpoint,
@@ -93,49 +53,55 @@ impl GeneratorArgs {
         })
     }
 
-    /// [`open`](Self::open) for work in which every picture must be the same in any company.
+    /// [`open`](Self::open) for work in which images must be batch-invariant.
     ///
     /// # Errors
-    /// As there; and --bn batch.
-    pub fn open_alone(&self) -> Result<LoadedGenerator, CliError> {
-        if self.bn == Some(BatchNorm::Batch) {
+    /// Returns the errors of `open`, and an error with --bn batch.
+    pub fn open_batch_invariant(&self) -> Result<LoadedGenerator, CliError> {
+        if self.bn == Some(BatchNormMode::Batch) {
             return Err(CliError::Usage(
-                "--bn batch: a picture would depend on those that are drawn with it; choose running or recalibrated".into(),
+                "--bn batch: images would depend on the others in their batch; choose running or \
+                 recalibrated"
+                    .into(),
             ));
         }
         self.open()
     }
 }
 
-/// Flags that say what a generator is told.
+/// Flags for the condition of a generator.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Conditioning")]
 pub struct ConditionArgs {
-    /// The class to draw, by number or name, for a generator that was trained with classes; all takes each.
-    #[arg(long, value_name = "CLASS|all", allow_negative_numbers = true, conflicts_with_all = ["attr", "condition"])]
+    /// Class to generate, by index or name, for a generator trained with classes; `all` for each.
+    #[arg(long, value_name = "CLASS|all", allow_negative_numbers = true,
+        conflicts_with_all = ["attr", "condition"])]
     class: Option<String>,
-    /// An attribute of what to draw, such as smiling=1 or gender=female; those that are not named are 0. May be given several times.
+    /// Attribute to generate, such as smiling=1 or gender=female; attributes not given are 0. May be
+    /// given several times.
     #[arg(long, value_name = "NAME=VALUE", conflicts_with = "condition")]
     attr: Vec<String>,
-    /// Vectors to draw under, a tensor [1, K] or [N, K] (called "condition" where there are several).
+    /// Condition vectors, a tensor [1, K] or [N, K] (named "condition" if the file has several).
     #[arg(long, value_name = "FILE.safetensors")]
     condition: Option<PathBuf>,
 }
 
-/// What latents are drawn under.
+/// The conditions of a command's images.
 pub struct Conditions {
-    /// The different conditions; none for a generator that is told nothing.
+    /// The distinct conditions; none for an unconditional generator.
     pub rows: Vec<Vec<f32>>,
-    /// Whether every latent is drawn under each.
+    /// Whether every latent is drawn under each of them.
     pub all: bool,
-    /// The file they are from.
+    /// The file they were read from.
     file: Option<PathBuf>,
 }
 
 impl Conditions {
-    /// Which latent each picture has, and which condition: `count` latents under one condition or one each; or under every one, class by class.
+    /// The latent and the condition of each image: `count` latents under one condition or one each,
+    /// or under every condition, class by class.
     ///
     /// # Errors
-    /// Neither one condition nor as many as latents.
+    /// Returns an error if there are neither one condition nor `count`.
     pub fn pair_latents_with_conditions(
         &self,
         count: usize,
@@ -148,14 +114,14 @@ impl Conditions {
             known => {
                 let file = self.file.as_deref().unwrap_or(Path::new(""));
                 return Err(CliError::Usage(format!(
-                    "--condition {file:?} holds {known} vectors for {count} pictures: give 1, or --count {known}"
+                    "--condition {file:?} holds {known} vectors for {count} images: give 1, or --count {known}"
                 )));
             }
         };
         Ok((order, Some(ConditionTable { rows: self.rows.clone(), indices: of })))
     }
 
-    /// The rows as a tensor `[M, K]`; none where there are none.
+    /// The rows as a tensor `[M, K]`; none for an unconditional generator.
     pub fn tensor(&self) -> Option<Tensor> {
         let width = self.rows.first()?.len();
         Some(Tensor::from_slice(&self.rows.concat(), [self.rows.len(), width]))
@@ -163,15 +129,15 @@ impl Conditions {
 }
 
 impl ConditionArgs {
-    /// Whether each class is asked for.
+    /// Whether `--class all` was given.
     pub fn is_all(&self) -> bool {
         self.class.as_deref() == Some("all")
     }
 
-    /// What is asked for.
+    /// Reads the conditions.
     ///
     /// # Errors
-    /// What the generator does not know, or no condition where it wants one.
+    /// Returns an error if the generator does not have them, or a condition is missing.
     pub fn read(&self, recipe: &Recipe) -> Result<Conditions, CliError> {
         let asked = if self.condition.is_some() {
             Some("--condition")
@@ -200,8 +166,8 @@ impl ConditionArgs {
     }
 }
 
-/// What a condition is called for people: a class's name where it is one.
-pub fn name_of(recipe: &Recipe, row: &[f32]) -> String {
+/// The name of a condition: the class's name if it is one-hot.
+pub fn condition_name(recipe: &Recipe, row: &[f32]) -> String {
     let one = (row.iter().filter(|v| **v != 0.0).count() == 1)
         .then(|| row.iter().position(|v| *v == 1.0))
         .flatten();
@@ -212,7 +178,7 @@ pub fn name_of(recipe: &Recipe, row: &[f32]) -> String {
     }
 }
 
-/// The tensor of a file, `[N, width]`: its only one, or the one of this name.
+/// The tensor `[N, width]` of a file: its only one, or the one called `name`.
 pub fn read(file: &Path, name: &str, width: usize) -> Result<Tensor, CliError> {
     let wrong = |what: String| {
         CliError::Failed(format!(
@@ -235,20 +201,20 @@ pub fn read(file: &Path, name: &str, width: usize) -> Result<Tensor, CliError> {
             }
         }
         (_, Some(_)) => Err(wrong(format!("holds a tensor of shape {shape:?}"))),
-        (_, None) => Err(wrong("holds whole numbers".to_owned())),
+        (_, None) => Err(wrong("holds integers".to_owned())),
     }
 }
 
-/// Where the latents of `sample` come from.
-pub enum Source {
-    /// A seed, and how near to the middle.
+/// The source of the latents of `sample`.
+pub enum LatentInput {
+    /// A seed, and the truncation.
     Seed(u64, Option<f64>),
-    /// A file's, `[N, latent]`.
+    /// A file's tensor `[N, latent]`.
     Values(Tensor),
 }
 
-impl Source {
-    /// These rows.
+impl LatentInput {
+    /// The latents with these row indices.
     pub fn block(&self, rows: &[usize]) -> LatentSource {
         match self {
             Self::Seed(seed, truncation) => LatentSource::of_rows(*seed, *truncation, rows),
@@ -257,7 +223,7 @@ impl Source {
     }
 }
 
-/// The command line, as a shell takes it.
+/// The command line, quoted for a shell.
 pub fn command_line() -> String {
     let words = std::env::args_os().skip(1).map(|word| quoted(Path::new(&word)));
     std::iter::once("dcgan".to_owned()).chain(words).collect::<Vec<_>>().join(" ")

@@ -1,152 +1,210 @@
 //! `dcgan info`.
 
+use super::flags::JsonArg;
 use crate::error::CliError;
 use crate::output;
-use crate::render::table;
+use crate::report::{self, Report, table};
 use eval::latent::{LatentSource, ModelId, Provenance};
 use indicatif::HumanBytes;
-use nn::Recipe;
+use nn::{ModelSummary, Recipe};
 use runs::checkpoint::CheckpointHeader;
-use runs::{LatestValidCheckpoint, TensorInfo, run_dir};
-use serde_json::{Value, json};
-use std::path::PathBuf;
+use runs::{LatestValidCheckpoint, run_dir};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 /// Flags of `info`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A checkpoint, or a run directory, which means its newest good checkpoint; or a PNG that says how it was drawn.
+    /// Checkpoint file, run directory (its newest valid checkpoint), or a generated PNG.
     #[arg(value_name = "PATH")]
     path: PathBuf,
-    /// One JSON object on standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonArg,
 }
 
-/// Tells what a checkpoint holds, after verifying its checksum; or how a picture was drawn.
+/// Prints what a checkpoint contains, after verifying its checksum; or how an image was generated.
 ///
 /// # Errors
-/// No good checkpoint there, or a picture that does not say.
+/// Returns an error if there is no valid checkpoint, or the image has no metadata.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    let json = args.json.json;
     if args.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
-        return picture(args);
+        report::print(&ImageReport::new(&args.path)?, json);
+        return Ok(());
     }
     let found = run_dir::resolve_header(&args.path)?;
     super::warn_skipped(&found.skipped, &found.path, output::warning);
     let recipe = Recipe::from_toml(&found.checkpoint.meta.recipe)
         .map_err(|e| CliError::in_context(found.path.display(), e))?;
-    if args.json { print_json(&found, &recipe) } else { print(&found, &recipe) }
+    report::print(&CheckpointReport::new(found, recipe)?, json);
+    Ok(())
 }
 
-fn picture(args: &Args) -> Result<(), CliError> {
-    let (image, origin) = Provenance::read(&args.path)?;
-    if args.json {
-        output::json(&serde_json::to_value(&origin).unwrap_or(Value::Null));
-        return Ok(());
+/// Lines `name  value`.
+fn facts(facts: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    let lines = facts.into_iter().map(|(name, value)| format!("{name:<14}  {value}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// How an image was generated: the metadata of its PNG.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct ImageReport {
+    origin: Provenance,
+    #[serde(skip)]
+    path: PathBuf,
+    /// Width and height.
+    #[serde(skip)]
+    size: [u32; 2],
+}
+
+impl ImageReport {
+    fn new(path: &Path) -> Result<Self, CliError> {
+        let (image, origin) = Provenance::read(path)?;
+        Ok(Self { origin, path: path.to_owned(), size: [image.width(), image.height()] })
     }
-    let ModelId { identity, recipe, step, model } = &origin.networks;
-    let drawing = &origin.samples;
-    let from = drawing.latents.iter().map(|block| match block {
-        LatentSource::Seed { seed, truncation, rows } => {
-            let spans = rows.iter().map(|[first, count]| {
-                if *count == 1 {
-                    first.to_string()
-                } else {
-                    format!("{first} to {}", first + count - 1)
-                }
-            });
-            let within =
-                truncation.map_or_else(String::new, |psi| format!(", truncated to ±{psi}"));
-            format!("seed {seed}, {}{within}", spans.collect::<Vec<_>>().join(", "))
-        }
-        LatentSource::Noise { seed, amplitude, count } => {
-            format!("{count} of noise within ±{amplitude}, seed {seed}")
-        }
-        LatentSource::Values { count, .. } => format!("{count} that are in the file"),
-    });
-    let pictures = drawing.images();
-    let conditions = drawing
-        .conditions
-        .as_ref()
-        .map_or_else(|| "none".into(), |told| format!("{} different ones", told.rows.len()));
-    let facts = [
-        ("picture", args.path.display().to_string()),
-        ("size", format!("{}x{}", image.width(), image.height())),
-        ("drawn by", origin.command.clone()),
-        ("program", format!("dcgan {}, {}", origin.version, origin.computed_with)),
-        (
-            "networks",
-            format!(
-                "recipe {recipe}, step {step}, {identity}{}",
-                model.as_ref().map_or_else(String::new, |m| format!(", --model {m}"))
-            ),
-        ),
-        ("batch norm", format!("{:?}", origin.batch_norm).to_lowercase()),
-        ("latents", from.collect::<Vec<_>>().join("; ")),
-        ("conditions", conditions),
-        ("pictures", pictures.to_string()),
-    ];
-    facts.iter().for_each(|(name, value)| output::line(format!("{name:<14}  {value}")));
-    Ok(())
 }
 
-fn print(found: &LatestValidCheckpoint<CheckpointHeader>, recipe: &Recipe) -> Result<(), CliError> {
-    let meta = &found.checkpoint.meta;
-    let data = if meta.dataset.name.is_empty() {
-        "none (imported weights)".to_owned()
-    } else {
-        format!("{} (fingerprint {:.16})", meta.dataset.name, meta.dataset.fingerprint)
-    };
-    let plan = recipe.summary()?;
-    let facts = [
-        ("checkpoint", found.path.display().to_string()),
-        ("size", HumanBytes(found.checkpoint.bytes).to_string()),
-        ("step", meta.step.to_string()),
-        ("recipe", format!("{}: {}", recipe.name, recipe.description)),
-        ("data", data),
-        ("parameters", plan.parameters.to_string()),
-        ("computed with", format!("{}, algorithms {}", meta.numerics_id, meta.numerics_version)),
-        (
-            "training state",
-            if meta.state.is_null() {
-                "none: it cannot be resumed"
-            } else {
-                "yes: it can be resumed"
+impl Report for ImageReport {
+    fn text(&self) -> Vec<String> {
+        let origin = &self.origin;
+        let ModelId { identity, recipe, step, model } = &origin.networks;
+        let drawing = &origin.samples;
+        let from = drawing.latents.iter().map(|block| match block {
+            LatentSource::Seed { seed, truncation, rows } => {
+                let spans = rows.iter().map(|[first, count]| {
+                    if *count == 1 {
+                        first.to_string()
+                    } else {
+                        format!("{first} to {}", first + count - 1)
+                    }
+                });
+                let within =
+                    truncation.map_or_else(String::new, |psi| format!(", truncated to ±{psi}"));
+                format!("seed {seed}, {}{within}", spans.collect::<Vec<_>>().join(", "))
             }
-            .to_owned(),
-        ),
-    ];
-    facts.iter().for_each(|(name, value)| output::line(format!("{name:<14}  {value}")));
-    output::line(format!("\n{plan}\n"));
-    let mut cells = vec![["tensor", "type", "shape"].map(String::from).to_vec()];
-    let row = |tensor: &TensorInfo| {
-        vec![tensor.name.clone(), tensor.dtype.clone(), format!("{:?}", tensor.shape)]
-    };
-    cells.extend(found.checkpoint.tensors.iter().map(row));
-    output::line(table(&cells));
-    output::line(format!("\nrecipe\n\n{}", meta.recipe.trim_end()));
-    Ok(())
+            LatentSource::Noise { seed, amplitude, count } => {
+                format!("{count} of noise within ±{amplitude}, seed {seed}")
+            }
+            LatentSource::Values { count, .. } => format!("{count} that are in the file"),
+        });
+        let pictures = drawing.images();
+        let conditions = drawing
+            .conditions
+            .as_ref()
+            .map_or_else(|| "none".into(), |told| format!("{} different ones", told.rows.len()));
+        let model = model.as_ref().map_or_else(String::new, |name| format!(", --model {name}"));
+        let [width, height] = self.size;
+        vec![facts([
+            ("image", self.path.display().to_string()),
+            ("size", format!("{width}x{height}")),
+            ("drawn by", origin.command.clone()),
+            ("program", format!("dcgan {}, {}", origin.version, origin.computed_with)),
+            ("networks", format!("recipe {recipe}, step {step}, {identity}{model}")),
+            ("batch norm", format!("{:?}", origin.batch_norm).to_lowercase()),
+            ("latents", from.collect::<Vec<_>>().join("; ")),
+            ("conditions", conditions),
+            ("images", pictures.to_string()),
+        ])]
+    }
 }
 
-fn print_json(
-    found: &LatestValidCheckpoint<CheckpointHeader>,
-    recipe: &Recipe,
-) -> Result<(), CliError> {
-    let meta = &found.checkpoint.meta;
-    let tensor = |tensor: &TensorInfo| json!({ "name": tensor.name, "type": tensor.dtype, "shape": tensor.shape });
-    let tensors: Vec<Value> = found.checkpoint.tensors.iter().map(tensor).collect();
-    output::json(&json!({
-        "path": found.path,
-        "bytes": found.checkpoint.bytes,
-        "schema": found.checkpoint.schema,
-        "step": meta.step,
-        "recipe_name": meta.recipe_name,
-        "recipe": serde_json::to_value(recipe).unwrap_or(Value::Null),
-        "data": { "name": meta.dataset.name, "fingerprint": meta.dataset.fingerprint },
-        "parameters": recipe.summary()?.parameters,
-        "instruction_set": meta.numerics_id,
-        "algorithm_table": meta.numerics_version,
-        "resumable": !meta.state.is_null(),
-        "tensors": tensors,
-    }));
-    Ok(())
+/// What a checkpoint contains.
+#[derive(Serialize)]
+struct CheckpointReport {
+    path: PathBuf,
+    bytes: u64,
+    schema: u32,
+    step: u64,
+    recipe_name: String,
+    recipe: Recipe,
+    data: DataReport,
+    parameters: usize,
+    #[serde(rename = "instruction_set")]
+    numerics_id: String,
+    #[serde(rename = "algorithm_table")]
+    numerics_version: String,
+    resumable: bool,
+    tensors: Vec<TensorReport>,
+    #[serde(skip)]
+    summary: ModelSummary,
+    #[serde(skip)]
+    recipe_text: String,
+}
+
+#[derive(Serialize)]
+struct DataReport {
+    name: String,
+    fingerprint: String,
+}
+
+#[derive(Serialize)]
+struct TensorReport {
+    name: String,
+    #[serde(rename = "type")]
+    dtype: String,
+    shape: Vec<usize>,
+}
+
+impl CheckpointReport {
+    fn new(
+        found: LatestValidCheckpoint<CheckpointHeader>,
+        recipe: Recipe,
+    ) -> Result<Self, CliError> {
+        let summary = recipe.summary()?;
+        let CheckpointHeader { meta, bytes, schema, tensors, .. } = found.checkpoint;
+        let tensors = tensors.into_iter().map(|tensor| TensorReport {
+            name: tensor.name,
+            dtype: tensor.dtype,
+            shape: tensor.shape,
+        });
+        Ok(Self {
+            path: found.path,
+            bytes,
+            schema,
+            step: meta.step,
+            recipe_name: meta.recipe_name,
+            recipe,
+            data: DataReport { name: meta.dataset.name, fingerprint: meta.dataset.fingerprint },
+            parameters: summary.parameters,
+            numerics_id: meta.numerics_id,
+            numerics_version: meta.numerics_version,
+            resumable: !meta.state.is_null(),
+            tensors: tensors.collect(),
+            summary,
+            recipe_text: meta.recipe,
+        })
+    }
+}
+
+impl Report for CheckpointReport {
+    fn text(&self) -> Vec<String> {
+        let Self { recipe, numerics_id, numerics_version, .. } = self;
+        let data = match &self.data {
+            DataReport { name, .. } if name.is_empty() => "none (imported weights)".to_owned(),
+            DataReport { name, fingerprint } => format!("{name} (fingerprint {fingerprint:.16})"),
+        };
+        let state = match self.resumable {
+            true => "yes: it can be resumed",
+            false => "none: it cannot be resumed",
+        };
+        let rows = self.tensors.iter().map(|tensor| {
+            [tensor.name.clone(), tensor.dtype.clone(), format!("{:?}", tensor.shape)]
+        });
+        vec![
+            facts([
+                ("checkpoint", self.path.display().to_string()),
+                ("size", HumanBytes(self.bytes).to_string()),
+                ("step", self.step.to_string()),
+                ("recipe", format!("{}: {}", recipe.name, recipe.description)),
+                ("data", data),
+                ("parameters", self.parameters.to_string()),
+                ("computed with", format!("{numerics_id}, algorithms {numerics_version}")),
+                ("training state", state.to_owned()),
+            ]),
+            format!("\n{}\n", self.summary),
+            table(&["tensor", "type", "shape"], rows),
+            format!("\nrecipe\n\n{}", self.recipe_text.trim_end()),
+        ]
+    }
 }

@@ -28,7 +28,9 @@ mod train;
 use crate::error::CliError;
 use checkpoint::{open_checkpoint, warn_skipped};
 use clap::Subcommand;
-use files::{refuse_existing, require_file, require_folder, require_grid};
+use files::{
+    OutputFile, refuse_existing, require_file, require_files, require_folder, require_grid,
+};
 use std::process::{ExitCode, Termination};
 
 /// Declares the commands by task: `"Task": { /// Help. Name(module), … }`, where `module` has

@@ -1,58 +1,57 @@
-//! What pictures become before a network sees them: flags and defaults that `train` and `data preview` share.
+//! Preprocessing of images: flags and defaults that `train`, `data` and `eval` share; and opening
+//! datasets.
 
 use super::recipes;
 use crate::error::CliError;
-use crate::parse;
-use data::{DataError, DataSpec, Fit, Preprocess, ResizeFilter, Split};
+use crate::{parse, render};
+use data::{DataError, DataSpec, Dataset, Fit, Preprocess, ResizeFilter, Split};
 use nn::Recipe;
 use nn::recipe::{self, DEFAULT};
 
-/// From this side on, pictures of one size too are learned with the recipe for large ones.
+/// From this side on, the default recipe is the one for large images, even if all images have one
+/// size.
 const LARGE: usize = 48;
 
-/// Flags that say what pictures become. What is not given is as the recipe's `[image]` says, if it does.
-#[derive(clap::Args)]
+/// Flags of the preprocessing. The recipe's `[image]` section sets those that are not given.
+#[derive(clap::Args, Default)]
+#[command(next_help_heading = "Data")]
 pub struct PreprocessArgs {
-    /// Height and width of the pictures: each 4 to 15 doubled a few times, such as 28, 32, 64, 96 or 48x64 [default: the pictures' own
-    /// where they all have one below 48 or come from a packed file, else the recipe's].
-    #[arg(long, value_name = "N|HxW", value_parser = parse::image_size, help_heading = "Data")]
+    /// Height and width of the images, each 4 to 15 times a power of 2, such as 28, 32, 64, 96 or
+    /// 48x64 [default: the images' own if all have one below 48 or come from a packed file, else the
+    /// recipe's].
+    #[arg(long, value_name = "N|HxW", value_parser = parse::image_size)]
     pub image: Option<[usize; 2]>,
-    /// 1 for grey, 3 for colour, 4 with transparency [default: the pictures' own in sets of one shape such as MNIST and CIFAR,
-    /// else the recipe's].
-    #[arg(long, value_name = "1|3|4", value_parser = parse::channels, help_heading = "Data")]
+    /// Channels: 1 (gray), 3 (RGB) or 4 (RGBA) [default: the images' own in datasets of one shape
+    /// such as MNIST and CIFAR, else the recipe's].
+    #[arg(long, value_name = "1|3|4", value_parser = parse::channels)]
     pub channels: Option<usize>,
-    /// How pictures of another size are brought to --image [default: the recipe's, else pad for sets of one size up to a sixth
-    /// smaller than that (28 in 32), else crop].
-    #[arg(long, value_enum, help_heading = "Data")]
+    /// How images of another size are brought to --image [default: the recipe's, else pad for
+    /// datasets of one size up to a sixth smaller (28 in 32), else crop].
+    #[arg(long, value_enum)]
     pub fit: Option<Fit>,
-    /// Cut this much out of the centre first, in the pictures' own pixels: 108, 140 or 160 for CelebA [default: the recipe's, else
-    /// nothing is cut].
-    #[arg(long, value_name = "N|HxW", value_parser = parse::size, help_heading = "Data")]
+    /// Center crop before resizing, in pixels of the original: 108, 140 or 160 for CelebA [default:
+    /// the recipe's, else none].
+    #[arg(long, value_name = "N|HxW", value_parser = parse::size)]
     pub crop: Option<[u32; 2]>,
-    /// Bring the shorter side to N pixels and take the centre of that [default: the recipe's, else as much as fits is taken].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(data::MAX_SIDE)), help_heading = "Data")]
+    /// Resize the shorter side to N pixels, then crop the center [default: the recipe's, else the
+    /// largest possible crop].
+    #[arg(long, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(data::MAX_SIDE)))]
     pub min_side: Option<u32>,
-    /// What resizes [default: the recipe's, else lanczos3].
-    #[arg(long, value_enum, help_heading = "Data")]
+    /// Resampling filter [default: the recipe's, else lanczos3].
+    #[arg(long, value_enum)]
     pub filter: Option<ResizeFilter>,
-    /// The colour behind transparent and around padded pictures: RRGGBB, black, white or grey (808080, the middle of the range)
-    /// [default: the recipe's, else the set's own (white for emoji), else black].
-    #[arg(long, value_name = "COLOR", value_parser = parse::color, help_heading = "Data")]
+    /// Background color of transparent and padded images: RRGGBB, black, white or gray (808080)
+    /// [default: the recipe's, else the dataset's (white for emoji), else black].
+    #[arg(long, value_name = "COLOR", value_parser = parse::color)]
     pub background: Option<[u8; 3]>,
-    /// Mirror every second picture, by chance: twice as much to learn from where left and right mean the same [default: the recipe's,
-    /// which is false where it does not say].
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        default_missing_value = "true",
-        require_equals = true,
-        help_heading = "Data"
-    )]
+    /// Mirror images at random (horizontal flip) [default: the recipe's, else false].
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+        require_equals = true)]
     pub flip: Option<bool>,
 }
 
-/// What flags ask for, or else the recipe.
+/// The preprocessing that flags or else the recipe request.
 struct RequestedPreprocess {
     fit: Option<Fit>,
     background: Option<[u8; 3]>,
@@ -61,20 +60,20 @@ struct RequestedPreprocess {
     filter: Option<ResizeFilter>,
 }
 
-/// What is known of a set before any of it is decoded.
+/// What the headers of a dataset say, before any image is decoded.
 pub struct DatasetInfo {
     spec: DataSpec,
-    /// `[H, W, C]` where all pictures have it.
+    /// `[H, W, C]` if all images have it.
     shape: Option<[usize; 3]>,
-    /// What was done to the pictures of a packed file.
+    /// The preprocessing of the images of a packed file.
     prepared: Option<Preprocess>,
 }
 
 impl DatasetInfo {
-    /// Looks at headers.
+    /// Reads the headers.
     ///
     /// # Errors
-    /// Files that are missing or whose header is damaged.
+    /// Returns an error if files are missing or a header is damaged.
     pub fn of(spec: &DataSpec) -> Result<Self, DataError> {
         let shape = spec.image_shape(Split::Train)?.map(|shape| shape.map(|side| side as usize));
         Ok(Self { spec: spec.clone(), shape, prepared: spec.packed_preprocess()? })
@@ -82,11 +81,12 @@ impl DatasetInfo {
 }
 
 impl PreprocessArgs {
-    /// The recipe that was named, or the one that suits the data, with the size and channels that these flags or the data ask for. A
-    /// recipe that comes `with` weights is taken as it is, unless another is named.
+    /// The recipe called `name`, or the default one for the dataset, with the size and channels of
+    /// these flags or the dataset. A recipe that comes `with` weights is taken unchanged, unless
+    /// another is named.
     ///
     /// # Errors
-    /// A recipe that is unknown or faulty.
+    /// Returns an error if the recipe is unknown or invalid.
     pub fn recipe(
         &self,
         name: Option<&str>,
@@ -98,7 +98,7 @@ impl PreprocessArgs {
         let mut chosen = match (name, with, known.shape) {
             (Some(name), ..) => recipes::load(name)?,
             (None, Some(recipe), _) => recipe,
-            // The plain recipes collapse on such sets.
+            // The plain recipes collapse on flat graphics.
             (None, None, _) if known.spec.is_small_flat_graphics() => Recipe::preset("modern")?,
             (None, None, Some([h, w, _])) if below([h, w]) && self.image.is_none_or(below) => {
                 small([h, w])?
@@ -118,17 +118,17 @@ impl PreprocessArgs {
         Ok(chosen)
     }
 
-    /// How the pictures of a set become the recipe's.
+    /// The preprocessing of a dataset for the recipe.
     ///
     /// # Errors
-    /// Flags that do not go together, or not with what a packed file's pictures are already.
+    /// Returns an error if flags contradict each other, or the preprocessing of a packed file.
     pub fn preprocess(&self, recipe: &Recipe, known: &DatasetInfo) -> Result<Preprocess, CliError> {
         let [height, width] = recipe.image.size;
         let requested = self.requested(&recipe.image);
         let whole = requested.crop.is_none() && requested.min_side.is_none();
         let fit = match (requested.fit, known.shape.filter(|_| whole)) {
             (Some(fit), _) => fit,
-            // Enlarging a small picture by a few pixels (28 to 32) blurs it; a margin does not.
+            // Enlarging a small image by a few pixels (28 to 32) blurs it; a margin does not.
             (None, Some([h, w, _]))
                 if (height, width) != (h, w)
                     && fits_closely(h, height)
@@ -149,7 +149,7 @@ impl PreprocessArgs {
             filter: requested.filter.unwrap_or_default(),
             flip: recipe.image.flip,
         };
-        // The recipe's own keys go together, so that what does not comes from flags.
+        // The recipe's own keys were validated, so that flags are the cause of an error.
         preprocess.validate().map_err(CliError::usage)?;
         match &known.prepared {
             Some(prepared)
@@ -161,10 +161,10 @@ impl PreprocessArgs {
         }
     }
 
-    /// What the pictures of `spec` become for the recipe of this name, or the one that suits them.
+    /// The preprocessing of `spec` for the recipe called `name`, or the default one for the dataset.
     ///
     /// # Errors
-    /// Data that are missing, a recipe that is unknown, or flags that do not go together.
+    /// Returns an error if the data are missing, the recipe is unknown or flags contradict each other.
     pub fn of_recipe(&self, name: Option<&str>, spec: &DataSpec) -> Result<Preprocess, CliError> {
         let known = DatasetInfo::of(spec)?;
         let recipe = self.recipe(name, &known, None)?;
@@ -172,7 +172,7 @@ impl PreprocessArgs {
         self.preprocess(&recipe, &known)
     }
 
-    /// Each key from its flag, or else from the recipe, whose numbers are within the limits of these types.
+    /// Each key from its flag, or else from the recipe, whose values fit these types.
     fn requested(&self, image: &recipe::ImageConfig) -> RequestedPreprocess {
         let crop = || image.crop.map(|sides| sides.map(|side| side as u32));
         RequestedPreprocess {
@@ -184,47 +184,45 @@ impl PreprocessArgs {
         }
     }
 
-    /// What a packed file's pictures have become, mirrored or not; neither flags nor the recipe must ask for anything else.
+    /// The preprocessing of a packed file, mirrored or not; flags and the recipe must agree with it.
     fn as_prepared(
         &self,
         prepared: &Preprocess,
         requested: &RequestedPreprocess,
         flip: bool,
     ) -> Result<Preprocess, CliError> {
-        let differs = [
-            (
-                "--fit",
-                "fit",
-                self.fit.is_some(),
-                requested.fit.is_some_and(|fit| fit != prepared.fit),
-            ),
+        let Preprocess { fit, background, crop, min_side, filter, .. } = *prepared;
+        // The flag, the recipe's key, whether the flag was given, and whether the values differ.
+        let checks = [
+            ("--fit", "fit", self.fit.is_some(), requested.fit.is_some_and(|own| own != fit)),
             (
                 "--background",
                 "background",
                 self.background.is_some(),
-                requested.background.is_some_and(|b| b != prepared.background),
+                requested.background.is_some_and(|own| own != background),
             ),
             (
                 "--crop",
                 "crop",
                 self.crop.is_some(),
-                requested.crop.is_some() && requested.crop != prepared.crop,
+                requested.crop.is_some() && requested.crop != crop,
             ),
             (
                 "--min-side",
                 "min_side",
                 self.min_side.is_some(),
-                requested.min_side.is_some() && requested.min_side != prepared.min_side,
+                requested.min_side.is_some() && requested.min_side != min_side,
             ),
             (
                 "--filter",
                 "filter",
                 self.filter.is_some(),
-                requested.filter.is_some_and(|filter| filter != prepared.filter),
+                requested.filter.is_some_and(|own| own != filter),
             ),
         ];
-        let was = "the packed file holds pictures that were brought to this size otherwise; prepare another with this";
-        match differs.iter().find(|(.., differs)| *differs) {
+        let was =
+            "the packed file was prepared with other preprocessing; prepare another with this";
+        match checks.iter().find(|(.., differs)| *differs) {
             Some((flag, _, true, _)) => Err(CliError::Usage(format!("{flag}: {was} flag"))),
             Some((_, key, ..)) => Err(CliError::Failed(format!(
                 "recipe key \"image.{key}\": {was} recipe, or choose another --recipe"
@@ -234,7 +232,7 @@ impl PreprocessArgs {
     }
 }
 
-/// The recipe for small pictures, at their own size if networks can have it.
+/// The recipe for small images, at their own size if the networks support it.
 fn small(size: [usize; 2]) -> Result<Recipe, CliError> {
     let preset = Recipe::preset(DEFAULT)?;
     let mut same_size = preset.clone();
@@ -242,7 +240,37 @@ fn small(size: [usize; 2]) -> Result<Recipe, CliError> {
     Ok(if same_size.validate().is_ok() { same_size } else { preset })
 }
 
-/// Whether a side lies in another with at most a sixth of it as margin.
+/// Whether `side` fits into `within` with a margin of at most a sixth of it.
 fn fits_closely(side: usize, within: usize) -> bool {
     side <= within && (within - side) * 6 <= within
+}
+
+/// Opens a split of a dataset, under a progress bar (none with `json`).
+///
+/// # Errors
+/// Returns the errors of [`Dataset::open`].
+pub fn open_dataset(
+    spec: &str,
+    split: Split,
+    preprocess: &Preprocess,
+    json: bool,
+) -> Result<Dataset, CliError> {
+    let open =
+        |progress: &dyn Fn(data::ScanProgress)| Dataset::open(spec, split, preprocess, progress);
+    Ok(render::count_images(json, "reading images", open)?)
+}
+
+/// Opens a split of a dataset, preprocessed without flags for the networks of `recipe`.
+///
+/// # Errors
+/// Returns an error if the data are missing or cannot be read.
+pub fn open_for_recipe(
+    spec: &str,
+    split: Split,
+    recipe: &Recipe,
+    json: bool,
+) -> Result<Dataset, CliError> {
+    let info = DatasetInfo::of(&DataSpec::parse(spec)?)?;
+    let preprocess = PreprocessArgs::default().preprocess(recipe, &info)?;
+    open_dataset(spec, split, &preprocess, json)
 }

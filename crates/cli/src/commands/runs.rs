@@ -2,16 +2,16 @@
 
 use super::flags::JsonArg;
 use crate::error::CliError;
-use crate::output;
-use crate::render::{clock, table};
+use crate::render::clock;
+use crate::report::{self, Report, table};
 use data::DataSpec;
 use indicatif::HumanBytes;
 use runs::{MetricsRow, RunDir, RunInfo, run_list};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::path::PathBuf;
 use train::Settings;
 
-/// Letters of a name shown in a table; the number in front tells runs apart.
+/// Longest name in a table, in characters; the number in front distinguishes runs.
 const LONGEST: usize = 36;
 
 /// Flags of `runs`.
@@ -31,68 +31,85 @@ pub struct RunsDirArg {
     pub runs_dir: PathBuf,
 }
 
-/// A run, with its settings where it has sound ones (imported weights have none).
-struct Run {
-    info: RunInfo,
-    settings: Option<Settings>,
-}
-
-/// Lists the runs of a folder: how far each is, then what sets them apart.
+/// Lists the runs of a folder: their progress, then their settings.
 ///
 /// # Errors
-/// A folder without runs, or that cannot be read.
+/// Returns an error if the folder has no runs, or cannot be read.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let runs: Vec<Run> =
-        run_list::list_runs(&args.runs_dir.runs_dir)?.into_iter().map(Run::of).collect();
-    if args.json.json {
-        runs.iter().for_each(|run| output::json(&run.object()));
-        return Ok(());
-    }
-    let progress =
-        ["run", "state", "step", "time", "images/s", "D loss", "G loss", "D(x)", "D(G(z))"];
-    let settings = ["run", "recipe", "data", "image", "batch", "lr", "checkpoints", "size"];
-    output::line(listing(&progress, runs.iter().map(Run::progress)));
-    output::line(format!("\n{}", listing(&settings, runs.iter().map(Run::settings))));
+    let runs = run_list::list_runs(&args.runs_dir.runs_dir)?;
+    report::print(&RunList(runs.into_iter().map(RunReport::new).collect()), args.json.json);
     Ok(())
 }
 
-fn listing(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let heads = heads.iter().map(|head| (*head).to_owned()).collect();
-    table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())
+#[derive(Serialize)]
+#[serde(transparent)]
+struct RunList(Vec<RunReport>);
+
+/// A run. The settings are none for imported weights.
+#[derive(Serialize)]
+struct RunReport {
+    path: PathBuf,
+    name: String,
+    /// `running`, `finished` or `stopped`; none if the length of the run is unknown.
+    state: Option<&'static str>,
+    running: bool,
+    step: Option<u64>,
+    steps: Option<u64>,
+    seconds: Option<f64>,
+    recipe: Option<String>,
+    data: Option<String>,
+    image: Option<[usize; 2]>,
+    channels: Option<usize>,
+    batch: Option<usize>,
+    lr: Option<f64>,
+    seed: Option<u64>,
+    last: Option<MetricsRow>,
+    checkpoints: usize,
+    bytes: u64,
 }
 
-impl Run {
-    fn of(info: RunInfo) -> Self {
+impl RunReport {
+    fn new(info: RunInfo) -> Self {
         let config = RunDir::open(&info.path).and_then(|dir| dir.read_config());
-        let settings = config.ok().and_then(|text| toml::from_str(&text).ok());
-        Self { info, settings }
-    }
-
-    /// `running`, `finished` or `stopped`; nothing where the length of the run is not known.
-    fn state(&self) -> Option<&'static str> {
-        if self.info.running {
-            return Some("running");
-        }
-        let steps = self.settings.as_ref()?.steps;
-        Some(if self.info.last_step.is_some_and(|step| step >= steps) {
-            "finished"
-        } else {
-            "stopped"
-        })
-    }
-
-    fn progress(&self) -> Vec<String> {
-        let row = |show: &dyn Fn(&MetricsRow) -> String| {
-            self.info.last_row.as_ref().map_or_else(none, show)
+        let settings: Option<Settings> = config.ok().and_then(|text| toml::from_str(&text).ok());
+        let settings = settings.as_ref();
+        let RunInfo { path, name, last_step, checkpoints, last_row, bytes, running } = info;
+        let steps = settings.map(|settings| settings.steps);
+        let state = match steps {
+            _ if running => Some("running"),
+            Some(steps) if last_step.is_some_and(|step| step >= steps) => Some("finished"),
+            Some(_) => Some("stopped"),
+            None => None,
         };
-        let step = self.info.last_step.map_or_else(none, |step| step.to_string());
-        vec![
-            short(&self.info.name),
-            self.state().map_or_else(none, str::to_owned),
-            self.settings
-                .as_ref()
-                .map_or_else(|| step.clone(), |settings| format!("{step}/{}", settings.steps)),
-            row(&|row| clock(row.seconds).to_string()),
+        Self {
+            path,
+            name,
+            state,
+            running,
+            step: last_step,
+            steps,
+            seconds: last_row.as_ref().map(|row| row.seconds),
+            recipe: settings.map(|settings| settings.recipe.name.clone()),
+            data: settings.map(|settings| settings.data.clone()),
+            image: settings.map(|settings| settings.recipe.image.size),
+            channels: settings.map(|settings| settings.recipe.image.channels),
+            batch: settings.map(|settings| settings.recipe.train.batch),
+            lr: settings.map(|settings| settings.recipe.optimizer.lr),
+            seed: settings.map(|settings| settings.seed),
+            last: last_row,
+            checkpoints,
+            bytes,
+        }
+    }
+
+    fn progress(&self) -> [String; 9] {
+        let row = |show: &dyn Fn(&MetricsRow) -> String| cell(self.last.as_ref().map(show));
+        let step = cell(self.step);
+        [
+            shortened(&self.name),
+            cell(self.state),
+            self.steps.map_or_else(|| step.clone(), |steps| format!("{step}/{steps}")),
+            cell(self.seconds.map(clock)),
             row(&|row| format!("{:.0}", row.images_per_second)),
             row(&|row| format!("{:.3}", row.d_loss)),
             row(&|row| format!("{:.3}", row.g_loss)),
@@ -101,61 +118,45 @@ impl Run {
         ]
     }
 
-    fn settings(&self) -> Vec<String> {
-        let of =
-            |show: &dyn Fn(&Settings) -> String| self.settings.as_ref().map_or_else(none, show);
-        vec![
-            short(&self.info.name),
-            of(&|settings| short(&settings.recipe.name)),
-            of(&|settings| {
-                short(
-                    &DataSpec::parse(&settings.data)
-                        .map_or_else(|_| settings.data.clone(), |spec| spec.name()),
-                )
-            }),
-            of(&|settings| {
-                let [height, width] = settings.recipe.image.size;
-                format!("{height}x{width}x{}", settings.recipe.image.channels)
-            }),
-            of(&|settings| settings.recipe.train.batch.to_string()),
-            of(&|settings| settings.recipe.optimizer.lr.to_string()),
-            self.info.checkpoints.to_string(),
-            HumanBytes(self.info.bytes).to_string(),
+    fn settings(&self) -> [String; 8] {
+        let data = |text: &String| {
+            let name = DataSpec::parse(text).map_or_else(|_| text.clone(), |spec| spec.name());
+            shortened(&name)
+        };
+        let shape = self.image.zip(self.channels);
+        [
+            shortened(&self.name),
+            cell(self.recipe.as_deref().map(shortened)),
+            cell(self.data.as_ref().map(data)),
+            cell(shape.map(|([height, width], channels)| format!("{height}x{width}x{channels}"))),
+            cell(self.batch),
+            cell(self.lr),
+            self.checkpoints.to_string(),
+            HumanBytes(self.bytes).to_string(),
         ]
     }
+}
 
-    fn object(&self) -> Value {
-        let of =
-            |value: &dyn Fn(&Settings) -> Value| self.settings.as_ref().map_or(Value::Null, value);
-        let RunInfo { path, name, last_step, checkpoints, last_row, bytes, running } = &self.info;
-        json!({
-            "path": path,
-            "name": name,
-            "state": self.state(),
-            "running": running,
-            "step": last_step,
-            "steps": of(&|settings| settings.steps.into()),
-            "seconds": last_row.as_ref().map(|row| row.seconds),
-            "recipe": of(&|settings| settings.recipe.name.as_str().into()),
-            "data": of(&|settings| settings.data.as_str().into()),
-            "image": of(&|settings| settings.recipe.image.size.to_vec().into()),
-            "channels": of(&|settings| settings.recipe.image.channels.into()),
-            "batch": of(&|settings| settings.recipe.train.batch.into()),
-            "lr": of(&|settings| settings.recipe.optimizer.lr.into()),
-            "seed": of(&|settings| settings.seed.into()),
-            "last": last_row.as_ref().map(|row| serde_json::to_value(row).unwrap_or(Value::Null)),
-            "checkpoints": checkpoints,
-            "bytes": bytes,
-        })
+impl Report for RunList {
+    fn text(&self) -> Vec<String> {
+        let progress =
+            ["run", "state", "step", "time", "images/s", "D loss", "G loss", "D(x)", "D(G(z))"];
+        let settings = ["run", "recipe", "data", "image", "batch", "lr", "checkpoints", "size"];
+        vec![
+            table(&progress, self.0.iter().map(RunReport::progress)),
+            String::new(),
+            table(&settings, self.0.iter().map(RunReport::settings)),
+        ]
     }
 }
 
-fn none() -> String {
-    "-".to_owned()
+/// A value, or a dash if it is unknown.
+fn cell(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// A name, cut where it is so long that it would break the table.
-fn short(name: &str) -> String {
+/// A name, cut if it is so long that it would break the table.
+fn shortened(name: &str) -> String {
     if name.chars().count() <= LONGEST {
         return name.to_owned();
     }

@@ -1,7 +1,9 @@
 //! `dcgan sample`.
 
 use super::flags::ForceArg;
-use super::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator, Source, command_line, read};
+use super::generator::{
+    ConditionArgs, GeneratorArgs, LatentInput, LoadedGenerator, command_line, read,
+};
 use crate::error::CliError;
 use crate::output;
 use eval::latent::{Cell, ConditionTable, Provenance, SampleSpec};
@@ -95,13 +97,13 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Some(file) => {
             let rows = read(file, "latents", recipe.generator.latent)?;
             let count = rows.shape()[0];
-            (Source::Values(rows), count)
+            (LatentInput::Values(rows), count)
         }
         // With --class all, each class fills one row of the grid.
         None => {
             let count =
                 args.count.unwrap_or(if args.condition.is_all() { args.columns } else { 64 });
-            (Source::Seed(args.seed.unwrap_or(0), args.truncation), count as usize)
+            (LatentInput::Seed(args.seed.unwrap_or(0), args.truncation), count as usize)
         }
     };
     let conditions = args.condition.read(recipe)?;
@@ -128,7 +130,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 /// The images to generate.
 struct SampleJob<'a> {
     generator: &'a LoadedGenerator,
-    source: Source,
+    source: LatentInput,
     order: Vec<usize>,
     drawing: SampleSpec,
     latents: Tensor,

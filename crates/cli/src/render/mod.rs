@@ -4,7 +4,7 @@ mod json;
 mod text;
 
 use crate::output;
-use data::Dataset;
+use data::{Dataset, SkippedImage};
 use eval::Progress;
 use indicatif::{FormattedDuration, MultiProgress, ProgressBar, ProgressStyle};
 use nn::{ModelSummary, Recipe};
@@ -137,24 +137,6 @@ impl Renderer {
     }
 }
 
-/// Rows of cells, the first row being the heads; columns of numbers are set to the right.
-pub fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let cell = |row: &'_ Vec<String>, i: usize| row.get(i).cloned().unwrap_or_default();
-    let width = |i: usize| rows.iter().map(|row| cell(row, i).chars().count()).max().unwrap_or(0);
-    let number =
-        |text: &str| text == "-" || text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-    let right = |i: usize| i > 0 && rows.iter().skip(1).all(|row| number(&cell(row, i)));
-    let line = |row: &Vec<String>| {
-        let cells = (0..columns).map(|i| {
-            let (text, width) = (cell(row, i), width(i));
-            if right(i) { format!("{text:>width$}") } else { format!("{text:<width$}") }
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
 /// Seconds as `hh:mm:ss`; 0 for NaN, infinity and negative ones.
 pub fn clock(seconds: f64) -> FormattedDuration {
     FormattedDuration(Duration::try_from_secs_f64(seconds.round()).unwrap_or_default())
@@ -181,6 +163,31 @@ pub fn with_progress<T>(json: bool, work: impl FnOnce(Progress<'_>) -> T) -> T {
     result
 }
 
+/// Runs `work`, which reports how many images it has read, under a progress bar (none with `json`).
+pub fn count_images<T>(
+    json: bool,
+    what: &'static str,
+    work: impl FnOnce(&dyn Fn(data::ScanProgress)) -> T,
+) -> T {
+    let bar = if json { ProgressBar::hidden() } else { counter(0, what) };
+    let result = work(&|progress| {
+        bar.set_length(progress.total as u64);
+        bar.set_position(progress.done as u64);
+    });
+    bar.finish_and_clear();
+    result
+}
+
+/// Warns about images that cannot be decoded: the first few by name, then the number of the others.
+pub fn warn_skipped(skipped: &[SkippedImage]) {
+    const NAMED: usize = 5;
+    skipped.iter().take(NAMED).for_each(output::warning);
+    if skipped.len() > NAMED {
+        let more = skipped.len() - NAMED;
+        output::warning(format!("{more} more images cannot be decoded (skipped)"));
+    }
+}
+
 /// A progress bar that counts bytes.
 pub fn byte_counter(total: u64) -> ProgressBar {
     bar(total, "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  ETA {eta}")
@@ -205,13 +212,5 @@ mod tests {
     fn times_never_panic() {
         let shown = [0.4, 65.0, 3600.0, f64::NAN, -1.0].map(|seconds| clock(seconds).to_string());
         assert_eq!(shown, ["00:00:00", "00:01:05", "01:00:00", "00:00:00", "00:00:00"]);
-    }
-
-    #[test]
-    fn tables_set_numbers_to_the_right() {
-        let rows = [["run", "step", "state"], ["a", "7", "-"], ["longer", "1500", "running"]];
-        let rows: Vec<Vec<String>> =
-            rows.iter().map(|row| row.map(String::from).to_vec()).collect();
-        assert_eq!(table(&rows), "run     step  state\na          7  -\nlonger  1500  running");
     }
 }

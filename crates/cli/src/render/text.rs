@@ -1,6 +1,6 @@
 //! A training run as text: a progress bar on a terminal, else a line per logged step.
 
-use super::{bar, clock};
+use super::{bar, clock, warn_skipped};
 use crate::output;
 use data::Dataset;
 use indicatif::ProgressBar;
@@ -9,9 +9,6 @@ use std::io::{IsTerminal, stderr};
 use std::path::Path;
 use std::time::Duration;
 use train::{Event, RunOutcome};
-
-/// Skipped images that are named one by one.
-const MAX_NAMED: usize = 5;
 
 /// The state of the text output.
 pub struct TextRenderer {
@@ -41,14 +38,7 @@ impl TextRenderer {
             dataset.name(),
             dataset.len()
         ));
-        let skipped = dataset.skipped();
-        skipped.iter().take(MAX_NAMED).for_each(output::warning);
-        if skipped.len() > MAX_NAMED {
-            output::warning(format!(
-                "{} more images cannot be decoded (skipped)",
-                skipped.len() - MAX_NAMED
-            ));
-        }
+        warn_skipped(dataset.skipped());
     }
 
     pub fn starts(&mut self, batch: usize) {

@@ -44,7 +44,7 @@ fn info_tells_sizes_classes_and_bad_pictures() {
     for part in [
         "pets, train split: 9 images",
         "18x20: 7, 9x5: 1",
-        "grey: 1, colour: 7",
+        "gray: 1, RGB: 7",
         "2 classes  cats: 3, dogs: 6",
     ] {
         assert!(ended.out.contains(part), "{part:?} is not in {}", ended.out);
@@ -489,7 +489,7 @@ fn names_that_are_not_utf8_are_learned_or_named() {
     // Copies would have other names than the file system's.
     place.refused(
         1,
-        &["data", "split", "odd", "divided"],
+        &["data", "split", "odd", "--out", "divided"],
         &["is not UTF-8: rename it", "\u{fffd}"],
     );
     assert!(!place.path("divided").exists());
@@ -552,40 +552,44 @@ fn fetching_needs_a_set_that_is_known_and_the_sets_own_files() {
 fn faces_are_cut_out_of_pictures() {
     let place = Place::new();
     fs::write(place.path("pictures/bad.png"), "nothing").unwrap();
-    let ended = place.ok(&["data", "faces", "pictures", "faces"]);
-    assert!(ended.out.contains("0 faces in 41 pictures (40 without one, 1 bad)"), "{}", ended.out);
+    let ended = place.ok(&["data", "faces", "pictures", "--out", "faces"]);
+    assert!(
+        ended.out.contains("0 faces in 41 images (40 without a face, 1 unreadable)"),
+        "{}",
+        ended.out
+    );
     assert!(ended.err.starts_with("warning: cannot decode \"bad.png\""), "{}", ended.err);
     assert_eq!(files(&place.path("faces")), [place.path("faces/faces.csv")]);
-    place.refused(1, &["data", "faces", "pictures", "faces"], &["\"faces\" is not empty"]);
-    place.refused(1, &["data", "faces", "nowhere", "new"], &["no data at \"nowhere\""]);
+    place.refused(1, &["data", "faces", "pictures", "--out", "faces"], &["\"faces\" is not empty"]);
+    place.refused(1, &["data", "faces", "nowhere", "--out", "new"], &["no data at \"nowhere\""]);
     place.refused(
         2,
-        &["data", "faces", "pictures", "new", "--min-size", "19"],
+        &["data", "faces", "pictures", "--out", "new", "--min-size", "19"],
         &["--min-size", "19"],
     );
-    place.refused(1, &["data", "faces", "pictures", "new", "--min-score", "0"], &["a score of 0"]);
+    place.refused(
+        1,
+        &["data", "faces", "pictures", "--out", "new", "--min-score", "0"],
+        &["a score of 0"],
+    );
     let model =
         fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/models/seeta_fd_frontal_v1.0.bin"))
             .unwrap();
     fs::write(place.path("cut.bin"), &model[..50_000]).unwrap();
-    let with = |model| ["data", "faces", "pictures", "new", "--model", model];
+    let with = |model| ["data", "faces", "pictures", "--out", "new", "--detector", model];
     place.refused(1, &with("cut.bin"), &["bad face detector \"cut.bin\": truncated"]);
     place.refused(1, &with("pictures/000.png"), &["bad face detector \"pictures/000.png\""]);
     place.refused(1, &with("none.bin"), &["cannot read \"none.bin\""]);
     assert!(!place.path("new").exists());
     fs::write(place.path("whole.bin"), model).unwrap();
-    assert!(place.ok(&with("whole.bin")).out.contains("0 faces in 41 pictures"));
+    assert!(place.ok(&with("whole.bin")).out.contains("0 faces in 41 images"));
 }
 
 #[test]
 fn folders_are_divided_into_splits() {
     let place = Place::new();
-    let ended = place.ok(&["data", "split", "pictures", "divided", "--test", "0.25"]);
-    assert!(
-        ended.out.contains("30 pictures to learn from and 10 held out in divided"),
-        "{}",
-        ended.out
-    );
+    let ended = place.ok(&["data", "split", "pictures", "--out", "divided", "--test", "0.25"]);
+    assert!(ended.out.contains("30 training and 10 test images in divided"), "{}", ended.out);
     let counts: Vec<u64> = place
         .ok(&["data", "info", "divided", "--json"])
         .json()
@@ -593,11 +597,19 @@ fn folders_are_divided_into_splits() {
         .map(|split| split["images"].as_u64().unwrap())
         .collect();
     assert_eq!(counts, [30, 10]);
-    place.refused(1, &["data", "split", "pictures", "divided"], &["\"divided\" is not empty"]);
-    place.refused(1, &["data", "split", "pictures", "new", "--test", "1"], &["a share of 1"]);
     place.refused(
         1,
-        &["data", "split", "pictures", "new", "--group-by", "person"],
+        &["data", "split", "pictures", "--out", "divided"],
+        &["\"divided\" is not empty"],
+    );
+    place.refused(
+        1,
+        &["data", "split", "pictures", "--out", "new", "--test", "1"],
+        &["a share of 1"],
+    );
+    place.refused(
+        1,
+        &["data", "split", "pictures", "--out", "new", "--group-by", "person"],
         &["attributes.csv", "person"],
     );
     assert!(!place.path("new").exists());

@@ -110,7 +110,7 @@ fn a_feature_network_learns_is_kept_and_measures() {
     );
     let drawn = lab.ok(&[&learn[..], &["--grid", "points.png"]].concat());
     assert!(
-        drawn.err.contains("is there already") && drawn.json()[0]["grid"] == "points.png",
+        drawn.err.contains("exists already") && drawn.json()[0]["grid"] == "points.png",
         "{}",
         drawn.err
     );
@@ -187,7 +187,7 @@ fn attributes_are_learned_too() {
     assert_eq!(made["accuracy"]["dark"], 1.0, "{made}");
     let out = lab.ok(&[&learn[..], &["--out", "a.safetensors", "--grid", "a.png"]].concat()).out;
     assert!(lab.0.path("a.png").exists() && out.contains("wrote a.png"), "{out}");
-    assert!(out.contains("dark: right for 100.00 % of 4 held-out pictures"), "{out}");
+    assert!(out.contains("dark: 100.00 % of 4 held-out images correct"), "{out}");
     // Its outputs are no classes, so that there is no inception score.
     let args =
         ["--real", "labelled", "--fake", "noise", "--features", "a.safetensors", "--count", "40"];
@@ -211,7 +211,16 @@ fn checkpoints_are_measured_in_the_proportions_of_the_set() {
     );
     assert!(report["real"].as_str().unwrap().ends_with("labelled (train)"), "{report}");
     assert_eq!(
-        lab.eval(&["--fake", "run", "--count", "30", "--classes", "uniform", "--bootstrap", "0"])["classes"],
+        lab.eval(&[
+            "--fake",
+            "run",
+            "--count",
+            "30",
+            "--condition-sampling",
+            "uniform",
+            "--bootstrap",
+            "0"
+        ])["classes"],
         "uniform"
     );
     lab.train(&["--steps", "6", "--out", "plain"]);

@@ -232,7 +232,7 @@ fn a_class_is_found_and_judged() {
     );
     assert!((1..=12).contains(&told["boxes"].as_u64().unwrap()), "{told}");
     let text = place.ok(&[&command[..], &others, &["--force"]].concat()).out;
-    assert!(text.contains("sees bright in"), "{text}");
+    assert!(text.contains("detects bright in"), "{text}");
     let unknown = [
         "forget",
         "--checkpoint",

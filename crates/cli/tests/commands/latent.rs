@@ -51,7 +51,7 @@ fn a_walk_is_measured_and_drawn() {
     let walk = ["walk", "--checkpoint", "run", "--rows", "3", "--columns", "4", "--steps", "6"];
     let text = place.ok(&[&walk[..], &files].concat()).out;
     assert!(
-        text.contains("2 → 0") && text.contains("wrote walk.png") && text.contains("by heart"),
+        text.contains("2 → 0") && text.contains("wrote walk.png") && text.contains("memorized"),
         "{text}"
     );
     let grid = image::open(place.path("walk.png")).unwrap();
@@ -145,7 +145,7 @@ fn pictures_are_drawn_again_from_what_they_say() {
     let texts = [("dcgan", texts["dcgan"].clone())];
     runs::grid::save_png_with(&place.path("touched.png"), &touched.into(), &texts).unwrap();
     let ended =
-        place.run(&["reproduce", "touched.png", "--checkpoint", "run", "--grid", "again.png"]);
+        place.run(&["reproduce", "touched.png", "--checkpoint", "run", "--out", "again.png"]);
     assert!(
         ended.code == Some(1) && ended.out.contains(" 1 of ") && ended.out.contains("by 1 of 255"),
         "{}",
@@ -321,10 +321,11 @@ fn another_network_may_judge() {
             .remove(0);
         if command == "turn" { told["by"].clone() } else { told["verdict"]["by"].clone() }
     };
-    let score = ["--score", "one.safetensors"];
+    let score = ["--classifier", "one.safetensors"];
     for command in ["arithmetic", "turn"] {
-        let [picks, judges] = [&score[..], &[&score[..], &["--judge", "two.safetensors"]].concat()]
-            .map(|more| by(command, more));
+        let [picks, judges] =
+            [&score[..], &[&score[..], &["--eval-classifier", "two.safetensors"]].concat()]
+                .map(|more| by(command, more));
         assert!(
             picks.as_str().unwrap().starts_with("zoo-cnn ")
                 && judges.as_str().unwrap().starts_with("zoo-cnn "),
@@ -344,10 +345,10 @@ fn another_network_may_judge() {
             "1",
             "--c",
             "2",
-            "--judge",
+            "--eval-classifier",
             "two.safetensors",
         ],
-        &["--score"],
+        &["--classifier"],
     );
 }
 
@@ -451,16 +452,8 @@ fn the_latent_of_a_drawn_picture_is_found() {
     let told = |args: &[&'static str]| place.ok(&invert(args)).json().pop().unwrap();
     let error = |args: &[&'static str]| told(args)["error"].as_f64().unwrap();
     let first = error(&["--class", "Sneaker", "--steps", "1"]);
-    let found = [
-        "--class",
-        "Sneaker",
-        "--steps",
-        "1000",
-        "--latent",
-        "z.safetensors",
-        "--grid",
-        "pair.png",
-    ];
+    let found =
+        ["--class", "Sneaker", "--steps", "1000", "--out", "z.safetensors", "--grid", "pair.png"];
     let last = error(&found);
     assert!(first > 20.0 && last < 2.0, "{first} {last}");
     assert!(place.ok(&["reproduce", "pair.png"]).out.contains("all pixels are equal"));
@@ -484,7 +477,7 @@ fn the_latent_of_a_drawn_picture_is_found() {
     );
     place.refused(
         1,
-        &invert(&["--class", "Sneaker", "--features", "1"]),
+        &invert(&["--class", "Sneaker", "--feature-weight", "1"]),
         &["--features", "no discriminator"],
     );
     place.refused(1, &["invert", "gone.png", "--model", "fashion", "--class", "1"], &["gone.png"]);
@@ -502,7 +495,7 @@ fn the_discriminator_s_features_take_part() {
             "2",
             "--latent-l2",
             "0",
-            "--features",
+            "--feature-weight",
             features,
             "--json",
         ];
@@ -535,10 +528,8 @@ fn pictures_are_completed_enlarged_and_cleaned() {
     };
     let whole = image::open(place.path("drawn/00000.png")).unwrap();
 
-    let filled = told(
-        "inpaint",
-        &["--grid", "filled.png", "--out", "whole.png", "--latent", "z.safetensors"],
-    );
+    let filled =
+        told("inpaint", &["--grid", "filled.png", "--out", "whole.png", "--out", "z.safetensors"]);
     let better = |told: &serde_json::Value| {
         told["psnr"]["restored"].as_f64() > told["psnr"]["without a generator"].as_f64()
     };
@@ -560,7 +551,8 @@ fn pictures_are_completed_enlarged_and_cleaned() {
     );
     place.refused(2, &restore("inpaint", &["--factor", "2"]), &["--factor is for --task superres"]);
 
-    let large = told("superres", &["--factor", "4", "--critic", "0", "--grid", "large.png"]);
+    let large =
+        told("superres", &["--factor", "4", "--discriminator-weight", "0", "--grid", "large.png"]);
     assert!(better(&large), "{large}");
     // A picture that is small already is taken as it is.
     whole
@@ -590,8 +582,8 @@ fn the_discriminator_has_a_say_in_what_is_missing() {
             .pop()
             .unwrap()
     };
-    assert_ne!(told(&["--critic", "0"]), told(&["--critic", "0.1"]));
-    assert_eq!(told(&[]), told(&["--critic", "0.0003"]));
+    assert_ne!(told(&["--discriminator-weight", "0"]), told(&["--discriminator-weight", "0.1"]));
+    assert_eq!(told(&[]), told(&["--discriminator-weight", "0.0003"]));
     place.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);
     place.refused(
         1,
@@ -602,9 +594,9 @@ fn the_discriminator_has_a_say_in_what_is_missing() {
             "g.safetensors",
             "--task",
             "inpaint",
-            "--critic",
+            "--discriminator-weight",
             "1",
         ],
-        &["--critic", "no discriminator"],
+        &["--discriminator-weight", "no discriminator"],
     );
 }

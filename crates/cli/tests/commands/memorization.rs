@@ -139,7 +139,7 @@ fn samples_are_shown_beside_their_neighbours() {
         "run",
         "--count",
         "3",
-        "--neighbours",
+        "--neighbors",
         "2",
         "--grid",
         "near.png",
@@ -166,7 +166,7 @@ fn samples_are_shown_beside_their_neighbours() {
             );
         }
     }
-    let many = ["--neighbours", "64", "--grid", "many.png"];
+    let many = ["--neighbors", "64", "--grid", "many.png"];
     place.refused(1, &[&command[..5], &many].concat(), &["at least 64 images", "40"]);
     // A generator alone has no features.
     place.ok(&["export", "--checkpoint", "run", "--generator", "g.safetensors"]);

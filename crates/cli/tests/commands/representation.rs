@@ -170,12 +170,12 @@ fn what_cannot_be_compared_is_refused() {
     let refused =
         |args: &[&str], parts: &[&str]| place.refused(1, &[&probe[..], args].concat(), parts);
     refused(
-        &["--data", "kinds", "--labels", "21", "--validation", "40"],
-        &["21 labels", "2 classes", "--labels 20"],
+        &["--data", "kinds", "--num-labels", "21", "--validation", "40"],
+        &["21 labels", "2 classes", "--num-labels 20"],
     );
     refused(
-        &["--data", "kinds", "--labels", "200", "--validation", "40"],
-        &["\"plain\"", "--labels"],
+        &["--data", "kinds", "--num-labels", "200", "--validation", "40"],
+        &["\"plain\"", "--num-labels"],
     );
     refused(&["--data", "kinds"], &["10000", "120", "--validation"]);
     refused(&["--data", "pictures"], &["test"]);

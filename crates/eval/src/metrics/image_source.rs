@@ -6,6 +6,7 @@ use crate::features::Features;
 use crate::images::load_images;
 use crate::{EvalError, Progress};
 use data::{Batch, Cursor, Dataset, permutation};
+use serde::Serialize;
 use std::sync::Arc;
 use tensor::Tensor;
 use tensor::rng::Philox;
@@ -50,10 +51,14 @@ pub enum ImageSource<'a> {
 }
 
 /// How the conditions of a conditional generator are sampled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum ConditionSampling {
     /// The conditions of random images of the real set: classes in its proportions, attributes in
     /// its combinations.
+    #[serde(rename = "real")]
+    #[cfg_attr(feature = "clap", value(name = "real"))]
     FromRealSet,
     /// Each class equally often.
     Uniform,

@@ -7,6 +7,7 @@ use super::{Representation, extract};
 use crate::stats::repeated_proportion;
 use crate::{EvalError, Progress};
 use data::Dataset;
+use serde::Serialize;
 use tensor::rng::Philox;
 
 /// Philox stream of the held-out images and of the draws of labels.
@@ -38,9 +39,10 @@ pub struct SplitIndices {
 }
 
 /// The results of a linear probe.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProbeResult {
     /// Accuracy on the test set, for each draw.
+    #[serde(rename = "draws")]
     pub accuracy: Vec<f64>,
     /// Accuracy on the held-out images.
     pub validation: Vec<f64>,

@@ -8,6 +8,7 @@ use data::Dataset;
 use nn::loss::{ClassTargets, Labels, auxiliary_classifier};
 use nn::recipe::{ConditionConfig, ConditionKind, ConditioningMethod, ObjectiveConfig};
 use nn::{ForwardCtx, Mode, Network, NoiseRng, Optimizer, OptimizerKind, OptimizerOptions, Recipe};
+use serde::Serialize;
 use tensor::rng::Philox;
 use tensor::{Device, FiniteCheck, Tensor};
 
@@ -22,7 +23,7 @@ const VALIDATIONS: usize = 4;
 const BATCH: usize = 256;
 
 /// The hyperparameters of a trial.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct TrialSettings {
     /// Adam's learning rate, 1e-4 to 1e-2, log-uniform.
     pub lr: f64,
@@ -37,9 +38,10 @@ pub struct TrialSettings {
 }
 
 /// The best trial by validation accuracy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SupervisedResult {
     /// Its hyperparameters.
+    #[serde(flatten)]
     pub trial: TrialSettings,
     /// Its accuracy on the held-out images, by which it was chosen.
     pub validation: f64,

@@ -311,6 +311,7 @@ fn is_once(count: &usize) -> bool {
 
 /// One of the two networks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkRole {
     /// D.

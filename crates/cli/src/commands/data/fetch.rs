@@ -11,26 +11,27 @@ use std::path::{Path, PathBuf};
 
 /// Flags of `data fetch`.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Data")]
 pub struct Args {
     /// mnist, fashion-mnist, cifar-10, cifar-100, svhn, svhn-extra, stl-10 or celeba.
     #[arg(value_name = "NAME")]
     name: String,
-    /// The folder of sets: this one gets a folder of its own in it [default: the one that DCGAN_DATASETS names, else datasets].
-    #[arg(long, value_name = "DIR")]
+    /// The folder of datasets, in which this one gets a folder [default: DCGAN_DATASETS, else datasets].
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Take the files from here: an address that their names are put behind, instead of the set's home.
+    /// URL prefix to download the files from, instead of the dataset's own server.
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
 }
 
-/// Brings a set here.
+/// Downloads a dataset.
 ///
 /// # Errors
-/// A set that is not known, the network, or files that are not the set's.
+/// Returns an error if the dataset is unknown, the download fails or a checksum differs.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let set = remote_set(&args.name)?;
     let known = known_sets().find(|known| known.name == set.name);
-    // What ships is as good as what would be fetched.
+    // A dataset that ships with the repository has the same files as its server.
     if let (None, Some(path)) =
         (&args.out, known.as_ref().and_then(|known| known.path.as_ref().filter(|_| known.bundled)))
     {
@@ -49,25 +50,22 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         home(args, set),
         set.page
     ));
-    let shown = Shown::default();
-    let folder = fetch(set, &datasets, args.mirror.as_deref(), &|progress| shown.show(progress));
-    shown.finish();
+    let bar = DownloadBar::default();
+    let folder = fetch(set, &datasets, args.mirror.as_deref(), &|progress| bar.show(progress));
+    bar.finish();
     let folder = folder?;
-    output::line(format!(
-        "{} is in {}, whole and with the right checksums",
-        set.name,
-        folder.display()
-    ));
-    // By its name, if that is where it would be found.
+    output::line(format!("{} is in {}; all checksums are right", set.name, folder.display()));
+    // `--data NAME` works if the folder is where the name is looked up.
     let named = known_sets().find(|known| {
-        known.name == set.name && known.path.as_deref().is_some_and(|path| same(path, &folder))
+        known.name == set.name
+            && known.path.as_deref().is_some_and(|path| is_same_folder(path, &folder))
     });
     let spec = named.map_or_else(|| quoted(&folder), |known| known.name.to_owned());
-    output::line(format!("look at it with: dcgan data info {spec}"));
+    output::line(format!("inspect it with: dcgan data info {spec}"));
     Ok(())
 }
 
-fn same(a: &Path, b: &Path) -> bool {
+fn is_same_folder(a: &Path, b: &Path) -> bool {
     a.canonicalize().ok().is_some_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
@@ -78,13 +76,13 @@ fn home(args: &Args, set: &data::RemoteSet) -> String {
         .unwrap_or_else(|| "files put here by hand".to_owned())
 }
 
-/// A bar for the file that is coming.
+/// The progress bar of the file being downloaded, under the file's name.
 #[derive(Default)]
-struct Shown {
+struct DownloadBar {
     bar: RefCell<Option<(String, ProgressBar)>>,
 }
 
-impl Shown {
+impl DownloadBar {
     fn show(&self, progress: FetchProgress<'_>) {
         match progress {
             FetchProgress::Here { file } => output::line(format!("{file} is here already")),
@@ -94,7 +92,7 @@ impl Shown {
                     Some(shown) if shown.0 == file => shown,
                     other => {
                         output::line(format!("fetching {file}, {}", HumanBytes(total)));
-                        // What an earlier day brought says nothing about today's speed.
+                        // Bytes from an interrupted download would distort the speed.
                         let fresh = byte_counter(total).with_position(done);
                         fresh.reset_eta();
                         other.insert((file.to_owned(), fresh))

@@ -1,63 +1,88 @@
 //! `dcgan data list`.
 
 use crate::error::CliError;
-use crate::output;
-use crate::render::table;
-use data::{KnownSet, RemoteSet, known_sets, remote_sets};
+use crate::report::{self, Report, table};
+use data::{RemoteSet, known_sets, remote_sets};
 use indicatif::HumanBytes;
-use serde_json::json;
+use serde::Serialize;
+use std::path::PathBuf;
 
 /// Flags of `data list`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// One JSON object per set on standard output.
-    #[arg(long)]
+    /// Print one JSON object per dataset.
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
-/// Lists the sets that `--data` knows by name, and what else can be fetched.
+/// Lists the datasets that `--data` knows by name, and those that `data fetch` can download.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    if args.json {
-        for set in known_sets() {
-            output::json(&json!({
-                "name": set.name, "aliases": set.aliases, "about": set.about, "path": set.path,
-            }));
-        }
-        for set in others() {
-            output::json(
-                &json!({ "name": set.name, "bytes": set.bytes(), "page": set.page, "path": set.locate() }),
-            );
-        }
-        return Ok(());
-    }
-    let mut rows = vec![["name", "what", "where"].map(String::from).to_vec()];
-    for set in known_sets() {
-        let names: Vec<&str> = [set.name].into_iter().chain(set.aliases.iter().copied()).collect();
-        let place = match &set.path {
-            Some(path) => path.display().to_string(),
-            None => format!("not here: dcgan data fetch {}", set.name),
-        };
-        rows.push(vec![names.join(", "), set.about.to_owned(), place]);
-    }
-    for set in others() {
-        let place = match set.locate() {
-            Some(path) => format!("--data {}", path.display()),
-            None => format!("not here: dcgan data fetch {}", set.name),
-        };
-        rows.push(vec![
-            set.name.to_owned(),
-            format!("see {} ({})", set.page, HumanBytes(set.bytes())),
-            place,
-        ]);
-    }
-    output::line(table(&rows));
-    output::line(
-        "\nOr any folder or archive of pictures, or the files of these sets elsewhere: dcgan train --data PATH",
-    );
+    report::print(&DatasetList::new(), args.json);
     Ok(())
 }
 
-/// What can be fetched and is then named by its path.
-fn others() -> impl Iterator<Item = &'static RemoteSet> {
-    remote_sets().filter(|set| !known_sets().any(|known: KnownSet| known.name == set.name))
+/// The datasets known by name, then those that can only be fetched.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct DatasetList(Vec<Entry>);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Entry {
+    Known {
+        name: &'static str,
+        aliases: &'static [&'static str],
+        about: &'static str,
+        path: Option<PathBuf>,
+    },
+    Remote {
+        name: &'static str,
+        bytes: u64,
+        page: &'static str,
+        path: Option<PathBuf>,
+    },
+}
+
+impl DatasetList {
+    fn new() -> Self {
+        let known = known_sets().map(|set| Entry::Known {
+            name: set.name,
+            aliases: set.aliases,
+            about: set.about,
+            path: set.path,
+        });
+        let is_known = |remote: &&RemoteSet| known_sets().any(|known| known.name == remote.name);
+        let remote = remote_sets().filter(|remote| !is_known(remote)).map(|set| Entry::Remote {
+            name: set.name,
+            bytes: set.bytes(),
+            page: set.page,
+            path: set.locate(),
+        });
+        Self(known.chain(remote).collect())
+    }
+}
+
+impl Report for DatasetList {
+    fn text(&self) -> Vec<String> {
+        let missing = |name| format!("not here: dcgan data fetch {name}");
+        let rows = self.0.iter().map(|entry| match entry {
+            Entry::Known { name, aliases, about, path } => [
+                [&[*name], *aliases].concat().join(", "),
+                (*about).to_owned(),
+                path.as_ref().map_or_else(|| missing(name), |path| path.display().to_string()),
+            ],
+            Entry::Remote { name, bytes, page, path } => [
+                (*name).to_owned(),
+                format!("see {page} ({})", HumanBytes(*bytes)),
+                path.as_ref()
+                    .map_or_else(|| missing(name), |path| format!("--data {}", path.display())),
+            ],
+        });
+        vec![
+            table(&["name", "contents", "location"], rows),
+            "\nAny folder or archive of images works too, and so do the files of these datasets \
+             elsewhere: dcgan train --data PATH"
+                .to_owned(),
+        ]
+    }
 }

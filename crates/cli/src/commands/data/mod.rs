@@ -1,4 +1,4 @@
-//! `dcgan data`: what there is to learn from, what a network will see of it, and where to get more.
+//! `dcgan data`: inspect, fetch and prepare datasets.
 
 mod faces;
 mod fetch;
@@ -18,29 +18,28 @@ pub struct Args {
     command: Command,
 }
 
-/// What to do with data.
 #[derive(Subcommand)]
 enum Command {
-    /// List the sets that are known by name, and where they are.
+    /// List the datasets known by name, and where they are.
     List(list::Args),
-    /// Tell what a set holds: sizes, channels, classes, attributes, bad pictures.
+    /// Print the contents of a dataset: sizes, channels, classes, attributes, unreadable images.
     Info(stats::Args),
-    /// Get a set from where it is kept: what is cut is gone on with, and every file's checksum must be right.
+    /// Download a dataset. An interrupted download is resumed; every checksum is verified.
     Fetch(fetch::Args),
-    /// Cut faces out of pictures: the set of the DCGAN paper, from your own.
+    /// Cut faces out of images, as for the face dataset of the DCGAN paper.
     Faces(faces::Args),
-    /// Decode a set once, into one file from which it is learned faster.
+    /// Decode a dataset once into one packed file, which loads faster.
     Prepare(prepare::Args),
-    /// Show what a network will see of a set, as one PNG.
+    /// Write the preprocessed images, the discriminator's real inputs, as one PNG.
     Preview(preview::Args),
-    /// Divide a folder of pictures into a part to learn from and a held-out one.
+    /// Split a folder of images into a training and a test split.
     Split(split::Args),
 }
 
-/// Does it.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// One line.
+/// Returns the subcommand's error.
 pub fn run(args: &Args) -> Result<(), CliError> {
     match &args.command {
         Command::List(args) => list::run(args),
@@ -50,5 +49,24 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Command::Prepare(args) => prepare::run(args),
         Command::Preview(args) => preview::run(args),
         Command::Split(args) => split::run(args),
+    }
+}
+
+/// The dataset of a command: `SPEC` alone, or `--data SPEC` as in other commands.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct SpecArgs {
+    /// Dataset: a name of `dcgan data list`, a folder or archive of images, or a dataset's own files.
+    #[arg(value_name = "SPEC")]
+    spec: Option<String>,
+    /// The same as SPEC.
+    #[arg(long, value_name = "SPEC", help_heading = "Data")]
+    data: Option<String>,
+}
+
+impl SpecArgs {
+    /// The text of whichever was given; clap requires one of the two.
+    pub fn get(&self) -> &str {
+        self.spec.as_deref().or(self.data.as_deref()).unwrap_or_default()
     }
 }

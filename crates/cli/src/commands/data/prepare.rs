@@ -1,73 +1,68 @@
 //! `dcgan data prepare`.
 
+use super::SpecArgs;
 use crate::commands::preprocess::PreprocessArgs;
-use crate::commands::{refuse_existing, require_folder};
+use crate::commands::require_files;
 use crate::error::CliError;
 use crate::output;
-use crate::render::{counter, quoted};
+use crate::render::{count_images, quoted, warn_skipped};
 use data::{DataSpec, PrepareSummary, Split, prepare};
 use indicatif::HumanBytes;
 use std::path::PathBuf;
 
-/// Bad pictures that are named one by one.
-const BAD: usize = 5;
-
 /// Flags of `data prepare`.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Data")]
 pub struct Args {
-    /// What `dcgan train --data` takes.
-    #[arg(value_name = "SPEC")]
-    spec: String,
-    /// The file to write. What an interrupted call left beside it, as FILE.part, is gone on with.
-    #[arg(long, value_name = "FILE")]
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// The packed file to write. The FILE.part of an interrupted call is resumed.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     out: PathBuf,
-    /// As for `dcgan train`, whose [image] section counts here.
+    /// Recipe whose [image] section sets the preprocessing [default: as for `dcgan train`].
     #[arg(long, value_name = "NAME|FILE.toml")]
     recipe: Option<String>,
-    /// Which part of the set.
+    /// Split to pack.
     #[arg(long, value_enum, default_value = "train")]
     split: Split,
-    /// Write over a file that is there.
-    #[arg(long)]
+    /// Overwrite an existing file.
+    #[arg(long, help_heading = "Output")]
     force: bool,
     #[command(flatten)]
-    pictures: PreprocessArgs,
+    preprocess: PreprocessArgs,
 }
 
-/// Decodes a set once, into a file that is read without decoding ever after.
+/// Decodes a dataset once into a file that is read without decoding.
 ///
 /// # Errors
-/// A file that is there already, data, flags that do not go together, or the disk.
+/// Returns an error if the output file exists, the data cannot be read, flags contradict each other
+/// or the file cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    if args.pictures.flip.is_some() {
-        let why =
-            "pictures are mirrored while they are learned, not in the file: give it to dcgan train";
-        return Err(CliError::Usage(format!("--flip: {why}")));
+    if args.preprocess.flip.is_some() {
+        return Err(CliError::Usage(
+            "--flip: images are mirrored during training, not in the packed file: give --flip to \
+             dcgan train"
+                .into(),
+        ));
     }
-    require_folder("--out", &args.out)?;
-    refuse_existing(&args.out, args.force)?;
-    let spec = DataSpec::parse(&args.spec)?;
-    let preprocess = args.pictures.of_recipe(args.recipe.as_deref(), &spec)?;
-    let bar = counter(0, "preparing images");
-    let prepared =
-        prepare(&args.spec, args.split, &preprocess, &args.out, args.force, &|progress| {
-            bar.set_length(progress.total as u64);
-            bar.set_position(progress.done as u64);
-        });
-    bar.finish_and_clear();
-    let PrepareSummary { images, resumed, skipped, bytes, .. } = prepared?;
-    skipped.iter().take(BAD).for_each(output::warning);
-    if skipped.len() > BAD {
-        output::warning(format!("{} more images cannot be decoded (skipped)", skipped.len() - BAD));
-    }
+    require_files(args.force, [("--out", Some(&*args.out), "")])?;
+    let text = args.spec.get();
+    let preprocess = args.preprocess.of_recipe(args.recipe.as_deref(), &DataSpec::parse(text)?)?;
+    let PrepareSummary { images, resumed, skipped, bytes, .. } =
+        count_images(false, "preparing images", |progress| {
+            prepare(text, args.split, &preprocess, &args.out, args.force, progress)
+        })?;
+    warn_skipped(&skipped);
     let [height, width, channels] = preprocess.shape();
-    let earlier =
-        if resumed > 0 { format!(", {resumed} of them by an earlier call") } else { String::new() };
+    let earlier = match resumed {
+        0 => String::new(),
+        _ => format!(", {resumed} of them by an earlier call"),
+    };
     output::line(format!(
         "wrote {}: {images} images of {height}x{width}x{channels} ({}){earlier}",
         args.out.display(),
         HumanBytes(bytes)
     ));
-    output::line(format!("learn them with: dcgan train --data {}", quoted(&args.out)));
+    output::line(format!("train on it with: dcgan train --data {}", quoted(&args.out)));
     Ok(())
 }

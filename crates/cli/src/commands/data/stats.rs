@@ -1,173 +1,227 @@
 //! `dcgan data info`.
 
+use super::SpecArgs;
 use crate::error::CliError;
-use crate::output;
-use crate::render::counter;
+use crate::render::{self, count_images};
+use crate::report::{self, Report};
 use data::{
-    Attribute, AttributeKind, AttributeStats, DataError, DataSpec, DatasetStats, Preprocess, Split,
+    Attribute, AttributeKind, AttributeStats, DataError, DataSpec, DatasetStats, Preprocess,
+    SkippedImage, Split,
 };
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-/// Sizes, classes and words that are named one by one.
-const NAMED: usize = 12;
-/// Bad pictures that are named one by one.
-const BAD: usize = 5;
+/// Sizes, classes and words that are listed individually.
+const LISTED: usize = 12;
 
 /// Flags of `data info`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What `dcgan train --data` takes.
-    #[arg(value_name = "SPEC")]
-    spec: String,
-    /// One JSON object per split on standard output.
-    #[arg(long)]
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// Print one JSON object per split.
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
-/// Tells what each split holds.
+/// Prints the contents of each split.
 ///
 /// # Errors
-/// Data that are not there or cannot be read.
+/// Returns an error if the data are missing or cannot be read.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let spec = DataSpec::parse(&args.spec)?;
+    let spec = DataSpec::parse(args.spec.get())?;
     let prepared = spec.packed_preprocess()?;
-    report(&spec, Split::Train, args, prepared.as_ref())?;
-    match report(&spec, Split::Test, args, None) {
-        // Most sets are not divided.
+    report_split(&spec, Split::Train, args.json, prepared)?;
+    match report_split(&spec, Split::Test, args.json, None) {
+        // Most datasets have no test split.
         Err(CliError::Data(DataError::NoSplit { .. })) => Ok(()),
         other => other,
     }
 }
 
-fn report(
+fn report_split(
     spec: &DataSpec,
     split: Split,
-    args: &Args,
-    prepared: Option<&Preprocess>,
+    json: bool,
+    prepared: Option<Preprocess>,
 ) -> Result<(), CliError> {
-    let bar = counter(0, "looking at images");
-    let stats = DatasetStats::compute(spec, split, &|progress| {
-        bar.set_length(progress.total as u64);
-        bar.set_position(progress.done as u64);
-    });
-    bar.finish_and_clear();
-    let stats = stats?;
-    if args.json {
-        print_json(spec, split, &stats, prepared);
-    } else {
-        print(spec, split, &stats, prepared);
+    let stats = count_images(json, "reading images", |progress| {
+        DatasetStats::compute(spec, split, progress)
+    })?;
+    let report = SplitReport::new(spec, split, stats, prepared);
+    report::print(&report, json);
+    if !json {
+        render::warn_skipped(&report.bad);
     }
     Ok(())
 }
 
-fn print(spec: &DataSpec, split: Split, stats: &DatasetStats, prepared: Option<&Preprocess>) {
-    let DatasetStats { images, examined, sizes, channels, classes, attributes, bad } = stats;
-    let of = if examined < images { format!(" (of {examined} examined)") } else { String::new() };
-    output::line(format!("{}, {} split: {images} images", spec.name(), split.name()));
-    if let Some(Value::Object(fields)) =
-        prepared.and_then(|prepared| serde_json::to_value(prepared).ok())
-    {
-        let fields: Vec<String> =
-            fields.iter().map(|(name, value)| format!("{name} {value}")).collect();
-        output::line(format!("  packed with  {}", fields.join(", ").replace('"', "")));
-    }
-    let shown = |([h, w], count): &([u32; 2], usize)| format!("{h}x{w}: {count}");
-    output::line(format!("  height x width{of}  {}", listed(sizes.iter().map(shown).collect())));
-    let shown = |(depth, count): (&u8, &usize)| {
-        let name = match depth {
-            1 => "grey",
-            2 => "grey with transparency",
-            3 => "colour",
-            _ => "colour with transparency",
-        };
-        format!("{name}: {count}")
-    };
-    output::line(format!("  channels{of}  {}", listed(channels.iter().map(shown).collect())));
-    if !classes.is_empty() {
-        let shown = classes.iter().map(|(name, count)| format!("{name}: {count}")).collect();
-        let of =
-            if classes.iter().map(|(_, count)| count).sum::<usize>() < *images { &*of } else { "" };
-        output::line(format!("  {} classes{of}  {}", classes.len(), listed(shown)));
-    }
-    for (Attribute { name, kind }, values) in attributes {
-        output::line(format!("  attribute {name}{of}  {}", shown_values(kind, values, *examined)));
-    }
-    bad.iter().take(BAD).for_each(output::warning);
-    if bad.len() > BAD {
-        output::warning(format!("{} more images cannot be decoded", bad.len() - BAD));
-    }
+/// The contents of one split.
+#[derive(Serialize)]
+struct SplitReport {
+    name: String,
+    split: Split,
+    images: usize,
+    #[serde(rename = "looked_at")]
+    examined: usize,
+    sizes: Vec<SizeCount>,
+    channels: Vec<ChannelCount>,
+    classes: Vec<ClassCount>,
+    attributes: Vec<AttributeReport>,
+    #[serde(serialize_with = "without_ordinals")]
+    bad: Vec<SkippedImage>,
+    packed_with: Option<Preprocess>,
 }
 
-/// The words by how many images have them, or the range of the numbers.
-fn shown_values(kind: &AttributeKind, values: &AttributeStats, images: usize) -> String {
-    let counts = match values {
-        AttributeStats::Number(least, largest) => return format!("{least} to {largest}"),
-        AttributeStats::Binary(yes) => return format!("yes: {yes}, no: {}", images - yes),
-        AttributeStats::Category(counts) => counts,
-    };
-    let words = if let AttributeKind::Category(words) = kind { &words[..] } else { &[] };
-    let mut found: Vec<_> = counts.iter().zip(words).filter(|(count, _)| **count > 0).collect();
-    found.sort_by_key(|(count, _)| std::cmp::Reverse(**count));
-    match found.first() {
-        // Names of the images rather than anything they share.
-        Some((1, _)) => format!("{} different words", found.len()),
-        _ => {
-            let quoted =
-                |word: &str| if word.is_empty() { "\"\"".to_owned() } else { word.to_owned() };
-            listed(found.iter().map(|(count, word)| format!("{}: {count}", quoted(word))).collect())
+#[derive(Serialize)]
+struct SizeCount {
+    height: u32,
+    width: u32,
+    images: usize,
+}
+
+#[derive(Serialize)]
+struct ChannelCount {
+    channels: u8,
+    images: usize,
+}
+
+#[derive(Serialize)]
+struct ClassCount {
+    name: String,
+    images: usize,
+}
+
+#[derive(Serialize)]
+struct WordCount {
+    word: String,
+    images: usize,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AttributeReport {
+    Words { name: String, words: Vec<WordCount> },
+    Range { name: String, least: f32, largest: f32 },
+    Binary { name: String, yes: usize },
+}
+
+impl SplitReport {
+    fn new(
+        spec: &DataSpec,
+        split: Split,
+        stats: DatasetStats,
+        packed_with: Option<Preprocess>,
+    ) -> Self {
+        let size =
+            |([height, width], images): ([u32; 2], usize)| SizeCount { height, width, images };
+        let channel = |(channels, images): (u8, usize)| ChannelCount { channels, images };
+        let class = |(name, images): (String, usize)| ClassCount { name, images };
+        Self {
+            name: spec.name(),
+            split,
+            images: stats.images,
+            examined: stats.examined,
+            sizes: stats.sizes.into_iter().map(size).collect(),
+            channels: stats.channels.into_iter().map(channel).collect(),
+            classes: stats.classes.into_iter().map(class).collect(),
+            attributes: stats.attributes.into_iter().map(AttributeReport::new).collect(),
+            bad: stats.bad,
+            packed_with,
         }
     }
 }
 
-fn listed(mut parts: Vec<String>) -> String {
-    let more = parts.len().saturating_sub(NAMED);
-    parts.truncate(NAMED);
+impl AttributeReport {
+    fn new((Attribute { name, kind }, values): (Attribute, AttributeStats)) -> Self {
+        match values {
+            AttributeStats::Number(least, largest) => Self::Range { name, least, largest },
+            AttributeStats::Binary(yes) => Self::Binary { name, yes },
+            AttributeStats::Category(counts) => {
+                let words = if let AttributeKind::Category(words) = kind { words } else { vec![] };
+                let count = |(word, images)| WordCount { word, images };
+                Self::Words { name, words: words.into_iter().zip(counts).map(count).collect() }
+            }
+        }
+    }
+
+    /// The name, and the words by how many images have them, or the range of the values.
+    fn text(&self, images: usize) -> (&str, String) {
+        match self {
+            Self::Range { name, least, largest } => (name, format!("{least} to {largest}")),
+            Self::Binary { name, yes } => (name, format!("yes: {yes}, no: {}", images - yes)),
+            Self::Words { name, words } => {
+                let mut found: Vec<_> = words.iter().filter(|count| count.images > 0).collect();
+                found.sort_by_key(|count| std::cmp::Reverse(count.images));
+                let quoted = |word: &str| if word.is_empty() { "\"\"" } else { word }.to_owned();
+                let text = match found.first() {
+                    // One image per word: a name of the image rather than an attribute.
+                    Some(WordCount { images: 1, .. }) => format!("{} different words", found.len()),
+                    _ => {
+                        listed(found, |count| format!("{}: {}", quoted(&count.word), count.images))
+                    }
+                };
+                (name, text)
+            }
+        }
+    }
+}
+
+impl Report for SplitReport {
+    fn text(&self) -> Vec<String> {
+        let of = match self.examined < self.images {
+            true => format!(" (of {} examined)", self.examined),
+            false => String::new(),
+        };
+        let Self { name, split, images, .. } = self;
+        let mut lines = vec![format!("{name}, {} split: {images} images", split.name())];
+        if let Some(Ok(Value::Object(fields))) = self.packed_with.as_ref().map(serde_json::to_value)
+        {
+            let fields: Vec<_> =
+                fields.iter().map(|(key, value)| format!("{key} {value}")).collect();
+            lines.push(format!("  packed with  {}", fields.join(", ").replace('"', "")));
+        }
+        let sizes =
+            listed(&self.sizes, |size| format!("{}x{}: {}", size.height, size.width, size.images));
+        lines.push(format!("  height x width{of}  {sizes}"));
+        let channels = listed(&self.channels, |count| {
+            let name = match count.channels {
+                1 => "gray",
+                2 => "gray with alpha",
+                3 => "RGB",
+                _ => "RGBA",
+            };
+            format!("{name}: {}", count.images)
+        });
+        lines.push(format!("  channels{of}  {channels}"));
+        if !self.classes.is_empty() {
+            let counted: usize = self.classes.iter().map(|class| class.images).sum();
+            let of = if counted < *images { &*of } else { "" };
+            let classes =
+                listed(&self.classes, |class| format!("{}: {}", class.name, class.images));
+            lines.push(format!("  {} classes{of}  {classes}", self.classes.len()));
+        }
+        for attribute in &self.attributes {
+            let (name, values) = attribute.text(self.examined);
+            lines.push(format!("  attribute {name}{of}  {values}"));
+        }
+        lines
+    }
+}
+
+/// The first [`LISTED`] items, and the number of the others.
+fn listed<T>(items: impl IntoIterator<Item = T>, show: impl Fn(T) -> String) -> String {
+    let mut parts: Vec<String> = items.into_iter().map(show).collect();
+    let more = parts.len().saturating_sub(LISTED);
+    parts.truncate(LISTED);
     if more > 0 {
         parts.push(format!("and {more} more"));
     }
     parts.join(", ")
 }
 
-fn print_json(spec: &DataSpec, split: Split, stats: &DatasetStats, prepared: Option<&Preprocess>) {
-    let bad: Vec<_> =
-        stats.bad.iter().map(|bad| json!({ "name": bad.name, "reason": bad.reason })).collect();
-    let sizes: Vec<_> = stats
-        .sizes
-        .iter()
-        .map(|([h, w], count)| json!({ "height": h, "width": w, "images": count }))
-        .collect();
-    let classes: Vec<_> = stats
-        .classes
-        .iter()
-        .map(|(name, count)| json!({ "name": name, "images": count }))
-        .collect();
-    let channels: Vec<_> =
-        stats.channels.iter().map(|(n, count)| json!({ "channels": n, "images": count })).collect();
-    let attributes: Vec<_> = stats
-        .attributes
-        .iter()
-        .map(|(attribute, values)| json_attribute(attribute, values))
-        .collect();
-    output::json(&json!({
-        "name": spec.name(), "split": split.name(), "images": stats.images, "examined": stats.examined,
-        "sizes": sizes, "channels": channels, "classes": classes, "attributes": attributes, "bad": bad, "packed_with": prepared,
-    }));
-}
-
-fn json_attribute(Attribute { name, kind }: &Attribute, values: &AttributeStats) -> Value {
-    match (kind, values) {
-        (AttributeKind::Category(words), AttributeStats::Category(counts)) => {
-            let words: Vec<_> = words
-                .iter()
-                .zip(counts)
-                .map(|(word, count)| json!({ "word": word, "images": count }))
-                .collect();
-            json!({ "name": name, "words": words })
-        }
-        (_, AttributeStats::Number(least, largest)) => {
-            json!({ "name": name, "least": least, "largest": largest })
-        }
-        (_, AttributeStats::Binary(yes)) => json!({ "name": name, "yes": yes }),
-        (_, AttributeStats::Category(counts)) => json!({ "name": name, "words": counts }),
-    }
+fn without_ordinals<S: Serializer>(bad: &[SkippedImage], serializer: S) -> Result<S::Ok, S::Error> {
+    let name_and_reason =
+        |image: &SkippedImage| json!({ "name": image.name, "reason": image.reason });
+    serializer.collect_seq(bad.iter().map(name_and_reason))
 }

@@ -1,27 +1,31 @@
-//! `dcgan eval`: two sets, compared.
+//! `dcgan eval`: metrics between real and generated images.
 
 use super::fake::Fake;
-use super::train_features::{of_set, open, unmirrored};
-use super::{DeviceArgs, PreprocessArgs};
-use crate::commands::preprocess::DatasetInfo;
-use crate::commands::{open_checkpoint, require_grid};
+use super::train_features::{of_dataset, unmirrored};
+use crate::commands::device::DeviceArgs;
+use crate::commands::flags::{ForceArg, JsonArg, SeedArg};
+use crate::commands::preprocess::{DatasetInfo, PreprocessArgs, open_dataset};
+use crate::commands::{open_checkpoint, require_files};
 use crate::error::CliError;
-use crate::{cache, output, parse, render};
+use crate::render::with_progress;
+use crate::report::{self, Report, table};
+use crate::{cache, output};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{ValueEnum, value_parser};
+use clap::value_parser;
 use data::{DataSpec, Dataset, Preprocess, Split};
 use eval::EvalError;
 use eval::feature_network::{DiscriminatorExtractor, FeatureExtractor, FeatureNetwork};
 use eval::image_sheet::{FrameColor, ImageSheet};
 use eval::metrics::pairwise::PairwiseDistances;
 use eval::metrics::{
-    self, ConditionSampling, Direction, FeatureSet, ImageSource, METRICS, Metric, MetricReport,
-    MetricValue, Needs, Options, Subsets, TrainNeighborIndex, compare,
+    self, ConditionSampling, Direction, FeatureSet, ImageSource, METRICS, Metric, MetricValue,
+    Needs, Options, Subsets, TrainNeighborIndex, compare,
 };
 use nn::Recipe;
 use runs::grid;
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensor::Device;
@@ -42,214 +46,190 @@ pub fn metric_named(name: &str) -> Result<&'static Metric, CliError> {
         .ok_or_else(|| CliError::Failed(format!("this version has no metric {name:?}")))
 }
 
-/// How conditions are drawn.
-#[derive(Clone, Copy, ValueEnum)]
-enum Classes {
-    /// Those of real pictures, by chance: in the real set's proportions.
-    Real,
-    /// Each equally often.
-    Uniform,
-}
-
-/// Pictures in a row of the picture.
+/// Images in a row of the grid.
 const COLUMNS: usize = 12;
-/// Around real pictures that are nearest to generated ones in features, as in `dcgan neighbours`.
+/// The frame around the real images nearest to generated ones in features, as in `dcgan nearest`.
 const BLUE: FrameColor = [-0.7, 0.0, 1.0];
 
 /// Flags of `eval`.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Evaluation")]
 pub struct CompareArgs {
-    /// The real pictures: what `dcgan train --data` takes [default: what the checkpoint under --fake learned from].
-    #[arg(long, value_name = "SPEC")]
+    /// Real images: a dataset, as for `dcgan train --data` [default: the training set of the --fake
+    /// checkpoint].
+    #[arg(long, value_name = "SPEC", help_heading = "Data")]
     real: Option<String>,
-    /// The generated pictures: a checkpoint, a run directory, model:fashion, a set of pictures as under --real, or noise.
-    #[arg(long, value_name = "CHECKPOINT|RUNDIR|SPEC", required = true)]
+    /// Generated images: a checkpoint, a run directory, model:NAME of a built-in model, a dataset, or
+    /// noise.
+    #[arg(long, value_name = "CHECKPOINT|RUNDIR|SPEC", required = true, help_heading = "Data")]
     fake: Option<String>,
-    /// The part of the real set.
-    #[arg(long, value_enum, default_value = "train")]
+    /// Split of the real dataset.
+    #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
     split: Split,
-    /// The part of the set under --fake.
-    #[arg(long, value_enum, default_value = "train")]
+    /// Split of a dataset given as --fake.
+    #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
     fake_split: Split,
-    /// What to measure, separated by commas [default: fid,kid,pr,dc, and is where the features come from a network of classes].
-    #[arg(long, value_name = "METRIC,…", value_parser = metric_parser(), value_delimiter = ',')]
+    /// Metrics, separated by commas [default: fid,kid,pr,dc and, for features of a classifier, is].
+    #[arg(long, value_name = "METRIC,…", value_parser = metric_parser(),
+        value_delimiter = ',')]
     metrics: Vec<&'static Metric>,
-    /// Pictures of each side, drawn by chance from a set that has more.
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(2..=1_000_000))]
+    /// Number of images of each side, drawn at random from a larger dataset.
+    #[arg(long, value_name = "N", default_value_t = 10_000, help_heading = "Data",
+        value_parser = value_parser!(u32).range(2..=1_000_000))]
     count: u32,
-    /// What numbers stand for a picture: network (trained on the real set's labels, at first use), a file that train-features wrote,
-    /// d:CHECKPOINT (a discriminator's last layer), or pixels.
+    /// Features of an image: network (trained on the real dataset's labels, once), a file from
+    /// `dcgan eval train-features`, d:CHECKPOINT (a discriminator's last layer), or pixels.
     #[arg(long, value_name = "network|FILE|d:CHECKPOINT|pixels", default_value = "network")]
     features: String,
-    /// How classes or attributes are chosen for a conditional generator.
-    #[arg(long, value_enum, default_value = "real")]
-    classes: Classes,
-    /// The same seed chooses and draws the same pictures.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse::seed)]
-    seed: u64,
-    /// Neighbours that precision, recall, density and coverage look at.
-    #[arg(long, value_name = "K", default_value_t = 3, value_parser = value_parser!(u32).range(1..=1000))]
-    neighbours: u32,
-    /// Resamples for the 95 % intervals; 0 for none.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(0..=100_000))]
+    /// Conditions of a conditional generator.
+    #[arg(long, value_enum, default_value = "real", help_heading = "Conditioning")]
+    condition_sampling: ConditionSampling,
+    /// Random seed of the choice of images and of the latents.
+    #[command(flatten)]
+    seed: SeedArg,
+    /// Number of neighbors k of precision, recall, density and coverage.
+    #[arg(long, value_name = "K", default_value_t = 3,
+        value_parser = value_parser!(u32).range(1..=1000))]
+    neighbors: u32,
+    /// Bootstrap resamples for the 95 % intervals; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 100,
+        value_parser = value_parser!(u32).range(0..=100_000))]
     bootstrap: u32,
-    /// Measure the real pictures again, and keep nothing of them for the next time.
+    /// Recompute the features of the real images, and do not cache them.
     #[arg(long)]
     no_cache: bool,
     #[command(flatten)]
-    pictures: PreprocessArgs,
+    preprocess: PreprocessArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Draws what was compared: a row of real pictures, one of generated ones, and below each of those, in blue, the real picture whose features are nearest.
-    #[arg(long, value_name = "FILE.png")]
+    /// Write examples as one PNG: a row of real images, a row of generated ones and, framed in blue,
+    /// the real image nearest to each of those in features.
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
-    /// Write over a file that is there.
-    #[arg(long)]
-    force: bool,
-    /// One JSON object on standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    force: ForceArg,
+    #[command(flatten)]
+    json: JsonArg,
 }
 
-/// Measures and tells.
+/// Computes and prints the metrics.
 ///
 /// # Errors
-/// Pictures, networks or flags that do not fit together.
+/// Returns an error if images or networks cannot be read, or do not fit each other.
 pub fn run(args: &CompareArgs) -> Result<(), CliError> {
-    args.grid.as_ref().map_or(Ok(()), |grid| require_grid(grid, args.force))?;
+    let json = args.json.json;
+    require_files(args.force.force, [("--grid", args.grid.as_deref(), "png")])?;
     let device = args.device.open()?;
     let Some(fake_name) = &args.fake else {
-        return Err(CliError::Usage("--fake says what to measure".into()));
+        return Err(CliError::Usage("--fake: name the generated images".into()));
     };
     let fake = Fake::open(fake_name, &device)?;
     let real_name = real_name(args, &fake)?;
     let recipe = recipe(args, &real_name, &fake)?;
     let preprocess = preprocess(args, &real_name, &recipe, &fake)?;
-    let train = Arc::new(open(&real_name, Split::Train, &preprocess)?);
+    let train = Arc::new(open_dataset(&real_name, Split::Train, &preprocess, json)?);
     let real = match args.split {
         Split::Train => Arc::clone(&train),
-        Split::Test => Arc::new(open(&real_name, Split::Test, &preprocess)?),
+        Split::Test => Arc::new(open_dataset(&real_name, Split::Test, &preprocess, json)?),
     };
-    // Before the feature network, which may have to learn for minutes.
-    let set = match &fake {
-        Fake::Set(spec) => Some(open(spec, args.fake_split, &of_recipe(args, spec, &recipe)?)?),
+    // Before the feature network, whose training may take minutes.
+    let dataset = match &fake {
+        Fake::Dataset(spec) => {
+            let preprocess = preprocess_for(args, spec, &recipe)?;
+            Some(open_dataset(spec, args.fake_split, &preprocess, json)?)
+        }
         _ => None,
     };
-    let extractor = extractor(&args.features, &real_name, &train, &device, args.json)?;
-    let (count, told) = (
-        args.count as usize,
-        if matches!(args.classes, Classes::Real) {
-            ConditionSampling::FromRealSet
-        } else {
-            ConditionSampling::Uniform
-        },
-    );
-    let of_real = ImageSource::from_dataset(&real, count, args.seed);
-    let of_fake = match (&fake, &set) {
+    let extractor = extractor(&args.features, &real_name, &train, &device, json)?;
+    let (count, seed) = (args.count as usize, args.seed.seed);
+    let conditions = args.condition_sampling;
+    let real_source = ImageSource::from_dataset(&real, count, seed);
+    let fake_source = match (&fake, &dataset) {
         (Fake::Generator { sampler, .. }, _) => {
-            ImageSource::generated(sampler, count, args.seed, told, &real)?
+            ImageSource::generated(sampler, count, seed, conditions, &real)?
         }
-        (_, Some(set)) => ImageSource::from_dataset(set, count, args.seed),
-        _ => ImageSource::Noise { count, shape: real.shape(), seed: args.seed },
+        (_, Some(dataset)) => ImageSource::from_dataset(dataset, count, seed),
+        _ => ImageSource::Noise { count, shape: real.shape(), seed },
     };
-    let counts = [of_real.len(), of_fake.len()];
+    let counts = [real_source.len(), fake_source.len()];
     let options = Options {
         metrics: metrics(args, &extractor),
-        neighbors: args.neighbours as usize,
+        neighbors: args.neighbors as usize,
         subsets: Subsets::default(),
         bootstrap: args.bootstrap as usize,
-        seed: args.seed,
+        seed,
     };
-    let kept = if args.no_cache { None } else { Some(cache::folder("statistics")?) };
-    let (report, sheet) = render::with_progress(args.json, |progress| {
-        let real = of_real.cached_features(
-            &extractor,
-            kept.as_deref(),
-            "looking at real pictures",
-            progress,
-        )?;
+    let cache = if args.no_cache { None } else { Some(cache::folder("statistics")?) };
+    let (result, sheet) = with_progress(json, |progress| {
+        let cached = |source: &ImageSource<'_>, what| {
+            source.cached_features(&extractor, cache.as_deref(), what, progress)
+        };
+        let real = cached(&real_source, "features of real images")?;
         let training = match options.metrics.iter().any(|metric| metric.needs == Needs::TrainSet) {
             true => {
-                let all = ImageSource::from_dataset(&train, usize::MAX, args.seed);
-                let all = all.cached_features(
-                    &extractor,
-                    kept.as_deref(),
-                    "looking at training pictures",
-                    progress,
-                )?;
+                let all = ImageSource::from_dataset(&train, usize::MAX, seed);
+                let all = cached(&all, "features of training images")?;
                 Some(TrainNeighborIndex::new(Cow::Owned(all.features), &device, progress)?)
             }
             false => None,
         };
-        let fake =
-            of_fake.cached_features(&extractor, None, "looking at generated pictures", progress)?;
-        let report = compare(&real, &fake, training.as_ref(), &options, &device, progress)?;
+        let what = "features of generated images";
+        let fake = fake_source.cached_features(&extractor, None, what, progress)?;
+        let result = compare(&real, &fake, training.as_ref(), &options, &device, progress)?;
         let sheet = match &args.grid {
-            Some(_) => Some(sheet([&of_real, &of_fake], [&real, &fake], &device)?),
+            Some(_) => Some(sheet([&real_source, &fake_source], [&real, &fake], &device)?),
             None => None,
         };
-        Ok::<_, EvalError>((report, sheet))
+        Ok::<_, EvalError>((result, sheet))
     })?;
-    report.warnings.iter().for_each(output::warning);
-    let told = match &fake {
-        Fake::Generator { sampler, .. } => {
-            train::generator_condition(sampler.recipe()).map(|_| told)
-        }
-        _ => None,
+    result.warnings.iter().for_each(output::warning);
+    let conditional = match &fake {
+        Fake::Generator { sampler, .. } => train::generator_condition(sampler.recipe()).is_some(),
+        _ => false,
     };
-    let subject = Subject {
+    let report = CompareReport {
+        features: extractor.id(),
         real: format!("{real_name} ({})", args.split.name()),
-        fake: fake_name,
-        counts,
-        told,
-        extractor: &extractor,
+        fake: fake_name.clone(),
+        count_real: counts[0],
+        count_fake: counts[1],
+        conditions: conditional.then_some(conditions),
+        seed,
+        neighbors: args.neighbors,
+        order: result.values.iter().map(|value| value.key).collect(),
+        metrics: result.values.iter().map(|value| (value.key, value.into())).collect(),
     };
-    if args.json {
-        print_json(&subject, args, &report)
-    } else {
-        print(&subject, &report)
-    }
+    report::print(&report, json);
     if let (Some(file), Some(sheet)) = (&args.grid, sheet) {
         grid::save_png(file, &sheet.draw()?)?;
-        if !args.json {
-            output::line(format!("wrote {}", file.display()));
-        }
+        output::wrote(file, json);
     }
     Ok(())
 }
 
-/// Real pictures, spread over the set; generated ones; and for each the real picture that is nearest in features.
+/// Real images, evenly spaced over the dataset; generated ones; and for each of those the real image
+/// nearest in features.
 fn sheet(
-    sources: [&ImageSource<'_>; 2],
+    [real_source, fake_source]: [&ImageSource<'_>; 2],
     [real, fake]: [&FeatureSet; 2],
     device: &Device,
 ) -> Result<ImageSheet, EvalError> {
-    let [of_real, of_fake] = sources;
-    let columns = COLUMNS.min(of_real.len()).min(of_fake.len());
-    let generated = of_fake.images(0, columns)?;
+    let columns = COLUMNS.min(real_source.len()).min(fake_source.len());
+    let generated = fake_source.images(0, columns)?;
     let size = generated.len() / columns;
     let shape = [generated.shape()[1], generated.shape()[2], generated.shape()[3]];
-    let some = fake.features.select(&(0..columns).collect::<Vec<_>>());
-    let nearest =
-        PairwiseDistances::new(&some, &real.features, device).nearest(1, eval::Progress::SILENT)?;
+    let first = fake.features.select(&(0..columns).collect::<Vec<_>>());
+    let distances = PairwiseDistances::new(&first, &real.features, device);
+    let nearest = distances.nearest(1, eval::Progress::SILENT)?;
     let mut sheet = ImageSheet::framed(shape, columns);
-    for index in eval::images::evenly_spaced(of_real.len(), columns) {
-        sheet.add(&of_real.images(index, 1)?.to_vec(), None);
+    for index in eval::images::evenly_spaced(real_source.len(), columns) {
+        sheet.add(&real_source.images(index, 1)?.to_vec(), None);
     }
-    generated.to_vec().chunks_exact(size).for_each(|picture| sheet.add(picture, None));
+    generated.to_vec().chunks_exact(size).for_each(|image| sheet.add(image, None));
     for found in nearest.iter().filter_map(|found| found.first()) {
-        sheet.add(&of_real.images(found.index, 1)?.to_vec(), Some(BLUE));
+        sheet.add(&real_source.images(found.index, 1)?.to_vec(), Some(BLUE));
     }
     Ok(sheet)
-}
-
-/// What was compared.
-struct Subject<'a> {
-    real: String,
-    fake: &'a str,
-    counts: [usize; 2],
-    told: Option<ConditionSampling>,
-    extractor: &'a FeatureExtractor,
 }
 
 fn metrics(args: &CompareArgs, extractor: &FeatureExtractor) -> Vec<&'static Metric> {
@@ -269,23 +249,23 @@ fn real_name(args: &CompareArgs, fake: &Fake) -> Result<String, CliError> {
             Ok(checkpoint.meta.dataset.name.clone())
         }
         _ => Err(CliError::Usage(
-            "--real says what to compare with: the name of a set (dcgan data list), or a path"
-                .into(),
+            "--real: name the real images: a dataset (see `dcgan data list`), or a path".into(),
         )),
     }
 }
 
-/// A recipe whose pictures are those to compare: the generator's, or the one that suits the real set.
+/// The recipe whose image size is compared: the generator's, or the default one for the real dataset.
 fn recipe(args: &CompareArgs, real: &str, fake: &Fake) -> Result<Recipe, CliError> {
     match fake {
         Fake::Generator { sampler, .. } => Ok(sampler.recipe().clone()),
-        Fake::Noise | Fake::Set(_) => {
-            args.pictures.recipe(None, &DatasetInfo::of(&DataSpec::parse(real)?)?, None)
+        Fake::Noise | Fake::Dataset(_) => {
+            let info = DatasetInfo::of(&DataSpec::parse(real)?)?;
+            args.preprocess.recipe(None, &info, None)
         }
     }
 }
 
-/// How the real pictures are brought to the recipe's size: as the generator learned them, where that is known.
+/// The preprocessing of the real images: that of the generator's training, if it is known.
 fn preprocess(
     args: &CompareArgs,
     real: &str,
@@ -299,17 +279,18 @@ fn preprocess(
     {
         return Ok(unmirrored(settings.preprocess));
     }
-    of_recipe(args, real, recipe)
+    preprocess_for(args, real, recipe)
 }
 
-fn of_recipe(args: &CompareArgs, spec: &str, recipe: &Recipe) -> Result<Preprocess, CliError> {
-    Ok(unmirrored(args.pictures.preprocess(recipe, &DatasetInfo::of(&DataSpec::parse(spec)?)?)?))
+fn preprocess_for(args: &CompareArgs, spec: &str, recipe: &Recipe) -> Result<Preprocess, CliError> {
+    let info = DatasetInfo::of(&DataSpec::parse(spec)?)?;
+    Ok(unmirrored(args.preprocess.preprocess(recipe, &info)?))
 }
 
-/// What `--features` means: `train` is the training split of the set `real`.
+/// The extractor that `--features` names; `train` is the training split of the dataset `real`.
 ///
 /// # Errors
-/// A file that cannot be read, or a set without labels.
+/// Returns an error if a file cannot be read, or the dataset has no labels.
 pub fn extractor(
     features: &str,
     real: &str,
@@ -317,87 +298,101 @@ pub fn extractor(
     device: &Device,
     json: bool,
 ) -> Result<FeatureExtractor, CliError> {
+    let network = |network| FeatureExtractor::Network(Box::new(network));
     Ok(match features {
-        "network" => {
-            FeatureExtractor::Network(Box::new(of_set(real, Arc::clone(train), device, json)?))
-        }
+        "network" => network(of_dataset(real, Arc::clone(train), device, json)?),
         "pixels" => FeatureExtractor::Pixels(train.shape()),
         other => match other.strip_prefix("d:") {
             Some(path) => {
                 let checkpoint = open_checkpoint(Path::new(path), output::warning)?.checkpoint;
-                let made = render::with_progress(json, |progress| {
+                let discriminator = with_progress(json, |progress| {
                     DiscriminatorExtractor::new(&checkpoint, train, device, progress)
                 })?;
-                FeatureExtractor::Discriminator(Box::new(made))
+                FeatureExtractor::Discriminator(Box::new(discriminator))
             }
-            None => {
-                FeatureExtractor::Network(Box::new(FeatureNetwork::load(Path::new(other), device)?))
-            }
+            None => network(FeatureNetwork::load(Path::new(other), device)?),
         },
     })
 }
 
-fn conditions(told: Option<ConditionSampling>) -> &'static str {
-    match told {
-        None => "",
-        Some(ConditionSampling::FromRealSet) => ", conditions in the real set's proportions",
-        Some(ConditionSampling::Uniform) => ", each class equally often",
+/// The metrics, and what they were computed from.
+#[derive(Serialize)]
+struct CompareReport {
+    features: String,
+    real: String,
+    fake: String,
+    count_real: usize,
+    count_fake: usize,
+    /// None for images without conditions.
+    #[serde(rename = "classes")]
+    conditions: Option<ConditionSampling>,
+    seed: u64,
+    #[serde(rename = "neighbours")]
+    neighbors: u32,
+    metrics: BTreeMap<&'static str, MetricSummary>,
+    /// The keys of `metrics` as the table lists them.
+    #[serde(skip)]
+    order: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct MetricSummary {
+    name: &'static str,
+    value: f64,
+    /// The 95 % interval.
+    interval: Option<[f64; 2]>,
+    deviation: Option<f64>,
+    /// The value for other real images.
+    #[serde(rename = "real")]
+    expected: Option<f64>,
+    #[serde(skip)]
+    better: &'static str,
+}
+
+impl From<&MetricValue> for MetricSummary {
+    fn from(metric: &MetricValue) -> Self {
+        let better = match metric.better {
+            Direction::Lower => "lower",
+            Direction::Higher => "higher",
+            Direction::Expected => "as real",
+        };
+        let MetricValue { name, value, interval, deviation, expected, .. } = *metric;
+        Self { name, value, interval, deviation, expected, better }
     }
 }
 
-fn print(subject: &Subject<'_>, report: &MetricReport) {
-    let [real, fake] = subject.counts;
-    output::line(format!("Real: {real} pictures of {}", subject.real));
-    output::line(format!(
-        "Generated: {fake} pictures of {}{}",
-        subject.fake,
-        conditions(subject.told)
-    ));
-    output::line(format!("Features: {}\n", subject.extractor.id()));
-    let mut rows = vec![
-        ["metric", "value", "95 % interval", "real pictures", "better"].map(String::from).to_vec(),
-    ];
-    rows.extend(report.values.iter().map(|figure| row(figure, &subject.extractor.id())));
-    output::line(render::table(&rows));
+impl Report for CompareReport {
+    fn text(&self) -> Vec<String> {
+        let conditions = match self.conditions {
+            None => "",
+            Some(ConditionSampling::FromRealSet) => {
+                ", conditions in the real dataset's proportions"
+            }
+            Some(ConditionSampling::Uniform) => ", each class equally often",
+        };
+        let none = || "-".to_owned();
+        let rows = self.order.iter().filter_map(|key| self.metrics.get(key)).map(|metric| {
+            let interval = metric
+                .interval
+                .map(|[low, high]| format!("{} to {}", significant(low), significant(high)));
+            [
+                format!("{} ({})", metric.name, self.features),
+                significant(metric.value),
+                interval.unwrap_or_else(none),
+                metric.expected.map_or_else(none, significant),
+                metric.better.to_owned(),
+            ]
+        });
+        vec![
+            format!("Real: {} images of {}", self.count_real, self.real),
+            format!("Generated: {} images of {}{conditions}", self.count_fake, self.fake),
+            format!("Features: {}\n", self.features),
+            table(&["metric", "value", "95 % interval", "real images", "better"], rows),
+        ]
+    }
 }
 
-fn row(figure: &MetricValue, features: &str) -> Vec<String> {
-    let interval = figure
-        .interval
-        .map_or("-".into(), |[low, high]| format!("{} to {}", number(low), number(high)));
-    let better = match figure.better {
-        Direction::Lower => "lower",
-        Direction::Higher => "higher",
-        Direction::Expected => "as real",
-    };
-    let expected = figure.expected.map_or("-".into(), number);
-    vec![
-        format!("{} ({features})", figure.name),
-        number(figure.value),
-        interval,
-        expected,
-        better.into(),
-    ]
-}
-
-/// With as many digits as mean something.
-fn number(value: f64) -> String {
+/// A value with its significant digits.
+fn significant(value: f64) -> String {
     if value.abs() >= 100.0 { format!("{value:.1}") } else { format!("{value:.4}") }
-}
-
-fn print_json(subject: &Subject<'_>, args: &CompareArgs, report: &MetricReport) {
-    let of = |figure: &MetricValue| {
-        let MetricValue { name, value, interval, deviation, expected, .. } = figure;
-        json!({ "name": name, "value": value, "interval": interval, "deviation": deviation, "real": expected })
-    };
-    let figures: serde_json::Map<String, Value> =
-        report.values.iter().map(|figure| (figure.key.to_owned(), of(figure))).collect();
-    let [real, fake] = subject.counts;
-    let told = subject
-        .told
-        .map(|told| if told == ConditionSampling::FromRealSet { "real" } else { "uniform" });
-    output::json(&json!({
-        "features": subject.extractor.id(), "real": subject.real, "fake": subject.fake, "count_real": real, "count_fake": fake,
-        "classes": told, "seed": args.seed, "neighbours": args.neighbours, "metrics": figures,
-    }));
 }

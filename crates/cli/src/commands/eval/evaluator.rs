@@ -1,8 +1,9 @@
-//! What measures a run while it goes.
+//! Evaluation of a run during training (`train --eval-every`).
 
 use super::compare::{extractor, metric_named};
-use super::train_features::{open, unmirrored};
+use super::train_features::unmirrored;
 use crate::cache;
+use crate::commands::preprocess::open_dataset;
 use crate::error::CliError;
 use crate::render;
 use data::{Dataset, Split};
@@ -18,12 +19,12 @@ use std::sync::Arc;
 use tensor::Device;
 use train::{EvalConfig, EvalResult, Sampler, Settings, TrainError};
 
-/// The real pictures' features, and what compares a generator's with them.
+/// The features of the real images, and the metrics to compare a generator's images with them.
 pub struct Evaluator {
     train: Arc<Dataset>,
     extractor: FeatureExtractor,
     real: FeatureSet,
-    /// All training pictures, where it is measured what was learned by heart.
+    /// All training images, for the memorization metric.
     training: Option<TrainNeighborIndex<'static>>,
     options: Options,
     count: usize,
@@ -32,14 +33,15 @@ pub struct Evaluator {
     json: bool,
 }
 
-/// Pictures that each metric is tried on before a run begins.
+/// Images on which each metric is tried before a run begins.
 const DRY_RUN_IMAGES: usize = 64;
 
 impl Evaluator {
-    /// Looks at the real pictures of a run that is to be measured; trains the feature network where there is none yet.
+    /// Computes the features of a run's real images; trains the feature network if there is none yet.
     ///
     /// # Errors
-    /// Metrics or features that are unknown, or do not fit the data or each other: all that would otherwise end the run when it is first measured.
+    /// Returns an error if metrics or features are unknown, or do not fit the data or each other: all
+    /// that would otherwise end the run at its first evaluation.
     pub fn new(
         evaluate: &EvalConfig,
         settings: &Settings,
@@ -49,50 +51,49 @@ impl Evaluator {
     ) -> Result<Self, CliError> {
         let metrics: Vec<&'static Metric> =
             evaluate.metrics.iter().map(|name| metric_named(name)).collect::<Result<_, _>>()?;
-        // Features know pictures as they are: a set that is mirrored is another one.
+        // Metrics compare with the original images, not with mirrored ones.
         let train = match dataset.preprocess().flip {
-            true => Arc::new(open(
-                &settings.data,
-                Split::Train,
-                &unmirrored(dataset.preprocess().clone()),
-            )?),
+            true => {
+                let preprocess = unmirrored(dataset.preprocess().clone());
+                Arc::new(open_dataset(&settings.data, Split::Train, &preprocess, json)?)
+            }
             false => Arc::clone(dataset),
         };
         let extractor = extractor(&evaluate.features, &settings.data, &train, device, json)?;
         let unfit = |metric: &&&Metric| metric.needs == Needs::ClassProbabilities;
         if let Some(metric) = metrics.iter().find(unfit).filter(|_| !extractor.is_classifier()) {
             return Err(CliError::Usage(format!(
-                "--eval-metrics {}: it needs features of a network that was trained on classes, \
-                 not {}: leave it out, or give other --eval-features",
+                "--eval-metrics {}: it needs features of a network that was trained on classes, not \
+                 {}: leave it out, or give other --eval-features",
                 metric.name,
                 extractor.id()
             )));
         }
-        let kept = cache::folder("statistics")?;
+        let cache = cache::folder("statistics")?;
         let (seed, count) = (settings.seed, evaluate.count);
         let options =
             Options { metrics, neighbors: 3, subsets: Subsets::default(), bootstrap: 0, seed };
         let (real, training) = render::with_progress(json, |progress| {
-            let measured = |count, what| {
+            let features = |count, what| {
                 ImageSource::from_dataset(&train, count, seed).cached_features(
                     &extractor,
-                    Some(&kept),
+                    Some(&cache),
                     what,
                     progress,
                 )
             };
-            let real = measured(count, "looking at real pictures")?;
+            let real = features(count, "features of real images")?;
             let training =
                 match options.metrics.iter().any(|metric| metric.needs == Needs::TrainSet) {
                     true => {
-                        let all = measured(usize::MAX, "looking at training pictures")?;
+                        let all = features(usize::MAX, "features of training images")?;
                         Some(TrainNeighborIndex::new(Cow::Owned(all.features), device, progress)?)
                     }
                     false => None,
                 };
             Ok::<_, EvalError>((real, training))
         })?;
-        let judge = Self {
+        let evaluator = Self {
             train,
             extractor,
             real,
@@ -103,13 +104,13 @@ impl Evaluator {
             device: device.clone(),
             json,
         };
-        judge.dry_run().map_err(|error| {
-            CliError::Failed(format!("--eval-every: the run could not be measured: {error}"))
+        evaluator.dry_run().map_err(|error| {
+            CliError::Failed(format!("--eval-every: the run could not be evaluated: {error}"))
         })?;
-        Ok(judge)
+        Ok(evaluator)
     }
 
-    /// Tries each metric on some of the real pictures.
+    /// Tries each metric on some of the real images.
     fn dry_run(&self) -> Result<(), EvalError> {
         let some: Vec<usize> = (0..self.real.features.len().min(DRY_RUN_IMAGES)).collect();
         let some = FeatureSet {
@@ -127,14 +128,14 @@ impl Evaluator {
         .map(drop)
     }
 
-    /// Measures the generator of a checkpoint.
+    /// Evaluates the generator of a checkpoint.
     ///
     /// # Errors
-    /// The generator, or the device.
+    /// Returns an error if the generator cannot be loaded or the device fails.
     pub fn measure(&self, checkpoint: &Checkpoint) -> Result<EvalResult, TrainError> {
         self.try_measure(checkpoint).map_err(|error| match error {
             EvalError::Train(error) => *error,
-            other => TrainError::Mismatch(format!("cannot measure the generator: {other}")),
+            other => TrainError::Mismatch(format!("cannot evaluate the generator: {other}")),
         })
     }
 
@@ -151,7 +152,7 @@ impl Evaluator {
             let fake = source.cached_features(
                 &self.extractor,
                 None,
-                "looking at generated pictures",
+                "features of generated images",
                 progress,
             )?;
             compare(
@@ -163,8 +164,8 @@ impl Evaluator {
                 progress,
             )
         })?;
-        // Of memorisation too what is expected of new pictures, without which it says nothing.
-        let figures = report.values.iter().flat_map(|figure| {
+        // The memorization metric is meaningless without its expected value for new images.
+        let metrics = report.values.iter().flat_map(|figure| {
             let own = (format!("eval/{}", figure.key), figure.value);
             let expected =
                 figure.expected.map(|expected| (format!("eval/{}_real", figure.key), expected));
@@ -174,7 +175,7 @@ impl Evaluator {
         let first = self.options.metrics.first().and_then(|metric| report.get(metric.key));
         let features = self.extractor.id();
         Ok(EvalResult {
-            metrics: figures.collect(),
+            metrics: metrics.collect(),
             score: first.map_or(f64::NAN, MetricValue::score),
             value: first.map_or(f64::NAN, |figure| figure.value),
             by: first.map_or_else(String::new, |figure| format!("{} ({features})", figure.name)),

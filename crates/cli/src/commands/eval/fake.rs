@@ -1,4 +1,4 @@
-//! What `--fake` means: a checkpoint, a run, a model that comes along, noise, or a set of pictures.
+//! The value of `--fake`: a checkpoint, a run, a built-in model, noise, or a dataset.
 
 use crate::commands::open_checkpoint;
 use crate::error::CliError;
@@ -11,29 +11,29 @@ use train::Sampler;
 
 /// Uniform noise.
 const NOISE: &str = "noise";
-/// Before the name of a model that comes along.
+/// The prefix of a built-in model's name.
 const MODEL: &str = "model:";
 
-/// What was named.
+/// The source of generated images.
 pub enum Fake {
     /// A generator.
     Generator {
-        /// What draws.
+        /// Its sampler.
         sampler: Box<Sampler>,
-        /// What it was loaded from.
+        /// The checkpoint it was loaded from.
         checkpoint: Box<Checkpoint>,
     },
     /// Uniform noise.
     Noise,
-    /// A set.
-    Set(String),
+    /// A dataset.
+    Dataset(String),
 }
 
 impl Fake {
-    /// Finds out, and opens what has a generator on `device`.
+    /// Parses `text`, and loads a generator onto `device`.
     ///
     /// # Errors
-    /// A checkpoint that cannot be read, or a model that does not exist.
+    /// Returns an error if a checkpoint cannot be read, or there is no such model.
     pub fn open(text: &str, device: &Device) -> Result<Self, CliError> {
         if text == NOISE {
             return Ok(Self::Noise);
@@ -46,7 +46,7 @@ impl Fake {
             let model = MODELS.iter().find(|model| model.name == name).ok_or_else(|| {
                 let names: Vec<_> = MODELS.iter().map(|model| model.name).collect();
                 CliError::Usage(format!(
-                    "--fake {text}: the models that come along are {}",
+                    "--fake {text}: the built-in models are {}",
                     names.join(", ")
                 ))
             })?;
@@ -54,7 +54,7 @@ impl Fake {
         } else if is_checkpoint {
             open_checkpoint(path, output::warning)?.checkpoint
         } else {
-            return Ok(Self::Set(text.to_owned()));
+            return Ok(Self::Dataset(text.to_owned()));
         };
         let sampler = Box::new(Sampler::new(&checkpoint, None, device)?);
         Ok(Self::Generator { sampler, checkpoint: Box::new(checkpoint) })

@@ -8,8 +8,6 @@ mod train_features;
 pub use compare::metric_parser;
 pub use evaluator::Evaluator;
 
-use super::device::DeviceArgs;
-use super::preprocess::PreprocessArgs;
 use crate::error::CliError;
 use clap::Subcommand;
 
@@ -23,17 +21,17 @@ pub struct Args {
     compare: compare::CompareArgs,
 }
 
-/// What else there is to do.
+/// The subcommands of `dcgan eval`.
 #[derive(Subcommand)]
 enum Command {
-    /// Train the network whose features the metrics compare, on a labelled set.
+    /// Train a feature network for the metrics on a labeled dataset.
     TrainFeatures(Box<train_features::Args>),
 }
 
-/// Measures, or trains what measures.
+/// Computes metrics, or trains a feature network.
 ///
 /// # Errors
-/// One line.
+/// Returns the error of either.
 pub fn run(args: &Args) -> Result<(), CliError> {
     match &args.command {
         Some(Command::TrainFeatures(args)) => train_features::run(args),

@@ -1,120 +1,125 @@
-//! `dcgan eval train-features`, and finding what it made.
+//! `dcgan eval train-features`, and the cache of its networks.
 
-use super::{DeviceArgs, PreprocessArgs};
+use crate::commands::device::DeviceArgs;
+use crate::commands::flags::{ForceArg, JsonArg, SeedArg};
+use crate::commands::preprocess::{PreprocessArgs, open_dataset};
 use crate::commands::representation::draw_points;
+use crate::commands::require_files;
 use crate::error::CliError;
-use crate::{cache, commands, output, parse, render};
+use crate::render::with_progress;
+use crate::report::{self, Report};
+use crate::{cache, output};
 use data::{DataError, DataSpec, Dataset, Preprocess, Split};
 use eval::feature_network::{self, FeatureNetwork, Options, Splits, TargetHead, Targets};
 use eval::images::{evenly_spaced, load_images};
 use eval::representation::MAX_POINTS;
-use serde_json::json;
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tensor::Device;
 
-/// The folder of the cache with feature networks.
+/// The folder of feature networks in the cache.
 const CACHED: &str = "features";
 
 /// Flags of `eval train-features`.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Training")]
 pub struct Args {
-    /// The labelled set to learn from: what `dcgan train --data` takes.
-    #[arg(long, value_name = "SPEC", default_value = "fashion-mnist")]
+    /// Labeled dataset to train on, as for `dcgan train`.
+    #[arg(long, value_name = "SPEC", default_value = "fashion-mnist", help_heading = "Data")]
     data: String,
-    /// Learn the set's attributes, those that are yes or no or one of a few words, in place of its classes.
-    #[arg(long)]
+    /// Train on the dataset's binary and categorical attributes instead of its classes.
+    #[arg(long, help_heading = "Data")]
     attributes: bool,
-    /// Passes over the pictures [default: as many as see about 360,000 of them, from 2 to 40].
+    /// Epochs [default: 2 to 40, for about 360,000 images in total].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     epochs: Option<u32>,
-    /// The same seed on the same kind of machine gives the same network, bit by bit.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse::seed)]
-    seed: u64,
     #[command(flatten)]
-    pictures: PreprocessArgs,
-    /// Where to write it [default: a file for this set in the user's cache, where dcgan eval looks for it].
-    #[arg(long, value_name = "FILE.safetensors")]
+    seed: SeedArg,
+    #[command(flatten)]
+    preprocess: PreprocessArgs,
+    /// Write the network [default: a file for this dataset in the user's cache, where `dcgan eval`
+    /// finds it].
+    #[arg(long, value_name = "FILE.safetensors", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Draws up to 1000 pictures that it was tested on as points along the two directions in which their features vary most (principal components),
-    /// coloured by class, or by the first attribute.
-    #[arg(long, value_name = "FILE.png")]
+    /// Write a scatter plot of up to 1000 test images in the plane of the first two principal
+    /// components of their features, colored by class or by the first attribute.
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
-    /// Train again what is there already, and write over a picture that is.
-    #[arg(long)]
-    force: bool,
+    /// Retrain a cached network; overwrites existing files.
+    #[command(flatten)]
+    force: ForceArg,
     #[command(flatten)]
     device: DeviceArgs,
-    /// One JSON object on standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonArg,
 }
 
 /// Trains and writes a feature network.
 ///
 /// # Errors
-/// Data that are missing or have no labels, a file that is there already, or the disk.
+/// Returns an error if the data are missing or have no labels, or an output file exists or cannot be
+/// written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    if let Some(out) = &args.out {
-        commands::require_folder("--out", out)?;
-        commands::refuse_existing(out, args.force)?;
-    }
-    args.grid.as_ref().map_or(Ok(()), |grid| commands::require_grid(grid, args.force))?;
+    let (force, json) = (args.force.force, args.json.json);
+    let files = [("--out", args.out.as_deref(), ""), ("--grid", args.grid.as_deref(), "png")];
+    require_files(force, files)?;
     let device = args.device.open()?;
-    let preprocess = unmirrored(args.pictures.of_recipe(None, &DataSpec::parse(&args.data)?)?);
-    let train = Arc::new(open(&args.data, Split::Train, &preprocess)?);
+    let preprocess = args.preprocess.of_recipe(None, &DataSpec::parse(&args.data)?)?;
+    let preprocess = unmirrored(preprocess);
+    let train = Arc::new(open_dataset(&args.data, Split::Train, &preprocess, json)?);
     let file = match &args.out {
         Some(out) => out.clone(),
         None => cached(&train, args.attributes)?,
     };
-    if args.out.is_none() && !args.force && file.exists() {
-        let network = FeatureNetwork::load(&file, &device)?;
-        output::note(format!("{} is there already; --force trains it again", file.display()));
-        return finish(args, &network, &train, &file);
-    }
-    let options =
-        Options { epochs: args.epochs.map(|n| n as usize), seed: args.seed, ..Options::default() };
-    let network =
-        make(&args.data, Arc::clone(&train), args.attributes, &options, &device, args.json)?;
-    network.save(&file)?;
-    finish(args, &network, &train, &file)
-}
-
-/// Draws where that is asked for, and tells.
-fn finish(
-    args: &Args,
-    network: &FeatureNetwork,
-    train: &Arc<Dataset>,
-    file: &Path,
-) -> Result<(), CliError> {
+    let network = if args.out.is_none() && !force && file.exists() {
+        output::note(format!("{} exists already; --force trains it again", file.display()));
+        FeatureNetwork::load(&file, &device)?
+    } else {
+        let options = Options {
+            epochs: args.epochs.map(|n| n as usize),
+            seed: args.seed.seed,
+            ..Options::default()
+        };
+        let network = train_network(&args.data, &train, args.attributes, &options, &device, json)?;
+        network.save(&file)?;
+        network
+    };
     if let Some(grid) = &args.grid {
-        let splits = splits(&args.data, Arc::clone(train))?;
-        let (_, tested, held) = splits.holdout_split(network.description().seed);
-        let shown: Vec<usize> = evenly_spaced(held.len(), MAX_POINTS)
-            .into_iter()
-            .filter_map(|at| held.get(at).copied())
-            .collect();
-        let rows = network.predict(&load_images(tested, &shown)?)?.features.to_vec();
-        let targets = &network.description().targets;
-        let names = targets.heads.first().map_or_else(Vec::new, TargetHead::answer_names);
-        let classes = targets.first_answers(tested, &shown);
-        draw_points(grid, &rows, shown.len(), classes.as_deref().map(|of| (of, &names[..])))?;
+        draw(grid, &network, &splits(&args.data, Arc::clone(&train), json)?)?;
     }
-    tell(args, network, file);
+    report::print(&NetworkReport::new(&network, file, args.grid.clone()), json);
     Ok(())
 }
 
-/// The feature network of a set's classes: the cached one, or one that is trained now and cached. `train` is the set's training split.
+/// Draws the features of test images.
+fn draw(grid: &Path, network: &FeatureNetwork, splits: &Splits) -> Result<(), CliError> {
+    let description = network.description();
+    let (_, tested, held_out) = splits.holdout_split(description.seed);
+    let shown: Vec<usize> = evenly_spaced(held_out.len(), MAX_POINTS)
+        .into_iter()
+        .filter_map(|at| held_out.get(at).copied())
+        .collect();
+    let rows = network.predict(&load_images(tested, &shown)?)?.features.to_vec();
+    let targets = &description.targets;
+    let names = targets.heads.first().map_or_else(Vec::new, TargetHead::answer_names);
+    let classes = targets.first_answers(tested, &shown);
+    draw_points(grid, &rows, shown.len(), classes.as_deref().map(|of| (of, &names[..])))
+}
+
+/// The feature network of a dataset's classes: the cached one, or one that is trained now and cached.
+/// `train` is the dataset's training split.
 ///
 /// # Errors
-/// As [`run`].
-pub fn of_set(
+/// Returns the errors of [`run`].
+pub fn of_dataset(
     spec: &str,
     train: Arc<Dataset>,
     device: &Device,
     json: bool,
 ) -> Result<FeatureNetwork, CliError> {
-    // Before anybody waits for it.
+    // Fails for a dataset without labels, before the training.
     Targets::classes(&train)?;
     let file = cached(&train, false)?;
     if file.exists() {
@@ -124,94 +129,112 @@ pub fn of_set(
         "There is no feature network for {spec} yet: training one, once, into {}",
         file.display()
     ));
-    let network = make(spec, train, false, &Options::default(), device, json)?;
+    let network = train_network(spec, &train, false, &Options::default(), device, json)?;
     network.save(&file)?;
     Ok(network)
 }
 
-fn make(
+fn train_network(
     spec: &str,
-    train: Arc<Dataset>,
+    train: &Arc<Dataset>,
     attributes: bool,
     options: &Options,
     device: &Device,
     json: bool,
 ) -> Result<FeatureNetwork, CliError> {
-    let targets = if attributes { Targets::attributes(&train)? } else { Targets::classes(&train)? };
-    let splits = splits(spec, train)?;
-    Ok(render::with_progress(json, |progress| {
+    let targets = if attributes { Targets::attributes(train)? } else { Targets::classes(train)? };
+    let splits = splits(spec, Arc::clone(train), json)?;
+    Ok(with_progress(json, |progress| {
         feature_network::train(&splits, targets, options, device, progress)
     })?)
 }
 
-/// What a network learns from and is tested on.
-fn splits(spec: &str, train: Arc<Dataset>) -> Result<Splits, CliError> {
-    let test = match open(spec, Split::Test, train.preprocess()) {
+/// The training and the test data of a network.
+fn splits(spec: &str, train: Arc<Dataset>, json: bool) -> Result<Splits, CliError> {
+    let test = match open_dataset(spec, Split::Test, train.preprocess(), json) {
         Ok(test) => Some(Arc::new(test)),
-        // Some of the training pictures are held out then.
+        // Some of the training images are held out then.
         Err(CliError::Data(DataError::NoSplit { .. })) => None,
         Err(error) => return Err(error),
     };
     Ok(Splits::new(train, test)?)
 }
 
-/// Opens a split with a bar.
-///
-/// # Errors
-/// As [`Dataset::open`].
-pub fn open(spec: &str, split: Split, preprocess: &Preprocess) -> Result<Dataset, CliError> {
-    let bar = render::counter(0, "reading images");
-    let dataset = Dataset::open(spec, split, preprocess, &|progress| {
-        bar.set_length(progress.total as u64);
-        bar.set_position(progress.done as u64);
-    });
-    bar.finish_and_clear();
-    Ok(dataset?)
-}
-
-/// Pictures as they are: metrics do not mirror any.
+/// Preprocessing without mirroring: metrics are of the original images.
 pub fn unmirrored(preprocess: Preprocess) -> Preprocess {
     Preprocess { flip: false, ..preprocess }
 }
 
-/// The file of a set's network in the cache: of these pictures at this size, whatever the set is called.
+/// The cache file of a dataset's network: it depends on the images and their size, not on the name of
+/// the dataset.
 fn cached(train: &Dataset, attributes: bool) -> Result<PathBuf, CliError> {
     let fingerprint: String = train.fingerprint().chars().take(24).collect();
     let about = if attributes { "attributes" } else { "cnn" };
     Ok(cache::folder(CACHED)?.join(format!("{fingerprint}-{about}.safetensors")))
 }
 
-fn tell(args: &Args, network: &FeatureNetwork, file: &Path) {
-    let description = network.description();
-    let questions = description.targets.heads.iter().zip(&description.accuracy);
-    let (tested, own) = description.tested;
-    let on = if own { "test" } else { "held-out" };
-    if args.json {
-        let accuracy: serde_json::Map<String, serde_json::Value> = questions
-            .map(|(question, &accuracy)| (question.name.clone(), json!(accuracy)))
-            .collect();
-        output::json(&json!({
-            "network": network.id(), "file": file, "image": network.image(), "features": network.width(), "outputs": network.outputs(),
-            "epochs": description.epochs, "seed": description.seed, "accuracy": accuracy, "tested_on": tested, "split": on,
-            "grid": args.grid,
+/// A feature network and its test accuracy.
+#[derive(Serialize)]
+struct NetworkReport {
+    network: String,
+    file: PathBuf,
+    /// Height, width, channels.
+    image: [usize; 3],
+    features: usize,
+    outputs: Vec<String>,
+    epochs: usize,
+    seed: u64,
+    /// By class set or attribute.
+    accuracy: BTreeMap<String, f64>,
+    /// Number of images.
+    tested_on: usize,
+    split: &'static str,
+    grid: Option<PathBuf>,
+    /// The names in `accuracy` in the order of the outputs.
+    #[serde(skip)]
+    heads: Vec<String>,
+}
+
+impl NetworkReport {
+    fn new(network: &FeatureNetwork, file: PathBuf, grid: Option<PathBuf>) -> Self {
+        let description = network.description();
+        let heads: Vec<String> =
+            description.targets.heads.iter().map(|head| head.name.clone()).collect();
+        let (tested_on, has_test_split) = description.tested;
+        Self {
+            network: network.id(),
+            file,
+            image: network.image(),
+            features: network.width(),
+            outputs: network.outputs(),
+            epochs: description.epochs,
+            seed: description.seed,
+            accuracy: heads.iter().cloned().zip(description.accuracy.iter().copied()).collect(),
+            tested_on,
+            split: if has_test_split { "test" } else { "held-out" },
+            grid,
+            heads,
+        }
+    }
+}
+
+impl Report for NetworkReport {
+    fn text(&self) -> Vec<String> {
+        let [h, w, c] = self.image;
+        let mut lines = vec![format!(
+            "{}: {} features of {h}x{w}x{c} images, {} epochs",
+            self.network, self.features, self.epochs
+        )];
+        lines.extend(self.heads.iter().filter_map(|head| {
+            Some(format!(
+                "  {head}: {:.2} % of {} {} images correct",
+                self.accuracy.get(head)? * 100.0,
+                self.tested_on,
+                self.split
+            ))
         }));
-        return;
-    }
-    let [h, w, c] = network.image();
-    output::line(format!(
-        "{}: {} features of {h}x{w}x{c} pictures, {} epochs",
-        network.id(),
-        network.width(),
-        description.epochs
-    ));
-    for (question, accuracy) in questions {
-        output::line(format!(
-            "  {}: right for {:.2} % of {tested} {on} pictures",
-            question.name,
-            accuracy * 100.0
-        ));
-    }
-    for written in [Some(file), args.grid.as_deref()].into_iter().flatten() {
-        output::line(format!("wrote {}", written.display()));
+        let written = [Some(&self.file), self.grid.as_ref()].into_iter().flatten();
+        lines.extend(written.map(|path| format!("wrote {}", path.display())));
+        lines
     }
 }

@@ -1,130 +1,139 @@
 //! `dcgan forget`.
 
-use super::{NetworkArgs, wrote};
+use super::wrote;
+use crate::commands::checkpoint::CheckpointArgs;
 use crate::commands::device::DeviceArgs;
+use crate::commands::flags::{ForceArg, JsonArg, SeedArg};
+use crate::commands::generator::ConditionArgs;
+use crate::commands::require_grid;
 use crate::error::CliError;
-use crate::{output, render};
+use crate::render;
+use crate::report::{self, Report, table};
 use clap::value_parser;
 use eval::feature_network::FeatureNetwork;
 use eval::interpret::InspectedGenerator;
-use eval::interpret::forget::{self, AblationEffect, AblationResult, NegativeSampling, Options};
+use eval::interpret::forget::{self, AblationResult, NegativeSampling, Options};
 use eval::interpret::regions::{self, Region, Scorer};
 use eval::{EvalError, Progress};
-use serde_json::json;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use tensor::{Device, Tensor};
 
 /// Flags of `forget`.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Evaluation")]
 pub struct Args {
     #[command(flatten)]
-    networks: NetworkArgs,
-    /// Where the object is: lines sample,x0,y0,x1,y1 in pixels, of pictures as `dcgan sample --seed N --out DIR` numbers them.
-    #[arg(
-        long,
-        value_name = "FILE.csv",
-        required_unless_present = "object",
-        help_heading = "Evaluation"
-    )]
+    checkpoint: CheckpointArgs,
+    /// Boxes of the object: lines sample,x0,y0,x1,y1 in pixels. Images are numbered as in
+    /// `dcgan sample --seed N --out DIR`.
+    #[arg(long, value_name = "FILE.csv", required_unless_present = "object")]
     boxes: Option<PathBuf>,
-    /// The object, a class or attribute that the network of --classifier tells, by name or number. Without --boxes it is looked for in the pictures.
-    #[arg(long, value_name = "NAME", requires = "classifier", help_heading = "Evaluation")]
+    /// The object: a class or attribute of the --classifier, by name or index. Without --boxes it is
+    /// searched for in the images.
+    #[arg(long, value_name = "NAME", requires = "classifier")]
     object: Option<String>,
-    /// What `dcgan eval train-features` wrote: it tells how often the object is seen, and where, by covering parts of the pictures.
-    #[arg(long, value_name = "FILE.safetensors", requires = "object", help_heading = "Evaluation")]
+    /// Network from `dcgan eval train-features` that detects the object, and by occlusion its
+    /// position.
+    #[arg(long, value_name = "FILE.safetensors", requires = "object")]
     classifier: Option<PathBuf>,
-    /// Pictures with the object in which it is looked for.
-    #[arg(long, value_name = "N", default_value_t = 150, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "Evaluation")]
+    /// Number of images with the object in which its position is searched for.
+    #[arg(long, value_name = "N", default_value_t = 150,
+        value_parser = value_parser!(u32).range(1..=1_000_000))]
     num_positives: u32,
-    /// The layer whose maps are dropped [default: the second highest with maps].
-    #[arg(long, value_name = "NAME", help_heading = "Evaluation")]
+    /// Layer whose feature maps are dropped [default: the second highest layer with feature maps].
+    #[arg(long, value_name = "NAME")]
     layer: Option<String>,
-    /// What positions with the object are told apart from.
-    #[arg(long, value_enum, default_value = "same", help_heading = "Evaluation")]
+    /// Source of negative examples for the regression that finds the object's feature maps.
+    #[arg(long, value_enum, default_value = "same")]
     negatives: NegativeSampling,
-    /// The weight of the data beside that of the penalty in the regression.
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::parse::learning_rate, allow_negative_numbers = true, help_heading = "Evaluation")]
+    /// Inverse regularization strength of the logistic regression.
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::parse::learning_rate,
+        allow_negative_numbers = true)]
     c: f64,
-    /// Pictures that are drawn, and drawn again without the maps.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    /// Number of images to draw, and to redraw without the maps (N per class with --class all).
+    #[arg(long, value_name = "N", default_value_t = 1000,
+        value_parser = value_parser!(u32).range(1..=1_000_000))]
     count: u32,
-    /// Of the latents, of positions without the object, and of the maps that are dropped to compare.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
-    seed: u64,
-    /// The class to draw, by number or name, for a generator that was trained with classes.
-    #[arg(long, value_name = "CLASS", allow_negative_numbers = true)]
-    class: Option<String>,
-    /// An attribute of what to draw, such as smiling=1; those that are not named are 0. May be given several times.
-    #[arg(long, value_name = "NAME=VALUE")]
-    attr: Vec<String>,
-    /// How often as many maps, drawn at random, are dropped to compare.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u32).range(1..=1000))]
+    /// Random seed of the latents, the negative positions and the control maps.
+    #[command(flatten)]
+    seed: SeedArg,
+    #[command(flatten)]
+    condition: ConditionArgs,
+    /// Number of control experiments, each without as many random maps.
+    #[arg(long, value_name = "N", default_value_t = 5,
+        value_parser = value_parser!(u32).range(1..=1000))]
     controls: u32,
-    /// The PNG to write, in blocks of three rows: as it was, without the maps, without as many random ones.
-    #[arg(long, value_name = "FILE.png")]
+    /// Write blocks of three rows as one PNG: the original images, without the maps, and without as
+    /// many random maps.
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: PathBuf,
-    /// Pictures in a row of the grid.
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = value_parser!(u32).range(1..=10_000))]
+    /// Images in a row of the grid.
+    #[arg(long, value_name = "N", default_value_t = 12, help_heading = "Output",
+        value_parser = value_parser!(u32).range(1..=10_000))]
     columns: u32,
     /// Blocks of the grid.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Output",
+        value_parser = value_parser!(u32).range(1..=10_000))]
     blocks: u32,
-    /// Write over a file that is there.
-    #[arg(long)]
-    force: bool,
-    /// JSON lines on standard output, and nothing else there.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    force: ForceArg,
+    #[command(flatten)]
+    json: JsonArg,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
-/// Fits, drops, redraws, and tells what changed.
+/// Fits the regression, drops its feature maps, redraws the images and reports the changes.
 ///
 /// # Errors
-/// A file that is there already, no good checkpoint, boxes that are none, or the disk.
+/// Returns an error if there is no valid checkpoint, the boxes are invalid, or the output file
+/// exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    crate::commands::require_grid(&args.grid, args.force)?;
-    let checkpoint = args.networks.open()?;
+    let json = args.json.json;
+    require_grid(&args.grid, args.force.force)?;
+    let (checkpoint, _) = args.checkpoint.open()?;
     let device = args.device.open()?;
     let generator = InspectedGenerator::new(&checkpoint, args.layer.as_deref(), &device)?;
     drop(checkpoint);
-    let count = args.count as usize;
-    let latents = train::latents(generator.recipe(), args.seed, count);
-    let condition = condition(args, &generator, count)?;
+    let conditions = args.condition.read(generator.recipe())?;
+    let (order, pairing) = conditions.pair_latents_with_conditions(args.count as usize)?;
+    let latents = train::latents(generator.recipe(), args.seed.seed, args.count as usize);
+    let latents = latents.index_select(&order);
+    let condition =
+        conditions.tensor().zip(pairing).map(|(rows, table)| rows.index_select(&table.indices));
     let classifier = args
         .classifier
         .as_deref()
         .map(|file| ObjectClassifier::new(file, args.object.as_deref(), &device))
         .transpose()?;
-    let sees = |pictures: &Tensor| {
-        classifier
-            .as_ref()
-            .map_or_else(|| Ok(Vec::new()), |classifier| classifier.classify_batch(pictures))
+    let score = |images: &Tensor| {
+        classifier.as_ref().map_or_else(|| Ok(Vec::new()), |own| own.classify_batch(images))
     };
-    let judge = classifier.as_ref().map(|_| &sees as &Scorer<'_>);
+    let scorer = classifier.as_ref().map(|_| &score as &Scorer<'_>);
     let options = Options {
         negatives: args.negatives,
         c: args.c,
         controls: args.controls as usize,
-        seed: args.seed,
+        seed: args.seed.seed,
     };
-    let (regions, forgotten) = render::with_progress(args.json, |progress| {
-        let drawn = (&latents, condition.as_ref());
-        let regions = regions(args, &generator, drawn, judge, progress)?;
-        let forgotten = forget::forget(&generator, drawn, &regions, options, judge, progress)?;
-        Ok::<_, CliError>((regions, forgotten))
+    let (regions, result) = render::with_progress(json, |progress| {
+        let inputs = (&latents, condition.as_ref());
+        let regions = regions(args, &generator, inputs, scorer, progress)?;
+        let result = forget::forget(&generator, inputs, &regions, options, scorer, progress)?;
+        Ok::<_, CliError>((regions, result))
     })?;
     let mut shown: Vec<usize> = regions.iter().map(|region| region.sample).collect();
     shown.dedup();
     shown.truncate(args.columns as usize * args.blocks as usize);
-    forgotten.sheet(&shown, args.columns as usize).save(&args.grid)?;
-    tell(args, &generator, &regions, classifier.as_ref(), &forgotten);
-    wrote(args.json, &args.grid);
+    result.sheet(&shown, args.columns as usize).save(&args.grid)?;
+    let report = ForgetReport::new(&generator, regions.len(), order.len(), classifier, result);
+    report::print(&report, json);
+    wrote(json, &args.grid);
     Ok(())
 }
 
-/// What sees the object.
+/// One output of a feature network, which detects the object.
 struct ObjectClassifier {
     network: FeatureNetwork,
     output: usize,
@@ -139,122 +148,152 @@ impl ObjectClassifier {
         match named.or_else(|| asked.parse().ok().filter(|output| *output < known.len())) {
             Some(output) => Ok(Self { network, output }),
             None => Err(CliError::Usage(format!(
-                "--object {asked}: {} tells {}",
+                "--object {asked}: {} detects {}",
                 network.id(),
                 known.join(", ")
             ))),
         }
     }
 
-    /// How likely each picture shows it.
-    fn classify_batch(&self, pictures: &Tensor) -> Result<Vec<f32>, EvalError> {
-        let scores = self.network.predict(pictures)?.scores;
+    /// The probability of the object in each image.
+    fn classify_batch(&self, images: &Tensor) -> Result<Vec<f32>, EvalError> {
+        let scores = self.network.predict(images)?.scores;
         Ok(scores.narrow(1, self.output, 1).to_vec())
-    }
-
-    fn name(&self) -> String {
-        self.network.outputs().swap_remove(self.output)
     }
 }
 
-/// The boxes of the file, or those that the judge finds.
+/// The boxes of the file, or those that the classifier finds.
 fn regions(
     args: &Args,
     generator: &InspectedGenerator,
     (latents, condition): (&Tensor, Option<&Tensor>),
-    judge: Option<&Scorer<'_>>,
+    scorer: Option<&Scorer<'_>>,
     progress: Progress<'_>,
 ) -> Result<Vec<Region>, CliError> {
     let [h, w, _] = generator.shape();
-    let (Some(judge), None) = (judge, &args.boxes) else {
-        let Some(file) = &args.boxes else {
-            return Err(CliError::Usage("--boxes or --object says what to forget".into()));
-        };
-        return Ok(regions::read_boxes(file, args.count as usize, [h, w])?);
+    let count = latents.shape()[0];
+    if let Some(file) = &args.boxes {
+        return Ok(regions::read_boxes(file, count, [h, w])?);
+    }
+    let Some(scorer) = scorer else {
+        return Err(CliError::Usage("give --boxes or --object: the object to forget".into()));
     };
-    let pictures = generator.generate(latents, condition, &[], ("drawing", progress))?;
-    let scores = judge(&pictures)?;
-    let seen: Vec<usize> =
+    let images = generator.generate(latents, condition, &[], ("drawing", progress))?;
+    let scores = scorer(&images)?;
+    let positives: Vec<usize> =
         (0..scores.len()).filter(|&i| scores[i] > 0.5).take(args.num_positives as usize).collect();
-    let found = regions::find_by_occlusion(&pictures, &seen, judge, progress)?;
+    let found = regions::find_by_occlusion(&images, &positives, scorer, progress)?;
     match found.is_empty() {
         true => Err(CliError::Failed(format!(
-            "the judge finds the object nowhere in {} pictures: draw more with --count",
-            args.count
+            "the classifier detects the object in none of {count} images: draw more with --count"
         ))),
         false => Ok(found),
     }
 }
 
-/// What the generator is told of each picture.
-fn condition(
-    args: &Args,
-    generator: &InspectedGenerator,
-    count: usize,
-) -> Result<Option<Tensor>, CliError> {
-    match train::generator_condition(generator.recipe()) {
-        Some(condition) => {
-            let row =
-                train::condition::parse_condition(condition, args.class.as_deref(), &args.attr)?;
-            Ok(Some(row.index_select(&vec![0; count])))
+/// The feature maps that were dropped, and the effects on the images.
+#[derive(Serialize)]
+#[serde(tag = "event", rename = "forgotten")]
+struct ForgetReport {
+    layer: String,
+    /// Feature maps of the layer.
+    maps: usize,
+    dropped: Vec<usize>,
+    boxes: usize,
+    /// Positions with and without the object.
+    positions: [usize; 2],
+    /// Of the regression.
+    accuracy: f64,
+    /// Of these maps and of random ones: mean absolute change in the boxes and elsewhere.
+    change: [[f64; 2]; 2],
+    /// Likewise the fraction of the contrast that is left.
+    contrast: [[f64; 2]; 2],
+    #[serde(rename = "judge")]
+    classifier: Option<String>,
+    object: Option<String>,
+    rates: Option<RatesReport>,
+    #[serde(skip)]
+    layer_text: String,
+    #[serde(skip)]
+    images: usize,
+}
+
+/// Fraction of images in which the object is detected.
+#[derive(Serialize)]
+struct RatesReport {
+    before: f64,
+    after: f64,
+    controls: Vec<f64>,
+}
+
+impl ForgetReport {
+    fn new(
+        generator: &InspectedGenerator,
+        boxes: usize,
+        images: usize,
+        classifier: Option<ObjectClassifier>,
+        result: AblationResult,
+    ) -> Self {
+        let (classifier, object) = classifier
+            .map(|own| (own.network.id(), own.network.outputs().swap_remove(own.output)))
+            .unzip();
+        let layer = generator.layer();
+        Self {
+            layer: layer.name.clone(),
+            maps: layer.shape[2],
+            dropped: result.dropped,
+            boxes,
+            positions: result.positions,
+            accuracy: result.accuracy,
+            change: result.effects.map(|effect| effect.change),
+            contrast: result.effects.map(|effect| effect.contrast),
+            classifier,
+            object,
+            rates: result.rates.map(|rates| RatesReport {
+                before: rates.before,
+                after: rates.after,
+                controls: rates.controls,
+            }),
+            layer_text: layer.to_string(),
+            images,
         }
-        None if args.class.is_some() || !args.attr.is_empty() => Err(CliError::Usage(
-            "--class, --attr: this generator was trained without a condition".into(),
-        )),
-        None => Ok(None),
     }
 }
 
-fn tell(
-    args: &Args,
-    generator: &InspectedGenerator,
-    regions: &[Region],
-    classifier: Option<&ObjectClassifier>,
-    forgotten: &AblationResult,
-) {
-    let AblationResult { dropped, positions, accuracy, effects, rates, .. } = forgotten;
-    let maps = generator.layer().shape[2];
-    if args.json {
-        output::json(&json!({
-            "event": "forgotten", "layer": generator.layer().name, "maps": maps, "dropped": dropped, "boxes": regions.len(),
-            "positions": positions, "accuracy": accuracy, "change": effects.map(|e| e.change), "contrast": effects.map(|e| e.contrast),
-            "judge": classifier.map(|classifier| classifier.network.id()), "object": classifier.map(ObjectClassifier::name),
-            "rates": rates.as_ref().map(|r| json!({ "before": r.before, "after": r.after, "controls": r.controls })),
-        }));
-        return;
+impl Report for ForgetReport {
+    fn text(&self) -> Vec<String> {
+        let [with, without] = self.positions;
+        let rows = ["these maps", "random maps"].iter().enumerate().map(|(i, name)| {
+            let change = self.change[i].map(|change| format!("{change:.1}"));
+            let contrast = self.contrast[i].map(|share| format!("{:.0} %", 100.0 * share));
+            [vec![(*name).to_owned()], change.to_vec(), contrast.to_vec()].concat()
+        });
+        let head = ["", "change in boxes", "elsewhere", "contrast left in boxes", "elsewhere"];
+        let mut lines = vec![
+            format!("Layer {}; {} boxes", self.layer_text, self.boxes),
+            format!(
+                "Regression: {with} positions with the object, {without} without, {:.1} % classified \
+                 correctly; {} of {} maps have a positive weight\n",
+                100.0 * self.accuracy,
+                self.dropped.len(),
+                self.maps
+            ),
+            table(&head, rows),
+        ];
+        if let (Some(rates), Some(by), Some(object)) = (&self.rates, &self.classifier, &self.object)
+        {
+            let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+            let random = rates.controls.iter().sum::<f64>() / rates.controls.len().max(1) as f64;
+            lines.push(format!(
+                "\n{by} detects {object} in {} of {} images; without these maps in {}, without as \
+                 many random ones in {}",
+                percent(rates.before),
+                self.images,
+                percent(rates.after),
+                percent(random)
+            ));
+        }
+        lines.push(String::new());
+        lines
     }
-    output::line(format!("Layer {}; {} boxes", generator.layer(), regions.len()));
-    output::line(format!(
-        "Regression: {} positions with the object, {} without, {:.1} % told rightly; {} of {maps} maps have a positive weight\n",
-        positions[0],
-        positions[1],
-        100.0 * accuracy,
-        dropped.len()
-    ));
-    let heads = ["", "change in boxes", "elsewhere", "contrast left in boxes", "elsewhere"];
-    let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    for (name, AblationEffect { change, contrast }) in
-        [("these maps", effects[0]), ("random maps", effects[1])]
-    {
-        let percent = |share: f64| format!("{:.0} %", 100.0 * share);
-        let change = change.map(|of| format!("{of:.1}"));
-        rows.push(
-            [vec![name.to_owned()], change.to_vec(), contrast.map(percent).to_vec()].concat(),
-        );
-    }
-    output::line(render::table(&rows));
-    if let (Some(rates), Some(classifier)) = (rates, classifier) {
-        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-        let random = rates.controls.iter().sum::<f64>() / rates.controls.len().max(1) as f64;
-        output::line(format!(
-            "\n{} sees {} in {} of {} pictures; without these maps in {}, without as many random ones in {}",
-            classifier.network.id(),
-            classifier.name(),
-            percent(rates.before),
-            args.count,
-            percent(rates.after),
-            percent(random)
-        ));
-    }
-    output::line("");
 }

@@ -2,8 +2,11 @@
 
 use super::wrote;
 use crate::commands::device::DeviceArgs;
+use crate::commands::flags::{ForceArg, JsonArg};
 use crate::commands::preprocess::{DatasetInfo, PreprocessArgs};
+use crate::commands::{open_checkpoint, require_grid};
 use crate::error::CliError;
+use crate::report::{self, Report, table};
 use crate::{output, render};
 use clap::value_parser;
 use data::{DataSpec, Dataset, Split};
@@ -11,60 +14,64 @@ use eval::Progress;
 use eval::interpret::InspectedDiscriminator;
 use eval::interpret::guided_backprop::{self, Feature, Options};
 use nn::Recipe;
-use serde_json::json;
+use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Flags of `guided`.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Evaluation")]
 pub struct Args {
-    /// A checkpoint, or a run directory, which means its newest good checkpoint.
-    #[arg(long, value_name = "PATH|RUNDIR")]
+    /// Checkpoint file, or run directory (its newest valid checkpoint).
+    #[arg(long, value_name = "PATH|RUNDIR", help_heading = "Model")]
     checkpoint: PathBuf,
-    /// The pictures that the discriminator is shown: what `dcgan train --data` takes.
+    /// Dataset of the discriminator's input images, as for `dcgan train`.
     #[arg(long, value_name = "SPEC", help_heading = "Data")]
     data: String,
-    /// Which part of the set.
+    /// Split of the dataset.
     #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
     split: Split,
-    /// At most so many of its pictures, spread evenly over it.
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..), help_heading = "Data")]
+    /// Number of images, spread evenly over the dataset; at most all of it.
+    #[arg(long, value_name = "N", default_value_t = 10_000, help_heading = "Data",
+        value_parser = value_parser!(u32).range(1..))]
     count: u32,
-    /// The first N features of the last convolution.
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = value_parser!(u32).range(1..=65_536))]
+    /// Number of features: the first N channels of the last convolution.
+    #[arg(long, value_name = "N", default_value_t = 6,
+        value_parser = value_parser!(u32).range(1..=65_536))]
     maps: u32,
-    /// So many pictures with the strongest responses of each.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = value_parser!(u32).range(1..=1000))]
+    /// Images with the strongest responses to show per feature.
+    #[arg(long, value_name = "N", default_value_t = 8,
+        value_parser = value_parser!(u32).range(1..=1000))]
     top: u32,
-    /// Of the weights of the discriminator beside it, which has learned nothing.
+    /// Random seed of the weights of the untrained discriminator for comparison.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
     seed: u64,
-    /// The PNG to write: two rows a feature, what is seen and its guided gradient; left random filters, right the trained ones.
-    #[arg(long, value_name = "FILE.png")]
+    /// Write two rows per feature as one PNG: image patches and their guided gradients; random
+    /// filters on the left, trained ones on the right.
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: PathBuf,
-    /// Write over a file that is there.
-    #[arg(long)]
-    force: bool,
-    /// JSON lines on standard output, and nothing else there.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    pictures: PreprocessArgs,
+    force: ForceArg,
+    #[command(flatten)]
+    json: JsonArg,
+    #[command(flatten)]
+    preprocess: PreprocessArgs,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
-/// Finds the strongest responses, draws their guided gradients, and tells how selective the features are.
+/// Finds the strongest responses of features, draws their guided gradients and measures how
+/// selective the features are.
 ///
 /// # Errors
-/// A file that is there already, no good checkpoint, a set of other pictures, or the disk.
+/// Returns an error if there is no valid checkpoint, the dataset has images of another shape, or the
+/// output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    crate::commands::require_grid(&args.grid, args.force)?;
-    let checkpoint =
-        crate::commands::open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
+    require_grid(&args.grid, args.force.force)?;
+    let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
     let device = args.device.open()?;
-    let (trained, dataset, random) = render::with_progress(args.json, |progress| {
+    let report = render::with_progress(args.json.json, |progress| {
         let dataset = Arc::new(open(args, &recipe, progress)?);
         let options = Options {
             maps: args.maps as usize,
@@ -74,92 +81,150 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let d = InspectedDiscriminator::trained(&checkpoint, &dataset, &device, progress)?;
         let untrained =
             InspectedDiscriminator::untrained(&recipe, args.seed, &dataset, &device, progress)?;
-        let features = guided_backprop::features(&d, options, "responses, trained", progress)?;
+        let trained = guided_backprop::features(&d, options, "responses, trained", progress)?;
         let random =
             guided_backprop::features(&untrained, options, "responses, untrained", progress)?;
-        guided_backprop::sheet(&d, &random, &features)?.save(&args.grid)?;
-        Ok::<_, CliError>(((d.layer().to_owned(), features), dataset, random))
+        guided_backprop::sheet(&d, &random, &trained)?.save(&args.grid)?;
+        let of = |network, all: &[Feature]| -> Vec<FeatureReport> {
+            all.iter().map(|feature| FeatureReport::new(network, feature, &dataset)).collect()
+        };
+        let layer = GuidedEvent::Layer {
+            layer: d.layer().to_owned(),
+            images: dataset.len().min(args.count as usize),
+            dataset: dataset.name().to_owned(),
+            top: args.top,
+        };
+        let features = [of("trained", &trained), of("untrained", &random)].concat();
+        let features = features.into_iter().map(GuidedEvent::Feature);
+        Ok::<_, CliError>(GuidedReport([layer].into_iter().chain(features).collect()))
     })?;
-    let (layer, features) = trained;
-    if args.json {
-        output::json(
-            &json!({ "event": "layer", "layer": layer, "pictures": dataset.len().min(args.count as usize) }),
-        );
-        for (network, all) in [("trained", &features), ("untrained", &random)] {
-            all.iter().for_each(|feature| output::json(&told(network, feature, &dataset)));
-        }
-    } else {
-        let shown = dataset.len().min(args.count as usize);
-        output::line(format!(
-            "Layer {layer}, {shown} pictures of {}: the {} strongest responses of each feature\n",
-            dataset.name(),
-            args.top
-        ));
-        output::line(table(&features, &random, &dataset));
-        output::line("");
-    }
-    wrote(args.json, &args.grid);
+    report::print(&report, args.json.json);
+    wrote(args.json.json, &args.grid);
     Ok(())
 }
 
-/// The set, as the networks take its pictures.
+/// Opens the dataset, preprocessed as the networks' images.
 fn open(args: &Args, recipe: &Recipe, progress: Progress<'_>) -> Result<Dataset, CliError> {
-    let known = DatasetInfo::of(&DataSpec::parse(&args.data)?)?;
-    let asked = args.pictures.recipe(None, &known, Some(recipe.clone()))?;
+    let info = DatasetInfo::of(&DataSpec::parse(&args.data)?)?;
+    let asked = args.preprocess.recipe(None, &info, Some(recipe.clone()))?;
     if (asked.image.size, asked.image.channels) != (recipe.image.size, recipe.image.channels) {
         let ([h, w], c) = (recipe.image.size, recipe.image.channels);
         return Err(CliError::Usage(format!(
-            "--image, --channels: these networks have pictures of {h}x{w}x{c}; leave them out"
+            "--image, --channels: these networks have images of {h}x{w}x{c}; leave them out"
         )));
     }
-    let mut preprocess = args.pictures.preprocess(&asked, &known)?;
+    let mut preprocess = args.preprocess.preprocess(&asked, &info)?;
     preprocess.flip = false;
     Ok(Dataset::open(&args.data, args.split, &preprocess, &|p| {
-        // It does not stop for anybody.
+        // Opening a dataset cannot be stopped half-way.
         let _ = progress.report("reading images", p.done, p.total);
     })?)
 }
 
-fn told(network: &str, feature: &Feature, dataset: &Dataset) -> serde_json::Value {
-    let top: Vec<_> = feature
-        .top
-        .iter()
-        .map(|r| json!({ "picture": r.image, "at": r.at, "response": r.value, "label": dataset.label(r.image) }))
-        .collect();
-    json!({
-        "event": "feature", "network": network, "feature": feature.index, "selectivity": feature.selectivity(),
-        "mean": feature.responses.mean, "std": feature.responses.std, "top": top,
-    })
+/// The layer, then its features: of the trained network, and of an untrained one.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct GuidedReport(Vec<GuidedEvent>);
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum GuidedEvent {
+    Layer {
+        layer: String,
+        #[serde(rename = "pictures")]
+        images: usize,
+        #[serde(skip)]
+        dataset: String,
+        #[serde(skip)]
+        top: u32,
+    },
+    Feature(FeatureReport),
 }
 
-fn table(trained: &[Feature], random: &[Feature], dataset: &Dataset) -> String {
-    let heads = [
-        "feature",
-        "strongest",
-        "selectivity",
-        "class",
-        "random: strongest",
-        "selectivity",
-        "class",
-    ];
-    let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    let class = |feature: &Feature| match feature.class(dataset) {
-        Some((label, count)) => {
-            let name = dataset
-                .class_names()
-                .get(label as usize)
-                .cloned()
-                .unwrap_or_else(|| label.to_string());
-            format!("{count} {name}")
+/// A feature's strongest responses.
+#[derive(Clone, Serialize)]
+struct FeatureReport {
+    network: &'static str,
+    feature: usize,
+    selectivity: f64,
+    /// Mean and standard deviation of the strongest response in each image.
+    mean: f64,
+    std: f64,
+    top: Vec<ResponseReport>,
+    /// The most frequent class among the strongest responses, and how many have it.
+    #[serde(skip)]
+    class: Option<String>,
+}
+
+#[derive(Clone, Serialize)]
+struct ResponseReport {
+    picture: usize,
+    at: [usize; 2],
+    response: f32,
+    label: Option<u32>,
+}
+
+impl FeatureReport {
+    fn new(network: &'static str, feature: &Feature, dataset: &Dataset) -> Self {
+        let top = feature.top.iter().map(|response| ResponseReport {
+            picture: response.image,
+            at: response.at,
+            response: response.value,
+            label: dataset.label(response.image),
+        });
+        let class = feature.class(dataset).map(|(label, count)| {
+            let name = dataset.class_names().get(label as usize).cloned();
+            format!("{count} {}", name.unwrap_or_else(|| label.to_string()))
+        });
+        Self {
+            network,
+            feature: feature.index,
+            selectivity: feature.selectivity(),
+            mean: feature.responses.mean,
+            std: feature.responses.std,
+            top: top.collect(),
+            class,
         }
-        None => "-".to_owned(),
-    };
-    let strongest = |feature: &Feature| {
-        feature.top.first().map_or_else(String::new, |r| format!("{:.3}", r.value))
-    };
-    for (a, b) in trained.iter().zip(random) {
-        let half = |f: &Feature| [strongest(f), format!("{:.2}", f.selectivity()), class(f)];
-        rows.push([vec![a.index.to_string()], half(a).to_vec(), half(b).to_vec()].concat());
     }
-    render::table(&rows)
+
+    fn cells(&self) -> [String; 3] {
+        let strongest = self.top.first().map(|top| format!("{:.3}", top.response));
+        [
+            strongest.unwrap_or_default(),
+            format!("{:.2}", self.selectivity),
+            self.class.clone().unwrap_or_else(|| "-".into()),
+        ]
+    }
+}
+
+impl Report for GuidedReport {
+    fn text(&self) -> Vec<String> {
+        let features = |wanted| {
+            self.0.iter().filter_map(move |event| match event {
+                GuidedEvent::Feature(feature) if feature.network == wanted => Some(feature),
+                _ => None,
+            })
+        };
+        let rows = features("trained").zip(features("untrained")).map(|(trained, random)| {
+            [vec![trained.feature.to_string()], trained.cells().into(), random.cells().into()]
+                .concat()
+        });
+        let head = [
+            "feature",
+            "strongest",
+            "selectivity",
+            "class",
+            "random: strongest",
+            "selectivity",
+            "class",
+        ];
+        let title = self.0.iter().find_map(|event| match event {
+            GuidedEvent::Layer { layer, images, dataset, top } => Some(format!(
+                "Layer {layer}, {images} images of {dataset}: the {top} strongest responses per \
+                 feature\n"
+            )),
+            GuidedEvent::Feature(_) => None,
+        });
+        title.into_iter().chain([table(&head, rows), String::new()]).collect()
+    }
 }

@@ -1,6 +1,6 @@
-//! Latents to pick exemplars from, and what a model sees in their pictures.
+//! Candidates: latents to pick exemplars from, and the attributes that a model detects in their images.
 
-use super::{FileArgs, SeedArgs, options};
+use super::{FileArgs, SeedArgs, grid_options};
 use crate::commands::generator::{Conditions, LoadedGenerator};
 use crate::error::CliError;
 use crate::hints;
@@ -9,52 +9,56 @@ use eval::feature_network::FeatureNetwork;
 use eval::latent::{
     AttributeQuery, ConditionTable, ExemplarSpec, LatentSource, PixelAttributes, SampleSpec, Scores,
 };
+use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 use tensor::Tensor;
 
-/// Flags that say where exemplars are looked for.
+/// Flags for the candidates and the models that score them.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Evaluation")]
 pub struct CandidateArgs {
-    /// Candidates: the latents that dcgan sample draws from --seed, numbered from 0, left to right and top to bottom in its grid (with --class all so many of each
-    /// class, as in its grid of --columns N).
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = value_parser!(u32).range(1..=100_000))]
+    /// Number of candidates: the latents of `dcgan sample` with this --seed, numbered from 0, left
+    /// to right and top to bottom of its grid (with --class all, N of each class, as in its grid
+    /// with --columns N).
+    #[arg(long, value_name = "N", default_value_t = 512,
+        value_parser = value_parser!(u32).range(1..=100_000))]
     candidates: u32,
-    /// A network that sees classes or attributes, which dcgan eval train-features wrote. Without one, what is seen are light, contrast and, in colour, warm (red, not
-    /// blue) and green, each above or below the median of the candidates.
+    /// Network that detects classes or attributes, from `dcgan eval train-features` [default: light,
+    /// contrast and, in color, warm (red, not blue) and green, above or below the candidates' median].
     #[arg(long, value_name = "FILE.safetensors")]
-    score: Option<PathBuf>,
-    /// Another network that knows the same words and gives the verdict: one that picks exemplars and then judges what comes of them is fooled twice by the same
-    /// thing. Without it, what picks also judges.
-    #[arg(long, value_name = "FILE.safetensors", requires = "score")]
-    judge: Option<PathBuf>,
+    classifier: Option<PathBuf>,
+    /// Second network with the same names, which detects the expected attributes: a network that
+    /// also picks the exemplars repeats its own errors [default: --classifier].
+    #[arg(long, value_name = "FILE.safetensors", requires = "classifier")]
+    eval_classifier: Option<PathBuf>,
 }
 
-/// What sees attributes in pictures.
+/// A detector of attributes in images.
 pub enum Model {
-    /// Light, contrast and colours, against the median of the candidates.
+    /// Light, contrast and colors, relative to the median of the candidates.
     Pixels(PixelAttributes),
-    /// A network's logits: of its class against the best other one, or of each attribute against 0.
+    /// A network's logits: of a class minus the highest other one, or of each attribute.
     Network(Box<FeatureNetwork>, Vec<String>),
 }
 
-/// Pictures that a network looks at together.
+/// Batch size of the network.
 const BATCH: usize = 256;
 
 impl Model {
-    /// That of a file, for pictures of this shape.
+    /// Loads the network of `file`, which must take images of the generator's shape.
     fn read(flag: &str, file: &Path, opened: &LoadedGenerator) -> Result<Self, CliError> {
         let network = FeatureNetwork::load(file, opened.sampler.device())?;
         let (own, wanted) = (opened.sampler.shape(), network.image());
         if own != wanted {
             return Err(CliError::Failed(format!(
-                "{flag} {file:?} looks at pictures of {wanted:?}, the generator draws {own:?}"
+                "{flag} {file:?} takes images of {wanted:?}, the generator draws {own:?}"
             )));
         }
         let names = network.outputs();
         Ok(Self::Network(Box::new(network), names))
     }
 
-    /// What to print beside what it says: the network's name and the hash of its weights.
+    /// The name to print: the network's name with the hash of its weights.
     pub fn id(&self) -> String {
         match self {
             Self::Pixels(_) => "pixels against the median of the candidates".to_owned(),
@@ -62,7 +66,7 @@ impl Model {
         }
     }
 
-    /// What it knows.
+    /// The attributes or classes that it detects.
     pub fn names(&self) -> &[String] {
         match self {
             Self::Pixels(scores) => scores.names(),
@@ -70,10 +74,10 @@ impl Model {
         }
     }
 
-    /// What it says of pictures `[N, H, W, C]`.
+    /// The scores of images `[N, H, W, C]`: a value per name and image, above 0 if detected.
     ///
     /// # Errors
-    /// Pictures of another shape than the network's, or its device.
+    /// Returns an error if the images have another shape than the network's inputs, or the device fails.
     pub fn score(&self, images: &Tensor) -> Result<Scores, CliError> {
         let (network, names) = match self {
             Self::Pixels(scores) => return Ok(scores.score(images)),
@@ -91,7 +95,7 @@ impl Model {
     }
 }
 
-/// A latent that can be named.
+/// A latent: a row of a seed's latents, and its condition.
 #[derive(Clone, Copy)]
 pub struct Candidate {
     seed: u64,
@@ -100,15 +104,24 @@ pub struct Candidate {
 }
 
 /// Exemplars of one concept.
+#[derive(Serialize)]
 pub struct Selection {
     /// How they were asked for.
-    pub said: String,
-    /// The exemplars.
+    #[serde(rename = "what")]
+    pub query: String,
+    /// Their latents.
+    #[serde(skip)]
     pub exemplars: Vec<Candidate>,
-    /// What to call them: `3, 17` or `seed 5`.
+    /// Their names: `3, 17` or `seed 5`.
+    #[serde(rename = "exemplars")]
     pub names: Vec<String>,
-    /// Where a model was asked: all candidates that are one, the surest first.
-    pub found: Option<Vec<usize>>,
+    /// All candidates with the attributes asked for, by descending score; none for indices and seeds.
+    #[serde(rename = "such", serialize_with = "number_of")]
+    pub matches: Option<Vec<usize>>,
+}
+
+fn number_of<S: Serializer>(all: &Option<Vec<usize>>, serializer: S) -> Result<S::Ok, S::Error> {
+    all.as_ref().map(Vec::len).serialize(serializer)
 }
 
 /// All candidates.
@@ -117,27 +130,28 @@ pub struct Candidates<'a> {
     seed: u64,
     truncation: Option<f64>,
     conditions: &'a Conditions,
-    network: Option<Model>,
-    judge: Option<Model>,
-    /// Of each candidate: its row under the seed, and its condition.
+    classifier: Option<Model>,
+    eval_classifier: Option<Model>,
+    /// The row under the seed of each candidate.
     order: Vec<usize>,
     told: Option<ConditionTable>,
-    seen: Option<CandidateScores>,
+    scores: Option<CandidateScores>,
 }
 
-/// What is seen in the candidates.
+/// The scores of all candidates.
 struct CandidateScores {
-    /// By what picks.
-    picks: (Model, Scores),
-    /// By what judges, where that is another one.
-    judges: Option<(Model, Scores)>,
+    /// By the model that picks exemplars.
+    picking: (Model, Scores),
+    /// By the model that checks results, if it is another one.
+    evaluation: Option<(Model, Scores)>,
 }
 
 impl<'a> Candidates<'a> {
-    /// Names them.
+    /// Prepares the candidates and loads the networks.
     ///
     /// # Errors
-    /// Conditions that are not as many as candidates; a network that cannot be read, or for pictures of another shape.
+    /// Returns an error if the numbers of conditions and candidates differ, or a network cannot be
+    /// read or takes images of another shape.
     pub fn new(
         opened: &'a LoadedGenerator,
         seed: &SeedArgs,
@@ -148,17 +162,16 @@ impl<'a> Candidates<'a> {
         let read = |flag, file: &Option<PathBuf>| {
             file.as_ref().map(|file| Model::read(flag, file, opened)).transpose()
         };
-        let (network, judge) = (read("--score", &args.score)?, read("--judge", &args.judge)?);
         Ok(Self {
             opened,
             seed: seed.seed,
             truncation: seed.truncation,
             conditions,
-            network,
-            judge,
+            classifier: read("--classifier", &args.classifier)?,
+            eval_classifier: read("--eval-classifier", &args.eval_classifier)?,
             order,
             told,
-            seen: None,
+            scores: None,
         })
     }
 
@@ -172,32 +185,23 @@ impl<'a> Candidates<'a> {
         SampleSpec::plain(
             vec![LatentSource::of_rows(self.seed, self.truncation, &self.order)],
             self.told.clone(),
-            options(self.opened, 8),
+            grid_options(self.opened, 8),
         )
     }
 
-    /// What the model that picks sees in them.
+    /// The model that checks results, and its scores of the candidates.
     ///
     /// # Errors
-    /// SampleSpec.
-    pub fn look(&mut self, files: &FileArgs) -> Result<(&Model, &Scores), CliError> {
-        let (model, scores) = &self.see(files)?.picks;
+    /// Returns an error if drawing fails.
+    pub fn evaluation_scores(&mut self, files: &FileArgs) -> Result<(&Model, &Scores), CliError> {
+        let scores = self.scores(files)?;
+        let (model, scores) = scores.evaluation.as_ref().unwrap_or(&scores.picking);
         Ok((model, scores))
     }
 
-    /// What the model that judges sees in them.
-    ///
-    /// # Errors
-    /// SampleSpec.
-    pub fn judged(&mut self, files: &FileArgs) -> Result<(&Model, &Scores), CliError> {
-        let seen = self.see(files)?;
-        let (model, scores) = seen.judges.as_ref().unwrap_or(&seen.picks);
-        Ok((model, scores))
-    }
-
-    /// Draws all of them and has the models look at them, once.
-    fn see(&mut self, files: &FileArgs) -> Result<&CandidateScores, CliError> {
-        if self.seen.is_none() {
+    /// Draws and scores all candidates, once.
+    fn scores(&mut self, files: &FileArgs) -> Result<&CandidateScores, CliError> {
+        if self.scores.is_none() {
             let images = files.draw(self.opened, "drawing candidates", &self.all())?;
             let [h, w, c] = self.opened.sampler.shape();
             let images = Tensor::from_slice(&images, [self.len(), h, w, c]);
@@ -205,76 +209,73 @@ impl<'a> Candidates<'a> {
                 let scores = model.score(&images)?;
                 Ok::<_, CliError>((model, scores))
             };
-            let picks = scored(
-                self.network.take().unwrap_or_else(|| Model::Pixels(PixelAttributes::new(&images))),
+            let picking = scored(
+                self.classifier
+                    .take()
+                    .unwrap_or_else(|| Model::Pixels(PixelAttributes::new(&images))),
             )?;
-            self.seen =
-                Some(CandidateScores { picks, judges: self.judge.take().map(scored).transpose()? });
+            let evaluation = self.eval_classifier.take().map(scored).transpose()?;
+            self.scores = Some(CandidateScores { picking, evaluation });
         }
-        self.seen.as_ref().ok_or_else(|| CliError::Failed("the candidates were not drawn".into()))
+        self.scores.as_ref().ok_or_else(|| CliError::Failed("the candidates were not drawn".into()))
     }
 
-    /// Finds the exemplars that `pick` of `--flag` asks for, the surest `per` where a model is asked.
+    /// The exemplars that `pick` of `--flag` asks for; of attributes the `count` with the highest
+    /// scores.
     ///
     /// # Errors
-    /// Numbers beyond the candidates, words that the model does not know, too few that are such.
+    /// Returns an error if an index is beyond the candidates, an attribute is unknown to the model,
+    /// or too few candidates match.
     pub fn pick(
         &mut self,
         flag: &str,
         pick: &ExemplarSpec,
-        per: usize,
+        count: usize,
         files: &FileArgs,
     ) -> Result<Selection, CliError> {
         let usage = |text: String| CliError::Usage(format!("--{flag} {text}"));
         match pick {
-            ExemplarSpec::Indices(rows) => {
-                if let Some(row) = rows.iter().find(|row| **row >= self.len()) {
-                    return Err(usage(format!(
-                        "{row}: the candidates are numbered 0 to {}; see --candidates",
-                        self.len() - 1
-                    )));
-                }
-                let names = rows.iter().map(usize::to_string).collect();
-                Ok(Selection {
-                    said: "by number".into(),
-                    exemplars: rows.iter().map(|&row| self.candidate(row)).collect(),
-                    names,
-                    found: None,
-                })
-            }
-            ExemplarSpec::Seeds(seeds) => {
-                if self.conditions.rows.len() > 1 {
-                    return Err(usage(
-                        "seed:…: a seed does not say which class: give one --class, or numbers"
-                            .into(),
-                    ));
-                }
-                let exemplars =
-                    seeds.iter().map(|&seed| Candidate { seed, row: 0, told: 0 }).collect();
-                Ok(Selection {
-                    said: "by seed".into(),
-                    exemplars,
-                    names: seeds.iter().map(|seed| format!("seed {seed}")).collect(),
-                    found: None,
-                })
-            }
+            ExemplarSpec::Indices(rows) => match rows.iter().find(|row| **row >= self.len()) {
+                Some(row) => Err(usage(format!(
+                    "{row}: the candidates are numbered 0 to {}; see --candidates",
+                    self.len() - 1
+                ))),
+                None => Ok(self.select("by index".into(), rows, None)),
+            },
+            ExemplarSpec::Seeds(_) if self.conditions.rows.len() > 1 => Err(usage(
+                "seed:…: a seed does not name a class: give one --class, or indices".into(),
+            )),
+            ExemplarSpec::Seeds(seeds) => Ok(Selection {
+                query: "by seed".into(),
+                exemplars: seeds.iter().map(|&seed| Candidate { seed, row: 0, told: 0 }).collect(),
+                names: seeds.iter().map(|seed| format!("seed {seed}")).collect(),
+                matches: None,
+            }),
             ExemplarSpec::Query(text) => {
-                let (model, scores) = self.look(files)?;
+                let (model, scores) = &self.scores(files)?.picking;
                 let concept = AttributeQuery::parse(text, model.names())
                     .map_err(|error| usage(hints::compose(&error, hints::eval(&error))))?;
-                let found = concept.ranked(scores);
-                if found.len() < per {
+                let matches = concept.ranked(scores);
+                if matches.len() < count {
                     return Err(CliError::Failed(format!(
-                        "--{flag} {text:?}: {} of {} candidates are such, {per} are needed: raise --candidates, or ask for less",
-                        found.len(),
+                        "--{flag} {text:?}: {} of {} candidates match, {count} are needed: raise \
+                         --candidates, or ask for less",
+                        matches.len(),
                         self.len()
                     )));
                 }
-                let best = found[..per].to_vec();
-                let names = best.iter().map(usize::to_string).collect();
-                let exemplars = best.iter().map(|&row| self.candidate(row)).collect();
-                Ok(Selection { said: text.clone(), exemplars, names, found: Some(found) })
+                let best = matches[..count].to_vec();
+                Ok(self.select(text.clone(), &best, Some(matches)))
             }
+        }
+    }
+
+    fn select(&self, query: String, rows: &[usize], matches: Option<Vec<usize>>) -> Selection {
+        Selection {
+            query,
+            exemplars: rows.iter().map(|&row| self.candidate(row)).collect(),
+            names: rows.iter().map(usize::to_string).collect(),
+            matches,
         }
     }
 
@@ -283,7 +284,7 @@ impl<'a> Candidates<'a> {
         Candidate { seed: self.seed, row: self.order.get(i).copied().unwrap_or(0), told }
     }
 
-    /// Latents that are no candidates, the first `count` behind them, each under the next condition.
+    /// The first `count` latents behind the candidates, whose conditions take turns.
     pub fn others(&self, count: usize) -> Vec<Candidate> {
         let first = self.order.iter().max().map_or(0, |last| last + 1);
         let known = self.conditions.rows.len().max(1);
@@ -301,6 +302,6 @@ impl<'a> Candidates<'a> {
         let of = chosen.iter().map(|candidate| candidate.told).collect();
         let told = (!self.conditions.rows.is_empty())
             .then(|| ConditionTable { rows: self.conditions.rows.clone(), indices: of });
-        SampleSpec::plain(latents, told, options(self.opened, columns))
+        SampleSpec::plain(latents, told, grid_options(self.opened, columns))
     }
 }

@@ -1,78 +1,84 @@
 //! `dcgan invert`.
 
-use super::inversion_args::{InversionArgs, drawing, print_starts};
-use super::{FileArgs, options};
+use super::inversion_args::{InversionArgs, Starts, drawing};
+use super::{FileArgs, grid_options};
 use crate::commands::generator::{ConditionArgs, GeneratorArgs};
 use crate::error::CliError;
+use crate::parse;
 use crate::render::with_progress;
-use crate::{output, parse};
+use crate::report::{self, Report};
 use eval::checkpoint_discriminator::CheckpointDiscriminator;
 use eval::latent::{Cell, InvertOptions, SampleSpec, invert};
-use serde_json::json;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// Flags of `invert`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The picture; it is brought to the size of the generator's.
+    /// The image, which is fitted to the generator's size.
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     #[command(flatten)]
     generator: GeneratorArgs,
-    /// With --class all, every class is tried, and the one that comes nearest is kept.
+    /// With --class all, every class is tried, and the one with the lowest error is kept.
     #[command(flatten)]
     condition: ConditionArgs,
     #[command(flatten)]
-    descent: InversionArgs,
-    /// Weight of the difference of the discriminator's features beside that of pixels: nearer in what is seen, further in pixels.
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = parse::weight, allow_negative_numbers = true)]
-    features: f64,
+    inversion: InversionArgs,
+    /// Weight of a feature-matching loss under the discriminator's features, in addition to the
+    /// pixel loss: perceptually closer images with a larger pixel error.
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = parse::weight,
+        allow_negative_numbers = true, help_heading = "Optimizer")]
+    feature_weight: f64,
     #[command(flatten)]
     files: FileArgs,
 }
 
-/// Finds the latent and shows its picture beside the given one.
+/// Finds the latent of an image by gradient descent.
 ///
 /// # Errors
-/// A picture that cannot be read, a condition that is missing, features without a discriminator, files that are there already, the disk.
+/// Returns an error if the image cannot be read, a condition is missing, features are asked for
+/// without a discriminator, or an output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    args.files.require(None)?;
-    args.descent.require(&args.files)?;
-    let opened = args.generator.open_alone()?;
+    args.inversion.require(&args.files, &["safetensors"])?;
+    let opened = args.generator.open_batch_invariant()?;
     let conditions = args.condition.read(opened.sampler.recipe())?;
-    let (target, _) = args.descent.read(&args.image, opened.sampler.shape())?;
-    let critic = if args.features > 0.0 {
-        CheckpointDiscriminator::for_sampler(&opened.checkpoint, &opened.sampler)?
-    } else {
-        None
+    let (target, _) = args.inversion.read(&args.image, opened.sampler.shape())?;
+    let discriminator = match args.feature_weight > 0.0 {
+        true => CheckpointDiscriminator::for_sampler(&opened.checkpoint, &opened.sampler)?,
+        false => None,
     };
-    let asked = InvertOptions { optimizer: args.descent.descent(), features: args.features };
+    let options =
+        InvertOptions { optimizer: args.inversion.descent(), features: args.feature_weight };
     let told = conditions.tensor();
     let found = with_progress(args.files.json, |progress| {
-        invert(&opened.sampler, critic.as_ref(), &target, told.as_ref(), &asked, progress)
+        invert(&opened.sampler, discriminator.as_ref(), &target, told.as_ref(), &options, progress)
     })?;
-    let error = found.starts.get(found.best).map_or(f64::NAN, |start| start.error);
-    if args.files.json {
-        let starts: Vec<_> = found
-            .starts
-            .iter()
-            .map(|start| json!({ "condition": start.candidate, "error": start.error }))
-            .collect();
-        output::json(
-            &json!({ "error": error, "psnr": found.psnr, "best": found.best, "starts": starts }),
+    let starts = Starts::new(&opened, &conditions, &found.starts, found.best);
+    let report = InversionReport { error: starts.error(), psnr: found.psnr, starts };
+    report::print(&report, args.files.json);
+    args.inversion.write(&args.files, &found.latent, found.condition.as_ref())?;
+    let base = drawing(&found.latent, found.condition.as_ref(), grid_options(&opened, 2));
+    let cells = vec![Cell::External(0), Cell::Image(0)];
+    args.files.write_grid(&opened, SampleSpec { cells, ..base }, &[target])
+}
+
+/// The reconstruction error of the best start.
+#[derive(Serialize)]
+struct InversionReport {
+    error: f64,
+    psnr: f64,
+    #[serde(flatten)]
+    starts: Starts,
+}
+
+impl Report for InversionReport {
+    fn text(&self) -> Vec<String> {
+        let summary = format!(
+            "\nthe reconstruction differs by {:.2} gray levels of 255 (root mean square), a PSNR of \
+             {:.2} dB",
+            self.error, self.psnr
         );
-    } else {
-        print_starts(&opened, &conditions, &found.starts, found.best);
-        output::line(format!(
-            "\nthe latent's picture is {error:.2} grey levels of 255 from the given one (root mean square), a PSNR of {:.2} dB",
-            found.psnr
-        ));
+        vec![self.starts.table(), summary]
     }
-    args.descent.write(&args.files, &found.latent, found.condition.as_ref())?;
-    let base = drawing(&found.latent, found.condition.as_ref(), options(&opened, 2));
-    args.files.write_grid(
-        &opened,
-        SampleSpec { cells: vec![Cell::External(0), Cell::Image(0)], ..base },
-        &[target],
-    )
 }

@@ -1,4 +1,4 @@
-//! The experiments in latent space: walk, arithmetic, turn, invert, restore; and drawing their pictures again.
+//! The latent-space experiments: walk, arithmetic, turn, invert, restore; and reproducing their images.
 
 pub mod arithmetic;
 mod candidates;
@@ -13,60 +13,52 @@ use super::generator::{LoadedGenerator, command_line};
 use crate::error::CliError;
 use crate::output;
 use crate::render::with_progress;
-use ::eval::latent::{Provenance, SampleSpec};
+use ::eval::latent::{Provenance, SampleSpec, SuccessRate};
 use ::runs::{GridOptions, animation, grid};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// Hundredths of a second that a frame of an animation stands.
-const DELAY: u16 = 6;
-/// The side that single animated pictures are upsample_bicubic to, at least.
-const SHOWN: usize = 128;
+/// Duration of an animation's frame, in hundredths of a second.
+const FRAME_DELAY: u16 = 6;
+/// Smallest side of an animated image, to which smaller ones are enlarged.
+const MIN_ANIMATED_SIDE: usize = 128;
 
-/// Which latents.
+/// The latents of an experiment.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Evaluation")]
 struct SeedArgs {
-    /// The latents are those that dcgan sample draws from this seed.
+    /// Random seed: the latents are those of `dcgan sample` with this seed.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
     seed: u64,
-    /// Take latents from the middle of their distribution, within ±X: fewer kinds of pictures, each more typical.
-    #[arg(long, value_name = "X", value_parser = crate::parse::truncation, allow_negative_numbers = true)]
+    /// Truncation: draw latents within ±X, for less diverse and more typical images [default: none].
+    #[arg(long, value_name = "X", value_parser = crate::parse::truncation,
+        allow_negative_numbers = true)]
     truncation: Option<f64>,
 }
 
-/// What is written.
+/// The output of an experiment.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Output")]
 struct FileArgs {
-    /// Writes the pictures into one PNG, which dcgan again can draw again.
+    /// Write the images side by side into one PNG, which `dcgan reproduce` can redraw.
     #[arg(long, value_name = "FILE.png")]
     grid: Option<PathBuf>,
-    /// Write over files that are there.
+    /// Overwrite existing files.
     #[arg(long)]
     force: bool,
-    /// One JSON object on standard output, and nothing else there.
+    /// Print one JSON object on standard output, and nothing else there.
     #[arg(long)]
     json: bool,
 }
 
 impl FileArgs {
-    /// Refuses files that could not be written, before the work is done.
-    fn require(&self, gif: Option<&Path>) -> Result<(), CliError> {
-        self.grid.as_ref().map_or(Ok(()), |grid| super::require_grid(grid, self.force))?;
-        gif.map_or(Ok(()), |gif| self.require_file("--gif", gif, "gif"))
+    /// Rejects the grid and `others` if they could not be written, before the work is done.
+    fn require(&self, others: &[super::OutputFile<'_>]) -> Result<(), CliError> {
+        let grid = ("--grid", self.grid.as_deref(), "png");
+        super::require_files(self.force, others.iter().copied().chain([grid]))
     }
 
-    /// Refuses a file of another kind than `ending`, or that could not be written.
-    fn require_file(&self, flag: &str, path: &Path, ending: &str) -> Result<(), CliError> {
-        super::require_file(flag, path, ending, self.force)
-    }
-
-    /// Says that a file was written, to people.
-    fn wrote(&self, path: &Path) {
-        if !self.json {
-            output::line(format!("wrote {}", path.display()));
-        }
-    }
-
-    /// Draws the pictures of a drawing, `[N, H, W, C]`.
+    /// Draws the images of `drawing`, `[N, H, W, C]`.
     fn draw(
         &self,
         opened: &LoadedGenerator,
@@ -77,32 +69,41 @@ impl FileArgs {
         let total = latents.shape()[0];
         let images = with_progress(self.json, |progress| {
             opened.sampler.sample(&latents, told.as_ref(), opened.batch, |done| {
-                // Ctrl-C ends the program: nothing is written before all is drawn.
+                // Ctrl-C ends the program: nothing is written before all images are drawn.
                 let _ = progress.report(what, done, total);
             })
         })?;
         Ok(images.to_vec())
     }
 
-    /// Draws and writes the grid, if one is wanted, with `given` in the places of pictures from elsewhere.
+    /// Draws and writes the grid, if `--grid` was given. `inputs` are the images of its cells that
+    /// no generator draws.
     fn write_grid(
         &self,
         opened: &LoadedGenerator,
         drawing: SampleSpec,
-        given: &[Vec<f32>],
+        inputs: &[Vec<f32>],
     ) -> Result<(), CliError> {
         let Some(path) = &self.grid else { return Ok(()) };
-        let (values, shape) = drawing.generate(&opened.sampler, opened.batch, given, |_| ())?;
-        let image = grid::grid(&values, shape, drawing.grid)?;
-        let origin = Provenance::new(
-            &opened.sampler,
-            opened.networks.clone(),
-            command_line(),
-            opened.batch,
-            drawing,
-        );
+        let (values, shape) = drawing.generate(&opened.sampler, opened.batch, inputs, |_| ())?;
+        self.write_png(path, opened, drawing, &values, shape)
+    }
+
+    /// Writes images `[N, H, W, C]` into one PNG, with the metadata to reproduce them.
+    fn write_png(
+        &self,
+        path: &Path,
+        opened: &LoadedGenerator,
+        drawing: SampleSpec,
+        values: &[f32],
+        shape: [usize; 4],
+    ) -> Result<(), CliError> {
+        let image = grid::grid(values, shape, drawing.grid)?;
+        let networks = opened.networks.clone();
+        let origin =
+            Provenance::new(&opened.sampler, networks, command_line(), opened.batch, drawing);
         grid::save_png_with(path, &image, &origin.texts())?;
-        self.wrote(path);
+        output::wrote(path, self.json);
         Ok(())
     }
 
@@ -114,24 +115,51 @@ impl FileArgs {
         [h, w, c]: [usize; 3],
         options: GridOptions,
     ) -> Result<(), CliError> {
-        let picture = |values: &&[f32]| {
+        let frame = |values: &&[f32]| {
             grid::grid(values, [values.len() / (h * w * c).max(1), h, w, c], options)
         };
-        let pictures = frames.iter().map(picture).collect::<Result<Vec<_>, _>>()?;
-        animation::write(path, &pictures, DELAY)?;
-        self.wrote(path);
+        let frames = frames.iter().map(frame).collect::<Result<Vec<_>, _>>()?;
+        animation::write(path, &frames, FRAME_DELAY)?;
+        output::wrote(path, self.json);
         Ok(())
     }
 }
 
-/// The grid for pictures of this generator.
-fn options(opened: &LoadedGenerator, columns: usize) -> GridOptions {
+/// The grid for images of this generator.
+fn grid_options(opened: &LoadedGenerator, columns: usize) -> GridOptions {
     let [h, w, _] = opened.sampler.shape();
     GridOptions { columns, ..GridOptions::for_size([h, w]) }
 }
 
-/// A picture alone, enlarged.
-fn shown_alone(opened: &LoadedGenerator) -> GridOptions {
+/// A single image, enlarged.
+fn single_enlarged(opened: &LoadedGenerator) -> GridOptions {
     let [h, w, _] = opened.sampler.shape();
-    GridOptions { scale: SHOWN.div_ceil(h.max(w)).max(1), ..GridOptions::SINGLE }
+    GridOptions { scale: MIN_ANIMATED_SIDE.div_ceil(h.max(w)).max(1), ..GridOptions::SINGLE }
+}
+
+/// A success rate as reports show it.
+#[derive(Serialize)]
+struct RateReport {
+    hits: usize,
+    of: usize,
+    share: f64,
+    /// The 95 % confidence interval.
+    interval: Option<[f64; 2]>,
+}
+
+impl RateReport {
+    fn new(rate: SuccessRate, interval: Option<[f64; 2]>) -> Self {
+        Self { hits: rate.hits, of: rate.of, share: rate.share(), interval }
+    }
+
+    /// `51 to 70`, in percent.
+    fn interval_text(&self) -> Option<String> {
+        self.interval.map(|[low, high]| format!("{:.0} to {:.0}", 100.0 * low, 100.0 * high))
+    }
+}
+
+impl From<SuccessRate> for RateReport {
+    fn from(rate: SuccessRate) -> Self {
+        Self::new(rate, Some(rate.interval()))
+    }
 }

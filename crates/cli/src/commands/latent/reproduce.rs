@@ -1,110 +1,138 @@
 //! `dcgan reproduce`.
 
-use super::FileArgs;
+use crate::commands::checkpoint::{self, ModelArgs};
 use crate::commands::device::DeviceArgs;
-use crate::commands::generator::checkpoint;
+use crate::commands::require_files;
 use crate::error::CliError;
 use crate::output;
 use crate::render::with_progress;
+use crate::report::{self, Report};
 use eval::latent::{ModelId, Provenance, reproduce};
 use runs::grid;
-use serde_json::json;
+use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use train::Sampler;
 
+/// Images drawn at a time where the file does not say.
+const BATCH: usize = 64;
+
 /// Flags of `reproduce`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A PNG that sample, walk, arithmetic, turn, invert or restore wrote.
+    /// A PNG written by sample, walk, arithmetic, turn, invert or restore.
     #[arg(value_name = "IMAGE.png")]
     image: PathBuf,
-    /// The checkpoint it was drawn with, or its run directory [default: the generator that comes with this program, where it was that one].
-    #[arg(long, value_name = "PATH|RUNDIR")]
+    /// Checkpoint or run directory that drew the image [default: the built-in model that drew it].
+    #[arg(long, value_name = "PATH|RUNDIR", conflicts_with = "model", help_heading = "Model")]
     checkpoint: Option<PathBuf>,
-    /// Draw with another checkpoint than the picture names: what does another one make of these latents?
-    #[arg(long, requires = "checkpoint")]
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Draw with a model other than the one named in the file, to see its images of these latents.
+    #[arg(long, help_heading = "Model")]
     force_checkpoint: bool,
     #[command(flatten)]
     device: DeviceArgs,
-    #[command(flatten)]
-    files: FileArgs,
+    /// Write the reproduced image, with its metadata.
+    #[arg(long, visible_alias = "grid", value_name = "FILE.png", help_heading = "Output")]
+    out: Option<PathBuf>,
+    /// Overwrite an existing file.
+    #[arg(long, help_heading = "Output")]
+    force: bool,
+    /// Print one JSON object on standard output, and nothing else there.
+    #[arg(long, help_heading = "Output")]
+    json: bool,
 }
 
-/// Draws a picture again and compares it; exit code 1 where pixels differ, unless another checkpoint was forced.
+/// Redraws an image from the metadata in its PNG and compares the pixels. The exit code is 1 if
+/// pixels differ, unless another checkpoint was forced.
 ///
 /// # Errors
-/// A picture without an origin, another checkpoint, a file that is there already, the disk.
+/// Returns an error if the image has no metadata, another checkpoint drew it, or the output file
+/// exists or cannot be written.
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
-    args.files.require(None)?;
+    require_files(args.force, [("--out", args.out.as_deref(), "png")])?;
     let (old, origin) = Provenance::read(&args.image)?;
-    let model = origin.networks.model.as_deref().filter(|_| args.checkpoint.is_none());
+    let named = origin.networks.model.as_deref().filter(|_| args.checkpoint.is_none());
+    let model = args.model.model.as_deref().or(named);
     if args.checkpoint.is_none() && model.is_none() {
-        let ModelId { recipe, step, identity, .. } = &origin.networks;
         return Err(CliError::Usage(format!(
-            "--checkpoint: say where the one is that drew it: recipe {recipe}, step {step}, {identity}"
+            "--checkpoint: name the checkpoint that drew the image: {}",
+            describe(&origin.networks)
         )));
     }
-    let (found, _) = checkpoint(args.checkpoint.as_deref(), model)?;
+    let (found, _) = checkpoint::load(args.checkpoint.as_deref(), model)?;
     let own = ModelId::of(&found, model);
     if own.identity != origin.networks.identity && !args.force_checkpoint {
         return Err(CliError::Failed(format!(
-            "{:?} was drawn by another checkpoint: recipe {}, step {}, {}; this one is {}, step {}, {} (--force-checkpoint draws with it all the same)",
+            "{:?} was drawn by another checkpoint: {}; this one is {} (--force-checkpoint draws \
+             with it nevertheless)",
             args.image,
-            origin.networks.recipe,
-            origin.networks.step,
-            origin.networks.identity,
-            own.recipe,
-            own.step,
-            own.identity
+            describe(&origin.networks),
+            describe(&own)
         )));
     }
     let sampler = Sampler::new(&found, Some(origin.batch_norm), &args.device.open()?)?;
-    let drawn = with_progress(args.files.json, |progress| {
-        reproduce(&origin, &old, &sampler, 64, progress)
-    })?;
-    if let Some(path) = &args.files.grid {
-        let now = Provenance::new(
-            &sampler,
-            own,
-            origin.command.clone(),
-            origin.batch.unwrap_or(64),
-            origin.samples.clone(),
-        );
-        grid::save_png_with(path, &drawn.image, &now.texts())?;
-        args.files.wrote(path);
+    let drawn =
+        with_progress(args.json, |progress| reproduce(&origin, &old, &sampler, BATCH, progress))?;
+    if let Some(path) = &args.out {
+        let batch = origin.batch.unwrap_or(BATCH);
+        let new =
+            Provenance::new(&sampler, own, origin.command.clone(), batch, origin.samples.clone());
+        grid::save_png_with(path, &drawn.image, &new.texts())?;
+        output::wrote(path, args.json);
     }
     let equal = drawn.differing == 0;
-    if args.files.json {
-        output::json(&json!({
-            "equal": equal,
-            "compared": drawn.compared,
-            "differing": drawn.differing,
-            "largest": drawn.largest,
-            "copied": drawn.copied,
-            "command": origin.command,
-            "computed_with": origin.computed_with,
-        }));
-    } else {
-        output::line(format!("drawn by: {}", origin.command));
-        if drawn.copied > 0 {
-            output::line(format!(
-                "{} of its pictures were not drawn by the generator: they are copied, not compared",
-                drawn.copied
+    let report = Reproduction {
+        equal,
+        compared: drawn.compared,
+        differing: drawn.differing,
+        largest: drawn.largest,
+        copied: drawn.copied,
+        command: origin.command,
+        computed_with: origin.computed_with,
+        now_computed_with: sampler.device().numerics_id(),
+    };
+    report::print(&report, args.json);
+    Ok(if equal || args.force_checkpoint { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn describe(ModelId { recipe, step, identity, .. }: &ModelId) -> String {
+    format!("recipe {recipe}, step {step}, {identity}")
+}
+
+/// The comparison of an image with its reproduction.
+#[derive(Serialize)]
+struct Reproduction {
+    equal: bool,
+    compared: usize,
+    differing: usize,
+    largest: u8,
+    copied: usize,
+    command: String,
+    computed_with: String,
+    #[serde(skip)]
+    now_computed_with: String,
+}
+
+impl Report for Reproduction {
+    fn text(&self) -> Vec<String> {
+        let Self { compared, differing, largest, copied, command, .. } = self;
+        let mut lines = vec![format!("drawn by: {command}")];
+        if *copied > 0 {
+            lines.push(format!(
+                "{copied} of its images were not drawn by the generator: they are copied, not \
+                 compared"
             ));
         }
-        output::line(if equal {
-            "drawn again, all pixels are equal".to_owned()
-        } else {
-            format!(
-                "drawn again, {} of {} values differ, by {} of 255 at most (drawn first by {}, now by {})",
-                drawn.differing,
-                drawn.compared,
-                drawn.largest,
-                origin.computed_with,
-                sampler.device().numerics_id()
-            )
+        lines.push(match self.equal {
+            true => "reproduced: all pixels are equal".to_owned(),
+            false => format!(
+                "reproduced: {differing} of {compared} values differ, by {largest} of 255 at most \
+                 (drawn first by {}, now by {})",
+                self.computed_with, self.now_computed_with
+            ),
         });
+        lines
     }
-    Ok(if equal || args.force_checkpoint { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,88 +1,99 @@
 //! `dcgan turn`.
 
 use super::candidates::{CandidateArgs, Candidates, Selection};
-use super::{FileArgs, SeedArgs};
+use super::{FileArgs, RateReport, SeedArgs};
 use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator};
 use crate::error::CliError;
-use crate::render::table;
-use crate::{hints, output, parse};
+use crate::report::{self, Report, table};
+use crate::{hints, parse};
 use clap::value_parser;
 use eval::latent::{AttributeQuery, ExemplarSpec, SampleSpec, SuccessRate, TurnVector, positions};
 use runs::GridOptions;
-use serde_json::json;
+use serde::Serialize;
 use std::path::PathBuf;
 use tensor::Tensor;
 
 /// Flags of `turn`.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Evaluation")]
 pub struct Args {
     #[command(flatten)]
     generator: GeneratorArgs,
     #[command(flatten)]
     seed: SeedArgs,
-    /// The condition of a picture stays as it is.
+    /// The condition of an image stays the same along the axis.
     #[command(flatten)]
     condition: ConditionArgs,
-    /// The group at the far end: numbers among the candidates (3,17,42), seeds (seed:5,seed:9), or what a model shall see in them (light=1).
+    /// The group at the far end of the axis: indices of candidates (3,17,42), seeds
+    /// (seed:5,seed:9), or attributes that a model detects (light=1).
     #[arg(long, value_name = "WHICH", value_parser = parse::exemplars)]
     a: ExemplarSpec,
     /// The group at the near end.
     #[arg(long, value_name = "WHICH", value_parser = parse::exemplars)]
     b: ExemplarSpec,
-    /// Latents of each group where a model picks them.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u32).range(1..=1000))]
+    /// Latents per group that are picked by attributes.
+    #[arg(long, value_name = "N", default_value_t = 4,
+        value_parser = value_parser!(u32).range(1..=1000))]
     exemplars: u32,
     #[command(flatten)]
     candidates: CandidateArgs,
-    /// Pictures that are turned, a row each; they are none of the candidates.
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = value_parser!(u32).range(1..=1000))]
+    /// Images to move along the axis, one per row of the grid; none of them is a candidate.
+    #[arg(long, value_name = "N", default_value_t = 6,
+        value_parser = value_parser!(u32).range(1..=1000))]
     rows: u32,
-    /// Places along the axis; the middle one of an odd number is the picture as it was.
-    #[arg(long, value_name = "N", default_value_t = 9, value_parser = value_parser!(u32).range(2..=1000))]
+    /// Positions along the axis; the middle one of an odd number is the unchanged image.
+    #[arg(long, value_name = "N", default_value_t = 9,
+        value_parser = value_parser!(u32).range(2..=1000))]
     columns: u32,
-    /// How far to go to either side, in lengths of the axis mean(A) − mean(B).
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = parse::weight, allow_negative_numbers = true)]
+    /// Distance moved to either side, in lengths of the axis mean(A) − mean(B).
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = parse::weight,
+        allow_negative_numbers = true)]
     scale: f64,
-    /// What the model shall see: tells how often it does at each place, over --draws other pictures. Without it, and where a model picks A, that.
-    #[arg(long, value_name = "WORDS")]
+    /// Attributes to track: report how often the model detects them at each position, over --draws
+    /// extra images [default: the attributes used to pick A].
+    #[arg(long, value_name = "ATTRIBUTES")]
     expect: Option<String>,
-    /// Pictures for that.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(1..=100_000))]
+    /// Number of extra images for that.
+    #[arg(long, value_name = "N", default_value_t = 100,
+        value_parser = value_parser!(u32).range(1..=100_000))]
     draws: u32,
-    /// Writes the turning as an animation, there and back.
-    #[arg(long, value_name = "FILE.gif")]
+    /// Write the movement along the axis, there and back, as an animation.
+    #[arg(long, value_name = "FILE.gif", help_heading = "Output")]
     gif: Option<PathBuf>,
-    /// Places along the axis in the animation, on the way there.
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = value_parser!(u32).range(2..=1000))]
+    /// Positions along the axis in the animation, one way.
+    #[arg(long, value_name = "N", default_value_t = 30, help_heading = "Output",
+        value_parser = value_parser!(u32).range(2..=1000))]
     frames: u32,
     #[command(flatten)]
     files: FileArgs,
 }
 
-/// Turns, counts, draws.
+/// Moves images along the turn vector, and counts the tracked attributes.
 ///
 /// # Errors
-/// Groups that are not there, words that the model does not know, files that are there already, the disk.
+/// Returns an error if groups are missing, attributes are unknown to the model, or an output file
+/// exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    args.files.require(args.gif.as_deref())?;
-    let opened = args.generator.open_alone()?;
+    args.files.require(&[("--gif", args.gif.as_deref(), "gif")])?;
+    let opened = args.generator.open_batch_invariant()?;
     let conditions = args.condition.read(opened.sampler.recipe())?;
     let mut candidates = Candidates::new(&opened, &args.seed, &conditions, &args.candidates)?;
-    let per = args.exemplars as usize;
-    let a = candidates.pick("a", &args.a, per, &args.files)?;
-    let b = candidates.pick("b", &args.b, per, &args.files)?;
-    let words = args.expect.clone().or_else(|| a.found.as_ref().map(|_| a.said.clone()));
+    let per_group = args.exemplars as usize;
+    let a = candidates.pick("a", &args.a, per_group, &args.files)?;
+    let b = candidates.pick("b", &args.b, per_group, &args.files)?;
+    let tracked = args.expect.clone().or_else(|| a.matches.as_ref().map(|_| a.query.clone()));
     let at = positions(args.columns as usize, args.scale as f32);
-    let rates = match &words {
-        Some(words) => Some(measure(args, &opened, &mut candidates, [&a, &b], words, &at)?),
-        None => None,
-    };
-    if args.files.json {
-        print_json([&a, &b], &at, rates.as_ref())
-    } else {
-        print([&a, &b], &at, words.as_deref(), rates.as_ref())
+    let (mut by, mut rates) = (None, Vec::new());
+    if let Some(attributes) = &tracked {
+        let (model, all) = count(args, &opened, &mut candidates, [&a, &b], attributes, &at)?;
+        (by, rates) = (Some(model), all);
     }
-    let (turn, base) = turn(&candidates, [&a, &b], args.rows as usize, args.columns as usize);
+    let mut rates = rates.into_iter();
+    let positions_report =
+        at.iter().map(|&t| Position { at: t, rate: rates.next().map(RateReport::from) }).collect();
+    let (turn, base) =
+        turn_and_latents(&candidates, [&a, &b], args.rows as usize, args.columns as usize);
+    report::print(&TurnReport { a, b, by, places: positions_report, tracked }, args.files.json);
     args.files.write_grid(&opened, turn.samples(base.clone(), &at), &[])?;
     let Some(gif) = &args.gif else { return Ok(()) };
     let frames = args.frames as usize;
@@ -91,8 +102,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     animate(args, &opened, gif, &images, frames)
 }
 
-/// The turn of `count` pictures that are no candidates, and its latents.
-fn turn(
+/// The turn of `count` images that are no candidates, and its latents.
+fn turn_and_latents(
     candidates: &Candidates<'_>,
     [a, b]: [&Selection; 2],
     count: usize,
@@ -109,38 +120,30 @@ fn turn(
     (turn, candidates.drawing(&all, columns))
 }
 
-/// How often a model sees what was asked for, at each place.
-struct Seen {
-    by: String,
-    rates: Vec<SuccessRate>,
-}
-
-/// How often the model sees `words` at each place.
-fn measure(
+/// How often the model detects `attributes` at each position; with the model's name.
+fn count(
     args: &Args,
     opened: &LoadedGenerator,
     candidates: &mut Candidates<'_>,
     groups: [&Selection; 2],
-    words: &str,
+    attributes: &str,
     at: &[f32],
-) -> Result<Seen, CliError> {
-    let (turn, base) = turn(candidates, groups, args.draws as usize, 0);
+) -> Result<(String, Vec<SuccessRate>), CliError> {
+    let (turn, base) = turn_and_latents(candidates, groups, args.draws as usize, 0);
     let images = args.files.draw(opened, "turning", &turn.samples(base, at))?;
-    let (model, _) = candidates.judged(&args.files)?;
-    let concept = AttributeQuery::parse(words, model.names()).map_err(|error| {
+    let (model, _) = candidates.evaluation_scores(&args.files)?;
+    let concept = AttributeQuery::parse(attributes, model.names()).map_err(|error| {
         CliError::Usage(format!("--expect {}", hints::compose(&error, hints::eval(&error))))
     })?;
     let [h, w, c] = opened.sampler.shape();
     let scores =
         model.score(&Tensor::from_slice(&images, [images.len() / (h * w * c), h, w, c]))?;
-    let seen: Vec<bool> = scores.rows().map(|row| concept.strength(row) > 0.0).collect();
-    let rates = (0..at.len())
-        .map(|place| SuccessRate::count(seen.iter().skip(place).step_by(at.len()).copied()))
-        .collect();
-    Ok(Seen { by: model.id(), rates })
+    let detected: Vec<bool> = scores.rows().map(|row| concept.strength(row) > 0.0).collect();
+    let at_position = |i: usize| detected.iter().skip(i).step_by(at.len()).copied();
+    Ok((model.id(), (0..at.len()).map(|i| SuccessRate::count(at_position(i))).collect()))
 }
 
-/// There and back again, all rows side by side.
+/// Writes the animation, there and back, with all rows side by side.
 fn animate(
     args: &Args,
     opened: &LoadedGenerator,
@@ -150,12 +153,10 @@ fn animate(
 ) -> Result<(), CliError> {
     let shape = opened.sampler.shape();
     let len: usize = shape.iter().product();
-    let picture = |walker: usize, frame: usize| &images[(walker * frames + frame) * len..][..len];
+    let image = |walker: usize, frame: usize| &images[(walker * frames + frame) * len..][..len];
     let walkers = images.len() / (frames * len).max(1);
     let stills: Vec<Vec<f32>> = (0..frames)
-        .map(|frame| {
-            (0..walkers).flat_map(|walker| picture(walker, frame).iter().copied()).collect()
-        })
+        .map(|frame| (0..walkers).flat_map(|walker| image(walker, frame).iter().copied()).collect())
         .collect();
     let order = (0..frames).chain((1..frames.saturating_sub(1)).rev());
     let shown: Vec<&[f32]> =
@@ -169,41 +170,44 @@ fn animate(
     )
 }
 
-fn print([a, b]: [&Selection; 2], at: &[f32], words: Option<&str>, seen: Option<&Seen>) {
-    output::line(format!(
-        "A: {} ({})\nB: {} ({})",
-        a.names.join(", "),
-        a.said,
-        b.names.join(", "),
-        b.said
-    ));
-    let (Some(words), Some(Seen { by, rates })) = (words, seen) else { return };
-    output::line(format!("\nHow often it is {words}, by {by}"));
-    let mut cells =
-        vec![["place".to_owned(), words.to_owned(), "%".into(), "95 % interval".into()].to_vec()];
-    for (t, rate) in at.iter().zip(rates) {
-        let [low, high] = rate.interval().map(|share| 100.0 * share);
-        cells.push(vec![
-            format!("{t:.2}"),
-            format!("{} of {}", rate.hits, rate.of),
-            format!("{:.0}", 100.0 * rate.share()),
-            format!("{low:.0} to {high:.0}"),
-        ]);
-    }
-    output::line(table(&cells));
+/// The groups, and how often the tracked attributes are detected at each position.
+#[derive(Serialize)]
+struct TurnReport {
+    a: Selection,
+    b: Selection,
+    /// The model that detects the tracked attributes.
+    by: Option<String>,
+    places: Vec<Position>,
+    #[serde(skip)]
+    tracked: Option<String>,
 }
 
-fn print_json([a, b]: [&Selection; 2], at: &[f32], seen: Option<&Seen>) {
-    let places = at.iter().enumerate().map(|(i, t)| {
-        let rate = seen.and_then(|seen| seen.rates.get(i));
-        let rate =
-            rate.map(|rate| json!({ "hits": rate.hits, "of": rate.of, "share": rate.share(), "interval": rate.interval() }));
-        json!({ "place": t, "seen": rate })
-    });
-    output::json(&json!({
-        "a": { "what": a.said, "exemplars": a.names },
-        "b": { "what": b.said, "exemplars": b.names },
-        "by": seen.map(|seen| &seen.by),
-        "places": places.collect::<Vec<_>>(),
-    }));
+/// A position along the axis.
+#[derive(Serialize)]
+struct Position {
+    #[serde(rename = "place")]
+    at: f32,
+    #[serde(rename = "seen")]
+    rate: Option<RateReport>,
+}
+
+impl Report for TurnReport {
+    fn text(&self) -> Vec<String> {
+        let group =
+            |name, own: &Selection| format!("{name}: {} ({})", own.names.join(", "), own.query);
+        let mut lines = vec![group("A", &self.a), group("B", &self.b)];
+        let (Some(attributes), Some(by)) = (&self.tracked, &self.by) else { return lines };
+        lines.push(format!("\nHow often {by} detects {attributes}"));
+        let rows = self.places.iter().filter_map(|position| {
+            let rate = position.rate.as_ref()?;
+            Some([
+                format!("{:.2}", position.at),
+                format!("{} of {}", rate.hits, rate.of),
+                format!("{:.0}", 100.0 * rate.share),
+                rate.interval_text().unwrap_or_default(),
+            ])
+        });
+        lines.push(table(&["position", attributes, "%", "95 % interval"], rows));
+        lines
+    }
 }

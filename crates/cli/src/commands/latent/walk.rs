@@ -1,52 +1,53 @@
 //! `dcgan walk`.
 
-use super::{FileArgs, SeedArgs, options, shown_alone};
-use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator, name_of};
+use super::{FileArgs, SeedArgs, grid_options, single_enlarged};
+use crate::commands::generator::{ConditionArgs, GeneratorArgs, LoadedGenerator, condition_name};
 use crate::error::CliError;
-use crate::output;
-use crate::render::table;
+use crate::report::{self, Report, table};
 use clap::value_parser;
 use eval::latent::{ConditionTable, InterpolationPath, LatentSource, SampleSpec, Smoothness, Walk};
 use nn::recipe::LatentDistribution;
-use serde_json::json;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// Flags of `walk`.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Evaluation")]
 pub struct Args {
     #[command(flatten)]
     generator: GeneratorArgs,
     #[command(flatten)]
     seed: SeedArgs,
-    /// With --class all, the points lie in one class after the other, and the walk leads from class to class.
+    /// With --class all, each point takes the next class, and the walk leads from class to class.
     #[command(flatten)]
     condition: ConditionArgs,
-    /// Random points: a row leads from each to the next, the last one back to the first.
+    /// Random points. Each row of the grid interpolates from one point to the next, the last row
+    /// back to the first point.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(2..=10_000))]
     rows: u32,
-    /// Pictures in a row of the grid, both points among them.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(2..=10_000))]
+    /// Images in a row of the grid, both points included.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(2..=10_000), help_heading = "Output")]
     columns: u32,
-    /// Steps from point to point that are measured and animated.
+    /// Steps from point to point, for the measurement and the animation.
     #[arg(long, value_name = "N", default_value_t = 36, value_parser = value_parser!(u32).range(1..=10_000))]
     steps: u32,
-    /// Straight, or around the origin, near which normal latents never are [default: linear for uniform latents, spherical for normal ones].
+    /// Interpolation between points [default: linear for uniform latents, spherical for normal ones].
     #[arg(long, value_enum)]
     path: Option<InterpolationPath>,
-    /// Writes the walk as an animation that comes back to its beginning.
-    #[arg(long, value_name = "FILE.gif")]
+    /// Write the walk as a looping animation.
+    #[arg(long, value_name = "FILE.gif", help_heading = "Output")]
     gif: Option<PathBuf>,
     #[command(flatten)]
     files: FileArgs,
 }
 
-/// Walks, measures, draws.
+/// Interpolates between random latents and measures how smoothly the images change.
 ///
 /// # Errors
-/// No good checkpoint, files that are there already, the disk.
+/// Returns an error if there is no valid checkpoint, or an output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    args.files.require(args.gif.as_deref())?;
-    let opened = args.generator.open_alone()?;
+    args.files.require(&[("--gif", args.gif.as_deref(), "gif")])?;
+    let opened = args.generator.open_batch_invariant()?;
     let recipe = opened.sampler.recipe();
     let path = args.path.unwrap_or(match recipe.generator.distribution {
         LatentDistribution::Uniform => InterpolationPath::Linear,
@@ -54,7 +55,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     });
     let walk = Walk { points: args.rows as usize, steps: args.steps as usize, path };
     let conditions = args.condition.read(recipe)?;
-    // A point has one condition: the next class for the next point.
+    // Each point has one condition; with --class all they cycle through the classes.
     let known = conditions.rows.len();
     let of: Vec<usize> = match known {
         0 | 1 => vec![0; walk.points],
@@ -71,17 +72,15 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         (known > 0).then(|| ConditionTable { rows: conditions.rows.clone(), indices: of.clone() });
     let rows: Vec<usize> = (0..walk.points).collect();
     let block = LatentSource::of_rows(args.seed.seed, args.seed.truncation, &rows);
-    let base = SampleSpec::plain(vec![block], told, options(&opened, args.columns as usize));
+    let base = SampleSpec::plain(vec![block], told, grid_options(&opened, args.columns as usize));
     let (points, _) = base.inputs(recipe)?;
     let images = args.files.draw(&opened, "walking", &walk.steps(&points, base.clone()))?;
-    let found = Smoothness::of(&images, &walk);
-    let names: Vec<String> =
-        of.iter().filter_map(|&of| Some(name_of(recipe, conditions.rows.get(of)?))).collect();
-    if args.files.json {
-        print_json(&walk, &found)
-    } else {
-        print(&walk, &found, &names)
-    }
+    let smoothness = Smoothness::of(&images, &walk);
+    let names = of
+        .iter()
+        .filter_map(|&of| Some(condition_name(recipe, conditions.rows.get(of)?)))
+        .collect();
+    report::print(&WalkReport::new(&walk, &smoothness, names), args.files.json);
     args.files.write_grid(&opened, walk.rows(&points, args.columns as usize, base), &[])?;
     args.gif.as_ref().map_or(Ok(()), |gif| animate(args, &opened, gif, &images))
 }
@@ -94,58 +93,95 @@ fn animate(
 ) -> Result<(), CliError> {
     let shape = opened.sampler.shape();
     let frames: Vec<&[f32]> = images.chunks_exact(shape.iter().product()).collect();
-    args.files.write_gif(gif, &frames, shape, shown_alone(opened))
+    args.files.write_gif(gif, &frames, shape, single_enlarged(opened))
 }
 
-fn share(found: &Smoothness) -> f64 {
-    found.largest / found.point_distance.max(1e-9)
+/// Root mean square changes along the walk, in gray levels of 255.
+#[derive(Serialize)]
+struct WalkReport {
+    points: usize,
+    steps: usize,
+    path: InterpolationPath,
+    mean: f64,
+    largest: f64,
+    largest_at: StepIndex,
+    apart: f64,
+    share: f64,
+    jumps: bool,
+    legs: Vec<Segment>,
+    /// The points' conditions; empty for an unconditional generator.
+    #[serde(skip)]
+    names: Vec<String>,
 }
 
-fn print(walk: &Walk, found: &Smoothness, names: &[String]) {
-    let mut cells = vec![["leg", "mean change of a step", "largest"].map(String::from).to_vec()];
-    let name = |i: usize| {
-        names.get(i % walk.points).map_or_else(
-            || (i % walk.points).to_string(),
-            |name| format!("{} {name}", i % walk.points),
-        )
-    };
-    for (i, [mean, largest]) in found.segments.iter().enumerate() {
-        cells.push(vec![
-            format!("{} → {}", name(i), name(i + 1)),
-            format!("{mean:.2}"),
-            format!("{largest:.2}"),
-        ]);
+#[derive(Serialize)]
+struct StepIndex {
+    leg: usize,
+    step: usize,
+}
+
+#[derive(Serialize)]
+struct Segment {
+    mean: f64,
+    largest: f64,
+}
+
+impl WalkReport {
+    fn new(walk: &Walk, smoothness: &Smoothness, names: Vec<String>) -> Self {
+        let Smoothness { mean, largest, at: [leg, step], point_distance: apart, ref segments } =
+            *smoothness;
+        Self {
+            points: walk.points,
+            steps: walk.steps,
+            path: walk.path,
+            mean,
+            largest,
+            largest_at: StepIndex { leg, step },
+            apart,
+            share: largest / apart.max(1e-9),
+            jumps: smoothness.jumps(),
+            legs: segments.iter().map(|&[mean, largest]| Segment { mean, largest }).collect(),
+            names,
+        }
     }
-    cells.push(vec!["all".into(), format!("{:.2}", found.mean), format!("{:.2}", found.largest)]);
-    output::line(table(&cells));
-    let [leg, step] = found.at;
-    output::line(format!(
-        "\nroot mean squares in grey levels of 255, over {} steps a leg; the pictures of two points are {:.2} apart",
-        walk.steps, found.point_distance
-    ));
-    let seen = if found.jumps() {
-        "a jump: a generator that knows pictures by heart jumps from one to the next (with more --steps a smooth one does not)"
-    } else {
-        "no jump: sharp transitions would mean that pictures are known by heart"
-    };
-    output::line(format!(
-        "the largest step (leg {leg}, step {step}) changes the picture by {:.0} % of that, {:.1} times the mean step: {seen}",
-        100.0 * share(found),
-        found.largest / found.mean.max(1e-9)
-    ));
 }
 
-fn print_json(walk: &Walk, found: &Smoothness) {
-    output::json(&json!({
-        "points": walk.points,
-        "steps": walk.steps,
-        "path": walk.path,
-        "mean": found.mean,
-        "largest": found.largest,
-        "largest_at": { "leg": found.at[0], "step": found.at[1] },
-        "apart": found.point_distance,
-        "share": share(found),
-        "jumps": found.jumps(),
-        "legs": found.segments.iter().map(|[mean, largest]| json!({ "mean": mean, "largest": largest })).collect::<Vec<_>>(),
-    }));
+impl Report for WalkReport {
+    fn text(&self) -> Vec<String> {
+        let Self { mean, largest, largest_at, .. } = self;
+        let point = |i: usize| {
+            let i = i % self.points;
+            self.names.get(i).map_or_else(|| i.to_string(), |name| format!("{i} {name}"))
+        };
+        let row = |name: String, mean: f64, largest: f64| {
+            [name, format!("{mean:.2}"), format!("{largest:.2}")]
+        };
+        let segments =
+            self.legs.iter().enumerate().map(|(i, leg)| {
+                row(format!("{} → {}", point(i), point(i + 1)), leg.mean, leg.largest)
+            });
+        let rows = segments.chain([row("all".into(), *mean, *largest)]);
+        let conclusion = if self.jumps {
+            "a jump: a generator that has memorized images jumps from one to the next (with more \
+             --steps a smooth one does not)"
+        } else {
+            "no jump: sharp transitions would indicate memorized images"
+        };
+        vec![
+            table(&["segment", "mean change per step", "largest"], rows),
+            format!(
+                "\nroot mean squares in gray levels of 255, over {} steps a segment; the images of \
+                 two points differ by {:.2}",
+                self.steps, self.apart
+            ),
+            format!(
+                "the largest step (segment {}, step {}) changes the image by {:.0} % of that, {:.1} \
+                 times the mean step: {conclusion}",
+                largest_at.leg,
+                largest_at.step,
+                100.0 * self.share,
+                largest / mean.max(1e-9)
+            ),
+        ]
+    }
 }

@@ -1,75 +1,82 @@
 //! `dcgan dedup`.
 
+use crate::commands::data::SpecArgs;
 use crate::commands::device::DeviceArgs;
-use crate::commands::{refuse_existing, require_folder, require_grid};
+use crate::commands::flags::{ForceArg, JsonArg, SeedArg};
+use crate::commands::preprocess::open_dataset;
+use crate::commands::require_files;
 use crate::error::CliError;
 use crate::output;
-use crate::render::{table, with_progress};
+use crate::render::with_progress;
+use crate::report::{self, Report, table};
 use clap::value_parser;
 use data::{DataSpec, Dataset, Fit, Preprocess, Split};
 use eval::image_sheet::ImageSheet;
 use eval::images::load_images;
 use eval::memorization::{AutoencoderConfig, Duplicates, Group, Options, dedup};
 use runs::{GridOptions, grid, write_atomic};
-use serde_json::json;
+use serde::Serialize;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// Groups that are told one by one.
-const SHOWN: usize = 10;
-/// Rows and columns of the picture of groups.
+/// Groups that are listed individually.
+const LISTED: usize = 10;
+/// Rows and columns of the grid of groups.
 const SHEET: [usize; 2] = [16, 8];
-/// Around what is left out.
+/// The frame around images that are left out.
 const RED: [f32; 3] = [0.8, -0.8, -0.8];
 
 /// Flags of `dedup`.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Evaluation")]
 pub struct Args {
-    /// What `dcgan train --data` takes.
-    #[arg(value_name = "SPEC")]
-    spec: String,
-    /// Which part of the set.
-    #[arg(long, value_enum, default_value = "train")]
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// Split of the dataset.
+    #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
     split: Split,
-    /// How many of their 128 bits the codes of duplicates may differ in; 0, as in the paper, means equal codes.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(0..=32))]
+    /// Hamming distance between the 128-bit codes of duplicates; 0, as in the DCGAN paper, means
+    /// equal codes.
+    #[arg(long, value_name = "N", default_value_t = 0,
+        value_parser = value_parser!(u32).range(0..=32))]
     radius: u32,
-    /// Passes of the autoencoder over the set.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u32).range(1..=100_000))]
+    /// Epochs of the autoencoder.
+    #[arg(long, value_name = "N", default_value_t = 20,
+        value_parser = value_parser!(u32).range(1..=100_000))]
     epochs: u32,
-    /// Of the autoencoder: the same seed finds the same duplicates.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
-    seed: u64,
-    /// Writes the set without duplicates, as a folder: with the files of a set that is a folder of pictures (linked, or copied) and its attributes.csv; of
-    /// another set the pictures as PNG at the size they have (or --image), in a folder for each class. A name that ends in .txt gives no pictures but the names
-    /// of those that stay, one in a line, for other programs.
-    #[arg(long, value_name = "DIR|FILE.txt")]
+    #[command(flatten)]
+    seed: SeedArg,
+    /// Write the dataset without duplicates. DIR: the files of a folder of images (linked, or copied)
+    /// with their attributes.csv; of another dataset, PNG files of the original size (or --image) in
+    /// a folder per class. FILE.txt: only the names of the images kept, one per line.
+    #[arg(long, value_name = "DIR|FILE.txt", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// The size of the pictures that --out writes of a set that is no folder, where they do not all have the same one.
-    #[arg(long, value_name = "N|HxW", value_parser = crate::parse::size)]
+    /// Size of the images that --out writes of a dataset that is no folder [default: the images'
+    /// own size, if all have the same].
+    #[arg(long, value_name = "N|HxW", value_parser = crate::parse::size, help_heading = "Output")]
     image: Option<[u32; 2]>,
-    /// Writes all groups, with names and distances.
-    #[arg(long, value_name = "FILE.json")]
+    /// Write all groups of duplicates, with names and distances.
+    #[arg(long, value_name = "FILE.json", help_heading = "Output")]
     groups: Option<PathBuf>,
-    /// Draws the first groups, a row each: what is kept, then in red what is left out.
-    #[arg(long, value_name = "FILE.png")]
+    /// Write the first groups as one PNG, a row each: the image kept, then, framed in red, those left
+    /// out.
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
-    /// Write over files that are there.
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArg,
     #[command(flatten)]
     device: DeviceArgs,
-    /// One JSON object on standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonArg,
 }
 
-/// Finds duplicates and tells, draws and leaves them out.
+/// Finds duplicates by the codes of an autoencoder, and writes the dataset without them.
 ///
 /// # Errors
-/// Data, files that are there already, the device, or the disk.
+/// Returns an error if the data cannot be read, the device fails, or an output file exists or cannot
+/// be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let spec = DataSpec::parse(&args.spec)?;
+    let spec = DataSpec::parse(args.spec.get())?;
     require(args)?;
     let device = args.device.open()?;
     let preprocess = Preprocess {
@@ -77,70 +84,62 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         background: spec.background().unwrap_or_default(),
         ..Preprocess::new([32, 32], 3)
     };
-    let options = Options {
-        training: AutoencoderConfig {
-            epochs: args.epochs as usize,
-            seed: args.seed,
-            ..AutoencoderConfig::default()
-        },
-        radius: args.radius,
+    let autoencoder = AutoencoderConfig {
+        epochs: args.epochs as usize,
+        seed: args.seed.seed,
+        ..AutoencoderConfig::default()
     };
-    let dataset =
-        crate::commands::representation::open_as(&args.spec, args.split, &preprocess, args.json)?;
-    let whole = whole(args, &spec, &dataset)?;
-    let found = with_progress(args.json, |progress| dedup(&dataset, options, &device, progress))?;
-    report(args, &dataset, &found);
-    write(args, &dataset, whole.as_ref(), &found)
+    let options = Options { training: autoencoder, radius: args.radius };
+    let dataset = open_dataset(args.spec.get(), args.split, &preprocess, args.json.json)?;
+    let originals = originals(args, &spec, &dataset)?;
+    let found =
+        with_progress(args.json.json, |progress| dedup(&dataset, options, &device, progress))?;
+    report::print(&DedupReport::new(args, &dataset, &found), args.json.json);
+    write(args, &dataset, originals.as_ref(), &found)
 }
 
-/// Refuses what could not be written, before the work is done.
+/// Rejects output that could not be written, before the work is done.
 fn require(args: &Args) -> Result<(), CliError> {
     for (flag, path) in [("--out", &args.out), ("--groups", &args.groups)] {
-        if let Some(path) = path {
-            require_folder(flag, path)?;
-            if path.is_dir() {
-                return Err(CliError::Failed(format!(
-                    "{flag} {path:?} is a folder that is there already: choose another name, or remove it"
-                )));
-            }
-            refuse_existing(path, args.force)?;
+        if let Some(path) = path.as_ref().filter(|path| path.is_dir()) {
+            return Err(CliError::Failed(format!(
+                "{flag} {path:?} is an existing folder: choose another name, or remove it"
+            )));
         }
     }
-    if let Some(partial) = args
-        .out
-        .as_deref()
-        .filter(|out| !is_list(out))
-        .map(partial)
-        .filter(|partial| partial.exists())
-    {
-        return Err(CliError::Failed(format!(
-            "{} is there, of a command that was cut off: remove it",
+    let grid = ("--grid", args.grid.as_deref(), "png");
+    let others = [("--out", args.out.as_deref(), ""), ("--groups", args.groups.as_deref(), "")];
+    require_files(args.force.force, others.into_iter().chain([grid]))?;
+    let folder = args.out.as_deref().filter(|out| !is_list(out));
+    match folder.map(partial).filter(|partial| partial.exists()) {
+        Some(partial) => Err(CliError::Failed(format!(
+            "{} is left over from an interrupted command: remove it",
             partial.display()
-        )));
+        ))),
+        None => Ok(()),
     }
-    args.grid.as_ref().map_or(Ok(()), |grid| require_grid(grid, args.force))
 }
 
-/// Where a folder is filled before it has its name: one with that name is whole.
+/// The name of a folder while it is being filled: a folder with the final name is complete.
 fn partial(out: &Path) -> PathBuf {
     let mut name = out.as_os_str().to_owned();
     name.push(".partial");
     name.into()
 }
 
-/// The set's pictures as they are, where `--out` has no files to take along and must write them.
-fn whole(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<Dataset>, CliError> {
+/// The original images, if `--out` must write them because the dataset has no files to link.
+fn originals(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<Dataset>, CliError> {
     let Some(out) = args.out.as_ref().filter(|out| !is_list(out) && dataset.folder().is_none())
     else {
         return Ok(None);
     };
+    let name = args.spec.get();
     let shape = spec.image_shape(args.split)?;
-    let size = args.image.or(shape.map(|[h, w, _]| [h, w]));
-    let Some(size) = size else {
+    let Some(size) = args.image.or(shape.map(|[h, w, _]| [h, w])) else {
         return Err(CliError::Usage(format!(
-            "--out {}: the pictures of {} have no files that could be taken along, and no common size: give --image, or a name that ends in .txt",
-            out.display(),
-            args.spec
+            "--out {}: the images of {name} are not files, and have no common size: give --image, \
+             or a name that ends in .txt",
+            out.display()
         )));
     };
     let channels = shape.map_or(3, |[.., channels]| channels as u8);
@@ -148,15 +147,13 @@ fn whole(args: &Args, spec: &DataSpec, dataset: &Dataset) -> Result<Option<Datas
         background: spec.background().unwrap_or_default(),
         ..Preprocess::new(size, channels)
     };
-    let whole =
-        crate::commands::representation::open_as(&args.spec, args.split, &preprocess, args.json)?;
-    match whole.len() == dataset.len() {
-        true => Ok(Some(whole)),
+    let originals = open_dataset(name, args.split, &preprocess, args.json.json)?;
+    match originals.len() == dataset.len() {
+        true => Ok(Some(originals)),
         false => Err(CliError::Failed(format!(
-            "{}: {} pictures at first, {} then",
-            args.spec,
+            "{name}: {} images at first, then {}: the dataset changed meanwhile",
             dataset.len(),
-            whole.len()
+            originals.len()
         ))),
     }
 }
@@ -165,79 +162,111 @@ fn is_list(out: &Path) -> bool {
     out.extension().is_some_and(|extension| extension == "txt")
 }
 
-fn object(dataset: &Dataset, group: &Group) -> serde_json::Value {
-    let names: Vec<String> =
-        group.images.iter().map(|&picture| dataset.image_name(picture)).collect();
-    json!({"kept": names.first(), "left_out": names.get(1..), "distances": group.distances})
+/// The duplicates that were found.
+#[derive(Serialize)]
+struct DedupReport {
+    #[serde(rename = "pictures")]
+    images: usize,
+    groups: usize,
+    left_out: usize,
+    /// Those left out whose distance is that of unrelated images.
+    #[serde(rename = "doubtful")]
+    borderline: usize,
+    distinct_codes: usize,
+    #[serde(rename = "telling_bits")]
+    informative_bits: u32,
+    loss: f64,
+    median_distance: f64,
+    near_distance: f64,
+    radius: u32,
+    #[serde(skip)]
+    first: Vec<GroupReport>,
 }
 
-fn report(args: &Args, dataset: &Dataset, found: &Duplicates) {
-    let (left_out, doubtful) = (found.to_drop().len(), found.borderline());
-    if args.json {
-        output::json(&json!({
-            "pictures": dataset.len(),
-            "groups": found.groups.len(),
-            "left_out": left_out,
-            "doubtful": doubtful,
-            "distinct_codes": found.distinct,
-            "telling_bits": found.informative_bits,
-            "loss": found.loss,
-            "median_distance": found.median,
-            "near_distance": found.near,
-            "radius": args.radius,
-        }));
-        return;
+/// A group of duplicates: the image kept, and the others with their distances to it.
+#[derive(Serialize)]
+struct GroupReport {
+    kept: String,
+    left_out: Vec<String>,
+    distances: Vec<f64>,
+}
+
+impl GroupReport {
+    fn new(dataset: &Dataset, group: &Group) -> Self {
+        let mut names = group.images.iter().map(|&index| dataset.image_name(index));
+        Self {
+            kept: names.next().unwrap_or_default(),
+            left_out: names.collect(),
+            distances: group.distances.clone(),
+        }
     }
-    let mut cells = vec![["kept", "left out", "farthest"].map(String::from).to_vec()];
-    for group in found.groups.iter().take(SHOWN) {
-        let names: Vec<String> = group
-            .images
-            .iter()
-            .skip(1)
-            .take(3)
-            .map(|&picture| dataset.image_name(picture))
-            .collect();
-        let more = group.images.len().saturating_sub(4);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let farthest = group.distances.iter().copied().fold(0.0, f64::max);
-        let kept =
-            group.images.first().map_or_else(String::new, |&picture| dataset.image_name(picture));
-        cells.push(vec![kept, format!("{}{more}", names.join(", ")), format!("{farthest:.3}")]);
+
+    fn cells(&self) -> [String; 3] {
+        let names: Vec<&str> = self.left_out.iter().take(3).map(String::as_str).collect();
+        let more = match self.left_out.len().saturating_sub(3) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let largest = self.distances.iter().copied().fold(0.0, f64::max);
+        [self.kept.clone(), format!("{}{more}", names.join(", ")), format!("{largest:.3}")]
     }
-    if !found.groups.is_empty() {
-        output::line(table(&cells));
+}
+
+impl DedupReport {
+    fn new(args: &Args, dataset: &Dataset, found: &Duplicates) -> Self {
+        let first = found.groups.iter().take(LISTED);
+        Self {
+            images: dataset.len(),
+            groups: found.groups.len(),
+            left_out: found.to_drop().len(),
+            borderline: found.borderline(),
+            distinct_codes: found.distinct,
+            informative_bits: found.informative_bits,
+            loss: found.loss,
+            median_distance: found.median,
+            near_distance: found.near,
+            radius: args.radius,
+            first: first.map(|group| GroupReport::new(dataset, group)).collect(),
+        }
     }
-    if found.groups.len() > SHOWN {
-        output::line(format!("… and {} more groups", found.groups.len() - SHOWN));
-    }
-    output::line(format!(
-        "\n{} pictures, {} different codes ({} of 128 bits tell something): {} groups, {left_out} pictures to leave out",
-        dataset.len(),
-        found.distinct,
-        found.informative_bits,
-        found.groups.len()
-    ));
-    if left_out > 0 {
-        output::line(format!(
-            "false positives, by pixels: {doubtful} of {left_out} ({:.1} %) differ more than {:.3} from what is kept, as 99 % of pairs drawn by chance do (median {:.3})",
-            doubtful as f64 / left_out as f64 * 100.0,
-            found.near,
-            found.median
+}
+
+impl Report for DedupReport {
+    fn text(&self) -> Vec<String> {
+        let Self { groups, left_out, borderline, .. } = self;
+        let mut lines = Vec::new();
+        if *groups > 0 {
+            let rows = self.first.iter().map(GroupReport::cells);
+            lines.push(table(&["kept", "left out", "largest distance"], rows));
+        }
+        if *groups > self.first.len() {
+            lines.push(format!("… and {} more groups", groups - self.first.len()));
+        }
+        lines.push(format!(
+            "\n{} images, {} distinct codes ({} of 128 bits vary): {groups} groups, {left_out} images \
+             to leave out",
+            self.images, self.distinct_codes, self.informative_bits
         ));
+        if *left_out > 0 {
+            lines.push(format!(
+                "false positives, by pixels: {borderline} of {left_out} ({:.1} %) differ from the image \
+                 kept by more than {:.3}, as 99 % of random pairs do (median {:.3})",
+                *borderline as f64 / *left_out as f64 * 100.0,
+                self.near_distance,
+                self.median_distance
+            ));
+        }
+        lines
     }
 }
 
 fn write(
     args: &Args,
     dataset: &Dataset,
-    whole: Option<&Dataset>,
+    originals: Option<&Dataset>,
     found: &Duplicates,
 ) -> Result<(), CliError> {
-    let say = |path: &Path| {
-        if !args.json {
-            output::line(format!("wrote {}", path.display()));
-        }
-    };
+    let json = args.json.json;
     let left_out: HashSet<usize> = found.to_drop().into_iter().collect();
     let kept: Vec<usize> = (0..dataset.len()).filter(|i| !left_out.contains(i)).collect();
     if let Some(out) = &args.out {
@@ -247,76 +276,65 @@ fn write(
             write_atomic(out, |writer| std::io::Write::write_all(writer, lines.as_bytes()))?;
         } else {
             let partial = partial(out);
-            match whole {
-                Some(whole) => write_pictures(args, whole, &kept, &partial)?,
+            match originals {
+                Some(originals) => write_images(json, originals, &kept, &partial)?,
                 None => data::select(dataset, &kept, &partial)?,
             }
-            let failed = |e: std::io::Error| {
-                CliError::Failed(format!(
-                    "cannot name {} {}: {e}",
-                    partial.display(),
-                    out.display()
-                ))
-            };
-            std::fs::rename(&partial, out).map_err(failed)?;
+            std::fs::rename(&partial, out).map_err(|e| {
+                let (from, to) = (partial.display(), out.display());
+                CliError::Failed(format!("cannot rename {from} to {to}: {e}"))
+            })?;
         }
-        say(out);
+        output::wrote(out, json);
     }
     if let Some(file) = &args.groups {
-        let groups: Vec<_> = found.groups.iter().map(|group| object(dataset, group)).collect();
+        let groups: Vec<_> =
+            found.groups.iter().map(|group| GroupReport::new(dataset, group)).collect();
         let text = serde_json::to_vec_pretty(&groups)
             .map_err(|e| CliError::Failed(format!("{}: {e}", file.display())))?;
         write_atomic(file, |writer| std::io::Write::write_all(writer, &text))?;
-        say(file);
+        output::wrote(file, json);
     }
     match &args.grid {
-        Some(file) if found.groups.is_empty() => {
-            output::note(format!(
-                "there are no duplicates to draw: {} is not written",
-                file.display()
-            ));
-        }
+        Some(file) if found.groups.is_empty() => output::note(format!(
+            "there are no duplicates to draw: {} is not written",
+            file.display()
+        )),
         Some(file) => {
             draw(file, dataset, found)?;
-            say(file);
+            output::wrote(file, json);
         }
         None => {}
     }
     Ok(())
 }
 
-/// These pictures of a set as PNG, each in the folder of its class.
-fn write_pictures(
-    args: &Args,
-    whole: &Dataset,
+/// Writes these images as PNG, each in the folder of its class.
+fn write_images(
+    json: bool,
+    originals: &Dataset,
     kept: &[usize],
     out: &Path,
 ) -> Result<(), CliError> {
-    let [h, w, c] = whole.shape();
-    let folder_of = |index: usize| match whole
-        .label(index)
-        .and_then(|label| whole.class_names().get(label as usize))
-    {
-        // A class may be called T-shirt/top.
-        Some(class) => out.join(class.replace(['/', '\\'], "-")),
-        None => out.to_owned(),
+    let [h, w, c] = originals.shape();
+    let folder_of = |index: usize| {
+        let class = originals.label(index).and_then(|i| originals.class_names().get(i as usize));
+        // The name of a class may have a slash, as in T-shirt/top.
+        class.map_or_else(|| out.to_owned(), |class| out.join(class.replace(['/', '\\'], "-")))
     };
-    let made = |folder: &Path| {
+    let make = |folder: &Path| {
         std::fs::create_dir_all(folder)
             .map_err(|e| CliError::Failed(format!("cannot make {}: {e}", folder.display())))
     };
-    made(out)?;
-    with_progress(args.json, |progress| {
+    make(out)?;
+    with_progress(json, |progress| {
         for (done, &index) in kept.iter().enumerate() {
             let folder = folder_of(index);
-            made(&folder)?;
-            let picture = grid::grid(
-                &load_images(whole, &[index])?.to_vec(),
-                [1, h, w, c],
-                GridOptions::SINGLE,
-            )?;
-            grid::save_png(&folder.join(format!("{index:06}.png")), &picture)?;
-            progress.report("writing pictures", done + 1, kept.len())?;
+            make(&folder)?;
+            let values = load_images(originals, &[index])?.to_vec();
+            let image = grid::grid(&values, [1, h, w, c], GridOptions::SINGLE)?;
+            grid::save_png(&folder.join(format!("{index:06}.png")), &image)?;
+            progress.report("writing images", done + 1, kept.len())?;
         }
         Ok(())
     })
@@ -329,9 +347,9 @@ fn draw(file: &Path, dataset: &Dataset, found: &Duplicates) -> Result<(), CliErr
     let blank = vec![1.0; h * w * c];
     for group in found.groups.iter().take(rows) {
         let shown: Vec<usize> = group.images.iter().copied().take(columns).collect();
-        let pictures = load_images(dataset, &shown)?.to_vec();
-        for (k, picture) in pictures.chunks_exact(h * w * c).enumerate() {
-            sheet.add(picture, (k > 0).then_some(RED));
+        let images = load_images(dataset, &shown)?.to_vec();
+        for (k, image) in images.chunks_exact(h * w * c).enumerate() {
+            sheet.add(image, (k > 0).then_some(RED));
         }
         (shown.len()..columns).for_each(|_| sheet.add(&blank, None));
     }

@@ -1,4 +1,5 @@
-//! `dcgan dedup` and `dcgan nearest`: what is in a set twice, and what a generator may have learned by heart.
+//! Memorization: near-duplicates in a dataset (`dcgan dedup`), and the training images nearest to
+//! generated ones (`dcgan nearest`).
 
 pub mod dedup;
 pub mod nearest;

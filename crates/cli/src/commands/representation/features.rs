@@ -1,14 +1,18 @@
 //! `dcgan features`.
 
 use crate::commands::device::DeviceArgs;
+use crate::commands::flags::{ForceArg, JsonArg};
+use crate::commands::preprocess::open_for_recipe;
+use crate::commands::{open_checkpoint, require_files};
 use crate::error::CliError;
 use crate::output;
-use crate::render::{table, with_progress};
+use crate::render::with_progress;
+use crate::report::{self, Report, table};
 use data::{Dataset, Split};
 use eval::images::evenly_spaced;
 use eval::representation::{BnStatistics, DiscriminatorFeatures, Representation, extract};
 use runs::write_state_dict;
-use serde_json::json;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,89 +20,96 @@ use tensor::{HostTensor, TensorData};
 
 /// Flags of `features`.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Evaluation")]
 pub struct Args {
-    /// A checkpoint, or a run directory, which means its newest good checkpoint.
-    #[arg(long, value_name = "PATH|RUNDIR")]
+    /// Checkpoint file, or run directory (its newest valid checkpoint).
+    #[arg(long, value_name = "PATH|RUNDIR", help_heading = "Model")]
     checkpoint: PathBuf,
-    /// The pictures, as for `dcgan train`.
-    #[arg(long, value_name = "SPEC")]
+    /// Dataset of images, as for `dcgan train`.
+    #[arg(long, value_name = "SPEC", help_heading = "Data")]
     data: String,
-    /// Which part of the set.
-    #[arg(long, value_enum, default_value = "train")]
+    /// Split of the dataset.
+    #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
     split: Split,
-    /// How many pictures, evenly spread over the set [default: all].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    /// Number of images, evenly spaced over the dataset [default: all].
+    #[arg(long, value_name = "N", help_heading = "Data",
+        value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     count: Option<u32>,
-    /// The file to write: "features" [N, F], "indices" [N] and, where the set has classes, "labels" [N].
-    #[arg(long, value_name = "FILE.safetensors")]
+    /// Write the features: "features" [N, F], "indices" [N] and, if the dataset has classes,
+    /// "labels" [N].
+    #[arg(long, value_name = "FILE.safetensors", help_heading = "Output")]
     out: PathBuf,
-    /// Draws up to 1000 of the pictures as points along the two directions in which their features vary most (principal components), coloured by class.
-    #[arg(long, value_name = "FILE.png")]
+    /// Write a scatter plot of up to 1000 images in the plane of the first two principal components
+    /// of their features, colored by class.
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
-    /// What batch norm uses.
-    #[arg(long, value_enum, default_value = "running")]
+    /// Batch norm statistics of the discriminator.
+    #[arg(long, value_enum, default_value = "running", help_heading = "Model")]
     bn: BnStatistics,
-    /// Take the same network with fresh weights instead of the trained ones: what the shape alone does.
-    #[arg(long)]
+    /// Use random weights instead of the trained ones: the effect of the architecture alone.
+    #[arg(long, help_heading = "Model")]
     untrained: bool,
-    /// Of the fresh weights.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed, requires = "untrained")]
+    /// Random seed of those weights.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed,
+        requires = "untrained", help_heading = "Model")]
     seed: u64,
-    /// Write over a file that is there.
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArg,
     #[command(flatten)]
     device: DeviceArgs,
-    /// One JSON object on standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonArg,
 }
 
-/// Writes the discriminator's features of a set's pictures.
+/// Writes the discriminator's features of a dataset.
 ///
 /// # Errors
-/// No good checkpoint, no discriminator in it, data, a file that is there already, the device, or the disk.
+/// Returns an error if there is no valid checkpoint with a discriminator, the data cannot be read,
+/// or an output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    if args.out.extension().is_none_or(|extension| extension != "safetensors") {
-        return Err(CliError::Usage(format!(
-            "--out {}: give it a name that ends in .safetensors",
-            args.out.display()
-        )));
-    }
-    crate::commands::require_folder("--out", &args.out)?;
-    crate::commands::refuse_existing(&args.out, args.force)?;
-    args.grid.as_ref().map_or(Ok(()), |grid| crate::commands::require_grid(grid, args.force))?;
-    let checkpoint =
-        crate::commands::open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
+    require_files(
+        args.force.force,
+        [("--out", Some(&*args.out), "safetensors"), ("--grid", args.grid.as_deref(), "png")],
+    )?;
+    let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let device = args.device.open()?;
     let mut features = DiscriminatorFeatures::trained(&checkpoint, &device)?;
     if args.untrained {
         features = DiscriminatorFeatures::random(features.recipe(), args.seed, &device)?;
     }
     drop(checkpoint);
-    let dataset = super::open(&args.data, args.split, Some(features.recipe()), args.json)?;
-    let indices =
-        evenly_spaced(dataset.len(), args.count.map_or(usize::MAX, |count| count as usize));
-    let (values, seconds) = with_progress(args.json, |progress| {
+    let json = args.json.json;
+    let dataset = open_for_recipe(&args.data, args.split, features.recipe(), json)?;
+    let count = args.count.map_or(usize::MAX, |count| count as usize);
+    let indices = evenly_spaced(dataset.len(), count);
+    let (values, seconds) = with_progress(json, |progress| {
         features.set_bn_statistics(args.bn, &dataset, progress)?;
         let began = Instant::now();
         let values = extract(&features, &dataset, &indices, "features", progress)?;
         Ok::<_, CliError>((values, began.elapsed().as_secs_f64()))
     })?;
     if let Some(grid) = &args.grid {
-        let classes = indices
-            .iter()
-            .map(|&index| dataset.label(index).map(|label| label as usize))
-            .collect::<Option<Vec<_>>>();
-        super::draw_points(
-            grid,
-            &values,
-            indices.len(),
-            classes.as_deref().map(|of| (of, dataset.class_names())),
-        )?;
+        let labels = indices.iter().map(|&i| dataset.label(i).map(|label| label as usize));
+        let labels = labels.collect::<Option<Vec<_>>>();
+        let classes = labels.as_deref().map(|of| (of, dataset.class_names()));
+        super::draw_points(grid, &values, indices.len(), classes)?;
     }
     write(args, &dataset, &indices, values, features.width())?;
-    report(args, &features, indices.len(), seconds);
+    let layer = |layer: &eval::representation::FeatureLayer| LayerReport {
+        name: layer.name.clone(),
+        map: layer.map,
+        grid: layer.grid,
+        width: layer.width(),
+    };
+    let report = FeaturesReport {
+        layers: features.layers().iter().map(layer).collect(),
+        width: features.width(),
+        images: indices.len(),
+        images_per_second: indices.len() as f64 / seconds.max(1e-9),
+        out: args.out.clone(),
+        grid: args.grid.clone(),
+    };
+    report::print(&report, json);
     Ok(())
 }
 
@@ -109,56 +120,63 @@ fn write(
     values: Vec<f32>,
     width: usize,
 ) -> Result<(), CliError> {
-    let whole = |numbers: Vec<i64>| HostTensor {
-        shape: vec![numbers.len()],
-        data: TensorData::I64(numbers),
-    };
+    let integers =
+        |values: Vec<i64>| HostTensor { shape: vec![values.len()], data: TensorData::I64(values) };
     let labels: Option<Vec<i64>> =
         indices.iter().map(|&index| dataset.label(index).map(i64::from)).collect();
-    let mut arrays = BTreeMap::from([
+    let mut tensors = BTreeMap::from([
         ("features".to_owned(), HostTensor::f32([indices.len(), width], values)),
-        ("indices".to_owned(), whole(indices.iter().map(|&index| index as i64).collect())),
+        ("indices".to_owned(), integers(indices.iter().map(|&index| index as i64).collect())),
     ]);
-    if let Some(labels) = labels {
-        arrays.insert("labels".to_owned(), whole(labels));
-    }
-    Ok(write_state_dict(&args.out, &arrays)?)
+    tensors.extend(labels.map(|labels| ("labels".to_owned(), integers(labels))));
+    Ok(write_state_dict(&args.out, &tensors)?)
 }
 
-fn report(args: &Args, features: &DiscriminatorFeatures, count: usize, seconds: f64) {
-    let speed = count as f64 / seconds.max(1e-9);
-    if args.json {
-        let layers = features
-            .layers()
-            .iter()
-            .map(|layer| json!({"name": layer.name, "map": layer.map, "grid": layer.grid, "width": layer.width()}));
-        output::json(&json!({
-            "layers": layers.collect::<Vec<_>>(),
-            "width": features.width(),
-            "pictures": count,
-            "pictures_per_second": speed,
-            "out": args.out,
-            "grid": args.grid,
-        }));
-        return;
-    }
-    let mut cells = vec![["layer", "map", "pooled to", "numbers"].map(String::from).to_vec()];
-    cells.extend(features.layers().iter().map(|layer| {
-        let ([h, w, c], [gh, gw]) = (layer.map, layer.grid);
-        vec![
-            layer.name.clone(),
-            format!("{h}x{w}x{c}"),
-            format!("{gh}x{gw}"),
-            layer.width().to_string(),
-        ]
-    }));
-    output::line(table(&cells));
-    let width = features.width();
-    output::line(format!(
-        "wrote {}: {width} numbers for each of {count} pictures ({speed:.0} pictures/s)",
-        args.out.display()
-    ));
-    if let Some(grid) = &args.grid {
-        output::line(format!("wrote {}", grid.display()));
+/// The layers whose features were written.
+#[derive(Serialize)]
+struct FeaturesReport {
+    layers: Vec<LayerReport>,
+    width: usize,
+    #[serde(rename = "pictures")]
+    images: usize,
+    #[serde(rename = "pictures_per_second")]
+    images_per_second: f64,
+    out: PathBuf,
+    grid: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct LayerReport {
+    name: String,
+    /// Height, width, channels.
+    map: [usize; 3],
+    /// Height and width after max pooling.
+    grid: [usize; 2],
+    width: usize,
+}
+
+impl Report for FeaturesReport {
+    fn text(&self) -> Vec<String> {
+        let rows = self.layers.iter().map(|layer| {
+            let ([h, w, c], [gh, gw]) = (layer.map, layer.grid);
+            [
+                layer.name.clone(),
+                format!("{h}x{w}x{c}"),
+                format!("{gh}x{gw}"),
+                layer.width.to_string(),
+            ]
+        });
+        let mut lines = vec![
+            table(&["layer", "map", "pooled to", "features"], rows),
+            format!(
+                "wrote {}: {} features for each of {} images ({:.0} images/s)",
+                self.out.display(),
+                self.width,
+                self.images,
+                self.images_per_second
+            ),
+        ];
+        lines.extend(self.grid.iter().map(|grid| format!("wrote {}", grid.display())));
+        lines
     }
 }

@@ -1,37 +1,40 @@
 //! `dcgan linear-probe`.
 
 use crate::commands::device::DeviceArgs;
+use crate::commands::flags::{ForceArg, JsonArg, SeedArg};
+use crate::commands::preprocess::open_for_recipe;
+use crate::commands::{open_checkpoint, require_files};
 use crate::error::CliError;
 use crate::output;
-use crate::render::{table, with_progress};
+use crate::render::with_progress;
+use crate::report::{self, Report, table};
 use clap::{ValueEnum, value_parser};
-use data::{DataSpec, Dataset, Split};
+use data::{Dataset, Split};
 use eval::Progress;
 use eval::representation::{
     BnStatistics, DiscriminatorFeatures, KMeans, KMeansOptions, LinearProbeConfig, PixelFeatures,
-    ProbeResult, Representation, SplitIndices, SupervisedResult, supervised,
+    ProbeResult, Representation, SplitIndices, SupervisedResult, TrialSettings, supervised,
 };
 use eval::stats::{MeanStd, binomial_half_width};
-use nn::Recipe;
 use runs::plots::{Bar, bars};
 use runs::{grid, write_atomic};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::path::PathBuf;
 use tensor::Device;
 
-/// How representations are compared.
+/// A protocol of the DCGAN paper.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ProtocolChoice {
-    /// All labels; 10,000 training pictures choose C (section 5.1 of the paper).
+enum Protocol {
+    /// All labels; 10,000 training images are held out to select C (section 5.1).
     Cifar10,
-    /// 1000 labels, 100 of each digit, 100 times; 10,000 training pictures choose C (section 5.2).
+    /// 1000 labels, 100 per digit, drawn 100 times; 10,000 images select C (section 5.2).
     Svhn1000,
-    /// The same on garments.
+    /// The same on Fashion-MNIST.
     Fashion1000,
 }
 
-impl ProtocolChoice {
-    /// The set where --data does not say.
+impl Protocol {
+    /// The dataset without --data.
     fn data(self) -> &'static str {
         match self {
             Self::Cifar10 => "cifar-10",
@@ -40,7 +43,7 @@ impl ProtocolChoice {
         }
     }
 
-    fn protocol(self) -> LinearProbeConfig {
+    fn config(self) -> LinearProbeConfig {
         match self {
             Self::Cifar10 => LinearProbeConfig::new(None, 10_000, 1),
             Self::Svhn1000 | Self::Fashion1000 => LinearProbeConfig::new(Some(1000), 10_000, 100),
@@ -48,39 +51,43 @@ impl ProtocolChoice {
     }
 }
 
-/// What stands for pictures.
+/// A representation to compare.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Choice {
-    /// The features of the checkpoint's discriminator.
+    /// Features of the checkpoint's discriminator.
     D,
-    /// Those of the same network before any training.
+    /// Features of the same network with random weights.
     RandomD,
-    /// PixelFeatures.
+    /// Pixels.
     Pixels,
-    /// Single-layer K-means (Coates et al. 2011), standardised as there.
+    /// Single-layer K-means (Coates et al. 2011), standardized as in that paper.
     KMeans,
 }
 
 impl Choice {
-    /// Whether each of its features is brought to mean 0 and variance 1: sums of K-means' codes are of very different sizes.
-    fn standardised(self, inputs: &ProbeInputs) -> bool {
-        inputs.protocol.standardize || self == Self::KMeans
+    /// Whether each feature is brought to mean 0 and variance 1 first. K-means always needs it: the
+    /// scales of its pooled codes differ widely.
+    fn is_standardized(self, inputs: &ProbeInputs) -> bool {
+        inputs.config.standardize || self == Self::KMeans
     }
 }
 
 /// Flags of `linear-probe`.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Evaluation")]
 pub struct Args {
-    /// A checkpoint, or a run directory, which means its newest good checkpoint; it may have learned from other pictures than --data.
-    #[arg(long, value_name = "PATH|RUNDIR")]
+    /// Checkpoint file, or run directory (its newest valid checkpoint), trained on --data or on other
+    /// images.
+    #[arg(long, value_name = "PATH|RUNDIR", help_heading = "Model")]
     checkpoint: PathBuf,
-    /// What is compared, and how.
+    /// Protocol of the DCGAN paper.
     #[arg(long, value_enum)]
-    protocol: ProtocolChoice,
-    /// The labelled pictures, a set with a train and a test part [default: the protocol's].
-    #[arg(long, value_name = "SPEC")]
+    protocol: Protocol,
+    /// Labeled dataset with a train and a test split [default: cifar-10, svhn or fashion-mnist, by
+    /// --protocol].
+    #[arg(long, value_name = "SPEC", help_heading = "Data")]
     data: Option<String>,
-    /// What to compare.
+    /// Representations to compare.
     #[arg(
         long,
         value_name = "LIST",
@@ -88,144 +95,147 @@ pub struct Args {
         value_delimiter = ',',
         default_value = "d,random-d,pixels,k-means"
     )]
-    features: Vec<Choice>,
-    /// Labelled pictures of a draw, in place of the protocol's.
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
-    labels: Option<u32>,
-    /// Training pictures held out to choose C, in place of the protocol's.
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    representations: Vec<Choice>,
+    /// Labeled images per draw [default: all for cifar10, else 1000].
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..),
+        help_heading = "Data")]
+    num_labels: Option<u32>,
+    /// Training images held out to select C [default: 10000].
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..),
+        help_heading = "Data")]
     validation: Option<u32>,
-    /// How often labels are drawn, in place of the protocol's.
+    /// Number of random draws of the labeled images [default: 1 for cifar10, else 100].
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=10_000))]
     draws: Option<u32>,
-    /// Bring each feature to mean 0 and variance 1 over the labelled pictures first, as is always done with those of K-means.
+    /// Standardize each feature to mean 0 and variance 1 over the labeled images first, as K-means
+    /// features always are.
     #[arg(long)]
-    standardise: bool,
-    /// Centroids of K-means; each gives 4 numbers.
-    #[arg(long, value_name = "N", default_value_t = 400, value_parser = value_parser!(u32).range(1..=100_000))]
+    standardize: bool,
+    /// Centroids of K-means; each gives 4 features.
+    #[arg(long, value_name = "N", default_value_t = 400,
+        value_parser = value_parser!(u32).range(1..=100_000))]
     centroids: u32,
-    /// Also train the discriminator's architecture on the labels alone, so many times with settings found by chance (64 in the paper), and test the one
-    /// that does best on the held-out pictures.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(0..=100_000))]
+    /// Number of trials of a supervised baseline: the discriminator's architecture trained on the
+    /// labels alone with random settings (64 trials in the paper), of which the one with the best
+    /// held-out accuracy is tested.
+    #[arg(long, value_name = "N", default_value_t = 0,
+        value_parser = value_parser!(u32).range(0..=100_000))]
     trials: u32,
-    /// Passes of a trial over the labelled pictures.
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = value_parser!(u32).range(1..=100_000))]
+    /// Epochs of a trial over the labeled images.
+    #[arg(long, value_name = "N", default_value_t = 40,
+        value_parser = value_parser!(u32).range(1..=100_000))]
     epochs: u32,
-    /// What batch norm of the trained discriminator uses; of one that is not trained it is always the pictures.
-    #[arg(long, value_enum, default_value = "running")]
+    /// Batch norm statistics of the trained discriminator; a random one always uses the dataset's.
+    #[arg(long, value_enum, default_value = "running", help_heading = "Model")]
     bn: BnStatistics,
-    /// Of the draws, of what is held out, and of fresh weights.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
-    seed: u64,
-    /// Draws the accuracies as bars with their intervals.
-    #[arg(long, value_name = "FILE.png")]
+    #[command(flatten)]
+    seed: SeedArg,
+    /// Write a bar chart of the accuracies with their intervals.
+    #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
-    /// Writes all numbers of all draws.
-    #[arg(long, value_name = "FILE.json")]
+    /// Write the results of all draws.
+    #[arg(long, value_name = "FILE.json", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Write over a file that is there.
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArg,
     #[command(flatten)]
     device: DeviceArgs,
-    /// One JSON object per representation on standard output.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    json: JsonArg,
 }
 
-/// What representations are made for.
+/// The data and networks of the comparison.
 struct ProbeInputs {
     train: Dataset,
     test: Dataset,
-    part: SplitIndices,
-    protocol: LinearProbeConfig,
+    indices: SplitIndices,
+    config: LinearProbeConfig,
     trained: DiscriminatorFeatures,
     device: Device,
 }
 
-/// Compares representations by how well a linear machine classifies with them.
+/// Compares representations by the test accuracy of a linear SVM on their features.
 ///
 /// # Errors
-/// No good checkpoint, data without labels or without a test part, a file that is there already, the device, or the disk.
+/// Returns an error if there is no valid checkpoint, the data have no labels or no test split, or an
+/// output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    args.grid.as_ref().map_or(Ok(()), |grid| crate::commands::require_grid(grid, args.force))?;
-    if let Some(out) = &args.out {
-        crate::commands::require_folder("--out", out)?;
-        crate::commands::refuse_existing(out, args.force)?;
-    }
+    let files = [("--grid", args.grid.as_deref(), "png"), ("--out", args.out.as_deref(), "")];
+    require_files(args.force.force, files)?;
+    let json = args.json.json;
     let inputs = inputs(args)?;
-    let mut rows = Vec::new();
-    for &choice in &args.features {
-        let (name, width, judged) =
-            with_progress(args.json, |progress| probe(args, &inputs, choice, progress))?;
-        let row = object(args, &inputs, choice, (&name, width), &judged);
-        if args.json {
-            output::json(&row);
+    let mut probes = Vec::new();
+    for &choice in &args.representations {
+        let probe = with_progress(json, |progress| probe(args, &inputs, choice, progress))?;
+        // Each result as soon as it is there: a probe may take minutes.
+        if json {
+            output::json(&value(&probe)?);
         }
-        rows.push((name, width, judged, row));
+        probes.push(probe);
     }
-    if !args.json {
-        print(&inputs, &rows);
+    let comparison = Comparison {
+        rows: probes,
+        images: [num_labels(&inputs.indices), inputs.indices.validation.len(), inputs.test.len()],
+        data: inputs.train.name().to_owned(),
+    };
+    if !json {
+        report::print(&comparison, false);
     }
-    let mut shown: Vec<Bar> =
-        rows.iter().map(|(name, _, judged, _)| bar(name, judged.summary())).collect();
-    let mut all: Vec<Value> = rows.into_iter().map(|(.., row)| row).collect();
+    let bar = |name: &str, value, half| Bar { name: name.to_owned(), value, half };
+    let mut chart: Vec<Bar> =
+        comparison.rows.iter().map(|row| bar(row.name, row.accuracy, row.interval)).collect();
+    let mut all = comparison.rows.iter().map(value).collect::<Result<Vec<_>, _>>()?;
     if args.trials > 0 {
-        let (row, summary) = supervised_baseline(args, &inputs)?;
-        shown.push(bar("labels alone", summary));
-        if args.json {
-            output::json(&row);
-        }
-        all.push(row);
+        let baseline = supervised_baseline(args, &inputs)?;
+        report::print(&baseline, json);
+        chart.push(bar("labels alone", baseline.result.accuracy, baseline.interval));
+        all.push(value(&baseline)?);
     }
     if let Some(out) = &args.out {
         let text = serde_json::to_vec_pretty(&all)
             .map_err(|e| CliError::Failed(format!("{}: {e}", out.display())))?;
         write_atomic(out, |writer| std::io::Write::write_all(writer, &text))?;
-        if !args.json {
-            output::line(format!("wrote {}", out.display()));
-        }
+        output::wrote(out, json);
     }
     if let Some(file) = &args.grid {
-        let axis = format!(
-            "test accuracy, {} labels of {}",
-            inputs.part.draws.first().map_or(0, Vec::len),
-            inputs.train.name()
-        );
-        grid::save_png(file, &bars(&axis, &shown)?)?;
-        if !args.json {
-            output::line(format!("wrote {}", file.display()));
-        }
+        let [labels, ..] = comparison.images;
+        let axis = format!("test accuracy, {labels} labels of {}", comparison.data);
+        grid::save_png(file, &bars(&axis, &chart)?)?;
+        output::wrote(file, json);
     }
     Ok(())
 }
 
-fn bar(name: &str, [value, half]: [f64; 2]) -> Bar {
-    Bar { name: name.to_owned(), value, half }
+/// Labeled images per draw.
+fn num_labels(indices: &SplitIndices) -> usize {
+    indices.draws.first().map_or(0, Vec::len)
+}
+
+fn value(report: &impl Serialize) -> Result<serde_json::Value, CliError> {
+    serde_json::to_value(report)
+        .map_err(|e| CliError::Failed(format!("cannot serialize the report: {e}")))
 }
 
 fn inputs(args: &Args) -> Result<ProbeInputs, CliError> {
-    let default = args.protocol.protocol();
+    let default = args.protocol.config();
     let count = |given: Option<u32>, own: usize| given.map_or(own, |n| n as usize);
-    let protocol = LinearProbeConfig {
-        labels: args.labels.map(|n| n as usize).or(default.labels),
+    let config = LinearProbeConfig {
+        labels: args.num_labels.map(|n| n as usize).or(default.labels),
         validation: count(args.validation, default.validation),
         draws: count(args.draws, default.draws),
-        standardize: args.standardise,
-        seed: args.seed,
+        standardize: args.standardize,
+        seed: args.seed.seed,
         ..default
     };
     let spec = args.data.as_deref().unwrap_or(args.protocol.data());
-    DataSpec::parse(spec)?;
-    let checkpoint =
-        crate::commands::open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
+    data::DataSpec::parse(spec)?;
+    let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;
     let device = args.device.open()?;
     let trained = DiscriminatorFeatures::trained(&checkpoint, &device)?;
-    let recipe: &Recipe = trained.recipe();
-    let train = super::open(spec, Split::Train, Some(recipe), args.json)?;
-    let test = super::open(spec, Split::Test, Some(recipe), args.json)?;
-    let part = protocol.split(&train)?;
-    Ok(ProbeInputs { train, test, part, protocol, trained, device })
+    let open = |split| open_for_recipe(spec, split, trained.recipe(), args.json.json);
+    let (train, test) = (open(Split::Train)?, open(Split::Test)?);
+    let indices = config.split(&train)?;
+    Ok(ProbeInputs { train, test, indices, config, trained, device })
 }
 
 fn probe(
@@ -233,18 +243,25 @@ fn probe(
     inputs: &ProbeInputs,
     choice: Choice,
     progress: Progress<'_>,
-) -> Result<(String, usize, ProbeResult), CliError> {
-    let protocol =
-        LinearProbeConfig { standardize: choice.standardised(inputs), ..inputs.protocol.clone() };
-    let with = |representation: &dyn Representation, name: &str| {
-        let judged = protocol.run(
-            representation,
-            (&inputs.train, &inputs.test),
-            &inputs.part,
+) -> Result<ProbeReport, CliError> {
+    let standardized = choice.is_standardized(inputs);
+    let config = LinearProbeConfig { standardize: standardized, ..inputs.config.clone() };
+    let with = |representation: &dyn Representation, name: &'static str| {
+        let sets = (&inputs.train, &inputs.test);
+        let result = config.run(representation, sets, &inputs.indices, name, progress)?;
+        let [accuracy, interval] = result.summary();
+        Ok(ProbeReport {
             name,
-            progress,
-        )?;
-        Ok((name.to_owned(), representation.width(), judged))
+            width: representation.width(),
+            accuracy,
+            interval,
+            result,
+            labels: num_labels(&inputs.indices),
+            held_out: inputs.indices.validation.len(),
+            standardized,
+            data: inputs.train.name().to_owned(),
+            seed: args.seed.seed,
+        })
     };
     match choice {
         Choice::D => {
@@ -252,8 +269,8 @@ fn probe(
             with(&inputs.trained, "D")
         }
         Choice::RandomD => {
-            let random =
-                DiscriminatorFeatures::random(inputs.trained.recipe(), args.seed, &inputs.device)?;
+            let recipe = inputs.trained.recipe();
+            let random = DiscriminatorFeatures::random(recipe, args.seed.seed, &inputs.device)?;
             random.set_bn_statistics(BnStatistics::OfImages, &inputs.train, progress)?;
             with(&random, "random D")
         }
@@ -261,7 +278,7 @@ fn probe(
         Choice::KMeans => {
             let options = KMeansOptions {
                 centroids: args.centroids as usize,
-                seed: args.seed,
+                seed: args.seed.seed,
                 ..KMeansOptions::default()
             };
             with(&KMeans::train(&inputs.train, options, progress)?, "K-means")
@@ -269,137 +286,148 @@ fn probe(
     }
 }
 
-/// The network that learns from the labels alone: its row, its accuracy and half of the interval.
-fn supervised_baseline(args: &Args, inputs: &ProbeInputs) -> Result<(Value, [f64; 2]), CliError> {
-    let amount = [args.trials as usize, args.epochs as usize];
-    let sets = (&inputs.train, &inputs.test);
-    let found = with_progress(args.json, |progress| {
+/// Trains the discriminator's architecture on the labels alone.
+fn supervised_baseline(args: &Args, inputs: &ProbeInputs) -> Result<BaselineReport, CliError> {
+    let result = with_progress(args.json.json, |progress| {
         supervised(
             inputs.trained.recipe(),
-            sets,
-            &inputs.part,
-            amount,
-            args.seed,
+            (&inputs.train, &inputs.test),
+            &inputs.indices,
+            [args.trials as usize, args.epochs as usize],
+            args.seed.seed,
             &inputs.device,
             progress,
         )
     })?;
-    let SupervisedResult { trial, validation, accuracy, trials } = found;
-    let half = binomial_half_width(accuracy, inputs.test.len());
-    if !args.json {
-        output::line(format!(
-            "\nthe same architecture on the labels alone, best of {} trials by held-out pictures: {:.2} ± {:.2} % on the test set, {:.2} % held out \
-             (rate {:.1e}, weight decay {:.1e}, dropout {}, batch {}, {} epochs)",
-            trials.len(),
-            accuracy * 100.0,
-            half * 100.0,
-            validation * 100.0,
-            trial.lr,
-            trial.weight_decay,
-            trial.dropout,
-            trial.batch,
-            trial.epochs
-        ));
-    }
-    let row = json!({
-        "representation": "supervised",
-        "accuracy": accuracy,
-        "interval": half,
-        "validation": validation,
-        "trials": trials,
-        "lr": trial.lr,
-        "weight_decay": trial.weight_decay,
-        "dropout": trial.dropout,
-        "batch": trial.batch,
-        "epochs": trial.epochs,
-    });
-    Ok((row, [accuracy, half]))
-}
-
-fn object(
-    args: &Args,
-    inputs: &ProbeInputs,
-    choice: Choice,
-    (name, width): (&str, usize),
-    judged: &ProbeResult,
-) -> Value {
-    let [mean, half] = judged.summary();
-    json!({
-        "representation": name,
-        "width": width,
-        "accuracy": mean,
-        "interval": half,
-        "draws": judged.accuracy,
-        "validation": judged.validation,
-        "costs": judged.costs,
-        "widened": judged.widened,
-        "unconverged": judged.unconverged,
-        "labels": inputs.part.draws.first().map_or(0, Vec::len),
-        "held_out": inputs.part.validation.len(),
-        "tested": judged.tested,
-        "standardised": choice.standardised(inputs),
-        "data": inputs.train.name(),
-        "seed": args.seed,
+    Ok(BaselineReport {
+        representation: "supervised",
+        interval: binomial_half_width(result.accuracy, inputs.test.len()),
+        result,
     })
 }
 
-fn print(inputs: &ProbeInputs, rows: &[(String, usize, ProbeResult, Value)]) {
-    let heads = [
-        "representation",
-        "numbers",
-        "test accuracy",
-        "held-out accuracy",
-        "C (median)",
-        "C widened",
-        "not converged",
-    ];
-    let mut cells = vec![heads.map(String::from).to_vec()];
-    for (name, width, judged, _) in rows {
-        let [mean, half] = judged.summary();
-        let held = judged.validation.iter().sum::<f64>() / judged.validation.len() as f64;
-        let mut costs = judged.costs.clone();
-        costs.sort_by(f64::total_cmp);
-        let draws = judged.accuracy.len();
-        cells.push(vec![
-            name.clone(),
-            width.to_string(),
-            format!("{:.2} ± {:.2} %", mean * 100.0, half * 100.0),
-            format!("{:.2} %", held * 100.0),
-            format!("{:.1e}", costs[draws / 2]),
-            format!("{} of {draws}", judged.widened),
-            format!("{} of {draws}", judged.unconverged),
-        ]);
+/// The accuracy of the supervised baseline, and the settings of its best trial.
+#[derive(Serialize)]
+struct BaselineReport {
+    representation: &'static str,
+    #[serde(flatten)]
+    result: SupervisedResult,
+    /// Half of the 95 % interval.
+    interval: f64,
+}
+
+impl Report for BaselineReport {
+    fn text(&self) -> Vec<String> {
+        let SupervisedResult { trial, validation, accuracy, trials } = &self.result;
+        let TrialSettings { lr, weight_decay, dropout, batch, epochs } = trial;
+        vec![format!(
+            "\nthe same architecture on the labels alone, best of {} trials by held-out images: {:.2} \
+             ± {:.2} % on the test set, {:.2} % held out (rate {lr:.1e}, weight decay \
+             {weight_decay:.1e}, dropout {dropout}, batch {batch}, {epochs} epochs)",
+            trials.len(),
+            accuracy * 100.0,
+            self.interval * 100.0,
+            validation * 100.0,
+        )]
     }
-    output::line(table(&cells));
-    let draws = inputs.part.draws.len();
-    let interval = if draws == 1 {
-        "the 95 % interval of a share".to_owned()
-    } else {
-        format!("1.96 standard deviations over {draws} draws")
-    };
-    output::line(format!(
-        "\n{}: {} labels, C by {} held-out pictures, {} test pictures; ± is {interval}",
-        inputs.train.name(),
-        inputs.part.draws.first().map_or(0, Vec::len),
-        inputs.part.validation.len(),
-        inputs.test.len(),
-    ));
-    if let [(first, _, own, _), others @ ..] = rows
-        && draws > 1
-    {
-        // The draws are the same for all: their differences vary less than either.
-        for (name, _, judged, _) in others {
-            let differences: Vec<f64> =
-                own.accuracy.iter().zip(&judged.accuracy).map(|(a, b)| 100.0 * (a - b)).collect();
-            let MeanStd { mean, std } = MeanStd::of(&differences);
-            let wins = differences.iter().filter(|difference| **difference > 0.0).count();
-            output::line(format!(
-                "{first} beside {name}: {mean:+.2} ± {:.2} points, draw by draw; better in {wins} of {draws}",
-                1.96 * std
-            ));
+}
+
+/// The accuracies with one representation.
+#[derive(Serialize)]
+struct ProbeReport {
+    #[serde(rename = "representation")]
+    name: &'static str,
+    /// Features per image.
+    width: usize,
+    /// Mean over draws, and half of the 95 % interval.
+    accuracy: f64,
+    interval: f64,
+    #[serde(flatten)]
+    result: ProbeResult,
+    labels: usize,
+    held_out: usize,
+    #[serde(rename = "standardised")]
+    standardized: bool,
+    data: String,
+    seed: u64,
+}
+
+/// The accuracies with all representations.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Comparison {
+    rows: Vec<ProbeReport>,
+    /// Labeled, held-out and test images.
+    #[serde(skip)]
+    images: [usize; 3],
+    #[serde(skip)]
+    data: String,
+}
+
+impl Report for Comparison {
+    fn text(&self) -> Vec<String> {
+        let head = [
+            "representation",
+            "features",
+            "test accuracy",
+            "held-out accuracy",
+            "C (median)",
+            "C widened",
+            "not converged",
+        ];
+        let rows = self.rows.iter().map(|row| {
+            let ProbeResult { validation, costs, widened, unconverged, .. } = &row.result;
+            let held_out = validation.iter().sum::<f64>() / validation.len() as f64;
+            let mut costs = costs.clone();
+            costs.sort_by(f64::total_cmp);
+            let draws = costs.len();
+            [
+                row.name.to_owned(),
+                row.width.to_string(),
+                format!("{:.2} ± {:.2} %", row.accuracy * 100.0, row.interval * 100.0),
+                format!("{:.2} %", held_out * 100.0),
+                format!("{:.1e}", costs[draws / 2]),
+                format!("{widened} of {draws}"),
+                format!("{unconverged} of {draws}"),
+            ]
+        });
+        let draws = self.rows.first().map_or(0, |row| row.result.accuracy.len());
+        let interval = match draws {
+            1 => "the 95 % interval of a proportion".to_owned(),
+            _ => format!("1.96 standard deviations over {draws} draws"),
+        };
+        let [labels, held_out, tested] = self.images;
+        let mut lines = vec![
+            table(&head, rows),
+            format!(
+                "\n{}: {labels} labels, C by {held_out} held-out images, {tested} test images; ± is \
+                 {interval}",
+                self.data
+            ),
+        ];
+        if let [first, others @ ..] = &self.rows[..]
+            && draws > 1
+        {
+            // All use the same draws, so that the differences vary less than either accuracy.
+            for other in others {
+                let pairs = first.result.accuracy.iter().zip(&other.result.accuracy);
+                let differences: Vec<f64> = pairs.map(|(a, b)| 100.0 * (a - b)).collect();
+                let MeanStd { mean, std } = MeanStd::of(&differences);
+                let wins = differences.iter().filter(|difference| **difference > 0.0).count();
+                lines.push(format!(
+                    "{} compared with {}: {mean:+.2} ± {:.2} points, draw by draw; better in {wins} \
+                     of {draws}",
+                    first.name,
+                    other.name,
+                    1.96 * std
+                ));
+            }
         }
-    }
-    if rows.iter().any(|(_, _, judged, _)| judged.widened > 0) {
-        output::line("C was widened beyond 1e-4 to 1e-2 where the edge of that range did best");
+        if self.rows.iter().any(|row| row.result.widened > 0) {
+            lines.push(
+                "C was widened beyond 1e-4 to 1e-2 where the edge of that range did best".into(),
+            );
+        }
+        lines
     }
 }
