@@ -4,20 +4,6 @@
 use crate::error::CliError;
 use clap::value_parser;
 
-/// `--data SPEC` and positional datasets.
-pub const DATA: &str =
-    "Dataset: a name (see `dcgan data list`), a folder or archive of images, or a dataset file";
-/// `--recipe NAME|FILE.toml`.
-pub const RECIPE: &str = "Recipe: a name (see `dcgan recipes`) or a .toml file";
-/// `--count N`.
-pub const COUNT: &str = "Number of images";
-/// `--batch N`.
-pub const BATCH: &str = "Images per batch";
-/// `--out PATH`; each command adds what it writes.
-pub const OUT: &str = "Output path";
-/// `--grid FILE.png`.
-pub const GRID: &str = "Write the images as one PNG";
-
 /// The flag that allows overwriting.
 #[derive(clap::Args)]
 pub struct ForceArg {

@@ -56,7 +56,7 @@ struct ShapeArgs {
         conflicts_with = "folder",
         help_heading = "Model",
         help = with_default(
-            "Channels at full resolution (ngf and ndf of the PyTorch example)",
+            "Width: channels at full resolution (ngf and ndf of the PyTorch example)",
             "generator.width"
         )
     )]

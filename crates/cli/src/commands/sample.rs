@@ -55,10 +55,10 @@ pub struct Args {
         help_heading = "Model"
     )]
     truncation: Option<f64>,
-    /// Write the images as one PNG.
+    /// Write a PNG of the images side by side.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
-    /// Images per row of the grid.
+    /// Columns of the grid.
     #[arg(
         long,
         value_name = "N",

@@ -143,8 +143,29 @@ fn opening(arg: &Arg) -> String {
     help.split([':', ';', ',', '(', '[', '.']).next().unwrap_or_default().trim().to_owned()
 }
 
+/// What a flag takes and means: alternatives of its value's name, kind of value, opening of its help.
+type Meaning = (BTreeSet<String>, String, String);
+
+fn meaning(arg: &Arg) -> Meaning {
+    let names = arg.get_value_names().into_iter().flatten();
+    let alternatives = names.flat_map(|name| name.split('|')).map(str::to_owned).collect();
+    (alternatives, kind(arg), opening(arg))
+}
+
+/// Whether value names share an alternative, kinds are equal and one opening continues the other.
+fn agree((values, kind, help): &Meaning, (other_values, other_kind, other_help): &Meaning) -> bool {
+    let texts = [kind, other_kind].iter().any(|kind| *kind == "recipe value");
+    (values == other_values || !values.is_disjoint(other_values))
+        && (texts || kind == other_kind)
+        && (help.starts_with(other_help.as_str()) || other_help.starts_with(help.as_str()))
+}
+
 fn kind(arg: &Arg) -> String {
     let id = arg.get_value_parser().type_id();
+    // The recipe checks the values of these flags.
+    if super::train::is_recipe_flag(arg.get_id().as_str()) && id == TypeId::of::<String>() {
+        return "recipe value".into();
+    }
     if let ArgAction::SetTrue = arg.get_action() {
         return "switch".into();
     }
@@ -165,17 +186,19 @@ fn kind(arg: &Arg) -> String {
 #[test]
 fn a_flag_means_the_same_in_every_command() {
     let commands = all_commands();
-    let mut meanings: BTreeMap<&str, BTreeMap<_, Vec<&str>>> = BTreeMap::new();
+    let mut flags: BTreeMap<&str, Vec<(&str, Meaning)>> = BTreeMap::new();
     for (path, command) in &commands {
         for (name, arg) in long_flags(command) {
-            let value = arg.get_value_names().map(<[_]>::to_vec);
-            let meaning = (value.map(|v| v[0].to_string()), kind(arg), opening(arg));
-            meanings.entry(name).or_default().entry(meaning).or_default().push(path);
+            flags.entry(name).or_default().push((path, meaning(arg)));
         }
     }
-    assert!(meanings.len() > 100);
-    meanings.retain(|_, meanings| meanings.len() > 1);
-    assert!(meanings.is_empty(), "{meanings:#?}");
+    assert!(flags.len() > 100);
+    let disagree = flags.iter().flat_map(|(name, uses)| {
+        let differ = uses[1..].iter().filter(|(_, meaning)| !agree(&uses[0].1, meaning));
+        differ.map(move |other| format!("--{name}: {:?}\n  but {other:?}", uses[0]))
+    });
+    let disagree: Vec<String> = disagree.collect();
+    assert!(disagree.is_empty(), "{}", disagree.join("\n"));
 }
 
 #[test]

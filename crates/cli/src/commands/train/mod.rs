@@ -22,6 +22,8 @@ use ::train::{EvalFn, Event, Trainer};
 use clap::value_parser;
 use data::{DataError, Dataset, Preprocess, Split};
 pub use defaults::with_default;
+#[cfg(test)]
+pub use recipe_flags::is_recipe_flag;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -107,7 +109,7 @@ pub struct Args {
         value_name = "N",
         value_parser = value_parser!(u64).range(1..=MAX_STEPS),
         help_heading = "Training",
-        help = with_default("Passes over the dataset", "train.epochs")
+        help = with_default("Epochs: passes over the dataset", "train.epochs")
     )]
     epochs: Option<u64>,
     #[arg(
@@ -115,7 +117,7 @@ pub struct Args {
         value_name = "N",
         value_parser = value_parser!(u32).range(1..=65536),
         help_heading = "Training",
-        help = with_default("Images per batch", "train.batch")
+        help = with_default("Batch size in images", "train.batch")
     )]
     batch: Option<u32>,
     #[arg(
@@ -132,7 +134,7 @@ pub struct Args {
         value_name = "N",
         value_parser = value_parser!(u32).range(1..=65536),
         help_heading = "Model",
-        help = with_default("Channels at full resolution, doubled with each halving", "generator.width")
+        help = with_default("Width: channels at full resolution, doubled with each halving", "generator.width")
     )]
     width: Option<u32>,
     #[arg(

@@ -85,8 +85,8 @@ flags! {
         "label-flip" => "labels.flip", Plain("P" or "0.05");
         /// Label real images 0 and generated ones 1
         "swap-labels" => "labels.swap", Switch("");
-        /// Standard deviation of Gaussian noise on D's input images (range -1 to 1), from 0
-        "noise" => "noise.input", Plain("STD");
+        /// Noise: standard deviation of a Gaussian on D's input images (range -1 to 1), from 0
+        "noise" => "noise.input", Plain("X");
         /// Standard deviation of Gaussian noise after D's hidden layers, from 0
         "noise-layers" => "discriminator.noise", Plain("STD");
         /// Number of steps over which the noise decays to 0; 0 for constant noise
@@ -174,6 +174,12 @@ pub struct RecipeFlags {
 
 fn flags() -> impl Iterator<Item = (&'static str, &'static Flag)> {
     FLAGS.iter().flat_map(|(heading, flags)| flags.iter().map(move |flag| (*heading, flag)))
+}
+
+/// Whether a flag sets a key of the recipe.
+#[cfg(test)]
+pub fn is_recipe_flag(name: &str) -> bool {
+    flags().any(|(_, flag)| flag.name == name)
 }
 
 fn value(form: Form, text: &str) -> Result<String, String> {
