@@ -54,7 +54,8 @@ impl CliError {
         Self::Failed(format!("{context}: {}", error.into()))
     }
 
-    /// The same message and hint with exit code 2, for a library's error that a flag's value caused.
+    /// The same message and hint with exit code 2, for a library's error that a flag's value
+    /// caused.
     pub fn usage(error: impl Into<Self>) -> Self {
         Self::Usage(error.into().to_string())
     }

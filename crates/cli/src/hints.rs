@@ -202,7 +202,8 @@ pub fn eval(error: &EvalError) -> Option<String> {
         EvalError::Gpu(error) => return gpu(error),
         EvalError::TooFewImages { .. } => "give more images",
         EvalError::ImageShape { .. } => {
-            "resize them with --image and --channels, or train a network for theirs with dcgan eval \
+            "resize them with --image and --channels, or train a network for theirs with dcgan \
+             eval \
              train-features"
         }
         EvalError::OutOfMemory { .. } => "use fewer images",
@@ -211,7 +212,8 @@ pub fn eval(error: &EvalError) -> Option<String> {
             "the images or the feature network are damaged"
         }
         EvalError::FrechetTooLarge { .. } => {
-            "its time grows with the third power: leave fid out of --metrics, or use smaller images, \
+            "its time grows with the third power: leave fid out of --metrics, or use smaller \
+             images, \
              fewer of them, or other --features"
         }
         EvalError::NeedsClassProbabilities { metric } => {
@@ -224,7 +226,8 @@ pub fn eval(error: &EvalError) -> Option<String> {
         }
         EvalError::FeatureNetworkFile { .. } => "give a file that dcgan eval train-features wrote",
         EvalError::NoLabels { .. } => {
-            "use features of a checkpoint (d:CHECKPOINT) or pixels, or a network trained on another \
+            "use features of a checkpoint (d:CHECKPOINT) or pixels, or a network trained on \
+             another \
              dataset"
         }
         EvalError::NoAttributes { .. } => "leave --attributes out to learn its classes",

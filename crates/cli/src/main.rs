@@ -26,8 +26,8 @@ use std::process::ExitCode;
     name = "dcgan",
     version,
     arg_required_else_help = true,
-    after_help = "Start with `dcgan train`: it trains on Fashion-MNIST, which is built in, and writes images \
-                  to runs/. `dcgan COMMAND -h` shows the flags of a command."
+    after_help = "Start with `dcgan train`: it trains on Fashion-MNIST, which is built in, and \
+                  writes images to runs/. `dcgan COMMAND -h` shows the flags of a command."
 )]
 struct Cli {
     #[command(subcommand)]

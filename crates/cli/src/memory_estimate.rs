@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn the_kernels_table_is_read() {
-        let table = "MemTotal:       24684180 kB\nMemFree:        20605248 kB\nMemAvailable:   23179776 kB\nBuffers: 0 kB\n";
+        let table = "MemTotal:       24684180 kB\nMemFree:        20605248 kB\n\
+                     MemAvailable:   23179776 kB\nBuffers: 0 kB\n";
         assert_eq!(parse(table), Some(23_179_776 * 1024));
         for bad in [
             "",

@@ -39,7 +39,8 @@ mod tests {
                     train --steps <N>\n\nFor more information, try '--help'.\n";
         assert_eq!(
             one_line(text),
-            "unexpected argument '--stepz' found tip: a similar argument exists: '--steps' (see --help)"
+            "unexpected argument '--stepz' found tip: a similar argument exists: '--steps' (see \
+             --help)"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `dcgan train` and `sample` on a GPU, beside the CPU.
+//! `dcgan train` and `sample` on a GPU, compared with the CPU.
 
 #[path = "../../tensor/tests/common/adapter.rs"]
 mod adapter;
@@ -6,7 +6,7 @@ mod common;
 
 use common::Place;
 
-/// What makes a software renderer do, which is what tests find on most machines.
+/// Flags that accept a software renderer, the only adapter on most test machines.
 const GPU: [&str; 3] = ["--device", "gpu", "--allow-software"];
 
 fn main() {
@@ -58,7 +58,7 @@ fn twenty_steps_have_the_cpus_losses() {
     );
     assert!(again.event("device")["device"].as_str().unwrap().starts_with("gpu:"));
     assert_eq!(difference(&place, "on-gpu", "again"), 0.0, "the same seed, the same bits");
-    // Pictures of the same weights.
+    // Images from the same weights.
     let draw = |name: &str, device: &[&str]| {
         place.ok(&[&["sample", "--checkpoint", "on-gpu", "--count", "9", "--grid", name], device]
             .concat());
@@ -130,7 +130,7 @@ fn measures_and_experiments_have_the_cpus_numbers() {
         let ended = place.ok(&[args, &["--json", "--force", "--grid", &grid], device].concat());
         (ended.json(), image::open(place.path(&grid)).unwrap().to_rgb8())
     };
-    // What each command tells, by the path of a number in one of its lines.
+    // For each command the path of a value in its JSON output.
     let commands: [(&[&str], usize, &[&str]); 8] = [
         (
             &[
@@ -271,7 +271,7 @@ fn measures_and_experiments_have_the_cpus_numbers() {
 fn a_step_beyond_the_adapter_is_an_error() {
     let adapters = tensor::gpu::adapters();
     let place = Place::new();
-    // Activations of one tensor just beyond what the adapter can bind, on the adapter whose limit is least.
+    // A tensor just beyond the binding limit, on the adapter with the lowest limit.
     let Some(adapter) = adapters.iter().filter(|a| a.compute).min_by_key(|a| a.max_binding_size)
     else {
         return;
@@ -297,10 +297,10 @@ fn a_step_beyond_the_adapter_is_an_error() {
         let ended = place.run(&[&common, huge].concat());
         ended.refused(1, &["a tensor of", "can bind", "smaller batch"]);
     };
-    // A weight: nothing has begun.
+    // A weight: training has not begun.
     train(&["--image", "256", "--width", "96", "--batch", "4", "--out", "none"]);
     assert!(!place.path("none").exists());
     train(&["--image", "512", "--width", "16", "--batch", "33", "--out", "run"]);
-    // The checkpoint of step 0 is there and sound.
+    // The checkpoint of step 0 exists and is valid.
     place.ok(&["info", "run"]);
 }

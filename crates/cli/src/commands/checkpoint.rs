@@ -21,7 +21,12 @@ pub struct CheckpointArgs {
 #[derive(clap::Args)]
 pub struct ModelArgs {
     /// Built-in generator: fashion (garments, by --class) or emoji (people).
-    #[arg(long, value_name = "NAME", value_parser = MODELS.map(|model| model.name), help_heading = "Model")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = MODELS.map(|model| model.name),
+        help_heading = "Model"
+    )]
     pub model: Option<String>,
 }
 
@@ -65,7 +70,8 @@ pub fn open_checkpoint(
     if found.checkpoint.meta.recipe.is_empty() {
         let kind = &found.checkpoint.meta.recipe_name;
         return Err(CliError::Failed(format!(
-            "{path:?} is not a checkpoint of a GAN but a {kind}: give a checkpoint or run directory \
+            "{path:?} is not a checkpoint of a GAN but a {kind}: give a checkpoint or run \
+             directory \
              (--features takes feature networks)"
         )));
     }

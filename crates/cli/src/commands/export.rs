@@ -8,12 +8,14 @@ use std::path::PathBuf;
 
 /// Flags of `export`.
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("what").args(["out", "generator"]).required(true).multiple(true)))]
+#[command(group(
+    clap::ArgGroup::new("what").args(["out", "generator"]).required(true).multiple(true)
+))]
 pub struct Args {
     #[command(flatten)]
     checkpoint: CheckpointArgs,
-    /// Output path: a folder for generator.safetensors and discriminator.safetensors, with the tensor
-    /// names and layouts of the PyTorch DCGAN example.
+    /// Output path: a folder for generator.safetensors and discriminator.safetensors, with the
+    /// tensor names and layouts of the PyTorch DCGAN example.
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
     /// Generator's weights: writes a small file of the generator alone, which `dcgan sample

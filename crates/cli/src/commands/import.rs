@@ -15,8 +15,8 @@ pub struct Args {
     /// With --recipe newmu-svhn: the folder of .npy files that the paper's authors released.
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Recipe: torch (the PyTorch DCGAN example), newmu-svhn, another name (see `dcgan recipes`) or a
-    /// .toml file.
+    /// Recipe: torch (the PyTorch DCGAN example), newmu-svhn, another name (see `dcgan recipes`) or
+    /// a .toml file.
     #[arg(long, value_name = "NAME|FILE.toml", help_heading = "Model")]
     recipe: String,
     /// Generator's weights: a state dict.
@@ -86,9 +86,8 @@ struct ShapeArgs {
 
 /// Makes a run directory with one checkpoint of step 0.
 ///
-/// # Errors
-/// Returns an error if a file cannot be read, the weights do not fit the recipe, or the directory is
-/// not empty.
+/// # Errors Returns an error if a file cannot be read, the weights do not fit the recipe, or the
+/// directory is not empty.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let bundle = match (&args.folder, &args.generator) {
         (Some(folder), _) if args.recipe == AUTHORS => authors(folder)?,

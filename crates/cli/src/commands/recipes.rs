@@ -8,8 +8,8 @@ use std::path::Path;
 /// Flags of `recipes`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Recipe to print in full, with its layers: a name or a .toml file. The output is a valid recipe
-    /// file.
+    /// Recipe to print in full, with its layers: a name or a .toml file. The output is a valid
+    /// recipe file.
     #[arg(value_name = "NAME|FILE.toml")]
     name: Option<String>,
 }

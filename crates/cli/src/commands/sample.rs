@@ -148,8 +148,8 @@ impl SampleJob<'_> {
         )
     }
 
-    /// The spec of image `i` alone. With batch statistics, an image depends on the others in its batch,
-    /// so the spec keeps them.
+    /// The spec of image `i` alone. With batch statistics, an image depends on the others in its
+    /// batch, so the spec keeps them.
     fn single(&self, i: usize) -> SampleSpec {
         if self.generator.sampler.batch_norm() == BatchNormMode::Batch {
             return SampleSpec {
@@ -193,7 +193,8 @@ fn generate(
         })?;
     }
     let bar = crate::render::counter(count as u64, "generating");
-    // Nearly equal parts, as in the sampler: a last batch of one image would have no batch statistics.
+    // Nearly equal parts, as in the sampler: a last batch of one image would have no batch
+    // statistics.
     let parts = count.div_ceil(batch);
     for i in 0..parts {
         let start = count * i / parts;

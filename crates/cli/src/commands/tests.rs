@@ -143,7 +143,8 @@ fn opening(arg: &Arg) -> String {
     help.split([':', ';', ',', '(', '[', '.']).next().unwrap_or_default().trim().to_owned()
 }
 
-/// What a flag takes and means: alternatives of its value's name, kind of value, opening of its help.
+/// What a flag takes and means: alternatives of its value's name, kind of value, opening of its
+/// help.
 type Meaning = (BTreeSet<String>, String, String);
 
 fn meaning(arg: &Arg) -> Meaning {

@@ -11,7 +11,11 @@ use train::{Event, RunOutcome};
 
 pub fn plan(recipe: &Recipe, plan: &ModelSummary) {
     let rows = |rows: &[LayerSummary]| -> Vec<Value> {
-        rows.iter().map(|r| json!({ "name": r.name, "kind": r.kind, "output": r.output, "parameters": r.parameters })).collect()
+        let layer = |row: &LayerSummary| {
+            let LayerSummary { name, kind, output, parameters, .. } = row;
+            json!({ "name": name, "kind": kind, "output": output, "parameters": parameters })
+        };
+        rows.iter().map(layer).collect()
     };
     output::json(&json!({
         "event": "plan",
@@ -70,7 +74,10 @@ pub fn event(event: &Event) {
     let object = match event {
         Event::Stepped { .. } => return,
         Event::Started { step, steps, batches_per_epoch } => {
-            json!({ "event": "started", "step": step, "steps": steps, "batches_per_epoch": batches_per_epoch })
+            json!({
+                "event": "started", "step": step, "steps": steps,
+                "batches_per_epoch": batches_per_epoch,
+            })
         }
         Event::Logged(row) => {
             let mut object = serde_json::to_value(row).unwrap_or(Value::Null);
@@ -88,7 +95,8 @@ pub fn event(event: &Event) {
                 .collect();
             let features = &measurement.features;
             json!({
-                "event": "evaluated", "step": step, "metrics": metrics, "features": features, "by": measurement.by, "best": best,
+                "event": "evaluated", "step": step, "metrics": metrics, "features": features,
+                "by": measurement.by, "best": best,
             })
         }
         Event::Saved { step, path } => json!({ "event": "saved", "step": step, "path": path }),

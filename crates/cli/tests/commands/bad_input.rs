@@ -1,4 +1,4 @@
-//! Whatever can be wrong with what the user gives: one line that names it, exit code 2 for usage and 1 otherwise.
+//! Invalid flags and files: one line that names the problem, exit code 2 for usage and 1 otherwise.
 
 use crate::common::{Ended, Place, files, pictures};
 use std::fs;
@@ -30,7 +30,7 @@ fn flags_out_of_range_are_usage() {
         (&["--batch", "1", "--recipe", "torch", "--epochs", "900000000000"], &["--epochs"]),
         (&["--widht", "4"], &["--widht", "--width"]),
         (&["--resume", "--init-from", "x"], &["--resume", "--init-from"]),
-        // What no layer of a listed network reads, or reads without being given it, and keys that its list makes idle.
+        // Conditions that no listed layer reads, or that are missing, and keys that a list makes unused.
         (
             &[
                 "--recipe",
@@ -56,7 +56,7 @@ fn flags_out_of_range_are_usage() {
             &["discriminator.norm", "beside a list of layers"],
         ),
         (&["--recipe", "gan2014", "--width", "8"], &["generator.width", "beside a list of layers"]),
-        // Combinations without sense.
+        // Invalid combinations.
         (&["--optimizer", "sgd", "--beta1", "0.5"], &["optimizer.beta1", "adam"]),
         (&["--r1-every", "8"], &["objective.r1_every", "needs objective.r1"]),
         (&["--noise-decay", "100"], &["noise.decay_steps", "no noise"]),
@@ -166,7 +166,7 @@ fn a_place_that_cannot_be_is_found_before_the_pictures_are_read() {
 #[test]
 fn a_step_that_does_not_fit_the_memory_is_refused() {
     let place = Place::new();
-    // About 45 GiB, which is as much as a recipe can ask for with these few pictures.
+    // About 45 GiB: the most that a recipe can ask for with so few images.
     let huge = [
         "train", "--data", "pictures", "--image", "1024", "--batch", "40", "--width", "64",
         "--out", "run",
@@ -210,7 +210,7 @@ fn more_than_a_tenth_of_bad_pictures_is_too_many() {
 fn an_image_bomb_is_refused_by_its_header() {
     let place = Place::new();
     pictures(&place.path("bomb"), 20);
-    // A valid header of 60000×60000 pixels; the checksum of its chunk is right.
+    // A valid header of 60000×60000 pixels with a correct chunk checksum.
     let mut bomb =
         b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
     let crc = bomb[12..].iter().fold(!0u32, |crc, &byte| {
@@ -338,7 +338,7 @@ fn checkpoints_that_cannot_be_used_say_why() {
     place.refused(1, &["info", "gone.safetensors"], &["gone.safetensors"]);
     place.ok(&["sample", "--checkpoint", "run", "--out", "raw.safetensors", "--count", "2"]);
     place.refused(1, &["info", "raw.safetensors"], &["not a checkpoint", "dcgan import"]);
-    // Of another recipe.
+    // Weights of another recipe.
     place.refused(
         1,
         &["train", "--init-from", "run", "--recipe", "small", "--out", "y"],
@@ -358,7 +358,7 @@ fn a_run_goes_only_where_nothing_is() {
         &["\"run\" exists and is not empty", "--resume"],
     );
     assert_eq!(fs::read(place.path("run/metrics.jsonl")).unwrap(), before);
-    // Nor where no folder can be.
+    // Nor below a file, where no folder can be.
     place.refused(
         1,
         &Place::training(&["--out", "pictures/000.png/run"]),

@@ -1,4 +1,4 @@
-//! Networks that are told what to draw: classes, attributes, vectors; and truncated latents.
+//! Conditional networks: classes, attributes, vectors; and truncated latents.
 
 use crate::common::{Place, logged_steps, pictures};
 use runs::{read_state_dict, write_state_dict};
@@ -10,7 +10,7 @@ const SHAPE: [usize; 3] = [16, 16, 3];
 const PIXELS: usize = 16 * 16 * 3;
 const CLASSES: [&str; 3] = ["cat", "dog", "owl"];
 
-/// Three classes of eight pictures in `zoo/`, with a table of attributes.
+/// Three classes of eight images in `zoo/`, with a table of attributes.
 fn zoo() -> Place {
     let place = Place::new();
     let mut table = String::from("file,smiling,fur\n");
@@ -48,7 +48,7 @@ fn vectors(place: &Place, name: &str, shape: [usize; 2]) {
     .unwrap();
 }
 
-/// What `sample` draws from `run`.
+/// Samples from `run`.
 fn drawn(place: &Place, args: &[&str]) -> Vec<f32> {
     place.ok(&[&["sample", "--checkpoint", "run", "--out", "drawn.safetensors", "--force"], args]
         .concat());
@@ -82,7 +82,7 @@ fn a_class_is_drawn_by_number_by_name_and_beside_all_others() {
     assert_eq!(dogs, drawn(&place, &["--class", "Dog", "--count", "5", "--batch", "2"]));
     let owls = drawn(&place, &["--class", "owl", "--count", "5"]);
     assert_ne!(dogs, owls);
-    // A row of each class, as many as there are columns, under the same latents.
+    // One row per class, with the same latents in each.
     let all = drawn(&place, &["--class", "all", "--columns", "4", "--grid", "all.png"]);
     assert_eq!(all.len(), 3 * 4 * PIXELS);
     let row = |class: usize| &all[class * 4 * PIXELS..][..4 * PIXELS];
@@ -129,7 +129,7 @@ fn attributes_are_drawn_by_name() {
     sample_refused(&place, 1, &["--class", "1"], &["conditioned on attributes", "--attr"]);
 }
 
-/// Columns that tell every picture from all others teach nothing, unless they are asked for.
+/// Attributes with a different value for every image are left out, unless they are named.
 #[test]
 fn attributes_can_be_chosen() {
     let place = zoo();
@@ -164,7 +164,7 @@ fn attributes_can_be_chosen() {
     assert_eq!(names("attributes:fur", "run"), ["fur=brown", "fur=grey"]);
     assert_eq!(names("attributes:fur, smiling", "two"), ["smiling", "fur=brown", "fur=grey"]);
     assert_eq!(names("attributes:id,split", "ids").len(), 24 + 2);
-    // They are those of the run that goes on, and of what is drawn.
+    // The resumed run and the samples have the same ones.
     place.ok(&["train", "--resume", "run", "--steps", "3"]);
     let draw = |fur: &str| drawn(&place, &["--count", "2", "--attr", fur]);
     assert_ne!(draw("fur=brown"), draw("fur=grey"));
@@ -211,7 +211,7 @@ fn any_vectors_are_a_condition() {
         "run",
     ];
     place.ok(&training(&flags));
-    // A run finds its vectors again, whatever folder it goes on from.
+    // A run finds its vectors again when it is resumed from another folder.
     fs::create_dir(place.path("elsewhere")).unwrap();
     let resumed = place
         .command(&["train", "--resume", "../run", "--steps", "3"])
@@ -261,7 +261,7 @@ fn truncated_latents_stay_within_their_bound() {
     }
     let given = ["--truncation", "0.5", "--latents", "drawn.safetensors"];
     sample_refused(&place, 2, &given, &["--truncation", "--latents"]);
-    // A generator that was told nothing takes no condition.
+    // An unconditional generator takes no condition.
     for flags in [["--class", "1"], ["--attr", "smiling=1"], ["--condition", "drawn.safetensors"]] {
         sample_refused(&place, 2, &flags, &[flags[0], "trained without a condition"]);
     }
@@ -315,7 +315,7 @@ fn conditions_that_the_data_do_not_offer_are_refused() {
         &condition("clas"),
         &["--condition", "clas", "class, attributes (or attributes:NAME,NAME) or none"],
     );
-    // A recipe that wants classes, too, unless it is told to do without.
+    // So does a recipe with classes, unless it is used with --condition none.
     place.refused(
         1,
         &["train", "--data", "pictures", "--recipe", "newmu-mnist", "--out", "run"],
@@ -341,7 +341,7 @@ fn generators_come_with_the_program() {
     let images =
         read_state_dict(&place.path("drawn.safetensors")).unwrap().remove("images").unwrap();
     assert_eq!(images.shape, [4, 28, 28, 1]);
-    // Sneakers leave most of their picture black, and lie: the upper third is darker than the lower one.
+    // Sneakers leave most of the image black, and the upper third is darker than the lower one.
     let values = images.into_f32().unwrap();
     let mean = |rows: std::ops::Range<usize>| {
         let pixels =
@@ -356,7 +356,7 @@ fn generators_come_with_the_program() {
     );
     place.refused(1, &["sample", "--model", "fashion", "--grid", "g.png"], &["--class", "Sneaker"]);
     place.refused(2, &["sample", "--model", "shoes", "--grid", "g.png"], &["fashion", "emoji"]);
-    // People stand on white: corners are bright, middles are not, and nobody looks like anybody else.
+    // People stand on white: corners are bright, centers are not, and all images differ.
     place.ok(&["sample", "--model", "emoji", "--count", "8", "--out", "people.safetensors"]);
     let images =
         read_state_dict(&place.path("people.safetensors")).unwrap().remove("images").unwrap();

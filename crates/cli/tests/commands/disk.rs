@@ -1,4 +1,4 @@
-//! A disk that is full or may not be written: what was saved before stays.
+//! A full or read-only disk: earlier files stay intact.
 #![cfg(unix)]
 
 use crate::common::{Ended, Place};
@@ -17,7 +17,7 @@ fn contents(files: Vec<PathBuf>) -> Vec<(PathBuf, Vec<u8>)> {
     files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
-/// A limit on the size of files does what a full disk does, and needs no rights.
+/// A limit on file sizes acts like a full disk and needs no privileges.
 #[test]
 fn a_checkpoint_that_does_not_fit_leaves_the_older_ones() {
     let place = Place::new();
@@ -32,7 +32,7 @@ fn a_checkpoint_that_does_not_fit_leaves_the_older_ones() {
     place.ok(&["train", "--resume", "run", "--steps", "9"]);
 }
 
-/// A small file system in memory, for those who may mount one.
+/// A small tmpfs, if this user may mount one.
 struct Mounted(PathBuf);
 
 impl Mounted {
@@ -61,7 +61,7 @@ fn a_disk_that_fills_up_leaves_the_older_checkpoints() {
         eprintln!("skipped: no file system can be mounted here");
         return;
     };
-    // Each step is kept, so the fourth checkpoint at the latest finds no room.
+    // Every checkpoint is kept, so the fourth one at the latest does not fit.
     let run = Place::training(&[
         "--steps",
         "60",

@@ -72,7 +72,7 @@ fn weights_of_pytorch_draw_what_pytorch_draws_and_go_back_unchanged() {
         fs::read(place.path("back/generator.safetensors")).unwrap() == old
             && place.path("alone.safetensors").exists()
     );
-    // It can begin a run, but there is none to go on with.
+    // It can start a run, but there is none to resume.
     for named in ["run", "run/checkpoints/step-00000000.safetensors"] {
         let ended = place.run(&["train", "--resume", named]);
         ended.refused(1, &["holds no training state", "train --init-from"]);
@@ -199,8 +199,9 @@ fn the_authors_networks_draw_house_numbers() {
     ]);
     let images = read_state_dict(&place.path("x.safetensors")).unwrap().remove("images").unwrap();
     assert_eq!(images.shape, [64, 32, 32, 3]);
-    // Photographs are smooth, where kernels applied the wrong way round or a wrong norm leave checks and saturation: neighbours differ
-    // far less than pixels far apart, and few are at the ends of the range.
+    // Photographs are smooth; flipped kernels or a wrong normalization leave checkerboards and
+    // saturation. Neighboring pixels differ far less than distant ones, and few are at the ends of
+    // the range.
     let images = images.into_f32().unwrap();
     let at = |n: usize, y: usize, x: usize| images[((n * 32 + y) * 32 + x) * 3];
     let mut sums = [0.0f64; 2];

@@ -34,7 +34,7 @@ fn info_tells_what_a_checkpoint_holds() {
             .iter()
             .any(|t| t["name"] == "g.main.0.weight" && t["type"] == "F32")
     );
-    // A damaged one is passed over, by name.
+    // A damaged checkpoint is skipped, with a warning.
     fs::write(&checkpoint, "x").unwrap();
     let ended = place.ok(&["info", "run"]);
     assert!(
@@ -86,7 +86,7 @@ fn runs_are_listed_and_compared() {
             && first["data"].as_str().unwrap().ends_with("pictures"),
         "{first}"
     );
-    // A run that stopped short, and one whose settings are damaged.
+    // A run that stopped early, and one with damaged settings.
     let config = place.path("runs/0001-pictures-torch/config.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replacen("steps = 2", "steps = 9", 1)).unwrap();

@@ -1,4 +1,4 @@
-//! Runs that are interrupted, killed, lengthened, and gone on with.
+//! Runs that are interrupted, killed, lengthened and resumed.
 #![cfg(unix)]
 
 use crate::common::{Ended, Place, files, logged_steps, rows, signal, wait_for};
@@ -26,7 +26,7 @@ fn an_interrupt_finishes_the_step_saves_and_says_how_to_go_on() {
         assert!(
             place.checkpoints(run).last().unwrap().ends_with(format!("step-{done:08}.safetensors"))
         );
-        // Shortened to a few steps more, it ends as a run of that length that was never stopped.
+        // Shortened to a few more steps, it ends like an uninterrupted run of that length.
         let steps = (done + 3).to_string();
         place.ok(&["train", "--resume", run, "--steps", &steps]);
         assert_eq!(logged_steps(&place.path(run)), (1..=done + 3).collect::<Vec<_>>());
@@ -38,7 +38,7 @@ fn an_interrupt_finishes_the_step_saves_and_says_how_to_go_on() {
     }
 }
 
-/// A run interrupted twice, so far apart, in the middle of a step that takes a second or more.
+/// A run interrupted twice, this far apart, within a step that takes a second or more.
 fn interrupted_twice(place: &Place, apart: Duration) -> Ended {
     let slow = [
         "train",
@@ -69,7 +69,7 @@ fn interrupted_twice(place: &Place, apart: Duration) -> Ended {
     Ended::of(child.wait_with_output().unwrap())
 }
 
-/// Without the second interrupt the run would be saved behind the step.
+/// Without the second interrupt the run would be saved after the step.
 #[test]
 fn a_second_interrupt_ends_at_once() {
     let ended = interrupted_twice(&Place::new(), Duration::from_millis(300));
@@ -77,7 +77,8 @@ fn a_second_interrupt_ends_at_once() {
     assert!(!ended.out.contains("--resume"), "{}", ended.out);
 }
 
-/// As `timeout` does: a signal for the program and one for its group. Not at the same moment, for two that are waiting are one to the system.
+/// As `timeout` does: a signal to the program and one to its group. Not at the same moment, because the
+/// system merges pending signals.
 #[test]
 fn an_interrupt_told_twice_is_one() {
     let ended = interrupted_twice(&Place::new(), Duration::from_millis(20));
@@ -85,7 +86,7 @@ fn an_interrupt_told_twice_is_one() {
     assert!(ended.out.contains("dcgan train --resume run"), "{}", ended.out);
 }
 
-/// Where a step takes several batches, an epoch has fewer steps, when the run begins and when it goes on.
+/// If a step takes several batches, an epoch has fewer steps, in a new and in a resumed run.
 #[test]
 fn epochs_are_passes_over_the_pictures() {
     let place = Place::new();
@@ -107,7 +108,8 @@ fn epochs_are_passes_over_the_pictures() {
     assert_eq!(logged_steps(&place.path("turns")), [1, 2, 3, 4, 5]);
 }
 
-/// A run of 300 steps that is killed again and again ends with the bytes of one that was not, and no row is lost or there twice.
+/// A run of 300 steps that is killed repeatedly ends with the bytes of an uninterrupted one, and no
+/// metrics row is lost or doubled.
 #[test]
 fn killed_at_any_instant_it_ends_the_same() {
     const STEPS: u64 = 300;
@@ -144,7 +146,7 @@ fn killed_at_any_instant_it_ends_the_same() {
     };
     let (mut kills, mut within, mut ended) = (0, 0, false);
     while !ended {
-        // Killed before anything was there to go on with, the same command starts it again, in the same place.
+        // Killed before the first checkpoint, the same command starts it again in the same directory.
         let saved = place.path("killed/checkpoints").is_dir()
             && !place.checkpoints("killed").iter().all(|p| is_temporary(p));
         let mut child = place.start(
@@ -153,13 +155,14 @@ fn killed_at_any_instant_it_ends_the_same() {
         );
         if kills < 12 {
             if kills % 3 == 0 {
-                // Any time, mostly while it starts; but a run that has become faster than the whole one was must not get away.
+                // At any time, mostly during start-up; but a run faster than the whole one must not escape.
                 let (begun, wait) = (Instant::now(), Duration::from_micros(draw(micros / 2)));
                 while begun.elapsed() < wait && written() < STEPS - 60 {
                     std::thread::sleep(Duration::from_micros(200));
                 }
             } else {
-                // Some rows further on, and then a little: in a step, a row, a grid, a checkpoint or its rotation.
+                // After some more rows and a short wait: in a step, a row, a grid, a checkpoint or its
+                // deletion.
                 let (rows, wanted) = (written(), draw(40));
                 while written().abs_diff(rows) < wanted && child.try_wait().unwrap().is_none() {}
                 std::thread::sleep(Duration::from_micros(draw(4000)));
@@ -210,9 +213,9 @@ fn a_run_can_be_lengthened_and_its_rate_changed() {
         ended.out
     );
     assert_eq!(place.ok(&["train", "--resume", "--json"]).event("complete")["step"], 5);
-    // The same command again with --resume and a longer run.
+    // The same command with --resume and a longer run.
     place.train(&["--resume", "runs/0001-parts", "--steps", "12"]);
-    // Only the record of the change tells the two apart.
+    // Only the record of the override differs.
     let tensors =
         |run: &str| runs::read_state_dict(place.checkpoints(run).last().unwrap()).unwrap();
     assert!(tensors("whole") == tensors("runs/0001-parts"));
@@ -306,7 +309,7 @@ fn a_named_checkpoint_is_gone_back_to() {
     let file = "run/checkpoints/step-00000004.safetensors";
     let count = || place.checkpoints("run").len();
     assert_eq!(count(), 5);
-    // A dry run drops nothing, and a run named by two flags must be one.
+    // A dry run deletes nothing, and two flags must name the same run.
     place.ok(&["train", "--resume", file, "--dry-run"]);
     place.refused(
         2,
@@ -320,7 +323,7 @@ fn a_named_checkpoint_is_gone_back_to() {
     assert!(ended.out.contains("step 5/8") && !ended.out.contains("step 4/8"), "{}", ended.out);
     assert!(last_checkpoint(&place, "run") == whole, "the same steps to the same end");
     assert_eq!(logged_steps(&place.path("run")), [1, 2, 3, 4, 5, 6, 7, 8]);
-    // From inside the folder, to the very end of a shorter run.
+    // From inside the folder, to the end of a shorter run.
     let mut back =
         place.command(&["train", "--resume", "step-00000002.safetensors", "--steps", "2"]);
     let ended = Ended::of(back.current_dir(place.path("run/checkpoints")).output().unwrap());

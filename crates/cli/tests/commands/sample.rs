@@ -30,7 +30,7 @@ fn the_same_seed_draws_the_same_whatever_count_and_batch() {
     }
     assert_eq!(all[..4 * 16 * 16 * 3], images("e.safetensors", &["--count", "4"]));
     assert_ne!(all, images("f.safetensors", &["--count", "10", "--seed", "1"]));
-    // Drawing the written latents again gives the pictures again.
+    // Sampling from the written latents gives the same images.
     assert_eq!(all, images("g.safetensors", &["--latents", "a.safetensors"]));
     for bn in ["batch", "recalibrated"] {
         assert_ne!(
@@ -84,7 +84,7 @@ fn outputs_that_cannot_be_are_refused_before_drawing() {
     for name in ["one.jpg", "one", "png"] {
         place.refused(2, &[&sample[..], &["--grid", name]].concat(), &["--grid", name, ".png"]);
     }
-    // Before the checkpoint is even read.
+    // Before the checkpoint is read.
     let unread = ["sample", "--checkpoint", "gone", "--count", "2"];
     for (flag, path) in
         [("--grid", "none/x.png"), ("--out", "none/x.safetensors"), ("--out", "none/x")]

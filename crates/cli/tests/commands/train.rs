@@ -1,4 +1,4 @@
-//! `dcgan train`, from nothing to a finished run.
+//! `dcgan train`, from an empty folder to a finished run.
 
 use crate::common::{Place, files, logged_steps, pictures, rows};
 use serde_json::json;
@@ -24,7 +24,7 @@ fn a_run_leaves_everything_it_promises() {
     let at = |text: &str| {
         ended.out.find(text).unwrap_or_else(|| panic!("{text:?} is not in {}", ended.out))
     };
-    // The plan, then the data, then a line per logged step, then what to do next.
+    // The networks, the dataset, a line per logged step, and the next command.
     assert!(at("Generator: latent vector 100 -> image 16x16x3") < at("Data: pictures, 40 images"));
     assert!(at("Data: pictures, 40 images") < at("step 2/7  D loss"));
     assert_eq!(ended.out.lines().filter(|line| line.starts_with("step ")).count(), 4);
@@ -43,7 +43,7 @@ fn a_run_leaves_everything_it_promises() {
             .collect()
     };
     assert_eq!(names("checkpoints"), ["step-00000006.safetensors", "step-00000007.safetensors"]);
-    // Every third step, the last, and the first epoch's end (5 batches).
+    // Every third step, the last one, and the end of the first epoch (5 batches).
     assert_eq!(names("samples"), [3, 5, 6, 7].map(|step| format!("step-{step:08}.png")));
     let grid = image::open(run.join("samples/step-00000007.png")).unwrap();
     assert!(grid.width() >= 8 * 16 && grid.height() >= 8 * 16);
@@ -121,7 +121,7 @@ fn defaults_follow_the_data() {
         plan(&["--recipe", "torch", "--steps", "9"]),
         (json!("torch"), json!([64, 64, 1]), json!(9))
     );
-    // A step of a source that moves one network on each batch takes two of them.
+    // With separate batches, a step takes two.
     assert_eq!(
         plan(&["--recipe", "newmu-mnist", "--epochs", "1"]),
         (json!("newmu-mnist"), json!([28, 28, 1]), json!(234))
@@ -192,7 +192,7 @@ fn a_recipe_file_is_taken_and_flags_go_before_it() {
     ] {
         assert!(config.contains(part), "{part} is not in {config}");
     }
-    // D's own rate is half of G's, whatever that is.
+    // D's learning rate stays half of G's.
     assert!(config.contains("lr_discriminator = 0.0005\n"), "{config}");
 }
 
@@ -234,7 +234,7 @@ fn bad_pictures_are_skipped_and_named_up_to_five() {
 fn a_new_run_starts_from_old_weights() {
     let place = Place::new();
     place.train(&["--steps", "3", "--out", "old"]);
-    // Without --recipe the old one's is taken, with its image size and widths.
+    // Without --recipe, the checkpoint's recipe is used, with its image size and widths.
     place.ok(&[
         "train",
         "--data",
@@ -263,7 +263,7 @@ fn a_new_run_starts_from_old_weights() {
     assert!(!place.path("x").exists());
 }
 
-/// A set of pictures of one size brings its size and channels along; flags still win.
+/// A dataset of one image size sets size and channels; flags override them.
 #[test]
 fn sets_of_one_shape_choose_size_and_recipe() {
     let place = Place::new();
@@ -288,7 +288,7 @@ fn sets_of_one_shape_choose_size_and_recipe() {
     assert_eq!(of(&["--data", "train_X.bin"]), (json!("torch"), json!([64, 64, 3])));
 }
 
-/// Fifty photographs are fewer than the recipe's batch, and are learned all the same, with a word on what to expect.
+/// A dataset smaller than the recipe's batch is trained on, with a hint on what to expect.
 #[test]
 fn few_pictures_are_learned_in_smaller_batches_with_advice() {
     let place = Place::new();
@@ -302,7 +302,7 @@ fn few_pictures_are_learned_in_smaller_batches_with_advice() {
     let ended = place.ok(&[&flags[..], &["--flip", "--json", "--dry-run"]].concat());
     let advice = ended.event("hint")["message"].as_str().unwrap().to_owned();
     assert!(advice.contains("40 images") && !advice.contains("--flip"), "{advice}");
-    // What is done already is not advised.
+    // What is already set is not suggested.
     let ended = place.ok(&[&flags[..], &["--recipe", "modern", "--json", "--dry-run"]].concat());
     let advice = ended.event("hint")["message"].as_str().unwrap().to_owned();
     assert!(
@@ -315,7 +315,7 @@ fn few_pictures_are_learned_in_smaller_batches_with_advice() {
         "{}",
         augmented.out
     );
-    // A batch that was asked for is not made smaller, and there is an end to what can be learned from.
+    // A batch set by a flag is not made smaller, and a dataset can be too small.
     place.refused(
         1,
         &[&flags[..], &["--batch", "41"]].concat(),
@@ -335,7 +335,7 @@ fn few_pictures_are_learned_in_smaller_batches_with_advice() {
 #[test]
 fn what_goes_wrong_has_an_exit_code_of_its_own() {
     let place = Place::new();
-    // Too fast for any weights, four times.
+    // A learning rate at which all four attempts diverge.
     let ended = place.run(&Place::training(&["--steps", "3", "--lr", "1e30", "--out", "run"]));
     ended.refused(3, &["after 3 returns to a sound checkpoint"]);
     assert_eq!(ended.err.matches("with half the learning rate, ").count(), 3, "{}", ended.err);
@@ -346,7 +346,7 @@ fn what_goes_wrong_has_an_exit_code_of_its_own() {
         &Place::training(&["--steps", "3", "--lr", "1e30", "--out", "at-once", "--on-nan", "stop"]),
         &["step 1:"],
     );
-    // Resumed with another answer, which changes no number.
+    // Resumed with another action, which changes no value.
     place.train(&["--steps", "3", "--out", "sound"]);
     place.ok(&["train", "--resume", "sound", "--steps", "4", "--on-collapse", "stop"]);
     let config = std::fs::read_to_string(place.path("sound/config.toml")).unwrap();

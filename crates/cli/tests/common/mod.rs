@@ -1,6 +1,6 @@
-//! Running the built program in a folder of its own, on pictures made here.
+//! Runs the built program in a temporary folder, on generated images.
 
-// `gpu` is a program of its own and uses a part of this.
+// `gpu` is a test binary of its own and uses only a part of this module.
 #![allow(dead_code, reason = "shared by several test programs")]
 
 use serde_json::Value;
@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
-/// Flags that make the smallest networks that learn 16×16 pictures.
+/// Flags of the smallest networks for 16×16 images.
 pub const TINY: [&str; 8] = ["--data", "pictures", "--image", "16", "--width", "2", "--batch", "8"];
 
-/// A folder with 40 pictures in `pictures/`, in which commands are run.
+/// A temporary folder with 40 images in `images/`, in which commands run.
 pub struct Place {
     folder: TempDir,
 }
 
-/// What a command did.
+/// Exit code and output of a command.
 pub struct Ended {
     pub code: Option<i32>,
     pub out: String,
@@ -37,7 +37,7 @@ impl Place {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dcgan"));
         command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
-        // Some graphics drivers complain on standard error where there is no such folder.
+        // Some graphics drivers write to standard error if there is no such folder.
         command.env("XDG_RUNTIME_DIR", self.folder.path());
         command
     }
@@ -46,14 +46,14 @@ impl Place {
         Ended::of(self.command(args).output().unwrap())
     }
 
-    /// Runs a command that must end well.
+    /// Runs a command that must succeed.
     pub fn ok(&self, args: &[&str]) -> Ended {
         let ended = self.run(args);
         assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.err);
         ended
     }
 
-    /// Runs a command that must fail with this code and one line that holds all of `parts`.
+    /// Runs a command that must fail with this code and one line that contains all of `parts`.
     #[track_caller]
     pub fn refused(&self, code: i32, args: &[&str], parts: &[&str]) {
         self.run(args).refused(code, parts);
@@ -117,7 +117,7 @@ impl Ended {
     }
 }
 
-/// Writes `count` small coloured pictures, all different, none of 16×16.
+/// Writes `count` small color images, all different, none of 16×16.
 pub fn pictures(folder: &Path, count: u32) {
     std::fs::create_dir_all(folder).unwrap();
     for i in 0..count {
@@ -135,7 +135,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The steps of a run's metrics, in the order of the file.
+/// The steps in a run's metrics file, in order.
 pub fn logged_steps(run: &Path) -> Vec<u64> {
     rows(run).iter().map(|row| row["step"].as_u64().unwrap()).collect()
 }
@@ -153,7 +153,7 @@ pub fn signal(child: &Child, name: &str) {
     assert!(status.success());
 }
 
-/// Waits until `found`, at most half a minute.
+/// Waits until `found` returns true, at most 30 seconds.
 pub fn wait_for(mut found: impl FnMut() -> bool) {
     for _ in 0..3000 {
         if found() {

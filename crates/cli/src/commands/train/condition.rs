@@ -14,8 +14,8 @@ pub struct ConditionArgs {
     /// Condition: class, attributes, a file of vectors, or none [default: none].
     ///
     /// class: the label. attributes: those that are shared by several images, or
-    /// attributes:NAME,NAME. A file: a safetensors file of one tensor [images, K] with one vector per
-    /// image, such as text embeddings. none: no condition, under a recipe that has one.
+    /// attributes:NAME,NAME. A file: a safetensors file of one tensor [images, K] with one vector
+    /// per image, such as text embeddings. none: no condition, under a recipe that has one.
     #[arg(long, value_name = "KIND|FILE.safetensors")]
     pub condition: Option<String>,
     /// How the generator is conditioned: none, input or every-layer [default: input].
@@ -76,13 +76,14 @@ impl ConditionArgs {
         recipe.condition = Some(condition);
     }
 
-    /// The absolute path of the file of vectors, if the condition is one: a resumed run may start in
-    /// another folder.
+    /// The absolute path of the file of vectors, if the condition is one: a resumed run may start
+    /// in another folder.
     pub fn file(&self, recipe: &Recipe) -> Result<Option<PathBuf>, CliError> {
         let vectors = recipe.condition.as_ref().is_some_and(|c| c.kind == ConditionKind::Vector);
         match self.condition.as_deref().filter(|_| vectors) {
             Some(text) if !Path::new(text).is_file() => Err(CliError::Usage(format!(
-                "--condition {text:?}: choose class, attributes (or attributes:NAME,NAME) or none, or \
+                "--condition {text:?}: choose class, attributes (or attributes:NAME,NAME) or none, \
+                 or \
                  name an existing file"
             ))),
             Some(text) => {

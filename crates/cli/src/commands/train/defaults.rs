@@ -6,7 +6,8 @@ use toml::{Table, Value};
 
 /// The recipe for most datasets: its values are shown as the defaults.
 const USUAL: &str = "torch";
-/// Recipes that are named where their value differs: the others that `train` chooses, and the paper's.
+/// Recipes that are named where their value differs: the others that `train` chooses, and the
+/// paper's.
 const OTHERS: [&str; 3] = ["small", "modern", "paper"];
 
 static TABLES: LazyLock<Vec<(&str, Table)>> = LazyLock::new(|| {

@@ -16,8 +16,8 @@ pub struct EvaluateArgs {
     /// Compute metrics every N steps and at the end, and keep the best checkpoint.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=super::MAX_STEPS))]
     pub eval_every: Option<u64>,
-    /// Metrics, as in `dcgan eval`, separated by commas; the first one ranks the checkpoints [default:
-    /// fid,pr].
+    /// Metrics, as in `dcgan eval`, separated by commas; the first one ranks the checkpoints
+    /// [default: fid,pr].
     #[arg(long, value_name = "METRIC,…", value_parser = metric_parser(), value_delimiter = ',')]
     pub eval_metrics: Vec<&'static Metric>,
     /// Number of real and of generated images, from 10 [default: 5000].

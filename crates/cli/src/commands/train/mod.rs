@@ -71,10 +71,10 @@ const MAX_STEPS: u64 = 1_000_000_000_000;
 pub struct Args {
     /// Dataset: a name, folder, archive or file [default: fashion-mnist].
     ///
-    /// A name is one of `dcgan data list`. A path is a folder of images, a .zip or .tar of them, the
-    /// files of MNIST, CIFAR-10, CIFAR-100, SVHN, STL-10, LSUN or CelebA, or a file that `dcgan data
-    /// prepare` wrote. The format is detected from the contents; a prefix forces it: idx:, folder:,
-    /// zip:, tar:, cifar10:, cifar100:, svhn:, stl10:, lsun:, celeba: or packed:.
+    /// A name is one of `dcgan data list`. A path is a folder of images, a .zip or .tar of them,
+    /// the files of MNIST, CIFAR-10, CIFAR-100, SVHN, STL-10, LSUN or CelebA, or a file that `dcgan
+    /// data prepare` wrote. The format is detected from the contents; a prefix forces it: idx:,
+    /// folder:, zip:, tar:, cifar10:, cifar100:, svhn:, stl10:, lsun:, celeba: or packed:.
     #[arg(long, value_name = "SPEC", help_heading = "Data")]
     data: Option<String>,
     #[command(flatten)]
@@ -91,8 +91,8 @@ pub struct Args {
 
     /// Recipe: a name or a .toml file [default: depends on the dataset].
     ///
-    /// `dcgan recipes` lists the names. The default is modern for emoji, small for datasets of one image size below 48 pixels, and
-    /// torch for all others.
+    /// `dcgan recipes` lists the names. The default is modern for emoji, small for datasets of one
+    /// image size below 48 pixels, and torch for all others.
     #[arg(long, value_name = "NAME|FILE.toml", help_heading = "Training")]
     recipe: Option<String>,
     #[arg(
@@ -134,7 +134,10 @@ pub struct Args {
         value_name = "N",
         value_parser = value_parser!(u32).range(1..=65536),
         help_heading = "Model",
-        help = with_default("Width: channels at full resolution, doubled with each halving", "generator.width")
+        help = with_default(
+            "Width: channels at full resolution, doubled with each halving",
+            "generator.width"
+        )
     )]
     width: Option<u32>,
     #[arg(
@@ -156,7 +159,8 @@ pub struct Args {
     condition: condition::ConditionArgs,
     #[command(flatten)]
     recipe_flags: recipe_flags::RecipeFlags,
-    /// Start a new run from the weights of a checkpoint or run directory, and with its recipe unless
+    /// Start a new run from the weights of a checkpoint or run directory, and with its recipe
+    /// unless
     /// --recipe is given.
     #[arg(long, value_name = "PATH|RUNDIR", conflicts_with = "resume", help_heading = "Training")]
     init_from: Option<PathBuf>,

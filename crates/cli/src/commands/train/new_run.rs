@@ -164,8 +164,8 @@ fn resolve_recipe(
             ("generator.width", chosen.generator.layers.is_empty()),
             ("discriminator.width", chosen.discriminator.layers.is_empty()),
         ];
-        // A network that lists its layers takes no width. If both do, both keys are set, so that the
-        // recipe's own error explains it.
+        // A network that lists its layers takes no width. If both do, both keys are set, so that
+        // the recipe's own error explains it.
         let none = derived.iter().all(|(_, derived)| !derived);
         let keys = derived.iter().filter(|(_, derived)| *derived || none);
         changes.extend(keys.map(|(key, _)| ((*key).to_owned(), width.to_string())));
@@ -188,7 +188,8 @@ fn reject_unused_optimizer_keys(flags: &RecipeFlags, recipe: &Recipe) -> Result<
         if let Some((_, value)) = flags.changes.iter().find(|(own, _)| own == key).filter(|_| !read)
         {
             return Err(CliError::Usage(format!(
-                "recipe key {key:?} = {value}: is for {readers}, and this recipe has another optimizer; \
+                "recipe key {key:?} = {value}: is for {readers}, and this recipe has another \
+                 optimizer; \
                  leave it out"
             )));
         }

@@ -100,7 +100,8 @@ flags! {
         /// Group size of D's minibatch standard deviation layer, 0 for none; 4 is usual
         "minibatch-stddev" => "discriminator.minibatch_stddev", Plain("GROUP");
         /// Minibatch discrimination with B kernels of C dimensions; FORM is paper, mean or code
-        "minibatch-discrimination" => "discriminator.minibatch_discrimination", Discrimination("B,C[,FORM]" or "100,5");
+        "minibatch-discrimination" => "discriminator.minibatch_discrimination",
+            Discrimination("B,C[,FORM]" or "100,5");
     }
     "Model": {
         /// Normalization in G: batch, instance, layer, virtual-batch or none
@@ -205,7 +206,9 @@ fn value(form: Form, text: &str) -> Result<String, String> {
                     let form = form.map_or_else(String::new, |form| format!(", form = {form:?}"));
                     Ok(format!("{{ kernels = {kernels}, dims = {dims}{form} }}"))
                 }
-                _ => Err("give the numbers of kernels and of dimensions, as in 100,5, and the form where it is not the paper's: 100,5,mean".into()),
+                _ => Err("give the number of kernels and their dimensions, as in 100,5, and \
+                          optionally the form: 100,5,mean"
+                    .into()),
             }
         }
         Schedule => {
@@ -320,7 +323,8 @@ mod tests {
                 Discrimination => &["100,5"],
                 Schedule => &["cosine", "linear,from=0.5"],
             };
-            // A key that does not exist, or a form that never fits it, would be refused as such whatever the value.
+            // A key that does not exist, or a form that never fits it, would be refused as such
+            // whatever the value.
             let known = examples.iter().any(|text| {
                 let text = value(*form, text).unwrap();
                 match recipe.with(&[((*key).to_owned(), text)]) {

@@ -103,7 +103,8 @@ pub fn run(
     if let Some(later) = later {
         let step = meta.step;
         render.warning(&format!(
-            "rolling back from step {later} to {step}: later checkpoints, metrics and grids are deleted"
+            "rolling back from step {later} to {step}: later checkpoints, metrics and grids are \
+             deleted"
         ));
         checkpoint_retention::delete_checkpoints_after(&dir.checkpoints(), step)?;
     }
@@ -111,7 +112,8 @@ pub fn run(
     run_training(trainer, &dataset, evaluator.as_ref(), &dir, render)
 }
 
-/// The run that `--resume` names (itself, or one of its checkpoints), or `--out`, or the newest one.
+/// The run that `--resume` names (itself, or one of its checkpoints), or `--out`, or the newest
+/// one.
 fn resume_point(args: &Args, named: Option<&Path>) -> Result<ResumePoint, CliError> {
     let missing = |path: &Path| {
         CliError::Failed(format!(
@@ -153,7 +155,8 @@ fn checkpoint_of_run(file: &Path) -> Result<ResumePoint, CliError> {
     match run.filter(|_| checkpoint_retention::step_of(file, "safetensors").is_some()) {
         Some(run) => Ok(ResumePoint { run, checkpoint: Some(file.to_owned()) }),
         None => Err(CliError::Failed(format!(
-            "--resume takes a run directory or a checkpoint in one, and {file:?} is neither: start a \
+            "--resume takes a run directory or a checkpoint in one, and {file:?} is neither: start \
+             a \
              new run from its weights with --init-from {}",
             quoted(file)
         ))),
@@ -172,7 +175,8 @@ fn load_checkpoint(dir: &RunDir, point: &ResumePoint) -> Result<LatestValidCheck
     checkpoint_retention::latest_valid(&dir.checkpoints()).map_err(|error| match error {
         ArtifactError::NoCheckpoint { .. } if dir.has_no_steps().unwrap_or(false) => {
             CliError::Failed(format!(
-                "nothing to resume: {:?} has no checkpoint yet, its run ended before the first; start \
+                "nothing to resume: {:?} has no checkpoint yet, its run ended before the first; \
+                 start \
                  it again with the same command without --resume",
                 dir.path()
             ))
@@ -208,7 +212,8 @@ fn warn_of_other_numerics(meta: &CheckpointMeta, device: &Device, render: &Rende
     let (id, version) = (device.numerics_id(), numerics_version());
     if meta.numerics_id != id {
         render.warning(&format!(
-            "the checkpoint was computed with {}, this run resumes with {id}: results will differ in \
+            "the checkpoint was computed with {}, this run resumes with {id}: results will differ \
+             in \
              their last bits",
             meta.numerics_id
         ));
@@ -274,14 +279,17 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
     };
     if let Some((flag, asked, own)) = changed.or(other_recipe) {
         return Err(CliError::Usage(format!(
-            "{flag} {asked} differs from this run's {own}: only --steps, --epochs, --lr, --on-… and \
-             the dataset's location (--data) can change on --resume; leave it out, or start a new run \
+            "{flag} {asked} differs from this run's {own}: only --steps, --epochs, --lr, --on-… \
+             and \
+             the dataset's location (--data) can change on --resume; leave it out, or start a new \
+             run \
              with --init-from"
         )));
     }
     match changes_recipe {
         Some(flag) => Err(CliError::Usage(format!(
-            "{flag} cannot change in a resumed run: leave it out, or start a new run with --init-from"
+            "{flag} cannot change in a resumed run: leave it out, or start a new run with \
+             --init-from"
         ))),
         None => Ok(()),
     }
