@@ -14,7 +14,7 @@ fn flags_out_of_range_are_usage() {
         (&["--image", "63"], &["63", "60x60, 64x64"]),
         (&["--image", "33x64"], &["33x64", "32x64, 36x64"]),
         (&["--image", "2"], &["8x8"]),
-        (&["--channels", "2"], &["--channels", "1 (grey)"]),
+        (&["--channels", "2"], &["--channels", "1 (gray)"]),
         (&["--steps", "0"], &["--steps", "'0'"]),
         (&["--steps", "5", "--epochs", "5"], &["--steps", "--epochs"]),
         (&["--ema", "1"], &["--ema", "less than 1"]),
@@ -179,7 +179,7 @@ fn a_step_that_does_not_fit_the_memory_is_refused() {
         return;
     }
     let parts = [
-        "on 40 images takes about 45.5 GiB",
+        "on 40 images takes about 45.49 GiB",
         "of memory are available",
         "smaller --batch, --width",
     ];

@@ -280,7 +280,7 @@ fn a_run_that_goes_on_keeps_its_tricks() {
         &["--condition", "class"],
     ] {
         let command = [&["train", "--resume", "run", "--steps", "3"], flags].concat();
-        place.refused(2, &command, &[flags[0], "goes on", "--init-from"]);
+        place.refused(2, &command, &[flags[0], "resumed run", "--init-from"]);
     }
     place.refused(
         2,

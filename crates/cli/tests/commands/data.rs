@@ -74,8 +74,7 @@ fn a_preview_shows_what_a_run_would_see() {
     let preview = |args: &[&str]| -> Ended { place.ok(&[&["data", "preview"], args].concat()) };
     let ended = preview(&["emoji", "--grid", "emoji.png"]);
     assert!(
-        ended.out.contains("1407 images brought to 64x64x3")
-            && ended.out.contains("wrote emoji.png"),
+        ended.out.contains("1407 images at 64x64x3") && ended.out.contains("wrote emoji.png"),
         "{}",
         ended.out
     );
@@ -309,10 +308,10 @@ fn what_pictures_become_is_kept_in_the_run() {
     place.train(&[&["--resume", "run", "--steps", "3"], &flags[..]].concat());
     place.ok(&["train", "--resume", "run", "--steps", "4"]);
     for (flags, part) in [
-        (&["--crop", "16"][..], "--crop 16x16 is not this run's 16x14"),
-        (&["--min-side", "64"], "--min-side 64 is not this run's none"),
-        (&["--filter", "box"], "--filter box is not this run's bicubic"),
-        (&["--flip=false"], "--flip false is not this run's true"),
+        (&["--crop", "16"][..], "--crop 16x16 differs from this run's 16x14"),
+        (&["--min-side", "64"], "--min-side 64 differs from this run's none"),
+        (&["--filter", "box"], "--filter box differs from this run's bicubic"),
+        (&["--flip=false"], "--flip false differs from this run's true"),
     ] {
         place.refused(2, &[&["train", "--resume", "run", "--steps", "9"], flags].concat(), &[part]);
     }

@@ -504,6 +504,6 @@ fn a_measured_run_keeps_its_best_checkpoint_and_resumes_bit_by_bit() {
     lab.refused(
         2,
         &["train", "--resume", "whole", "--eval-every", "3"],
-        &["--eval-every 3 is not this run's 2"],
+        &["--eval-every 3 differs from this run's 2"],
     );
 }
