@@ -45,6 +45,12 @@ pub enum TrainError {
         /// The learning rate of the last try.
         lr: f64,
     },
+    /// A checkpoint without a training state: an imported one.
+    #[error("the checkpoint holds no training state: it was imported")]
+    NoTrainingState,
+    /// The training state of another version of this program.
+    #[error("the checkpoint's training state is of another version: {0}")]
+    StateVersion(serde_json::Error),
     /// A checkpoint that does not belong to what is asked.
     #[error("{0}")]
     Mismatch(String),

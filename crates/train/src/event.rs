@@ -1,4 +1,4 @@
-//! What a run tells while it goes.
+//! The events of a run.
 
 use crate::evaluate::EvalResult;
 use crate::monitor::Alert;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Something that happened in a run, in the order it happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The loop begins (or goes on) after `step` finished steps, of `steps`.
+    /// The loop begins or resumes.
     Started {
         /// Steps already finished.
         step: u64,
@@ -31,13 +31,13 @@ pub enum Event {
         /// The PNG.
         path: PathBuf,
     },
-    /// The generator was measured.
+    /// The generator was evaluated.
     Evaluated {
         /// Finished steps.
         step: u64,
-        /// What was found.
-        measurement: EvalResult,
-        /// Whether it is the best so far.
+        /// The metrics.
+        result: EvalResult,
+        /// Whether this checkpoint is the best so far.
         best: bool,
     },
     /// A checkpoint was written.
@@ -54,7 +54,7 @@ pub enum Event {
         /// Finished steps.
         step: u64,
     },
-    /// Something goes wrong in the training; told once until it has gone away.
+    /// Training shows a failure; emitted once until it has gone away.
     Alert(Alert),
     /// Something the user should know that does not stop the run.
     Warning(String),

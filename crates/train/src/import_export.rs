@@ -1,8 +1,8 @@
 //! Weights in and out: state dicts of the PyTorch example, and the paper's authors' own arrays.
 
 use crate::TrainError;
+use crate::checkpoint_state::{meta, strip_prefix};
 use crate::sampler::load_generator;
-use crate::trainer::{meta, strip_prefix};
 use nn::{Network, Recipe, StateDict};
 use runs::{Checkpoint, DatasetId};
 use std::path::{Path, PathBuf};

@@ -5,12 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+mod checkpoint_state;
 pub mod condition;
 mod error;
 mod evaluate;
 mod event;
+mod fixed_latents;
 mod import_export;
 pub mod monitor;
+mod rng_streams;
 mod run;
 mod sampler;
 mod settings;
@@ -28,5 +31,5 @@ pub use sampler::{
     truncate,
 };
 pub use settings::{ResumeOverride, Settings};
-pub use step::RealBatch;
-pub use trainer::{PendingMetrics, StepMetrics, Trainer};
+pub use step::{DeviceBatch, PendingMetrics, RealBatch, StepMetrics, TrainState};
+pub use trainer::Trainer;

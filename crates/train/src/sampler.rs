@@ -1,7 +1,8 @@
 //! Pictures from a checkpoint's generator.
 
 use crate::TrainError;
-use crate::trainer::strip_prefix;
+use crate::checkpoint_state::strip_prefix;
+use crate::rng_streams as stream;
 use nn::recipe::{ConditionConfig, ConditioningMethod, LatentDistribution};
 use nn::{BatchNormStats, ForwardCtx, Layer, Mode, Network, Recipe};
 use runs::Checkpoint;
@@ -9,9 +10,6 @@ use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 
-/// Philox stream of latents drawn for sampling, and of those that statistics are recalibrated with.
-const LATENTS: u64 = 4;
-const CALIBRATION: u64 = 5;
 /// Recalibrated statistics are the mean over this many batches of this many latents.
 const CALIBRATION_BATCHES: [usize; 2] = [16, 128];
 
@@ -47,7 +45,7 @@ pub struct Sampler {
 
 /// `count` latents under `seed`, `[count, latent]` on the CPU: row `i` is the same whatever the count.
 pub fn latents(recipe: &Recipe, seed: u64, count: usize) -> Tensor {
-    recipe.sample_z(&mut Philox::new(seed, LATENTS), count, &Device::Cpu)
+    recipe.sample_z(&mut Philox::new(seed, stream::SAMPLING), count, &Device::Cpu)
 }
 
 /// Latents nearer to the middle of their distribution: fewer kinds of pictures, each more typical (Brock et al. 2019). N(0, 1) becomes N(0, 1)
@@ -247,7 +245,7 @@ pub fn load_generator(
     let default = if sound { BatchNormMode::Running } else { BatchNormMode::Recalibrated };
     let mode = mode.unwrap_or(default);
     if mode == BatchNormMode::Recalibrated {
-        let mut rng = Philox::new(0, CALIBRATION);
+        let mut rng = Philox::new(0, stream::CALIBRATION);
         let [batches, size] = CALIBRATION_BATCHES;
         let condition =
             generator_condition(&recipe).map(|_| recipe.example_conditions(size).to_device(device));

@@ -85,6 +85,11 @@ impl Settings {
         }
     }
 
+    /// Whether the metrics of step number `step` are written to `metrics.jsonl`.
+    pub fn logs_step(&self, step: u64) -> bool {
+        step.is_multiple_of(self.log_every) || step == self.steps
+    }
+
     /// The settings as TOML.
     ///
     /// # Errors

@@ -1,312 +1,147 @@
-//! The adversarial step and the state it moves.
+//! A training run between two steps: the training state, the position in the data, the monitor, and
+//! the settings that decide how it continues.
 
+use crate::checkpoint_state::{self, CheckpointState};
 use crate::condition::Conditions;
 use crate::evaluate::CheckpointScore;
+use crate::fixed_latents::{self, FixedLatents};
 use crate::monitor::{Alert, AlertKind, MonitorConfig, TrainingMonitor};
+use crate::step::{DeviceBatch, PendingMetrics, RealBatch, TrainState};
 use crate::{Settings, TrainError};
 use data::Cursor;
-use nn::loss::{GanLoss, HistoricalAverage};
-use nn::recipe::{ConditionKind, ConditioningMethod, NetworkRole};
-use nn::{Ema, ForwardCtx, Mode, Network, Optimizer, Recipe, StateDict};
-use runs::{Checkpoint, CheckpointMeta, DatasetId};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use tensor::rng::Philox;
-use tensor::{Device, FiniteCheck, HostTensor, PendingRead, Tensor};
+use nn::loss::GanLoss;
+use nn::recipe::ConditionKind;
+use nn::{Mode, Network};
+use runs::{Checkpoint, DatasetId};
+use std::sync::Arc;
+use tensor::{Device, Tensor};
 
-/// Philox streams of a run, under its seed. Shuffling has streams of its own in `data`.
-mod stream {
-    pub const WEIGHTS: u64 = 1;
-    pub const LATENTS: u64 = 2;
-    pub const FIXED_LATENTS: u64 = 3;
-    /// Targets, noise, dropout, augmentation, penalties.
-    pub const STEP: u64 = 6;
-}
-
-/// What a return to an earlier step is called among the changes of the settings.
+/// The name of a roll-back among the overrides of the settings.
 const ROLLBACK: &str = "rollback";
 
-/// Pictures in the grid of fixed latents: 8 × 8.
-const FIXED: usize = 64;
-/// Pictures in a row of it, and at most so many rows of classes.
-const ROW: usize = 8;
-const MOST_ROWS: usize = 32;
-
-/// Names of the optimisers' state in checkpoints, whichever optimisers they are; the first ones were Adam.
-const OPTIMIZER_G: &str = "adam_g.";
-const OPTIMIZER_D: &str = "adam_d.";
-const HISTORY_G: &str = "history_g.";
-const HISTORY_D: &str = "history_d.";
-
-/// What a step measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepMetrics {
-    /// −log D(x) − log(1 − D(G(z))), means over the batch.
-    pub d_loss: f32,
-    /// −log D(G(z)) after D's update.
-    pub g_loss: f32,
-    /// Mean of D(x) before D's update, in [0, 1].
-    pub d_real: f32,
-    /// Mean of D(G(z)) before D's update, in [0, 1].
-    pub d_fake: f32,
-    /// The share of real and generated pictures about which D was right before its update, in [0, 1].
-    pub d_accuracy: f32,
-    /// The norm of G's gradient, in steps that are logged.
-    pub g_grad_norm: Option<f32>,
-}
-
-/// What the guard remembers: the first thing of a step that was not finite. The optimisers stand still from there on.
-pub(crate) mod non_finite_source {
-    pub const D_LOSS: f32 = 1.0;
-    pub const D_GRADIENT: f32 = 2.0;
-    pub const G_LOSS: f32 = 3.0;
-    pub const G_GRADIENT: f32 = 4.0;
-
-    pub fn name(mark: f32) -> &'static str {
-        match mark {
-            D_LOSS => "the discriminator's loss",
-            D_GRADIENT => "the discriminator's gradient",
-            G_LOSS => "the generator's loss",
-            _ => "the generator's gradient",
-        }
-    }
-}
-
-/// What a step measured, on its way from the device: a GPU goes on with the next step meanwhile.
-#[must_use = "what went wrong in a step is only known after `wait`"]
-pub struct PendingMetrics {
-    step: u64,
-    device: Device,
-    reading: PendingRead,
-}
-
-impl PendingMetrics {
-    pub(crate) fn new(step: u64, device: &Device, reading: PendingRead) -> Self {
-        Self { step, device: device.clone(), reading }
-    }
-
-    /// The finished step that this is of.
-    pub fn step(&self) -> u64 {
-        self.step
-    }
-
-    /// The losses; waits until they are there.
-    ///
-    /// # Errors
-    /// [`TrainError::NonFinite`], where the optimisers have not seen the step's gradients of the network named, nor any later ones; or
-    /// [`TrainError::Gpu`].
-    pub fn wait(self) -> Result<StepMetrics, TrainError> {
-        let values = self.reading.wait();
-        self.device.check()?;
-        let [real, fake, g_loss, d_real, d_fake, d_accuracy, seen, ref gradient @ ..] = values[..]
-        else {
-            return Err(TrainError::Mismatch(format!(
-                "{} numbers were measured instead of 7",
-                values.len()
-            )));
-        };
-        if seen != 0.0 {
-            return Err(TrainError::NonFinite {
-                step: self.step,
-                what: non_finite_source::name(seen).into(),
-            });
-        }
-        Ok(StepMetrics {
-            d_loss: real + fake,
-            g_loss,
-            d_real,
-            d_fake,
-            d_accuracy,
-            g_grad_norm: gradient.first().copied(),
-        })
-    }
-}
-
-/// Both networks, their optimisers, and every counter: all that a checkpoint holds.
+/// Trains the two networks of a recipe, step by step: all that a checkpoint holds.
 pub struct Trainer {
-    pub(crate) settings: Settings,
-    pub(crate) generator: Network,
-    pub(crate) discriminator: Network,
-    pub(crate) optimizer_g: Optimizer,
-    pub(crate) optimizer_d: Optimizer,
-    pub(crate) ema: Option<Ema>,
-    pub(crate) history_g: Option<HistoricalAverage>,
-    pub(crate) history_d: Option<HistoricalAverage>,
-    pub(crate) latent_rng: Philox,
-    /// Randomness of everything in a step but latents.
-    pub(crate) step_rng: Philox,
-    /// The layers of D whose features are matched.
-    pub(crate) feature_layers: Vec<String>,
-    fixed: FixedLatents,
-    pub(crate) cursor: Cursor,
-    pub(crate) step: u64,
-    pub(crate) device: Device,
-    pub(crate) guard: FiniteCheck,
-    monitor: TrainingMonitor,
-    best: Option<CheckpointScore>,
-}
-
-/// What the same pictures are drawn of again and again.
-struct FixedLatents {
-    latents: Tensor,
-    condition: Option<Tensor>,
-}
-
-/// The part of a checkpoint's state that is not tensors.
-#[derive(Serialize, Deserialize)]
-struct CheckpointState {
     settings: Settings,
-    #[serde(alias = "latents")]
-    latent_rng: Philox,
-    /// Absent in the oldest checkpoints, whose recipes had no use for it.
-    #[serde(default, alias = "tricks")]
-    step_rng: Option<Philox>,
+    state: TrainState,
+    fixed_latents: FixedLatents,
     cursor: Cursor,
-    /// Absent in the oldest checkpoints.
-    #[serde(default, alias = "watchdog")]
     monitor: TrainingMonitor,
-    /// The best measured checkpoint so far, of runs that are measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     best: Option<CheckpointScore>,
 }
 
 impl Trainer {
-    /// A run on `device` that has not begun.
+    /// A new run on `device`.
     ///
     /// # Errors
-    /// Settings that make no networks, or networks that the device cannot hold.
+    /// Returns an error if the settings are not valid or the device cannot hold the networks.
     pub fn new(settings: Settings, device: &Device) -> Result<Self, TrainError> {
         settings.validate()?;
-        let recipe = &settings.recipe;
-        let (generator, discriminator) =
-            recipe.build(&mut Philox::new(settings.seed, stream::WEIGHTS))?;
-        [&generator, &discriminator].into_iter().for_each(|network| network.to_device(device));
-        let optimizer_g = Optimizer::new(&generator, recipe.optimizer(NetworkRole::Generator));
-        let optimizer_d =
-            Optimizer::new(&discriminator, recipe.optimizer(NetworkRole::Discriminator));
-        let history = |net| {
-            (recipe.objective.historical_averaging > 0.0).then(|| HistoricalAverage::new(net))
-        };
-        let (history_g, history_d) = (history(&generator), history(&discriminator));
-        let ema = (recipe.train.ema > 0.0).then(|| Ema::new(&generator, recipe.train.ema as f32));
-        let fixed = fixed(recipe, settings.seed, device, None);
+        let recipe = Arc::new(settings.recipe.clone());
+        let state = TrainState::new(recipe, settings.seed, settings.steps, device)?;
+        let fixed_latents = FixedLatents::new(&settings.recipe, settings.seed, device, None);
         device.check()?;
         Ok(Self {
-            latent_rng: Philox::new(settings.seed, stream::LATENTS),
-            step_rng: Philox::new(settings.seed, stream::STEP),
-            feature_layers: recipe.feature_layers(),
+            state,
+            fixed_latents,
             cursor: Cursor::new(settings.seed).with_buffer(settings.shuffle_buffer),
-            step: 0,
-            device: device.clone(),
-            guard: FiniteCheck::new(device),
             monitor: TrainingMonitor::default(),
             best: None,
-            generator,
-            discriminator,
-            optimizer_g,
-            optimizer_d,
-            history_g,
-            history_d,
-            ema,
-            fixed,
             settings,
         })
     }
 
-    /// The run that `checkpoint` is a state of, on `device`, which need not be the one it began on.
+    /// The run whose state `checkpoint` holds, on `device`, which need not be the one it began on.
     ///
     /// # Errors
-    /// A checkpoint without a training state (an imported one), or of other networks than its recipe's.
+    /// Returns [`TrainError::NoTrainingState`] for an imported checkpoint, and an error if the
+    /// checkpoint does not match its recipe.
     pub fn resume(checkpoint: &Checkpoint, device: &Device) -> Result<Self, TrainError> {
         if checkpoint.meta.state.is_null() {
-            return Err(TrainError::Mismatch(
-                "the checkpoint holds no training state, it was imported: use train --init-from, or sample".into(),
-            ));
+            return Err(TrainError::NoTrainingState);
         }
-        let state: CheckpointState = serde_json::from_value(checkpoint.meta.state.clone())
-            .map_err(|e| {
-                TrainError::Mismatch(format!(
-                    "the checkpoint's training state is of another version ({e})"
-                ))
-            })?;
-        let mut trainer = Self::new(state.settings, device)?;
-        trainer.load_weights(checkpoint)?;
-        trainer.optimizer_g.load_state(&strip_prefix(checkpoint, OPTIMIZER_G))?;
-        trainer.optimizer_d.load_state(&strip_prefix(checkpoint, OPTIMIZER_D))?;
-        for (history, prefix) in
-            [(&mut trainer.history_g, HISTORY_G), (&mut trainer.history_d, HISTORY_D)]
-        {
-            history
-                .as_mut()
-                .map_or(Ok(()), |history| history.load_state(&strip_prefix(checkpoint, prefix)))?;
+        let CheckpointState { settings, latent_rng, step_rng, cursor, monitor, best } =
+            serde_json::from_value(checkpoint.meta.state.clone())
+                .map_err(TrainError::StateVersion)?;
+        let mut trainer = Self { cursor, monitor, best, ..Self::new(settings, device)? };
+        let state = &mut trainer.state;
+        checkpoint_state::load(state, checkpoint)?;
+        state.latent_rng = latent_rng;
+        if let Some(step_rng) = step_rng {
+            state.step_rng = step_rng;
         }
-        if let Some(ema) = &mut trainer.ema {
-            ema.load_state_dict(&strip_prefix(checkpoint, "ema."))?;
-        }
-        trainer.latent_rng = state.latent_rng;
-        if let Some(step_rng) = state.step_rng {
-            trainer.step_rng = step_rng;
-        }
-        trainer.cursor = state.cursor;
-        trainer.monitor = state.monitor;
-        trainer.best = state.best;
-        trainer.step = checkpoint.meta.step;
+        state.step = checkpoint.meta.step;
         Ok(trainer)
     }
 
-    /// Takes the weights of another run's checkpoint, and nothing else of it.
+    /// Loads the weights of another run's checkpoint, and nothing else of it.
     ///
     /// # Errors
-    /// Names or shapes that are not this recipe's.
+    /// Returns an error if names or shapes are not those of this recipe.
     pub fn load_weights(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
-        self.generator.load_state_dict(&strip_prefix(checkpoint, "g."))?;
-        self.discriminator.load_state_dict(&strip_prefix(checkpoint, "d."))?;
-        if let Some(ema) = &mut self.ema {
-            *ema = Ema::new(&self.generator, self.settings.recipe.train.ema as f32);
+        Ok(checkpoint_state::load_weights(&mut self.state, checkpoint)?)
+    }
+
+    /// One training step on real images: as many updates of both networks as the recipe says, on as
+    /// many [batches](nn::recipe::TrainConfig::batches_per_step), in the order of the updates. A GPU may still
+    /// compute when this returns.
+    ///
+    /// # Panics
+    /// Panics without a batch, or when the recipe has a condition and a batch has none.
+    pub fn train_step(&mut self, batches: &[RealBatch<'_>]) -> PendingMetrics {
+        // Uploaded before the first kernel of the step is recorded: after it, each upload would
+        // need a submit of its own.
+        let upload = |batch| DeviceBatch::upload(batch, &self.state.recipe, &self.state.device);
+        let real: Vec<DeviceBatch> = batches.iter().map(upload).collect();
+        if let Some(last) = batches.last() {
+            self.cursor = last.batch.cursor;
         }
-        Ok(())
+        let logs = self.settings.logs_step(self.state.step + 1);
+        self.state.train_step(&real, logs)
     }
 
-    /// Whether the step that comes next is written into the metrics.
-    pub(crate) fn should_log_next(&self) -> bool {
-        let next = self.step + 1;
-        next.is_multiple_of(self.settings.log_every) || next == self.settings.steps
+    /// A step on given real images `[N, H, W, C]` in the networks' range, latents `[N, latent]` and
+    /// conditions `[N, K]`, all on this trainer's device, without an initialization that depends on
+    /// data.
+    ///
+    /// # Panics
+    /// Panics when the recipe has a condition and there is none.
+    pub fn train_step_on(
+        &mut self,
+        real: &Tensor,
+        z: &Tensor,
+        condition: Option<&Tensor>,
+    ) -> PendingMetrics {
+        let batch = DeviceBatch::new(real.clone(), condition.cloned());
+        let logs = self.settings.logs_step(self.state.step + 1);
+        self.state.train_step_on(&[batch], z.clone(), logs)
     }
 
-    /// What was found to go wrong so far.
+    /// The failures that the run has shown so far.
     pub fn monitor(&self) -> &TrainingMonitor {
         &self.monitor
     }
 
-    /// The same, to be fed.
     pub(crate) fn monitor_mut(&mut self) -> &mut TrainingMonitor {
         &mut self.monitor
     }
 
-    /// The best checkpoint that was measured so far.
+    /// The best checkpoint so far, in a run that is evaluated.
     pub fn best(&self) -> Option<&CheckpointScore> {
         self.best.as_ref()
     }
 
-    /// Remembers a better one.
     pub(crate) fn set_best(&mut self, best: CheckpointScore) {
         self.best = Some(best);
     }
 
-    /// Whether D can win: a Wasserstein critic's loss has no lower bound, and its sign says nothing.
+    /// Whether D's loss and accuracy can show that it dominates: a Wasserstein critic's loss has no
+    /// lower bound, and the sign of its output means nothing.
     pub(crate) fn d_can_win(&self) -> bool {
         self.settings.recipe.objective.loss != GanLoss::Wasserstein
     }
 
-    /// Other answers to what is found, recorded in the settings.
-    pub fn set_monitor_config(&mut self, config: MonitorConfig) {
-        let from = std::mem::replace(&mut self.settings.monitor, config);
-        for (setting, from, to) in from.differences(&config) {
-            self.settings.record_override(self.step, setting, from, to);
-        }
-    }
-
-    /// The run as its checkpoint has it, with half the learning rate, after `what` was not finite in `step`; recorded in the settings.
+    /// The run as `checkpoint` has it, with half the learning rate, after `what` was NaN or infinite
+    /// in `step`; recorded in the settings.
     ///
     /// # Errors
     /// As [`resume`](Self::resume).
@@ -316,42 +151,41 @@ impl Trainer {
         step: u64,
         what: &str,
     ) -> Result<(Self, Alert), TrainError> {
-        let mut back = Self::resume(checkpoint, &self.device)?;
+        let mut back = Self::resume(checkpoint, self.device())?;
         back.settings.monitor = self.settings.monitor;
-        back.settings.record_override(
-            back.step,
-            ROLLBACK,
-            format!("step {step}: {what}"),
-            format!("step {}", back.step),
-        );
+        let (from, to) = (format!("step {step}: {what}"), format!("step {}", back.state.step));
+        back.settings.record_override(back.state.step, ROLLBACK, from, to);
         let lr = back.settings.recipe.optimizer.lr / 2.0;
         back.set_learning_rate(lr)?;
         let alert = Alert {
             kind: AlertKind::RolledBack,
             step,
-            message: format!("{what} is not finite: training has diverged"),
-            hint: format!("going on from step {} with half the learning rate, {lr:e}", back.step),
+            message: format!("{what} is NaN or infinite: training has diverged"),
+            hint: format!(
+                "resuming from step {} with half the learning rate, {lr:e}",
+                back.state.step
+            ),
         };
         back.monitor.record_rollback(alert.clone());
         Ok((back, alert))
     }
 
-    /// How often the run went back.
+    /// How often the run has rolled back.
     pub(crate) fn rollbacks(&self) -> usize {
         self.settings.overrides.iter().filter(|change| change.setting == ROLLBACK).count()
     }
 
-    /// Where this trainer computes.
+    /// The device that the run computes on.
     pub fn device(&self) -> &Device {
-        &self.device
+        &self.state.device
     }
 
     /// Finished steps.
     pub fn steps_done(&self) -> u64 {
-        self.step
+        self.state.step
     }
 
-    /// Where the next batch starts.
+    /// The position of the next batch in the data set.
     pub fn cursor(&self) -> Cursor {
         self.cursor
     }
@@ -361,18 +195,27 @@ impl Trainer {
         &self.settings
     }
 
+    /// Changes what the run does about alerts, recorded in its settings.
+    pub fn set_monitor_config(&mut self, config: MonitorConfig) {
+        let from = std::mem::replace(&mut self.settings.monitor, config);
+        for (setting, from, to) in from.differences(&config) {
+            self.settings.record_override(self.state.step, setting, from, to);
+        }
+    }
+
     /// Makes the run longer or shorter, recorded in its settings.
     pub fn set_steps(&mut self, steps: u64) {
         if steps != self.settings.steps {
-            self.settings.record_override(self.step, "steps", self.settings.steps, steps);
-            self.settings.steps = steps;
+            let from = std::mem::replace(&mut self.settings.steps, steps);
+            self.settings.record_override(self.state.step, "steps", from, steps);
+            self.state.total_steps = steps;
         }
     }
 
     /// Changes the learning rate, of both networks in proportion, recorded in the settings.
     ///
     /// # Errors
-    /// A rate that is not a positive number.
+    /// Returns an error if the rate is not finite and greater than 0.
     pub fn set_learning_rate(&mut self, lr: f64) -> Result<(), TrainError> {
         let from = self.settings.recipe.optimizer.lr;
         if lr != from {
@@ -381,138 +224,75 @@ impl Trainer {
                 recipe.optimizer.lr_discriminator.map(|own| own * lr / from);
             recipe.optimizer.lr = lr;
             recipe.validate()?;
+            self.state.recipe = Arc::new(recipe.clone());
             self.settings.recipe = recipe;
-            self.settings.record_override(self.step, "lr", from, lr);
+            self.settings.record_override(self.state.step, "lr", from, lr);
         }
         Ok(())
     }
 
-    /// The generator, and the discriminator.
+    /// The generator and the discriminator.
     pub fn networks(&self) -> (&Network, &Network) {
-        (&self.generator, &self.discriminator)
+        (&self.state.g.network, &self.state.d.network)
     }
 
-    /// Draws the fixed latents under conditions that the data have, where the recipe cannot make them up: attributes and vectors.
+    /// Samples the fixed latents under conditions from the data where the recipe has no examples of
+    /// its own: attributes and vectors.
     pub fn init_fixed_conditions(&mut self, conditions: &Conditions) {
         let recipe = &self.settings.recipe;
-        let made_up = recipe.condition.as_ref().is_some_and(|c| {
-            c.generator != ConditioningMethod::None && c.kind != ConditionKind::Class
-        });
-        if made_up {
-            self.fixed =
-                fixed(recipe, self.settings.seed, &self.device, Some(&conditions.examples(ROW)));
+        let has_class = recipe.condition.as_ref().is_some_and(|c| c.kind == ConditionKind::Class);
+        if recipe.g_conditional() && !has_class {
+            let examples = conditions.examples(fixed_latents::ROW);
+            let seed = self.settings.seed;
+            self.fixed_latents =
+                FixedLatents::new(recipe, seed, &self.state.device, Some(&examples));
         }
     }
 
-    /// Pictures of the fixed latents, `[64, H, W, C]` in [−1, 1] on the CPU (under a class: eight of each, class after class, of the same eight
-    /// latents), by the averaged generator where there is one.
-    /// Batch norm normalises by running statistics; those of an averaged generator are not the averages of those on the way, so it takes the
-    /// statistics of these pictures.
+    /// Images of the fixed latents, `[64, H, W, C]` in [−1, 1] on the CPU, by the EMA of G where
+    /// there is one. Under a class condition there are eight of each class, class after class, of
+    /// the same eight latents.
+    ///
+    /// Batch norm normalizes by running statistics. An EMA's weights have none of their own (the
+    /// average of the statistics on the way is not theirs), so it takes those of these images.
     pub fn fixed_samples(&mut self) -> Tensor {
-        let swap = |ema: &mut Option<Ema>, generator| {
-            if let Some(ema) = ema {
-                ema.swap(generator);
-            }
-        };
-        swap(&mut self.ema, &self.generator);
-        let mode = if self.ema.is_some() { Mode::BATCH } else { Mode::SAMPLE };
-        let pass = ForwardCtx::from(mode).with_condition(self.fixed.condition.as_ref());
-        let images = self
-            .settings
-            .recipe
-            .image
-            .range
-            .from_network_range(&self.generator.forward(&self.fixed.latents, pass))
-            .to_device(&Device::Cpu);
-        swap(&mut self.ema, &self.generator);
+        let mode = if self.state.ema.is_some() { Mode::BATCH } else { Mode::SAMPLE };
+        self.swap_ema();
+        let images = self.fixed_latents.sample(&self.state.g.network, mode);
+        let images =
+            self.settings.recipe.image.range.from_network_range(&images).to_device(&Device::Cpu);
+        self.swap_ema();
         images
     }
 
-    /// The whole state, with nothing in it that depends on the clock.
+    /// Exchanges G's weights and their EMA.
+    fn swap_ema(&mut self) {
+        if let Some(ema) = &mut self.state.ema {
+            ema.swap(&self.state.g.network);
+        }
+    }
+
+    /// The whole state of the run; nothing in it depends on the clock.
     ///
     /// # Errors
-    /// [`TrainError::NonFinite`] when a weight, statistic or moment is not finite: such a state is not worth keeping. [`TrainError::Gpu`] when
-    /// they cannot be read any more.
+    /// Returns [`TrainError::NonFinite`] if a weight, a running statistic or the optimizer state
+    /// holds NaN or infinity: such a state is not worth keeping. Returns [`TrainError::Gpu`] if the
+    /// device has failed.
     pub fn checkpoint(&self, dataset: &DatasetId) -> Result<Checkpoint, TrainError> {
-        let (settings, latent_rng, step_rng) =
-            (self.settings.clone(), self.latent_rng.clone(), Some(self.step_rng.clone()));
-        let (cursor, monitor, best) = (self.cursor, self.monitor.clone(), self.best.clone());
-        let state = CheckpointState { settings, latent_rng, step_rng, cursor, monitor, best };
-        let state = serde_json::to_value(state)
-            .map_err(|e| TrainError::Mismatch(format!("cannot write the training state: {e}")))?;
-        let mut tensors = BTreeMap::new();
-        let mut put = |prefix: &str, values: StateDict| {
-            tensors
-                .extend(values.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value)));
+        let state = CheckpointState {
+            settings: self.settings.clone(),
+            latent_rng: self.state.latent_rng.clone(),
+            step_rng: Some(self.state.step_rng.clone()),
+            cursor: self.cursor,
+            monitor: self.monitor.clone(),
+            best: self.best.clone(),
         };
-        put("g.", self.generator.state_dict());
-        put("d.", self.discriminator.state_dict());
-        put(OPTIMIZER_G, self.optimizer_g.state());
-        put(OPTIMIZER_D, self.optimizer_d.state());
-        for (history, prefix) in [(&self.history_g, HISTORY_G), (&self.history_d, HISTORY_D)] {
-            if let Some(history) = history {
-                put(prefix, history.state());
-            }
-        }
-        if let Some(ema) = &self.ema {
-            put("ema.", ema.state_dict());
-        }
-        self.device.check()?;
-        let sound = |array: &HostTensor| {
-            array.as_f32().is_none_or(|values| values.iter().all(|v| v.is_finite()))
-        };
-        if let Some((name, _)) = tensors.iter().find(|(_, array)| !sound(array)) {
-            return Err(TrainError::NonFinite { step: self.step, what: format!("{name:?}") });
-        }
-        Ok(Checkpoint {
-            meta: meta(&self.settings.recipe, self.step, dataset.clone(), state, &self.device),
-            tensors,
-        })
+        let state = serde_json::to_value(state).map_err(TrainError::StateVersion)?;
+        let (step, recipe) = (self.state.step, &self.settings.recipe);
+        let tensors = checkpoint_state::tensors(&self.state);
+        self.device().check()?;
+        checkpoint_state::check_finite(&tensors, step)?;
+        let meta = checkpoint_state::meta(recipe, step, dataset.clone(), state, self.device());
+        Ok(Checkpoint { meta, tensors })
     }
-}
-
-/// Latents, and conditions where the generator is told one: each condition has a row, under the latents of the first row.
-fn fixed(recipe: &Recipe, seed: u64, device: &Device, conditions: Option<&Tensor>) -> FixedLatents {
-    let mut rng = Philox::new(seed, stream::FIXED_LATENTS);
-    let latents = recipe.sample_z(&mut rng, FIXED, device);
-    let Some(c) = recipe.condition.as_ref().filter(|c| c.generator != ConditioningMethod::None)
-    else {
-        return FixedLatents { latents, condition: None };
-    };
-    let conditions =
-        conditions.cloned().unwrap_or_else(|| recipe.example_conditions(c.size.min(MOST_ROWS)));
-    let rows = conditions.shape()[0];
-    let column: Vec<usize> = (0..rows * ROW).map(|i| i % ROW).collect();
-    let row: Vec<usize> = (0..rows * ROW).map(|i| i / ROW).collect();
-    FixedLatents {
-        latents: latents.index_select(&column),
-        condition: Some(conditions.to_device(device).index_select(&row)),
-    }
-}
-
-/// A checkpoint's metadata for this program and device.
-pub(crate) fn meta(
-    recipe: &Recipe,
-    step: u64,
-    dataset: DatasetId,
-    state: serde_json::Value,
-    device: &Device,
-) -> CheckpointMeta {
-    CheckpointMeta {
-        step,
-        recipe: recipe.to_toml(),
-        recipe_name: recipe.name.clone(),
-        dataset,
-        state,
-        numerics_id: device.numerics_id(),
-        numerics_version: tensor::numerics_version(),
-    }
-}
-
-/// The arrays whose names begin with `prefix`, without it.
-pub(crate) fn strip_prefix(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
-    let strip = |(name, array): (&String, &HostTensor)| {
-        Some((name.strip_prefix(prefix)?.to_string(), array.clone()))
-    };
-    checkpoint.tensors.iter().filter_map(strip).collect()
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor};
 use train::monitor::{
-    self, Alert, AlertAction, AlertKind, MonitorConfig, NanAction, SampleStats, TrainingMonitor,
+    Alert, AlertAction, AlertKind, MonitorConfig, NanAction, SampleStats, TrainingMonitor,
 };
 use train::{Event, RunOutcome, Settings, StepMetrics, TrainError, Trainer, run};
 
@@ -278,24 +278,6 @@ fn real_pictures_are_sound_and_spoilt_ones_are_not() {
     assert_eq!(SampleStats::of(&Tensor::zeros([4, 8, 12, 1])).duplicates, 1.0);
 }
 
-#[test]
-fn accuracy_and_norm_are_what_they_are_called() {
-    use nn::loss::GanLoss;
-    let logits = |values: &[f32]| Tensor::from_slice(values, [values.len(), 1]);
-    let (real, fake) = (logits(&[3.0, 0.7, -0.2, 1e30]), logits(&[-1e-3, 0.2, 0.6, -1e30]));
-    let accuracy =
-        |objective, relative| monitor::accuracy(objective, relative, &real, &fake).item();
-    assert_eq!(accuracy(GanLoss::NonSaturating, false), 5.0 / 8.0);
-    assert_eq!(accuracy(GanLoss::LeastSquares, false), 6.0 / 8.0);
-    // Compared with one another, real ones are to be 1 and generated ones -1.
-    assert_eq!(accuracy(GanLoss::LeastSquares, true), 5.0 / 8.0);
-    assert_eq!(accuracy(GanLoss::NonSaturating, true), 5.0 / 8.0);
-    let (a, b) =
-        (Tensor::from_slice(&[1.0, 2.0], [2]).leaf(), Tensor::from_slice(&[2.0], [1]).leaf());
-    let gradients = a.square().sum_all().add(&b.sum_all().scale(4.0)).backward();
-    assert_eq!(monitor::gradient_norm(&gradients).unwrap().item(), 6.0);
-}
-
 /// A run on the pictures of `dir/data`, made here.
 fn settings(dir: &Path, steps: u64) -> Settings {
     let data = dir.join("data");
@@ -375,7 +357,7 @@ fn a_run_with_a_nan_goes_back_slower_and_finishes() {
         (alert.kind, alert.step, outcome.alerts.contains(alert)),
         (AlertKind::RolledBack, 7, true)
     );
-    assert!(alert.message.contains("the discriminator's loss is not finite"), "{alert}");
+    assert!(alert.message.contains("the discriminator's loss is NaN or infinite"), "{alert}");
     assert!(alert.hint.contains("from step 5 with half the learning rate, 1e-4"), "{alert}");
     let changes = &trainer.settings().overrides;
     assert_eq!(

@@ -87,16 +87,13 @@ pub fn event(event: &Event) {
             object
         }
         Event::Sampled { step, path } => json!({ "event": "sampled", "step": step, "path": path }),
-        Event::Evaluated { step, measurement, best } => {
-            let metrics: Map<String, Value> = measurement
-                .metrics
-                .iter()
-                .map(|(name, value)| (name.clone(), json!(value)))
-                .collect();
-            let features = &measurement.features;
+        Event::Evaluated { step, result, best } => {
+            let metrics: Map<String, Value> =
+                result.metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            let features = &result.features;
             json!({
                 "event": "evaluated", "step": step, "metrics": metrics, "features": features,
-                "by": measurement.by, "best": best,
+                "by": result.by, "best": best,
             })
         }
         Event::Saved { step, path } => json!({ "event": "saved", "step": step, "path": path }),

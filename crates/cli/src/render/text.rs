@@ -78,16 +78,13 @@ impl TextRenderer {
                 });
             }
             Event::Sampled { .. } | Event::Saved { .. } | Event::Epoch { .. } => {}
-            Event::Evaluated { step, measurement, best } => {
+            Event::Evaluated { step, result, best } => {
                 let figures =
-                    measurement.metrics.iter().map(|(name, value)| format!("{name} {value:.4}"));
+                    result.metrics.iter().map(|(name, value)| format!("{name} {value:.4}"));
                 let figures = figures.collect::<Vec<_>>().join("  ");
                 let best = if *best { "  (best so far)" } else { "" };
                 self.above_bar(|| {
-                    output::line(format!(
-                        "step {step}  {figures}  by {}{best}",
-                        measurement.features
-                    ))
+                    output::line(format!("step {step}  {figures}  by {}{best}", result.features))
                 });
             }
             Event::Alert(alert) => self.warning(&alert.to_string()),

@@ -7,12 +7,10 @@
 
 mod sample_stats;
 mod spectral_peak;
-mod step_stats;
 
 pub use sample_stats::SampleStats;
-pub use step_stats::{accuracy, gradient_norm};
 
-use crate::StepMetrics;
+use crate::step::StepMetrics;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;

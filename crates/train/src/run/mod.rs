@@ -1,0 +1,355 @@
+//! The training loop: batches in; metrics, sample grids and checkpoints out.
+
+mod writer;
+
+use crate::condition::Conditions;
+use crate::evaluate::{CheckpointScore, EvalFn};
+use crate::monitor::{Alert, MAX_ROLLBACKS, NanAction, SampleStats};
+use crate::{Event, PendingMetrics, RealBatch, Settings, StepMetrics, TrainError, Trainer};
+use data::{Dataset, Loader};
+use runs::{RunDir, checkpoint_retention};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tensor::Device;
+use writer::{Clock, RunWriter};
+
+/// Batches decoded ahead of the step.
+const PREFETCH: usize = 4;
+/// Epochs after which a grid is always written: those of the DCGAN paper's figures 2 and 3.
+const PAPER_EPOCHS: [u64; 2] = [1, 5];
+/// Steps that a GPU may be behind the host: it computes while the host prepares the next batch, and
+/// a stop never waits for more than these.
+const MAX_STEPS_IN_FLIGHT: usize = 2;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunOutcome {
+    /// Finished steps.
+    pub step: u64,
+    /// Whether those are all steps; otherwise the run was stopped and can be resumed.
+    pub finished: bool,
+    /// The newest checkpoint.
+    pub checkpoint: PathBuf,
+    /// All alerts of the run, the earliest first.
+    pub alerts: Vec<Alert>,
+    /// The alert that ended the run, if the settings say so.
+    pub stopped_by: Option<Alert>,
+    /// The time-lapse of the fixed latents and the plot of the losses, of a finished run.
+    pub images: Vec<PathBuf>,
+    /// The best checkpoint, in a run that is evaluated.
+    pub best: Option<CheckpointScore>,
+    /// The score of the newest checkpoint, if it was evaluated.
+    pub last: Option<CheckpointScore>,
+}
+
+/// Trains until the settings' last step, or until `stop` is set, which finishes the step, saves and
+/// returns. A trainer that has finished steps already resumes in the directory: later rows of its
+/// metrics are cut off, since they are computed again.
+///
+/// After NaN or infinity the run rolls back to the newest valid checkpoint with half the learning
+/// rate, at most [`MAX_ROLLBACKS`] times, unless the settings say otherwise.
+///
+/// # Errors
+/// Returns an error if images cannot be read, files cannot be written, the device fails or training
+/// diverges; what was saved before stays.
+pub fn run(
+    trainer: &mut Trainer,
+    dataset: &Arc<Dataset>,
+    dir: &RunDir,
+    stop: &AtomicBool,
+    emit: &mut dyn FnMut(Event),
+) -> Result<RunOutcome, TrainError> {
+    run_with_eval(trainer, dataset, dir, stop, emit, None)
+}
+
+/// [`run`] that evaluates the generator at the steps that the settings name, and keeps the best
+/// checkpoint in addition to the newest ones. The evaluation must depend only on the checkpoint;
+/// otherwise a resumed run differs from an uninterrupted one.
+///
+/// # Errors
+/// As [`run`], and the errors of `eval`.
+pub fn run_with_eval(
+    trainer: &mut Trainer,
+    dataset: &Arc<Dataset>,
+    dir: &RunDir,
+    stop: &AtomicBool,
+    emit: &mut dyn FnMut(Event),
+    eval: Option<&mut EvalFn<'_>>,
+) -> Result<RunOutcome, TrainError> {
+    let eval = eval.map(|eval| eval as &mut EvalFn<'_>);
+    let mut context = RunContext { trainer, dataset, dir, stop, emit, eval };
+    loop {
+        match context.train_loop() {
+            Err(TrainError::NonFinite { step, what })
+                if context.trainer.settings().monitor.on_nan == NanAction::Rollback =>
+            {
+                context.roll_back(step, what)?;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// What a run works with.
+struct RunContext<'a> {
+    trainer: &'a mut Trainer,
+    dataset: &'a Arc<Dataset>,
+    dir: &'a RunDir,
+    stop: &'a AtomicBool,
+    emit: &'a mut dyn FnMut(Event),
+    eval: Option<&'a mut EvalFn<'a>>,
+}
+
+impl RunContext<'_> {
+    /// Trains from the trainer's step on.
+    fn train_loop(&mut self) -> Result<RunOutcome, TrainError> {
+        let mut training = TrainLoop::start(self)?;
+        while !training.is_done() {
+            let start = Instant::now();
+            let epoch_end = training.train_step()?;
+            let due = training.due(epoch_end);
+            let metrics = training.read_metrics(&due)?;
+            training.clock.add_step(start.elapsed());
+            training.emit(Event::Stepped { step: training.step() });
+            training.write(&due, metrics)?;
+        }
+        training.finish()
+    }
+
+    /// Resets the trainer to the newest valid checkpoint after `what` was NaN or infinite.
+    fn roll_back(&mut self, step: u64, what: String) -> Result<(), TrainError> {
+        let rollbacks = self.trainer.rollbacks();
+        if rollbacks >= MAX_ROLLBACKS {
+            let lr = self.trainer.settings().recipe.optimizer.lr;
+            return Err(TrainError::Diverged { step, what, rollbacks, lr });
+        }
+        let latest = checkpoint_retention::latest_valid(&self.dir.checkpoints())?;
+        for (_, error) in &latest.skipped {
+            let path = latest.path.display();
+            (self.emit)(Event::Warning(format!("{error} (skipped; rolling back to {path})")));
+        }
+        let (trainer, alert) = self.trainer.roll_back(&latest.checkpoint, step, &what)?;
+        *self.trainer = trainer;
+        (self.emit)(Event::Alert(alert));
+        Ok(())
+    }
+}
+
+/// What is written after a step.
+struct Due {
+    logs: bool,
+    samples: bool,
+    evaluates: bool,
+    saves: bool,
+    /// The epoch that ended with the step.
+    epoch: Option<u64>,
+}
+
+/// The training loop of a run between two roll-backs.
+struct TrainLoop<'c, 'a> {
+    context: &'c mut RunContext<'a>,
+    settings: Settings,
+    loader: Loader,
+    conditions: Option<Conditions>,
+    writer: RunWriter<'a>,
+    clock: Clock,
+    /// Metrics of the steps that the device may not have finished.
+    pending: VecDeque<PendingMetrics>,
+    stopped_by: Option<Alert>,
+    last_score: Option<CheckpointScore>,
+}
+
+impl<'c, 'a> TrainLoop<'c, 'a> {
+    fn start(context: &'c mut RunContext<'a>) -> Result<Self, TrainError> {
+        let settings = context.trainer.settings().clone();
+        let step = context.trainer.steps_done();
+        let (dataset, recipe) = (context.dataset, &settings.recipe);
+        let cursor = context.trainer.cursor();
+        let loader = Loader::new(dataset.clone(), recipe.train.batch, cursor, PREFETCH)?;
+        let conditions = match &recipe.condition {
+            Some(condition) => {
+                let all = Conditions::new(condition, dataset, settings.condition_file.as_deref())?;
+                Some(all.with_labels(recipe.objective.labelled))
+            }
+            None => None,
+        };
+        if let Some(conditions) = &conditions {
+            context.trainer.init_fixed_conditions(conditions);
+        }
+        let mut writer =
+            RunWriter::open(context.dir, &settings, &dataset.fingerprint().to_string(), step)?;
+        // Makes a run that is killed before its next checkpoint resumable as it is now: one that
+        // has just begun, and one whose steps or learning rate were just changed. It also notices a
+        // full disk at once.
+        if step == 0 || settings.overrides.iter().any(|change| change.step == step) {
+            writer.save(context.trainer, context.emit)?;
+        }
+        let clock = Clock::new(writer.seconds_so_far()?);
+        (context.emit)(Event::Started {
+            step,
+            steps: settings.steps,
+            batches_per_epoch: loader.batches_per_epoch(),
+        });
+        if context.trainer.monitor().needs_reference()
+            && let Some(real) = SampleStats::of_dataset(dataset)
+        {
+            context.trainer.monitor_mut().set_reference(real);
+        }
+        Ok(Self {
+            context,
+            settings,
+            loader,
+            conditions,
+            writer,
+            clock,
+            pending: VecDeque::new(),
+            stopped_by: None,
+            last_score: None,
+        })
+    }
+
+    fn step(&self) -> u64 {
+        self.context.trainer.steps_done()
+    }
+
+    fn emit(&mut self, event: Event) {
+        (self.context.emit)(event);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.context.stop.load(Ordering::Relaxed)
+    }
+
+    fn is_done(&self) -> bool {
+        self.step() >= self.settings.steps || self.is_stopped() || self.stopped_by.is_some()
+    }
+
+    /// Trains one step on the next batches; every update of D has a batch of its own. Returns
+    /// whether an epoch ended.
+    fn train_step(&mut self) -> Result<bool, TrainError> {
+        let batches = (0..self.settings.recipe.train.batches_per_step())
+            .map(|_| self.loader.next())
+            .collect::<Result<Vec<_>, _>>()?;
+        let conditions = self.conditions.as_ref();
+        let real: Vec<RealBatch<'_>> = batches
+            .iter()
+            .map(|batch| RealBatch { batch, condition: conditions.map(|c| c.of(batch)) })
+            .collect();
+        self.pending.push_back(self.context.trainer.train_step(&real));
+        let epoch_end = batches.iter().any(|batch| batch.epoch_end);
+        batches.into_iter().for_each(|batch| self.loader.recycle(batch.images));
+        Ok(epoch_end)
+    }
+
+    /// What is to be written after the step that was just trained.
+    fn due(&self, epoch_end: bool) -> Due {
+        let (settings, step) = (&self.settings, self.step());
+        let is_last = step == settings.steps;
+        let batches = step * settings.recipe.train.batches_per_step() as u64;
+        let epoch = epoch_end.then(|| batches / self.loader.batches_per_epoch());
+        let eval = settings.eval.as_ref().filter(|_| self.context.eval.is_some());
+        let evaluates = eval.is_some_and(|eval| step.is_multiple_of(eval.every) || is_last);
+        Due {
+            logs: settings.logs_step(step) || evaluates,
+            samples: step.is_multiple_of(settings.sample_every)
+                || is_last
+                || epoch.is_some_and(|epoch| PAPER_EPOCHS.contains(&epoch)),
+            evaluates,
+            saves: step.is_multiple_of(settings.checkpoint_every),
+            epoch,
+        }
+    }
+
+    /// Reads the metrics of finished steps and returns those of the newest. A GPU may stay a few
+    /// steps behind, unless something is written: that must come from steps known to be finite.
+    fn read_metrics(&mut self, due: &Due) -> Result<Option<StepMetrics>, TrainError> {
+        let writes = due.logs || due.samples || due.saves || self.is_done();
+        let is_cpu = matches!(self.context.trainer.device(), Device::Cpu);
+        let in_flight = if writes || is_cpu { 0 } else { MAX_STEPS_IN_FLIGHT };
+        let mut newest = None;
+        while self.pending.len() > in_flight
+            && let Some(pending) = self.pending.pop_front()
+        {
+            let step = pending.step();
+            let metrics = pending.wait()?;
+            let d_can_win = self.context.trainer.d_can_win();
+            let alerts = self.context.trainer.monitor_mut().observe_step(step, &metrics, d_can_win);
+            self.report(alerts);
+            newest = Some(metrics);
+        }
+        Ok(newest)
+    }
+
+    /// Emits alerts; the first that is to end the run does so.
+    fn report(&mut self, alerts: Vec<Alert>) {
+        for alert in alerts {
+            if self.stopped_by.is_none() && self.settings.monitor.stops(alert.kind) {
+                self.stopped_by = Some(alert.clone());
+            }
+            self.emit(Event::Alert(alert));
+        }
+    }
+
+    /// Writes what is due after a step with these metrics.
+    fn write(&mut self, due: &Due, metrics: Option<StepMetrics>) -> Result<(), TrainError> {
+        let step = self.step();
+        if due.samples {
+            let (path, stats) = self.writer.sample(self.context.trainer)?;
+            self.emit(Event::Sampled { step, path });
+            let alerts = self.context.trainer.monitor_mut().observe_grid(step, stats);
+            self.report(alerts);
+        }
+        let RunContext { trainer, emit, eval, .. } = &mut *self.context;
+        let evaluated = match eval {
+            Some(eval) if due.evaluates => Some(self.writer.evaluate(trainer, *eval, *emit)?),
+            _ => None,
+        };
+        if let Some(metrics) = metrics.filter(|_| due.logs) {
+            let mut extra = trainer.monitor_mut().metrics(&metrics);
+            if let Some((result, _)) = &evaluated {
+                let values = result.metrics.iter();
+                extra.extend(values.map(|(name, value)| (name.clone(), (*value).into())));
+                // Metrics are only comparable with those of the same features.
+                extra.insert("eval/by".to_owned(), result.features.clone().into());
+            }
+            let row = self.clock.row(step, metrics, self.settings.recipe.train.batch, extra);
+            self.writer.log(&row)?;
+            emit(Event::Logged(row));
+        }
+        if let Some(epoch) = due.epoch {
+            emit(Event::Epoch { epoch, step });
+        }
+        let score = evaluated.map(|(_, score)| score);
+        let is_best = score.is_some() && trainer.best() == score.as_ref();
+        self.last_score = score.or(self.last_score.take());
+        if is_best || due.saves {
+            self.writer.save(trainer, *emit)?;
+        }
+        Ok(())
+    }
+
+    /// Saves the last checkpoint and, if all steps are done, the images of a finished run.
+    fn finish(mut self) -> Result<RunOutcome, TrainError> {
+        // Steps in flight when the run was stopped between two steps.
+        let nothing =
+            Due { logs: false, samples: false, evaluates: false, saves: true, epoch: None };
+        self.read_metrics(&nothing)?;
+        let step = self.step();
+        let RunContext { trainer, emit, .. } = self.context;
+        let checkpoint = self.writer.final_checkpoint(trainer, *emit)?;
+        let finished = step >= self.settings.steps;
+        Ok(RunOutcome {
+            step,
+            finished,
+            checkpoint,
+            alerts: trainer.monitor().alerts().to_vec(),
+            stopped_by: self.stopped_by,
+            images: if finished { self.writer.final_images(*emit)? } else { Vec::new() },
+            best: trainer.best().cloned(),
+            last: self.last_score.filter(|score| score.step == step),
+        })
+    }
+}
