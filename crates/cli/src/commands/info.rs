@@ -88,11 +88,11 @@ impl Report for ImageReport {
             }
             LatentSource::Values { count, .. } => format!("{count} that are in the file"),
         });
-        let pictures = drawing.images();
+        let images = drawing.images();
         let conditions = drawing
             .conditions
             .as_ref()
-            .map_or_else(|| "none".into(), |told| format!("{} different ones", told.rows.len()));
+            .map_or_else(|| "none".into(), |table| format!("{} different ones", table.rows.len()));
         let model = model.as_ref().map_or_else(String::new, |name| format!(", --model {name}"));
         let [width, height] = self.size;
         vec![facts([
@@ -104,7 +104,7 @@ impl Report for ImageReport {
             ("batch norm", format!("{:?}", origin.batch_norm).to_lowercase()),
             ("latents", from.collect::<Vec<_>>().join("; ")),
             ("conditions", conditions),
-            ("images", pictures.to_string()),
+            ("images", images.to_string()),
         ])]
     }
 }

@@ -16,36 +16,37 @@ const LARGE: usize = 48;
 #[derive(clap::Args, Default)]
 #[command(next_help_heading = "Data")]
 pub struct PreprocessArgs {
-    /// Height and width of the images, each 4 to 15 times a power of 2, such as 28, 32, 64, 96 or
-    /// 48x64 [default: the images' own if all have one below 48 or come from a packed file, else the
-    /// recipe's].
+    /// Image size, such as 28, 32, 64 or 48x64: each side 4 to 15 times a power of 2.
+    ///
+    /// The default is the images' own size if all have one below 48 or come from a packed file, else
+    /// the size in the recipe.
     #[arg(long, value_name = "N|HxW", value_parser = parse::image_size)]
     pub image: Option<[usize; 2]>,
-    /// Channels: 1 (gray), 3 (RGB) or 4 (RGBA) [default: the images' own in datasets of one shape
-    /// such as MNIST and CIFAR, else the recipe's].
+    /// Image channels: 1 (gray), 3 (RGB) or 4 (RGBA) [default: the images' own in datasets of one
+    /// shape such as MNIST and CIFAR, else 3].
     #[arg(long, value_name = "1|3|4", value_parser = parse::channels)]
     pub channels: Option<usize>,
-    /// How images of another size are brought to --image [default: the recipe's, else pad for
-    /// datasets of one size up to a sixth smaller (28 in 32), else crop].
+    /// Fit: how images of another size are brought to --image [default: crop; pad for datasets of one
+    /// size up to a sixth smaller (28 in 32)].
     #[arg(long, value_enum)]
     pub fit: Option<Fit>,
     /// Center crop before resizing, in pixels of the original: 108, 140 or 160 for CelebA [default:
-    /// the recipe's, else none].
+    /// none].
     #[arg(long, value_name = "N|HxW", value_parser = parse::size)]
     pub crop: Option<[u32; 2]>,
-    /// Resize the shorter side to N pixels, then crop the center [default: the recipe's, else the
-    /// largest possible crop].
+    /// Resize the shorter side to N pixels, then crop the center [default: the largest possible
+    /// crop].
     #[arg(long, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(data::MAX_SIDE)))]
     pub min_side: Option<u32>,
-    /// Resampling filter [default: the recipe's, else lanczos3].
+    /// Resampling filter [default: lanczos3].
     #[arg(long, value_enum)]
     pub filter: Option<ResizeFilter>,
     /// Background color of transparent and padded images: RRGGBB, black, white or gray (808080)
-    /// [default: the recipe's, else the dataset's (white for emoji), else black].
+    /// [default: the dataset's (white for emoji), else black].
     #[arg(long, value_name = "COLOR", value_parser = parse::color)]
     pub background: Option<[u8; 3]>,
-    /// Mirror images at random (horizontal flip) [default: the recipe's, else false].
+    /// Flip images horizontally at random [default: false].
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
         require_equals = true)]
     pub flip: Option<bool>,

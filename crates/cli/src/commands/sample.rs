@@ -112,7 +112,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             "--count {count} of each class: at most {MAX_IMAGES} images are generated at once"
         )));
     }
-    let (order, told) = conditions.pair_latents_with_conditions(count)?;
+    let (order, table) = conditions.pair_latents_with_conditions(count)?;
     if let Some(folder) = folder {
         (0..order.len()).try_for_each(|i| {
             super::refuse_existing(&folder.join(format!("{i:05}.png")), args.force.force)
@@ -121,7 +121,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let [height, width, _] = generator.sampler.shape();
     let options =
         GridOptions { columns: args.columns as usize, ..GridOptions::for_size([height, width]) };
-    let drawing = SampleSpec::plain(vec![source.block(&order)], told, options);
+    let drawing = SampleSpec::plain(vec![source.block(&order)], table, options);
     let (latents, conditions) = drawing.inputs(recipe)?;
     let job = SampleJob { generator: &generator, source, order, drawing, latents, conditions };
     generate(args, &job, raw, folder)
@@ -158,14 +158,14 @@ impl SampleJob<'_> {
                 ..self.drawing.clone()
             };
         }
-        let own = |told: &ConditionTable| {
-            let row = told.indices.get(i).and_then(|&of| told.rows.get(of)).cloned();
+        let of_image = |table: &ConditionTable| {
+            let row = table.indices.get(i).and_then(|&of| table.rows.get(of)).cloned();
             ConditionTable { rows: row.into_iter().collect(), indices: vec![0] }
         };
         let row = self.order.get(i).copied().unwrap_or(i);
         SampleSpec::plain(
             vec![self.source.block(&[row])],
-            self.drawing.conditions.as_ref().map(own),
+            self.drawing.conditions.as_ref().map(of_image),
             GridOptions::SINGLE,
         )
     }
@@ -199,9 +199,9 @@ fn generate(
     for i in 0..parts {
         let start = count * i / parts;
         let part = count * (i + 1) / parts - start;
-        let told = job.conditions.as_ref().map(|rows| rows.narrow(0, start, part));
+        let conditions = job.conditions.as_ref().map(|rows| rows.narrow(0, start, part));
         let images = sampler
-            .sample(&job.latents.narrow(0, start, part), told.as_ref(), part, |_| ())?
+            .sample(&job.latents.narrow(0, start, part), conditions.as_ref(), part, |_| ())?
             .to_vec();
         if let Some(folder) = folder {
             let texts = |i: usize| job.provenance(job.single(i)).texts();

@@ -13,9 +13,9 @@ use std::path::PathBuf;
 pub struct Args {
     #[command(flatten)]
     spec: SpecArgs,
-    /// The folder to write faces into, as 000000.png, 000001.png …, with their boxes in faces.csv. It
-    /// must be empty or missing.
-    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    /// Output path: a new or empty folder for the faces, 000000.png, 000001.png …, and their boxes in
+    /// faces.csv.
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: PathBuf,
     /// Keep faces whose box has at least this side, in pixels.
     #[arg(long, value_name = "N", default_value_t = FaceOptions::default().min_size, value_parser = clap::value_parser!(u32).range(20..=16384))]

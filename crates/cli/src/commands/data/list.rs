@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Flags of `data list`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Print one JSON object per dataset.
+    /// Print JSON on standard output, one object per dataset.
     #[arg(long, help_heading = "Output")]
     json: bool,
 }

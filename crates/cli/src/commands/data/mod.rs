@@ -59,7 +59,7 @@ pub struct SpecArgs {
     /// Dataset: a name of `dcgan data list`, a folder or archive of images, or a dataset's own files.
     #[arg(value_name = "SPEC")]
     spec: Option<String>,
-    /// The same as SPEC.
+    /// Dataset: the same as SPEC.
     #[arg(long, value_name = "SPEC", help_heading = "Data")]
     data: Option<String>,
 }

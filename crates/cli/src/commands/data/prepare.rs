@@ -16,16 +16,16 @@ use std::path::PathBuf;
 pub struct Args {
     #[command(flatten)]
     spec: SpecArgs,
-    /// The packed file to write. The FILE.part of an interrupted call is resumed.
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    /// Output path: the packed file. The FILE.part of an interrupted call is resumed.
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: PathBuf,
     /// Recipe whose [image] section sets the preprocessing [default: as for `dcgan train`].
     #[arg(long, value_name = "NAME|FILE.toml")]
     recipe: Option<String>,
-    /// Split to pack.
+    /// Split of the dataset to pack.
     #[arg(long, value_enum, default_value = "train")]
     split: Split,
-    /// Overwrite an existing file.
+    /// Overwrite existing files.
     #[arg(long, help_heading = "Output")]
     force: bool,
     #[command(flatten)]

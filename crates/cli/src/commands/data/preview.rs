@@ -18,28 +18,28 @@ use std::sync::Arc;
 pub struct Args {
     #[command(flatten)]
     spec: SpecArgs,
-    /// The PNG to write: the images side by side.
+    /// Write a PNG of the images side by side.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: PathBuf,
     /// Recipe whose [image] section sets the preprocessing [default: as for `dcgan train`].
     #[arg(long, value_name = "NAME|FILE.toml")]
     recipe: Option<String>,
-    /// Split to show.
+    /// Split of the dataset to show.
     #[arg(long, value_enum, default_value = "train")]
     split: Split,
     /// Number of images, at most all of the split.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
-    /// Images in a row of the grid.
+    /// Columns of the grid.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Output")]
     columns: u32,
     /// Random seed of the epoch's order: the images are the first of a run with this seed.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
     seed: u64,
-    /// Shuffle buffer of the run to show (see `dcgan train --help`).
+    /// Shuffle among N images instead of all, as `dcgan train` does with this flag.
     #[arg(long, value_name = "N", value_parser = crate::parse::shuffle_buffer)]
     shuffle_buffer: Option<NonZeroU32>,
-    /// Overwrite an existing file.
+    /// Overwrite existing files.
     #[arg(long, help_heading = "Output")]
     force: bool,
     #[command(flatten)]

@@ -13,8 +13,8 @@ pub struct Args {
     /// A folder of images. It is not changed.
     #[arg(value_name = "DIR")]
     input: PathBuf,
-    /// The folder to make, with train/ and test/ in it. It must be empty or missing.
-    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    /// Output path: a new or empty folder, in which train/ and test/ are made.
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: PathBuf,
     /// Fraction of each class in the test split.
     #[arg(long, value_name = "X", default_value_t = 0.1, allow_negative_numbers = true)]

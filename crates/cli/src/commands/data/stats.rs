@@ -19,7 +19,7 @@ const LISTED: usize = 12;
 pub struct Args {
     #[command(flatten)]
     spec: SpecArgs,
-    /// Print one JSON object per split.
+    /// Print JSON on standard output, one object per split.
     #[arg(long, help_heading = "Output")]
     json: bool,
 }

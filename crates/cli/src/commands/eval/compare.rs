@@ -63,7 +63,7 @@ pub struct CompareArgs {
     /// noise.
     #[arg(long, value_name = "CHECKPOINT|RUNDIR|SPEC", required = true, help_heading = "Data")]
     fake: Option<String>,
-    /// Split of the real dataset.
+    /// Split of the dataset of real images.
     #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
     split: Split,
     /// Split of a dataset given as --fake.
@@ -73,7 +73,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "METRIC,…", value_parser = metric_parser(),
         value_delimiter = ',')]
     metrics: Vec<&'static Metric>,
-    /// Number of images of each side, drawn at random from a larger dataset.
+    /// Number of images, real and generated each, drawn at random from a larger dataset.
     #[arg(long, value_name = "N", default_value_t = 10_000, help_heading = "Data",
         value_parser = value_parser!(u32).range(2..=1_000_000))]
     count: u32,
@@ -87,7 +87,7 @@ pub struct CompareArgs {
     /// Random seed of the choice of images and of the latents.
     #[command(flatten)]
     seed: SeedArg,
-    /// Number of neighbors k of precision, recall, density and coverage.
+    /// Neighbors per image (k) of precision, recall, density and coverage.
     #[arg(long, value_name = "K", default_value_t = 3,
         value_parser = value_parser!(u32).range(1..=1000))]
     neighbors: u32,
@@ -102,7 +102,7 @@ pub struct CompareArgs {
     preprocess: PreprocessArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Write examples as one PNG: a row of real images, a row of generated ones and, framed in blue,
+    /// Write a PNG of examples: a row of real images, a row of generated ones and, framed in blue,
     /// the real image nearest to each of those in features.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,

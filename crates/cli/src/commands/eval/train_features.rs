@@ -26,7 +26,7 @@ const CACHED: &str = "features";
 #[derive(clap::Args)]
 #[command(next_help_heading = "Training")]
 pub struct Args {
-    /// Labeled dataset to train on, as for `dcgan train`.
+    /// Dataset with labels, as for `dcgan train`.
     #[arg(long, value_name = "SPEC", default_value = "fashion-mnist", help_heading = "Data")]
     data: String,
     /// Train on the dataset's binary and categorical attributes instead of its classes.
@@ -39,11 +39,11 @@ pub struct Args {
     seed: SeedArg,
     #[command(flatten)]
     preprocess: PreprocessArgs,
-    /// Write the network [default: a file for this dataset in the user's cache, where `dcgan eval`
+    /// Output path: the network [default: a file for this dataset in the user's cache, where `dcgan eval`
     /// finds it].
-    #[arg(long, value_name = "FILE.safetensors", help_heading = "Output")]
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Write a scatter plot of up to 1000 test images in the plane of the first two principal
+    /// Write a PNG with a scatter plot of up to 1000 test images in the plane of the first two principal
     /// components of their features, colored by class or by the first attribute.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,

@@ -22,10 +22,10 @@ pub struct Args {
     /// Network whose filters are drawn: the discriminator's first layer, or the generator's last.
     #[arg(long, value_enum, default_value = "discriminator")]
     network: NetworkRole,
-    /// Write the filters as one PNG; 0 is mid-gray.
+    /// Write a PNG of the filters; 0 is mid-gray.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: PathBuf,
-    /// Filters in a row of the grid.
+    /// Columns of the grid.
     #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Output",
         value_parser = value_parser!(u32).range(1..=10_000))]
     columns: u32,

@@ -33,7 +33,7 @@ pub struct Args {
     /// searched for in the images.
     #[arg(long, value_name = "NAME", requires = "classifier")]
     object: Option<String>,
-    /// Network from `dcgan eval train-features` that detects the object, and by occlusion its
+    /// Classifier from `dcgan eval train-features` that detects the object, and by occlusion its
     /// position.
     #[arg(long, value_name = "FILE.safetensors", requires = "object")]
     classifier: Option<PathBuf>,
@@ -50,8 +50,8 @@ pub struct Args {
     /// Inverse regularization strength of the logistic regression.
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = crate::parse::learning_rate,
         allow_negative_numbers = true)]
-    c: f64,
-    /// Number of images to draw, and to redraw without the maps (N per class with --class all).
+    logistic_c: f64,
+    /// Number of images to generate, and again without the maps (N per class with --class all).
     #[arg(long, value_name = "N", default_value_t = 1000,
         value_parser = value_parser!(u32).range(1..=1_000_000))]
     count: u32,
@@ -64,11 +64,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 5,
         value_parser = value_parser!(u32).range(1..=1000))]
     controls: u32,
-    /// Write blocks of three rows as one PNG: the original images, without the maps, and without as
+    /// Write a PNG with blocks of three rows: the original images, without the maps, and without as
     /// many random maps.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: PathBuf,
-    /// Images in a row of the grid.
+    /// Columns of the grid.
     #[arg(long, value_name = "N", default_value_t = 12, help_heading = "Output",
         value_parser = value_parser!(u32).range(1..=10_000))]
     columns: u32,
@@ -113,7 +113,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let scorer = classifier.as_ref().map(|_| &score as &Scorer<'_>);
     let options = Options {
         negatives: args.negatives,
-        c: args.c,
+        c: args.logistic_c,
         controls: args.controls as usize,
         seed: args.seed.seed,
     };

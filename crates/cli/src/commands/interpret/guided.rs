@@ -25,7 +25,7 @@ pub struct Args {
     /// Checkpoint file, or run directory (its newest valid checkpoint).
     #[arg(long, value_name = "PATH|RUNDIR", help_heading = "Model")]
     checkpoint: PathBuf,
-    /// Dataset of the discriminator's input images, as for `dcgan train`.
+    /// Dataset of D's input images, as for `dcgan train`.
     #[arg(long, value_name = "SPEC", help_heading = "Data")]
     data: String,
     /// Split of the dataset.
@@ -46,7 +46,7 @@ pub struct Args {
     /// Random seed of the weights of the untrained discriminator for comparison.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
     seed: u64,
-    /// Write two rows per feature as one PNG: image patches and their guided gradients; random
+    /// Write a PNG with two rows per feature: image patches and their guided gradients; random
     /// filters on the left, trained ones on the right.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: PathBuf,

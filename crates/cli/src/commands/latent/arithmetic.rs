@@ -42,7 +42,7 @@ pub struct Args {
     /// Exemplars of C.
     #[arg(long, value_name = "WHICH", value_parser = parse::exemplars)]
     c: ExemplarSpec,
-    /// Exemplars per concept that are picked by attributes. The DCGAN paper found the mean of 3
+    /// Exemplars per group that are picked by attributes. The DCGAN paper found the mean of 3
     /// stable and a single one unstable.
     #[arg(long, value_name = "N", default_value_t = 3,
         value_parser = value_parser!(u32).range(1..=1000))]
@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 100,
         value_parser = value_parser!(u32).range(1..=100_000))]
     draws: u32,
-    /// Half-width of the uniform noise that makes the 8 neighbors of the result.
+    /// Noise: half-width of the uniform noise that makes the 8 neighbors of the result.
     #[arg(long, value_name = "X", default_value_t = 0.25, value_parser = parse::weight,
         allow_negative_numbers = true)]
     noise: f64,

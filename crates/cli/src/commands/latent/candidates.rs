@@ -23,7 +23,7 @@ pub struct CandidateArgs {
     #[arg(long, value_name = "N", default_value_t = 512,
         value_parser = value_parser!(u32).range(1..=100_000))]
     candidates: u32,
-    /// Network that detects classes or attributes, from `dcgan eval train-features` [default: light,
+    /// Classifier of classes or attributes, from `dcgan eval train-features` [default: light,
     /// contrast and, in color, warm (red, not blue) and green, above or below the candidates' median].
     #[arg(long, value_name = "FILE.safetensors")]
     classifier: Option<PathBuf>,

@@ -19,11 +19,11 @@ use tensor::{HostTensor, Tensor};
 #[derive(clap::Args)]
 #[command(next_help_heading = "Optimizer")]
 pub struct InversionArgs {
-    /// Steps of Adam.
+    /// Number of steps of Adam.
     #[arg(long, value_name = "N", default_value_t = 500,
         value_parser = value_parser!(u32).range(1..=1_000_000))]
     steps: u32,
-    /// Initial learning rate; it decays to 0 along half a cosine.
+    /// Learning rate at the start; it decays to 0 along half a cosine.
     #[arg(long, value_name = "X", default_value_t = 0.05, value_parser = parse::learning_rate,
         allow_negative_numbers = true)]
     lr: f64,
@@ -40,13 +40,13 @@ pub struct InversionArgs {
     #[arg(long, value_name = "X", default_value_t = 0.001, value_parser = parse::weight,
         allow_negative_numbers = true)]
     latent_l2: f64,
-    /// How an image with another aspect ratio is fitted to the generator's.
+    /// Fit: how an image with another aspect ratio is brought to the generator's.
     #[arg(long, value_enum, default_value = "crop", help_heading = "Data")]
     fit: Fit,
-    /// Write the result. FILE.safetensors: the latent as "latents" [1, latent] with its "condition"
+    /// Output path. FILE.safetensors: the latent as "latents" [1, latent] with its "condition"
     /// [1, K], for `dcgan sample --latents`. FILE.png (restore only): the restored image. May be
     /// given twice.
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Vec<PathBuf>,
 }
 

@@ -40,13 +40,13 @@ struct SeedArgs {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Output")]
 struct FileArgs {
-    /// Write the images side by side into one PNG, which `dcgan reproduce` can redraw.
+    /// Write a PNG of the images side by side, which `dcgan reproduce` can redraw.
     #[arg(long, value_name = "FILE.png")]
     grid: Option<PathBuf>,
     /// Overwrite existing files.
     #[arg(long)]
     force: bool,
-    /// Print one JSON object on standard output, and nothing else there.
+    /// Print JSON on standard output, and nothing else there.
     #[arg(long)]
     json: bool,
 }

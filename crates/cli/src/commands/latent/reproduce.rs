@@ -23,7 +23,7 @@ pub struct Args {
     /// A PNG written by sample, walk, arithmetic, turn, invert or restore.
     #[arg(value_name = "IMAGE.png")]
     image: PathBuf,
-    /// Checkpoint or run directory that drew the image [default: the built-in model that drew it].
+    /// Checkpoint file, or run directory, that generated the image [default: the built-in model that drew it].
     #[arg(long, value_name = "PATH|RUNDIR", conflicts_with = "model", help_heading = "Model")]
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
@@ -33,13 +33,13 @@ pub struct Args {
     force_checkpoint: bool,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Write the reproduced image, with its metadata.
-    #[arg(long, visible_alias = "grid", value_name = "FILE.png", help_heading = "Output")]
+    /// Output path: a PNG of the reproduced image, with its metadata.
+    #[arg(long, visible_alias = "grid", value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Overwrite an existing file.
+    /// Overwrite existing files.
     #[arg(long, help_heading = "Output")]
     force: bool,
-    /// Print one JSON object on standard output, and nothing else there.
+    /// Print JSON on standard output, and nothing else there.
     #[arg(long, help_heading = "Output")]
     json: bool,
 }

@@ -63,8 +63,8 @@ pub struct Args {
     /// superres: ratio of the generator's size to the given image's [default: 4].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=64))]
     factor: Option<u32>,
-    /// denoise: standard deviation of normal noise to add to a clean image first, in gray levels of
-    /// 255 [default: 0].
+    /// Noise: with denoise, the standard deviation of a Gaussian that is added to a clean image first,
+    /// in gray levels of 255 [default: 0].
     #[arg(long, value_name = "X", value_parser = parse::weight, allow_negative_numbers = true)]
     noise: Option<f64>,
     /// Weight of the discriminator's -log D(G(z)) relative to the mean error of the known pixels

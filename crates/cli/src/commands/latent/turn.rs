@@ -24,24 +24,24 @@ pub struct Args {
     /// The condition of an image stays the same along the axis.
     #[command(flatten)]
     condition: ConditionArgs,
-    /// The group at the far end of the axis: indices of candidates (3,17,42), seeds
+    /// Exemplars of A, the far end of the axis: indices of candidates (3,17,42), seeds
     /// (seed:5,seed:9), or attributes that a model detects (light=1).
     #[arg(long, value_name = "WHICH", value_parser = parse::exemplars)]
     a: ExemplarSpec,
-    /// The group at the near end.
+    /// Exemplars of B, the near end of the axis.
     #[arg(long, value_name = "WHICH", value_parser = parse::exemplars)]
     b: ExemplarSpec,
-    /// Latents per group that are picked by attributes.
+    /// Exemplars per group that are picked by attributes.
     #[arg(long, value_name = "N", default_value_t = 4,
         value_parser = value_parser!(u32).range(1..=1000))]
     exemplars: u32,
     #[command(flatten)]
     candidates: CandidateArgs,
-    /// Images to move along the axis, one per row of the grid; none of them is a candidate.
+    /// Rows of the grid: images to move along the axis; none of them is a candidate.
     #[arg(long, value_name = "N", default_value_t = 6,
         value_parser = value_parser!(u32).range(1..=1000))]
     rows: u32,
-    /// Positions along the axis; the middle one of an odd number is the unchanged image.
+    /// Columns of the grid: positions along the axis; the middle one of an odd number is the unchanged image.
     #[arg(long, value_name = "N", default_value_t = 9,
         value_parser = value_parser!(u32).range(2..=1000))]
     columns: u32,
@@ -49,18 +49,18 @@ pub struct Args {
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = parse::weight,
         allow_negative_numbers = true)]
     scale: f64,
-    /// Attributes to track: report how often the model detects them at each position, over --draws
+    /// Attributes expected along the axis: report how often the model detects them at each position, over --draws
     /// extra images [default: the attributes used to pick A].
     #[arg(long, value_name = "ATTRIBUTES")]
     expect: Option<String>,
-    /// Number of extra images for that.
+    /// Number of random draws for --expect: extra images.
     #[arg(long, value_name = "N", default_value_t = 100,
         value_parser = value_parser!(u32).range(1..=100_000))]
     draws: u32,
-    /// Write the movement along the axis, there and back, as an animation.
+    /// Write a GIF of the movement along the axis, there and back.
     #[arg(long, value_name = "FILE.gif", help_heading = "Output")]
     gif: Option<PathBuf>,
-    /// Positions along the axis in the animation, one way.
+    /// Frames of the animation, one way: positions along the axis.
     #[arg(long, value_name = "N", default_value_t = 30, help_heading = "Output",
         value_parser = value_parser!(u32).range(2..=1000))]
     frames: u32,

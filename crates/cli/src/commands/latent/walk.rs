@@ -21,20 +21,20 @@ pub struct Args {
     /// With --class all, each point takes the next class, and the walk leads from class to class.
     #[command(flatten)]
     condition: ConditionArgs,
-    /// Random points. Each row of the grid interpolates from one point to the next, the last row
+    /// Rows of the grid: random points. Each row interpolates from one point to the next, the last row
     /// back to the first point.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(2..=10_000))]
     rows: u32,
-    /// Images in a row of the grid, both points included.
+    /// Columns of the grid: images from point to point, both included.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(2..=10_000), help_heading = "Output")]
     columns: u32,
-    /// Steps from point to point, for the measurement and the animation.
+    /// Number of steps from point to point, for the measurement and the animation.
     #[arg(long, value_name = "N", default_value_t = 36, value_parser = value_parser!(u32).range(1..=10_000))]
     steps: u32,
     /// Interpolation between points [default: linear for uniform latents, spherical for normal ones].
     #[arg(long, value_enum)]
     path: Option<InterpolationPath>,
-    /// Write the walk as a looping animation.
+    /// Write a GIF of the walk, which loops.
     #[arg(long, value_name = "FILE.gif", help_heading = "Output")]
     gif: Option<PathBuf>,
     #[command(flatten)]

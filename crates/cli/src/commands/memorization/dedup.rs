@@ -46,19 +46,19 @@ pub struct Args {
     epochs: u32,
     #[command(flatten)]
     seed: SeedArg,
-    /// Write the dataset without duplicates. DIR: the files of a folder of images (linked, or copied)
+    /// Output path: the dataset without duplicates. DIR: the files of a folder of images (linked, or copied)
     /// with their attributes.csv; of another dataset, PNG files of the original size (or --image) in
     /// a folder per class. FILE.txt: only the names of the images kept, one per line.
-    #[arg(long, value_name = "DIR|FILE.txt", help_heading = "Output")]
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Size of the images that --out writes of a dataset that is no folder [default: the images'
+    /// Image size that --out writes of a dataset that is no folder [default: the images'
     /// own size, if all have the same].
     #[arg(long, value_name = "N|HxW", value_parser = crate::parse::size, help_heading = "Output")]
     image: Option<[u32; 2]>,
     /// Write all groups of duplicates, with names and distances.
     #[arg(long, value_name = "FILE.json", help_heading = "Output")]
     groups: Option<PathBuf>,
-    /// Write the first groups as one PNG, a row each: the image kept, then, framed in red, those left
+    /// Write a PNG of the first groups, a row each: the image kept, then, framed in red, those left
     /// out.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,

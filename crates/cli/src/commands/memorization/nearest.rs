@@ -42,18 +42,18 @@ pub struct Args {
     /// generator's checkpoint].
     #[arg(long, value_name = "PATH|RUNDIR", help_heading = "Model")]
     feature_checkpoint: Option<PathBuf>,
-    /// Number of generated images.
+    /// Number of images to generate.
     #[arg(long, value_name = "N", default_value_t = 12,
         value_parser = value_parser!(u32).range(1..=10_000))]
     count: u32,
-    /// Neighbors of each, in pixels and in features.
+    /// Neighbors per image, in pixels and in features.
     #[arg(long, value_name = "K", default_value_t = 3,
         value_parser = value_parser!(u32).range(1..=64))]
     neighbors: u32,
     /// Random seed of the images, as in `dcgan sample`.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
     seed: u64,
-    /// Write the images as one PNG: generated ones on the left, then their neighbors in pixels,
+    /// Write a PNG of the images: generated ones on the left, then their neighbors in pixels,
     /// framed in yellow, and in features, framed in blue.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: PathBuf,

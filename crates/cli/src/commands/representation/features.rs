@@ -35,11 +35,11 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "Data",
         value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     count: Option<u32>,
-    /// Write the features: "features" [N, F], "indices" [N] and, if the dataset has classes,
+    /// Output path. FILE.safetensors: "features" [N, F], "indices" [N] and, if the dataset has classes,
     /// "labels" [N].
-    #[arg(long, value_name = "FILE.safetensors", help_heading = "Output")]
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: PathBuf,
-    /// Write a scatter plot of up to 1000 images in the plane of the first two principal components
+    /// Write a PNG with a scatter plot of up to 1000 images in the plane of the first two principal components
     /// of their features, colored by class.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,

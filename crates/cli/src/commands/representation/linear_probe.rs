@@ -83,7 +83,7 @@ pub struct Args {
     /// Protocol of the DCGAN paper.
     #[arg(long, value_enum)]
     protocol: Protocol,
-    /// Labeled dataset with a train and a test split [default: cifar-10, svhn or fashion-mnist, by
+    /// Dataset with labels, a train and a test split [default: cifar-10, svhn or fashion-mnist, by
     /// --protocol].
     #[arg(long, value_name = "SPEC", help_heading = "Data")]
     data: Option<String>,
@@ -130,11 +130,11 @@ pub struct Args {
     bn: BnStatistics,
     #[command(flatten)]
     seed: SeedArg,
-    /// Write a bar chart of the accuracies with their intervals.
+    /// Write a PNG with a bar chart of the accuracies with their intervals.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
-    /// Write the results of all draws.
-    #[arg(long, value_name = "FILE.json", help_heading = "Output")]
+    /// Output path. FILE.json: the results of all draws.
+    #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
     #[command(flatten)]
     force: ForceArg,

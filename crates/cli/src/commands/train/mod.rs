@@ -78,7 +78,7 @@ pub struct Args {
     #[arg(long, value_name = "SPEC", help_heading = "Data")]
     data: Option<String>,
     #[command(flatten)]
-    pictures: PreprocessArgs,
+    preprocess: PreprocessArgs,
     /// Shuffle among N images instead of all, reading 256 neighboring ones at a time: for spinning
     /// disks and network folders, where a dataset does not fit into memory (from 256).
     #[arg(

@@ -35,7 +35,7 @@ pub fn run(args: &Args, device: &Device, render: Renderer) -> Result<ExitCode, C
     };
     let known = DatasetInfo::of(&spec)?;
     let mut recipe = resolve_recipe(args, &known, init.as_ref())?;
-    let preprocess = args.pictures.preprocess(&recipe, &known)?;
+    let preprocess = args.preprocess.preprocess(&recipe, &known)?;
     let plan = recipe.summary()?;
     // Checked before the images are decoded, which may take long.
     memory_estimate::check(
@@ -138,7 +138,7 @@ fn resolve_recipe(
     init: Option<&Checkpoint>,
 ) -> Result<Recipe, CliError> {
     let with = init.map(|checkpoint| Recipe::from_toml(&checkpoint.meta.recipe)).transpose()?;
-    let mut chosen = args.pictures.recipe(args.recipe.as_deref(), known, with)?;
+    let mut chosen = args.preprocess.recipe(args.recipe.as_deref(), known, with)?;
     if let Some(batch) = args.batch {
         chosen.train.batch = batch as usize;
     }

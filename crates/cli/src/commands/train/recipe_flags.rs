@@ -184,12 +184,12 @@ pub fn is_recipe_flag(name: &str) -> bool {
 }
 
 fn value(form: Form, text: &str) -> Result<String, String> {
-    let numbers =
+    let values =
         || text.split(',').map(|part| part.trim().parse::<f64>()).collect::<Result<Vec<_>, _>>();
     match form {
         Plain => Ok(text.to_owned()),
         Switch => Ok("true".to_owned()),
-        Range => match numbers().as_deref() {
+        Range => match values().as_deref() {
             Ok([one]) => Ok(format!("[{one:?}, {one:?}]")),
             Ok([low, high]) => Ok(format!("[{low:?}, {high:?}]")),
             _ => Err("give one number, or two with a comma between them, as in 0.9,1".into()),

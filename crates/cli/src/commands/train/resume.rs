@@ -235,14 +235,14 @@ fn refuse_conflicts(args: &Args, run: &Settings) -> Result<(), CliError> {
     let metrics: Vec<_> = metrics.iter().map(|metric| metric.name).collect();
     let features = args.evaluate.settings().filter(|_| args.evaluate.eval_features.is_some());
     let flags = [
-        ("--image", args.pictures.image.map(sides), sides(recipe.image.size)),
-        ("--channels", text(args.pictures.channels), recipe.image.channels.to_string()),
-        ("--fit", text(args.pictures.fit), preprocess.fit.to_string()),
-        ("--crop", args.pictures.crop.map(sides), or_none(preprocess.crop.map(sides))),
-        ("--min-side", text(args.pictures.min_side), or_none(text(preprocess.min_side))),
-        ("--filter", text(args.pictures.filter), preprocess.filter.to_string()),
-        ("--background", args.pictures.background.map(hex), hex(preprocess.background)),
-        ("--flip", text(args.pictures.flip), preprocess.flip.to_string()),
+        ("--image", args.preprocess.image.map(sides), sides(recipe.image.size)),
+        ("--channels", text(args.preprocess.channels), recipe.image.channels.to_string()),
+        ("--fit", text(args.preprocess.fit), preprocess.fit.to_string()),
+        ("--crop", args.preprocess.crop.map(sides), or_none(preprocess.crop.map(sides))),
+        ("--min-side", text(args.preprocess.min_side), or_none(text(preprocess.min_side))),
+        ("--filter", text(args.preprocess.filter), preprocess.filter.to_string()),
+        ("--background", args.preprocess.background.map(hex), hex(preprocess.background)),
+        ("--flip", text(args.preprocess.flip), preprocess.flip.to_string()),
         ("--batch", text(args.batch), recipe.train.batch.to_string()),
         ("--width", text(args.width), recipe.generator.width.to_string()),
         ("--width", text(args.width), recipe.discriminator.width.to_string()),
