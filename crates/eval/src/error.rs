@@ -34,7 +34,7 @@ pub enum EvalError {
     /// A set has too few images.
     #[error("{purpose} needs at least {needed} images: the {set} has {found}")]
     TooFewImages {
-        /// What needs them.
+        /// The purpose of the images.
         purpose: String,
         /// The name of the set.
         set: String,
@@ -69,7 +69,7 @@ pub enum EvalError {
     /// Rows do not fit the memory.
     #[error("{purpose}: {rows} rows of {width} values do not fit into memory")]
     OutOfMemory {
-        /// What the rows are for.
+        /// The purpose of the rows.
         purpose: String,
         /// Their number.
         rows: usize,
@@ -82,7 +82,7 @@ pub enum EvalError {
     FeatureWidths {
         /// Values in a feature vector of the real set.
         real: usize,
-        /// Of the generated set.
+        /// Values in a feature vector of the generated set.
         fake: usize,
     },
     /// A feature is NaN or infinite.
@@ -132,7 +132,7 @@ pub enum EvalError {
     /// The loss became NaN or infinite.
     #[error("training the {model} diverged in epoch {epoch}")]
     Diverged {
-        /// What was trained.
+        /// The model.
         model: &'static str,
         /// The epoch, from 1.
         epoch: usize,
@@ -148,7 +148,7 @@ pub enum EvalError {
     FeatureNetworkFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// A feature network with too small batches or without epochs.
@@ -210,7 +210,7 @@ pub enum EvalError {
     /// A sample specification is out of range or does not fit the networks.
     #[error("the image cannot be generated from its specification: {problem}")]
     SampleSpec {
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// A PNG has no provenance.
@@ -224,7 +224,7 @@ pub enum EvalError {
     Provenance {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// An image is smaller than the grid of its provenance.
@@ -238,7 +238,7 @@ pub enum EvalError {
     ReproducedSize {
         /// Width and height of the reproduced image.
         reproduced: [u32; 2],
-        /// Of the file's image.
+        /// Width and height of the file's image.
         file: [u32; 2],
     },
     /// The images do not depend on the latents.
@@ -473,7 +473,7 @@ pub enum EvalError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The problem.
         problem: BoxProblem,
     },
     /// A file of boxes is empty.
@@ -484,7 +484,7 @@ pub enum EvalError {
     },
 }
 
-/// What is wrong with a line of a file of boxes.
+/// The problem with a line of a file of boxes.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BoxProblem {
     /// The line is not five numbers.

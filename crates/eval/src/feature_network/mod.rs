@@ -76,7 +76,7 @@ pub struct FeatureNetwork {
     device: Device,
 }
 
-/// What a feature network computes for images.
+/// Features and output probabilities of images.
 pub struct Predictions {
     /// `[N, 128]`, at least 0.
     pub features: Tensor,

@@ -1,6 +1,6 @@
-//! What single features of a discriminator respond to: the images of a dataset with the strongest
-//! responses, and their guided gradients (guided backpropagation; Springenberg et al. 2015; figure
-//! 5 of Radford et al. 2016).
+//! Strongest responses of a discriminator's single features: the images of a dataset that cause
+//! them, and their guided gradients (guided backpropagation; Springenberg et al. 2015; figure 5 of
+//! Radford et al. 2016).
 //!
 //! ```
 //! use data::{Dataset, Preprocess, Split};

@@ -13,7 +13,7 @@ use train::Sampler;
 /// The side of the window in which missing pixels give known ones more weight, as in the paper.
 const WINDOW: usize = 7;
 
-/// What is wrong with an image, and so which differences to it matter.
+/// The corruption of an image, which decides the differences that the context loss measures.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Corruption {
     /// Pixels are missing: true for each that is, `[H · W]`.
@@ -260,7 +260,7 @@ mod tests {
         let mask: Vec<bool> = (0..16).map(|p| p == 3).collect();
         let masked = Corruption::Mask(mask.clone());
         assert_eq!(masked.apply(&whole, [4, 4, 1]).unwrap()[3], 0.0);
-        // What is generated in the hole is no error.
+        // Pixels generated in the hole are no error.
         let mut other = whole.clone();
         other[3] = -1.0;
         assert_eq!(known_error(&masked, &other, &whole, [4, 4, 1]).unwrap(), 0.0);

@@ -61,7 +61,7 @@ pub struct ConditionTable {
     pub indices: Vec<usize>,
 }
 
-/// What one image is generated from.
+/// The latent and the condition of one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatentCombination {
     /// The weighted sum of latents.
@@ -78,7 +78,7 @@ impl From<Terms> for LatentCombination {
     }
 }
 
-/// What a cell of the grid shows.
+/// The content of a grid cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cell {

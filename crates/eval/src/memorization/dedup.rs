@@ -20,7 +20,7 @@ const RANDOM_PAIRS: usize = 2000;
 /// The quantile of random pairs' distances beyond which a duplicate is borderline.
 const NEAR: f64 = 0.01;
 
-/// What counts as a duplicate.
+/// Options of near-duplicate detection.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Options {
     /// How the autoencoder is trained.

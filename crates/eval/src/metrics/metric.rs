@@ -1,4 +1,5 @@
-//! What a metric is: a name, what it needs, and a function of two feature sets.
+//! Definition of a metric (name, requirements, function of two feature sets), its options and its
+//! values.
 
 use super::manifold::{Manifold, manifold};
 use super::train_neighbors::TrainNeighborIndex;
@@ -18,7 +19,7 @@ pub struct Metric {
     pub help: &'static str,
     /// The [key](MetricValue::key) of its value, or of the first of several.
     pub key: &'static str,
-    /// What it needs in addition to the features of both sets.
+    /// Its requirements in addition to the features of both sets.
     pub needs: Needs,
     /// Whether it is computed when no metrics are named.
     pub default: bool,
@@ -38,7 +39,7 @@ impl fmt::Debug for Metric {
     }
 }
 
-/// What a metric needs in addition to the features of both sets.
+/// Requirements of a metric in addition to the features of both sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
     /// Nothing.
@@ -88,7 +89,7 @@ pub struct FeatureSet {
     pub classes: Option<Features>,
 }
 
-/// What a metric computes from, with intermediate results that several metrics share.
+/// Inputs of a metric, with intermediate results that several metrics share.
 pub struct MetricInputs<'a> {
     /// The real set.
     pub real: &'a FeatureSet,
@@ -180,7 +181,7 @@ pub enum Direction {
 pub struct MetricReport {
     /// In the order of [`METRICS`](super::METRICS).
     pub values: Vec<MetricValue>,
-    /// What limits their meaning.
+    /// Limitations of the values.
     pub warnings: Vec<MetricWarning>,
 }
 
@@ -198,7 +199,7 @@ impl From<MetricValue> for MetricReport {
     }
 }
 
-/// What limits the meaning of a metric's value.
+/// A limitation of a metric's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetricWarning {
     /// A covariance has no full rank: there are not more images than features.
