@@ -62,8 +62,8 @@ pub(crate) fn tensors(state: &TrainState) -> BTreeMap<String, HostTensor> {
 /// # Errors
 /// Returns an error if names or shapes are not those of the recipe.
 pub(crate) fn load_weights(state: &mut TrainState, checkpoint: &Checkpoint) -> Result<(), NnError> {
-    state.g.network.load_state_dict(&strip_prefix(checkpoint, G[0]))?;
-    state.d.network.load_state_dict(&strip_prefix(checkpoint, D[0]))?;
+    state.g.network.load_state_dict(&checkpoint.section(G[0]))?;
+    state.d.network.load_state_dict(&checkpoint.section(D[0]))?;
     if let Some(ema) = &mut state.ema {
         *ema = Ema::new(&state.g.network, state.recipe.train.ema as f32);
     }
@@ -77,16 +77,16 @@ pub(crate) fn load_weights(state: &mut TrainState, checkpoint: &Checkpoint) -> R
 pub(crate) fn load(state: &mut TrainState, checkpoint: &Checkpoint) -> Result<(), NnError> {
     load_weights(state, checkpoint)?;
     let load_optimizer = |network: &mut NetworkState, [_, optimizer, history]: [&str; 3]| {
-        network.optimizer.load_state(&strip_prefix(checkpoint, optimizer))?;
+        network.optimizer.load_state(&checkpoint.section(optimizer))?;
         match &mut network.history {
-            Some(average) => average.load_state(&strip_prefix(checkpoint, history)),
+            Some(average) => average.load_state(&checkpoint.section(history)),
             None => Ok(()),
         }
     };
     load_optimizer(&mut state.g, G)?;
     load_optimizer(&mut state.d, D)?;
     match &mut state.ema {
-        Some(ema) => ema.load_state_dict(&strip_prefix(checkpoint, EMA)),
+        Some(ema) => ema.load_state_dict(&checkpoint.section(EMA)),
         None => Ok(()),
     }
 }
@@ -108,14 +108,6 @@ pub(crate) fn meta(
         numerics_id: device.numerics_id(),
         numerics_version: tensor::numerics_version(),
     }
-}
-
-/// The tensors whose names begin with `prefix`, without it.
-pub(crate) fn strip_prefix(checkpoint: &Checkpoint, prefix: &str) -> StateDict {
-    let strip = |(name, array): (&String, &HostTensor)| {
-        Some((name.strip_prefix(prefix)?.to_string(), array.clone()))
-    };
-    checkpoint.tensors.iter().filter_map(strip).collect()
 }
 
 /// # Errors

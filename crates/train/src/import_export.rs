@@ -1,7 +1,7 @@
 //! Weights in and out: state dicts of the PyTorch example, and the paper's authors' own arrays.
 
 use crate::TrainError;
-use crate::checkpoint_state::{meta, strip_prefix};
+use crate::checkpoint_state::meta;
 use crate::sampler::load_generator;
 use nn::{Network, Recipe, StateDict};
 use runs::{Checkpoint, DatasetId};
@@ -81,7 +81,7 @@ pub fn export(
     std::fs::create_dir_all(folder)
         .map_err(|e| TrainError::Setting(format!("cannot create {}: {e}", folder.display())))?;
     runs::write_state_dict(&files[0], &generator.state_dict())?;
-    runs::write_state_dict(&files[1], &strip_prefix(checkpoint, "d."))?;
+    runs::write_state_dict(&files[1], &checkpoint.section("d."))?;
     Ok(files)
 }
 

@@ -1,7 +1,6 @@
 //! Pictures from a checkpoint's generator.
 
 use crate::TrainError;
-use crate::checkpoint_state::strip_prefix;
 use crate::rng_streams as stream;
 use nn::recipe::{ConditionConfig, ConditioningMethod, LatentDistribution};
 use nn::{BatchNormStats, ForwardCtx, Layer, Mode, Network, Recipe};
@@ -232,12 +231,12 @@ pub fn load_generator(
 ) -> Result<(Recipe, Network, BatchNormMode), TrainError> {
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
     let (generator, _) = recipe.build(&mut Philox::new(0, 0))?;
-    let averaged = strip_prefix(checkpoint, "ema.");
+    let averaged = checkpoint.section("ema.");
     let normalises =
         generator.layers().iter().any(|(_, layer)| matches!(layer, Layer::BatchNorm(_)));
     let sound = !normalises || averaged.is_empty() && has_statistics(checkpoint, "g.");
     generator.load_state_dict(&if averaged.is_empty() {
-        strip_prefix(checkpoint, "g.")
+        checkpoint.section("g.")
     } else {
         averaged
     })?;
@@ -265,7 +264,7 @@ pub fn load_discriminator(
     checkpoint: &Checkpoint,
     device: &Device,
 ) -> Result<Option<(Recipe, Network, bool)>, TrainError> {
-    let state = strip_prefix(checkpoint, "d.");
+    let state = checkpoint.section("d.");
     if state.is_empty() {
         return Ok(None);
     }
