@@ -83,7 +83,7 @@ fn guided_gradients_equal_pytorch() {
         for (key, value) in
             state.iter_mut().filter(|(key, _)| !key.ends_with("num_batches_tracked"))
         {
-            *value = golden[&format!("{name}/state/{key}")].clone().into();
+            *value = golden[&format!("{name}/state/{key}")].clone();
         }
         network.load_state_dict(&state).unwrap();
         let x = &golden[&format!("{name}/x")];

@@ -49,6 +49,9 @@ pub(crate) static FORMATS: &[&Format] = &[
     &folder::FORMAT,
 ];
 
+type OpenSplit = fn(&Path, Split, Option<&[&str]>) -> Result<Box<dyn Source>, DataError>;
+type ReadShape = fn(&Path, Split) -> Result<Option<[u32; 3]>, DataError>;
+
 /// A dataset format.
 pub(crate) struct Format {
     /// The prefix that forces it, as in `idx:PATH`.
@@ -60,9 +63,9 @@ pub(crate) struct Format {
     pub detect: fn(&Candidate<'_>) -> Result<Option<Confidence>, DataError>,
     /// Opens one split. The names of the classes come from the built-in dataset that is opened, for
     /// formats whose files do not contain them.
-    pub open: fn(&Path, Split, Option<&[&str]>) -> Result<Box<dyn Source>, DataError>,
+    pub open: OpenSplit,
     /// `[H, W, C]`, if all images have the same shape and it is known without decoding.
-    pub image_shape: fn(&Path, Split) -> Result<Option<[u32; 3]>, DataError>,
+    pub image_shape: ReadShape,
 }
 
 impl fmt::Debug for Format {
