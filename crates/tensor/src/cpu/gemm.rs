@@ -139,7 +139,7 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
         let (lanes, panel) = (lanes(), panel_columns());
         let kc = ks.len();
         for k0 in (0..kc).step_by(SIDE) {
-            let some = k0..kc.min(k0 + SIDE);
+            let group = k0..kc.min(k0 + SIDE);
             for column in (0..self.n).step_by(panel) {
                 let n = (panel).min(self.n - column);
                 let width = n.next_multiple_of(lanes);
@@ -147,14 +147,14 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
                 if next < self.n {
                     self.prefetch_panel(
                         ks.start,
-                        some.clone(),
+                        group.clone(),
                         next..self.n.min(next + panel),
                         &out[next * kc..],
                     );
                 }
                 self.pack_panel(
                     ks.start,
-                    some.clone(),
+                    group.clone(),
                     column..column + n,
                     width,
                     &mut out[column * kc..][..width * kc],
@@ -165,33 +165,27 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
 
     /// Prefetches what [`pack_panel`](Self::pack_panel) reads and writes next; the stride defeats
     /// the hardware prefetcher.
-    fn prefetch_panel(
-        &self,
-        first: usize,
-        some: Range<usize>,
-        columns: Range<usize>,
-        panel: &[f32],
-    ) {
+    fn prefetch_panel(&self, first: usize, ks: Range<usize>, columns: Range<usize>, panel: &[f32]) {
         let prefetch_at = |k: usize, j: usize| {
             prefetch(self.data.as_ptr().wrapping_add((self.row)(first + k) + j * self.stride))
         };
         if self.stride == 1 {
-            some.clone().for_each(|k| columns.clone().step_by(16).for_each(|j| prefetch_at(k, j)));
+            ks.clone().for_each(|k| columns.clone().step_by(16).for_each(|j| prefetch_at(k, j)));
         } else {
-            columns.clone().for_each(|j| prefetch_at(some.start, j));
+            columns.clone().for_each(|j| prefetch_at(ks.start, j));
         }
         let width = packed_columns(columns.len());
-        (some.start * width..some.end * width)
+        (ks.start * width..ks.end * width)
             .step_by(16)
             .for_each(|i| prefetch(panel.as_ptr().wrapping_add(i)));
     }
 
-    /// Rows `some` (at most [`SIDE`], counted from `first` on) of one panel, which has rows of
+    /// Rows `ks` (at most [`SIDE`], counted from `first` on) of one panel, which has rows of
     /// `width`.
     fn pack_panel(
         &self,
         first: usize,
-        some: Range<usize>,
+        ks: Range<usize>,
         columns: Range<usize>,
         width: usize,
         panel: &mut [f32],
@@ -199,7 +193,7 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
         let n = columns.len();
         let at = |k: usize| (self.row)(first + k) + columns.start * self.stride;
         if self.stride == 1 && n.is_multiple_of(SIDE) {
-            for k in some {
+            for k in ks {
                 let (from, to) = (&self.data[at(k)..][..n], &mut panel[k * width..][..n]);
                 // Copies of a known length compile to a few instructions instead of a call.
                 for (to, from) in
@@ -209,7 +203,7 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
                 }
             }
         } else if self.stride == 1 {
-            for k in some {
+            for k in ks {
                 let row = &mut panel[k * width..][..width];
                 row[..n].copy_from_slice(&self.data[at(k)..][..n]);
                 row[n..].fill(0.0);
@@ -217,15 +211,14 @@ impl<F: Fn(usize) -> usize + Sync> Rhs<'_, F> {
         } else {
             // Along a transposed operand, 16 consecutive k are adjacent in memory: squares of 16 ×
             // 16 are transposed in registers.
-            let aligned =
-                some.len() == SIDE && at(some.end - 1).wrapping_sub(at(some.start)) == SIDE - 1;
+            let aligned = ks.len() == SIDE && at(ks.end - 1).wrapping_sub(at(ks.start)) == SIDE - 1;
             for j0 in (0..width).step_by(SIDE) {
                 if aligned && j0 + SIDE <= n {
-                    let from = &self.data[at(some.start) + j0 * self.stride..];
-                    transpose_tile(from, self.stride, &mut panel[some.start * width + j0..], width);
+                    let from = &self.data[at(ks.start) + j0 * self.stride..];
+                    transpose_tile(from, self.stride, &mut panel[ks.start * width + j0..], width);
                     continue;
                 }
-                for k in some.clone() {
+                for k in ks.clone() {
                     for j in j0..width.min(j0 + SIDE) {
                         panel[k * width + j] =
                             if j < n { self.data[at(k) + j * self.stride] } else { 0.0 };
@@ -347,15 +340,15 @@ pub(crate) fn matmul_packed(
     let BlockSizes { rows, columns, copies, .. } = block_sizes();
     let tall = tall();
     // Tasks of equal height, in whole tiles: a low last task would leave threads idle.
-    let most = m.div_ceil(m.div_ceil(rows)).next_multiple_of(tall);
+    let task_rows = m.div_ceil(m.div_ceil(rows)).next_multiple_of(tall);
     let columns = columns.next_multiple_of(panel_columns());
-    let (row_tasks, column_tasks) = (m.div_ceil(most), n.div_ceil(columns));
+    let (row_tasks, column_tasks) = (m.div_ceil(task_rows), n.div_ceil(columns));
     let width = packed_columns(n);
     let longest = packed.blocks.iter().map(|b| b.len).max().unwrap_or(0);
     let copies = trans_a || copies && n >= MANY_COLUMNS;
     let out = SendPtr(out.as_mut_ptr());
     par_for(row_tasks * column_tasks, |task| {
-        let rows = task / column_tasks * most..m.min((task / column_tasks + 1) * most);
+        let rows = task / column_tasks * task_rows..m.min((task / column_tasks + 1) * task_rows);
         let n0 = task % column_tasks * columns;
         let columns = n0..n.min(n0 + columns);
         let mut copy =

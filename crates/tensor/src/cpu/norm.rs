@@ -231,8 +231,8 @@ multiversion! {
             second.fill(0.0);
             for (x, dy) in x.chunks_exact(width).zip(dy.chunks_exact(width)) {
                 for i in 0..width {
-                    // The activation's argument is recomputed from x: nothing of the size of x is
-                    // kept for it.
+                    // The activation's argument is recomputed from x, so that it need not be
+                    // saved.
                     let g = dy[i] * derivative(x[i] * scale[i] + offset[i]);
                     first[i] += g;
                     second[i] += g * (x[i] - mean[i]);
@@ -311,8 +311,8 @@ pub(crate) fn backward(
         for c in 0..channels {
             let (s, r, m) =
                 (f64::from(scale[c]), f64::from(constants.rstd[c]), f64::from(constants.mean[c]));
-            // dx = s · (g − Σg / n − x̂ · Σ(g · x̂) / n) with x̂ = (x − m) · r, sorted by
-            // powers of x: each element then costs two multiply-adds after g.
+            // dx = s · (g − Σg / n − x̂ · Σ(g · x̂) / n) with x̂ = (x − m) · r,
+            // sorted by powers of x: each element then costs two multiply-adds after g.
             let k = -s * r * r * weighted[c] / n;
             slope[c] = k as f32;
             constant[c] = (-s * sums[c] / n - k * m) as f32;

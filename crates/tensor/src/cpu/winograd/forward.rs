@@ -142,10 +142,10 @@ pub(crate) fn forward<const M: usize, const T: usize, const R: usize>(
     let out = SendPtr(y.as_mut_ptr());
     par_for(plan.tasks(), |task| {
         let (range, shares) = plan.task(task, batch, tiles.per_image());
-        let most = range.len().min(tiles_at_once());
-        let mut v = Buffer::uninit(points * point_stride(most * BLOCK_K));
+        let max_tiles = range.len().min(tiles_at_once());
+        let mut v = Buffer::uninit(points * point_stride(max_tiles * BLOCK_K));
         let mut u = Buffer::uninit(points * point_stride(BLOCK_K * BLOCK_N));
-        let sums_len = points * point_stride(most * BLOCK_N);
+        let sums_len = points * point_stride(max_tiles * BLOCK_N);
         let mut sums = Buffer::uninit(shares.len() * sums_len);
         let mut sink = Buffer::uninit(BLOCK_N);
         for block in tile_blocks(range) {

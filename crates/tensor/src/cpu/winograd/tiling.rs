@@ -263,9 +263,9 @@ impl Plan {
     pub(super) const MIN_TASKS: usize = 4;
 
     pub(super) fn new(batch: usize, tiles_per_image: usize, columns: usize) -> Self {
-        let most = (tiles_at_once() / tiles_per_image).max(1);
+        let max_images = (tiles_at_once() / tiles_per_image).max(1);
         // As few groups as possible, of nearly equal numbers of images.
-        let groups = batch.div_ceil(most);
+        let groups = batch.div_ceil(max_images);
         let images = batch.div_ceil(groups);
         let groups = batch.div_ceil(images);
         let blocks = pieces(columns, BLOCK_N);
@@ -295,6 +295,6 @@ impl Plan {
 
 /// `range` in blocks of at most [`tiles_at_once`].
 pub(super) fn tile_blocks(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let (end, most) = (range.end, tiles_at_once());
-    range.step_by(most).map(move |start| start..end.min(start + most))
+    let (end, max_tiles) = (range.end, tiles_at_once());
+    range.step_by(max_tiles).map(move |start| start..end.min(start + max_tiles))
 }

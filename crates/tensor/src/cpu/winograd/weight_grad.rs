@@ -87,9 +87,9 @@ pub(crate) fn weight_grad<const M: usize, const T: usize, const R: usize>(
         let (phase_channels, columns) =
             (&row_blocks[rest / column_blocks.len()], &column_blocks[rest % column_blocks.len()]);
         let (rows, n) = (phase_channels.len(), columns.len());
-        let most = all.min(tiles_at_once());
-        let mut v = Buffer::uninit(points * point_stride(most * rows));
-        let mut e = Buffer::uninit(points * point_stride(most * n));
+        let max_tiles = all.min(tiles_at_once());
+        let mut v = Buffer::uninit(points * point_stride(max_tiles * rows));
+        let mut e = Buffer::uninit(points * point_stride(max_tiles * n));
         let mut sums = Buffer::uninit(points * point_stride(rows * n));
         let mut sink = Buffer::uninit(n);
         let sink = sink.as_mut_ptr();
