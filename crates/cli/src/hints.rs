@@ -12,6 +12,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use tensor::gpu::GpuError;
 use train::TrainError;
+use train::condition::ConditionError;
 
 /// `message: hint`, or the message alone where there is no hint.
 pub fn compose(message: impl Display, hint: Option<String>) -> String {
@@ -183,13 +184,52 @@ fn read_hint(kind: ErrorKind) -> &'static str {
 
 /// Hints for training and sampling.
 pub fn train(error: &TrainError) -> Option<String> {
-    match error {
-        TrainError::Artifact(error) => artifact(error),
-        TrainError::Data(error) => data(error),
-        TrainError::Nn(error) => nn(error),
-        TrainError::Gpu(error) => gpu(error),
-        _ => None,
-    }
+    let hint = match error {
+        TrainError::Artifact(error) => return artifact(error),
+        TrainError::Data(error) => return data(error),
+        TrainError::Nn(error) | TrainError::Weights { source: error, .. } => return nn(error),
+        TrainError::Gpu(error) => return gpu(error),
+        TrainError::Condition(error) => return condition(error),
+        TrainError::NonFinite { .. } => {
+            "the checkpoints before it are valid, resume from one with a lower --lr"
+        }
+        TrainError::Diverged { .. } => {
+            "the checkpoints are valid, resume from an earlier one with a far lower --lr, or use \
+             another recipe"
+        }
+        TrainError::NoTrainingState => "use train --init-from, or sample",
+        TrainError::FileExists { .. } => "choose another --out, or overwrite it with --force",
+        TrainError::BatchStatistics { .. } => "use a larger --batch, or another --bn",
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
+/// Hints for conditions.
+fn condition(error: &ConditionError) -> Option<String> {
+    use nn::recipe::ConditionKind::{Attributes, Class, Vector};
+    let hint = match error {
+        ConditionError::NoLabels { .. } => {
+            "give a dataset with classes, or leave --condition out"
+        }
+        ConditionError::NoAttributes { .. } => {
+            "put a table attributes.csv in its folder, or leave --condition out"
+        }
+        ConditionError::OnlyIdentifiers { .. } => {
+            "name those to condition on, --condition attributes:NAME,NAME"
+        }
+        ConditionError::NoVectorFile | ConditionError::OtherKind { kind: Vector, .. } => {
+            "give it with --condition FILE.safetensors"
+        }
+        ConditionError::OtherDataset { .. } => "use the dataset they were made for",
+        ConditionError::UnknownClass { .. } | ConditionError::OtherKind { kind: Class, .. } => {
+            "give one of them with --class"
+        }
+        ConditionError::UnknownAttribute { .. }
+        | ConditionError::OtherKind { kind: Attributes, .. } => "give some of them with --attr",
+        _ => return None,
+    };
+    Some(hint.into())
 }
 
 /// Hints for metrics and experiments.

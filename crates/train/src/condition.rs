@@ -1,7 +1,26 @@
-//! What pictures are conditioned on: labels, attributes or vectors as rows of numbers.
+//! The conditions of images (conditional GANs, Mirza & Osindero 2014): class labels, attributes or
+//! vectors as rows `[N, K]`.
+//!
+//! ```
+//! use nn::recipe::{ConditionConfig, ConditionKind, ConditioningMethod};
+//! use train::condition::parse_condition;
+//!
+//! let condition = ConditionConfig {
+//!     kind: ConditionKind::Class,
+//!     size: 3,
+//!     names: ["cat", "dog", "owl"].map(String::from).to_vec(),
+//!     generator: ConditioningMethod::Input,
+//!     discriminator: ConditioningMethod::Projection,
+//!     embedding: 0,
+//!     auxiliary_weight: 1.0,
+//! };
+//! assert_eq!(parse_condition(&condition, Some("dog"), &[])?.to_vec(), [0.0, 1.0, 0.0]);
+//! assert!(parse_condition(&condition, Some("bee"), &[]).is_err());
+//! # Ok::<(), train::TrainError>(())
+//! ```
 
 use crate::TrainError;
-
+pub use crate::condition_error::ConditionError;
 use data::{Attribute, AttributeKind, Batch, Dataset};
 use nn::recipe::{ConditionConfig, ConditionKind};
 use std::collections::HashMap;
@@ -9,45 +28,48 @@ use std::path::Path;
 use std::sync::Arc;
 use tensor::Tensor;
 
-/// The most classes, and numbers in a condition.
-const MOST: usize = 65_536;
+/// The most classes, and the most values of a condition.
+const MAX_SIZE: usize = 65_536;
 
-/// Where the conditions of a set's pictures come from.
+/// The conditions of a data set's images.
 pub struct Conditions {
     dataset: Arc<Dataset>,
     kind: ConditionKind,
     size: usize,
-    /// `[pictures, size]`, of a file.
+    /// `[images, size]`, from a file.
     vectors: Option<Vec<f32>>,
-    /// The columns of attributes that are told.
+    /// The attribute columns that the networks are conditioned on.
     columns: Vec<usize>,
-    /// Whose label is told, where that is not everybody's.
-    known: Option<Vec<bool>>,
+    /// Which images have a label, if not all.
+    has_label: Option<Vec<bool>>,
 }
 
-/// What a set offers as the condition of a new recipe: its length, and what each of its numbers is called. A column of words gives a number for each
-/// word, called `column=word`. Where the condition names columns of attributes, or single ones of these numbers, their columns are taken; else all but
-/// those that tell pictures apart or say what they are for: `split`, and columns of words or whole numbers where more than half of the
-/// pictures have one that no other has.
+/// The condition that a data set gives to a new recipe: the number of its values, and their names.
+/// A column of words gives one value per word, named `column=word`.
+///
+/// The columns are those that `condition` names (by the column or by one of its values); otherwise
+/// all but those that identify images or name a split: `split`, and columns of words or whole
+/// numbers where more than half of the images have a value that no other image has.
 ///
 /// # Errors
-/// A set without labels, or without attributes, or without those named; a file of vectors that is not one row for each picture.
+/// Returns an error if the data set has no labels, no attributes or not those named, or if the file
+/// of vectors does not have one row per image.
 pub fn condition_schema(
     condition: &ConditionConfig,
     dataset: &Dataset,
     vectors: Option<&Path>,
 ) -> Result<(usize, Vec<String>), TrainError> {
-    let chosen = match condition.kind {
+    let columns = match condition.kind {
         ConditionKind::Attributes if condition.names.is_empty() => {
             default_condition_columns(dataset)
         }
         ConditionKind::Attributes => columns_by_name(&condition.names, dataset)?,
         ConditionKind::Class | ConditionKind::Vector => Vec::new(),
     };
-    schema_of_columns(condition.kind, &chosen, dataset, vectors)
+    schema_of_columns(condition.kind, &columns, dataset, vectors)
 }
 
-/// The columns of attributes that are told unless some are named.
+/// The attribute columns of a condition that names none.
 fn default_condition_columns(dataset: &Dataset) -> Vec<usize> {
     let columns = dataset.attribute_columns();
     let mut counts: Vec<HashMap<u32, u32>> = vec![HashMap::new(); columns.len()];
@@ -56,129 +78,106 @@ fn default_condition_columns(dataset: &Dataset) -> Vec<usize> {
             *count.entry(value.to_bits()).or_default() += 1;
         }
     }
-    let telling = |at: &usize| {
-        let alone = counts[*at].values().filter(|count| **count == 1).count();
-        let measured = columns[*at].kind == AttributeKind::Number
-            && counts[*at].keys().any(|bits| f32::from_bits(*bits).fract() != 0.0);
-        columns[*at].describes() && (2 * alone <= dataset.len() || measured)
+    let describes_images = |column: &usize| {
+        let unique = counts[*column].values().filter(|count| **count == 1).count();
+        // A measured quantity is different for every image without identifying any.
+        let is_fractional = columns[*column].kind == AttributeKind::Number
+            && counts[*column].keys().any(|bits| f32::from_bits(*bits).fract() != 0.0);
+        columns[*column].describes() && (2 * unique <= dataset.len() || is_fractional)
     };
-    (0..columns.len()).filter(telling).collect()
+    (0..columns.len()).filter(describes_images).collect()
 }
 
-/// The columns of attributes with these names, or with numbers of these names, in the table's order.
-fn columns_by_name(names: &[String], dataset: &Dataset) -> Result<Vec<usize>, TrainError> {
+/// The attribute columns with these names, or with values of these names, in the table's order.
+fn columns_by_name(names: &[String], dataset: &Dataset) -> Result<Vec<usize>, ConditionError> {
     let columns = dataset.attribute_columns();
-    let of = |name: &String| {
-        let own = |column: &Attribute| {
+    let find = |name: &String| {
+        let matches = |column: &Attribute| {
             column.name == *name
                 || name.strip_prefix(&column.name).is_some_and(|rest| rest.starts_with('='))
         };
-        columns.iter().position(own).ok_or_else(|| {
-            let known =
-                columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
-            let there = if known.is_empty() { "none".to_owned() } else { known };
-            TrainError::Setting(format!(
-                "{:?} has no attribute {name:?}: there are {there}",
-                dataset.name()
-            ))
+        columns.iter().position(matches).ok_or_else(|| ConditionError::NoSuchAttribute {
+            dataset: dataset.name().to_string(),
+            name: name.clone(),
+            known: columns.iter().map(|column| column.name.clone()).collect(),
         })
     };
-    let mut chosen = names.iter().map(of).collect::<Result<Vec<_>, _>>()?;
-    chosen.sort_unstable();
-    chosen.dedup();
-    Ok(chosen)
+    let mut found = names.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
-/// The same, of these columns of attributes.
+/// [`condition_schema`] of these attribute columns.
 fn schema_of_columns(
     kind: ConditionKind,
-    chosen: &[usize],
+    columns: &[usize],
     dataset: &Dataset,
     vectors: Option<&Path>,
 ) -> Result<(usize, Vec<String>), TrainError> {
-    let bad = |text: String| Err(TrainError::Setting(text));
-    match kind {
-        ConditionKind::Class => {
-            let names = dataset.class_names().to_vec();
-            match names.len() {
-                0 => bad(format!(
-                    "{:?} has no labels to condition on: name a set with classes, or leave the condition out",
-                    dataset.name()
-                )),
-                n if n > MOST => bad(format!("{:?} has {n} classes, over {MOST}", dataset.name())),
-                n => Ok((n, names)),
-            }
-        }
+    let name = || dataset.name().to_string();
+    let names = match kind {
+        ConditionKind::Class => dataset.class_names().to_vec(),
         ConditionKind::Attributes => {
-            let mut names = Vec::new();
-            for column in chosen.iter().map(|at| &dataset.attribute_columns()[*at]) {
-                match &column.kind {
-                    AttributeKind::Binary | AttributeKind::Number => {
-                        names.push(column.name.clone())
-                    }
-                    AttributeKind::Category(words) => {
-                        names.extend(words.iter().map(|word| format!("{}={word}", column.name)))
-                    }
+            let columns = columns.iter().map(|column| &dataset.attribute_columns()[*column]);
+            let names = columns.flat_map(|column| match &column.kind {
+                AttributeKind::Binary | AttributeKind::Number => vec![column.name.clone()],
+                AttributeKind::Category(words) => {
+                    words.iter().map(|word| format!("{}={word}", column.name)).collect()
                 }
-            }
-            match names.len() {
-                0 if !dataset.attribute_columns().is_empty() => bad(format!(
-                    "the attributes of {:?} only tell its pictures apart: name those to condition on, --condition attributes:NAME,NAME",
-                    dataset.name()
-                )),
-                0 => bad(format!(
-                    "{:?} has no attributes to condition on: put a table attributes.csv beside the pictures, or leave the condition out",
-                    dataset.name()
-                )),
-                n if n > MOST => bad(format!(
-                    "the attributes of {:?} make {n} numbers, over {MOST}",
-                    dataset.name()
-                )),
-                n => Ok((n, names)),
-            }
+            });
+            names.collect()
         }
         ConditionKind::Vector => {
-            let Some(file) = vectors else {
-                return bad("a condition of vectors needs the file that holds them: --condition FILE.safetensors".into());
-            };
-            Ok((read(file, dataset.len())?.0, Vec::new()))
+            let file = vectors.ok_or(ConditionError::NoVectorFile)?;
+            return Ok((read_vectors(file, dataset.len())?.0, Vec::new()));
         }
+    };
+    match (names.len(), kind) {
+        (0, ConditionKind::Class) => Err(ConditionError::NoLabels { dataset: name() }.into()),
+        (0, _) if dataset.attribute_columns().is_empty() => {
+            Err(ConditionError::NoAttributes { dataset: name() }.into())
+        }
+        (0, _) => Err(ConditionError::OnlyIdentifiers { dataset: name() }.into()),
+        (size, _) if size > MAX_SIZE => {
+            Err(ConditionError::TooLarge { dataset: name(), size, max: MAX_SIZE }.into())
+        }
+        (size, _) => Ok((size, names)),
     }
 }
 
-/// The width and numbers of a file's one tensor, `[pictures, width]`.
-fn read(file: &Path, pictures: usize) -> Result<(usize, Vec<f32>), TrainError> {
-    let mut arrays = runs::read_state_dict(file)?;
-    let array = if arrays.len() == 1 {
-        arrays.pop_first().map(|(_, array)| array)
+/// The width and values of a file's one tensor, `[rows, width]`.
+fn read_vectors(file: &Path, rows: usize) -> Result<(usize, Vec<f32>), TrainError> {
+    let mut tensors = runs::read_state_dict(file)?;
+    let tensor = if tensors.len() == 1 {
+        tensors.pop_first().map(|(_, tensor)| tensor)
     } else {
-        arrays.remove("condition")
+        tensors.remove("condition")
     };
-    let wrong = |what: String| {
-        TrainError::Setting(format!(
-            "{file:?} {what}: give one tensor of F32 (or one called \"condition\"), a row for each of the {pictures} pictures"
-        ))
+    let invalid = |problem: String| {
+        TrainError::from(ConditionError::VectorFile { path: file.to_owned(), problem, rows })
     };
-    let array = array.ok_or_else(|| {
-        wrong(format!("holds {} tensors, none called \"condition\"", arrays.len()))
+    let tensor = tensor.ok_or_else(|| {
+        invalid(format!("holds {} tensors, none named \"condition\"", tensors.len()))
     })?;
-    match (&array.shape[..], array.as_f32()) {
-        ([rows, width], Some(values)) if *rows == pictures && (1..=MOST).contains(width) => {
-            match values.iter().find(|v| !v.is_finite()) {
-                Some(value) => Err(wrong(format!("holds {value}"))),
+    match (&tensor.shape[..], tensor.as_f32()) {
+        ([count, width], Some(values)) if *count == rows && (1..=MAX_SIZE).contains(width) => {
+            match values.iter().find(|value| !value.is_finite()) {
+                Some(value) => Err(invalid(format!("holds {value}"))),
                 None => Ok((*width, values.to_vec())),
             }
         }
-        (shape, Some(_)) => Err(wrong(format!("holds a tensor of shape {shape:?}"))),
-        (_, None) => Err(wrong("holds whole numbers".into())),
+        (shape, Some(_)) => Err(invalid(format!("holds a tensor of shape {shape:?}"))),
+        (_, None) => Err(invalid("holds integers".into())),
     }
 }
 
 impl Conditions {
-    /// The conditions of `dataset`'s pictures as a recipe wants them.
+    /// The conditions of `dataset`'s images for a recipe.
     ///
     /// # Errors
-    /// A set or file that does not offer what the recipe was made for.
+    /// Returns an error if the data set or the file does not have the values that the recipe was
+    /// made for.
     pub fn new(
         condition: &ConditionConfig,
         dataset: &Arc<Dataset>,
@@ -190,14 +189,15 @@ impl Conditions {
         };
         let (size, names) = schema_of_columns(condition.kind, &columns, dataset, vectors)?;
         if size != condition.size || !condition.names.is_empty() && names != condition.names {
-            return Err(TrainError::Mismatch(format!(
-                "the networks are conditioned on {} numbers, {:?} offers {size} or calls them otherwise: use the set they were made for",
-                condition.size,
-                dataset.name()
-            )));
+            return Err(ConditionError::OtherDataset {
+                size: condition.size,
+                dataset: dataset.name().to_string(),
+                available: size,
+            }
+            .into());
         }
         let vectors = match (condition.kind, vectors) {
-            (ConditionKind::Vector, Some(file)) => Some(read(file, dataset.len())?.1),
+            (ConditionKind::Vector, Some(file)) => Some(read_vectors(file, dataset.len())?.1),
             _ => None,
         };
         Ok(Self {
@@ -206,12 +206,13 @@ impl Conditions {
             size,
             vectors,
             columns,
-            known: None,
+            has_label: None,
         })
     }
 
-    /// The same, with the labels of `count` pictures, as many of each class as can be, and none of the others, whose rows are zeros; 0 leaves all.
-    /// Which ones is a function of the set alone.
+    /// Semi-supervised conditions: keeps the labels of `count` images, as many of each class as
+    /// possible; the rows of the others are zeros. 0 keeps all labels. Which ones are kept depends
+    /// on the data set alone.
     #[must_use]
     pub fn with_labels(mut self, count: usize) -> Self {
         if count == 0 || count >= self.dataset.len() {
@@ -229,9 +230,9 @@ impl Conditions {
         let longest = classes.iter().map(Vec::len).max().unwrap_or_default();
         let rounds =
             (0..longest).flat_map(|round| classes.iter().filter_map(move |class| class.get(round)));
-        let mut known = vec![false; self.dataset.len()];
-        rounds.take(count).for_each(|(_, index)| known[*index] = true);
-        self.known = Some(known);
+        let mut has_label = vec![false; self.dataset.len()];
+        rounds.take(count).for_each(|(_, index)| has_label[*index] = true);
+        self.has_label = Some(has_label);
         self
     }
 
@@ -240,8 +241,8 @@ impl Conditions {
         batch.indices.iter().flat_map(|&index| self.row(index)).collect()
     }
 
-    /// The conditions of the set's first pictures, one of each kind that there is among the first thousand, `[count, size]` on the CPU, in their
-    /// order; fewer where there are fewer.
+    /// The first `count` different conditions among the data set's first thousand images, `[count,
+    /// size]` on the CPU, in their order; fewer if there are fewer.
     pub fn examples(&self, count: usize) -> Tensor {
         let mut rows: Vec<Vec<f32>> = Vec::new();
         for index in 0..self.dataset.len().min(1000) {
@@ -258,10 +259,10 @@ impl Conditions {
             (ConditionKind::Vector, Some(vectors)) => {
                 vectors[index * self.size..][..self.size].to_vec()
             }
-            (ConditionKind::Class, _) if self.known.as_ref().is_some_and(|known| !known[index]) => {
+            (ConditionKind::Class, _) if self.has_label.as_ref().is_some_and(|has| !has[index]) => {
                 vec![0.0; self.size]
             }
-            (ConditionKind::Class, _) => one_of(
+            (ConditionKind::Class, _) => one_hot(
                 self.size,
                 self.dataset.label(index).map_or(usize::MAX, |label| label as usize),
             ),
@@ -274,77 +275,73 @@ impl Conditions {
         let columns = self.dataset.attribute_columns();
         let numbers = self.columns.iter().flat_map(|&at| match &columns[at].kind {
             AttributeKind::Binary | AttributeKind::Number => vec![values[at]],
-            AttributeKind::Category(words) => one_of(words.len(), values[at] as usize),
+            AttributeKind::Category(words) => one_hot(words.len(), values[at] as usize),
         });
         numbers.collect()
     }
 }
 
-/// A number that says nothing of `index`, of which each is another (the last steps of SplitMix64).
+/// A pseudo-random permutation of 64-bit integers (the finalizer of SplitMix64, Steele et al. 2014).
 fn splitmix64(index: u64) -> u64 {
     let mixed = (index ^ (index >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
 
-/// Zeros, and a one at `at`.
-fn one_of(count: usize, at: usize) -> Vec<f32> {
+/// A one-hot vector: zeros, and a one at `at`.
+fn one_hot(count: usize, at: usize) -> Vec<f32> {
     (0..count).map(|i| f32::from(u8::from(i == at))).collect()
 }
 
-/// A condition that a user describes: `3` or a class's name; or attributes, `smiling=1` or `gender=female` each, the others 0. `[1, size]`.
+/// Parses a condition that a user describes: a class by index or name; or attributes, such as
+/// `smiling=1` or `gender=female`, of which those that are not named are 0. `[1, size]`.
 ///
 /// # Errors
-/// A name that the networks do not know, with those they know.
+/// Returns an error with the known names if the networks do not know one, or if they take a
+/// condition of another kind.
 pub fn parse_condition(
     condition: &ConditionConfig,
     class: Option<&str>,
     attributes: &[String],
 ) -> Result<Tensor, TrainError> {
-    let bad = |text: String| Err(TrainError::Setting(text));
-    let known = || {
-        if condition.names.is_empty() {
-            format!("0 to {}", condition.size.saturating_sub(1))
-        } else {
-            condition.names.join(", ")
-        }
+    let known = || match &condition.names[..] {
+        [] => format!("0 to {}", condition.size.saturating_sub(1)),
+        names => names.join(", "),
     };
+    let index_of = |name: &str| condition.names.iter().position(|known| known == name);
     let mut row = vec![0.0; condition.size];
     match (condition.kind, class) {
         (ConditionKind::Class, Some(text)) => {
-            let named = condition.names.iter().position(|name| name.eq_ignore_ascii_case(text));
-            match named.or_else(|| text.parse().ok()).and_then(|at: usize| row.get_mut(at)) {
+            let by_name = condition.names.iter().position(|name| name.eq_ignore_ascii_case(text));
+            let index = by_name.or_else(|| text.parse().ok());
+            match index.and_then(|index: usize| row.get_mut(index)) {
                 Some(value) => *value = 1.0,
-                None => return bad(format!("--class {text}: these networks know {}", known())),
+                None => {
+                    let (class, known) = (text.to_owned(), known());
+                    return Err(ConditionError::UnknownClass { class, known }.into());
+                }
             }
         }
         (ConditionKind::Attributes, None) => {
             for text in attributes {
                 let (name, value) = text.split_once('=').unwrap_or((text, "1"));
-                let number = value.parse::<f32>().ok().filter(|value| value.is_finite());
-                let whole = condition.names.iter().position(|known| known == text);
-                match (whole, condition.names.iter().position(|known| known == name), number) {
-                    (Some(at), ..) => row[at] = 1.0,
-                    (None, Some(at), Some(number)) => row[at] = number,
-                    _ => return bad(format!("--attr {text}: these networks know {}", known())),
+                let value = value.parse::<f32>().ok().filter(|value| value.is_finite());
+                // A name may hold an equals sign itself: `gender=female` is one of a category.
+                match (index_of(text), index_of(name), value) {
+                    (Some(index), ..) => row[index] = 1.0,
+                    (None, Some(index), Some(value)) => row[index] = value,
+                    _ => {
+                        let (attribute, known) = (text.clone(), known());
+                        return Err(ConditionError::UnknownAttribute { attribute, known }.into());
+                    }
                 }
             }
         }
-        (ConditionKind::Class, None) => {
-            return bad(format!(
-                "these networks are conditioned on a class: --class, one of {}",
-                known()
-            ));
-        }
-        (ConditionKind::Attributes, Some(_)) => {
-            return bad(format!(
-                "these networks are conditioned on attributes: use --attr, with {}",
-                known()
-            ));
-        }
         (ConditionKind::Vector, _) => {
-            return bad("these networks are conditioned on vectors: give them with --condition FILE.safetensors".into());
+            let (kind, known) = (condition.kind, String::new());
+            return Err(ConditionError::OtherKind { kind, known }.into());
         }
+        (kind, _) => return Err(ConditionError::OtherKind { kind, known: known() }.into()),
     }
     Ok(Tensor::from_slice(&row, [1, condition.size]))
 }

@@ -1,11 +1,15 @@
-//! What can go wrong in a run.
+//! Errors of training and sampling.
 
+use crate::condition_error::ConditionError;
 use data::DataError;
 use nn::NnError;
 use runs::ArtifactError;
+use std::io;
+use std::path::PathBuf;
 use tensor::gpu::GpuError;
 
-/// An error of training or sampling: one line that names the thing, the value and the way out.
+/// An error of training or sampling: a kind and its values. The message names no command; what the
+/// user can do about it is the caller's knowledge.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// Files of a run.
@@ -20,27 +24,28 @@ pub enum TrainError {
     /// The device.
     #[error(transparent)]
     Gpu(#[from] GpuError),
-    /// A number that is NaN or infinite, after which weights are worthless.
-    #[error(
-        "step {step}: {what} is not finite: training has diverged; the checkpoints before it are sound, go on from one with a lower --lr"
-    )]
+    /// Conditions that the data or the user gives.
+    #[error(transparent)]
+    Condition(#[from] ConditionError),
+    /// NaN or infinity, after which the weights are worthless.
+    #[error("step {step}: {what} is NaN or infinite: training has diverged")]
     NonFinite {
         /// The step that failed.
         step: u64,
         /// The loss, gradient or tensor, by name.
         what: String,
     },
-    /// The same, once too often.
+    /// NaN or infinity after as many roll-backs as a run may have.
     #[error(
-        "step {step}: {what} is not finite, after {rollbacks} returns to a sound checkpoint, each with half the learning rate: training diverges at \
-         {lr:e}, too; the checkpoints are sound, go on from an earlier one with a far lower --lr, or use another recipe"
+        "step {step}: {what} is NaN or infinite after {rollbacks} roll-backs to a valid \
+         checkpoint, each with half the learning rate: training diverges at {lr:e}, too"
     )]
     Diverged {
         /// The step that failed.
         step: u64,
         /// The loss, gradient or tensor, by name.
         what: String,
-        /// How often the run went back.
+        /// How often the run has rolled back.
         rollbacks: usize,
         /// The learning rate of the last try.
         lr: f64,
@@ -48,13 +53,63 @@ pub enum TrainError {
     /// A checkpoint without a training state: an imported one.
     #[error("the checkpoint holds no training state: it was imported")]
     NoTrainingState,
-    /// The training state of another version of this program.
+    /// A training state that this version does not understand, or cannot write.
     #[error("the checkpoint's training state is of another version: {0}")]
     StateVersion(serde_json::Error),
-    /// A checkpoint that does not belong to what is asked.
-    #[error("{0}")]
-    Mismatch(String),
-    /// A setting outside its range.
+    /// Weights that do not fit, from a file.
+    #[error("{}: {source}", .path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: NnError,
+    },
+    /// A file that would be overwritten.
+    #[error("{path:?} exists already")]
+    FileExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder that cannot be created.
+    #[error("cannot create {}: {source}", .path.display())]
+    CreateFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// A setting that is 0.
+    #[error("{setting} is 0: it must be at least 1")]
+    Zero {
+        /// The setting's key.
+        setting: &'static str,
+    },
+    /// Settings that TOML cannot hold.
+    #[error("cannot write the settings as TOML: {0}")]
+    Toml(#[from] toml::ser::Error),
+    /// Latents of another length than the recipe's.
+    #[error("the latents have shape {shape:?}: this generator takes [N, {latent}]")]
+    LatentShape {
+        /// The shape of the latents.
+        shape: Vec<usize>,
+        /// The length that the generator takes.
+        latent: usize,
+    },
+    /// Batch statistics of a single image.
+    #[error(
+        "batch statistics need at least 2 images that are generated together: {count} images in \
+         batches of {batch} leave 1 alone"
+    )]
+    BatchStatistics {
+        /// Images to generate.
+        count: usize,
+        /// Images at a time.
+        batch: usize,
+    },
+    /// An error of the caller's evaluation of a checkpoint.
+    #[error("cannot evaluate the generator: {0}")]
+    Eval(Box<dyn std::error::Error + Send + Sync>),
+    /// A setting of the 2-D toy that is out of range or conflicts with another.
     #[error("{0}")]
     Setting(String),
 }

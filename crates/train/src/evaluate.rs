@@ -1,50 +1,52 @@
-//! Measuring a run's generator while it goes. What measures is the caller's: this crate knows no metrics.
+//! The evaluation of a run's generator during training. What is measured is the caller's choice:
+//! this crate knows no metrics.
 
 use crate::TrainError;
 use runs::Checkpoint;
 use serde::{Deserialize, Serialize};
 
-/// How often a run is measured, and by what: what `config.toml` records. The loop itself only looks at `every`.
+/// How often a run is evaluated, and by what. `config.toml` records it; the loop itself only uses
+/// `every`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalConfig {
-    /// Every so many steps, and after the last.
+    /// Steps between two evaluations; the last step is evaluated, too.
     pub every: u64,
-    /// What is measured; the first decides which checkpoint is best.
+    /// The metrics; the first decides which checkpoint is best.
     pub metrics: Vec<String>,
-    /// Pictures of each side.
+    /// Real images, and as many generated ones.
     pub count: usize,
-    /// Where features come from.
+    /// The feature extractor.
     pub features: String,
 }
 
-/// What was measured.
+/// The result of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvalResult {
-    /// Figures by name, as they go into the metrics.
+    /// Metric values by name.
     pub metrics: Vec<(String, f64)>,
-    /// What stands for a picture in all of them: the features' name and the hash of their weights.
+    /// The feature extractor of all metrics: its name and the hash of its weights.
     pub features: String,
-    /// What decides which checkpoint is best: the lower, the better.
+    /// The score that decides which checkpoint is best: lower is better.
     pub score: f64,
-    /// The figure that the score is made of, as it is shown.
+    /// The metric that the score is computed from, as it is shown.
     pub value: f64,
-    /// What the score is, with what it depends on: scores of different names are not compared.
+    /// What the score is, with all that it depends on: scores of different names are not compared.
     pub by: String,
 }
 
-/// Measures the generator of a checkpoint.
+/// Evaluates the generator of a checkpoint.
 pub type EvalFn<'a> = dyn FnMut(&Checkpoint) -> Result<EvalResult, TrainError> + 'a;
 
-/// A measured checkpoint.
+/// The score of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointScore {
-    /// Its step.
+    /// The step of the checkpoint.
     pub step: u64,
-    /// Its score: the lower, the better.
+    /// The score: lower is better.
     pub score: f64,
-    /// The figure that the score is made of; none in checkpoints from before it was kept.
+    /// The metric that the score is computed from; absent in old checkpoints.
     #[serde(default)]
     pub value: Option<f64>,
     /// What the score is.
@@ -52,13 +54,13 @@ pub struct CheckpointScore {
 }
 
 impl CheckpointScore {
-    /// The figure as it is shown.
+    /// The metric as it is shown.
     #[must_use]
     pub fn shown(&self) -> f64 {
         self.value.unwrap_or_else(|| self.score.abs())
     }
 
-    /// Whether a checkpoint of this score takes the place of `best`. What is no number never does.
+    /// Whether this checkpoint replaces `best`. A score of NaN or infinity never does.
     pub(crate) fn is_better_than(&self, best: Option<&Self>) -> bool {
         self.score.is_finite()
             && best.is_none_or(|best| best.by != self.by || self.score < best.score)
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lower_score_by_the_same_measure_is_better() {
+    fn the_lower_score_of_the_same_metric_is_better() {
         let scored =
             |score, by: &str| CheckpointScore { step: 1, score, value: None, by: by.into() };
         assert!(scored(1.0, "a").is_better_than(None));
@@ -81,17 +83,13 @@ mod tests {
     }
 
     #[test]
-    fn the_figure_is_shown_with_its_sign() {
-        let best = CheckpointScore {
-            step: 1,
-            score: -0.5,
-            value: Some(-0.5),
-            by: "kernel distance".into(),
-        };
+    fn the_metric_is_shown_with_its_sign() {
+        let by = "kernel distance".to_string();
+        let best = CheckpointScore { step: 1, score: -0.5, value: Some(-0.5), by };
         assert_eq!(best.shown(), -0.5);
         let text = serde_json::to_string(&best).unwrap();
         assert_eq!(serde_json::from_str::<CheckpointScore>(&text).unwrap(), best);
-        // As checkpoints had it before: a precision of 0.5.
+        // Old checkpoints have the score alone: a precision of 0.5.
         let old: CheckpointScore =
             serde_json::from_str(r#"{"step":1,"score":-0.5,"by":"precision"}"#).unwrap();
         assert_eq!(old.shown(), 0.5);

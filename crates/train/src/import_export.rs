@@ -1,4 +1,5 @@
-//! Weights in and out: state dicts of the PyTorch example, and the paper's authors' own arrays.
+//! Import and export of weights: state dicts with the names of PyTorch's DCGAN example, and the
+//! arrays that the paper's authors released.
 
 use crate::TrainError;
 use crate::checkpoint_state::meta;
@@ -9,11 +10,11 @@ use std::path::{Path, PathBuf};
 use tensor::rng::Philox;
 use tensor::{Device, HostTensor};
 
-/// A checkpoint (step 0, no training state) from PyTorch state dicts in safetensors files. Without a discriminator, a fresh one (seed
-/// 0) stands in for it.
+/// A checkpoint (step 0, no training state) from PyTorch state dicts in safetensors files. Without a
+/// file for the discriminator, it gets fresh weights (seed 0).
 ///
 /// # Errors
-/// Files that cannot be read, or names or shapes that are not the recipe's.
+/// Returns an error if a file cannot be read, or if names or shapes are not those of the recipe.
 pub fn import(
     recipe: &Recipe,
     generator: &Path,
@@ -27,11 +28,11 @@ pub fn import(
     Ok(checkpoint_from_networks(recipe, &networks))
 }
 
-/// The checkpoint of the SVHN networks that the DCGAN authors released, from a folder of `200_gen_params.jl_NN.npy` and
-/// `200_discrim_params.jl_NN.npy`. They have no running statistics.
+/// The checkpoint of the SVHN networks that the DCGAN authors released, from a folder of
+/// `200_gen_params.jl_NN.npy` and `200_discrim_params.jl_NN.npy`. They have no running statistics.
 ///
 /// # Errors
-/// Files that are missing, damaged or of other shapes.
+/// Returns an error if a file is missing, damaged or of another shape.
 pub fn import_newmu_svhn(folder: &Path) -> Result<Checkpoint, TrainError> {
     let arrays = |part: &str, count: usize| -> Result<Vec<HostTensor>, TrainError> {
         (1..=count)
@@ -48,7 +49,7 @@ pub fn import_newmu_svhn(folder: &Path) -> Result<Checkpoint, TrainError> {
 
 fn checkpoint_from_networks(recipe: &Recipe, (g, d): &(Network, Network)) -> Checkpoint {
     let prefixed = |prefix: &'static str, state: StateDict| {
-        state.into_iter().map(move |(name, array)| (format!("{prefix}{name}"), array))
+        state.into_iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
     };
     let tensors = prefixed("g.", g.state_dict()).chain(prefixed("d.", d.state_dict())).collect();
     Checkpoint {
@@ -58,14 +59,15 @@ fn checkpoint_from_networks(recipe: &Recipe, (g, d): &(Network, Network)) -> Che
 }
 
 fn with_path_context(path: &Path, result: Result<(), nn::NnError>) -> Result<(), TrainError> {
-    result.map_err(|e| TrainError::Mismatch(format!("{}: {e}", path.display())))
+    result.map_err(|source| TrainError::Weights { path: path.to_owned(), source })
 }
 
-/// Writes a checkpoint's networks as PyTorch state dicts, `generator.safetensors` and `discriminator.safetensors`, into `folder`; the
-/// generator is the average over training where there is one, with statistics measured anew for it. Existing files are not touched, unless `force`.
+/// Writes a checkpoint's networks as PyTorch state dicts, `generator.safetensors` and
+/// `discriminator.safetensors`, into `folder`. The generator is the EMA of G where there is one, with
+/// recalibrated statistics. Existing files are only overwritten with `force`.
 ///
 /// # Errors
-/// A file that is there already, or the disk.
+/// Returns [`TrainError::FileExists`] without `force`, and an error if a file cannot be written.
 pub fn export(
     checkpoint: &Checkpoint,
     folder: &Path,
@@ -73,29 +75,27 @@ pub fn export(
 ) -> Result<[PathBuf; 2], TrainError> {
     let (_, generator, _) = load_generator(checkpoint, None, &Device::Cpu)?;
     let files = [folder.join("generator.safetensors"), folder.join("discriminator.safetensors")];
-    if let Some(there) = files.iter().find(|f| f.exists() && !force) {
-        return Err(TrainError::Setting(format!(
-            "{there:?} is there already: choose another --out, or write over it with --force"
-        )));
+    if let Some(path) = files.iter().find(|file| file.exists() && !force) {
+        return Err(TrainError::FileExists { path: path.clone() });
     }
     std::fs::create_dir_all(folder)
-        .map_err(|e| TrainError::Setting(format!("cannot create {}: {e}", folder.display())))?;
+        .map_err(|source| TrainError::CreateFolder { path: folder.to_owned(), source })?;
     runs::write_state_dict(&files[0], &generator.state_dict())?;
     runs::write_state_dict(&files[1], &checkpoint.section("d."))?;
     Ok(files)
 }
 
-/// Writes what `sample` needs of a checkpoint and nothing else, as a checkpoint of its own: the generator (its average over training where there is
-/// one), the recipe, and what it learned from. It cannot be trained on.
+/// Writes a checkpoint that holds only what sampling needs: the generator (its EMA where there is
+/// one), the recipe, and the identity of the data set. A run cannot be resumed from it.
 ///
 /// # Errors
-/// The disk.
+/// Returns an error if the weights are not those of the recipe or the file cannot be written.
 pub fn export_generator(checkpoint: &Checkpoint, file: &Path) -> Result<(), TrainError> {
     let (_, generator, _) = load_generator(checkpoint, None, &Device::Cpu)?;
     let tensors = generator
         .state_dict()
         .into_iter()
-        .map(|(name, array)| (format!("g.{name}"), array))
+        .map(|(name, tensor)| (format!("g.{name}"), tensor))
         .collect();
     let meta = runs::CheckpointMeta { state: serde_json::Value::Null, ..checkpoint.meta.clone() };
     Ok(runs::checkpoint::save(file, &Checkpoint { meta, tensors })?)

@@ -1,8 +1,9 @@
-//! Pictures from a checkpoint's generator.
+//! Sampling images from the generator of a checkpoint.
 
 use crate::TrainError;
+use crate::condition_error::ConditionError;
 use crate::rng_streams as stream;
-use nn::recipe::{ConditionConfig, ConditioningMethod, LatentDistribution};
+use nn::recipe::{ConditionConfig, LatentDistribution};
 use nn::{BatchNormStats, ForwardCtx, Layer, Mode, Network, Recipe};
 use runs::Checkpoint;
 use serde::{Deserialize, Serialize};
@@ -12,62 +13,66 @@ use tensor::{Device, Tensor};
 /// Recalibrated statistics are the mean over this many batches of this many latents.
 const CALIBRATION_BATCHES: [usize; 2] = [16, 128];
 
-/// Batch norm statistics of a generator that samples.
+/// Which statistics batch norm uses when sampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum BatchNormMode {
     /// The running statistics of training.
     Running,
-    /// The statistics of each batch: an image depends on the others in its batch.
+    /// Those of the batch: an image depends on the others of its batch.
     Batch,
-    /// Statistics recomputed over 2048 latents of a fixed seed, for weights without (current)
-    /// running statistics.
+    /// Statistics averaged over a fixed set of latents (seed 0), for weights without running
+    /// statistics or that these lag behind.
     Recalibrated,
 }
 
 impl BatchNormMode {
-    /// What a pass through a generator that was readied for it takes.
+    /// The forward mode of a generator that was loaded with these statistics.
     pub fn mode(self) -> Mode {
         if self == Self::Batch { Mode::BATCH } else { Mode::SAMPLE }
     }
 }
 
-/// A generator ready to draw.
+/// A generator ready to sample.
 pub struct Sampler {
     recipe: Recipe,
     generator: Network,
-    mode: Mode,
     batch_norm: BatchNormMode,
     device: Device,
 }
 
-/// `count` latents under `seed`, `[count, latent]` on the CPU: row `i` is the same whatever the count.
+/// `count` latents z under `seed`, `[count, latent]` on the CPU: row `i` is the same whatever the
+/// count.
 pub fn latents(recipe: &Recipe, seed: u64, count: usize) -> Tensor {
     recipe.sample_z(&mut Philox::new(seed, stream::SAMPLING), count, &Device::Cpu)
 }
 
-/// Latents nearer to the middle of their distribution: fewer kinds of pictures, each more typical (Brock et al. 2019). N(0, 1) becomes N(0, 1)
-/// between −ψ and ψ, U(−1, 1) becomes U(−ψ, ψ); each number keeps its place in the order, so that a picture stays the same one, tamer. ψ > 0.
+/// The truncation trick (Brock et al. 2019) for ψ > 0: latents nearer to the center of their
+/// distribution give fewer kinds of images, each more typical. N(0, 1) becomes N(0, 1) truncated to
+/// [−ψ, ψ], and U(−1, 1) becomes U(−ψ, ψ); each value keeps its quantile, so that an image keeps its
+/// content.
 pub fn truncate(recipe: &Recipe, latents: &Tensor, psi: f64) -> Tensor {
+    let values = latents.to_vec();
     let values: Vec<f32> = match recipe.generator.distribution {
-        LatentDistribution::Uniform => latents.to_vec().iter().map(|z| z * psi as f32).collect(),
+        LatentDistribution::Uniform => values.iter().map(|z| z * psi as f32).collect(),
         LatentDistribution::Normal => {
-            // P(|Z| < ψ); a normal number's share of it is the same before and after.
+            // P(|Z| < ψ), the share of the normal distribution that is left.
             let inside = libm::erf(psi / std::f64::consts::SQRT_2);
-            latents.to_vec().iter().map(|&z| truncated(f64::from(z), psi, inside) as f32).collect()
+            values.iter().map(|&z| truncated(f64::from(z), psi, inside) as f32).collect()
         }
     };
     Tensor::from_slice(&values, *latents.shape())
 }
 
-/// The number within ±ψ whose distance from 0 has the share of `inside` below it that |z| has of 1, by bisection.
+/// The value in [−ψ, ψ] that has the same quantile in the truncated distribution as `z` in the
+/// normal one, by bisection.
 fn truncated(z: f64, psi: f64, inside: f64) -> f64 {
-    let share = libm::erf(z.abs() / std::f64::consts::SQRT_2) * inside;
+    let quantile = libm::erf(z.abs() / std::f64::consts::SQRT_2) * inside;
     let (mut low, mut high) = (0.0, psi);
     for _ in 0..50 {
         let middle = (low + high) / 2.0;
-        if libm::erf(middle / std::f64::consts::SQRT_2) < share {
+        if libm::erf(middle / std::f64::consts::SQRT_2) < quantile {
             low = middle
         } else {
             high = middle
@@ -77,52 +82,33 @@ fn truncated(z: f64, psi: f64, inside: f64) -> f64 {
 }
 
 impl Sampler {
-    /// The generator of a checkpoint, on `device`: its average over training where it holds one. Without `mode`, running statistics; or
-    /// recalibrated ones where the weights came without, and for an average of weights, whose statistics are not the average of those on the way.
+    /// The generator of a checkpoint on `device`: its EMA where the checkpoint holds one. Without
+    /// `mode`, batch norm uses running statistics; or recalibrated ones for weights that have none,
+    /// and for an EMA, whose statistics are not the average of those on the way.
     ///
     /// # Errors
-    /// A recipe this program does not know, or weights that are not its generator's.
+    /// Returns an error if this program does not know the recipe, or if the weights are not those of
+    /// its generator.
     pub fn new(
         checkpoint: &Checkpoint,
         mode: Option<BatchNormMode>,
         device: &Device,
     ) -> Result<Self, TrainError> {
         let (recipe, mut generator, batch_norm) = load_generator(checkpoint, mode, device)?;
-        let mode = batch_norm.mode();
-        if mode == Mode::SAMPLE {
+        if batch_norm.mode() == Mode::SAMPLE {
             generator = generator.folded();
         }
-        Ok(Self { recipe, generator, mode, batch_norm, device: device.clone() })
+        Ok(Self { recipe, generator, batch_norm, device: device.clone() })
     }
 
-    /// What batch norm normalises by.
+    /// The statistics that batch norm uses.
     pub fn batch_norm(&self) -> BatchNormMode {
         self.batch_norm
     }
 
-    /// Where it computes.
+    /// The device that the generator is on.
     pub fn device(&self) -> &Device {
         &self.device
-    }
-
-    /// The pictures of `latents` `[N, latent]` under conditions `[N, K]`, `[N, H, W, C]` in [−1, 1], all on the sampler's device and all at once: gradients flow
-    /// to what is tracked of latents and conditions. A picture has the bits that [`sample`](Self::sample) gives it.
-    ///
-    /// # Errors
-    /// As [`sample`](Self::sample), but that a device's failure shows in the numbers.
-    pub fn forward(
-        &self,
-        latents: &Tensor,
-        condition: Option<&Tensor>,
-    ) -> Result<Tensor, TrainError> {
-        self.check_latents(latents)?;
-        self.check_condition(condition, latents.shape()[0])?;
-        let pass = ForwardCtx::from(self.mode).with_condition(condition);
-        Ok(self
-            .recipe
-            .image
-            .range
-            .from_network_range(&tensor::batch_invariant(|| self.generator.forward(latents, pass))))
     }
 
     /// The recipe of the networks.
@@ -130,18 +116,41 @@ impl Sampler {
         &self.recipe
     }
 
-    /// `[H, W, C]` of a picture.
+    /// `[H, W, C]` of an image.
     pub fn shape(&self) -> [usize; 3] {
         let [h, w] = self.recipe.image.size;
         [h, w, self.recipe.image.channels]
     }
 
-    /// The pictures of `latents` `[N, latent]`, `[N, H, W, C]` in [−1, 1], both on the CPU, `batch` at a time (the pictures depend on it only under
-    /// [`BatchNormMode::Batch`]; parts are then of nearly equal length). `progress` hears the number drawn so far.
+    /// The images of `latents` `[N, latent]` under conditions `[N, K]`, `[N, H, W, C]` in [−1, 1],
+    /// all on the sampler's device and all in one batch. Gradients flow to the latents and
+    /// conditions that are tracked. An image has the bits that [`sample`](Self::sample) gives it
+    /// (batch-invariant kernels).
     ///
     /// # Errors
-    /// Latents of another width than the recipe's, a batch of 0, or a part of one picture under [`BatchNormMode::Batch`], whose statistics
-    /// would be of a single value. [`TrainError::Gpu`] when the device fails.
+    /// Returns an error if latents or conditions do not have the generator's shapes. A failure of
+    /// the device shows as NaN.
+    pub fn forward(
+        &self,
+        latents: &Tensor,
+        condition: Option<&Tensor>,
+    ) -> Result<Tensor, TrainError> {
+        self.check_latents(latents)?;
+        self.check_condition(condition, latents.shape()[0])?;
+        let ctx = ForwardCtx::from(self.batch_norm.mode()).with_condition(condition);
+        let images = tensor::batch_invariant(|| self.generator.forward(latents, ctx));
+        Ok(self.recipe.image.range.from_network_range(&images))
+    }
+
+    /// The images of `latents` `[N, latent]` under conditions `[N, K]`, `[N, H, W, C]` in [−1, 1],
+    /// all on the CPU, `batch` at a time. Images depend on the batch only under
+    /// [`BatchNormMode::Batch`]; batches are then of nearly equal size. `progress` is called with
+    /// the number of images so far.
+    ///
+    /// # Errors
+    /// Returns an error if latents or conditions do not have the generator's shapes, for a batch of
+    /// 0, or for a batch of one image under [`BatchNormMode::Batch`], whose statistics would be of a
+    /// single value. Returns [`TrainError::Gpu`] if the device fails.
     pub fn sample(
         &self,
         latents: &Tensor,
@@ -151,26 +160,21 @@ impl Sampler {
     ) -> Result<Tensor, TrainError> {
         self.check_latents(latents)?;
         if batch == 0 {
-            return Err(TrainError::Setting("--batch is 0: it must be at least 1".into()));
+            return Err(TrainError::Zero { setting: "batch" });
         }
         let count = latents.shape()[0];
         self.check_condition(condition, count)?;
-        let split = count.div_ceil(batch);
-        if matches!(self.mode.statistics, BatchNormStats::Batch { .. })
-            && count > 0
-            && count / split < 2
-        {
-            return Err(TrainError::Setting(format!(
-                "--bn batch takes its statistics from pictures drawn together, at least 2: {count} pictures, {batch} at a time, leave 1 alone"
-            )));
+        let batches = count.div_ceil(batch);
+        let uses_batch = matches!(self.batch_norm.mode().statistics, BatchNormStats::Batch { .. });
+        if uses_batch && count > 0 && count / batches < 2 {
+            return Err(TrainError::BatchStatistics { count, batch });
         }
         let mut parts = Vec::new();
-        for i in 0..split {
-            let (start, end) = (count * i / split, count * (i + 1) / split);
-            let part = latents.narrow(0, start, end - start).to_device(&self.device);
-            let told =
-                condition.map(|rows| rows.narrow(0, start, end - start).to_device(&self.device));
-            parts.push(self.forward(&part, told.as_ref())?.to_device(&Device::Cpu));
+        for i in 0..batches {
+            let (start, end) = (count * i / batches, count * (i + 1) / batches);
+            let rows = |all: &Tensor| all.narrow(0, start, end - start).to_device(&self.device);
+            let images = self.forward(&rows(latents), condition.map(rows).as_ref())?;
+            parts.push(images.to_device(&Device::Cpu));
             self.device.check()?;
             progress(end);
         }
@@ -185,45 +189,41 @@ impl Sampler {
     }
 
     fn check_latents(&self, latents: &Tensor) -> Result<(), TrainError> {
-        let (width, shape) = (self.recipe.generator.latent, latents.shape());
-        if shape.rank() == 2 && shape[1] == width {
+        let (latent, shape) = (self.recipe.generator.latent, latents.shape());
+        if shape.rank() == 2 && shape[1] == latent {
             return Ok(());
         }
-        Err(TrainError::Mismatch(format!(
-            "the latents have shape {shape:?}: this generator takes [N, {width}]"
-        )))
+        Err(TrainError::LatentShape { shape: shape.to_vec(), latent })
     }
 
-    fn check_condition(&self, condition: Option<&Tensor>, count: usize) -> Result<(), TrainError> {
-        let bad = |text: String| Err(TrainError::Mismatch(text));
+    fn check_condition(
+        &self,
+        condition: Option<&Tensor>,
+        count: usize,
+    ) -> Result<(), ConditionError> {
         match (generator_condition(&self.recipe), condition) {
             (None, None) => Ok(()),
-            (None, Some(_)) => {
-                bad("this generator takes no condition: it was trained without".into())
+            (None, Some(_)) => Err(ConditionError::Unconditional),
+            (Some(c), None) => Err(ConditionError::Missing { size: c.size }),
+            (Some(c), Some(rows)) if rows.shape()[..] != [count, c.size] => {
+                let shape = rows.shape().to_vec();
+                Err(ConditionError::Shape { shape, count, size: c.size })
             }
-            (Some(c), None) => bad(format!(
-                "this generator wants a condition of {} numbers for each picture",
-                c.size
-            )),
-            (Some(c), Some(rows)) if rows.shape()[..] != [count, c.size] => bad(format!(
-                "the conditions have shape {:?}: {count} pictures of this generator take [{count}, {}]",
-                rows.shape(),
-                c.size
-            )),
             _ => Ok(()),
         }
     }
 }
 
-/// The condition that the generator of `recipe` is told, if it is told one.
+/// The condition of a recipe whose generator is conditional.
 pub fn generator_condition(recipe: &Recipe) -> Option<&ConditionConfig> {
-    recipe.condition.as_ref().filter(|c| c.generator != ConditioningMethod::None)
+    recipe.condition.as_ref().filter(|_| recipe.g_conditional())
 }
 
-/// The generator that [`Sampler::new`] draws with, before anything is folded, and how.
+/// The generator that [`Sampler::new`] samples from, before batch norm is folded, and the statistics
+/// that its batch norm uses.
 ///
 /// # Errors
-/// A recipe this program does not know, or weights that are not its generator's.
+/// As [`Sampler::new`].
 pub fn load_generator(
     checkpoint: &Checkpoint,
     mode: Option<BatchNormMode>,
@@ -231,23 +231,20 @@ pub fn load_generator(
 ) -> Result<(Recipe, Network, BatchNormMode), TrainError> {
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
     let (generator, _) = recipe.build(&mut Philox::new(0, 0))?;
-    let averaged = checkpoint.section("ema.");
-    let normalises =
+    let ema = checkpoint.section("ema.");
+    let has_batch_norm =
         generator.layers().iter().any(|(_, layer)| matches!(layer, Layer::BatchNorm(_)));
-    let sound = !normalises || averaged.is_empty() && has_statistics(checkpoint, "g.");
-    generator.load_state_dict(&if averaged.is_empty() {
-        checkpoint.section("g.")
-    } else {
-        averaged
-    })?;
+    let is_valid = !has_batch_norm || ema.is_empty() && has_running_statistics(checkpoint, "g.");
+    let weights = if ema.is_empty() { checkpoint.section("g.") } else { ema };
+    generator.load_state_dict(&weights)?;
     generator.to_device(device);
-    let default = if sound { BatchNormMode::Running } else { BatchNormMode::Recalibrated };
+    let default = if is_valid { BatchNormMode::Running } else { BatchNormMode::Recalibrated };
     let mode = mode.unwrap_or(default);
     if mode == BatchNormMode::Recalibrated {
         let mut rng = Philox::new(0, stream::CALIBRATION);
         let [batches, size] = CALIBRATION_BATCHES;
         let condition =
-            generator_condition(&recipe).map(|_| recipe.example_conditions(size).to_device(device));
+            recipe.g_conditional().then(|| recipe.example_conditions(size).to_device(device));
         generator.recalibrate_bn_with_condition(
             (0..batches).map(|_| (recipe.sample_z(&mut rng, size, device), condition.clone())),
         );
@@ -255,11 +252,12 @@ pub fn load_generator(
     Ok((recipe, generator, mode))
 }
 
-/// The discriminator of a checkpoint, and whether its batch norm, if it has any, has running statistics that were ever moved; none where the
-/// checkpoint holds a generator alone.
+/// The discriminator of a checkpoint, and whether it has running statistics that training updated
+/// (or no batch norm); `None` if the checkpoint holds a generator alone.
 ///
 /// # Errors
-/// A recipe this program does not know, or weights that are not its discriminator's.
+/// Returns an error if this program does not know the recipe, or if the weights are not those of its
+/// discriminator.
 pub fn load_discriminator(
     checkpoint: &Checkpoint,
     device: &Device,
@@ -272,11 +270,11 @@ pub fn load_discriminator(
     let (_, discriminator) = recipe.build(&mut Philox::new(0, 0))?;
     discriminator.load_state_dict(&state)?;
     discriminator.to_device(device);
-    Ok(Some((recipe, discriminator, has_statistics(checkpoint, "d."))))
+    Ok(Some((recipe, discriminator, has_running_statistics(checkpoint, "d."))))
 }
 
-/// Whether a network has no running statistics, or some that have ever been moved.
-fn has_statistics(checkpoint: &Checkpoint, prefix: &str) -> bool {
+/// Whether a network has running statistics that training updated, or no batch norm.
+fn has_running_statistics(checkpoint: &Checkpoint, prefix: &str) -> bool {
     let counts = || {
         checkpoint
             .tensors
@@ -284,7 +282,7 @@ fn has_statistics(checkpoint: &Checkpoint, prefix: &str) -> bool {
             .filter(|(name, _)| name.starts_with(prefix) && name.ends_with("num_batches_tracked"))
     };
     counts().next().is_none()
-        || counts().any(|(_, array)| array.as_i64().is_some_and(|n| n.iter().any(|&n| n > 0)))
+        || counts().any(|(_, tensor)| tensor.as_i64().is_some_and(|n| n.iter().any(|&n| n > 0)))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Everything that decides how a run goes, resolved: what `config.toml` and each checkpoint record.
+//! The settings of a run: everything that decides how it proceeds, resolved; `config.toml` and each
+//! checkpoint record them.
 
 use crate::TrainError;
 use crate::evaluate::EvalConfig;
@@ -13,46 +14,47 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The data, as `--data` names it.
+    /// The data set, as the user gave it.
     pub data: String,
     /// Seed of weights, latents and shuffling.
     pub seed: u64,
     /// Training steps of the whole run.
     pub steps: u64,
-    /// A row of metrics every so many steps.
+    /// Steps between two rows of metrics.
     pub log_every: u64,
-    /// A grid of the fixed latents every so many steps.
+    /// Steps between two grids of the fixed latents.
     pub sample_every: u64,
-    /// A checkpoint every so many steps.
+    /// Steps between two checkpoints.
     pub checkpoint_every: u64,
     /// Checkpoints kept.
     pub keep: usize,
-    /// Pictures shuffled together, for sets that are best read in the order in which they lie; all of them without.
+    /// Size of the shuffle buffer in images, for data sets that are best read in their stored order;
+    /// without it the whole set is shuffled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shuffle_buffer: Option<NonZeroU32>,
-    /// What is done about what goes wrong.
+    /// What the run does about alerts.
     #[serde(default, alias = "watch")]
     pub monitor: MonitorConfig,
-    /// How the run is measured while it goes, where it is.
+    /// How the run is evaluated, if it is.
     #[serde(default, alias = "evaluate", skip_serializing_if = "Option::is_none")]
     pub eval: Option<EvalConfig>,
-    /// How pictures become the network's input.
+    /// How images become the networks' input.
     pub preprocess: Preprocess,
-    /// The file of vectors that pictures are conditioned on, where the recipe wants some.
+    /// The file of a vector condition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition_file: Option<PathBuf>,
     /// The networks and how they are trained.
     pub recipe: Recipe,
-    /// What was changed when the run was resumed, or went back.
+    /// The settings that were changed when the run was resumed or rolled back.
     #[serde(default, alias = "changes", skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<ResumeOverride>,
 }
 
-/// A setting changed on `--resume`, or when the run went back after a number that was not finite.
+/// A setting changed when a run was resumed, or rolled back after NaN or infinity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeOverride {
-    /// Finished steps when it was changed.
+    /// Finished steps at the change.
     pub step: u64,
     /// The setting.
     pub setting: String,
@@ -63,24 +65,22 @@ pub struct ResumeOverride {
 }
 
 impl Settings {
-    /// Checks what the recipe's and the data's own checks do not see.
+    /// Checks the recipe, and that no interval or count is 0.
     ///
     /// # Errors
-    /// One line, naming the setting.
+    /// Returns the first setting that is not valid.
     pub fn validate(&self) -> Result<(), TrainError> {
         self.recipe.validate()?;
-        let zero = [
+        let counts = [
             ("steps", self.steps),
-            ("log-every", self.log_every),
-            ("sample-every", self.sample_every),
-            ("checkpoint-every", self.checkpoint_every),
+            ("log_every", self.log_every),
+            ("sample_every", self.sample_every),
+            ("checkpoint_every", self.checkpoint_every),
             ("keep", self.keep as u64),
-            ("eval-every", self.eval.as_ref().map_or(1, |evaluate| evaluate.every)),
+            ("eval_every", self.eval.as_ref().map_or(1, |eval| eval.every)),
         ];
-        match zero.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => {
-                Err(TrainError::Setting(format!("--{name} is 0: it must be at least 1")))
-            }
+        match counts.iter().find(|(_, value)| *value == 0) {
+            Some((setting, _)) => Err(TrainError::Zero { setting }),
             None => Ok(()),
         }
     }
@@ -93,14 +93,13 @@ impl Settings {
     /// The settings as TOML.
     ///
     /// # Errors
-    /// When a number does not fit TOML's 64-bit signed integers.
+    /// Returns an error if an integer does not fit TOML's 64-bit signed integers.
     pub fn to_toml(&self) -> Result<String, TrainError> {
-        toml::to_string(self)
-            .map_err(|e| TrainError::Setting(format!("cannot write the settings as TOML: {e}")))
+        Ok(toml::to_string(self)?)
     }
 
-    /// Records a change of the steps or the learning rate on resume.
-    pub fn record_override(
+    /// Records a change of a setting after `step` finished steps.
+    pub(crate) fn record_override(
         &mut self,
         step: u64,
         setting: &str,

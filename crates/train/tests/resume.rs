@@ -5,8 +5,10 @@ mod fixtures;
 #[path = "../../tensor/tests/common/numerics_env.rs"]
 mod numerics_env;
 
-use data::{Dataset, Fit, Preprocess, Split};
-use nn::Recipe;
+#[path = "common/settings.rs"]
+mod settings;
+
+use data::{Dataset, Split};
 use runs::{RunDir, checkpoint_retention, metrics};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,41 +16,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tensor::{Device, set_conv_algorithm, set_isa};
 use train::{Event, Sampler, Settings, TrainError, Trainer, latents, run};
 
-/// A few coloured pictures with structure, in a folder.
-fn pictures(dir: &Path, count: u32) -> Preprocess {
-    for i in 0..count {
-        let picture = image::RgbImage::from_fn(16, 16, |x, y| {
-            image::Rgb([(x * 16) as u8, (y * 16 + i * 7) as u8, ((x ^ y) * i % 256) as u8])
-        });
-        picture.save(dir.join(format!("{i:03}.png"))).unwrap();
-    }
-    Preprocess { fit: Fit::Crop, ..Preprocess::new([16, 16], 3) }
-}
-
-fn settings(data: &Path, preprocess: Preprocess, steps: u64) -> Settings {
-    let mut recipe = Recipe::preset("torch").unwrap();
-    recipe.image.size = [16, 16];
-    recipe.generator.width = 8;
-    recipe.discriminator.width = 8;
-    recipe.generator.latent = 6;
-    recipe.train.batch = 4;
-    recipe.train.ema = 0.9;
-    Settings {
-        data: data.display().to_string(),
-        seed: 11,
-        steps,
-        log_every: 1,
-        sample_every: 5,
-        checkpoint_every: 3,
-        keep: 2,
-        shuffle_buffer: None,
-        monitor: train::monitor::MonitorConfig::default(),
-        eval: None,
-        preprocess,
-        recipe,
-        condition_file: None,
-        overrides: Vec::new(),
-    }
+/// A run on `count` images in `data`, with an EMA.
+fn settings(data: &Path, count: u32, steps: u64) -> Settings {
+    let mut settings = settings::tiny_run(data, count, steps);
+    settings.recipe.train.ema = 0.9;
+    settings
 }
 
 fn open(settings: &Settings) -> Arc<Dataset> {
@@ -89,11 +61,10 @@ fn train_with_stops(settings: &Settings, dir: &Path, stops: &[u64]) -> Vec<u8> {
 }
 
 #[test]
-fn interrupted_runs_and_other_thread_counts_end_with_the_same_bytes() {
+fn interrupted_and_threaded_runs_end_with_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let settings = settings(&data, pictures(&data, 14), 11);
+    let settings = settings(&data, 14, 11);
     let in_pool = |threads: usize, name: &str, stops: &[u64]| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| train_with_stops(&settings, &dir.path().join(name), stops))
@@ -114,7 +85,7 @@ fn interrupted_runs_and_other_thread_counts_end_with_the_same_bytes() {
 /// Averages of the past, schedules, noise, dropout, labels, augmentation, reference batches, conditions, the vectors of spectral
 /// norm.
 #[test]
-fn with_every_stabiliser_on_a_resumed_run_ends_with_the_same_bytes() {
+fn a_resumed_run_with_all_options_ends_with_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let places = fixtures::labelled(dir.path());
     for recipe in fixtures::everything() {
@@ -133,8 +104,7 @@ fn with_every_stabiliser_on_a_resumed_run_ends_with_the_same_bytes() {
 fn a_shuffle_buffer_is_part_of_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let mut settings = settings(&data, pictures(&data, 14), 7);
+    let mut settings = settings(&data, 14, 7);
     let without = train_with_stops(&settings, &dir.path().join("without"), &[]);
     settings.shuffle_buffer = std::num::NonZeroU32::new(5);
     let whole = train_with_stops(&settings, &dir.path().join("whole"), &[]);
@@ -149,25 +119,23 @@ fn a_shuffle_buffer_is_part_of_the_run() {
 fn another_seed_gives_other_weights() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let mut settings = settings(&data, pictures(&data, 9), 2);
+    let mut settings = settings(&data, 9, 2);
     let first = train_with_stops(&settings, &dir.path().join("a"), &[]);
     settings.seed = 12;
     assert!(first != train_with_stops(&settings, &dir.path().join("b"), &[]));
 }
 
 #[test]
-fn a_loss_that_is_no_number_stops_before_any_weight_moves() {
+fn a_nan_loss_skips_every_update() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let mut trainer = Trainer::new(settings(&data, pictures(&data, 9), 2), &Device::Cpu).unwrap();
+    let mut trainer = Trainer::new(settings(&data, 9, 2), &Device::Cpu).unwrap();
     let before = trainer.networks().1.state_dict()["main.0.weight"].clone();
     let real = tensor::Tensor::full([4, 16, 16, 3], f32::NAN);
     let z = tensor::Tensor::zeros([4, 6]);
     match trainer.train_step_on(&real, &z, None).wait() {
         Err(TrainError::NonFinite { step: 1, what }) => {
-            assert!(what.contains("discriminator"), "{what}")
+            assert_eq!(what, "the discriminator's loss")
         }
         other => panic!("{other:?}"),
     }
@@ -180,11 +148,10 @@ fn a_loss_that_is_no_number_stops_before_any_weight_moves() {
 }
 
 #[test]
-fn a_picture_depends_on_its_latent_alone() {
+fn an_image_depends_on_its_latent_alone() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let settings = settings(&data, pictures(&data, 14), 3);
+    let settings = settings(&data, 14, 3);
     train_with_stops(&settings, &dir.path().join("run"), &[]);
     let checkpoint =
         checkpoint_retention::latest_valid(&dir.path().join("run/checkpoints")).unwrap().checkpoint;
@@ -217,18 +184,16 @@ fn a_picture_depends_on_its_latent_alone() {
         "7 and 1 become 4 and 4"
     );
     for (count, batch) in [(1, 8), (8, 1), (3, 2)] {
-        let message =
-            by_batch.sample(&z.narrow(0, 0, count), None, batch, |_| ()).unwrap_err().to_string();
-        assert!(message.contains("at least 2"), "{message}");
+        let error = by_batch.sample(&z.narrow(0, 0, count), None, batch, |_| ()).unwrap_err();
+        assert!(matches!(error, TrainError::BatchStatistics { .. }), "{error}");
     }
 }
 
 #[test]
-fn a_change_on_resume_survives_a_kill_and_later_pictures_go() {
+fn an_override_survives_a_kill_and_later_images_go() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let settings = settings(&data, pictures(&data, 14), 10);
+    let settings = settings(&data, 14, 10);
     let run_at = dir.path().join("run");
     train_with_stops(&settings, &run_at, &[]);
     assert!(run_at.join("timelapse.gif").exists());
@@ -267,11 +232,10 @@ fn a_change_on_resume_survives_a_kill_and_later_pictures_go() {
 }
 
 #[test]
-fn weights_that_are_no_numbers_are_not_saved() {
+fn nan_weights_are_not_saved() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let mut settings = settings(&data, pictures(&data, 14), 3);
+    let mut settings = settings(&data, 14, 3);
     settings.recipe.optimizer.lr = 1e30;
     let run_dir = RunDir::create_at(&dir.path().join("run")).unwrap();
     let mut trainer = Trainer::new(settings.clone(), &Device::Cpu).unwrap();

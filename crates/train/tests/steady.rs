@@ -1,5 +1,8 @@
 //! A step that has settled takes its memory from the step before. Alone in its binary: the counter is global.
 
+#[path = "common/settings.rs"]
+mod settings;
+
 use nn::Recipe;
 use tensor::Device;
 use tensor::rng::Philox;
@@ -10,22 +13,7 @@ fn a_steady_step_takes_no_memory_from_the_system() {
     let mut recipe = Recipe::preset("torch").unwrap();
     (recipe.generator.width, recipe.discriminator.width, recipe.train.batch) = (32, 32, 16);
     let latent = recipe.generator.latent;
-    let settings = Settings {
-        data: "synthetic".into(),
-        seed: 1,
-        steps: 8,
-        log_every: 1,
-        sample_every: 8,
-        checkpoint_every: 8,
-        keep: 1,
-        shuffle_buffer: None,
-        monitor: train::monitor::MonitorConfig::default(),
-        eval: None,
-        preprocess: data::Preprocess::new([64, 64], 3),
-        recipe,
-        condition_file: None,
-        overrides: Vec::new(),
-    };
+    let settings = Settings { seed: 1, ..settings::base(recipe, 8) };
     // On one thread: on more, how many tasks hold scratch memory at a time is a matter of luck.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let fresh = pool.install(|| {

@@ -4,6 +4,8 @@
 mod numerics_env;
 #[path = "common/objectives.rs"]
 mod objectives;
+#[path = "common/settings.rs"]
+mod settings;
 #[path = "common/trajectory.rs"]
 mod trajectory;
 
@@ -15,6 +17,6 @@ fn ten_steps_follow_pytorch() {
 }
 
 #[test]
-fn games_follow_pytorch() {
-    objectives::games_follow_pytorch(&tensor::Device::Cpu);
+fn losses_follow_pytorch() {
+    objectives::losses_follow_pytorch(&tensor::Device::Cpu);
 }

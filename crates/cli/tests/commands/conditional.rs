@@ -91,9 +91,9 @@ fn a_class_is_drawn_by_number_by_name_and_beside_all_others() {
     assert!(grid.width() > grid.height(), "four columns, three rows");
     assert_eq!(drawn(&place, &["--class", "all", "--count", "2"]).len(), 3 * 2 * PIXELS);
 
-    sample_refused(&place, 1, &["--class", "fish"], &["--class fish", "cat, dog, owl"]);
-    sample_refused(&place, 1, &["--class", "3"], &["--class 3", "cat, dog, owl"]);
-    sample_refused(&place, 1, &["--class", "-1"], &["--class -1", "cat, dog, owl"]);
+    sample_refused(&place, 1, &["--class", "fish"], &["\"fish\"", "--class", "cat, dog, owl"]);
+    sample_refused(&place, 1, &["--class", "3"], &["\"3\"", "--class", "cat, dog, owl"]);
+    sample_refused(&place, 1, &["--class", "-1"], &["\"-1\"", "--class", "cat, dog, owl"]);
     sample_refused(&place, 1, &[], &["conditioned on a class", "--class", "cat, dog, owl"]);
     sample_refused(&place, 1, &["--attr", "smiling=1"], &["conditioned on a class"]);
     sample_refused(&place, 2, &["--class", "1", "--attr", "smiling=1"], &["--class", "--attr"]);
@@ -122,10 +122,10 @@ fn attributes_are_drawn_by_name() {
         &place,
         1,
         &["--attr", "smilng=1"],
-        &["--attr smilng=1", "smiling", "fur=brown"],
+        &["\"smilng=1\"", "smiling", "fur=brown", "--attr"],
     );
-    sample_refused(&place, 1, &["--attr", "fur=green"], &["--attr fur=green", "fur=brown"]);
-    sample_refused(&place, 1, &["--attr", "smiling=much"], &["--attr smiling=much"]);
+    sample_refused(&place, 1, &["--attr", "fur=green"], &["\"fur=green\"", "fur=brown", "--attr"]);
+    sample_refused(&place, 1, &["--attr", "smiling=much"], &["\"smiling=much\"", "--attr"]);
     sample_refused(&place, 1, &["--class", "1"], &["conditioned on attributes", "--attr"]);
 }
 
@@ -172,7 +172,7 @@ fn attributes_can_be_chosen() {
         &place,
         1,
         &["--attr", "smiling=1"],
-        &["--attr smiling=1", "fur=brown, fur=grey"],
+        &["\"smiling=1\"", "fur=brown, fur=grey", "--attr"],
     );
     let unknown = training(&["--condition", "attributes:fur,hair", "--out", "x"]);
     place.refused(1, &unknown, &["no attribute \"hair\"", "id, code, split, smiling, fur, height"]);

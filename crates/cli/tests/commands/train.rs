@@ -337,7 +337,7 @@ fn what_goes_wrong_has_an_exit_code_of_its_own() {
     let place = Place::new();
     // A learning rate at which all four attempts diverge.
     let ended = place.run(&Place::training(&["--steps", "3", "--lr", "1e30", "--out", "run"]));
-    ended.refused(3, &["after 3 returns to a sound checkpoint"]);
+    ended.refused(3, &["after 3 roll-backs to a valid checkpoint"]);
     assert_eq!(ended.err.matches("with half the learning rate, ").count(), 3, "{}", ended.err);
     let config = std::fs::read_to_string(place.path("run/config.toml")).unwrap();
     assert_eq!(config.matches("setting = \"rollback\"").count(), 3, "{config}");

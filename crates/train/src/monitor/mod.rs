@@ -1,9 +1,30 @@
-//! What goes wrong in the training of a GAN, noticed and told: a discriminator that has won, a generator without gradient, pictures that
-//! become one picture or one pattern, numbers that are none.
+//! The training monitor: detects failures of GAN training and raises alerts. It detects a
+//! discriminator that dominates, a vanishing gradient of the generator, mode collapse,
+//! near-duplicates and periodic artifacts; the training loop itself detects NaN and infinity.
 //!
-//! A pure state machine: it is fed what steps measure and what grids look like, in order, and answers with alerts. It is part of a
-//! checkpoint, so that a resumed run is told the same. A loss that is merely flat is no alert: in a game neither player's loss says how good
-//! the pictures are.
+//! A pure state machine: it observes the metrics of steps and the statistics of sample grids, in
+//! order, and returns alerts. It changes no value of a run. Its state is in every checkpoint, so a
+//! resumed run raises the same alerts as an uninterrupted one. A loss that is merely flat raises
+//! none: neither network's loss measures the quality of the images.
+//!
+//! ```
+//! use train::StepMetrics;
+//! use train::monitor::{AlertKind, DOMINANCE_COUNT, TrainingMonitor};
+//!
+//! let won = StepMetrics {
+//!     d_loss: 0.01,
+//!     g_loss: 9.0,
+//!     d_real: 1.0,
+//!     d_fake: 0.0,
+//!     d_accuracy: 1.0,
+//!     g_grad_norm: None,
+//! };
+//! let mut monitor = TrainingMonitor::default();
+//! let steps = 1..=u64::from(DOMINANCE_COUNT);
+//! let alerts: Vec<_> = steps.flat_map(|step| monitor.observe_step(step, &won, true)).collect();
+//! assert_eq!(alerts.len(), 1);
+//! assert_eq!(alerts[0].kind, AlertKind::DDominance);
+//! ```
 
 mod sample_stats;
 mod spectral_peak;
@@ -15,62 +36,69 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// A step counts as won by D when it is right about more than this share of the pictures …
+/// D wins a step when its accuracy is above this …
 pub const DOMINANCE_ACCURACY: f32 = 0.99;
-/// … or when its loss is below this (both halves together; a coin's is 1.39 with cross-entropy).
+/// … or when its loss is below this (both halves together; that of a random D is 1.39 with
+/// cross-entropy).
 pub const DOMINANCE_LOSS: f32 = 0.02;
-/// Steps won, less five for each that was not: so many are told. At 5 of 6 steps won the count stands still; in sound runs it
-/// goes up and down near 0.
+/// Alert when this counter is reached. It rises by 1 for a step that D wins and falls by 5
+/// otherwise, so it stays where it is at 5 of 6 steps won; in healthy runs it moves near 0.
 pub const DOMINANCE_COUNT: u32 = 300;
+/// What a step that D does not win takes from the counter.
 const DOMINANCE_DECAY: u32 = 5;
 /// G's gradient has vanished when its norm is below this share of the largest so far …
 pub const VANISHING_GRADIENT_RATIO: f32 = 1e-3;
-/// … so many logged steps in a row.
+/// … in this many logged steps in a row.
 pub const VANISHING_ROWS: u32 = 5;
-/// The pictures of a grid are too alike when the mean distance between two is below this share of the best so far, and of real pictures'.
+/// Mode collapse: the diversity of a grid is below this share of the best so far, and of the
+/// diversity of real images.
 pub const MIN_DIVERSITY_RATIO_VS_BEST: f32 = 0.5;
-/// The same, of real pictures' alone, from [`WARM_UP_STEPS`] on: every generator begins with pictures that are nearly alike.
+/// Mode collapse after [`WARM_UP_STEPS`]: the diversity is below this share of that of real images.
+/// Before, every generator makes nearly the same image of all latents.
 pub const MIN_DIVERSITY_RATIO_VS_REAL: f32 = 0.2;
-/// Steps after which a generator should have begun to tell latents apart.
+/// Steps after which a generator should distinguish latents.
 pub const WARM_UP_STEPS: u64 = 1000;
-/// Share of pictures that have a near duplicate in the grid (and so many more than real pictures have) that is told …
+/// Near-duplicates: the share of images with a near-duplicate in the grid exceeds that of real
+/// images by this.
 pub const MAX_DUPLICATE_SHARE: f32 = 0.5;
-/// Share of what is finer than 6 pixels that lies in one wave, and twice what real pictures have. Measured on Fashion-MNIST: 0.19 of real pictures, 0.19 to
-/// 0.24 of a sound generator's, once 0.36 of a young one's; 0.47 to 0.70 of real ones with a wave of amplitude 0.5 over them.
+/// Periodic artifact: one spatial frequency holds more than this share of the spectral power at
+/// periods below 6 pixels, and twice the share that it has in real images. Measured on
+/// Fashion-MNIST: 0.19 for real images, 0.19 to 0.24 for a healthy generator, once 0.36 for a young
+/// one; 0.47 to 0.70 for real images with a wave of amplitude 0.5 added.
 pub const MAX_SPECTRAL_PEAK: f32 = 0.45;
-/// How strong that wave must be: its root mean square, where pixels are in [−1, 1].
+/// The least amplitude of that frequency: its root mean square, for pixels in [−1, 1].
 pub const MIN_PEAK_AMPLITUDE: f32 = 0.05;
-/// What is seen in a grid is told when the next one shows it too.
+/// Grids in a row that must show a failure before it raises an alert.
 pub const CONFIRMING_GRIDS: u32 = 2;
-/// Returns to a checkpoint in a run, at most.
+/// The most roll-backs of a run.
 pub const MAX_ROLLBACKS: usize = 3;
-/// Findings remembered for the summary.
+/// Alerts stored for the summary of a run.
 const MAX_STORED_ALERTS: usize = 50;
 
-/// What a run does about alerts: settings that no recipe decides and that change no number.
+/// What a run does about alerts: settings that no recipe decides and that change no value of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct MonitorConfig {
-    /// When a loss, gradient or weight is not finite.
+    /// When a loss, gradient or weight is NaN or infinite.
     #[serde(default)]
     pub on_nan: NanAction,
-    /// When the pictures become one, or one pattern.
+    /// On mode collapse, near-duplicates or a periodic artifact.
     #[serde(default)]
     pub on_collapse: AlertAction,
-    /// When D has won, or G's gradient has vanished.
+    /// When D dominates or G's gradient vanishes.
     #[serde(default, alias = "on_d_win")]
     pub on_d_dominance: AlertAction,
 }
 
-/// What to do when a number is not finite.
+/// What to do when a loss, gradient or weight is NaN or infinite.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum NanAction {
-    /// Back to the newest good checkpoint with half the learning rate, at most [`MAX_ROLLBACKS`] times.
+    /// Roll back to the newest valid checkpoint with half the learning rate, at most three times.
     #[default]
     Rollback,
-    /// End with an error.
+    /// Stop with an error.
     Stop,
 }
 
@@ -79,44 +107,44 @@ pub enum NanAction {
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum AlertAction {
-    /// Tell, and go on.
+    /// Warn and continue.
     #[default]
     Warn,
-    /// Tell, save and stop.
+    /// Warn, save and stop.
     Stop,
 }
 
-/// What can be found.
+/// The kind of an alert.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AlertKind {
-    /// D is hardly ever wrong any more.
+    /// D classifies nearly all images correctly.
     #[serde(alias = "d-wins")]
     DDominance,
-    /// G is no longer told where to go.
+    /// G's gradient has vanished.
     #[serde(alias = "gradient-vanishes")]
     VanishingGradient,
-    /// Different latents give pictures more and more alike.
+    /// The images of different latents become alike.
     #[serde(alias = "diversity-collapses")]
     ModeCollapse,
-    /// Different latents give the same pictures.
+    /// Different latents give the same images.
     #[serde(alias = "duplicates")]
     NearDuplicates,
-    /// One wave lies over the pictures.
+    /// One spatial frequency dominates all images: stripes or a checkerboard.
     #[serde(alias = "oscillates")]
     PeriodicArtifact,
-    /// A number was not finite, and the run went back.
+    /// A loss, gradient or weight was NaN or infinite, and the run rolled back.
     RolledBack,
 }
 
-/// Something that was found, told once until it has gone away.
+/// A failure of training, raised once until it has gone away.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Alert {
-    /// What.
+    /// The kind of failure.
     pub kind: AlertKind,
-    /// Finished steps when it was found.
+    /// Finished steps when it was raised.
     pub step: u64,
-    /// The numbers that say so.
+    /// What was measured.
     #[serde(alias = "saw")]
     pub message: String,
     /// What may help.
@@ -130,77 +158,87 @@ impl std::fmt::Display for Alert {
     }
 }
 
-/// The state of the watch.
+/// The state of the monitor.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct TrainingMonitor {
-    /// Steps won by D, less those that were not.
+    /// The dominance counter, see [`DOMINANCE_COUNT`].
     won: u32,
     /// The largest norm of G's gradient.
-    strongest: f32,
-    /// Logged steps in a row with hardly any gradient.
+    #[serde(alias = "strongest")]
+    max_grad_norm: f32,
+    /// Logged steps in a row with a vanished gradient.
     vanished: u32,
-    /// Real pictures, measured as grids are.
+    /// Statistics of real images.
     #[serde(alias = "real")]
     reference: Option<SampleStats>,
-    /// The largest mean distance of a grid.
-    best: f32,
-    /// Grids in a row that are too alike, full of duplicates, and full of one wave.
-    alike: u32,
+    /// The largest diversity of a grid.
+    #[serde(alias = "best")]
+    best_diversity: f32,
+    /// Grids in a row that show mode collapse, near-duplicates, and a periodic artifact.
+    #[serde(alias = "alike")]
+    collapsed: u32,
     duplicates: u32,
-    oscillating: u32,
-    /// The latest grid, until a row has told it.
+    #[serde(alias = "oscillating")]
+    periodic: u32,
+    /// The latest grid, until a row of metrics has it.
     grid: Option<SampleStats>,
+    /// Alerts that have not gone away.
     active: BTreeSet<AlertKind>,
     #[serde(alias = "findings")]
     alerts: Vec<Alert>,
 }
 
 impl TrainingMonitor {
-    /// Takes in what a step measured; `d_can_win` says whether D's loss and accuracy mean that it can win (a Wasserstein critic cannot).
-    pub fn observe_step(&mut self, step: u64, losses: &StepMetrics, d_can_win: bool) -> Vec<Alert> {
-        let won =
-            d_can_win && (losses.d_accuracy > DOMINANCE_ACCURACY || losses.d_loss < DOMINANCE_LOSS);
+    /// Observes the metrics of a step. `d_can_win` is false for a Wasserstein critic, whose loss and
+    /// accuracy do not show dominance.
+    pub fn observe_step(
+        &mut self,
+        step: u64,
+        metrics: &StepMetrics,
+        d_can_win: bool,
+    ) -> Vec<Alert> {
+        let &StepMetrics { d_loss, d_accuracy, g_grad_norm, .. } = metrics;
+        let won = d_can_win && (d_accuracy > DOMINANCE_ACCURACY || d_loss < DOMINANCE_LOSS);
         self.won = if won {
             (self.won + 1).min(DOMINANCE_COUNT)
         } else {
             self.won.saturating_sub(DOMINANCE_DECAY)
         };
-        let d_wins = self.raise(AlertKind::DDominance, step, self.won >= DOMINANCE_COUNT, self.won == 0, || {
-            (
-                format!(
-                    "the discriminator has won: for {DOMINANCE_COUNT} steps it was right about more than 99 % of the pictures (or its loss below \
-                     {DOMINANCE_LOSS}); now its loss is {:.4}, and it is right about {:.0} %",
-                    losses.d_loss,
-                    100.0 * losses.d_accuracy
-                ),
-                "the generator learns little from it: try stabilisers (spectral norm and hinge loss, smoothed labels, noise or augmentation \
-                 of what D sees), a smaller discriminator, or more pictures"
-                    .into(),
-            )
+        let (holds, is_over) = (self.won >= DOMINANCE_COUNT, self.won == 0);
+        let dominance = self.raise(AlertKind::DDominance, step, holds, is_over, || {
+            let message = format!(
+                "the discriminator dominates: over {DOMINANCE_COUNT} steps its accuracy was above \
+                 99 % (or its loss below {DOMINANCE_LOSS}); now its loss is {d_loss:.4} and its \
+                 accuracy {:.0} %",
+                100.0 * d_accuracy
+            );
+            let hint = "the generator learns little from it: try regularizers (spectral \
+                        normalization with hinge loss, smoothed labels, noise or augmentation of \
+                        D's input), a smaller discriminator, or more images";
+            (message, hint.into())
         });
-        let vanishes = losses.g_grad_norm.and_then(|norm| self.check_gradient(step, norm));
-        d_wins.into_iter().chain(vanishes).collect()
+        let vanishing = g_grad_norm.and_then(|norm| self.check_gradient(step, norm));
+        dominance.into_iter().chain(vanishing).collect()
     }
 
     fn check_gradient(&mut self, step: u64, norm: f32) -> Option<Alert> {
-        self.strongest = self.strongest.max(norm);
-        let strongest = self.strongest;
-        self.vanished = if norm < VANISHING_GRADIENT_RATIO * strongest {
-            self.vanished.saturating_add(1)
-        } else {
-            0
-        };
-        self.raise(AlertKind::VanishingGradient, step, self.vanished >= VANISHING_ROWS, self.vanished == 0, || {
-            (
-                format!("the generator's gradient has vanished: its norm is {norm:.2e}, and was {strongest:.2e} at its largest"),
-                "it no longer learns: try the non-saturating, least-squares or Wasserstein objective, or a discriminator that learns more \
-                 slowly"
-                    .into(),
-            )
+        self.max_grad_norm = self.max_grad_norm.max(norm);
+        let max = self.max_grad_norm;
+        let vanished = norm < VANISHING_GRADIENT_RATIO * max;
+        self.vanished = count(self.vanished, vanished);
+        let (holds, is_over) = (self.vanished >= VANISHING_ROWS, !vanished);
+        self.raise(AlertKind::VanishingGradient, step, holds, is_over, || {
+            let message = format!(
+                "the generator's gradient has vanished: its norm is {norm:.2e}, and was {max:.2e} \
+                 at its largest"
+            );
+            let hint = "it no longer learns: try the non-saturating, least-squares or Wasserstein \
+                        loss, or a discriminator that learns more slowly";
+            (message, hint.into())
         })
     }
 
-    /// What grids are compared with: real pictures, measured in the same way.
+    /// Sets the statistics of real images, which those of sample grids are compared with.
     pub fn set_reference(&mut self, real: SampleStats) {
         self.reference = Some(real);
     }
@@ -210,96 +248,100 @@ impl TrainingMonitor {
         self.reference.is_none()
     }
 
-    /// Takes in what a grid looks like.
+    /// Observes the statistics of a sample grid.
     pub fn observe_grid(&mut self, step: u64, stats: SampleStats) -> Vec<Alert> {
         self.grid = Some(stats);
-        let found = [
+        let alerts = [
             self.check_diversity(step, &stats),
             self.check_duplicates(step, &stats),
             self.check_periodic_artifact(step, &stats),
         ];
-        found.into_iter().flatten().collect()
+        alerts.into_iter().flatten().collect()
     }
 
     fn check_diversity(&mut self, step: u64, stats: &SampleStats) -> Option<Alert> {
-        self.best = self.best.max(stats.diversity);
-        let (best, real) = (self.best, self.reference.map_or(self.best, |real| real.diversity));
-        let fallen = stats.diversity < MIN_DIVERSITY_RATIO_VS_BEST * best
-            && stats.diversity < MIN_DIVERSITY_RATIO_VS_BEST * real;
-        let low = step >= WARM_UP_STEPS && stats.diversity < MIN_DIVERSITY_RATIO_VS_REAL * real;
-        self.alike = if fallen || low { self.alike.saturating_add(1) } else { 0 };
-        self.raise(AlertKind::ModeCollapse, step, self.alike >= CONFIRMING_GRIDS, self.alike == 0, || {
-            (
-                format!(
-                    "the pictures become alike: two of a grid differ by {:.3} on average, after {best:.3} at best, and real ones by {real:.3}",
-                    stats.diversity
-                ),
-                "different latents give one picture (mode collapse): go back to an earlier checkpoint with a lower --lr, or try minibatch \
-                 discrimination, feature matching, or more pictures in a batch"
-                    .into(),
-            )
+        let diversity = stats.diversity;
+        self.best_diversity = self.best_diversity.max(diversity);
+        let best = self.best_diversity;
+        let real = self.reference.map_or(best, |real| real.diversity);
+        let has_fallen = diversity < MIN_DIVERSITY_RATIO_VS_BEST * best
+            && diversity < MIN_DIVERSITY_RATIO_VS_BEST * real;
+        let is_low = step >= WARM_UP_STEPS && diversity < MIN_DIVERSITY_RATIO_VS_REAL * real;
+        self.collapsed = count(self.collapsed, has_fallen || is_low);
+        let (holds, is_over) = (self.collapsed >= CONFIRMING_GRIDS, self.collapsed == 0);
+        self.raise(AlertKind::ModeCollapse, step, holds, is_over, || {
+            let message = format!(
+                "the images become alike: two of a grid differ by {diversity:.3} on average, after \
+                 {best:.3} at best, and real ones by {real:.3}"
+            );
+            let hint = "different latents give one image (mode collapse): resume from an earlier \
+                        checkpoint with a lower learning rate, or try minibatch discrimination, \
+                        feature matching, or a larger batch";
+            (message, hint.into())
         })
     }
 
     fn check_duplicates(&mut self, step: u64, stats: &SampleStats) -> Option<Alert> {
         let usual = self.reference.map_or(0.0, |real| real.duplicates);
-        // A generator that has not begun to tell latents apart is no collapse.
-        let begun = step >= WARM_UP_STEPS
-            || self.best
-                > MIN_DIVERSITY_RATIO_VS_BEST
-                    * self.reference.map_or(self.best, |real| real.diversity);
-        let many = begun && stats.duplicates > usual + MAX_DUPLICATE_SHARE;
-        self.duplicates = if many { self.duplicates.saturating_add(1) } else { 0 };
-        self.raise(AlertKind::NearDuplicates, step, self.duplicates >= CONFIRMING_GRIDS, self.duplicates == 0, || {
-            (
-                format!("{:.0} % of the pictures of a grid have a near duplicate in it", 100.0 * stats.duplicates),
-                "different latents give the same pictures (mode collapse): what helps against collapse is minibatch discrimination, a lower --lr, \
-                 and larger batches"
-                    .into(),
-            )
+        // A young generator that does not distinguish latents yet has not collapsed.
+        let real = self.reference.map_or(self.best_diversity, |real| real.diversity);
+        let is_trained =
+            step >= WARM_UP_STEPS || self.best_diversity > MIN_DIVERSITY_RATIO_VS_BEST * real;
+        let has_many = is_trained && stats.duplicates > usual + MAX_DUPLICATE_SHARE;
+        self.duplicates = count(self.duplicates, has_many);
+        let (holds, is_over) = (self.duplicates >= CONFIRMING_GRIDS, self.duplicates == 0);
+        self.raise(AlertKind::NearDuplicates, step, holds, is_over, || {
+            let message = format!(
+                "{:.0} % of the images of a grid have a near-duplicate in it",
+                100.0 * stats.duplicates
+            );
+            let hint = "different latents give the same images (mode collapse): try minibatch \
+                        discrimination, a lower learning rate, or a larger batch";
+            (message, hint.into())
         })
     }
 
     fn check_periodic_artifact(&mut self, step: u64, stats: &SampleStats) -> Option<Alert> {
         let usual = self.reference.map_or(0.0, |real| real.spectral_peak);
-        let clear = stats.spectral_peak > MAX_SPECTRAL_PEAK.max(2.0 * usual)
+        let has_peak = stats.spectral_peak > MAX_SPECTRAL_PEAK.max(2.0 * usual)
             && stats.amplitude > MIN_PEAK_AMPLITUDE;
-        self.oscillating = if clear { self.oscillating.saturating_add(1) } else { 0 };
-        self.raise(AlertKind::PeriodicArtifact, step, self.oscillating >= CONFIRMING_GRIDS, self.oscillating == 0, || {
-            (
-                format!(
-                    "one wave of {:.1} pixels lies over the pictures: {:.0} % of all that is finer than 6 pixels",
-                    stats.period,
-                    100.0 * stats.spectral_peak
-                ),
-                "filters of the generator have collapsed into one oscillating mode, as the DCGAN paper saw in models trained for long: take \
-                 an earlier checkpoint, or go on with a lower --lr"
-                    .into(),
-            )
+        self.periodic = count(self.periodic, has_peak);
+        let (holds, is_over) = (self.periodic >= CONFIRMING_GRIDS, self.periodic == 0);
+        self.raise(AlertKind::PeriodicArtifact, step, holds, is_over, || {
+            let message = format!(
+                "a periodic artifact of {:.1} pixels covers the images: it holds {:.0} % of the \
+                 spectral power at periods below 6 pixels",
+                stats.period,
+                100.0 * stats.spectral_peak
+            );
+            let hint = "filters of the generator have collapsed into one oscillating mode, as the \
+                        DCGAN paper reports of models trained for long: take an earlier \
+                        checkpoint, or resume with a lower learning rate";
+            (message, hint.into())
         })
     }
 
-    /// Notes that the run went back to an earlier step.
+    /// Records that the run rolled back to an earlier step.
     pub fn record_rollback(&mut self, alert: Alert) {
         self.store(alert);
     }
 
-    /// An alert that begins; what goes away may be told again.
+    /// Raises an alert when its condition begins to hold; once it is over, it can be raised again.
     fn raise(
         &mut self,
         kind: AlertKind,
         step: u64,
-        is: bool,
-        gone: bool,
-        what: impl FnOnce() -> (String, String),
+        holds: bool,
+        is_over: bool,
+        text: impl FnOnce() -> (String, String),
     ) -> Option<Alert> {
-        if gone {
+        if is_over {
             self.active.remove(&kind);
         }
-        if !is || !self.active.insert(kind) {
+        if !holds || !self.active.insert(kind) {
             return None;
         }
-        let (message, hint) = what();
+        let (message, hint) = text();
         let alert = Alert { kind, step, message, hint };
         self.store(alert.clone());
         Some(alert)
@@ -311,18 +353,19 @@ impl TrainingMonitor {
         }
     }
 
-    /// All that was found, the earliest first.
+    /// All alerts, the earliest first.
     pub fn alerts(&self) -> &[Alert] {
         &self.alerts
     }
 
-    /// What a row of metrics tells beside the losses: `d_accuracy`, `g_grad_norm`, of a grid drawn since the row before `diversity`, `duplicates`
-    /// and `oscillation`, and `alerts`, the kinds that have not gone away.
-    pub fn metrics(&mut self, losses: &StepMetrics) -> Map<String, Value> {
+    /// The monitor's columns of a row of metrics: `d_accuracy`; `g_grad_norm`; `diversity`,
+    /// `duplicates` and `spectral_peak` of a grid since the row before; and `alerts`, the kinds that
+    /// have not gone away.
+    pub fn metrics(&mut self, step: &StepMetrics) -> Map<String, Value> {
         let mut row = Map::new();
         let mut put = |name: &str, value: f32| row.insert(name.into(), f64::from(value).into());
-        put("d_accuracy", losses.d_accuracy);
-        if let Some(norm) = losses.g_grad_norm {
+        put("d_accuracy", step.d_accuracy);
+        if let Some(norm) = step.g_grad_norm {
             put("g_grad_norm", norm);
         }
         if let Some(grid) = self.grid.take() {
@@ -331,41 +374,44 @@ impl TrainingMonitor {
             put("spectral_peak", grid.spectral_peak);
         }
         if !self.active.is_empty() {
-            let kinds = self
-                .active
-                .iter()
-                .map(|kind| serde_json::to_value(kind).unwrap_or_default())
-                .collect();
+            let kinds = self.active.iter().map(serde_json::to_value);
+            let kinds = kinds.map(Result::unwrap_or_default).collect();
             row.insert("alerts".into(), Value::Array(kinds));
         }
         row
     }
 }
 
+/// How often in a row something has been observed.
+fn count(before: u32, observed: bool) -> u32 {
+    if observed { before.saturating_add(1) } else { 0 }
+}
+
 impl MonitorConfig {
-    /// What differs in another: the setting's name, this value and the other's, as flags have them.
+    /// The settings that differ in another: the name, this value and the other's.
     pub(crate) fn differences(&self, other: &Self) -> Vec<(&'static str, String, String)> {
-        let name = |value: Value| value.as_str().unwrap_or_default().to_owned();
-        let nan = |watch: &Self| name(serde_json::to_value(watch.on_nan).unwrap_or_default());
-        let alert = |policy: AlertAction| name(serde_json::to_value(policy).unwrap_or_default());
+        fn name(action: impl Serialize) -> String {
+            let value = serde_json::to_value(action).unwrap_or_default();
+            value.as_str().unwrap_or_default().to_owned()
+        }
         let all = [
-            ("on-nan", nan(self), nan(other)),
-            ("on-collapse", alert(self.on_collapse), alert(other.on_collapse)),
-            ("on-d-dominance", alert(self.on_d_dominance), alert(other.on_d_dominance)),
+            ("on_nan", name(self.on_nan), name(other.on_nan)),
+            ("on_collapse", name(self.on_collapse), name(other.on_collapse)),
+            ("on_d_dominance", name(self.on_d_dominance), name(other.on_d_dominance)),
         ];
         all.into_iter().filter(|(_, from, to)| from != to).collect()
     }
 
     /// Whether an alert of this kind ends the run.
     pub fn stops(&self, kind: AlertKind) -> bool {
-        let policy = match kind {
+        let action = match kind {
             AlertKind::DDominance | AlertKind::VanishingGradient => self.on_d_dominance,
             AlertKind::ModeCollapse | AlertKind::NearDuplicates | AlertKind::PeriodicArtifact => {
                 self.on_collapse
             }
-            // It has been dealt with.
+            // The run has rolled back: nothing is left to do.
             AlertKind::RolledBack => AlertAction::Warn,
         };
-        policy == AlertAction::Stop
+        action == AlertAction::Stop
     }
 }

@@ -1,76 +1,75 @@
-//! Whether one wave lies over pictures.
+//! The strongest short spatial frequency of a set of images: detects periodic artifacts.
 //!
-//! Radford et al. 2016 end with "a form of model instability": as models are trained longer, they sometimes collapse a subset of filters
-//! to a single oscillating mode. Such a filter puts the same fine stripes or checks into every picture. In the power spectrum, that is one
-//! sharp peak, while edges and textures of pictures spread over many frequencies and their power falls with the frequency. So what is measured is the share
-//! of the strongest peak in the power of all waves of at most 6 pixels: longer ones are the shapes of things. A
-//! checkerboard measure would see period 2 alone, which strided convolutions leave in healthy young generators too.
+//! Radford et al. 2016 end with "a form of model instability": as models are trained longer, they
+//! sometimes collapse a subset of filters to a single oscillating mode. Such a filter puts the same
+//! fine stripes or checkerboard into every image. In the power spectrum that is one sharp peak,
+//! while edges and textures spread over many frequencies and their power falls with the frequency.
+//! So this measures the share of the strongest peak in the power of all frequencies with periods of
+//! at most 6 pixels: longer periods are the shapes of objects. A checkerboard measure would only
+//! detect period 2, which strided convolutions leave in healthy young generators too.
 
 use std::f64::consts::TAU;
 
-/// Longer waves are shapes.
-const LONGEST: f64 = 6.0;
-/// So many pixels of a side, from the middle, tell enough.
-const SIDE: usize = 64;
+/// The longest period in pixels; longer ones are shapes.
+const MAX_PERIOD: f64 = 6.0;
+/// The side of the central crop in pixels that is transformed.
+const CROP: usize = 64;
 
-/// The strongest of the short waves.
+/// The strongest short spatial frequency.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wave {
-    /// Its share in the power of all of them.
+pub(super) struct SpectralPeak {
+    /// Its share in the power of all short periods, in [0, 1].
     pub share: f64,
     /// Its root mean square.
     pub amplitude: f64,
-    /// In pixels.
+    /// Its period in pixels.
     pub period: f64,
 }
 
-/// The strongest wave over pictures `[H, W, C]` taken together, each channel's mean subtracted.
-pub(super) fn strongest(pictures: &[&[f32]], shape: [usize; 3]) -> Wave {
-    let [height, width] = [shape[0].min(SIDE), shape[1].min(SIDE)];
-    let power = folded_power(pictures, shape, [height, width]);
+/// The strongest frequency of images `[H, W, C]` taken together, each channel's mean subtracted.
+pub(super) fn strongest(images: &[&[f32]], shape: [usize; 3]) -> SpectralPeak {
+    let [height, width] = [shape[0].min(CROP), shape[1].min(CROP)];
+    let power = folded_power(images, shape, [height, width]);
     let [rows, columns] = [height / 2 + 1, width / 2 + 1];
     let frequency = |row: usize, column: usize| {
         (row as f64 / height as f64).hypot(column as f64 / width as f64)
     };
     let short = |row: usize, column: usize| {
         let largest = (row as f64 / height as f64).max(column as f64 / width as f64);
-        largest >= 1.0 / LONGEST
+        largest >= 1.0 / MAX_PERIOD
     };
     let all: f64 =
         (0..rows * columns).filter(|k| short(k / columns, k % columns)).map(|k| power[k]).sum();
     if all <= 0.0 {
-        return Wave::default();
+        return SpectralPeak::default();
     }
-    let places = (0..rows * columns).filter(|k| short(k / columns, k % columns));
-    let strongest = places.max_by(|&a, &b| power[a].total_cmp(&power[b]));
+    let candidates = (0..rows * columns).filter(|k| short(k / columns, k % columns));
+    let strongest = candidates.max_by(|&a, &b| power[a].total_cmp(&power[b]));
     let Some((row, column)) = strongest.map(|k| (k / columns, k % columns)) else {
-        return Wave::default();
+        return SpectralPeak::default();
     };
-    // A wave that does not fit a whole number of times lies between two frequencies.
+    // A period that does not divide the side leaks into the neighboring frequencies.
     let near = |k: usize, n: usize| k.saturating_sub(1)..(k + 2).min(n);
     let bins = near(row, rows).flat_map(|r| near(column, columns).map(move |c| (r, c)));
     let peak: f64 = bins.filter(|&(r, c)| short(r, c)).map(|(r, c)| power[r * columns + c]).sum();
-    Wave { share: peak / all, amplitude: peak.sqrt(), period: 1.0 / frequency(row, column) }
+    SpectralPeak { share: peak / all, amplitude: peak.sqrt(), period: 1.0 / frequency(row, column) }
 }
 
-/// `[H/2 + 1, W/2 + 1]`: mean squares of the waves of each frequency, all four signs together, averaged over pictures and channels.
-fn folded_power(
-    pictures: &[&[f32]],
-    [h, w, c]: [usize; 3],
-    [height, width]: [usize; 2],
-) -> Vec<f64> {
+/// The power spectrum `[H/2 + 1, W/2 + 1]`: mean squares of each frequency, all four signs together,
+/// averaged over images and channels.
+fn folded_power(images: &[&[f32]], [h, w, c]: [usize; 3], [height, width]: [usize; 2]) -> Vec<f64> {
     let [rows, columns] = [height / 2 + 1, width / 2 + 1];
     let [top, left] = [(h - height) / 2, (w - width) / 2];
-    let (by_row, by_column) = (waves(height, height), waves(columns, width));
+    let (by_row, by_column) = (cos_sin(height, height), cos_sin(columns, width));
     let mut power = vec![0.0; rows * columns];
-    let scale = 1.0 / ((height * width) as f64).powi(2) / (pictures.len() * c).max(1) as f64;
-    for picture in pictures {
+    let scale = 1.0 / ((height * width) as f64).powi(2) / (images.len() * c).max(1) as f64;
+    for image in images {
         for channel in 0..c {
             let pixel =
-                |y: usize, x: usize| f64::from(picture[((top + y) * w + left + x) * c + channel]);
+                |y: usize, x: usize| f64::from(image[((top + y) * w + left + x) * c + channel]);
             let mean = (0..height * width).map(|k| pixel(k / width, k % width)).sum::<f64>()
                 / (height * width) as f64;
-            // Along rows of pixels first: `[H, W/2 + 1]`.
+            // The DFT is separable: along rows first, `[H, W/2 + 1]`.
             let mut half = vec![(0.0, 0.0); height * columns];
             for y in 0..height {
                 for k in 0..columns {
@@ -90,7 +89,7 @@ fn folded_power(
                             let (a, b) = half[y * columns + column];
                             (re + a * cos + b * sin, im + b * cos - a * sin)
                         });
-                    // The other half of the columns mirrors this one.
+                    // A real signal's other half of the columns is the mirror of this one.
                     let twice = if column == 0 || 2 * column == width { 1.0 } else { 2.0 };
                     power[k.min(height - k) * columns + column] +=
                         twice * (re * re + im * im) * scale;
@@ -102,7 +101,7 @@ fn folded_power(
 }
 
 /// Cosine and sine of 2π·k·x/n, `[count, n]`.
-fn waves(count: usize, n: usize) -> Vec<(f64, f64)> {
+fn cos_sin(count: usize, n: usize) -> Vec<(f64, f64)> {
     (0..count * n)
         .map(|i| {
             let angle = TAU * ((i / n) * (i % n) % n) as f64 / n as f64;
@@ -115,15 +114,15 @@ fn waves(count: usize, n: usize) -> Vec<(f64, f64)> {
 mod tests {
     use super::*;
 
-    fn picture(side: usize, f: impl Fn(f64, f64) -> f64) -> Vec<f32> {
+    fn image(side: usize, f: impl Fn(f64, f64) -> f64) -> Vec<f32> {
         (0..side * side).map(|k| f((k / side) as f64, (k % side) as f64) as f32).collect()
     }
 
     #[test]
-    fn power_is_that_of_the_picture() {
-        // Parseval: all mean squares add up to the picture's own.
+    fn power_is_that_of_the_image() {
+        // Parseval: all mean squares add up to the image's own.
         for side in [28, 15] {
-            let values = picture(side, |y, x| (y * 0.3).sin() * 0.5 + (x * x * 0.01 + y).cos());
+            let values = image(side, |y, x| (y * 0.3).sin() * 0.5 + (x * x * 0.01 + y).cos());
             let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
             let own = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>()
                 / values.len() as f64;
@@ -133,18 +132,18 @@ mod tests {
     }
 
     #[test]
-    fn a_wave_is_found_with_its_length_and_strength() {
+    fn a_wave_is_found_with_its_period_and_amplitude() {
         let shapes = |y: f64, x: f64| if (y - 14.0).hypot(x - 12.0) < 9.0 { 0.8 } else { -0.9 };
         for (fy, fx) in [(0.0, 0.25), (0.5, 0.5), (0.21, 0.0), (0.3, 0.19)] {
             let wave = |y: f64, x: f64| (TAU * (fy * y + fx * x) + 0.3).cos();
-            let values = picture(32, |y, x| shapes(y, x) + 0.5 * wave(y, x));
+            let values = image(32, |y, x| shapes(y, x) + 0.5 * wave(y, x));
             let found = strongest(&[&values], [32, 32, 1]);
             assert!(found.share > 0.5, "{fy} {fx}: {found:?}");
             let period = 1.0 / f64::hypot(fy, fx);
             assert!((found.period - period).abs() < 0.12 * period, "{fy} {fx}: {found:?}");
             assert!(found.amplitude > 0.25 && found.amplitude < 0.5, "{fy} {fx}: {found:?}");
         }
-        let plain = strongest(&[&picture(32, shapes)], [32, 32, 1]);
+        let plain = strongest(&[&image(32, shapes)], [32, 32, 1]);
         assert!(plain.share < 0.3, "{plain:?}");
         assert_eq!(strongest(&[&[0.5; 64]], [8, 8, 1]).share, 0.0);
     }

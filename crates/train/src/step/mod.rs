@@ -32,7 +32,8 @@ use tensor::{Device, FiniteCheck, Shape, Tensor};
 /// Forward mode whose parameters stay out of the graph; running statistics are updated as in any
 /// forward pass of training.
 const FROZEN: Mode = Mode { track: false, ..Mode::TRAIN };
-/// Forward mode for gradient penalties: batch statistics, running statistics not updated, graph kept.
+/// Forward mode for gradient penalties: batch statistics, running statistics not updated, graph
+/// kept.
 const PENALTY: Mode = Mode { statistics: BatchNormStats::Batch { update: false }, track: true };
 
 /// A network with the state of its optimizer.
@@ -109,6 +110,11 @@ impl TrainState {
             g,
             d,
         })
+    }
+
+    /// Finished steps.
+    pub fn steps_done(&self) -> u64 {
+        self.step
     }
 
     /// One training step on the real samples of its updates: as many batches as

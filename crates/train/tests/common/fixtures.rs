@@ -208,19 +208,9 @@ pub fn settings(recipe: Recipe, (data, vectors): &(PathBuf, PathBuf), steps: u64
         recipe.condition.as_ref().is_some_and(|c| c.kind == nn::recipe::ConditionKind::Vector);
     Settings {
         data: data.display().to_string(),
-        seed: 11,
-        steps,
-        log_every: 1,
-        sample_every: 1000,
-        checkpoint_every: 1000,
-        keep: 2,
         preprocess,
-        recipe,
-        monitor: train::monitor::MonitorConfig::default(),
-        eval: None,
         condition_file: vector.then(|| vectors.clone()),
-        shuffle_buffer: None,
-        overrides: Vec::new(),
+        ..crate::settings::base(recipe, steps)
     }
 }
 

@@ -11,7 +11,6 @@ use std::path::Path;
 use tensor::{Device, HostTensor, TensorData};
 use train::{RealBatch, Settings, Trainer};
 
-const SIDE: usize = 16;
 const BATCH: usize = 4;
 const LEAST: f64 = 1e-6;
 
@@ -63,22 +62,7 @@ fn recipe(case: &Value) -> Recipe {
 }
 
 fn trainer(name: &str, recipe: Recipe, file: &SafeTensors<'_>, device: &Device) -> Trainer {
-    let settings = Settings {
-        data: "golden".into(),
-        seed: 0,
-        steps: 10,
-        log_every: 1,
-        sample_every: 10,
-        checkpoint_every: 10,
-        keep: 1,
-        preprocess: data::Preprocess::new([SIDE as u32; 2], 1),
-        recipe,
-        condition_file: None,
-        monitor: Default::default(),
-        eval: None,
-        shuffle_buffer: None,
-        overrides: Vec::new(),
-    };
+    let settings = Settings { seed: 0, ..crate::settings::base(recipe, 10) };
     let mut trainer = Trainer::new(settings, device).unwrap();
     let mut start = Checkpoint::default();
     for part in ["g", "d"] {
@@ -108,7 +92,7 @@ fn told(number: usize, classes: usize) -> Vec<f32> {
 
 /// # Panics
 /// Where a loss or a weight leaves the tolerance.
-pub fn games_follow_pytorch(device: &Device) {
+pub fn losses_follow_pytorch(device: &Device) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let bytes = std::fs::read(dir.join("objectives.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();

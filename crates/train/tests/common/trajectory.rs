@@ -47,22 +47,7 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
     recipe.discriminator.width = 4;
     recipe.generator.latent = 8;
     recipe.train.batch = 8;
-    let settings = Settings {
-        data: "golden".into(),
-        seed: 0,
-        steps: 10,
-        log_every: 1,
-        sample_every: 10,
-        checkpoint_every: 10,
-        keep: 1,
-        shuffle_buffer: None,
-        monitor: train::monitor::MonitorConfig::default(),
-        eval: None,
-        preprocess: data::Preprocess::new([64, 64], 3),
-        recipe,
-        condition_file: None,
-        overrides: Vec::new(),
-    };
+    let settings = Settings { seed: 0, ..crate::settings::base(recipe, 10) };
     let mut trainer = Trainer::new(settings, device).unwrap();
     let mut start = Checkpoint::default();
     for (name, view) in

@@ -135,7 +135,7 @@ impl Evaluator {
     pub fn measure(&self, checkpoint: &Checkpoint) -> Result<EvalResult, TrainError> {
         self.try_measure(checkpoint).map_err(|error| match error {
             EvalError::Train(error) => *error,
-            other => TrainError::Mismatch(format!("cannot evaluate the generator: {other}")),
+            other => TrainError::Eval(Box::new(other)),
         })
     }
 
