@@ -1,4 +1,4 @@
-"""The networks of pytorch/examples' dcgan, at any width and number of levels, D's sigmoid left to the loss.
+"""The networks of pytorch/examples' dcgan, at any width and number of levels, without D's sigmoid, which belongs to the loss.
 
 A module, not a generator: running it writes nothing.
 """
@@ -34,8 +34,8 @@ def network(layers):
     return nn.ModuleDict({"main": nn.Sequential(*layers)})
 
 
-def initialise(net, rng, spread=False):
-    """Convolutions N(0, .02), gamma N(1, .02), beta 0, drawn in float32 whatever the network's precision.
+def initialize(net, rng, spread=False):
+    """Convolutions N(0, .02), gamma N(1, .02), beta 0, drawn in float32 for every precision of the network.
 
     With `spread`, weights and buffers like those of a trained network: none at a value that would hide a mistake.
     """
@@ -50,7 +50,7 @@ def initialise(net, rng, spread=False):
                 layer.num_batches_tracked.fill_(1234)
         elif isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             weight = layer.weight
-            # Deviation of a variance-keeping layer, so that logits and pictures are not all near zero.
+            # Deviation of a variance-keeping layer, so that logits and images are not all near zero.
             fan_in = weight[0].numel() if isinstance(layer, nn.Conv2d) else weight.shape[0] * weight[0, 0].numel() / layer.stride[0] ** 2
             fill(weight, normal(rng, tuple(weight.shape), fan_in**-0.5 if spread else 0.02))
 

@@ -1,4 +1,4 @@
-"""What the generators share: reproducible numbers and a writer whose bytes depend on nothing but the content.
+"""Shared by the scripts: reproducible random values, and a writer whose bytes depend on the content only.
 
 A module, not a generator: running it writes nothing.
 """
@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-# One thread: sums are then split the same way whatever the machine's core count.
+# One thread, so that sums are split the same way for every core count.
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 
 
 def rng_for(name):
-    """A generator seeded by the name, so that adding a case leaves every other case's numbers as they were.
+    """A generator seeded by the name, so that a new case leaves every other case's values unchanged.
 
     `RandomState` because NumPy promises that its stream never changes.
     """

@@ -1,9 +1,10 @@
 """Golden guided gradients and a logistic regression, in float64.
 
 Writes crates/eval/tests/golden/interpret.safetensors (F32, expectations rounded once). Images NHWC.
-  NAME/state/KEY: parameters and buffers in PyTorch's layouts; NAME/x [N, H, W, C]; NAME/units [N, 3] I64 (row, column, feature), in each
-    image the strongest unit of a feature; NAME/gradient [N, H, W, C]: guided backpropagation of a 1 at each unit, whose rectifiers pass
-    max(g, 0) where their input was positive (Springenberg et al. 2015; Radford et al. 2016 for the leaky ones).
+  NAME/state/KEY: parameters and buffers in PyTorch's layouts; NAME/x [N, H, W, C]; NAME/units [N, 3] I64 (row, column, feature), the
+    strongest unit of a feature in each image; NAME/gradient [N, H, W, C]: guided backpropagation of a 1 at each
+    unit, where rectifiers pass max(g, 0) if their input was positive (Springenberg et al. 2015; Radford et al.
+    2016 for the leaky ones).
   logistic/rows [n, k], logistic/truths [n] I64, logistic/c, logistic/weights [k], logistic/bias: the minimum of
     0.5 |w|^2 + c sum ln(1 + exp(-y (w x + b))), found by PyTorch's derivatives down to a gradient of 1e-12.
 """
@@ -75,7 +76,7 @@ def case(name, layers):
 def logistic():
     rng = rng_for("logistic")
     n, k, c = 60, 7, 0.7
-    # Rectified, like the features of a generator; some rows are of the wrong side.
+    # Rectified, like the features of a generator; some rows are on the wrong side of the plane.
     rows = np.maximum(normal(rng, (n, k)), 0)
     truths = ((rows @ normal(rng, (k,)) + normal(rng, (n,), 0.7)) > 0.1).astype(np.int64)
     x, y = double(rows), torch.from_numpy(truths * 2.0 - 1.0)
@@ -84,7 +85,7 @@ def logistic():
         return 0.5 * w.square().sum() + c * F.softplus(-y * (x @ w + b), threshold=600).sum()
 
     at = torch.zeros(k + 1, dtype=torch.float64)
-    # Convex, and quadratic near its minimum: from half steps on it closes in by itself.
+    # Convex, and quadratic near its minimum: Newton's method converges from half steps on.
     for i in range(60):
         gradient = torch.func.grad(value)(at)
         at = at - (0.5 if i < 40 else 1.0) * torch.linalg.solve(torch.func.hessian(value)(at), gradient)

@@ -1,15 +1,15 @@
-"""Golden normalisations, reparametrised weights, minibatch layers, attention and conditions by PyTorch in float64.
+"""Golden normalization layers, reparametrized weights, minibatch layers, attention and conditions by PyTorch in float64.
 
-What PyTorch has is PyTorch's (spectral norm, weight norm, instance norm, layer norm); the rest is the formula of its paper or,
-where that is said, of its authors' code, written out here.
+Spectral, weight, instance and layer norm are PyTorch's; the other layers are written out here by the formula of the
+paper or, if noted, of the authors' code.
 
 Writes crates/nn/tests/golden/stabilisers.safetensors and stabilisers.json ({"case", "layer", "attrs"}). Per case, images NHWC,
-what is given F32, what is expected F64:
+inputs F32, expected values F64:
   state/NAME: parameters and buffers in PyTorch's layouts, as in a state dict of the network.
-  x, and where the layer reads one condition; where it needs one reference and reference_condition.
-  out; gout -> dx, d/NAME (gradients of <gout, out>); second/x and second/NAME (gradients of |dx|^2), where there is one.
-  after/NAME: buffers that the pass moves.
-  start/NAME: parameters after the data-dependent start of the published code.
+  x; condition, if the layer reads one; reference and reference_condition, if it needs them.
+  out; gout -> dx, d/NAME (gradients of <gout, out>); second/x and second/NAME (gradients of |dx|^2), if there is a second order.
+  after/NAME: buffers that the pass updates.
+  start/NAME: parameters after the data-dependent initialization of the published code.
 """
 
 import sys
@@ -74,13 +74,13 @@ def case(name, layer, attrs, shape, function, params, buffers=(), given=(), star
 
 
 def module(layer, parts):
-    """A function over a PyTorch module, whose parameters and buffers are replaced by the values."""
+    """A PyTorch module as a function of its parameters and buffers."""
 
     def function(x, values, _):
         own = {key.removeprefix("l."): value for key, value in values.items()}
         out = torch.func.functional_call(layer, own, (nchw(x),))
-        # PyTorch 2.15 reads the gradient of an instance norm of one image as if it were contiguous: wrong where it is a permuted
-        # NHWC one.
+        # PyTorch 2.15 reads the gradient of an instance norm of one image as if it were contiguous, which is wrong for
+        # a permuted NHWC tensor.
         out.register_hook(lambda gradient: gradient.contiguous())
         return nhwc(out)
 
@@ -103,7 +103,7 @@ def affine_layers():
     yield "conv_transpose2d", lambda: nn.ConvTranspose2d(3, 5, **conv, output_padding=(1, 0)), attrs, (2, 3, 4, 3)
 
 
-def reparametrised():
+def reparametrized():
     for kind, make, attrs, shape in affine_layers():
         layer = torch.nn.utils.spectral_norm(make().double())
         function, _ = module(layer, [])
@@ -119,7 +119,7 @@ def reparametrised():
 
 
 def images():
-    """Linear layers at the two ends of an image, with biases and spectral norm: the units in PyTorch's order."""
+    """Linear layers to and from an image, with biases and spectral norm: the units in PyTorch's order."""
     layer = torch.nn.utils.spectral_norm(nn.Linear(3, 12).double())
     function, _ = module(layer, [])
     to_image = lambda x, values, given: nhwc(function(x, values, given).reshape(-1, 2, 3, 2))
@@ -148,7 +148,7 @@ def norms():
 def virtual_batch_norms():
     """As in openai/improved-gan, imagenet/ops.py: the means of x and of x^2 blended, the variance their difference."""
 
-    def normalised(x, mean, mean_sq, gamma, beta, eps):
+    def normalized(x, mean, mean_sq, gamma, beta, eps):
         return (x - mean) / (eps + mean_sq - mean**2).sqrt() * gamma + beta
 
     def both(reference, x, gamma, beta, eps):
@@ -158,7 +158,7 @@ def virtual_batch_norms():
         new = 1 / (len(reference) + 1)
         own, own_sq = (x, x**2) if x.ndim == 2 else (x.mean(pixels, keepdim=True), (x**2).mean(pixels, keepdim=True))
         blended = new * own + (1 - new) * mean, new * own_sq + (1 - new) * mean_sq
-        return normalised(reference, mean, mean_sq, gamma, beta, eps), normalised(x, *blended, gamma, beta, eps)
+        return normalized(reference, mean, mean_sq, gamma, beta, eps), normalized(x, *blended, gamma, beta, eps)
 
     def dense(x, v, given):
         reference, x = both(given["reference"], x, v["a.weight"], v["a.bias"], 1e-2)
@@ -184,7 +184,7 @@ def virtual_batch_norms():
 
 def maxouts():
     for name, shape, pieces in [("maxout.dense", (3, 10), 5), ("maxout.image", (2, 2, 3, 6), 2)]:
-        # A weight before it, so that there is a second order.
+        # A weight before the layer, so that there is a second order.
         width = shape[-1]
 
         def function(x, v, _):
@@ -225,16 +225,16 @@ def minibatch():
     def paper(x, v, _):
         return torch.cat([x, near(x, v["l.T"])], 1)
 
-    def normalised(v):
+    def normalized(v):
         theta = v["l.theta"]
         return theta * (v["l.log_weight_scale"].exp() / theta.square().sum(0).sqrt())
 
     def code(x, v, _):
-        return torch.cat([x, near(x, normalised(v)) + v["l.b"]], 1)
+        return torch.cat([x, near(x, normalized(v)) + v["l.b"]], 1)
 
     def start(x, v):
         # openai/improved-gan, mnist_svhn_cifar10/nn.py: MinibatchLayer with init=True.
-        d = distances(x, normalised(v)) + 1e6 * torch.eye(len(x), dtype=x.dtype)[:, :, None]
+        d = distances(x, normalized(v)) + 1e6 * torch.eye(len(x), dtype=x.dtype)[:, :, None]
         scale = 0.5 * d.min(1).values.mean(0)
         f = (-d / scale).exp().sum(1)
         return {"l.log_weight_scale": v["l.log_weight_scale"] - scale.log()[:, None], "l.b": -f.mean(0)}
@@ -294,9 +294,9 @@ def conditions():
 
 
 if __name__ == "__main__":
-    # Both are "deprecated" in favour of parametrisations with other names in the state dict.
+    # Both are "deprecated" in favour of parametrizations with other names in the state dict.
     warnings.filterwarnings("ignore", category=FutureWarning)
-    reparametrised()
+    reparametrized()
     images()
     norms()
     virtual_batch_norms()

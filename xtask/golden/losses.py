@@ -1,22 +1,23 @@
-"""Golden objectives, penalties, class losses, optimisers and augmentation by PyTorch in float64, from float32 inputs.
+"""Golden adversarial losses, penalties, class losses, optimizers and augmentation by PyTorch in float64, from float32 inputs.
 
-Writes crates/nn/tests/golden/losses.safetensors and losses.json ({"case", "kind", "attrs"}). What is given is F32, what is expected F64.
-A loss WHAT of a case has its value at CASE/loss/WHAT and its gradient by the given array X at CASE/loss/WHAT/X.
+Writes crates/nn/tests/golden/losses.safetensors and losses.json ({"case", "kind", "attrs"}). Inputs are
+F32, expected values F64. The loss WHAT of a case has its value at CASE/loss/WHAT and its gradient with respect to the
+input X at CASE/loss/WHAT/X.
 
-  objective: real [7], fake [6], target_real, target_fake in [0, 1]; losses real, fake, generator; for the objectives with targets also
+  objective: real [7], fake [6], target_real, target_fake in [0, 1]; losses real, fake, generator; for losses with targets also
     real_target, fake_target, swapped_generator; relativistic_real, relativistic_fake, relativistic_generator, and with targets
     relativistic_real_target, relativistic_fake_target.
   penalty: real, fake [3, 6, 6, 2], mix [3, 1, 1, 1], the critic's w1 [4, 4, 2, 4], b1, w2 [3, 3, 4, 1]; losses gradient_penalty, r1 with
     gradients by w1, b1, w2 (of gradients: second order). attrs.critic: "leaky" (convolution, bias, leaky ReLU 0.2, convolution) or "norm"
-    (convolution, bias, layer normalisation without parameters, tanh, convolution).
+    (convolution, bias, layer normalization without parameters, tanh, convolution).
   feature_matching: real/0, real/1, fake/0, fake/1; losses l1, l2 with gradients by fake/0, fake/1.
   semi_supervised: labelled_logits [4, 3], one_hot, real_logits [5, 3], fake_logits [6, 3], gout [5]; losses labelled and unlabelled; real_logit is <gout, LSE(real_logits)>.
   auxiliary: logits [4, 3], targets; loss value. attrs.targets: "one-hot" or "attributes".
-  optimiser: param/NAME, grad/STEP/NAME -> after/STEP/NAME; MEMORY/NAME after the last step. attrs: rule, lr, weight_decay, steps and the rule's; rates
+  optimiser: param/NAME, grad/STEP/NAME -> after/STEP/NAME; BUFFER/NAME, the optimizer state after the last step. attrs: rule, lr, weight_decay, steps and the rule's; rates
     where lr and momentum change from step to step.
   clip: grad/NAME -> after/NAME, norm.
   augment: x [N, H, W, C], gout -> out, dx. attrs.choices: one per image, as `nn::augment::Choice`.
-  history: value/STEP/NAME, given to the mean one after the other -> grad/NAME, weight times the gradient of the term at the last value
+  history: value/STEP/NAME, added to the running mean in order -> grad/NAME, weight times the gradient of the term at the last value
     against the mean of those before it.
 """
 
@@ -44,7 +45,7 @@ def record(case, **values):
 
 
 def given(case, **arrays):
-    """Records what is given and returns it as tracked float64 tensors."""
+    """Records the inputs and returns them as tracked float64 tensors."""
     record(case, **arrays)
     return {key: double(array).requires_grad_() for key, array in arrays.items()}
 
@@ -55,7 +56,7 @@ def loss(case, what, value, by):
     record(case, **{f"loss__{what}": value}, **{f"loss__{what}__{n}": g for n, g in zip(names, gradients)})
 
 
-# -------------------------------------------------------------------------------------------------------------- objectives
+# -------------------------------------------------------------------------------------------------------------- adversarial losses
 
 
 def cross_entropy(x, t):
@@ -81,7 +82,7 @@ def objectives():
         case = f"objective.{name}"
         rng = rng_for(case)
         logits = {"real": normal(rng, (7,), 2), "fake": normal(rng, (6,), 2)}
-        # As sure as a discriminator that has won.
+        # Saturated, like the logits of a dominant discriminator.
         logits["real"][2], logits["fake"][3] = 30, -25
         targets = {f"target_{key}": rng.uniform(0, 1, value.shape).astype(np.float32) for key, value in logits.items()}
         by = given(case, **logits)
@@ -97,7 +98,7 @@ def objectives():
             loss(case, "fake_target", towards(fake, t_fake), by)
             swapped = F.logsigmoid(fake).mean() if name == "minimax" else towards(fake, torch.zeros(()))
             loss(case, "swapped_generator", swapped, by)
-        # Jolicoeur-Martineau 2019: least squares asks for -1 of the other kind there.
+        # Jolicoeur-Martineau 2019: least squares has the target -1 for the other kind.
         low = -1 if name == "least-squares" else 0
         r_real, r_fake = real - fake.mean(), fake - real.mean()
         f1, f2 = d_real, (lambda x: squares(x, -1)) if name == "least-squares" else d_fake
@@ -190,7 +191,7 @@ def classes():
         cases.append({"case": case, "kind": "auxiliary", "attrs": {"targets": kind}})
 
 
-# -------------------------------------------------------------------------------------------------------------- optimisers
+# -------------------------------------------------------------------------------------------------------------- optimizers
 
 SHAPES = {"weight": (7, 5), "bias": (3,)}
 
@@ -272,19 +273,19 @@ def history():
 
 
 def diff_augment(x, choices):
-    """The authors' functions (DiffAugment_pytorch.py, NCHW) with the random numbers given."""
+    """The authors' functions (DiffAugment_pytorch.py, NCHW) with given random values."""
     column = lambda key: torch.tensor([c[key] for c in choices], dtype=torch.float64).reshape(-1, 1, 1, 1)
     x = x + column("brightness")
     mean = x.mean(dim=1, keepdim=True)
     x = (x - mean) * column("saturation") + mean
     mean = x.mean(dim=[1, 2, 3], keepdim=True)
     x = (x - mean) * column("contrast") + mean
-    # Not theirs: flips.
-    x = torch.stack([picture.flip(2) if c["flip"] else picture for picture, c in zip(x, choices)])
+    # Flips are not in their code.
+    x = torch.stack([image.flip(2) if c["flip"] else image for image, c in zip(x, choices)])
     n, _, h, w = x.shape
     batch, rows, columns = torch.meshgrid(torch.arange(n), torch.arange(h), torch.arange(w), indexing="ij")
     shift = torch.tensor([c["shift"] for c in choices])
-    # Theirs adds the translation to where a pixel is fetched from, so that (1, 2) moves up and left.
+    # Their code adds the translation to the source position, so that (1, 2) moves up and left.
     rows = torch.clamp(rows - shift[:, 0].reshape(-1, 1, 1) + 1, 0, h + 1)
     columns = torch.clamp(columns - shift[:, 1].reshape(-1, 1, 1) + 1, 0, w + 1)
     x = F.pad(x, [1, 1, 1, 1]).permute(0, 2, 3, 1)[batch, rows, columns].permute(0, 3, 1, 2)
@@ -302,20 +303,20 @@ def augmentation():
         case = f"augment.{name}"
         rng = rng_for(case)
         plain = {"brightness": 0.0, "saturation": 1.0, "contrast": 1.0, "shift": [0, 0], "cutout": [[0, 0], [0, 0]], "flip": False}
-        colour = lambda: {key: float(np.float32(rng.uniform(*r))) for key, r in [("brightness", (-0.5, 0.5)), ("saturation", (0, 2)), ("contrast", (0.5, 1.5))]}
+        color = lambda: {key: float(np.float32(rng.uniform(*r))) for key, r in [("brightness", (-0.5, 0.5)), ("saturation", (0, 2)), ("contrast", (0.5, 1.5))]}
         choices = [
             plain,
-            {**plain, **colour()},
+            {**plain, **color()},
             {**plain, "shift": [1, -2]},
             {**plain, "cutout": [[1, 2], [-1, 3]]},
-            {**colour(), "shift": [-2, 1], "cutout": [[h - 1, 3], [0, 2]], "flip": True},
-            {**colour(), "shift": [0, -1], "cutout": [[0, 1], [w - 2, 2]], "flip": True},
+            {**color(), "shift": [-2, 1], "cutout": [[h - 1, 3], [0, 2]], "flip": True},
+            {**color(), "shift": [0, -1], "cutout": [[0, 1], [w - 2, 2]], "flip": True},
         ]
         by = given(case, x=normal(rng, (len(choices), h, w, channels)))
         gout = normal(rng, (len(choices), h, w, channels))
         x = by["x"].permute(0, 3, 1, 2)
         if channels == 4:
-            # Alpha has no colour, but a place.
+            # Alpha is translated but has no color.
             alpha = [{**c, "brightness": 0.0, "saturation": 1.0, "contrast": 1.0} for c in choices]
             out = torch.cat([diff_augment(x[:, :3], choices), diff_augment(x[:, 3:], alpha)], 1)
         else:

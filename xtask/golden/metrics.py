@@ -1,7 +1,7 @@
 """Golden metrics of sets of features by torch-fidelity 0.4 (Fréchet, kernel distance, precision and recall, inception score), in float64.
 
-Needs torch-fidelity: `pip install --no-deps torch-fidelity`. Its functions on features are called as they are; of torchvision, which it imports
-for its own feature extractors, nothing is used, so that an empty module stands in where it is not installed. Density and coverage follow the code of
+Needs torch-fidelity: `pip install --no-deps torch-fidelity`. Its functions on features are called directly. It imports
+torchvision for its own feature extractors only, so an empty module replaces it if it is not installed. Density and coverage follow the code of
 their authors (github.com/clovaai/generative-evaluation-prdc, prdc.py) in numpy, with exact differences; so does the memorization score.
 
 Writes crates/eval/tests/golden/metrics.safetensors and metrics.json ({"case", "kind", "expected"}).
@@ -50,7 +50,7 @@ def features(case, real, fake, subsets, size):
     r, f = double(real), double(fake)
     frechet = fid_statistics_to_metric(fid_features_to_statistics(r), fid_features_to_statistics(f), False)["frechet_inception_distance"]
     prc = prc_features_to_metric(f, r, prc_neighborhood=K, prc_batch_size=10000, save_cpu_ram=False, verbose=False)
-    # As kid_features_to_metric draws them.
+    # Drawn as in kid_features_to_metric.
     rng = np.random.RandomState(2020)
     drawn = [(rng.choice(len(real), size, replace=False), rng.choice(len(fake), size, replace=False)) for _ in range(subsets)]
     kernel = [
@@ -96,7 +96,7 @@ def scores(case, logits, splits):
 
 
 def mixed(rng, rows, width, shift, spread=1.0):
-    """Features as a ReLU leaves them: correlated, at least 0, many of them 0."""
+    """Features like the output of a ReLU: correlated, nonnegative, many of them 0."""
     basis = rng_for("basis").standard_normal((width, width)) / np.sqrt(width)
     return np.maximum((rng.standard_normal((rows, width)) * spread) @ basis + shift, 0.0)
 
@@ -105,18 +105,18 @@ rng = rng_for("relu")
 features("relu", mixed(rng, 150, 24, 0.3), mixed(rng, 130, 24, 0.5, 0.8), 4, 50)
 rng = rng_for("same")
 features("same", mixed(rng, 90, 16, 0.4), mixed(rng, 90, 16, 0.4), 4, 40)
-# Far from the origin: where |a|² + |b|² − 2 a·b has lost all its digits in single precision. (So have all but the first few of the kernel's
-# cubes in double.)
+# Far from the origin: where |a|² + |b|² − 2 a·b loses all its digits in single precision (and all but the first few of the kernel's
+# cubes in double).
 rng = rng_for("far")
 features("far", normal(rng, (80, 8), 0.05, 300.0), normal(rng, (70, 8), 0.05, 300.02), 0, 0)
 # Fewer rows than columns, so that no covariance has full rank.
 rng = rng_for("few")
 features("few", normal(rng, (12, 20)), normal(rng, (14, 20), 1.2), 2, 10)
-# Half of the generated ones are real ones, nearly.
+# Half of the generated samples are nearly real ones.
 rng = rng_for("copies")
 real = mixed(rng, 100, 12, 0.2)
 features("copies", real, np.concatenate([real[:30] + 1e-4 * rng.standard_normal((30, 12)), mixed(rng, 30, 12, 0.2)]), 3, 40)
-# One collapsed mode.
+# A collapsed mode.
 rng = rng_for("collapsed")
 features("collapsed", mixed(rng, 80, 10, 0.3), mixed(rng, 60, 10, 0.3, 0.05), 3, 40)
 

@@ -1,9 +1,9 @@
-"""Golden layers, Adam steps and whole networks by PyTorch in float64, from float32 parameters and inputs.
+"""Golden layers, Adam steps and complete networks by PyTorch in float64, from float32 parameters and inputs.
 
 Writes to crates/nn/tests/golden:
 
 layers.safetensors, layers.json ({"case", "layer", "attrs"}). Parameters have PyTorch's layouts (linear [out, in], convolution
-OIHW, transposed convolution IOHW), images are NHWC; what is given is F32, what is expected F64.
+OIHW, transposed convolution IOHW), images are NHWC; inputs are F32, expected values F64.
   linear, conv2d, conv_transpose2d: x, weight, bias -> out; gout -> dx, dweight, dbias (gradients of <gout, out>).
   batch_norm2d: weight, bias; three batches in training mode x/i -> out/i and, after each, running_mean/i, running_var/i;
     gout/i -> dx/i, dweight/i, dbias/i of that batch alone; num_batches_tracked (I64) at the end; then eval/x -> eval/out
@@ -14,7 +14,7 @@ torch64-g.safetensors, torch64-d.safetensors, torch32-g.safetensors, torch32-d.s
 pytorch/examples networks as PyTorch saves them (F32, num_batches_tracked I64): 64x64x3 with four levels, 32x32x1 with three.
 
 networks.safetensors, networks.json: per network z [N, latent] -> image_eval and image_train [N, H, W, C], and x [N, H, W, C] ->
-logits_eval and logits_train [N, 1]; "train" normalises by the batch, "eval" by the running statistics.
+logits_eval and logits_train [N, 1]; "train" normalizes by the batch, "eval" by the running statistics.
 """
 
 import sys
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dcgan import discriminator, fill, generator, initialise, state
+from dcgan import discriminator, fill, generator, initialize, state
 from fixture import double, normal, rng_for, write_json, write_tensors
 
 OUT = "crates/nn/tests/golden/"
@@ -109,7 +109,7 @@ def batch_norms():
         layer = nn.BatchNorm2d(shape[3], eps=eps, momentum=momentum)
         record(name, **parameters(layer, name, weight_std=0.3, weight_mean=1.0))
         for i in range(3):
-            # Batches that differ in mean and spread, so that the order of the running averages shows.
+            # Batches that differ in mean and spread, so that the order of the running averages matters.
             values = pass_through(layer, f"{name}:{i}", shape, std=1.0 + i, mean=0.5 * i)
             values |= {"running_mean": layer.running_mean.clone(), "running_var": layer.running_var.clone()}
             record(name, **{f"{key}__{i}": value for key, value in values.items()})
@@ -131,25 +131,25 @@ def adam():
         rng = rng_for(name)
         params = {key: normal(rng, shape) for key, shape in shapes.items()}
         tracked = {key: double(value).requires_grad_() for key, value in params.items()}
-        optimiser = torch.optim.Adam(tracked.values(), lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, foreach=False)
+        optimizer = torch.optim.Adam(tracked.values(), lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, foreach=False)
         record(name, **{f"param__{key}": value for key, value in params.items()})
         for step in range(steps):
             for key, parameter in tracked.items():
-                # The bias's gradients are as small as eps, so that its place in the formula shows.
+                # The bias's gradients are as small as eps, so that the position of eps in the formula matters.
                 grad = normal(rng, shapes[key], 3e-8 if key == "bias" else 0.3, 0.0 if key == "bias" else 0.1)
                 parameter.grad = double(grad)
                 record(name, **{f"grad__{step}__{key}": grad})
-            optimiser.step()
+            optimizer.step()
             record(name, **{f"after__{step}__{key}": parameter.detach().clone() for key, parameter in tracked.items()})
         for key, parameter in tracked.items():
-            moments = optimiser.state[parameter]
+            moments = optimizer.state[parameter]
             record(name, **{f"exp_avg__{key}": moments["exp_avg"], f"exp_avg_sq__{key}": moments["exp_avg_sq"]})
         attrs = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "steps": steps, "params": list(shapes)}
         cases.append({"case": name, "layer": "adam", "attrs": attrs})
 
 
 def in_both_modes(net, x):
-    """Output in evaluation mode, then in training mode (which moves the running statistics: hence last)."""
+    """Output in evaluation mode, then in training mode (last, since it updates the running statistics)."""
     with torch.no_grad():
         return net.eval()["main"](x), net.train()["main"](x)
 
@@ -160,8 +160,8 @@ def networks():
         width, latent = 4, 8
         g, d = generator(channels, width, levels, latent), discriminator(channels, width, levels)
         for net, letter in [(g, "g"), (d, "d")]:
-            initialise(net, rng_for(f"{name}:{letter}"), spread=True)
-            # The "format" that PyTorch's side of the world writes.
+            initialize(net, rng_for(f"{name}:{letter}"), spread=True)
+            # The "format" entry that PyTorch tools write.
             write_tensors(f"{OUT}{name}-{letter}.safetensors", state(net, np.float32), {"format": "pt"})
             net.double()
         rng = rng_for(f"{name}:inputs")

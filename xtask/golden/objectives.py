@@ -1,9 +1,10 @@
-"""Ten training steps each of games beside the default one (16x16x1, width 4, latent 4, batch 4), in float64 and in float32.
+"""Ten training steps each with other losses and options than the default (16x16x1, width 4, latent 4, batch 4), in float64
+and in float32.
 
 Writes crates/train/tests/golden/objectives.safetensors and objectives.json.
 
-Latents (U(-1, 1)) and the numbers that mix real and generated images for the gradient penalty are not given: both sides draw
-them by Philox4x32-10 under seed 0, latents from stream 2, mixing numbers from stream 6, as a run does.
+Latents (U(-1, 1)) and the weights that interpolate real and generated images for the gradient penalty are not stored: both
+sides draw them by Philox4x32-10 with seed 0, latents from stream 2, weights from stream 6, as a run does.
 
 safetensors: real/0.. the batches [4, 16, 16, 1] as U8, pixel = x / 127.5 - 1 in float32, used in order by every update of D;
 per case CASE/g/*, CASE/d/* the initial state dicts, CASE/final_g/*, CASE/final_d/* those after ten steps of the float64 run
@@ -29,9 +30,9 @@ from fixture import normal, rng_for, write_json, write_tensors
 
 OUT = "crates/train/tests/golden/objectives"
 STEPS, BATCH, SIDE, WIDTH, LATENT = 10, 4, 16, 4, 4
-# Picture i of batch n is of class (n + i) % CLASSES, where a case has classes.
+# Image i of batch n has class (n + i) % CLASSES, if a case has classes.
 CLASSES = 3
-# No activation comes nearer to the kink of its (leaky) ReLU than this share of their deviation: see trajectory.py.
+# No activation comes nearer to the kink of its (leaky) ReLU than this fraction of their deviation: see trajectory.py.
 KINK_GAP = 1e-5
 
 
@@ -67,8 +68,8 @@ def discriminator(norm, wrap=lambda layer: layer, outputs=1):
     return network([*layers, conv(inner, outputs, side)])
 
 
-def told_generator():
-    """The condition is appended to z, which takes a number of its own among the layers."""
+def conditional_generator():
+    """The condition is appended to z, which takes an index of its own among the layers."""
     return network([nn.Identity(), *generator(1, WIDTH, 2, LATENT + CLASSES)["main"]])
 
 
@@ -77,7 +78,7 @@ halved = lambda logits, target: 0.5 * (logits - target).square().mean()
 
 
 def cases():
-    """Name, keys of the recipe, how D is made, D's losses of real and fake logits, G's of fake and real ones, G's and D's optimisers."""
+    """Name, keys of the recipe, how D is built, D's losses of real and fake logits, G's of fake and real ones, G's and D's optimizers."""
     adam = lambda lr, betas: lambda net: torch.optim.Adam(net.parameters(), lr=lr, betas=betas, eps=1e-8)
     usual = adam(2e-4, (0.5, 0.999))
     auxiliary = {"condition.kind": '"class"', "condition.size": str(CLASSES), "condition.discriminator": '"auxiliary"'}
@@ -153,7 +154,7 @@ def cases():
             "feature-matching",
             {"objective.feature_matching": "0.5"},
             lambda: discriminator("batch"),
-            # Of what D's last activation makes of them.
+            # Computed from D's last activation.
             (standard[0], lambda fake, real: 0.5 * (fake.mean(0) - real.mean(0)).square().sum()),
             (usual, usual),
         ),
@@ -189,8 +190,8 @@ def cases():
     ]  # fmt: skip
 
 
-def initialise(net, rng):
-    """Signals keep their size, so that every part of a loss matters."""
+def initialize(net, rng):
+    """Scales weights so that signals keep their variance and every term of a loss matters."""
     for name, value in net.state_dict().items():
         layer = name.rsplit(".", 1)[0]
         if name.endswith(("weight_u", "weight_v")):
@@ -210,14 +211,14 @@ def initialise(net, rng):
 
 def networks(case, seed):
     name, keys, make, *_ = case
-    g, d = told_generator() if "condition.kind" in keys else generator(1, WIDTH, 2, LATENT), make()
-    initialise(g, rng_for(f"objectives:{name}:{seed}:g"))
-    initialise(d, rng_for(f"objectives:{name}:{seed}:d"))
+    g, d = conditional_generator() if "condition.kind" in keys else generator(1, WIDTH, 2, LATENT), make()
+    initialize(g, rng_for(f"objectives:{name}:{seed}:g"))
+    initialize(d, rng_for(f"objectives:{name}:{seed}:d"))
     return g, d
 
 
-def pictures(i):
-    """Smooth random pictures: a few waves."""
+def images(i):
+    """Smooth random images: a few waves."""
     rng = rng_for(f"objectives:real/{i}")
     y, x = np.meshgrid(np.arange(SIDE) / SIDE, np.arange(SIDE) / SIDE, indexing="ij")
 
@@ -229,14 +230,14 @@ def pictures(i):
     return np.round((np.tanh(batch) + 1) * 127.5).astype(np.uint8)
 
 
-class Game:
+class Run:
     """One run; each update in the order of crates/train/src/step.rs."""
 
     def __init__(self, case, seed, dtype, layout):
-        _, keys, _, self.losses, (optimiser_g, optimiser_d) = case
+        _, keys, _, self.losses, (optimizer_g, optimizer_d) = case
         self.dtype, self.layout = dtype, layout
         self.g, self.d = (net.to(dtype).to(memory_format=layout) for net in networks(case, seed))
-        self.adam_g, self.adam_d = optimiser_g(self.g), optimiser_d(self.d)
+        self.adam_g, self.adam_d = optimizer_g(self.g), optimizer_d(self.d)
         self.latents, self.mixes = Philox(0, 2), Philox(0, 6)
         self.batches = itertools.count()
         self.steps = 0
@@ -244,15 +245,15 @@ class Game:
         self.r1, self.r1_every = float(keys.get("objective.r1", 0)), int(keys.get("objective.r1_every", 1))
         self.clip = float(keys.get("objective.clip", 0))
         self.matching = "objective.feature_matching" in keys
-        self.told, self.of_classes = "condition.kind" in keys, float(keys.get("condition.auxiliary_weight", 1))
+        self.conditional, self.of_classes = "condition.kind" in keys, float(keys.get("condition.auxiliary_weight", 1))
         self.alternate = "train.alternate" in keys
         self.d_steps, self.g_steps = int(keys.get("train.d_steps", 1)), int(keys.get("train.g_steps", 1))
         self.first, self.relative = "train.first" in keys, "objective.relativistic" in keys
 
     def real(self):
-        """Pictures and their classes."""
+        """Images and their classes."""
         number = next(self.batches)
-        batch = pictures(number).astype(np.float32) / np.float32(127.5) - np.float32(1)
+        batch = images(number).astype(np.float32) / np.float32(127.5) - np.float32(1)
         images = torch.from_numpy(batch).to(self.dtype).permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
         return images, (number + torch.arange(BATCH)) % CLASSES
 
@@ -260,21 +261,21 @@ class Game:
         return self.latents.uniform(-1, 1, BATCH, LATENT).to(self.dtype)[:, :, None, None]
 
     def generate(self, z, classes):
-        if self.told:
+        if self.conditional:
             z = torch.cat([z, F.one_hot(classes, CLASSES).to(self.dtype)[:, :, None, None]], 1)
         return self.g["main"](z)
 
-    def judge(self, images, classes):
-        """Logits, and the loss of the classes beside them."""
+    def discriminate(self, images, classes):
+        """Logits, and the class loss."""
         out = self.d["main"](images)
-        if not self.told:
+        if not self.conditional:
             return out, 0.0
         return out[:, :1], self.of_classes * F.cross_entropy(out[:, 1:, 0, 0], classes)
 
     def update_d(self, real, classes, fake):
         self.d.zero_grad()
         critic = self.d["main"]
-        (on_real, of_real), (on_fake, of_fake) = self.judge(real, classes), self.judge(fake, classes)
+        (on_real, of_real), (on_fake, of_fake) = self.discriminate(real, classes), self.discriminate(fake, classes)
         loss_real, loss_fake = self.losses[0](on_real, on_fake)
         loss_real, loss_fake = loss_real + of_real, loss_fake + of_fake
         loss = loss_real + loss_fake
@@ -301,8 +302,8 @@ class Game:
             seen = self.d["main"][:-1]
             loss = self.losses[1](seen(fake), seen(real).detach())
         else:
-            on_fake, of_fake = self.judge(fake, classes)
-            # Only what is relative looks at real images again.
+            on_fake, of_fake = self.discriminate(fake, classes)
+            # Only relativistic losses use real images here.
             loss = self.losses[1](on_fake, self.d["main"](real) if self.relative else None) + of_fake
         loss.backward()
         self.adam_g.step()
@@ -312,11 +313,11 @@ class Game:
         of_g = [self.real() for _ in range(self.g_steps)] if self.alternate else []
         reals = [self.real() for _ in range(self.d_steps)]
         z = self.draw()
-        losses = self.play(reals, of_g or reals[:1] * self.g_steps, z)
+        losses = self.train_step(reals, of_g or reals[:1] * self.g_steps, z)
         self.steps += 1
         return losses
 
-    def play(self, reals, of_g, z):
+    def train_step(self, reals, of_g, z):
         if self.first:
             for update, (real, classes) in enumerate(of_g):
                 z = self.draw() if update else z
@@ -333,14 +334,14 @@ class Game:
 
 
 def run(case, seed, dtype, layout=torch.contiguous_format, gaps=None):
-    game = Game(case, seed, dtype, layout)
+    case_run = Run(case, seed, dtype, layout)
     if gaps is not None:
-        for layer in [*game.g["main"], *game.d["main"]]:
+        for layer in [*case_run.g["main"], *case_run.d["main"]]:
             if isinstance(layer, (nn.ReLU, nn.LeakyReLU)):
                 layer.register_forward_pre_hook(lambda _, xs: gaps.append((xs[0].abs().min() / xs[0].std()).item()))
-    losses = np.array([game.step() for _ in range(STEPS)])
-    final = {f"g/{key}": value for key, value in state(game.g, np.float64).items()}
-    return losses, final | {f"d/{key}": value for key, value in state(game.d, np.float64).items()}
+    losses = np.array([case_run.step() for _ in range(STEPS)])
+    final = {f"g/{key}": value for key, value in state(case_run.g, np.float64).items()}
+    return losses, final | {f"d/{key}": value for key, value in state(case_run.d, np.float64).items()}
 
 
 def drift(runs, exact):
@@ -356,9 +357,9 @@ def narrow(arrays):
 
 
 def main():
-    # oneDNN's switch tells every caller about TF32 on hardware that is not there.
+    # oneDNN's switch warns about TF32 on hardware without it.
     warnings.filterwarnings("ignore")
-    tensors, infos = {f"real/{i}": pictures(i) for i in range(2 * STEPS)}, []
+    tensors, infos = {f"real/{i}": images(i) for i in range(2 * STEPS)}, []
     for case in cases():
         name, keys, *_ = case
         for seed in itertools.count():

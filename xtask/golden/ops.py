@@ -1,6 +1,6 @@
 """Golden vectors of every tensor op: values, gradients and gradients of gradients, by PyTorch in float64.
 
-Writes crates/tensor/tests/golden/ops.safetensors and ops.json. Inputs are float32 numbers, computed with as float64.
+Writes crates/tensor/tests/golden/ops.safetensors and ops.json. Inputs are float32 values, converted to float64.
 
 Per case, with in0.. the inputs, gout a random output gradient and v0.. random directions (F32):
     out    = op(in0, ..)                                                            F64
@@ -44,7 +44,7 @@ def spaced(rng, *shapes):
 
 
 def away_from(x, kinks, gap=0.05):
-    """Moves values closer than `gap` to a kink out to that distance and a bit more."""
+    """Moves values closer than `gap` to a kink slightly beyond that distance."""
     for kink in kinks:
         near = np.abs(x - kink) < gap
         side = np.where(x >= kink, 1, -1)
@@ -99,7 +99,7 @@ def softplus(x):
 
 
 class GuidedLeakyRelu(torch.autograd.Function):
-    """Guided backpropagation: back goes only what is positive, only where the input was."""
+    """Guided backpropagation: gradients pass only if they and the input are positive."""
 
     @staticmethod
     def forward(ctx, x, slope):
@@ -190,7 +190,7 @@ def reductions():
             keepdim = i % 2 == 1
             name = f"{op}.{'x'.join(map(str, shape))}.{''.join(map(str, axes))}"
             attrs = {"axes": axes, "keepdim": keepdim}
-            # A mean of one: around zero the sum would cancel, and the rounding of the input be all that is measured.
+            # A mean of one: around zero the sum would cancel, and only the rounding of the input would be measured.
             x = normal(rng_for(name), shape, mean=1.0)
             case(name, op, [x], attrs, lambda x: function(x, dim=axes, keepdim=keepdim))
 
@@ -211,7 +211,7 @@ def reductions():
         for shape, axis in along[:5]:
             name = f"{op}.{'x'.join(map(str, shape))}.{axis}"
             case(name, op, [normal(rng_for(name), shape, 2)], {"axis": axis}, lambda x: function(x, axis))
-    # Far from zero: exp of the raw numbers overflows float32.
+    # Far from zero: exp of the raw values overflows float32.
     for op, attrs, function in [
         ("log_sum_exp", {"axis": 1, "keepdim": False}, lambda x: torch.logsumexp(x, 1)),
         ("softmax", {"axis": 1}, lambda x: torch.softmax(x, 1)),
@@ -302,7 +302,7 @@ def geometries():
         ("sides.k3s1", 1, 3, 2, geom((3, 4), 3, 1, ((0, 1), (2, 3)))),
         ("sides.k4s2", 2, 1, 3, geom((7, 6), 4, 2, ((2, 1), (0, 3)))),
         ("sides.k2s3", 1, 3, 4, geom((6, 5), 2, 3, ((1, 0), (0, 2)))),
-        # Every kernel size, and kernels that no square thinking survives.
+        # Every kernel size, and kernels that are not square.
         ("k1s1", 2, 5, 4, geom((3, 2), 1)),
         ("k2s1", 1, 4, 3, geom(4, 2)),
         ("k2s2", 1, 3, 1, geom((6, 5), 2, 2)),
@@ -325,7 +325,7 @@ def geometries():
         ("row.k3p1", 1, 3, 3, geom((1, 6), 3, 1, 1)),
         ("row.k3p1.21", 1, 1, 2, geom((2, 21), 3, 1, 1)),
         ("stem.k4", 2, 3, 5, geom(4, 4)),
-        # Channel counts beside and across the SIMD tiles.
+        # Channel counts below and across the SIMD tiles.
         ("c17o3.k2", 1, 17, 3, geom(3, 2)),
         ("c3o17.k2s2", 1, 3, 17, geom(4, 2, 2)),
         ("c17o17.k1", 1, 17, 17, geom((1, 2), 1)),
@@ -346,14 +346,14 @@ def convolutions():
         attrs = {"geom": geom}
         case(f"conv2d.{name}", "conv2d", [x, w], attrs, lambda x, w: conv2d(x, w, geom))
         if name.startswith("c65o70"):
-            # Its gradients are the other two ops at this width; once is enough for the size of the file.
+            # Its gradients are the other two ops at this width; one case keeps the file small.
             continue
         case(f"conv2d_input_grad.{name}", "conv2d_input_grad", [dy, w], attrs, lambda dy, w: conv2d_input_grad(dy, w, geom))
         case(f"conv2d_weight_grad.{name}", "conv2d_weight_grad", [x, dy], attrs, lambda x, dy: conv2d_weight_grad(x, dy, geom))
 
 
 def check_triple(x, w, dy, geom):
-    """The closed forms above against what autograd says of F.conv2d."""
+    """Checks the closed forms above against the autograd of F.conv2d."""
     x, w, dy = double(x).requires_grad_(), double(w).requires_grad_(), double(dy)
     dx, dw = torch.autograd.grad(conv2d(x, w, geom), [x, w], dy)
     torch.testing.assert_close(conv2d_input_grad(dy, w, geom), dx)
@@ -429,7 +429,7 @@ def pooling():
         case(name, "upsample_nearest2d", [normal(rng_for(name), shape)], {"scale": scale}, upsample)
 
 
-# --------------------------------------------------------------------------------------------------- normalisation, losses
+# --------------------------------------------------------------------------------------------------- normalization, losses
 
 ACTIVATIONS = [
     ({"activation": "none"}, lambda x: x),
@@ -447,7 +447,7 @@ def batch_norm(x, gamma, beta, eps):
 
 
 def redraw(name, draw, function):
-    """Draws until no pre-activation lies near the kink at zero."""
+    """Draws until no pre-activation is near the kink at zero."""
     rng = rng_for(name)
     for _ in range(10000):
         inputs = draw(rng)
@@ -513,12 +513,12 @@ def losses():
 
 
 def shift(x, moves):
-    """Every picture flipped where the third of its three moves says so, then cut from a canvas of zeros around it."""
+    """Flips each image if the third of its three moves is set, then cuts it from a canvas of zeros around it."""
     h, w = x.shape[1:3]
     shifted = []
-    for picture, (down, right, mirror) in zip(x, np.reshape(moves, (-1, 3)).tolist()):
-        picture = picture.flip(1) if mirror else picture
-        canvas = F.pad(picture, (0, 0, w, w, h, h))
+    for image, (down, right, mirror) in zip(x, np.reshape(moves, (-1, 3)).tolist()):
+        image = image.flip(1) if mirror else image
+        canvas = F.pad(image, (0, 0, w, w, h, h))
         shifted.append(canvas[h - down : 2 * h - down, w - right : 2 * w - right])
     return torch.stack(shifted)
 

@@ -1,24 +1,25 @@
-"""The networks of every preset as their sources define them, in float64, beside which crates/nn/tests/presets.rs puts ours.
+"""The networks of every preset as their sources define them, in float64, compared by
+crates/nn/tests/presets.rs with this project's.
 
 Writes crates/nn/tests/golden/presets.safetensors and presets.json.
 
-No weight is stored. Number i of the tensor NAME is made the same way here and in the test: the 32-bit FNV-1a hash h of NAME,
-then `uniform` makes u in [-1, 1) of h and i, and the number is u * scale + offset, each operation in float32. Which number is
-the i-th is said by PyTorch's layout.
+No weight is stored. Element i of the tensor NAME is computed the same way here and in the test: the 32-bit FNV-1a hash h of NAME,
+then `uniform` makes u in [-1, 1) of h and i, and the element is u * scale + offset, each operation in float32. The order of
+the elements is that of PyTorch's layout.
 
-json, a line per preset: "recipe"; "changes", keys of the recipe that make it small where it may be; "batch" of G and of D;
-"salt", a number that keeps activations off the kinks of ReLU and max-pooling; "g" and "d": tensors of the state dict by name as
+json, a line per preset: "recipe"; "changes", keys of the recipe that make it small if possible; "batch" of G and of D;
+"salt", an integer that keeps activations off the kinks of ReLU and max-pooling; "g" and "d": tensors of the state dict by name as
 [shape, scale, offset]. The names given to the formula are RECIPE/g/NAME and RECIPE/d/NAME; RECIPE/SALT/z is the latents [N,
 latent], RECIPE/SALT/x the images [N, H, W, C] (u, or (u + 1) / 2 where the pixels are in [0, 1]), and conditions are one-hot,
 class i mod K for sample i. "gradients": of <RECIPE/dimage or RECIPE/dlogits, output of the train pass>, per parameter [norm,
 <gradient, RECIPE/g or d/NAME/project>]. "after": the same two numbers of the running statistics and of spectral norm's vectors
 after that pass. "stride" of each output: see below.
 
-safetensors: RECIPE/{image,logits}_{train,eval}, every stride-th number of the output in the order N, H, W, C (F64; images F32).
-"train" is a pass with batch statistics, which moves the running ones and is one power iteration of spectral norm; "eval" comes
-after it and normalises by the running ones. Dropout does nothing in either: its masks are not part of a comparison.
+safetensors: RECIPE/{image,logits}_{train,eval}, every stride-th element of the output in the order N, H, W, C (F64; images F32).
+"train" is a pass with batch statistics, which updates the running ones and does one power iteration of spectral norm; "eval"
+follows and normalizes by the running ones. Dropout is off in both: its masks are not compared.
 
-What is PyTorch's here and another order in the source: units of a matrix beside a reshape or a flatten are in the order C, H,
+PyTorch's order where the source has another: units of a matrix beside a reshape or a flatten are in the order C, H,
 W, TensorFlow's and Keras' H, W, C notwithstanding (a renaming of units); the flattened vector of newmu-mnist's D, to which the
 condition is appended, is in the order H, W, C, Theano's C, H, W notwithstanding. Theano's kernels are those of a true
 convolution: both sides have them flipped.
@@ -39,7 +40,7 @@ import sources
 from fixture import write_json, write_tensors
 
 OUT = "crates/nn/tests/golden/presets"
-# A float32 run of the same twin must stay this close, or an activation lies on a kink: then another salt is better.
+# A float32 run of the same twin must stay this close; otherwise an activation is on a kink and needs another salt.
 DRIFT = 1e-5
 
 
@@ -90,7 +91,7 @@ CASES = [
 
 
 def scales(net):
-    """Of every tensor, scale and offset of the formula: what a trained network might have, and signals that keep their size."""
+    """Scale and offset of every tensor: plausible for a trained network, with signals that keep their variance."""
     fans = {}
     for name, layer in net.named_modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
@@ -127,7 +128,7 @@ def nhwc(x):
 
 
 def stride_of(count):
-    """A prime, so that the numbers kept come from every row, column and channel; about a thousand are."""
+    """A prime, so that the elements kept (about a thousand) come from every row, column and channel."""
     step = max(count // 1000, 1)
     while step > 1 and (step in (2, 3, 7) or any(step % p == 0 for p in range(2, step))):
         step += 1
@@ -140,25 +141,25 @@ def two_numbers(name, value):
 
 
 def inputs(case, salt):
-    """Of each network, what it is given, as float32: images, latents and conditions."""
+    """The inputs of each network, as float32: images, latents and conditions."""
     name, _, _, (batch_g, batch_d), image, latent, unit, classes = case
     x = uniform(f"{name}/{salt}/x", (batch_d, *image))
     x = x * np.float32(0.5) + np.float32(0.5) if unit else x
     z = torch.from_numpy(uniform(f"{name}/{salt}/z", (batch_g, latent)))
-    told = lambda n: [torch.eye(classes)[torch.arange(n) % classes]] if classes else []
-    return {"g": [z, *told(batch_g)], "d": [torch.from_numpy(x).permute(0, 3, 1, 2), *told(batch_d)]}
+    one_hot = lambda n: [torch.eye(classes)[torch.arange(n) % classes]] if classes else []
+    return {"g": [z, *one_hot(batch_g)], "d": [torch.from_numpy(x).permute(0, 3, 1, 2), *one_hot(batch_d)]}
 
 
-def play(case, salt, dtype):
-    """Outputs, gradients and what is left behind, of both networks."""
+def run_networks(case, salt, dtype):
+    """Outputs, gradients and updated buffers of both networks."""
     name, make, *_ = case
-    given = inputs(case, salt)
+    network_inputs = inputs(case, salt)
     tensors, info = {}, {"gradients": {}, "after": {}}
     for letter, net, what in zip("gd", make(), ["image", "logits"]):
         info[letter] = scales(net)
         fill(net, f"{name}/{letter}", info[letter], name == "improved" and letter == "g")
         net.to(dtype).train()
-        own = [value.to(dtype) for value in given[letter]]
+        own = [value.to(dtype) for value in network_inputs[letter]]
         out = nhwc(net(*own))
         (out * torch.from_numpy(uniform(f"{name}/d{what}", tuple(out.shape))).to(dtype)).sum().backward()
         for key, parameter in net.named_parameters():
@@ -171,7 +172,7 @@ def play(case, salt, dtype):
 
 
 def drift(exact, rounded):
-    """How far float32 is from float64, in the measures of the test."""
+    """The distance of float32 from float64, by the metrics of the test."""
     worst = max(np.abs(value - rounded[0][key]).max() / np.abs(value).max() for key, value in exact[0].items())
     for kind, letter in itertools.product(("gradients", "after"), "gd"):
         own = {key: value for key, value in exact[1][kind].items() if key.startswith(letter)}
@@ -188,7 +189,7 @@ def main():
     for case in CASES:
         name, _, changes, batch, *_ = case
         for salt in itertools.count():
-            exact, rounded = play(case, salt, torch.float64), play(case, salt, torch.float32)
+            exact, rounded = run_networks(case, salt, torch.float64), run_networks(case, salt, torch.float32)
             found = drift(exact, rounded)
             print(f"{name}, salt {salt}: float32 drifts by {found:.1e}", flush=True)
             if found < DRIFT:

@@ -29,10 +29,10 @@ def lrelu(x, leak=0.2):
 # ---- soumith/dcgan.torch and pytorch/examples --------------------------------------------------------------------------------
 
 
-def torch_networks(channels, seed, width, levels, latent):
-    """The published network at any seed and number of levels."""
+def torch_networks(channels, base, width, levels, latent):
+    """The published network at any base size and number of levels."""
     widths = [width << i for i in reversed(range(levels))]
-    g = {0: nn.ConvTranspose2d(latent, widths[0], seed, 1, 0, bias=False), 1: nn.BatchNorm2d(widths[0])}
+    g = {0: nn.ConvTranspose2d(latent, widths[0], base, 1, 0, bias=False), 1: nn.BatchNorm2d(widths[0])}
     for i, (cin, cout) in enumerate(zip(widths, widths[1:])):
         g |= {3 * i + 3: nn.ConvTranspose2d(cin, cout, 4, 2, 1, bias=False), 3 * i + 4: nn.BatchNorm2d(cout)}
     last = 3 * levels
@@ -48,7 +48,7 @@ def torch_networks(channels, seed, width, levels, latent):
     for i in range(1, levels):
         d |= {3 * i - 1: nn.Conv2d(width << i - 1, width << i, 4, 2, 1, bias=False), 3 * i: nn.BatchNorm2d(width << i)}
     head = 3 * levels - 1
-    d[head] = nn.Conv2d(width << levels - 1, 1, seed, 1, 0, bias=False)
+    d[head] = nn.Conv2d(width << levels - 1, 1, base, 1, 0, bias=False)
 
     def discriminate(m, x):
         h = lrelu(m[0](x))
@@ -73,7 +73,7 @@ def newmu_norm(cls, features, affine=True):
 
 
 def kernel(cin, cout, side, transposed=False):
-    """A weight; how it is applied is the forward pass's affair."""
+    """A weight, applied by the forward pass."""
     return (nn.ConvTranspose2d if transposed else nn.Conv2d)(cin, cout, side, bias=False)
 
 
@@ -174,7 +174,7 @@ def newmu_imagenet32():
 
 
 def same(side, kernel, stride):
-    """Zeros before and after, by TensorFlow's rule: the odd one after."""
+    """TensorFlow's SAME padding: the odd zero comes after."""
     total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
     return total // 2, total - total // 2
 
@@ -185,7 +185,7 @@ def conv_same(x, layer, stride):
 
 
 def conv_transpose_same(x, layer, stride):
-    """The whole result, of which what falls into the padding of the convolution that it transposes is cut off."""
+    """The whole result, cropped by the padding of the convolution that it transposes."""
     whole = F.conv_transpose2d(x, layer.weight, layer.bias, stride)
     sides = [side * stride for side in x.shape[2:]]
     (top, _), (left, _) = (same(side, k, stride) for side, k in zip(sides, layer.weight.shape[2:]))
@@ -276,7 +276,7 @@ def gans_in_action_dense():
 
 
 def gan2014():
-    """goodfeli/adversarial, mnist.yaml; a maxout unit is the largest of `pieces` neighbours, as in pylearn2."""
+    """goodfeli/adversarial, mnist.yaml; a maxout unit is the maximum of `pieces` neighbors, as in pylearn2."""
     maxout = lambda x, pieces=5: torch.stack([x[:, i::pieces] for i in range(pieces)]).amax(0)
     g = {0: nn.Linear(100, 1200), 2: nn.Linear(1200, 1200), 4: nn.Linear(1200, 784)}
     generate = lambda m, z: torch.sigmoid(m[4](F.relu(m[2](F.relu(m[0](z)))))).reshape(-1, 1, 28, 28)

@@ -3,7 +3,7 @@
 Writes crates/train/tests/golden/trajectory.safetensors and trajectory.json.
 
 A step: D's loss on real and on detached fakes in separate forward passes, gradients added, Adam for D; then D is run again
-on the same fakes and G follows -log D. Every pass through a batch norm moves its running statistics: D's thrice a step.
+on the same fakes and G follows -log D. Every pass through a batch norm updates its running statistics: those of D three times a step.
 
 safetensors: g/*, d/* the initial state dicts in PyTorch's names and layouts (F32; num_batches_tracked I64); real/0.. the
 batches [8, 64, 64, 3] as U8, pixel = x / 127.5 - 1 computed in float32; z/0.. the latents [8, 8] (F32); final_g/*, final_d/*
@@ -11,8 +11,8 @@ the state dicts after ten steps of the float64 run (F64).
 json: per run and step d_loss (real + fake), g_loss, d_real and d_fake (mean sigmoid during D's step); the L2 norm of every
 tensor at the end; final_drift, per tensor max|f32 - f64| / max|f64|, and loss_drift, max over the steps of |f32 - f64|. Three
 float32 runs differ only in the order of their sums (NCHW, channels-last, and without oneDNN): "f32" and "drift" are the first,
-"drift_of_three" is the largest of the three, since one run's drift may be small by luck. The starting values are such that
-no float32 run has to part from the float64 one (see SEED).
+"drift_of_three" is the largest of the three, since one run's drift may be small by luck. The initial values are chosen so that
+no float32 run diverges from the float64 run (see SEED).
 """
 
 import sys
@@ -24,28 +24,28 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dcgan import discriminator, generator, initialise, state
+from dcgan import discriminator, generator, initialize, state
 from fixture import normal, rng_for, write_json, write_tensors
 
 OUT = "crates/train/tests/golden/trajectory"
 STEPS, BATCH, SIDE, CHANNELS, WIDTH, LEVELS, LATENT = 10, 8, 64, 3, 4, 4, 8
 LR, BETAS, EPS = 2e-4, (0.5, 0.999), 1e-8
 # The seed, among the first 200, whose 2.5 million activations stay farthest from the kink of their (leaky) ReLU. With an
-# ordinary seed one of them sooner or later lies within float32's rounding of zero; the side it falls on then depends on the
+# ordinary seed one of them eventually comes within float32's rounding of zero; the side it falls on then depends on the
 # order of a sum, and two correct float32 programs part ways (losses by 6e-4, biases by 4 %): no tolerance would mean anything.
 SEED = 53
 KINK_GAP = 2e-6
 
 
-def pictures(rng):
-    """Smooth random pictures [N, H, W, C] as bytes: a few waves per picture, a colour per wave."""
+def images(rng):
+    """Smooth random images [N, H, W, C] as bytes: a few waves per image, a color per wave."""
     y, x = np.meshgrid(np.arange(SIDE) / SIDE, np.arange(SIDE) / SIDE, indexing="ij")
     batch = np.zeros((BATCH, SIDE, SIDE, CHANNELS))
-    for picture in batch:
+    for image in batch:
         for _ in range(5):
             fy, fx = rng.uniform(-3, 3, 2)
             wave = np.cos(2 * np.pi * (fy * y + fx * x + rng.uniform()))
-            picture += wave[:, :, None] * rng.uniform(-0.6, 0.6, CHANNELS)
+            image += wave[:, :, None] * rng.uniform(-0.6, 0.6, CHANNELS)
     return np.round((np.tanh(batch) + 1) * 127.5).astype(np.uint8)
 
 
@@ -56,19 +56,19 @@ def pixels(batch):
 def networks(dtype, seed):
     g = generator(CHANNELS, WIDTH, LEVELS, LATENT)
     d = discriminator(CHANNELS, WIDTH, LEVELS)
-    initialise(g, rng_for(f"trajectory:{seed}:g"))
-    initialise(d, rng_for(f"trajectory:{seed}:d"))
+    initialize(g, rng_for(f"trajectory:{seed}:g"))
+    initialize(d, rng_for(f"trajectory:{seed}:d"))
     return g.to(dtype), d.to(dtype)
 
 
 def inputs(seed):
-    reals = [pictures(rng_for(f"trajectory:{seed}:real/{i}")) for i in range(STEPS)]
+    reals = [images(rng_for(f"trajectory:{seed}:real/{i}")) for i in range(STEPS)]
     latents = [normal(rng_for(f"trajectory:{seed}:z/{i}"), (BATCH, LATENT)) for i in range(STEPS)]
     return reals, latents
 
 
 def watch_kinks(net, gaps):
-    """Appends, at every forward pass of a ReLU or leaky ReLU, how near its inputs come to the kink, in deviations."""
+    """Appends, at every forward pass of a ReLU or leaky ReLU, the smallest distance of its inputs from the kink, in deviations."""
     for layer in net["main"]:
         if isinstance(layer, (torch.nn.ReLU, torch.nn.LeakyReLU)):
             layer.register_forward_pre_hook(lambda _, xs: gaps.append((xs[0].abs().min() / xs[0].std()).item()))

@@ -1,4 +1,4 @@
-//! `emoji`: builds `datasets/emoji-people` from the npm package that holds the pictures.
+//! `emoji`: builds `datasets/emoji-people` from the npm package that contains the images.
 
 use clap::Args;
 use serde::Deserialize;
@@ -8,17 +8,18 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Builds `datasets/emoji-people` (pictures, `attributes.csv`, `SHA256SUMS`) from the npm package `emoji-datasource-google`.
+/// Build `datasets/emoji-people` (images, `attributes.csv`, `SHA256SUMS`) from the npm package
+/// `emoji-datasource-google`.
 #[derive(Args)]
 pub struct Options {
-    /// The unpacked package: the folder that holds `emoji.json` and `img/google/64`.
+    /// The unpacked package: the folder with `emoji.json` and `img/google/64`.
     package: PathBuf,
     /// The folder to write.
     #[arg(long, default_value = "datasets/emoji-people")]
     out: PathBuf,
 }
 
-/// The subcategories of `emoji.json` that are taken, and the classes they become.
+/// The subcategories of `emoji.json` to use, and the classes that they become.
 const CLASSES: [(&str, &str); 6] = [
     ("person", "person"),
     ("person-activity", "activity"),
@@ -28,7 +29,7 @@ const CLASSES: [(&str, &str); 6] = [
     ("person-sport", "sport"),
 ];
 
-/// Emoji of one meaning that have code points of their own for each gender, and the code points of their neutral one.
+/// Emoji with separate code points for each gender, and the code point of the neutral form.
 const RELATED: [(&str, &str); 11] = [
     ("1F468", "1F9D1"), // man: adult
     ("1F469", "1F9D1"), // woman
@@ -42,7 +43,7 @@ const RELATED: [(&str, &str); 11] = [
     ("1FAC3", "1FAC4"), // pregnant man
     ("1F57A", "1F483"), // man dancing: dancer
 ];
-/// Father and Mother Christmas, whose neutral one is a sequence.
+/// Father and Mother Christmas, whose neutral form is a sequence.
 const CHRISTMAS: (&[&str], &str) = (&["1F385", "1F936"], "1F9D1-1F384");
 
 /// Words of the names that give the gender.
@@ -82,7 +83,7 @@ struct Variation {
     has_img_google: bool,
 }
 
-/// One picture and what is known of it.
+/// One image and its attributes.
 struct Row {
     image: String,
     emoji: String,
@@ -91,10 +92,10 @@ struct Row {
     base: String,
 }
 
-/// Writes the set; what the folder held of an earlier build is replaced.
+/// Writes the dataset; an earlier build in the folder is replaced.
 ///
 /// # Errors
-/// A package that is not one, or the disk.
+/// Returns an error if the package is invalid or a file cannot be written.
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let list = options.package.join("emoji.json");
     let text =
@@ -113,7 +114,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         let path = options.package.join("img/google/64").join(&row.image);
         fs::read(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))
     };
-    let pictures: Vec<Vec<u8>> = rows.iter().map(read).collect::<Result<_, _>>()?;
+    let images: Vec<Vec<u8>> = rows.iter().map(read).collect::<Result<_, _>>()?;
     for split in ["train", "test"] {
         let folder = options.out.join(split);
         if folder.exists() {
@@ -122,11 +123,11 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     let mut sums = BTreeMap::new();
     let mut table = vec![];
-    for (row, picture) in rows.iter().zip(&pictures) {
+    for (row, image) in rows.iter().zip(&images) {
         let split = if tests.contains(row.base.as_str()) { "test" } else { "train" };
         let file = format!("{split}/{}/{}", row.class, row.image);
-        write(&options.out.join(&file), picture)?;
-        sums.insert(file.clone(), sum(picture));
+        write(&options.out.join(&file), image)?;
+        sums.insert(file.clone(), sum(image));
         let role = roles.get(row.base.as_str()).map_or("", String::as_str);
         let fields = [
             &file,
@@ -155,7 +156,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let lines: String = sums.iter().map(|(file, sum)| format!("{sum}  {file}\n")).collect();
     write(&options.out.join("SHA256SUMS"), lines.as_bytes())?;
     println!(
-        "wrote {} pictures of {} base emoji into {}",
+        "wrote {} images of {} base emoji into {}",
         table.len(),
         roles.len(),
         options.out.display()
@@ -205,8 +206,8 @@ fn base(emoji: &str) -> String {
     points.join("-")
 }
 
-/// Of each class the tenth (at least one) of its base emoji that comes first in the order of their SHA-256: a choice that no eye made
-/// and that does not depend on the other classes.
+/// The tenth (at least one) of each class's base emoji that comes first in the order of their
+/// SHA-256: a choice that is arbitrary and independent of the other classes.
 fn test_bases(rows: &[Row]) -> Result<BTreeSet<&str>, Box<dyn Error>> {
     let mut classes: BTreeMap<&str, &str> = BTreeMap::new();
     for row in rows {
@@ -225,7 +226,8 @@ fn test_bases(rows: &[Row]) -> Result<BTreeSet<&str>, Box<dyn Error>> {
     Ok(tests)
 }
 
-/// What each base emoji is or does: the name of its woman, man or person without that word, else its own name.
+/// The role of each base emoji: the name of its woman, man or person without that word, else its
+/// own name.
 fn roles(rows: &[Row]) -> BTreeMap<String, String> {
     let mut roles = BTreeMap::new();
     for row in rows {
@@ -244,7 +246,8 @@ fn roles(rows: &[Row]) -> BTreeMap<String, String> {
     roles
 }
 
-/// `WOMAN: RED HAIR` as `red hair`, `DEAF MAN` as `deaf`; `None` for a name without such a word, or with nothing else.
+/// `WOMAN: RED HAIR` as `red hair`, `DEAF MAN` as `deaf`; `None` for a name without such a word, or
+/// with nothing else.
 fn without_gender(name: &str) -> Option<String> {
     let name = name.strip_suffix(" FACING RIGHT").unwrap_or(name);
     let words: Vec<&str> = name.split([' ', ':']).filter(|word| !word.is_empty()).collect();
@@ -272,7 +275,7 @@ fn facing(name: &str) -> &'static str {
     if name.ends_with(" FACING RIGHT") { "right" } else { "" }
 }
 
-/// The gender that a sign in the emoji gives it.
+/// The gender of the emoji's sign.
 fn sign(emoji: &str) -> Option<&'static str> {
     emoji.split('-').find_map(|point| match point {
         "2640" => Some("female"),
@@ -281,8 +284,8 @@ fn sign(emoji: &str) -> Option<&'static str> {
     })
 }
 
-/// By the sign that the emoji carries, else by its name; but one without a sign whose relatives are `signed` is neutral, though some
-/// still have names of the time before them (`MAN WITH TURBAN`).
+/// By the emoji's sign, else by its name. An emoji without a sign whose relatives are `signed` is
+/// neutral, though some still have older names (`MAN WITH TURBAN`).
 fn gender(row: &Row, signed: bool) -> &'static str {
     let named = |words: &[&str]| row.name.split([' ', ':']).any(|word| words.contains(&word));
     match sign(&row.emoji) {
@@ -295,7 +298,7 @@ fn gender(row: &Row, signed: bool) -> &'static str {
 }
 
 fn sum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(bytes))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Box<dyn Error>> {

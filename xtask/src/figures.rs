@@ -1,4 +1,4 @@
-//! `figures`: the drawings of docs/ that come from formulas alone.
+//! `figures`: the figures in docs/ that are plots of formulas.
 
 use clap::Args;
 use image::imageops;
@@ -9,16 +9,16 @@ use std::ops::Range;
 use std::path::PathBuf;
 use tensor::Tensor;
 
-/// Draws docs/losses.png: what the generator minimises, and how strongly it is pulled.
+/// Draw docs/losses.png: the generator's losses and their gradients.
 #[derive(Args)]
 pub struct Options {
-    /// Where the picture goes.
+    /// The PNG to write.
     #[arg(long, default_value = "docs/losses.png")]
     out: PathBuf,
 }
 
 const SIZE: [u32; 2] = [1200, 400];
-/// Drawn this many times larger and shrunk: lines come out smooth.
+/// Drawn this many times larger and reduced, which antialiases the lines.
 const SCALE: u32 = 3;
 const POINTS: usize = 400;
 
@@ -27,10 +27,10 @@ const CURVES: [(&str, GanLoss, RGBColor); 2] = [
     ("−log D, non-saturating", GanLoss::NonSaturating, RGBColor(214, 98, 10)),
 ];
 
-/// One of the three drawings side by side: axes, and what is drawn at an x.
+/// One of the three plots: its axes and its function.
 struct Panel {
-    across: &'static str,
-    up: &'static str,
+    x_label: &'static str,
+    y_label: &'static str,
     x: Range<f64>,
     y: Range<f64>,
     value: fn(GanLoss, f64) -> f64,
@@ -39,7 +39,7 @@ struct Panel {
 /// Draws the figures.
 ///
 /// # Errors
-/// When the file cannot be written.
+/// Returns an error if the file cannot be written.
 pub fn run(options: &Options) -> Result<(), DrawError> {
     let large = plots::paint("the losses", SIZE.map(|side| side * SCALE).into(), draw)?;
     let image = imageops::resize(&large, SIZE[0], SIZE[1], imageops::FilterType::Triangle);
@@ -54,22 +54,22 @@ fn draw(sheet: &Area<'_>) -> Result<(), DrawError> {
     let of_d = "D(G(z))";
     let panels = [
         Panel {
-            across: of_d,
-            up: "generator's loss",
+            x_label: of_d,
+            y_label: "generator's loss",
             x: 0.0..1.0,
             y: -5.0..5.0,
             value: |objective, d| loss(objective, logit(d)).0,
         },
         Panel {
-            across: of_d,
-            up: "its derivative by D",
+            x_label: of_d,
+            y_label: "its derivative by D",
             x: 0.0..1.0,
             y: -10.0..0.0,
             value: |objective, d| loss(objective, logit(d)).1 / (d * (1.0 - d)),
         },
         Panel {
-            across: "logit of D(G(z))",
-            up: "its derivative by the logit",
+            x_label: "logit of D(G(z))",
+            y_label: "its derivative by the logit",
             x: -6.0..6.0,
             y: -1.0..0.0,
             value: |objective, x| loss(objective, x).1,
@@ -79,11 +79,11 @@ fn draw(sheet: &Area<'_>) -> Result<(), DrawError> {
         panel.draw(&area)?;
     }
     let mut x = 72 * SCALE as i32;
-    for (name, _, colour) in CURVES {
+    for (name, _, color) in CURVES {
         let y = 18 * SCALE as i32;
         sheet.draw(&PathElement::new(
             [(x, y), (x + 28 * SCALE as i32, y)],
-            colour.stroke_width(3 * SCALE),
+            color.stroke_width(3 * SCALE),
         ))?;
         sheet.draw(&Text::new(
             name,
@@ -99,7 +99,7 @@ fn logit(d: f64) -> f64 {
     (d / (1.0 - d)).ln()
 }
 
-/// The generator's loss where the discriminator's logit is `x`, and its derivative by it.
+/// The generator's loss at the discriminator's logit `x`, and its derivative with respect to `x`.
 fn loss(objective: GanLoss, x: f64) -> (f64, f64) {
     let x = Tensor::from_slice(&[x as f32], [1]).leaf();
     let value = objective.generator(&x);
@@ -124,22 +124,22 @@ impl Panel {
             .label_style((FONT, 13 * SCALE))
             .axis_desc_style((FONT, 15 * SCALE))
             .set_all_tick_mark_size(5 * SCALE)
-            .x_desc(self.across)
-            .y_desc(self.up)
+            .x_desc(self.x_label)
+            .y_desc(self.y_label)
             .x_labels(6)
             .y_labels(6)
             .x_label_formatter(&|x| format!("{:.1}", x + 0.0))
             .y_label_formatter(&|y| format!("{:.1}", y + 0.0))
             .draw()?;
-        for (_, objective, colour) in CURVES {
-            // At the middles of the steps: neither end has a finite value.
+        for (_, objective, color) in CURVES {
+            // At the middles of the steps, since neither end has a finite value.
             let at = |i: usize| {
                 self.x.start + (self.x.end - self.x.start) * (i as f64 + 0.5) / POINTS as f64
             };
             let points = (0..POINTS)
                 .map(|i| (at(i), (self.value)(objective, at(i))))
                 .filter(|(_, y)| (start..=end).contains(y));
-            chart.draw_series(LineSeries::new(points, colour.stroke_width(2 * SCALE)))?;
+            chart.draw_series(LineSeries::new(points, color.stroke_width(2 * SCALE)))?;
         }
         Ok(())
     }

@@ -1,40 +1,40 @@
-//! Developer tasks: benchmarks, golden files, figures, data sets, continuous integration.
+//! Developer tasks: benchmarks, golden files, figures, datasets, continuous integration.
 
 #![forbid(unsafe_code)]
 
+mod ablations;
+mod bench_data;
+mod bench_kernels;
+mod bench_sample;
+mod bench_step;
 mod emoji;
 mod experiments;
 mod figures;
-mod kernels;
-mod loading;
-mod peer;
-mod pictures;
-mod plant;
-mod sample;
-mod step;
+mod images;
+mod inject_duplicates;
+mod pytorch_baseline;
 mod tasks;
-mod tricks;
 
 use clap::Parser;
 
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
-    about = "Developer tasks: benchmarks, golden files, figures, data sets, continuous integration"
+    about = "Developer tasks: benchmarks, golden files, figures, datasets, continuous integration"
 )]
 enum Task {
-    BenchKernels(kernels::Options),
-    BenchStep(step::Options),
-    BenchSample(sample::Options),
-    BenchData(loading::Options),
+    BenchKernels(bench_kernels::Options),
+    BenchStep(bench_step::Options),
+    BenchSample(bench_sample::Options),
+    BenchData(bench_data::Options),
     Golden(tasks::Golden),
     Emoji(emoji::Options),
     Figures(figures::Options),
-    Tricks(tricks::Options),
+    Ablations(ablations::Options),
     Experiments(experiments::Options),
-    Plant(plant::Options),
-    Pictures(pictures::Pictures),
-    Stack(pictures::Stack),
+    InjectDuplicates(inject_duplicates::Options),
+    Images(images::Options),
+    Stack(images::Stack),
     Ci(tasks::Ci),
 }
 
@@ -54,18 +54,18 @@ fn configure_kernels() -> Result<(), String> {
 fn run() -> Result<(), Box<dyn std::error::Error>> {
     configure_kernels()?;
     match Task::parse() {
-        Task::BenchKernels(options) => kernels::run(&options),
-        Task::BenchStep(options) => step::run(&options),
-        Task::BenchSample(options) => sample::run(&options),
-        Task::BenchData(options) => loading::run(&options),
+        Task::BenchKernels(options) => bench_kernels::run(&options),
+        Task::BenchStep(options) => bench_step::run(&options),
+        Task::BenchSample(options) => bench_sample::run(&options),
+        Task::BenchData(options) => bench_data::run(&options),
         Task::Golden(options) => tasks::golden(&options),
         Task::Emoji(options) => emoji::run(&options),
         Task::Figures(options) => figures::run(&options),
-        Task::Tricks(options) => tricks::run(&options),
+        Task::Ablations(options) => ablations::run(&options),
         Task::Experiments(options) => experiments::run(&options),
-        Task::Plant(options) => plant::run(&options),
-        Task::Pictures(options) => pictures::run(&options),
-        Task::Stack(options) => pictures::stack(&options),
+        Task::InjectDuplicates(options) => inject_duplicates::run(&options),
+        Task::Images(options) => images::run(&options),
+        Task::Stack(options) => images::stack(&options),
         Task::Ci(_) => tasks::ci(),
     }
 }

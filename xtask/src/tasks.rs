@@ -1,10 +1,10 @@
-//! `golden` and `ci`: other programs, run in order.
+//! `golden` and `ci`, which run other programs; the repository's folder.
 
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Regenerates the golden files with PyTorch (see xtask/golden/README.md).
+/// Regenerate the golden files with PyTorch (see xtask/golden/README.md).
 #[derive(Args)]
 pub struct Golden {
     /// A Python with torch, numpy and safetensors.
@@ -12,7 +12,7 @@ pub struct Golden {
     python: PathBuf,
 }
 
-/// Everything that a change must pass: formatting, lints, tests.
+/// Run everything that a change must pass: formatting, lints, tests.
 #[derive(Args)]
 pub struct Ci {}
 
@@ -32,10 +32,10 @@ fn call(program: &Path, arguments: &[&str]) -> Result<(), Box<dyn std::error::Er
     if status.success() { Ok(()) } else { Err(format!("`{shown}` failed: {status}").into()) }
 }
 
-/// Runs the generators.
+/// Runs the generators of golden files.
 ///
 /// # Errors
-/// When one cannot be started or fails.
+/// Returns an error if one cannot be started or fails.
 pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
     let scripts = [
         "ops",
@@ -57,15 +57,15 @@ pub fn golden(options: &Golden) -> Result<(), Box<dyn std::error::Error>> {
 /// Runs `.ci/run`.
 ///
 /// # Errors
-/// When a check fails.
+/// Returns an error if a check fails.
 pub fn ci() -> Result<(), Box<dyn std::error::Error>> {
     call(Path::new("bash"), &[".ci/run"])
 }
 
-/// Builds `dcgan` for measurements, and says where it is.
+/// Builds `dcgan` in release mode and returns its path.
 ///
 /// # Errors
-/// When it does not compile.
+/// Returns an error if it does not compile.
 pub fn built_dcgan() -> Result<PathBuf, Box<dyn std::error::Error>> {
     call(Path::new("cargo"), &["build", "--release", "--locked", "--package", "cli"])?;
     let target =

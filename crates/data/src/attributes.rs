@@ -1,27 +1,28 @@
-//! What is known of each image besides its class: a table with one row an image.
+//! Attributes of images other than the class: a table with one row per image.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// One column of a set's attributes.
+/// One column of a dataset's attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attribute {
     /// The column's name.
     pub name: String,
-    /// What its values mean.
+    /// The meaning of its values.
     pub kind: AttributeKind,
 }
 
 impl Attribute {
-    /// Whether it says what a picture shows: the column `split` says what the picture is for.
+    /// Whether it describes the image's content. The column `split` does not: it assigns the image
+    /// to a split.
     #[must_use]
     pub fn describes(&self) -> bool {
         self.name != "split"
     }
 }
 
-/// What an attribute's values mean.
+/// The type of an attribute's values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AttributeKind {
@@ -29,11 +30,11 @@ pub enum AttributeKind {
     Binary,
     /// A finite number.
     Number,
-    /// The number of one of these words.
+    /// The index of one of these words.
     Category(Vec<String>),
 }
 
-/// The columns, and a row for each image.
+/// The columns, and one row per image.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Attributes {
     pub columns: Vec<Attribute>,
@@ -41,18 +42,18 @@ pub(crate) struct Attributes {
     pub values: Vec<f32>,
 }
 
-/// What a source without attributes has.
+/// The table of a source without attributes.
 pub(crate) static NONE: Attributes = Attributes { columns: Vec::new(), values: Vec::new() };
 
 impl Attributes {
-    /// The values of one image, as many as there are columns.
+    /// The values of one image, one per column.
     pub fn of(&self, index: usize) -> &[f32] {
         let width = self.columns.len();
         &self.values[index * width..][..width]
     }
 }
 
-/// Words of `yes` and `no` in tables.
+/// Words for yes and no.
 const BINARY: &[(&str, f32)] = &[
     ("0", 0.0),
     ("1", 1.0),
@@ -63,10 +64,11 @@ const BINARY: &[(&str, f32)] = &[
     ("yes", 1.0),
 ];
 
-/// Makes a column of a table's cells: all of them yes or no, all of them numbers, or else words.
+/// Parses a column of a table: binary if all cells are yes or no, numbers if all are numbers, else
+/// words.
 ///
-/// An empty cell is a word like any other in a column of words; among numbers, where it could be taken for 0, its index
-/// comes back as an error.
+/// An empty cell is a word like any other in a column of words. In a column of numbers, where it
+/// could be mistaken for 0, its index is returned as an error.
 pub(crate) fn column(name: &str, cells: &[&str]) -> Result<(Attribute, Vec<f32>), usize> {
     let of = |kind| Attribute { name: name.to_owned(), kind };
     let binary = |cell: &str| {
@@ -97,7 +99,8 @@ pub(crate) fn column(name: &str, cells: &[&str]) -> Result<(Attribute, Vec<f32>)
     Ok((of(AttributeKind::Category(words)), values))
 }
 
-/// Adds the columns to what identifies a set; nothing where there are none, so that such sets keep their fingerprints.
+/// Hashes the columns into a fingerprint. Without columns it adds nothing, so that fingerprints of
+/// datasets without attributes stay as they were before attributes existed.
 pub(crate) fn hash_into(columns: &[Attribute], hash: &mut Sha256) {
     if columns.is_empty() {
         return;

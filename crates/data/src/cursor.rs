@@ -1,30 +1,38 @@
-//! Where training stands in the data, and the order of each epoch.
+//! The position of training in the data, and the order of each epoch.
 
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
 
-/// Philox streams of the shuffles are numbered from here (the bytes `data`), clear of other uses of the same seed.
+/// The Philox streams of the shuffles start here (the bytes `data`), apart from other uses of the
+/// same seed.
 const SHUFFLE_STREAM: u64 = 0x6461_7461_0000_0000;
 /// The same for the order of shards (`shrd`).
 const SHARD_STREAM: u64 = 0x7368_7264_0000_0000;
 
-/// Consecutive images that are read together where a shuffle buffer is used: 3 MiB of packed 64×64×3, some 25 MiB of photographs,
-/// which makes the seek between two of them negligible on any disk.
+/// Consecutive images that are read together with a shuffle buffer: 3 MiB of packed 64×64×3, some
+/// 25 MiB of photographs, which makes the seek between two of them negligible on any disk.
 pub const SHARD: u32 = 256;
 
-/// The position of the next batch: all that must be saved for a resumed run to see the same images.
+/// The position of the next batch: all that must be saved for a resumed run to get the same images.
+///
+/// ```
+/// use data::{Cursor, order};
+///
+/// let order = order(Cursor::new(7), 100);
+/// assert!(order.len() == 100 && (0..100).all(|index| order.contains(&index)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cursor {
-    /// Decides the order of every epoch.
+    /// The random seed of every epoch's order.
     pub seed: u64,
     /// Counted from 0.
     pub epoch: u64,
     /// The next batch within the epoch, counted from 0.
     pub batch: u64,
-    /// Images shuffled together: see [`order`].
+    /// The size of the shuffle buffer in images: see [`order`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buffer: Option<NonZeroU32>,
 }
@@ -36,15 +44,15 @@ impl Cursor {
         Self { seed, epoch: 0, batch: 0, buffer: None }
     }
 
-    /// The same place under a shuffle buffer of so many images.
+    /// The same position with a shuffle buffer of this many images.
     #[must_use]
     pub fn with_buffer(self, buffer: Option<NonZeroU32>) -> Self {
         Self { buffer, ..self }
     }
 
-    /// The position `batches` further on, where an epoch has `per_epoch` batches.
+    /// The position after `batches` more batches, where an epoch has `per_epoch`.
     pub(crate) fn advanced(self, batches: u64, per_epoch: u64) -> Self {
-        // Saturating: a cursor from a damaged file must not make us overflow.
+        // Saturating: a cursor from a damaged file must not overflow.
         let batch = self.batch.saturating_add(batches);
         Self {
             epoch: self.epoch.saturating_add(batch / per_epoch),
@@ -54,11 +62,14 @@ impl Cursor {
     }
 }
 
-/// The order of `len` images in the cursor's epoch: a function of its `seed`, `epoch` and `buffer` only.
+/// The order of `len` images in the cursor's epoch: a function of its `seed`, `epoch` and `buffer`
+/// only.
 ///
-/// Without a buffer it is a [`permutation`]. With one, shards of [`SHARD`] consecutive images come in random order, and each window of
-/// `buffer` images of that sequence is permuted uniformly: whoever reads window after window, each in ascending order, reads shard after
-/// shard. A window holds images of at most ⌈`buffer` / [`SHARD`]⌉ + 1 shards, and perhaps of the last one, which may be short.
+/// Without a buffer it is a [`permutation`]. With one, shards of [`SHARD`] consecutive images come
+/// in random order, and each window of `buffer` images of that sequence is permuted uniformly:
+/// reading window after window, each in ascending order, reads shard after shard. A window holds
+/// images of at most ⌈`buffer` / [`SHARD`]⌉ + 1 shards, and perhaps of the last one, which may be
+/// short.
 #[must_use]
 pub fn order(cursor: Cursor, len: u32) -> Vec<u32> {
     let Cursor { seed, epoch, buffer, .. } = cursor;
@@ -98,7 +109,8 @@ mod tests {
 
     #[test]
     fn every_order_is_equally_likely() {
-        // 24 orders of 4, 12000 draws: χ² with 23 degrees of freedom stays under 50 but once in 1000 seeds.
+        // 24 orders of 4, 12000 draws: χ² with 23 degrees of freedom exceeds 50 for one in 1000
+        // seeds.
         let mut counts = std::collections::HashMap::<_, u32>::new();
         for epoch in 0..12_000 {
             *counts.entry(permutation(1, epoch, 4)).or_default() += 1;
@@ -123,12 +135,12 @@ mod tests {
         for (k, window) in first.chunks(1000).enumerate() {
             let found = shards(window);
             let whole = found.iter().filter(|&&shard| shard < 20).count();
-            assert!(whole <= 5, "window {k} has pictures of {whole} shards");
+            assert!(whole <= 5, "window {k} has images of {whole} shards");
             found.into_iter().for_each(|shard| met.entry(shard).or_default().push(k));
-            // Neither in the order of the files nor shard by shard.
+            // Neither in file order nor shard by shard.
             assert!(window.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count() < 30);
         }
-        // A shard lies in one window or in two neighbours.
+        // A shard is in one window or in two consecutive ones.
         assert!(
             met.values().all(|windows| windows.len() == 1
                 || (windows.len() == 2 && windows[0] + 1 == windows[1]))
@@ -145,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_one_picture_reads_shards_as_they_are() {
+    fn a_window_of_one_image_reads_shards_as_they_are() {
         let order = order(Cursor::new(1).with_buffer(NonZeroU32::new(1)), 3 * SHARD);
         for shard in order.chunks(SHARD as usize) {
             assert!(shard.iter().copied().eq(shard[0]..shard[0] + SHARD));

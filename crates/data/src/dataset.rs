@@ -1,4 +1,4 @@
-//! A set of images of one shape, ready to be batched.
+//! A dataset of images of one shape, ready to be batched.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,40 +13,52 @@ use crate::scan::{ScanProgress, ScanResult, is_too_many, scan};
 use crate::source::{Source, Split};
 use crate::spec::DataSpec;
 
-/// Preprocessed images are kept in memory up to this many bytes (2 GiB: 170,000 images of 64×64×3); larger sets are
-/// decoded again in each epoch, by the loader's threads.
+/// Preprocessed images are cached in memory up to this many bytes (2 GiB: 170,000 images of
+/// 64×64×3). Larger datasets are decoded in each epoch, by the loader's threads.
 pub const CACHE_BYTES: u64 = 2 << 30;
 
-/// Images of one shape `[H, W, C]`, numbered from 0, with a class each where the source has them.
+/// Images of one shape `[H, W, C]`, indexed from 0, with a class each if the source has labels.
 ///
 /// Shared by reference (`Arc`) between loaders and threads.
+///
+/// ```
+/// use data::{Dataset, Preprocess, Split};
+///
+/// let preprocess = Preprocess::new([28, 28], 1);
+/// let dataset = Dataset::open("fashion-mnist", Split::Test, &preprocess, &|_| ())?;
+/// assert_eq!((dataset.len(), dataset.shape()), (10_000, [28, 28, 1]));
+/// assert_eq!(dataset.class_names()[dataset.label(0).unwrap() as usize], "Ankle boot");
+/// # Ok::<(), data::DataError>(())
+/// ```
 pub struct Dataset {
     name: String,
     source: Box<dyn Source>,
     preprocess: Preprocess,
-    /// What of that is not done by the source.
+    /// The part of the preprocessing that the source has not applied already.
     pending_preprocess: Preprocess,
-    /// From our numbers to the source's.
+    /// The source's index of each image.
     kept: Vec<u32>,
     /// `[len, H, W, C]`.
     pixels: Option<Vec<u8>>,
     skipped: Vec<SkippedImage>,
-    /// Numbers of images that turned out bad only when they were decoded; sorted.
+    /// Indices of images that turned out to be bad only when they were decoded; sorted.
     failed: Mutex<Vec<usize>>,
     fingerprint: String,
 }
 
 impl Dataset {
-    /// Opens what `spec` names (see [`DataSpec`]) and decodes it on all cores, with `progress` called now and then from
-    /// this thread.
+    /// Opens the dataset `spec` (see [`DataSpec`]) and decodes it on all cores. `progress` is
+    /// called from this thread.
     ///
-    /// Images that cannot be decoded are left out and listed in [`skipped`](Self::skipped). A set larger than
-    /// [`CACHE_BYTES`] once preprocessed is not decoded here: each file is read once and its header checked. Of a packed file
-    /// nothing is read: its images are checked as they are used.
+    /// Images that cannot be decoded are left out and listed in [`skipped`](Self::skipped). A
+    /// dataset larger than [`CACHE_BYTES`] after preprocessing is not decoded here: each file is
+    /// read once and its header checked. Of a packed file nothing is read: its images are checked
+    /// when they are used.
     ///
     /// # Errors
-    /// Nothing there, no such split, no images, more than 10 % of them bad, damaged files, preprocessing out of
-    /// range, or not enough memory.
+    /// Returns an error if the data do not exist, have no such split or no images, if more than 10
+    /// % of the images are bad, if files are damaged, if the preprocessing is out of range, or if
+    /// memory is short.
     pub fn open(
         spec: &str,
         split: Split,
@@ -59,7 +71,7 @@ impl Dataset {
     /// [`open`](Self::open) with another limit, in bytes, on the memory for decoded images.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// Returns an error as [`open`](Self::open) does.
     pub fn open_within(
         spec: &str,
         split: Split,
@@ -95,7 +107,7 @@ impl Dataset {
         self.kept.len()
     }
 
-    /// Never: opening an empty set fails.
+    /// Always false: opening an empty dataset fails.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
@@ -107,29 +119,31 @@ impl Dataset {
         self.preprocess.shape()
     }
 
-    /// How pictures are brought to that shape.
+    /// The preprocessing that gives them this shape.
     #[must_use]
     pub fn preprocess(&self) -> &Preprocess {
         &self.preprocess
     }
 
-    /// The built-in name, or the last part of the path.
+    /// The built-in name, or the last component of the path.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The name of an image inside the set: its path in the folder or archive, its key, or its number.
+    /// The name of an image inside the dataset: its path in the folder or archive, its key, or its
+    /// index.
     ///
     /// # Panics
-    /// If `index` is not below [`len`](Self::len).
+    /// Panics if `index` is not below [`len`](Self::len).
     #[must_use]
     #[track_caller]
     pub fn image_name(&self, index: usize) -> String {
         self.source.name(self.source_index(index))
     }
 
-    /// The folder in which the images' [names](Self::image_name) are paths of files; `None` where they lie otherwise.
+    /// The folder in which the images' [names](Self::image_name) are file paths; `None` for other
+    /// formats.
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
         let folder = self.source.path();
@@ -137,10 +151,11 @@ impl Dataset {
             .then(|| folder.to_owned())
     }
 
-    /// The class of an image, below the number of [`class_names`](Self::class_names); either all images have one or none.
+    /// The class of an image, below the number of [`class_names`](Self::class_names). Either all
+    /// images have one or none.
     ///
     /// # Panics
-    /// If `index` is not below [`len`](Self::len).
+    /// Panics if `index` is not below [`len`](Self::len).
     #[must_use]
     #[track_caller]
     pub fn label(&self, index: usize) -> Option<u32> {
@@ -153,33 +168,34 @@ impl Dataset {
         self.source.class_names()
     }
 
-    /// What is known of the images besides their classes; empty where nothing is.
+    /// The columns of the attribute table; empty without attributes.
     #[must_use]
     pub fn attribute_columns(&self) -> &[Attribute] {
         self.source.columns()
     }
 
-    /// The attributes of an image, a value for each of the [columns](Self::attribute_columns): 0 or 1, a number, or the
-    /// number of a word.
+    /// The attributes of an image, one value per [column](Self::attribute_columns): 0 or 1, a
+    /// number, or the index of a word.
     ///
     /// # Panics
-    /// If `index` is not below [`len`](Self::len).
+    /// Panics if `index` is not below [`len`](Self::len).
     #[must_use]
     #[track_caller]
     pub fn attributes(&self, index: usize) -> Vec<f32> {
         self.source.attributes_of(self.source_index(index))
     }
 
-    /// SHA-256, in hexadecimal, of the images' encoded content, their order, labels and attributes, and the preprocessing.
+    /// The SHA-256, in hexadecimal, of the images' encoded contents, their order, labels and
+    /// attributes, and the preprocessing.
     ///
-    /// The same on every machine, wherever the set lies and whatever its files' times, names (as long as the order is
-    /// the same) and compression (idx).
+    /// It is the same on every machine, and independent of the dataset's path and of its files'
+    /// times, names (if the order is the same) and compression (idx).
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// The images that could not be decoded when the set was open_database, in order.
+    /// The images that could not be decoded when the dataset was opened, in order.
     #[must_use]
     pub fn skipped(&self) -> &[SkippedImage] {
         &self.skipped
@@ -191,7 +207,8 @@ impl Dataset {
         self.pixels.is_some()
     }
 
-    /// The images found bad after opening (only where the set is not cached), in order of their numbers.
+    /// The indices of the images found bad after opening (only in a dataset that is not cached),
+    /// sorted.
     #[must_use]
     pub fn failed(&self) -> Vec<usize> {
         self.failed.lock().clone()
@@ -200,10 +217,11 @@ impl Dataset {
     /// Writes an image, `[H, W, C]`, into `out`: each byte x as x / 127.5 − 1, so in `[-1, 1]`.
     ///
     /// # Errors
-    /// [`DataError::Decode`] names a file that cannot be decoded (any more); never for a cached set.
+    /// Returns [`DataError::Decode`] if the file cannot be decoded, or no longer; never for a
+    /// cached dataset.
     ///
     /// # Panics
-    /// If `index` is not below [`len`](Self::len), or `out` is not `H·W·C` long.
+    /// Panics if `index` is not below [`len`](Self::len), or if `out` is not `H·W·C` long.
     #[track_caller]
     pub fn write(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
         self.try_write(index, out).map_err(|reason| DataError::Decode {
@@ -212,10 +230,12 @@ impl Dataset {
         })
     }
 
-    /// Writes the first image from `index` on (then from 0) that can be decoded, and says which it was.
+    /// Writes the first image from `index` on (then from 0) that can be decoded, and returns its
+    /// index.
     ///
-    /// What is bad is replaced by its neighbour, so that the outcome depends on the files alone, not on which thread met
-    /// them when. The 10 % rule of opening holds here too.
+    /// A bad image is replaced by the next one, so that the result depends on the files alone and
+    /// not on the order in which threads read them. More than 10 % bad images are an error, as in
+    /// `open`.
     pub(crate) fn write_or_next(&self, index: usize, out: &mut [f32]) -> Result<usize, DataError> {
         for index in (index..self.len()).chain(0..index) {
             match self.try_write(index, out) {
@@ -226,7 +246,8 @@ impl Dataset {
         Err(DataError::NoImages { path: self.source.path().to_owned(), files: self.len() })
     }
 
-    /// These images will be written soon. Knowing all of a batch lets the disk serve its reads at once and in its own order.
+    /// A hint that these images will be written soon. Knowing a whole batch lets the disk order its
+    /// reads.
     pub(crate) fn prefetch(&self, indices: &[u32]) {
         if self.pixels.is_none() {
             indices
@@ -235,7 +256,8 @@ impl Dataset {
         }
     }
 
-    /// Has the system read these images, and returns when it has; nothing where they are in memory.
+    /// Reads these images into the page cache and returns when it is done; a cached dataset has
+    /// nothing to read.
     pub(crate) fn read_ahead(&self, indices: &[u32]) {
         self.prefetch(indices);
         indices.iter().for_each(|&index| self.source.read_ahead(self.source_index(index as usize)));

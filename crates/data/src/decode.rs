@@ -1,4 +1,4 @@
-//! EncodedStore bytes to pixels, within limits: image files come from anywhere.
+//! Decodes image files within limits, since they come from anywhere.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -12,25 +12,27 @@ use crate::jpeg;
 /// The largest side of an image that is decoded, in pixels.
 pub const MAX_SIDE: u32 = 16384;
 
-/// The most memory that one decoded image may take, in bytes; also the largest image file that is read.
+/// The most memory that one decoded image may take, in bytes; also the largest image file that is
+/// read.
 pub const MAX_DECODED_BYTES: u64 = 256 << 20;
 
-/// A decoded picture: 8 bits a channel, interleaved, rows without gaps.
+/// A decoded image: 8 bits per channel, interleaved, rows without padding.
 #[derive(Debug, Clone)]
 pub(crate) struct DecodedImage<'a> {
     pub width: u32,
     pub height: u32,
-    /// 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA.
+    /// 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA.
     pub channels: u8,
     pub pixels: Cow<'a, [u8]>,
 }
 
-/// Decodes an image file's contents; `name` serves only formats that have no magic number (TGA).
+/// Decodes an image file's contents; `name` is used only for formats without a magic number (TGA).
 ///
-/// The first frame of an animation, EXIF orientation applied, 16-bit and float channels reduced to 8 bits. The error is
-/// one line.
+/// Takes the first frame of an animation, applies the EXIF orientation, and reduces 16-bit and
+/// float channels to 8 bits. The error is one line.
 pub(crate) fn decode(bytes: &[u8], name: &Path) -> Result<DecodedImage<'static>, String> {
-    // The decoders are other people's code reading other people's files: a panic in one is a bad image, not our end.
+    // Decoders are third-party code on untrusted files: a panic in one makes the image bad and must
+    // not end the process.
     let image = catch_unwind(AssertUnwindSafe(|| decode_unguarded(bytes, name)))
         .unwrap_or_else(|_| Err("the decoder panicked".to_owned()))?;
     Ok(into_decoded(image))
@@ -42,12 +44,12 @@ pub(crate) fn check_header(bytes: &[u8], name: &Path) -> Result<(), String> {
         .unwrap_or_else(|_| Err("the decoder panicked".to_owned()))
 }
 
-/// Whether the extension is that of an image format known here.
+/// Whether the extension is that of a supported image format.
 pub(crate) fn has_image_extension(path: &Path) -> bool {
     ImageFormat::from_path(path).is_ok_and(|format| format.reading_enabled())
 }
 
-/// Whether these first bytes are those of an image format known here.
+/// Whether these are the first bytes of a supported image format.
 pub(crate) fn is_image_start(bytes: &[u8]) -> bool {
     image::guess_format(bytes).is_ok_and(|format| format.reading_enabled())
 }
@@ -58,7 +60,7 @@ fn open<'a>(bytes: &'a [u8], name: &Path) -> Result<impl ImageDecoder + 'a, Stri
     }
     let format = match image::guess_format(bytes) {
         Ok(format) => format,
-        // TGA has no magic number: there the name decides.
+        // TGA has no magic number: the name decides.
         Err(_) if ImageFormat::from_path(name).is_ok_and(|format| format == ImageFormat::Tga) => {
             ImageFormat::Tga
         }
@@ -77,7 +79,7 @@ fn open<'a>(bytes: &'a [u8], name: &Path) -> Result<impl ImageDecoder + 'a, Stri
     reader.limits(limits);
     let decoder = reader.into_decoder().map_err(|error| one_line(&error))?;
     let (width, height) = decoder.dimensions();
-    // Not every decoder honours the limits.
+    // Not every decoder respects the limits.
     if width > MAX_SIDE || height > MAX_SIDE {
         return Err(format!("{width}×{height} pixels; at most {MAX_SIDE} a side are decoded"));
     }
@@ -89,7 +91,7 @@ fn open<'a>(bytes: &'a [u8], name: &Path) -> Result<impl ImageDecoder + 'a, Stri
         return Err(format!("{width}×{height} pixels: there is nothing in it"));
     }
     if format == ImageFormat::Jpeg && !jpeg::is_complete(bytes) {
-        // The decoder fills what is missing with grey, which a network would learn.
+        // The decoder fills the missing rows with gray, which a network would learn.
         return Err("the JPEG data end early".to_owned());
     }
     Ok(decoder)
@@ -107,8 +109,8 @@ fn decode_unguarded(bytes: &[u8], name: &Path) -> Result<DynamicImage, String> {
 
 fn into_decoded(image: DynamicImage) -> DecodedImage<'static> {
     let (width, height) = (image.width(), image.height());
-    let colour = image.color();
-    let (channels, pixels) = match (colour.has_color(), colour.has_alpha()) {
+    let color = image.color();
+    let (channels, pixels) = match (color.has_color(), color.has_alpha()) {
         (false, false) => (1, image.into_luma8().into_raw()),
         (false, true) => (2, image.into_luma_alpha8().into_raw()),
         (true, false) => (3, image.into_rgb8().into_raw()),

@@ -405,7 +405,7 @@ pub enum IdxProblem {
         limit: u32,
     },
     /// The file ends before the length that its header declares.
-    #[error("truncated: {expected} promised, but it {holds}")]
+    #[error("truncated: {expected} declared, but it {holds}")]
     Truncated {
         /// The declared length, or the header itself.
         expected: String,
@@ -413,7 +413,7 @@ pub enum IdxProblem {
         holds: String,
     },
     /// The file continues after the length that its header declares.
-    #[error("it goes on after the {0} bytes that its header promises")]
+    #[error("it continues after the {0} bytes that its header declares")]
     Trailing(u64),
     /// The gzip stream is damaged.
     #[error("its gzip data are damaged: {0}")]

@@ -1,17 +1,19 @@
-//! Horizontal mirroring, the one augmentation that changes nothing but the side.
+//! Random horizontal flips.
 //!
-//! Whether an image is mirrored is a function of seed, epoch and the image's number: not of the batch it comes in, nor of
-//! the thread that makes it. So a resumed run sees what the uninterrupted one would have seen.
+//! Whether an image is flipped is a function of seed, epoch and the image's index, and independent
+//! of its batch and of threads. So a resumed run gets the same images as an uninterrupted one.
 
 use tensor::rng::philox4x32;
 
 use crate::cursor::Cursor;
 use crate::dataset::Dataset;
 
-/// Philox streams of the mirroring are numbered from here (the bytes `flip`), clear of other uses of the same seed.
+/// The Philox streams of the flips start here (the bytes `flip`), apart from other uses of the same
+/// seed.
 const FLIP_STREAM: u64 = 0x666c_6970_0000_0000;
 
-/// Mirrors `image` (`[H, W, C]`), number `index` of the set, if the set is to be mirrored and chance has it so.
+/// Flips `image` (`[H, W, C]`), at `index` in the dataset, with probability 1/2 if the dataset's
+/// preprocessing says so.
 pub(crate) fn maybe_flip(dataset: &Dataset, cursor: Cursor, index: u32, image: &mut [f32]) {
     if dataset.preprocess().flip && is_mirrored(cursor, index) {
         let [_, width, channels] = dataset.shape();
@@ -19,14 +21,14 @@ pub(crate) fn maybe_flip(dataset: &Dataset, cursor: Cursor, index: u32, image: &
     }
 }
 
-/// An even chance for each image in each epoch.
+/// Probability 1/2 for each image in each epoch.
 fn is_mirrored(cursor: Cursor, index: u32) -> bool {
     let words = |number: u64| [number as u32, (number >> 32) as u32];
     let [low, high] = words(FLIP_STREAM.wrapping_add(cursor.epoch));
     philox4x32([index, 0, low, high], words(cursor.seed))[0] >> 31 == 1
 }
 
-/// Left becomes right in each row of `width · channels` values.
+/// Reverses each row of `width · channels` values, pixel by pixel.
 fn mirror(image: &mut [f32], width: usize, channels: usize) {
     for row in image.chunks_exact_mut(width * channels) {
         for x in 0..width / 2 {
@@ -49,9 +51,9 @@ mod tests {
             mirror(&mut image, width, 2);
             assert_eq!(image, wanted);
         }
-        let mut grey: Vec<f32> = (0..8).map(|v| v as f32).collect();
-        mirror(&mut grey, 4, 1);
-        assert_eq!(grey, [3., 2., 1., 0., 7., 6., 5., 4.]);
+        let mut gray: Vec<f32> = (0..8).map(|v| v as f32).collect();
+        mirror(&mut gray, 4, 1);
+        assert_eq!(gray, [3., 2., 1., 0., 7., 6., 5., 4.]);
     }
 
     #[test]

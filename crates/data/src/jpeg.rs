@@ -1,19 +1,20 @@
-//! Whether a JPEG file is all there.
+//! Whether a JPEG file is complete.
 //!
-//! The decoder is lenient: it fills missing rows with grey and reports success, which is right for a viewer and wrong for
-//! a training set. The end-of-image marker cannot simply be searched for, since an embedded thumbnail has one too; so the
-//! markers are walked (ITU-T T.81, B.1.1).
+//! The decoder is lenient: it fills missing rows with gray and reports success, which is right for
+//! a viewer and wrong for a training set. A search for the end-of-image marker is not enough, since
+//! an embedded thumbnail has one too; so the markers are walked (ITU-T T.81, B.1.1).
 
-/// Whether the markers lead from the start of the image to its end (EOI). What follows the end does not matter.
+/// Whether the markers lead from the start of the image to its end (EOI). Bytes after the end are
+/// ignored.
 pub(crate) fn is_complete(bytes: &[u8]) -> bool {
     let mut at = 2; // after SOI
     loop {
-        // Between segments, and in entropy-coded data, the next marker is the next 0xFF that is not followed by 0x00
-        // (a stuffed byte), 0xFF (fill) or a restart marker.
+        // Between segments, and in entropy-coded data, the next marker is the next 0xFF that is not
+        // followed by 0x00 (a stuffed byte), 0xFF (fill) or a restart marker.
         let Some(marker) = next_marker(bytes, &mut at) else { return false };
         match marker {
             0xD9 => return true,
-            // TEM and SOI stand alone.
+            // TEM and SOI have no length.
             0x01 | 0xD8 => {}
             _ => {
                 let Some(&[high, low]) = bytes.get(at..at + 2) else { return false };

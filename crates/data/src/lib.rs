@@ -1,30 +1,29 @@
-//! Where images come from: formats, decoding, preprocessing, shuffling and batching.
+//! Image data for training: dataset formats, decoding, preprocessing, shuffling and batching.
 //!
-//! The path of a picture:
+//! The way of an image:
 //!
-//! 1. a `--data` string is parsed into a [`DataSpec`];
-//! 2. its format (`src/formats/`, one file each) yields pictures of any size, with labels and attributes where
-//!    there are some;
+//! 1. a dataset spec is parsed into a [`DataSpec`];
+//! 2. its format (`src/formats/`, one file each) yields images of any size, with labels and
+//!    attributes if there are any;
 //! 3. [`Preprocess`] brings each to one shape `[H, W, C]` of bytes;
-//! 4. a [`Dataset`] keeps them (in memory while they fit [`CACHE_BYTES`]) and scales them to `[-1, 1]`;
-//! 5. a [`Loader`] hands out shuffled batches, some images mirrored if that is wanted, prepared on other threads, from a
-//!    [`Cursor`] that can be saved.
+//! 4. a [`Dataset`] holds them (in memory up to [`CACHE_BYTES`]) and scales them to `[-1, 1]`;
+//! 5. a [`Loader`] returns shuffled batches, with random flips if requested, prepared on other
+//!    threads, from a [`Cursor`] that can be saved.
 //!
-//! Everything random is a function of the cursor, never of threads or time, so that a resumed run sees the batches that
-//! the uninterrupted one would have seen.
+//! Everything random is a function of the cursor, never of threads or time, so that a resumed run
+//! gets the same batches as an uninterrupted one.
 //!
-//! ```no_run
+//! ```
 //! use std::sync::Arc;
 //! use data::{Cursor, Dataset, Fit, Loader, Preprocess, Split};
 //!
-//! # fn main() -> Result<(), data::DataError> {
 //! let preprocess = Preprocess { fit: Fit::Pad, ..Preprocess::new([32, 32], 1) };
-//! let dataset = Arc::new(Dataset::open("fashion-mnist", Split::Train, &preprocess, &|_| ())?);
+//! let dataset = Arc::new(Dataset::open("fashion-mnist", Split::Test, &preprocess, &|_| ())?);
 //! let mut loader = Loader::new(dataset, 128, Cursor::new(0), 4)?;
-//! let batch = loader.next()?; // batch.images: [128, 32, 32, 1] in [-1, 1]
+//! let batch = loader.next()?;
+//! assert_eq!(batch.images.len(), 128 * 32 * 32); // [128, 32, 32, 1] in [-1, 1]
 //! loader.recycle(batch.images);
-//! # Ok(())
-//! # }
+//! # Ok::<(), data::DataError>(())
 //! ```
 
 #![deny(unsafe_code)]

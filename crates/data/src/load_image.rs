@@ -1,4 +1,4 @@
-//! One picture that is no set.
+//! A single image file that is not part of a dataset.
 
 use std::fs;
 use std::path::Path;
@@ -8,11 +8,19 @@ use crate::error::DataError;
 use crate::fit::{fit_image, to_float};
 use crate::preprocess::Preprocess;
 
-/// Reads an image file and brings it to the shape that `preprocess` asks for. Returns its pixels, `[H, W, C]` in [−1, 1], and the file's own
-/// height and width.
+/// Reads an image file and applies `preprocess`. Returns its pixels, `[H, W, C]` in `[-1, 1]`, and
+/// the file's own height and width.
+///
+/// ```no_run
+/// let (pixels, [height, width]) =
+///     data::load_image("photo.jpg".as_ref(), &data::Preprocess::new([64, 64], 3))?;
+/// assert_eq!(pixels.len(), 64 * 64 * 3);
+/// # Ok::<(), data::DataError>(())
+/// ```
 ///
 /// # Errors
-/// A file that is missing or no picture, or preprocessing out of range.
+/// Returns an error if the file is missing or is not an image, or if the preprocessing is out of
+/// range.
 pub fn load_image(
     path: &Path,
     preprocess: &Preprocess,
@@ -47,7 +55,7 @@ mod tests {
         let (values, size) = load_image(&path, &Preprocess::new([2, 2], 3)).unwrap();
         assert_eq!(size, [2, 4]);
         assert_eq!(values, [1.0, -1.0, -0.6].repeat(4));
-        std::fs::write(&path, "no picture").unwrap();
+        std::fs::write(&path, "no image").unwrap();
         let message = load_image(&path, &Preprocess::new([2, 2], 3)).unwrap_err().to_string();
         assert!(message.contains("x.png") && !message.contains('\n'), "{message}");
         assert!(load_image(&folder.path().join("gone.png"), &Preprocess::new([2, 2], 3)).is_err());

@@ -1,6 +1,6 @@
-//! Shuffled batches, made on other threads than the one that trains on them.
+//! Shuffled batches, prepared by worker threads.
 //!
-//! Batch n of a run is made by worker n mod W and fetched from that worker's own bounded channel, so the order needs no
+//! Worker n mod W makes batch n and sends it through its own bounded channel. So the order needs no
 //! sorting and does not depend on which worker is faster.
 
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use crate::read_ahead::ReadAhead;
 pub struct Batch {
     /// `[N, H, W, C]` in `[-1, 1]`. May be handed back to [`Loader::recycle`].
     pub images: Vec<f32>,
-    /// `[N]`, if the set has labels.
+    /// `[N]`, if the dataset has labels.
     pub labels: Option<Vec<u32>>,
-    /// `[N]`: which images of the set these are.
+    /// `[N]`: the images' indices in the dataset.
     pub indices: Vec<usize>,
-    /// Where the batch after this one starts: what to save once this one is used.
+    /// The position of the next batch: save it once this batch is used.
     pub cursor: Cursor,
     /// Whether this is the last batch of its epoch.
     pub epoch_end: bool,
@@ -33,18 +33,29 @@ pub struct Batch {
 
 /// An endless sequence of shuffled batches.
 ///
-/// Each epoch visits the images in an order of its own (see [`order`]); the images left over at its end, fewer than
-/// a batch, are dropped. The sequence is a function of the set, the batch size and the cursor, not of `prefetch`, threads
-/// or time. Dropping the loader stops its threads.
+/// Each epoch visits the images in its own order (see [`order`]); the last images, fewer than a
+/// batch, are dropped. The sequence is a function of the dataset, the batch size and the cursor,
+/// and independent of `prefetch`, threads and time. Dropping the loader stops its threads.
 ///
-/// Under a shuffle buffer, a set that is not in memory is read by one more thread, in the order of the files, a window ahead of the
-/// batches: the system's page cache is the buffer.
+/// With a shuffle buffer, a dataset that is not cached in memory is read by one more thread, in
+/// file order, one window ahead of the batches; the buffer is the system's page cache.
+///
+/// ```
+/// use data::{Cursor, Dataset, Loader, Preprocess, Split};
+///
+/// let preprocess = Preprocess::new([8, 8], 1);
+/// let dataset = Dataset::open("fashion-mnist", Split::Test, &preprocess, &|_| ())?;
+/// let mut loader = Loader::new(dataset.into(), 4, Cursor::new(0), 2)?;
+/// let batch = loader.next()?;
+/// assert_eq!((batch.images.len(), batch.cursor.batch), (4 * 8 * 8, 1));
+/// # Ok::<(), data::DataError>(())
+/// ```
 #[derive(Debug)]
 pub struct Loader {
     shared: Arc<LoaderState>,
     receivers: Vec<Receiver<Result<Batch, DataError>>>,
     workers: Vec<JoinHandle<()>>,
-    /// The worker that makes the next batch.
+    /// The index of the worker that makes the next batch.
     turn: usize,
 }
 
@@ -54,24 +65,27 @@ struct LoaderState {
     batch: usize,
     per_epoch: u64,
     start: Cursor,
-    /// The orders of the two latest epochs: workers may be on either side of a boundary, and so may what reads ahead.
+    /// The orders of the two latest epochs: workers may be on either side of an epoch's end, and so
+    /// may the read-ahead thread.
     orders: Mutex<Vec<(u64, Arc<Vec<u32>>)>>,
     spare: Mutex<Vec<Vec<f32>>>,
     spare_limit: usize,
-    /// Where windows are read before they are shuffled.
+    /// Reads windows ahead of the shuffle.
     read_ahead: Option<ReadAhead>,
     stop: AtomicBool,
 }
 
 impl Loader {
-    /// Starts to make batches of `batch_size` images from `cursor` on, at most about `prefetch` (at least 1) ahead.
+    /// Starts to make batches of `batch_size` images from `cursor` on, about `prefetch` (at least
+    /// 1) ahead.
     ///
-    /// A cached set gets one thread, which only scales bytes to floats; else there are as many decoding threads as the current
-    /// rayon pool has (all cores, where nobody said otherwise), up to `prefetch`.
+    /// A cached dataset gets one thread, which only scales bytes to floats; otherwise there are as
+    /// many decoding threads as the current rayon pool has (all cores by default), up to
+    /// `prefetch`.
     ///
     /// # Errors
-    /// [`DataError::EmptyBatch`], [`DataError::SmallerThanBatch`], [`DataError::Cursor`] if the cursor lies beyond the end
-    /// of its epoch, or [`DataError::Threads`].
+    /// Returns [`DataError::EmptyBatch`], [`DataError::SmallerThanBatch`], [`DataError::Cursor`] if
+    /// the cursor is beyond the end of its epoch, or [`DataError::Threads`].
     pub fn new(
         dataset: Arc<Dataset>,
         batch_size: usize,
@@ -104,8 +118,8 @@ impl Loader {
             start: cursor,
             orders: Mutex::default(),
             spare: Mutex::default(),
-            // All that can be alive at once: waiting in the channels, in the making, and the one in use. With fewer, a
-            // buffer would be dropped only to be allocated anew.
+            // All that can be alive at once: in the channels, in preparation, and in use. With
+            // fewer, a buffer would be dropped only to be allocated again.
             spare_limit: (waiting + 1) * count + 1,
             read_ahead,
             stop: AtomicBool::new(false),
@@ -126,12 +140,12 @@ impl Loader {
         Ok(loader)
     }
 
-    /// The next batch; waits for it if it is not ready.
+    /// Returns the next batch, once it is ready.
     ///
     /// # Errors
-    /// A file that could be decoded when the set was open_database and cannot now is replaced by its neighbour in the set, unless
-    /// more than 10 % are: [`DataError::TooManyBad`]. [`DataError::Memory`] if a batch does not fit. After an error, every
-    /// call fails.
+    /// An image that could be decoded when the dataset was opened and cannot be now is replaced by
+    /// the next one, unless more than 10 % are: then returns [`DataError::TooManyBad`]. Returns
+    /// [`DataError::Memory`] if a batch does not fit into memory. After an error, every call fails.
     #[expect(
         clippy::should_implement_trait,
         reason = "endless and fallible: `?` on each batch beats Option<Result>"
@@ -154,7 +168,7 @@ impl Loader {
         }
     }
 
-    /// Takes back a batch's `images` when they are no longer needed, to spare an allocation.
+    /// Takes back a batch's `images` once they are no longer needed, which saves an allocation.
     pub fn recycle(&mut self, images: Vec<f32>) {
         let mut spare = self.shared.spare.lock();
         if images.len() == self.shared.image_values() && spare.len() < self.shared.spare_limit {
@@ -162,7 +176,7 @@ impl Loader {
         }
     }
 
-    /// The number of whole batches in an epoch, at least 1.
+    /// The number of full batches in an epoch, at least 1.
     #[must_use]
     pub fn batches_per_epoch(&self) -> u64 {
         self.shared.per_epoch
@@ -186,10 +200,10 @@ impl Loader {
         if let Some(read_ahead) = &self.shared.read_ahead {
             read_ahead.stop();
         }
-        // A worker that waits to send wakes up when nobody can receive.
+        // A worker that waits to send wakes up when its receiver is gone.
         self.receivers.clear();
         for worker in self.workers.drain(..) {
-            // A worker that panicked has said so; there is nothing left of it to save.
+            // A worker that panicked has printed its message already.
             let _ = worker.join();
         }
     }
@@ -202,7 +216,7 @@ impl Drop for Loader {
 }
 
 impl LoaderState {
-    /// Makes every `step`-th batch from the `first` on, until nobody wants them.
+    /// Makes every `step`-th batch, starting with the `first`, until the receiver is gone.
     fn work(&self, first: u64, step: u64, sender: &SyncSender<Result<Batch, DataError>>) {
         let mut cursor = self.start.advanced(first, self.per_epoch);
         while !self.stop.load(Ordering::Relaxed) {
@@ -215,12 +229,12 @@ impl LoaderState {
         }
     }
 
-    /// Reads window after window, until nobody wants them.
+    /// Reads one window after another, until the loader stops.
     fn read_windows(&self) {
         if let Some(read_ahead) = &self.read_ahead {
             read_ahead.read(|epoch, range| {
                 let order = self.order(Cursor { epoch, ..self.start });
-                // Ascending: as the images lie.
+                // In ascending order, as the images are stored.
                 let mut window = order[range.start..range.end.min(order.len())].to_vec();
                 window.sort_unstable();
                 for shard in window.chunk_by(|a, b| a / SHARD == b / SHARD) {
@@ -239,7 +253,7 @@ impl LoaderState {
         }
         let order = self.order(cursor);
         let mut images = self.buffer()?;
-        // batch < per_epoch, so this is within the set.
+        // In range: `batch < per_epoch`.
         let start = cursor.batch as usize * self.batch;
         let mut indices = Vec::with_capacity(self.batch);
         let image_len = images.len() / self.batch;
@@ -257,7 +271,7 @@ impl LoaderState {
         Ok(Batch { images, labels, indices, cursor: next, epoch_end: next.batch == 0 })
     }
 
-    /// The order of the cursor's epoch, made once for all workers.
+    /// The order of the cursor's epoch, computed once for all workers.
     fn order(&self, cursor: Cursor) -> Arc<Vec<u32>> {
         let mut orders = self.orders.lock();
         if let Some((_, order)) = orders.iter().find(|(epoch, _)| *epoch == cursor.epoch) {
@@ -266,13 +280,13 @@ impl LoaderState {
         if orders.len() == 2 {
             orders.remove(0);
         }
-        // Opening a set checks that its length fits.
+        // Opening a dataset checks that its length fits.
         let order = Arc::new(order(cursor, self.dataset.len() as u32));
         orders.push((cursor.epoch, Arc::clone(&order)));
         order
     }
 
-    /// A buffer for a batch, with anything in it.
+    /// A buffer for a batch, with unspecified contents.
     fn buffer(&self) -> Result<Vec<f32>, DataError> {
         if let Some(buffer) = self.spare.lock().pop() {
             return Ok(buffer);

@@ -1,4 +1,4 @@
-//! Writing a packed file, in one go or in several.
+//! Packs a dataset: decodes it once and writes it to one file, in one call or in several.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -15,30 +15,32 @@ use crate::scan::{self, ScanProgress};
 use crate::source::{Digest, Source, Split};
 use crate::spec::DataSpec;
 
-/// What [`prepare`] made.
+/// The outcome of [`prepare`].
 #[derive(Debug)]
 pub struct PrepareSummary {
-    /// Images in the file.
+    /// The number of images in the file.
     pub images: usize,
-    /// Of these, how many an earlier, interrupted call had written.
+    /// The number of these that an earlier, interrupted call had written.
     pub resumed: usize,
-    /// Images that could not be decoded and are not in it.
+    /// The images that could not be decoded and are left out.
     pub skipped: Vec<SkippedImage>,
-    /// Length of the file.
+    /// The length of the file in bytes.
     pub bytes: u64,
-    /// What [`Dataset::fingerprint`](crate::Dataset::fingerprint) says of the set, packed or not.
+    /// The [fingerprint](crate::Dataset::fingerprint) of the dataset, packed or not.
     pub fingerprint: String,
 }
 
-/// Decodes what `spec` names once, on all cores, and writes it to `out` in the shape that `preprocess` asks for.
+/// Decodes the dataset `spec` once, on all cores, and writes it to `out` after `preprocess`.
 ///
-/// The file is written under its name with `.part` added, synced and renamed: `out` is never there unfinished. Where a call
-/// was interrupted, the next one with the same arguments goes on after the last whole image. As data, `out` is the same set
-/// as `spec` under the same preprocessing, to the fingerprint, so that a run may go on with either.
+/// The file is written under its name with `.part` appended, synced and renamed: `out` is never
+/// incomplete. After an interruption, the next call with the same arguments resumes after the last
+/// complete image. `out` has the same fingerprint as `spec` under the same preprocessing, so that a
+/// run may resume with either.
 ///
 /// # Errors
-/// As [`Dataset::open`](crate::Dataset::open); [`DataError::Exists`] if `out` is there and not to be replaced; [`DataError::Bad`] if the `.part` is of
-/// another set or in use; [`DataError::Write`].
+/// Returns an error as [`Dataset::open`](crate::Dataset::open) does; [`DataError::Exists`] if `out`
+/// exists and `replace` is false; [`DataError::Malformed`] if the `.part` file belongs to another
+/// dataset or is in use; [`DataError::Write`].
 pub fn prepare(
     spec: &str,
     split: Split,
@@ -49,7 +51,7 @@ pub fn prepare(
 ) -> Result<PrepareSummary, DataError> {
     preprocess.validate()?;
     let check_free = || match out.symlink_metadata() {
-        // Replaced is a file or a link, never a device.
+        // A file or a link is replaced, never a device.
         Ok(found) if !replace || !(found.is_file() || found.is_symlink()) => {
             Err(DataError::Exists { path: out.to_owned() })
         }
@@ -66,7 +68,7 @@ pub fn prepare(
     let footer = writer.finish()?;
     check_free()?;
     fs::rename(&writer.part, out).map_err(DataError::write(out))?;
-    // The name too must be on disk; where a folder cannot be synced (Windows), the system sees to it.
+    // The name must be on disk too; where a folder cannot be synced (Windows), the system does it.
     let folder =
         out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Ok(folder) = File::open(folder) {
@@ -83,26 +85,26 @@ pub fn prepare(
     })
 }
 
-/// A packed file in the making.
+/// A packed file that is being written.
 struct PackWriter<'a> {
     source: &'a dyn Source,
     preprocess: &'a Preprocess,
-    /// What of that is not done by the source.
+    /// The part of the preprocessing that the source has not applied already.
     pending_preprocess: Preprocess,
     layout: RecordLayout,
     part: PathBuf,
     file: File,
     identity: FingerprintHasher,
-    /// Numbers in the source of what is written.
+    /// The source's indices of the images written.
     written: Vec<u32>,
-    /// Names and reasons of what cannot be decoded.
+    /// The names of the images that cannot be decoded, with the reasons.
     bad: Vec<(String, String)>,
-    /// The next image of the source to look at.
+    /// The source's index of the next image.
     next: usize,
 }
 
 impl<'a> PackWriter<'a> {
-    /// Opens or makes the unfinished file, for this process alone.
+    /// Opens or creates the unfinished file and locks it for this process.
     fn open(
         source: &'a dyn Source,
         preprocess: &'a Preprocess,
@@ -152,7 +154,7 @@ impl<'a> PackWriter<'a> {
         DataError::write(&self.part)(error)
     }
 
-    /// Takes over what an interrupted call wrote; returns how many images that are.
+    /// Keeps the complete records of an interrupted call; returns their number.
     fn resume(&mut self) -> Result<usize, DataError> {
         let plan = self.plan();
         let head = self.layout.head(&plan);
@@ -182,7 +184,7 @@ impl<'a> PackWriter<'a> {
                 kept += record.len() as u64;
             }
         }
-        // What is left was cut off in the middle.
+        // The rest is a record that was cut off.
         self.file
             .set_len(kept)
             .and_then(|()| self.file.seek(SeekFrom::Start(kept)))
@@ -190,7 +192,8 @@ impl<'a> PackWriter<'a> {
         Ok(self.written.len())
     }
 
-    /// Counts a record that is there already, unless it is damaged or images before it, which were bad, are good by now.
+    /// Counts a record that exists already. Returns false if it is damaged, or if images before it
+    /// that were bad can be decoded now.
     fn take_over(&mut self, record: &[u8]) -> bool {
         if !self.layout.is_whole(record) {
             return false;
@@ -213,12 +216,12 @@ impl<'a> PackWriter<'a> {
 
     fn count(&mut self, index: usize, digest: &Digest) {
         self.identity.add(digest, self.source.label(index), &self.source.attributes_of(index));
-        // Their number was checked to fit.
+        // In range: the number of images was checked.
         self.written.push(index as u32);
         self.next = index + 1;
     }
 
-    /// Decodes and writes what is not there yet.
+    /// Decodes and writes the images that are missing.
     fn write_records(&mut self, progress: &dyn Fn(ScanProgress)) -> Result<(), DataError> {
         let total = self.source.len();
         let block = scan::block_len();
@@ -254,7 +257,7 @@ impl<'a> PackWriter<'a> {
         Ok(())
     }
 
-    /// Writes names and footer, and has all of it on disk.
+    /// Writes names and footer, and syncs the file.
     fn finish(&mut self) -> Result<Footer, DataError> {
         let names: Vec<String> =
             self.written.iter().map(|&index| self.source.name(index as usize)).collect();
@@ -269,12 +272,12 @@ impl<'a> PackWriter<'a> {
             std::mem::replace(&mut self.identity, FingerprintHasher::new(self.preprocess, &[]));
         let footer = Footer {
             images: self.written.len() as u32,
-            // Mirroring is done to batches: nothing of it is in the file.
+            // Flips are applied to batches: the file does not depend on them.
             preprocess: Preprocess { flip: false, ..self.preprocess.clone() },
             labelled: !self.source.class_names().is_empty(),
             class_names: self.source.class_names().to_vec(),
             columns: self.source.columns().to_vec(),
-            // What is made from a packed file is what that would be taken for.
+            // Packing a packed file keeps the fingerprint of the original.
             fingerprint: self
                 .source
                 .fingerprint(self.preprocess)
@@ -294,7 +297,7 @@ impl<'a> PackWriter<'a> {
         Ok(footer)
     }
 
-    /// Identifies what is being prepared, as far as that can be told without decoding it.
+    /// A hash of everything that determines the file and is known without decoding.
     fn plan(&self) -> Digest {
         let mut hash = Sha256::new_with_prefix(b"dcgan packed plan 1\0");
         self.preprocess.hash_into(&mut hash);

@@ -1,4 +1,4 @@
-//! How pictures of any size become images of one shape.
+//! Preprocessing: how images of any size become images of one shape.
 
 use imaging::{Fit, ResizeFilter};
 use serde::{Deserialize, Serialize};
@@ -7,47 +7,58 @@ use sha2::{Digest as _, Sha256};
 use crate::decode::MAX_SIDE;
 use crate::error::{DataError, PreprocessProblem};
 
-/// What is done to each picture: composite, cut, crop or pad, resize, convert.
+/// The preprocessing of each image: center crop, compositing, channel conversion, fit, resize.
 ///
-/// Order: the centre is cut out ([`crop`](Self::crop)), alpha is composited (1 and 3 channels), colour is converted, then
-/// comes the size. A picture that has the target's size and channels passes through byte for byte. With 4 channels
-/// resizing works on premultiplied colours.
+/// Order: the center is cut out ([`crop`](Self::crop)), alpha is composited (for 1 and 3 channels),
+/// colors are converted, then the image is fitted and resized. An image of the target's size and
+/// channels passes through unchanged. With 4 channels, resizing works on premultiplied colors.
 ///
-/// What the papers do is said so: CelebA's 108, 140 or 160 pixels are [`crop`](Self::crop); "resize the shorter side to the
-/// target's and take the centre" (ImageNet, LSUN) is [`Fit::Crop`]; a larger shorter side, of which the centre is taken,
-/// is [`min_side`](Self::min_side).
+/// The papers' preprocessing: CelebA's 108, 140 or 160 pixels are [`crop`](Self::crop); "resize the
+/// shorter side to the target's and take the center" (ImageNet, LSUN) is [`Fit::Crop`]; resizing
+/// the shorter side to more than the target and taking the center is [`min_side`](Self::min_side).
+///
+/// ```
+/// use data::{Fit, Preprocess};
+///
+/// let preprocess = Preprocess { fit: Fit::Pad, ..Preprocess::new([32, 32], 3) };
+/// assert_eq!(preprocess.shape(), [32, 32, 3]);
+/// assert!(preprocess.validate().is_ok());
+/// assert!(Preprocess { channels: 2, ..preprocess }.validate().is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
     /// Target height and width in pixels, each from 1 to [`MAX_SIDE`].
     pub size: [u32; 2],
-    /// 1 (grey: luma of Rec. 601), 3 (RGB) or 4 (RGBA, alpha not premultiplied).
+    /// 1 (gray: luma of Rec. 601), 3 (RGB) or 4 (RGBA, alpha not premultiplied).
     pub channels: u8,
-    /// How other shapes are brought to the target's.
+    /// How images of another aspect ratio are fitted.
     #[serde(default)]
     pub fit: Fit,
-    /// The colour (RGB) behind transparent pixels and around padded pictures; its luma when `channels` is 1.
+    /// The color (RGB) behind transparent pixels and around padded images; its luma when `channels`
+    /// is 1.
     #[serde(default)]
     pub background: [u8; 3],
-    /// Height and width of the centred part that is cut out before all else, in the picture's own pixels. A side that is
-    /// smaller than that is taken whole.
+    /// Height and width of the centered part that is cut out first, in the image's own pixels. A
+    /// side that is smaller than this is kept whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<[u32; 2]>,
-    /// With [`Fit::Crop`]: the shorter side is brought to so many pixels before the centre is taken, so that less than
-    /// the largest part is seen. At least the larger side of `size`.
+    /// With [`Fit::Crop`]: the length in pixels to which the shorter side is resized before the
+    /// center is taken. At least the larger side of `size`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_side: Option<u32>,
-    /// What resizes.
+    /// The resize filter.
     #[serde(default)]
     pub filter: ResizeFilter,
-    /// Whether every second image of a batch, by chance, is mirrored left to right. The choice is a function of the
-    /// cursor's seed and epoch and the image's number; the set itself, and its fingerprint, stay as they are.
+    /// Whether the images of a batch are flipped left to right with probability 1/2. The choice is
+    /// a function of the cursor's seed and epoch and the image's index; the dataset and its
+    /// fingerprint do not depend on it.
     #[serde(default)]
     pub flip: bool,
 }
 
 impl Preprocess {
-    /// Crops to `size` (height, width), on black, by Lanczos3, nothing mirrored.
+    /// Center crop to `size` (height, width) by Lanczos3 on black, without flips.
     #[must_use]
     pub fn new(size: [u32; 2], channels: u8) -> Self {
         let (crop, min_side) = (None, None);
@@ -99,7 +110,7 @@ impl Preprocess {
         Ok(())
     }
 
-    /// Adds to what identifies a set all of it but mirroring, which is done to batches, not to the set.
+    /// Hashes all options into a fingerprint, except flips, which are applied to batches.
     pub(crate) fn hash_into(&self, hash: &mut Sha256) {
         let Self { size, channels, fit, background, crop, min_side, filter, flip: _ } = self;
         for side in size {
@@ -107,7 +118,8 @@ impl Preprocess {
         }
         hash.update([*channels, *fit as u8]);
         hash.update(background);
-        // What is as it always was adds nothing, so that older runs still know their data.
+        // Options at their defaults add nothing, so that fingerprints from before these options
+        // existed stay valid.
         if let Some([height, width]) = crop {
             hash.update([&b"crop"[..], &height.to_le_bytes(), &width.to_le_bytes()].concat());
         }
@@ -119,7 +131,7 @@ impl Preprocess {
         }
     }
 
-    /// Whether pictures become the same by both: all but mirroring, which is done to batches.
+    /// Whether both give the same images; flips, which are applied to batches, may differ.
     #[must_use]
     pub fn is_equivalent(&self, other: &Self) -> bool {
         *self == Self { flip: self.flip, ..other.clone() }

@@ -1,8 +1,8 @@
-//! Reading under a shuffle buffer: one thread reads the images of a window in the order in which they lie, and only then do others
-//! decode them in the shuffled order, while it reads the next window.
+//! Read-ahead for a shuffle buffer: one thread reads the images of a window in file order; then the
+//! workers decode them in shuffled order, while the thread reads the next window.
 //!
-//! What was read is kept by nobody but the system, whose page cache gives it up when memory is wanted elsewhere. So nothing here can
-//! change a batch, only the time it takes.
+//! The bytes read are kept only by the system's page cache, which drops them when memory is short.
+//! So the read-ahead affects the time that a batch takes, never its contents.
 
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -11,12 +11,12 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::cursor::Cursor;
 
-/// How far the reading is, and how far it may go.
+/// The position of the read-ahead thread and its limit.
 #[derive(Debug)]
 pub(crate) struct ReadAhead {
     buffer: u64,
     batch: u64,
-    /// Windows of an epoch, without those that no batch reaches.
+    /// Windows per epoch, without those after the last batch.
     windows: u64,
     state: Mutex<ReadState>,
     changed: Condvar,
@@ -29,13 +29,13 @@ type WindowId = (u64, u64);
 struct ReadState {
     /// The next window to read.
     next: WindowId,
-    /// The last window that somebody asked for.
+    /// The last window that a worker asked for.
     wanted: WindowId,
     stopped: bool,
 }
 
 impl ReadAhead {
-    /// For batches of `batch` images from `start` on, `per_epoch` in an epoch.
+    /// Read-ahead for batches of `batch` images from `start` on, `per_epoch` per epoch.
     pub fn new(start: Cursor, buffer: NonZeroU32, batch: usize, per_epoch: u64) -> Self {
         let (buffer, batch) = (u64::from(buffer.get()), batch as u64);
         let first = (start.epoch, start.batch * batch / buffer);
@@ -52,7 +52,7 @@ impl ReadAhead {
     /// Waits until the images of the cursor's batch were read.
     pub fn wait_for(&self, cursor: Cursor) {
         let last = (cursor.epoch, (cursor.batch * self.batch + self.batch - 1) / self.buffer);
-        // The last epoch that can be counted is never left (`Cursor::advanced`), so there is no ahead.
+        // The epoch counter saturates here (`Cursor::advanced`), so there is no next window.
         if cursor.epoch == u64::MAX {
             return;
         }
@@ -66,10 +66,10 @@ impl ReadAhead {
         }
     }
 
-    /// Has `window` read the images at a range of an epoch's order, again and again, at most one window ahead of the last one wanted,
-    /// until [`stop`](Self::stop).
+    /// Calls `window` with each window's range of its epoch's order, at most one window ahead of
+    /// the last one wanted, until [`stop`](Self::stop).
     pub fn read(&self, window: impl Fn(u64, Range<usize>)) {
-        // Nobody shall wait for a thread that has died.
+        // No worker must wait for a thread that panicked.
         let _stop = StopOnDrop(self);
         loop {
             let mut state = self.state.lock();
@@ -88,7 +88,7 @@ impl ReadAhead {
         }
     }
 
-    /// Wakes up everybody, for good.
+    /// Stops the reading and wakes up all waiting threads.
     pub fn stop(&self) {
         self.state.lock().stopped = true;
         self.changed.notify_all();
@@ -128,7 +128,7 @@ mod tests {
         let settled = |count| {
             for _ in 0..200 {
                 if read.lock().len() >= count {
-                    // Time for one too many.
+                    // Time to read one window too many.
                     thread::sleep(Duration::from_millis(10));
                     break;
                 }
@@ -137,7 +137,7 @@ mod tests {
             assert_eq!(*read.lock(), all[..count]);
         };
         settled(2);
-        // Pictures 8 to 11, then 12 to 15, then 16 to 19, which lie in two windows.
+        // Images 8 to 11, then 12 to 15, then 16 to 19, which span two windows.
         for (batch, count) in [(2, 2), (3, 3), (4, 4)] {
             ahead.wait_for(Cursor { batch, ..start });
             settled(count);
@@ -147,7 +147,7 @@ mod tests {
         ahead.wait_for(Cursor { epoch: u64::MAX, batch: 0, ..start });
         ahead.stop();
         reader.join().unwrap();
-        // After the end nobody waits.
+        // After the end no call waits.
         ahead.wait_for(Cursor { epoch: 9, batch: 0, ..start });
     }
 }

@@ -1,4 +1,5 @@
-//! The one pass over all pictures when a set is open_database: decode, preprocess, keep, skip what is bad, fingerprint.
+//! The one pass over all images when a dataset is opened: decode, preprocess, cache, skip bad
+//! images, compute the fingerprint.
 
 use std::ops::Range;
 
@@ -10,33 +11,33 @@ use crate::fit::fit_image;
 use crate::preprocess::Preprocess;
 use crate::source::{Digest, Source};
 
-/// How far opening a set has come.
+/// Progress of a pass over a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanProgress {
-    /// Images looked at, good and bad.
+    /// Images processed, good and bad.
     pub done: usize,
-    /// Images there are.
+    /// Images in total.
     pub total: usize,
     /// Images that cannot be decoded.
     pub skipped: usize,
 }
 
-/// What the pass brought in.
+/// The result of the pass.
 pub(crate) struct ScanResult {
-    /// The numbers, in the source, of the images that are good.
+    /// The source's indices of the good images.
     pub kept: Vec<u32>,
-    /// `[kept, H, W, C]`, unless that is over the budget.
+    /// `[kept, H, W, C]`, unless that exceeds the limit.
     pub pixels: Option<Vec<u8>>,
     pub skipped: Vec<SkippedImage>,
     /// Hexadecimal.
     pub fingerprint: String,
 }
 
-/// Images handed to the threads between two calls of the progress function, for each thread.
+/// Images per thread between two calls of the progress callback.
 const BLOCK_PER_THREAD: usize = 64;
 
-/// Reads everything once. Pixels are kept if all of them fit `cache_bytes`; otherwise files are read and their headers
-/// checked, but nothing is decoded yet.
+/// Reads all images once. Pixels are kept if all of them fit `cache_bytes`; otherwise files are
+/// read and their headers checked, but nothing is decoded yet.
 pub(crate) fn scan(
     source: &dyn Source,
     name: &str,
@@ -106,13 +107,13 @@ pub(crate) fn scan(
     Ok(ScanResult { kept, pixels: cached.then_some(pixels), skipped, fingerprint })
 }
 
-/// The names and reasons of bad images as they are reported.
+/// The bad images as they are reported.
 pub(crate) fn skipped(bad: Vec<(String, String)>, found: usize) -> Vec<SkippedImage> {
     let one = |(k, (name, reason))| SkippedImage { name, reason, ordinal: k + 1, found };
     bad.into_iter().enumerate().map(one).collect()
 }
 
-/// That all images can be numbered.
+/// Checks that all images have a 32-bit index.
 pub(crate) fn check_count(source: &dyn Source, name: &str) -> Result<(), DataError> {
     match u32::try_from(source.len()) {
         Ok(_) => Ok(()),
@@ -120,7 +121,7 @@ pub(crate) fn check_count(source: &dyn Source, name: &str) -> Result<(), DataErr
     }
 }
 
-/// More than a tenth bad is too many to go on.
+/// Returns an error if more than 10 % of the images are bad.
 pub(crate) fn check_share(source: &dyn Source, bad: &[(String, String)]) -> Result<(), DataError> {
     match bad.first() {
         Some((name, reason)) if is_too_many(bad.len(), source.len()) => {
@@ -153,8 +154,8 @@ pub(crate) fn decode_block(
     pixels: &mut [u8],
 ) -> Vec<Result<Digest, String>> {
     let decode = |(k, out): (usize, &mut [u8])| {
-        let (picture, digest) = source.load_with_digest(start + k)?;
-        fit_image(&picture, preprocess, out)?;
+        let (image, digest) = source.load_with_digest(start + k)?;
+        fit_image(&image, preprocess, out)?;
         Ok(digest)
     };
     pixels.par_chunks_mut(preprocess.image_len()).enumerate().map(decode).collect()

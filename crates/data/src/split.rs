@@ -1,4 +1,4 @@
-//! Dividing a folder of pictures into a training and a held-out part, once and for all: as two folders.
+//! Divides a folder of images into a training and a held-out folder.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -14,35 +14,44 @@ use crate::source::{Source, Split};
 use crate::spec::DataSpec;
 
 /// How a folder is divided.
+///
+/// ```
+/// use data::{DataError, SplitOptions, SplitProblem};
+///
+/// let options = SplitOptions { test: 1.5, seed: 0, group_by: None };
+/// let error = data::split("in".as_ref(), "out".as_ref(), &options, &|_| ()).unwrap_err();
+/// assert!(matches!(error, DataError::Split(SplitProblem::Fraction(1.5))));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct SplitOptions {
-    /// The share that is held out, between 0 and 1.
+    /// The fraction that is held out, between 0 and 1.
     pub test: f64,
-    /// Another seed holds out others.
+    /// The random seed of the choice.
     pub seed: u64,
-    /// The column of `attributes.csv` whose values stay together: pictures that share one are in one part.
+    /// The column of `attributes.csv` to group by: images with the same value go to the same split.
     pub group_by: Option<String>,
 }
 
-/// The pictures of each part.
+/// The number of images in each split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SplitCounts {
-    /// To be learned from.
+    /// Training images.
     pub train: usize,
-    /// Held out.
+    /// Held-out images.
     pub test: usize,
 }
 
-/// Puts the pictures of the folder `input` into `out/train` and `out/test`, under their own names and sub-folders, which
-/// are their classes. The files are linked (hard links) where the file system can, else copied; `input` stays as it is. An
-/// `attributes.csv` is taken along, with the new paths.
+/// Puts the images of the folder `input` into `out/train` and `out/test`, under their own names and
+/// sub-folders, which are their classes. Files are hard-linked where the file system can, else
+/// copied; `input` is not changed. An `attributes.csv` is copied with the new paths.
 ///
-/// Of each class the share `test` is held out, rounded, at least one picture (or group, with `by`) and never all. Which
-/// ones is a function of the seed and of their names alone.
+/// The fraction `test` of each class is held out, rounded, at least one image (or group) and never
+/// all. The choice is a function of the seed and the images' names alone.
 ///
 /// # Errors
-/// Options out of range, a folder without pictures or divided already, names that are not UTF-8, an `out` inside `input`, a table without the column or without a row for
-/// each picture, an `out` that holds something already, or the disk.
+/// Returns an error if an option is out of range, if `input` has no images, is divided already or
+/// has names that are not UTF-8, if `out` is inside `input`, is not empty or cannot be written, or
+/// if the table has no such column or no row for an image.
 pub fn split(
     input: &Path,
     out: &Path,
@@ -93,20 +102,22 @@ pub fn split(
     Ok(SplitCounts { train: total - test, test })
 }
 
-/// Puts these pictures of a set that is a folder into the folder `out`, under their own names and sub-folders, with their rows of its
-/// `attributes.csv`. The files are linked (hard links) where the file system can, else copied.
+/// Puts these images of a dataset that is a folder into the folder `out`, under their own names and
+/// sub-folders, with their rows of its `attributes.csv`. Files are hard-linked where the file
+/// system can, else copied.
 ///
 /// # Errors
-/// A set that is not a [folder](Dataset::folder), names that are not UTF-8, an `out` inside of it or that holds something already, or the disk.
+/// Returns an error if the dataset is not a [folder](Dataset::folder) or has names that are not
+/// UTF-8, or if `out` is inside it, is not empty or cannot be written.
 ///
 /// # Panics
-/// When an index is not below the set's length.
+/// Panics if an index is not below the dataset's length.
 pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), DataError> {
     let folder = dataset.folder().ok_or_else(|| SplitProblem::NotAFolder(dataset.name().into()))?;
     let names: Vec<String> =
         indices.iter().map(|&index| dataset.image_name(index).replace('\\', "/")).collect();
     require_utf8(&folder, &names)?;
-    // Of a divided set, the table may lie above the parts and name them.
+    // In a divided dataset, the table may be in the folder above the splits and name them.
     let part =
         folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let (table, inside) = match (read_table(&folder)?, folder.parent()) {
@@ -126,7 +137,7 @@ pub fn select(dataset: &Dataset, indices: &[usize], out: &Path) -> Result<(), Da
     write_table(&table, &out.join(FILE_NAME), &moved)
 }
 
-/// Refuses names that are not what the file system calls the files, before anything is made.
+/// Refuses names that are not UTF-8, before anything is written.
 fn require_utf8(folder: &Path, names: &[String]) -> Result<(), DataError> {
     let changed = |name: &&String| {
         name.contains(char::REPLACEMENT_CHARACTER) && folder.join(name).symlink_metadata().is_err()
@@ -140,12 +151,13 @@ fn require_utf8(folder: &Path, names: &[String]) -> Result<(), DataError> {
     }
 }
 
-/// Links a file, or copies it, into a folder that is made where it is missing.
+/// Links a file, or copies it; missing folders are created.
 fn link(from: &Path, to: &Path) -> Result<(), DataError> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder).map_err(DataError::write(folder))?;
     }
-    // A link among the pictures would lead elsewhere from its new place. One to nowhere stays one.
+    // A relative link would point elsewhere from its new folder, so it is resolved. A dangling one
+    // is kept.
     let file = from.canonicalize();
     let file = file.as_deref().unwrap_or(from);
     if fs::hard_link(file, to).is_err() {
@@ -154,9 +166,9 @@ fn link(from: &Path, to: &Path) -> Result<(), DataError> {
     Ok(())
 }
 
-/// Refuses to write among what is read: the next reader would find it there.
+/// Refuses an output folder inside the input: the next reader of the input would read it too.
 pub(crate) fn require_outside(input: &Path, out: &Path) -> Result<(), DataError> {
-    // Of a folder that is to be made, what there is of the way to it.
+    // Resolves the existing part of a path that is still to be created.
     let real = |path: &Path| {
         std::path::absolute(path).ok()?.ancestors().find_map(|path| path.canonicalize().ok())
     };
@@ -168,7 +180,7 @@ pub(crate) fn require_outside(input: &Path, out: &Path) -> Result<(), DataError>
     }
 }
 
-/// Makes the folder, which must not hold anything yet.
+/// Creates the folder, which must be empty if it exists.
 pub(crate) fn make_empty(folder: &Path) -> Result<(), DataError> {
     fs::create_dir_all(folder).map_err(DataError::write(folder))?;
     match folder.read_dir().map_err(DataError::write(folder))?.next() {
@@ -177,9 +189,9 @@ pub(crate) fn make_empty(folder: &Path) -> Result<(), DataError> {
     }
 }
 
-/// For each picture whether it is held out.
+/// For each image whether it is held out.
 fn holdout_split(source: &dyn Source, groups: &[String], options: &SplitOptions) -> Vec<bool> {
-    // A group counts for the class of its first picture.
+    // A group belongs to the class of its first image.
     let mut classes: BTreeMap<Option<u32>, Vec<&str>> = BTreeMap::new();
     let mut chosen: HashMap<&str, bool> = HashMap::new();
     for (index, group) in groups.iter().enumerate() {
@@ -200,7 +212,7 @@ fn holdout_split(source: &dyn Source, groups: &[String], options: &SplitOptions)
     groups.iter().map(|group| chosen[group.as_str()]).collect()
 }
 
-/// The table beside the pictures, if there is one.
+/// The attribute table of the folder, if there is one.
 fn read_table(folder: &Path) -> Result<Option<CsvTable>, DataError> {
     let path = folder.join(FILE_NAME);
     if !path.is_file() {
@@ -210,7 +222,7 @@ fn read_table(folder: &Path) -> Result<Option<CsvTable>, DataError> {
     CsvTable::parse(&path, &bytes).map(Some)
 }
 
-/// The value of `column` for each picture.
+/// The value of `column` for each image.
 fn groups(
     table: &CsvTable,
     input: &Path,
@@ -232,7 +244,7 @@ fn groups(
     names.iter().map(value).collect()
 }
 
-/// Writes the rows of the pictures that were put somewhere, with the paths that they have now.
+/// Writes the rows of the images that were moved, with their new paths.
 fn write_table(
     table: &CsvTable,
     path: &Path,

@@ -1,4 +1,4 @@
-//! What is in a set before anything is done to it: sizes, channels, classes, bad pictures.
+//! Statistics of a dataset before preprocessing: sizes, channels, classes, attributes, bad images.
 
 use std::collections::BTreeMap;
 
@@ -10,51 +10,63 @@ use crate::scan::ScanProgress;
 use crate::source::{Source, Split};
 use crate::spec::DataSpec;
 
-/// So many pictures are decoded at most; of larger sets, so many that lie evenly spread.
+/// At most this many images are decoded; of a larger dataset, this many evenly spaced ones.
 pub const STATS_MAX_IMAGES: usize = 20_000;
 
-/// ClassLabels are counted in sets of at most so many pictures: a larger packed file would be read from end to end for it.
+/// Classes are counted over all images of datasets up to this size. A larger packed file would have
+/// to be read from end to end for it.
 pub const STATS_MAX_COUNTED: usize = 1_000_000;
 
-/// The values of an attribute.
+/// The values of one attribute.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AttributeStats {
-    /// How many have 1 (yes).
+    /// The number of images with 1 (yes).
     Binary(usize),
-    /// The least and the largest number.
+    /// The smallest and the largest value.
     Number(f32, f32),
-    /// How many have each word, in the words' order.
+    /// The number of images with each word, in the words' order.
     Category(Vec<usize>),
 }
 
-/// Pictures handed to the threads between two calls of the progress function.
+/// Images handed to the threads between two calls of the progress callback.
 const BLOCK: usize = 256;
 
-/// What a split of a set holds.
+/// Statistics of one split of a dataset.
+///
+/// ```
+/// use data::{DataSpec, DatasetStats, Split};
+///
+/// let stats = DatasetStats::compute(&DataSpec::parse("emoji")?, Split::Test, &|_| ())?;
+/// assert_eq!((stats.images, stats.classes.len()), (150, 6));
+/// # Ok::<(), data::DataError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetStats {
-    /// Pictures there are, good and bad.
+    /// The number of images, good and bad.
     pub images: usize,
-    /// Pictures that were decoded, or tried: all, or [`STATS_MAX_IMAGES`] of them.
+    /// The number of images that were examined, decodable or not: all, or [`STATS_MAX_IMAGES`] of
+    /// them.
     pub examined: usize,
-    /// Height and width, with how many have them: the most frequent first, then the larger.
+    /// Height and width, with the number of images that have them: the most frequent first, then
+    /// the larger.
     pub sizes: Vec<([u32; 2], usize)>,
-    /// 1 grey, 2 grey with alpha, 3 RGB, 4 RGBA, with how many have them.
+    /// 1 gray, 2 gray with alpha, 3 RGB, 4 RGBA, with the number of images that have them.
     pub channels: BTreeMap<u8, usize>,
-    /// The classes' names, with how many pictures each has (of all, or of those looked at where there are more than
-    /// [`STATS_MAX_COUNTED`]); empty without labels.
+    /// The classes' names, with the number of images in each (among all images, or among the
+    /// examined ones in datasets above [`STATS_MAX_COUNTED`]); empty without labels.
     pub classes: Vec<(String, usize)>,
-    /// What else is known of the pictures that were looked at.
+    /// The attribute columns and their values over the examined images.
     pub attributes: Vec<(Attribute, AttributeStats)>,
-    /// Those that cannot be decoded, of the ones looked at.
+    /// The examined images that cannot be decoded.
     pub bad: Vec<SkippedImage>,
 }
 
 impl DatasetStats {
-    /// Looks at what `spec` names, on all cores, with `progress` called now and then from this thread.
+    /// Examines one split on all cores. `progress` is called from this thread.
     ///
     /// # Errors
-    /// Nothing there, no such split, no images, or a damaged file of many images. Bad pictures are no error.
+    /// Returns an error if the data do not exist, have no such split or no images, or if a file of
+    /// many images is damaged. Bad images are not an error.
     pub fn compute(
         spec: &DataSpec,
         split: Split,
@@ -131,7 +143,7 @@ fn attributes(source: &dyn Source, chosen: &[usize]) -> Vec<(Attribute, Attribut
                 AttributeStats::Number(least, largest) => {
                     (*least, *largest) = (least.min(value), largest.max(value))
                 }
-                // A damaged packed file may hold any number.
+                // A damaged packed file may hold any value.
                 AttributeStats::Category(counts) => {
                     if let Some(count) = counts.get_mut(value as usize) {
                         *count += 1;

@@ -1,8 +1,9 @@
-//! Damaged files of every format: an error or a set, never a panic, and never more memory than the file could hold.
+//! Damaged files of every format: an error or a dataset, never a panic, and never more memory than
+//! the file could hold.
 //!
-//! Each valid file is changed in a few places (bytes, whole numbers, pieces cut out, doubled or moved), checksums that would
-//! stop the reader at the door are made good again, and the set is open_database and read to its end. `DCGAN_MUTATIONS=100` tries a hundred
-//! times as many.
+//! Each valid file is changed in a few positions (bytes, whole numbers, pieces cut out, doubled or
+//! moved), checksums that would stop the reader early are recomputed, and the dataset is opened and
+//! read to its end. `DCGAN_MUTATIONS=100` runs a hundred times as many cases.
 
 mod common;
 
@@ -22,22 +23,24 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-/// Deflate's largest ratio, which is also more than the tables of any format here need for each byte of a file.
+/// Deflate's largest ratio, which is also more than the tables of any format here need for each
+/// byte of a file.
 const PER_BYTE: usize = 1032;
-/// Buffers and threads, whatever the file.
+/// Buffers and threads, independent of the file.
 const FIXED: usize = 4 << 20;
-/// Where values are JPEG and WebP files, which may claim any size: what each of a few threads may decode to.
+/// For values that are JPEG and WebP files, which may claim any size: the memory that a few threads
+/// may decode to.
 const DECODED: usize = 4 * data::MAX_DECODED_BYTES as usize;
 
 /// Inputs for each seed.
 const CASES: u32 = 600;
 
-/// Counts what is allocated at once.
+/// Counts the bytes allocated.
 struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// One case at a time, for the counts to be its own.
+/// One case at a time, so that the counts belong to it.
 static TURN: Mutex<()> = Mutex::new(());
 
 // SAFETY: all is left to the system's allocator; the counts touch no memory of its.
@@ -111,7 +114,7 @@ fn apply(bytes: &mut Vec<u8>, changes: &[Change]) {
         match *change {
             Change::Byte(at, byte) => bytes[at.index(length)] = byte,
             Change::Number(at, number) => {
-                // Numbers stand at even places more often than not.
+                // Numbers are at even offsets more often than not.
                 let at = at.index(length) & !1;
                 let little = number.to_le_bytes();
                 bytes.iter_mut().skip(at).zip(little).for_each(|(byte, new)| *byte = new);
@@ -136,7 +139,8 @@ fn apply(bytes: &mut Vec<u8>, changes: &[Change]) {
     }
 }
 
-/// Changes `seed` again and again, has `write` make a set of it in a folder, and opens `name` there.
+/// Mutates `seed` repeatedly, has `write` build a dataset of it in a folder, and opens `name`
+/// there.
 fn mutate(kind: &str, seed: &[u8], name: &str, allowed: usize, write: impl Fn(&Path, Vec<u8>)) {
     let times: u32 =
         std::env::var("DCGAN_MUTATIONS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
@@ -159,7 +163,7 @@ fn mutate(kind: &str, seed: &[u8], name: &str, allowed: usize, write: impl Fn(&P
             open_database.fetch_add(1, Ordering::Relaxed);
             let mut values = [0.0; 12];
             for index in 0..set.len() {
-                // A cached image was decoded when the set was open_database; others may turn out bad.
+                // A cached image was decoded when the dataset was opened; others may turn out bad.
                 let written = set.write(index, &mut values);
                 prop_assert!(written.is_ok() || !set.is_cached());
                 let classes = set.class_names().len();
@@ -191,7 +195,7 @@ fn sizes(path: &Path) -> usize {
     fs::metadata(path).unwrap().len() as usize
 }
 
-/// As it is, into the file of this name.
+/// Writes it unchanged into the file of this name.
 fn plainly(name: &str) -> impl Fn(&Path, Vec<u8>) {
     move |folder, bytes| fs::write(folder.join(name), bytes).unwrap()
 }
@@ -219,7 +223,8 @@ fn cifar_files() {
 
 #[test]
 fn mat_files() {
-    // The head and the labels' array at the end, where the structure is, without most of the pixels between.
+    // The head and the labels' array at the end, which hold the structure, without most of the
+    // pixels between.
     let mut plain = read("svhn/test_32x32.mat");
     mutate("svhn:", &plain, "x", FIXED, plainly("x"));
     // Compressed again after the change: one stream for each array.
@@ -247,7 +252,8 @@ fn mat_files() {
     mutate("svhn:", &read("svhn/train_32x32.mat"), "x", FIXED, plainly("x"));
 }
 
-/// A database of a few hundred small pictures with long names: two levels of pages, and values on pages of their own.
+/// A database of a few hundred small images with long names: two levels of pages, and values on
+/// pages of their own.
 fn database() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     // SAFETY: nobody else knows of this folder.
@@ -264,19 +270,19 @@ fn database() -> Vec<u8> {
     for k in 0..120u8 {
         let side = if k % 40 == 7 { 60 } else { 1 };
         let head = format!("P6\n{side} {side}\n255\n");
-        let picture = [head.as_bytes(), &vec![k; 3 * side * side]].concat();
+        let image = [head.as_bytes(), &vec![k; 3 * side * side]].concat();
         let name = format!("{k:03}-{}", "x".repeat(150));
-        database.put(&mut transaction, name.as_bytes(), &picture).unwrap();
+        database.put(&mut transaction, name.as_bytes(), &image).unwrap();
     }
     transaction.commit().unwrap();
     drop(env);
     fs::read(folder.path().join("data.mdb")).unwrap()
 }
 
-/// The library trusts the pages: what passes the check before it must not bring it down.
+/// The library trusts the pages: a file that passes the check must not crash it.
 #[test]
 fn lmdb_pages() {
-    // A new file each time: the one before may still be mapped.
+    // A new file each time: the previous one may still be mapped.
     let write = |folder: &Path, bytes: Vec<u8>| {
         let _ = fs::remove_file(folder.join("data.mdb"));
         fs::write(folder.join("data.mdb"), bytes).unwrap();
@@ -286,7 +292,7 @@ fn lmdb_pages() {
     let page = 4096;
     assert!(database.chunks(page).any(|bytes| bytes[10] == 1), "no branch page");
     mutate("lsun:", &database, "data.mdb", FIXED + DECODED, write);
-    // The structure alone, where most of a file is values: heads of pages, offsets, heads of nodes.
+    // The structure alone, since most of a file is values: heads of pages, offsets, heads of nodes.
     let mut places: Vec<usize> = (0..2).flat_map(|meta| meta * page..meta * page + 152).collect();
     for (number, bytes) in database.chunks(page).enumerate().skip(2) {
         let number_at = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
@@ -334,7 +340,7 @@ fn lmdb_values() {
                 bytes.resize(value.len(), 0);
                 let mut changed = database.clone();
                 changed[value.clone()].copy_from_slice(&bytes);
-                // A new file each time: the one before may still be mapped.
+                // A new file each time: the previous one may still be mapped.
                 let _ = fs::remove_file(folder.join("data.mdb"));
                 fs::write(folder.join("data.mdb"), changed).unwrap();
             },
@@ -342,7 +348,7 @@ fn lmdb_values() {
     }
 }
 
-/// Makes the checksums of headers good again, so that what they say is read.
+/// Recomputes the checksums of headers, so that the reader gets past them.
 fn mend_tar(bytes: &mut [u8]) {
     for block in bytes.as_chunks_mut::<512>().0 {
         if &block[257..262] == b"ustar" {
@@ -421,13 +427,13 @@ fn packed_files() {
     let spec = fixture("archives/tiny.zip").display().to_string();
     data::prepare(&spec, Split::Train, &Preprocess::new([2, 2], 3), &out, false, &|_| ()).unwrap();
     let packed = fs::read(&out).unwrap();
-    // A new file each time: the one before may still be mapped.
+    // A new file each time: the previous one may still be mapped.
     let write = |folder: &Path, bytes: &[u8]| {
         let _ = fs::remove_file(folder.join("x"));
         fs::write(folder.join("x"), bytes).unwrap();
     };
     mutate("packed:", &packed, "x", FIXED, |folder, bytes| write(folder, &bytes));
-    // The footer alone, its checksum made good again.
+    // The footer alone, with its checksum recomputed.
     let tail = packed.len() - 20;
     let length = u64::from_le_bytes(packed[tail..tail + 8].try_into().unwrap()) as usize;
     let (records, footer) = packed[..tail].split_at(tail - length);

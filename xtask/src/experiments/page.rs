@@ -1,4 +1,4 @@
-//! What a page has to run and to show.
+//! Commands and images of a page.
 
 use sha2::{Digest, Sha256};
 use std::error::Error;
@@ -8,15 +8,16 @@ use std::path::Path;
 
 /// A page of docs/experiments.
 pub struct Page {
-    /// Its file's name without the ending.
+    /// Its file name without the extension.
     pub name: String,
-    /// What stands in its `sh` blocks.
+    /// The commands in its `sh` blocks.
     pub commands: Vec<Command>,
-    /// Its PNGs, by their names.
-    pub pictures: Vec<String>,
+    /// The names of its PNGs.
+    pub images: Vec<String>,
 }
 
-/// A line of a block, as a shell would understand it: quotes, comments and continued lines, nothing else.
+/// A line of a block, as a shell would parse it: quotes, comments and continued lines, nothing
+/// else.
 #[derive(Debug, PartialEq)]
 pub struct Command {
     pub program: Program,
@@ -31,10 +32,10 @@ pub enum Program {
 }
 
 impl Page {
-    /// The pages of `names` in a folder, or all of it.
+    /// The pages of `names` in a folder, or all of them.
     ///
     /// # Errors
-    /// A name that there is no page of; what [`Page::parse`] refuses.
+    /// Returns an error if a page does not exist or cannot be [parsed](Page::parse).
     pub fn read_all(folder: &Path, names: &[String]) -> Result<Vec<Page>, Box<dyn Error>> {
         let mut there: Vec<String> = fs::read_dir(folder)
             .map_err(|error| format!("cannot read {}: {error}", folder.display()))?
@@ -57,10 +58,13 @@ impl Page {
             .collect()
     }
 
+    /// Parses a page.
+    ///
     /// # Errors
-    /// A command that is neither `dcgan …` nor `cargo xtask …`, or has a quote without an end.
+    /// Returns an error if a command is neither `dcgan …` nor `cargo xtask …`, or has an unclosed
+    /// quote.
     pub fn parse(name: &str, text: &str) -> Result<Page, Box<dyn Error>> {
-        let (mut commands, mut pictures, mut inside, mut line) =
+        let (mut commands, mut images, mut inside, mut line) =
             (Vec::new(), Vec::new(), false, String::new());
         for row in text.lines() {
             if row.starts_with("```") {
@@ -78,17 +82,17 @@ impl Page {
                     .skip(1)
                     .filter_map(|rest| rest.split_once(')'))
                     .map(|(file, _)| file);
-                pictures.extend(files.filter(|file| file.ends_with(".png")).map(str::to_owned));
+                images.extend(files.filter(|file| file.ends_with(".png")).map(str::to_owned));
             }
         }
-        Ok(Page { name: name.to_owned(), commands, pictures })
+        Ok(Page { name: name.to_owned(), commands, images })
     }
 }
 
 impl Command {
-    /// None for a line with nothing but a comment.
+    /// `None` for a line with only a comment.
     fn parse(line: &str) -> Result<Option<Command>, String> {
-        let words = shlex::split(line).ok_or_else(|| format!("a quote without an end: {line}"))?;
+        let words = shlex::split(line).ok_or_else(|| format!("an unclosed quote: {line}"))?;
         let (program, skip) = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [] => return Ok(None),
             ["dcgan", ..] => (Program::Dcgan, 1),
@@ -100,13 +104,9 @@ impl Command {
         Ok(Some(Command { program, arguments: words.into_iter().skip(skip).collect(), text }))
     }
 
-    /// A name for what it printed.
+    /// The name of the file with its output.
     pub fn digest(&self) -> String {
-        Sha256::digest(self.text.as_bytes())
-            .iter()
-            .take(6)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hex::encode(&Sha256::digest(self.text.as_bytes())[..6])
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_blocks_of_a_page_are_its_commands() {
-        let text = "# A\n\n```sh\n# first\ndcgan walk --rows 7 \\\n    --grid a.png   # the picture\n\ncargo xtask plant --out 'x y'\n```\n\n![A](a.png) and [b](b.md)\n\n```\nnot run\n```\n";
+        let text = "# A\n\n```sh\n# first\ndcgan walk --rows 7 \\\n    --grid a.png   # the image\n\ncargo xtask inject-duplicates --out 'x y'\n```\n\n![A](a.png) and [b](b.md)\n\n```\nnot run\n```\n";
         let page = Page::parse("a", text).unwrap();
         let shown: Vec<_> =
             page.commands.iter().map(|c| (&c.program, c.arguments.join("|"))).collect();
@@ -130,10 +130,10 @@ mod tests {
             shown,
             [
                 (&Program::Dcgan, "walk|--rows|7|--grid|a.png".into()),
-                (&Program::Xtask, "plant|--out|x y".into())
+                (&Program::Xtask, "inject-duplicates|--out|x y".into())
             ]
         );
-        assert_eq!(page.pictures, ["a.png"]);
+        assert_eq!(page.images, ["a.png"]);
         assert_ne!(page.commands[0].digest(), page.commands[1].digest());
     }
 
@@ -150,10 +150,10 @@ mod tests {
         let pages = Page::read_all(&folder, &[]).unwrap();
         assert!(pages.len() >= 4 && pages.iter().all(|page| !page.commands.is_empty()));
         for page in &pages {
-            for picture in &page.pictures {
-                assert!(folder.join(picture).exists(), "{}.md shows {picture}", page.name);
-                let made = page.commands.iter().any(|command| command.arguments.contains(picture));
-                assert!(made, "no command of {}.md makes {picture}", page.name);
+            for image in &page.images {
+                assert!(folder.join(image).exists(), "{}.md shows {image}", page.name);
+                let made = page.commands.iter().any(|command| command.arguments.contains(image));
+                assert!(made, "no command of {}.md makes {image}", page.name);
             }
         }
         let error =

@@ -1,7 +1,9 @@
-//! The paper's set of faces: a detector over pictures from anywhere, of which the confident, large boxes are kept.
+//! The paper's dataset of faces: detects faces in arbitrary images and keeps the confident, large
+//! boxes.
 //!
-//! Radford et al. (2016), section 4.2: "we run an OpenCV face detector on these images, keeping the detections that are
-//! sufficiently high resolution". The detector here is SeetaFace's (funnel-structured cascade), by the crate `rustface`.
+//! Radford et al. (2016), section 4.2: "we run an OpenCV face detector on these images, keeping the
+//! detections that are sufficiently high resolution". The detector here is SeetaFace's
+//! (funnel-structured cascade), by the crate `rustface`.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -25,27 +27,33 @@ use crate::split::{make_empty, require_outside};
 
 mod model;
 
-/// The table beside the faces.
+/// The table of the faces.
 const TABLE: &str = "faces.csv";
 
 /// The detector's window: no smaller face is found.
 const WINDOW: u32 = 20;
 
-/// Pictures are made smaller until the smallest face wanted has so many pixels: more would take longer and find no more.
+/// Images are reduced until the smallest face wanted has this many pixels: more would take longer
+/// and find no more.
 const ENOUGH: u32 = 40;
 
-/// Pictures handed to each thread at a time.
+/// Images per thread between two calls of the progress callback.
 const BLOCK_PER_THREAD: usize = 4;
 
-/// Which faces are kept, and how much around them.
+/// Which faces are kept, and the margin around them.
+///
+/// ```
+/// let options = data::FaceOptions::default();
+/// assert_eq!((options.min_size, options.margin), (48, 0.25));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FaceOptions {
-    /// The least side of a detected box, in the picture's pixels; at least 20.
+    /// The smallest side of a detected box, in the image's pixels; at least 20.
     pub min_size: u32,
-    /// The least confidence of the detector, above 0: at 2 it finds nearly all faces and some that are none, from 5 on it is
-    /// mostly right.
+    /// The lowest score of the detector, above 0: at 2 it finds nearly all faces and some false
+    /// ones, from 5 on it is mostly right.
     pub min_score: f64,
-    /// What is added on each side, as a share of the box's side; at least 0.
+    /// The margin added on each side, as a fraction of the box's side; from 0 to 10.
     pub margin: f64,
 }
 
@@ -55,20 +63,20 @@ impl Default for FaceOptions {
     }
 }
 
-/// What was found.
+/// The outcome of [`extract_faces`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FaceCounts {
-    /// Pictures that were looked at, good and bad.
+    /// Images examined, good and bad.
     pub images: usize,
-    /// FaceCounts that were written.
+    /// Faces written.
     pub faces: usize,
-    /// Pictures in which there was none.
+    /// Images without a face.
     pub without_faces: usize,
-    /// Pictures that cannot be decoded.
+    /// Images that cannot be decoded.
     pub bad: Vec<SkippedImage>,
 }
 
-/// A detected face: a square in the picture's pixels, which may reach over its edges.
+/// A detected face: a square in the image's pixels, which may exceed its edges.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Detection {
     x: f64,
@@ -77,7 +85,7 @@ struct Detection {
     score: f64,
 }
 
-/// A face as it is written.
+/// A face to be written.
 struct FaceCrop {
     found: Detection,
     /// Left, top and side of the part that was cut out.
@@ -85,15 +93,17 @@ struct FaceCrop {
     png: Vec<u8>,
 }
 
-/// Looks for faces in the pictures of `spec` and writes each, cut out as a square, to `out/000000.png`, `out/000001.png`, …
-/// beside a table `out/faces.csv` of where it was found. The detector is the built-in one, or the `model` in this file, of the same format
-/// (SeetaFace's). `progress` is called now and then from this thread.
+/// Detects faces in the images of `spec` and writes each, cut out as a square, to `out/000000.png`,
+/// `out/000001.png`, … with a table `out/faces.csv` of their positions. The detector is the
+/// built-in one, or the `model` in this file, of the same format (SeetaFace's). `progress` is
+/// called from this thread.
 ///
-/// The numbers are those of the pictures' order, whatever the number of threads.
+/// Files are numbered in the images' order, independent of the number of threads.
 ///
 /// # Errors
-/// Options out of range, data that cannot be open_database, a file that is no model, an `out` inside of the data or that holds something already, or the disk. Bad pictures are
-/// left out and listed.
+/// Returns an error if an option is out of range, if the data cannot be opened, if the file is not
+/// a model, or if `out` is inside the data, is not empty or cannot be written. Bad images are left
+/// out and listed.
 pub fn extract_faces(
     spec: &DataSpec,
     out: &Path,
@@ -185,42 +195,43 @@ fn detector(model: &Model, options: FaceOptions) -> Box<dyn Detector> {
 }
 
 fn cut_out(
-    picture: &DecodedImage<'_>,
+    image: &DecodedImage<'_>,
     detector: &mut dyn Detector,
     options: FaceOptions,
 ) -> Result<Vec<FaceCrop>, String> {
-    let found = detect(picture, detector, options)?;
+    let found = detect(image, detector, options)?;
     let cut = |found: Detection| {
-        let [left, top, side] = square(found, [picture.width, picture.height], options.margin);
-        Ok(FaceCrop { found, cut: [left, top, side], png: encode(picture, left, top, side)? })
+        let [left, top, side] = square(found, [image.width, image.height], options.margin);
+        Ok(FaceCrop { found, cut: [left, top, side], png: encode(image, left, top, side)? })
     };
     found.into_iter().map(cut).collect()
 }
 
 /// The faces that are large enough, from left to right.
 fn detect(
-    picture: &DecodedImage<'_>,
+    image: &DecodedImage<'_>,
     detector: &mut dyn Detector,
     options: FaceOptions,
 ) -> Result<Vec<Detection>, String> {
     let scale = f64::from(options.min_size.max(ENOUGH)) / f64::from(ENOUGH);
     let side = |side: u32| ((f64::from(side) / scale).round() as u32).max(1);
-    let (width, height) = (side(picture.width), side(picture.height));
+    let (width, height) = (side(image.width), side(image.height));
     if width.min(height) < WINDOW {
         return Ok(Vec::new());
     }
-    let to_grey = Preprocess {
+    let to_gray = Preprocess {
         fit: Fit::Stretch,
         background: [255; 3],
         ..Preprocess::new([height, width], 1)
     };
-    let mut grey = vec![0; width as usize * height as usize];
-    fit_image(picture, &to_grey, &mut grey)?;
-    // Other people's code on other people's pictures, as with decoders: a panic is a bad picture, not our end.
+    let mut gray = vec![0; width as usize * height as usize];
+    fit_image(image, &to_gray, &mut gray)?;
+    // Third-party code on untrusted images, as with decoders: a panic makes the image bad and must
+    // not end the process.
     let faces =
-        catch_unwind(AssertUnwindSafe(|| detector.detect(&ImageData::new(&grey, width, height))))
+        catch_unwind(AssertUnwindSafe(|| detector.detect(&ImageData::new(&gray, width, height))))
             .map_err(|_| "the face detector panicked".to_owned())?;
-    let in_picture = |face: &rustface::FaceInfo| {
+    let in_image = |face: &rustface::FaceInfo| {
         let found = face.bbox();
         let [x, y] = [found.x(), found.y()].map(|at| f64::from(at) * scale);
         Detection {
@@ -233,12 +244,13 @@ fn detect(
     let large = |found: &Detection| {
         found.side >= f64::from(options.min_size) && found.score >= options.min_score
     };
-    let mut found: Vec<Detection> = faces.iter().map(in_picture).filter(large).collect();
+    let mut found: Vec<Detection> = faces.iter().map(in_image).filter(large).collect();
     found.sort_by(|a, b| a.x.total_cmp(&b.x).then(a.y.total_cmp(&b.y)));
     Ok(found)
 }
 
-/// Left, top and side of the box with its margin, moved and at last made smaller so that it lies inside `[width, height]`.
+/// Left, top and side of the box with its margin, moved and if necessary made smaller to be inside
+/// `[width, height]`.
 fn square(found: Detection, [width, height]: [u32; 2], margin: f64) -> [u32; 3] {
     let side = (found.side * (1.0 + 2.0 * margin)).round().clamp(1.0, f64::from(width.min(height)));
     let place = |start: f64, extent: u32| {
@@ -248,13 +260,13 @@ fn square(found: Detection, [width, height]: [u32; 2], margin: f64) -> [u32; 3] 
     [place(found.x, width) as u32, place(found.y, height) as u32, side as u32]
 }
 
-fn encode(picture: &DecodedImage<'_>, left: u32, top: u32, side: u32) -> Result<Vec<u8>, String> {
-    let [left, top, side, width] = [left, top, side, picture.width].map(|number| number as usize);
-    let channels = usize::from(picture.channels);
+fn encode(image: &DecodedImage<'_>, left: u32, top: u32, side: u32) -> Result<Vec<u8>, String> {
+    let [left, top, side, width] = [left, top, side, image.width].map(|number| number as usize);
+    let channels = usize::from(image.channels);
     let rows = (top..top + side)
-        .flat_map(|y| &picture.pixels[(y * width + left) * channels..][..side * channels]);
+        .flat_map(|y| &image.pixels[(y * width + left) * channels..][..side * channels]);
     let pixels: Vec<u8> = rows.copied().collect();
-    let colour = match picture.channels {
+    let color = match image.channels {
         1 => ExtendedColorType::L8,
         2 => ExtendedColorType::La8,
         3 => ExtendedColorType::Rgb8,
@@ -262,7 +274,7 @@ fn encode(picture: &DecodedImage<'_>, left: u32, top: u32, side: u32) -> Result<
     };
     let mut png = Vec::new();
     PngEncoder::new(&mut png)
-        .write_image(&pixels, side as u32, side as u32, colour)
+        .write_image(&pixels, side as u32, side as u32, color)
         .map_err(|error| one_line(&error))?;
     Ok(png)
 }

@@ -1,12 +1,16 @@
-//! A detector's model: the one that is built in, or a file in the same format (SeetaFace's, by `rustface`).
+//! A face detector's model: the built-in one, or a file in the same format (SeetaFace's, by
+//! `rustface`).
 //!
-//! That crate takes a file's numbers for places in memory without looking at them. So a file is walked here first, with nothing believed
-//! and nothing allocated: only what the detector's loops can use goes on. Little-endian, all numbers of 32 bits:
+//! That crate uses a file's numbers as memory offsets without checking them. So the file is walked
+//! here first, without trusting a number and without an allocation: only a model that the
+//! detector's loops can use is passed on. Little-endian, all numbers of 32 bits:
 //!
 //! ```text
-//! hierarchies; for each: detectors; for each: stages; for each stage: kind, classifier; then sources, [source]
+//! hierarchies; for each: detectors; for each: stages; for each stage: kind, classifier;
+//!     then sources, [source]
 //! classifier 0 (boosted):    features, bins, [x, y], [threshold], [[weight; bins + 1]]
-//! classifier 1 (perceptron): layers, features, [feature], threshold, inputs, for each layer but the first: outputs, [weight], [bias]
+//! classifier 1 (perceptron): layers, features, [feature], threshold, inputs,
+//!     for each layer but the first: outputs, [weight], [bias]
 //! ```
 
 use std::fs;
@@ -22,26 +26,27 @@ static BUILT_IN: &[u8] = include_bytes!("../../models/seeta_fd_frontal_v1.0.bin"
 
 const FORMAT_NAME: &str = "face detector";
 
-/// The built-in one has 1.2 MB.
+/// The built-in model has 1.2 MB.
 const MOST_BYTES: u64 = 64 << 20;
-/// Hierarchies, detectors in one, stages of one: the built-in one has 3, 3 and 2.
+/// Hierarchies, detectors of each, stages of each: the built-in model has 3, 3 and 2.
 const MOST: i32 = 64;
-/// Boosted features are summed up by so many, and lie in a window of 40 pixels, 9 of which each needs.
+/// Boosted features are summed in groups of this size, in a window of 40 pixels; each needs 9 of
+/// them.
 const GROUP: i32 = 10;
 const LAST_PLACE: i32 = 31;
 /// A boosted feature's value is a byte.
 const BINS: i32 = 255;
-/// The perceptrons' features: so many are known, of so many numbers each.
+/// The number of features of the perceptrons, and the values of each.
 const FEATURES: i32 = 55;
 const NUMBERS: i32 = 32;
-/// Units of a layer; the last says whether it is a face, and where.
+/// Units of a layer; the last layer outputs the face score and the box.
 const MOST_UNITS: i32 = 1 << 16;
 const LEAST_OUTPUTS: i32 = 4;
 
 /// Reads the file, or the built-in model.
 ///
 /// # Errors
-/// A file that cannot be read, or is no model.
+/// Returns an error if the file cannot be read or is not such a model.
 pub(super) fn read(path: Option<&Path>) -> Result<Model, DataError> {
     let Some(path) = path else { return parse(BUILT_IN, Path::new("built in")) };
     let io = |error| DataError::Io { path: path.to_owned(), error };
@@ -69,7 +74,7 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Model, DataError> {
     read.map_err(|error| bad(one_line(&error)))
 }
 
-/// That it is a model whose numbers the detector can use.
+/// Checks that the detector can use all of the model's numbers.
 fn check(bytes: &[u8]) -> Result<(), String> {
     let mut rest = ModelReader { bytes, length: bytes.len() };
     let hierarchies = rest.count("hierarchies", 1, MOST)?;
@@ -80,7 +85,8 @@ fn check(bytes: &[u8]) -> Result<(), String> {
             first = detectors;
         }
         for _ in 0..detectors {
-            // The first hierarchy looks everywhere, with one boosted classifier each; the others look again, with perceptrons.
+            // The first hierarchy scans the whole image, with one boosted classifier per detector;
+            // the others verify its candidates with perceptrons.
             let stages = rest.count("stages", 1, if hierarchy == 0 { 1 } else { MOST })?;
             for _ in 0..stages {
                 match (rest.number("a classifier")?, hierarchy) {
@@ -93,7 +99,7 @@ fn check(bytes: &[u8]) -> Result<(), String> {
                     }
                 }
             }
-            // The first has none, of which files say -1.
+            // The first hierarchy has no sources, which files write as -1.
             let sources = rest.count("sources", if hierarchy == 0 { -1 } else { 1 }, MOST)?;
             for _ in 0..sources {
                 rest.count("a source", 0, first - 1)?;
@@ -102,14 +108,14 @@ fn check(bytes: &[u8]) -> Result<(), String> {
     }
     match rest.bytes.len() {
         0 => Ok(()),
-        more => Err(format!("it goes on for {more} bytes behind its end")),
+        more => Err(format!("it continues for {more} bytes after its end")),
     }
 }
 
 fn boosted(rest: &mut ModelReader<'_>) -> Result<(), String> {
     let features = rest.count("boosted features", GROUP, 1 << 20)?;
     if features % GROUP != 0 {
-        return Err(format!("it has {features} boosted features, no multiple of {GROUP}"));
+        return Err(format!("it has {features} boosted features, not a multiple of {GROUP}"));
     }
     rest.count("bins", BINS, BINS)?;
     for _ in 0..2 * features {
@@ -135,7 +141,7 @@ fn perceptron(rest: &mut ModelReader<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// What was not looked at yet.
+/// The bytes that are not checked yet.
 struct ModelReader<'a> {
     bytes: &'a [u8],
     length: usize,
@@ -172,9 +178,7 @@ impl ModelReader<'_> {
             |real: &[u8]| real.try_into().is_ok_and(|real| f32::from_le_bytes(real).is_finite());
         match reals.chunks_exact(4).position(|real| !finite(real)) {
             None => Ok(()),
-            Some(place) => {
-                Err(format!("the weight at byte {} is no finite number", at + 4 * place))
-            }
+            Some(place) => Err(format!("the weight at byte {} is not finite", at + 4 * place)),
         }
     }
 
@@ -187,7 +191,7 @@ impl ModelReader<'_> {
 mod tests {
     use super::*;
 
-    /// Of a damaged copy.
+    /// The error of a damaged copy.
     fn message(damage: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut bytes = BUILT_IN.to_vec();
         damage(&mut bytes);
@@ -214,7 +218,7 @@ mod tests {
             (8, 2, "for stages, which must be 1"),
             (12, 1, "kind 1 in hierarchy 0"),
             (12, 7, "kind 7"),
-            (16, 151, "no multiple of 10"),
+            (16, 151, "not a multiple of 10"),
             (16, i32::MIN, "for boosted features"),
             (20, 254, "for bins, which must be 255"),
             (24, 32, "for a feature's place"),
@@ -229,7 +233,7 @@ mod tests {
         for length in [0, 3, 4, 17, 30_000, BUILT_IN.len() - 1] {
             assert!(message(|bytes| bytes.truncate(length)).contains("truncated"), "{length}");
         }
-        assert!(message(|bytes| bytes.push(0)).contains("goes on for 1 bytes"));
+        assert!(message(|bytes| bytes.push(0)).contains("continues for 1 bytes"));
         assert!(
             message(|bytes| *bytes = b"\x89PNG\r\n\x1a\n".repeat(9)).contains("for hierarchies")
         );
@@ -237,7 +241,7 @@ mod tests {
 
     #[test]
     fn changed_counts_anywhere_are_refused_or_harmless() {
-        // Whatever passes must be read, without a panic and without more memory than it has bytes.
+        // A model that passes must be read without a panic and without more memory than its length.
         for step in 0..100 {
             let at = step * 12097 % (BUILT_IN.len() - 4);
             for number in [-1_i32, 0, 1, 60, i32::MAX] {

@@ -1,7 +1,7 @@
 use super::*;
 use std::borrow::Cow;
 
-/// A detector that always finds the same, to test what is done with it.
+/// A detector with fixed results.
 struct Always(Vec<(i32, i32, u32, f64)>);
 
 impl Detector for Always {
@@ -38,7 +38,7 @@ fn squares_lie_inside_with_as_much_margin_as_there_is() {
     let found = |x: f64, y: f64, side: f64| Detection { x, y, side, score: 9.0 };
     assert_eq!(square(found(40.0, 50.0, 20.0), [200, 100], 0.0), [40, 50, 20]);
     assert_eq!(square(found(40.0, 50.0, 20.0), [200, 100], 0.5), [30, 40, 40]);
-    // At an edge it is moved, and where there is no room it is smaller.
+    // At an edge the box is moved, and where it does not fit it is made smaller.
     assert_eq!(square(found(-5.0, 90.0, 20.0), [200, 100], 0.5), [0, 60, 40]);
     assert_eq!(square(found(40.0, 50.0, 90.0), [200, 100], 0.5), [35, 0, 100]);
     assert_eq!(square(found(0.0, 0.0, 500.0), [1, 7], 10.0)[2], 1);
@@ -47,11 +47,11 @@ fn squares_lie_inside_with_as_much_margin_as_there_is() {
 #[test]
 fn boxes_are_scaled_back_sorted_and_sifted() {
     let options = FaceOptions { min_size: 80, min_score: 5.0, margin: 0.0 };
-    // FaceCounts of 80 pixels are looked for at half the size.
+    // Faces of 80 pixels are searched at half the size.
     let mut detector =
         Always(vec![(60, 5, 40, 6.0), (10, 20, 45, 9.0), (0, 0, 39, 9.0), (0, 0, 50, 4.9)]);
-    let picture = gradient(250, 200);
-    let found = cut_out(&picture, &mut detector, options).unwrap();
+    let image = gradient(250, 200);
+    let found = cut_out(&image, &mut detector, options).unwrap();
     let cuts: Vec<[u32; 3]> = found.iter().map(|face| face.cut).collect();
     assert_eq!(cuts, [[20, 40, 90], [120, 10, 80]]);
     let face = image::load_from_memory(&found[1].png).unwrap().into_rgb8();

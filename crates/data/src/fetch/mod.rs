@@ -1,4 +1,4 @@
-//! Fetching the sets of the literature from where they are kept: with resume, checksums, and careful unpacking.
+//! Fetches well-known datasets: with resume, checksums, and safe unpacking.
 
 mod error;
 mod http;
@@ -17,29 +17,29 @@ use sets::{ArchiveKind, RemoteFile, SETS};
 
 use crate::builtin;
 
-/// Between a lost connection and the next request.
+/// Pause between a lost connection and the next request.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Locked in a set's folder while it is filled.
+/// Locked in a dataset's folder while it is fetched.
 const LOCK: &str = ".lock";
 
-/// What fetching is doing.
+/// An event of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FetchProgress<'a> {
-    /// A file was here already, in whole.
+    /// A file is complete on disk already.
     Here {
         /// Its name.
         file: &'a str,
     },
-    /// `done` of `total` bytes of a file are here.
+    /// `done` of `total` bytes of a file are on disk.
     Downloading {
         /// Its name.
         file: &'a str,
-        /// Bytes that are here.
+        /// Bytes on disk.
         done: u64,
-        /// Bytes that it has.
+        /// Bytes of the whole file.
         total: u64,
     },
-    /// A file is whole and right, and being unpacked.
+    /// A file is complete and verified, and being unpacked.
     Unpacking {
         /// Its name.
         file: &'a str,
@@ -47,7 +47,7 @@ pub enum FetchProgress<'a> {
 }
 
 impl RemoteSet {
-    /// What to name as data once the set is in the folder `datasets`.
+    /// The path to open once the dataset is in the folder `datasets`.
     #[must_use]
     pub fn place(&self, datasets: &Path) -> PathBuf {
         let folder = datasets.join(self.folder);
@@ -61,8 +61,8 @@ impl RemoteSet {
         }
     }
 
-    /// The same, of the first folder of sets that has all of it: the one in `DCGAN_DATASETS`, `./datasets`, `datasets` of the
-    /// source tree.
+    /// The path to open in the first datasets folder that has all of it: the one that the program
+    /// [set](crate::set_datasets_folder), `./datasets`, `datasets` of the source tree.
     #[must_use]
     pub fn locate(&self) -> Option<PathBuf> {
         let left = |folder: &Path, file: &RemoteFile| match file.kind {
@@ -77,15 +77,19 @@ impl RemoteSet {
     }
 }
 
-/// The sets that can be fetched.
+/// The datasets that can be fetched.
+///
+/// ```
+/// assert!(data::remote_sets().any(|set| set.name == "cifar-10" && set.bytes() > 100_000_000));
+/// ```
 pub fn remote_sets() -> impl Iterator<Item = &'static RemoteSet> {
     SETS.iter()
 }
 
-/// The set of this name, or of another name that `--data` has for it.
+/// The dataset of this name or alias.
 ///
 /// # Errors
-/// [`FetchError::Unknown`] lists the names.
+/// Returns [`FetchError::Unknown`] with the known names.
 pub fn remote_set(name: &str) -> Result<&'static RemoteSet, FetchError> {
     let name = builtin::find(name).map_or(name, |set| set.name);
     SETS.iter().find(|set| set.name == name).ok_or_else(|| FetchError::Unknown {
@@ -94,14 +98,17 @@ pub fn remote_set(name: &str) -> Result<&'static RemoteSet, FetchError> {
     })
 }
 
-/// Brings a set into its folder inside `datasets`, and returns its [`place`](RemoteSet::place) there. Files are taken from the set's home, or from
-/// `mirror`, an address that their names are put behind.
+/// Downloads a dataset into its folder inside `datasets`, and returns its
+/// [`path`](RemoteSet::place) there. Files come from the dataset's own address, or from `mirror`, a
+/// URL to which their names are appended.
 ///
-/// What is here already is kept; a download that was cut is gone on with. Each file's length and SHA-256 must be right.
+/// Complete files are kept and interrupted downloads resumed. Each file's length and SHA-256 must
+/// match.
 ///
 /// # Errors
-/// No plain address and no mirror, the server, the network, a file that is not the set's, an archive that holds anything
-/// but files and folders below its own, another program that fetches the same, or the disk.
+/// Returns an error if there is neither an address nor a mirror, if the server or the network
+/// fails, if a file does not match, if an archive contains anything but files and folders below its
+/// own, if another process fetches the same dataset, or if a file cannot be written.
 pub fn fetch(
     set: &RemoteSet,
     datasets: &Path,
@@ -120,7 +127,7 @@ fn fetch_by(
 ) -> Result<PathBuf, FetchError> {
     let folder = datasets.join(set.folder);
     fs::create_dir_all(&folder).map_err(FetchError::disk(&folder))?;
-    // A folder that may not be written can be whole all the same.
+    // A read-only folder can be complete all the same.
     let (_held, mut refused) = match lock(&folder) {
         Ok(held) => (Some(held), None),
         Err(busy @ FetchError::Busy { .. }) => return Err(busy),
@@ -137,10 +144,10 @@ fn fetch_by(
         let target = folder.join(file.name);
         if !target.exists() {
             let url = address(set, file, mirror, &folder)?;
-            let told = |done| {
+            let reported = |done| {
                 progress(FetchProgress::Downloading { file: file.name, done, total: file.bytes })
             };
-            client.download(&url, &target, file, &told)?;
+            client.download(&url, &target, file, &reported)?;
         }
         if file.kind != ArchiveKind::Plain {
             progress(FetchProgress::Unpacking { file: file.name });
@@ -151,8 +158,9 @@ fn fetch_by(
     Ok(set.place(datasets))
 }
 
-/// Keeps others from fetching into the folder until it is dropped: the operating system frees a lock however a process ends, and its empty file
-/// stays, since of two processes one could remove what the other has just locked.
+/// Locks the folder until the lock is dropped. The operating system frees it however the process
+/// ends. The empty file stays, since of two processes one could remove the file that the other has
+/// just locked.
 fn lock(folder: &Path) -> Result<fs::File, FetchError> {
     let path = folder.join(LOCK);
     let file = fs::File::create(&path).map_err(FetchError::disk(&path))?;
@@ -163,7 +171,7 @@ fn lock(folder: &Path) -> Result<fs::File, FetchError> {
     }
 }
 
-/// Where a file of the set is to be had.
+/// The URL of a file of the dataset.
 fn address(
     set: &RemoteSet,
     file: &RemoteFile,
@@ -186,7 +194,7 @@ fn address(
     }
 }
 
-/// Whether nothing is left to do for a file: it is there, or what was in it.
+/// Whether a file, or its unpacked content, is complete.
 fn is_here(folder: &Path, file: &RemoteFile) -> Result<bool, FetchError> {
     let target = folder.join(file.name);
     if let ArchiveKind::TarGz(content) | ArchiveKind::Zip(content) = file.kind

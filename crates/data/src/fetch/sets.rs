@@ -1,23 +1,24 @@
-//! What can be fetched: where the sets of the literature are kept, and what their files must be.
+//! The datasets that can be fetched: their addresses, and the lengths and checksums of their files.
 //!
-//! Sizes and SHA-256 are those that TensorFlow Datasets 4.9.10 records for the same files. The addresses are the sets' own
-//! homes (MNIST's is a copy kept by Google: its author's page no longer serves the files).
+//! Sizes and SHA-256 are those that TensorFlow Datasets 4.9.10 records for the same files. The
+//! addresses are the datasets' own (MNIST's is a copy kept by Google: its author's page no longer
+//! serves the files).
 
-/// A set that can be fetched.
+/// A dataset that can be fetched.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RemoteSet {
     /// Its name.
     pub name: &'static str,
-    /// The folder inside the datasets folder that it is put into.
+    /// Its folder inside the datasets folder.
     pub folder: &'static str,
-    /// The page that tells about it, its authors and its terms.
+    /// The page that describes it, its authors and its terms.
     pub page: &'static str,
-    /// The address that the files' names are put behind; `None` where there is no plain one.
+    /// The URL to which the files' names are appended; `None` if there is no plain one.
     pub base: Option<&'static str>,
     pub(crate) files: &'static [RemoteFile],
 }
 
-/// A file of a set.
+/// A file of a dataset.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RemoteFile {
     pub name: &'static str,
@@ -27,28 +28,28 @@ pub(crate) struct RemoteFile {
     pub kind: ArchiveKind,
 }
 
-/// What is done with a file once it is here.
+/// How a file is unpacked after the download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ArchiveKind {
-    /// It stays as it is.
+    /// It is kept as it is.
     Plain,
-    /// It is unpacked, and then removed.
+    /// It is unpacked, then removed.
     TarGz(ArchiveContent),
-    /// It is unpacked, and then removed.
+    /// It is unpacked, then removed.
     Zip(ArchiveContent),
 }
 
-/// What is in an archive.
+/// The contents of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ArchiveContent {
     /// The folder in it that holds everything.
     pub top: &'static str,
-    /// It unpacks to so many bytes at most.
+    /// The most bytes that it may unpack to.
     pub at_most: u64,
 }
 
 impl RemoteSet {
-    /// What is downloaded, in bytes.
+    /// The size of the download in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
@@ -195,7 +196,7 @@ pub(crate) static SETS: &[RemoteSet] = &[
             }),
         }],
     },
-    // Kept on a drive that hands large files out to browsers only.
+    // Stored on a drive that serves large files to browsers only.
     RemoteSet {
         name: "celeba",
         folder: "celeba",

@@ -21,9 +21,9 @@ fn fetched(
     datasets: &Path,
     mirror: Option<&str>,
 ) -> (Result<PathBuf, FetchError>, Vec<String>) {
-    let told = RefCell::new(Vec::new());
+    let reported = RefCell::new(Vec::new());
     let outcome = fetch_by(&Client::new(Duration::ZERO), set, datasets, mirror, &|progress| {
-        told.borrow_mut().push(match progress {
+        reported.borrow_mut().push(match progress {
             FetchProgress::Here { file } => format!("{file} here"),
             FetchProgress::Downloading { file, done, total } if done == total => {
                 format!("{file} done")
@@ -32,7 +32,7 @@ fn fetched(
             FetchProgress::Unpacking { file } => format!("{file} unpacking"),
         });
     });
-    (outcome, told.into_inner())
+    (outcome, reported.into_inner())
 }
 
 #[test]
@@ -42,26 +42,26 @@ fn second_fetch_downloads_nothing() {
     let server = Server::start(vec![honest(a.clone()), honest(b.clone())]);
     let mirror = format!("{}/some/where/", server.base);
     let set = set_of(vec![file("a.bin", &a), file("b.bin", &b)], None);
-    let (outcome, told) = fetched(&set, datasets.path(), Some(&mirror));
+    let (outcome, reported) = fetched(&set, datasets.path(), Some(&mirror));
     let folder = outcome.unwrap();
     assert_eq!(folder, datasets.path().join("toy"));
-    assert_eq!(told, ["a.bin done", "b.bin done"]);
+    assert_eq!(reported, ["a.bin done", "b.bin done"]);
     assert!(
         fs::read(folder.join("a.bin")).unwrap() == a
             && fs::read(folder.join("b.bin")).unwrap() == b
     );
     assert!(server.requests()[1].starts_with("get /some/where/b.bin "));
-    // The server has gone; nothing is asked for.
-    let (outcome, told) = fetched(&set, datasets.path(), Some(&mirror));
+    // The server has stopped; a request would fail.
+    let (outcome, reported) = fetched(&set, datasets.path(), Some(&mirror));
     assert!(outcome.is_ok());
-    assert_eq!(told, ["a.bin here", "b.bin here"]);
-    // Nor while somebody else is at it.
+    assert_eq!(reported, ["a.bin here", "b.bin here"]);
+    // Nor while another process holds the lock.
     let held = lock(&folder).unwrap();
     let error = fetched(&set, datasets.path(), Some(&mirror)).0.unwrap_err();
     assert!(matches!(error, FetchError::Busy { folder: busy } if busy == folder));
     drop(held);
     assert!(fetched(&set, datasets.path(), Some(&mirror)).0.is_ok());
-    // Nor is another file written over.
+    // Nor is another file overwritten.
     fs::write(folder.join("b.bin"), "mylabs").unwrap();
     let (outcome, _) = fetched(&set, datasets.path(), Some(&mirror));
     let path = folder.join("b.bin");
@@ -69,7 +69,7 @@ fn second_fetch_downloads_nothing() {
     assert_eq!(fs::read(folder.join("b.bin")).unwrap(), b"mylabs");
 }
 
-/// As in a folder that may only be read, which a test that is run by root cannot make.
+/// As in a read-only folder, which a test run by root cannot create.
 #[test]
 fn complete_set_needs_no_lock() {
     let (a, b) = (content(), b"labels".to_vec());
@@ -79,9 +79,9 @@ fn complete_set_needs_no_lock() {
     fs::write(folder.join("a.bin"), &a).unwrap();
     fs::write(folder.join("b.bin"), &b).unwrap();
     let set = set_of(vec![file("a.bin", &a), file("b.bin", &b)], None);
-    let (outcome, told) = fetched(&set, datasets.path(), None);
+    let (outcome, reported) = fetched(&set, datasets.path(), None);
     assert_eq!(
-        (outcome.unwrap(), told),
+        (outcome.unwrap(), reported),
         (folder.clone(), vec!["a.bin here".to_owned(), "b.bin here".to_owned()])
     );
     fs::remove_file(folder.join("b.bin")).unwrap();
@@ -103,14 +103,14 @@ fn archives_are_unpacked_and_removed() {
     let set = set_of(vec![RemoteFile { kind, ..file("a.tar.gz", &archive) }], None);
     let datasets = tempfile::tempdir().unwrap();
     let server = Server::start(vec![honest(archive.clone())]);
-    let (outcome, told) = fetched(&set, datasets.path(), Some(&server.base));
+    let (outcome, reported) = fetched(&set, datasets.path(), Some(&server.base));
     let folder = outcome.unwrap();
     assert_eq!(folder, datasets.path().join("toy/inside"));
-    assert_eq!(told, ["a.tar.gz done", "a.tar.gz unpacking"]);
+    assert_eq!(reported, ["a.tar.gz done", "a.tar.gz unpacking"]);
     assert_eq!(fs::read(folder.join("a.bin")).unwrap(), b"hello");
     assert!(!datasets.path().join("toy/a.tar.gz").exists());
     assert_eq!(fetched(&set, datasets.path(), None).1, ["a.tar.gz here"]);
-    // An archive that was put there by hand is unpacked without asking anybody.
+    // An archive that was put there by hand is unpacked without a request.
     let by_hand = tempfile::tempdir().unwrap();
     fs::create_dir(by_hand.path().join("toy")).unwrap();
     fs::write(by_hand.path().join("toy/a.tar.gz"), &archive).unwrap();

@@ -1,4 +1,4 @@
-//! One picture, of any size and channels, into one image of the target's shape.
+//! Preprocessing of one image, of any size and channels, to the target's shape.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -18,15 +18,15 @@ struct Rect {
     height: usize,
 }
 
-/// Writes `picture` as `preprocess` asks into `out` (`[H, W, C]` bytes). The error is one line.
+/// Preprocesses `image` into `out` (`[H, W, C]` bytes). The error is one line.
 pub(crate) fn fit_image(
-    picture: &DecodedImage<'_>,
+    image: &DecodedImage<'_>,
     preprocess: &Preprocess,
     out: &mut [u8],
 ) -> Result<(), String> {
     let [height, width, channels] = preprocess.shape();
-    let (source, target) = placement(preprocess, [picture.height as usize, picture.width as usize]);
-    let pixels = convert(picture, source, preprocess);
+    let (source, target) = placement(preprocess, [image.height as usize, image.width as usize]);
+    let pixels = convert(image, source, preprocess);
     let (from, to) = ([source.height, source.width], [target.height, target.width]);
     if target == (Rect { x: 0, y: 0, width, height }) {
         return resample(&pixels, from, out, to, channels, preprocess.filter)
@@ -58,7 +58,8 @@ pub(crate) fn to_float(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Which part of a picture of `[h, w]` goes to which part of the image.
+/// The rectangle of an image of size `[h, w]` that is read, and the rectangle of the target that it
+/// fills.
 fn placement(preprocess: &Preprocess, [h, w]: [usize; 2]) -> (Rect, Rect) {
     let [height, width, _] = preprocess.shape();
     let [cut_h, cut_w] =
@@ -81,12 +82,12 @@ fn placement(preprocess: &Preprocess, [h, w]: [usize; 2]) -> (Rect, Rect) {
     (Rect { x: source.x + (w - cut_w) / 2, y: source.y + (h - cut_h) / 2, ..source }, target)
 }
 
-/// `side · by / over`, to the nearest, at least 1.
+/// `side · by / over`, rounded to nearest, at least 1.
 fn scaled(side: usize, by: usize, over: usize) -> usize {
     ((2 * side * by + over) / (2 * over)).max(1)
 }
 
-/// The same without a cut before; sizes are `[height, width]`.
+/// The rectangles without [`crop`](Preprocess::crop); sizes are `[height, width]`.
 fn geometry(fit: Fit, from: [usize; 2], to: [usize; 2]) -> (Rect, Rect) {
     let ([h, w], [height, width]) = (from, to);
     let whole = Rect { x: 0, y: 0, width: w, height: h };
@@ -120,7 +121,7 @@ fn geometry(fit: Fit, from: [usize; 2], to: [usize; 2]) -> (Rect, Rect) {
     }
 }
 
-/// The colour of the margin, in as many channels as the image has.
+/// The background color, in as many channels as the target has.
 fn margin(preprocess: &Preprocess) -> [u8; 4] {
     let [r, g, b] = preprocess.background;
     match preprocess.channels {
@@ -130,40 +131,31 @@ fn margin(preprocess: &Preprocess) -> [u8; 4] {
 }
 
 /// The pixels of `rect`, composited on the background and converted to the target's channels.
-fn convert<'a>(
-    picture: &'a DecodedImage<'_>,
-    rect: Rect,
-    preprocess: &Preprocess,
-) -> Cow<'a, [u8]> {
-    let width = picture.width as usize;
-    let from = usize::from(picture.channels);
-    let whole = rect.width == width && rect.height == picture.height as usize;
-    if whole && picture.channels == preprocess.channels {
-        return Cow::Borrowed(&picture.pixels);
+fn convert<'a>(image: &'a DecodedImage<'_>, rect: Rect, preprocess: &Preprocess) -> Cow<'a, [u8]> {
+    let width = image.width as usize;
+    let from = usize::from(image.channels);
+    let whole = rect.width == width && rect.height == image.height as usize;
+    if whole && image.channels == preprocess.channels {
+        return Cow::Borrowed(&image.pixels);
     }
     let mut pixels =
         Vec::with_capacity(rect.width * rect.height * usize::from(preprocess.channels));
     for y in rect.y..rect.y + rect.height {
         let start = (y * width + rect.x) * from;
-        convert_row(
-            &picture.pixels[start..start + rect.width * from],
-            from,
-            preprocess,
-            &mut pixels,
-        );
+        convert_row(&image.pixels[start..start + rect.width * from], from, preprocess, &mut pixels);
     }
     Cow::Owned(pixels)
 }
 
 fn convert_row(row: &[u8], from: usize, preprocess: &Preprocess, out: &mut Vec<u8>) {
     let background = preprocess.background;
-    let grey_background = luma(background);
+    let gray_background = luma(background);
     let rgb_over = |p: &[u8]| [0, 1, 2].map(|c| over(p[c], p[3], background[c]));
     match (from, preprocess.channels) {
         (1, 1) | (3, 3) | (4, 4) => out.extend_from_slice(row),
         (1, 3) => out.extend(row.iter().flat_map(|&v| [v; 3])),
         (1, _) => out.extend(row.iter().flat_map(|&v| [v, v, v, 255])),
-        (2, 1) => out.extend(row.chunks_exact(2).map(|p| over(p[0], p[1], grey_background))),
+        (2, 1) => out.extend(row.chunks_exact(2).map(|p| over(p[0], p[1], gray_background))),
         (2, 3) => {
             out.extend(row.chunks_exact(2).flat_map(|p| background.map(|b| over(p[0], p[1], b))))
         }
@@ -181,7 +173,8 @@ fn over(value: u8, alpha: u8, below: u8) -> u8 {
     ((value * alpha + below * (255 - alpha) + 127) / 255) as u8
 }
 
-/// Luma of Rec. 601 in 16-bit fixed point, to the bit as Pillow's `convert("L")`; grey stays what it is.
+/// Luma of Rec. 601 in 16-bit fixed point, bit-identical to Pillow's `convert("L")`; gray is
+/// unchanged.
 fn luma([r, g, b]: [u8; 3]) -> u8 {
     ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + (1 << 15)) >> 16) as u8
 }

@@ -1,20 +1,20 @@
 use super::*;
 use imaging::ResizeFilter;
 
-fn picture(width: u32, height: u32, channels: u8, pixels: Vec<u8>) -> DecodedImage<'static> {
+fn decoded(width: u32, height: u32, channels: u8, pixels: Vec<u8>) -> DecodedImage<'static> {
     assert_eq!(pixels.len(), (width * height) as usize * usize::from(channels));
     DecodedImage { width, height, channels, pixels: Cow::Owned(pixels) }
 }
 
-fn fitted(picture: &DecodedImage<'_>, preprocess: &Preprocess) -> Vec<u8> {
+fn fitted(image: &DecodedImage<'_>, preprocess: &Preprocess) -> Vec<u8> {
     let mut out = vec![99; preprocess.image_len()];
-    fit_image(picture, preprocess, &mut out).unwrap();
+    fit_image(image, preprocess, &mut out).unwrap();
     out
 }
 
 fn counting(width: u32, height: u32, channels: u8) -> DecodedImage<'static> {
     let bytes = width * height * u32::from(channels);
-    picture(width, height, channels, (0..bytes).map(|i| (i * 37 % 251) as u8).collect())
+    decoded(width, height, channels, (0..bytes).map(|i| (i * 37 % 251) as u8).collect())
 }
 
 const ALL: [Fit; 3] = [Fit::Crop, Fit::Pad, Fit::Stretch];
@@ -33,14 +33,14 @@ fn the_right_size_passes_through_exactly() {
 
 #[test]
 fn crop_takes_the_centre_of_the_target_shape() {
-    // 6×2 → 2×2: columns 2 and 3, untouched.
-    let wide = picture(6, 2, 1, (0..12).collect());
+    // 6×2 → 2×2: columns 2 and 3, unchanged.
+    let wide = decoded(6, 2, 1, (0..12).collect());
     assert_eq!(fitted(&wide, &Preprocess::new([2, 2], 1)), [2, 3, 8, 9]);
-    // 2×5 (width × height) → rows 1 and 2 of 5 (the odd row is left below).
-    let tall = picture(2, 5, 1, (0..10).collect());
+    // 2×5 (width × height) → rows 1 and 2 of 5 (the odd row is cut at the bottom).
+    let tall = decoded(2, 5, 1, (0..10).collect());
     assert_eq!(fitted(&tall, &Preprocess::new([2, 2], 1)), [2, 3, 4, 5]);
     // A non-square target: 4×4 → 2 rows × 4 columns.
-    let square = picture(4, 4, 1, (0..16).collect());
+    let square = decoded(4, 4, 1, (0..16).collect());
     assert_eq!(fitted(&square, &Preprocess::new([2, 4], 1)), (4..12).collect::<Vec<u8>>());
 }
 
@@ -70,7 +70,7 @@ fn geometry_of_every_fit_stays_inside() {
 
 #[test]
 fn pad_centres_without_enlarging() {
-    let source = picture(2, 1, 1, vec![7, 8]);
+    let source = decoded(2, 1, 1, vec![7, 8]);
     let preprocess =
         Preprocess { fit: Fit::Pad, background: [50; 3], ..Preprocess::new([3, 4], 1) };
     assert_eq!(fitted(&source, &preprocess), [50, 50, 50, 50, 50, 7, 8, 50, 50, 50, 50, 50]);
@@ -79,7 +79,7 @@ fn pad_centres_without_enlarging() {
 #[test]
 fn pad_scales_down_what_is_larger() {
     // 8 wide, 4 high, white → 4×4: a band of two rows.
-    let source = picture(8, 4, 3, vec![255; 96]);
+    let source = decoded(8, 4, 3, vec![255; 96]);
     let preprocess =
         Preprocess { fit: Fit::Pad, background: [1, 2, 3], ..Preprocess::new([4, 4], 3) };
     let image = fitted(&source, &preprocess);
@@ -89,7 +89,7 @@ fn pad_scales_down_what_is_larger() {
 
 #[test]
 fn pad_of_four_channels_is_transparent() {
-    let source = picture(1, 1, 3, vec![10, 20, 30]);
+    let source = decoded(1, 1, 3, vec![10, 20, 30]);
     let preprocess =
         Preprocess { fit: Fit::Pad, background: [1, 2, 3], ..Preprocess::new([1, 3], 4) };
     assert_eq!(fitted(&source, &preprocess), [1, 2, 3, 0, 10, 20, 30, 255, 1, 2, 3, 0]);
@@ -98,21 +98,21 @@ fn pad_of_four_channels_is_transparent() {
 #[test]
 fn alpha_is_composited_exactly() {
     let pixels = vec![200, 100, 0, 255, 200, 100, 0, 0, 200, 100, 0, 128, 200, 100, 0, 1];
-    let source = picture(4, 1, 4, pixels.clone());
+    let source = decoded(4, 1, 4, pixels.clone());
     let on = Preprocess { background: [10, 20, 30], ..Preprocess::new([1, 4], 3) };
     // 128: (200·128 + 10·127) / 255 = 105.4, (100·128 + 20·127) / 255 = 60.2, 30·127 / 255 = 14.9.
     // 1: (200 + 2540) / 255 = 10.7, (100 + 5080) / 255 = 20.3, 7620 / 255 = 29.9.
     let wanted = [200, 100, 0, 10, 20, 30, 105, 60, 15, 11, 20, 30];
     assert_eq!(fitted(&source, &on), wanted);
     assert_eq!(fitted(&source, &Preprocess { channels: 4, ..on.clone() }), pixels, "alpha is kept");
-    let grey = fitted(&source, &Preprocess { channels: 1, ..on });
+    let gray = fitted(&source, &Preprocess { channels: 1, ..on });
     let luma_of = |p: &[u8]| luma([p[0], p[1], p[2]]);
-    assert_eq!(grey, wanted.chunks(3).map(luma_of).collect::<Vec<_>>());
+    assert_eq!(gray, wanted.chunks(3).map(luma_of).collect::<Vec<_>>());
 }
 
 #[test]
-fn grey_with_alpha_converts_to_every_channel_count() {
-    let source = picture(2, 1, 2, vec![100, 255, 100, 0]);
+fn gray_with_alpha_converts_to_every_channel_count() {
+    let source = decoded(2, 1, 2, vec![100, 255, 100, 0]);
     let to = |channels| {
         fitted(&source, &Preprocess { background: [9, 9, 9], ..Preprocess::new([1, 2], channels) })
     };
@@ -129,26 +129,26 @@ fn luma_is_that_of_rec_601() {
     {
         assert_eq!(luma(rgb), wanted, "{rgb:?}");
     }
-    for grey in 0..=255 {
-        assert_eq!(luma([grey; 3]), grey);
+    for gray in 0..=255 {
+        assert_eq!(luma([gray; 3]), gray);
     }
-    let source = picture(1, 1, 1, vec![77]);
+    let source = decoded(1, 1, 1, vec![77]);
     assert_eq!(fitted(&source, &Preprocess::new([1, 1], 3)), [77; 3]);
 }
 
 #[test]
 fn scaling_down_is_antialiased() {
-    // A checkerboard of single pixels must become its mean, not one of its colours.
+    // A checkerboard of single pixels must become its mean, not one of its colors.
     let board = (0..64 * 64).map(|i| if (i / 64 + i % 64) % 2 == 0 { 255 } else { 0 }).collect();
-    let image = fitted(&picture(64, 64, 1, board), &Preprocess::new([8, 8], 1));
+    let image = fitted(&decoded(64, 64, 1, board), &Preprocess::new([8, 8], 1));
     assert!(image.iter().all(|&v| (118..=138).contains(&v)), "{image:?}");
 }
 
 #[test]
-fn colours_of_transparent_pixels_do_not_bleed() {
+fn colors_of_transparent_pixels_do_not_bleed() {
     // Left half opaque red, right half transparent green: no green may appear.
     let row = [[255, 0, 0, 255].repeat(8), [0, 255, 0, 0].repeat(8)].concat();
-    let source = picture(16, 16, 4, row.repeat(16));
+    let source = decoded(16, 16, 4, row.repeat(16));
     for pixel in fitted(&source, &Preprocess::new([4, 4], 4)).chunks(4) {
         assert!(pixel[3] == 0 || pixel[1] == 0, "{pixel:?}");
     }
@@ -156,14 +156,15 @@ fn colours_of_transparent_pixels_do_not_bleed() {
 
 #[test]
 fn a_crop_comes_first_and_is_centred() {
-    // 6×4 (width × height): the 2×2 in the middle, untouched.
-    let source = picture(6, 4, 1, (0..24).collect());
+    // 6×4 (width × height): the 2×2 in the middle, unchanged.
+    let source = decoded(6, 4, 1, (0..24).collect());
     let cut = Preprocess { crop: Some([2, 2]), ..Preprocess::new([2, 2], 1) };
     assert_eq!(fitted(&source, &cut), [8, 9, 14, 15]);
-    // A side that is smaller than the crop is taken whole: 3 of 6 columns, all 4 rows, of which 3 are left.
+    // A side that is smaller than the crop is kept whole: 3 of 6 columns, all 4 rows, of which 3
+    // are left.
     let cut = Preprocess { crop: Some([100, 3]), ..Preprocess::new([3, 3], 1) };
     assert_eq!(fitted(&source, &cut), [1, 2, 3, 7, 8, 9, 13, 14, 15]);
-    // CelebA: 108 of 178×218, the same pixels as cutting first and fitting then.
+    // CelebA: 108 of 178×218 gives the same pixels as cropping first and fitting then.
     let face = counting(178, 218, 3);
     let inner =
         (55..163).flat_map(|y| face.pixels[(y * 178 + 35) * 3..][..108 * 3].to_vec()).collect();
@@ -172,7 +173,7 @@ fn a_crop_comes_first_and_is_centred() {
         let cut = Preprocess { crop: Some([108, 108]), ..plain.clone() };
         assert_eq!(
             fitted(&face, &cut),
-            fitted(&picture(108, 108, 3, Vec::clone(&inner)), &plain),
+            fitted(&decoded(108, 108, 3, Vec::clone(&inner)), &plain),
             "{fit:?}"
         );
     }
@@ -180,15 +181,16 @@ fn a_crop_comes_first_and_is_centred() {
 
 #[test]
 fn a_larger_shorter_side_shows_less() {
-    // Shorter side 8 brought to 4, the 2×2 in the middle: the 4×4 in the middle of 12×8.
+    // The shorter side 8 becomes 4, and the 2×2 in the middle is taken: the 4×4 in the middle of
+    // 12×8.
     let source = counting(12, 8, 1);
     let middle = (2..6).flat_map(|y| source.pixels[y * 12 + 4..][..4].to_vec()).collect();
     let less = Preprocess { min_side: Some(4), ..Preprocess::new([2, 2], 1) };
     assert_eq!(
         fitted(&source, &less),
-        fitted(&picture(4, 4, 1, middle), &Preprocess::new([2, 2], 1))
+        fitted(&decoded(4, 4, 1, middle), &Preprocess::new([2, 2], 1))
     );
-    // The target's own side is the plain crop.
+    // The target's own side equals the plain crop.
     for (w, h) in [(12, 8), (5, 9), (64, 64), (3, 500), (2, 2)] {
         let source = counting(w, h, 3);
         let plain = Preprocess::new([6, 6], 3);
@@ -225,9 +227,9 @@ fn filters_do_what_their_names_say() {
     let by = |filter, source: &DecodedImage<'_>, side| {
         fitted(source, &Preprocess { filter, ..Preprocess::new([side, side], 1) })
     };
-    // Two colours, enlarged: only one filter keeps to them.
-    let board = picture(2, 2, 1, vec![0, 255, 255, 0]);
-    let colours = |filter| by(filter, &board, 4).iter().filter(|&&v| v != 0 && v != 255).count();
+    // Two colors, enlarged: only one filter adds no other color.
+    let board = decoded(2, 2, 1, vec![0, 255, 255, 0]);
+    let colors = |filter| by(filter, &board, 4).iter().filter(|&&v| v != 0 && v != 255).count();
     assert_eq!(
         by(ResizeFilter::Nearest, &board, 4),
         [0, 0, 255, 255, 0, 0, 255, 255, 255, 255, 0, 0, 255, 255, 0, 0]
@@ -235,13 +237,13 @@ fn filters_do_what_their_names_say() {
     assert!(
         [ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos3]
             .into_iter()
-            .all(|filter| colours(filter) > 0)
+            .all(|filter| colors(filter) > 0)
     );
-    // Halved: a box is the mean of four.
-    let small = picture(4, 4, 1, vec![0, 4, 100, 100, 8, 12, 100, 100, 1, 1, 7, 9, 1, 1, 9, 7]);
+    // Halved: the box filter takes the mean of four pixels.
+    let small = decoded(4, 4, 1, vec![0, 4, 100, 100, 8, 12, 100, 100, 1, 1, 7, 9, 1, 1, 9, 7]);
     assert_eq!(by(ResizeFilter::Box, &small, 2), [6, 100, 1, 8]);
     let fine = (0..64 * 64).map(|i| if (i / 64 + i % 64) % 2 == 0 { 255 } else { 0 }).collect();
-    let fine = picture(64, 64, 1, fine);
+    let fine = decoded(64, 64, 1, fine);
     for filter in
         [ResizeFilter::Lanczos3, ResizeFilter::Bicubic, ResizeFilter::Bilinear, ResizeFilter::Box]
     {

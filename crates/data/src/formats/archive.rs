@@ -1,8 +1,9 @@
-//! Pictures inside a zip or tar archive, read where they lie: nothing is unpacked to disk, and names are only names.
+//! Images inside a zip or tar archive, read in place: nothing is unpacked to disk.
 //!
-//! A file counts as a picture by its extension. The order is that of the names' bytes (shard by shard). Labels are those of WebDataset, else
-//! the first folders' names as in a folder of images; folders that hold everything else are left out first. `train` beside
-//! `test` (or `val`) are splits, and an `attributes.csv` is read.
+//! A file is an image by its extension. Images are ordered by the bytes of their names (shard by
+//! shard). Labels are WebDataset's, else the names of the first folders as in a folder of images;
+//! folders that hold all files are stripped first. A folder `train` with `test` (or `val`) gives
+//! splits, and an `attributes.csv` is read.
 
 use std::path::{Path, PathBuf};
 
@@ -14,25 +15,25 @@ use crate::decode::has_image_extension;
 use crate::error::DataError;
 use crate::source::{EncodedStore, Split};
 
-/// How the contents of an archive's files are found.
+/// Access to the contents of an archive's files.
 pub(super) trait ArchiveReader: Send + Sync {
-    /// What it is, for messages.
+    /// The format's name, for messages.
     fn format(&self) -> &'static str;
 
     /// The content of a file, at most [`MAX_DECODED_BYTES`](crate::MAX_DECODED_BYTES).
     fn read(&self, number: usize) -> Result<Vec<u8>, String>;
 
-    /// Frees what `read` needs.
+    /// Frees the memory that only `read` needs.
     fn drop_cache(&mut self) {}
 }
 
 /// A file in an archive.
 #[derive(Debug)]
 pub(crate) struct ArchiveMember {
-    /// Which of several archives that are one set it is in.
+    /// The index of its archive, where several archives are one dataset.
     pub shard: u32,
     pub name: String,
-    /// Its number in the container.
+    /// Its index in the archive reader.
     pub number: usize,
 }
 
@@ -46,7 +47,7 @@ pub(super) struct ArchiveSource {
 }
 
 impl ArchiveSource {
-    /// Finds the images of `split` among the files, whose names [`checked_name`] made.
+    /// Finds the images of `split` among the files, whose names come from [`checked_name`].
     pub fn new(
         path: &Path,
         container: Box<dyn ArchiveReader>,
@@ -59,7 +60,7 @@ impl ArchiveSource {
             .find(|pair| (pair[0].shard, &pair[0].name) == (pair[1].shard, &pair[1].name))
         {
             let problem = format!(
-                "two of its files are called {:?}: pack it anew, each file once",
+                "two of its files are called {:?}: repack it with each file once",
                 pair[0].name
             );
             return Err(DataError::malformed(container.format(), path, problem));
@@ -71,7 +72,7 @@ impl ArchiveSource {
             [table::FILE_NAME, &format!("{prefix}{}", table::FILE_NAME)]
                 .contains(&member.name.as_str())
         };
-        // The one inside the split's folder sorts behind the common one.
+        // The table inside the split's folder sorts after the common one.
         let table = members.iter().rposition(is_table).map(|at| members.remove(at));
         members.retain_mut(|member| match member.name.strip_prefix(&prefix) {
             Some(rest) => {
@@ -131,24 +132,23 @@ impl EncodedStore for ArchiveSource {
     }
 }
 
-/// The name of a member, `/` between its parts; the error says why an archive with such a name is refused.
+/// The name of a file, with `/` between its components. The error is the reason for which an
+/// archive with such a name is refused.
 ///
-/// Nothing is written under these names, but an archive that means harm is not to be learned from.
+/// Nothing is written under these names, but a malicious archive must not become training data.
 pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, String> {
     let shown = String::from_utf8_lossy(bytes);
     let Ok(name) = std::str::from_utf8(bytes) else {
-        return Err(format!("the name of {shown:?} is not UTF-8: rename it and pack anew"));
+        return Err(format!("the name of {shown:?} is not UTF-8: rename it and repack"));
     };
     let name = name.replace('\\', "/");
     let drive = name.as_bytes().get(1) == Some(&b':') && name.as_bytes()[0].is_ascii_alphabetic();
     if name.starts_with('/') || drive {
-        return Err(format!(
-            "it holds {shown:?}, an absolute path: pack it anew with relative ones"
-        ));
+        return Err(format!("it holds {shown:?}, an absolute path: repack it with relative ones"));
     }
     if name.split('/').any(|part| part == "..") {
         return Err(format!(
-            "it holds {shown:?}, a path that leads out of it: pack it anew without `..`"
+            "it holds {shown:?}, a path that leads out of it: repack it without `..`"
         ));
     }
     if name.contains('\0') {
@@ -161,7 +161,7 @@ pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, String> {
         .join("/"))
 }
 
-/// The content of a member that is text.
+/// The content of a text file.
 pub(super) fn read_text(
     path: &Path,
     container: &dyn ArchiveReader,
@@ -186,7 +186,7 @@ fn attributes_of(
 ) -> Result<Attributes, DataError> {
     let bytes = read_text(path, container, table)?;
     let table_path = path.join(&table.name);
-    // A table beside the splits' folders names them, and has the other split's rows.
+    // A table outside the splits' folders names them, and has the rows of the other split too.
     let prefix = if table.name == table::FILE_NAME { prefix } else { "" };
     let names: Vec<String> = images.iter().map(|image| format!("{prefix}{}", image.name)).collect();
     let elsewhere = |file: &str| !file.starts_with(prefix);
@@ -197,12 +197,12 @@ fn attributes_of(
     )
 }
 
-/// Dot files, and what archive tools of one system leave for another.
+/// Dot files, and the folder that macOS adds to archives.
 fn is_hidden(name: &str) -> bool {
     name.split('/').any(|part| part.starts_with('.') || part == "__MACOSX")
 }
 
-/// Leaves out the folders in which everything lies.
+/// Strips the folders that hold all files.
 fn strip_common_folders(members: &mut [ArchiveMember]) {
     let Some(first) = members.first() else { return };
     let mut common = first.name.rfind('/').map_or(0, |slash| slash + 1);
@@ -216,7 +216,7 @@ fn strip_common_folders(members: &mut [ArchiveMember]) {
     }
 }
 
-/// The folder of the split, with its slash; empty where there are no splits.
+/// The folder of the split, with its slash; empty without splits.
 fn split_prefix(path: &Path, members: &[ArchiveMember], split: Split) -> Result<String, DataError> {
     let mut folders: Vec<&str> =
         members.iter().filter_map(|member| Some(member.name.split_once('/')?.0)).collect();

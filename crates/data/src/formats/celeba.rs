@@ -1,8 +1,9 @@
-//! CelebA: aligned faces in `img_align_celeba`, with the forty attributes of `list_attr_celeba.txt` and the splits of
-//! `list_eval_partition.txt`.
+//! CelebA: aligned faces in `img_align_celeba`, with the forty attributes of `list_attr_celeba.txt`
+//! and the splits of `list_eval_partition.txt`.
 //!
-//! <https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html>. The lists lie beside the images' folder, or in `Anno` and `Eval` as they
-//! are handed out. The training split is partition 0, the test split partition 2.
+//! <https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html>. The lists are in the folder above the
+//! images, or in `Anno` and `Eval` as distributed. The training split is partition 0, the test
+//! split partition 2.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ fn open(path: &Path, split: Split) -> Result<FolderSource, DataError> {
         .ok_or_else(|| no(IMAGES[0]))?;
     let files = folder::list(&root)?;
     let names = names(&files, &root)?;
-    // All of them must be there, whatever the split.
+    // All images must be there, whatever the split.
     let table = attribute_table(&list)?;
     let all = table.match_images(&list, names.iter().map(String::as_str), |_| false)?;
     let partition = match first_file(path, &PARTITION) {
@@ -90,7 +91,8 @@ fn read(path: &Path) -> Result<String, DataError> {
         .map_err(|_| DataError::malformed("CelebA list", path, "it is not UTF-8".to_owned()))
 }
 
-/// The number of rows, the attributes' names, and a row for each image: its name and -1 or 1 for each attribute.
+/// Parses the number of rows, the attributes' names, and one row per image: its name and -1 or 1
+/// for each attribute.
 fn attribute_table(path: &Path) -> Result<AttributeTable, DataError> {
     let bad = |problem: String| DataError::malformed("CelebA list", path, problem);
     let text = read(path)?;
@@ -128,7 +130,7 @@ fn attribute_table(path: &Path) -> Result<AttributeTable, DataError> {
     }
     if files.len() != promised {
         return Err(bad(format!(
-            "truncated: {promised} rows promised, but it holds {}",
+            "truncated: {promised} rows declared, but it holds {}",
             files.len()
         )));
     }

@@ -1,8 +1,9 @@
-//! CIFAR-10 and CIFAR-100 in their binary versions: records of 1 or 2 labels and 32×32 pixels in three planes.
+//! CIFAR-10 and CIFAR-100 in their binary versions: records of 1 or 2 labels and 32×32 pixels in
+//! three planes.
 //!
-//! <https://www.cs.toronto.edu/~kriz/cifar.html>. A folder holds `data_batch_1.bin` to `data_batch_5.bin` and
-//! `test_batch.bin` (10), or `train.bin` and `test.bin` (100); a single file is what it is. CIFAR-100's coarse labels are an
-//! attribute.
+//! <https://www.cs.toronto.edu/~kriz/cifar.html>. A folder holds `data_batch_1.bin` to
+//! `data_batch_5.bin` and `test_batch.bin` (10), or `train.bin` and `test.bin` (100); a single file
+//! is a dataset of its own. CIFAR-100's coarse labels are an attribute.
 
 use std::path::{Path, PathBuf};
 
@@ -14,14 +15,14 @@ use crate::source::Split;
 
 const SIDE: usize = 32;
 
-/// One of the two sets.
+/// One of the two datasets.
 struct Cifar {
     name: &'static str,
-    /// The largest value of each label byte of a record; the last is the class.
+    /// The largest value of each label byte of a record; the last byte is the class.
     labels: &'static [u8],
-    /// The names of the values of each label, one a line.
+    /// The files with the names of each label's values, one per line.
     names: &'static [&'static str],
-    /// What the values are called where that file is missing.
+    /// The names to use if that file is missing.
     known: &'static [&'static str],
     test: &'static str,
 }
@@ -174,7 +175,8 @@ fn in_folder(set: &Cifar, folder: &Path, split: Split) -> Result<Vec<PathBuf>, D
     let present: Vec<usize> = (1..=5).filter(|&k| batch(k).is_file()).collect();
     match present.last() {
         None => Err(none("data_batch_1.bin to data_batch_5.bin")),
-        // A missing one in the middle was lost on the way; a set cut down on purpose is cut at its end.
+        // A missing file in the middle is a loss; a dataset that was cut down on purpose lacks the
+        // last files.
         Some(&last) if present.len() < last => {
             Err(none(&format!("data_batch_1.bin to data_batch_{last}.bin, and one is missing")))
         }
@@ -182,13 +184,13 @@ fn in_folder(set: &Cifar, folder: &Path, split: Split) -> Result<Vec<PathBuf>, D
     }
 }
 
-/// The file that was named; for the test split, the one beside a training file.
+/// The file at this path; for the test split, the one in the folder of a training file.
 fn of_file(set: &Cifar, file: &Path, split: Split) -> Result<PathBuf, DataError> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     if split == Split::Train || name.contains("test") {
         return Ok(file.to_owned());
     }
     let test = file.with_file_name(set.test);
-    let missing = || no_split(file, split, format!("looked for {} beside it", set.test));
+    let missing = || no_split(file, split, format!("looked for {} next to it", set.test));
     if test.is_file() { Ok(test) } else { Err(missing()) }
 }

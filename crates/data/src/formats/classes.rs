@@ -1,4 +1,4 @@
-//! ClassLabels and splits as folder names tell them, in a folder or in an archive.
+//! Classes and splits from folder names, in a folder or in an archive.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::no_split;
 use crate::error::DataError;
 use crate::source::Split;
 
-/// Folder names of a held-out part, in order of preference.
+/// Folder names of a held-out split, in order of preference.
 const TEST_NAMES: &[&str] = &["test", "val", "valid", "validation"];
 
 /// Which of `folders`, those directly in `root`, holds the split; `None` for all of it.
@@ -25,26 +25,26 @@ pub(super) fn split_folder<'a>(
         (Split::Test, Some(_), Some(test)) => Ok(Some(test)),
         (Split::Test, ..) => {
             let wanted =
-                format!("looked for a folder `train` beside one of {}", TEST_NAMES.join(", "));
+                format!("looked for a folder `train` next to one of {}", TEST_NAMES.join(", "));
             Err(no_split(root, split, wanted))
         }
     }
 }
 
-/// The path's bytes with `/` between its parts on every system.
+/// The path's bytes with `/` between its components on every system.
 pub(super) fn sort_key(path: &Path) -> Vec<u8> {
     let parts: Vec<&[u8]> = path.iter().map(|part| part.as_encoded_bytes()).collect();
     parts.join(&b'/')
 }
 
-/// The class of each picture.
+/// The class of each image.
 pub(super) struct ClassLabels {
     pub labels: Vec<u32>,
     /// The names of classes 0, 1, ….
     pub names: Vec<String>,
 }
 
-/// A path's class is its first folder; `None` when a path lies in no folder.
+/// A path's class is its first folder; `None` if a path has no folder.
 pub(super) fn by_folder<'a>(
     root: &Path,
     paths: impl Iterator<Item = &'a Path> + Clone,
@@ -59,7 +59,7 @@ pub(super) fn by_folder<'a>(
     names.sort();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         let problem = format!(
-            "two of its folders read {:?} once what is not UTF-8 is replaced: rename one",
+            "two of its folders read {:?} once bytes that are not UTF-8 are replaced: rename one",
             pair[0]
         );
         return Err(DataError::malformed("folder", root, problem));

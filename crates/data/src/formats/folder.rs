@@ -1,9 +1,10 @@
 //! A folder of image files, sub-folders included.
 //!
-//! A file counts as an image when its name or its first bytes say so; others (texts, tables, hidden files) are ignored.
-//! The order is that of the paths' bytes, whatever the file system's. When every image lies in a sub-folder, the first
-//! sub-folder's name is its class. A folder with `train` beside `test` (or `val`) has these splits. Attributes are in
-//! `attributes.csv`, in the split's folder or the one above.
+//! A file is an image by its name or its first bytes; others (texts, tables, hidden files) are
+//! ignored. Images are ordered by the bytes of their paths, independent of the file system. If
+//! every image is in a sub-folder, the first sub-folder's name is its class. A folder `train` with
+//! `test` (or `val`) gives splits. Attributes are read from `attributes.csv` in the split's folder
+//! or the one above.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub(crate) static FORMAT: Format = Format {
     image_shape: any_shape,
 };
 
-/// The image files of a folder; each is read when it is asked for.
+/// The image files of a folder; each is read when it is loaded.
 pub(super) struct FolderSource {
     root: PathBuf,
     /// Relative to the root.
@@ -93,7 +94,8 @@ impl EncodedStore for FolderSource {
     }
 }
 
-/// The rows of the table at `path` for files of `root`, which is the table's own folder or one inside it.
+/// The rows of the table at `path` for files of `root`, which is the table's own folder or one
+/// inside it.
 fn attributes_of(path: &Path, root: &Path, files: &[PathBuf]) -> Result<Attributes, DataError> {
     let bytes = fs::read(path).map_err(|error| io(path, error))?;
     let inside =
@@ -110,7 +112,7 @@ fn attributes_of(path: &Path, root: &Path, files: &[PathBuf]) -> Result<Attribut
     )
 }
 
-/// The folder that holds the split.
+/// The folder of the split.
 fn split_folder(folder: &Path, split: Split) -> Result<PathBuf, DataError> {
     let mut folders = Vec::new();
     for entry in folder.read_dir().map_err(|error| io(folder, error))? {
@@ -120,7 +122,7 @@ fn split_folder(folder: &Path, split: Split) -> Result<PathBuf, DataError> {
         }
     }
     folders.sort();
-    // Those of other names than UTF-8 are not called train or test.
+    // Names that are not UTF-8 cannot be train or test.
     let names: Vec<&str> = folders.iter().filter_map(|path| path.file_name()?.to_str()).collect();
     Ok(classes::split_folder(folder, &names, split)?
         .map_or_else(|| folder.to_owned(), |name| folder.join(name)))
@@ -135,7 +137,7 @@ pub(super) fn list(root: &Path) -> Result<Vec<PathBuf>, DataError> {
         let path = match entry {
             Ok(entry) if !entry.file_type().is_file() => continue,
             Ok(entry) => entry.into_path(),
-            // A link to nowhere is reported as a bad image if it is called like one.
+            // A dangling link with an image's name is reported as a bad image.
             Err(error) => match error.path() {
                 Some(path) if path.is_symlink() && error.loop_ancestor().is_none() => {
                     path.to_owned()
@@ -160,7 +162,7 @@ pub(super) fn list(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(images)
 }
 
-/// Dot files, and what archive tools of one system leave for another.
+/// Dot files, and the folder that macOS adds to archives.
 fn is_hidden(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX"

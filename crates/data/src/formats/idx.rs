@@ -1,8 +1,10 @@
-//! idx, the format of MNIST: a big-endian header `[0, 0, type, dimensions]`, one `u32` a dimension, then the elements.
+//! idx, the format of MNIST: a big-endian header `[0, 0, type, dimensions]`, one `u32` per
+//! dimension, then the elements.
 //!
-//! Here the elements are unsigned bytes: images `[N, H, W]` or labels `[N]`, gzipped or not. A header is believed only as
-//! far as the file could hold what it promises, so that no lie can make us allocate. Images are read from where they lie; those of a
-//! gzipped file are unpacked into memory.
+//! The elements read here are unsigned bytes: images `[N, H, W]` or labels `[N]`, gzipped or not. A
+//! header is trusted only as far as the file could hold the declared data, so that a wrong one
+//! cannot cause an allocation. Images are read in place; those of a gzipped file are unpacked into
+//! memory.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -46,7 +48,7 @@ fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
     Ok(Confidence::Likely.when(found))
 }
 
-/// Images of one size, with labels where there are some.
+/// Images of one size, with labels if there are any.
 struct IdxSource {
     path: PathBuf,
     count: usize,
@@ -58,16 +60,16 @@ struct IdxSource {
     class_names: Vec<String>,
 }
 
-/// Where `[N, H, W]` are.
+/// Where the pixels `[N, H, W]` are.
 enum IdxPixels {
-    /// Of a gzipped file, which has no places to read from.
+    /// Of a gzipped file, which cannot be read at random positions.
     Memory(Vec<u8>),
-    /// Read when they are asked for, behind the header.
+    /// After the header; read when they are loaded.
     File(FileReader),
 }
 
 impl IdxSource {
-    /// Reads the files; `classes` names the labels, which otherwise are named by their numbers.
+    /// Reads the files; `classes` are the labels' names, by default their numbers.
     fn open(files: &IdxFiles, classes: Option<&[&str]>) -> Result<Self, DataError> {
         let ([count, height, width], pixels) =
             with_stream(&files.images, |mut stream, length, packed| {
@@ -165,9 +167,9 @@ impl Source for IdxSource {
     }
 
     fn load_with_digest(&self, index: usize) -> Result<(DecodedImage<'_>, Digest), String> {
-        let picture = self.load(index)?;
-        let digest = self.digest(&picture.pixels);
-        Ok((picture, digest))
+        let image = self.load(index)?;
+        let digest = self.digest(&image.pixels);
+        Ok((image, digest))
     }
 
     fn check(&self, index: usize) -> Result<Digest, String> {
@@ -175,7 +177,7 @@ impl Source for IdxSource {
     }
 
     fn read_ahead(&self, index: usize) {
-        // What cannot be read is reported when it is loaded.
+        // A read error is reported when the image is loaded.
         let _ = self.bytes(index);
     }
 
@@ -194,7 +196,8 @@ impl Source for IdxSource {
     }
 }
 
-/// Whether the (unpacked) file starts with an idx magic number of any element type and 1 to 4 dimensions.
+/// Whether the (unpacked) file starts with an idx magic number of any element type and 1 to 4
+/// dimensions.
 fn starts_like_idx(start: &[u8]) -> bool {
     matches!(unpacked_magic(start), Some([0, 0, 0x08 | 0x09 | 0x0B..=0x0E, 1..=4]))
 }
@@ -221,14 +224,14 @@ fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
     Ok(parsed?.1)
 }
 
-/// Height and width of the pictures, from the header alone.
+/// Height and width of the images, from the header alone.
 fn size(files: &IdxFiles) -> Result<[u32; 2], DataError> {
     let [_, height, width] =
         with_stream(&files.images, |mut stream, _, packed| parse_header::<3>(&mut stream, packed))?;
     Ok([height, width])
 }
 
-/// Calls `f` with a file's content, unpacked, the file's length, and whether it was packed.
+/// Calls `f` with a file's unpacked content, the file's length, and whether it was gzipped.
 fn with_stream<T>(
     path: &Path,
     f: impl FnOnce(&mut dyn Read, u64, bool) -> Result<T, IdxReadError>,
@@ -267,7 +270,7 @@ const fn header_bytes(dimensions: usize) -> u64 {
     4 + 4 * dimensions as u64
 }
 
-/// The sides that a header promises.
+/// The sides that a header declares.
 fn parse_header<const D: usize>(
     mut stream: impl Read,
     packed: bool,
@@ -293,7 +296,8 @@ fn parse_header<const D: usize>(
     Ok(sides)
 }
 
-/// Parses the stream of a file of `length` bytes, `packed` by gzip or not, which may become `limit` bytes if it is.
+/// Parses the stream of a file of `length` bytes, gzipped (`packed`) or not; a gzipped one may
+/// unpack to `limit` bytes.
 fn parse<const D: usize>(
     mut stream: impl Read,
     length: u64,
@@ -320,7 +324,7 @@ fn parse<const D: usize>(
     data.try_reserve_exact(size).map_err(|_| IdxReadError::Memory(expected))?;
     let read = stream.by_ref().take(expected).read_to_end(&mut data);
     read.map_err(|error| read_failure(error, packed))?;
-    // Reading on to the end also has gzip verify its checksum.
+    // Reading to the end also makes gzip verify its checksum.
     let more = stream.read(&mut [0]).map_err(|error| read_failure(error, packed))?;
     check_length(expected, data.len() as u64 + more as u64)?;
     Ok((sides, data))
@@ -331,7 +335,7 @@ fn elements(sides: &[u32]) -> u64 {
     sides.iter().map(|&side| u64::from(side)).product()
 }
 
-/// That a file holds what it promises, and nothing else.
+/// Checks that a file holds exactly the declared number of bytes.
 fn check_length(expected: u64, held: u64) -> Result<(), IdxReadError> {
     match held.cmp(&expected) {
         Ordering::Less => Err(truncated(expected, format!("holds {held}"))),
@@ -374,7 +378,7 @@ fn read_header_part(
     Ok(part)
 }
 
-/// HttpError inside a gzip stream is the file's; other trouble is the system's.
+/// Errors inside a gzip stream are defects of the file; others are the operating system's.
 fn read_failure(error: io::Error, packed: bool) -> IdxReadError {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     match error.kind() {

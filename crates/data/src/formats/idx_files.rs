@@ -1,7 +1,7 @@
-//! Which idx file is meant, and which labels belong to it: the names that MNIST made usual.
+//! Which idx files are a dataset, by MNIST's file names.
 //!
-//! `train-images-idx3-ubyte.gz` stands beside `train-labels-idx1-ubyte.gz`, `t10k-…` is the test split; `.gz` may be
-//! missing on either, and a dot may stand for the dash before `idx3`.
+//! `train-images-idx3-ubyte.gz` belongs with `train-labels-idx1-ubyte.gz`, `t10k-…` is the test
+//! split; `.gz` may be missing on either, and a dot may replace the dash before `idx3`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +10,18 @@ use crate::decode::has_image_extension;
 use crate::error::DataError;
 use crate::source::Split;
 
-/// How many files of a folder, other than images by their names, are looked into.
+/// How many files of a folder, without those named as images, are opened to look for a magic
+/// number.
 const LOOKED_INTO: usize = 64;
 
-/// An images file and the labels beside it.
+/// A file of images and its labels.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct IdxFiles {
     pub images: PathBuf,
     pub labels: Option<PathBuf>,
 }
 
-/// The files of `split` in a folder, or for a file that was named.
+/// The files of `split` in a folder, or for a single file.
 pub(super) fn find(path: &Path, split: Split) -> Result<IdxFiles, DataError> {
     if path.is_dir() { in_folder(path, split) } else { for_file(path, split) }
 }
@@ -35,7 +36,7 @@ fn in_folder(folder: &Path, split: Split) -> Result<IdxFiles, DataError> {
     if chosen.is_empty() && split == Split::Train {
         chosen = of(None);
     }
-    // Where a file is there both packed and unpacked, either will do.
+    // Of a gzipped and an unpacked copy of one file, either will do.
     chosen.dedup_by(|b, a| without_gz(a) == without_gz(b));
     match chosen.as_slice() {
         [file] => Ok(with_labels(file)),
@@ -47,7 +48,7 @@ fn in_folder(folder: &Path, split: Split) -> Result<IdxFiles, DataError> {
     }
 }
 
-/// The file that was named; for the test split, the one beside a training file.
+/// The file at this path; for the test split, the one in the folder of a training file.
 fn for_file(file: &Path, split: Split) -> Result<IdxFiles, DataError> {
     if split == Split::Train || split_of(file) == Some(Split::Test) {
         return Ok(with_labels(file));
@@ -83,13 +84,13 @@ pub(super) fn image_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
             return true;
         }
         looked += 1;
-        // What cannot be read is not what was meant; if nothing else is found, that is reported.
+        // A file that cannot be read is skipped; if no other is found, that is reported.
         looked <= LOOKED_INTO && idx::starts_like_images(path)
     });
     Ok(files)
 }
 
-/// Whether the name says that the file is an idx one.
+/// Whether the name is that of an idx file.
 pub(super) fn has_idx_file_name(path: &Path) -> bool {
     let name = file_name(path).to_lowercase();
     ["idx1", "idx3", ".idx"].iter().any(|part| name.contains(part))
@@ -103,7 +104,7 @@ fn with_labels(images: &Path) -> IdxFiles {
     IdxFiles { images: images.to_owned(), labels }
 }
 
-/// The path itself, or with `.gz` added or taken away: whichever exists first.
+/// The path itself, or with `.gz` added or removed: whichever exists first.
 fn existing(path: &Path) -> Option<PathBuf> {
     let plain = without_gz(path);
     let mut packed = plain.clone().into_os_string();

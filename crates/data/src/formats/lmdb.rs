@@ -1,9 +1,11 @@
-//! Whether an LMDB file can be given to LMDB.
+//! Checks an LMDB file before LMDB maps it.
 //!
-//! The C library trusts what lies in a database's pages: offsets, lengths and page numbers go unchecked into its memory map, and a damaged
-//! file ends the process. So every page that reading can lead to is looked at here first: those of the main database's tree, which
-//! are read once more when the keys are listed, and which are a small part of the file where values are pictures. Pages of values need only lie
-//! within the file. Layout: `mdb.c` of LMDB 0.9, data version 1, little-endian, 64 bits.
+//! The C library trusts a database's pages: it uses offsets, lengths and page numbers unchecked in
+//! its memory map, and a damaged file crashes the process. So every page that reading can reach is
+//! checked here first. These are the pages of the main database's tree, which are read once more
+//! when the keys are listed, and are a small part of a file whose values are images. Pages of
+//! values only need to be within the file. Layout: `mdb.c` of LMDB 0.9, data version 1,
+//! little-endian, 64 bits.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,17 +14,17 @@ use rawzip::{FileReader, ReaderAt as _};
 
 use crate::decode::one_line;
 
-/// LMDB's magic number as it stands at byte 16 of a file made on a little-endian machine.
+/// LMDB's magic number at byte 16 of a file written on a little-endian machine.
 pub(super) const MAGIC: [u8; 4] = 0xBEEF_C0DE_u32.to_le_bytes();
 
 const VERSION: u32 = 1;
 /// Bytes before a page's content.
 const HEAD: usize = 16;
-/// A head, a meta record.
+/// A page head and a meta record.
 const META: usize = HEAD + 136;
-/// Where no page is meant.
+/// The page number for "no page".
 const NO_PAGE: u64 = u64::MAX;
-/// The library's cursors go no deeper.
+/// The largest depth of the library's cursors.
 const DEEPEST: usize = 32;
 
 mod page {
@@ -31,10 +33,10 @@ mod page {
     pub const META: u16 = 8;
 }
 
-/// A node's value is on pages of its own.
+/// The flag of a node whose value has its own pages.
 const BIG: u16 = 1;
 
-/// What one of the two meta pages says.
+/// One of the two meta pages.
 struct MetaPage {
     page_size: usize,
     last_page: u64,
@@ -44,10 +46,10 @@ struct MetaPage {
     root: u64,
 }
 
-/// That the library can read the main database of a file to its end.
+/// Checks that the library can read the main database of a file to its end.
 ///
 /// # Errors
-/// What is wrong, in one line.
+/// Returns the defect, in one line.
 pub(super) fn check(path: &Path) -> Result<(), String> {
     let file = File::open(path).map_err(|error| one_line(&error))?;
     let length = file.metadata().map_err(|error| one_line(&error))?.len();
@@ -55,9 +57,9 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     let first = meta(&file, 0, length)?;
     let second = meta(&file, first.page_size as u64, length)?;
     if second.page_size != first.page_size {
-        return Err(damaged("its two heads tell two sizes of pages"));
+        return Err(damaged("its two heads declare two page sizes"));
     }
-    // As the library chooses.
+    // The library chooses the same way.
     let meta = if first.transaction < second.transaction { second } else { first };
     if meta.flags != 0 {
         return Err(format!(
@@ -106,7 +108,7 @@ fn meta(file: &FileReader, at: u64, length: u64) -> Result<MetaPage, String> {
     }
     let promised = meta.last_page.saturating_add(1).saturating_mul(meta.page_size as u64);
     if promised > length {
-        return Err(format!("truncated: {promised} bytes promised, but it holds {length}"));
+        return Err(format!("truncated: {promised} bytes declared, but it holds {length}"));
     }
     Ok(meta)
 }
@@ -114,12 +116,12 @@ fn meta(file: &FileReader, at: u64, length: u64) -> Result<MetaPage, String> {
 struct TreeChecker<'a> {
     file: &'a FileReader,
     meta: &'a MetaPage,
-    /// Pages looked at: a tree that leads back to itself has more of them than the file.
+    /// Pages visited: a tree with a cycle would visit more than the file has.
     seen: u64,
 }
 
 impl TreeChecker<'_> {
-    /// Looks at a page and at those below it.
+    /// Checks a page and those below it.
     fn check(&mut self, number: u64, depth: usize) -> Result<(), String> {
         let bad = |what: &str| damaged(&format!("page {number}: {what}"));
         self.seen += 1;
@@ -137,7 +139,7 @@ impl TreeChecker<'_> {
         }
         let nodes = bytes[HEAD..lower].chunks_exact(2).map(|pair| usize::from(u16_at(pair, 0)));
         match flags {
-            // The library takes it for granted that there are as many.
+            // The library assumes at least two nodes in a branch.
             page::BRANCH if nodes.len() >= 2 => {
                 let nodes: Vec<usize> = nodes.collect();
                 nodes
@@ -147,28 +149,24 @@ impl TreeChecker<'_> {
             page::LEAF if nodes.len() >= 1 => {
                 nodes.into_iter().try_for_each(|at| self.leaf(&bytes, at).map_err(&bad))
             }
-            _ => Err(bad("it is no page of a tree, or an empty one")),
+            _ => Err(bad("it is not a page of a tree, or an empty one")),
         }
     }
 
-    /// Looks at an entry of a leaf.
+    /// Checks an entry of a leaf.
     fn leaf(&self, page: &[u8], at: usize) -> Result<(), &'static str> {
         let (key, flags) = node(page, at)?;
         let size = (u64::from(u16_at(page, at + 2)) << 16) | u64::from(u16_at(page, at));
         let value = at + 8 + key;
         match flags {
             0 if value as u64 + size <= page.len() as u64 => Ok(()),
-            0 => Err("a value lies outside of it"),
+            0 => Err("a value is outside of it"),
             BIG if value + 8 <= page.len() => {
                 let first = u64_at(page, value);
                 let room = (self.meta.last_page + 1)
                     .saturating_sub(first)
                     .saturating_mul(self.meta.page_size as u64);
-                if HEAD as u64 + size <= room {
-                    Ok(())
-                } else {
-                    Err("a value lies outside the file")
-                }
+                if HEAD as u64 + size <= room { Ok(()) } else { Err("a value is outside the file") }
             }
             _ => Err("an entry is not a plain value"),
         }
@@ -181,14 +179,14 @@ fn child(page: &[u8], at: usize) -> Result<u64, &'static str> {
     Ok(u64::from(high) << 32 | u64::from(u16_at(page, at + 2)) << 16 | u64::from(u16_at(page, at)))
 }
 
-/// Length of a node's key, and its flags; head and key lie within the page.
+/// Length of a node's key, and its flags; head and key are within the page.
 fn node(page: &[u8], at: usize) -> Result<(usize, u16), &'static str> {
     if at < HEAD || !at.is_multiple_of(2) || at + 8 > page.len() {
-        return Err("an entry lies outside of it");
+        return Err("an entry is outside of it");
     }
     let key = usize::from(u16_at(page, at + 6));
     if at + 8 + key > page.len() {
-        return Err("a key lies outside of it");
+        return Err("a key is outside of it");
     }
     Ok((key, u16_at(page, at + 4)))
 }

@@ -1,7 +1,7 @@
 //! LSUN: an LMDB database for each category and split, whose values are JPEG or WebP files.
 //!
-//! <https://github.com/fyu/lsun>. The database is open_database for reading alone and without its lock file, so that it may lie in
-//! a folder that cannot be written; nobody may write to it meanwhile.
+//! <https://github.com/fyu/lsun>. The database is opened read-only and without its lock file, so
+//! that it may be in a read-only folder; no process may write to it meanwhile.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ struct LsunDatabase {
     database: Database<'static, Bytes, Bytes>,
 }
 
-/// Byte strings end to end: millions of them, too many for an allocation each.
+/// Byte strings stored end to end: there are millions, too many for an allocation each.
 #[derive(Default)]
 struct Keys {
     bytes: Vec<u8>,
@@ -66,7 +66,8 @@ impl Keys {
 }
 
 impl LsunSource {
-    /// Opens the database at `path` (its folder or its file), or the one of `split` inside `path`, and reads its keys.
+    /// Opens the database at `path` (its folder or its file), or the one of `split` inside `path`,
+    /// and reads its keys.
     fn open(path: &Path, split: Split) -> Result<Self, DataError> {
         let path = database_path(path, split)?;
         let bad = |error: heed::Error| DataError::malformed(FORMAT_NAME, &path, one_line(&error));
@@ -124,7 +125,7 @@ fn database_path(path: &Path, split: Split) -> Result<PathBuf, DataError> {
     let folder = if file { path.parent().unwrap_or(path) } else { path };
     let mut found = of_split(folder, split);
     if file {
-        // Of the same category as the one named.
+        // Of the same category as the path's.
         let name = path.file_name().unwrap_or_default().to_string_lossy().replace("_train", "_val");
         found.retain(|other| other.file_name().is_some_and(|other| *other == *name));
     }
@@ -164,7 +165,7 @@ fn of_split(folder: &Path, split: Split) -> Vec<PathBuf> {
     found
 }
 
-/// The databases that are open, by their resolved paths: one may be open_database but once in a process.
+/// The open databases by their resolved paths: LMDB allows each to be opened once per process.
 static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<LsunDatabase>>>> = LazyLock::new(Mutex::default);
 
 fn open_database(path: &Path) -> Result<Arc<LsunDatabase>, DataError> {
@@ -179,7 +180,7 @@ fn open_database(path: &Path) -> Result<Arc<LsunDatabase>, DataError> {
     let mut patience = 1000;
     let env = loop {
         match open_env(&resolved) {
-            // Another thread has just let go of it and is about to close it.
+            // Another thread has dropped its last reference and is about to close it.
             Err(heed::Error::EnvAlreadyOpened) if patience > 0 => {
                 patience -= 1;
                 thread::sleep(Duration::from_millis(1));
@@ -205,8 +206,9 @@ fn open_env(path: &Path) -> Result<Env<WithoutTls>, heed::Error> {
     let flags = EnvFlags::READ_ONLY | EnvFlags::NO_LOCK;
     let flags = if path.is_dir() { flags } else { flags | EnvFlags::NO_SUB_DIR };
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
-    // SAFETY: without its lock the database must have no writer, which `data` never is and which the documentation of this
-    // format asks of others; the same goes for changes of the mapped file. Its pages were checked (`lmdb::check`). Nothing is ever written through the map.
+    // SAFETY: without its lock file the database must have no writer, and the mapped file must not
+    // change. `data` never writes to it, and the documentation of this format demands the same of
+    // others. Its pages were checked (`lmdb::check`). Nothing is written through the map.
     unsafe {
         options.flags(flags);
         options.open(path)
@@ -216,10 +218,10 @@ fn open_env(path: &Path) -> Result<Env<WithoutTls>, heed::Error> {
 fn main_database(
     env: &Env<WithoutTls>,
 ) -> Result<Option<Database<'static, Bytes, Bytes>>, heed::Error> {
-    let open_database = env.open_databases_and_commit(env.read_txn()?, |opener, transaction| {
+    let opened = env.open_databases_and_commit(env.read_txn()?, |opener, transaction| {
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(
             opener.open_database::<Bytes, Bytes>(transaction, None)?,
         ))
     })?;
-    Ok(open_database.commit().flatten())
+    Ok(opened.commit().flatten())
 }

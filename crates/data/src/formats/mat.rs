@@ -1,8 +1,10 @@
-//! As much of MATLAB's level 5 MAT-file as SVHN needs: little-endian numeric arrays, by name, compressed or not.
+//! The part of MATLAB's level 5 MAT-file format that SVHN needs: little-endian numeric arrays, by
+//! name, compressed or not.
 //!
-//! A file is a header of 128 bytes and elements of `[type, length, data]`, padded to 8 bytes; a compressed element is a zlib
-//! stream of one element. An array is an element of elements: flags, sides, name, data ("MAT-File Format", MathWorks).
-//! Lengths are believed only as far as the file could hold them.
+//! A file is a header of 128 bytes and elements of `[type, length, data]`, padded to 8 bytes; a
+//! compressed element is a zlib stream of one element. An array is an element of elements: flags,
+//! sides, name, data ("MAT-File Format", MathWorks). Lengths are trusted only as far as the file
+//! could hold the data.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -14,16 +16,16 @@ use super::{MAX_DEFLATE_RATIO, io as io_error};
 use crate::decode::one_line;
 use crate::error::DataError;
 
-/// What files of this level start with.
+/// The first bytes of a file of this level.
 pub(super) const MAGIC: &[u8] = b"MATLAB 5.0 MAT-file";
 
 const FORMAT_NAME: &str = "MAT-file";
 const MATRIX: u32 = 14;
 const COMPRESSED: u32 = 15;
-/// More dimensions or longer names than any array here has.
+/// The arrays read here have fewer dimensions and shorter names.
 const MAX_HEAD: u64 = 256;
 
-/// A numeric array, as bytes of its elements' type.
+/// A numeric array, as bytes of its element type.
 pub(super) struct MatArray {
     pub name: String,
     /// Column-major: the first side runs fastest.
@@ -32,7 +34,7 @@ pub(super) struct MatArray {
     pub data: Vec<u8>,
 }
 
-/// The types of elements.
+/// The element types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ElementType {
     U8,
@@ -71,7 +73,7 @@ impl ElementType {
 }
 
 impl MatArray {
-    /// The elements as numbers.
+    /// The elements as `f64`.
     pub fn numbers(&self) -> Vec<f64> {
         fn each<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
             data.as_chunks().0.iter().map(|&bytes| number(bytes)).collect()
@@ -152,7 +154,7 @@ fn parse(
         let (start, room) = (at + 8, length.saturating_sub(at + 8));
         if u64::from(size) > room {
             return Err(MatReadError::Problem(format!(
-                "truncated: an array of {size} bytes is promised where {room} are left"
+                "truncated: an array of {size} bytes is declared where {room} are left"
             )));
         }
         let body = file.by_ref().take(size.into());
@@ -174,7 +176,7 @@ fn parse(
     Ok(arrays)
 }
 
-/// The head of an element; where the data are of at most 4 bytes, they are in it.
+/// The head of an element, which contains data of at most 4 bytes.
 struct Tag {
     kind: u32,
     size: u32,
@@ -214,13 +216,15 @@ fn read_compressed(
         names,
     )?;
     if array.is_some() {
-        // Reading on to the end has zlib verify its checksum; after the array there is at most padding.
+        // Reading to the end makes zlib verify its checksum; after the array there is at most
+        // padding.
         io::copy(&mut stream.take(8), &mut io::sink())?;
     }
     Ok(array)
 }
 
-/// Reads the elements of an array from a stream that can yield at most `room` bytes; `None` if it is not wanted.
+/// Reads the elements of an array from a stream that can yield at most `room` bytes; `None` if its
+/// name is not in `names`.
 fn read_array(
     mut stream: impl Read,
     room: u64,
@@ -266,7 +270,7 @@ fn read_element(mut stream: &mut dyn Read, limit: u64) -> Result<(u32, Vec<u8>),
     }
     if u64::from(size) > limit {
         return Err(MatReadError::Problem(format!(
-            "an element of {size} bytes is promised where at most {limit} can be"
+            "an element of {size} bytes is declared where at most {limit} can be"
         )));
     }
     let mut data = Vec::new();

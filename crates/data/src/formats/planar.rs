@@ -1,4 +1,5 @@
-//! Pictures of one size kept as planes of bytes, first all of the red, then green, then blue: CIFAR, STL-10 and SVHN.
+//! Images of one size stored as planes of bytes, all red, then green, then blue: CIFAR, STL-10 and
+//! SVHN.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -20,11 +21,11 @@ const CHANNELS: usize = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PixelOrder {
     Rows,
-    /// As MATLAB has it.
+    /// Column-major, as in MATLAB.
     Columns,
 }
 
-/// Square pictures, with labels where there are some.
+/// Square images, with labels if there are any.
 pub(super) struct PlanarSource {
     pub path: PathBuf,
     pub count: usize,
@@ -39,18 +40,18 @@ pub(super) struct PlanarSource {
 
 /// Where the planes are.
 pub(super) enum PlanarPixels {
-    /// Read when they are asked for.
+    /// Read when they are loaded.
     Files(Vec<RecordFile>),
     /// `[N, 3, side, side]`.
     Memory(Vec<u8>),
 }
 
-/// A file of records of one length: a few bytes of labels, then a picture.
+/// A file of records of equal length: a few bytes of labels, then an image.
 pub(super) struct RecordFile {
     file: FileReader,
-    /// Records in it.
+    /// The number of records.
     count: usize,
-    /// Bytes before the picture in each record.
+    /// Bytes before the image in each record.
     label_bytes: usize,
 }
 
@@ -127,7 +128,7 @@ impl Source for PlanarSource {
     }
 
     fn read_ahead(&self, index: usize) {
-        // What cannot be read is reported when it is loaded.
+        // A read error is reported when the image is loaded.
         let _ = self.planes(index);
     }
 
@@ -161,13 +162,13 @@ fn digest(side: usize, planes: &[u8]) -> Digest {
     hash.finalize().into()
 }
 
-/// Bytes of a picture.
+/// Bytes of an image.
 pub(super) fn image_len(side: usize) -> usize {
     CHANNELS * side * side
 }
 
 impl RecordFile {
-    /// Opens a file of whole records and reads their labels, `[records, label_bytes]`.
+    /// Opens a file of complete records and reads their labels, `[records, label_bytes]`.
     pub fn open(
         format: &'static str,
         path: &Path,
@@ -180,7 +181,7 @@ impl RecordFile {
         let record = (label_bytes + image_len(side)) as u64;
         if length == 0 || length % record != 0 {
             let problem = format!(
-                "{length} bytes are not a whole number of records of {record} (pictures of {side}×{side}): truncated, or another format"
+                "{length} bytes are not a whole number of records of {record} (images of {side}×{side}): truncated, or another format"
             );
             return Err(DataError::malformed(format, path, problem));
         }
@@ -198,13 +199,13 @@ impl RecordFile {
         Ok((Self { file: FileReader::from(file), count, label_bytes }, labels))
     }
 
-    /// Records in it.
+    /// The number of records.
     pub fn count(&self) -> usize {
         self.count
     }
 }
 
-/// Labels that all name one of `classes` classes.
+/// The labels, each checked to be in `range`.
 pub(super) fn labels_within(
     format: &'static str,
     path: &Path,
@@ -216,7 +217,7 @@ pub(super) fn labels_within(
             return Ok(u32::from(label));
         }
         let problem = format!(
-            "label {label} of picture {index} is out of range ({} to {})",
+            "label {label} of image {index} is out of range ({} to {})",
             range.start(),
             range.end()
         );
@@ -225,7 +226,7 @@ pub(super) fn labels_within(
     labels.enumerate().map(check).collect()
 }
 
-/// The words of a file with one a line, `count` of them; `None` if there is no such file.
+/// The lines of a file, which must be `count`; `None` if there is no such file.
 pub(super) fn names_file(
     format: &'static str,
     path: &Path,

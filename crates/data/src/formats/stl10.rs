@@ -1,8 +1,9 @@
-//! STL-10: files of 96×96 pictures in three planes, each by columns, and labels from 1 in files of their own.
+//! STL-10: files of 96×96 images in three column-major planes, and labels from 1 in separate files.
 //!
-//! <https://cs.stanford.edu/~acoates/stl10/>. A folder holds `train_X.bin`, `train_y.bin`, `test_X.bin`, `test_y.bin`,
-//! `class_names.txt` and `unlabeled_X.bin`. The training split is `train_X.bin`; the 100,000 unlabelled pictures are read where
-//! they are named (or where there are no others).
+//! <https://cs.stanford.edu/~acoates/stl10/>. A folder holds `train_X.bin`, `train_y.bin`,
+//! `test_X.bin`, `test_y.bin`, `class_names.txt` and `unlabeled_X.bin`. The training split is
+//! `train_X.bin`; the 100,000 unlabeled images are read if their file is named (or is the only
+//! one).
 
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,7 @@ fn images_file(path: &Path, split: Split) -> Result<PathBuf, DataError> {
     first_file(folder, names).ok_or_else(|| no_split(path, split, wanted))
 }
 
-/// The labels beside a file of pictures, from 0.
+/// The labels that belong to a file of images, from 0.
 fn labels(images: &Path, count: usize) -> Result<Option<Vec<u32>>, DataError> {
     let name = images.file_name().unwrap_or_default().to_string_lossy().replace("_X", "_y");
     let path = images.with_file_name(name);

@@ -1,6 +1,8 @@
-//! SVHN's cropped digits: `train_32x32.mat` and `test_32x32.mat` with `X` of 32×32×3×N bytes and `y` of N labels, 10 for 0.
+//! SVHN's cropped digits: `train_32x32.mat` and `test_32x32.mat` with `X` of 32×32×3×N bytes and
+//! `y` of N labels, 10 for 0.
 //!
-//! <http://ufldl.stanford.edu/housenumbers/>. `extra_32x32.mat`, half a million easier digits, is read where it is named.
+//! <http://ufldl.stanford.edu/housenumbers/>. `extra_32x32.mat`, half a million easier digits, is
+//! read if it is named.
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +41,7 @@ fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError> {
         at.map(|at| arrays.swap_remove(at)).ok_or_else(|| bad(format!("it has no array {name:?}")))
     };
     let (x, y) = (take("X")?, take("y")?);
-    // One picture alone has no fourth side.
+    // A single image has no fourth side.
     let count = match x.sides[..] {
         [32, 32, 3, count] if count > 0 && x.element == ElementType::U8 => count,
         [32, 32, 3] if x.element == ElementType::U8 => 1,
@@ -53,7 +55,7 @@ fn open(path: &Path, split: Split) -> Result<PlanarSource, DataError> {
     };
     let labels = labels(&y).map_err(bad)?;
     if labels.len() as u64 != count {
-        return Err(bad(format!("it has {count} pictures but {} labels", labels.len())));
+        return Err(bad(format!("it has {count} images but {} labels", labels.len())));
     }
     let count = labels.len();
     let (pixels, labels) = (PlanarPixels::Memory(x.data), Some(labels));
@@ -76,7 +78,7 @@ fn labels(y: &MatArray) -> Result<Vec<u32>, String> {
         10.0 => Ok(0),
         label if (1..10).any(|digit| f64::from(digit) == label) => Ok(label as u32),
         label => Err(format!(
-            "label {label} of picture {index} is out of range (1 to 10, 10 for the digit 0)"
+            "label {label} of image {index} is out of range (1 to 10, 10 for the digit 0)"
         )),
     };
     y.numbers().into_iter().enumerate().map(digit).collect()

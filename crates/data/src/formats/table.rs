@@ -1,7 +1,7 @@
-//! Tables of attributes: `attributes.csv` beside a folder of images or inside an archive.
+//! Tables of attributes: `attributes.csv` in a folder of images or inside an archive.
 //!
-//! The first line names the columns. The one called `file` (else the first) holds each image's path inside the set; the
-//! others are attributes. Every image has one row, and every row an image.
+//! The first line names the columns. The one named `file` (else the first) holds each image's path
+//! inside the dataset; the others are attributes. Every image has one row, and every row an image.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,17 +10,17 @@ use crate::attributes::{Attribute, Attributes, column};
 use crate::decode::one_line;
 use crate::error::DataError;
 
-/// The table's name beside the images.
+/// The table's file name.
 pub(crate) const FILE_NAME: &str = "attributes.csv";
 
 const FORMAT_NAME: &str = "table of attributes";
 
-/// A table as it is written.
+/// A table as text.
 pub(crate) struct CsvTable {
     pub heads: csv::StringRecord,
-    /// As many cells in each as there are heads.
+    /// Each row has as many cells as there are heads.
     pub rows: Vec<csv::StringRecord>,
-    /// The column of the images' paths.
+    /// The index of the column of the images' paths.
     pub file: usize,
 }
 
@@ -41,7 +41,7 @@ impl CsvTable {
         Ok(Self { heads, rows: reader.records().collect::<Result<_, _>>().map_err(bad)?, file })
     }
 
-    /// Which image each row is about, `/` between the parts of its path.
+    /// The image of each row, with `/` between the components of its path.
     pub fn files(&self) -> impl Iterator<Item = String> {
         self.rows.iter().map(|row| row[self.file].replace('\\', "/"))
     }
@@ -50,14 +50,14 @@ impl CsvTable {
 /// The rows of a table, not yet matched with images.
 pub(super) struct AttributeTable {
     columns: Vec<Attribute>,
-    /// Which image each row is about.
+    /// The image of each row.
     files: Vec<String>,
     /// `[rows, columns]`.
     values: Vec<f32>,
 }
 
 impl AttributeTable {
-    /// Rows that were made by another reader; `values` is `[files, columns]`.
+    /// Rows that another reader parsed; `values` is `[files, columns]`.
     pub fn new(columns: Vec<Attribute>, files: Vec<String>, values: Vec<f32>) -> Self {
         Self { columns, files, values }
     }
@@ -90,8 +90,8 @@ impl AttributeTable {
         Ok(Self { columns, files, values })
     }
 
-    /// The rows in the order of `images`, their paths with `/` between the parts. Rows for which `elsewhere` is true
-    /// belong to another split.
+    /// The rows in the order of `images`, whose paths have `/` between the components. Rows for
+    /// which `elsewhere` is true belong to another split.
     pub fn match_images<'a>(
         &self,
         path: &Path,
@@ -134,7 +134,7 @@ impl AttributeTable {
     }
 }
 
-/// What is said of all but the first.
+/// The count of further images, for a message that names the first.
 fn others(count: usize) -> String {
     if count > 1 { format!(" (nor for {} more)", count - 1) } else { String::new() }
 }

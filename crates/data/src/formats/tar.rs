@@ -1,8 +1,9 @@
-//! Tar archives, the shards of WebDataset: the headers are read once, then each file from its place. A folder of them is one
-//! set, shard after shard.
+//! Tar archives, the shards of WebDataset: the headers are read once, then each file in place. A
+//! folder of archives is one dataset, shard after shard.
 //!
-//! A gzipped one has no places to read from. It is unpacked into memory once, up to [`MAX_UNPACKED_BYTES`]; what is larger
-//! is better kept as a plain tar or a zip archive, since images are packed already.
+//! A gzipped archive cannot be read at random positions. It is unpacked into memory once, up to
+//! [`MAX_UNPACKED_BYTES`]; a larger one is better stored as a plain tar or a zip archive, since
+//! images are compressed already.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -57,7 +58,7 @@ fn unpack_start(start: &[u8]) -> Vec<u8> {
     unpacked
 }
 
-/// Files of plain tars, at their places.
+/// Files of plain tars, by offset.
 struct TarFiles {
     shards: Vec<PathBuf>,
     places: Vec<TarEntry>,
@@ -69,7 +70,7 @@ struct TarEntry {
     size: u64,
 }
 
-/// Files of a gzipped tar, in memory; none where one is too large to be an image.
+/// Files of a gzipped tar, in memory; `None` for one that is too large to be an image.
 struct TarContents(Vec<Option<Vec<u8>>>);
 
 /// Opens the images of `split` in a tar archive, or in the archives of a folder.
@@ -86,14 +87,14 @@ fn open(path: &Path, split: Split) -> Result<ArchiveSource, DataError> {
     ArchiveSource::new(path, Box::new(TarFiles { shards, places }), members, split)
 }
 
-/// Whether a folder holds archives and nothing else that could be meant.
+/// Whether a folder holds archives, and no sub-folder or image.
 fn holds_only_shards(folder: &Path) -> Result<bool, DataError> {
     let paths = entries(folder)?;
     Ok(paths.iter().any(|path| is_shard(path))
         && !paths.iter().any(|path| path.is_dir() || has_image_extension(path)))
 }
 
-/// What lies directly in a folder, sorted, without dot files.
+/// The paths directly in a folder, sorted, without dot files.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let paths = folder
         .read_dir()
@@ -110,7 +111,8 @@ fn is_shard(path: &Path) -> bool {
     has_extension(path, &["tar"]) && path.is_file()
 }
 
-/// The archives of a folder that hold the split, by their names, and which split of their contents that is.
+/// The archives of a folder that hold the split, by their names, and which split of their contents
+/// that is.
 fn shards(folder: &Path, split: Split) -> Result<(Vec<PathBuf>, Split), DataError> {
     let all: Vec<PathBuf> = entries(folder)?.into_iter().filter(|path| is_shard(path)).collect();
     let is_test = |path: &PathBuf| {
@@ -120,7 +122,7 @@ fn shards(folder: &Path, split: Split) -> Result<(Vec<PathBuf>, Split), DataErro
     let (test, train): (Vec<_>, Vec<_>) = all.into_iter().partition(is_test);
     match (split, train.is_empty(), test.is_empty()) {
         (_, true, true) => Err(DataError::NoImages { path: folder.to_owned(), files: 0 }),
-        // Without such names the split may lie in folders inside.
+        // Without such names, the archives may contain folders for the splits.
         (_, _, true) => Ok((train, split)),
         (Split::Train, false, _) => Ok((train, split)),
         (Split::Test, false, _) => Ok((test, Split::Train)),
@@ -158,7 +160,7 @@ fn read_headers(path: &Path) -> Result<Vec<(String, u64, u64)>, DataError> {
             files.push((name, start, size));
         }
     }
-    // Zeros mark the end; without them there may have been more files.
+    // A block of zeros marks the end; without it the archive may have had more files.
     let mut mark = [1; BLOCK as usize];
     if FileReader::from(file).read_exact_at(&mut mark, end.next_multiple_of(BLOCK)).is_err()
         || mark != [0; BLOCK as usize]
@@ -187,7 +189,7 @@ fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ArchiveS
         let size = entry.size();
         members.push(ArchiveMember { shard: 0, name, number: contents.len() });
         let kept = size <= MAX_DECODED_BYTES;
-        // Grows as it is read, so that a lying size costs nothing.
+        // Grows as it is read, so that a wrong size costs no memory.
         let mut content = Vec::new();
         let read = if kept {
             entry.read_to_end(&mut content).map(|read| read as u64)
@@ -200,12 +202,12 @@ fn open_gzipped_within(path: &Path, split: Split, limit: u64) -> Result<ArchiveS
         content.shrink_to_fit();
         contents.push(kept.then_some(content));
     }
-    // Reading on to the end has gzip verify its checksum.
+    // Reading to the end makes gzip verify its checksum.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(bad)?;
     ArchiveSource::new(path, Box::new(TarContents(contents)), members, split)
 }
 
-/// A stream that ends in an error where it goes on beyond a limit.
+/// A stream that returns an error when it exceeds a limit.
 struct LimitedReader<R> {
     stream: R,
     left: u64,
@@ -229,7 +231,7 @@ impl<R: Read> Read for LimitedReader<R> {
     }
 }
 
-/// The name of a file; `None` for a folder or what only describes the archive.
+/// The name of a file; `None` for a folder or an entry that only describes the archive.
 pub(crate) fn file_name<R: Read>(entry: &Entry<'_, R>) -> Result<Option<String>, String> {
     let name = checked_name(&entry.path_bytes())?;
     let kind = entry.header().entry_type();
@@ -250,7 +252,7 @@ pub(crate) fn file_name<R: Read>(entry: &Entry<'_, R>) -> Result<Option<String>,
     ))
 }
 
-/// What the library says went wrong with the archive.
+/// The defect that the tar library reported.
 fn problem(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "truncated: it ends early".to_owned(),
@@ -269,11 +271,11 @@ impl ArchiveReader for TarFiles {
         if size > MAX_DECODED_BYTES {
             return Err(format!("the file has more than {} MiB", MAX_DECODED_BYTES >> 20));
         }
-        // LsunDatabase anew each time: there may be more shards than a process may have files.
+        // Opened for each read: there may be more shards than a process may open files.
         let file = FileReader::from(
             File::open(&self.shards[shard as usize]).map_err(|error| one_line(&error))?,
         );
-        // Opening the set saw that the archive is long enough.
+        // Opening the dataset checked that the archive is long enough.
         let mut bytes = vec![0; size as usize];
         file.read_exact_at(&mut bytes, start).map_err(|error| one_line(&error))?;
         Ok(bytes)

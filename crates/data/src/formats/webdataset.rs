@@ -1,7 +1,8 @@
-//! Labels as WebDataset names them: `0017.cls` or `0017.json` beside `0017.jpg`, the same up to the first dot.
+//! WebDataset's labels: `0017.cls` or `0017.json` next to `0017.jpg`, with the same name up to the
+//! first dot.
 //!
-//! `.cls` holds a number; `.json` an object whose `label` is a number or a word. JSON files without `label` are captions or
-//! the like, and no labels.
+//! `.cls` holds a number; `.json` an object whose `label` is a number or a word. JSON files without
+//! `label` are captions or the like, and ignored.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,14 +13,14 @@ use super::classes::ClassLabels;
 use crate::decode::one_line;
 use crate::error::DataError;
 
-/// A label as it is written.
+/// A label as written.
 #[derive(Clone, PartialEq)]
 enum WebDatasetLabel {
     Number(u64),
     Word(String),
 }
 
-/// The label of each image and the classes' names, if the archive has labels beside its images.
+/// The label of each image and the classes' names, if the archive has label files.
 pub(super) fn labels(
     path: &Path,
     container: &dyn ArchiveReader,
@@ -54,9 +55,9 @@ pub(super) fn labels(
     let mut labels = Vec::with_capacity(images.len());
     for image in images {
         let (stem, _) = split_stem(&image.name);
-        let label = found.get(&(image.shard, stem)).ok_or_else(|| {
-            bad(format!("{:?} has no label beside it, and others have", image.name))
-        })?;
+        let label = found
+            .get(&(image.shard, stem))
+            .ok_or_else(|| bad(format!("{:?} has no label file, and others have", image.name)))?;
         used.insert((image.shard, stem));
         labels.push(label);
     }
@@ -66,7 +67,7 @@ pub(super) fn labels(
     number(&labels).map(Some).map_err(bad)
 }
 
-/// Numbers stay what they are; words are numbered in order.
+/// Numbers are class indices; words are sorted and indexed.
 fn number(labels: &[&WebDatasetLabel]) -> Result<ClassLabels, String> {
     let numbers: Option<Vec<u64>> = labels
         .iter()
@@ -99,7 +100,7 @@ fn number(labels: &[&WebDatasetLabel]) -> Result<ClassLabels, String> {
     Ok(ClassLabels { labels, names: names.into_iter().map(str::to_owned).collect() })
 }
 
-/// The folder and the name up to its first dot, and what follows the dot.
+/// The folder and the name up to its first dot, and the extension after it.
 fn split_stem(name: &str) -> (&str, &str) {
     let start = name.rfind('/').map_or(0, |slash| slash + 1);
     match name[start..].find('.') {
@@ -111,7 +112,7 @@ fn split_stem(name: &str) -> (&str, &str) {
 fn parse_number(text: &[u8]) -> Result<WebDatasetLabel, String> {
     let number = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
     number.map(WebDatasetLabel::Number).ok_or_else(|| {
-        format!("holds {:?}, which is no label: write a number from 0", start_of(text))
+        format!("holds {:?}, which is not a label: write a number from 0", start_of(text))
     })
 }
 
@@ -121,7 +122,7 @@ fn parse_json(text: &[u8]) -> Result<Option<WebDatasetLabel>, String> {
         label: Option<serde_json::Value>,
     }
     let object: LabelFile = serde_json::from_slice(text)
-        .map_err(|error| format!("is no JSON object: {}", one_line(&error)))?;
+        .map_err(|error| format!("is not a JSON object: {}", one_line(&error)))?;
     match object.label {
         None | Some(serde_json::Value::Null) => Ok(None),
         Some(serde_json::Value::String(word)) => Ok(Some(WebDatasetLabel::Word(word))),

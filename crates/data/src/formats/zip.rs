@@ -1,7 +1,8 @@
-//! Zip archives: the central directory is read once, then each file from its place, inflated and checked by its checksum.
+//! Zip archives: the central directory is read once, then each file in place, inflated and verified
+//! by its checksum.
 //!
-//! A bomb cannot be decoded: a file of more than [`MAX_DECODED_BYTES`] is refused, and so is an archive that promises more
-//! than deflate could pack into its length, which takes files that overlap.
+//! A zip bomb is refused: a file of more than [`MAX_DECODED_BYTES`], and an archive whose files
+//! unpack to more than deflate can compress into its length, which takes overlapping files.
 
 use std::fs::File;
 use std::io::Read;
@@ -40,7 +41,7 @@ pub(crate) struct ZipFiles {
     files: Vec<ZipEntry>,
 }
 
-/// Where a file lies and how it is packed.
+/// The position of a file and its compression.
 struct ZipEntry {
     entry: ZipArchiveEntryWayfinder,
     method: CompressionMethod,
@@ -48,7 +49,7 @@ struct ZipEntry {
 }
 
 impl ZipFiles {
-    /// Reads the table of contents.
+    /// Reads the central directory.
     pub fn open(path: &Path) -> Result<(Self, Vec<ArchiveMember>), DataError> {
         let bad = |problem: String| DataError::malformed(FORMAT_NAME, path, problem);
         let of_library = |error: rawzip::Error| match error.into_kind() {
@@ -88,7 +89,7 @@ impl ZipFiles {
         }
         if count != promised {
             return Err(bad(format!(
-                "it promises {promised} files and its table of contents has {count}"
+                "it declares {promised} files and its table of contents has {count}"
             )));
         }
         if total > length.saturating_mul(MAX_DEFLATE_RATIO) {
@@ -99,8 +100,8 @@ impl ZipFiles {
         Ok((Self { archive, files }, members))
     }
 
-    /// Hands over a file's content, of which at most one byte more than its promised size comes; it ends in an error where its
-    /// length or checksum is wrong.
+    /// Calls `take` with a file's content, at most one byte more than its declared size; reading
+    /// ends in an error if the length or the checksum is wrong.
     pub fn with<T>(
         &self,
         number: usize,
@@ -120,7 +121,7 @@ impl ZipFiles {
                 ));
             }
         };
-        // One byte more than promised, for the size to be seen to be wrong.
+        // One byte more than declared, so that a wrong size is detected.
         let limit = place.uncompressed_size_hint().saturating_add(1);
         Ok(take(&mut entry.verifying_reader(packed.take(limit))))
     }

@@ -1,4 +1,4 @@
-//! What the tests build their files with.
+//! Helpers that build the tests' files.
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use std::fs;
@@ -13,7 +13,7 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// Pixels of picture `k` of the fixtures, `[side, side, 3]`.
+/// Pixels of image `k` of the fixtures, `[side, side, 3]`.
 pub fn pixels(k: usize, side: usize) -> Vec<u8> {
     let value = |at: usize| 50 * k + 3 * (at / (side * 3)) + 5 * (at / 3 % side) + 80 * (at % 3);
     (0..side * side * 3).map(|at| value(at) as u8).collect()
@@ -37,7 +37,7 @@ pub fn copied(name: &str) -> tempfile::TempDir {
     folder
 }
 
-/// Opens with `KIND:` before the path, or not.
+/// Opens with a format prefix (`idx:`), or with the empty one.
 pub fn open_as(
     kind: &str,
     path: &Path,
@@ -56,7 +56,7 @@ pub fn column_names(set: &Dataset) -> Vec<&str> {
     set.attribute_columns().iter().map(|column| column.name.as_str()).collect()
 }
 
-/// An idx header of unsigned bytes, and what follows it.
+/// An idx header of unsigned bytes, and the data after it.
 pub fn idx(sides: &[u32], data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 8, sides.len() as u8];
     sides.iter().for_each(|side| bytes.extend(side.to_be_bytes()));
@@ -82,11 +82,11 @@ pub fn write(folder: &Path, name: &str, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-/// An image of one colour, in the format of its name.
-pub fn plain(folder: &Path, name: &str, side: u32, colour: [u8; 3]) {
+/// An image of one color, in the format of its name.
+pub fn plain(folder: &Path, name: &str, side: u32, color: [u8; 3]) {
     let path = folder.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    image::RgbImage::from_pixel(side, side, image::Rgb(colour)).save(path).unwrap();
+    image::RgbImage::from_pixel(side, side, image::Rgb(color)).save(path).unwrap();
 }
 
 pub fn open(path: &Path, preprocess: &Preprocess) -> Result<Dataset, DataError> {
@@ -100,7 +100,7 @@ pub fn message<T: std::fmt::Debug>(result: Result<T, DataError>) -> String {
     message
 }
 
-/// An image's bytes again.
+/// Converts an image back to bytes.
 pub fn bytes(dataset: &Dataset, index: usize) -> Vec<u8> {
     let mut values = vec![f32::NAN; dataset.shape().iter().product()];
     dataset.write(index, &mut values).unwrap();

@@ -1,4 +1,4 @@
-//! Zip and tar archives and tables of attributes, good and bad.
+//! Zip and tar archives and tables of attributes, valid and damaged.
 
 use std::fs;
 use std::path::Path;
@@ -13,13 +13,13 @@ fn rgb(side: u32) -> Preprocess {
     Preprocess::new([side, side], 3)
 }
 
-/// The folder that the `tree` archives were made of.
+/// The folder from which the `tree` archives were packed.
 fn unpacked() -> tempfile::TempDir {
     let folder = tempdir().unwrap();
-    let picture = |k: usize| image::RgbImage::from_raw(4, 4, pixels(k, 4)).unwrap();
+    let image = |k: usize| image::RgbImage::from_raw(4, 4, pixels(k, 4)).unwrap();
     for (k, name) in ["a/0.png", "a/1.png", "b/2.png"].iter().enumerate() {
         fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
-        picture(k).save(folder.path().join(name)).unwrap();
+        image(k).save(folder.path().join(name)).unwrap();
     }
     write(
         folder.path(),
@@ -66,7 +66,8 @@ fn folders_and_archives_of_them_are_the_same_set() {
         assert_tree(&uncached);
         assert_eq!(uncached.fingerprint(), set.fingerprint(), "{name}");
     }
-    // The same files, unpacked: in a stored archive each lies behind its name, its length 12 bytes before that.
+    // The same files, unpacked: in a stored archive each follows its name, and its length is 12
+    // bytes before that.
     let again = unpacked();
     let zip = fs::read(fixture("archives/stored.zip")).unwrap();
     for name in ["a/0.png", "a/1.png", "b/2.png"] {
@@ -154,12 +155,12 @@ fn a_folder_of_shards_is_one_set() {
     assert!(text.contains("x-train-1.tar") && text.contains("truncated"), "{text}");
 }
 
-/// Whatever cannot be read is said to be so, in one line, by every format.
+/// A file that cannot be read is reported in one line by every format.
 #[cfg(target_os = "linux")]
 #[test]
 fn unreadable_files() {
     let folder = tempdir().unwrap();
-    // Reading it fails for everybody, root included.
+    // Reading it fails for every user, root included.
     for name in [
         "x",
         "train_X.bin",
@@ -199,11 +200,11 @@ fn bad_webdataset_labels() {
             &[("0.png", &png), ("0.cls", b"4000000000")],
             "label 4000000000 is out of range: at most 65536 classes",
         ),
-        (&[("0.png", &png), ("0.cls", b"-1")], "\"0.cls\" holds \"-1\", which is no label"),
-        (&[("0.png", &png), ("0.cls", b"\xFF")], "which is no label"),
-        (&[("0.png", &png), ("0.json", b"{")], "\"0.json\" is no JSON object"),
+        (&[("0.png", &png), ("0.cls", b"-1")], "\"0.cls\" holds \"-1\", which is not a label"),
+        (&[("0.png", &png), ("0.cls", b"\xFF")], "which is not a label"),
+        (&[("0.png", &png), ("0.json", b"{")], "\"0.json\" is not a JSON object"),
         (&[("0.png", &png), ("0.json", b"{\"label\":[1]}")], "neither a number from 0 nor a word"),
-        (&[("0.png", &png), ("0.cls", b"1"), ("1.png", &png)], "\"1.png\" has no label beside it"),
+        (&[("0.png", &png), ("0.cls", b"1"), ("1.png", &png)], "\"1.png\" has no label file"),
         (&[("0.png", &png), ("0.cls", b"1"), ("1.cls", b"1")], "a label \"1\" without an image"),
         (&[("0.png", &png), ("0.cls", b"1"), ("0.json", b"{\"label\":1}")], "two labels"),
         (
@@ -288,7 +289,7 @@ fn bad_files_in_a_good_archive_are_skipped() {
     );
     let text = message(open(&fixture("archives/bzip2.zip"), &rgb(4)));
     assert!(text.contains("only stored and deflated files are read"), "{text}");
-    // One flipped byte inside a stored picture: the checksum sees it, whatever the decoder would.
+    // One flipped byte inside a stored image: the checksum detects it, whatever the decoder would.
     let folder = tempdir().unwrap();
     let mut zip = fs::read(fixture("archives/tiny.zip")).unwrap();
     let at = zip.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
@@ -362,7 +363,7 @@ fn bad_tables() {
         let text = table(folder.path(), text);
         assert!(text.to_lowercase().contains(wanted) && text.contains("attributes.csv"), "{text}");
     }
-    // The first column where none is called `file`, with a byte order mark before it.
+    // The first column if none is named `file`, with a byte order mark before it.
     write(folder.path(), "attributes.csv", b"\xEF\xBB\xBFpicture,x\n1.png,yes\n0.png,no\n");
     let set = open(folder.path(), &rgb(4)).unwrap();
     assert_eq!((set.attributes(0), set.attributes(1)), (vec![0.0], vec![1.0]));
@@ -406,7 +407,7 @@ fn fingerprints_see_attributes_and_only_where_there_are_some() {
         write(folder.path(), "attributes.csv", text.as_bytes());
         assert!(seen.insert(print()), "{text}");
     }
-    // The order of rows and columns' quotes do not matter.
+    // The order of rows and the quotes of columns do not matter.
     write(folder.path(), "attributes.csv", b"file,y\n1.png,\"b\"\n0.png,a\n");
     assert!(!seen.insert(print()));
 }

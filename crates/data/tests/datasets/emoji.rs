@@ -1,4 +1,4 @@
-//! The built-in set of emoji, as it ships.
+//! The built-in dataset of emoji.
 
 use crate::common::bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,14 +39,14 @@ fn both_splits_open_with_the_same_classes() {
 }
 
 #[test]
-fn the_table_has_a_row_for_each_picture() {
+fn the_table_has_a_row_for_each_image() {
     let rows = rows();
     assert_eq!(rows.len(), 1557);
     let listed: BTreeSet<PathBuf> = rows.iter().map(|row| PathBuf::from(&row["file"])).collect();
     let walk = walkdir::WalkDir::new(folder()).into_iter().map(|entry| entry.unwrap().into_path());
-    let pictures = walk.filter(|path| path.extension().is_some_and(|extension| extension == "png"));
+    let images = walk.filter(|path| path.extension().is_some_and(|extension| extension == "png"));
     let found: BTreeSet<PathBuf> =
-        pictures.map(|path| path.strip_prefix(folder()).unwrap().to_owned()).collect();
+        images.map(|path| path.strip_prefix(folder()).unwrap().to_owned()).collect();
     assert_eq!(listed, found);
     let values =
         |column: &str| -> BTreeSet<&str> { rows.iter().map(|row| row[column].as_str()).collect() };

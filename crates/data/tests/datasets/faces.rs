@@ -1,4 +1,4 @@
-//! Cutting out faces, by the real detector: it takes those of emoji for faces.
+//! Face extraction by the real detector, which detects faces in emoji.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ fn run(input: &Path, out: &Path, options: FaceOptions) -> Result<FaceCounts, Dat
     extract_faces(&DataSpec::parse(input.to_str().unwrap()).unwrap(), out, options, None, &|_| ())
 }
 
-/// A folder of emoji of one gesture, a plain picture and a bad one.
+/// A folder of emoji of one gesture, a plain image and a bad one.
 fn input() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let emoji =
@@ -21,7 +21,7 @@ fn input() -> tempfile::TempDir {
         let entry = entry.unwrap();
         fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
     }
-    plain(folder.path(), "plain, \"grey\".png", 70, [90; 3]);
+    plain(folder.path(), "plain, \"gray\".png", 70, [90; 3]);
     write(folder.path(), "bad.png", b"nothing");
     folder
 }
@@ -55,12 +55,12 @@ fn faces_are_written_with_their_places() {
         let cut = whole.crop_imm(number(6) as u32, number(7) as u32, side, side);
         assert!(cut.to_rgba8() == face.to_rgba8(), "{row:?}");
     }
-    // A second time the same, and never into a folder that holds something.
+    // A second run gives the same faces, and never writes into a folder that holds files.
     let again = out.with_file_name("again");
     assert_eq!(run(input.path(), &again, OPTIONS).unwrap(), found);
     assert_eq!(fs::read_to_string(again.join("faces.csv")).unwrap(), table);
     assert!(message(run(input.path(), &out, OPTIONS)).contains("is not empty"));
-    // More confidence, fewer faces.
+    // A higher score gives fewer faces.
     let strict =
         run(input.path(), &out.with_file_name("strict"), FaceOptions { min_score: 7.0, ..OPTIONS })
             .unwrap();

@@ -1,4 +1,4 @@
-//! The built-in set, as it ships.
+//! The built-in Fashion-MNIST.
 
 use crate::common::bytes;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn training_split() {
     for class in 0..10 {
         assert_eq!(labels.iter().filter(|&&label| label == class).count(), 6000, "class {class}");
     }
-    // Digest and sum as computed from the files by another program.
+    // Digest and sum as another program computed them from the files.
     let first = bytes(&set, 0);
     assert_eq!(first[4 * 28 + 14..][..6], [36, 136, 127, 62, 54, 0]);
     assert_eq!(
@@ -39,7 +39,7 @@ fn training_split() {
     let all =
         (0..set.len()).map(|index| bytes(&set, index).iter().map(|&v| u64::from(v)).sum::<u64>());
     assert_eq!(all.sum::<u64>(), 3_431_114_169);
-    // Pinned: were it to change, runs would warn of other data.
+    // Pinned: if it changed, runs would report other data.
     assert_eq!(
         set.fingerprint(),
         "5ac0a588ad71f95a8c842dabc96d92ff82b738ae29a8acf051e56be97e516709"

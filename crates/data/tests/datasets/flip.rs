@@ -1,4 +1,5 @@
-//! Mirroring, as batches come: by chance, the same for every number of threads, size of batch and place of resuming.
+//! Random flips in batches: the same for every number of threads, batch size and position of
+//! resuming.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use data::{Batch, Cursor, Dataset, Loader, Preprocess, Split};
 
 const IMAGES: usize = 40;
 
-/// Images whose left half is 0 and whose right half is their number.
+/// Images whose left half is 0 and whose right half is their index plus 1.
 fn open(folder: &Path, flip: bool, cache_bytes: u64) -> Arc<Dataset> {
     let data: Vec<u8> =
         (1..=IMAGES as u8).flat_map(|number| [0, 0, number, number].repeat(2)).collect();
@@ -26,7 +27,7 @@ fn open(folder: &Path, flip: bool, cache_bytes: u64) -> Arc<Dataset> {
     )
 }
 
-/// For each image of two epochs, in the order of coming: its number, and whether it was mirrored.
+/// For each image of two epochs, in order: its index, and whether it was flipped.
 fn seen(set: &Arc<Dataset>, batch: usize, prefetch: usize, cursor: Cursor) -> Vec<(usize, bool)> {
     let mut loader = Loader::new(Arc::clone(set), batch, cursor, prefetch).unwrap();
     let batches = (0..2 * IMAGES / batch).map(|_| loader.next().unwrap());

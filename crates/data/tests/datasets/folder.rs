@@ -14,18 +14,18 @@ fn rgb(side: u32) -> Preprocess {
     Preprocess::new([side, side], 3)
 }
 
-/// A picture with something in it, so that its file has a middle to cut at.
+/// An image with texture, so that its file has a middle to cut at.
 fn textured(side: u32) -> RgbImage {
     RgbImage::from_fn(side, side, |x, y| Rgb([(x * 7) as u8, (y * 5) as u8, (x * y) as u8]))
 }
 
-fn encoded(picture: &RgbImage, format: ImageFormat) -> Vec<u8> {
+fn encoded(image: &RgbImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, format).unwrap();
+    image.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 
-/// Nineteen good images and room for one more.
+/// Nineteen good images, so that one more may be bad.
 fn nineteen(folder: &Path) {
     (0..19).for_each(|k| plain(folder, &format!("good/{k:02}.png"), 4, [k, 0, 0]));
 }
@@ -51,15 +51,15 @@ fn every_format_decodes() {
 #[test]
 fn content_counts_not_the_extension() {
     let folder = tempdir().unwrap();
-    let picture = textured(4);
-    write(folder.path(), "a.png", &encoded(&picture, ImageFormat::Bmp));
-    write(folder.path(), "b", &encoded(&picture, ImageFormat::Png));
+    let image = textured(4);
+    write(folder.path(), "a.png", &encoded(&image, ImageFormat::Bmp));
+    write(folder.path(), "b", &encoded(&image, ImageFormat::Png));
     write(folder.path(), "notes.txt", b"not an image");
     write(folder.path(), ".hidden.png", b"not an image");
     write(folder.path(), "__MACOSX/a.png", b"not an image");
     let set = open(folder.path(), &rgb(4)).unwrap();
     assert_eq!((set.len(), set.skipped()), (2, &[][..]));
-    assert_eq!(bytes(&set, 0), picture.as_raw().as_slice());
+    assert_eq!(bytes(&set, 0), image.as_raw().as_slice());
     assert_eq!(bytes(&set, 1), bytes(&set, 0));
 }
 
@@ -77,7 +77,7 @@ fn sub_folders_are_labels_and_order_is_bytewise() {
         (0..6).map(|index| set.label(index).unwrap()).collect::<Vec<_>>(),
         [0, 1, 1, 1, 2, 2]
     );
-    // With an image outside of them, they are only folders.
+    // With an image outside of them, they are not classes.
     plain(folder.path(), "top.png", 2, [1, 2, 3]);
     let set = open(folder.path(), &rgb(2)).unwrap();
     assert_eq!((set.label(0), set.class_names().len()), (None, 0));
@@ -113,7 +113,7 @@ fn a_tenth_may_be_bad_and_no_more() {
     assert!(report.ends_with("(skipped; 1 of 20)"), "{report}");
     let last = *calls.borrow().last().unwrap();
     assert_eq!((last.done, last.total, last.skipped), (20, 20, 1));
-    // The good ones closed up over the gap, each with its own name, class and pixels.
+    // The good ones closed the gap, each with its own name, class and pixels.
     assert_eq!(
         (set.image_name(0).replace('\\', "/"), set.label(0)),
         ("good/00.png".to_owned(), Some(1))
@@ -136,7 +136,7 @@ fn a_tenth_may_be_bad_and_no_more() {
 
 #[test]
 fn truncated_files_are_bad_in_every_format() {
-    let picture = textured(64);
+    let image = textured(64);
     for (name, format) in [
         ("x.png", ImageFormat::Png),
         ("x.jpg", ImageFormat::Jpeg),
@@ -148,7 +148,7 @@ fn truncated_files_are_bad_in_every_format() {
         ("x.tga", ImageFormat::Tga),
         ("x.qoi", ImageFormat::Qoi),
     ] {
-        let whole = encoded(&picture, format);
+        let whole = encoded(&image, format);
         for share in [1, 3, 5, 9] {
             let folder = tempdir().unwrap();
             nineteen(folder.path());
@@ -198,10 +198,10 @@ fn nothing_there_is_an_error() {
 
 #[test]
 fn exif_orientation_is_applied() {
-    // Red on the left and blue on the right, to be turned by 90° clockwise (6): red on top.
-    let picture =
+    // Red on the left and blue on the right, to be rotated by 90° clockwise (6): red on top.
+    let image =
         RgbImage::from_fn(16, 16, |x, _| if x < 8 { Rgb([255, 0, 0]) } else { Rgb([0, 0, 255]) });
-    let jpeg = encoded(&picture, ImageFormat::Jpeg);
+    let jpeg = encoded(&image, ImageFormat::Jpeg);
     let tiff = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let length = (tiff.len() as u16 + 2).to_be_bytes();
     let turned = [&jpeg[..2], &[0xFF, 0xE1], &length, tiff, &jpeg[2..]].concat();

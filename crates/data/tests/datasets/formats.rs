@@ -1,4 +1,4 @@
-//! CIFAR, SVHN, STL-10, LSUN and CelebA as other programs write them, and what can be wrong with them.
+//! CIFAR, SVHN, STL-10, LSUN and CelebA as other programs write them, and their defects.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::common::{
     bytes, column_names, copied, fixture, labels, message, open, open_as, pixels, write,
 };
-use data::{AttributeKind, DataSpec, Dataset, Preprocess, Split};
+use data::{AttributeKind, DataError, DataSpec, Dataset, Preprocess, Split};
 
 fn rgb(side: u32) -> Preprocess {
     Preprocess::new([side, side], 3)
@@ -16,10 +16,10 @@ fn shape(path: &Path) -> Option<[u32; 3]> {
     DataSpec::parse(path.to_str().unwrap()).unwrap().image_shape(Split::Train).unwrap()
 }
 
-fn assert_pixels(set: &Dataset, pictures: &[usize]) {
-    assert_eq!(set.len(), pictures.len());
-    for (index, &k) in pictures.iter().enumerate() {
-        assert_eq!(bytes(set, index), pixels(k, set.shape()[0]), "picture {k}");
+fn assert_pixels(set: &Dataset, images: &[usize]) {
+    assert_eq!(set.len(), images.len());
+    for (index, &k) in images.iter().enumerate() {
+        assert_eq!(bytes(set, index), pixels(k, set.shape()[0]), "image {k}");
     }
 }
 
@@ -31,7 +31,7 @@ fn cifar10() {
     assert_eq!((labels(&train), train.class_names()[9].as_str()), (vec![3, 9, 0], "truck"));
     let test = open_as("cifar10:", &folder, Split::Test, &rgb(32)).unwrap();
     assert_pixels(&test, &[3]);
-    // A file alone, whose name says nothing, by its content.
+    // A single file is detected by its contents, not its name.
     let alone = tempfile::tempdir().unwrap();
     fs::copy(folder.join("data_batch_1.bin"), alone.path().join("x.bin")).unwrap();
     let file = open(&alone.path().join("x.bin"), &rgb(32)).unwrap();
@@ -81,7 +81,7 @@ fn bad_cifar() {
     let mut wrong = good.clone();
     wrong[3073] = 10;
     let range = text(&wrong);
-    assert!(range.contains("label 10 of picture 1 is out of range (0 to 9)"), "{range}");
+    assert!(range.contains("label 10 of image 1 is out of range (0 to 9)"), "{range}");
     fs::write(&batch, &good).unwrap();
     write(folder.path(), "batches.meta.txt", b"one\ntwo\n");
     assert!(message(open(folder.path(), &rgb(32))).contains("names 2 classes where there are 10"));
@@ -123,17 +123,17 @@ fn bad_stl10() {
     let text = message(open(folder.path(), &rgb(96)));
     assert!(
         text.contains("train_y.bin")
-            && text.contains("label 11 of picture 1 is out of range (1 to 10)"),
+            && text.contains("label 11 of image 1 is out of range (1 to 10)"),
         "{text}"
     );
     write(folder.path(), "train_y.bin", &[0, 1]);
-    assert!(message(open(folder.path(), &rgb(96))).contains("label 0 of picture 0"));
+    assert!(message(open(folder.path(), &rgb(96))).contains("label 0 of image 0"));
     write(folder.path(), "train_y.bin", &[1]);
     assert!(message(open(folder.path(), &rgb(96))).contains("2 images in"));
     write(folder.path(), "train_X.bin", &[7; 27_649]);
     assert!(
         message(open(folder.path(), &rgb(96)))
-            .contains("not a whole number of records of 27648 (pictures of 96×96)")
+            .contains("not a whole number of records of 27648 (images of 96×96)")
     );
 }
 
@@ -162,7 +162,7 @@ fn bad_svhn() {
     let find = |what: &[u8]| good.windows(what.len()).position(|window| window == what).unwrap();
     let cut = text(&good[..good.len() - 8]);
     assert!(
-        cut.contains("truncated: an array of 6200 bytes is promised where 6192 are left"),
+        cut.contains("truncated: an array of 6200 bytes is declared where 6192 are left"),
         "{cut}"
     );
     assert!(text(&good[..100]).contains("shorter than a MAT-file's header"));
@@ -176,9 +176,9 @@ fn bad_svhn() {
     let mut label = good.clone();
     let ten = find(&10f64.to_le_bytes());
     label[ten..ten + 8].copy_from_slice(&11f64.to_le_bytes());
-    assert!(text(&label).contains("label 11 of picture 1 is out of range"));
+    assert!(text(&label).contains("label 11 of image 1 is out of range"));
     label[ten..ten + 8].copy_from_slice(&f64::NAN.to_le_bytes());
-    assert!(text(&label).contains("label NaN of picture 1"));
+    assert!(text(&label).contains("label NaN of image 1"));
     let mut side = good.clone();
     let sides = find(&[32, 0, 0, 0, 32, 0, 0, 0, 3, 0, 0, 0, 2]);
     side[sides + 12] = 3;
@@ -212,12 +212,9 @@ fn lsun() {
             ["aa", "ab", "b0"]
         );
         assert_eq!((set.label(0), set.class_names().len(), set.skipped().len()), (None, 0, 0));
-        for (index, colour) in [[200, 100, 50], [10, 20, 230]].iter().enumerate() {
+        for (index, color) in [[200, 100, 50], [10, 20, 230]].iter().enumerate() {
             assert!(
-                bytes(set, index)
-                    .iter()
-                    .zip(colour.iter().cycle())
-                    .all(|(a, b)| a.abs_diff(*b) < 6),
+                bytes(set, index).iter().zip(color.iter().cycle()).all(|(a, b)| a.abs_diff(*b) < 6),
                 "image {index}"
             );
         }
@@ -263,7 +260,7 @@ fn bad_lsun() {
         message(open_as("lsun:", folder.path(), Split::Train, &rgb(8)))
     };
     let cut = text(&good[..good.len() - 4096]);
-    assert!(cut.contains("truncated: 12288 bytes promised, but it holds 8192"), "{cut}");
+    assert!(cut.contains("truncated: 12288 bytes declared, but it holds 8192"), "{cut}");
     assert!(text(&good[..10]).contains("truncated: it is shorter than its header"));
     assert!(text(&[7; 8192]).contains("it does not start like one"));
     fs::write(&file, &good).unwrap();
@@ -272,10 +269,10 @@ fn bad_lsun() {
     for name in ["church_train_lmdb", "tower_train_lmdb"] {
         write(both.path(), &format!("{name}/data.mdb"), &good);
     }
-    assert!(
-        message(open(both.path(), &rgb(8)))
-            .contains("(church_train_lmdb, tower_train_lmdb); name one of them")
-    );
+    assert!(matches!(
+        open(both.path(), &rgb(8)),
+        Err(DataError::Ambiguous { files, .. }) if files == "church_train_lmdb, tower_train_lmdb"
+    ));
 }
 
 #[test]
@@ -295,7 +292,7 @@ fn celeba() {
         (test.len(), test.image_name(0), test.attributes(0)),
         (1, "000005.jpg".to_owned(), vec![1.0, 0.0, 1.0])
     );
-    // As it is handed out, in three folders.
+    // As distributed, in three folders.
     let apart = tempfile::tempdir().unwrap();
     for (from, to) in [
         ("list_attr_celeba.txt", "Anno"),
@@ -323,7 +320,7 @@ fn bad_celeba() {
         write(folder.path(), "list_attr_celeba.txt", content.as_bytes());
         message(open(folder.path(), &rgb(8)))
     };
-    assert!(text(&list[..list.len() - 21]).contains("truncated: 5 rows promised, but it holds 4"));
+    assert!(text(&list[..list.len() - 21]).contains("truncated: 5 rows declared, but it holds 4"));
     assert!(text(&list.replacen(" 1", " 2", 1)).contains("line 3: \"2\" is neither 1 nor -1"));
     assert!(text(&list.replacen(" 1", "", 1)).contains("line 3 has not 3 values"));
     assert!(text("many\n").contains("first line is not a number"));

@@ -1,4 +1,4 @@
-//! idx files, whole and broken.
+//! idx files, valid and damaged.
 
 use std::fs;
 
@@ -73,17 +73,17 @@ fn each_defect_has_its_own_error() {
         ("magic", [&b"PK\x03\x04"[..], &good[4..]].concat(), "starts with [50, 4b, 03, 04]"),
         ("type", wrong_type, "of type 0x0d; only unsigned bytes"),
         ("labels", idx(&[4], &[1; 4]), "has 1 dimensions where 3 are wanted"),
-        ("short", good[..good.len() - 1].to_vec(), "truncated: 24 bytes promised, but it holds 23"),
-        ("header", good[..9].to_vec(), "a header of 16 bytes promised, but it ends before"),
-        ("magic cut", good[..2].to_vec(), "a header of 16 bytes promised, but it ends before"),
-        ("long", [&good[..], &[0]].concat(), "goes on after the 24 bytes"),
+        ("short", good[..good.len() - 1].to_vec(), "truncated: 24 bytes declared, but it holds 23"),
+        ("header", good[..9].to_vec(), "a header of 16 bytes declared, but it ends before"),
+        ("magic cut", good[..2].to_vec(), "a header of 16 bytes declared, but it ends before"),
+        ("long", [&good[..], &[0]].concat(), "continues after the 24 bytes"),
         ("none", idx(&[0, 3, 2], &[]), "its header says 0×3×2"),
         ("flat", idx(&[4, 0, 2], &[]), "its header says 4×0×2"),
         ("side", idx(&[1, 1, 20000], &[0; 20000]), "1×20000 pixels; at most 16384"),
-        ("lie", huge.clone(), "truncated: 1152921504338411520 bytes promised, but it holds 24"),
-        ("packed lie", gzip(&huge), "bytes promised, but it can hold"),
-        ("packed short", gzip(&good[..20]), "truncated: 24 bytes promised, but it holds 4"),
-        ("packed long", gzip(&[&good[..], &[0; 9]].concat()), "goes on after the 24 bytes"),
+        ("lie", huge.clone(), "truncated: 1152921504338411520 bytes declared, but it holds 24"),
+        ("packed lie", gzip(&huge), "bytes declared, but it can hold"),
+        ("packed short", gzip(&good[..20]), "truncated: 24 bytes declared, but it holds 4"),
+        ("packed long", gzip(&[&good[..], &[0; 9]].concat()), "continues after the 24 bytes"),
         ("packed cut", cut, "gzip data are damaged: they end early"),
         ("packed crc", broken, "gzip data are damaged: corrupt"),
     ];
@@ -113,16 +113,23 @@ fn labels_must_match_the_images() {
 }
 
 #[test]
-fn what_is_no_data_is_said_to_be_none() {
+fn files_that_are_not_datasets() {
     let folder = tempdir().unwrap();
     write(folder.path(), "notes.txt", b"hello");
     plain(folder.path(), "one.png", 2, [1, 2, 3]);
-    let text = message(open(&folder.path().join("notes.txt"), &small()));
-    assert!(text.contains("looks like no format known here") && text.contains("cifar10"), "{text}");
-    let text = message(open(&folder.path().join("one.png"), &small()));
-    assert!(text.contains("a single image; name the folder"), "{text}");
-    let text = message(Dataset::open("idx:missing", Split::Train, &small(), &|_| ()));
-    assert!(text.contains("no data at \"idx:missing\""), "{text}");
+    let path = |name: &str| folder.path().join(name);
+    assert!(matches!(
+        open(&path("notes.txt"), &small()),
+        Err(DataError::UnknownContents { path: found }) if found == path("notes.txt")
+    ));
+    assert!(matches!(
+        open(&path("one.png"), &small()),
+        Err(DataError::SingleImage { path: found }) if found == path("one.png")
+    ));
+    assert!(matches!(
+        Dataset::open("idx:missing", Split::Train, &small(), &|_| ()),
+        Err(DataError::NotFound { spec, .. }) if spec == "idx:missing"
+    ));
     for bad in
         [Preprocess::new([0, 2], 1), Preprocess::new([2, 99999], 1), Preprocess::new([2, 2], 2)]
     {
@@ -154,7 +161,8 @@ fn fingerprints_see_pixels_labels_shape_and_preprocessing() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Any damage to header, data or gzip: an error or a set, never a panic, and never more images than bytes.
+    /// Any damage to header, data or gzip: an error or a dataset, never a panic, and never more
+    /// images than bytes.
     #[test]
     fn damaged_files_never_panic(
         packed: bool,

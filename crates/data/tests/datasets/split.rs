@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::common::{message, open, plain, write};
-use data::{DataError, Dataset, Preprocess, Split, SplitCounts, SplitOptions, split};
+use data::{DataError, Dataset, Preprocess, Split, SplitCounts, SplitOptions, SplitProblem, split};
 
 fn options(test: f64) -> SplitOptions {
     SplitOptions { test, seed: 0, group_by: None }
@@ -15,7 +15,14 @@ fn run(input: &Path, out: &Path, options: &SplitOptions) -> Result<SplitCounts, 
     split(input, out, options, &|_| ())
 }
 
-/// 20 cats and 5 dogs, of which always five in a row are of one owner.
+fn problem(result: Result<SplitCounts, DataError>) -> SplitProblem {
+    match result {
+        Err(DataError::Split(problem)) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// 20 cats and 5 dogs; five in a row always have the same owner.
 fn pets() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut table = "owner,file,age\n".to_owned();
@@ -57,7 +64,7 @@ fn each_class_gives_its_share() {
             fs::read(pets.path().join(name)).unwrap()
         );
     }
-    // It opens as what it is.
+    // It opens with both splits.
     let set = |split| {
         Dataset::open(out.to_str().unwrap(), split, &Preprocess::new([4, 4], 3), &|_| ()).unwrap()
     };
@@ -65,7 +72,7 @@ fn each_class_gives_its_share() {
         (set(Split::Train).len(), set(Split::Test).len(), set(Split::Test).class_names().len()),
         (20, 5, 2)
     );
-    // The same seed, the same pictures; another one, others.
+    // The same seed gives the same images; another one gives others.
     let again = place.path().join("again");
     run(pets.path(), &again, &options(0.2)).unwrap();
     assert_eq!(names(&again.join("test")), test);
@@ -79,7 +86,7 @@ fn groups_stay_together_and_the_table_goes_along() {
     let (pets, place) = (pets(), tempfile::tempdir().unwrap());
     let out = place.path().join("split");
     let by_owner = SplitOptions { group_by: Some("owner".to_owned()), ..options(0.25) };
-    // One of the four owners of cats; the only one of dogs keeps them.
+    // One of the four owners of cats; the only owner of dogs stays.
     assert_eq!(run(pets.path(), &out, &by_owner).unwrap(), SplitCounts { train: 20, test: 5 });
     let mut reader = csv::Reader::from_path(out.join("attributes.csv")).unwrap();
     assert_eq!(reader.headers().unwrap(), vec!["owner", "file", "age"]);
@@ -100,38 +107,42 @@ fn groups_stay_together_and_the_table_goes_along() {
 }
 
 #[test]
-fn what_cannot_be_divided_is_named() {
+fn invalid_splits_are_errors() {
     let (pets, place) = (pets(), tempfile::tempdir().unwrap());
     let out = place.path().join("split");
     for share in [0.0, 1.0, -0.5, f64::NAN] {
+        let problem = problem(run(pets.path(), &out, &options(share)));
         assert!(
-            message(run(pets.path(), &out, &options(share)))
-                .contains("more than 0 and less than 1")
+            matches!(problem, SplitProblem::Fraction(found) if found.to_bits() == share.to_bits())
         );
     }
     let by = |column: &str| SplitOptions { group_by: Some(column.to_owned()), ..options(0.5) };
-    assert!(
-        message(run(pets.path(), &out, &by("colour")))
-            .contains("no column \"colour\" (it has owner, file, age)")
-    );
+    assert!(matches!(
+        problem(run(pets.path(), &out, &by("color"))),
+        SplitProblem::NoColumn { column, known, .. }
+            if column == "color" && known == "owner, file, age"
+    ));
     plain(pets.path(), "dogs/new.png", 4, [0; 3]);
-    assert!(message(run(pets.path(), &out, &by("owner"))).contains("no row for \"dogs/new.png\""));
+    assert!(matches!(
+        problem(run(pets.path(), &out, &by("owner"))),
+        SplitProblem::NoRow { name, .. } if name == "dogs/new.png"
+    ));
     fs::remove_file(pets.path().join("attributes.csv")).unwrap();
-    assert!(message(run(pets.path(), &out, &by("owner"))).contains("no attributes.csv"));
+    assert!(matches!(
+        problem(run(pets.path(), &out, &by("owner"))),
+        SplitProblem::NoTable { column, .. } if column == "owner"
+    ));
     assert!(!out.exists(), "nothing was begun");
     run(pets.path(), &out, &options(0.5)).unwrap();
-    assert!(message(run(pets.path(), &out, &options(0.5))).contains("is not empty"));
-    assert!(
-        message(run(&out, &place.path().join("twice"), &options(0.5)))
-            .contains("both splits already")
-    );
-    assert!(
-        message(run(&place.path().join("none"), &out, &options(0.5)))
-            .contains("no folder of pictures")
-    );
+    let again = run(pets.path(), &out, &options(0.5));
+    assert!(matches!(again, Err(DataError::NotEmpty { path }) if path == out));
+    let twice = run(&out, &place.path().join("twice"), &options(0.5));
+    assert_eq!(problem(twice), SplitProblem::AlreadySplit(out.clone()));
+    let none = place.path().join("none");
+    assert_eq!(problem(run(&none, &out, &options(0.5))), SplitProblem::NotAFolder(none.clone()));
     for inside in ["new", "cats/new/er", "new/../dogs/new", "."] {
-        let message = message(run(pets.path(), &pets.path().join(inside), &options(0.5)));
-        assert!(message.contains("which stays as it is"), "{message}");
+        let result = run(pets.path(), &pets.path().join(inside), &options(0.5));
+        assert!(matches!(result, Err(DataError::OutputInsideInput { .. })), "{inside}");
     }
     assert!(!pets.path().join("new").exists() && !pets.path().join("dogs/new").exists());
     assert_eq!(open(&out, &Preprocess::new([4, 4], 3)).unwrap().len(), 13);
@@ -160,7 +171,7 @@ fn of_links_the_files_are_taken() {
 
 #[cfg(unix)]
 #[test]
-fn names_that_are_not_utf8_are_refused_before_anything_is_made() {
+fn non_utf8_names_are_refused() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let (pets, place) = (pets(), tempfile::tempdir().unwrap());

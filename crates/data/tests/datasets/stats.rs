@@ -1,4 +1,4 @@
-//! What a survey finds.
+//! Statistics of datasets.
 
 use crate::common::{idx, plain, small_set, write};
 use data::{DataError, DataSpec, DatasetStats, Split};
@@ -17,7 +17,7 @@ fn folders_are_counted_by_size_channels_and_class() {
         plain(path, name, side, [1, 2, 3]);
     }
     image::GrayImage::new(4, 3).save(path.join("dogs/e.png")).unwrap();
-    write(path, "dogs/f.png", b"no picture");
+    write(path, "dogs/f.png", b"no image");
     let found = stats(path, Split::Train).unwrap();
     assert_eq!((found.images, found.examined), (6, 6));
     assert_eq!(found.sizes, [([5, 5], 2), ([9, 9], 1), ([3, 4], 1), ([3, 3], 1)]);
@@ -32,14 +32,14 @@ fn folders_are_counted_by_size_channels_and_class() {
 fn progress_ends_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     small_set(folder.path());
-    let told = std::cell::RefCell::new(Vec::new());
+    let reported = std::cell::RefCell::new(Vec::new());
     let spec = DataSpec::parse(folder.path().to_str().unwrap()).unwrap();
     let found = DatasetStats::compute(&spec, Split::Train, &|progress| {
-        told.borrow_mut().push((progress.done, progress.total))
+        reported.borrow_mut().push((progress.done, progress.total))
     })
     .unwrap();
     assert_eq!((found.sizes, Vec::from_iter(found.channels)), (vec![([3, 2], 4)], vec![(1, 4)]));
-    assert_eq!(told.into_inner(), [(0, 4), (4, 4)]);
+    assert_eq!(reported.into_inner(), [(0, 4), (4, 4)]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! One file over HTTP: what is cut is gone on with, and what comes is believed only once its length and checksum are right.
+//! Downloads one file over HTTP: resumes after a lost connection, and verifies length and checksum.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -12,10 +12,10 @@ use super::error::FetchError;
 use super::sets::RemoteFile;
 use crate::decode::one_line;
 
-/// Requests in a row that may bring nothing new.
+/// Requests in a row that may bring no new bytes.
 const TRIES: u32 = 5;
 
-/// A server that sends nothing for so long has gone away.
+/// A server that sends nothing for this long is considered gone.
 const SILENCE: Duration = Duration::from_secs(60);
 
 const MAX_REDIRECTS: u32 = 10;
@@ -23,15 +23,15 @@ const MAX_REDIRECTS: u32 = 10;
 /// Downloads files.
 pub(super) struct Client {
     agent: Agent,
-    /// Between a lost connection and the next request.
+    /// Pause between a lost connection and the next request.
     pause: Duration,
 }
 
 /// Why a request did not bring the rest of the file.
 enum HttpError {
-    /// Asking again may help.
+    /// Another request may succeed.
     Retryable(String),
-    /// It will not.
+    /// Another request would fail too.
     Fatal(FetchError),
 }
 
@@ -47,7 +47,8 @@ impl Client {
         Self { agent: config.build().into(), pause }
     }
 
-    /// Brings `url` to `target`, by way of `target.part`, with `progress` told how many bytes are here.
+    /// Downloads `url` to `target` by way of `target.part`. `progress` gets the number of bytes on
+    /// disk.
     pub fn download(
         &self,
         url: &str,
@@ -92,8 +93,8 @@ impl Client {
         fs::rename(&part, target).map_err(FetchError::disk(target))
     }
 
-    /// Asks for what is missing behind the first `have` bytes and writes it into `part`. A server that sends the whole file
-    /// instead starts `part` anew.
+    /// Requests the bytes after the first `have` and writes them into `part`. A server that sends
+    /// the whole file instead restarts `part`.
     fn request(
         &self,
         url: &str,
@@ -102,7 +103,7 @@ impl Client {
         file: &RemoteFile,
         progress: &dyn Fn(u64),
     ) -> Result<(), HttpError> {
-        // A part that is too long is none.
+        // A partial file that is too long is discarded.
         let have = if have > file.bytes { 0 } else { have };
         let mut request = self.agent.get(url);
         if have > 0 {
@@ -149,7 +150,7 @@ impl Client {
     }
 }
 
-/// Where in the file the answer begins, after a look at all that it says of itself.
+/// The position in the file at which the answer begins, after a check of its status and headers.
 fn start_of(
     url: &str,
     response: &Response<Body>,
@@ -202,7 +203,7 @@ fn classify_error(url: &str, error: &Error) -> HttpError {
     }
 }
 
-/// Where an unfinished download is kept.
+/// The path of an unfinished download.
 fn part_of(target: &Path) -> PathBuf {
     let mut name = target.as_os_str().to_owned();
     name.push(".part");

@@ -4,13 +4,14 @@ use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
-/// A server on this machine that gives each connection the next answer, then stops. Joining it gives the requests' heads.
+/// A local server that gives each connection the next answer, then stops. Joining it returns the
+/// requests' heads.
 pub(in crate::fetch) struct Server {
     pub base: String,
     thread: JoinHandle<Vec<String>>,
 }
 
-/// Bytes to send, made from the head of the request.
+/// Bytes to send, computed from the head of the request.
 pub(in crate::fetch) type Answer = Box<dyn Fn(&str) -> Vec<u8> + Send>;
 
 impl Server {
@@ -22,7 +23,7 @@ impl Server {
             for answer in answers {
                 let (mut stream, _) = listener.accept().unwrap();
                 let head = head(&stream);
-                // The other side may have hung up; that is what is tested.
+                // The client may have closed the connection; that is under test.
                 let _ = stream.write_all(&answer(&head));
                 heads.push(head);
             }
@@ -46,7 +47,7 @@ pub(in crate::fetch) fn answer(status: &str, headers: &[&str], body: &[u8]) -> V
     [format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n").as_bytes(), body].concat()
 }
 
-/// An honest answer: the part that was asked for, or all of it.
+/// A correct answer: the range that was requested, or the whole file.
 pub(in crate::fetch) fn honest(content: Vec<u8>) -> Answer {
     Box::new(move |head| {
         let asked = head.lines().find_map(|line| {
@@ -96,12 +97,12 @@ fn described() -> RemoteFile {
     }
 }
 
-/// Downloads from a server with these answers into an otherwise empty folder, and gives what is there then.
+/// Downloads from a server with these answers into an empty folder.
 struct Outcome {
     result: Result<(), FetchError>,
     requests: Vec<String>,
     folder: tempfile::TempDir,
-    told: Vec<u64>,
+    reported: Vec<u64>,
 }
 
 fn download(answers: Vec<Answer>) -> Outcome {
@@ -112,14 +113,14 @@ fn download_after(prepare: impl Fn(&Path), answers: Vec<Answer>) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     prepare(folder.path());
     let server = Server::start(answers);
-    let told = std::cell::RefCell::new(Vec::new());
+    let reported = std::cell::RefCell::new(Vec::new());
     let result = Client::new(Duration::ZERO).download(
         &format!("{}/file.bin", server.base),
         &folder.path().join("file.bin"),
         &described(),
-        &|done| told.borrow_mut().push(done),
+        &|done| reported.borrow_mut().push(done),
     );
-    Outcome { result, requests: server.requests(), folder, told: told.into_inner() }
+    Outcome { result, requests: server.requests(), folder, reported: reported.into_inner() }
 }
 
 impl Outcome {
@@ -132,7 +133,7 @@ impl Outcome {
         assert!(self.result.is_ok(), "{:?}", self.result);
         assert!(self.has("file.bin") == Some(content()), "other bytes");
         assert_eq!(self.has("file.bin.part"), None);
-        assert_eq!(self.told.last(), Some(&300_000));
+        assert_eq!(self.reported.last(), Some(&300_000));
     }
 
     #[track_caller]
@@ -143,7 +144,7 @@ impl Outcome {
         assert_eq!(self.has("file.bin"), None);
     }
 
-    /// Asserts that the server's length was refused, by what it was reported as.
+    /// Asserts that the server's length was refused, with this description.
     #[track_caller]
     fn failed_with_length(&self, part: &str) {
         self.failed(|error| {
@@ -163,7 +164,7 @@ fn downloads_a_file() {
             && !request.contains("range"),
         "{request}"
     );
-    assert!(outcome.told.is_sorted() && outcome.told[0] == 0);
+    assert!(outcome.reported.is_sorted() && outcome.reported[0] == 0);
 }
 
 #[test]
@@ -180,10 +181,10 @@ fn old_partial_file_resumes() {
     let outcome = download_after(part, vec![honest(content())]);
     outcome.succeeded();
     assert!(outcome.requests[0].contains("range: bytes=299999-"), "{}", outcome.requests[0]);
-    // A part that is already whole needs no request.
+    // A partial file that is complete needs no request.
     let whole = |folder: &Path| fs::write(folder.join("file.bin.part"), content()).unwrap();
     assert!(download_after(whole, vec![]).result.is_ok());
-    // One that is too long is none.
+    // One that is too long is discarded.
     let long = |folder: &Path| {
         fs::write(folder.join("file.bin.part"), [content(), vec![0]].concat()).unwrap()
     };
@@ -218,15 +219,16 @@ fn wrong_lengths_are_refused() {
     let outcome = download(vec![fixed(page)]);
     outcome.failed_with_length("11 bytes");
     assert_eq!(outcome.has("file.bin.part"), None);
-    // More than it says cannot be seen; more than the set has, without saying how much, can.
+    // More than it announces cannot be detected; more than the dataset's length, without an
+    // announcement, can.
     let endless = answer("200 OK", &[], &[content(), vec![0; 10]].concat());
     let outcome = download(vec![fixed(endless)]);
     outcome.failed_with_length("more bytes");
     assert_eq!(outcome.has("file.bin.part"), None);
-    // Says the right length, sends more: the rest is not read.
+    // It announces the right length and sends more: the rest is not read.
     let lying = answer("200 OK", &["Content-Length: 300000"], &[content(), vec![7; 50]].concat());
     download(vec![fixed(lying)]).succeeded();
-    // Right without a word about its length.
+    // The right length without an announcement.
     download(vec![fixed(answer("200 OK", &[], &content()))]).succeeded();
 }
 

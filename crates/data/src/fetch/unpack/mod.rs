@@ -1,7 +1,8 @@
-//! Archives from the network, unpacked so that nothing can land outside, nothing is overwritten and nothing fills the disk.
+//! Unpacks downloaded archives so that nothing can be written outside the folder, overwrite a file
+//! or fill the disk.
 //!
-//! Everything goes into a new folder first, as plain files under checked names, and moves to its place when all of it is
-//! there: a half-unpacked set is never taken for a whole one.
+//! Everything goes into a new folder first, as plain files under checked names, and is moved when
+//! all of it is there: a partly unpacked dataset is never mistaken for a complete one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read};
@@ -15,16 +16,17 @@ use crate::decode::one_line;
 use crate::error::DataError;
 use crate::formats::{self, zip::ZipFiles};
 
-/// The folder that everything goes into first.
+/// The folder that files are unpacked into first.
 const STAGING: &str = ".unpacking";
 
-/// Empty blocks behind the end of a tar archive, in bytes: writers fill up to a multiple of their block size.
+/// Empty blocks after the end of a tar archive, in bytes: writers pad to a multiple of their block
+/// size.
 const MAX_BEHIND: u64 = 1 << 20;
 
-/// More files than any set here has.
+/// More files than any dataset here has.
 const MAX_FILES: usize = 300_000;
 
-/// Unpacks `archive` into `folder`, in which its top folder must not be yet.
+/// Unpacks `archive` into `folder`, where its top folder must not exist yet.
 pub(super) fn unpack(archive: &Path, kind: ArchiveKind, folder: &Path) -> Result<(), FetchError> {
     let (content, extract): (ArchiveContent, Extract) = match kind {
         ArchiveKind::Plain => return Ok(()),
@@ -32,7 +34,7 @@ pub(super) fn unpack(archive: &Path, kind: ArchiveKind, folder: &Path) -> Result
         ArchiveKind::Zip(content) => (content, zip),
     };
     let staging = folder.join(STAGING);
-    // What an earlier, interrupted try left.
+    // Left by an earlier, interrupted call.
     remove(&staging)?;
     fs::create_dir(&staging).map_err(FetchError::disk(&staging))?;
     let mut target =
@@ -68,7 +70,7 @@ fn remove(folder: &Path) -> Result<(), FetchError> {
 
 type Extract = fn(&Path, &mut UnpackTarget) -> Result<(), UnpackError>;
 
-/// Whose fault it is that unpacking ended.
+/// Why unpacking failed.
 #[derive(Debug)]
 enum UnpackError {
     Archive(String),
@@ -79,7 +81,7 @@ fn bad(error: impl std::fmt::Display) -> UnpackError {
     UnpackError::Archive(one_line(&error))
 }
 
-/// Where files are written, and how much more may be.
+/// The folder that is written to, and the bytes and files that may still be written.
 struct UnpackTarget {
     root: PathBuf,
     bytes_left: u64,
@@ -87,14 +89,15 @@ struct UnpackTarget {
 }
 
 impl UnpackTarget {
-    /// The path of what the archive calls `name`, which was [checked](formats::archive::checked_name); the folder that it is in is made.
+    /// The path for the archive's `name`, which was [checked](formats::archive::checked_name); its
+    /// parent folder is created.
     fn place(&mut self, name: &str) -> Result<PathBuf, UnpackError> {
         self.files_left = self
             .files_left
             .checked_sub(1)
             .ok_or_else(|| bad(format!("it holds more than {MAX_FILES} files")))?;
         let path = Path::new(name);
-        // A colon means something to one system; no set has one.
+        // A colon has a special meaning on Windows; no dataset has one.
         if name.contains(':') || !path.components().all(|part| matches!(part, Component::Normal(_)))
         {
             return Err(bad(format!("it holds {name:?}, which leads out of the folder")));
@@ -107,7 +110,7 @@ impl UnpackTarget {
         Ok(path)
     }
 
-    /// Writes a file that is not there yet.
+    /// Writes a new file.
     fn file(&mut self, name: &str, reader: impl Read) -> Result<(), UnpackError> {
         let path = self.place(name)?;
         let mut out = OpenOptions::new().write(true).create_new(true).open(&path).map_err(
@@ -118,7 +121,7 @@ impl UnpackTarget {
                 _ => UnpackError::Disk(path.clone(), error),
             },
         )?;
-        // One more than allowed, for the excess to be seen.
+        // One more than allowed, so that an excess is detected.
         let mut reader = reader.take(self.bytes_left.saturating_add(1));
         let mut buffer = vec![0; 1 << 16];
         loop {
@@ -145,10 +148,10 @@ fn tar_gz(archive: &Path, target: &mut UnpackTarget) -> Result<(), UnpackError> 
             target.file(&name, entry)?;
         }
     }
-    // The archive's end is not that of the stream, behind which its checksum stands.
+    // The archive ends before the gzip stream, whose checksum comes last.
     let behind =
         io::copy(&mut tar.into_inner().take(MAX_BEHIND + 1), &mut io::sink()).map_err(bad)?;
-    if behind > MAX_BEHIND { Err(bad("it goes on after its end")) } else { Ok(()) }
+    if behind > MAX_BEHIND { Err(bad("it continues after its end")) } else { Ok(()) }
 }
 
 fn zip(archive: &Path, target: &mut UnpackTarget) -> Result<(), UnpackError> {

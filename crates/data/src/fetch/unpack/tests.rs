@@ -8,7 +8,7 @@ use tar::EntryType;
 
 const CONTENT: ArchiveContent = ArchiveContent { top: "set", at_most: 1000 };
 
-/// A tar entry with a name as it is, which `tar`'s own writer would refuse.
+/// A tar entry with any name, also one that `tar`'s own writer would refuse.
 fn entry(name: &str, kind: EntryType, data: &[u8]) -> Vec<u8> {
     let mut header = tar::Header::new_ustar();
     header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
@@ -50,7 +50,7 @@ fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
     out
 }
 
-/// Unpacks inside `outer/inner`, so that an escape can be seen in `outer`.
+/// Unpacks inside `outer/inner`, so that an escape is visible in `outer`.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -70,7 +70,7 @@ impl Place {
         unpack(&path, kind, &self.inner())
     }
 
-    /// What there is besides the archive, as sorted relative paths.
+    /// All paths except the archive, relative and sorted.
     fn found(&self) -> Vec<String> {
         let walk = walkdir::WalkDir::new(self.0.path()).min_depth(1).sort_by_file_name();
         let relative = walk
@@ -108,7 +108,7 @@ fn archives_unpack_and_leave_nothing_else() {
             ["inner/set", "inner/set/a.bin", "inner/set/deep", "inner/set/deep/b.bin"]
         );
         assert_eq!(fs::read(place.inner().join("set/a.bin")).unwrap(), b"hello");
-        // A second time it is in the way, and stays as it is.
+        // A second time the folder exists, and is not changed.
         fs::write(place.inner().join("set/a.bin"), "mine").unwrap();
         assert!(matches!(place.unpack(&archive, kind), Err(FetchError::InTheWay { .. })));
         assert_eq!(fs::read(place.inner().join("set/a.bin")).unwrap(), b"mine");
@@ -157,7 +157,7 @@ fn archives_that_mean_harm_are_refused_and_leave_nothing() {
     ];
     let long = gz(&[regular("set/a"), vec![0; 3 << 20]]);
     for ((archive, kind), part) in
-        cases.into_iter().chain([((long, ArchiveKind::TarGz(CONTENT)), "goes on after")])
+        cases.into_iter().chain([((long, ArchiveKind::TarGz(CONTENT)), "continues after")])
     {
         let place = Place::new();
         let message = place.unpack(&archive, kind).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! How a packed file is laid out.
+//! The layout of a packed file.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,33 +13,33 @@ use crate::preprocess::Preprocess;
 use crate::source::Digest;
 
 pub(crate) const FORMAT_NAME: &str = "packed file";
-/// What a packed file starts with; its last letter is the version.
+/// The first bytes of a packed file; the last one is the version.
 pub(crate) const MAGIC: &[u8; 8] = b"DCGANPK1";
 pub(crate) const HEAD: usize = 64;
 
 const END: &[u8; 8] = b"DCGANEND";
-/// Length, checksum and mark behind the footer.
+/// Bytes after the footer: its length, checksum and end mark.
 const TAIL: u64 = 8 + 4 + 8;
 /// The label of an image without one.
 const NO_LABEL: u32 = u32::MAX;
 
-/// Where the parts of a record are.
+/// The lengths of a record's parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordLayout {
     pub image: usize,
     pub columns: usize,
 }
 
-/// A record's fields but its pixels.
+/// A record's fields except its pixels.
 pub(crate) struct RecordFields {
     pub digest: Digest,
-    /// Its number in the set that was prepared.
+    /// The image's index in the dataset that was packed.
     pub number: u32,
     pub label: Option<u32>,
     pub attributes: Vec<f32>,
 }
 
-/// What is known once all records are written.
+/// The footer, which is known once all records are written.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Footer {
@@ -48,7 +48,7 @@ pub(crate) struct Footer {
     pub labelled: bool,
     pub class_names: Vec<String>,
     pub columns: Vec<Attribute>,
-    /// Of the set that was prepared, under this preprocessing.
+    /// Of the dataset that was packed, under this preprocessing.
     pub fingerprint: String,
     /// Bytes of all names.
     pub name_bytes: u64,
@@ -60,7 +60,7 @@ impl RecordLayout {
         self.image + 32 + 4 + 4 + 4 * self.columns + 4
     }
 
-    /// Writes a record after `out`.
+    /// Appends a record to `out`.
     pub fn push(self, out: &mut Vec<u8>, pixels: &[u8], fields: &RecordFields) {
         let start = out.len();
         out.extend_from_slice(pixels);
@@ -72,13 +72,13 @@ impl RecordLayout {
         out.extend_from_slice(&sum.to_le_bytes());
     }
 
-    /// Whether a record is what was written.
+    /// Whether a record's checksum is right.
     pub fn is_whole(self, record: &[u8]) -> bool {
         let (content, sum) = record.split_at(record.len() - 4);
         crc32c::crc32c(content).to_le_bytes() == sum
     }
 
-    /// The fields of a record, whole or not.
+    /// The fields of a record, valid or not.
     pub fn fields(self, record: &[u8]) -> RecordFields {
         let rest = &record[self.image..];
         let number =
@@ -94,7 +94,7 @@ impl RecordLayout {
         }
     }
 
-    /// The first bytes of a file made from what `plan` identifies.
+    /// The first bytes of a file with this layout and plan.
     pub fn head(self, plan: &Digest) -> [u8; HEAD] {
         let mut head = [0; HEAD];
         head[..8].copy_from_slice(MAGIC);
@@ -107,7 +107,7 @@ impl RecordLayout {
         head
     }
 
-    /// The layout and the plan that a head tells.
+    /// The layout and the plan that a head declares.
     pub fn of_head(head: &[u8; HEAD]) -> Result<(Self, Digest), String> {
         if &head[..8] != MAGIC {
             return Err(match head.strip_prefix(&MAGIC[..7]) {
@@ -134,7 +134,7 @@ impl Footer {
         RecordLayout { image: self.preprocess.image_len(), columns: self.columns.len() }
     }
 
-    /// The footer as it ends a file.
+    /// The footer with length, checksum and end mark.
     pub fn encode(&self) -> Result<Vec<u8>, String> {
         let mut bytes = serde_json::to_vec(self).map_err(|error| one_line(&error))?;
         let (length, sum) = (bytes.len() as u64, crc32c::crc32c(&bytes));
@@ -144,7 +144,7 @@ impl Footer {
         Ok(bytes)
     }
 
-    /// Where the names begin: behind the records.
+    /// The offset of the names: after the records.
     pub fn names_at(&self) -> u64 {
         (HEAD as u64)
             .saturating_add(u64::from(self.images).saturating_mul(self.layout().record() as u64))
@@ -183,7 +183,7 @@ pub(crate) fn read_footer(path: &Path) -> Result<(File, Footer), DataError> {
     let size = tail.first_chunk().map_or(u64::MAX, |size| u64::from_le_bytes(*size));
     let room = length - HEAD as u64 - TAIL;
     if size > room {
-        return Err(bad(format!("a footer of {size} bytes is promised where {room} are left")));
+        return Err(bad(format!("a footer of {size} bytes is declared where {room} are left")));
     }
     let mut bytes = vec![0; size as usize];
     reader.read_exact_at(&mut bytes, length - TAIL - size).map_err(as_io)?;

@@ -1,15 +1,17 @@
-//! Packed files: a set decoded once, in the shape it is learned in, read through a memory map ever after.
+//! Packed files: a dataset decoded once, in the shape that a network is trained on, and read
+//! through a memory map.
 //!
 //! ```text
-//! head     64 bytes: "DCGANPK1", lengths, what it is made from, CRC-32C
-//! records  one an image, of one length: pixels [H, W, C], SHA-256 of what it was decoded from, number in the source,
-//!          label, attributes (f32), CRC-32C of all that
+//! head     64 bytes: "DCGANPK1", lengths, hash of the input, CRC-32C
+//! records  one per image, of equal length: pixels [H, W, C], SHA-256 of the encoded image, source
+//!          index, label, attributes (f32), CRC-32C of all that
 //! names    offsets (u64, one more than images) into the bytes that follow them
 //! footer   JSON: shape, columns, classes, fingerprint; its length, CRC-32C, "DCGANEND"
 //! ```
 //!
-//! All numbers are little-endian. A file without its footer is an unfinished one, which [`prepare`] goes on with. Opening
-//! reads head and footer alone; each record is checked when it is read.
+//! All numbers are little-endian. A file without a footer is unfinished;
+//! [`prepare`](crate::prepare) resumes it. Opening reads head and footer alone; each record is
+//! checked when it is read.
 
 pub(crate) mod layout;
 mod source;
@@ -29,7 +31,7 @@ pub(crate) static FORMAT: Format = Format {
         Ok(Confidence::Likely.when(signature == Some(true)))
     },
     open: |path, split, _| {
-        // A packed file holds one split, whichever was packed; it stands for the training split.
+        // A packed file holds one split, whichever was packed; it opens as the training split.
         if split == Split::Test {
             let wanted = format!("a {FORMAT_NAME} holds one split: pack the other one too");
             return Err(no_split(path, split, wanted));

@@ -1,4 +1,4 @@
-//! A packed file as a source of pictures.
+//! A packed file as a source of images.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -27,10 +27,10 @@ impl PackedSource {
         let as_io = |error| DataError::Io { path: path.to_owned(), error };
         let (file, footer) = read_footer(path)?;
         #[expect(unsafe_code, reason = "a file is mapped")]
-        // SAFETY: what is mapped must not change while it is. `data` writes such files under other names and never
-        // changes one, and the documentation of the format asks the same of others.
+        // SAFETY: the mapped file must not change. `data` writes such files under temporary names and
+        // never changes a finished one, and the documentation of the format demands the same of others.
         let map = unsafe { Mmap::map(&file) }.map_err(as_io)?;
-        // A shuffled reader gains nothing from what lies behind a record. Only a hint, so that its failure does no harm.
+        // Shuffled reads gain nothing from the system's read-ahead. Only a hint: a failure is harmless.
         #[cfg(unix)]
         let _ = map.advise(memmap2::Advice::Random);
         Ok(Self { path: path.to_owned(), map, layout: footer.layout(), footer })
@@ -115,16 +115,16 @@ impl Source for PackedSource {
     #[cfg(unix)]
     fn prefetch(&self, index: usize) {
         let length = self.layout.record();
-        // Only a hint, so that its failure does no harm.
+        // Only a hint: a failure is harmless.
         let _ = self.map.advise_range(memmap2::Advice::WillNeed, HEAD + index * length, length);
     }
 
     fn read_ahead(&self, index: usize) {
-        // What is damaged is reported when it is loaded.
+        // A damaged record is reported when the image is loaded.
         let _ = self.layout.is_whole(self.record(index));
     }
 
-    /// Nothing, where the pictures are to become what they are already.
+    /// Nothing, if the images were packed with an equivalent preprocessing.
     fn pending_preprocess(&self, preprocess: &Preprocess) -> Preprocess {
         match self.footer.preprocess.is_equivalent(preprocess) {
             true => Preprocess::new(preprocess.size, preprocess.channels),
@@ -132,7 +132,7 @@ impl Source for PackedSource {
         }
     }
 
-    /// The fingerprint of the set that was prepared, as long as its pixels pass through unchanged.
+    /// The fingerprint of the dataset that was packed, if its pixels pass through unchanged.
     fn fingerprint(&self, preprocess: &Preprocess) -> Option<String> {
         let Footer { preprocess: prepared, fingerprint, .. } = &self.footer;
         let Preprocess { size, channels, crop, min_side, .. } = self.pending_preprocess(preprocess);

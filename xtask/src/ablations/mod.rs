@@ -1,5 +1,5 @@
-//! `tricks`: what each objective and stabiliser does to Fashion-MNIST, and to the laboratory's 25 Gaussians, beside the run without any: the
-//! measured tables of docs/tricks.md and docs/toy.md.
+//! `ablations`: the effect of each loss and regularizer on Fashion-MNIST and on the toy's 25
+//! Gaussians, compared with the baseline: the measured tables of docs/options.md and docs/toy.md.
 
 mod grid;
 mod rows;
@@ -13,29 +13,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-/// Train and measure every row of docs/tricks.md and of docs/toy.md, and write their tables. What is measured already in DIR is kept, so that
-/// it may be stopped and started again.
+/// Train and measure every row of docs/options.md and of docs/toy.md, and write their tables.
+/// Results in DIR are kept, so that the task may be stopped and started again.
 #[derive(Args)]
 pub struct Options {
-    /// Where runs and results go.
-    #[arg(long, value_name = "DIR", default_value = "runs/tricks")]
+    /// The folder of runs and results.
+    #[arg(long, value_name = "DIR", default_value = "runs/ablations")]
     dir: PathBuf,
-    /// What is measured [default: both].
+    /// The table to measure [default: both].
     #[arg(long, value_enum)]
-    only: Option<Set>,
-    /// Runs a row of docs/tricks.md, with seeds from 0; one of docs/toy.md has ten.
+    only: Option<Table>,
+    /// Runs per row of docs/options.md, with seeds from 0; a row of docs/toy.md has ten.
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: u64,
-    /// Steps a run.
+    /// Steps per run.
     #[arg(long, value_name = "N", default_value_t = 400)]
     steps: u64,
-    /// Runs at once, with a thread each.
+    /// Runs at the same time, with one thread each.
     #[arg(long, value_name = "N", default_value_t = 1)]
     jobs: usize,
-    /// Only train; measure later.
+    /// Train only; measure later.
     #[arg(long)]
     train_only: bool,
-    /// A built `dcgan`, in place of building one.
+    /// A built `dcgan`, instead of building one.
     #[arg(long, value_name = "FILE")]
     dcgan: Option<PathBuf>,
     /// The folder of the pages whose tables are written.
@@ -44,36 +44,36 @@ pub struct Options {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Set {
-    /// Fashion-MNIST: docs/tricks.md.
+enum Table {
+    /// Fashion-MNIST: docs/options.md.
     Garments,
     /// 25 Gaussians on a grid: docs/toy.md.
     Grid,
 }
 
-/// What is the same in all runs: small enough for hundreds of them on a plain CPU.
+/// The flags of all runs: small enough for hundreds of runs on a plain CPU.
 const COMMON: &str = "--data fashion-mnist --batch 64 --device cpu --threads 1";
-/// For rows that do not name a recipe of their own.
+/// For rows that do not name a recipe.
 const NETWORKS: &str = "--recipe small --set generator.width=16 --set discriminator.width=16";
-/// The exit code of a run that the watchdog ended.
+/// The exit code of a run that the training monitor stopped.
 const DIVERGED: i32 = 3;
-/// The file that says so.
+/// The file that marks such a run.
 const MARK: &str = "diverged";
-/// Pictures drawn for a measurement.
+/// Images sampled for a measurement.
 const COUNT: &str = "5000";
 
-/// What one run came to.
+/// The metrics of one run.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub struct Measured {
+pub struct Scores {
     /// Fréchet distance.
     frechet: f64,
-    /// Share of drawn pictures that look like real ones.
+    /// Fraction of generated images that are close to real ones.
     precision: f64,
-    /// Share of real pictures that look like drawn ones.
+    /// Fraction of real images that are close to generated ones.
     recall: f64,
 }
 
-/// A row, of the pictures' table with its seed, or of the laboratory's with all of them.
+/// A row and seed of the images' table, or a row of the toy's with all its seeds.
 enum Job {
     Garments(Row),
     Grid(&'static str),
@@ -85,7 +85,7 @@ struct Row {
     seed: u64,
 }
 
-type Failure = Box<dyn Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 
 pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let dcgan = match &options.dcgan {
@@ -94,11 +94,11 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     std::fs::create_dir_all(&options.dir)?;
     let [garments, grid] =
-        [Set::Garments, Set::Grid].map(|set| options.only.is_none_or(|only| only == set));
+        [Table::Garments, Table::Grid].map(|set| options.only.is_none_or(|only| only == set));
     let features =
         if options.train_only || !garments { PathBuf::new() } else { features(&dcgan, options)? };
     let mut jobs = VecDeque::new();
-    // Seed by seed, so that a table with fewer of them is complete early.
+    // Seed by seed, so that a table with fewer seeds is complete early.
     for seed in 0..if garments { options.seeds } else { 0 } {
         jobs.extend(
             std::iter::once("").chain(rows::all()).map(|flags| Job::Garments(Row { flags, seed })),
@@ -133,18 +133,18 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if grid { table::grid(options) } else { Ok(()) }
 }
 
-/// The next one, unless one has failed.
-fn next(queue: &Mutex<VecDeque<Job>>, failed: &Mutex<Option<Failure>>) -> Option<Job> {
+/// The next job, unless one has failed.
+fn next(queue: &Mutex<VecDeque<Job>>, failed: &Mutex<Option<BoxError>>) -> Option<Job> {
     let stop = failed.lock().unwrap_or_else(|e| e.into_inner()).is_some();
     (!stop).then(|| queue.lock().unwrap_or_else(|e| e.into_inner()).pop_front()).flatten()
 }
 
-/// The file with a row's result.
+/// The file of a row's result.
 fn result(options: &Options, flags: &str, seed: u64) -> PathBuf {
     options.dir.join(format!("{}-{}-{seed}.json", options.steps, named(flags)))
 }
 
-/// Flags as a part of a file's name.
+/// Flags as a part of a file name.
 fn named(flags: &str) -> String {
     let name: String = flags
         .chars()
@@ -154,7 +154,7 @@ fn named(flags: &str) -> String {
 }
 
 impl Row {
-    fn run(&self, dcgan: &Path, features: &Path, options: &Options) -> Result<(), Failure> {
+    fn run(&self, dcgan: &Path, features: &Path, options: &Options) -> Result<(), BoxError> {
         let result = result(options, self.flags, self.seed);
         if result.exists() {
             return Ok(());
@@ -173,9 +173,9 @@ impl Row {
         Ok(std::fs::write(&result, serde_json::to_string(&measured)?)?)
     }
 
-    /// Into a folder of another name first: one that is there was trained to its end.
-    fn train(&self, dcgan: &Path, options: &Options, dir: &Path) -> Result<(), Failure> {
-        // Names have dots of their own, so an ending is not replaced but added.
+    /// Trains into a folder of another name first: an existing folder was trained to its end.
+    fn train(&self, dcgan: &Path, options: &Options, dir: &Path) -> Result<(), BoxError> {
+        // Names contain dots, so an extension is not replaced but appended.
         let part = PathBuf::from(format!("{}.part", dir.display()));
         if part.exists() {
             std::fs::remove_dir_all(&part)?;
@@ -195,7 +195,7 @@ impl Row {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()?;
-        // What diverges is a row as well; its folder stays for those who want to look.
+        // A diverged run is a row as well; its folder is kept for inspection.
         if !status.success() && status.code() != Some(DIVERGED) {
             return Err(format!(
                 "{:?} with seed {} ended with {status}; see {}",
@@ -212,7 +212,7 @@ impl Row {
     }
 }
 
-/// The network whose features everything is measured in, trained once.
+/// The feature network for all measurements, trained once.
 fn features(dcgan: &Path, options: &Options) -> Result<PathBuf, Box<dyn Error>> {
     let file = options.dir.join("features.safetensors");
     if !file.exists() {
@@ -235,8 +235,8 @@ fn features(dcgan: &Path, options: &Options) -> Result<PathBuf, Box<dyn Error>> 
     Ok(file)
 }
 
-/// Draws from the run's newest checkpoint and measures that beside the test pictures.
-fn measure(dcgan: &Path, run: &Path, features: &Path) -> Result<Measured, Failure> {
+/// Samples from the run's newest checkpoint and compares with the test images.
+fn measure(dcgan: &Path, run: &Path, features: &Path) -> Result<Scores, BoxError> {
     let output = Command::new(dcgan)
         .args([
             "eval",
@@ -259,12 +259,12 @@ fn measure(dcgan: &Path, run: &Path, features: &Path) -> Result<Measured, Failur
     if !output.status.success() {
         return Err(format!("cannot measure {}", run.display()).into());
     }
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     let number = |key: &str| {
-        let value = told["metrics"][key]["value"].as_f64();
-        value.ok_or_else(|| Failure::from(format!("{}: no {key} was measured", run.display())))
+        let value = report["metrics"][key]["value"].as_f64();
+        value.ok_or_else(|| BoxError::from(format!("{}: no {key} was measured", run.display())))
     };
-    Ok(Measured {
+    Ok(Scores {
         frechet: number("frechet")?,
         precision: number("precision")?,
         recall: number("recall")?,

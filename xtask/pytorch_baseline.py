@@ -1,9 +1,10 @@
 """The pytorch/examples DCGAN or the paper's, for `cargo xtask bench-step --peer PYTHON` and `bench-sample`.
 
-Usage: peer.py RECIPE WORK LAYOUT DEVICE SIDE CHANNELS BATCH THREADS
-(RECIPE: torch or paper; WORK: step, a training step, or sample, batches from the generator in evaluation mode until there are 64 pictures; LAYOUT: nchw or channels_last; DEVICE: cpu or gpu)
-Prints "ready", then for each line on standard input does it once and prints its seconds; at the end of input
-prints the process's peak resident memory in bytes (on a GPU, the peak of torch's allocations there).
+Usage: pytorch_baseline.py RECIPE WORK LAYOUT DEVICE SIDE CHANNELS BATCH THREADS
+(RECIPE: torch or paper; WORK: step, a training step, or sample, batches from the generator in evaluation mode up to 64
+images; LAYOUT: nchw or channels_last; DEVICE: cpu or gpu)
+Prints "ready", then for each line on standard input does the work once and prints its seconds; at the end of
+input prints the process's peak resident memory in bytes (on a GPU, the peak of torch's allocations there).
 """
 import resource
 import sys
@@ -22,18 +23,18 @@ paper = recipe == "paper"
 width, kernel, latent = 128 if paper else 64, 5 if paper else 4, 100
 window = dict(kernel_size=kernel, stride=2, padding=(kernel - 1) // 2, bias=False)
 grow = dict(output_padding=kernel % 2, **window)
-levels, seed = 0, side
-while seed % 2 == 0 and seed // 2 >= 4:
-    levels, seed = levels + 1, seed // 2
+levels, base = 0, side
+while base % 2 == 0 and base // 2 >= 4:
+    levels, base = levels + 1, base // 2
 
 
 def generator():
     c = width << (levels - 1)
     if paper:
-        units = c * seed * seed
-        layers = [nn.Flatten(), nn.Linear(latent, units, False), nn.BatchNorm1d(units), nn.ReLU(True), nn.Unflatten(1, (c, seed, seed))]
+        units = c * base * base
+        layers = [nn.Flatten(), nn.Linear(latent, units, False), nn.BatchNorm1d(units), nn.ReLU(True), nn.Unflatten(1, (c, base, base))]
     else:
-        layers = [nn.ConvTranspose2d(latent, c, seed, 1, 0, bias=False), nn.BatchNorm2d(c), nn.ReLU(True)]
+        layers = [nn.ConvTranspose2d(latent, c, base, 1, 0, bias=False), nn.BatchNorm2d(c), nn.ReLU(True)]
     for _ in range(levels - 1):
         layers += [nn.ConvTranspose2d(c, c // 2, **grow), nn.BatchNorm2d(c // 2), nn.ReLU(True)]
         c //= 2
@@ -45,7 +46,7 @@ def discriminator():
     for _ in range(levels - 1):
         layers += [nn.Conv2d(c, 2 * c, **window), nn.BatchNorm2d(2 * c), nn.LeakyReLU(0.2, True)]
         c *= 2
-    head = [nn.Flatten(), nn.Linear(c * seed * seed, 1, False)] if paper else [nn.Conv2d(c, 1, seed, 1, 0, bias=False)]
+    head = [nn.Flatten(), nn.Linear(c * base * base, 1, False)] if paper else [nn.Conv2d(c, 1, base, 1, 0, bias=False)]
     return nn.Sequential(*layers, *head)
 
 

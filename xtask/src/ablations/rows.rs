@@ -1,9 +1,9 @@
-//! What is measured: flags, each set beside the run without any.
+//! The rows: flags, each compared with the run without any.
 
-/// Rows of docs/tricks.md, by section.
-pub const TRICKS: &[(&str, &[&str])] = &[
+/// Rows of docs/options.md, by section.
+pub const OPTIONS: &[(&str, &[&str])] = &[
     (
-        "Objectives",
+        "Losses",
         &[
             "--loss minimax",
             "--loss least-squares",
@@ -24,7 +24,7 @@ pub const TRICKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "What D is told and shown",
+        "Discriminator inputs and targets",
         &[
             "--labels-real 0.9",
             "--labels-real 0.9,1 --labels-fake 0,0.1",
@@ -65,7 +65,7 @@ pub const TRICKS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "Optimisers",
+        "Optimizers",
         &[
             "--optimizer adamw --weight-decay 0.01",
             "--optimizer rmsprop --beta2 0.99",
@@ -93,7 +93,7 @@ pub const TRICKS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The paper's guidelines (Radford et al. 2016, section 3), each turned around.
+/// The paper's guidelines (Radford et al. 2016, section 3), each reversed.
 pub const REVERSED: &[(&str, &[&str])] = &[(
     "The paper's guidelines reversed",
     &[
@@ -142,7 +142,7 @@ pub const GRID: &[&str] = &[
     "--objective wasserstein --clip 0.01",
 ];
 
-/// All of docs/tricks.md, in the order of the page.
+/// All of docs/options.md, in the order of the page.
 pub fn all() -> impl Iterator<Item = &'static str> {
-    TRICKS.iter().chain(REVERSED).flat_map(|(_, rows)| rows.iter().copied())
+    OPTIONS.iter().chain(REVERSED).flat_map(|(_, rows)| rows.iter().copied())
 }

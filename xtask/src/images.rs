@@ -1,4 +1,5 @@
-//! `pictures` and `stack`: single pictures of a set, and pictures above each other, for the pages of docs/experiments.
+//! `images` and `stack`: single images of a dataset, and images stacked vertically, for the pages
+//! of docs/experiments.
 
 use clap::{Args, ValueEnum};
 use data::{Dataset, Preprocess, Split};
@@ -7,21 +8,21 @@ use runs::grid::write_images;
 use std::error::Error;
 use std::path::PathBuf;
 
-/// Write single pictures of a set as PNG, each under its number.
+/// Write single images of a dataset as PNG, each under its index.
 #[derive(Args)]
-pub struct Pictures {
-    /// What `dcgan train --data` takes.
+pub struct Options {
+    /// A dataset as in `dcgan train --data`.
     spec: String,
-    /// Places in the set, from 0.
+    /// Indices in the dataset, from 0.
     #[arg(required = true)]
     numbers: Vec<usize>,
-    /// Which part of the set.
+    /// The split.
     #[arg(long, value_enum, default_value_t = Part::Train)]
     split: Part,
     /// Height and width.
     #[arg(long, value_name = "N", default_value_t = 28)]
     size: u32,
-    /// 1 for grey ones, 3 for colour.
+    /// 1 for gray images, 3 for color.
     #[arg(long, value_name = "N", default_value_t = 1)]
     channels: u8,
     /// The folder to write.
@@ -35,24 +36,25 @@ enum Part {
     Test,
 }
 
-/// Put pictures above each other, against the left edge.
+/// Stack images vertically, aligned at the left edge.
 #[derive(Args)]
 pub struct Stack {
     /// The PNG to write.
     out: PathBuf,
-    /// From above.
+    /// The images, from top to bottom.
     #[arg(required = true)]
-    pictures: Vec<PathBuf>,
+    images: Vec<PathBuf>,
 }
 
-/// Pixels between pictures that are stacked.
+/// Pixels between stacked images.
 const GAP: u32 = 2;
 
-/// Writes the pictures.
+/// Writes the images.
 ///
 /// # Errors
-/// A set that cannot be read, a number beyond its end, the disk.
-pub fn run(options: &Pictures) -> Result<(), Box<dyn Error>> {
+/// Returns an error if the dataset cannot be read, if an index is beyond its end, or if a file
+/// cannot be written.
+pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let split = match options.split {
         Part::Train => Split::Train,
         Part::Test => Split::Test,
@@ -63,12 +65,9 @@ pub fn run(options: &Pictures) -> Result<(), Box<dyn Error>> {
     let mut values = vec![0.0; h * w * c];
     for &number in &options.numbers {
         if number >= set.len() {
-            return Err(format!(
-                "no picture {number} in {}, which has {}",
-                options.spec,
-                set.len()
-            )
-            .into());
+            return Err(
+                format!("no image {number} in {}, which has {}", options.spec, set.len()).into()
+            );
         }
         set.write(number, &mut values)?;
         write_images(&options.out, number, &values, [1, h, w, c])?;
@@ -76,27 +75,26 @@ pub fn run(options: &Pictures) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Stacks the pictures.
+/// Stacks the images.
 ///
 /// # Errors
-/// A picture that cannot be read, the disk.
+/// Returns an error if an image cannot be read or the file cannot be written.
 pub fn stack(options: &Stack) -> Result<(), Box<dyn Error>> {
     let open = |file: &PathBuf| {
         image::open(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
     };
-    let pictures: Vec<RgbImage> = options
-        .pictures
+    let images: Vec<RgbImage> = options
+        .images
         .iter()
         .map(|file| Ok(open(file)?.to_rgb8()))
         .collect::<Result<_, String>>()?;
-    let width = pictures.iter().map(RgbImage::width).max().unwrap_or(0);
-    let height =
-        pictures.iter().map(|picture| picture.height() + GAP).sum::<u32>().saturating_sub(GAP);
+    let width = images.iter().map(RgbImage::width).max().unwrap_or(0);
+    let height = images.iter().map(|image| image.height() + GAP).sum::<u32>().saturating_sub(GAP);
     let mut sheet = RgbImage::from_pixel(width, height, Rgb([255; 3]));
     let mut top = 0;
-    for picture in &pictures {
-        imageops::replace(&mut sheet, picture, 0, i64::from(top));
-        top += picture.height() + GAP;
+    for image in &images {
+        imageops::replace(&mut sheet, image, 0, i64::from(top));
+        top += image.height() + GAP;
     }
     sheet
         .save(&options.out)

@@ -1,20 +1,20 @@
-//! The tables of docs/tricks.md and docs/toy.md.
+//! The tables of docs/options.md and docs/toy.md.
 
-use super::grid::{Found, result as result_of_grid};
-use super::rows::{GRID, REVERSED, TRICKS};
-use super::{Measured, Options, result};
+use super::grid::{GridResult, result as result_of_grid};
+use super::rows::{GRID, OPTIONS, REVERSED};
+use super::{Options, Scores, result};
 use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
-/// What stands around the tables in a page.
+/// The marks around the tables in a page.
 const MARKS: [&str; 2] =
-    ["<!-- measured by cargo xtask tricks -->", "<!-- end of what was measured -->"];
+    ["<!-- measured by cargo xtask ablations -->", "<!-- end of what was measured -->"];
 
-/// Writes the tables of docs/tricks.md, between their marks.
+/// Writes the tables of docs/options.md, between their marks.
 pub fn garments(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut text = String::new();
-    for (section, rows) in TRICKS.iter().chain(REVERSED) {
+    for (section, rows) in OPTIONS.iter().chain(REVERSED) {
         write!(
             text,
             "\n{section}\n\n| flags | Fréchet distance | precision | recall |\n| --- | --- | --- | --- |\n"
@@ -23,7 +23,7 @@ pub fn garments(options: &Options) -> Result<(), Box<dyn Error>> {
             writeln!(text, "{}", line(options, flags)?)?;
         }
     }
-    replace(&options.docs.join("tricks.md"), &text)
+    replace(&options.docs.join("options.md"), &text)
 }
 
 /// Writes the table of docs/toy.md.
@@ -31,7 +31,8 @@ pub fn grid(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut text = "\n| flags | modes of 25 | with a quarter of their fair share | high quality | reverse KL |\n| --- | --- | --- | --- | --- |\n"
         .to_owned();
     for flags in std::iter::once(&"").chain(GRID) {
-        let found: Found = serde_json::from_slice(&std::fs::read(result_of_grid(options, flags))?)?;
+        let found: GridResult =
+            serde_json::from_slice(&std::fs::read(result_of_grid(options, flags))?)?;
         let note = if found.diverged == 0 {
             String::new()
         } else {
@@ -48,12 +49,12 @@ pub fn grid(options: &Options) -> Result<(), Box<dyn Error>> {
     replace(&options.docs.join("toy.md"), &text)
 }
 
-/// Puts a text between the marks of a page.
+/// Replaces the text between the marks of a page.
 fn replace(page: &Path, text: &str) -> Result<(), Box<dyn Error>> {
     let old = std::fs::read_to_string(page)?;
     let (Some(start), Some(end)) = (old.find(MARKS[0]), old.find(MARKS[1])) else {
         return Err(format!(
-            "{} has no place for the tables: {:?} and {:?}",
+            "{} has no marks for the tables: {:?} and {:?}",
             page.display(),
             MARKS[0],
             MARKS[1]
@@ -73,29 +74,28 @@ fn name(flags: &str) -> String {
 
 /// A row of the table: mean ± standard deviation over the seeds.
 fn line(options: &Options, flags: &str) -> Result<String, Box<dyn Error>> {
-    let measured: Vec<Option<Measured>> = (0..options.seeds)
+    let measured: Vec<Option<Scores>> = (0..options.seeds)
         .map(|seed| Ok(serde_json::from_slice(&std::fs::read(result(options, flags, seed))?)?))
         .collect::<Result<_, Box<dyn Error>>>()?;
     let name = name(flags);
-    let sound: Vec<Measured> = measured.iter().copied().flatten().collect();
-    if sound.is_empty() {
+    let finite: Vec<Scores> = measured.iter().copied().flatten().collect();
+    if finite.is_empty() {
         return Ok(format!("| {name} | diverges | | |"));
     }
-    let diverged = measured.len() - sound.len();
+    let diverged = measured.len() - finite.len();
     let note = if diverged == 0 {
         String::new()
     } else {
         format!(" ({diverged} of {} diverge)", measured.len())
     };
-    let column = |of: fn(&Measured) -> f64, digits| {
-        spread(&sound.iter().map(of).collect::<Vec<_>>(), digits)
-    };
+    let column =
+        |of: fn(&Scores) -> f64, digits| spread(&finite.iter().map(of).collect::<Vec<_>>(), digits);
     let [frechet, precision, recall] =
         [column(|m| m.frechet, 1), column(|m| m.precision, 2), column(|m| m.recall, 2)];
     Ok(format!("| {name}{note} | {frechet} | {precision} | {recall} |"))
 }
 
-/// Mean ± sample standard deviation; of one value, that.
+/// Mean ± sample standard deviation; a single value alone.
 fn spread(values: &[f64], digits: usize) -> String {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;

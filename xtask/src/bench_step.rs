@@ -1,6 +1,7 @@
-//! `bench-step`: a full training step (D on real, D on fake, G, both Adam updates) on synthetic pictures.
+//! `bench-step`: a full training step (D on real, D on fake, G, both Adam updates) on synthetic
+//! images.
 
-use crate::peer::{Peer, Shape, Work};
+use crate::pytorch_baseline::{Baseline, StepShape, Work};
 use clap::{Args, Parser};
 use nn::Recipe;
 use nn::recipe::NetworkRole;
@@ -11,13 +12,13 @@ use tensor::rng::{Distribution, Philox};
 use tensor::{Device, DeviceSpec, gpu};
 use train::{Settings, Trainer};
 
-/// Times a full training step: median seconds and images per second, and peak memory.
+/// Time a full training step: median seconds and images per second, and peak memory.
 #[derive(Args)]
 pub struct Options {
-    /// Side of the square pictures: three channels from 48 up, one below.
+    /// Side of the square images: three channels from 48 up, one below.
     #[arg(long, default_value_t = 64)]
     image: usize,
-    /// Channels, if not those.
+    /// Channels, if different.
     #[arg(long)]
     channels: Option<usize>,
     /// Images per batch.
@@ -26,7 +27,7 @@ pub struct Options {
     /// Recipe.
     #[arg(long, default_value = "torch")]
     recipe: String,
-    /// Timed steps, after two that are not.
+    /// Timed steps, after two warm-up steps.
     #[arg(long, default_value_t = 10)]
     steps: usize,
     /// Threads (default: all cores).
@@ -35,13 +36,14 @@ pub struct Options {
     /// Where to compute: auto, cpu, gpu or gpu:NUMBER.
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
-    /// Take a software renderer for a graphics processor.
+    /// Accept a software renderer as graphics processor.
     #[arg(long)]
     allow_software: bool,
-    /// On a GPU, let convolutions round their operands to half precision.
+    /// On a GPU, round the operands of convolutions to half precision.
     #[arg(long)]
     mixed: bool,
-    /// A Python with torch: its step, in NCHW and in channels-last layout, alternates with ours in the same run.
+    /// A Python with torch: its step, in NCHW and in channels-last layout, alternates with ours in
+    /// the same run.
     #[arg(long, value_name = "PYTHON")]
     peer: Option<PathBuf>,
     /// Also write the result as JSON.
@@ -60,29 +62,30 @@ struct Report {
     /// Median.
     seconds_per_step: f64,
     images_per_second: f64,
-    /// The most memory the process has had, by the system's account where it keeps one, else that of all tensors.
+    /// The peak memory of the process, as the operating system reports it, else that of all
+    /// tensors.
     peak_bytes: u64,
-    /// The most memory that tensors have had at one time.
+    /// The peak memory of all tensors.
     tensor_peak_bytes: u64,
     /// PyTorch in the same run.
-    peers: Vec<PeerReport>,
+    baselines: Vec<BaselineReport>,
 }
 
 #[derive(Serialize)]
-struct PeerReport {
+struct BaselineReport {
     layout: &'static str,
     seconds_per_step: f64,
     images_per_second: f64,
     peak_bytes: u64,
-    /// The median over the repeats of its seconds to ours: above 1 we are faster.
+    /// The median over the repeats of its seconds to ours: above 1 ours is faster.
     ratio: f64,
 }
 
 impl Options {
-    /// Those that these flags say, as on a command line.
+    /// Parses flags as on a command line.
     ///
     /// # Errors
-    /// Flags that are none.
+    /// Returns an error if a flag is invalid.
     pub fn of(flags: &[&str]) -> Result<Self, clap::Error> {
         #[derive(Parser)]
         struct Step {
@@ -96,7 +99,7 @@ impl Options {
 /// Runs the benchmark.
 ///
 /// # Errors
-/// A recipe or size that makes no network, or a JSON file that cannot be written.
+/// Returns an error if the recipe and size give no network, or if the JSON file cannot be written.
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build()?;
     let report = pool.install(|| measure(options)).map_err(|e| e.to_string())?;
@@ -114,14 +117,14 @@ pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
         report.peak_bytes as f64 / 1048576.0,
         report.tensor_peak_bytes as f64 / 1048576.0,
     );
-    for peer in &report.peers {
+    for baseline in &report.baselines {
         println!(
             "PyTorch {}: {:.3} s/step, {:.1} images/s, peak {:.0} MiB; ours is {:.2} times as fast",
-            peer.layout,
-            peer.seconds_per_step,
-            peer.images_per_second,
-            peer.peak_bytes as f64 / 1048576.0,
-            peer.ratio
+            baseline.layout,
+            baseline.seconds_per_step,
+            baseline.images_per_second,
+            baseline.peak_bytes as f64 / 1048576.0,
+            baseline.ratio
         );
     }
     if let Some(path) = &options.json {
@@ -136,7 +139,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
     recipe.image.size = [options.image; 2];
     recipe.image.channels = options.channels.unwrap_or(if options.image >= 48 { 3 } else { 1 });
     recipe.train.batch = options.batch;
-    // The peer does it in this order, whatever the source of the recipe did.
+    // The baseline uses this order, whatever the source of the recipe did.
     (recipe.train.first, recipe.train.alternate, recipe.train.fresh_latents) =
         (NetworkRole::Discriminator, false, false);
     let channels = recipe.image.channels;
@@ -179,12 +182,12 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         Device::Gpu(gpu) if !gpu.adapter().software => "gpu",
         _ => "cpu",
     };
-    let shape = Shape { image: options.image, channels, batch: options.batch, threads };
-    let mut peers = Vec::new();
+    let shape = StepShape { image: options.image, channels, batch: options.batch, threads };
+    let mut baselines = Vec::new();
     if let Some(python) = &options.peer {
         for layout in ["nchw", "channels_last"] {
-            peers.push((
-                Peer::start(python, &options.recipe, Work::Step, layout, on, shape)?,
+            baselines.push((
+                Baseline::start(python, &options.recipe, Work::Step, layout, on, shape)?,
                 Vec::new(),
             ));
         }
@@ -201,8 +204,8 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         trainer.train_step_on(&real, &z, condition.as_ref()).wait()?;
         device.synchronize();
         let ours = start.elapsed().as_secs_f64();
-        for (peer, times) in &mut peers {
-            let theirs = peer.step()?;
+        for (baseline, times) in &mut baselines {
+            let theirs = baseline.step()?;
             if step >= 2 {
                 times.push(theirs);
             }
@@ -217,15 +220,15 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
     };
     let peak_bytes = peak_resident().unwrap_or(tensors);
     let mut reports = Vec::new();
-    for (peer, times) in peers {
+    for (baseline, times) in baselines {
         let ratios = times.iter().zip(&seconds).map(|(theirs, ours)| theirs / ours).collect();
         let seconds_per_step = median(times);
-        reports.push(PeerReport {
-            layout: peer.layout(),
+        reports.push(BaselineReport {
+            layout: baseline.layout(),
             seconds_per_step,
             images_per_second: options.batch as f64 / seconds_per_step,
             ratio: median(ratios),
-            peak_bytes: peer.finish()?,
+            peak_bytes: baseline.finish()?,
         });
     }
     let seconds_per_step = median(seconds);
@@ -240,7 +243,7 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
         images_per_second: options.batch as f64 / seconds_per_step,
         peak_bytes,
         tensor_peak_bytes: tensors,
-        peers: reports,
+        baselines: reports,
     })
 }
 
@@ -250,7 +253,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The process's peak resident memory, where the system tells it (Linux).
+/// The process's peak resident memory, if the system reports it (Linux).
 fn peak_resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
@@ -261,7 +264,7 @@ fn peak_resident() -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Networks that are told classes get example ones; without they would panic.
+    /// Conditional networks get example conditions; without them the step would panic.
     #[test]
     fn a_recipe_with_a_condition_is_timed() {
         let flags = ["--recipe", "newmu-mnist", "--image", "28", "--batch", "2", "--steps", "1"];

@@ -1,7 +1,7 @@
-//! `bench-sample`: the generator alone, as `dcgan sample` runs it, on random weights.
+//! `bench-sample`: the generator alone, as `dcgan sample` runs it, with random weights.
 
-use crate::peer::{Peer, Shape, Work};
-use crate::step::median;
+use crate::bench_step::median;
+use crate::pytorch_baseline::{Baseline, StepShape, Work};
 use clap::Args;
 use nn::{Mode, Recipe};
 use std::path::PathBuf;
@@ -9,13 +9,14 @@ use std::time::Instant;
 use tensor::rng::{Distribution, Philox};
 use tensor::{Device, DeviceSpec, gpu};
 
-/// Times drawing pictures, as many batches in a row as make at least 64: median milliseconds of a batch, with batch norm folded into the weights.
+/// Time sampling, as many batches in a row as give at least 64 images: median milliseconds per
+/// batch, with batch norm folded into the weights.
 #[derive(Args)]
 pub struct Options {
-    /// Side of the square pictures: three channels from 48 up, one below.
+    /// Side of the square images: three channels from 48 up, one below.
     #[arg(long, default_value_t = 64)]
     image: usize,
-    /// Pictures drawn together.
+    /// Images per batch.
     #[arg(long, value_delimiter = ',', default_value = "1,64")]
     batch: Vec<usize>,
     /// Recipe.
@@ -30,21 +31,23 @@ pub struct Options {
     /// Where to compute: auto, cpu, gpu or gpu:NUMBER.
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
-    /// Take a software renderer for a graphics processor.
+    /// Accept a software renderer as graphics processor.
     #[arg(long)]
     allow_software: bool,
-    /// A Python with torch: its generator in evaluation mode, NCHW and channels-last, alternates with ours in the same run.
+    /// A Python with torch: its generator in evaluation mode, NCHW and channels-last, alternates
+    /// with ours in the same run.
     #[arg(long, value_name = "PYTHON")]
     peer: Option<PathBuf>,
 }
 
-/// Pictures drawn in a turn, at least; the peer's number.
-const PICTURES: usize = 64;
+/// Images per measurement, at least; the baseline draws as many.
+const IMAGES: usize = 64;
 
 /// Runs the benchmark.
 ///
 /// # Errors
-/// A recipe or size that makes no network, a device that cannot be had, or a peer without torch.
+/// Returns an error if the recipe and size give no network, if the device cannot be opened, or if
+/// the baseline has no torch.
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build()?;
     pool.install(|| options.batch.iter().try_for_each(|&batch| measure(options, batch)))
@@ -67,17 +70,17 @@ fn measure(
     generator.to_device(&device);
     let threads = rayon::current_num_threads();
     let on = if matches!(device, Device::Cpu) { "cpu" } else { "gpu" };
-    let shape = Shape { image: options.image, channels: recipe.image.channels, batch, threads };
-    let mut peers = Vec::new();
+    let shape = StepShape { image: options.image, channels: recipe.image.channels, batch, threads };
+    let mut baselines = Vec::new();
     if let Some(python) = &options.peer {
         for layout in ["nchw", "channels_last"] {
-            peers.push((
-                Peer::start(python, &options.recipe, Work::Sample, layout, on, shape)?,
+            baselines.push((
+                Baseline::start(python, &options.recipe, Work::Sample, layout, on, shape)?,
                 Vec::new(),
             ));
         }
     }
-    let calls = PICTURES.div_ceil(batch.max(1));
+    let calls = IMAGES.div_ceil(batch.max(1));
     let mut ours = Vec::new();
     for repeat in 0..options.repeats + 3 {
         let z = rng.draw(
@@ -95,8 +98,8 @@ fn measure(
         if repeat >= 3 {
             ours.push(seconds);
         }
-        for (peer, times) in &mut peers {
-            let theirs = peer.step()?;
+        for (baseline, times) in &mut baselines {
+            let theirs = baseline.step()?;
             if repeat >= 3 {
                 times.push(theirs / calls as f64);
             }
@@ -106,16 +109,16 @@ fn measure(
     let side = options.image;
     let seconds = median(ours.clone());
     println!(
-        "{} {side}x{side} batch {batch} on {device}, {threads} threads: {:.2} ms, {:.1} pictures/s",
+        "{} {side}x{side} batch {batch} on {device}, {threads} threads: {:.2} ms, {:.1} images/s",
         options.recipe,
         seconds * 1e3,
         batch as f64 / seconds
     );
-    for (peer, times) in peers {
+    for (baseline, times) in baselines {
         let ratio = median(times.iter().zip(&ours).map(|(theirs, ours)| theirs / ours).collect());
         println!(
             "PyTorch {}: {:.2} ms; ours is {ratio:.2} times as fast",
-            peer.layout(),
+            baseline.layout(),
             median(times) * 1e3
         );
     }

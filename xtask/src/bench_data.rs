@@ -1,7 +1,7 @@
-//! `bench-data`: how fast batches come from a set as it lies, and from the same set prepared; and how many times faster than a training
-//! step takes them.
+//! `bench-data`: images per second from a dataset's own files and from the same dataset packed,
+//! compared with the training step.
 
-use crate::step;
+use crate::bench_step;
 use clap::Args;
 use data::{Cursor, DataError, Dataset, Loader, Preprocess, Split, prepare};
 use image::codecs::jpeg::JpegEncoder;
@@ -12,18 +12,18 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-/// Height and width of the pictures of `--synthetic`: those of CelebA, aligned.
+/// Height and width of the `--synthetic` images: those of aligned CelebA.
 const PHOTO: [u32; 2] = [218, 178];
-/// Makes them about as long as CelebA's: 7 KB.
+/// The JPEG quality that makes them about as long as CelebA's: 7 KB.
 const QUALITY: u8 = 88;
 
-/// Measure images per second of a set: decoded for each batch, and from a packed file.
+/// Measure images per second of a dataset: decoded for each batch, and from a packed file.
 #[derive(Args)]
 pub struct Options {
-    /// What `dcgan train --data` takes: a folder of photographs, say.
+    /// A dataset as in `dcgan train --data`, such as a folder of photographs.
     #[arg(value_name = "SPEC", required_unless_present = "synthetic")]
     spec: Option<String>,
-    /// Instead of SPEC: N JPEG files of 218x178, like photographs in size and detail, made for this.
+    /// Generate N JPEG files of 218x178 instead, like photographs in size and detail.
     #[arg(long, value_name = "N", conflicts_with = "spec", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     synthetic: Option<u32>,
     /// Height and width of the images.
@@ -32,23 +32,24 @@ pub struct Options {
     /// Images per batch.
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch: usize,
-    /// Threads that decode, at most as many as there are cores, each with a batch made ahead; those of the training step, too.
+    /// Threads that decode, at most one per core, each with one batch prefetched; also those of the
+    /// training step.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
-    /// How long each is measured.
+    /// Seconds per measurement.
     #[arg(long, value_name = "S", default_value_t = 3.0)]
     seconds: f64,
-    /// Then measure the training step, too (recipe torch, as bench-step does), and tell the ratios.
+    /// Also measure the training step (recipe torch, as in bench-step) and print the ratios.
     #[arg(long)]
     step: bool,
 }
 
-/// A folder for what is measured, removed at the end.
+/// A temporary folder, removed at the end.
 struct Scratch(PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // It is in the system's folder for such things, so what stays is no loss.
+        // It is in the system's temporary folder, so leftover files are harmless.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -78,15 +79,15 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     println!("prepared {} images in {:.1} s", prepared.images, start.elapsed().as_secs_f64());
     let source = measure(&spec, &preprocess, options)?;
     let packed = measure(&packed.display().to_string(), &preprocess, options)?;
-    // As the loader has it.
+    // The loader limits its threads in the same way.
     let threads = available_parallelism().map_or(1, usize::from).min(options.threads.into());
-    println!("as it lies    {source:>9.0} images/s, {threads} threads");
+    println!("its own files {source:>9.0} images/s, {threads} threads");
     println!("packed file   {packed:>9.0} images/s, {threads} threads");
     if options.step {
         let step = training(options, threads, &scratch.0)?;
         println!("training step {step:>9.0} images/s, {threads} threads");
         println!(
-            "loading is {:.1} times as fast as training from what lies there (wanted: 3)",
+            "loading is {:.1} times as fast as training from its own files (wanted: 3)",
             source / step
         );
         println!(
@@ -97,11 +98,11 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Images per second, without any kept in memory by this program.
+/// Images per second, without a cache in this process.
 fn measure(spec: &str, preprocess: &Preprocess, options: &Options) -> Result<f64, DataError> {
     let set = Arc::new(Dataset::open_within(spec, Split::Train, preprocess, 0, &|_| ())?);
     let mut loader = Loader::new(set, options.batch, Cursor::new(0), options.threads.into())?;
-    // What was made before the clock starts is not counted.
+    // Batches that were prepared before the clock starts are not counted.
     for _ in 0..=options.threads {
         let batch = loader.next()?;
         loader.recycle(batch.images);
@@ -134,11 +135,11 @@ fn training(options: &Options, threads: usize, scratch: &Path) -> Result<f64, Bo
         "--json",
         &json,
     ];
-    step::run(&step::Options::of(&flags)?)?;
+    bench_step::run(&bench_step::Options::of(&flags)?)?;
     let report: serde_json::Value = serde_json::from_str(&fs::read_to_string(&json)?)?;
     report["images_per_second"]
         .as_f64()
-        .ok_or_else(|| "bench-step tells no images per second".into())
+        .ok_or_else(|| "bench-step reports no images per second".into())
 }
 
 /// Writes `count` files; returns their mean length.
@@ -154,8 +155,8 @@ fn photographs(folder: &Path, count: u32) -> Result<u64, Box<dyn Error>> {
     Ok(bytes / u64::from(count))
 }
 
-/// Light that falls off, a large ellipse and small ones with soft edges, fine texture and grain: what a photograph of a face has for a
-/// JPEG decoder. All of it is a function of `k`.
+/// A light gradient, a large ellipse and small ones with soft edges, fine texture and grain: the
+/// detail that a photograph of a face has for a JPEG decoder. A function of `k`.
 fn photograph(k: u32) -> image::RgbImage {
     let mut state = u64::from(k).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut random = move || {
@@ -165,8 +166,8 @@ fn photograph(k: u32) -> image::RgbImage {
         (state >> 40) as f32 / (1u64 << 24) as f32
     };
     let [height, width] = PHOTO.map(|side| side as f32);
-    let mut colour = || [random(), random(), random()].map(|part| 40.0 + 180.0 * part);
-    let colours: Vec<[f32; 3]> = (0..10).map(|_| colour()).collect();
+    let mut color = || [random(), random(), random()].map(|part| 40.0 + 180.0 * part);
+    let colors: Vec<[f32; 3]> = (0..10).map(|_| color()).collect();
     let blobs: Vec<[f32; 4]> = (0..9)
         .map(|blob| {
             let large = if blob == 0 { 0.35 } else { 0.05 + 0.1 * random() };
@@ -182,11 +183,11 @@ fn photograph(k: u32) -> image::RgbImage {
     let (wave, light) = (0.3 + random(), random() - 0.5);
     image::RgbImage::from_fn(PHOTO[1], PHOTO[0], |x, y| {
         let (u, v) = (x as f32 / width, y as f32 / height);
-        let mut pixel = colours[9];
-        for ([cx, cy, rx, ry], colour) in blobs.iter().zip(&colours) {
+        let mut pixel = colors[9];
+        for ([cx, cy, rx, ry], color) in blobs.iter().zip(&colors) {
             let distance = (((u - cx) / rx).powi(2) + ((v - cy) / ry).powi(2)).sqrt();
             let share = ((1.15 - distance) / 0.3).clamp(0.0, 1.0);
-            pixel = std::array::from_fn(|part| pixel[part] + share * (colour[part] - pixel[part]));
+            pixel = std::array::from_fn(|part| pixel[part] + share * (color[part] - pixel[part]));
         }
         let texture = 6.0 * (wave * x as f32 + 3.0 * v).sin() * (wave * 0.7 * y as f32).sin();
         let grain = 5.0 * (random() - 0.5);

@@ -1,47 +1,48 @@
-//! PyTorch's work beside ours, in a process that does one piece of it at each request.
+//! The PyTorch baseline: a process that does one piece of work per request, alternating with ours.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// What a peer does at each request.
+/// The work per request.
 #[derive(Clone, Copy)]
 pub enum Work {
     /// A training step.
     Step,
-    /// A batch of pictures from the generator in evaluation mode.
+    /// A batch of images from the generator in evaluation mode.
     Sample,
 }
 
 /// The sizes of a step.
 #[derive(Clone, Copy)]
-pub struct Shape {
+pub struct StepShape {
     pub image: usize,
     pub channels: usize,
     pub batch: usize,
     pub threads: usize,
 }
 
-/// A running peer.
-pub struct Peer {
+/// A running baseline process.
+pub struct Baseline {
     layout: &'static str,
     child: Child,
     requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
-impl Peer {
-    /// Starts `xtask/peer.py` on `device`, `cpu` or `gpu`, and waits until it is ready.
+impl Baseline {
+    /// Starts `xtask/pytorch_baseline.py` on `device`, `cpu` or `gpu`, and waits until it is ready.
     ///
     /// # Errors
-    /// When the Python cannot be started, or has no torch (or none that sees the GPU).
+    /// Returns an error if the Python cannot be started, or has no torch (or none that can use the
+    /// GPU).
     pub fn start(
         python: &Path,
         recipe: &str,
         work: Work,
         layout: &'static str,
         device: &str,
-        shape: Shape,
+        shape: StepShape,
     ) -> Result<Self, String> {
         let recipe = match recipe {
             "torch" | "small" => "torch",
@@ -56,7 +57,7 @@ impl Peer {
             Work::Step => "step",
             Work::Sample => "sample",
         };
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("pytorch_baseline.py");
         let sizes =
             [shape.image, shape.channels, shape.batch, shape.threads].map(|n| n.to_string());
         let mut command = Command::new(python);
@@ -69,14 +70,14 @@ impl Peer {
         let mut child =
             command.spawn().map_err(|e| format!("cannot start {}: {e}", python.display()))?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err("the peer has no pipes".into());
+            return Err("the baseline has no pipes".into());
         };
-        let mut peer =
+        let mut baseline =
             Self { layout, child, requests: Some(requests), answers: BufReader::new(answers) };
-        match peer.answer()?.as_str() {
-            "ready" => Ok(peer),
+        match baseline.answer()?.as_str() {
+            "ready" => Ok(baseline),
             other => Err(format!(
-                "{} said {other:?} instead of \"ready\": has it torch?",
+                "{} answered {other:?} instead of \"ready\": has it torch?",
                 python.display()
             )),
         }
@@ -91,43 +92,43 @@ impl Peer {
         let mut line = String::new();
         self.answers
             .read_line(&mut line)
-            .map_err(|e| format!("the peer's answer cannot be read: {e}"))?;
+            .map_err(|e| format!("the baseline's answer cannot be read: {e}"))?;
         Ok(line.trim().to_string())
     }
 
     fn number(&mut self) -> Result<f64, String> {
         let line = self.answer()?;
-        line.parse().map_err(|_| format!("the peer said {line:?}, not a number"))
+        line.parse().map_err(|_| format!("the baseline answered {line:?}, not a number"))
     }
 
     /// Seconds of one piece of work.
     ///
     /// # Errors
-    /// When the peer has ended.
+    /// Returns an error if the process has ended.
     pub fn step(&mut self) -> Result<f64, String> {
-        let requests = self.requests.as_mut().ok_or("the peer is finished")?;
+        let requests = self.requests.as_mut().ok_or("the baseline is finished")?;
         requests
             .write_all(b"\n")
             .and_then(|()| requests.flush())
-            .map_err(|e| format!("the peer has ended: {e}"))?;
+            .map_err(|e| format!("the baseline has ended: {e}"))?;
         self.number()
     }
 
-    /// Ends the peer; its peak memory in bytes.
+    /// Ends the process; returns its peak memory in bytes.
     ///
     /// # Errors
-    /// When it does not say.
+    /// Returns an error if it does not report its memory.
     pub fn finish(mut self) -> Result<u64, String> {
         self.requests = None;
         let bytes = self.number()? as u64;
-        self.child.wait().map_err(|e| format!("the peer cannot be waited for: {e}"))?;
+        self.child.wait().map_err(|e| format!("the baseline cannot be waited for: {e}"))?;
         Ok(bytes)
     }
 }
 
-impl Drop for Peer {
+impl Drop for Baseline {
     fn drop(&mut self) {
-        // Only a peer left behind by an error is still there.
+        // Only a process left behind by an error still runs.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

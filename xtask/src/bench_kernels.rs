@@ -1,6 +1,7 @@
-//! `bench-kernels`: GEMM and the convolution triple at the shapes of a DCGAN, as a share of each device's measured peak.
+//! `bench-kernels`: GEMM and the convolution triple at the shapes of a DCGAN, as a fraction of each
+//! device's measured peak.
 
-use crate::step::median;
+use crate::bench_step::median;
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -10,15 +11,16 @@ use tensor::{
     rng::{Distribution, Philox},
 };
 
-/// Times the matrix product and the convolution triple, in GFLOP/s and as a share of the multiply-add peak (on the CPU, where other
-/// work may slow everything down for a while, of what was measured right before and after each repeat): on the CPU, and on the best
-/// graphics adapter (a software renderer, if there is no other, with an eighth of the batch).
+/// Time the matrix product and the convolution triple, in GFLOP/s and as a fraction of the
+/// multiply-add peak: on the CPU, and on the best graphics adapter (a software renderer, if there
+/// is no other, with an eighth of the batch). On the CPU, where other processes may slow everything
+/// down for a while, the peak is measured right before and after each repeat.
 #[derive(Args)]
 pub struct Options {
-    /// Where to compute, instead of everywhere: cpu, gpu or gpu:NUMBER.
+    /// Compute on this device only: cpu, gpu or gpu:NUMBER.
     #[arg(long, value_name = "DEVICE")]
     device: Option<DeviceSpec>,
-    /// On a GPU, let convolutions round their operands to half precision.
+    /// On a GPU, round the operands of convolutions to half precision.
     #[arg(long)]
     mixed: bool,
     /// Images per batch.
@@ -30,7 +32,7 @@ pub struct Options {
     /// Threads (default: all cores).
     #[arg(long)]
     threads: Option<usize>,
-    /// Only rows whose name contains this.
+    /// Only rows whose name contains this text.
     #[arg(long)]
     only: Option<String>,
     /// Also write the table as JSON.
@@ -45,7 +47,8 @@ struct Row {
     gflop: f64,
     seconds: f64,
     gflops_per_second: f64,
-    /// Useful work over the peak: on a GPU that of the report, on the CPU the median over repeats of each one's own.
+    /// Useful work over the peak: the report's peak on a GPU, on the CPU the median over repeats of
+    /// each repeat's own.
     share_of_peak: f64,
 }
 
@@ -60,8 +63,8 @@ struct Report {
     rows: Vec<Row>,
 }
 
-/// Median seconds of one call, and its share of the peak. Short kernels are called several times in a row, so that a clock's ticks
-/// and a launch do not count.
+/// Median seconds of one call, and its fraction of the peak. Short kernels are called several times
+/// in a row, so that clock resolution and launches do not matter.
 fn time(
     device: &Device,
     peak: f64,
@@ -90,7 +93,7 @@ fn time(
     (median(times), median(shares))
 }
 
-/// The devices asked for, and a line about each that is not there.
+/// The requested devices; prints a line for each that is not available.
 fn devices(options: &Options) -> Result<Vec<Device>, Box<dyn std::error::Error>> {
     let allowed = gpu::Options { allow_software: true, half: options.mixed, ..Default::default() };
     match options.device {
@@ -109,7 +112,8 @@ fn devices(options: &Options) -> Result<Vec<Device>, Box<dyn std::error::Error>>
 /// Runs the benchmark and prints its tables.
 ///
 /// # Errors
-/// When a device does not open or fails, the JSON file cannot be written or the thread pool cannot start.
+/// Returns an error if a device does not open or fails, if the JSON file cannot be written, or if
+/// the thread pool cannot start.
 pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build()?;
     let mut reports = Vec::new();
@@ -183,7 +187,8 @@ fn measure(options: &Options, device: &Device) -> Report {
             add(&format!("gemm {n}³"), pass, 2.0 * (n as f64).powi(3), &|| a.matmul(&b, ta, tb));
         }
     }
-    // (network, input side, input channels, output channels, kernel, stride, pad): the discriminator's layers; the generator's are their mirror images.
+    // (network, input side, input channels, output channels, kernel, stride, pad): the
+    // discriminator's layers; the generator's are their transposes.
     let layers = [
         ("dcgan64", 64, 3, 64, 4, 2, 1),
         ("dcgan64", 32, 64, 128, 4, 2, 1),

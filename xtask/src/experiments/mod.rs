@@ -1,4 +1,5 @@
-//! `experiments`: runs the commands that stand in the pages of docs/experiments, so that what the pages show can be made again.
+//! `experiments`: runs the commands in the pages of docs/experiments, which reproduces what the
+//! pages show.
 
 mod page;
 
@@ -11,40 +12,42 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// Run what stands in the `sh` blocks of the pages, one command after the other, in one folder, and say which of their pictures came out
-/// the same. A command that has run is not run again, so that it may be stopped and started again.
+/// Run the `sh` blocks of the pages, one command after the other, in one folder, and report which
+/// of their images are reproduced. A command that has run is not run again, so that the task may be
+/// stopped and started again.
 #[derive(Args)]
 pub struct Options {
     /// Names of pages, such as `latent`; all of them by default.
     pages: Vec<String>,
-    /// Where the pages are.
+    /// The folder of the pages.
     #[arg(long, value_name = "DIR", default_value = "docs/experiments")]
     docs: PathBuf,
-    /// Where everything goes: pictures, runs, and in `done` what each command printed.
+    /// The folder for images and runs, and in `done` the output of each command.
     #[arg(long, value_name = "DIR", default_value = "runs/experiments")]
     dir: PathBuf,
     /// Only print the commands.
     #[arg(long)]
     list: bool,
-    /// Copy pictures that came out otherwise into the pages' folder.
+    /// Copy images that differ into the pages' folder.
     #[arg(long)]
     write: bool,
-    /// The folder of the arrays that the paper's authors released, for the pages about SVHN (see docs/recipes.md).
+    /// The folder of the arrays that the paper's authors released, for the pages about SVHN (see
+    /// docs/recipes.md).
     #[arg(long, value_name = "DIR")]
     newmu_svhn: Option<PathBuf>,
-    /// A built `dcgan`, in place of building one.
+    /// A built `dcgan`, instead of building one.
     #[arg(long, value_name = "FILE")]
     dcgan: Option<PathBuf>,
 }
 
-type Failure = Box<dyn Error>;
+type BoxError = Box<dyn Error>;
 
 /// Runs the pages.
 ///
 /// # Errors
-/// An unknown page, one with a command that is neither `dcgan` nor `cargo xtask`, a file that cannot be written, and commands that failed, by
-/// their number.
-pub fn run(options: &Options) -> Result<(), Failure> {
+/// Returns an error if a page is unknown or has a command that is neither `dcgan` nor `cargo
+/// xtask`, if a file cannot be written, or if commands failed (with their number).
+pub fn run(options: &Options) -> Result<(), BoxError> {
     let pages = Page::read_all(&options.docs, &options.pages)?;
     if options.list {
         for command in pages.iter().flat_map(|page| &page.commands) {
@@ -66,23 +69,23 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         for command in &page.commands {
             failed += usize::from(!programs.run(command, options)?);
         }
-        for picture in &page.pictures {
-            compare(picture, options)?;
+        for image in &page.images {
+            compare(image, options)?;
         }
     }
     if failed == 0 {
         Ok(())
     } else {
         Err(format!(
-            "{failed} commands failed; what they said is above and in {}",
+            "{failed} commands failed; their output is above and in {}",
             options.dir.join("done").display()
         )
         .into())
     }
 }
 
-/// The folder, with what the commands take from the repository in it.
-fn prepare(options: &Options) -> Result<(), Failure> {
+/// Creates the folder, with the files that the commands take from the repository.
+fn prepare(options: &Options) -> Result<(), BoxError> {
     fs::create_dir_all(options.dir.join("done"))?;
     for file in fs::read_dir(&options.docs)? {
         let file = file?.path();
@@ -100,17 +103,17 @@ fn prepare(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the commands run.
+/// The programs that the commands run.
 struct Programs {
     dcgan: PathBuf,
     xtask: PathBuf,
 }
 
 impl Programs {
-    /// Whether it went well, now or at another time.
-    fn run(&self, command: &page::Command, options: &Options) -> Result<bool, Failure> {
-        let said = options.dir.join("done").join(format!("{}.txt", command.digest()));
-        if said.exists() {
+    /// Runs a command, unless it has run before; returns whether it succeeded.
+    fn run(&self, command: &page::Command, options: &Options) -> Result<bool, BoxError> {
+        let log = options.dir.join("done").join(format!("{}.txt", command.digest()));
+        if log.exists() {
             println!("done before: {command}");
             return Ok(true);
         }
@@ -128,32 +131,32 @@ impl Programs {
         }
         if !output.status.success() {
             eprintln!("{text}failed: {}", output.status);
-            fs::write(said.with_extension("failed"), text)?;
+            fs::write(log.with_extension("failed"), text)?;
             return Ok(false);
         }
         writeln!(text, "{:.0} s", start.elapsed().as_secs_f64())?;
         print!("{}", String::from_utf8_lossy(&output.stdout));
-        fs::write(said, text)?;
+        fs::write(log, text)?;
         Ok(true)
     }
 }
 
-/// Says whether a page's picture came out the same, and copies it where that is asked for.
-fn compare(name: &str, options: &Options) -> Result<(), Failure> {
+/// Reports whether a page's image is reproduced, and copies it if requested.
+fn compare(name: &str, options: &Options) -> Result<(), BoxError> {
     let (made, shown) = (options.dir.join(name), options.docs.join(name));
     if !made.exists() {
         println!("{name}: not made by these commands");
         return Ok(());
     }
     let same = shown.exists() && pixels(&made)? == pixels(&shown)?;
-    println!("{name}: {}", if same { "the same" } else { "other pixels" });
+    println!("{name}: {}", if same { "the same" } else { "different pixels" });
     if !same && options.write {
         fs::copy(&made, &shown)?;
     }
     Ok(())
 }
 
-fn pixels(file: &Path) -> Result<image::RgbaImage, Failure> {
+fn pixels(file: &Path) -> Result<image::RgbaImage, BoxError> {
     Ok(image::open(file)
         .map_err(|error| format!("cannot read {}: {error}", file.display()))?
         .to_rgba8())
