@@ -16,6 +16,7 @@ mod pytorch_baseline;
 mod tasks;
 
 use clap::Parser;
+use std::path::PathBuf;
 
 #[derive(Parser)]
 #[command(
@@ -38,8 +39,9 @@ enum Task {
     Ci(tasks::Ci),
 }
 
-/// Hands `DCGAN_SIMD` and `DCGAN_CONV` to the kernels, as the `dcgan` command does.
-fn configure_kernels() -> Result<(), String> {
+/// Hands `DCGAN_SIMD`, `DCGAN_CONV` and `DCGAN_DATASETS` to the libraries, as the `dcgan` command
+/// does.
+fn configure() -> Result<(), String> {
     if let Ok(name) = std::env::var("DCGAN_SIMD") {
         name.parse().and_then(tensor::set_isa).map_err(|e| format!("DCGAN_SIMD: {e}"))?;
     }
@@ -48,11 +50,13 @@ fn configure_kernels() -> Result<(), String> {
             .and_then(tensor::set_conv_algorithm)
             .map_err(|e| format!("DCGAN_CONV: {e}"))?;
     }
+    let folder = std::env::var_os("DCGAN_DATASETS").filter(|folder| !folder.is_empty());
+    data::set_datasets_folder(folder.map(PathBuf::from));
     Ok(())
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
-    configure_kernels()?;
+    configure()?;
     match Task::parse() {
         Task::BenchKernels(options) => bench_kernels::run(&options),
         Task::BenchStep(options) => bench_step::run(&options),

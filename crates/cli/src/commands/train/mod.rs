@@ -70,12 +70,12 @@ const MAX_STEPS: u64 = 1_000_000_000_000;
 #[derive(clap::Args)]
 pub struct Args {
     /// Dataset: a name, folder, archive or file [default: fashion-mnist].
-    ///
-    /// A name is one of `dcgan data list`. A path is a folder of images, a .zip or .tar of them,
-    /// the files of MNIST, CIFAR-10, CIFAR-100, SVHN, STL-10, LSUN or CelebA, or a file that `dcgan
-    /// data prepare` wrote. The format is detected from the contents; a prefix forces it: idx:,
-    /// folder:, zip:, tar:, cifar10:, cifar100:, svhn:, stl10:, lsun:, celeba: or packed:.
-    #[arg(long, value_name = "SPEC", help_heading = "Data")]
+    #[arg(
+        long,
+        value_name = "SPEC",
+        help_heading = "Data",
+        long_help = crate::commands::data::spec_help()
+    )]
     data: Option<String>,
     #[command(flatten)]
     preprocess: PreprocessArgs,
