@@ -102,7 +102,7 @@ fn brighter(image: &RgbImage) -> RgbImage {
     })
 }
 
-/// The ground table for the emoji people: which images are the same emoji in different skin tones.
+/// The ground truth for the emoji people: which images are the same emoji in different skin tones.
 struct EmojiTable {
     /// The emoji's name, without skin tone and spelling of the code points, by the stem of the
     /// file.
@@ -114,8 +114,8 @@ struct EmojiTable {
 impl EmojiTable {
     fn read(path: &Path) -> Result<Self, BoxError> {
         Self::parse(
-            &fs::read_to_string(table)
-                .map_err(|error| format!("cannot read {}: {error}", table.display()))?,
+            &fs::read_to_string(path)
+                .map_err(|error| format!("cannot read {}: {error}", path.display()))?,
         )
     }
 
@@ -191,9 +191,9 @@ impl DetectionOutcome {
                 }
             }
             let originals =
-                || names.iter().filter(|name| change(name).is_none()).map(|name| stem(name));
+                || names.iter().filter(|name| perturbation(name).is_none()).map(|name| stem(name));
             for name in &names {
-                match change(name) {
+                match perturbation(name) {
                     Some(change) if originals().any(|other| other == stem(name)) => {
                         *outcome.injected.entry(change.to_owned()).or_default() += 1;
                     }

@@ -209,9 +209,7 @@ pub fn train(error: &TrainError) -> Option<String> {
 fn condition(error: &ConditionError) -> Option<String> {
     use nn::recipe::ConditionKind::{Attributes, Class, Vector};
     let hint = match error {
-        ConditionError::NoLabels { .. } => {
-            "give a dataset with classes, or leave --condition out"
-        }
+        ConditionError::NoLabels { .. } => "give a dataset with classes, or leave --condition out",
         ConditionError::NoAttributes { .. } => {
             "put a table attributes.csv in its folder, or leave --condition out"
         }
