@@ -199,6 +199,10 @@ pub fn train(error: &TrainError) -> Option<String> {
         }
         TrainError::NoTrainingState => "use train --init-from, or sample",
         TrainError::FileExists { .. } => "choose another --out, or overwrite it with --force",
+        TrainError::Pack { .. } => {
+            "take a --batch that is a multiple of --pack, twice as large at least"
+        }
+        TrainError::Saddle { setting, .. } => return Some(format!("change --{setting}")),
         TrainError::BatchStatistics { .. } => "use a larger --batch, or another --bn",
         _ => return None,
     };

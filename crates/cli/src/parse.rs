@@ -89,25 +89,6 @@ pub fn pair(text: &str) -> Result<[f64; 2], String> {
     pair.map(|(x, y)| [x, y]).ok_or_else(|| "give two numbers, as in 1,1".into())
 }
 
-/// `X`, or `LOW,HIGH`.
-pub fn range(text: &str) -> Result<[f64; 2], String> {
-    let number: Option<f64> = text.trim().parse().ok();
-    match number.filter(|number| number.is_finite()) {
-        Some(number) => Ok([number; 2]),
-        None => {
-            pair(text).map_err(|_| "give a number, as in 0.9, or a range, as in 0.7,1.0".into())
-        }
-    }
-}
-
-/// `N,M`, both at least 1.
-pub fn counts(text: &str) -> Result<[usize; 2], String> {
-    let number = |text: &str| text.trim().parse().ok().filter(|number| (1..=4096).contains(number));
-    let pair = text.split_once(',').and_then(|(n, m)| number(n).zip(number(m)));
-    pair.map(|(n, m)| [n, m])
-        .ok_or_else(|| "give two whole numbers from 1 to 4096, as in 16,4".into())
-}
-
 /// A color: `RRGGBB`, black, white or gray.
 pub fn color(text: &str) -> Result<[u8; 3], String> {
     let hint = "give black, white, gray, or six hexadecimal digits, as in ff8000 for orange";
@@ -185,16 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn weights_pairs_ranges_and_counts() {
-        assert_eq!(
-            (weight("0"), weight("0.1"), pair("-1, 2.5"), counts("16,4")),
-            (Ok(0.0), Ok(0.1), Ok([-1.0, 2.5]), Ok([16, 4]))
-        );
-        assert_eq!([range("0.9"), range("0.7,1")], [Ok([0.9; 2]), Ok([0.7, 1.0])]);
+    fn weights_and_pairs() {
+        assert_eq!((weight("0"), weight("0.1")), (Ok(0.0), Ok(0.1)));
+        assert_eq!(pair("-1, 2.5"), Ok([-1.0, 2.5]));
         assert!(["-1", "NaN", "inf", "x"].iter().all(|bad| weight(bad).is_err()));
         assert!(["1", "1,", "1,NaN", "1,2,3"].iter().all(|bad| pair(bad).is_err()));
-        assert!(["", "half", "NaN", "0.7,1,2"].iter().all(|bad| range(bad).is_err()));
-        assert!(["4", "0,4", "4,0", "4,5000", "1.5,2"].iter().all(|bad| counts(bad).is_err()));
     }
 
     #[test]

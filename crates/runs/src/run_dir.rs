@@ -201,7 +201,7 @@ impl RunDir {
         let path = self.path.join(LOCK);
         let mut file = open_lock(&path)?;
         // `is_running` of a listing holds the lock for a moment, a training process for good: a few
-        // retries tell the two apart.
+        // retries distinguish them.
         for _ in 0..10 {
             match file.try_lock() {
                 Ok(()) => {

@@ -109,7 +109,20 @@ pub enum TrainError {
     /// An error of the caller's evaluation of a checkpoint.
     #[error("cannot evaluate the generator: {0}")]
     Eval(Box<dyn std::error::Error + Send + Sync>),
-    /// A setting of the 2-D toy that is out of range or conflicts with another.
-    #[error("{0}")]
-    Setting(String),
+    /// A batch of toy points that packs of `pack` points do not divide.
+    #[error("a batch of {batch} points cannot be divided into packs of {pack}")]
+    Pack {
+        /// Points that the discriminator classifies together.
+        pack: usize,
+        /// Points in a batch.
+        batch: usize,
+    },
+    /// A setting of the saddle that is out of range.
+    #[error("{setting} must be {range}")]
+    Saddle {
+        /// The setting.
+        setting: &'static str,
+        /// The valid values.
+        range: &'static str,
+    },
 }

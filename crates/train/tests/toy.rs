@@ -1,30 +1,30 @@
-//! The laboratory in the plane: counting, the games, and runs of seconds.
+//! The toy problems: mode coverage, the saddle, and short runs.
 
-use nn::loss::GanLoss;
 use runs::grid::save_png;
 use runs::plots::animate;
 use std::fs;
 use tensor::Device;
 use tensor::rng::Philox;
+use train::TrainError;
 use train::toy::saddle::{self, Method, Trajectory};
 use train::toy::{
-    Coverage, Event, Mixture, Outcome, SAMPLES, Settings, Target, picture, run, saddle_picture,
-    sweep,
+    Coverage, Mixture, NUM_SAMPLES, ToyDataset, ToyEvent, ToyOutcome, ToySettings, frame_plot, run,
+    saddle_plot, sweep,
 };
 
-/// `count` points at a centre, `off` standard deviations to its right.
+/// `count` points at a center, `off` standard deviations to its right.
 fn at(mixture: &Mixture, mode: usize, count: usize, off: f32) -> Vec<f32> {
-    let [x, y] = mixture.centres[mode];
+    let [x, y] = mixture.centers[mode];
     [x + off * mixture.std, y].repeat(count)
 }
 
 #[test]
-fn modes_are_counted_by_the_rules() {
+fn modes_are_counted() {
     for (mixture, modes) in [(Mixture::ring(), 8), (Mixture::grid(), 25)] {
-        assert_eq!(mixture.centres.len(), modes);
+        assert_eq!(mixture.centers.len(), modes);
         let real = Coverage::of(&mixture, &mixture.sample(&mut Philox::new(1, 0), 20_000).to_vec());
         assert_eq!((real.modes, real.fair_modes), (modes, modes));
-        // Two-dimensional normal: 1 − exp(−9/2) lie within three standard deviations.
+        // Of a two-dimensional normal 1 − exp(−9/2) is within three standard deviations.
         assert!((real.high_quality - 0.9889).abs() < 0.003, "{}", real.high_quality);
         assert!(real.reverse_kl < 0.001, "{}", real.reverse_kl);
 
@@ -41,7 +41,7 @@ fn modes_are_counted_by_the_rules() {
 }
 
 #[test]
-fn a_quarter_of_the_fair_share_is_stricter_than_one() {
+fn fair_modes_are_stricter() {
     let mixture = Mixture::ring();
     // Of 800, a fair share is 100 and a quarter of it 25.
     let points =
@@ -53,17 +53,19 @@ fn a_quarter_of_the_fair_share_is_stricter_than_one() {
     assert!((coverage.reverse_kl - kl).abs() < 1e-12);
 }
 
-fn played(settings: &saddle::Settings, method: Method) -> Trajectory {
-    saddle::play(settings).unwrap().into_iter().find(|t| t.method == method).unwrap()
+fn simulated(settings: &saddle::SaddleSettings, method: Method) -> Trajectory {
+    saddle::simulate(settings).unwrap().into_iter().find(|t| t.method == method).unwrap()
 }
 
 #[test]
-fn saddles_follow_their_closed_forms() {
-    // In complex numbers w = x + iy the gradients are (c − i)·w, and each linear method multiplies w by a root of its polynomial.
+fn saddle_follows_closed_forms() {
+    // With w = x + iy the gradients are (c − i)·w, and each linear method multiplies w by a root of
+    // its polynomial.
     for (lr, c) in [(0.1f64, 0.0f64), (0.2, 0.0), (0.3, 0.5), (0.1, -0.2)] {
-        let settings = saddle::Settings { lr, curvature: c, steps: 150, ..Default::default() };
+        let settings =
+            saddle::SaddleSettings { lr, curvature: c, steps: 150, ..Default::default() };
         let step = (1.0 - lr * c).hypot(lr);
-        let simultaneous = played(&settings, Method::Simultaneous);
+        let simultaneous = simulated(&settings, Method::Simultaneous);
         let start = 2.0f64.sqrt();
         for (n, [x, y]) in simultaneous.points.iter().enumerate() {
             let expected = start * step.powi(n as i32);
@@ -71,12 +73,12 @@ fn saddles_follow_their_closed_forms() {
         }
         // 1 − ηλ + η²λ² with λ = c − i.
         let (re, im) = (1.0 - lr * c + lr * lr * (c * c - 1.0), lr - 2.0 * lr * lr * c);
-        let extragradient = played(&settings, Method::Extragradient);
+        let extragradient = simulated(&settings, Method::Extragradient);
         assert!((extragradient.end() / (start * re.hypot(im).powi(150)) - 1.0).abs() < 1e-11);
     }
-    let settings = saddle::Settings { lr: 0.3, steps: 1000, ..Default::default() };
-    // The ellipse on which alternating steps stay.
-    for [x, y] in played(&settings, Method::Alternating).points {
+    let settings = saddle::SaddleSettings { lr: 0.3, steps: 1000, ..Default::default() };
+    // Alternating steps stay on an ellipse.
+    for [x, y] in simulated(&settings, Method::Alternating).points {
         assert!((x * x + y * y - 0.3 * x * y - 1.7).abs() < 1e-10, "{x} {y}");
     }
     // z² − (1 + 2iη)·z + iη = 0: the larger root is the factor of optimistic steps.
@@ -84,13 +86,13 @@ fn saddles_follow_their_closed_forms() {
     let (dr, di) = (1.0 - 4.0 * lr * lr, 0.0f64); // (1 + 2iη)² − 4iη
     let (sr, si) = if dr >= 0.0 { (dr.sqrt(), di) } else { (di, (-dr).sqrt()) };
     let roots = [(1.0 + sr) / 2.0, (1.0 - sr) / 2.0].map(|re| re.hypot(lr + si / 2.0));
-    let optimistic = played(&settings, Method::Optimistic).factor();
+    let optimistic = simulated(&settings, Method::Optimistic).factor();
     assert!((optimistic - roots[0].max(roots[1])).abs() < 1e-6, "{optimistic} {roots:?}");
 }
 
 #[test]
-fn where_plain_steps_lead_away_optimism_and_extragradient_arrive() {
-    let trajectories = saddle::play(&saddle::Settings::default()).unwrap();
+fn optimistic_and_extragradient_converge() {
+    let trajectories = saddle::simulate(&saddle::SaddleSettings::default()).unwrap();
     let start = 2.0f64.sqrt();
     for trajectory in &trajectories {
         let (end, name) = (trajectory.end(), trajectory.method.name());
@@ -104,69 +106,78 @@ fn where_plain_steps_lead_away_optimism_and_extragradient_arrive() {
             _ => assert!(end > 1.5 * start, "{name}: {end}"),
         }
     }
-    // With curvature even simultaneous steps arrive.
-    let curved = saddle::Settings { curvature: 0.5, ..Default::default() };
-    assert!(played(&curved, Method::Simultaneous).end() < 1e-5);
+    // With curvature simultaneous steps converge too.
+    let curved = saddle::SaddleSettings { curvature: 0.5, ..Default::default() };
+    assert!(simulated(&curved, Method::Simultaneous).end() < 1e-5);
     for bad in [
-        saddle::Settings { lr: 0.0, ..Default::default() },
-        saddle::Settings { steps: 0, ..Default::default() },
-        saddle::Settings { start: [0.0; 2], ..Default::default() },
-        saddle::Settings { momentum: 1.0, ..Default::default() },
-        saddle::Settings { beta1: -0.1, ..Default::default() },
-        saddle::Settings { curvature: f64::NAN, ..Default::default() },
+        saddle::SaddleSettings { lr: 0.0, ..Default::default() },
+        saddle::SaddleSettings { steps: 0, ..Default::default() },
+        saddle::SaddleSettings { start: [0.0; 2], ..Default::default() },
+        saddle::SaddleSettings { momentum: 1.0, ..Default::default() },
+        saddle::SaddleSettings { beta1: -0.1, ..Default::default() },
+        saddle::SaddleSettings { curvature: f64::NAN, ..Default::default() },
     ] {
-        assert!(saddle::play(&bad).is_err(), "{bad:?}");
+        assert!(saddle::simulate(&bad).is_err(), "{bad:?}");
     }
 }
 
-fn short(target: Target) -> Settings {
-    Settings { steps: 40, batch: 32, width: 16, ..Settings::new(target) }
+fn settings(dataset: ToyDataset, pack: usize, changes: &[(&str, &str)]) -> ToySettings {
+    let changes: Vec<_> =
+        changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    ToySettings::new(dataset, 0, pack, &changes).unwrap_or_else(|e| panic!("{changes:?}: {e}"))
 }
 
-fn runs(settings: &Settings) -> Outcome {
+/// Keys of a run of 40 steps of networks of 16 units.
+const SHORT: [(&str, &str); 4] = [
+    ("train.steps", "40"),
+    ("train.batch", "32"),
+    ("generator.width", "16"),
+    ("discriminator.width", "16"),
+];
+
+fn short(dataset: ToyDataset, pack: usize, changes: &[(&str, &str)]) -> ToySettings {
+    settings(dataset, pack, &[&SHORT[..], changes].concat())
+}
+
+fn runs(settings: &ToySettings) -> ToyOutcome {
     run(settings, &Device::Cpu, 4, 0, &mut |_| ()).unwrap_or_else(|e| panic!("{settings:?}: {e}"))
 }
 
-/// Settings with one trick each.
-fn tricks() -> Vec<Settings> {
-    let plain = || short(Target::Grid);
-    vec![
-        Settings { objective: GanLoss::Minimax, ..plain() },
-        Settings { objective: GanLoss::LeastSquares, ..plain() },
-        Settings { objective: GanLoss::Hinge, ..plain() },
-        Settings { objective: GanLoss::Wasserstein, gp: 10.0, ..plain() },
-        Settings { objective: GanLoss::Wasserstein, clip: 0.01, ..plain() },
-        Settings { relativistic: true, ..plain() },
-        Settings { r1: 1.0, ..plain() },
-        Settings { gp: 1.0, ..plain() },
-        Settings { clip: 0.1, ..plain() },
-        Settings { smooth: Some([0.7, 1.0]), ..plain() },
-        Settings { feature_matching: 1.0, ..plain() },
-        Settings { minibatch_discrimination: Some([4, 3]), ..plain() },
-        Settings { minibatch_stddev: true, ..plain() },
-        Settings { spectral_norm: true, ..plain() },
-        Settings { batch_norm_g: true, ..plain() },
-        Settings { batch_norm_d: true, ..plain() },
-        Settings { noise: 0.5, ..plain() },
-        Settings { ema: 0.9, ..plain() },
-        Settings { pack: 4, ..plain() },
-        Settings { d_steps: 2, ..plain() },
-        Settings { g_steps: 2, ..plain() },
-        Settings { lr: 1e-2, ..plain() },
-        Settings { lr_d: 1e-2, ..plain() },
-        Settings { rule: Settings::adam(0.9), ..plain() },
-        Settings { rule: nn::OptimizerKind::Sgd { momentum: 0.0, nesterov: false }, ..plain() },
-        Settings {
-            rule: nn::OptimizerKind::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.0 },
-            ..plain()
-        },
-    ]
-}
+/// Keys of the recipe, one option at a time.
+const OPTIONS: &[&[(&str, &str)]] = &[
+    &[("objective.loss", "minimax")],
+    &[("objective.loss", "least-squares")],
+    &[("objective.loss", "hinge")],
+    &[("objective.loss", "wasserstein"), ("objective.gradient_penalty", "10.0")],
+    &[("objective.loss", "wasserstein"), ("objective.clip", "0.01")],
+    &[("objective.relativistic", "true")],
+    &[("objective.r1", "1.0")],
+    &[("objective.gradient_penalty", "1.0")],
+    &[("labels.real", "[0.7, 1.0]")],
+    &[("objective.feature_matching", "1.0")],
+    &[("discriminator.minibatch_discrimination", "{ kernels = 4, dims = 3, form = \"mean\" }")],
+    &[("discriminator.minibatch_stddev", "4")],
+    &[("discriminator.weights", "spectral-norm")],
+    &[("discriminator.weights", "weight-norm")],
+    &[("generator.norm", "batch")],
+    &[("discriminator.norm", "batch")],
+    &[("discriminator.norm", "layer")],
+    &[("noise.input", "0.5")],
+    &[("train.ema", "0.9")],
+    &[("train.d_steps", "2")],
+    &[("train.g_steps", "2")],
+    &[("optimizer.lr", "1e-2")],
+    &[("optimizer.lr_discriminator", "1e-2")],
+    &[("optimizer.beta1", "0.9")],
+    &[("optimizer.rule", "sgd")],
+    &[("optimizer.rule", "rmsprop")],
+];
 
 #[test]
-fn every_trick_runs_and_changes_something() {
-    let plain = runs(&short(Target::Grid)).last;
-    for settings in tricks() {
+fn every_option_changes_the_run() {
+    let plain = runs(&short(ToyDataset::Grid, 1, &[])).last;
+    let settings = OPTIONS.iter().map(|changes| short(ToyDataset::Grid, 1, changes));
+    for settings in settings.chain([short(ToyDataset::Grid, 4, &[])]) {
         let outcome = runs(&settings);
         assert_eq!(outcome.diverged, None, "{settings:?}");
         let last = outcome.last;
@@ -174,8 +185,8 @@ fn every_trick_runs_and_changes_something() {
             last.step == 40 && last.d_loss.is_finite() && last.g_loss.is_finite(),
             "{settings:?}"
         );
-        // An average of weights is only sampled from.
-        let changed = if settings.ema > 0.0 {
+        // The EMA of the weights is only sampled from.
+        let changed = if settings.recipe.train.ema > 0.0 {
             last.coverage != plain.coverage
         } else {
             last.g_loss != plain.g_loss
@@ -185,16 +196,23 @@ fn every_trick_runs_and_changes_something() {
 }
 
 #[test]
-fn the_bits_do_not_depend_on_threads_nor_on_company() {
+fn runs_do_not_depend_on_threads_or_other_runs() {
     for settings in [
-        short(Target::Ring),
-        Settings { batch: 512, width: 128, ..short(Target::Ring) },
-        Settings {
-            minibatch_discrimination: Some([4, 3]),
-            noise: 0.1,
-            smooth: Some([0.7, 1.0]),
-            ..short(Target::Grid)
-        },
+        short(ToyDataset::Ring, 1, &[]),
+        short(
+            ToyDataset::Ring,
+            1,
+            &[("train.batch", "512"), ("generator.width", "128"), ("discriminator.width", "128")],
+        ),
+        short(
+            ToyDataset::Grid,
+            1,
+            &[
+                ("discriminator.minibatch_discrimination", "{ kernels = 4, dims = 3 }"),
+                ("noise.input", "0.1"),
+                ("labels.real", "[0.7, 1.0]"),
+            ],
+        ),
     ] {
         let on = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -203,12 +221,12 @@ fn the_bits_do_not_depend_on_threads_nor_on_company() {
             })
         };
         let (one, swept) = on(1);
-        let (three, swept_too) = on(3);
+        let (three, swept_again) = on(3);
         assert_eq!(one, three);
-        let last = |outcomes: &[Outcome]| {
+        let last = |outcomes: &[ToyOutcome]| {
             outcomes.iter().map(|outcome| outcome.last.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(last(&swept), last(&swept_too));
+        assert_eq!(last(&swept), last(&swept_again));
         assert_eq!(swept[0].last, one);
         assert_eq!(swept.iter().map(|outcome| outcome.last.seed).collect::<Vec<_>>(), [0, 1, 2]);
         assert_ne!(swept[0].last.g_loss, swept[1].last.g_loss);
@@ -216,98 +234,100 @@ fn the_bits_do_not_depend_on_threads_nor_on_company() {
 }
 
 #[test]
-fn a_ring_is_found_in_seconds() {
-    let settings = Settings { steps: 1500, lr: 2e-3, ..Settings::new(Target::Ring) };
+fn ring_is_found() {
+    let settings =
+        settings(ToyDataset::Ring, 1, &[("train.steps", "1500"), ("optimizer.lr", "2e-3")]);
     let mut steps = 0;
     let mut measured = Vec::new();
     let outcome = run(&settings, &Device::Cpu, 5, 0, &mut |event| match event {
-        Event::Stepped { steps: more } => steps += more,
-        Event::Measured(one) => measured.push(one.step),
+        ToyEvent::Stepped { steps: more } => steps += more,
+        ToyEvent::Measured(one) => measured.push(one.step),
     });
     let coverage = outcome.unwrap().last.coverage;
     assert_eq!((steps, measured), (1500, vec![300, 600, 900, 1200, 1500]));
     assert!(coverage.modes >= 4 && coverage.high_quality > 0.02, "{coverage:?}");
-    assert!(coverage.histogram.iter().sum::<usize>() <= SAMPLES);
+    assert!(coverage.histogram.iter().sum::<usize>() <= NUM_SAMPLES);
 }
 
 #[test]
-fn a_run_that_diverges_says_where_and_keeps_what_was_finite() {
-    let settings = Settings {
-        lr: 1e30,
-        lr_d: 1e30,
-        steps: 500,
-        rule: nn::OptimizerKind::Sgd { momentum: 0.0, nesterov: false },
-        objective: GanLoss::LeastSquares,
-        ..short(Target::Ring)
-    };
+fn divergence_stops_at_the_last_finite_state() {
+    let settings = short(
+        ToyDataset::Ring,
+        1,
+        &[
+            ("optimizer.lr", "1e30"),
+            ("optimizer.rule", "sgd"),
+            ("objective.loss", "least-squares"),
+            ("train.steps", "500"),
+        ],
+    );
     let outcome = run(&settings, &Device::Cpu, 1, 1, &mut |_| ()).unwrap();
     assert_eq!((outcome.diverged, outcome.last.step), (Some(100), 100));
     assert_eq!(outcome.frames.len(), 1);
 }
 
+/// The rules of combination are those of image recipes.
 #[test]
-fn settings_that_make_no_sense_are_refused_with_a_reason() {
-    let plain = || Settings::new(Target::Grid);
-    for (settings, parts) in [
+fn invalid_settings_are_rejected() {
+    let discrimination = ("discriminator.minibatch_discrimination", "{ kernels = 4, dims = 3 }");
+    for (changes, key) in [
+        (&[("objective.loss", "wasserstein")][..], "objective.loss"),
+        (&[("objective.loss", "hinge"), ("labels.real", "[0.9, 0.9]")], "objective.loss"),
         (
-            Settings { objective: GanLoss::Wasserstein, ..plain() },
-            &["--objective wasserstein", "--gp 10"][..],
+            &[
+                ("objective.loss", "wasserstein"),
+                ("objective.gradient_penalty", "10.0"),
+                ("objective.relativistic", "true"),
+            ],
+            "objective.relativistic",
         ),
         (
-            Settings { objective: GanLoss::Hinge, smooth: Some([0.9; 2]), ..plain() },
-            &["--smooth", "hinge"],
+            &[("objective.gradient_penalty", "1.0"), ("discriminator.norm", "batch")],
+            "objective.gradient_penalty",
         ),
+        (&[("objective.r1", "1.0"), discrimination], "objective.r1"),
+        (&[("objective.gradient_penalty", "1.0"), ("objective.r1", "1.0")], "objective.r1"),
+        (&[("objective.clip", "0.1")], "objective.clip"),
         (
-            Settings { objective: GanLoss::Wasserstein, gp: 10.0, relativistic: true, ..plain() },
-            &["--relativistic"],
+            &[("discriminator.minibatch_stddev", "4"), discrimination],
+            "discriminator.minibatch_stddev",
         ),
-        (Settings { gp: 1.0, batch_norm_d: true, ..plain() }, &["--gp", "--batch-norm"]),
+        (&[("optimizer.lr", "0.0")], "optimizer.lr"),
+        (&[("train.ema", "1.0")], "train.ema"),
+        (&[("noise.input", "-1.0")], "noise.input"),
+        (&[("labels.real", "[0.9, 0.7]")], "labels.real"),
         (
-            Settings { r1: 1.0, minibatch_discrimination: Some([4, 3]), ..plain() },
-            &["--r1", "--minibatch-discrimination"],
-        ),
-        (Settings { gp: 1.0, r1: 1.0, ..plain() }, &["--gp", "--r1"]),
-        (Settings { clip: 0.1, spectral_norm: true, ..plain() }, &["--clip", "--spectral-norm"]),
-        (
-            Settings { spectral_norm: true, batch_norm_d: true, ..plain() },
-            &["--spectral-norm", "--batch-norm"],
-        ),
-        (
-            Settings { minibatch_stddev: true, minibatch_discrimination: Some([4, 3]), ..plain() },
-            &["--minibatch-stddev", "--minibatch-discrimination"],
-        ),
-        (Settings { pack: 3, ..plain() }, &["--pack 3", "--batch 126"]),
-        (Settings { pack: 128, minibatch_stddev: true, ..plain() }, &["--pack 128"]),
-        (Settings { batch: 1, ..plain() }, &["--batch 1"]),
-        (Settings { lr: f64::NAN, ..plain() }, &["--lr"]),
-        (Settings { ema: 1.0, ..plain() }, &["--ema 1"]),
-        (Settings { noise: -1.0, ..plain() }, &["--noise -1"]),
-        (Settings { smooth: Some([0.9, 0.7]), ..plain() }, &["--smooth 0.9,0.7"]),
-        (
-            Settings { minibatch_discrimination: Some([4, 0]), ..plain() },
-            &["--minibatch-discrimination 0"],
+            &[("discriminator.minibatch_discrimination", "{ kernels = 4, dims = 0 }")],
+            "discriminator.minibatch_discrimination.dims",
         ),
     ] {
-        let error =
-            settings.validate().err().unwrap_or_else(|| panic!("{settings:?} passed")).to_string();
-        assert!(parts.iter().all(|part| error.contains(part)), "{parts:?} are not in: {error}");
+        let changes: Vec<_> =
+            changes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let error = ToySettings::new(ToyDataset::Grid, 0, 1, &changes).unwrap_err();
+        assert!(error.to_string().contains(key), "{changes:?}: {error}");
+    }
+    let stddev = [("discriminator.minibatch_stddev".to_owned(), "4".to_owned())];
+    for (pack, changes) in [(3, &[][..]), (0, &[]), (128, &stddev)] {
+        let error = ToySettings::new(ToyDataset::Grid, 0, pack, changes).unwrap_err();
+        assert!(matches!(error, TrainError::Pack { batch: 128, .. }), "{error}");
     }
 }
 
 #[test]
-fn pictures_show_all_kinds_of_landscapes() {
+fn plots_show_all_kinds_of_landscapes() {
     let folder = tempfile::tempdir().unwrap();
+    let discrimination =
+        ("discriminator.minibatch_discrimination", "{ kernels = 2, dims = 2, form = \"mean\" }");
+    let relative = [
+        ("discriminator.minibatch_stddev", "4"),
+        ("objective.loss", "wasserstein"),
+        ("objective.r1", "1.0"),
+    ];
     for (i, settings) in [
-        short(Target::Ring),
-        Settings { pack: 2, ..short(Target::Grid) },
-        Settings { minibatch_discrimination: Some([2, 2]), ..short(Target::Grid) },
-        Settings {
-            pack: 2,
-            minibatch_stddev: true,
-            objective: GanLoss::Wasserstein,
-            r1: 1.0,
-            ..short(Target::Grid)
-        },
+        short(ToyDataset::Ring, 1, &[]),
+        short(ToyDataset::Grid, 2, &[]),
+        short(ToyDataset::Grid, 1, &[discrimination]),
+        short(ToyDataset::Grid, 2, &relative),
     ]
     .iter()
     .enumerate()
@@ -317,27 +337,27 @@ fn pictures_show_all_kinds_of_landscapes() {
         for frame in &outcome.frames {
             assert_eq!(frame.landscape.logits.len(), frame.landscape.side * frame.landscape.side);
             assert!(frame.landscape.logits.iter().all(|logit| logit.is_finite()));
-            // A landscape that is all one number was never filled in.
+            // A landscape of a single value was never filled in.
             assert!(frame.landscape.logits.iter().any(|logit| *logit != frame.landscape.logits[0]));
-            assert_eq!(frame.samples.len(), 2 * SAMPLES);
+            assert_eq!(frame.samples.len(), 2 * NUM_SAMPLES);
         }
-        let pictures: Vec<_> =
-            outcome.frames.iter().map(|frame| picture::draw(settings, frame).unwrap()).collect();
+        let plots: Vec<_> =
+            outcome.frames.iter().map(|frame| frame_plot::draw(settings, frame).unwrap()).collect();
         let path = folder.path().join(format!("{i}.gif"));
-        animate(&path, &pictures).unwrap();
+        animate(&path, &plots).unwrap();
         assert_eq!(frames(&path), (3, 700, 400));
     }
-    let settings = saddle::Settings::default();
-    let trajectories = saddle::play(&settings).unwrap();
+    let settings = saddle::SaddleSettings::default();
+    let trajectories = saddle::simulate(&settings).unwrap();
     let path = folder.path().join("saddle.png");
-    let drawn = saddle_picture::draw(&trajectories, &settings, 300).unwrap();
+    let drawn = saddle_plot::draw(&trajectories, &settings, 300).unwrap();
     save_png(&path, &drawn.into()).unwrap();
     assert_eq!(image::open(&path).unwrap().width(), 1644);
-    // Even one that runs off to infinity.
-    let wild = saddle::Settings { lr: 50.0, steps: 400, ..Default::default() };
-    let trajectories = saddle::play(&wild).unwrap();
+    // Also one that diverges to infinity.
+    let wild = saddle::SaddleSettings { lr: 50.0, steps: 400, ..Default::default() };
+    let trajectories = saddle::simulate(&wild).unwrap();
     assert!(!trajectories[0].end().is_finite());
-    saddle_picture::draw(&trajectories, &wild, 400).unwrap();
+    saddle_plot::draw(&trajectories, &wild, 400).unwrap();
     assert!(animate(&path, &[]).is_err());
 }
 

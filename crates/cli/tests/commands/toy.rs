@@ -11,7 +11,7 @@ fn with<'a>(command: &[&'a str], args: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_run_tells_and_draws_and_writes_over_nothing() {
+fn run_prints_and_draws() {
     let place = Place::new();
     let command = with(&["ring"], &["--gif", "ring.gif", "--png", "ring.png", "--frames", "4"]);
     let text = place.ok(&command).out;
@@ -26,8 +26,8 @@ fn a_run_tells_and_draws_and_writes_over_nothing() {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     assert!(fs::read(place.path("ring.gif")).unwrap().starts_with(b"GIF89a"));
-    let picture = image::open(place.path("ring.png")).unwrap();
-    assert_eq!((picture.width(), picture.height()), (1400, 800));
+    let image = image::open(place.path("ring.png")).unwrap();
+    assert_eq!((image.width(), image.height()), (1400, 800));
 
     fs::write(place.path("ring.png"), "mine").unwrap();
     fs::remove_file(place.path("ring.gif")).unwrap();
@@ -40,17 +40,17 @@ fn a_run_tells_and_draws_and_writes_over_nothing() {
 }
 
 #[test]
-fn json_has_the_same_numbers_for_any_number_of_threads() {
+fn json_does_not_depend_on_threads() {
     let place = Place::new();
-    let told = |args: &[&str]| {
+    let output = |args: &[&str]| {
         let mut objects = place.ok(&with(&["grid"], &[&["--json"], args].concat())).json();
         objects.iter_mut().for_each(|object| {
             object.as_object_mut().unwrap().remove("seconds");
         });
         objects
     };
-    let one = told(&["--threads", "1", "--minibatch-discrimination", "4,3"]);
-    assert_eq!(one, told(&["--threads", "3", "--minibatch-discrimination", "4,3"]));
+    let one = output(&["--threads", "1", "--minibatch-discrimination", "4,3"]);
+    assert_eq!(one, output(&["--threads", "3", "--minibatch-discrimination", "4,3"]));
     let events: Vec<&str> = one.iter().filter_map(|object| object["event"].as_str()).collect();
     assert!(
         events.len() == 12
@@ -65,8 +65,8 @@ fn json_has_the_same_numbers_for_any_number_of_threads() {
     );
     assert_eq!(last["histogram"].as_array().unwrap().len(), 25);
 
-    let swept = told(&["--runs", "3", "--threads", "2", "--seed", "5"]);
-    assert_eq!(swept, told(&["--runs", "3", "--threads", "1", "--seed", "5"]));
+    let swept = output(&["--runs", "3", "--threads", "2", "--seed", "5"]);
+    assert_eq!(swept, output(&["--runs", "3", "--threads", "1", "--seed", "5"]));
     let seeds: Vec<_> = swept
         .iter()
         .filter(|object| object["event"] == "run")
@@ -77,16 +77,16 @@ fn json_has_the_same_numbers_for_any_number_of_threads() {
         swept.iter().filter_map(|o| (o["event"] == "run").then(|| o["modes"].as_f64())?).collect();
     let mean = modes.iter().sum::<f64>() / 3.0;
     let std = (modes.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
-    let told_of = &swept[4]["modes"];
+    let mean_and_std = &swept[4]["modes"];
     assert!(
-        (told_of[0].as_f64().unwrap() - mean).abs() < 1e-9
-            && (told_of[1].as_f64().unwrap() - std).abs() < 1e-9,
-        "{told_of}"
+        (mean_and_std[0].as_f64().unwrap() - mean).abs() < 1e-9
+            && (mean_and_std[1].as_f64().unwrap() - std).abs() < 1e-9,
+        "{mean_and_std}"
     );
 }
 
 #[test]
-fn the_saddle_is_told_and_drawn() {
+fn saddle_is_printed_and_drawn() {
     let place = Place::new();
     let text = place.ok(&["toy", "saddle", "--png", "saddle.png"]).out;
     for part in ["simultaneous SGD", "extragradient", "×1.0050", "wrote saddle.png"] {
@@ -103,18 +103,20 @@ fn the_saddle_is_told_and_drawn() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_flags_are_rejected() {
     let place = Place::new();
     for (args, parts) in [
-        (&["--objective", "wasserstein"][..], &["wasserstein", "--gp 10"][..]),
-        (&["--smooth", "0.9", "--objective", "hinge"], &["--smooth", "hinge"]),
-        (&["--smooth", "half"], &["--smooth", "0.9"]),
-        (&["--gp", "1", "--batch-norm", "both"], &["--gp", "--batch-norm"]),
-        (&["--optimizer", "sgd", "--beta1", "0.9"], &["--beta1 0.9", "Adam"]),
-        (&["--minibatch-discrimination", "0,4"], &["--minibatch-discrimination", "16,4"]),
+        (&["--loss", "wasserstein"][..], &["wasserstein", "objective.gradient_penalty"][..]),
+        (&["--labels-real", "0.9", "--loss", "hinge"], &["labels", "hinge"]),
+        (&["--labels-real", "half"], &["--labels-real", "0.9"]),
+        (&["--gradient-penalty", "1", "--norm-d", "batch"], &["gradient_penalty", "batch norm"]),
+        (&["--minibatch-discrimination", "0,4"], &["minibatch_discrimination.kernels"]),
+        (&["--minibatch-discrimination", "4"], &["--minibatch-discrimination", "100,5"]),
+        (&["--pack", "5"], &["packs of 5", "--batch"]),
         (&["--runs", "2", "--png", "x.png"], &["--runs"]),
         (&["--png", "x.jpg"], &["--png x.jpg", ".png"]),
-        (&["--gp", "-1"], &["--gp"]),
+        (&["--gradient-penalty", "-1"], &["gradient_penalty"]),
+        (&["--augment", "flip"], &["--augment"]),
     ] {
         place.refused(2, &with(&["ring"], args), parts);
     }

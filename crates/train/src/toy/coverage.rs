@@ -1,39 +1,41 @@
-//! How much of a mixture a generator has found.
+//! Mode coverage: how much of a mixture a generator has found.
 
 use super::Mixture;
 
-/// Points drawn for a measurement, as in the literature.
-pub const SAMPLES: usize = 2500;
-/// A point is of high quality up to this many standard deviations from the nearest centre.
-const REACH: f32 = 3.0;
+/// Number of samples of a measurement, as in the literature.
+pub const NUM_SAMPLES: usize = 2500;
+/// A sample is of high quality within this many standard deviations of the nearest center.
+const MAX_STDS: f32 = 3.0;
 
-/// What samples show of the modes of a mixture, by the rules of Srivastava et al. (2017, "VEEGAN") and Lin et al. (2018,
-/// "PacGAN").
+/// Coverage of the modes of a mixture by samples, as defined by Srivastava et al. (2017, "VEEGAN")
+/// and Lin et al. (2018, "PacGAN").
 #[derive(Clone, PartialEq, Debug)]
 pub struct Coverage {
-    /// Modes with at least one sample of high quality: one no further than 3 standard deviations from that centre, its nearest.
+    /// Number of modes with at least one sample of high quality: one within 3 standard deviations
+    /// of that center, which is its nearest.
     pub modes: usize,
-    /// A stricter count: modes with at least a quarter of their fair share (samples / modes) of samples of high quality.
+    /// A stricter count: modes with at least a quarter of their fair share (samples / modes) of
+    /// samples of high quality.
     pub fair_modes: usize,
-    /// Share of all samples that are of high quality, in [0, 1].
+    /// Fraction of all samples that are of high quality, in [0, 1].
     pub high_quality: f64,
-    /// KL(generated ‖ uniform) of the histogram of nearest modes of all samples, in nats: 0 when all modes are equally frequent,
-    /// ln(modes) when only one is left.
+    /// KL(generated ‖ uniform) of the histogram of nearest modes of all samples, in nats: 0 when
+    /// all modes are equally frequent, ln(modes) when only one is left.
     pub reverse_kl: f64,
-    /// Samples of high quality of each mode.
+    /// Number of samples of high quality of each mode.
     pub histogram: Vec<usize>,
 }
 
 impl Coverage {
-    /// Measures points (x, y, x, y, …). One that is not finite is nearest to no mode.
+    /// Measures points (x, y, x, y, …). A point with NaN or infinity is nearest to no mode.
     pub fn of(mixture: &Mixture, points: &[f32]) -> Self {
-        let modes = mixture.centres.len();
+        let modes = mixture.centers.len();
         let (mut nearest, mut good) = (vec![0usize; modes], vec![0usize; modes]);
-        let limit = (REACH * mixture.std).powi(2);
+        let limit = (MAX_STDS * mixture.std).powi(2);
         for point in points.chunks_exact(2).filter(|point| point.iter().all(|v| v.is_finite())) {
             let square =
-                |centre: &[f32; 2]| (point[0] - centre[0]).powi(2) + (point[1] - centre[1]).powi(2);
-            let distances = mixture.centres.iter().map(square).enumerate();
+                |center: &[f32; 2]| (point[0] - center[0]).powi(2) + (point[1] - center[1]).powi(2);
+            let distances = mixture.centers.iter().map(square).enumerate();
             if let Some((mode, distance)) = distances.min_by(|a, b| a.1.total_cmp(&b.1)) {
                 nearest[mode] += 1;
                 good[mode] += usize::from(distance <= limit);

@@ -1,83 +1,86 @@
-//! What D makes of every place in the plane.
+//! D's logits over the plane.
 
-use super::Settings;
+use super::ToySettings;
 use nn::{Mode, Network};
 use tensor::{Device, Tensor, concat};
 
-/// Cells along each side, where D judges every point alone.
+/// Cells along each side where D classifies every point alone.
 const SIDE: usize = 96;
-/// The same where each judgement takes a batch or several.
-const SIDE_IN_COMPANY: usize = 48;
-/// Packs of others that a point is seen in, whose mean is taken.
-const COMPANIES: usize = 8;
+/// Cells along each side where D's logit of a point depends on others, which costs more.
+const SIDE_WITH_OTHERS: usize = 48;
+/// Packs of other points that a point is completed with; the mean of their logits is taken.
+const NUM_PACKS: usize = 8;
 
-/// D's logits at the centres of square cells.
+/// D's logits at the centers of square cells.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Landscape {
     /// Cells along each side.
     pub side: usize,
-    /// A logit for each cell, the top line first.
+    /// A logit for each cell, the top row first.
     pub logits: Vec<f32>,
 }
 
 impl Landscape {
-    /// The landscape over [−extent, extent]² in evaluation mode. A D that judges points in company sees each among `samples` of G
-    /// (x, y, x, y, …), as G's next points will be seen.
+    /// The landscape over [−extent, extent]² in evaluation mode. Where D's logit depends on other
+    /// points, each point is evaluated among `samples` of G (x, y, x, y, …), as G's next points
+    /// will be.
     pub(super) fn of(
         discriminator: &Network,
-        settings: &Settings,
+        settings: &ToySettings,
         extent: f32,
         samples: &[f32],
         device: &Device,
     ) -> Self {
-        let others = settings.pack - 1;
-        let side = if others > 0 || settings.sees_batch() { SIDE_IN_COMPANY } else { SIDE };
+        let pack = settings.pack;
+        let with_others = pack > 1 || settings.d_is_batch_dependent;
+        let side = if with_others { SIDE_WITH_OTHERS } else { SIDE };
         let cell = 2.0 * extent / side as f32;
         let at = |i: usize| (i as f32 + 0.5) * cell - extent;
         let points: Vec<f32> =
             (0..side * side).flat_map(|i| [at(i % side), -at(i / side)]).collect();
-        let points = Tensor::from_slice(&points, [side * side, 2]).to_device(device);
-        let rows = settings.batch / settings.pack;
-        let judge = |x: &Tensor| match settings.sees_batch() {
-            true => in_batches(discriminator, x, &packs(samples, settings.pack, device), rows),
+        let points = Tensor::from_slice(&points, [side * side, 1, 2, 1]).to_device(device);
+        let logits = |x: &Tensor| match settings.d_is_batch_dependent {
+            true => {
+                let packs = samples.len() / 2 / pack;
+                let others = Tensor::from_slice(&samples[..2 * packs * pack], [packs, pack, 2, 1]);
+                among_others(discriminator, x, &others.to_device(device), settings)
+            }
             false => discriminator.forward(x, Mode::SAMPLE).to_vec(),
         };
-        if others == 0 {
-            return Self { side, logits: judge(&points) };
+        if pack == 1 {
+            return Self { side, logits: logits(&points) };
         }
-        // The same company for all points, so that the landscape is smooth.
-        let mut logits = vec![0.0; side * side];
-        for company in samples.chunks_exact(2 * others).take(COMPANIES) {
-            let company = Tensor::from_slice(company, [1, 2 * others]).to_device(device);
-            let seen =
-                judge(&concat(&[&points, &company.broadcast_to([side * side, 2 * others])], 1));
-            logits.iter_mut().zip(seen).for_each(|(sum, logit)| *sum += logit / COMPANIES as f32);
+        // The same completions for all points, so that the landscape is smooth.
+        let mut mean = vec![0.0; side * side];
+        for others in samples.chunks_exact(2 * (pack - 1)).take(NUM_PACKS) {
+            let others = Tensor::from_slice(others, [1, pack - 1, 2, 1]).to_device(device);
+            let others = others.broadcast_to([side * side, pack - 1, 2, 1]);
+            let own = logits(&concat(&[&points, &others], 1));
+            mean.iter_mut().zip(own).for_each(|(sum, logit)| *sum += logit / NUM_PACKS as f32);
         }
-        Self { side, logits }
+        Self { side, logits: mean }
     }
 }
 
-/// Samples in packs, `[N, 2 · pack]`.
-fn packs(samples: &[f32], pack: usize, device: &Device) -> Tensor {
-    let count = samples.len() / 2 / pack;
-    Tensor::from_slice(&samples[..count * 2 * pack], [count, 2 * pack]).to_device(device)
-}
-
-/// The logits of `points`, an eighth of each batch of `rows`; the others of a batch are from `company`. Points of one batch lie
-/// far apart.
-fn in_batches(discriminator: &Network, points: &Tensor, company: &Tensor, rows: usize) -> Vec<f32> {
-    let rows = rows.min(company.shape()[0]);
+/// The logits of `points`, which are an eighth of each training batch; the rest are from `others`.
+/// Points of one batch are far apart.
+fn among_others(
+    discriminator: &Network,
+    points: &Tensor,
+    others: &Tensor,
+    settings: &ToySettings,
+) -> Vec<f32> {
+    let rows = settings.recipe.train.batch.min(others.shape()[0]);
     let own = (rows / 8).max(1);
     let count = points.shape()[0];
     let batches = count.div_ceil(own);
-    let company = company.narrow(0, 0, rows - own.min(rows - 1));
+    let others = others.narrow(0, 0, rows - own.min(rows - 1));
     let mut logits = vec![0.0; count];
     for batch in 0..batches {
         let chosen: Vec<usize> = (batch..count).step_by(batches).collect();
-        let seen = discriminator
-            .forward(&concat(&[&points.index_select(&chosen), &company], 0), Mode::SAMPLE)
-            .to_vec();
-        chosen.iter().zip(seen).for_each(|(&at, logit)| logits[at] = logit);
+        let rows = concat(&[&points.index_select(&chosen), &others], 0);
+        let found = discriminator.forward(&rows, Mode::SAMPLE).to_vec();
+        chosen.iter().zip(found).for_each(|(&at, logit)| logits[at] = logit);
     }
     logits
 }

@@ -1,133 +1,132 @@
-//! Runs from beginning to end, one or one per seed.
+//! Complete toy runs: one, or one per seed.
 
-use super::lab::Losses;
-use super::{Coverage, Frame, Lab, Settings};
+use super::{Coverage, Frame, ToySettings, ToyTrainer};
 use crate::TrainError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use tensor::{Device, read_async};
+use tensor::Device;
 
-/// What a run tells while it goes.
+/// An event during a run.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub enum ToyEvent {
     /// Steps were finished; cheap, for progress bars.
     Stepped {
-        /// How many since the last such event.
+        /// Number of steps since the last such event.
         steps: u64,
     },
-    /// A measurement was made.
-    Measured(Measured),
+    /// The samples were measured.
+    Measured(ToyMeasurement),
 }
 
-/// A measurement.
+/// Metrics of a run at one step.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Measured {
+pub struct ToyMeasurement {
     /// The run's seed.
     pub seed: u64,
     /// Finished steps.
     pub step: u64,
-    /// D's loss in the last step.
+    /// D's loss in the last step; NaN after the run has diverged.
     pub d_loss: f32,
-    /// G's loss in the last step.
+    /// G's loss in the last step; NaN after the run has diverged.
     pub g_loss: f32,
-    /// What the samples show.
+    /// The coverage of the samples.
     pub coverage: Coverage,
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct ToyOutcome {
     /// The last measurement.
-    pub last: Measured,
-    /// Where a loss or gradient was NaN or infinite: the step (at the latest) at which the run stopped. What is measured is the
-    /// last finite state.
+    pub last: ToyMeasurement,
+    /// The step (at the latest) at which a loss or gradient was NaN or infinite and the run
+    /// stopped. The measurement is of the last finite weights.
     pub diverged: Option<u64>,
-    /// The frames that were asked for, the start and the end among them.
+    /// The frames that were asked for, with the first and last step among them.
     pub frames: Vec<Frame>,
 }
 
-/// Steps between two looks at whether the run has diverged.
-const LOOK: u64 = 100;
+/// Steps between two checks for divergence.
+const CHECK_EVERY: u64 = 100;
 
-/// Trains; measures `measurements` times, the last time at the end, and takes `frames` frames, in even strides.
+/// Trains; measures `measurements` times, the last time at the end, and takes `frames` frames, in
+/// even strides.
 ///
 /// # Errors
-/// As [`Settings::validate`], or the device.
+/// Returns an error if the device fails.
 pub fn run(
-    settings: &Settings,
+    settings: &ToySettings,
     device: &Device,
     measurements: u64,
     frames: u64,
-    on: &mut dyn FnMut(Event),
-) -> Result<Outcome, TrainError> {
-    let mut lab = Lab::new(settings, device)?;
-    let steps = settings.steps;
-    let (mut taken, mut told) = (Vec::new(), 0);
+    on: &mut dyn FnMut(ToyEvent),
+) -> Result<ToyOutcome, TrainError> {
+    let mut trainer = ToyTrainer::new(settings, device)?;
+    let steps = settings.steps();
+    let (mut taken, mut reported) = (Vec::new(), 0);
     if frames > 1 {
-        taken.push(lab.frame());
+        taken.push(trainer.frame());
     }
     loop {
-        let losses = lab.step();
-        let step = lab.steps_done();
-        let look = step % LOOK == 0 || step == steps;
-        let diverged = look && lab.diverged();
+        let metrics = trainer.train_step();
+        let step = trainer.steps_done();
+        let checks = step % CHECK_EVERY == 0 || step == steps;
+        let measures = is_due(step, steps, measurements);
+        // Only these steps wait for the device.
+        let mut losses = [f32::NAN; 2];
+        let mut diverged = false;
+        if checks || measures {
+            match metrics.wait() {
+                Ok(metrics) => losses = [metrics.d_loss, metrics.g_loss],
+                Err(TrainError::NonFinite { .. }) => diverged = checks,
+                Err(error) => return Err(error),
+            }
+        }
         let last = diverged || step == steps;
-        if look {
-            device.check()?;
-            on(Event::Stepped { steps: step - told });
-            told = step;
+        if checks {
+            on(ToyEvent::Stepped { steps: step - reported });
+            reported = step;
         }
         // The first frame is that of step 0.
-        if (last && frames > 0) || due(step, steps, frames.saturating_sub(1)) {
-            taken.push(lab.frame());
+        if (last && frames > 0) || is_due(step, steps, frames.saturating_sub(1)) {
+            taken.push(trainer.frame());
         }
-        if last || due(step, steps, measurements) {
-            let measured = measure(&mut lab, settings.seed, &losses);
-            on(Event::Measured(measured.clone()));
+        if last || measures {
+            let [d_loss, g_loss] = losses;
+            let coverage = trainer.coverage();
+            let measured = ToyMeasurement { seed: settings.seed, step, d_loss, g_loss, coverage };
+            on(ToyEvent::Measured(measured.clone()));
             if last {
                 device.check()?;
-                return Ok(Outcome {
-                    last: measured,
-                    diverged: diverged.then_some(step),
-                    frames: taken,
-                });
+                let diverged = diverged.then_some(step);
+                return Ok(ToyOutcome { last: measured, diverged, frames: taken });
             }
         }
     }
 }
 
 /// Whether one of `count` even strides of `steps` ends at `step`.
-fn due(step: u64, steps: u64, count: u64) -> bool {
+fn is_due(step: u64, steps: u64, count: u64) -> bool {
     let done = |step: u64| u128::from(step) * u128::from(count) / u128::from(steps);
     done(step) > done(step - 1)
 }
 
-fn measure(lab: &mut Lab, seed: u64, losses: &Losses) -> Measured {
-    let read = read_async(&[&losses.d, &losses.g]).wait();
-    let loss = |i: usize| read.get(i).copied().unwrap_or(f32::NAN);
-    Measured {
-        seed,
-        step: lab.steps_done(),
-        d_loss: loss(0),
-        g_loss: loss(1),
-        coverage: lab.coverage(),
-    }
-}
-
-/// [`run`]s with the seeds `settings.seed`, + 1, … (`runs` of them), in that order in the result. On the CPU each has a thread to
-/// itself, which is more than the kernels make of several on networks this small; the results do not depend on it. A GPU has one
-/// run at a time.
+/// Runs [`run`] with the seeds `settings.seed`, + 1, … (`runs` of them); the results are in that
+/// order.
+///
+/// On the CPU each run has a thread of its own, which is faster than several threads for the
+/// kernels of networks this small; the results do not depend on it. A GPU has one run at a time.
 ///
 /// # Errors
 /// As [`run`].
 pub fn sweep(
-    settings: &Settings,
+    settings: &ToySettings,
     runs: usize,
     device: &Device,
-    on: &(dyn Fn(Event) + Sync),
-) -> Result<Vec<Outcome>, TrainError> {
+    on: &(dyn Fn(ToyEvent) + Sync),
+) -> Result<Vec<ToyOutcome>, TrainError> {
     let one = |i: usize| {
-        let settings = Settings { seed: settings.seed.wrapping_add(i as u64), ..settings.clone() };
+        let settings =
+            ToySettings { seed: settings.seed.wrapping_add(i as u64), ..settings.clone() };
         run(&settings, device, 1, 0, &mut |event| on(event))
     };
     if let Device::Gpu(_) = device {
@@ -149,7 +148,7 @@ pub fn sweep(
         for _ in 0..rayon::current_num_threads().min(runs) {
             scope.spawn(|| match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
                 Ok(pool) => pool.install(work),
-                // A system that grants no thread: the shared ones do it.
+                // If the system grants no more threads, the shared ones are used.
                 Err(_) => work(),
             });
         }

@@ -1,91 +1,109 @@
-//! The smallest game: x wants f(x, y) = x·y + c/2 · (x² − y²) small, y wants it large, and both learn by gradients.
+//! The simplest two-player game: x minimizes f(x, y) = x·y + c/2 · (x² − y²), y maximizes it, both
+//! by gradient steps.
 //!
-//! The answer is the saddle (0, 0). With c = 0 the vector of both players' gradients stands at a right angle to the way there, as
-//! it does for a GAN near its equilibrium (Mescheder et al. 2018): whether play ends there is decided by the optimiser alone.
+//! The equilibrium is the saddle (0, 0). With c = 0 the vector of both gradients is perpendicular
+//! to the direction of the saddle, as for a GAN near its equilibrium (Mescheder et al. 2018):
+//! whether the iterates converge depends on the optimizer alone.
+//!
+//! ```
+//! use train::toy::saddle::{Method, SaddleSettings, simulate};
+//!
+//! let settings = SaddleSettings { lr: 0.1, steps: 300, ..SaddleSettings::default() };
+//! for trajectory in simulate(&settings).unwrap() {
+//!     match trajectory.method {
+//!         Method::Simultaneous => assert!(trajectory.end() > 6.0),
+//!         Method::Extragradient => assert!(trajectory.end() < 0.4),
+//!         _ => {}
+//!     }
+//! }
+//! ```
 
 use crate::TrainError;
 
-/// The game, and how it is played.
+/// The game and the parameters of the update rules.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Settings {
-    /// Learning rate η of both players, > 0.
+pub struct SaddleSettings {
+    /// Learning rate η of both variables, > 0.
     pub lr: f64,
     /// Steps, at least 1.
     pub steps: usize,
-    /// Curvature c: 0 is the bilinear game; above 0 each player's own cost is convex, and draws to the saddle.
+    /// Curvature c: 0 is the bilinear game; above 0 each variable's own cost is convex and attracts
+    /// to the saddle.
     pub curvature: f64,
-    /// Where both begin.
+    /// The initial point.
     pub start: [f64; 2],
-    /// β of momentum and Nesterov's, in [0, 1); Gidel's has −β.
+    /// β of momentum and Nesterov momentum, in [0, 1); negative momentum has −β.
     pub momentum: f64,
     /// Adam's β₁, in [0, 1).
     pub beta1: f64,
 }
 
-impl Default for Settings {
+impl Default for SaddleSettings {
     fn default() -> Self {
         Self { lr: 0.1, steps: 300, curvature: 0.0, start: [1.0, 1.0], momentum: 0.5, beta1: 0.5 }
     }
 }
 
-impl Settings {
+impl SaddleSettings {
+    /// Checks the ranges.
+    ///
     /// # Errors
-    /// The setting that is out of range, by the name of its flag.
+    /// Returns [`TrainError::Saddle`] with the setting that is out of range.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let refuse =
-            |flag: &str, problem: &str| Err(TrainError::Setting(format!("--{flag}: {problem}")));
+        let invalid = |setting, range| Err(TrainError::Saddle { setting, range });
         if !(self.lr.is_finite() && self.lr > 0.0) {
-            return refuse("lr", "must be a number greater than 0, such as 0.1");
+            return invalid("lr", "greater than 0");
         }
         if self.steps == 0 {
-            return refuse("steps", "must be at least 1");
+            return invalid("steps", "at least 1");
         }
         if !self.curvature.is_finite() {
-            return refuse("curvature", "must be a number, such as 0 or 0.3");
+            return invalid("curvature", "finite");
         }
         if !self.start.iter().all(|v| v.is_finite()) || self.start == [0.0; 2] {
-            return refuse(
-                "start",
-                "must be two numbers that are not both 0: there is nothing to see at the saddle itself",
-            );
+            return invalid("start", "two finite values that are not both 0");
         }
         if !(0.0..1.0).contains(&self.momentum) {
-            return refuse("momentum", "must be from 0 to less than 1");
+            return invalid("momentum", "from 0 to less than 1");
         }
         if !(0.0..1.0).contains(&self.beta1) {
-            return refuse("beta1", "must be from 0 to less than 1");
+            return invalid("beta1", "from 0 to less than 1");
         }
         Ok(())
     }
 }
 
-/// A way to learn.
+/// An update rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Method {
-    /// Plain gradient descent, both players at once.
+    /// Gradient descent, both variables at the same time.
     Simultaneous,
-    /// Plain gradient descent, one after the other: the second already sees the first one's move.
+    /// Gradient descent, one variable after the other: the second gradient is taken after the first
+    /// update.
     Alternating,
-    /// Heavy-ball momentum (Polyak 1964, in PyTorch's form), both at once.
+    /// Heavy-ball momentum (Polyak 1964, in PyTorch's form), simultaneous.
     Momentum,
-    /// Nesterov's momentum (in PyTorch's form), both at once.
+    /// Nesterov momentum (in PyTorch's form), simultaneous.
     Nesterov,
     /// Alternating, with momentum −β (Gidel et al. 2019).
     NegativeMomentum,
-    /// RMSProp with α = 0.99, both at once.
+    /// RMSProp with α = 0.99, simultaneous.
     RmsProp,
-    /// Adam (Kingma & Ba 2015) with β₂ = 0.999, both at once.
+    /// Adam (Kingma & Ba 2015) with β₂ = 0.999, simultaneous.
     Adam,
-    /// Optimistic gradient descent: twice this gradient less the last one (Daskalakis et al. 2018).
+    /// Optimistic gradient descent: twice this gradient minus the previous one (Daskalakis et al.
+    /// 2018).
     Optimistic,
-    /// Optimistic Adam: twice this step of Adam less the last one (Daskalakis et al. 2018, algorithm 1), with β₁ = 0.
+    /// Optimistic Adam: twice this step of Adam minus the previous one (Daskalakis et al. 2018,
+    /// algorithm 1), with β₁ = 0.
     OptimisticAdam,
-    /// Extragradient: the gradient where a step would lead, taken from here (Korpelevich 1976).
+    /// Extragradient: a step with the gradient at the point that a plain step leads to (Korpelevich
+    /// 1976).
     Extragradient,
 }
 
 impl Method {
-    /// All, in the order in which they are drawn.
+    /// All update rules, in the order in which they are drawn.
     pub const ALL: [Self; 10] = [
         Self::Simultaneous,
         Self::Alternating,
@@ -99,7 +117,7 @@ impl Method {
         Self::Extragradient,
     ];
 
-    /// What it is called.
+    /// The name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Simultaneous => "simultaneous SGD",
@@ -115,54 +133,54 @@ impl Method {
         }
     }
 
-    /// What makes it go where it goes, in a line.
+    /// The reason for its behavior, in one line.
     pub fn why(self) -> &'static str {
         match self {
             Self::Simultaneous => {
-                "both step along the tangent of the circle they are on, and a tangent leads out of it: by √((1−ηc)² + η²) a step"
+                "each step is tangent to the circle around the saddle and leads out of it, by √((1−ηc)² + η²) per step"
             }
             Self::Alternating => {
-                "who moves second answers the move just made; without curvature x² + y² − ηxy never changes, and the path closes"
+                "the second update responds to the first; without curvature x² + y² − ηxy is invariant, and the path is closed"
             }
             Self::Momentum => {
-                "what is remembered are gradients from further back on the circle: they push outwards the more"
+                "accumulated gradients come from earlier points of the circle and push further outwards"
             }
             Self::Nesterov => {
-                "looks ahead along remembered gradients, which point outwards as momentum's do, only less"
+                "looks ahead along the accumulated gradients, which push outwards as with momentum, but less"
             }
             Self::NegativeMomentum => {
-                "takes back a part of the last step: friction, which damps the turning where the players alternate"
+                "reverts a part of the previous step: friction, which damps the rotation of alternating updates"
             }
             Self::RmsProp => {
-                "divides by the size of past gradients: the same direction, and steps of length η however near the saddle is"
+                "divides by the size of past gradients: the same direction, with steps of length η at any distance"
             }
             Self::Adam => {
-                "as RMSProp, with a little momentum: steps of length η, turned outwards; the path cannot come to rest"
+                "as RMSProp with momentum: steps of length η, rotated outwards; the path cannot converge"
             }
             Self::Optimistic => {
-                "adds how the gradient has just changed, as if the next were known: that part points to the saddle"
+                "adds the last change of the gradient, a prediction of the next one, which points to the saddle"
             }
             Self::OptimisticAdam => {
-                "Adam's steps with that correction and β₁ = 0: a β₁ of 0.5 would delay the gradient by the step that it leads"
+                "Adam's steps with that correction and β₁ = 0; β₁ = 0.5 would delay the gradient by the predicted step"
             }
             Self::Extragradient => {
-                "uses the gradient of the place ahead, which has turned towards the saddle"
+                "uses the gradient at the next point, which is rotated towards the saddle"
             }
         }
     }
 }
 
-/// Where a method led.
+/// The iterates of an update rule.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Trajectory {
     /// The method.
     pub method: Method,
-    /// The start and the point after each step; not finite where play ran off to infinity.
+    /// The initial point and the point after each step; NaN or infinite after divergence.
     pub points: Vec<[f64; 2]>,
 }
 
 impl Trajectory {
-    /// Distance from the saddle after `step` steps (after the last, where there are fewer).
+    /// Distance from the saddle after `step` steps, or after the last step.
     pub fn distance(&self, step: usize) -> f64 {
         self.points.get(step).or(self.points.last()).map_or(f64::NAN, |[x, y]| x.hypot(*y))
     }
@@ -172,7 +190,7 @@ impl Trajectory {
         self.distance(self.points.len())
     }
 
-    /// By how much a step multiplies the distance: the geometric mean over the second half.
+    /// Factor of the distance per step: the geometric mean over the second half.
     pub fn factor(&self) -> f64 {
         let last = self.points.len().saturating_sub(1);
         let half = last / 2;
@@ -180,19 +198,19 @@ impl Trajectory {
     }
 }
 
-/// Plays the game by every method.
+/// Simulates the game under every update rule.
 ///
 /// # Errors
-/// As [`Settings::validate`].
-pub fn play(settings: &Settings) -> Result<Vec<Trajectory>, TrainError> {
+/// As [`SaddleSettings::validate`].
+pub fn simulate(settings: &SaddleSettings) -> Result<Vec<Trajectory>, TrainError> {
     settings.validate()?;
     Ok(Method::ALL.into_iter().map(|method| trajectory(method, settings)).collect())
 }
 
-fn trajectory(method: Method, settings: &Settings) -> Trajectory {
-    let mut player = Player::new(settings);
+fn trajectory(method: Method, settings: &SaddleSettings) -> Trajectory {
+    let mut rule = UpdateRule::new(settings);
     let mut points = vec![settings.start];
-    points.extend((0..settings.steps).map(|_| player.step(method, settings)));
+    points.extend((0..settings.steps).map(|_| rule.step(method, settings)));
     Trajectory { method, points }
 }
 
@@ -202,13 +220,13 @@ fn zip(a: Pair, b: Pair, f: impl Fn(f64, f64) -> f64) -> Pair {
     [f(a[0], b[0]), f(a[1], b[1])]
 }
 
-/// What x descends and what y descends: (∂f/∂x, −∂f/∂y).
+/// The descent directions of x and y: (∂f/∂x, −∂f/∂y).
 fn gradient([x, y]: Pair, c: f64) -> Pair {
     [y + c * x, -x + c * y]
 }
 
-/// Both players' places and what their optimisers remember.
-struct Player {
+/// The current point and the optimizer state of both variables.
+struct UpdateRule {
     at: Pair,
     velocity: Pair,
     square: Pair,
@@ -216,29 +234,29 @@ struct Player {
     steps: i32,
 }
 
-impl Player {
-    fn new(settings: &Settings) -> Self {
+impl UpdateRule {
+    fn new(settings: &SaddleSettings) -> Self {
         Self { at: settings.start, velocity: [0.0; 2], square: [0.0; 2], last: None, steps: 0 }
     }
 
-    fn step(&mut self, method: Method, s: &Settings) -> Pair {
+    fn step(&mut self, method: Method, s: &SaddleSettings) -> Pair {
         self.steps += 1;
         let g = gradient(self.at, s.curvature);
         let moved = match method {
             Method::Simultaneous => g,
-            Method::Momentum => self.remember(g, s.momentum),
-            Method::Nesterov => zip(g, self.remember(g, s.momentum), |g, v| g + s.momentum * v),
-            Method::Alternating => self.in_turn(g, 0.0, s),
-            Method::NegativeMomentum => self.in_turn(g, -s.momentum, s),
+            Method::Momentum => self.accumulate(g, s.momentum),
+            Method::Nesterov => zip(g, self.accumulate(g, s.momentum), |g, v| g + s.momentum * v),
+            Method::Alternating => self.alternating_update(g, 0.0, s),
+            Method::NegativeMomentum => self.alternating_update(g, -s.momentum, s),
             Method::RmsProp => {
                 self.square = zip(self.square, g, |v, g| 0.99 * v + 0.01 * g * g);
                 zip(g, self.square, |g, v| g / (v.sqrt() + 1e-8))
             }
             Method::Adam => self.adam(g, s.beta1),
-            Method::Optimistic => self.optimism(g),
+            Method::Optimistic => self.extrapolate(g),
             Method::OptimisticAdam => {
                 let step = self.adam(g, 0.0);
-                self.optimism(step)
+                self.extrapolate(step)
             }
             Method::Extragradient => gradient(zip(self.at, g, |w, g| w - s.lr * g), s.curvature),
         };
@@ -246,13 +264,13 @@ impl Player {
         self.at
     }
 
-    fn remember(&mut self, g: Pair, beta: f64) -> Pair {
+    fn accumulate(&mut self, g: Pair, beta: f64) -> Pair {
         self.velocity = zip(self.velocity, g, |v, g| beta * v + g);
         self.velocity
     }
 
-    /// y's gradient is taken where x has already moved to.
-    fn in_turn(&mut self, g: Pair, beta: f64, s: &Settings) -> Pair {
+    /// Takes y's gradient at the updated x.
+    fn alternating_update(&mut self, g: Pair, beta: f64, s: &SaddleSettings) -> Pair {
         let first = beta * self.velocity[0] + g[0];
         let second = gradient([self.at[0] - s.lr * first, self.at[1]], s.curvature)[1];
         self.velocity = [first, beta * self.velocity[1] + second];
@@ -267,8 +285,9 @@ impl Player {
         zip(self.velocity, self.square, |m, v| m / first / ((v / second).sqrt() + 1e-8))
     }
 
-    /// The first step has no last one, and is plain.
-    fn optimism(&mut self, g: Pair) -> Pair {
+    /// Twice this direction minus the previous one; the first step has no previous one and is
+    /// plain.
+    fn extrapolate(&mut self, g: Pair) -> Pair {
         let last = self.last.replace(g).unwrap_or(g);
         zip(g, last, |g, last| 2.0 * g - last)
     }

@@ -1,20 +1,19 @@
-//! What is trained on what, and by which tricks.
+//! The settings of a toy run: a mixture of Gaussians, and a recipe whose images are points.
 
 use super::Mixture;
 use crate::TrainError;
-use nn::OptimizerKind;
-use nn::loss::GanLoss;
+use nn::Recipe;
 
-/// A mixture by name.
+/// A mixture of Gaussians by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Target {
+pub enum ToyDataset {
     /// [`Mixture::ring`].
     Ring,
     /// [`Mixture::grid`].
     Grid,
 }
 
-impl Target {
+impl ToyDataset {
     /// The mixture.
     pub fn mixture(self) -> Mixture {
         match self {
@@ -24,229 +23,175 @@ impl Target {
     }
 }
 
-/// Everything that decides how a run goes. Tricks are off where their number is 0 or there is none.
+/// Everything that determines a toy run.
+///
+/// The recipe is an ordinary one, validated and trained like those of images. A point is an image
+/// of 1×2 pixels; D classifies `pack` of them together (PacGAN, Lin et al. 2018) as one of `pack`
+/// rows.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Settings {
-    /// What is learned.
-    pub target: Target,
+pub struct ToySettings {
+    /// The training data.
+    pub dataset: ToyDataset,
     /// Seed of weights, latents and data.
     pub seed: u64,
-    /// Steps, at least 1; each is `d_steps` of D and `g_steps` of G.
-    pub steps: u64,
-    /// Points per batch, at least 2.
-    pub batch: usize,
-    /// Units of each of the two hidden layers of both networks, at least 1.
-    pub width: usize,
-    /// Length of the latent vector, drawn from N(0, 1), at least 1.
-    pub latent: usize,
-    /// How both networks move along their gradients.
-    pub rule: OptimizerKind,
-    /// G's learning rate, > 0.
-    pub lr: f64,
-    /// D's learning rate, > 0.
-    pub lr_d: f64,
-    /// Updates of D per step, each on fresh batches.
-    pub d_steps: u32,
-    /// Updates of G per step, each on fresh latents.
-    pub g_steps: u32,
-    /// What the networks minimise.
-    pub objective: GanLoss,
-    /// Whether each logit is compared with the mean of the other kind (Jolicoeur-Martineau 2019).
-    pub relativistic: bool,
-    /// λ of the gradient penalty between real and generated points (Gulrajani et al. 2017).
-    pub gp: f64,
-    /// γ of R1, half of which multiplies the penalty on real points (Mescheder et al. 2018).
-    pub r1: f64,
-    /// Bound on all of D's weights (Arjovsky et al. 2017).
-    pub clip: f64,
-    /// The range of D's targets for real points, in [0, 1] (one-sided smoothing, Salimans et al. 2016).
-    pub smooth: Option<[f64; 2]>,
-    /// Weight, in G's loss, of matching D's mean last hidden features (Salimans et al. 2016), beside the objective.
-    pub feature_matching: f64,
-    /// Kernels B and dimensions C of minibatch discrimination before D's last layer (Salimans et al. 2016).
-    pub minibatch_discrimination: Option<[usize; 2]>,
-    /// Minibatch standard deviation before D's last layer, in groups of 4 (Karras et al. 2018).
-    pub minibatch_stddev: bool,
-    /// Spectral norm of all of D's layers (Miyato et al. 2018).
-    pub spectral_norm: bool,
-    /// Batch normalisation of the hidden layers of G.
-    pub batch_norm_g: bool,
-    /// Batch normalisation of the hidden layers of D; real and generated points in batches of their own.
-    pub batch_norm_d: bool,
-    /// Standard deviation of Gaussian noise on all that D sees, falling linearly to 0 at the last step (Sønderby et al. 2017).
-    pub noise: f64,
-    /// Decay of an average of G's weights to sample with, in [0, 1).
-    pub ema: f64,
-    /// Points that D judges together (PacGAN, Lin et al. 2018); 1 judges each alone.
+    /// Points that D classifies together; 1 classifies each alone.
     pub pack: usize,
+    /// Units of each hidden layer.
+    pub width: usize,
+    /// Length of a point's latent vector.
+    pub latent: usize,
+    /// The networks and how they are trained; `train.steps` is the length of the run.
+    pub recipe: Recipe,
+    /// Whether D's logit of a sample depends on the rest of its batch.
+    pub(super) d_is_batch_dependent: bool,
 }
 
-impl Settings {
-    /// The laboratory's plain GAN: non-saturating, Adam with the DCGAN's β₁, all tricks off.
-    pub fn new(target: Target) -> Self {
-        Self {
-            target,
-            seed: 0,
-            steps: 20_000,
-            batch: 128,
-            width: 128,
-            latent: 2,
-            rule: Self::adam(0.5),
-            lr: 1e-3,
-            lr_d: 1e-3,
-            d_steps: 1,
-            g_steps: 1,
-            objective: GanLoss::NonSaturating,
-            relativistic: false,
-            gp: 0.0,
-            r1: 0.0,
-            clip: 0.0,
-            smooth: None,
-            feature_matching: 0.0,
-            minibatch_discrimination: None,
-            minibatch_stddev: false,
-            spectral_norm: false,
-            batch_norm_g: false,
-            batch_norm_d: false,
-            noise: 0.0,
-            ema: 0.0,
-            pack: 1,
-        }
-    }
+/// Two perceptrons with two hidden layers of ReLU each, the non-saturating loss, and Adam with the
+/// DCGAN's β₁. Written as a recipe of images, to which any change of its keys can be applied; the
+/// layers are listed afterwards, by [`ToySettings::new`].
+const PLAIN: &str = r#"
+base = "torch"
+name = "toy"
+description = "Two perceptrons on points of the plane."
+[image]
+size = [16, 16]
+channels = 1
+[generator]
+latent = 2
+width = 128
+norm = "none"
+[discriminator]
+width = 128
+norm = "none"
+[init]
+std = 0.1
+gamma_std = 0.0
+[optimizer]
+lr = 1e-3
+beta1 = 0.5
+[train]
+batch = 128
+steps = 20_000
+fresh_latents = true
+"#;
 
-    /// Adam with this β₁ and β₂ = 0.999.
-    pub fn adam(beta1: f64) -> OptimizerKind {
-        OptimizerKind::Adam { beta1, beta2: 0.999, eps: 1e-8, decoupled: false }
-    }
+/// Decay of RMSProp's mean square (Tieleman & Hinton 2012), where no other is given.
+const RMSPROP_BETA2: &str = "0.99";
 
-    /// Whether D's logit of a point depends on the others of its batch (packs aside).
-    pub(super) fn sees_batch(&self) -> bool {
-        self.minibatch_discrimination.is_some() || self.minibatch_stddev
-    }
-
+impl ToySettings {
+    /// The plain GAN of the literature with other values for some keys of its recipe, given as
+    /// `section.key` with the TOML of the value, as in [`Recipe::with`].
+    ///
+    /// The layers follow from the usual keys: `generator.width` and `discriminator.width`, which
+    /// are equal, the norms, and the minibatch layers. Noise on D's input decays to 0 at the last
+    /// step unless `noise.decay_steps` says otherwise.
+    ///
     /// # Errors
-    /// A setting out of range, or settings that make no sense together, by the names of their flags, with the reason.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        let problem = self.out_of_range().or_else(|| self.uneven()).or_else(|| self.conflict());
-        problem.map_or(Ok(()), |problem| Err(TrainError::Setting(problem)))
-    }
-
-    fn out_of_range(&self) -> Option<String> {
-        let [kernels, dims] = self.minibatch_discrimination.unwrap_or([1, 1]);
-        let counts = [
-            ("steps", self.steps, 1),
-            ("batch", self.batch as u64, 2),
-            ("width", self.width as u64, 1),
-            ("latent", self.latent as u64, 1),
-            ("d-steps", self.d_steps.into(), 1),
-            ("g-steps", self.g_steps.into(), 1),
-            ("pack", self.pack as u64, 1),
-            ("minibatch-discrimination", kernels.min(dims) as u64, 1),
-        ];
-        let few = counts.into_iter().find(|(_, value, least)| value < least);
-        let few = few
-            .map(|(flag, value, least)| format!("--{flag} {value}: it must be at least {least}"));
-        let wrong = |rates: &[(&str, f64)], range: &str, fits: fn(f64) -> bool| {
-            let wrong = rates.iter().find(|(_, value)| !(value.is_finite() && fits(*value)));
-            wrong.map(|(flag, value)| format!("--{flag} {value}: it must be {range}"))
-        };
-        let beta1 = if let OptimizerKind::Adam { beta1, .. } = self.rule { beta1 } else { 0.0 };
-        let [low, high] = self.smooth.unwrap_or([1.0; 2]);
-        let weights = [
-            ("gp", self.gp),
-            ("r1", self.r1),
-            ("clip", self.clip),
-            ("feature-matching", self.feature_matching),
-            ("noise", self.noise),
-        ];
-        few.or_else(|| {
-            wrong(&[("lr", self.lr), ("lr-d", self.lr_d)], "a number greater than 0", |v| v > 0.0)
-        })
-        .or_else(|| {
-            wrong(&[("beta1", beta1), ("ema", self.ema)], "from 0 to less than 1", |v| {
-                (0.0..1.0).contains(&v)
-            })
-        })
-        .or_else(|| wrong(&weights, "a number from 0", |v| v >= 0.0))
-        .or_else(|| {
-            wrong(&[("smooth", low), ("smooth", high)], "from 0 to 1", |v| (0.0..=1.0).contains(&v))
-        })
-        .or_else(|| {
-            (low > high).then(|| format!("--smooth {low},{high}: the lower end comes first"))
-        })
-    }
-
-    /// Batches that cannot be divided as asked.
-    fn uneven(&self) -> Option<String> {
-        let (batch, pack) = (self.batch, self.pack);
-        if !batch.is_multiple_of(pack) {
-            let nearest = (batch / pack).max(1) * pack;
-            return Some(format!(
-                "--pack {pack}: a batch of {batch} is no whole number of packs; take --batch {nearest}"
-            ));
+    /// Returns an error if a key is unknown, a value is out of range, keys make no sense together,
+    /// or `pack` does not divide the batch.
+    pub fn new(
+        dataset: ToyDataset,
+        seed: u64,
+        pack: usize,
+        changes: &[(String, String)],
+    ) -> Result<Self, TrainError> {
+        let mut changes = changes.to_vec();
+        let has = |key: &str| changes.iter().any(|(own, _)| own == key);
+        let is_rmsprop = changes.contains(&("optimizer.rule".into(), "rmsprop".into()));
+        if is_rmsprop && !has("optimizer.beta2") {
+            changes.push(("optimizer.beta2".into(), RMSPROP_BETA2.into()));
         }
-        let company = self.batch_norm_d || self.sees_batch();
-        (company && batch / pack < 2)
-            .then(|| format!("--pack {pack} makes one pack of a batch of {batch}: batch norm and minibatch layers need several"))
-    }
-
-    /// Combinations that make no sense.
-    fn conflict(&self) -> Option<String> {
-        let wasserstein = self.objective == GanLoss::Wasserstein;
-        let penalty = if self.gp > 0.0 { "--gp" } else { "--r1" };
-        let penalised = self.gp > 0.0 || self.r1 > 0.0;
-        let bounded = penalised || self.clip > 0.0 || self.spectral_norm;
-        let name = self.objective_name();
-        let rules: [(bool, String); 9] = [
-            (
-                wasserstein && !bounded,
-                "--objective wasserstein: nothing bounds the critic; add --gp 10, --clip 0.01, --r1 or --spectral-norm".into(),
-            ),
-            (
-                wasserstein && self.relativistic,
-                "--relativistic with --objective wasserstein: means compared are relativistic already; leave one out".into(),
-            ),
-            (
-                self.smooth.is_some() && !self.objective.takes_targets(),
-                format!("--smooth with --objective {name}: it has margins or differences and no labels to smooth; leave one out"),
-            ),
-            (
-                self.gp > 0.0 && self.r1 > 0.0,
-                "--gp with --r1: one asks for slope 1, the other for slope 0 where points are real; choose one".into(),
-            ),
-            (
-                self.clip > 0.0 && (self.gp > 0.0 || self.spectral_norm),
-                "--clip with --gp or --spectral-norm: each bounds D's slope in its own way; choose one".into(),
-            ),
-            (
-                penalised && self.batch_norm_d,
-                format!("{penalty} with --batch-norm of D: a point's slope then depends on the others; take --batch-norm g"),
-            ),
-            (
-                penalised && self.minibatch_discrimination.is_some(),
-                format!("{penalty} with --minibatch-discrimination: a point's slope then depends on the others; choose one"),
-            ),
-            (
-                self.spectral_norm && self.batch_norm_d,
-                "--spectral-norm with --batch-norm of D: batch norm stretches what spectral norm has bounded; take --batch-norm g"
-                    .into(),
-            ),
-            (
-                self.minibatch_discrimination.is_some() && self.minibatch_stddev,
-                "--minibatch-discrimination with --minibatch-stddev: both tell D how much a batch varies; choose one".into(),
-            ),
-        ];
-        rules.into_iter().find_map(|(broken, reason)| broken.then_some(reason))
-    }
-
-    /// The objective, as its flag has it.
-    pub fn objective_name(&self) -> &'static str {
-        match self.objective {
-            GanLoss::Minimax => "minimax",
-            GanLoss::NonSaturating => "non-saturating",
-            GanLoss::LeastSquares => "least-squares",
-            GanLoss::Hinge => "hinge",
-            GanLoss::Wasserstein => "wasserstein",
+        // Images first: their rules of combination ask for keys that a list of layers replaces.
+        let recipe = Self::plain_recipe()?.with(&changes)?;
+        let batch = recipe.train.batch;
+        let d = &recipe.discriminator;
+        let d_is_batch_dependent = d.minibatch_stddev > 0 || d.minibatch_discrimination.is_some();
+        let fewest = if d_is_batch_dependent { 2 } else { 1 };
+        if pack == 0 || !batch.is_multiple_of(pack) || batch / pack < fewest {
+            return Err(TrainError::Pack { pack, batch });
         }
+        let (width, latent) = (recipe.generator.width, recipe.generator.latent);
+        let recipe = recipe.with(&points(&recipe, pack))?;
+        Ok(Self { dataset, seed, pack, width, latent, recipe, d_is_batch_dependent })
     }
+
+    /// The plain GAN as a recipe of images, whose values are the defaults of [`new`](Self::new).
+    ///
+    /// # Errors
+    /// Returns an error if the built-in text is invalid, which a test excludes.
+    pub fn plain_recipe() -> Result<Recipe, TrainError> {
+        Ok(Recipe::from_toml(PLAIN)?)
+    }
+
+    /// Steps of the run.
+    pub fn steps(&self) -> u64 {
+        self.recipe.train.steps.unwrap_or_default()
+    }
+}
+
+/// The keys that turn a recipe of images into one of points.
+fn points(recipe: &Recipe, pack: usize) -> Vec<(String, String)> {
+    let mut changes = vec![
+        ("image.size", format!("[{pack}, 2]")),
+        ("generator.latent", (recipe.generator.latent * pack).to_string()),
+        ("generator.layers", g_layers(recipe, pack)),
+        ("discriminator.layers", d_layers(recipe)),
+        ("train.batch", (recipe.train.batch / pack).to_string()),
+    ];
+    if recipe.noise.input > 0.0 && recipe.noise.decay_steps == 0 {
+        changes.push(("noise.decay_steps", recipe.train.steps.unwrap_or_default().to_string()));
+    }
+    // Only these losses show real samples to G's update; the others would waste a batch.
+    if recipe.objective.relativistic || recipe.objective.feature_matching > 0.0 {
+        changes.push(("train.alternate", "true".into()));
+    }
+    changes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// A normalization layer by the name of its recipe key; nothing for `none`.
+fn norm(kind: impl serde::Serialize) -> String {
+    match toml::Value::try_from(kind).ok().as_ref().and_then(toml::Value::as_str) {
+        None | Some("none") => String::new(),
+        Some(name) => format!("{{ layer = \"{name}-norm\" }}, "),
+    }
+}
+
+/// Latents `[pack · latent]` to points `[pack, 2, 1]`: two hidden layers with ReLU. Several points
+/// are pixels of an image, whose 1×1 convolutions are the layers of a perceptron.
+fn g_layers(recipe: &Recipe, pack: usize) -> String {
+    let g = &recipe.generator;
+    let norm = norm(g.norm);
+    let layer = |units: usize| match pack {
+        1 => format!("{{ layer = \"linear\", units = {units} }}, "),
+        _ => format!("{{ layer = \"conv\", channels = {units}, kernel = 1 }}, "),
+    };
+    let start = match pack {
+        1 => String::new(),
+        _ => format!("{{ layer = \"reshape\", shape = [{pack}, 1, {}] }}, ", g.latent),
+    };
+    let hidden = format!("{}{norm}{{ layer = \"relu\" }}, ", layer(g.width)).repeat(2);
+    let end = format!("{{ layer = \"reshape\", shape = [{pack}, 2, 1] }}");
+    format!("[{start}{hidden}{}{end}]", layer(2))
+}
+
+/// Packs of points `[pack, 2, 1]` to a logit: two hidden layers with ReLU, then the minibatch
+/// layers.
+fn d_layers(recipe: &Recipe) -> String {
+    let d = &recipe.discriminator;
+    let norm = norm(d.norm);
+    let linear = |units: usize| format!("{{ layer = \"linear\", units = {units} }}, ");
+    let hidden = format!("{}{norm}{{ layer = \"relu\" }}, ", linear(d.width)).repeat(2);
+    let mut minibatch = String::new();
+    if let Some(own) = d.minibatch_discrimination {
+        let form =
+            toml::Value::try_from(own.form).map_or_else(|_| String::new(), |f| f.to_string());
+        minibatch = format!(
+            "{{ layer = \"minibatch-discrimination\", kernels = {}, dims = {}, form = {form} }}, ",
+            own.kernels, own.dims
+        );
+    }
+    if d.minibatch_stddev > 0 {
+        minibatch = format!("{{ layer = \"minibatch-stddev\", group = {} }}, ", d.minibatch_stddev);
+    }
+    format!("[{{ layer = \"flatten\" }}, {hidden}{minibatch}{{ layer = \"linear\", units = 1 }}]")
 }

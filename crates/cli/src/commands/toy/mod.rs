@@ -1,12 +1,13 @@
-//! `dcgan toy`: a laboratory in the plane.
+//! `dcgan toy`: GANs on points of the plane, and the simplest two-player game.
 
 mod gaussians;
 mod render;
 mod saddle;
 
+use crate::commands::flags::ForceArg;
 use crate::error::CliError;
 use ::runs::{grid, plots};
-use ::train::toy::Target;
+use ::train::toy::ToyDataset;
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
 
@@ -17,51 +18,50 @@ pub struct Args {
     command: Command,
 }
 
-/// What to play with.
+/// The toy problem.
 #[derive(Subcommand)]
 enum Command {
     /// Train a small GAN on 8 Gaussians on a circle, in seconds.
     #[command(after_long_help = gaussians::EXAMPLES)]
     Ring(Box<gaussians::Args>),
-    /// Train a small GAN on 25 Gaussians on a grid: how many does it find?
+    /// Train a small GAN on 25 Gaussians on a grid, and count the modes it finds.
     #[command(after_long_help = gaussians::EXAMPLES)]
     Grid(Box<gaussians::Args>),
-    /// Play x·y, the smallest game: why plain gradients turn around a saddle, and what momentum, Adam and optimism change.
+    /// Simulate min max x·y under ten update rules: SGD, momentum, Adam, optimistic, extragradient.
     Saddle(saddle::Args),
 }
 
-/// Does it.
+/// Runs the command.
 ///
 /// # Errors
-/// One line.
+/// Returns an error with a one-line message.
 pub fn run(args: &Args) -> Result<(), CliError> {
     match &args.command {
-        Command::Ring(args) => gaussians::run(args, Target::Ring),
-        Command::Grid(args) => gaussians::run(args, Target::Grid),
+        Command::Ring(args) => gaussians::run(args, ToyDataset::Ring),
+        Command::Grid(args) => gaussians::run(args, ToyDataset::Grid),
         Command::Saddle(args) => saddle::run(args),
     }
 }
 
-/// Pictures to write.
+/// Plots to write.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Output")]
-struct PictureArgs {
-    /// Writes an animation.
+struct PlotArgs {
+    /// Write an animation.
     #[arg(long, value_name = "FILE.gif")]
     gif: Option<PathBuf>,
-    /// Writes its last frame, twice as large.
+    /// Write the last frame as PNG, twice as large.
     #[arg(long, value_name = "FILE.png")]
     png: Option<PathBuf>,
-    /// Frames of the animation, the start and the end among them.
+    /// Frames of the animation, with the first and last step among them.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(2..=1000))]
     frames: u32,
-    /// Write over files that are there.
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArg,
 }
 
-impl PictureArgs {
-    /// Refuses files that could not be written, before the work is done.
+impl PlotArgs {
+    /// Checks before the run that the files can be written.
     fn require(&self) -> Result<(), CliError> {
         let check = |flag: &str, path: &Option<PathBuf>, ending: &str| match path {
             Some(path) => self.require_file(flag, path, ending),
@@ -72,11 +72,11 @@ impl PictureArgs {
     }
 
     fn require_file(&self, flag: &str, path: &Path, ending: &str) -> Result<(), CliError> {
-        crate::commands::require_file(flag, path, ending, self.force)
+        crate::commands::require_file(flag, path, ending, self.force.force)
     }
 
-    /// How many frames are needed for these files.
-    fn needed(&self) -> u64 {
+    /// Number of frames that these files need.
+    fn num_frames(&self) -> u64 {
         match (&self.gif, &self.png) {
             (Some(_), _) => self.frames.into(),
             (None, Some(_)) => 1,
@@ -84,14 +84,14 @@ impl PictureArgs {
         }
     }
 
-    /// Writes what was asked for and returns what was written.
-    fn write(&self, pictures: &[plots::RgbImage]) -> Result<Vec<&Path>, CliError> {
+    /// Writes the files and returns their paths.
+    fn write(&self, frames: &[plots::RgbImage]) -> Result<Vec<&Path>, CliError> {
         let mut written = Vec::new();
         if let Some(path) = &self.gif {
-            plots::animate(path, pictures)?;
+            plots::animate(path, frames)?;
             written.push(path.as_path());
         }
-        if let (Some(path), Some(last)) = (&self.png, pictures.last()) {
+        if let (Some(path), Some(last)) = (&self.png, frames.last()) {
             grid::save_png(path, &last.clone().into())?;
             written.push(path.as_path());
         }

@@ -1,9 +1,10 @@
-//! A run of the laboratory for people and for programs.
+//! Output of a toy run: a table for people, JSON lines for programs.
 
 use crate::output;
 use crate::render::counter;
-use ::train::toy::{Coverage, Event, Measured, Outcome, Settings, Target};
+use ::train::toy::{Coverage, ToyDataset, ToyEvent, ToyMeasurement, ToyOutcome, ToySettings};
 use indicatif::ProgressBar;
+use nn::recipe::NetworkRole;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -15,24 +16,27 @@ pub enum Render {
 }
 
 impl Render {
-    pub fn new(json: bool, settings: &Settings, runs: u64) -> Self {
-        let modes = settings.target.mixture().centres.len();
+    pub fn new(json: bool, settings: &ToySettings, runs: u64) -> Self {
+        let modes = settings.dataset.mixture().centers.len();
         if json {
             Self::Json { modes }
         } else {
-            Self::Human { bar: counter(settings.steps * runs, "steps"), modes }
+            Self::Human { bar: counter(settings.steps() * runs, "steps"), modes }
         }
     }
 
-    /// What will be trained.
-    pub fn started(&self, settings: &Settings, device: &Device) {
-        let Settings { latent, width, pack, batch, steps, lr, lr_d, .. } = settings;
-        let mixture = settings.target.mixture();
+    /// Prints the settings.
+    pub fn started(&self, settings: &ToySettings, device: &Device) {
+        let ToySettings { latent, width, pack, recipe, .. } = settings;
+        let (batch, steps) = (recipe.train.batch * pack, settings.steps());
+        let lr = recipe.optimizer(NetworkRole::Generator).lr;
+        let lr_d = recipe.optimizer(NetworkRole::Discriminator).lr;
+        let mixture = settings.dataset.mixture();
         match self {
             Self::Human { modes, .. } => {
-                let what = match settings.target {
-                    Target::Ring => "on a circle of radius 2",
-                    Target::Grid => "on a grid of spacing 2",
+                let what = match settings.dataset {
+                    ToyDataset::Ring => "on a circle of radius 2",
+                    ToyDataset::Grid => "on a grid of spacing 2",
                 };
                 output::line(format!(
                     "{modes} Gaussians of std {} {what}; device: {device}",
@@ -54,23 +58,23 @@ impl Render {
         }
     }
 
-    /// Something happened; in a sweep only its ends are told.
-    pub fn event(&self, event: &Event, sweep: bool) {
+    /// Prints an event; a sweep prints only the last measurement of each run.
+    pub fn event(&self, event: &ToyEvent, sweep: bool) {
         match (event, self) {
-            (Event::Stepped { steps }, Self::Human { bar, .. }) => bar.inc(*steps),
-            (Event::Stepped { .. }, Self::Json { .. }) => {}
-            (Event::Measured(measured), Self::Human { bar, modes }) => {
+            (ToyEvent::Stepped { steps }, Self::Human { bar, .. }) => bar.inc(*steps),
+            (ToyEvent::Stepped { .. }, Self::Json { .. }) => {}
+            (ToyEvent::Measured(measured), Self::Human { bar, modes }) => {
                 bar.suspend(|| output::line(row(measured, *modes)))
             }
-            (Event::Measured(measured), Self::Json { .. }) if !sweep => {
+            (ToyEvent::Measured(measured), Self::Json { .. }) if !sweep => {
                 output::json(&object("measured", measured))
             }
-            (Event::Measured(_), Self::Json { .. }) => {}
+            (ToyEvent::Measured(_), Self::Json { .. }) => {}
         }
     }
 
-    /// A single run ended, and these files were written.
-    pub fn ended(&self, outcome: &Outcome, written: &[&Path], took: Duration) {
+    /// Prints the result of a single run and the files written.
+    pub fn ended(&self, outcome: &ToyOutcome, written: &[&Path], took: Duration) {
         self.finish();
         self.diverged(outcome);
         match self {
@@ -97,7 +101,7 @@ impl Render {
     }
 
     /// Several runs ended.
-    pub fn swept(&self, outcomes: &[Outcome], took: Duration) {
+    pub fn swept(&self, outcomes: &[ToyOutcome], took: Duration) {
         self.finish();
         outcomes.iter().for_each(|outcome| self.diverged(outcome));
         let of = |value: fn(&Coverage) -> f64| {
@@ -147,19 +151,19 @@ impl Render {
         }
     }
 
-    fn diverged(&self, outcome: &Outcome) {
+    fn diverged(&self, outcome: &ToyOutcome) {
         if let Some(step) = outcome.diverged {
             output::warning(format!(
-                "seed {}: a loss or gradient was not finite by step {step}; the run stopped there, what is shown is its last \
-                 finite state: lower --lr",
+                "seed {}: a loss or gradient was NaN or infinite by step {step}; the run stopped, \
+                 and its last finite state is shown: lower --lr",
                 outcome.last.seed
             ));
         }
     }
 }
 
-fn row(measured: &Measured, of: usize) -> String {
-    let Measured { seed, step, d_loss, g_loss, coverage } = measured;
+fn row(measured: &ToyMeasurement, of: usize) -> String {
+    let ToyMeasurement { seed, step, d_loss, g_loss, coverage } = measured;
     format!(
         "{seed:>7} {step:>7}  {d_loss:>6.3}  {g_loss:>6.3}  {:>6}  {:>4}  {:>10.1} %  {:>10.3}",
         format!("{}/{of}", coverage.modes),
@@ -169,8 +173,8 @@ fn row(measured: &Measured, of: usize) -> String {
     )
 }
 
-fn object(event: &str, measured: &Measured) -> Value {
-    let Measured { seed, step, d_loss, g_loss, coverage } = measured;
+fn object(event: &str, measured: &ToyMeasurement) -> Value {
+    let ToyMeasurement { seed, step, d_loss, g_loss, coverage } = measured;
     json!({
         "event": event, "seed": seed, "step": step, "d_loss": d_loss, "g_loss": g_loss, "modes": coverage.modes,
         "fair_modes": coverage.fair_modes, "high_quality": coverage.high_quality, "reverse_kl": coverage.reverse_kl,

@@ -1,23 +1,24 @@
 //! `dcgan toy saddle`.
 
-use super::PictureArgs;
+use super::PlotArgs;
+use crate::commands::flags::JsonArg;
 use crate::error::CliError;
 use crate::{output, parse};
-use ::train::toy::saddle::{self, Settings, Trajectory};
-use ::train::toy::saddle_picture;
+use ::train::toy::saddle::{self, SaddleSettings, Trajectory};
+use ::train::toy::saddle_plot;
 use clap::value_parser;
 use serde_json::json;
 
 /// Flags of `toy saddle`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Steps of each method.
+    /// Steps of each update rule.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "Training")]
     steps: u32,
-    /// Learning rate of both players.
+    /// Learning rate of both variables.
     #[arg(long, value_name = "X", default_value_t = 0.1, value_parser = parse::learning_rate, allow_negative_numbers = true, help_heading = "Training")]
     lr: f64,
-    /// Adds c/2 · (x² − y²): above 0, each player's own cost draws to the saddle.
+    /// Add c/2 · (x² − y²): above 0, each variable's own cost attracts to the saddle.
     #[arg(
         long,
         value_name = "C",
@@ -26,7 +27,7 @@ pub struct Args {
         help_heading = "Training"
     )]
     curvature: f64,
-    /// Where to begin.
+    /// Initial point.
     #[arg(long, value_name = "X,Y", default_value = "1,1", value_parser = parse::pair, allow_hyphen_values = true, help_heading = "Training")]
     start: [f64; 2],
     /// β of momentum and Nesterov; negative momentum has −β.
@@ -36,18 +37,17 @@ pub struct Args {
     #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = parse::decay, allow_negative_numbers = true, help_heading = "Training")]
     beta1: f64,
     #[command(flatten)]
-    pictures: PictureArgs,
-    /// JSON lines on standard output, one object per method, and nothing else there.
-    #[arg(long)]
-    json: bool,
+    plots: PlotArgs,
+    #[command(flatten)]
+    json: JsonArg,
 }
 
-/// Plays, tells and draws.
+/// Simulates the game, prints the results and draws them.
 ///
 /// # Errors
-/// Flags out of range, files that are there already, the disk.
+/// Returns an error if a flag is out of range, or a file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let settings = Settings {
+    let settings = SaddleSettings {
         lr: args.lr,
         steps: args.steps as usize,
         curvature: args.curvature,
@@ -56,17 +56,17 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         beta1: args.beta1,
     };
     settings.validate().map_err(CliError::usage)?;
-    args.pictures.require()?;
-    let trajectories = saddle::play(&settings)?;
-    tell(args, &settings, &trajectories);
+    args.plots.require()?;
+    let trajectories = saddle::simulate(&settings)?;
+    print(args, &settings, &trajectories);
     let last = settings.steps;
-    let frames = args.pictures.needed().min(last as u64 + 1) as usize;
+    let frames = args.plots.num_frames().min(last as u64 + 1) as usize;
     let step_of = |frame: usize| if frames == 1 { last } else { frame * last / (frames - 1) };
-    let pictures: Result<Vec<_>, _> = (0..frames)
-        .map(|frame| saddle_picture::draw(&trajectories, &settings, step_of(frame)))
+    let plots: Result<Vec<_>, _> = (0..frames)
+        .map(|frame| saddle_plot::draw(&trajectories, &settings, step_of(frame)))
         .collect();
-    for path in args.pictures.write(&pictures?)? {
-        match args.json {
+    for path in args.plots.write(&plots?)? {
+        match args.json.json {
             true => output::json(&json!({ "event": "wrote", "path": path })),
             false => output::line(format!("wrote {}", path.display())),
         }
@@ -74,8 +74,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     Ok(())
 }
 
-fn tell(args: &Args, settings: &Settings, trajectories: &[Trajectory]) {
-    if args.json {
+fn print(args: &Args, settings: &SaddleSettings, trajectories: &[Trajectory]) {
+    if args.json.json {
         for trajectory in trajectories {
             output::json(&json!({
                 "event": "played", "method": trajectory.method.name(), "steps": settings.steps, "distance": trajectory.end(),
@@ -87,12 +87,12 @@ fn tell(args: &Args, settings: &Settings, trajectories: &[Trajectory]) {
     let start = settings.start[0].hypot(settings.start[1]);
     output::line(format!(
         "From distance {}, after {} steps:\n",
-        saddle_picture::distance(start),
+        saddle_plot::distance(start),
         settings.steps
     ));
     output::line(format!("{:<18} {:>9} {:>9}", "", "distance", "a step"));
     for trajectory in trajectories {
-        let (end, factor) = (saddle_picture::distance(trajectory.end()), trajectory.factor());
+        let (end, factor) = (saddle_plot::distance(trajectory.end()), trajectory.factor());
         let factor = if factor.is_finite() { format!("×{factor:.4}") } else { "-".to_owned() };
         output::line(format!(
             "{:<18} {end:>9} {factor:>9}  {}",

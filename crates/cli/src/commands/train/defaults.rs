@@ -1,5 +1,6 @@
 //! Default values of recipe keys for the help, read from the recipes themselves.
 
+use ::train::toy::ToySettings;
 use nn::Recipe;
 use std::sync::LazyLock;
 use toml::{Table, Value};
@@ -26,6 +27,14 @@ pub fn with_default(help: &str, key: &str) -> String {
         .collect();
     let separator = if others.is_empty() { "" } else { "; " };
     format!("{help} [default: {usual}{separator}{}]", others.join(", "))
+}
+
+/// The help of a toy's flag that sets `key`, with the default of the toy's recipe.
+pub fn toy_default(help: &str, key: &str) -> String {
+    static PLAIN: LazyLock<Option<Table>> =
+        LazyLock::new(|| ToySettings::plain_recipe().ok()?.to_toml().parse().ok());
+    let Some(table) = &*PLAIN else { return help.to_owned() };
+    format!("{help} [default: {}]", text(lookup(table, key)))
 }
 
 fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {

@@ -21,7 +21,8 @@ use ::runs::{Checkpoint, RunDir};
 use ::train::{EvalFn, Event, Trainer};
 use clap::value_parser;
 use data::{DataError, Dataset, Preprocess, Split};
-pub use defaults::with_default;
+pub use defaults::{toy_default, with_default};
+pub use recipe_flags::ToyRecipeFlags;
 #[cfg(test)]
 pub use recipe_flags::is_recipe_flag;
 use std::num::NonZeroU32;

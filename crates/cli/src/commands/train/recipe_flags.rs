@@ -1,6 +1,6 @@
 //! The flags of `train` that set keys of the recipe, in one table.
 
-use super::defaults::with_default;
+use super::defaults::{toy_default, with_default};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// How a flag's text becomes a recipe's value.
@@ -223,28 +223,117 @@ fn value(form: Form, text: &str) -> Result<String, String> {
     }
 }
 
+/// Keys that shape images, or need images to have labels: points of the toy have neither.
+const IMAGE_KEYS: [&str; 14] = [
+    "objective.semi_supervised",
+    "objective.labelled",
+    "augment.policy",
+    "discriminator.noise",
+    "discriminator.dropout",
+    "generator.dropout",
+    "generator.attention",
+    "discriminator.attention",
+    "generator.upsample",
+    "discriminator.downsample",
+    "discriminator.head",
+    "init.scheme",
+    "train.fresh_latents",
+    "train.alternate",
+];
+
+impl Flag {
+    fn is_for_toy(&self) -> bool {
+        !IMAGE_KEYS.contains(&self.key)
+    }
+}
+
+/// The same flags for points of the plane: those that do not depend on images, with the toy's
+/// defaults.
+#[derive(Debug, Default)]
+pub struct ToyRecipeFlags(RecipeFlags);
+
+impl ToyRecipeFlags {
+    /// The recipe keys that the flags set, with the TOML of their values.
+    pub fn changes(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        self.0.changes.iter().cloned()
+    }
+}
+
+impl Args for ToyRecipeFlags {
+    fn augment_args(command: Command) -> Command {
+        flags().filter(|(_, flag)| flag.is_for_toy()).fold(command, |command, (heading, flag)| {
+            // Width and form of the minibatch layer were chosen for networks this small; with the
+            // paper's sum over the batch no mode is ever held.
+            let without_value = match flag.name {
+                "minibatch-discrimination" => Some("16,4,mean"),
+                _ => flag.without_value,
+            };
+            command.arg(arg(heading, flag, without_value, toy_default))
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ToyRecipeFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let mut parsed = Self::default();
+        parsed.update_from_arg_matches(matches)?;
+        Ok(parsed)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        self.0.read(matches, Flag::is_for_toy);
+        Ok(())
+    }
+}
+
+/// The clap argument of a flag; `with_default` adds the default of its key to the help.
+fn arg(
+    heading: &'static str,
+    flag: &'static Flag,
+    without_value: Option<&'static str>,
+    with_default: fn(&str, &str) -> String,
+) -> Arg {
+    let (form, help) = (flag.form, flag.help.trim_start());
+    let arg = Arg::new(flag.name).long(flag.name).help_heading(heading);
+    if let Switch = form {
+        return arg.action(ArgAction::SetTrue).help(help);
+    }
+    let (arg, without) = match without_value {
+        Some(value) => {
+            (arg.num_args(0..=1).default_missing_value(value), format!("; without a value {value}"))
+        }
+        None => (arg, String::new()),
+    };
+    arg.value_name(flag.value_name)
+        .allow_negative_numbers(true)
+        .value_parser(move |text: &str| value(form, text))
+        .help(with_default(&format!("{help}{without}"), flag.key))
+}
+
+impl RecipeFlags {
+    /// Adds the flags on the command line that `includes`.
+    fn read(&mut self, matches: &ArgMatches, includes: fn(&Flag) -> bool) {
+        for (_, flag) in flags().filter(|(_, flag)| includes(flag)) {
+            let text = match flag.form {
+                Switch => matches.get_flag(flag.name).then(|| "true".to_owned()),
+                _ => matches.get_one::<String>(flag.name).cloned(),
+            };
+            if let Some(text) = text {
+                self.changes.push((flag.key.to_owned(), text));
+                self.flags.push(format!("--{}", flag.name));
+            }
+        }
+    }
+}
+
 impl Args for RecipeFlags {
     fn augment_args(command: Command) -> Command {
         let command = flags().fold(command, |command, (heading, flag)| {
-            let form = flag.form;
-            let arg = Arg::new(flag.name).long(flag.name).help_heading(heading);
-            if let Switch = form {
-                return command.arg(arg.action(ArgAction::SetTrue).help(flag.help.trim_start()));
-            }
-            let (arg, without) = match flag.without_value {
-                Some(value) => (
-                    arg.num_args(0..=1).default_missing_value(value),
-                    format!("; without a value {value}"),
-                ),
-                None => (arg, String::new()),
-            };
-            let arg = arg
-                .value_name(flag.value_name)
-                .allow_negative_numbers(true)
-                .value_parser(move |text: &str| value(form, text));
-            command.arg(
-                arg.help(with_default(&format!("{}{without}", flag.help.trim_start()), flag.key)),
-            )
+            command.arg(arg(heading, flag, flag.without_value, with_default))
         });
         command.arg(
             Arg::new(SET)
@@ -269,16 +358,7 @@ impl FromArgMatches for RecipeFlags {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
-        for (_, flag) in flags() {
-            let text = match flag.form {
-                Switch => matches.get_flag(flag.name).then(|| "true".to_owned()),
-                _ => matches.get_one::<String>(flag.name).cloned(),
-            };
-            if let Some(text) = text {
-                self.changes.push((flag.key.to_owned(), text));
-                self.flags.push(format!("--{}", flag.name));
-            }
-        }
+        self.read(matches, |_| true);
         for pair in matches.get_many::<String>(SET).into_iter().flatten() {
             let Some((key, text)) = pair.split_once('=') else {
                 let message =

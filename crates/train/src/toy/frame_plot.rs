@@ -1,6 +1,6 @@
-//! A frame: generated points over real ones, and beside them what D thinks of the plane.
+//! Plot of a frame: generated points over the modes, and D's logits over the plane.
 
-use super::{Frame, Landscape, Mixture, Settings};
+use super::{Frame, Landscape, Mixture, ToySettings};
 use image::RgbImage;
 use nn::loss::GanLoss;
 use plotters::prelude::*;
@@ -11,24 +11,25 @@ use runs::plots::{
 
 const WIDTH: u32 = 1400;
 const HEIGHT: u32 = 800;
-/// Generated points that are drawn.
-const POINTS: usize = 600;
+/// Number of generated points that are drawn.
+const NUM_POINTS: usize = 600;
 
-/// Which logits mean what, in the colours of a landscape.
+/// The color scale of a landscape.
 #[derive(Clone, Copy)]
 struct Scale {
-    /// The logit between generated and real: white.
+    /// The logit between generated and real, drawn white.
     neutral: f64,
-    /// How far from it the colours are full.
+    /// The distance from it at which the colors saturate.
     full: f64,
 }
 
 impl Scale {
-    /// By the objective's targets where it has such; where only differences mean something, by what this frame's D thinks of real
-    /// and generated points.
-    fn of(settings: &Settings, mixture: &Mixture, frame: &Frame) -> Self {
-        match settings.objective {
-            _ if settings.relativistic => Self::between(mixture, frame),
+    /// The scale of a loss with targets; for a loss that only compares logits, the scale of this
+    /// frame's logits of real and generated points.
+    fn of(settings: &ToySettings, mixture: &Mixture, frame: &Frame) -> Self {
+        let objective = &settings.recipe.objective;
+        match objective.loss {
+            _ if objective.relativistic => Self::between(mixture, frame),
             GanLoss::Minimax | GanLoss::NonSaturating => Self { neutral: 0.0, full: 4.0 },
             GanLoss::LeastSquares => Self { neutral: 0.5, full: 0.5 },
             GanLoss::Hinge => Self { neutral: 0.0, full: 1.5 },
@@ -36,8 +37,8 @@ impl Scale {
         }
     }
 
-    /// White half-way between the mean over the modes and the mean over G's points; full colour two standard deviations of the
-    /// landscape away.
+    /// White halfway between the mean over the modes and the mean over G's points, saturated two
+    /// standard deviations of the landscape away.
     fn between(mixture: &Mixture, frame: &Frame) -> Self {
         let landscape = &frame.landscape;
         let mean = |points: &mut dyn Iterator<Item = [f64; 2]>| {
@@ -45,7 +46,7 @@ impl Scale {
                 points.filter_map(|point| landscape_at(landscape, mixture.extent, point)).collect();
             logits.iter().sum::<f64>() / logits.len().max(1) as f64
         };
-        let real = mean(&mut mixture.centres.iter().map(|centre| centre.map(f64::from)));
+        let real = mean(&mut mixture.centers.iter().map(|center| center.map(f64::from)));
         let fake = mean(
             &mut frame
                 .samples
@@ -60,7 +61,7 @@ impl Scale {
     }
 }
 
-/// The logit of the cell that a point lies in; `None` outside.
+/// The logit of the cell that contains a point; `None` outside.
 fn landscape_at(landscape: &Landscape, extent: f32, [x, y]: [f64; 2]) -> Option<f64> {
     let cell = |v: f64| (v / f64::from(extent) + 1.0) / 2.0 * landscape.side as f64;
     let inside = |v: f64| (0.0..landscape.side as f64).contains(&v);
@@ -70,12 +71,13 @@ fn landscape_at(landscape: &Landscape, extent: f32, [x, y]: [f64; 2]) -> Option<
     Some(f64::from(*logit))
 }
 
-/// Draws a frame on 1400 × 800 pixels; axes, places and colours are the same in all frames of a run.
+/// Draws a frame on 1400 × 800 pixels; axes, positions and colors are the same in all frames of a
+/// run.
 ///
 /// # Errors
-/// None but broken fonts.
-pub fn draw(settings: &Settings, frame: &Frame) -> Result<RgbImage, ArtifactError> {
-    let mixture = &settings.target.mixture();
+/// Returns the error of the drawing library.
+pub fn draw(settings: &ToySettings, frame: &Frame) -> Result<RgbImage, ArtifactError> {
+    let mixture = &settings.dataset.mixture();
     let scale = Scale::of(settings, mixture, frame);
     let extent = f64::from(mixture.extent);
     let points = PlanePanel { left: 72, top: 76, side: 612, extent };
@@ -86,7 +88,7 @@ pub fn draw(settings: &Settings, frame: &Frame) -> Result<RgbImage, ArtifactErro
     })
 }
 
-/// The even coordinates inside.
+/// The even coordinates inside the panel.
 fn ticks(panel: &PlanePanel) -> Vec<i32> {
     let last = (panel.extent / 2.0).floor() as i32;
     (-last..=last).map(|tick| 2 * tick).collect()
@@ -100,7 +102,7 @@ fn samples(
 ) -> Result<(), DrawError> {
     let coverage = &frame.coverage;
     text(area, &format!("step {}", frame.step), (panel.left, 40), 26, INK, Anchor::Left)?;
-    let (modes, near) = (mixture.centres.len(), 100.0 * coverage.high_quality);
+    let (modes, near) = (mixture.centers.len(), 100.0 * coverage.high_quality);
     let found = format!("{}/{modes} modes, {near:4.1} % within 3σ", coverage.modes);
     text(area, &found, (panel.left + panel.side, 40), 24, INK, Anchor::Right)?;
     for &tick in &ticks(panel) {
@@ -111,11 +113,11 @@ fn samples(
             PALE.mix(0.5),
         ))?;
     }
-    for centre in &mixture.centres {
-        let centre = panel.at(centre.map(f64::from));
-        area.draw(&Circle::new(centre, radius(panel, mixture).max(7), ORANGE.filled()))?;
+    for center in &mixture.centers {
+        let center = panel.at(center.map(f64::from));
+        area.draw(&Circle::new(center, radius(panel, mixture).max(7), ORANGE.filled()))?;
     }
-    for point in frame.samples.chunks_exact(2).take(POINTS) {
+    for point in frame.samples.chunks_exact(2).take(NUM_POINTS) {
         let point = [f64::from(point[0]), f64::from(point[1])];
         if panel.contains(point) {
             area.draw(&Circle::new(panel.at(point), 3, BLUE.mix(0.6).filled()))?;
@@ -129,7 +131,7 @@ fn samples(
     text(area, "generated", (panel.left + 316, y), 26, INK, Anchor::Left)
 }
 
-/// Three standard deviations.
+/// Three standard deviations, in pixels.
 fn radius(panel: &PlanePanel, mixture: &Mixture) -> i32 {
     (3.0 * f64::from(mixture.std) * f64::from(panel.side) / (2.0 * panel.extent)).round() as i32
 }
@@ -141,7 +143,7 @@ fn landscape(
     frame: &Frame,
     scale: Scale,
 ) -> Result<(), DrawError> {
-    text(area, "what D takes for real", (panel.left, 40), 26, INK, Anchor::Left)?;
+    text(area, "D's logits", (panel.left, 40), 26, INK, Anchor::Left)?;
     let value = |x: i32, y: i32| {
         (f64::from(bilinear(&frame.landscape, panel, x, y)) - scale.neutral) / scale.full
     };
@@ -150,23 +152,23 @@ fn landscape(
             area.draw_pixel((panel.left + x, panel.top + y), &diverging(value(x, y)))?;
         }
     }
-    for centre in &mixture.centres {
-        let centre = panel.at(centre.map(f64::from));
-        area.draw(&Circle::new(centre, 8, INK.stroke_width(2)))?;
+    for center in &mixture.centers {
+        let center = panel.at(center.map(f64::from));
+        area.draw(&Circle::new(center, 8, INK.stroke_width(2)))?;
     }
     panel.axes(area, &ticks(panel), 24)?;
-    colour_bar(area, panel, (HEIGHT - 36) as i32)
+    color_bar(area, panel, (HEIGHT - 36) as i32)
 }
 
-/// The landscape at a pixel of the panel, between the centres of its cells.
+/// The landscape at a pixel of the panel, interpolated between the centers of its cells.
 fn bilinear(landscape: &Landscape, panel: &PlanePanel, x: i32, y: i32) -> f32 {
     let last = landscape.side - 1;
-    let place = |pixel: i32| {
+    let position = |pixel: i32| {
         let cell = ((f64::from(pixel) + 0.5) / f64::from(panel.side) * landscape.side as f64 - 0.5)
             .clamp(0.0, last as f64);
         (cell.floor() as usize, cell.fract() as f32)
     };
-    let ((column, right), (row, down)) = (place(x), place(y));
+    let ((column, right), (row, down)) = (position(x), position(y));
     let at = |row: usize, column: usize| {
         landscape
             .logits
@@ -178,11 +180,11 @@ fn bilinear(landscape: &Landscape, panel: &PlanePanel, x: i32, y: i32) -> f32 {
     line(row) * (1.0 - down) + line(row + 1) * down
 }
 
-fn colour_bar(area: &Area<'_>, panel: &PlanePanel, y: i32) -> Result<(), DrawError> {
+fn color_bar(area: &Area<'_>, panel: &PlanePanel, y: i32) -> Result<(), DrawError> {
     let (left, width) = (panel.left + 206, 200);
     for x in 0..width {
-        let colour = diverging((f64::from(x) + 0.5) / f64::from(width) * 2.0 - 1.0);
-        area.draw(&PathElement::new([(left + x, y - 10), (left + x, y + 10)], colour))?;
+        let color = diverging((f64::from(x) + 0.5) / f64::from(width) * 2.0 - 1.0);
+        area.draw(&PathElement::new([(left + x, y - 10), (left + x, y + 10)], color))?;
     }
     area.draw(&Rectangle::new([(left - 1, y - 11), (left + width, y + 11)], INK))?;
     text(area, "generated", (left - 16, y), 26, INK, Anchor::Right)?;

@@ -1,6 +1,6 @@
-//! Every way of stepping, in a panel of its own, over the same saddle.
+//! Plot of the saddle: the trajectory of each update rule in a panel, over the same game.
 
-use super::saddle::{Settings, Trajectory};
+use super::saddle::{SaddleSettings, Trajectory};
 use image::RgbImage;
 use plotters::prelude::*;
 use runs::ArtifactError;
@@ -14,13 +14,13 @@ const GAP: i32 = 24;
 const TITLE: i32 = 76;
 const HEADER: i32 = 70;
 
-/// Draws the trajectories up to `step`: 1644 pixels wide, five panels in a line; what leaves its panel is not seen.
+/// Draws the trajectories up to `step`: 1644 pixels wide, with five panels in a row, which clip.
 ///
 /// # Errors
-/// None but broken fonts.
+/// Returns the error of the drawing library.
 pub fn draw(
     trajectories: &[Trajectory],
-    settings: &Settings,
+    settings: &SaddleSettings,
     step: usize,
 ) -> Result<RgbImage, ArtifactError> {
     let lines = trajectories.len().div_ceil(COLUMNS) as i32;
@@ -38,8 +38,13 @@ pub fn draw(
     })
 }
 
-fn header(area: &Area<'_>, settings: &Settings, step: usize, width: i32) -> Result<(), DrawError> {
-    let Settings { lr, curvature, .. } = settings;
+fn header(
+    area: &Area<'_>,
+    settings: &SaddleSettings,
+    step: usize,
+    width: i32,
+) -> Result<(), DrawError> {
+    let SaddleSettings { lr, curvature, .. } = settings;
     let game = match curvature {
         0.0 => "min over x, max over y of x·y".to_owned(),
         c => format!("min over x, max over y of x·y + {c}/2 (x² − y²)"),
@@ -52,7 +57,7 @@ fn panel(
     area: &Area<'_>,
     panel: &PlanePanel,
     trajectory: &Trajectory,
-    settings: &Settings,
+    settings: &SaddleSettings,
     step: usize,
 ) -> Result<(), DrawError> {
     let (left, top) = (panel.left, panel.top);
@@ -80,7 +85,7 @@ fn panel(
     panel.border(area)
 }
 
-/// The game's value, pale.
+/// Draws the game's value as the background.
 fn saddle(area: &Area<'_>, panel: &PlanePanel, curvature: f64) -> Result<(), DrawError> {
     let coordinate = |pixel: i32| (f64::from(pixel) + 0.5) / f64::from(panel.side) * 2.0 - 1.0;
     for py in 0..panel.side {
@@ -96,7 +101,7 @@ fn saddle(area: &Area<'_>, panel: &PlanePanel, curvature: f64) -> Result<(), Dra
     Ok(())
 }
 
-/// Three figures, or a power of ten.
+/// A distance with three decimals, or in scientific notation.
 pub fn distance(value: f64) -> String {
     match value {
         v if !v.is_finite() => "infinite".to_owned(),
