@@ -18,7 +18,11 @@
 use crate::images::{evenly_spaced, load_images, require_shape};
 use crate::{EvalError, Progress};
 use data::Dataset;
-use nn::{DiscriminatorOutput, ForwardCtx, Layer, Mode, Network, Recipe};
+use nn::layers::{
+    BatchNorm, Conv2d, GlobalPool, Linear, Maxout, MinibatchDiscrimination, MinibatchStdDev,
+    Reshape,
+};
+use nn::{Activation, DiscriminatorOutput, ForwardCtx, Layer, Mode, Network, Recipe};
 use runs::Checkpoint;
 use tensor::rng::Philox;
 use tensor::{Device, Tensor, batch_invariant};
@@ -139,9 +143,8 @@ impl CheckpointDiscriminator {
 
     /// Whether its output for an image depends on the other images of the batch.
     fn compares_images(&self) -> bool {
-        let compares = |layer: &Layer| {
-            matches!(layer, Layer::MinibatchDiscrimination(_) | Layer::MinibatchStdDev(_))
-        };
+        let compares =
+            |layer: &Layer| layer.is::<MinibatchDiscrimination>() || layer.is::<MinibatchStdDev>();
         self.network.layers().iter().any(|(_, layer)| compares(layer))
     }
 
@@ -151,14 +154,13 @@ impl CheckpointDiscriminator {
     pub fn conv_activations(&self) -> Vec<String> {
         let (mut names, mut open) = (Vec::new(), false);
         for (name, layer) in self.network.layers() {
-            match layer {
-                Layer::Conv2d(_) => open = true,
-                Layer::Activation(_) | Layer::Maxout(_) if open => {
-                    names.push(name.clone());
-                    open = false;
-                }
-                Layer::Linear(_) | Layer::Reshape(_) | Layer::GlobalPool(_) => open = false,
-                _ => {}
+            if layer.is::<Conv2d>() {
+                open = true;
+            } else if open && (layer.is::<Activation>() || layer.is::<Maxout>()) {
+                names.push(name.clone());
+                open = false;
+            } else if layer.is::<Linear>() || layer.is::<Reshape>() || layer.is::<GlobalPool>() {
+                open = false;
             }
         }
         names
@@ -234,7 +236,7 @@ impl CheckpointDiscriminator {
         progress: Progress<'_>,
     ) -> Result<(), EvalError> {
         require_shape(dataset, self.image_shape())?;
-        if !self.network.layers().iter().any(|(_, layer)| matches!(layer, Layer::BatchNorm(_))) {
+        if !self.network.layers().iter().any(|(_, layer)| layer.is::<BatchNorm>()) {
             return Ok(());
         }
         let [batches, size] = DATASET_BATCHES;

@@ -38,14 +38,14 @@ fn error(found: &[f32], expected: &[f32]) -> f32 {
 
 fn conv(inputs: usize, outputs: usize, [kernel, stride, pad]: [usize; 3], bias: bool) -> Layer {
     let window = Window { kernel: [kernel; 2], stride: [stride; 2], pad: [[pad; 2]; 2] };
-    Layer::Conv2d(Conv2d::new(inputs, outputs, window, bias))
+    Layer::from(Conv2d::new(inputs, outputs, window, bias))
 }
 
 #[test]
 fn guided_gradients_equal_pytorch() {
-    let leaky = || Layer::Activation(Activation::LeakyRelu(0.2));
-    let relu = || Layer::Activation(Activation::Relu);
-    let norm = |features| Layer::BatchNorm(BatchNorm::new(features, 1e-5, 0.1));
+    let leaky = || Layer::from(Activation::LeakyRelu(0.2));
+    let relu = || Layer::from(Activation::Relu);
+    let norm = |features| Layer::from(BatchNorm::new(features, 1e-5, 0.1));
     let networks = [
         (
             "leaky",
@@ -65,9 +65,9 @@ fn guided_gradients_equal_pytorch() {
             vec![
                 conv(3, 5, [3, 1, 1], true),
                 relu(),
-                Layer::Pool2d(Pool2d { kind: PoolKind::Max, kernel: [2; 2], stride: [2; 2] }),
+                Layer::from(Pool2d { kind: PoolKind::Max, kernel: [2; 2], stride: [2; 2] }),
                 conv(5, 4, [3, 1, 1], true),
-                Layer::Activation(Activation::Tanh),
+                Layer::from(Activation::Tanh),
                 conv(4, 4, [3, 1, 1], true),
                 relu(),
             ],

@@ -1,6 +1,6 @@
 //! Batch norm with known statistics, folded into the weights before it: what a generator that only draws needs no pass for.
 
-use crate::layers::Layer;
+use crate::layers::{BatchNorm, Layer, VirtualBatchNorm};
 use crate::mode::{ForwardCtx, Mode};
 use crate::network::Network;
 use crate::param::SharedTensor;
@@ -26,27 +26,30 @@ impl Network {
             ..Mode::SAMPLE.into()
         };
         for (name, layer) in self.layers() {
-            let drawn = match (layer, layers.last_mut()) {
-                (Layer::BatchNorm(norm), Some((_, before))) => {
+            let folded = match (layer.downcast_ref::<BatchNorm>(), layers.last()) {
+                (Some(norm), Some((_, before))) => {
                     let (scale, offset) = norm.affine();
-                    if let Some(folded) = before.fold_affine(&scale, &offset) {
-                        *before = folded;
-                        continue;
-                    }
-                    layer.deep_clone()
+                    before.module().fold_affine(&scale, &offset)
                 }
-                (Layer::VirtualBatchNorm(norm), _) if norm.needs_reference() => match &trace {
-                    Some(x) => Layer::VirtualBatchNorm(norm.knowing(x)),
-                    None => {
-                        panic!("folded: virtual batch norm without a reference (set_reference)")
-                    }
-                },
-                _ => layer.deep_clone(),
+                _ => None,
+            };
+            if let (Some(folded), Some((_, before))) = (folded, layers.last_mut()) {
+                *before = folded;
+                continue;
+            }
+            let virtual_norm =
+                layer.downcast_ref::<VirtualBatchNorm>().filter(|norm| norm.needs_reference());
+            let copy = match (virtual_norm, &trace) {
+                (Some(norm), Some(x)) => norm.with_reference_stats(x).into(),
+                (Some(_), None) => {
+                    panic!("folded: virtual batch norm without a reference (set_reference)")
+                }
+                (None, _) => layer.module().deep_clone(),
             };
             trace = trace.map(|x| {
                 layer.forward(&x, pass.with_condition(condition.as_ref()), Activation::None)
             });
-            layers.push((name.clone(), drawn));
+            layers.push((name.clone(), copy));
         }
         Self::new(layers)
     }

@@ -4,7 +4,7 @@ use tensor::{Device, HostTensor, Tensor};
 
 /// The permutation between a tensor here (channels last) and there (channels first).
 #[derive(Clone, Debug)]
-pub(crate) struct Layout {
+pub struct Layout {
     /// The shape here.
     inner: Vec<usize>,
     /// The shape here with an image's units taken apart into height, width and channels.

@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-mod architecture;
 pub mod augment;
 mod d_output;
 mod ema;
@@ -15,7 +14,6 @@ mod fold;
 pub mod layers;
 mod layout;
 pub mod loss;
-mod memory_estimate;
 mod mode;
 mod network;
 mod newmu_compat;
@@ -23,7 +21,6 @@ pub mod optim;
 mod param;
 pub mod recipe;
 mod state;
-mod summary;
 
 pub use d_output::DiscriminatorOutput;
 pub use ema::Ema;
@@ -34,7 +31,6 @@ pub use network::Network;
 pub use newmu_compat::newmu_svhn_state;
 pub use optim::{Optimizer, OptimizerKind, OptimizerOptions};
 pub use param::Param;
-pub use recipe::Recipe;
+pub use recipe::{LayerSummary, ModelSummary, Recipe};
 pub use state::StateDict;
-pub use summary::{LayerSummary, ModelSummary};
 pub use tensor::Activation;

@@ -45,7 +45,7 @@ pub struct ForwardCtx<'a> {
     /// What the pictures are conditioned on, `[N, K]`.
     pub condition: Option<&'a Tensor>,
     /// Randomness of dropout and noise layers; without it they do nothing, as in sampling.
-    pub noise: Option<&'a NoiseRng>,
+    pub rng: Option<&'a NoiseRng>,
     /// Whether gradients go back through rectifiers by the rule of guided backpropagation
     /// ([`Tensor::guided_leaky_relu`]): for pictures of what a feature sees, not for training.
     pub guided: bool,
@@ -57,7 +57,7 @@ pub struct ForwardCtx<'a> {
 
 impl From<Mode> for ForwardCtx<'_> {
     fn from(mode: Mode) -> Self {
-        Self { mode, condition: None, noise: None, guided: false, momentum: None, reference: 0 }
+        Self { mode, condition: None, rng: None, guided: false, momentum: None, reference: 0 }
     }
 }
 
@@ -73,8 +73,8 @@ impl<'a> ForwardCtx<'a> {
     }
 
     /// This pass with randomness, or without.
-    pub fn with_rng(self, noise: impl Into<Option<&'a NoiseRng>>) -> Self {
-        Self { noise: noise.into(), ..self }
+    pub fn with_rng(self, rng: impl Into<Option<&'a NoiseRng>>) -> Self {
+        Self { rng: rng.into(), ..self }
     }
 
     /// This pass with guided backpropagation.

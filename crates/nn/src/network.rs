@@ -1,7 +1,7 @@
 //! A network: named layers in sequence.
 
 use crate::error::NnError;
-use crate::layers::{Layer, NamedTensor, TensorRole};
+use crate::layers::{BatchNorm, Conv2d, Layer, NamedTensor, TensorRole, VirtualBatchNorm};
 use crate::layout::Layout;
 use crate::mode::{BatchNormStats, ForwardCtx, Mode};
 use crate::param::{Param, SharedTensor};
@@ -34,10 +34,10 @@ impl Network {
         let network = Self { layers, reference: None };
         if network.needs_reference()
             && let Some(other) =
-                network.layers.iter().find_map(|(_, layer)| layer.batch_dependence())
+                network.layers.iter().find_map(|(_, layer)| layer.module().batch_dependence())
         {
             panic!(
-                "Network: {other} beside VirtualBatchNorm would see the reference batch as part of its own"
+                "Network: {other} with VirtualBatchNorm would compute over the reference batch as part of the batch"
             );
         }
         network
@@ -45,9 +45,9 @@ impl Network {
 
     /// Whether [`forward`](Self::forward) needs a [reference batch](Self::set_reference): virtual batch norm does.
     pub fn needs_reference(&self) -> bool {
-        self.layers.iter().any(
-            |(_, layer)| matches!(layer, Layer::VirtualBatchNorm(norm) if norm.needs_reference()),
-        )
+        self.layers.iter().any(|(_, layer)| {
+            layer.downcast_ref::<VirtualBatchNorm>().is_some_and(VirtualBatchNorm::needs_reference)
+        })
     }
 
     /// Gives the network the batch that virtual batch norm refers to: inputs `[n, …]`, and their condition `[n, K]` where the
@@ -228,11 +228,11 @@ impl Network {
     ) -> Vec<(&'l str, &'l Layer, Activation)> {
         let mut steps: Vec<(&str, &Layer, Activation)> = Vec::with_capacity(layers.len());
         for (name, layer) in layers {
-            match (layer, steps.last_mut()) {
-                (Layer::Activation(own), Some((last, _, activation)))
+            match (layer.module().as_activation(), steps.last_mut()) {
+                (Some(own), Some((last, _, activation)))
                     if matches!(activation, Activation::None) && !apart.contains(last) =>
                 {
-                    (*last, *activation) = (name, *own);
+                    (*last, *activation) = (name, own);
                 }
                 _ => steps.push((name, layer, Activation::None)),
             }
@@ -263,7 +263,7 @@ impl Network {
         for (i, (batch, condition)) in batches.into_iter().enumerate() {
             if i == 0 {
                 self.layers.iter().for_each(|(_, layer)| {
-                    if let Layer::BatchNorm(norm) = layer {
+                    if let Some(norm) = layer.downcast_ref::<BatchNorm>() {
                         norm.reset_statistics();
                     }
                 });
@@ -283,7 +283,7 @@ impl Network {
     /// [`init_normal`](Self::init_normal), but the weights of convolutions, transposed ones not, are drawn anew while they lie beyond 2 · std:
     /// TensorFlow's truncated normal distribution, whose standard deviation is 0.88 · std.
     pub fn init_truncated_normal(&self, std: f32, gamma_std: f32, rng: &mut Philox) {
-        self.init_normal_weights(std, gamma_std, |layer| matches!(layer, Layer::Conv2d(_)), rng);
+        self.init_normal_weights(std, gamma_std, Layer::is::<Conv2d>, rng);
     }
 
     fn init_normal_weights(
@@ -295,8 +295,12 @@ impl Network {
     ) {
         for (_, layer) in &self.layers {
             let bound = truncated(layer).then_some(2.0);
-            layer.weights().into_iter().for_each(|weight| weight.init_normal(std, bound, rng));
-            if let Some(gamma) = layer.gamma() {
+            layer
+                .module()
+                .weights()
+                .into_iter()
+                .for_each(|weight| weight.init_normal(std, bound, rng));
+            if let Some(gamma) = layer.module().gamma() {
                 let shape = *gamma.shared().read().shape();
                 gamma.set(rng.normal(shape, 1.0, gamma_std));
             }
@@ -306,7 +310,7 @@ impl Network {
     /// Draws all weights as orthogonal matrices times `gain` (Saxe et al. 2014): each, seen as `[out, everything that one output
     /// sums over]`, has orthogonal rows, or columns where they are fewer. All else stays as it is.
     pub fn init_orthogonal(&self, gain: f32, rng: &mut Philox) {
-        let weights = self.layers.iter().flat_map(|(_, layer)| layer.weights());
+        let weights = self.layers.iter().flat_map(|(_, layer)| layer.module().weights());
         weights.for_each(|weight| weight.init_orthogonal(gain, rng));
     }
 
@@ -314,7 +318,7 @@ impl Network {
     pub fn init_glorot(&self, rng: &mut Philox) {
         self.layers
             .iter()
-            .flat_map(|(_, layer)| layer.weights())
+            .flat_map(|(_, layer)| layer.module().weights())
             .for_each(|weight| weight.init_glorot(rng));
     }
 
@@ -331,7 +335,7 @@ impl Network {
         self.with_reference(batch, ForwardCtx { mode, ..pass }, |x, pass| {
             let mut x = x.clone();
             for (_, layer, activation) in Self::fused_steps(&self.layers, &[]) {
-                layer.data_dependent_init(&x, pass);
+                layer.module().data_dependent_init(&x, pass);
                 x = layer.forward(&x, pass, activation);
             }
         });
@@ -341,7 +345,7 @@ impl Network {
     pub fn to_device(&self, device: &Device) {
         self.layers
             .iter()
-            .flat_map(|(_, layer)| layer.constants())
+            .flat_map(|(_, layer)| layer.module().constants())
             .for_each(|slot| slot.move_to(device));
         for (_, entry) in self.named_tensors() {
             match entry.role {
@@ -356,7 +360,8 @@ impl Network {
     pub(crate) fn named_tensors(&self) -> impl Iterator<Item = (String, NamedTensor<'_>)> {
         let own = self.layers.iter();
         let own = own.flat_map(|(layer, l)| {
-            l.named_tensors()
+            l.module()
+                .named_tensors()
                 .into_iter()
                 .map(move |entry| (format!("{layer}.{}", entry.name), entry))
         });

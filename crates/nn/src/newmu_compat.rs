@@ -91,7 +91,7 @@ fn convert(
             });
         }
         if data.len() != shape.iter().product::<usize>() {
-            let problem = format!("has {} numbers for shape {shape:?}", data.len());
+            let problem = format!("has {} elements for shape {shape:?}", data.len());
             return Err(NnError::BadTensor { name: array, problem });
         }
         state.insert(name.into(), to_pytorch(kind, shape, data));

@@ -5,7 +5,7 @@ use tensor::autograd::TensorId;
 use tensor::{Device, Tensor};
 
 /// A shared, replaceable tensor outside the graph. A panic elsewhere does not make it unreadable.
-pub(crate) struct SharedTensor(RwLock<Tensor>);
+pub struct SharedTensor(RwLock<Tensor>);
 
 impl SharedTensor {
     pub(crate) fn new(value: Tensor) -> Self {

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Golden, arrays, assert_close, cases, floats};
-use nn::layers::{BatchNorm, Conv2d, ConvTranspose2d, Linear, Pool2d, PoolKind, Window};
+use nn::layers::{
+    BatchNorm, Conv2d, ConvTranspose2d, Linear, Pool2d, PoolKind, Reshape, Upsample, Window,
+};
 use nn::{
     BatchNormStats, Layer, Mode, Network, Optimizer, OptimizerKind, OptimizerOptions, StateDict,
 };
@@ -36,9 +38,9 @@ fn layer(kind: &str, attrs: &Value, weight: &[usize]) -> Layer {
         }
     };
     match kind {
-        "linear" => Layer::Linear(Linear::new(weight[1], weight[0], true)),
-        "conv2d" => Layer::Conv2d(Conv2d::new(weight[1], weight[0], window(), true)),
-        "conv_transpose2d" => Layer::ConvTranspose2d(ConvTranspose2d::new(
+        "linear" => Layer::from(Linear::new(weight[1], weight[0], true)),
+        "conv2d" => Layer::from(Conv2d::new(weight[1], weight[0], window(), true)),
+        "conv_transpose2d" => Layer::from(ConvTranspose2d::new(
             weight[0],
             weight[1],
             window(),
@@ -46,7 +48,7 @@ fn layer(kind: &str, attrs: &Value, weight: &[usize]) -> Layer {
             true,
         )),
         "batch_norm2d" => {
-            Layer::BatchNorm(BatchNorm::new(weight[0], real(attrs, "eps"), real(attrs, "momentum")))
+            Layer::from(BatchNorm::new(weight[0], real(attrs, "eps"), real(attrs, "momentum")))
         }
         other => panic!("unknown layer {other}"),
     }
@@ -170,9 +172,9 @@ fn adam_matches_pytorch() {
         let at = |key: &str| format!("{name}/{key}");
         // The three arrays of the case as parameters of some network; γ has no gradient and must stay as it is.
         let net = Network::new(vec![
-            ("a".into(), Layer::Linear(Linear::new(5, 7, false))),
-            ("b".into(), Layer::BatchNorm(BatchNorm::new(3, 1e-5, 0.1))),
-            ("c".into(), Layer::BatchNorm(BatchNorm::new(1, 1e-5, 0.1))),
+            ("a".into(), Layer::from(Linear::new(5, 7, false))),
+            ("b".into(), Layer::from(BatchNorm::new(3, 1e-5, 0.1))),
+            ("c".into(), Layer::from(BatchNorm::new(1, 1e-5, 0.1))),
         ]);
         let places = [("weight", "a.weight"), ("bias", "b.bias"), ("scalar", "c.bias")];
         let reshaped = |golden: &Golden| match (golden.shape.is_empty(), f32s(golden)) {
@@ -259,19 +261,23 @@ fn layers_without_numbers() {
         let layers = layers.into_iter().enumerate().map(|(i, l)| (i.to_string(), l)).collect();
         Network::new(layers).forward(&x, Mode::SAMPLE)
     };
-    let pool = |kind| Layer::Pool2d(Pool2d { kind, kernel: [2, 2], stride: [2, 2] });
+    let pool = |kind| Layer::from(Pool2d { kind, kernel: [2, 2], stride: [2, 2] });
     assert_eq!(run(vec![pool(PoolKind::Max)]).to_vec(), [5.0, 7.0, 13.0, 15.0]);
     assert_eq!(run(vec![pool(PoolKind::Average)]).to_vec(), [2.5, 4.5, 10.5, 12.5]);
-    let grown = run(vec![pool(PoolKind::Max), Layer::Upsample([2, 1]), Layer::Reshape(vec![8])]);
+    let grown = run(vec![
+        pool(PoolKind::Max),
+        Layer::from(Upsample([2, 1])),
+        Layer::from(Reshape(vec![8])),
+    ]);
     assert_eq!(grown.shape()[..], [1, 8]);
     assert_eq!(grown.to_vec(), [5.0, 7.0, 5.0, 7.0, 13.0, 15.0, 13.0, 15.0]);
     // Activations in a row, and after a layer that has nothing of its own to do it in.
     let twice = run(vec![
-        Layer::Reshape(vec![16]),
-        Layer::Activation(Activation::LeakyRelu(0.5)),
-        Layer::Activation(Activation::Relu),
-        Layer::Activation(Activation::None),
-        Layer::Activation(Activation::Tanh),
+        Layer::from(Reshape(vec![16])),
+        Layer::from(Activation::LeakyRelu(0.5)),
+        Layer::from(Activation::Relu),
+        Layer::from(Activation::None),
+        Layer::from(Activation::Tanh),
     ]);
     assert_eq!(twice.to_vec(), x.relu().tanh().to_vec());
 }

@@ -2,8 +2,9 @@
 //! counters are global.
 
 use nn::layers::{
-    Conv2d, Dropout, Embed, GaussianNoise, GlobalPool, InstanceNorm, LayerNorm, Linear, Maxout,
-    MinibatchStdDev, ProjectionHead, SelfAttention, VirtualBatchNorm, Window,
+    ConcatCondition, Conv2d, Dropout, Embed, GaussianNoise, GlobalPool, InstanceNorm, LayerNorm,
+    Linear, Maxout, MinibatchStdDev, ProjectionHead, Reshape, SelfAttention, VirtualBatchNorm,
+    Window,
 };
 use nn::{Activation, ForwardCtx, Layer, Mode, Network, NoiseRng};
 use tensor::autograd::grad;
@@ -19,25 +20,25 @@ fn a_steady_step_leaves_nothing_behind() {
         )
     };
     let mut g = named(vec![
-        Layer::ConcatCondition,
-        Layer::Linear(Linear::to_image(8, [8, 8, 3]).with_bias().with_weight_norm()),
-        Layer::VirtualBatchNorm(VirtualBatchNorm::new(192, 1e-5)),
-        Layer::Activation(Activation::Tanh),
-        Layer::Reshape(vec![8, 8, 3]),
+        Layer::from(ConcatCondition),
+        Layer::from(Linear::to_image(8, [8, 8, 3]).with_bias().with_weight_norm()),
+        Layer::from(VirtualBatchNorm::new(192, 1e-5)),
+        Layer::from(Activation::Tanh),
+        Layer::from(Reshape(vec![8, 8, 3])),
     ]);
     let d = named(vec![
-        Layer::GaussianNoise(GaussianNoise::new(0.1)),
-        Layer::Conv2d(Conv2d::new(3, 16, window, true).with_spectral_norm()),
-        Layer::InstanceNorm(InstanceNorm::new(16, 1e-5)),
-        Layer::Activation(Activation::LeakyRelu(0.2)),
-        Layer::SelfAttention(SelfAttention::new(16).with_spectral_norm()),
-        Layer::LayerNorm(LayerNorm::new(vec![4, 4, 16], 1e-5)),
-        Layer::Maxout(Maxout::new(2)),
-        Layer::Dropout(Dropout::new(0.3)),
-        Layer::MinibatchStdDev(MinibatchStdDev::new(4)),
-        Layer::GlobalPool(GlobalPool::Average),
-        Layer::Embed(Embed::new(2, 3)),
-        Layer::ProjectionHead(ProjectionHead::new(12, 2)),
+        Layer::from(GaussianNoise::new(0.1)),
+        Layer::from(Conv2d::new(3, 16, window, true).with_spectral_norm()),
+        Layer::from(InstanceNorm::new(16, 1e-5)),
+        Layer::from(Activation::LeakyRelu(0.2)),
+        Layer::from(SelfAttention::new(16).with_spectral_norm()),
+        Layer::from(LayerNorm::new(vec![4, 4, 16], 1e-5)),
+        Layer::from(Maxout::new(2)),
+        Layer::from(Dropout::new(0.3)),
+        Layer::from(MinibatchStdDev::new(4)),
+        Layer::from(GlobalPool::Average),
+        Layer::from(Embed::new(2, 3)),
+        Layer::from(ProjectionHead::new(12, 2)),
     ]);
     let mut rng = Philox::new(3, 0);
     g.init_normal(0.1, 0.02, &mut rng);

@@ -169,7 +169,7 @@ fn a_state_dict_that_does_not_fit_is_refused_whole() {
         ),
         (
             |s| drop(s.insert("main.1.bias".into(), HostTensor::f32(vec![4], vec![0.0; 3]))),
-            "tensor \"main.1.bias\" has 3 numbers for shape [4]",
+            "tensor \"main.1.bias\" has 3 elements for shape [4]",
         ),
         (
             |s| drop(s.insert("main.1.bias".into(), HostTensor::i64(vec![4], vec![0; 4]))),

@@ -7,9 +7,9 @@ mod table;
 
 use common::{floats, values};
 use nn::layers::{
-    BatchNorm, Conv2d, ConvTranspose2d, Dropout, Embed, GaussianNoise, GlobalPool, InstanceNorm,
-    LayerNorm, Linear, MinibatchDiscrimination, MinibatchForm, MinibatchStdDev, ProjectionHead,
-    SelfAttention, VirtualBatchNorm, Window,
+    BatchNorm, ConcatCondition, Conv2d, ConvTranspose2d, Dropout, Embed, GaussianNoise, GlobalPool,
+    InstanceNorm, LayerNorm, Linear, MinibatchDiscrimination, MinibatchForm, MinibatchStdDev,
+    ProjectionHead, Reshape, SelfAttention, VirtualBatchNorm, Window,
 };
 use nn::{Activation, Ema, ForwardCtx, Layer, Mode, Network, NoiseRng};
 use tensor::rng::Philox;
@@ -37,26 +37,21 @@ fn difference(a: &Tensor, b: &Tensor) -> f32 {
 
 /// A generator with one of everything that may stand beside virtual batch norm, conditioned.
 fn virtual_generator() -> Network {
-    let virtual_norm = |channels| Layer::VirtualBatchNorm(VirtualBatchNorm::new(channels, 1e-5));
+    let virtual_norm = |channels| Layer::from(VirtualBatchNorm::new(channels, 1e-5));
     let mut net = network(vec![
-        ("embed", Layer::Embed(Embed::new(2, 3))),
-        ("stem", Layer::Linear(Linear::to_image(7, [3, 3, 8]).with_bias().with_weight_norm())),
-        ("shape", Layer::Reshape(vec![3, 3, 8])),
+        ("embed", Layer::from(Embed::new(2, 3))),
+        ("stem", Layer::from(Linear::to_image(7, [3, 3, 8]).with_bias().with_weight_norm())),
+        ("shape", Layer::from(Reshape(vec![3, 3, 8]))),
         ("vbn1", virtual_norm(8)),
-        ("relu", Layer::Activation(Activation::Relu)),
-        ("attention", Layer::SelfAttention(SelfAttention::new(8).with_spectral_norm())),
-        (
-            "up",
-            Layer::ConvTranspose2d(
-                ConvTranspose2d::new(8, 6, SQUARE, [0; 2], true).with_spectral_norm(),
-            ),
-        ),
+        ("relu", Layer::from(Activation::Relu)),
+        ("attention", Layer::from(SelfAttention::new(8).with_spectral_norm())),
+        ("up", Layer::from(ConvTranspose2d::new(8, 6, SQUARE, [0; 2], true).with_spectral_norm())),
         ("vbn2", virtual_norm(6)),
-        ("norm", Layer::InstanceNorm(InstanceNorm::new(6, 1e-5))),
-        ("layer", Layer::LayerNorm(LayerNorm::new(vec![3, 3, 6], 1e-5))),
-        ("noise", Layer::GaussianNoise(GaussianNoise::new(0.1))),
-        ("out", Layer::Conv2d(Conv2d::new(6, 3, SQUARE, true).with_weight_norm())),
-        ("tanh", Layer::Activation(Activation::Tanh)),
+        ("norm", Layer::from(InstanceNorm::new(6, 1e-5))),
+        ("layer", Layer::from(LayerNorm::new(vec![3, 3, 6], 1e-5))),
+        ("noise", Layer::from(GaussianNoise::new(0.1))),
+        ("out", Layer::from(Conv2d::new(6, 3, SQUARE, true).with_weight_norm())),
+        ("tanh", Layer::from(Activation::Tanh)),
     ]);
     let mut rng = rng();
     net.init_normal(0.3, 0.1, &mut rng);
@@ -110,24 +105,14 @@ fn a_folded_network_draws_the_same() {
             .any(|key| key.ends_with("_orig") || key.ends_with("_g") || key == "reference")
     );
     // Batch norm goes into the weight that a reparametrisation makes.
-    let norm = || Layer::BatchNorm(BatchNorm::new(5, 1e-5, 0.5));
+    let norm = || Layer::from(BatchNorm::new(5, 1e-5, 0.5));
     let net = network(vec![
-        (
-            "a",
-            Layer::ConvTranspose2d(
-                ConvTranspose2d::new(4, 5, SQUARE, [0; 2], true).with_spectral_norm(),
-            ),
-        ),
+        ("a", Layer::from(ConvTranspose2d::new(4, 5, SQUARE, [0; 2], true).with_spectral_norm())),
         ("an", norm()),
-        ("relu", Layer::Activation(Activation::Relu)),
-        ("b", Layer::Conv2d(Conv2d::new(5, 5, SQUARE, true).with_weight_norm())),
+        ("relu", Layer::from(Activation::Relu)),
+        ("b", Layer::from(Conv2d::new(5, 5, SQUARE, true).with_weight_norm())),
         ("bn", norm()),
-        (
-            "c",
-            Layer::ConvTranspose2d(
-                ConvTranspose2d::new(5, 5, SQUARE, [0; 2], true).with_weight_norm(),
-            ),
-        ),
+        ("c", Layer::from(ConvTranspose2d::new(5, 5, SQUARE, [0; 2], true).with_weight_norm())),
         ("cn", norm()),
     ]);
     net.init_normal(0.3, 0.1, &mut rng);
@@ -206,9 +191,9 @@ fn an_average_copies_what_is_no_average() {
 #[test]
 fn named_features_are_what_flows_there() {
     let net = network(vec![
-        ("a", Layer::Linear(Linear::new(3, 4, true))),
-        ("relu", Layer::Activation(Activation::Relu)),
-        ("b", Layer::Linear(Linear::new(4, 2, true))),
+        ("a", Layer::from(Linear::new(3, 4, true))),
+        ("relu", Layer::from(Activation::Relu)),
+        ("b", Layer::from(Linear::new(4, 2, true))),
     ]);
     net.init_normal(1.0, 0.0, &mut rng());
     net.params()[1].1.set(Tensor::from_slice(&[0.5, -0.5, 1.0, -2.0], [4]));
@@ -233,8 +218,8 @@ fn named_features_are_what_flows_there() {
 #[test]
 fn noise_is_of_the_stream_and_only_where_asked_for() {
     let net = network(vec![
-        ("drop", Layer::Dropout(Dropout::new(0.2))),
-        ("noise", Layer::GaussianNoise(GaussianNoise::new(0.5))),
+        ("drop", Layer::from(Dropout::new(0.2))),
+        ("noise", Layer::from(GaussianNoise::new(0.5))),
     ]);
     let x = Tensor::ones([40_000]);
     assert_eq!(net.forward(&x, Mode::TRAIN).to_vec(), x.to_vec());
@@ -260,7 +245,7 @@ fn noise_is_of_the_stream_and_only_where_asked_for() {
 
 #[test]
 fn spectral_norm_finds_the_largest_singular_value() {
-    let net = network(vec![("l", Layer::Linear(Linear::new(6, 4, false).with_spectral_norm()))]);
+    let net = network(vec![("l", Layer::from(Linear::new(6, 4, false).with_spectral_norm()))]);
     net.init_orthogonal(3.0, &mut rng());
     // All singular values are 3, whatever u and v are: each vector's length stays.
     let x = rng().normal([5, 4], 0.0, 1.0);
@@ -280,18 +265,13 @@ fn spectral_norm_finds_the_largest_singular_value() {
 #[test]
 fn a_start_from_data_normalises_every_layer() {
     let net = network(vec![
-        ("stem", Layer::Linear(Linear::to_image(5, [2, 2, 6]).with_bias().with_weight_norm())),
-        ("relu", Layer::Activation(Activation::Relu)),
-        ("shape", Layer::Reshape(vec![2, 2, 6])),
-        (
-            "up",
-            Layer::ConvTranspose2d(
-                ConvTranspose2d::new(6, 4, SQUARE, [0; 2], true).with_weight_norm(),
-            ),
-        ),
-        ("slope", Layer::Activation(Activation::LeakyRelu(0.2))),
-        ("out", Layer::Conv2d(Conv2d::new(4, 3, SQUARE, true).with_weight_norm())),
-        ("tanh", Layer::Activation(Activation::Tanh)),
+        ("stem", Layer::from(Linear::to_image(5, [2, 2, 6]).with_bias().with_weight_norm())),
+        ("relu", Layer::from(Activation::Relu)),
+        ("shape", Layer::from(Reshape(vec![2, 2, 6]))),
+        ("up", Layer::from(ConvTranspose2d::new(6, 4, SQUARE, [0; 2], true).with_weight_norm())),
+        ("slope", Layer::from(Activation::LeakyRelu(0.2))),
+        ("out", Layer::from(Conv2d::new(4, 3, SQUARE, true).with_weight_norm())),
+        ("tanh", Layer::from(Activation::Tanh)),
     ]);
     net.init_normal(0.05, 0.0, &mut rng());
     let x = rng().normal([64, 5], 0.3, 2.0);
@@ -313,10 +293,10 @@ fn a_start_from_data_normalises_every_layer() {
 #[test]
 fn convolutions_start_within_two_deviations() {
     let net = network(vec![
-        ("conv", Layer::Conv2d(Conv2d::new(40, 40, Window { kernel: [5; 2], ..SQUARE }, false))),
+        ("conv", Layer::from(Conv2d::new(40, 40, Window { kernel: [5; 2], ..SQUARE }, false))),
         (
             "up",
-            Layer::ConvTranspose2d(ConvTranspose2d::new(
+            Layer::from(ConvTranspose2d::new(
                 40,
                 40,
                 Window { kernel: [5; 2], ..SQUARE },
@@ -352,23 +332,15 @@ fn convolutions_start_within_two_deviations() {
 fn initialisers_reach_every_weight() {
     let discriminator = || {
         network(vec![
-            ("conv", Layer::Conv2d(Conv2d::new(3, 8, SQUARE, true).with_spectral_norm())),
-            ("attention", Layer::SelfAttention(SelfAttention::new(8))),
-            ("spread", Layer::MinibatchStdDev(MinibatchStdDev::new(4))),
-            ("up", Layer::ConvTranspose2d(ConvTranspose2d::new(9, 5, SQUARE, [0; 2], false))),
-            ("norm", Layer::InstanceNorm(InstanceNorm::new(5, 1e-5))),
-            ("pool", Layer::GlobalPool(GlobalPool::Sum)),
-            (
-                "near",
-                Layer::MinibatchDiscrimination(MinibatchDiscrimination::new(
-                    5,
-                    3,
-                    2,
-                    MinibatchForm::Code,
-                )),
-            ),
-            ("embed", Layer::Embed(Embed::new(4, 2))),
-            ("head", Layer::ProjectionHead(ProjectionHead::new(10, 4).with_spectral_norm())),
+            ("conv", Layer::from(Conv2d::new(3, 8, SQUARE, true).with_spectral_norm())),
+            ("attention", Layer::from(SelfAttention::new(8))),
+            ("spread", Layer::from(MinibatchStdDev::new(4))),
+            ("up", Layer::from(ConvTranspose2d::new(9, 5, SQUARE, [0; 2], false))),
+            ("norm", Layer::from(InstanceNorm::new(5, 1e-5))),
+            ("pool", Layer::from(GlobalPool::Sum)),
+            ("near", Layer::from(MinibatchDiscrimination::new(5, 3, 2, MinibatchForm::Code))),
+            ("embed", Layer::from(Embed::new(4, 2))),
+            ("head", Layer::from(ProjectionHead::new(10, 4).with_spectral_norm())),
         ])
     };
     let fixed = |name: &str| {
@@ -425,7 +397,7 @@ fn panic_of(f: impl FnOnce()) -> String {
 fn misuse_is_named() {
     let x = Tensor::ones([2, 4]);
     let run = |layer: Layer, x: &Tensor| drop(network(vec![("l", layer)]).forward(x, Mode::TRAIN));
-    let virtual_norm = || Layer::VirtualBatchNorm(VirtualBatchNorm::new(4, 1e-5));
+    let virtual_norm = || Layer::from(VirtualBatchNorm::new(4, 1e-5));
     let forwarded = |net: &Network, condition: Option<&Tensor>| {
         drop(net.forward(&x, ForwardCtx::from(Mode::TRAIN).with_condition(condition)))
     };
@@ -437,13 +409,16 @@ fn misuse_is_named() {
     type Misuse<'a> = (&'a str, Box<dyn FnOnce() + 'a>);
     let table: Vec<Misuse<'_>> = vec![
         (
-            "ConcatCondition: the pass has no condition",
-            Box::new(|| run(Layer::ConcatCondition, &x)),
+            "ConcatCondition: the forward pass has no condition",
+            Box::new(|| run(Layer::from(ConcatCondition), &x)),
         ),
-        ("Embed: the pass has no condition", Box::new(|| run(Layer::Embed(Embed::new(3, 2)), &x))),
         (
-            "ProjectionHead: the pass has no condition",
-            Box::new(|| run(Layer::ProjectionHead(ProjectionHead::new(4, 3)), &x)),
+            "Embed: the forward pass has no condition",
+            Box::new(|| run(Layer::from(Embed::new(3, 2)), &x)),
+        ),
+        (
+            "ProjectionHead: the forward pass has no condition",
+            Box::new(|| run(Layer::from(ProjectionHead::new(4, 3)), &x)),
         ),
         ("without a reference (set_reference)", Box::new(|| run(virtual_norm(), &x))),
         (
@@ -455,19 +430,19 @@ fn misuse_is_named() {
             Box::new(|| forwarded(&with_reference(None), Some(&Tensor::ones([2, 1])))),
         ),
         (
-            "BatchNorm beside VirtualBatchNorm",
+            "BatchNorm with VirtualBatchNorm",
             Box::new(|| {
                 drop(network(vec![
                     ("a", virtual_norm()),
-                    ("b", Layer::BatchNorm(BatchNorm::new(4, 1e-5, 0.1))),
+                    ("b", Layer::from(BatchNorm::new(4, 1e-5, 0.1))),
                 ]))
             }),
         ),
         (
-            "MinibatchStdDev beside VirtualBatchNorm",
+            "MinibatchStdDev with VirtualBatchNorm",
             Box::new(|| {
                 drop(network(vec![
-                    ("a", Layer::MinibatchStdDev(MinibatchStdDev::new(2))),
+                    ("a", Layer::from(MinibatchStdDev::new(2))),
                     ("b", virtual_norm()),
                 ]))
             }),
@@ -475,7 +450,7 @@ fn misuse_is_named() {
         (
             "set_reference: the network has no virtual batch norm",
             Box::new(|| {
-                network(vec![("c", Layer::ConcatCondition)]).set_reference(x.clone(), None)
+                network(vec![("c", Layer::from(ConcatCondition))]).set_reference(x.clone(), None)
             }),
         ),
         (
@@ -484,20 +459,18 @@ fn misuse_is_named() {
         ),
         (
             "more than one pixel",
-            Box::new(|| {
-                run(Layer::InstanceNorm(InstanceNorm::new(4, 1e-5)), &Tensor::ones([2, 1, 1, 4]))
-            }),
+            Box::new(|| run(Layer::from(InstanceNorm::new(4, 1e-5)), &Tensor::ones([2, 1, 1, 4]))),
         ),
         (
             "samples of [2, 4] are not [3]",
-            Box::new(|| run(Layer::LayerNorm(LayerNorm::new(vec![3], 1e-5)), &x)),
+            Box::new(|| run(Layer::from(LayerNorm::new(vec![3], 1e-5)), &x)),
         ),
         (
             "Dropout: the probability 1 is not in [0, 1)",
-            Box::new(|| run(Layer::Dropout(Dropout::new(1.0)), &x)),
+            Box::new(|| run(Layer::from(Dropout::new(1.0)), &x)),
         ),
         (
-            "reparametrised already",
+            "reparametrized already",
             Box::new(|| drop(Linear::new(2, 2, true).with_weight_norm().with_spectral_norm())),
         ),
     ];

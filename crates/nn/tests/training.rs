@@ -213,8 +213,8 @@ fn the_average_follows_by_its_decay() {
 fn recalibrated_statistics_are_the_average_over_the_batches() {
     let norm = nn::layers::BatchNorm::new(2, 1e-5, 0.1);
     let net = Network::new(vec![
-        ("n".into(), nn::Layer::BatchNorm(norm)),
-        ("a".into(), nn::Layer::Activation(Activation::None)),
+        ("n".into(), nn::Layer::from(norm)),
+        ("a".into(), nn::Layer::from(Activation::None)),
     ]);
     net.forward(&Tensor::from_slice(&[50.0, -50.0, 90.0, 3.0], [2, 2]), Mode::TRAIN);
     let batches =

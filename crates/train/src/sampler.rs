@@ -3,8 +3,9 @@
 use crate::TrainError;
 use crate::condition_error::ConditionError;
 use crate::rng_streams as stream;
+use nn::layers::BatchNorm;
 use nn::recipe::{ConditionConfig, LatentDistribution};
-use nn::{BatchNormStats, ForwardCtx, Layer, Mode, Network, Recipe};
+use nn::{BatchNormStats, ForwardCtx, Mode, Network, Recipe};
 use runs::Checkpoint;
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
@@ -232,8 +233,7 @@ pub fn load_generator(
     let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
     let (generator, _) = recipe.build(&mut Philox::new(0, 0))?;
     let ema = checkpoint.section("ema.");
-    let has_batch_norm =
-        generator.layers().iter().any(|(_, layer)| matches!(layer, Layer::BatchNorm(_)));
+    let has_batch_norm = generator.layers().iter().any(|(_, layer)| layer.is::<BatchNorm>());
     let is_valid = !has_batch_norm || ema.is_empty() && has_running_statistics(checkpoint, "g.");
     let weights = if ema.is_empty() { checkpoint.section("g.") } else { ema };
     generator.load_state_dict(&weights)?;

@@ -1,6 +1,6 @@
 //! The layers of a feature network.
 
-use nn::layers::{BatchNorm, Conv2d, Dropout, Linear, Window};
+use nn::layers::{BatchNorm, Conv2d, Dropout, Linear, Reshape, Window};
 use nn::{Activation, Layer, Network};
 use tensor::Tensor;
 use tensor::rng::Philox;
@@ -44,12 +44,12 @@ pub(super) fn build(image: [usize; 3], outputs: usize, rng: &mut Philox) -> Netw
     let head = Linear::new(FEATURES, outputs, true);
     head.weight().set(he_normal(head.weight().value(), FEATURES, 0.1, rng));
     layers.extend([
-        ("flat".into(), Layer::Reshape(vec![units])),
-        ("features.linear".into(), Layer::Linear(flat)),
+        ("flat".into(), Layer::from(Reshape(vec![units]))),
+        ("features.linear".into(), Layer::from(flat)),
         ("features.norm".into(), norm(FEATURES)),
-        (FEATURE_LAYER.into(), Layer::Activation(Activation::Relu)),
-        ("dropout".into(), Layer::Dropout(Dropout::new(DROPOUT))),
-        ("head".into(), Layer::Linear(head)),
+        (FEATURE_LAYER.into(), Layer::from(Activation::Relu)),
+        ("dropout".into(), Layer::from(Dropout::new(DROPOUT))),
+        ("head".into(), Layer::from(head)),
     ]);
     Network::new(layers)
 }
@@ -69,14 +69,14 @@ fn convolution(
         rng,
     ));
     layers.extend([
-        (format!("{name}.conv"), Layer::Conv2d(conv)),
+        (format!("{name}.conv"), Layer::from(conv)),
         (format!("{name}.norm"), norm(outputs)),
-        (format!("{name}.relu"), Layer::Activation(Activation::Relu)),
+        (format!("{name}.relu"), Layer::from(Activation::Relu)),
     ]);
 }
 
 fn norm(features: usize) -> Layer {
-    Layer::BatchNorm(BatchNorm::new(features, 1e-5, 0.1))
+    Layer::from(BatchNorm::new(features, 1e-5, 0.1))
 }
 
 fn he_normal(like: Tensor, fan_in: usize, gain: f64, rng: &mut Philox) -> Tensor {

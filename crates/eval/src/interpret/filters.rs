@@ -3,6 +3,7 @@
 use super::{max_abs, signed_image};
 use crate::EvalError;
 use crate::image_sheet::ImageSheet;
+use nn::layers::{Conv2d, ConvTranspose2d, Linear};
 use nn::recipe::NetworkRole;
 use nn::{Layer, Network, Recipe};
 use runs::Checkpoint;
@@ -36,10 +37,7 @@ impl Filters {
     ) -> Result<Self, EvalError> {
         let recipe = Recipe::from_toml(&checkpoint.meta.recipe)?;
         let network = network(&recipe, checkpoint, role)?;
-        let weighted = |layer: &Layer| {
-            matches!(layer, Layer::Linear(_) | Layer::Conv2d(_) | Layer::ConvTranspose2d(_))
-        };
-        let mut layers = network.layers().iter().filter(|(_, layer)| weighted(layer));
+        let mut layers = network.layers().iter().filter(|(_, layer)| layer.is_affine_map());
         let found =
             if role == NetworkRole::Discriminator { layers.next() } else { layers.next_back() };
         let Some((name, layer)) = found else {
@@ -93,29 +91,26 @@ fn filter_images(layer: &Layer, role: NetworkRole, image: [usize; 3]) -> Option<
     let [h, w, c] = image;
     let axes = |weight: &Tensor| weight.shape().to_vec();
     let first = |kernels: Tensor| (kernels.shape()[3] >= c).then(|| kernels.narrow(3, 0, c));
-    match (layer, role) {
-        (Layer::Conv2d(l), NetworkRole::Discriminator) => {
-            first(l.weight().value().permute(&[3, 0, 1, 2]))
-        }
+    let generator = role == NetworkRole::Generator;
+    if let Some(conv) = layer.downcast_ref::<Conv2d>() {
+        let weight = conv.weight().value();
         // The image of a feature is its kernel: rotated by 180° for a convolution, which gathers,
         // and as it is for a transposed one, which scatters.
-        (Layer::Conv2d(l), NetworkRole::Generator) => {
-            first(rotated(&l.weight().value().permute(&[2, 0, 1, 3])))
-        }
-        (Layer::ConvTranspose2d(l), NetworkRole::Generator) => {
-            first(l.weight().value().permute(&[3, 0, 1, 2]))
-        }
-        (Layer::Linear(l), NetworkRole::Discriminator) => {
-            let weight = l.weight().value();
-            let [inputs, outputs] = axes(&weight)[..] else { return None };
-            (inputs == h * w * c).then(|| weight.transpose().reshape([outputs, h, w, c]))
-        }
-        (Layer::Linear(l), NetworkRole::Generator) => {
-            let weight = l.weight().value();
-            let [inputs, outputs] = axes(&weight)[..] else { return None };
-            (outputs == h * w * c).then(|| weight.reshape([inputs, h, w, c]))
-        }
-        _ => None,
+        return first(if generator {
+            rotated(&weight.permute(&[2, 0, 1, 3]))
+        } else {
+            weight.permute(&[3, 0, 1, 2])
+        });
+    }
+    if let Some(conv) = layer.downcast_ref::<ConvTranspose2d>() {
+        return generator.then(|| first(conv.weight().value().permute(&[3, 0, 1, 2])))?;
+    }
+    let weight = layer.downcast_ref::<Linear>()?.weight().value();
+    let [inputs, outputs] = axes(&weight)[..] else { return None };
+    if generator {
+        (outputs == h * w * c).then(|| weight.reshape([inputs, h, w, c]))
+    } else {
+        (inputs == h * w * c).then(|| weight.transpose().reshape([outputs, h, w, c]))
     }
 }
 

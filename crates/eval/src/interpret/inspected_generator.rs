@@ -1,7 +1,8 @@
 //! A generator whose feature maps can be read and dropped.
 
 use crate::{EvalError, Progress};
-use nn::{ForwardCtx, Layer, Mode, Network, Recipe};
+use nn::layers::{Maxout, Reshape};
+use nn::{Activation, ForwardCtx, Layer, Mode, Network, Recipe};
 use runs::Checkpoint;
 use tensor::{Device, Tensor};
 
@@ -152,16 +153,12 @@ impl std::fmt::Display for MapLayer {
 }
 
 fn map_layers(recipe: &Recipe, network: &Network, mode: Mode, device: &Device) -> Vec<MapLayer> {
-    let weighted = |layer: &Layer| {
-        matches!(layer, Layer::Linear(_) | Layer::Conv2d(_) | Layer::ConvTranspose2d(_))
-    };
     let all = network.layers();
-    let first = all.iter().position(|(_, layer)| weighted(layer)).unwrap_or(0);
-    let last = all.iter().rposition(|(_, layer)| weighted(layer)).unwrap_or(0);
+    let first = all.iter().position(|(_, layer)| layer.is_affine_map()).unwrap_or(0);
+    let last = all.iter().rposition(|(_, layer)| layer.is_affine_map()).unwrap_or(0);
     let hidden = all.get(first..last).unwrap_or_default();
-    let shaping = |layer: &Layer| {
-        matches!(layer, Layer::Activation(_) | Layer::Maxout(_) | Layer::Reshape(_))
-    };
+    let shaping =
+        |layer: &Layer| layer.is::<Activation>() || layer.is::<Maxout>() || layer.is::<Reshape>();
     let names: Vec<&str> =
         hidden.iter().filter(|(_, layer)| shaping(layer)).map(|(name, _)| name.as_str()).collect();
     // The shapes of the maps, from one image.
@@ -174,7 +171,7 @@ fn map_layers(recipe: &Recipe, network: &Network, mode: Mode, device: &Device) -
     let mut layers = Vec::new();
     let mut open: Option<MapLayer> = None;
     for (name, layer) in hidden {
-        if weighted(layer) {
+        if layer.is_affine_map() {
             layers.extend(open.take());
         }
         if let Some([1, h, w, maps]) = shape(name).as_deref()

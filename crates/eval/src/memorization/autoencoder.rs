@@ -73,11 +73,11 @@ impl Autoencoder {
         let width: usize = dataset.shape().iter().product();
         let named = |name: &str, layer| (name.to_owned(), layer);
         let network = Network::new(vec![
-            named("noise", Layer::GaussianNoise(GaussianNoise::new(training.noise))),
-            named("encode", Layer::Linear(Linear::new(width, UNITS, true))),
-            named("relu", Layer::Activation(Activation::Relu)),
-            named("dropout", Layer::Dropout(Dropout::new(training.dropout))),
-            named("decode", Layer::Linear(Linear::new(UNITS, width, true))),
+            named("noise", Layer::from(GaussianNoise::new(training.noise))),
+            named("encode", Layer::from(Linear::new(width, UNITS, true))),
+            named("relu", Layer::from(Activation::Relu)),
+            named("dropout", Layer::from(Dropout::new(training.dropout))),
+            named("decode", Layer::from(Linear::new(UNITS, width, true))),
         ]);
         network.init_glorot(&mut Philox::new(training.seed, WEIGHTS));
         network.to_device(device);

@@ -1,16 +1,20 @@
 //! Self-attention between the positions of an image (SAGAN: Zhang et al. 2019).
 
-use super::weight::Weight;
-use super::{Conv2d, NamedTensor, TensorRole, Window, with_prefix};
+use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec};
+use super::conv::{Conv2d, Window};
+use super::module::{Layer, Module, NamedTensor, with_prefix};
+use super::weight::{Parametrization, Weight};
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::Param;
+use serde::{Deserialize, Serialize};
 use tensor::{Activation, Tensor};
 
-/// x + γ · o, `[N, H, W, C]` to the same: o_j = Σ_i β_ji h(x_i), where β_j is the softmax over i of ⟨f(x_i), g(x_j)⟩ (equations 1
-/// and 2). In the form of the paper's first version: f and g are 1×1 convolutions to C/8 channels (at least one), h to C, none
-/// has a bias, and no other follows. γ starts at 0: the layer is learnt in. In a state dict: `f.weight`, `g.weight`, `h.weight`,
-/// `gamma` `[1]`.
+/// Self-attention: x + γ · o, `[N, H, W, C]` to the same, with o_j = Σ_i β_ji h(x_i), where β_j is
+/// the softmax over i of ⟨f(x_i), g(x_j)⟩ (equations 1 and 2). In the form of the paper's first
+/// version: f and g are 1×1 convolutions to C/8 channels (at least one), h to C, none has a bias,
+/// and no other follows. γ starts at 0, so that the layer starts as the identity. In a state dict:
+/// `f.weight`, `g.weight`, `h.weight`, `gamma` `[1]`.
 pub struct SelfAttention {
     /// f, g and h.
     convs: Box<[Conv2d; 3]>,
@@ -34,51 +38,77 @@ impl SelfAttention {
     /// The layer with spectral norm in its three convolutions, as in the paper.
     ///
     /// # Panics
-    /// When they have it already.
+    /// Panics if they have it already.
     #[track_caller]
     pub fn with_spectral_norm(self) -> Self {
         Self { convs: Box::new(self.convs.map(Conv2d::with_spectral_norm)), ..self }
     }
+}
 
-    /// # Panics
-    /// When `x` is not `[N, H, W, C]`.
+impl Module for SelfAttention {
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: ForwardCtx<'_>) -> Tensor {
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
         let s = *x.shape();
         assert_eq!(s.rank(), 4, "SelfAttention: shape {s:?} is not [N, H, W, C]");
         let [f, g, h] = self.convs.each_ref().map(|conv| {
-            let y = conv.forward(x, pass, Activation::None);
+            let y = conv.forward(x, ctx, Activation::None);
             y.reshape([s[0], s[1] * s[2], y.shape()[3]])
         });
         let attention = g.matmul(&f, false, true).softmax(2);
-        attention.matmul(&h, false, false).reshape(s).mul(&self.gamma.leaf(pass.mode.track)).add(x)
+        let gamma = self.gamma.leaf(ctx.mode.track);
+        activation.apply(&attention.matmul(&h, false, false).reshape(s).mul(&gamma).add(x))
     }
 
-    /// The number of trainable numbers of a layer of this many channels.
-    pub(crate) fn parameters(channels: usize) -> usize {
-        channels * (2 * (channels / 8).max(1) + channels) + 1
+    fn deep_clone(&self) -> Layer {
+        let convs = Box::new(self.convs.each_ref().map(Conv2d::copy));
+        Self { convs, gamma: self.gamma.deep_clone() }.into()
     }
 
-    pub(super) fn weights(&self) -> Vec<&Weight> {
+    fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
+        let convs = ["f", "g", "h"].into_iter().zip(&*self.convs);
+        let mut tensors: Vec<_> =
+            convs.flat_map(|(name, conv)| with_prefix(name, conv.named_tensors())).collect();
+        tensors.push(NamedTensor::param("gamma", Layout::plain(&[1]), &self.gamma));
+        tensors
+    }
+
+    fn weights(&self) -> Vec<&Weight> {
         self.convs.iter().map(Conv2d::inner_weight).collect()
     }
+}
 
-    pub(super) fn duplicate(&self) -> Self {
-        Self {
-            convs: Box::new(self.convs.each_ref().map(Conv2d::duplicate)),
-            gamma: self.gamma.deep_clone(),
+/// Self-attention in a recipe.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttentionConfig {}
+
+impl LayerSpec for AttentionConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        let [h, w, channels] = input.image()?;
+        if channels < 8 {
+            return Err(format!("needs at least 8 channels, and there are {channels}"));
         }
-    }
-
-    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
-        let convs = ["f", "g", "h"].into_iter().zip(&*self.convs);
-        let mut entries: Vec<_> =
-            convs.flat_map(|(name, conv)| with_prefix(name, conv.entries())).collect();
-        entries.push(NamedTensor {
-            name: "gamma".into(),
-            layout: Layout::plain(&[1]),
-            role: TensorRole::Param(&self.gamma),
-        });
-        entries
+        let narrow = (channels / 8).max(1);
+        let positions = (h * w) as u64;
+        // β has an element for each pair of positions.
+        let pairs = positions * positions;
+        let (c, p) = (channels as f64, positions as f64);
+        let parametrization = input.env.parametrization;
+        let build = move || match parametrization {
+            Parametrization::SpectralNorm => {
+                SelfAttention::new(channels).with_spectral_norm().into()
+            }
+            _ => SelfAttention::new(channels).into(),
+        };
+        Ok(LayerPlan {
+            parameters: (channels * (2 * narrow + channels) + 1) as u128,
+            multiplications: p * c * (c + c / 4.0) + p * p * (c + c / 8.0),
+            memory: ActivationMemory {
+                inside: pairs + positions * 2 * narrow as u64 + 2 * input.len() as u64,
+                busy: 3 * pairs,
+                ..ActivationMemory::INPUT
+            },
+            ..input.plan(input.shape, "SelfAttention", build)
+        })
     }
 }

@@ -1,13 +1,15 @@
-//! Batch normalisation (Ioffe & Szegedy 2015) with running statistics as PyTorch keeps them.
+//! Batch normalization (Ioffe & Szegedy 2015) with running statistics as PyTorch keeps them.
 
-use super::{NamedTensor, TensorRole};
+use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec, default, num_elements};
+use super::module::{Layer, Module, NamedTensor, TensorRole, affine_tensors};
 use crate::layout::Layout;
 use crate::mode::{BatchNormStats, ForwardCtx};
 use crate::param::{Param, SharedTensor};
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicI64, Ordering};
 use tensor::{Activation, EmaUpdate, Tensor};
 
-/// γ · (x − mean) / √(variance + eps) + β for each position of the last axis, over all others: `[N, F]` or `[N, H, W, C]`.
+/// Batch norm: γ · (x − mean) / √(variance + eps) + β for each position of the last axis, over all others: `[N, F]` or `[N, H, W, C]`.
 pub struct BatchNorm {
     gamma: Param,
     beta: Param,
@@ -52,49 +54,9 @@ impl BatchNorm {
         Self { affine: false, ..self }
     }
 
-    /// γ, where it is trained.
-    pub(super) fn trained_gamma(&self) -> Option<&Param> {
-        self.affine.then_some(&self.gamma)
-    }
-
-    /// γ and β where they are not trained: nobody's parameters, but on the network's device like all else.
-    pub(super) fn constants(&self) -> Vec<&SharedTensor> {
-        if self.affine { Vec::new() } else { vec![self.gamma.shared(), self.beta.shared()] }
-    }
-
     /// γ, `[F]`.
     pub fn gamma(&self) -> &Param {
         &self.gamma
-    }
-
-    #[track_caller]
-    pub(super) fn forward(
-        &self,
-        x: &Tensor,
-        pass: ForwardCtx<'_>,
-        activation: Activation,
-    ) -> Tensor {
-        let track = pass.mode.track && self.affine;
-        let (gamma, beta) = (self.gamma.leaf(track), self.beta.leaf(track));
-        match pass.mode.statistics {
-            BatchNormStats::Batch { update } => {
-                let result = x.batch_norm(&gamma, &beta, self.eps, activation);
-                if update {
-                    let rows = x.len() / gamma.len().max(1);
-                    self.update_running_stats(
-                        &result.mean,
-                        &result.variance,
-                        rows,
-                        pass.momentum.unwrap_or(self.momentum),
-                    );
-                }
-                result.output
-            }
-            BatchNormStats::Running => {
-                let (scale, offset) = self.affine_of(&gamma, &beta);
-                x.scale_shift(&scale, &offset, activation)
-            }
-        }
     }
 
     /// Under running statistics the layer is x · scale + offset, both `[F]`.
@@ -106,19 +68,6 @@ impl BatchNorm {
         let scale = self.running_var.get().add_scalar(self.eps).sqrt().recip().mul(gamma);
         let offset = beta.sub(&self.running_mean.get().mul(&scale));
         (scale, offset)
-    }
-
-    /// Another layer with the same values.
-    pub(super) fn duplicate(&self) -> Self {
-        Self {
-            gamma: self.gamma.deep_clone(),
-            beta: self.beta.deep_clone(),
-            running_mean: SharedTensor::new(self.running_mean.get()),
-            running_var: SharedTensor::new(self.running_var.get()),
-            batches: AtomicI64::new(self.batches.load(Ordering::Relaxed)),
-            layout: self.layout.clone(),
-            ..*self
-        }
     }
 
     /// # Panics
@@ -150,25 +99,110 @@ impl BatchNorm {
         self.running_var.set(Tensor::ones(shape));
         self.batches.store(0, Ordering::Relaxed);
     }
+}
 
-    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
-        let entry = |name: &str, place| NamedTensor {
-            name: name.into(),
-            layout: self.layout.clone(),
-            role: place,
-        };
-        let mut entries = Vec::new();
-        if self.affine {
-            entries.extend([
-                entry("weight", TensorRole::Param(&self.gamma)),
-                entry("bias", TensorRole::Param(&self.beta)),
-            ]);
+impl Module for BatchNorm {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
+        let track = ctx.mode.track && self.affine;
+        let (gamma, beta) = (self.gamma.leaf(track), self.beta.leaf(track));
+        match ctx.mode.statistics {
+            BatchNormStats::Batch { update } => {
+                let result = x.batch_norm(&gamma, &beta, self.eps, activation);
+                if update {
+                    let rows = x.len() / gamma.len().max(1);
+                    self.update_running_stats(
+                        &result.mean,
+                        &result.variance,
+                        rows,
+                        ctx.momentum.unwrap_or(self.momentum),
+                    );
+                }
+                result.output
+            }
+            BatchNormStats::Running => {
+                let (scale, offset) = self.affine_of(&gamma, &beta);
+                x.scale_shift(&scale, &offset, activation)
+            }
         }
-        entries.extend([
-            entry("running_mean", TensorRole::Buffer(&self.running_mean)),
-            entry("running_var", TensorRole::Buffer(&self.running_var)),
-            entry("num_batches_tracked", TensorRole::Count(&self.batches)),
+    }
+
+    fn deep_clone(&self) -> Layer {
+        Self {
+            gamma: self.gamma.deep_clone(),
+            beta: self.beta.deep_clone(),
+            running_mean: SharedTensor::new(self.running_mean.get()),
+            running_var: SharedTensor::new(self.running_var.get()),
+            batches: AtomicI64::new(self.batches.load(Ordering::Relaxed)),
+            layout: self.layout.clone(),
+            ..*self
+        }
+        .into()
+    }
+
+    fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
+        let mut tensors = Vec::new();
+        if self.affine {
+            tensors.extend(affine_tensors(&self.gamma, &self.beta, &self.layout));
+        }
+        let tensor = |name, role| NamedTensor::new(name, self.layout.clone(), role);
+        tensors.extend([
+            tensor("running_mean", TensorRole::Buffer(&self.running_mean)),
+            tensor("running_var", TensorRole::Buffer(&self.running_var)),
+            tensor("num_batches_tracked", TensorRole::Count(&self.batches)),
         ]);
-        entries
+        tensors
+    }
+
+    fn gamma(&self) -> Option<&Param> {
+        self.affine.then_some(&self.gamma)
+    }
+
+    // γ and β that are not trained are on the network's device like all else.
+    fn constants(&self) -> Vec<&SharedTensor> {
+        if self.affine { Vec::new() } else { vec![self.gamma.shared(), self.beta.shared()] }
+    }
+
+    fn batch_dependence(&self) -> Option<&'static str> {
+        Some("BatchNorm")
+    }
+}
+
+/// Batch norm in a recipe, with the constants of section `batch_norm`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchNormLayerConfig {
+    /// Whether γ and β are trained, or stay 1 and 0.
+    #[serde(default = "default::yes", skip_serializing_if = "default::is_yes")]
+    pub affine: bool,
+}
+
+impl LayerSpec for BatchNormLayerConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        let (affine, features) = (self.affine, input.channels());
+        let (eps, momentum) = (input.env.eps, input.env.momentum);
+        // A vector that becomes an image is normalized per unit of that image.
+        let units = match input.shape {
+            [_, _, _] => None,
+            _ => input.reshaped.filter(|image| num_elements(image) == features),
+        };
+        let summary = if units.is_some() { "BatchNorm per unit" } else { "BatchNorm" };
+        let build = move || {
+            let norm = match units {
+                Some(image) => BatchNorm::per_unit(image, eps, momentum),
+                None => BatchNorm::new(features, eps, momentum),
+            };
+            if affine { norm } else { norm.without_affine() }.into()
+        };
+        Ok(LayerPlan {
+            parameters: 2 * u128::from(affine) * features as u128,
+            memory: ActivationMemory { fuses_activation: true, ..ActivationMemory::INPUT },
+            batch_norm_features: Some(features),
+            ..input.plan(input.shape, summary, build)
+        })
+    }
+
+    fn keeps_units(&self) -> bool {
+        true
     }
 }

@@ -1,30 +1,28 @@
-//! Layers that read what the pictures are conditioned on.
+//! The condition appended to vectors and images, as it is or embedded.
 
-use super::weight::Weight;
-use super::{Linear, NamedTensor, with_prefix};
+use super::config::{LayerInput, LayerPlan, LayerSpec, product};
+use super::linear::Linear;
+use super::module::{Layer, Module, NamedTensor};
+use super::weight::{Parametrization, Weight};
 use crate::mode::ForwardCtx;
+use serde::{Deserialize, Serialize};
 use tensor::{Activation, Tensor, concat};
 
-/// The condition of the pass, `[N, K]`.
+/// The condition of the forward pass, `[N, K]`.
 #[track_caller]
-fn condition<'a>(layer: &str, pass: ForwardCtx<'a>) -> &'a Tensor {
-    pass.condition.unwrap_or_else(|| {
-        panic!("{layer}: the pass has no condition (ForwardCtx::with_condition)")
+pub(super) fn condition<'a>(layer: &str, ctx: ForwardCtx<'a>) -> &'a Tensor {
+    ctx.condition.unwrap_or_else(|| {
+        panic!("{layer}: the forward pass has no condition (ForwardCtx::with_condition)")
     })
 }
 
-/// `[N, F]` with `[N, K]` to `[N, F + K]`, or `[N, H, W, C]` to `[N, H, W, C + K]` with the same at every pixel.
-#[track_caller]
-pub(super) fn concat_condition(layer: &str, x: &Tensor, pass: ForwardCtx<'_>) -> Tensor {
-    append(layer, x, condition(layer, pass))
-}
-
+/// `x` with `y` `[N, K]` appended: `[N, F + K]`, or `[N, H, W, C + K]` with the same at every pixel.
 #[track_caller]
 fn append(layer: &str, x: &Tensor, y: &Tensor) -> Tensor {
     let (s, k) = (*x.shape(), *y.shape());
     assert!(
         k.rank() == 2 && s.rank() > 0 && s[0] == k[0],
-        "{layer}: a condition {k:?} beside {s:?}"
+        "{layer}: a condition {k:?} for an input {s:?}"
     );
     match s.rank() {
         2 => concat(&[x, y], 1),
@@ -33,8 +31,25 @@ fn append(layer: &str, x: &Tensor, y: &Tensor) -> Tensor {
     }
 }
 
-/// A linear map of the condition, appended: of a one-hot class the embedding. `[N, F]` to `[N, F + features]`, or `[N, H, W, C]`
-/// to `[N, H, W, C + features]` with the same at every pixel. In a state dict the weight is `[features, K]`.
+/// The condition appended (Mirza & Osindero 2014): `[N, F]` with `[N, K]` to `[N, F + K]`, or
+/// `[N, H, W, C]` to `[N, H, W, C + K]` with the same at every pixel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConcatCondition;
+
+impl Module for ConcatCondition {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
+        activation.apply(&append("ConcatCondition", x, condition("ConcatCondition", ctx)))
+    }
+
+    fn deep_clone(&self) -> Layer {
+        (*self).into()
+    }
+}
+
+/// A learned embedding of the condition, appended: `[N, F]` to `[N, F + features]`, or
+/// `[N, H, W, C]` to `[N, H, W, C + features]` with the same at every pixel. It is a linear map; for
+/// a one-hot class a table look-up. In a state dict the weight is `[features, K]`.
 pub struct Embed {
     map: Linear,
 }
@@ -48,80 +63,65 @@ impl Embed {
     /// The layer with spectral norm, as [`Linear::with_spectral_norm`].
     ///
     /// # Panics
-    /// When it has it already.
+    /// Panics if it has it already.
     #[track_caller]
     pub fn with_spectral_norm(self) -> Self {
         Self { map: self.map.with_spectral_norm() }
     }
+}
 
+impl Module for Embed {
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: ForwardCtx<'_>) -> Tensor {
-        append("Embed", x, &self.map.forward(condition("Embed", pass), pass, Activation::None))
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
+        let embedded = self.map.forward(condition("Embed", ctx), ctx, Activation::None);
+        activation.apply(&append("Embed", x, &embedded))
     }
 
-    pub(super) fn inner_weight(&self) -> &Weight {
-        self.map.inner_weight()
+    fn deep_clone(&self) -> Layer {
+        Self { map: self.map.copy() }.into()
     }
 
-    pub(super) fn duplicate(&self) -> Self {
-        Self { map: self.map.duplicate() }
+    fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
+        self.map.named_tensors()
     }
 
-    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
-        self.map.entries()
+    fn weights(&self) -> Vec<&Weight> {
+        self.map.weights()
     }
 }
 
-/// The head of a projection discriminator (Miyato & Koyama 2018, equation 3): from features φ `[N, F]` the logit ψ(φ) + ⟨E y, φ⟩,
-/// `[N, 1]`, with ψ linear with a bias and E linear without. In a state dict: `linear.weight` `[1, F]`, `linear.bias` `[1]`,
-/// `embed.weight` `[F, K]`.
-pub struct ProjectionHead {
-    /// ψ and E.
-    maps: Box<[Linear; 2]>,
-}
+/// The condition appended in a recipe: [`ConcatCondition`], or [`Embed`] if section `condition` has
+/// an embedding.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppendConditionConfig {}
 
-impl ProjectionHead {
-    /// A head of zeros for this many features and conditions `[N, inputs]`.
-    pub fn new(features: usize, inputs: usize) -> Self {
-        Self {
-            maps: Box::new([Linear::new(features, 1, true), Linear::new(inputs, features, false)]),
+impl LayerSpec for AppendConditionConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        let (size, embedding) = (input.env.condition_size, input.env.embedding);
+        if size == 0 && embedding == 0 {
+            return Err("there is no section [condition] that says how long it is".into());
         }
+        let spectral = input.env.parametrization == Parametrization::SpectralNorm;
+        let plan = if embedding > 0 {
+            let output = input.with_channels(input.channels() + embedding);
+            let build = move || {
+                let embed = Embed::new(size, embedding);
+                if spectral { embed.with_spectral_norm() } else { embed }.into()
+            };
+            LayerPlan {
+                parameters: product(&[size, embedding]),
+                multiplications: (size * embedding) as f64,
+                ..input.plan(output, format!("Condition, {size} as {embedding} appended"), build)
+            }
+        } else {
+            let output = input.with_channels(input.channels() + size);
+            input.plan(output, format!("Condition, {size} appended"), || ConcatCondition.into())
+        };
+        Ok(LayerPlan { flattened: None, ..plan })
     }
 
-    /// The head with spectral norm in both maps, as the authors have it.
-    ///
-    /// # Panics
-    /// When they have it already.
-    #[track_caller]
-    pub fn with_spectral_norm(self) -> Self {
-        Self { maps: Box::new(self.maps.map(Linear::with_spectral_norm)) }
-    }
-
-    #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor, pass: ForwardCtx<'_>) -> Tensor {
-        let [linear, embed] = &*self.maps;
-        let embedded = embed.forward(condition("ProjectionHead", pass), pass, Activation::None);
-        assert_eq!(
-            x.shape(),
-            embedded.shape(),
-            "ProjectionHead: features and the embedded condition"
-        );
-        linear.forward(x, pass, Activation::None).add(&embedded.mul(x).sum(&[1], true))
-    }
-
-    pub(super) fn weights(&self) -> Vec<&Weight> {
-        self.maps.iter().map(Linear::inner_weight).collect()
-    }
-
-    pub(super) fn duplicate(&self) -> Self {
-        Self { maps: Box::new(self.maps.each_ref().map(Linear::duplicate)) }
-    }
-
-    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
-        ["linear", "embed"]
-            .into_iter()
-            .zip(&*self.maps)
-            .flat_map(|(name, map)| with_prefix(name, map.entries()))
-            .collect()
+    fn reads_condition(&self) -> bool {
+        true
     }
 }

@@ -1,10 +1,17 @@
 //! The convolution and the transposed convolution.
 
-use super::{NamedTensor, add_bias_and_activate, bias_tensor, fold_bias};
-use crate::layers::weight::Weight;
+use super::config::{
+    ActivationMemory, LayerInput, LayerPlan, LayerSpec, MAX_KERNEL, MAX_UNITS, check_count,
+    default, product,
+};
+use super::module::{
+    Layer, Module, NamedTensor, add_bias_and_activate, fold_bias, weight_and_bias,
+};
+use super::weight::{Parametrization, Weight};
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::Param;
+use serde::{Deserialize, Serialize};
 use tensor::{Activation, ConvGeom, Tensor, WeightCache};
 
 /// Kernel, stride and padding of a convolution or transposed convolution.
@@ -20,7 +27,7 @@ pub struct Window {
 
 impl Window {
     /// The geometry of a convolution of `input` pixels.
-    pub(crate) fn geometry(&self, input: [usize; 2]) -> ConvGeom {
+    fn geometry(&self, input: [usize; 2]) -> ConvGeom {
         ConvGeom { input, kernel: self.kernel, stride: self.stride, pad: self.pad }
     }
 
@@ -31,9 +38,57 @@ impl Window {
         let summed = Layout::units([kh, kw, inputs]);
         Weight::new(Layout::kernel([kh, kw, a, b]), summed, Layout::plain(&[outputs]), transposed)
     }
+
+    /// Kernel, stride and padding in words.
+    fn describe(&self) -> String {
+        let Self { kernel: [kh, kw], stride: [stride, _], pad: [[top, bottom], [left, right]] } =
+            self;
+        let pad = if [bottom, left, right] == [top; 3] {
+            top.to_string()
+        } else {
+            format!("{top}/{bottom}, {left}/{right}")
+        };
+        format!("{kh}x{kw}, stride {stride}, padding {pad}")
+    }
 }
 
-/// A convolution: `[N, H, W, in]` to `[N, OH, OW, out]`. The weight is `[kh, kw, in, out]`; in a state dict `[out, in, kh, kw]`.
+/// Declares what both layers have alike.
+macro_rules! weight_methods {
+    ($shape:literal) => {
+        /// The layer with spectral norm, as
+        /// [`Linear::with_spectral_norm`](super::Linear::with_spectral_norm).
+        ///
+        /// # Panics
+        /// Panics if the weight is reparametrized already.
+        #[track_caller]
+        pub fn with_spectral_norm(self) -> Self {
+            self.with_parametrization(Parametrization::SpectralNorm)
+        }
+
+        /// The layer with weight norm, as
+        /// [`Linear::with_weight_norm`](super::Linear::with_weight_norm).
+        ///
+        /// # Panics
+        /// Panics if the weight is reparametrized already.
+        #[track_caller]
+        pub fn with_weight_norm(self) -> Self {
+            self.with_parametrization(Parametrization::WeightNorm)
+        }
+
+        #[track_caller]
+        fn with_parametrization(self, parametrization: Parametrization) -> Self {
+            Self { weight: self.weight.with_parametrization(parametrization), ..self }
+        }
+
+        #[doc = concat!("The trained tensor of the weight, `", $shape, "`.")]
+        pub fn weight(&self) -> &Param {
+            self.weight.param()
+        }
+    };
+}
+
+/// Convolution: `[N, H, W, in]` to `[N, OH, OW, out]`. The weight is `[kh, kw, in, out]`; in a state
+/// dict `[out, in, kh, kw]`.
 pub struct Conv2d {
     weight: Weight,
     bias: Option<Param>,
@@ -47,93 +102,70 @@ impl Conv2d {
         Self { weight, bias: bias.then(|| Param::new(Tensor::zeros([outputs]))), window }
     }
 
-    /// The layer with spectral norm, as [`Linear::with_spectral_norm`](super::Linear::with_spectral_norm).
-    ///
-    /// # Panics
-    /// When the weight is reparametrised already.
-    #[track_caller]
-    pub fn with_spectral_norm(self) -> Self {
-        Self { weight: self.weight.with_spectral_norm(), ..self }
-    }
-
-    /// The layer with weight norm, as [`Linear::with_weight_norm`](super::Linear::with_weight_norm).
-    ///
-    /// # Panics
-    /// When the weight is reparametrised already.
-    #[track_caller]
-    pub fn with_weight_norm(self) -> Self {
-        Self { weight: self.weight.with_weight_norm(), ..self }
-    }
-
-    /// What is trained of the weight, `[kh, kw, in, out]`.
-    pub fn weight(&self) -> &Param {
-        self.weight.param()
-    }
+    weight_methods!("[kh, kw, in, out]");
 
     pub(super) fn inner_weight(&self) -> &Weight {
         &self.weight
     }
 
-    #[track_caller]
-    pub(super) fn forward(
-        &self,
-        x: &Tensor,
-        pass: ForwardCtx<'_>,
-        activation: Activation,
-    ) -> Tensor {
-        assert_eq!(x.shape().rank(), 4, "Conv2d: shape {:?} is not [N, H, W, C]", x.shape());
-        let geom = self.window.geometry([x.shape()[1], x.shape()[2]]);
-        add_bias_and_activate(
-            tensor::conv2d(x, &self.weight.leaf(pass), &geom),
-            self.bias.as_ref(),
-            pass,
-            activation,
-        )
-    }
-
-    #[track_caller]
-    pub(super) fn adapt(&self, x: &Tensor, pass: ForwardCtx<'_>) {
-        self.weight
-            .data_dependent_init(self.bias.as_ref(), || self.forward(x, pass, Activation::None));
-    }
-
-    /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
-    pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
-        Self {
-            weight: self.weight.scale_outputs(scale),
-            bias: fold_bias(self.bias.as_ref(), scale, offset),
-            window: self.window,
-        }
-    }
-
-    pub(super) fn duplicate(&self) -> Self {
-        Self {
-            weight: self.weight.deep_clone(),
-            bias: self.bias.as_ref().map(Param::deep_clone),
-            window: self.window,
-        }
-    }
-
-    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
-        let mut entries = self.weight.named_tensors("weight");
-        entries.extend(bias_tensor(self.bias.as_ref(), self.weight.outputs()));
-        entries
+    /// A copy of the values, for sampling only.
+    pub(super) fn copy(&self) -> Self {
+        let bias = self.bias.as_ref().map(Param::deep_clone);
+        Self { weight: self.weight.deep_clone(), bias, window: self.window }
     }
 }
 
-/// A transposed convolution: `[N, h, w, in]` to `[N, H, W, out]`. The weight is `[kh, kw, out, in]`; in a state dict `[in, out,
-/// kh, kw]`.
+impl Module for Conv2d {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
+        assert_eq!(x.shape().rank(), 4, "Conv2d: shape {:?} is not [N, H, W, C]", x.shape());
+        let geom = self.window.geometry([x.shape()[1], x.shape()[2]]);
+        let out = tensor::conv2d(x, &self.weight.leaf(ctx), &geom);
+        add_bias_and_activate(out, self.bias.as_ref(), ctx, activation)
+    }
+
+    fn deep_clone(&self) -> Layer {
+        self.copy().into()
+    }
+
+    fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
+        weight_and_bias(&self.weight, self.bias.as_ref())
+    }
+
+    fn weights(&self) -> Vec<&Weight> {
+        vec![&self.weight]
+    }
+
+    #[track_caller]
+    fn data_dependent_init(&self, x: &Tensor, ctx: ForwardCtx<'_>) {
+        let output = || self.forward(x, ctx, Activation::None);
+        self.weight.data_dependent_init(self.bias.as_ref(), output);
+    }
+
+    fn is_affine_map(&self) -> bool {
+        true
+    }
+
+    fn fold_affine(&self, scale: &Tensor, offset: &Tensor) -> Option<Layer> {
+        let bias = fold_bias(self.bias.as_ref(), scale, offset);
+        Some(Self { weight: self.weight.scale_outputs(scale), bias, window: self.window }.into())
+    }
+}
+
+/// Transposed convolution: `[N, h, w, in]` to `[N, H, W, out]`. The weight is `[kh, kw, out, in]`;
+/// in a state dict `[in, out, kh, kw]`.
 pub struct ConvTranspose2d {
     weight: Weight,
     bias: Option<Param>,
     window: Window,
     output_padding: [usize; 2],
-    /// In a network for drawing alone, whose weights stay the same.
+    /// The packed weight of a network for sampling only, whose weights stay the same.
     cache: Option<WeightCache>,
 }
 
 impl ConvTranspose2d {
-    /// A layer of zeros from `inputs` to `outputs` channels; `output_padding` rows and columns are added at the bottom and right.
+    /// A layer of zeros from `inputs` to `outputs` channels; `output_padding` rows and columns are
+    /// added at the bottom and right.
     pub fn new(
         inputs: usize,
         outputs: usize,
@@ -141,9 +173,8 @@ impl ConvTranspose2d {
         output_padding: [usize; 2],
         bias: bool,
     ) -> Self {
-        let weight = window.weight(inputs, outputs, true);
         Self {
-            weight,
+            weight: window.weight(inputs, outputs, true),
             bias: bias.then(|| Param::new(Tensor::zeros([outputs]))),
             window,
             output_padding,
@@ -151,72 +182,239 @@ impl ConvTranspose2d {
         }
     }
 
-    /// The layer with spectral norm, as [`Linear::with_spectral_norm`](super::Linear::with_spectral_norm).
-    ///
-    /// # Panics
-    /// When the weight is reparametrised already.
+    weight_methods!("[kh, kw, out, in]");
+}
+
+impl Module for ConvTranspose2d {
     #[track_caller]
-    pub fn with_spectral_norm(self) -> Self {
-        Self { weight: self.weight.with_spectral_norm(), ..self }
-    }
-
-    /// The layer with weight norm, as [`Linear::with_weight_norm`](super::Linear::with_weight_norm).
-    ///
-    /// # Panics
-    /// When the weight is reparametrised already.
-    #[track_caller]
-    pub fn with_weight_norm(self) -> Self {
-        Self { weight: self.weight.with_weight_norm(), ..self }
-    }
-
-    /// What is trained of the weight, `[kh, kw, out, in]`.
-    pub fn weight(&self) -> &Param {
-        self.weight.param()
-    }
-
-    pub(super) fn inner_weight(&self) -> &Weight {
-        &self.weight
-    }
-
-    #[track_caller]
-    pub(super) fn forward(
-        &self,
-        x: &Tensor,
-        pass: ForwardCtx<'_>,
-        activation: Activation,
-    ) -> Tensor {
-        let (weight, Window { stride, pad, .. }) = (self.weight.leaf(pass), self.window);
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
+        let (weight, Window { stride, pad, .. }) = (self.weight.leaf(ctx), self.window);
         let out = match &self.cache {
             Some(cache) => {
                 tensor::conv_transpose2d_cached(x, &weight, cache, stride, pad, self.output_padding)
             }
             None => tensor::conv_transpose2d(x, &weight, stride, pad, self.output_padding),
         };
-        add_bias_and_activate(out, self.bias.as_ref(), pass, activation)
+        add_bias_and_activate(out, self.bias.as_ref(), ctx, activation)
+    }
+
+    fn deep_clone(&self) -> Layer {
+        let (weight, bias) = (self.weight.deep_clone(), self.bias.as_ref().map(Param::deep_clone));
+        Self { weight, bias, cache: Some(WeightCache::default()), ..*self }.into()
+    }
+
+    fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
+        weight_and_bias(&self.weight, self.bias.as_ref())
+    }
+
+    fn weights(&self) -> Vec<&Weight> {
+        vec![&self.weight]
     }
 
     #[track_caller]
-    pub(super) fn adapt(&self, x: &Tensor, pass: ForwardCtx<'_>) {
-        self.weight
-            .data_dependent_init(self.bias.as_ref(), || self.forward(x, pass, Activation::None));
+    fn data_dependent_init(&self, x: &Tensor, ctx: ForwardCtx<'_>) {
+        let output = || self.forward(x, ctx, Activation::None);
+        self.weight.data_dependent_init(self.bias.as_ref(), output);
     }
 
-    /// The layer whose results are this one's, times `scale`, plus `offset` (both `[out]`).
-    pub(super) fn scaled(&self, scale: &Tensor, offset: &Tensor) -> Self {
-        let (weight, bias) =
-            (self.weight.scale_outputs(scale), fold_bias(self.bias.as_ref(), scale, offset));
-        Self { weight, bias, cache: Some(WeightCache::default()), ..*self }
+    fn is_affine_map(&self) -> bool {
+        true
     }
 
-    /// Another layer with the same values, for drawing alone.
-    pub(super) fn duplicate(&self) -> Self {
-        let (weight, bias) = (self.weight.deep_clone(), self.bias.as_ref().map(Param::deep_clone));
-        Self { weight, bias, cache: Some(WeightCache::default()), ..*self }
+    fn fold_affine(&self, scale: &Tensor, offset: &Tensor) -> Option<Layer> {
+        let weight = self.weight.scale_outputs(scale);
+        let bias = fold_bias(self.bias.as_ref(), scale, offset);
+        Some(Self { weight, bias, cache: Some(WeightCache::default()), ..*self }.into())
     }
+}
 
-    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
-        let mut entries = self.weight.named_tensors("weight");
-        entries.extend(bias_tensor(self.bias.as_ref(), self.weight.outputs()));
-        entries
+/// A convolution in a recipe.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvConfig {
+    /// Output channels; 0 stands for the image's.
+    pub channels: usize,
+    /// The kernel's side, or height and width.
+    pub kernel: HeightWidth,
+    /// Steps down and across.
+    #[serde(default = "default::one", skip_serializing_if = "default::is_one")]
+    pub stride: usize,
+    /// Zeros around the image.
+    #[serde(default, skip_serializing_if = "default::is_default")]
+    pub pad: Pad,
+    /// Whether a bias is added.
+    #[serde(default = "default::yes", skip_serializing_if = "default::is_yes")]
+    pub bias: bool,
+}
+
+/// A transposed convolution in a recipe.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvTransposeConfig {
+    /// Output channels; 0 stands for the image's.
+    pub channels: usize,
+    /// The kernel's side, or height and width.
+    pub kernel: HeightWidth,
+    /// Steps down and across.
+    #[serde(default = "default::one", skip_serializing_if = "default::is_one")]
+    pub stride: usize,
+    /// Rows and columns that are cut off around the result.
+    #[serde(default, skip_serializing_if = "default::is_default")]
+    pub pad: Pad,
+    /// Rows and columns added at the bottom and right, less than the stride.
+    #[serde(default, skip_serializing_if = "default::is_default")]
+    pub output_padding: usize,
+    /// Whether a bias is added.
+    #[serde(default = "default::yes", skip_serializing_if = "default::is_yes")]
+    pub bias: bool,
+}
+
+/// Refuses what neither a convolution nor a transposed one can have.
+fn check_window(
+    channels: usize,
+    kernel: HeightWidth,
+    stride: usize,
+    pad: Pad,
+) -> Result<(), String> {
+    if channels > MAX_UNITS {
+        return Err(format!("channels must be at most {MAX_UNITS}"));
+    }
+    kernel.get().into_iter().try_for_each(|side| check_count("kernel", side, MAX_KERNEL))?;
+    check_count("stride", stride, MAX_KERNEL)?;
+    let pads = match pad {
+        Pad::All(pad) => [[pad; 2]; 2],
+        Pad::Sides(pads) => pads,
+        Pad::Named(_) => [[0; 2]; 2],
+    };
+    let check = |&pad: &usize| check_count("1 + pad", pad.saturating_add(1), MAX_KERNEL);
+    pads.iter().flatten().try_for_each(check)
+}
+
+impl LayerSpec for ConvConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        let [h, w, c] = input.image()?;
+        let Self { channels, kernel, stride, pad, bias } = *self;
+        check_window(channels, kernel, stride, pad)?;
+        let window = pad.window(kernel, stride, [h, w]);
+        let channels = if channels == 0 { input.env.image_channels } else { channels };
+        let [oh, ow] = window.geometry([h, w]).try_output().unwrap_or([0, 0]);
+        if oh == 0 || ow == 0 {
+            return Err(format!("the kernel does not fit an image of {h}x{w} pixels"));
+        }
+        let parametrization = input.env.parametrization;
+        let weights = product(&window.kernel) * product(&[c, channels]);
+        let summary = format!("Conv2d {}{}", window.describe(), parametrization.suffix());
+        let output = [oh, ow, channels];
+        Ok(LayerPlan {
+            parameters: weights + parametrization.parameters_per_output(bias) * channels as u128,
+            multiplications: weights as f64 * (oh as f64 * ow as f64),
+            memory: ActivationMemory::weighted(&output, bias),
+            ..input.plan(output, summary, move || {
+                Conv2d::new(c, channels, window, bias).with_parametrization(parametrization).into()
+            })
+        })
+    }
+}
+
+impl LayerSpec for ConvTransposeConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        let [h, w, c] = input.image()?;
+        let Self { channels, kernel, stride, pad, output_padding, bias } = *self;
+        check_window(channels, kernel, stride, pad)?;
+        // "same" padding belongs to the convolution that this one transposes, whose input is the
+        // larger image.
+        let window = pad.window(kernel, stride, [h * stride, w * stride]);
+        let channels = if channels == 0 { input.env.image_channels } else { channels };
+        let output_padding = [output_padding; 2];
+        let Window { kernel, stride, pad } = window;
+        let [oh, ow] = ConvGeom::transposed([h, w], kernel, stride, pad, output_padding)
+            .map_or([0, 0], |geom| geom.input);
+        if oh == 0 || ow == 0 {
+            return Err(format!(
+                "leaves nothing of an image of {h}x{w} pixels, or output_padding is not below the stride"
+            ));
+        }
+        let parametrization = input.env.parametrization;
+        let weights = product(&window.kernel) * product(&[c, channels]);
+        let summary = format!("ConvTranspose2d {}{}", window.describe(), parametrization.suffix());
+        let output = [oh, ow, channels];
+        Ok(LayerPlan {
+            parameters: weights + parametrization.parameters_per_output(bias) * channels as u128,
+            multiplications: weights as f64 * (h as f64 * w as f64),
+            memory: ActivationMemory::weighted(&output, bias),
+            ..input.plan(output, summary, move || {
+                ConvTranspose2d::new(c, channels, window, output_padding, bias)
+                    .with_parametrization(parametrization)
+                    .into()
+            })
+        })
+    }
+}
+
+/// A square's side, or height and width.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum HeightWidth {
+    /// Both.
+    Square(usize),
+    /// Height and width.
+    Both([usize; 2]),
+}
+
+impl HeightWidth {
+    /// Height and width.
+    pub fn get(self) -> [usize; 2] {
+        match self {
+            Self::Square(side) => [side; 2],
+            Self::Both(sides) => sides,
+        }
+    }
+}
+
+/// Zeros around an image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Pad {
+    /// As many on every side.
+    All(usize),
+    /// By name.
+    Named(PaddingMode),
+    /// `[[top, bottom], [left, right]]`.
+    Sides([[usize; 2]; 2]),
+}
+
+/// The padding modes of TensorFlow and Keras.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PaddingMode {
+    /// None.
+    Valid,
+    /// So many that ⌈side / stride⌉ pixels remain (a transposed convolution: side · stride); the odd
+    /// one at the bottom and right.
+    Same,
+}
+
+impl Default for Pad {
+    fn default() -> Self {
+        Self::All(0)
+    }
+}
+
+impl Pad {
+    /// The window with this padding in a convolution of `[h, w]` pixels.
+    fn window(self, kernel: HeightWidth, stride: usize, [h, w]: [usize; 2]) -> Window {
+        let kernel = kernel.get();
+        let same = |side: usize, kernel: usize| {
+            let total =
+                (side.div_ceil(stride).saturating_sub(1) * stride + kernel).saturating_sub(side);
+            [total / 2, total - total / 2]
+        };
+        let pad = match self {
+            Self::All(pad) => [[pad; 2]; 2],
+            Self::Sides(pad) => pad,
+            Self::Named(PaddingMode::Valid) => [[0; 2]; 2],
+            Self::Named(PaddingMode::Same) => [same(h, kernel[0]), same(w, kernel[1])],
+        };
+        Window { kernel, stride: [stride; 2], pad }
     }
 }

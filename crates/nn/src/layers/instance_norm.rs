@@ -1,13 +1,16 @@
-//! Instance normalisation (Ulyanov et al. 2016).
+//! Instance normalization (Ulyanov et al. 2016).
 
-use super::{NamedTensor, affine_tensors};
+use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec};
+use super::module::{Layer, Module, NamedTensor, affine_tensors};
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::Param;
+use serde::{Deserialize, Serialize};
 use tensor::{Activation, Tensor};
 
-/// γ · (x − mean) / √(variance + eps) + β with the statistics of each channel of each picture: `[N, H, W, C]`, as
-/// `nn.InstanceNorm2d(C, affine=True)`. In composed operations, so that no picture's bits depend on another's.
+/// Instance norm: γ · (x − mean) / √(variance + eps) + β with the statistics of each channel of each
+/// image, `[N, H, W, C]`, as `nn.InstanceNorm2d(C, affine=True)`. In composed operations, so that the
+/// bits of an image do not depend on the rest of its batch.
 pub struct InstanceNorm {
     gamma: Param,
     beta: Param,
@@ -23,37 +26,55 @@ impl InstanceNorm {
             eps,
         }
     }
+}
 
-    /// # Panics
-    /// When `x` is not `[N, H, W, C]` with more than one pixel: a single one has no variance.
+impl Module for InstanceNorm {
     #[track_caller]
-    pub(super) fn forward(
-        &self,
-        x: &Tensor,
-        pass: ForwardCtx<'_>,
-        activation: Activation,
-    ) -> Tensor {
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
         let s = *x.shape();
         assert!(
             s.rank() == 4 && s[1] * s[2] > 1,
             "InstanceNorm: shape {s:?} is not [N, H, W, C] with more than one pixel"
         );
-        let (gamma, beta) = (self.gamma.leaf(pass.mode.track), self.beta.leaf(pass.mode.track));
-        let centred = x.sub(&x.mean(&[1, 2], true));
-        let variance = centred.square().mean(&[1, 2], true);
+        let (gamma, beta) = (self.gamma.leaf(ctx.mode.track), self.beta.leaf(ctx.mode.track));
+        let centered = x.sub(&x.mean(&[1, 2], true));
+        let variance = centered.square().mean(&[1, 2], true);
         let scale = variance.add_scalar(self.eps).sqrt().recip().mul(&gamma);
-        centred.mul(&scale).bias_activation(&beta, activation)
+        centered.mul(&scale).bias_activation(&beta, activation)
     }
 
-    pub(super) fn gamma(&self) -> &Param {
-        &self.gamma
+    fn deep_clone(&self) -> Layer {
+        let (gamma, beta) = (self.gamma.deep_clone(), self.beta.deep_clone());
+        Self { gamma, beta, eps: self.eps }.into()
     }
 
-    pub(super) fn duplicate(&self) -> Self {
-        Self { gamma: self.gamma.deep_clone(), beta: self.beta.deep_clone(), eps: self.eps }
+    fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
+        let layout = Layout::plain(self.gamma.shared().read().shape());
+        affine_tensors(&self.gamma, &self.beta, &layout)
     }
 
-    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
-        affine_tensors(&self.gamma, &self.beta, &Layout::plain(self.gamma.shared().read().shape()))
+    fn gamma(&self) -> Option<&Param> {
+        Some(&self.gamma)
+    }
+}
+
+/// Instance norm in a recipe.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceNormConfig {}
+
+impl LayerSpec for InstanceNormConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        let [h, w, channels] = input.image()?;
+        if h * w == 1 {
+            return Err("one pixel is its own mean: instance norm would leave nothing".into());
+        }
+        let eps = input.env.eps;
+        Ok(LayerPlan {
+            parameters: 2 * channels as u128,
+            memory: ActivationMemory::normalized(input.len(), true),
+            ..input
+                .plan(input.shape, "InstanceNorm", move || InstanceNorm::new(channels, eps).into())
+        })
     }
 }

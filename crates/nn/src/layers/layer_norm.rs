@@ -1,13 +1,16 @@
-//! Layer normalisation (Ba et al. 2016).
+//! Layer normalization (Ba et al. 2016).
 
-use super::{NamedTensor, affine_tensors};
+use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec, product};
+use super::module::{Layer, Module, NamedTensor, affine_tensors};
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::Param;
+use serde::{Deserialize, Serialize};
 use tensor::{Activation, Tensor};
 
-/// γ · (x − mean) / √(variance + eps) + β with the statistics of each whole sample, and γ and β of its shape: `[N, F]` or
-/// `[N, H, W, C]`, as `nn.LayerNorm([F])` or `nn.LayerNorm([C, H, W])`.
+/// Layer norm: γ · (x − mean) / √(variance + eps) + β with the statistics of each whole sample, and
+/// γ and β of its shape, `[N, F]` or `[N, H, W, C]`, as `nn.LayerNorm([F])` or
+/// `nn.LayerNorm([C, H, W])`.
 pub struct LayerNorm {
     gamma: Param,
     beta: Param,
@@ -19,7 +22,7 @@ impl LayerNorm {
     /// γ = 1 and β = 0 for samples of this shape, `[F]` or `[H, W, C]`.
     ///
     /// # Panics
-    /// When the shape has neither one nor three axes.
+    /// Panics if the shape has neither one nor three axes.
     #[track_caller]
     pub fn new(shape: Vec<usize>, eps: f32) -> Self {
         let layout = match shape.len() {
@@ -34,43 +37,59 @@ impl LayerNorm {
             layout,
         }
     }
+}
 
-    /// # Panics
-    /// When the samples of `x` have another shape.
+impl Module for LayerNorm {
     #[track_caller]
-    pub(super) fn forward(
-        &self,
-        x: &Tensor,
-        pass: ForwardCtx<'_>,
-        activation: Activation,
-    ) -> Tensor {
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
         let (s, shape) = (*x.shape(), self.layout.inner());
         assert!(s.rank() > 0 && s[1..] == *shape, "LayerNorm: samples of {s:?} are not {shape:?}");
-        let (gamma, beta) = (self.gamma.leaf(pass.mode.track), self.beta.leaf(pass.mode.track));
-        let centred = x.sub(&mean(x));
-        let scaled = centred.mul(&mean(&centred.square()).add_scalar(self.eps).sqrt().recip());
+        let (gamma, beta) = (self.gamma.leaf(ctx.mode.track), self.beta.leaf(ctx.mode.track));
+        let centered = x.sub(&mean(x));
+        let scaled = centered.mul(&mean(&centered.square()).add_scalar(self.eps).sqrt().recip());
         activation.apply(&scaled.mul(&gamma).add(&beta))
     }
 
-    pub(super) fn gamma(&self) -> &Param {
-        &self.gamma
-    }
-
-    pub(super) fn duplicate(&self) -> Self {
+    fn deep_clone(&self) -> Layer {
         let (gamma, beta) = (self.gamma.deep_clone(), self.beta.deep_clone());
-        Self { gamma, beta, eps: self.eps, layout: self.layout.clone() }
+        Self { gamma, beta, eps: self.eps, layout: self.layout.clone() }.into()
     }
 
-    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
+    fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
         affine_tensors(&self.gamma, &self.beta, &self.layout)
+    }
+
+    fn gamma(&self) -> Option<&Param> {
+        Some(&self.gamma)
     }
 }
 
-/// The mean of each sample. An image's pixels come before its channels: a sum of the whole line would be cut according to the
-/// batch.
+/// The mean of each sample. Pixels are reduced before channels: one sum over all would be split
+/// according to the batch, and bits would depend on it.
 fn mean(x: &Tensor) -> Tensor {
     match x.shape().rank() {
         4 => x.mean(&[1, 2], true).mean(&[3], true),
         _ => x.mean(&[1], true),
+    }
+}
+
+/// Layer norm in a recipe.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerNormConfig {}
+
+impl LayerSpec for LayerNormConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        let (shape, eps) = (input.shape.to_vec(), input.env.eps);
+        Ok(LayerPlan {
+            parameters: 2 * product(&shape),
+            memory: ActivationMemory::normalized(input.len(), false),
+            ..input
+                .plan(input.shape, "LayerNorm", move || LayerNorm::new(shape.clone(), eps).into())
+        })
+    }
+
+    fn keeps_units(&self) -> bool {
+        true
     }
 }

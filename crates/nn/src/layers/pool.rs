@@ -1,6 +1,12 @@
-//! Pooling.
+//! Pooling: maximum and mean of windows, sum and mean of whole images.
 
-use tensor::Tensor;
+use super::config::{
+    ActivationMemory, LayerInput, LayerPlan, LayerSpec, MAX_KERNEL, check_count, num_elements,
+};
+use super::module::{Layer, Module};
+use crate::mode::ForwardCtx;
+use serde::{Deserialize, Serialize};
+use tensor::{Activation, Tensor};
 
 /// Which value stands for a window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,7 +17,7 @@ pub enum PoolKind {
     Average,
 }
 
-/// Pooling of `[N, H, W, C]` without padding; windows that do not fit are left out.
+/// Max or average pooling of `[N, H, W, C]` without padding; windows that do not fit are left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pool2d {
     /// Which value stands for a window.
@@ -22,17 +28,21 @@ pub struct Pool2d {
     pub stride: [usize; 2],
 }
 
-impl Pool2d {
+impl Module for Pool2d {
     #[track_caller]
-    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        match self.kind {
+    fn forward(&self, x: &Tensor, _: ForwardCtx<'_>, activation: Activation) -> Tensor {
+        activation.apply(&match self.kind {
             PoolKind::Max => x.max_pool2d(self.kernel, self.stride),
             PoolKind::Average => x.avg_pool2d(self.kernel, self.stride),
-        }
+        })
+    }
+
+    fn deep_clone(&self) -> Layer {
+        (*self).into()
     }
 }
 
-/// One value per channel for all pixels: `[N, H, W, C]` to `[N, C]`.
+/// Global pooling, one value per channel for all pixels: `[N, H, W, C]` to `[N, C]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GlobalPool {
     /// Their sum.
@@ -41,13 +51,84 @@ pub enum GlobalPool {
     Average,
 }
 
-impl GlobalPool {
+impl Module for GlobalPool {
     #[track_caller]
-    pub(super) fn forward(self, x: &Tensor) -> Tensor {
+    fn forward(&self, x: &Tensor, _: ForwardCtx<'_>, activation: Activation) -> Tensor {
         assert_eq!(x.shape().rank(), 4, "GlobalPool: shape {:?} is not [N, H, W, C]", x.shape());
-        match self {
+        activation.apply(&match self {
             Self::Sum => x.sum(&[1, 2], false),
             Self::Average => x.mean(&[1, 2], false),
-        }
+        })
+    }
+
+    fn deep_clone(&self) -> Layer {
+        (*self).into()
+    }
+}
+
+/// Max pooling in a recipe: the largest of each window; windows do not overlap.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaxPoolConfig {
+    /// Side of a window.
+    pub size: usize,
+}
+
+/// Average pooling in a recipe: the mean of each window; windows do not overlap.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AveragePoolConfig {
+    /// Side of a window.
+    pub size: usize,
+}
+
+/// The mean of each channel: `[H, W, C]` to `[C]`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GlobalAverageConfig {}
+
+/// The sum of each channel: `[H, W, C]` to `[C]`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GlobalSumConfig {}
+
+impl LayerSpec for MaxPoolConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        plan_windows(PoolKind::Max, self.size, input)
+    }
+}
+
+impl LayerSpec for AveragePoolConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        plan_windows(PoolKind::Average, self.size, input)
+    }
+}
+
+fn plan_windows(kind: PoolKind, size: usize, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+    let [h, w, c] = input.image()?;
+    check_count("size", size, MAX_KERNEL)?;
+    if size > h.min(w) {
+        return Err(format!("the window does not fit an image of {h}x{w} pixels"));
+    }
+    let output = [h / size, w / size, c];
+    // At most the index of each maximum is kept.
+    let inside = num_elements(&output) as u64;
+    let memory = ActivationMemory { inside, ..ActivationMemory::default() };
+    let pool = Pool2d { kind, kernel: [size; 2], stride: [size; 2] };
+    let summary = format!("{kind:?}Pool {size}x{size}");
+    Ok(LayerPlan { memory, ..input.plan(output, summary, move || pool.into()) })
+}
+
+impl LayerSpec for GlobalAverageConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        let [_, _, c] = input.image()?;
+        Ok(input.plan([c], "Mean of each channel", || GlobalPool::Average.into()))
+    }
+}
+
+impl LayerSpec for GlobalSumConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        let [_, _, c] = input.image()?;
+        Ok(input.plan([c], "Sum of each channel", || GlobalPool::Sum.into()))
     }
 }

@@ -1,20 +1,24 @@
-//! Virtual batch normalisation (Salimans et al. 2016, section 3.5).
+//! Virtual batch normalization (Salimans et al. 2016, section 3.5).
 
-use super::{NamedTensor, affine_tensors};
+use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec};
+use super::module::{Layer, Module, NamedTensor, affine_tensors};
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::Param;
+use serde::{Deserialize, Serialize};
 use tensor::{Activation, Tensor, concat};
 
-/// γ · (x − mean) / √(variance + eps) + β over the last axis, `[N, F]` or `[N, H, W, C]`, by the statistics of a fixed reference
-/// batch of n rows and of each sample itself, as in openai/improved-gan: mean = n/(n+1) · the reference's + 1/(n+1) · its own,
-/// and so the mean of squares. The reference itself is normalised by its own statistics. The [`Network`](crate::Network) holds
-/// it, and runs it at the head of each batch: gradients flow through both.
+/// Virtual batch normalization: γ · (x − mean) / √(variance + eps) + β over the last axis,
+/// `[N, F]` or `[N, H, W, C]`, with the statistics of a fixed reference batch of n rows and of each
+/// sample itself, as in openai/improved-gan: mean = n/(n+1) · the reference's + 1/(n+1) · the
+/// sample's, and the mean of squares likewise. The reference itself is normalized by its own
+/// statistics. The [`Network`](crate::Network) holds it, and runs it at the head of each batch:
+/// gradients flow through both.
 pub struct VirtualBatchNorm {
     gamma: Param,
     beta: Param,
     eps: f32,
-    /// Known statistics of the reference, in a network for drawing alone, which runs no reference.
+    /// The statistics of the reference in a network for sampling only, which runs no reference.
     known: Option<Moments>,
 }
 
@@ -33,21 +37,35 @@ impl VirtualBatchNorm {
         Self { gamma, beta, eps, known: None }
     }
 
-    /// Whether the layer wants a reference at the head of the batch.
+    /// Whether the layer needs a reference at the head of the batch.
     pub(crate) fn needs_reference(&self) -> bool {
         self.known.is_none()
     }
 
+    /// The layer with fixed statistics, those of this reference, for sampling only.
+    pub(crate) fn with_reference_stats(&self, reference: &Tensor) -> Self {
+        let (means, variances) = moments_of_rows(reference);
+        let known = Some(over(&means, &variances));
+        Self { known, ..self.copy() }
+    }
+
+    fn copy(&self) -> Self {
+        let known = self.known.as_ref().map(|m| Moments {
+            mean: m.mean.clone(),
+            variance: m.variance.clone(),
+            rows: m.rows,
+        });
+        let (gamma, beta) = (self.gamma.deep_clone(), self.beta.deep_clone());
+        Self { gamma, beta, eps: self.eps, known }
+    }
+}
+
+impl Module for VirtualBatchNorm {
     #[track_caller]
-    pub(super) fn forward(
-        &self,
-        x: &Tensor,
-        pass: ForwardCtx<'_>,
-        activation: Activation,
-    ) -> Tensor {
-        let (gamma, beta) = (self.gamma.leaf(pass.mode.track), self.beta.leaf(pass.mode.track));
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
+        let (gamma, beta) = (self.gamma.leaf(ctx.mode.track), self.beta.leaf(ctx.mode.track));
         let (means, variances) = moments_of_rows(x);
-        let head = if self.known.is_some() { 0 } else { pass.reference };
+        let head = if self.known.is_some() { 0 } else { ctx.reference };
         let found;
         let reference = match &self.known {
             Some(known) => known,
@@ -72,28 +90,17 @@ impl VirtualBatchNorm {
         x.sub(&mean).mul(&scale).bias_activation(&beta, activation)
     }
 
-    /// The layer that remembers the statistics of this reference, for drawing alone.
-    pub(crate) fn knowing(&self, reference: &Tensor) -> Self {
-        let (means, variances) = moments_of_rows(reference);
-        let known = Some(over(&means, &variances));
-        Self { known, ..self.duplicate() }
+    fn deep_clone(&self) -> Layer {
+        self.copy().into()
     }
 
-    pub(super) fn gamma(&self) -> &Param {
-        &self.gamma
+    fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
+        let layout = Layout::plain(self.gamma.shared().read().shape());
+        affine_tensors(&self.gamma, &self.beta, &layout)
     }
 
-    pub(super) fn duplicate(&self) -> Self {
-        let known = self.known.as_ref().map(|m| Moments {
-            mean: m.mean.clone(),
-            variance: m.variance.clone(),
-            rows: m.rows,
-        });
-        Self { gamma: self.gamma.deep_clone(), beta: self.beta.deep_clone(), eps: self.eps, known }
-    }
-
-    pub(super) fn entries(&self) -> Vec<NamedTensor<'_>> {
-        affine_tensors(&self.gamma, &self.beta, &Layout::plain(self.gamma.shared().read().shape()))
+    fn gamma(&self) -> Option<&Param> {
+        Some(&self.gamma)
     }
 }
 
@@ -128,4 +135,26 @@ fn over(means: &Tensor, variances: &Tensor) -> Moments {
     let mean = means.mean(&[0], true);
     let between = means.sub(&mean).square().mean(&[0], true);
     Moments { variance: variances.mean(&[0], true).add(&between), mean, rows: means.shape()[0] }
+}
+
+/// Virtual batch norm in a recipe. For generators.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualBatchNormConfig {}
+
+impl LayerSpec for VirtualBatchNormConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        let (channels, eps) = (input.channels(), input.env.eps);
+        Ok(LayerPlan {
+            parameters: 2 * channels as u128,
+            memory: ActivationMemory::normalized(input.len(), true),
+            ..input.plan(input.shape, "VirtualBatchNorm", move || {
+                VirtualBatchNorm::new(channels, eps).into()
+            })
+        })
+    }
+
+    fn keeps_units(&self) -> bool {
+        true
+    }
 }

@@ -1,15 +1,16 @@
 //! The weight of a linear layer or a convolution: trained itself, or a function of what is trained.
 
+use super::module::{NamedTensor, TensorRole};
 use super::orthogonal::orthogonal;
-use super::{NamedTensor, TensorRole};
 use crate::layout::Layout;
 use crate::mode::ForwardCtx;
 use crate::param::{Param, SharedTensor};
+use serde::{Deserialize, Serialize};
 use tensor::Tensor;
 use tensor::rng::Philox;
 
 /// A weight whose outputs lie along its last axis, or, in a transposed convolution, along the one before.
-pub(crate) struct Weight {
+pub struct Weight {
     param: Param,
     parametrization: ParametrizationState,
     transposed: bool,
@@ -28,6 +29,43 @@ enum ParametrizationState {
     Norm { g: Param },
 }
 
+/// How weights are parametrized.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parametrization {
+    /// The weight is trained itself.
+    #[default]
+    Plain,
+    /// Spectral normalization: divided by its largest singular value (Miyato et al. 2018).
+    SpectralNorm,
+    /// Weight normalization: a length for each output times a direction (Salimans & Kingma 2016).
+    WeightNorm,
+}
+
+impl Parametrization {
+    /// The end of a layer's line in a summary.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::SpectralNorm => ", spectral norm",
+            Self::WeightNorm => ", weight norm",
+        }
+    }
+
+    /// Trained values per output in addition to the weight: a bias, and the length of weight norm.
+    pub(super) fn parameters_per_output(self, bias: bool) -> u128 {
+        u128::from(bias) + u128::from(self == Self::WeightNorm)
+    }
+
+    /// How many tensors of a weight's size a forward pass computes from it.
+    pub(crate) fn num_computed_weights(self) -> u64 {
+        match self {
+            Self::Plain => 0,
+            Self::SpectralNorm | Self::WeightNorm => 2,
+        }
+    }
+}
+
 /// PyTorch's `eps` of spectral norm, squared: it keeps a vector of zeros from being divided by zero.
 const EPS: f32 = 1e-24;
 /// Power iterations that a new spectral norm starts with: as many as PyTorch's `parametrizations.spectral_norm`.
@@ -35,7 +73,7 @@ const FIRST_ITERATIONS: usize = 15;
 
 impl Weight {
     /// A weight of zeros. `inputs` is the layout of what one output sums over, `outputs` that of a number per output.
-    pub(super) fn new(layout: Layout, inputs: Layout, outputs: Layout, transposed: bool) -> Self {
+    pub(crate) fn new(layout: Layout, inputs: Layout, outputs: Layout, transposed: bool) -> Self {
         let param = Param::new(Tensor::zeros(layout.inner()));
         Self {
             param,
@@ -47,56 +85,46 @@ impl Weight {
         }
     }
 
-    /// Divided by its largest singular value (Miyato et al. 2018, algorithm 1).
+    /// The weight with this parametrization.
     ///
     /// # Panics
-    /// When it is reparametrised already.
+    /// Panics if it is reparametrized already.
     #[track_caller]
-    pub(super) fn with_spectral_norm(self) -> Self {
+    pub(crate) fn with_parametrization(self, parametrization: Parametrization) -> Self {
         assert!(
             matches!(self.parametrization, ParametrizationState::Plain),
-            "with_spectral_norm: the weight is reparametrised already"
+            "with_parametrization: the weight is reparametrized already"
         );
         let unit = |layout: &Layout| SharedTensor::new(unit(&Tensor::ones(layout.inner())));
-        Self {
-            parametrization: ParametrizationState::Spectral {
-                u: unit(&self.outputs),
-                v: unit(&self.inputs),
-            },
-            ..self
-        }
-    }
-
-    /// Split into length and direction (Salimans & Kingma 2016, equation 2).
-    ///
-    /// # Panics
-    /// When it is reparametrised already.
-    #[track_caller]
-    pub(super) fn with_weight_norm(self) -> Self {
-        assert!(
-            matches!(self.parametrization, ParametrizationState::Plain),
-            "with_weight_norm: the weight is reparametrised already"
-        );
-        let g = Param::new(self.norms(&self.param.value()).reshape(self.outputs.inner()));
-        Self { parametrization: ParametrizationState::Norm { g }, ..self }
+        let parametrization = match parametrization {
+            Parametrization::Plain => ParametrizationState::Plain,
+            Parametrization::SpectralNorm => {
+                ParametrizationState::Spectral { u: unit(&self.outputs), v: unit(&self.inputs) }
+            }
+            Parametrization::WeightNorm => {
+                let norms = self.norms(&self.param.value()).reshape(self.outputs.inner());
+                ParametrizationState::Norm { g: Param::new(norms) }
+            }
+        };
+        Self { parametrization, ..self }
     }
 
     /// The trained tensor of the weight's shape.
-    pub(super) fn param(&self) -> &Param {
+    pub(crate) fn param(&self) -> &Param {
         &self.param
     }
 
     /// The layout of a number per output.
-    pub(super) fn outputs(&self) -> &Layout {
+    pub(crate) fn outputs(&self) -> &Layout {
         &self.outputs
     }
 
-    /// The weight for one forward pass. That of a training step is also one power iteration.
-    pub(super) fn leaf(&self, pass: ForwardCtx<'_>) -> Tensor {
-        if pass.trains() {
+    /// The weight for one forward ctx. That of a training step is also one power iteration.
+    pub(crate) fn leaf(&self, ctx: ForwardCtx<'_>) -> Tensor {
+        if ctx.trains() {
             self.power_iteration();
         }
-        let track = pass.mode.track;
+        let track = ctx.mode.track;
         let g = match &self.parametrization {
             ParametrizationState::Norm { g } => Some(g.leaf(track)),
             ParametrizationState::Plain | ParametrizationState::Spectral { .. } => None,
@@ -105,7 +133,7 @@ impl Weight {
     }
 
     /// The weight that the present numbers make, outside the graph.
-    pub(super) fn value(&self) -> Tensor {
+    pub(crate) fn value(&self) -> Tensor {
         let g = match &self.parametrization {
             ParametrizationState::Norm { g } => Some(g.value()),
             ParametrizationState::Plain | ParametrizationState::Spectral { .. } => None,
@@ -227,7 +255,7 @@ impl Weight {
 
     /// Under weight norm, changes g and the bias so that each output of `results`, which this layer gave, has mean 0 and variance
     /// 1 (Salimans & Kingma 2016, equation 6).
-    pub(super) fn data_dependent_init(
+    pub(crate) fn data_dependent_init(
         &self,
         bias: Option<&Param>,
         results: impl FnOnce() -> Tensor,
@@ -260,17 +288,17 @@ impl Weight {
     }
 
     /// A plain weight of the same values, for drawing alone.
-    pub(super) fn deep_clone(&self) -> Self {
+    pub(crate) fn deep_clone(&self) -> Self {
         self.plain(self.value())
     }
 
     /// A plain weight whose results are this one's, times `scale` (`[out]`).
-    pub(super) fn scale_outputs(&self, scale: &Tensor) -> Self {
+    pub(crate) fn scale_outputs(&self, scale: &Tensor) -> Self {
         self.plain(self.value().mul(&self.per_output(scale)))
     }
 
     /// What belongs to the weight, under PyTorch's names for a tensor `name`.
-    pub(super) fn named_tensors(&self, name: &str) -> Vec<NamedTensor<'_>> {
+    pub(crate) fn named_tensors(&self, name: &str) -> Vec<NamedTensor<'_>> {
         let entry = |suffix: &str, layout: &Layout, place| NamedTensor {
             name: format!("{name}{suffix}"),
             layout: layout.clone(),

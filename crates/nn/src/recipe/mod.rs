@@ -1,37 +1,40 @@
 //! Recipes: everything that decides what is trained and how.
 
+mod architecture;
+mod derive_layers;
 mod image;
-mod listed;
+mod memory_estimate;
 mod network_config;
 mod parse;
 mod preset;
 mod size;
+mod summary;
 mod train_config;
 mod validate;
 mod validate_combinations;
 
+pub use crate::layers::Parametrization;
 pub use image::{ImageConfig, Range, parse_color};
 pub use imaging::{Fit, ResizeFilter};
-pub use listed::{HeightWidth, Listed, Pad, PaddingMode};
 pub use network_config::{
-    DiscriminatorConfig, DownsampleMethod, GeneratorConfig, Head, LatentDistribution,
-    MinibatchDiscriminationConfig, NormKind, Output, Parametrization, Stem, UpsampleMethod,
+    DiscriminatorConfig, DownsampleMethod, GeneratorConfig, Head, LatentDistribution, NormKind,
+    Output, Stem, UpsampleMethod,
 };
 pub use preset::DEFAULT;
 pub use size::{halvings, nearest_sizes};
+pub use summary::{LayerSummary, ModelSummary};
 pub use train_config::{
     AugmentConfig, AugmentOp, ConditionConfig, ConditionKind, ConditioningMethod, InitConfig,
     NetworkRole, NoiseConfig, ObjectiveConfig, OptimizerConfig, OptimizerType, TrainConfig,
     WeightInit,
 };
 
-use crate::architecture::{self, Architecture, Spec};
 use crate::error::NnError;
-use crate::layers::MinibatchForm;
+use crate::layers::{LayerConfig, LayerPlan, MinibatchForm};
 use crate::loss::Labels;
 use crate::network::Network;
 use crate::optim::{OptimizerKind, OptimizerOptions};
-use crate::summary::ModelSummary;
+use architecture::Architecture;
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor, rng};
@@ -173,10 +176,8 @@ impl Recipe {
     /// As [`validate`](Self::validate).
     pub fn build(&self, rng: &mut Philox) -> Result<(Network, Network), NnError> {
         self.validate()?;
-        let mut generator =
-            self.network(architecture::generator(self)?, self.generator.weights, rng);
-        let discriminator =
-            self.network(architecture::discriminator(self)?, self.discriminator.weights, rng);
+        let mut generator = self.network(NetworkRole::Generator, rng)?;
+        let discriminator = self.network(NetworkRole::Discriminator, rng)?;
         if generator.needs_reference() {
             let reference = self.sample_z(rng, self.generator.reference, &Device::Cpu);
             let condition =
@@ -186,10 +187,10 @@ impl Recipe {
         Ok((generator, discriminator))
     }
 
-    fn network(&self, made: Architecture, weights: Parametrization, rng: &mut Philox) -> Network {
-        let net = Network::new(
-            made.layers.into_iter().map(|(name, spec)| (name, spec.layer(weights))).collect(),
-        );
+    fn network(&self, role: NetworkRole, rng: &mut Philox) -> Result<Network, NnError> {
+        let layers = Architecture::new(self, role)?.layers;
+        let build = |(name, plan): (String, LayerPlan)| (name, (plan.build)());
+        let net = Network::new(layers.into_iter().map(build).collect());
         let InitConfig { scheme, std, gamma_std } = self.init;
         match scheme {
             WeightInit::Normal => net.init_normal(std as f32, gamma_std as f32, rng),
@@ -199,7 +200,7 @@ impl Recipe {
             WeightInit::Orthogonal => net.init_orthogonal(1.0, rng),
             WeightInit::Glorot => net.init_glorot(rng),
         }
-        net
+        Ok(net)
     }
 
     /// `count` conditions, `[count, K]`, to show what a generator does with them: classes or attributes one after the other, vectors drawn from
@@ -223,13 +224,8 @@ impl Recipe {
 
     /// Whether D has minibatch discrimination in the form of its authors' code, which starts from data.
     pub fn uses_minibatch_code_form(&self) -> bool {
-        let listed = |layer: &Listed| {
-            matches!(layer, Listed::MinibatchDiscrimination { form: MinibatchForm::Code, .. })
-        };
-        let d = &self.discriminator;
-        d.layers.iter().any(listed)
-            || d.layers.is_empty()
-                && d.minibatch_discrimination.is_some_and(|own| own.form == MinibatchForm::Code)
+        let code = |layer: &LayerConfig| matches!(layer, LayerConfig::MinibatchDiscrimination(d) if d.form == MinibatchForm::Code);
+        architecture::layer_configs(self, NetworkRole::Discriminator).iter().any(code)
     }
 
     /// The layers of D whose features are matched: those named, or the last activation.
@@ -237,14 +233,10 @@ impl Recipe {
         if !self.objective.feature_layers.is_empty() {
             return self.objective.feature_layers.clone();
         }
-        let made =
-            architecture::discriminator(self).map_or_else(|_| Vec::new(), |made| made.layers);
-        made.into_iter()
-            .rev()
-            .find(|(_, spec)| matches!(spec, Spec::Activation(_)))
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect()
+        let layers = Architecture::new(self, NetworkRole::Discriminator)
+            .map_or_else(|_| Vec::new(), |net| net.layers);
+        let last = layers.into_iter().rfind(|(_, plan)| plan.is_activation);
+        last.into_iter().map(|(name, _)| name).collect()
     }
 
     /// `count` latent vectors, `[count, latent]`, on `device`.

@@ -1,7 +1,7 @@
 //! The sections of a recipe that shape the two networks.
 
-use super::{Listed, is_default};
-use crate::layers::MinibatchForm;
+use super::is_default;
+use crate::layers::{LayerConfig, MinibatchDiscriminationConfig, Parametrization};
 use serde::{Deserialize, Serialize};
 use tensor::Activation;
 
@@ -38,8 +38,8 @@ pub struct GeneratorConfig {
     #[serde(default, skip_serializing_if = "is_default")]
     pub norm_everywhere: bool,
     /// How the weights of linear layers and convolutions are parametrised.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub weights: Parametrization,
+    #[serde(rename = "weights", default, skip_serializing_if = "is_default")]
+    pub parametrization: Parametrization,
     /// Whether linear layers and convolutions have a bias.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bias: bool,
@@ -54,7 +54,7 @@ pub struct GeneratorConfig {
     pub reference: usize,
     /// The layers, one by one, in place of those that the keys from `width` to `attention` make.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub layers: Vec<Listed>,
+    pub layers: Vec<LayerConfig>,
 }
 
 /// The discriminator: layers that halve the image to the seed, a head makes one logit of it. Or the layers listed.
@@ -83,8 +83,8 @@ pub struct DiscriminatorConfig {
     #[serde(default, skip_serializing_if = "is_default")]
     pub norm_everywhere: bool,
     /// How the weights of linear layers and convolutions are parametrised.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub weights: Parametrization,
+    #[serde(rename = "weights", default, skip_serializing_if = "is_default")]
+    pub parametrization: Parametrization,
     /// Whether linear layers and convolutions have a bias.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bias: bool,
@@ -105,7 +105,7 @@ pub struct DiscriminatorConfig {
     pub minibatch_discrimination: Option<MinibatchDiscriminationConfig>,
     /// The layers, one by one, in place of those that the other keys make.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub layers: Vec<Listed>,
+    pub layers: Vec<LayerConfig>,
 }
 
 fn width() -> usize {
@@ -214,30 +214,4 @@ pub enum NormKind {
     Layer,
     /// Virtual batch norm (Salimans et al. 2016): by a fixed reference batch and the sample itself. For generators.
     VirtualBatch,
-}
-
-/// How weights are parametrised.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Parametrization {
-    /// As they are.
-    #[default]
-    Plain,
-    /// Divided by their largest singular value (Miyato et al. 2018).
-    SpectralNorm,
-    /// A length for each output times a direction (Salimans & Kingma 2016).
-    WeightNorm,
-}
-
-/// Minibatch discrimination: what tells a batch of equal pictures from a batch of different ones.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MinibatchDiscriminationConfig {
-    /// Numbers added to the features, B.
-    pub kernels: usize,
-    /// Length of the vectors compared, C.
-    pub dims: usize,
-    /// Which of its two published forms.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub form: MinibatchForm,
 }

@@ -320,3 +320,13 @@ pub enum NetworkRole {
     /// G.
     Generator,
 }
+
+impl NetworkRole {
+    /// The section of a recipe that describes the network.
+    pub(crate) fn section(self) -> &'static str {
+        match self {
+            Self::Generator => "generator",
+            Self::Discriminator => "discriminator",
+        }
+    }
+}

@@ -1,10 +1,10 @@
 //! The range of every value of a recipe.
 
+use super::architecture::Architecture;
 use super::{
-    DiscriminatorConfig, GeneratorConfig, Recipe, halvings, image, nearest_sizes,
+    DiscriminatorConfig, GeneratorConfig, NetworkRole, Recipe, halvings, image, nearest_sizes,
     validate_combinations,
 };
-use crate::architecture::{self, Spec};
 use crate::error::NnError;
 use std::fmt::Display;
 use tensor::Activation;
@@ -223,24 +223,13 @@ fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
 /// What only the finished layers show.
 fn networks(recipe: &Recipe) -> Result<(), NnError> {
     let batch = recipe.train.batch;
-    for (key, value, made, weights) in [
-        (
-            "generator.width",
-            recipe.generator.width,
-            architecture::generator(recipe)?,
-            recipe.generator.weights,
-        ),
-        (
-            "discriminator.width",
-            recipe.discriminator.width,
-            architecture::discriminator(recipe)?,
-            recipe.discriminator.weights,
-        ),
+    for (key, value, role) in [
+        ("generator.width", recipe.generator.width, NetworkRole::Generator),
+        ("discriminator.width", recipe.discriminator.width, NetworkRole::Discriminator),
     ] {
-        let mut parameters = 0;
-        for (name, spec, _, output) in made.shapes() {
-            parameters += spec.parameters(weights);
-            let outputs = output.iter().map(|&n| n as u128).product::<u128>();
+        let net = Architecture::new(recipe, role)?;
+        for (name, plan) in &net.layers {
+            let outputs = plan.output.iter().map(|&n| n as u128).product::<u128>();
             if outputs * batch as u128 > MOST_ACTIVATIONS {
                 return Err(bad(
                     "train.batch",
@@ -248,9 +237,7 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
                     format!("{name} would need over 8 GiB for its output; make it smaller"),
                 ));
             }
-            if let Spec::BatchNorm { features, .. } = spec
-                && outputs * batch as u128 <= *features as u128
-            {
+            if plan.batch_norm_features.is_some_and(|n| outputs * batch as u128 <= n as u128) {
                 return Err(bad(
                     "train.batch",
                     batch,
@@ -260,6 +247,7 @@ fn networks(recipe: &Recipe) -> Result<(), NnError> {
                 ));
             }
         }
+        let parameters = net.parameters();
         if parameters > MOST_PARAMETERS {
             let problem = format!(
                 "makes a network of {parameters} parameters, over {MOST_PARAMETERS}; make it smaller"

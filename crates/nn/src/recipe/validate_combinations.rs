@@ -1,12 +1,13 @@
 //! Combinations of keys that make no sense, each with the reason.
 
+use super::architecture::{Architecture, layer_configs};
 use super::validate::bad;
 use super::{
-    ConditionKind, ConditioningMethod, Listed, NormKind, OptimizerType, Parametrization, Range,
-    Recipe,
+    ConditionKind, ConditioningMethod, NetworkRole, NormKind, OptimizerType, Parametrization,
+    Range, Recipe,
 };
-use crate::architecture;
 use crate::error::NnError;
+use crate::layers::LayerConfig;
 use crate::loss::{FeatureNorm, GanLoss as Loss, Labels};
 use serde::Serialize;
 
@@ -52,7 +53,7 @@ fn objective(recipe: &Recipe) -> Check {
             && o.clip == 0.0
             && o.gradient_penalty == 0.0
             && o.r1 == 0.0
-            && recipe.discriminator.weights != Parametrization::SpectralNorm,
+            && recipe.discriminator.parametrization != Parametrization::SpectralNorm,
         "objective.loss",
         &name,
         "without a bound the critic's loss runs away; set objective.clip, objective.gradient_penalty or discriminator.weights = \"spectral-norm\"",
@@ -108,7 +109,7 @@ fn penalties(recipe: &Recipe) -> Check {
         "and gradient_penalty are two ways to the same end; keep one",
     )?;
     reject(
-        o.clip > 0.0 && recipe.discriminator.weights == Parametrization::SpectralNorm,
+        o.clip > 0.0 && recipe.discriminator.parametrization == Parametrization::SpectralNorm,
         "objective.clip",
         o.clip,
         "and spectral norm are two ways to the same end, and the norm scales up again what was clipped; keep one",
@@ -185,7 +186,7 @@ fn matching(recipe: &Recipe) -> Check {
     if o.feature_layers.is_empty() {
         return Ok(());
     }
-    let made = architecture::discriminator(recipe)?;
+    let made = Architecture::new(recipe, NetworkRole::Discriminator)?;
     for layer in &recipe.objective.feature_layers {
         let there = made.layers.iter().any(|(name, _)| name == layer);
         reject(
@@ -200,42 +201,37 @@ fn matching(recipe: &Recipe) -> Check {
 
 /// Whether D has this norm in a layer.
 fn has(recipe: &Recipe, norm: NormKind) -> bool {
-    let d = &recipe.discriminator;
-    if d.layers.is_empty() {
-        return d.norm == norm && (recipe.levels() > 1 || d.norm_everywhere);
-    }
-    d.layers.iter().any(|layer| match norm {
-        NormKind::Batch => matches!(layer, Listed::BatchNorm { .. }),
-        NormKind::VirtualBatch => matches!(layer, Listed::VirtualBatchNorm {}),
-        NormKind::Instance => matches!(layer, Listed::InstanceNorm {}),
-        NormKind::Layer => matches!(layer, Listed::LayerNorm {}),
+    d_has(recipe, |layer| match norm {
+        NormKind::Batch => matches!(layer, LayerConfig::BatchNorm(_)),
+        NormKind::VirtualBatch => matches!(layer, LayerConfig::VirtualBatchNorm(_)),
+        NormKind::Instance => matches!(layer, LayerConfig::InstanceNorm(_)),
+        NormKind::Layer => matches!(layer, LayerConfig::LayerNorm(_)),
         NormKind::None => false,
     })
 }
 
 /// Whether D has minibatch discrimination.
 fn discriminates(recipe: &Recipe) -> bool {
-    let d = &recipe.discriminator;
-    let listed =
-        d.layers.iter().any(|layer| matches!(layer, Listed::MinibatchDiscrimination { .. }));
-    listed || d.layers.is_empty() && d.minibatch_discrimination.is_some()
+    d_has(recipe, |layer| matches!(layer, LayerConfig::MinibatchDiscrimination(_)))
 }
 
-/// What D sees of a batch, and the noise that falls.
+fn d_has(recipe: &Recipe, wanted: impl Fn(&LayerConfig) -> bool) -> bool {
+    layer_configs(recipe, NetworkRole::Discriminator).iter().any(wanted)
+}
+
+/// Batch statistics that D takes as an input, and noise that decays.
 fn discriminator(recipe: &Recipe) -> Check {
     let d = &recipe.discriminator;
-    let listed = |wanted: fn(&Listed) -> bool| d.layers.iter().any(wanted);
-    let spread = listed(|l| matches!(l, Listed::MinibatchStddev { .. }))
+    let stddev = d_has(recipe, |layer| matches!(layer, LayerConfig::MinibatchStddev(_)))
         || d.layers.is_empty() && d.minibatch_stddev > 0;
     reject(
-        spread && discriminates(recipe),
+        stddev && (discriminates(recipe) || d.minibatch_discrimination.is_some()),
         "discriminator.minibatch_stddev",
         d.minibatch_stddev,
         "and minibatch discrimination both tell D how much a batch varies; keep one",
     )?;
-    let noisy = recipe.noise.input > 0.0
-        || listed(|l| matches!(l, Listed::Noise { .. }))
-        || d.layers.is_empty() && d.noise > 0.0;
+    let noisy =
+        recipe.noise.input > 0.0 || d_has(recipe, |layer| matches!(layer, LayerConfig::Noise(_)));
     let steps = recipe.noise.decay_steps;
     let none = "there is no noise that could fall; set noise.input or discriminator.noise";
     reject(steps > 0 && !noisy, "noise.decay_steps", steps, none)
@@ -245,8 +241,8 @@ fn networks(recipe: &Recipe) -> Check {
     let (g, d) = (&recipe.generator, &recipe.discriminator);
     let why = "is for generators: D sees real and generated images in batches apart, for which there is no one reference";
     reject(has(recipe, NormKind::VirtualBatch), "discriminator.norm", "\"virtual-batch\"", why)?;
-    let both = g.layers.iter().any(|l| matches!(l, Listed::VirtualBatchNorm {}))
-        && g.layers.iter().any(|l| matches!(l, Listed::BatchNorm { .. }));
+    let both = g.layers.iter().any(|l| matches!(l, LayerConfig::VirtualBatchNorm(_)))
+        && g.layers.iter().any(|l| matches!(l, LayerConfig::BatchNorm(_)));
     reject(
         both,
         "generator.layers",
@@ -271,8 +267,8 @@ fn networks(recipe: &Recipe) -> Check {
         reject(listed.is_empty() && side > 0 && !sides.contains(&side), key, side, &why)?;
     }
     let unit = recipe.image.range == Range::Unit;
-    let sigmoid = matches!(g.layers.last(), Some(Listed::Sigmoid {}));
-    let tanh = g.layers.is_empty() || matches!(g.layers.last(), Some(Listed::Tanh {}));
+    let sigmoid = matches!(g.layers.last(), Some(LayerConfig::Sigmoid(_)));
+    let tanh = g.layers.is_empty() || matches!(g.layers.last(), Some(LayerConfig::Tanh(_)));
     reject(
         unit && tanh,
         "image.range",
@@ -322,9 +318,9 @@ fn condition(recipe: &Recipe) -> Check {
     let (g, d) = (&recipe.generator, &recipe.discriminator);
     placed("condition.generator", c.generator, "generator.layers", &g.layers)?;
     placed("condition.discriminator", c.discriminator, "discriminator.layers", &d.layers)?;
-    let appends = |place: ConditioningMethod, layers: &[Listed]| match layers {
+    let appends = |place: ConditioningMethod, layers: &[LayerConfig]| match layers {
         [] => matches!(place, ConditioningMethod::Input | ConditioningMethod::EveryLayer),
-        _ => layers.contains(&Listed::Condition {}),
+        _ => layers.iter().any(|l| matches!(l, LayerConfig::Condition(_))),
     };
     reject(
         c.embedding > 0 && !appends(c.generator, &g.layers) && !appends(c.discriminator, &d.layers),
@@ -343,12 +339,11 @@ fn condition(recipe: &Recipe) -> Check {
 }
 
 /// Refuses listed layers that read a condition which their network is not given, and a condition that none of them reads.
-fn placed(key: &str, place: ConditioningMethod, list: &str, layers: &[Listed]) -> Check {
+fn placed(key: &str, place: ConditioningMethod, list: &str, layers: &[LayerConfig]) -> Check {
     if layers.is_empty() {
         return Ok(());
     }
-    let read =
-        layers.iter().any(|layer| matches!(layer, Listed::Condition {} | Listed::Projection {}));
+    let read = layers.iter().any(LayerConfig::reads_condition);
     let given = !matches!(place, ConditioningMethod::None | ConditioningMethod::Auxiliary);
     let blind =
         format!("{list} has layers that read the condition; use \"input\", or take them out");

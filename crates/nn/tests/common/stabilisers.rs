@@ -3,9 +3,9 @@
 
 use crate::common::{Golden, arrays, assert_close, cases, floats};
 use nn::layers::{
-    Conv2d, ConvTranspose2d, Embed, GlobalPool, InstanceNorm, LayerNorm, Linear, Maxout,
-    MinibatchDiscrimination, MinibatchStdDev, ProjectionHead, SelfAttention, VirtualBatchNorm,
-    Window,
+    ConcatCondition, Conv2d, ConvTranspose2d, Embed, GlobalPool, InstanceNorm, LayerNorm, Linear,
+    Maxout, MinibatchDiscrimination, MinibatchStdDev, ProjectionHead, Reshape, SelfAttention,
+    VirtualBatchNorm, Window,
 };
 use nn::{Activation, ForwardCtx, Layer, Mode, Network, StateDict};
 use serde_json::Value;
@@ -47,7 +47,7 @@ fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, channels:
     match kind {
         "linear" => {
             let plain = Linear::new(weight()[1], weight()[0], true);
-            Layer::Linear(if spectral {
+            Layer::from(if spectral {
                 plain.with_spectral_norm()
             } else {
                 plain.with_weight_norm()
@@ -55,7 +55,7 @@ fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, channels:
         }
         "conv2d" => {
             let plain = Conv2d::new(weight()[1], weight()[0], window(attrs), true);
-            Layer::Conv2d(if spectral {
+            Layer::from(if spectral {
                 plain.with_spectral_norm()
             } else {
                 plain.with_weight_norm()
@@ -65,35 +65,30 @@ fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, channels:
             let padding = numbers(attrs, "output_padding").try_into().expect("two numbers");
             let plain =
                 ConvTranspose2d::new(weight()[0], weight()[1], window(attrs), padding, true);
-            Layer::ConvTranspose2d(if spectral {
+            Layer::from(if spectral {
                 plain.with_spectral_norm()
             } else {
                 plain.with_weight_norm()
             })
         }
-        "instance_norm" => Layer::InstanceNorm(InstanceNorm::new(channels, eps(attrs))),
-        "layer_norm" => Layer::LayerNorm(LayerNorm::new(numbers(attrs, "shape"), eps(attrs))),
-        "minibatch_stddev" => Layer::MinibatchStdDev(MinibatchStdDev::new(number(attrs, "group"))),
+        "instance_norm" => Layer::from(InstanceNorm::new(channels, eps(attrs))),
+        "layer_norm" => Layer::from(LayerNorm::new(numbers(attrs, "shape"), eps(attrs))),
+        "minibatch_stddev" => Layer::from(MinibatchStdDev::new(number(attrs, "group"))),
         "minibatch_discrimination" => {
             let form = serde_json::from_value(attrs["form"].clone()).expect("a form");
             let [inputs, kernels, dims] =
                 ["inputs", "kernels", "dims"].map(|key| number(attrs, key));
-            Layer::MinibatchDiscrimination(MinibatchDiscrimination::new(
-                inputs, kernels, dims, form,
-            ))
+            Layer::from(MinibatchDiscrimination::new(inputs, kernels, dims, form))
         }
-        "self_attention" => Layer::SelfAttention(SelfAttention::new(number(attrs, "channels"))),
-        "concat" => Layer::ConcatCondition,
-        "embed" => Layer::Embed(Embed::new(number(attrs, "inputs"), number(attrs, "features"))),
-        "projection" => Layer::ProjectionHead(ProjectionHead::new(
-            number(attrs, "features"),
-            number(attrs, "inputs"),
-        )),
-        "global_pool" => Layer::GlobalPool(if attrs["kind"] == "sum" {
-            GlobalPool::Sum
-        } else {
-            GlobalPool::Average
-        }),
+        "self_attention" => Layer::from(SelfAttention::new(number(attrs, "channels"))),
+        "concat" => Layer::from(ConcatCondition),
+        "embed" => Layer::from(Embed::new(number(attrs, "inputs"), number(attrs, "features"))),
+        "projection" => {
+            Layer::from(ProjectionHead::new(number(attrs, "features"), number(attrs, "inputs")))
+        }
+        "global_pool" => {
+            Layer::from(if attrs["kind"] == "sum" { GlobalPool::Sum } else { GlobalPool::Average })
+        }
         other => panic!("unknown layer {other}"),
     }
 }
@@ -101,8 +96,7 @@ fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, channels:
 /// The network of a case.
 fn network(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, x: &[usize]) -> Network {
     let channels = x[x.len() - 1];
-    let virtual_norm =
-        |channels| Layer::VirtualBatchNorm(VirtualBatchNorm::new(channels, eps(attrs)));
+    let virtual_norm = |channels| Layer::from(VirtualBatchNorm::new(channels, eps(attrs)));
     let square = |k: usize| Window { kernel: [k; 2], stride: [1; 2], pad: [[k / 2; 2]; 2] };
     let named = |layers: Vec<(&str, Layer)>| {
         Network::new(layers.into_iter().map(|(name, l)| (name.into(), l)).collect())
@@ -110,40 +104,37 @@ fn network(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, x: &[us
     match kind {
         "vbn_dense" => named(vec![
             ("a", virtual_norm(4)),
-            ("slope", Layer::Activation(Activation::LeakyRelu(0.2))),
-            ("l", Layer::Linear(Linear::new(4, 3, false))),
+            ("slope", Layer::from(Activation::LeakyRelu(0.2))),
+            ("l", Layer::from(Linear::new(4, 3, false))),
             ("b", virtual_norm(3)),
         ]),
         "vbn_image" => named(vec![
-            ("condition", Layer::ConcatCondition),
-            ("l", Layer::Conv2d(Conv2d::new(4, 5, square(3), false))),
+            ("condition", Layer::from(ConcatCondition)),
+            ("l", Layer::from(Conv2d::new(4, 5, square(3), false))),
             ("a", virtual_norm(5)),
-            ("tanh", Layer::Activation(Activation::Tanh)),
+            ("tanh", Layer::from(Activation::Tanh)),
             ("b", virtual_norm(5)),
         ]),
         "maxout" => named(vec![
             (
                 "l",
                 match x.len() {
-                    2 => Layer::Linear(Linear::new(channels, channels, false)),
-                    _ => Layer::Conv2d(Conv2d::new(channels, channels, square(1), false)),
+                    2 => Layer::from(Linear::new(channels, channels, false)),
+                    _ => Layer::from(Conv2d::new(channels, channels, square(1), false)),
                 },
             ),
-            ("tanh", Layer::Activation(Activation::Tanh)),
-            ("m", Layer::Maxout(Maxout::new(number(attrs, "pieces")))),
+            ("tanh", Layer::from(Activation::Tanh)),
+            ("m", Layer::from(Maxout::new(number(attrs, "pieces")))),
         ]),
         "to_image" => named(vec![
-            (
-                "l",
-                Layer::Linear(Linear::to_image(3, image(attrs)).with_bias().with_spectral_norm()),
-            ),
-            ("shape", Layer::Reshape(numbers(attrs, "image"))),
+            ("l", Layer::from(Linear::to_image(3, image(attrs)).with_bias().with_spectral_norm())),
+            ("shape", Layer::from(Reshape(numbers(attrs, "image")))),
         ]),
         "from_image" => named(vec![
-            ("flat", Layer::Reshape(vec![image(attrs).iter().product()])),
+            ("flat", Layer::from(Reshape(vec![image(attrs).iter().product()]))),
             (
                 "l",
-                Layer::Linear(Linear::from_image(image(attrs), 2).with_bias().with_spectral_norm()),
+                Layer::from(Linear::from_image(image(attrs), 2).with_bias().with_spectral_norm()),
             ),
         ]),
         _ => named(vec![("l", layer(kind, attrs, size, channels))]),

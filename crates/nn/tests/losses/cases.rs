@@ -142,7 +142,7 @@ pub fn features_and_classes(device: &Device) {
         );
         // L_unl is the sum of the two halves; without labels L_lab is 0.
         let [on_real, on_fake] = [&real, &fake].map(loss::real_logit);
-        let no_labels = Tensor::zeros(*real.shape());
+        let no_labels = Tensor::full_on(&real.device(), *real.shape(), 0.0);
         let unlabeled = loss::semi_supervised_real_loss(&real, &on_real, &no_labels, Some(0))
             .add(&loss::semi_supervised_fake_loss(&on_fake));
         case.loss("unlabelled", &unlabeled, &by);
@@ -165,8 +165,8 @@ const PLACES: [(&str, &str); 2] = [("weight", "a.weight"), ("bias", "b.bias")];
 
 fn network(device: &Device) -> Network {
     let net = Network::new(vec![
-        ("a".into(), Layer::Linear(Linear::new(5, 7, false))),
-        ("b".into(), Layer::BatchNorm(BatchNorm::new(3, 1e-5, 0.1))),
+        ("a".into(), Layer::from(Linear::new(5, 7, false))),
+        ("b".into(), Layer::from(BatchNorm::new(3, 1e-5, 0.1))),
     ]);
     net.to_device(device);
     net

@@ -4,7 +4,7 @@ mod cases;
 #[path = "../common/mod.rs"]
 mod common;
 
-use nn::layers::{Conv2d, Window};
+use nn::layers::{Conv2d, Reshape, Window};
 use nn::loss;
 use nn::{Layer, Mode, Network};
 use tensor::rng::Philox;
@@ -29,10 +29,10 @@ fn gradients_are_those_of_one_network() {
         pad: [[pad; 2]; 2],
     };
     let net = Network::new(vec![
-        ("a".into(), Layer::Conv2d(Conv2d::new(1, 4, window(4, 2, 1), true))),
-        ("b".into(), Layer::Activation(Activation::Tanh)),
-        ("c".into(), Layer::Conv2d(Conv2d::new(4, 1, window(3, 1, 0), false))),
-        ("d".into(), Layer::Reshape(vec![])),
+        ("a".into(), Layer::from(Conv2d::new(1, 4, window(4, 2, 1), true))),
+        ("b".into(), Layer::from(Activation::Tanh)),
+        ("c".into(), Layer::from(Conv2d::new(4, 1, window(3, 1, 0), false))),
+        ("d".into(), Layer::from(Reshape(vec![]))),
     ]);
     let mut rng = Philox::new(1, 1);
     net.init_normal(0.5, 0.0, &mut rng);

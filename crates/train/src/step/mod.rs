@@ -194,10 +194,10 @@ impl TrainState {
     fn data_dependent_init(&self, batch: &DeviceBatch, z: &Tensor) {
         let recipe = &self.recipe;
         let ctx = |condition| ForwardCtx::from(Mode::BATCH).with_condition(condition);
-        if recipe.generator.weights == Parametrization::WeightNorm {
+        if recipe.generator.parametrization == Parametrization::WeightNorm {
             self.g.network.data_dependent_init(z, ctx(batch.g_condition(recipe)));
         }
-        if recipe.discriminator.weights == Parametrization::WeightNorm
+        if recipe.discriminator.parametrization == Parametrization::WeightNorm
             || recipe.uses_minibatch_code_form()
         {
             self.d.network.data_dependent_init(&batch.real, ctx(batch.d_condition(recipe)));

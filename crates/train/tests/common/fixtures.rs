@@ -4,7 +4,7 @@
 
 use data::{Dataset, Fit, Preprocess, Split};
 use nn::Recipe;
-use nn::recipe::Listed;
+use nn::layers::{ConvConfig, ConvTransposeConfig, LayerConfig, LinearConfig, ReshapeConfig};
 use runs::{MetricsRow, RunDir, metrics, write_state_dict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -120,26 +120,25 @@ pub fn small(name: &str) -> Recipe {
 }
 
 /// Hidden layers with a sixteenth of their channels and units.
-fn thin(layers: &mut [Listed]) {
+fn thin(layers: &mut [LayerConfig]) {
     for at in 0..layers.len() {
         let (before, rest) = layers.split_at_mut(at);
         match &mut rest[0] {
-            Listed::Conv { channels: n, .. }
-            | Listed::ConvTranspose { channels: n, .. }
-            | Listed::Linear { units: n, .. }
+            LayerConfig::Conv(ConvConfig { channels: n, .. })
+            | LayerConfig::ConvTranspose(ConvTransposeConfig { channels: n, .. })
+            | LayerConfig::Linear(LinearConfig { units: n, .. })
                 if *n >= 32 =>
             {
                 *n /= 16;
             }
-            Listed::Reshape { shape } => {
+            LayerConfig::Reshape(ReshapeConfig { shape }) => {
                 if shape[2] >= 32 {
                     shape[2] /= 16;
                 }
-                // Of the product that the picture is made from.
-                if let Some(Listed::Linear { units, .. }) =
-                    before.iter_mut().rfind(|l| matches!(l, Listed::Linear { .. }))
-                {
-                    *units = shape.iter().product();
+                // Of the product that the image is computed from.
+                let linear = |layer: &&mut LayerConfig| matches!(layer, LayerConfig::Linear(_));
+                if let Some(LayerConfig::Linear(linear)) = before.iter_mut().rfind(linear) {
+                    linear.units = shape.iter().product();
                 }
             }
             _ => {}

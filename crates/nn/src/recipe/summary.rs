@@ -1,12 +1,10 @@
-//! What a recipe will make, before it is made.
+//! Layers, parameters, memory and arithmetic of both networks before they are built.
 
-use crate::architecture::{self, Architecture, Spec};
+use super::architecture::Architecture;
+use super::{NetworkRole, Recipe, memory_estimate};
 use crate::error::NnError;
-use crate::layers::{GlobalPool, Pool2d, PoolKind, Window};
-use crate::memory_estimate;
-use crate::recipe::{Parametrization, Recipe};
+use crate::layers::LayerPlan;
 use std::fmt;
-use tensor::Activation;
 
 /// One layer of a [`ModelSummary`].
 #[derive(Clone, PartialEq, Debug)]
@@ -19,8 +17,6 @@ pub struct LayerSummary {
     pub output: Vec<usize>,
     /// The number of its trainable numbers.
     pub parameters: usize,
-    /// Whether there are any.
-    pub trainable: bool,
 }
 
 /// The layers of both networks and what a training step costs. Its `Display` is two aligned tables and a summary.
@@ -33,7 +29,7 @@ pub struct ModelSummary {
     /// Length of the latent vector.
     pub latent: usize,
     /// Numbers that the discriminator says of an image.
-    pub verdicts: usize,
+    pub d_outputs: usize,
     /// Height, width and channels of an image.
     pub image: [usize; 3],
     /// Images per step.
@@ -51,23 +47,22 @@ pub struct ModelSummary {
 impl ModelSummary {
     /// The plan of a valid recipe.
     pub(crate) fn new(recipe: &Recipe) -> Result<Self, NnError> {
-        let (g, d) = (architecture::generator(recipe)?, architecture::discriminator(recipe)?);
-        let (generator, discriminator) =
-            (rows(&g, recipe.generator.weights), rows(&d, recipe.discriminator.weights));
+        let g = Architecture::new(recipe, NetworkRole::Generator)?;
+        let d = Architecture::new(recipe, NetworkRole::Discriminator)?;
+        let (generator, discriminator) = (layers(&g), layers(&d));
         let parameters = generator.iter().chain(&discriminator).map(|row| row.parameters).sum();
         let [h, w] = recipe.image.size;
         let image = [h, w, recipe.image.channels];
         let batch = recipe.train.batch;
-        let memory_bytes = memory_estimate::of_step(recipe, &g, &d);
+        let memory_bytes = memory_estimate::bytes_of_step(recipe, &g, &d);
         let multiplications = generator_work(&g) + discriminator_work(&d);
         let flops_per_step = 2.0 * batch as f64 * multiplications;
-        let latent = recipe.generator.latent;
-        let d_outputs = recipe.num_d_outputs();
+        let (latent, d_outputs) = (recipe.generator.latent, recipe.num_d_outputs());
         Ok(Self {
             generator,
             discriminator,
             latent,
-            verdicts: d_outputs,
+            d_outputs,
             image,
             batch,
             parameters,
@@ -77,97 +72,32 @@ impl ModelSummary {
     }
 }
 
-fn rows(made: &Architecture, weights: Parametrization) -> Vec<LayerSummary> {
-    made.shapes()
-        .map(|(name, spec, _, output)| {
-            // Validation keeps this far below usize::MAX.
-            let parameters = usize::try_from(spec.parameters(weights)).unwrap_or(usize::MAX);
-            LayerSummary {
-                name: name.into(),
-                kind: kind(spec, weights),
-                output: output.to_vec(),
-                parameters,
-                trainable: parameters > 0,
-            }
-        })
-        .collect()
+fn layers(net: &Architecture) -> Vec<LayerSummary> {
+    let summary = |(name, plan): &(String, LayerPlan)| LayerSummary {
+        name: name.clone(),
+        kind: plan.summary.clone(),
+        output: plan.output.clone(),
+        // Validation keeps this far below usize::MAX.
+        parameters: usize::try_from(plan.parameters).unwrap_or(usize::MAX),
+    };
+    net.layers.iter().map(summary).collect()
 }
 
-/// Multiply-adds per sample of one forward pass, layer by layer; layers without any left out.
-fn work(made: &Architecture) -> Vec<f64> {
-    made.shapes()
-        .map(|(_, spec, input, output)| spec.multiplications(input, output))
-        .filter(|m| *m > 0.0)
-        .collect()
+/// Multiply-adds per sample of one forward pass, layer by layer; layers without any are left out.
+fn work(net: &Architecture) -> Vec<f64> {
+    net.layers.iter().map(|(_, plan)| plan.multiplications).filter(|m| *m > 0.0).collect()
 }
 
 /// Forward, weight gradients, and input gradients but the first layer's.
-fn generator_work(made: &Architecture) -> f64 {
-    let work = work(made);
+fn generator_work(net: &Architecture) -> f64 {
+    let work = work(net);
     3.0 * work.iter().sum::<f64>() - work.first().unwrap_or(&0.0)
 }
 
 /// Three times forward, twice both gradients (no input gradient for the first layer), once the input gradients alone.
-fn discriminator_work(made: &Architecture) -> f64 {
-    let work = work(made);
+fn discriminator_work(net: &Architecture) -> f64 {
+    let work = work(net);
     8.0 * work.iter().sum::<f64>() - 2.0 * work.first().unwrap_or(&0.0)
-}
-
-fn kind(spec: &Spec, weights: Parametrization) -> String {
-    let how = match weights {
-        Parametrization::Plain => "",
-        Parametrization::SpectralNorm => ", spectral norm",
-        Parametrization::WeightNorm => ", weight norm",
-    };
-    match spec {
-        Spec::Linear { inputs, outputs, .. } => format!("Linear {inputs} -> {outputs}{how}"),
-        Spec::Conv2d { window, .. } => format!("Conv2d {}{how}", describe(window)),
-        Spec::ConvTranspose2d { window, .. } => {
-            format!("ConvTranspose2d {}{how}", describe(window))
-        }
-        Spec::BatchNorm { units: Some(_), .. } => "BatchNorm per unit".into(),
-        Spec::BatchNorm { units: None, .. } => "BatchNorm".into(),
-        Spec::InstanceNorm { .. } => "InstanceNorm".into(),
-        Spec::LayerNorm { .. } => "LayerNorm".into(),
-        Spec::VirtualBatchNorm { .. } => "VirtualBatchNorm".into(),
-        Spec::Activation(Activation::None) => "Identity".into(),
-        Spec::Activation(Activation::Relu) => "ReLU".into(),
-        Spec::Activation(Activation::LeakyRelu(slope)) => format!("LeakyReLU {slope}"),
-        Spec::Activation(Activation::Tanh) => "Tanh".into(),
-        Spec::Activation(Activation::Sigmoid) => "Sigmoid".into(),
-        Spec::Reshape(_) => "Reshape".into(),
-        Spec::Maxout { pieces } => format!("Maxout of {pieces}"),
-        Spec::Dropout { p } => format!("Dropout {p}"),
-        Spec::Noise { std } => format!("Gaussian noise {std}"),
-        Spec::Pool(Pool2d { kind: PoolKind::Max, kernel, .. }) => {
-            format!("MaxPool {}x{}", kernel[0], kernel[1])
-        }
-        Spec::Pool(Pool2d { kind: PoolKind::Average, kernel, .. }) => {
-            format!("AveragePool {}x{}", kernel[0], kernel[1])
-        }
-        Spec::GlobalPool(GlobalPool::Average) => "Mean of each channel".into(),
-        Spec::GlobalPool(GlobalPool::Sum) => "Sum of each channel".into(),
-        Spec::Upsample { scale } => format!("Upsample {scale}x, nearest"),
-        Spec::Attention { .. } => "SelfAttention".into(),
-        Spec::MinibatchStddev { group } => format!("MinibatchStdDev of {group}"),
-        Spec::MinibatchDiscrimination { kernels, dims, .. } => {
-            format!("MinibatchDiscrimination {kernels}x{dims}")
-        }
-        Spec::Condition { size } => format!("Condition, {size} appended"),
-        Spec::Embed { size, features } => format!("Condition, {size} as {features} appended"),
-        Spec::Projection { inputs, size } => format!("Projection {inputs}, condition {size}"),
-    }
-}
-
-fn describe(window: &Window) -> String {
-    let Window { kernel: [kh, kw], stride: [stride, _], pad: [[top, bottom], [left, right]] } =
-        window;
-    let pad = if [bottom, left, right] == [top; 3] {
-        top.to_string()
-    } else {
-        format!("{top}/{bottom}, {left}/{right}")
-    };
-    format!("{kh}x{kw}, stride {stride}, padding {pad}")
 }
 
 impl fmt::Display for ModelSummary {
@@ -179,11 +109,11 @@ impl fmt::Display for ModelSummary {
             &self.generator,
         )?;
         writeln!(f)?;
-        let verdict = match self.verdicts {
+        let d_output = match self.d_outputs {
             1 => "one logit (real or generated)".into(),
             n => format!("{n} logits (real or generated, and classes)"),
         };
-        table(f, &format!("Discriminator: image {image} -> {verdict}"), &self.discriminator)?;
+        table(f, &format!("Discriminator: image {image} -> {d_output}"), &self.discriminator)?;
         let gib = self.memory_bytes as f64 / (1u64 << 30) as f64;
         write!(
             f,

@@ -1,0 +1,66 @@
+//! Dropout (Srivastava et al. 2014).
+
+use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec, check_probability};
+use super::module::{Layer, Module};
+use crate::mode::ForwardCtx;
+use serde::{Deserialize, Serialize};
+use tensor::rng::Distribution;
+use tensor::{Activation, Tensor};
+
+/// Dropout in the inverted form: each element is set to 0 with probability p, and divided by 1 − p
+/// otherwise. Any shape. The identity in a forward pass without a [`NoiseRng`](crate::NoiseRng).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Dropout {
+    p: f32,
+}
+
+impl Dropout {
+    /// Dropout with probability `p` in [0, 1).
+    ///
+    /// # Panics
+    /// Panics if `p` is outside.
+    #[track_caller]
+    pub fn new(p: f32) -> Self {
+        assert!((0.0..1.0).contains(&p), "Dropout: the probability {p} is not in [0, 1)");
+        Self { p }
+    }
+}
+
+impl Module for Dropout {
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
+        let keep = 1.0 - self.p;
+        activation.apply(&match ctx.rng {
+            Some(rng) if self.p > 0.0 => {
+                x.mul(&rng.draw(x, Distribution::Bernoulli { keep, value: 1.0 / keep }))
+            }
+            _ => x.clone(),
+        })
+    }
+
+    fn deep_clone(&self) -> Layer {
+        (*self).into()
+    }
+}
+
+/// Dropout in a recipe.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropoutConfig {
+    /// Probability, in [0, 1).
+    pub p: f64,
+}
+
+impl LayerSpec for DropoutConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        check_probability("p", self.p)?;
+        let p = self.p as f32;
+        // The mask is kept.
+        let memory = ActivationMemory { inside: input.len() as u64, ..ActivationMemory::INPUT };
+        let plan = input.plan(input.shape, format!("Dropout {p}"), move || Dropout::new(p).into());
+        Ok(LayerPlan { memory, ..plan })
+    }
+
+    fn keeps_units(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,189 @@
+//! Minibatch discrimination.
+
+use super::config::{
+    ActivationMemory, LayerInput, LayerPlan, LayerSpec, check_count, default, product,
+};
+use super::module::{Layer, Module, NamedTensor};
+use super::weight::Weight;
+use crate::layout::Layout;
+use crate::mode::ForwardCtx;
+use crate::param::Param;
+use serde::{Deserialize, Serialize};
+use tensor::{Activation, Tensor, concat};
+
+/// The largest B and C.
+const MAX_KERNELS: usize = 65_536;
+
+/// The forms of minibatch discrimination.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MinibatchForm {
+    /// The paper's: T as it is, no bias.
+    #[default]
+    Paper,
+    /// The paper's, divided by N − 1: similarity between 0 and 1 whatever the batch. A sum over a
+    /// large batch is so much larger than the other features that Adam's steps on its weights
+    /// change the output abruptly.
+    Mean,
+    /// That of the authors' code (openai/improved-gan): each column of T has length e^s, with s
+    /// trained, and a bias that starts at −1.
+    Code,
+}
+
+/// Minibatch discrimination (Salimans et al. 2016, section 3.2): with M = x · T, `[N, B, C]`, each
+/// sample gets the B values Σ_{j≠i} exp(−‖M_ib − M_jb‖₁) appended, `[N, A]` to `[N, A + B]`. T is
+/// `[A, B, C]`.
+pub struct MinibatchDiscrimination {
+    kernels: usize,
+    dims: usize,
+    form: MinibatchForm,
+    weight: Weight,
+    /// Log-scale `[B · C]` and bias `[B]`.
+    code: Option<(Param, Param)>,
+}
+
+impl MinibatchDiscrimination {
+    /// A layer of `inputs` features with T = 0, to be initialised; `kernels` is B and `dims` C.
+    pub fn new(inputs: usize, kernels: usize, dims: usize, form: MinibatchForm) -> Self {
+        let columns = kernels * dims;
+        let layout = Layout::plain(&[inputs, columns]).with_outer_shape(&[inputs, kernels, dims]);
+        let weight =
+            Weight::new(layout, Layout::plain(&[inputs]), Layout::plain(&[columns]), false);
+        let code =
+            || (Param::new(Tensor::zeros([columns])), Param::new(Tensor::full([kernels], -1.0)));
+        Self { kernels, dims, form, weight, code: (form == MinibatchForm::Code).then(code) }
+    }
+
+    /// ‖M_ib − M_jb‖₁, `[N, N, B]`.
+    #[track_caller]
+    fn distances(&self, x: &Tensor, ctx: ForwardCtx<'_>) -> Tensor {
+        assert_eq!(
+            x.shape().rank(),
+            2,
+            "MinibatchDiscrimination: shape {:?} is not [N, A]",
+            x.shape()
+        );
+        let theta = self.weight.leaf(ctx);
+        let t = match &self.code {
+            Some((scale, _)) => {
+                let lengths = theta.square().sum(&[0], true).sqrt();
+                theta.mul(&scale.leaf(ctx.mode.track).exp().div(&lengths))
+            }
+            None => theta,
+        };
+        x.matmul(&t, false, false).reshape([x.shape()[0], self.kernels, self.dims]).pairwise_l1()
+    }
+}
+
+impl Module for MinibatchDiscrimination {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, ctx: ForwardCtx<'_>, activation: Activation) -> Tensor {
+        // A sample is at distance 0 from itself.
+        let near = self.distances(x, ctx).neg().exp().sum(&[1], false).add_scalar(-1.0);
+        let near = match &self.code {
+            Some((_, bias)) => near.add(&bias.leaf(ctx.mode.track)),
+            None if self.form == MinibatchForm::Mean => {
+                near.scale(1.0 / (x.shape()[0].max(2) - 1) as f32)
+            }
+            None => near,
+        };
+        activation.apply(&concat(&[x, &near], 1))
+    }
+
+    fn deep_clone(&self) -> Layer {
+        let code = self.code.as_ref().map(|(scale, bias)| (scale.deep_clone(), bias.deep_clone()));
+        Self { weight: self.weight.deep_clone(), code, ..*self }.into()
+    }
+
+    /// `T`, or `theta`, `log_weight_scale` and `b` as in the code.
+    fn named_tensors(&self) -> Vec<NamedTensor<'_>> {
+        let Some((scale, bias)) = &self.code else { return self.weight.named_tensors("T") };
+        let scales =
+            Layout::plain(&[self.kernels * self.dims]).with_outer_shape(&[self.kernels, self.dims]);
+        let mut tensors = self.weight.named_tensors("theta");
+        tensors.push(NamedTensor::param("log_weight_scale", scales, scale));
+        tensors.push(NamedTensor::param("b", Layout::plain(&[self.kernels]), bias));
+        tensors
+    }
+
+    fn weights(&self) -> Vec<&Weight> {
+        vec![&self.weight]
+    }
+
+    /// The initialization of the authors' code: the log-scale makes the nearest neighbor in this
+    /// batch 2 away on average, the bias brings the mean of the new features to 0. The paper's form
+    /// has none.
+    ///
+    /// # Panics
+    /// Panics with fewer than two samples.
+    #[track_caller]
+    fn data_dependent_init(&self, x: &Tensor, ctx: ForwardCtx<'_>) {
+        let Some((scale, bias)) = &self.code else { return };
+        let (n, kernels) = (x.shape()[0], self.kernels);
+        assert!(n > 1, "MinibatchDiscrimination: {n} samples have no neighbors to start from");
+        let distances = self.distances(x, ctx).to_vec();
+        let others = |i: usize, b: usize| {
+            let row = &distances[i * n * kernels..];
+            (0..n).filter(move |&j| j != i).map(move |j| f64::from(row[j * kernels + b]))
+        };
+        let mean = |f: &dyn Fn(usize) -> f64| (0..n).map(f).sum::<f64>() / n as f64;
+        let (mut scales, mut biases) = (scale.value().to_vec(), Vec::with_capacity(kernels));
+        for b in 0..kernels {
+            // Samples that are all the same stay finite.
+            let near = (0.5 * mean(&|i| others(i, b).fold(f64::INFINITY, f64::min))).max(1e-6);
+            scales[b * self.dims..][..self.dims].iter_mut().for_each(|s| *s -= near.ln() as f32);
+            biases.push(-mean(&|i| others(i, b).map(|d| (-d / near).exp()).sum()) as f32);
+        }
+        scale.set(Tensor::from_slice(&scales, [scales.len()]));
+        bias.set(Tensor::from_slice(&biases, [kernels]));
+    }
+
+    fn batch_dependence(&self) -> Option<&'static str> {
+        Some("MinibatchDiscrimination")
+    }
+}
+
+/// Minibatch discrimination in a recipe: it lets D distinguish a batch of equal images from a batch
+/// of different ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MinibatchDiscriminationConfig {
+    /// Number of features added, B.
+    pub kernels: usize,
+    /// Length of the vectors compared, C.
+    pub dims: usize,
+    /// Which of its published forms.
+    #[serde(default, skip_serializing_if = "default::is_default")]
+    pub form: MinibatchForm,
+}
+
+impl LayerSpec for MinibatchDiscriminationConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        let inputs = input.vector()?;
+        let Self { kernels, dims, form } = *self;
+        check_count("kernels", kernels, MAX_KERNELS)?;
+        check_count("dims", dims, MAX_KERNELS)?;
+        let weights = product(&[inputs, kernels, dims]);
+        let of_code = match form {
+            MinibatchForm::Code => product(&[kernels, dims]) + kernels as u128,
+            MinibatchForm::Paper | MinibatchForm::Mean => 0,
+        };
+        // A distance for each pair of samples.
+        let pairs = (input.env.batch * kernels) as u64;
+        Ok(LayerPlan {
+            parameters: weights + of_code,
+            multiplications: weights as f64,
+            memory: ActivationMemory {
+                inside: pairs + (kernels * dims) as u64,
+                busy: pairs,
+                ..ActivationMemory::INPUT
+            },
+            flattened: None,
+            ..input.plan(
+                [inputs + kernels],
+                format!("MinibatchDiscrimination {kernels}x{dims}"),
+                move || MinibatchDiscrimination::new(inputs, kernels, dims, form).into(),
+            )
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! Minibatch standard deviation.
+
+use super::config::{ActivationMemory, LayerInput, LayerPlan, LayerSpec, MAX_UNITS, check_count};
+use super::module::{Layer, Module};
+use crate::mode::ForwardCtx;
+use serde::{Deserialize, Serialize};
+use tensor::{Activation, Tensor, concat};
+
+/// Minibatch standard deviation (Karras et al. 2018, section 3): the standard deviation of each
+/// feature over a group of samples, averaged over all features and pixels, as one more channel.
+/// `[N, F]` to `[N, F + 1]`, or `[N, H, W, C]` to `[N, H, W, C + 1]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MinibatchStdDev {
+    group: usize,
+}
+
+impl MinibatchStdDev {
+    /// Groups of this many samples; the whole batch is one group if it cannot be divided so. As in
+    /// the authors' code a group is every (N / group)-th sample.
+    ///
+    /// # Panics
+    /// Panics if `group` is 0.
+    #[track_caller]
+    pub fn new(group: usize) -> Self {
+        assert!(group > 0, "MinibatchStdDev: groups of no samples");
+        Self { group }
+    }
+}
+
+impl Module for MinibatchStdDev {
+    #[track_caller]
+    fn forward(&self, x: &Tensor, _: ForwardCtx<'_>, activation: Activation) -> Tensor {
+        let s = *x.shape();
+        assert!(
+            (s.rank() == 2 || s.rank() == 4) && s[0] > 0,
+            "MinibatchStdDev: shape {s:?} is neither [N, F] nor [N, H, W, C] with samples"
+        );
+        let group = if s[0].is_multiple_of(self.group) { self.group } else { s[0] };
+        let groups = s[0] / group;
+        let members = x.reshape([group, groups, x.len() / s[0]]);
+        let variance = members.sub(&members.mean(&[0], true)).square().mean(&[0], false);
+        // 1e-8 as in the authors' code: the root has a slope at 0.
+        let spread = variance.add_scalar(1e-8).sqrt().mean(&[1], true);
+        let spread = spread.reshape([1, groups, 1]).broadcast_to([group, groups, 1]);
+        let mut axes = s.to_vec();
+        axes[s.rank() - 1] = 1;
+        let (rows, last) = (spread.reshape([s[0], 1]), s.rank() - 1);
+        let channel = if s.rank() == 2 {
+            rows
+        } else {
+            rows.reshape([s[0], 1, 1, 1]).broadcast_to(&axes[..])
+        };
+        activation.apply(&concat(&[x, &channel], last))
+    }
+
+    fn deep_clone(&self) -> Layer {
+        (*self).into()
+    }
+
+    fn batch_dependence(&self) -> Option<&'static str> {
+        Some("MinibatchStdDev")
+    }
+}
+
+/// Minibatch standard deviation in a recipe.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MinibatchStddevConfig {
+    /// Samples in a group.
+    pub group: usize,
+}
+
+impl LayerSpec for MinibatchStddevConfig {
+    fn plan(&self, input: &LayerInput<'_>) -> Result<LayerPlan, String> {
+        let group = self.group;
+        check_count("group", group, MAX_UNITS)?;
+        let len = input.len() as u64;
+        let memory = ActivationMemory { inside: len, busy: 2 * len, ..ActivationMemory::default() };
+        let output = input.with_channels(input.channels() + 1);
+        let summary = format!("MinibatchStdDev of {group}");
+        let plan = input.plan(output, summary, move || MinibatchStdDev::new(group).into());
+        Ok(LayerPlan { memory, ..plan })
+    }
+}
