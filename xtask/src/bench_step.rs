@@ -104,7 +104,8 @@ pub fn run(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build()?;
     let report = pool.install(|| measure(options)).map_err(|e| e.to_string())?;
     println!(
-        "{} {}x{}x{} batch {} on {}, {} threads: {:.3} s/step, {:.1} images/s, peak {:.0} MiB (tensors {:.0} MiB)",
+        "{} {}x{}x{} batch {} on {}, {} threads: {:.3} s/step, {:.1} images/s, peak {:.0} MiB \
+         (tensors {:.0} MiB)",
         report.recipe,
         report.image,
         report.image,

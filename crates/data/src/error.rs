@@ -113,7 +113,8 @@ pub enum DataError {
     },
     /// The numbers of images and labels differ.
     #[error(
-        "{images} images in {images_path:?} but {labels} labels in {labels_path:?}: the two files do not belong together"
+        "{images} images in {images_path:?} but {labels} labels in {labels_path:?}: the two files \
+         do not belong together"
     )]
     LabelCount {
         /// The file of images.
@@ -127,7 +128,8 @@ pub enum DataError {
     },
     /// A folder or archive holds no image.
     #[error(
-        "no images in {path:?} ({files} other files found; known formats: png, jpeg, gif, bmp, webp, tiff, pnm, tga, qoi)"
+        "no images in {path:?} ({files} other files found; known formats: png, jpeg, gif, bmp, \
+         webp, tiff, pnm, tga, qoi)"
     )]
     NoImages {
         /// The folder or archive.
@@ -137,7 +139,8 @@ pub enum DataError {
     },
     /// More than 10 % of the images cannot be decoded.
     #[error(
-        "{bad} of {total} images in {path:?} cannot be decoded (at most 10 % may be bad), the first being {first}"
+        "{bad} of {total} images in {path:?} cannot be decoded (at most 10 % may be bad), the \
+         first being {first}"
     )]
     TooManyBad {
         /// The file or folder.
@@ -187,7 +190,8 @@ pub enum DataError {
     Preprocess(#[from] PreprocessProblem),
     /// An option of face extraction is out of range.
     #[error(
-        "bad face options: a size of {min_size} pixels, a score of {min_score}, a margin of {margin} (the size must be at least {least}, the score above 0, the margin from 0 to 10)"
+        "bad face options: a size of {min_size} pixels, a score of {min_score}, a margin of \
+         {margin} (the size must be at least {least}, the score above 0, the margin from 0 to 10)"
     )]
     FaceOptions {
         /// The smallest box.
@@ -214,7 +218,8 @@ pub enum DataError {
     EmptyBatch,
     /// A saved cursor does not fit the dataset.
     #[error(
-        "the saved position is batch {batch} of an epoch of {batches} batches: the data or the batch size changed since it was saved"
+        "the saved position is batch {batch} of an epoch of {batches} batches: the data or the \
+         batch size changed since it was saved"
     )]
     Cursor {
         /// The cursor's batch.
@@ -339,7 +344,8 @@ pub enum PreprocessProblem {
     },
     /// The length that the shorter side is resized to.
     #[error(
-        "a shorter side of {side} pixels: it must be from {least}, the images' larger side, to {largest}"
+        "a shorter side of {side} pixels: it must be from {least}, the images' larger side, to \
+         {largest}"
     )]
     MinSide {
         /// The length.
@@ -351,7 +357,8 @@ pub enum PreprocessProblem {
     },
     /// A length for the shorter side without cropping.
     #[error(
-        "a shorter side of {side} pixels without cropping: the center of a larger image is taken only where images are cropped"
+        "a shorter side of {side} pixels without cropping: the center of a larger image is taken \
+         only where images are cropped"
     )]
     MinSideWithoutCrop {
         /// The length.
@@ -365,7 +372,8 @@ pub enum PreprocessProblem {
 pub enum IdxProblem {
     /// A gzipped file that is too long to be unpacked into memory.
     #[error(
-        "it unpacks to {bytes} bytes, more than {limit}: gunzip it, since a plain file is read in place"
+        "it unpacks to {bytes} bytes, more than {limit}: gunzip it, since a plain file is read in \
+         place"
     )]
     TooLong {
         /// The number of its elements.

@@ -176,7 +176,9 @@ impl<'a> PackWriter<'a> {
                 .and_then(|()| stream.read_exact(&mut found))
                 .map_err(|error| self.failed(error))?;
             if found != head {
-                let problem = "it was begun from other images or for another shape: delete it, or choose another name".to_owned();
+                let problem = "it was begun from other images or for another shape: delete it, or \
+                    choose another name"
+                    .to_owned();
                 return Err(DataError::malformed(FORMAT_NAME, &self.part, problem));
             }
             let mut record = vec![0; self.layout.record()];

@@ -28,7 +28,8 @@ pub use imaging::ResizeFilter;
 pub enum ResampleError {
     /// A buffer's length does not match its size, or is 0.
     #[error(
-        "cannot resize: {pixels} and {out} bytes for {from:?} and {to:?} pixels of {channels} channels"
+        "cannot resize: {pixels} and {out} bytes for {from:?} and {to:?} pixels of {channels} \
+         channels"
     )]
     Lengths {
         /// Bytes of the source.

@@ -17,7 +17,8 @@ pub fn garments(options: &Options) -> Result<(), Box<dyn Error>> {
     for (section, rows) in OPTIONS.iter().chain(REVERSED) {
         write!(
             text,
-            "\n{section}\n\n| flags | Fréchet distance | precision | recall |\n| --- | --- | --- | --- |\n"
+            "\n{section}\n\n| flags | Fréchet distance | precision | recall |\n| --- | --- | --- \
+             | --- |\n"
         )?;
         for flags in std::iter::once(&"").chain(*rows) {
             writeln!(text, "{}", line(options, flags)?)?;
@@ -28,7 +29,8 @@ pub fn garments(options: &Options) -> Result<(), Box<dyn Error>> {
 
 /// Writes the table of docs/toy.md.
 pub fn grid(options: &Options) -> Result<(), Box<dyn Error>> {
-    let mut text = "\n| flags | modes of 25 | with a quarter of their fair share | high quality | reverse KL |\n| --- | --- | --- | --- | --- |\n"
+    let mut text = "\n| flags | modes of 25 | with a quarter of their fair share | high quality | \
+        reverse KL |\n| --- | --- | --- | --- | --- |\n"
         .to_owned();
     for flags in std::iter::once(&"").chain(GRID) {
         let found: GridResult =

@@ -139,7 +139,11 @@ fn parse(
     file.read_exact(&mut header)
         .map_err(|_| "it is shorter than a MAT-file's header of 128 bytes")?;
     if !header.starts_with(MAGIC) {
-        return Err("it does not start with \"MATLAB 5.0 MAT-file\": only that level is read (save it with -v7 or -v6)".into());
+        return Err(
+            "it does not start with \"MATLAB 5.0 MAT-file\": only that level is read (save \
+            it with -v7 or -v6)"
+                .into(),
+        );
     }
     if header[124..] != [0x00, 0x01, b'I', b'M'] {
         return Err(

@@ -181,7 +181,8 @@ impl RecordFile {
         let record = (label_bytes + image_len(side)) as u64;
         if length == 0 || length % record != 0 {
             let problem = format!(
-                "{length} bytes are not a whole number of records of {record} (images of {side}×{side}): truncated, or another format"
+                "{length} bytes are not a whole number of records of {record} (images of \
+                 {side}×{side}): truncated, or another format"
             );
             return Err(DataError::malformed(format, path, problem));
         }

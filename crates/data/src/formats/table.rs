@@ -33,7 +33,8 @@ impl CsvTable {
         let heads = reader.headers().map_err(bad)?.clone();
         if heads.len() < 2 {
             let problem =
-                "it has no attribute: its first line must name a column `file` and one or more others, with commas between"
+                "it has no attribute: its first line must name a column `file` and one or more \
+                 others, with commas between"
                     .to_owned();
             return Err(DataError::malformed(FORMAT_NAME, path, problem));
         }
@@ -79,7 +80,10 @@ impl AttributeTable {
             let cells: Vec<&str> = records.iter().map(|record| &record[k]).collect();
             let (column, values) = column(head, &cells).map_err(|row| {
                 let line = records[row].position().map_or(0, csv::Position::line);
-                bad(format!("line {line} leaves {head:?} empty, a column of numbers: fill it in, or use words in it"))
+                bad(format!(
+                    "line {line} leaves {head:?} empty, a column of numbers: fill it in, \
+                    or use words in it"
+                ))
             })?;
             columns.push(column);
             by_column.push(values);

@@ -222,7 +222,8 @@ impl<R: Read> Read for LimitedReader<R> {
             None => {
                 let mib = self.limit >> 20;
                 let problem = format!(
-                    "it unpacks to more than {mib} MiB: gunzip it, since a plain .tar may have any length"
+                    "it unpacks to more than {mib} MiB: gunzip it, since a plain .tar may have \
+                     any length"
                 );
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
             }

@@ -94,7 +94,8 @@ impl ZipFiles {
         }
         if total > length.saturating_mul(MAX_DEFLATE_RATIO) {
             return Err(bad(format!(
-                "its files would unpack to {total} bytes, more than {length} bytes can hold: a zip bomb"
+                "its files would unpack to {total} bytes, more than {length} bytes can hold: a \
+                 zip bomb"
             )));
         }
         Ok((Self { archive, files }, members))

@@ -27,10 +27,12 @@ impl PackedSource {
         let as_io = |error| DataError::Io { path: path.to_owned(), error };
         let (file, footer) = read_footer(path)?;
         #[expect(unsafe_code, reason = "a file is mapped")]
-        // SAFETY: the mapped file must not change. `data` writes such files under temporary names and
-        // never changes a finished one, and the documentation of the format demands the same of others.
+        // SAFETY: the mapped file must not change. `data` writes such files under temporary names
+        // and never changes a finished one, and the documentation of the format demands the same of
+        // others.
         let map = unsafe { Mmap::map(&file) }.map_err(as_io)?;
-        // Shuffled reads gain nothing from the system's read-ahead. Only a hint: a failure is harmless.
+        // Shuffled reads gain nothing from the system's read-ahead. Only a hint: a failure is
+        // harmless.
         #[cfg(unix)]
         let _ = map.advise(memmap2::Advice::Random);
         Ok(Self { path: path.to_owned(), map, layout: footer.layout(), footer })
