@@ -196,7 +196,7 @@ def classes():
 SHAPES = {"weight": (7, 5), "bias": (3,)}
 
 
-def optimisers():
+def optimizers():
     optim = torch.optim
     adam = {"rule": "adam", "beta1": 0.5, "beta2": 0.99, "eps": 1e-8}
     rms = {"rule": "rms-prop", "alpha": 0.9, "eps": 1e-6}
@@ -212,7 +212,7 @@ def optimisers():
         "rms_prop_momentum": (optim.RMSprop, {**rms, "momentum": 0.5}, 1e-2, 0.05, {"v": "square_avg", "momentum": "momentum_buffer"}),
     }
     steps = 6
-    for name, (optimiser, rule, lr, weight_decay, memory) in table.items():
+    for name, (optimizer, rule, lr, weight_decay, memory) in table.items():
         case = f"optimiser.{name}"
         rng = rng_for(case)
         params = {key: normal(rng, shape) for key, shape in SHAPES.items()}
@@ -221,7 +221,7 @@ def optimisers():
         if rule["rule"] == "adam":
             options["betas"] = (rule["beta1"], rule["beta2"])
             memory = {"m": "exp_avg", "v": "exp_avg_sq"}
-        run = optimiser(tracked.values(), lr=lr, weight_decay=weight_decay, foreach=False, **options)
+        run = optimizer(tracked.values(), lr=lr, weight_decay=weight_decay, foreach=False, **options)
         record(case, **{f"param__{key}": value for key, value in params.items()})
         # As in Goodfellow et al. 2014 (goodfeli/adversarial), in fewer steps.
         rates = [[lr / 1.2**step, 0.5 + 0.2 * step / steps] for step in range(steps)] if name == "momentum_rises" else []
@@ -328,7 +328,7 @@ def augmentation():
 
 
 if __name__ == "__main__":
-    for family in [objectives, penalties, features, classes, optimisers, clipping, history, augmentation]:
+    for family in [objectives, penalties, features, classes, optimizers, clipping, history, augmentation]:
         family()
     write_tensors(OUT + ".safetensors", tensors)
     write_json(OUT + ".json", cases)

@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::archive_reader::{ArchiveMember, ArchiveReader, read_text};
 use super::classes::ClassLabels;
 use super::table::{self, AttributeTable};
 use super::{classes, webdataset};
@@ -14,28 +15,6 @@ use crate::attributes::{self, Attributes};
 use crate::decode::has_image_extension;
 use crate::error::DataError;
 use crate::source::{EncodedStore, Split};
-
-/// Access to the contents of an archive's files.
-pub(super) trait ArchiveReader: Send + Sync {
-    /// The format's name, for messages.
-    fn format(&self) -> &'static str;
-
-    /// The content of a file, at most [`MAX_DECODED_BYTES`](crate::MAX_DECODED_BYTES).
-    fn read(&self, number: usize) -> Result<Vec<u8>, String>;
-
-    /// Frees the memory that only `read` needs.
-    fn drop_cache(&mut self) {}
-}
-
-/// A file in an archive.
-#[derive(Debug)]
-pub(crate) struct ArchiveMember {
-    /// The index of its archive, where several archives are one dataset.
-    pub shard: u32,
-    pub name: String,
-    /// Its index in the archive reader.
-    pub number: usize,
-}
 
 /// The images of one split of an archive.
 pub(super) struct ArchiveSource {
@@ -47,7 +26,7 @@ pub(super) struct ArchiveSource {
 }
 
 impl ArchiveSource {
-    /// Finds the images of `split` among the files, whose names come from [`checked_name`].
+    /// Finds the images of `split` among the files, whose names come from [`checked_name`](super::archive_reader::checked_name).
     pub fn new(
         path: &Path,
         container: Box<dyn ArchiveReader>,
@@ -130,51 +109,6 @@ impl EncodedStore for ArchiveSource {
     fn drop_cache(&mut self) {
         self.container.drop_cache();
     }
-}
-
-/// The name of a file, with `/` between its components. The error is the reason for which an
-/// archive with such a name is refused.
-///
-/// Nothing is written under these names, but a malicious archive must not become training data.
-pub(crate) fn checked_name(bytes: &[u8]) -> Result<String, String> {
-    let shown = String::from_utf8_lossy(bytes);
-    let Ok(name) = std::str::from_utf8(bytes) else {
-        return Err(format!("the name of {shown:?} is not UTF-8: rename it and repack"));
-    };
-    let name = name.replace('\\', "/");
-    let drive = name.as_bytes().get(1) == Some(&b':') && name.as_bytes()[0].is_ascii_alphabetic();
-    if name.starts_with('/') || drive {
-        return Err(format!("it holds {shown:?}, an absolute path: repack it with relative ones"));
-    }
-    if name.split('/').any(|part| part == "..") {
-        return Err(format!(
-            "it holds {shown:?}, a path that leads out of it: repack it without `..`"
-        ));
-    }
-    if name.contains('\0') {
-        return Err(format!("it holds {shown:?}, a name with a zero byte"));
-    }
-    Ok(name
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .collect::<Vec<_>>()
-        .join("/"))
-}
-
-/// The content of a text file.
-pub(super) fn read_text(
-    path: &Path,
-    container: &dyn ArchiveReader,
-    member: &ArchiveMember,
-) -> Result<Vec<u8>, DataError> {
-    let bad = |reason| {
-        DataError::malformed(
-            container.format(),
-            path,
-            format!("cannot read {:?}: {reason}", member.name),
-        )
-    };
-    container.read(member.number).map_err(bad)
 }
 
 fn attributes_of(

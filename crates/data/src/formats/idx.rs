@@ -16,15 +16,13 @@ use flate2::bufread::MultiGzDecoder;
 use rawzip::{FileReader, ReaderAt as _};
 use sha2::{Digest as _, Sha256};
 
-use super::idx_files::{self, IdxFiles};
+use super::idx_files::{self, IdxFiles, UNSIGNED_BYTE};
 use super::{
     Candidate, Confidence, Format, MAX_DEFLATE_RATIO, MAX_UNPACKED_BYTES, is_gzip, read_start,
 };
 use crate::decode::{DecodedImage, MAX_SIDE, one_line};
 use crate::error::{DataError, IdxProblem};
 use crate::source::{Digest, Source};
-
-const UNSIGNED_BYTE: u8 = 8;
 
 pub(crate) static FORMAT: Format = Format {
     name: "idx",
@@ -43,7 +41,9 @@ fn detect(candidate: &Candidate<'_>) -> Result<Option<Confidence>, DataError> {
     let found = match &candidate.start {
         None => !idx_files::image_files(candidate.path)?.is_empty(),
         // A file named idx is one, so that a damaged magic number is reported as such.
-        Some(start) => starts_like_idx(start) || idx_files::has_idx_file_name(candidate.path),
+        Some(start) => {
+            idx_files::starts_like_idx(start) || idx_files::has_idx_file_name(candidate.path)
+        }
     };
     Ok(Confidence::Likely.when(found))
 }
@@ -194,26 +194,6 @@ impl Source for IdxSource {
             *pixels = Vec::new();
         }
     }
-}
-
-/// Whether the (unpacked) file starts with an idx magic number of any element type and 1 to 4
-/// dimensions.
-fn starts_like_idx(start: &[u8]) -> bool {
-    matches!(unpacked_magic(start), Some([0, 0, 0x08 | 0x09 | 0x0B..=0x0E, 1..=4]))
-}
-
-/// Whether the (unpacked) file starts with the magic number of images.
-pub(super) fn starts_like_images(path: &Path) -> bool {
-    read_start(path).is_ok_and(|start| unpacked_magic(&start) == Some([0, 0, UNSIGNED_BYTE, 3]))
-}
-
-fn unpacked_magic(start: &[u8]) -> Option<[u8; 4]> {
-    if !is_gzip(start) {
-        return start.first_chunk().copied();
-    }
-    let mut magic = [0; 4];
-    MultiGzDecoder::new(start).read_exact(&mut magic).ok()?;
-    Some(magic)
 }
 
 /// Reads a file of one dimension.

@@ -3,12 +3,18 @@
 //! `train-images-idx3-ubyte.gz` belongs with `train-labels-idx1-ubyte.gz`, `t10k-…` is the test
 //! split; `.gz` may be missing on either, and a dot may replace the dash before `idx3`.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{idx, io, no_split};
+use flate2::bufread::MultiGzDecoder;
+
+use super::{io, is_gzip, no_split, read_start};
 use crate::decode::has_image_extension;
 use crate::error::DataError;
 use crate::source::Split;
+
+/// The type byte of unsigned bytes in an idx header.
+pub(super) const UNSIGNED_BYTE: u8 = 8;
 
 /// How many files of a folder, without those named as images, are opened to look for a magic
 /// number.
@@ -85,9 +91,29 @@ pub(super) fn image_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
         }
         looked += 1;
         // A file that cannot be read is skipped; if no other is found, that is reported.
-        looked <= LOOKED_INTO && idx::starts_like_images(path)
+        looked <= LOOKED_INTO && starts_like_images(path)
     });
     Ok(files)
+}
+
+/// Whether the (unpacked) file starts with an idx magic number of any element type and 1 to 4
+/// dimensions.
+pub(super) fn starts_like_idx(start: &[u8]) -> bool {
+    matches!(unpacked_magic(start), Some([0, 0, 0x08 | 0x09 | 0x0B..=0x0E, 1..=4]))
+}
+
+/// Whether the (unpacked) file starts with the magic number of images.
+fn starts_like_images(path: &Path) -> bool {
+    read_start(path).is_ok_and(|start| unpacked_magic(&start) == Some([0, 0, UNSIGNED_BYTE, 3]))
+}
+
+fn unpacked_magic(start: &[u8]) -> Option<[u8; 4]> {
+    if !is_gzip(start) {
+        return start.first_chunk().copied();
+    }
+    let mut magic = [0; 4];
+    MultiGzDecoder::new(start).read_exact(&mut magic).ok()?;
+    Some(magic)
 }
 
 /// Whether the name is that of an idx file.

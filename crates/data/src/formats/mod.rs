@@ -4,7 +4,8 @@
 //! opening, image shape), one line in [`FORMATS`] with its `mod`, and a fixture with a test.
 //! Prefixes (`idx:PATH`), detection and the program's help are computed from the registry.
 
-pub(crate) mod archive;
+mod archive;
+pub(crate) mod archive_reader;
 pub(crate) mod celeba;
 pub(crate) mod cifar;
 mod classes;

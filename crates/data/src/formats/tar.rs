@@ -13,7 +13,8 @@ use flate2::bufread::MultiGzDecoder;
 use rawzip::{FileReader, ReaderAt as _};
 use tar::{Archive, Entry};
 
-use super::archive::{ArchiveMember, ArchiveReader, ArchiveSource, checked_name};
+use super::archive::ArchiveSource;
+use super::archive_reader::{ArchiveMember, ArchiveReader, checked_name};
 use super::{
     Candidate, Confidence, Format, MAX_UNPACKED_BYTES, any_shape, has_extension, io as io_error,
     is_gzip, no_split,

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::archive::{ArchiveMember, ArchiveReader, read_text};
+use super::archive_reader::{ArchiveMember, ArchiveReader, read_text};
 use super::check_labels;
 use super::classes::ClassLabels;
 use crate::decode::one_line;

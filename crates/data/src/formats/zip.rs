@@ -14,7 +14,8 @@ use rawzip::{
     ZipArchiveEntryWayfinder,
 };
 
-use super::archive::{ArchiveMember, ArchiveReader, ArchiveSource, checked_name};
+use super::archive::ArchiveSource;
+use super::archive_reader::{ArchiveMember, ArchiveReader, checked_name};
 use super::{Confidence, Format, MAX_DEFLATE_RATIO, any_shape, has_extension, io};
 use crate::decode::{MAX_DECODED_BYTES, one_line};
 use crate::error::DataError;

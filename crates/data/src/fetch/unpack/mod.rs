@@ -89,7 +89,7 @@ struct UnpackTarget {
 }
 
 impl UnpackTarget {
-    /// The path for the archive's `name`, which was [checked](formats::archive::checked_name); its
+    /// The path for the archive's `name`, which was [checked](formats::archive_reader::checked_name); its
     /// parent folder is created.
     fn place(&mut self, name: &str) -> Result<PathBuf, UnpackError> {
         self.files_left = self
