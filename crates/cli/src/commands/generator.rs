@@ -21,7 +21,7 @@ pub struct GeneratorArgs {
     /// Batch norm statistics [default: running; recalibrated if the weights have none].
     #[arg(long, value_enum)]
     bn: Option<BatchNormMode>,
-    /// Images per batch.
+    /// Batch size in images.
     #[arg(long, value_name = "N", default_value_t = 64,
         value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: u32,

@@ -148,27 +148,42 @@ fn opening(arg: &Arg) -> String {
 type Meaning = (BTreeSet<String>, String, String);
 
 fn meaning(arg: &Arg) -> Meaning {
-    let names = arg.get_value_names().into_iter().flatten();
+    let takes_value = !matches!(arg.get_action(), ArgAction::SetTrue);
+    let names = arg.get_value_names().into_iter().flatten().filter(|_| takes_value);
     let alternatives = names.flat_map(|name| name.split('|')).map(str::to_owned).collect();
     (alternatives, kind(arg), opening(arg))
 }
 
-/// Whether value names share an alternative, kinds are equal and one opening continues the other.
-fn agree((values, kind, help): &Meaning, (other_values, other_kind, other_help): &Meaning) -> bool {
-    let texts = [kind, other_kind].iter().any(|kind| *kind == "recipe value");
+/// Flags whose kind of value differs between commands, with the reason.
+const KINDS_DIFFER: [&str; 2] = [
+    // A generator and a discriminator offer different statistics.
+    "bn",
+    // `train` takes the kind of condition, the others its vectors.
+    "condition",
+];
+
+/// Whether value names share an alternative, kinds are equal and both openings start with the same
+/// two words.
+fn agree(
+    name: &str,
+    (values, kind, help): &Meaning,
+    (other_values, other_kind, other_help): &Meaning,
+) -> bool {
+    let same_kind = KINDS_DIFFER.contains(&name) || kind == other_kind;
+    let words = help.split(' ').zip(other_help.split(' ')).take(2);
     (values == other_values || !values.is_disjoint(other_values))
-        && (texts || kind == other_kind)
-        && (help.starts_with(other_help.as_str()) || other_help.starts_with(help.as_str()))
+        && (same_kind || [kind, other_kind].iter().any(|kind| *kind == "recipe value"))
+        && words.fold(true, |same, (word, other)| same && word == other)
 }
 
 fn kind(arg: &Arg) -> String {
+    if let ArgAction::SetTrue = arg.get_action() {
+        return "switch".into();
+    }
     let id = arg.get_value_parser().type_id();
     // The recipe checks the values of these flags.
     if super::train::is_recipe_flag(arg.get_id().as_str()) && id == TypeId::of::<String>() {
         return "recipe value".into();
-    }
-    if let ArgAction::SetTrue = arg.get_action() {
-        return "switch".into();
     }
     let kinds = [
         (TypeId::of::<u32>(), "integer"),
@@ -177,6 +192,8 @@ fn kind(arg: &Arg) -> String {
         (TypeId::of::<f64>(), "number"),
         (TypeId::of::<String>(), "text"),
         (TypeId::of::<PathBuf>(), "path"),
+        (TypeId::of::<[u32; 2]>(), "size"),
+        (TypeId::of::<[usize; 2]>(), "size"),
     ];
     kinds
         .iter()
@@ -195,7 +212,7 @@ fn a_flag_means_the_same_in_every_command() {
     }
     assert!(flags.len() > 100);
     let disagree = flags.iter().flat_map(|(name, uses)| {
-        let differ = uses[1..].iter().filter(|(_, meaning)| !agree(&uses[0].1, meaning));
+        let differ = uses[1..].iter().filter(|(_, meaning)| !agree(name, &uses[0].1, meaning));
         differ.map(move |other| format!("--{name}: {:?}\n  but {other:?}", uses[0]))
     });
     let disagree: Vec<String> = disagree.collect();
@@ -209,7 +226,10 @@ fn commands_have_the_flags_that_make_sense() {
     for (flag, paths) in REQUIRED {
         for path in paths {
             let command = commands.get(*path).unwrap_or_else(|| panic!("no command {path}"));
-            if !long_flags(command).any(|(name, _)| name == flag) {
+            let has = |arg: &Arg| {
+                arg.get_long_and_visible_aliases().is_some_and(|names| names.contains(&flag))
+            };
+            if !command.get_arguments().any(has) {
                 missing.push(format!("dcgan {path} --{flag}"));
             }
         }

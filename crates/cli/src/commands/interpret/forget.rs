@@ -33,8 +33,8 @@ pub struct Args {
     /// searched for in the images.
     #[arg(long, value_name = "NAME", requires = "classifier")]
     object: Option<String>,
-    /// Classifier from `dcgan eval train-features` that detects the object, and by occlusion its
-    /// position.
+    /// Classifier of the object, from `dcgan eval train-features`: it detects the object and, by
+    /// occlusion, its position.
     #[arg(long, value_name = "FILE.safetensors", requires = "object")]
     classifier: Option<PathBuf>,
     /// Number of images with the object in which its position is searched for.

@@ -96,7 +96,7 @@ pub struct Args {
         default_value = "d,random-d,pixels,k-means"
     )]
     representations: Vec<Choice>,
-    /// Labeled images per draw [default: all for cifar10, else 1000].
+    /// Number of labeled images per draw [default: all for cifar10, else 1000].
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..),
         help_heading = "Data")]
     num_labels: Option<u32>,

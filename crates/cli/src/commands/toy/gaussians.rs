@@ -24,7 +24,7 @@ Examples:
 /// Flags of `toy ring` and `toy grid`. Those of the recipe are named as in `train`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Steps, each of --d-steps updates of D and --g-steps of G.
+    /// Number of steps, each of --d-steps updates of D and --g-steps of G.
     #[arg(
         long,
         value_name = "N",
@@ -38,7 +38,7 @@ pub struct Args {
         value_name = "N",
         value_parser = value_parser!(u32).range(2..=65536),
         help_heading = "Training",
-        help = toy_default("Points per batch", "train.batch")
+        help = toy_default("Batch size in points", "train.batch")
     )]
     batch: Option<u32>,
     /// Random seed: the same seed gives the same points, bit by bit, with any number of threads.
@@ -82,7 +82,7 @@ pub struct Args {
         value_name = "N",
         value_parser = value_parser!(u32).range(1..=8192),
         help_heading = "Model",
-        help = toy_default("Units of each hidden layer; both networks have two", "generator.width")
+        help = toy_default("Width: units of each of the two hidden layers", "generator.width")
     )]
     width: Option<u32>,
     #[arg(

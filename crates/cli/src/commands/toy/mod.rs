@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Output")]
 struct PlotArgs {
-    /// Write an animation.
+    /// Write a GIF of the run.
     #[arg(long, value_name = "FILE.gif")]
     gif: Option<PathBuf>,
     /// Write the last frame as PNG, twice as large.

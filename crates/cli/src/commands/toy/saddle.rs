@@ -12,7 +12,7 @@ use serde_json::json;
 /// Flags of `toy saddle`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Steps of each update rule.
+    /// Number of steps of each update rule.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "Training")]
     steps: u32,
     /// Learning rate of both variables.
@@ -30,10 +30,10 @@ pub struct Args {
     /// Initial point.
     #[arg(long, value_name = "X,Y", default_value = "1,1", value_parser = parse::pair, allow_hyphen_values = true, help_heading = "Training")]
     start: [f64; 2],
-    /// β of momentum and Nesterov; negative momentum has −β.
+    /// Momentum of the momentum and Nesterov rules; negative momentum has −β.
     #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = parse::decay, allow_negative_numbers = true, help_heading = "Training")]
     momentum: f64,
-    /// Adam's β₁; optimistic Adam has 0.
+    /// Adam's decay of the first moment (β₁); optimistic Adam has 0.
     #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = parse::decay, allow_negative_numbers = true, help_heading = "Training")]
     beta1: f64,
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! Default values of recipe keys for the help, read from the recipes themselves.
 
+use super::recipe_flags::default_of;
 use ::train::toy::ToySettings;
 use nn::Recipe;
 use std::sync::LazyLock;
@@ -11,15 +12,14 @@ const USUAL: &str = "torch";
 /// paper's.
 const OTHERS: [&str; 3] = ["small", "modern", "paper"];
 
-static TABLES: LazyLock<Vec<(&str, Table)>> = LazyLock::new(|| {
-    // Not `to_toml`, which omits optional keys at their default.
-    let table = |name| Some((name, Table::try_from(Recipe::preset(name).ok()?).ok()?));
-    std::iter::once(USUAL).chain(OTHERS).filter_map(table).collect()
+static RECIPES: LazyLock<Vec<(&str, Recipe)>> = LazyLock::new(|| {
+    let preset = |name| Some((name, Recipe::preset(name).ok()?));
+    std::iter::once(USUAL).chain(OTHERS).filter_map(preset).collect()
 });
 
 /// The help of a flag that sets `key`, with its default: `help [default: 64; small 128]`.
 pub fn with_default(help: &str, key: &str) -> String {
-    let mut values = TABLES.iter().map(|(name, table)| (*name, text(lookup(table, key))));
+    let mut values = RECIPES.iter().map(|(name, recipe)| (*name, text(value(recipe, key))));
     let Some((_, usual)) = values.next() else { return help.to_owned() };
     let others: Vec<String> = values
         .filter(|(_, value)| *value != usual)
@@ -31,29 +31,33 @@ pub fn with_default(help: &str, key: &str) -> String {
 
 /// The help of a toy's flag that sets `key`, with the default of the toy's recipe.
 pub fn toy_default(help: &str, key: &str) -> String {
-    static PLAIN: LazyLock<Option<Table>> =
-        LazyLock::new(|| ToySettings::plain_recipe().ok()?.to_toml().parse().ok());
-    let Some(table) = &*PLAIN else { return help.to_owned() };
-    format!("{help} [default: {}]", text(lookup(table, key)))
+    static PLAIN: LazyLock<Option<Recipe>> = LazyLock::new(|| ToySettings::plain_recipe().ok());
+    let Some(recipe) = &*PLAIN else { return help.to_owned() };
+    format!("{help} [default: {}]", text(value(recipe, key)))
 }
 
-fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
-    let (section, key) = key.split_once('.')?;
-    table.get(section)?.get(key)
+/// The value of a key: from the recipe's fields if a flag sets it, since a recipe's text omits
+/// optional keys; else from the text.
+fn value(recipe: &Recipe, key: &str) -> Option<Value> {
+    default_of(recipe, key).or_else(|| {
+        let (section, name) = key.split_once('.')?;
+        Table::try_from(recipe).ok()?.get(section)?.get(name).cloned()
+    })
 }
 
 /// A value as the flag takes it.
-fn text(value: Option<&Value>) -> String {
+fn text(value: Option<Value>) -> String {
     match value {
         None => "none".into(),
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => text,
         Some(Value::Float(value)) => value.to_string(),
         Some(Value::Array(values)) => {
-            let mut texts: Vec<String> = values.iter().map(|value| text(Some(value))).collect();
+            let mut texts: Vec<String> =
+                values.into_iter().map(|value| text(Some(value))).collect();
             texts.dedup();
             if texts.is_empty() { "none".into() } else { texts.join(",") }
         }
-        Some(Value::Table(table)) => text(table.get("kind")),
+        Some(Value::Table(table)) => text(table.get("kind").cloned()),
         Some(other) => other.to_string(),
     }
 }

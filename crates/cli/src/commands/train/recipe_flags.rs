@@ -2,6 +2,8 @@
 
 use super::defaults::{toy_default, with_default};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+use nn::Recipe;
+use toml::Value;
 
 /// How a flag's text becomes a recipe's value.
 #[derive(Clone, Copy)]
@@ -24,6 +26,8 @@ enum Form {
 struct Flag {
     name: &'static str,
     key: &'static str,
+    /// The key's value in a recipe, also if the recipe's text omits it.
+    default: fn(&Recipe) -> Option<Value>,
     form: Form,
     value_name: &'static str,
     help: &'static str,
@@ -33,16 +37,19 @@ struct Flag {
 
 use Form::{Discrimination, Plain, Range, Schedule, Switch, Words};
 
-/// Declares the table: help heading, then for each flag its help, name, recipe key, form, the name
-/// of its value, and what it stands for without a value, if it may have none.
+/// Declares the table: help heading, then for each flag its help, name, field of the recipe (`as` its
+/// key, if that is named otherwise), form, the name of its value, and what it stands for without a
+/// value, if it may have none.
 macro_rules! flags {
     ($($heading:literal: { $(
         $(#[doc = $help:literal])+
-        $name:literal => $key:literal, $form:ident($value:literal $(or $without:literal)?);
+        $name:literal => $section:ident.$field:ident $(as $key:literal)?,
+            $form:ident($value:literal $(or $without:literal)?);
     )+ })+) => {
         const FLAGS: &[(&str, &[Flag])] = &[$(($heading, &[$(Flag {
             name: $name,
-            key: $key,
+            key: [$($key,)? concat!(stringify!($section), ".", stringify!($field))][0],
+            default: |recipe| Value::try_from(&recipe.$section.$field).ok(),
             form: $form,
             value_name: $value,
             help: concat!($($help),+),
@@ -54,109 +61,109 @@ macro_rules! flags {
 flags! {
     "Loss": {
         /// Adversarial loss: minimax, non-saturating, least-squares, hinge or wasserstein
-        "loss" => "objective.loss", Plain("NAME");
+        "loss" => objective.loss, Plain("NAME");
         /// Relativistic average loss: compare each logit with the mean logit of the other kind
-        "relativistic" => "objective.relativistic", Switch("");
+        "relativistic" => objective.relativistic, Switch("");
         /// Weight of the WGAN-GP gradient penalty, from 0; 10 is usual
-        "gradient-penalty" => "objective.gradient_penalty", Plain("W");
+        "gradient-penalty" => objective.gradient_penalty, Plain("W");
         /// Weight of the R1 penalty (gradient on real images), from 0; 1 to 10 is usual
-        "r1" => "objective.r1", Plain("GAMMA");
+        "r1" => objective.r1, Plain("GAMMA");
         /// Apply R1 every N steps only, N times as strong (lazy regularization)
-        "r1-every" => "objective.r1_every", Plain("STEPS");
+        "r1-every" => objective.r1_every, Plain("STEPS");
         /// Clip D's weights to ±BOUND (WGAN), 0 for no clipping; 0.01 is usual
-        "clip-weights" => "objective.clip", Plain("BOUND");
+        "clip-weights" => objective.clip, Plain("BOUND");
         /// Weight of feature matching, which replaces G's adversarial loss; from 0
-        "feature-matching" => "objective.feature_matching", Plain("W");
+        "feature-matching" => objective.feature_matching, Plain("W");
         /// Norm of the feature-matching distance
-        "feature-norm" => "objective.feature_norm", Plain("l1|l2");
+        "feature-norm" => objective.feature_norm, Plain("l1|l2");
         /// Weight of the distance of both networks' weights from their past mean, from 0
-        "historical-averaging" => "objective.historical_averaging", Plain("W");
+        "historical-averaging" => objective.historical_averaging, Plain("W");
         /// Semi-supervised learning: D also classifies real images into their K classes
-        "semi-supervised" => "objective.semi_supervised", Switch("");
+        "semi-supervised" => objective.semi_supervised, Switch("");
         /// Number of labeled images for --semi-supervised, balanced over the classes; 0 for all
-        "num-labels" => "objective.labelled", Plain("N");
+        "num-labels" => objective.labelled, Plain("N");
     }
     "Regularization": {
         /// Target label for real images, from 0 to 1: 0.9 for one-sided label smoothing, or a range
-        "labels-real" => "labels.real", Range("P|LOW,HIGH" or "0.9,1");
+        "labels-real" => labels.real, Range("P|LOW,HIGH" or "0.9,1");
         /// Target label for generated images, from 0 to 1, or a range
-        "labels-fake" => "labels.fake", Range("P|LOW,HIGH" or "0,0.1");
+        "labels-fake" => labels.fake, Range("P|LOW,HIGH" or "0,0.1");
         /// Fraction of D's labels that are flipped, from 0 to 1
-        "label-flip" => "labels.flip", Plain("P" or "0.05");
+        "label-flip" => labels.flip, Plain("P" or "0.05");
         /// Label real images 0 and generated ones 1
-        "swap-labels" => "labels.swap", Switch("");
+        "swap-labels" => labels.swap, Switch("");
         /// Noise: standard deviation of a Gaussian on D's input images (range -1 to 1), from 0
-        "noise" => "noise.input", Plain("X");
+        "noise" => noise.input, Plain("X");
         /// Standard deviation of Gaussian noise after D's hidden layers, from 0
-        "noise-layers" => "discriminator.noise", Plain("STD");
+        "noise-layers" => discriminator.noise, Plain("STD");
         /// Number of steps over which the noise decays to 0; 0 for constant noise
-        "noise-decay" => "noise.decay_steps", Plain("STEPS");
+        "noise-decay" => noise.decay_steps, Plain("STEPS");
         /// Dropout probability after D's hidden layers, from 0 to 1
-        "dropout-d" => "discriminator.dropout", Plain("P");
+        "dropout-d" => discriminator.dropout, Plain("P");
         /// Dropout probability after G's hidden layers, from 0 to 1
-        "dropout-g" => "generator.dropout", Plain("P");
+        "dropout-g" => generator.dropout, Plain("P");
         /// DiffAugment of D's inputs: color,translation,cutout,flip
-        "augment" => "augment.policy", Words("LIST");
+        "augment" => augment.policy, Words("LIST");
         /// Group size of D's minibatch standard deviation layer, 0 for none; 4 is usual
-        "minibatch-stddev" => "discriminator.minibatch_stddev", Plain("GROUP");
+        "minibatch-stddev" => discriminator.minibatch_stddev, Plain("GROUP");
         /// Minibatch discrimination with B kernels of C dimensions; FORM is paper, mean or code
-        "minibatch-discrimination" => "discriminator.minibatch_discrimination",
+        "minibatch-discrimination" => discriminator.minibatch_discrimination,
             Discrimination("B,C[,FORM]" or "100,5");
     }
     "Model": {
         /// Normalization in G: batch, instance, layer, virtual-batch or none
-        "norm-g" => "generator.norm", Plain("NAME");
+        "norm-g" => generator.norm, Plain("NAME");
         /// Normalization in D: batch, instance, layer or none
-        "norm-d" => "discriminator.norm", Plain("NAME");
+        "norm-d" => discriminator.norm, Plain("NAME");
         /// Weight parametrization in G: plain, spectral-norm or weight-norm
-        "parametrization-g" => "generator.weights", Plain("NAME");
+        "parametrization-g" => generator.parametrization as "generator.weights", Plain("NAME");
         /// Weight parametrization in D: plain, spectral-norm or weight-norm
-        "parametrization-d" => "discriminator.weights", Plain("NAME");
+        "parametrization-d" => discriminator.parametrization as "discriminator.weights", Plain("NAME");
         /// Self-attention in G at the feature map of SIDE pixels, 0 for none
-        "attention-g" => "generator.attention", Plain("SIDE");
+        "attention-g" => generator.attention, Plain("SIDE");
         /// Self-attention in D at the feature map of SIDE pixels, 0 for none
-        "attention-d" => "discriminator.attention", Plain("SIDE");
+        "attention-d" => discriminator.attention, Plain("SIDE");
         /// Upsampling in G: transposed (convolutions) or nearest (neighbor, then a convolution)
-        "upsample" => "generator.upsample", Plain("NAME");
+        "upsample" => generator.upsample, Plain("NAME");
         /// Downsampling in D: strided (convolutions), max-pool or average-pool
-        "downsample" => "discriminator.downsample", Plain("NAME");
+        "downsample" => discriminator.downsample, Plain("NAME");
         /// Output layer of D: conv, linear or global-average
-        "head" => "discriminator.head", Plain("NAME");
+        "head" => discriminator.head, Plain("NAME");
         /// Weight initialization: normal, truncated-convolutions, orthogonal or glorot
-        "init" => "init.scheme", Plain("NAME");
+        "init" => init.scheme, Plain("NAME");
     }
     "Optimizer": {
         /// Optimizer: adam, adamw, sgd or rmsprop
-        "optimizer" => "optimizer.rule", Plain("NAME");
+        "optimizer" => optimizer.rule, Plain("NAME");
         /// Learning rate of D, if it differs from --lr (TTUR)
-        "lr-d" => "optimizer.lr_discriminator", Plain("X");
+        "lr-d" => optimizer.lr_discriminator, Plain("X");
         /// Adam's decay of the first moment, from 0 to 1
-        "beta1" => "optimizer.beta1", Plain("X");
+        "beta1" => optimizer.beta1, Plain("X");
         /// Decay of the second moment in Adam and RMSProp, from 0 to 1
-        "beta2" => "optimizer.beta2", Plain("X");
+        "beta2" => optimizer.beta2, Plain("X");
         /// Momentum of SGD and RMSProp, from 0 to 1
-        "momentum" => "optimizer.momentum", Plain("X");
+        "momentum" => optimizer.momentum, Plain("X");
         /// Momentum at the end of the run, reached linearly, from 0 to 1
-        "momentum-end" => "optimizer.momentum_end", Plain("X");
+        "momentum-end" => optimizer.momentum_end, Plain("X");
         /// Nesterov momentum
-        "nesterov" => "optimizer.nesterov", Switch("");
+        "nesterov" => optimizer.nesterov, Switch("");
         /// Weight decay, from 0: an L2 penalty, decoupled in adamw
-        "weight-decay" => "optimizer.weight_decay", Plain("X");
+        "weight-decay" => optimizer.weight_decay, Plain("X");
         /// Maximum norm of each network's gradient, 0 for no clipping
-        "clip-gradient" => "optimizer.clip_gradient", Plain("NORM");
+        "clip-gradient" => optimizer.clip_gradient, Plain("NORM");
         /// Learning rate schedule: constant, linear,from=0.5, step,every=1000,factor=0.5 or cosine,
         /// each also with warmup=STEPS
-        "schedule" => "optimizer.schedule", Schedule("KIND[,KEY=X]");
+        "schedule" => optimizer.schedule, Schedule("KIND[,KEY=X]");
         /// Updates of D per step, each on its own batch, from 1
-        "d-steps" => "train.d_steps", Plain("N");
+        "d-steps" => train.d_steps, Plain("N");
         /// Updates of G per step, from 1
-        "g-steps" => "train.g_steps", Plain("N");
+        "g-steps" => train.g_steps, Plain("N");
         /// Which network is updated first in a step: discriminator or generator
-        "update-order" => "train.first", Plain("ORDER");
+        "update-order" => train.first, Plain("ORDER");
         /// Draw new latent vectors z for every update instead of every step
-        "resample-z" => "train.fresh_latents", Switch("");
+        "resample-z" => train.fresh_latents, Switch("");
         /// Use a separate batch for every update, those of G included
-        "separate-batches" => "train.alternate", Switch("");
+        "separate-batches" => train.alternate, Switch("");
     }
 }
 
@@ -175,6 +182,11 @@ pub struct RecipeFlags {
 
 fn flags() -> impl Iterator<Item = (&'static str, &'static Flag)> {
     FLAGS.iter().flat_map(|(heading, flags)| flags.iter().map(move |flag| (*heading, flag)))
+}
+
+/// The value of a key in a recipe, if a flag sets that key.
+pub fn default_of(recipe: &Recipe, key: &str) -> Option<Value> {
+    flags().find(|(_, flag)| flag.key == key).and_then(|(_, flag)| (flag.default)(recipe))
 }
 
 /// Whether a flag sets a key of the recipe.
@@ -375,7 +387,6 @@ impl FromArgMatches for RecipeFlags {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nn::Recipe;
     use nn::loss::Labels;
 
     #[test]
