@@ -88,8 +88,8 @@ impl Report for DeviceList {
             |device: &DeviceReport| matches!(device, DeviceReport::Gpu { software: true, .. });
         lines.extend(match &self.0[1..] {
             [] => Some(
-                "no graphics adapter found: install its Vulkan driver (on Linux also libvulkan1) to \
-                 compute with it"
+                "no graphics adapter found: install its Vulkan driver (on Linux also libvulkan1) \
+                 to compute with it"
                     .to_owned(),
             ),
             gpus if gpus.iter().all(is_software) => Some(

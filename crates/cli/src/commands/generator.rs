@@ -77,8 +77,8 @@ pub struct ConditionArgs {
     #[arg(long, value_name = "CLASS|all", allow_negative_numbers = true,
         conflicts_with_all = ["attr", "condition"])]
     class: Option<String>,
-    /// Attribute to generate, such as smiling=1 or gender=female; attributes not given are 0. May be
-    /// given several times.
+    /// Attribute to generate, such as smiling=1 or gender=female; attributes not given are 0. May
+    /// be given several times.
     #[arg(long, value_name = "NAME=VALUE", conflicts_with = "condition")]
     attr: Vec<String>,
     /// Condition vectors, a tensor [1, K] or [N, K] (named "condition" if the file has several).
@@ -114,7 +114,8 @@ impl Conditions {
             known => {
                 let file = self.file.as_deref().unwrap_or(Path::new(""));
                 return Err(CliError::Usage(format!(
-                    "--condition {file:?} holds {known} vectors for {count} images: give 1, or --count {known}"
+                    "--condition {file:?} holds {known} vectors for {count} images: give 1, or \
+                     --count {known}"
                 )));
             }
         };

@@ -18,16 +18,16 @@ const LARGE: usize = 48;
 pub struct PreprocessArgs {
     /// Image size, such as 28, 32, 64 or 48x64: each side 4 to 15 times a power of 2.
     ///
-    /// The default is the images' own size if all have one below 48 or come from a packed file, else
-    /// the size in the recipe.
+    /// The default is the images' own size if all have one below 48 or come from a packed file,
+    /// else the size in the recipe.
     #[arg(long, value_name = "N|HxW", value_parser = parse::image_size)]
     pub image: Option<[usize; 2]>,
     /// Image channels: 1 (gray), 3 (RGB) or 4 (RGBA) [default: the images' own in datasets of one
     /// shape such as MNIST and CIFAR, else 3].
     #[arg(long, value_name = "1|3|4", value_parser = parse::channels)]
     pub channels: Option<usize>,
-    /// Fit: how images of another size are brought to --image [default: crop; pad for datasets of one
-    /// size up to a sixth smaller (28 in 32)].
+    /// Fit: how images of another size are brought to --image [default: crop; pad for datasets of
+    /// one size up to a sixth smaller (28 in 32)].
     #[arg(long, value_enum)]
     pub fit: Option<Fit>,
     /// Center crop before resizing, in pixels of the original: 108, 140 or 160 for CelebA [default:
@@ -162,10 +162,12 @@ impl PreprocessArgs {
         }
     }
 
-    /// The preprocessing of `spec` for the recipe called `name`, or the default one for the dataset.
+    /// The preprocessing of `spec` for the recipe called `name`, or the default one for the
+    /// dataset.
     ///
     /// # Errors
-    /// Returns an error if the data are missing, the recipe is unknown or flags contradict each other.
+    /// Returns an error if the data are missing, the recipe is unknown or flags contradict each
+    /// other.
     pub fn of_recipe(&self, name: Option<&str>, spec: &DataSpec) -> Result<Preprocess, CliError> {
         let known = DatasetInfo::of(spec)?;
         let recipe = self.recipe(name, &known, None)?;
@@ -185,7 +187,8 @@ impl PreprocessArgs {
         }
     }
 
-    /// The preprocessing of a packed file, mirrored or not; flags and the recipe must agree with it.
+    /// The preprocessing of a packed file, mirrored or not; flags and the recipe must agree with
+    /// it.
     fn as_prepared(
         &self,
         prepared: &Preprocess,

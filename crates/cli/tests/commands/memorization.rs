@@ -55,7 +55,7 @@ fn duplicates_are_found_told_and_left_out() {
     place.refused(
         1,
         &[&dedup[..], &["--out", "clean", "--force"]].concat(),
-        &["\"clean\" is a folder that is there already"],
+        &["\"clean\" is an existing folder"],
     );
     // What a command left that was cut off is no set, and is not taken for one.
     assert!(!place.path("clean.partial").exists());
@@ -63,7 +63,7 @@ fn duplicates_are_found_told_and_left_out() {
     place.refused(
         1,
         &[&dedup[..], &["--out", "other"]].concat(),
-        &["other.partial", "cut off", "remove"],
+        &["other.partial", "interrupted", "remove"],
     );
 }
 

@@ -58,7 +58,7 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
         (&[120, 96][..], &[120][..])
     );
     assert!(
-        text.contains("8x8x2") && text.contains("96 numbers for each of 120 pictures"),
+        text.contains("8x8x2") && text.contains("96 features for each of 120 images"),
         "{text}"
     );
     assert_eq!(all["labels"].as_i64().unwrap()[59..61], [0, 1]);
@@ -71,7 +71,7 @@ fn features_are_written_with_labels_and_do_not_depend_on_how_many() {
     }
     let (random, _) = features("random.safetensors", &["--untrained", "--seed", "4"]);
     assert_ne!(random["features"], all["features"]);
-    let (of_pictures, _) = features("pictures.safetensors", &["--bn", "pictures"]);
+    let (of_pictures, _) = features("pictures.safetensors", &["--bn-d", "images"]);
     assert_ne!(of_pictures["features"], all["features"]);
     let again = ["features", "--checkpoint", "run", "--data", "kinds", "--out", "all.safetensors"];
     place.refused(1, &again, &["all.safetensors", "--force"]);
@@ -109,7 +109,7 @@ fn representations_are_compared_by_draws_of_labels() {
         "cpu",
     ];
     let few = [
-        "--labels",
+        "--num-labels",
         "20",
         "--validation",
         "40",
@@ -143,20 +143,22 @@ fn representations_are_compared_by_draws_of_labels() {
         serde_json::from_slice(&fs::read(place.path("all.json")).unwrap()).unwrap();
     assert_eq!(written, rows);
     assert_eq!(run(&["--json"]).json(), rows);
-    let table = run(&["--features", "pixels", "--standardise"]).out;
+    let table = run(&["--representations", "pixels", "--standardize"]).out;
     assert!(
         table.contains("pixels") && table.contains("over 3 draws") && !table.contains("random D"),
         "{table}"
     );
-    let same = run(&["--features", "pixels,pixels"]).out;
+    let same = run(&["--representations", "pixels,pixels"]).out;
     assert!(
-        same.contains("pixels beside pixels: +0.00 ± 0.00 points, draw by draw; better in 0 of 3"),
+        same.contains(
+            "pixels compared with pixels: +0.00 ± 0.00 points, draw by draw; better in 0 of 3"
+        ),
         "{same}"
     );
     // All labels, once.
     let all = place.ok(&[
         &probe[..5],
-        &["--protocol", "cifar10", "--validation", "40", "--json", "--features", "d"],
+        &["--protocol", "cifar10", "--validation", "40", "--json", "--representations", "d"],
     ]
     .concat());
     assert_eq!(all.json()[0]["labels"], 80);

@@ -13,12 +13,13 @@ use std::path::PathBuf;
 pub struct Args {
     #[command(flatten)]
     spec: SpecArgs,
-    /// Output path: a new or empty folder for the faces, 000000.png, 000001.png …, and their boxes in
-    /// faces.csv.
+    /// Output path: a new or empty folder for the faces, 000000.png, 000001.png …, and their boxes
+    /// in faces.csv.
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: PathBuf,
     /// Keep faces whose box has at least this side, in pixels.
-    #[arg(long, value_name = "N", default_value_t = FaceOptions::default().min_size, value_parser = clap::value_parser!(u32).range(20..=16384))]
+    #[arg(long, value_name = "N", default_value_t = FaceOptions::default().min_size,
+        value_parser = clap::value_parser!(u32).range(20..=16384))]
     min_size: u32,
     /// Keep faces of at least this confidence: values near 2 find more faces and more false ones.
     #[arg(long, value_name = "X", default_value_t = FaceOptions::default().min_score)]

@@ -16,8 +16,8 @@ pub struct Args {
     /// mnist, fashion-mnist, cifar-10, cifar-100, svhn, svhn-extra, stl-10 or celeba.
     #[arg(value_name = "NAME")]
     name: String,
-    /// Output path: the folder of datasets, in which this one gets a folder [default: DCGAN_DATASETS,
-    /// else datasets].
+    /// Output path: the folder of datasets, in which this one gets a folder [default:
+    /// DCGAN_DATASETS, else datasets].
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
     /// URL prefix to download the files from, instead of the dataset's own server.

@@ -56,7 +56,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 #[derive(clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct SpecArgs {
-    /// Dataset: a name of `dcgan data list`, a folder or archive of images, or a dataset's own files.
+    /// Dataset: a name of `dcgan data list`, a folder or archive of images, or a dataset's own
+    /// files.
     #[arg(value_name = "SPEC")]
     spec: Option<String>,
     /// Dataset: the same as SPEC.

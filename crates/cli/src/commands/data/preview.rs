@@ -28,10 +28,12 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "train")]
     split: Split,
     /// Number of images, at most all of the split.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
     /// Columns of the grid.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Output")]
+    #[arg(long, value_name = "N", default_value_t = 8, help_heading = "Output",
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
     columns: u32,
     /// Random seed of the epoch's order: the images are the first of a run with this seed.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]

@@ -2,6 +2,7 @@
 
 use super::fake::Fake;
 use super::train_features::{of_dataset, unmirrored};
+use crate::commands::checkpoint::{self, ModelArgs};
 use crate::commands::device::DeviceArgs;
 use crate::commands::flags::{ForceArg, JsonArg, SeedArg};
 use crate::commands::preprocess::{DatasetInfo, PreprocessArgs, open_dataset};
@@ -11,7 +12,7 @@ use crate::render::with_progress;
 use crate::report::{self, Report, table};
 use crate::{cache, output};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::value_parser;
+use clap::{ArgGroup, value_parser};
 use data::{DataSpec, Dataset, Preprocess, Split};
 use eval::EvalError;
 use eval::feature_network::{DiscriminatorExtractor, FeatureExtractor, FeatureNetwork};
@@ -54,15 +55,22 @@ const BLUE: FrameColor = [-0.7, 0.0, 1.0];
 /// Flags of `eval`.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
+#[command(group(ArgGroup::new("generated").args(["fake", "checkpoint", "model"]).required(true)))]
 pub struct CompareArgs {
     /// Real images: a dataset, as for `dcgan train --data` [default: the training set of the --fake
     /// checkpoint].
     #[arg(long, value_name = "SPEC", help_heading = "Data")]
     real: Option<String>,
-    /// Generated images: a checkpoint, a run directory, model:NAME of a built-in model, a dataset, or
-    /// noise.
-    #[arg(long, value_name = "CHECKPOINT|RUNDIR|SPEC", required = true, help_heading = "Data")]
+    /// Generated images: a checkpoint, a run directory, model:NAME of a built-in model, a dataset,
+    /// or noise.
+    #[arg(long, value_name = "CHECKPOINT|RUNDIR|SPEC", help_heading = "Data")]
     fake: Option<String>,
+    /// Checkpoint file, or run directory (its newest valid checkpoint), of the generator; instead
+    /// of --fake.
+    #[arg(long, value_name = "PATH|RUNDIR", help_heading = "Model")]
+    checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Split of the dataset of real images.
     #[arg(long, value_enum, default_value = "train", help_heading = "Data")]
     split: Split,
@@ -120,10 +128,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     let json = args.json.json;
     require_files(args.force.force, [("--grid", args.grid.as_deref(), "png")])?;
     let device = args.device.open()?;
-    let Some(fake_name) = &args.fake else {
-        return Err(CliError::Usage("--fake: name the generated images".into()));
-    };
-    let fake = Fake::open(fake_name, &device)?;
+    let (fake_name, fake) = open_fake(args, &device)?;
     let real_name = real_name(args, &fake)?;
     let recipe = recipe(args, &real_name, &fake)?;
     let preprocess = preprocess(args, &real_name, &recipe, &fake)?;
@@ -190,7 +195,7 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     let report = CompareReport {
         features: extractor.id(),
         real: format!("{real_name} ({})", args.split.name()),
-        fake: fake_name.clone(),
+        fake: fake_name,
         count_real: counts[0],
         count_fake: counts[1],
         conditions: conditional.then_some(conditions),
@@ -207,8 +212,8 @@ pub fn run(args: &CompareArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Real images, evenly spaced over the dataset; generated ones; and for each of those the real image
-/// nearest in features.
+/// Real images, evenly spaced over the dataset; generated ones; and for each of those the real
+/// image nearest in features.
 fn sheet(
     [real_source, fake_source]: [&ImageSource<'_>; 2],
     [real, fake]: [&FeatureSet; 2],
@@ -242,6 +247,20 @@ fn metrics(args: &CompareArgs, extractor: &FeatureExtractor) -> Vec<&'static Met
     args.metrics.clone()
 }
 
+/// The generated images, with their name.
+fn open_fake(args: &CompareArgs, device: &Device) -> Result<(String, Fake), CliError> {
+    if let Some(text) = &args.fake {
+        return Ok((text.clone(), Fake::open(text, device)?));
+    }
+    let path = args.checkpoint.as_deref();
+    let (checkpoint, model) = checkpoint::load(path, args.model.model.as_deref())?;
+    let name = match path {
+        Some(path) => path.display().to_string(),
+        None => format!("model:{}", model.unwrap_or_default()),
+    };
+    Ok((name, Fake::generator(checkpoint, device)?))
+}
+
 fn real_name(args: &CompareArgs, fake: &Fake) -> Result<String, CliError> {
     match (&args.real, fake) {
         (Some(name), _) => Ok(name.clone()),
@@ -254,7 +273,8 @@ fn real_name(args: &CompareArgs, fake: &Fake) -> Result<String, CliError> {
     }
 }
 
-/// The recipe whose image size is compared: the generator's, or the default one for the real dataset.
+/// The recipe whose image size is compared: the generator's, or the default one for the real
+/// dataset.
 fn recipe(args: &CompareArgs, real: &str, fake: &Fake) -> Result<Recipe, CliError> {
     match fake {
         Fake::Generator { sampler, .. } => Ok(sampler.recipe().clone()),

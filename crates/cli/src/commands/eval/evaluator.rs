@@ -37,11 +37,12 @@ pub struct Evaluator {
 const DRY_RUN_IMAGES: usize = 64;
 
 impl Evaluator {
-    /// Computes the features of a run's real images; trains the feature network if there is none yet.
+    /// Computes the features of a run's real images; trains the feature network if there is none
+    /// yet.
     ///
     /// # Errors
-    /// Returns an error if metrics or features are unknown, or do not fit the data or each other: all
-    /// that would otherwise end the run at its first evaluation.
+    /// Returns an error if metrics or features are unknown, or do not fit the data or each other:
+    /// all that would otherwise end the run at its first evaluation.
     pub fn new(
         evaluate: &EvalConfig,
         settings: &Settings,
@@ -63,8 +64,8 @@ impl Evaluator {
         let unfit = |metric: &&&Metric| metric.needs == Needs::ClassProbabilities;
         if let Some(metric) = metrics.iter().find(unfit).filter(|_| !extractor.is_classifier()) {
             return Err(CliError::Usage(format!(
-                "--eval-metrics {}: it needs features of a network that was trained on classes, not \
-                 {}: leave it out, or give other --eval-features",
+                "--eval-metrics {}: it needs features of a network that was trained on classes, \
+                 not {}: leave it out, or give other --eval-features",
                 metric.name,
                 extractor.id()
             )));

@@ -56,6 +56,14 @@ impl Fake {
         } else {
             return Ok(Self::Dataset(text.to_owned()));
         };
+        Self::generator(checkpoint, device)
+    }
+
+    /// Loads the generator of a checkpoint onto `device`.
+    ///
+    /// # Errors
+    /// Returns an error if the checkpoint has no valid generator.
+    pub fn generator(checkpoint: Checkpoint, device: &Device) -> Result<Self, CliError> {
         let sampler = Box::new(Sampler::new(&checkpoint, None, device)?);
         Ok(Self::Generator { sampler, checkpoint: Box::new(checkpoint) })
     }

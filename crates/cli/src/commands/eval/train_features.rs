@@ -39,12 +39,12 @@ pub struct Args {
     seed: SeedArg,
     #[command(flatten)]
     preprocess: PreprocessArgs,
-    /// Output path: the network [default: a file for this dataset in the user's cache, where `dcgan eval`
-    /// finds it].
+    /// Output path: the network [default: a file for this dataset in the user's cache, where `dcgan
+    /// eval` finds it].
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
-    /// Write a PNG with a scatter plot of up to 1000 test images in the plane of the first two principal
-    /// components of their features, colored by class or by the first attribute.
+    /// Write a PNG with a scatter plot of up to 1000 test images in the plane of the first two
+    /// principal components of their features, colored by class or by the first attribute.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
     /// Retrain a cached network; overwrites existing files.
@@ -59,8 +59,8 @@ pub struct Args {
 /// Trains and writes a feature network.
 ///
 /// # Errors
-/// Returns an error if the data are missing or have no labels, or an output file exists or cannot be
-/// written.
+/// Returns an error if the data are missing or have no labels, or an output file exists or cannot
+/// be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let (force, json) = (args.force.force, args.json.json);
     let files = [("--out", args.out.as_deref(), ""), ("--grid", args.grid.as_deref(), "png")];
@@ -108,8 +108,8 @@ fn draw(grid: &Path, network: &FeatureNetwork, splits: &Splits) -> Result<(), Cl
     draw_points(grid, &rows, shown.len(), classes.as_deref().map(|of| (of, &names[..])))
 }
 
-/// The feature network of a dataset's classes: the cached one, or one that is trained now and cached.
-/// `train` is the dataset's training split.
+/// The feature network of a dataset's classes: the cached one, or one that is trained now and
+/// cached. `train` is the dataset's training split.
 ///
 /// # Errors
 /// Returns the errors of [`run`].
@@ -165,8 +165,8 @@ pub fn unmirrored(preprocess: Preprocess) -> Preprocess {
     Preprocess { flip: false, ..preprocess }
 }
 
-/// The cache file of a dataset's network: it depends on the images and their size, not on the name of
-/// the dataset.
+/// The cache file of a dataset's network: it depends on the images and their size, not on the name
+/// of the dataset.
 fn cached(train: &Dataset, attributes: bool) -> Result<PathBuf, CliError> {
     let fingerprint: String = train.fingerprint().chars().take(24).collect();
     let about = if attributes { "attributes" } else { "cnn" };

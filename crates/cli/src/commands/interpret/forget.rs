@@ -29,8 +29,8 @@ pub struct Args {
     /// `dcgan sample --seed N --out DIR`.
     #[arg(long, value_name = "FILE.csv", required_unless_present = "object")]
     boxes: Option<PathBuf>,
-    /// The object: a class or attribute of the --classifier, by name or index. Without --boxes it is
-    /// searched for in the images.
+    /// The object: a class or attribute of the --classifier, by name or index. Without --boxes it
+    /// is searched for in the images.
     #[arg(long, value_name = "NAME", requires = "classifier")]
     object: Option<String>,
     /// Classifier of the object, from `dcgan eval train-features`: it detects the object and, by
@@ -272,8 +272,8 @@ impl Report for ForgetReport {
         let mut lines = vec![
             format!("Layer {}; {} boxes", self.layer_text, self.boxes),
             format!(
-                "Regression: {with} positions with the object, {without} without, {:.1} % classified \
-                 correctly; {} of {} maps have a positive weight\n",
+                "Regression: {with} positions with the object, {without} without, {:.1} % \
+                 classified correctly; {} of {} maps have a positive weight\n",
                 100.0 * self.accuracy,
                 self.dropped.len(),
                 self.maps

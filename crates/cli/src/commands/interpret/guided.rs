@@ -64,8 +64,8 @@ pub struct Args {
 /// selective the features are.
 ///
 /// # Errors
-/// Returns an error if there is no valid checkpoint, the dataset has images of another shape, or the
-/// output file exists or cannot be written.
+/// Returns an error if there is no valid checkpoint, the dataset has images of another shape, or
+/// the output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     require_grid(&args.grid, args.force.force)?;
     let checkpoint = open_checkpoint(&args.checkpoint, output::warning)?.checkpoint;

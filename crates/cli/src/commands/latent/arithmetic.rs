@@ -52,8 +52,8 @@ pub struct Args {
     /// Attributes expected of the result: report how often the model detects them.
     #[arg(long, value_name = "ATTRIBUTES")]
     expect: Option<String>,
-    /// Number of random draws of exemplars among all matching candidates, with --expect and exemplars
-    /// picked by attributes.
+    /// Number of random draws of exemplars among all matching candidates, with --expect and
+    /// exemplars picked by attributes.
     #[arg(long, value_name = "N", default_value_t = 100,
         value_parser = value_parser!(u32).range(1..=100_000))]
     draws: u32,

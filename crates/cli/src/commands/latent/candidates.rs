@@ -1,4 +1,5 @@
-//! Candidates: latents to pick exemplars from, and the attributes that a model detects in their images.
+//! Candidates: latents to pick exemplars from, and the attributes that a model detects in their
+//! images.
 
 use super::{FileArgs, SeedArgs, grid_options};
 use crate::commands::generator::{Conditions, LoadedGenerator};
@@ -24,7 +25,8 @@ pub struct CandidateArgs {
         value_parser = value_parser!(u32).range(1..=100_000))]
     candidates: u32,
     /// Classifier of classes or attributes, from `dcgan eval train-features` [default: light,
-    /// contrast and, in color, warm (red, not blue) and green, above or below the candidates' median].
+    /// contrast and, in color, warm (red, not blue) and green, above or below the candidates'
+    /// median].
     #[arg(long, value_name = "FILE.safetensors")]
     classifier: Option<PathBuf>,
     /// Second network with the same names, which detects the expected attributes: a network that
@@ -77,7 +79,8 @@ impl Model {
     /// The scores of images `[N, H, W, C]`: a value per name and image, above 0 if detected.
     ///
     /// # Errors
-    /// Returns an error if the images have another shape than the network's inputs, or the device fails.
+    /// Returns an error if the images have another shape than the network's inputs, or the device
+    /// fails.
     pub fn score(&self, images: &Tensor) -> Result<Scores, CliError> {
         let (network, names) = match self {
             Self::Pixels(scores) => return Ok(scores.score(images)),
@@ -115,7 +118,8 @@ pub struct Selection {
     /// Their names: `3, 17` or `seed 5`.
     #[serde(rename = "exemplars")]
     pub names: Vec<String>,
-    /// All candidates with the attributes asked for, by descending score; none for indices and seeds.
+    /// All candidates with the attributes asked for, by descending score; none for indices and
+    /// seeds.
     #[serde(rename = "such", serialize_with = "number_of")]
     pub matches: Option<Vec<usize>>,
 }

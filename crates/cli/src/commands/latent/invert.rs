@@ -75,8 +75,8 @@ struct InversionReport {
 impl Report for InversionReport {
     fn text(&self) -> Vec<String> {
         let summary = format!(
-            "\nthe reconstruction differs by {:.2} gray levels of 255 (root mean square), a PSNR of \
-             {:.2} dB",
+            "\nthe reconstruction differs by {:.2} gray levels of 255 (root mean square), a PSNR \
+             of {:.2} dB",
             self.error, self.psnr
         );
         vec![self.starts.table(), summary]

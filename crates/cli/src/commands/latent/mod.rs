@@ -1,4 +1,5 @@
-//! The latent-space experiments: walk, arithmetic, turn, invert, restore; and reproducing their images.
+//! The latent-space experiments: walk, arithmetic, turn, invert, restore; and reproducing their
+//! images.
 
 pub mod arithmetic;
 mod candidates;
@@ -30,7 +31,8 @@ struct SeedArgs {
     /// Random seed: the latents are those of `dcgan sample` with this seed.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::parse::seed)]
     seed: u64,
-    /// Truncation: draw latents within ±X, for less diverse and more typical images [default: none].
+    /// Truncation: draw latents within ±X, for less diverse and more typical images [default:
+    /// none].
     #[arg(long, value_name = "X", value_parser = crate::parse::truncation,
         allow_negative_numbers = true)]
     truncation: Option<f64>,

@@ -23,7 +23,8 @@ pub struct Args {
     /// A PNG written by sample, walk, arithmetic, turn, invert or restore.
     #[arg(value_name = "IMAGE.png")]
     image: PathBuf,
-    /// Checkpoint file, or run directory, that generated the image [default: the built-in model that drew it].
+    /// Checkpoint file, or run directory, that generated the image [default: the built-in model
+    /// that drew it].
     #[arg(long, value_name = "PATH|RUNDIR", conflicts_with = "model", help_heading = "Model")]
     checkpoint: Option<PathBuf>,
     #[command(flatten)]

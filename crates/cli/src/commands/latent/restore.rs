@@ -53,8 +53,8 @@ pub struct Args {
     /// With --class all, every class is tried, and the one with the lowest error is kept.
     #[command(flatten)]
     condition: ConditionArgs,
-    /// inpaint: an image that is white where pixels are missing [default: a centered box of half the
-    /// height and width].
+    /// inpaint: an image that is white where pixels are missing [default: a centered box of half
+    /// the height and width].
     #[arg(long, value_name = "FILE", conflicts_with = "missing")]
     mask: Option<PathBuf>,
     /// inpaint: height and width of the missing centered box [default: half the image's].
@@ -63,8 +63,8 @@ pub struct Args {
     /// superres: ratio of the generator's size to the given image's [default: 4].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=64))]
     factor: Option<u32>,
-    /// Noise: with denoise, the standard deviation of a Gaussian that is added to a clean image first,
-    /// in gray levels of 255 [default: 0].
+    /// Noise: with denoise, the standard deviation of a Gaussian that is added to a clean image
+    /// first, in gray levels of 255 [default: 0].
     #[arg(long, value_name = "X", value_parser = parse::weight, allow_negative_numbers = true)]
     noise: Option<f64>,
     /// Weight of the discriminator's -log D(G(z)) relative to the mean error of the known pixels
@@ -198,7 +198,8 @@ fn mask(args: &Args, [h, w]: [usize; 2]) -> Result<Vec<bool>, CliError> {
     Ok((0..h * w).map(|p| inside(p / w, h, mh) && inside(p % w, w, mw)).collect())
 }
 
-/// The result without a generator: a smooth membrane over the hole, bicubic enlargement, or the input.
+/// The result without a generator: a smooth membrane over the hole, bicubic enlargement, or the
+/// input.
 fn baseline(input: &RestoreInput, shape: [usize; 3]) -> Vec<f32> {
     match &input.damage {
         Corruption::Mask(mask) => poisson(&input.known, &vec![0.0; input.known.len()], mask, shape),

@@ -41,7 +41,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 6,
         value_parser = value_parser!(u32).range(1..=1000))]
     rows: u32,
-    /// Columns of the grid: positions along the axis; the middle one of an odd number is the unchanged image.
+    /// Columns of the grid: positions along the axis; the middle one of an odd number is the
+    /// unchanged image.
     #[arg(long, value_name = "N", default_value_t = 9,
         value_parser = value_parser!(u32).range(2..=1000))]
     columns: u32,
@@ -49,8 +50,8 @@ pub struct Args {
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = parse::weight,
         allow_negative_numbers = true)]
     scale: f64,
-    /// Attributes expected along the axis: report how often the model detects them at each position, over --draws
-    /// extra images [default: the attributes used to pick A].
+    /// Attributes expected along the axis: report how often the model detects them at each
+    /// position, over --draws extra images [default: the attributes used to pick A].
     #[arg(long, value_name = "ATTRIBUTES")]
     expect: Option<String>,
     /// Number of random draws for --expect: extra images.

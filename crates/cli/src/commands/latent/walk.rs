@@ -21,17 +21,21 @@ pub struct Args {
     /// With --class all, each point takes the next class, and the walk leads from class to class.
     #[command(flatten)]
     condition: ConditionArgs,
-    /// Rows of the grid: random points. Each row interpolates from one point to the next, the last row
-    /// back to the first point.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(2..=10_000))]
+    /// Rows of the grid: random points. Each row interpolates from one point to the next, the last
+    /// row back to the first point.
+    #[arg(long, value_name = "N", default_value_t = 10,
+        value_parser = value_parser!(u32).range(2..=10_000))]
     rows: u32,
     /// Columns of the grid: images from point to point, both included.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(2..=10_000), help_heading = "Output")]
+    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Output",
+        value_parser = value_parser!(u32).range(2..=10_000))]
     columns: u32,
     /// Number of steps from point to point, for the measurement and the animation.
-    #[arg(long, value_name = "N", default_value_t = 36, value_parser = value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 36,
+        value_parser = value_parser!(u32).range(1..=10_000))]
     steps: u32,
-    /// Interpolation between points [default: linear for uniform latents, spherical for normal ones].
+    /// Interpolation between points [default: linear for uniform latents, spherical for normal
+    /// ones].
     #[arg(long, value_enum)]
     path: Option<InterpolationPath>,
     /// Write a GIF of the walk, which loops.
@@ -175,8 +179,8 @@ impl Report for WalkReport {
                 self.steps, self.apart
             ),
             format!(
-                "the largest step (segment {}, step {}) changes the image by {:.0} % of that, {:.1} \
-                 times the mean step: {conclusion}",
+                "the largest step (segment {}, step {}) changes the image by {:.0} % of that, \
+                 {:.1} times the mean step: {conclusion}",
                 largest_at.leg,
                 largest_at.step,
                 100.0 * self.share,

@@ -46,9 +46,9 @@ pub struct Args {
     epochs: u32,
     #[command(flatten)]
     seed: SeedArg,
-    /// Output path: the dataset without duplicates. DIR: the files of a folder of images (linked, or copied)
-    /// with their attributes.csv; of another dataset, PNG files of the original size (or --image) in
-    /// a folder per class. FILE.txt: only the names of the images kept, one per line.
+    /// Output path: the dataset without duplicates. DIR: the files of a folder of images (linked,
+    /// or copied) with their attributes.csv; of another dataset, PNG files of the original size (or
+    /// --image) in a folder per class. FILE.txt: only the names of the images kept, one per line.
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: Option<PathBuf>,
     /// Image size that --out writes of a dataset that is no folder [default: the images'
@@ -73,8 +73,8 @@ pub struct Args {
 /// Finds duplicates by the codes of an autoencoder, and writes the dataset without them.
 ///
 /// # Errors
-/// Returns an error if the data cannot be read, the device fails, or an output file exists or cannot
-/// be written.
+/// Returns an error if the data cannot be read, the device fails, or an output file exists or
+/// cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let spec = DataSpec::parse(args.spec.get())?;
     require(args)?;
@@ -243,14 +243,14 @@ impl Report for DedupReport {
             lines.push(format!("… and {} more groups", groups - self.first.len()));
         }
         lines.push(format!(
-            "\n{} images, {} distinct codes ({} of 128 bits vary): {groups} groups, {left_out} images \
-             to leave out",
+            "\n{} images, {} distinct codes ({} of 128 bits vary): {groups} groups, {left_out} \
+             images to leave out",
             self.images, self.distinct_codes, self.informative_bits
         ));
         if *left_out > 0 {
             lines.push(format!(
-                "false positives, by pixels: {borderline} of {left_out} ({:.1} %) differ from the image \
-                 kept by more than {:.3}, as 99 % of random pairs do (median {:.3})",
+                "false positives, by pixels: {borderline} of {left_out} ({:.1} %) differ from the \
+                 image kept by more than {:.3}, as 99 % of random pairs do (median {:.3})",
                 *borderline as f64 / *left_out as f64 * 100.0,
                 self.near_distance,
                 self.median_distance

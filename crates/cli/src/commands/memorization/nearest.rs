@@ -25,9 +25,9 @@ const YELLOW: FrameColor = [1.0, 0.7, -1.0];
 /// The frame around neighbors in features.
 const BLUE: FrameColor = [-0.7, 0.0, 1.0];
 /// The limits of such searches, after both papers.
-const CAVEAT: &str = "Distant neighbors do not rule out memorization: small transforms of an image (a \
-    shift by a pixel or two) hide it from nearest neighbors in pixels, and to some degree from those \
-    in features (Radford et al. 2016; Theis et al. 2016).";
+const CAVEAT: &str = "Distant neighbors do not rule out memorization: small transforms of an image \
+    (a shift by a pixel or two) hide it from nearest neighbors in pixels, and to some degree from \
+    those in features (Radford et al. 2016; Theis et al. 2016).";
 
 /// Flags of `nearest`.
 #[derive(clap::Args)]
@@ -72,8 +72,8 @@ struct Neighbors {
 /// Draws images and finds their nearest neighbors in the training set.
 ///
 /// # Errors
-/// Returns an error if there is no valid checkpoint, the data have another size, the device fails, or
-/// the output file exists or cannot be written.
+/// Returns an error if there is no valid checkpoint, the data have another size, the device fails,
+/// or the output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let json = args.json.json;
     require_grid(&args.grid, args.force.force)?;

@@ -35,17 +35,17 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "Data",
         value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     count: Option<u32>,
-    /// Output path. FILE.safetensors: "features" [N, F], "indices" [N] and, if the dataset has classes,
-    /// "labels" [N].
+    /// Output path. FILE.safetensors: "features" [N, F], "indices" [N] and, if the dataset has
+    /// classes, "labels" [N].
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     out: PathBuf,
-    /// Write a PNG with a scatter plot of up to 1000 images in the plane of the first two principal components
-    /// of their features, colored by class.
+    /// Write a PNG with a scatter plot of up to 1000 images in the plane of the first two principal
+    /// components of their features, colored by class.
     #[arg(long, value_name = "FILE.png", help_heading = "Output")]
     grid: Option<PathBuf>,
     /// Batch norm statistics of the discriminator.
     #[arg(long, value_enum, default_value = "running", help_heading = "Model")]
-    bn: BnStatistics,
+    bn_d: BnStatistics,
     /// Use random weights instead of the trained ones: the effect of the architecture alone.
     #[arg(long, help_heading = "Model")]
     untrained: bool,
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let count = args.count.map_or(usize::MAX, |count| count as usize);
     let indices = evenly_spaced(dataset.len(), count);
     let (values, seconds) = with_progress(json, |progress| {
-        features.set_bn_statistics(args.bn, &dataset, progress)?;
+        features.set_bn_statistics(args.bn_d, &dataset, progress)?;
         let began = Instant::now();
         let values = extract(&features, &dataset, &indices, "features", progress)?;
         Ok::<_, CliError>((values, began.elapsed().as_secs_f64()))

@@ -76,8 +76,8 @@ impl Choice {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Evaluation")]
 pub struct Args {
-    /// Checkpoint file, or run directory (its newest valid checkpoint), trained on --data or on other
-    /// images.
+    /// Checkpoint file, or run directory (its newest valid checkpoint), trained on --data or on
+    /// other images.
     #[arg(long, value_name = "PATH|RUNDIR", help_heading = "Model")]
     checkpoint: PathBuf,
     /// Protocol of the DCGAN paper.
@@ -125,9 +125,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 40,
         value_parser = value_parser!(u32).range(1..=100_000))]
     epochs: u32,
-    /// Batch norm statistics of the trained discriminator; a random one always uses the dataset's.
+    /// Batch norm statistics of the discriminator, if trained; a random one always uses the
+    /// dataset's.
     #[arg(long, value_enum, default_value = "running", help_heading = "Model")]
-    bn: BnStatistics,
+    bn_d: BnStatistics,
     #[command(flatten)]
     seed: SeedArg,
     /// Write a PNG with a bar chart of the accuracies with their intervals.
@@ -157,8 +158,8 @@ struct ProbeInputs {
 /// Compares representations by the test accuracy of a linear SVM on their features.
 ///
 /// # Errors
-/// Returns an error if there is no valid checkpoint, the data have no labels or no test split, or an
-/// output file exists or cannot be written.
+/// Returns an error if there is no valid checkpoint, the data have no labels or no test split, or
+/// an output file exists or cannot be written.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let files = [("--grid", args.grid.as_deref(), "png"), ("--out", args.out.as_deref(), "")];
     require_files(args.force.force, files)?;
@@ -265,7 +266,7 @@ fn probe(
     };
     match choice {
         Choice::D => {
-            inputs.trained.set_bn_statistics(args.bn, &inputs.train, progress)?;
+            inputs.trained.set_bn_statistics(args.bn_d, &inputs.train, progress)?;
             with(&inputs.trained, "D")
         }
         Choice::RandomD => {
@@ -321,8 +322,8 @@ impl Report for BaselineReport {
         let SupervisedResult { trial, validation, accuracy, trials } = &self.result;
         let TrialSettings { lr, weight_decay, dropout, batch, epochs } = trial;
         vec![format!(
-            "\nthe same architecture on the labels alone, best of {} trials by held-out images: {:.2} \
-             ± {:.2} % on the test set, {:.2} % held out (rate {lr:.1e}, weight decay \
+            "\nthe same architecture on the labels alone, best of {} trials by held-out images: \
+             {:.2} ± {:.2} % on the test set, {:.2} % held out (rate {lr:.1e}, weight decay \
              {weight_decay:.1e}, dropout {dropout}, batch {batch}, {epochs} epochs)",
             trials.len(),
             accuracy * 100.0,
@@ -400,8 +401,8 @@ impl Report for Comparison {
         let mut lines = vec![
             table(&head, rows),
             format!(
-                "\n{}: {labels} labels, C by {held_out} held-out images, {tested} test images; ± is \
-                 {interval}",
+                "\n{}: {labels} labels, C by {held_out} held-out images, {tested} test images; ± \
+                 is {interval}",
                 self.data
             ),
         ];
@@ -415,8 +416,8 @@ impl Report for Comparison {
                 let MeanStd { mean, std } = MeanStd::of(&differences);
                 let wins = differences.iter().filter(|difference| **difference > 0.0).count();
                 lines.push(format!(
-                    "{} compared with {}: {mean:+.2} ± {:.2} points, draw by draw; better in {wins} \
-                     of {draws}",
+                    "{} compared with {}: {mean:+.2} ± {:.2} points, draw by draw; better in \
+                     {wins} of {draws}",
                     first.name,
                     other.name,
                     1.96 * std
