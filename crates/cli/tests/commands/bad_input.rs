@@ -129,7 +129,7 @@ fn data_that_is_not_there_or_empty() {
         ("", &["no data given"]),
         ("empty", &["no images in", "empty"]),
         ("texts", &["no images in", "1 other file"]),
-        ("lmdb:pictures", &["unknown kind \"lmdb\""]),
+        ("lmdb:pictures", &["unknown format \"lmdb\""]),
         ("pictures/000.png", &["000.png", "single image"]),
     ];
     for (spec, parts) in cases {
@@ -239,7 +239,7 @@ fn damaged_idx_files_are_told_apart() {
         ("magic-idx3-ubyte", [b"IDX!", &good[4..]].concat(), "starts with"),
         ("short-idx3-ubyte", good[..good.len() - 1].to_vec(), "truncated"),
         ("head-idx3-ubyte", good[..9].to_vec(), "truncated"),
-        ("long-idx3-ubyte", [&good[..], &[0]].concat(), "goes on after"),
+        ("long-idx3-ubyte", [&good[..], &[0]].concat(), "continues after"),
         ("pack-idx3-ubyte.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03nonsense".to_vec(), "gzip"),
     ];
     for (name, bytes, part) in cases {

@@ -29,7 +29,7 @@ fn sets_are_listed_with_where_they_are() {
     place.refused(
         1,
         &["train", "--data", "mnist"],
-        &["cannot find the set \"mnist\"", "dcgan data fetch mnist"],
+        &["cannot find the dataset \"mnist\"", "dcgan data fetch mnist"],
     );
 }
 
@@ -262,7 +262,7 @@ fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
         .unwrap();
     let ended = place.ok(&["train", "--data", "cifar-10", "--dry-run", "--json"]);
     assert_eq!(ended.event("data")["shape"], serde_json::json!([32, 32, 3]));
-    let missing = ["cannot find the set \"cifar-100\"", "dcgan data fetch cifar-100"];
+    let missing = ["cannot find the dataset \"cifar-100\"", "dcgan data fetch cifar-100"];
     place.refused(1, &["train", "--data", "cifar-100"], &missing);
     fs::create_dir(place.path("celeba")).unwrap();
     place.refused(1, &["train", "--data", "celeba"], &["what is here under that name is ./celeba"]);
