@@ -281,7 +281,8 @@ impl Conditions {
     }
 }
 
-/// A pseudo-random permutation of 64-bit integers (the finalizer of SplitMix64, Steele et al. 2014).
+/// A pseudo-random permutation of 64-bit integers (the finalizer of SplitMix64, Steele et al.
+/// 2014).
 fn splitmix64(index: u64) -> u64 {
     let mixed = (index ^ (index >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -49,8 +49,8 @@ pub enum ConditionError {
     NoVectorFile,
     /// A file that is not one row of finite F32 values per image.
     #[error(
-        "{path:?} {problem}: it must hold one tensor of F32 (or one named \"condition\") with a row \
-         for each of the {rows} images"
+        "{path:?} {problem}: it must hold one tensor of F32 (or one named \"condition\") with a \
+         row for each of the {rows} images"
     )]
     VectorFile {
         /// The file.

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use tensor::rng::Philox;
 use tensor::{Device, HostTensor};
 
-/// A checkpoint (step 0, no training state) from PyTorch state dicts in safetensors files. Without a
-/// file for the discriminator, it gets fresh weights (seed 0).
+/// A checkpoint (step 0, no training state) from PyTorch state dicts in safetensors files. Without
+/// a file for the discriminator, it gets fresh weights (seed 0).
 ///
 /// # Errors
 /// Returns an error if a file cannot be read, or if names or shapes are not those of the recipe.
@@ -63,8 +63,8 @@ fn with_path_context(path: &Path, result: Result<(), nn::NnError>) -> Result<(),
 }
 
 /// Writes a checkpoint's networks as PyTorch state dicts, `generator.safetensors` and
-/// `discriminator.safetensors`, into `folder`. The generator is the EMA of G where there is one, with
-/// recalibrated statistics. Existing files are only overwritten with `force`.
+/// `discriminator.safetensors`, into `folder`. The generator is the EMA of G where there is one,
+/// with recalibrated statistics. Existing files are only overwritten with `force`.
 ///
 /// # Errors
 /// Returns [`TrainError::FileExists`] without `force`, and an error if a file cannot be written.

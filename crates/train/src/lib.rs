@@ -1,12 +1,12 @@
-//! Training of a GAN: the training step, the loop around it, the training monitor, and sampling from
-//! what a run saves.
+//! Training of a GAN: the training step, the loop around it, the training monitor, and sampling
+//! from what a run saves.
 //!
-//! Nothing here prints: a run emits [`Event`]s. A checkpoint holds the whole state of the loop, so a
-//! run that is killed at any instant and resumed ends with the same bits as one that was never
+//! Nothing here prints: a run emits [`Event`]s. A checkpoint holds the whole state of the loop, so
+//! a run that is killed at any instant and resumed ends with the same bits as one that was never
 //! killed (on one kind of machine).
 //!
-//! [`Trainer`] runs one step after the other; [`run()`] is the loop with its files. [`TrainState`] is
-//! the step alone, without data sets and files:
+//! [`Trainer`] runs one step after the other; [`run()`] is the loop with its files. [`TrainState`]
+//! is the step alone, without data sets and files:
 //!
 //! ```
 //! use nn::Recipe;

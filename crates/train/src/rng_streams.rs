@@ -1,5 +1,5 @@
-//! The Philox streams that a run draws from under its one seed, so that no two purposes share random
-//! numbers. Shuffling and flips have streams of their own in `data`.
+//! The Philox streams that a run draws from under its one seed, so that no two purposes share
+//! random numbers. Shuffling and flips have streams of their own in `data`.
 
 /// Initial weights.
 pub const WEIGHTS: u64 = 1;

@@ -51,8 +51,8 @@ pub fn latents(recipe: &Recipe, seed: u64, count: usize) -> Tensor {
 
 /// The truncation trick (Brock et al. 2019) for ψ > 0: latents nearer to the center of their
 /// distribution give fewer kinds of images, each more typical. N(0, 1) becomes N(0, 1) truncated to
-/// [−ψ, ψ], and U(−1, 1) becomes U(−ψ, ψ); each value keeps its quantile, so that an image keeps its
-/// content.
+/// [−ψ, ψ], and U(−1, 1) becomes U(−ψ, ψ); each value keeps its quantile, so that an image keeps
+/// its content.
 pub fn truncate(recipe: &Recipe, latents: &Tensor, psi: f64) -> Tensor {
     let values = latents.to_vec();
     let values: Vec<f32> = match recipe.generator.distribution {
@@ -88,8 +88,8 @@ impl Sampler {
     /// and for an EMA, whose statistics are not the average of those on the way.
     ///
     /// # Errors
-    /// Returns an error if this program does not know the recipe, or if the weights are not those of
-    /// its generator.
+    /// Returns an error if this program does not know the recipe, or if the weights are not those
+    /// of its generator.
     pub fn new(
         checkpoint: &Checkpoint,
         mode: Option<BatchNormMode>,
@@ -150,8 +150,8 @@ impl Sampler {
     ///
     /// # Errors
     /// Returns an error if latents or conditions do not have the generator's shapes, for a batch of
-    /// 0, or for a batch of one image under [`BatchNormMode::Batch`], whose statistics would be of a
-    /// single value. Returns [`TrainError::Gpu`] if the device fails.
+    /// 0, or for a batch of one image under [`BatchNormMode::Batch`], whose statistics would be of
+    /// a single value. Returns [`TrainError::Gpu`] if the device fails.
     pub fn sample(
         &self,
         latents: &Tensor,
@@ -220,8 +220,8 @@ pub fn generator_condition(recipe: &Recipe) -> Option<&ConditionConfig> {
     recipe.condition.as_ref().filter(|_| recipe.g_conditional())
 }
 
-/// The generator that [`Sampler::new`] samples from, before batch norm is folded, and the statistics
-/// that its batch norm uses.
+/// The generator that [`Sampler::new`] samples from, before batch norm is folded, and the
+/// statistics that its batch norm uses.
 ///
 /// # Errors
 /// As [`Sampler::new`].
@@ -256,8 +256,8 @@ pub fn load_generator(
 /// (or no batch norm); `None` if the checkpoint holds a generator alone.
 ///
 /// # Errors
-/// Returns an error if this program does not know the recipe, or if the weights are not those of its
-/// discriminator.
+/// Returns an error if this program does not know the recipe, or if the weights are not those of
+/// its discriminator.
 pub fn load_discriminator(
     checkpoint: &Checkpoint,
     device: &Device,

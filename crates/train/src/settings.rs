@@ -28,8 +28,8 @@ pub struct Settings {
     pub checkpoint_every: u64,
     /// Checkpoints kept.
     pub keep: usize,
-    /// Size of the shuffle buffer in images, for data sets that are best read in their stored order;
-    /// without it the whole set is shuffled.
+    /// Size of the shuffle buffer in images, for data sets that are best read in their stored
+    /// order; without it the whole set is shuffled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shuffle_buffer: Option<NonZeroU32>,
     /// What the run does about alerts.

@@ -82,8 +82,8 @@ impl Trainer {
     }
 
     /// One training step on real images: as many updates of both networks as the recipe says, on as
-    /// many [batches](nn::recipe::TrainConfig::batches_per_step), in the order of the updates. A GPU may still
-    /// compute when this returns.
+    /// many [batches](nn::recipe::TrainConfig::batches_per_step), in the order of the updates. A
+    /// GPU may still compute when this returns.
     ///
     /// # Panics
     /// Panics without a batch, or when the recipe has a condition and a batch has none.
@@ -140,8 +140,8 @@ impl Trainer {
         self.settings.recipe.objective.loss != GanLoss::Wasserstein
     }
 
-    /// The run as `checkpoint` has it, with half the learning rate, after `what` was NaN or infinite
-    /// in `step`; recorded in the settings.
+    /// The run as `checkpoint` has it, with half the learning rate, after `what` was NaN or
+    /// infinite in `step`; recorded in the settings.
     ///
     /// # Errors
     /// As [`resume`](Self::resume).

@@ -89,7 +89,7 @@ fn discriminator_dominance_is_raised_once_until_it_is_over() {
     let mut monitor = TrainingMonitor::default();
     assert_eq!(feed(&mut monitor, 1..2000, WON), [(AlertKind::DDominance, 300)]);
     assert_eq!(monitor.metrics(&WON)["alerts"], serde_json::json!(["d-dominance"]));
-    // 300 steps won are 60 lost.
+    // 60 steps that D does not win undo 300 that it wins.
     assert_eq!(feed(&mut monitor, 2000..2059, CALM), []);
     assert_eq!(feed(&mut monitor, 2059..2500, WON), [], "it had not gone away");
     assert_eq!(feed(&mut monitor, 2500..2560, CALM), []);
@@ -102,7 +102,7 @@ fn discriminator_dominance_is_raised_once_until_it_is_over() {
             && first.message.contains("100 %"),
         "{first}"
     );
-    // A critic does not win.
+    // A Wasserstein critic does not win.
     let mut monitor = TrainingMonitor::default();
     assert!((1..1000).all(|step| monitor.observe_step(step, &WON, false).is_empty()));
 }
@@ -114,7 +114,7 @@ fn a_vanishing_gradient_is_raised() {
     assert_eq!(feed(&mut monitor, 1..50, norm(2.0)), []);
     assert_eq!(feed(&mut monitor, 50..90, norm(0.01)), [], "weak, but there");
     assert_eq!(feed(&mut monitor, 90..94, norm(0.0019)), []);
-    // Steps that are not logged say nothing.
+    // Steps that are not logged have no norm.
     assert_eq!(feed(&mut monitor, 94..200, CALM), []);
     assert_eq!(feed(&mut monitor, 200..300, norm(0.0)), [(AlertKind::VanishingGradient, 200)]);
     assert_eq!(feed(&mut monitor, 300..301, norm(0.5)), []);
@@ -129,7 +129,7 @@ fn grid_failures_are_raised_when_the_next_grid_confirms_them() {
         monitor
     };
     let mut monitor = fresh();
-    // A young generator's pictures are alike, and twins.
+    // A young generator's images are alike, and near-duplicates.
     let young = SampleStats { diversity: 0.02, duplicates: 1.0, ..GOOD };
     assert_eq!(grids(&mut monitor, &[25, 50, 75, 100], young), []);
     assert_eq!(grids(&mut monitor, &[200, 400, 600], GOOD), []);
@@ -137,24 +137,24 @@ fn grid_failures_are_raised_when_the_next_grid_confirms_them() {
     assert_eq!(grids(&mut monitor, &[700], alike), []);
     assert_eq!(grids(&mut monitor, &[800], GOOD), []);
     assert_eq!(grids(&mut monitor, &[900, 950, 1000], alike), [(AlertKind::ModeCollapse, 950)]);
-    let twins = SampleStats { duplicates: 0.6, ..GOOD };
+    let duplicated = SampleStats { duplicates: 0.6, ..GOOD };
     assert_eq!(
-        grids(&mut monitor, &[1100, 1200, 1300], twins),
+        grids(&mut monitor, &[1100, 1200, 1300], duplicated),
         [(AlertKind::NearDuplicates, 1200)]
     );
-    let wave = SampleStats { spectral_peak: 0.6, amplitude: 0.2, ..GOOD };
+    let striped = SampleStats { spectral_peak: 0.6, amplitude: 0.2, ..GOOD };
     assert_eq!(
-        grids(&mut monitor, &[1400, 1500, 1600], wave),
+        grids(&mut monitor, &[1400, 1500, 1600], striped),
         [(AlertKind::PeriodicArtifact, 1500)]
     );
-    let faint = SampleStats { amplitude: 0.01, ..wave };
+    let faint = SampleStats { amplitude: 0.01, ..striped };
     assert_eq!(grids(&mut monitor, &[1700, 1800], faint), []);
-    // One that never began.
+    // A generator that never distinguishes latents.
     assert_eq!(
         grids(&mut fresh(), &[500, 1000, 1500], young),
         [(AlertKind::ModeCollapse, 1500), (AlertKind::NearDuplicates, 1500)]
     );
-    // Where the real ones are striped, or twins, so may the others be.
+    // Where real images are striped or near-duplicates, generated ones may be so too.
     let mut monitor = TrainingMonitor::default();
     monitor.set_reference(SampleStats { spectral_peak: 0.5, duplicates: 0.9, ..GOOD });
     assert_eq!(
@@ -213,8 +213,8 @@ fn fashion() -> Arc<Dataset> {
     )
 }
 
-/// Pictures from `first` on, with `f(y, x)` added.
-fn pictures(dataset: &Dataset, first: usize, f: impl Fn(usize, usize) -> f32) -> Tensor {
+/// Images from `first` on, with `f(y, x)` added.
+fn images(dataset: &Dataset, first: usize, f: impl Fn(usize, usize) -> f32) -> Tensor {
     let [h, w, c] = dataset.shape();
     let mut values = vec![0.0; 64 * h * w * c];
     for (k, out) in values.chunks_exact_mut(h * w * c).enumerate() {
@@ -244,7 +244,7 @@ fn real_images_raise_nothing_and_damaged_ones_do() {
         };
         let mut monitor = fresh();
         for first in (0..dataset.len() - 64).step_by(dataset.len() / 20) {
-            let health = SampleStats::of(&pictures(&dataset, first, |_, _| 0.0));
+            let health = SampleStats::of(&images(&dataset, first, |_, _| 0.0));
             println!("{health:?}");
             assert_eq!(
                 monitor.observe_grid(2000, health),
@@ -252,10 +252,10 @@ fn real_images_raise_nothing_and_damaged_ones_do() {
                 "{first}: {health:?}, all: {real:?}"
             );
         }
-        // The same wave in all of them, of several lengths.
+        // The same stripes in all of them, of several periods.
         for (fy, fx) in [(0.0, 0.25), (0.5, 0.5), (0.2, 0.13)] {
             let waves =
-                pictures(&dataset, 0, |y, x| 0.5 * (TAU * (fy * y as f32 + fx * x as f32)).cos());
+                images(&dataset, 0, |y, x| 0.5 * (TAU * (fy * y as f32 + fx * x as f32)).cos());
             let health = SampleStats::of(&waves);
             assert_eq!(
                 grids(&mut fresh(), &[100, 200], health),
@@ -265,10 +265,10 @@ fn real_images_raise_nothing_and_damaged_ones_do() {
             let period = 1.0 / fy.hypot(fx);
             assert!((health.period - period).abs() < 0.15 * period, "{health:?}");
         }
-        // One picture with a little noise.
-        let one = pictures(&dataset, 3, |_, _| 0.0)
+        // One image with a little noise.
+        let one = images(&dataset, 3, |_, _| 0.0)
             .narrow(0, 0, 1)
-            .broadcast_to(*pictures(&dataset, 0, |_, _| 0.0).shape());
+            .broadcast_to(*images(&dataset, 0, |_, _| 0.0).shape());
         let health = SampleStats::of(&one.add(&Philox::new(1, 1).normal(*one.shape(), 0.0, 0.01)));
         let found = grids(&mut monitor, &[2100, 2200], health);
         assert_eq!(
@@ -306,7 +306,7 @@ fn go(
     (outcome, alerts)
 }
 
-/// A trainer that has seen a number that is none: every later step fails.
+/// Makes every later step of the trainer fail by a NaN.
 fn poison(trainer: &mut Trainer) {
     let nan = Tensor::full([4, 16, 16, 3], f32::NAN);
     assert!(trainer.train_step_on(&nan, &Tensor::zeros([4, 6]), None).wait().is_err());
@@ -343,7 +343,7 @@ fn a_run_with_nan_rolls_back_and_finishes() {
     assert_eq!((changes[1].step, changes[1].to.as_str()), (5, "step 5"));
     let rows = metrics::read(&spoilt.metrics()).unwrap();
     assert_eq!(rows.iter().map(|row| row.step).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
-    // Data and latents go on from the checkpoint: only the rate is another.
+    // Data and latents resume from the checkpoint: only the learning rate differs.
     let other = RunDir::create_at(&dir.path().join("other")).unwrap();
     let mut slower = Trainer::new(Settings { steps: 5, ..settings }, &Device::Cpu).unwrap();
     go(&mut slower, &other, false).0.unwrap();
@@ -367,19 +367,19 @@ fn a_run_that_keeps_diverging_ends() {
         other => panic!("{other:?}"),
     }
     assert_eq!(alerts.iter().filter(|alert| alert.kind == AlertKind::RolledBack).count(), 3);
-    // A sound state is there, and it remembers.
+    // The saved state is finite, and it counts the roll-backs.
     let checkpoint = checkpoint_retention::latest_valid(&run_dir.checkpoints()).unwrap().checkpoint;
     let mut again = Trainer::resume(&checkpoint, &Device::Cpu).unwrap();
     assert_eq!(again.settings().recipe.optimizer.lr, 1.25e29);
     assert!(matches!(go(&mut again, &run_dir, false).0, Err(TrainError::Diverged { .. })));
-    // Or at once.
+    // Without roll-backs the first NaN ends the run.
     settings.monitor.on_nan = NanAction::Stop;
     let run_dir = RunDir::create_at(&dir.path().join("stop")).unwrap();
     let (outcome, alerts) = go(&mut Trainer::new(settings, &Device::Cpu).unwrap(), &run_dir, false);
     assert!(matches!(outcome, Err(TrainError::NonFinite { .. })) && alerts.is_empty());
 }
 
-/// Pictures of noise: a generator cannot learn them, and a discriminator knows them at once.
+/// Images of noise: a generator cannot learn them, and a discriminator recognizes them at once.
 fn unlearnable(dir: &Path) -> Settings {
     let settings = settings(dir, 900);
     let mut random = Philox::new(3, 3);
@@ -451,7 +451,7 @@ fn the_monitor_resumes_exactly_and_stops_on_request() {
     assert_eq!((outcome.step, outcome.finished), (won, false));
     assert_eq!(outcome.stopped_by.map(|alert| alert.kind), Some(AlertKind::DDominance));
     assert!(outcome.checkpoint.ends_with(format!("step-{won:08}.safetensors")));
-    // Who goes on with it has been told.
+    // A run resumed from it does not raise the alert again.
     let mut on = Trainer::resume(
         &checkpoint_retention::latest_valid(&stopped_dir.checkpoints()).unwrap().checkpoint,
         &Device::Cpu,

@@ -15,7 +15,7 @@ use train::{Sampler, latents};
 #[test]
 fn every_preset_trains_twenty_steps_and_draws() {
     let dir = tempfile::tempdir().unwrap();
-    let places = fixtures::labelled(dir.path());
+    let places = fixtures::labeled(dir.path());
     for recipe in Recipe::names().map(fixtures::small).chain(fixtures::everything()) {
         let name = recipe.name.clone();
         let (outcome, rows) =
@@ -28,11 +28,12 @@ fn every_preset_trains_twenty_steps_and_draws() {
         let sampler =
             Sampler::new(&checkpoint::load(&outcome.checkpoint).unwrap(), None, &Device::Cpu)
                 .unwrap();
-        let told = train::generator_condition(sampler.recipe())
+        let condition = train::generator_condition(sampler.recipe())
             .is_some()
             .then(|| sampler.recipe().example_conditions(2));
-        let images =
-            sampler.sample(&latents(sampler.recipe(), 1, 2), told.as_ref(), 2, |_| ()).unwrap();
+        let images = sampler
+            .sample(&latents(sampler.recipe(), 1, 2), condition.as_ref(), 2, |_| ())
+            .unwrap();
         assert!(images.to_vec().iter().all(|pixel| (-1.0..=1.0).contains(pixel)), "{name}");
     }
 }
@@ -41,7 +42,7 @@ fn every_preset_trains_twenty_steps_and_draws() {
 #[test]
 fn some_labels_are_learned_and_the_others_hidden() {
     let dir = tempfile::tempdir().unwrap();
-    let places = fixtures::labelled(dir.path());
+    let places = fixtures::labeled(dir.path());
     let keys = [
         ("image.size", "[16, 16]"),
         ("train.batch", "4"),

@@ -1,4 +1,4 @@
-//! The same bits whatever interrupts the run, and on however many threads.
+//! A run has the same bits whatever interrupts it, and on any number of threads.
 
 #[path = "common/fixtures.rs"]
 mod fixtures;
@@ -27,7 +27,8 @@ fn open(settings: &Settings) -> Arc<Dataset> {
     Arc::new(Dataset::open(&settings.data, Split::Train, &settings.preprocess, &|_| ()).unwrap())
 }
 
-/// Trains in `dir` until done, stopping after each of `stops` and starting again from what is on disk.
+/// Trains in `dir` until done, stopping after each of `stops` and starting again from what is on
+/// disk.
 fn train_with_stops(settings: &Settings, dir: &Path, stops: &[u64]) -> Vec<u8> {
     let data = open(settings);
     let mut run_dir = RunDir::create_at(dir).unwrap();
@@ -82,12 +83,12 @@ fn interrupted_and_threaded_runs_end_with_the_same_bytes() {
     assert!(rows.windows(2).all(|w| w[0].seconds < w[1].seconds), "seconds run on over a resume");
 }
 
-/// Averages of the past, schedules, noise, dropout, labels, augmentation, reference batches, conditions, the vectors of spectral
-/// norm.
+/// EMA and historical averages, schedules, noise, dropout, labels, augmentation, reference batches,
+/// conditions, the vectors of spectral normalization.
 #[test]
 fn a_resumed_run_with_all_options_ends_with_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    let places = fixtures::labelled(dir.path());
+    let places = fixtures::labeled(dir.path());
     for recipe in fixtures::everything() {
         let name = recipe.name.clone();
         let settings = fixtures::settings(recipe, &places, 8);
@@ -140,7 +141,7 @@ fn a_nan_loss_skips_every_update() {
         other => panic!("{other:?}"),
     }
     assert_eq!(trainer.networks().1.state_dict()["main.0.weight"], before);
-    // Nor do later steps move one.
+    // Later steps skip their updates, too.
     assert!(
         trainer.train_step_on(&tensor::Tensor::zeros([4, 16, 16, 3]), &z, None).wait().is_err()
     );
@@ -199,21 +200,21 @@ fn an_override_survives_a_kill_and_later_images_go() {
     assert!(run_at.join("timelapse.gif").exists());
     let newest =
         || checkpoint_retention::latest_valid(&run_at.join("checkpoints")).unwrap().checkpoint;
-    // Lengthened and slowed down, and then killed before its first step: the end of the closure's life stands for the kill.
+    // Lengthened, with a lower learning rate, and then killed before its first step (here stopped).
     let mut trainer = Trainer::resume(&newest(), &Device::Cpu).unwrap();
     trainer.set_steps(1000);
     trainer.set_learning_rate(1e-5).unwrap();
     let mut run_dir = RunDir::open(&run_at).unwrap();
     run_dir.lock().unwrap();
     run(&mut trainer, &open(&settings), &run_dir, &AtomicBool::new(true), &mut |_| ()).unwrap();
-    assert!(!run_at.join("timelapse.gif").exists(), "the end of a run that goes on");
+    assert!(!run_at.join("timelapse.gif").exists(), "an image of the end in a run that continues");
     let resumed = Trainer::resume(&newest(), &Device::Cpu).unwrap();
     assert_eq!(
         (resumed.steps_done(), resumed.settings().steps, resumed.settings().recipe.optimizer.lr),
         (10, 1000, 1e-5)
     );
     assert_eq!(resumed.settings().overrides.len(), 2);
-    // Back to an older step: grids of later ones are not of this run any more.
+    // Resumed from an older step: the grids of later ones are deleted.
     let older = checkpoint_retention::list(&run_at.join("checkpoints"))
         .unwrap()
         .into_iter()

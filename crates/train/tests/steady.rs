@@ -1,4 +1,4 @@
-//! A step that has settled takes its memory from the step before. Alone in its binary: the counter is global.
+//! After warm-up a step allocates nothing. Alone in its binary: the counter is global.
 
 #[path = "common/settings.rs"]
 mod settings;

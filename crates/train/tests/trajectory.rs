@@ -1,4 +1,4 @@
-//! Ten full training steps beside PyTorch, on the CPU: of the default recipe, and of other games.
+//! Ten full training steps compared with PyTorch, on the CPU: of the default recipe, and of others.
 
 #[path = "../../tensor/tests/common/numerics_env.rs"]
 mod numerics_env;

@@ -189,8 +189,8 @@ pub struct TrainingMonitor {
 }
 
 impl TrainingMonitor {
-    /// Observes the metrics of a step. `d_can_win` is false for a Wasserstein critic, whose loss and
-    /// accuracy do not show dominance.
+    /// Observes the metrics of a step. `d_can_win` is false for a Wasserstein critic, whose loss
+    /// and accuracy do not show dominance.
     pub fn observe_step(
         &mut self,
         step: u64,
@@ -359,8 +359,8 @@ impl TrainingMonitor {
     }
 
     /// The monitor's columns of a row of metrics: `d_accuracy`; `g_grad_norm`; `diversity`,
-    /// `duplicates` and `spectral_peak` of a grid since the row before; and `alerts`, the kinds that
-    /// have not gone away.
+    /// `duplicates` and `spectral_peak` of a grid since the row before; and `alerts`, the kinds
+    /// that have not gone away.
     pub fn metrics(&mut self, step: &StepMetrics) -> Map<String, Value> {
         let mut row = Map::new();
         let mut put = |name: &str, value: f32| row.insert(name.into(), f64::from(value).into());

@@ -22,8 +22,8 @@ pub struct SampleStats {
     pub diversity: f32,
     /// The share of images that have a near-duplicate, in [0, 1].
     pub duplicates: f32,
-    /// The share of the strongest spatial frequency in the spectral power at periods below 6 pixels,
-    /// in [0, 1].
+    /// The share of the strongest spatial frequency in the spectral power at periods below 6
+    /// pixels, in [0, 1].
     #[serde(alias = "oscillation")]
     pub spectral_peak: f32,
     /// The root mean square of that frequency, pixels being in [−1, 1].

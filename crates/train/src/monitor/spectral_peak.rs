@@ -55,8 +55,8 @@ pub(super) fn strongest(images: &[&[f32]], shape: [usize; 3]) -> SpectralPeak {
     SpectralPeak { share: peak / all, amplitude: peak.sqrt(), period: 1.0 / frequency(row, column) }
 }
 
-/// The power spectrum `[H/2 + 1, W/2 + 1]`: mean squares of each frequency, all four signs together,
-/// averaged over images and channels.
+/// The power spectrum `[H/2 + 1, W/2 + 1]`: mean squares of each frequency, all four signs
+/// together, averaged over images and channels.
 fn folded_power(images: &[&[f32]], [h, w, c]: [usize; 3], [height, width]: [usize; 2]) -> Vec<f64> {
     let [rows, columns] = [height / 2 + 1, width / 2 + 1];
     let [top, left] = [(h - height) / 2, (w - width) / 2];

@@ -1,7 +1,8 @@
 //! The training step: the algorithm of Goodfellow et al. 2014 with every option that a recipe has.
 //!
 //! [`TrainState`] holds what a step changes and knows neither data sets nor files, so it trains on
-//! whatever real samples it gets: the images of a [`Trainer`](crate::Trainer), or points of a plane.
+//! whatever real samples it gets: the images of a [`Trainer`](crate::Trainer), or points of a
+//! plane.
 //!
 //! The bits of a run depend on the order of three things in here: random draws, tensor operations
 //! (the graph accumulates gradients by descending age) and updates.
@@ -118,8 +119,8 @@ impl TrainState {
     }
 
     /// One training step on the real samples of its updates: as many batches as
-    /// [`batches`](nn::recipe::TrainConfig::batches_per_step) says, in the order of the updates. A GPU may still
-    /// compute when this returns. `logs` asks for the norm of G's gradient.
+    /// [`batches`](nn::recipe::TrainConfig::batches_per_step) says, in the order of the updates. A
+    /// GPU may still compute when this returns. `logs` asks for the norm of G's gradient.
     ///
     /// # Panics
     /// Panics without a batch, or when the recipe has a condition and a batch has none.
@@ -226,8 +227,8 @@ impl TrainState {
         fake
     }
 
-    /// D's output for samples `[N, …]` after augmentation and instance noise (Sønderby et al. 2017),
-    /// and the activations that feature matching compares.
+    /// D's output for samples `[N, …]` after augmentation and instance noise (Sønderby et al.
+    /// 2017), and the activations that feature matching compares.
     fn run_discriminator(
         &mut self,
         samples: &Tensor,
@@ -259,7 +260,8 @@ impl TrainState {
         DiscriminatorOutput::split(&self.recipe, output, features)
     }
 
-    /// The factor of all noise in front of and inside D: falls from 1 to 0 over `noise.decay_steps`.
+    /// The factor of all noise in front of and inside D: falls from 1 to 0 over
+    /// `noise.decay_steps`.
     fn noise_scale(&self) -> f32 {
         match self.recipe.noise.decay_steps {
             0 => 1.0,

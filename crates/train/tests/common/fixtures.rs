@@ -1,5 +1,5 @@
-//! Recipes that together have every stabiliser on, and a small labelled set to learn from. Each test binary uses its own part of
-//! it.
+//! Recipes that together use every option, and a small labeled data set.
+// Each test binary uses its own part of this.
 #![allow(dead_code)]
 
 use data::{Dataset, Fit, Preprocess, Split};
@@ -13,11 +13,11 @@ use std::sync::atomic::AtomicBool;
 use tensor::{Device, HostTensor};
 use train::{RunOutcome, Settings, Trainer};
 
-/// What a recipe with the 16×16 networks of `torch` changes, in tables of keys. The three together switch on everything that has
-/// a state or draws random numbers.
+/// The keys that recipes with the 16×16 networks of `torch` change. The three together switch on
+/// everything that has a state or uses random numbers.
 const EVERYTHING: [(&str, &str); 3] = [
     (
-        "told",
+        "conditional",
         "generator.norm = \"virtual-batch\"
          generator.reference = 5
          generator.dropout = 0.1
@@ -36,7 +36,11 @@ const EVERYTHING: [(&str, &str); 3] = [
          labels.flip = 0.2
          augment.policy = [\"color\", \"translation\", \"cutout\", \"flip\"]
          image.flip = true
-         condition = { kind = \"class\", size = 10, generator = \"every-layer\", discriminator = \"every-layer\", embedding = 3 }
+         condition.kind = \"class\"
+         condition.size = 10
+         condition.generator = \"every-layer\"
+         condition.discriminator = \"every-layer\"
+         condition.embedding = 3
          objective.relativistic = true
          objective.r1 = 1.0
          objective.r1_every = 2
@@ -52,7 +56,10 @@ const EVERYTHING: [(&str, &str); 3] = [
          generator.upsample = \"nearest\"
          discriminator.norm = \"layer\"
          discriminator.downsample = \"average-pool\"
-         condition = { kind = \"vector\", size = 6, generator = \"input\", discriminator = \"projection\" }
+         condition.kind = \"vector\"
+         condition.size = 6
+         condition.generator = \"input\"
+         condition.discriminator = \"projection\"
          objective.loss = \"wasserstein\"
          objective.gradient_penalty = 10.0
          optimizer.rule = \"adamw\"
@@ -71,7 +78,10 @@ const EVERYTHING: [(&str, &str); 3] = [
          discriminator.weights = \"weight-norm\"
          discriminator.bias = true
          discriminator.minibatch_discrimination = { kernels = 3, dims = 2, form = \"code\" }
-         condition = { kind = \"attributes\", size = 3, generator = \"input\", discriminator = \"auxiliary\" }
+         condition.kind = \"attributes\"
+         condition.size = 3
+         condition.generator = \"input\"
+         condition.discriminator = \"auxiliary\"
          objective.loss = \"least-squares\"
          objective.feature_matching = 0.5
          objective.feature_norm = \"l1\"
@@ -89,7 +99,11 @@ const EVERYTHING: [(&str, &str); 3] = [
 
 /// The recipes, by name.
 pub fn everything() -> Vec<Recipe> {
-    let small = "image.size = [16, 16]\ngenerator.width = 8\ngenerator.latent = 6\ndiscriminator.width = 8\ntrain.batch = 4";
+    let small = "image.size = [16, 16]
+         generator.width = 8
+         generator.latent = 6
+         discriminator.width = 8
+         train.batch = 4";
     let recipe = |(name, text): &(&str, &str)| {
         let lines =
             small.lines().chain(text.lines()).filter_map(|line| line.trim().split_once(" = "));
@@ -105,7 +119,8 @@ pub fn everything() -> Vec<Recipe> {
     EVERYTHING.iter().map(recipe).collect()
 }
 
-/// The preset, for pictures of 16×16 where it is for any, with its layers a sixteenth as wide: a software adapter is to train it, too.
+/// The preset, for images of 16×16 if it takes any size, with its layers a sixteenth as wide, so
+/// that a software adapter can train it, too.
 pub fn small(name: &str) -> Recipe {
     let mut recipe = Recipe::preset(name).unwrap();
     (recipe.generator.width, recipe.discriminator.width) = (4, 4);
@@ -146,7 +161,7 @@ fn thin(layers: &mut [LayerConfig]) {
     }
 }
 
-/// A whole run of so many steps on [`labelled`] pictures in the directory `at`, whose losses are numbers.
+/// A whole run on [`labeled`] images in the directory `at`; all its losses are finite.
 pub fn trained(
     recipe: &Recipe,
     steps: u64,
@@ -168,18 +183,18 @@ pub fn trained(
     (outcome, rows)
 }
 
-/// A folder of `2 · 10` pictures in ten classes, with a table of attributes (three numbers) and, beside it, a file of vectors of
-/// length 6.
-pub fn labelled(dir: &Path) -> (PathBuf, PathBuf) {
+/// A folder of `2 · 10` images in ten classes with a table of attributes (three values), and a file
+/// of vectors of length 6.
+pub fn labeled(dir: &Path) -> (PathBuf, PathBuf) {
     let data = dir.join("data");
     let mut table = String::from("file,smiling,hair\n");
     for i in 0..20u32 {
         let class = data.join((i % 10).to_string());
         std::fs::create_dir_all(&class).unwrap();
-        let picture = image::RgbImage::from_fn(16, 16, |x, y| {
+        let image = image::RgbImage::from_fn(16, 16, |x, y| {
             image::Rgb([(x * 16) as u8, (y * 16 + i * 7) as u8, ((x ^ y) * i % 256) as u8])
         });
-        picture.save(class.join(format!("{i:03}.png"))).unwrap();
+        image.save(class.join(format!("{i:03}.png"))).unwrap();
         table += &format!(
             "{}/{i:03}.png,{},{}\n",
             i % 10,
@@ -198,7 +213,7 @@ pub fn labelled(dir: &Path) -> (PathBuf, PathBuf) {
     (data, vectors)
 }
 
-/// The settings of a run of `recipe` on [`labelled`] pictures.
+/// The settings of a run of `recipe` on [`labeled`] images.
 pub fn settings(recipe: Recipe, (data, vectors): &(PathBuf, PathBuf), steps: u64) -> Settings {
     let ([h, w], channels) = (recipe.image.size, recipe.image.channels);
     let plain = Preprocess::new([h as u32, w as u32], channels as u8);

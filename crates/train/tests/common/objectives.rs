@@ -1,6 +1,7 @@
-//! Games beside the default one, ten steps each beside PyTorch (generator: `xtask/golden/objectives.py`, whose head says what the
-//! files hold). The tolerance is three times PyTorch's own float32 drift, and a millionth, since the drift of so small a network
-//! may be small by luck.
+//! Recipes other than the default one, ten steps each compared with PyTorch (generator:
+//! `xtask/golden/objectives.py`, whose head says what the files hold). The tolerance is three times
+//! PyTorch's own float32 drift, and a millionth, since the drift of so small a network may be small
+//! by luck.
 
 use data::{Batch, Cursor};
 use nn::{Recipe, StateDict};
@@ -82,8 +83,8 @@ fn batch(file: &SafeTensors<'_>, number: usize) -> Batch {
     Batch { images, labels: None, indices: (0..BATCH).collect(), cursor, epoch_end: false }
 }
 
-/// Picture i of batch n is of class (n + i) mod K.
-fn told(number: usize, classes: usize) -> Vec<f32> {
+/// Image i of batch n is of class (n + i) mod K.
+fn one_hot_labels(number: usize, classes: usize) -> Vec<f32> {
     let row = |i: usize| {
         (0..classes).map(move |class| f32::from(u8::from(class == (number + i) % classes)))
     };
@@ -91,7 +92,7 @@ fn told(number: usize, classes: usize) -> Vec<f32> {
 }
 
 /// # Panics
-/// Where a loss or a weight leaves the tolerance.
+/// Panics if a loss or a weight exceeds the tolerance.
 pub fn losses_follow_pytorch(device: &Device) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let bytes = std::fs::read(dir.join("objectives.safetensors")).unwrap();
@@ -110,7 +111,7 @@ pub fn losses_follow_pytorch(device: &Device) {
             let given: Vec<_> = (numbers.zip(&batches))
                 .map(|(number, batch)| RealBatch {
                     batch,
-                    condition: (classes > 0).then(|| told(number, classes)),
+                    condition: (classes > 0).then(|| one_hot_labels(number, classes)),
                 })
                 .collect();
             let losses = trainer.train_step(&given).wait().unwrap();
@@ -121,7 +122,8 @@ pub fn losses_follow_pytorch(device: &Device) {
                     3.0 * case["drift"][what].as_f64().unwrap() + LEAST * reference.abs().max(1.0);
                 assert!(
                     error <= bound,
-                    "{name}, step {step}: {what} is {ours}, PyTorch's {reference}: {error:.2e} > {bound:.2e}"
+                    "{name}, step {step}: {what} is {ours}, PyTorch's {reference}: {error:.2e} > \
+                     {bound:.2e}"
                 );
             }
         }

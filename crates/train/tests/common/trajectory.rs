@@ -1,5 +1,6 @@
-//! Ten full training steps beside PyTorch, from the same weights, pictures and latents (generator: `xtask/golden/trajectory.py`). The
-//! tolerance is three times PyTorch's own float32 drift from its float64 run.
+//! Ten full training steps compared with PyTorch, from the same weights, images and latents
+//! (generator: `xtask/golden/trajectory.py`). The tolerance is three times PyTorch's own float32
+//! drift from its float64 run.
 
 use nn::{Recipe, StateDict};
 use runs::Checkpoint;
@@ -34,12 +35,12 @@ fn list(v: &Value) -> Vec<f64> {
 }
 
 /// # Panics
-/// Where a loss or a weight leaves the tolerance.
+/// Panics if a loss or a weight exceeds the tolerance.
 pub fn ten_steps_follow_pytorch(device: &Device) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let bytes = std::fs::read(dir.join("trajectory.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let told: Value =
+    let expected: Value =
         serde_json::from_slice(&std::fs::read(dir.join("trajectory.json")).unwrap()).unwrap();
 
     let mut recipe = Recipe::preset("torch").unwrap();
@@ -64,7 +65,7 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
     }
     trainer.load_weights(&start).unwrap();
 
-    let drift = &told["drift_of_three"];
+    let drift = &expected["drift_of_three"];
     let bound = |what: &str| 3.0 * drift["loss_drift"][what].as_f64().unwrap();
     for step in 0..10 {
         let view = file.tensor(&format!("real/{step}")).unwrap();
@@ -83,7 +84,7 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
             ("d_real", losses.d_real),
             ("d_fake", losses.d_fake),
         ] {
-            let reference = list(&told["f64"][what])[step];
+            let reference = list(&expected["f64"][what])[step];
             let error = (f64::from(ours) - reference).abs();
             assert!(
                 error <= bound(what),
@@ -95,7 +96,7 @@ pub fn ten_steps_follow_pytorch(device: &Device) {
     let (g, d) = trainer.networks();
     let mut compared = 0;
     for (prefix, state) in [("g", g.state_dict()), ("d", d.state_dict())] {
-        compared += compare(prefix, &state, &file, drift, &told["f64"]["norms"]);
+        compared += compare(prefix, &state, &file, drift, &expected["f64"]["norms"]);
     }
     assert!(compared > 30, "{compared} tensors compared");
 }
@@ -128,10 +129,11 @@ fn compare(
                         .unwrap_or_else(|| panic!("no drift of {full}"));
                 assert!(error <= bound, "{full}: {error:.2e} > {bound:.2e}");
                 let norm = data.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-                let told = norms[&full].as_f64().unwrap_or_else(|| panic!("no norm of {full}"));
+                let reference =
+                    norms[&full].as_f64().unwrap_or_else(|| panic!("no norm of {full}"));
                 assert!(
-                    (norm - told).abs() <= bound * scale * (data.len() as f64).sqrt() + 1e-9,
-                    "norm of {full}: {norm} beside {told}"
+                    (norm - reference).abs() <= bound * scale * (data.len() as f64).sqrt() + 1e-9,
+                    "norm of {full}: {norm}, PyTorch's {reference}"
                 );
             }
         }

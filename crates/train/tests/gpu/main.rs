@@ -93,7 +93,7 @@ fn difference(a: &Checkpoint, b: &Checkpoint) -> f32 {
 fn a_checkpoint_resumes_on_another_device(device: &Device) {
     let cpu = Device::Cpu;
     let half = [steps(&cpu, None, 0..3), steps(device, None, 0..3)];
-    // Both have drawn the same weights and latents.
+    // Both have sampled the same weights and latents.
     assert!(
         difference(&half[1], &half[0]) < 1e-2,
         "three steps: {}",
@@ -105,7 +105,8 @@ fn a_checkpoint_resumes_on_another_device(device: &Device) {
         ("cpu from gpu", steps(&cpu, Some(&half[1]), 3..6)),
         ("gpu from gpu", steps(device, Some(&half[1]), 3..6)),
     ] {
-        // Adam's first steps move every weight by the whole rate, whichever way a rounding points: hence the bound.
+        // Adam's first steps move every weight by the whole learning rate, whatever the rounding:
+        // hence the bound.
         let e = difference(&other, &whole);
         assert!(e < 2e-2, "{name}: {e}");
         assert_eq!(other.meta.step, 6);
@@ -132,10 +133,10 @@ fn an_image_depends_on_its_latent_alone(device: &Device) {
     }
 }
 
-/// Every preset, and those that have every stabiliser on.
+/// Every preset, and the recipes that together use every option.
 fn recipes_train_as_on_the_cpu(device: &Device) {
     let dir = tempfile::tempdir().unwrap();
-    let places = fixtures::labelled(dir.path());
+    let places = fixtures::labeled(dir.path());
     let presets = Recipe::names().map(|name| (fixtures::small(name), 20));
     for (recipe, steps) in
         presets.chain(fixtures::everything().into_iter().map(|recipe| (recipe, 3)))
@@ -152,7 +153,8 @@ fn recipes_train_as_on_the_cpu(device: &Device) {
             .1
         };
         let (ours, reference) = (rows(device, steps, "gpu"), rows(&Device::Cpu, 1, "cpu"));
-        // Before the first update of G: after it, Adam has moved every weight by the whole rate, whichever way a rounding points.
+        // Compared before the first update of G: after it, Adam has moved every weight by the whole
+        // learning rate, whatever the rounding.
         let (d, expected) = (ours[0].d_loss, reference[0].d_loss);
         assert!(
             (d - expected).abs() < 1e-2 * expected.abs().max(1.0),
@@ -161,7 +163,7 @@ fn recipes_train_as_on_the_cpu(device: &Device) {
     }
 }
 
-/// At the widths of the DCGAN for 64×64 pictures, where small batches cut most sums into parts.
+/// At the widths of the DCGAN for 64×64 images, where small batches cut most sums into parts.
 fn a_steady_step_is_lean() {
     let device = own();
     let Device::Gpu(gpu) = &device else { panic!("{device}") };
@@ -198,7 +200,7 @@ fn a_nan_loss_stops_all_updates() {
     let real = Tensor::full_on(&device, [4, 16, 16, 3], f32::NAN);
     let z = Tensor::full_on(&device, [4, 6], 0.5);
     let bad = trainer.train_step_on(&real, &z, None);
-    // The host has not looked yet, and goes on.
+    // The host has not read the metrics yet and continues.
     let later = trainer.train_step(&[(&batch(&settings, 1)).into()]);
     match bad.wait() {
         Err(TrainError::NonFinite { step: 2, what }) => {
