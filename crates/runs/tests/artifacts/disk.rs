@@ -1,4 +1,4 @@
-//! A full disk, simulated by a limit on the size of files (any Unix) and by a small tmpfs (as root).
+//! A full disk, simulated by a limit on the size of files (any Unix) and by a small tmpfs (root).
 #![cfg(unix)]
 
 use crate::{assert_error, sample};

@@ -58,8 +58,9 @@ fn invalid_image_shapes_are_rejected() {
     assert!(matches!(draw(2, [1, 1, 1, 2]), ArtifactError::Channels { channels: 2 }));
     for (values, of) in [(0, [0, 4, 4, 1]), (15, [1, 4, 4, 1]), (1, [usize::MAX, 2, 1, 1])] {
         let error = draw(values, of);
+        let expected = (values, of);
         assert!(
-            matches!(error, ArtifactError::ImageShape { len, shape } if (len, shape) == (values, of))
+            matches!(error, ArtifactError::ImageShape { len, shape } if (len, shape) == expected)
         );
     }
     let error = draw(70_000, [70_000, 1, 1, 1]);

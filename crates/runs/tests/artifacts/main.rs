@@ -24,7 +24,9 @@ fn sample(step: u64) -> Checkpoint {
             recipe: "name = \"tiny\"\n[image]\nside = 28 # größe\n".to_owned(),
             recipe_name: "tiny".to_owned(),
             dataset: DatasetId { name: "fashion-mnist".to_owned(), fingerprint: "ab12".to_owned() },
-            state: serde_json::json!({ "seed": u64::MAX, "lr": 0.1 + 0.2, "cursor": { "epoch": 3, "next": -1 } }),
+            state: serde_json::json!({
+                "seed": u64::MAX, "lr": 0.1 + 0.2, "cursor": { "epoch": 3, "next": -1 }
+            }),
             numerics_id: "avx2".to_owned(),
             numerics_version: "2026-1".to_owned(),
         },

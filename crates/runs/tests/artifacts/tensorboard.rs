@@ -1,5 +1,5 @@
-//! Event files are read back by an independent parser: frames with their CRCs here, messages by field
-//! number.
+//! Event files are read back by an independent parser: frames with their CRCs here, messages by
+//! field number.
 
 use image::GenericImageView;
 use prost::Message;

@@ -137,31 +137,40 @@ impl Method {
     pub fn why(self) -> &'static str {
         match self {
             Self::Simultaneous => {
-                "each step is tangent to the circle around the saddle and leads out of it, by √((1−ηc)² + η²) per step"
+                "each step is tangent to the circle around the saddle and leads out of it, \
+                 by √((1−ηc)² + η²) per step"
             }
             Self::Alternating => {
-                "the second update responds to the first; without curvature x² + y² − ηxy is invariant, and the path is closed"
+                "the second update responds to the first; without curvature x² + y² − ηxy is \
+                 invariant, and the path is closed"
             }
             Self::Momentum => {
-                "accumulated gradients come from earlier points of the circle and push further outwards"
+                "accumulated gradients come from earlier points of the circle and \
+                 push further outwards"
             }
             Self::Nesterov => {
-                "looks ahead along the accumulated gradients, which push outwards as with momentum, but less"
+                "looks ahead along the accumulated gradients, which push outwards \
+                 as with momentum, but less"
             }
             Self::NegativeMomentum => {
-                "reverts a part of the previous step: friction, which damps the rotation of alternating updates"
+                "reverts a part of the previous step: friction, which damps the \
+                 rotation of alternating updates"
             }
             Self::RmsProp => {
-                "divides by the size of past gradients: the same direction, with steps of length η at any distance"
+                "divides by the size of past gradients: the same direction, with \
+                 steps of length η at any distance"
             }
             Self::Adam => {
-                "as RMSProp with momentum: steps of length η, rotated outwards; the path cannot converge"
+                "as RMSProp with momentum: steps of length η, rotated outwards; the path \
+                 cannot converge"
             }
             Self::Optimistic => {
-                "adds the last change of the gradient, a prediction of the next one, which points to the saddle"
+                "adds the last change of the gradient, a prediction of the next one, \
+                 which points to the saddle"
             }
             Self::OptimisticAdam => {
-                "Adam's steps with that correction and β₁ = 0; β₁ = 0.5 would delay the gradient by the predicted step"
+                "Adam's steps with that correction and β₁ = 0; β₁ = 0.5 would delay \
+                 the gradient by the predicted step"
             }
             Self::Extragradient => {
                 "uses the gradient at the next point, which is rotated towards the saddle"

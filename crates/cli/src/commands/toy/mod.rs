@@ -54,7 +54,12 @@ struct PlotArgs {
     #[arg(long, value_name = "FILE.png")]
     png: Option<PathBuf>,
     /// Frames of the animation, with the first and last step among them.
-    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u32).range(2..=1000)
+    )]
     frames: u32,
     #[command(flatten)]
     force: ForceArg,

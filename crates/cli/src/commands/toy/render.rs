@@ -43,8 +43,8 @@ impl Render {
                     mixture.std
                 ));
                 output::line(format!(
-                    "G {latent}-{width}-{width}-2, D {}-{width}-{width}-1; {steps} steps of batch {batch}, \
-                     rates {lr} and {lr_d}\n",
+                    "G {latent}-{width}-{width}-2, D {}-{width}-{width}-1; {steps} steps of batch \
+                     {batch}, learning rates {lr} and {lr_d}\n",
                     2 * pack
                 ));
                 output::line(
@@ -52,8 +52,14 @@ impl Render {
                 );
             }
             Self::Json { modes } => output::json(&json!({
-                "event": "started", "modes": modes, "std": mixture.std, "steps": steps, "batch": batch, "latent": latent,
-                "width": width, "device": device.to_string(),
+                "event": "started",
+                "modes": modes,
+                "std": mixture.std,
+                "steps": steps,
+                "batch": batch,
+                "latent": latent,
+                "width": width,
+                "device": device.to_string(),
             })),
         }
     }
@@ -82,8 +88,9 @@ impl Render {
                 let Coverage { modes: found, fair_modes, high_quality, reverse_kl, .. } =
                     &outcome.last.coverage;
                 output::line(format!(
-                    "\n{found} of {modes} modes have a sample within 3 std, {fair_modes} a quarter of their fair share; \
-                     {:.1} % of all samples are that near; reverse KL {reverse_kl:.3} nats; {:.1} s",
+                    "\n{found} of {modes} modes have a sample within 3 std, {fair_modes} a quarter of \
+                     their fair share; {:.1} % of all samples are within 3 std; reverse KL \
+                     {reverse_kl:.3} nats; {:.1} s",
                     100.0 * high_quality,
                     took.as_secs_f64()
                 ));
@@ -138,8 +145,14 @@ impl Render {
                     output::json(&object);
                 }
                 output::json(&json!({
-                    "event": "finished", "runs": outcomes.len(), "of_modes": modes, "modes": found, "fair_modes": fair,
-                    "high_quality": quality, "reverse_kl": kl, "seconds": took.as_secs_f64(),
+                    "event": "finished",
+                    "runs": outcomes.len(),
+                    "of_modes": modes,
+                    "modes": found,
+                    "fair_modes": fair,
+                    "high_quality": quality,
+                    "reverse_kl": kl,
+                    "seconds": took.as_secs_f64(),
                 }));
             }
         }
@@ -176,8 +189,15 @@ fn row(measured: &ToyMeasurement, of: usize) -> String {
 fn object(event: &str, measured: &ToyMeasurement) -> Value {
     let ToyMeasurement { seed, step, d_loss, g_loss, coverage } = measured;
     json!({
-        "event": event, "seed": seed, "step": step, "d_loss": d_loss, "g_loss": g_loss, "modes": coverage.modes,
-        "fair_modes": coverage.fair_modes, "high_quality": coverage.high_quality, "reverse_kl": coverage.reverse_kl,
+        "event": event,
+        "seed": seed,
+        "step": step,
+        "d_loss": d_loss,
+        "g_loss": g_loss,
+        "modes": coverage.modes,
+        "fair_modes": coverage.fair_modes,
+        "high_quality": coverage.high_quality,
+        "reverse_kl": coverage.reverse_kl,
     })
 }
 
