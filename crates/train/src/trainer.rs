@@ -9,7 +9,6 @@ use crate::monitor::{Alert, AlertKind, MonitorConfig, TrainingMonitor};
 use crate::step::{DeviceBatch, PendingMetrics, RealBatch, TrainState};
 use crate::{Settings, TrainError};
 use data::Cursor;
-use nn::loss::GanLoss;
 use nn::recipe::ConditionKind;
 use nn::{Mode, Network};
 use runs::{Checkpoint, DatasetId};
@@ -134,10 +133,9 @@ impl Trainer {
         self.best = Some(best);
     }
 
-    /// Whether D's loss and accuracy can show that it dominates: a Wasserstein critic's loss has no
-    /// lower bound, and the sign of its output means nothing.
+    /// Whether D's loss and accuracy can show that it dominates; see [`nn::loss::GanLoss::d_can_win`].
     pub(crate) fn d_can_win(&self) -> bool {
-        self.settings.recipe.objective.loss != GanLoss::Wasserstein
+        self.settings.recipe.objective.loss.d_can_win()
     }
 
     /// The run as `checkpoint` has it, with half the learning rate, after `what` was NaN or

@@ -31,6 +31,29 @@ impl GanLoss {
         matches!(self, Self::Minimax | Self::NonSaturating | Self::LeastSquares)
     }
 
+    /// Whether D's loss and accuracy can show that D dominates: a Wasserstein critic's loss has no
+    /// lower bound, and the sign of its output means nothing.
+    pub fn d_can_win(self) -> bool {
+        self != Self::Wasserstein
+    }
+
+    /// The logit above which D classifies an image as real: 0, but ½ for least squares, whose
+    /// targets are 0 and 1; relativistic least squares has −1 and 1.
+    pub fn decision_boundary(self, relativistic: bool) -> f32 {
+        if self == Self::LeastSquares && !relativistic { 0.5 } else { 0.0 }
+    }
+
+    /// How far from the [decision boundary](Self::decision_boundary) a logit is decided, for color
+    /// scales of plots; `None` for a loss that only compares logits.
+    pub fn decided_distance(self) -> Option<f64> {
+        match self {
+            Self::Minimax | Self::NonSaturating => Some(4.0),
+            Self::LeastSquares => Some(0.5),
+            Self::Hinge => Some(1.5),
+            Self::Wasserstein => None,
+        }
+    }
+
     /// D's loss on real images. Without targets they are 1.
     ///
     /// # Panics

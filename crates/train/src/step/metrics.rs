@@ -146,10 +146,9 @@ pub(super) struct GStepMetrics {
 }
 
 /// D's accuracy, a scalar in [0, 1]: the share of real logits above the loss's decision boundary
-/// and of generated ones below it. The boundary is 0, but ½ for least squares, whose targets are 0
-/// and 1; `relativistic` least squares has −1 and 1.
+/// and of generated ones below it.
 fn accuracy(loss: GanLoss, relativistic: bool, real: &Tensor, fake: &Tensor) -> Tensor {
-    let boundary = if loss == GanLoss::LeastSquares && !relativistic { 0.5 } else { 0.0 };
+    let boundary = loss.decision_boundary(relativistic);
     let share = |logits: &Tensor, sign: f32| {
         logits.detach().add_scalar(-boundary).scale(sign * SIGN_SCALE).clamp(0.0, 1.0).mean_all()
     };

@@ -2,7 +2,6 @@
 
 use super::{Frame, Landscape, Mixture, ToySettings};
 use image::RgbImage;
-use nn::loss::GanLoss;
 use plotters::prelude::*;
 use runs::ArtifactError;
 use runs::plots::{
@@ -28,12 +27,9 @@ impl Scale {
     /// frame's logits of real and generated points.
     fn of(settings: &ToySettings, mixture: &Mixture, frame: &Frame) -> Self {
         let objective = &settings.recipe.objective;
-        match objective.loss {
-            _ if objective.relativistic => Self::between(mixture, frame),
-            GanLoss::Minimax | GanLoss::NonSaturating => Self { neutral: 0.0, full: 4.0 },
-            GanLoss::LeastSquares => Self { neutral: 0.5, full: 0.5 },
-            GanLoss::Hinge => Self { neutral: 0.0, full: 1.5 },
-            GanLoss::Wasserstein => Self::between(mixture, frame),
+        match objective.loss.decided_distance().filter(|_| !objective.relativistic) {
+            Some(full) => Self { neutral: objective.loss.decision_boundary(false).into(), full },
+            None => Self::between(mixture, frame),
         }
     }
 
