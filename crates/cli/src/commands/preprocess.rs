@@ -61,7 +61,7 @@ struct RequestedPreprocess {
     filter: Option<ResizeFilter>,
 }
 
-/// What the headers of a dataset say, before any image is decoded.
+/// The information in the headers of a dataset, before any image is decoded.
 pub struct DatasetInfo {
     spec: DataSpec,
     /// `[H, W, C]` if all images have it.

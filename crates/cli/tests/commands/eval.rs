@@ -388,7 +388,7 @@ fn what_cannot_be_measured_is_told_in_a_line() {
         &["eval", "train-features", "--data", "pictures", "--image", "16", "--attributes"],
         &["no binary attributes", "--attributes"],
     );
-    lab.refused(2, &["eval", "--fake", "noise"], &["--real says what to compare with"]);
+    lab.refused(2, &["eval", "--fake", "noise"], &["--real: name the real images"]);
     lab.refused(
         2,
         &["eval", "--fake", "model:cats", "--real", "labelled"],

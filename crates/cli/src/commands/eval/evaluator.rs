@@ -166,10 +166,10 @@ impl Evaluator {
             )
         })?;
         // The memorization metric is meaningless without its expected value for new images.
-        let metrics = report.values.iter().flat_map(|figure| {
-            let own = (format!("eval/{}", figure.key), figure.value);
+        let metrics = report.values.iter().flat_map(|metric| {
+            let own = (format!("eval/{}", metric.key), metric.value);
             let expected =
-                figure.expected.map(|expected| (format!("eval/{}_real", figure.key), expected));
+                metric.expected.map(|expected| (format!("eval/{}_real", metric.key), expected));
             std::iter::once(own).chain(expected)
         });
         // The report has an order of its own.
@@ -178,8 +178,8 @@ impl Evaluator {
         Ok(EvalResult {
             metrics: metrics.collect(),
             score: first.map_or(f64::NAN, MetricValue::score),
-            value: first.map_or(f64::NAN, |figure| figure.value),
-            by: first.map_or_else(String::new, |figure| format!("{} ({features})", figure.name)),
+            value: first.map_or(f64::NAN, |metric| metric.value),
+            by: first.map_or_else(String::new, |metric| format!("{} ({features})", metric.name)),
             features,
         })
     }

@@ -103,7 +103,7 @@ impl Model {
 pub struct Candidate {
     seed: u64,
     row: usize,
-    told: usize,
+    condition: usize,
 }
 
 /// Exemplars of one concept.
@@ -138,7 +138,7 @@ pub struct Candidates<'a> {
     eval_classifier: Option<Model>,
     /// The row under the seed of each candidate.
     order: Vec<usize>,
-    told: Option<ConditionTable>,
+    condition_table: Option<ConditionTable>,
     scores: Option<CandidateScores>,
 }
 
@@ -162,7 +162,8 @@ impl<'a> Candidates<'a> {
         conditions: &'a Conditions,
         args: &CandidateArgs,
     ) -> Result<Self, CliError> {
-        let (order, told) = conditions.pair_latents_with_conditions(args.candidates as usize)?;
+        let (order, condition_table) =
+            conditions.pair_latents_with_conditions(args.candidates as usize)?;
         let read = |flag, file: &Option<PathBuf>| {
             file.as_ref().map(|file| Model::read(flag, file, opened)).transpose()
         };
@@ -174,7 +175,7 @@ impl<'a> Candidates<'a> {
             classifier: read("--classifier", &args.classifier)?,
             eval_classifier: read("--eval-classifier", &args.eval_classifier)?,
             order,
-            told,
+            condition_table,
             scores: None,
         })
     }
@@ -188,7 +189,7 @@ impl<'a> Candidates<'a> {
     pub fn all(&self) -> SampleSpec {
         SampleSpec::plain(
             vec![LatentSource::of_rows(self.seed, self.truncation, &self.order)],
-            self.told.clone(),
+            self.condition_table.clone(),
             grid_options(self.opened, 8),
         )
     }
@@ -251,7 +252,10 @@ impl<'a> Candidates<'a> {
             )),
             ExemplarSpec::Seeds(seeds) => Ok(Selection {
                 query: "by seed".into(),
-                exemplars: seeds.iter().map(|&seed| Candidate { seed, row: 0, told: 0 }).collect(),
+                exemplars: seeds
+                    .iter()
+                    .map(|&seed| Candidate { seed, row: 0, condition: 0 })
+                    .collect(),
                 names: seeds.iter().map(|seed| format!("seed {seed}")).collect(),
                 matches: None,
             }),
@@ -284,15 +288,18 @@ impl<'a> Candidates<'a> {
     }
 
     fn candidate(&self, i: usize) -> Candidate {
-        let told = self.told.as_ref().and_then(|told| told.indices.get(i)).copied().unwrap_or(0);
-        Candidate { seed: self.seed, row: self.order.get(i).copied().unwrap_or(0), told }
+        let conditions = self.condition_table.as_ref();
+        let condition = conditions.and_then(|table| table.indices.get(i)).copied().unwrap_or(0);
+        Candidate { seed: self.seed, row: self.order.get(i).copied().unwrap_or(0), condition }
     }
 
     /// The first `count` latents behind the candidates, whose conditions take turns.
     pub fn others(&self, count: usize) -> Vec<Candidate> {
         let first = self.order.iter().max().map_or(0, |last| last + 1);
         let known = self.conditions.rows.len().max(1);
-        (0..count).map(|i| Candidate { seed: self.seed, row: first + i, told: i % known }).collect()
+        (0..count)
+            .map(|i| Candidate { seed: self.seed, row: first + i, condition: i % known })
+            .collect()
     }
 
     /// The drawing of these.
@@ -303,9 +310,9 @@ impl<'a> Candidates<'a> {
             let seed = group.first().map_or(self.seed, |candidate| candidate.seed);
             latents.push(LatentSource::of_rows(seed, self.truncation, &rows));
         }
-        let of = chosen.iter().map(|candidate| candidate.told).collect();
-        let told = (!self.conditions.rows.is_empty())
+        let of = chosen.iter().map(|candidate| candidate.condition).collect();
+        let condition_table = (!self.conditions.rows.is_empty())
             .then(|| ConditionTable { rows: self.conditions.rows.clone(), indices: of });
-        SampleSpec::plain(latents, told, grid_options(self.opened, columns))
+        SampleSpec::plain(latents, condition_table, grid_options(self.opened, columns))
     }
 }

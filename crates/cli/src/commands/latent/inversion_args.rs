@@ -100,12 +100,12 @@ impl InversionArgs {
         &self,
         files: &FileArgs,
         latent: &Tensor,
-        told: Option<&Tensor>,
+        condition: Option<&Tensor>,
     ) -> Result<(), CliError> {
         let Some(path) = self.out("safetensors") else { return Ok(()) };
         let array = |tensor: &Tensor| HostTensor::f32(tensor.shape().to_vec(), tensor.to_vec());
         let mut arrays = BTreeMap::from([("latents".to_owned(), array(latent))]);
-        arrays.extend(told.map(|rows| ("condition".to_owned(), array(rows))));
+        arrays.extend(condition.map(|rows| ("condition".to_owned(), array(rows))));
         write_state_dict(path, &arrays)?;
         output::wrote(path, files.json);
         Ok(())
@@ -113,9 +113,10 @@ impl InversionArgs {
 }
 
 /// The drawing of one latent.
-pub fn drawing(latent: &Tensor, told: Option<&Tensor>, grid: GridOptions) -> SampleSpec {
-    let told = told.map(|rows| ConditionTable { rows: vec![rows.to_vec()], indices: vec![0] });
-    SampleSpec::plain(vec![LatentSource::of_values(latent)], told, grid)
+pub fn drawing(latent: &Tensor, condition: Option<&Tensor>, grid: GridOptions) -> SampleSpec {
+    let condition =
+        condition.map(|rows| ConditionTable { rows: vec![rows.to_vec()], indices: vec![0] });
+    SampleSpec::plain(vec![LatentSource::of_values(latent)], condition, grid)
 }
 
 /// The final errors of all starts: root mean squares in gray levels of 255.

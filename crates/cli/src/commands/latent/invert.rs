@@ -50,9 +50,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     let options =
         InvertOptions { optimizer: args.inversion.descent(), features: args.feature_weight };
-    let told = conditions.tensor();
+    let condition_rows = conditions.tensor();
     let found = with_progress(args.files.json, |progress| {
-        invert(&opened.sampler, discriminator.as_ref(), &target, told.as_ref(), &options, progress)
+        invert(
+            &opened.sampler,
+            discriminator.as_ref(),
+            &target,
+            condition_rows.as_ref(),
+            &options,
+            progress,
+        )
     })?;
     let starts = Starts::new(&opened, &conditions, &found.starts, found.best);
     let report = InversionReport { error: starts.error(), psnr: found.psnr, starts };

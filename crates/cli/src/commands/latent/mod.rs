@@ -67,10 +67,10 @@ impl FileArgs {
         what: &str,
         drawing: &SampleSpec,
     ) -> Result<Vec<f32>, CliError> {
-        let (latents, told) = drawing.inputs(opened.sampler.recipe())?;
+        let (latents, conditions) = drawing.inputs(opened.sampler.recipe())?;
         let total = latents.shape()[0];
         let images = with_progress(self.json, |progress| {
-            opened.sampler.sample(&latents, told.as_ref(), opened.batch, |done| {
+            opened.sampler.sample(&latents, conditions.as_ref(), opened.batch, |done| {
                 // Ctrl-C ends the program: nothing is written before all images are drawn.
                 let _ = progress.report(what, done, total);
             })

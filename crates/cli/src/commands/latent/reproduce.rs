@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use train::Sampler;
 
-/// Images drawn at a time where the file does not say.
+/// Images drawn at a time if the file does not record it.
 const BATCH: usize = 64;
 
 /// Flags of `reproduce`.

@@ -107,14 +107,14 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         optimizer: args.inversion.descent(),
         prior: args.discriminator_weight.unwrap_or(default),
     };
-    let told = conditions.tensor();
+    let condition_rows = conditions.tensor();
     let found = with_progress(args.files.json, |progress| {
         restore(
             &opened.sampler,
             discriminator.as_ref(),
             &input.known,
             &input.damage,
-            told.as_ref(),
+            condition_rows.as_ref(),
             &options,
             progress,
         )

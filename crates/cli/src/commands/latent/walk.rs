@@ -72,11 +72,15 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             walk.points
         )));
     }
-    let told =
+    let condition_table =
         (known > 0).then(|| ConditionTable { rows: conditions.rows.clone(), indices: of.clone() });
     let rows: Vec<usize> = (0..walk.points).collect();
     let block = LatentSource::of_rows(args.seed.seed, args.seed.truncation, &rows);
-    let base = SampleSpec::plain(vec![block], told, grid_options(&opened, args.columns as usize));
+    let base = SampleSpec::plain(
+        vec![block],
+        condition_table,
+        grid_options(&opened, args.columns as usize),
+    );
     let (points, _) = base.inputs(recipe)?;
     let images = args.files.draw(&opened, "walking", &walk.steps(&points, base.clone()))?;
     let smoothness = Smoothness::of(&images, &walk);
