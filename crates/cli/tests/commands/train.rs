@@ -351,7 +351,7 @@ fn what_goes_wrong_has_an_exit_code_of_its_own() {
     place.ok(&["train", "--resume", "sound", "--steps", "4", "--on-collapse", "stop"]);
     let config = std::fs::read_to_string(place.path("sound/config.toml")).unwrap();
     assert!(
-        config.contains("on_collapse = \"stop\"") && config.contains("setting = \"on-collapse\""),
+        config.contains("on_collapse = \"stop\"") && config.contains("setting = \"on_collapse\""),
         "{config}"
     );
     let row = &rows(&place.path("sound"))[0];
