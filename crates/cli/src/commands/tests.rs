@@ -288,3 +288,39 @@ fn top_level_help_lists_every_command_under_its_task() {
     assert_eq!(listed[2..], expected);
     assert!(help.contains("\nTrain:\n  train         Train a generator"), "{help}");
 }
+
+/// The commands in the `sh` blocks of a Markdown file, without comments, with continued lines joined.
+fn commands_of(markdown: &str) -> Vec<String> {
+    let blocks = markdown.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let lines = blocks.flat_map(|block| {
+        block.replace("\\\n", " ").lines().map(String::from).collect::<Vec<_>>()
+    });
+    lines
+        .map(|line| line.replace("cargo run -p cli -- ", "dcgan "))
+        .filter(|line| line.starts_with("dcgan "))
+        .collect()
+}
+
+#[test]
+fn commands_in_the_documentation_parse() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+    for folder in ["docs", "docs/experiments"] {
+        let entries = std::fs::read_dir(root.join(folder)).unwrap();
+        files.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
+    let mut count = 0;
+    let mut failures = Vec::new();
+    for file in files {
+        for line in commands_of(&std::fs::read_to_string(&file).unwrap()) {
+            let words = shlex::split(&line).unwrap();
+            count += 1;
+            if let Err(error) = super::with_help(Cli::command()).try_get_matches_from(words) {
+                failures.push(format!("{}: {line}: {error}", file.display()));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(count > 60, "only {count} commands found");
+}
