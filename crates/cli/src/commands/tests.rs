@@ -292,9 +292,8 @@ fn top_level_help_lists_every_command_under_its_task() {
 /// The commands in the `sh` blocks of a Markdown file, without comments, with continued lines joined.
 fn commands_of(markdown: &str) -> Vec<String> {
     let blocks = markdown.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let lines = blocks.flat_map(|block| {
-        block.replace("\\\n", " ").lines().map(String::from).collect::<Vec<_>>()
-    });
+    let lines = blocks
+        .flat_map(|block| block.replace("\\\n", " ").lines().map(String::from).collect::<Vec<_>>());
     lines
         .map(|line| line.replace("cargo run -p cli -- ", "dcgan "))
         .filter(|line| line.starts_with("dcgan "))

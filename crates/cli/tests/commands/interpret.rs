@@ -145,7 +145,7 @@ fn maps_are_forgotten_and_told() {
         &["boxes.csv", "line 2", "16x16"],
     );
     fs::write(place.path("boxes.csv"), "0,0,0,16,16\n").unwrap();
-    place.refused(1, &[&command[..], &grid, &["--force"]].concat(), &["fill their pictures"]);
+    place.refused(1, &[&command[..], &grid, &["--force"]].concat(), &["fill their images"]);
     place.refused(
         2,
         &[&command[..], &["--class", "3", "--grid", "x.png"]].concat(),

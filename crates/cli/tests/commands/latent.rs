@@ -135,7 +135,7 @@ fn pictures_are_drawn_again_from_what_they_say() {
     let [origin] = &place.ok(&["info", "grid0.png", "--json"]).json()[..] else {
         panic!("not one object")
     };
-    assert_eq!(origin["drawing"]["latents"][0]["seed"], 3);
+    assert_eq!(origin["samples"]["latents"][0]["seed"], 3);
 
     // A pixel that was touched, and a picture that says nothing.
     let (image, texts) = runs::grid::read_png(&place.path("grid0.png")).unwrap();
