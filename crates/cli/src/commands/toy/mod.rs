@@ -27,7 +27,7 @@ enum Command {
     /// Train a small GAN on 25 Gaussians on a grid, and count the modes it finds.
     #[command(after_long_help = gaussians::EXAMPLES)]
     Grid(Box<gaussians::Args>),
-    /// Simulate min max x·y under ten update rules: SGD, momentum, Adam, optimistic, extragradient.
+    /// Simulate min max x·y under ten update rules, among them Adam and extragradient.
     Saddle(saddle::Args),
 }
 
