@@ -87,7 +87,7 @@ fn arrays_that_do_not_fit_are_named() {
     ));
     let mut short = discrim.clone();
     short[3] = HostTensor::f32(vec![128], vec![0.0; 127]);
-    assert!(text(&gen_arrays, &short).starts_with("tensor \"discrim_params_04\" has 127 numbers"));
+    assert!(text(&gen_arrays, &short).starts_with("tensor \"discrim_params_04\" has 127 elements"));
 }
 
 /// A little-endian f32 .npy file, row-major.

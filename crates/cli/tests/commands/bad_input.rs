@@ -126,7 +126,7 @@ fn data_that_is_not_there_or_empty() {
     let cases: &[(&str, &[&str])] = &[
         ("nowhere", &["no data at \"nowhere\""]),
         ("fashon-mnist", &["did you mean \"fashion-mnist\"?"]),
-        ("", &["no data given"]),
+        ("", &["no dataset given"]),
         ("empty", &["no images in", "empty"]),
         ("texts", &["no images in", "1 other file"]),
         ("lmdb:pictures", &["unknown format \"lmdb\""]),
@@ -178,11 +178,8 @@ fn a_step_that_does_not_fit_the_memory_is_refused() {
         eprintln!("skipped: this computer has memory enough");
         return;
     }
-    let parts = [
-        "on 40 images takes about 45.49 GiB",
-        "of memory are available",
-        "smaller --batch, --width",
-    ];
+    let parts =
+        ["on 40 images takes about 45.49 GiB", "GiB are available", "smaller --batch, --width"];
     place.refused(1, &huge, &parts);
     assert!(!place.path("run").exists());
     let ended = place.ok(&[&huge[..], &["--dry-run", "--json"]].concat());

@@ -265,7 +265,7 @@ fn what_is_fetched_is_known_by_name_and_tells_its_attributes() {
     let missing = ["cannot find the dataset \"cifar-100\"", "dcgan data fetch cifar-100"];
     place.refused(1, &["train", "--data", "cifar-100"], &missing);
     fs::create_dir(place.path("celeba")).unwrap();
-    place.refused(1, &["train", "--data", "celeba"], &["what is here under that name is ./celeba"]);
+    place.refused(1, &["train", "--data", "celeba"], &["the path of that name is ./celeba"]);
     let emoji = place.ok(&["data", "info", "emoji"]).out;
     for part in [
         "attribute gender  neutral: 499",

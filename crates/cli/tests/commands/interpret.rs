@@ -63,7 +63,7 @@ fn guided_gradients_are_drawn_and_told() {
         "cpu",
     ];
     let text = place.ok(&[&command[..], &["--grid", "guided.png"]].concat()).out;
-    for part in ["40 pictures of pictures", "selectivity", "wrote guided.png"] {
+    for part in ["40 images of pictures", "selectivity", "wrote guided.png"] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     let (width, height) = size(&place, "guided.png");

@@ -58,7 +58,7 @@ fn a_walk_is_measured_and_drawn() {
     // Four columns and three rows of 16 pixels, enlarged fourfold.
     assert_eq!((grid.width(), grid.height()), (4 * 66 + 2, 3 * 66 + 2));
     redrawn(&place, "walk.png");
-    place.refused(1, &[&walk[..], &files].concat(), &["walk.png", "--force"]);
+    place.refused(1, &[&walk[..], &files].concat(), &["exists already", "--force"]);
     let json =
         |args: &[&str]| place.ok(&[&walk[..], &["--json"], args].concat()).json().pop().unwrap();
     let (straight, round) = (json(&["--path", "linear"]), json(&["--path", "spherical"]));
@@ -163,7 +163,7 @@ fn pictures_are_drawn_again_from_what_they_say() {
     place.refused(
         1,
         &["reproduce", "broken.png", "--checkpoint", "run"],
-        &["broken.png", "no sound PNG"],
+        &["broken.png", "as PNG"],
     );
 }
 
@@ -381,7 +381,7 @@ fn conditions_go_through_the_same_arithmetic() {
         "--class",
         "all",
     ];
-    place.refused(2, &one, &["which class"]);
+    place.refused(2, &one, &["a seed does not name a class"]);
 }
 
 #[test]
@@ -478,7 +478,7 @@ fn the_latent_of_a_drawn_picture_is_found() {
     place.refused(
         1,
         &invert(&["--class", "Sneaker", "--feature-weight", "1"]),
-        &["--features", "no discriminator"],
+        &["--feature-weight", "no discriminator"],
     );
     place.refused(1, &["invert", "gone.png", "--model", "fashion", "--class", "1"], &["gone.png"]);
 }

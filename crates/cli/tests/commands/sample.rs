@@ -133,7 +133,7 @@ fn latents_of_another_shape_are_refused() {
     write(&[("z", HostTensor::f32([0, 100], vec![]))]);
     refused(&["[0, 100]"]);
     write(&[("z", HostTensor::scalar_i64(3))]);
-    refused(&["whole numbers"]);
+    refused(&["integers"]);
     write(&[("z", HostTensor::f32([1, 100], vec![f32::NAN; 100]))]);
     refused(&["NaN"]);
     write(&[

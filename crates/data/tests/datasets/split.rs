@@ -124,8 +124,9 @@ fn invalid_splits_are_errors() {
     ));
     plain(pets.path(), "dogs/new.png", 4, [0; 3]);
     assert!(matches!(
-        problem(run(pets.path(), &out, &by("owner"))),
-        SplitProblem::NoRow { name, .. } if name == "dogs/new.png"
+        run(pets.path(), &out, &by("owner")),
+        Err(DataError::Malformed { path, problem, .. })
+            if path.ends_with("attributes.csv") && problem.contains("no row for \"dogs/new.png\"")
     ));
     fs::remove_file(pets.path().join("attributes.csv")).unwrap();
     assert!(matches!(
