@@ -86,7 +86,7 @@ def cases():
     return [
         (
             "hinge",
-            {"objective.loss": '"hinge"', "discriminator.norm": '"none"', "discriminator.weights": '"spectral-norm"',
+            {"objective.loss": '"hinge"', "discriminator.norm": '"none"', "discriminator.parametrization": '"spectral-norm"',
              "optimizer.lr_discriminator": "0.0004"},
             lambda: discriminator("none", spectral_norm),
             (lambda real, fake: (F.relu(1 - real).mean(), F.relu(1 + fake).mean()), lambda fake, real: -fake.mean()),
@@ -94,7 +94,7 @@ def cases():
         ),
         (
             "least-squares",
-            {"objective.loss": '"least-squares"', "labels.real": "[0.9, 0.9]", "optimizer.rule": '"rmsprop"',
+            {"objective.loss": '"least-squares"', "labels.real": "[0.9, 0.9]", "optimizer.type": '"rmsprop"',
              "optimizer.beta2": "0.99", "optimizer.momentum": "0.5"},
             lambda: discriminator("batch"),
             (lambda real, fake: (halved(real, 0.9), halved(fake, 0.0)), lambda fake, real: halved(fake, 1.0)),
@@ -103,7 +103,7 @@ def cases():
         (
             "wasserstein",
             {"objective.loss": '"wasserstein"', "objective.gradient_penalty": "10.0", "discriminator.norm": '"layer"',
-             "train.d_steps": "2", "optimizer.rule": '"sgd"', "optimizer.lr": "0.01", "optimizer.momentum": "0.5",
+             "train.d_steps": "2", "optimizer.type": '"sgd"', "optimizer.lr": "0.01", "optimizer.momentum": "0.5",
              "optimizer.nesterov": "true"},
             lambda: discriminator("layer"),
             (lambda real, fake: (-real.mean(), fake.mean()), lambda fake, real: -fake.mean()),
@@ -121,7 +121,7 @@ def cases():
         ),
         (
             "generator-first",
-            {"train.first": '"generator"', "train.fresh_latents": "true", "train.g_steps": "2"},
+            {"train.update_order": '"g-first"', "train.resample_z": "true", "train.g_steps": "2"},
             lambda: discriminator("batch"),
             standard,
             (usual, usual),
@@ -167,7 +167,7 @@ def cases():
         ),
         (
             "clipped",
-            {"objective.loss": '"wasserstein"', "objective.clip": "0.1", "optimizer.rule": '"rmsprop"',
+            {"objective.loss": '"wasserstein"', "objective.weight_clip": "0.1", "optimizer.type": '"rmsprop"',
              "optimizer.beta2": "0.99", "optimizer.lr": "0.001"},
             lambda: discriminator("batch"),
             (lambda real, fake: (-real.mean(), fake.mean()), lambda fake, real: -fake.mean()),
@@ -182,7 +182,7 @@ def cases():
         ),
         (
             "alternate",
-            auxiliary | {"train.first": '"generator"', "train.fresh_latents": "true", "train.alternate": "true"},
+            auxiliary | {"train.update_order": '"g-first"', "train.resample_z": "true", "train.separate_batches": "true"},
             lambda: discriminator("batch", outputs=1 + CLASSES),
             standard,
             (usual, usual),
@@ -243,12 +243,12 @@ class Run:
         self.steps = 0
         self.penalty = float(keys.get("objective.gradient_penalty", 0))
         self.r1, self.r1_every = float(keys.get("objective.r1", 0)), int(keys.get("objective.r1_every", 1))
-        self.clip = float(keys.get("objective.clip", 0))
+        self.clip = float(keys.get("objective.weight_clip", 0))
         self.matching = "objective.feature_matching" in keys
         self.conditional, self.of_classes = "condition.kind" in keys, float(keys.get("condition.auxiliary_weight", 1))
-        self.alternate = "train.alternate" in keys
+        self.alternate = "train.separate_batches" in keys
         self.d_steps, self.g_steps = int(keys.get("train.d_steps", 1)), int(keys.get("train.g_steps", 1))
-        self.first, self.relative = "train.first" in keys, "objective.relativistic" in keys
+        self.first, self.relative = "train.update_order" in keys, "objective.relativistic" in keys
 
     def real(self):
         """Images and their classes."""

@@ -4,7 +4,7 @@
 use crate::pytorch_baseline::{Baseline, StepShape, Work};
 use clap::{Args, Parser};
 use nn::Recipe;
-use nn::recipe::NetworkRole;
+use nn::recipe::UpdateOrder;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -141,8 +141,8 @@ fn measure(options: &Options) -> Result<Report, Box<dyn std::error::Error + Send
     recipe.image.channels = options.channels.unwrap_or(if options.image >= 48 { 3 } else { 1 });
     recipe.train.batch = options.batch;
     // The baseline uses this order, whatever the source of the recipe did.
-    (recipe.train.first, recipe.train.alternate, recipe.train.fresh_latents) =
-        (NetworkRole::Discriminator, false, false);
+    (recipe.train.update_order, recipe.train.separate_batches, recipe.train.resample_z) =
+        (UpdateOrder::DFirst, false, false);
     let channels = recipe.image.channels;
     let preprocess = data::Preprocess::new([options.image as u32; 2], channels as u8);
     let settings = Settings {

@@ -104,7 +104,7 @@ fn the_estimate_is_near_the_measured_peak() {
                 narrow[0],
                 narrow[1],
                 narrow[2],
-                ("discriminator.weights", "\"spectral-norm\""),
+                ("discriminator.parametrization", "\"spectral-norm\""),
                 ("discriminator.bias", "true"),
             ],
         ),

@@ -422,7 +422,7 @@ fn every_key_of_the_networks_builds() {
         ("[generator]\nwidth = 8\nstem = \"linear\"\nnorm = \"layer\"\nattention = 4", 1),
         ("[generator]\nwidth = 4\nnorm = \"virtual-batch\"\nreference = 5", 1),
         (
-            "[generator]\nwidth = 4\nnorm_everywhere = true\nweights = \"weight-norm\"\n[init]\nscheme = \"orthogonal\"",
+            "[generator]\nwidth = 4\nnorm_everywhere = true\nparametrization = \"weight-norm\"\n[init]\nscheme = \"orthogonal\"",
             1,
         ),
         (
@@ -434,7 +434,7 @@ fn every_key_of_the_networks_builds() {
             1,
         ),
         (
-            "[discriminator]\nwidth = 4\nweights = \"spectral-norm\"\nminibatch_discrimination = { kernels = 3, dims = 2 }",
+            "[discriminator]\nwidth = 4\nparametrization = \"spectral-norm\"\nminibatch_discrimination = { kernels = 3, dims = 2 }",
             1,
         ),
         (
@@ -470,7 +470,7 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ),
         ("[objective]\ngradient_penalty = 10.0", "batch norm in D mixes"),
         ("[objective]\nr1 = 1.0", "batch norm in D mixes"),
-        ("[objective]\nclip = 0.01", "Wasserstein"),
+        ("[objective]\nweight_clip = 0.01", "Wasserstein"),
         ("[objective]\nloss = \"hinge\"\n[labels]\nreal = [0.9, 0.9]", "has no targets"),
         ("[labels]\nreal = [1.0, 0.9]", "\"labels.real\" = [1, 0.9]: must be a range"),
         ("[objective]\nsemi_supervised = true", "needs a section [condition]"),
@@ -488,17 +488,17 @@ fn combinations_without_sense_are_refused_with_the_reason() {
             "no classes in a vector",
         ),
         ("[optimizer]\nmomentum = 0.9", "Adam's is optimizer.beta1"),
-        ("[optimizer]\nrule = \"sgd\"\nmomentum_end = 0.7", "needs optimizer.momentum"),
+        ("[optimizer]\ntype = \"sgd\"\nmomentum_end = 0.7", "needs optimizer.momentum"),
         (
-            "[objective]\nloss = \"wasserstein\"\nrelativistic = true\nclip = 0.01",
+            "[objective]\nloss = \"wasserstein\"\nrelativistic = true\nweight_clip = 0.01",
             "compares the means already",
         ),
-        ("[optimizer]\nrule = \"sgd\"\nnesterov = true", "needs optimizer.momentum"),
+        ("[optimizer]\ntype = \"sgd\"\nnesterov = true", "needs optimizer.momentum"),
         (
             "[optimizer]\nschedule = { kind = \"step\", every = 0, factor = 0.5 }",
             "every = 0 must be at least 1",
         ),
-        ("[augment]\nforbidden = true\npolicy = [\"color\"]", "images as they are"),
+        ("[augment]\nallow = false\npolicy = [\"color\"]", "images as they are"),
         (
             "[generator]\nlayers = [{ layer = \"linear\", units = 7 }]",
             "ends with [7] where [28, 28, 1] is wanted",
@@ -518,8 +518,8 @@ fn combinations_without_sense_are_refused_with_the_reason() {
         ),
         ("[discriminator]\nlayers = [{ layer = \"linear\", units = 1 }]", "wants a vector"),
         (
-            "[objective]\nloss = \"wasserstein\"\nclip = 0.01\n[discriminator]\nweights = \"spectral-norm\"",
-            "\"objective.clip\" = 0.01: and spectral norm",
+            "[objective]\nloss = \"wasserstein\"\nweight_clip = 0.01\n[discriminator]\nparametrization = \"spectral-norm\"",
+            "\"objective.weight_clip\" = 0.01: and spectral norm",
         ),
         (
             "[objective]\nr1 = 1.0\ngradient_penalty = 10.0\n[discriminator]\nnorm = \"none\"",
@@ -552,18 +552,21 @@ fn combinations_without_sense_are_refused_with_the_reason() {
             "[condition]\nkind = \"class\"\nsize = 3\nembedding = 2\ngenerator = \"none\"\ndiscriminator = \"projection\"",
             "\"condition.embedding\" = 2: stands for the condition where it is appended",
         ),
-        ("[objective]\nlabelled = 100", "\"objective.labelled\" = 100: says of how many images"),
         (
-            "[objective]\nsemi_supervised = true\nlabelled = 2\n[condition]\nkind = \"class\"\nsize = 3\ngenerator = \"none\"\ndiscriminator = \"none\"",
-            "\"objective.labelled\" = 2: is fewer than one of each of 3 classes",
+            "[objective]\nnum_labels = 100",
+            "\"objective.num_labels\" = 100: says of how many images",
         ),
         (
-            "[objective]\nsemi_supervised = true\nlabelled = 9\n[condition]\nkind = \"class\"\nsize = 3\ndiscriminator = \"none\"",
+            "[objective]\nsemi_supervised = true\nnum_labels = 2\n[condition]\nkind = \"class\"\nsize = 3\ngenerator = \"none\"\ndiscriminator = \"none\"",
+            "\"objective.num_labels\" = 2: is fewer than one of each of 3 classes",
+        ),
+        (
+            "[objective]\nsemi_supervised = true\nnum_labels = 9\n[condition]\nkind = \"class\"\nsize = 3\ndiscriminator = \"none\"",
             "hides labels that G would be told",
         ),
         (
             "[train]\nalternate = true",
-            "\"train.alternate\" = true: gives every update pictures of its own",
+            "\"train.separate_batches\" = true: gives every update pictures of its own",
         ),
     ] {
         let error =
@@ -646,7 +649,7 @@ fn keys_beside_a_list_that_was_there_before_are_refused() {
     ] {
         let error = preset(name).with(&change(key, value)).expect_err(key).to_string();
         assert!(
-            error.contains(&format!("{key:?} = ")) && error.contains("beside a list of layers"),
+            error.contains(&format!("{key:?} = ")) && error.contains("with a list of layers"),
             "{error}"
         );
     }
@@ -654,7 +657,7 @@ fn keys_beside_a_list_that_was_there_before_are_refused() {
         .expect_err("idle")
         .to_string();
     assert!(
-        error.contains("\"generator.kernel\" = 4: has no effect beside a list of layers"),
+        error.contains("\"generator.kernel\" = 4: has no effect with a list of layers"),
         "{error}"
     );
     // Without the list they are wanted again.
@@ -688,4 +691,44 @@ fn keys_change_one_by_one() {
         "unknown key \"objective.los\" in the recipe, did you mean \"objective.loss\"?"
     );
     assert!(preset("paper").with(&changes(&[("augment.policy", "[\"color\"]")])).is_err());
+}
+
+#[test]
+fn old_recipe_texts_are_read() {
+    // The presets as commit 1094c1c had them.
+    for (name, text) in [
+        ("paper", include_str!("old_recipes/paper.toml")),
+        ("improved", include_str!("old_recipes/improved.toml")),
+        ("keras-mnist", include_str!("old_recipes/keras-mnist.toml")),
+        ("modern", include_str!("old_recipes/modern.toml")),
+        ("newmu-mnist", include_str!("old_recipes/newmu-mnist.toml")),
+    ] {
+        let mut old = Recipe::from_toml(text).expect(name);
+        old.description = preset(name).description;
+        assert_eq!(old, preset(name), "{name}");
+        // Settings hold the recipe as a part of a larger table.
+        let nested: Recipe = toml::from_str(text).expect(name);
+        assert_eq!(nested, Recipe::from_toml(text).expect(name), "{name}");
+        assert!(!old.to_toml().contains("rule =") && !old.to_toml().contains("fresh_latents"));
+    }
+}
+
+#[test]
+fn old_keys_keep_their_meaning() {
+    let recipe = Recipe::from_toml(
+        "base = \"small\"\n[objective]\nloss = \"wasserstein\"\nclip = 0.01\n\
+         [generator]\nweights = \"weight-norm\"\n[optimizer]\nrule = \"rmsprop\"\n\
+         [augment]\nforbidden = true\n\
+         [train]\nfirst = \"generator\"\nfresh_latents = true\nalternate = true",
+    )
+    .expect("the keys of earlier versions");
+    assert_eq!(recipe.objective.weight_clip, 0.01);
+    assert_eq!(recipe.generator.parametrization, nn::recipe::Parametrization::WeightNorm);
+    assert_eq!(recipe.optimizer.kind, nn::recipe::OptimizerType::RmsProp);
+    assert!(!recipe.augment.allow);
+    assert_eq!(recipe.train.update_order, nn::recipe::UpdateOrder::GFirst);
+    assert!(recipe.train.resample_z && recipe.train.separate_batches);
+    let both = "base = \"small\"\n[optimizer]\nrule = \"sgd\"\ntype = \"sgd\"";
+    let error = Recipe::from_toml(both).expect_err("the same key twice");
+    assert!(matches!(error, NnError::UnknownKey { key, .. } if key == "optimizer.rule"));
 }

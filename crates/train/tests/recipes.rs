@@ -51,7 +51,7 @@ fn some_labels_are_learned_and_the_others_hidden() {
         ("condition.generator", "none"),
         ("condition.discriminator", "none"),
         ("objective.semi_supervised", "true"),
-        ("objective.labelled", "13"),
+        ("objective.num_labels", "13"),
     ];
     let recipe = fixtures::small("torch")
         .with(&keys.map(|(key, value)| (key.to_owned(), value.to_owned())))

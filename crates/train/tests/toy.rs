@@ -149,7 +149,7 @@ const OPTIONS: &[&[(&str, &str)]] = &[
     &[("objective.loss", "least-squares")],
     &[("objective.loss", "hinge")],
     &[("objective.loss", "wasserstein"), ("objective.gradient_penalty", "10.0")],
-    &[("objective.loss", "wasserstein"), ("objective.clip", "0.01")],
+    &[("objective.loss", "wasserstein"), ("objective.weight_clip", "0.01")],
     &[("objective.relativistic", "true")],
     &[("objective.r1", "1.0")],
     &[("objective.gradient_penalty", "1.0")],
@@ -157,8 +157,8 @@ const OPTIONS: &[&[(&str, &str)]] = &[
     &[("objective.feature_matching", "1.0")],
     &[("discriminator.minibatch_discrimination", "{ kernels = 4, dims = 3, form = \"mean\" }")],
     &[("discriminator.minibatch_stddev", "4")],
-    &[("discriminator.weights", "spectral-norm")],
-    &[("discriminator.weights", "weight-norm")],
+    &[("discriminator.parametrization", "spectral-norm")],
+    &[("discriminator.parametrization", "weight-norm")],
     &[("generator.norm", "batch")],
     &[("discriminator.norm", "batch")],
     &[("discriminator.norm", "layer")],
@@ -169,8 +169,8 @@ const OPTIONS: &[&[(&str, &str)]] = &[
     &[("optimizer.lr", "1e-2")],
     &[("optimizer.lr_discriminator", "1e-2")],
     &[("optimizer.beta1", "0.9")],
-    &[("optimizer.rule", "sgd")],
-    &[("optimizer.rule", "rmsprop")],
+    &[("optimizer.type", "sgd")],
+    &[("optimizer.type", "rmsprop")],
 ];
 
 #[test]
@@ -256,7 +256,7 @@ fn divergence_stops_at_the_last_finite_state() {
         1,
         &[
             ("optimizer.lr", "1e30"),
-            ("optimizer.rule", "sgd"),
+            ("optimizer.type", "sgd"),
             ("objective.loss", "least-squares"),
             ("train.steps", "500"),
         ],
@@ -287,7 +287,7 @@ fn invalid_settings_are_rejected() {
         ),
         (&[("objective.r1", "1.0"), discrimination], "objective.r1"),
         (&[("objective.gradient_penalty", "1.0"), ("objective.r1", "1.0")], "objective.r1"),
-        (&[("objective.clip", "0.1")], "objective.clip"),
+        (&[("objective.weight_clip", "0.1")], "objective.weight_clip"),
         (
             &[("discriminator.minibatch_stddev", "4"), discrimination],
             "discriminator.minibatch_stddev",

@@ -67,7 +67,7 @@ fn flags_out_of_range_are_usage() {
             &["--minibatch-discrimination", "5,3,median"],
             &["minibatch_discrimination", "median", "mean"],
         ),
-        (&["--num-labels", "100"], &["objective.labelled", "semi_supervised"]),
+        (&["--num-labels", "100"], &["objective.num_labels", "semi_supervised"]),
     ];
     for (args, parts) in cases {
         place.refused(2, &[&["train", "--data", "pictures"], *args].concat(), parts);

@@ -299,7 +299,7 @@ fn the_paper_s_recipe_is_augmented_only_by_force() {
     };
     place.ok(&paper(&[]));
     for flags in [&["--augment", "color"][..], &["--flip"]] {
-        place.refused(2, &paper(flags), &["augment.forbidden", "images as they are"]);
+        place.refused(2, &paper(flags), &["augment.allow", "images as they are"]);
         place.ok(&paper(&[flags, &["--allow-augment"]].concat()));
     }
 }

@@ -2,8 +2,10 @@
 
 mod architecture;
 mod derive_layers;
+mod field_names;
 mod image;
 mod memory_estimate;
+mod migrate;
 mod network_config;
 mod parse;
 mod preset;
@@ -18,7 +20,7 @@ pub use image::{ImageConfig, Range, parse_color};
 pub use imaging::{Fit, ResizeFilter};
 pub use network_config::{
     DiscriminatorConfig, DownsampleMethod, GeneratorConfig, Head, LatentDistribution, NormKind,
-    Output, Stem, UpsampleMethod,
+    Stem, UpsampleMethod,
 };
 pub use preset::DEFAULT;
 pub use size::{halvings, nearest_sizes};
@@ -26,7 +28,7 @@ pub use summary::{LayerSummary, ModelSummary};
 pub use train_config::{
     AugmentConfig, AugmentOp, ConditionConfig, ConditionKind, ConditioningMethod, InitConfig,
     NetworkRole, NoiseConfig, ObjectiveConfig, OptimizerConfig, OptimizerType, TrainConfig,
-    WeightInit,
+    UpdateOrder, WeightInit,
 };
 
 use crate::error::NnError;
@@ -35,14 +37,15 @@ use crate::loss::Labels;
 use crate::network::Network;
 use crate::optim::{OptimizerKind, OptimizerOptions};
 use architecture::Architecture;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor, rng};
 
 /// A complete description of a training run: the shape of both networks, initial weights, optimiser and schedule. It is written as
 /// TOML; the presets are files of this crate. After changing fields, call [`validate`](Self::validate).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct Recipe {
     /// A short name.
     pub name: String,
@@ -77,6 +80,22 @@ pub struct Recipe {
     pub optimizer: OptimizerConfig,
     /// The schedule.
     pub train: TrainConfig,
+}
+
+impl Serialize for Recipe {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Recipe {
+    /// Reads recipes of this and of earlier versions.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut table = toml::Table::deserialize(deserializer)?;
+        migrate::migrate(&mut table);
+        // The derived function, of today's keys; not this one.
+        Self::deserialize(table).map_err(D::Error::custom)
+    }
 }
 
 /// Whether a key need not be written.
@@ -251,7 +270,7 @@ impl Recipe {
     /// The options of the generator's optimiser, or the discriminator's.
     pub fn optimizer(&self, player: NetworkRole) -> OptimizerOptions {
         let OptimizerConfig {
-            rule,
+            kind,
             lr,
             lr_discriminator,
             beta1,
@@ -262,7 +281,7 @@ impl Recipe {
             nesterov,
             ..
         } = self.optimizer;
-        let rule = match rule {
+        let rule = match kind {
             OptimizerType::Adam => OptimizerKind::Adam { beta1, beta2, eps, decoupled: false },
             OptimizerType::AdamW => OptimizerKind::Adam { beta1, beta2, eps, decoupled: true },
             OptimizerType::Sgd => OptimizerKind::Sgd { momentum, nesterov },

@@ -25,9 +25,6 @@ pub struct GeneratorConfig {
     /// After each hidden layer's norm.
     #[serde(default = "relu")]
     pub activation: Activation,
-    /// After the last layer.
-    #[serde(default)]
-    pub output: Output,
     /// How images are doubled.
     #[serde(default, skip_serializing_if = "is_default")]
     pub upsample: UpsampleMethod,
@@ -38,7 +35,7 @@ pub struct GeneratorConfig {
     #[serde(default, skip_serializing_if = "is_default")]
     pub norm_everywhere: bool,
     /// How the weights of linear layers and convolutions are parametrised.
-    #[serde(rename = "weights", default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub parametrization: Parametrization,
     /// Whether linear layers and convolutions have a bias.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -83,7 +80,7 @@ pub struct DiscriminatorConfig {
     #[serde(default, skip_serializing_if = "is_default")]
     pub norm_everywhere: bool,
     /// How the weights of linear layers and convolutions are parametrised.
-    #[serde(rename = "weights", default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub parametrization: Parametrization,
     /// Whether linear layers and convolutions have a bias.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -151,15 +148,6 @@ pub enum Stem {
     Conv,
     /// A matrix product, with batch norm per unit, as in the paper's code.
     Linear,
-}
-
-/// How the generator ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Output {
-    /// Pixels in (−1, 1).
-    #[default]
-    Tanh,
 }
 
 /// How the discriminator ends.

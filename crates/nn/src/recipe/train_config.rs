@@ -21,7 +21,7 @@ pub struct ObjectiveConfig {
     /// R1 in every so many steps only, times as strong (Karras et al. 2020).
     pub r1_every: u64,
     /// Bound of D's weights, clipped after each of its steps (Arjovsky et al. 2017); .01 is usual, 0 is none.
-    pub clip: f64,
+    pub weight_clip: f64,
     /// Weight of feature matching (Salimans et al. 2016), in place of G's adversarial loss; 0 is none.
     pub feature_matching: f64,
     /// The layers of D whose features are matched, by the names in its plan; none means the last activation.
@@ -33,7 +33,7 @@ pub struct ObjectiveConfig {
     /// Whether D also learns the labels: K classes, generated images the (K+1)th (Salimans et al. 2016).
     pub semi_supervised: bool,
     /// Of how many real images a semi-supervised D learns the labels, as many of each class as can be; 0 is all.
-    pub labelled: usize,
+    pub num_labels: usize,
 }
 
 impl Default for ObjectiveConfig {
@@ -44,13 +44,13 @@ impl Default for ObjectiveConfig {
             gradient_penalty: 0.0,
             r1: 0.0,
             r1_every: 1,
-            clip: 0.0,
+            weight_clip: 0.0,
             feature_matching: 0.0,
             feature_layers: Vec::new(),
             feature_norm: FeatureNorm::L2,
             historical_averaging: 0.0,
             semi_supervised: false,
-            labelled: 0,
+            num_labels: 0,
         }
     }
 }
@@ -136,13 +136,20 @@ pub struct NoiseConfig {
 }
 
 /// What is done at random to every image that D sees, real or generated (Zhao et al. 2020).
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AugmentConfig {
     /// Which changes.
     pub policy: Vec<AugmentOp>,
-    /// Whether the recipe stands for a source that did nothing to its images: then neither `policy` nor `image.flip` is accepted.
-    pub forbidden: bool,
+    /// Whether augmentation and `image.flip` are accepted. A recipe that reproduces a source without
+    /// either says no.
+    pub allow: bool,
+}
+
+impl Default for AugmentConfig {
+    fn default() -> Self {
+        Self { policy: Vec::new(), allow: true }
+    }
 }
 
 /// A random change to images.
@@ -207,8 +214,8 @@ pub enum WeightInit {
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
     /// Which one.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub rule: OptimizerType,
+    #[serde(rename = "type", default, skip_serializing_if = "is_default")]
+    pub kind: OptimizerType,
     /// Learning rate.
     pub lr: f64,
     /// D's learning rate, where it is not that of G (Heusel et al. 2017).
@@ -284,20 +291,20 @@ pub struct TrainConfig {
     pub g_steps: usize,
     /// Which network is updated first in a step.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub first: NetworkRole,
+    pub update_order: UpdateOrder,
     /// Whether every update draws latent vectors of its own, or all of a step share theirs.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub fresh_latents: bool,
+    pub resample_z: bool,
     /// Whether every update has images of its own, those of G, too, as in sources that train one network on each batch in turn: then a step takes
     /// `d_steps + g_steps` batches, where it else takes `d_steps`.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub alternate: bool,
+    pub separate_batches: bool,
 }
 
 impl TrainConfig {
     /// Batches of real images in a step.
     pub fn batches_per_step(&self) -> usize {
-        self.d_steps + if self.alternate { self.g_steps } else { 0 }
+        self.d_steps + if self.separate_batches { self.g_steps } else { 0 }
     }
 }
 
@@ -307,6 +314,17 @@ fn once() -> usize {
 
 fn is_once(count: &usize) -> bool {
     *count == 1
+}
+
+/// Which network is updated first in a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateOrder {
+    /// The discriminator, as in Goodfellow et al. 2014.
+    #[default]
+    DFirst,
+    /// The generator, as in the DCGAN authors' code.
+    GFirst,
 }
 
 /// One of the two networks.

@@ -148,7 +148,7 @@ fn of_training(recipe: &Recipe) -> Result<(), NnError> {
     let weight = |key: &str, value| real(key, value, |w| w >= 0.0, "at least 0");
     weight("objective.gradient_penalty", objective.gradient_penalty)?;
     weight("objective.r1", objective.r1)?;
-    weight("objective.clip", objective.clip)?;
+    weight("objective.weight_clip", objective.weight_clip)?;
     weight("objective.feature_matching", objective.feature_matching)?;
     weight("objective.historical_averaging", objective.historical_averaging)?;
     weight("noise.input", noise.input)?;

@@ -33,9 +33,9 @@ pub(super) fn validate(recipe: &Recipe) -> Check {
     condition(recipe)?;
     optimizer(recipe)?;
     schedule(recipe)?;
-    let augmented = !recipe.augment.policy.is_empty() || recipe.image.flip;
-    let why = "this recipe stands for a source that trains on images as they are; set augment.forbidden = false to do it all the same";
-    reject(recipe.augment.forbidden && augmented, "augment.forbidden", true, why)
+    let augments = !recipe.augment.policy.is_empty() || recipe.image.flip;
+    let why = "this recipe stands for a source that trains on images as they are; set augment.allow = true to do it all the same";
+    reject(!recipe.augment.allow && augments, "augment.allow", false, why)
 }
 
 fn objective(recipe: &Recipe) -> Check {
@@ -50,13 +50,13 @@ fn objective(recipe: &Recipe) -> Check {
     )?;
     reject(
         o.loss == Loss::Wasserstein
-            && o.clip == 0.0
+            && o.weight_clip == 0.0
             && o.gradient_penalty == 0.0
             && o.r1 == 0.0
             && recipe.discriminator.parametrization != Parametrization::SpectralNorm,
         "objective.loss",
         &name,
-        "without a bound the critic's loss runs away; set objective.clip, objective.gradient_penalty or discriminator.weights = \"spectral-norm\"",
+        "without a bound the critic's loss runs away; set objective.weight_clip, objective.gradient_penalty or discriminator.parametrization = \"spectral-norm\"",
     )?;
     reject(
         o.relativistic && o.loss == Loss::Wasserstein,
@@ -97,21 +97,22 @@ fn penalties(recipe: &Recipe) -> Check {
         "needs objective.r1 to begin with, such as 1.0",
     )?;
     reject(
-        o.clip > 0.0 && o.loss != Loss::Wasserstein,
-        "objective.clip",
-        o.clip,
+        o.weight_clip > 0.0 && o.loss != Loss::Wasserstein,
+        "objective.weight_clip",
+        o.weight_clip,
         "keeps a Wasserstein critic's slope bounded; it does nothing good for other losses: use objective.loss = \"wasserstein\"",
     )?;
     reject(
-        o.clip > 0.0 && o.gradient_penalty > 0.0,
-        "objective.clip",
-        o.clip,
+        o.weight_clip > 0.0 && o.gradient_penalty > 0.0,
+        "objective.weight_clip",
+        o.weight_clip,
         "and gradient_penalty are two ways to the same end; keep one",
     )?;
     reject(
-        o.clip > 0.0 && recipe.discriminator.parametrization == Parametrization::SpectralNorm,
-        "objective.clip",
-        o.clip,
+        o.weight_clip > 0.0
+            && recipe.discriminator.parametrization == Parametrization::SpectralNorm,
+        "objective.weight_clip",
+        o.weight_clip,
         "and spectral norm are two ways to the same end, and the norm scales up again what was clipped; keep one",
     )
 }
@@ -119,7 +120,7 @@ fn penalties(recipe: &Recipe) -> Check {
 fn semi_supervised(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
     let only = "says of how many images a semi-supervised D learns the labels; set objective.semi_supervised = true";
-    reject(o.labelled > 0 && !o.semi_supervised, "objective.labelled", o.labelled, only)?;
+    reject(o.num_labels > 0 && !o.semi_supervised, "objective.num_labels", o.num_labels, only)?;
     if !o.semi_supervised {
         return Ok(());
     }
@@ -151,13 +152,13 @@ fn semi_supervised(recipe: &Recipe) -> Check {
         "needs condition.kind = \"class\" and condition.discriminator = \"none\": the class is what D is to find",
     )?;
     reject(
-        o.labelled > 0 && c.generator != ConditioningMethod::None,
-        "objective.labelled",
-        o.labelled,
+        o.num_labels > 0 && c.generator != ConditioningMethod::None,
+        "objective.num_labels",
+        o.num_labels,
         "hides labels that G would be told; use condition.generator = \"none\"",
     )?;
     let fewer = format!("is fewer than one of each of {} classes", c.size);
-    reject(o.labelled > 0 && o.labelled < c.size, "objective.labelled", o.labelled, &fewer)
+    reject(o.num_labels > 0 && o.num_labels < c.size, "objective.num_labels", o.num_labels, &fewer)
 }
 
 /// Feature matching, and the keys that only it reads.
@@ -356,7 +357,7 @@ fn placed(key: &str, place: ConditioningMethod, list: &str, layers: &[LayerConfi
 
 fn optimizer(recipe: &Recipe) -> Check {
     let o = &recipe.optimizer;
-    let adam = matches!(o.rule, OptimizerType::Adam | OptimizerType::AdamW);
+    let adam = matches!(o.kind, OptimizerType::Adam | OptimizerType::AdamW);
     reject(
         adam && o.momentum > 0.0,
         "optimizer.momentum",
@@ -371,10 +372,10 @@ fn optimizer(recipe: &Recipe) -> Check {
         "needs optimizer.momentum to begin with, such as 0.5",
     )?;
     reject(
-        o.nesterov && o.rule != OptimizerType::Sgd,
+        o.nesterov && o.kind != OptimizerType::Sgd,
         "optimizer.nesterov",
         true,
-        "is for optimizer.rule = \"sgd\"",
+        "is for optimizer.type = \"sgd\"",
     )?;
     reject(
         o.nesterov && o.momentum == 0.0,
@@ -386,6 +387,6 @@ fn optimizer(recipe: &Recipe) -> Check {
 
 fn schedule(recipe: &Recipe) -> Check {
     let t = &recipe.train;
-    let why = "gives every update pictures of its own, and so latents of its own: set train.fresh_latents = true";
-    reject(t.alternate && !t.fresh_latents, "train.alternate", true, why)
+    let why = "gives every update pictures of its own, and so latents of its own: set train.resample_z = true";
+    reject(t.separate_batches && !t.resample_z, "train.separate_batches", true, why)
 }

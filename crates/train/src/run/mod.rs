@@ -172,7 +172,7 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         let conditions = match &recipe.condition {
             Some(condition) => {
                 let all = Conditions::new(condition, dataset, settings.condition_file.as_deref())?;
-                Some(all.with_labels(recipe.objective.labelled))
+                Some(all.with_labels(recipe.objective.num_labels))
             }
             None => None,
         };

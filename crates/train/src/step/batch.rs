@@ -2,7 +2,7 @@
 
 use data::Batch;
 use nn::Recipe;
-use nn::recipe::{NetworkRole, TrainConfig};
+use nn::recipe::{TrainConfig, UpdateOrder};
 use tensor::{Device, Tensor};
 
 /// Real images and their conditions on the host: the data of one update of D, or of G where it has
@@ -70,12 +70,12 @@ pub(super) fn split_batches<'a>(
     train: &TrainConfig,
     batches: &'a [DeviceBatch],
 ) -> (&'a [DeviceBatch], &'a [DeviceBatch]) {
-    if !train.alternate || batches.len() < train.batches_per_step() {
+    if !train.separate_batches || batches.len() < train.batches_per_step() {
         return (batches, &batches[..1]);
     }
-    match train.first {
-        NetworkRole::Discriminator => batches.split_at(train.d_steps),
-        NetworkRole::Generator => {
+    match train.update_order {
+        UpdateOrder::DFirst => batches.split_at(train.d_steps),
+        UpdateOrder::GFirst => {
             let (g_batches, d_batches) = batches.split_at(train.g_steps);
             (d_batches, g_batches)
         }

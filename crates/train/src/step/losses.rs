@@ -20,7 +20,7 @@ pub fn real_loss(
                 .condition
                 .as_ref()
                 .unwrap_or_else(|| panic!("train_step: a semi-supervised recipe without labels"));
-            let num_labels = (o.labelled > 0).then_some(batch.num_labels);
+            let num_labels = (o.num_labels > 0).then_some(batch.num_labels);
             loss::semi_supervised_real_loss(classes, &on_real.logits, labels, num_labels)
         }
         _ => o.loss.real(&on_real.logits, target),

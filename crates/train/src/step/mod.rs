@@ -20,7 +20,7 @@ use metrics::{DStepMetrics, GStepMetrics, gradient_norm, non_finite_source};
 use nn::augment::Augmentation;
 use nn::loss::{self, HistoricalAverage};
 use nn::optim::{clip_gradients, clip_weights};
-use nn::recipe::{NetworkRole, Parametrization};
+use nn::recipe::{NetworkRole, Parametrization, UpdateOrder};
 use nn::{
     BatchNormStats, DiscriminatorOutput, Ema, ForwardCtx, Mode, Network, NnError, NoiseRng,
     Optimizer, Recipe,
@@ -147,11 +147,11 @@ impl TrainState {
         self.set_learning_rates();
         let (d_batches, g_batches) = split_batches(&self.recipe.train, batches);
         let mut latents = StepLatents { z, is_used: false };
-        let (d, g) = match self.recipe.train.first {
-            NetworkRole::Discriminator => {
+        let (d, g) = match self.recipe.train.update_order {
+            UpdateOrder::DFirst => {
                 // One forward pass of G serves both networks: D's first update takes the images
                 // without their graph, G's first update takes the graph.
-                let shares_z = !self.recipe.train.fresh_latents;
+                let shares_z = !self.recipe.train.resample_z;
                 let fake = shares_z.then(|| {
                     let z = self.next_z(&mut latents);
                     self.generate(&d_batches[0], &z, Mode::TRAIN)
@@ -160,7 +160,7 @@ impl TrainState {
                 let d = self.update_discriminator(d_batches, &mut latents, detached);
                 (d, self.update_generator(g_batches, &mut latents, fake, logs))
             }
-            NetworkRole::Generator => {
+            UpdateOrder::GFirst => {
                 let g = self.update_generator(g_batches, &mut latents, None, logs);
                 (self.update_discriminator(d_batches, &mut latents, None), g)
             }
@@ -184,7 +184,7 @@ impl TrainState {
     /// with `resample_z` a new sample.
     fn next_z(&mut self, latents: &mut StepLatents) -> Tensor {
         let is_used = std::mem::replace(&mut latents.is_used, true);
-        if is_used && self.recipe.train.fresh_latents {
+        if is_used && self.recipe.train.resample_z {
             latents.z = self.sample_z();
         }
         latents.z.clone()
@@ -427,7 +427,7 @@ impl TrainState {
         let (o, max_norm) = (&self.recipe.objective, self.recipe.optimizer.clip_gradient);
         let (state, [loss_code, gradient_code], weight_clip) = match role {
             NetworkRole::Generator => (&mut self.g, [G_LOSS, G_GRADIENT], 0.0),
-            NetworkRole::Discriminator => (&mut self.d, [D_LOSS, D_GRADIENT], o.clip),
+            NetworkRole::Discriminator => (&mut self.d, [D_LOSS, D_GRADIENT], o.weight_clip),
         };
         if let Some(history) = &state.history {
             history.add_gradients(&state.network, &mut gradients, o.historical_averaging);

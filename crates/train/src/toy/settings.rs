@@ -72,7 +72,7 @@ beta1 = 0.5
 [train]
 batch = 128
 steps = 20_000
-fresh_latents = true
+resample_z = true
 "#;
 
 /// Decay of RMSProp's mean square (Tieleman & Hinton 2012), where no other is given.
@@ -97,7 +97,7 @@ impl ToySettings {
     ) -> Result<Self, TrainError> {
         let mut changes = changes.to_vec();
         let has = |key: &str| changes.iter().any(|(own, _)| own == key);
-        let is_rmsprop = changes.contains(&("optimizer.rule".into(), "rmsprop".into()));
+        let is_rmsprop = changes.contains(&("optimizer.type".into(), "rmsprop".into()));
         if is_rmsprop && !has("optimizer.beta2") {
             changes.push(("optimizer.beta2".into(), RMSPROP_BETA2.into()));
         }
@@ -143,7 +143,7 @@ fn points(recipe: &Recipe, pack: usize) -> Vec<(String, String)> {
     }
     // Only these losses show real samples to G's update; the others would waste a batch.
     if recipe.objective.relativistic || recipe.objective.feature_matching > 0.0 {
-        changes.push(("train.alternate", "true".into()));
+        changes.push(("train.separate_batches", "true".into()));
     }
     changes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }

@@ -23,7 +23,7 @@ const EVERYTHING: [(&str, &str); 3] = [
          generator.dropout = 0.1
          generator.attention = 8
          discriminator.norm = \"none\"
-         discriminator.weights = \"spectral-norm\"
+         discriminator.parametrization = \"spectral-norm\"
          discriminator.bias = true
          discriminator.noise = 0.1
          discriminator.dropout = 0.2
@@ -52,7 +52,7 @@ const EVERYTHING: [(&str, &str); 3] = [
     ),
     (
         "critic",
-        "generator.weights = \"weight-norm\"
+        "generator.parametrization = \"weight-norm\"
          generator.upsample = \"nearest\"
          discriminator.norm = \"layer\"
          discriminator.downsample = \"average-pool\"
@@ -62,20 +62,20 @@ const EVERYTHING: [(&str, &str); 3] = [
          condition.discriminator = \"projection\"
          objective.loss = \"wasserstein\"
          objective.gradient_penalty = 10.0
-         optimizer.rule = \"adamw\"
+         optimizer.type = \"adamw\"
          optimizer.weight_decay = 0.01
          optimizer.schedule = { kind = \"linear\", from = 0.5 }
          init.scheme = \"orthogonal\"
          train.d_steps = 2
-         train.fresh_latents = true
-         train.alternate = true
+         train.resample_z = true
+         train.separate_batches = true
          train.ema = 0.5",
     ),
     (
         "squares",
         "generator.norm = \"instance\"
          discriminator.norm = \"instance\"
-         discriminator.weights = \"weight-norm\"
+         discriminator.parametrization = \"weight-norm\"
          discriminator.bias = true
          discriminator.minibatch_discrimination = { kernels = 3, dims = 2, form = \"code\" }
          condition.kind = \"attributes\"
@@ -87,12 +87,12 @@ const EVERYTHING: [(&str, &str); 3] = [
          objective.feature_norm = \"l1\"
          objective.historical_averaging = 0.05
          labels.swap = true
-         optimizer.rule = \"sgd\"
+         optimizer.type = \"sgd\"
          optimizer.momentum = 0.9
          optimizer.nesterov = true
          optimizer.lr = 0.001
          optimizer.schedule = { kind = \"step\", every = 2, factor = 0.5, warmup = 2 }
-         train.first = \"generator\"
+         train.update_order = \"g-first\"
          train.g_steps = 2",
     ),
 ];

@@ -115,7 +115,7 @@ fn warn_small_dataset(dataset: &Dataset, recipe: &Recipe, render: &Renderer) {
     let help = [
         (recipe.name != MODERN, "--recipe modern"),
         // Recipe modern augments by itself, and recipe paper excludes augmentation.
-        (!augments && !recipe.augment.forbidden, "--augment color,translation"),
+        (!augments && recipe.augment.allow, "--augment color,translation"),
         (!dataset.preprocess().flip, "--flip (if left and right are equivalent)"),
         (recipe.generator.layers.is_empty(), "--width 32"),
         (recipe.train.ema == 0.0, "--ema 0.999"),
@@ -155,7 +155,7 @@ fn resolve_recipe(
         (chosen.train.steps, chosen.train.epochs) = (args.steps, args.epochs);
     }
     if args.allow_augment {
-        chosen.augment.forbidden = false;
+        chosen.augment.allow = true;
     }
     args.condition.apply(&mut chosen);
     let mut changes = Vec::new();
@@ -179,11 +179,11 @@ fn resolve_recipe(
 
 /// Refuses constants of an optimizer that the recipe does not use.
 fn reject_unused_optimizer_keys(flags: &RecipeFlags, recipe: &Recipe) -> Result<(), CliError> {
-    let rule = recipe.optimizer.rule;
-    let adam = matches!(rule, OptimizerType::Adam | OptimizerType::AdamW);
+    let kind = recipe.optimizer.kind;
+    let adam = matches!(kind, OptimizerType::Adam | OptimizerType::AdamW);
     for (key, read, readers) in [
         ("optimizer.beta1", adam, "adam and adamw"),
-        ("optimizer.beta2", rule != OptimizerType::Sgd, "adam, adamw and rmsprop"),
+        ("optimizer.beta2", kind != OptimizerType::Sgd, "adam, adamw and rmsprop"),
     ] {
         if let Some((_, value)) = flags.changes.iter().find(|(own, _)| own == key).filter(|_| !read)
         {

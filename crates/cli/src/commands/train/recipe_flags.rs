@@ -71,7 +71,7 @@ flags! {
         /// Apply R1 every N steps only, N times as strong (lazy regularization)
         "r1-every" => objective.r1_every, Plain("STEPS");
         /// Clip D's weights to ±BOUND (WGAN), 0 for no clipping; 0.01 is usual
-        "clip-weights" => objective.clip, Plain("BOUND");
+        "clip-weights" => objective.weight_clip, Plain("BOUND");
         /// Weight of feature matching, which replaces G's adversarial loss; from 0
         "feature-matching" => objective.feature_matching, Plain("W");
         /// Norm of the feature-matching distance
@@ -81,7 +81,7 @@ flags! {
         /// Semi-supervised learning: D also classifies real images into their K classes
         "semi-supervised" => objective.semi_supervised, Switch("");
         /// Number of labeled images for --semi-supervised, balanced over the classes; 0 for all
-        "num-labels" => objective.labelled, Plain("N");
+        "num-labels" => objective.num_labels, Plain("N");
     }
     "Regularization": {
         /// Target label for real images, from 0 to 1: 0.9 for one-sided label smoothing, or a range
@@ -116,9 +116,9 @@ flags! {
         /// Normalization in D: batch, instance, layer or none
         "norm-d" => discriminator.norm, Plain("NAME");
         /// Weight parametrization in G: plain, spectral-norm or weight-norm
-        "parametrization-g" => generator.parametrization as "generator.weights", Plain("NAME");
+        "parametrization-g" => generator.parametrization, Plain("NAME");
         /// Weight parametrization in D: plain, spectral-norm or weight-norm
-        "parametrization-d" => discriminator.parametrization as "discriminator.weights", Plain("NAME");
+        "parametrization-d" => discriminator.parametrization, Plain("NAME");
         /// Self-attention in G at the feature map of SIDE pixels, 0 for none
         "attention-g" => generator.attention, Plain("SIDE");
         /// Self-attention in D at the feature map of SIDE pixels, 0 for none
@@ -134,7 +134,7 @@ flags! {
     }
     "Optimizer": {
         /// Optimizer: adam, adamw, sgd or rmsprop
-        "optimizer" => optimizer.rule, Plain("NAME");
+        "optimizer" => optimizer.kind as "optimizer.type", Plain("NAME");
         /// Learning rate of D, if it differs from --lr (TTUR)
         "lr-d" => optimizer.lr_discriminator, Plain("X");
         /// Adam's decay of the first moment, from 0 to 1
@@ -159,11 +159,11 @@ flags! {
         /// Updates of G per step, from 1
         "g-steps" => train.g_steps, Plain("N");
         /// Which network is updated first in a step: discriminator or generator
-        "update-order" => train.first, Plain("ORDER");
+        "update-order" => train.update_order, Plain("ORDER");
         /// Draw new latent vectors z for every update instead of every step
-        "resample-z" => train.fresh_latents, Switch("");
+        "resample-z" => train.resample_z, Switch("");
         /// Use a separate batch for every update, those of G included
-        "separate-batches" => train.alternate, Switch("");
+        "separate-batches" => train.separate_batches, Switch("");
     }
 }
 
@@ -238,7 +238,7 @@ fn value(form: Form, text: &str) -> Result<String, String> {
 /// Keys that shape images, or need images to have labels: points of the toy have neither.
 const IMAGE_KEYS: [&str; 14] = [
     "objective.semi_supervised",
-    "objective.labelled",
+    "objective.num_labels",
     "augment.policy",
     "discriminator.noise",
     "discriminator.dropout",
@@ -249,8 +249,8 @@ const IMAGE_KEYS: [&str; 14] = [
     "discriminator.downsample",
     "discriminator.head",
     "init.scheme",
-    "train.fresh_latents",
-    "train.alternate",
+    "train.resample_z",
+    "train.separate_batches",
 ];
 
 impl Flag {

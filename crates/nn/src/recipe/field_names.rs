@@ -1,0 +1,41 @@
+//! The names of a struct's fields, as its `Deserialize` implementation knows them.
+
+use serde::de::{Deserializer, Error as _, Visitor, value::Error};
+use serde::forward_to_deserialize_any;
+
+/// The keys of a section of a recipe: the field names of a struct, as serde renames them, by the
+/// `deserialize` function that is derived for it.
+pub(super) fn field_names<T>(
+    deserialize: impl FnOnce(Collector<'_>) -> Result<T, Error>,
+) -> &'static [&'static str] {
+    let mut names: &'static [&'static str] = &[];
+    // The function asks for a struct with these fields; the answer is always an error.
+    let _ = deserialize(Collector(&mut names));
+    names
+}
+
+/// A deserializer that keeps the field names it is asked for.
+pub(super) struct Collector<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Collector<'_> {
+    type Error = Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Error> {
+        *self.0 = fields;
+        Err(Error::custom("collected"))
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+        Err(Error::custom("not a struct"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
