@@ -14,9 +14,11 @@
 //! checkpoint::save(&path, &saved).unwrap();
 //! assert_eq!(checkpoint::load(&path).unwrap(), saved);
 //!
-//! // A single changed byte is noticed.
-//! let text = String::from_utf8(std::fs::read(&path).unwrap()).unwrap();
-//! std::fs::write(&path, text.replace("100", "101")).unwrap();
+//! // A single changed byte is noticed: here the step in the metadata, 100.
+//! let mut bytes = std::fs::read(&path).unwrap();
+//! let at = bytes.windows(3).position(|window| window == b"100").unwrap();
+//! bytes[at] = b'2';
+//! std::fs::write(&path, bytes).unwrap();
 //! assert!(matches!(checkpoint::load(&path), Err(ArtifactError::Checksum { .. })));
 //! ```
 

@@ -19,7 +19,7 @@ pub const OPTIONS: &[(&str, &[&str])] = &[
             "--semi-supervised --condition class --condition-g none --condition-d none",
             "--d-steps 2",
             "--g-steps 2",
-            "--update-order generator",
+            "--update-order g-first",
             "--resample-z",
         ],
     ),

@@ -53,7 +53,7 @@ fn flags_out_of_range_are_usage() {
         ),
         (
             &["--recipe", "gan2014", "--norm-d", "layer"],
-            &["discriminator.norm", "beside a list of layers"],
+            &["discriminator.norm", "with a list of layers"],
         ),
         (&["--recipe", "gan2014", "--width", "8"], &["generator.width", "beside a list of layers"]),
         // Invalid combinations.

@@ -18,8 +18,8 @@ const RENAMED: [(&str, &str, &str); 9] = [
     ("train", "alternate", "separate_batches"),
 ];
 
-/// Replaces the keys of earlier versions, and values that changed with them. A key that stands
-/// beside its own successor stays, and is refused as unknown.
+/// Replaces the keys of earlier versions, and values that changed with them. A key
+/// with its own successor stays, and is refused as unknown.
 pub(super) fn migrate(recipe: &mut Table) {
     for (section, old, new) in RENAMED {
         if let Some(Value::Table(keys)) = recipe.get_mut(section)

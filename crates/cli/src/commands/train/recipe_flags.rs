@@ -158,7 +158,7 @@ flags! {
         "d-steps" => train.d_steps, Plain("N");
         /// Updates of G per step, from 1
         "g-steps" => train.g_steps, Plain("N");
-        /// Which network is updated first in a step: discriminator or generator
+        /// Which network is updated first in a step: d-first or g-first
         "update-order" => train.update_order, Plain("ORDER");
         /// Draw new latent vectors z for every update instead of every step
         "resample-z" => train.resample_z, Switch("");
