@@ -179,8 +179,7 @@ impl<'c, 'a> TrainLoop<'c, 'a> {
         if let Some(conditions) = &conditions {
             context.trainer.init_fixed_conditions(conditions);
         }
-        let mut writer =
-            RunWriter::open(context.dir, &settings, &dataset.fingerprint().to_string(), step)?;
+        let mut writer = RunWriter::open(context.dir, &settings, dataset.fingerprint(), step)?;
         // Makes a run that is killed before its next checkpoint resumable as it is now: one that
         // has just begun, and one whose steps or learning rate were just changed. It also notices a
         // full disk at once.
