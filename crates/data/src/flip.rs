@@ -13,7 +13,7 @@ use crate::dataset::Dataset;
 const FLIP_STREAM: u64 = 0x666c_6970_0000_0000;
 
 /// Flips `image` (`[H, W, C]`), at `index` in the dataset, with probability 1/2 if the dataset's
-/// preprocessing says so.
+/// preprocessing enables it.
 pub(crate) fn maybe_flip(dataset: &Dataset, cursor: Cursor, index: u32, image: &mut [f32]) {
     if dataset.preprocess().flip && is_mirrored(cursor, index) {
         let [_, width, channels] = dataset.shape();

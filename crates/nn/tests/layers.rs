@@ -1,4 +1,4 @@
-//! Layers and Adam beside PyTorch in float64 (xtask/golden/networks.py).
+//! Compares layers and Adam with PyTorch in float64 (xtask/golden/networks.py).
 
 mod common;
 
@@ -54,7 +54,7 @@ fn layer(kind: &str, attrs: &Value, weight: &[usize]) -> Layer {
     }
 }
 
-/// The gradient of a weight in PyTorch's layout, independently of the code under test.
+/// The gradient of a weight in PyTorch's layout, computed independently of the code under test.
 fn outer(kind: &str, gradient: &Tensor) -> Vec<f32> {
     match kind {
         "linear" => gradient.transpose().to_vec(),
@@ -63,7 +63,8 @@ fn outer(kind: &str, gradient: &Tensor) -> Vec<f32> {
     }
 }
 
-/// Runs x → out, gout → dx, dweight, dbias of one case under `mode`. `key` makes the full name of an array.
+/// Runs x → out, gout → dx, dweight, dbias of one case under `mode`. `key` makes the full name of
+/// an array.
 fn check(
     net: &Network,
     kind: &str,
@@ -170,7 +171,8 @@ fn adam_matches_pytorch() {
     for case in cases("layers.json").iter().filter(|case| case["layer"] == "adam") {
         let (name, attrs) = (case["case"].as_str().expect("a name"), &case["attrs"]);
         let at = |key: &str| format!("{name}/{key}");
-        // The three arrays of the case as parameters of some network; γ has no gradient and must stay as it is.
+        // The three arrays of the case are parameters of a network; γ has no gradient and must not
+        // change.
         let net = Network::new(vec![
             ("a".into(), Layer::from(Linear::new(5, 7, false))),
             ("b".into(), Layer::from(BatchNorm::new(3, 1e-5, 0.1))),
@@ -220,7 +222,8 @@ fn adam_matches_pytorch() {
                     (&all[&at(&format!("after/{step}/{key}"))], &all[&at(&format!("param/{key}"))]);
                 let values = floats(&state, place);
                 assert_close(&at(&format!("after/{step}/{key}")), values, after, 1e-6);
-                // The way from the start is far shorter than the values: compare it on its own, but for the rounding of each step.
+                // The total update is far smaller than the values: compare it separately, up to the
+                // rounding of each step.
                 let way = |to: &[f64]| {
                     to.iter().zip(&first.data).map(|(a, b)| a - b).collect::<Vec<f64>>()
                 };
@@ -238,7 +241,8 @@ fn adam_matches_pytorch() {
             assert_eq!(floats(&state, "b.weight"), [1.0; 3]);
         }
         let moments = adam.state();
-        // 1 - beta2 in f32 is off by 1.3e-5 of itself, in v and in its bias correction alike: the steps above do not see it.
+        // 1 - beta2 in f32 has a relative error of 1.3e-5, in v and in its bias correction alike,
+        // so the steps above do not detect it.
         for (key, place) in places {
             for (moment, suffix) in [("exp_avg", "m"), ("exp_avg_sq", "v")] {
                 let golden = &all[&at(&format!("{moment}/{key}"))];
@@ -271,7 +275,7 @@ fn layers_without_numbers() {
     ]);
     assert_eq!(grown.shape()[..], [1, 8]);
     assert_eq!(grown.to_vec(), [5.0, 7.0, 5.0, 7.0, 13.0, 15.0, 13.0, 15.0]);
-    // Activations in a row, and after a layer that has nothing of its own to do it in.
+    // Consecutive activations, and an activation after a layer that has no fused kernel for it.
     let twice = run(vec![
         Layer::from(Reshape(vec![16])),
         Layer::from(Activation::LeakyRelu(0.5)),

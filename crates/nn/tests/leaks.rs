@@ -1,5 +1,5 @@
-//! A training loop with a gradient penalty over every kind of layer holds no graph from step to step. Alone in its binary: the
-//! counters are global.
+//! A training loop with a gradient penalty over every kind of layer keeps no graph from step to
+//! step. This test has its own binary because the counters are global.
 
 use nn::layers::{
     ConcatCondition, Conv2d, Dropout, Embed, GaussianNoise, GlobalPool, InstanceNorm, LayerNorm,

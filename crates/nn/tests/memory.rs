@@ -1,4 +1,5 @@
-//! The plan's estimate of memory beside a real training step. Alone in its binary: the counters are global.
+//! Compares the plan's estimate of memory with a real training step. This test has its own binary
+//! because the counters are global.
 
 use nn::loss::GanLoss;
 use nn::recipe::NetworkRole;
@@ -6,7 +7,8 @@ use nn::{ForwardCtx, Mode, NoiseRng, Optimizer, Recipe};
 use tensor::rng::Philox;
 use tensor::{Device, FiniteCheck};
 
-/// The most bytes of tensors at a time in a step as the trainer takes it: D's losses one after the other, then G's through D.
+/// The peak bytes of tensors in a step as the trainer runs it: D's losses one after the other, then
+/// G's through D.
 fn measured(recipe: &Recipe) -> usize {
     let batch = recipe.train.batch;
     let [h, w] = recipe.image.size;

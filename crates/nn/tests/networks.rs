@@ -1,4 +1,4 @@
-//! Whole networks beside PyTorch, and their state dicts.
+//! Compares whole networks with PyTorch, and tests their state dicts.
 
 mod common;
 
@@ -53,7 +53,8 @@ fn networks_match_pytorch() {
                         folded.layers().len() < net.layers().len(),
                         "{name}: no batch norm was folded"
                     );
-                    // Twice: the second time with what the first one kept. In company and alone, the same bits.
+                    // Two passes: the second uses what the first cached. The output is
+                    // batch-invariant: the bits are the same in a batch and alone.
                     let x = all[&at(input)].tensor();
                     let draw = |x: &tensor::Tensor| {
                         tensor::batch_invariant(|| folded.forward(x, mode)).to_vec()
@@ -95,7 +96,8 @@ fn every_preset_state_dict_comes_back_bit_for_bit() {
 
 #[test]
 fn the_linear_stem_flattens_as_pytorch_does() {
-    // Only one unit of the stem is on: the image must light up where PyTorch's C, H, W order says.
+    // Only one unit of the stem is on: the lit pixel must be at the index that PyTorch's order C,
+    // H, W gives.
     let mut recipe = Recipe::preset("newmu-svhn").expect("a preset");
     recipe.image.size = [8, 14];
     (recipe.generator.width, recipe.generator.latent, recipe.discriminator.width) = (3, 2, 3);
@@ -109,7 +111,7 @@ fn the_linear_stem_flattens_as_pytorch_does() {
     weight[(c * sh * sw + h * sw + w) * 2] = 1.0;
     state.insert("main.0.weight".into(), HostTensor::f32(vec![units, 2], weight));
     let mut kernel = vec![0.0; channels * 3 * 25];
-    // The centre tap from channel c to red.
+    // The center tap from channel c to red.
     kernel[(c * 3) * 25 + 12] = 1.0;
     let last = "main.4.weight";
     assert_eq!(state[last].shape, [channels, 3, 5, 5]);
@@ -120,7 +122,7 @@ fn the_linear_stem_flattens_as_pytorch_does() {
     let lit: Vec<usize> = (0..image.len()).filter(|&i| image[i].abs() > 1e-3).collect();
     assert_eq!(lit, [(2 * h * 14 + 2 * w) * 3]);
 
-    // And the head reads them in the same order.
+    // The head must read the units in the same order.
     let mut state = d.state_dict();
     let head = "main.3.weight";
     assert_eq!(state[head].shape, [1, units]);
@@ -188,7 +190,7 @@ fn a_state_dict_that_does_not_fit_is_refused_whole() {
         ),
     ];
     for (change, expected) in changes {
-        // A first tensor that would fit, to see that it is not taken over.
+        // The first tensor would fit: it must not be loaded when a later one fails.
         let mut state = good.clone();
         state.insert(
             "main.0.weight".into(),

@@ -1,4 +1,4 @@
-//! The paper's authors' own SVHN networks, where they are present beside the repository.
+//! The SVHN networks of the paper's authors, if they are present next to the repository.
 
 mod common;
 
@@ -30,7 +30,7 @@ const DISCRIM: [&[usize]; 8] = [
     &[4096, 1],
 ];
 
-/// Arrays of the release's shapes, counting up.
+/// Arrays of the release's shapes with increasing values.
 fn counting(shapes: &[&[usize]]) -> Vec<HostTensor> {
     let value = |shape: &&[usize]| {
         HostTensor::f32(
@@ -125,7 +125,8 @@ fn released() -> Option<(Vec<HostTensor>, Vec<HostTensor>)> {
     Some((read("gen", 10), read("discrim", 8)))
 }
 
-/// The mean over images of the correlation between horizontal neighbours, and of the deviation of pixels.
+/// The mean over images of the correlation between horizontal neighbors, and of the standard
+/// deviation of pixels.
 fn smoothness(images: &Tensor) -> (f64, f64) {
     let [n, h, w, c] = images.shape()[..] else { panic!("images") };
     let data = images.to_vec();
@@ -158,7 +159,8 @@ fn the_authors_generator_draws_house_numbers() {
     let (correlation, deviation) = smoothness(&images);
     let logits = d.forward(&images, Mode::BATCH).mean_all().item();
     let noise = d.forward(&rng.uniform([64, 32, 32, 3], -1.0, 1.0), Mode::BATCH).mean_all().item();
-    // Neighbouring pixels are alike, with contrast, and the authors' discriminator knows its own generator's work.
+    // Neighboring pixels are correlated, images have contrast, and the authors' discriminator
+    // distinguishes its own generator's images.
     assert!(
         correlation > 0.8 && (0.1..0.5).contains(&deviation),
         "correlation {correlation}, deviation {deviation}"

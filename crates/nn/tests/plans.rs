@@ -1,4 +1,4 @@
-//! Plans: sizes, costs, and how they read.
+//! Plans: sizes, costs, and their text.
 
 use nn::Recipe;
 use tensor::Device;
@@ -10,7 +10,7 @@ fn preset(name: &str) -> Recipe {
 
 #[test]
 fn the_torch_recipe_has_the_parameters_of_the_example() {
-    // By hand: 4x4 kernels, two numbers per batch-norm channel.
+    // Counted by hand: 4x4 kernels, two values per batch-norm channel.
     let g =
         16 * (100 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64 * 3) + 2 * (512 + 256 + 128 + 64);
     let d = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) + 2 * (128 + 256 + 512);
@@ -88,7 +88,7 @@ fn the_plan_reads_as_two_aligned_tables() {
             && text.contains("parameters; a training step on 128 images takes about"),
         "{text}"
     );
-    // Numbers end in one column.
+    // Numbers are right-aligned in one column.
     let table: Vec<usize> =
         lines.iter().skip(1).take_while(|l| !l.is_empty()).map(|l| l.chars().count()).collect();
     assert!(table.len() > 5 && table.iter().all(|&n| n == table[0]), "{text}");

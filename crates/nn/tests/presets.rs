@@ -1,5 +1,6 @@
-//! Every preset beside a PyTorch twin of its source, from the same weights (generator: `xtask/golden/recipes.py`, whose head says
-//! what the files hold). Weights and inputs are not stored: both sides make them by one formula.
+//! Compares every preset with a PyTorch implementation of its source that has the same weights
+//! (generator: `xtask/golden/recipes.py`, whose header describes the files). Weights and inputs are
+//! not stored: both sides compute them by one formula.
 
 mod common;
 
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use tensor::rng::Philox;
 use tensor::{HostTensor, Tensor, TensorData};
 
-/// The numbers of the formula, in [−1, 1).
+/// The values of the formula, in [−1, 1).
 fn uniform(name: &str, count: usize) -> Vec<f32> {
     let hash = name
         .bytes()
@@ -29,7 +30,7 @@ fn number(value: &Value) -> f64 {
     value.as_f64().expect("a number")
 }
 
-/// A state dict by the formula: exactly the tensors of the source's network, and counters.
+/// A state dict computed by the formula: exactly the tensors of the source's network, and counters.
 fn filled(prefix: &str, net: &Network, table: &Value) -> StateDict {
     let table = table.as_object().expect("tensors");
     let state = net.state_dict();
@@ -56,8 +57,9 @@ fn filled(prefix: &str, net: &Network, table: &Value) -> StateDict {
     filled
 }
 
-/// Norm and projection of a tensor beside those told, relative to its norm or, where it is as good as zero (a bias before batch
-/// norm), to a hundredth of the largest norm in the network.
+/// Compares the norm and projection of a tensor with the expected ones. The error is relative to
+/// the expected norm or, where that is practically zero (a bias before batch norm), to a hundredth
+/// of the largest norm in the network.
 #[track_caller]
 fn assert_two_numbers(name: &str, value: &HostTensor, told: &Value, largest: f64) {
     let HostTensor { data: TensorData::F32(data), .. } = value else { panic!("{name} is I64") };
@@ -73,7 +75,8 @@ fn assert_two_numbers(name: &str, value: &HostTensor, told: &Value, largest: f64
     );
 }
 
-/// The tensors of one network ("g/…" or "d/…") in a table of norms and projections, with the largest norm.
+/// The tensors of one network ("g/…" or "d/…") in a table of norms and projections, with the
+/// largest norm.
 fn told<'a>(table: &'a Value, letter: &str) -> (Vec<(&'a str, &'a Value)>, f64) {
     let prefix = format!("{letter}/");
     let all = table.as_object().expect("tensors").iter();
@@ -83,7 +86,7 @@ fn told<'a>(table: &'a Value, letter: &str) -> (Vec<(&'a str, &'a Value)>, f64) 
     (own, largest)
 }
 
-/// One network in a pass of training, backwards, what the pass left behind, and in a pass of sampling.
+/// Checks one network: a training pass, its gradients, the buffers after it, and a sampling pass.
 fn compare(
     case: &Value,
     all: &BTreeMap<String, Golden>,
@@ -119,7 +122,7 @@ fn compare(
     let out = net.forward(x, ForwardCtx::from(Mode::SAMPLE).with_condition(condition));
     outputs_match(&out, "eval");
 
-    // As parameters of the network, gradients come out in PyTorch's layouts.
+    // Stored as parameters of the network, gradients are saved in PyTorch's layouts.
     for (name, param) in net.params() {
         let gradient =
             gradients.get(param.key()).unwrap_or_else(|| panic!("{prefix}/{name} has no gradient"));

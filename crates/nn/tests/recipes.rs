@@ -1,4 +1,4 @@
-//! Recipes: presets, reading, refusing, and what is built from them.
+//! Recipes: presets, parsing, validation, and the networks built from them.
 
 use nn::recipe::{ConditioningMethod, DEFAULT, Range};
 use nn::{Activation, ForwardCtx, Mode, NnError, Recipe};
@@ -66,7 +66,7 @@ fn a_base_fills_in_what_is_missing() {
     expected.name = "mine".into();
     (expected.train.batch, expected.train.steps, expected.train.epochs) = (4, Some(7), None);
     assert_eq!(recipe, expected);
-    // A whole number is a number.
+    // An integer is accepted as a float.
     assert_eq!(
         Recipe::from_toml("base = \"torch\"\n[optimizer]\nlr = 1").expect("valid").optimizer.lr,
         1.0
@@ -312,7 +312,7 @@ proptest! {
     }
 }
 
-/// What a network is shown: latents or images, and conditions where it is told some.
+/// The input of a network: latents or images, and conditions where it is conditioned on them.
 fn run(recipe: &Recipe, count: usize) -> (tensor::Tensor, tensor::Tensor) {
     let mut rng = Philox::new(7, 0);
     let (g, d) = recipe.build(&mut rng).expect("valid");
@@ -356,7 +356,7 @@ fn every_preset_makes_images_and_verdicts() {
 
 #[test]
 fn presets_have_the_parameters_of_their_sources() {
-    // By hand, from the layers of the sources: (generator, discriminator).
+    // Counted by hand from the layers of the sources: (generator, discriminator).
     for (name, g, d) in [
         // Newmu/dcgan_code, mnist: no biases, and batch norm without γ and β.
         (
@@ -386,7 +386,7 @@ fn presets_have_the_parameters_of_their_sources() {
                 + 2 * (128 + 256 + 512)
                 + 8193,
         ),
-        // As `model.summary()` of Keras counts them, but for batch norm's running statistics.
+        // As `model.summary()` of Keras counts them, except for batch norm's running statistics.
         (
             "keras-mnist",
             101 * 1024 + 1025 * 6272 + 2 * 6272 + (128 * 25 + 1) * 64 + (64 * 25 + 1),
@@ -575,7 +575,7 @@ fn combinations_without_sense_are_refused_with_the_reason() {
     }
 }
 
-/// Two networks whose layers are listed, of which some read a condition or none does.
+/// Recipes with the layers of both networks listed, of which both, one or none read the condition.
 #[test]
 fn listed_layers_and_the_place_of_a_condition_go_together() {
     let listed = |g: &str, d: &str| {
@@ -660,7 +660,7 @@ fn keys_beside_a_list_that_was_there_before_are_refused() {
         error.contains("\"generator.kernel\" = 4: has no effect with a list of layers"),
         "{error}"
     );
-    // Without the list they are wanted again.
+    // Without the list they are required again.
     let error = Recipe::from_toml("base = \"tf\"\n[generator]\nlayers = []\nwidth = 8\n")
         .expect_err("incomplete")
         .to_string();
@@ -695,7 +695,7 @@ fn keys_change_one_by_one() {
 
 #[test]
 fn old_recipe_texts_are_read() {
-    // The presets as commit 1094c1c had them.
+    // The presets as they were at commit 1094c1c.
     for (name, text) in [
         ("paper", include_str!("old_recipes/paper.toml")),
         ("improved", include_str!("old_recipes/improved.toml")),
@@ -706,7 +706,7 @@ fn old_recipe_texts_are_read() {
         let mut old = Recipe::from_toml(text).expect(name);
         old.description = preset(name).description;
         assert_eq!(old, preset(name), "{name}");
-        // Settings hold the recipe as a part of a larger table.
+        // Settings contain the recipe as a part of a larger table.
         let nested: Recipe = toml::from_str(text).expect(name);
         assert_eq!(nested, Recipe::from_toml(text).expect(name), "{name}");
         assert!(!old.to_toml().contains("rule =") && !old.to_toml().contains("fresh_latents"));

@@ -1,4 +1,5 @@
-//! The layers of the GAN literature on the CPU: beside PyTorch, and what they promise.
+//! Tests the stabilizing layers of the GAN literature on the CPU: against PyTorch, and their
+//! documented properties.
 
 mod common;
 
@@ -35,7 +36,7 @@ fn difference(a: &Tensor, b: &Tensor) -> f32 {
     a.sub(b).to_vec().iter().fold(0f32, |m, v| m.max(v.abs())) / largest
 }
 
-/// A generator with one of everything that may stand beside virtual batch norm, conditioned.
+/// A conditional generator with one of each layer that can be combined with virtual batch norm.
 fn virtual_generator() -> Network {
     let virtual_norm = |channels| Layer::from(VirtualBatchNorm::new(channels, 1e-5));
     let mut net = network(vec![
@@ -80,7 +81,7 @@ fn a_picture_under_virtual_batch_norm_depends_on_itself_alone() {
         let alone = draw(&z.narrow(0, i, 1), &y.narrow(0, i, 1));
         assert_eq!(alone.to_vec(), all.narrow(0, i, 1).to_vec(), "picture {i}");
     }
-    // The reference matters.
+    // The output depends on the reference batch.
     let mut other = virtual_generator();
     other.set_reference(rng.normal([5, 4], 0.0, 1.0), Some(rng.normal([5, 2], 0.0, 1.0)));
     assert!(
@@ -104,7 +105,7 @@ fn a_folded_network_draws_the_same() {
             .keys()
             .any(|key| key.ends_with("_orig") || key.ends_with("_g") || key == "reference")
     );
-    // Batch norm goes into the weight that a reparametrisation makes.
+    // Batch norm is folded into the weight that a reparametrization computes.
     let norm = || Layer::from(BatchNorm::new(5, 1e-5, 0.5));
     let net = network(vec![
         ("a", Layer::from(ConvTranspose2d::new(4, 5, SQUARE, [0; 2], true).with_spectral_norm())),
@@ -152,7 +153,7 @@ fn a_state_dict_holds_everything() {
         from.forward(&z, pass(Mode::SAMPLE)).to_vec()
     );
     assert_eq!(to.state_dict(), state, "sampling moves nothing");
-    // A recalibration is no training step: it leaves the vectors of spectral norm alone.
+    // Recalibration is not a training step: it does not change the vectors of spectral norm.
     from.recalibrate_bn_with_condition([(z.clone(), Some(y.clone()))]);
     assert_eq!(from.state_dict(), state);
     from.forward(&z, pass(Mode::TRAIN));
@@ -236,7 +237,7 @@ fn noise_is_of_the_stream_and_only_where_asked_for() {
     let added: Vec<f64> = noisy.iter().zip(&dropped).map(|(a, b)| f64::from(a - b)).collect();
     let std = (added.iter().map(|v| v * v).sum::<f64>() / 40_000.0).sqrt();
     assert!((std - 1.0).abs() < 0.02, "{std}");
-    // The stream goes on, and can be taken up where it stands.
+    // The random stream advances, and can be resumed from its current state.
     let resumed = NoiseRng::new(loud.state(), loud.scale());
     let next = draw(&loud);
     assert_ne!(next, noisy);
@@ -247,13 +248,13 @@ fn noise_is_of_the_stream_and_only_where_asked_for() {
 fn spectral_norm_finds_the_largest_singular_value() {
     let net = network(vec![("l", Layer::from(Linear::new(6, 4, false).with_spectral_norm()))]);
     net.init_orthogonal(3.0, &mut rng());
-    // All singular values are 3, whatever u and v are: each vector's length stays.
+    // All singular values are 3, whatever u and v are: the length of each vector is preserved.
     let x = rng().normal([5, 4], 0.0, 1.0);
     let weight = net.params()[0].1.value();
     let within = x.matmul(&weight, false, true).scale(1.0 / 3.0);
     let out = net.forward(&within, Mode::SAMPLE);
     assert!(difference(&out, &x) < 1e-5);
-    // Of a diagonal matrix it is the largest entry.
+    // The largest singular value of a diagonal matrix is its largest entry.
     let diagonal: Vec<f32> =
         (0..24).map(|i| if i < 16 && i % 5 == 0 { 1.0 + (i / 5) as f32 } else { 0.0 }).collect();
     net.params()[0].1.set(Tensor::from_slice(&diagonal, [6, 4]));
@@ -289,7 +290,8 @@ fn a_start_from_data_normalises_every_layer() {
     }
 }
 
-/// Statistics of 40,000 numbers: of N(0, 1) within ±2 the variance is 1 − 2·2·φ(2) / P(|Z| < 2) = 0.7737 (Johnson & Kotz 1970).
+/// Statistics of 40,000 values: of N(0, 1) within ±2 the variance is 1 − 2·2·φ(2) / P(|Z| < 2) =
+/// 0.7737 (Johnson & Kotz 1970).
 #[test]
 fn convolutions_start_within_two_deviations() {
     let net = network(vec![
@@ -317,7 +319,7 @@ fn convolutions_start_within_two_deviations() {
             mean.abs() < 0.02 && (found / variance - 1.0).abs() < 0.03,
             "{name}: {mean} {found}"
         );
-        // Both tails are used up to their ends.
+        // Values occur up to the ends of both tails.
         assert!(largest <= most + 1e-5 && largest > 1.99, "{name}: {largest}");
     }
     let (_, d) = nn::Recipe::preset("tf").expect("a preset").build(&mut rng()).expect("valid");
@@ -365,7 +367,7 @@ fn initialisers_reach_every_weight() {
         let drawn = !fixed(&name) && !name.starts_with("norm.");
         assert_eq!(drawn, value != new[&name], "{name}");
     }
-    // As `[out, rest]`, whichever way a convolution goes.
+    // As `[out, rest]`, for convolutions and transposed convolutions.
     for (name, outputs, transposed) in [
         ("conv.weight_orig", 8, false),
         ("up.weight", 5, true),

@@ -1,4 +1,4 @@
-//! The graph, the optimiser and the average in an adversarial loop.
+//! The graph, the optimizer and the average of weights in an adversarial loop.
 
 mod common;
 
@@ -38,7 +38,7 @@ fn nothing_is_recorded_without_tracking() {
 fn the_generator_s_step_computes_no_gradient_for_the_discriminator() {
     let (recipe, g, d, mut rng) = tiny(1);
     let z = recipe.sample_z(&mut rng, 3, &Device::Cpu);
-    // Asked for by key, through a discriminator whose parameters are in the graph.
+    // Requested by key, through a discriminator whose parameters are in the graph.
     let logits =
         GanLoss::NonSaturating.generator(&d.forward(&g.forward(&z, Mode::TRAIN), Mode::TRAIN));
     let by_key = grad(&[(&logits, &Tensor::scalar(1.0))], &g.param_ids(), false);
@@ -58,7 +58,7 @@ fn the_generator_s_step_computes_no_gradient_for_the_discriminator() {
     assert!(d.param_ids().iter().all(|key| gradients.get(*key).is_none()));
 }
 
-/// One adversarial step; how many tensors the optimisers had to copy.
+/// Runs one adversarial step and returns how many tensors the optimizers had to copy.
 fn step(
     recipe: &Recipe,
     (g, d): (&Network, &Network),
@@ -90,7 +90,7 @@ fn a_steady_step_copies_nothing() {
     for i in 0..4 {
         let copies = step(&recipe, (&g, &d), &mut optimizers, &mut rng);
         ema.update(&g);
-        // The first step parts the storage that network and average share at the start.
+        // The first step separates the storage that network and average share at the start.
         assert!(i == 0 || copies == 0, "step {i}: {copies} copies");
     }
     let after = (values(&g), values(&d));
@@ -100,7 +100,7 @@ fn a_steady_step_copies_nothing() {
             "a parameter did not move"
         );
     }
-    // Someone who still holds the values keeps them.
+    // A tensor that still refers to the old values keeps them.
     let held = g.params()[0].1.value();
     let kept = held.to_vec();
     assert!(step(&recipe, (&g, &d), &mut optimizers, &mut rng) > 0);

@@ -26,7 +26,8 @@ pub(super) struct ArchiveSource {
 }
 
 impl ArchiveSource {
-    /// Finds the images of `split` among the files, whose names come from [`checked_name`](super::archive_reader::checked_name).
+    /// Finds the images of `split` among the files, whose names come from
+    /// [`checked_name`](super::archive_reader::checked_name).
     pub fn new(
         path: &Path,
         container: Box<dyn ArchiveReader>,

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicI64, Ordering};
 use tensor::{Activation, EmaUpdate, Tensor};
 
-/// Batch norm: γ · (x − mean) / √(variance + eps) + β for each position of the last axis, over all others: `[N, F]` or `[N, H, W, C]`.
+/// Batch norm: γ · (x − mean) / √(variance + eps) + β for each position of the last axis, over all
+/// others: `[N, F]` or `[N, H, W, C]`.
 pub struct BatchNorm {
     gamma: Param,
     beta: Param,
@@ -38,18 +39,20 @@ impl BatchNorm {
         }
     }
 
-    /// γ = 1, β = 0 and running statistics 0 and 1. With update, running ← (1 − momentum) · running + momentum · batch, the
-    /// variance unbiased.
+    /// γ = 1, β = 0 and running statistics 0 and 1. With update, running ← (1 − momentum) ·
+    /// running + momentum · batch, the variance unbiased.
     pub fn new(features: usize, eps: f32, momentum: f32) -> Self {
         Self::with_layout(features, eps, momentum, Layout::plain(&[features]))
     }
 
-    /// [`new`](Self::new) for each unit of a flattened `[H, W, C]` image; in a state dict the units are in PyTorch's order C, H, W.
+    /// [`new`](Self::new) for each unit of a flattened `[H, W, C]` image; in a state dict the units
+    /// are in PyTorch's order C, H, W.
     pub fn per_unit(image: [usize; 3], eps: f32, momentum: f32) -> Self {
         Self::with_layout(image.iter().product(), eps, momentum, Layout::units(image))
     }
 
-    /// The layer without γ and β: they stay 1 and 0, and are not among its parameters (PyTorch's `affine=False`).
+    /// The layer without γ and β: they stay 1 and 0, and are not among its parameters (PyTorch's
+    /// `affine=False`).
     pub fn without_affine(self) -> Self {
         Self { affine: false, ..self }
     }
@@ -71,7 +74,8 @@ impl BatchNorm {
     }
 
     /// # Panics
-    /// With a single row, whose unbiased variance does not exist ([`Recipe::validate`](crate::Recipe::validate) refuses such batches).
+    /// Panics with a single row, whose unbiased variance does not exist
+    /// ([`Recipe::validate`](crate::Recipe::validate) refuses such batches).
     #[track_caller]
     fn update_running_stats(&self, mean: &Tensor, variance: &Tensor, rows: usize, momentum: f32) {
         assert!(
@@ -158,7 +162,7 @@ impl Module for BatchNorm {
         self.affine.then_some(&self.gamma)
     }
 
-    // γ and β that are not trained are on the network's device like all else.
+    // γ and β that are not trained are on the network's device like all other tensors.
     fn constants(&self) -> Vec<&SharedTensor> {
         if self.affine { Vec::new() } else { vec![self.gamma.shared(), self.beta.shared()] }
     }

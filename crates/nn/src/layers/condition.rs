@@ -16,7 +16,8 @@ pub(super) fn condition<'a>(layer: &str, ctx: ForwardCtx<'a>) -> &'a Tensor {
     })
 }
 
-/// `x` with `y` `[N, K]` appended: `[N, F + K]`, or `[N, H, W, C + K]` with the same at every pixel.
+/// `x` with `y` `[N, K]` appended: `[N, F + K]`, or `[N, H, W, C + K]` with the same at every
+/// pixel.
 #[track_caller]
 fn append(layer: &str, x: &Tensor, y: &Tensor) -> Tensor {
     let (s, k) = (*x.shape(), *y.shape());
@@ -48,8 +49,8 @@ impl Module for ConcatCondition {
 }
 
 /// A learned embedding of the condition, appended: `[N, F]` to `[N, F + features]`, or
-/// `[N, H, W, C]` to `[N, H, W, C + features]` with the same at every pixel. It is a linear map; for
-/// a one-hot class a table look-up. In a state dict the weight is `[features, K]`.
+/// `[N, H, W, C]` to `[N, H, W, C + features]` with the same at every pixel. It is a linear map;
+/// for a one-hot class a table look-up. In a state dict the weight is `[features, K]`.
 pub struct Embed {
     map: Linear,
 }

@@ -25,7 +25,7 @@ macro_rules! layer_configs {
         #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
         #[serde(tag = "layer", rename_all = "kebab-case")]
         pub enum LayerConfig {
-            $(#[allow(missing_docs)] // The type says it.
+            $(#[allow(missing_docs)] // The type documents it.
             $variant($config),)*
         }
 
@@ -116,7 +116,7 @@ pub(super) trait LayerSpec {
     }
 }
 
-/// What a recipe says that layers depend on.
+/// The settings of a recipe that layers depend on.
 pub(crate) struct LayerEnv {
     /// Channels of the recipe's images.
     pub image_channels: usize,
@@ -214,7 +214,7 @@ impl LayerInput<'_> {
     }
 }
 
-/// A layer before it has values: all that is known about it at its place in a list.
+/// The plan of a layer before it has values: all that is known about it at its index in a list.
 pub(crate) struct LayerPlan {
     /// The shape of one sample after it.
     pub output: Vec<usize>,
@@ -288,7 +288,7 @@ pub(super) fn check_count(what: &str, value: usize, max: usize) -> Result<(), St
     if (1..=max).contains(&value) { Ok(()) } else { Err(format!("{what} must be from 1 to {max}")) }
 }
 
-/// Refuses what is no probability below 1.
+/// Refuses a value that is not a probability below 1.
 pub(super) fn check_probability(what: &str, p: f64) -> Result<(), String> {
     if (0.0..1.0).contains(&p) {
         Ok(())

@@ -87,8 +87,8 @@ macro_rules! weight_methods {
     };
 }
 
-/// Convolution: `[N, H, W, in]` to `[N, OH, OW, out]`. The weight is `[kh, kw, in, out]`; in a state
-/// dict `[out, in, kh, kw]`.
+/// Convolution: `[N, H, W, in]` to `[N, OH, OW, out]`. The weight is `[kh, kw, in, out]`; in a
+/// state dict `[out, in, kh, kw]`.
 pub struct Conv2d {
     weight: Weight,
     bias: Option<Param>,
@@ -389,8 +389,8 @@ pub enum Pad {
 pub enum PaddingMode {
     /// None.
     Valid,
-    /// So many that ⌈side / stride⌉ pixels remain (a transposed convolution: side · stride); the odd
-    /// one at the bottom and right.
+    /// So many that ⌈side / stride⌉ pixels remain (a transposed convolution: side · stride); the
+    /// odd one at the bottom and right.
     Same,
 }
 

@@ -8,9 +8,9 @@ use crate::param::Param;
 use serde::{Deserialize, Serialize};
 use tensor::{Activation, Tensor};
 
-/// Instance norm: γ · (x − mean) / √(variance + eps) + β with the statistics of each channel of each
-/// image, `[N, H, W, C]`, as `nn.InstanceNorm2d(C, affine=True)`. In composed operations, so that the
-/// bits of an image do not depend on the rest of its batch.
+/// Instance norm: γ · (x − mean) / √(variance + eps) + β with the statistics of each channel of
+/// each image, `[N, H, W, C]`, as `nn.InstanceNorm2d(C, affine=True)`. In composed operations, so
+/// that the bits of an image do not depend on the rest of its batch.
 pub struct InstanceNorm {
     gamma: Param,
     beta: Param,

@@ -31,8 +31,8 @@ impl Linear {
         if bias { layer.with_bias() } else { layer }
     }
 
-    /// A layer of zeros, without bias, whose inputs are the pixels of a flattened `[H, W, C]` image;
-    /// in a state dict they are in PyTorch's order C, H, W.
+    /// A layer of zeros, without bias, whose inputs are the pixels of a flattened `[H, W, C]`
+    /// image; in a state dict they are in PyTorch's order C, H, W.
     pub fn from_image(image: [usize; 3], outputs: usize) -> Self {
         let layout = Layout::matrix_from_image(image, outputs);
         Self {

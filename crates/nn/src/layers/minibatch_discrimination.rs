@@ -43,7 +43,7 @@ pub struct MinibatchDiscrimination {
 }
 
 impl MinibatchDiscrimination {
-    /// A layer of `inputs` features with T = 0, to be initialised; `kernels` is B and `dims` C.
+    /// A layer of `inputs` features with T = 0, to be initialized; `kernels` is B and `dims` C.
     pub fn new(inputs: usize, kernels: usize, dims: usize, form: MinibatchForm) -> Self {
         let columns = kernels * dims;
         let layout = Layout::plain(&[inputs, columns]).with_outer_shape(&[inputs, kernels, dims]);

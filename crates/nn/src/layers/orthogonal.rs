@@ -2,11 +2,13 @@
 
 use tensor::rng::Philox;
 
-/// A matrix `[rows, columns]`, row-major, whose rows (or columns, if they are fewer) are orthogonal and of length `gain`: the Q
-/// of the QR decomposition, with positive diagonal of R, of a normal matrix, so that every direction is equally likely (Saxe et
-/// al. 2014; as PyTorch's `orthogonal_`).
+/// A matrix `[rows, columns]`, row-major, whose rows (or columns, if they are fewer) are orthogonal
+/// and of length `gain`: the Q of the QR decomposition, with positive diagonal of R, of a normal
+/// matrix, so that every direction is equally likely (Saxe et al. 2014; as PyTorch's
+/// `orthogonal_`).
 ///
-/// By modified Gram–Schmidt in f64: a normal matrix is so well conditioned that the result is orthogonal far beyond f32.
+/// By modified Gram–Schmidt in f64: a normal matrix is so well conditioned that the result is
+/// orthogonal far beyond f32.
 pub(super) fn orthogonal(rows: usize, columns: usize, gain: f32, rng: &mut Philox) -> Vec<f32> {
     let (count, len) = (rows.min(columns), rows.max(columns));
     let mut vectors: Vec<f64> =

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use tensor::{Activation, Tensor};
 
 /// The head of a projection discriminator (Miyato & Koyama 2018, equation 3): from features φ
-/// `[N, F]` the logit ψ(φ) + ⟨E y, φ⟩, `[N, 1]`, with ψ linear with a bias and E linear without. In a
-/// state dict: `linear.weight` `[1, F]`, `linear.bias` `[1]`, `embed.weight` `[F, K]`.
+/// `[N, F]` the logit ψ(φ) + ⟨E y, φ⟩, `[N, 1]`, with ψ linear with a bias and E linear without. In
+/// a state dict: `linear.weight` `[1, F]`, `linear.bias` `[1]`, `embed.weight` `[F, K]`.
 pub struct ProjectionHead {
     /// ψ and E.
     maps: Box<[Linear; 2]>,

@@ -105,8 +105,9 @@ impl Module for VirtualBatchNorm {
 }
 
 impl Moments {
-    /// Means and variances of samples with these of their own. The variance is n/(n+1) · the reference's + 1/(n+1) · its own
-    /// + n/(n+1)² · (difference of the means)²: the mean of squares less the square of the mean, without their cancellation.
+    /// Means and variances of samples with these of their own. The variance is n/(n+1) · the
+    /// reference's + 1/(n+1) · its own + n/(n+1)² · (difference of the means)²: the mean of squares
+    /// less the square of the mean, without their cancellation.
     fn blended(&self, means: &Tensor, variances: &Tensor) -> (Tensor, Tensor) {
         let n = self.rows as f32;
         let (old, new) = (n / (n + 1.0), 1.0 / (n + 1.0));

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use tensor::Tensor;
 use tensor::rng::Philox;
 
-/// A weight whose outputs lie along its last axis, or, in a transposed convolution, along the one before.
+/// A weight whose outputs are its last axis or, in a transposed convolution, the axis before the
+/// last.
 pub struct Weight {
     param: Param,
     parametrization: ParametrizationState,
@@ -19,11 +20,12 @@ pub struct Weight {
     outputs: Layout,
 }
 
-/// What the weight W is made of; V is the trained tensor of its shape.
+/// How the weight W is computed; V is the trained tensor of its shape.
 enum ParametrizationState {
     /// W = V.
     Plain,
-    /// W = V / σ, σ = uᵀVv, where V is a matrix from all that one output sums over, `v`, to the outputs, `u`.
+    /// W = V / σ, σ = uᵀVv, where V is a matrix from all that one output sums over, `v`, to the
+    /// outputs, `u`.
     Spectral { u: SharedTensor, v: SharedTensor },
     /// W = g · V / ‖V‖ for each output.
     Norm { g: Param },
@@ -66,13 +68,16 @@ impl Parametrization {
     }
 }
 
-/// PyTorch's `eps` of spectral norm, squared: it keeps a vector of zeros from being divided by zero.
+/// PyTorch's `eps` of spectral norm, squared: it keeps a vector of zeros from being divided by
+/// zero.
 const EPS: f32 = 1e-24;
-/// Power iterations that a new spectral norm starts with: as many as PyTorch's `parametrizations.spectral_norm`.
+/// Power iterations that a new spectral norm starts with: as many as PyTorch's
+/// `parametrizations.spectral_norm`.
 const FIRST_ITERATIONS: usize = 15;
 
 impl Weight {
-    /// A weight of zeros. `inputs` is the layout of what one output sums over, `outputs` that of a number per output.
+    /// A weight of zeros. `inputs` is the layout of what one output sums over, `outputs` that of
+    /// one value per output.
     pub(crate) fn new(layout: Layout, inputs: Layout, outputs: Layout, transposed: bool) -> Self {
         let param = Param::new(Tensor::zeros(layout.inner()));
         Self {
@@ -114,12 +119,12 @@ impl Weight {
         &self.param
     }
 
-    /// The layout of a number per output.
+    /// The layout of one value per output.
     pub(crate) fn outputs(&self) -> &Layout {
         &self.outputs
     }
 
-    /// The weight for one forward ctx. That of a training step is also one power iteration.
+    /// The weight for one forward pass. In a training step this also runs one power iteration.
     pub(crate) fn leaf(&self, ctx: ForwardCtx<'_>) -> Tensor {
         if ctx.trains() {
             self.power_iteration();
@@ -132,7 +137,7 @@ impl Weight {
         self.compute_weight(&self.param.leaf(track), g.as_ref())
     }
 
-    /// The weight that the present numbers make, outside the graph.
+    /// The weight computed from the current values, outside the graph.
     pub(crate) fn value(&self) -> Tensor {
         let g = match &self.parametrization {
             ParametrizationState::Norm { g } => Some(g.value()),
@@ -154,7 +159,7 @@ impl Weight {
         }
     }
 
-    /// A number per output, shaped to be broadcast over the weight.
+    /// One value per output, shaped to be broadcast over the weight.
     fn per_output(&self, values: &Tensor) -> Tensor {
         if self.transposed { values.reshape([values.len(), 1]) } else { values.clone() }
     }
@@ -175,7 +180,7 @@ impl Weight {
         value.reshape([value.len() / (rows * columns), rows, columns])
     }
 
-    /// Vv, a number per output.
+    /// Vv, one value per output.
     fn matvec(&self, matrices: &Tensor, v: &Tensor) -> Tensor {
         let taps = matrices.shape()[0];
         let v = v.reshape([taps, v.len() / taps, 1]);
@@ -183,7 +188,7 @@ impl Weight {
         parts.sum(&[0], false).reshape(self.outputs.inner())
     }
 
-    /// Vᵀu, a number per input.
+    /// Vᵀu, one value per input.
     fn matvec_t(&self, matrices: &Tensor, u: &Tensor) -> Tensor {
         let u = u.reshape([1, u.len(), 1]).broadcast_to([matrices.shape()[0], u.len(), 1]);
         matrices.matmul(&u, self.transposed, false).reshape(self.inputs.inner())
@@ -196,7 +201,7 @@ impl Weight {
         u.set(unit(&self.matvec(&matrices, &v.get())));
     }
 
-    /// Draws the weight from N(0, std²), what lies beyond `bound` · std anew.
+    /// Draws the weight from N(0, std²) truncated at `bound` · std: values beyond it are redrawn.
     pub(crate) fn init_normal(&self, std: f32, bound: Option<f32>, rng: &mut Philox) {
         let mut values = rng.normal(self.layout.inner(), 0.0, std).to_vec();
         while let Some(bound) = bound {
@@ -212,8 +217,8 @@ impl Weight {
         self.refit_parametrization(rng);
     }
 
-    /// Draws the weight as a matrix `[out, rest]` whose rows, or columns where they are fewer, are orthogonal and of length
-    /// `gain` (Saxe et al. 2014).
+    /// Draws the weight as a matrix `[out, rest]` whose rows, or columns where they are fewer, are
+    /// orthogonal and of length `gain` (Saxe et al. 2014).
     pub(crate) fn init_orthogonal(&self, gain: f32, rng: &mut Philox) {
         let len: usize = self.layout.inner().iter().product();
         let outputs: usize = self.outputs.inner().iter().product();
@@ -229,7 +234,8 @@ impl Weight {
         self.refit_parametrization(rng);
     }
 
-    /// Draws the weight from U(−a, a), a = √(6 / (inputs + outputs)) (Glorot & Bengio 2010, equation 16), both counted with the kernel's area.
+    /// Draws the weight from U(−a, a), a = √(6 / (inputs + outputs)) (Glorot & Bengio 2010,
+    /// equation 16), both counted with the kernel's area.
     pub(crate) fn init_glorot(&self, rng: &mut Philox) {
         let shape = self.layout.inner();
         let (area, ends) = shape.split_at(shape.len().saturating_sub(2));
@@ -239,7 +245,8 @@ impl Weight {
         self.refit_parametrization(rng);
     }
 
-    /// Makes the other numbers fit a new V: g so that W = V, u and v near V's first singular vectors.
+    /// Updates the other tensors for a new V: g so that W = V, u and v near V's first singular
+    /// vectors.
     fn refit_parametrization(&self, rng: &mut Philox) {
         match &self.parametrization {
             ParametrizationState::Plain => {}
@@ -253,8 +260,8 @@ impl Weight {
         }
     }
 
-    /// Under weight norm, changes g and the bias so that each output of `results`, which this layer gave, has mean 0 and variance
-    /// 1 (Salimans & Kingma 2016, equation 6).
+    /// Under weight norm, changes g and the bias so that each output of `results`, which this layer
+    /// computed, has mean 0 and variance 1 (Salimans & Kingma 2016, equation 6).
     pub(crate) fn data_dependent_init(
         &self,
         bias: Option<&Param>,
@@ -297,7 +304,7 @@ impl Weight {
         self.plain(self.value().mul(&self.per_output(scale)))
     }
 
-    /// What belongs to the weight, under PyTorch's names for a tensor `name`.
+    /// The tensors of the weight, under PyTorch's names for a tensor `name`.
     pub(crate) fn named_tensors(&self, name: &str) -> Vec<NamedTensor<'_>> {
         let entry = |suffix: &str, layout: &Layout, place| NamedTensor {
             name: format!("{name}{suffix}"),

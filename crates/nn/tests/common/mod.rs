@@ -1,4 +1,4 @@
-//! What the golden tests share. Each test binary uses its own part of it.
+//! Helpers shared by the golden tests. Each test binary uses some of them.
 #![allow(dead_code)]
 
 #[path = "../../../tensor/tests/common/numerics_env.rs"]
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tensor::{HostTensor, Tensor, TensorData, set_conv_algorithm, set_isa};
 
-/// A golden array: its shape and its numbers as f64.
+/// A golden array: its shape and its values as f64.
 pub struct Golden {
     pub shape: Vec<usize>,
     pub data: Vec<f64>,
@@ -87,7 +87,7 @@ pub fn assert_close(what: &str, found: &[f32], expected: &Golden, tolerance: f64
     );
 }
 
-/// The numbers of a floating-point entry.
+/// The values of a floating-point entry.
 #[track_caller]
 pub fn floats<'a>(state: &'a StateDict, name: &str) -> &'a [f32] {
     match &state[name] {

@@ -1,5 +1,6 @@
-//! The layers of the GAN literature beside PyTorch in float64 (xtask/golden/layers.py): values, gradients, gradients of
-//! gradients, what a pass moves, and the data-dependent start. One table for every device.
+//! Compares the stabilizing layers of the GAN literature with PyTorch in float64
+//! (xtask/golden/layers.py): values, gradients, gradients of gradients, the buffers that a forward
+//! pass updates, and data-dependent initialization. One table serves every device.
 
 use crate::common::{Golden, arrays, assert_close, cases, floats};
 use nn::layers::{
@@ -40,7 +41,7 @@ fn image(attrs: &Value) -> [usize; 3] {
     numbers(attrs, "image").try_into().expect("three numbers")
 }
 
-/// The one layer of a case, which is called `l`.
+/// The only layer of a case, which is named `l`.
 fn layer(kind: &str, attrs: &Value, size: impl Fn(&str) -> Vec<usize>, channels: usize) -> Layer {
     let spectral = attrs["norm"] == "spectral";
     let weight = || if spectral { size("l.weight_orig") } else { size("l.weight_v") };
@@ -145,7 +146,7 @@ fn f32s(golden: &Golden) -> HostTensor {
     HostTensor::f32(golden.shape.clone(), golden.data.iter().map(|&x| x as f32).collect())
 }
 
-/// Parameters by name, `gradients` in their place, in the layouts of a state dict.
+/// Parameters by name with their values replaced by `gradients`, in the layouts of a state dict.
 fn in_outer_layout(net: &Network, gradients: &[Option<Tensor>]) -> StateDict {
     let before = net.state_dict();
     for ((_, param), gradient) in net.params().iter().zip(gradients) {
@@ -207,7 +208,7 @@ impl Case<'_> {
         }
     }
 
-    /// Asserts every array whose name begins so beside the state's.
+    /// Compares every array whose name has this prefix with the entry of the state dict.
     fn each(&self, what: &str, state: &StateDict, tolerance: f64) {
         let prefix = format!("{}/{what}/", self.name);
         for key in
@@ -253,7 +254,7 @@ impl Case<'_> {
     }
 }
 
-/// Every case, on `device`.
+/// Runs every case on `device`.
 pub fn layers_match_pytorch(device: &Device) {
     let all = arrays("stabilisers.safetensors");
     let table = cases("stabilisers.json");

@@ -1,4 +1,5 @@
-//! The golden cases of layers, losses, optimisers and augmentation on a GPU; where there is no adapter they report themselves as ignored.
+//! The golden cases of layers, losses, optimizers and augmentation on a GPU. Without an adapter
+//! they are reported as ignored.
 
 #[path = "../../../tensor/tests/common/adapter.rs"]
 mod adapter;

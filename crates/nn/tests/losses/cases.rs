@@ -13,7 +13,7 @@ use tensor::{ConvGeom, Device, FiniteCheck, HostTensor, Tensor, conv2d};
 
 const TOLERANCE: f64 = 5e-6;
 
-/// One case: what is given, and what is expected.
+/// One case: its inputs and the expected results.
 struct Case<'a> {
     name: String,
     attrs: Value,
@@ -27,7 +27,7 @@ impl Case<'_> {
         self.all.get(&key).unwrap_or_else(|| panic!("no array {key}"))
     }
 
-    /// A given array on the device.
+    /// An input array on the device.
     fn tensor(&self, key: &str) -> Tensor {
         self.golden(key).tensor().to_device(self.device)
     }
@@ -40,7 +40,7 @@ impl Case<'_> {
         assert_close(&format!("{}/{key}", self.name), &found.to_vec(), self.golden(key), TOLERANCE);
     }
 
-    /// A loss with its gradients by the leaves of these names.
+    /// A loss with its gradients with respect to the leaves of these names.
     fn loss(&self, what: &str, value: &Tensor, by: &[(&str, &Tensor)]) {
         let what = format!("loss/{what}");
         self.close(&what, value);
@@ -91,7 +91,7 @@ pub fn objectives(device: &Device) {
     });
 }
 
-/// A critic on pictures `[N, 6, 6, 2]`, of the kind that `losses.py` describes.
+/// A critic for images `[N, 6, 6, 2]`, with the architecture that `losses.py` describes.
 fn critic(kind: &str, x: &Tensor, [w1, b1, w2]: [&Tensor; 3]) -> Tensor {
     let h = conv2d(x, w1, &ConvGeom::square([6, 6], 4, 2, 1)).add(b1);
     let h = match kind {
@@ -160,7 +160,8 @@ pub fn features_and_classes(device: &Device) {
     });
 }
 
-/// The two arrays of a case as parameters of some network, γ beside them; names there and here.
+/// The two arrays of a case as parameters of a network that also contains γ: their names in the
+/// golden file and in the network.
 const PLACES: [(&str, &str); 2] = [("weight", "a.weight"), ("bias", "b.bias")];
 
 fn network(device: &Device) -> Network {
@@ -186,7 +187,7 @@ fn param<'a>(net: &'a Network, place: &str) -> &'a Param {
     net.params().into_iter().find(|(name, _)| name == place).expect("a parameter").1
 }
 
-/// Given gradients, in this crate's layouts.
+/// The case's gradients, in this crate's layouts.
 fn gradients(net: &Network, case: &Case<'_>, prefix: &str) -> Gradients {
     let grad = |key: &str, place: &str| {
         let grad = case.tensor(&format!("{prefix}/{key}"));
@@ -236,13 +237,13 @@ pub fn optimisers(device: &Device) {
         let steps = case.attrs["steps"].as_u64().expect("a count");
         for step in 0..steps {
             if step == steps / 2 {
-                // Another one goes on from the state of the first.
+                // Another optimizer resumes from the state of the first.
                 let mut other = Optimizer::new(&net, options(case));
                 other.load_state(&optimiser.state()).expect("the same network");
                 assert_eq!(other.steps(), step);
                 optimiser = other;
             }
-            // Rate and momentum of each step, where they change.
+            // Learning rate and momentum of each step, where they change.
             if let Some([rate, momentum]) =
                 case.attrs["rates"][step as usize].as_array().map(Vec::as_slice)
             {
@@ -275,7 +276,7 @@ pub fn optimisers(device: &Device) {
                 );
             }
         }
-        // A bad gradient moves nothing.
+        // A gradient that is not finite changes nothing.
         let mut guard = FiniteCheck::new(device);
         let bad = Tensor::full_on(device, [3], f32::NAN);
         guard.check(&bad, 1.0);
@@ -331,7 +332,7 @@ pub fn histories(device: &Device) {
             }
         }
         load(&net, case, &format!("value/{past}"));
-        // Beside the gradient of something else.
+        // Added to the gradient of another loss.
         let mut grads: Gradients =
             [(param(&net, "b.bias").key(), Tensor::full_on(device, [3], 2.0))]
                 .into_iter()

@@ -1,4 +1,5 @@
-//! Losses, optimisers and augmentation beside PyTorch in float64 (xtask/golden/losses.py), on the CPU.
+//! Compares losses, optimizers and augmentation with PyTorch in float64 (xtask/golden/losses.py) on
+//! the CPU.
 
 mod cases;
 #[path = "../common/mod.rs"]
@@ -20,7 +21,8 @@ fn penalties() {
     cases::penalties(&Device::Cpu);
 }
 
-/// A penalty's graph holds the point it was taken at: its gradient must neither come out nor change those of the critic.
+/// A penalty's graph contains the point at which it was evaluated: the gradient of that point must
+/// neither be returned nor change the critic's gradients.
 #[test]
 fn gradients_are_those_of_one_network() {
     let window = |kernel, stride, pad| Window {

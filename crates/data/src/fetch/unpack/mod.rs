@@ -89,8 +89,8 @@ struct UnpackTarget {
 }
 
 impl UnpackTarget {
-    /// The path for the archive's `name`, which was [checked](formats::archive_reader::checked_name); its
-    /// parent folder is created.
+    /// The path for the archive's `name`, which was
+    /// [checked](formats::archive_reader::checked_name); its parent folder is created.
     fn place(&mut self, name: &str) -> Result<PathBuf, UnpackError> {
         self.files_left = self
             .files_left
