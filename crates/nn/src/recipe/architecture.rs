@@ -1,12 +1,13 @@
-//! From a recipe to the planned layers of both networks, the source of summary and networks alike.
+//! The planned layers of both networks, computed from a recipe. The summary and the networks are
+//! both built from them.
 
 use super::{NetworkRole, Recipe, derive_layers};
 use crate::error::NnError;
 use crate::layers::{LayerConfig, LayerEnv, LayerInput, LayerPlan, Reshape, num_elements};
 use std::borrow::Cow;
 
-/// The largest number of elements of one sample after a layer: far more than is accepted in the end,
-/// and far from overflow.
+/// The largest number of elements of one sample after a layer. It is far above what validation
+/// accepts and far below overflow.
 const MAX_SAMPLE: usize = 1 << 42;
 
 /// The layers of one network.
@@ -18,7 +19,7 @@ pub(crate) struct Architecture {
     input: Vec<usize>,
 }
 
-/// The layers of a network as the recipe lists them, or as the DCGAN's rule derives them.
+/// The layers of a network, as the recipe lists them or as the DCGAN rule derives them.
 pub(super) fn layer_configs(recipe: &Recipe, role: NetworkRole) -> Cow<'_, [LayerConfig]> {
     let listed = match role {
         NetworkRole::Generator => &recipe.generator.layers,
@@ -82,7 +83,7 @@ impl Architecture {
                 return Err(bad(index, problem));
             }
             flattened = plan.flattened;
-            // A reshape that PyTorch's network does outside its layers takes no number.
+            // PyTorch's network does this reshape outside its layers, so it takes no index.
             let name = plan.unnumbered.map_or_else(|| format!("main.{number}"), String::from);
             number += usize::from(plan.unnumbered.is_none());
             architecture.layers.push((name, plan));
@@ -120,7 +121,7 @@ impl Architecture {
     }
 }
 
-/// The image that the present vector becomes, if no layer before that changes its units.
+/// The image that the current vector is reshaped to, if no layer in between changes its units.
 fn reshaped_to(rest: &[LayerConfig]) -> Option<[usize; 3]> {
     rest.iter().find(|layer| !layer.keeps_units())?.reshape_target()
 }

@@ -36,13 +36,13 @@ fn condition(
     recipe.condition.as_ref().map_or(ConditioningMethod::None, of)
 }
 
-/// The padding under which a convolution of stride 2 halves every even side exactly. The transposed convolution needs, for odd kernels, one
-/// more row and column to double it.
+/// The padding with which a convolution of stride 2 halves every even side exactly. For odd kernels
+/// the transposed convolution needs one more row and column to double it.
 fn halving(kernel: usize) -> (Pad, usize) {
     (Pad::All(kernel.saturating_sub(1) / 2), kernel % 2)
 }
 
-/// The layers of the generator; the recipe's size and kernels are valid.
+/// The layers of the generator. The recipe's size and kernels must be valid.
 pub(super) fn generator(recipe: &Recipe) -> Vec<LayerConfig> {
     let g = &recipe.generator;
     let where_to = condition(recipe, |c| c.generator);
@@ -74,7 +74,7 @@ pub(super) fn generator(recipe: &Recipe) -> Vec<LayerConfig> {
         }
         Stem::Linear => {
             layers.push(LinearConfig { units: h * w * channels, bias: g.bias }.into());
-            // Per unit, as the paper's code has it; the other norms want the image.
+            // Batch norm is per unit, as in the paper's code; the other norms need the image shape.
             let image = ReshapeConfig { shape: [h, w, channels] }.into();
             if g.norm == NormKind::Batch {
                 hidden(&mut layers, g);
@@ -137,7 +137,7 @@ fn double(layers: &mut Vec<LayerConfig>, g: &GeneratorConfig, channels: usize) {
     }
 }
 
-/// What follows a hidden layer of the generator.
+/// The layers after a hidden layer of the generator.
 fn hidden(layers: &mut Vec<LayerConfig>, g: &GeneratorConfig) {
     layers.extend(norm(g.norm));
     layers.extend(activation(g.activation));
@@ -146,14 +146,15 @@ fn hidden(layers: &mut Vec<LayerConfig>, g: &GeneratorConfig) {
     }
 }
 
-/// Self-attention where the recipe wants it at an image of these sides.
+/// Self-attention, if the recipe has it at an image of these sides.
 fn attend(layers: &mut Vec<LayerConfig>, at: usize, [h, w]: [usize; 2]) {
     if h.min(w) == at {
         layers.push(AttentionConfig {}.into());
     }
 }
 
-/// The layers of the discriminator, whose head has `outputs` numbers; the recipe's size and kernels are valid.
+/// The layers of the discriminator, whose head has `outputs` outputs. The recipe's size and kernels
+/// must be valid.
 pub(super) fn discriminator(recipe: &Recipe) -> Vec<LayerConfig> {
     let d = &recipe.discriminator;
     let where_to = condition(recipe, |c| c.discriminator);
@@ -222,7 +223,7 @@ fn head(
         return;
     }
     if let Some(discrimination) = d.minibatch_discrimination {
-        // It compares vectors.
+        // Minibatch discrimination compares vectors.
         layers.push(if d.head == Head::GlobalAverage {
             GlobalAverageConfig {}.into()
         } else {

@@ -1,10 +1,10 @@
-//! The names of a struct's fields, as its `Deserialize` implementation knows them.
+//! The names of a struct's fields, read from its `Deserialize` implementation.
 
 use serde::de::{Deserializer, Error as _, Visitor, value::Error};
 use serde::forward_to_deserialize_any;
 
-/// The keys of a section of a recipe: the field names of a struct, as serde renames them, by the
-/// `deserialize` function that is derived for it.
+/// The keys of a section of a recipe: the field names of a struct, as serde renames them, read from
+/// its derived `deserialize` function.
 pub(super) fn field_names<T>(
     deserialize: impl FnOnce(Collector<'_>) -> Result<T, Error>,
 ) -> &'static [&'static str] {
@@ -14,7 +14,7 @@ pub(super) fn field_names<T>(
     names
 }
 
-/// A deserializer that keeps the field names it is asked for.
+/// A deserializer that records the field names it is asked for.
 pub(super) struct Collector<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Collector<'_> {

@@ -1,4 +1,5 @@
-//! What a recipe says of its images: their shape, and how pictures of any size are brought to it.
+//! The image section of a recipe: the shape of the images, and how images of any size are resized
+//! to it.
 
 use super::is_default;
 use super::validate::bad;
@@ -7,31 +8,34 @@ use imaging::{Fit, ResizeFilter};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tensor::Tensor;
 
-/// The largest side of a picture that is read.
+/// The largest side of an image file that is read.
 const LARGEST_PICTURE: usize = 16_384;
 
-/// The images, and what is done to pictures to make them. All that is optional is left to the program, and to who runs it.
+/// The shape of the images and their preprocessing. Optional values that are missing are chosen by
+/// the program or its user.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageConfig {
-    /// Height and width in pixels: each a seed (the smaller of 4 to 15 pixels), doubled the same number of times, unless both networks list
-    /// their layers.
+    /// Height and width in pixels. Each is a base resolution (the smaller one is 4 to 15 pixels),
+    /// doubled the same number of times, unless both networks list their layers.
     pub size: [usize; 2],
-    /// 1 (grey), 3 (RGB) or 4 (RGBA).
+    /// 1 (gray), 3 (RGB) or 4 (RGBA).
     pub channels: usize,
-    /// Height and width of what is cut out of the centre first, in the picture's own pixels. Written as `108`, `[140, 108]` or `"140x108"`.
+    /// Height and width of the center crop that is taken first, in the original image's pixels.
+    /// Written as `108`, `[140, 108]` or `"140x108"`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "sides")]
     pub crop: Option<[usize; 2]>,
-    /// How pictures of other proportions are brought to the size.
+    /// How images of another aspect ratio are fitted to the size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fit: Option<Fit>,
-    /// Pixels that the shorter side is brought to before the centre is taken.
+    /// Length in pixels to which the shorter side is resized before the center crop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_side: Option<usize>,
-    /// What resizes.
+    /// The resampling filter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<ResizeFilter>,
-    /// The colour (RGB) behind transparent and around padded pictures. Written as `"black"`, `"white"`, `"grey"` or `"ff8000"`.
+    /// The color (RGB) behind transparent pixels and around padded images. Written as `"black"`,
+    /// `"white"`, `"grey"` or `"ff8000"`.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -39,15 +43,15 @@ pub struct ImageConfig {
         deserialize_with = "read_colour"
     )]
     pub background: Option<[u8; 3]>,
-    /// Whether every second image, by chance, is mirrored left to right when it is learned from.
+    /// Whether training images are flipped horizontally with probability 1/2.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flip: bool,
-    /// What the networks take for black and white.
+    /// The range of pixel values inside the networks.
     #[serde(default, skip_serializing_if = "is_default")]
     pub range: Range,
 }
 
-/// The values of pixels inside the networks; outside they are always in [−1, 1].
+/// The range of pixel values inside the networks; outside they are always in [−1, 1].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Range {
@@ -59,7 +63,7 @@ pub enum Range {
 }
 
 impl Range {
-    /// Pixels in [−1, 1] as the networks have them.
+    /// Converts pixels in [−1, 1] to the networks' range.
     pub fn to_network_range(self, images: &Tensor) -> Tensor {
         match self {
             Self::Signed => images.clone(),
@@ -67,7 +71,7 @@ impl Range {
         }
     }
 
-    /// The networks' pixels in [−1, 1].
+    /// Converts the networks' pixels to [−1, 1].
     pub fn from_network_range(self, images: &Tensor) -> Tensor {
         match self {
             Self::Signed => images.clone(),
@@ -76,7 +80,7 @@ impl Range {
     }
 }
 
-/// Checks what is done to pictures; the size was checked before.
+/// Checks the preprocessing options; the size was checked before.
 pub(super) fn validate(image: &ImageConfig) -> Result<(), NnError> {
     let fits = |side: &usize| (1..=LARGEST_PICTURE).contains(side);
     if let Some([h, w]) = image.crop.filter(|sides| !sides.iter().all(fits)) {
@@ -103,7 +107,7 @@ pub(super) fn validate(image: &ImageConfig) -> Result<(), NnError> {
     }
 }
 
-/// One side, or both as a list or as the flag has them.
+/// One side, or both as a list or as a string in the form of the command-line flag.
 fn sides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[usize; 2]>, D::Error> {
     const HOW: &str = "give one side, as in 108, or height and width, as in [140, 108]";
     #[derive(Deserialize)]
@@ -138,7 +142,7 @@ fn write_colour<S: Serializer>(colour: &Option<[u8; 3]>, serializer: S) -> Resul
     serializer.serialize_str(&format!("{red:02x}{green:02x}{blue:02x}"))
 }
 
-/// A colour by name (black, white, grey) or by its digits, `RRGGBB`; `None` for anything else.
+/// A color by name (black, white, grey) or as hexadecimal `RRGGBB`; `None` for anything else.
 pub fn parse_color(text: &str) -> Option<[u8; 3]> {
     match text {
         "black" => return Some([0; 3]),

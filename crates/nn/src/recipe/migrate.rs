@@ -1,11 +1,12 @@
-//! Recipes of earlier versions: their keys become today's before anything else reads them.
+//! Migration of recipes of earlier versions: their keys are renamed before anything else reads
+//! them.
 //!
 //! Files that users wrote and checkpoints of earlier versions hold recipes with the keys below.
-//! There is one list, of all renames since the first version; new ones are added at its end.
+//! There is one list of all renames since the first version; new ones are added at its end.
 
 use toml::{Table, Value};
 
-/// Section, old key, today's key.
+/// Section, old key, current key.
 const RENAMED: [(&str, &str, &str); 9] = [
     ("generator", "weights", "parametrization"),
     ("discriminator", "weights", "parametrization"),
@@ -18,8 +19,8 @@ const RENAMED: [(&str, &str, &str); 9] = [
     ("train", "alternate", "separate_batches"),
 ];
 
-/// Replaces the keys of earlier versions, and values that changed with them. A key
-/// with its own successor stays, and is refused as unknown.
+/// Replaces the keys of earlier versions, and values that changed with them. An old key that is
+/// given together with its successor stays, and is refused as unknown.
 pub(super) fn migrate(recipe: &mut Table) {
     for (section, old, new) in RENAMED {
         if let Some(Value::Table(keys)) = recipe.get_mut(section)
@@ -29,7 +30,7 @@ pub(super) fn migrate(recipe: &mut Table) {
             keys.insert(new.into(), migrate_value(old, value));
         }
     }
-    // The only output that there was.
+    // Earlier versions had no other output.
     if let Some(Value::Table(generator)) = recipe.get_mut("generator")
         && generator.get("output").and_then(Value::as_str) == Some("tanh")
     {

@@ -1,4 +1,4 @@
-//! Recipes: everything that decides what is trained and how.
+//! Recipes: all settings that decide what is trained and how.
 
 mod architecture;
 mod derive_layers;
@@ -42,14 +42,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor, rng};
 
-/// A complete description of a training run: the shape of both networks, initial weights, optimiser and schedule. It is written as
-/// TOML; the presets are files of this crate. After changing fields, call [`validate`](Self::validate).
+/// A complete description of a training run: the architecture of both networks, initial weights,
+/// optimizer and schedule.
+///
+/// It is written as TOML; the presets are files of this crate. After changing fields, call
+/// [`validate`](Self::validate).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct Recipe {
     /// A short name.
     pub name: String,
-    /// One sentence on where it comes from and what it is for.
+    /// One sentence on its source and purpose.
     pub description: String,
     /// The images.
     pub image: ImageConfig,
@@ -57,26 +60,26 @@ pub struct Recipe {
     pub generator: GeneratorConfig,
     /// The discriminator.
     pub discriminator: DiscriminatorConfig,
-    /// Batch normalisation, in both networks.
+    /// Batch normalization, in both networks.
     pub batch_norm: BatchNormConfig,
     /// Initial weights, in both networks.
     pub init: InitConfig,
-    /// What the networks play for.
+    /// The losses and regularizers.
     #[serde(default, skip_serializing_if = "is_default")]
     pub objective: ObjectiveConfig,
-    /// What D is told of images, real and generated, in D's own step.
+    /// The labels of real and generated images in D's own step.
     #[serde(default, skip_serializing_if = "is_default")]
     pub labels: Labels,
-    /// Noise on what D sees.
+    /// Noise on D's input.
     #[serde(default, skip_serializing_if = "is_default")]
     pub noise: NoiseConfig,
-    /// Random changes to what D sees.
+    /// Random augmentation of D's input.
     #[serde(default, skip_serializing_if = "is_default")]
     pub augment: AugmentConfig,
-    /// What the networks are told beside images and latents.
+    /// The condition of the networks, in addition to images and latents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<ConditionConfig>,
-    /// The optimisers.
+    /// The optimizers.
     pub optimizer: OptimizerConfig,
     /// The schedule.
     pub train: TrainConfig,
@@ -93,27 +96,27 @@ impl<'de> Deserialize<'de> for Recipe {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut table = toml::Table::deserialize(deserializer)?;
         migrate::migrate(&mut table);
-        // The derived function, of today's keys; not this one.
+        // This calls the derived function, which reads current keys only, not this one.
         Self::deserialize(table).map_err(D::Error::custom)
     }
 }
 
-/// Whether a key need not be written.
+/// Whether a key may be left out.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Batch normalisation.
+/// Batch normalization.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchNormConfig {
-    /// Added to the variance.
+    /// Epsilon, added to the variance.
     pub eps: f64,
-    /// How far each batch moves the running statistics, in (0, 1].
+    /// Momentum: the weight of each batch in the running statistics, in (0, 1].
     pub momentum: f64,
 }
 
-/// Philox stream of example conditions, under seed 0.
+/// Philox stream of example conditions, with seed 0.
 const EXAMPLES: u64 = 0x636f_6e64;
 
 impl Recipe {
@@ -125,37 +128,40 @@ impl Recipe {
     /// The preset of this name.
     ///
     /// # Errors
-    /// For any other name, with the nearest.
+    /// Returns an error for any other name, with the nearest one.
     pub fn preset(name: &str) -> Result<Self, NnError> {
         preset::preset(name)
     }
 
-    /// Reads a recipe. With `base = "preset"` at the top it needs only the keys that differ from that preset.
+    /// Reads a recipe from TOML. With `base = "preset"` at the top it needs only the keys that
+    /// differ from that preset.
     ///
     /// # Errors
-    /// When the text is not TOML, a key is unknown (the nearest is named) or missing, a value has the wrong type, or
-    /// [`validate`](Self::validate) refuses it.
+    /// Returns an error if the text is not TOML, a key is unknown (the nearest is named) or
+    /// missing, a value has the wrong type, or [`validate`](Self::validate) refuses it.
     pub fn from_toml(text: &str) -> Result<Self, NnError> {
         let recipe = parse::parse(text)?;
         recipe.validate()?;
         Ok(recipe)
     }
 
-    /// The recipe with other values for some keys, given as `section.key` with the TOML of the value, such as `("objective.loss",
-    /// "\"hinge\"")`.
+    /// The recipe with other values for some keys, given as `section.key` with the TOML of the
+    /// value, such as `("objective.loss", "\"hinge\"")`.
     ///
     /// # Errors
-    /// As [`from_toml`](Self::from_toml).
+    /// Returns the same errors as [`from_toml`](Self::from_toml).
     pub fn with(&self, changes: &[(String, String)]) -> Result<Self, NnError> {
         let recipe = parse::with(self, changes)?;
         recipe.validate()?;
         Ok(recipe)
     }
 
-    /// The complete recipe as TOML, which [`from_toml`](Self::from_toml) reads back to an equal one.
+    /// The complete recipe as TOML, which [`from_toml`](Self::from_toml) reads back to an equal
+    /// one.
     ///
     /// # Panics
-    /// When a number needs more than TOML's 63 bits, which [`validate`](Self::validate) refuses.
+    /// Panics if an integer needs more than TOML's 63 bits, which [`validate`](Self::validate)
+    /// refuses.
     pub fn to_toml(&self) -> String {
         toml::to_string(&parse::to_table(self))
             .unwrap_or_else(|error| panic!("to_toml: not a valid recipe: {error}"))
@@ -164,35 +170,39 @@ impl Recipe {
     /// Checks every value.
     ///
     /// # Errors
-    /// The first key that is out of range, with what would be right; for the image size, with the nearest valid sizes.
+    /// Returns an error for the first key that is out of range, with the valid range; for the image
+    /// size, with the nearest valid sizes.
     pub fn validate(&self) -> Result<(), NnError> {
         validate::validate(self)
     }
 
-    /// How often the image is halved down to the [seed](Self::base_size); 0 for a size that cannot be made.
+    /// How often the image is halved down to the [base resolution](Self::base_size); 0 for an
+    /// invalid size.
     pub fn levels(&self) -> usize {
         halvings(self.image.size).unwrap_or(0)
     }
 
-    /// Height and width of the smallest image inside the networks.
+    /// The base resolution: height and width of the smallest image inside the networks.
     pub fn base_size(&self) -> [usize; 2] {
         self.image.size.map(|side| side >> self.levels())
     }
 
-    /// The shapes, parameters, memory and arithmetic of both networks.
+    /// The summary of both networks: shapes, parameters, memory and floating-point operations.
     ///
     /// # Errors
-    /// As [`validate`](Self::validate).
+    /// Returns the same errors as [`validate`](Self::validate).
     pub fn summary(&self) -> Result<ModelSummary, NnError> {
         self.validate()?;
         ModelSummary::new(self)
     }
 
-    /// Generator and discriminator with fresh weights. The generator maps `[N, latent]` to images `[N, H, W, C]` in [`Range`], the
-    /// discriminator images to logits `[N]`, or to [more](Self::num_d_outputs) numbers, `[N, …]`.
+    /// The generator and the discriminator with fresh weights.
+    ///
+    /// The generator maps `[N, latent]` to images `[N, H, W, C]` in [`Range`]. The discriminator
+    /// maps images to logits `[N]`, or to [several outputs](Self::num_d_outputs), `[N, …]`.
     ///
     /// # Errors
-    /// As [`validate`](Self::validate).
+    /// Returns the same errors as [`validate`](Self::validate).
     pub fn build(&self, rng: &mut Philox) -> Result<(Network, Network), NnError> {
         self.validate()?;
         let mut generator = self.network(NetworkRole::Generator, rng)?;
@@ -222,11 +232,11 @@ impl Recipe {
         Ok(net)
     }
 
-    /// `count` conditions, `[count, K]`, to show what a generator does with them: classes or attributes one after the other, vectors drawn from
-    /// N(0, 1).
+    /// Example conditions, `[count, K]`, for samples of a conditional generator: classes or
+    /// attributes in turn, or vectors drawn from N(0, 1).
     ///
     /// # Panics
-    /// Without a condition.
+    /// Panics if the recipe has no condition.
     pub fn example_conditions(&self, count: usize) -> Tensor {
         let c = self
             .condition
@@ -241,13 +251,14 @@ impl Recipe {
         }
     }
 
-    /// Whether D has minibatch discrimination in the form of its authors' code, which starts from data.
+    /// Whether D has minibatch discrimination in the form of its authors' code, which has
+    /// data-dependent initialization.
     pub fn uses_minibatch_code_form(&self) -> bool {
         let code = |layer: &LayerConfig| matches!(layer, LayerConfig::MinibatchDiscrimination(d) if d.form == MinibatchForm::Code);
         architecture::layer_configs(self, NetworkRole::Discriminator).iter().any(code)
     }
 
-    /// The layers of D whose features are matched: those named, or the last activation.
+    /// The layers of D for feature matching: those named, or the last activation.
     pub fn feature_layers(&self) -> Vec<String> {
         if !self.objective.feature_layers.is_empty() {
             return self.objective.feature_layers.clone();
@@ -258,7 +269,7 @@ impl Recipe {
         last.into_iter().map(|(name, _)| name).collect()
     }
 
-    /// `count` latent vectors, `[count, latent]`, on `device`.
+    /// Latent vectors, `[count, latent]`, on `device`.
     pub fn sample_z(&self, rng: &mut Philox, count: usize, device: &Device) -> Tensor {
         let distribution = match self.generator.distribution {
             LatentDistribution::Normal => rng::Distribution::Normal { mean: 0.0, std: 1.0 },
@@ -267,7 +278,7 @@ impl Recipe {
         rng.draw(device, [count, self.generator.latent], distribution)
     }
 
-    /// The options of the generator's optimiser, or the discriminator's.
+    /// The options of the generator's or the discriminator's optimizer.
     pub fn optimizer(&self, player: NetworkRole) -> OptimizerOptions {
         let OptimizerConfig {
             kind,
@@ -307,12 +318,12 @@ impl Recipe {
         })
     }
 
-    /// Length of the condition as the networks take it: 0 without one.
+    /// Length of the condition as the networks take it; 0 if there is none.
     pub fn condition_size(&self) -> usize {
         self.condition.as_ref().map_or(0, |c| c.size)
     }
 
-    /// Numbers that are appended where the condition is.
+    /// Number of elements that are appended at each conditioned layer.
     pub(crate) fn condition_width(&self) -> usize {
         match &self.condition {
             Some(c) if c.embedding > 0 => c.embedding,
@@ -321,8 +332,8 @@ impl Recipe {
         }
     }
 
-    /// Numbers that the discriminator says of an image: a logit; before the classes where it is an auxiliary classifier, too; or classes alone,
-    /// whose log-sum-exp is the logit, where it is semi-supervised.
+    /// Number of D's outputs per image: one logit; a logit and then the classes for an auxiliary
+    /// classifier; or classes alone for a semi-supervised D, whose logit is their log-sum-exp.
     pub fn num_d_outputs(&self) -> usize {
         match &self.condition {
             Some(c) if self.objective.semi_supervised => c.size,

@@ -1,46 +1,50 @@
-//! The sections of a recipe that shape the two networks.
+//! The sections of a recipe that define the architecture of the two networks.
 
 use super::is_default;
 use crate::layers::{LayerConfig, MinibatchDiscriminationConfig, Parametrization};
 use serde::{Deserialize, Serialize};
 use tensor::Activation;
 
-/// The generator: a stem makes a seed image from the latent vector, layers that double it make the full size. Or the layers listed.
+/// The generator's architecture.
+///
+/// A stem maps the latent vector to an image at the base resolution, and layers that double it
+/// reach the full size; or the layers are listed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratorConfig {
     /// Length of the latent vector.
     pub latent: usize,
-    /// What the latent vector is drawn from.
+    /// The distribution of the latent vector.
     pub distribution: LatentDistribution,
     /// Channels at the last hidden resolution (half the image); each halving doubles them.
     #[serde(default = "width")]
     pub width: usize,
-    /// How the seed is made.
+    /// The stem, which outputs the image at the base resolution.
     #[serde(default)]
     pub stem: Stem,
-    /// Side of the kernels.
+    /// Kernel size.
     #[serde(default = "kernel")]
     pub kernel: usize,
-    /// After each hidden layer's norm.
+    /// The activation after each hidden layer's norm.
     #[serde(default = "relu")]
     pub activation: Activation,
-    /// How images are doubled.
+    /// The upsampling method.
     #[serde(default, skip_serializing_if = "is_default")]
     pub upsample: UpsampleMethod,
-    /// What normalises the hidden layers.
+    /// Normalization of the hidden layers.
     #[serde(default, skip_serializing_if = "is_default")]
     pub norm: NormKind,
-    /// Whether the last layer is normalised, too (Radford et al. 2016 found that it makes training unstable).
+    /// Whether the last layer is normalized, too (Radford et al. 2016 found that it makes training
+    /// unstable).
     #[serde(default, skip_serializing_if = "is_default")]
     pub norm_everywhere: bool,
-    /// How the weights of linear layers and convolutions are parametrised.
+    /// Weight parametrization of linear layers and convolutions.
     #[serde(default, skip_serializing_if = "is_default")]
     pub parametrization: Parametrization,
     /// Whether linear layers and convolutions have a bias.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bias: bool,
-    /// Probability with which each number after a hidden activation is dropped, in [0, 1).
+    /// Dropout probability after a hidden activation, in [0, 1).
     #[serde(default, skip_serializing_if = "is_default")]
     pub dropout: f64,
     /// Self-attention after the hidden layer whose smaller side has this many pixels; 0 for none.
@@ -49,43 +53,47 @@ pub struct GeneratorConfig {
     /// Size of the reference batch of virtual batch norm.
     #[serde(default = "reference", skip_serializing_if = "is_reference")]
     pub reference: usize,
-    /// The layers, one by one, in place of those that the keys from `width` to `attention` make.
+    /// The list of layers, which replaces those derived from the keys from `width` to `attention`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub layers: Vec<LayerConfig>,
 }
 
-/// The discriminator: layers that halve the image to the seed, a head makes one logit of it. Or the layers listed.
+/// The discriminator's architecture.
+///
+/// Layers halve the image to the base resolution, and a head computes one logit from it; or the
+/// layers are listed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiscriminatorConfig {
     /// Channels at the first hidden resolution (half the image); each halving doubles them.
     #[serde(default = "width")]
     pub width: usize,
-    /// Side of the kernels.
+    /// Kernel size.
     #[serde(default = "kernel")]
     pub kernel: usize,
-    /// Slope of the leaky rectifier below 0; 0 makes it a plain one.
+    /// Negative slope of the leaky ReLU; 0 makes it a plain ReLU.
     #[serde(default = "slope")]
     pub slope: f64,
-    /// How the logit is made.
+    /// The head, which computes the logit.
     #[serde(default)]
     pub head: Head,
-    /// How images are halved.
+    /// The downsampling method.
     #[serde(default, skip_serializing_if = "is_default")]
     pub downsample: DownsampleMethod,
-    /// What normalises the hidden layers but the first.
+    /// Normalization of the hidden layers except the first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub norm: NormKind,
-    /// Whether the first layer is normalised, too (Radford et al. 2016 found that it makes training unstable).
+    /// Whether the first layer is normalized, too (Radford et al. 2016 found that it makes training
+    /// unstable).
     #[serde(default, skip_serializing_if = "is_default")]
     pub norm_everywhere: bool,
-    /// How the weights of linear layers and convolutions are parametrised.
+    /// Weight parametrization of linear layers and convolutions.
     #[serde(default, skip_serializing_if = "is_default")]
     pub parametrization: Parametrization,
     /// Whether linear layers and convolutions have a bias.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bias: bool,
-    /// Probability with which each number after a hidden activation is dropped, in [0, 1).
+    /// Dropout probability after a hidden activation, in [0, 1).
     #[serde(default, skip_serializing_if = "is_default")]
     pub dropout: f64,
     /// Standard deviation of the Gaussian noise added after each hidden activation.
@@ -94,13 +102,14 @@ pub struct DiscriminatorConfig {
     /// Self-attention after the hidden layer whose smaller side has this many pixels; 0 for none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub attention: usize,
-    /// Before the head, the standard deviation within groups of this many samples as one more channel (Karras et al. 2018); 0 for none.
+    /// Minibatch standard deviation before the head: the standard deviation within groups of this
+    /// many samples as one more channel (Karras et al. 2018); 0 for none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub minibatch_stddev: usize,
-    /// Before the head, minibatch discrimination (Salimans et al. 2016).
+    /// Minibatch discrimination before the head (Salimans et al. 2016).
     #[serde(default, skip_serializing_if = "is_default")]
     pub minibatch_discrimination: Option<MinibatchDiscriminationConfig>,
-    /// The layers, one by one, in place of those that the other keys make.
+    /// The list of layers, which replaces those derived from the other keys.
     #[serde(default, skip_serializing_if = "is_default")]
     pub layers: Vec<LayerConfig>,
 }
@@ -129,7 +138,7 @@ fn is_reference(size: &usize) -> bool {
     *size == reference()
 }
 
-/// Where latent vectors come from.
+/// The distribution of latent vectors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LatentDistribution {
@@ -139,59 +148,60 @@ pub enum LatentDistribution {
     Uniform,
 }
 
-/// How the generator makes its seed.
+/// The generator's stem, which outputs the image at the base resolution.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stem {
     /// A transposed convolution of a 1×1 image, with batch norm per channel.
     #[default]
     Conv,
-    /// A matrix product, with batch norm per unit, as in the paper's code.
+    /// A linear layer, with batch norm per unit, as in the paper's code.
     Linear,
 }
 
-/// How the discriminator ends.
+/// The discriminator's head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Head {
-    /// A convolution over the whole seed.
+    /// A convolution over the whole image at the base resolution.
     #[default]
     Conv,
-    /// Flattening and a matrix product.
+    /// Flattening and a linear layer.
     Linear,
-    /// The mean of each channel and a matrix product (which Radford et al. 2016 found to converge more slowly).
+    /// Global average pooling and a linear layer (which Radford et al. 2016 found to converge more
+    /// slowly).
     GlobalAverage,
 }
 
-/// How the generator doubles its images.
+/// The generator's upsampling method.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UpsampleMethod {
     /// Transposed convolutions of stride 2.
     #[default]
     Transposed,
-    /// Every pixel twice down and across, then a convolution of stride 1.
+    /// Nearest-neighbor upsampling by 2, then a convolution of stride 1.
     Nearest,
 }
 
-/// How the discriminator halves its images.
+/// The discriminator's downsampling method.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DownsampleMethod {
     /// Convolutions of stride 2.
     #[default]
     Strided,
-    /// Convolutions of stride 1, then the largest of each 2×2 pixels.
+    /// Convolutions of stride 1, then 2×2 max pooling.
     MaxPool,
-    /// Convolutions of stride 1, then the mean of each 2×2 pixels.
+    /// Convolutions of stride 1, then 2×2 average pooling.
     AveragePool,
 }
 
-/// What normalises hidden layers.
+/// Normalization of hidden layers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NormKind {
-    /// Nothing.
+    /// No normalization.
     None,
     /// Batch norm (Ioffe & Szegedy 2015).
     #[default]
@@ -200,6 +210,7 @@ pub enum NormKind {
     Instance,
     /// Layer norm (Ba et al. 2016): each sample as a whole.
     Layer,
-    /// Virtual batch norm (Salimans et al. 2016): by a fixed reference batch and the sample itself. For generators.
+    /// Virtual batch norm (Salimans et al. 2016): statistics of a fixed reference batch and the
+    /// sample itself. For generators only.
     VirtualBatch,
 }

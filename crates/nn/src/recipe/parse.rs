@@ -1,8 +1,8 @@
-//! TOML to recipe, with errors that name the key.
+//! Parsing of recipes from TOML, with errors that name the key.
 //!
-//! A text becomes a table, keys of earlier versions are [migrated](super::migrate), unknown keys are
-//! refused, the table is laid over that of the base preset, and the result is deserialized. Ranges
-//! and combinations are checked afterwards, on the recipe.
+//! A text becomes a table, keys of earlier versions are [migrated](super::migrate), unknown keys
+//! are refused, the table is merged into that of the base preset, and the result is deserialized.
+//! Ranges and combinations are checked afterwards, on the recipe.
 
 use super::field_names::field_names;
 use super::migrate::migrate;
@@ -12,11 +12,11 @@ use serde::Deserialize;
 use serde_path_to_error::{Segment, Track};
 use toml::{Table, Value};
 
-/// The key that names the preset which fills in what is missing.
+/// The key that names the preset which supplies missing keys.
 const BASE: &str = "base";
-/// Of these two a recipe has one: a length given now replaces either.
+/// A recipe has exactly one of these two lengths; one that is given replaces either.
 const LENGTHS: [&str; 2] = ["epochs", "steps"];
-/// The list of a network's layers.
+/// The key of a network's list of layers.
 const LAYERS: &str = "layers";
 /// The keys of a network that have an effect together with a list of layers.
 const WITH_LIST: [&str; 5] = [LAYERS, "latent", "distribution", "parametrization", "reference"];
@@ -28,7 +28,7 @@ const WITHOUT_LIST: [(&str, &[&str]); 2] = [
 
 /// The sections of a recipe with their keys; a key at the top has none.
 fn schema() -> Vec<(&'static str, &'static [&'static str])> {
-    // The derived function: for `Recipe`, its trait's reads other keys too.
+    // This is the derived function: the `Deserialize` trait of `Recipe` reads other keys, too.
     macro_rules! keys {
         ($section:ident) => {
             field_names(|collector| $section::deserialize(collector))
@@ -67,8 +67,8 @@ pub(super) fn parse(text: &str) -> Result<Recipe, NnError> {
     complete(base, given)
 }
 
-/// The recipe with other values for some keys, `section.key` and the value's TOML (or plain text, if
-/// that is no TOML).
+/// The recipe with other values for some keys, given as `section.key` and the value's TOML (or
+/// plain text, if that is not TOML).
 pub(super) fn with(recipe: &Recipe, changes: &[(String, String)]) -> Result<Recipe, NnError> {
     let mut given = Table::new();
     for (path, text) in changes {
@@ -89,7 +89,7 @@ pub(super) fn with(recipe: &Recipe, changes: &[(String, String)]) -> Result<Reci
     complete(to_table(recipe), given)
 }
 
-/// The value that a text stands for: what TOML reads, else the text itself, so that names need no
+/// The value of a text: parsed as TOML if possible, else the text itself, so that names need no
 /// quotes.
 fn value(text: &str) -> Value {
     let line: Result<Table, _> = format!("value = {text}").parse();
@@ -131,7 +131,8 @@ fn complete(base: Table, given: Table) -> Result<Recipe, NnError> {
     })
 }
 
-/// Refuses keys that a list of layers makes idle, whether it is given with them or was there before.
+/// Refuses keys that have no effect with a list of layers, whether they are given with it or were
+/// set before.
 fn check_idle(base: &Table, given: &Table) -> Result<(), NnError> {
     for (section, _) in WITHOUT_LIST {
         let Some(Value::Table(own)) = given.get(section) else { continue };
@@ -157,7 +158,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> NnError {
     NnError::Syntax { line, message: error.message().lines().collect::<Vec<_>>().join(" ") }
 }
 
-/// The recipe's keys, without those that a list of layers makes idle.
+/// The recipe's keys, without those that have no effect with a list of layers.
 pub(super) fn to_table(recipe: &Recipe) -> Table {
     let mut table = Table::try_from(recipe)
         .unwrap_or_else(|error| panic!("to_toml: not a valid recipe: {error}"));
@@ -196,7 +197,7 @@ fn check_keys(given: &Table) -> Result<(), NnError> {
     Ok(())
 }
 
-/// `problem` with a value, each in one line.
+/// `problem` with a value, each on one line.
 fn bad_value(key: &str, value: &Value, problem: &str) -> NnError {
     let line = |text: &str| text.lines().collect::<Vec<_>>().join(" ");
     NnError::BadValue { key: key.into(), value: line(&value.to_string()), problem: line(problem) }
@@ -218,7 +219,7 @@ fn unknown(key: &str, schema: &[(&str, &[&str])]) -> NnError {
     NnError::UnknownKey { key: key.into(), hint }
 }
 
-/// `base` with the values of `given` in place of its own.
+/// `base`, with its values replaced by those of `given`.
 fn merge(mut base: Table, given: Table) -> Table {
     for (section, value) in given {
         match (base.get_mut(&section), value) {
@@ -233,7 +234,7 @@ fn merge(mut base: Table, given: Table) -> Table {
             }
         }
     }
-    // A list given now makes the base's own keys idle.
+    // With a list given now, the base's own keys have no effect.
     remove_idle(&mut base);
     base
 }

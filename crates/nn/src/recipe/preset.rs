@@ -3,7 +3,7 @@
 use super::{Recipe, parse};
 use crate::error::{NnError, did_you_mean};
 
-/// The preset for small images, with which a newcomer starts.
+/// The default preset, for small images.
 pub const DEFAULT: &str = "small";
 
 pub(super) const PRESETS: [(&str, &str); 13] = [

@@ -1,11 +1,13 @@
-//! Which image sizes the networks can make.
+//! Valid image sizes of the networks.
 
-/// The smallest seed.
+/// The smallest base resolution.
 const SEED: usize = 4;
-/// The largest smaller side of a seed: beyond it, too much of the picture would be one matrix product.
+/// The largest value of a base resolution's smaller side. Beyond it, one matrix product would make
+/// too much of the image.
 const LARGEST_SEED: usize = 15;
 
-/// How often both sides can be halved while the smaller stays at least 4; `None` where that is never, or leaves it above 15.
+/// How often both sides can be halved while the smaller one stays at least 4. `None` if they cannot
+/// be halved, or if the smaller one stays above 15.
 pub fn halvings(size: [usize; 2]) -> Option<usize> {
     let mut sides = size;
     let mut count = 0;
@@ -16,7 +18,7 @@ pub fn halvings(size: [usize; 2]) -> Option<usize> {
     (count > 0 && sides[0].min(sides[1]) <= LARGEST_SEED).then_some(count)
 }
 
-/// The nearest sizes that can be made: one not larger in any side, where there is one, and one not smaller.
+/// The nearest valid sizes: one not larger in any side, if there is one, and one not smaller.
 pub fn nearest_sizes(size: [usize; 2]) -> Vec<[usize; 2]> {
     let distance =
         |other: &[usize; 2]| other[0].abs_diff(size[0]).saturating_add(other[1].abs_diff(size[1]));

@@ -1,4 +1,5 @@
-//! Layers, parameters, memory and arithmetic of both networks before they are built.
+//! Summary of both networks before they are built: layers, parameters, memory and floating-point
+//! operations.
 
 use super::architecture::Architecture;
 use super::{NetworkRole, Recipe, memory_estimate};
@@ -11,15 +12,16 @@ use std::fmt;
 pub struct LayerSummary {
     /// The layer's name, that of its tensors in a state dict.
     pub name: String,
-    /// What it is, in words.
+    /// A description of the layer.
     pub kind: String,
-    /// The shape of one sample after it: `[H, W, C]`, `[units]`, or `[]` for the logit.
+    /// The shape of one sample after the layer: `[H, W, C]`, `[units]`, or `[]` for the logit.
     pub output: Vec<usize>,
-    /// The number of its trainable numbers.
+    /// The number of its trainable parameters.
     pub parameters: usize,
 }
 
-/// The layers of both networks and what a training step costs. Its `Display` is two aligned tables and a summary.
+/// The layers of both networks and the cost of a training step. Its `Display` is two aligned tables
+/// and a summary.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ModelSummary {
     /// The generator's layers.
@@ -28,24 +30,26 @@ pub struct ModelSummary {
     pub discriminator: Vec<LayerSummary>,
     /// Length of the latent vector.
     pub latent: usize,
-    /// Numbers that the discriminator says of an image.
+    /// Number of D's outputs per image.
     pub d_outputs: usize,
     /// Height, width and channels of an image.
     pub image: [usize; 3],
     /// Images per step.
     pub batch: usize,
-    /// Trainable numbers of both networks.
+    /// Trainable parameters of both networks.
     pub parameters: usize,
-    /// Estimated memory of a training step in bytes, to about 20 %: for each parameter its value, what the optimiser remembers of it, and a
-    /// gradient; and what backward passes need of the generator's forward pass and of the discriminator's.
+    /// Estimated memory of a training step in bytes, to about 20 %: the value, optimizer state and
+    /// gradient of each parameter, and the activations of the generator and of the discriminator
+    /// that backward passes need.
     pub memory_bytes: u64,
-    /// Floating-point operations of a training step (a multiply-add is two), convolutions and matrix products only: the discriminator on
-    /// real and on generated images, then the generator through the discriminator, whose weight gradients are not computed then.
+    /// Floating-point operations of a training step (a multiply-add is two), convolutions and
+    /// matrix products only: the discriminator on real and on generated images, then the generator
+    /// through the discriminator, whose weight gradients are not computed then.
     pub flops_per_step: f64,
 }
 
 impl ModelSummary {
-    /// The plan of a valid recipe.
+    /// The summary of a valid recipe.
     pub(crate) fn new(recipe: &Recipe) -> Result<Self, NnError> {
         let g = Architecture::new(recipe, NetworkRole::Generator)?;
         let d = Architecture::new(recipe, NetworkRole::Discriminator)?;
@@ -88,13 +92,15 @@ fn work(net: &Architecture) -> Vec<f64> {
     net.layers.iter().map(|(_, plan)| plan.multiplications).filter(|m| *m > 0.0).collect()
 }
 
-/// Forward, weight gradients, and input gradients but the first layer's.
+/// Multiply-adds of a forward pass, its weight gradients, and its input gradients except the first
+/// layer's.
 fn generator_work(net: &Architecture) -> f64 {
     let work = work(net);
     3.0 * work.iter().sum::<f64>() - work.first().unwrap_or(&0.0)
 }
 
-/// Three times forward, twice both gradients (no input gradient for the first layer), once the input gradients alone.
+/// Multiply-adds of D in a step: three forward passes, two with both gradients (no input gradient
+/// for the first layer), one with the input gradients alone.
 fn discriminator_work(net: &Architecture) -> f64 {
     let work = work(net);
     8.0 * work.iter().sum::<f64>() - 2.0 * work.first().unwrap_or(&0.0)
@@ -153,7 +159,7 @@ fn shape(axes: &[usize]) -> String {
     }
 }
 
-/// 3576704 as 3,576,704.
+/// Formats an integer with thousands separators: 3576704 as 3,576,704.
 fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();

@@ -1,4 +1,4 @@
-//! The sections of a recipe that say how the networks are trained.
+//! The sections of a recipe that define how the networks are trained.
 
 use super::is_default;
 use crate::augment::AugmentPolicy;
@@ -6,33 +6,40 @@ use crate::loss::{FeatureNorm, GanLoss as Loss};
 use crate::optim::Schedule;
 use serde::{Deserialize, Serialize};
 
-/// What the two networks play for.
+/// The losses and regularizers of the two networks.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ObjectiveConfig {
-    /// Which loss.
+    /// The loss function.
     pub loss: Loss,
-    /// Whether each logit is taken relative to the mean of the other kind (Jolicoeur-Martineau 2019).
+    /// Relativistic average loss: whether each logit is taken relative to the mean of the other
+    /// kind (Jolicoeur-Martineau 2019).
     pub relativistic: bool,
-    /// Weight of the gradient penalty between real and generated images (Gulrajani et al. 2017); 10 is usual, 0 is none.
+    /// Weight of the gradient penalty between real and generated images (WGAN-GP, Gulrajani et al.
+    /// 2017); 10 is usual, 0 is none.
     pub gradient_penalty: f64,
     /// γ of the gradient penalty on real images, R1 (Mescheder et al. 2018); 0 is none.
     pub r1: f64,
-    /// R1 in every so many steps only, times as strong (Karras et al. 2020).
+    /// Interval of lazy R1 in steps, with the penalty scaled by the interval (Karras et al. 2020).
     pub r1_every: u64,
-    /// Bound of D's weights, clipped after each of its steps (Arjovsky et al. 2017); .01 is usual, 0 is none.
+    /// Weight clipping: bound of D's weights after each of its steps (Arjovsky et al. 2017); .01 is
+    /// usual, 0 is none.
     pub weight_clip: f64,
-    /// Weight of feature matching (Salimans et al. 2016), in place of G's adversarial loss; 0 is none.
+    /// Weight of feature matching (Salimans et al. 2016), which replaces G's adversarial loss; 0 is
+    /// none.
     pub feature_matching: f64,
-    /// The layers of D whose features are matched, by the names in its plan; none means the last activation.
+    /// The layers of D for feature matching, by their names in its plan; none means the last
+    /// activation.
     pub feature_layers: Vec<String>,
     /// How features are compared.
     pub feature_norm: FeatureNorm,
-    /// Weight of historical averaging in both players' costs (Salimans et al. 2016); 0 is none.
+    /// Weight of historical averaging in both networks' losses (Salimans et al. 2016); 0 is none.
     pub historical_averaging: f64,
-    /// Whether D also learns the labels: K classes, generated images the (K+1)th (Salimans et al. 2016).
+    /// Semi-supervised learning: whether D also learns the labels, K classes, with generated images
+    /// as the (K+1)th (Salimans et al. 2016).
     pub semi_supervised: bool,
-    /// Of how many real images a semi-supervised D learns the labels, as many of each class as can be; 0 is all.
+    /// Number of labeled real images for a semi-supervised D, balanced over the classes as far as
+    /// possible; 0 is all.
     pub num_labels: usize,
 }
 
@@ -55,29 +62,34 @@ impl Default for ObjectiveConfig {
     }
 }
 
-/// What the networks are told beside images and latents.
+/// The condition of the networks, in addition to images and latents.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConditionConfig {
-    /// Where it comes from.
+    /// The source of the condition.
     pub kind: ConditionKind,
-    /// Its length: classes, attributes, or numbers of a vector.
+    /// Its length: the number of classes, attributes, or elements of a vector.
     #[serde(default, skip_serializing_if = "is_default")]
     pub size: usize,
-    /// What each number is called: names of classes or attributes. A recipe that is not yet met with its data may choose attributes here: each name is a
-    /// number's, or a column's, which stands for all its words (`gender` for `gender=female` and `gender=male`).
+    /// Names of the classes, attributes or elements.
+    ///
+    /// A recipe that is not yet combined with its data may choose attributes here: each name is
+    /// that of one element, or that of a column, which stands for all its values (`gender` for
+    /// `gender=female` and `gender=male`).
     #[serde(default, skip_serializing_if = "is_default")]
     pub names: Vec<String>,
-    /// Where the generator sees it.
+    /// How the generator is conditioned.
     #[serde(default = "ConditioningMethod::input")]
     pub generator: ConditioningMethod,
-    /// Where the discriminator sees it.
+    /// How the discriminator is conditioned.
     #[serde(default = "ConditioningMethod::input")]
     pub discriminator: ConditioningMethod,
-    /// Length of a learned embedding that stands for it where it is appended; 0 appends it as it is.
+    /// Length of a learned embedding of the condition where it is appended; 0 appends the condition
+    /// itself.
     #[serde(default, skip_serializing_if = "is_default")]
     pub embedding: usize,
-    /// Weight of the auxiliary classifier's loss in both players' costs, where the discriminator is one.
+    /// Weight of the auxiliary classifier's loss in both networks' losses, if the discriminator is
+    /// one.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub auxiliary_weight: f64,
 }
@@ -90,32 +102,35 @@ fn is_one(value: &f64) -> bool {
     *value == 1.0
 }
 
-/// Where conditions come from.
+/// The source of conditions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConditionKind {
-    /// The label, as a vector of zeros and a one.
+    /// The label as a one-hot vector.
     Class,
-    /// The attributes, zeros and ones.
+    /// The attributes, as zeros and ones.
     Attributes,
     /// A vector for each image, from a file.
     Vector,
 }
 
-/// How a network sees the condition.
+/// How a network is conditioned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum ConditioningMethod {
-    /// Not at all.
+    /// Unconditioned.
     None,
-    /// Appended to its input (to an image: as channels that are the same everywhere; Mirza & Osindero 2014).
+    /// Appended to the network's input (to an image: as constant channels; Mirza & Osindero 2014).
     Input,
-    /// Appended to the input of every convolution and linear layer, as in the DCGAN authors' MNIST code.
+    /// Appended to the input of every convolution and linear layer, as in the DCGAN authors' MNIST
+    /// code.
     EveryLayer,
-    /// In the discriminator: as the product of features and embedding, added to the logit (Miyato & Koyama 2018).
+    /// Projection discriminator: the product of features and embedding is added to the logit
+    /// (Miyato & Koyama 2018).
     Projection,
-    /// In the discriminator: as what it has to tell beside real or generated (Odena et al. 2017).
+    /// Auxiliary classifier: the discriminator predicts the condition in addition to real or
+    /// generated (AC-GAN, Odena et al. 2017).
     Auxiliary,
 }
 
@@ -125,24 +140,26 @@ impl ConditioningMethod {
     }
 }
 
-/// Noise on what the discriminator sees.
+/// Noise on D's input.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NoiseConfig {
-    /// Standard deviation of Gaussian noise added to its images, real and generated (Sønderby et al. 2017).
+    /// Standard deviation of the Gaussian noise added to D's images, real and generated (Sønderby
+    /// et al. 2017).
     pub input: f64,
-    /// Steps after which this noise and that on its layers has fallen linearly to 0; 0 keeps it.
+    /// Steps after which this noise and that on D's layers have decayed linearly to 0; 0 keeps it
+    /// constant.
     pub decay_steps: u64,
 }
 
-/// What is done at random to every image that D sees, real or generated (Zhao et al. 2020).
+/// Random augmentation of every image in D's input, real or generated (Zhao et al. 2020).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AugmentConfig {
-    /// Which changes.
+    /// The augmentations.
     pub policy: Vec<AugmentOp>,
-    /// Whether augmentation and `image.flip` are accepted. A recipe that reproduces a source without
-    /// either says no.
+    /// Whether augmentation and `image.flip` are accepted. It is false in a recipe that reproduces
+    /// a source without either.
     pub allow: bool,
 }
 
@@ -152,23 +169,23 @@ impl Default for AugmentConfig {
     }
 }
 
-/// A random change to images.
+/// A random augmentation of images.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AugmentOp {
     /// Brightness, saturation and contrast.
     #[serde(alias = "colour")]
     Color,
-    /// A shift of up to an eighth of the sides.
+    /// Translation by up to an eighth of the sides.
     Translation,
-    /// A grey rectangle of half the sides.
+    /// Cutout: a gray rectangle of half the sides.
     Cutout,
-    /// Left and right exchanged, in every second image.
+    /// Horizontal flip, with probability 1/2.
     Flip,
 }
 
 impl AugmentConfig {
-    /// The changes with the ratios of the paper.
+    /// The augmentations with the ratios of the paper.
     pub fn policy(&self) -> AugmentPolicy {
         let has = |change| self.policy.contains(&change);
         let ratio = |change, of_paper: f64| if has(change) { of_paper } else { 0.0 };
@@ -185,76 +202,82 @@ impl AugmentConfig {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InitConfig {
-    /// Where weights come from.
+    /// The initialization scheme.
     #[serde(default, skip_serializing_if = "is_default")]
     pub scheme: WeightInit,
-    /// Standard deviation of weights, around 0, under schemes `normal` and `truncated-convolutions`.
+    /// Standard deviation of weights, around 0, under schemes `normal` and
+    /// `truncated-convolutions`.
     pub std: f64,
     /// Standard deviation of batch norm's γ, around 1.
     pub gamma_std: f64,
 }
 
-/// Where weights come from.
+/// The initialization scheme of weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WeightInit {
     /// N(0, std²), as in the paper.
     #[default]
     Normal,
-    /// N(0, std²), of which convolutions (transposed ones not) draw what lies beyond 2·std anew, as in carpedm20/DCGAN-tensorflow.
+    /// N(0, std²), where convolutions (but not transposed ones) redraw values beyond 2·std, as in
+    /// carpedm20/DCGAN-tensorflow.
     TruncatedConvolutions,
     /// Orthogonal matrices (Saxe et al. 2014).
     Orthogonal,
-    /// U(−a, a) with a = √(6 / (inputs + outputs)) (Glorot & Bengio 2010), the default of Keras.
+    /// Glorot uniform: U(−a, a) with a = √(6 / (inputs + outputs)) (Glorot & Bengio 2010), the
+    /// default of Keras.
     Glorot,
 }
 
-/// The optimisers, one for each network.
+/// The optimizers, one for each network.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// Which one.
+    /// The optimizer.
     #[serde(rename = "type", default, skip_serializing_if = "is_default")]
     pub kind: OptimizerType,
     /// Learning rate.
     pub lr: f64,
-    /// D's learning rate, where it is not that of G (Heusel et al. 2017).
+    /// D's learning rate, if it differs from G's (Heusel et al. 2017).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lr_discriminator: Option<f64>,
-    /// Adam: decay of the first moment.
+    /// Adam: β₁, decay of the first moment.
     pub beta1: f64,
-    /// Adam: decay of the second moment. RMSProp: of the mean square.
+    /// Adam: β₂, decay of the second moment. RMSProp: decay of the mean square.
     pub beta2: f64,
-    /// Adam and RMSProp: added to the root of the second moment.
+    /// Adam and RMSProp: epsilon, added to the root of the second moment.
     pub eps: f64,
-    /// L2 penalty, added to the gradients (by `adamw`: taken off the weights).
+    /// Weight decay: an L2 penalty added to the gradients (with `adamw`: subtracted from the
+    /// weights).
     pub weight_decay: f64,
-    /// SGD and RMSProp: share of the last step that is taken again.
+    /// SGD and RMSProp: momentum, the fraction of the last update that is applied again.
     #[serde(default, skip_serializing_if = "is_default")]
     pub momentum: f64,
-    /// What momentum has become by the end of the run, in a straight line over its steps, where it does not stay.
+    /// Momentum at the end of the run, reached linearly over its steps, if it is not constant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub momentum_end: Option<f64>,
-    /// SGD: Nesterov's momentum.
+    /// SGD: whether to use Nesterov momentum.
     #[serde(default, skip_serializing_if = "is_default")]
     pub nesterov: bool,
-    /// Largest norm of each network's gradient, scaled down to it; 0 for any.
+    /// Gradient clipping: maximum norm of each network's gradient, which is scaled down to it; 0 is
+    /// no limit.
     #[serde(default, skip_serializing_if = "is_default")]
     pub clip_gradient: f64,
-    /// How the learning rates change over the run.
+    /// The learning rate schedule.
     #[serde(default, skip_serializing_if = "is_default")]
     pub schedule: Schedule,
 }
 
 impl OptimizerConfig {
-    /// The momentum of the step that follows `step` finished ones in a run of `steps`; beyond the end that of the end.
+    /// The momentum of the step after `step` finished ones in a run of `steps`. Beyond the end it
+    /// keeps its final value.
     pub fn momentum_at(&self, step: u64, steps: u64) -> f64 {
         let done = (step as f64 / steps.max(1) as f64).min(1.0);
         self.momentum + (self.momentum_end.unwrap_or(self.momentum) - self.momentum) * done
     }
 }
 
-/// Which optimiser.
+/// The optimizer algorithm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimizerType {
@@ -263,46 +286,47 @@ pub enum OptimizerType {
     Adam,
     /// Adam with decoupled weight decay (Loshchilov & Hutter 2019).
     AdamW,
-    /// Gradient descent, with momentum where `momentum` is not 0.
+    /// SGD, with momentum if `momentum` is not 0.
     Sgd,
     /// RMSProp (Tieleman & Hinton 2012).
     RmsProp,
 }
 
-/// The schedule.
+/// The training schedule.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Images per step.
+    /// Batch size: images per step.
     pub batch: usize,
-    /// Length in passes over the data; exactly one of this and `steps`.
+    /// Length in epochs; exactly one of this and `steps` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
     /// Length in steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
-    /// Decay of the average of the generator's weights; 0 keeps none.
+    /// Decay of the EMA of the generator's weights; 0 keeps none.
     pub ema: f64,
-    /// Updates of D in a step, each on images of its own.
+    /// Updates of D per step, each on a batch of its own.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub d_steps: usize,
-    /// Updates of G in a step.
+    /// Updates of G per step.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub g_steps: usize,
     /// Which network is updated first in a step.
     #[serde(default, skip_serializing_if = "is_default")]
     pub update_order: UpdateOrder,
-    /// Whether every update draws latent vectors of its own, or all of a step share theirs.
+    /// Whether every update draws its own latent vectors, or all updates of a step share theirs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub resample_z: bool,
-    /// Whether every update has images of its own, those of G, too, as in sources that train one network on each batch in turn: then a step takes
-    /// `d_steps + g_steps` batches, where it else takes `d_steps`.
+    /// Whether every update, including those of G, has its own batch of images, as in sources that
+    /// train one network on each batch in turn. A step then takes `d_steps + g_steps` batches
+    /// instead of `d_steps`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub separate_batches: bool,
 }
 
 impl TrainConfig {
-    /// Batches of real images in a step.
+    /// Batches of real images per step.
     pub fn batches_per_step(&self) -> usize {
         self.d_steps + if self.separate_batches { self.g_steps } else { 0 }
     }
@@ -332,10 +356,10 @@ pub enum UpdateOrder {
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkRole {
-    /// D.
+    /// The discriminator.
     #[default]
     Discriminator,
-    /// G.
+    /// The generator.
     Generator,
 }
 

@@ -1,4 +1,4 @@
-//! The range of every value of a recipe.
+//! Validation of the range of every value of a recipe.
 
 use super::architecture::Architecture;
 use super::{
@@ -9,17 +9,18 @@ use crate::error::NnError;
 use std::fmt::Display;
 use tensor::Activation;
 
-/// Sides, widths, latents and batches beyond these are typing mistakes, and keep the arithmetic below far from overflow.
+/// Upper bound of sides, widths, latents and batches. Larger values are typing mistakes, and the
+/// bound keeps the arithmetic below far from overflow.
 const LARGEST_SIDE: usize = 8192;
 const LARGEST_COUNT: usize = 65_536;
 const LARGEST_KERNEL: usize = 31;
-/// Steps or epochs; TOML could not say more than 63 bits.
+/// Upper bound of steps or epochs. TOML integers have no more than 63 bits.
 const LONGEST: u64 = 1_000_000_000_000;
-/// Updates of one network in a step.
+/// Upper bound of the updates of one network in a step.
 const MOST_UPDATES: usize = 1000;
-/// Numbers in one network's parameters (4 GiB).
+/// Upper bound of the parameters of one network (4 GiB).
 const MOST_PARAMETERS: u128 = 1 << 30;
-/// Numbers in one layer's output for a batch (8 GiB).
+/// Upper bound of the elements of one layer's output for a batch (8 GiB).
 const MOST_ACTIVATIONS: u128 = 1 << 31;
 
 pub(super) fn bad(key: &str, value: impl Display, problem: impl Into<String>) -> NnError {
@@ -34,7 +35,7 @@ fn whole(key: &str, value: usize, low: usize, high: usize) -> Result<(), NnError
     }
 }
 
-/// What the numbers are used as: f32.
+/// The range of the type in which the values are used, f32.
 fn real(key: &str, value: f64, fits: impl Fn(f32) -> bool, range: &str) -> Result<(), NnError> {
     let used = value as f32;
     if used.is_finite() && fits(used) {
@@ -220,7 +221,7 @@ fn length(epochs: Option<u64>, steps: Option<u64>) -> Result<(), NnError> {
     }
 }
 
-/// What only the finished layers show.
+/// Checks that need the derived layers.
 fn networks(recipe: &Recipe) -> Result<(), NnError> {
     let batch = recipe.train.batch;
     for (key, value, role) in [

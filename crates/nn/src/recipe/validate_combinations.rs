@@ -1,4 +1,4 @@
-//! Combinations of keys that make no sense, each with the reason.
+//! Validation of combinations of keys: those that make no sense are refused, each with the reason.
 
 use super::architecture::{Architecture, layer_configs};
 use super::validate::bad;
@@ -13,12 +13,12 @@ use serde::Serialize;
 
 type Check = Result<(), NnError>;
 
-/// Refuses when `wrong`: the key, its value, and why.
+/// Returns an error if `wrong`, with the key, its value, and the reason.
 fn reject(wrong: bool, key: &str, value: impl std::fmt::Display, why: &str) -> Check {
     if wrong { Err(bad(key, value, why)) } else { Ok(()) }
 }
 
-/// How a recipe writes a name.
+/// A name as a recipe writes it.
 fn written(name: impl Serialize) -> String {
     toml::Value::try_from(name).map_or_else(|_| String::new(), |name| name.to_string())
 }
@@ -66,7 +66,7 @@ fn objective(recipe: &Recipe) -> Check {
     )
 }
 
-/// What bounds D's slope.
+/// Checks of the regularizers that bound D's slope.
 fn penalties(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
     let mixed =
@@ -161,7 +161,7 @@ fn semi_supervised(recipe: &Recipe) -> Check {
     reject(o.num_labels > 0 && o.num_labels < c.size, "objective.num_labels", o.num_labels, &fewer)
 }
 
-/// Feature matching, and the keys that only it reads.
+/// Checks of feature matching, and of the keys that only it reads.
 fn matching(recipe: &Recipe) -> Check {
     let o = &recipe.objective;
     let needs = "needs objective.feature_matching to begin with, such as 1.0";
@@ -220,7 +220,7 @@ fn d_has(recipe: &Recipe, wanted: impl Fn(&LayerConfig) -> bool) -> bool {
     layer_configs(recipe, NetworkRole::Discriminator).iter().any(wanted)
 }
 
-/// Batch statistics that D takes as an input, and noise that decays.
+/// Checks of batch statistics that D takes as an input, and of noise that decays.
 fn discriminator(recipe: &Recipe) -> Check {
     let d = &recipe.discriminator;
     let stddev = d_has(recipe, |layer| matches!(layer, LayerConfig::MinibatchStddev(_)))
@@ -339,7 +339,8 @@ fn condition(recipe: &Recipe) -> Check {
     )
 }
 
-/// Refuses listed layers that read a condition which their network is not given, and a condition that none of them reads.
+/// Refuses listed layers that read a condition which their network does not have, and a condition
+/// that none of them reads.
 fn placed(key: &str, place: ConditioningMethod, list: &str, layers: &[LayerConfig]) -> Check {
     if layers.is_empty() {
         return Ok(());
