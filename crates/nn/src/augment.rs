@@ -1,35 +1,41 @@
-//! Differentiable augmentation of what the discriminator sees (DiffAugment, Zhao et al. 2020): real and generated images are changed at random
-//! by one policy, so that a discriminator with few images to learn from cannot know them by heart, and the generator is not taught the changes.
+//! Differentiable augmentation of D's input (DiffAugment, Zhao et al. 2020). Real and generated
+//! images are changed at random by one policy, so that a discriminator trained on few images cannot
+//! memorize them, and the generator does not learn the changes.
 
 use serde::{Deserialize, Serialize};
 use tensor::rng::Philox;
 use tensor::{Device, Tensor, concat};
 
-/// Which changes are made to images. The paper's are [`AugmentPolicy::ALL`]; for small sets it advises all three.
+/// The augmentation policy: which random changes are applied to images. The paper's policy is
+/// [`AugmentPolicy::ALL`]; for small data sets the paper advises all three changes.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AugmentPolicy {
-    /// Brightness by U(−0.5, 0.5), saturation by a factor of U(0, 2), contrast by one of U(0.5, 1.5). Alpha stays as it is, and grey has no
-    /// saturation.
+    /// Color jitter: brightness by U(−0.5, 0.5), saturation by a factor of U(0, 2), contrast by a
+    /// factor of U(0.5, 1.5). Alpha is unchanged, and gray images have no saturation.
     pub color: bool,
-    /// The longest way down, up, right or left, as a share of the side, in [0, 1]; zeros enter. 0 is off.
+    /// Translation: the largest shift up, down, left or right as a fraction of the side, in [0, 1],
+    /// with zero padding. 0 turns it off.
     pub translation: f64,
-    /// The side of the rectangle of zeros as a share of the image's, in [0, 1]. 0 is off.
+    /// Cutout: the side of the rectangle of zeros as a fraction of the image's side, in [0, 1]. 0
+    /// turns it off.
     pub cutout: f64,
-    /// Left to right, for every second image (not in the paper).
+    /// Horizontal flip with probability ½ (not in the paper).
     pub flip: bool,
 }
 
 impl AugmentPolicy {
-    /// Colour, translation by up to an eighth and cutout of half the side.
+    /// DiffAugment's full policy: color, translation by up to an eighth and cutout of half the
+    /// side.
     pub const ALL: Self = Self { color: true, translation: 0.125, cutout: 0.5, flip: false };
 
-    /// Whether images stay as they are.
+    /// Returns whether the policy leaves images unchanged.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The choices for one image of height and width `size`. Of what is off nothing is drawn.
+    /// Draws the parameters for one image of height and width `size`. Changes that are off consume
+    /// no random values.
     fn draw(&self, rng: &mut Philox, size: [usize; 2]) -> AugmentParams {
         let mut choice = AugmentParams::default();
         let mut uniform = |low, high| rng.uniform([], low, high).item();
@@ -47,7 +53,8 @@ impl AugmentPolicy {
         if self.cutout > 0.0 {
             choice.cutout = size.map(|side| {
                 let cut = pixels(side, self.cutout);
-                // As in the authors' code: every pixel may be the middle, and of an even length the place behind the last one too.
+                // As in the authors' code: the center may be any pixel and, for an even length,
+                // also the index one past the last.
                 let middle = rng.below(side as u32 + 1 - cut % 2) as i32;
                 [middle - (cut / 2) as i32, cut as i32]
             });
@@ -57,25 +64,26 @@ impl AugmentPolicy {
     }
 }
 
-/// What happens to one image.
+/// The augmentation parameters of one image.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct AugmentParams {
-    /// What is added to every colour.
+    /// The value added to every color channel.
     pub brightness: f32,
-    /// What the distance of a pixel's colours from their mean is multiplied by.
+    /// The factor on each channel's distance from the mean of its pixel.
     pub saturation: f32,
-    /// What the distance of all colours from the image's mean is multiplied by.
+    /// The factor on each value's distance from the mean of the image.
     pub contrast: f32,
-    /// Pixels down and right.
+    /// Translation in pixels, down and right.
     pub shift: [i32; 2],
-    /// Where the rectangle of zeros begins and how long it is, down and across; what lies outside the image is cut off.
+    /// Start and length of the rectangle of zeros, each down and across; the part outside the image
+    /// is cut off.
     pub cutout: [[i32; 2]; 2],
-    /// Whether left and right are exchanged, before the shift.
+    /// Whether the image is flipped horizontally, before the shift.
     pub flip: bool,
 }
 
 impl Default for AugmentParams {
-    /// Nothing.
+    /// The parameters that leave the image unchanged.
     fn default() -> Self {
         Self {
             brightness: 0.0,
@@ -88,18 +96,19 @@ impl Default for AugmentParams {
     }
 }
 
-/// What happens to the images of one batch: constants on the device where the images are.
+/// The augmentation of one batch of images, as constants on the images' device.
 pub struct Augmentation {
     shape: [usize; 4],
     colour: Option<ColorJitter>,
-    /// `[N, 3]`: see [`Tensor::shift2d`].
+    /// Flips and shifts, `[N, 3]`: see [`Tensor::shift2d`].
     moves: Option<Tensor>,
-    /// `[N, H, W, 1]`: 0 in the rectangle, else 1.
+    /// The cutout mask, `[N, H, W, 1]`: 0 in the rectangle, 1 elsewhere.
     keep: Option<Tensor>,
 }
 
-/// Brightness b, then saturation s, then contrast c come to s·c·x + c·(1 − s)·(mean of the pixel) + (1 − c)·(mean of the image) + b; without
-/// saturation the second term is none and s is 1. Each is `[N, 1, 1, 1]`.
+/// Color jitter as one affine map. Brightness b, then saturation s, then contrast c give s·c·x +
+/// c·(1 − s)·(mean of the pixel) + (1 − c)·(mean of the image) + b; without saturation the second
+/// term is absent and s is 1. Each coefficient is `[N, 1, 1, 1]`.
 struct ColorJitter {
     own: Tensor,
     pixel: Option<Tensor>,
@@ -108,8 +117,8 @@ struct ColorJitter {
 }
 
 impl Augmentation {
-    /// Draws the changes of `n` images of `[height, width, channels]`. On a GPU the best place for it is before a step's first kernel: it
-    /// uploads a few numbers.
+    /// Draws the augmentation of `n` images of `[height, width, channels]`. On a GPU, call this
+    /// before a step's first kernel, because it uploads a few values.
     pub fn draw(
         policy: &AugmentPolicy,
         rng: &mut Philox,
@@ -122,7 +131,8 @@ impl Augmentation {
         Self::new(&choices, size, device)
     }
 
-    /// These changes of images of `[height, width, channels]`, one choice for each.
+    /// Builds the augmentation of images of `[height, width, channels]` from one set of parameters
+    /// per image.
     pub fn new(choices: &[AugmentParams], size: [usize; 3], device: &Device) -> Self {
         let [h, w, channels] = size;
         let n = choices.len();
@@ -154,7 +164,7 @@ impl Augmentation {
             upload(rows.collect(), &[n, 3])
         });
         let keep = choices.iter().any(|c| c.cutout != plain.cutout).then(|| {
-            // 1 in the rectangle's span of one axis.
+            // 1 inside the rectangle's extent along one axis.
             let span = |axis: usize, side: usize| -> Vec<f32> {
                 let inside = move |c: &AugmentParams, at: usize| {
                     (0..c.cutout[axis][1]).contains(&(at as i32 - c.cutout[axis][0]))
@@ -172,10 +182,10 @@ impl Augmentation {
         Self { shape: [n, h, w, channels], colour, moves, keep }
     }
 
-    /// The images `[N, H, W, C]` changed; gradients flow through.
+    /// Applies the augmentation to images `[N, H, W, C]`; gradients flow through.
     ///
     /// # Panics
-    /// When they have not the number and size that this was drawn for.
+    /// Panics if the batch or image size differs from the one this was drawn for.
     #[track_caller]
     pub fn apply(&self, images: &Tensor) -> Tensor {
         assert_eq!(images.shape()[..], self.shape, "Augmentation::apply: drawn for other images");
@@ -232,7 +242,8 @@ mod tests {
                 && near(range(&|c| c.saturation), [0.0, 2.0])
         );
         assert!(near(range(&|c| c.contrast), [0.5, 1.5]));
-        // 9/8 and 16/8 to whole pixels; a half of 9 is 5 pixels around each of 9, a half of 16 is 8 around each of 17.
+        // 9/8 and 16/8 round to whole pixels; half of 9 is 5 pixels around each of 9 centers, half
+        // of 16 is 8 pixels around each of 17.
         assert_eq!(
             [range(&|c| c.shift[0] as f32), range(&|c| c.shift[1] as f32)],
             [[-1.0, 1.0], [-2.0, 2.0]]

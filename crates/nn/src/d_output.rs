@@ -21,7 +21,7 @@ pub struct DiscriminatorOutput {
     pub logits: Tensor,
     /// Class logits `[N, K]` of an auxiliary (ACGAN) or semi-supervised classifier.
     pub classes: Option<Tensor>,
-    /// Outputs of the layers that were asked for, such as those of feature matching.
+    /// Outputs of the requested layers, such as those for feature matching.
     pub features: Vec<Tensor>,
 }
 

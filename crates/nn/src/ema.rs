@@ -1,4 +1,4 @@
-//! An exponential moving average of a network.
+//! Exponential moving average (EMA) of a network's weights.
 
 use crate::error::NnError;
 use crate::layers::TensorRole;
@@ -8,8 +8,9 @@ use crate::state::{StateDict, StateTensor, TensorSpec, read_state};
 use std::sync::atomic::Ordering;
 use tensor::{EmaUpdate, HostTensor, Tensor};
 
-/// average ← decay · average + (1 − decay) · network, for every parameter and running statistic; counters, the vectors of
-/// spectral norm and reference batches are copied. The average of a generator draws steadier pictures than the generator itself.
+/// The EMA of a network: average ← decay · average + (1 − decay) · network, for every parameter and
+/// running statistic. Counters, the vectors of spectral normalization and reference batches are
+/// copied. The EMA of a generator gives more consistent images than the generator itself.
 pub struct Ema {
     decay: f32,
     values: Vec<(String, EmaValue)>,
@@ -22,8 +23,8 @@ enum EmaValue {
 }
 
 impl Ema {
-    /// An average that starts at the present values of `net`. `decay` is in [0, 1): the nearer to 1, the longer the memory, of
-    /// about 1 / (1 − decay) updates.
+    /// Creates an EMA that starts at the current values of `net`. `decay` is in [0, 1); the average
+    /// spans about 1 / (1 − decay) updates.
     pub fn new(net: &Network, decay: f32) -> Self {
         let values = net
             .named_tensors()
@@ -40,20 +41,22 @@ impl Ema {
         Self { decay, values }
     }
 
-    /// Moves the average towards the present values of `net`.
+    /// Updates the EMA with the current values of `net`.
     ///
     /// # Panics
-    /// When `net` has not the tensors that this average was made for.
+    /// Panics if `net` does not have the tensors that this average was created for.
     #[track_caller]
     pub fn update(&mut self, net: &Network) {
         self.blend(net, self.decay);
     }
 
-    /// [`update`](Self::update) after the `step`-th training step, counted from 1: until about 10 / (1 − decay) steps the memory is shorter, (1 + step) / (10 + step),
-    /// so that the first weights, which are noise, do not stay in the average (as in TensorFlow's `ExponentialMovingAverage`).
+    /// Updates the EMA after the `step`-th training step, counted from 1, with a warm-up of the
+    /// decay. Until about 10 / (1 − decay) steps the decay is smaller, (1 + step) / (10 + step), so
+    /// that the random initial weights do not stay in the average (as in TensorFlow's
+    /// `ExponentialMovingAverage`).
     ///
     /// # Panics
-    /// As [`update`](Self::update).
+    /// Panics under the same conditions as [`update`](Self::update).
     #[track_caller]
     pub fn update_at(&mut self, net: &Network, step: u64) {
         self.blend(net, self.decay.min(((1 + step) as f64 / (10 + step) as f64) as f32));
@@ -82,10 +85,11 @@ impl Ema {
         tensor::lerp(&mut averages);
     }
 
-    /// Exchanges the average and the values of `net`: once to sample from the average, once more to go on training.
+    /// Swaps the EMA with the values of `net`: call it once to sample from the average and once
+    /// more to resume training.
     ///
     /// # Panics
-    /// As [`update`](Self::update).
+    /// Panics under the same conditions as [`update`](Self::update).
     #[track_caller]
     pub fn swap(&mut self, net: &Network) {
         self.with(net, |own, place| match (own, place) {
@@ -114,7 +118,8 @@ impl Ema {
         }
     }
 
-    /// The average, in the form of [`Network::state_dict`], so that any network of the same recipe can load it.
+    /// Returns the EMA in the format of [`Network::state_dict`], which any network of the same
+    /// recipe can load.
     pub fn state_dict(&self) -> StateDict {
         self.values
             .iter()
@@ -130,10 +135,11 @@ impl Ema {
             .collect()
     }
 
-    /// Takes over an average from a state dict.
+    /// Loads an EMA from a state dict.
     ///
     /// # Errors
-    /// As [`Network::load_state_dict`]; nothing is changed then.
+    /// Returns an error under the same conditions as [`Network::load_state_dict`]; nothing is
+    /// changed then.
     pub fn load_state_dict(&mut self, state: &StateDict) -> Result<(), NnError> {
         let expected: Vec<(String, TensorSpec)> = self
             .values

@@ -1,6 +1,6 @@
-//! What can go wrong outside a programmer's hands.
+//! The error type: failures caused by files, recipes or other input, not by programming errors.
 
-/// An error of this crate: one line that names the thing, the value and the way out.
+/// An error of this crate, as one line that names the item, its value and the remedy.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NnError {
     /// A state dict lacks a tensor.
@@ -20,7 +20,7 @@ pub enum NnError {
         name: String,
         /// The shape it has.
         shape: Vec<usize>,
-        /// `, which has "x"` where a name is near, else empty.
+        /// `, which has "x"` if a name is similar, else empty.
         hint: String,
     },
     /// A tensor has another shape than the network's.
@@ -35,7 +35,7 @@ pub enum NnError {
         /// The shape found.
         found: Vec<usize>,
     },
-    /// A tensor holds the wrong kind of number, or not as many as its shape says.
+    /// A tensor has the wrong element type, or its element count does not match its shape.
     #[error("tensor \"{name}\" {problem}; the file is damaged or not a state dict")]
     BadTensor {
         /// The tensor's name.
@@ -46,9 +46,9 @@ pub enum NnError {
     /// No preset has this name.
     #[error("unknown recipe \"{name}\"{hint} (there are {known})")]
     UnknownRecipe {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// `, did you mean "x"?` where a name is near, else empty.
+        /// `, did you mean "x"?` if a name is similar, else empty.
         hint: String,
         /// All names.
         known: String,
@@ -61,12 +61,12 @@ pub enum NnError {
         /// The parser's message.
         message: String,
     },
-    /// A recipe has a key that means nothing.
+    /// A recipe has an unknown key.
     #[error("unknown key \"{key}\" in the recipe{hint}")]
     UnknownKey {
         /// Section and key.
         key: String,
-        /// `, did you mean "x"?` where a key is near, else the keys there are.
+        /// `, did you mean "x"?` if a key is similar, else the list of known keys.
         hint: String,
     },
     /// A recipe lacks a key.
@@ -84,28 +84,29 @@ pub enum NnError {
         key: String,
         /// The value.
         value: String,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and which values are valid.
         problem: String,
     },
-    /// No network can be made for this image size.
+    /// No network can be built for this image size.
     #[error(
         "image size {}x{} cannot be made: each side must be a seed of 4 to 15 pixels, doubled at least once; nearest sizes that can: {}",
         size[0], size[1], nearest.iter().map(|[h, w]| format!("{h}x{w}")).collect::<Vec<_>>().join(", ")
     )]
     ImageSize {
-        /// Height and width asked for.
+        /// The requested height and width.
         size: [usize; 2],
-        /// The nearest valid sizes: below, if there is one, and above.
+        /// The nearest valid sizes: the one below, if there is one, and the one above.
         nearest: Vec<[usize; 2]>,
     },
 }
 
-/// `, did you mean "x"?` for the name nearest to `name`, or nothing where none is near.
+/// `, did you mean "x"?` for the name most similar to `name`, or an empty string if none is
+/// similar.
 pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, known).map_or_else(String::new, |n| format!(", did you mean \"{n}\"?"))
 }
 
-/// The name most like `name`, if any is like it at all.
+/// Returns the name most similar to `name`, if any is similar enough.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     known

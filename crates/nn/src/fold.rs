@@ -1,4 +1,5 @@
-//! Batch norm with known statistics, folded into the weights before it: what a generator that only draws needs no pass for.
+//! Batch norm folding for inference: known statistics are folded into the preceding weights, so
+//! that sampling needs no separate batch norm pass.
 
 use crate::layers::{BatchNorm, Layer, VirtualBatchNorm};
 use crate::mode::{ForwardCtx, Mode};
@@ -7,13 +8,15 @@ use crate::param::SharedTensor;
 use tensor::Activation;
 
 impl Network {
-    /// The network that does under [`Mode::SAMPLE`](crate::Mode::SAMPLE) what this one does with the values it has now, to
-    /// rounding: each batch norm that follows a linear layer or a convolution becomes that layer's bias and a factor of its
-    /// weights, reparametrised weights become plain ones, and virtual batch norm remembers the statistics of the reference. It is
-    /// for drawing alone: it has fewer tensors than its recipe says, and nothing of it is shared with this network.
+    /// Returns the network with batch norm folded into the weights, for sampling only. It computes
+    /// what this network computes under [`Mode::SAMPLE`](crate::Mode::SAMPLE) with its current
+    /// values, up to rounding: each batch norm that follows a linear layer or a convolution becomes
+    /// that layer's bias and a factor of its weights, reparametrized weights become plain weights,
+    /// and virtual batch norm stores the statistics of the reference batch. The result has fewer
+    /// tensors than its recipe specifies and shares nothing with this network.
     ///
     /// # Panics
-    /// When virtual batch norm has no reference.
+    /// Panics if virtual batch norm has no reference batch.
     #[track_caller]
     pub fn folded(&self) -> Self {
         let mut layers: Vec<(String, Layer)> = Vec::new();

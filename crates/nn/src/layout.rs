@@ -1,22 +1,22 @@
-//! How a tensor lies here and in a PyTorch state dict.
+//! Conversion of tensor layouts between this crate (channels last) and PyTorch state dicts.
 
 use tensor::{Device, HostTensor, Tensor};
 
-/// The permutation between a tensor here (channels last) and there (channels first).
+/// The permutation between this crate's layout (channels last) and PyTorch's (channels first).
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// The shape here.
+    /// The shape in this crate.
     inner: Vec<usize>,
-    /// The shape here with an image's units taken apart into height, width and channels.
+    /// The shape in this crate, with an image's units split into height, width and channels.
     axes: Vec<usize>,
-    /// Which of `axes` each axis there is.
+    /// For each PyTorch axis, its index in `axes`.
     order: Vec<usize>,
-    /// The shape there.
+    /// The shape in PyTorch.
     outer: Vec<usize>,
 }
 
 impl Layout {
-    /// The same on both sides.
+    /// The identity: the same layout on both sides.
     pub(crate) fn plain(shape: &[usize]) -> Self {
         Self {
             inner: shape.into(),
@@ -26,8 +26,9 @@ impl Layout {
         }
     }
 
-    /// `[kh, kw, a, b]` here, `[b, a, kh, kw]` there: OIHW of a convolution and IOHW of a transposed one alike, since the
-    /// weight of the latter is that of the convolution which maps its result back.
+    /// A convolution kernel: `[kh, kw, a, b]` here, `[b, a, kh, kw]` in PyTorch. This holds for
+    /// OIHW of a convolution and IOHW of a transposed one alike, because the weight of the latter
+    /// is that of the convolution which maps its output back.
     pub(crate) fn kernel([kh, kw, a, b]: [usize; 4]) -> Self {
         Self {
             inner: vec![kh, kw, a, b],
@@ -37,7 +38,7 @@ impl Layout {
         }
     }
 
-    /// `[in, out]` here, `[out, in]` there.
+    /// A matrix: `[in, out]` here, `[out, in]` in PyTorch.
     pub(crate) fn matrix(inputs: usize, outputs: usize) -> Self {
         Self {
             inner: vec![inputs, outputs],
@@ -47,7 +48,7 @@ impl Layout {
         }
     }
 
-    /// A matrix whose inputs are the flattened `[H, W, C]` here and `[C, H, W]` there.
+    /// A matrix whose inputs are the flattened `[H, W, C]` here and `[C, H, W]` in PyTorch.
     pub(crate) fn matrix_from_image([h, w, c]: [usize; 3], outputs: usize) -> Self {
         Self {
             inner: vec![h * w * c, outputs],
@@ -57,7 +58,7 @@ impl Layout {
         }
     }
 
-    /// A matrix whose outputs are the flattened `[H, W, C]` here and `[C, H, W]` there.
+    /// A matrix whose outputs are the flattened `[H, W, C]` here and `[C, H, W]` in PyTorch.
     pub(crate) fn matrix_to_image(inputs: usize, [h, w, c]: [usize; 3]) -> Self {
         Self {
             inner: vec![inputs, h * w * c],
@@ -67,7 +68,7 @@ impl Layout {
         }
     }
 
-    /// A vector over the units of the flattened `[H, W, C]` here and `[C, H, W]` there.
+    /// A vector over the units of the flattened `[H, W, C]` here and `[C, H, W]` in PyTorch.
     pub(crate) fn units([h, w, c]: [usize; 3]) -> Self {
         Self {
             inner: vec![h * w * c],
@@ -77,7 +78,7 @@ impl Layout {
         }
     }
 
-    /// Images: `[.., H, W, C]` here and `[.., C, H, W]` there, with one axis before or none.
+    /// Images: `[.., H, W, C]` here and `[.., C, H, W]` in PyTorch, with at most one leading axis.
     pub(crate) fn image(shape: &[usize]) -> Self {
         let first = shape.len() - 3;
         let order: Vec<usize> = (0..first).chain([first + 2, first, first + 1]).collect();
@@ -85,13 +86,13 @@ impl Layout {
         Self { inner: shape.into(), axes: shape.into(), order, outer }
     }
 
-    /// The same, but of another shape there.
+    /// The same permutation with another shape in PyTorch.
     pub(crate) fn with_outer_shape(self, outer: &[usize]) -> Self {
         debug_assert_eq!(outer.iter().product::<usize>(), self.outer.iter().product::<usize>());
         Self { outer: outer.into(), ..self }
     }
 
-    /// The shape here.
+    /// The shape in this crate.
     pub(crate) fn inner(&self) -> &[usize] {
         &self.inner
     }
@@ -101,17 +102,17 @@ impl Layout {
         &self.outer
     }
 
-    /// The numbers in the order of a state dict.
+    /// Returns the elements in the order of a state dict.
     pub(crate) fn export(&self, value: &Tensor) -> Vec<f32> {
         value.to_device(&Device::Cpu).reshape(&self.axes[..]).permute(&self.order).to_vec()
     }
 
-    /// The entry of a state dict for `value`.
+    /// Returns the state dict entry for `value`.
     pub(crate) fn to_host(&self, value: &Tensor) -> HostTensor {
         HostTensor::f32(&self.outer[..], self.export(value))
     }
 
-    /// The tensor of a state dict's numbers, of which there must be as many as the shape has.
+    /// Returns the tensor of a state dict's elements, whose count must match the shape.
     pub(crate) fn import(&self, data: &[f32]) -> Tensor {
         let permuted: Vec<usize> = self.order.iter().map(|&a| self.axes[a]).collect();
         let mut inverse = vec![0; self.order.len()];
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn units_of_an_image_go_channel_first() {
         let layout = Layout::units([1, 2, 3]);
-        // Here (w, c): 00 01 02 10 11 12; there (c, w).
+        // (w, c) here: 00 01 02 10 11 12; (c, w) in PyTorch.
         assert_eq!(
             layout.export(&Tensor::from_slice(&counting(6), [6])),
             [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]

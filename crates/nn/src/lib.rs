@@ -1,8 +1,10 @@
-//! Layers, losses, optimisers, and the generators and discriminators that a [`Recipe`] describes.
+//! GAN building blocks: layers, losses, optimizers, and the generators and discriminators that a
+//! [`Recipe`] describes.
 //!
-//! A [`Network`] is a list of named layers; [`Recipe::build`] makes a pair of them, [`Recipe::plan`] tells beforehand what they
-//! will be. Inside, images are `[N, H, W, C]`; a [state dict](Network::state_dict) has PyTorch's names and layouts, so that it can be
-//! exchanged with the well-known PyTorch DCGAN example. This crate knows nothing of files.
+//! A [`Network`] is a list of named layers. [`Recipe::build`] creates a generator and a
+//! discriminator, and [`Recipe::plan`] reports their structure beforehand. Internally, images are
+//! `[N, H, W, C]`; a [state dict](Network::state_dict) has PyTorch's names and layouts, so that it
+//! can be exchanged with the well-known PyTorch DCGAN example. This crate does no file I/O.
 
 #![forbid(unsafe_code)]
 

@@ -11,24 +11,25 @@ use tensor::autograd::TensorId;
 use tensor::rng::Philox;
 use tensor::{Activation, Device, HostTensor, Tensor, concat};
 
-/// Layers applied one after another, with names like PyTorch's (`main.0`, `main.1`, …).
+/// A sequential network: layers applied one after another, with PyTorch-style names (`main.0`,
+/// `main.1`, …).
 pub struct Network {
     layers: Vec<(String, Layer)>,
     reference: Option<VirtualBatchNormBatch>,
 }
 
-/// The batch that virtual batch norm refers to, and its condition.
+/// The reference batch of virtual batch norm, and its condition.
 pub(crate) struct VirtualBatchNormBatch {
     pub x: SharedTensor,
     pub condition: Option<SharedTensor>,
 }
 
 impl Network {
-    /// The network of these layers, whose names must differ.
+    /// Creates a network from these layers, whose names must differ.
     ///
     /// # Panics
-    /// When it has a [`VirtualBatchNorm`](crate::layers::VirtualBatchNorm) beside a layer in which samples see each other: that
-    /// one would see the reference batch too.
+    /// Panics if it combines a [`VirtualBatchNorm`](crate::layers::VirtualBatchNorm) with a layer
+    /// that mixes the samples of a batch, because that layer would also mix in the reference batch.
     #[track_caller]
     pub fn new(layers: Vec<(String, Layer)>) -> Self {
         let network = Self { layers, reference: None };
@@ -43,19 +44,21 @@ impl Network {
         network
     }
 
-    /// Whether [`forward`](Self::forward) needs a [reference batch](Self::set_reference): virtual batch norm does.
+    /// Returns whether [`forward`](Self::forward) needs a [reference batch](Self::set_reference),
+    /// as virtual batch norm does.
     pub fn needs_reference(&self) -> bool {
         self.layers.iter().any(|(_, layer)| {
             layer.downcast_ref::<VirtualBatchNorm>().is_some_and(VirtualBatchNorm::needs_reference)
         })
     }
 
-    /// Gives the network the batch that virtual batch norm refers to: inputs `[n, …]`, and their condition `[n, K]` where the
-    /// network has one. It becomes part of the state dict as `reference` and `reference_condition`, so it must be there, in its
-    /// shape, before a state dict is loaded.
+    /// Sets the reference batch of virtual batch norm: inputs `[n, …]`, and their condition `[n,
+    /// K]` if the network is conditional. It becomes part of the state dict as `reference` and
+    /// `reference_condition`, so it must be set, with its shape, before a state dict is loaded.
     ///
     /// # Panics
-    /// When the network has no use for it, or there is no row, or not as many in the condition.
+    /// Panics if the network does not need it, if it has no rows, or if the condition has a
+    /// different number of rows.
     #[track_caller]
     pub fn set_reference(&mut self, x: Tensor, condition: Option<Tensor>) {
         assert!(self.needs_reference(), "set_reference: the network has no virtual batch norm");
@@ -75,7 +78,8 @@ impl Network {
         self.reference.as_ref()
     }
 
-    /// `f` of the input and the pass with the reference in front, where the network needs one.
+    /// Calls `f` with the input and the pass, with the reference batch prepended if the network
+    /// needs one.
     #[track_caller]
     fn with_reference<R>(
         &self,
@@ -111,20 +115,22 @@ impl Network {
         &self.layers
     }
 
-    /// The network applied to `x`. An activation is fused with a batch norm or a bias before it.
+    /// Applies the network to `x`. An activation is fused with the batch norm or bias before it.
     ///
     /// # Panics
-    /// When `x` has not the shape of the first layer's input.
+    /// Panics if `x` does not have the input shape of the first layer.
     #[track_caller]
     pub fn forward<'a>(&self, x: &Tensor, pass: impl Into<ForwardCtx<'a>>) -> Tensor {
         self.features(x, pass, &[]).0
     }
 
-    /// [`forward`](Self::forward), and what the layers of these names put out on the way, in the order of the names. Of an
-    /// activation that is the activated tensor, of the layer before it the tensor before the activation.
+    /// Applies the network as [`forward`](Self::forward) does and also returns the outputs of the
+    /// named layers, in the order of the names. The output of an activation layer is the activated
+    /// tensor, that of the layer before it the tensor before the activation.
     ///
     /// # Panics
-    /// As [`forward`](Self::forward), and when no layer has one of the names.
+    /// Panics under the same conditions as [`forward`](Self::forward), and if no layer has one of
+    /// the names.
     #[track_caller]
     pub fn features<'a>(
         &self,
@@ -135,10 +141,11 @@ impl Network {
         self.run_layers(x, pass.into(), names, self.layers.len())
     }
 
-    /// What [`features`](Self::features) finds on the way, without the layers behind the last of them.
+    /// Returns the outputs of the named layers as [`features`](Self::features) does, without
+    /// running the layers after the last of them.
     ///
     /// # Panics
-    /// As [`features`](Self::features).
+    /// Panics under the same conditions as [`features`](Self::features).
     #[track_caller]
     pub fn forward_features<'a>(
         &self,
@@ -150,7 +157,7 @@ impl Network {
         self.run_layers(x, pass.into(), names, last.map_or(0, |last| last + 1)).1
     }
 
-    /// The first `count` layers applied to `x`, and what those of these names put out.
+    /// Applies the first `count` layers to `x` and also returns the outputs of the named ones.
     #[track_caller]
     fn run_layers(
         &self,
@@ -183,11 +190,12 @@ impl Network {
         })
     }
 
-    /// [`forward`](Self::forward), in which `edit` is given what the layer of this name puts out, as [`features`](Self::features) tells
-    /// it, and says what the network goes on with: a tensor of the same shape.
+    /// Applies the network as [`forward`](Self::forward) does, but replaces the named layer's
+    /// output, as defined by [`features`](Self::features), with the result of `edit`: a tensor of
+    /// the same shape.
     ///
     /// # Panics
-    /// As [`features`](Self::features).
+    /// Panics under the same conditions as [`features`](Self::features).
     #[track_caller]
     pub fn forward_with_hook<'a>(
         &self,
@@ -220,8 +228,8 @@ impl Network {
         })
     }
 
-    /// The layers with the activation that each is fused with, under the name of the last of the two. What the layers called
-    /// `apart` put out is not activated.
+    /// The layers, each with the activation it is fused with, under the name of the last of the
+    /// two. The outputs of the layers named in `apart` are not activated.
     fn fused_steps<'l>(
         layers: &'l [(String, Layer)],
         apart: &[&str],
@@ -240,20 +248,23 @@ impl Network {
         steps
     }
 
-    /// Replaces the running statistics by the plain average over these input batches (PyTorch's `momentum=None`): for weights
-    /// that came without them, or whose own lag behind. Without batches nothing changes.
+    /// Recalibrates batch norm: replaces the running statistics with the plain average over these
+    /// input batches (PyTorch's `momentum=None`). This is for weights that came without running
+    /// statistics, or whose running statistics lag behind. Without batches nothing changes.
     ///
     /// # Panics
-    /// As [`forward`](Self::forward), and when a batch leaves batch norm a single value per channel.
+    /// Panics under the same conditions as [`forward`](Self::forward), and if a batch has only a
+    /// single value per channel for batch norm.
     #[track_caller]
     pub fn recalibrate(&self, batches: impl IntoIterator<Item = Tensor>) {
         self.recalibrate_bn_with_condition(batches.into_iter().map(|batch| (batch, None)));
     }
 
-    /// [`recalibrate`](Self::recalibrate) with a condition beside each batch.
+    /// Recalibrates batch norm as [`recalibrate`](Self::recalibrate) does, with a condition for
+    /// each batch.
     ///
     /// # Panics
-    /// As [`recalibrate`](Self::recalibrate).
+    /// Panics under the same conditions as [`recalibrate`](Self::recalibrate).
     #[track_caller]
     pub fn recalibrate_bn_with_condition(
         &self,
@@ -273,15 +284,18 @@ impl Network {
         }
     }
 
-    /// Draws all weights from N(0, std²) and γ of normalisations from N(1, gamma_std²), in the order of the layers. Under weight
-    /// norm the drawn weight is the one in effect; under spectral norm it is divided by its largest singular value. Biases, β,
-    /// the γ of attention and the scales of minibatch discrimination stay as they are.
+    /// Normal (DCGAN) initialization: draws all weights from N(0, std²) and γ of normalizations
+    /// from N(1, gamma_std²), in the order of the layers. Under weight normalization the drawn
+    /// weight is the effective one; under spectral normalization it is divided by its largest
+    /// singular value. Biases, β, the γ of attention and the scales of minibatch discrimination are
+    /// unchanged.
     pub fn init_normal(&self, std: f32, gamma_std: f32, rng: &mut Philox) {
         self.init_normal_weights(std, gamma_std, |_| false, rng);
     }
 
-    /// [`init_normal`](Self::init_normal), but the weights of convolutions, transposed ones not, are drawn anew while they lie beyond 2 · std:
-    /// TensorFlow's truncated normal distribution, whose standard deviation is 0.88 · std.
+    /// Truncated normal initialization: as [`init_normal`](Self::init_normal), but the weights of
+    /// convolutions, not of transposed ones, are redrawn while their magnitude exceeds 2 · std.
+    /// This is TensorFlow's truncated normal distribution, whose standard deviation is 0.88 · std.
     pub fn init_truncated_normal(&self, std: f32, gamma_std: f32, rng: &mut Philox) {
         self.init_normal_weights(std, gamma_std, Layer::is::<Conv2d>, rng);
     }
@@ -307,14 +321,16 @@ impl Network {
         }
     }
 
-    /// Draws all weights as orthogonal matrices times `gain` (Saxe et al. 2014): each, seen as `[out, everything that one output
-    /// sums over]`, has orthogonal rows, or columns where they are fewer. All else stays as it is.
+    /// Orthogonal initialization (Saxe et al. 2014): draws all weights as orthogonal matrices times
+    /// `gain`. Each weight, viewed as `[out, everything that one output sums over]`, has orthogonal
+    /// rows, or orthogonal columns if they are fewer. All other tensors are unchanged.
     pub fn init_orthogonal(&self, gain: f32, rng: &mut Philox) {
         let weights = self.layers.iter().flat_map(|(_, layer)| layer.module().weights());
         weights.for_each(|weight| weight.init_orthogonal(gain, rng));
     }
 
-    /// Draws all weights uniformly so that signals keep their size (Glorot & Bengio 2010), as Keras does. All else stays as it is.
+    /// Glorot (Xavier) uniform initialization (Glorot & Bengio 2010), as in Keras: draws all
+    /// weights such that signals keep their scale. All other tensors are unchanged.
     pub fn init_glorot(&self, rng: &mut Philox) {
         self.layers
             .iter()
@@ -322,12 +338,14 @@ impl Network {
             .for_each(|weight| weight.init_glorot(rng));
     }
 
-    /// The data-dependent start, in one pass over a batch: under weight norm each output of a linear layer or a convolution is
-    /// brought to mean 0 (by its bias, if it has one) and variance 1 (Salimans & Kingma 2016, section 3), and minibatch
-    /// discrimination in the form of the code finds its scales. Networks without such layers stay as they are.
+    /// Data-dependent initialization, in one pass over a batch. Under weight normalization each
+    /// output of a linear layer or a convolution gets mean 0 (through its bias, if it has one) and
+    /// variance 1 (Salimans & Kingma 2016, section 3), and minibatch discrimination in the form of
+    /// the authors' code sets its scales. Networks without such layers are unchanged.
     ///
     /// # Panics
-    /// As [`forward`](Self::forward), and with a single sample for minibatch discrimination.
+    /// Panics under the same conditions as [`forward`](Self::forward), and with a single sample for
+    /// minibatch discrimination.
     #[track_caller]
     pub fn data_dependent_init<'a>(&self, batch: &Tensor, pass: impl Into<ForwardCtx<'a>>) {
         let pass = pass.into();
@@ -341,7 +359,7 @@ impl Network {
         });
     }
 
-    /// Brings all numbers to `device`, where the network computes from then on.
+    /// Moves all tensors to `device`, where the network computes from then on.
     pub fn to_device(&self, device: &Device) {
         self.layers
             .iter()
@@ -356,7 +374,7 @@ impl Network {
         }
     }
 
-    /// Everything the layers own, under full names.
+    /// All tensors of the layers, under full names.
     pub(crate) fn named_tensors(&self) -> impl Iterator<Item = (String, NamedTensor<'_>)> {
         let own = self.layers.iter();
         let own = own.flat_map(|(layer, l)| {
@@ -383,12 +401,12 @@ impl Network {
         self.params().iter().map(|(_, param)| param.key()).collect()
     }
 
-    /// The number of trainable numbers.
+    /// The number of trainable parameters, counted in elements.
     pub fn num_parameters(&self) -> usize {
         self.params().iter().map(|(_, param)| param.shared().read().len()).sum()
     }
 
-    /// Parameters and buffers under PyTorch's names, in PyTorch's layouts.
+    /// Returns the state dict: parameters and buffers under PyTorch's names, in PyTorch's layouts.
     pub fn state_dict(&self) -> StateDict {
         self.named_tensors()
             .map(|(name, entry)| {
@@ -406,10 +424,11 @@ impl Network {
             .collect()
     }
 
-    /// Takes over parameters and buffers from a state dict with exactly this network's names and shapes.
+    /// Loads parameters and buffers from a state dict with exactly this network's names and shapes.
     ///
     /// # Errors
-    /// When a tensor is missing, does not belong here, or has another shape or kind of number; the network is then unchanged.
+    /// Returns an error if a tensor is missing, unknown, or has another shape or element type; the
+    /// network is then unchanged.
     pub fn load_state_dict(&self, state: &StateDict) -> Result<(), NnError> {
         let loaded = read_state(&self.tensor_specs(), state)?;
         for ((_, entry), value) in self.named_tensors().zip(loaded) {
@@ -427,7 +446,7 @@ impl Network {
         Ok(())
     }
 
-    /// What a state dict of this network holds.
+    /// The tensors that a state dict of this network holds.
     pub(crate) fn tensor_specs(&self) -> Vec<(String, TensorSpec)> {
         self.named_tensors()
             .map(|(name, entry)| {

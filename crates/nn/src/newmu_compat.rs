@@ -1,4 +1,5 @@
-//! The networks that the authors of the paper released, as state dicts of recipe `newmu-svhn`.
+//! Import of the DCGAN authors' released networks (Newmu/dcgan_code) as state dicts of recipe
+//! `newmu-svhn`.
 
 use crate::error::NnError;
 use crate::state::StateDict;
@@ -7,11 +8,11 @@ use tensor::HostTensor;
 /// How an array of the release differs from the tensor of a state dict.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Not at all: γ or β.
+    /// No difference: γ or β.
     Vector,
-    /// A matrix `[in, out]` for `[out, in]`.
+    /// A matrix `[in, out]` instead of `[out, in]`.
     Matrix,
-    /// A kernel of true convolution, `[.., .., kh, kw]`: both spatial axes run backwards.
+    /// A kernel of true convolution, `[.., .., kh, kw]`: both spatial axes are reversed.
     Kernel,
 }
 
@@ -41,13 +42,14 @@ const DISCRIMINATOR: [(&str, Kind, &[usize]); 8] = [
     ("main.9.weight", Matrix, &[4096, 1]),
 ];
 
-/// State dicts of generator and discriminator for recipe `newmu-svhn`, from the arrays of
-/// `svhn_unsup_all_conv_dcgan_100z_gaussian_lr_0.0005_64mb` in Newmu/dcgan_code: the ten arrays `…_gen_params.jl_01` to `_10` and the eight
-/// `…_discrim_params.jl_01` to `_08`, in that order. Those networks normalise by the batch alone: running statistics are left at 0 and 1
-/// with `num_batches_tracked` 0, to be filled by [`Network::recalibrate`](crate::Network::recalibrate).
+/// Returns the state dicts of generator and discriminator for recipe `newmu-svhn`, from the arrays
+/// of `svhn_unsup_all_conv_dcgan_100z_gaussian_lr_0.0005_64mb` in Newmu/dcgan_code: the ten arrays
+/// `…_gen_params.jl_01` to `_10` and the eight `…_discrim_params.jl_01` to `_08`, in that order.
+/// Those networks normalize only with batch statistics: running statistics are left at 0 and 1 with
+/// `num_batches_tracked` 0, to be filled by [`Network::recalibrate`](crate::Network::recalibrate).
 ///
 /// # Errors
-/// When the number of arrays, a shape, or the kind of number is not that of the release.
+/// Returns an error if the number of arrays, a shape, or an element type differs from the release.
 pub fn newmu_svhn_state(
     gen_arrays: &[HostTensor],
     discrim_arrays: &[HostTensor],

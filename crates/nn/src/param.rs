@@ -1,10 +1,11 @@
-//! Numbers that a network owns and others may read or replace between steps.
+//! Tensors that a network owns and that others can read or replace between steps.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tensor::autograd::TensorId;
 use tensor::{Device, Tensor};
 
-/// A shared, replaceable tensor outside the graph. A panic elsewhere does not make it unreadable.
+/// A shared, replaceable tensor outside the graph. It stays readable after a panic in another
+/// thread.
 pub struct SharedTensor(RwLock<Tensor>);
 
 impl SharedTensor {
@@ -24,10 +25,10 @@ impl SharedTensor {
         self.read().clone()
     }
 
-    /// Another value, brought to the device of the old one.
+    /// Replaces the value, moving the new one to the device of the old one.
     ///
     /// # Panics
-    /// When the shape changes.
+    /// Panics if the shape changes.
     #[track_caller]
     pub(crate) fn set(&self, value: Tensor) {
         let mut own = self.write();
@@ -41,24 +42,25 @@ impl SharedTensor {
     }
 }
 
-/// A trainable tensor: values outside the graph, and the key under which every forward pass enters them into it.
+/// A trainable tensor: values outside the graph, and the key under which every forward pass enters
+/// them into it.
 pub struct Param {
     key: TensorId,
     slot: SharedTensor,
 }
 
 impl Param {
-    /// A parameter with these initial values.
+    /// Creates a parameter with these initial values.
     pub fn new(value: Tensor) -> Self {
         Self { key: TensorId::fresh(), slot: SharedTensor::new(value) }
     }
 
-    /// Another parameter with the same values.
+    /// Returns another parameter with the same values.
     pub(crate) fn deep_clone(&self) -> Self {
         Self::new(self.value())
     }
 
-    /// What names its gradient in [`tensor::autograd::Gradients`].
+    /// The key of its gradient in [`tensor::autograd::Gradients`].
     pub fn key(&self) -> TensorId {
         self.key
     }
@@ -68,16 +70,17 @@ impl Param {
         self.slot.get()
     }
 
-    /// Replaces the values; they stay on the device they are on.
+    /// Replaces the values; they stay on their current device.
     ///
     /// # Panics
-    /// When the shape changes.
+    /// Panics if the shape changes.
     #[track_caller]
     pub fn set(&self, value: Tensor) {
         self.slot.set(value);
     }
 
-    /// The values for one forward pass: a leaf of the graph, or a plain constant when `track` is false.
+    /// Returns the values for one forward pass: a leaf of the graph, or a plain constant if `track`
+    /// is false.
     pub fn leaf(&self, track: bool) -> Tensor {
         let value = self.value();
         if track { value.leaf_with_id(self.key) } else { value }

@@ -1,4 +1,4 @@
-//! State dicts: named numbers in PyTorch's layouts.
+//! State dicts: named tensors in PyTorch's layouts.
 
 use crate::error::{NnError, nearest};
 use crate::layout::Layout;
@@ -8,21 +8,22 @@ use tensor::{HostTensor, Tensor, TensorData};
 /// Tensors by name.
 pub type StateDict = BTreeMap<String, HostTensor>;
 
-/// What a name must hold.
+/// The expected content of a state dict entry.
 pub(crate) enum TensorSpec {
-    /// Floating-point numbers in this layout.
+    /// Floating-point elements in this layout.
     F32(Layout),
     /// A rank-0 integer.
     Count,
 }
 
-/// What a name held.
+/// The content of a state dict entry.
 pub(crate) enum StateTensor {
     F32(Tensor),
     Count(i64),
 }
 
-/// Reads exactly the `expected` names, in their order, or changes nothing: an error means that none was used.
+/// Reads exactly the `expected` names, in their order, or changes nothing: on an error no entry is
+/// used.
 pub(crate) fn read_state(
     expected: &[(String, TensorSpec)],
     given: &StateDict,

@@ -1,7 +1,9 @@
-//! Discriminators that know classes.
+//! Losses of discriminators with class logits: semi-supervised GAN and auxiliary classifier
+//! (ACGAN).
 //!
-//! The semi-supervised one of Salimans et al. 2016, section 5, has K + 1 classes, the last of which is "generated"; its logit is fixed at 0,
-//! which loses nothing, so the network makes K logits l `[N, K]` and D(x) = Z / (Z + 1) with Z = Σ eˡ.
+//! The semi-supervised D of Salimans et al. 2016, section 5, has K + 1 classes, the last of which
+//! is "generated". The logit of that class is fixed at 0 without loss of generality, so the network
+//! computes K logits l `[N, K]`, and D(x) = Z / (Z + 1) with Z = Σ eˡ.
 
 use super::GanLoss;
 use serde::{Deserialize, Serialize};
@@ -60,7 +62,7 @@ pub fn semi_supervised_fake_loss(fake_logits: &Tensor) -> Tensor {
 /// The logit of D(x), "this image is real": LSE(l) = ln Σ eˡ, `[N]`, of class logits `[N, K]`.
 ///
 /// # Panics
-/// When the logits are not a matrix.
+/// Panics if the logits are not a matrix.
 #[track_caller]
 pub fn real_logit(class_logits: &Tensor) -> Tensor {
     assert_eq!(
@@ -72,21 +74,22 @@ pub fn real_logit(class_logits: &Tensor) -> Tensor {
     class_logits.log_sum_exp(1, false)
 }
 
-/// What the class targets of a picture are.
+/// The kind of class targets: one-hot classes or attributes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassTargets {
-    /// Exactly one of K classes: rows of zeros with a one.
+    /// Exactly one of K classes: each row is one-hot.
     OneHot,
-    /// Any of K attributes, each in [0, 1].
+    /// Any subset of K attributes, each in [0, 1].
     Attributes,
 }
 
-/// The classifier's loss of Odena et al. 2017 (ACGAN, L_C of equation 3) on class logits `[N, K]`, to be added to D's and to G's loss: the
-/// softmax cross-entropy of one-hot targets, or the mean binary cross-entropy of attributes.
+/// The auxiliary classifier loss (ACGAN, Odena et al. 2017, L_C of equation 3) on class logits `[N,
+/// K]`, to be added to D's and to G's loss. It is the softmax cross-entropy for one-hot targets, or
+/// the mean binary cross-entropy for attributes.
 ///
 /// # Panics
-/// When the shapes differ or are not `[N, K]`.
+/// Panics if the shapes differ or are not `[N, K]`.
 #[track_caller]
 pub fn auxiliary_classifier(logits: &Tensor, targets: &Tensor, kind: ClassTargets) -> Tensor {
     require_class_targets(logits, targets);

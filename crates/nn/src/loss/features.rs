@@ -1,9 +1,9 @@
-//! Matching what a discriminator sees.
+//! Feature matching on discriminator layers.
 
 use serde::{Deserialize, Serialize};
 use tensor::Tensor;
 
-/// How far apart two means are.
+/// The distance between two feature means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FeatureNorm {
@@ -13,12 +13,13 @@ pub enum FeatureNorm {
     L2,
 }
 
-/// The generator's loss of Salimans et al. 2016, section 3.1: ‖E f(x) − E f(G(z))‖², where f is what a layer of the discriminator makes of
-/// an image and E the mean over the batch, summed over the layers given. Each pair of features is `[N, …]`, alike but for N. Real features
-/// are constants.
+/// The feature matching loss of the generator (Salimans et al. 2016, section 3.1): ‖E f(x) − E
+/// f(G(z))‖², where f is a discriminator layer's output and E the mean over the batch, summed over
+/// the given layers. Each pair of features is `[N, …]`, with equal shapes except for N. Real
+/// features are constants.
 ///
 /// # Panics
-/// Without layers, or when real and generated features differ in number or shape.
+/// Panics without layers, or if real and generated features differ in count or shape.
 #[track_caller]
 pub fn feature_matching(
     real_features: &[Tensor],

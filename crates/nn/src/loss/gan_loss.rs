@@ -1,32 +1,40 @@
-//! The game that the two networks play.
+//! GAN losses: minimax, non-saturating, least squares, hinge, Wasserstein and their relativistic
+//! average forms.
 
 use serde::{Deserialize, Serialize};
 use tensor::Tensor;
 
-/// What discriminator D and generator G minimise, as functions of D's logits x (its last layer without a sigmoid), of any shape. Each
-/// loss is a scalar, a mean over the batch; the discriminator minimises [`real`](Self::real) + [`fake`](Self::fake).
+/// A GAN loss for discriminator D and generator G as a function of D's logits x (the output of its
+/// last layer without a sigmoid), of any shape. Each loss is a scalar, a mean over the batch; D
+/// minimizes [`real`](Self::real) + [`fake`](Self::fake).
 ///
-/// Targets t are what D should say of each picture, in [0, 1], in the shape of the logits or broadcast to it.
+/// Targets t are the desired outputs of D for each image, in [0, 1], in the shape of the logits or
+/// broadcastable to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GanLoss {
-    /// Goodfellow et al. 2014, equation 1: D minimises −t·log σ(x) − (1 − t)·log(1 − σ(x)), G the mean of log(1 − σ(x)), whose gradient
-    /// vanishes where D is sure.
+    /// Minimax GAN loss (Goodfellow et al. 2014, equation 1): D minimizes −t·log σ(x) − (1 −
+    /// t)·log(1 − σ(x)); G minimizes the mean of log(1 − σ(x)), whose gradient vanishes where D is
+    /// confident.
     Minimax,
-    /// The same for D; G minimises the mean of −log σ(x) (the second form of section 3 of that paper).
+    /// Non-saturating GAN loss: D's loss is that of minimax; G minimizes the mean of −log σ(x) (the
+    /// second form of section 3 of that paper).
     NonSaturating,
-    /// Mao et al. 2017, equation 2, with a = 0 and b = c = 1: D minimises ½(x − t)², G ½(x − 1)².
+    /// Least squares GAN loss (LSGAN, Mao et al. 2017, equation 2, with a = 0 and b = c = 1): D
+    /// minimizes ½(x − t)², G minimizes ½(x − 1)².
     LeastSquares,
-    /// Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17: D minimises max(0, 1 − x) on real and max(0, 1 + x) on generated images,
-    /// G −x.
+    /// Hinge loss (Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17): D minimizes max(0, 1 −
+    /// x) on real and max(0, 1 + x) on generated images; G minimizes −x.
     Hinge,
-    /// Arjovsky et al. 2017, equation 2: D, called the critic, minimises −x on real and x on generated images, G −x. D must be kept
-    /// Lipschitz, by clipping its weights or by a gradient penalty.
+    /// Wasserstein loss (WGAN, Arjovsky et al. 2017, equation 2): D, called the critic, minimizes
+    /// −x on real and x on generated images; G minimizes −x. D must be kept Lipschitz, by weight
+    /// clipping or by a gradient penalty.
     Wasserstein,
 }
 
 impl GanLoss {
-    /// Whether D's losses take targets: cross-entropies and squares do, margins and differences do not.
+    /// Returns whether D's losses take targets: cross-entropies and squares do, hinge and
+    /// Wasserstein losses do not.
     pub fn takes_targets(self) -> bool {
         matches!(self, Self::Minimax | Self::NonSaturating | Self::LeastSquares)
     }
@@ -54,25 +62,26 @@ impl GanLoss {
         }
     }
 
-    /// D's loss on real images. Without targets they are 1.
+    /// D's loss on real images. Without targets, all targets are 1.
     ///
     /// # Panics
-    /// When there are targets and this objective does not [take](Self::takes_targets) them, or they do not broadcast to the logits.
+    /// Panics if there are targets and this loss does not [take](Self::takes_targets) them, or if
+    /// they do not broadcast to the logits.
     #[track_caller]
     pub fn real(self, logits: &Tensor, target: Option<&Tensor>) -> Tensor {
         self.discriminator(logits, 1.0, target, 0.0)
     }
 
-    /// D's loss on generated images. Without targets they are 0.
+    /// D's loss on generated images. Without targets, all targets are 0.
     ///
     /// # Panics
-    /// As [`real`](Self::real).
+    /// Panics under the same conditions as [`real`](Self::real).
     #[track_caller]
     pub fn fake(self, logits: &Tensor, target: Option<&Tensor>) -> Tensor {
         self.discriminator(logits, 0.0, target, 0.0)
     }
 
-    /// G's loss on D's logits of its images.
+    /// G's loss on D's logits of generated images.
     pub fn generator(self, fake_logits: &Tensor) -> Tensor {
         match self {
             Self::Minimax => self.fake(fake_logits, None).neg(),
@@ -81,10 +90,12 @@ impl GanLoss {
         }
     }
 
-    /// G's loss where D is taught to call generated images 1 and real ones 0.
+    /// G's loss with swapped labels, where D is trained to output 1 for generated images and 0 for
+    /// real ones.
     ///
     /// # Panics
-    /// When this objective does not [take](Self::takes_targets) targets: then there is nothing to swap.
+    /// Panics if this loss does not [take](Self::takes_targets) targets, because there is then
+    /// nothing to swap.
     #[track_caller]
     pub fn swapped_generator(self, fake_logits: &Tensor) -> Tensor {
         assert!(self.takes_targets(), "swapped_generator: {self:?} has no targets to swap");
@@ -94,12 +105,14 @@ impl GanLoss {
         }
     }
 
-    /// D's losses on real and on generated images in the relativistic average form (Jolicoeur-Martineau 2019, algorithm 2): of each
-    /// logit the mean of the other kind is taken first. Least squares then asks for 1 and −1 as its appendix does (a target t for 2t − 1), with
-    /// [`LeastSquares`](Self::LeastSquares)'s factor ½. Wasserstein is relativistic as it is: this doubles it.
+    /// D's losses on real and on generated images in the relativistic average form (RaGAN,
+    /// Jolicoeur-Martineau 2019, algorithm 2): the mean logit of the other kind is first subtracted
+    /// from each logit. Least squares then has the targets 1 and −1, as in the paper's appendix (a
+    /// target t becomes 2t − 1), with the factor ½ of [`LeastSquares`](Self::LeastSquares).
+    /// Wasserstein is already relativistic: this form doubles it.
     ///
     /// # Panics
-    /// As [`real`](Self::real).
+    /// Panics under the same conditions as [`real`](Self::real).
     #[track_caller]
     pub fn relativistic_discriminator(
         self,
@@ -114,8 +127,10 @@ impl GanLoss {
         )
     }
 
-    /// G's loss in the relativistic average form: D's with real and generated images exchanged, for [`Minimax`](Self::Minimax) D's
-    /// negated. The logits of real images carry no gradient of their own to G, but their comparison with the mean of the generated ones does.
+    /// G's loss in the relativistic average form: D's loss with real and generated images
+    /// exchanged, or for [`Minimax`](Self::Minimax) D's loss negated. The logits of real images
+    /// carry no gradient of their own to G, but the mean of the generated logits that is subtracted
+    /// from them does.
     pub fn relativistic_generator(self, real: &Tensor, fake: &Tensor) -> Tensor {
         let (real, fake) = relative(real, fake);
         match self {
@@ -129,8 +144,8 @@ impl GanLoss {
         }
     }
 
-    /// D's loss on images that `label` calls real (1) or generated (0) where there are no targets. Least squares asks for
-    /// `low` + (1 − `low`)·t.
+    /// D's loss on real (`label` 1) or generated (`label` 0) images; `label` is the target if there are
+    /// no targets. The target of least squares is `low` + (1 − `low`)·t.
     #[track_caller]
     fn discriminator(
         self,
@@ -167,7 +182,7 @@ impl GanLoss {
     }
 }
 
-/// Of each logit, the mean of the other kind is taken.
+/// Subtracts from each logit the mean of the other kind.
 #[track_caller]
 fn relative(real: &Tensor, fake: &Tensor) -> (Tensor, Tensor) {
     (real.sub(&fake.mean_all()), fake.sub(&real.mean_all()))

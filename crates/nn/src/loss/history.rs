@@ -8,8 +8,9 @@ use crate::state::{StateDict, StateTensor, TensorSpec, read_state};
 use tensor::autograd::Gradients;
 use tensor::{EmaUpdate, HostTensor, Tensor};
 
-/// The term ‖θ − (1/t) Σ θᵢ‖² of each player's cost (Salimans et al. 2016, section 3.3) for the parameters of one network: it pulls them
-/// towards the mean of all values they have had. Its gradient is 2(θ − mean), the past being constant.
+/// The historical averaging term ‖θ − (1/t) Σ θᵢ‖² of each network's loss (Salimans et al. 2016,
+/// section 3.3). It pulls the parameters of one network towards the mean of all their past values.
+/// Its gradient is 2(θ − mean), with the past values held constant.
 pub struct HistoricalAverage {
     count: u64,
     means: Vec<Mean>,
@@ -22,7 +23,7 @@ struct Mean {
 }
 
 impl HistoricalAverage {
-    /// A history of the parameters of `net` without any values yet.
+    /// Creates an empty history for the parameters of `net`.
     pub fn new(net: &Network) -> Self {
         let means = net
             .named_tensors()
@@ -36,10 +37,11 @@ impl HistoricalAverage {
         Self { count: 0, means }
     }
 
-    /// Adds `weight` times the gradient of the term to `grads`; nothing before the first [`update`](Self::update).
+    /// Adds `weight` times the gradient of the term to `grads`; adds nothing before the first
+    /// [`update`](Self::update).
     ///
     /// # Panics
-    /// When `net` has not the parameters that this history was made for.
+    /// Panics if `net` does not have the parameters that this history was created for.
     #[track_caller]
     pub fn add_gradients(&self, net: &Network, grads: &mut Gradients, weight: f64) {
         self.require(net);
@@ -56,10 +58,10 @@ impl HistoricalAverage {
         );
     }
 
-    /// Takes the present values of `net` into the mean.
+    /// Updates the mean with the current values of `net`.
     ///
     /// # Panics
-    /// As [`add_gradients`](Self::add_gradients).
+    /// Panics under the same conditions as [`add_gradients`](Self::add_gradients).
     #[track_caller]
     pub fn update(&mut self, net: &Network) {
         self.require(net);
@@ -82,7 +84,7 @@ impl HistoricalAverage {
         assert!(same, "HistoricalAverage: made for another network");
     }
 
-    /// The whole state: `<param>.mean` in the layout of the parameter, and `count`.
+    /// Returns the whole state: `<param>.mean` in the layout of the parameter, and `count`.
     pub fn state(&self) -> StateDict {
         let mut state: StateDict = self
             .means
@@ -96,10 +98,11 @@ impl HistoricalAverage {
         state
     }
 
-    /// Takes over the state of a history of the same network.
+    /// Loads the state of a history of the same network.
     ///
     /// # Errors
-    /// As [`Network::load_state_dict`]; nothing is changed then.
+    /// Returns an error under the same conditions as [`Network::load_state_dict`]; nothing is
+    /// changed then.
     pub fn load_state(&mut self, state: &StateDict) -> Result<(), NnError> {
         let mut expected: Vec<(String, TensorSpec)> = vec![("count".into(), TensorSpec::Count)];
         expected.extend(

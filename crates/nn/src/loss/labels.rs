@@ -1,12 +1,13 @@
-//! What the discriminator is told about real and generated images.
+//! Discriminator targets: label smoothing, label flipping and label swapping.
 
 use serde::{Deserialize, Serialize};
 use tensor::rng::{Distribution, Philox};
 use tensor::{Device, Tensor};
 
-/// Targets for D, drawn anew for every batch; G's step never sees them. The default is 1 for real and 0 for generated images.
+/// Targets for D, with label smoothing and label flips, drawn for every batch; G's loss does not
+/// use them. The default is 1 for real and 0 for generated images.
 ///
-/// One-sided smoothing (Salimans et al. 2016, section 3.4) is `real: [0.9, 0.9]`.
+/// One-sided label smoothing (Salimans et al. 2016, section 3.4) is `real: [0.9, 0.9]`.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Labels {
@@ -14,10 +15,10 @@ pub struct Labels {
     pub real: [f64; 2],
     /// The range of targets of generated images, within [0, 1].
     pub fake: [f64; 2],
-    /// The probability with which an image gets a target of the other kind, in [0, 1).
+    /// The probability that an image gets a target of the other kind, in [0, 1).
     pub flip: f64,
-    /// Exchanges the two kinds altogether: D calls generated images real, and G's loss is
-    /// [`Objective::swapped_generator`](super::Objective::swapped_generator).
+    /// Swaps the two labels: D is trained to classify generated images as real, and G's loss is
+    /// [`GanLoss::swapped_generator`](super::GanLoss::swapped_generator).
     pub swap: bool,
 }
 
@@ -28,10 +29,12 @@ impl Default for Labels {
 }
 
 impl Labels {
-    /// Soft labels on both sides as practitioners draw them (Chintala et al. 2016, "How to train a GAN?"): 0.9 to 1 and 0 to 0.1, with 5 % flipped.
+    /// Noisy two-sided soft labels as used in practice (Chintala et al. 2016, "How to train a
+    /// GAN?"): 0.9 to 1 and 0 to 0.1, with 5 % flipped.
     pub const NOISY: Self = Self { real: [0.9, 1.0], fake: [0.0, 0.1], flip: 0.05, swap: false };
 
-    /// Targets of `n` real and of `n` generated images, `[n]` each, on `device`; `None` where all are exactly 1 and 0.
+    /// Draws the targets of `n` real and of `n` generated images, `[n]` each, on `device`: `None` if
+    /// the real ones are all exactly 1, or the generated ones all exactly 0.
     pub fn draw(
         &self,
         rng: &mut Philox,

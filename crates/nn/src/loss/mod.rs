@@ -1,6 +1,7 @@
-//! What the networks minimise: objectives of logits, and what may be added to them.
+//! Losses of D and G: GAN losses on logits, and terms that can be added to them.
 //!
-//! Every loss is a scalar tensor in the graph, a mean over the batch and unweighted: the caller multiplies and adds.
+//! Every loss is an unweighted scalar tensor in the graph, a mean over the batch: the caller
+//! applies weights and sums.
 
 mod classes;
 mod features;

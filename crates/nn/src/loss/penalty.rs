@@ -1,22 +1,25 @@
-//! Penalties on the discriminator's gradient by its input. They are gradients of gradients: any critic made of this crate's layers will do.
+//! Gradient penalties on D's input gradient: WGAN-GP and R1. They need second-order gradients,
+//! which all layers of this crate support.
 
 use crate::network::Network;
 use tensor::Tensor;
 use tensor::autograd::{Gradients, grad};
 
-/// Under the root of a norm, so that its derivative is finite where the gradient is 0.
+/// Added under the square root of a norm, so that its derivative is finite where the gradient is 0.
 const TINY: f32 = 1e-12;
 
-/// The gradient penalty of Gulrajani et al. 2017 (equation 3, two-sided, λ left to the caller; 10 there): the mean of (‖∇D(x̂)‖₂ − 1)² at
-/// x̂ = ε·x + (1 − ε)·G(z).
+/// The WGAN-GP gradient penalty (Gulrajani et al. 2017, equation 3, two-sided): the mean of
+/// (‖∇D(x̂)‖₂ − 1)² at x̂ = ε·x + (1 − ε)·G(z). The caller applies the weight λ, 10 in the paper.
 ///
-/// `real` and `fake` are images `[N, …]`, `mix` is ε, uniform in [0, 1], `[N, 1, …]` of the same rank: one number for each pair. The
-/// critic maps images to one logit each; they must not depend on one another, hence no batch norm in it (section 4 there).
+/// `real` and `fake` are images `[N, …]`. `mix` is ε, uniform in [0, 1], `[N, 1, …]` of the same
+/// rank: one value per pair. The critic maps images to one logit each; the logits must not depend
+/// on other images of the batch, so the critic has no batch norm (section 4 of the paper).
 ///
-/// The graph also holds x̂, of which no gradient is wanted: take those of the critic by [`gradients`].
+/// The graph also holds x̂, whose gradient is not needed: take only the critic's with
+/// [`gradients`].
 ///
 /// # Panics
-/// When the shapes do not fit.
+/// Panics if the shapes do not match.
 #[track_caller]
 pub fn gradient_penalty(
     critic: &dyn Fn(&Tensor) -> Tensor,
@@ -38,7 +41,8 @@ pub fn gradient_penalty(
     norms.add_scalar(-1.0).square().mean_all()
 }
 
-/// R1 (Mescheder et al. 2018, equation 9, γ/2 left to the caller; γ = 10 there): the mean of ‖∇D(x)‖² on real images `[N, …]`.
+/// The R1 penalty (Mescheder et al. 2018, equation 9): the mean of ‖∇D(x)‖² on real images `[N,
+/// …]`. The caller applies the weight γ/2; γ = 10 in the paper.
 ///
 /// The graph also holds the images: see [`gradient_penalty`].
 #[track_caller]
@@ -46,7 +50,8 @@ pub fn r1(critic: &dyn Fn(&Tensor) -> Tensor, real: &Tensor) -> Tensor {
     squared_norms(critic, real).mean_all()
 }
 
-/// ‖∇D(x)‖² of each image, `[N]`, differentiable by the parameters of D.
+/// The squared input gradient norm ‖∇D(x)‖² of each image, `[N]`, differentiable with respect to
+/// D's parameters.
 #[track_caller]
 fn squared_norms(critic: &dyn Fn(&Tensor) -> Tensor, images: &Tensor) -> Tensor {
     let x = images.detach().leaf();
@@ -63,15 +68,16 @@ fn squared_norms(critic: &dyn Fn(&Tensor) -> Tensor, images: &Tensor) -> Tensor 
     let found = x.id().and_then(|key| grad(&[(&logits, &ones)], &[key], true).pop().flatten());
     match found {
         Some(g) => g.reshape([count, x.len() / count.max(1)]).square().sum(&[1], false),
-        // A critic that does not look at its input.
+        // The critic's output does not depend on its input.
         None => Tensor::full_on(&logits.device(), [count], 0.0),
     }
 }
 
-/// The gradients of a scalar loss with respect to the parameters of `net`, and of nothing else. Consumes the graph.
+/// Returns the gradients of a scalar loss with respect to the parameters of `net` only. Consumes
+/// the graph.
 ///
 /// # Panics
-/// When the loss has more than one element, or its graph was consumed before.
+/// Panics if the loss has more than one element, or if its graph was already consumed.
 #[track_caller]
 pub fn gradients(loss: &Tensor, net: &Network) -> Gradients {
     assert_eq!(

@@ -1,15 +1,16 @@
-//! Bounds on gradients and weights.
+//! Gradient clipping by global norm and weight clipping.
 
 use crate::network::Network;
 use tensor::Tensor;
 use tensor::autograd::Gradients;
 
-/// Scales all gradients by one factor, so that the norm of them all taken together is at most `max_norm` (Pascanu et al. 2013), as
-/// `torch.nn.utils.clip_grad_norm_`: the factor is min(1, max_norm / (norm + 1e-6)). Returns the norm before, a scalar on their device; no
-/// number is read back.
+/// Gradient clipping: scales all gradients by one factor, so that their joint norm is at most
+/// `max_norm` (Pascanu et al. 2013), as `torch.nn.utils.clip_grad_norm_` does. The factor is min(1,
+/// max_norm / (norm + 1e-6)). Returns the norm before clipping, a scalar on the gradients' device;
+/// no value is read back to the host.
 ///
 /// # Panics
-/// Without gradients, or when they are on different devices.
+/// Panics without gradients, or if they are on different devices.
 #[track_caller]
 pub fn clip_gradients(grads: &mut Gradients, max_norm: f64) -> Tensor {
     let squares = grads.iter().map(|(_, gradient)| gradient.square().sum_all());
@@ -23,7 +24,8 @@ pub fn clip_gradients(grads: &mut Gradients, max_norm: f64) -> Tensor {
     norm
 }
 
-/// Cuts every parameter of `net` to [−bound, bound], after each of the critic's steps (Arjovsky et al. 2017, algorithm 1; 0.01 there).
+/// WGAN weight clipping: clamps every parameter of `net` to [−bound, bound], to be called after
+/// each of the critic's steps (Arjovsky et al. 2017, algorithm 1, where the bound is 0.01).
 pub fn clip_weights(net: &Network, bound: f64) {
     let bound = bound as f32;
     for (_, param) in net.params() {

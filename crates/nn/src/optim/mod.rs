@@ -1,4 +1,4 @@
-//! How parameters move along their gradients.
+//! Optimizers, learning rate schedules and clipping.
 
 mod clip;
 mod optimizer;

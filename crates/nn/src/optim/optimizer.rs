@@ -1,4 +1,4 @@
-//! An optimiser over a whole network at once.
+//! An optimizer for all parameters of a network.
 
 use crate::error::NnError;
 use crate::layers::TensorRole;
@@ -8,10 +8,10 @@ use crate::state::{StateDict, StateTensor, TensorSpec, read_state};
 use tensor::autograd::Gradients;
 use tensor::{FiniteCheck, HostTensor, OptimizerKind, ParamUpdate, Tensor, UpdateStep};
 
-/// A rule with its rate.
+/// An optimizer's update rule with its hyperparameters.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct OptimizerOptions {
-    /// How parameters move along their gradients.
+    /// The update rule.
     pub rule: OptimizerKind,
     /// Learning rate, at least 0.
     pub lr: f64,
@@ -19,7 +19,7 @@ pub struct OptimizerOptions {
     pub weight_decay: f64,
 }
 
-/// The optimiser of one network. It owns what its rule remembers of each parameter, by name.
+/// The optimizer of one network. It owns the optimizer state of each parameter, by name.
 pub struct Optimizer {
     options: OptimizerOptions,
     steps: u64,
@@ -29,12 +29,12 @@ pub struct Optimizer {
 struct Parameter {
     name: String,
     layout: Layout,
-    /// What [`OptimizerKind::state_names`] names.
+    /// The optimizer state, as named by [`OptimizerKind::state_names`].
     memory: Vec<Tensor>,
 }
 
 impl Optimizer {
-    /// An optimiser for the parameters of `net`, which remembers zeros on the same device.
+    /// Creates an optimizer for the parameters of `net`, with zero state on the same device.
     pub fn new(net: &Network, options: OptimizerOptions) -> Self {
         let parameters = net
             .named_tensors()
@@ -51,12 +51,13 @@ impl Optimizer {
         Self { options, steps: 0, parameters }
     }
 
-    /// One step along `grads`, unless the guard has seen a number that is not finite. Parameters without a gradient stay as they are, and so
-    /// does what is remembered of them. Returns how many tensors had to be copied because someone else still held their storage: none in a
-    /// steady loop that drops its graphs.
+    /// Takes one optimizer step along `grads`, unless the guard has found a NaN or infinity.
+    /// Parameters without a gradient are unchanged, and so is their optimizer state. Returns how
+    /// many tensors had to be copied because their storage was still shared: none in a steady loop
+    /// that drops its graphs.
     ///
     /// # Panics
-    /// When `net` has not the parameters that this optimiser was made for.
+    /// Panics if `net` does not have the parameters that this optimizer was created for.
     #[track_caller]
     pub fn step(&mut self, net: &Network, grads: &Gradients, guard: &FiniteCheck) -> usize {
         let params = net.params();
@@ -81,15 +82,16 @@ impl Optimizer {
         tensor::update(&mut slots, &step, guard)
     }
 
-    /// Another learning rate from the next step on.
+    /// Sets the learning rate from the next step on.
     pub fn set_lr(&mut self, lr: f64) {
         self.options.lr = lr;
     }
 
-    /// Another momentum from the next step on; Adam has none.
+    /// Sets the momentum from the next step on; Adam has none.
     ///
     /// # Panics
-    /// When momentum comes or goes altogether: what is remembered would have to.
+    /// Panics if momentum is turned on or off, because the optimizer state would have to be added
+    /// or removed.
     #[track_caller]
     pub fn set_momentum(&mut self, value: f64) {
         if let OptimizerKind::Sgd { momentum, .. } | OptimizerKind::RmsProp { momentum, .. } =
@@ -100,7 +102,7 @@ impl Optimizer {
         }
     }
 
-    /// The rule and its constants.
+    /// The update rule and its hyperparameters.
     pub fn options(&self) -> OptimizerOptions {
         self.options
     }
@@ -110,7 +112,8 @@ impl Optimizer {
         self.steps
     }
 
-    /// The whole state but the constants: for each parameter what [`OptimizerKind::state_names`] names, `<param>.m` for example, in the layout of the
+    /// Returns the whole optimizer state except the hyperparameters: for each parameter the tensors
+    /// named by [`OptimizerKind::state_names`], for example `<param>.m`, in the layout of the
     /// parameter, and `steps`.
     pub fn state(&self) -> StateDict {
         let mut state = StateDict::new();
@@ -126,15 +129,16 @@ impl Optimizer {
         state
     }
 
-    /// The names of what is remembered of a parameter.
+    /// The names of a parameter's optimizer state.
     fn memories(&self, parameter: &Parameter) -> impl Iterator<Item = String> {
         self.options.rule.state_names().iter().map(|memory| format!("{}.{memory}", parameter.name))
     }
 
-    /// Takes over the state of an optimiser of the same network with the same rule.
+    /// Loads the state of an optimizer of the same network with the same rule.
     ///
     /// # Errors
-    /// As [`Network::load_state_dict`]; nothing is changed then.
+    /// Returns an error under the same conditions as [`Network::load_state_dict`]; nothing is
+    /// changed then.
     pub fn load_state(&mut self, state: &StateDict) -> Result<(), NnError> {
         let mut expected: Vec<(String, TensorSpec)> = vec![("steps".into(), TensorSpec::Count)];
         for own in &self.parameters {

@@ -1,40 +1,43 @@
-//! Learning rates over a run.
+//! Learning rate schedules: constant, linear, step and cosine decay with warm-up.
 
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
-/// What the learning rate is multiplied by at each step. Each kind may begin with `warmup` steps, over which the factor also rises evenly
-/// from 1 / warmup to 1 (Goyal et al. 2017).
+/// A learning rate schedule: the factor on the learning rate at each step. Each kind can begin with
+/// `warmup` steps, over which the factor also rises linearly from 1 / warmup to 1 (Goyal et al.
+/// 2017).
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
-    /// 1.
+    /// A constant factor of 1.
     Constant {
-        /// Steps of warm-up.
+        /// The number of warm-up steps.
         #[serde(default)]
         warmup: u64,
     },
-    /// 1 until `from`, then down to 0 at the end of the run in a straight line, as in the original code (Radford et al. 2016) for MNIST.
+    /// Linear decay: 1 until `from`, then linearly down to 0 at the end of the run, as in the
+    /// original code (Radford et al. 2016) for MNIST.
     Linear {
-        /// Where the descent begins: below 1 a share of the run, from 1 on a number of steps.
+        /// The start of the decay: below 1 a fraction of the run, from 1 on a number of steps.
         from: f64,
-        /// Steps of warm-up.
+        /// The number of warm-up steps.
         #[serde(default)]
         warmup: u64,
     },
-    /// `factor` once more after each `every` steps.
+    /// Step decay: the rate is multiplied by `factor` after every `every` steps.
     Step {
-        /// Steps between two falls, at least 1.
+        /// The number of steps between two drops, at least 1.
         every: u64,
-        /// What remains of the rate at each, in (0, 1].
+        /// The factor at each drop, in (0, 1].
         factor: f64,
-        /// Steps of warm-up.
+        /// The number of warm-up steps.
         #[serde(default)]
         warmup: u64,
     },
-    /// Half a cosine wave from 1 after the warm-up to 0 at the end of the run (Loshchilov & Hutter 2017, without restarts).
+    /// Cosine decay from 1 after the warm-up to 0 at the end of the run (Loshchilov & Hutter 2017,
+    /// without restarts).
     Cosine {
-        /// Steps of warm-up.
+        /// The number of warm-up steps.
         #[serde(default)]
         warmup: u64,
     },
@@ -47,7 +50,8 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// The factor, in [0, 1], of the step that follows `step` finished ones in a run of `steps`. Beyond the end it is that of the end.
+    /// Returns the factor, in [0, 1], of the step that follows `step` finished ones in a run of
+    /// `steps`. Beyond the end it is that of the end.
     pub fn factor(&self, step: u64, steps: u64) -> f64 {
         let (warmup, decay) = match *self {
             Self::Constant { warmup } => (warmup, 1.0),
@@ -68,7 +72,8 @@ impl Schedule {
         warm * decay
     }
 
-    /// What is wrong with the constants, as the end of a sentence that names the schedule.
+    /// Describes what is wrong with the constants, as the end of a sentence that names the
+    /// schedule.
     pub fn problem(&self) -> Option<String> {
         match *self {
             Self::Linear { from, .. } if !(from >= 0.0 && from.is_finite()) => {
@@ -83,7 +88,8 @@ impl Schedule {
     }
 }
 
-/// How much of `whole` is over, in [0, 1]. Of nothing, everything is, but not before it begins.
+/// The finished fraction of `whole`, in [0, 1]. If `whole` is empty, it is 1, or 0 before the
+/// start.
 fn progress_fraction(done: f64, whole: f64) -> f64 {
     if done <= 0.0 {
         0.0
