@@ -144,8 +144,8 @@ impl GanLoss {
         }
     }
 
-    /// D's loss on real (`label` 1) or generated (`label` 0) images; `label` is the target if there are
-    /// no targets. The target of least squares is `low` + (1 − `low`)·t.
+    /// D's loss on real (`label` 1) or generated (`label` 0) images; `label` is the target if none
+    /// are given. The target of least squares is `low` + (1 − `low`)·t.
     #[track_caller]
     fn discriminator(
         self,

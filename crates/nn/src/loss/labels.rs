@@ -33,8 +33,8 @@ impl Labels {
     /// GAN?"): 0.9 to 1 and 0 to 0.1, with 5 % flipped.
     pub const NOISY: Self = Self { real: [0.9, 1.0], fake: [0.0, 0.1], flip: 0.05, swap: false };
 
-    /// Draws the targets of `n` real and of `n` generated images, `[n]` each, on `device`: `None` if
-    /// the real ones are all exactly 1, or the generated ones all exactly 0.
+    /// Draws the targets of `n` real and of `n` generated images, `[n]` each, on `device`: `None`
+    /// if the real ones are all exactly 1, or the generated ones all exactly 0.
     pub fn draw(
         &self,
         rng: &mut Philox,
